@@ -1,0 +1,77 @@
+"""Every error edgevid raises on purpose, in one tree.
+
+    EdgevidError
+    ├── InputError            ValueError     a value, shape or dtype that cannot be used
+    │   └── FileFormatError   ValueError     a recipe, survey, policy or site file with a mistake in it
+    ├── SourceError           OSError        a video or image source that cannot be opened or read
+    ├── ModelError            RuntimeError   a model or engine that cannot be loaded or run
+    │   └── ParityError       RuntimeError   an engine that disagrees with its reference
+    ├── DownloadError         OSError        a model or sample that could not be fetched or verified
+    ├── NativeKernelsError    ImportError    the compiled kernels were demanded and are not there
+    └── MissingExtraError     ImportError    an optional package is needed; says the pip line
+
+Each is also the builtin exception that a user would guess, and each message says what was wanted,
+what came and what to do next.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class EdgevidError(Exception):
+    """Base of all errors that edgevid raises on purpose."""
+
+
+class InputError(EdgevidError, ValueError):
+    """A value, shape or dtype that cannot be used."""
+
+
+class FileFormatError(InputError):
+    """A recipe, survey, policy or site file with a mistake in it."""
+
+    def __init__(self, path: object, key: str, *, wanted: str, given: object) -> None:
+        self.path, self.key, self.wanted, self.given = str(path), key, wanted, given
+        super().__init__(f"{path}: {key}: wanted {wanted}, given {given!r}")
+
+
+class SourceError(EdgevidError, OSError):
+    """A video or image source that cannot be opened or read."""
+
+
+class ModelError(EdgevidError, RuntimeError):
+    """A model or engine that cannot be loaded or run."""
+
+
+class ParityError(ModelError):
+    """An engine that disagrees with its reference by more than the floor allows."""
+
+
+class DownloadError(EdgevidError, OSError):
+    """A model or sample that could not be fetched or verified."""
+
+
+class NativeKernelsError(EdgevidError, ImportError):
+    """The compiled kernels were demanded and are not there."""
+
+
+class MissingExtraError(EdgevidError, ImportError):
+    """An optional package is needed; the message holds the pip line that adds it."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        self.package, self.extra = package, extra
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed. "
+            f"Add it with: pip install 'edgevid[{extra}]'"
+        )
+
+
+def require(module: str, *, extra: str, purpose: str) -> ModuleType:
+    """The imported optional module, or MissingExtraError naming the pip line that adds it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module + ".").startswith(error.name + "."):
+            raise  # the package is there and something inside it is missing: a different fault
+        raise MissingExtraError(module.partition(".")[0], extra, purpose) from None

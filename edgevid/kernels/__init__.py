@@ -1,0 +1,38 @@
+"""The hot arithmetic, twice: C++ (`_native`) and NumPy (`reference`, the specification).
+
+EDGEVID_KERNELS chooses: "auto" (native where it is built, else NumPy), "native" (an error where it
+is not built) or "numpy". Both have the same functions with the same signatures and pass the same tests.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+from edgevid.errors import InputError, NativeKernelsError
+from edgevid.kernels import reference
+
+BUILD_COMMAND = "pip install --force-reinstall --no-deps edgevid   (in a clone: make native)"
+
+
+def _load() -> Any:
+    choice = os.environ.get("EDGEVID_KERNELS", "auto")
+    if choice not in ("auto", "native", "numpy"):
+        raise InputError(f"EDGEVID_KERNELS: wanted auto, native or numpy, given {choice!r}")
+    if choice == "numpy":
+        return reference
+    try:
+        return importlib.import_module("edgevid.kernels._native")
+    except ImportError as error:
+        if choice == "auto":
+            return reference
+        raise NativeKernelsError(
+            f"EDGEVID_KERNELS=native, but the compiled kernels do not load ({error}). "
+            f"Build them with: {BUILD_COMMAND}"
+        ) from error
+
+
+_chosen = _load()
+BACKEND: str = "numpy" if _chosen is reference else "native"
+"""Which twin is in use: "native" or "numpy"."""

@@ -1,0 +1,13 @@
+// The native module: one binding file for each header, no logic here.
+#include <nanobind/nanobind.h>
+
+void bind_boxes(nanobind::module_& m);
+void bind_motion(nanobind::module_& m);
+void bind_pixels(nanobind::module_& m);
+
+NB_MODULE(_native, m) {
+    m.doc() = "Native twins of edgevid.kernels.reference.";
+    bind_boxes(m);
+    bind_motion(m);
+    bind_pixels(m);
+}

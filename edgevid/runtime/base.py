@@ -1,0 +1,88 @@
+"""What every inference backend looks like: four members, named arrays in, named arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+
+from edgevid.errors import InputError
+from edgevid.types import Array
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, shape and element type of one input or output of an engine."""
+
+    name: str
+    shape: tuple[int, ...]
+    """-1 stands where any size is taken (dynamic axes)."""
+    dtype: np.dtype[Any]
+
+    def accepts(self, array: Array) -> bool:
+        """Whether `array` has this element type and fits this shape."""
+        return (
+            array.dtype == self.dtype
+            and array.ndim == len(self.shape)
+            and all(s in (-1, n) for s, n in zip(self.shape, array.shape, strict=True))
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype} ({', '.join('any' if s < 0 else str(s) for s in self.shape)})"
+
+
+class Engine(Protocol):
+    """A loaded model. What `run` returns is valid until the next `run`."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]: ...
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]: ...
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Engine: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def check_inputs(specs: tuple[TensorSpec, ...], inputs: Mapping[str, Array]) -> None:
+    """InputError unless `inputs` has exactly the named tensors, each of the type and shape wanted."""
+    wanted = {spec.name for spec in specs}
+    if set(inputs) != wanted:
+        raise InputError(f"engine inputs: wanted {sorted(wanted)}, given {sorted(inputs)}")
+    for spec in specs:
+        array = inputs[spec.name]
+        if not spec.accepts(array):
+            raise InputError(f"engine input {spec}: given {array.dtype} {array.shape}")
+
+
+class FakeEngine:
+    """An engine that answers with a Python function: for tests of the stages around a model."""
+
+    def __init__(
+        self,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        function: Callable[[Mapping[str, Array]], dict[str, Array]],
+    ) -> None:
+        self.inputs, self.outputs, self._function = inputs, outputs, function
+        self.closed = False
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The function's answer to checked inputs."""
+        check_inputs(self.inputs, inputs)
+        return self._function(inputs)
+
+    def close(self) -> None:
+        """Remembers that it was closed."""
+        self.closed = True
+
+    def __enter__(self) -> FakeEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

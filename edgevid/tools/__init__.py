@@ -1,0 +1,1 @@
+"""Command-line tools: quantize, build, compare, evaluate, bench, export, models."""

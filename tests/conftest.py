@@ -1,0 +1,17 @@
+"""Shared fixtures: the field data, where a checkout has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real models, videos and annotations; skips where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"real test data is not at hand ({SHARED} does not exist)")
+    return SHARED
