@@ -1,0 +1,44 @@
+"""The `edgevid` command: one module a subcommand, each with a function `command`."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import typer
+from rich.console import Console
+
+from edgevid.errors import EdgevidError
+
+COMMANDS: tuple[str, ...] = ()
+"""Subcommands, sorted; each is the module edgevid.cli.<name> (light to import: tools load inside)."""
+
+
+def app() -> typer.Typer:
+    """The assembled command-line application."""
+    made = typer.Typer(
+        name="edgevid",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help="On-device video analytics that knows when to be silent.",
+    )
+
+    @made.callback()
+    def _root() -> None:
+        """Keeps subcommands as subcommands, also while there is only one."""
+
+    for name in COMMANDS:
+        made.command(name)(import_module(f"edgevid.cli.{name}").command)
+    return made
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of `edgevid`: an edgevid error is one clear sentence and exit status 2."""
+    try:
+        app()(args=arguments, standalone_mode=True)
+    except EdgevidError as error:
+        Console(stderr=True, soft_wrap=True).print(
+            f"[bold red]edgevid:[/] {error}", markup=True, highlight=False
+        )
+        sys.exit(2)
