@@ -39,7 +39,6 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app()(args=arguments, standalone_mode=True)
     except EdgevidError as error:
-        Console(stderr=True, soft_wrap=True).print(
-            f"[bold red]edgevid:[/] {error}", markup=True, highlight=False
-        )
+        console = Console(stderr=True, soft_wrap=True)
+        console.print(f"[bold red]edgevid:[/] {escape(str(error))}", highlight=False)
         sys.exit(2)
