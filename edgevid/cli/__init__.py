@@ -1,4 +1,4 @@
-"""The `edgevid` command: one module a subcommand, each with a function `command`."""
+"""The `edgevid` command: one module a subcommand, each with `command`, a function or a Typer group."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ def app() -> typer.Typer:
         """Keeps subcommands as subcommands, also while there is only one."""
 
     for name in COMMANDS:
-        made.command(name)(import_module(f"edgevid.cli.{name}").command)
+        command = import_module(f"edgevid.cli.{name}").command
+        if isinstance(command, typer.Typer):
+            made.add_typer(command, name=name)
+        else:
+            made.command(name)(command)
     return made
 
 
