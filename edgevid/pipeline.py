@@ -1,0 +1,165 @@
+"""The frame loop: from a picture to everything that was learnt from it.
+
+`Pipeline.process` reads like the program's one-sentence description. A new feature is a new stage or
+a new value, not a new branch in the loop.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from edgevid.errors import InputError
+from edgevid.types import Clips, Detections, Frame, Result, Scores, Speeds, Tracks, Verdicts
+
+
+class Detects(Protocol):
+    """A detector: boxes, scores and labels of each frame, in frame pixels."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]: ...
+
+
+class Follows(Protocol):
+    """A tracker: objects with ids that last, from the detections of one moment after another."""
+
+    def update(self, detections: Detections, time: float) -> Tracks: ...
+    def reset(self) -> None: ...
+
+
+class Measures(Protocol):
+    """A speed meter: live, settled and passage speeds over the ground."""
+
+    def update(self, tracks: Tracks, time: float) -> tuple[Speeds, Speeds, Speeds]: ...
+    def reset(self) -> None: ...
+
+
+class Cuts(Protocol):
+    """A clip buffer: the clips of the objects that are due for recognition."""
+
+    def update(self, frame: Frame, tracks: Tracks) -> Clips: ...
+    def reset(self) -> None: ...
+
+
+class Recognises(Protocol):
+    """A recogniser: class probabilities of clips, one engine batch for all."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    def recognise(self, clips: Clips) -> Scores: ...
+
+
+class Judges(Protocol):
+    """An abstain policy: verdicts from scores, one row a track."""
+
+    def update(self, scores: Scores, tracks: Tracks, time: float) -> Verdicts: ...
+    def reset(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """One thing to recognise of each object: how it is cut, what is asked, what may be said."""
+
+    clips: Cuts
+    recogniser: Recognises
+    policy: Judges
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds spent in each named stage of one frame."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = clock.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + clock.perf_counter() - start
+
+
+class Pipeline:
+    """Detection, tracking, recognition, speed and the abstain policy, one frame at a time.
+
+    The parts keep their own state; the pipeline keeps none, so any part can be replaced by an object
+    with the same methods.
+    """
+
+    def __init__(
+        self,
+        detector: Detects,
+        tracker: Follows,
+        *,
+        meter: Measures | None = None,
+        recognitions: Mapping[str, Recognition] | None = None,
+    ) -> None:
+        """`recognitions` by task name, as it will stand in `Result.verdicts` ("action", ...)."""
+        self.detector, self.tracker, self.meter = detector, tracker, meter
+        self.recognitions = dict(recognitions or {})
+        if "class" in self.recognitions:
+            raise InputError("recognitions: 'class' names the detector's labels, choose another task name")
+        self.names = {"class": tuple(detector.names)} | {
+            task: tuple(part.recogniser.names) for task, part in self.recognitions.items()
+        }
+
+    def process(self, frame: Frame) -> Result:
+        """All that is learnt from `frame`; frames must come in the order of their times."""
+        watch = Stopwatch()
+        with watch("detect"):
+            detections = self.detector.detect([frame])[0]
+        with watch("track"):
+            tracks = self.tracker.update(detections, frame.time)
+        with watch("recognise"):
+            scores = self._recognise(frame, tracks)
+        with watch("judge"):
+            verdicts = {
+                task: part.policy.update(scores[task], tracks, frame.time)
+                for task, part in self.recognitions.items()
+            }
+        with watch("speed"):
+            live, settled, passages = self._measure(tracks, frame.time)
+        return Result(
+            frame_index=frame.index,
+            time=frame.time,
+            size=frame.size,
+            detections=detections,
+            tracks=tracks,
+            speeds=live,
+            settled=settled,
+            passages=passages,
+            scores=scores,
+            verdicts=verdicts,
+            names=self.names,
+            timings=watch.seconds,
+        )
+
+    def run(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Result]]:
+        """Each frame with its result, as they come."""
+        for frame in frames:
+            yield frame, self.process(frame)
+
+    def reset(self) -> None:
+        """Forgets every object: call it when the source changes."""
+        self.tracker.reset()
+        if self.meter is not None:
+            self.meter.reset()
+        for part in self.recognitions.values():
+            part.clips.reset()
+            part.policy.reset()
+
+    def _recognise(self, frame: Frame, tracks: Tracks) -> dict[str, Scores]:
+        return {
+            task: part.recogniser.recognise(part.clips.update(frame, tracks))
+            for task, part in self.recognitions.items()
+        }
+
+    def _measure(self, tracks: Tracks, time: float) -> tuple[Speeds, Speeds, Speeds]:
+        if self.meter is None:
+            return Speeds.empty(), Speeds.empty(), Speeds.empty()
+        return self.meter.update(tracks, time)

@@ -1,0 +1,39 @@
+"""Errors are the builtins a user would guess, and say what to do next."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgevid import errors
+
+
+def test_each_error_is_also_the_builtin_that_a_user_would_guess() -> None:
+    assert issubclass(errors.InputError, ValueError)
+    assert issubclass(errors.SourceError, OSError)
+    assert issubclass(errors.ModelError, RuntimeError)
+    assert issubclass(errors.MissingExtraError, ImportError)
+    every = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, Exception)]
+    assert all(issubclass(error, errors.EdgevidError) for error in every)
+
+
+def test_a_file_mistake_names_file_key_wanted_and_given() -> None:
+    error = errors.FileFormatError("a.toml", "input.width", wanted="a positive whole number", given=-3)
+    assert str(error) == "a.toml: input.width: wanted a positive whole number, given -3"
+
+
+def test_an_absent_extra_is_answered_with_the_pip_line() -> None:
+    with pytest.raises(errors.MissingExtraError, match=r"pip install 'edgevid\[train\]'"):
+        errors.require("a_package_that_is_not_there", extra="train", purpose="training")
+    assert errors.require("json", extra="train", purpose="training").dumps([1]) == "[1]"
+
+
+def test_a_fault_inside_an_installed_package_is_not_taken_for_its_absence(
+    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pathlib import Path
+
+    folder = Path(str(tmp_path))
+    (folder / "half_there.py").write_text("import something_else_that_is_missing\n")
+    monkeypatch.syspath_prepend(str(folder))
+    with pytest.raises(ModuleNotFoundError, match="something_else_that_is_missing"):
+        errors.require("half_there", extra="train", purpose="training")

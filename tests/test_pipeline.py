@@ -1,0 +1,109 @@
+"""The loop hands each stage what it needs, in order, and returns one result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from edgevid.errors import InputError
+from edgevid.pipeline import Pipeline, Recognition
+from edgevid.types import Clips, Detections, Frame, Reason, Scores, Speeds, Tracks, Verdicts
+
+
+class OneBox:
+    names = ("person", "car")
+
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        return [Detections.of(boxes=[[f.index, 0, f.index + 4, 8]], scores=[0.9], labels=[1]) for f in frames]
+
+
+class Follow:
+    def __init__(self) -> None:
+        self.resets = 0
+
+    def update(self, detections: Detections, time: float) -> Tracks:
+        n = len(detections)
+        zero = np.zeros(n, np.float32)
+        ids = np.arange(1, n + 1)
+        return Tracks.of(
+            ids=ids, boxes=detections.boxes, scores=detections.scores, labels=detections.labels,
+            match=np.arange(n), age=zero + time, unseen=zero,
+        )  # fmt: skip
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
+class Meter(Follow):
+    def update(self, tracks: Tracks, time: float) -> tuple[Speeds, Speeds, Speeds]:  # type: ignore[override]
+        n = len(tracks)
+        live = Speeds.of(
+            ids=tracks.ids, mps=np.full(n, 5.0), sigma=np.ones(n), heading=np.zeros(n),
+            time=np.full(n, time), reason=np.full(n, Reason.OK),
+        )  # fmt: skip
+        return live, Speeds.empty(), Speeds.empty()
+
+
+class Cut(Follow):
+    def update(self, frame: Frame, tracks: Tracks) -> Clips:  # type: ignore[override]
+        n = len(tracks)
+        return Clips.of(
+            ids=tracks.ids, pixels=np.zeros((n, 1, 2, 2, 3), np.uint8), times=np.full((n, 1), frame.time)
+        )
+
+
+class Recognise:
+    names = ("walk", "run")
+
+    def recognise(self, clips: Clips) -> Scores:
+        return Scores.of(ids=clips.ids, values=[[0.2, 0.8]] * len(clips), times=clips.times[:, -1])
+
+
+class Judge(Follow):
+    def update(self, scores: Scores, tracks: Tracks, time: float) -> Verdicts:  # type: ignore[override]
+        return Verdicts.of(
+            ids=tracks.ids, labels=scores.values.argmax(1), confidence=scores.values.max(1),
+            reason=np.full(len(tracks), Reason.OK),
+        )  # fmt: skip
+
+
+def frame(index: int) -> Frame:
+    return Frame(np.zeros((8, 16, 3), np.uint8), index / 10, index)
+
+
+def test_one_frame_through_every_stage() -> None:
+    recognition = Recognition(Cut(), Recognise(), Judge())
+    pipeline = Pipeline(OneBox(), Follow(), meter=Meter(), recognitions={"action": recognition})
+    result = pipeline.process(frame(3))
+    assert (result.frame_index, result.time, result.size) == (3, 0.3, (16, 8))
+    assert result.tracks.boxes.tolist() == [[3, 0, 7, 8]]
+    assert result.speeds.mps.tolist() == [5.0]
+    assert result.verdicts["action"].labels.tolist() == [1]
+    assert result.scores["action"].values.tolist() == [[np.float32(0.2), np.float32(0.8)]]
+    assert result.names == {"class": ("person", "car"), "action": ("walk", "run")}
+    assert set(result.timings) == {"detect", "track", "recognise", "judge", "speed"}
+    assert all(seconds >= 0 for seconds in result.timings.values())
+
+
+def test_without_a_survey_and_recognisers_the_tables_are_empty() -> None:
+    result = Pipeline(OneBox(), Follow()).process(frame(0))
+    assert (len(result.speeds), len(result.settled), len(result.passages)) == (0, 0, 0)
+    assert result.verdicts == {}
+
+
+def test_run_keeps_frames_and_results_together_and_reset_reaches_every_part() -> None:
+    tracker, meter, cut, judge = Follow(), Meter(), Cut(), Judge()
+    pipeline = Pipeline(
+        OneBox(), tracker, meter=meter, recognitions={"action": Recognition(cut, Recognise(), judge)}
+    )
+    pairs = list(pipeline.run(frame(i) for i in range(3)))
+    assert [f.index for f, _ in pairs] == [r.frame_index for _, r in pairs] == [0, 1, 2]
+    pipeline.reset()
+    assert [part.resets for part in (tracker, meter, cut, judge)] == [1, 1, 1, 1]
+
+
+def test_a_task_may_not_take_the_detector_s_name() -> None:
+    with pytest.raises(InputError, match="'class'"):
+        Pipeline(OneBox(), Follow(), recognitions={"class": Recognition(Cut(), Recognise(), Judge())})

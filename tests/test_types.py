@@ -1,0 +1,111 @@
+"""The values check themselves at the door, and select rows without losing meaning."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from edgevid.errors import InputError
+from edgevid.types import Clips, Detections, Frame, InputSpec, Reason, Scores, Speeds, Tracks, Verdicts
+
+
+def three() -> Detections:
+    return Detections.of(
+        boxes=[[0, 0, 4, 4], [1, 1, 2, 2], [5, 5, 9, 9]], scores=[0.5, 0.6, 0.7], labels=[0, 1, 2]
+    )
+
+
+def test_mask_index_and_slice_give_the_same_type() -> None:
+    table = three()
+    assert table[table.scores > 0.55].labels.tolist() == [1, 2]
+    assert table[np.array([2, 0])].labels.tolist() == [2, 0]
+    assert table[1:].labels.tolist() == [1, 2]
+    assert table[-1].labels.tolist() == [2]
+    assert isinstance(table[0], Detections)
+    assert len(table[0]) == 1
+
+
+def test_iterating_gives_named_rows() -> None:
+    row = list(three())[1]
+    assert row.box.tolist() == [1, 1, 2, 2]
+    assert (row.score, row.label) == (np.float32(0.6), 1)
+
+
+@pytest.mark.parametrize("table", [Detections, Tracks, Clips, Scores, Speeds, Verdicts])
+def test_an_empty_table_is_empty_and_keeps_its_dtypes(table: type) -> None:
+    empty = table.empty()
+    assert len(empty) == 0
+    assert list(empty) == []
+    assert len(empty[np.zeros(0, bool)]) == 0
+
+
+def test_of_converts_empty_lists_to_the_right_shape() -> None:
+    empty = Detections.of(boxes=[], scores=[], labels=[])
+    assert empty.boxes.shape == (0, 4)
+    assert empty.labels.dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("boxes", np.zeros((3, 4)), "wanted float32"),
+        ("boxes", np.zeros((3, 5), np.float32), r"given float32 \(3, 5\)"),
+        ("boxes", [[0, 0, 1, 1]], "given list"),
+        ("scores", np.zeros(2, np.float32), "wanted 3 rows"),
+    ],
+)
+def test_a_wrong_column_is_refused_with_wanted_and_given(column: str, value: object, says: str) -> None:
+    table = three()
+    columns = {"boxes": table.boxes, "scores": table.scores, "labels": table.labels, column: value}
+    with pytest.raises(InputError, match=says):
+        Detections(**columns)  # type: ignore[arg-type]
+
+
+def test_tables_are_frozen_and_survive_pickling() -> None:
+    table = three()
+    with pytest.raises(AttributeError):
+        table.boxes = table.boxes  # type: ignore[misc]
+    assert pickle.loads(pickle.dumps(table)).labels.tolist() == [0, 1, 2]
+
+
+def test_frame_checks_its_pixels() -> None:
+    frame = Frame(np.zeros((4, 6, 3), np.uint8), 1.5, 3)
+    assert (frame.size, frame.time, frame.index) == ((6, 4), 1.5, 3)
+    for wrong in (np.zeros((4, 6), np.uint8), np.zeros((4, 6, 3)), np.zeros((0, 6, 3), np.uint8), None):
+        with pytest.raises(InputError, match=r"Frame\.image"):
+            Frame(wrong, 0, 0)  # type: ignore[arg-type]
+
+
+def test_planes_become_rgb_once_and_only_when_asked() -> None:
+    asked: list[Frame] = []
+
+    def convert(frame: Frame) -> np.ndarray:
+        asked.append(frame)
+        return np.full((frame.height, frame.width, 3), 7, np.uint8)
+
+    y, u = np.zeros((5, 7), np.uint8), np.zeros((3, 4), np.uint8)
+    frame = Frame.from_yuv420((y, u, u), 0.0, 0, to_rgb=convert)
+    assert (frame.size, asked) == ((7, 5), [])
+    assert frame.image is frame.image
+    assert len(asked) == 1
+    with pytest.raises(InputError, match=r"plane v: wanted uint8 of shape \(3, 4\)"):
+        Frame.from_yuv420((y, u, y), 0.0, 0, to_rgb=convert)
+    with pytest.raises(InputError, match="bt601"):
+        Frame.from_yuv420((y, u, u), 0.0, 0, to_rgb=convert, matrix="bt2020")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"color": "rgb"}, {"resize": "fit"}, {"layout": "CHW"}, {"width": 0}, {"std": (1.0, 0.0, 1.0)}],
+)
+def test_input_spec_refuses_what_it_cannot_mean(wrong: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=r"InputSpec"):
+        InputSpec(**({"width": 4, "height": 4} | wrong))  # type: ignore[arg-type]
+
+
+def test_every_reason_has_words() -> None:
+    words = [reason.words for reason in Reason]
+    assert len(set(words)) == len(words)
+    assert all(words)
