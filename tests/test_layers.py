@@ -22,7 +22,7 @@ ROWS: dict[str, int] = {
 }  # fmt: skip
 
 WALLS: dict[str, tuple[str, ...]] = {
-    "onnxruntime": ("runtime/ort.py",),
+    "onnxruntime": ("runtime/ort.py", "tools/", "cli/doctor.py"),
     "tensorrt": ("runtime/trt.py", "tools/build.py"),
     "tensorrt_rtx": ("runtime/trt.py", "tools/build.py"),
     "pycuda": ("runtime/cuda.py",),
