@@ -1,0 +1,267 @@
+"""Zones and lines: who entered, left, stayed, crossed, drove the wrong way or stopped.
+
+Each object is one point: the middle of its box's bottom edge, where it touches the ground. A crossing
+is found where the segment between two positions cuts the line, so that an object fast enough to jump
+the line between two frames is counted too. Every object counts once for each line and direction.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import shapely
+
+from edgevid.errors import InputError
+from edgevid.types import Array, Tracks
+
+ToGround = Callable[[Array], Array]
+"""Image points (N, 2) in pixels to ground points (N, 2) in metres."""
+
+
+class Event(NamedTuple):
+    """Something that happened to one object."""
+
+    time: float
+    """Seconds on the stream's clock."""
+    kind: str
+    """"enter", "leave", "dwell", "cross", "wrong-way" or "stopped"."""
+    place: str
+    """Name of the zone or line."""
+    id: int
+    """Track id."""
+    label: int
+    """Class index of the track."""
+    direction: str = ""
+    """Of a crossing: "forward" (to the right of start -> end, as seen in the image) or "backward"."""
+    seconds: float = 0.0
+    """Time spent inside or standing, for "leave", "dwell" and "stopped"."""
+
+
+@dataclass(frozen=True)
+class Zone:
+    """A polygon to watch."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    """Corners in frame pixels, or in metres where `ground`."""
+    ground: bool = False
+    dwell_s: float | None = None
+    """A "dwell" event once an object has been inside for this long."""
+    stopped_s: float | None = None
+    """A "stopped" event once an object inside has stood still for this long."""
+    direction: float | None = None
+    """Allowed direction of travel, degrees from +x towards +y; "wrong-way" for the opposite one."""
+    settle_s: float = 0.2
+    """How long an object must be on the other side of the edge before it has entered or left."""
+
+    def __post_init__(self) -> None:
+        shape = shapely.Polygon(self.points) if len(self.points) >= 3 else None
+        if shape is None or not shape.is_valid or shape.area == 0:
+            raise InputError(
+                f"zone {self.name!r}: wanted at least 3 corners of a polygon that does not cross itself, "
+                f"given {list(self.points)}"
+            )
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line to count crossings of."""
+
+    name: str
+    start: tuple[float, float]
+    end: tuple[float, float]
+    ground: bool = False
+
+    def __post_init__(self) -> None:
+        if tuple(self.start) == tuple(self.end):
+            raise InputError(f"line {self.name!r}: wanted two different ends, given {self.start} twice")
+
+
+@dataclass(slots=True)
+class _Stay:
+    """One object in or near one zone."""
+
+    inside: bool = False
+    changed: float = -np.inf  # when it was first seen on the other side of the edge
+    entered: float = 0.0
+    told: set[str] = field(default_factory=set)
+    rest_point: Array | None = None
+    rest_since: float = 0.0
+    way_point: Array | None = None
+
+
+class ZoneMonitor:
+    """Watches zones and lines; `counts[(line, direction, label)]` are the crossings so far."""
+
+    def __init__(
+        self, zones: Iterable[Zone] = (), lines: Iterable[Line] = (), *, to_ground: ToGround | None = None
+    ) -> None:
+        """`to_ground` is needed when a zone or line is given in metres."""
+        self.zones, self.lines = tuple(zones), tuple(lines)
+        places: list[Zone | Line] = [*self.zones, *self.lines]
+        names = [place.name for place in places]
+        if len(set(names)) != len(names):
+            raise InputError(f"zones and lines: wanted different names, given {sorted(names)}")
+        if to_ground is None and any(place.ground for place in places):
+            raise InputError("zones and lines in metres need a surveyed camera: give to_ground")
+        self._to_ground = to_ground
+        self._polygons = [shapely.Polygon(zone.points) for zone in self.zones]
+        for polygon in self._polygons:
+            shapely.prepare(polygon)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets every object and count."""
+        self.counts: Counter[tuple[str, str, int]] = Counter()
+        self._before: dict[int, tuple[Array, Array]] = {}
+        self._stays: dict[int, list[_Stay]] = {}
+        self._labels: dict[int, int] = {}
+        self._crossed: dict[int, set[tuple[str, str]]] = {}
+        self._time = -np.inf
+
+    def update(self, tracks: Tracks, time: float) -> list[Event]:
+        """The events of this moment, `time` seconds on the stream's clock."""
+        image = np.stack([(tracks.boxes[:, 0] + tracks.boxes[:, 2]) / 2, tracks.boxes[:, 3]], 1).astype(float)
+        ground = self._to_ground(image) if self._to_ground is not None else image
+        ids = [int(i) for i in tracks.ids]
+        events = self._gone(set(ids))
+        for i, label in zip(ids, tracks.labels, strict=True):
+            self._labels[i] = int(label)
+            self._stays.setdefault(i, [_Stay() for _ in self.zones])
+        events += self._crossings(ids, image, ground, time)
+        for index, zone in enumerate(self.zones):
+            points = ground if zone.ground else image
+            sizes = np.ones(len(ids)) if zone.ground else tracks.boxes[:, 3] - tracks.boxes[:, 1]
+            within = shapely.contains_xy(self._polygons[index], points[:, 0], points[:, 1])
+            for i, point, size, inside in zip(ids, points, sizes, within, strict=True):
+                stay = self._stays[i][index]
+                events += self._edge(zone, i, stay, bool(inside), time)
+                if stay.inside:
+                    events += self._conduct(zone, i, stay, point, float(size), time)
+        self._before = {i: (image[n], ground[n]) for n, i in enumerate(ids)}
+        self._time = time
+        return events
+
+    def occupancy(self) -> dict[str, int]:
+        """How many objects are in each zone now."""
+        return {
+            zone.name: sum(stays[n].inside for stays in self._stays.values())
+            for n, zone in enumerate(self.zones)
+        }
+
+    def _event(
+        self, kind: str, place: str, i: int, time: float, direction: str = "", s: float = 0.0
+    ) -> Event:
+        return Event(time, kind, place, i, self._labels[i], direction, s)
+
+    def _gone(self, present: set[int]) -> list[Event]:
+        """Objects whose track ended leave their zones at the moment they were last there."""
+        events = []
+        for i in [i for i in self._stays if i not in present]:
+            for zone, stay in zip(self.zones, self._stays.pop(i), strict=True):
+                if stay.inside:
+                    stayed = self._time - stay.entered
+                    events.append(self._event("leave", zone.name, i, self._time, s=stayed))
+            self._labels.pop(i, None)
+            self._crossed.pop(i, None)
+        return events
+
+    def _crossings(self, ids: list[int], image: Array, ground: Array, time: float) -> list[Event]:
+        known = [n for n, i in enumerate(ids) if i in self._before]
+        if not known or not self.lines:
+            return []
+        events = []
+        for line in self.lines:
+            points = (ground if line.ground else image)[known]
+            before = np.stack([self._before[ids[n]][1 if line.ground else 0] for n in known])
+            for n, side in zip(known, crossing_sides(line, before, points), strict=True):
+                direction = {1: "forward", -1: "backward"}.get(int(side))
+                done = self._crossed.setdefault(ids[n], set())
+                if direction is None or (line.name, direction) in done:
+                    continue
+                done.add((line.name, direction))
+                self.counts[line.name, direction, self._labels[ids[n]]] += 1
+                events.append(self._event("cross", line.name, ids[n], time, direction))
+        return events
+
+    def _edge(self, zone: Zone, i: int, stay: _Stay, inside: bool, time: float) -> list[Event]:
+        """Entering and leaving, once the other side has been held for `settle_s`."""
+        if inside == stay.inside:
+            stay.changed = -np.inf
+            return []
+        if stay.changed == -np.inf:
+            stay.changed = time
+        if time - stay.changed < zone.settle_s:
+            return []
+        crossed, stay.changed, stay.inside = stay.changed, -np.inf, inside
+        if inside:
+            stay.entered, stay.told, stay.rest_point, stay.way_point = crossed, set(), None, None
+            return [self._event("enter", zone.name, i, crossed)]
+        return [self._event("leave", zone.name, i, crossed, s=crossed - stay.entered)]
+
+    def _conduct(
+        self, zone: Zone, i: int, stay: _Stay, point: Array, size: float, time: float
+    ) -> list[Event]:
+        """Dwelling, standing still and driving the wrong way, each told once a stay."""
+        events = []
+        if zone.dwell_s is not None and time - stay.entered >= zone.dwell_s and "dwell" not in stay.told:
+            stay.told.add("dwell")
+            events.append(self._event("dwell", zone.name, i, time, s=time - stay.entered))
+        # Standing: within a fifth of its own height (0.5 m on the ground) of where it came to rest.
+        still = 0.5 if zone.ground else 0.2 * size
+        if stay.rest_point is None or np.hypot(*(point - stay.rest_point)) > still:
+            stay.rest_point, stay.rest_since = point, time
+            stay.told.discard("stopped")
+        rested = time - stay.rest_since
+        if zone.stopped_s is not None and rested >= zone.stopped_s and "stopped" not in stay.told:
+            stay.told.add("stopped")
+            events.append(self._event("stopped", zone.name, i, time, s=rested))
+        return events + self._way(zone, i, stay, point, 2.0 if zone.ground else size, time)
+
+    def _way(self, zone: Zone, i: int, stay: _Stay, point: Array, far: float, time: float) -> list[Event]:
+        """Wrong way: more than `far` (2 m, or its own height) moved over 120 degrees off the allowed way."""
+        if zone.direction is None or "wrong-way" in stay.told:
+            return []
+        if stay.way_point is None:
+            stay.way_point = point
+        moved = point - stay.way_point
+        distance = float(np.hypot(*moved))
+        if distance < far:
+            return []
+        stay.way_point = point
+        allowed = np.deg2rad(zone.direction)
+        if (moved @ [np.cos(allowed), np.sin(allowed)]) / distance > np.cos(np.deg2rad(120)):
+            return []
+        stay.told.add("wrong-way")
+        return [self._event("wrong-way", zone.name, i, time)]
+
+
+def crossing_sides(line: Line, before: Array, after: Array) -> Array:
+    """(N,) 1 where the step before -> after crosses `line` forward, -1 backward, else 0.
+
+    `before` and `after` are (N, 2). Forward is from the left to the right of start -> end in the
+    image (y down). A point exactly on the line belongs to its right side, so a step that ends on it
+    and the next one that leaves it make one crossing together.
+
+    >>> gate = Line("gate", (0.0, 0.0), (0.0, 10.0))
+    >>> crossing_sides(gate, np.array([[5.0, 5.0], [5.0, 50.0]]), np.array([[-900.0, 5.0], [-9.0, 50.0]]))
+    array([1, 0])
+    """
+    start, along = np.asarray(line.start, float), np.subtract(line.end, line.start)
+    side_before = _cross(along, before - start) >= 0
+    side_after = _cross(along, after - start) >= 0
+    step = after - before
+    turn = _cross(step, along)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        where = _cross(before - start, step) / -turn  # how far along the line, 0 to 1
+    cuts = (side_before != side_after) & (where >= 0) & (where <= 1)
+    return np.where(cuts, np.where(side_after, 1, -1), 0)
+
+
+def _cross(a: Array, b: Array) -> Array:
+    """z of the cross product; with y down, positive means clockwise: to the right."""
+    return np.asarray(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])
