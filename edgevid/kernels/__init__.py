@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable
 from typing import Any
 
 from edgevid.errors import InputError, NativeKernelsError
 from edgevid.kernels import reference
+from edgevid.types import Array
 
 BUILD_COMMAND = "pip install --force-reinstall --no-deps edgevid   (in a clone: make native)"
 
@@ -36,3 +38,11 @@ def _load() -> Any:
 _chosen = _load()
 BACKEND: str = "numpy" if _chosen is reference else "native"
 """Which twin is in use: "native" or "numpy"."""
+
+letterbox: Callable[..., None] = getattr(_chosen, "letterbox", reference.letterbox)
+letterbox_yuv420: Callable[..., None] = getattr(_chosen, "letterbox_yuv420", reference.letterbox_yuv420)
+yuv420_to_rgb: Callable[..., Array] = getattr(_chosen, "yuv420_to_rgb", reference.yuv420_to_rgb)
+crop_resize: Callable[..., Array] = getattr(_chosen, "crop_resize", reference.crop_resize)
+crop_resize_yuv420: Callable[..., Array] = getattr(
+    _chosen, "crop_resize_yuv420", reference.crop_resize_yuv420
+)
