@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable
 from typing import Any
 
 from edgevid.errors import InputError, NativeKernelsError
 from edgevid.kernels import reference
+from edgevid.types import Array
 
 BUILD_COMMAND = "pip install --force-reinstall --no-deps edgevid   (in a clone: make native)"
 
@@ -36,3 +38,14 @@ def _load() -> Any:
 _chosen = _load()
 BACKEND: str = "numpy" if _chosen is reference else "native"
 """Which twin is in use: "native" or "numpy"."""
+
+# Boxes (reference/boxes.py says what each one takes and gives).
+Candidates = tuple[Array, Array, Array]
+iou: Callable[[Array, Array], Array] = _chosen.iou
+nms: Callable[..., Array] = _chosen.nms
+decode_columns: Callable[..., Candidates] = _chosen.decode_columns
+decode_rows: Callable[..., Candidates] = _chosen.decode_rows
+decode_yolox: Callable[..., Candidates] = _chosen.decode_yolox
+decode_dfl: Callable[..., Candidates] = _chosen.decode_dfl
+decode_fastestdet: Callable[..., Candidates] = _chosen.decode_fastestdet
+decode_end_to_end: Callable[..., Candidates] = _chosen.decode_end_to_end
