@@ -1,0 +1,226 @@
+"""A compact anchor-free detector: plain 3x3 and 1x1 convolutions, three strides, decoupled head.
+
+Built from the ideas of FCOS (Tian 2019: distances to the four sides), TOOD (Feng 2021: task-aligned
+assignment) and generalised focal loss (Li 2020: quality as the soft target of classification), out of
+operations that TensorRT and INT8 like: convolution, ReLU, add, nearest upsampling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
+STRIDES = (8, 16, 32)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Size of the network and of its input; the shipped one is the default."""
+
+    width: int = 448
+    height: int = 256
+    channels: tuple[int, int, int, int, int] = (16, 24, 48, 112, 192)
+    """After the two stem convolutions and at strides 8, 16, 32."""
+    blocks: tuple[int, int, int] = (2, 3, 2)
+    """Residual blocks at strides 8, 16, 32."""
+    neck: int = 48
+
+
+def _convolution(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outside),
+        nn.ReLU(inplace=True),
+    )
+
+
+class _Block(nn.Module):
+    """Residual bottleneck: 1x1 to half the channels, 3x3 back."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.squeeze = _convolution(channels, channels // 2, 1)
+        self.expand = nn.Sequential(
+            nn.Conv2d(channels // 2, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.expand(self.squeeze(x)))
+
+
+def _stage(inside: int, outside: int, blocks: int) -> nn.Sequential:
+    return nn.Sequential(_convolution(inside, outside, 3, 2), *(_Block(outside) for _ in range(blocks)))
+
+
+class StreetDetector(nn.Module):
+    """(B, 3, H, W) RGB in 0..1 -> raw (B, 4 + C, N): softplus-able distances in strides, class logits."""
+
+    def __init__(self, shape: Shape | None = None, classes: int = len(CLASSES)) -> None:
+        super().__init__()
+        self.shape = shape = shape or Shape()
+        a, b, *deep = shape.channels
+        self.stem = nn.Sequential(_convolution(3, a, 3, 2), _convolution(a, b, 3, 2))
+        before = (b, *deep[:2])
+        self.stages = nn.ModuleList(map(_stage, before, deep, shape.blocks))
+        neck = shape.neck
+        self.lateral = nn.ModuleList(_convolution(c, neck, 1) for c in deep)
+        self.smooth = nn.ModuleList(_convolution(neck, neck) for _ in STRIDES)
+        self.see = nn.ModuleList(_convolution(neck, neck) for _ in STRIDES)
+        self.place = nn.ModuleList(_convolution(neck, neck) for _ in STRIDES)
+        self.to_class = nn.ModuleList(nn.Conv2d(neck, classes, 1) for _ in STRIDES)
+        self.to_box = nn.ModuleList(nn.Conv2d(neck, 4, 1) for _ in STRIDES)
+        for layer in self.to_class:
+            nn.init.constant_(layer.bias, -4.6)  # starts by expecting an object at one place in a hundred
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        features = []
+        for stage, lateral in zip(self.stages, self.lateral, strict=True):
+            x = stage(x)
+            features.append(lateral(x))
+        for level in (1, 0):  # top-down: the coarse level tells the finer one what it sees
+            features[level] = features[level] + F.interpolate(features[level + 1], scale_factor=2.0)
+        levels = []
+        for n, feature in enumerate(features):
+            feature = self.smooth[n](feature)
+            box = self.to_box[n](self.place[n](feature))
+            levels.append(torch.cat([box, self.to_class[n](self.see[n](feature))], 1).flatten(2))
+        return torch.cat(levels, 2)
+
+
+def anchor_points(shape: Shape) -> tuple[Tensor, Tensor]:
+    """Cell centres (N, 2) in input pixels and the stride (N,) of each, in the order of the output."""
+    points, strides = [], []
+    for stride in STRIDES:
+        y, x = torch.meshgrid(
+            torch.arange(shape.height // stride), torch.arange(shape.width // stride), indexing="ij"
+        )
+        points.append((torch.stack([x, y], -1).reshape(-1, 2) + 0.5) * stride)
+        strides.append(torch.full((x.numel(),), float(stride)))
+    return torch.cat(points), torch.cat(strides)
+
+
+def to_boxes(raw: Tensor, points: Tensor, strides: Tensor) -> Tensor:
+    """Boxes (B, N, 4) x1, y1, x2, y2 in input pixels from the raw distances (B, 4, N)."""
+    distances = F.softplus(raw.transpose(1, 2)) * strides[:, None]
+    return torch.cat([points - distances[..., :2], points + distances[..., 2:]], -1)
+
+
+class Deployed(nn.Module):
+    """The detector as it is exported: (B, 3, H, W) -> (B, 4 + C, N), centre x, y, width, height, scores."""
+
+    def __init__(self, network: StreetDetector) -> None:
+        super().__init__()
+        self.network = network
+        points, strides = anchor_points(network.shape)
+        self.register_buffer("points", points.T[None].contiguous())
+        self.register_buffer("strides", strides[None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        raw = self.network(x)
+        distance = F.softplus(raw[:, :4]) * self.strides
+        before, after = distance[:, :2], distance[:, 2:]
+        centre = self.points + (after - before) * 0.5
+        return torch.cat([centre, before + after, raw[:, 4:].sigmoid()], 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Labels of a batch, padded to G objects an image."""
+
+    boxes: Tensor
+    """(B, G, 4) x1, y1, x2, y2 in input pixels."""
+    labels: Tensor
+    """(B, G) class index."""
+    weights: Tensor
+    """(B, G) how sure the label is, 0 to 1; 0 is padding; negative marks a place to ignore."""
+
+
+def pair_iou(a: Tensor, b: Tensor) -> Tensor:
+    """(B, G, N) intersection over union of boxes a (B, G, 4) and b (B, N, 4)."""
+    low = torch.maximum(a[:, :, None, :2], b[:, None, :, :2])
+    high = torch.minimum(a[:, :, None, 2:], b[:, None, :, 2:])
+    inter = (high - low).clamp(min=0).prod(-1)
+    area_a = (a[..., 2:] - a[..., :2]).clamp(min=0).prod(-1)
+    area_b = (b[..., 2:] - b[..., :2]).clamp(min=0).prod(-1)
+    return inter / (area_a[:, :, None] + area_b[:, None] - inter + 1e-7)
+
+
+@torch.no_grad()
+def assign(
+    scores: Tensor,
+    boxes: Tensor,
+    truth: Truth,
+    points: Tensor,
+    *,
+    top: int = 10,
+    alpha: float = 0.5,
+    beta: float = 6.0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Task-aligned assignment: which object each place answers for, and how well it should.
+
+    `scores` (B, N, C) 0..1 and `boxes` (B, N, 4) are the predictions. Returns the object's row (B, N),
+    -1 for background, the soft class target (B, N), and a mask (B, N) of places that count.
+    """
+    real, ignored = truth.weights > 0, truth.weights < 0
+    offset = torch.stack(
+        [points - truth.boxes[:, :, None, :2], truth.boxes[:, :, None, 2:] - points], -1
+    ).flatten(-2)
+    inside = offset.amin(-1) > 0  # (B, G, N)
+    index = truth.labels.long()[:, :, None].expand(-1, -1, scores.shape[1])
+    score = scores.transpose(1, 2).gather(1, index)
+    overlap = pair_iou(truth.boxes, boxes)
+    metric = score.pow(alpha) * overlap.pow(beta) * (inside & real[:, :, None])
+    best = metric.topk(min(top, metric.shape[2]), dim=2)
+    chosen = torch.zeros_like(metric, dtype=torch.bool).scatter_(2, best.indices, best.values > 1e-9)
+    owner_overlap = torch.where(chosen, overlap, -torch.ones_like(overlap))
+    value, owner = owner_overlap.max(1)
+    positive = value >= 0
+    kept = chosen & (torch.arange(metric.shape[1], device=metric.device)[None, :, None] == owner[:, None])
+    metric = metric * kept
+    peak = metric.amax(2, keepdim=True)
+    best_overlap = (overlap * kept).amax(2, keepdim=True)
+    target = (metric / (peak + 1e-9) * best_overlap * truth.weights.clamp(min=0)[:, :, None]).amax(1)
+    counts = positive | ~(inside & ignored[:, :, None]).any(1)
+    return torch.where(positive, owner, -1), target, counts
+
+
+def complete_iou(a: Tensor, b: Tensor) -> Tensor:
+    """(K,) complete IoU (Zheng 2020) of paired boxes (K, 4): overlap, centre distance, aspect."""
+    low, high = torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])
+    inter = (high - low).clamp(min=0).prod(1)
+    size_a, size_b = (a[:, 2:] - a[:, :2]).clamp(min=1e-3), (b[:, 2:] - b[:, :2]).clamp(min=1e-3)
+    iou = inter / (size_a.prod(1) + size_b.prod(1) - inter + 1e-7)
+    hull = torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])
+    apart = ((a[:, :2] + a[:, 2:] - b[:, :2] - b[:, 2:]) / 2).pow(2).sum(1)
+    aspect = (4 / torch.pi**2) * (
+        torch.atan(size_b[:, 0] / size_b[:, 1]) - torch.atan(size_a[:, 0] / size_a[:, 1])
+    ).pow(2)
+    with torch.no_grad():
+        balance = aspect / (1 - iou + aspect + 1e-7)
+    return iou - apart / (hull.pow(2).sum(1) + 1e-7) - balance * aspect
+
+
+def loss(raw: Tensor, truth: Truth, points: Tensor, strides: Tensor, *, box_gain: float = 2.5) -> Tensor:
+    """Scalar loss of a batch: quality focal loss of the classes plus complete IoU of the boxes."""
+    logits = raw[:, 4:].transpose(1, 2).float()
+    boxes = to_boxes(raw[:, :4].float(), points, strides)
+    owner, quality, counts = assign(logits.sigmoid(), boxes, truth, points)
+    positive = owner >= 0
+    picked = owner.clamp(min=0)
+    target = torch.zeros_like(logits)
+    label = truth.labels.long().gather(1, picked)
+    target.scatter_(2, label[..., None], torch.where(positive, quality, 0.0)[..., None])
+    focus = (target - logits.sigmoid()).abs().pow(2)
+    classes = F.binary_cross_entropy_with_logits(logits, target, reduction="none") * focus
+    total = quality[positive].sum().clamp(min=1.0)
+    seen = (classes.sum(2) * counts).sum() / total
+    if not bool(positive.any()):
+        return seen
+    wanted = truth.boxes.gather(1, picked[..., None].expand(-1, -1, 4))[positive]
+    placed = ((1 - complete_iou(boxes[positive], wanted)) * quality[positive]).sum() / total
+    return seen + box_gain * placed
