@@ -39,10 +39,21 @@ _chosen = _load()
 BACKEND: str = "numpy" if _chosen is reference else "native"
 """Which twin is in use: "native" or "numpy"."""
 
-letterbox: Callable[..., None] = getattr(_chosen, "letterbox", reference.letterbox)
-letterbox_yuv420: Callable[..., None] = getattr(_chosen, "letterbox_yuv420", reference.letterbox_yuv420)
-yuv420_to_rgb: Callable[..., Array] = getattr(_chosen, "yuv420_to_rgb", reference.yuv420_to_rgb)
-crop_resize: Callable[..., Array] = getattr(_chosen, "crop_resize", reference.crop_resize)
-crop_resize_yuv420: Callable[..., Array] = getattr(
-    _chosen, "crop_resize_yuv420", reference.crop_resize_yuv420
-)
+# Boxes (reference/boxes.py says what each one takes and gives).
+Candidates = tuple[Array, Array, Array]
+iou: Callable[[Array, Array], Array] = _chosen.iou
+nms: Callable[..., Array] = _chosen.nms
+decode_columns: Callable[..., Candidates] = _chosen.decode_columns
+decode_rows: Callable[..., Candidates] = _chosen.decode_rows
+decode_yolox: Callable[..., Candidates] = _chosen.decode_yolox
+decode_dfl: Callable[..., Candidates] = _chosen.decode_dfl
+decode_fastestdet: Callable[..., Candidates] = _chosen.decode_fastestdet
+decode_end_to_end: Callable[..., Candidates] = _chosen.decode_end_to_end
+
+# Pixels (reference/pixels.py).
+_pixels: Any = _chosen if hasattr(_chosen, "letterbox") else reference
+letterbox: Callable[..., None] = _pixels.letterbox
+letterbox_yuv420: Callable[..., None] = _pixels.letterbox_yuv420
+yuv420_to_rgb: Callable[..., Array] = _pixels.yuv420_to_rgb
+crop_resize: Callable[..., Array] = _pixels.crop_resize
+crop_resize_yuv420: Callable[..., Array] = _pixels.crop_resize_yuv420

@@ -1,9 +1,35 @@
 """The kernels in NumPy: slow, plain, and the specification that the C++ twins are tested against."""
 
-from edgevid.kernels.reference.pixels import (  # noqa: F401
+from edgevid.kernels.reference.boxes import (
+    decode_columns,
+    decode_dfl,
+    decode_end_to_end,
+    decode_fastestdet,
+    decode_rows,
+    decode_yolox,
+    iou,
+    nms,
+)
+from edgevid.kernels.reference.pixels import (
     crop_resize,
     crop_resize_yuv420,
     letterbox,
     letterbox_yuv420,
     yuv420_to_rgb,
 )
+
+__all__ = [
+    "crop_resize",
+    "crop_resize_yuv420",
+    "decode_columns",
+    "decode_dfl",
+    "decode_end_to_end",
+    "decode_fastestdet",
+    "decode_rows",
+    "decode_yolox",
+    "iou",
+    "letterbox",
+    "letterbox_yuv420",
+    "nms",
+    "yuv420_to_rgb",
+]

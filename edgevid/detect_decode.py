@@ -1,0 +1,196 @@
+"""From a detector's named outputs to candidate boxes, as its recipe says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from edgevid import kernels
+from edgevid.errors import ModelError
+from edgevid.runtime import Recipe, TensorSpec
+from edgevid.runtime.recipe import OUTPUT_COUNT
+from edgevid.types import Array
+
+Candidates = tuple[Array, Array, Array]
+
+
+class Decoder:
+    """Reads one picture's boxes (model pixels), scores and labels out of an engine's outputs."""
+
+    def __init__(self, recipe: Recipe, outputs: Sequence[TensorSpec]) -> None:
+        """Checks the outputs against the recipe; ModelError says what is wanted and what the model has."""
+        assert recipe.decode is not None
+        assert recipe.input is not None
+        self.recipe, self.how, self.size = recipe, recipe.decode, recipe.input
+        self.outputs = _chosen(recipe, outputs)
+        _CHECKS[self.how.kind](self)
+        self._read: Callable[[list[Array], float], Candidates] = getattr(
+            self, "_" + self.how.kind.replace("-", "_")
+        )
+
+    def __call__(self, outputs: Mapping[str, Array], row: int, score: float) -> Candidates:
+        """Candidates above `score` of picture `row` of the batch."""
+        arrays = [np.asarray(outputs[spec.name][row], np.float32) for spec in self.outputs]
+        return self._read(arrays, score)
+
+    def _yolo(self, arrays: list[Array], score: float) -> Candidates:
+        how, o = self.how, arrays[0]
+        first = 5 if how.objectness else 4
+        if how.layout == "columns" and not how.objectness:
+            return self._scaled(kernels.decode_columns(o[:4], o[4:], score, self._xyxy, how.logits))
+        o = np.ascontiguousarray(o.T) if how.layout == "columns" else o
+        objectness = o[:, 4] if how.objectness else None
+        found = kernels.decode_rows(o[:, :4], o[:, first:], score, objectness, self._xyxy, how.logits)
+        return self._scaled(found)
+
+    def _yolox(self, arrays: list[Array], score: float) -> Candidates:
+        return kernels.decode_yolox(
+            arrays[0], self.size.width, self.size.height, list(self.how.strides), score
+        )
+
+    def _dfl(self, arrays: list[Array], score: float) -> Candidates:
+        how, found, start = self.how, [], 0
+        levels = len(how.strides)
+        for k, stride in enumerate(how.strides):
+            columns, cells = self._grid(stride)
+            if len(arrays) == 1:
+                part = arrays[0][start : start + cells]
+                start += cells
+                scores, distances = part[:, : self._classes], part[:, self._classes :]
+            else:
+                scores, distances = arrays[k], arrays[levels + k]
+            found.append(
+                kernels.decode_dfl(scores, distances, columns, stride, how.offset, score, how.logits)
+            )
+        boxes, values, labels = zip(*found, strict=True)
+        return np.concatenate(boxes), np.concatenate(values), np.concatenate(labels)
+
+    def _fastestdet(self, arrays: list[Array], score: float) -> Candidates:
+        channels, _, columns = arrays[0].shape
+        flat = arrays[0].reshape(channels, -1)
+        return kernels.decode_fastestdet(flat, columns, self.size.width, self.size.height, score)
+
+    def _end_to_end(self, arrays: list[Array], score: float) -> Candidates:
+        return self._scaled(kernels.decode_end_to_end(arrays[0], score))
+
+    def _boxes_scores(self, arrays: list[Array], score: float) -> Candidates:
+        found = kernels.decode_rows(arrays[0], arrays[1], score, None, self._xyxy, self.how.logits)
+        return self._scaled(found)
+
+    def _boxes_scores_labels(self, arrays: list[Array], score: float) -> Candidates:
+        boxes, scores, labels = arrays
+        rows = np.concatenate([boxes, scores[:, None], labels[:, None]], axis=1)
+        return self._scaled(kernels.decode_end_to_end(rows, score))
+
+    @property
+    def _xyxy(self) -> bool:
+        return self.how.box == "xyxy"
+
+    @property
+    def _classes(self) -> int:
+        return len(self.recipe.names)
+
+    def _grid(self, stride: int) -> tuple[int, int]:
+        """Columns and cells of the level of this stride."""
+        columns = -(-self.size.width // stride)
+        return columns, columns * -(-self.size.height // stride)
+
+    def _scaled(self, found: Candidates) -> Candidates:
+        """Fractions of the input become its pixels."""
+        if not self.how.normalised:
+            return found
+        size = np.array([self.size.width, self.size.height] * 2, np.float32)
+        return found[0] * size, found[1], found[2]
+
+    def _wants(self, wanted: str) -> ModelError:
+        given = "; ".join(str(spec) for spec in self.outputs)
+        return ModelError(
+            f"{self.recipe.name}: decoder {self.how.kind!r} with {self._classes} class names wants {wanted}; "
+            f"the model gives {given}. `edgevid inspect` shows which decoder fits."
+        )
+
+    def _check_yolo(self) -> None:
+        values = 4 + int(self.how.objectness) + self._classes
+        axis = 1 if self.how.layout == "columns" else 2
+        if not _fits(self.outputs[0], {axis: values}, 3):
+            wanted = f"({values}, N)" if axis == 1 else f"(N, {values})"
+            raise self._wants(f"one output (batch, {wanted[1:]}")
+
+    def _check_yolox(self) -> None:
+        cells = sum((self.size.width // s) * (self.size.height // s) for s in self.how.strides)
+        if not _fits(self.outputs[0], {1: cells, 2: 5 + self._classes}, 3):
+            raise self._wants(f"one output (batch, {cells}, {5 + self._classes})")
+
+    def _check_dfl(self) -> None:
+        levels = [self._grid(s)[1] for s in self.how.strides]
+        if len(self.outputs) == 1:
+            (output,) = self.outputs
+            rest = output.shape[-1] - self._classes
+            if not _fits(output, {1: sum(levels)}, 3) or rest < 8 or rest % 4:
+                raise self._wants(f"one output (batch, {sum(levels)}, {self._classes} + 4 * bins)")
+            return
+        for k, cells in enumerate(levels):
+            scores, distances = self.outputs[k], self.outputs[len(levels) + k]
+            bins = distances.shape[-1]
+            if (
+                not (_fits(scores, {1: cells, 2: self._classes}, 3) and _fits(distances, {1: cells}, 3))
+                or bins % 4
+            ):
+                raise self._wants(
+                    f"scores (batch, {cells}, {self._classes}) and distances (batch, {cells}, 4 * bins) "
+                    f"for stride {self.how.strides[k]}"
+                )
+
+    def _check_fastestdet(self) -> None:
+        if not _fits(self.outputs[0], {1: 5 + self._classes}, 4):
+            raise self._wants(f"one output (batch, {5 + self._classes}, rows, columns)")
+
+    def _check_end_to_end(self) -> None:
+        if not _fits(self.outputs[0], {2: 6}, 3):
+            raise self._wants("one output (batch, N, 6)")
+
+    def _check_boxes_scores(self) -> None:
+        if not (_fits(self.outputs[0], {2: 4}, 3) and _fits(self.outputs[1], {2: self._classes}, 3)):
+            raise self._wants(f"boxes (batch, N, 4) and scores (batch, N, {self._classes})")
+
+    def _check_boxes_scores_labels(self) -> None:
+        boxes, scores, labels = self.outputs
+        if not (_fits(boxes, {2: 4}, 3) and _fits(scores, {}, 2) and _fits(labels, {}, 2)):
+            raise self._wants("boxes (batch, N, 4), scores (batch, N) and labels (batch, N)")
+
+
+_CHECKS: Mapping[str, Callable[[Decoder], None]] = {
+    "yolo": Decoder._check_yolo,
+    "yolox": Decoder._check_yolox,
+    "dfl": Decoder._check_dfl,
+    "fastestdet": Decoder._check_fastestdet,
+    "end-to-end": Decoder._check_end_to_end,
+    "boxes-scores": Decoder._check_boxes_scores,
+    "boxes-scores-labels": Decoder._check_boxes_scores_labels,
+}
+
+
+def _fits(spec: TensorSpec, sizes: Mapping[int, int], rank: int) -> bool:
+    """Whether the tensor has this rank and these sizes, an open size fitting all."""
+    return len(spec.shape) == rank and all(spec.shape[axis] in (-1, n) for axis, n in sizes.items())
+
+
+def _chosen(recipe: Recipe, outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
+    """The outputs that the recipe names, or all of them, as many as its decoder takes."""
+    assert recipe.decode is not None
+    by_name = {spec.name: spec for spec in outputs}
+    missing = [name for name in recipe.outputs if name not in by_name]
+    if missing:
+        raise ModelError(
+            f"{recipe.name}: the recipe wants outputs {missing}, the model has {sorted(by_name)}"
+        )
+    chosen = [by_name[name] for name in recipe.outputs] or list(outputs)
+    kind = recipe.decode.kind
+    allowed = (1, 2 * len(recipe.decode.strides)) if kind == "dfl" else (OUTPUT_COUNT[kind],)
+    if len(chosen) not in allowed:
+        raise ModelError(
+            f"{recipe.name}: decoder {kind!r} reads {' or '.join(map(str, allowed))} outputs, the model has "
+            f"{len(chosen)}: {', '.join(s.name for s in chosen)}. Name the right ones under [output] names."
+        )
+    return chosen

@@ -1,0 +1,206 @@
+"""Boxes in NumPy: overlap, suppression, and the decoding of detector outputs.
+
+Boxes are x1, y1, x2, y2 float32. Every decoder takes what a model gave for one picture and returns
+``(boxes (K, 4) float32, scores (K,) float32, labels (K,) int32)`` in pixels of the model's input, in
+anchor order: the anchors whose best class is above `score`. Boxes that are NaN, infinite, empty or
+inside out are dropped; a NaN class never wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgevid.types import Array
+
+Candidates = tuple[Array, Array, Array]
+
+
+def iou(a: Array, b: Array) -> Array:
+    """(N, M) float32 intersection over union of boxes (N, 4) and (M, 4); 0 where either is empty."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    size = high - low
+    inter = np.where((size > 0).all(axis=2), size[..., 0] * size[..., 1], np.float32(0))
+    area_a, area_b = ((x[:, 2] - x[:, 0]) * (x[:, 3] - x[:, 1]) for x in (a, b))
+    both = area_a[:, None] + area_b[None, :]
+    found: Array = np.where(inter > 0, inter / np.where(inter > 0, both - inter, 1), 0).astype(np.float32)
+    return found
+
+
+def nms(
+    boxes: Array,
+    scores: Array,
+    labels: Array,
+    threshold: float,
+    class_aware: bool = True,
+    limit: int = 300,
+) -> Array:
+    """(K,) int32 rows that stay, best score first (the earlier row on a tie), at most `limit`.
+
+    Greedy: a box stays unless one that already stayed overlaps it by more than `threshold`; with
+    `class_aware` only boxes of the same label compete. Rows with NaN in score or box are dropped.
+    """
+    sound = ~np.isnan(scores) & (boxes[:, 0] <= boxes[:, 2]) & (boxes[:, 1] <= boxes[:, 3])
+    rows = np.flatnonzero(sound)
+    rows = rows[np.argsort(-scores[rows], kind="stable")]
+    kept: list[int] = []
+    while len(rows) and len(kept) < limit:
+        best, rows = rows[0], rows[1:]
+        kept.append(int(best))
+        rivals = labels[rows] == labels[best] if class_aware else np.True_
+        covered = iou(boxes[best][None], boxes[rows])[0] > np.float32(threshold)
+        rows = rows[~(covered & rivals)]
+    return np.array(kept, np.int32)
+
+
+def _sigmoid(x: Array) -> Array:
+    with np.errstate(over="ignore"):
+        found: Array = 1 / (1 + np.exp(-x))
+    return found
+
+
+def _raw_threshold(score: float, logits: bool) -> np.float32:
+    if not logits:
+        return np.float32(score)
+    if score <= 0 or score >= 1:
+        return np.float32(-np.inf if score <= 0 else np.inf)
+    s = np.float32(score)
+    return np.float32(np.log(s / (np.float32(1) - s)))
+
+
+def _best(scores: Array) -> tuple[Array, Array]:
+    """The largest class value of each row (N, C), ignoring NaN, and its first index."""
+    safe = np.where(np.isnan(scores), np.float32(-np.inf), scores)
+    labels = safe.argmax(axis=1).astype(np.int32)
+    return safe[np.arange(len(safe)), labels], labels
+
+
+def _sound(boxes: Array, scores: Array, labels: Array) -> Candidates:
+    """The candidates whose boxes are finite and have an area."""
+    with np.errstate(invalid="ignore"):
+        size = boxes[:, 2:] - boxes[:, :2]
+        keep = (np.isfinite(size) & (size > 0)).all(axis=1)
+    return (
+        np.ascontiguousarray(boxes[keep], np.float32),
+        scores[keep].astype(np.float32),
+        labels[keep].astype(np.int32),
+    )
+
+
+def _corners(boxes: Array) -> Array:
+    """Centre and size to corners."""
+    half = boxes[:, 2:] * np.float32(0.5)
+    with np.errstate(invalid="ignore"):
+        return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
+
+
+def decode_columns(
+    boxes: Array, scores: Array, score: float, xyxy: bool = False, logits: bool = False
+) -> Candidates:
+    """Anchors along the columns, as YOLOv8 and YOLO11 give them: boxes (4, N), scores (C, N).
+
+    `xyxy` says that boxes are corners and not centre and size; `logits` that class values want a sigmoid.
+    """
+    return decode_rows(boxes.T, scores.T, score, None, xyxy, logits)
+
+
+def decode_rows(
+    boxes: Array,
+    scores: Array,
+    score: float,
+    objectness: Array | None = None,
+    xyxy: bool = False,
+    logits: bool = False,
+) -> Candidates:
+    """Anchors along the rows: boxes (N, 4), scores (N, C); `objectness` (N,) multiplies the scores."""
+    floor = _raw_threshold(score, logits)
+    best, labels = _best(scores)
+    keep = best > floor
+    value = _sigmoid(best) if logits else best
+    if objectness is not None:
+        with np.errstate(invalid="ignore"):
+            value = value * (_sigmoid(objectness) if logits else objectness)
+            keep &= (objectness > floor) & (value > np.float32(score))
+    chosen = boxes[keep]
+    return _sound(chosen if xyxy else _corners(chosen), value[keep], labels[keep])
+
+
+def decode_yolox(output: Array, width: int, height: int, strides: Sequence[int], score: float) -> Candidates:
+    """YOLOX: output (N, 5 + C) rows x, y, w, h, objectness, classes, one for each cell of each stride.
+
+    x and y count cells from the anchor's cell, w and h are logarithms of cells (Z. Ge et al.,
+    "YOLOX: Exceeding YOLO Series in 2021", arXiv:2107.08430).
+    """
+    cells = []
+    for stride in strides:
+        y, x = np.mgrid[0 : height // stride, 0 : width // stride]
+        cells.append(np.stack([x.ravel(), y.ravel(), np.full(x.size, stride)], axis=1))
+    grid = np.concatenate(cells).astype(np.float32)
+    best, labels = _best(output[:, 5:])
+    with np.errstate(invalid="ignore"):
+        value = output[:, 4] * best
+        keep = (output[:, 4] > np.float32(score)) & (value > np.float32(score))
+    rows, grid = output[keep], grid[keep]
+    with np.errstate(over="ignore"):
+        sizes = np.exp(rows[:, 2:4]) * grid[:, 2:]
+    centres = (rows[:, :2] + grid[:, :2]) * grid[:, 2:]
+    return _sound(_corners(np.concatenate([centres, sizes], axis=1)), value[keep], labels[keep])
+
+
+def decode_dfl(
+    scores: Array,
+    distances: Array,
+    columns: int,
+    stride: float,
+    offset: float,
+    score: float,
+    logits: bool = False,
+) -> Candidates:
+    """One level of a head that gives each side's distance as a distribution (NanoDet, PicoDet).
+
+    `scores` (N, C), `distances` (N, 4 * bins) logits for left, top, right, bottom in strides, `columns`
+    cells a row, `offset` of the anchor within its cell (X. Li et al., "Generalized Focal Loss",
+    arXiv:2006.04388).
+    """
+    best, labels = _best(scores)
+    keep = best > _raw_threshold(score, logits)
+    value = (_sigmoid(best) if logits else best)[keep]
+    bins = distances.shape[1] // 4
+    raw = distances[keep].reshape(-1, 4, bins)
+    weights = np.exp(raw - raw.max(axis=2, keepdims=True))
+    mean = (weights * np.arange(bins, dtype=np.float32)).sum(axis=2) / weights.sum(axis=2)
+    side = mean * np.float32(stride)
+    cells = np.flatnonzero(keep)
+    centre = (np.stack([cells % columns, cells // columns], axis=1) + offset).astype(np.float32)
+    centre *= np.float32(stride)
+    return _sound(np.concatenate([centre - side[:, :2], centre + side[:, 2:]], axis=1), value, labels[keep])
+
+
+def decode_fastestdet(output: Array, columns: int, width: int, height: int, score: float) -> Candidates:
+    """FastestDet: output (5 + C, cells) of objectness, x, y, w, h, classes over a grid of `columns`.
+
+    Score is objectness^0.6 * class^0.4 (github.com/dog-qiuqiu/FastestDet, BSD-3-Clause: formulas only).
+    """
+    best, labels = _best(output[5:].T)
+    objectness = output[0]
+    with np.errstate(invalid="ignore"):
+        sound = (objectness > 0) & (best > 0)
+        value = np.where(sound, np.abs(objectness) ** np.float32(0.6) * np.abs(best) ** np.float32(0.4), 0)
+        keep = value > np.float32(score)
+    cells = np.flatnonzero(keep)
+    size = np.array([width, height], np.float32)
+    grid = np.array([columns, output.shape[1] // columns], np.float32)
+    cell = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)
+    centres = (cell + np.tanh(output[1:3, keep].T)) / grid * size
+    sizes = _sigmoid(output[3:5, keep].T) * size
+    return _sound(_corners(np.concatenate([centres, sizes], axis=1)), value[keep], labels[keep])
+
+
+def decode_end_to_end(output: Array, score: float) -> Candidates:
+    """Rows x1, y1, x2, y2, score, label of a model that suppresses duplicates itself: output (N, 6)."""
+    with np.errstate(invalid="ignore"):
+        keep = (output[:, 4] > np.float32(score)) & (output[:, 5] >= 0) & (output[:, 5] < 1e6)
+    rows = output[keep]
+    return _sound(rows[:, :4], rows[:, 4], (rows[:, 5] + np.float32(0.5)).astype(np.int32))

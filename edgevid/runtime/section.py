@@ -1,0 +1,145 @@
+"""One table of a TOML file, read key by key, so that every mistake is named: file, key, wanted, given."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from edgevid.errors import FileFormatError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+MISSING: Any = object()
+"""Default of a key that must be there."""
+
+
+def read_toml(path: Path) -> Section:
+    """The file's top table; FileFormatError where it is no TOML, names the line."""
+    try:
+        return Section(path, "", tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FileFormatError(path, "the whole file", wanted="TOML", given=str(error)) from None
+    except OSError as error:
+        raise FileFormatError(path, "the file", wanted="a readable file", given=error.strerror) from error
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """ ", did you mean 'x'?" where a known word is near, else nothing.
+
+    >>> did_you_mean("strids", ["strides", "offset"])
+    "; did you mean 'strides'?"
+    """
+    near = difflib.get_close_matches(given, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+class Section:
+    """A table whose keys are asked for one at a time; `done` refuses the keys nobody asked for."""
+
+    def __init__(self, path: Path, name: str, values: Mapping[str, Any]) -> None:
+        self.path, self.name, self._values = path, name, values
+        self._asked: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def keys(self) -> tuple[str, ...]:
+        """The keys that are there."""
+        return tuple(self._values)
+
+    def fail(self, key: str, wanted: str, given: object) -> NoReturn:
+        """Raises the FileFormatError of this key."""
+        full = f"{self.name}.{key}" if self.name else key
+        raise FileFormatError(self.path, full, wanted=wanted, given=given)
+
+    def _value(self, key: str, kind: type | tuple[type, ...], wanted: str, default: Any) -> Any:
+        self._asked.add(key)
+        if key not in self._values:
+            if default is MISSING:
+                self.fail(key, wanted, None)
+            return default
+        value = self._values[key]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            self.fail(key, wanted, value)
+        return value
+
+    def text(self, key: str, default: str = MISSING, *, choices: Iterable[str] = ()) -> str:
+        """A text, one of `choices` where they are given."""
+        options = tuple(choices)
+        wanted = "one of " + ", ".join(repr(c) for c in options) if options else "a text"
+        value = self._value(key, str, wanted, default)
+        if options and value not in options:
+            self.fail(key, wanted + did_you_mean(value, options), value)
+        return str(value)
+
+    def integer(self, key: str, default: int = MISSING, *, low: int = 0) -> int:
+        """A whole number of at least `low`."""
+        wanted = f"a whole number of at least {low}"
+        value = self._value(key, int, wanted, default)
+        if value is not default and value < low:
+            self.fail(key, wanted, value)
+        return int(value)
+
+    def number(
+        self, key: str, default: float = MISSING, *, low: float = -math.inf, high: float = math.inf
+    ) -> float:
+        """A number from `low` to `high`."""
+        wanted = "a number" if math.isinf(low) and math.isinf(high) else f"a number from {low:g} to {high:g}"
+        value = self._value(key, (int, float), wanted, default)
+        if value is not default and not low <= value <= high:
+            self.fail(key, wanted, value)
+        return float(value)
+
+    def flag(self, key: str, default: bool = MISSING) -> bool:
+        """true or false."""
+        return bool(self._value(key, bool, "true or false", default))
+
+    def numbers(self, key: str, default: tuple[float, ...] = MISSING, *, count: int = 0) -> tuple[float, ...]:
+        """A list of numbers, `count` of them unless 0."""
+        wanted = f"a list of {count} numbers" if count else "a list of numbers"
+        value = self._list(key, (int, float), wanted, default)
+        if value is not default and count and len(value) != count:
+            self.fail(key, wanted, list(value))
+        return tuple(float(v) for v in value)
+
+    def integers(self, key: str, default: tuple[int, ...] = MISSING, *, low: int = 1) -> tuple[int, ...]:
+        """A list of whole numbers of at least `low`."""
+        wanted = f"a list of whole numbers of at least {low}"
+        value = self._list(key, (int,), wanted, default)
+        if value is not default and (not value or min(value) < low):
+            self.fail(key, wanted, list(value))
+        return tuple(int(v) for v in value)
+
+    def texts(self, key: str, default: tuple[str, ...] = MISSING) -> tuple[str, ...]:
+        """A list of texts."""
+        return tuple(self._list(key, (str,), "a list of texts", default))
+
+    def _list(self, key: str, kinds: tuple[type, ...], wanted: str, default: Any) -> Any:
+        value = self._value(key, list, wanted, default)
+        if value is not default and any(isinstance(v, bool) or not isinstance(v, kinds) for v in value):
+            self.fail(key, wanted, value)
+        return value
+
+    def table(self, key: str, *, optional: bool = False) -> Section:
+        """The inner table; empty where it is absent and `optional`."""
+        value = self._value(key, dict, f"a table [{key}]", {} if optional else MISSING)
+        return Section(self.path, f"{self.name}.{key}" if self.name else key, value)
+
+    def raw(self, key: str) -> Any:
+        """The value as it stands, None where absent: its owner checks it."""
+        self._asked.add(key)
+        return self._values.get(key)
+
+    def done(self) -> None:
+        """Refuses every key that was not asked for."""
+        for key in self._values:
+            if key not in self._asked:
+                known = ", ".join(sorted(self._asked)) or "no keys"
+                self.fail(key, f"only {known}{did_you_mean(key, self._asked)}", self._values[key])
