@@ -49,3 +49,11 @@ decode_yolox: Callable[..., Candidates] = _chosen.decode_yolox
 decode_dfl: Callable[..., Candidates] = _chosen.decode_dfl
 decode_fastestdet: Callable[..., Candidates] = _chosen.decode_fastestdet
 decode_end_to_end: Callable[..., Candidates] = _chosen.decode_end_to_end
+
+# Pixels (reference/pixels.py).
+_pixels: Any = _chosen if hasattr(_chosen, "letterbox") else reference
+letterbox: Callable[..., None] = _pixels.letterbox
+letterbox_yuv420: Callable[..., None] = _pixels.letterbox_yuv420
+yuv420_to_rgb: Callable[..., Array] = _pixels.yuv420_to_rgb
+crop_resize: Callable[..., Array] = _pixels.crop_resize
+crop_resize_yuv420: Callable[..., Array] = _pixels.crop_resize_yuv420

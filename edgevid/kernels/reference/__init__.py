@@ -10,8 +10,17 @@ from edgevid.kernels.reference.boxes import (
     iou,
     nms,
 )
+from edgevid.kernels.reference.pixels import (
+    crop_resize,
+    crop_resize_yuv420,
+    letterbox,
+    letterbox_yuv420,
+    yuv420_to_rgb,
+)
 
 __all__ = [
+    "crop_resize",
+    "crop_resize_yuv420",
     "decode_columns",
     "decode_dfl",
     "decode_end_to_end",
@@ -19,5 +28,8 @@ __all__ = [
     "decode_rows",
     "decode_yolox",
     "iou",
+    "letterbox",
+    "letterbox_yuv420",
     "nms",
+    "yuv420_to_rgb",
 ]

@@ -1,0 +1,158 @@
+"""Frames made into model inputs, and boxes brought back: the only preprocessing in edgevid.
+
+Training, calibration and inference all come through here, so that a model always sees its pixels
+made in the same way. Frames that still are YUV planes are read as planes; RGB is made only when
+someone looks, and the numbers are the same either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgevid import kernels
+from edgevid.errors import InputError
+from edgevid.types import Array, Frame, InputSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Where a frame lies in a model's input, and the way back.
+
+    >>> Fit.of((1920, 1080), InputSpec(640, 640)).undo(np.float32([[0, 140, 320, 320]])).tolist()
+    [[0.0, 0.0, 960.0, 540.0]]
+    """
+
+    scale_x: float
+    """Input pixels for one frame pixel, along x."""
+    scale_y: float
+    left: int
+    """First input column of the picture; what lies before it is padding."""
+    top: int
+    frame_width: int
+    frame_height: int
+
+    @classmethod
+    def of(cls, size: tuple[int, int], spec: InputSpec) -> Fit:
+        """The fit of a frame of `size` (width, height) into `spec`.
+
+        A letterboxed side is rounded to whole pixels, and both scales say what that made of them.
+        """
+        left, top, width, height = _place(size, spec)
+        return cls(width / size[0], height / size[1], left, top, size[0], size[1])
+
+    def undo(self, boxes: Array) -> Array:
+        """(..., 4) float32 boxes of the model's input as frame pixels, clipped to the frame."""
+        scale, shift = self._terms()
+        limits = np.array([self.frame_width, self.frame_height] * 2, np.float32)
+        moved = (np.asarray(boxes, np.float32) - shift) / scale
+        return np.clip(moved, np.float32(0), limits, out=moved)
+
+    def apply(self, boxes: Array) -> Array:
+        """(..., 4) float32 boxes of the frame as pixels of the model's input."""
+        scale, shift = self._terms()
+        moved: Array = np.asarray(boxes, np.float32) * scale + shift
+        return moved
+
+    def _terms(self) -> tuple[Array, Array]:
+        scale = np.array([self.scale_x, self.scale_y] * 2, np.float32)
+        return scale, np.array([self.left, self.top] * 2, np.float32)
+
+
+def _place(size: tuple[int, int], spec: InputSpec) -> tuple[int, int, int, int]:
+    """Left, top, width, height of the picture within the model's input."""
+    if spec.resize == "stretch":
+        return 0, 0, spec.width, spec.height
+    ratio = min(spec.width / size[0], spec.height / size[1])
+    width = min(max(round(size[0] * ratio), 1), spec.width)
+    height = min(max(round(size[1] * ratio), 1), spec.height)
+    if spec.anchor == "top-left":
+        return 0, 0, width, height
+    return (spec.width - width) // 2, (spec.height - height) // 2, width, height
+
+
+def input_shape(spec: InputSpec) -> tuple[int, int, int]:
+    """Shape of one picture of the model's input, without the batch axis."""
+    channels = 1 if spec.color == "GRAY" else 3
+    if spec.layout == "NCHW":
+        return channels, spec.height, spec.width
+    return spec.height, spec.width, channels
+
+
+def letterbox(frame: Frame, spec: InputSpec, out: Array | None = None) -> tuple[Array, Fit]:
+    """The model's input made of one frame, without the batch axis, and the Fit that undoes it.
+
+    `out`, where given, is written and returned: C-contiguous, of shape `input_shape(spec)` and of
+    the spec's dtype. A "stretch" spec fills the whole input.
+    """
+    if out is None:
+        out = np.empty(input_shape(spec), spec.dtype)
+    elif out.shape != input_shape(spec) or out.dtype != np.dtype(spec.dtype):
+        raise InputError(
+            f"letterbox out: wanted {spec.dtype} {input_shape(spec)}, given {out.dtype} {out.shape}"
+        )
+    return out, _write(frame, spec, out, write_pad=True)
+
+
+def _write(frame: Frame, spec: InputSpec, out: Array, *, write_pad: bool) -> Fit:
+    place = _place(frame.size, spec)
+    scale = [1.0 / s for s in spec.std]
+    bias = [-m / s for m, s in zip(spec.mean, spec.std, strict=True)]
+    how = {
+        "color": spec.color,
+        "layout": spec.layout,
+        "pad": spec.pad,
+        "scale": scale,
+        "bias": bias,
+        "write_pad": write_pad,
+    }
+    if frame.planes is None:
+        kernels.letterbox(frame.image, out, place, **how)
+    else:
+        kernels.letterbox_yuv420(*frame.planes, frame.full_range, frame.matrix, out, place, **how)
+    return Fit.of(frame.size, spec)
+
+
+class Preprocessor:
+    """Makes batches of a model's input in one buffer of its own, reused from call to call."""
+
+    def __init__(self, spec: InputSpec, batch: int = 1) -> None:
+        """`batch` is the most frames that one call takes."""
+        if batch < 1:
+            raise InputError(f"Preprocessor batch: wanted at least 1, given {batch}")
+        self.spec, self.batch = spec, batch
+        self.buffer: Array = np.zeros((batch, *input_shape(spec)), spec.dtype)
+        """(batch, ...) the model's input; rows past the last frames keep what they had."""
+        self._sizes: list[tuple[int, int] | None] = [None] * batch
+
+    def __call__(self, frames: Sequence[Frame]) -> tuple[Array, list[Fit]]:
+        """The first len(frames) rows of the buffer, valid until the next call, and each one's Fit."""
+        if len(frames) > self.batch:
+            raise InputError(f"Preprocessor: wanted at most {self.batch} frames, given {len(frames)}")
+        return self.buffer[: len(frames)], [self._fill(row, frame) for row, frame in enumerate(frames)]
+
+    def _fill(self, row: int, frame: Frame) -> Fit:
+        # The padding of a row stays right for as long as frames of one size come.
+        changed = self._sizes[row] != frame.size
+        fit = _write(frame, self.spec, self.buffer[row], write_pad=changed)
+        self._sizes[row] = frame.size
+        return fit
+
+
+def crop(
+    frame: Frame, boxes: Array, size: tuple[int, int], *, fill: int = 0, out: Array | None = None
+) -> Array:
+    """(N, height, width, 3) uint8 RGB crops at `boxes` (N, 4) xyxy frame pixels, `size` (width, height).
+
+    Bilinear, and averaged over the footprint when shrinking by more than 2. What lies outside the
+    frame is `fill`, and so is the whole crop of an empty or non-finite box.
+    """
+    width, height = size
+    wanted = np.ascontiguousarray(boxes, np.float32).reshape(-1, 4)
+    if frame.planes is None:
+        return kernels.crop_resize(frame.image, wanted, height, width, fill, out)
+    return kernels.crop_resize_yuv420(
+        *frame.planes, frame.full_range, frame.matrix, wanted, height, width, fill, out
+    )
