@@ -97,7 +97,8 @@ class ClipBuffer:
         """
         if not frame.time >= self._now:  # also a NaN
             raise InputError(
-                f"frame.time: wanted {self._now} s or later, given {frame.time}; call reset() when the source changes"
+                f"frame.time: wanted {self._now} s or later, given {frame.time}; "
+                "call reset() when the source changes"
             )
         self._now = frame.time
         rows, slots = self._admit(tracks)
@@ -273,4 +274,5 @@ def _cut_again(picture: Array, cut: Array, look: Array, spec: ClipSpec) -> Array
     """The part `look` of a picture that shows `cut`, both in frame pixels."""
     scale = np.array((picture.shape[1], picture.shape[0])) / (cut[2:] - cut[:2])
     inside = ((look.reshape(2, 2) - cut[:2]) * scale).reshape(1, 4).astype(np.float32)
-    return crop(Frame(picture, 0.0, 0), inside, (spec.width, spec.height), fill=spec.pad)[0]
+    shown: Array = crop(Frame(picture, 0.0, 0), inside, (spec.width, spec.height), fill=spec.pad)[0]
+    return shown

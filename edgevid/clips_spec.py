@@ -35,7 +35,7 @@ class ClipSpec:
     context: float = 1.25
     """The box is scaled by this about its centre, so that what a person handles is seen."""
     region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
-    """Part of the box that is looked at: left, top, right, bottom as fractions (a head: 0.2, 0, 0.8, 0.25)."""
+    """Part of the box that is looked at: left, top, right, bottom as fractions (head: 0.2, 0, 0.8, 0.25)."""
     smoothing_s: float = 0.033
     """Time constant of the box's smoothing; 0 switches it off."""
     min_side: float = 24.0
@@ -78,7 +78,9 @@ class ClipSpec:
         >>> ClipSpec().digest == ClipSpec(context=1.3).digest
         False
         """
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        # 15 and 15.0 are the same rate, whoever wrote the file.
+        plain = np.concatenate([np.ravel(np.array(v, object)) for v in dataclasses.astuple(self)])
+        text = json.dumps([v if isinstance(v, str) else float(v) for v in plain])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -93,9 +95,11 @@ def look_at(boxes: Array, spec: ClipSpec) -> Array:
     low = boxes[:, :2] + size * np.array((left, top), boxes.dtype)
     high = boxes[:, :2] + size * np.array((right, bottom), boxes.dtype)
     centre, half = (low + high) / 2, (high - low) / 2 * spec.context
-    if spec.fit == "expand":
+    if spec.fit != "stretch":
         aspect = spec.width / spec.height
-        half = np.stack((np.maximum(half[:, 0], half[:, 1] * aspect), np.maximum(half[:, 1], half[:, 0] / aspect)), 1)
+        half = np.stack(
+            (np.maximum(half[:, 0], half[:, 1] * aspect), np.maximum(half[:, 1], half[:, 0] / aspect)), 1
+        )
     return np.asarray(np.concatenate((centre - half, centre + half), axis=1), np.float32)
 
 
