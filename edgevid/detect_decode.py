@@ -31,7 +31,7 @@ class Decoder:
 
     def __call__(self, outputs: Mapping[str, Array], row: int, score: float) -> Candidates:
         """Candidates above `score` of picture `row` of the batch."""
-        arrays = [np.asarray(outputs[spec.name][row], np.float32) for spec in self.outputs]
+        arrays = [np.ascontiguousarray(outputs[spec.name][row], np.float32) for spec in self.outputs]
         return self._read(arrays, score)
 
     def _yolo(self, arrays: list[Array], score: float) -> Candidates:
