@@ -224,7 +224,8 @@ def test_colours_come_back_through_the_definition(
         y = 255 * luma if full_range else 16 + 219 * luma
         span = 255 if full_range else 224
         y8, u8, v8 = (
-            np.full((1, 1), round(value), np.uint8) for value in (y, 128 + span * cb, 128 + span * cr)
+            np.full((1, 1), round(value), np.uint8)
+            for value in (y, min(128 + span * cb, 255), min(128 + span * cr, 255))
         )
         got = twin.yuv420_to_rgb(y8, u8, v8, full_range, matrix)[0, 0]
         assert np.abs(got.astype(int) - rgb).max() <= 2  # planes hold whole numbers
@@ -243,8 +244,11 @@ def test_agrees_with_libswscale(twin: Any) -> None:
     y, u, v = np.clip(noise(64, 96), 16, 235), *noise_planes(64, 96, seed=5)[1:]
     stacked = np.concatenate([y.ravel(), u.ravel(), v.ravel()]).reshape(96, 96)
     frame = av.VideoFrame.from_ndarray(stacked, format="yuv420p")
-    wanted = frame.to_ndarray(format="rgb24").astype(int)
-    assert np.abs(twin.yuv420_to_rgb(y, u, v, False, "bt601") - wanted).max() <= 2
+    difference = np.abs(
+        twin.yuv420_to_rgb(y, u, v, False, "bt601") - frame.to_ndarray(format="rgb24").astype(int)
+    )
+    assert difference.max() <= 3  # its tables round more coarsely than cv2 does
+    assert difference.mean() < 1
 
 
 @given(sides, sides, st.booleans(), st.sampled_from(["bt601", "bt709"]))
