@@ -201,6 +201,8 @@ class Clips(Table):
     """(M, T, h, w, 3) RGB crops, oldest first; masked steps are black."""
     times: Array = _column(np.float64, None, row="times")
     """(M, T) seconds of each crop, NaN where the step is padding."""
+    boxes: Array = _column(np.float32, None, 4, row="boxes")
+    """(M, T, 4) x1, y1, x2, y2 in frame pixels of what each crop shows (it may pass the edge)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

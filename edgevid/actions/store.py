@@ -1,0 +1,88 @@
+"""State of every track in arrays that are allocated once: gathered, run through a model, scattered back.
+
+A track's state is forgotten when it was silent for too long (a gap makes it worthless) or when its
+room is needed by others: ids are never reused, so a left-over row harms nobody, and memory is flat.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+
+import numpy as np
+
+from edgevid.errors import InputError
+from edgevid.types import Array
+
+
+class StateStore:
+    """Rows of named arrays, one row a track."""
+
+    def __init__(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        *,
+        capacity: int = 256,
+        reset_after_s: float = 1.0,
+        dtypes: Mapping[str, np.dtype[np.generic]] | None = None,
+    ) -> None:
+        """`shapes` of one track's state by name, without any batch axis; a gap longer than
+        `reset_after_s` starts a track anew.
+        """
+        if capacity < 1:
+            raise InputError(f"capacity: wanted at least 1 track, given {capacity}")
+        self.capacity, self.reset_after_s = capacity, reset_after_s
+        dtypes = dtypes or {}
+        self._arrays = {n: np.zeros((capacity, *s), dtypes.get(n, np.float32)) for n, s in shapes.items()}
+        self._time = np.full(capacity, np.nan)
+        self._row_of: OrderedDict[int, int] = OrderedDict()  # the least recently used first
+        self._free = list(range(capacity))[::-1]
+        self.evicted = 0
+        """Tracks that lost their state to others for want of room."""
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all state; constant."""
+        return sum(a.nbytes for a in self._arrays.values())
+
+    def rows(self, ids: Array, times: Array) -> tuple[Array, Array]:
+        """Row of each id, and whether it starts anew (then zeros): unknown, or silent for too long."""
+        if len(ids) > self.capacity:
+            raise InputError(f"StateStore: wanted at most {self.capacity} tracks at once, given {len(ids)}")
+        rows = np.array([self._row(id_) for id_ in ids.tolist()], np.intp)
+        fresh = ~(times - self._time[rows] <= self.reset_after_s)  # also the NaN of a new row
+        for array in self._arrays.values():
+            array[rows[fresh]] = 0
+        self._time[rows] = times
+        return rows, fresh
+
+    def _row(self, id_: int) -> int:
+        row = self._row_of.pop(id_, None)
+        if row is None:
+            if not self._free:
+                self._free.append(self._row_of.popitem(last=False)[1])
+                self.evicted += 1
+            row = self._free.pop()
+            self._time[row] = np.nan
+        self._row_of[id_] = row
+        return row
+
+    def __getitem__(self, name: str) -> Array:
+        """(capacity, ...) the whole array of one state, to index with `rows`."""
+        return self._arrays[name]
+
+    def forget(self, ids: Array) -> None:
+        """Gives the rows of tracks that are gone back."""
+        for id_ in ids.tolist():
+            row = self._row_of.pop(id_, None)
+            if row is not None:
+                self._free.append(row)
+
+    def reset(self) -> None:
+        """Forgets every track."""
+        self._row_of.clear()
+        self._free = list(range(self.capacity))[::-1]
+        self.evicted = 0

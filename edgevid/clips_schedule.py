@@ -1,0 +1,75 @@
+"""Which objects are recognised now: by need, within a stated number of recognitions a second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgevid.errors import InputError
+from edgevid.types import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What makes an object urgent; each weight multiplies a value between 0 and about 1."""
+
+    never: float = 2.0
+    """Never recognised so far."""
+    uncertainty: float = 1.0
+    """Entropy of its last scores over that of a uniform answer (1 before any)."""
+    age: float = 0.5
+    """Seconds since its last recognition over `age_s`."""
+    novelty: float = 2.0
+    """Mean change of its picture since its last recognition, 0 to 1."""
+    age_s: float = 5.0
+
+    def of(self, never: Array, uncertainty: Array, age_s: Array, novelty: Array) -> Array:
+        """(N,) urgency of objects from (N,) columns."""
+        return np.asarray(
+            self.never * never
+            + self.uncertainty * uncertainty
+            + self.age * np.minimum(age_s / self.age_s, 4.0)
+            + self.novelty * novelty
+        )
+
+
+class Budget:
+    """A token bucket: recognitions a second, with a burst that one engine batch can hold."""
+
+    def __init__(self, per_second: float | None, burst: int) -> None:
+        """None gives no limit but `burst` at a time."""
+        if per_second is not None and not per_second > 0:
+            raise InputError(f"budget: wanted more than 0 recognitions a second or None, given {per_second}")
+        if burst < 1:
+            raise InputError(f"burst: wanted at least 1, given {burst}")
+        self.per_second, self.burst = per_second, burst
+        self.reset()
+
+    def reset(self) -> None:
+        """A full bucket."""
+        self._tokens, self._time = float(self.burst), np.nan
+
+    def take(self, wanted: int, time: float) -> int:
+        """How many of `wanted` may go now; they are taken from the bucket."""
+        if self.per_second is None:
+            return min(wanted, self.burst)
+        if not np.isnan(self._time):
+            self._tokens = min(self._tokens + (time - self._time) * self.per_second, float(self.burst))
+        self._time = time
+        given = min(wanted, int(self._tokens + 1e-9))
+        self._tokens -= given
+        return given
+
+
+def entropy_share(values: Array) -> Array:
+    """(N,) entropy of probabilities (N, C) over ln C: 0 certain, 1 clueless.
+
+    >>> entropy_share(np.array([[1.0, 0.0], [0.5, 0.5]])).tolist()
+    [0.0, 1.0]
+    """
+    if values.shape[1] < 2:
+        return np.zeros(len(values))
+    p = np.clip(values.astype(np.float64), 0.0, 1.0)
+    terms = np.where(p > 0, p * np.log(np.where(p > 0, p, 1.0)), 0.0)
+    return np.asarray(np.abs(terms.sum(1)) / np.log(values.shape[1]))

@@ -1,0 +1,112 @@
+"""How an object's clip is cut out of the stream: the same description at training and at run time."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from edgevid.errors import InputError
+from edgevid.types import Array
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSpec:
+    """Sampling in time and cropping in space of the clips that one model takes."""
+
+    steps: int = 32
+    """Crops in one clip: the model's T. 1 for models that look at single pictures or keep their own state."""
+    rate_hz: float = 8.0
+    """Moments a second, on a grid of the stream's clock that all objects share."""
+    width: int = 112
+    height: int = 112
+    stride_s: float = 2.0
+    """Seconds of new material before the same object is due again."""
+    min_steps: int = 1
+    """Steps that must hold a crop before an object is due for the first time."""
+    policy: str = "box"
+    """"box": each step follows the object; "union": one rectangle around all boxes of the window."""
+    fit: str = "expand"
+    """"expand" widens the box to the crop's aspect, "letterbox" pads it, "stretch" distorts it."""
+    context: float = 1.25
+    """The box is scaled by this about its centre, so that what a person handles is seen."""
+    region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    """Part of the box that is looked at: left, top, right, bottom as fractions (head: 0.2, 0, 0.8, 0.25)."""
+    smoothing_s: float = 0.033
+    """Time constant of the box's smoothing; 0 switches it off."""
+    min_side: float = 24.0
+    """Boxes with a shorter side, in frame pixels, are not cut."""
+    max_unseen_s: float = 0.25
+    """A coasting box is trusted this long; then its steps stay empty."""
+    pad: int = 114
+    """Grey value beyond the picture's edge."""
+
+    CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
+        "policy": ("box", "union"),
+        "fit": ("expand", "letterbox", "stretch"),
+    }
+
+    def __post_init__(self) -> None:
+        for name, choices in self.CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise InputError(f"ClipSpec.{name}: wanted one of {choices}, given {getattr(self, name)!r}")
+        for name, low in (("steps", 1), ("width", 1), ("height", 1), ("min_steps", 1)):
+            if getattr(self, name) < low:
+                raise InputError(f"ClipSpec.{name}: wanted at least {low}, given {getattr(self, name)}")
+        if self.min_steps > self.steps:
+            raise InputError(f"ClipSpec.min_steps: wanted at most steps={self.steps}, given {self.min_steps}")
+        for name in ("rate_hz", "context"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"ClipSpec.{name}: wanted more than 0, given {getattr(self, name)}")
+        for name in ("stride_s", "smoothing_s", "min_side", "max_unseen_s"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"ClipSpec.{name}: wanted 0 or more, given {getattr(self, name)}")
+        if (self.policy, self.fit) == ("union", "letterbox"):
+            raise InputError("ClipSpec: a union rectangle wants fit 'expand' or 'stretch', given 'letterbox'")
+        left, top, right, bottom = self.region
+        if not (left < right and top < bottom):
+            raise InputError(f"ClipSpec.region: wanted left < right and top < bottom, given {self.region}")
+
+    @property
+    def digest(self) -> str:
+        """Short hash of everything above: a head and its run time must agree on it.
+
+        >>> ClipSpec().digest == ClipSpec(context=1.3).digest
+        False
+        """
+        # 15 and 15.0 are the same rate, whoever wrote the file.
+        plain = np.concatenate([np.ravel(np.array(v, object)) for v in dataclasses.astuple(self)])
+        text = json.dumps([v if isinstance(v, str) else float(v) for v in plain])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+UNION_LIMIT = 3.0
+"""Beyond this ratio of union to median box area an object moves too far for one rectangle."""
+
+
+def look_at(boxes: Array, spec: ClipSpec) -> Array:
+    """The rectangles (N, 4) to cut for boxes (N, 4) xyxy: region, then context, then the crop's aspect."""
+    left, top, right, bottom = spec.region
+    size = boxes[:, 2:] - boxes[:, :2]
+    low = boxes[:, :2] + size * np.array((left, top), boxes.dtype)
+    high = boxes[:, :2] + size * np.array((right, bottom), boxes.dtype)
+    centre, half = (low + high) / 2, (high - low) / 2 * spec.context
+    if spec.fit != "stretch":
+        aspect = spec.width / spec.height
+        half = np.stack(
+            (np.maximum(half[:, 0], half[:, 1] * aspect), np.maximum(half[:, 1], half[:, 0] / aspect)), 1
+        )
+    return np.asarray(np.concatenate((centre - half, centre + half), axis=1), np.float32)
+
+
+def union_or_none(boxes: Array) -> Array | None:
+    """The box (4,) around boxes (T, 4), or None where they wander more than UNION_LIMIT medians."""
+    union = np.concatenate((boxes[:, :2].min(0), boxes[:, 2:].max(0)))
+    sides = boxes[:, 2:] - boxes[:, :2]
+    median = float(np.median(sides[:, 0] * sides[:, 1]))
+    area = float((union[2] - union[0]) * (union[3] - union[1]))
+    return union if area < UNION_LIMIT * median else None

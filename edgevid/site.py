@@ -1,0 +1,184 @@
+"""A site: one camera's source, model, survey, policy, zones and lines, read from one TOML file.
+
+docs/field.md describes the file. Paths in it are relative to the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgevid.errors import InputError
+from edgevid.runtime.section import Section, read_toml
+from edgevid.zones import Line, Zone
+
+
+@dataclass(frozen=True, slots=True)
+class RecogniserChoice:
+    """One thing to recognise of each object."""
+
+    task: str
+    """Name of the verdict: "action", "emotion", ..."""
+    model: str
+    """Name or path of the recogniser's recipe."""
+    policy: Path | None = None
+    """Abstain policy of calibration/confidence; None takes the default one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What to run for one camera."""
+
+    source: str = ""
+    model: str | None = None
+    """Name or path of the detector; None takes the default."""
+    score: float = 0.25
+    classes: tuple[str, ...] = ()
+    """Only these classes; empty: all."""
+    device: str = "auto"
+    precision: str = "fp32"
+    survey: Path | None = None
+    """Camera survey of calibration/camera; None: no speeds."""
+    policy: Path | None = None
+    """Abstain policy for the detector's classes and for speeds."""
+    recognisers: tuple[RecogniserChoice, ...] = ()
+    zones: tuple[Zone, ...] = ()
+    lines: tuple[Line, ...] = ()
+
+    def __post_init__(self) -> None:
+        places: list[Zone | Line] = [*self.zones, *self.lines]
+        if self.survey is None and any(place.ground for place in places):
+            raise InputError("zones and lines in metres need a surveyed camera: give [camera] survey")
+
+
+def read_site(path: str | Path) -> Site:
+    """The site of a TOML file; FileFormatError names file, key, wanted and given."""
+    path = Path(path)
+    top = read_toml(path)
+    detect, camera = top.table("detect", optional=True), top.table("camera", optional=True)
+    site = Site(
+        source=top.text("source", ""),
+        model=_model(path, detect),
+        score=detect.number("score", 0.25, low=0, high=1),
+        classes=detect.texts("classes", ()),
+        device=detect.text("device", "auto"),
+        precision=detect.text("precision", "fp32", choices=("fp32", "fp16", "int8")),
+        survey=_file(path, camera, "survey"),
+        policy=_file(path, top, "policy"),
+        recognisers=tuple(_recogniser(path, table) for table in _tables(top, "recognise")),
+        zones=tuple(_zone(table) for table in _tables(top, "zone")),
+        lines=tuple(_line(table) for table in _tables(top, "line")),
+    )
+    for table in (detect, camera, top):
+        table.done()
+    return site
+
+
+def write_places(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...]) -> None:
+    """Rewrites the zones and lines of a site file and keeps everything that stands before them.
+
+    The file is replaced in one step; whatever stands after the first zone or line is made anew.
+    """
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    kept: list[str] = []
+    for text in before.splitlines():
+        if text.strip() in ("[[zone]]", "[[line]]"):
+            break
+        kept.append(text)
+    parts = ["\n".join(kept).rstrip(), *map(_zone_text, zones), *map(_line_text, lines)]
+    new = path.with_name(path.name + ".new")
+    new.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
+    new.replace(path)
+
+
+def _tables(top: Section, key: str) -> Iterator[Section]:
+    """The tables of [[key]]."""
+    given = top.raw(key)
+    if given is None:
+        return
+    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
+        top.fail(key, f"tables [[{key}]]", given)
+    for number, values in enumerate(given, 1):
+        yield Section(top.path, f"{key} {number}", values)
+
+
+def _model(path: Path, detect: Section) -> str | None:
+    """A model's name, or a path relative to the site file."""
+    given = detect.text("model", "")
+    beside = path.parent / given
+    return str(beside) if given and beside.exists() else given or None
+
+
+def _file(path: Path, table: Section, key: str) -> Path | None:
+    given = table.text(key, "")
+    if not given:
+        return None
+    found = path.parent / given
+    if not found.is_file():
+        table.fail(key, "an existing file, relative to the site file", given)
+    return found
+
+
+def _recogniser(path: Path, table: Section) -> RecogniserChoice:
+    choice = RecogniserChoice(
+        task=table.text("task", "action"),
+        model=_model(path, table) or table.text("model"),
+        policy=_file(path, table, "policy"),
+    )
+    table.done()
+    return choice
+
+
+def _zone(table: Section) -> Zone:
+    name, ground = table.text("name"), table.flag("ground", False)
+    points = [_point(table, "points", point) for point in table.raw("points") or []]
+    optional = {key: table.number(key, low=0) for key in ("dwell_s", "stopped_s") if key in table}
+    if "direction" in table:
+        optional["direction"] = table.number("direction", low=-360, high=360)
+    settle = table.number("settle_s", 0.2, low=0)
+    table.done()
+    try:
+        return Zone(name, points, ground, settle_s=settle, **optional)
+    except InputError as error:
+        table.fail("points", str(error).partition(": ")[2], points)
+
+
+def _line(table: Section) -> Line:
+    name, ground = table.text("name"), table.flag("ground", False)
+    start, end = (_point(table, key, table.raw(key)) for key in ("start", "end"))
+    table.done()
+    try:
+        return Line(name, start, end, ground)
+    except InputError as error:
+        table.fail("end", str(error).partition(": ")[2], end)
+
+
+def _point(table: Section, key: str, given: object) -> tuple[float, float]:
+    numbers = isinstance(given, list) and len(given) == 2 and all(type(v) in (int, float) for v in given)
+    if not numbers:
+        table.fail(key, "points [x, y]", given)
+    assert isinstance(given, list)
+    return float(given[0]), float(given[1])
+
+
+def _zone_text(zone: Zone) -> str:
+    lines = ["[[zone]]", f"name = {json.dumps(zone.name)}", f"points = {_points(zone.points)}"]
+    lines += ["ground = true"] if zone.ground else []
+    for key in ("dwell_s", "stopped_s", "direction"):
+        value = getattr(zone, key)
+        lines += [f"{key} = {value:g}"] if value is not None else []
+    lines += [f"settle_s = {zone.settle_s:g}"] if zone.settle_s != 0.2 else []
+    return "\n".join(lines)
+
+
+def _line_text(line: Line) -> str:
+    ends = [f"{key} = {_points([getattr(line, key)])[1:-1]}" for key in ("start", "end")]
+    ground = ["ground = true"] if line.ground else []
+    return "\n".join(["[[line]]", f"name = {json.dumps(line.name)}", *ends, *ground])
+
+
+def _points(points: object) -> str:
+    rounded = [[round(float(x), 2), round(float(y), 2)] for x, y in points]  # type: ignore[attr-defined]
+    return json.dumps(rounded)
