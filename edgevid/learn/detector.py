@@ -141,13 +141,18 @@ class Truth:
 
 
 def pair_iou(a: Tensor, b: Tensor) -> Tensor:
-    """(B, G, N) intersection over union of boxes a (B, G, 4) and b (B, N, 4)."""
-    low = torch.maximum(a[:, :, None, :2], b[:, None, :, :2])
-    high = torch.minimum(a[:, :, None, 2:], b[:, None, :, 2:])
+    """(G, N) intersection over union of boxes a (G, 4) and b (N, 4)."""
+    low = torch.maximum(a[:, None, :2], b[None, :, :2])
+    high = torch.minimum(a[:, None, 2:], b[None, :, 2:])
     inter = (high - low).clamp(min=0).prod(-1)
-    area_a = (a[..., 2:] - a[..., :2]).clamp(min=0).prod(-1)
-    area_b = (b[..., 2:] - b[..., :2]).clamp(min=0).prod(-1)
-    return inter / (area_a[:, :, None] + area_b[:, None] - inter + 1e-7)
+    area_a = (a[:, 2:] - a[:, :2]).clamp(min=0).prod(-1)
+    area_b = (b[:, 2:] - b[:, :2]).clamp(min=0).prod(-1)
+    return inter / (area_a[:, None] + area_b[None] - inter + 1e-7)
+
+
+def _inside(points: Tensor, boxes: Tensor) -> Tensor:
+    """(G, N) whether each point (N, 2) lies in each box (G, 4)."""
+    return ((points > boxes[:, None, :2]) & (points < boxes[:, None, 2:])).all(-1)
 
 
 @torch.no_grad()
@@ -166,27 +171,31 @@ def assign(
     `scores` (B, N, C) 0..1 and `boxes` (B, N, 4) are the predictions. Returns the object's row (B, N),
     -1 for background, the soft class target (B, N), and a mask (B, N) of places that count.
     """
-    real, ignored = truth.weights > 0, truth.weights < 0
-    offset = torch.stack(
-        [points - truth.boxes[:, :, None, :2], truth.boxes[:, :, None, 2:] - points], -1
-    ).flatten(-2)
-    inside = offset.amin(-1) > 0  # (B, G, N)
-    index = truth.labels.long()[:, :, None].expand(-1, -1, scores.shape[1])
-    score = scores.transpose(1, 2).gather(1, index)
-    overlap = pair_iou(truth.boxes, boxes)
-    metric = score.pow(alpha) * overlap.pow(beta) * (inside & real[:, :, None])
-    best = metric.topk(min(top, metric.shape[2]), dim=2)
-    chosen = torch.zeros_like(metric, dtype=torch.bool).scatter_(2, best.indices, best.values > 1e-9)
-    owner_overlap = torch.where(chosen, overlap, -torch.ones_like(overlap))
-    value, owner = owner_overlap.max(1)
-    positive = value >= 0
-    kept = chosen & (torch.arange(metric.shape[1], device=metric.device)[None, :, None] == owner[:, None])
-    metric = metric * kept
-    peak = metric.amax(2, keepdim=True)
-    best_overlap = (overlap * kept).amax(2, keepdim=True)
-    target = (metric / (peak + 1e-9) * best_overlap * truth.weights.clamp(min=0)[:, :, None]).amax(1)
-    counts = positive | ~(inside & ignored[:, :, None]).any(1)
-    return torch.where(positive, owner, -1), target, counts
+    batch, places = scores.shape[:2]
+    owner = torch.full((batch, places), -1, dtype=torch.long, device=scores.device)
+    quality = torch.zeros(batch, places, device=scores.device)
+    counts = torch.ones(batch, places, dtype=torch.bool, device=scores.device)
+    for n in range(batch):  # one image at a time: crowds are rare, and padding to the largest is dear
+        real = (truth.weights[n] > 0).nonzero()[:, 0]
+        doubtful = truth.weights[n] < 0
+        if bool(doubtful.any()):
+            counts[n] = ~_inside(points, truth.boxes[n][doubtful]).any(0)
+        if not len(real):
+            continue
+        wanted = truth.boxes[n][real]
+        overlap = pair_iou(wanted, boxes[n])
+        score = scores[n].T[truth.labels[n][real].long()]
+        metric = score.pow(alpha) * overlap.pow(beta) * _inside(points, wanted)
+        best = metric.topk(min(top, places), dim=1)
+        chosen = torch.zeros_like(metric, dtype=torch.bool).scatter_(1, best.indices, best.values > 1e-9)
+        value, row = torch.where(chosen, overlap, -1.0).max(0)
+        kept = chosen & (torch.arange(len(real), device=row.device)[:, None] == row)
+        metric = metric * kept
+        scale = (overlap * kept).amax(1) / (metric.amax(1) + 1e-9) * truth.weights[n][real]
+        quality[n] = (metric * scale[:, None]).amax(0)
+        owner[n] = torch.where(value >= 0, real[row], -1)
+        counts[n] |= value >= 0
+    return owner, quality, counts
 
 
 def complete_iou(a: Tensor, b: Tensor) -> Tensor:

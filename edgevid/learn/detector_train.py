@@ -1,0 +1,162 @@
+"""Training of the compact detector: resumable, seeded, on the CPU or a GPU."""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+
+from edgevid.learn.detector import (
+    CLASSES,
+    Deployed,
+    Shape,
+    StreetDetector,
+    Truth,
+    anchor_points,
+    loss,
+)
+from edgevid.learn.detector_data import Composer
+from edgevid.types import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long and how fast to learn."""
+
+    steps: int = 12_000
+    batch: int = 32
+    rate: float = 2e-3
+    warm_up: int = 300
+    weight_decay: float = 0.02
+    average: float = 0.9995
+    """Share of the old weights in the running average that is shipped."""
+    seed: int = 1
+    plain_share: float = 0.1
+    """The last part of training, without mosaics and pasting: pictures as they will come."""
+
+
+def _ahead(batches: Iterator[tuple[Array, ...]], depth: int = 4) -> Iterator[tuple[Array, ...]]:
+    """The batches, made in a thread while the network learns."""
+    made: queue.Queue[tuple[Array, ...]] = queue.Queue(depth)
+
+    def work() -> None:
+        for batch in batches:
+            made.put(batch)
+
+    threading.Thread(target=work, daemon=True).start()
+    while True:
+        yield made.get()
+
+
+class Trainer:
+    """Learns from a Composer's pictures and keeps everything needed to go on after an interruption."""
+
+    def __init__(self, composer: Composer, schedule: Schedule, shape: Shape, *, device: str = "cpu") -> None:
+        torch.manual_seed(schedule.seed)
+        self.composer, self.schedule, self.device = composer, schedule, torch.device(device)
+        layout: dict[str, Any] = {"memory_format": torch.channels_last}
+        self.network = StreetDetector(shape).to(self.device).to(**layout)
+        self.average = StreetDetector(shape).to(self.device)
+        self.average.load_state_dict(self.network.state_dict())
+        decayed = [p for p in self.network.parameters() if p.ndim > 1]
+        plain = [p for p in self.network.parameters() if p.ndim <= 1]
+        groups = [
+            {"params": decayed, "weight_decay": schedule.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ]
+        self.optimiser = torch.optim.AdamW(groups, lr=schedule.rate)
+        self.points, self.strides = (t.to(self.device) for t in anchor_points(shape))
+        self.step = 0
+
+    def run(self, checkpoint: Path, *, save_every: int = 500) -> list[float]:
+        """Trains to the end of the schedule, resuming from `checkpoint` if it exists; returns the losses."""
+        if checkpoint.exists():
+            self.restore(checkpoint)
+        losses: list[float] = []
+        batches = _ahead(self.composer.batches(self.schedule.batch))
+        with Progress() as progress:
+            task = progress.add_task("training", total=self.schedule.steps, completed=self.step)
+            while self.step < self.schedule.steps:
+                if self.step >= self.schedule.steps * (1 - self.schedule.plain_share):
+                    self.composer.mosaic = self.composer.paste = 0.0
+                losses.append(self.learn(next(batches)))
+                if self.step % save_every == 0 or self.step == self.schedule.steps:
+                    self.save(checkpoint)
+                recent = sum(losses[-50:]) / len(losses[-50:])
+                progress.update(task, completed=self.step, description=f"training, loss {recent:.3f}")
+        return losses
+
+    def learn(self, batch: tuple[Array, ...]) -> float:
+        """One step on images (B, H, W, 3) uint8 with boxes, labels and weights; returns the loss."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate()
+        images, boxes, labels, weights = (torch.from_numpy(a).to(self.device) for a in batch)
+        pixels = (images.permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=torch.channels_last)
+        self.network.train()
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            raw = self.network(pixels)
+        value = loss(raw, Truth(boxes, labels, weights), self.points, self.strides)
+        self.optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
+        self.optimiser.step()
+        self.step += 1
+        self._follow()
+        return float(value.detach())
+
+    def _rate(self) -> float:
+        s = self.schedule
+        warm = min(1.0, (self.step + 1) / s.warm_up)
+        return s.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.step / s.steps)))
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Moves the running average a little towards the weights; its memory grows with the steps."""
+        keep = min(self.schedule.average, (1 + self.step) / (10 + self.step))
+        for old, new in zip(
+            self.average.state_dict().values(), self.network.state_dict().values(), strict=True
+        ):
+            if old.dtype.is_floating_point:
+                old.lerp_(new.to(old.dtype), 1 - keep)
+            else:
+                old.copy_(new)
+
+    def save(self, path: Path) -> None:
+        """Everything needed to go on, written beside and moved into place."""
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "schedule": asdict(self.schedule),
+        }
+        torch.save(state, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
+
+    def restore(self, path: Path) -> None:
+        """Goes on from a saved state."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
+
+
+def export(network: StreetDetector, path: Path) -> None:
+    """Writes the ONNX: input "images" (1, 3, H, W), output "output" (1, 4 + C, N)."""
+    deployed = Deployed(network).eval()
+    blank = torch.zeros(1, 3, network.shape.height, network.shape.width)
+    torch.onnx.export(
+        deployed, (blank,), str(path), input_names=["images"], output_names=["output"], opset_version=17,
+        dynamo=False,
+    )  # fmt: skip
+
+
+__all__ = ["CLASSES", "Schedule", "Trainer", "export"]
