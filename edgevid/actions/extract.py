@@ -13,9 +13,6 @@ from edgevid.imaging import Fit
 from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array
 
-MIN_KEYPOINT_SCORE = 0.2
-"""Mean keypoint score below which a pose is taken for no person."""
-
 
 class Extractor(Protocol):
     """Rows remembered per track (`look`), and what a head is fed with (`encode`)."""
@@ -108,6 +105,4 @@ class PoseExtractor:
 
     def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]:
         """(..., T, D) movement features and which steps hold a person."""
-        there = valid & (raw[..., -1] >= MIN_KEYPOINT_SCORE)
-        joints = raw[..., :-1].reshape(*raw.shape[:-1], self.count, 2)
-        return skeleton.encode(joints, there), there
+        return skeleton.encode_rows(raw, valid)

@@ -78,6 +78,17 @@ def encode(joints: Array, valid: Array) -> Array:
     return np.where(usable[..., None], features, 0).astype(np.float32)
 
 
+MIN_SCORE = 0.2
+"""Mean keypoint score below which a pose is taken for no person."""
+
+
+def encode_rows(raw: Array, valid: Array) -> tuple[Array, Array]:
+    """`encode` of remembered rows (..., T, 2 J + 1): joints, then the pose's mean score; and which count."""
+    there = valid & (raw[..., -1] >= MIN_SCORE)
+    joints = raw[..., :-1].reshape(*raw.shape[:-1], raw.shape[-1] // 2, 2)
+    return encode(joints, there), there
+
+
 def _flat(values: Array) -> Array:
     return np.asarray(values.reshape(*values.shape[:-2], -1))
 
