@@ -227,10 +227,22 @@ def _grid_map(seen: Seen) -> Guess | None:
     return Guess(decode, (output.name,), output.shape[1] - 5, "FastestDet", look, (_ASSUMED,))
 
 
+def _anchor_axis(seen: Seen, shape: tuple[int, ...]) -> int:
+    """Which axis of (1, a, b) counts anchors, told by the grids' cells; 0 where neither does."""
+    for strides in ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32)):
+        cells = seen.cells(*strides)
+        for axis in (1, 2):
+            if shape[axis] in (cells, 3 * cells):
+                return axis
+    return 0
+
+
 def _columns(seen: Seen) -> Guess | None:
     """(1, 4 + C, N) with more anchors than values."""
     output = _one(seen, 3)
-    if output is None or not 4 < output.shape[1] < output.shape[2]:
+    if output is None or output.shape[1] <= 4 or _anchor_axis(seen, output.shape) == 1:
+        return None
+    if _anchor_axis(seen, output.shape) == 0 and output.shape[1] >= output.shape[2]:
         return None
     decode = Decode("yolo", layout="columns", nms_iou=0.7)
     notes = (_ULTRALYTICS if seen.ultralytics else _ASSUMED,)
@@ -242,6 +254,8 @@ def _few_rows(seen: Seen) -> Guess | None:
     """(1, N, 6) of models without suppression, (1, N, 4 + C) of Ultralytics' RT-DETR."""
     output = _one(seen, 3)
     if output is None or output.shape[1] > _FEW_ROWS or output.shape[2] < 6:
+        return None
+    if _anchor_axis(seen, output.shape):
         return None
     notes = (_ULTRALYTICS if seen.ultralytics else _ASSUMED,)
     if output.shape[2] == 6 and len(seen.names) != 2:
