@@ -27,12 +27,12 @@ class Detector:
         engine: Engine,
         recipe: Recipe,
         *,
-        score: float = 0.25,
+        score: float | None = None,
         nms_iou: float | None = None,
         classes: Iterable[str | int] | None = None,
         limit: int = MAX_DETECTIONS,
     ) -> None:
-        """`score` is the least confidence, `nms_iou` overrides the recipe's overlap for suppression,
+        """`score` (least confidence) and `nms_iou` (overlap for suppression) override the recipe's;
         `classes` keeps only these names or labels, `limit` is the most boxes of a frame.
 
         Raises ModelError where the engine's inputs or outputs are not what the recipe says.
@@ -42,7 +42,8 @@ class Detector:
         for name, value in (("score", score), ("nms_iou", nms_iou)):
             if value is not None and not 0 <= value <= 1:
                 raise InputError(f"{name}: wanted 0 to 1, given {value}")
-        self.engine, self.recipe, self.score, self.limit = engine, recipe, score, limit
+        self.engine, self.recipe, self.limit = engine, recipe, limit
+        self.score = recipe.decode.score if score is None else score
         self.names = recipe.names
         self.nms_iou = recipe.decode.nms_iou if nms_iou is None else nms_iou
         self._kept_labels = _labels(recipe, classes)
@@ -59,7 +60,7 @@ class Detector:
         device: str = "auto",
         precision: str = "fp32",
         threads: int | None = None,
-        score: float = 0.25,
+        score: float | None = None,
         nms_iou: float | None = None,
         classes: Iterable[str | int] | None = None,
     ) -> Detector:
@@ -96,8 +97,10 @@ class Detector:
 
     def _read(self, outputs: dict[str, Array], row: int, fit: Fit) -> Detections:
         boxes, scores, labels = self._decode(outputs, row, self.score)
+        keep = labels < len(self.names)  # a model may know more classes than its recipe names
         if self._kept_labels is not None:
-            keep = np.isin(labels, self._kept_labels)
+            keep &= np.isin(labels, self._kept_labels)
+        if not keep.all():
             boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
         if self.nms_iou is not None:
             rows = kernels.nms(boxes, scores, labels, self.nms_iou, True, self.limit)

@@ -223,7 +223,7 @@ def _grid_map(seen: Seen) -> Guess | None:
     if output is None or output.shape[2] * output.shape[3] != seen.cells(16) or output.shape[1] <= 5:
         return None
     look = {"color": "BGR", "resize": "stretch"}
-    decode = Decode("fastestdet", nms_iou=0.45)
+    decode = Decode("fastestdet", score=0.5, nms_iou=0.45)
     return Guess(decode, (output.name,), output.shape[1] - 5, "FastestDet", look, (_ASSUMED,))
 
 

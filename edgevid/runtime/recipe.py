@@ -59,6 +59,8 @@ class Decode:
     """Input pixels a cell, one for each level."""
     offset: float = 0.5
     """Where the anchor sits in its cell."""
+    score: float = 0.25
+    """Least score that counts unless the user says otherwise: families spread their scores differently."""
     nms_iou: float | None = None
     """Overlap above which the lesser box goes; None: the model suppresses duplicates itself."""
 
@@ -226,7 +228,7 @@ def _outputs(table: Section) -> tuple[str, ...]:
 
 def _decode(table: Section) -> Decode:
     kind = table.text("kind", choices=DECODE_KEYS)
-    asked: dict[str, Any] = {}
+    asked: dict[str, Any] = {"score": table.number("score", 0.25, low=0, high=1)}
     if "strides" in DECODE_KEYS[kind]:
         asked["strides"] = table.integers("strides")
     for key, choices in (("layout", ("columns", "rows")), ("box", ("cxcywh", "xyxy"))):
