@@ -55,7 +55,7 @@ class Detector:
     @classmethod
     def load(
         cls,
-        model: str | Path | None = None,
+        model: Recipe | str | Path | None = None,
         *,
         device: str = "auto",
         precision: str = "fp32",
@@ -64,13 +64,13 @@ class Detector:
         nms_iou: float | None = None,
         classes: Iterable[str | int] | None = None,
     ) -> Detector:
-        """The detector of a model's name, an ONNX file, a recipe or its folder; None takes the default.
+        """The detector of a model's name, an ONNX file, a recipe or its file or folder; None: the default.
 
         Named models are downloaded once and verified (`edgevid models` lists them).
         """
         from edgevid.runtime.store import resolve_model
 
-        recipe = resolve_model(model)
+        recipe = model if isinstance(model, Recipe) else resolve_model(model)
         engine = load_engine(recipe, device=device, precision=precision, threads=threads)
         return cls(engine, recipe, score=score, nms_iou=nms_iou, classes=classes)
 
