@@ -30,7 +30,15 @@ def test_list_names_every_recipe_and_sample() -> None:
     assert code == 0
     for name in models.entries():
         assert name in said
-    assert "yolox-nano-416 (default)" in said
+    assert "yolox-nano-416*" in said
+    assert "YOLOX-S 640" in said
+
+
+def test_a_narrow_list_keeps_whole_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    said = run("list")[1]
+    assert "emotion-mini-xception-64" in said
+    assert max(len(line) for line in said.splitlines()) <= 80
 
 
 def test_a_model_is_got_verified_spoilt_and_removed(
