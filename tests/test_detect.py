@@ -77,6 +77,12 @@ def test_end_to_end_is_not_suppressed_again() -> None:
     expect(detect(Decode("end-to-end"), {"o": rows}), [[4, 8, 20, 24]] * 2, [1, 1])
 
 
+def test_ultralytics_rtdetr_of_2026_is_end_to_end_from_centres() -> None:
+    rows = anchors([0.5, 0.5, 0.25, 0.5, 0.9, 1])
+    how = Decode("end-to-end", box="cxcywh", normalised=True)
+    expect(detect(how, {"o": rows}), [[24, 16, 40, 48]], [1])
+
+
 def test_ultralytics_rtdetr_is_normalised_rows() -> None:
     rows = anchors([0.5, 0.5, 0.25, 0.5, 0.1, 0.9])
     expect(detect(Decode("yolo", layout="rows", normalised=True), {"o": rows}), [[24, 16, 40, 48]], [1])

@@ -39,6 +39,12 @@ def zeros(*shape: int) -> np.ndarray:
         ({"o": zeros(1, 84, 7)}, {"metadata": ULTRALYTICS}, "yolo", {"layout": "rows", "objectness": False}),
         ({"o": zeros(1, 252, 85)}, {}, "yolo", {"layout": "rows", "objectness": True}),
         ({"o": zeros(1, 300, 6)}, {"metadata": ULTRALYTICS}, "end-to-end", {"nms_iou": None}),
+        (
+            {"o": zeros(1, 300, 6)},
+            {"metadata": {**ULTRALYTICS, "head": "RTDETRDecoder"}},
+            "end-to-end",
+            {"box": "cxcywh", "normalised": True},
+        ),
         ({"o": zeros(1, 300, 44)}, {"metadata": {**ULTRALYTICS, "names": ""}}, "yolo", {"normalised": True}),
         ({"o": zeros(1, 84, 85)}, {}, "yolox", {"strides": (8, 16, 32)}),
         ({"o": zeros(1, 85, 112)}, {}, "dfl", {"strides": (8, 16, 32, 64), "offset": 0.0}),

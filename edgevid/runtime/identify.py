@@ -25,7 +25,7 @@ from edgevid.types import InputSpec
 
 log = logging.getLogger("edgevid")
 
-_ULTRALYTICS = "Ultralytics export: letterboxed RGB divided by 255, as its own predictor does"
+_ULTRALYTICS = "Ultralytics export: RGB divided by 255, fitted as its own predictor does"
 _FEW_ROWS = 1000
 """More rows than this are anchors; a model that suppresses duplicates itself gives fewer."""
 
@@ -43,6 +43,8 @@ class Seen:
     names: tuple[str, ...]
     """Class names that the exporter wrote, or none."""
     ultralytics: bool
+    head: str = ""
+    """Name of the model's last layer, where the exporter wrote it."""
 
     def cells(self, *strides: int) -> int:
         """Cells of a grid of each stride together."""
@@ -104,6 +106,7 @@ def look_at(engine: OrtEngine) -> Seen:
         layout=layout,
         producer=str(meta.get("producer", "")),
         names=tuple(str(n) for n in (names.values() if isinstance(names, dict) else names or ())),
+        head=str(meta.get("head", "")),
         ultralytics="ltralytics" in str(meta.get("author", "")) + str(meta.get("description", "")),
     )
     return seen if all(min(o.shape, default=1) > 0 for o in engine.outputs) else _measured(engine, seen)
@@ -258,6 +261,9 @@ def _few_rows(seen: Seen) -> Guess | None:
     if _anchor_axis(seen, output.shape):
         return None
     notes = (_ULTRALYTICS if seen.ultralytics else _ASSUMED,)
+    if output.shape[2] == 6 and "RTDETR" in seen.head:
+        decode = Decode("end-to-end", box="cxcywh", normalised=True)
+        return Guess(decode, (output.name,), len(seen.names), "RT-DETR, Ultralytics export", _DETR, notes)
     if output.shape[2] == 6 and len(seen.names) != 2:
         classes = len(seen.names) or 80
         family = "YOLOv10, YOLO26 or another end-to-end export"
