@@ -201,7 +201,8 @@ def _distribution_levels(seen: Seen) -> Guess | None:
         classes = scores[0].shape[2]
     paddle = "addle" in seen.producer
     family, look = ("PicoDet", _PICODET) if paddle else ("NanoDet", _NANODET)
-    decode = Decode("dfl", strides=strides, offset=0.5, nms_iou=0.6)
+    score, nms_iou = (0.4, 0.5) if paddle else (0.35, 0.6)
+    decode = Decode("dfl", strides=strides, offset=0.5, score=score, nms_iou=nms_iou)
     return Guess(decode, (*names[0], *names[1]), classes, family, look, (_ASSUMED,))
 
 
@@ -216,7 +217,7 @@ def _nanodet_plus(seen: Seen) -> Guess | None:
     strides = (8, 16, 32, 64)
     if output is None or output.shape[1] != seen.cells(*strides) or output.shape[2] <= 32:
         return None
-    decode = Decode("dfl", strides=strides, offset=0.0, nms_iou=0.6)
+    decode = Decode("dfl", strides=strides, offset=0.0, score=0.35, nms_iou=0.6)
     return Guess(decode, (output.name,), output.shape[2] - 32, "NanoDet-Plus", _NANODET, (_ASSUMED,))
 
 
