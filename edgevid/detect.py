@@ -18,9 +18,6 @@ from edgevid.types import Array, Detections, Frame
 MAX_DETECTIONS = 300
 """Boxes kept of one frame, best first."""
 
-SAME_OBJECT_IOU = 0.85
-"""Boxes of different classes that overlap more than this are one object, named by its better score."""
-
 
 class Detector:
     """Finds objects in frames with the model of a recipe."""
@@ -107,9 +104,6 @@ class Detector:
             boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
         if self.nms_iou is not None:
             rows = kernels.nms(boxes, scores, labels, self.nms_iou, True, self.limit)
-            # One van seen as car and as truck would become two tracks: the better class keeps the box.
-            same = kernels.nms(boxes[rows], scores[rows], labels[rows], SAME_OBJECT_IOU, False, self.limit)
-            rows = rows[same]
         else:
             rows = np.argsort(-scores, kind="stable")[: self.limit]
         boxes = fit.undo(boxes[rows])  # clipped to the frame: what lies in the padding becomes empty
