@@ -15,6 +15,8 @@ from edgevid.runtime import Engine, Recipe, TensorSpec, load_engine
 from edgevid.runtime.section import did_you_mean
 from edgevid.types import Array, Detections, Frame
 
+SAME_OBJECT = 0.8
+"""Overlap from which boxes of different classes are taken for one object."""
 MAX_DETECTIONS = 300
 """Boxes kept of one frame, best first."""
 
@@ -104,6 +106,9 @@ class Detector:
             boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
         if self.nms_iou is not None:
             rows = kernels.nms(boxes, scores, labels, self.nms_iou, True, self.limit)
+            # One object that looks like a car and like a truck is one object: the surer class stays.
+            again = kernels.nms(boxes[rows], scores[rows], labels[rows], SAME_OBJECT, False, self.limit)
+            rows = rows[again]
         else:
             rows = np.argsort(-scores, kind="stable")[: self.limit]
         boxes = fit.undo(boxes[rows])  # clipped to the frame: what lies in the padding becomes empty
