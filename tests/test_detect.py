@@ -65,6 +65,13 @@ def test_yolov8_columns_and_its_transposed_form_agree() -> None:
     expect(detect(Decode("yolo", layout="rows", nms_iou=0.5), {"o": rows}), columns.boxes, [0, 1])
 
 
+def test_one_object_under_two_classes_keeps_the_better_one() -> None:
+    # The second lies on the first (0.97 of it), the third overlaps by 0.6: another object.
+    rows = anchors([10, 12, 8, 8, 0.9, 0.1], [10, 12.1, 8, 8, 0.1, 0.8], [12, 12, 8, 8, 0.1, 0.7])
+    found = detect(Decode("yolo", layout="rows", nms_iou=0.7), {"o": rows})
+    expect(found, [[12, 16, 28, 32], [16, 16, 32, 32]], [0, 1])
+
+
 def test_yolov5_rows_with_objectness() -> None:
     rows = anchors([10, 12, 4, 6, 0.5, 0.2, 0.9], [20, 20, 8, 8, 0.2, 0.9, 0.9], total=63)
     found = detect(Decode("yolo", layout="rows", objectness=True, nms_iou=0.5), {"o": rows})
