@@ -248,9 +248,7 @@ def street(
         while time < seconds:
             kind, number = str(random.choice(["car", "car", "car", "truck", "bus"])), len(movers) + 1
             movers.append(
-                drive(
-                    len(movers) + 1, kmh, towards=lane < 0, lane=lane, kind=kind, begin=time, near=8, far=90
-                )
+                drive(number, kmh, towards=lane < 0, lane=lane, kind=kind, begin=time, near=8, far=90)
             )
             time += float(random.uniform(2.2, 5.0))
     for side in (-9.0, 9.6):

@@ -78,17 +78,6 @@ class RenderedDetector:
         return [self._seen[frame.index] for frame in frames]
 
 
-def draw_truth(image: Array, truth: Truth, *, unit_scale: float = 3.6) -> Array:
-    """Marks each object's true contact point and true speed (km/h) in white, into `image`."""
-    for box, speed in zip(truth.boxes, truth.speeds, strict=True):
-        x, y = int((box[0] + box[2]) / 2), int(box[3])
-        cv2.circle(image, (x, y), 3, (255, 255, 255), -1, cv2.LINE_AA)
-        words = f"true {unit_scale * speed:.0f}"
-        for ink, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-            cv2.putText(image, words, (x + 6, y + 12), cv2.FONT_HERSHEY_DUPLEX, 0.4, ink, thick, cv2.LINE_AA)
-    return image
-
-
 def _ground(camera: Camera) -> Array:
     """Sky, grass, pavements, road and its marks."""
     image = np.empty((camera.height, camera.width, 3), np.uint8)
