@@ -72,7 +72,11 @@ class Decoder:
         return kernels.decode_fastestdet(flat, columns, self.size.width, self.size.height, score)
 
     def _end_to_end(self, arrays: list[Array], score: float) -> Candidates:
-        return self._scaled(kernels.decode_end_to_end(arrays[0], score))
+        rows = arrays[0]
+        if not self._xyxy:
+            half = rows[:, 2:4] / 2
+            rows = np.concatenate([rows[:, :2] - half, rows[:, :2] + half, rows[:, 4:]], axis=1)
+        return self._scaled(kernels.decode_end_to_end(rows, score))
 
     def _boxes_scores(self, arrays: list[Array], score: float) -> Candidates:
         found = kernels.decode_rows(arrays[0], arrays[1], score, None, self._xyxy, self.how.logits)
@@ -85,7 +89,7 @@ class Decoder:
 
     @property
     def _xyxy(self) -> bool:
-        return self.how.box == "xyxy"
+        return (self.how.box or ("xyxy" if self.how.kind == "end-to-end" else "cxcywh")) == "xyxy"
 
     @property
     def _classes(self) -> int:
@@ -185,7 +189,7 @@ def _chosen(recipe: Recipe, outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
         raise ModelError(
             f"{recipe.name}: the recipe wants outputs {missing}, the model has {sorted(by_name)}"
         )
-    chosen = [by_name[name] for name in recipe.outputs] or list(outputs)
+    chosen = [by_name[name] for name in recipe.outputs] or _by_shape(recipe, list(outputs))
     kind = recipe.decode.kind
     allowed = (1, 2 * len(recipe.decode.strides)) if kind == "dfl" else (OUTPUT_COUNT[kind],)
     if len(chosen) not in allowed:
@@ -194,3 +198,14 @@ def _chosen(recipe: Recipe, outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
             f"{len(chosen)}: {', '.join(s.name for s in chosen)}. Name the right ones under [output] names."
         )
     return chosen
+
+
+def _by_shape(recipe: Recipe, outputs: list[TensorSpec]) -> list[TensorSpec]:
+    """Unnamed outputs in the decoder's order: exporters order the levels of such heads differently."""
+    assert recipe.decode is not None
+    if recipe.decode.kind != "dfl" or len(outputs) != 2 * len(recipe.decode.strides):
+        return outputs
+    scores = [o for o in outputs if o.shape[-1] == len(recipe.names)]
+    distances = [o for o in outputs if o.shape[-1] != len(recipe.names)]
+    fine_first = [sorted(level, key=lambda o: -o.shape[1]) for level in (scores, distances)]
+    return [*fine_first[0], *fine_first[1]]

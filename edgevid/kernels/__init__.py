@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,7 @@ def _load() -> Any:
     if choice == "numpy":
         return reference
     try:
-        return importlib.import_module("edgevid.kernels._native")
+        native = importlib.import_module("edgevid.kernels._native")
     except ImportError as error:
         if choice == "auto":
             return reference
@@ -33,6 +34,17 @@ def _load() -> Any:
             f"EDGEVID_KERNELS=native, but the compiled kernels do not load ({error}). "
             f"Build them with: {BUILD_COMMAND}"
         ) from error
+    missing = [name for name in reference.__all__ if not hasattr(native, name)]
+    if not missing:
+        return native
+    stale = (
+        f"The compiled kernels are older than this edgevid (they lack {', '.join(missing)}). "
+        f"Build them with: {BUILD_COMMAND}"
+    )
+    if choice == "native":
+        raise NativeKernelsError(stale)
+    warnings.warn(f"{stale}. Using NumPy until then.", RuntimeWarning, stacklevel=3)
+    return reference
 
 
 _chosen = _load()
@@ -51,9 +63,12 @@ decode_fastestdet: Callable[..., Candidates] = _chosen.decode_fastestdet
 decode_end_to_end: Callable[..., Candidates] = _chosen.decode_end_to_end
 
 # Pixels (reference/pixels.py).
-_pixels: Any = _chosen if hasattr(_chosen, "letterbox") else reference
-letterbox: Callable[..., None] = _pixels.letterbox
-letterbox_yuv420: Callable[..., None] = _pixels.letterbox_yuv420
-yuv420_to_rgb: Callable[..., Array] = _pixels.yuv420_to_rgb
-crop_resize: Callable[..., Array] = _pixels.crop_resize
-crop_resize_yuv420: Callable[..., Array] = _pixels.crop_resize_yuv420
+letterbox: Callable[..., None] = _chosen.letterbox
+letterbox_yuv420: Callable[..., None] = _chosen.letterbox_yuv420
+yuv420_to_rgb: Callable[..., Array] = _chosen.yuv420_to_rgb
+crop_resize: Callable[..., Array] = _chosen.crop_resize
+crop_resize_yuv420: Callable[..., Array] = _chosen.crop_resize_yuv420
+
+# Motion (reference/motion.py).
+match_gains: Callable[[Array], list[tuple[int, int]]] = _chosen.match_gains
+TrackerCore: Any = _chosen.TrackerCore

@@ -1,4 +1,243 @@
 // Bindings of pixels.hpp: argument checks and pointers, no logic.
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
-void bind_pixels(nanobind::module_& m) { (void)m; }
+#include <array>
+#include <string>
+#include <vector>
+
+#include "pixels_work.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+namespace px = edgevid::pixels;
+using View = nb::ndarray<nb::ro, nb::device::cpu>;
+using Writable = nb::ndarray<nb::device::cpu>;
+using Place = std::array<int, 4>;
+using Shape = std::vector<std::size_t>;
+
+namespace {
+
+[[noreturn]] void refuse(const std::string& message) {
+    const nb::object error = nb::module_::import_("edgevid.errors").attr("InputError");
+    PyErr_SetString(error.ptr(), message.c_str());
+    throw nb::python_error();
+}
+
+std::string words(const Shape& shape) {
+    std::string text = "(";
+    for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+    return text + ")";
+}
+
+template <typename A>
+Shape shape_of(const A& array) {
+    Shape shape;
+    for (std::size_t i = 0; i < array.ndim(); ++i) shape.push_back(array.shape(i));
+    return shape;
+}
+
+// What came, as Python says it: "uint8 (4, 4)", or the name of the type.
+std::string given(nb::handle value) {
+    const auto text = [&](const char* name) { return nb::cast<std::string>(value.attr(name).attr("__str__")()); };
+    if (nb::hasattr(value, "dtype") && nb::hasattr(value, "shape")) return text("dtype") + " " + text("shape");
+    return nb::type_name(value.type()).c_str();
+}
+
+template <typename A, typename Right>
+A demand(nb::handle value, const std::string& wanted, Right right) {
+    A array;
+    if (!nb::try_cast<A>(value, array, false) || !right(array)) refuse(wanted + ", given " + given(value));
+    return array;
+}
+
+template <typename T, typename A>
+bool is(const A& array) {
+    return array.dtype() == nb::dtype<T>();
+}
+
+px::Picture picture(nb::handle image) {
+    const auto a = demand<View>(image, "image: wanted uint8 RGB of shape (H, W, 3)", [](const View& v) {
+        return is<std::uint8_t>(v) && v.ndim() == 3 && v.shape(2) == 3;
+    });
+    if (a.size() == 0) refuse("image: wanted at least one pixel, given shape " + words(shape_of(a)));
+    return {static_cast<px::Bytes>(a.data()), a.stride(0), a.stride(1), a.stride(2),
+            static_cast<int>(a.shape(1)), static_cast<int>(a.shape(0))};
+}
+
+View plane(nb::handle value, const char* name) {
+    return demand<View>(value, std::string("plane ") + name + ": wanted uint8 of two dimensions",
+                        [](const View& v) { return is<std::uint8_t>(v) && v.ndim() == 2; });
+}
+
+px::Plane half(nb::handle value, const char* name, const View& y) {
+    const View a = plane(value, name);
+    const Shape wanted{(y.shape(0) + 1) / 2, (y.shape(1) + 1) / 2};
+    if (shape_of(a) != wanted)
+        refuse(std::string("plane ") + name + ": wanted shape " + words(wanted) + " for y " + words(shape_of(y)) +
+               ", given " + words(shape_of(a)));
+    return {static_cast<px::Bytes>(a.data()), a.stride(0), a.stride(1)};
+}
+
+px::Planes planes(nb::handle y, nb::handle u, nb::handle v, bool full_range, const std::string& matrix) {
+    const View luma = plane(y, "y");
+    if (luma.size() == 0) refuse("plane y: wanted at least one pixel, given shape " + words(shape_of(luma)));
+    if (matrix != "bt601" && matrix != "bt709") refuse("matrix: wanted 'bt601' or 'bt709', given '" + matrix + "'");
+    return {{static_cast<px::Bytes>(luma.data()), luma.stride(0), luma.stride(1)},
+            half(u, "u", luma),
+            half(v, "v", luma),
+            static_cast<int>(luma.shape(1)),
+            static_cast<int>(luma.shape(0)),
+            px::Conversion::of(full_range, matrix == "bt709")};
+}
+
+// `out`, or a new array of NumPy's where it is None; the pointer is to its first byte.
+nb::object pixels_out(nb::object out, const Shape& shape, std::uint8_t*& data) {
+    if (out.is_none()) {
+        const nb::module_ numpy = nb::module_::import_("numpy");
+        nb::list sizes;
+        for (const std::size_t n : shape) sizes.append(n);
+        out = numpy.attr("empty")(nb::tuple(sizes), numpy.attr("uint8"));
+    }
+    const auto a = demand<Writable>(out, "out: wanted writable uint8 " + words(shape), [&](const Writable& w) {
+        return is<std::uint8_t>(w) && shape_of(w) == shape;
+    });
+    std::int64_t step = 1;
+    for (std::size_t i = shape.size(); i-- > 0; step *= static_cast<std::int64_t>(shape[i]))
+        if (shape[i] > 1 && a.size() > 0 && a.stride(i) != step) refuse("out: wanted a C-contiguous array");
+    data = static_cast<std::uint8_t*>(a.data());
+    return out;
+}
+
+struct Style {
+    px::Color color;
+    bool interleaved;
+    float pad;
+    std::array<float, 3> scale{}, bias{};
+    bool write_pad;
+};
+
+Style style(const std::string& color, const std::string& layout, float pad, const std::vector<float>& scale,
+            const std::vector<float>& bias, bool write_pad) {
+    if (color != "RGB" && color != "BGR" && color != "GRAY")
+        refuse("color: wanted 'RGB', 'BGR' or 'GRAY', given '" + color + "'");
+    if (layout != "NCHW" && layout != "NHWC") refuse("layout: wanted 'NCHW' or 'NHWC', given '" + layout + "'");
+    const std::size_t count = color == "GRAY" ? 1 : 3;
+    if (scale.size() < count || bias.size() < count)
+        refuse("scale and bias: wanted " + std::to_string(count) + " values, given " +
+               std::to_string(scale.size()) + " and " + std::to_string(bias.size()));
+    Style made{color == "RGB" ? px::Color::rgb : color == "BGR" ? px::Color::bgr : px::Color::gray,
+               layout == "NHWC", pad, {}, {}, write_pad};
+    std::copy_n(scale.begin(), count, made.scale.begin());
+    std::copy_n(bias.begin(), count, made.bias.begin());
+    return made;
+}
+
+template <typename T, typename Source>
+void fill(const Source& source, const Writable& out, const Place& place, const Style& how) {
+    const bool nhwc = how.interleaved;
+    const px::Target<T> target{static_cast<T*>(out.data()),
+                               static_cast<int>(out.shape(nhwc ? 1 : 2)),
+                               static_cast<int>(out.shape(nhwc ? 0 : 1)),
+                               how.color,
+                               nhwc && how.color != px::Color::gray,
+                               place[0], place[1], place[2], place[3],
+                               how.scale, how.bias, how.pad, how.write_pad};
+    nb::gil_scoped_release release;
+    px::letterbox(source, target);
+}
+
+template <typename Source>
+void letterbox(const Source& source, nb::handle out, const Place& place, const Style& how) {
+    const std::size_t channels = how.color == px::Color::gray ? 1 : 3;
+    const auto a = demand<Writable>(
+        out, "out: wanted writable float32, uint8 or int32 of three dimensions", [](const Writable& w) {
+            return w.ndim() == 3 && (is<float>(w) || is<std::uint8_t>(w) || is<std::int32_t>(w));
+        });
+    if (a.shape(how.interleaved ? 2 : 0) != channels)
+        refuse("out: wanted " + std::to_string(channels) + " channels, given shape " + words(shape_of(a)));
+    const auto rows = static_cast<std::int64_t>(a.shape(1)), depth = static_cast<std::int64_t>(a.shape(2));
+    if (a.stride(2) != 1 || a.stride(1) != depth || a.stride(0) != rows * depth)
+        refuse("out: wanted a writable C-contiguous array");
+    const int width = static_cast<int>(a.shape(how.interleaved ? 1 : 2));
+    const int height = static_cast<int>(a.shape(how.interleaved ? 0 : 1));
+    const auto [left, top, w, h] = place;
+    if (left < 0 || top < 0 || w < 1 || h < 1 || w > width - left || h > height - top)
+        refuse("place: wanted (left, top, width, height) inside " + std::to_string(width) + "x" +
+               std::to_string(height) + ", given (" + std::to_string(left) + ", " + std::to_string(top) + ", " +
+               std::to_string(w) + ", " + std::to_string(h) + ")");
+    if (is<float>(a)) fill<float>(source, a, place, how);
+    else if (is<std::uint8_t>(a)) fill<std::uint8_t>(source, a, place, how);
+    else fill<std::int32_t>(source, a, place, how);
+}
+
+template <typename Source>
+nb::object crops(const Source& source, nb::handle boxes, int height, int width, int fill, nb::object out) {
+    const auto b = demand<View>(boxes, "boxes: wanted contiguous float32 of shape (N, 4)", [](const View& v) {
+        return is<float>(v) && v.ndim() == 2 && v.shape(1) == 4 &&
+               (v.shape(0) == 0 || (v.stride(1) == 1 && (v.stride(0) == 4 || v.shape(0) == 1)));
+    });
+    if (height < 1 || width < 1)
+        refuse("crop size: wanted at least 1x1, given " + std::to_string(width) + "x" + std::to_string(height));
+    if (fill < 0 || fill > 255) refuse("fill: wanted 0 to 255, given " + std::to_string(fill));
+    std::uint8_t* data = nullptr;
+    out = pixels_out(out, {b.shape(0), static_cast<std::size_t>(height), static_cast<std::size_t>(width), 3}, data);
+    nb::gil_scoped_release release;
+    px::crop_resize(source, static_cast<const float*>(b.data()), b.shape(0), height, width,
+                    static_cast<std::uint8_t>(fill), data);
+    return out;
+}
+
+}  // namespace
+
+void bind_pixels(nb::module_& m) {
+    using Numbers = std::vector<float>;
+    m.def("letterbox",
+          [](nb::handle image, nb::handle out, Place place, const std::string& color, const std::string& layout,
+             float pad, const Numbers& scale, const Numbers& bias, bool write_pad) {
+              letterbox(picture(image), out, place, style(color, layout, pad, scale, bias, write_pad));
+          },
+          "image"_a, "out"_a, "place"_a, nb::kw_only(), "color"_a, "layout"_a, "pad"_a, "scale"_a, "bias"_a,
+          "write_pad"_a = true);
+    m.def("letterbox_yuv420",
+          [](nb::handle y, nb::handle u, nb::handle v, bool full_range, const std::string& matrix, nb::handle out,
+             Place place, const std::string& color, const std::string& layout, float pad, const Numbers& scale,
+             const Numbers& bias, bool write_pad) {
+              letterbox(planes(y, u, v, full_range, matrix), out, place,
+                        style(color, layout, pad, scale, bias, write_pad));
+          },
+          "y"_a, "u"_a, "v"_a, "full_range"_a, "matrix"_a, "out"_a, "place"_a, nb::kw_only(), "color"_a, "layout"_a,
+          "pad"_a, "scale"_a, "bias"_a, "write_pad"_a = true);
+    m.def("yuv420_to_rgb",
+          [](nb::handle y, nb::handle u, nb::handle v, bool full_range, const std::string& matrix, nb::object out) {
+              const px::Planes from = planes(y, u, v, full_range, matrix);
+              std::uint8_t* data = nullptr;
+              out = pixels_out(out, {static_cast<std::size_t>(from.height), static_cast<std::size_t>(from.width), 3},
+                               data);
+              nb::gil_scoped_release release;
+              px::yuv420_to_rgb(from, data);
+              return out;
+          },
+          "y"_a, "u"_a, "v"_a, "full_range"_a, "matrix"_a, "out"_a = nb::none());
+    m.def("crop_resize",
+          [](nb::handle image, nb::handle boxes, int height, int width, int fill, nb::object out) {
+              return crops(picture(image), boxes, height, width, fill, out);
+          },
+          "image"_a, "boxes"_a, "height"_a, "width"_a, "fill"_a = 0, "out"_a = nb::none());
+    m.def("crop_resize_yuv420",
+          [](nb::handle y, nb::handle u, nb::handle v, bool full_range, const std::string& matrix, nb::handle boxes,
+             int height, int width, int fill, nb::object out) {
+              return crops(planes(y, u, v, full_range, matrix), boxes, height, width, fill, out);
+          },
+          "y"_a, "u"_a, "v"_a, "full_range"_a, "matrix"_a, "boxes"_a, "height"_a, "width"_a, "fill"_a = 0,
+          "out"_a = nb::none());
+    m.def("_limit_isa", [](const std::string& name) {
+        using edgevid::Isa;
+        const Isa wanted = name == "base" ? Isa::base : name == "avx2" ? Isa::avx2 : Isa::avx512;
+        edgevid::isa() = std::min(wanted, edgevid::best_isa());
+        return edgevid::isa() == wanted;
+    }, "For tests: use no instruction set above \"base\", \"avx2\" or \"avx512\"; whether this machine has it.");
+}

@@ -49,8 +49,8 @@ class Decode:
     """"columns": anchors along the last axis (4 + C, N); "rows": (N, 4 + C)."""
     objectness: bool = False
     """Whether a fifth value of each anchor multiplies its classes (YOLOv5)."""
-    box: str = "cxcywh"
-    """"cxcywh" centre and size, or "xyxy" corners."""
+    box: str | None = None
+    """"cxcywh" centre and size, or "xyxy" corners; None: the kind's usual, xyxy for "end-to-end" only."""
     normalised: bool = False
     """Whether boxes are fractions of the input's size."""
     logits: bool = False
@@ -59,6 +59,8 @@ class Decode:
     """Input pixels a cell, one for each level."""
     offset: float = 0.5
     """Where the anchor sits in its cell."""
+    score: float = 0.25
+    """Least score that counts unless the user says otherwise: families spread their scores differently."""
     nms_iou: float | None = None
     """Overlap above which the lesser box goes; None: the model suppresses duplicates itself."""
 
@@ -69,7 +71,7 @@ DECODE_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "yolox": ("strides", "nms_iou"),
         "dfl": ("strides", "offset", "logits", "nms_iou"),
         "fastestdet": ("nms_iou",),
-        "end-to-end": ("normalised",),
+        "end-to-end": ("box", "normalised"),
         "boxes-scores": ("box", "normalised", "logits", "nms_iou"),
         "boxes-scores-labels": ("normalised",),
     }
@@ -144,7 +146,7 @@ def read_recipe(path: str | Path) -> Recipe:
         file=_file(model),
         path=path,
         summary=model.text("summary", ""),
-        source=_source(top.table("source", optional=True)),
+        source=read_source(top.table("source", optional=True)),
         input_name=image.text("name", ""),
         input=_input(image) if image.keys() else None,
         outputs=_outputs(top.table("output", optional=True)),
@@ -154,7 +156,7 @@ def read_recipe(path: str | Path) -> Recipe:
         tables=MappingProxyType({t: top.table(t, optional=True)._values for t in OPEN_TABLES if t in top}),
     )
     model.done()
-    top.done()
+    top.done(also=OPEN_TABLES)
     _check_outputs(recipe)
     return recipe
 
@@ -173,7 +175,8 @@ def _file(model: Section) -> str:
     return name
 
 
-def _source(table: Section) -> Source:
+def read_source(table: Section) -> Source:
+    """A table that says where a file comes from."""
     source = Source(
         url=table.text("url", ""),
         sha256=table.text("sha256", ""),
@@ -225,12 +228,13 @@ def _outputs(table: Section) -> tuple[str, ...]:
 
 def _decode(table: Section) -> Decode:
     kind = table.text("kind", choices=DECODE_KEYS)
-    asked: dict[str, Any] = {}
+    asked: dict[str, Any] = {"score": table.number("score", 0.25, low=0, high=1)}
     if "strides" in DECODE_KEYS[kind]:
         asked["strides"] = table.integers("strides")
-    for key, choices in (("layout", ("columns", "rows")), ("box", ("cxcywh", "xyxy"))):
-        if key in DECODE_KEYS[kind]:
-            asked[key] = table.text(key, choices[0], choices=choices)
+    if "layout" in DECODE_KEYS[kind]:
+        asked["layout"] = table.text("layout", "columns", choices=("columns", "rows"))
+    if "box" in DECODE_KEYS[kind] and "box" in table:
+        asked["box"] = table.text("box", choices=("cxcywh", "xyxy"))
     for key in ("objectness", "normalised", "logits"):
         if key in DECODE_KEYS[kind]:
             asked[key] = table.flag(key, False)

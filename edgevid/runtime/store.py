@@ -54,7 +54,7 @@ def find_recipe(name: str) -> Recipe:
         return read_recipe(path)
     known = [p.parent.name for p in engines_folder().glob("*/recipe.toml")]
     raise InputError(
-        f"model: there is no recipe {name!r}{did_you_mean(name, known)} "
+        f"model: there is no recipe {name!r}{did_you_mean(name, known) or '.'} "
         f"Known: {', '.join(sorted(known))}; or give the path of an ONNX file or of a recipe"
     )
 
@@ -79,15 +79,9 @@ def resolve_model(model: str | Path | None = None, *, progress: Progress | None 
     None takes the default model, or one that ships with edgevid where the default cannot be had.
     Raises InputError for an unknown name and DownloadError where the file cannot be fetched.
     """
-    if (
-        isinstance(model, str)
-        and Path(model).name == model
-        and not Path(model).exists()
-        and "." not in model[-5:]
-    ):
-        return get_model(find_recipe(model), progress=progress)
     if model is not None:
-        return _from_path(Path(model))
+        named = isinstance(model, str) and _is_name(model)
+        return get_model(find_recipe(str(model)), progress=progress) if named else _from_path(Path(model))
     try:
         return get_model(find_recipe(DEFAULT_MODEL), progress=progress)
     except DownloadError as error:
@@ -96,6 +90,14 @@ def resolve_model(model: str | Path | None = None, *, progress: Progress | None 
             raise
         log.warning("%s. Using %s, which ships with edgevid", error, shipped[0].name)
         return shipped[0]
+
+
+def _is_name(model: str) -> bool:
+    """Whether this is meant as a recipe's name; what exists as a file or folder here is a path."""
+    path = Path(model)
+    if path.exists() or path.name != model:
+        return False
+    return (engines_folder() / model).is_dir() or path.suffix not in (".onnx", ".toml", ".engine", ".plan")
 
 
 def _from_path(path: Path) -> Recipe:
@@ -132,9 +134,7 @@ def obtain(source: Source, file: str, target: Path, *, progress: Progress | None
     A source without a SHA-256 is pinned: the first download's is written beside the file and holds
     from then on. Raises DownloadError that names the mirror variable, the address and the file.
     """
-    pin = target.with_name(target.name + ".sha256")
-    if not source.sha256 and pin.is_file():
-        source = dataclasses.replace(source, sha256=pin.read_text().split()[0])
+    source = pinned(source, target)
     mirror = os.environ.get(MIRROR, "")
     try:
         if mirror.startswith(("http://", "https://")):
@@ -142,6 +142,7 @@ def obtain(source: Source, file: str, target: Path, *, progress: Progress | None
         elif mirror:
             _from_folder(Path(mirror).expanduser(), source, file, target)
         elif source.url:
+            log.info("fetching %s from %s", file, source.url)
             fetch(source.url, target, sha256=source.sha256, size=source.bytes, progress=progress)
         else:
             raise DownloadError(f"{file}: its recipe gives no address")
@@ -151,9 +152,22 @@ def obtain(source: Source, file: str, target: Path, *, progress: Progress | None
             f"into a folder and set {MIRROR} to it (now {mirror or 'not set'}), or save it as {target}"
         ) from error
     if not source.sha256:
-        pin.write_text(f"{sha256_of(target)}  {file}\n")
+        pin = _pin(target)
+        pin.write_text(f"{sha256_of(target)}  {file}\n", encoding="utf-8")
         log.warning("%s has no published checksum; pinned what came as %s", file, pin)
     return target
+
+
+def _pin(target: Path) -> Path:
+    return target.with_name(target.name + ".sha256")
+
+
+def pinned(source: Source, target: Path) -> Source:
+    """The source with the checksum of its first download, where it publishes none of its own."""
+    pin = _pin(target)
+    if source.sha256 or not pin.is_file():
+        return source
+    return dataclasses.replace(source, sha256=pin.read_text(encoding="utf-8").split()[0])
 
 
 def _from_address(mirror: str, source: Source, file: str, target: Path, progress: Progress | None) -> None:

@@ -1,0 +1,267 @@
+// What is made of the lines of pixels.hpp: letterboxed inputs, crops, whole pictures.
+#pragma once
+
+#include <array>
+
+#include "pixels.hpp"
+
+namespace edgevid::pixels {
+
+enum class Color { rgb, bgr, gray };
+
+// A model's input and the place of the picture in it.
+template <typename T>
+struct Target {
+    T* data;
+    int width, height;
+    Color color;
+    bool interleaved;  // NHWC
+    int left, top, place_width, place_height;
+    std::array<float, 3> scale, bias;
+    float pad;
+    bool write_pad;
+
+    int channels() const { return color == Color::gray ? 1 : 3; }
+};
+
+template <typename T>
+EDGEVID_INLINE T cast(float value);
+template <>
+EDGEVID_INLINE float cast<float>(float value) {
+    return value;
+}
+template <>
+EDGEVID_INLINE std::uint8_t cast<std::uint8_t>(float value) {
+    const float low = value > 0.0f ? value : 0.0f;
+    return static_cast<std::uint8_t>(static_cast<std::int32_t>(std::rint(low < 255.0f ? low : 255.0f)));
+}
+template <>
+EDGEVID_INLINE std::int32_t cast<std::int32_t>(float value) {
+    const float low = value > -1e9f ? value : -1e9f;
+    return static_cast<std::int32_t>(std::rint(low < 1e9f ? low : 1e9f));
+}
+
+template <typename T, typename Source>
+struct Letterbox {
+    const Target<T>& to;
+    const Axis& rows;
+    Lines<Source>& lines;
+    std::vector<T>& planar;  // three planes of one row, interleaved afterwards
+
+    EDGEVID_INLINE void operator()() const {
+        if (to.write_pad) write_padding();
+        for (int y = 0; y < to.place_height; ++y) write_row(y, Pair::of(lines, rows, y));
+    }
+
+    EDGEVID_INLINE void write_row(int y, const Pair& pair) const {
+        const std::ptrdiff_t n = to.place_width, start = std::ptrdiff_t{to.top + y} * to.width + to.left;
+        if (to.color == Color::gray) return write_gray(pair, n, to.data + start);
+        const std::ptrdiff_t plane = std::ptrdiff_t{to.width} * to.height;
+        for (int c = 0; c < 3; ++c) {
+            const int from = to.color == Color::rgb ? c : 2 - c;
+            T* out = to.interleaved ? planar.data() + c * n : to.data + c * plane + start;
+            const Pair channel{pair.upper + from * n, pair.lower + from * n, pair.weight};
+            write_channel(channel, n, to.scale[c], to.bias[c], out);
+        }
+        if (to.interleaved) interleave(n, to.data + 3 * start);
+    }
+
+    static EDGEVID_INLINE void write_channel(const Pair& pair, std::ptrdiff_t n, float scale, float bias,
+                                             T* __restrict out) {
+        if (pair.weight == 0.0f) {
+            for (std::ptrdiff_t x = 0; x < n; ++x) out[x] = cast<T>(pair.upper[x] * scale + bias);
+        } else {
+            for (std::ptrdiff_t x = 0; x < n; ++x) out[x] = cast<T>(pair.at(x) * scale + bias);
+        }
+    }
+
+    EDGEVID_INLINE void write_gray(const Pair& pair, std::ptrdiff_t n, T* __restrict out) const {
+        const float scale = to.scale[0], bias = to.bias[0];
+        for (std::ptrdiff_t x = 0; x < n; ++x) {
+            const float r = pair.at(x) * 0.299f, g = pair.at(x + n) * 0.587f, b = pair.at(x + 2 * n) * 0.114f;
+            out[x] = cast<T>(((r + g) + b) * scale + bias);
+        }
+    }
+
+    EDGEVID_INLINE void interleave(std::ptrdiff_t n, T* __restrict out) const {
+        const T *r = planar.data(), *g = r + n, *b = g + n;
+        for (std::ptrdiff_t x = 0; x < n; ++x) {
+            out[3 * x] = r[x];
+            out[3 * x + 1] = g[x];
+            out[3 * x + 2] = b[x];
+        }
+    }
+
+    EDGEVID_INLINE void write_padding() const {
+        const int right = to.left + to.place_width, bottom = to.top + to.place_height;
+        for (int c = 0; c < to.channels(); ++c) {
+            const T value = cast<T>(to.pad * to.scale[c] + to.bias[c]);
+            pad_rows(c, 0, to.top, 0, to.width, value);
+            pad_rows(c, to.top, bottom, 0, to.left, value);
+            pad_rows(c, to.top, bottom, right, to.width, value);
+            pad_rows(c, bottom, to.height, 0, to.width, value);
+        }
+    }
+
+    EDGEVID_INLINE void pad_rows(int c, int y1, int y2, int x1, int x2, T value) const {
+        const std::ptrdiff_t step = to.interleaved ? to.channels() : 1;
+        T* start = to.data + (to.interleaved ? c : std::ptrdiff_t{c} * to.width * to.height);
+        for (int y = y1; y < y2; ++y) {
+            T* row = start + std::ptrdiff_t{y} * to.width * step;
+            for (int x = x1; x < x2; ++x) row[x * step] = value;
+        }
+    }
+};
+
+template <typename T, typename Source>
+void letterbox(const Source& source, const Target<T>& to) {
+    Axis rows, columns;
+    rows.set(source.height, to.place_height, 0.0, source.height);
+    columns.set(source.width, to.place_width, 0.0, source.width);
+    Lines<Source> lines(source, columns);
+    std::vector<T> planar(to.interleaved ? 3 * static_cast<std::size_t>(to.place_width) : 0);
+    const Letterbox<T, Source> work{to, rows, lines, planar};
+    run(work);
+}
+
+// One crop: ky x kx bilinear samples are averaged for each pixel.
+template <typename Source>
+struct Crop {
+    Lines<Source>& lines;
+    const Axis &rows, &columns;
+    std::vector<float>&fine, &total;  // one line of samples, one row of sums; three planes each
+    int width, height, kx, ky;
+    std::uint8_t fill;
+    std::uint8_t* out;
+
+    EDGEVID_INLINE void operator()() const {
+        const float share = static_cast<float>(1.0 / (kx * ky));
+        for (int y = 0; y < height; ++y) {
+            std::fill(total.begin(), total.end(), 0.0f);
+            for (int j = 0; j < ky; ++j) add_line(y * ky + j);
+            write_row(share, out + 3 * std::ptrdiff_t{y} * width);
+        }
+    }
+
+    EDGEVID_INLINE void add_line(int y) const {
+        const std::ptrdiff_t n = columns.count(), count = 3 * n;
+        float* __restrict line = fine.data();
+        const auto outside = static_cast<float>(fill);
+        if (y < rows.first || y >= rows.last) {
+            for (std::ptrdiff_t i = 0; i < count; ++i) line[i] = outside;
+        } else {
+            const Pair pair = Pair::of(lines, rows, y);
+            for (std::ptrdiff_t i = 0; i < count; ++i) line[i] = pair.at(i);
+            for (int c = 0; c < 3; ++c) {
+                for (int x = 0; x < columns.first; ++x) line[c * n + x] = outside;
+                for (std::ptrdiff_t x = columns.last; x < n; ++x) line[c * n + x] = outside;
+            }
+        }
+        float* __restrict sums = total.data();
+        if (kx == 1) {
+            for (std::ptrdiff_t i = 0; i < count; ++i) sums[i] += line[i];
+        } else {
+            for (std::ptrdiff_t i = 0; i < count / kx; ++i) {
+                float sum = line[i * kx];
+                for (int j = 1; j < kx; ++j) sum += line[i * kx + j];
+                sums[i] += sum;
+            }
+        }
+    }
+
+    EDGEVID_INLINE void write_row(float share, std::uint8_t* __restrict to) const {
+        const float *r = total.data(), *g = r + width, *b = g + width;
+        for (int x = 0; x < width; ++x) {
+            to[3 * x] = cast<std::uint8_t>(r[x] * share);
+            to[3 * x + 1] = cast<std::uint8_t>(g[x] * share);
+            to[3 * x + 2] = cast<std::uint8_t>(b[x] * share);
+        }
+    }
+};
+
+constexpr int max_samples = 16;
+
+inline int samples(double length, int count) {
+    return static_cast<int>(std::min(std::max(std::ceil(length / count / 2.0), 1.0), double{max_samples}));
+}
+
+// Crops of `boxes` (count x 4, xyxy) into out (count, height, width, 3).
+template <typename Source>
+void crop_resize(const Source& source, const float* boxes, std::size_t count, int height, int width,
+                 std::uint8_t fill, std::uint8_t* out) {
+    Axis rows, columns;
+    Lines<Source> lines(source, columns);
+    std::vector<float> fine, total(3 * static_cast<std::size_t>(width));
+    const std::size_t size = 3 * static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
+    for (std::size_t i = 0; i < count; ++i) {
+        const double x1 = boxes[4 * i], y1 = boxes[4 * i + 1], x2 = boxes[4 * i + 2], y2 = boxes[4 * i + 3];
+        const bool finite = std::isfinite(x1) && std::isfinite(y1) && std::isfinite(x2) && std::isfinite(y2);
+        if (!(finite && x2 > x1 && y2 > y1)) {
+            std::memset(out + i * size, fill, size);
+            continue;
+        }
+        const int kx = samples(x2 - x1, width), ky = samples(y2 - y1, height);
+        rows.set(source.height, ky * height, y1, y2 - y1);
+        columns.set(source.width, kx * width, x1, x2 - x1);
+        lines.restart();
+        fine.resize(3 * static_cast<std::size_t>(columns.count()));
+        const Crop<Source> work{lines, rows, columns, fine, total, width, height, kx, ky, fill, out + i * size};
+        run(work);
+    }
+}
+
+// The whole picture, packed.
+struct ToRgb {
+    const Planes& from;
+    std::vector<std::uint32_t>& packed;  // one row, R G B 0
+    std::uint8_t* out;
+
+    EDGEVID_INLINE void operator()() const {
+        for (int y = 0; y < from.height; ++y) {
+            convert(from.y.row(y), from.u.row(y >> 1), from.v.row(y >> 1));
+            write(out + 3 * std::ptrdiff_t{y} * from.width);
+        }
+    }
+
+    EDGEVID_INLINE void convert(Bytes y, Bytes u, Bytes v) const {
+        std::uint32_t* __restrict to = packed.data();
+        const Conversion c = from.to;
+        const int blocks = from.width / 2;
+        if (from.y.pixel_step == 1 && from.u.pixel_step == 1 && from.v.pixel_step == 1) {
+            for (int i = 0; i < blocks; ++i) {
+                const std::int32_t cb = u[i] - 128, cr = v[i] - 128;
+                to[2 * i] = pixel(c, y[2 * i], cb, cr);
+                to[2 * i + 1] = pixel(c, y[2 * i + 1], cb, cr);
+            }
+            if (from.width % 2) to[2 * blocks] = pixel(c, y[2 * blocks], u[blocks] - 128, v[blocks] - 128);
+            return;
+        }
+        for (int x = 0; x < from.width; ++x) {
+            const std::int32_t cb = u[(x >> 1) * from.u.pixel_step] - 128;
+            to[x] = pixel(c, y[x * from.y.pixel_step], cb, v[(x >> 1) * from.v.pixel_step] - 128);
+        }
+    }
+
+    static EDGEVID_INLINE std::uint32_t pixel(const Conversion& c, std::int32_t y, std::int32_t cb, std::int32_t cr) {
+        const std::int32_t base = c.base(y);
+        return static_cast<std::uint32_t>(c.red(base, cr) | c.green(base, cb, cr) << 8 | c.blue(base, cb) << 16);
+    }
+
+    // Each store writes a byte too much, which the next one overwrites; the last pixel goes alone.
+    EDGEVID_INLINE void write(std::uint8_t* __restrict to) const {
+        const std::uint32_t* from_packed = packed.data();
+        const int last = EDGEVID_LITTLE_ENDIAN ? from.width - 1 : 0;
+        for (int x = 0; x < last; ++x) std::memcpy(to + 3 * x, from_packed + x, 4);
+        for (int x = last; x < from.width; ++x) {
+            for (int c = 0; c < 3; ++c) to[3 * x + c] = static_cast<std::uint8_t>(from_packed[x] >> 8 * c);
+        }
+    }
+};
+
+inline void yuv420_to_rgb(const Planes& from, std::uint8_t* out) {
+    std::vector<std::uint32_t> packed(static_cast<std::size_t>(from.width));
+    const ToRgb work{from, packed, out};
+    run(work);
+}
+
+}  // namespace edgevid::pixels

@@ -1,0 +1,64 @@
+"""Which twin is chosen, and what is said when the compiled one is missing or old."""
+
+from __future__ import annotations
+
+import importlib
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edgevid import kernels
+from edgevid.errors import InputError, NativeKernelsError
+from edgevid.kernels import reference
+
+
+def complete() -> SimpleNamespace:
+    return SimpleNamespace(**dict.fromkeys(reference.__all__))
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, choice: str, found: Any) -> None:
+    def answer(name: str) -> Any:
+        if found is None:
+            raise ImportError("no such file")
+        return found
+
+    monkeypatch.setenv("EDGEVID_KERNELS", choice)
+    monkeypatch.setattr(importlib, "import_module", answer)
+
+
+@pytest.mark.parametrize("choice", ["auto", "native"])
+def test_a_complete_build_is_used(monkeypatch: pytest.MonkeyPatch, choice: str) -> None:
+    found = complete()
+    pretend(monkeypatch, choice, found)
+    assert kernels._load() is found
+
+
+def test_numpy_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, "numpy", complete())
+    assert kernels._load() is reference
+
+
+def test_a_missing_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, "auto", None)
+    assert kernels._load() is reference
+    pretend(monkeypatch, "native", None)
+    with pytest.raises(NativeKernelsError, match="make native"):
+        kernels._load()
+
+
+def test_an_old_build_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = complete()
+    del old.letterbox
+    pretend(monkeypatch, "native", old)
+    with pytest.raises(NativeKernelsError, match=r"they lack letterbox.*make native"):
+        kernels._load()
+    pretend(monkeypatch, "auto", old)
+    with pytest.warns(RuntimeWarning, match="older than this edgevid"):
+        assert kernels._load() is reference
+
+
+def test_an_unknown_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, "fast", complete())
+    with pytest.raises(InputError, match="wanted auto, native or numpy, given 'fast'"):
+        kernels._load()
