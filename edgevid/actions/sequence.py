@@ -134,8 +134,11 @@ class SequenceRecogniser:
         raw = self.extractor.look(crops, clips.boxes[np.arange(len(clips)), last])
         return self.follow(clips.ids, times, raw)
 
-    def follow(self, ids: Array, times: Array, raw: Array) -> Scores:
-        """The same from what the extractor saw (M, R) of tracks at `times` (M,)."""
+    def follow(self, ids: Array, times: Array, raw: Array, *, ask: bool = True) -> Scores:
+        """The same from what the extractor saw (M, R) of tracks at `times` (M,).
+
+        Without `ask` a window head only remembers.
+        """
         rows, fresh = self.store.rows(ids, times)
         moments = np.round(times * self.spec.rate_hz).astype(np.int64)
         length = self.store["raw"].shape[1]
@@ -150,6 +153,8 @@ class SequenceRecogniser:
         features, valid = self.extractor.encode(self.store["raw"][rows[:, None], cells], valid)
         if self._stepper is not None:
             return self._by_step(ids, times, rows, features[:, -1], valid[:, -1])
+        if not ask:
+            return no_scores(self.names)
         return self._by_window(ids, times, rows, moments, features, valid)
 
     def _by_step(self, ids: Array, times: Array, rows: Array, features: Array, valid: Array) -> Scores:

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from edgevid.actions.base import softmax
 from edgevid.actions.sequence import SequenceRecogniser
-from edgevid.actions.skeleton import encode_rows
 from edgevid.actions.table import ClipTable
 from edgevid.clips_spec import ClipSpec
 from edgevid.errors import ParityError
 from edgevid.learn.augment import resample
 from edgevid.learn.data import Corpus
 from edgevid.learn.heads import Head
+from edgevid.learn.live import RowsExtractor, follow_rows
 from edgevid.learn.training import TrainOptions, answers, step_of, windows_of
 from edgevid.runtime import load_engine, read_recipe
 from edgevid.types import Array
@@ -149,25 +149,6 @@ class Parity:
     """Probabilities: training framework against the recogniser fed moment by moment."""
 
 
-class RowsExtractor:
-    """Stands where an extractor stands, for rows that were extracted before."""
-
-    def __init__(self, corpus: Corpus) -> None:
-        self._joints = bool(corpus.joints)
-        self.raw_width, self.width = int(corpus.examples[0].raw.shape[1]), corpus.width
-        self.memory = 3 if self._joints else 1
-
-    def look(self, crops: Array, boxes: Array) -> Array:
-        """Never asked: rows come by `follow`."""
-        raise NotImplementedError
-
-    def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]:
-        """As the corpus encodes."""
-        if self._joints:
-            return encode_rows(raw, valid)
-        return np.where(valid[..., None], raw, 0).astype(np.float32), valid
-
-
 def check_parity(
     head: Head, folder: Path, corpus: Corpus, options: TrainOptions, *, limit: float = 1e-4
 ) -> Parity:
@@ -212,21 +193,7 @@ def _pipeline(recipe_path: Path, corpus: Corpus, options: TrainOptions, wanted: 
         for number, example in enumerate(corpus.examples):
             rows = resample(example.raw, step_of(corpus, options))[-options.window :]
             logits = wanted[number, -1] if wanted.ndim == 3 else wanted[number]
-            last = _live(recogniser, number + 1, rows, options.rate_hz)
-            if last is not None:
-                worst = max(worst, float(np.abs(last - softmax(logits)).max()))
+            said = follow_rows(recogniser, number + 1, rows)
+            if said[-1] is not None:
+                worst = max(worst, float(np.abs(said[-1] - softmax(logits)).max()))
     return worst
-
-
-def _live(recogniser: SequenceRecogniser, id_: int, rows: Array, rate_hz: float) -> Array | None:
-    """The last answer for rows that come as a live track; None where the last moment was not asked."""
-    answer, at = None, -1.0
-    stride = recogniser.head.stride
-    # The whole-window graph answers every `stride` moments: start so that it answers the last one.
-    first = (-len(rows)) % stride if recogniser.head.kind == "window" else 0
-    for moment, row in enumerate(rows, start=first):
-        time = moment / rate_hz
-        said = recogniser.follow(np.array([id_]), np.array([time]), row[None])
-        if len(said):
-            answer, at = said.values[0], time
-    return answer if at == (first + len(rows) - 1) / rate_hz else None
