@@ -104,11 +104,18 @@ struct Letterbox {
     }
 
     EDGEVID_INLINE void pad_rows(int c, int y1, int y2, int x1, int x2, T value) const {
-        const std::ptrdiff_t step = to.interleaved ? to.channels() : 1;
-        T* start = to.data + (to.interleaved ? c : std::ptrdiff_t{c} * to.width * to.height);
+        if (to.interleaved) {
+            for (int y = y1; y < y2; ++y) {
+                T* row = to.data + std::ptrdiff_t{3} * to.width * y + c;
+                for (int x = x1; x < x2; ++x) row[3 * x] = value;
+            }
+            return;
+        }
+        T* plane = to.data + std::ptrdiff_t{c} * to.width * to.height;
+        if (x2 - x1 == to.width) x2 = x1 + to.width * (y2 - y1), y2 = std::min(y2, y1 + 1);  // one long row
         for (int y = y1; y < y2; ++y) {
-            T* row = start + std::ptrdiff_t{y} * to.width * step;
-            for (int x = x1; x < x2; ++x) row[x * step] = value;
+            T* row = plane + std::ptrdiff_t{y} * to.width;
+            for (int x = x1; x < x2; ++x) row[x] = value;
         }
     }
 };
@@ -157,15 +164,21 @@ struct Crop {
                 for (std::ptrdiff_t x = columns.last; x < n; ++x) line[c * n + x] = outside;
             }
         }
+        if (kx == 1) return add_samples<1>(line, count, 1);
+        if (kx == 2) return add_samples<2>(line, count, 2);
+        if (kx == 3) return add_samples<3>(line, count, 3);
+        add_samples<0>(line, count, kx);
+    }
+
+    // K is kx where that is known while compiling, so that the common ones are vectorised.
+    template <int K>
+    EDGEVID_INLINE void add_samples(const float* __restrict line, std::ptrdiff_t count, int any) const {
+        const int k = K ? K : any;
         float* __restrict sums = total.data();
-        if (kx == 1) {
-            for (std::ptrdiff_t i = 0; i < count; ++i) sums[i] += line[i];
-        } else {
-            for (std::ptrdiff_t i = 0; i < count / kx; ++i) {
-                float sum = line[i * kx];
-                for (int j = 1; j < kx; ++j) sum += line[i * kx + j];
-                sums[i] += sum;
-            }
+        for (std::ptrdiff_t i = 0; i < count / k; ++i) {
+            float sum = line[i * k];
+            for (int j = 1; j < k; ++j) sum += line[i * k + j];
+            sums[i] += sum;
         }
     }
 
