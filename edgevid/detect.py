@@ -117,7 +117,7 @@ def _labels(recipe: Recipe, classes: Iterable[str | int] | None) -> Array | None
     for wanted in [classes] if isinstance(classes, str) else classes:
         if isinstance(wanted, str) and wanted not in known:
             raise InputError(
-                f"classes: {recipe.name} knows no {wanted!r}{did_you_mean(wanted, known)} "
+                f"classes: {recipe.name} knows no {wanted!r}{did_you_mean(wanted, known) or '.'} "
                 f"It knows: {', '.join(recipe.names)}"
             )
         label = known[wanted] if isinstance(wanted, str) else int(wanted)

@@ -185,7 +185,7 @@ def _chosen(recipe: Recipe, outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
         raise ModelError(
             f"{recipe.name}: the recipe wants outputs {missing}, the model has {sorted(by_name)}"
         )
-    chosen = [by_name[name] for name in recipe.outputs] or list(outputs)
+    chosen = [by_name[name] for name in recipe.outputs] or _by_shape(recipe, list(outputs))
     kind = recipe.decode.kind
     allowed = (1, 2 * len(recipe.decode.strides)) if kind == "dfl" else (OUTPUT_COUNT[kind],)
     if len(chosen) not in allowed:
@@ -194,3 +194,14 @@ def _chosen(recipe: Recipe, outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
             f"{len(chosen)}: {', '.join(s.name for s in chosen)}. Name the right ones under [output] names."
         )
     return chosen
+
+
+def _by_shape(recipe: Recipe, outputs: list[TensorSpec]) -> list[TensorSpec]:
+    """Unnamed outputs in the decoder's order: exporters order the levels of such heads differently."""
+    assert recipe.decode is not None
+    if recipe.decode.kind != "dfl" or len(outputs) != 2 * len(recipe.decode.strides):
+        return outputs
+    scores = [o for o in outputs if o.shape[-1] == len(recipe.names)]
+    distances = [o for o in outputs if o.shape[-1] != len(recipe.names)]
+    fine_first = [sorted(level, key=lambda o: -o.shape[1]) for level in (scores, distances)]
+    return [*fine_first[0], *fine_first[1]]

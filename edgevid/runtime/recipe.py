@@ -144,7 +144,7 @@ def read_recipe(path: str | Path) -> Recipe:
         file=_file(model),
         path=path,
         summary=model.text("summary", ""),
-        source=_source(top.table("source", optional=True)),
+        source=read_source(top.table("source", optional=True)),
         input_name=image.text("name", ""),
         input=_input(image) if image.keys() else None,
         outputs=_outputs(top.table("output", optional=True)),
@@ -154,7 +154,7 @@ def read_recipe(path: str | Path) -> Recipe:
         tables=MappingProxyType({t: top.table(t, optional=True)._values for t in OPEN_TABLES if t in top}),
     )
     model.done()
-    top.done()
+    top.done(also=OPEN_TABLES)
     _check_outputs(recipe)
     return recipe
 
@@ -173,7 +173,8 @@ def _file(model: Section) -> str:
     return name
 
 
-def _source(table: Section) -> Source:
+def read_source(table: Section) -> Source:
+    """A table that says where a file comes from."""
     source = Source(
         url=table.text("url", ""),
         sha256=table.text("sha256", ""),

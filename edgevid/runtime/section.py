@@ -137,9 +137,10 @@ class Section:
         self._asked.add(key)
         return self._values.get(key)
 
-    def done(self) -> None:
-        """Refuses every key that was not asked for."""
+    def done(self, also: Iterable[str] = ()) -> None:
+        """Refuses every key that was not asked for; `also` could have been there too."""
+        known = sorted(self._asked.union(also))
         for key in self._values:
             if key not in self._asked:
-                known = ", ".join(sorted(self._asked)) or "no keys"
-                self.fail(key, f"only {known}{did_you_mean(key, self._asked)}", self._values[key])
+                wanted = f"only {', '.join(known) or 'no keys'}{did_you_mean(key, known)}"
+                self.fail(key, wanted, self._values[key])

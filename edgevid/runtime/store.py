@@ -54,7 +54,7 @@ def find_recipe(name: str) -> Recipe:
         return read_recipe(path)
     known = [p.parent.name for p in engines_folder().glob("*/recipe.toml")]
     raise InputError(
-        f"model: there is no recipe {name!r}{did_you_mean(name, known)} "
+        f"model: there is no recipe {name!r}{did_you_mean(name, known) or '.'} "
         f"Known: {', '.join(sorted(known))}; or give the path of an ONNX file or of a recipe"
     )
 
@@ -132,9 +132,7 @@ def obtain(source: Source, file: str, target: Path, *, progress: Progress | None
     A source without a SHA-256 is pinned: the first download's is written beside the file and holds
     from then on. Raises DownloadError that names the mirror variable, the address and the file.
     """
-    pin = target.with_name(target.name + ".sha256")
-    if not source.sha256 and pin.is_file():
-        source = dataclasses.replace(source, sha256=pin.read_text().split()[0])
+    source = pinned(source, target)
     mirror = os.environ.get(MIRROR, "")
     try:
         if mirror.startswith(("http://", "https://")):
@@ -151,9 +149,22 @@ def obtain(source: Source, file: str, target: Path, *, progress: Progress | None
             f"into a folder and set {MIRROR} to it (now {mirror or 'not set'}), or save it as {target}"
         ) from error
     if not source.sha256:
-        pin.write_text(f"{sha256_of(target)}  {file}\n")
+        pin = _pin(target)
+        pin.write_text(f"{sha256_of(target)}  {file}\n", encoding="utf-8")
         log.warning("%s has no published checksum; pinned what came as %s", file, pin)
     return target
+
+
+def _pin(target: Path) -> Path:
+    return target.with_name(target.name + ".sha256")
+
+
+def pinned(source: Source, target: Path) -> Source:
+    """The source with the checksum of its first download, where it publishes none of its own."""
+    pin = _pin(target)
+    if source.sha256 or not pin.is_file():
+        return source
+    return dataclasses.replace(source, sha256=pin.read_text(encoding="utf-8").split()[0])
 
 
 def _from_address(mirror: str, source: Source, file: str, target: Path, progress: Progress | None) -> None:

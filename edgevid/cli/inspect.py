@@ -1,0 +1,66 @@
+"""`edgevid inspect`: what an ONNX file takes and gives, and which decoder reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from edgevid.tools.inspect import Report
+
+
+def command(
+    model: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    write: Annotated[bool, typer.Option("--write", help="Write a draft recipe beside the model.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Where to write the draft instead.")] = None,
+) -> None:
+    """Print a model's inputs, outputs and the decoder that fits; write a draft recipe with --write."""
+    from edgevid.tools.inspect import inspect, write_draft
+
+    report = inspect(model)
+    console = Console(soft_wrap=True)
+    console.print(_tensors(report))
+    for key, value in report.notes.items():
+        shown = value if len(value) < 100 else value[:97] + "..."
+        console.print(f"[dim]{escape(key)}:[/] {escape(shown)}", highlight=False)
+    console.print()
+    _say_decoder(console, report)
+    if write or out:
+        path = write_draft(report, out)
+        console.print(f"\nDraft recipe: [bold]{escape(str(path))}[/]", highlight=False)
+
+
+def _tensors(report: Report) -> Table:
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("", "name", "type", "shape"):
+        table.add_column(column)
+    for side, specs in (("input", report.inputs), ("output", report.outputs)):
+        for spec in specs:
+            shape = " x ".join("any" if n < 0 else str(n) for n in spec.shape) or "one number"
+            table.add_row(side, escape(spec.name), str(spec.dtype), shape)
+    return table
+
+
+def _say_decoder(console: Console, report: Report) -> None:
+    guess, recipe = report.guess, report.recipe
+    if guess is None or recipe is None or recipe.input is None:
+        console.print(
+            "[yellow]No decoder fits these outputs.[/] docs/recipes.md says how a recipe is written."
+        )
+        return
+    spec = recipe.input
+    console.print(
+        f"[green]Decoder:[/] [bold]{guess.decode.kind}[/] - {escape(guess.family)}, {guess.classes} classes"
+    )
+    console.print(
+        f"[green]Picture:[/] {spec.width}x{spec.height} {spec.color}, {spec.resize}, "
+        f"mean {spec.mean}, std {spec.std}",
+        highlight=False,
+    )
+    for note in guess.notes:
+        console.print(f"[yellow]Check:[/] {escape(note)}", highlight=False)

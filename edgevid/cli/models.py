@@ -1,0 +1,115 @@
+"""`edgevid models`: list, get, verify and remove models and sample videos."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from edgevid.errors import EdgevidError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgevid.runtime.download import Progress
+    from edgevid.tools.models import Entry
+
+command = typer.Typer(no_args_is_help=True, help="List, get, verify and remove models and sample videos.")
+
+Names = Annotated[list[str], typer.Argument(help="Names as `edgevid models list` shows them.")]
+
+
+@command.command("list")
+def list_() -> None:
+    """Models and sample videos: what they are, their licence, and whether they are here."""
+    from edgevid.runtime.store import DEFAULT_MODEL, MIRROR, cache_folder
+    from edgevid.tools.models import entries
+
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("name", "for", "size", "licence", "checksum", "here", "what it is"):
+        table.add_column(column, justify="right" if column == "size" else "left", no_wrap=column == "name")
+    for one in entries().values():
+        name = f"[bold]{one.name}[/] (default)" if one.name == DEFAULT_MODEL else one.name
+        size = f"{one.source.bytes / 1e6:.1f} MB" if one.source.bytes else "?"
+        table.add_row(
+            name, one.kind, size, one.source.licence, _checksum(one), _here(one), escape(one.summary)
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        f"\nKept in {cache_folder()}. On a closed network set {MIRROR} to a folder or an address.",
+        style="dim",
+    )
+
+
+def _checksum(one: Entry) -> str:
+    if one.source.verified:
+        return "[green]verified[/]"
+    return "published" if one.source.sha256 else "[yellow]unverified[/]"
+
+
+def _here(one: Entry) -> str:
+    if one.local is None:
+        return "-" if one.source.url else "[dim]mirror only[/]"
+    return "[green]ships with it[/]" if one.shipped else "[green]yes[/]"
+
+
+@command.command("get")
+def get_(names: Names) -> None:
+    """Fetch models or samples: resumed, verified, kept for use without a network."""
+    from edgevid.tools.models import get
+
+    for name in names:
+        with _bar(name) as progress:
+            path = get(name, progress=progress)
+        Console(soft_wrap=True).print(f"[green]{name}[/] is at {escape(str(path))}", highlight=False)
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Progress]:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import TransferSpeedColumn as Speed
+
+    text = TextColumn("{task.description}")
+    columns = (text, BarColumn(), DownloadColumn(), Speed(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(name, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total or None)
+
+
+@command.command("verify")
+def verify_(
+    names: Annotated[list[str] | None, typer.Argument(help="All that are here if left out.")] = None,
+) -> None:
+    """Compare the files that are here with their checksums."""
+    from edgevid.tools.models import entries, verify
+
+    console, wrong = Console(soft_wrap=True), 0
+    for name in names or [e.name for e in entries().values() if e.local]:
+        try:
+            said = verify(name)
+            console.print(
+                f"[green]{name}[/]: {'right' if said == 'right' else 'here, but no checksum is published'}"
+            )
+        except EdgevidError as error:  # noqa: PERF203 (every name gets its line)
+            wrong += 1
+            console.print(f"[red]{name}[/]: {escape(str(error))}", highlight=False)
+    if wrong:
+        raise typer.Exit(1)
+
+
+@command.command("remove")
+def remove_(names: Names) -> None:
+    """Delete what was fetched for these names."""
+    from edgevid.tools.models import remove
+
+    for name in names:
+        gone = remove(name)
+        told = ", ".join(p.name for p in gone) or "nothing was here"
+        Console(soft_wrap=True).print(
+            f"{name}: removed {told}" if gone else f"{name}: {told}", highlight=False
+        )
