@@ -68,3 +68,7 @@ letterbox_yuv420: Callable[..., None] = _chosen.letterbox_yuv420
 yuv420_to_rgb: Callable[..., Array] = _chosen.yuv420_to_rgb
 crop_resize: Callable[..., Array] = _chosen.crop_resize
 crop_resize_yuv420: Callable[..., Array] = _chosen.crop_resize_yuv420
+
+# Motion (reference/motion.py).
+match_gains: Callable[[Array], list[tuple[int, int]]] = _chosen.match_gains
+TrackerCore: Any = _chosen.TrackerCore

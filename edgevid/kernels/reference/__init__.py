@@ -10,6 +10,7 @@ from edgevid.kernels.reference.boxes import (
     iou,
     nms,
 )
+from edgevid.kernels.reference.motion import TrackerCore, match_gains
 from edgevid.kernels.reference.pixels import (
     crop_resize,
     crop_resize_yuv420,
@@ -19,6 +20,7 @@ from edgevid.kernels.reference.pixels import (
 )
 
 __all__ = [
+    "TrackerCore",
     "crop_resize",
     "crop_resize_yuv420",
     "decode_columns",
@@ -30,6 +32,7 @@ __all__ = [
     "iou",
     "letterbox",
     "letterbox_yuv420",
+    "match_gains",
     "nms",
     "yuv420_to_rgb",
 ]

@@ -1,0 +1,489 @@
+// The tracker's step: box filters over real seconds, gated assignment, two-stage association.
+//
+// A box is four independent two-state filters (centre x, centre y, width, height; each a position and a
+// velocity): with a constant-velocity model and diagonal noise that is exactly the eight-state filter.
+// Assignment maximises the summed gain of the matched pairs, where the gain of a pair is its likeness
+// minus the least likeness accepted; pairs without gain never match. Only pairs of overlapping boxes are
+// looked at, so the problem falls apart into small connected components that are solved one by one, and
+// the sum of their optima is the optimum of the whole.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <numeric>
+#include <queue>
+#include <utility>
+#include <vector>
+
+namespace edgevid {
+
+struct Pair {
+    int row, col;
+    double gain;
+};
+
+// Maximum-gain matching of sparse pairs: shortest augmenting paths with potentials, each row free to
+// stay alone at no gain. One instance keeps its memory from call to call.
+class SparseAssignment {
+  public:
+    // Appends the matched (row, col) to `matched`; all gains must be positive.
+    void solve(int rows, int cols, std::vector<Pair>& pairs, std::vector<std::pair<int, int>>& matched) {
+        components(rows, cols, pairs);
+        std::size_t begin = 0;
+        while (begin < pairs.size()) {
+            const int root = find(pairs[begin].row);
+            std::size_t end = begin;
+            while (end < pairs.size() && find(pairs[end].row) == root) ++end;
+            solve_component(pairs.data() + begin, pairs.data() + end, matched);
+            begin = end;
+        }
+    }
+
+  private:
+    std::vector<int> parent_, first_, rows_, cols_, prev_, match_, col_of_, col_at_, visited_, touched_;
+    std::vector<double> u_, v_, dist_;
+    std::vector<char> done_;
+
+    int find(int i) {
+        while (parent_[i] != i) i = parent_[i] = parent_[parent_[i]];
+        return i;
+    }
+
+    // Sorts the pairs so that those of one connected component lie together, by row within it.
+    void components(int rows, int cols, std::vector<Pair>& pairs) {
+        parent_.resize(rows + cols);
+        std::iota(parent_.begin(), parent_.end(), 0);
+        for (const Pair& p : pairs) {
+            const int a = find(p.row), b = find(rows + p.col);
+            if (a != b) parent_[std::max(a, b)] = std::min(a, b);
+        }
+        std::sort(pairs.begin(), pairs.end(), [this](const Pair& a, const Pair& b) {
+            const int ra = find(a.row), rb = find(b.row);
+            if (ra != rb) return ra < rb;
+            if (a.row != b.row) return a.row < b.row;
+            return a.col < b.col;
+        });
+    }
+
+    void solve_component(Pair* begin, Pair* end, std::vector<std::pair<int, int>>& matched) {
+        if (end - begin == 1) {
+            matched.emplace_back(begin->row, begin->col);
+            return;
+        }
+        number(begin, end);
+        const int rows = static_cast<int>(rows_.size());
+        if (rows == 1 || cols_.size() == 1) {  // one side has one member: it takes the best
+            const Pair* best = begin;
+            for (const Pair* p = begin + 1; p < end; ++p)
+                if (p->gain > best->gain) best = p;
+            matched.emplace_back(best->row, best->col);
+            return;
+        }
+        double most = 0;
+        for (const Pair* p = begin; p < end; ++p) most = std::max(most, p->gain);
+        for (int r = 0; r < rows; ++r) augment(r, begin, most);
+        for (std::size_t c = 0; c < cols_.size(); ++c)
+            if (match_[c] >= 0) matched.emplace_back(rows_[match_[c]], cols_[c]);
+    }
+
+    // Local numbers: rows_ and cols_ hold the outer ones, first_[r] .. first_[r + 1] a row's pairs.
+    void number(const Pair* begin, const Pair* end) {
+        rows_.clear();
+        cols_.clear();
+        first_.clear();
+        for (const Pair* p = begin; p < end; ++p) {
+            if (rows_.empty() || rows_.back() != p->row) {
+                rows_.push_back(p->row);
+                first_.push_back(static_cast<int>(p - begin));
+            }
+            cols_.push_back(p->col);
+        }
+        first_.push_back(static_cast<int>(end - begin));
+        std::sort(cols_.begin(), cols_.end());
+        cols_.erase(std::unique(cols_.begin(), cols_.end()), cols_.end());
+        col_at_.resize(end - begin);
+        for (const Pair* p = begin; p < end; ++p)
+            col_at_[p - begin] =
+                static_cast<int>(std::lower_bound(cols_.begin(), cols_.end(), p->col) - cols_.begin());
+        u_.assign(rows_.size(), 0);
+        v_.assign(cols_.size(), 0);
+        match_.assign(cols_.size(), -1);
+        col_of_.assign(rows_.size(), -1);
+        prev_.assign(cols_.size(), -1);
+        dist_.assign(cols_.size(), std::numeric_limits<double>::infinity());
+        done_.assign(cols_.size(), 0);
+    }
+
+    // Brings one more row in along the cheapest path, which ends at a free column or at a row left alone.
+    void augment(int start, const Pair* pairs, double most) {
+        using Entry = std::pair<double, int>;
+        std::priority_queue<Entry, std::vector<Entry>, std::greater<Entry>> heap;
+        visited_.clear();
+        touched_.clear();
+        double base = 0, alone = std::numeric_limits<double>::infinity(), total = 0;
+        int row = start, alone_row = -1, end_col = -1;
+        for (;;) {
+            if (base + most - u_[row] < alone) {
+                alone = base + most - u_[row];
+                alone_row = row;
+            }
+            for (int k = first_[row]; k < first_[row + 1]; ++k) {
+                const int c = col_at_[k];
+                const double d = base + (most - pairs[k].gain) - u_[row] - v_[c];
+                if (d < dist_[c] && !done_[c]) {
+                    if (std::isinf(dist_[c])) touched_.push_back(c);
+                    dist_[c] = d;
+                    prev_[c] = row;
+                    heap.emplace(d, c);
+                }
+            }
+            while (!heap.empty() && done_[heap.top().second]) heap.pop();
+            if (heap.empty() || heap.top().first >= alone) {
+                total = alone;
+                break;
+            }
+            const int c = heap.top().second;
+            base = heap.top().first;
+            if (match_[c] < 0) {
+                end_col = c;
+                total = base;
+                break;
+            }
+            done_[c] = 1;
+            visited_.push_back(c);
+            row = match_[c];
+        }
+        u_[start] += total;
+        for (int c : visited_) {
+            u_[match_[c]] += total - dist_[c];
+            v_[c] -= total - dist_[c];
+        }
+        // Shift the columns along the path: to the free column, or to the row that gives its column up.
+        int c = end_col >= 0 ? end_col : (alone_row == start ? -1 : col_of_[alone_row]);
+        if (end_col < 0 && alone_row != start) col_of_[alone_row] = -1;
+        while (c >= 0) {
+            const int r = prev_[c], before = col_of_[r];
+            match_[c] = r;
+            col_of_[r] = c;
+            c = before;
+        }
+        for (int t : touched_) {
+            dist_[t] = std::numeric_limits<double>::infinity();
+            done_[t] = 0;
+        }
+    }
+};
+
+struct TrackerSettings {
+    double high_score = 0.5, low_score = 0.1, new_score = 0.6;  // detections by their confidence
+    double first_likeness = 0.2, second_overlap = 0.5, fresh_likeness = 0.3;  // least accepted, by stage
+    double lost_after_s = 1.0;     // forgotten after so long unseen
+    double confirm_after_s = 0.0;  // a new object must be seen again after at least this long
+    double position_noise = 0.05, velocity_noise = 0.00625, measure_noise = 0.05;  // shares of the size
+    double momentum = 0.0;     // weight of moving on in the same direction (0: none)
+    bool re_update = false;    // after a gap, drive the filter along the straight path between sightings
+    bool recover = false;      // a further stage against the last sighting instead of the prediction
+    bool class_aware = false;  // objects only match detections of their class
+    bool observed_boxes = false;  // report the matched detection instead of the filtered box
+};
+
+constexpr double kReferenceRate = 30.0;  // the noise shares are stated for one frame at this rate
+
+struct Axis {
+    double x = 0, v = 0, pxx = 0, pxv = 0, pvv = 0;
+
+    void start(double value, double sp, double sv) {
+        x = value;
+        v = 0;
+        pxx = 4 * sp * sp;
+        pxv = 0;
+        pvv = 100 * sv * sv * kReferenceRate * kReferenceRate;
+    }
+    void predict(double dt, double sp, double sv) {
+        const double frames = dt * kReferenceRate;
+        x += v * dt;
+        pxx += dt * (2 * pxv + dt * pvv) + sp * sp * frames;
+        pxv += dt * pvv;
+        pvv += sv * sv * kReferenceRate * kReferenceRate * frames;
+    }
+    void update(double z, double r) {
+        const double s = pxx + r * r, k = pxx / s, l = pxv / s, e = z - x;
+        x += k * e;
+        v += l * e;
+        pvv -= l * pxv;
+        pxv -= k * pxv;
+        pxx -= k * pxx;
+    }
+};
+
+struct Box {
+    float x1, y1, x2, y2;
+    double area() const { return std::max(0.f, x2 - x1) * static_cast<double>(std::max(0.f, y2 - y1)); }
+};
+
+inline double overlap(const Box& a, const Box& b) {
+    const double w = std::min(a.x2, b.x2) - std::max(a.x1, b.x1);
+    const double h = std::min(a.y2, b.y2) - std::max(a.y1, b.y1);
+    if (!(w > 0 && h > 0)) return 0;
+    const double inter = w * h, all = a.area() + b.area() - inter;
+    return all > 0 ? inter / all : 0;
+}
+
+// Centre, size and their velocities.
+struct Motion {
+    Axis cx, cy, w, h;
+
+    void start(const Box& b, const TrackerSettings& s) {
+        const double bw = b.x2 - b.x1, bh = b.y2 - b.y1;
+        cx.start((b.x1 + b.x2) / 2.0, s.position_noise * bw, s.velocity_noise * bw);
+        cy.start((b.y1 + b.y2) / 2.0, s.position_noise * bh, s.velocity_noise * bh);
+        w.start(bw, s.position_noise * bw, s.velocity_noise * bw);
+        h.start(bh, s.position_noise * bh, s.velocity_noise * bh);
+    }
+    void predict(double dt, bool seen, const TrackerSettings& s) {
+        if (!seen) w.v = h.v = 0;  // an unseen object neither grows nor shrinks
+        const double bw = std::max(w.x, 1.0), bh = std::max(h.x, 1.0);
+        cx.predict(dt, s.position_noise * bw, s.velocity_noise * bw);
+        cy.predict(dt, s.position_noise * bh, s.velocity_noise * bh);
+        w.predict(dt, s.position_noise * bw, s.velocity_noise * bw);
+        h.predict(dt, s.position_noise * bh, s.velocity_noise * bh);
+        w.x = std::max(w.x, 1.0);
+        h.x = std::max(h.x, 1.0);
+    }
+    void update(const Box& b, const TrackerSettings& s) {
+        const double bw = std::max(w.x, 1.0), bh = std::max(h.x, 1.0);
+        cx.update((b.x1 + b.x2) / 2.0, s.measure_noise * bw);
+        cy.update((b.y1 + b.y2) / 2.0, s.measure_noise * bh);
+        w.update(b.x2 - b.x1, s.measure_noise * bw);
+        h.update(b.y2 - b.y1, s.measure_noise * bh);
+        w.x = std::max(w.x, 1.0);
+        h.x = std::max(h.x, 1.0);
+    }
+    Box box() const {
+        return {static_cast<float>(cx.x - w.x / 2), static_cast<float>(cy.x - h.x / 2),
+                static_cast<float>(cx.x + w.x / 2), static_cast<float>(cy.x + h.x / 2)};
+    }
+};
+
+struct Sighting {
+    Box box;
+    double time;
+};
+
+struct TrackedObject {
+    std::int64_t id = 0;
+    Motion motion, at_sighting;  // now, and as it was right after the last sighting
+    Box box{}, last{};           // predicted or filtered now; last sighting
+    std::vector<Sighting> recent;  // sightings of the last quarter second, for the direction of travel
+    float score = 0;
+    std::int32_t label = 0, match = -1;
+    double born = 0, seen = 0;
+    bool confirmed = false;
+};
+
+class TrackerCore {
+  public:
+    TrackerSettings settings;
+    std::vector<TrackedObject> objects;
+    std::int64_t rejected = 0;  // detections that were no box: not finite, or empty
+
+    explicit TrackerCore(const TrackerSettings& s) : settings(s) {}
+
+    void reset() {
+        objects.clear();
+        next_id_ = 1;
+        rejected = 0;
+        started_ = false;
+    }
+
+    void update(const Box* boxes, const float* scores, const std::int32_t* labels, int n, double time) {
+        const double dt = started_ ? time - time_ : 0;
+        const bool first = !started_;
+        started_ = true;
+        for (TrackedObject& o : objects) {
+            o.motion.predict(dt, o.match >= 0, settings);
+            o.box = o.motion.box();
+        }
+        split(boxes, scores, n);
+        free_.assign(objects.size(), 1);
+        tracked_before_.resize(objects.size());
+        for (std::size_t i = 0; i < objects.size(); ++i) {
+            tracked_before_[i] = objects[i].match >= 0;
+            objects[i].match = -1;
+        }
+        const auto fused = [&](const TrackedObject& o, int d) {
+            double value = overlap(o.box, boxes[d]) * scores[d];
+            if (settings.momentum > 0) value += settings.momentum * agreement(o, boxes[d]) * scores[d];
+            return value;
+        };
+        const auto plain = [&](const TrackedObject& o, int d) { return overlap(o.box, boxes[d]); };
+        const auto last = [&](const TrackedObject& o, int d) { return overlap(o.last, boxes[d]) * scores[d]; };
+        select([&](std::size_t i) { return objects[i].confirmed; });
+        associate(high_, boxes, labels, fused, settings.first_likeness, &TrackedObject::box);
+        apply(boxes, scores, labels, time);
+        select([&](std::size_t i) { return objects[i].confirmed && tracked_before_[i]; });
+        associate(low_, boxes, labels, plain, settings.second_overlap, &TrackedObject::box);
+        apply(boxes, scores, labels, time);
+        if (settings.recover) {
+            select([&](std::size_t i) { return objects[i].confirmed; });
+            associate(high_, boxes, labels, last, settings.first_likeness, &TrackedObject::last);
+            apply(boxes, scores, labels, time);
+        }
+        select([&](std::size_t i) { return !objects[i].confirmed; });
+        associate(high_, boxes, labels, fused, settings.fresh_likeness, &TrackedObject::box);
+        apply(boxes, scores, labels, time);
+        retire(time);
+        begin(boxes, scores, labels, time, first);
+        time_ = time;
+    }
+
+  private:
+    std::int64_t next_id_ = 1;
+    bool started_ = false;
+    double time_ = 0;
+    std::vector<int> high_, low_, rows_, order_;
+    std::vector<char> free_, taken_, tracked_before_;
+    std::vector<Pair> pairs_;
+    std::vector<std::pair<int, int>> matched_;
+    SparseAssignment assignment_;
+
+    static bool sound(const Box& b, float score) {
+        const float sum = b.x1 + b.y1 + b.x2 + b.y2 + score;
+        return std::isfinite(sum) && b.x2 > b.x1 && b.y2 > b.y1;
+    }
+
+    void split(const Box* boxes, const float* scores, int n) {
+        high_.clear();
+        low_.clear();
+        taken_.assign(n, 0);
+        for (int d = 0; d < n; ++d) {
+            if (!sound(boxes[d], scores[d])) {
+                ++rejected;
+                continue;
+            }
+            if (scores[d] >= settings.high_score) high_.push_back(d);
+            else if (scores[d] >= settings.low_score) low_.push_back(d);
+        }
+    }
+
+    template <typename Wanted>
+    void select(Wanted wanted) {
+        rows_.clear();
+        for (std::size_t i = 0; i < objects.size(); ++i)
+            if (free_[i] && wanted(i)) rows_.push_back(static_cast<int>(i));
+    }
+
+    // Matches the selected objects with the detections of `pool` that are not taken yet.
+    template <typename Likeness>
+    void associate(const std::vector<int>& pool, const Box* boxes, const std::int32_t* labels,
+                   Likeness likeness, double least, Box TrackedObject::*where) {
+        pairs_.clear();
+        matched_.clear();
+        order_.clear();
+        for (int d : pool)
+            if (!taken_[d]) order_.push_back(d);
+        if (order_.empty() || rows_.empty()) return;
+        std::sort(order_.begin(), order_.end(), [&](int a, int b) {
+            return boxes[a].x1 != boxes[b].x1 ? boxes[a].x1 < boxes[b].x1 : a < b;
+        });
+        float widest = 0;
+        for (int d : order_) widest = std::max(widest, boxes[d].x2 - boxes[d].x1);
+        for (std::size_t r = 0; r < rows_.size(); ++r) {
+            const TrackedObject& o = objects[rows_[r]];
+            const Box& b = o.*where;
+            auto from = std::lower_bound(order_.begin(), order_.end(), b.x1 - widest,
+                                         [&](int d, float x) { return boxes[d].x1 < x; });
+            for (; from != order_.end() && boxes[*from].x1 < b.x2; ++from) {
+                const int d = *from;
+                if (boxes[d].x2 <= b.x1 || boxes[d].y2 <= b.y1 || boxes[d].y1 >= b.y2) continue;
+                if (settings.class_aware && labels[d] != o.label) continue;
+                const double gain = likeness(o, d) - least;
+                if (gain > 0) pairs_.push_back({static_cast<int>(r), static_cast<int>(from - order_.begin()), gain});
+            }
+        }
+        assignment_.solve(static_cast<int>(rows_.size()), static_cast<int>(order_.size()), pairs_, matched_);
+    }
+
+    // Cosine of the turn from the object's travel to the step towards the detection, -1 to 1.
+    static double agreement(const TrackedObject& o, const Box& b) {
+        if (o.recent.size() < 2) return 0;
+        const Box &p = o.recent.front().box, &q = o.recent.back().box;
+        const double ax = (q.x1 + q.x2 - p.x1 - p.x2) / 2, ay = (q.y1 + q.y2 - p.y1 - p.y2) / 2;
+        const double bx = (b.x1 + b.x2 - q.x1 - q.x2) / 2, by = (b.y1 + b.y2 - q.y1 - q.y2) / 2;
+        const double norm = std::sqrt((ax * ax + ay * ay) * (bx * bx + by * by));
+        return norm > 1e-9 ? (ax * bx + ay * by) / norm : 0;
+    }
+
+    void apply(const Box* boxes, const float* scores, const std::int32_t* labels, double time) {
+        for (const auto& [r, c] : matched_) {
+            const int i = rows_[r], d = order_[c];
+            sight(objects[i], boxes[d], scores[d], labels[d], d, time);
+            free_[i] = 0;
+            taken_[d] = 1;
+        }
+    }
+
+    void sight(TrackedObject& o, const Box& b, float score, std::int32_t label, int d, double time) {
+        if (settings.re_update && time - o.seen > 1.5 / kReferenceRate && o.seen < time_) retrace(o, b, time);
+        o.motion.update(b, settings);
+        o.box = settings.observed_boxes ? b : o.motion.box();
+        o.last = b;
+        o.recent.push_back({b, time});
+        while (o.recent.size() > 2 && time - o.recent[1].time >= 0.25) o.recent.erase(o.recent.begin());
+        o.score = score;
+        o.label = label;
+        o.match = d;
+        o.seen = time;
+        if (time - o.born >= settings.confirm_after_s) o.confirmed = true;
+        if (settings.re_update) o.at_sighting = o.motion;
+    }
+
+    // Observation-centric re-update (Cao 2023): the filter walks the straight line between two sightings,
+    // so that the velocity error gathered while unseen is not carried on.
+    void retrace(TrackedObject& o, const Box& b, double time) {
+        const int steps = std::clamp(static_cast<int>((time - o.seen) * kReferenceRate), 1, 60);
+        const double dt = (time - o.seen) / steps;
+        o.motion = o.at_sighting;
+        for (int k = 1; k < steps; ++k) {
+            const float f = static_cast<float>(k) / steps;
+            const Box between{o.last.x1 + f * (b.x1 - o.last.x1), o.last.y1 + f * (b.y1 - o.last.y1),
+                              o.last.x2 + f * (b.x2 - o.last.x2), o.last.y2 + f * (b.y2 - o.last.y2)};
+            o.motion.predict(dt, true, settings);
+            o.motion.update(between, settings);
+        }
+        o.motion.predict(dt, true, settings);
+    }
+
+    // Forgets objects unseen for too long and new ones that were not seen again.
+    void retire(double time) {
+        objects.erase(std::remove_if(objects.begin(), objects.end(),
+                                     [&](const TrackedObject& o) {
+                                         if (o.match >= 0) return false;
+                                         return !o.confirmed || time - o.seen > settings.lost_after_s;
+                                     }),
+                      objects.end());
+    }
+
+    void begin(const Box* boxes, const float* scores, const std::int32_t* labels, double time, bool first) {
+        for (int d : high_) {
+            if (taken_[d] || scores[d] < settings.new_score) continue;
+            TrackedObject o;
+            o.id = next_id_++;
+            o.motion.start(boxes[d], settings);
+            o.at_sighting = o.motion;
+            o.box = o.last = boxes[d];
+            o.recent.push_back({boxes[d], time});
+            o.score = scores[d];
+            o.label = labels[d];
+            o.match = d;
+            o.born = o.seen = time;
+            o.confirmed = first;
+            objects.push_back(std::move(o));
+        }
+    }
+};
+
+}  // namespace edgevid

@@ -1,0 +1,292 @@
+"""The tracker's step in NumPy, and what its assignment means.
+
+Assignment. Each pair of an object and a detection has a gain: its likeness minus the least likeness
+that is accepted. Matched pairs must have positive gain, nobody is matched twice, and the sum of the
+gains is the greatest possible. (With costs 1 - likeness and a limit of 1 - least, that is the minimum
+of the costs where staying alone costs half the limit.) Equal sums may be broken either way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import lap
+import numpy as np
+
+from edgevid.types import Array
+
+REFERENCE_RATE = 30.0
+"""The noise shares are stated for one frame at this rate."""
+
+
+def match_gains(gains: Array) -> list[tuple[int, int]]:
+    """The (row, column) pairs of the matching of greatest summed gain; `gains` (R, C) float64.
+
+    >>> match_gains(np.array([[0.9, 0.8], [0.7, 0.0]]))
+    [(0, 1), (1, 0)]
+    """
+    if gains.size == 0 or gains.max() <= 0:
+        return []
+    most = float(gains.max())
+    costs = np.where(gains > 0, most - gains, 3 * most)
+    _, columns, _ = lap.lapjv(costs, extend_cost=True, cost_limit=most)
+    return [(r, int(c)) for r, c in enumerate(columns) if c >= 0 and gains[r, c] > 0]
+
+
+@dataclass
+class Settings:
+    """Shares and limits of the step; the names are those of the native twin."""
+
+    high_score: float = 0.5
+    low_score: float = 0.1
+    new_score: float = 0.6
+    first_likeness: float = 0.2
+    second_overlap: float = 0.5
+    fresh_likeness: float = 0.3
+    lost_after_s: float = 1.0
+    confirm_after_s: float = 0.0
+    position_noise: float = 0.05
+    velocity_noise: float = 0.00625
+    measure_noise: float = 0.05
+    momentum: float = 0.0
+    re_update: bool = False
+    recover: bool = False
+    class_aware: bool = False
+    observed_boxes: bool = False
+
+
+class Motion:
+    """Four independent filters (centre x, centre y, width, height), each a position and a velocity."""
+
+    def __init__(self, box: Array, s: Settings) -> None:
+        self.x, self.v = measured(box), np.zeros(4)
+        size = np.tile(self.x[2:], 2)
+        self.pxx = 4 * (s.position_noise * size) ** 2
+        self.pxv = np.zeros(4)
+        self.pvv = 100 * (s.velocity_noise * size * REFERENCE_RATE) ** 2
+
+    def copy(self) -> Motion:
+        """An independent copy."""
+        made = Motion.__new__(Motion)
+        for name, value in vars(self).items():
+            setattr(made, name, value.copy())
+        return made
+
+    def predict(self, dt: float, seen: bool, s: Settings) -> None:
+        """Moves on by `dt` seconds; an unseen object neither grows nor shrinks."""
+        if not seen:
+            self.v[2:] = 0
+        size = np.tile(np.maximum(self.x[2:], 1), 2)
+        frames = dt * REFERENCE_RATE
+        self.x = self.x + self.v * dt
+        self.pxx = self.pxx + dt * (2 * self.pxv + dt * self.pvv) + (s.position_noise * size) ** 2 * frames
+        self.pxv = self.pxv + dt * self.pvv
+        self.pvv = self.pvv + (s.velocity_noise * size * REFERENCE_RATE) ** 2 * frames
+        self.x[2:] = np.maximum(self.x[2:], 1)
+
+    def update(self, box: Array, s: Settings) -> None:
+        """Takes a sighting in."""
+        size = np.tile(np.maximum(self.x[2:], 1), 2)
+        total = self.pxx + (s.measure_noise * size) ** 2
+        k, m, e = self.pxx / total, self.pxv / total, measured(box) - self.x
+        self.x, self.v = self.x + k * e, self.v + m * e
+        self.pvv = self.pvv - m * self.pxv
+        self.pxv = self.pxv - k * self.pxv
+        self.pxx = self.pxx - k * self.pxx
+        self.x[2:] = np.maximum(self.x[2:], 1)
+
+    def box(self) -> Array:
+        """x1, y1, x2, y2 as float32."""
+        half = self.x[2:] / 2
+        return np.concatenate([self.x[:2] - half, self.x[:2] + half]).astype(np.float32)
+
+
+def measured(box: Array) -> Array:
+    """Centre and size of a box."""
+    b = box.astype(np.float64)
+    return np.array([(b[0] + b[2]) / 2, (b[1] + b[3]) / 2, b[2] - b[0], b[3] - b[1]])
+
+
+@dataclass
+class TrackedObject:
+    """One object and what was seen of it."""
+
+    id: int
+    motion: Motion
+    box: Array
+    last: Array
+    score: float
+    label: int
+    match: int
+    born: float
+    seen: float
+    confirmed: bool
+    recent: list[tuple[Array, float]] = field(default_factory=list)
+    at_sighting: Motion | None = None
+
+
+def overlap(a: Array, b: Array) -> float:
+    """Intersection over union of two boxes."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if w <= 0 or h <= 0:
+        return 0.0
+    whole = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - w * h
+    return float(w * h / whole) if whole > 0 else 0.0
+
+
+def agreement(o: TrackedObject, box: Array) -> float:
+    """Cosine of the turn from the object's travel to the step towards the detection."""
+    if len(o.recent) < 2:
+        return 0.0
+    first, last, here = (measured(b)[:2] for b in (o.recent[0][0], o.recent[-1][0], box))
+    a, b = last - first, here - last
+    norm = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / norm if norm > 1e-9 else 0.0
+
+
+Likeness = Callable[[TrackedObject, int], float]
+
+
+class TrackerCore:
+    """The tracker's step; `update` returns the columns of Tracks."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        unknown = set(settings) - set(vars(Settings()))
+        if unknown:
+            raise ValueError(f"tracker setting: there is no {sorted(unknown)[0]}")
+        self.s = Settings(**settings)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything."""
+        self.objects: list[TrackedObject] = []
+        self._next, self._time = 1, math.nan
+        self.rejected = 0
+
+    def update(
+        self, boxes: Array, scores: Array, labels: Array, time: float, coast_s: float
+    ) -> tuple[Array, ...]:
+        """One step: predict, match confident then doubtful detections, forget, begin."""
+        s, first = self.s, math.isnan(self._time)
+        dt = 0.0 if first else time - self._time
+        tracked = set()
+        for o in self.objects:
+            o.motion.predict(dt, o.match >= 0, s)
+            o.box = o.motion.box()
+            if o.match >= 0:
+                tracked.add(o.id)
+            o.match = -1
+        sound = np.isfinite(boxes).all(1) & np.isfinite(scores)
+        sound &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        self.rejected += int((~sound).sum())
+        high = [d for d in np.flatnonzero(sound).tolist() if scores[d] >= s.high_score]
+        low = [d for d in np.flatnonzero(sound).tolist() if s.low_score <= scores[d] < s.high_score]
+
+        def fused(o: TrackedObject, d: int) -> float:
+            value = overlap(o.box, boxes[d]) * float(scores[d])
+            return value + (s.momentum * agreement(o, boxes[d]) * float(scores[d]) if s.momentum else 0.0)
+
+        frame = (boxes, scores, labels, time)
+        known = [o for o in self.objects if o.confirmed]
+        self._stage(known, high, fused, s.first_likeness, frame)
+        followed = [o for o in known if o.id in tracked]
+        self._stage(followed, low, lambda o, d: overlap(o.box, boxes[d]), s.second_overlap, frame)
+        if s.recover:
+            again: Likeness = lambda o, d: overlap(o.last, boxes[d]) * float(scores[d])  # noqa: E731
+            self._stage(known, high, again, s.first_likeness, frame, where="last")
+        self._stage([o for o in self.objects if not o.confirmed], high, fused, s.fresh_likeness, frame)
+        self.objects = [
+            o for o in self.objects if o.match >= 0 or (o.confirmed and time - o.seen <= s.lost_after_s)
+        ]
+        self._begin(high, frame, first)
+        self._time = time
+        return self._report(time, coast_s)
+
+    def _stage(
+        self,
+        objects: list[TrackedObject],
+        pool: list[int],
+        likeness: Likeness,
+        least: float,
+        frame: tuple[Array, Array, Array, float],
+        where: str = "box",
+    ) -> None:
+        boxes, scores, labels, time = frame
+        taken = {o.match for o in self.objects}
+        rows, free = [o for o in objects if o.match < 0], [d for d in pool if d not in taken]
+        gains = np.zeros((len(rows), len(free)))
+        for r, o in enumerate(rows):
+            for c, d in enumerate(free):
+                if overlap(getattr(o, where), boxes[d]) > 0 and not (
+                    self.s.class_aware and labels[d] != o.label
+                ):
+                    gains[r, c] = likeness(o, d) - least
+        for r, c in match_gains(gains):
+            self._sight(rows[r], boxes[free[c]], float(scores[free[c]]), int(labels[free[c]]), free[c], time)
+
+    def _sight(self, o: TrackedObject, box: Array, score: float, label: int, d: int, time: float) -> None:
+        s = self.s
+        if s.re_update and time - o.seen > 1.5 / REFERENCE_RATE and o.seen < self._time:
+            self._retrace(o, box, time)
+        o.motion.update(box, s)
+        o.box = box.copy() if s.observed_boxes else o.motion.box()
+        o.last = box.copy()
+        o.recent.append((box.copy(), time))
+        while len(o.recent) > 2 and time - o.recent[1][1] >= 0.25:
+            o.recent.pop(0)
+        o.score, o.label, o.match, o.seen = score, label, d, time
+        o.confirmed = o.confirmed or time - o.born >= s.confirm_after_s
+        if s.re_update:
+            o.at_sighting = o.motion.copy()
+
+    def _retrace(self, o: TrackedObject, box: Array, time: float) -> None:
+        """Observation-centric re-update: the filter walks the straight line between two sightings."""
+        steps = min(max(int((time - o.seen) * REFERENCE_RATE), 1), 60)
+        dt = (time - o.seen) / steps
+        assert o.at_sighting is not None
+        o.motion = o.at_sighting.copy()
+        for k in range(1, steps):
+            o.motion.predict(dt, True, self.s)
+            o.motion.update(o.last + np.float32(k / steps) * (box - o.last), self.s)
+        o.motion.predict(dt, True, self.s)
+
+    def _begin(self, high: list[int], frame: tuple[Array, Array, Array, float], first: bool) -> None:
+        boxes, scores, labels, time = frame
+        taken = {o.match for o in self.objects}
+        for d in high:
+            if d in taken or scores[d] < self.s.new_score:
+                continue
+            motion, box = Motion(boxes[d], self.s), boxes[d].copy()
+            self.objects.append(
+                TrackedObject(
+                    self._next,
+                    motion,
+                    box,
+                    box,
+                    float(scores[d]),
+                    int(labels[d]),
+                    d,
+                    time,
+                    time,
+                    first,
+                    [(box, time)],
+                    motion.copy(),
+                )
+            )
+            self._next += 1
+
+    def _report(self, time: float, coast_s: float) -> tuple[Array, ...]:
+        shown = [o for o in self.objects if o.confirmed and (o.match >= 0 or time - o.seen <= coast_s)]
+        return (
+            np.array([o.id for o in shown], np.int64),
+            np.array([o.box for o in shown], np.float32).reshape(-1, 4),
+            np.array([o.score for o in shown], np.float32),
+            np.array([o.label for o in shown], np.int32),
+            np.array([o.match for o in shown], np.int32),
+            np.array([time - o.born for o in shown], np.float32),
+            np.array([time - o.seen for o in shown], np.float32),
+        )

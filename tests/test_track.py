@@ -1,0 +1,278 @@
+"""Trackers: both kernels, with objects whose paths are known."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from typing import Any
+
+import lap
+import numpy as np
+import pytest
+
+from edgevid import kernels
+from edgevid.errors import InputError
+from edgevid.kernels import BACKEND, reference
+from edgevid.track import ByteTracker, OCSortTracker, Tracker
+from edgevid.types import Detections
+
+
+@pytest.fixture(params=["numpy", "native"])
+def twin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Each twin in turn, also under the trackers."""
+    if request.param == "native" and BACKEND != "native":
+        pytest.skip("the native kernels are not built")
+    chosen = reference if request.param == "numpy" else importlib.import_module("edgevid.kernels._native")
+    monkeypatch.setattr(kernels, "TrackerCore", chosen.TrackerCore)
+    return chosen
+
+
+@pytest.fixture(params=[Tracker, ByteTracker, OCSortTracker])
+def make(request: pytest.FixtureRequest, twin: Any) -> Any:
+    """Each tracker on each twin."""
+    return request.param
+
+
+def seen(*objects: tuple[float, float], score: float = 0.9, label: int = 0) -> Detections:
+    """Boxes 40 wide and 80 high around centres."""
+    boxes = [[x - 20, y - 40, x + 20, y + 40] for x, y in objects]
+    return Detections.of(boxes=boxes, scores=[score] * len(boxes), labels=[label] * len(boxes))
+
+
+def gain_of(gains: np.ndarray, pairs: list[tuple[int, int]]) -> float:
+    return float(sum(gains[r, c] for r, c in pairs))
+
+
+def best_by_trying(gains: np.ndarray) -> float:
+    """The greatest sum over all matchings, by trying each."""
+    rows, cols = gains.shape
+    ways = itertools.permutations([*range(cols), *[-1] * rows], rows)
+    return max(sum(max(gains[r, c], 0.0) for r, c in enumerate(way) if c >= 0) for way in set(ways))
+
+
+def test_assignment_is_the_best_of_all_that_are_possible(twin: Any) -> None:
+    random = np.random.default_rng(7)
+    for _ in range(150):
+        rows, cols = random.integers(1, 4, 2)
+        gains = random.uniform(-0.4, 1, (rows, cols))
+        pairs = [(int(r), int(c)) for r, c in twin.match_gains(gains)]
+        assert len({r for r, _ in pairs}) == len({c for _, c in pairs}) == len(pairs)
+        assert all(gains[r, c] > 0 for r, c in pairs)
+        assert gain_of(gains, pairs) == pytest.approx(best_by_trying(gains))
+
+
+@pytest.mark.parametrize("size", [(40, 60), (60, 40), (80, 80)])
+@pytest.mark.parametrize("share", [0.03, 0.2, 1.0])
+def test_assignment_equals_lapjv_on_larger_problems(twin: Any, size: tuple[int, int], share: float) -> None:
+    random = np.random.default_rng(3)
+    gains = random.random(size) * (random.random(size) < share)
+    _, columns, _ = lap.lapjv(np.where(gains > 0, 1 - gains, 9.0), extend_cost=True, cost_limit=1.0)
+    wanted = sum(gains[r, c] for r, c in enumerate(columns) if c >= 0)
+    assert gain_of(gains, twin.match_gains(gains)) == pytest.approx(wanted)
+
+
+def test_nothing_to_assign(twin: Any) -> None:
+    assert list(twin.match_gains(np.zeros((3, 0)))) == []
+    assert list(twin.match_gains(np.full((2, 2), -1.0))) == []
+
+
+def scene(seed: int, frames: int = 90, objects: int = 25) -> list[tuple[Detections, float]]:
+    """Jittered, missed and doubtful boxes of moving objects at uneven times."""
+    random = np.random.default_rng(seed)
+    at, speed = random.uniform(0, 1500, (objects, 2)), random.normal(0, 90, (objects, 2))
+    size = random.uniform(30, 120, (objects, 2))
+    found, time = [], 0.0
+    for _ in range(frames):
+        time += float(random.uniform(0.02, 0.09))
+        centre = at + speed * time + random.normal(0, 1.5, (objects, 2))
+        there = random.random(objects) > 0.1
+        boxes = np.concatenate([centre - size / 2, centre + size / 2], 1)[there]
+        scores = np.clip(random.normal(0.7, 0.25, there.sum()), 0.02, 0.99)
+        found.append((Detections.of(boxes=boxes, scores=scores, labels=there.nonzero()[0] % 3), time))
+    return found
+
+
+@pytest.mark.skipif(BACKEND != "native", reason="the native kernels are not built")
+@pytest.mark.parametrize(
+    "settings", [{}, {"momentum": 0.2, "re_update": True, "recover": True}, {"class_aware": True}]
+)
+def test_both_twins_take_the_same_decisions(settings: dict[str, Any]) -> None:
+    native = importlib.import_module("edgevid.kernels._native").TrackerCore(settings)
+    numpy = reference.TrackerCore(settings)
+    for detections, time in scene(11):
+        frame = (detections.boxes, detections.scores, detections.labels, time, 0.3)
+        for mine, other in zip(native.update(*frame), numpy.update(*frame), strict=True):
+            np.testing.assert_allclose(mine, other, atol=2e-3)
+
+
+def test_two_people_who_cross_keep_their_ids(make: Any) -> None:
+    tracker = make()
+    for n in range(60):
+        t = n / 25
+        tracks = tracker.update(seen((100 + 160 * t, 300), (500 - 160 * t, 330)), t)
+    assert tracks.ids.tolist() == [1, 2]
+    assert tracks.boxes[0, 0] > tracks.boxes[1, 0]  # the first one is now to the right
+
+
+def test_an_object_hidden_for_a_second_comes_back_with_its_id(make: Any) -> None:
+    tracker = make(lost_after_s=1.5)
+    for n in range(120):
+        t = n / 30
+        hidden = 2.0 < t < 3.0
+        tracks = tracker.update(seen() if hidden else seen((100 + 60 * t, 300)), t)
+    assert tracks.ids.tolist() == [1]
+
+
+def test_coasting_is_told_and_ends(make: Any) -> None:
+    tracker = make(coast_s=0.3)
+    for n in range(10):
+        tracker.update(seen((100 + 10 * n, 300)), n / 10)
+    tracks = tracker.update(seen(), 1.0)
+    assert (tracks.match.tolist(), tracks.ids.tolist()) == ([-1], [1])
+    assert tracks.unseen[0] == pytest.approx(0.1, abs=1e-6)
+    assert (tracks.boxes[0, 0] + tracks.boxes[0, 2]) / 2 == pytest.approx(200, abs=6)  # moves on as before
+    assert len(tracker.update(seen(), 1.4)) == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_uneven_frame_times_do_no_harm(make: Any, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    tracker, t = make(), 0.0
+    for _ in range(80):
+        t += float(random.choice([1 / 30, 1 / 15, 1 / 10]))
+        tracks = tracker.update(seen((100 + 300 * t, 300), (3000 - 300 * t, 900)), t)
+    assert tracks.ids.tolist() == [1, 2]
+
+
+def test_a_dropped_second_of_a_steadily_moving_object(make: Any) -> None:
+    tracker = make(lost_after_s=2.0)
+    for n in range(30):
+        tracker.update(seen((100 + 3 * n, 300)), n / 30)
+    assert tracker.update(seen((100 + 3 * 60, 300)), 2.0).ids.tolist() == [1]
+
+
+def test_a_class_that_wavers_does_not_break_the_id_unless_asked(make: Any) -> None:
+    careless, strict = make(), make(class_aware=True)
+    for n in range(12):
+        here = seen((200 + n, 300), label=n // 4 % 2)
+        one, two = careless.update(here, n / 25), strict.update(here, n / 25)
+    assert one.ids.tolist() == [1]
+    assert one.labels.tolist() == [0]
+    assert two.ids.max() > 1
+
+
+def test_doubtful_detections_carry_a_known_object_but_start_none(make: Any) -> None:
+    tracker = make()
+    for n in range(20):
+        here = seen((200 + n, 300), score=0.9 if n < 5 else 0.3)
+        other = seen((800, 300), score=0.3)
+        both = Detections.of(
+            boxes=np.concatenate([here.boxes, other.boxes]),
+            scores=np.concatenate([here.scores, other.scores]),
+            labels=[0, 0],
+        )
+        tracks = tracker.update(both, n / 25)
+    assert tracks.ids.tolist() == [1]
+    assert tracks.match.tolist() == [0]
+
+
+def test_a_single_false_alarm_is_never_shown(make: Any) -> None:
+    tracker = make()
+    shown = []
+    for n in range(10):
+        found = seen((100, 300), (900, 300)) if n == 4 else seen((100, 300))
+        shown.append(tracker.update(found, n / 25).ids.tolist())
+    assert all(ids == [1] for ids in shown)
+
+
+def test_confirmation_can_ask_for_time(make: Any) -> None:
+    tracker = make(confirm_after_s=0.3)
+    tracker.update(seen((100, 100)), 0.0)
+    counts = [len(tracker.update(seen((100, 100), (600, 300)), n / 10)) for n in range(1, 6)]
+    assert counts == [1, 1, 1, 2, 2]  # first seen at 0.1 s, confirmed from 0.4 s
+
+
+def test_ids_belong_to_the_instance_and_start_again_after_reset(make: Any) -> None:
+    one, two = make(), make()
+    assert one.update(seen((1, 1)), 0.0).ids.tolist() == two.update(seen((9, 9)), 5.0).ids.tolist() == [1]
+    one.update(seen((500, 500)), 0.1)
+    one.reset()
+    assert one.update(seen((3, 3)), 0.0).ids.tolist() == [1]
+
+
+def test_the_order_of_detections_does_not_matter(make: Any) -> None:
+    one, two = make(), make()
+    random = np.random.default_rng(5)
+    for detections, time in scene(2, frames=40, objects=12):
+        order = random.permutation(len(detections))
+        a, b = one.update(detections, time), two.update(detections[order], time)
+        assert sorted(map(tuple, a.boxes.round(2).tolist())) == sorted(map(tuple, b.boxes.round(2).tolist()))
+
+
+def test_empty_frames_and_odd_boxes(make: Any) -> None:
+    tracker = make()
+    assert len(tracker.update(Detections.empty(), 0.0)) == 0
+    odd = Detections.of(
+        boxes=[[0, 0, 10, 10], [np.nan, 0, 1, 1], [5, 5, 5, 9], [0, 0, 4, np.inf]],
+        scores=[0.9] * 4,
+        labels=[0] * 4,
+    )
+    tracks = [tracker.update(odd, n / 10) for n in (1, 2)][-1]
+    assert tracks.match.tolist() == [0]
+    assert tracker.rejected == 6
+
+
+def test_match_points_into_the_detections_that_came(make: Any) -> None:
+    tracker = make()
+    found = Detections.of(
+        boxes=[[np.nan] * 4, [0, 0, 40, 80], [900, 0, 940, 80]], scores=[0.9, 0.9, 0.8], labels=[0, 1, 2]
+    )
+    tracks = [tracker.update(found, n / 10) for n in (1, 2)][-1]
+    assert sorted(tracks.match.tolist()) == [1, 2]
+    assert tracks.labels.tolist() == found.labels[tracks.match].tolist()
+
+
+def test_five_thousand_detections(twin: Any) -> None:
+    if twin is reference:
+        pytest.skip("the specification is slow on purpose")
+    tracker = ByteTracker()
+    x, y = np.meshgrid(np.arange(100) * 30, np.arange(50) * 50)
+    boxes = np.stack([x, y, x + 25, y + 45], -1).reshape(-1, 4)
+    found = Detections.of(boxes=boxes, scores=np.full(5000, 0.9), labels=np.zeros(5000))
+    for n in range(3):
+        tracks = tracker.update(found, n / 25)
+    assert len(tracks) == 5000
+    assert len(set(tracks.ids.tolist())) == 5000
+
+
+def test_memory_stays_flat_over_ten_thousand_objects(twin: Any) -> None:
+    if twin is reference:
+        pytest.skip("the specification is slow on purpose")
+    tracker, most = ByteTracker(lost_after_s=0.2), 0
+    for n in range(20_000):
+        tracks = tracker.update(seen(((n // 2) % 7 * 300, 300)), n / 25)
+        most = max(most, len(tracks))
+    assert tracks.ids.max() > 5000
+    assert most <= 8
+
+
+def test_wrong_settings_and_times_are_refused_in_words(make: Any) -> None:
+    with pytest.raises(InputError, match=r"high_score: wanted 0 to 1, given 3"):
+        make(high_score=3)
+    with pytest.raises(InputError, match=r"lost_after_s: wanted seconds of at least 0"):
+        make(lost_after_s=-1)
+    with pytest.raises(ValueError, match="there is no sped"):
+        make(sped=1)
+    tracker = make()
+    tracker.update(seen((1, 1)), 2.0)
+    for time in (2.0, 1.0, float("nan")):
+        with pytest.raises(InputError, match=r"more than the last 2 s"):
+            tracker.update(seen((1, 1)), time)
+
+
+def test_the_default_tracker_reports_boxes_as_they_were_seen(twin: Any) -> None:
+    tracker = Tracker()
+    for n in range(5):
+        found = seen((100 + 7 * n, 300))
+        tracks = tracker.update(found, n / 25)
+        assert tracks.boxes.tolist() == found.boxes.tolist()
