@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from edgevid.errors import EdgevidError
 
-COMMANDS: tuple[str, ...] = ("doctor", "inspect", "models", "run")
+COMMANDS: tuple[str, ...] = ("doctor", "inspect", "models", "run", "train")
 """Subcommands, sorted; each is the module edgevid.cli.<name> (light to import: tools load inside)."""
 
 

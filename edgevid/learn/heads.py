@@ -71,8 +71,12 @@ class RecurrentHead(Head):
         layers: int = 2,
         bidirectional: bool = False,
         dropout: float = 0.5,
+        window: int = 64,
     ) -> None:
-        """`bidirectional` is for recorded clips only: such a head refuses to be streamed."""
+        """`window` is how many steps back the mean reaches.
+
+        `bidirectional` is for recorded clips only: such a head refuses to be streamed.
+        """
         super().__init__(
             features,
             classes,
@@ -81,12 +85,14 @@ class RecurrentHead(Head):
             layers=layers,
             bidirectional=bidirectional,
             dropout=dropout,
+            window=window,
         )
         if cell not in ("gru", "lstm"):
             raise InputError(f"cell: wanted 'gru' or 'lstm', given {cell!r}")
         if layers < 2:
             raise InputError(f"layers: wanted at least 2 recurrent layers, given {layers}")
         self.cell, self.hidden, self.layers, self.bidirectional = cell, hidden, layers, bidirectional
+        self.window = window
         ways = 2 if bidirectional else 1
         self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, hidden), nn.GELU())
         sizes = [hidden] + [hidden * ways] * (layers - 1)
@@ -113,8 +119,8 @@ class RecurrentHead(Head):
             if self.bidirectional:
                 outputs.append(cells[1].run(x.flip(1), valid.flip(1)).flip(1))
             x = self.dropout(torch.cat(outputs, dim=-1))
-        weight = valid.to(x.dtype).unsqueeze(-1)
-        mean = (x * weight).sum(1) / weight.sum(1).clamp(min=1.0)
+        weight = valid.to(x.dtype).unsqueeze(-1)[:, -self.window :]
+        mean = (x[:, -self.window :] * weight).sum(1) / weight.sum(1).clamp(min=1.0)
         last = (
             x[:, -1]
             if not self.bidirectional
@@ -126,8 +132,7 @@ class RecurrentHead(Head):
         width = self.hidden * (2 if self.cell == "lstm" else 1)
         return {
             "h": torch.zeros(batch, self.layers, width),
-            "total": torch.zeros(batch, self.hidden),
-            "count": torch.zeros(batch, 1),
+            "recent": torch.zeros(batch, self.window, self.hidden + 1),
         }
 
     def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
@@ -137,9 +142,15 @@ class RecurrentHead(Head):
             state = cell(cell.inward(x), states["h"][:, layer])
             after.append(state)
             x = state[:, : self.hidden]
-        total, count = states["total"] + x, states["count"] + 1.0
-        logits = self.outward(torch.cat((x, total / count), dim=-1))
-        return logits, {"h": torch.stack(after, dim=1), "total": total, "count": count}
+        recent = push(states["recent"], torch.cat((x, torch.ones_like(x[:, :1])), dim=1))
+        total = recent.sum(1)
+        logits = self.outward(torch.cat((x, total[:, :-1] / total[:, -1:]), dim=-1))
+        return logits, {"h": torch.stack(after, dim=1), "recent": recent}
+
+
+def push(past: Tensor, new: Tensor) -> Tensor:
+    """The window (B, W, ...) one step later, with `new` (B, ...) as its newest."""
+    return torch.cat((past[:, 1:], new.unsqueeze(1)), dim=1)
 
 
 class Cell(nn.Module):
@@ -178,6 +189,19 @@ class Cell(nn.Module):
             state = state + keep * (self(x[:, t], state) - state)
             outputs.append(state[:, : self.hidden])
         return torch.stack(outputs, dim=1)
+
+
+class StepLinearHead(Head):
+    """One linear layer for each step alone: the baseline of segmentation."""
+
+    per_step = True
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__(features, classes)
+        self.norm, self.outward = nn.LayerNorm(features), nn.Linear(features, classes)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        return self.outward(self.norm(x))
 
 
 class LinearHead(Head):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from edgevid.errors import InputError
 from edgevid.learn.attention import HIDDEN, WindowAttention
-from edgevid.learn.heads import Head, States
+from edgevid.learn.heads import Head, States, push
 
 
 class Layer(nn.Module):
@@ -35,8 +35,8 @@ class Layer(nn.Module):
 class TransformerHead(Head):
     """Encoder layers, then the maximum over time or a class token.
 
-    Padding is masked; positions are distances between steps. Causal heads answer from a running
-    maximum (`pool="max"`), which a stream can keep.
+    Padding is masked; positions are distances between steps. Causal heads answer from the
+    maximum over the last `window` steps (`pool="max"`), which a stream can keep.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class TransformerHead(Head):
         layers: int = 2,
         window: int = 64,
         pool: str = "max",
-        causal: bool = False,
+        causal: bool = True,
         dropout: float = 0.3,
     ) -> None:
         """`window` is how many steps back (and ahead, unless causal) a step sees."""
@@ -87,22 +87,22 @@ class TransformerHead(Head):
         if self.token is not None:
             return self.outward(self.dropout(x[:, -1]))
         hide = (~valid).to(x.dtype).unsqueeze(-1) * HIDDEN
-        return self.outward(self.dropout((x + hide).amax(1)))
+        return self.outward(self.dropout((x + hide)[:, -self.window :].amax(1)))
 
     def _states(self, batch: int) -> States:
         states = {
             f"past{i}": torch.zeros(batch, self.window, layer.attention.state_width())
             for i, layer in enumerate(self.stack)
         }
-        # The running maximum is kept with a flag, so that zeros mean "nothing seen yet".
-        return {**states, "high": torch.zeros(batch, self.width + 1)}
+        # Each remembered step has a flag, so that zeros mean "nothing seen yet".
+        return {**states, "recent": torch.zeros(batch, self.window, self.width + 1)}
 
     def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
         x, after = self.inward(x), {}
         for i, layer in enumerate(self.stack):
             x, after[f"past{i}"] = layer.step(x, states[f"past{i}"])
         x = self.norm(x)
-        high, seen = states["high"][:, :-1], states["high"][:, -1:]
-        high = torch.maximum(x, high + HIDDEN * (1.0 - seen))
-        after["high"] = torch.cat((high, torch.ones_like(seen)), dim=1)
+        recent = push(states["recent"], torch.cat((x, torch.ones_like(x[:, :1])), dim=1))
+        after["recent"] = recent
+        high = (recent[..., :-1] + HIDDEN * (1.0 - recent[..., -1:])).amax(1)
         return self.outward(high), after
