@@ -63,11 +63,11 @@ class Corpus:
         """(N,) class of each example."""
         return np.array([e.label for e in self.examples], np.int64)
 
-    def encode(self, raw: Array, valid: Array) -> Array:
-        """(..., T, D) features of rows (..., T, R): the very function that runs on a live stream."""
+    def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]:
+        """(..., T, D) features of rows (..., T, R) and which count: the very function of a live stream."""
         if self.joints:
-            return skeleton.encode_rows(raw, valid)[0]
-        return np.where(valid[..., None], raw, 0).astype(np.float32)
+            return skeleton.encode_rows(raw, valid)
+        return np.where(valid[..., None], raw, 0).astype(np.float32), valid
 
     def pick(self, rows: Sequence[int] | Array) -> Corpus:
         """The same with some of the examples."""

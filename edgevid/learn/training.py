@@ -83,7 +83,7 @@ def windows_of(
         keep = min(len(rows), window)
         raw[row, window - keep :], labels[row, window - keep :] = rows[-keep:], steps[-keep:]
         valid[row, window - keep :] = True
-    features = corpus.encode(raw, valid)
+    features, valid = corpus.encode(raw, valid)
     return torch.from_numpy(features), torch.from_numpy(valid), torch.from_numpy(labels)
 
 
