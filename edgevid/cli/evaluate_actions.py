@@ -42,7 +42,8 @@ def actions(data: Data, model: Model, plot: Plot = None, stitch: Stitch = 0) -> 
     console.print(table)
     console.print(
         f"accuracy {100 * judged.report.accuracy:.1f} % of the answered, "
-        f"coverage {100 * judged.coverage:.1f} %, {100 * judged.accuracy_of_all:.1f} % where silence counts as a mistake"
+        f"coverage {100 * judged.coverage:.1f} %, "
+        f"{100 * judged.accuracy_of_all:.1f} % where silence counts as a mistake"
     )
     if judged.segments is not None:
         s = judged.segments
