@@ -10,14 +10,13 @@ from edgevid.types import Array
 
 
 def apply(h: Array, points: Array) -> Array:
-    """(N, 2) points through a homography (3, 3); NaN beyond the horizon.
+    """(N, 2) points through a homography (3, 3); NaN beyond the horizon (see `normalised`).
 
     >>> apply(np.diag([2.0, 2.0, 1.0]), np.array([[1.0, 3.0]])).tolist()
     [[2.0, 6.0]]
     """
     lifted = np.concatenate([points, np.ones((len(points), 1))], 1) @ h.T
-    # On the far side of the horizon the scale changes sign.
-    w = np.where(np.sign(lifted[:, 2]) == np.sign(h[2, 2]), lifted[:, 2], np.nan)
+    w = np.where(lifted[:, 2] > 1e-9, lifted[:, 2], np.nan)
     return np.asarray(lifted[:, :2] / w[:, None])
 
 
@@ -28,9 +27,9 @@ def jacobian(h: Array, points: Array) -> Array:
     return np.asarray((h[None, :2, :2] - out[:, :, None] * h[None, 2:, :2]) / lifted[:, 2, None, None])
 
 
-def normalised(h: Array) -> Array:
-    """The homography scaled so that its last element is 1."""
-    return np.asarray(h / h[2, 2])
+def normalised(h: Array, points: Array) -> Array:
+    """The homography scaled so that the scale is 1 at the middle of `points`: positive before the horizon."""
+    return np.asarray(h / (h[2] @ [*points.mean(0), 1.0]))
 
 
 def fit(image: Array, ground: Array) -> Array:
@@ -48,7 +47,7 @@ def fit(image: Array, ground: Array) -> Array:
             raise InputError("survey: the points fix no plane; spread them over an area")
     if not np.isfinite(to_image).all() or abs(np.linalg.det(to_image)) < 1e-12:
         raise InputError("survey: the points fix no plane; they lie on one line, or two are the same")
-    return normalised(np.linalg.inv(to_image))
+    return normalised(np.linalg.inv(to_image), image)
 
 
 def _linear(source: Array, target: Array) -> Array:
@@ -62,7 +61,7 @@ def _linear(source: Array, target: Array) -> Array:
     _, values, vectors = np.linalg.svd(np.array(rows))
     if values[7] < 1e-9 * values[0]:
         raise InputError("survey: the points fix no plane; three lie on one line, or two are the same")
-    return normalised(np.linalg.inv(b) @ vectors[8].reshape(3, 3) @ a)
+    return normalised(np.linalg.inv(b) @ vectors[8].reshape(3, 3) @ a, source)
 
 
 def _normaliser(points: Array) -> Array:

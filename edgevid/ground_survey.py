@@ -19,8 +19,9 @@ from edgevid.types import Array
 
 CLICK_PX = 2.0
 """Standard error of a surveyed pixel, for the error of the scale."""
-MARGIN = 0.1
-"""The default region is the hull of the points grown by this share of its size."""
+MARGINS = (0.1, 0.05, 0.02, 0.0)
+"""The default region is the hull of the points, grown by the first of these shares of its size that
+stays before the horizon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Survey:
     @property
     def to_image(self) -> Array:
         """(3, 3) homography of metres to undistorted pixels."""
-        return ground.normalised(np.linalg.inv(self.to_ground))
+        return ground.normalised(np.linalg.inv(self.to_ground), self.metres)
 
     def undistorted(self, pixels: Array) -> Array:
         """(N, 2) pixels as a lens without distortion would have shown them."""
@@ -128,12 +129,12 @@ def make_survey(
     _check_spread(straight, metres)
     to_ground = ground.fit(straight, metres)
     hull = shapely.MultiPoint(image).convex_hull
-    region = region or hull.buffer(MARGIN * np.sqrt(hull.area))
-    survey = Survey(size, image, metres, to_ground, region, k1, focal, name)
-    corners = np.array(region.exterior.coords)
-    if not np.isfinite(survey.place(corners)).all():
-        raise InputError("survey: the region reaches beyond the horizon; make it smaller")
-    return survey
+    given = [region] if region is not None else [hull.buffer(m * np.sqrt(hull.area)) for m in MARGINS]
+    for area in given:
+        survey = Survey(size, image, metres, to_ground, area, k1, focal, name)
+        if np.isfinite(survey.place(np.array(area.exterior.coords))).all():
+            return survey
+    raise InputError("survey: the region reaches beyond the horizon; make it smaller")
 
 
 def _check_spread(image: Array, metres: Array) -> None:

@@ -52,7 +52,7 @@ edgevid::PlaneSettings settings_of(const nb::dict& given) {
         EDGEVID_FIELD(lag_s)
         EDGEVID_FIELD(gate)
         EDGEVID_FIELD(still_gate)
-        EDGEVID_FIELD(still_s)
+        EDGEVID_FIELD(hindsight_gate)
 #undef EDGEVID_FIELD
         throw nb::value_error(("plane setting: there is no " + name).c_str());
     }

@@ -66,7 +66,7 @@ struct PlaneSettings {
     double lag_s = 0.5;            // settled values are this late
     double gate = 9.21;            // chi-square of 2, 99 %
     double still_gate = 5.99;      // chi-square of 2, 95 %
-    double still_s = 0.5;          // so long without significant motion is standing
+    double hindsight_gate = 11.8;  // chi-square of 2, 99.7 %: a settled value contradicts the live verdict
 };
 
 struct PlaneState {
@@ -205,7 +205,7 @@ class PlaneCore {
             ++t.seen;
         }
         t.steps.push_back(s);
-        if (moving(s.now)) t.still_since = time;
+        if (moving(s.now, settings.still_gate)) t.still_since = time;
     }
 
     // The measurement update in Joseph's form; false where five in a row were far out.
@@ -252,10 +252,10 @@ class PlaneCore {
         return true;
     }
 
-    bool moving(const PlaneState& s) const {
+    bool moving(const PlaneState& s, double gate) const {
         const double a = s.p(2, 2), b = s.p(2, 3), d = s.p(3, 3);
         const double chi = (s.x[2] * s.x[2] * d - 2 * s.x[2] * s.x[3] * b + s.x[3] * s.x[3] * a) / (a * d - b * b);
-        return chi >= settings.still_gate;
+        return chi >= gate;
     }
 
     PlaneRow row(const PlaneTrack& t, const PlaneStep& at, const PlaneState& s) const {
@@ -279,6 +279,11 @@ class PlaneCore {
         std::size_t i = 0;
         while (i + 1 < t.steps.size() && t.steps[i].time <= limit) {
             out.push_back(row(t, t.steps[i], smooth[i]));
+            // In hindsight it stood (from then until now), moved (-1), or it cannot be told (-2).
+            const bool stood = t.steps[i].time >= t.still_since;
+            if (!stood || moving(smooth[i], settings.hindsight_gate)) out.back().still_for = -1;
+            else if (moving(smooth[i], settings.still_gate)) out.back().still_for = -2;
+            else out.back().still_for = t.steps.back().time - t.still_since;
             ++i;
         }
         t.steps.erase(t.steps.begin(), t.steps.begin() + i);

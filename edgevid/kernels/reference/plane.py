@@ -23,7 +23,7 @@ SETTINGS = {
     "lag_s": 0.5,
     "gate": 9.21,
     "still_gate": 5.99,
-    "still_s": 0.5,
+    "hindsight_gate": 11.8,
 }
 
 
@@ -137,9 +137,12 @@ class PlaneCore:
             t.last_seen = time
             t.seen += 1
         t.steps.append(step)
-        v = step.x[2:]
-        if v @ np.linalg.solve(step.p[2:, 2:], v) >= self.s["still_gate"]:
+        if self._moving(step.x, step.p, self.s["still_gate"]):
             t.still_since = time
+
+    def _moving(self, x: Array, p: Array, gate: float) -> bool:
+        """Whether the velocity differs from 0 by more than the gate (chi-square of 2)."""
+        return bool(x[2:] @ np.linalg.solve(p[2:, 2:], x[2:]) >= gate)
 
     def _correct(self, t: Track, x: Array, p: Array, contact: Array, r: Array) -> tuple[Array, Array] | None:
         seen, j = project(self._image, x[0], x[1])
@@ -176,7 +179,16 @@ class PlaneCore:
         smooth.reverse()
         done = 0
         while done + 1 < len(t.steps) and t.steps[done].time <= limit:
-            out.append((t.id, self._row(t, t.steps[done].time, *smooth[done])))
+            row = self._row(t, t.steps[done].time, *smooth[done])
+            # In hindsight it stood (from then until now), moved (-1), or it cannot be told (-2).
+            stood = t.steps[done].time >= t.still_since
+            if not stood or self._moving(*smooth[done], self.s["hindsight_gate"]):
+                row[4] = -1.0
+            elif self._moving(*smooth[done], self.s["still_gate"]):
+                row[4] = -2.0
+            else:
+                row[4] = t.steps[-1].time - t.still_since
+            out.append((t.id, row))
             done += 1
         del t.steps[:done]
 
