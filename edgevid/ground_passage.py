@@ -14,6 +14,9 @@ MOST = 2048
 CORRELATION_S = 0.05
 """Correlation time of box errors: it widens the error, as in the filter."""
 
+STOOD_M = 0.5
+"""An object that went less far than this in all its time stood still."""
+
 
 class Passage:
     """The sightings of one track: time, contact pixel, noise."""
@@ -59,7 +62,8 @@ def passage_speed(
             state, cov = curved
     v = state[2:4]
     speed = float(np.hypot(*v))
-    if float(v @ np.linalg.solve(cov[2:4, 2:4], v)) < 5.99:  # no motion beyond the noise: it stood
+    moved = speed * float(times[-1] - times[0])
+    if moved < STOOD_M or float(v @ np.linalg.solve(cov[2:4, 2:4], v)) < 5.99:  # no motion beyond the noise
         return 0.0, float(math.sqrt(max(cov[2, 2], cov[3, 3]))), math.nan, float(middle), pixels[len(t) // 2]
     u = v / speed
     sigma = float(np.sqrt(u @ cov[2:4, 2:4] @ u))

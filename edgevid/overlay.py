@@ -112,7 +112,8 @@ class Overlay:
         texts = _texts(result, self.unit if self.show_speed else None)
         for row in order[::-1]:
             edge = color_of(int(tracks.ids[row]))
-            plate = label_bitmap(texts[row], style.text, style.pad, edge)
+            far = tracks.boxes[row, 3] - tracks.boxes[row, 1] < 90 * style.text
+            plate = label_bitmap(texts[row][:1] if far else texts[row], style.text, style.pad, edge)
             _place(image, plate, tracks.boxes[row], taken)
         if self.show_status:
             self._status(image, result, notes, style)
@@ -187,10 +188,10 @@ def verdict_words(task: str, verdict: object, names: Sequence[str]) -> tuple[str
 
 
 def speed_words(speed: object, unit: str) -> tuple[str, Color]:
-    """ "52 +-2 km/h", or why there is no speed."""
+    """ "52 +-2 km/h", or why there is no speed: "- too uncertain"."""
     reason = Reason(int(speed.reason))  # type: ignore[attr-defined]
     if reason is not Reason.OK:
-        return f"no speed: {reason.words}", GREY
+        return f"- {reason.words}", GREY
     scale = UNITS[unit]
     return f"{scale * float(speed.mps):.0f} +-{math.ceil(scale * float(speed.sigma)):.0f} {unit}", INK  # type: ignore[attr-defined]
 

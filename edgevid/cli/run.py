@@ -11,6 +11,8 @@ import typer
 
 Source = Annotated[str, typer.Argument(help="File, folder or glob of images, camera number, or address.")]
 Model = Annotated[str | None, typer.Option(help="Model name (`edgevid models list`), ONNX file or recipe.")]
+Camera = Annotated[Path | None, typer.Option(help="Camera survey (TOML): adds speeds over the ground.")]
+Unit = Annotated[str, typer.Option(help="km/h, mph or m/s, in the picture.")]
 SiteFile = Annotated[Path | None, typer.Option(help="Site file: source, model, zones of one camera.")]
 Out = Annotated[Path | None, typer.Option(help="Annotated video to write (MP4).")]
 Jsonl = Annotated[Path | None, typer.Option(help="JSON lines to write, one object a frame.")]
@@ -27,6 +29,8 @@ def command(
     source: Source = "",
     model: Model = None,
     site: SiteFile = None,
+    camera: Camera = None,
+    unit: Unit = "km/h",
     out: Out = None,
     jsonl: Jsonl = None,
     mot: Mot = None,
@@ -40,14 +44,15 @@ def command(
     """Detect, follow and record what is in a video."""
     from edgevid.cli.report import advance, print_summary, progress_bar
     from edgevid.errors import InputError
+    from edgevid.overlay_ground import GridOverlay
     from edgevid.records import AnnotatedVideo, JsonLines, MotText, Sink
     from edgevid.site import Site, read_site
-    from edgevid.site_build import build_pipeline, build_zones
+    from edgevid.site_build import build_pipeline, build_survey, build_zones
     from edgevid.tools.run import run
     from edgevid.video import masked, open_video
 
     asked: dict[str, Any] = {"source": source, "model": model, "score": score, "device": device}
-    asked["precision"] = precision
+    asked |= {"precision": precision, "survey": camera}
     asked["classes"] = tuple(name.strip() for name in classes.split(",") if name.strip())
     chosen = read_site(site) if site else Site()
     chosen = dataclasses.replace(chosen, **{key: value for key, value in asked.items() if value})
@@ -58,13 +63,14 @@ def command(
         pipeline = build_pipeline(chosen, video.size, threads=threads)
         sinks: list[Sink] = []
         if out:
-            sinks.append(AnnotatedVideo(out, fps=video.fps))
+            grid = build_survey(chosen, video.size)
+            sinks.append(AnnotatedVideo(out, fps=video.fps, overlay=GridOverlay(grid, unit=unit)))
         sinks += [JsonLines(jsonl)] if jsonl else []
         sinks += [MotText(mot)] if mot else []
         total = frames or video.frame_count
         with progress_bar(masked(chosen.source), total) as bar:
             summary = run(
-                pipeline, video, sinks, zones=build_zones(chosen), limit=frames,
+                pipeline, video, sinks, zones=build_zones(chosen, video.size), limit=frames,
                 on_result=lambda *_: advance(bar),
             )  # fmt: skip
         lost = {"damaged packets passed over": video.corrupted, "frames dropped": video.dropped}
