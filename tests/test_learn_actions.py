@@ -336,7 +336,7 @@ def test_the_walk_through_from_videos_to_a_camera(tmp_path: Path, monkeypatch: p
         main(arguments)
     assert ended.value.code == 0
     assert len(list((tmp_path / "cache" / "features").glob("*.npy"))) == 8
-    recogniser = load_recogniser(tmp_path / "run" / "recipe.toml", extractor=tmp_path / "features")
+    recogniser = load_recogniser(tmp_path / "run" / "recipe.toml")
     video(tmp_path / "new.mp4", True, 77)
     assert _last(recogniser, tmp_path / "new.mp4") == "rise"
     video(tmp_path / "new2.mp4", False, 78)

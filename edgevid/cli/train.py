@@ -72,3 +72,21 @@ def actions(
         stitch=stitch if head == "asformer" else 0, threads=threads,
     )  # fmt: skip
     train_actions(asked, Console(highlight=False))
+
+
+@command.command("backbone")
+def backbone(
+    model: Annotated[
+        str, typer.Argument(help="Model name, recipe or ONNX file to cut (a detector will do).")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the cut model and its recipe.")],
+    tensor: Annotated[str, typer.Option(help="Feature map to end at; the deepest one if empty.")] = "",
+) -> None:
+    """Cut a frozen feature extractor out of an image model, to feed heads with."""
+    from rich.console import Console
+
+    from edgevid.learn.backbone import cut_backbone
+    from edgevid.runtime.store import resolve_model
+
+    recipe, width = cut_backbone(resolve_model(model), out, tensor=tensor)
+    Console(highlight=False).print(f"{width} features a crop. Use it: --extractor {recipe.parent}")

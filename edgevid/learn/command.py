@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ def train_actions(asked: TrainCommand, console: Console) -> Outcome:
     options = _options(asked, bool(validation))
     first = next(iter(splits.values()))[0]
     told = Deployment(
-        first.names, spec, asked.extractor, first.joints, stride=max(asked.window // 4, 1),
+        first.names, spec, _from_recipe(asked), first.joints, stride=max(asked.window // 4, 1),
         min_steps=max(asked.window // 4, 1), summary=f"{asked.head} head over {asked.extractor}",
     )  # fmt: skip
     _introduce(asked, splits, console)
@@ -68,6 +69,12 @@ def train_actions(asked: TrainCommand, console: Console) -> Outcome:
     )  # fmt: skip
     summarise(outcome, first.names, asked, console)
     return outcome
+
+
+def _from_recipe(asked: TrainCommand) -> str:
+    """The extractor as the head's recipe names it: a path relative to its own folder, or a model's name."""
+    path = Path(asked.extractor)
+    return os.path.relpath(path.resolve(), asked.out.resolve()) if path.exists() else asked.extractor
 
 
 def clip_spec(asked: TrainCommand) -> ClipSpec:
