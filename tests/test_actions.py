@@ -395,8 +395,10 @@ def test_joint_sets() -> None:
     points[COCO17.index("left hip")] = (2, 10)
     points[COCO17.index("right hip")] = (0, 10)
     made = coco_to_jhmdb(points)
-    assert made[JHMDB15.index("neck")].tolist() == [1, 0]
-    np.testing.assert_allclose(made[JHMDB15.index("belly")], [1, 7.8])
+    # Neck n and hips at 10: n + 0.13 (10 - n) = 0 at the shoulders; the belly at n + 0.8 (10 - n).
+    n = -1.3 / 0.87
+    np.testing.assert_allclose(made[JHMDB15.index("neck")], [1, n])
+    np.testing.assert_allclose(made[JHMDB15.index("belly")], [1, n + 0.8 * (10 - n)])
 
 
 # Windows and segments

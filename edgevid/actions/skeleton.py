@@ -40,14 +40,15 @@ def mirror_order(joints: tuple[str, ...]) -> list[int]:
 def coco_to_jhmdb(joints: Array) -> Array:
     """(..., 15, C) JHMDB joints of (..., 17, C) COCO keypoints: neck and belly lie between four of them."""
     pick = {name: joints[..., COCO17.index(name), :] for name in JHMDB15 if name in COCO17}
-    neck = (pick["left shoulder"] + pick["right shoulder"]) / 2
+    shoulders = (pick["left shoulder"] + pick["right shoulder"]) / 2
     hips = (pick["left hip"] + pick["right hip"]) / 2
+    neck = (shoulders - hips * SHOULDERS) / (1 - SHOULDERS)
     pick |= {"neck": neck, "belly": neck + (hips - neck) * BELLY, "face": joints[..., 0, :]}
     return np.stack([pick[name] for name in JHMDB15], axis=-2)
 
 
-BELLY = 0.78
-"""Where JHMDB's belly lies on the way from neck to hips (median of its annotations)."""
+SHOULDERS, BELLY = 0.13, 0.80
+"""Where the middle of the shoulders and the belly lie on JHMDB's way from neck to hips (its medians)."""
 
 
 def width_of(joint_count: int) -> int:
