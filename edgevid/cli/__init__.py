@@ -22,6 +22,7 @@ def app() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,
         help="On-device video analytics that knows when to be silent.",
     )
 
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def demo(arguments: list[str] | None = None) -> None:
     """Entry point of `edgevid-demo`."""
-    made = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    made = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     made.command()(import_module("edgevid.cli.demo").command)
     _speak_plainly(made, arguments)
 
