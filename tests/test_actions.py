@@ -171,6 +171,14 @@ def test_a_track_after_a_gap_or_a_reset_is_fresh(tmp_path: Path) -> None:
     )
 
 
+def test_time_that_runs_back_starts_anew(tmp_path: Path) -> None:
+    recogniser = load_recogniser(stream_model(tmp_path, 0))
+    recogniser.recognise(clips_of([[255]], [1], start=9.0))
+    np.testing.assert_allclose(
+        recogniser.recognise(clips_of([[0]], [1], start=0.0)).values, [sure(0)], atol=1e-5
+    )
+
+
 def test_a_state_the_model_does_not_have_is_refused(tmp_path: Path) -> None:
     stream_model(tmp_path, 0)
     path = tmp_path / "recipe.toml"

@@ -249,6 +249,13 @@ def test_a_variation_of_nothing_is_nothing() -> None:
     assert np.isfinite(inner).all()
 
 
+def test_lost_moments_never_include_the_last() -> None:
+    rows = np.ones((200, 31), np.float32)
+    varied = vary(rows, "jhmdb15", 1.0, Variation(lost=1.0, cut=0), np.random.default_rng(0))
+    assert (varied[:, -1] == 0).any()
+    assert varied[-1, -1] == 1
+
+
 def test_class_weights_give_every_class_the_same_say() -> None:
     weights = loss_weights(corpus((9, 3)), balanced=True).numpy()
     np.testing.assert_allclose(weights * [9, 3], [6, 6])

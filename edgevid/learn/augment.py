@@ -27,7 +27,7 @@ class Variation:
     """Of each value, as a share of its own spread over the sequence."""
     speed: float = 0.25
     """Largest logarithm of a change of speed."""
-    lost: float = 0.3
+    lost: float = 0.0
     """Largest share of moments without a pose (joints only): cameras slower than the head, missed people."""
     cut: float = 0.2
     """Largest share cut off the end, in half of the sequences."""
@@ -57,8 +57,9 @@ def vary(raw: Array, joints: str, step: float, how: Variation, rng: Rng) -> Arra
         out = raw[-1:].copy()
     if joints:
         out[:, :-1] = _vary_joints(out[:, :-1], joints, how, rng)
-        gone = rng.random(len(out)) < how.lost * rng.random()
-        out[:-1, -1][gone[:-1]] = 0  # the last one stays: a clip ends where something was seen
+        if how.lost:
+            gone = rng.random(len(out)) < how.lost * rng.random()
+            out[:-1, -1][gone[:-1]] = 0  # the last one stays: a clip ends where something was seen
         return out
     spread = raw.std(axis=0, keepdims=True) + 1e-6
     return np.asarray((out + rng.normal(0, how.noise, out.shape) * spread).astype(np.float32))
