@@ -34,7 +34,7 @@ class _Open:
 class OnlineSegments:
     """Steady labels of every object, and its activities as they end."""
 
-    def __init__(self, *, confident: float = 0.9, min_s: float = 1.0, forget_after_s: float = 5.0) -> None:
+    def __init__(self, *, confident: float = 0.9, min_s: float = 0.5, forget_after_s: float = 5.0) -> None:
         """`confident` is the probability that changes a label at once, `min_s` how long a segment must
         have lasted to be ended by less; an object silent for `forget_after_s` is ended.
         """
