@@ -188,7 +188,7 @@ def test_the_demo_shows_a_rendered_street_and_says_so(
     monkeypatch.setenv("EDGEVID_MODELS_MIRROR", str(tmp_path / "mirror"))
     monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
     with pytest.raises(SystemExit) as stop:
-        cli.demo(["--rendered", "--frames", "20", "--out", str(tmp_path / "demo")])
+        cli.demo_main(["--rendered", "--frames", "20", "--out", str(tmp_path / "demo")])
     assert stop.value.code == 0
     assert "rendered street" in capsys.readouterr().out
     assert {p.name for p in (tmp_path / "demo").iterdir()} == {"demo.mp4", "demo.jsonl", "contact-sheet.png"}

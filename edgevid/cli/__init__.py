@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     _speak_plainly(app(), arguments)
 
 
-def demo(arguments: list[str] | None = None) -> None:
+def demo_main(arguments: list[str] | None = None) -> None:
     """Entry point of `edgevid-demo`."""
     made = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     made.command()(import_module("edgevid.cli.demo").command)

@@ -115,7 +115,6 @@ def _open(path: Path, providers: list[Any], threads: int | None) -> Any:
     options.inter_op_num_threads = 1
     # Spinning threads would take the cores from decoding and tracking between two runs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         if session.get_overridable_initializers():
