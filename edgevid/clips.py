@@ -2,7 +2,8 @@
 
 Time is a grid of moments k / rate_hz on the stream's clock, shared by all objects. A moment gets the
 frame nearest to it, no farther than half a step, or stays empty; it closes at the first frame at or
-after it, because every later frame is farther. So clips mean the same at any frame rate, and all
+after it, because every later frame is farther; until then the last frame before it is kept, and only
+the nearer one is cut. So clips mean the same at any frame rate, and all
 objects come due together, ready for one batch.
 """
 
@@ -64,6 +65,8 @@ class ClipBuffer:
         self._look = np.empty((capacity, ring, 4), np.float32)  # rectangle that a clip would show
         self._box = np.empty((capacity, 4), np.float32)  # smoothed
         self._box_time = np.empty(capacity)
+        self._pending = np.zeros(capacity, bool)  # whether the waiting frame shows the object
+        self._pending_box = np.empty((capacity, 4), np.float32)
         self._last = np.empty(capacity)  # seconds of the last recognition, NaN before
         self._last_step = np.empty(capacity, np.int64)
         self._uncertain = np.empty(capacity)
@@ -75,7 +78,9 @@ class ClipBuffer:
         self._slot_of.clear()
         self._free = list(range(self.capacity))[::-1]
         self._budget.reset()
-        self._now = -np.inf
+        self._now, self._closed = -np.inf, NEVER
+        self._waiting: Frame | None = None
+        self._pending[:] = False
         self.refused = 0
         """Objects of the last frame that found no room."""
 
@@ -104,7 +109,7 @@ class ClipBuffer:
         rows, slots = self._admit(tracks)
         self._follow(tracks, rows, slots, frame.time)
         self._sample(frame, tracks, rows, slots)
-        moment = int(np.floor(frame.time * self.spec.rate_hz + EPS))
+        moment = self._closed = self._moment(frame.time)
         return self._emit(self._due(slots, moment), moment)
 
     def heed(self, scores: Scores) -> None:
@@ -133,6 +138,7 @@ class ClipBuffer:
 
     def _clear(self, slot: int) -> None:
         self._step[slot], self._time[slot] = NEVER, np.nan
+        self._pending[slot] = False
         self._box_time[slot] = self._last[slot] = np.nan
         self._last_step[slot], self._uncertain[slot] = NEVER, 1.0
         self._thumb[slot] = 0
@@ -149,23 +155,56 @@ class ClipBuffer:
         self._box_time[slots] = time
 
     def _sample(self, frame: Frame, tracks: Tracks, rows: Array, slots: Array) -> None:
-        """Cuts the objects for which this frame is the nearest so far to its moment."""
-        nearest = int(np.floor(frame.time * self.spec.rate_hz + 0.5))
-        cell, distance = nearest % self._step.shape[1], abs(frame.time - nearest / self.spec.rate_hz)
-        held = self._step[slots, cell] == nearest
-        old = np.abs(np.where(held, self._time[slots, cell], np.inf) - nearest / self.spec.rate_hz)
+        """Cuts for the moments that close now: this frame, or the one before where it is nearer."""
+        seen = self._usable(tracks, rows, slots)
+        now = self._nearest(frame.time)
+        if self._waiting is not None:
+            before = self._nearest(self._waiting.time)
+            if self._closed < before <= self._moment(frame.time):
+                here = np.zeros(self.capacity, bool)
+                here[slots[seen]] = before == now and self._apart(frame.time) < self._apart(
+                    self._waiting.time
+                )
+                held = slots[self._pending[slots] & ~here[slots]]
+                self._cut_now(self._waiting, held, before, self._pending_box)
+                if before == now:
+                    seen &= ~self._pending[slots] | here[slots]
+        self._pending[:] = False
+        if now <= self._moment(frame.time):
+            self._waiting = None
+            if now > self._closed:
+                self._cut_now(frame, slots[seen], now, self._box)
+        else:  # a later frame may be nearer: keep this one until the moment closes
+            self._waiting = frame
+            self._pending[slots[seen]] = True
+            self._pending_box[slots] = self._box[slots]
+
+    def _moment(self, time: float) -> int:
+        """The newest moment that has come."""
+        return int(np.floor(time * self.spec.rate_hz + EPS))
+
+    def _nearest(self, time: float) -> int:
+        return int(np.floor(time * self.spec.rate_hz + 0.5))
+
+    def _apart(self, time: float) -> float:
+        return abs(time - self._nearest(time) / self.spec.rate_hz)
+
+    def _usable(self, tracks: Tracks, rows: Array, slots: Array) -> Array:
+        """(N,) whether each object's box can be cut out of this frame."""
         box = self._box[slots]
-        seen = (tracks.unseen[rows] <= self.spec.max_unseen_s) & (distance < old - EPS)
-        seen &= (box[:, 2:] - box[:, :2]).min(axis=1, initial=np.inf) >= self.spec.min_side
-        seen &= np.isfinite(box).all(axis=1)
-        if not seen.any():
+        usable = tracks.unseen[rows] <= self.spec.max_unseen_s
+        usable &= (box[:, 2:] - box[:, :2]).min(axis=1, initial=np.inf) >= self.spec.min_side
+        return np.asarray(usable & np.isfinite(box).all(axis=1))
+
+    def _cut_now(self, frame: Frame, slots: Array, moment: int, boxes: Array) -> None:
+        if not len(slots):
             return
-        chosen = slots[seen]
-        look = look_at(box[seen], self.spec)
+        cell, box = moment % self._step.shape[1], boxes[slots]
+        look = look_at(box, self.spec)
         cut = look if self.spec.policy == "box" else _scaled(look, WIDE)
-        self._step[chosen, cell], self._time[chosen, cell] = nearest, frame.time
-        self._look[chosen, cell], self._cut[chosen, cell] = look, cut
-        self._write(frame, chosen, cell, cut, box[seen])
+        self._step[slots, cell], self._time[slots, cell] = moment, frame.time
+        self._look[slots, cell], self._cut[slots, cell] = look, cut
+        self._write(frame, slots, cell, cut, box)
 
     def _write(self, frame: Frame, slots: Array, cell: int, cut: Array, boxes: Array) -> None:
         pixels = crop(frame, cut, self._size, fill=self.spec.pad, out=self._work[: len(slots)])

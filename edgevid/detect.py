@@ -15,6 +15,8 @@ from edgevid.runtime import Engine, Recipe, TensorSpec, load_engine
 from edgevid.runtime.section import did_you_mean
 from edgevid.types import Array, Detections, Frame
 
+SAME_OBJECT = 0.8
+"""Overlap from which boxes of different classes are taken for one object."""
 MAX_DETECTIONS = 300
 """Boxes kept of one frame, best first."""
 
@@ -27,12 +29,12 @@ class Detector:
         engine: Engine,
         recipe: Recipe,
         *,
-        score: float = 0.25,
+        score: float | None = None,
         nms_iou: float | None = None,
         classes: Iterable[str | int] | None = None,
         limit: int = MAX_DETECTIONS,
     ) -> None:
-        """`score` is the least confidence, `nms_iou` overrides the recipe's overlap for suppression,
+        """`score` (least confidence) and `nms_iou` (overlap for suppression) override the recipe's;
         `classes` keeps only these names or labels, `limit` is the most boxes of a frame.
 
         Raises ModelError where the engine's inputs or outputs are not what the recipe says.
@@ -42,7 +44,8 @@ class Detector:
         for name, value in (("score", score), ("nms_iou", nms_iou)):
             if value is not None and not 0 <= value <= 1:
                 raise InputError(f"{name}: wanted 0 to 1, given {value}")
-        self.engine, self.recipe, self.score, self.limit = engine, recipe, score, limit
+        self.engine, self.recipe, self.limit = engine, recipe, limit
+        self.score = recipe.decode.score if score is None else score
         self.names = recipe.names
         self.nms_iou = recipe.decode.nms_iou if nms_iou is None else nms_iou
         self._kept_labels = _labels(recipe, classes)
@@ -54,22 +57,22 @@ class Detector:
     @classmethod
     def load(
         cls,
-        model: str | Path | None = None,
+        model: Recipe | str | Path | None = None,
         *,
         device: str = "auto",
         precision: str = "fp32",
         threads: int | None = None,
-        score: float = 0.25,
+        score: float | None = None,
         nms_iou: float | None = None,
         classes: Iterable[str | int] | None = None,
     ) -> Detector:
-        """The detector of a model's name, an ONNX file, a recipe or its folder; None takes the default.
+        """The detector of a model's name, an ONNX file, a recipe or its file or folder; None: the default.
 
         Named models are downloaded once and verified (`edgevid models` lists them).
         """
         from edgevid.runtime.store import resolve_model
 
-        recipe = resolve_model(model)
+        recipe = model if isinstance(model, Recipe) else resolve_model(model)
         engine = load_engine(recipe, device=device, precision=precision, threads=threads)
         return cls(engine, recipe, score=score, nms_iou=nms_iou, classes=classes)
 
@@ -96,11 +99,16 @@ class Detector:
 
     def _read(self, outputs: dict[str, Array], row: int, fit: Fit) -> Detections:
         boxes, scores, labels = self._decode(outputs, row, self.score)
+        keep = labels < len(self.names)  # a model may know more classes than its recipe names
         if self._kept_labels is not None:
-            keep = np.isin(labels, self._kept_labels)
+            keep &= np.isin(labels, self._kept_labels)
+        if not keep.all():
             boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
         if self.nms_iou is not None:
             rows = kernels.nms(boxes, scores, labels, self.nms_iou, True, self.limit)
+            # One object that looks like a car and like a truck is one object: the surer class stays.
+            again = kernels.nms(boxes[rows], scores[rows], labels[rows], SAME_OBJECT, False, self.limit)
+            rows = rows[again]
         else:
             rows = np.argsort(-scores, kind="stable")[: self.limit]
         boxes = fit.undo(boxes[rows])  # clipped to the frame: what lies in the padding becomes empty

@@ -72,7 +72,11 @@ class Decoder:
         return kernels.decode_fastestdet(flat, columns, self.size.width, self.size.height, score)
 
     def _end_to_end(self, arrays: list[Array], score: float) -> Candidates:
-        return self._scaled(kernels.decode_end_to_end(arrays[0], score))
+        rows = arrays[0]
+        if not self._xyxy:
+            half = rows[:, 2:4] / 2
+            rows = np.concatenate([rows[:, :2] - half, rows[:, :2] + half, rows[:, 4:]], axis=1)
+        return self._scaled(kernels.decode_end_to_end(rows, score))
 
     def _boxes_scores(self, arrays: list[Array], score: float) -> Candidates:
         found = kernels.decode_rows(arrays[0], arrays[1], score, None, self._xyxy, self.how.logits)
@@ -85,7 +89,7 @@ class Decoder:
 
     @property
     def _xyxy(self) -> bool:
-        return self.how.box == "xyxy"
+        return (self.how.box or ("xyxy" if self.how.kind == "end-to-end" else "cxcywh")) == "xyxy"
 
     @property
     def _classes(self) -> int:

@@ -34,7 +34,7 @@ class Site:
     source: str = ""
     model: str | None = None
     """Name or path of the detector; None takes the default."""
-    score: float = 0.25
+    score: float = 0.4
     classes: tuple[str, ...] = ()
     """Only these classes; empty: all."""
     device: str = "auto"
@@ -61,7 +61,7 @@ def read_site(path: str | Path) -> Site:
     site = Site(
         source=top.text("source", ""),
         model=_model(path, detect),
-        score=detect.number("score", 0.25, low=0, high=1),
+        score=detect.number("score", 0.4, low=0, high=1),
         classes=detect.texts("classes", ()),
         device=detect.text("device", "auto"),
         precision=detect.text("precision", "fp32", choices=("fp32", "fp16", "int8")),

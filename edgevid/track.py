@@ -62,8 +62,6 @@ class ByteTracker:
                 **tuning,
             }
         )
-        self.rejected = 0
-        """Detections left out so far because a number in them was not finite or the box was empty."""
         self._time = -np.inf
 
     def update(self, detections: Detections, time: float) -> Tracks:
@@ -76,31 +74,26 @@ class ByteTracker:
                 f"tracker time: wanted more than the last {self._time:g} s, given {time:g} s. "
                 "Call reset() when the source starts anew"
             )
-        boxes = detections.boxes
-        sound = np.isfinite(boxes).all(1) & np.isfinite(detections.scores)
-        sound &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        rows = None
-        if not sound.all():
-            self.rejected += int((~sound).sum())
-            rows = np.flatnonzero(sound)
-            detections = detections[rows]
         self._time = float(time)
-        ids, shown, scores, labels, match, age, unseen = self._core.update(
-            np.ascontiguousarray(detections.boxes),
-            np.ascontiguousarray(detections.scores),
-            np.ascontiguousarray(detections.labels),
-            self._time,
-            self._coast_s,
+        return Tracks.trusted(
+            *self._core.update(
+                np.ascontiguousarray(detections.boxes),
+                np.ascontiguousarray(detections.scores),
+                np.ascontiguousarray(detections.labels),
+                self._time,
+                self._coast_s,
+            )
         )
-        if rows is not None:
-            match = np.where(match >= 0, rows[match], -1).astype(np.int32)
-        return Tracks(ids, shown, scores, labels, match, age, unseen)
+
+    @property
+    def rejected(self) -> int:
+        """Detections left out so far because a number in them was not finite or the box was empty."""
+        return int(self._core.rejected)
 
     def reset(self) -> None:
         """Forgets every object; ids start at 1 again."""
         self._core.reset()
         self._time = -np.inf
-        self.rejected = 0
 
 
 class OCSortTracker(ByteTracker):
@@ -109,5 +102,12 @@ class OCSortTracker(ByteTracker):
     _fixed = {"momentum": 0.2, "re_update": True, "recover": True}  # noqa: RUF012
 
 
-Tracker = ByteTracker
-"""The default tracker."""
+class Tracker(ByteTracker):
+    """The default: ByteTrack's stages, driven along the straight path after a gap, reporting what was seen.
+
+    Boxes that were seen are reported as seen, so that a speed meter behind it filters raw measurements
+    once; and OC-SORT's re-update keeps the velocity right after an object was hidden.
+    benchmarks/tracking_quality.py compares it with its peers.
+    """
+
+    _fixed = {"re_update": True, "observed_boxes": True}  # noqa: RUF012

@@ -59,8 +59,8 @@ _WORDS = {
     Reason.LOW_MARGIN: "too close to call",
     Reason.DISAGREEMENT: "contradictory",
     Reason.STALE: "not seen lately",
-    Reason.OFF_PLANE: "off the surveyed ground",
-    Reason.TRUNCATED: "cut by the image edge",
+    Reason.OFF_PLANE: "off the survey",
+    Reason.TRUNCATED: "cut by the edge",
     Reason.OCCLUDED: "hidden",
     Reason.UNCERTAIN: "too uncertain",
     Reason.CAMERA_MOVED: "camera moved",
@@ -142,6 +142,14 @@ class Table:
         """A table without rows; columns of free inner size get size 0 unless given."""
         made = {n: np.zeros((0, *(k or 0 for k in tail)), dtype) for n, dtype, tail in _columns(cls)}
         return cls(**{**made, **given})
+
+    @classmethod
+    def trusted(cls: type[T], *columns: Array) -> T:
+        """The table of columns that a kernel made, in order, unchecked: for the loop's own stages."""
+        made = cls.__new__(cls)
+        for column, array in zip(_columns(cls), columns, strict=True):
+            object.__setattr__(made, column.name, array)
+        return made
 
     def __len__(self) -> int:
         return len(getattr(self, _columns(type(self))[0].name))

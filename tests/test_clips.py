@@ -265,3 +265,28 @@ def test_a_spec_survives_its_recipe(tmp_path: Path) -> None:
     read = read_spec(read_toml(path).table("clip"), width=1, height=1)
     assert read == wanted
     assert read.digest == wanted.digest
+
+
+def test_a_box_belongs_to_its_own_frame() -> None:
+    buffer = ClipBuffer(spec(steps=1))
+    buffer.update(frame(0.0, 1), tracks([1]))
+    buffer.update(frame(0.12, 2), tracks([1], [(0, 0, 40, 40)]))  # nearest to 0.125
+    clips = buffer.update(frame(0.17, 3), tracks([1], [(80, 80, 120, 120)]))
+    assert clips.times.tolist() == [[0.12]]
+    assert clips.boxes[0, 0].tolist() == [0, 0, 40, 40]
+    assert clips.pixels[0, 0, 4, 4, 0] == 2
+
+
+def test_a_frame_for_each_of_two_moments_that_close_together() -> None:
+    clips = film(ClipBuffer(spec(steps=2)), [0.2, 0.4])[-1]  # nearest to 0.25 and to 0.375
+    assert clips.times.tolist() == [[0.2, 0.4]]
+
+
+def test_an_object_hidden_at_the_nearest_frame_is_taken_from_the_other() -> None:
+    buffer = ClipBuffer(spec(steps=1, max_unseen_s=0.0))
+    buffer.update(frame(0.10, 1), tracks([1]))
+    clips = buffer.update(frame(0.13, 2), tracks([1], unseen=0.03))
+    assert clips.times.tolist() == [[0.10]]
+    buffer.update(frame(0.24, 3), tracks([1], unseen=0.1))
+    clips = buffer.update(frame(0.28, 4), tracks([1]))
+    assert clips.times.tolist() == [[0.28]]

@@ -11,8 +11,10 @@ import pytest
 
 from edgevid.detect import Detector
 from edgevid.errors import InputError, ModelError
+from edgevid.kernels import iou
 from edgevid.runtime import FakeEngine, Recipe, TensorSpec
 from edgevid.runtime.recipe import Decode
+from edgevid.runtime.store import MIRROR, recipes
 from edgevid.types import Detections, Frame, InputSpec
 
 
@@ -63,6 +65,13 @@ def test_yolov8_columns_and_its_transposed_form_agree() -> None:
     expect(detect(Decode("yolo", layout="rows", nms_iou=0.5), {"o": rows}), columns.boxes, [0, 1])
 
 
+def test_one_object_under_two_classes_keeps_the_better_one() -> None:
+    # The second lies on the first (0.97 of it), the third overlaps by 0.6: another object.
+    rows = anchors([10, 12, 8, 8, 0.9, 0.1], [10, 12.1, 8, 8, 0.1, 0.8], [12, 12, 8, 8, 0.1, 0.7])
+    found = detect(Decode("yolo", layout="rows", nms_iou=0.7), {"o": rows})
+    expect(found, [[12, 16, 28, 32], [16, 16, 32, 32]], [0, 1])
+
+
 def test_yolov5_rows_with_objectness() -> None:
     rows = anchors([10, 12, 4, 6, 0.5, 0.2, 0.9], [20, 20, 8, 8, 0.2, 0.9, 0.9], total=63)
     found = detect(Decode("yolo", layout="rows", objectness=True, nms_iou=0.5), {"o": rows})
@@ -73,6 +82,12 @@ def test_yolov5_rows_with_objectness() -> None:
 def test_end_to_end_is_not_suppressed_again() -> None:
     rows = anchors([2, 4, 10, 12, 0.9, 1], [2, 4, 10, 12, 0.8, 1], [2, 4, 10, 12, 0.1, 1])
     expect(detect(Decode("end-to-end"), {"o": rows}), [[4, 8, 20, 24]] * 2, [1, 1])
+
+
+def test_ultralytics_rtdetr_of_2026_is_end_to_end_from_centres() -> None:
+    rows = anchors([0.5, 0.5, 0.25, 0.5, 0.9, 1])
+    how = Decode("end-to-end", box="cxcywh", normalised=True)
+    expect(detect(how, {"o": rows}), [[24, 16, 40, 48]], [1])
 
 
 def test_ultralytics_rtdetr_is_normalised_rows() -> None:
@@ -224,3 +239,99 @@ def test_wrong_arguments() -> None:
         Detector(engine(output), how, score=25)
     with pytest.raises(InputError, match="task 'detect'"):
         Detector(engine(output), Recipe("pose", "pose", "x.onnx", Path("x")))
+
+
+def test_a_label_without_a_name_is_dropped() -> None:
+    rows = anchors([2, 4, 10, 12, 0.9, 1], [2, 4, 10, 12, 0.8, 2], [2, 4, 10, 12, 0.8, 90])
+    expect(detect(Decode("end-to-end"), {"o": rows}), [[4, 8, 20, 24]], [1])
+
+
+def test_the_recipe_says_the_score_unless_the_user_does() -> None:
+    rows = anchors([2, 4, 10, 12, 0.9, 1], [2, 4, 10, 12, 0.5, 0])
+    how = recipe(Decode("end-to-end", score=0.6))
+    assert len(Detector(engine({"o": rows}), how).detect([frame()])[0]) == 1
+    assert len(Detector(engine({"o": rows}), how, score=0.25).detect([frame()])[0]) == 2
+
+
+def test_half_precision_outputs_are_read() -> None:
+    rows = anchors([2, 4, 10, 12, 0.9, 1]).astype(np.float16)
+    how = recipe(Decode("end-to-end"))
+    expect(Detector(engine({"o": rows}), how).detect([frame()])[0], [[4, 8, 20, 24]], [1])
+
+
+@pytest.fixture(scope="module")
+def photos(shared_data: Path) -> list[tuple[str, Frame, np.ndarray]]:
+    """Name, picture and person boxes of the labelled photos that are at hand."""
+    cv2 = pytest.importorskip("cv2")
+    folder = shared_data / "images"
+    found = []
+    for labels in sorted((folder / "coco_val2017_100_person_kpt_labels").glob("*.txt")):
+        path = folder / "coco_val2017_100" / f"{labels.stem}.jpg"
+        if not path.exists():
+            continue
+        image = np.ascontiguousarray(cv2.imread(str(path))[:, :, ::-1])
+        rows = np.array([line.split()[1:5] for line in labels.read_text().splitlines()], float)
+        size = np.array([image.shape[1], image.shape[0]] * 2)
+        centre, half = rows[:, :2], rows[:, 2:] / 2
+        boxes = np.concatenate([centre - half, centre + half], axis=1) * size
+        found.append((labels.stem, Frame(image, 0.0, 0), boxes.astype(np.float32)))
+    return found
+
+
+def average_precision(found: Sequence[Detections], truth: Sequence[np.ndarray]) -> float:
+    """AP at overlap 0.5 of label 0, interpolated at 101 recalls as COCO does."""
+    hits: list[tuple[float, bool]] = []
+    for detections, boxes in zip(found, truth, strict=True):
+        people = detections[detections.labels == 0]
+        free = np.ones(len(boxes), bool)
+        for row, score in zip(iou(people.boxes, boxes), people.scores, strict=True):
+            best = int(np.argmax(np.where(free, row, -1)))
+            hit = bool(free[best] and row[best] >= 0.5)
+            free[best] &= not hit
+            hits.append((float(score), hit))
+    right = np.array([hit for _, hit in sorted(hits, key=lambda h: -h[0])])
+    recall = np.cumsum(right) / sum(len(b) for b in truth)
+    precision = np.cumsum(right) / np.arange(1, len(right) + 1)
+    best_after = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
+    return float(best_after[np.searchsorted(recall, np.linspace(0, 1, 101))].mean())
+
+
+REAL = (
+    "yolox-nano-416",
+    "nanodet-m-320",
+    "nanodet-m-416",
+    "picodet-s-320",
+    "picodet-s-416",
+    "fastestdet-352",
+)
+
+
+@pytest.fixture
+def _models(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MIRROR, str(shared_data / "models"))
+    monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path))
+
+
+@pytest.mark.usefixtures("_models")
+@pytest.mark.parametrize("name", REAL)
+def test_real_models_reach_the_floor_of_their_recipe(
+    photos: list[tuple[str, Frame, np.ndarray]], name: str
+) -> None:
+    detector = Detector.load(name, device="cpu", threads=2, score=0.01)
+    found = [detector.detect([picture])[0] for _, picture, _ in photos]
+    reached = average_precision(found, [boxes for _, _, boxes in photos])
+    assert reached >= recipes()[name].precisions["fp32"].floor
+
+
+@pytest.mark.usefixtures("_models")
+@pytest.mark.parametrize("name", REAL)
+def test_two_buses_where_a_person_sees_them(shared_data: Path, name: str) -> None:
+    cv2 = pytest.importorskip("cv2")
+    image = cv2.imread(str(shared_data / "images" / "coco_val2017_100" / "000000001584.jpg"))
+    picture = Frame(np.ascontiguousarray(image[:, :, ::-1]), 0.0, 0)
+    detector = Detector.load(name, device="cpu", threads=2, score=0.5, classes="bus")
+    found = detector.detect([picture])[0]
+    by_hand = np.array([[122, 89, 520, 531], [503, 316, 569, 383]], np.float32)
+    overlap = iou(found.boxes, by_hand).max(axis=0)
+    assert overlap[0] > 0.9
+    assert overlap[1] > 0.7

@@ -50,7 +50,10 @@ class Cut(Follow):
     def update(self, frame: Frame, tracks: Tracks) -> Clips:  # type: ignore[override]
         n = len(tracks)
         return Clips.of(
-            ids=tracks.ids, pixels=np.zeros((n, 1, 2, 2, 3), np.uint8), times=np.full((n, 1), frame.time)
+            ids=tracks.ids,
+            pixels=np.zeros((n, 1, 2, 2, 3), np.uint8),
+            times=np.full((n, 1), frame.time),
+            boxes=np.zeros((n, 1, 4)),
         )
 
 

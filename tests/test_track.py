@@ -10,10 +10,10 @@ import lap
 import numpy as np
 import pytest
 
-from edgevid import kernels, track
+from edgevid import kernels
 from edgevid.errors import InputError
 from edgevid.kernels import BACKEND, reference
-from edgevid.track import ByteTracker, OCSortTracker
+from edgevid.track import ByteTracker, OCSortTracker, Tracker
 from edgevid.types import Detections
 
 
@@ -27,7 +27,7 @@ def twin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
     return chosen
 
 
-@pytest.fixture(params=[ByteTracker, OCSortTracker])
+@pytest.fixture(params=[Tracker, ByteTracker, OCSortTracker])
 def make(request: pytest.FixtureRequest, twin: Any) -> Any:
     """Each tracker on each twin."""
     return request.param
@@ -270,5 +270,9 @@ def test_wrong_settings_and_times_are_refused_in_words(make: Any) -> None:
             tracker.update(seen((1, 1)), time)
 
 
-def test_the_default_tracker_is_named() -> None:
-    assert issubclass(track.Tracker, ByteTracker)
+def test_the_default_tracker_reports_boxes_as_they_were_seen(twin: Any) -> None:
+    tracker = Tracker()
+    for n in range(5):
+        found = seen((100 + 7 * n, 300))
+        tracks = tracker.update(found, n / 25)
+        assert tracks.boxes.tolist() == found.boxes.tolist()

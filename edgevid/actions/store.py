@@ -49,11 +49,12 @@ class StateStore:
         return sum(a.nbytes for a in self._arrays.values())
 
     def rows(self, ids: Array, times: Array) -> tuple[Array, Array]:
-        """Row of each id, and whether it starts anew (then zeros): unknown, or silent for too long."""
+        """Row of each id, and whether it starts anew (as zeros): unknown, long silent, or back in time."""
         if len(ids) > self.capacity:
             raise InputError(f"StateStore: wanted at most {self.capacity} tracks at once, given {len(ids)}")
         rows = np.array([self._row(id_) for id_ in ids.tolist()], np.intp)
-        fresh = ~(times - self._time[rows] <= self.reset_after_s)  # also the NaN of a new row
+        elapsed = times - self._time[rows]
+        fresh = ~((elapsed >= 0) & (elapsed <= self.reset_after_s))  # also the NaN of a new row
         for array in self._arrays.values():
             array[rows[fresh]] = 0
         self._time[rows] = times

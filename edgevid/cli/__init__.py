@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from edgevid.errors import EdgevidError
 
-COMMANDS: tuple[str, ...] = ("doctor", "inspect", "models")
+COMMANDS: tuple[str, ...] = ("doctor", "evaluate", "inspect", "models", "run", "train")
 """Subcommands, sorted; each is the module edgevid.cli.<name> (light to import: tools load inside)."""
 
 
@@ -22,6 +22,7 @@ def app() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,
         help="On-device video analytics that knows when to be silent.",
     )
 
@@ -40,8 +41,19 @@ def app() -> typer.Typer:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of `edgevid`: an edgevid error is one clear sentence and exit status 2."""
+    _speak_plainly(app(), arguments)
+
+
+def demo_main(arguments: list[str] | None = None) -> None:
+    """Entry point of `edgevid-demo`."""
+    made = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    made.command()(import_module("edgevid.cli.demo").command)
+    _speak_plainly(made, arguments)
+
+
+def _speak_plainly(made: typer.Typer, arguments: list[str] | None) -> None:
     try:
-        app()(args=arguments, standalone_mode=True)
+        made(args=arguments, standalone_mode=True)
     except EdgevidError as error:
         console = Console(stderr=True, soft_wrap=True)
         console.print(f"[bold red]edgevid:[/] {escape(str(error))}", highlight=False)

@@ -15,6 +15,8 @@ from edgevid.errors import EdgevidError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.console import JustifyMethod
+
     from edgevid.runtime.download import Progress
     from edgevid.tools.models import Entry
 
@@ -29,19 +31,24 @@ def list_() -> None:
     from edgevid.runtime.store import DEFAULT_MODEL, MIRROR, cache_folder
     from edgevid.tools.models import entries
 
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("name", "for", "size", "licence", "checksum", "here", "what it is"):
-        table.add_column(column, justify="right" if column == "size" else "left", no_wrap=column == "name")
-    for one in entries().values():
-        name = f"[bold]{one.name}[/] (default)" if one.name == DEFAULT_MODEL else one.name
-        size = f"{one.source.bytes / 1e6:.1f} MB" if one.source.bytes else "?"
-        table.add_row(
-            name, one.kind, size, one.source.licence, _checksum(one), _here(one), escape(one.summary)
-        )
     console = Console()
+    columns = ["name", "for", "size", "licence", "checksum", "here", "what it is"]
+    wide = console.width >= 130  # else the last column would be all ellipsis
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    for column in columns if wide else columns[:-1]:
+        side: JustifyMethod = "right" if column == "size" else "left"
+        table.add_column(column, justify=side, no_wrap=column != "what it is")
+    for one in entries().values():
+        mark = "[green]*[/]" if one.name == DEFAULT_MODEL else ""
+        size = f"{one.source.bytes / 1e6:.1f} MB" if one.source.bytes else "?"
+        cells = [one.name + mark, one.kind, size, one.source.licence, _checksum(one), _here(one)]
+        table.add_row(*cells, *([escape(one.summary)] if wide else []))
     console.print(table)
     console.print(
-        f"\nKept in {cache_folder()}. On a closed network set {MIRROR} to a folder or an address.",
+        "\n[green]*[/] taken where no model is named. A wider terminal shows what each one is.", style="dim"
+    )
+    console.print(
+        f"Kept in {cache_folder()}. On a closed network set {MIRROR} to a folder or an address.",
         style="dim",
     )
 
@@ -54,7 +61,7 @@ def _checksum(one: Entry) -> str:
 
 def _here(one: Entry) -> str:
     if one.local is None:
-        return "-" if one.source.url else "[dim]mirror only[/]"
+        return "-" if one.source.url else "[dim]mirror[/]"
     return "[green]ships with it[/]" if one.shipped else "[green]yes[/]"
 
 

@@ -72,3 +72,6 @@ crop_resize_yuv420: Callable[..., Array] = _chosen.crop_resize_yuv420
 # Motion (reference/motion.py).
 match_gains: Callable[[Array], list[tuple[int, int]]] = _chosen.match_gains
 TrackerCore: Any = _chosen.TrackerCore
+
+# The plane (reference/plane.py).
+PlaneCore: Any = _chosen.PlaneCore

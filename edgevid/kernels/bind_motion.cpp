@@ -107,6 +107,7 @@ void bind_motion(nb::module_& m) {
             new (self) edgevid::TrackerCore(settings_of(settings));
         }, "settings"_a)
         .def("reset", &edgevid::TrackerCore::reset)
+        .def_ro("rejected", &edgevid::TrackerCore::rejected)
         .def("update", [](edgevid::TrackerCore& self, Boxes boxes, Scores scores, Labels labels, double time,
                           double coast_s) {
             if (scores.shape(0) != boxes.shape(0) || labels.shape(0) != boxes.shape(0))

@@ -4,10 +4,12 @@
 void bind_boxes(nanobind::module_& m);
 void bind_motion(nanobind::module_& m);
 void bind_pixels(nanobind::module_& m);
+void bind_plane(nanobind::module_& m);
 
 NB_MODULE(_native, m) {
     m.doc() = "Native twins of edgevid.kernels.reference.";
     bind_boxes(m);
     bind_motion(m);
     bind_pixels(m);
+    bind_plane(m);
 }

@@ -288,12 +288,14 @@ class TrackerCore {
   public:
     TrackerSettings settings;
     std::vector<TrackedObject> objects;
+    std::int64_t rejected = 0;  // detections that were no box: not finite, or empty
 
     explicit TrackerCore(const TrackerSettings& s) : settings(s) {}
 
     void reset() {
         objects.clear();
         next_id_ = 1;
+        rejected = 0;
         started_ = false;
     }
 
@@ -305,7 +307,7 @@ class TrackerCore {
             o.motion.predict(dt, o.match >= 0, settings);
             o.box = o.motion.box();
         }
-        split(scores, n);
+        split(boxes, scores, n);
         free_.assign(objects.size(), 1);
         tracked_before_.resize(objects.size());
         for (std::size_t i = 0; i < objects.size(); ++i) {
@@ -348,11 +350,20 @@ class TrackerCore {
     std::vector<std::pair<int, int>> matched_;
     SparseAssignment assignment_;
 
-    void split(const float* scores, int n) {
+    static bool sound(const Box& b, float score) {
+        const float sum = b.x1 + b.y1 + b.x2 + b.y2 + score;
+        return std::isfinite(sum) && b.x2 > b.x1 && b.y2 > b.y1;
+    }
+
+    void split(const Box* boxes, const float* scores, int n) {
         high_.clear();
         low_.clear();
         taken_.assign(n, 0);
         for (int d = 0; d < n; ++d) {
+            if (!sound(boxes[d], scores[d])) {
+                ++rejected;
+                continue;
+            }
             if (scores[d] >= settings.high_score) high_.push_back(d);
             else if (scores[d] >= settings.low_score) low_.push_back(d);
         }

@@ -60,7 +60,8 @@ struct Letterbox {
         for (int c = 0; c < 3; ++c) {
             const int from = to.color == Color::rgb ? c : 2 - c;
             T* out = to.interleaved ? planar.data() + c * n : to.data + c * plane + start;
-            const Pair channel{pair.upper + from * n, pair.lower + from * n, pair.weight};
+            const std::ptrdiff_t shift = from * plane_step(n);
+            const Pair channel{pair.upper + shift, pair.lower + shift, pair.weight};
             write_channel(channel, n, to.scale[c], to.bias[c], out);
         }
         if (to.interleaved) interleave(n, to.data + 3 * start);
@@ -77,8 +78,9 @@ struct Letterbox {
 
     EDGEVID_INLINE void write_gray(const Pair& pair, std::ptrdiff_t n, T* __restrict out) const {
         const float scale = to.scale[0], bias = to.bias[0];
+        const std::ptrdiff_t green = plane_step(n), blue = 2 * green;
         for (std::ptrdiff_t x = 0; x < n; ++x) {
-            const float r = pair.at(x) * 0.299f, g = pair.at(x + n) * 0.587f, b = pair.at(x + 2 * n) * 0.114f;
+            const float r = pair.at(x) * 0.299f, g = pair.at(x + green) * 0.587f, b = pair.at(x + blue) * 0.114f;
             out[x] = cast<T>(((r + g) + b) * scale + bias);
         }
     }
@@ -104,11 +106,18 @@ struct Letterbox {
     }
 
     EDGEVID_INLINE void pad_rows(int c, int y1, int y2, int x1, int x2, T value) const {
-        const std::ptrdiff_t step = to.interleaved ? to.channels() : 1;
-        T* start = to.data + (to.interleaved ? c : std::ptrdiff_t{c} * to.width * to.height);
+        if (to.interleaved) {
+            for (int y = y1; y < y2; ++y) {
+                T* row = to.data + std::ptrdiff_t{3} * to.width * y + c;
+                for (int x = x1; x < x2; ++x) row[3 * x] = value;
+            }
+            return;
+        }
+        T* plane = to.data + std::ptrdiff_t{c} * to.width * to.height;
+        if (x2 - x1 == to.width) x2 = x1 + to.width * (y2 - y1), y2 = std::min(y2, y1 + 1);  // one long row
         for (int y = y1; y < y2; ++y) {
-            T* row = start + std::ptrdiff_t{y} * to.width * step;
-            for (int x = x1; x < x2; ++x) row[x * step] = value;
+            T* row = plane + std::ptrdiff_t{y} * to.width;
+            for (int x = x1; x < x2; ++x) row[x] = value;
         }
     }
 };
@@ -129,48 +138,59 @@ template <typename Source>
 struct Crop {
     Lines<Source>& lines;
     const Axis &rows, &columns;
-    std::vector<float>&fine, &total;  // one line of samples, one row of sums; three planes each
+    const Buffer<float>&fine, &total;  // one plane of samples; three planes of sums
     int width, height, kx, ky;
     std::uint8_t fill;
     std::uint8_t* out;
 
     EDGEVID_INLINE void operator()() const {
         const float share = static_cast<float>(1.0 / (kx * ky));
+        const std::ptrdiff_t step = plane_step(width);
         for (int y = 0; y < height; ++y) {
-            std::fill(total.begin(), total.end(), 0.0f);
-            for (int j = 0; j < ky; ++j) add_line(y * ky + j);
-            write_row(share, out + 3 * std::ptrdiff_t{y} * width);
+            std::fill_n(total.data(), 3 * step, 0.0f);
+            for (int j = 0; j < ky; ++j) add_line(y * ky + j, step);
+            write_row(share, step, out + 3 * std::ptrdiff_t{y} * width);
         }
     }
 
-    EDGEVID_INLINE void add_line(int y) const {
-        const std::ptrdiff_t n = columns.count(), count = 3 * n;
+    EDGEVID_INLINE void add_line(int y, std::ptrdiff_t step) const {
+        const bool outside = y < rows.first || y >= rows.last;
+        const Pair pair = outside ? Pair{} : Pair::of(lines, rows, y);
+        const std::ptrdiff_t from = plane_step(columns.count());
+        for (int c = 0; c < 3; ++c) {
+            const std::ptrdiff_t shift = outside ? 0 : c * from;
+            sample({pair.upper + shift, pair.lower + shift, pair.weight}, outside);
+            float* sums = total.data() + c * step;
+            if (kx == 1) add<1>(sums);
+            else if (kx == 2) add<2>(sums);
+            else if (kx == 3) add<3>(sums);
+            else add<0>(sums);
+        }
+    }
+
+    EDGEVID_INLINE void sample(const Pair& pair, bool outside) const {
+        const int n = columns.count(), first = outside ? n : columns.first, last = outside ? n : columns.last;
         float* __restrict line = fine.data();
-        const auto outside = static_cast<float>(fill);
-        if (y < rows.first || y >= rows.last) {
-            for (std::ptrdiff_t i = 0; i < count; ++i) line[i] = outside;
-        } else {
-            const Pair pair = Pair::of(lines, rows, y);
-            for (std::ptrdiff_t i = 0; i < count; ++i) line[i] = pair.at(i);
-            for (int c = 0; c < 3; ++c) {
-                for (int x = 0; x < columns.first; ++x) line[c * n + x] = outside;
-                for (std::ptrdiff_t x = columns.last; x < n; ++x) line[c * n + x] = outside;
-            }
-        }
-        float* __restrict sums = total.data();
-        if (kx == 1) {
-            for (std::ptrdiff_t i = 0; i < count; ++i) sums[i] += line[i];
-        } else {
-            for (std::ptrdiff_t i = 0; i < count / kx; ++i) {
-                float sum = line[i * kx];
-                for (int j = 1; j < kx; ++j) sum += line[i * kx + j];
-                sums[i] += sum;
-            }
+        const auto filled = static_cast<float>(fill);
+        for (int x = 0; x < first; ++x) line[x] = filled;
+        for (int x = first; x < last; ++x) line[x] = pair.at(x);
+        for (int x = last; x < n; ++x) line[x] = filled;
+    }
+
+    // K is kx where that is known while compiling, so that the common ones are vectorised.
+    template <int K>
+    EDGEVID_INLINE void add(float* __restrict sums) const {
+        const int k = K ? K : kx;
+        const float* line = fine.data();
+        for (int x = 0; x < width; ++x) {
+            float sum = line[x * k];
+            for (int j = 1; j < k; ++j) sum += line[x * k + j];
+            sums[x] += sum;
         }
     }
 
-    EDGEVID_INLINE void write_row(float share, std::uint8_t* __restrict to) const {
-        const float *r = total.data(), *g = r + width, *b = g + width;
+    EDGEVID_INLINE void write_row(float share, std::ptrdiff_t step, std::uint8_t* __restrict to) const {
+        const float *r = total.data(), *g = r + step, *b = g + step;
         for (int x = 0; x < width; ++x) {
             to[3 * x] = cast<std::uint8_t>(r[x] * share);
             to[3 * x + 1] = cast<std::uint8_t>(g[x] * share);
@@ -191,7 +211,8 @@ void crop_resize(const Source& source, const float* boxes, std::size_t count, in
                  std::uint8_t fill, std::uint8_t* out) {
     Axis rows, columns;
     Lines<Source> lines(source, columns);
-    std::vector<float> fine, total(3 * static_cast<std::size_t>(width));
+    Buffer<float> fine, total;
+    total.resize(3 * static_cast<std::size_t>(plane_step(width)));
     const std::size_t size = 3 * static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
     for (std::size_t i = 0; i < count; ++i) {
         const double x1 = boxes[4 * i], y1 = boxes[4 * i + 1], x2 = boxes[4 * i + 2], y2 = boxes[4 * i + 3];
@@ -204,7 +225,7 @@ void crop_resize(const Source& source, const float* boxes, std::size_t count, in
         rows.set(source.height, ky * height, y1, y2 - y1);
         columns.set(source.width, kx * width, x1, x2 - x1);
         lines.restart();
-        fine.resize(3 * static_cast<std::size_t>(columns.count()));
+        fine.resize(static_cast<std::size_t>(columns.count()));
         const Crop<Source> work{lines, rows, columns, fine, total, width, height, kx, ky, fill, out + i * size};
         run(work);
     }

@@ -13,7 +13,8 @@ from pathlib import Path
 from edgevid.errors import DownloadError
 
 CHUNK = 1 << 18
-TIMEOUT_S = 30.0
+TIMEOUT_S = 10.0
+"""Silence after which a server counts as gone; what came stays and is continued later."""
 Progress = Callable[[int, int], None]
 """Told the bytes that are there and the bytes expected (0 where unknown)."""
 

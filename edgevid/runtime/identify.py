@@ -25,7 +25,7 @@ from edgevid.types import InputSpec
 
 log = logging.getLogger("edgevid")
 
-_ULTRALYTICS = "Ultralytics export: letterboxed RGB divided by 255, as its own predictor does"
+_ULTRALYTICS = "Ultralytics export: RGB divided by 255, fitted as its own predictor does"
 _FEW_ROWS = 1000
 """More rows than this are anchors; a model that suppresses duplicates itself gives fewer."""
 
@@ -43,6 +43,8 @@ class Seen:
     names: tuple[str, ...]
     """Class names that the exporter wrote, or none."""
     ultralytics: bool
+    head: str = ""
+    """Name of the model's last layer, where the exporter wrote it."""
 
     def cells(self, *strides: int) -> int:
         """Cells of a grid of each stride together."""
@@ -104,6 +106,7 @@ def look_at(engine: OrtEngine) -> Seen:
         layout=layout,
         producer=str(meta.get("producer", "")),
         names=tuple(str(n) for n in (names.values() if isinstance(names, dict) else names or ())),
+        head=str(meta.get("head", "")),
         ultralytics="ltralytics" in str(meta.get("author", "")) + str(meta.get("description", "")),
     )
     return seen if all(min(o.shape, default=1) > 0 for o in engine.outputs) else _measured(engine, seen)
@@ -198,7 +201,8 @@ def _distribution_levels(seen: Seen) -> Guess | None:
         classes = scores[0].shape[2]
     paddle = "addle" in seen.producer
     family, look = ("PicoDet", _PICODET) if paddle else ("NanoDet", _NANODET)
-    decode = Decode("dfl", strides=strides, offset=0.5, nms_iou=0.6)
+    score, nms_iou = (0.4, 0.5) if paddle else (0.35, 0.6)
+    decode = Decode("dfl", strides=strides, offset=0.5, score=score, nms_iou=nms_iou)
     return Guess(decode, (*names[0], *names[1]), classes, family, look, (_ASSUMED,))
 
 
@@ -213,7 +217,7 @@ def _nanodet_plus(seen: Seen) -> Guess | None:
     strides = (8, 16, 32, 64)
     if output is None or output.shape[1] != seen.cells(*strides) or output.shape[2] <= 32:
         return None
-    decode = Decode("dfl", strides=strides, offset=0.0, nms_iou=0.6)
+    decode = Decode("dfl", strides=strides, offset=0.0, score=0.35, nms_iou=0.6)
     return Guess(decode, (output.name,), output.shape[2] - 32, "NanoDet-Plus", _NANODET, (_ASSUMED,))
 
 
@@ -223,14 +227,26 @@ def _grid_map(seen: Seen) -> Guess | None:
     if output is None or output.shape[2] * output.shape[3] != seen.cells(16) or output.shape[1] <= 5:
         return None
     look = {"color": "BGR", "resize": "stretch"}
-    decode = Decode("fastestdet", nms_iou=0.45)
+    decode = Decode("fastestdet", score=0.5, nms_iou=0.45)
     return Guess(decode, (output.name,), output.shape[1] - 5, "FastestDet", look, (_ASSUMED,))
+
+
+def _anchor_axis(seen: Seen, shape: tuple[int, ...]) -> int:
+    """Which axis of (1, a, b) counts anchors, told by the grids' cells; 0 where neither does."""
+    for strides in ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32)):
+        cells = seen.cells(*strides)
+        for axis in (1, 2):
+            if shape[axis] in (cells, 3 * cells):
+                return axis
+    return 0
 
 
 def _columns(seen: Seen) -> Guess | None:
     """(1, 4 + C, N) with more anchors than values."""
     output = _one(seen, 3)
-    if output is None or not 4 < output.shape[1] < output.shape[2]:
+    if output is None or output.shape[1] <= 4 or _anchor_axis(seen, output.shape) == 1:
+        return None
+    if _anchor_axis(seen, output.shape) == 0 and output.shape[1] >= output.shape[2]:
         return None
     decode = Decode("yolo", layout="columns", nms_iou=0.7)
     notes = (_ULTRALYTICS if seen.ultralytics else _ASSUMED,)
@@ -243,7 +259,12 @@ def _few_rows(seen: Seen) -> Guess | None:
     output = _one(seen, 3)
     if output is None or output.shape[1] > _FEW_ROWS or output.shape[2] < 6:
         return None
+    if _anchor_axis(seen, output.shape):
+        return None
     notes = (_ULTRALYTICS if seen.ultralytics else _ASSUMED,)
+    if output.shape[2] == 6 and "RTDETR" in seen.head:
+        decode = Decode("end-to-end", box="cxcywh", normalised=True)
+        return Guess(decode, (output.name,), len(seen.names), "RT-DETR, Ultralytics export", _DETR, notes)
     if output.shape[2] == 6 and len(seen.names) != 2:
         classes = len(seen.names) or 80
         family = "YOLOv10, YOLO26 or another end-to-end export"

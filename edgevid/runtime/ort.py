@@ -12,6 +12,7 @@ import onnxruntime
 
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime.base import TensorSpec, check_inputs
+from edgevid.runtime.onnx_inputs import without_weight_inputs
 from edgevid.types import Array
 
 log = logging.getLogger("edgevid")
@@ -114,9 +115,12 @@ def _open(path: Path, providers: list[Any], threads: int | None) -> Any:
     options.inter_op_num_threads = 1
     # Spinning threads would take the cores from decoding and tracking between two runs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        if session.get_overridable_initializers():
+            model = without_weight_inputs(path.read_bytes())
+            session = onnxruntime.InferenceSession(model, options, providers=providers)
+        return session
     except Exception as error:
         kind = type(error).__name__
         if kind in ("InvalidProtobuf", "InvalidGraph"):

@@ -49,8 +49,8 @@ class Decode:
     """"columns": anchors along the last axis (4 + C, N); "rows": (N, 4 + C)."""
     objectness: bool = False
     """Whether a fifth value of each anchor multiplies its classes (YOLOv5)."""
-    box: str = "cxcywh"
-    """"cxcywh" centre and size, or "xyxy" corners."""
+    box: str | None = None
+    """"cxcywh" centre and size, or "xyxy" corners; None: the kind's usual, xyxy for "end-to-end" only."""
     normalised: bool = False
     """Whether boxes are fractions of the input's size."""
     logits: bool = False
@@ -59,6 +59,8 @@ class Decode:
     """Input pixels a cell, one for each level."""
     offset: float = 0.5
     """Where the anchor sits in its cell."""
+    score: float = 0.25
+    """Least score that counts unless the user says otherwise: families spread their scores differently."""
     nms_iou: float | None = None
     """Overlap above which the lesser box goes; None: the model suppresses duplicates itself."""
 
@@ -69,7 +71,7 @@ DECODE_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "yolox": ("strides", "nms_iou"),
         "dfl": ("strides", "offset", "logits", "nms_iou"),
         "fastestdet": ("nms_iou",),
-        "end-to-end": ("normalised",),
+        "end-to-end": ("box", "normalised"),
         "boxes-scores": ("box", "normalised", "logits", "nms_iou"),
         "boxes-scores-labels": ("normalised",),
     }
@@ -226,12 +228,13 @@ def _outputs(table: Section) -> tuple[str, ...]:
 
 def _decode(table: Section) -> Decode:
     kind = table.text("kind", choices=DECODE_KEYS)
-    asked: dict[str, Any] = {}
+    asked: dict[str, Any] = {"score": table.number("score", 0.25, low=0, high=1)}
     if "strides" in DECODE_KEYS[kind]:
         asked["strides"] = table.integers("strides")
-    for key, choices in (("layout", ("columns", "rows")), ("box", ("cxcywh", "xyxy"))):
-        if key in DECODE_KEYS[kind]:
-            asked[key] = table.text(key, choices[0], choices=choices)
+    if "layout" in DECODE_KEYS[kind]:
+        asked["layout"] = table.text("layout", "columns", choices=("columns", "rows"))
+    if "box" in DECODE_KEYS[kind] and "box" in table:
+        asked["box"] = table.text("box", choices=("cxcywh", "xyxy"))
     for key in ("objectness", "normalised", "logits"):
         if key in DECODE_KEYS[kind]:
             asked[key] = table.flag(key, False)

@@ -27,7 +27,7 @@ def recipe_text(recipe: Recipe, *, comment: str = "") -> str:
     if recipe.outputs:
         lines += _table("output", {"names": recipe.outputs})
     if recipe.decode:
-        asked = {k: getattr(recipe.decode, k) for k in DECODE_KEYS[recipe.decode.kind]}
+        asked = {k: getattr(recipe.decode, k) for k in (*DECODE_KEYS[recipe.decode.kind], "score")}
         lines += _table("decode", {"kind": recipe.decode.kind, **asked})
     if recipe.names:
         known = next((n for n, names in CLASS_LISTS.items() if names == recipe.names), recipe.names)

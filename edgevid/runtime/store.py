@@ -79,15 +79,9 @@ def resolve_model(model: str | Path | None = None, *, progress: Progress | None 
     None takes the default model, or one that ships with edgevid where the default cannot be had.
     Raises InputError for an unknown name and DownloadError where the file cannot be fetched.
     """
-    if (
-        isinstance(model, str)
-        and Path(model).name == model
-        and not Path(model).exists()
-        and "." not in model[-5:]
-    ):
-        return get_model(find_recipe(model), progress=progress)
     if model is not None:
-        return _from_path(Path(model))
+        named = isinstance(model, str) and _is_name(model)
+        return get_model(find_recipe(str(model)), progress=progress) if named else _from_path(Path(model))
     try:
         return get_model(find_recipe(DEFAULT_MODEL), progress=progress)
     except DownloadError as error:
@@ -96,6 +90,14 @@ def resolve_model(model: str | Path | None = None, *, progress: Progress | None 
             raise
         log.warning("%s. Using %s, which ships with edgevid", error, shipped[0].name)
         return shipped[0]
+
+
+def _is_name(model: str) -> bool:
+    """Whether this is meant as a recipe's name; what exists as a file or folder here is a path."""
+    path = Path(model)
+    if path.exists() or path.name != model:
+        return False
+    return (engines_folder() / model).is_dir() or path.suffix not in (".onnx", ".toml", ".engine", ".plan")
 
 
 def _from_path(path: Path) -> Recipe:
@@ -140,6 +142,7 @@ def obtain(source: Source, file: str, target: Path, *, progress: Progress | None
         elif mirror:
             _from_folder(Path(mirror).expanduser(), source, file, target)
         elif source.url:
+            log.info("fetching %s from %s", file, source.url)
             fetch(source.url, target, sha256=source.sha256, size=source.bytes, progress=progress)
         else:
             raise DownloadError(f"{file}: its recipe gives no address")

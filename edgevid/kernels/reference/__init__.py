@@ -18,8 +18,10 @@ from edgevid.kernels.reference.pixels import (
     letterbox_yuv420,
     yuv420_to_rgb,
 )
+from edgevid.kernels.reference.plane import PlaneCore
 
 __all__ = [
+    "PlaneCore",
     "TrackerCore",
     "crop_resize",
     "crop_resize_yuv420",

@@ -165,6 +165,7 @@ class TrackerCore:
         """Forgets everything."""
         self.objects: list[TrackedObject] = []
         self._next, self._time = 1, math.nan
+        self.rejected = 0
 
     def update(
         self, boxes: Array, scores: Array, labels: Array, time: float, coast_s: float
@@ -179,8 +180,11 @@ class TrackerCore:
             if o.match >= 0:
                 tracked.add(o.id)
             o.match = -1
-        high = [d for d in range(len(scores)) if scores[d] >= s.high_score]
-        low = [d for d in range(len(scores)) if s.low_score <= scores[d] < s.high_score]
+        sound = np.isfinite(boxes).all(1) & np.isfinite(scores)
+        sound &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        self.rejected += int((~sound).sum())
+        high = [d for d in np.flatnonzero(sound).tolist() if scores[d] >= s.high_score]
+        low = [d for d in np.flatnonzero(sound).tolist() if s.low_score <= scores[d] < s.high_score]
 
         def fused(o: TrackedObject, d: int) -> float:
             value = overlap(o.box, boxes[d]) * float(scores[d])

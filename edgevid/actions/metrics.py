@@ -1,0 +1,244 @@
+"""How well actions are recognised: per class for clips, and the MS-TCN measures for segmentation.
+
+Segmentation measures follow the evaluation of Farha and Gall, "MS-TCN" (2019): segments are half
+open; the edit score is averaged over videos; F1@k pools true and false positives over all videos.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edgevid.errors import InputError
+from edgevid.types import Array
+
+
+@dataclass(frozen=True, slots=True)
+class ClassReport:
+    """Accuracy, and precision, recall and F1 of each class."""
+
+    confusion: Array
+    """(C, C) counts; rows are the truth, columns what was said."""
+    names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, truth: Array, said: Array, classes: int, names: Sequence[str] = ()) -> ClassReport:
+        """From labels (N,); a label outside 0..classes-1 is an InputError."""
+        truth, said = np.asarray(truth, np.int64), np.asarray(said, np.int64)
+        if truth.shape != said.shape or truth.ndim != 1:
+            raise InputError(
+                f"report: wanted as many answers as truths, given {said.shape} for {truth.shape}"
+            )
+        for name, labels in (("truth", truth), ("answers", said)):
+            if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
+                raise InputError(
+                    f"report: wanted {name} from 0 to {classes - 1}, given {labels.min()} to {labels.max()}; "
+                    "was the head trained for other classes?"
+                )
+        counts = np.bincount(truth * classes + said, minlength=classes * classes)
+        return cls(counts.reshape(classes, classes), tuple(names))
+
+    @property
+    def accuracy(self) -> float:
+        return _ratio(float(np.trace(self.confusion)), float(self.confusion.sum()))
+
+    @property
+    def support(self) -> Array:
+        """(C,) clips of each class."""
+        return np.asarray(self.confusion.sum(axis=1))
+
+    @property
+    def precision(self) -> Array:
+        """(C,) 0 where a class was never said."""
+        return _ratios(np.diag(self.confusion), self.confusion.sum(axis=0))
+
+    @property
+    def recall(self) -> Array:
+        """(C,) 0 where a class has no clip."""
+        return _ratios(np.diag(self.confusion), self.support)
+
+    @property
+    def f1(self) -> Array:
+        """(C,) 0 where nothing is right."""
+        return _ratios(2 * np.diag(self.confusion), self.confusion.sum(axis=0) + self.support)
+
+    def macro(self) -> tuple[float, float, float]:
+        """Mean precision, recall and F1 of the classes."""
+        return float(self.precision.mean()), float(self.recall.mean()), float(self.f1.mean())
+
+    def weighted(self) -> tuple[float, float, float]:
+        """The same, each class weighing as many clips as it has."""
+        weight = _ratios(self.support, np.array(self.support.sum()))
+        p, r, f = (float((v * weight).sum()) for v in (self.precision, self.recall, self.f1))
+        return p, r, f
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+def _ratios(part: Array, whole: Array) -> Array:
+    whole = np.broadcast_to(whole, part.shape)
+    return np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
+
+
+class Interval(NamedTuple):
+    """A mean and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.16, 2.145)
+"""Student's t for 95 %, two-sided, by degrees of freedom from 1."""
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """The mean of a few runs and its 95 % Student interval (of no width for one run).
+
+    >>> [round(v, 3) for v in interval([0.7, 0.8])]
+    [0.75, 0.115, 1.385]
+    """
+    if not len(values):
+        raise InputError("interval: wanted at least one value, given none")
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return Interval(mean, mean, mean)
+    t = T95[len(values) - 2] if len(values) - 2 < len(T95) else 1.96
+    half = t * float(np.std(values, ddof=1)) / float(np.sqrt(len(values)))
+    return Interval(mean, mean - half, mean + half)
+
+
+class Run(NamedTuple):
+    """A segment [start, end) in steps."""
+
+    label: Any
+    start: int
+    end: int
+
+
+def runs(labels: Sequence[Any] | Array, background: Collection[Any] = ()) -> list[Run]:
+    """Segments of equal labels, without those of the background classes.
+
+    >>> [tuple(r) for r in runs("AAB")]
+    [('A', 0, 2), ('B', 2, 3)]
+    """
+    values = list(labels)
+    edges = [i for i in range(len(values)) if i == 0 or values[i] != values[i - 1]] + [len(values)]
+    found = [Run(values[a], a, b) for a, b in itertools.pairwise(edges)]
+    return [r for r in found if r.label not in background]
+
+
+def frame_accuracy(truths: Sequence[Any], said: Sequence[Any]) -> float:
+    """Per cent of right steps over all steps of all videos."""
+    right = total = 0
+    for truth, answer in _pairs(truths, said):
+        right += sum(a == b for a, b in zip(truth, answer, strict=True))
+        total += len(truth)
+    return 100.0 * _ratio(right, total)
+
+
+def edit_score(truths: Sequence[Any], said: Sequence[Any], background: Collection[Any] = ()) -> float:
+    """Mean over videos of 100 (1 - Levenshtein / longer) between the orders of segments."""
+    found = []
+    for truth, answer in _pairs(truths, said):
+        a = [r.label for r in runs(answer, background)]
+        b = [r.label for r in runs(truth, background)]
+        longer = max(len(a), len(b))
+        found.append(100.0 * (1 - _levenshtein(a, b) / longer) if longer else 100.0)
+    return float(np.mean(found)) if found else 0.0
+
+
+def _levenshtein(a: list[Any], b: list[Any]) -> int:
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        before, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
+    return row[-1]
+
+
+class Matches(NamedTuple):
+    """Segments found, invented and missed."""
+
+    tp: int
+    fp: int
+    fn: int
+
+    @property
+    def f1(self) -> float:
+        """Per cent."""
+        return 100.0 * _ratio(2.0 * self.tp, 2.0 * self.tp + self.fp + self.fn)
+
+
+def segment_matches(
+    truths: Sequence[Any], said: Sequence[Any], overlap: float, background: Collection[Any] = ()
+) -> Matches:
+    """Matches at an overlap of 0 to 1, pooled over videos.
+
+    Each said segment takes the true one of its label that it overlaps best; it is right where the
+    overlap suffices and that segment was not taken before (there is no second best).
+    """
+    tp = fp = fn = 0
+    for truth, answer in _pairs(truths, said):
+        wanted, taken = runs(truth, background), set()
+        for segment in runs(answer, background):
+            ious = [_iou(segment, other) for other in wanted]
+            best = int(np.argmax(ious)) if ious else -1
+            if best >= 0 and ious[best] >= overlap and best not in taken:
+                taken.add(best)
+                tp += 1
+            else:
+                fp += 1
+        fn += len(wanted) - len(taken)
+    return Matches(tp, fp, fn)
+
+
+def _iou(a: Run, b: Run) -> float:
+    if a.label != b.label:
+        return 0.0
+    shared = min(a.end, b.end) - max(a.start, b.start)
+    return shared / (max(a.end, b.end) - min(a.start, b.start)) if shared > 0 else 0.0
+
+
+class SegmentReport(NamedTuple):
+    """The usual row of a segmentation table, in per cent."""
+
+    accuracy: float
+    edit: float
+    f1_10: float
+    f1_25: float
+    f1_50: float
+    background: tuple[Any, ...]
+
+    @classmethod
+    def of(
+        cls, truths: Sequence[Any], said: Sequence[Any], background: Collection[Any] = ()
+    ) -> SegmentReport:
+        """Of labels by step, one sequence a video; `background` classes are left out of edit and F1."""
+        f1 = [segment_matches(truths, said, k, background).f1 for k in (0.1, 0.25, 0.5)]
+        edit = edit_score(truths, said, background)
+        return cls(frame_accuracy(truths, said), edit, f1[0], f1[1], f1[2], tuple(background))
+
+
+def _pairs(truths: Sequence[Any], said: Sequence[Any]) -> list[tuple[Any, Any]]:
+    if len(truths) != len(said):
+        raise InputError(f"segmentation: wanted {len(truths)} answered videos, given {len(said)}")
+    for i, (a, b) in enumerate(zip(truths, said, strict=True)):
+        if len(a) != len(b):
+            raise InputError(f"segmentation: video {i} has {len(a)} steps of truth and {len(b)} of answer")
+    return list(zip(truths, said, strict=True))
+
+
+def report_lines(report: ClassReport) -> list[tuple[str, float, float, float, int]]:
+    """Rows for a table: class, precision, recall, F1, clips; then the macro and weighted means."""
+    names = report.names or tuple(str(i) for i in range(len(report.confusion)))
+    columns = zip(names, report.precision, report.recall, report.f1, report.support, strict=True)
+    rows = [(n, float(p), float(r), float(f), int(s)) for n, p, r, f, s in columns]
+    total = int(report.support.sum())
+    return [*rows, ("macro mean", *report.macro(), total), ("weighted mean", *report.weighted(), total)]

@@ -1,0 +1,192 @@
+"""Temporal heads over features of every crop: windows of a Transformer, or a causal head with states."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgevid.actions.base import first_output, newest, no_scores, probabilities, run_batch, scores
+from edgevid.actions.extract import Extractor
+from edgevid.actions.overlap import OverlapMean
+from edgevid.actions.store import StateStore
+from edgevid.actions.stream import StateNames, Stepper
+from edgevid.actions.table import ClipTable
+from edgevid.errors import InputError, ModelError
+from edgevid.runtime import Engine, Recipe
+from edgevid.types import Array, Clips, Scores
+
+EMPTY = np.iinfo(np.int64).min // 2
+
+
+@dataclass(frozen=True, slots=True)
+class HeadTable:
+    """A recipe's table [head]: how a temporal head is fed."""
+
+    kind: str
+    """"window": features (B, T, D) and mask (B, T) at once; "step": one step and states."""
+    extractor: str
+    """Recipe of the feature or pose model, relative to this one, or a model's name."""
+    features: int
+    """D that the head was trained on."""
+    window: int = 32
+    """T, in moments of the clip's rate."""
+    stride: int = 16
+    """New moments before a window is asked again."""
+    min_steps: int = 4
+    """Moments that must be seen before the first answer."""
+    per_step: bool = False
+    """Whether a window answers each of its steps, (B, T, C)."""
+    joints: str = "jhmdb15"
+    """Joint set of a pose extractor."""
+    clip_digest: str = ""
+    """Digest of the clip spec that the head was trained with."""
+    states: StateNames = StateNames((), (), ())
+
+    @classmethod
+    def read(cls, recipe: Recipe) -> HeadTable:
+        """From the recipe's [head]; FileFormatError names a mistake."""
+        if recipe.task != "head":
+            raise InputError(f"{recipe.name}: wanted a recipe of task 'head', given {recipe.task!r}")
+        table = recipe.section("head")
+        made = cls(
+            kind=table.text("kind", choices=("window", "step")),
+            extractor=table.text("extractor", ""),
+            features=table.integer("features", low=1),
+            window=table.integer("window", 32, low=1),
+            stride=table.integer("stride", 16, low=1),
+            min_steps=table.integer("min_steps", 4, low=1),
+            per_step=table.flag("per_step", False),
+            joints=table.text("joints", "jhmdb15"),
+            clip_digest=table.text("clip_digest", ""),
+            states=StateNames.read(table),
+        )
+        table.done()
+        if made.stride > made.window:
+            table.fail("stride", f"at most window={made.window}, so that no moment is missed", made.stride)
+        return made
+
+
+class SequenceRecogniser:
+    """One crop of each track a moment goes through the extractor; a temporal head reads the past."""
+
+    def __init__(
+        self,
+        extractor: Extractor,
+        engine: Engine,
+        recipe: Recipe,
+        *,
+        capacity: int = 256,
+        reset_after_s: float = 1.0,
+        average: bool = True,
+    ) -> None:
+        """`average` joins overlapping windows; `reset_after_s` is the gap after which states start anew."""
+        self.extractor, self.engine, self.recipe, self.names = extractor, engine, recipe, recipe.names
+        self.head = HeadTable.read(recipe)
+        table = ClipTable.read(recipe, steps=1)
+        self.spec = dataclasses.replace(table.spec, stride_s=0.0)
+        self._activation = table.activation
+        self._check()
+        self._output = first_output(engine, recipe)
+        stepping = self.head.kind == "step"
+        length = extractor.memory if stepping else self.head.window
+        shapes: dict[str, tuple[int, ...]] = {
+            "raw": (length, extractor.raw_width), "moment": (length,), "seen": (), "asked": (),
+        }  # fmt: skip
+        whole = {n: np.dtype(np.int64) for n in ("moment", "seen", "asked")}
+        gap = reset_after_s if stepping else length / self.spec.rate_hz
+        self.store = StateStore(shapes, capacity=capacity, reset_after_s=gap, dtypes=whole)
+        self._stepper = (
+            Stepper(engine, self.head.states, recipe.name, capacity=capacity, reset_after_s=reset_after_s)
+            if stepping
+            else None
+        )
+        span = self.head.window / self.spec.rate_hz
+        averaged = average and not stepping and not self.head.per_step
+        self._mean = OverlapMean(len(self.names), span_s=span, capacity=capacity) if averaged else None
+
+    def _check(self) -> None:
+        if self.extractor.width != self.head.features:
+            raise ModelError(
+                f"{self.recipe.name}: the head was trained on {self.head.features} features, "
+                f"its extractor gives {self.extractor.width}: take the extractor that its recipe names"
+            )
+        if self.head.clip_digest and self.head.clip_digest != self.spec.digest:
+            raise ModelError(
+                f"{self.recipe.name}: table [clip] was changed since training (digest {self.spec.digest}, "
+                f"trained with {self.head.clip_digest}): crops would not look as the head knows them"
+            )
+        wanted = {"features", *(("valid",) if self.head.kind == "window" else self.head.states.states)}
+        have = {s.name for s in self.engine.inputs}
+        if wanted != have:
+            raise ModelError(
+                f"{self.recipe.name}: a head of kind {self.head.kind!r} wants the inputs {sorted(wanted)}, "
+                f"the model has {sorted(have)}"
+            )
+
+    def recognise(self, clips: Clips) -> Scores:
+        """Probabilities of the objects whose window is due (each moment for a streaming head)."""
+        if not len(clips):
+            return no_scores(self.names)
+        crops, times = newest(clips)
+        last = clips.times.shape[1] - 1 - np.argmax(~np.isnan(clips.times[:, ::-1]), axis=1)
+        raw = self.extractor.look(crops, clips.boxes[np.arange(len(clips)), last])
+        return self.follow(clips.ids, times, raw)
+
+    def follow(self, ids: Array, times: Array, raw: Array, *, ask: bool = True) -> Scores:
+        """The same from what the extractor saw (M, R) of tracks at `times` (M,).
+
+        Without `ask` a window head only remembers.
+        """
+        rows, fresh = self.store.rows(ids, times)
+        moments = np.round(times * self.spec.rate_hz).astype(np.int64)
+        length = self.store["raw"].shape[1]
+        self.store["moment"][rows[fresh]] = EMPTY
+        self.store["asked"][rows[fresh]] = EMPTY
+        cell = moments % length
+        self.store["raw"][rows, cell], self.store["moment"][rows, cell] = raw, moments
+        self.store["seen"][rows] += 1
+        wanted = moments[:, None] - np.arange(length - 1, -1, -1)
+        cells = wanted % length
+        valid = self.store["moment"][rows[:, None], cells] == wanted
+        features, valid = self.extractor.encode(self.store["raw"][rows[:, None], cells], valid)
+        if self._stepper is not None:
+            return self._by_step(ids, times, rows, features[:, -1], valid[:, -1])
+        if not ask:
+            return no_scores(self.names)
+        return self._by_window(ids, times, rows, moments, features, valid)
+
+    def _by_step(self, ids: Array, times: Array, rows: Array, features: Array, valid: Array) -> Scores:
+        assert self._stepper is not None
+        if not valid.any():
+            return no_scores(self.names)
+        ids, times, rows = ids[valid], times[valid], rows[valid]
+        answer = self._stepper.run(ids, times, {"features": features[valid]})[self._output]
+        values = probabilities(answer, self._activation, self.names, self.recipe.name)
+        said = self.store["seen"][rows] >= self.head.min_steps
+        return scores(ids[said], values[said], times[said])
+
+    def _by_window(
+        self, ids: Array, times: Array, rows: Array, moments: Array, features: Array, valid: Array
+    ) -> Scores:
+        due = (valid.sum(axis=1) >= self.head.min_steps) & valid[:, -1]
+        due &= moments - self.store["asked"][rows] >= self.head.stride
+        if not due.any():
+            return no_scores(self.names)
+        self.store["asked"][rows[due]] = moments[due]
+        ids, times = ids[due], times[due]
+        answer = run_batch(self.engine, {"features": features[due], "valid": valid[due]})[self._output]
+        answer = answer[:, -1] if self.head.per_step else answer
+        values = probabilities(answer, self._activation, self.names, self.recipe.name)
+        if self._mean is not None:
+            values = self._mean.update(ids, values, times)
+        return scores(ids, values, times)
+
+    def reset(self) -> None:
+        """Forgets every track."""
+        self.store.reset()
+        if self._stepper is not None:
+            self._stepper.store.reset()
+        if self._mean is not None:
+            self._mean.reset()

@@ -1,0 +1,110 @@
+"""Joints made into numbers that a temporal head can learn from, causally, step by step.
+
+The double features of Yang et al., "Make Skeleton-based Action Recognition Model Smaller, Faster and
+Better" (2019): distances between all joints, which no camera position changes, beside movements of
+the joints at two speeds; here with the centred joints themselves, and with every step looking only
+at the past, so that a live stream and a recorded clip give the same values.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgevid.errors import InputError
+from edgevid.types import Array
+
+JHMDB15 = (
+    "neck", "belly", "face", "right shoulder", "left shoulder", "right hip", "left hip", "right elbow",
+    "left elbow", "right knee", "left knee", "right wrist", "left wrist", "right ankle", "left ankle",
+)  # fmt: skip
+COCO17 = (
+    "nose", "left eye", "right eye", "left ear", "right ear", "left shoulder", "right shoulder",
+    "left elbow", "right elbow", "left wrist", "right wrist", "left hip", "right hip", "left knee",
+    "right knee", "left ankle", "right ankle",
+)  # fmt: skip
+JOINT_SETS = {"jhmdb15": JHMDB15, "coco17": COCO17}
+LAGS = (1, 2)
+"""Steps over which movement is measured."""
+
+
+def mirror_order(joints: tuple[str, ...]) -> list[int]:
+    """For each joint the one that it becomes in a mirror.
+
+    >>> mirror_order(("neck", "left hip", "right hip"))
+    [0, 2, 1]
+    """
+    swapped = [j.replace("left", "?").replace("right", "left").replace("?", "right") for j in joints]
+    return [joints.index(j) for j in swapped]
+
+
+def coco_to_jhmdb(joints: Array) -> Array:
+    """(..., 15, C) JHMDB joints of (..., 17, C) COCO keypoints: neck and belly lie between four of them."""
+    pick = {name: joints[..., COCO17.index(name), :] for name in JHMDB15 if name in COCO17}
+    shoulders = (pick["left shoulder"] + pick["right shoulder"]) / 2
+    hips = (pick["left hip"] + pick["right hip"]) / 2
+    neck = (shoulders - hips * SHOULDERS) / (1 - SHOULDERS)
+    pick |= {"neck": neck, "belly": neck + (hips - neck) * BELLY, "face": joints[..., 0, :]}
+    return np.stack([pick[name] for name in JHMDB15], axis=-2)
+
+
+SHOULDERS, BELLY = 0.13, 0.80
+"""Where the middle of the shoulders and the belly lie on JHMDB's way from neck to hips (its medians)."""
+
+
+def width_of(joint_count: int) -> int:
+    """Length of a step's features: centred joints, distances, movements at each lag, growth."""
+    return 2 * joint_count + joint_count * (joint_count - 1) // 2 + len(LAGS) * 2 * joint_count + 1
+
+
+def encode(joints: Array, valid: Array) -> Array:
+    """(..., T, D) float32 features of joints (..., T, J, 2) in pixels or any unit; invalid steps give zeros.
+
+    A step is centred on its own joints and divided by its own size (their root mean square distance
+    from the centre), so where the object stands and how near it is do not matter. Movement over
+    `LAGS` steps is in those sizes; it is zero where the earlier step is missing.
+    """
+    if joints.ndim < 3 or joints.shape[-1] != 2 or joints.shape[:-2] != valid.shape:
+        raise InputError(
+            f"encode: wanted joints (..., T, J, 2) and valid (..., T), given {joints.shape} and {valid.shape}"
+        )
+    joints = np.where(valid[..., None, None], joints, 0).astype(np.float64)
+    centre = joints.mean(axis=-2, keepdims=True)
+    size = np.sqrt(np.square(joints - centre).sum(-1).mean(-1))
+    usable = valid & (size > 1e-9) & np.isfinite(size)
+    unit = np.where(usable, size, 1.0)[..., None, None]
+    parts = [_flat((joints - centre) / unit), _distances(joints) / unit[..., 0]]
+    parts += [_flat(_change(joints, usable, lag) / unit) for lag in LAGS]
+    growth = _change(np.log(unit), usable, 1)[..., 0]
+    features = np.concatenate([*parts, growth], axis=-1)
+    return np.where(usable[..., None], features, 0).astype(np.float32)
+
+
+MIN_SCORE = 0.2
+"""Mean keypoint score below which a pose is taken for no person."""
+
+
+def encode_rows(raw: Array, valid: Array) -> tuple[Array, Array]:
+    """`encode` of remembered rows (..., T, 2 J + 1): joints, then the pose's mean score; and which count."""
+    there = valid & (raw[..., -1] >= MIN_SCORE)
+    joints = raw[..., :-1].reshape(*raw.shape[:-1], raw.shape[-1] // 2, 2)
+    return encode(joints, there), there
+
+
+def _flat(values: Array) -> Array:
+    return np.asarray(values.reshape(*values.shape[:-2], -1))
+
+
+def _distances(joints: Array) -> Array:
+    first, second = np.triu_indices(joints.shape[-2], 1)
+    gap = joints[..., first, :] - joints[..., second, :]
+    return np.asarray(np.sqrt(np.square(gap).sum(-1)))
+
+
+def _change(values: Array, usable: Array, lag: int) -> Array:
+    """Difference along time (third axis from the end) to `lag` steps before, zero where that is missing."""
+    change = np.zeros_like(values)
+    both = usable[..., lag:] & usable[..., :-lag] if usable.shape[-1] > lag else usable[..., :0]
+    if both.shape[-1]:
+        difference = values[..., lag:, :, :] - values[..., :-lag, :, :]
+        change[..., lag:, :, :] = np.where(both[..., None, None], difference, 0)
+    return change

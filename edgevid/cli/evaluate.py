@@ -1,0 +1,21 @@
+"""`edgevid evaluate`: measured quality on labelled data; each part brings its own subcommands."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import typer
+
+PARTS: tuple[str, ...] = ("actions",)
+"""Modules edgevid.cli.evaluate_<name>, each with `register(group)`; sorted."""
+
+command = typer.Typer(no_args_is_help=True, help="Measure quality on labelled data.")
+
+
+@command.callback()
+def _root() -> None:
+    """Keeps subcommands as subcommands, also while there is only one."""
+
+
+for _name in PARTS:
+    import_module(f"edgevid.cli.evaluate_{_name}").register(command)

@@ -1,0 +1,238 @@
+"""Camera surveys: pixels paired with metres, read from calibration/camera/*.toml, fitted and checked.
+
+docs/speed.md describes the file and how to make one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+
+from edgevid import ground
+from edgevid.errors import FileFormatError, InputError
+from edgevid.runtime.section import Section, read_toml
+from edgevid.types import Array
+
+CLICK_PX = 2.0
+"""Standard error of a surveyed pixel, for the error of the scale."""
+MARGINS = (0.1, 0.05, 0.02, 0.0)
+"""The default region is the hull of the points, grown by the first of these shares of its size that
+stays before the horizon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A camera's view of the ground."""
+
+    size: tuple[int, int]
+    """(width, height) of the picture that was surveyed."""
+    image: Array
+    """(N, 2) surveyed pixels."""
+    metres: Array
+    """(N, 2) the same points on the ground."""
+    to_ground: Array
+    """(3, 3) homography of undistorted pixels to metres."""
+    region: shapely.Polygon
+    """Where on the picture the survey holds, in pixels."""
+    k1: float = 0.0
+    focal: float = 1.0
+    name: str = ""
+
+    @property
+    def to_image(self) -> Array:
+        """(3, 3) homography of metres to undistorted pixels."""
+        return ground.normalised(np.linalg.inv(self.to_ground), self.metres)
+
+    def undistorted(self, pixels: Array) -> Array:
+        """(N, 2) pixels as a lens without distortion would have shown them."""
+        return ground.undistort(pixels, self.k1, self.focal, (self.size[0] / 2, self.size[1] / 2))
+
+    def place(self, pixels: Array) -> Array:
+        """(N, 2) metres of pixels (N, 2); NaN beyond the horizon."""
+        return ground.apply(self.to_ground, self.undistorted(pixels))
+
+    def holds(self, pixels: Array) -> Array:
+        """(N,) whether each pixel lies in the surveyed region."""
+        return np.asarray(shapely.contains_xy(self.region, pixels[:, 0], pixels[:, 1]))
+
+    def error_px(self) -> Array:
+        """(N,) distance in pixels between each surveyed point and where the fit puts it."""
+        return np.asarray(
+            np.hypot(*(ground.apply(self.to_image, self.metres) - self.undistorted(self.image)).T)
+        )
+
+    def error_m(self) -> Array:
+        """(N,) the same in metres."""
+        return np.asarray(np.hypot(*(self.place(self.image) - self.metres).T))
+
+    def metres_per_pixel(self, pixels: Array) -> Array:
+        """(N,) the larger singular value of the plane's derivative: metres for one pixel, at worst."""
+        return np.asarray(np.linalg.svd(ground.jacobian(self.to_ground, self.undistorted(pixels)))[1][:, 0])
+
+    def scale_error(self, pixels: Array, *, samples: int = 48) -> Array:
+        """(N,) relative standard error of lengths at each pixel, from CLICK_PX at every surveyed point."""
+        random = np.random.default_rng(0)
+        at = self.undistorted(pixels)
+        scales = []
+        for _ in range(samples):
+            moved = self.undistorted(self.image + random.normal(0, CLICK_PX, self.image.shape))
+            try:
+                h = ground.fit(moved, self.metres)
+            except InputError:
+                continue
+            scales.append(np.sqrt(np.abs(np.linalg.det(ground.jacobian(h, at)))))
+        spread = np.std(scales, axis=0) / np.maximum(np.mean(scales, axis=0), 1e-9)
+        return np.asarray(spread)
+
+    def scaled_to(self, size: tuple[int, int]) -> Survey:
+        """The survey of the same view in another resolution; InputError where the aspect differs."""
+        if size == self.size:
+            return self
+        sx, sy = size[0] / self.size[0], size[1] / self.size[1]
+        if abs(sx / sy - 1) > 0.01:
+            raise InputError(
+                f"survey {self.name}: it was made on {self.size[0]}x{self.size[1]}, the stream is "
+                f"{size[0]}x{size[1]}: another aspect, so another view; survey the camera again"
+            )
+        region = shapely.transform(self.region, lambda p: p * [sx, sy])
+        return make_survey(
+            self.image * [sx, sy], self.metres, size, region=region, k1=self.k1, focal=self.focal * sx,
+            name=self.name,
+        )  # fmt: skip
+
+
+def make_survey(
+    image: Array,
+    metres: Array,
+    size: tuple[int, int],
+    *,
+    region: shapely.Polygon | None = None,
+    k1: float = 0.0,
+    focal: float | None = None,
+    name: str = "",
+) -> Survey:
+    """The survey of N >= 4 pairs of pixels (N, 2) and metres (N, 2); InputError says what is wrong."""
+    image, metres = np.asarray(image, float), np.asarray(metres, float)
+    if image.ndim != 2 or image.shape[1:] != (2,) or image.shape != metres.shape or len(image) < 4:
+        raise InputError(
+            "survey: wanted at least 4 pixels and as many points in metres, "
+            f"given {image.shape} and {metres.shape}"
+        )
+    if not (np.isfinite(image).all() and np.isfinite(metres).all()):
+        raise InputError("survey: wanted finite numbers, given some that are not")
+    focal = focal or float(max(size))
+    straight = ground.undistort(image, k1, focal, (size[0] / 2, size[1] / 2))
+    _check_spread(straight, metres)
+    to_ground = ground.fit(straight, metres)
+    hull = shapely.MultiPoint(image).convex_hull
+    given = [region] if region is not None else [hull.buffer(m * np.sqrt(hull.area)) for m in MARGINS]
+    for area in given:
+        survey = Survey(size, image, metres, to_ground, area, k1, focal, name)
+        if np.isfinite(survey.place(np.array(area.exterior.coords))).all():
+            return survey
+    raise InputError("survey: the region reaches beyond the horizon; make it smaller")
+
+
+def _check_spread(image: Array, metres: Array) -> None:
+    """Refuses points without area and four corners given in crossed order."""
+    for points, what in ((image, "pixels"), (metres, "metres")):
+        hull = shapely.MultiPoint(points).convex_hull
+        extent = float(np.ptp(points, axis=0).max())
+        if hull.area < 1e-4 * max(extent, 1e-9) ** 2:
+            raise InputError(f"survey: the {what} lie on one line; choose points that span an area")
+    if len(image) == 4:
+        for points, what in ((image, "pixels"), (metres, "metres")):
+            if not shapely.Polygon(points).is_valid:
+                raise InputError(f"survey: the four {what} cross over; give the corners in order around")
+        turns = [_turn(points) for points in (image, metres)]
+        if turns[0] == turns[1] == 0:
+            raise InputError("survey: the corners turn both ways; the four points must form a convex shape")
+
+
+def _turn(points: Array) -> int:
+    """1 or -1 where a polygon is convex and turns one way, 0 where not."""
+    edges = np.roll(points, -1, 0) - points
+    following = np.roll(edges, -1, 0)
+    signs = np.sign(edges[:, 0] * following[:, 1] - edges[:, 1] * following[:, 0])
+    return int(signs[0]) if (signs == signs[0]).all() else 0
+
+
+def rectangle(width_m: float, height_m: float) -> Array:
+    """(4, 2) metres of the corners of a rectangle on the road: (0, 0), (w, 0), (w, h), (0, h)."""
+    if not (width_m > 0 and height_m > 0):
+        raise InputError(f"survey: wanted a rectangle of positive size, given {width_m} m x {height_m} m")
+    return np.array([[0, 0], [width_m, 0], [width_m, height_m], [0, height_m]], float)
+
+
+def read_survey(path: str | Path) -> Survey:
+    """The survey of a TOML file; FileFormatError names file, key, wanted and given."""
+    path = Path(path)
+    top = read_toml(path)
+    width, height = top.numbers("image_size", count=2)
+    lens, area = top.table("lens", optional=True), top.table("region", optional=True)
+    key = "rectangle" if "rectangle" in top else "points"
+    pairs = _rectangle(top.table("rectangle")) if key == "rectangle" else _pairs(top)
+    k1, focal = lens.number("k1", 0.0, low=-1, high=1), lens.number("focal_px", 0.0, low=0)
+    corners = _points(area, "pixels") if area.keys() else None
+    provenance = top.text("provenance", "")
+    for table in (lens, area, top):
+        table.done()
+    del provenance  # for people; the survey does not depend on it
+    region = shapely.Polygon(corners) if corners is not None and len(corners) >= 3 else None
+    if corners is not None and (region is None or not region.is_valid or region.area == 0):
+        area.fail("pixels", "at least 3 corners of a polygon that does not cross itself", corners.tolist())
+    try:
+        return make_survey(
+            *pairs, (int(width), int(height)), region=region, k1=k1, focal=focal or None, name=path.stem
+        )
+    except InputError as error:
+        raise FileFormatError(path, key, wanted="points that fix a plane", given=str(error)) from None
+
+
+def _rectangle(table: Section) -> tuple[Array, Array]:
+    pixels = _points(table, "pixels", count=4)
+    width, length = table.number("width_m"), table.number("length_m")
+    table.done()
+    if not (width > 0 and length > 0):
+        table.fail("width_m", "a rectangle of positive width_m and length_m", [width, length])
+    return pixels, rectangle(width, length)
+
+
+def _pairs(top: Section) -> tuple[Array, Array]:
+    given = top.raw("points")
+    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
+        top.fail("points", "tables [[points]] with pixel = [u, v] and metre = [x, y], or [rectangle]", given)
+    rows: list[tuple[Any, Any]] = []
+    for number, values in enumerate(given, 1):
+        one = Section(top.path, f"points {number}", values)
+        rows.append((one.numbers("pixel", count=2), one.numbers("metre", count=2)))
+        one.done()
+    return np.array([r[0] for r in rows], float), np.array([r[1] for r in rows], float)
+
+
+def _points(table: Section, key: str, count: int = 0) -> Array:
+    given = table.raw(key)
+    wanted = f"{count or 'at least 3'} points [u, v]"
+    good = isinstance(given, list) and all(
+        isinstance(p, list) and len(p) == 2 and all(type(v) in (int, float) for v in p) for p in given
+    )
+    if not good or (count and len(given) != count) or len(given) < 3:
+        table.fail(key, wanted, given)
+    return np.array(given, float)
+
+
+def survey_text(survey: Survey, provenance: str = "") -> str:
+    """The survey as a TOML file."""
+    lines = [f"image_size = [{survey.size[0]}, {survey.size[1]}]"]
+    lines += [f'provenance = "{provenance}"'] if provenance else []
+    if survey.k1:
+        lines += ["", "[lens]", f"k1 = {survey.k1:g}", f"focal_px = {survey.focal:g}"]
+    corners = [[round(float(v), 1) for v in p] for p in survey.region.exterior.coords[:-1]]
+    lines += ["", "[region]", f"pixels = {corners}"]
+    for (u, v), (x, y) in zip(survey.image, survey.metres, strict=True):
+        lines += ["", "[[points]]", f"pixel = [{u:.2f}, {v:.2f}]", f"metre = [{x:.3f}, {y:.3f}]"]
+    return "\n".join(lines) + "\n"

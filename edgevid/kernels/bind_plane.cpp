@@ -1,0 +1,83 @@
+// Bindings of plane.hpp: argument checks and pointers, no logic.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+
+#include <cstring>
+#include <string>
+
+#include "plane.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using Ids = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Doubles = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Points = nb::ndarray<const double, nb::shape<-1, 2>, nb::c_contig, nb::device::cpu>;
+using Flags = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Homography = nb::ndarray<const double, nb::shape<3, 3>, nb::c_contig, nb::device::cpu>;
+
+namespace {
+
+constexpr int kColumns = 8;  // time, vx, vy, variance, still_for, age, unseen, seen
+
+nb::tuple give(const std::vector<edgevid::PlaneRow>& rows) {
+    const std::size_t n = rows.size();
+    auto* ids = new std::int64_t[n + 1];
+    auto* values = new double[kColumns * n + 1];
+    for (std::size_t i = 0; i < n; ++i) {
+        const auto& r = rows[i];
+        const double line[kColumns] = {r.time, r.vx, r.vy, r.variance, r.still_for, r.age, r.unseen,
+                                       static_cast<double>(r.seen)};
+        ids[i] = r.id;
+        std::memcpy(values + kColumns * i, line, sizeof line);
+    }
+    nb::capsule a(ids, [](void* p) noexcept { delete[] static_cast<std::int64_t*>(p); });
+    nb::capsule b(values, [](void* p) noexcept { delete[] static_cast<double*>(p); });
+    return nb::make_tuple(nb::ndarray<nb::numpy, std::int64_t>(ids, {n}, a),
+                          nb::ndarray<nb::numpy, double>(values, {n, std::size_t{kColumns}}, b));
+}
+
+edgevid::PlaneSettings settings_of(const nb::dict& given) {
+    edgevid::PlaneSettings s;
+    for (auto [key, value] : given) {
+        const std::string name = nb::cast<std::string>(key);
+#define EDGEVID_FIELD(field)                      \
+    if (name == #field) {                         \
+        s.field = nb::cast<double>(value);        \
+        continue;                                 \
+    }
+        EDGEVID_FIELD(process_noise)
+        EDGEVID_FIELD(velocity_prior)
+        EDGEVID_FIELD(correlation_s)
+        EDGEVID_FIELD(lag_s)
+        EDGEVID_FIELD(gate)
+        EDGEVID_FIELD(still_gate)
+        EDGEVID_FIELD(hindsight_gate)
+#undef EDGEVID_FIELD
+        throw nb::value_error(("plane setting: there is no " + name).c_str());
+    }
+    return s;
+}
+
+}  // namespace
+
+void bind_plane(nb::module_& m) {
+    nb::class_<edgevid::PlaneCore>(m, "PlaneCore")
+        .def("__init__", [](edgevid::PlaneCore* self, const nb::dict& settings, Homography ground, Homography image) {
+            new (self) edgevid::PlaneCore(settings_of(settings), ground.data(), image.data());
+        }, "settings"_a, "to_ground"_a, "to_image"_a)
+        .def("reset", &edgevid::PlaneCore::reset)
+        .def("update", [](edgevid::PlaneCore& self, Ids ids, Points contacts, Doubles noise, Flags measured,
+                          double time) {
+            const std::size_t n = ids.shape(0);
+            if (contacts.shape(0) != n || noise.shape(0) != n || measured.shape(0) != n)
+                throw nb::value_error("update: wanted as many contacts, noises and flags as ids");
+            std::vector<edgevid::PlaneRow> live, settled;
+            {
+                nb::gil_scoped_release release;
+                self.update(static_cast<int>(n), ids.data(), contacts.data(), noise.data(), measured.data(), time,
+                            live, settled);
+            }
+            return nb::make_tuple(give(live), give(settled));
+        }, "ids"_a, "contacts"_a, "noise"_a, "measured"_a, "time"_a);
+}

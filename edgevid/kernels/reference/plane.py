@@ -1,0 +1,198 @@
+"""Speed over the ground in NumPy: the specification of plane.hpp.
+
+A constant-velocity Kalman filter on the plane (state X, Y, VX, VY in metres) whose measurement is the
+contact pixel through the homography, linearised at the predicted point; pixel noise inflated by
+2 tau / dt for its correlation in time; a Rauch-Tung-Striebel pass over the last `lag_s` seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgevid.types import Array
+
+SETTINGS = {
+    "process_noise": 1.0,
+    "velocity_prior": 40.0,
+    "correlation_s": 0.05,
+    "lag_s": 0.5,
+    "gate": 9.21,
+    "still_gate": 5.99,
+    "hindsight_gate": 11.8,
+}
+
+
+@dataclass
+class Step:
+    """One moment of one object: state and covariance, now and as predicted."""
+
+    time: float
+    dt: float
+    x: Array
+    p: Array
+    predicted_x: Array
+    predicted_p: Array
+
+
+@dataclass
+class Track:
+    """The steps that are not settled yet, and what was seen."""
+
+    id: int
+    steps: list[Step] = field(default_factory=list)
+    first_seen: float = 0.0
+    last_seen: float = 0.0
+    still_since: float = 0.0
+    seen: int = 0
+    far: int = 0
+
+
+def project(h: Array, x: float, y: float) -> tuple[Array, Array]:
+    """The point (2,) and the Jacobian (2, 2) of a homography (3, 3) at x, y."""
+    u, v, w = h @ [x, y, 1.0]
+    out = np.array([u / w, v / w])
+    return out, (h[:2, :2] - np.outer(out, h[2, :2])) / w
+
+
+def motion(dt: float) -> Array:
+    """(4, 4) transition of constant velocity."""
+    f = np.eye(4)
+    f[0, 2] = f[1, 3] = dt
+    return f
+
+
+class PlaneCore:
+    """Filters of all objects; `update` gives (ids, values) of live and of settled rows.
+
+    Values are (time, vx, vy, variance along the motion, standing for, age, unseen for, sightings).
+    """
+
+    def __init__(self, settings: Mapping[str, float], to_ground: Array, to_image: Array) -> None:
+        unknown = set(settings) - set(SETTINGS)
+        if unknown:
+            raise ValueError(f"plane setting: there is no {sorted(unknown)[0]}")
+        self.s: dict[str, Any] = {**SETTINGS, **settings}
+        self._ground, self._image = to_ground, to_image
+        self.tracks: dict[int, Track] = {}
+
+    def reset(self) -> None:
+        """Forgets everything."""
+        self.tracks.clear()
+
+    def update(
+        self, ids: Array, contacts: Array, noise: Array, measured: Array, time: float
+    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """One moment; tracks that are not named end, and what was left of them settles."""
+        live: list[tuple[int, list[float]]] = []
+        settled: list[tuple[int, list[float]]] = []
+        present = {int(i) for i in ids}
+        for gone in [i for i in self.tracks if i not in present]:
+            self._settle(self.tracks.pop(gone), math.inf, settled)
+        for n, i in enumerate(map(int, ids)):
+            track = self.tracks.get(i)
+            if track is None and not measured[n]:
+                live.append((i, [time, 0, 0, -1, 0, 0, 0, 0]))
+                continue
+            if track is None:
+                track = self.tracks[i] = Track(i)
+                self._begin(track, contacts[n], float(noise[n]), time)
+            else:
+                self._step(track, contacts[n], float(noise[n]), bool(measured[n]), time)
+            last = track.steps[-1]
+            live.append((i, self._row(track, last.time, last.x, last.p)))
+            self._settle(track, time - self.s["lag_s"], settled)
+        return _columns(live), _columns(settled)
+
+    def _pixel_noise(self, noise: float, gap: float) -> Array:
+        f = max(1.0, 2 * self.s["correlation_s"] / gap) if gap > 0 else 1.0
+        return np.diag([f * noise**2 / 2, f * noise**2])
+
+    def _begin(self, t: Track, contact: Array, noise: float, time: float) -> None:
+        place, j = project(self._ground, *contact)
+        x, p = np.array([*place, 0.0, 0.0]), np.zeros((4, 4))
+        p[:2, :2] = j @ self._pixel_noise(noise, 1 / 30) @ j.T
+        p[2, 2] = p[3, 3] = self.s["velocity_prior"] ** 2
+        t.steps = [Step(time, 0.0, x, p, x, p)]
+        t.first_seen = t.last_seen = t.still_since = time
+        t.seen, t.far = 1, 0
+
+    def _step(self, t: Track, contact: Array, noise: float, measured: bool, time: float) -> None:
+        last = t.steps[-1]
+        dt, q = time - last.time, self.s["process_noise"]
+        f = motion(dt)
+        x, p = f @ last.x, f @ last.p @ f.T
+        p += q * np.kron([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]], np.eye(2))
+        step = Step(time, dt, x, p, x, p)
+        if measured:
+            corrected = self._correct(t, x, p, contact, self._pixel_noise(noise, time - t.last_seen))
+            if corrected is None:
+                self._begin(t, contact, noise, time)
+                return
+            step.x, step.p = corrected
+            t.last_seen = time
+            t.seen += 1
+        t.steps.append(step)
+        if self._moving(step.x, step.p, self.s["still_gate"]):
+            t.still_since = time
+
+    def _moving(self, x: Array, p: Array, gate: float) -> bool:
+        """Whether the velocity differs from 0 by more than the gate (chi-square of 2)."""
+        return bool(x[2:] @ np.linalg.solve(p[2:, 2:], x[2:]) >= gate)
+
+    def _correct(self, t: Track, x: Array, p: Array, contact: Array, r: Array) -> tuple[Array, Array] | None:
+        seen, j = project(self._image, x[0], x[1])
+        h = np.hstack([j, np.zeros((2, 2))])
+        e = contact - seen
+        nis = float(e @ np.linalg.solve(h @ p @ h.T + r, e))
+        t.far = t.far + 1 if nis > 25 else 0
+        if t.far >= 5 or not math.isfinite(nis):
+            return None
+        if nis > self.s["gate"]:
+            r = r * (nis / self.s["gate"])
+        k = p @ h.T @ np.linalg.inv(h @ p @ h.T + r)
+        rest = np.eye(4) - k @ h
+        return x + k @ e, rest @ p @ rest.T + k @ r @ k.T
+
+    def _row(self, t: Track, time: float, x: Array, p: Array) -> list[float]:
+        speed = math.hypot(x[2], x[3])
+        u = x[2:] / speed if speed > 1e-9 else None
+        variance = max(p[2, 2], p[3, 3]) if u is None else u @ p[2:, 2:] @ u
+        standing, age, unseen = time - t.still_since, time - t.first_seen, time - t.last_seen
+        return [time, x[2], x[3], float(variance), standing, age, unseen, t.seen]
+
+    def _settle(self, t: Track, limit: float, out: list[tuple[int, list[float]]]) -> None:
+        """Smooths back from the newest step and hands out every step older than `limit`."""
+        if len(t.steps) < 2 or t.steps[0].time > limit:
+            return
+        smooth = [(t.steps[-1].x, t.steps[-1].p)]
+        for step, following in zip(t.steps[-2::-1], t.steps[:0:-1], strict=True):
+            c = step.p @ motion(following.dt).T @ np.linalg.inv(following.predicted_p)
+            x, p = smooth[-1]
+            smooth.append(
+                (step.x + c @ (x - following.predicted_x), step.p + c @ (p - following.predicted_p) @ c.T)
+            )
+        smooth.reverse()
+        done = 0
+        while done + 1 < len(t.steps) and t.steps[done].time <= limit:
+            row = self._row(t, t.steps[done].time, *smooth[done])
+            # In hindsight it stood (from then until now), moved (-1), or it cannot be told (-2).
+            stood = t.steps[done].time >= t.still_since
+            if not stood or self._moving(*smooth[done], self.s["hindsight_gate"]):
+                row[4] = -1.0
+            elif self._moving(*smooth[done], self.s["still_gate"]):
+                row[4] = -2.0
+            else:
+                row[4] = t.steps[-1].time - t.still_since
+            out.append((t.id, row))
+            done += 1
+        del t.steps[:done]
+
+
+def _columns(rows: list[tuple[int, list[float]]]) -> tuple[Array, Array]:
+    ids = np.array([i for i, _ in rows], np.int64)
+    return ids, np.array([values for _, values in rows], np.float64).reshape(-1, 8)

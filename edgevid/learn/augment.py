@@ -1,0 +1,115 @@
+"""Variations that leave the action as it is: of joints, of features, and of the pictures themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgevid.actions import skeleton
+from edgevid.errors import require
+from edgevid.types import Array
+
+Rng = np.random.Generator
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """How far a sequence is varied; zeros leave it alone."""
+
+    mirror: float = 0.5
+    """Share of sequences seen in a mirror (joints only: a mirrored picture has other features)."""
+    turn: float = 0.15
+    """Standard deviation of a rotation in the picture, radians (joints only)."""
+    stretch: float = 0.1
+    """Standard deviation of the logarithm of scales along x and y (joints only)."""
+    noise: float = 0.02
+    """Of each value, as a share of its own spread over the sequence."""
+    speed: float = 0.25
+    """Largest logarithm of a change of speed."""
+    lost: float = 0.0
+    """Largest share of moments without a pose (joints only): cameras slower than the head, missed people."""
+    cut: float = 0.2
+    """Largest share cut off the end, in half of the sequences."""
+
+
+def resample(raw: Array, step: float, start: float = 0.0, end: float | None = None) -> Array:
+    """Rows (T, R) at start, start + step, ... up to `end` (default the last), linearly between rows.
+
+    >>> resample(np.arange(5.0)[:, None], 2.0).ravel().tolist()
+    [0.0, 2.0, 4.0]
+    """
+    last = len(raw) - 1
+    at = np.arange(start, (last if end is None else end) + 1e-6, step)
+    low = np.minimum(at.astype(np.int64), last)
+    high = np.minimum(low + 1, last)
+    share = (at - low)[:, None]
+    return np.asarray((raw[low] * (1 - share) + raw[high] * share).astype(np.float32))
+
+
+def vary(raw: Array, joints: str, step: float, how: Variation, rng: Rng) -> Array:
+    """A varied sequence of rows at about every `step`-th of the given ones."""
+    last = len(raw) - 1
+    speed = step * float(np.exp(rng.uniform(-how.speed, how.speed)))
+    end = last * (1 - rng.uniform(0, how.cut)) if rng.random() < 0.5 else last
+    out = resample(raw, speed, rng.uniform(0, min(step, last)), end)
+    if not len(out):
+        out = raw[-1:].copy()
+    if joints:
+        out[:, :-1] = _vary_joints(out[:, :-1], joints, how, rng)
+        if how.lost:
+            gone = rng.random(len(out)) < how.lost * rng.random()
+            out[:-1, -1][gone[:-1]] = 0  # the last one stays: a clip ends where something was seen
+        return out
+    spread = raw.std(axis=0, keepdims=True) + 1e-6
+    return np.asarray((out + rng.normal(0, how.noise, out.shape) * spread).astype(np.float32))
+
+
+def _vary_joints(rows: Array, joints: str, how: Variation, rng: Rng) -> Array:
+    names = skeleton.JOINT_SETS[joints]
+    points = rows.reshape(len(rows), -1, 2).astype(np.float64)
+    centre = points.mean((0, 1))
+    size = np.sqrt(np.square(points - points.mean(1, keepdims=True)).sum(-1).mean()) + 1e-9
+    points = points - centre
+    if rng.random() < how.mirror:
+        points = points[:, skeleton.mirror_order(names)] * (-1, 1)
+    angle = rng.normal(0, how.turn)
+    c, s = np.cos(angle), np.sin(angle)
+    points = points @ np.array([[c, s], [-s, c]]) * np.exp(rng.normal(0, how.stretch, 2))
+    points = points + rng.normal(0, how.noise * size, points.shape)
+    return np.asarray((points + centre).reshape(len(rows), -1).astype(np.float32))
+
+
+def vary_pictures(crops: Array, seed: int) -> Array:
+    """(T, h, w, 3) uint8 crops of one clip, varied alike: mirror, rotation, scale, colour, JPEG.
+
+    With kornia (extra `train`); one draw for the whole clip, so that nothing flickers. The JPEG codec
+    is kornia's differentiable one, quality 20 to 95 in half of the clips.
+    """
+    torch = require("torch", extra="train", purpose="augmentation of pictures")
+    kornia = require("kornia", extra="train", purpose="augmentation of pictures")
+    k = kornia.augmentation
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        batch = torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2).float() / 255
+        geometry = k.AugmentationSequential(
+            k.RandomHorizontalFlip(p=0.5),
+            k.RandomAffine(degrees=8.0, translate=(0.06, 0.06), scale=(0.9, 1.1), p=0.8),
+            k.ColorJiggle(0.2, 0.2, 0.2, 0.03, p=0.5),
+            same_on_batch=True,
+        )
+        batch = geometry(batch)
+        if torch.rand(()) < 0.5:
+            quality = 20.0 + 75.0 * torch.rand(1)
+            batch = jpeg(batch, quality.expand(len(batch)))
+        return np.asarray((batch.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy())
+
+
+def jpeg(batch: Array, quality: Array) -> Array:
+    """kornia's differentiable JPEG of a tensor (B, 3, H, W) in 0..1; sides are padded to multiples of 16."""
+    torch = require("torch", extra="train", purpose="the JPEG codec")
+    kornia = require("kornia", extra="train", purpose="the JPEG codec")
+    height, width = batch.shape[2:]
+    wide = torch.nn.functional.pad(batch, (0, -width % 16, 0, -height % 16), mode="replicate")
+    done = kornia.enhance.jpeg_codec_differentiable(wide, quality)
+    return done[:, :, :height, :width]  # type: ignore[no-any-return]

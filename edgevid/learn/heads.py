@@ -1,0 +1,216 @@
+"""Temporal heads over features (B, T, D): recurrent ones, and what all heads share.
+
+Every head takes `valid` (B, T), false where a step is padding (usually on the left), and answers
+logits: (B, C) for a whole clip, (B, T, C) for one answer a step. Causal heads also have `states`
+and `step`, one moment of many tracks at a time, equal to the full pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgevid.errors import InputError
+
+States = dict[str, Tensor]
+
+
+class Head(nn.Module):
+    """Base of the heads."""
+
+    per_step = False
+    """Whether the answer has one row a step."""
+
+    def __init__(self, features: int, classes: int, **options: Any) -> None:
+        super().__init__()
+        if features < 1 or classes < 2:
+            raise InputError(f"head: wanted features and at least 2 classes, given {features} and {classes}")
+        self.features, self.classes, self.options = features, classes, options
+
+    @property
+    def causal(self) -> bool:
+        """Whether the answer of a step depends on no later one, so that it can be streamed."""
+        return False
+
+    def states(self, batch: int) -> States:
+        """The states of `batch` tracks that start now: zeros, batch first."""
+        self.refuse_unless_causal()
+        return self._states(batch)
+
+    def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
+        """Logits (B, C) after one more moment x (B, D), and the states that follow."""
+        raise NotImplementedError
+
+    def _states(self, batch: int) -> States:
+        raise NotImplementedError
+
+    def refuse_unless_causal(self) -> None:
+        """InputError that says why this head cannot be streamed."""
+        if not self.causal:
+            raise InputError(self.why_not())
+
+    def why_not(self) -> str:
+        return f"{type(self).__name__} looks at later steps and cannot be streamed; train it with causal=True"
+
+
+class RecurrentHead(Head):
+    """At least two layers of GRU or LSTM; answers from the last state and the mean of all states.
+
+    A padded step keeps the state as it was (equal to packed sequences).
+    """
+
+    def __init__(
+        self,
+        features: int,
+        classes: int,
+        *,
+        cell: str = "gru",
+        hidden: int = 128,
+        layers: int = 2,
+        bidirectional: bool = False,
+        dropout: float = 0.5,
+        window: int = 64,
+    ) -> None:
+        """`window` is how many steps back the mean reaches.
+
+        `bidirectional` is for recorded clips only: such a head refuses to be streamed.
+        """
+        super().__init__(
+            features,
+            classes,
+            cell=cell,
+            hidden=hidden,
+            layers=layers,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            window=window,
+        )
+        if cell not in ("gru", "lstm"):
+            raise InputError(f"cell: wanted 'gru' or 'lstm', given {cell!r}")
+        if layers < 2:
+            raise InputError(f"layers: wanted at least 2 recurrent layers, given {layers}")
+        self.cell, self.hidden, self.layers, self.bidirectional = cell, hidden, layers, bidirectional
+        self.window = window
+        ways = 2 if bidirectional else 1
+        self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, hidden), nn.GELU())
+        sizes = [hidden] + [hidden * ways] * (layers - 1)
+        self.cells = nn.ModuleList([Cell(cell, size, hidden) for size in sizes for _ in range(ways)])
+        self.dropout = nn.Dropout(dropout)
+        self.outward = nn.Linear(2 * hidden * ways, classes)
+
+    @property
+    def causal(self) -> bool:
+        return not self.bidirectional
+
+    def why_not(self) -> str:
+        return (
+            "a bidirectional recurrent head reads each clip from its end as well and cannot be streamed: "
+            "the end of a live stream has not happened yet; train it with bidirectional=False"
+        )
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        x = self.inward(x)
+        ways = 2 if self.bidirectional else 1
+        for layer in range(self.layers):
+            cells = [self.cells[layer * ways + way] for way in range(ways)]
+            outputs = [cells[0].run(x, valid)]
+            if self.bidirectional:
+                outputs.append(cells[1].run(x.flip(1), valid.flip(1)).flip(1))
+            x = self.dropout(torch.cat(outputs, dim=-1))
+        weight = valid.to(x.dtype).unsqueeze(-1)[:, -self.window :]
+        mean = (x[:, -self.window :] * weight).sum(1) / weight.sum(1).clamp(min=1.0)
+        last = (
+            x[:, -1]
+            if not self.bidirectional
+            else torch.cat((x[:, -1, : self.hidden], x[:, 0, self.hidden :]), -1)
+        )
+        return self.outward(torch.cat((last, mean), dim=-1))
+
+    def _states(self, batch: int) -> States:
+        width = self.hidden * (2 if self.cell == "lstm" else 1)
+        return {
+            "h": torch.zeros(batch, self.layers, width),
+            "recent": torch.zeros(batch, self.window, self.hidden + 1),
+        }
+
+    def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
+        x = self.inward(x)
+        after = []
+        for layer, cell in enumerate(self.cells):
+            state = cell(cell.inward(x), states["h"][:, layer])
+            after.append(state)
+            x = state[:, : self.hidden]
+        recent = push(states["recent"], torch.cat((x, torch.ones_like(x[:, :1])), dim=1))
+        total = recent.sum(1)
+        logits = self.outward(torch.cat((x, total[:, :-1] / total[:, -1:]), dim=-1))
+        return logits, {"h": torch.stack(after, dim=1), "recent": recent}
+
+
+def push(past: Tensor, new: Tensor) -> Tensor:
+    """The window (B, W, ...) one step later, with `new` (B, ...) as its newest."""
+    return torch.cat((past[:, 1:], new.unsqueeze(1)), dim=1)
+
+
+class Cell(nn.Module):
+    """One recurrent layer, written out so that padded steps hold their state and one step is one call."""
+
+    def __init__(self, kind: str, features: int, hidden: int) -> None:
+        super().__init__()
+        self.kind, self.hidden = kind, hidden
+        gates = 3 if kind == "gru" else 4
+        self.inward = nn.Linear(features, gates * hidden)
+        self.inner = nn.Linear(hidden, gates * hidden)
+        for weight in (self.inward.weight, self.inner.weight):
+            for block in weight.data.split(hidden):
+                nn.init.orthogonal_(block)
+
+    def forward(self, x: Tensor, state: Tensor) -> Tensor:
+        """The state after one step whose gates' input is x (B, gates * H)."""
+        h = state[:, : self.hidden]
+        g = self.inner(h)
+        n = self.hidden
+        if self.kind == "gru":
+            reset, update = (x[:, : 2 * n] + g[:, : 2 * n]).sigmoid().split(n, dim=1)
+            new = (x[:, 2 * n :] + reset * g[:, 2 * n :]).tanh()
+            return new + update * (h - new)
+        i, f, o = (x[:, : 3 * n] + g[:, : 3 * n]).sigmoid().split(n, dim=1)
+        c = f * state[:, n:] + i * (x[:, 3 * n :] + g[:, 3 * n :]).tanh()
+        return torch.cat((o * c.tanh(), c), dim=1)
+
+    def run(self, x: Tensor, valid: Tensor) -> Tensor:
+        """(B, T, H) hidden states of all steps."""
+        x = self.inward(x)
+        state = x.new_zeros(x.shape[0], self.hidden * (2 if self.kind == "lstm" else 1))
+        outputs = []
+        for t in range(x.shape[1]):
+            keep = valid[:, t : t + 1].to(x.dtype)
+            state = state + keep * (self(x[:, t], state) - state)
+            outputs.append(state[:, : self.hidden])
+        return torch.stack(outputs, dim=1)
+
+
+class StepLinearHead(Head):
+    """One linear layer for each step alone: the baseline of segmentation."""
+
+    per_step = True
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__(features, classes)
+        self.norm, self.outward = nn.LayerNorm(features), nn.Linear(features, classes)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        return self.outward(self.norm(x))
+
+
+class LinearHead(Head):
+    """Mean of the features over time, then one linear layer: the baseline that every head must beat."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__(features, classes)
+        self.norm, self.outward = nn.LayerNorm(features), nn.Linear(features, classes)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        weight = valid.to(x.dtype).unsqueeze(-1)
+        return self.outward(self.norm((x * weight).sum(1) / weight.sum(1).clamp(min=1.0)))

@@ -1,0 +1,265 @@
+"""A street whose truth is known: a camera, vehicles as 3-D boxes, people, and the boxes a detector would see.
+
+Ground coordinates are metres: x to the right, y away from the camera, z up. Everything is a function of
+the seed and of time, so any moment can be asked for, in any order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgevid.errors import InputError
+from edgevid.types import Array, Detections
+
+CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
+SIZES = {
+    "person": (0.5, 0.5, 1.75),
+    "car": (4.5, 1.8, 1.5),
+    "truck": (9.0, 2.5, 3.4),
+    "bus": (12.0, 2.55, 3.1),
+}
+"""Length, width, height in metres."""
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A camera above the origin that looks along +y and down."""
+
+    width: int = 1920
+    height: int = 1080
+    focal: float = 1400.0
+    """Focal length in pixels."""
+    above: float = 8.0
+    """Height over the ground in metres."""
+    pitch: float = 18.0
+    """Degrees below the horizon."""
+    k1: float = 0.0
+    """Radial distortion: r -> r (1 + k1 r^2) in units of the focal length."""
+
+    def project(self, points: Array) -> Array:
+        """Pixels (..., 2) of ground points (..., 3) in metres; NaN behind the camera."""
+        x, y, z = (np.asarray(points, float)[..., n] for n in range(3))
+        s, c = math.sin(math.radians(self.pitch)), math.cos(math.radians(self.pitch))
+        down = self.above - z
+        depth = y * c + down * s
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u = np.where(depth > 0.1, x / depth, np.nan)
+            v = np.where(depth > 0.1, (down * c - y * s) / depth, np.nan)
+        stretch = 1 + self.k1 * (u * u + v * v)
+        centre = np.array([self.width / 2, self.height / 2])
+        return np.asarray(np.stack([u * stretch, v * stretch], -1) * self.focal + centre)
+
+    def ground_homography(self) -> Array:
+        """(3, 3) from pixels to metres on the ground; exact when k1 is 0."""
+        s, c = math.sin(math.radians(self.pitch)), math.cos(math.radians(self.pitch))
+        # pixel ~ K [x, above c - y s, y c + above s] for a ground point (x, y, 0)
+        to_image = np.array([[1.0, 0, 0], [0, -s, self.above * c], [0, c, self.above * s]])
+        intrinsic = np.array([[self.focal, 0, self.width / 2], [0, self.focal, self.height / 2], [0, 0, 1]])
+        return np.asarray(np.linalg.inv(intrinsic @ to_image))
+
+
+@dataclass(frozen=True, slots=True)
+class Mover:
+    """One object on a piecewise path: legs of constant acceleration and turn rate."""
+
+    id: int
+    kind: str
+    start: tuple[float, float]
+    """x, y in metres at `begin`."""
+    heading: float
+    """Radians from +x towards +y."""
+    speed: float
+    """Metres a second at `begin`; negative drives backwards."""
+    legs: tuple[tuple[float, float, float], ...] = ()
+    """(seconds, acceleration m/s2, turn rate rad/s) one after another; afterwards straight on."""
+    begin: float = 0.0
+    end: float = math.inf
+
+    def state(self, time: float) -> tuple[float, float, float, float]:
+        """x, y, heading and speed at `time`, by steps of 10 ms while turning, exactly while straight."""
+        x, y = self.start
+        heading, speed, left = self.heading, self.speed, time - self.begin
+        for seconds, acceleration, turn in (*self.legs, (math.inf, 0.0, 0.0)):
+            span = min(seconds, left)
+            steps = max(1, math.ceil(span / 0.01)) if turn else 1
+            dt = span / steps
+            for _ in range(steps):
+                way = speed * dt + 0.5 * acceleration * dt * dt
+                middle = heading + 0.5 * turn * dt
+                x, y = x + way * math.cos(middle), y + way * math.sin(middle)
+                heading, speed = heading + turn * dt, speed + acceleration * dt
+            left -= span
+            if left <= 0:
+                break
+        return x, y, heading, speed
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What is really there at one moment, in rows."""
+
+    time: float
+    ids: Array
+    """(N,) int64."""
+    kinds: Array
+    """(N,) index into CLASSES."""
+    places: Array
+    """(N, 2) metres of the centre of the base."""
+    headings: Array
+    """(N,) radians."""
+    speeds: Array
+    """(N,) metres a second, 0 or more."""
+    corners: Array
+    """(N, 8, 3) metres: the four of the base, then the four of the top."""
+    boxes: Array
+    """(N, 4) pixels of the box around the projected corners, clipped to the picture."""
+
+
+@dataclass(slots=True)
+class Noise:
+    """How a detector errs."""
+
+    jitter_px: float = 0.0
+    """Standard deviation of each edge."""
+    memory_s: float = 0.0
+    """Correlation time of the jitter; 0 is independent from frame to frame. 0.15 is what detectors do."""
+    miss: float = 0.0
+    """Share of detections missed, half of them in bursts of 5 frames."""
+    false_alarms: float = 0.0
+    """Expected false boxes a frame."""
+
+
+@dataclass(slots=True)
+class Scene:
+    """Movers before a camera."""
+
+    movers: Sequence[Mover]
+    camera: Camera = field(default_factory=Camera)
+    noise: Noise = field(default_factory=Noise)
+    seed: int = 0
+
+    def at(self, time: float) -> Truth:
+        """The truth of one moment: objects whose box is at least 4 pixels in both directions."""
+        here = [m for m in self.movers if m.begin <= time < m.end]
+        states = np.array([m.state(time) for m in here]).reshape(-1, 4)
+        sizes = np.array([SIZES[m.kind] for m in here]).reshape(-1, 3)
+        corners = box_corners(states[:, :2], states[:, 2], sizes)
+        pixels = self.camera.project(corners)
+        boxes = np.concatenate([pixels.min(1), pixels.max(1)], 1) if len(here) else np.zeros((0, 4))
+        limit = np.array([self.camera.width, self.camera.height] * 2, float)
+        clipped = np.clip(boxes, 0, limit)
+        seen = np.isfinite(boxes).all(1) & ((clipped[:, 2:] - clipped[:, :2]) >= 4).all(1)
+        rows = np.flatnonzero(seen)
+        return Truth(
+            time=time,
+            ids=np.array([m.id for m in here], np.int64)[rows],
+            kinds=np.array([CLASSES.index(m.kind) for m in here], np.int32)[rows],
+            places=states[rows, :2],
+            headings=np.where(states[rows, 3] < 0, states[rows, 2] + math.pi, states[rows, 2]),
+            speeds=np.abs(states[rows, 3]),
+            corners=corners[rows],
+            boxes=clipped[rows],
+        )
+
+    def watch(self, times: Sequence[float]) -> list[tuple[Truth, Detections, Array]]:
+        """Truth, detections and the true id of each detection (-1: false alarm) at each time."""
+        random = np.random.default_rng(self.seed)
+        noise = self.noise
+        error: dict[int, Array] = {}
+        burst: dict[int, int] = {}
+        seen: list[tuple[Truth, Detections, Array]] = []
+        before = None
+        for time in times:
+            truth = self.at(time)
+            keep = 0.0
+            if noise.memory_s > 0 and before is not None:
+                keep = math.exp(-(time - before) / noise.memory_s)
+            before = time
+            boxes, labels, ids = [], [], []
+            for n, i in enumerate(truth.ids.tolist()):
+                fresh = random.normal(0, noise.jitter_px, 4)
+                last = error.get(i)
+                error[i] = fresh if last is None else keep * last + math.sqrt(1 - keep * keep) * fresh
+                if burst.get(i, 0) > 0:
+                    burst[i] -= 1
+                    continue
+                chance = random.random()
+                if chance < noise.miss / 2:
+                    continue
+                if chance < noise.miss / 2 + noise.miss / 10:
+                    burst[i] = 4
+                    continue
+                boxes.append(truth.boxes[n] + error[i])
+                labels.append(int(truth.kinds[n]))
+                ids.append(i)
+            for _ in range(random.poisson(noise.false_alarms)):
+                corner = random.uniform(0, [self.camera.width - 80, self.camera.height - 80])
+                boxes.append([*corner, *(corner + random.uniform(20, 80, 2))])
+                labels.append(int(random.integers(len(CLASSES))))
+                ids.append(-1)
+            scores = np.where(np.array(ids, int) < 0, 0.45, 0.9)
+            found = Detections.of(boxes=boxes, scores=scores, labels=labels)
+            seen.append((truth, found, np.array(ids, np.int64)))
+        return seen
+
+
+def box_corners(places: Array, headings: Array, sizes: Array) -> Array:
+    """(N, 8, 3) corners of upright boxes from base centres (N, 2), headings (N,) and sizes (N, 3)."""
+    signs = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) / 2
+    along = np.stack([np.cos(headings), np.sin(headings)], -1)
+    across = np.stack([-along[:, 1], along[:, 0]], -1)
+    base = places[:, None] + signs[:, :1] * (sizes[:, None, :1] * along[:, None])
+    base = base + signs[:, 1:] * (sizes[:, None, 1:2] * across[:, None])
+    floor = np.concatenate([base, np.zeros((len(places), 4, 1))], -1)
+    roof = np.concatenate([base, np.broadcast_to(sizes[:, None, 2:], (len(places), 4, 1))], -1)
+    return np.concatenate([floor, roof], 1)
+
+
+LANES = (-5.25, -1.75, 1.75, 5.25)
+"""x of the lanes' middles in metres: two towards the camera, two away."""
+
+
+def drive(
+    number: int, kmh: float, *, towards: bool, lane: float, legs: Sequence[tuple[float, float, float]] = (),
+    kind: str = "car", begin: float = 0.0, near: float = 14.0, far: float = 62.0,
+) -> Mover:  # fmt: skip
+    """A vehicle that drives along the road from its far (or near) end."""
+    start, heading = ((lane, far), -math.pi / 2) if towards else ((lane, near), math.pi / 2)
+    speed = kmh / 3.6
+    stay = math.inf if legs or speed == 0 else (far - near) / speed
+    return Mover(number, kind, start, heading, speed, tuple(legs), begin, begin + stay)
+
+
+def street(
+    seed: int = 1, *, seconds: float = 30.0, camera: Camera | None = None, noise: Noise | None = None
+) -> Scene:
+    """A two-way street with cars, a bus, trucks, and people on both pavements."""
+    if not seconds > 0:
+        raise InputError(f"street: wanted more than 0 seconds, given {seconds}")
+    random = np.random.default_rng(seed)
+    movers: list[Mover] = []
+    for lane in LANES:
+        time = float(random.uniform(-4, 2))
+        kmh = float(random.uniform(38, 62))  # of the whole lane: nobody drives through another
+        while time < seconds:
+            kind, number = str(random.choice(["car", "car", "car", "truck", "bus"])), len(movers) + 1
+            movers.append(
+                drive(number, kmh, towards=lane < 0, lane=lane, kind=kind, begin=time, near=8, far=90)
+            )
+            time += float(random.uniform(2.2, 5.0))
+    for side in (-9.0, 9.6):
+        for _ in range(5):
+            away = bool(random.random() < 0.5)
+            begin = float(random.uniform(-15, seconds * 0.8))
+            place = (side + float(random.uniform(-0.8, 0.8)), 12.0 if away else 45.0)
+            heading = math.pi / 2 if away else -math.pi / 2
+            pace = float(random.uniform(1.0, 1.7))
+            movers.append(
+                Mover(len(movers) + 1, "person", place, heading, pace, (), begin, begin + 33 / pace)
+            )
+    movers.append(Mover(len(movers) + 1, "car", (8.1, 30.0), math.pi / 2, 0.0))  # parked at the kerb
+    return Scene(movers, camera or Camera(), noise or Noise(), seed)

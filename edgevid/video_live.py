@@ -1,0 +1,191 @@
+"""Cameras and streams: only the newest frame is kept, and a lost stream is sought for ever.
+
+A thread decodes and leaves its newest frame in a one-place box: a slow consumer loses frames, which are
+counted, and never falls behind. Times go forward across reconnections: each connection's own stamps are
+laid onto the clock of this machine at its first frame.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import threading
+import time as clock
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import av
+
+from edgevid.errors import SourceError
+from edgevid.types import Frame
+from edgevid.video import _Counted, _short, masked, to_frame
+
+log = logging.getLogger("edgevid")
+
+
+class StreamEvent(NamedTuple):
+    """Something that happened to the connection."""
+
+    time: float
+    """Seconds on the source's clock."""
+    kind: str
+    """"connected", "lost", "stalled" or "resized"."""
+    detail: str
+
+
+class LiveSource(_Counted):
+    """A camera or stream that is read in the background and reconnected whenever it is lost."""
+
+    live = True
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        stall_s: float = 4.0,
+        first_wait_s: float = 0.5,
+        longest_wait_s: float = 30.0,
+        give_up_s: float | None = None,
+    ) -> None:
+        """A stream silent for `stall_s` counts as lost. Waits between attempts double from `first_wait_s`
+        to `longest_wait_s`, each with up to half as much again by chance, so that a hundred cameras do
+        not come back at one moment. `give_up_s` ends the search with SourceError (None: never).
+        """
+        super().__init__()
+        self.uri = masked(uri)
+        self._uri, self.stall_s, self.give_up_s = uri, stall_s, give_up_s
+        self._waits = (first_wait_s, longest_wait_s)
+        self.events: list[StreamEvent] = []
+        """What happened to the connection, the last 1000 of it."""
+        self.reconnections = 0
+        self.lag_s = 0.0
+        """Age of the newest frame when it was taken."""
+        self._begin = clock.monotonic()
+        self._box: Frame | None = None
+        self._arrived = self._begin
+        self._heard = self._begin
+        self._news = threading.Condition()
+        self._closed = False
+        self._failure: SourceError | None = None
+        self._last = -1.0
+        self._thread = threading.Thread(target=self._work, name="edgevid-live", daemon=True)
+        self._thread.start()
+
+    def now(self) -> float:
+        """Seconds on the source's clock."""
+        return clock.monotonic() - self._begin
+
+    def __iter__(self) -> Iterator[Frame]:
+        while True:
+            with self._news:
+                self._news.wait_for(
+                    lambda: self._box is not None or self._closed or self._failure is not None
+                )
+                if self._failure is not None:
+                    raise self._failure
+                if self._closed:
+                    return
+                frame, self._box = self._box, None
+                self.lag_s = clock.monotonic() - self._arrived
+            assert frame is not None
+            yield frame
+
+    def close(self) -> None:
+        """Ends the search and the reading."""
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
+        self._thread.join(timeout=self.stall_s + 1)
+
+    def _tell(self, kind: str, detail: str = "") -> None:
+        self.events.append(StreamEvent(self.now(), kind, detail))
+        del self.events[:-1000]
+        log.info("%s: %s %s", self.uri, kind, detail)
+
+    def _work(self) -> None:
+        """Connect, read until it fails, wait, and again."""
+        wait, missing_since = self._waits[0], clock.monotonic()
+        while not self._closed:
+            before = self.decoded
+            try:
+                self._read()
+            except (av.FFmpegError, OSError, ValueError, SourceError) as error:
+                self._tell("lost", _short(error))
+            if self.decoded > before:
+                wait, missing_since = self._waits[0], clock.monotonic()
+            if self.give_up_s is not None and clock.monotonic() - missing_since > self.give_up_s:
+                with self._news:
+                    self._failure = SourceError(
+                        f"{self.uri}: no picture for {self.give_up_s:g} s; check address, login and network"
+                    )
+                    self._news.notify_all()
+                return
+            with self._news:
+                self._news.wait_for(lambda: self._closed, timeout=wait * random.uniform(1, 1.5))
+            wait = min(2 * wait, self._waits[1])
+
+    def _connect(self) -> Any:
+        uri, options, form = self._uri, {}, None
+        if re.fullmatch(r"\d+", uri) or uri.startswith("/dev/video"):
+            uri, form = (f"/dev/video{uri}" if uri.isdigit() else uri), "v4l2"
+        elif uri.startswith("rtsp"):
+            options = {"rtsp_transport": "tcp", "fflags": "nobuffer"}
+            if uri.startswith("rtsps"):
+                options["tls_verify"] = "1"
+        elif uri.startswith("https"):
+            options = {"tls_verify": "1"}
+        return av.open(uri, format=form, options=options, timeout=(self.stall_s, self.stall_s))
+
+    def _read(self) -> None:
+        container = self._connect()
+        try:
+            if not container.streams.video:
+                raise SourceError("the stream has no video")
+            stream = container.streams.video[0]
+            stream.thread_type = "SLICE"  # frame threads would hold pictures back
+            self.fps = float(stream.average_rate) if stream.average_rate else None
+            anchor: float | None = None
+            told = False
+            for packet in container.demux(stream):
+                if self._closed:
+                    return
+                try:
+                    pictures = packet.decode()
+                except av.FFmpegError:
+                    self.corrupted += 1
+                    continue
+                for picture in pictures:
+                    if not told:
+                        told = True
+                        self.reconnections += self.decoded > 0
+                        self._tell("connected", f"{picture.width}x{picture.height}")
+                    anchor = self._arrive(picture, anchor)
+        finally:
+            container.close()
+        raise SourceError("the stream ended")
+
+    def _arrive(self, picture: Any, anchor: float | None) -> float | None:
+        """Puts the newest picture into the box; returns what its own stamps must be shifted by."""
+        heard = self.now()
+        stamp = float(picture.pts * picture.time_base) if picture.pts is not None else None
+        if stamp is None:
+            time = heard
+        else:
+            # A jump of the stamps against this machine's clock (a camera that set its clock) starts anew.
+            if anchor is None or abs(stamp + anchor - heard) > 5.0:
+                anchor = heard - stamp
+            time = stamp + anchor
+        if time <= self._last:
+            self.dropped += 1
+            return anchor
+        frame = to_frame(picture, time, self.decoded)
+        if self.size not in ((0, 0), frame.size):
+            self._tell("resized", f"{self.size[0]}x{self.size[1]} to {frame.width}x{frame.height}")
+        self.size, self._last = frame.size, time
+        self.decoded += 1
+        with self._news:
+            self.dropped += self._box is not None
+            self._box, self._arrived = frame, clock.monotonic()
+            self._news.notify()
+        return anchor

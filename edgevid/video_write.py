@@ -1,0 +1,101 @@
+"""Pictures out: H.264 MP4 that browsers play, with the stream's own times."""
+
+from __future__ import annotations
+
+import logging
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from edgevid.errors import InputError, SourceError
+from edgevid.types import Array
+
+log = logging.getLogger("edgevid")
+
+CODECS = ("libx264", "libopenh264", "mpeg4")
+"""Encoders, best first; the last one plays in players but not in every browser."""
+TICKS = 90_000
+
+
+class VideoWriter:
+    """Writes RGB pictures to an MP4 file.
+
+    The file is fragmented: every two seconds of video are complete on disk, so that a program that is
+    killed leaves a file that plays up to there.
+    """
+
+    def __init__(self, path: str | Path, *, fps: float = 25.0, quality: int = 23) -> None:
+        """`fps` is the nominal rate; `quality` is the constant rate factor, 0 best to 51 worst."""
+        if not fps > 0:
+            raise InputError(f"fps: wanted more than 0, given {fps}")
+        self.path, self.fps, self.quality = Path(path), fps, quality
+        if not self.path.parent.is_dir():
+            raise SourceError(f"{self.path}: the folder {self.path.parent} does not exist; make it first")
+        self.frames = 0
+        self._container: Any = None
+        self._stream: Any = None
+        self._start = 0.0
+        self._last_tick = -1
+
+    def write(self, image: Array, time: float) -> None:
+        """Adds `image` (H, W, 3) uint8 RGB shown at `time` seconds; sizes are made even, as H.264 wants."""
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise InputError(f"video picture: wanted uint8 (H, W, 3), given {image.dtype} {image.shape}")
+        height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+        if self._container is None:
+            self._open(width, height, time)
+        elif (width, height) != (self._stream.width, self._stream.height):
+            raise InputError(
+                f"video picture: wanted {self._stream.width}x{self._stream.height} as before, given "
+                f"{width}x{height}; begin a new file when the size changes"
+            )
+        tick = max(round((time - self._start) * TICKS), self._last_tick + 1)
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), format="rgb24")
+        picture.pts, picture.time_base, self._last_tick = tick, Fraction(1, TICKS), tick
+        for packet in self._stream.encode(picture):
+            self._container.mux(packet)
+        self.frames += 1
+
+    def _open(self, width: int, height: int, time: float) -> None:
+        flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        self._container = av.open(str(self.path), "w", format="mp4", container_options=flags)
+        codec = next(name for name in CODECS if _has(name))
+        if codec != CODECS[0]:
+            log.warning("%s: this FFmpeg has no libx264, writing with %s", self.path, codec)
+        self._stream = stream = self._container.add_stream(
+            codec, rate=Fraction(self.fps).limit_denominator(1001)
+        )
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, TICKS)
+        stream.codec_context.gop_size = max(1, round(2 * self.fps))
+        if codec == "libx264":
+            stream.options = {"crf": str(self.quality), "preset": "veryfast"}
+        else:
+            stream.bit_rate = int(width * height * self.fps * 0.12)
+        self._start = time
+
+    def close(self) -> None:
+        """Finishes the file; a writer that got no picture leaves no file."""
+        if self._container is None:
+            return
+        container, self._container = self._container, None
+        for packet in self._stream.encode():
+            container.mux(packet)
+        container.close()
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _has(codec: str) -> bool:
+    try:
+        av.Codec(codec, "w")
+    except Exception:  # PyAV raises a class of its own that moved between versions
+        return False
+    return True

@@ -1,0 +1,137 @@
+"""ONNX Runtime as an engine: what it runs, and how it refuses."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx_models import constant_model, onnx
+
+from edgevid.errors import InputError, ModelError
+from edgevid.runtime import load_engine
+from edgevid.runtime.onnx_inputs import without_weight_inputs
+from edgevid.runtime.ort import OrtEngine
+
+OUT = np.arange(12, dtype=np.float32).reshape(1, 3, 4)
+PICTURE = {"images": np.zeros((1, 3, 32, 32), np.float32)}
+
+
+def test_a_fixed_model_runs_into_the_same_arrays_each_time(tmp_path: Path) -> None:
+    path = constant_model(tmp_path / "m.onnx", {"a": OUT, "b": OUT[0].astype(np.int64)})
+    with load_engine(path, device="cpu", threads=1) as engine:
+        assert [str(s) for s in engine.inputs] == ["images: float32 (1, 3, 32, 32)"]
+        assert [str(s) for s in engine.outputs] == ["a: float32 (1, 3, 4)", "b: int64 (3, 4)"]
+        first = engine.run(PICTURE)
+        np.testing.assert_array_equal(first["a"], OUT)
+        np.testing.assert_array_equal(first["b"], OUT[0])
+        again = engine.run({"images": np.ones((1, 3, 32, 32), np.float32)})
+        assert np.shares_memory(first["a"], again["a"])
+    with pytest.raises(ModelError, match="closed"):
+        engine.run(PICTURE)
+
+
+def test_inputs_are_read_afresh_where_they_lie(tmp_path: Path) -> None:
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Add", ["x", "x"], ["y"])],
+        "g",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [2])],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 15)])
+    model.ir_version = 8
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    engine = OrtEngine(tmp_path / "m.onnx", device="cpu")
+    x = np.array([1, 2], np.float32)
+    assert engine.run({"x": x})["y"].tolist() == [2, 4]
+    x[:] = 5
+    assert engine.run({"x": x})["y"].tolist() == [10, 10]
+    assert engine.run({"x": np.arange(4, dtype=np.float32)[::2]})["y"].tolist() == [0, 4]
+
+
+def test_an_open_batch_takes_any(tmp_path: Path) -> None:
+    path = constant_model(tmp_path / "m.onnx", {"a": OUT}, picture=("batch", 3, 32, 32))
+    engine = OrtEngine(path, device="cpu")
+    assert (engine.inputs[0].shape, engine.outputs[0].shape) == ((-1, 3, 32, 32), (-1, 3, 4))
+    for batch in (1, 3):
+        given = engine.run({"images": np.zeros((batch, 3, 32, 32), np.float32)})
+        np.testing.assert_array_equal(given["a"], np.repeat(OUT, batch, axis=0))
+
+
+def test_wrong_inputs_are_named(tmp_path: Path) -> None:
+    engine = OrtEngine(constant_model(tmp_path / "m.onnx", {"a": OUT}), device="cpu")
+    with pytest.raises(InputError, match=r"wanted \['images'\], given \['picture'\]"):
+        engine.run({"picture": PICTURE["images"]})
+    with pytest.raises(InputError, match=r"given uint8 \(1, 3, 32, 32\)"):
+        engine.run({"images": PICTURE["images"].astype(np.uint8)})
+    with pytest.raises(InputError, match=r"given float32 \(1, 3, 16, 16\)"):
+        engine.run({"images": PICTURE["images"][:, :, ::2, ::2]})
+
+
+def test_files_that_are_no_models_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such file"):
+        load_engine(tmp_path / "gone.onnx")
+    (tmp_path / "text.onnx").write_text("this is no model")
+    with pytest.raises(ModelError, match=r"text\.onnx: wanted an ONNX model, the file is none or is damaged"):
+        load_engine(tmp_path / "text.onnx")
+    whole = constant_model(tmp_path / "m.onnx", {"a": OUT}).read_bytes()
+    (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ModelError, match="is none or is damaged"):
+        load_engine(tmp_path / "cut.onnx")
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    with pytest.raises(ModelError, match="empty"):
+        load_engine(tmp_path / "empty.onnx")
+
+
+def test_wrong_choices_are_named(tmp_path: Path) -> None:
+    path = constant_model(tmp_path / "m.onnx", {"a": OUT})
+    with pytest.raises(InputError, match="precision: wanted 'fp32'"):
+        load_engine(path, precision="fp64")
+    with pytest.raises(InputError, match="device: wanted 'auto'"):
+        load_engine(path, device="gpu")
+    with pytest.raises(InputError, match="threads: wanted at least 1"):
+        load_engine(path, threads=0)
+
+
+def test_cuda_without_cuda_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    path = constant_model(tmp_path / "m.onnx", {"a": OUT})
+    with pytest.raises(ModelError, match="onnxruntime-gpu"):
+        load_engine(path, device="cuda:0")
+    assert OrtEngine(path, device="auto").device == "cpu"
+
+
+def test_the_device_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = constant_model(tmp_path / "said-once.onnx", {"a": OUT})
+    with caplog.at_level(logging.INFO, "edgevid"):
+        for _ in range(2):
+            OrtEngine(path, device="cpu").close()
+    assert [r.message for r in caplog.records if "said-once.onnx runs on cpu" in r.message] != []
+    assert len([r for r in caplog.records if "said-once.onnx" in r.message]) == 1
+
+
+def test_weights_are_taken_off_the_list_of_inputs(tmp_path: Path) -> None:
+    path = constant_model(tmp_path / "m.onnx", {"a": OUT}, weights_among_inputs=True)
+    before = onnx.load(path)
+    assert [i.name for i in before.graph.input] == ["images", "zero", "a value", "a ones"]
+    after = onnx.load_from_string(without_weight_inputs(path.read_bytes()))
+    assert [i.name for i in after.graph.input] == ["images"]
+    del before.graph.input[1:]
+    assert after == before  # nothing else has changed
+    with OrtEngine(path, device="cpu") as engine:
+        np.testing.assert_array_equal(engine.run(PICTURE)["a"], OUT)
+
+
+def test_weights_in_other_files_are_left_alone(tmp_path: Path) -> None:
+    path = constant_model(tmp_path / "m.onnx", {"a": OUT}, weights_among_inputs=True)
+    model = onnx.load(path)
+    onnx.save(model, tmp_path / "e.onnx", save_as_external_data=True, location="e.bin", size_threshold=0)
+    raw = (tmp_path / "e.onnx").read_bytes()
+    assert without_weight_inputs(raw) == raw
+
+
+@pytest.mark.parametrize("raw", [b"\x0b", b"\x3a\x7f", b"\xff" * 12])
+def test_bytes_that_are_no_message_are_refused(raw: bytes) -> None:
+    with pytest.raises(ValueError):
+        without_weight_inputs(raw)
