@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from edgevid.cli import train_detector
+
 command = typer.Typer(
     no_args_is_help=True, help="Train models on your own data (pip install 'edgevid[train]')."
 )
@@ -34,6 +36,10 @@ Patience = Annotated[
 ]
 Stitch = Annotated[int, typer.Option(help="Clips in a row that make the long sequences of asformer.", min=2)]
 Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
+
+
+command.command("detector")(train_detector.detector)
+command.command("label")(train_detector.label)
 
 
 @command.callback()

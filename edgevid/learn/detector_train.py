@@ -14,8 +14,6 @@ import torch
 from rich.progress import Progress
 
 from edgevid.learn.detector import (
-    CLASSES,
-    Deployed,
     Shape,
     StreetDetector,
     Truth,
@@ -147,16 +145,3 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
-
-
-def export(network: StreetDetector, path: Path) -> None:
-    """Writes the ONNX: input "images" (1, 3, H, W), output "output" (1, 4 + C, N)."""
-    deployed = Deployed(network).eval()
-    blank = torch.zeros(1, 3, network.shape.height, network.shape.width)
-    torch.onnx.export(
-        deployed, (blank,), str(path), input_names=["images"], output_names=["output"], opset_version=17,
-        dynamo=False,
-    )  # fmt: skip
-
-
-__all__ = ["CLASSES", "Schedule", "Trainer", "export"]

@@ -1,0 +1,81 @@
+"""`edgevid train label` and `edgevid train detector`: a small detector of your own scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Sources = Annotated[list[str], typer.Argument(help="Videos and folders of images; each is one clip.")]
+Data = Annotated[Path, typer.Option(help="Data folder to write (images/ and labels/).")]
+Teachers = Annotated[str, typer.Option(help="Detectors that label together, separated by commas.")]
+Every = Annotated[float, typer.Option(help="Seconds between labelled frames of a video.", min=0.0)]
+Folder = Annotated[Path, typer.Argument(help="Data folder with images/ and labels/.")]
+Out = Annotated[Path, typer.Option(help="Folder for the ONNX, recipe and checkpoint.")]
+Steps = Annotated[int, typer.Option(help="Batches to learn from.", min=1)]
+Batch = Annotated[int, typer.Option(help="Pictures a batch.", min=1)]
+Seed = Annotated[int, typer.Option(help="Start of all chance.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda:0")]
+Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
+Name = Annotated[str, typer.Option(help="Name of the model.")]
+
+
+def label(
+    sources: Sources,
+    data: Data = Path("data/street"),
+    teachers: Teachers = "picodet-s-416,nanodet-m-416,yolox-nano-416",
+    every: Every = 0.2,
+) -> None:
+    """Label videos by several detectors that must agree; labels are text, to be corrected by eye."""
+    from rich.console import Console
+
+    from edgevid.detect import Detector
+    from edgevid.errors import require
+    from edgevid.video import open_video
+
+    require("torch", extra="train", purpose="edgevid train")
+    from edgevid.learn.detector import CLASSES
+    from edgevid.learn.detector_label import Ensemble, write_clip
+
+    found = [Detector.load(name.strip(), score=0.05) for name in teachers.split(",")]
+    ensemble, console = Ensemble(found, CLASSES), Console(highlight=False)
+    for source in sources:
+        clip = Path(source).stem.replace("_", "-")
+        with open_video(source) as video:
+            counts = write_clip(clip, video, ensemble, data, every_s=every)
+        console.print(f"{clip}: " + (", ".join(f"{n} {k}" for k, n in counts.items()) or "nothing sure"))
+
+
+def detector(
+    data: Folder,
+    out: Out = Path("runs/detector"),
+    steps: Steps = 12_000,
+    batch: Batch = 32,
+    seed: Seed = 1,
+    device: Device = "cpu",
+    threads: Threads = 2,
+    name: Name = "my-detector",
+) -> None:
+    """Train a compact detector on labelled pictures; goes on where it was interrupted."""
+    from rich.console import Console
+
+    from edgevid.errors import require
+
+    torch = require("torch", extra="train", purpose="edgevid train detector")
+    require("onnx", extra="train", purpose="edgevid train detector")
+    from edgevid.learn.detector import CLASSES, Shape
+    from edgevid.learn.detector_data import Composer, load
+    from edgevid.learn.detector_export import export, write_recipe
+    from edgevid.learn.detector_train import Schedule, Trainer
+
+    torch.set_num_threads(threads)
+    out.mkdir(parents=True, exist_ok=True)
+    shape = Shape()
+    composer = Composer(load(data, CLASSES), shape.width, shape.height, seed=seed)
+    trainer = Trainer(composer, Schedule(steps=steps, batch=batch, seed=seed), shape, device=device)
+    trainer.run(out / "checkpoint.pt")
+    average = trainer.average.cpu()
+    file = export(average, out / f"{name}.onnx")
+    recipe = write_recipe(out, file.name, average, name=name, summary=f"trained on {data.name}")
+    Console(highlight=False).print(f"written [cyan]{file}[/] and [cyan]{recipe}[/]")

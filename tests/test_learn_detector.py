@@ -1,0 +1,183 @@
+"""The detector that can be trained: labels, pictures, assignment, learning, and what is deployed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
+pytest.importorskip("onnx", reason="export needs onnx")
+import cv2  # noqa: E402
+
+from edgevid.detect import Detector  # noqa: E402
+from edgevid.errors import InputError  # noqa: E402
+from edgevid.learn.detector import (  # noqa: E402
+    CLASSES,
+    Deployed,
+    Shape,
+    StreetDetector,
+    Truth,
+    anchor_points,
+    assign,
+    complete_iou,
+    loss,
+    to_boxes,
+)
+from edgevid.learn.detector_data import Composer, Picture, clipped, load, read_labels  # noqa: E402
+from edgevid.learn.detector_export import export, write_recipe  # noqa: E402
+from edgevid.learn.detector_label import label_lines, smooth  # noqa: E402
+from edgevid.learn.detector_train import Schedule, Trainer  # noqa: E402
+from edgevid.learn.fusion import fuse  # noqa: E402
+from edgevid.types import Detections, Frame  # noqa: E402
+
+SMALL = Shape(96, 64, (8, 8, 16, 16, 16), (1, 1, 1), 16)
+
+
+def squares(folder: Path, number: int = 6) -> Path:
+    """Pictures of a red square (a car) on grey."""
+    random = np.random.default_rng(0)
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for n in range(number):
+        image = np.full((64, 96, 3), 120, np.uint8)
+        x, y = random.integers(4, 60), random.integers(4, 30)
+        image[y : y + 28, x : x + 28] = (30, 30, 220)
+        cv2.imwrite(str(folder / "images" / f"clip{n % 2}_{n}.jpg"), image)
+        (folder / "labels" / f"clip{n % 2}_{n}.txt").write_text(f"car {x} {y} {x + 28} {y + 28} 1.0\n")
+    return folder
+
+
+def test_labels_are_read_and_mistakes_name_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("car 1 2 30 40 0.9\n\nperson 0 0 5 9 -1\n")
+    boxes, labels, weights = read_labels(path, CLASSES)
+    assert boxes.tolist() == [[1, 2, 30, 40], [0, 0, 5, 9]]
+    assert labels.tolist() == [2, 0]
+    assert weights.tolist() == pytest.approx([0.9, -1])
+    for wrong in ("cat 1 2 3 4 1", "car 1 2 3 4", "car 5 5 5 9 1"):
+        path.write_text(wrong)
+        with pytest.raises(InputError, match=r"a\.txt, line 1"):
+            read_labels(path, CLASSES)
+    with pytest.raises(InputError, match="found no image"):
+        load(tmp_path, CLASSES)
+
+
+def test_labels_are_cut_with_the_picture_and_scraps_are_left_out() -> None:
+    boxes = np.array([[10, 10, 30, 30], [90, 10, 110, 30], [97, 10, 117, 30], [200, 0, 220, 20]], np.float32)
+    cut, labels, weights = clipped(boxes, np.arange(4), np.ones(4, np.float32), (0, 0, 100, 50))
+    assert cut.tolist() == [[10, 10, 30, 30], [90, 10, 100, 30], [97, 10, 100, 30]]
+    assert labels.tolist() == [0, 1, 2]
+    assert weights.tolist() == [1, 1, -1]  # half of the second is left, 15 % of the third
+
+
+def test_composed_pictures_keep_boxes_on_their_objects(tmp_path: Path) -> None:
+    composer = Composer(load(squares(tmp_path), CLASSES), 96, 64, seed=3, mosaic=0.5, paste=0.5)
+    reds = []
+    for _ in range(40):
+        made = composer.compose()
+        for box in made.boxes[made.weights > 0.5]:
+            x1, y1, x2, y2 = box.astype(int)
+            inside = made.image[y1:y2, x1:x2].reshape(-1, 3).astype(int)
+            reds.append(float((inside[:, 0] > inside[:, 1] + 25).mean()) if len(inside) else 0.0)
+    assert len(reds) > 20
+    assert np.mean(np.array(reds) > 0.5) > 0.8  # pasted objects may cover others
+
+
+def test_fusion_weighs_boxes_and_doubts_what_few_views_saw() -> None:
+    views = [
+        Detections.of(boxes=[[0, 0, 10, 10], [50, 50, 60, 60]], scores=[0.8, 0.9], labels=[0, 0]),
+        Detections.of(boxes=[[0, 0, 10, 14]], scores=[0.4], labels=[0]),
+        Detections.of(boxes=[[0, 0, 10, 10]], scores=[0.6], labels=[1]),
+    ]
+    fused = fuse(views)
+    rows = {(int(r.label), int(r.box[0])): r for r in fused}
+    assert rows[0, 0].score == pytest.approx(1.2 / 3)
+    assert rows[0, 0].box[3] == pytest.approx((10 * 0.8 + 14 * 0.4) / 1.2)
+    assert rows[0, 50].score == pytest.approx(0.3)
+    assert rows[1, 0].score == pytest.approx(0.2)
+
+
+def test_what_is_seen_again_and_again_is_trusted() -> None:
+    steady = [(n / 5, Detections.of(boxes=[[10, 10, 50, 90]], scores=[0.6], labels=[0])) for n in range(6)]
+    lines = [label_lines(d, CLASSES) for d in smooth(steady)]
+    assert lines[3] == "person 10.0 10.0 50.0 90.0 1.00\n"
+    flicker = [(t, d if n == 2 else Detections.empty()) for n, (t, d) in enumerate(steady)]
+    assert label_lines(smooth(flicker)[2], CLASSES).endswith("-1.00\n")
+
+
+def test_a_place_in_the_middle_of_an_object_answers_for_it() -> None:
+    points, _ = anchor_points(SMALL)
+    wanted = torch.tensor([[[16.0, 8.0, 48.0, 40.0]]])
+    truth = Truth(wanted, torch.tensor([[2]]), torch.tensor([[1.0]]))
+    boxes = wanted[:, :1].expand(1, len(points), 4)
+    scores = torch.full((1, len(points), len(CLASSES)), 0.5)
+    owner, quality, counts = assign(scores, boxes, truth, points)
+    inside = ((points > wanted[0, 0, :2]) & (points < wanted[0, 0, 2:])).all(1)
+    assert 0 < int((owner[0] == 0).sum()) <= 10
+    assert bool(inside[owner[0] == 0].all())
+    assert quality.max() == pytest.approx(1.0)
+    assert bool(counts.all())
+    doubtful = Truth(wanted, torch.tensor([[2]]), torch.tensor([[-1.0]]))
+    owner, _, counts = assign(scores, boxes, doubtful, points)
+    assert int((owner >= 0).sum()) == 0
+    assert bool((counts[0] == ~inside).all())
+
+
+def test_complete_iou_of_known_pairs() -> None:
+    a = torch.tensor([[0.0, 0, 2, 2], [0, 0, 2, 2]])
+    b = torch.tensor([[0.0, 0, 2, 2], [2, 0, 4, 2]])
+    # The second pair shares nothing; centres 2 apart, hull 4 x 2: 0 - 4 / 20.
+    assert complete_iou(a, b).tolist() == pytest.approx([1.0, -0.2], abs=1e-5)
+
+
+def test_training_learns_goes_on_after_an_interruption_and_deploys(tmp_path: Path) -> None:
+    pictures = load(squares(tmp_path / "data", 12), CLASSES)
+    composer = Composer(pictures, SMALL.width, SMALL.height, seed=1, mosaic=0.0, paste=0.0)
+    torch.set_num_threads(1)
+    schedule = Schedule(steps=60, batch=8, rate=4e-3, warm_up=10, average=0.9)
+    first = Trainer(composer, Schedule(**{**vars_of(schedule), "steps": 30}), SMALL)
+    losses = first.run(tmp_path / "c.pt")
+    second = Trainer(composer, schedule, SMALL)
+    losses += second.run(tmp_path / "c.pt")
+    assert second.step == 60
+    assert len(losses) == 60
+    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:5])
+    onnx_file = export(second.average, tmp_path / "squares.onnx")
+    recipe = write_recipe(tmp_path, onnx_file.name, second.average, name="squares", summary="red squares")
+    detector = Detector.load(recipe, score=0.05)
+    picture = pictures[0]
+    found = detector.detect([Frame(picture.image, 0.0, 0)])[0]
+    x = torch.from_numpy(picture.image).permute(2, 0, 1)[None].float() / 255
+    with torch.no_grad():
+        direct = Deployed(second.average.eval())(x)[0, 4:].max()
+    # Half-stored weights move scores by thousandths; the deployed path is the training's own pixels.
+    assert float(found.scores.max(initial=0)) == pytest.approx(float(direct), abs=0.01)
+
+
+def vars_of(schedule: Schedule) -> dict[str, float]:
+    return {name: getattr(schedule, name) for name in schedule.__dataclass_fields__}
+
+
+def test_the_deployed_output_is_the_decoded_one() -> None:
+    network = StreetDetector(SMALL).eval()
+    x = torch.rand(1, 3, SMALL.height, SMALL.width)
+    points, strides = anchor_points(SMALL)
+    with torch.no_grad():
+        raw, out = network(x), Deployed(network).eval()(x)
+    boxes = to_boxes(raw[:, :4], points, strides)[0]
+    size = boxes[:, 2:] - boxes[:, :2]
+    torch.testing.assert_close(out[0, 2:4].T, size)
+    torch.testing.assert_close(out[0, :2].T, (boxes[:, :2] + boxes[:, 2:]) / 2)
+    empty = Truth(torch.zeros(1, 1, 4), torch.zeros(1, 1), torch.zeros(1, 1))
+    assert float(loss(raw, empty, points, strides)) > 0
+
+
+def test_a_picture_without_objects_is_a_picture_too() -> None:
+    blank = Picture(np.zeros((40, 60, 3), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int64),
+                    np.zeros(0, np.float32), "a")  # fmt: skip
+    images, boxes, _, weights = next(Composer([blank], 96, 64).batches(4))
+    assert images.shape == (4, 64, 96, 3)
+    assert boxes.shape == (4, 1, 4)
+    assert weights.sum() == 0
