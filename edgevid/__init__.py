@@ -11,8 +11,49 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from edgevid.errors import EdgevidError
-    from edgevid.pipeline import Pipeline, Recognition
+    from edgevid.actions import (
+        load_recogniser,
+    )
+    from edgevid.clips import (
+        ClipBuffer,
+        ClipSpec,
+    )
+    from edgevid.detect import (
+        Detector,
+    )
+    from edgevid.errors import (
+        EdgevidError,
+    )
+    from edgevid.ground_speed import (
+        SpeedMeter,
+        SpeedReport,
+    )
+    from edgevid.ground_survey import (
+        Survey,
+        read_survey,
+    )
+    from edgevid.overlay import (
+        Overlay,
+    )
+    from edgevid.pipeline import (
+        Pipeline,
+        Recognition,
+    )
+    from edgevid.records import (
+        AnnotatedVideo,
+        JsonLines,
+        MotText,
+        read_jsonl,
+    )
+    from edgevid.site import (
+        Site,
+        read_site,
+    )
+    from edgevid.track import (
+        ByteTracker,
+        OCSortTracker,
+        Tracker,
+    )
     from edgevid.types import (
         Clips,
         Detections,
@@ -25,39 +66,91 @@ if TYPE_CHECKING:
         Tracks,
         Verdicts,
     )
+    from edgevid.video import (
+        open_video,
+    )
+    from edgevid.zones import (
+        Line,
+        Zone,
+        ZoneMonitor,
+    )
 
 _HOMES = {
+    "AnnotatedVideo": "records",
+    "ByteTracker": "track",
+    "ClipBuffer": "clips",
+    "ClipSpec": "clips",
     "Clips": "types",
     "Detections": "types",
+    "Detector": "detect",
     "EdgevidError": "errors",
     "Frame": "types",
     "InputSpec": "types",
+    "JsonLines": "records",
+    "Line": "zones",
+    "MotText": "records",
+    "OCSortTracker": "track",
+    "Overlay": "overlay",
     "Pipeline": "pipeline",
     "Reason": "types",
     "Recognition": "pipeline",
     "Result": "types",
     "Scores": "types",
+    "Site": "site",
+    "SpeedMeter": "ground_speed",
+    "SpeedReport": "ground_speed",
     "Speeds": "types",
+    "Survey": "ground_survey",
+    "Tracker": "track",
     "Tracks": "types",
     "Verdicts": "types",
+    "Zone": "zones",
+    "ZoneMonitor": "zones",
+    "load_recogniser": "actions",
+    "open_video": "video",
+    "read_jsonl": "records",
+    "read_site": "site",
+    "read_survey": "ground_survey",
 }
 """Public names, sorted, and the modules that hold them."""
 
 __all__ = [
+    "AnnotatedVideo",
+    "ByteTracker",
+    "ClipBuffer",
+    "ClipSpec",
     "Clips",
     "Detections",
+    "Detector",
     "EdgevidError",
     "Frame",
     "InputSpec",
+    "JsonLines",
+    "Line",
+    "MotText",
+    "OCSortTracker",
+    "Overlay",
     "Pipeline",
     "Reason",
     "Recognition",
     "Result",
     "Scores",
+    "Site",
+    "SpeedMeter",
+    "SpeedReport",
     "Speeds",
+    "Survey",
+    "Tracker",
     "Tracks",
     "Verdicts",
+    "Zone",
+    "ZoneMonitor",
     "__version__",
+    "load_recogniser",
+    "open_video",
+    "read_jsonl",
+    "read_site",
+    "read_survey",
 ]
 
 

@@ -42,6 +42,7 @@ class Cuts(Protocol):
     """A clip buffer: the clips of the objects that are due for recognition."""
 
     def update(self, frame: Frame, tracks: Tracks) -> Clips: ...
+    def heed(self, scores: Scores) -> None: ...
     def reset(self) -> None: ...
 
 
@@ -51,6 +52,7 @@ class Recognises(Protocol):
     @property
     def names(self) -> tuple[str, ...]: ...
     def recognise(self, clips: Clips) -> Scores: ...
+    def reset(self) -> None: ...
 
 
 class Judges(Protocol):
@@ -151,13 +153,15 @@ class Pipeline:
             self.meter.reset()
         for part in self.recognitions.values():
             part.clips.reset()
+            part.recogniser.reset()
             part.policy.reset()
 
     def _recognise(self, frame: Frame, tracks: Tracks) -> dict[str, Scores]:
-        return {
-            task: part.recogniser.recognise(part.clips.update(frame, tracks))
-            for task, part in self.recognitions.items()
-        }
+        scores = {}
+        for task, part in self.recognitions.items():
+            scores[task] = part.recogniser.recognise(part.clips.update(frame, tracks))
+            part.clips.heed(scores[task])  # what is uncertain is due again sooner
+        return scores
 
     def _measure(self, tracks: Tracks, time: float) -> tuple[Speeds, Speeds, Speeds]:
         if self.meter is None:

@@ -47,6 +47,11 @@ class Meter(Follow):
 
 
 class Cut(Follow):
+    heeded = 0
+
+    def heed(self, scores: Scores) -> None:
+        self.heeded += len(scores)
+
     def update(self, frame: Frame, tracks: Tracks) -> Clips:  # type: ignore[override]
         n = len(tracks)
         return Clips.of(
@@ -57,7 +62,7 @@ class Cut(Follow):
         )
 
 
-class Recognise:
+class Recognise(Follow):
     names = ("walk", "run")
 
     def recognise(self, clips: Clips) -> Scores:
@@ -77,7 +82,8 @@ def frame(index: int) -> Frame:
 
 
 def test_one_frame_through_every_stage() -> None:
-    recognition = Recognition(Cut(), Recognise(), Judge())
+    cut = Cut()
+    recognition = Recognition(cut, Recognise(), Judge())
     pipeline = Pipeline(OneBox(), Follow(), meter=Meter(), recognitions={"action": recognition})
     result = pipeline.process(frame(3))
     assert (result.frame_index, result.time, result.size) == (3, 0.3, (16, 8))
@@ -85,6 +91,7 @@ def test_one_frame_through_every_stage() -> None:
     assert result.speeds.mps.tolist() == [5.0]
     assert result.verdicts["action"].labels.tolist() == [1]
     assert result.scores["action"].values.tolist() == [[np.float32(0.2), np.float32(0.8)]]
+    assert cut.heeded == 1
     assert result.names == {"class": ("person", "car"), "action": ("walk", "run")}
     assert set(result.timings) == {"detect", "track", "recognise", "judge", "speed"}
     assert all(seconds >= 0 for seconds in result.timings.values())
@@ -97,14 +104,14 @@ def test_without_a_survey_and_recognisers_the_tables_are_empty() -> None:
 
 
 def test_run_keeps_frames_and_results_together_and_reset_reaches_every_part() -> None:
-    tracker, meter, cut, judge = Follow(), Meter(), Cut(), Judge()
+    tracker, meter, cut, judge, recogniser = Follow(), Meter(), Cut(), Judge(), Recognise()
     pipeline = Pipeline(
-        OneBox(), tracker, meter=meter, recognitions={"action": Recognition(cut, Recognise(), judge)}
+        OneBox(), tracker, meter=meter, recognitions={"action": Recognition(cut, recogniser, judge)}
     )
     pairs = list(pipeline.run(frame(i) for i in range(3)))
     assert [f.index for f, _ in pairs] == [r.frame_index for _, r in pairs] == [0, 1, 2]
     pipeline.reset()
-    assert [part.resets for part in (tracker, meter, cut, judge)] == [1, 1, 1, 1]
+    assert [part.resets for part in (tracker, meter, cut, recogniser, judge)] == [1] * 5
 
 
 def test_a_task_may_not_take_the_detector_s_name() -> None:

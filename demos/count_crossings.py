@@ -1,0 +1,38 @@
+"""Counts objects that cross the middle of the picture, by class and direction.
+
+python demos/count_crossings.py VIDEO [--frames N]
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from edgevid.detect import Detector
+from edgevid.pipeline import Pipeline
+from edgevid.track import Tracker
+from edgevid.video import open_video
+from edgevid.zones import Line, ZoneMonitor
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("video")
+    options.add_argument("--frames", type=int, default=10**9)
+    asked = options.parse_args()
+    with open_video(asked.video) as video:
+        width, height = video.size
+        middle = Line("middle", (width / 2, 0), (width / 2, height))
+        monitor = ZoneMonitor(lines=[middle])
+        pipeline = Pipeline(Detector.load(classes=["person", "car", "bus", "truck"]), Tracker())
+        for frame, result in pipeline.run(video):
+            for event in monitor.update(result.tracks, result.time):
+                name = result.names["class"][event.label]
+                print(f"{event.time:7.2f} s  {name} {event.id} crosses {event.direction}")
+            if frame.index + 1 >= asked.frames:
+                break
+    for (_, direction, label), count in sorted(monitor.counts.items()):
+        print(f"{count} x {pipeline.names['class'][label]} {direction}")
+
+
+if __name__ == "__main__":
+    main()
