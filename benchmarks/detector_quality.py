@@ -33,8 +33,8 @@ SHIPPED = "street-nano"
 MODELS = (SHIPPED, "yolox-nano-416", "nanodet-m-416", "picodet-s-416", "fastestdet-352")
 TEACHERS = ("picodet-s-416", "nanodet-m-416", "yolox-nano-416")
 CLIPS = (
-    ("vehicle_counting_tf_input.mp4", "car", 1.0),
-    ("intel_one-by-one-person-detection.mp4", "person", 2.0),
+    ("vehicle_counting_tf_input.mp4", "car", 0.2),
+    ("intel_one-by-one-person-detection.mp4", "person", 0.5),
 )
 
 
