@@ -16,7 +16,7 @@ ROWS: dict[str, int] = {
     "kernels": 1,
     "imaging": 2, "runtime": 2, "video": 2, "synthetic": 2,
     "detect": 3, "track": 3, "clips": 3, "actions": 3, "ground": 3, "abstain": 3, "overlay": 3, "health": 3,
-    "zones": 3, "records": 4, "clips_spec": 2,  # the description is read by clips and by actions
+    "zones": 3, "records": 4, "keep": 4, "clips_spec": 2,  # the description is read by clips and by actions
     "pipeline": 4,
     "site": 5, "tools": 5, "learn": 5,
     "cli": 6, "viewer": 6,
