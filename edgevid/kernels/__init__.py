@@ -75,3 +75,6 @@ TrackerCore: Any = _chosen.TrackerCore
 
 # The plane (reference/plane.py).
 PlaneCore: Any = _chosen.PlaneCore
+
+# The abstain policy (reference/policy.py).
+PolicyCore: Any = _chosen.PolicyCore

@@ -5,6 +5,7 @@ void bind_boxes(nanobind::module_& m);
 void bind_motion(nanobind::module_& m);
 void bind_pixels(nanobind::module_& m);
 void bind_plane(nanobind::module_& m);
+void bind_policy(nanobind::module_& m);
 
 NB_MODULE(_native, m) {
     m.doc() = "Native twins of edgevid.kernels.reference.";
@@ -12,4 +13,5 @@ NB_MODULE(_native, m) {
     bind_motion(m);
     bind_pixels(m);
     bind_plane(m);
+    bind_policy(m);
 }

@@ -19,9 +19,11 @@ from edgevid.kernels.reference.pixels import (
     yuv420_to_rgb,
 )
 from edgevid.kernels.reference.plane import PlaneCore
+from edgevid.kernels.reference.policy import PolicyCore
 
 __all__ = [
     "PlaneCore",
+    "PolicyCore",
     "TrackerCore",
     "crop_resize",
     "crop_resize_yuv420",
