@@ -83,6 +83,10 @@ class KeepAbstained:
         for key in [k for k in self._doubted if k[1] not in here]:
             self._finish(key)
 
+    def write(self, frame: Frame, result: Result) -> None:
+        """As `update`: the keeper is a sink among the others."""
+        self.update(frame, result)
+
     def close(self) -> None:
         """Writes what is still waiting."""
         for key in list(self._doubted):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from edgevid.abstain import Policy
+from edgevid.actions import load_recogniser
+from edgevid.clips import ClipBuffer
 from edgevid.detect import Detector
 from edgevid.ground_speed import SpeedMeter
 from edgevid.ground_survey import Survey, read_survey
-from edgevid.pipeline import Pipeline
-from edgevid.site import Site
+from edgevid.pipeline import Pipeline, Recognition
+from edgevid.site import RecogniserChoice, Site
 from edgevid.track import Tracker
 from edgevid.zones import ZoneMonitor
+
+RECOGNITIONS_A_SECOND = 50
+"""The budget of each recogniser: new and uncertain objects come first."""
 
 
 def build_pipeline(site: Site, size: tuple[int, int], *, threads: int | None = None) -> Pipeline:
@@ -24,7 +30,19 @@ def build_pipeline(site: Site, size: tuple[int, int], *, threads: int | None = N
     )
     tracker = Tracker(high_score=site.score, new_score=min(1.0, site.score + 0.1))
     survey = build_survey(site, size)
-    return Pipeline(detector, tracker, meter=SpeedMeter(survey) if survey else None)
+    meter = SpeedMeter(survey) if survey else None
+    recognitions = {choice.task: build_recognition(choice, threads=threads) for choice in site.recognisers}
+    return Pipeline(detector, tracker, meter=meter, recognitions=recognitions)
+
+
+def build_recognition(choice: RecogniserChoice, *, threads: int | None = None) -> Recognition:
+    """A recogniser with its clips and its abstain policy (the cautious default where none was tuned)."""
+    recogniser = load_recogniser(choice.model, threads=threads)
+    if choice.policy is not None:
+        policy = Policy.load(choice.policy, names=recogniser.names)
+    else:
+        policy = Policy(recogniser.names, task=choice.task)
+    return Recognition(ClipBuffer(recogniser.spec, budget=RECOGNITIONS_A_SECOND), recogniser, policy)
 
 
 def build_survey(site: Site, size: tuple[int, int]) -> Survey | None:

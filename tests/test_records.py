@@ -226,3 +226,25 @@ def test_vehicles_on_a_surveyed_road_have_plausible_speeds(
     assert len(kmh) >= 2
     assert all(20 < v < 80 for v in kmh)  # a city road; its limit is not known
     assert all(60 < one["heading_deg"] < 120 for one in passages if one["mps"] > 1)  # along the lanes
+
+
+def test_verdicts_of_people_are_said_or_silent_and_the_silent_are_kept(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGEVID_MODELS_MIRROR", str(shared_data))
+    monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
+    clip, out, kept = (
+        shared_data / "videos" / "felix_exercise.avi",
+        tmp_path / "seen.jsonl",
+        tmp_path / "kept",
+    )
+    words = ["run", str(clip), "--classes", "person", "--actions", "emotion-mini-xception-64"]
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--jsonl", str(out), "--keep-abstained", str(kept), "--frames", "60"])
+    verdicts = [o["verdicts"]["action"] for line in read_jsonl(out) for o in line["objects"]]
+    said, silent = [v for v in verdicts if "label" in v], [v for v in verdicts if "reason" in v]
+    assert len(said) + len(silent) == len(verdicts) > 100
+    assert {v["reason"] for v in silent} <= {reason.name for reason in Reason}
+    assert len(silent) > 0  # faces of 12 pixels: nobody can tell them all
+    assert len(list(kept.glob("*.json"))) == len(list(kept.glob("*.jpg"))) > 0
+    assert "silent" in capsys.readouterr().out

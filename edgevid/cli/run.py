@@ -12,6 +12,9 @@ import typer
 Source = Annotated[str, typer.Argument(help="File, folder or glob of images, camera number, or address.")]
 Model = Annotated[str | None, typer.Option(help="Model name (`edgevid models list`), ONNX file or recipe.")]
 Camera = Annotated[Path | None, typer.Option(help="Camera survey (TOML): adds speeds over the ground.")]
+Actions = Annotated[str | None, typer.Option(help="Recogniser of what each object does (recipe).")]
+Rules = Annotated[Path | None, typer.Option("--policy", help="Abstain policy that `edgevid tune` wrote.")]
+Kept = Annotated[Path | None, typer.Option(help="Folder for crops and scores of silent verdicts.")]
 Unit = Annotated[str, typer.Option(help="km/h, mph or m/s, in the picture.")]
 SiteFile = Annotated[Path | None, typer.Option(help="Site file: source, model, zones of one camera.")]
 Out = Annotated[Path | None, typer.Option(help="Annotated video to write (MP4).")]
@@ -30,6 +33,9 @@ def command(
     model: Model = None,
     site: SiteFile = None,
     camera: Camera = None,
+    actions: Actions = None,
+    policy: Rules = None,
+    keep_abstained: Kept = None,
     unit: Unit = "km/h",
     out: Out = None,
     jsonl: Jsonl = None,
@@ -44,9 +50,10 @@ def command(
     """Detect, follow and record what is in a video."""
     from edgevid.cli.report import advance, print_summary, progress_bar
     from edgevid.errors import InputError
+    from edgevid.keep import KeepAbstained
     from edgevid.overlay_ground import GridOverlay
     from edgevid.records import AnnotatedVideo, JsonLines, MotText, Sink
-    from edgevid.site import Site, read_site
+    from edgevid.site import RecogniserChoice, Site, read_site
     from edgevid.site_build import build_pipeline, build_survey, build_zones
     from edgevid.tools.run import run
     from edgevid.video import masked, open_video
@@ -54,6 +61,8 @@ def command(
     asked: dict[str, Any] = {"source": source, "model": model, "score": score, "device": device}
     asked |= {"precision": precision, "survey": camera}
     asked["classes"] = tuple(name.strip() for name in classes.split(",") if name.strip())
+    if actions:
+        asked["recognisers"] = (RecogniserChoice("action", actions, policy),)
     chosen = read_site(site) if site else Site()
     chosen = dataclasses.replace(chosen, **{key: value for key, value in asked.items() if value})
     if not chosen.source:
@@ -67,6 +76,7 @@ def command(
             sinks.append(AnnotatedVideo(out, fps=video.fps, overlay=GridOverlay(grid, unit=unit)))
         sinks += [JsonLines(jsonl)] if jsonl else []
         sinks += [MotText(mot)] if mot else []
+        sinks += [KeepAbstained(keep_abstained)] if keep_abstained else []
         total = frames or video.frame_count
         with progress_bar(masked(chosen.source), total) as bar:
             summary = run(

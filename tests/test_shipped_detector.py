@@ -1,0 +1,68 @@
+"""The detector that ships with edgevid: there without a network, small, and able to see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgevid.detect import Detector
+from edgevid.runtime.store import recipes, resolve_model
+from edgevid.types import Frame
+from edgevid.video import open_video
+
+NAME = "street-nano"
+
+
+def test_it_is_there_small_and_needs_no_address() -> None:
+    recipe = recipes()[NAME]
+    assert recipe.local is not None
+    assert recipe.source.url == ""
+    assert recipe.local.stat().st_size < 4_000_000
+    assert recipe.names == ("person", "bicycle", "car", "motorcycle", "bus", "truck")
+    assert (recipe.path.parent / "CARD.md").read_text().count("must not") >= 1
+
+
+def test_without_network_and_mirror_it_is_the_one_that_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = tmp_path / "mirror"
+    empty.mkdir()
+    monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EDGEVID_MODELS_MIRROR", str(empty))
+    monkeypatch.setattr("edgevid.runtime.store.find_recipe", lambda _: unreachable())
+    assert resolve_model(None).name == NAME
+
+
+def unreachable() -> object:
+    """The default's recipe, with an address where nobody answers."""
+    import dataclasses
+
+    recipe = recipes()["yolox-nano-416"]
+    source = dataclasses.replace(recipe.source, url="http://127.0.0.1:9/model.onnx")
+    return dataclasses.replace(recipe, local=None, source=source)
+
+
+def test_a_grey_picture_holds_nothing() -> None:
+    grey = Frame(np.full((360, 640, 3), 128, np.uint8), 0.0, 0)
+    assert len(Detector.load(NAME).detect([grey])[0]) == 0
+
+
+def test_it_sees_people_and_cars_in_scenes_it_never_learnt(shared_data: Path) -> None:
+    detector = Detector.load(NAME, score=0.3)
+    seen = {}
+    for file, wanted in (
+        ("intel_one-by-one-person-detection.mp4", "person"),
+        ("vehicle_counting_tf_input.mp4", "car"),
+    ):
+        label = detector.names.index(wanted)
+        with open_video(shared_data / "videos" / file) as video:
+            counts = [
+                int((detector.detect([frame])[0].labels == label).sum())
+                for frame in video
+                if frame.index % 20 == 0
+            ]
+        seen[wanted] = float(np.mean(np.array(counts) > 0))
+    assert seen["person"] > 0.4  # somebody is there in about two thirds of the pictures
+    assert seen["car"] > 0.7
