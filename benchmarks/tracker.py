@@ -45,7 +45,7 @@ def measure(objects: int, makers: dict, frames: int, rounds: int) -> dict[str, f
     for r in range(rounds):
         given = scene(objects, frames, seed=5 + r)
         for name, make in makers.items():
-            update = make(30.0)
+            update = make(30.0).update
             for n, frame in enumerate(given):
                 begin = time.perf_counter()
                 update(*frame)

@@ -1,4 +1,6 @@
-"""Trackers behind one call: (boxes, scores, labels, t) -> rows of x1, y1, x2, y2, id.
+"""Trackers behind one pair of calls: `update` (boxes, scores, labels, t) gives what the package itself
+gives, and `rows` makes x1, y1, x2, y2, id of it. Only `update` is timed: it holds the package's own step
+and the making of the input that the package asks for.
 
 Ours, and peers called from their own packages with their own defaults; the frame rate is told where a
 package asks for it. A peer that is not installed is left out and named.
@@ -9,32 +11,39 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-Update = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
+
+class Followed(NamedTuple):
+    """One tracker at work."""
+
+    update: Callable[[np.ndarray, np.ndarray, np.ndarray, float], Any]
+    rows: Callable[[Any], np.ndarray]
 
 
-def _edgevid(name: str) -> Callable[[float], Update]:
-    def make(fps: float) -> Update:
+def _edgevid(name: str) -> Callable[[float], Followed]:
+    def make(fps: float) -> Followed:
         from edgevid import track
         from edgevid.types import Detections
 
         tracker = getattr(track, name)()
 
-        def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> np.ndarray:
-            tracks = tracker.update(Detections(boxes, scores, labels), t)
+        def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> Any:
+            return tracker.update(Detections(boxes, scores, labels), t)
+
+        def rows(tracks: Any) -> np.ndarray:
             seen = tracks.match >= 0
             return np.column_stack([tracks.boxes[seen], tracks.ids[seen]])
 
-        return update
+        return Followed(update, rows)
 
     return make
 
 
-def _ultralytics(kind: str) -> Callable[[float], Update]:
-    def make(fps: float) -> Update:
+def _ultralytics(kind: str) -> Callable[[float], Followed]:
+    def make(fps: float) -> Followed:
         import torch
         from ultralytics.engine.results import Boxes
         from ultralytics.trackers import BOTSORT, BYTETracker
@@ -46,98 +55,104 @@ def _ultralytics(kind: str) -> Callable[[float], Update]:
             settings |= {"gmc_method": "none", "with_reid": False}
         tracker = (BOTSORT if kind == "botsort" else BYTETracker)(SimpleNamespace(**settings))
 
-        def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> np.ndarray:
+        def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> Any:
             rows = np.column_stack([boxes, scores, labels]).astype(np.float32)
-            found = tracker.update(Boxes(rows, (4000, 4000)))
-            return np.asarray(found)[:, :5] if len(found) else np.zeros((0, 5))
+            return tracker.update(Boxes(rows, (4000, 4000)))
 
-        return update
+        return Followed(update, lambda found: np.asarray(found)[:, :5] if len(found) else np.zeros((0, 5)))
 
     return make
 
 
-def _supervision(fps: float) -> Update:
+def _supervision(fps: float) -> Followed:
     import supervision as sv
 
     tracker = sv.ByteTrack(frame_rate=round(fps))
 
-    def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> np.ndarray:
-        found = tracker.update_with_detections(
+    def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> Any:
+        return tracker.update_with_detections(
             sv.Detections(xyxy=boxes, confidence=scores, class_id=labels.astype(int))
         )
-        return np.column_stack([found.xyxy, found.tracker_id]) if len(found) else np.zeros((0, 5))
 
-    return update
+    return Followed(update, _supervision_rows)
 
 
-def _roboflow(name: str) -> Callable[[float], Update]:
-    def make(fps: float) -> Update:
+def _supervision_rows(found: Any) -> np.ndarray:
+    if not len(found) or found.tracker_id is None:
+        return np.zeros((0, 5))
+    known = found.tracker_id >= 0
+    return np.column_stack([found.xyxy[known], found.tracker_id[known]])
+
+
+def _roboflow(name: str) -> Callable[[float], Followed]:
+    def make(fps: float) -> Followed:
         import supervision as sv
         import trackers
 
         tracker = getattr(trackers, name)(frame_rate=fps)
 
-        def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> np.ndarray:
-            found = tracker.update(sv.Detections(xyxy=boxes, confidence=scores, class_id=labels.astype(int)))
-            if not len(found) or found.tracker_id is None:
-                return np.zeros((0, 5))
-            known = found.tracker_id >= 0
-            return np.column_stack([found.xyxy[known], found.tracker_id[known]])
+        def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> Any:
+            return tracker.update(sv.Detections(xyxy=boxes, confidence=scores, class_id=labels.astype(int)))
 
-        return update
+        return Followed(update, _supervision_rows)
 
     return make
 
 
-def _norfair(fps: float) -> Update:
+def _norfair(fps: float) -> Followed:
     import norfair
 
     tracker = norfair.Tracker(distance_function="iou", distance_threshold=0.7)
 
-    def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> np.ndarray:
+    def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> Any:
         sure = scores >= 0.25
         found = [
             norfair.Detection(points=b.reshape(2, 2), scores=np.array([s, s]))
             for b, s in zip(boxes[sure], scores[sure], strict=True)
         ]
-        objects = tracker.update(detections=found)
-        rows = [[*o.estimate.ravel(), o.id] for o in objects if o.live_points.any()]
-        return np.array(rows).reshape(-1, 5)
+        return tracker.update(detections=found)
 
-    return update
+    def rows(objects: Any) -> np.ndarray:
+        live = [[*o.estimate.ravel(), o.id] for o in objects if o.live_points.any()]
+        return np.array(live).reshape(-1, 5)
+
+    return Followed(update, rows)
 
 
-def _edgefirst(fps: float) -> Update:
+def _edgefirst(fps: float) -> Followed:
     from edgefirst.tracker import ByteTrack
 
-    tracker, numbers = ByteTrack(), {}
+    tracker = ByteTrack()
+    numbers: dict[str, int] = {}
     size = 4096.0  # it wants boxes in shares of the picture
 
-    def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> np.ndarray:
-        found = tracker.update(boxes / size, scores, labels.astype(np.uintp), int(t * 1e9))
-        rows = [
+    def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> Any:
+        return tracker.update(boxes / size, scores, labels.astype(np.uintp), int(t * 1e9))
+
+    def rows(found: Any) -> np.ndarray:
+        known = [
             [*(np.asarray(one.tracked_location) * size), numbers.setdefault(one.uuid, len(numbers) + 1)]
             for one in found
             if one is not None
         ]
-        return np.array(rows).reshape(-1, 5)
+        return np.array(known).reshape(-1, 5)
 
-    return update
+    return Followed(update, rows)
 
 
-def _ioutrack(fps: float) -> Update:
+def _ioutrack(fps: float) -> Followed:
     import ioutrack
 
     tracker = ioutrack.ByteTrack()
 
-    def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> np.ndarray:
+    def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> Any:
         rows = np.column_stack([boxes, scores]).astype(np.float32)
-        return np.asarray(tracker.update(rows, return_all=False))
+        return tracker.update(rows, return_all=False)
 
-    return update
+    return Followed(update, np.asarray)
 
 
-TRACKERS: dict[str, tuple[str, Callable[[float], Update]]] = {
+TRACKERS: dict[str, tuple[str, Callable[[float], Followed]]] = {
     "edgevid Tracker (default)": ("edgevid", _edgevid("Tracker")),
     "edgevid ByteTracker": ("edgevid", _edgevid("ByteTracker")),
     "edgevid OCSortTracker": ("edgevid", _edgevid("OCSortTracker")),
@@ -161,7 +176,9 @@ def version(package: str) -> str:
         return "in this clone"
 
 
-def available(wanted: list[str] | None = None) -> tuple[dict[str, Callable[[float], Update]], dict[str, str]]:
+def available(
+    wanted: list[str] | None = None,
+) -> tuple[dict[str, Callable[[float], Followed]], dict[str, str]]:
     """Makers of the trackers that work here, and why the others do not."""
     works: dict[str, Any] = {}
     fails: dict[str, str] = {}
@@ -170,9 +187,9 @@ def available(wanted: list[str] | None = None) -> tuple[dict[str, Callable[[floa
         if wanted and name not in wanted:
             continue
         try:
-            update = make(30.0)
+            one = make(30.0)
             for n in range(3):
-                update(box + n, np.array([0.9], np.float32), np.array([0], np.int32), n / 30)
+                one.rows(one.update(box + n, np.array([0.9], np.float32), np.array([0], np.int32), n / 30))
             works[name] = make
         except Exception as error:  # a peer may fail in any way; its row says so
             fails[name] = f"{type(error).__name__}: {error}"[:200]

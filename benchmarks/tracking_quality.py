@@ -124,12 +124,12 @@ def overlaps(a: np.ndarray, b: np.ndarray, over: str = "union") -> np.ndarray:
 
 def track(make, sequence: Sequence) -> Rows:
     """The tracker's rows (id, x1, y1, x2, y2) of each frame."""
-    update, results = make(sequence.fps), {}
+    tracker, results = make(sequence.fps), {}
     for frame in sequence.frames:
         rows = sequence.found.get(frame, np.zeros((0, 7)))
         boxes, scores = rows[:, 1:5].astype(np.float32), rows[:, 5].astype(np.float32)
-        got = update(boxes, scores, np.zeros(len(rows), np.int32), frame / sequence.fps)
-        results[frame] = np.asarray(got, float).reshape(-1, 5)[:, [4, 0, 1, 2, 3]]
+        got = tracker.update(boxes, scores, np.zeros(len(rows), np.int32), frame / sequence.fps)
+        results[frame] = np.asarray(tracker.rows(got), float).reshape(-1, 5)[:, [4, 0, 1, 2, 3]]
     return results
 
 

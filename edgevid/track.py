@@ -16,6 +16,12 @@ from edgevid import kernels
 from edgevid.errors import InputError
 from edgevid.types import Detections, Tracks
 
+TUNING = (
+    "first_likeness", "second_overlap", "fresh_likeness", "position_noise", "velocity_noise",
+    "measure_noise", "momentum", "re_update", "recover", "height_overlap", "observed_boxes",
+)  # fmt: skip
+"""Settings of the method itself (kernels/reference/motion.py); who tracks seldom needs them."""
+
 
 class ByteTracker:
     """Two-stage association on overlap and confidence, with a filter over centre and size."""
@@ -37,9 +43,11 @@ class ByteTracker:
         """`high_score` and `low_score` split the detections into confident, doubtful and ignored ones.
 
         `new_score` starts a new object, which is shown once it is seen again `confirm_after_s` or more
-        later. An unseen object is shown for `coast_s` and remembered for `lost_after_s`.
+        later. An unseen object is remembered for `lost_after_s` and, within that, shown for `coast_s`.
+        An object's label is the one that most of the score of its last seconds speaks for.
         `class_aware` keeps an object from matching detections of another class; it is off because
         detectors waver between car and truck, and an id should not break when they do.
+        `tuning` sets the method itself: see TUNING.
         """
         for name, value in (("high_score", high_score), ("low_score", low_score), ("new_score", new_score)):
             if not 0 <= value <= 1:
@@ -49,6 +57,12 @@ class ByteTracker:
         ):  # fmt: skip
             if not value >= 0:
                 raise InputError(f"{name}: wanted seconds of at least 0, given {value}")
+        unknown = sorted(set(tuning) - set(TUNING))
+        if unknown:
+            raise InputError(f"tracker setting: there is no {unknown[0]}; there are {', '.join(TUNING)}")
+        for name, value in tuning.items():
+            if not 0 <= value < np.inf:
+                raise InputError(f"{name}: wanted a number of at least 0, given {value}")
         self._coast_s = float(coast_s)
         self._core = kernels.TrackerCore(
             {
@@ -67,9 +81,9 @@ class ByteTracker:
     def update(self, detections: Detections, time: float) -> Tracks:
         """The objects at `time` (seconds on the stream's clock), ordered by id.
 
-        Raises InputError when time goes backwards: call `reset` when the source starts anew.
+        Raises InputError when time is not finite or goes backwards: call `reset` when the source starts anew.
         """
-        if not time > self._time:
+        if not self._time < time < np.inf:
             raise InputError(
                 f"tracker time: wanted more than the last {self._time:g} s, given {time:g} s. "
                 "Call reset() when the source starts anew"
@@ -77,11 +91,7 @@ class ByteTracker:
         self._time = float(time)
         return Tracks.trusted(
             *self._core.update(
-                np.ascontiguousarray(detections.boxes),
-                np.ascontiguousarray(detections.scores),
-                np.ascontiguousarray(detections.labels),
-                self._time,
-                self._coast_s,
+                detections.boxes, detections.scores, detections.labels, self._time, self._coast_s
             )
         )
 
@@ -105,9 +115,18 @@ class OCSortTracker(ByteTracker):
 class Tracker(ByteTracker):
     """The default: ByteTrack's stages, driven along the straight path after a gap, reporting what was seen.
 
+    Overlap is weighed by how well the vertical extents agree (Hybrid-SORT, Yang 2024, arXiv 2308.00783):
+    someone who passes in front is taller and stands lower, so neighbours exchange their ids less often;
+    the least likeness is lower, because the product of two overlaps is smaller.
     Boxes that were seen are reported as seen, so that a speed meter behind it filters raw measurements
     once; and OC-SORT's re-update keeps the velocity right after an object was hidden.
     benchmarks/tracking_quality.py compares it with its peers.
     """
 
-    _fixed = {"re_update": True, "observed_boxes": True}  # noqa: RUF012
+    _fixed = {  # noqa: RUF012
+        "re_update": True,
+        "observed_boxes": True,
+        "height_overlap": True,
+        "first_likeness": 0.1,
+        "fresh_likeness": 0.2,
+    }

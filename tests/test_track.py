@@ -94,7 +94,13 @@ def scene(seed: int, frames: int = 90, objects: int = 25) -> list[tuple[Detectio
 
 @pytest.mark.skipif(BACKEND != "native", reason="the native kernels are not built")
 @pytest.mark.parametrize(
-    "settings", [{}, {"momentum": 0.2, "re_update": True, "recover": True}, {"class_aware": True}]
+    "settings",
+    [
+        {},
+        {"momentum": 0.2, "re_update": True, "recover": True},
+        {"class_aware": True},
+        {"height_overlap": True, "re_update": True, "observed_boxes": True, "first_likeness": 0.1},
+    ],
 )
 def test_both_twins_take_the_same_decisions(settings: dict[str, Any]) -> None:
     native = importlib.import_module("edgevid.kernels._native").TrackerCore(settings)
@@ -159,6 +165,50 @@ def test_a_class_that_wavers_does_not_break_the_id_unless_asked(make: Any) -> No
     assert one.ids.tolist() == [1]
     assert one.labels.tolist() == [0]
     assert two.ids.max() > 1
+
+
+def test_a_label_is_what_most_of_the_score_speaks_for(make: Any) -> None:
+    tracker = make()
+    labels = [0, 0, 2, 0, 0, 2, 0, 0, 2, 0]  # 0.9 against 0.55: class 0 always leads
+    for n, label in enumerate(labels):
+        found = seen((200 + n, 300), score=0.55 if label else 0.9, label=label)
+        assert tracker.update(found, n / 25).labels.tolist() == [0]
+    # From here on it is class 2: seven sightings stand at 0.9 and three at 0.55 against it (4.65, less
+    # what was forgotten), so nine at 0.55 turn the label.
+    for n in range(10, 19):
+        tracks = tracker.update(seen((200 + n, 300), score=0.55, label=2), n / 25)
+    assert (tracks.ids.tolist(), tracks.labels.tolist()) == ([1], [2])
+
+
+def test_a_label_is_forgotten_slowly_while_nothing_is_seen(make: Any) -> None:
+    tracker = make(lost_after_s=10.0)
+    for n in range(20):
+        tracker.update(seen((200, 300), label=0), n / 10)
+    assert tracker.update(seen((200, 300), label=1), 9.0).labels.tolist() == [1]  # 18 exp(-7.1 / 2) = 0.5
+
+
+def test_neighbours_of_different_height_are_told_apart(twin: Any) -> None:
+    # An object 100 high, and two detections that overlap it equally: one of its own height and foot, a
+    # third aside, (60 / 140 = 3/7), one of its width and place whose height is 3/7 of it. Overlap
+    # alone cannot tell; the vertical extents agree by 1 and by 3/7.
+    tracker = Tracker(fresh_likeness=0.05)
+    same = Detections.of(boxes=[[100, 100, 200, 200]], scores=[0.9], labels=[0])
+    for n in range(3):
+        tracker.update(same, n / 25)
+    short, tall = [100, 100, 200, 100 + 300 / 7], [140, 100, 240, 200]
+    both = Detections.of(boxes=[short, tall], scores=[0.9, 0.9], labels=[0, 0])
+    tracks = tracker.update(both, 3 / 25)
+    assert tracks.match[tracks.ids == 1].tolist() == [1]
+
+
+def test_columns_need_not_lie_together_in_memory(make: Any) -> None:
+    one, two = make(), make()
+    boxes = np.array([[0, 0, 40, 80], [900, 0, 940, 80]], np.float32)
+    strided = Detections(
+        np.asfortranarray(boxes), np.full(4, 0.9, np.float32)[::2], np.zeros(4, np.int32)[::2]
+    )
+    plain = Detections.of(boxes=boxes, scores=[0.9, 0.9], labels=[0, 0])
+    assert one.update(strided, 0.0).boxes.tolist() == two.update(plain, 0.0).boxes.tolist()
 
 
 def test_doubtful_detections_carry_a_known_object_but_start_none(make: Any) -> None:
@@ -261,11 +311,14 @@ def test_wrong_settings_and_times_are_refused_in_words(make: Any) -> None:
         make(high_score=3)
     with pytest.raises(InputError, match=r"lost_after_s: wanted seconds of at least 0"):
         make(lost_after_s=-1)
-    with pytest.raises(ValueError, match="there is no sped"):
+    with pytest.raises(InputError, match="there is no sped; there are first_likeness"):
         make(sped=1)
+    for value in (-1, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="position_noise: wanted a number of at least 0"):
+            make(position_noise=value)
     tracker = make()
     tracker.update(seen((1, 1)), 2.0)
-    for time in (2.0, 1.0, float("nan")):
+    for time in (2.0, 1.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match=r"more than the last 2 s"):
             tracker.update(seen((1, 1)), time)
 

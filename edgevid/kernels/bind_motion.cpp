@@ -77,6 +77,7 @@ edgevid::TrackerSettings settings_of(const nb::dict& given) {
         EDGEVID_FIELD(re_update)
         EDGEVID_FIELD(recover)
         EDGEVID_FIELD(class_aware)
+        EDGEVID_FIELD(height_overlap)
         EDGEVID_FIELD(observed_boxes)
 #undef EDGEVID_FIELD
         throw nb::value_error(("tracker setting: there is no " + name).c_str());

@@ -2,180 +2,17 @@
 //
 // A box is four independent two-state filters (centre x, centre y, width, height; each a position and a
 // velocity): with a constant-velocity model and diagonal noise that is exactly the eight-state filter.
-// Assignment maximises the summed gain of the matched pairs, where the gain of a pair is its likeness
-// minus the least likeness accepted; pairs without gain never match. Only pairs of overlapping boxes are
-// looked at, so the problem falls apart into small connected components that are solved one by one, and
-// the sum of their optima is the optimum of the whole.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <functional>
-#include <limits>
-#include <numeric>
-#include <queue>
 #include <utility>
 #include <vector>
 
+#include "assignment.hpp"
+
 namespace edgevid {
-
-struct Pair {
-    int row, col;
-    double gain;
-};
-
-// Maximum-gain matching of sparse pairs: shortest augmenting paths with potentials, each row free to
-// stay alone at no gain. One instance keeps its memory from call to call.
-class SparseAssignment {
-  public:
-    // Appends the matched (row, col) to `matched`; all gains must be positive.
-    void solve(int rows, int cols, std::vector<Pair>& pairs, std::vector<std::pair<int, int>>& matched) {
-        components(rows, cols, pairs);
-        std::size_t begin = 0;
-        while (begin < pairs.size()) {
-            const int root = find(pairs[begin].row);
-            std::size_t end = begin;
-            while (end < pairs.size() && find(pairs[end].row) == root) ++end;
-            solve_component(pairs.data() + begin, pairs.data() + end, matched);
-            begin = end;
-        }
-    }
-
-  private:
-    std::vector<int> parent_, first_, rows_, cols_, prev_, match_, col_of_, col_at_, visited_, touched_;
-    std::vector<double> u_, v_, dist_;
-    std::vector<char> done_;
-
-    int find(int i) {
-        while (parent_[i] != i) i = parent_[i] = parent_[parent_[i]];
-        return i;
-    }
-
-    // Sorts the pairs so that those of one connected component lie together, by row within it.
-    void components(int rows, int cols, std::vector<Pair>& pairs) {
-        parent_.resize(rows + cols);
-        std::iota(parent_.begin(), parent_.end(), 0);
-        for (const Pair& p : pairs) {
-            const int a = find(p.row), b = find(rows + p.col);
-            if (a != b) parent_[std::max(a, b)] = std::min(a, b);
-        }
-        std::sort(pairs.begin(), pairs.end(), [this](const Pair& a, const Pair& b) {
-            const int ra = find(a.row), rb = find(b.row);
-            if (ra != rb) return ra < rb;
-            if (a.row != b.row) return a.row < b.row;
-            return a.col < b.col;
-        });
-    }
-
-    void solve_component(Pair* begin, Pair* end, std::vector<std::pair<int, int>>& matched) {
-        if (end - begin == 1) {
-            matched.emplace_back(begin->row, begin->col);
-            return;
-        }
-        number(begin, end);
-        const int rows = static_cast<int>(rows_.size());
-        if (rows == 1 || cols_.size() == 1) {  // one side has one member: it takes the best
-            const Pair* best = begin;
-            for (const Pair* p = begin + 1; p < end; ++p)
-                if (p->gain > best->gain) best = p;
-            matched.emplace_back(best->row, best->col);
-            return;
-        }
-        double most = 0;
-        for (const Pair* p = begin; p < end; ++p) most = std::max(most, p->gain);
-        for (int r = 0; r < rows; ++r) augment(r, begin, most);
-        for (std::size_t c = 0; c < cols_.size(); ++c)
-            if (match_[c] >= 0) matched.emplace_back(rows_[match_[c]], cols_[c]);
-    }
-
-    // Local numbers: rows_ and cols_ hold the outer ones, first_[r] .. first_[r + 1] a row's pairs.
-    void number(const Pair* begin, const Pair* end) {
-        rows_.clear();
-        cols_.clear();
-        first_.clear();
-        for (const Pair* p = begin; p < end; ++p) {
-            if (rows_.empty() || rows_.back() != p->row) {
-                rows_.push_back(p->row);
-                first_.push_back(static_cast<int>(p - begin));
-            }
-            cols_.push_back(p->col);
-        }
-        first_.push_back(static_cast<int>(end - begin));
-        std::sort(cols_.begin(), cols_.end());
-        cols_.erase(std::unique(cols_.begin(), cols_.end()), cols_.end());
-        col_at_.resize(end - begin);
-        for (const Pair* p = begin; p < end; ++p)
-            col_at_[p - begin] =
-                static_cast<int>(std::lower_bound(cols_.begin(), cols_.end(), p->col) - cols_.begin());
-        u_.assign(rows_.size(), 0);
-        v_.assign(cols_.size(), 0);
-        match_.assign(cols_.size(), -1);
-        col_of_.assign(rows_.size(), -1);
-        prev_.assign(cols_.size(), -1);
-        dist_.assign(cols_.size(), std::numeric_limits<double>::infinity());
-        done_.assign(cols_.size(), 0);
-    }
-
-    // Brings one more row in along the cheapest path, which ends at a free column or at a row left alone.
-    void augment(int start, const Pair* pairs, double most) {
-        using Entry = std::pair<double, int>;
-        std::priority_queue<Entry, std::vector<Entry>, std::greater<Entry>> heap;
-        visited_.clear();
-        touched_.clear();
-        double base = 0, alone = std::numeric_limits<double>::infinity(), total = 0;
-        int row = start, alone_row = -1, end_col = -1;
-        for (;;) {
-            if (base + most - u_[row] < alone) {
-                alone = base + most - u_[row];
-                alone_row = row;
-            }
-            for (int k = first_[row]; k < first_[row + 1]; ++k) {
-                const int c = col_at_[k];
-                const double d = base + (most - pairs[k].gain) - u_[row] - v_[c];
-                if (d < dist_[c] && !done_[c]) {
-                    if (std::isinf(dist_[c])) touched_.push_back(c);
-                    dist_[c] = d;
-                    prev_[c] = row;
-                    heap.emplace(d, c);
-                }
-            }
-            while (!heap.empty() && done_[heap.top().second]) heap.pop();
-            if (heap.empty() || heap.top().first >= alone) {
-                total = alone;
-                break;
-            }
-            const int c = heap.top().second;
-            base = heap.top().first;
-            if (match_[c] < 0) {
-                end_col = c;
-                total = base;
-                break;
-            }
-            done_[c] = 1;
-            visited_.push_back(c);
-            row = match_[c];
-        }
-        u_[start] += total;
-        for (int c : visited_) {
-            u_[match_[c]] += total - dist_[c];
-            v_[c] -= total - dist_[c];
-        }
-        // Shift the columns along the path: to the free column, or to the row that gives its column up.
-        int c = end_col >= 0 ? end_col : (alone_row == start ? -1 : col_of_[alone_row]);
-        if (end_col < 0 && alone_row != start) col_of_[alone_row] = -1;
-        while (c >= 0) {
-            const int r = prev_[c], before = col_of_[r];
-            match_[c] = r;
-            col_of_[r] = c;
-            c = before;
-        }
-        for (int t : touched_) {
-            dist_[t] = std::numeric_limits<double>::infinity();
-            done_[t] = 0;
-        }
-    }
-};
 
 struct TrackerSettings {
     double high_score = 0.5, low_score = 0.1, new_score = 0.6;  // detections by their confidence
@@ -187,10 +24,12 @@ struct TrackerSettings {
     bool re_update = false;    // after a gap, drive the filter along the straight path between sightings
     bool recover = false;      // a further stage against the last sighting instead of the prediction
     bool class_aware = false;  // objects only match detections of their class
+    bool height_overlap = false;  // weigh the overlap by that of the vertical extents
     bool observed_boxes = false;  // report the matched detection instead of the filtered box
 };
 
 constexpr double kReferenceRate = 30.0;  // the noise shares are stated for one frame at this rate
+constexpr double kLabelMemory = 2.0;     // seconds in which a sighting's vote on the class falls to 1/e
 
 struct Axis {
     double x = 0, v = 0, pxx = 0, pxv = 0, pvv = 0;
@@ -230,6 +69,13 @@ inline double overlap(const Box& a, const Box& b) {
     if (!(w > 0 && h > 0)) return 0;
     const double inter = w * h, all = a.area() + b.area() - inter;
     return all > 0 ? inter / all : 0;
+}
+
+// Intersection over union of the vertical extents: two people side by side at different distances
+// overlap well, yet differ in height and foot (Hybrid-SORT, Yang 2024, arXiv 2308.00783).
+inline double height_overlap(const Box& a, const Box& b) {
+    const double h = std::min(a.y2, b.y2) - std::max(a.y1, b.y1);
+    return h > 0 ? h / (std::max(a.y2, b.y2) - std::min(a.y1, b.y1)) : 0;
 }
 
 // Centre, size and their velocities.
@@ -279,6 +125,7 @@ struct TrackedObject {
     Box box{}, last{};           // predicted or filtered now; last sighting
     std::vector<Sighting> recent;  // sightings of the last quarter second, for the direction of travel
     float score = 0;
+    double label_votes = 0;  // by how much the class leads the others
     std::int32_t label = 0, match = -1;
     double born = 0, seen = 0;
     bool confirmed = false;
@@ -316,6 +163,7 @@ class TrackerCore {
         }
         const auto fused = [&](const TrackedObject& o, int d) {
             double value = overlap(o.box, boxes[d]) * scores[d];
+            if (settings.height_overlap) value *= height_overlap(o.box, boxes[d]);
             if (settings.momentum > 0) value += settings.momentum * agreement(o, boxes[d]) * scores[d];
             return value;
         };
@@ -431,14 +279,28 @@ class TrackerCore {
         o.motion.update(b, settings);
         o.box = settings.observed_boxes ? b : o.motion.box();
         o.last = b;
-        o.recent.push_back({b, time});
-        while (o.recent.size() > 2 && time - o.recent[1].time >= 0.25) o.recent.erase(o.recent.begin());
+        if (settings.momentum > 0) remember(o, b, time);
+        vote(o, label, score, time - o.seen);
         o.score = score;
-        o.label = label;
         o.match = d;
         o.seen = time;
         if (time - o.born >= settings.confirm_after_s) o.confirmed = true;
         if (settings.re_update) o.at_sighting = o.motion;
+    }
+
+    static void remember(TrackedObject& o, const Box& b, double time) {
+        o.recent.push_back({b, time});
+        while (o.recent.size() > 2 && time - o.recent[1].time >= 0.25) o.recent.erase(o.recent.begin());
+    }
+
+    // Majority vote (Boyer and Moore) on the class, weighted by confidence and forgetting slowly.
+    static void vote(TrackedObject& o, std::int32_t label, double score, double elapsed) {
+        o.label_votes *= std::exp(-elapsed / kLabelMemory);
+        o.label_votes += label == o.label ? score : -score;
+        if (o.label_votes < 0) {
+            o.label = label;
+            o.label_votes = -o.label_votes;
+        }
     }
 
     // Observation-centric re-update (Cao 2023): the filter walks the straight line between two sightings,
@@ -475,9 +337,10 @@ class TrackerCore {
             o.motion.start(boxes[d], settings);
             o.at_sighting = o.motion;
             o.box = o.last = boxes[d];
-            o.recent.push_back({boxes[d], time});
+            if (settings.momentum > 0) remember(o, boxes[d], time);
             o.score = scores[d];
             o.label = labels[d];
+            o.label_votes = scores[d];
             o.match = d;
             o.born = o.seen = time;
             o.confirmed = first;

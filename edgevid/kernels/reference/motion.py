@@ -20,6 +20,8 @@ from edgevid.types import Array
 
 REFERENCE_RATE = 30.0
 """The noise shares are stated for one frame at this rate."""
+LABEL_MEMORY_S = 2.0
+"""Seconds in which a sighting's vote on the class falls to 1/e."""
 
 
 def match_gains(gains: Array) -> list[tuple[int, int]]:
@@ -55,6 +57,7 @@ class Settings:
     re_update: bool = False
     recover: bool = False
     class_aware: bool = False
+    height_overlap: bool = False
     observed_boxes: bool = False
 
 
@@ -126,6 +129,7 @@ class TrackedObject:
     confirmed: bool
     recent: list[tuple[Array, float]] = field(default_factory=list)
     at_sighting: Motion | None = None
+    label_votes: float = 0.0
 
 
 def overlap(a: Array, b: Array) -> float:
@@ -136,6 +140,13 @@ def overlap(a: Array, b: Array) -> float:
         return 0.0
     whole = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - w * h
     return float(w * h / whole) if whole > 0 else 0.0
+
+
+def height_overlap(a: Array, b: Array) -> float:
+    """Intersection over union of the vertical extents (Hybrid-SORT, Yang 2024, arXiv 2308.00783)."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    h = min(a[3], b[3]) - max(a[1], b[1])
+    return float(h / (max(a[3], b[3]) - min(a[1], b[1]))) if h > 0 else 0.0
 
 
 def agreement(o: TrackedObject, box: Array) -> float:
@@ -188,6 +199,8 @@ class TrackerCore:
 
         def fused(o: TrackedObject, d: int) -> float:
             value = overlap(o.box, boxes[d]) * float(scores[d])
+            if s.height_overlap:
+                value *= height_overlap(o.box, boxes[d])
             return value + (s.momentum * agreement(o, boxes[d]) * float(scores[d]) if s.momentum else 0.0)
 
         frame = (boxes, scores, labels, time)
@@ -238,10 +251,19 @@ class TrackerCore:
         o.recent.append((box.copy(), time))
         while len(o.recent) > 2 and time - o.recent[1][1] >= 0.25:
             o.recent.pop(0)
-        o.score, o.label, o.match, o.seen = score, label, d, time
+        self._vote(o, label, score, time - o.seen)
+        o.score, o.match, o.seen = score, d, time
         o.confirmed = o.confirmed or time - o.born >= s.confirm_after_s
         if s.re_update:
             o.at_sighting = o.motion.copy()
+
+    @staticmethod
+    def _vote(o: TrackedObject, label: int, score: float, elapsed: float) -> None:
+        """Majority vote (Boyer and Moore) on the class, weighted by confidence and forgetting slowly."""
+        o.label_votes *= math.exp(-elapsed / LABEL_MEMORY_S)
+        o.label_votes += score if label == o.label else -score
+        if o.label_votes < 0:
+            o.label, o.label_votes = label, -o.label_votes
 
     def _retrace(self, o: TrackedObject, box: Array, time: float) -> None:
         """Observation-centric re-update: the filter walks the straight line between two sightings."""
@@ -275,6 +297,7 @@ class TrackerCore:
                     first,
                     [(box, time)],
                     motion.copy(),
+                    float(scores[d]),
                 )
             )
             self._next += 1
