@@ -264,6 +264,8 @@ class CannedClips(Canned):
     def update(self, frame: Frame, tracks: Tracks) -> Clips:
         return Clips.empty()
 
+    def heed(self, scores: Scores) -> None: ...
+
 
 @pytest.mark.parametrize(("threshold", "label"), [(0.6, 0), (0.8, -1)])
 def test_the_policy_changes_what_a_pipeline_emits(threshold: float, label: int) -> None:
