@@ -187,7 +187,7 @@ def test_a_share_of_unlabelled_scores() -> None:
     assert report.coverage == pytest.approx(0.8, abs=1 / 500)
     assert report.curve is None
     assert "not certified" in report.warnings[-1]
-    with pytest.raises(InputError, match="wanted a label column for knee.*--abstain-rate"):
+    with pytest.raises(InputError, match=r"wanted a label column for knee.*--abstain-rate"):
         tune(make_table(columns))
 
 
@@ -240,11 +240,11 @@ def test_unreachable_targets_say_what_can_be_reached() -> None:
     top = spread([0.9, 0.8, 0.7], [1, 0, 0])
     with pytest.raises(InputError, match=r"max-errors-kept 0 cannot be reached.*Reachable: 1\.0000"):
         tune(top, Target("max-errors-kept", 0))
-    with pytest.raises(InputError, match="max-joint-risk 0.1 cannot be reached with 3 tracks"):
+    with pytest.raises(InputError, match=r"max-joint-risk 0.1 cannot be reached with 3 tracks"):
         tune(top, Target("max-joint-risk", 0.1))
     with pytest.raises(InputError, match=r"lowest measured risk is 0\.3333"):
         tune(top, Target("max-risk", 0.1, method="naive"))
-    with pytest.raises(InputError, match="add tracks|Reachable"):
+    with pytest.raises(InputError, match=r"add tracks|Reachable"):
         tune(top, Target("max-risk", 0.1))
 
 
