@@ -136,8 +136,7 @@ def promise(name: str, ours: Any, judged: Any, names: tuple[str, ...], limit: fl
     said = passes(judged, made.settings, names)
     measured = float(judged.wrong[said].mean()) if said.any() else 0.0
     print(
-        f"  {name}, max-risk {limit:g}: answers {said.mean():.1%} of the test part, "
-        f"measured risk {measured:.2%}"
+        f"  {name}, max-risk {limit:g}: answers {said.mean():.1%} of the test part, risk there {measured:.2%}"
     )
     return {
         "max risk": limit,
