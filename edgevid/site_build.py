@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from edgevid.abstain import Policy
+from edgevid.abstain_drift import DriftMonitor
+from edgevid.abstain_file import read_policy
 from edgevid.actions import load_recogniser
 from edgevid.clips import ClipBuffer
 from edgevid.detect import Detector
@@ -56,3 +58,9 @@ def build_zones(site: Site, size: tuple[int, int]) -> ZoneMonitor | None:
         return None
     survey = build_survey(site, size)
     return ZoneMonitor(site.zones, site.lines, to_ground=survey.place if survey else None)
+
+
+def build_monitors(site: Site) -> dict[str, DriftMonitor]:
+    """A watch for each tuned policy of `site`: does it refuse as much here as where it was tuned?"""
+    tuned = {choice.task: read_policy(choice.policy).tuned for choice in site.recognisers if choice.policy}
+    return {task: DriftMonitor(found) for task, found in tuned.items() if found.quantiles}
