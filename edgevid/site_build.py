@@ -11,6 +11,8 @@ from edgevid.detect import Detector
 from edgevid.ground_speed import SpeedMeter
 from edgevid.ground_survey import Survey, read_survey
 from edgevid.pipeline import Pipeline, Recognition
+from edgevid.runtime.download import sha256_of
+from edgevid.runtime.store import resolve_model
 from edgevid.site import RecogniserChoice, Site
 from edgevid.track import Tracker
 from edgevid.zones import ZoneMonitor
@@ -41,7 +43,10 @@ def build_recognition(choice: RecogniserChoice, *, threads: int | None = None) -
     """A recogniser with its clips and its abstain policy (the cautious default where none was tuned)."""
     recogniser = load_recogniser(choice.model, threads=threads)
     if choice.policy is not None:
-        policy = Policy.load(choice.policy, names=recogniser.names)
+        model = resolve_model(choice.model).local
+        policy = Policy.load(
+            choice.policy, names=recogniser.names, model_sha256=sha256_of(model) if model else None
+        )
     else:
         policy = Policy(recogniser.names, task=choice.task)
     return Recognition(ClipBuffer(recogniser.spec, budget=RECOGNITIONS_A_SECOND), recogniser, policy)

@@ -76,7 +76,7 @@ def command(
             sinks.append(AnnotatedVideo(out, fps=video.fps, overlay=GridOverlay(grid, unit=unit)))
         sinks += [JsonLines(jsonl)] if jsonl else []
         sinks += [MotText(mot)] if mot else []
-        sinks += [KeepAbstained(keep_abstained)] if keep_abstained else []
+        sinks += [KeepAbstained(keep_abstained, source=masked(chosen.source))] if keep_abstained else []
         monitors = build_monitors(chosen)
         total = frames or video.frame_count
         with progress_bar(masked(chosen.source), total) as bar:
