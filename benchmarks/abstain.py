@@ -5,8 +5,9 @@
 Real scores: JHMDB skeleton actions (three official splits; FOLDER holds GT_train_1.npz ...) and the digits
 of scikit-learn. The classifiers see the training half only; temperature and threshold come from
 out-of-fold scores on it, folds grouped by source video as the order of the clips suggests it (that order was
-not checked against the official lists); everything is reported on the test half. No peer offers the whole of it, so the
-comparison is with the rule in common use (lowest threshold whose measured risk meets the target).
+not checked against the official lists); everything is reported on the test half. No peer offers the whole
+of it, so the comparison is with the rule in common use (lowest threshold whose measured risk meets the
+target).
 """
 
 from __future__ import annotations
