@@ -1,4 +1,4 @@
-"""A site: one camera's source, model, survey, policy, zones and lines, read from one TOML file.
+"""A site: one camera's source, model, survey, recognisers, zones and lines, read from one TOML file.
 
 docs/field.md describes the file. Paths in it are relative to the file.
 """
@@ -41,8 +41,6 @@ class Site:
     precision: str = "fp32"
     survey: Path | None = None
     """Camera survey of calibration/camera; None: no speeds."""
-    policy: Path | None = None
-    """Abstain policy for the detector's classes and for speeds."""
     recognisers: tuple[RecogniserChoice, ...] = ()
     zones: tuple[Zone, ...] = ()
     lines: tuple[Line, ...] = ()
@@ -66,7 +64,6 @@ def read_site(path: str | Path) -> Site:
         device=detect.text("device", "auto"),
         precision=detect.text("precision", "fp32", choices=("fp32", "fp16", "int8")),
         survey=_file(path, camera, "survey"),
-        policy=_file(path, top, "policy"),
         recognisers=tuple(_recogniser(path, table) for table in _tables(top, "recognise")),
         zones=tuple(_zone(table) for table in _tables(top, "zone")),
         lines=tuple(_line(table) for table in _tables(top, "line")),

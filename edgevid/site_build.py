@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from edgevid.abstain import Policy
+from edgevid.abstain_drift import DriftMonitor
+from edgevid.abstain_file import read_policy
 from edgevid.actions import load_recogniser
 from edgevid.clips import ClipBuffer
 from edgevid.detect import Detector
 from edgevid.ground_speed import SpeedMeter
 from edgevid.ground_survey import Survey, read_survey
 from edgevid.pipeline import Pipeline, Recognition
+from edgevid.runtime.download import sha256_of
+from edgevid.runtime.store import resolve_model
 from edgevid.site import RecogniserChoice, Site
 from edgevid.track import Tracker
 from edgevid.zones import ZoneMonitor
@@ -39,7 +43,10 @@ def build_recognition(choice: RecogniserChoice, *, threads: int | None = None) -
     """A recogniser with its clips and its abstain policy (the cautious default where none was tuned)."""
     recogniser = load_recogniser(choice.model, threads=threads)
     if choice.policy is not None:
-        policy = Policy.load(choice.policy, names=recogniser.names)
+        model = resolve_model(choice.model).local
+        policy = Policy.load(
+            choice.policy, names=recogniser.names, model_sha256=sha256_of(model) if model else None
+        )
     else:
         policy = Policy(recogniser.names, task=choice.task)
     return Recognition(ClipBuffer(recogniser.spec, budget=RECOGNITIONS_A_SECOND), recogniser, policy)
@@ -56,3 +63,9 @@ def build_zones(site: Site, size: tuple[int, int]) -> ZoneMonitor | None:
         return None
     survey = build_survey(site, size)
     return ZoneMonitor(site.zones, site.lines, to_ground=survey.place if survey else None)
+
+
+def build_monitors(site: Site) -> dict[str, DriftMonitor]:
+    """A watch for each tuned policy of `site`: does it refuse as much here as where it was tuned?"""
+    tuned = {choice.task: read_policy(choice.policy).tuned for choice in site.recognisers if choice.policy}
+    return {task: DriftMonitor(found) for task, found in tuned.items() if found.quantiles}

@@ -54,7 +54,7 @@ def command(
     from edgevid.overlay_ground import GridOverlay
     from edgevid.records import AnnotatedVideo, JsonLines, MotText, Sink
     from edgevid.site import RecogniserChoice, Site, read_site
-    from edgevid.site_build import build_pipeline, build_survey, build_zones
+    from edgevid.site_build import build_monitors, build_pipeline, build_survey, build_zones
     from edgevid.tools.run import run
     from edgevid.video import masked, open_video
 
@@ -76,18 +76,26 @@ def command(
             sinks.append(AnnotatedVideo(out, fps=video.fps, overlay=GridOverlay(grid, unit=unit)))
         sinks += [JsonLines(jsonl)] if jsonl else []
         sinks += [MotText(mot)] if mot else []
-        sinks += [KeepAbstained(keep_abstained)] if keep_abstained else []
+        sinks += [KeepAbstained(keep_abstained, source=masked(chosen.source))] if keep_abstained else []
+        monitors = build_monitors(chosen)
         total = frames or video.frame_count
         with progress_bar(masked(chosen.source), total) as bar:
-            summary = run(
-                pipeline, video, sinks, zones=build_zones(chosen, video.size), limit=frames,
-                on_result=lambda *_: advance(bar),
-            )  # fmt: skip
+
+            def note(frame: Any, result: Any) -> None:
+                advance(bar)
+                for task, monitor in monitors.items():
+                    monitor.update(result.verdicts[task])
+
+            zones = build_zones(chosen, video.size)
+            summary = run(pipeline, video, sinks, zones=zones, limit=frames, on_result=note)
         lost = {"damaged packets passed over": video.corrupted, "frames dropped": video.dropped}
     print_summary(
         summary,
         pipeline.names["class"],
         seconds=clock.perf_counter() - started,
         written=[str(path) for path in (out, jsonl, mot) if path],
-        notes=[f"{count} {what}" for what, count in lost.items() if count],
+        notes=[
+            *(f"{count} {what}" for what, count in lost.items() if count),
+            *(f"{task}: {monitor.report().words}" for task, monitor in monitors.items()),
+        ],
     )

@@ -100,9 +100,10 @@ def command(
         speed=started.speed if started else None,
     )
     write_policy(out, kept)
+    drawn = _draw(report, plots or out.parent, out.stem, asked=plots is not None)
     console = Console(soft_wrap=True, highlight=False)
     _say(console, report)
-    _say_files(console, [out, *_draw(report, plots or out.parent, out.stem, asked=plots is not None)])
+    _say_files(console, [out, *drawn])
 
 
 def _target(asked: dict[str, float | None], confidence: float, method: str) -> Target:
@@ -137,6 +138,8 @@ def _draw(report: Report, folder: Path, stem: str, *, asked: bool) -> list[Path]
 
 
 def _say(console: Console, report: Report) -> None:
+    from rich.markup import escape
+
     tracks = len(report.chosen_on.confidence)
     if report.curve is not None:
         _say_bars(console, report)
@@ -165,7 +168,7 @@ def _say(console: Console, report: Report) -> None:
         moved = report.shift
         console.print(f"shift          KS {moved.ks:.3f} (p = {moved.p:.2g}), PSI {moved.psi:.3f}")
     for warning in report.warnings:
-        console.print(f"[yellow]note:[/] {warning.replace('[', chr(92) + '[')}")
+        console.print(f"[yellow]note:[/] {escape(warning)}")
 
 
 def _say_bars(console: Console, report: Report) -> None:

@@ -67,14 +67,14 @@ def _two_bars(pyplot: Any, report: Report, found: Curve) -> Any:
     axes.bar(
         places + 0.2, 100 * found.errors_kept[rows], 0.4, color=KEPT, label="original errors that remain"
     )
-    axes.set_xticks(places, [f"{found.thresholds[row]:.2f}" for row in rows])
-    axes.tick_params(axis="x", labelsize=8)
+    axes.set_xticks(places, [f"{found.thresholds[row]:.3f}" for row in rows])
+    axes.tick_params(axis="x", labelsize=7.5)
     axes.set(xlabel="threshold", ylabel="per cent", ylim=(0, 118), yticks=range(0, 101, 20))
     axes.set_title(_headline(report), fontsize=11, loc="left")
     if not report.settings.per_class:
         chosen = report.settings.threshold
         x = float(np.interp(chosen, found.thresholds[rows], places))
-        axes.axvline(x, color=MARK, lw=1.2, ls="--")
+        axes.vlines(x, 0, 101, color=MARK, lw=1.2, ls="--")
         side = "right" if x > len(rows) / 2 else "left"
         shift = -0.15 if side == "right" else 0.15
         axes.text(x + shift, 103, f"chosen {chosen:.3f}", ha=side, fontsize=9)
