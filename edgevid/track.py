@@ -115,18 +115,11 @@ class OCSortTracker(ByteTracker):
 class Tracker(ByteTracker):
     """The default: ByteTrack's stages, driven along the straight path after a gap, reporting what was seen.
 
-    Overlap is weighed by how well the vertical extents agree (Hybrid-SORT, Yang 2024, arXiv 2308.00783):
-    someone who passes in front is taller and stands lower, so neighbours exchange their ids less often;
-    the least likeness is lower, because the product of two overlaps is smaller.
     Boxes that were seen are reported as seen, so that a speed meter behind it filters raw measurements
-    once; and OC-SORT's re-update keeps the velocity right after an object was hidden.
-    benchmarks/tracking_quality.py compares it with its peers.
+    once; and OC-SORT's re-update keeps the velocity right after an object was hidden. For crowds of
+    people whose paths cross closely, `height_overlap=True, first_likeness=0.1, fresh_likeness=0.2` weighs
+    overlap by how well the heights agree (Hybrid-SORT, Yang 2024, arXiv 2308.00783): better on DanceTrack,
+    worse on MOT17-11. benchmarks/tracking_quality.py compares trackers with their peers.
     """
 
-    _fixed = {  # noqa: RUF012
-        "re_update": True,
-        "observed_boxes": True,
-        "height_overlap": True,
-        "first_likeness": 0.1,
-        "fresh_likeness": 0.2,
-    }
+    _fixed = {"re_update": True, "observed_boxes": True}  # noqa: RUF012
