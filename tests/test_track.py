@@ -191,7 +191,7 @@ def test_neighbours_of_different_height_are_told_apart(twin: Any) -> None:
     # An object 100 high, and two detections that overlap it equally: one of its own height and foot, a
     # third aside, (60 / 140 = 3/7), one of its width and place whose height is 3/7 of it. Overlap
     # alone cannot tell; the vertical extents agree by 1 and by 3/7.
-    tracker = Tracker(fresh_likeness=0.05)
+    tracker = Tracker(height_overlap=True, first_likeness=0.1, fresh_likeness=0.05)
     same = Detections.of(boxes=[[100, 100, 200, 200]], scores=[0.9], labels=[0])
     for n in range(3):
         tracker.update(same, n / 25)
