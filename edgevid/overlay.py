@@ -167,9 +167,12 @@ def _texts(result: Result, unit: str | None) -> list[tuple[tuple[str, Color], ..
     for number, label in zip(result.tracks.ids, result.tracks.labels, strict=True):
         i = int(number)
         kind = names[label] if 0 <= label < len(names) else f"class {label}"
+        judged = said.get("class", {}).get(i)
+        if judged is not None:
+            kind = names[judged.label] if 0 <= judged.label < len(names) else "unsure"
         lines = [(f"{kind} {i}", INK)]
         for task, verdicts in said.items():
-            if i in verdicts:
+            if i in verdicts and task != "class":
                 lines.append(verdict_words(task, verdicts[i], result.names.get(task, ())))
         if i in speeds and unit:
             lines.append(speed_words(speeds[i], unit))

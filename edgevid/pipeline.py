@@ -62,6 +62,19 @@ class Judges(Protocol):
     def reset(self) -> None: ...
 
 
+class JudgesClasses(Protocol):
+    """A policy for the detector's own classes, from what each track was taken for over time."""
+
+    def update(self, tracks: Tracks, time: float) -> Verdicts: ...
+    def reset(self) -> None: ...
+
+
+class JudgesSpeeds(Protocol):
+    """A policy that silences speeds which are too uncertain for its user."""
+
+    def update(self, speeds: Speeds) -> Speeds: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Recognition:
     """One thing to recognise of each object: how it is cut, what is asked, what may be said."""
@@ -100,9 +113,15 @@ class Pipeline:
         *,
         meter: Measures | None = None,
         recognitions: Mapping[str, Recognition] | None = None,
+        class_policy: JudgesClasses | None = None,
+        speed_policy: JudgesSpeeds | None = None,
     ) -> None:
-        """`recognitions` by task name, as it will stand in `Result.verdicts` ("action", ...)."""
+        """`recognitions` by task name, as it will stand in `Result.verdicts` ("action", ...).
+
+        With a `class_policy`, `Result.verdicts["class"]` says what each object is, or why not.
+        """
         self.detector, self.tracker, self.meter = detector, tracker, meter
+        self.class_policy, self.speed_policy = class_policy, speed_policy
         self.recognitions = dict(recognitions or {})
         if "class" in self.recognitions:
             raise InputError("recognitions: 'class' names the detector's labels, choose another task name")
@@ -120,10 +139,7 @@ class Pipeline:
         with watch("recognise"):
             scores = self._recognise(frame, tracks)
         with watch("judge"):
-            verdicts = {
-                task: part.policy.update(scores[task], tracks, frame.time)
-                for task, part in self.recognitions.items()
-            }
+            verdicts = self._judge(scores, tracks, frame.time)
         with watch("speed"):
             live, settled, passages = self._measure(tracks, frame.time)
         return Result(
@@ -155,6 +171,8 @@ class Pipeline:
             part.clips.reset()
             part.recogniser.reset()
             part.policy.reset()
+        if self.class_policy is not None:
+            self.class_policy.reset()
 
     def _recognise(self, frame: Frame, tracks: Tracks) -> dict[str, Scores]:
         scores = {}
@@ -166,4 +184,19 @@ class Pipeline:
     def _measure(self, tracks: Tracks, time: float) -> tuple[Speeds, Speeds, Speeds]:
         if self.meter is None:
             return Speeds.empty(), Speeds.empty(), Speeds.empty()
-        return self.meter.update(tracks, time)
+        live, settled, passages = self.meter.update(tracks, time)
+        if self.speed_policy is None:
+            return live, settled, passages
+        return (
+            self.speed_policy.update(live),
+            self.speed_policy.update(settled),
+            self.speed_policy.update(passages),
+        )
+
+    def _judge(self, scores: Mapping[str, Scores], tracks: Tracks, time: float) -> dict[str, Verdicts]:
+        verdicts = {
+            task: part.policy.update(scores[task], tracks, time) for task, part in self.recognitions.items()
+        }
+        if self.class_policy is not None:
+            verdicts["class"] = self.class_policy.update(tracks, time)
+        return verdicts

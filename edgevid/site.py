@@ -41,6 +41,8 @@ class Site:
     precision: str = "fp32"
     survey: Path | None = None
     """Camera survey of calibration/camera; None: no speeds."""
+    policy: Path | None = None
+    """Abstain policy of the detector's classes; its [speed] limits hold for speeds."""
     recognisers: tuple[RecogniserChoice, ...] = ()
     zones: tuple[Zone, ...] = ()
     lines: tuple[Line, ...] = ()
@@ -64,6 +66,7 @@ def read_site(path: str | Path) -> Site:
         device=detect.text("device", "auto"),
         precision=detect.text("precision", "fp32", choices=("fp32", "fp16", "int8")),
         survey=_file(path, camera, "survey"),
+        policy=_file(path, top, "policy"),
         recognisers=tuple(_recogniser(path, table) for table in _tables(top, "recognise")),
         zones=tuple(_zone(table) for table in _tables(top, "zone")),
         lines=tuple(_line(table) for table in _tables(top, "line")),

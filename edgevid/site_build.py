@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgevid.abstain import Policy
+from edgevid.abstain import ClassPolicy, Policy
 from edgevid.abstain_drift import DriftMonitor
 from edgevid.abstain_file import read_policy
 from edgevid.actions import load_recogniser
@@ -36,7 +36,11 @@ def build_pipeline(site: Site, size: tuple[int, int], *, threads: int | None = N
     survey = build_survey(site, size)
     meter = SpeedMeter(survey) if survey else None
     recognitions = {choice.task: build_recognition(choice, threads=threads) for choice in site.recognisers}
-    return Pipeline(detector, tracker, meter=meter, recognitions=recognitions)
+    classes = ClassPolicy(Policy.load(site.policy, names=detector.names)) if site.policy else None
+    speeds = read_policy(site.policy).speed if site.policy else None
+    return Pipeline(
+        detector, tracker, meter=meter, recognitions=recognitions, class_policy=classes, speed_policy=speeds
+    )
 
 
 def build_recognition(choice: RecogniserChoice, *, threads: int | None = None) -> Recognition:

@@ -117,3 +117,31 @@ def test_run_keeps_frames_and_results_together_and_reset_reaches_every_part() ->
 def test_a_task_may_not_take_the_detector_s_name() -> None:
     with pytest.raises(InputError, match="'class'"):
         Pipeline(OneBox(), Follow(), recognitions={"class": Recognition(Cut(), Recognise(), Judge())})
+
+
+class Unsure:
+    """A class policy that says nothing, and a speed policy that silences everything."""
+
+    def update(self, tracks: Tracks, time: float) -> Verdicts:
+        n = len(tracks)
+        return Verdicts.of(
+            ids=tracks.ids, labels=[-1] * n, confidence=[0.4] * n, reason=[Reason.LOW_CONFIDENCE] * n
+        )
+
+    def reset(self) -> None: ...
+
+
+class Hush:
+    def update(self, speeds: Speeds) -> Speeds:
+        return Speeds.of(
+            ids=speeds.ids, mps=speeds.mps * np.nan, sigma=speeds.sigma, heading=speeds.heading,
+            time=speeds.time, reason=np.full(len(speeds), Reason.UNCERTAIN),
+        )  # fmt: skip
+
+
+def test_classes_and_speeds_have_their_policies_too() -> None:
+    pipeline = Pipeline(OneBox(), Follow(), meter=Meter(), class_policy=Unsure(), speed_policy=Hush())
+    result = pipeline.process(frame(0))
+    assert result.verdicts["class"].labels.tolist() == [-1]
+    assert [Reason(r) for r in result.speeds.reason] == [Reason.UNCERTAIN]
+    pipeline.reset()

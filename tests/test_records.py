@@ -248,3 +248,25 @@ def test_verdicts_of_people_are_said_or_silent_and_the_silent_are_kept(
     assert len(silent) > 0  # faces of 12 pixels: nobody can tell them all
     assert len(list(kept.glob("*.json"))) == len(list(kept.glob("*.jpg"))) > 0
     assert "silent" in capsys.readouterr().out
+
+
+def test_a_site_s_policy_decides_what_is_said_of_classes(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["person", "bicycle", "car", "motorcycle", "bus", "truck"]
+    (tmp_path / "policy.toml").write_text(
+        f'format = "edgevid-policy 1"\ntask = "class"\nnames = {names}\n'
+        "[decide]\nthreshold = 0.9\nmin_observations = 3\n[speed]\nmax_sigma_kmh = 1.0\nmax_share = 0.02\n"
+    )
+    clip = shared_data / "videos" / "pets09_s2l1_vtest.avi"
+    (tmp_path / "site.toml").write_text(
+        f'source = "{clip}"\npolicy = "policy.toml"\n[detect]\nmodel = "street-nano"\n'
+    )
+    out = tmp_path / "seen.jsonl"
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["run", "--site", str(tmp_path / "site.toml"), "--jsonl", str(out), "--frames", "40"])
+    assert stop.value.code == 0
+    verdicts = [o["verdicts"]["class"] for line in read_jsonl(out) for o in line["objects"]]
+    assert {v.get("reason") for v in verdicts} & {"TOO_SHORT", "LOW_CONFIDENCE"}
+    assert any(v.get("label") == "person" for v in verdicts)
+    assert "class" in capsys.readouterr().out
