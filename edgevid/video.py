@@ -23,11 +23,18 @@ from edgevid.errors import InputError, SourceError
 from edgevid.types import Array, Frame
 
 log = logging.getLogger("edgevid")
-av.logging.set_level(av.logging.PANIC)  # what FFmpeg would print is counted and told by the source
+# PyAV's log level stays at its default, None: any other installs a callback that wants the GIL from decoder
+# threads, and closing a damaged file then deadlocks now and then. FFmpeg prints nothing either way.
 
 IMAGES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
 PLANAR = {"yuv420p": False, "yuvj420p": True}
 """Pixel formats whose planes are handed on, and whether they use the full range."""
+
+
+SECRETS = "pass|pwd|token|key|secret|auth|user|cred|sig"
+"""What the names of query fields contain whose values are never shown."""
+DAMAGE_LIMIT = 100
+"""Reads in a row that may fail before the rest of a file is given up."""
 
 
 class Source(Protocol):
@@ -59,7 +66,9 @@ def open_video(uri: str | Path | int | Iterable[Any], **options: Any) -> Source:
     if not isinstance(uri, (str, Path, int)):
         return ArraySource(uri, **options)
     text = str(uri)
-    if isinstance(uri, int) or re.match(r"/dev/video\d+$", text) or _is_stream(text):
+    if Path(text).is_file():  # before any pattern: "clip[1].mp4" is a good name for a file
+        return FileSource(text, **options)
+    if re.match(r"(/dev/video)?\d+$", text) or _is_stream(text):
         from edgevid.video_live import LiveSource
 
         return LiveSource(text, **options)
@@ -78,8 +87,10 @@ def masked(uri: str) -> str:
     >>> masked("rtsp://admin:hunter2@gate/1?token=abc&channel=2")
     'rtsp://***:***@gate/1?token=***&channel=2'
     """
-    uri = re.sub(r"//[^/@\s]+@", "//***:***@", uri)
-    return re.sub(r"(?i)\b(pass\w*|pwd|token|key|secret|auth\w*|user\w*)=[^&\s]+", r"\1=***", uri)
+    # A password may hold "@" and "/": from a user's name on, all up to the last "@" is hidden. What comes
+    # after a colon is no password where it is a port.
+    uri = re.sub(r"//[^/@:\s]+:(?!\d+/)\S*@|//[^/@\s]+@", "//***:***@", uri)
+    return re.sub(rf"(?i)([\w-]*(?:{SECRETS})[\w-]*)=[^&\s]+", r"\1=***", uri)
 
 
 class _Counted:
@@ -119,8 +130,6 @@ class FileSource(_Counted):
         self.path, self._loop, self._threads = Path(str(path).removeprefix("file://")), loop, threads
         self._container, self._stream = self._open()
         self._turns = 0
-        context = self._stream.codec_context
-        self.size = (context.width, context.height)
         self.fps = float(self._stream.average_rate) if self._stream.average_rate else None
         self.frame_count = self._stream.frames or self._guess_count()
         self.duration = (
@@ -152,6 +161,11 @@ class FileSource(_Counted):
             container.close()
             raise SourceError(f"{self.path}: wanted a video, the file has no video stream")
         stream = container.streams.video[0]
+        if stream.codec_context is None:
+            container.close()
+            raise SourceError(
+                f"{self.path}: wanted a video, its codec is unknown to this FFmpeg; convert it to H.264 MP4"
+            )
         stream.thread_type = "AUTO"
         if self._threads:
             stream.codec_context.thread_count = self._threads
@@ -166,15 +180,18 @@ class FileSource(_Counted):
 
     def _decode(self, container: Any, stream: Any) -> Iterator[Any]:
         """Decoded pictures; damaged packets are counted and passed over, a cut-off file just ends."""
-        packets = container.demux(stream)
-        while True:
+        packets, failed = container.demux(stream), 0
+        while failed < DAMAGE_LIMIT:
             try:
                 packet = next(packets)
             except StopIteration:
                 return
-            except av.FFmpegError:
+            except (av.FFmpegError, IndexError):  # IndexError: a damaged packet names a stream that is not
                 self.corrupted += 1
-                return
+                failed += 1
+                packets = container.demux(stream)  # a generator that raised is spent; the file goes on
+                continue
+            failed = 0
             try:
                 yield from packet.decode()
             except av.FFmpegError:
@@ -314,13 +331,24 @@ def to_frame(picture: Any, time: float, index: int) -> Frame:
     if picture.format.name in PLANAR and turn == 0:
         planes = _plane(picture, 0), _plane(picture, 1), _plane(picture, 2)
         full = PLANAR[picture.format.name] or int(picture.color_range or 0) == 2
-        high = int(picture.colorspace or 0) == 1 or (
-            int(picture.colorspace or 2) == 2 and picture.height >= 720
-        )
-        matrix = "bt709" if high else "bt601"
+        matrix = "bt709" if _is_bt709(picture) else "bt601"
         return Frame.from_yuv420(planes, time, index, to_rgb=_to_rgb, full_range=full, matrix=matrix)
-    image = picture.to_ndarray(format="rgb24")
+    image = _rgb(picture)
     return Frame(np.ascontiguousarray(np.rot90(image, turn // 90)), time, index)
+
+
+def _is_bt709(picture: Any) -> bool:
+    """Whether the stream says so, or says nothing and is high enough that it commonly is."""
+    said = int(picture.colorspace or 2)
+    return said == 1 or (said == 2 and picture.height >= 720)
+
+
+def _rgb(picture: Any) -> Array:
+    """(H, W, 3) RGB by FFmpeg, which takes BT.601 for everything unless it is told."""
+    if picture.format.is_rgb or int(picture.colorspace or 2) not in (1, 2):
+        return np.asarray(picture.to_ndarray(format="rgb24"))
+    space = "ITU709" if _is_bt709(picture) else "ITU601"
+    return np.asarray(picture.reformat(format="rgb24", src_colorspace=space).to_ndarray())
 
 
 def _plane(picture: Any, number: int) -> Array:

@@ -8,11 +8,14 @@ laid onto the clock of this machine at its first frame.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import re
+import ssl
 import threading
 import time as clock
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
@@ -24,13 +27,19 @@ from edgevid.video import _Counted, _short, masked, to_frame
 log = logging.getLogger("edgevid")
 
 
+SLEW = 0.002
+"""Seconds a second by which times are led back to this machine's clock: no speed notices, no drift wins."""
+SLACK_S = 0.5
+"""How far times may be from this machine's clock before they are led back."""
+
+
 class StreamEvent(NamedTuple):
     """Something that happened to the connection."""
 
     time: float
     """Seconds on the source's clock."""
     kind: str
-    """"connected", "lost", "stalled" or "resized"."""
+    """"connected", "lost" (ended or refused), "stalled" (silent for too long) or "resized"."""
     detail: str
 
 
@@ -59,6 +68,8 @@ class LiveSource(_Counted):
         self.events: list[StreamEvent] = []
         """What happened to the connection, the last 1000 of it."""
         self.reconnections = 0
+        self.newest_at = 0.0
+        """When the newest frame came, in seconds on the source's clock."""
         self.lag_s = 0.0
         """Age of the newest frame when it was taken."""
         self._begin = clock.monotonic()
@@ -110,8 +121,8 @@ class LiveSource(_Counted):
             before = self.decoded
             try:
                 self._read()
-            except (av.FFmpegError, OSError, ValueError, SourceError) as error:
-                self._tell("lost", _short(error))
+            except Exception as error:  # whatever a broken stream provokes, the search goes on
+                self._lost(error)
             if self.decoded > before:
                 wait, missing_since = self._waits[0], clock.monotonic()
             if self.give_up_s is not None and clock.monotonic() - missing_since > self.give_up_s:
@@ -125,44 +136,59 @@ class LiveSource(_Counted):
                 self._news.wait_for(lambda: self._closed, timeout=wait * random.uniform(1, 1.5))
             wait = min(2 * wait, self._waits[1])
 
+    def _lost(self, error: Exception) -> None:
+        if self._closed:
+            return
+        if isinstance(error, (av.ExitError, av.TimeoutError, TimeoutError)):
+            self._tell("stalled", f"silent for {self.stall_s:g} s")
+        else:
+            self._tell("lost", _short(error))
+
     def _connect(self) -> Any:
         uri, options, form = self._uri, {}, None
         if re.fullmatch(r"\d+", uri) or uri.startswith("/dev/video"):
             uri, form = (f"/dev/video{uri}" if uri.isdigit() else uri), "v4l2"
         elif uri.startswith("rtsp"):
             options = {"rtsp_transport": "tcp", "fflags": "nobuffer"}
-            if uri.startswith("rtsps"):
-                options["tls_verify"] = "1"
-        elif uri.startswith("https"):
-            options = {"tls_verify": "1"}
+        if uri.startswith(("rtsps", "https")):
+            options |= {"tls_verify": "1", **_trusted()}
         return av.open(uri, format=form, options=options, timeout=(self.stall_s, self.stall_s))
 
     def _read(self) -> None:
+        """Reads until the stream ends; what ended it is told before the close, which may wait as well."""
         container = self._connect()
         try:
-            if not container.streams.video:
-                raise SourceError("the stream has no video")
-            stream = container.streams.video[0]
-            stream.thread_type = "SLICE"  # frame threads would hold pictures back
-            self.fps = float(stream.average_rate) if stream.average_rate else None
-            anchor: float | None = None
-            told = False
-            for packet in container.demux(stream):
-                if self._closed:
-                    return
-                try:
-                    pictures = packet.decode()
-                except av.FFmpegError:
-                    self.corrupted += 1
-                    continue
-                for picture in pictures:
-                    if not told:
-                        told = True
-                        self.reconnections += self.decoded > 0
-                        self._tell("connected", f"{picture.width}x{picture.height}")
-                    anchor = self._arrive(picture, anchor)
+            self._take(container)
+        except Exception as error:
+            self._lost(error)
         finally:
             container.close()
+
+    def _take(self, container: Any) -> None:
+        if not container.streams.video:
+            raise SourceError("the stream has no video")
+        stream = container.streams.video[0]
+        stream.thread_type = "SLICE"  # frame threads would hold pictures back
+        self.fps = float(stream.average_rate) if stream.average_rate else None
+        anchor: float | None = None
+        told, heard = False, clock.monotonic()
+        for packet in container.demux(stream):
+            if self._closed:
+                return
+            if clock.monotonic() - heard > self.stall_s:  # packets come, but no pictures
+                raise TimeoutError
+            try:
+                pictures = packet.decode()
+            except av.FFmpegError:
+                self.corrupted += 1
+                continue
+            for picture in pictures:
+                heard = clock.monotonic()
+                if not told:
+                    told = True
+                    self.reconnections += self.decoded > 0
+                    self._tell("connected", f"{picture.width}x{picture.height}")
+                anchor = self._arrive(picture, anchor)
         raise SourceError("the stream ended")
 
     def _arrive(self, picture: Any, anchor: float | None) -> float | None:
@@ -173,8 +199,14 @@ class LiveSource(_Counted):
             time = heard
         else:
             # A jump of the stamps against this machine's clock (a camera that set its clock) starts anew.
-            if anchor is None or abs(stamp + anchor - heard) > 5.0:
+            if anchor is None:
+                anchor = max(heard, self._last + 0.001) - stamp
+            ahead = stamp + anchor - heard
+            if abs(ahead) > 5.0:
                 anchor = heard - stamp
+            elif abs(ahead) > SLACK_S:  # two clocks never run alike
+                step = SLEW * min(max(stamp + anchor - self._last, 0.0), 1.0)
+                anchor -= math.copysign(step, ahead)
             time = stamp + anchor
         if time <= self._last:
             self.dropped += 1
@@ -182,10 +214,19 @@ class LiveSource(_Counted):
         frame = to_frame(picture, time, self.decoded)
         if self.size not in ((0, 0), frame.size):
             self._tell("resized", f"{self.size[0]}x{self.size[1]} to {frame.width}x{frame.height}")
-        self.size, self._last = frame.size, time
+        self.size, self._last, self.newest_at = frame.size, time, heard
         self.decoded += 1
         with self._news:
             self.dropped += self._box is not None
             self._box, self._arrived = frame, clock.monotonic()
             self._news.notify()
         return anchor
+
+
+def _trusted() -> dict[str, str]:
+    """Where this machine keeps the certificates it trusts: FFmpeg in PyAV's wheels does not look there."""
+    paths = ssl.get_default_verify_paths()
+    for file in (paths.cafile, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"):
+        if file and Path(file).is_file():
+            return {"ca_file": file}
+    return {}

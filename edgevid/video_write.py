@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ log = logging.getLogger("edgevid")
 CODECS = ("libx264", "libopenh264", "mpeg4")
 """Encoders, best first; the last one plays in players but not in every browser."""
 TICKS = 90_000
+BT709, LIMITED = 1, 1
+"""FFmpeg's numbers for the colour matrix and for the range 16..235."""
 
 
 class VideoWriter:
@@ -44,7 +47,13 @@ class VideoWriter:
         """Adds `image` (H, W, 3) uint8 RGB shown at `time` seconds; sizes are made even, as H.264 wants."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise InputError(f"video picture: wanted uint8 (H, W, 3), given {image.dtype} {image.shape}")
+        if not math.isfinite(time):
+            raise InputError(f"time: wanted seconds, given {time}")
         height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+        if min(height, width) < 2:
+            raise InputError(
+                f"video picture: wanted at least 2x2 pixels, given {image.shape[1]}x{image.shape[0]}"
+            )
         if self._container is None:
             self._open(width, height, time)
         elif (width, height) != (self._stream.width, self._stream.height):
@@ -54,6 +63,7 @@ class VideoWriter:
             )
         tick = max(round((time - self._start) * TICKS), self._last_tick + 1)
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), format="rgb24")
+        picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709")
         picture.pts, picture.time_base, self._last_tick = tick, Fraction(1, TICKS), tick
         for packet in self._stream.encode(picture):
             self._container.mux(packet)
@@ -61,6 +71,13 @@ class VideoWriter:
 
     def _open(self, width: int, height: int, time: float) -> None:
         flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        try:
+            with open(self.path, "wb"):  # FFmpeg opens it later, in the middle of the first picture
+                pass
+        except OSError as error:
+            raise SourceError(
+                f"{self.path}: cannot be written: {error.strerror}; choose another place"
+            ) from None
         self._container = av.open(str(self.path), "w", format="mp4", container_options=flags)
         codec = next(name for name in CODECS if _has(name))
         if codec != CODECS[0]:
@@ -70,6 +87,8 @@ class VideoWriter:
         )
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, TICKS)
+        # Said, because players guess by the height what is not said, and guess differently.
+        stream.codec_context.colorspace, stream.codec_context.color_range = BT709, LIMITED
         stream.codec_context.gop_size = max(1, round(2 * self.fps))
         if codec == "libx264":
             stream.options = {"crf": str(self.quality), "preset": "veryfast"}

@@ -242,6 +242,71 @@ def test_a_killed_writer_leaves_a_file_that_plays(tmp_path: Path) -> None:
         assert sum(1 for _ in source) >= 100
 
 
+@pytest.mark.parametrize("height", [480, 720])
+def test_colours_come_back_as_they_were_written_at_every_size(tmp_path: Path, height: int) -> None:
+    colors = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 120, 40)], np.uint8)
+    image = np.repeat(np.tile(colors, (height, 1, 1)), 320, axis=1)
+    with VideoWriter(tmp_path / "c.mp4") as writer:
+        writer.write(image, 0.0)
+    set_rotation(path := tmp_path / "c.mp4", (1, 0, 0, 1))
+    with open_video(path) as source:
+        planes = next(iter(source)).image
+    set_rotation(path, (-1, 0, 0, -1))  # a turned picture is converted by FFmpeg, not by our kernel
+    with open_video(path) as source:
+        turned = next(iter(source)).image[::-1, ::-1]
+    for seen in (planes, turned):
+        middle = seen[height // 2, 160::320].astype(int)
+        assert np.abs(middle - colors).max() <= 4
+
+
+def test_a_file_is_a_file_whatever_its_name(tmp_path: Path) -> None:
+    with open_video(write_clip(tmp_path / "clip[1].mp4", TIMES)) as source:
+        assert len(list(source)) == len(TIMES)
+
+
+def test_a_thousand_damages_are_read_or_refused_in_words(tmp_path: Path) -> None:
+    """Nothing but SourceError comes out, and nothing hangs."""
+    whole = [write_clip(tmp_path / "w.mp4", [n / 25 for n in range(20)]).read_bytes()]
+    whole.append(transport_stream(20, 64))
+    random = np.random.default_rng(5)
+    ends = {"read": 0, "refused": 0}
+    for n in range(1000):
+        data = bytearray(whole[n % 2])
+        for place in random.integers(0, len(data), int(random.choice([1, 5, 50, 400]))):
+            data[place] = random.integers(256)
+        (path := tmp_path / ("f.ts" if n % 2 else "f.mp4")).write_bytes(bytes(data))
+        try:
+            with open_video(path) as source:
+                assert sum(frame.image.size > 0 for frame in source) == source.decoded
+            ends["read"] += 1
+        except SourceError:
+            ends["refused"] += 1
+    assert min(ends.values()) > 50
+
+
+def test_a_picture_without_a_time_or_size_and_a_bad_place_are_refused(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4") as writer:
+        with pytest.raises(InputError, match="time: wanted seconds, given nan"):
+            writer.write(picture(0), float("nan"))
+        with pytest.raises(InputError, match="at least 2x2"):
+            writer.write(picture(0)[:1, :1], 0.0)
+    with VideoWriter(tmp_path) as writer, pytest.raises(SourceError, match="cannot be written"):
+        writer.write(picture(0), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("rtsp://admin:p@ss@gate/1", "rtsp://***:***@gate/1"),
+        ("rtsp://admin:p/w@gate/1", "rtsp://***:***@gate/1"),
+        ("http://gate:8080/@lobby", "http://gate:8080/@lobby"),
+        ("http://gate/x?api_key=a&sig=b&channel=2", "http://gate/x?api_key=***&sig=***&channel=2"),
+    ],
+)
+def test_awkward_secrets_are_hidden_too(uri: str, shown: str) -> None:
+    assert masked(uri) == shown
+
+
 def test_secrets_never_show() -> None:
     assert masked("rtsp://me:secret@cam/1") == "rtsp://***:***@cam/1"
     assert masked("rtsp://cam/1") == "rtsp://cam/1"
