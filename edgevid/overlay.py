@@ -16,6 +16,8 @@ from edgevid.types import Array, Frame, Reason, Result
 Color = tuple[int, int, int]
 UNITS = {"km/h": 3.6, "mph": 2.2369363, "m/s": 1.0}
 INK, PAPER, GREY = (255, 255, 255), (20, 22, 26), (190, 190, 190)
+FAR = 30_000
+"""Pixels beyond which nothing is drawn: OpenCV's own coordinates end soon after."""
 FONT = cv2.FONT_HERSHEY_DUPLEX
 
 
@@ -106,15 +108,16 @@ class Overlay:
         order = np.argsort(tracks.boxes[:, 3], kind="stable")
         for row in order:
             self._trail(image, int(tracks.ids[row]), style)
+        corners = np.clip(np.nan_to_num(tracks.boxes), -FAR, FAR).astype(int).tolist()
         for row in order:
-            self._box(image, tracks.boxes[row], int(tracks.ids[row]), tracks.match[row] < 0, style)
+            self._box(image, corners[row], int(tracks.ids[row]), tracks.match[row] < 0, style)
         taken: list[tuple[int, int, int, int]] = []
         texts = _texts(result, self.unit if self.show_speed else None)
         for row in order[::-1]:
             edge = color_of(int(tracks.ids[row]))
             far = tracks.boxes[row, 3] - tracks.boxes[row, 1] < 90 * style.text
             plate = label_bitmap(texts[row][:1] if far else texts[row], style.text, style.pad, edge)
-            _place(image, plate, tracks.boxes[row], taken)
+            _place(image, plate, corners[row], taken)
         if self.show_status:
             self._status(image, result, notes, style)
         return image
@@ -137,11 +140,11 @@ class Overlay:
         if len(points) > 1:
             cv2.polylines(image, [points], False, color_of(number), style.line, cv2.LINE_AA)
 
-    def _box(self, image: Array, box: Array, number: int, coasting: bool, style: Style) -> None:
-        x1, y1, x2, y2 = (int(v) for v in np.nan_to_num(box))
+    def _box(self, image: Array, box: Sequence[int], number: int, coasting: bool, style: Style) -> None:
+        x1, y1, x2, y2 = box
         color = color_of(number)
         if not coasting:
-            cv2.rectangle(image, (x1, y1), (x2, y2), color, style.line, cv2.LINE_AA)
+            cv2.rectangle(image, (x1, y1), (x2, y2), color, style.line)  # upright: nothing to smooth
             return
         # A predicted place, not a seen one: corners only.
         arm = max(3, min(x2 - x1, y2 - y1) // 4)
@@ -199,10 +202,10 @@ def speed_words(speed: object, unit: str) -> tuple[str, Color]:
     return f"{scale * float(speed.mps):.0f} +-{math.ceil(scale * float(speed.sigma)):.0f} {unit}", INK  # type: ignore[attr-defined]
 
 
-def _place(image: Array, plate: Array, box: Array, taken: list[tuple[int, int, int, int]]) -> None:
+def _place(image: Array, plate: Array, box: Sequence[int], taken: list[tuple[int, int, int, int]]) -> None:
     """Puts a label above its box, else below, else inside: wherever it covers no other label."""
     high, wide = plate.shape[:2]
-    x1, y1, _, y2 = (int(v) for v in np.nan_to_num(box))
+    x1, y1, _, y2 = box
     x = min(max(0, x1), max(0, image.shape[1] - wide))
     spots = [y1 - high, y2 + 1, y1 + 2, y2 - high - 2]
     inside = [y for y in spots if 0 <= y <= image.shape[0] - high] or [0]
