@@ -55,7 +55,9 @@ def _file(model: str) -> Path:
 
 
 def _as_json(model: str, cost: Cost, rows: list[Estimate]) -> dict[str, object]:
-    counted = {k: getattr(cost, k) for k in ("batch", "operations", "parameters", "inputs", "outputs", "peak")}
+    counted = {
+        k: getattr(cost, k) for k in ("batch", "operations", "parameters", "inputs", "outputs", "peak")
+    }
     told = [
         {
             "device": r.device.name,
@@ -101,8 +103,8 @@ def _show(model: str, cost: Cost, rows: list[Estimate]) -> None:
         )
     console.print(table)
     console.print(
-        "\nBounds, not promises. least ms: no run can be faster. by layers: each layer at its own limit, nothing\n"
-        "kept in a cache. Small models stay above both, for starting a layer costs microseconds.\n"
+        "\nBounds, not promises. least ms: no run can be faster. by layers: each layer at its own limit,\n"
+        "nothing kept in a cache. Small models stay above both, for starting a layer costs microseconds.\n"
         "MB: weights and values; the runtime's own memory comes on top.",
         style="dim",
         highlight=False,

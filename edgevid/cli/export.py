@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,17 +33,18 @@ def command(
         )
     spec = made.recipe.input
     assert spec is not None
-    print_ = lambda text: console.print(text, highlight=False)  # noqa: E731
-    print_(
-        f"[green]Model:[/]  {escape(str(made.model))}, {spec.width}x{spec.height}, {len(made.recipe.names)} classes"
+    say = partial(console.print, highlight=False)
+    say(
+        f"[green]Model:[/]  {escape(str(made.model))}, {spec.width}x{spec.height}, "
+        f"{len(made.recipe.names)} classes"
     )
-    print_(f"[green]Recipe:[/] {escape(str(made.recipe_file))}")
-    print_(
-        f"[green]Equal:[/]  on {made.frames} frames within {made.worst:.1e} of the greatest output, "
+    say(f"[green]Recipe:[/] {escape(str(made.recipe_file))}")
+    say(
+        f"[green]Equal:[/]  to PyTorch on {made.frames} frames, scores and boxes within {made.worst:.1e}, "
         f"cosine {made.cosine:.7f}; pictures within {made.picture_levels:.2f} of 255 levels"
     )
     if made.recipe.source.licence:
-        print_(f"[yellow]Licence:[/] the exporter marks it {escape(made.recipe.source.licence)}")
+        say(f"[yellow]Licence:[/] the exporter marks it {escape(made.recipe.source.licence)}")
 
 
 def _size(text: str) -> int | tuple[int, int]:
@@ -58,4 +60,4 @@ def _size(text: str) -> int | tuple[int, int]:
 def _frames(source: str, count: int) -> list[Frame]:
     from edgevid.tools.frames import read_frames
 
-    return list(read_frames(source, count))
+    return [named.frame for named in read_frames(source, count)]

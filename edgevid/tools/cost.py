@@ -93,9 +93,7 @@ def _shaped(path: Path, batch: int) -> tuple[Any, _Shapes]:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     try:
-        session = ort.InferenceSession(
-            shown.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        session = ort.InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
         names = [o.name for o in session.get_outputs()]
         values = session.run(names, feeds)
     except Exception as error:  # ONNX Runtime's errors share no base below Exception
@@ -192,8 +190,22 @@ _OPERATIONS: Mapping[str, Callable[[Any, _Shapes], int]] = {
     ),
 }
 _FREE = frozenset(
-    "Reshape Squeeze Unsqueeze Flatten Identity Shape Cast Transpose Concat Split Slice Gather Expand "
-    "ConstantOfShape".split()
+    [
+        "Reshape",
+        "Squeeze",
+        "Unsqueeze",
+        "Flatten",
+        "Identity",
+        "Shape",
+        "Cast",
+        "Transpose",
+        "Concat",
+        "Split",
+        "Slice",
+        "Gather",
+        "Expand",
+        "ConstantOfShape",
+    ]
 )
 """Nodes that move or rename values and calculate nothing."""
 

@@ -69,7 +69,11 @@ def devices() -> dict[str, Device]:
         rates = table.table("gflops")
         gflops = {p: rates.number(p, low=0) for p in BYTES if p in rates}
         found[name] = Device(
-            name, table.text("what"), gflops, table.number("gb_per_s", low=0), table.number("memory_gb", low=0)
+            name,
+            table.text("what"),
+            gflops,
+            table.number("gb_per_s", low=0),
+            table.number("memory_gb", low=0),
         )
         rates.done()
         table.done()
@@ -103,9 +107,7 @@ def _product_seconds(precision: str, side: int, seconds: float) -> float:
     import onnxruntime as ort
 
     kinds = (helper.np_dtype_to_tensor_dtype(np.dtype(t)) for t in _PRODUCT_TYPES[precision])
-    a, b, y = (
-        helper.make_tensor_value_info(n, k, [side, side]) for n, k in zip("aby", kinds, strict=True)
-    )
+    a, b, y = (helper.make_tensor_value_info(n, k, [side, side]) for n, k in zip("aby", kinds, strict=True))
     node = helper.make_node("MatMul" if precision == "fp32" else "MatMulInteger", ["a", "b"], ["y"])
     opset = helper.make_opsetid("", 13)
     model = helper.make_model(helper.make_graph([node], "product", [a, b], [y]), opset_imports=[opset])

@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +29,8 @@ from edgevid.runtime.recipe_text import write_recipe
 from edgevid.types import Array, Frame
 
 TOLERANCE = 1e-3
-"""Greatest accepted difference of an output, as a part of its greatest value: float32 in another order
-of additions stays a hundred times below it, a wrong graph far above."""
+"""Greatest accepted difference of a score, and of a box as a part of the picture's side: float32 in another
+order of additions stays a hundred times below it, a wrong graph far above."""
 PICTURE_TOLERANCE = 1.0
 """Greatest accepted mean difference of the prepared pictures, in grey levels of 255."""
 
@@ -44,7 +44,7 @@ class Exported:
     recipe: Recipe
     frames: int
     worst: float
-    """Greatest difference of an output value, as a part of the output's greatest value."""
+    """Greatest difference of a score, or of a box as a part of the picture's longer side."""
     cosine: float
     """Least cosine between the two outputs of a frame."""
     picture_levels: float
@@ -160,9 +160,7 @@ def _recipe(made: Path) -> Recipe:
     return dataclasses.replace(drafted, source=source, summary=summary)
 
 
-def _compare(
-    model: Any, made: Path, recipe: Recipe, frames: Sequence[Frame]
-) -> tuple[float, float, float]:
+def _compare(model: Any, made: Path, recipe: Recipe, frames: Sequence[Frame]) -> tuple[float, float, float]:
     """Worst relative difference, least cosine, worst picture difference; ParityError above tolerance."""
     assert recipe.input is not None
     prepare = Preprocessor(recipe.input, 1)
@@ -174,13 +172,13 @@ def _compare(
             levels = max(levels, float(np.abs(picture - _their_picture(frame, recipe)).mean() * 255))
             wanted = _torch_output(model, picture)
             given = engine.run({recipe.input_name: picture})[recipe.outputs[0]]
-            worst = max(worst, float(np.abs(given - wanted).max() / np.abs(wanted).max()))
+            worst = max(worst, *_differences(given, wanted, recipe))
             cosine = min(cosine, _cosine(wanted, given))
     if worst > TOLERANCE:
         raise ParityError(
-            f"export: the ONNX file and the PyTorch model differ by {worst:.2%} of the output's greatest "
-            f"value on {len(frames)} frames (accepted: {TOLERANCE:.1%}). Nothing was written; try another "
-            "--opset, or report it to Ultralytics"
+            f"export: the ONNX file and the PyTorch model differ by {worst:.2g} (scores, or boxes as a part "
+            f"of the picture's side) on {len(frames)} frames; accepted: {TOLERANCE:g}. Nothing was written; try "
+            "another --opset, or report it to Ultralytics"
         )
     if levels > PICTURE_TOLERANCE:
         raise ParityError(
@@ -188,6 +186,18 @@ def _compare(
             f"average (accepted: {PICTURE_TOLERANCE}). Nothing was written; please report it"
         )
     return worst, cosine, levels
+
+
+def _differences(given: Array, wanted: Array, recipe: Recipe) -> tuple[float, float]:
+    """Greatest difference of the boxes, as a part of the picture's longer side, and of the other values."""
+    assert recipe.decode is not None
+    assert recipe.input is not None
+    off = np.abs(given - wanted)
+    if recipe.decode.layout == "columns" and recipe.decode.kind == "yolo":
+        off = off.swapaxes(1, 2)
+    side = 1 if recipe.decode.normalised else max(recipe.input.width, recipe.input.height)
+    scores = off[..., 4:5] if recipe.decode.kind == "end-to-end" else off[..., 4:]  # then comes the label
+    return float(off[..., :4].max() / side), float(scores.max())
 
 
 def _torch_output(model: Any, picture: Array) -> Array:
@@ -218,7 +228,7 @@ def _cosine(one: Array, other: Array) -> float:
 def _comment(weights: Path, result: tuple[float, float, float], frames: int) -> str:
     worst, cosine, levels = result
     return (
-        f"Exported from {weights.name} by `edgevid export`. On {frames} frames ONNX Runtime differs from PyTorch "
-        f"by {worst:.1e}\nof the greatest output (least cosine {cosine:.7f}), the prepared pictures from "
-        f"Ultralytics' own by {levels:.2f} of 255 levels."
+        f"Exported from {weights.name} by `edgevid export`. On {frames} frames scores and boxes (as parts of "
+        f"the picture's\nside) differ from PyTorch's by at most {worst:.1e}, least cosine {cosine:.7f}; "
+        f"the prepared pictures differ\nfrom Ultralytics' own by {levels:.2f} of 255 levels."
     )
