@@ -177,8 +177,8 @@ def _compare(model: Any, made: Path, recipe: Recipe, frames: Sequence[Frame]) ->
     if worst > TOLERANCE:
         raise ParityError(
             f"export: the ONNX file and the PyTorch model differ by {worst:.2g} (scores, or boxes as a part "
-            f"of the picture's side) on {len(frames)} frames; accepted: {TOLERANCE:g}. Nothing was written; try "
-            "another --opset, or report it to Ultralytics"
+            f"of the picture's side) on {len(frames)} frames; accepted: {TOLERANCE:g}. Nothing was written; "
+            "try another --opset, or report it to Ultralytics"
         )
     if levels > PICTURE_TOLERANCE:
         raise ParityError(
