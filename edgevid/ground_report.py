@@ -146,7 +146,9 @@ def _scales(survey: Survey) -> tuple[Scale, ...]:
     sizes = np.linalg.svd(ground.jacobian(survey.to_ground, survey.undistorted(at)))[1]
     rows = zip(PLACES, at, survey.place(at), sizes, survey.scale_error(at, samples=200), strict=True)
     return tuple(
-        Scale(name, (float(p[0]), float(p[1])), (float(m[0]), float(m[1])), float(s[0]), float(s[1]), float(e))
+        Scale(
+            name, (float(p[0]), float(p[1])), (float(m[0]), float(m[1])), float(s[0]), float(s[1]), float(e)
+        )
         for name, p, m, s, e in rows
     )
 
@@ -195,7 +197,9 @@ def _warnings(
     if len(error) == 5 and error.max() > CLICK_PX:
         said.append("one of the five points is wrong; a sixth would tell which")
     elif len(error) > 5 and not outliers and math.sqrt(float((error**2).mean())) > 3:
-        said.append("the points lie over 3 pixels from the fit: is the road flat here, is the lens wide (k1)?")
+        said.append(
+            "the points lie over 3 pixels from the fit: is the road flat here, is the lens wide (k1)?"
+        )
     picture = shapely.box(0, 0, *survey.size)
     if not all(picture.buffer(2).contains(shapely.Point(p)) for p in survey.image):
         said.append("points lie outside the picture: they cannot have been seen well")

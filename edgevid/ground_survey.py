@@ -189,9 +189,7 @@ def _check_spread(image: Array, metres: Array) -> None:
                 raise InputError(f"survey: the four {what} cross over; give the corners in order around")
         for points, what in ((image, "pixels"), (metres, "metres")):
             if _thinnest(points) < 0.005 * float(np.ptp(points, axis=0).max()):
-                raise InputError(
-                    f"survey: three of the four {what} lie on one line; no three corners may"
-                )
+                raise InputError(f"survey: three of the four {what} lie on one line; no three corners may")
         turns = [_turn(points) for points in (image, metres)]
         if turns[0] == turns[1] == 0:
             raise InputError("survey: the corners turn both ways; the four points must form a convex shape")
@@ -225,7 +223,7 @@ def _thinnest(points: Array) -> float:
         sides = [float(np.hypot(*(p - q))) for p, q in ((a, b), (b, c), (c, a))]
         twice = abs((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
         heights.append(twice / max(*sides, 1e-12))
-    return min(heights)
+    return float(min(heights))
 
 
 def _turn(points: Array) -> int:

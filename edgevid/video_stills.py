@@ -17,7 +17,7 @@ class Stills:
     """Random access to a source's pictures: `at(seconds)`. Live sources give their newest one."""
 
     def __init__(self, uri: str | Path) -> None:
-        """A video file, an image, a folder of images, a camera or a stream; SourceError where none can be had."""
+        """A video, an image, a folder of them, a camera or a stream; SourceError where none can be had."""
         self._frame: Frame | None = None
         self._source: Any = None
         self.uri = str(uri)
@@ -52,7 +52,7 @@ class Stills:
             return self._next(frames, seconds)
 
     def _next(self, frames: Any, seconds: float = 0.0) -> Frame:
-        last = None
+        last: Frame | None = None
         for last in frames:
             if last.time >= seconds:
                 break
@@ -61,7 +61,7 @@ class Stills:
         return last
 
     def _seek(self, source: FileSource, seconds: float) -> Frame:
-        """By the container's index to the key frame before, then forward; from the start where it has none."""
+        """By the container's index to the key frame before, then forward; from the start without one."""
         half = 0.5 / (source.fps or 25.0)
         for back in (0.0, 5.0, np.inf):
             found = self._from(source, max(0.0, seconds - back), seconds - half)

@@ -18,7 +18,9 @@ Rect = Annotated[
 ]  # fmt: skip
 Width = Annotated[float | None, typer.Option(help="Metres from the first corner to the second.")]
 Length = Annotated[float | None, typer.Option(help="Metres from the second corner to the third.")]
-Point = Annotated[list[str], typer.Option(help='A pixel and its metres, "u,v=X,Y"; give as many as you like.')]
+Point = Annotated[
+    list[str], typer.Option(help='A pixel and its metres, "u,v=X,Y"; give as many as you like.')
+]
 Pairs = Annotated[Path | None, typer.Option(help="CSV file of pairs: u,v,X,Y a line.")]
 Start = Annotated[Path | None, typer.Option("--from", help="Start from this survey (to check or change it).")]
 Lens = Annotated[float, typer.Option(help="Radial distortion k1 of a wide lens (barrel: below 0).")]
@@ -96,7 +98,13 @@ def command(
 
 
 def _write(
-    made: Survey, report: SurveyReport, frame: Any, out: Path | None, image: Path | None, force: bool, note: str
+    made: Survey,
+    report: SurveyReport,
+    frame: Any,
+    out: Path | None,
+    image: Path | None,
+    force: bool,
+    note: str,
 ) -> None:
     from edgevid.errors import InputError
     from edgevid.tools import survey as tool
@@ -122,10 +130,9 @@ def _provenance(source: str, frame: Any, report: SurveyReport) -> str:
     from edgevid.video import masked
 
     name = masked(source) if "://" in source else Path(source).name
-    return (
-        f"edgevid survey on {name} at {frame.time:.2f} s; {len(report.error_px)} points, "
-        f"mean error {report.error_px.mean():.2f} px"
-    )
+    count = len(report.error_px)
+    error = f", mean error {report.error_px.mean():.2f} px" if count > 4 else ""
+    return f"edgevid survey on {name} at {frame.time:.2f} s; {count} points{error}"
 
 
 def _page(
@@ -146,7 +153,9 @@ def print_report(survey: Survey, report: SurveyReport) -> None:
     console = Console(highlight=False, soft_wrap=True)
     px, metres = report.error_px, report.error_m
     if len(px) == 4:
-        console.print("[bold]4 points[/]: they fix the plane exactly, so their own error cannot show; a fifth tells")
+        console.print(
+            "[bold]4 points[/]: they fix the plane exactly, so their own error cannot show; a fifth tells"
+        )
     else:
         console.print(
             f"[bold]{len(px)} points[/]: reprojection error mean {px.mean():.2f} px, worst {px.max():.2f} px "
@@ -161,7 +170,9 @@ def print_report(survey: Survey, report: SurveyReport) -> None:
             f"{s.along:.3f}", f"{s.across:.3f}", f"{100 * s.error:.1f} %",
         )  # fmt: skip
     console.print(table)
-    console.print("speeds +-: one standard error, from 2 pixels at every click; a wrong tape measure comes on top")
+    console.print(
+        "speeds +-: one standard error, from 2 pixels at every click; a wrong tape measure comes on top"
+    )
     if report.camera:
         c = report.camera
         console.print(
@@ -169,6 +180,8 @@ def print_report(survey: Survey, report: SurveyReport) -> None:
             f"{c.width_deg:.0f} degrees wide (focal length {c.focal_px:.0f} px). Does it stand there?"
         )
     for row in report.outliers:
-        console.print(f"[bold red]outlier:[/] point {row + 1}, {px[row]:.1f} px ({metres[row]:.2f} m) off the fit")
+        console.print(
+            f"[bold red]outlier:[/] point {row + 1}, {px[row]:.1f} px ({metres[row]:.2f} m) off the fit"
+        )
     for words in report.warnings:
         console.print(f"[yellow]warning:[/] {escape(words)}")

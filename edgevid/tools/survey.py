@@ -87,7 +87,9 @@ def read_pairs(path: str | Path) -> tuple[Array, Array]:
                 continue  # a heading
             values = []
         if len(values) != 4 or not all(map(math.isfinite, values)):
-            raise FileFormatError(path, f"line {number}", wanted="four numbers u, v, X, Y", given=line.strip())
+            raise FileFormatError(
+                path, f"line {number}", wanted="four numbers u, v, X, Y", given=line.strip()
+            )
         rows.append(values)
     if not rows:
         raise FileFormatError(path, "the file", wanted="lines of u, v, X, Y", given="none")
@@ -140,7 +142,9 @@ def save_survey(path: str | Path, survey: Survey, provenance: str = "", *, repla
     if path.suffix != ".toml":
         raise InputError(f"survey: wanted a file that ends in .toml, given {path.name!r}")
     if path.exists() and not replace:
-        raise InputError(f"{path}: there is a survey already; take another name, or say to replace it (--force)")
+        raise InputError(
+            f"{path}: there is a survey already; take another name, or say to replace it (--force)"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, new = tempfile.mkstemp(prefix=path.stem + ".", suffix=".toml", dir=path.parent)
