@@ -19,6 +19,7 @@ COMMANDS: tuple[str, ...] = (
     "inspect",
     "models",
     "run",
+    "survey",
     "train",
     "tune",
 )
