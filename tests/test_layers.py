@@ -25,10 +25,10 @@ ROWS: dict[str, float] = {
 
 WALLS: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("runtime/ort.py", "tools/", "cli/doctor.py"),
-    "tensorrt": ("runtime/trt.py", "tools/build.py"),
-    "tensorrt_rtx": ("runtime/trt.py", "tools/build.py"),
-    "pycuda": ("runtime/cuda.py",),
-    "cuda": ("runtime/cuda.py",),
+    "tensorrt": ("runtime/trt.py", "tools/build"),
+    "tensorrt_rtx": ("runtime/trt.py", "tools/build"),
+    "pycuda": ("runtime/cuda",),
+    "cuda": ("runtime/cuda", "tools/build_kernels.py"),
     "onnx": ("tools/", "learn/"),
     "torch": ("learn/", "tools/export.py"),
     "kornia": ("learn/",),
