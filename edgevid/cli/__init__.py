@@ -11,7 +11,18 @@ from rich.markup import escape
 
 from edgevid.errors import EdgevidError
 
-COMMANDS: tuple[str, ...] = ("doctor", "evaluate", "inspect", "models", "run", "train", "tune")
+COMMANDS: tuple[str, ...] = (
+    "doctor",
+    "estimate",
+    "evaluate",
+    "export",
+    "inspect",
+    "models",
+    "run",
+    "survey",
+    "train",
+    "tune",
+)
 """Subcommands, sorted; each is the module edgevid.cli.<name> (light to import: tools load inside)."""
 
 
