@@ -195,7 +195,9 @@ def _of_the_file(engine: Path, manifest: Manifest) -> str:
         return "there is no such file"
     given = engine.stat().st_size
     if given != manifest.engine_bytes:
-        return f"wanted {manifest.engine_bytes} bytes, given {given}: the file is cut off or not the one built"
+        return (
+            f"wanted {manifest.engine_bytes} bytes, given {given}: the file is cut off or not the one built"
+        )
     if sha256_of(engine) != manifest.engine_sha256:
         return "its bytes are not those that were built (SHA-256 differs): the file is damaged or replaced"
     return ""

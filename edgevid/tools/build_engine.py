@@ -7,6 +7,8 @@ used without asking (tests/test_build_names.py holds each against the real bindi
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import importlib.util
 import logging
 import re
@@ -54,6 +56,22 @@ def choose_backend(wanted: str = "auto") -> str:
         if importlib.util.find_spec(package) is not None:
             return backend
     return "tensorrt"
+
+
+def installed_version(backend: str) -> str:
+    """The installed version of a backend without importing it; empty where it is not installed."""
+    package = BACKENDS[backend]
+    if importlib.util.find_spec(package) is None:
+        return ""
+    try:
+        return importlib.metadata.version(package.replace("_", "-"))
+    except importlib.metadata.PackageNotFoundError:
+        return "of the system"  # as JetPack brings it
+
+
+def digest(data: bytes) -> str:
+    """Lower-case hexadecimal SHA-256."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def load_backend(backend: str) -> Any:
@@ -108,7 +126,7 @@ def build_engine(
         raise KeyboardInterrupt
     if plan is None:
         raise ModelError(f"{graph}: {TITLES[backend]} {trt.__version__} cannot build it: {logger.told()}")
-    kept = bytes(config.get_timing_cache().serialize()) if backend == "tensorrt" else b""
+    kept = _timing_cache(config) if backend == "tensorrt" else b""
     types = build_layers.convolution_types(build_layers.kernels(logger.kernels), convolutions)
     return Built(bytes(plan), trt.__version__, network.num_layers, types, logger.warnings, kept)
 
@@ -174,12 +192,16 @@ def _parse(trt: Any, network: Any, logger: Any, graph: Path) -> None:
         data = without_weight_inputs(graph.read_bytes())
     except OSError as error:
         raise ModelError(f"{graph}: wanted an ONNX file: {error.strerror}") from error
+    except (ValueError, IndexError) as error:
+        raise ModelError(
+            f"{graph}: wanted an ONNX model, the file is none or is damaged ({error})"
+        ) from error
     parser = trt.OnnxParser(network, logger)
     if parser.parse(data, str(graph)):  # the path finds weights that lie in other files
         return
-    found = [parser.get_error(i) for i in range(parser.num_errors)]
-    told = "; ".join(f"{e.node_operator()} {e.node_name()}: {' '.join(e.desc().split())}" for e in found[:3])
-    raise ModelError(f"{graph}: its parser refuses the graph: {told or logger.told()}")
+    faults = [parser.get_error(i) for i in range(min(parser.num_errors, 3))]
+    told = "; ".join(f"{fault.node_operator()} {fault.node_name()}: {fault.desc()}" for fault in faults)
+    raise ModelError(f"{graph}: TensorRT's parser refuses it: {' '.join(told.split()) or logger.told()}")
 
 
 def _convolutions(trt: Any, network: Any) -> list[str]:
@@ -187,7 +209,9 @@ def _convolutions(trt: Any, network: Any) -> list[str]:
     kinds = (trt.LayerType.CONVOLUTION, trt.LayerType.DECONVOLUTION)
     layers = (network.get_layer(i) for i in range(network.num_layers))
     return [
-        layer.metadata.removeprefix("[ONNX Layer: ").removesuffix("]") for layer in layers if layer.type in kinds
+        layer.metadata.removeprefix("[ONNX Layer: ").removesuffix("]")
+        for layer in layers
+        if layer.type in kinds
     ]
 
 
@@ -227,7 +251,9 @@ def _profile(builder: Any, network: Any, options: BuildOptions, sizes: dict[str,
         wanted = True
         least, best, most = options.shapes.get(tensor.name) or _three(tensor.name, shape, options, sizes)
         fits = all(len(s) == len(shape) for s in (least, best, most))
-        if not fits or any(n not in (-1, m) for s in (least, best, most) for n, m in zip(shape, s)):
+        if not fits or any(
+            n not in (-1, m) for s in (least, best, most) for n, m in zip(shape, s, strict=False)
+        ):
             raise InputError(f"shape of {tensor.name}: wanted one that fits {shape}, given {least}..{most}")
         profile.set_shape(tensor.name, least, best, most)
     return profile if wanted else None
@@ -238,7 +264,7 @@ def _three(
 ) -> tuple[Shape, Shape, Shape]:
     """The shapes of an input: its open first axis is the batch, the rest what the recipe says."""
     known = sizes.get(name, shape)
-    filled = tuple(n if n > 0 else k for n, k in zip(shape, known))
+    filled = tuple(n if n > 0 else k for n, k in zip(shape, known, strict=False))
     if len(known) != len(shape) or -1 in filled[1:]:
         raise InputError(
             f"input {name!r} has the shape {shape}, whose open axes nothing tells; "
@@ -251,6 +277,10 @@ def _three(
 
 def _use_timing_cache(config: Any, kept: bytes) -> None:
     """Tactics measured by earlier builds; a cache of another version or device is begun anew."""
-    cache = config.create_timing_cache(kept)
-    if not config.set_timing_cache(cache, False):
+    if not config.set_timing_cache(config.create_timing_cache(kept), False):
         config.set_timing_cache(config.create_timing_cache(b""), False)
+
+
+def _timing_cache(config: Any) -> bytes:
+    cache = config.get_timing_cache()
+    return bytes(cache.serialize()) if cache else b""

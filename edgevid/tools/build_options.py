@@ -61,7 +61,8 @@ class BuildOptions:
         for target in self.targets:
             _one_of("for-gpu", target, RTX_TARGETS)
         for name, (a, b, c) in self.shapes.items():
-            if not (len(a) == len(b) == len(c) and all(1 <= x <= y <= z for x, y, z in zip(a, b, c))):
+            orderly = all(1 <= x <= y <= z for x, y, z in zip(a, b, c, strict=False))
+            if not (len(a) == len(b) == len(c) and orderly):
                 raise InputError(f"shape of {name}: wanted least <= best <= greatest, given {a}, {b}, {c}")
 
     def for_backend(self, backend: str) -> None:
