@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "edgevid"
 
 ROWS: dict[str, float] = {
-    "errors": -1, "types": 0,
+    "errors": -2, "types_table": -1, "types": 0,
     "kernels": 1,
     "imaging": 2, "runtime": 2, "video": 2, "synthetic": 2,
     "detect": 3, "track": 3, "clips": 3, "actions": 3, "ground": 3, "abstain": 3,
