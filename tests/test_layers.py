@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "edgevid"
 
 ROWS: dict[str, float] = {
-    "errors": -1, "types": 0,
+    "errors": -2, "types_table": -1, "types": 0,
     "kernels": 1,
     "imaging": 2, "runtime": 2, "video": 2, "synthetic": 2,
     "detect": 3, "track": 3, "clips": 3, "actions": 3, "ground": 3, "abstain": 3,
@@ -26,10 +26,10 @@ ROWS: dict[str, float] = {
 
 WALLS: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("runtime/ort.py", "tools/", "cli/doctor.py"),
-    "tensorrt": ("runtime/trt.py", "tools/build.py"),
-    "tensorrt_rtx": ("runtime/trt.py", "tools/build.py"),
-    "pycuda": ("runtime/cuda.py",),
-    "cuda": ("runtime/cuda.py",),
+    "tensorrt": ("runtime/trt.py", "tools/build"),
+    "tensorrt_rtx": ("runtime/trt.py", "tools/build"),
+    "pycuda": ("runtime/cuda",),
+    "cuda": ("runtime/cuda", "tools/build_kernels.py"),
     "onnx": ("tools/", "learn/"),
     "torch": ("learn/", "tools/export.py"),
     "kornia": ("learn/",),
