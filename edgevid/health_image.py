@@ -22,7 +22,7 @@ LEARN = 5
 CONFIRM = 3
 """Checks in a row beyond the limit before speeds are doubted, and before they are trusted again."""
 MOST_REFERENCES = 12
-FRESH = 0.6
+FRESH = 0.5
 """Below this share of agreeing tiles the light has changed enough to learn another reference."""
 
 

@@ -253,7 +253,7 @@ def test_far_against_near_finds_a_tilt_within_dozens_of_vehicles() -> None:
     watch._settle()
     for _ in range(3000):
         assert not watch.far_near(14 * np.exp(random.normal(0, 0.03)), 14, 90)
-    for count in range(200):
+    for count in range(200):  # noqa: B007
         if found := watch.far_near(1.04 * 14 * np.exp(random.normal(0, 0.03)), 14, 90):
             break
     assert found[0].kind == "ratio"
