@@ -19,9 +19,11 @@ from pathlib import Path
 
 TABLE = Path(__file__).with_name("tensorrt_names.json")
 _LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
-_FUNCTIONS = """createInferBuilder_INTERNAL createInferRefitter_INTERNAL createInferRuntime_INTERNAL
-createNvOnnxParserRefitter_INTERNAL createNvOnnxParser_INTERNAL getBuilderPluginRegistry
-getNvOnnxParserVersion getPluginRegistry initLibNvInferPlugins""".split()
+_FUNCTIONS = (
+    *("createInferBuilder_INTERNAL", "createInferRefitter_INTERNAL", "createInferRuntime_INTERNAL"),
+    *("createNvOnnxParserRefitter_INTERNAL", "createNvOnnxParser_INTERNAL", "getBuilderPluginRegistry"),
+    *("getNvOnnxParserVersion", "getPluginRegistry", "initLibNvInferPlugins"),
+)
 _LIST = """
 import importlib, inspect, json, sys
 found = importlib.import_module(sys.argv[1])
