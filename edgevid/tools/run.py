@@ -90,6 +90,7 @@ def run(
     """
     summary = Summary() if summary is None else summary
     with ExitStack() as stack:
+        stack.callback(pipeline.close)
         sinks = list(sinks)
         for sink in sinks:
             stack.callback(sink.close)
