@@ -1,0 +1,108 @@
+"""Where the other precisions of a model lie: FP16 and INT8 files beside the ONNX that they were made of.
+
+`<folder of the model>/build/<model>.<variant>.onnx`, each with a JSON of the same name that says how it
+was made, first of all from which file (SHA-256): a variant of another file is never taken.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from edgevid.errors import InputError, ModelError
+from edgevid.runtime.download import sha256_of
+from edgevid.runtime.recipe import Recipe
+
+VARIANTS = ("fp16", "int8-cpu", "int8-trt", "int8-trt-fp16")
+"""fp16: half precision inside, float32 at its inputs and outputs. int8-cpu: U8S8, for ONNX Runtime on
+the CPU. int8-trt: S8S8 symmetric Q/DQ, for TensorRT. int8-trt-fp16: the same with FP16 between."""
+
+
+def model_file(model: Recipe | str | Path) -> Path:
+    """The ONNX file of a recipe that has one on this machine, or the path itself."""
+    if not isinstance(model, Recipe):
+        return Path(model)
+    if model.local is None:
+        raise ModelError(
+            f"{model.name}: its file is not on this machine; `edgevid models get {model.name}` fetches it"
+        )
+    return model.local
+
+
+def build_folder(model: Recipe | str | Path) -> Path:
+    """Where what is made of a model goes: `build/` beside its file.
+
+    A file that lies in a `build` folder already shares it; where its folder cannot be written (an
+    installed package), the user's cache takes the place.
+    """
+    folder = model_file(model).resolve().parent
+    if folder.name == "build":
+        return folder
+    made = folder / "build"
+    if os.access(made if made.is_dir() else folder, os.W_OK):
+        return made
+    from edgevid.runtime.store import cache_folder
+
+    return cache_folder() / "build" / folder.name
+
+
+def variant_path(model: Recipe | str | Path, variant: str, *, folder: str | Path | None = None) -> Path:
+    """The place of one variant of a model, whether or not it is there.
+
+    `folder` stands in for `build_folder`.
+
+    >>> variant_path("models/yolo.onnx", "int8-cpu", folder="out").as_posix()
+    'out/yolo.int8-cpu.onnx'
+    """
+    if variant not in VARIANTS:
+        raise InputError(f"variant: wanted one of {', '.join(VARIANTS)}, given {variant!r}")
+    place = build_folder(model) if folder is None else Path(folder)
+    return place / f"{model_file(model).stem}.{variant}.onnx"
+
+
+def record_path(variant: Path) -> Path:
+    """The JSON that says how a variant was made."""
+    return variant.with_suffix(".json")
+
+
+def read_record(variant: Path) -> dict[str, Any]:
+    """How a variant was made; ModelError where that is not known any more."""
+    path = record_path(variant)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{path}: wanted the record of how {variant.name} was made, given {error}; make both anew"
+        ) from error
+    if not isinstance(record, dict):
+        raise ModelError(f"{path}: wanted a JSON object, given {type(record).__name__}; make it anew")
+    return record
+
+
+def find_variant(model: Recipe | str | Path, variant: str, *, folder: str | Path | None = None) -> Path:
+    """The variant's file, made of this very model file.
+
+    Raises ModelError with the command that makes it where there is none, where the model has changed
+    since, and where the variant is not the file that its record describes.
+    """
+    source, path = model_file(model), variant_path(model, variant, folder=folder)
+    name = model.name if isinstance(model, Recipe) else source
+    precision = "fp16" if variant == "fp16" else "int8"
+    command = f"edgevid quantize {name}" + (
+        " --precision fp16" if precision == "fp16" else " --frames VIDEO|FOLDER"
+    )
+    if not path.is_file():
+        raise ModelError(f"{name}: has no {variant} file yet (wanted {path}); make it with: {command}")
+    record = read_record(path)
+    if record.get("source_sha256") != sha256_of(source):
+        raise ModelError(
+            f"{path}: was made of another file than {source} is now (SHA-256 {record.get('source_sha256')}); "
+            f"make it anew with: {command}"
+        )
+    if record.get("sha256") != sha256_of(path):
+        raise ModelError(
+            f"{path}: is not the file that {record_path(path).name} describes; make it anew with: {command}"
+        )
+    return path
