@@ -41,6 +41,8 @@ class Site:
     precision: str = "fp32"
     survey: Path | None = None
     """Camera survey of calibration/camera; None: no speeds."""
+    health: Path | None = None
+    """Folder in which camera health keeps what it learns; None: no watch over the camera."""
     policy: Path | None = None
     """Abstain policy of the detector's classes; its [speed] limits hold for speeds."""
     recognisers: tuple[RecogniserChoice, ...] = ()
@@ -66,6 +68,7 @@ def read_site(path: str | Path) -> Site:
         device=detect.text("device", "auto"),
         precision=detect.text("precision", "fp32", choices=("fp32", "fp16", "int8")),
         survey=_file(path, camera, "survey"),
+        health=path.parent / camera.text("health") if "health" in camera else None,
         policy=_file(path, top, "policy"),
         recognisers=tuple(_recogniser(path, table) for table in _tables(top, "recognise")),
         zones=tuple(_zone(table) for table in _tables(top, "zone")),

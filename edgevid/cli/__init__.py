@@ -13,6 +13,7 @@ from edgevid.errors import EdgevidError
 
 COMMANDS: tuple[str, ...] = (
     "build",
+    "compare",
     "doctor",
     "estimate",
     "evaluate",

@@ -36,10 +36,14 @@ class ParityReport:
     """The recipe's name."""
     names: tuple[str, str]
     """What the reference and the candidate are called."""
+    classes: tuple[str, ...]
+    """Class names by label."""
     precision: str
     """The candidate's precision, which chooses the floor."""
     frames: int
     """Frames that both engines saw."""
+    unchanged: int
+    """Frames on which they agree in everything."""
     task: TaskFigures
     """What a user gets from both: boxes, classes or joints."""
     outputs: tuple[OutputParity, ...]
@@ -109,6 +113,7 @@ class ParityReport:
             "passed": self.passed,
             "sentence": self.sentence(),
             "frames": self.frames,
+            "frames without a difference": self.unchanged,
             "agreement": round(self.agreement, 6),
             "floor": self.floor,
             "floor_from": self.floor_from,
@@ -151,10 +156,11 @@ def compare_engines(
     task = task_of(a, b, recipe, other, score=score)
     tally = OutputTally(reference.outputs if same_outputs(reference, candidate) else ())
     worst: list[tuple[tuple[float, float], int, Pair]] = []
-    done = 0
+    done = unchanged = 0
     for done, given in enumerate(frames, start=1):
         pair = task.look(named(given, done))
         tally.add(a.last, b.last)
+        unchanged += pair.agreeing >= pair.total
         entry = (pair.severity, -done, pair)
         heapq.heappush(worst, entry)
         if len(worst) > keep_worst:
@@ -166,9 +172,19 @@ def compare_engines(
     kept = tuple(pair for _, _, pair in sorted(worst, key=lambda w: w[:2], reverse=True))
     figures = task.figures()
     return ParityReport(
-        recipe.name, names, precision, done, figures, tally.figures(), least, said_by, kept,
-        tuple(_notes(task, figures, tally, done)),
-    )  # fmt: skip
+        model=recipe.name,
+        names=names,
+        classes=recipe.names,
+        precision=precision,
+        frames=done,
+        unchanged=unchanged,
+        task=figures,
+        outputs=tally.figures(),
+        floor=least,
+        floor_from=said_by,
+        worst=kept,
+        notes=tuple(_notes(task, figures, tally, done)),
+    )
 
 
 def floor_of(recipe: Recipe, precision: str, given: float | None = None) -> tuple[float, str]:

@@ -61,7 +61,7 @@ class _Sums:
     crossed: int = 0
     renamed: int = 0
     ious: list[Array] = field(default_factory=list)
-    drifts: list[Array] = field(default_factory=list)
+    scores: list[Array] = field(default_factory=list)
 
 
 class BoxTask:
@@ -90,7 +90,7 @@ class BoxTask:
         s.reference, s.candidate = s.reference + len(a), s.candidate + len(b)
         s.matched, s.matched_exact = s.matched + len(rows), s.matched_exact + int((ious >= EXACT_IOU).sum())
         s.ious.append(ious)
-        s.drifts.append(drift)
+        s.scores.append(np.stack((a.scores[rows[:, 0]], b.scores[rows[:, 1]]), axis=1))
         only_a, only_b = _others(a, rows[:, 0]), _others(b, rows[:, 1])
         for only, seen in ((only_a, faint[1]), (only_b, faint[0])):
             s.crossed += _held(only, seen[seen.scores <= self._limits[0 if seen is faint[0] else 1]])
@@ -102,7 +102,9 @@ class BoxTask:
     def figures(self) -> TaskFigures:
         """The sums over all frames."""
         s = self._sums
-        ious, drift = (np.concatenate(x) if x else np.zeros(0) for x in (s.ious, s.drifts))
+        ious = np.concatenate([np.zeros(0, np.float32), *s.ious])
+        scores = np.concatenate([np.zeros((0, 2), np.float32), *s.scores])
+        drift = scores[:, 1] - scores[:, 0]
         total = s.reference + s.candidate
         more: dict[str, Any] = {
             "boxes of the reference": s.reference,
@@ -119,9 +121,9 @@ class BoxTask:
             "unmatched that only crossed the score limit": s.crossed,
             "unmatched with another class": s.renamed,
         }
-        return TaskFigures(
-            "detect", _share(2 * s.matched, total), float(total), total, "boxes", " at IoU 0.5", MEANING, more
-        )
+        share = _share(2 * s.matched, total)
+        how = " at IoU 0.5"
+        return TaskFigures("detect", share, float(total), total, "boxes", how, MEANING, more, scores)
 
 
 def _share(part: int, whole: int) -> float:

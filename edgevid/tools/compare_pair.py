@@ -83,6 +83,8 @@ class TaskFigures:
     """The definition of the agreement."""
     more: Mapping[str, Any]
     """Further figures by their names."""
+    scores: Array | None = None
+    """(M, 2) scores that the reference and the candidate give to the same box."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
