@@ -1,8 +1,9 @@
-"""Which engine runs a model here: TensorRT where one matches, else ONNX Runtime; said once, with the reason."""
+"""Which engine runs a model here: TensorRT where one matches, else ONNX Runtime; said once, with the why."""
 
 from __future__ import annotations
 
 import logging
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -77,7 +78,7 @@ def _engine_file(path: Path, device: str, rebuild: bool) -> Engine:
         manifest = read_manifest(manifest_path(path))
         beside = [p / manifest.onnx for p in (path.parent, path.parent.parent)]
         model = next((str(p) for p in beside if p.is_file()), manifest.model)
-        _build([*manifest.rebuild_command(model).split()[2:], "--out", str(path)])
+        _build([*shlex.split(manifest.rebuild_command(model))[1:], "--out", str(path)])
         engine = TrtEngine(path, device=device)
     _say(f"{path.name} runs on {engine.device} by {engine.title}")
     return engine
@@ -98,9 +99,7 @@ def _by_tensorrt(model: Recipe | str | Path, device: str, precision: str, rebuil
     there = [path for path in engine_paths(model, precision) if path.is_file()]
     command = ["build", name, "--precision", precision]
     if not there and not rebuild:
-        _say(
-            f"{name}: has no {precision} engine here; build it with: edgevid {' '.join(command)} --frames VIDEO"
-        )
+        _say(f"{name}: has no {precision} engine; build it with: edgevid {' '.join(command)} --frames VIDEO")
         return None
     for path in there:
         try:
@@ -137,10 +136,10 @@ def _build(arguments: list[str]) -> None:
 
 
 def _by_onnx_runtime(model: Recipe | str | Path, device: str, precision: str, threads: int | None) -> Engine:
-    from edgevid.runtime.ort import OrtEngine  # ONNX Runtime takes 0.1 s to import
+    from edgevid.runtime import ort  # ONNX Runtime takes 0.1 s to import
 
     path = model_file(model)
-    on_device = device != "cpu" and bool(gpus())
+    on_device = device != "cpu" and ort.has_cuda()
     if precision == "int8" and not on_device:
         path = find_variant(model, "int8-cpu")
     elif precision != "fp32" and on_device and variant_path(model, "fp16").is_file():
@@ -148,7 +147,7 @@ def _by_onnx_runtime(model: Recipe | str | Path, device: str, precision: str, th
     elif precision != "fp32":
         why = "FP32 is as exact and faster on a CPU" if not on_device else "it has no FP16 file"
         _say(f"{path.name}: asked for {precision}, runs in FP32: {why}")
-    return OrtEngine(path, device=device, threads=threads)
+    return ort.OrtEngine(path, device=device, threads=threads)
 
 
 def _say(sentence: str) -> None:

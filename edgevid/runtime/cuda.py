@@ -97,7 +97,7 @@ class Module(ABC):
 
     @abstractmethod
     def function(self, name: str) -> Any:
-        """The kernel of this name, for `launch`."""
+        """The kernel of this name, for `launch`; let go of it before the module is closed."""
 
     @abstractmethod
     def close(self) -> None:

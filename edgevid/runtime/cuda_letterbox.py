@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -96,7 +97,7 @@ class DeviceLetterbox:
         """`batch` is the most frames of one call."""
         self._cuda, self.spec = cuda, spec
         self._module = cuda.module(kernel_image())
-        self._function = self._module.function(f"letterbox_{spec.dtype}")
+        self._function: Any = self._module.function(f"letterbox_{spec.dtype}")
         self._tasks = cuda.pinned((batch,), TASK)
         self._device_tasks = cuda.alloc(batch * TASK.itemsize)
         self._slots: list[_Slot | None] = [None] * batch
@@ -168,4 +169,5 @@ class DeviceLetterbox:
             self._free(row)
         self._tasks.free()
         self._device_tasks.free()
+        self._function = None  # pycuda's functions keep their module alive
         self._module.close()

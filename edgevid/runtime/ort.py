@@ -130,6 +130,11 @@ def _open(path: Path, providers: list[Any], threads: int | None) -> Any:
         raise ModelError(f"{path}: ONNX Runtime cannot load it: {_short(error)}") from error
 
 
+def has_cuda() -> bool:
+    """Whether this ONNX Runtime knows NVIDIA devices."""
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
 def _providers(device: str) -> list[Any]:
     """The execution providers of a device choice, best first."""
     have = onnxruntime.get_available_providers()

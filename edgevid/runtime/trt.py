@@ -183,7 +183,7 @@ def _deserialise(
     if engine is None:
         told = "; ".join(errors[-2:]) or "it does not say why"
         raise ModelError(
-            f"{path}: {TITLES[backend]} {trt.__version__} does not take it: {told}. An engine fits one version "
-            "and one kind of device: build it here with `edgevid build`"
+            f"{path}: {TITLES[backend]} {trt.__version__} does not take it: {told}. An engine fits one "
+            "version and one kind of device: build it here with `edgevid build`"
         )
     return runtime, engine

@@ -123,8 +123,8 @@ class Session:
         for spec, shape in zip(self.outputs, found, strict=True):
             if min(shape, default=1) < 0:
                 raise ModelError(
-                    f"{self._path}: the shape of output {spec.name!r} depends on what is seen {shape}; export "
-                    "the model without suppression inside (nms=False), or with a fixed number of boxes"
+                    f"{self._path}: the shape of output {spec.name!r} depends on what is seen {shape}; "
+                    "export the model without suppression inside (nms=False), or with a fixed number of boxes"
                 )
         return found
 
