@@ -9,8 +9,6 @@ import numpy as np
 from edgevid import ground
 from edgevid.types import Array
 
-MOST = 2048
-"""Sightings kept of one track; beyond, every second one is let go."""
 CORRELATION_S = 0.05
 """Correlation time of box errors: it widens the error, as in the filter."""
 
@@ -18,37 +16,19 @@ STOOD_M = 0.5
 """An object that went less far than this in all its time stood still."""
 
 
-class Passage:
-    """The sightings of one track: time, contact pixel, noise."""
-
-    __slots__ = ("noise", "pixels", "times")
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-        self.pixels: list[Array] = []
-        self.noise: list[float] = []
-
-    def add(self, time: float, pixel: Array, noise: float) -> None:
-        """One more sighting; memory stays bounded however long the track is."""
-        self.times.append(time)
-        self.pixels.append(pixel)
-        self.noise.append(float(noise))
-        if len(self.times) > MOST:
-            self.times, self.pixels, self.noise = self.times[::2], self.pixels[::2], self.noise[::2]
-
-
 def passage_speed(
-    passage: Passage, to_ground: Array, to_image: Array
+    sightings: Array, to_ground: Array, to_image: Array
 ) -> tuple[float, float, float, float, Array] | None:
     """Speed and its standard error in m/s, heading in degrees, middle time in s, and middle pixel (2,).
 
+    `sightings` (n, 4) are time in s, contact pixel u, v, and the standard error of a box edge in pixels.
     Least squares of the reprojection error in pixels over x0 + v t (+ a t^2 / 2 where the acceleration is
     significant: |a| > 2 sigma, and then the speed is the mean). None for fewer than 5 sightings or 0.3 s.
     """
-    times = np.array(passage.times)
+    times = sightings[:, 0]
     if len(times) < 5 or times[-1] - times[0] < 0.3:
         return None
-    pixels, noise = np.array(passage.pixels), np.array(passage.noise)
+    pixels, noise = sightings[:, 1:3], sightings[:, 3]
     middle = (times[0] + times[-1]) / 2
     t = times - middle
     straight = _fit(t, pixels, noise, to_ground, to_image, terms=2)

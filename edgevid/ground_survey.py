@@ -5,6 +5,7 @@ docs/speed.md describes the file and how to make one.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,9 +75,14 @@ class Survey:
         return np.asarray(np.linalg.svd(ground.jacobian(self.to_ground, self.undistorted(pixels)))[1][:, 0])
 
     def scale_error(self, pixels: Array, *, samples: int = 48) -> Array:
-        """(N,) relative standard error of lengths at each pixel, from CLICK_PX at every surveyed point."""
+        """(N,) relative standard error of lengths at each pixel, from CLICK_PX at every surveyed point.
+
+        Lengths along the direction that the view foreshortens most: the least certain one, and on a
+        road that is seen along its axis the one that speeds are made of.
+        """
         random = np.random.default_rng(0)
         at = self.undistorted(pixels)
+        _, metres, steps = np.linalg.svd(ground.jacobian(self.to_ground, at))
         scales = []
         for _ in range(samples):
             moved = self.undistorted(self.image + random.normal(0, CLICK_PX, self.image.shape))
@@ -84,9 +90,9 @@ class Survey:
                 h = ground.fit(moved, self.metres)
             except InputError:
                 continue
-            scales.append(np.sqrt(np.abs(np.linalg.det(ground.jacobian(h, at)))))
-        spread = np.std(scales, axis=0) / np.maximum(np.mean(scales, axis=0), 1e-9)
-        return np.asarray(spread)
+            length = np.linalg.norm(np.einsum("nij,nj->ni", ground.jacobian(h, at), steps[:, 0]), axis=1)
+            scales.append(length / np.maximum(metres[:, 0], 1e-9))
+        return np.asarray(np.std(scales, axis=0)) if scales else np.full(len(at), np.inf)
 
     def scaled_to(self, size: tuple[int, int]) -> Survey:
         """The survey of the same view in another resolution; InputError where the aspect differs."""
@@ -116,7 +122,7 @@ def make_survey(
     name: str = "",
 ) -> Survey:
     """The survey of N >= 4 pairs of pixels (N, 2) and metres (N, 2); InputError says what is wrong."""
-    image, metres = np.asarray(image, float), np.asarray(metres, float)
+    image, metres = np.array(image, float), np.array(metres, float)
     if image.ndim != 2 or image.shape[1:] != (2,) or image.shape != metres.shape or len(image) < 4:
         raise InputError(
             "survey: wanted at least 4 pixels and as many points in metres, "
@@ -124,12 +130,14 @@ def make_survey(
         )
     if not (np.isfinite(image).all() and np.isfinite(metres).all()):
         raise InputError("survey: wanted finite numbers, given some that are not")
+    if not (len(size) == 2 and min(size) > 0):
+        raise InputError(f"survey: wanted the picture's width and height in pixels, given {size}")
     focal = focal or float(max(size))
+    _check_lens(image, size, k1, focal)
     straight = ground.undistort(image, k1, focal, (size[0] / 2, size[1] / 2))
     _check_spread(straight, metres)
     to_ground = ground.fit(straight, metres)
-    hull = shapely.MultiPoint(image).convex_hull
-    given = [region] if region is not None else [hull.buffer(m * np.sqrt(hull.area)) for m in MARGINS]
+    given = [_checked_region(region)] if region is not None else default_regions(image)
     for area in given:
         survey = Survey(size, image, metres, to_ground, area, k1, focal, name)
         if np.isfinite(survey.place(np.array(area.exterior.coords))).all():
@@ -137,8 +145,39 @@ def make_survey(
     raise InputError("survey: the region reaches beyond the horizon; make it smaller")
 
 
+def default_regions(image: Array) -> list[shapely.Polygon]:
+    """The hull of the surveyed pixels (N, 2) with a margin, the widest first."""
+    hull = shapely.MultiPoint(image).convex_hull
+    return [hull.buffer(m * np.sqrt(hull.area)) for m in MARGINS]
+
+
+def _checked_region(region: shapely.Polygon) -> shapely.Polygon:
+    """The region where it is one; InputError where it crosses itself or has no area."""
+    if not isinstance(region, shapely.Polygon) or not region.is_valid or not region.area > 0:
+        raise InputError(
+            "survey: wanted a region of at least 3 corners that does not cross itself and has an area"
+        )
+    return region
+
+
+def _check_lens(image: Array, size: tuple[int, int], k1: float, focal: float) -> None:
+    """Refuses a distortion that folds the picture over itself before the surveyed points."""
+    if not (np.isfinite(k1) and np.isfinite(focal) and focal > 0 and -1 <= k1 <= 1):
+        raise InputError(f"survey: wanted k1 from -1 to 1 and a focal length above 0, given {k1}, {focal}")
+    if k1 >= 0:
+        return
+    seen = float(np.hypot(*((image - np.array(size) / 2) / focal).T).max())
+    most = 2 / 3 / np.sqrt(-3 * k1)  # the largest value of r (1 + k1 r^2)
+    if seen > most:
+        raise InputError(
+            f"survey: with k1 = {k1:g} nothing can be seen {seen:.2f} focal lengths from the middle "
+            f"(at most {most:.2f}); take k1 nearer to 0, or give the focal length in pixels"
+        )
+
+
 def _check_spread(image: Array, metres: Array) -> None:
-    """Refuses points without area and four corners given in crossed order."""
+    """Refuses points without area, points given twice, and four corners in crossed order."""
+    _check_pairs(image, metres)
     for points, what in ((image, "pixels"), (metres, "metres")):
         hull = shapely.MultiPoint(points).convex_hull
         extent = float(np.ptp(points, axis=0).max())
@@ -148,9 +187,43 @@ def _check_spread(image: Array, metres: Array) -> None:
         for points, what in ((image, "pixels"), (metres, "metres")):
             if not shapely.Polygon(points).is_valid:
                 raise InputError(f"survey: the four {what} cross over; give the corners in order around")
+        for points, what in ((image, "pixels"), (metres, "metres")):
+            if _thinnest(points) < 0.005 * float(np.ptp(points, axis=0).max()):
+                raise InputError(f"survey: three of the four {what} lie on one line; no three corners may")
         turns = [_turn(points) for points in (image, metres)]
         if turns[0] == turns[1] == 0:
             raise InputError("survey: the corners turn both ways; the four points must form a convex shape")
+        if (turns[0] == 0) != (turns[1] == 0):
+            raise InputError(
+                "survey: the four points are convex on one side of the pairs and not on the other: "
+                "no camera sees a plane so; a pixel was paired with the wrong metres"
+            )
+
+
+def _check_pairs(image: Array, metres: Array) -> None:
+    """Refuses one place with two different partners."""
+    for a in range(len(image)):
+        for b in range(a + 1, len(image)):
+            pixel, metre = (bool((p[a] == p[b]).all()) for p in (image, metres))
+            if pixel:
+                same = "are the same" if metre else "are one pixel with two places in metres"
+                raise InputError(f"survey: points {a + 1} and {b + 1} {same}; take one of them out")
+            if metre and len(image) == 4:
+                raise InputError(
+                    f"survey: points {a + 1} and {b + 1} are one place in metres with two pixels; "
+                    "correct one of them"
+                )
+
+
+def _thinnest(points: Array) -> float:
+    """The least distance of a corner from the line through two others, of four points."""
+    heights = []
+    for left in range(4):
+        a, b, c = np.delete(points, left, axis=0)
+        sides = [float(np.hypot(*(p - q))) for p, q in ((a, b), (b, c), (c, a))]
+        twice = abs((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
+        heights.append(twice / max(*sides, 1e-12))
+    return float(min(heights))
 
 
 def _turn(points: Array) -> int:
@@ -226,13 +299,26 @@ def _points(table: Section, key: str, count: int = 0) -> Array:
 
 
 def survey_text(survey: Survey, provenance: str = "") -> str:
-    """The survey as a TOML file."""
+    """The survey as a TOML file: a rectangle where it is one, the region only where it was chosen."""
     lines = [f"image_size = [{survey.size[0]}, {survey.size[1]}]"]
-    lines += [f'provenance = "{provenance}"'] if provenance else []
+    lines += [f"provenance = {json.dumps(provenance, ensure_ascii=False)}"] if provenance else []
     if survey.k1:
         lines += ["", "[lens]", f"k1 = {survey.k1:g}", f"focal_px = {survey.focal:g}"]
-    corners = [[round(float(v), 1) for v in p] for p in survey.region.exterior.coords[:-1]]
-    lines += ["", "[region]", f"pixels = {corners}"]
+    if not any(survey.region.equals(area) for area in default_regions(survey.image)):
+        corners = [[round(float(v), 1) for v in p] for p in survey.region.exterior.coords[:-1]]
+        lines += ["", "[region]", f"pixels = {corners}"]
+    size = survey.metres[2] if len(survey.metres) == 4 else np.zeros(2)
+    if (size > 0).all() and np.array_equal(survey.metres, rectangle(*size)):
+        pixels = [[round(float(v), 2) for v in p] for p in survey.image]
+        lines += ["", "[rectangle]", f"pixels = {pixels}"]
+        lines += [f"width_m = {_number(size[0])}", f"length_m = {_number(size[1])}"]
+        return "\n".join(lines) + "\n"
     for (u, v), (x, y) in zip(survey.image, survey.metres, strict=True):
-        lines += ["", "[[points]]", f"pixel = [{u:.2f}, {v:.2f}]", f"metre = [{x:.3f}, {y:.3f}]"]
+        metre = f"[{_number(x)}, {_number(y)}]"
+        lines += ["", "[[points]]", f"pixel = [{u:.2f}, {v:.2f}]", f"metre = {metre}"]
     return "\n".join(lines) + "\n"
+
+
+def _number(metres: float) -> str:
+    """Millimetres are enough."""
+    return f"{round(float(metres), 3):g}" if abs(metres) < 1000 else f"{metres:.3f}"

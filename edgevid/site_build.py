@@ -10,6 +10,7 @@ from edgevid.clips import ClipBuffer
 from edgevid.detect import Detector
 from edgevid.ground_speed import SpeedMeter
 from edgevid.ground_survey import Survey, read_survey
+from edgevid.health import CameraHealth
 from edgevid.pipeline import Pipeline, Recognition
 from edgevid.runtime.download import sha256_of
 from edgevid.runtime.store import resolve_model
@@ -38,9 +39,11 @@ def build_pipeline(site: Site, size: tuple[int, int], *, threads: int | None = N
     recognitions = {choice.task: build_recognition(choice, threads=threads) for choice in site.recognisers}
     classes = ClassPolicy(Policy.load(site.policy, names=detector.names)) if site.policy else None
     speeds = read_policy(site.policy).speed if site.policy else None
+    health = CameraHealth(site.health) if site.health else None
     return Pipeline(
-        detector, tracker, meter=meter, recognitions=recognitions, class_policy=classes, speed_policy=speeds
-    )
+        detector, tracker, meter=meter, health=health, recognitions=recognitions, class_policy=classes,
+        speed_policy=speeds,
+    )  # fmt: skip
 
 
 def build_recognition(choice: RecogniserChoice, *, threads: int | None = None) -> Recognition:

@@ -8,20 +8,17 @@ once, here, at the door.
 
 from __future__ import annotations
 
-import dataclasses
-from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from edgevid.errors import InputError
-
-Array = npt.NDArray[Any]
-T = TypeVar("T", bound="Table")
+from edgevid.types_table import Array as Array
+from edgevid.types_table import Table as Table
+from edgevid.types_table import column
 
 
 class Reason(IntEnum):
@@ -68,114 +65,15 @@ _WORDS = {
 }
 
 
-def _column(dtype: Any, *tail: int | None, row: str) -> Any:
-    """A field whose array must have `dtype` and shape (N, *tail), None being any length.
-
-    `row` is the field's name in the rows that iterating yields.
-    """
-    return field(metadata={"dtype": np.dtype(dtype), "tail": tail, "row": row})
-
-
-class _Column(NamedTuple):
-    name: str
-    dtype: np.dtype[Any]
-    tail: tuple[int | None, ...]
-
-
-_COLUMNS: dict[type, tuple[_Column, ...]] = {}
-_ROWS: dict[type, Callable[..., Any]] = {}
-
-
-def _columns(cls: type) -> tuple[_Column, ...]:
-    if cls not in _COLUMNS:
-        found = [f for f in dataclasses.fields(cls) if "dtype" in f.metadata]
-        _COLUMNS[cls] = tuple(_Column(f.name, f.metadata["dtype"], f.metadata["tail"]) for f in found)
-        _ROWS[cls] = namedtuple(cls.__name__ + "Row", [f.metadata["row"] for f in found])
-    return _COLUMNS[cls]
-
-
-class Table:
-    """Base of the column tables: checks at construction, selects rows, iterates named rows."""
-
-    __slots__ = ()
-
-    def __post_init__(self) -> None:
-        length = -1
-        for name, dtype, tail in _columns(type(self)):
-            array = getattr(self, name)
-            if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1 + len(tail):
-                raise self._mistake(name, dtype, tail, array)
-            for given, wanted in zip(array.shape[1:], tail, strict=True):
-                if wanted is not None and given != wanted:
-                    raise self._mistake(name, dtype, tail, array)
-            if length >= 0 and len(array) != length:
-                first = _columns(type(self))[0].name
-                raise InputError(
-                    f"{type(self).__name__}.{name}: wanted {length} rows as in {first!r}, given {len(array)}"
-                )
-            length = len(array)
-
-    def _mistake(self, name: str, dtype: object, tail: tuple[int | None, ...], given: object) -> InputError:
-        shape = "(" + ", ".join(["N", *("any" if n is None else str(n) for n in tail)]) + ",)"
-        got = f"{given.dtype} {given.shape}" if isinstance(given, np.ndarray) else type(given).__name__
-        return InputError(
-            f"{type(self).__name__}.{name}: wanted {dtype} of shape {shape}, given {got}. "
-            f"{type(self).__name__}.of(...) converts lists and other dtypes."
-        )
-
-    @classmethod
-    def of(cls: type[T], **columns: Any) -> T:
-        """The table made of lists or arrays of other dtypes, converted to each column's own dtype.
-
-        >>> len(Detections.of(boxes=[[0, 0, 4, 4]], scores=[0.5], labels=[0]))
-        1
-        """
-        made: dict[str, Any] = dict(columns)
-        for name, dtype, tail in _columns(cls):
-            if name in columns:
-                array = np.asarray(columns[name], dtype)
-                made[name] = array.reshape(0, *(n or 0 for n in tail)) if array.size == 0 else array
-        return cls(**made)
-
-    @classmethod
-    def empty(cls: type[T], **given: Any) -> T:
-        """A table without rows; columns of free inner size get size 0 unless given."""
-        made = {n: np.zeros((0, *(k or 0 for k in tail)), dtype) for n, dtype, tail in _columns(cls)}
-        return cls(**{**made, **given})
-
-    @classmethod
-    def trusted(cls: type[T], *columns: Array) -> T:
-        """The table of columns that a kernel made, in order, unchecked: for the loop's own stages."""
-        made = cls.__new__(cls)
-        for column, array in zip(_columns(cls), columns, strict=True):
-            object.__setattr__(made, column.name, array)
-        return made
-
-    def __len__(self) -> int:
-        return len(getattr(self, _columns(type(self))[0].name))
-
-    def __getitem__(self: T, rows: Any) -> T:
-        """The same type with the rows of a boolean mask, an index array or a slice."""
-        if isinstance(rows, (int, np.integer)):
-            rows = slice(rows, rows + 1 or None)
-        picked = {name: getattr(self, name)[rows] for name, _, _ in _columns(type(self))}
-        return dataclasses.replace(self, **picked)  # type: ignore[type-var]
-
-    def __iter__(self) -> Iterator[Any]:
-        columns = _columns(type(self))
-        row = _ROWS[type(self)]
-        return (row(*values) for values in zip(*(getattr(self, c.name) for c in columns), strict=True))
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections(Table):
     """What a detector saw in one frame."""
 
-    boxes: Array = _column(np.float32, 4, row="box")
+    boxes: Array = column(np.float32, 4, row="box")
     """(N, 4) x1, y1, x2, y2 in frame pixels."""
-    scores: Array = _column(np.float32, row="score")
+    scores: Array = column(np.float32, row="score")
     """(N,) confidence, 0 to 1."""
-    labels: Array = _column(np.int32, row="label")
+    labels: Array = column(np.int32, row="label")
     """(N,) class index into the recipe's names."""
 
 
@@ -183,19 +81,19 @@ class Detections(Table):
 class Tracks(Table):
     """The objects followed at one moment."""
 
-    ids: Array = _column(np.int64, row="id")
-    """(N,) positive, unique within the tracker instance, never reused."""
-    boxes: Array = _column(np.float32, 4, row="box")
+    ids: Array = column(np.int64, row="id")
+    """(N,) positive, unique within the tracker instance, not used again until its `reset`."""
+    boxes: Array = column(np.float32, 4, row="box")
     """(N, 4) x1, y1, x2, y2 in frame pixels: the filtered box, or the predicted one while coasting."""
-    scores: Array = _column(np.float32, row="score")
+    scores: Array = column(np.float32, row="score")
     """(N,) score of the last matched detection."""
-    labels: Array = _column(np.int32, row="label")
+    labels: Array = column(np.int32, row="label")
     """(N,) class index."""
-    match: Array = _column(np.int32, row="match")
+    match: Array = column(np.int32, row="match")
     """(N,) row of the frame's Detections, -1 while coasting."""
-    age: Array = _column(np.float32, row="age")
+    age: Array = column(np.float32, row="age")
     """(N,) seconds since the first detection."""
-    unseen: Array = _column(np.float32, row="unseen")
+    unseen: Array = column(np.float32, row="unseen")
     """(N,) seconds since the last matched detection; 0 when matched now."""
 
 
@@ -203,13 +101,13 @@ class Tracks(Table):
 class Clips(Table):
     """Pixel clips of the objects that are due for recognition."""
 
-    ids: Array = _column(np.int64, row="id")
+    ids: Array = column(np.int64, row="id")
     """(M,) track ids."""
-    pixels: Array = _column(np.uint8, None, None, None, 3, row="pixels")
+    pixels: Array = column(np.uint8, None, None, None, 3, row="pixels")
     """(M, T, h, w, 3) RGB crops, oldest first; masked steps are black."""
-    times: Array = _column(np.float64, None, row="times")
+    times: Array = column(np.float64, None, row="times")
     """(M, T) seconds of each crop, NaN where the step is padding."""
-    boxes: Array = _column(np.float32, None, 4, row="boxes")
+    boxes: Array = column(np.float32, None, 4, row="boxes")
     """(M, T, 4) x1, y1, x2, y2 in frame pixels of what each crop shows (it may pass the edge)."""
 
 
@@ -217,11 +115,11 @@ class Clips(Table):
 class Scores(Table):
     """Class probabilities a recogniser gave to objects."""
 
-    ids: Array = _column(np.int64, row="id")
+    ids: Array = column(np.int64, row="id")
     """(M,) track ids."""
-    values: Array = _column(np.float32, None, row="values")
+    values: Array = column(np.float32, None, row="values")
     """(M, C) probabilities that sum to 1."""
-    times: Array = _column(np.float64, row="time")
+    times: Array = column(np.float64, row="time")
     """(M,) seconds of the newest frame that was looked at."""
 
 
@@ -229,17 +127,17 @@ class Scores(Table):
 class Speeds(Table):
     """Speeds over the ground, one row an object; silent rows carry NaN and a Reason."""
 
-    ids: Array = _column(np.int64, row="id")
+    ids: Array = column(np.int64, row="id")
     """(N,) track ids."""
-    mps: Array = _column(np.float64, row="mps")
+    mps: Array = column(np.float64, row="mps")
     """(N,) metres a second, NaN where silent."""
-    sigma: Array = _column(np.float64, row="sigma")
+    sigma: Array = column(np.float64, row="sigma")
     """(N,) standard error in metres a second, NaN where unknown."""
-    heading: Array = _column(np.float64, row="heading")
+    heading: Array = column(np.float64, row="heading")
     """(N,) direction of travel on the plane, degrees from +x towards +y, NaN when at rest or silent."""
-    time: Array = _column(np.float64, row="time")
+    time: Array = column(np.float64, row="time")
     """(N,) the moment in seconds that the value speaks of (settled values speak of the past)."""
-    reason: Array = _column(np.uint8, row="reason")
+    reason: Array = column(np.uint8, row="reason")
     """(N,) Reason."""
 
 
@@ -247,13 +145,13 @@ class Speeds(Table):
 class Verdicts(Table):
     """What may be said of each object, or why nothing is."""
 
-    ids: Array = _column(np.int64, row="id")
+    ids: Array = column(np.int64, row="id")
     """(N,) track ids."""
-    labels: Array = _column(np.int32, row="label")
+    labels: Array = column(np.int32, row="label")
     """(N,) class index, -1 when abstaining."""
-    confidence: Array = _column(np.float32, row="confidence")
+    confidence: Array = column(np.float32, row="confidence")
     """(N,) calibrated confidence of the best class, also when abstaining; 0 when nothing was seen."""
-    reason: Array = _column(np.uint8, row="reason")
+    reason: Array = column(np.uint8, row="reason")
     """(N,) Reason."""
 
 

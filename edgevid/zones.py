@@ -123,6 +123,21 @@ class ZoneMonitor:
         self._crossed: dict[int, set[tuple[str, str]]] = {}
         self._time = -np.inf
 
+    def changed(self, zones: Iterable[Zone], lines: Iterable[Line]) -> ZoneMonitor:
+        """A monitor of other zones and lines that goes on from here: places that stayed as they were
+        keep their counts and who is inside."""
+        other = ZoneMonitor(zones, lines, to_ground=self._to_ground)
+        lasting = {line.name for line in other.lines if line in self.lines}
+        other.counts.update({key: n for key, n in self.counts.items() if key[0] in lasting})
+        for i, stays in self._stays.items():
+            was = {zone.name: (zone, stay) for zone, stay in zip(self.zones, stays, strict=True)}
+            both = [(zone, was.get(zone.name)) for zone in other.zones]
+            other._stays[i] = [old[1] if old and old[0] == zone else _Stay() for zone, old in both]
+        for i, crossed in self._crossed.items():
+            other._crossed[i] = {key for key in crossed if key[0] in lasting}
+        other._before, other._labels, other._time = dict(self._before), dict(self._labels), self._time
+        return other
+
     def update(self, tracks: Tracks, time: float) -> list[Event]:
         """The events of this moment, `time` seconds on the stream's clock."""
         image = np.stack([(tracks.boxes[:, 0] + tracks.boxes[:, 2]) / 2, tracks.boxes[:, 3]], 1).astype(float)

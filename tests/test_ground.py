@@ -12,7 +12,8 @@ import shapely
 
 from edgevid import ground, kernels
 from edgevid.errors import FileFormatError, InputError
-from edgevid.ground_speed import SpeedMeter, SpeedReport, contact_points, covered
+from edgevid.ground_contact import contact_points, covered
+from edgevid.ground_speed import SpeedMeter, SpeedReport
 from edgevid.ground_survey import make_survey, read_survey, rectangle, survey_text
 from edgevid.kernels import BACKEND, reference
 from edgevid.overlay_ground import draw_ground_grid
@@ -244,8 +245,8 @@ def test_ten_thousand_objects_leave_nothing_behind() -> None:
     meter = SpeedMeter(survey())
     box = np.array([[900, 500, 1000, 600]])
     for n in range(2000):
-        meter.update(tracks_of(box, [n + 1]), n / 100)
-    assert len(meter._passages) == 1
+        assert len(meter.update(tracks_of(box, [n + 1]), n / 100).live) == 1
+        assert len(meter.update(Tracks.empty(), n / 100 + 0.001).passages) == 1
 
 
 @pytest.mark.skipif(BACKEND != "native", reason="the native kernels are not built")
@@ -259,7 +260,12 @@ def test_both_twins_give_the_same_numbers() -> None:
         real = ids >= 0
         contacts = contact_points(found.boxes[real])
         rows = (ids[real], contacts, np.full(real.sum(), 2.0), np.ones(real.sum(), np.uint8), truth.time)
-        for mine, other in zip(one.update(*rows), two.update(*rows), strict=True):
+        *mine_rows, gone = one.update(*rows)
+        *other_rows, lost = two.update(*rows)
+        assert [i for i, _ in gone] == [i for i, _ in lost]
+        for (_, mine), (_, other) in zip(gone, lost, strict=True):
+            np.testing.assert_array_equal(mine, other)
+        for mine, other in zip(mine_rows, other_rows, strict=True):
             a, b = np.argsort(mine[0], kind="stable"), np.argsort(other[0], kind="stable")
             np.testing.assert_array_equal(mine[0][a], other[0][b])
             np.testing.assert_allclose(mine[1][a], other[1][b], atol=1e-6)

@@ -1,7 +1,7 @@
 """State of every track in arrays that are allocated once: gathered, run through a model, scattered back.
 
 A track's state is forgotten when it was silent for too long (a gap makes it worthless) or when its
-room is needed by others: ids are never reused, so a left-over row harms nobody, and memory is flat.
+room is needed by others: ids are not used again, so a left-over row harms nobody, and memory is flat.
 """
 
 from __future__ import annotations

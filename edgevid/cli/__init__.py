@@ -11,7 +11,20 @@ from rich.markup import escape
 
 from edgevid.errors import EdgevidError
 
-COMMANDS: tuple[str, ...] = ("doctor", "evaluate", "inspect", "models", "run", "train", "tune")
+COMMANDS: tuple[str, ...] = (
+    "build",
+    "compare",
+    "doctor",
+    "estimate",
+    "evaluate",
+    "export",
+    "inspect",
+    "models",
+    "run",
+    "survey",
+    "train",
+    "tune",
+)
 """Subcommands, sorted; each is the module edgevid.cli.<name> (light to import: tools load inside)."""
 
 
@@ -48,6 +61,13 @@ def demo_main(arguments: list[str] | None = None) -> None:
     """Entry point of `edgevid-demo`."""
     made = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     made.command()(import_module("edgevid.cli.demo").command)
+    _speak_plainly(made, arguments)
+
+
+def build_main(arguments: list[str] | None = None) -> None:
+    """Entry point of `edgevid-build`, the TensorRT build script."""
+    made = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    made.command()(import_module("edgevid.cli.build").command)
     _speak_plainly(made, arguments)
 
 

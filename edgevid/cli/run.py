@@ -12,6 +12,7 @@ import typer
 Source = Annotated[str, typer.Argument(help="File, folder or glob of images, camera number, or address.")]
 Model = Annotated[str | None, typer.Option(help="Model name (`edgevid models list`), ONNX file or recipe.")]
 Camera = Annotated[Path | None, typer.Option(help="Camera survey (TOML): adds speeds over the ground.")]
+Health = Annotated[Path | None, typer.Option(help="Folder of camera health: speeds stop if it moves.")]
 Actions = Annotated[str | None, typer.Option(help="Recogniser of what each object does (recipe).")]
 Rules = Annotated[Path | None, typer.Option("--policy", help="Abstain policy that `edgevid tune` wrote.")]
 Kept = Annotated[Path | None, typer.Option(help="Folder for crops and scores of silent verdicts.")]
@@ -33,6 +34,7 @@ def command(
     model: Model = None,
     site: SiteFile = None,
     camera: Camera = None,
+    health: Health = None,
     actions: Actions = None,
     policy: Rules = None,
     keep_abstained: Kept = None,
@@ -59,7 +61,7 @@ def command(
     from edgevid.video import masked, open_video
 
     asked: dict[str, Any] = {"source": source, "model": model, "score": score, "device": device}
-    asked |= {"precision": precision, "survey": camera}
+    asked |= {"precision": precision, "survey": camera, "health": health}
     asked["classes"] = tuple(name.strip() for name in classes.split(",") if name.strip())
     if actions:
         asked["recognisers"] = (RecogniserChoice("action", actions, policy),)

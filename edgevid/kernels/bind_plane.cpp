@@ -18,7 +18,7 @@ using Homography = nb::ndarray<const double, nb::shape<3, 3>, nb::c_contig, nb::
 
 namespace {
 
-constexpr int kColumns = 8;  // time, vx, vy, variance, still_for, age, unseen, seen
+constexpr int kColumns = 10;  // time, vx, vy, variance, still_for, age, unseen, seen, x, y
 
 nb::tuple give(const std::vector<edgevid::PlaneRow>& rows) {
     const std::size_t n = rows.size();
@@ -27,7 +27,7 @@ nb::tuple give(const std::vector<edgevid::PlaneRow>& rows) {
     for (std::size_t i = 0; i < n; ++i) {
         const auto& r = rows[i];
         const double line[kColumns] = {r.time, r.vx, r.vy, r.variance, r.still_for, r.age, r.unseen,
-                                       static_cast<double>(r.seen)};
+                                       static_cast<double>(r.seen), r.x, r.y};
         ids[i] = r.id;
         std::memcpy(values + kColumns * i, line, sizeof line);
     }
@@ -35,6 +35,18 @@ nb::tuple give(const std::vector<edgevid::PlaneRow>& rows) {
     nb::capsule b(values, [](void* p) noexcept { delete[] static_cast<double*>(p); });
     return nb::make_tuple(nb::ndarray<nb::numpy, std::int64_t>(ids, {n}, a),
                           nb::ndarray<nb::numpy, double>(values, {n, std::size_t{kColumns}}, b));
+}
+
+nb::list give(const std::vector<std::pair<std::int64_t, std::vector<edgevid::Sighting>>>& ended) {
+    nb::list out;
+    for (const auto& [id, rows] : ended) {
+        auto* values = new double[4 * rows.size() + 1];
+        std::memcpy(values, rows.data(), rows.size() * sizeof(edgevid::Sighting));
+        nb::capsule owner(values, [](void* p) noexcept { delete[] static_cast<double*>(p); });
+        nb::ndarray<nb::numpy, double> table(values, {rows.size(), std::size_t{4}}, owner);
+        out.append(nb::make_tuple(id, table));
+    }
+    return out;
 }
 
 edgevid::PlaneSettings settings_of(const nb::dict& given) {
@@ -53,6 +65,7 @@ edgevid::PlaneSettings settings_of(const nb::dict& given) {
         EDGEVID_FIELD(gate)
         EDGEVID_FIELD(still_gate)
         EDGEVID_FIELD(hindsight_gate)
+        EDGEVID_FIELD(most_sightings)
 #undef EDGEVID_FIELD
         throw nb::value_error(("plane setting: there is no " + name).c_str());
     }
@@ -78,6 +91,6 @@ void bind_plane(nb::module_& m) {
                 self.update(static_cast<int>(n), ids.data(), contacts.data(), noise.data(), measured.data(), time,
                             live, settled);
             }
-            return nb::make_tuple(give(live), give(settled));
+            return nb::make_tuple(give(live), give(settled), give(self.ended));
         }, "ids"_a, "contacts"_a, "noise"_a, "measured"_a, "time"_a);
 }

@@ -3,15 +3,17 @@
 // State X, Y, VX, VY in metres; measurement the contact pixel through the homography, linearised at the
 // predicted point (linearising at the measured one would correlate its noise with its weight). Pixel noise
 // is inflated by 2 tau / dt because box errors are correlated in time, so results do not depend on the
-// frame rate. A Rauch-Tung-Striebel pass over the last `lag_s` seconds gives the settled value.
+// frame rate. The settled value is the fixed-interval smoother over the last `lag_s` seconds, in the form of
+// Bryson and Frazier (1963; Bierman 1973): it equals the Rauch-Tung-Striebel pass of the reference, and
+// needs no inverse and only the two columns of I - K H that differ from the identity.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <deque>
 #include <limits>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace edgevid {
@@ -22,43 +24,6 @@ struct Mat4 {
     double operator()(int r, int c) const { return a[4 * r + c]; }
 };
 
-inline Mat4 multiply(const Mat4& x, const Mat4& y) {
-    Mat4 out;
-    for (int r = 0; r < 4; ++r)
-        for (int k = 0; k < 4; ++k)
-            for (int c = 0; c < 4; ++c) out(r, c) += x(r, k) * y(k, c);
-    return out;
-}
-
-inline Mat4 transposed(const Mat4& x) {
-    Mat4 out;
-    for (int r = 0; r < 4; ++r)
-        for (int c = 0; c < 4; ++c) out(r, c) = x(c, r);
-    return out;
-}
-
-// Inverse of a symmetric positive definite matrix by Gauss-Jordan.
-inline Mat4 inverse(Mat4 m) {
-    Mat4 out;
-    for (int i = 0; i < 4; ++i) out(i, i) = 1;
-    for (int i = 0; i < 4; ++i) {
-        const double pivot = 1 / m(i, i);
-        for (int c = 0; c < 4; ++c) {
-            m(i, c) *= pivot;
-            out(i, c) *= pivot;
-        }
-        for (int r = 0; r < 4; ++r) {
-            if (r == i) continue;
-            const double f = m(r, i);
-            for (int c = 0; c < 4; ++c) {
-                m(r, c) -= f * m(i, c);
-                out(r, c) -= f * out(i, c);
-            }
-        }
-    }
-    return out;
-}
-
 struct PlaneSettings {
     double process_noise = 1.0;   // m^2/s^3
     double velocity_prior = 40.0;  // m/s
@@ -67,6 +32,7 @@ struct PlaneSettings {
     double gate = 9.21;            // chi-square of 2, 99 %
     double still_gate = 5.99;      // chi-square of 2, 95 %
     double hindsight_gate = 11.8;  // chi-square of 2, 99.7 %: a settled value contradicts the live verdict
+    double most_sightings = 2048;  // kept of one track for its passage; beyond, every second one is let go
 };
 
 struct PlaneState {
@@ -74,30 +40,47 @@ struct PlaneState {
     Mat4 p;
 };
 
+// What one measurement taught, for the smoother: I - K H differs from the identity in two columns only.
+struct PlaneLesson {
+    bool measured = false;
+    double rest[8] = {};  // (4, 2): the first two columns of I - K H
+    double score[2] = {};  // J^T S^-1 e
+    double weight[3] = {};  // J^T S^-1 J: xx, xy, yy
+};
+
 struct PlaneStep {
     double time = 0;
     double dt = 0;  // from the step before
-    PlaneState now, predicted;
+    PlaneState now;
+    PlaneLesson lesson;
+};
+
+struct Sighting {
+    double time, u, v, noise;
 };
 
 struct PlaneTrack {
     std::int64_t id = 0;
-    std::deque<PlaneStep> steps;  // those not settled yet, and the newest
+    std::vector<PlaneStep> steps;  // from `first` on: those not settled yet, and the newest
+    std::size_t first = 0;
+    std::vector<Sighting> sightings;
     double first_seen = 0, last_seen = 0, still_since = 0;
     int seen = 0, far = 0;
-    bool fresh = true;
+    bool fresh = true;  // named in the update at hand
 };
 
 struct PlaneRow {
     std::int64_t id;
     double time, vx, vy, variance, still_for, age, unseen;
     int seen;
+    double x, y;  // metres
 };
 
 class PlaneCore {
   public:
     PlaneSettings settings;
     std::unordered_map<std::int64_t, PlaneTrack> tracks;
+    std::vector<std::pair<std::int64_t, std::vector<Sighting>>> ended;  // of the last update
 
     // `to_ground` and `to_image` are row-major 3x3 homographies, inverse to each other.
     PlaneCore(const PlaneSettings& s, const double* to_ground, const double* to_image) : settings(s) {
@@ -108,27 +91,34 @@ class PlaneCore {
     void reset() { tracks.clear(); }
 
     // One moment: rows of ids, contact pixels, pixel noise and whether each was measured. Fills one live row
-    // for each, and the rows that settle now; forgets the tracks that are not named.
+    // for each, the rows that settle now, and `ended`; forgets the tracks that are not named.
     void update(int n, const std::int64_t* ids, const double* contacts, const double* noise,
                 const std::uint8_t* measured, double time, std::vector<PlaneRow>& live,
                 std::vector<PlaneRow>& settled) {
-        forget(n, ids, settled);
+        ended.clear();
+        for (auto& one : tracks) one.second.fresh = false;
         for (int i = 0; i < n; ++i) {
+            const double* contact = contacts + 2 * i;
+            const bool good = measured[i] && std::isfinite(contact[0]) && std::isfinite(contact[1]);
             auto found = tracks.find(ids[i]);
             if (found == tracks.end()) {
-                if (!measured[i]) {
-                    live.push_back({ids[i], time, 0, 0, -1, 0, 0, 0, 0});
+                if (!good) {
+                    live.push_back({ids[i], time, 0, 0, -1, 0, 0, 0, 0, 0, 0});
                     continue;
                 }
                 found = tracks.emplace(ids[i], PlaneTrack{}).first;
                 found->second.id = ids[i];
-                begin(found->second, contacts + 2 * i, noise[i], time);
+                begin(found->second, contact, noise[i], time);
             } else {
-                step(found->second, contacts + 2 * i, noise[i], measured[i] != 0, time);
+                step(found->second, contact, noise[i], good, time);
             }
-            live.push_back(row(found->second, found->second.steps.back(), found->second.steps.back().now));
-            settle(found->second, time - settings.lag_s, settled);
+            PlaneTrack& t = found->second;
+            t.fresh = true;
+            if (good) remember(t, {time, contact[0], contact[1], noise[i]});
+            live.push_back(row(t, t.steps.back().time, t.steps.back().now));
+            settle(t, time - settings.lag_s, settled);
         }
+        forget(settled);
     }
 
   private:
@@ -159,27 +149,40 @@ class PlaneCore {
         for (int a = 0; a < 2; ++a)
             for (int b = 0; b < 2; ++b) s.now.p(a, b) = j[2 * a] * r[0] * j[2 * b] + j[2 * a + 1] * r[1] * j[2 * b + 1];
         s.now.p(2, 2) = s.now.p(3, 3) = settings.velocity_prior * settings.velocity_prior;
-        s.predicted = s.now;
         t.steps.assign(1, s);
+        t.first = 0;
         t.first_seen = t.last_seen = t.still_since = time;
         t.seen = 1;
         t.far = 0;
     }
 
-    static Mat4 motion(double dt) {
-        Mat4 f;
-        for (int i = 0; i < 4; ++i) f(i, i) = 1;
-        f(0, 2) = f(1, 3) = dt;
-        return f;
+    // What was seen before a jump is a passage of its own; the last sightings already belong to what follows.
+    void part(PlaneTrack& t) {
+        const std::size_t moved = std::min<std::size_t>(t.sightings.size(), std::max(t.far - 1, 0));
+        std::vector<Sighting> rest(t.sightings.end() - static_cast<std::ptrdiff_t>(moved), t.sightings.end());
+        t.sightings.resize(t.sightings.size() - moved);
+        ended.emplace_back(t.id, std::move(t.sightings));
+        t.sightings = std::move(rest);
     }
 
-    PlaneState predict(const PlaneState& s, double dt) const {
-        PlaneState out;
-        const Mat4 f = motion(dt);
+    void remember(PlaneTrack& t, const Sighting& s) const {
+        t.sightings.push_back(s);
+        if (static_cast<double>(t.sightings.size()) <= settings.most_sightings) return;
+        std::size_t kept = 0;
+        for (std::size_t i = 0; i < t.sightings.size(); i += 2) t.sightings[kept++] = t.sightings[i];
+        t.sightings.resize(kept);
+    }
+
+    void predict(const PlaneState& s, double dt, PlaneState& out) const {
         for (int i = 0; i < 4; ++i) out.x[i] = s.x[i];
         out.x[0] += dt * s.x[2];
         out.x[1] += dt * s.x[3];
-        out.p = multiply(multiply(f, s.p), transposed(f));
+        Mat4 half = s.p;  // F P, then F P F^T
+        for (int r = 0; r < 2; ++r)
+            for (int c = 0; c < 4; ++c) half(r, c) += dt * s.p(r + 2, c);
+        out.p = half;
+        for (int r = 0; r < 4; ++r)
+            for (int c = 0; c < 2; ++c) out.p(r, c) += dt * half(r, c + 2);
         const double q = settings.process_noise;
         for (int i = 0; i < 2; ++i) {
             out.p(i, i) += q * dt * dt * dt / 3;
@@ -187,69 +190,95 @@ class PlaneCore {
             out.p(i + 2, i) += q * dt * dt / 2;
             out.p(i + 2, i + 2) += q * dt;
         }
-        return out;
     }
 
     void step(PlaneTrack& t, const double* contact, double noise, bool measured, double time) {
-        PlaneStep s;
+        t.steps.emplace_back();
+        PlaneStep& s = t.steps.back();
+        const PlaneStep& before = t.steps[t.steps.size() - 2];
         s.time = time;
-        s.dt = time - t.steps.back().time;
-        s.predicted = predict(t.steps.back().now, s.dt);
-        s.now = s.predicted;
-        if (measured && !correct(t, s.now, contact, noise, time - t.last_seen)) {
-            begin(t, contact, noise, time);  // it is somewhere else for good: another object, or a jump
-            return;
-        }
+        s.dt = time - before.time;
+        predict(before.now, s.dt, s.now);
         if (measured) {
+            if (!correct(t, s, contact, noise, time - t.last_seen)) {
+                part(t);  // it is somewhere else for good: another object, or a jump
+                begin(t, contact, noise, time);
+                return;
+            }
             t.last_seen = time;
             ++t.seen;
         }
-        t.steps.push_back(s);
         if (moving(s.now, settings.still_gate)) t.still_since = time;
     }
 
-    // The measurement update in Joseph's form; false where five in a row were far out.
-    bool correct(PlaneTrack& t, PlaneState& s, const double* contact, double noise, double gap) const {
+    bool correct(PlaneTrack& t, PlaneStep& step, const double* contact, double noise, double gap) {
+        PlaneState& s = step.now;
         double seen[2], j[4], r[2];
         project(image_, s.x[0], s.x[1], seen, j);
         pixel_noise(noise, gap, r);
-        double ph[8];  // P H^T, 4x2
-        for (int i = 0; i < 4; ++i)
-            for (int m = 0; m < 2; ++m) ph[2 * i + m] = s.p(i, 0) * j[2 * m] + s.p(i, 1) * j[2 * m + 1];
-        double c[4];
-        const auto innovate = [&] {
-            for (int a = 0; a < 2; ++a)
-                for (int b = 0; b < 2; ++b)
-                    c[2 * a + b] = j[2 * a] * ph[b] + j[2 * a + 1] * ph[2 + b] + (a == b ? r[a] : 0);
-        };
-        innovate();
-        const double e0 = contact[0] - seen[0], e1 = contact[1] - seen[1];
-        double det = c[0] * c[3] - c[1] * c[2];
-        const double nis = (e0 * e0 * c[3] - e0 * e1 * (c[1] + c[2]) + e1 * e1 * c[0]) / det;
+        const double e[2] = {contact[0] - seen[0], contact[1] - seen[1]};
+        double ph[8];  // P H^T, (4, 2)
+        for (int a = 0; a < 4; ++a)
+            for (int b = 0; b < 2; ++b) ph[2 * a + b] = s.p(a, 0) * j[2 * b] + s.p(a, 1) * j[2 * b + 1];
+        double hph[4];
+        for (int a = 0; a < 2; ++a)
+            for (int b = 0; b < 2; ++b) hph[2 * a + b] = j[2 * a] * ph[b] + j[2 * a + 1] * ph[2 + b];
+        double inv[3];
+        invert(hph, r, inv);
+        const double nis = e[0] * (inv[0] * e[0] + inv[1] * e[1]) + e[1] * (inv[1] * e[0] + inv[2] * e[1]);
         t.far = nis > 25 ? t.far + 1 : 0;
         if (t.far >= 5 || !std::isfinite(nis)) return false;
         if (nis > settings.gate) {
             r[0] *= nis / settings.gate;
             r[1] *= nis / settings.gate;
-            innovate();
-            det = c[0] * c[3] - c[1] * c[2];
+            invert(hph, r, inv);
         }
         double k[8];
-        for (int i = 0; i < 4; ++i) {
-            k[2 * i] = (ph[2 * i] * c[3] - ph[2 * i + 1] * c[2]) / det;
-            k[2 * i + 1] = (-ph[2 * i] * c[1] + ph[2 * i + 1] * c[0]) / det;
-            s.x[i] += k[2 * i] * e0 + k[2 * i + 1] * e1;
+        for (int a = 0; a < 4; ++a) {
+            k[2 * a] = ph[2 * a] * inv[0] + ph[2 * a + 1] * inv[1];
+            k[2 * a + 1] = ph[2 * a] * inv[1] + ph[2 * a + 1] * inv[2];
         }
-        Mat4 ikh;
-        for (int i = 0; i < 4; ++i) {
-            ikh(i, i) = 1;
-            for (int m = 0; m < 2; ++m) ikh(i, m) -= k[2 * i] * j[m] + k[2 * i + 1] * j[2 + m];
-        }
-        s.p = multiply(multiply(ikh, s.p), transposed(ikh));
-        for (int a = 0; a < 4; ++a)
-            for (int b = 0; b < 4; ++b)
-                s.p(a, b) += k[2 * a] * r[0] * k[2 * b] + k[2 * a + 1] * r[1] * k[2 * b + 1];
+        learn(j, e, inv, k, step.lesson);
+        for (int a = 0; a < 4; ++a) s.x[a] += k[2 * a] * e[0] + k[2 * a + 1] * e[1];
+        joseph(step.lesson.rest, k, r, s.p);
         return true;
+    }
+
+    static void invert(const double* hph, const double* r, double* inv) {
+        const double a = hph[0] + r[0], b = hph[1], d = hph[3] + r[1], det = a * d - b * b;
+        inv[0] = d / det;
+        inv[1] = -b / det;
+        inv[2] = a / det;
+    }
+
+    static void learn(const double* j, const double* e, const double* inv, const double* k, PlaneLesson& l) {
+        l.measured = true;
+        for (int a = 0; a < 4; ++a)
+            for (int b = 0; b < 2; ++b)
+                l.rest[2 * a + b] = (a == b ? 1.0 : 0.0) - (k[2 * a] * j[b] + k[2 * a + 1] * j[2 + b]);
+        double ij[4];  // S^-1 J
+        for (int b = 0; b < 2; ++b) {
+            ij[b] = inv[0] * j[b] + inv[1] * j[2 + b];
+            ij[2 + b] = inv[1] * j[b] + inv[2] * j[2 + b];
+            l.score[b] = ij[b] * e[0] + ij[2 + b] * e[1];
+        }
+        l.weight[0] = j[0] * ij[0] + j[2] * ij[2];
+        l.weight[1] = j[0] * ij[1] + j[2] * ij[3];
+        l.weight[2] = j[1] * ij[1] + j[3] * ij[3];
+    }
+
+    // P <- (I - K H) P (I - K H)^T + K R K^T, symmetric and positive whatever is rounded.
+    static void joseph(const double* rest, const double* k, const double* r, Mat4& p) {
+        Mat4 half;
+        for (int a = 0; a < 4; ++a)
+            for (int c = 0; c < 4; ++c)
+                half(a, c) = rest[2 * a] * p(0, c) + rest[2 * a + 1] * p(1, c) + (a > 1 ? p(a, c) : 0.0);
+        for (int a = 0; a < 4; ++a)
+            for (int c = 0; c <= a; ++c) {
+                double v = half(a, 0) * rest[2 * c] + half(a, 1) * rest[2 * c + 1] + (c > 1 ? half(a, c) : 0.0);
+                v += k[2 * a] * r[0] * k[2 * c] + k[2 * a + 1] * r[1] * k[2 * c + 1];
+                p(a, c) = p(c, a) = v;
+            }
     }
 
     bool moving(const PlaneState& s, double gate) const {
@@ -258,59 +287,108 @@ class PlaneCore {
         return chi >= gate;
     }
 
-    PlaneRow row(const PlaneTrack& t, const PlaneStep& at, const PlaneState& s) const {
+    PlaneRow row(const PlaneTrack& t, double time, const PlaneState& s) const {
         const double v = std::hypot(s.x[2], s.x[3]);
         double variance = std::max(s.p(2, 2), s.p(3, 3));
         if (v > 1e-9) {
             const double ux = s.x[2] / v, uy = s.x[3] / v;
             variance = ux * ux * s.p(2, 2) + 2 * ux * uy * s.p(2, 3) + uy * uy * s.p(3, 3);
         }
-        return {t.id, at.time, s.x[2], s.x[3], variance, at.time - t.still_since, at.time - t.first_seen,
-                at.time - t.last_seen, t.seen};
+        return {t.id, time, s.x[2], s.x[3], variance, time - t.still_since, time - t.first_seen,
+                time - t.last_seen, t.seen, s.x[0], s.x[1]};
     }
 
     // Smooths back from the newest step and hands out every step older than `limit`; keeps the others.
     void settle(PlaneTrack& t, double limit, std::vector<PlaneRow>& out) const {
-        if (t.steps.size() < 2 || t.steps.front().time > limit) return;
-        std::vector<PlaneState> smooth(t.steps.size());
-        smooth.back() = t.steps.back().now;
-        for (int i = static_cast<int>(t.steps.size()) - 2; i >= 0; --i)
-            smooth[i] = back(t.steps[i].now, t.steps[i + 1], smooth[i + 1]);
-        std::size_t i = 0;
-        while (i + 1 < t.steps.size() && t.steps[i].time <= limit) {
-            out.push_back(row(t, t.steps[i], smooth[i]));
-            // In hindsight it stood (from then until now), moved (-1), or it cannot be told (-2).
-            const bool stood = t.steps[i].time >= t.still_since;
-            if (!stood || moving(smooth[i], settings.hindsight_gate)) out.back().still_for = -1;
-            else if (moving(smooth[i], settings.still_gate)) out.back().still_for = -2;
-            else out.back().still_for = t.steps.back().time - t.still_since;
-            ++i;
+        const std::size_t begin = t.first, end = t.steps.size();
+        if (end - begin < 2 || t.steps[begin].time > limit) return;
+        std::size_t done = begin;  // the newest step always stays
+        while (done + 1 < end && t.steps[done].time <= limit) ++done;
+        const std::size_t at = out.size();
+        double l[4] = {};
+        Mat4 big;
+        for (std::size_t i = end - 1; i > begin; --i) {
+            back(t.steps[i], l, big);
+            if (i - 1 < done) out.push_back(settled(t, t.steps[i - 1], l, big));
         }
-        t.steps.erase(t.steps.begin(), t.steps.begin() + i);
+        std::reverse(out.begin() + static_cast<std::ptrdiff_t>(at), out.end());
+        t.first = done;
+        if (t.first >= 32) {
+            t.steps.erase(t.steps.begin(), t.steps.begin() + static_cast<std::ptrdiff_t>(t.first));
+            t.first = 0;
+        }
     }
 
-    static PlaneState back(const PlaneState& now, const PlaneStep& next, const PlaneState& smooth) {
-        const Mat4 f = motion(next.dt);
-        const Mat4 c = multiply(multiply(now.p, transposed(f)), inverse(next.predicted.p));
-        PlaneState out = now;
-        Mat4 d;
-        for (int i = 0; i < 16; ++i) d.a[i] = smooth.p.a[i] - next.predicted.p.a[i];
+    // One step of the adjoint recursion: from behind a step's measurement to the step before it.
+    static void back(const PlaneStep& s, double* l, Mat4& big) {
+        if (s.lesson.measured) {
+            const double* m = s.lesson.rest;
+            double low[2];
+            Mat4 half = big;  // Lambda (I - K H): only two columns change
+            for (int c = 0; c < 2; ++c) {
+                low[c] = -s.lesson.score[c];
+                for (int r = 0; r < 4; ++r) low[c] += m[2 * r + c] * l[r];
+                for (int r = 0; r < 4; ++r)
+                    half(r, c) = big(r, 0) * m[c] + big(r, 1) * m[2 + c] + big(r, 2) * m[4 + c] + big(r, 3) * m[6 + c];
+            }
+            l[0] = low[0];
+            l[1] = low[1];
+            big = half;
+            for (int r = 0; r < 2; ++r)
+                for (int c = 0; c < 4; ++c)
+                    big(r, c) = m[r] * half(0, c) + m[2 + r] * half(1, c) + m[4 + r] * half(2, c) + m[6 + r] * half(3, c);
+            big(0, 0) += s.lesson.weight[0];
+            big(0, 1) += s.lesson.weight[1];
+            big(1, 0) += s.lesson.weight[1];
+            big(1, 1) += s.lesson.weight[2];
+        }
+        const double dt = s.dt;  // F^T l and F^T Lambda F
+        l[2] += dt * l[0];
+        l[3] += dt * l[1];
+        for (int c = 0; c < 4; ++c) {
+            big(2, c) += dt * big(0, c);
+            big(3, c) += dt * big(1, c);
+        }
+        for (int r = 0; r < 4; ++r) {
+            big(r, 2) += dt * big(r, 0);
+            big(r, 3) += dt * big(r, 1);
+        }
+    }
+
+    PlaneRow settled(const PlaneTrack& t, const PlaneStep& s, const double* l, const Mat4& big) const {
+        PlaneState smooth = s.now;
+        double pb[8];  // the velocity's rows of P Lambda
+        for (int r = 0; r < 2; ++r)
+            for (int c = 0; c < 4; ++c) {
+                pb[4 * r + c] = 0;
+                for (int k = 0; k < 4; ++k) pb[4 * r + c] += s.now.p(r + 2, k) * big(k, c);
+            }
         for (int r = 0; r < 4; ++r)
-            for (int k = 0; k < 4; ++k) out.x[r] += c(r, k) * (smooth.x[k] - next.predicted.x[k]);
-        const Mat4 add = multiply(multiply(c, d), transposed(c));
-        for (int i = 0; i < 16; ++i) out.p.a[i] += add.a[i];
-        return out;
+            for (int k = 0; k < 4; ++k) smooth.x[r] -= s.now.p(r, k) * l[k];
+        for (int r = 0; r < 2; ++r) {
+            for (int c = 0; c < 2; ++c)
+                for (int k = 0; k < 4; ++k) smooth.p(r + 2, c + 2) -= pb[4 * r + k] * s.now.p(k, c + 2);
+        }
+        PlaneRow made = row(t, s.time, smooth);
+        // In hindsight it stood (from then until now), moved (-1), or it cannot be told (-2).
+        const bool stood = s.time >= t.still_since;
+        if (!stood || moving(smooth, settings.hindsight_gate)) made.still_for = -1;
+        else if (moving(smooth, settings.still_gate)) made.still_for = -2;
+        else made.still_for = t.steps.back().time - t.still_since;
+        return made;
     }
 
-    void forget(int n, const std::int64_t* ids, std::vector<PlaneRow>& settled) {
+    void forget(std::vector<PlaneRow>& settled) {
         for (auto it = tracks.begin(); it != tracks.end();) {
-            if (std::find(ids, ids + n, it->first) != ids + n) {
+            if (it->second.fresh) {
                 ++it;
                 continue;
             }
             settle(it->second, std::numeric_limits<double>::infinity(), settled);
+            ended.emplace_back(it->first, std::move(it->second.sightings));
             it = tracks.erase(it);
         }
+        std::stable_sort(ended.begin(), ended.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     }
 };
 

@@ -244,7 +244,10 @@ def _anchor_axis(seen: Seen, shape: tuple[int, ...]) -> int:
 def _columns(seen: Seen) -> Guess | None:
     """(1, 4 + C, N) with more anchors than values."""
     output = _one(seen, 3)
-    if output is None or output.shape[1] <= 4 or _anchor_axis(seen, output.shape) == 1:
+    if output is None or output.shape[1] <= 4:
+        return None
+    square = output.shape[1] == output.shape[2]  # 80 classes at 64 pixels: the exporter's habit decides
+    if _anchor_axis(seen, output.shape) == 1 and not (square and seen.ultralytics):
         return None
     if _anchor_axis(seen, output.shape) == 0 and output.shape[1] >= output.shape[2]:
         return None

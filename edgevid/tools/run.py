@@ -51,6 +51,7 @@ def run(
     """Runs the source to its end, to `limit` frames or to Ctrl-C, and closes every sink in any case."""
     summary = Summary()
     with ExitStack() as stack:
+        stack.callback(pipeline.close)
         sinks = list(sinks)
         for sink in sinks:
             stack.callback(sink.close)

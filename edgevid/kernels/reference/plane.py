@@ -24,6 +24,7 @@ SETTINGS = {
     "gate": 9.21,
     "still_gate": 5.99,
     "hindsight_gate": 11.8,
+    "most_sightings": 2048.0,
 }
 
 
@@ -50,6 +51,8 @@ class Track:
     still_since: float = 0.0
     seen: int = 0
     far: int = 0
+    sightings: list[list[float]] = field(default_factory=list)
+    """time, u, v, noise of each; beyond `most_sightings` every second one is let go."""
 
 
 def project(h: Array, x: float, y: float) -> tuple[Array, Array]:
@@ -69,7 +72,7 @@ def motion(dt: float) -> Array:
 class PlaneCore:
     """Filters of all objects; `update` gives (ids, values) of live and of settled rows.
 
-    Values are (time, vx, vy, variance along the motion, standing for, age, unseen for, sightings).
+    Values are (time, vx, vy, variance along the motion, standing for, age, unseen for, sightings, x, y).
     """
 
     def __init__(self, settings: Mapping[str, float], to_ground: Array, to_image: Array) -> None:
@@ -79,6 +82,7 @@ class PlaneCore:
         self.s: dict[str, Any] = {**SETTINGS, **settings}
         self._ground, self._image = to_ground, to_image
         self.tracks: dict[int, Track] = {}
+        self._ended: list[tuple[int, Array]] = []
 
     def reset(self) -> None:
         """Forgets everything."""
@@ -86,27 +90,38 @@ class PlaneCore:
 
     def update(
         self, ids: Array, contacts: Array, noise: Array, measured: Array, time: float
-    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        """One moment; tracks that are not named end, and what was left of them settles."""
+    ) -> tuple[tuple[Array, Array], tuple[Array, Array], list[tuple[int, Array]]]:
+        """One moment; tracks that are not named end, what was left of them settles.
+
+        The third value holds (id, sightings (n, 4): time, u, v, noise) of each track that ended.
+        """
         live: list[tuple[int, list[float]]] = []
         settled: list[tuple[int, list[float]]] = []
-        present = {int(i) for i in ids}
-        for gone in [i for i in self.tracks if i not in present]:
-            self._settle(self.tracks.pop(gone), math.inf, settled)
         for n, i in enumerate(map(int, ids)):
             track = self.tracks.get(i)
-            if track is None and not measured[n]:
-                live.append((i, [time, 0, 0, -1, 0, 0, 0, 0]))
+            good = bool(measured[n]) and bool(np.isfinite(contacts[n]).all())
+            if track is None and not good:
+                live.append((i, [time, 0, 0, -1, 0, 0, 0, 0, 0, 0]))
                 continue
             if track is None:
                 track = self.tracks[i] = Track(i)
                 self._begin(track, contacts[n], float(noise[n]), time)
             else:
-                self._step(track, contacts[n], float(noise[n]), bool(measured[n]), time)
+                self._step(track, contacts[n], float(noise[n]), good, time)
+            if good:
+                track.sightings.append([time, *map(float, contacts[n]), float(noise[n])])
+                if len(track.sightings) > self.s["most_sightings"]:
+                    track.sightings = track.sightings[::2]
             last = track.steps[-1]
             live.append((i, self._row(track, last.time, last.x, last.p)))
             self._settle(track, time - self.s["lag_s"], settled)
-        return _columns(live), _columns(settled)
+        present = {int(i) for i in ids}
+        for gone in sorted(i for i in self.tracks if i not in present):
+            track = self.tracks.pop(gone)
+            self._settle(track, math.inf, settled)
+            self._ended.append((gone, np.array(track.sightings)))
+        ended, self._ended = sorted(self._ended, key=lambda one: one[0]), []
+        return _columns(live), _columns(settled), ended
 
     def _pixel_noise(self, noise: float, gap: float) -> Array:
         f = max(1.0, 2 * self.s["correlation_s"] / gap) if gap > 0 else 1.0
@@ -131,6 +146,10 @@ class PlaneCore:
         if measured:
             corrected = self._correct(t, x, p, contact, self._pixel_noise(noise, time - t.last_seen))
             if corrected is None:
+                # What was seen before a jump is a passage of its own; the last sightings follow it.
+                split = len(t.sightings) - max(t.far - 1, 0)
+                self._ended.append((t.id, np.array(t.sightings[:split]).reshape(-1, 4)))
+                t.sightings = t.sightings[split:]
                 self._begin(t, contact, noise, time)
                 return
             step.x, step.p = corrected
@@ -163,7 +182,7 @@ class PlaneCore:
         u = x[2:] / speed if speed > 1e-9 else None
         variance = max(p[2, 2], p[3, 3]) if u is None else u @ p[2:, 2:] @ u
         standing, age, unseen = time - t.still_since, time - t.first_seen, time - t.last_seen
-        return [time, x[2], x[3], float(variance), standing, age, unseen, t.seen]
+        return [time, x[2], x[3], float(variance), standing, age, unseen, t.seen, x[0], x[1]]
 
     def _settle(self, t: Track, limit: float, out: list[tuple[int, list[float]]]) -> None:
         """Smooths back from the newest step and hands out every step older than `limit`."""
@@ -195,4 +214,4 @@ class PlaneCore:
 
 def _columns(rows: list[tuple[int, list[float]]]) -> tuple[Array, Array]:
     ids = np.array([i for i, _ in rows], np.int64)
-    return ids, np.array([values for _, values in rows], np.float64).reshape(-1, 8)
+    return ids, np.array([values for _, values in rows], np.float64).reshape(-1, 10)

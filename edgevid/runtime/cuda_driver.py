@@ -1,0 +1,104 @@
+"""The NVIDIA driver, looked for before anything of TensorRT is touched; needs no package.
+
+Some of TensorRT's runtimes end the process when they deserialise an engine where there is no driver,
+so that the question "is there a device?" is asked here first, of libcuda itself, through ctypes.
+Names: CUDA Driver API, docs.nvidia.com/cuda/cuda-driver-api.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+
+from edgevid.errors import InputError, ModelError
+
+LIBRARY = "libcuda.so.1"
+_MAJOR, _MINOR, _PROCESSORS, _INTEGRATED = 75, 76, 16, 18
+"""CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR, _MULTIPROCESSOR_COUNT, _INTEGRATED."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One NVIDIA device as its driver describes it."""
+
+    index: int
+    name: str
+    capability: str
+    """Compute capability, "8.7"."""
+    memory: int = 0
+    """Bytes in all; on a Jetson they are the machine's own."""
+    processors: int = 0
+    """Streaming multiprocessors."""
+    cuda: str = ""
+    """Newest CUDA version that the driver serves, "12.6"."""
+    integrated: bool = False
+    """Whether it shares the machine's memory, as on a Jetson."""
+
+    def __str__(self) -> str:
+        return f"{self.name} (compute capability {self.capability})"
+
+
+@cache
+def driver() -> ctypes.CDLL | None:
+    """The initialised driver library; None where there is none or where it serves no device."""
+    try:
+        library = ctypes.CDLL(LIBRARY)
+    except OSError:
+        return None
+    return library if library.cuInit(0) == 0 else None
+
+
+@cache
+def gpus() -> tuple[Gpu, ...]:
+    """The devices that the driver shows to this process, in its order; empty without a driver."""
+    library, count = driver(), ctypes.c_int(0)
+    if library is None or library.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return ()
+    return tuple(_describe(library, index) for index in range(count.value))
+
+
+def _describe(library: ctypes.CDLL, index: int) -> Gpu:
+    device, version = ctypes.c_int(0), ctypes.c_int(0)
+    name, memory = ctypes.create_string_buffer(256), ctypes.c_size_t(0)
+    library.cuDeviceGet(ctypes.byref(device), index)
+    library.cuDeviceGetName(name, len(name), device)
+    library.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
+    library.cuDriverGetVersion(ctypes.byref(version))
+
+    def attribute(which: int) -> int:
+        value = ctypes.c_int(0)
+        library.cuDeviceGetAttribute(ctypes.byref(value), which, device)
+        return value.value
+
+    return Gpu(
+        index=index,
+        name=name.value.decode(errors="replace"),
+        capability=f"{attribute(_MAJOR)}.{attribute(_MINOR)}",
+        memory=memory.value,
+        processors=attribute(_PROCESSORS),
+        cuda=f"{version.value // 1000}.{version.value % 1000 // 10}",
+        integrated=bool(attribute(_INTEGRATED)),
+    )
+
+
+def device_index(device: str) -> int:
+    """The number in "cuda:N"; 0 for "auto" and "cuda". InputError for anything else."""
+    kind, _, number = device.partition(":")
+    if device == "auto" or (kind == "cuda" and (number or "0").isdigit()):
+        return int(number or 0)
+    raise InputError(f"device: wanted 'auto' or 'cuda:0', given {device!r}")
+
+
+def gpu_of(device: str) -> Gpu:
+    """The device of a choice like "cuda:0" or "auto"; ModelError where it is not there."""
+    index, found = device_index(device), gpus()
+    if index < len(found):
+        return found[index]
+    if not found:
+        raise ModelError(
+            f"device {device!r}: no NVIDIA driver answers here ({LIBRARY} is missing or shows no device); "
+            "`edgevid doctor` tells what is there, device='cpu' runs without"
+        )
+    names = ", ".join(f"cuda:{gpu.index} is {gpu.name}" for gpu in found)
+    raise ModelError(f"device {device!r}: there is none of this number; {names}")

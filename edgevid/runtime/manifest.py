@@ -1,0 +1,261 @@
+"""The JSON beside an engine: what it was built from, by what and for what, and how well it agrees.
+
+It is read before the engine is handed to TensorRT, so that an engine of another device, of another
+version, of a model that has changed since, or damaged on its way is refused in one clear sentence
+that says how to build it anew. docs/engines.md describes the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from edgevid.errors import FileFormatError, ModelError
+from edgevid.runtime.cuda_driver import Gpu
+from edgevid.runtime.download import sha256_of
+from edgevid.runtime.recipe import Recipe
+from edgevid.runtime.section import Section
+
+FORMAT = 1
+BACKENDS: Mapping[str, str] = MappingProxyType({"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"})
+"""Backend: the Python package that it is."""
+TITLES: Mapping[str, str] = MappingProxyType({"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"})
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """How an engine was made. `check` says whether it may be loaded here."""
+
+    model: str
+    """Name of the recipe, or the ONNX file's stem."""
+    onnx: str
+    """File name of the model that all precisions were made of."""
+    onnx_sha256: str
+    graph: str
+    """File name of the graph that was built: the model itself, or its FP16 or INT8 form."""
+    graph_sha256: str
+    precision: str
+    """"fp32", "fp16" or "int8": that of the graph, which the network is bound to."""
+    backend: str
+    """"tensorrt" or "tensorrt-rtx"."""
+    version: str
+    """The builder's full version: "10.3.0", "1.7.1.116"."""
+    engine_sha256: str
+    engine_bytes: int
+    gpu: str = ""
+    """Name of the device it was built on; empty where none was at hand (TensorRT-RTX)."""
+    capability: str = ""
+    """Its compute capability; empty where none was at hand."""
+    targets: tuple[str, ...] = ()
+    """Compute capabilities asked for (TensorRT-RTX); empty: from 8.0 up."""
+    cuda: str = ""
+    """Newest CUDA version that the driver of that device serves."""
+    recipe_sha256: str = ""
+    """`recipe_hash` of the recipe; empty for a bare ONNX file."""
+    calibration_sha256: str = ""
+    """Hash of the activation ranges of an INT8 graph."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What was asked of the builder, by name."""
+    layers: Mapping[str, Any] = field(default_factory=dict)
+    """The precisions that the builder's own log reports; empty where it reports none."""
+    parity: Mapping[str, Any] = field(default_factory=dict)
+    """Agreement with the ONNX model in FP32: of the graph, and of the engine where it could be run."""
+    made: Mapping[str, str] = field(default_factory=dict)
+    """When, by which edgevid, Python and machine."""
+
+    @property
+    def version_compatible(self) -> bool:
+        """Whether newer TensorRT versions may load it."""
+        return bool(self.options.get("version_compatible"))
+
+    @property
+    def hardware(self) -> str:
+        """Hardware compatibility: "none", "same-capability" or "ampere+"."""
+        return str(self.options.get("hardware", "none"))
+
+    def rebuild_command(self, model: str | Path | None = None) -> str:
+        """The command that builds such an engine anew, here."""
+        words = ["edgevid", "build", str(model or self.model), "--precision", self.precision]
+        words += ["--backend", self.backend]
+        shapes = self.options.get("batch")
+        if shapes and list(shapes) != [1, 1, 1]:
+            words += ["--batch", ",".join(str(n) for n in shapes)]
+        words += ["--version-compatible"] if self.version_compatible else []
+        words += ["--hardware", self.hardware] if self.hardware != "none" else []
+        return " ".join(f"'{w}'" if " " in w else w for w in words)
+
+
+def manifest_path(engine: str | Path) -> Path:
+    """`<engine>.json` beside it.
+
+    >>> manifest_path("build/yolox.fp16.engine").as_posix()
+    'build/yolox.fp16.engine.json'
+    """
+    return Path(f"{engine}.json")
+
+
+def engine_name(stem: str, precision: str, backend: str) -> str:
+    """File name of an engine.
+
+    >>> engine_name("yolox", "fp16", "tensorrt"), engine_name("yolox", "int8", "tensorrt-rtx")
+    ('yolox.fp16.engine', 'yolox.int8.rtx.engine')
+    """
+    return f"{stem}.{precision}{'.rtx' if backend == 'tensorrt-rtx' else ''}.engine"
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """SHA-256 of what the recipe says of feeding and reading the model; its prose may change."""
+    told = {
+        "task": recipe.task,
+        "input": dataclasses.asdict(recipe.input) if recipe.input else None,
+        "input_name": recipe.input_name,
+        "outputs": recipe.outputs,
+        "decode": dataclasses.asdict(recipe.decode) if recipe.decode else None,
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Writes the JSON in one step."""
+    text = json.dumps({"format": FORMAT, **dataclasses.asdict(manifest)}, indent=1)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of a file; FileFormatError names what is wrong with it."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FileFormatError(path, "the whole file", wanted="JSON", given=str(error)) from None
+    except OSError as error:
+        raise FileFormatError(path, "the file", wanted="a readable file", given=error.strerror) from error
+    if not isinstance(values, dict):
+        raise FileFormatError(path, "the whole file", wanted="a JSON object", given=type(values).__name__)
+    table = Section(path, "", values)
+    if (given := table.integer("format")) != FORMAT:
+        table.fail("format", f"{FORMAT}, the only one that this edgevid reads", given)
+    return _read(table)
+
+
+def _read(table: Section) -> Manifest:
+    found: dict[str, Any] = {}
+    for one in dataclasses.fields(Manifest):
+        if one.name == "engine_bytes":
+            found[one.name] = table.integer(one.name)
+        elif one.name == "targets":
+            found[one.name] = table.texts(one.name, ())
+        elif one.name in ("options", "layers", "parity", "made"):
+            found[one.name] = dict(table.table(one.name, optional=True)._values)
+        elif one.default is dataclasses.MISSING:
+            found[one.name] = table.text(one.name)
+        else:
+            found[one.name] = table.text(one.name, one.default)
+    manifest = Manifest(**found)
+    if manifest.backend not in BACKENDS:
+        table.fail("backend", " or ".join(BACKENDS), manifest.backend)
+    return manifest
+
+
+def check(
+    engine: Path,
+    manifest: Manifest,
+    *,
+    gpu: Gpu | None,
+    version: str | None,
+    model: Path | None = None,
+    recipe: Recipe | None = None,
+) -> None:
+    """ModelError, with the rebuild command, unless this engine may be deserialised here.
+
+    `gpu` is the device it would run on, `version` the installed version of its backend; None leaves
+    that comparison out. `model` is the ONNX file as it is now.
+    """
+    problem = (
+        _of_the_file(engine, manifest)
+        or _of_the_model(manifest, model, recipe)
+        or (_of_the_version(manifest, version) if version is not None else "")
+        or (_of_the_device(manifest, gpu) if gpu is not None else "")
+    )
+    if problem:
+        command = manifest.rebuild_command(recipe.name if recipe else model)
+        raise ModelError(f"{engine}: {problem}. Build it anew with: {command}")
+
+
+def _of_the_file(engine: Path, manifest: Manifest) -> str:
+    if not engine.is_file():
+        return "there is no such file"
+    given = engine.stat().st_size
+    if given != manifest.engine_bytes:
+        return (
+            f"wanted {manifest.engine_bytes} bytes, given {given}: the file is cut off or not the one built"
+        )
+    if sha256_of(engine) != manifest.engine_sha256:
+        return "its bytes are not those that were built (SHA-256 differs): the file is damaged or replaced"
+    return ""
+
+
+def _of_the_model(manifest: Manifest, model: Path | None, recipe: Recipe | None) -> str:
+    if model is not None and model.is_file() and sha256_of(model) != manifest.onnx_sha256:
+        return f"it was built of another {manifest.onnx} than {model} is now (SHA-256 differs)"
+    if recipe is not None and manifest.recipe_sha256 and recipe_hash(recipe) != manifest.recipe_sha256:
+        return f"the recipe {recipe.name} has changed how the model is fed or read since it was built"
+    return ""
+
+
+def _of_the_version(manifest: Manifest, version: str) -> str:
+    """TensorRT documentation, "Version Compatibility": exactly the version that built the engine, or,
+    for version-compatible engines, a newer one of the same major; TensorRT 11 also takes those of 10."""
+    title = TITLES[manifest.backend]
+    if version == manifest.version:
+        return ""
+    built = f"it was built by {title} {manifest.version}, here is {version}"
+    if not manifest.version_compatible or manifest.backend == "tensorrt-rtx":
+        return built + ", and an engine runs only with the version that built it"
+    old, new = _numbers(manifest.version), _numbers(version)
+    if new < old:
+        return built + ", and version-compatible engines run with the same or a newer version only"
+    if new[0] != old[0] and (old[0], new[0]) != (10, 11):
+        return built + ", and version-compatible engines reach no further than TensorRT 10 to 11"
+    return ""
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version: "10.13.3.9.post1" gives (10, 13, 3, 9)."""
+    found: list[int] = []
+    for part in version.split("."):
+        if not part.isdigit():
+            break
+        found.append(int(part))
+    return tuple(found) or (0,)
+
+
+def _of_the_device(manifest: Manifest, gpu: Gpu) -> str:
+    if manifest.backend == "tensorrt-rtx":
+        return _of_the_rtx_card(manifest, gpu)
+    if manifest.gpu == gpu.name and manifest.capability == gpu.capability:
+        return ""
+    built = f"it was built for {manifest.gpu} (compute capability {manifest.capability}), this is {gpu}"
+    if manifest.hardware == "same-capability" and manifest.capability == gpu.capability:
+        return ""
+    if manifest.hardware == "ampere+":
+        return "" if _numbers(gpu.capability) >= (8, 0) else built + ", and it wants 8.0 or more"
+    return built
+
+
+def _of_the_rtx_card(manifest: Manifest, gpu: Gpu) -> str:
+    """TensorRT-RTX documentation, "CPU-Only AOT": 8.0 and later, unless capabilities were named."""
+    if manifest.targets:
+        wanted = ", ".join(manifest.targets)
+        return "" if gpu.capability in manifest.targets else f"it was built for {wanted}, this is {gpu}"
+    if _numbers(gpu.capability) >= (8, 0):
+        return ""
+    return f"it was built for compute capability 8.0 and more, this is {gpu} (build with --for-gpu 7.5)"

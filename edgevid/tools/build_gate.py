@@ -1,0 +1,117 @@
+"""The parity gate of a build: the graph, and the engine where a device runs it, against the FP32 model."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edgevid.errors import InputError
+from edgevid.runtime.base import Engine
+from edgevid.runtime.cuda_driver import gpus
+from edgevid.runtime.manifest import Manifest
+from edgevid.runtime.recipe import Recipe
+
+if TYPE_CHECKING:
+    from edgevid.tools.compare import ParityReport
+    from edgevid.tools.frames import NamedFrame
+
+
+class Asked(Protocol):
+    """What is asked of the gate (tools/build.py, Gate)."""
+
+    @property
+    def frames(self) -> str | Path | None: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def floor(self) -> float | None: ...
+
+
+UNPROVEN = "not run: no frames were given"
+NO_DEVICE = "not run: no NVIDIA device here runs the engine; the graph was compared in ONNX Runtime"
+ITSELF = "the graph is the model itself"
+
+
+@dataclass(slots=True)
+class Judge:
+    """Compares what becomes of a model with the model itself, on the same frames each time."""
+
+    model: Path
+    recipe: Recipe | None
+    precision: str
+    asked: Asked
+
+    def __post_init__(self) -> None:
+        if self.asked.frames is not None and self.recipe is None:
+            raise InputError(
+                f"{self.model}: no recipe says how it is fed, so it cannot be compared on frames; write one "
+                f"(`edgevid inspect {self.model} --write`), or build it unproven"
+            )
+
+    def graph(self, graph: Path, engine: Path, say: Callable[[str], None]) -> str | dict[str, Any]:
+        """The figures of the precision's graph in ONNX Runtime; ParityError below the floor."""
+        if graph == self.model:
+            return ITSELF
+        if self.asked.frames is None:
+            return UNPROVEN
+        from edgevid.runtime.ort import OrtEngine
+
+        say(f"comparing {graph.name} with {self.model.name} in ONNX Runtime")
+        with OrtEngine(graph, device="cpu") as candidate:
+            return self._figures(candidate, f"{graph.name} in ONNX Runtime", engine)
+
+    def engine(
+        self, part: Path, manifest: Manifest, engine: Path, say: Callable[[str], None]
+    ) -> str | dict[str, Any]:
+        """The figures of the engine itself, where it can be run; ParityError below the floor."""
+        if self.asked.frames is None:
+            return UNPROVEN
+        if not gpus():
+            return NO_DEVICE
+        from edgevid.runtime.trt import TrtEngine  # type: ignore[import-not-found,unused-ignore]
+
+        say(f"comparing {engine.name} with {self.model.name} in ONNX Runtime")
+        with TrtEngine(part, manifest=manifest) as candidate:
+            return self._figures(candidate, engine.name, engine)
+
+    def _figures(self, candidate: Engine, name: str, engine: Path) -> dict[str, Any]:
+        from edgevid.runtime.ort import OrtEngine
+        from edgevid.tools.compare import compare_engines
+
+        assert self.recipe is not None
+        with OrtEngine(self.model, device="cpu") as reference:
+            report = compare_engines(
+                reference,
+                candidate,
+                self.recipe,
+                self._frames(),
+                precision=self.precision,
+                floor=self.asked.floor,
+                names=(f"{self.model.name} in FP32", name),
+            )
+        if not report.passed:
+            _keep_report(report, engine)
+        return report.demand().as_dict()
+
+    def _frames(self) -> Iterator[NamedFrame]:
+        from edgevid.tools.frames import read_frames
+
+        assert self.asked.frames is not None
+        return read_frames(self.asked.frames, self.asked.count)
+
+
+def report_path(engine: Path) -> Path:
+    """Where the figures of a refused engine are left."""
+    return engine.with_name(engine.name + ".refused.json")
+
+
+def _keep_report(report: ParityReport, engine: Path) -> None:
+    path = report_path(engine)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(report.as_dict(), indent=1) + "\n", encoding="utf-8")
+    os.replace(part, path)

@@ -1,0 +1,105 @@
+"""The conditions that a measurement travels with: processor, clocks as found, device, load, versions."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import edgevid
+from edgevid import kernels
+
+PACKAGES = ("onnxruntime", "onnxruntime-gpu", "numpy", "tensorrt", "tensorrt-rtx", "pycuda", "cuda-bindings")
+CPU = Path("/sys/devices/system/cpu")
+
+
+def conditions() -> dict[str, Any]:
+    """What was found, in plain values; what a machine does not tell is left out."""
+    found: dict[str, Any] = {
+        "processor": processor(),
+        "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
+        "cores": _cores(),
+        "governor": _governor(),
+        "clocks": clocks(),
+        "temperature": _temperature(),
+        "board": _board(),
+        "load": _load(),
+        "kernels": kernels.BACKEND,
+        "versions": versions(),
+        "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def processor() -> str:
+    """The processor's name as the system tells it."""
+    lines = _text(Path("/proc/cpuinfo")).splitlines()
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]
+    return next((name for name in named if name), platform.processor() or platform.machine())
+
+
+def clocks() -> str:
+    """The processor's clock at this moment, "2595 MHz" or "600 to 1500 MHz" over its cores."""
+    now = [int(t) / 1000 for p in sorted(CPU.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")) if (t := _text(p))]
+    if not now:
+        lines = _text(Path("/proc/cpuinfo")).splitlines()
+        now = [float(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")]
+    if not now:
+        return ""
+    low, high = round(min(now)), round(max(now))
+    return f"{low} MHz" if low == high else f"{low} to {high} MHz"
+
+
+def versions() -> dict[str, str]:
+    """edgevid, Python and the packages that run models, as far as they are installed."""
+    found = {"edgevid": edgevid.__version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # noqa: PERF203 (seven tries)
+            continue
+    return found
+
+
+def plainly(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The conditions as lines of a table."""
+    for key, value in found.items():
+        if isinstance(value, dict):
+            yield key, ", ".join(f"{name} {what}" for name, what in value.items())
+        else:
+            yield key, str(value)
+
+
+def _cores() -> str:
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return f"{allowed} of {os.cpu_count()} usable" if allowed != os.cpu_count() else str(allowed)
+
+
+def _governor() -> str:
+    found = {_text(path) for path in CPU.glob("cpu[0-9]*/cpufreq/scaling_governor")}
+    return ", ".join(sorted(found - {""}))
+
+
+def _temperature() -> str:
+    hot = [_text(path) for path in Path("/sys/class/thermal").glob("thermal_zone*/temp")]
+    degrees = [int(t) / 1000 for t in hot if t.lstrip("-").isdigit() and 0 < int(t) < 150_000]
+    return f"{max(degrees):.0f} °C (hottest sensor)" if degrees else ""
+
+
+def _board() -> str:
+    return _text(Path("/proc/device-tree/model")).rstrip("\0")
+
+
+def _load() -> str:
+    return f"{os.getloadavg()[0]:.2f} before the run" if hasattr(os, "getloadavg") else ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

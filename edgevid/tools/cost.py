@@ -1,0 +1,228 @@
+"""What one run of an ONNX model costs, counted from its graph: operations, bytes, memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgevid.errors import InputError, ModelError, require
+
+_Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One multiplying node of the graph: a convolution, a matrix product, a recurrent layer."""
+
+    name: str
+    kind: str
+    operations: int
+    """Multiplications and additions, two for each multiply-add."""
+    weights: int
+    """Elements of its constant inputs."""
+    values: int
+    """Elements read from and written to other nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The cost of one run at one batch size. Element counts: multiply by the bytes of a precision."""
+
+    batch: int
+    layers: tuple[Layer, ...]
+    operations: int
+    """Of the whole graph, two for each multiply-add, one for each element of other nodes' outputs."""
+    parameters: int
+    """Elements of the weights."""
+    inputs: int
+    outputs: int
+    """Elements that go in and come out."""
+    peak: int
+    """Most elements of intermediate values alive at once, when each is freed after its last reader."""
+
+
+def model_cost(path: str | Path, *, batch: int = 1) -> Cost:
+    """Counts an ONNX file. Open axes: the first of an input is the batch, others must be stated by the file.
+
+    Raises ModelError for a file that cannot be read or run, MissingExtraError without `onnx`.
+    """
+    if batch < 1:
+        raise InputError(f"batch: wanted 1 or more, given {batch}")
+    graph, shapes = _shaped(Path(path), batch)
+    constants = {t.name: math.prod(t.dims) for t in graph.initializer} | _constant_nodes(graph)
+    nodes = [node for node in graph.node if node.op_type != "Constant"]
+    layers = tuple(_layer(node, shapes, constants) for node in nodes if node.op_type in _OPERATIONS)
+    counted = _FREE | _OPERATIONS.keys()
+    rest = sum(_elements(n.output, shapes) for n in nodes if n.op_type not in counted)
+    feeds = [i.name for i in graph.input if i.name not in constants]
+    return Cost(
+        batch=batch,
+        layers=layers,
+        operations=sum(layer.operations for layer in layers) + rest,
+        parameters=sum(constants.values()),
+        inputs=_elements(feeds, shapes),
+        outputs=_elements([o.name for o in graph.output], shapes),
+        peak=_peak(nodes, shapes, set(constants), {o.name for o in graph.output}),
+    )
+
+
+def _shaped(path: Path, batch: int) -> tuple[Any, _Shapes]:
+    """The graph, and the shape of every value: measured by one run on blank input.
+
+    ONNX's own shape inference gives up at the Reshape and Resize nodes of many detectors; a run does not.
+    """
+    onnx = require("onnx", extra="build", purpose="counting a model's operations")
+    import onnxruntime as ort
+
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:  # the protocol buffer library raises several unrelated kinds
+        raise ModelError(f"{path}: is not an ONNX file that can be read ({error})") from None
+    graph, shown = model.graph, onnx.ModelProto()
+    feeds = _blank_inputs(graph, path, batch)
+    shown.CopyFrom(model)
+    known = {o.name for o in graph.output}
+    inner = [name for node in graph.node for name in node.output if name and name not in known]
+    shown.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    try:
+        session = ort.InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        names = [o.name for o in session.get_outputs()]
+        values = session.run(names, feeds)
+    except Exception as error:  # ONNX Runtime's errors share no base below Exception
+        raise ModelError(f"{path}: does not run on blank input, so it cannot be counted ({error})") from None
+    shapes = {name: tuple(np.shape(value)) for name, value in zip(names, values, strict=True)}
+    shapes |= {name: value.shape for name, value in feeds.items()}
+    shapes |= {t.name: tuple(t.dims) for t in graph.initializer}
+    return graph, shapes
+
+
+def _blank_inputs(graph: Any, path: Path, batch: int) -> dict[str, Any]:
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    weights = {t.name for t in graph.initializer}
+    feeds = {}
+    for given in graph.input:
+        if given.name in weights:
+            continue
+        kind = given.type.tensor_type
+        shape = [d.dim_value if d.HasField("dim_value") else -1 for d in kind.shape.dim]
+        if shape and (shape[0] < 1 or (shape[0] == 1 and batch > 1)):
+            if shape[0] == 1:
+                raise InputError(
+                    f"{path}: its batch is fixed at 1; export it with an open batch axis to count {batch}"
+                )
+            shape[0] = batch
+        if any(n < 1 for n in shape):
+            raise ModelError(
+                f"{path}: input {given.name!r} leaves its size open {shape}; export it with a fixed size"
+            )
+        feeds[given.name] = np.zeros(shape, tensor_dtype_to_np_dtype(kind.elem_type))
+    return feeds
+
+
+def _constant_nodes(graph: Any) -> dict[str, int]:
+    """Elements of Constant nodes that hold tensors (some exporters keep weights there)."""
+    found = {}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    found[node.output[0]] = math.prod(attribute.t.dims)
+    return found
+
+
+def _elements(names: Iterable[str], shapes: _Shapes) -> int:
+    return sum(math.prod(shapes.get(name, (0,))) for name in names if name)
+
+
+def _layer(node: Any, shapes: _Shapes, constants: Mapping[str, int]) -> Layer:
+    weights = sum(constants.get(name, 0) for name in node.input)
+    moving = [name for name in node.input if name and name not in constants]
+    values = _elements(moving, shapes) + _elements(node.output, shapes)
+    operations = _OPERATIONS[node.op_type](node, shapes)
+    return Layer(node.name or node.output[0], node.op_type, operations, weights, values)
+
+
+def _conv(node: Any, shapes: _Shapes) -> int:
+    """Each output element takes one multiply-add a weight of its filter."""
+    return 2 * _elements(node.output[:1], shapes) * math.prod(shapes[node.input[1]][1:])
+
+
+def _conv_transpose(node: Any, shapes: _Shapes) -> int:
+    """Each input element meets one multiply-add a weight of its channel's filters."""
+    return 2 * _elements(node.input[:1], shapes) * math.prod(shapes[node.input[1]][1:])
+
+
+def _matmul(node: Any, shapes: _Shapes) -> int:
+    return 2 * _elements(node.output[:1], shapes) * shapes[node.input[0]][-1]
+
+
+def _gemm(node: Any, shapes: _Shapes) -> int:
+    transposed = any(a.name == "transA" and a.i for a in node.attribute)
+    inner = shapes[node.input[0]][0 if transposed else 1]
+    return 2 * _elements(node.output[:1], shapes) * inner
+
+
+def _recurrent(node: Any, shapes: _Shapes) -> int:
+    """Every step of every sequence meets both weight matrices once."""
+    steps, batch = shapes[node.input[0]][:2]
+    return 2 * steps * batch * _elements(node.input[1:3], shapes)
+
+
+_OPERATIONS: Mapping[str, Callable[[Any, _Shapes], int]] = {
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "MatMul": _matmul,
+    "Gemm": _gemm,
+    "LSTM": _recurrent,
+    "GRU": _recurrent,
+    "RNN": _recurrent,
+    "QLinearConv": lambda node, shapes: (
+        2 * _elements(node.output[:1], shapes) * math.prod(shapes[node.input[3]][1:])
+    ),
+}
+_FREE = frozenset(
+    [
+        "Reshape",
+        "Squeeze",
+        "Unsqueeze",
+        "Flatten",
+        "Identity",
+        "Shape",
+        "Cast",
+        "Transpose",
+        "Concat",
+        "Split",
+        "Slice",
+        "Gather",
+        "Expand",
+        "ConstantOfShape",
+    ]
+)
+"""Nodes that move or rename values and calculate nothing."""
+
+
+def _peak(nodes: list[Any], shapes: _Shapes, constants: set[str], outputs: set[str]) -> int:
+    """Most elements alive at once in the file's own order; outputs live to the end."""
+    last = {name: k for k, node in enumerate(nodes) for name in node.input if name}
+    produced = {name for node in nodes for name in node.output}
+    fed = [name for name in last if name in shapes and name not in produced | constants]
+    alive = {name: math.prod(shapes[name]) for name in fed}
+    peak = now = sum(alive.values())
+    for k, node in enumerate(nodes):
+        for name in node.output:
+            alive[name] = math.prod(shapes.get(name, (0,)))
+            now += alive[name]
+        peak = max(peak, now)
+        for name in {*node.input, *node.output}:
+            if name in alive and last.get(name, -1) <= k and name not in outputs:
+                now -= alive.pop(name)
+    return peak

@@ -1,0 +1,117 @@
+"""Tables of columns: checked at construction, selected by rows, iterated as named rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import namedtuple
+from collections.abc import Callable, Iterator
+from dataclasses import field
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from edgevid.errors import InputError
+
+Array = npt.NDArray[Any]
+T = TypeVar("T", bound="Table")
+
+
+def column(dtype: Any, *tail: int | None, row: str) -> Any:
+    """A field whose array must have `dtype` and shape (N, *tail), None being any length.
+
+    `row` is the field's name in the rows that iterating yields.
+    """
+    return field(metadata={"dtype": np.dtype(dtype), "tail": tail, "row": row})
+
+
+class _Column(NamedTuple):
+    name: str
+    dtype: np.dtype[Any]
+    tail: tuple[int | None, ...]
+
+
+_COLUMNS: dict[type, tuple[_Column, ...]] = {}
+_ROWS: dict[type, Callable[..., Any]] = {}
+
+
+def _columns(cls: type) -> tuple[_Column, ...]:
+    if cls not in _COLUMNS:
+        found = [f for f in dataclasses.fields(cls) if "dtype" in f.metadata]
+        _COLUMNS[cls] = tuple(_Column(f.name, f.metadata["dtype"], f.metadata["tail"]) for f in found)
+        _ROWS[cls] = namedtuple(cls.__name__ + "Row", [f.metadata["row"] for f in found])
+    return _COLUMNS[cls]
+
+
+class Table:
+    """Base of the column tables: checks at construction, selects rows, iterates named rows."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        length = -1
+        for name, dtype, tail in _columns(type(self)):
+            array = getattr(self, name)
+            if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1 + len(tail):
+                raise self._mistake(name, dtype, tail, array)
+            for given, wanted in zip(array.shape[1:], tail, strict=True):
+                if wanted is not None and given != wanted:
+                    raise self._mistake(name, dtype, tail, array)
+            if length >= 0 and len(array) != length:
+                first = _columns(type(self))[0].name
+                raise InputError(
+                    f"{type(self).__name__}.{name}: wanted {length} rows as in {first!r}, given {len(array)}"
+                )
+            length = len(array)
+
+    def _mistake(self, name: str, dtype: object, tail: tuple[int | None, ...], given: object) -> InputError:
+        shape = "(" + ", ".join(["N", *("any" if n is None else str(n) for n in tail)]) + ",)"
+        got = f"{given.dtype} {given.shape}" if isinstance(given, np.ndarray) else type(given).__name__
+        return InputError(
+            f"{type(self).__name__}.{name}: wanted {dtype} of shape {shape}, given {got}. "
+            f"{type(self).__name__}.of(...) converts lists and other dtypes."
+        )
+
+    @classmethod
+    def of(cls: type[T], **columns: Any) -> T:
+        """The table made of lists or arrays of other dtypes, converted to each column's own dtype.
+
+        >>> from edgevid.types import Detections
+        >>> len(Detections.of(boxes=[[0, 0, 4, 4]], scores=[0.5], labels=[0]))
+        1
+        """
+        made: dict[str, Any] = dict(columns)
+        for name, dtype, tail in _columns(cls):
+            if name in columns:
+                array = np.asarray(columns[name], dtype)
+                made[name] = array.reshape(0, *(n or 0 for n in tail)) if array.size == 0 else array
+        return cls(**made)
+
+    @classmethod
+    def empty(cls: type[T], **given: Any) -> T:
+        """A table without rows; columns of free inner size get size 0 unless given."""
+        made = {n: np.zeros((0, *(k or 0 for k in tail)), dtype) for n, dtype, tail in _columns(cls)}
+        return cls(**{**made, **given})
+
+    @classmethod
+    def trusted(cls: type[T], *columns: Array) -> T:
+        """The table of columns that a kernel made, in order, unchecked: for the loop's own stages."""
+        made = cls.__new__(cls)
+        for column, array in zip(_columns(cls), columns, strict=True):
+            object.__setattr__(made, column.name, array)
+        return made
+
+    def __len__(self) -> int:
+        return len(getattr(self, _columns(type(self))[0].name))
+
+    def __getitem__(self: T, rows: Any) -> T:
+        """The same type with the rows of a boolean mask, an index array or a slice."""
+        if isinstance(rows, (int, np.integer)):
+            rows = slice(rows, rows + 1 or None)
+        picked = {name: getattr(self, name)[rows] for name, _, _ in _columns(type(self))}
+        return dataclasses.replace(self, **picked)  # type: ignore[type-var]
+
+    def __iter__(self) -> Iterator[Any]:
+        columns = _columns(type(self))
+        row = _ROWS[type(self)]
+        return (row(*values) for values in zip(*(getattr(self, c.name) for c in columns), strict=True))

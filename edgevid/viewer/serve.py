@@ -1,0 +1,206 @@
+"""Serves an ASGI application to a browser on this machine: address, token, start and clean end.
+
+    with Server(app) as server:            # in the background
+        print(server.url)
+    serve(app, port=8470)                  # until Ctrl-C
+
+Bound to 127.0.0.1 unless told otherwise; bound wider, there is always a token. guard.py says what is
+checked of each request.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import re
+import secrets
+import signal
+import socket
+import threading
+import webbrowser
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from edgevid.errors import InputError, SourceError, require
+from edgevid.viewer.guard import Guard
+
+STATIC = Path(__file__).parent / "static"
+"""Stylesheets and scripts of the pages; they are in the wheel."""
+PORT = 8470
+"""The first port that is tried where none was asked for."""
+TRIES = 20
+SHORTEST_TOKEN = 8
+
+
+class Server:
+    """An ASGI application served from a thread of its own, inside `with`."""
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        token: str | None = None,
+        names: Iterable[str] = (),
+        purpose: str = "The viewer",
+    ) -> None:
+        """Takes the address at once, so that `url` is right before anything runs.
+
+        `port` None takes the first free one from PORT on; 0 takes any. `token` None makes one where
+        `host` is not a loopback address. `names` are host names to answer to beside localhost (a
+        machine behind a proxy). Raises MissingExtraError, InputError (a bad token or port) and
+        SourceError (an address that is in use or not this machine's).
+        """
+        self._uvicorn = require("uvicorn", extra="viewer", purpose=purpose)
+        require("websockets", extra="viewer", purpose=purpose)
+        require("starlette", extra="viewer", purpose=purpose)
+        wide = not is_loopback(host)
+        self.token = _checked(token) if token is not None else secrets.token_urlsafe(18) if wide else None
+        self._socket = _bind(host, port)
+        self.host, self.port = host, int(self._socket.getsockname()[1])
+        known = [*names, host, socket.gethostname()] if wide else list(names)
+        self._app = Guard(app, token=self.token, names=known, wide=wide, port=self.port)
+        self._server: Any = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """The address to open, with the token where there is one."""
+        return self.address + (f"?token={self.token}" if self.token else "")
+
+    @property
+    def address(self) -> str:
+        """The address without the token; for all interfaces, this machine's name."""
+        host = socket.gethostname() if self.host in ("", "0.0.0.0", "::") else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+    def start(self) -> None:
+        """Serves from a thread; returns when the page can be opened."""
+        config = self._uvicorn.Config(
+            self._app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws_per_message_deflate=False,  # JPEG does not shrink further
+            ws_max_size=1 << 20,
+            timeout_graceful_shutdown=2,
+        )
+        self._server = self._uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="edgevid-viewer", daemon=True
+        )
+        self._thread.start()
+        while self._thread.is_alive() and not self._server.started:
+            self._thread.join(0.01)
+        if not self._server.started:
+            self._socket.close()
+            raise SourceError(f"{self.address}: the server did not start; see the log above")
+
+    def stop(self) -> None:
+        """Ends every connection and gives the address back."""
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join(timeout=5)
+        self._socket.close()
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def serve(
+    app: Any, *, open_browser: bool = False, announce: Callable[[str], None] | None = None, **options: Any
+) -> None:
+    """Serves `app` until Ctrl-C or SIGTERM; `options` are those of Server.
+
+    `announce` is told the address once it can be opened; no browser is opened unless asked for.
+    """
+    with Server(app, **options) as server:
+        if announce is not None:
+            announce(server.url)
+        if open_browser:
+            webbrowser.open(server.url)
+        wait_for_stop()
+
+
+def wait_for_stop() -> None:
+    """Returns at Ctrl-C, and at SIGTERM where this is the main thread."""
+    stop = threading.Event()
+    before = None
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        while not stop.wait(0.5):
+            pass
+    except KeyboardInterrupt:
+        pass
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def static_files() -> Any:
+    """The route of /static: what every page shares (base.css, theme.js) and each page's own files."""
+    require("starlette", extra="viewer", purpose="The viewer")
+    from starlette.routing import Mount
+    from starlette.staticfiles import StaticFiles
+
+    return Mount("/static", StaticFiles(directory=STATIC), name="static")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine itself can reach `host`.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _checked(token: str) -> str:
+    if len(token) < SHORTEST_TOKEN or not re.fullmatch(r"[\w.~-]+", token, re.ASCII):
+        raise InputError(
+            f"token: wanted at least {SHORTEST_TOKEN} letters, digits or any of - . _ ~, given "
+            f"{len(token)} characters; leave it out to have one made"
+        )
+    return token
+
+
+def _bind(host: str, port: int | None) -> socket.socket:
+    """A socket that holds the address, or the first free one of a few ports."""
+    if port is not None and not 0 <= port <= 65535:
+        raise InputError(f"port: wanted 0 to 65535, given {port}")
+    wanted = [*range(PORT, PORT + TRIES), 0] if port is None else [port]
+    while True:
+        number = wanted.pop(0)
+        try:
+            return _listen(host, number)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not wanted:
+                raise SourceError(
+                    f"{host}:{number}: cannot be served from: {error.strerror}; "
+                    "choose another --host or --port"
+                ) from None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, kind, _, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[0]
+    made = socket.socket(family, kind)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+    except OSError:
+        made.close()
+        raise
+    return made
