@@ -20,6 +20,7 @@ COMMANDS: tuple[str, ...] = (
     "export",
     "inspect",
     "models",
+    "quantize",
     "run",
     "survey",
     "train",

@@ -27,7 +27,7 @@ Ranges = Annotated[
     Path | None, typer.Option(help="Ranges of an earlier calibration: the same files again, without frames.")
 ]
 Calibrator = Annotated[str, typer.Option(help="min-max, percentile or entropy.")]
-Count = Annotated[int, typer.Option(help="Frames to pick, spread evenly; one in five is held out to judge by.")]
+Count = Annotated[int, typer.Option(help="Frames to pick, spread evenly; one in five is held out.")]
 Floor = Annotated[
     float | None,
     typer.Option(help="Least agreement with the float model, 0 to 1 (default: the recipe's, else 0.97)."),
@@ -59,9 +59,9 @@ def command(
         raise InputError(f"--precision: wanted int8 or fp16, given {precision!r}")
     console = Console(soft_wrap=True, highlight=False)
     if precision == "fp16":
-        from edgevid.tools.half import half
+        from edgevid.tools.half import COUNT, make_fp16
 
-        _say_half(console, half(model, frames, count=count, out=out))
+        _say_half(console, make_fp16(model, frames, count=min(count, COUNT), folder=out))
         return
     from edgevid.tools.quantize import VARIANTS, quantize
 
@@ -87,10 +87,10 @@ def _say(console: Console, report: Report) -> None:
     from rich.markup import escape
 
     found = report.calibration
-    sources = ", ".join(found.sources[:4]) + (f" and {len(found.sources) - 4} more" if len(found.sources) > 4 else "")
-    console.print(
-        f"[bold]{escape(report.recipe.name)}[/]  {found.calibrator}, {found.frames} frames of {escape(sources)}"
-    )
+    sources, more = ", ".join(found.sources[:4]), len(found.sources) - 4
+    sources += f" and {more} more" if more > 0 else ""
+    how = f"{found.calibrator}, {found.frames} frames of {sources}"
+    console.print(f"[bold]{escape(report.recipe.name)}[/]  {escape(how)}")
     console.print(_table(report))
     for made in report.made:
         _say_kept(console, made)

@@ -20,7 +20,7 @@ from edgevid.runtime import Recipe
 from edgevid.runtime.ort import OrtEngine
 from edgevid.runtime.store import resolve_model
 from edgevid.runtime.variants import record_path, variant_path
-from edgevid.tools.quantize_frames import COUNT, FEW, Feed, Picked, pick
+from edgevid.tools.quantize_frames import COUNT, FEW, Feed, Picked, Where, pick
 from edgevid.tools.quantize_graph import Graph, save_model, tidy
 from edgevid.tools.quantize_judge import METRICS, Agreement, Judge
 from edgevid.tools.quantize_plan import Plan, plan_cpu, plan_tensorrt
@@ -92,7 +92,7 @@ def floor_of(recipe: Recipe, floor: float | None = None) -> float:
 
 def quantize(
     model: Recipe | str | Path,
-    frames: str | Path | Sequence[str | Path] | None = None,
+    frames: Where | None = None,
     *,
     ranges: str | Path | None = None,
     calibrator: str = "percentile",

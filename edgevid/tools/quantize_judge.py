@@ -16,27 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from edgevid import kernels
 from edgevid.runtime import Recipe
 from edgevid.runtime.ort import OrtEngine
+from edgevid.tools.compare_boxes import pair_boxes
 from edgevid.tools.quantize_frames import Feed
 from edgevid.tools.quantize_graph import save_model
 from edgevid.types import Array, Detections, Frame
-
-LEAST_IOU = 0.5
-
-
-def matched(first: Detections, second: Detections, least: float = LEAST_IOU) -> list[tuple[int, int, float]]:
-    """(row, row, IoU) of boxes of the same class paired one to one, the largest overlaps first."""
-    if not len(first) or not len(second):
-        return []
-    overlap = np.where(first.labels[:, None] == second.labels, kernels.iou(first.boxes, second.boxes), 0.0)
-    found = []
-    while overlap.max() >= least:
-        row, column = np.unravel_index(int(overlap.argmax()), overlap.shape)
-        found.append((int(row), int(column), float(overlap[row, column])))
-        overlap[row], overlap[:, column] = 0.0, 0.0
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +52,7 @@ class Judge:
             return _outputs_agree(self.recipe.task, self._answers, answers)
         threshold = self.threshold
         pairs = [(a[a.scores >= threshold], b[b.scores >= threshold]) for a, b in self._paired(answers)]
-        both = sum(len(matched(a, b)) for a, b in pairs)
+        both = sum(len(pair_boxes(a, b)[0]) for a, b in pairs)
         first, second = sum(len(a) for a, _ in pairs), sum(len(b) for _, b in pairs)
         share = 2 * both / (first + second) if first + second else 1.0
         return Agreement(share, first, second, both, METRICS["detect"])
@@ -82,10 +67,9 @@ class Judge:
             return max(_noise(a, b) for a, b in zip(self._answers, answers, strict=True))
         total, count = 0.0, 0
         for a, b in self._paired(answers):
-            pairs = matched(a, b)
-            total += sum(abs(float(a.scores[i] - b.scores[j])) + (1 - iou) / 2 for i, j, iou in pairs)
-            lone_a = np.delete(a.scores, [i for i, _, _ in pairs])
-            lone_b = np.delete(b.scores, [j for _, j, _ in pairs])
+            rows, ious = pair_boxes(a, b)
+            total += float(np.abs(a.scores[rows[:, 0]] - b.scores[rows[:, 1]]).sum() + (1 - ious).sum() / 2)
+            lone_a, lone_b = np.delete(a.scores, rows[:, 0]), np.delete(b.scores, rows[:, 1])
             total += float(lone_a.sum() + lone_b.sum()) / 2
             count += len(a)
         return total / max(count, 1)

@@ -72,7 +72,7 @@ def measure(
     assert recipe.local is not None
     with OrtEngine(recipe.local, device="cpu", threads=1) as engine:
         feed = Feed(recipe, engine)
-        spans = _spans(graph, feed, frames, calibrator, progress)
+        spans = spans_of(graph, feed, frames, calibrator, progress)
         digest = frames_sha256(feed, frames)
     import onnxruntime
 
@@ -107,8 +107,8 @@ class _Reader:
         return given
 
 
-def _spans(
-    graph: Graph, feed: Feed, frames: Sequence[Frame], calibrator: str, progress: Progress | None
+def spans_of(
+    graph: Graph, feed: Feed, frames: Sequence[Frame], calibrator: str, progress: Progress | None = None
 ) -> dict[str, Span]:
     tools = require("onnxruntime.quantization.calibrate", extra="build", purpose=PURPOSE)
     method = {"min-max": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}[calibrator]
