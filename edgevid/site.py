@@ -46,6 +46,8 @@ class Site:
     precision: str = "fp32"
     survey: Path | None = None
     """Camera survey of calibration/camera; None: no speeds."""
+    size: tuple[int, int] | None = None
+    """(width, height) of the picture that zones and lines were drawn on; None: the stream's."""
     health: Path | None = None
     """Folder in which camera health keeps what it learns; None: no watch over the camera."""
     policy: Path | None = None
@@ -73,6 +75,7 @@ def read_site(path: str | Path) -> Site:
         device=detect.text("device", "auto"),
         precision=detect.text("precision", "fp32", choices=("fp32", "fp16", "int8")),
         survey=_file(path, camera, "survey"),
+        size=_size(camera),
         health=path.parent / camera.text("health") if "health" in camera else None,
         policy=_file(path, top, "policy"),
         recognisers=tuple(_recogniser(path, table) for table in _tables(top, "recognise")),
@@ -131,6 +134,17 @@ def _file(path: Path, table: Section, key: str) -> Path | None:
     if not found.is_file():
         table.fail(key, "an existing file, relative to the site file", given)
     return found
+
+
+def _size(camera: Section) -> tuple[int, int] | None:
+    given = camera.raw("size")
+    if given is None:
+        return None
+    whole = isinstance(given, list) and len(given) == 2 and all(type(v) is int and v > 0 for v in given)
+    if not whole:
+        camera.fail("size", "[width, height] in pixels", given)
+    assert isinstance(given, list)
+    return given[0], given[1]
 
 
 def _recogniser(path: Path, table: Section) -> RecogniserChoice:
