@@ -8,6 +8,7 @@ from edgevid.abstain_file import read_policy
 from edgevid.actions import load_recogniser
 from edgevid.clips import ClipBuffer
 from edgevid.detect import Detector
+from edgevid.errors import InputError
 from edgevid.ground_speed import SpeedMeter
 from edgevid.ground_survey import Survey, read_survey
 from edgevid.health import CameraHealth
@@ -68,8 +69,16 @@ def build_zones(site: Site, size: tuple[int, int]) -> ZoneMonitor | None:
     """The zone monitor of `site`, None where it has no zones and lines."""
     if not site.zones and not site.lines:
         return None
-    survey = build_survey(site, size)
-    return ZoneMonitor(site.zones, site.lines, to_ground=survey.place if survey else None)
+    drawn = site.size or size
+    survey = build_survey(site, drawn)
+    monitor = ZoneMonitor(site.zones, site.lines, to_ground=survey.place if survey else None)
+    monitor.scale = drawn[0] / size[0], drawn[1] / size[1]
+    if abs(monitor.scale[0] / monitor.scale[1] - 1) > 0.01:
+        raise InputError(
+            f"zones and lines: drawn on {drawn[0]}x{drawn[1]}, the stream is {size[0]}x{size[1]}: another "
+            "aspect, so another view; draw them again"
+        )
+    return monitor
 
 
 def build_monitors(site: Site) -> dict[str, DriftMonitor]:
