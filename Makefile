@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 
 .PHONY: demo setup test lint types native clean
 demo: setup  ## a virtual environment, the native kernels, and the overlay demo
-	$(BIN)/edgevid-demo
+	$(BIN)/edgevid-demo --out edgevid-demo
+	@echo "Watch it live in a browser: $(BIN)/edgevid-demo"
 
 setup: $(VENV)/.ready
 

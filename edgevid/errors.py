@@ -17,11 +17,34 @@ what came and what to do next.
 from __future__ import annotations
 
 import importlib
+import re
 from types import ModuleType
+
+SECRETS = "pass|pwd|token|key|secret|auth|user|cred|sig"
+"""What the names of query fields contain whose values are never shown."""
+SCHEMES = "rtsps?|rtmps?|https?|srt|udp|tcp|ftp"
+
+
+def masked(text: str) -> str:
+    """`text` with the password of an address, and anything that looks like a secret in its query, hidden.
+
+    >>> masked("rtsp://admin:hunter2@gate/1?token=abc&channel=2")
+    'rtsp://***:***@gate/1?token=***&channel=2'
+    """
+    # A password may hold "@" and "/": from a user's name on, all up to the last "@" is hidden. What comes
+    # after a colon is no password where it is a port.
+    text = re.sub(r"//[^/@:\s]+:(?!\d+/)\S*@|//[^/@\s]+@", "//***:***@", text)
+    # An address that was mistyped, or that a path swallowed a slash of, shows no password either.
+    text = re.sub(rf"(?i)\b({SCHEMES}):(/?)(?!/)\S*@", r"\1:\2***:***@", text)
+    return re.sub(rf"(?i)([\w-]*(?:{SECRETS})[\w-]*)=[^&\s]+", r"\1=***", text)
 
 
 class EdgevidError(Exception):
-    """Base of all errors that edgevid raises on purpose."""
+    """Base of all errors that edgevid raises on purpose; no address in its text shows a password."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return masked(text) if "@" in text or "://" in text else text
 
 
 class InputError(EdgevidError, ValueError):

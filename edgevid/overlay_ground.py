@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -46,23 +47,13 @@ def draw_ground_grid(
     Cells are square, `cell_m` metres wide, or so many along x or along y; by default about 8 along the
     longer side, in round metres. Lines are labelled with their metres.
     """
-    corners = survey.place(np.array(survey.region.exterior.coords))
-    low, high = corners.min(0), corners.max(0)
-    step = _step(high - low, cell_m, cells_x, cells_y)
     over = image.copy()
     style = Style.of(image.shape[1], image.shape[0])
     labels: list[tuple[str, tuple[int, int]]] = []
-    for axis in (0, 1):
-        first = math.ceil(low[axis] / step) * step
-        for value in np.arange(first, high[axis] + 1e-9, step):
-            path = _line(survey, axis, float(value), low, high)
-            inside = survey.holds(path) & np.isfinite(path).all(1)
-            for a, b in _runs(inside):
-                cv2.polylines(over, [np.round(path[a:b]).astype(np.int32)], False, INK, 1, cv2.LINE_AA)
-            seen = path[inside]
-            if len(seen):
-                at = seen[np.argmax(seen[:, 1])] if axis == 0 else seen[0]
-                labels.append((f"{value:g} m", (round(float(at[0])) + 3, round(float(at[1])) - 3)))
+    for line in grid_lines(survey, cell_m=cell_m, cells_x=cells_x, cells_y=cells_y):
+        cv2.polylines(over, [np.round(line.points).astype(np.int32)], False, INK, 1, cv2.LINE_AA)
+        if line.label:
+            labels.append((line.label, (round(line.at[0]) + 3, round(line.at[1]) - 3)))
     outline = np.round(np.array(survey.region.exterior.coords)).astype(np.int32)
     cv2.polylines(over, [outline], True, INK, style.line, cv2.LINE_AA)
     drawn = cv2.addWeighted(over, opacity, image, 1 - opacity, 0)
@@ -70,6 +61,45 @@ def draw_ground_grid(
         cv2.putText(drawn, words, place, FONT, 0.75 * style.text, (0, 0, 0), 3, cv2.LINE_AA)
         cv2.putText(drawn, words, place, FONT, 0.75 * style.text, INK, 1, cv2.LINE_AA)
     return np.asarray(drawn)
+
+
+class GridLine(NamedTuple):
+    """A part of a line of the grid that lies inside the survey's region."""
+
+    points: Array
+    """(K, 2) pixels."""
+    label: str
+    """Its metres ("12 m"); empty for the further parts of a line."""
+    at: tuple[float, float]
+    """Where the label belongs, in pixels."""
+
+
+def grid_lines(
+    survey: Survey,
+    *,
+    cell_m: float | None = None,
+    cells_x: int | None = None,
+    cells_y: int | None = None,
+) -> list[GridLine]:
+    """The lines of a metric grid on the ground, in pixels; what is asked for is as in `draw_ground_grid`."""
+    corners = survey.place(np.array(survey.region.exterior.coords))
+    low, high = corners.min(0), corners.max(0)
+    step = _step(high - low, cell_m, cells_x, cells_y)
+    found = []
+    for axis in (0, 1):
+        first = math.ceil(low[axis] / step) * step
+        for value in np.arange(first, high[axis] + 1e-9, step):
+            path = _line(survey, axis, float(value), low, high)
+            inside = survey.holds(path) & np.isfinite(path).all(1)
+            seen = path[inside]
+            if len(seen):
+                spot = seen[np.argmax(seen[:, 1])] if axis == 0 else seen[0]
+                at = (float(spot[0]), float(spot[1]))
+                label = f"{value:g} m"
+                for a, b in _runs(inside):
+                    found.append(GridLine(path[a:b], label, at))
+                    label = ""
+    return found
 
 
 def _step(extent: Array, cell_m: float | None, cells_x: int | None, cells_y: int | None) -> float:

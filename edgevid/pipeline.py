@@ -75,6 +75,16 @@ class JudgesSpeeds(Protocol):
     def update(self, speeds: Speeds) -> Speeds: ...
 
 
+class WatchesCamera(Protocol):
+    """Camera health: gives the speeds back, silent where the camera no longer stands as surveyed."""
+
+    def update(
+        self, frame: Frame, tracks: Tracks, speeds: tuple[Speeds, Speeds, Speeds]
+    ) -> tuple[Speeds, Speeds, Speeds]: ...
+    def reset(self) -> None: ...
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Recognition:
     """One thing to recognise of each object: how it is cut, what is asked, what may be said."""
@@ -112,6 +122,7 @@ class Pipeline:
         tracker: Follows,
         *,
         meter: Measures | None = None,
+        health: WatchesCamera | None = None,
         recognitions: Mapping[str, Recognition] | None = None,
         class_policy: JudgesClasses | None = None,
         speed_policy: JudgesSpeeds | None = None,
@@ -119,8 +130,10 @@ class Pipeline:
         """`recognitions` by task name, as it will stand in `Result.verdicts` ("action", ...).
 
         With a `class_policy`, `Result.verdicts["class"]` says what each object is, or why not.
+        With `health`, speeds are silent once the camera no longer stands as it was surveyed.
         """
         self.detector, self.tracker, self.meter = detector, tracker, meter
+        self.health = health
         self.class_policy, self.speed_policy = class_policy, speed_policy
         self.recognitions = dict(recognitions or {})
         if "class" in self.recognitions:
@@ -141,7 +154,9 @@ class Pipeline:
         with watch("judge"):
             verdicts = self._judge(scores, tracks, frame.time)
         with watch("speed"):
-            live, settled, passages = self._measure(tracks, frame.time)
+            speeds = self._measure(tracks, frame.time)
+        with watch("health"):
+            live, settled, passages = self._trusted(frame, tracks, speeds)
         return Result(
             frame_index=frame.index,
             time=frame.time,
@@ -171,8 +186,15 @@ class Pipeline:
             part.clips.reset()
             part.recogniser.reset()
             part.policy.reset()
+        if self.health is not None:
+            self.health.reset()
         if self.class_policy is not None:
             self.class_policy.reset()
+
+    def close(self) -> None:
+        """Writes what the camera's watch has learnt; the other parts have nothing to write."""
+        if self.health is not None:
+            self.health.close()
 
     def _recognise(self, frame: Frame, tracks: Tracks) -> dict[str, Scores]:
         scores = {}
@@ -184,14 +206,18 @@ class Pipeline:
     def _measure(self, tracks: Tracks, time: float) -> tuple[Speeds, Speeds, Speeds]:
         if self.meter is None:
             return Speeds.empty(), Speeds.empty(), Speeds.empty()
-        live, settled, passages = self.meter.update(tracks, time)
+        return self.meter.update(tracks, time)
+
+    def _trusted(
+        self, frame: Frame, tracks: Tracks, speeds: tuple[Speeds, Speeds, Speeds]
+    ) -> tuple[Speeds, Speeds, Speeds]:
+        """The speeds that the camera's health and the user's policy leave."""
+        if self.health is not None:
+            speeds = self.health.update(frame, tracks, speeds)
         if self.speed_policy is None:
-            return live, settled, passages
-        return (
-            self.speed_policy.update(live),
-            self.speed_policy.update(settled),
-            self.speed_policy.update(passages),
-        )
+            return speeds
+        live, settled, passages = map(self.speed_policy.update, speeds)
+        return live, settled, passages
 
     def _judge(self, scores: Mapping[str, Scores], tracks: Tracks, time: float) -> dict[str, Verdicts]:
         verdicts = {

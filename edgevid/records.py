@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -35,11 +36,22 @@ class _Closing:
         self.close()
 
 
-class JsonLines(_Closing):
-    """One JSON object a frame and line; every line is on its way to the disk before the next frame."""
+class _Text(_Closing):
+    """A sink of text lines, each on its way to the disk before the next frame."""
 
     def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
         self._file = _open(path)
+
+    def close(self) -> None:
+        """Closes the file."""
+        # After a full disk a line may still wait to be written: it was told when it came.
+        with suppress(OSError):
+            self._file.close()
+
+
+class JsonLines(_Text):
+    """One JSON object a frame and line; every line is on its way to the disk before the next frame."""
 
     def write(self, frame: Frame, result: Result) -> None:
         """Appends the result's line."""
@@ -47,19 +59,12 @@ class JsonLines(_Closing):
         self._file.write(line + "\n")
         self._file.flush()
 
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
 
-
-class MotText(_Closing):
+class MotText(_Text):
     """MOTChallenge lines: frame (from 1), id, left, top, width, height, score, -1, -1, -1.
 
     Only objects that were seen in the frame are written, not predicted ones.
     """
-
-    def __init__(self, path: str | Path) -> None:
-        self._file = _open(path)
 
     def write(self, frame: Frame, result: Result) -> None:
         """Appends the objects that were seen."""
@@ -68,10 +73,6 @@ class MotText(_Closing):
             where = f"{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
             self._file.write(f"{result.frame_index + 1},{row.id},{where},{row.score:.4f},-1,-1,-1\n")
         self._file.flush()
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
 
 
 class AnnotatedVideo(_Closing):

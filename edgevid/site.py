@@ -6,13 +6,18 @@ docs/field.md describes the file. Paths in it are relative to the file.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevid.errors import InputError
+from edgevid.errors import InputError, SourceError
 from edgevid.runtime.section import Section, read_toml
 from edgevid.zones import Line, Zone
+
+_HEADER = re.compile(r"\s*\[\[?\s*[\w.\"'-]+(\s*\.\s*[\w\"'-]+)*\s*\]\]?\s*(#.*)?$")
+"""A table's header; rows of points in an array hold a comma and are none."""
+_PLACE = re.compile(r"\s*\[\[\s*(zone|line)\s*\]\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,10 @@ class Site:
     precision: str = "fp32"
     survey: Path | None = None
     """Camera survey of calibration/camera; None: no speeds."""
+    size: tuple[int, int] | None = None
+    """(width, height) of the picture that zones and lines were drawn on; None: the stream's."""
+    health: Path | None = None
+    """Folder in which camera health keeps what it learns; None: no watch over the camera."""
     policy: Path | None = None
     """Abstain policy of the detector's classes; its [speed] limits hold for speeds."""
     recognisers: tuple[RecogniserChoice, ...] = ()
@@ -66,6 +75,8 @@ def read_site(path: str | Path) -> Site:
         device=detect.text("device", "auto"),
         precision=detect.text("precision", "fp32", choices=("fp32", "fp16", "int8")),
         survey=_file(path, camera, "survey"),
+        size=_size(camera),
+        health=path.parent / camera.text("health") if "health" in camera else None,
         policy=_file(path, top, "policy"),
         recognisers=tuple(_recogniser(path, table) for table in _tables(top, "recognise")),
         zones=tuple(_zone(table) for table in _tables(top, "zone")),
@@ -77,20 +88,24 @@ def read_site(path: str | Path) -> Site:
 
 
 def write_places(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...]) -> None:
-    """Rewrites the zones and lines of a site file and keeps everything that stands before them.
+    """Writes the zones and lines of a site file anew, at its end, and keeps everything else in it.
 
-    The file is replaced in one step; whatever stands after the first zone or line is made anew.
+    The file is replaced in one step, so that a reader never sees half of it. Comments between or inside
+    the old zones and lines go with them.
     """
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
-    kept: list[str] = []
-    for text in before.splitlines():
-        if text.strip() in ("[[zone]]", "[[line]]"):
-            break
-        kept.append(text)
+    kept, inside = [], False
+    for text in (path.read_text(encoding="utf-8") if path.exists() else "").splitlines():
+        if _HEADER.match(text):
+            inside = bool(_PLACE.match(text))
+        if not inside:
+            kept.append(text)
     parts = ["\n".join(kept).rstrip(), *map(_zone_text, zones), *map(_line_text, lines)]
     new = path.with_name(path.name + ".new")
-    new.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
-    new.replace(path)
+    try:
+        new.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
+        new.replace(path)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be written: {error.strerror}; check the folder's rights") from None
 
 
 def _tables(top: Section, key: str) -> Iterator[Section]:
@@ -119,6 +134,17 @@ def _file(path: Path, table: Section, key: str) -> Path | None:
     if not found.is_file():
         table.fail(key, "an existing file, relative to the site file", given)
     return found
+
+
+def _size(camera: Section) -> tuple[int, int] | None:
+    given = camera.raw("size")
+    if given is None:
+        return None
+    whole = isinstance(given, list) and len(given) == 2 and all(type(v) is int and v > 0 for v in given)
+    if not whole:
+        camera.fail("size", "[width, height] in pixels", given)
+    assert isinstance(given, list)
+    return given[0], given[1]
 
 
 def _recogniser(path: Path, table: Section) -> RecogniserChoice:

@@ -8,8 +8,10 @@ from edgevid.abstain_file import read_policy
 from edgevid.actions import load_recogniser
 from edgevid.clips import ClipBuffer
 from edgevid.detect import Detector
+from edgevid.errors import InputError
 from edgevid.ground_speed import SpeedMeter
 from edgevid.ground_survey import Survey, read_survey
+from edgevid.health import CameraHealth
 from edgevid.pipeline import Pipeline, Recognition
 from edgevid.runtime.download import sha256_of
 from edgevid.runtime.store import resolve_model
@@ -38,9 +40,11 @@ def build_pipeline(site: Site, size: tuple[int, int], *, threads: int | None = N
     recognitions = {choice.task: build_recognition(choice, threads=threads) for choice in site.recognisers}
     classes = ClassPolicy(Policy.load(site.policy, names=detector.names)) if site.policy else None
     speeds = read_policy(site.policy).speed if site.policy else None
+    health = CameraHealth(site.health) if site.health else None
     return Pipeline(
-        detector, tracker, meter=meter, recognitions=recognitions, class_policy=classes, speed_policy=speeds
-    )
+        detector, tracker, meter=meter, health=health, recognitions=recognitions, class_policy=classes,
+        speed_policy=speeds,
+    )  # fmt: skip
 
 
 def build_recognition(choice: RecogniserChoice, *, threads: int | None = None) -> Recognition:
@@ -65,8 +69,16 @@ def build_zones(site: Site, size: tuple[int, int]) -> ZoneMonitor | None:
     """The zone monitor of `site`, None where it has no zones and lines."""
     if not site.zones and not site.lines:
         return None
-    survey = build_survey(site, size)
-    return ZoneMonitor(site.zones, site.lines, to_ground=survey.place if survey else None)
+    drawn = site.size or size
+    survey = build_survey(site, drawn)
+    monitor = ZoneMonitor(site.zones, site.lines, to_ground=survey.place if survey else None)
+    monitor.scale = drawn[0] / size[0], drawn[1] / size[1]
+    if abs(monitor.scale[0] / monitor.scale[1] - 1) > 0.01:
+        raise InputError(
+            f"zones and lines: drawn on {drawn[0]}x{drawn[1]}, the stream is {size[0]}x{size[1]}: another "
+            "aspect, so another view; draw them again"
+        )
+    return monitor
 
 
 def build_monitors(site: Site) -> dict[str, DriftMonitor]:

@@ -105,6 +105,10 @@ class ByteTracker:
         self._core.reset()
         self._time = -np.inf
 
+    def forget(self) -> None:
+        """Forgets every object; time and ids go on (the picture changed its size, the stream goes on)."""
+        self._core.forget()
+
 
 class OCSortTracker(ByteTracker):
     """ByteTrack's stages with OC-SORT's use of observations."""

@@ -20,6 +20,7 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.errors import InputError, SourceError
+from edgevid.errors import masked as masked
 from edgevid.types import Array, Frame
 
 log = logging.getLogger("edgevid")
@@ -31,8 +32,6 @@ PLANAR = {"yuv420p": False, "yuvj420p": True}
 """Pixel formats whose planes are handed on, and whether they use the full range."""
 
 
-SECRETS = "pass|pwd|token|key|secret|auth|user|cred|sig"
-"""What the names of query fields contain whose values are never shown."""
 DAMAGE_LIMIT = 100
 """Reads in a row that may fail before the rest of a file is given up."""
 
@@ -78,19 +77,7 @@ def open_video(uri: str | Path | int | Iterable[Any], **options: Any) -> Source:
 
 
 def _is_stream(text: str) -> bool:
-    return bool(re.match(r"[a-z][a-z0-9+]*://", text)) and not text.startswith("file://")
-
-
-def masked(uri: str) -> str:
-    """`uri` with the password, and anything that looks like a secret in its query, hidden.
-
-    >>> masked("rtsp://admin:hunter2@gate/1?token=abc&channel=2")
-    'rtsp://***:***@gate/1?token=***&channel=2'
-    """
-    # A password may hold "@" and "/": from a user's name on, all up to the last "@" is hidden. What comes
-    # after a colon is no password where it is a port.
-    uri = re.sub(r"//[^/@:\s]+:(?!\d+/)\S*@|//[^/@\s]+@", "//***:***@", uri)
-    return re.sub(rf"(?i)([\w-]*(?:{SECRETS})[\w-]*)=[^&\s]+", r"\1=***", uri)
+    return bool(re.match(r"(?i)[a-z][a-z0-9+]*://", text)) and not text.startswith("file://")
 
 
 class _Counted:

@@ -29,6 +29,8 @@ log = logging.getLogger("edgevid")
 
 SLEW = 0.002
 """Seconds a second by which times are led back to this machine's clock: no speed notices, no drift wins."""
+BACKLOG_S = 3.0
+"""How long after connecting a backlog of pictures is looked for."""
 SLACK_S = 0.5
 """How far times may be from this machine's clock before they are led back."""
 
@@ -72,16 +74,32 @@ class LiveSource(_Counted):
         """When the newest frame came, in seconds on the source's clock."""
         self.lag_s = 0.0
         """Age of the newest frame when it was taken."""
+        self.waiting = False
+        """Whether the program waits for the camera now, and not the camera for the program."""
         self._begin = clock.monotonic()
         self._box: Frame | None = None
         self._arrived = self._begin
-        self._heard = self._begin
         self._news = threading.Condition()
         self._closed = False
         self._failure: SourceError | None = None
         self._last = -1.0
         self._thread = threading.Thread(target=self._work, name="edgevid-live", daemon=True)
         self._thread.start()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Whether a first picture has come, waited for up to `seconds` (None: as long as it takes).
+
+        From then on `size` and `fps` are known. SourceError where the search was given up.
+        """
+        with self._news:
+            self.waiting = True
+            self._news.wait_for(
+                lambda: self._last >= 0 or self._closed or self._failure is not None, timeout=seconds
+            )
+            self.waiting = False
+            if self._failure is not None:
+                raise self._failure
+            return self._last >= 0
 
     def now(self) -> float:
         """Seconds on the source's clock."""
@@ -90,9 +108,11 @@ class LiveSource(_Counted):
     def __iter__(self) -> Iterator[Frame]:
         while True:
             with self._news:
+                self.waiting = True
                 self._news.wait_for(
                     lambda: self._box is not None or self._closed or self._failure is not None
                 )
+                self.waiting = False
                 if self._failure is not None:
                     raise self._failure
                 if self._closed:
@@ -149,7 +169,9 @@ class LiveSource(_Counted):
         if re.fullmatch(r"\d+", uri) or uri.startswith("/dev/video"):
             uri, form = (f"/dev/video{uri}" if uri.isdigit() else uri), "v4l2"
         elif uri.startswith("rtsp"):
-            options = {"rtsp_transport": "tcp", "fflags": "nobuffer"}
+            # No "nobuffer": it throws away what was read to learn the format, the first key picture with it,
+            # and a camera that sends one in ten seconds then shows nothing for as long.
+            options = {"rtsp_transport": "tcp", "analyzeduration": "500000", "fpsprobesize": "0"}
         if uri.startswith(("rtsps", "https")):
             options |= {"tls_verify": "1", **_trusted()}
         return av.open(uri, format=form, options=options, timeout=(self.stall_s, self.stall_s))
@@ -171,7 +193,7 @@ class LiveSource(_Counted):
         stream.thread_type = "SLICE"  # frame threads would hold pictures back
         self.fps = float(stream.average_rate) if stream.average_rate else None
         anchor: float | None = None
-        told, heard = False, clock.monotonic()
+        told, heard, backlog = False, clock.monotonic(), _Backlog()
         for packet in container.demux(stream):
             if self._closed:
                 return
@@ -183,12 +205,18 @@ class LiveSource(_Counted):
                 self.corrupted += 1
                 continue
             for picture in pictures:
+                if getattr(picture, "is_corrupt", False):  # parts of it were made up by the decoder
+                    self.corrupted += 1
+                    continue
                 heard = clock.monotonic()
                 if not told:
                     told = True
                     self.reconnections += self.decoded > 0
                     self._tell("connected", f"{picture.width}x{picture.height}")
-                anchor = self._arrive(picture, anchor)
+                for timely in backlog.passed(picture, heard):
+                    anchor = self._arrive(timely, anchor)
+                if backlog.held_back:
+                    self.decoded, self.dropped = self.decoded + 1, self.dropped + 1
         raise SourceError("the stream ended")
 
     def _arrive(self, picture: Any, anchor: float | None) -> float | None:
@@ -221,6 +249,36 @@ class LiveSource(_Counted):
             self._box, self._arrived = frame, clock.monotonic()
             self._news.notify()
         return anchor
+
+
+class _Backlog:
+    """Holds back what a server had stored up, or what was read to learn the format, when a connection begins.
+
+    Such pictures come faster than they were taken. Handed on, they would be shown as of now, and what moves
+    in them would seem to race. Each picture waits for the next one, until they come at the camera's pace.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: tuple[Any, float, float] | None = None
+        self._until = clock.monotonic() + BACKLOG_S
+        self._over = False
+        self.held_back = False
+        """Whether the last call found a picture to be stale."""
+
+    def passed(self, picture: Any, heard: float) -> list[Any]:
+        """The pictures to be handed on now that `picture` came at `heard` (monotonic seconds)."""
+        self.held_back = False
+        if self._over:
+            return [picture]
+        # RTSP's first picture has no stamp yet; where no picture has one, nothing can be told.
+        stamp = float(picture.pts * picture.time_base) if picture.pts is not None else math.nan
+        before, self._waiting = self._waiting, (picture, stamp, heard)
+        if before is None:
+            return []
+        unknown = math.isnan(stamp) and math.isnan(before[1])
+        self._over = unknown or heard > self._until or heard - before[2] > 0.5 * (stamp - before[1])
+        self.held_back = not self._over
+        return [before[0], picture] if self._over else []
 
 
 def _trusted() -> dict[str, str]:

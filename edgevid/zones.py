@@ -109,6 +109,9 @@ class ZoneMonitor:
         if to_ground is None and any(place.ground for place in places):
             raise InputError("zones and lines in metres need a surveyed camera: give to_ground")
         self._to_ground = to_ground
+        self.scale: tuple[float, float] | None = (1.0, 1.0)
+        """What x and y of the frame are multiplied by before they are compared with the places, for streams
+        that changed their size; None: nothing is watched, as the view is another one."""
         self._polygons = [shapely.Polygon(zone.points) for zone in self.zones]
         for polygon in self._polygons:
             shapely.prepare(polygon)
@@ -123,9 +126,28 @@ class ZoneMonitor:
         self._crossed: dict[int, set[tuple[str, str]]] = {}
         self._time = -np.inf
 
+    def changed(self, zones: Iterable[Zone], lines: Iterable[Line]) -> ZoneMonitor:
+        """A monitor of other zones and lines that goes on from here: places that stayed as they were
+        keep their counts and who is inside."""
+        other = ZoneMonitor(zones, lines, to_ground=self._to_ground)
+        other.scale = self.scale
+        lasting = {line.name for line in other.lines if line in self.lines}
+        other.counts.update({key: n for key, n in self.counts.items() if key[0] in lasting})
+        for i, stays in self._stays.items():
+            was = {zone.name: (zone, stay) for zone, stay in zip(self.zones, stays, strict=True)}
+            both = [(zone, was.get(zone.name)) for zone in other.zones]
+            other._stays[i] = [old[1] if old and old[0] == zone else _Stay() for zone, old in both]
+        for i, crossed in self._crossed.items():
+            other._crossed[i] = {key for key in crossed if key[0] in lasting}
+        other._before, other._labels, other._time = dict(self._before), dict(self._labels), self._time
+        return other
+
     def update(self, tracks: Tracks, time: float) -> list[Event]:
         """The events of this moment, `time` seconds on the stream's clock."""
-        image = np.stack([(tracks.boxes[:, 0] + tracks.boxes[:, 2]) / 2, tracks.boxes[:, 3]], 1).astype(float)
+        if self.scale is None:
+            tracks = tracks[:0]
+        boxes = tracks.boxes * np.tile(self.scale or (1.0, 1.0), 2)
+        image = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], 1)
         ground = self._to_ground(image) if self._to_ground is not None else image
         ids = [int(i) for i in tracks.ids]
         events = self._gone(set(ids))
@@ -135,7 +157,7 @@ class ZoneMonitor:
         events += self._crossings(ids, image, ground, time)
         for index, zone in enumerate(self.zones):
             points = ground if zone.ground else image
-            sizes = np.ones(len(ids)) if zone.ground else tracks.boxes[:, 3] - tracks.boxes[:, 1]
+            sizes = np.ones(len(ids)) if zone.ground else boxes[:, 3] - boxes[:, 1]
             within = shapely.contains_xy(self._polygons[index], points[:, 0], points[:, 1])
             for i, point, size, inside in zip(ids, points, sizes, within, strict=True):
                 stay = self._stays[i][index]

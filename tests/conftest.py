@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("EDGEVID_GRAPH_CACHE", "0")  # test models leave nothing in the user's cache
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

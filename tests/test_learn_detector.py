@@ -181,3 +181,36 @@ def test_a_picture_without_objects_is_a_picture_too() -> None:
     assert images.shape == (4, 64, 96, 3)
     assert boxes.shape == (4, 1, 4)
     assert weights.sum() == 0
+
+
+def test_another_training_gives_the_weights_that_fit(tmp_path: Path) -> None:
+    composer = Composer(load(squares(tmp_path / "data"), CLASSES), SMALL.width, SMALL.height)
+    given = Trainer(composer, Schedule(steps=1, batch=2, seed=1), SMALL)
+    given.run(tmp_path / "c.pt", keep_every=1)
+    wider = Shape(96, 64, (8, 8, 16, 16, 24), (1, 1, 1), 16)  # the last stage is another
+    taker = Trainer(composer, Schedule(seed=2), wider)
+    before = taker.network.state_dict()["stages.2.0.0.weight"].clone()
+    taken = taker.start_from(tmp_path / "c-1.pt")
+    assert 0 < taken < len(taker.network.state_dict())
+    stem = given.average.state_dict()["stem.0.0.weight"]
+    for network in (taker.network, taker.average):
+        torch.testing.assert_close(network.state_dict()["stem.0.0.weight"], stem)
+    torch.testing.assert_close(taker.network.state_dict()["stages.2.0.0.weight"], before)
+    (tmp_path / "no.pt").write_bytes(b"nothing of the kind")
+    for wrong in ("no.pt", "absent.pt"):
+        with pytest.raises(InputError, match="checkpoint"):
+            taker.start_from(tmp_path / wrong)
+
+
+def test_pasted_vehicles_come_from_every_scene_that_has_one() -> None:
+    def scene(clip: str, label: int) -> Picture:
+        image = np.full((64, 96, 3), 90, np.uint8)
+        box = np.array([[20, 10, 60, 50]], np.float32)
+        return Picture(image, box, np.array([label]), np.ones(1, np.float32), clip)
+
+    pictures = [*[scene("long", 0) for _ in range(8)], scene("road", 2), scene("stop", 4)]
+    composer = Composer(pictures, 96, 64, seed=0, mosaic=0.0, paste=1.0)
+    drawn = [composer._object() for _ in range(200)]
+    labels = [int(picture.labels[k]) for picture, k in drawn]
+    assert 60 < labels.count(0) < 140  # half are people, though they are in eight pictures of ten
+    assert labels.count(2) > labels.count(4) > 5  # cars three times as often as buses

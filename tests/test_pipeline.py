@@ -93,7 +93,7 @@ def test_one_frame_through_every_stage() -> None:
     assert result.scores["action"].values.tolist() == [[np.float32(0.2), np.float32(0.8)]]
     assert cut.heeded == 1
     assert result.names == {"class": ("person", "car"), "action": ("walk", "run")}
-    assert set(result.timings) == {"detect", "track", "recognise", "judge", "speed"}
+    assert set(result.timings) == {"detect", "track", "recognise", "judge", "speed", "health"}
     assert all(seconds >= 0 for seconds in result.timings.values())
 
 

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from onnx_models import constant_model, onnx
 
@@ -135,3 +136,40 @@ def test_weights_in_other_files_are_left_alone(tmp_path: Path) -> None:
 def test_bytes_that_are_no_message_are_refused(raw: bytes) -> None:
     with pytest.raises(ValueError):
         without_weight_inputs(raw)
+
+
+class _NoCuda:
+    """onnxruntime.InferenceSession of a machine whose CUDA provider is listed but does not start."""
+
+    made = staticmethod(onnxruntime.InferenceSession)
+
+    def __new__(cls, source: object, options: object, providers: list[object]) -> object:
+        return cls.made(source, options, providers=["CPUExecutionProvider"])
+
+
+def test_cuda_that_does_not_start_falls_back_and_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    have = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: have)
+    monkeypatch.setattr("onnxruntime.InferenceSession", _NoCuda)
+    path = constant_model(tmp_path / "falls-back.onnx", {"a": OUT})
+    for _ in range(2):
+        with OrtEngine(path, device="auto") as engine:
+            assert engine.device == "cpu"
+            np.testing.assert_array_equal(engine.run(PICTURE)["a"], OUT)
+    assert caplog.text.count("CUDA did not start") == 1
+    with pytest.raises(ModelError, match=r"device 'cuda:0': CUDA did not start .*take device='cpu'"):
+        OrtEngine(path, device="cuda:0")
+
+
+def test_a_model_that_lists_no_weights_is_passed_on_as_it_is(tmp_path: Path) -> None:
+    raw = constant_model(tmp_path / "m.onnx", {"a": OUT}).read_bytes()
+    assert without_weight_inputs(raw) is raw
+
+
+def test_threads_are_counted_unless_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgevid.runtime.ort.default_threads", lambda: 3)
+    path = constant_model(tmp_path / "m.onnx", {"a": OUT})
+    assert OrtEngine(path, device="cpu").threads == 3
+    assert OrtEngine(path, device="cpu", threads=1).threads == 1

@@ -329,3 +329,16 @@ def test_the_default_tracker_reports_boxes_as_they_were_seen(twin: Any) -> None:
         found = seen((100 + 7 * n, 300))
         tracks = tracker.update(found, n / 25)
         assert tracks.boxes.tolist() == found.boxes.tolist()
+
+
+def test_forgetting_ends_every_object_and_ids_go_on(make: Any) -> None:
+    tracker = make()
+    for n in range(10):
+        before = tracker.update(seen((100, 100)), n / 10)
+    tracker.forget()
+    for n in range(10, 20):
+        after = tracker.update(seen((100, 100)), n / 10)
+    assert before.ids.tolist() == [1]
+    assert after.ids.tolist() == [2]
+    with pytest.raises(InputError, match="wanted more than the last"):
+        tracker.update(seen((100, 100)), 1.5)

@@ -7,7 +7,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,46 +18,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rtsp_server import PACKAGES, Camera, gstreamer_python, number_of, numbered
 
 from edgevid.errors import SourceError
 from edgevid.types import Frame
 from edgevid.video import open_video
-from edgevid.video_live import LiveSource
-
-SERVER = """
-import sys, gi
-gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer
-Gst.init(None)
-assert Gst.ElementFactory.find("x264enc") and Gst.ElementFactory.find("rtph264pay")
-if len(sys.argv) > 1:
-    port, width, height = sys.argv[1:]
-    server = GstRtspServer.RTSPServer(); server.set_service(port); server.set_address("127.0.0.1")
-    media = GstRtspServer.RTSPMediaFactory(); media.set_shared(True)
-    media.set_launch(f"( videotestsrc is-live=true ! video/x-raw,width={width},height={height},"
-        "framerate=25/1,format=I420 ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=12 "
-        "! rtph264pay name=pay0 )")
-    server.get_mount_points().add_factory("/cam", media); server.attach(None)
-    print("up", flush=True)
-    GLib.MainLoop().run()
-"""
-
-
-def gstreamer_python() -> str | None:
-    """A Python with GStreamer's RTSP server: the system's, as a virtual environment hides the package."""
-    for python in ("/usr/bin/python3", sys.executable):
-        if (
-            Path(python).exists()
-            and not subprocess.run([python, "-c", SERVER], capture_output=True).returncode
-        ):
-            return python
-    return None
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+from edgevid.video_live import LiveSource, _Backlog
 
 
 def until(true: Callable[[], bool], seconds: float = 30.0) -> bool:
@@ -68,46 +33,58 @@ def until(true: Callable[[], bool], seconds: float = 30.0) -> bool:
     return true()
 
 
-def test_a_real_rtsp_server_killed_resized_and_frozen() -> None:
-    python = gstreamer_python()
-    if python is None:
-        pytest.skip(
-            "needs GStreamer's RTSP server: apt install python3-gi gir1.2-gst-rtsp-server-1.0 "
-            "gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly"
-        )
-    port, seen = str(free_port()), list[Frame]()
+def test_a_real_rtsp_server_killed_resized_and_frozen(tmp_path: Path) -> None:
+    if gstreamer_python() is None:
+        pytest.skip(f"needs GStreamer's RTSP server: {PACKAGES}")
+    random = np.random.default_rng(0)
+    count = numbered((random.integers(0, 255, (120, 160, 3), np.uint8) for _ in range(60)), tmp_path)
+    seen = list[tuple[Frame, int]]()
 
-    def up(*size: int) -> subprocess.Popen[bytes]:
-        server = subprocess.Popen([python, "-c", SERVER, port, *map(str, size)], stdout=subprocess.PIPE)
-        assert server.stdout is not None
-        assert server.stdout.readline() == b"up\n"
-        return server
+    def take(source: LiveSource) -> None:
+        seen.extend((frame, number_of(frame, frame.width / 160)) for frame in source)
 
-    server = up(160, 120)
-    uri = f"rtsp://admin:hunter2@127.0.0.1:{port}/cam"
-    try:
-        with LiveSource(uri, first_wait_s=0.1, longest_wait_s=0.5) as source:
-            threading.Thread(target=lambda: seen.extend(source), daemon=True).start()
-            assert until(lambda: len(seen) > 5)
-            for size in ((320, 240), (160, 120), (320, 240)):
-                server.kill()
-                server.wait()
-                server, had = up(*size), len(seen)
-                assert until(lambda: len(seen) > had + 5 and seen[-1].size == size)  # noqa: B023
-            server.send_signal(signal.SIGSTOP)
-            assert until(lambda: source.events[-1].kind == "stalled", 10)
-            assert source.events[-1].time - source.newest_at < 5.0
-            server.send_signal(signal.SIGCONT)
+    with Camera(tmp_path, (160, 120)) as camera, LiveSource(camera.uri, first_wait_s=0.1) as source:
+        threading.Thread(target=take, args=(source,), daemon=True).start()
+        assert until(lambda: len(seen) > 5)
+        for size in ((320, 240), (160, 120), (320, 240)):
+            camera.kill()
+            camera.start(size)
             had = len(seen)
-            assert until(lambda: len(seen) > had + 5)
-            assert source.reconnections == 4
-            told = repr(source.events) + source.uri
-    finally:
-        server.send_signal(signal.SIGCONT)
-        server.kill()
-        server.wait()
-    assert all(a.time < b.time for a, b in pairwise(seen))
+            assert until(lambda: len(seen) > had + 5 and seen[-1][0].size == size)  # noqa: B023
+        camera.send(signal.SIGSTOP)
+        assert until(lambda: source.events[-1].kind == "stalled", 10)
+        assert source.events[-1].time - source.newest_at < 5.0
+        camera.send(signal.SIGCONT)
+        had = len(seen)
+        assert until(lambda: len(seen) > had + 5)
+        assert source.reconnections == 4
+        told = repr(source.events) + source.uri
+    assert all(a.time < b.time for (a, _), (b, _) in pairwise(seen))
+    # Between two neighbours of one connection, the source's count and the pictures' own numbers agree.
+    apart = [((n - m) % count, b.index - a.index) for (a, m), (b, n) in pairwise(seen)]
+    assert sum(by_number == by_count for by_number, by_count in apart) >= len(apart) - source.reconnections
     assert "hunter2" not in told
+
+
+def picture(pts: int | None) -> Any:
+    return SimpleNamespace(pts=pts, time_base=Fraction(1, 25))
+
+
+def test_a_backlog_is_held_back_until_pictures_come_at_the_cameras_pace() -> None:
+    backlog, now = _Backlog(), time.monotonic()
+    came = [(None, 0.0), (1, 0.001), (2, 0.002), (3, 0.042), (4, 0.043), (9, 0.044)]
+    passed = [[p.pts for p in backlog.passed(picture(pts), now + at)] for pts, at in came]
+    assert passed == [[], [], [], [2, 3], [4], [9]]
+
+
+def test_pictures_without_stamps_are_no_backlog() -> None:
+    backlog, now = _Backlog(), time.monotonic()
+    assert [len(backlog.passed(picture(None), now + n / 1000)) for n in range(4)] == [0, 2, 1, 1]
+
+
+def test_a_stream_faster_than_its_stamps_is_handed_on_in_the_end() -> None:
+    backlog, now = _Backlog(), time.monotonic()
+    assert sum(len(backlog.passed(picture(n), now + n / 1000)) for n in range(3100)) in (100, 101)
 
 
 @pytest.fixture

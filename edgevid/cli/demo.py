@@ -1,143 +1,155 @@
-"""`edgevid-demo`: the main job with no arguments, on real video where there is some."""
+"""`edgevid-demo`: the main job on real video where there is some, shown live in a browser."""
 
 from __future__ import annotations
 
+import dataclasses
 import time as clock
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from edgevid.viewer.setting import Setting
+
 SAMPLE = "vtest"
-PICTURES = 6
-"""Pictures on the contact sheet."""
+CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
+
+Source = Annotated[str, typer.Argument(help="File, camera or address to show instead of the sample.")]
+Out = Annotated[Path | None, typer.Option(help="No viewer: write MP4, contact sheet and JSON lines here.")]
+Window = Annotated[bool, typer.Option("--window", help="A native window instead of the browser.")]
+Model = Annotated[str | None, typer.Option(help="Name or path of a detector.")]
+Rendered = Annotated[bool, typer.Option("--rendered", help="Show the rendered street.")]
+Frames = Annotated[int | None, typer.Option(help="Stop after so many frames.", min=1)]
+SiteFile = Annotated[Path | None, typer.Option(help="Site file; zones drawn in the viewer are saved to it.")]
+Camera = Annotated[Path | None, typer.Option(help="Camera survey (TOML): adds speeds over the ground.")]
+Actions = Annotated[str | None, typer.Option(help="Recogniser of what each object does (recipe).")]
+Classes = Annotated[str, typer.Option(help="Only these classes, separated by commas: person,car")]
+Unit = Annotated[str, typer.Option(help="km/h, mph or m/s")]
+Host = Annotated[str, typer.Option(help="Address to serve on; beyond this machine a token is needed.")]
+Port = Annotated[int | None, typer.Option(help="Port; the first free one from 8470 on.", min=0, max=65535)]
+Token = Annotated[str | None, typer.Option(help="Token that viewers need; made where one is needed.")]
+Name = Annotated[list[str], typer.Option(help="Host name to answer to (behind a proxy); repeatable.")]
+Open = Annotated[bool, typer.Option("--open", help="Open the browser.")]
+Once = Annotated[bool, typer.Option("--once", help="A file plays once; the viewer stays on its last frame.")]
+Quality = Annotated[int, typer.Option(help="JPEG quality of the viewer's pictures.", min=10, max=100)]
+Widest = Annotated[int, typer.Option(help="Longest side of the viewer's pictures, in pixels.", min=160)]
+Threads = Annotated[int | None, typer.Option(help="CPU threads of the model.", min=1)]
 
 
-class Setting(NamedTuple):
-    """What is shown, and by what."""
+def command(
+    source: Source = "",
+    out: Out = None,
+    window: Window = False,
+    model: Model = None,
+    rendered: Rendered = False,
+    frames: Frames = None,
+    site: SiteFile = None,
+    camera: Camera = None,
+    actions: Actions = None,
+    classes: Classes = "",
+    unit: Unit = "km/h",
+    host: Host = "127.0.0.1",
+    port: Port = None,
+    token: Token = None,
+    name: Name = [],  # noqa: B006 (typer wants a list)
+    open_browser: Open = False,
+    once: Once = False,
+    quality: Quality = 80,
+    widest: Widest = 1280,
+    threads: Threads = None,
+) -> None:
+    """Detect, follow, recognise and measure what is in a video, and show it live in a browser."""
+    from edgevid.cli.demo_files import write_files
+    from edgevid.errors import InputError
+    from edgevid.overlay import UNITS
+    from edgevid.viewer import setting as settings
 
-    title: str
-    source: Any
-    pipeline: Any
-    notes: tuple[str, ...]
+    if unit not in UNITS:
+        raise InputError(f"unit: wanted one of {', '.join(UNITS)}, given {unit!r}")
+    if out is not None and window:
+        raise InputError("demo: --out writes files, --window shows a window: give one of them")
+    if window:
+        from edgevid.viewer.window import check_window
+
+        check_window()
+    asked: dict[str, Any] = {"source": source, "model": model, "survey": camera}
+    asked["classes"] = tuple(one.strip() for one in classes.split(",") if one.strip())
+    chosen = _site(site, asked, actions)
+    setting = settings.rendered() if rendered else _real(chosen, bool(source or model or site), threads)
+    if out is not None:
+        write_files(setting, out, unit=unit, frames=frames)
+    elif window:
+        _window(setting, unit=unit, frames=frames)
+    else:
+        serving = {"host": host, "port": port, "token": token, "names": name, "open_browser": open_browser}
+        picture = {"quality": quality, "widest": widest, "unit": unit}
+        _watch(dataclasses.replace(setting, site_file=site), serving, picture, once=once, frames=frames)
 
 
-def _real(source: str, model: str | None) -> Setting:
-    """A video through the default detector; DownloadError where neither is to be had."""
-    from edgevid.runtime.samples import get_sample
-    from edgevid.site import Site
-    from edgevid.site_build import build_pipeline
-    from edgevid.video import masked, open_video
+def _site(path: Path | None, asked: dict[str, Any], actions: str | None) -> Any:
+    """The site of a file or the sample's, with what the command line says put over it."""
+    from edgevid.site import RecogniserChoice, Site, read_site
 
-    path = source or str(get_sample(SAMPLE))
-    site = Site(source=path, model=model, classes=("person", "bicycle", "car", "motorcycle", "bus", "truck"))
-    video = open_video(path)
-    pipeline = build_pipeline(site, video.size)
-    return Setting(masked(source or Path(path).name), video, pipeline, ())
+    chosen = read_site(path) if path else Site(classes=CLASSES)
+    if actions:
+        asked["recognisers"] = (RecogniserChoice("action", actions),)
+    return dataclasses.replace(chosen, **{key: value for key, value in asked.items() if value})
 
 
-def _rendered() -> Setting:
-    """The rendered street, its detections made from the truth."""
-    from edgevid.pipeline import Pipeline
-    from edgevid.synthetic_render import RenderedDetector, RenderedStreet
-    from edgevid.track import Tracker
-
-    street = RenderedStreet(seconds=20)
-    notes = ("rendered street; detections are the true boxes with a detector's errors, no model ran",)
-    return Setting("rendered street", street, Pipeline(RenderedDetector(street), Tracker()), notes)
-
-
-def _choose(source: str, model: str | None, rendered: bool) -> Setting:
-    """Real video if it can be had, else the rendered street, saying so."""
+def _real(site: Any, wanted: bool, threads: int | None) -> Setting:
+    """The site's source, or the sample; where the sample cannot be had, the rendered street, saying so."""
     from rich.console import Console
     from rich.markup import escape
 
     from edgevid.errors import DownloadError
+    from edgevid.runtime.samples import get_sample
+    from edgevid.viewer import setting as settings
 
-    if rendered:
-        return _rendered()
     try:
-        return _real(source, model)
+        sample = "" if site.source else str(get_sample(SAMPLE))
+        return settings.real(dataclasses.replace(site, source=site.source or sample), threads=threads)
     except DownloadError as error:
-        if source or model:
+        if wanted:
             raise
         console = Console(stderr=True, soft_wrap=True)
         console.print(
             f"[yellow]no real video or model can be fetched:[/] {escape(str(error))}", highlight=False
         )
         console.print("Showing a rendered street instead.", style="yellow")
-        return _rendered()
+        return settings.rendered()
 
 
-def command(
-    source: Annotated[str, typer.Argument(help="A video to show instead of the sample.")] = "",
-    out: Annotated[Path, typer.Option(help="Folder for the video and the contact sheet.")] = Path(
-        "edgevid-demo"
-    ),
-    model: Annotated[str | None, typer.Option(help="Name or path of a detector.")] = None,
-    rendered: Annotated[bool, typer.Option("--rendered", help="Show the rendered street.")] = False,
-    frames: Annotated[int | None, typer.Option(help="Stop after so many frames.", min=1)] = None,
+def _watch(
+    setting: Setting, serving: dict[str, Any], picture: dict[str, Any], *, once: bool, frames: int | None
 ) -> None:
-    """Detect and follow objects in a video; writes an annotated MP4 and a contact sheet."""
-    from edgevid.cli.report import print_summary, progress_bar
-    from edgevid.records import AnnotatedVideo, JsonLines
-    from edgevid.tools.run import run
+    """The viewer, until Ctrl-C."""
+    from rich.console import Console
 
-    setting = _choose(source, model, rendered)
-    out.mkdir(parents=True, exist_ok=True)
-    video, sheet, lines = out / "demo.mp4", out / "contact-sheet.png", out / "demo.jsonl"
+    from edgevid.cli.report import print_summary
+    from edgevid.errors import require
+
+    for module in ("starlette", "uvicorn", "websockets"):
+        require(module, extra="viewer", purpose="The viewer (--out FOLDER works without)")
+    from edgevid.viewer.session import watch
+
+    console = Console(highlight=False, soft_wrap=True)
+
+    def announce(url: str) -> None:
+        console.print(f"[bold]{setting.title}[/] at [cyan]{url}[/]   (Ctrl-C ends it)")
+
     started = clock.perf_counter()
-    with (
-        setting.source as frames_in,
-        progress_bar(setting.title, frames or setting.source.frame_count) as bar,
-    ):
-        annotated = AnnotatedVideo(video, fps=setting.source.fps, overlay=_overlay(setting))
-        shots = _Shots(annotated, bar, frames or setting.source.frame_count or 1)
-        from edgevid.tools.run import run
-
-        summary = run(
-            setting.pipeline, frames_in, [annotated, JsonLines(lines)], limit=frames, on_result=shots.take
-        )
-    shots.write(sheet)
-    print_summary(
-        summary,
-        setting.pipeline.names["class"],
-        seconds=clock.perf_counter() - started,
-        written=[str(video), str(sheet), str(lines)],
-        notes=setting.notes,
-    )
+    summary = watch(setting, announce=announce, serving=serving, picture=picture, once=once, frames=frames)
+    seconds = clock.perf_counter() - started
+    print_summary(summary, setting.pipeline.names["class"], seconds=seconds, written=[], notes=setting.notes)
 
 
-def _overlay(setting: Setting) -> Any:
-    from edgevid.overlay import Overlay
-    from edgevid.overlay_truth import TruthOverlay
-    from edgevid.synthetic_render import RenderedStreet
+def _window(setting: Setting, *, unit: str, frames: int | None) -> None:
+    """A native window, until q, Escape, its cross or the end."""
+    from edgevid.cli.report import print_summary
+    from edgevid.viewer.window import show_window
 
-    return TruthOverlay(setting.source.scene) if isinstance(setting.source, RenderedStreet) else Overlay()
-
-
-class _Shots:
-    """Moves the progress bar and keeps a few drawn pictures for the contact sheet."""
-
-    def __init__(self, annotated: Any, bar: Any, total: int) -> None:
-        self._annotated, self._bar = annotated, bar
-        self._wanted = {round((k + 0.5) * total / PICTURES) for k in range(PICTURES)}
-        self._pictures: list[Any] = []
-
-    def take(self, frame: Any, result: Any) -> None:
-        """Called after each frame was drawn."""
-        from edgevid.cli.report import advance
-
-        advance(self._bar)
-        if frame.index in self._wanted and self._annotated.last is not None:
-            self._pictures.append(self._annotated.last)
-
-    def write(self, path: Path) -> None:
-        """The contact sheet of what was kept (the last picture where the run was short)."""
-        import cv2
-
-        from edgevid.overlay import contact_sheet
-
-        pictures = self._pictures or ([self._annotated.last] if self._annotated.last is not None else [])
-        if pictures:
-            cv2.imwrite(str(path), contact_sheet(pictures)[:, :, ::-1])
+    started = clock.perf_counter()
+    summary = show_window(setting, unit=unit, frames=frames)
+    seconds = clock.perf_counter() - started
+    print_summary(summary, setting.pipeline.names["class"], seconds=seconds, written=[], notes=setting.notes)

@@ -51,8 +51,8 @@ def print_summary(
     rate = summary.frames / seconds if seconds > 0 else 0.0
     console.print(f"[bold]{ended}[/] {summary.frames} frames in {seconds:.1f} s ({rate:.0f} frames/s)")
     table = Table(box=None, show_header=False, pad_edge=False)
-    classes = Counter(names[k] if 0 <= k < len(names) else str(k) for k in summary.ids.values())
-    table.add_row("objects", ", ".join(f"{n} {name}" for name, n in classes.most_common()) or "none")
+    classes = {names[k] if 0 <= k < len(names) else str(k): n for k, n in summary.objects().most_common()}
+    table.add_row("objects", ", ".join(f"{n} {name}" for name, n in classes.items()) or "none")
     for task in sorted({task for task, _ in summary.silences}):
         reasons = {r: n for (t, r), n in summary.silences.items() if t == task}
         said, total = reasons.pop("OK", 0), sum(reasons.values())
@@ -62,9 +62,9 @@ def print_summary(
         f"{stage} {1000 * s / max(1, summary.frames):.2f}" for stage, s in summary.seconds.items() if s > 1e-4
     )
     table.add_row("ms a frame", stages)
-    kinds = Counter(f"{event.kind} {event.place}" for event in summary.events)
+    kinds = summary.event_counts.most_common()
     if kinds:
-        table.add_row("events", ", ".join(f"{n} x {kind}" for kind, n in kinds.most_common()))
+        table.add_row("events", ", ".join(f"{n} x {kind} {place}" for (kind, place), n in kinds))
     for note in notes:
         table.add_row("note", escape(note))
     for path in written:

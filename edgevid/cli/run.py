@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import sys
 import time as clock
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from edgevid.records import Sink
+    from edgevid.site import Site
 
 Source = Annotated[str, typer.Argument(help="File, folder or glob of images, camera number, or address.")]
 Model = Annotated[str | None, typer.Option(help="Model name (`edgevid models list`), ONNX file or recipe.")]
 Camera = Annotated[Path | None, typer.Option(help="Camera survey (TOML): adds speeds over the ground.")]
+Health = Annotated[Path | None, typer.Option(help="Folder of camera health: speeds stop if it moves.")]
 Actions = Annotated[str | None, typer.Option(help="Recogniser of what each object does (recipe).")]
 Rules = Annotated[Path | None, typer.Option("--policy", help="Abstain policy that `edgevid tune` wrote.")]
 Kept = Annotated[Path | None, typer.Option(help="Folder for crops and scores of silent verdicts.")]
@@ -20,12 +29,15 @@ SiteFile = Annotated[Path | None, typer.Option(help="Site file: source, model, z
 Out = Annotated[Path | None, typer.Option(help="Annotated video to write (MP4).")]
 Jsonl = Annotated[Path | None, typer.Option(help="JSON lines to write, one object a frame.")]
 Mot = Annotated[Path | None, typer.Option(help="MOTChallenge text to write.")]
+PartS = Annotated[float | None, typer.Option(help="A new output file every so many seconds.", min=1)]
+KeepGb = Annotated[float | None, typer.Option(help="With --part-s: disk for each output; oldest go.", min=0)]
 Classes = Annotated[str, typer.Option(help="Only these classes, separated by commas: person,car")]
 Score = Annotated[float | None, typer.Option(help="Least confidence of a new object.", min=0, max=1)]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda:0")]
 Precision = Annotated[str | None, typer.Option(help="fp32, fp16 or int8")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads of the model.", min=1)]
 Frames = Annotated[int | None, typer.Option(help="Stop after so many frames.", min=1)]
+StatusS = Annotated[float, typer.Option(help="Live: seconds between status lines, 0 for none.", min=0)]
 
 
 def command(
@@ -33,6 +45,7 @@ def command(
     model: Model = None,
     site: SiteFile = None,
     camera: Camera = None,
+    health: Health = None,
     actions: Actions = None,
     policy: Rules = None,
     keep_abstained: Kept = None,
@@ -40,26 +53,25 @@ def command(
     out: Out = None,
     jsonl: Jsonl = None,
     mot: Mot = None,
+    part_s: PartS = None,
+    keep_gb: KeepGb = None,
     classes: Classes = "",
     score: Score = None,
     device: Device = None,
     precision: Precision = None,
     threads: Threads = None,
     frames: Frames = None,
+    status_s: StatusS = 60.0,
 ) -> None:
     """Detect, follow and record what is in a video."""
-    from edgevid.cli.report import advance, print_summary, progress_bar
+    from edgevid.cli.report import print_summary
     from edgevid.errors import InputError
     from edgevid.keep import KeepAbstained
-    from edgevid.overlay_ground import GridOverlay
-    from edgevid.records import AnnotatedVideo, JsonLines, MotText, Sink
     from edgevid.site import RecogniserChoice, Site, read_site
-    from edgevid.site_build import build_monitors, build_pipeline, build_survey, build_zones
-    from edgevid.tools.run import run
-    from edgevid.video import masked, open_video
+    from edgevid.video import masked
 
     asked: dict[str, Any] = {"source": source, "model": model, "score": score, "device": device}
-    asked |= {"precision": precision, "survey": camera}
+    asked |= {"precision": precision, "survey": camera, "health": health}
     asked["classes"] = tuple(name.strip() for name in classes.split(",") if name.strip())
     if actions:
         asked["recognisers"] = (RecogniserChoice("action", actions, policy),)
@@ -67,35 +79,144 @@ def command(
     chosen = dataclasses.replace(chosen, **{key: value for key, value in asked.items() if value})
     if not chosen.source:
         raise InputError("run: wanted a source (a file, folder, camera or address), given none")
+    if keep_gb and part_s is None:
+        raise InputError("run: --keep-gb needs parts to delete: give --part-s, such as --part-s 600")
+    outputs = _Outputs(chosen, out, jsonl, mot, part_s, keep_gb, unit)
+    if keep_abstained:
+        outputs.more.append(KeepAbstained(keep_abstained, source=masked(chosen.source)))
     started = clock.perf_counter()
-    with open_video(chosen.source) as video:
-        pipeline = build_pipeline(chosen, video.size, threads=threads)
-        sinks: list[Sink] = []
-        if out:
-            grid = build_survey(chosen, video.size)
-            sinks.append(AnnotatedVideo(out, fps=video.fps, overlay=GridOverlay(grid, unit=unit)))
-        sinks += [JsonLines(jsonl)] if jsonl else []
-        sinks += [MotText(mot)] if mot else []
-        sinks += [KeepAbstained(keep_abstained, source=masked(chosen.source))] if keep_abstained else []
-        monitors = build_monitors(chosen)
-        total = frames or video.frame_count
-        with progress_bar(masked(chosen.source), total) as bar:
-
-            def note(frame: Any, result: Any) -> None:
-                advance(bar)
-                for task, monitor in monitors.items():
-                    monitor.update(result.verdicts[task])
-
-            zones = build_zones(chosen, video.size)
-            summary = run(pipeline, video, sinks, zones=zones, limit=frames, on_result=note)
-        lost = {"damaged packets passed over": video.corrupted, "frames dropped": video.dropped}
+    summary, names, notes = _run(chosen, outputs.sinks, threads=threads, frames=frames, status_s=status_s)
     print_summary(
-        summary,
-        pipeline.names["class"],
-        seconds=clock.perf_counter() - started,
-        written=[str(path) for path in (out, jsonl, mot) if path],
-        notes=[
-            *(f"{count} {what}" for what, count in lost.items() if count),
-            *(f"{task}: {monitor.report().words}" for task, monitor in monitors.items()),
-        ],
+        summary, names, seconds=clock.perf_counter() - started, written=outputs.written(), notes=notes
     )
+
+
+def _run(
+    site: Site,
+    make_sinks: Callable[[Any], list[Sink]],
+    *,
+    threads: int | None,
+    frames: int | None,
+    status_s: float,
+) -> tuple[Any, Any, list[str]]:
+    """The run itself: its summary, the class names, and what should be noted."""
+    from edgevid.cli.report import advance, progress_bar
+    from edgevid.site_build import build_monitors, build_pipeline, build_zones
+    from edgevid.site_resize import Resizing
+    from edgevid.tools.run import Summary, run
+    from edgevid.tools.watch import Watch
+    from edgevid.video import masked, open_video
+
+    summary = Summary()
+    with (
+        open_video(site.source) as video,
+        progress_bar(masked(site.source), frames or video.frame_count) as bar,
+        _told(bar, video.live),
+        Watch(video, summary, every_s=status_s if video.live else 0.0),
+    ):
+        if video.live:
+            video.wait()  # type: ignore[attr-defined]  # zones and surveys want the picture's size
+        pipeline = build_pipeline(site, video.size, threads=threads)
+        zones, monitors = build_zones(site, video.size), build_monitors(site)
+
+        def note(frame: Any, result: Any) -> None:
+            advance(bar)
+            for task, monitor in monitors.items():
+                monitor.update(result.verdicts[task])
+
+        resizing = Resizing(site, pipeline, zones, video.size)
+        run(
+            pipeline, video, make_sinks(video), zones=zones, limit=frames, on_result=note, before=resizing,
+            summary=summary,
+        )  # fmt: skip
+    lost = {"damaged packets or pictures passed over": video.corrupted, "frames dropped": video.dropped}
+    lost |= {"times reconnected": getattr(video, "reconnections", 0), "changes of size": resizing.changes}
+    notes = [f"{count} {what}" for what, count in lost.items() if count]
+    return summary, pipeline.names["class"], notes + [f"{t}: {m.report().words}" for t, m in monitors.items()]
+
+
+@dataclasses.dataclass
+class _Outputs:
+    """The files that were asked for."""
+
+    site: Site
+    out: Path | None
+    jsonl: Path | None
+    mot: Path | None
+    part_s: float | None
+    keep_gb: float | None
+    unit: str
+    more: list[Any] = dataclasses.field(default_factory=list)
+    made: list[Any] = dataclasses.field(default_factory=list)
+
+    def sinks(self, video: Any) -> list[Sink]:
+        """The sinks for the frames of `video`."""
+        from edgevid.records import JsonLines, MotText
+
+        limit = round(self.keep_gb * 1e9) if self.keep_gb else None
+        for path, make in (
+            (self.out, lambda p: self._video(p, video)),
+            (self.jsonl, JsonLines),
+            (self.mot, MotText),
+        ):
+            if path is not None:
+                self.made.append(self._in_parts(path, make, limit))
+        return [*self.made, *self.more]
+
+    def written(self) -> list[str]:
+        """The names of the files, the latest where there were many."""
+        names: list[str] = []
+        for sink, path in zip(self.made, (p for p in (self.out, self.jsonl, self.mot) if p), strict=True):
+            parts = getattr(sink, "parts", [path])
+            more = (
+                f" and {sink.begun - len(parts[-3:])} before"
+                if hasattr(sink, "begun") and sink.begun > 3
+                else ""
+            )
+            names.append(", ".join(map(str, parts[-3:])) + more)
+        return names
+
+    def _in_parts(self, path: Path, make: Any, limit: int | None) -> Any:
+        """One plain file where nothing else is wanted; a video also where the picture's size changes."""
+        from edgevid.records_parts import Parts
+
+        if self.part_s is None and path != self.out:
+            return make(path)
+        return Parts(path, make, every_s=self.part_s, limit_bytes=limit)
+
+    def _video(self, path: Path, video: Any) -> Sink:
+        from edgevid.errors import InputError
+        from edgevid.overlay_ground import GridOverlay
+        from edgevid.records import AnnotatedVideo
+        from edgevid.site_build import build_survey
+
+        try:
+            grid = build_survey(self.site, video.size)
+        except InputError:  # another view than the surveyed one: no grid to draw
+            grid = None
+        return AnnotatedVideo(path, fps=video.fps, overlay=GridOverlay(grid, unit=self.unit))
+
+
+@contextmanager
+def _told(bar: Any, live: bool) -> Iterator[None]:
+    """Shows what the log says of a live source: above the bar in a terminal, plainly in a journal."""
+    if not live:
+        yield
+        return
+    from rich.logging import RichHandler
+
+    log = logging.getLogger("edgevid")
+    handler: logging.Handler
+    if sys.stderr.isatty():
+        handler = RichHandler(console=bar.console, show_path=False, markup=False)
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO if not level else min(level, logging.INFO))
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)

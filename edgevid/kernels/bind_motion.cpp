@@ -108,6 +108,7 @@ void bind_motion(nb::module_& m) {
             new (self) edgevid::TrackerCore(settings_of(settings));
         }, "settings"_a)
         .def("reset", &edgevid::TrackerCore::reset)
+        .def("forget", &edgevid::TrackerCore::forget)
         .def_ro("rejected", &edgevid::TrackerCore::rejected)
         .def("update", [](edgevid::TrackerCore& self, Boxes boxes, Scores scores, Labels labels, double time,
                           double coast_s) {

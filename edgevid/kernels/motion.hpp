@@ -140,9 +140,13 @@ class TrackerCore {
     explicit TrackerCore(const TrackerSettings& s) : settings(s) {}
 
     void reset() {
-        objects.clear();
+        forget();
         next_id_ = 1;
         rejected = 0;
+    }
+
+    void forget() {  // ids go on
+        objects.clear();
         started_ = false;
     }
 

@@ -107,6 +107,12 @@ class Composer:
         self._clips = list(clips.values())
         odds = np.sqrt([len(clip) for clip in self._clips])
         self._odds = odds / odds.sum()
+        # People are nearly everywhere, vehicles in few scenes: pasted objects are drawn by class, then scene.
+        self._objects: dict[int, dict[str, list[tuple[int, int]]]] = {}
+        for n, picture in enumerate(pictures):
+            for k in np.flatnonzero(picture.weights > 0.6):
+                scenes = self._objects.setdefault(int(picture.labels[k]), {})
+                scenes.setdefault(picture.clip, []).append((n, int(k)))
 
     def pick(self) -> Picture:
         """A random picture, scenes drawn more evenly than frames."""
@@ -172,22 +178,25 @@ class Composer:
     def _paste(self, canvas: Array) -> tuple[Array, Array, Array]:
         """Pastes one sure object of another scene, with soft edges, somewhere on the canvas."""
         nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32)
-        picture = self.pick()
-        sure = np.flatnonzero(picture.weights > 0.6)
-        if not len(sure):
+        if not self._objects:
             return nothing
-        k = int(self.random.choice(sure))
+        picture, k = self._object()
         x1, y1, x2, y2 = picture.boxes[k]
         rim = 0.08 * max(x2 - x1, y2 - y1)
         a, b = max(0, int(x1 - rim)), max(0, int(y1 - rim))
-        c, d = (int(np.ceil(v + rim)) for v in (x2, y2))
+        c = min(picture.image.shape[1], int(np.ceil(x2 + rim)))
+        d = min(picture.image.shape[0], int(np.ceil(y2 + rim)))
         patch = picture.image[b:d, a:c]
-        high = self.height * float(np.exp(self.random.uniform(np.log(0.08), np.log(0.6))))
+        least = 0.08 if picture.labels[k] == 0 else 0.05
+        high = self.height * float(np.exp(self.random.uniform(np.log(least), np.log(0.6))))
         scale = high / max(1.0, y2 - y1)
         wide, tall = int(patch.shape[1] * scale), int(patch.shape[0] * scale)
         if min(wide, tall) < 8 or wide >= self.width or tall >= self.height:
             return nothing
-        patch = cv2.resize(patch, (wide, tall), interpolation=cv2.INTER_AREA)
+        patch = self._light(cv2.resize(patch, (wide, tall), interpolation=cv2.INTER_AREA))
+        flipped = self.random.random() < 0.5
+        if flipped:
+            patch, x1, x2 = patch[:, ::-1], a + c - x2, a + c - x1
         left, top = (
             int(self.random.integers(self.width - wide)),
             int(self.random.integers(self.height - tall)),
@@ -203,12 +212,33 @@ class Composer:
         )
         return box, picture.labels[k : k + 1], picture.weights[k : k + 1]
 
+    def _object(self) -> tuple[Picture, int]:
+        """A sure object to paste: a person half the time, else a vehicle; scenes drawn evenly."""
+        vehicles = [label for label in self._objects if label != 0]
+        if 0 in self._objects and (not vehicles or self.random.random() < 0.5):
+            label = 0
+        else:  # mostly cars, as on streets
+            odds = np.array([3.0 if label == 2 else 1.0 for label in vehicles])
+            label = vehicles[self.random.choice(len(vehicles), p=odds / odds.sum())]
+        scenes = list(self._objects[label].values())
+        scene = scenes[self.random.integers(len(scenes))]
+        n, k = scene[self.random.integers(len(scene))]
+        return self.pictures[n], k
+
     def _light(self, image: Array) -> Array:
-        """Random brightness, contrast and tint."""
-        gain = self.random.uniform(0.6, 1.4) * self.random.uniform(0.9, 1.1, 3)
-        shift = self.random.uniform(-30, 30)
-        table = np.clip(np.arange(256)[:, None] * gain + shift, 0, 255).astype(np.uint8)
-        return np.asarray(cv2.LUT(image, table[:, None].reshape(1, 256, 3)))
+        """Random exposure, contrast, gamma, tint, hue and saturation."""
+        gain = self.random.uniform(0.6, 1.4) * self.random.uniform(0.85, 1.15, 3)
+        shift, gamma = self.random.uniform(-30, 30), float(np.exp(self.random.uniform(-0.4, 0.4)))
+        ramp = 255 * (np.arange(256)[:, None] / 255) ** gamma
+        table = np.clip(ramp * gain + shift, 0, 255).astype(np.uint8)
+        image = np.asarray(cv2.LUT(np.ascontiguousarray(image), table[:, None].reshape(1, 256, 3)))
+        if self.random.random() < 0.5:
+            hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+            turn, depth = self.random.integers(-12, 13), self.random.uniform(0.3, 1.6)
+            steps = np.arange(256)
+            tables = np.stack([(steps + turn) % 180, np.clip(steps * depth, 0, 255), steps], -1)
+            image = cv2.cvtColor(cv2.LUT(hsv, tables.astype(np.uint8)[None]), cv2.COLOR_HSV2RGB)
+        return np.asarray(image)
 
     def _degrade(self, image: Array) -> Array:
         """What cameras and encoders do: blur, noise, loss of colour, JPEG.
@@ -217,15 +247,15 @@ class Composer:
         instead of 80, and a detector's labels need no gradient through it.
         """
         chance = self.random.random(4)
-        if chance[0] < 0.15:
-            image = cv2.GaussianBlur(image, (0, 0), self.random.uniform(0.4, 1.3))
-        if chance[1] < 0.2:
-            noise = self.random.normal(0, self.random.uniform(2, 9), image.shape)
+        if chance[0] < 0.25:
+            image = cv2.GaussianBlur(image, (0, 0), self.random.uniform(0.4, 1.6))
+        if chance[1] < 0.25:
+            noise = self.random.standard_normal(image.shape, np.float32) * self.random.uniform(2, 10)
             image = np.clip(image + noise, 0, 255).astype(np.uint8)
-        if chance[2] < 0.05:
+        if chance[2] < 0.08:
             image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-        if chance[3] < 0.25:
-            quality = int(self.random.integers(20, 80))
+        if chance[3] < 0.35:
+            quality = int(self.random.integers(15, 80))
             coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
             image = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
         return image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import queue
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from rich.progress import Progress
 
+from edgevid.errors import InputError
 from edgevid.learn.detector import (
     Shape,
     StreetDetector,
@@ -36,8 +38,9 @@ class Schedule:
     average: float = 0.9995
     """Share of the old weights in the running average that is shipped."""
     seed: int = 1
-    plain_share: float = 0.1
-    """The last part of training, without mosaics and pasting: pictures as they will come."""
+    plain_share: float = 0.0
+    """A last part without mosaics and pasting. With few scenes it only learns those by heart: person AP50 on
+    unseen photos fell from 0.30 to 0.24 during one of 750 steps."""
 
 
 def _ahead(batches: Iterator[tuple[Array, ...]], depth: int = 4) -> Iterator[tuple[Array, ...]]:
@@ -73,8 +76,23 @@ class Trainer:
         self.points, self.strides = (t.to(self.device) for t in anchor_points(shape))
         self.step = 0
 
-    def run(self, checkpoint: Path, *, save_every: int = 500) -> list[float]:
-        """Trains to the end of the schedule, resuming from `checkpoint` if it exists; returns the losses."""
+    def start_from(self, path: Path) -> int:
+        """Takes the averaged weights of another training, where name and shape agree; returns how many.
+
+        Raises InputError where the file is no checkpoint of a training.
+        """
+        given = self._saved(path)["average"]
+        own = self.network.state_dict()
+        taken = {name: w for name, w in given.items() if name in own and own[name].shape == w.shape}
+        for network in (self.network, self.average):
+            network.load_state_dict(own | taken)
+        return len(taken)
+
+    def run(self, checkpoint: Path, *, save_every: int = 500, keep_every: int = 0) -> list[float]:
+        """Trains to the end of the schedule, resuming from `checkpoint` if it exists; returns the losses.
+
+        With `keep_every` the averaged weights of every so many steps stay beside the checkpoint.
+        """
         if checkpoint.exists():
             self.restore(checkpoint)
         losses: list[float] = []
@@ -87,6 +105,11 @@ class Trainer:
                 losses.append(self.learn(next(batches)))
                 if self.step % save_every == 0 or self.step == self.schedule.steps:
                     self.save(checkpoint)
+                if keep_every and self.step % keep_every == 0:
+                    torch.save(
+                        {"average": self.average.state_dict(), "step": self.step},
+                        checkpoint.with_name(f"{checkpoint.stem}-{self.step}.pt"),
+                    )
                 recent = sum(losses[-50:]) / len(losses[-50:])
                 progress.update(task, completed=self.step, description=f"training, loss {recent:.3f}")
         return losses
@@ -140,8 +163,19 @@ class Trainer:
 
     def restore(self, path: Path) -> None:
         """Goes on from a saved state."""
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        state = self._saved(path)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
+
+    def _saved(self, path: Path) -> dict[str, Any]:
+        """A checkpoint's content, tensors and numbers only: a file cannot run code."""
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+            state["average"], state["step"]
+        except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+            raise InputError(
+                f"{path}: wanted a checkpoint written by this training, given another"
+            ) from error
+        return state

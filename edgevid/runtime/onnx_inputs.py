@@ -17,7 +17,8 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 def without_weight_inputs(model: bytes) -> bytes:
     """The same model whose graph inputs are only those that must be given.
 
-    Returned unchanged where weights lie in other files: such a model must be loaded by its path.
+    The very same bytes where there is nothing to take off, and where weights lie in other files: such a
+    model must be loaded by its path. ValueError for bytes that are no protocol buffer.
     """
     made: list[bytes] = []
     for number, start, value, end in _fields(model, 0, len(model)):
@@ -32,7 +33,7 @@ def without_weight_inputs(model: bytes) -> bytes:
 
 
 def _graph(model: bytes, start: int, stop: int) -> bytes | None:
-    """The graph's bytes without its weight inputs; None where weights lie in other files."""
+    """The graph's bytes without its weight inputs; None for no such inputs, or weights in other files."""
     fields = list(_fields(model, start, stop))
     weights = set()
     for number, _, value, end in fields:
@@ -42,12 +43,10 @@ def _graph(model: bytes, start: int, stop: int) -> bytes | None:
                 return None
             if 8 in inner:
                 weights.add(model[slice(*inner[8])])
-    kept = (
-        model[first:end]
-        for number, first, value, end in fields
-        if number != 11 or _name(model, value, end) not in weights
-    )
-    return b"".join(kept)
+    surplus = {first for n, first, value, end in fields if n == 11 and _name(model, value, end) in weights}
+    if not surplus:
+        return None
+    return b"".join(model[first:end] for _, first, _, end in fields if first not in surplus)
 
 
 def _name(model: bytes, start: int, stop: int) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import onnxruntime
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime.base import TensorSpec, check_inputs
 from edgevid.runtime.onnx_inputs import without_weight_inputs
+from edgevid.runtime.ort_cache import SLOW_S, GraphEntry, graph_entry, scratch
+from edgevid.runtime.threads import default_threads
 from edgevid.types import Array
 
 log = logging.getLogger("edgevid")
@@ -34,18 +38,22 @@ class OrtEngine:
     """A model run by ONNX Runtime on the CPU or on an NVIDIA device.
 
     Outputs of fixed shape are written into the same arrays at every run, so that the loop allocates
-    nothing; what `run` returns is valid until the next `run`.
+    nothing; what `run` returns is valid until the next `run`. A model that loads slowly on the CPU (INT8
+    graphs, small boards) leaves its optimised graph in the cache and loads faster the next time.
     """
 
     def __init__(self, path: str | Path, *, device: str = "auto", threads: int | None = None) -> None:
-        """`device` is "auto", "cpu" or "cuda:N"; `threads` None takes one for each physical core.
+        """`device` is "auto", "cpu" or "cuda:N"; `threads` None takes one for each physical core that this
+        process may use, within the CPU quota of its container.
 
         Raises ModelError for a file that is missing, no ONNX, or not runnable here.
         """
         self.path = Path(path)
         providers = _providers(device)
-        self._session = _open(self.path, providers, threads)
+        self.threads = threads if threads is not None else default_threads()
+        self._session = _open(self.path, providers, self.threads)
         self.device = _device_of(self._session)
+        _check_device(device, providers, self.device, self.path)
         _say_once(f"{self.path.name} runs on {self.device} by ONNX Runtime {onnxruntime.__version__}")
         self.inputs = tuple(_spec(node, self.path) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node, self.path) for node in self._session.get_outputs())
@@ -103,24 +111,21 @@ class _Binding:
         return dict(self._results)
 
 
-def _open(path: Path, providers: list[Any], threads: int | None) -> Any:
+def _open(path: Path, providers: list[Any], threads: int) -> Any:
     if not path.is_file():
         raise ModelError(f"{path}: wanted an ONNX file, there is no such file")
-    if threads is not None and threads < 1:
+    if threads < 1:
         raise InputError(f"threads: wanted at least 1, given {threads}")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.intra_op_num_threads = threads or 0
-    options.inter_op_num_threads = 1
-    # Spinning threads would take the cores from decoding and tracking between two runs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-        if session.get_overridable_initializers():
-            model = without_weight_inputs(path.read_bytes())
-            session = onnxruntime.InferenceSession(model, options, providers=providers)
-        return session
+        content = path.read_bytes()
+        model = _without_surplus(content)
+        source = str(path) if model is content else model
+        # A graph for CUDA is another matter, and weights in other files are not seen by the key.
+        fits = len(providers) == 1 and b"location" not in content
+        entry = graph_entry(model, onnxruntime.__version__) if fits else None
+        if entry is None:
+            return onnxruntime.InferenceSession(source, _options(threads), providers=providers)
+        return _cached(entry, source, threads, providers)
     except Exception as error:
         kind = type(error).__name__
         if kind in ("InvalidProtobuf", "InvalidGraph"):
@@ -128,6 +133,79 @@ def _open(path: Path, providers: list[Any], threads: int | None) -> Any:
                 f"{path}: wanted an ONNX model, the file is none or is damaged: {_short(error)}"
             ) from error
         raise ModelError(f"{path}: ONNX Runtime cannot load it: {_short(error)}") from error
+
+
+def _options(threads: int, *, optimise: bool = True, save: Path | None = None) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning threads would take the cores from decoding and tracking between two runs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if save is not None:
+        options.optimized_model_filepath = str(save)
+    return options
+
+
+def _without_surplus(content: bytes) -> bytes:
+    try:
+        return without_weight_inputs(content)
+    except ValueError:
+        return content  # no protocol buffer: ONNX Runtime says so in its own words
+
+
+def _cached(entry: GraphEntry, source: str | bytes, threads: int, providers: list[Any]) -> Any:
+    """The session of the optimised graph on disk; else of the model, whose graph is kept where that pays."""
+    kept = entry.read()
+    if kept is not None:
+        try:
+            return onnxruntime.InferenceSession(kept, _options(threads, optimise=False), providers=providers)
+        except Exception as error:
+            entry.decline(f"does not load: {error}")
+    start = time.perf_counter()
+    session = onnxruntime.InferenceSession(source, _options(threads), providers=providers)
+    if time.perf_counter() - start >= SLOW_S and not entry.declined:
+        _keep(entry, session, source, threads, providers)
+    return session
+
+
+def _keep(entry: GraphEntry, session: Any, source: str | bytes, threads: int, providers: list[Any]) -> None:
+    """Keeps the optimised graph of a session once it is seen to answer alike; a failure is remembered."""
+    folder = scratch()
+    if folder is None:
+        return
+    try:
+        save = folder / "graph.onnx"
+        onnxruntime.InferenceSession(source, _options(threads, save=save), providers=providers)
+        graph = save.read_bytes()
+        plain = _options(threads, optimise=False)
+        if not _answer_alike(session, onnxruntime.InferenceSession(graph, plain, providers=providers)):
+            raise ValueError("the optimised graph answers otherwise than the model")
+        entry.keep(graph)
+    except Exception as error:  # the cache is a convenience: the model itself has loaded
+        entry.decline(f"{type(error).__name__}: {error}")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _answer_alike(one: Any, two: Any) -> bool:
+    """Whether both give the same bits for one arbitrary input; ValueError where none can be made up."""
+    rng = np.random.default_rng(0)
+    given: dict[str, Array] = {}
+    for node in one.get_inputs():
+        shape = [n if isinstance(n, int) and n > 0 else 1 for n in node.shape[:1]] + list(node.shape[1:])
+        if not all(isinstance(n, int) and n > 0 for n in shape):
+            raise ValueError(f"input {node.name} has open sizes")
+        given[node.name] = (rng.random(shape) * 255).astype(_DTYPES[node.type])
+    answers = zip(one.run(None, given), two.run(None, given), strict=True)
+    return all(a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in answers)
+
+
+def has_cuda() -> bool:
+    """Whether this ONNX Runtime knows NVIDIA devices."""
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 
 def _providers(device: str) -> list[Any]:
@@ -144,6 +222,22 @@ def _providers(device: str) -> list[Any]:
             "install onnxruntime-gpu in its place, or take device='cpu'"
         )
     return [("CUDAExecutionProvider", {"device_id": int(number or 0)}), "CPUExecutionProvider"]
+
+
+def _check_device(asked: str, providers: list[Any], device: str, path: Path) -> None:
+    """Says that CUDA was to be had and did not start: once for "auto", as an error where it was asked for."""
+    if len(providers) == 1 or device != "cpu":
+        return
+    why = (
+        "CUDA did not start (is the NVIDIA driver there, and CUDA and cuDNN of the versions that "
+        f"onnxruntime {onnxruntime.__version__} wants?)"
+    )
+    if asked != "auto":
+        raise ModelError(f"{path}: device {asked!r}: {why}; mend that, or take device='cpu'")
+    sentence = f"{path.name}: {why}; it runs on the CPU"
+    if sentence not in _said:
+        _said.add(sentence)
+        log.warning(sentence)
 
 
 def _device_of(session: Any) -> str:

@@ -72,7 +72,7 @@ class Judge:
             return UNPROVEN
         if not gpus():
             return NO_DEVICE
-        from edgevid.runtime.trt import TrtEngine  # type: ignore[import-not-found,unused-ignore]
+        from edgevid.runtime.trt import TrtEngine
 
         say(f"comparing {engine.name} with {self.model.name} in ONNX Runtime")
         with TrtEngine(part, manifest=manifest) as candidate:

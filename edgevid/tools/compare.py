@@ -159,7 +159,8 @@ def compare_engines(
     done = unchanged = 0
     for done, given in enumerate(frames, start=1):
         pair = task.look(named(given, done))
-        tally.add(a.last, b.last)
+        if a.last:  # a clip that is not full yet is not run
+            tally.add(a.last, b.last)
         unchanged += pair.agreeing >= pair.total
         entry = (pair.severity, -done, pair)
         heapq.heappush(worst, entry)

@@ -174,9 +174,14 @@ class TrackerCore:
 
     def reset(self) -> None:
         """Forgets everything."""
-        self.objects: list[TrackedObject] = []
-        self._next, self._time = 1, math.nan
+        self.forget()
+        self._next = 1
         self.rejected = 0
+
+    def forget(self) -> None:
+        """Forgets every object; ids go on."""
+        self.objects: list[TrackedObject] = []
+        self._time = math.nan
 
     def update(
         self, boxes: Array, scores: Array, labels: Array, time: float, coast_s: float

@@ -1,0 +1,102 @@
+"""Quality of the small detector against the amount of data: a quarter, half and all of the scenes.
+
+    python benchmarks/detector_data_curve.py TRAIN DATA
+
+TRAIN holds images/ and labels/ as benchmarks/street_nano.py writes them, DATA images/ and videos/.
+
+Each share is trained from nothing for the same number of equally large batches, at a smaller input than the
+shipped one so that the curve takes minutes, not hours: the figures are below the shipped detector's and only
+their order means something. Scenes are real ones (rendered frames left out), whole clips or photos, nested:
+the half holds the quarter. Judged like benchmarks/detector_quality.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+
+import numpy as np
+import torch
+from bench import conditions, save, table
+from detector_cases import EYE, Case, eye, judge, photos
+from tracker_peers import version
+
+from edgevid import imaging, kernels
+from edgevid.learn.detector import CLASSES, Deployed, Shape
+from edgevid.learn.detector_data import Composer, Picture, load
+from edgevid.learn.detector_train import Schedule, Trainer
+from edgevid.types import Detections, Frame, InputSpec
+
+SHAPE = Shape(320, 192)
+SHARES = (0.25, 0.5, 1.0)
+
+
+def scenes(pictures: list[Picture], share: float) -> list[Picture]:
+    """The pictures of a share of the clips and of the photos: nested, in an order drawn once."""
+    real = [p for p in pictures if p.clip != "rendered"]
+    count = {clip: sum(p.clip == clip for p in real) for clip in sorted({p.clip for p in real})}
+    kept: set[str] = set()
+    for group in ([c for c, n in count.items() if n > 1], [c for c, n in count.items() if n == 1]):
+        order = np.random.default_rng(5).permutation(group)
+        kept |= set(order[: max(1, round(share * len(order)))].tolist())
+    return [p for p in real if p.clip in kept]
+
+
+def seer(network: Deployed, wanted: str) -> Callable[[Frame], Detections]:
+    """The trained network as a function from a frame to detections of one class."""
+    spec, label = InputSpec(SHAPE.width, SHAPE.height), CLASSES.index(wanted)
+
+    def detect(frame: Frame) -> Detections:
+        planes, fit = imaging.letterbox(frame, spec)
+        with torch.no_grad():
+            out = network(torch.from_numpy(planes[None]))[0].numpy()
+        boxes, scores, labels = kernels.decode_columns(
+            np.ascontiguousarray(out[:4]), np.ascontiguousarray(out[4:]), 0.02
+        )
+        kept = kernels.nms(boxes, scores, labels, 0.6)
+        found = Detections(boxes=fit.undo(boxes[kept]), scores=scores[kept], labels=labels[kept])
+        return found[found.labels == label]
+
+    return detect
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("train", type=Path)
+    options.add_argument("data", type=Path)
+    options.add_argument("--steps", type=int, default=2500)
+    options.add_argument("--work", type=Path, default=Path("runs/detector-curve"))
+    given = options.parse_args()
+    torch.set_num_threads(1)
+    pictures = load(given.train, CLASSES)
+    tests: list[tuple[str, str, list[Case]]] = [("person, photos", "person", photos(given.data))]
+    tests += [(f"{wanted}, {name}", wanted, eye(given.data, name)) for name, wanted in EYE]
+    rows = []
+    for share in SHARES:
+        kept = scenes(pictures, share)
+        composer = Composer(kept, SHAPE.width, SHAPE.height, seed=3)
+        schedule = Schedule(steps=given.steps, batch=16, seed=3, average=0.998)
+        trainer = Trainer(composer, schedule, SHAPE)
+        folder = given.work / f"{share:.2f}"
+        folder.mkdir(parents=True, exist_ok=True)
+        trainer.run(folder / "checkpoint.pt")
+        network = Deployed(trainer.average).eval()
+        figures = [judge(seer(network, wanted), cases) for _, wanted, cases in tests]
+        count = f"{len({p.clip for p in kept})}"
+        rows.append([f"{share:.0%}", count, f"{len(kept)}", *(f"{v:.3f}" for v in figures)])
+        print(rows[-1], flush=True)
+    head = ["share", "scenes", "pictures", *(name for name, _, _ in tests)]
+    print(table(head, rows))
+    where = conditions({"torch": version("torch")}) | {
+        "command": "python benchmarks/detector_data_curve.py TRAIN DATA",
+        "training": f"{given.steps} batches of 16 at {SHAPE.width}x{SHAPE.height} from nothing, seed 3",
+    }
+    save("detector_data_curve", {"head": head, "rows": rows}, where)
+
+
+if __name__ == "__main__":
+    main()

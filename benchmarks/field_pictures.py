@@ -1,0 +1,55 @@
+"""What the field scripts share: a clip as numbered pictures for the camera, and places of programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CLIPS = REPOSITORY.parent / "shared" / "data" / "videos"
+CLIP = "kraten_speedcheck_cars.mp4"
+sys.path.insert(0, str(REPOSITORY / "tests"))  # the RTSP server is the tests' own
+
+EDGEVID = [sys.executable, "-c", "from edgevid.cli import main; main()"]
+"""The command `edgevid` of this checkout, installed or not."""
+SURVEY = REPOSITORY / "calibration" / "camera" / "gantry_road.toml"
+"""Fits CLIP: both are the same gantry."""
+
+
+def clip_or_street(name: str = CLIP) -> tuple[str, Any]:
+    """The name and frames of a real clip; without the test data, a rendered street."""
+    from edgevid.synthetic_render import RenderedStreet
+    from edgevid.video import open_video
+
+    path = CLIPS / name
+    return (name, open_video(path)) if path.is_file() else ("rendered street", RenderedStreet(seconds=10))
+
+
+def camera_pictures(folder: Path, count: int, size: tuple[int, int] | None = None) -> str:
+    """Writes `count` numbered JPEG pictures for the server into `folder`; returns where they are from."""
+    import cv2
+    from rtsp_server import numbered
+
+    title, video = clip_or_street()
+
+    def images() -> Iterator[Any]:
+        with video as frames:
+            for frame in islice(frames, count):
+                yield frame.image if size is None else cv2.resize(frame.image, size)
+
+    assert numbered(images(), folder) > 20
+    return title
+
+
+def environment() -> dict[str, str]:
+    """For programs started from here: this checkout's package, quiet threads."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY),
+        "OMP_WAIT_POLICY": "passive",
+        "PYTHONUNBUFFERED": "1",
+    }

@@ -1,0 +1,300 @@
+"""A real RTSP camera on loopback, killed, frozen, garbled and resized while `edgevid run` watches it.
+
+    python benchmarks/field_rtsp.py                  20 restarts (needs GStreamer's RTSP server)
+    python benchmarks/field_rtsp.py --restarts 2     the short version that the tests run
+
+The program under test is the command as a user starts it, with every output, zones, speeds and parts. What
+it printed and wrote is judged from outside: records read back, videos played, and everything searched for
+the password. A second part counts pictures: each one carries its number, so that a reader knows which
+pictures of the camera it was given and which it was not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from bench import conditions, save, table
+from field_pictures import EDGEVID, SURVEY, camera_pictures, environment
+from rtsp_server import PACKAGES, PASSWORD, USER, Camera, Proxy, gstreamer_python, number_of
+
+from edgevid.records import read_jsonl
+from edgevid.video import FileSource
+from edgevid.video_live import LiveSource
+
+SIZES = ((640, 360), (640, 360), (960, 540), (640, 480))
+"""The camera's sizes from restart to restart: the same, larger, another aspect."""
+SITE = """source = "{uri}"
+[camera]
+survey = "{survey}"
+[[zone]]
+name = "road"
+points = [[60, 60], [600, 60], [600, 340], [60, 340]]
+[[line]]
+name = "gate"
+start = [40, 200]
+end = [620, 200]
+"""
+
+
+def until(true: Callable[[], bool], seconds: float) -> bool:
+    """Whether it came true in time."""
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.02)
+    return true()
+
+
+class Program:
+    """`edgevid run` on the camera, its outputs in `folder`."""
+
+    def __init__(self, folder: Path, uri: str) -> None:
+        self.folder, self.lines = folder, folder / "seen.jsonl"
+        (folder / "site.toml").write_text(SITE.format(uri=uri, survey=SURVEY))
+        (folder / "site.toml").rename(folder.parent / "site.toml")  # holds the password by its nature
+        call = [*EDGEVID, "run", "--site", str(folder.parent / "site.toml"), "--threads", "1"]
+        call += [
+            "--jsonl",
+            str(self.lines),
+            "--mot",
+            str(folder / "seen.txt"),
+            "--out",
+            str(folder / "seen.mp4"),
+        ]
+        call += ["--keep-abstained", str(folder / "kept"), "--status-s", "5"]
+        self._out, self._err = (open(folder / f"{n}.log", "wb") for n in ("stdout", "stderr"))  # noqa: SIM115
+        self._process = subprocess.Popen(call, stdout=self._out, stderr=self._err, env=environment())
+
+    def told(self) -> str:
+        """What it has said on stderr so far."""
+        return (self.folder / "stderr.log").read_text()
+
+    def newest(self) -> dict[str, Any]:
+        """The newest complete line of the record."""
+        if not self.lines.exists() or not self.lines.stat().st_size:
+            return {"frame": -1, "size": [0, 0], "time_s": 0.0}
+        with open(self.lines, "rb") as file:
+            file.seek(max(0, self.lines.stat().st_size - 60_000))
+            whole = file.read().split(b"\n")
+        return dict(json.loads(whole[-2]))
+
+    def recovers(self, size: tuple[int, int] | None = None, seconds: float = 60.0) -> bool:
+        """Whether ten pictures more come, of the wanted size."""
+        had = self.newest()["frame"]
+        return until(
+            lambda: self.newest()["frame"] > had + 10 and size in (None, tuple(self.newest()["size"])),
+            seconds,
+        )
+
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def stop(self) -> int:
+        """Ctrl-C, as systemd is told to; returns the exit status."""
+        self._process.send_signal(signal.SIGINT)
+        try:
+            return self._process.wait(30)
+        finally:
+            self._process.kill()
+            self._out.close()
+            self._err.close()
+
+
+def whole_program(pictures: Path, folder: Path, restarts: int, freezes: int, harm_s: float) -> dict[str, Any]:
+    """Kills, freezes and garbles the camera of a running program; what came of it."""
+    recoveries: list[float] = []
+    noticed: list[float] = []
+    harmed: dict[str, int] = {}
+    with Camera(pictures, SIZES[0]) as camera:
+        proxy = Proxy(camera.port)
+        program = Program(folder, camera.uri.replace(f":{camera.port}/", f":{proxy.port}/"))
+        assert program.recovers(SIZES[0]), program.told()
+        for turn in range(restarts):
+            camera.kill()
+            time.sleep(0.3)
+            size = SIZES[(turn + 1) % len(SIZES)]
+            camera.start(size)
+            began = time.monotonic()
+            if program.recovers(size):
+                recoveries.append(time.monotonic() - began)
+        for _ in range(freezes):
+            stalls = program.told().count(": stalled")
+            camera.send(signal.SIGSTOP)
+            began = time.monotonic()
+            if until(lambda: program.told().count(": stalled") > stalls, 20):  # noqa: B023
+                noticed.append(time.monotonic() - began)
+            camera.send(signal.SIGCONT)
+            assert program.recovers(), program.told()
+        for harm in ("truncate", "drop"):
+            before, proxy.harm, proxy.every = proxy.harmed, harm, 40
+            time.sleep(harm_s)
+            proxy.harm = ""
+            harmed[harm] = proxy.harmed - before
+            assert program.recovers(), program.told()
+        alive = program.running()
+        status = program.stop()
+        proxy.close()
+    return {
+        "restarts": restarts,
+        "recoveries": len(recoveries),
+        "seconds from server up to ten pictures more, longest": round(max(recoveries), 2),
+        "freezes": freezes,
+        "freezes noticed": len(noticed),
+        "seconds until a freeze is noticed, longest": round(max(noticed), 2),
+        "packets harmed": harmed,
+        "alive at the end": alive,
+        "exit status after Ctrl-C": status,
+        **judge(folder),
+    }
+
+
+def judge(folder: Path) -> dict[str, Any]:
+    """Reads back all that was written and searches it for the password and the user's name."""
+    lines = list(read_jsonl(folder / "seen.jsonl"))
+    assert all(a["time_s"] < b["time_s"] and a["frame"] < b["frame"] for a, b in pairwise(lines))
+    ids_of: dict[int, tuple[int, ...]] = {}
+    objects = 0
+    for line in lines:
+        ids = [one["id"] for one in line["objects"]]
+        assert len(ids) == len(set(ids))
+        for one in line["objects"]:
+            ids_of.setdefault(one["id"], tuple(line["size"]))
+            assert ids_of[one["id"]] == tuple(line["size"])  # no object lives on in another size of picture
+        objects += len(ids)
+    speeds = sum("mps" in one.get("speed", {}) for line in lines for one in line["objects"])
+    moved = sum(
+        one.get("speed", {}).get("reason") == "CAMERA_MOVED" for line in lines for one in line["objects"]
+    )
+    mot = (folder / "seen.txt").read_text().splitlines()
+    assert all(len([float(v) for v in row.split(",")]) == 10 for row in mot)
+    assert len(mot) == sum(one["seen"] for line in lines for one in line["objects"])
+    videos = sorted(folder.glob("seen*.mp4"))
+    played = 0
+    for path in videos:
+        with FileSource(path) as video:
+            played += sum(1 for _ in video)
+    assert played == len(lines)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    leaks = [p.name for p in files if any(word.encode() in p.read_bytes() for word in (PASSWORD, USER))]
+    return {
+        "records": len(lines),
+        "objects in them": objects,
+        "speeds said": speeds,
+        "silent because the view is another one": moved,
+        "video parts, all playable": len(videos),
+        "pictures in them": played,
+        "files searched for credentials": len(files),
+        "files with credentials": leaks,
+    }
+
+
+def counts(pictures: Path, count: int, seconds: float, restarts: int) -> dict[str, Any]:
+    """A slow reader across restarts: is each picture of the camera accounted for?"""
+    taken = unexplained = 0
+    spans: list[dict[str, int]] = []
+    with Camera(pictures, SIZES[0]) as camera:
+        with LiveSource(camera.uri, first_wait_s=0.1, longest_wait_s=0.5) as source:
+            begun, last, connection = time.monotonic(), (0, 0), -1
+            kills = 0
+            for frame in source:
+                if source.reconnections == connection and not spans[-1]["ended"]:
+                    # Every picture between two that were handed on was counted by the source.
+                    gap = (number_of(frame) - last[0]) % count - (frame.index - last[1])
+                    unexplained += gap != 0
+                    spans[-1]["pictures"] += frame.index - last[1]
+                else:
+                    connection = source.reconnections
+                    spans.append({"pictures": 1, "ended": 0})
+                last = number_of(frame), frame.index
+                taken += 1
+                time.sleep(0.11)  # slower than the camera
+                if time.monotonic() - begun > seconds:
+                    if kills == restarts:
+                        break
+                    camera.kill()
+                    camera.start(SIZES[0])
+                    kills, begun = kills + 1, time.monotonic()
+                    spans[-1]["ended"] = 1
+        still = source.decoded - taken - source.dropped  # one may wait in the box
+    return {
+        "restarts": restarts,
+        "pictures decoded": source.decoded,
+        "handed on": taken,
+        "counted as dropped": source.dropped,
+        "waiting when it ended": still,
+        "steps where the pictures' numbers disagree with the count": unexplained,
+    }
+
+
+def harms(pictures: Path, seconds: float) -> list[dict[str, Any]]:
+    """Truncated and missing packets: are damaged pictures held back and counted?"""
+    rows = []
+    shutter = pictures / "shutter.txt"
+    with Camera(pictures, SIZES[0], clock=shutter) as camera:
+        for harm in ("truncate", "drop"):
+            proxy = Proxy(camera.port)
+            proxy.harm, proxy.every = harm, 40
+            uri = camera.uri.replace(f":{camera.port}/", f":{proxy.port}/")
+            with LiveSource(uri, first_wait_s=0.1) as source:
+                frames = iter(source)
+                next(frames)
+                begun, taken, handed = time.monotonic(), len(shutter.read_text().splitlines()), 1
+                for _ in frames:
+                    handed += 1
+                    if time.monotonic() - begun > seconds:
+                        break
+                taken = len(shutter.read_text().splitlines()) - taken
+            proxy.close()
+            rows.append(
+                {
+                    "harm": harm,
+                    "packets harmed": proxy.harmed,
+                    "pictures that the camera took meanwhile": taken,
+                    "handed on": handed,
+                    "counted as damaged": source.corrupted,
+                    "counted as dropped": source.dropped,
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--restarts", type=int, default=20)
+    parser.add_argument("--short", action="store_true", help="less of everything, as the tests do")
+    parser.add_argument("--json", type=Path, help="write the figures there instead of benchmarks/results/")
+    given = parser.parse_args()
+    if gstreamer_python() is None:
+        raise SystemExit(f"needs GStreamer's RTSP server: {PACKAGES}")
+    where = conditions()
+    with tempfile.TemporaryDirectory() as scratch:
+        pictures, folder = Path(scratch) / "pictures", Path(scratch) / "written"
+        pictures.mkdir()
+        folder.mkdir()
+        count = 60 if given.short else 250
+        title = camera_pictures(pictures, count)
+        freezes, harm_s, seconds = (1, 2.0, 3.0) if given.short else (3, 10.0, 8.0)
+        result = {"clip": title, **whole_program(pictures, folder, given.restarts, freezes, harm_s)}
+        if not given.short:
+            result["counts"] = counts(pictures, count, seconds, 5)
+            result["harms"] = harms(pictures, 20.0)
+    print(table(["what", "figure"], [[k, str(v)] for k, v in result.items() if k not in ("counts", "harms")]))
+    for name in ("counts", "harms"):
+        print(f"\n{name}: {json.dumps(result.get(name), indent=1)}")
+    if given.json:
+        given.json.write_text(json.dumps(result))
+    else:
+        print(save("field_rtsp", result, where))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,292 @@
+"""Camera health: false alarms and time to detect, on real fixed cameras, a rendered road and real speeds.
+
+python benchmarks/health.py [--data ../shared/data] [--quick]
+
+Every picture is one second after the one before; clips are played to and fro until they last. A camera that
+moves is the clip shifted by a known amount from the middle on. Speeds are those of light gates
+(BrnoCompSpeed), multiplied by what a fault would do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import math
+import time as clock
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from bench import conditions, save, table
+
+from edgevid.health_image import State, ViewWatch
+from edgevid.health_speeds import SpeedWatch
+from edgevid.synthetic import Camera, street
+from edgevid.synthetic_render import RenderedStreet
+from edgevid.types import Array, Frame, Speeds, Tracks
+from edgevid.video import open_video
+
+FIXED = (
+    "felix_exercise.avi", "intel_one-by-one-person-detection.mp4", "kraten_speedcheck_cars.mp4",
+    "pets09_s2l1_vtest.avi", "vehicle_counting_tf_input.mp4",
+)  # fmt: skip
+HELD = "intel_car-detection.mp4"
+"""Filmed with a telephone that slowly moved: 12 pixels in half a minute."""
+SHIFTS = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0)
+ALARMS = (State.MOVED, State.LOST)
+DOUBTS = (State.SUSPECT, State.SHAKING, *ALARMS)
+
+
+def pictures(path: Path) -> list[Array]:
+    """One picture a second."""
+    kept, due = [], 0.0
+    with open_video(path) as video:
+        for frame in video:
+            if frame.time >= due:
+                kept.append(frame.image)
+                due += 1.0
+    return kept
+
+
+def to_and_fro(images: Sequence[Array], seconds: int) -> Callable[[int], Array]:
+    """The picture of each second, without a jump at the ends."""
+    turn = [*range(len(images)), *range(len(images) - 2, 0, -1)]
+    return lambda second: images[turn[second % len(turn)]]
+
+
+def shifted(image: Array, dx: float, dy: float, turn: float = 0.0) -> Array:
+    """What the camera shows after it moved; the new edge is made up by reflection."""
+    h, w = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D((w / 2, h / 2), -turn, 1.0)
+    matrix[:, 2] += [dx, dy]
+    return cv2.warpAffine(image, matrix, (w, h), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+
+
+def rendered(seconds: int) -> list[Array]:
+    """A road with traffic: the light fades and comes back, shadows walk, the sensor is noisy."""
+    source = RenderedStreet(street(3, seconds=seconds, camera=Camera(1280, 720, 930.0, 7.0, 16.0)))
+    random, out = np.random.default_rng(0), []
+    for second in range(seconds):
+        image = source.render(float(second)).astype(np.float32)
+        shade = np.zeros(image.shape[:2], np.float32)
+        x = 1280 * (second / seconds) * 1.4 - 300
+        corners = [[x, 300], [x + 260, 300], [x + 620, 720], [x + 120, 720]]
+        cv2.fillPoly(shade, [np.array(corners, np.int32)], 1)
+        image *= 1 - 0.45 * cv2.GaussianBlur(shade, (0, 0), 4)[..., None]
+        light = 0.30 + 0.70 * abs(math.cos(2 * math.pi * second / seconds))
+        if 0.45 < second / seconds < 0.5:
+            light *= 0.6  # a cloud
+        image = image * light * [1.0, 1.0, 0.75 + 0.25 * light] + random.normal(0, 5, image.shape)
+        out.append(np.clip(image, 0, 255).astype(np.uint8))
+    return out
+
+
+def watched(
+    show: Callable[[int], Array], seconds: int, at: int | None, by: tuple[float, float, float]
+) -> dict[str, Any]:
+    """One run of the watch; the camera moves `by` (dx, dy, degrees) in second `at`."""
+    watch, states, spent = ViewWatch(), [], 0.0
+    for second in range(seconds):
+        image = show(second)
+        if at is not None and second >= at:
+            image = shifted(image, *by)
+        frame = Frame(image, float(second), second)
+        began = clock.perf_counter()
+        watch.update(frame)
+        spent += clock.perf_counter() - began
+        states.append(watch.state)
+
+    def first(kinds: Sequence[State]) -> int | None:
+        return next((n - (at or 0) for n in range(at or 0, seconds) if states[n] in kinds), None)
+
+    motion = watch.motion
+    error = math.hypot(motion.dx - by[0], motion.dy - by[1]) if motion and at is not None else math.nan
+    return {
+        "doubt": first(DOUBTS), "alarm": first(ALARMS), "error": error, "checks": watch.checks,
+        "ms": 1000 * spent / watch.checks, "references": len(watch.known), "end": states[-1].value,
+        "limit": watch.limit(frame.width), "doubted": sum(s in DOUBTS for s in states),
+    }  # fmt: skip
+
+
+def images_part(
+    scenes: dict[str, list[Array]], quick: bool
+) -> tuple[list[list[str]], list[list[str]], dict[str, Any]]:
+    """Rows of false alarms and of detections, and all that was measured."""
+    still, found, raw = [], [], {}
+    for name, images in scenes.items():
+        show = to_and_fro(images, len(images))
+        seconds = 300 if quick else 1800
+        quiet = watched(show, seconds, None, (0, 0, 0))
+        raw[name] = {"untouched": quiet, "shifts": {}}
+        height, width = images[0].shape[:2]
+        alarm = "none" if quiet["alarm"] is None else f"at {quiet['alarm']} s"
+        still.append([
+            name, f"{width}x{height}", str(quiet["checks"]), alarm,
+            str(quiet["doubted"]), str(quiet["references"]), f"{quiet['ms']:.1f}",
+        ])  # fmt: skip
+        row = [name, f"{quiet['limit']:.1f}"]
+        for size in SHIFTS:
+            runs = []
+            for turn in range(2 if quick else 6):
+                angle = 2 * math.pi * turn / 6 + 0.4
+                by = (size * math.cos(angle), size * math.sin(angle), 0.0)
+                runs.append(watched(show, 110, 50, by))
+            raw[name]["shifts"][str(size)] = runs
+            hit = [r for r in runs if r["alarm"] is not None]
+            late = (
+                f"{np.median([r['doubt'] for r in hit]):.0f}/{np.median([r['alarm'] for r in hit]):.0f} s"
+                if hit
+                else ""
+            )
+            row.append(f"{len(hit)}/{len(runs)} {late}".strip())
+        errors = [r["error"] for runs in raw[name]["shifts"].values() for r in runs]
+        row.append(f"{np.nanmedian(errors):.2f}")
+        found.append(row)
+        print(still[-1], row, flush=True)
+    return still, found, raw
+
+
+def shaking_part(images: list[Array], quick: bool) -> list[list[str]]:
+    """A mast in the wind: every second somewhere else, never moved."""
+    rows, random = [], np.random.default_rng(1)
+    show = to_and_fro(images, len(images))
+    for size in (1, 2, 3, 5, 10, 20, 30):
+        watch, states = ViewWatch(), []
+        for second in range(120 if quick else 600):
+            angle = random.uniform(0, 2 * math.pi)
+            sway = size * math.sin(angle) if second > 10 else 0.0
+            watch.update(Frame(shifted(show(second), sway, 0.4 * sway), float(second), second))
+            states.append(watch.state)
+        share = np.mean([s in (State.SHAKING, State.SUSPECT) for s in states])
+        rows.append([f"{size} px", "yes" if State.MOVED in states else "no", f"{100 * share:.0f} %"])
+    return rows
+
+
+def true_speeds(folder: Path) -> dict[str, list[tuple[float, float]]]:
+    """(seconds, km/h) of every valid car of each recording, in order."""
+    found = {}
+    for file in sorted(folder.glob("session*_center/gt_data.json.gz")):
+        cars = json.loads(gzip.decompress(file.read_bytes()))["cars"]
+        good = [c for c in cars if c["valid"] and c["speed"] > 10]
+        rows = sorted((c["timeIntersectionLastShifted"], c["speed"]) for c in good)
+        if len(rows) >= 400:
+            found[file.parent.name] = rows
+    return found
+
+
+def first_alarm(
+    rows: Sequence[float], factor: float, learn: int, ordinary: float = 0.03
+) -> tuple[int, str] | None:
+    """Vehicles after the fault until the alarm, and its way; the first `learn` make the baseline."""
+    watch, now = SpeedWatch(ordinary=ordinary), datetime(2026, 3, 2, 8)
+    watch.update(Tracks.empty(), Speeds.empty(), Speeds.empty(), now)
+    for number, kmh in enumerate(rows):
+        if number == learn:
+            watch._settle()
+        mps = kmh / 3.6 * (factor if number >= learn else 1.0)
+        found = watch.passed(mps, 90.0, now + timedelta(seconds=number))
+        if found and number >= learn:
+            return number - learn + 1, found[0].way
+    return None
+
+
+def speeds_part(data: Path | None, quick: bool) -> tuple[list[list[str]], list[list[str]]]:
+    """Rows on true speeds and on simulated ones."""
+    rows, factors = [], (1.026, 1.042, 1.088, 1.19, 0.923)
+    for name, cars in (true_speeds(data) if data else {}).items():
+        speeds = [kmh for _, kmh in cars]
+        learn = min(200, len(speeds) // 2)
+        cells = [first_alarm(speeds, f, learn) for f in (1.0, *factors)]
+        spread = np.std(np.log(speeds))
+        said = ["none" if c is None else f"{c[0]} {c[1]}" for c in cells]
+        rows.append([name, str(len(speeds)), f"{100 * spread:.0f} %", *said])
+    made = []
+    for ordinary in (0.03, 0.0):
+        runs = 20 if quick else 100
+        made += [simulated(spread, ordinary, factors, runs) for spread in (0.08, 0.12, 0.16)]
+    return rows, made
+
+
+def simulated(spread: float, ordinary: float, factors: Sequence[float], runs: int) -> list[str]:
+    """Median vehicles to detect each factor, and false alarms, on independent log-normal speeds."""
+    random, cells = np.random.default_rng(0), []
+
+    def wait(count: int, factor: float) -> tuple[int, str] | None:
+        return first_alarm(50 * np.exp(random.normal(0, spread, count)), factor, 200, ordinary)
+
+    for factor in factors:
+        waits = [(wait(2200, factor) or (2001, ""))[0] for _ in range(runs)]
+        cells.append(f"{np.median(waits):.0f}" if np.median(waits) <= 2000 else "over 2000")
+    hits = [wait(5200, 1.0) for _ in range(runs)]
+    total = sum(hit[0] if hit else 5000 for hit in hits)
+    false = f"{sum(hit is not None for hit in hits)} in {total}"
+    return [f"{100 * spread:.0f} %", f"{100 * ordinary:.0f} %", false, *cells]
+
+
+def ratio_part(quick: bool) -> list[list[str]]:
+    """Far against near, simulated: a vehicle's own change of speed and the measurement make the spread."""
+    random, runs, rows = np.random.default_rng(0), 20 if quick else 200, []
+    for spread in (0.03, 0.05):
+        cells, false, total = [], 0, 0
+        for tilt in (0.0, 0.02, 0.035, 0.07, -0.04):
+            waits = []
+            for _ in range(runs):
+                watch = SpeedWatch()
+                for value in random.normal(0, spread, 200):
+                    watch.far_near(14 * math.exp(value), 14, 90.0)
+                watch._settle()
+                count = 5000 if tilt == 0 else 2000
+                values = random.normal(tilt, spread, count)
+                said = (n for n, v in enumerate(values, 1) if watch.far_near(14 * math.exp(v), 14, 90.0))
+                hit = next(said, None)
+                waits.append(hit or count)
+                if tilt == 0:
+                    false, total = false + (hit is not None), total + (hit or count)
+            if tilt:
+                cells.append(f"{np.median(waits):.0f}")
+        rows.append([f"{100 * spread:.0f} %", f"{false} in {total}", *cells])
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--quick", action="store_true")
+    asked = parser.parse_args()
+    cv2.setNumThreads(1)
+    where = conditions({"opencv": cv2.__version__, "numpy": np.__version__})
+    scenes = {n: pictures(asked.data / "videos" / n) for n in FIXED if (asked.data / "videos" / n).exists()}
+    scenes["rendered road, light 100 to 30 %"] = rendered(60 if asked.quick else 300)
+    still, found, raw = images_part(scenes, asked.quick)
+    held = asked.data / "videos" / HELD
+    raw[HELD] = watched(to_and_fro(pictures(held), 30), 30, None, (0, 0, 0)) if held.exists() else None
+    shaking = shaking_part(scenes["rendered road, light 100 to 30 %"], asked.quick)
+    brno = asked.data / "speed" / "brnocompspeed"
+    real, made = speeds_part(brno if brno.exists() else None, asked.quick)
+    ratio = ratio_part(asked.quick)
+    faults = ["+2.6 %", "+4.2 %", "+8.8 %", "+19 %", "-7.7 %"]
+    parts = {
+        "untouched": (
+            ["scene", "pixels", "checks", "alarm", "doubted seconds", "references", "ms a check"],
+            still,
+        ),
+        "moved": (["scene", "limit px", *(f"{s:g} px" for s in SHIFTS), "error px"], found),
+        "shaking": (["amplitude", "moved", "silent"], shaking),
+        "speeds": (["recording", "cars", "spread", "untouched", *faults], real),
+        "simulated speeds": (["spread", "ordinary", "false alarms", *faults], made),
+        "far : near": (["spread", "false alarms", "+2 %", "+3.5 %", "+7 %", "-4 %"], ratio),
+    }
+    for title, (head, rows) in parts.items():
+        print(f"\n{title}\n{table(head, rows)}")
+    print(f"\n{HELD}: {raw[HELD]}")
+    result = {k: {"head": head, "rows": rows} for k, (head, rows) in parts.items()}
+    first = parts["moved"]
+    print(save("health", {"head": first[0], "rows": first[1], "parts": result, "raw": raw}, where))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""What each choice in runtime/ort.py is worth: graphs kept on disk, threads, spinning, bound outputs.
+
+    python benchmarks/ort_tuning.py MODEL.onnx...        JSON in benchmarks/results/ort_tuning.json
+
+Everything is interleaved in one process, medians. Spinning is judged as a camera sees it: a run,
+then 20 ms of waiting for the next frame; what counts is the time of a run and the processor time of both.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from bench import conditions, save, table
+
+from edgevid.runtime import ort as module
+from edgevid.runtime import ort_cache
+from edgevid.runtime.onnx_inputs import without_weight_inputs
+from edgevid.runtime.ort import OrtEngine
+from edgevid.runtime.threads import default_threads
+
+LOADS, RUNS = 9, 60
+
+
+def medians(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Milliseconds of each, interleaved."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(rounds):
+        for name, call in work.items():
+            start = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - start)
+    return {name: float(np.median(t) * 1e3) for name, t in times.items()}
+
+
+def loads(path: Path) -> dict[str, float]:
+    """Loading with and without the graph that was kept."""
+
+    def load(switch: str) -> None:
+        os.environ[ort_cache.SWITCH] = switch
+        OrtEngine(path, device="cpu", threads=1).close()
+
+    ort_cache.SLOW_S = module.SLOW_S = 0.0  # every model is kept here, to see what it would bring
+    load("1")
+    found = medians({"load, ms": lambda: load("0"), "with kept graph, ms": lambda: load("1")}, LOADS)
+    os.environ[ort_cache.SWITCH] = "0"
+    return found
+
+
+def picture(engine: OrtEngine) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    return {s.name: (rng.random([max(n, 1) for n in s.shape]) * 255).astype(s.dtype) for s in engine.inputs}
+
+
+def binding(path: Path) -> dict[str, float]:
+    """Outputs written into arrays that are made once, against fresh ones at every run."""
+    engine = OrtEngine(path, device="cpu", threads=1)
+    given, session = picture(engine), engine._session
+    names = [s.name for s in engine.outputs]
+    work = {"bound, ms": lambda: engine.run(given), "unbound, ms": lambda: session.run(names, given)}
+    return medians(work, RUNS)
+
+
+def spinning(path: Path, threads: int) -> dict[str, float]:
+    """A run and the processor time that it costs, with threads that wait by sleeping or by spinning."""
+    sessions, given = {}, picture(OrtEngine(path, device="cpu", threads=1))
+    for name, value in (("sleeping", "0"), ("spinning", "1")):
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level, options.intra_op_num_threads = 3, threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", value)
+        model = without_weight_inputs(path.read_bytes())
+        sessions[name] = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    found: dict[str, float] = {}
+    wall: dict[str, list[float]] = {name: [] for name in sessions}
+    cpu: dict[str, list[float]] = {name: [] for name in sessions}
+    for _ in range(3):  # by turns, in stretches: a spinning pool would disturb the other run by run
+        for name, session in sessions.items():
+            for _ in range(RUNS // 3):
+                start, used = time.perf_counter(), time.process_time()
+                session.run(None, given)
+                wall[name].append(time.perf_counter() - start)
+                time.sleep(0.02)
+                cpu[name].append(time.process_time() - used)
+    for name in sessions:
+        found[f"{name}, ms"] = float(np.median(wall[name]) * 1e3)
+        found[f"{name}, CPU ms"] = float(np.median(cpu[name]) * 1e3)
+    return found
+
+
+def main() -> None:
+    paths = [Path(p) for p in sys.argv[1:]]
+    assert paths, __doc__
+    threads = max(2, default_threads())
+    where = conditions({"onnxruntime": onnxruntime.__version__})
+    where |= {"threads of the spinning test": threads, "threads otherwise": 1, "loads": LOADS, "runs": RUNS}
+    rows: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["EDGEVID_CACHE"] = cache
+        for path in paths:
+            rows[path.name] = {**loads(path), **binding(path), **spinning(path, threads)}
+    head = ["model", *next(iter(rows.values()))]
+    cells = [[name, *(f"{v:.1f}" for v in row.values())] for name, row in rows.items()]
+    print(table(head, cells))
+    print(save("ort_tuning", {"head": head, "rows": cells}, where))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""Makes the detector that ships with edgevid from the frames it was made of: labels, training, export.
+
+    python benchmarks/street_nano.py DATA OUT          (DATA: the test data folder, with images/ and videos/)
+
+Goes on where it was interrupted. Labels come from three teachers that must agree, and from people for the
+labelled photos; the held-out clips and every second labelled photo are never read. OUT gets train/ (pictures
+and labels), validation/ (a clip that only tells how it goes), the checkpoint, the ONNX and its recipe.
+`--opencv FOLDER` adds photos of OpenCV's samples (Debian: opencv-doc, usr/share/doc/opencv-doc/examples).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+
+import cv2
+import numpy as np
+import torch
+
+from edgevid.detect import Detector
+from edgevid.kernels import iou
+from edgevid.learn.detector import CLASSES, Shape
+from edgevid.learn.detector_data import Composer, load
+from edgevid.learn.detector_export import export, write_recipe
+from edgevid.learn.detector_label import Ensemble, label_lines, write_clip
+from edgevid.learn.detector_rendered import write_rendered
+from edgevid.learn.detector_train import Schedule, Trainer
+from edgevid.types import Array
+from edgevid.video import open_video, read_image
+
+TEACHERS = ("picodet-s-416", "nanodet-m-416", "yolox-nano-416")
+CLIPS = (
+    ("videos/kraten_speedcheck_cars.mp4", 0.16),
+    ("videos/pets09_s2l1_vtest.avi", 0.2),
+    ("videos/felix_exercise.avi", 0.4),
+    ("actions/clips/mmaction2_demo.mp4", 0.18),
+    ("actions/clips/mmaction2_test.mp4", 0.2),
+    ("actions/clips/mmaction2_demo_skeleton.mp4", 0.1),
+    ("actions/clips/mmaction2_S001C001P001R001A001_rgb.avi", 0.18),
+    ("actions/clips/pyskl_ntu_sample.avi", 0.2),
+)
+"""Training clips and the seconds between their labelled frames."""
+VALIDATION = ("actions/clips/mmaction2_test_video_structuralize.mp4", 0.13)
+OPENCV = (
+    *(f"data/{n}" for n in ("basketball1.png", "messi5.jpg", "leuvenA.jpg", "leuvenB.jpg", "home.jpg")),
+    *(f"data/{n}" for n in ("aero1.jpg", "building.jpg", "licenseplate_motion.jpg", "graf1.png")),
+    "data/squirrel_cls.jpg",
+    *(f"text/scenetext0{n}.jpg" for n in range(1, 7)),
+)
+"""Photos of OpenCV's samples: streets, signs, people, and pictures without any."""
+LONGEST = 960
+"""Pixels of the longer side of a stored picture."""
+
+
+def human_boxes(data: Path, photo: Path, image: Array) -> Array | None:
+    """Person boxes (G, 4) that people drew on a photo; None where nobody did."""
+    path = data / "images" / "coco_val2017_100_person_kpt_labels" / f"{photo.stem}.txt"
+    if not path.exists():
+        return None
+    rows = np.array([[float(v) for v in line.split()[1:5]] for line in path.read_text().splitlines()])
+    corners = np.concatenate([rows[:, :2] - rows[:, 2:] / 2, rows[:, :2] + rows[:, 2:] / 2], 1)
+    size = np.array([image.shape[1], image.shape[0]] * 2)
+    return np.asarray(corners * size, np.float32)
+
+
+def corrected(text: str, human: Array | None) -> str:
+    """Label lines with the people's boxes in place of the teachers' boxes of the same persons."""
+    if human is None:
+        return text
+    kept = []
+    for line in text.splitlines(keepends=True):
+        name, *numbers = line.split()
+        box = np.array([numbers[:4]], np.float32)
+        if name != "person" or iou(box, human).max() <= 0.5:
+            kept.append(line)
+    drawn = ["person " + " ".join(f"{v:.1f}" for v in box) + " 1.00\n" for box in human]
+    return "".join(kept + drawn)
+
+
+def write_photo(folder: Path, name: str, image: Array, text: str) -> None:
+    """One photo, a clip of its own, and its labels."""
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(folder / "images" / f"{name}_0.jpg"), image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+    (folder / "labels" / f"{name}_0.txt").write_text(text)
+
+
+def shrunk(image: Array) -> Array:
+    scale = min(1.0, LONGEST / max(image.shape[:2]))
+    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+
+
+def write_photos(data: Path, train: Path, ensemble: Ensemble) -> None:
+    """The photos that are not held out."""
+    labelled = sorted(p.stem for p in (data / "images" / "coco_val2017_100_person_kpt_labels").glob("*.txt"))
+    for photo in sorted((data / "images" / "coco_val2017_100").glob("*.jpg")):
+        if photo.stem in labelled[::2]:
+            continue
+        image = shrunk(read_image(photo))
+        text = corrected(label_lines(ensemble.look(image), CLASSES), human_boxes(data, photo, image))
+        write_photo(train, f"coco{photo.stem}", image, text)
+
+
+def prepare(data: Path, out: Path, opencv: Path | None) -> None:
+    """Writes the labelled pictures, unless an earlier run did."""
+    train, validation = out / "train", out / "validation"
+    if (out / "prepared").exists():
+        return
+    ensemble = Ensemble([Detector.load(t, score=0.05, threads=1) for t in TEACHERS], CLASSES)
+    for folder, clips in ((train, CLIPS), (validation, (VALIDATION,))):
+        for name, every in clips:
+            path = data / name
+            with open_video(path) as video:
+                counts = write_clip(path.stem.replace("_", "-"), video, ensemble, folder, every_s=every)
+            print(f"{name}: {dict(counts)}", flush=True)
+    write_photos(data, train, ensemble)
+    for name in OPENCV if opencv else ():
+        image = shrunk(read_image(opencv / name))
+        text = label_lines(ensemble.look(image), CLASSES)
+        write_photo(train, f"opencv{Path(name).stem.replace('_', '-')}", image, text)
+    write_rendered(train)
+    (out / "prepared").touch()
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("data", type=Path)
+    options.add_argument("out", type=Path)
+    options.add_argument("--steps", type=int, default=15_000)
+    options.add_argument("--start", type=Path, help="a checkpoint whose averaged weights to begin with")
+    options.add_argument("--opencv", type=Path)
+    given = options.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    given.out.mkdir(parents=True, exist_ok=True)
+    prepare(given.data, given.out, given.opencv)
+    shape = Shape()
+    composer = Composer(load(given.out / "train", CLASSES), shape.width, shape.height, seed=2, paste=0.6)
+    schedule = Schedule(steps=given.steps, warm_up=200, weight_decay=0.04, seed=2)
+    trainer = Trainer(composer, schedule, shape)
+    if given.start:
+        print(f"{trainer.start_from(given.start)} weights taken from {given.start}")
+    trainer.run(given.out / "checkpoint.pt", save_every=250, keep_every=500)
+    file = export(trainer.average, given.out / "street_nano.onnx")
+    write_recipe(given.out, file.name, trainer.average, name="street-nano", summary="people and vehicles")
+    print(f"written {file}")
+
+
+if __name__ == "__main__":
+    main()

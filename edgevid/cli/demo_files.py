@@ -1,0 +1,60 @@
+"""`edgevid-demo --out`: an annotated MP4, a contact sheet and JSON lines, without any screen."""
+
+from __future__ import annotations
+
+import time as clock
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from edgevid.cli.report import advance, print_summary, progress_bar
+from edgevid.overlay import contact_sheet
+from edgevid.records import AnnotatedVideo, JsonLines, Sink
+from edgevid.tools.run import run
+from edgevid.types import Array, Frame, Result
+from edgevid.viewer.setting import Setting, overlay_of
+
+PICTURES = 6
+"""Pictures on the contact sheet."""
+
+
+def write_files(setting: Setting, folder: Path, *, unit: str = "km/h", frames: int | None = None) -> None:
+    """Runs the setting once into `folder` and prints a summary."""
+    folder.mkdir(parents=True, exist_ok=True)
+    video, sheet, lines = folder / "demo.mp4", folder / "contact-sheet.png", folder / "demo.jsonl"
+    started, total = clock.perf_counter(), frames or setting.source.frame_count
+    with setting.source as source, progress_bar(setting.title, total) as bar:
+        annotated = AnnotatedVideo(video, fps=source.fps, overlay=overlay_of(setting, unit))
+        shots = Shots(annotated, bar, total or 1)
+        sinks: list[Sink] = [annotated, JsonLines(lines)]
+        summary = run(
+            setting.pipeline, source, sinks, zones=setting.monitor, limit=frames, on_result=shots.take
+        )
+    shots.write(sheet)
+    written = [str(video), str(sheet), str(lines)]
+    seconds = clock.perf_counter() - started
+    names = setting.pipeline.names["class"]
+    print_summary(summary, names, seconds=seconds, written=written, notes=setting.notes)
+
+
+class Shots:
+    """Moves the progress bar and keeps a few drawn pictures for the contact sheet."""
+
+    def __init__(self, annotated: AnnotatedVideo, bar: Any, total: int) -> None:
+        """The pictures are spread over `total` frames."""
+        self._annotated, self._bar = annotated, bar
+        self._wanted = {round((k + 0.5) * total / PICTURES) for k in range(PICTURES)}
+        self._pictures: list[Array] = []
+
+    def take(self, frame: Frame, result: Result) -> None:
+        """Called after each frame was drawn."""
+        advance(self._bar)
+        if frame.index in self._wanted and self._annotated.last is not None:
+            self._pictures.append(self._annotated.last)
+
+    def write(self, path: Path) -> None:
+        """The contact sheet of what was kept (the last picture where the run was short)."""
+        pictures = self._pictures or ([self._annotated.last] if self._annotated.last is not None else [])
+        if pictures:
+            cv2.imwrite(str(path), contact_sheet(pictures)[:, :, ::-1])

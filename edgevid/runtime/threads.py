@@ -1,0 +1,71 @@
+"""How many threads a model should run on here: what the process may really use, not what the board has."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+CPU = Path("/sys/devices/system/cpu")
+CGROUP = Path("/sys/fs/cgroup")
+PROC = Path("/proc/self/cgroup")
+
+
+def default_threads() -> int:
+    """One thread for each physical core that this process may use, within its CPU quota; at least 1.
+
+    Two threads on one core (SMT) share its vector units and gain nothing for convolutions; threads beyond a
+    container's quota only make all of them wait for the next period.
+    """
+    quota = cpu_quota()
+    cores = physical_cores(usable())
+    return max(1, cores if quota is None else min(cores, math.ceil(quota)))
+
+
+def usable() -> set[int]:
+    """Numbers of the logical processors that the scheduler gives to this process."""
+    if hasattr(os, "sched_getaffinity"):
+        return set(os.sched_getaffinity(0))
+    return set(range(os.cpu_count() or 1))
+
+
+def physical_cores(logical: set[int], cpu: Path = CPU) -> int:
+    """How many physical cores these processors belong to; each is one where the system tells nothing."""
+    siblings = {_text(cpu / f"cpu{n}" / "topology" / "thread_siblings_list") or f"only {n}" for n in logical}
+    return len(siblings)
+
+
+def cpu_quota(root: Path = CGROUP, own: Path = PROC) -> float | None:
+    """Processors' worth of time that a container may use (cgroup 2, else 1), None for no limit.
+
+    The narrowest limit on the way from this process's group to the root counts.
+    """
+    limits = [_share(_text(folder / "cpu.max")) for folder in _folders(root, own)]
+    first = root / "cpu"
+    limits.append(_share(f"{_text(first / 'cpu.cfs_quota_us')} {_text(first / 'cpu.cfs_period_us')}"))
+    found = [limit for limit in limits if limit is not None]
+    return min(found) if found else None
+
+
+def _folders(root: Path, own: Path) -> list[Path]:
+    """This process's group and its parents, under the mount."""
+    lines = _text(own).splitlines()
+    place = next((line[3:] for line in lines if line.startswith("0::")), "/").strip("/")
+    folder = root / place if place else root
+    found = [folder, *folder.parents]
+    return found[: found.index(root) + 1] if root in found else [root]
+
+
+def _share(text: str) -> float | None:
+    """ "150000 100000" is 1.5; "max 100000" and "-1 100000" are no limit."""
+    words = text.split()
+    if len(words) != 2 or not all(word.isdigit() for word in words) or int(words[1]) == 0:
+        return None
+    return int(words[0]) / int(words[1])
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

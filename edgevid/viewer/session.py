@@ -1,0 +1,73 @@
+"""The viewer's life: the frame loop in this thread, the server in another, until Ctrl-C."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from edgevid.tools.run import Summary, run
+from edgevid.types import Frame
+from edgevid.viewer.app import viewer_app
+from edgevid.viewer.serve import Server, wait_for_stop
+from edgevid.viewer.setting import Setting
+from edgevid.viewer.show import Show
+
+
+def watch(
+    setting: Setting,
+    *,
+    announce: Callable[[str], None],
+    serving: Mapping[str, Any],
+    picture: Mapping[str, Any],
+    once: bool = False,
+    frames: int | None = None,
+) -> Summary:
+    """Shows the setting until Ctrl-C; a file begins again at its end unless `once`.
+
+    `serving` are Server's options and `open_browser`; `picture` are Show's quality, widest and unit.
+    `announce` is told the address. With `frames` it ends after so many.
+    """
+    show = Show(
+        setting.source,
+        setting.pipeline,
+        title=setting.title,
+        model=setting.model,
+        notes=setting.notes,
+        survey=setting.survey,
+        monitor=setting.monitor,
+        site_file=setting.site_file,
+        **picture,
+    )
+    options = dict(serving)
+    open_browser = options.pop("open_browser", False)
+    try:
+        with Server(viewer_app(show), **options) as server:
+            announce(server.url)
+            if open_browser:
+                webbrowser.open(server.url)
+            summary = run(
+                setting.pipeline,
+                _rounds(setting, show, once=once),
+                zones=show,  # type: ignore[arg-type]  # it updates as a monitor does
+                limit=frames,
+                on_result=show.observe,
+            )
+            if once and frames is None and not summary.interrupted:
+                wait_for_stop()
+            return summary
+    finally:
+        show.close()
+
+
+def _rounds(setting: Setting, show: Show, *, once: bool) -> Iterator[Frame]:
+    """The source's frames; a file's again and again, everything forgotten in between."""
+    source = setting.source
+    while True:
+        with source:
+            yield from show.gate.through(source)
+        if once or source.live or not source.decoded:
+            return
+        source = setting.open_again()
+        show.source = source
+        show.start_again()

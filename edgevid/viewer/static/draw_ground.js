@@ -1,0 +1,113 @@
+// The ground grid, and zones and lines with what was counted.
+
+const GRID = "rgb(150 236 255 / 0.5)";
+export const ZONE = "#ffd166";
+export const LINE = "#ff8fab";
+
+export function drawGrid(view, grid) {
+  const { ctx, scale, font } = view;
+  ctx.strokeStyle = GRID;
+  ctx.lineJoin = "round";
+  for (const { points, label } of grid) {
+    ctx.lineWidth = (label ? 1 : 1.5) * view.unit;
+    path(ctx, points, scale);
+    ctx.stroke();
+  }
+  ctx.font = `${0.9 * font}px ${view.family}`;
+  ctx.textBaseline = "alphabetic";
+  for (const { label, at } of grid) {
+    if (label && at) haloed(ctx, label, at[0] * scale + 3, at[1] * scale - 3, "#c9f5ff");
+  }
+}
+
+export function drawPlaces(view, state) {
+  const { ctx, scale, font } = view;
+  const counts = state.record?.counts ?? [];
+  const occupancy = state.record?.occupancy ?? {};
+  for (const place of state.places) {
+    const zone = place.kind === "zone";
+    const color = zone ? ZONE : LINE;
+    ctx.strokeStyle = color;
+    ctx.lineWidth = (zone ? 1.5 : 2.5) * view.unit;
+    path(ctx, place.points, scale);
+    if (zone) {
+      ctx.closePath();
+      ctx.fillStyle = color;
+      ctx.globalAlpha = occupancy[place.name] ? 0.2 : 0.1;
+      ctx.fill();
+      ctx.globalAlpha = 1;
+    }
+    ctx.stroke();
+    if (zone && place.arrow?.length === 2) arrow(view, place.arrow[0], place.arrow[1], color);
+    if (!zone) ways(view, place, color);
+    ctx.font = `600 ${font}px ${view.family}`;
+    ctx.textBaseline = "middle";
+    const words = zone ? zoneWords(place, occupancy) : lineWords(place, counts);
+    const at = zone ? top(place.points) : middle(place.points);
+    const wide = ctx.measureText(words).width;
+    const x = Math.min(Math.max(4, at[0] * scale + (zone ? -wide / 2 : 8)), view.width - wide - 4);
+    const y = Math.min(Math.max(font, at[1] * scale + (zone ? font : -font)), view.height - font);
+    haloed(ctx, words, x, y, color);
+  }
+}
+
+function zoneWords(place, occupancy) {
+  const n = occupancy[place.name];
+  return n === undefined ? place.name : `${place.name}  ${n}`;
+}
+
+function lineWords(place, counts) {
+  const sum = (way) => counts.filter((c) => c.place === place.name && c.direction === way).reduce((all, c) => all + c.n, 0);
+  return `${place.name}  ▸${sum("forward")} ◂${sum("backward")}`;
+}
+
+/** A small arrow across a line, to the side that counts as forward: the right of start to end. */
+function ways(view, place, color) {
+  const [[x1, y1], [x2, y2]] = place.points;
+  const length = Math.hypot(x2 - x1, y2 - y1) || 1;
+  const [cx, cy] = middle(place.points);
+  const reach = (14 * view.unit) / view.scale;
+  arrow(view, [cx, cy], [cx - ((y2 - y1) / length) * reach, cy + ((x2 - x1) / length) * reach], color);
+}
+
+export function arrow(view, from, to, color) {
+  const { ctx, scale } = view;
+  const [x1, y1, x2, y2] = [...from, ...to].map((v) => v * scale);
+  const angle = Math.atan2(y2 - y1, x2 - x1);
+  const head = 7 * view.unit;
+  ctx.strokeStyle = ctx.fillStyle = color;
+  ctx.lineWidth = 2 * view.unit;
+  ctx.beginPath();
+  ctx.moveTo(x1, y1);
+  ctx.lineTo(x2, y2);
+  ctx.stroke();
+  ctx.beginPath();
+  ctx.moveTo(x2 + Math.cos(angle) * head * 0.6, y2 + Math.sin(angle) * head * 0.6);
+  for (const turn of [2.5, -2.5]) ctx.lineTo(x2 + Math.cos(angle + turn) * head, y2 + Math.sin(angle + turn) * head);
+  ctx.closePath();
+  ctx.fill();
+}
+
+export function path(ctx, points, scale) {
+  ctx.beginPath();
+  points.forEach(([x, y], n) => (n ? ctx.lineTo(x * scale, y * scale) : ctx.moveTo(x * scale, y * scale)));
+}
+
+function haloed(ctx, words, x, y, color) {
+  ctx.lineJoin = "round";
+  ctx.lineWidth = 3.5;
+  ctx.strokeStyle = "rgb(0 0 0 / 0.75)";
+  ctx.strokeText(words, x, y);
+  ctx.fillStyle = color;
+  ctx.fillText(words, x, y);
+}
+
+function middle(points) {
+  return [0, 1].map((axis) => points.reduce((sum, p) => sum + p[axis], 0) / points.length);
+}
+
+function top(points) {
+  const highest = Math.min(...points.map((p) => p[1]));
+  const [low, high] = [Math.min(...points.map((p) => p[0])), Math.max(...points.map((p) => p[0]))];
+  return [(low + high) / 2, highest];
+}

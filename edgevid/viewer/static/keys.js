@@ -1,0 +1,42 @@
+// Keyboard shortcuts. They can be switched off, as single keys get in the way of some ways of typing.
+
+import { el } from "./dom.js";
+import { state } from "./state.js";
+
+const SHOWN = [
+  [["Space"], "Pause or go on"],
+  [["."], "One frame on"],
+  [["N"], "Next object; ", ["P"], "the one before"],
+  [["Esc"], "Nothing selected"],
+  [["B"], "Boxes"],
+  [["L"], "Labels: all, short, none"],
+  [["T"], "Trails"],
+  [["G"], "Ground grid"],
+  [["Z"], "Zones and lines"],
+  [["E"], "Edit zones and lines"],
+  [["U"], "km/h, mph, m/s"],
+  [["S"], "Save the picture"],
+  [["F"], "Full screen"],
+  [["D"], "Dark or light"],
+  [["?"], "This help"],
+];
+
+/** Fills the help's table. */
+export function listKeys(body) {
+  const keys = (names) => names.map((name) => el("kbd", {}, name));
+  body.append(...SHOWN.map(([first, words, second, more]) => el("tr", {}, el("td", {}, ...keys(first), ...(second ? [" ", ...keys(second)] : [])), el("td", {}, words + (more ?? "")))));
+}
+
+/** `actions` by key; "Space" is " ". */
+export function heedKeys(actions) {
+  document.addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !state.choices.keys) return;
+    const on = event.target;
+    if (on.closest?.("input:not([type=checkbox]), select, textarea, dialog[open]")) return;
+    if (on.closest?.("button") && (event.key === " " || event.key === "Enter")) return;
+    const action = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  });
+}

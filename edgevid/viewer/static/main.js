@@ -1,0 +1,265 @@
+// The overlay viewer: ties the stream to what is drawn and to what the user asks for.
+
+import { drawTimings, medians, noteTimings } from "./chart.js";
+import { stageColor } from "./colors.js";
+import { el, setText, toast } from "./dom.js";
+import { objectAt } from "./draw.js";
+import { prepareEditor, placesChanged, toggleEditor } from "./editor.js";
+import { addEvent, prepareEvents, setEvents, show as showEvents } from "./events.js";
+import { clock, ms, number } from "./format.js";
+import { heedKeys, listKeys } from "./keys.js";
+import { forgetSpeeds, noteSpeeds, showObject } from "./object.js";
+import { neighbour, showObjects } from "./objects.js";
+import { framePoint, overlay, redraw, screen, shape, snapshot } from "./screen.js";
+import { choose, remember, state, unit } from "./state.js";
+import { openStream } from "./stream.js";
+import { toggleTheme } from "./theme.js";
+
+const LABELS = ["all", "short", "none"];
+const UNITS = ["km/h", "mph", "m/s"];
+const $ = (id) => document.getElementById(id);
+let steps = 0; // live frames that may pass while the picture is held
+
+const stream = openStream({ frame, words, link });
+
+function frame(record, bitmap) {
+  if (state.held && steps-- <= 0) {
+    steps = 0;
+    bitmap.close();
+    return;
+  }
+  state.bitmap?.close();
+  state.bitmap = bitmap;
+  if (record.n !== state.record?.n) {
+    noteTimings(record.ms);
+    noteSpeeds(record);
+  }
+  const before = state.record?.size.join();
+  remember(record);
+  if (record.size.join() !== before) shape();
+  $("waiting").hidden = true;
+  connection();
+  redraw();
+}
+
+function words(message) {
+  if (message.type === "hello") hello(message);
+  else if (message.type === "event") happened(message.event);
+  else if (message.type === "places") placesChanged(message);
+  else if (message.type === "stats") state.stats = message;
+  else if (message.type === "state") paused(message.paused);
+}
+
+function hello(message) {
+  state.hello = message;
+  state.record = null;
+  document.title = `${message.title} · edgevid`;
+  setText($("title"), message.model ? `${message.title} · ${message.model}` : message.title);
+  $("notes").replaceChildren(...message.notes.map((note) => el("p", { className: "banner", style: null }, note)));
+  $("unit").value = unit();
+  document.querySelector('[data-layer="grid"]').disabled = !message.surveyed;
+  document.querySelector('[data-layer="grid"]').title = message.surveyed ? "Ground grid (G)" : "Ground grid: this camera is not surveyed";
+  placesChanged(message);
+  setEvents(message.events);
+  paused(message.paused);
+  shape();
+}
+
+function happened(event) {
+  addEvent(event);
+  if (event.kind === "restart") {
+    state.selected = null;
+    state.trails.clear();
+    forgetSpeeds();
+  }
+}
+
+let lost = true;
+function link(how) {
+  lost = how === "lost";
+  connection();
+}
+
+/** One badge says whether what is seen is now. */
+function connection() {
+  const badge = $("connection");
+  const [mode, text] = lost
+    ? ["lost", "reconnecting"]
+    : !state.record
+      ? ["waiting", "waiting"]
+      : state.held || state.paused
+        ? ["held", state.held ? "held" : "paused"]
+        : ["live", state.hello?.live ? "live" : "playing"];
+  badge.dataset.state = mode;
+  setText(badge, text);
+}
+
+function paused(now) {
+  state.paused = now;
+  const still = now || state.held;
+  $("pause").setAttribute("aria-pressed", String(still));
+  $("pause-shape").setAttribute("d", still ? "M4 3l9 5-9 5z" : "M4 3h3v10H4zM9 3h3v10H9z");
+  setText($("pause").querySelector("span"), still ? "Go on" : "Pause");
+  connection();
+}
+
+function pause() {
+  if (state.hello?.live) {
+    state.held = !state.held;
+    steps = 0;
+    paused(state.paused);
+  } else stream.send({ paused: !state.paused });
+}
+
+function step() {
+  if (!state.hello?.live) return stream.send({ step: true });
+  state.held = true;
+  steps = 1;
+  paused(state.paused);
+}
+
+function select(id) {
+  state.selected = state.selected === id ? null : id;
+  refresh();
+  redraw();
+}
+
+async function save() {
+  const blob = await snapshot();
+  if (!blob) return toast("There is no picture yet.");
+  const time = clock(state.record.time_s).replace(/[:.]/g, "-");
+  const name = `edgevid ${state.hello.title.replace(/[^\w.-]+/g, "_")} ${time}.png`;
+  const link = el("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  toast(`Saved: ${name}`);
+}
+
+function layer(name) {
+  if (name === "labels") choose("labels", LABELS[(LABELS.indexOf(state.choices.labels) + 1) % LABELS.length]);
+  else if (name === "grid" && !state.hello?.surveyed) return toast("This camera is not surveyed: start with --camera SURVEY to have a grid and speeds.");
+  else choose(name, !state.choices[name]);
+  layers();
+  redraw();
+}
+
+function layers() {
+  for (const button of document.querySelectorAll("[data-layer]")) {
+    const value = state.choices[button.dataset.layer];
+    button.setAttribute("aria-pressed", String(value === true || (value !== false && value !== "none")));
+    if (button.dataset.layer === "labels") setText(button, value === "short" ? "Labels: short" : "Labels");
+  }
+}
+
+function setUnit(name) {
+  choose("unit", name);
+  $("unit").value = name;
+  showEvents();
+  refresh();
+  redraw();
+}
+
+function fullscreen() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else screen.requestFullscreen?.().catch(() => toast("This browser has no full screen here."));
+}
+
+/** The words around the picture, four times a second: often enough to read. */
+function refresh() {
+  showObjects(select);
+  showObject();
+  const { record, hello, stats } = state;
+  if (!record || !hello) return;
+  const { stages, total } = medians();
+  drawTimings($("timings"), hello.fps);
+  setText($("timings-total"), `${ms(total)} median`);
+  legend(stages.filter(([, value]) => value >= 0.005));
+  facts(record, hello, stats);
+}
+
+function legend(stages) {
+  const body = $("timings-table").tBodies[0];
+  const names = stages.map(([stage]) => stage).join();
+  if (body.dataset.stages !== names) {
+    body.dataset.stages = names;
+    body.replaceChildren(...stages.map(([stage]) => {
+      const swatch = el("span", { className: "swatch" });
+      swatch.style.background = stageColor(stage);
+      return el("tr", {}, el("td", {}, swatch, stage), el("td", { className: "number" }));
+    }));
+  }
+  stages.forEach(([, value], n) => setText(body.rows[n].cells[1], `${number(value, 2)}\u202fms`));
+}
+
+function facts(record, hello, stats) {
+  const shown = [["Time", clock(record.time_s)], ["Frame", String(record.frame)], ["Size", record.size.join("\u202f×\u202f")]];
+  if (record.fps) shown.push(["Rate", `${number(record.fps, 1)}\u202f/s`]);
+  if (hello.live && record.lag_ms !== undefined) shown.push(["Lag", ms(record.lag_ms)]);
+  if (record.dropped) shown.push(["Frames dropped", String(record.dropped)]);
+  if (stats.late_ms !== undefined && stats.late_ms !== null) shown.push(["To this page", ms(stats.late_ms)]);
+  if (stats.left_out) shown.push(["Left out here", String(stats.left_out)]);
+  if (stats.viewers > 1) shown.push(["Viewers", String(stats.viewers)]);
+  const list = $("facts");
+  if (list.children.length !== shown.length) list.replaceChildren(...shown.map(() => el("div", {}, el("dt"), el("dd"))));
+  shown.forEach(([name, value], n) => {
+    setText(list.children[n].children[0], name);
+    setText(list.children[n].children[1], value);
+  });
+}
+
+overlay.addEventListener("pointermove", (event) => {
+  if (state.editing || !state.record) return;
+  const hit = objectAt(state.record, ...framePoint(event));
+  overlay.dataset.hover = hit === null ? "" : "object";
+  if (hit !== state.hovered) {
+    state.hovered = hit;
+    redraw();
+  }
+});
+overlay.addEventListener("pointerleave", () => {
+  state.hovered = null;
+  redraw();
+});
+overlay.addEventListener("click", (event) => {
+  if (state.editing || !state.record) return;
+  const hit = objectAt(state.record, ...framePoint(event));
+  if (hit !== null || state.selected !== null) select(hit ?? state.selected);
+});
+
+function help() {
+  $("help").showModal();
+}
+
+$("pause").onclick = pause;
+$("step").onclick = step;
+$("snapshot").onclick = save;
+$("edit").onclick = toggleEditor;
+$("fullscreen").onclick = fullscreen;
+$("help-open").onclick = help;
+$("help-close").onclick = () => $("help").close();
+$("help").onclick = (event) => event.target === $("help") && $("help").close();
+$("object-close").onclick = () => select(state.selected);
+$("unit").onchange = (event) => setUnit(event.target.value);
+$("keys-on").checked = state.choices.keys;
+$("keys-on").onchange = (event) => choose("keys", event.target.checked);
+for (const button of document.querySelectorAll("[data-layer]")) button.onclick = () => layer(button.dataset.layer);
+document.addEventListener("edgevid:theme", refresh);
+
+heedKeys({
+  " ": pause, ".": step, s: save, e: toggleEditor, f: fullscreen, d: toggleTheme, "?": help,
+  b: () => layer("boxes"), l: () => layer("labels"), t: () => layer("trails"), g: () => layer("grid"), z: () => layer("places"),
+  u: () => setUnit(UNITS[(UNITS.indexOf(unit()) + 1) % UNITS.length]),
+  n: () => hop(1), p: () => hop(-1),
+  Escape: () => (state.editing ? toggleEditor() : state.selected !== null && select(state.selected)),
+});
+
+function hop(by) {
+  const id = neighbour(by);
+  if (id !== null && id !== state.selected) select(id);
+}
+
+listKeys($("shortcuts").tBodies[0]);
+prepareEvents((id) => id !== state.selected && select(id));
+prepareEditor();
+layers();
+setInterval(refresh, 250);

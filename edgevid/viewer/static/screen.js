@@ -1,0 +1,107 @@
+// The two canvases: the picture below, what is drawn over it above; one animation frame paints both.
+
+import { paint } from "./draw.js";
+import { state, unit } from "./state.js";
+
+const FAMILY = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif';
+const screen = document.getElementById("screen");
+const picture = document.getElementById("picture");
+const overlay = document.getElementById("overlay");
+const extras = []; // further painters, for the editor
+let asked = false;
+
+export { overlay, screen };
+
+/** Paints again before the next screen refresh. */
+export function redraw() {
+  if (asked) return;
+  asked = true;
+  requestAnimationFrame(() => {
+    asked = false;
+    draw();
+  });
+}
+
+export function addPainter(painter) {
+  extras.push(painter);
+}
+
+/** Frame pixels of a pointer event. */
+export function framePoint(event) {
+  const place = overlay.getBoundingClientRect();
+  const { scale, left, top } = fit(place.width, place.height);
+  return [(event.clientX - place.left - left) / scale, (event.clientY - place.top - top) / scale];
+}
+
+/** CSS pixels a frame pixel, for hit tests in hand's breadths. */
+export function shownScale() {
+  const place = overlay.getBoundingClientRect();
+  return fit(place.width, place.height).scale;
+}
+
+function fit(width, height) {
+  const [w, h] = size();
+  const scale = Math.min(width / w, height / h);
+  return { scale, left: (width - w * scale) / 2, top: (height - h * scale) / 2 };
+}
+
+function size() {
+  return state.record?.size ?? (state.hello?.size[0] ? state.hello.size : [16, 9]);
+}
+
+export function shape() {
+  const [w, h] = size();
+  screen.style.aspectRatio = `${w} / ${h}`;
+  // As wide as it can be without being higher than its limit.
+  screen.style.width = `min(100%, calc(max(240px, 100dvh - 170px) * ${w / h}))`;
+  redraw();
+}
+
+function draw() {
+  const place = overlay.getBoundingClientRect();
+  if (!place.width) return;
+  const dense = Math.min(window.devicePixelRatio || 1, 3);
+  const { scale, left, top } = fit(place.width, place.height);
+  for (const canvas of [picture, overlay]) sized(canvas, Math.round(place.width * dense), Math.round(place.height * dense));
+  const [w, h] = size();
+  if (state.bitmap) {
+    const ctx = picture.getContext("2d", { alpha: false });
+    ctx.imageSmoothingQuality = "high";
+    ctx.fillStyle = "#000";
+    ctx.fillRect(0, 0, picture.width, picture.height);
+    ctx.drawImage(state.bitmap, left * dense, top * dense, w * scale * dense, h * scale * dense);
+  }
+  const ctx = overlay.getContext("2d");
+  ctx.setTransform(1, 0, 0, 1, 0, 0);
+  ctx.clearRect(0, 0, overlay.width, overlay.height);
+  ctx.setTransform(dense, 0, 0, dense, left * dense, top * dense);
+  const view = viewOf(ctx, w * scale, h * scale, scale);
+  paint(view, state, unit());
+  for (const painter of extras) painter(view);
+  document.documentElement.dataset.frame = state.record?.n ?? "";
+}
+
+/** Sizes grow slowly with the picture: readable on a phone and on a wall. */
+function viewOf(ctx, width, height, scale) {
+  const part = Math.min(1.6, Math.max(0.8, width / 900));
+  return { ctx, width, height, scale, unit: part, font: Math.max(10.5, 12.5 * part), family: FAMILY };
+}
+
+function sized(canvas, width, height) {
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+}
+
+/** The shown picture with what is drawn over it, as a PNG of at least 1280 pixels' width. */
+export async function snapshot() {
+  if (!state.bitmap) return null;
+  const [w, h] = size();
+  const scale = Math.max(1, 1280 / w, state.bitmap.width / w);
+  const canvas = new OffscreenCanvas(Math.round(w * scale), Math.round(h * scale));
+  const ctx = canvas.getContext("2d");
+  ctx.imageSmoothingQuality = "high";
+  ctx.drawImage(state.bitmap, 0, 0, canvas.width, canvas.height);
+  paint(viewOf(ctx, canvas.width, canvas.height, scale), { ...state, hovered: null, selected: null }, unit());
+  return canvas.convertToBlob({ type: "image/png" });
+}
+
+new ResizeObserver(redraw).observe(screen);
