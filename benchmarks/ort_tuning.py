@@ -3,7 +3,7 @@
     python benchmarks/ort_tuning.py MODEL.onnx...        JSON in benchmarks/results/ort_tuning.json
 
 Everything is interleaved in one process, medians. What runs on one thread is given in processor time, which
-other work on the machine does not lengthen. Waiting is judged as a camera sees it: a run, then 20 ms until the
+other work on the machine does not lengthen. Waiting is judged as a camera sees it: a run, 20 ms until the
 next frame; what counts is the time of a run and the processor time of both.
 """
 
