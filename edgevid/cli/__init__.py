@@ -21,6 +21,7 @@ COMMANDS: tuple[str, ...] = (
     "export",
     "inspect",
     "models",
+    "quantize",
     "run",
     "survey",
     "train",
