@@ -4,7 +4,7 @@
 
 Goes on where it was interrupted. Labels come from three teachers that must agree, and from people for the
 labelled photos; the held-out clips and every second labelled photo are never read. OUT gets train/ (pictures
-and labels), validation/ (a clip and photos to choose by), the checkpoint, the ONNX and its recipe.
+and labels), validation/ (a clip that only tells how it goes), the checkpoint, the ONNX and its recipe.
 `--opencv FOLDER` adds photos of OpenCV's samples (Debian: opencv-doc, usr/share/doc/opencv-doc/examples).
 """
 
@@ -93,17 +93,15 @@ def shrunk(image: Array) -> Array:
     return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
 
 
-def write_photos(data: Path, train: Path, validation: Path, ensemble: Ensemble) -> None:
-    """The photos that are not held out; every fourth of those that people labelled goes to validation."""
+def write_photos(data: Path, train: Path, ensemble: Ensemble) -> None:
+    """The photos that are not held out."""
     labelled = sorted(p.stem for p in (data / "images" / "coco_val2017_100_person_kpt_labels").glob("*.txt"))
-    photos = sorted((data / "images" / "coco_val2017_100").glob("*.jpg"))
-    own = [p.stem for p in photos if p.stem in labelled[1::2]]
-    for photo in photos:
+    for photo in sorted((data / "images" / "coco_val2017_100").glob("*.jpg")):
         if photo.stem in labelled[::2]:
             continue
         image = shrunk(read_image(photo))
         text = corrected(label_lines(ensemble.look(image), CLASSES), human_boxes(data, photo, image))
-        write_photo(validation if photo.stem in own[::4] else train, f"coco{photo.stem}", image, text)
+        write_photo(train, f"coco{photo.stem}", image, text)
 
 
 def prepare(data: Path, out: Path, opencv: Path | None) -> None:
@@ -118,7 +116,7 @@ def prepare(data: Path, out: Path, opencv: Path | None) -> None:
             with open_video(path) as video:
                 counts = write_clip(path.stem.replace("_", "-"), video, ensemble, folder, every_s=every)
             print(f"{name}: {dict(counts)}", flush=True)
-    write_photos(data, train, validation, ensemble)
+    write_photos(data, train, ensemble)
     for name in OPENCV if opencv else ():
         image = shrunk(read_image(opencv / name))
         text = label_lines(ensemble.look(image), CLASSES)

@@ -88,13 +88,22 @@ class Detector:
     def reset(self) -> None:
         """Nothing is remembered between frames."""
 
-    def _batch(self, frames: Sequence[Frame], size: int) -> list[Detections]:
+    def feed(self, frames: Sequence[Frame], size: int | None = None) -> tuple[dict[str, Array], list[Fit]]:
+        """What the engine is given for these frames, valid until the next call, and each one's Fit.
+
+        `size` is the batch (the model's own, or as many as there are frames, unless given).
+        """
+        size = size or (self._picture.shape[0] if self._picture.shape[0] > 0 else max(len(frames), 1))
         if size > self._prepare.batch:
             self._prepare = Preprocessor(self._prepare.spec, size)
         _, fits = self._prepare(frames)
         pictures = self._prepare.buffer[:size]  # a fixed batch goes in whole, old rows and all
         others = {name: np.repeat(row[None], size, axis=0) for name, row in self._others.items()}
-        outputs = self.engine.run({self._picture.name: pictures, **others})
+        return {self._picture.name: pictures, **others}, fits
+
+    def _batch(self, frames: Sequence[Frame], size: int) -> list[Detections]:
+        inputs, fits = self.feed(frames, size)
+        outputs = self.engine.run(inputs)
         return [self._read(outputs, row, fit) for row, fit in enumerate(fits)]
 
     def _read(self, outputs: dict[str, Array], row: int, fit: Fit) -> Detections:

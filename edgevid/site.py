@@ -91,14 +91,14 @@ def read_site(path: str | Path) -> Site:
     return site
 
 
-def write_places(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...]) -> None:
+def write_places(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...], *, header: str = "") -> None:
     """Writes the zones and lines of a site file anew, at its end, and keeps everything else in it.
 
-    The file is replaced in one step, so that a reader never sees half of it. Comments between or inside
-    the old zones and lines go with them.
+    `header` is what a file that does not exist yet begins with. The file is replaced in one step, so that a
+    reader never sees half of it. Comments between or inside the old zones and lines go with them.
     """
     kept, inside = [], False
-    for text in (path.read_text(encoding="utf-8") if path.exists() else "").splitlines():
+    for text in (path.read_text(encoding="utf-8") if path.exists() else header).splitlines():
         if _HEADER.match(text):
             inside = bool(_PLACE.match(text))
         if not inside:

@@ -196,6 +196,10 @@ def test_another_training_gives_the_weights_that_fit(tmp_path: Path) -> None:
     for network in (taker.network, taker.average):
         torch.testing.assert_close(network.state_dict()["stem.0.0.weight"], stem)
     torch.testing.assert_close(taker.network.state_dict()["stages.2.0.0.weight"], before)
+    (tmp_path / "no.pt").write_bytes(b"nothing of the kind")
+    for wrong in ("no.pt", "absent.pt"):
+        with pytest.raises(InputError, match="checkpoint"):
+            taker.start_from(tmp_path / wrong)
 
 
 def test_pasted_vehicles_come_from_every_scene_that_has_one() -> None:

@@ -206,9 +206,31 @@ class TestOtherTasks:
         a, b = self.classifier(3, 4), self.classifier(4, 3)
         assert compare_engines(a, b, how, frames()).agreement == pytest.approx(24 / 25)
 
-    def test_a_model_of_clips_is_refused(self) -> None:
-        how = recipe(task="clip", decode=None)
-        with pytest.raises(InputError, match="wanted one that takes single pictures"):
+    def test_models_of_clips_see_windows_of_consecutive_frames(self) -> None:
+        how = recipe(task="clip", decode=None, names=("dark", "light"), tables={"clip": {"steps": 3}})
+        seen: list[list[float]] = []
+
+        def made(flip: bool) -> FakeEngine:
+            def answer(given: Mapping[str, Array]) -> dict[str, Array]:
+                steps = given["clip"][0].mean(axis=(1, 2, 3)).round().tolist()
+                seen.append(steps)
+                light = 1.0 if steps[-1] >= 3 and not flip else 0.0
+                return {"logits": np.array([[1 - light, light]], np.float32)}
+
+            clip = TensorSpec("clip", (1, 3, 3, 64, 64), np.dtype(np.float32))
+            return FakeEngine((clip,), (TensorSpec("logits", (1, 2), np.dtype(np.float32)),), answer)
+
+        report = compare_engines(made(False), made(True), how, frames(5))
+        assert seen[::2] == [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
+        assert report.agreement == pytest.approx(1 / 3)
+        assert report.task.count == 3
+        assert report.worst[0].words == "light 0.73 against dark 0.73"
+        with pytest.raises(InputError, match="at least the 3 frames of one clip"):
+            compare_engines(made(False), made(True), how, frames(2))
+
+    def test_a_head_that_another_model_feeds_is_refused(self) -> None:
+        how = recipe(task="head", decode=None)
+        with pytest.raises(InputError, match="wanted one that takes pictures"):
             compare_engines(always(PERSON), always(PERSON), how, frames())
 
 

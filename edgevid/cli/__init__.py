@@ -12,6 +12,7 @@ from rich.markup import escape
 from edgevid.errors import EdgevidError
 
 COMMANDS: tuple[str, ...] = (
+    "bench",
     "build",
     "compare",
     "doctor",
@@ -20,6 +21,7 @@ COMMANDS: tuple[str, ...] = (
     "export",
     "inspect",
     "models",
+    "quantize",
     "run",
     "survey",
     "train",

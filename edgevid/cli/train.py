@@ -40,6 +40,7 @@ Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
 
 command.command("detector")(train_detector.detector)
 command.command("label")(train_detector.label)
+command.command("rendered")(train_detector.rendered)
 
 
 @command.callback()

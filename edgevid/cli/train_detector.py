@@ -1,4 +1,4 @@
-"""`edgevid train label` and `edgevid train detector`: a small detector of your own scenes."""
+"""`edgevid train label`, `rendered` and `detector`: a small detector of your own scenes."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ Seed = Annotated[int, typer.Option(help="Start of all chance.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda:0")]
 Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
 Name = Annotated[str, typer.Option(help="Name of the model.")]
+Start = Annotated[
+    Path | None, typer.Option(help="Checkpoint to begin with: its weights are taken where they fit.")
+]
+Scenes = Annotated[int, typer.Option(help="Streets to render.", min=1)]
+Pictures = Annotated[int, typer.Option(help="Pictures of each street.", min=1)]
 
 
 def label(
@@ -47,6 +52,21 @@ def label(
         console.print(f"{clip}: " + (", ".join(f"{n} {k}" for k, n in counts.items()) or "nothing sure"))
 
 
+def rendered(
+    data: Data = Path("data/street"), scenes: Scenes = 60, frames: Pictures = 6, seed: Seed = 100
+) -> None:
+    """Add rendered street pictures with exact boxes to a data folder; never the demo's own street."""
+    from rich.console import Console
+
+    from edgevid.errors import InputError
+    from edgevid.learn.detector_rendered import write_rendered
+
+    if seed <= 1 < seed + scenes:
+        raise InputError(f"rendered: wanted seeds without 1, the street of edgevid-demo, given --seed {seed}")
+    count = write_rendered(data, scenes=scenes, frames=frames, seed=seed)
+    Console(highlight=False).print(f"written {count} pictures to [cyan]{data}[/]")
+
+
 def detector(
     data: Folder,
     out: Out = Path("runs/detector"),
@@ -56,6 +76,7 @@ def detector(
     device: Device = "cpu",
     threads: Threads = 2,
     name: Name = "my-detector",
+    start: Start = None,
 ) -> None:
     """Train a compact detector on labelled pictures; goes on where it was interrupted."""
     from rich.console import Console
@@ -74,8 +95,11 @@ def detector(
     shape = Shape()
     composer = Composer(load(data, CLASSES), shape.width, shape.height, seed=seed)
     trainer = Trainer(composer, Schedule(steps=steps, batch=batch, seed=seed), shape, device=device)
+    console = Console(highlight=False)
+    if start and not (out / "checkpoint.pt").exists():
+        console.print(f"{trainer.start_from(start)} weights taken from {start}")
     trainer.run(out / "checkpoint.pt")
     average = trainer.average.cpu()
     file = export(average, out / f"{name}.onnx")
     recipe = write_recipe(out, file.name, average, name=name, summary=f"trained on {data.name}")
-    Console(highlight=False).print(f"written [cyan]{file}[/] and [cyan]{recipe}[/]")
+    console.print(f"written [cyan]{file}[/] and [cyan]{recipe}[/]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import queue
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from rich.progress import Progress
 
+from edgevid.errors import InputError
 from edgevid.learn.detector import (
     Shape,
     StreetDetector,
@@ -75,8 +77,11 @@ class Trainer:
         self.step = 0
 
     def start_from(self, path: Path) -> int:
-        """Takes the averaged weights of another training, where name and shape agree; returns how many."""
-        given = torch.load(path, map_location=self.device, weights_only=True)["average"]
+        """Takes the averaged weights of another training, where name and shape agree; returns how many.
+
+        Raises InputError where the file is no checkpoint of a training.
+        """
+        given = self._saved(path)["average"]
         own = self.network.state_dict()
         taken = {name: w for name, w in given.items() if name in own and own[name].shape == w.shape}
         for network in (self.network, self.average):
@@ -158,8 +163,19 @@ class Trainer:
 
     def restore(self, path: Path) -> None:
         """Goes on from a saved state."""
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        state = self._saved(path)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
+
+    def _saved(self, path: Path) -> dict[str, Any]:
+        """A checkpoint's content, tensors and numbers only: a file cannot run code."""
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+            state["average"], state["step"]
+        except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+            raise InputError(
+                f"{path}: wanted a checkpoint written by this training, given another"
+            ) from error
+        return state

@@ -203,6 +203,11 @@ def _answer_alike(one: Any, two: Any) -> bool:
     return all(a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in answers)
 
 
+def has_cuda() -> bool:
+    """Whether this ONNX Runtime knows NVIDIA devices."""
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
 def _providers(device: str) -> list[Any]:
     """The execution providers of a device choice, best first."""
     have = onnxruntime.get_available_providers()

@@ -258,7 +258,7 @@ def _build(
 
 
 def _make_half(plan: Plan, folder: Path | None, say: Say) -> None:
-    from edgevid.tools.half import make_fp16  # type: ignore[import-not-found,unused-ignore]
+    from edgevid.tools.half import make_fp16
 
     say(f"making {plan.graph.name} of {plan.model.name}")
     make_fp16(plan.recipe or plan.model, folder=folder)

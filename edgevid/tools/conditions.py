@@ -6,6 +6,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,23 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:  # noqa: PERF203 (seven tries)
             continue
     return found
+
+
+def gpu() -> str:
+    """The NVIDIA device with its clocks, power limit and driver, as its own tool tells them; else empty."""
+    asked = "name,driver_version,clocks.sm,clocks.mem,power.limit,temperature.gpu"
+    if lines := _told("nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader"):
+        return "; ".join(lines)
+    return " ".join(_told("nvpmodel", "-q"))  # Jetson: its power mode
+
+
+def _told(*command: str) -> list[str]:
+    """The lines that a tool prints; none where it is absent, fails or hangs."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
 
 
 def plainly(found: dict[str, Any]) -> Iterator[tuple[str, str]]:

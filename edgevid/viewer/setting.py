@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgevid.detect import Detector
 from edgevid.ground_survey import Survey, make_survey
 from edgevid.overlay import Overlay
 from edgevid.overlay_ground import GridOverlay
@@ -17,14 +18,20 @@ from edgevid.pipeline import Pipeline
 from edgevid.site import Site
 from edgevid.site_build import build_pipeline, build_survey, build_zones
 from edgevid.synthetic import Camera
-from edgevid.synthetic_render import RenderedDetector, RenderedStreet
+from edgevid.synthetic_render import RenderedStreet
 from edgevid.track import Tracker
 from edgevid.video import masked, open_video
 from edgevid.zones import ZoneMonitor
 
+SHIPPED = "street-nano"
+"""The detector inside the package, which needs no network."""
 RENDERED_NOTE = (
-    "A rendered street: a drawing, not a camera. Its boxes are the true ones with a detector's errors; "
-    "no model ran."
+    f"A rendered street: a drawing, not a camera. {SHIPPED}, the small detector that ships with edgevid, "
+    "finds its people and vehicles; it learned from drawings of other streets like this one."
+)
+SHIPPED_NOTE = (
+    f"{SHIPPED}, the small detector that ships with edgevid, finds the objects here, as no other could be "
+    "fetched. It is weaker than the default: engines/street-nano/CARD.md says by how much."
 )
 
 
@@ -61,12 +68,14 @@ def real(site: Site, *, threads: int | None = None) -> Setting:
         video.close()
         raise
     title = masked(site.source)
+    model = str(getattr(getattr(pipeline.detector, "recipe", None), "name", ""))
     return Setting(
         title if video.live else Path(title).name,
         video,
         lambda: open_video(site.source),
         pipeline,
-        getattr(getattr(pipeline.detector, "recipe", None), "name", ""),
+        model,
+        (SHIPPED_NOTE,) if model == SHIPPED and site.model is None else (),
         survey=survey,
         monitor=monitor,
         site=site,
@@ -74,15 +83,13 @@ def real(site: Site, *, threads: int | None = None) -> Setting:
 
 
 def rendered() -> Setting:
-    """The rendered street with the survey that its geometry gives, its detections made from the truth."""
+    """The rendered street with the survey that its geometry gives, seen by the detector that ships."""
     from edgevid.ground_speed import SpeedMeter
 
     street = RenderedStreet(seconds=20)
     survey = survey_of(street.scene.camera)
-    pipeline = Pipeline(RenderedDetector(street), Tracker(), meter=SpeedMeter(survey))
-    return Setting(
-        "rendered street", street, lambda: street, pipeline, "the drawing's truth", (RENDERED_NOTE,), survey
-    )
+    pipeline = Pipeline(Detector.load(SHIPPED), Tracker(), meter=SpeedMeter(survey))
+    return Setting("rendered street", street, lambda: street, pipeline, SHIPPED, (RENDERED_NOTE,), survey)
 
 
 def survey_of(camera: Camera) -> Survey:

@@ -1,0 +1,98 @@
+"""`edgevid bench`: how long a frame takes, stage by stage, several engines side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from edgevid.tools.bench import Benchmark, Timing
+
+Models = Annotated[list[str], typer.Argument(help="Names of models, ONNX files, recipes or engines.")]
+Precision = Annotated[list[str] | None, typer.Option(help="fp32, fp16 or int8; may be repeated.")]
+Frames = Annotated[str | None, typer.Option(help="Real frames: a video, a folder of images or a list.")]
+Runs = Annotated[int, typer.Option(help="Frames that count.", min=1)]
+WarmUp = Annotated[int, typer.Option(help="Frames before that, which do not.", min=0)]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda:0")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads of a model.", min=1)]
+Json = Annotated[Path | None, typer.Option("--json", help="All figures as JSON, - for the screen.")]
+
+
+def command(
+    models: Models,
+    precision: Precision = None,
+    frames: Frames = None,
+    runs: Runs = 200,
+    warm_up: WarmUp = 20,
+    device: Device = "auto",
+    threads: Threads = None,
+    out: Json = None,
+) -> None:
+    """Time pre-processing, inference, post-processing and the whole frame of one or more models.
+
+    CPU is the processor time of a frame over all threads: where other work shares the machine, it says more
+    than the time that passed.
+    """
+    from edgevid.cli.report import advance, progress_bar
+    from edgevid.tools.bench import bench
+
+    with progress_bar("timing", runs + warm_up) as bar:
+        found = bench(
+            models, precisions=precision or (), frames=frames, runs=runs, warm_up=warm_up,
+            threads=threads, device=device, on_frame=lambda _: advance(bar),
+        )  # fmt: skip
+    text = json.dumps(found.as_dict(), indent=1, ensure_ascii=False)
+    if out is not None and str(out) == "-":
+        print(text)
+        return
+    _show(found)
+    if out is not None:
+        out.write_text(text + "\n", encoding="utf-8")
+        Console(stderr=True, soft_wrap=True).print(f"[dim]written:[/] {escape(str(out))}", highlight=False)
+
+
+def _show(found: Benchmark) -> None:
+    from edgevid.tools.conditions import plainly
+
+    console = Console(soft_wrap=True)
+    console.print(_times(found.timings))
+    console.print()
+    for t in found.timings:
+        threads = f", {t.threads} thread{'s' if t.threads != 1 else ''}" if t.threads else ""
+        how = f"{t.file} on {t.device or 'its device'}{threads}, {t.shape}, loaded in {t.load_s:.2f} s"
+        console.print(f"[dim]{escape(t.title)}:[/] {escape(how)}", highlight=False)
+    for name, why in found.failed.items():
+        console.print(f"[yellow]not run:[/] {escape(name)}: {escape(why)}", highlight=False)
+    if found.conditions["runs"] < 100:
+        console.print("[yellow]Note:[/] below 100 runs p99 is the slowest of them", highlight=False)
+    console.print()
+    for key, value in plainly(dict(found.conditions)):
+        console.print(f"[dim]{escape(key)}:[/] {escape(value)}", highlight=False)
+
+
+def _times(timings: tuple[Timing, ...]) -> Table:
+    """Milliseconds as p50 / p99; the last column compares p50 of the frame with the first engine's."""
+    from edgevid.tools.bench import STAGES
+
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("ms, p50 / p99", overflow="fold")
+    for head in (*STAGES, "CPU", "frames/s", ""):
+        table.add_column(head, justify="right", no_wrap=True)
+    first = timings[0].at("frame", 50)
+    for t in timings:
+        cells = [f"{_short(t.at(s, 50))} / {_short(t.at(s, 99))}" if s in t.ms else "-" for s in STAGES]
+        middle = t.at("frame", 50)
+        more = [_short(t.cpu_ms), f"{1000 / middle:.1f}", f"{first / middle:.2f}x"]
+        table.add_row(escape(t.title), *cells, *more)
+    return table
+
+
+def _short(ms: float) -> str:
+    """Three digits that matter."""
+    return f"{ms:.0f}" if ms >= 99.5 else f"{ms:.1f}" if ms >= 9.95 else f"{ms:.2f}"

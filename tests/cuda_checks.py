@@ -1,0 +1,580 @@
+"""Memory, streams, graphs, kernels and engines through edgevid's CUDA interface.
+
+    pytest tests/cuda_checks.py                  (on an NVIDIA device: the real driver)
+
+Without one test_cuda.py runs this file on a driver that works on the host (cuda_host_driver.cpp), where
+what lives is counted as well. EDGEVID_CUDA=pycuda|cuda-bindings chooses the implementation.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import hashlib
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgevid.errors import InputError, ModelError
+from edgevid.imaging import input_shape, letterbox, place
+from edgevid.runtime import load_engine
+from edgevid.runtime.cuda import Cuda, open_cuda
+from edgevid.runtime.cuda_driver import gpu_of, gpus
+from edgevid.runtime.cuda_letterbox import DeviceLetterbox, kernel_image
+from edgevid.runtime.manifest import Manifest, manifest_path, write_manifest
+from edgevid.types import Frame, InputSpec
+
+ON_HOST = os.environ.get("EDGEVID_HOST_DRIVER") == "1"
+RUNS = int(os.environ.get("EDGEVID_LEAK_RUNS", "3000"))
+if not gpus():
+    pytest.skip("no NVIDIA driver answers here", allow_module_level=True)
+only_on_host = pytest.mark.skipif(not ON_HOST, reason="counts what only the host driver counts")
+
+NAMES = (
+    *("memory", "pinned", "streams", "events", "modules", "graphs", "recorded", "contexts", "stack"),
+    *("launches", "replays"),
+)
+
+
+def counts() -> dict[str, int]:
+    """What lives in the host driver."""
+    found = (ctypes.c_long * len(NAMES))()
+    ctypes.CDLL("libcuda.so.1").host_counts(found)
+    return dict(zip(NAMES, found, strict=True))
+
+
+def living() -> dict[str, int]:
+    return {k: v for k, v in counts().items() if k not in ("launches", "replays")} if ON_HOST else {}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    before = living()
+    yield
+    gc.collect()
+    assert living() == before
+
+
+@pytest.fixture
+def cuda() -> Iterator[Cuda]:
+    with open_cuda() as opened:
+        yield opened
+
+
+def test_the_backend_is_the_one_asked_for(cuda: Cuda) -> None:
+    assert cuda.backend == os.environ.get("EDGEVID_CUDA", cuda.backend)
+    with pytest.raises(InputError, match="wanted pycuda or cuda-bindings"):
+        open_cuda(backend="opencl")
+    with pytest.raises(ModelError, match="there is none of this number"):
+        open_cuda("cuda:77")
+    assert gpu_of("auto") == gpus()[0]
+
+
+def test_bytes_go_there_and_back(cuda: Cuda) -> None:
+    stream, memory = cuda.stream(), cuda.alloc(4000)
+    sent, back = cuda.pinned((1000,), np.float32), cuda.pinned((10, 100), np.float32)
+    sent.array[:] = np.arange(1000)
+    cuda.upload(memory.address, sent.array, stream)
+    cuda.download(back.array, memory.address, stream)
+    stream.synchronize()
+    assert np.array_equal(back.array.ravel(), sent.array)
+    plain = np.empty(1000, np.float32)
+    cuda.download(plain, memory.address, stream)
+    stream.synchronize()
+    assert np.array_equal(plain, sent.array)
+    with pytest.raises(InputError, match="C-contiguous"):
+        cuda.upload(memory.address, plain[::2], stream)
+    for part in (memory, sent, back):
+        part.free()
+        part.free()
+    stream.close()
+    stream.close()
+
+
+def test_memory_that_is_not_there_is_one_sentence(cuda: Cuda) -> None:
+    _, everything = cuda.free_memory()
+    with pytest.raises(ModelError, match=r"MB of memory could be had.*take a smaller batch"):
+        cuda.alloc(everything * 2)
+    cuda.alloc(1).free()
+
+
+def test_events_tell_the_time(cuda: Cuda) -> None:
+    stream, first, second = cuda.stream(), cuda.event(), cuda.event()
+    first.record(stream)
+    second.record(stream)
+    assert 0 <= first.seconds_until(second) < 5
+    for part in (first, second, stream):
+        part.close()
+
+
+def test_a_recorded_graph_runs_again_and_again(cuda: Cuda) -> None:
+    stream, memory = cuda.stream(), cuda.alloc(16)
+    sent, back = cuda.pinned((4,), np.float32), cuda.pinned((4,), np.float32)
+    back.array[:] = 0
+
+    def work() -> None:
+        cuda.upload(memory.address, sent.array, stream)
+        cuda.download(back.array, memory.address, stream)
+
+    graph = cuda.capture(stream, work)
+    stream.synchronize()
+    assert not back.array.any()  # recorded, not run
+    for value in (1.0, 2.0):
+        sent.array[:] = value
+        graph.launch(stream)
+        stream.synchronize()
+        assert (back.array == value).all()
+
+    def broken() -> None:
+        work()
+        raise ModelError("it went wrong")
+
+    with pytest.raises(ModelError, match="went wrong"):
+        cuda.capture(stream, broken)
+    cuda.upload(memory.address, sent.array, stream)  # the stream is out of the capture again
+    stream.synchronize()
+    graph.close()
+    with pytest.raises(ModelError, match="closed already"):
+        graph.launch(stream)
+    for part in (memory, sent, back):
+        part.free()
+    stream.close()
+
+
+def test_kernels_that_are_none_are_refused(cuda: Cuda) -> None:
+    with pytest.raises(ModelError, match="CUDA"):
+        cuda.module(b"no kernels\0")
+    module = cuda.module(kernel_image())
+    with pytest.raises(ModelError, match="CUDA"):
+        module.function("letterbox_float64")
+    module.close()
+
+
+def test_other_threads_may_use_it(cuda: Cuda) -> None:
+    stream, memory = cuda.stream(), cuda.alloc(400)
+    wrong: list[BaseException] = []
+
+    def use(value: int) -> None:
+        try:
+            mine, own = cuda.alloc(400), cuda.stream()
+            sent, back = np.full(100, value, np.float32), np.empty(100, np.float32)
+            for _ in range(50):
+                cuda.upload(mine.address, sent, own)
+                cuda.download(back, mine.address, own)
+                own.synchronize()
+                assert (back == value).all()
+            mine.free()
+            own.close()
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=use, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    memory.free()
+    stream.close()
+
+
+@only_on_host
+def test_nobody_elses_context_is_disturbed() -> None:
+    """As beside torch: another context is this thread's current one before, between and after the calls."""
+    driver = ctypes.CDLL("libcuda.so.1")
+    theirs, now = ctypes.c_void_p(0x1234), ctypes.c_void_p()
+    driver.cuCtxPushCurrent_v2(theirs)
+    with open_cuda() as cuda:
+        memory = cuda.alloc(16)
+        driver.cuCtxGetCurrent(ctypes.byref(now))
+        assert now.value == theirs.value
+        memory.free()
+    driver.cuCtxGetCurrent(ctypes.byref(now))
+    assert now.value == theirs.value
+    driver.cuCtxPopCurrent_v2(None)
+
+
+def test_a_closed_device_says_so() -> None:
+    cuda = open_cuda()
+    cuda.close()
+    cuda.close()
+    with pytest.raises(ModelError, match="closed; open it again"):
+        cuda.alloc(16)
+
+
+def rgb(width: int, height: int) -> Frame:
+    return Frame(np.random.default_rng(width).integers(0, 256, (height, width, 3), np.uint8), 0.0, 0)
+
+
+def yuv(width: int, height: int) -> Frame:
+    rng, half = np.random.default_rng(height), ((height + 1) // 2, (width + 1) // 2)
+    y, u, v = (rng.integers(0, 256, shape, np.uint8) for shape in ((height, width), half, half))
+    return Frame.from_yuv420((y, u, v), 0.0, 0, to_rgb=lambda frame: y, matrix="bt709")
+
+
+SPECS = [
+    InputSpec(64, 48),
+    InputSpec(416, 416, color="BGR", anchor="top-left", std=(1.0, 1.0, 1.0)),
+    InputSpec(320, 320, resize="stretch", mean=(103.53, 116.28, 123.675), std=(57.375, 57.12, 58.395)),
+    InputSpec(64, 64, color="GRAY", resize="stretch", mean=(127.5,) * 3, std=(127.5,) * 3, layout="NHWC"),
+    InputSpec(48, 48, pad=0.0, std=(1.0, 1.0, 1.0), layout="NHWC", dtype="int32"),
+    InputSpec(48, 32, color="BGR", std=(1.0, 1.0, 1.0), layout="NHWC", dtype="uint8"),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.color}-{s.layout}-{s.dtype}")
+def test_the_device_letterbox_equals_the_cpu_kernel(cuda: Cuda, spec: InputSpec) -> None:
+    stream = cuda.stream()
+    made = DeviceLetterbox(cuda, spec, 3)
+    out = np.empty((3, *input_shape(spec)), spec.dtype)
+    target = cuda.alloc(out.nbytes)
+    # Sizes and kinds change between calls, and come back.
+    for frames in ([rgb(97, 61), yuv(95, 61), rgb(30, 90)], [yuv(640, 361)], [rgb(97, 61), rgb(97, 61)]):
+        places = [place(frame.size, spec) for frame in frames]
+        made.write(frames, places, target.address, stream)
+        cuda.download(out, target.address, stream)
+        stream.synchronize()
+        for row, frame in enumerate(frames):
+            assert out[row].tobytes() == letterbox(frame, spec)[0].tobytes()
+    with pytest.raises(InputError, match="at most 3 frames"):
+        made.write([rgb(8, 8)] * 4, [(0, 0, 8, 8)] * 4, target.address, stream)
+    made.close()
+    target.free()
+    stream.close()
+
+
+def test_many_runs_leak_nothing(cuda: Cuda) -> None:
+    """The engine's place is taken by the letterbox kernel; gpu_check.sh runs it 100,000 times."""
+    spec, frame = InputSpec(16, 16), rgb(24, 18)
+    stream, made = cuda.stream(), DeviceLetterbox(cuda, spec, 1)
+    target, spot = cuda.alloc(made.row_bytes), place(frame.size, spec)
+    back = cuda.pinned(input_shape(spec), spec.dtype)
+    for _ in range(10):
+        made.write([frame], [spot], target.address, stream)
+        stream.synchronize()
+    before, free = living(), cuda.free_memory()[0]
+    for _ in range(RUNS):
+        made.write([frame], [spot], target.address, stream)
+        cuda.download(back.array, target.address, stream)
+        stream.synchronize()
+    assert living() == before
+    assert cuda.free_memory()[0] >= free - (1 << 20)  # other programs may use the device meanwhile
+    assert back.array.tobytes() == letterbox(frame, spec)[0].tobytes()
+    made.close()
+    for part in (target, back):
+        part.free()
+    stream.close()
+
+
+# Engines, on the stand-in for TensorRT.
+
+
+@pytest.fixture
+def trt(monkeypatch: pytest.MonkeyPatch) -> Any:
+    if not ON_HOST:
+        pytest.skip("the stand-in for TensorRT runs on the host driver only; test_gpu.py runs the real one")
+    import tensorrt_host
+
+    made = tensorrt_host.module()
+    monkeypatch.setitem(sys.modules, "tensorrt", made)
+    return made
+
+
+def plan(does: str = "copy", *, batch: int = -1, most: int = 4, **more: Any) -> bytes:
+    picture = {
+        "name": "images",
+        "shape": [batch, 3, 8, 8],
+        "profile": [[1, 3, 8, 8], [2, 3, 8, 8], [most, 3, 8, 8]],
+    }
+    told = {"does": does, "inputs": [picture], "outputs": [{"name": "y", "shape": [batch, 3, 8, 8], **more}]}
+    if does == "add":
+        told["inputs"].append({"name": "offset", "shape": [1]})
+    return b"ftrt" + json.dumps(told).encode()
+
+
+def written(path: Path, data: bytes, **changes: Any) -> Path:
+    """An engine and its manifest, for the device and version at hand."""
+    path.write_bytes(data)
+    told: dict[str, Any] = {
+        "model": "net",
+        "onnx": "net.onnx",
+        "onnx_sha256": hashlib.sha256(b"onnx").hexdigest(),
+        "graph": "net.onnx",
+        "graph_sha256": "",
+        "precision": "fp16",
+        "backend": "tensorrt",
+        "version": "10.13.3.9",
+        "engine_sha256": hashlib.sha256(data).hexdigest(),
+        "engine_bytes": len(data),
+        "gpu": gpus()[0].name,
+        "capability": gpus()[0].capability,
+    }
+    write_manifest(Manifest(**{**told, **changes}), manifest_path(path))
+    return path
+
+
+def batch_of(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, 3, 8, 8)).astype(np.float32)
+
+
+def test_the_stand_in_offers_nothing_that_the_real_one_has_not(trt: Any) -> None:
+    table = json.loads(Path(__file__).with_name("tensorrt_names.json").read_text())["classes"]
+    for name in ("Runtime", "ICudaEngine", "IExecutionContext", "TensorIOMode", "TensorLocation", "DataType"):
+        everywhere = set(table[name]["1111"].split(" "))
+        offered = {m for m in vars(getattr(trt, name)) if not m.startswith("_")}
+        assert offered - {"name", "value"} <= everywhere, name
+
+
+def test_an_engine_of_open_batch_runs_each_size(trt: Any, tmp_path: Path) -> None:
+    with load_engine(written(tmp_path / "net.engine", plan())) as engine:
+        assert [str(s) for s in (*engine.inputs, *engine.outputs)] == [
+            "images: float32 (any, 3, 8, 8)",
+            "y: float32 (any, 3, 8, 8)",
+        ]
+        for seed, count in enumerate((1, 4, 2, 1, 1, 4, 2, 1)):
+            x = batch_of(count, seed)
+            y = engine.run({"images": x})["y"]
+            assert y.shape == x.shape
+            assert np.array_equal(y, x)
+        assert counts()["replays"] > 0
+        with pytest.raises(
+            InputError, match=r"wanted \(1, 3, 8, 8\) to \(4, 3, 8, 8\), given \(5, 3, 8, 8\)"
+        ):
+            engine.run({"images": batch_of(5)})
+        with pytest.raises(InputError, match="engine input images"):
+            engine.run({"images": batch_of(1).astype(np.float64)})
+        with pytest.raises(InputError, match="engine inputs: wanted"):
+            engine.run({"image": batch_of(1)})
+        assert np.array_equal(engine.run({"images": batch_of(3)})["y"], batch_of(3))  # unharmed
+    with pytest.raises(ModelError, match="closed; load it again"):
+        engine.run({"images": batch_of(1)})
+    engine.close()
+
+
+def test_runs_are_the_same_recorded_and_step_by_step(trt: Any, tmp_path: Path) -> None:
+    from edgevid.runtime.trt import TrtEngine
+
+    path = written(tmp_path / "net.engine", plan("add", batch=2))
+    offset = np.array([0.5], np.float32)
+    with TrtEngine(path) as recorded, TrtEngine(path, graphs=False) as stepwise:
+        for seed in range(4):
+            x = batch_of(2, seed)
+            a = recorded.run({"images": x, "offset": offset})["y"]
+            b = stepwise.run({"images": x, "offset": offset})["y"]
+            assert np.array_equal(a, x + np.float32(0.5))
+            assert np.array_equal(a, b)
+
+
+def test_threads_may_share_an_engine(trt: Any, tmp_path: Path) -> None:
+    wrong: list[BaseException] = []
+    with load_engine(written(tmp_path / "net.engine", plan())) as engine:
+        lock = threading.Lock()
+
+        def use(seed: int) -> None:
+            try:
+                for i in range(20):
+                    x = batch_of(1 + (seed + i) % 4, seed)
+                    with lock:  # what run returns is valid until the next run
+                        assert np.array_equal(engine.run({"images": x})["y"], x)
+            except BaseException as error:
+                wrong.append(error)
+
+        threads = [threading.Thread(target=use, args=(i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+
+
+def test_an_engine_that_is_dropped_gives_everything_back(trt: Any, tmp_path: Path) -> None:
+    engine = load_engine(written(tmp_path / "net.engine", plan()))
+    engine.run({"images": batch_of(1)})
+    del engine
+
+
+def test_a_hundred_engines_leave_nothing(trt: Any, tmp_path: Path) -> None:
+    path = written(tmp_path / "net.engine", plan())
+    for _ in range(100):
+        with load_engine(path) as engine:
+            engine.run({"images": batch_of(2)})
+
+
+def test_frames_are_letterboxed_into_the_engine(trt: Any, tmp_path: Path) -> None:
+    from edgevid.runtime.trt import TrtEngine
+
+    spec = InputSpec(8, 8, color="BGR")
+    with TrtEngine(written(tmp_path / "net.engine", plan())) as engine:
+        for _ in range(3):
+            for frames in ([rgb(31, 17), yuv(20, 40)], [yuv(31, 17)]):
+                places = [place(frame.size, spec) for frame in frames]
+                given = engine.run_frames(frames, places, spec)["y"]
+                assert len(given) == len(frames)
+                for row, frame in enumerate(frames):
+                    assert given[row].tobytes() == letterbox(frame, spec)[0].tobytes()
+            x = batch_of(2)
+            assert np.array_equal(engine.run({"images": x})["y"], x)  # both ways in turn
+        with pytest.raises(InputError, match="does not hold pictures"):
+            engine.run_frames([rgb(8, 8)], [(0, 0, 8, 8)], InputSpec(9, 9))
+        with pytest.raises(InputError, match="one place for each"):
+            engine.run_frames([rgb(8, 8)], [], spec)
+    with TrtEngine(written(tmp_path / "two.engine", plan("add", batch=2))) as engine:
+        with pytest.raises(InputError, match="engine inputs: wanted"):
+            engine.run_frames([rgb(8, 8)], [(0, 0, 8, 8)], spec)
+        offset = np.zeros(1, np.float32)
+        given = engine.run_frames([rgb(8, 8)], [(0, 0, 8, 8)], spec, others={"offset": offset})["y"]
+        assert given[0].tobytes() == letterbox(rgb(8, 8), spec)[0].tobytes()
+
+
+def test_the_header_of_ultralytics_is_read_past(trt: Any, tmp_path: Path) -> None:
+    header = json.dumps({"names": {"0": "person"}, "imgsz": [8, 8]}).encode()
+    path = tmp_path / "yolo.engine"
+    path.write_bytes(len(header).to_bytes(4, "little") + header + plan())
+    with load_engine(path) as engine:
+        assert engine.metadata == {"names": {"0": "person"}, "imgsz": [8, 8]}  # type: ignore[attr-defined]
+        assert np.array_equal(engine.run({"images": batch_of(1)})["y"], batch_of(1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"gpu": "Orin"}, "built for Orin .*this is Host stand-in.*edgevid build net --precision fp16"),
+        ({"version": "10.3.0"}, "built by TensorRT 10.3.0, here is 10.13.3.9.*edgevid build net"),
+        ({"engine_sha256": "0" * 64}, "damaged or replaced.*edgevid build net"),
+        ({"engine_bytes": 7}, "wanted 7 bytes"),
+    ],
+)
+def test_what_does_not_match_is_refused_before_tensorrt_sees_it(
+    trt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], told: str
+) -> None:
+    path = written(tmp_path / "net.engine", plan(), **changes)
+    monkeypatch.setattr(trt, "Runtime", None)
+    with pytest.raises(ModelError, match=told):
+        load_engine(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"something else", "does not take it: Error Code 1: Serialization"),
+        (
+            plan("search", batch=1).replace(b'"y", "shape": [1', b'"y", "shape": [-1'),
+            "depends on what is seen",
+        ),
+        (plan("fail", batch=1), "could not start the run"),
+        (plan(dtype="bfloat16"), "'y' has type DataType.BF16, which NumPy has not"),
+        (plan(location="HOST"), "must lie on the host"),
+    ],
+)
+def test_engines_that_cannot_be_run_say_why(trt: Any, tmp_path: Path, data: bytes, told: str) -> None:
+    (tmp_path / "net.engine").write_bytes(data)
+
+    def use() -> None:
+        with load_engine(tmp_path / "net.engine") as engine:
+            engine.run({"images": batch_of(1)})
+
+    with pytest.raises(ModelError, match=told):
+        use()
+
+
+# Which engine load_engine takes.
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper
+
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["images"], ["y"])],
+        "net",
+        [value("images", TensorProto.FLOAT, ["n", 3, 8, 8])],
+        [value("y", TensorProto.FLOAT, ["n", 3, 8, 8])],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(made, tmp_path / "net.onnx")
+    (tmp_path / "build").mkdir()
+    return tmp_path / "net.onnx"
+
+
+def engine_for(model: Path, **changes: Any) -> Path:
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    return written(model.parent / "build" / "net.fp16.engine", plan(), **{"onnx_sha256": digest, **changes})
+
+
+def kind(engine: Any) -> str:
+    with engine:
+        assert np.array_equal(engine.run({"images": batch_of(1)})["y"], batch_of(1))
+        return type(engine).__name__
+
+
+def test_the_matching_engine_is_taken(trt: Any, model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    engine_for(model)
+    with caplog.at_level("INFO", logger="edgevid"):
+        assert kind(load_engine(model, precision="fp16")) == "TrtEngine"
+        assert kind(load_engine(model, precision="fp16", device="cuda:0")) == "TrtEngine"
+    said = [r.message for r in caplog.records if "TensorRT 10.13.3.9" in r.message]
+    assert len(said) == 1  # once
+    assert said[0].startswith("net.fp16.engine runs on cuda:0 by TensorRT 10.13.3.9")
+    assert kind(load_engine(model, precision="fp16", device="cpu")) == "OrtEngine"
+
+
+@pytest.mark.parametrize("changes", [{"onnx_sha256": "0" * 64}, {"version": "10.3.0"}, {"gpu": "Orin"}])
+def test_an_engine_that_does_not_match_gives_way_and_says_why(
+    trt: Any, model: Path, caplog: pytest.LogCaptureFixture, changes: dict[str, Any]
+) -> None:
+    engine_for(model, **changes)
+    assert kind(load_engine(model, precision="fp16")) == "OrtEngine"
+    warned = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    assert len(warned) == 1
+    assert "Build it anew with: edgevid build" in warned[0]
+
+
+def test_without_an_engine_the_log_names_the_command(
+    trt: Any, model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="edgevid"):
+        assert kind(load_engine(model, precision="fp16")) == "OrtEngine"
+    assert f"edgevid build {model} --precision fp16 --frames VIDEO" in caplog.text
+
+
+def test_an_engine_without_its_manifest_is_not_taken_for_the_model(
+    trt: Any, model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest_path(engine_for(model)).unlink()
+    assert kind(load_engine(model, precision="fp16")) == "OrtEngine"
+    assert "its manifest net.fp16.engine.json is missing" in caplog.text
+
+
+def test_by_choice_it_is_rebuilt(trt: Any, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command is the one that the manifest names; its work is done here in its place."""
+    from edgevid.runtime import choose
+
+    asked: list[list[str]] = []
+
+    def rebuilt(arguments: list[str]) -> None:
+        asked.append(arguments)
+        engine_for(model)
+
+    monkeypatch.setattr(choose, "_build", rebuilt)
+    assert kind(load_engine(model, precision="fp16", rebuild=True)) == "TrtEngine"
+    path = engine_for(model, version="10.3.0")
+    assert kind(load_engine(path, rebuild=True)) == "TrtEngine"
+    assert kind(load_engine(path, rebuild=True)) == "TrtEngine"  # it matches now: nothing is built
+    common = ["build", str(model), "--precision", "fp16"]
+    assert asked == [common, [*common, "--backend", "tensorrt", "--out", str(path)]]
+
+
+def test_a_rebuild_that_fails_says_why(trt: Any, model: Path) -> None:
+    """In a process of its own, where there is no TensorRT at all."""
+    path = engine_for(model, version="10.3.0")
+    with pytest.raises(ModelError, match=r"could not be built.*edgevid"):
+        load_engine(path, rebuild=True)

@@ -1,0 +1,160 @@
+"""A TensorRT that runs on the host stand-in driver: enough of it to run the code of runtime/trt.py.
+
+Its classes have only members that the real ones have in every version (cuda_checks.py asserts that), and
+it refuses what the real one refuses: shapes outside the profile, addresses that are no device memory,
+runs before all addresses are set, and plans of another device. An "engine" is the bytes "ftrt" and a JSON
+that names its tensors and what it computes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import json
+import types
+from typing import Any
+
+import numpy as np
+
+_driver = ctypes.CDLL("libcuda.so.1")
+_driver.host_is_device.argtypes = [ctypes.c_uint64]
+_CALL = ctypes.CFUNCTYPE(None, ctypes.c_int)
+__version__ = "10.13.3.9"
+
+
+class DataType(enum.Enum):
+    FLOAT = "float32"
+    UINT8 = "uint8"
+    INT32 = "int32"
+    BF16 = "bfloat16"
+
+
+class TensorIOMode(enum.Enum):
+    INPUT = 1
+    OUTPUT = 2
+
+
+class TensorLocation(enum.Enum):
+    DEVICE = 0
+    HOST = 1
+
+
+class ILogger:
+    class Severity(enum.Enum):
+        INTERNAL_ERROR = 0
+        ERROR = 1
+        WARNING = 2
+
+
+def nptype(kind: DataType) -> Any:
+    if kind is DataType.BF16:
+        raise TypeError("Could not resolve TensorRT datatype to an equivalent numpy datatype.")
+    return getattr(np, kind.value)
+
+
+class Runtime:
+    engine_host_code_allowed = False
+
+    def __init__(self, logger: ILogger) -> None:
+        self._logger = logger
+
+    def deserialize_cuda_engine(self, plan: bytes) -> ICudaEngine | None:
+        if not plan.startswith(b"ftrt"):
+            self._logger.log(ILogger.Severity.ERROR, "Error Code 1: Serialization (magicTagRead)")
+            return None
+        return ICudaEngine(json.loads(plan[4:]))
+
+
+class ICudaEngine:
+    def __init__(self, told: dict[str, Any]) -> None:
+        self._tensors = {t["name"]: t for t in (*told["inputs"], *told["outputs"])}
+        self._inputs = [t["name"] for t in told["inputs"]]
+        self._does = told["does"]
+
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self._tensors)
+
+    def get_tensor_name(self, index: int) -> str:
+        return list(self._tensors)[index]
+
+    def get_tensor_mode(self, name: str) -> TensorIOMode:
+        return TensorIOMode.INPUT if name in self._inputs else TensorIOMode.OUTPUT
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._tensors[name]["shape"])
+
+    def get_tensor_dtype(self, name: str) -> DataType:
+        return DataType(self._tensors[name].get("dtype", "float32"))
+
+    def get_tensor_location(self, name: str) -> TensorLocation:
+        return TensorLocation[self._tensors[name].get("location", "DEVICE")]
+
+    def get_tensor_profile_shape(self, name: str, profile: int) -> list[tuple[int, ...]]:
+        return [tuple(s) for s in self._tensors[name]["profile"]]
+
+    def create_execution_context(self) -> IExecutionContext:
+        return IExecutionContext(self)
+
+
+class IExecutionContext:
+    def __init__(self, engine: ICudaEngine) -> None:
+        self._engine = engine
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._addresses: dict[str, int] = {}
+        self._call = _CALL(self._compute)
+        self._runs: list[dict[str, Any]] = []
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        engine = self._engine
+        static = engine.get_tensor_shape(name)
+        if -1 not in static:
+            return tuple(shape) == static
+        least, _, most = engine.get_tensor_profile_shape(name, 0)
+        if not all(a <= n <= b for a, n, b in zip(least, shape, most, strict=True)):
+            return False
+        self._shapes[name] = tuple(shape)
+        return True
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        """An output's open axes are those of the first input, but for a shape that a run alone knows."""
+        engine, first = self._engine, self._engine._inputs[0]
+        static = engine.get_tensor_shape(name)
+        if name in engine._inputs:
+            return self._shapes.get(name, static)
+        if engine._does == "search":
+            return static
+        given = self._shapes.get(first, engine.get_tensor_shape(first))
+        return tuple(given[i] if n < 0 else n for i, n in enumerate(static))
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        if not _driver.host_is_device(address):
+            return False
+        self._addresses[name] = address
+        return True
+
+    def execute_async_v3(self, stream: int) -> bool:
+        if set(self._addresses) != set(self._engine._tensors) or self._engine._does == "fail":
+            return False
+        names = self._engine._tensors
+        self._runs.append({n: (self._addresses[n], self.get_tensor_shape(n)) for n in names})
+        call = ctypes.cast(self._call, ctypes.c_void_p)
+        return _driver.host_enqueue(ctypes.c_void_p(stream), call, len(self._runs) - 1) == 0
+
+    def _compute(self, number: int) -> None:
+        arrays = {}
+        for name, (address, shape) in self._runs[number].items():
+            dtype = np.dtype(nptype(self._engine.get_tensor_dtype(name)))
+            raw = (ctypes.c_uint8 * (int(np.prod(shape)) * dtype.itemsize)).from_address(address)
+            arrays[name] = np.frombuffer(raw, dtype).reshape(shape)
+        inputs = [arrays[n] for n in self._engine._inputs]
+        for name in arrays.keys() - set(self._engine._inputs):
+            arrays[name][...] = sum(inputs) if self._engine._does == "add" else inputs[0]
+
+
+def module() -> types.ModuleType:
+    """This file as the package `tensorrt`."""
+    made = types.ModuleType("tensorrt")
+    made.__dict__.update({k: v for k, v in globals().items() if not k.startswith("_")})
+    made.__dict__["__version__"] = __version__
+    return made
