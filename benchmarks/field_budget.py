@@ -1,4 +1,4 @@
-"""What one stream costs: processor time a picture and memory of `edgevid run`, by size and by what is written.
+"""What one stream costs: processor time a picture and memory of `edgevid run`, by size and by output.
 
     python benchmarks/field_budget.py
 

@@ -1,6 +1,6 @@
-"""Writes the tables of README.md from benchmarks/results/*.json: never typed, always what was measured.
+"""Writes the tables of README.md and docs/field.md from benchmarks/results/*.json: never typed, only measured.
 
-python benchmarks/tables.py            (--check: exit 1 where the README says something else)
+python benchmarks/tables.py            (--check: exit 1 where a page says something else)
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from bench import RESULTS, table
 
 README = Path(__file__).resolve().parents[1] / "README.md"
+PAGES = (README, README.parent / "docs" / "field.md")
 
 
 def made(name: str) -> str:
@@ -28,17 +29,17 @@ def made(name: str) -> str:
 
 
 def filled(text: str) -> str:
-    """The README with every `<!-- table NAME -->` ... `<!-- end -->` part made anew."""
+    """A page with every `<!-- table NAME -->` ... `<!-- end -->` part made anew."""
     pattern = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
     return pattern.sub(lambda m: m[1] + made(m[2]) + "\n" + m[3], text)
 
 
 def main() -> int:
-    old = README.read_text()
-    new = filled(old)
+    texts = {page: page.read_text() for page in PAGES}
     if "--check" in sys.argv:
-        return int(old != new)
-    README.write_text(new)
+        return int(any(filled(text) != text for text in texts.values()))
+    for page, text in texts.items():
+        page.write_text(filled(text))
     return 0
 
 
