@@ -8,8 +8,8 @@ nobody labelled and on frames of the videos; judged on the labelled photos, whic
 AP: person AP50 against human boxes, 101 recalls, in points. Agreement: greedy one-to-one pairs of boxes of
 the same class at IoU 0.5, all classes, at the recipe's score threshold: 2 M / (A + B), FP32 against INT8,
 on all labelled photos. Time: processor time of the one thread that runs the model, all three files taking
-turns in one process; ratio of the medians. int8-trt is run by ONNX Runtime too, as the reference for TensorRT: its
-time there says nothing about TensorRT.
+turns in one process; ratio of the medians. int8-trt is run by ONNX Runtime too, as the reference for
+TensorRT: its time there says nothing about TensorRT.
 """
 
 from __future__ import annotations

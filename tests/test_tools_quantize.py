@@ -379,3 +379,40 @@ def test_a_real_detector_agrees_with_itself(
         assert made.agreement.share >= 0.8
         assert made.agreement.first >= 5
         assert len(made.plan.layers) >= 30
+
+
+def test_the_command_says_what_it_made_and_fails_below_the_floor(
+    net: Recipe, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import typer
+
+    from edgevid.cli.quantize import command
+    from edgevid.runtime.recipe_text import write_recipe
+
+    write_recipe(net, tmp_path / "small.toml")
+    arguments = {
+        "frames": [str(video)],
+        "count": 10,
+        "out": tmp_path / "q",
+        "save_ranges": tmp_path / "r.toml",
+    }
+    command(str(tmp_path / "small.onnx"), floor=0.0, fp16_rest=True, **arguments)
+    told = capsys.readouterr().out
+    assert "agrees with FP32 (floor 0.0%)" in told
+    assert "8 frames of noise.mp4" in told
+    for variant in ("int8-cpu", "int8-trt", "int8-trt-fp16"):
+        assert f"small.{variant}.onnx" in told
+        assert (tmp_path / "q" / f"small.{variant}.onnx").is_file()
+    command(str(tmp_path / "small.onnx"), precision="fp16", out=tmp_path / "q")
+    assert "operators in half precision" in capsys.readouterr().out
+    with pytest.raises(InputError, match="--precision: wanted int8 or fp16"):
+        command(str(tmp_path / "small.onnx"), precision="int4")
+    from edgevid.tools import quantize as module
+
+    report = module.quantize(net, video, count=10, out=tmp_path / "q", save_ranges=tmp_path / "r.toml")
+    report.floor = 1.1
+    assert len(report.below) == 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "quantize", lambda *_, **__: report)
+        with pytest.raises(typer.Exit):
+            command(str(tmp_path / "small.onnx"), **arguments)
