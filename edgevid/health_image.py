@@ -12,7 +12,7 @@ from enum import Enum
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.health_view import LEAST_TILES, Look, Motion, Reference, thumbnail
+from edgevid.health_view import LEAST_TILES, Look, Motion, Reference, Seen, thumbnail
 from edgevid.types import Array, Frame
 
 LIMIT_SHARE = 0.0016
@@ -186,8 +186,9 @@ class ViewWatch:
     def _best(self, grey: Array) -> tuple[Look, Known]:
         """The comparison with the reference of the most similar light; the last good one is asked first."""
         best: tuple[Look, Known] | None = None
+        seen = Seen(grey)
         for known in reversed(self.known):
-            look = known.reference.look(grey)
+            look = known.reference.look(seen)
             if best is None or (look.motion is not None, look.quality) > (
                 best[0].motion is not None,
                 best[0].quality,
@@ -220,10 +221,10 @@ class ViewWatch:
         assert self.motion is not None
         if len(self._beyond) < CONFIRM:
             return
-        recent = np.array([(m.dx, m.dy) for _, m in self._beyond[-LEARN:]])
+        recent = np.array([(m.dx, m.dy) for _, m in self._beyond[-3 * LEARN :]])
         spread = float(np.hypot(*(recent - np.median(recent, 0)).T).max())
         most = self.motion.most()
-        if spread > max(self.limit(frame.width), 0.25 * most):
+        if spread > max(0.7 * self.limit(frame.width), 0.2 * most):
             self.state, self.why = State.SHAKING, f"by about {spread:.0f} px"
             return
         lasting = frame.time - self._beyond[0][0] >= self.confirm_s and len(self._beyond) >= LEARN

@@ -94,59 +94,63 @@ def thumbnail(frame: Frame) -> Array:
     return np.asarray(cv2.resize(np.ascontiguousarray(grey), size, interpolation=cv2.INTER_AREA))
 
 
-class Reference:
-    """One thumbnail, cut into tiles that can be found again."""
+class Seen:
+    """A thumbnail made ready for comparison, once for all references."""
 
-    def __init__(self, grey: Array, size: tuple[int, int]) -> None:
-        """`grey` (h, w) uint8; `size` (width, height) of the frames it was made from."""
+    def __init__(self, grey: Array) -> None:
+        """`grey` (h, w) uint8, at least a tile high and wide."""
         if grey.ndim != 2 or grey.dtype != np.uint8 or min(grey.shape) < TILE + 2:
             raise InputError(
                 f"camera health: wanted a grey picture of at least {TILE + 2} pixels a side, "
                 f"given {grey.dtype} {grey.shape}"
             )
-        self.grey, self.size = grey, size
-        self._field = _field(grey)
+        self.grey, self.field = grey, _field(grey)
         rows, columns = np.mgrid[0 : grey.shape[0] - TILE + 1 : STEP, 0 : grey.shape[1] - TILE + 1 : STEP]
         corners = np.stack([columns.ravel(), rows.ravel()], 1)
-        corners = corners[_structured(self._field, corners)]
-        self._corners = corners[:: max(1, math.ceil(len(corners) / MOST_TILES))]
+        self.corners = corners[_structured(self.field, corners)]
+        """(N, 2) x, y of the tiles that have edges in more than one direction."""
+
+
+class Reference:
+    """One thumbnail, cut into tiles that can be found again."""
+
+    def __init__(self, grey: Array, size: tuple[int, int]) -> None:
+        """`grey` (h, w) uint8; `size` (width, height) of the frames it was made from."""
+        seen = Seen(grey)
+        self.grey, self.size, self._field = grey, size, seen.field
+        self._corners = seen.corners[:: max(1, math.ceil(len(seen.corners) / MOST_TILES))]
 
     @property
     def tiles(self) -> int:
         """How many tiles have structure in both directions."""
         return len(self._corners)
 
-    def look(self, grey: Array) -> Look:
-        """Where `grey`, a thumbnail of the same camera, lies relative to this one."""
-        if grey.shape != self.grey.shape:
+    def look(self, seen: Seen) -> Look:
+        """Where a thumbnail of the same camera lies relative to this one."""
+        if seen.grey.shape != self.grey.shape:
             raise InputError(
-                f"camera health: wanted pictures of {self.grey.shape[::-1]}, given {grey.shape[::-1]}"
+                f"camera health: wanted pictures of {self.grey.shape[::-1]}, given {seen.grey.shape[::-1]}"
             )
-        field = _field(grey)
-        rows, columns = np.mgrid[0 : grey.shape[0] - TILE + 1 : STEP, 0 : grey.shape[1] - TILE + 1 : STEP]
-        structured = int(_structured(field, np.stack([columns.ravel(), rows.ravel()], 1)).sum())
-        best = Look(None, 0, self.tiles, structured, math.nan)
-        if self.tiles < LEAST_TILES:
-            return best
-        for start in ((0, 0), self._whole(grey)):
-            found = self._vote(field, start, structured)
-            if found.agreed > best.agreed:
-                best = found
-            if best.motion is not None:
-                break  # the second, wider search is only for a camera that moved far
-        return best
+        near = self._vote(seen, (0, 0))
+        if near.motion is not None or self.tiles < LEAST_TILES or len(seen.corners) < LEAST_TILES:
+            return near
+        far = self._vote(seen, self._whole(seen))  # a camera that moved far
+        return far if far.agreed > near.agreed else near
 
-    def _whole(self, grey: Array) -> tuple[int, int]:
+    def _whole(self, seen: Seen) -> tuple[int, int]:
         """The shift of the whole picture in thumbnail pixels, by phase correlation of the gradients."""
-        window = cv2.createHanningWindow(grey.shape[::-1], cv2.CV_32F)
-        pair = [np.hypot(*np.moveaxis(_field(g), 2, 0)).astype(np.float32) for g in (self.grey, grey)]
+        window = cv2.createHanningWindow(self.grey.shape[::-1], cv2.CV_32F)
+        pair = [np.hypot(f[..., 0], f[..., 1]) for f in (self._field, seen.field)]
         (dx, dy), _ = cv2.phaseCorrelate(pair[0] - pair[0].mean(), pair[1] - pair[1].mean(), window)
         return round(dx), round(dy)
 
-    def _vote(self, field: Array, start: tuple[int, int], structured: int) -> Look:
+    def _vote(self, seen: Seen, start: tuple[int, int]) -> Look:
         """The similarity that most tiles agree on, searching around `start`."""
+        structured = len(seen.corners)
         silent = Look(None, 0, self.tiles, structured, math.nan)
-        found = [_find(self._field, field, corner, start) for corner in self._corners.tolist()]
+        if min(self.tiles, structured) < LEAST_TILES:
+            return silent
+        found = [_find(self._field, seen.field, corner, start) for corner in self._corners.tolist()]
         pairs = [(corner, shift) for corner, shift in zip(self._corners, found, strict=True) if shift]
         if len(pairs) < LEAST_TILES:
             return silent

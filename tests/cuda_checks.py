@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from edgevid.errors import InputError, ModelError
-from edgevid.imaging import _place, input_shape, letterbox
+from edgevid.imaging import input_shape, letterbox, place
 from edgevid.runtime import load_engine
 from edgevid.runtime.cuda import Cuda, open_cuda
 from edgevid.runtime.cuda_driver import gpu_of, gpus
@@ -237,7 +237,7 @@ def test_the_device_letterbox_equals_the_cpu_kernel(cuda: Cuda, spec: InputSpec)
     target = cuda.alloc(out.nbytes)
     # Sizes and kinds change between calls, and come back.
     for frames in ([rgb(97, 61), yuv(95, 61), rgb(30, 90)], [yuv(640, 361)], [rgb(97, 61), rgb(97, 61)]):
-        places = [_place(frame.size, spec) for frame in frames]
+        places = [place(frame.size, spec) for frame in frames]
         made.write(frames, places, target.address, stream)
         cuda.download(out, target.address, stream)
         stream.synchronize()
@@ -254,14 +254,14 @@ def test_many_runs_leak_nothing(cuda: Cuda) -> None:
     """The engine's place is taken by the letterbox kernel; gpu_check.sh runs it 100,000 times."""
     spec, frame = InputSpec(16, 16), rgb(24, 18)
     stream, made = cuda.stream(), DeviceLetterbox(cuda, spec, 1)
-    target, place = cuda.alloc(made.row_bytes), _place(frame.size, spec)
+    target, spot = cuda.alloc(made.row_bytes), place(frame.size, spec)
     back = cuda.pinned(input_shape(spec), spec.dtype)
     for _ in range(10):
-        made.write([frame], [place], target.address, stream)
+        made.write([frame], [spot], target.address, stream)
         stream.synchronize()
     before, free = living(), cuda.free_memory()[0]
     for _ in range(RUNS):
-        made.write([frame], [place], target.address, stream)
+        made.write([frame], [spot], target.address, stream)
         cuda.download(back.array, target.address, stream)
         stream.synchronize()
     assert living() == before
@@ -414,7 +414,7 @@ def test_frames_are_letterboxed_into_the_engine(trt: Any, tmp_path: Path) -> Non
     with TrtEngine(written(tmp_path / "net.engine", plan())) as engine:
         for _ in range(3):
             for frames in ([rgb(31, 17), yuv(20, 40)], [yuv(31, 17)]):
-                places = [_place(frame.size, spec) for frame in frames]
+                places = [place(frame.size, spec) for frame in frames]
                 given = engine.run_frames(frames, places, spec)["y"]
                 assert len(given) == len(frames)
                 for row, frame in enumerate(frames):

@@ -16,7 +16,7 @@ from edgevid.health import CameraHealth, void
 from edgevid.health_file import ANSWER, STATE, Alarm, HealthFolder
 from edgevid.health_image import State, ViewWatch, describe
 from edgevid.health_speeds import Baseline, Cusum, SpeedWatch
-from edgevid.health_view import Motion, Reference, thumbnail
+from edgevid.health_view import Motion, Reference, Seen, thumbnail
 from edgevid.pipeline import Pipeline
 from edgevid.synthetic_render import RenderedDetector, RenderedStreet
 from edgevid.track import Tracker
@@ -69,7 +69,7 @@ def watch_over(
 )
 def test_a_motion_is_measured(dx: float, dy: float, turn: float, zoom: float) -> None:
     reference = Reference(thumbnail(Frame(VIEW, 0, 0)), SIZE)
-    look = reference.look(thumbnail(Frame(moved(dx, dy, turn, zoom), 0, 0)))
+    look = reference.look(Seen(thumbnail(Frame(moved(dx, dy, turn, zoom), 0, 0))))
     assert look.motion is not None
     assert (look.motion.dx, look.motion.dy) == pytest.approx((dx, dy), abs=0.25)
     assert look.motion.rotation_deg == pytest.approx(turn, abs=0.05)
@@ -82,7 +82,7 @@ def test_light_and_noise_are_no_motion() -> None:
     noise = np.random.default_rng(1).normal(0, 8, VIEW.shape)
     ramp = np.linspace(0.4, 1.2, 640)[None, :, None]  # a low sun from one side
     for lit in (VIEW * 0.35 + noise, VIEW * ramp + noise, 255 * (VIEW / 255.0) ** 0.5 + noise):
-        look = reference.look(thumbnail(Frame(np.clip(lit, 0, 255).astype(np.uint8), 0, 0)))
+        look = reference.look(Seen(thumbnail(Frame(np.clip(lit, 0, 255).astype(np.uint8), 0, 0))))
         assert look.motion is not None
         assert look.motion.most() < 0.3
 
@@ -91,7 +91,7 @@ def test_traffic_over_a_third_of_the_picture_is_no_motion() -> None:
     reference = Reference(thumbnail(Frame(VIEW, 0, 0)), SIZE)
     crowded = VIEW.copy()
     crowded[:, 200:410] = picture(7)[:, 200:410]
-    look = reference.look(thumbnail(Frame(crowded, 0, 0)))
+    look = reference.look(Seen(thumbnail(Frame(crowded, 0, 0))))
     assert look.motion is not None
     assert look.motion.most() < 0.3
 
@@ -108,13 +108,13 @@ def test_motions_follow_each_other_as_their_matrices_do() -> None:
 
 def test_dark_and_plain_pictures_cannot_tell() -> None:
     reference = Reference(thumbnail(Frame(VIEW, 0, 0)), SIZE)
-    look = reference.look(np.full((288, 512), 9, np.uint8))
+    look = reference.look(Seen(np.full((288, 512), 9, np.uint8)))
     assert look.motion is None
     assert look.structured == 0
     with pytest.raises(InputError, match="grey picture"):
         Reference(np.zeros((20, 20), np.uint8), (20, 20))
     with pytest.raises(InputError, match="given \\(100, 100\\)"):
-        reference.look(np.zeros((100, 100), np.uint8))
+        reference.look(Seen(np.zeros((100, 100), np.uint8)))
 
 
 # The watch

@@ -206,9 +206,31 @@ class TestOtherTasks:
         a, b = self.classifier(3, 4), self.classifier(4, 3)
         assert compare_engines(a, b, how, frames()).agreement == pytest.approx(24 / 25)
 
-    def test_a_model_of_clips_is_refused(self) -> None:
-        how = recipe(task="clip", decode=None)
-        with pytest.raises(InputError, match="wanted one that takes single pictures"):
+    def test_models_of_clips_see_windows_of_consecutive_frames(self) -> None:
+        how = recipe(task="clip", decode=None, names=("dark", "light"), tables={"clip": {"steps": 3}})
+        seen: list[list[float]] = []
+
+        def made(flip: bool) -> FakeEngine:
+            def answer(given: Mapping[str, Array]) -> dict[str, Array]:
+                steps = given["clip"][0].mean(axis=(1, 2, 3)).round().tolist()
+                seen.append(steps)
+                light = 1.0 if steps[-1] >= 3 and not flip else 0.0
+                return {"logits": np.array([[1 - light, light]], np.float32)}
+
+            clip = TensorSpec("clip", (1, 3, 3, 64, 64), np.dtype(np.float32))
+            return FakeEngine((clip,), (TensorSpec("logits", (1, 2), np.dtype(np.float32)),), answer)
+
+        report = compare_engines(made(False), made(True), how, frames(5))
+        assert seen[::2] == [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
+        assert report.agreement == pytest.approx(1 / 3)
+        assert report.task.count == 3
+        assert report.worst[0].words == "light 0.73 against dark 0.73"
+        with pytest.raises(InputError, match="at least the 3 frames of one clip"):
+            compare_engines(made(False), made(True), how, frames(2))
+
+    def test_a_head_that_another_model_feeds_is_refused(self) -> None:
+        how = recipe(task="head", decode=None)
+        with pytest.raises(InputError, match="wanted one that takes pictures"):
             compare_engines(always(PERSON), always(PERSON), how, frames())
 
 
@@ -301,6 +323,28 @@ def test_a_real_detector_agrees_with_itself_on_photos(photos: Path) -> None:
     assert report.task.count >= 20
     assert len(report.outputs) == 8
     assert all(output.cosine > 0.99999 for output in report.outputs)
+
+
+def test_a_real_detector_that_is_less_sure_loses_only_what_crosses_the_limit(photos: Path) -> None:
+    how = resolve_model("picodet-s-320")
+    with load_engine(how, device="cpu", threads=1) as a, load_engine(how, device="cpu", threads=1) as b:
+        classes = [spec.name for spec in b.outputs if spec.shape[-1] == len(how.names)]
+        assert len(classes) == 4
+
+        def fainter(inputs: Mapping[str, Array]) -> dict[str, Array]:
+            found = b.run(inputs)
+            return {name: v * np.float32(0.9) if name in classes else v for name, v in found.items()}
+
+        candidate = FakeEngine(b.inputs, b.outputs, fainter)
+        report = compare_engines(a, candidate, how, read_frames(photos, 6), precision="int8")
+    more = report.task.more
+    lost = more["boxes of the reference"] - more["matched at IoU 0.5"]
+    assert lost > 0
+    assert more["unmatched that only crossed the score limit"] == lost
+    assert more["candidate confirmed, IoU 0.5"] == 1.0
+    assert more["mean IoU of pairs"] > 0.999
+    assert -0.1 < more["score drift, mean"] < -0.04
+    assert not report.passed
 
 
 @pytest.mark.parametrize("name", ["emotion-mini-xception-64", "movenet-lightning-192"])

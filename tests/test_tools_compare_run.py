@@ -137,6 +137,22 @@ def test_no_frames_is_said_before_a_model_is_loaded(folder: Path) -> None:
         compare(folder / "tiny.onnx", folder / "no such.onnx", folder / "empty")
 
 
+def test_files_in_a_build_folder_belong_to_the_recipe_above(folder: Path) -> None:
+    made = folder / "engine" / "build"
+    made.mkdir(parents=True)
+    (folder / "engine" / "recipe.toml").write_text(RECIPE)
+    path = model(made / "tiny.int8-cpu.onnx", PERSON)
+    side = find(path, None)
+    assert side.recipe is not None
+    assert (side.recipe.name, side.recipe.local, side.title) == ("tiny", path, "tiny.int8-cpu.onnx")
+    assert find(model(made / "other.onnx", PERSON), None).recipe is None
+
+
+def test_a_name_that_runs_in_another_precision_is_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match="runs in fp32 on this device"):
+        compare(folder / "tiny.toml", folder / "tiny.toml", folder / "photos", precision="fp16", device="cpu")
+
+
 def test_other_outputs_are_refused(folder: Path) -> None:
     made = np.zeros((1, 8, 6), np.float32)
     constant_model(folder / "renamed.onnx", {"boxes": made})

@@ -80,8 +80,9 @@ def _show(report: ParityReport, found: dict[str, Any]) -> None:
     if report.outputs:
         console.print()
         console.print(_outputs(report))
-    console.print()
-    console.print(_worst(report))
+    if report.worst[0].severity > (0.0, 0.0):
+        console.print()
+        console.print(_worst(report))
     for note in report.notes:
         console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
     colour, word = ("green", "passed") if report.passed else ("red", "refused")
@@ -118,6 +119,6 @@ def _worst(report: ParityReport) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("worst frames")
     table.add_column("")
-    for pair in report.worst:
+    for pair in (p for p in report.worst if p.severity > (0.0, 0.0)):
         table.add_row(escape(pair.name), escape(pair.words))
     return table

@@ -33,7 +33,7 @@ Drop = Annotated[bool, typer.Option("--drop-outliers", help="Leave out the point
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing survey.")]
 Note = Annotated[str, typer.Option(help="What the metres come from; kept in the file.")]
 Host = Annotated[str, typer.Option(help="Address of the page; others than this machine see it on 0.0.0.0.")]
-Port = Annotated[int, typer.Option(help="Port of the page; 0 takes a free one.", min=0, max=65535)]
+Port = Annotated[int | None, typer.Option(help="Port of the page (default: the first free one).")]
 Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")]
 
 
@@ -55,7 +55,7 @@ def command(
     force: Force = False,
     note: Note = "",
     host: Host = "127.0.0.1",
-    port: Port = 8766,
+    port: Port = None,
     browser: Browser = True,
 ) -> None:
     """Survey a camera: pair pixels with metres on the road and see the grid.
@@ -136,12 +136,31 @@ def _provenance(source: str, frame: Any, report: SurveyReport) -> str:
 
 
 def _page(
-    stills: Any, given: Survey | None, out: Path | None, time: float, host: str, port: int, browser: bool
+    stills: Any,
+    given: Survey | None,
+    out: Path | None,
+    time: float,
+    host: str,
+    port: int | None,
+    browser: bool,
 ) -> None:
     """The page, until Ctrl-C."""
-    from edgevid.errors import MissingExtraError
+    import re
 
-    raise MissingExtraError("starlette", "viewer", "the survey page")
+    from edgevid.ground_survey import read_survey
+    from edgevid.viewer.serve import serve
+    from edgevid.viewer.survey import SurveyDesk, survey_app
+
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(stills.uri).stem).strip("-") or "camera"
+    path = out or Path("calibration/camera") / f"{stem}.toml"
+    if given is None and path.is_file():
+        given = read_survey(path)  # what is there is where to go on from
+    desk = SurveyDesk(stills, folder=path.parent, name=path.stem, given=given, time=time)
+    serve(
+        survey_app(desk), host=host, port=port, open_browser=browser, purpose="The survey page",
+        announce=lambda url: typer.echo(f"survey page: {url}   (Ctrl-C ends it)"),
+    )  # fmt: skip
+    typer.echo(f"written: {desk.saved}" if desk.saved else "nothing was written")
 
 
 def print_report(survey: Survey, report: SurveyReport) -> None:

@@ -19,9 +19,9 @@ from edgevid.actions.base import input_named
 from edgevid.detect import Detector
 from edgevid.errors import EdgevidError, InputError
 from edgevid.imaging import Preprocessor
-from edgevid.runtime import Engine, Recipe, load_engine
+from edgevid.runtime import Engine, Recipe
 from edgevid.tools.compare import same_outputs
-from edgevid.tools.compare_run import FILES, find
+from edgevid.tools.compare_run import find, load
 from edgevid.tools.conditions import clocks, conditions, gpu
 from edgevid.tools.frames import read_frames
 from edgevid.types import Array, Frame
@@ -170,11 +170,7 @@ class _Subject:
         """`others` lend their recipe to a bare file that has the same outputs."""
         side = find(model, precision)
         start = time.perf_counter()
-        named = side.recipe is not None and Path(model).suffix.lower() not in FILES
-        source = side.recipe if named and side.recipe is not None else side.file
-        raw = load_engine(
-            source, device=device, precision=side.precision if named else "fp32", threads=threads
-        )
+        raw = load(side, device, threads)
         self.load_s = time.perf_counter() - start
         self.side, self.raw, self.engine = side, raw, Clocked(raw)
         lent = (o.recipe for o in others if o.recipe is not None and same_outputs(o.raw, raw))

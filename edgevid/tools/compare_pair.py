@@ -21,6 +21,18 @@ class Top:
     name: str
     probability: float
 
+    @classmethod
+    def of(cls, row: Array, names: tuple[str, ...]) -> Top:
+        """The best of (C,) probabilities.
+
+        >>> Top.of(np.array([0.2, 0.8]), ("walk", "run")).name
+        'run'
+        """
+        if not np.isfinite(row).all():
+            return cls(-1, "no numbers", float("nan"))
+        best = int(row.argmax())
+        return cls(best, names[best], float(row[best]))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:

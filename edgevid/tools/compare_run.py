@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgevid.errors import EdgevidError, InputError
+from edgevid.errors import InputError
 from edgevid.runtime import Engine, Recipe, load_engine, read_recipe
 from edgevid.runtime.download import sha256_of
-from edgevid.runtime.store import resolve_model
+from edgevid.runtime.ort import OrtEngine
+from edgevid.runtime.store import recipes, resolve_model
 from edgevid.tools.compare import ParityReport, compare_engines
 from edgevid.tools.conditions import conditions
 from edgevid.tools.frames import read_frames
@@ -64,8 +66,8 @@ def compare(
     other = second.recipe or recipe
     titles = _titles(first, second)
     with (
-        _load(first, recipe, device, threads) as reference,
-        _load(second, other, device, threads) as candidate,
+        _reference(first, recipe, device, threads) as reference,
+        load(second, device, threads, recipe=other) as candidate,
     ):
         report = compare_engines(
             reference, candidate, recipe, pictures,
@@ -90,20 +92,41 @@ def find(asked: str | Path, precision: str | None) -> Side:
     path = Path(asked)
     if path.suffix.lower() in FILES and not _known_beside(path):
         if not path.is_file():
-            raise InputError(f"compare: there is no file {path}; give a model's name or the path of a model")
+            raise InputError(f"there is no file {path}; give a model's name or the path of a model")
         kind = precision or precision_of(path)
-        return Side(str(asked), None, path, kind, path.name)
+        return Side(str(asked), _maker(path), path, kind, path.name)
     recipe = resolve_model(asked if isinstance(asked, str) else str(asked))
     assert recipe.local is not None
     kind = precision or (precision_of(recipe.local) if path.suffix.lower() in FILES else "fp32")
     return Side(str(asked), recipe, recipe.local, kind, f"{recipe.name} {kind}")
 
 
+def load(side: Side, device: str, threads: int | None, *, recipe: Recipe | None = None) -> Engine:
+    """The engine of a side: a file that was named itself and no other, a name as `load_engine` chooses.
+
+    InputError where a name would run in another precision than was asked for: that would prove nothing.
+    """
+    recipe = recipe or side.recipe
+    if Path(side.asked).suffix.lower() == ".onnx":
+        return OrtEngine(side.file, device=device, threads=threads)
+    if Path(side.asked).suffix.lower() in FILES or recipe is None:
+        return load_engine(side.file, device=device, threads=threads)
+    engine = load_engine(recipe, device=device, precision=side.precision, threads=threads)
+    file = Path(getattr(engine, "path", side.file))
+    if (given := precision_of(file)) != side.precision:
+        engine.close()
+        raise InputError(
+            f"{side.title}: runs in {given} on this device ({file.name}); give the path of a file or an "
+            f"engine in {side.precision}, or a device that has one"
+        )
+    return engine
+
+
 def precision_of(path: Path) -> str:
-    """The precision of a model file: from the manifest or note beside it, else from its operators."""
-    for note in (path.with_suffix(path.suffix + ".json"), path.with_suffix(".json")):
-        if (said := _stated(note)) is not None:
-            return said
+    """The precision of a model file: from the manifest or record beside it, else from its operators."""
+    said = _note(path).get("precision")
+    if said in ("fp32", "fp16", "int8"):
+        return str(said)
     if path.suffix.lower() != ".onnx":
         return "fp32"
     content = path.read_bytes()
@@ -113,14 +136,16 @@ def precision_of(path: Path) -> str:
     return "fp16" if {"fp16", "half", "float16"} & set(words) else "fp32"
 
 
-def _stated(note: Path) -> str | None:
-    import json
-
-    try:
-        said = json.loads(note.read_text(encoding="utf-8")).get("precision")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return said if said in ("fp32", "fp16", "int8") else None
+def _note(path: Path) -> dict[str, Any]:
+    """The JSON beside a model file, empty where there is none to read."""
+    for note in (path.with_name(path.name + ".json"), path.with_suffix(".json")):
+        try:
+            said = json.loads(note.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(said, dict):
+            return said
+    return {}
 
 
 def _known_beside(path: Path) -> bool:
@@ -129,6 +154,13 @@ def _known_beside(path: Path) -> bool:
         if candidate.is_file() and read_recipe(candidate).file == path.name:
             return True
     return False
+
+
+def _reference(side: Side, recipe: Recipe, device: str, threads: int | None) -> Engine:
+    """ONNX models are judged by ONNX Runtime on the CPU, whatever else could run them here."""
+    if side.file.suffix.lower() == ".onnx" and side.precision == "fp32":
+        return OrtEngine(side.file, device="cpu", threads=threads)
+    return load(side, device, threads, recipe=recipe)
 
 
 def _drafted(side: Side) -> Recipe:
@@ -140,15 +172,18 @@ def _drafted(side: Side) -> Recipe:
     return resolve_model(side.file)
 
 
-def _load(side: Side, recipe: Recipe, device: str, threads: int | None) -> Engine:
-    try:
-        if side.recipe is not None and Path(side.asked).suffix.lower() not in FILES:
-            return load_engine(recipe, device=device, precision=side.precision, threads=threads)
-        return load_engine(side.file, device=device, threads=threads)
-    except EdgevidError as error:
-        if side.file.name not in str(error):
-            error.args = (f"{side.title}: {error}",)
-        raise
+def _maker(path: Path) -> Recipe | None:
+    """The recipe of the model that a file was made of: by its manifest, or by the folder it lies in."""
+    told = _note(path).get("model")
+    names = [told] if isinstance(told, str) else []
+    if path.absolute().parent.name == "build":
+        beside = path.absolute().parent.parent / "recipe.toml"
+        if beside.is_file() and path.name.startswith(Path(read_recipe(beside).file).stem + "."):
+            return read_recipe(beside).with_local(path)
+        names.append(path.absolute().parent.parent.name)
+    known = recipes() if names else {}
+    made = (known[name] for name in names if name in known)
+    return next((r.with_local(path) for r in made if path.name.startswith(Path(r.file).stem + ".")), None)
 
 
 def _titles(a: Side, b: Side) -> tuple[str, str]:

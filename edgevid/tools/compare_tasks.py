@@ -12,6 +12,7 @@ from edgevid.actions.table import ClipTable
 from edgevid.errors import InputError
 from edgevid.runtime import Engine, Recipe
 from edgevid.tools.compare_boxes import BoxTask
+from edgevid.tools.compare_clips import KINDS, ClipTask
 from edgevid.tools.compare_pair import Pair, TaskFigures, Top
 from edgevid.tools.frames import NamedFrame
 from edgevid.types import Array
@@ -32,15 +33,17 @@ class Task(Protocol):
 
 
 def task_of(a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, score: float | None = None) -> Task:
-    """The comparison that the recipe's task wants; InputError for tasks that single frames cannot feed."""
+    """The comparison that the recipe's task wants; InputError for tasks that frames cannot feed."""
     if recipe.task == "detect":
         return BoxTask(a, b, recipe, other, score)
+    if recipe.task in KINDS:
+        return ClipTask(a, b, recipe, other)
     kinds: dict[str, type[_PictureTask]]
     kinds = {"classify": ClassTask, "pose": JointTask, "features": FeatureTask}
     if recipe.task not in kinds:
         raise InputError(
-            f"compare: {recipe.name} has the task {recipe.task!r}; wanted one that takes single pictures: "
-            f"detect, {', '.join(kinds)}"
+            f"compare: {recipe.name} has the task {recipe.task!r}; wanted one that takes pictures: "
+            f"detect, {', '.join((*kinds, *KINDS))}"
         )
     return kinds[recipe.task](a, b, recipe, other)
 
@@ -88,7 +91,7 @@ class ClassTask(_PictureTask):
     def look(self, given: NamedFrame) -> Pair:
         """Both engines' best class of one frame."""
         rows = [self._ask(given.image, side) for side in self._sides]
-        a, b = (_top(row, self.recipe.names) for row in rows)
+        a, b = (Top.of(row, self.recipe.names) for row in rows)
         alike = a.label == b.label and a.label >= 0
         drift = float(np.nanmax(np.abs(rows[1] - rows[0]), initial=0.0))
         words = f"{a.name} {a.probability:.2f} against {b.name} {b.probability:.2f}"
@@ -168,10 +171,3 @@ class FeatureTask(_PictureTask):
 
 def _activation(recipe: Recipe) -> str:
     return ClipTable.read(recipe).activation
-
-
-def _top(row: Array, names: tuple[str, ...]) -> Top:
-    if not np.isfinite(row).all():
-        return Top(-1, "no numbers", float("nan"))
-    best = int(row.argmax())
-    return Top(best, names[best], float(row[best]))

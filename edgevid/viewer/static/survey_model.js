@@ -1,0 +1,133 @@
+// What is surveyed, and its past: the model knows no page.
+
+/** A new survey of a picture of `size`: a rectangle in its middle, without metres. */
+export function fresh(size) {
+  const [w, h] = size;
+  const at = (x, y) => [Math.round(w * x), Math.round(h * y)];
+  return {
+    mode: "rectangle",
+    rectangle: [at(0.3, 0.82), at(0.7, 0.82), at(0.6, 0.5), at(0.4, 0.5)],
+    width: null,
+    length: null,
+    points: [],
+    region: null,
+    lens: { k1: null, focal: null },
+  };
+}
+
+/** Holds the survey and its past; `changed` is called after each change. */
+export class Model {
+  constructor(size, given, changed) {
+    this.size = size;
+    this.now = { ...fresh(size), ...(given ?? {}) };
+    this.changed = changed;
+    this.past = [];
+    this.future = [];
+    this.last = { key: "", time: 0 };
+  }
+
+  /** Changes the survey by `edit(survey)`. Edits of one `key` in a row, close in time, are one step back. */
+  edit(key, edit) {
+    const before = JSON.stringify(this.now);
+    edit(this.now);
+    if (JSON.stringify(this.now) === before) return;
+    const time = performance.now();
+    if (!(key && key === this.last.key && time - this.last.time < 900)) {
+      this.past.push(before);
+      if (this.past.length > 200) this.past.shift();
+    }
+    this.last = { key, time };
+    this.future = [];
+    this.changed();
+  }
+
+  undo() {
+    this.#swap(this.past, this.future);
+  }
+
+  redo() {
+    this.#swap(this.future, this.past);
+  }
+
+  #swap(from, to) {
+    if (!from.length) return;
+    to.push(JSON.stringify(this.now));
+    this.now = JSON.parse(from.pop());
+    this.last = { key: "", time: 0 };
+    this.changed();
+  }
+
+  /** Every handle on the picture: {kind, index, at: [u, v], label}. */
+  handles() {
+    const s = this.now;
+    const names = ["near left", "near right", "far right", "far left"];
+    const main =
+      s.mode === "rectangle"
+        ? s.rectangle.map((at, index) => ({ kind: "rectangle", index, at, label: `Corner ${index + 1}, ${names[index]}` }))
+        : s.points.map((p, index) => ({ kind: "points", index, at: [p.u, p.v], label: `Point ${index + 1}` }));
+    const region = (s.region ?? []).map((at, index) => ({ kind: "region", index, at, label: `Region corner ${index + 1}` }));
+    return [...main, ...region];
+  }
+
+  /** Puts a handle at [u, v], inside the picture, to a hundredth of a pixel. */
+  move(kind, index, at, key) {
+    const [u, v] = at.map((value, n) => Math.round(Math.min(Math.max(value, 0), this.size[n]) * 100) / 100);
+    this.edit(key, (s) => {
+      if (kind === "points") Object.assign(s.points[index], { u, v });
+      else s[kind][index] = [u, v];
+    });
+  }
+
+  /** Takes a point or a corner of the region away; whether there was one to take. */
+  remove(kind, index) {
+    if (kind === "points") this.edit("", (s) => s.points.splice(index, 1));
+    else if (kind === "region" && this.now.region.length > 3) this.edit("", (s) => s.region.splice(index, 1));
+    else if (kind === "region") this.edit("", (s) => (s.region = null));
+    else return false;
+    return true;
+  }
+
+  /** Rectangle or points; the first time, the rectangle's corners become points. */
+  turnTo(mode) {
+    this.edit("", (s) => {
+      if (mode === "points" && !s.points.length) {
+        const { width: w, length: l } = s;
+        const x = [0, w, w, 0];
+        const y = [0, 0, l, l];
+        s.points = s.rectangle.map(([u, v], n) => ({ u, v, x: x[n], y: y[n] }));
+      }
+      s.mode = mode;
+    });
+  }
+
+  /** A region around what is surveyed: its box, a little larger. */
+  makeRegion() {
+    const at = this.handles().filter((one) => one.kind !== "region").map((one) => one.at);
+    const [w, h] = this.size;
+    const range = (n, size) => {
+      const values = at.map((p) => p[n]);
+      const pad = 0.04 * size;
+      return [Math.max(0, Math.min(...values) - pad), Math.min(size, Math.max(...values) + pad)];
+    };
+    const [[x1, x2], [y1, y2]] = at.length ? [range(0, w), range(1, h)] : [[0.2 * w, 0.8 * w], [0.5 * h, 0.95 * h]];
+    this.edit("", (s) => (s.region = [[x1, y2], [x2, y2], [x2, y1], [x1, y1]].map((p) => p.map(Math.round))));
+  }
+
+  /** One more corner, in the middle of the region's longest side; its index. */
+  splitRegion() {
+    const r = this.now.region;
+    const length = r.map((p, n) => Math.hypot(p[0] - r[(n + 1) % r.length][0], p[1] - r[(n + 1) % r.length][1]));
+    const n = length.indexOf(Math.max(...length));
+    const next = r[(n + 1) % r.length];
+    const middle = [0, 1].map((k) => Math.round((r[n][k] + next[k]) / 2));
+    this.edit("", (s) => s.region.splice(n + 1, 0, middle));
+    return n + 1;
+  }
+}
+
+/** A typed number, a decimal comma understood; null where nothing is typed, the text where it is no number. */
+export function typed(text) {
+  const plain = text.trim().replace(",", ".");
+  const number = Number(plain);
+  return plain === "" ? null : Number.isFinite(number) ? number : text;
+}
