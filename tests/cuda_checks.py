@@ -433,6 +433,45 @@ def test_frames_are_letterboxed_into_the_engine(trt: Any, tmp_path: Path) -> Non
         assert given[0].tobytes() == letterbox(rgb(8, 8), spec)[0].tobytes()
 
 
+def test_where_the_kernels_do_not_load_the_cpu_takes_their_place(
+    trt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from edgevid.runtime import cuda_letterbox
+    from edgevid.runtime.trt import TrtEngine
+
+    monkeypatch.setattr(cuda_letterbox, "kernel_image", lambda: b"of another time\0")
+    spec = InputSpec(8, 8)
+    with TrtEngine(written(tmp_path / "net.engine", plan())) as engine:
+        for frame in (rgb(31, 17), yuv(20, 40), rgb(31, 17)):
+            given = engine.run_frames([frame], [place(frame.size, spec)], spec)["y"]
+            assert given[0].tobytes() == letterbox(frame, spec)[0].tobytes()
+    warned = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    assert len(warned) == 1
+    assert "letterboxed by the CPU" in warned[0]
+
+
+def test_a_detector_hands_its_frames_to_the_engine(trt: Any, tmp_path: Path) -> None:
+    """Each picture holds one "a" in its middle, of a quarter of its side, says the engine."""
+    from edgevid.detect import Detector
+    from edgevid.runtime.recipe import Decode, Recipe
+    from edgevid.runtime.trt import TrtEngine
+
+    picture = {"name": "x", "shape": [1, 8, 8, 3]}
+    answer = [[4.0], [4.0], [2.0], [2.0], [0.9], [0.1]]  # centre, size, two classes
+    told = {"does": answer, "inputs": [picture], "outputs": [{"name": "y", "shape": [1, 6, 1]}]}
+    path = written(tmp_path / "net.engine", b"ftrt" + json.dumps(told).encode())
+    spec = InputSpec(8, 8, layout="NHWC", std=(1.0, 1.0, 1.0))
+    decode = Decode("yolo", layout="columns", nms_iou=0.5)
+    recipe = Recipe("net", "detect", "net.onnx", tmp_path, input=spec, decode=decode, names=("a", "b"))
+    before = counts()["launches"]
+    with TrtEngine(path) as engine:
+        found = Detector(engine, recipe).detect([rgb(8, 8), yuv(16, 16)])
+    assert counts()["launches"] == before + 2  # one letterbox a picture, the batch being one
+    assert found[0].boxes.tolist() == [[3.0, 3.0, 5.0, 5.0]]
+    assert found[1].boxes.tolist() == [[6.0, 6.0, 10.0, 10.0]]
+    assert found[1].labels.tolist() == [0]
+
+
 def test_the_header_of_ultralytics_is_read_past(trt: Any, tmp_path: Path) -> None:
     header = json.dumps({"names": {"0": "person"}, "imgsz": [8, 8]}).encode()
     path = tmp_path / "yolo.engine"
