@@ -35,7 +35,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def script(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_WAIT_POLICY": "passive"}
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
     return subprocess.run(
         [sys.executable, str(REPOSITORY / "benchmarks" / name), *arguments],
         capture_output=True, text=True, env=environment,
