@@ -154,7 +154,9 @@ def main() -> None:
                 found, moving = evaluate(truth, measured), evaluate(driving, measured)
                 for which, scores in (("all", found.overall), ("moving", moving.overall)):
                     for kind, score in scores.items():
-                        title = f"{name}[{first}..{last}] {label}, {kind}, {which}, limit {limit} km/h"
+                        if kind == "passage" or boxes is None:
+                            continue  # in the file, not in the table
+                        title = f"{name}[{first}..{last}], {kind}, {which}, limit {limit} km/h"
                         rows.append([title, *(f"{v:.2f}" for v in (score.mean, score.median, score.p95)),
                                      f"{100 * score.within_95:.0f} %", f"{100 * score.silent:.0f} %",
                                      str(score.values)])  # fmt: skip
