@@ -308,8 +308,10 @@ def main() -> None:
     where["command"] = "python benchmarks/speed.py" + (
         f" --seeds {chosen.seeds}" if chosen.seeds != 5 else ""
     )
-    result = {"head": head, "rows": rows, "bars": [["bar", "wanted", "measured", ""], *judged],
-              "ours": ours, "peers": theirs, "not run": absent, "microseconds at 50 tracks": micro, "seeds": chosen.seeds}  # fmt: skip
+    result = {
+        "head": head, "rows": rows, "bars": [["bar", "wanted", "measured", ""], *judged], "ours": ours,
+        "peers": theirs, "not run": absent, "microseconds at 50 tracks": micro, "seeds": chosen.seeds,
+    }  # fmt: skip
     save("speed", result, where)
 
 
