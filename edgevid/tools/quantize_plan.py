@@ -64,6 +64,8 @@ class Plan:
     folded: Mapping[str, str] = field(default_factory=dict)
     """CPU: tensors whose only reader is a Relu or Clip that rounding to bytes already does -> its output."""
     quantized_bias: bool = False
+    weight_bits: int = 8
+    """7 for the CPU file on x86 without VNNI, whose sums of two byte products saturate at 16 bits."""
 
 
 def unsigned(span: Span) -> Scale:

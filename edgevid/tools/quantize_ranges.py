@@ -54,6 +54,8 @@ class Calibration:
     """Lowest and highest value of each float activation."""
     means: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
     """"float", "int8-cpu", "int8-trt" -> input of a layer -> (C,) mean of each channel, rounded that way."""
+    weight_bits: int = 8
+    """Of the CPU file: 7 for x86 processors without VNNI."""
     keep: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Variant -> names of activations and layers that stay float, those that cost most first."""
 
@@ -239,7 +241,7 @@ def text_of(found: Calibration) -> str:
     return "\n".join(lines) + "\n"
 
 
-HEAD = ("model", "file", "sha256", "calibrator", "frames", "frames_sha256", "sources")
+HEAD = ("model", "file", "sha256", "calibrator", "frames", "frames_sha256", "sources", "weight_bits")
 
 
 def write_ranges(found: Calibration, path: Path) -> None:
@@ -265,12 +267,20 @@ def read_ranges(path: Path) -> Calibration:
         {k: versions.text(k) for k in versions.keys()},  # noqa: SIM118
         {k: _span(ranges, k) for k in ranges.keys()},  # noqa: SIM118
         {v: {k: np.array(t.numbers(k)) for k in t.keys()} for v, t in tables.items()},  # noqa: SIM118
+        _bits(head),
         {k: kept.texts(k) for k in kept.keys()},  # noqa: SIM118
     )
     for section in (head, ranges, versions, means, kept, *tables.values()):
         section.done()
     top.done()
     return found
+
+
+def _bits(table: Section) -> int:
+    bits = table.integer("weight_bits", 8)
+    if bits not in (7, 8):
+        table.fail("weight_bits", "7 or 8", bits)
+    return bits
 
 
 def _span(table: Section, key: str) -> Span:
