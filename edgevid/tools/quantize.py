@@ -23,7 +23,7 @@ from edgevid.runtime.variants import record_path, variant_path
 from edgevid.tools.quantize_frames import COUNT, FEW, Feed, Picked, Where, pick
 from edgevid.tools.quantize_graph import Graph, save_model, tidy
 from edgevid.tools.quantize_judge import METRICS, Agreement, Judge
-from edgevid.tools.quantize_plan import Plan, plan_cpu, plan_tensorrt
+from edgevid.tools.quantize_plan import SAME, Plan, plan_cpu, plan_tensorrt
 from edgevid.tools.quantize_ranges import (
     Calibration,
     Progress,
@@ -254,9 +254,15 @@ class _Search:
             self.progress(f"{self.variant}: {agreement.share:.1%} with {count} kept", count, len(self.costs))
         return agreement
 
+    def _worth(self, plan: Plan) -> tuple[str, ...]:
+        """Activations whose cost is measured: not those that are another's bytes moved, nor gates."""
+        other = (*SAME, "Sigmoid", "HardSigmoid")
+        makers = {t: self.graph.maker[t].op_type for t in plan.tensors if t in self.graph.maker}
+        return tuple(t for t in plan.tensors if makers.get(t) not in other)
+
     def _rank(self) -> None:
         plan = PLANNERS[self.variant](self.graph, self.found.spans)
-        names = tuple(plan.tensors) if self.variant == "int8-cpu" else plan.layers
+        names = self._worth(plan) if self.variant == "int8-cpu" else plan.layers
         costs = {}
         for number, name in enumerate(names):
             if self.variant == "int8-cpu":
