@@ -433,6 +433,45 @@ def test_frames_are_letterboxed_into_the_engine(trt: Any, tmp_path: Path) -> Non
         assert given[0].tobytes() == letterbox(rgb(8, 8), spec)[0].tobytes()
 
 
+def test_where_the_kernels_do_not_load_the_cpu_takes_their_place(
+    trt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from edgevid.runtime import cuda_letterbox
+    from edgevid.runtime.trt import TrtEngine
+
+    monkeypatch.setattr(cuda_letterbox, "kernel_image", lambda: b"of another time\0")
+    spec = InputSpec(8, 8)
+    with TrtEngine(written(tmp_path / "net.engine", plan())) as engine:
+        for frame in (rgb(31, 17), yuv(20, 40), rgb(31, 17)):
+            given = engine.run_frames([frame], [place(frame.size, spec)], spec)["y"]
+            assert given[0].tobytes() == letterbox(frame, spec)[0].tobytes()
+    warned = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    assert len(warned) == 1
+    assert "letterboxed by the CPU" in warned[0]
+
+
+def test_a_detector_hands_its_frames_to_the_engine(trt: Any, tmp_path: Path) -> None:
+    """Each picture holds one "a" in its middle, of a quarter of its side, says the engine."""
+    from edgevid.detect import Detector
+    from edgevid.runtime.recipe import Decode, Recipe
+    from edgevid.runtime.trt import TrtEngine
+
+    picture = {"name": "x", "shape": [1, 8, 8, 3]}
+    answer = [[4.0], [4.0], [2.0], [2.0], [0.9], [0.1]]  # centre, size, two classes
+    told = {"does": answer, "inputs": [picture], "outputs": [{"name": "y", "shape": [1, 6, 1]}]}
+    path = written(tmp_path / "net.engine", b"ftrt" + json.dumps(told).encode())
+    spec = InputSpec(8, 8, layout="NHWC", std=(1.0, 1.0, 1.0))
+    decode = Decode("yolo", layout="columns", nms_iou=0.5)
+    recipe = Recipe("net", "detect", "net.onnx", tmp_path, input=spec, decode=decode, names=("a", "b"))
+    before = counts()["launches"]
+    with TrtEngine(path) as engine:
+        found = Detector(engine, recipe).detect([rgb(8, 8), yuv(16, 16)])
+    assert counts()["launches"] == before + 2  # one letterbox a picture, the batch being one
+    assert found[0].boxes.tolist() == [[3.0, 3.0, 5.0, 5.0]]
+    assert found[1].boxes.tolist() == [[6.0, 6.0, 10.0, 10.0]]
+    assert found[1].labels.tolist() == [0]
+
+
 def test_the_header_of_ultralytics_is_read_past(trt: Any, tmp_path: Path) -> None:
     header = json.dumps({"names": {"0": "person"}, "imgsz": [8, 8]}).encode()
     path = tmp_path / "yolo.engine"
@@ -482,6 +521,51 @@ def test_engines_that_cannot_be_run_say_why(trt: Any, tmp_path: Path, data: byte
 
     with pytest.raises(ModelError, match=told):
         use()
+
+
+def test_rtx_keeps_its_finished_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not ON_HOST:
+        pytest.skip("the stand-in for TensorRT runs on the host driver only")
+    import tensorrt_host
+
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", tensorrt_host.module("tensorrt_rtx"))
+    monkeypatch.setattr(tensorrt_host.RtxEngine, "finished", 0)
+    path = written(tmp_path / "net.rtx.engine", plan(), backend="tensorrt-rtx", version="1.7.1.116", gpu="")
+    kept = tmp_path / "net.rtx.engine.cache"
+    for finished in (1, 1):  # the second time they are there
+        with load_engine(path) as engine:
+            assert np.array_equal(engine.run({"images": batch_of(1)})["y"], batch_of(1))
+        assert tensorrt_host.RtxEngine.finished == finished
+        assert kept.read_bytes() == b"kernels of 8.7"
+    kept.write_bytes(b"of another card")
+    with load_engine(path):
+        pass
+    assert tensorrt_host.RtxEngine.finished == 2
+    assert kept.read_bytes() == b"kernels of 8.7"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [path.name, kept.name, path.name + ".json"]
+
+
+def test_many_runs_of_an_engine_leak_nothing(trt: Any, tmp_path: Path) -> None:
+    """Recorded and step by step, with sizes that change."""
+    from edgevid.runtime.trt import TrtEngine
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    path = written(tmp_path / "net.engine", plan())
+    batches = [batch_of(n) for n in (1, 2, 4, 1)]
+    with TrtEngine(path) as recorded, TrtEngine(path, graphs=False) as stepwise:
+        for engine in (recorded, stepwise):
+            for i in range(40):
+                engine.run({"images": batches[i % 4]})
+        before, size = living(), resident()
+        for i in range(RUNS // 2):
+            recorded.run({"images": batches[i % 4]})
+        assert living() == before
+        for i in range(min(RUNS // 2, 2000)):  # the stand-in keeps a note of each run, the engine nothing
+            stepwise.run({"images": batches[i % 4]})
+        assert living() == before
+        assert resident() - size < 16 << 20
 
 
 # Which engine load_engine takes.
