@@ -46,10 +46,9 @@ def camera_pictures(folder: Path, count: int, size: tuple[int, int] | None = Non
 
 
 def environment() -> dict[str, str]:
-    """For programs started from here: this checkout's package, quiet threads."""
+    """For programs started from here: quiet threads; the package is the one that this process has."""
     return {
         **os.environ,
-        "PYTHONPATH": str(REPOSITORY),
         "OMP_WAIT_POLICY": "passive",
         "PYTHONUNBUFFERED": "1",
     }

@@ -2,8 +2,9 @@
 
     python benchmarks/ort_tuning.py MODEL.onnx...        JSON in benchmarks/results/ort_tuning.json
 
-Everything is interleaved in one process, medians. Spinning is judged as a camera sees it: a run,
-then 20 ms of waiting for the next frame; what counts is the time of a run and the processor time of both.
+Everything is interleaved in one process, medians. What runs on one thread is given in processor time, which
+other work on the machine does not lengthen. Waiting is judged as a camera sees it: a run, 20 ms until the
+next frame; what counts is the time of a run and the processor time of both.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ LOADS, RUNS = 9, 60
 
 
 def medians(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Milliseconds of each, interleaved."""
+    """Milliseconds of processor time of each, interleaved."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(rounds):
         for name, call in work.items():
-            start = time.perf_counter()
+            start = time.process_time()
             call()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(time.process_time() - start)
     return {name: float(np.median(t) * 1e3) for name, t in times.items()}
 
 
@@ -49,7 +50,7 @@ def loads(path: Path) -> dict[str, float]:
 
     ort_cache.SLOW_S = module.SLOW_S = 0.0  # every model is kept here, to see what it would bring
     load("1")
-    found = medians({"load, ms": lambda: load("0"), "with kept graph, ms": lambda: load("1")}, LOADS)
+    found = medians({"load, CPU ms": lambda: load("0"), "from kept graph, CPU ms": lambda: load("1")}, LOADS)
     os.environ[ort_cache.SWITCH] = "0"
     return found
 
@@ -64,23 +65,30 @@ def binding(path: Path) -> dict[str, float]:
     engine = OrtEngine(path, device="cpu", threads=1)
     given, session = picture(engine), engine._session
     names = [s.name for s in engine.outputs]
-    work = {"bound, ms": lambda: engine.run(given), "unbound, ms": lambda: session.run(names, given)}
+    work = {
+        "run, bound, CPU ms": lambda: engine.run(given),
+        "run, unbound, CPU ms": lambda: session.run(names, given),
+    }
     return medians(work, RUNS)
 
 
-def spinning(path: Path, threads: int) -> dict[str, float]:
-    """A run and the processor time that it costs, with threads that wait by sleeping or by spinning."""
-    sessions, given = {}, picture(OrtEngine(path, device="cpu", threads=1))
-    for name, value in (("sleeping", "0"), ("spinning", "1")):
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level, options.intra_op_num_threads = 3, threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", value)
-        model = without_weight_inputs(path.read_bytes())
-        sessions[name] = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    found: dict[str, float] = {}
+def plain(path: Path, threads: int, spin: str) -> Any:
+    """A session of ONNX Runtime with these threads."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 3, threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", spin)
+    model = without_weight_inputs(path.read_bytes())
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def in_turns(sessions: dict[str, Any], given: dict[str, Any]) -> dict[str, float]:
+    """A run, and the processor time that it costs with the wait for the next frame after it.
+
+    By turns in stretches: a pool that spins would disturb the other run by run.
+    """
     wall: dict[str, list[float]] = {name: [] for name in sessions}
     cpu: dict[str, list[float]] = {name: [] for name in sessions}
-    for _ in range(3):  # by turns, in stretches: a spinning pool would disturb the other run by run
+    for _ in range(3):
         for name, session in sessions.items():
             for _ in range(RUNS // 3):
                 start, used = time.perf_counter(), time.process_time()
@@ -88,10 +96,29 @@ def spinning(path: Path, threads: int) -> dict[str, float]:
                 wall[name].append(time.perf_counter() - start)
                 time.sleep(0.02)
                 cpu[name].append(time.process_time() - used)
+    found: dict[str, float] = {}
     for name in sessions:
         found[f"{name}, ms"] = float(np.median(wall[name]) * 1e3)
         found[f"{name}, CPU ms"] = float(np.median(cpu[name]) * 1e3)
     return found
+
+
+def waiting(path: Path, threads: int) -> dict[str, float]:
+    """Threads that wait by sleeping or by spinning."""
+    given = picture(OrtEngine(path, device="cpu", threads=1))
+    return in_turns({"sleeping": plain(path, threads, "0"), "spinning": plain(path, threads, "1")}, given)
+
+
+def crowded(path: Path) -> dict[str, float]:
+    """One usable core, as in a container of one processor: one thread on it, or four."""
+    given = picture(OrtEngine(path, device="cpu", threads=1))
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        sessions = {"1 thread on 1 core": plain(path, 1, "0"), "4 threads on 1 core": plain(path, 4, "0")}
+        return in_turns(sessions, given)
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def main() -> None:
@@ -104,7 +131,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         os.environ["EDGEVID_CACHE"] = cache
         for path in paths:
-            rows[path.name] = {**loads(path), **binding(path), **spinning(path, threads)}
+            rows[path.name] = {**loads(path), **binding(path), **waiting(path, threads), **crowded(path)}
     head = ["model", *next(iter(rows.values()))]
     cells = [[name, *(f"{v:.1f}" for v in row.values())] for name, row in rows.items()]
     print(table(head, cells))

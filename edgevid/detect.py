@@ -10,8 +10,9 @@ import numpy as np
 from edgevid import kernels
 from edgevid.detect_decode import Decoder
 from edgevid.errors import InputError, ModelError
-from edgevid.imaging import Fit, Preprocessor, input_shape
+from edgevid.imaging import Fit, Preprocessor, input_shape, place
 from edgevid.runtime import Engine, Recipe, TensorSpec, load_engine
+from edgevid.runtime.base import RunsFrames
 from edgevid.runtime.section import did_you_mean
 from edgevid.types import Array, Detections, Frame
 
@@ -102,9 +103,19 @@ class Detector:
         return {self._picture.name: pictures, **others}, fits
 
     def _batch(self, frames: Sequence[Frame], size: int) -> list[Detections]:
-        inputs, fits = self.feed(frames, size)
-        outputs = self.engine.run(inputs)
+        outputs, fits = self._run(frames, size)
         return [self._read(outputs, row, fit) for row, fit in enumerate(fits)]
+
+    def _run(self, frames: Sequence[Frame], size: int) -> tuple[dict[str, Array], list[Fit]]:
+        """The engine's answer, and each frame's Fit; an engine that letterboxes on its device does so."""
+        if frames and isinstance(self.engine, RunsFrames):
+            spec, count = self._prepare.spec, self._picture.shape[0] if self._picture.shape[0] > 0 else size
+            others = {name: np.repeat(row[None], count, axis=0) for name, row in self._others.items()}
+            spots = [place(frame.size, spec) for frame in frames]
+            outputs = self.engine.run_frames(frames, spots, spec, name=self._picture.name, others=others)
+            return outputs, [Fit.of(frame.size, spec) for frame in frames]
+        inputs, fits = self.feed(frames, size)
+        return self.engine.run(inputs), fits
 
     def _read(self, outputs: dict[str, Array], row: int, fit: Fit) -> Detections:
         boxes, scores, labels = self._decode(outputs, row, self.score)

@@ -20,8 +20,8 @@ COLUMNS = 10
 """time, vx, vy, variance along the motion, standing for, age, unseen for, sightings, x, y."""
 CORRELATION_S = 0.15
 """Correlation time of box errors: what detectors do (0.8 a frame at 30 fps)."""
-STILL_GATE = 5.99
-"""Chi-square of 2, 95 %: below, a velocity is no motion."""
+STILL_GATE = 16.0
+"""Chi-square of 2, 99.97 %: below, a velocity is no motion. A parked car is asked often."""
 JUMP_GATE = 25.0
 """A sighting further off than 5 standard errors is left out; the fifth in a row starts the track anew."""
 AGILE_MPS2 = 8.0
@@ -287,7 +287,8 @@ class IntervalCore:
         fresh = self._measure(ids, slots, good, time)
         values = np.array([self._tracks[i].value if i in self._tracks else _NO_VALUE for i in ids.tolist()])
         known = np.isfinite(values[:, 0])
-        rows = _rows(h, slots, time, known, values[:, 0], values[:, 1:3], values[:, 3], values[:, 4:6])
+        rows = _rows(h, slots, time, known, values[:, 0], values[:, 1:3], values[:, 3], values[:, 4:6],
+                     motion=values[:, 6:8])  # fmt: skip
         return (ids, rows), (ids[fresh], rows[fresh]), h.ended
 
     def _measure(self, ids: Array, slots: Array, good: Array, time: float) -> Array:
@@ -309,7 +310,8 @@ class IntervalCore:
         return fresh
 
 
-_NO_VALUE = (math.nan,) * 6
+_NO_VALUE = (math.nan,) * 8
+"""Time, velocity, variance, place, and the mean vector that tells whether it moves at all."""
 
 
 class _Anchor:
@@ -347,18 +349,22 @@ class _Anchor:
         ends = float(((u @ self.taken[0][3]) ** 2).sum() + ((u @ self.taken[-1][4]) ** 2).sum())
         length = end - begin
         variance = ends / length**2 + q * length / 12
-        return ((begin + end) / 2, *(u * speed), variance, *(place - ways.sum(0) / 2))
+        return ((begin + end) / 2, *(u * speed), variance, *(place - ways.sum(0) / 2), *mean)
 
 
 def _rows(
     h: History, slots: Array, time: float, known: Array, when: Array, velocity: Array, variance: Array,
-    place: Array,
+    place: Array, motion: Array | None = None,
 ) -> Array:  # fmt: skip
-    """Rows of COLUMNS for tracks in `slots`; without a value they count as not seen often enough."""
+    """Rows of COLUMNS for tracks in `slots`; without a value they count as not seen often enough.
+
+    `motion` (N, 2) is asked whether the object moves at all (None: the velocity).
+    """
+    asked = velocity if motion is None else motion
     state = h.state[slots]
     rows = np.zeros((len(slots), COLUMNS))
     with np.errstate(invalid="ignore", divide="ignore"):
-        moving = known & ((velocity**2).sum(1) >= STILL_GATE * variance)
+        moving = known & ((asked**2).sum(1) >= STILL_GATE * variance)
     h.state[slots[moving], 2] = time
     rows[:, 0] = np.where(known, when, time)
     rows[:, 1:3] = np.where(known[:, None], velocity, 0.0)

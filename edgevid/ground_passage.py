@@ -9,8 +9,10 @@ import numpy as np
 from edgevid import ground
 from edgevid.types import Array
 
-CORRELATION_S = 0.05
-"""Correlation time of box errors: it widens the error, as in the filter."""
+CORRELATION_S = 0.15
+"""Usual correlation time of box errors in seconds: what detectors do."""
+PRIOR = 20
+"""Sightings that the usual correlation counts for beside the one that is found in the residuals."""
 
 STOOD_M = 0.5
 """An object that went less far than this in all its time stood still."""
@@ -59,22 +61,35 @@ def _fit(
     if not np.isfinite(places).all():
         return None
     state = np.linalg.lstsq(basis, places, rcond=None)[0]
-    gap = float(np.median(np.diff(t)))
-    inflate = max(1.0, 2 * CORRELATION_S / max(gap, 1e-6))
     scale = np.stack([noise / math.sqrt(2), noise], 1)
-    information = np.eye(2 * terms)
     for _ in range(8):
         at = basis @ state
-        j = ground.jacobian(to_image, at)
+        j = ground.jacobian(to_image, at) / scale[:, :, None]
         error = (pixels - ground.apply(to_image, at)) / scale
         if not np.isfinite(error).all():
             return None
-        size = np.hypot(*error.T)
-        weight = np.minimum(1.0, 3.0 / np.maximum(size, 1e-9))
-        design = (basis[:, None, :, None] * j[:, :, None, :] / scale[:, :, None, None]).reshape(len(t), 2, -1)
-        information = np.einsum("nij,n,nik->jk", design, weight, design)
-        change = np.linalg.solve(information, np.einsum("nij,n,ni->j", design, weight, error))
+        weight = np.minimum(1.0, 3.0 / np.maximum(np.hypot(*error.T), 1e-9))
+        design = (basis[:, None, :, None] * j[:, :, None, :]).reshape(2 * len(t), -1)
+        weighted = (design * np.repeat(weight, 2)[:, None]).T
+        information = weighted @ design
+        change = np.linalg.solve(information, weighted @ error.ravel())
         state = state + change.reshape(terms, 2)
         if np.abs(change).max() < 1e-6:
             break
-    return state.ravel(), np.linalg.inv(information) * inflate
+    return state.ravel(), np.linalg.inv(information) * _inflation(error * weight[:, None], np.diff(t))
+
+
+def _inflation(error: Array, gaps: Array) -> float:
+    """How much correlation in time widens the variance of a slow quantity: (1 + r) / (1 - r).
+
+    r is the correlation from one sighting to the next: read from the residuals (n, 2), and drawn towards
+    the usual one while they are few, because a line takes part of a slow error for motion.
+    """
+    gap = max(float(np.median(gaps)), 1e-6)
+    close = gaps < 1.5 * gap
+    n = float(close.sum())
+    pairs = float((error[1:] * error[:-1])[close].sum()) / max(2 * n, 1.0)
+    found = pairs / max(float((error**2).mean()), 1e-12)
+    r = (n * found + PRIOR * math.exp(-gap / CORRELATION_S)) / (n + PRIOR)
+    r = min(max(r, 0.0), 0.95)
+    return (1 + r) / (1 - r)

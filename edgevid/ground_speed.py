@@ -169,7 +169,9 @@ class SpeedMeter:
         speed *= moving
         reason = np.zeros(len(ids), np.uint8)
         limit = np.maximum(self._limits[0], self._limits[1] * speed)
-        reason[(sigma > limit) | (still == -2)] = UNCERTAIN  # -2: standing or creeping, who can tell
+        # Neither moving beyond the noise nor standing for long enough: standing or creeping, who can tell.
+        doubtful = (still == -2) | ((still > 0) & moving)
+        reason[(sigma > limit) | doubtful] = UNCERTAIN
         reason[(seen < 5) | (age < self._first)] = TOO_SHORT
         # A settled value close to the last sighting: a change of speed would not have been noticed.
         late = (unseen > -self._hindsight) & moving & (reason == OK)

@@ -18,6 +18,8 @@ from edgevid.errors import FileFormatError, InputError
 from edgevid.runtime.section import Section, read_toml
 from edgevid.types import Array
 
+FARTHEST = 1e6
+"""No pixel and no metre of a survey is farther from the origin."""
 CLICK_PX = 2.0
 """Standard error of a surveyed pixel, for the error of the scale."""
 MARGINS = (0.1, 0.05, 0.02, 0.0)
@@ -128,8 +130,8 @@ def make_survey(
             "survey: wanted at least 4 pixels and as many points in metres, "
             f"given {image.shape} and {metres.shape}"
         )
-    if not (np.isfinite(image).all() and np.isfinite(metres).all()):
-        raise InputError("survey: wanted finite numbers, given some that are not")
+    if not ((np.abs(image) < FARTHEST).all() and (np.abs(metres) < FARTHEST).all()):
+        raise InputError(f"survey: wanted numbers up to {FARTHEST:g}, given some that are not")
     if not (len(size) == 2 and min(size) > 0):
         raise InputError(f"survey: wanted the picture's width and height in pixels, given {size}")
     focal = focal or float(max(size))
@@ -246,6 +248,8 @@ def read_survey(path: str | Path) -> Survey:
     path = Path(path)
     top = read_toml(path)
     width, height = top.numbers("image_size", count=2)
+    if not (1 <= width < FARTHEST and 1 <= height < FARTHEST):
+        top.fail("image_size", "the picture's [width, height] in pixels", [width, height])
     lens, area = top.table("lens", optional=True), top.table("region", optional=True)
     key = "rectangle" if "rectangle" in top else "points"
     pairs = _rectangle(top.table("rectangle")) if key == "rectangle" else _pairs(top)

@@ -40,7 +40,7 @@ class Fit:
 
         A letterboxed side is rounded to whole pixels, and both scales say what that made of them.
         """
-        left, top, width, height = _place(size, spec)
+        left, top, width, height = place(size, spec)
         return cls(width / size[0], height / size[1], left, top, size[0], size[1])
 
     def undo(self, boxes: Array) -> Array:
@@ -61,7 +61,7 @@ class Fit:
         return scale, np.array([self.left, self.top] * 2, np.float32)
 
 
-def _place(size: tuple[int, int], spec: InputSpec) -> tuple[int, int, int, int]:
+def place(size: tuple[int, int], spec: InputSpec) -> tuple[int, int, int, int]:
     """Left, top, width, height of the picture within the model's input."""
     if spec.resize == "stretch":
         return 0, 0, spec.width, spec.height
@@ -97,7 +97,7 @@ def letterbox(frame: Frame, spec: InputSpec, out: Array | None = None) -> tuple[
 
 
 def _write(frame: Frame, spec: InputSpec, out: Array, *, write_pad: bool) -> Fit:
-    place = _place(frame.size, spec)
+    spot = place(frame.size, spec)
     scale = [1.0 / s for s in spec.std]
     bias = [-m / s for m, s in zip(spec.mean, spec.std, strict=True)]
     how = {
@@ -109,9 +109,9 @@ def _write(frame: Frame, spec: InputSpec, out: Array, *, write_pad: bool) -> Fit
         "write_pad": write_pad,
     }
     if frame.planes is None:
-        kernels.letterbox(frame.image, out, place, **how)
+        kernels.letterbox(frame.image, out, spot, **how)
     else:
-        kernels.letterbox_yuv420(*frame.planes, frame.full_range, frame.matrix, out, place, **how)
+        kernels.letterbox_yuv420(*frame.planes, frame.full_range, frame.matrix, out, spot, **how)
     return Fit.of(frame.size, spec)
 
 

@@ -166,13 +166,17 @@ def read_jsonl(path: str | Path) -> Iterator[Mapping[str, Any]]:
 
     FileFormatError names the line of a damaged one and of another schema.
     """
-    with open(path, encoding="utf-8") as file:
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}; check the path") from None
+    with file:
         for number, text in enumerate(file, 1):
-            if not text.endswith("\n"):
+            if not text.endswith(b"\n"):
                 return
             try:
                 one = json.loads(text)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number of a million digits
                 raise FileFormatError(path, f"line {number}", wanted="JSON", given=str(error)) from None
             if not isinstance(one, dict) or one.get("schema") != SCHEMA:
                 given = one.get("schema") if isinstance(one, dict) else type(one).__name__

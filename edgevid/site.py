@@ -20,6 +20,10 @@ _HEADER = re.compile(r"\s*\[\[?\s*[\w.\"'-]+(\s*\.\s*[\w\"'-]+)*\s*\]\]?\s*(#.*)
 _PLACE = re.compile(r"\s*\[\[\s*(zone|line)\s*\]\]")
 
 
+FARTHEST = 1e6
+"""No corner of a zone is farther from the origin, in pixels or metres."""
+
+
 @dataclass(frozen=True, slots=True)
 class RecogniserChoice:
     """One thing to recognise of each object."""
@@ -87,14 +91,14 @@ def read_site(path: str | Path) -> Site:
     return site
 
 
-def write_places(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...]) -> None:
+def write_places(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...], *, header: str = "") -> None:
     """Writes the zones and lines of a site file anew, at its end, and keeps everything else in it.
 
-    The file is replaced in one step, so that a reader never sees half of it. Comments between or inside
-    the old zones and lines go with them.
+    `header` is what a file that does not exist yet begins with. The file is replaced in one step, so that a
+    reader never sees half of it. Comments between or inside the old zones and lines go with them.
     """
     kept, inside = [], False
-    for text in (path.read_text(encoding="utf-8") if path.exists() else "").splitlines():
+    for text in (path.read_text(encoding="utf-8") if path.exists() else header).splitlines():
         if _HEADER.match(text):
             inside = bool(_PLACE.match(text))
         if not inside:
@@ -140,7 +144,11 @@ def _size(camera: Section) -> tuple[int, int] | None:
     given = camera.raw("size")
     if given is None:
         return None
-    whole = isinstance(given, list) and len(given) == 2 and all(type(v) is int and v > 0 for v in given)
+    whole = (
+        isinstance(given, list)
+        and len(given) == 2
+        and all(type(v) is int and 0 < v < FARTHEST for v in given)
+    )
     if not whole:
         camera.fail("size", "[width, height] in pixels", given)
     assert isinstance(given, list)
@@ -159,7 +167,10 @@ def _recogniser(path: Path, table: Section) -> RecogniserChoice:
 
 def _zone(table: Section) -> Zone:
     name, ground = table.text("name"), table.flag("ground", False)
-    points = [_point(table, "points", point) for point in table.raw("points") or []]
+    given = table.raw("points") or []
+    if not isinstance(given, list):
+        table.fail("points", "points [[x, y], ...]", given)
+    points = [_point(table, "points", point) for point in given]
     optional = {key: table.number(key, low=0) for key in ("dwell_s", "stopped_s") if key in table}
     if "direction" in table:
         optional["direction"] = table.number("direction", low=-360, high=360)
@@ -183,8 +194,8 @@ def _line(table: Section) -> Line:
 
 def _point(table: Section, key: str, given: object) -> tuple[float, float]:
     numbers = isinstance(given, list) and len(given) == 2 and all(type(v) in (int, float) for v in given)
-    if not numbers:
-        table.fail(key, "points [x, y]", given)
+    if not numbers or not all(abs(v) < FARTHEST for v in given):  # type: ignore[attr-defined]
+        table.fail(key, f"points [x, y], each less than {FARTHEST:g} from 0", given)
     assert isinstance(given, list)
     return float(given[0]), float(given[1])
 

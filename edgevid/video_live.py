@@ -69,6 +69,8 @@ class LiveSource(_Counted):
         self._waits = (first_wait_s, longest_wait_s)
         self.events: list[StreamEvent] = []
         """What happened to the connection, the last 1000 of it."""
+        self.codec = ""
+        """Name of the video's codec, once connected."""
         self.reconnections = 0
         self.newest_at = 0.0
         """When the newest frame came, in seconds on the source's clock."""
@@ -192,6 +194,7 @@ class LiveSource(_Counted):
         stream = container.streams.video[0]
         stream.thread_type = "SLICE"  # frame threads would hold pictures back
         self.fps = float(stream.average_rate) if stream.average_rate else None
+        self.codec = stream.codec_context.name if stream.codec_context else ""
         anchor: float | None = None
         told, heard, backlog = False, clock.monotonic(), _Backlog()
         for packet in container.demux(stream):

@@ -17,3 +17,24 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"real test data is not at hand ({SHARED} does not exist)")
     return SHARED
+
+
+def lacks(reason: str) -> None:
+    """Skips, or fails where EDGEVID_REQUIRE=trt promises a machine with a device and TensorRT."""
+    if "trt" in os.environ.get("EDGEVID_REQUIRE", "").split(","):
+        pytest.fail(f"EDGEVID_REQUIRE=trt, but {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def device_backend() -> str:
+    """The installed TensorRT of a machine with an NVIDIA device; see `lacks` for one without."""
+    from edgevid.runtime.cuda_driver import gpus
+    from edgevid.tools.build_engine import choose_backend, installed_version
+
+    backend = choose_backend()
+    if not gpus():
+        lacks("no NVIDIA driver answers here")
+    if not installed_version(backend):
+        lacks("TensorRT is not installed")
+    return backend

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from edgevid.errors import InputError, ModelError
-from edgevid.imaging import _place, input_shape, letterbox
+from edgevid.imaging import input_shape, letterbox, place
 from edgevid.runtime import load_engine
 from edgevid.runtime.cuda import Cuda, open_cuda
 from edgevid.runtime.cuda_driver import gpu_of, gpus
@@ -237,7 +237,7 @@ def test_the_device_letterbox_equals_the_cpu_kernel(cuda: Cuda, spec: InputSpec)
     target = cuda.alloc(out.nbytes)
     # Sizes and kinds change between calls, and come back.
     for frames in ([rgb(97, 61), yuv(95, 61), rgb(30, 90)], [yuv(640, 361)], [rgb(97, 61), rgb(97, 61)]):
-        places = [_place(frame.size, spec) for frame in frames]
+        places = [place(frame.size, spec) for frame in frames]
         made.write(frames, places, target.address, stream)
         cuda.download(out, target.address, stream)
         stream.synchronize()
@@ -254,14 +254,14 @@ def test_many_runs_leak_nothing(cuda: Cuda) -> None:
     """The engine's place is taken by the letterbox kernel; gpu_check.sh runs it 100,000 times."""
     spec, frame = InputSpec(16, 16), rgb(24, 18)
     stream, made = cuda.stream(), DeviceLetterbox(cuda, spec, 1)
-    target, place = cuda.alloc(made.row_bytes), _place(frame.size, spec)
+    target, spot = cuda.alloc(made.row_bytes), place(frame.size, spec)
     back = cuda.pinned(input_shape(spec), spec.dtype)
     for _ in range(10):
-        made.write([frame], [place], target.address, stream)
+        made.write([frame], [spot], target.address, stream)
         stream.synchronize()
     before, free = living(), cuda.free_memory()[0]
     for _ in range(RUNS):
-        made.write([frame], [place], target.address, stream)
+        made.write([frame], [spot], target.address, stream)
         cuda.download(back.array, target.address, stream)
         stream.synchronize()
     assert living() == before
@@ -414,7 +414,7 @@ def test_frames_are_letterboxed_into_the_engine(trt: Any, tmp_path: Path) -> Non
     with TrtEngine(written(tmp_path / "net.engine", plan())) as engine:
         for _ in range(3):
             for frames in ([rgb(31, 17), yuv(20, 40)], [yuv(31, 17)]):
-                places = [_place(frame.size, spec) for frame in frames]
+                places = [place(frame.size, spec) for frame in frames]
                 given = engine.run_frames(frames, places, spec)["y"]
                 assert len(given) == len(frames)
                 for row, frame in enumerate(frames):
@@ -431,6 +431,45 @@ def test_frames_are_letterboxed_into_the_engine(trt: Any, tmp_path: Path) -> Non
         offset = np.zeros(1, np.float32)
         given = engine.run_frames([rgb(8, 8)], [(0, 0, 8, 8)], spec, others={"offset": offset})["y"]
         assert given[0].tobytes() == letterbox(rgb(8, 8), spec)[0].tobytes()
+
+
+def test_where_the_kernels_do_not_load_the_cpu_takes_their_place(
+    trt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from edgevid.runtime import cuda_letterbox
+    from edgevid.runtime.trt import TrtEngine
+
+    monkeypatch.setattr(cuda_letterbox, "kernel_image", lambda: b"of another time\0")
+    spec = InputSpec(8, 8)
+    with TrtEngine(written(tmp_path / "net.engine", plan())) as engine:
+        for frame in (rgb(31, 17), yuv(20, 40), rgb(31, 17)):
+            given = engine.run_frames([frame], [place(frame.size, spec)], spec)["y"]
+            assert given[0].tobytes() == letterbox(frame, spec)[0].tobytes()
+    warned = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    assert len(warned) == 1
+    assert "letterboxed by the CPU" in warned[0]
+
+
+def test_a_detector_hands_its_frames_to_the_engine(trt: Any, tmp_path: Path) -> None:
+    """Each picture holds one "a" in its middle, of a quarter of its side, says the engine."""
+    from edgevid.detect import Detector
+    from edgevid.runtime.recipe import Decode, Recipe
+    from edgevid.runtime.trt import TrtEngine
+
+    picture = {"name": "x", "shape": [1, 8, 8, 3]}
+    answer = [[4.0], [4.0], [2.0], [2.0], [0.9], [0.1]]  # centre, size, two classes
+    told = {"does": answer, "inputs": [picture], "outputs": [{"name": "y", "shape": [1, 6, 1]}]}
+    path = written(tmp_path / "net.engine", b"ftrt" + json.dumps(told).encode())
+    spec = InputSpec(8, 8, layout="NHWC", std=(1.0, 1.0, 1.0))
+    decode = Decode("yolo", layout="columns", nms_iou=0.5)
+    recipe = Recipe("net", "detect", "net.onnx", tmp_path, input=spec, decode=decode, names=("a", "b"))
+    before = counts()["launches"]
+    with TrtEngine(path) as engine:
+        found = Detector(engine, recipe).detect([rgb(8, 8), yuv(16, 16)])
+    assert counts()["launches"] == before + 2  # one letterbox a picture, the batch being one
+    assert found[0].boxes.tolist() == [[3.0, 3.0, 5.0, 5.0]]
+    assert found[1].boxes.tolist() == [[6.0, 6.0, 10.0, 10.0]]
+    assert found[1].labels.tolist() == [0]
 
 
 def test_the_header_of_ultralytics_is_read_past(trt: Any, tmp_path: Path) -> None:

@@ -147,9 +147,10 @@ class IExecutionContext:
             dtype = np.dtype(nptype(self._engine.get_tensor_dtype(name)))
             raw = (ctypes.c_uint8 * (int(np.prod(shape)) * dtype.itemsize)).from_address(address)
             arrays[name] = np.frombuffer(raw, dtype).reshape(shape)
-        inputs = [arrays[n] for n in self._engine._inputs]
+        inputs, does = [arrays[n] for n in self._engine._inputs], self._engine._does
         for name in arrays.keys() - set(self._engine._inputs):
-            arrays[name][...] = sum(inputs) if self._engine._does == "add" else inputs[0]
+            answer = sum(inputs) if does == "add" else does if isinstance(does, list) else inputs[0]
+            arrays[name][...] = answer
 
 
 def module() -> types.ModuleType:

@@ -169,6 +169,13 @@ def test_the_command_prints_a_table_and_writes_json(folder: Path, capsys: pytest
     assert json.loads(capsys.readouterr().out)["engines"][0]["engine"] == "tiny fp32"
 
 
+def test_a_busy_machine_and_few_runs_are_said() -> None:
+    assert module._notes(200, 0.9, 2) == ()
+    few, shared = module._notes(99, 5.0, 2)
+    assert "p99 is the slowest" in few
+    assert "load 5.0 on 2 cores" in shared
+
+
 def test_three_digits_are_shown() -> None:
     assert [_short(ms) for ms in (0.123, 9.949, 9.96, 99.4, 99.6, 1234.5)] == [
         "0.12", "9.95", "10.0", "99.4", "100", "1234",

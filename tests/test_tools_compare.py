@@ -325,6 +325,28 @@ def test_a_real_detector_agrees_with_itself_on_photos(photos: Path) -> None:
     assert all(output.cosine > 0.99999 for output in report.outputs)
 
 
+def test_a_real_detector_that_is_less_sure_loses_only_what_crosses_the_limit(photos: Path) -> None:
+    how = resolve_model("picodet-s-320")
+    with load_engine(how, device="cpu", threads=1) as a, load_engine(how, device="cpu", threads=1) as b:
+        classes = [spec.name for spec in b.outputs if spec.shape[-1] == len(how.names)]
+        assert len(classes) == 4
+
+        def fainter(inputs: Mapping[str, Array]) -> dict[str, Array]:
+            found = b.run(inputs)
+            return {name: v * np.float32(0.9) if name in classes else v for name, v in found.items()}
+
+        candidate = FakeEngine(b.inputs, b.outputs, fainter)
+        report = compare_engines(a, candidate, how, read_frames(photos, 6), precision="int8")
+    more = report.task.more
+    lost = more["boxes of the reference"] - more["matched at IoU 0.5"]
+    assert lost > 0
+    assert more["unmatched that only crossed the score limit"] == lost
+    assert more["candidate confirmed, IoU 0.5"] == 1.0
+    assert more["mean IoU of pairs"] > 0.999
+    assert -0.1 < more["score drift, mean"] < -0.04
+    assert not report.passed
+
+
 @pytest.mark.parametrize("name", ["emotion-mini-xception-64", "movenet-lightning-192"])
 def test_real_models_of_other_tasks_agree_with_themselves(photos: Path, name: str) -> None:
     report = real(name, photos, 3)

@@ -134,3 +134,15 @@ def test_places_that_did_not_change_go_on_counting() -> None:
     assert other.occupancy() == {"room": 1, "gate": 0}
     assert other.update(track(300, 260), 0.2) == []
     assert monitor.changed((room,), (Line("count", (0, 210), (640, 210)),)).counts == {}
+
+
+def test_places_drawn_on_another_size_lie_where_they_were_drawn() -> None:
+    """Drawn on 1280x720, shown on 640x360: ZoneMonitor.scale is 2."""
+    zone = Zone("gate", [(20, 20), (200, 20), (200, 160)])
+    sent = shown((zone,), (), None, (2.0, 2.0))
+    assert sent[0]["points"] == [[10, 10], [100, 10], [100, 80]]
+    zones, _ = taken(sent, SIZE, None, ((zone,), ()), (2.0, 2.0))
+    assert zones[0].points == zone.points
+    sent[0]["points"][0] = [11, 10]
+    zones, _ = taken(sent, SIZE, None, ((zone,), ()), (2.0, 2.0))
+    assert zones[0].points[0] == (22, 20)

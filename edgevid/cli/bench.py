@@ -69,8 +69,8 @@ def _show(found: Benchmark) -> None:
         console.print(f"[dim]{escape(t.title)}:[/] {escape(how)}", highlight=False)
     for name, why in found.failed.items():
         console.print(f"[yellow]not run:[/] {escape(name)}: {escape(why)}", highlight=False)
-    if found.conditions["runs"] < 100:
-        console.print("[yellow]Note:[/] below 100 runs p99 is the slowest of them", highlight=False)
+    for note in found.notes:
+        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
     console.print()
     for key, value in plainly(dict(found.conditions)):
         console.print(f"[dim]{escape(key)}:[/] {escape(value)}", highlight=False)

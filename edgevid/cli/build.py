@@ -53,6 +53,7 @@ def command(
     for_gpu: Annotated[
         str | None, typer.Option(help="Compute capabilities for TensorRT-RTX, like 8.6,8.9 (or 7.5).")
     ] = None,
+    rest: Annotated[str, typer.Option(help="Between INT8 layers compute in fp16 or fp32.")] = "fp16",
     tf32: Annotated[bool, typer.Option("--tf32", help="Let FP32 be rounded to TF32.")] = False,
     timing_cache: Annotated[
         Path | None, typer.Option(help="File of measured tactics; else beside the engine.")
@@ -76,6 +77,7 @@ def command(
         version_compatible=version_compatible,
         hardware=hardware,
         targets=tuple(t.strip() for t in for_gpu.split(",")) if for_gpu else (),
+        rest=rest,
         tf32=tf32,
         timing_cache=timing_cache,
     )

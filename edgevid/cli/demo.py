@@ -21,7 +21,7 @@ Window = Annotated[bool, typer.Option("--window", help="A native window instead 
 Model = Annotated[str | None, typer.Option(help="Name or path of a detector.")]
 Rendered = Annotated[bool, typer.Option("--rendered", help="Show the rendered street.")]
 Frames = Annotated[int | None, typer.Option(help="Stop after so many frames.", min=1)]
-SiteFile = Annotated[Path | None, typer.Option(help="Site file; zones drawn in the viewer are saved to it.")]
+SiteFile = Annotated[Path | None, typer.Option(help="Site file; zones drawn in the viewer go into it.")]
 Camera = Annotated[Path | None, typer.Option(help="Camera survey (TOML): adds speeds over the ground.")]
 Actions = Annotated[str | None, typer.Option(help="Recogniser of what each object does (recipe).")]
 Classes = Annotated[str, typer.Option(help="Only these classes, separated by commas: person,car")]
@@ -91,7 +91,8 @@ def _site(path: Path | None, asked: dict[str, Any], actions: str | None) -> Any:
     """The site of a file or the sample's, with what the command line says put over it."""
     from edgevid.site import RecogniserChoice, Site, read_site
 
-    chosen = read_site(path) if path else Site(classes=CLASSES)
+    there = path is not None and (path.exists() or not asked["source"])
+    chosen = read_site(path) if there and path else Site(classes=CLASSES)  # a new one is made when saved to
     if actions:
         asked["recognisers"] = (RecogniserChoice("action", actions),)
     return dataclasses.replace(chosen, **{key: value for key, value in asked.items() if value})

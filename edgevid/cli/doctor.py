@@ -1,4 +1,4 @@
-"""`edgevid doctor`: what is installed, what is in use, and the command that closes each gap."""
+"""`edgevid doctor`: what is installed and in use, and whether a site file and a camera are fit to be run."""
 
 from __future__ import annotations
 
@@ -8,22 +8,15 @@ import os
 import platform
 import sys
 from ctypes import CDLL
-from typing import NamedTuple
+from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-
-class Finding(NamedTuple):
-    """One line of the report."""
-
-    what: str
-    state: str
-    good: bool | None
-    """None: neither good nor bad, an extra that is not installed."""
-    remedy: str
-
+from edgevid.site_check import Finding
 
 EXTRAS = {
     "tensorrt": ("tensorrt", "TensorRT engines"),
@@ -90,15 +83,58 @@ def findings() -> list[Finding]:
     return found
 
 
-def command() -> None:
-    """Tell what is installed and in use, and the command that closes each gap."""
+SiteFile = Annotated[Path | None, typer.Option(help="Check this site file, every part of it.")]
+Camera = Annotated[str, typer.Option(help="Check this camera: rtsp://..., http://..., a number.")]
+Seconds = Annotated[float, typer.Option(help="How long a camera is watched.", min=1)]
+
+
+def command(site: SiteFile = None, camera: Camera = "", seconds: Seconds = 5.0) -> None:
+    """Tell what is installed and in use, or what is wrong with a site or a camera, and what to do.
+
+    The exit status is 1 where something must be put right.
+    """
+    console = Console(highlight=False)
+    if site is None and not camera:
+        report = findings()
+        _print_wide(console, report)
+    else:
+        from edgevid.site_check_camera import check_camera
+        from edgevid.site_check_file import check_site
+
+        if site is not None:
+            report = check_site(site, source=camera, watch_s=seconds)
+        else:
+            report, _ = check_camera(camera, watch_s=seconds)
+        _print_steps(console, report)
+    if any(finding.good is False for finding in report):
+        sys.exit(1)
+
+
+MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}
+
+
+def _print_wide(console: Console, report: list[Finding]) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("", "what", "state", "to change it"):
         table.add_column(heading)
-    marks = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}
-    report = findings()
     for what, state, good, remedy in report:
-        table.add_row(marks[good], what, escape(state), f"[cyan]{escape(remedy)}[/]")
-    Console().print(table)
-    if any(finding.good is False for finding in report):
-        sys.exit(1)
+        table.add_row(MARKS[good], what, escape(state), f"[cyan]{escape(remedy)}[/]")
+    console.print(table)
+
+
+def _print_steps(console: Console, report: list[Finding]) -> None:
+    """Findings one under the other, then what is to be done, in order."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for what, state, good, _ in report:
+        table.add_row(MARKS[good], what, escape(state))
+    console.print(table)
+    must = [f for f in report if f.good is False]
+    may = [f for f in report if f.good is None and f.remedy]
+    for title, chosen in (("to put right", must), ("to think about", may)):
+        if chosen:
+            console.print(f"\n[bold]{title}[/]")
+            for number, finding in enumerate(chosen, 1):
+                words = f"  {number}. {escape(finding.what)}: [cyan]{escape(finding.remedy)}[/]"
+                console.print(words, soft_wrap=True)
+    if not must:
+        console.print("\n[green]fit to run[/]")

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import typer
 
-PARTS: tuple[str, ...] = ("actions",)
+PARTS: tuple[str, ...] = ("actions", "speed")
 """Modules edgevid.cli.evaluate_<name>, each with `register(group)`; sorted."""
 
 command = typer.Typer(no_args_is_help=True, help="Measure quality on labelled data.")

@@ -37,6 +37,9 @@ Out = Annotated[Path | None, typer.Option(help="Folder of the files (default: bu
 Save = Annotated[
     Path | None, typer.Option(help="Where to save the ranges (default: calibration/int8/<model>.toml).")
 ]
+Rest = Annotated[
+    bool, typer.Option("--fp16-rest", help="Also write int8-trt-fp16: TensorRT's file, half where not int8.")
+]
 Precision = Annotated[str, typer.Option(help="int8, or fp16 for a half-precision graph (frames optional).")]
 
 
@@ -51,6 +54,7 @@ def command(
     only: Only = None,
     out: Out = None,
     save_ranges: Save = None,
+    fp16_rest: Rest = False,
 ) -> None:
     """Make the INT8 files of a model (one for CPUs, one for TensorRT), or its FP16 graph."""
     from rich.console import Console
@@ -79,6 +83,10 @@ def command(
             progress=lambda what, done, of: status.update(f"{what} {done}/{of}"),
         )
     _say(console, report)
+    if fp16_rest and any(m.variant == "int8-trt" for m in report.made):
+        from edgevid.tools.half import make_int8_fp16
+
+        _say_half(console, make_int8_fp16(report.recipe, folder=out))
     if report.below:
         raise typer.Exit(1)
 

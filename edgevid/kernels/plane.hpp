@@ -31,7 +31,7 @@ struct PlaneSettings {
     double lag_s = 0.5;            // settled values are this late
     double gate = 9.21;            // chi-square of 2, 99 %
     double still_gate = 5.99;      // chi-square of 2, 95 %
-    double hindsight_gate = 11.8;  // chi-square of 2, 99.7 %: a settled value contradicts the live verdict
+    double hindsight_gate = 16.0;  // chi-square of 2, 99.97 %: a settled value contradicts the live verdict
     double most_sightings = 2048;  // kept of one track for its passage; beyond, every second one is let go
 };
 
@@ -372,8 +372,8 @@ class PlaneCore {
         PlaneRow made = row(t, s.time, smooth);
         // In hindsight it stood (from then until now), moved (-1), or it cannot be told (-2).
         const bool stood = s.time >= t.still_since;
-        if (!stood || moving(smooth, settings.hindsight_gate)) made.still_for = -1;
-        else if (moving(smooth, settings.still_gate)) made.still_for = -2;
+        if (moving(smooth, settings.hindsight_gate)) made.still_for = -1;
+        else if (!stood || moving(smooth, settings.still_gate)) made.still_for = -2;
         else made.still_for = t.steps.back().time - t.still_since;
         return made;
     }

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.types import Array
+from edgevid.types import Array, Frame, InputSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,21 @@ class Engine(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class RunsFrames(Protocol):
+    """An engine that makes the model's input of frames itself, on its device (TrtEngine does)."""
+
+    def run_frames(
+        self,
+        frames: Sequence[Frame],
+        places: Sequence[tuple[int, int, int, int]],
+        spec: InputSpec,
+        *,
+        name: str = "",
+        others: Mapping[str, Array] | None = None,
+    ) -> dict[str, Array]: ...
 
 
 def check_inputs(specs: tuple[TensorSpec, ...], inputs: Mapping[str, Array]) -> None:

@@ -7,15 +7,16 @@ is letterbox.cuh; its arithmetic is that of the CPU kernels, operation by operat
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgevid.errors import InputError
+from edgevid.errors import InputError, ModelError
 from edgevid.kernels.reference.pixels import _axis, _coefficients  # the specification of both twins
-from edgevid.runtime.cuda import Cuda, Memory, Pinned, Stream
+from edgevid.runtime.cuda import Cuda, Memory, Module, Pinned, Stream
 from edgevid.types import Array, Frame, InputSpec
 
 FOLDER = Path(__file__).resolve().parent
@@ -34,9 +35,18 @@ TASK = np.dtype(
 
 
 def kernel_image() -> bytes:
-    """The compiled kernels: a fatbin where CMake's EDGEVID_CUDA made one, else the PTX that ships."""
+    """The compiled kernels that the package ships, PTX."""
+    return (FOLDER / "letterbox.ptx").read_bytes() + b"\0"
+
+
+def load_kernels(cuda: Cuda) -> Module:
+    """The kernels on a device: the fatbin that CMake's EDGEVID_CUDA made, where there is one for this
+    device, else the PTX. ModelError where the driver cannot read that either."""
     built = FOLDER / "letterbox.fatbin"
-    return built.read_bytes() if built.is_file() else (FOLDER / "letterbox.ptx").read_bytes() + b"\0"
+    if built.is_file():
+        with suppress(ModelError):
+            return cuda.module(built.read_bytes())
+    return cuda.module(kernel_image())
 
 
 def axis_table(limit: int, count: int) -> Array:
@@ -96,7 +106,7 @@ class DeviceLetterbox:
     def __init__(self, cuda: Cuda, spec: InputSpec, batch: int) -> None:
         """`batch` is the most frames of one call."""
         self._cuda, self.spec = cuda, spec
-        self._module = cuda.module(kernel_image())
+        self._module = load_kernels(cuda)
         self._function: Any = self._module.function(f"letterbox_{spec.dtype}")
         self._tasks = cuda.pinned((batch,), TASK)
         self._device_tasks = cuda.alloc(batch * TASK.itemsize)

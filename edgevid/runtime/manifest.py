@@ -87,6 +87,7 @@ class Manifest:
         shapes = self.options.get("batch")
         if shapes and list(shapes) != [1, 1, 1]:
             words += ["--batch", ",".join(str(n) for n in shapes)]
+        words += ["--rest", "fp32"] if self.precision == "int8" and self.options.get("rest") == "fp32" else []
         words += ["--version-compatible"] if self.version_compatible else []
         words += ["--hardware", self.hardware] if self.hardware != "none" else []
         return " ".join(f"'{w}'" if " " in w else w for w in words)

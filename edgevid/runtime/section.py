@@ -23,11 +23,25 @@ MISSING: Any = object()
 def read_toml(path: Path) -> Section:
     """The file's top table; FileFormatError where it is no TOML, names the line."""
     try:
-        return Section(path, "", tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        _must_be_64_bit(values)
+        return Section(path, "", values)
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number of a thousand digits
         raise FileFormatError(path, "the whole file", wanted="TOML", given=str(error)) from None
     except OSError as error:
         raise FileFormatError(path, "the file", wanted="a readable file", given=error.strerror) from error
+
+
+def _must_be_64_bit(value: Any) -> None:
+    """ValueError for whole numbers beyond 64 bits: TOML has none, Python would read them."""
+    if isinstance(value, dict):
+        for inner in value.values():
+            _must_be_64_bit(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _must_be_64_bit(inner)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("a whole number with more than 64 bits")
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgevid import kernels
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime.base import TensorSpec
 from edgevid.runtime.cuda import Cuda, Graph, Memory, Pinned
@@ -59,6 +60,20 @@ class Buffer:
         self.device.free()
 
 
+def _write_by_cpu(frame: Frame, spot: Place, spec: InputSpec, out: Array) -> None:
+    how: dict[str, Any] = {
+        "color": spec.color,
+        "layout": spec.layout,
+        "pad": spec.pad,
+        "scale": [1.0 / s for s in spec.std],
+        "bias": [-m / s for m, s in zip(spec.mean, spec.std, strict=True)],
+    }
+    if frame.planes is None:
+        kernels.letterbox(frame.image, out, spot, **how)
+    else:
+        kernels.letterbox_yuv420(*frame.planes, frame.full_range, frame.matrix, out, spot, **how)
+
+
 class Session:
     """Runs an engine; used by one thread at a time. Close it before its `cuda`."""
 
@@ -67,7 +82,7 @@ class Session:
         self._closers: list[Callable[[], None]] = []
         self._graphs: dict[tuple[Shapes, str], Graph] = {}
         self._warm: set[tuple[Shapes, str]] = set()
-        self._record = graphs
+        self._record, self._by_device = graphs, True
         self._letterbox: DeviceLetterbox | None = None
         self._shapes: Shapes = ()
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
@@ -178,21 +193,35 @@ class Session:
             )
             for other, array in others.items():
                 np.copyto(self._buffers[other].view, array)
-            letterbox = self._letterbox_for(spec, wanted)
-            letterbox.write(frames, places, self._buffers[name].device.address, self.stream)
+            if not self._fits(spec, wanted):
+                raise InputError(f"engine input {wanted}: does not hold pictures of {spec}")
+            buffer, letterbox = self._buffers[name], self._letterbox_for(spec, name)
+            if letterbox is None:
+                for row, (frame, spot) in enumerate(zip(frames, places, strict=True)):
+                    _write_by_cpu(frame, spot, spec, buffer.view[row])
+                return self._go("")
+            letterbox.write(frames, places, buffer.device.address, self.stream)
             return self._go(name)
 
-    def _letterbox_for(self, spec: InputSpec, wanted: TensorSpec) -> DeviceLetterbox:
-        if self._letterbox is None or self._letterbox.spec != spec:
-            if self._letterbox is not None:
-                self._letterbox.close()
-            most = self._limits[wanted.name][2][0]
-            self._letterbox = DeviceLetterbox(self._cuda, spec, most)
-        if (
-            self._letterbox.row_bytes * self._limits[wanted.name][2][0]
-            != self._buffers[wanted.name].device.nbytes
-        ):
-            raise InputError(f"engine input {wanted}: does not hold pictures of {spec}")
+    def _fits(self, spec: InputSpec, wanted: TensorSpec) -> bool:
+        channels = 1 if spec.color == "GRAY" else 3
+        planar = (channels, spec.height, spec.width)
+        tail = planar if spec.layout == "NCHW" else (*planar[1:], channels)
+        return self._limits[wanted.name][2][1:] == tail and wanted.dtype == np.dtype(spec.dtype)
+
+    def _letterbox_for(self, spec: InputSpec, name: str) -> DeviceLetterbox | None:
+        """The device's letterbox; None, said once, where its kernels do not load."""
+        if self._letterbox is not None and self._letterbox.spec == spec:
+            return self._letterbox
+        if self._letterbox is not None:
+            self._letterbox.close()
+            self._letterbox = None
+        if self._by_device:
+            try:
+                self._letterbox = DeviceLetterbox(self._cuda, spec, self._limits[name][2][0])
+            except ModelError as error:
+                log.warning("%s: frames are letterboxed by the CPU: %s", self._path.name, error)
+                self._by_device = False
         return self._letterbox
 
     def _go(self, made: str) -> dict[str, Array]:

@@ -20,9 +20,10 @@ from edgevid.detect import Detector
 from edgevid.errors import EdgevidError, InputError
 from edgevid.imaging import Preprocessor
 from edgevid.runtime import Engine, Recipe
+from edgevid.runtime.threads import usable
 from edgevid.tools.compare import same_outputs
 from edgevid.tools.compare_run import find, load
-from edgevid.tools.conditions import clocks, conditions, gpu
+from edgevid.tools.conditions import busy, clocks, conditions, gpu
 from edgevid.tools.frames import read_frames
 from edgevid.types import Array, Frame
 
@@ -78,11 +79,14 @@ class Benchmark:
     failed: Mapping[str, str]
     """Engines that could not be run, and why."""
     conditions: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+    """What a reader should know before trusting the figures."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "conditions": dict(self.conditions),
+            "notes": list(self.notes),
             "engines": [timing.as_dict() for timing in self.timings],
             "not run": dict(self.failed),
         }
@@ -108,7 +112,7 @@ def bench(
     if runs < 1 or warm_up < 0:
         raise InputError(f"bench: wanted at least 1 run and no negative warm-up, given {runs} and {warm_up}")
     pictures = _pictures(frames)
-    before = clocks()
+    here, notes = conditions(), _notes(runs, busy(), len(usable()))
     failed: dict[str, str] = {}
     with ExitStack() as open_engines:
         subjects: list[_Subject] = []
@@ -126,8 +130,8 @@ def bench(
                 subject.see(pictures[number % len(pictures)], count=number >= 0)
             if on_frame:
                 on_frame(number)
-        found = _conditions(before, frames, pictures, runs, warm_up, subjects)
-        return Benchmark(tuple(subject.timing() for subject in subjects), failed, found)
+        found = _conditions(here, frames, pictures, runs, warm_up, subjects)
+        return Benchmark(tuple(subject.timing() for subject in subjects), failed, found, notes)
 
 
 class Clocked:
@@ -279,8 +283,20 @@ def _shape(engine: Engine, recipe: Recipe | None) -> str:
     return "x".join("any" if n < 0 else str(n) for n in spec.shape) + f" {spec.dtype}"
 
 
+def _notes(runs: int, load: float, cores: int) -> tuple[str, ...]:
+    notes = []
+    if runs < 100:
+        notes.append("below 100 runs p99 is the slowest of them")
+    if load > 0.5 * cores:
+        notes.append(
+            f"other work shares this machine (load {load:.1f} on {cores} cores before the run): "
+            "trust the CPU column and the order, not the milliseconds"
+        )
+    return tuple(notes)
+
+
 def _conditions(
-    before: str,
+    here: dict[str, Any],
     frames: str | Path | None,
     pictures: list[Frame],
     runs: int,
@@ -291,9 +307,9 @@ def _conditions(
     shown = ", ".join(sizes[:3]) + (f" and {len(sizes) - 3} other sizes" if len(sizes) > 3 else "")
     kind = "planes (YUV 4:2:0)" if all(frame.planes is not None for frame in pictures) else "RGB"
     what = f"{len(pictures)} of {frames}" if frames is not None else "a made-up picture"
-    found = conditions()
-    if before:
-        found["clocks"] = f"{before} before, {clocks()} after"
+    found = dict(here)
+    if "clocks" in found:
+        found["clocks"] = f"{found['clocks']} before, {clocks()} after"
     if any(str(getattr(s.raw, "device", "")).startswith("cuda") for s in subjects) and (device := gpu()):
         found["gpu"] = device
     return {

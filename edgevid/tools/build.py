@@ -6,6 +6,7 @@ compared again where a device can run the engine, and only then put in place wit
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import platform
@@ -135,7 +136,7 @@ def make_plan(
     path = model_file(source)
     backend = build_engine.choose_backend(options.backend)
     options.for_backend(backend)
-    graph, variant, missing = _graph(source, options.precision, folder)
+    graph, variant, missing = _graph(source, options, folder)
     place = folder or build_folder(source)
     engine = out or place / engine_name(path.stem, options.precision, backend)
     cache = options.timing_cache or place / f"timing.{build_engine.installed_version(backend) or 'new'}.cache"
@@ -168,17 +169,21 @@ def _recipe(model: str | Path) -> Recipe | None:
         return None
 
 
-def _graph(model: Recipe | Path, precision: str, folder: Path | None) -> tuple[Path, str, str]:
-    """The file that carries a precision, its variant, and the command that makes it where it is absent."""
-    if precision == "fp32":
+def _graph(model: Recipe | Path, options: BuildOptions, folder: Path | None) -> tuple[Path, str, str]:
+    """The file that carries a precision, its variant, and the command that makes it where it is absent.
+
+    FP16 graphs are made by the build itself, INT8 ones need frames of the user's.
+    """
+    if options.precision == "fp32":
         return model_file(model), "fp32", ""
-    variants = ("fp16",) if precision == "fp16" else ("int8-trt-fp16", "int8-trt")
-    there = [v for v in variants if variant_path(model, v, folder=folder).is_file()]
-    variant = there[0] if there else variants[-1]
+    if options.precision == "fp16":
+        variant, needed = "fp16", "fp16"
+    else:
+        variant, needed = ("int8-trt-fp16" if options.rest == "fp16" else "int8-trt"), "int8-trt"
     path, missing = variant_path(model, variant, folder=folder), ""
-    if precision == "int8" or there:
+    if options.precision == "int8" or path.is_file():
         try:
-            find_variant(model, variant, folder=folder)
+            find_variant(model, needed, folder=folder)
         except ModelError as error:
             missing = str(error)
     return path, variant, missing
@@ -224,8 +229,7 @@ def _build(
     if plan.missing:
         raise ModelError(plan.missing)
     build_engine.load_backend(plan.backend)  # an absent package is told before minutes of comparing
-    if plan.variant == "fp16" and not plan.graph.is_file():
-        _make_half(plan, folder, say)
+    _make_half(plan, gate, folder, say)
     judge = build_gate.Judge(plan.model, plan.recipe, plan.options.precision, gate)
     parity: dict[str, Any] = {"graph": judge.graph(plan.graph, plan.engine, say)}
     say(f"building {plan.engine.name} with {TITLES[plan.backend]}")
@@ -243,7 +247,7 @@ def _build(
     _heed_types(plan, built)
     part = plan.engine.with_name(plan.engine.name + ".part")
     _write(part, built.plan)
-    manifest = _manifest(plan, built, time.monotonic() - started)
+    manifest = _manifest(plan, built, time.monotonic() - started, _calibration_hash(plan, folder))
     try:
         parity["engine"] = judge.engine(part, manifest, plan.engine, say)
     except BaseException:
@@ -257,11 +261,28 @@ def _build(
     return Outcome(plan.engine, manifest, refused, built.warnings)
 
 
-def _make_half(plan: Plan, folder: Path | None, say: Say) -> None:
-    from edgevid.tools.half import make_fp16
+def _make_half(plan: Plan, gate: Gate, folder: Path | None, say: Say) -> None:
+    """The graph with half precision in it: FP16 where there is none, INT8's always from its newest form."""
+    wanted = plan.variant == "int8-trt-fp16" or (plan.variant == "fp16" and not plan.graph.is_file())
+    if not wanted:
+        return
+    from edgevid.tools.half import make_fp16, make_int8_fp16
 
     say(f"making {plan.graph.name} of {plan.model.name}")
-    make_fp16(plan.recipe or plan.model, folder=folder)
+    source = plan.recipe or plan.model
+    if plan.variant == "fp16":
+        make_fp16(source, gate.frames if plan.recipe else None, folder=folder)
+    else:
+        make_int8_fp16(source, folder=folder)
+
+
+def _calibration_hash(plan: Plan, folder: Path | None) -> str:
+    """SHA-256 of how the INT8 ranges were measured, as the graph's record tells it; empty for others."""
+    if plan.options.precision != "int8":
+        return ""
+    record = read_record(variant_path(plan.recipe or plan.model, "int8-trt", folder=folder))
+    told = json.dumps(record.get("calibration", {}), sort_keys=True)
+    return build_engine.digest(told.encode())
 
 
 def _sizes(recipe: Recipe | None) -> dict[str, Shape]:
@@ -289,10 +310,9 @@ def _heed_types(plan: Plan, built: build_engine.Built) -> None:
         )
 
 
-def _manifest(plan: Plan, built: build_engine.Built, seconds: float) -> Manifest:
+def _manifest(plan: Plan, built: build_engine.Built, seconds: float, calibration: str) -> Manifest:
     from edgevid import __version__
 
-    record = read_record(plan.graph) if plan.options.precision == "int8" else {}
     return Manifest(
         model=plan.name,
         onnx=plan.model.name,
@@ -309,7 +329,7 @@ def _manifest(plan: Plan, built: build_engine.Built, seconds: float) -> Manifest
         targets=plan.options.targets,
         cuda=plan.gpu.cuda if plan.gpu else "",
         recipe_sha256=recipe_hash(plan.recipe) if plan.recipe else "",
-        calibration_sha256=str(record.get("calibration_sha256", "")),
+        calibration_sha256=calibration,
         options=plan.options.told(),
         layers={"network": built.layers, "convolutions": build_layers.tally(built.convolutions)},
         made={

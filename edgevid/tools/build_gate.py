@@ -72,6 +72,8 @@ class Judge:
             return UNPROVEN
         if not gpus():
             return NO_DEVICE
+        if manifest.targets and gpus()[0].capability not in manifest.targets:
+            return f"not run: built for compute capability {', '.join(manifest.targets)}, here is {gpus()[0]}"
         from edgevid.runtime.trt import TrtEngine
 
         say(f"comparing {engine.name} with {self.model.name} in ONNX Runtime")

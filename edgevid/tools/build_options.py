@@ -42,6 +42,8 @@ class BuildOptions:
     """"none": this device alone; "same-capability"; "ampere+": any of compute capability 8.0 up."""
     targets: tuple[str, ...] = ()
     """Compute capabilities to build for, TensorRT-RTX only; empty: 8.0 and more."""
+    rest: str = "fp16"
+    """What INT8 engines compute between their INT8 layers: "fp16" or "fp32"."""
     tf32: bool = False
     """Whether FP32 may be rounded to TF32 in tensor cores; off, so that fp32 means it."""
     timing_cache: Path | None = None
@@ -51,6 +53,7 @@ class BuildOptions:
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("backend", self.backend, CHOICES)
         _one_of("hardware", self.hardware, HARDWARE)
+        _one_of("rest", self.rest, ("fp16", "fp32"))
         low, best, high = self.batch
         if not 1 <= low <= best <= high:
             raise InputError(f"batch: wanted 1 <= least <= best <= most, given {self.batch}")

@@ -80,9 +80,10 @@ class ParityReport:
                 f"{b} is not proven: neither it nor {a} saw any {self.task.things} in {self.frames} frames; "
                 "give frames that show what the model looks for"
             )
+        over = f" over {self.frames} frames" if self.task.things != "frames" else ""
         said = (
             f"{b} agrees with {a} on {shown(self.agreement)} of {self.task.count} {self.task.things}"
-            f"{self.task.how} over {self.frames} frames (floor {shown(self.floor)})"
+            f"{self.task.how}{over} (floor {shown(self.floor)})"
         )
         if self.broken:
             return (
@@ -260,8 +261,9 @@ def _fits(a: tuple[TensorSpec, ...], b: tuple[TensorSpec, ...]) -> bool:
 def _notes(task: Task, figures: TaskFigures, tally: OutputTally, frames: int) -> list[str]:
     notes = list(task.notes)
     if frames < FEW_FRAMES or 0 < figures.count < FEW_THINGS:
+        held = f" with {figures.count} {figures.things}" if figures.things != "frames" else ""
         notes.append(
-            f"{frames} frames with {figures.count} {figures.things} are little evidence: one more difference "
+            f"{frames} frames{held} are little evidence: one more difference "
             f"moves the agreement by {shown(1 / max(figures.count, 1))}"
         )
     if tally.uncompared:

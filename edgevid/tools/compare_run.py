@@ -57,6 +57,7 @@ def compare(
     None reads it from the file.
     """
     pictures = read_frames(frames, count)  # first: without frames nothing has to be loaded
+    here = conditions()
     first, second = find(a, "fp32"), find(b, precision)
     recipe = first.recipe or second.recipe
     if recipe is None:
@@ -79,7 +80,7 @@ def compare(
             "candidate": _described(second, candidate),
             "frames": f"{report.frames} of {frames}, spread evenly",
             "score": _score(recipe, score),
-            **conditions(),
+            **here,
         }
     if first.guessed:
         said = f"no recipe was found: its decoding is a draft from the shapes of {first.file.name}"

@@ -19,7 +19,7 @@ CPU = Path("/sys/devices/system/cpu")
 
 
 def conditions() -> dict[str, Any]:
-    """What was found, in plain values; what a machine does not tell is left out."""
+    """What is found now, before a run, in plain values; what a machine does not tell is left out."""
     found: dict[str, Any] = {
         "processor": processor(),
         "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
@@ -112,8 +112,13 @@ def _board() -> str:
     return _text(Path("/proc/device-tree/model")).rstrip("\0")
 
 
+def busy() -> float:
+    """Processes that wanted a processor, over the last minute; 0 where the system tells nothing."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
 def _load() -> str:
-    return f"{os.getloadavg()[0]:.2f} before the run" if hasattr(os, "getloadavg") else ""
+    return f"{busy():.2f} before the run" if hasattr(os, "getloadavg") else ""
 
 
 def _text(path: Path) -> str:

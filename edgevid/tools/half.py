@@ -183,6 +183,8 @@ class _Half:
         self.weights: dict[str, Any] = {}
         self.halves: set[str] = set()
         """Tensors that their makers leave in half."""
+        pairs = ("QuantizeLinear", "DequantizeLinear")
+        self.scales = {node.input[1] for node in self.model.graph.node if node.op_type in pairs}
         nodes: list[Any] = []
         self.casts: dict[str, str] = {}
         for node in list(self.model.graph.node):
@@ -238,7 +240,10 @@ class _Half:
         if made not in self.weights:
             values = self.graph.array(name)
             assert values is not None
-            self.weights[made] = self.onnx.numpy_helper.from_array(values.astype(np.float16), made)
+            halves = values.astype(np.float16)
+            if name in self.scales:  # channels of nearly nothing: TensorRT refuses a scale of zero
+                halves = np.maximum(halves, np.finfo(np.float16).smallest_subnormal)
+            self.weights[made] = self.onnx.numpy_helper.from_array(halves, made)
         return made
 
     def _cast(self, source: str, target: str, kind: int) -> Any:

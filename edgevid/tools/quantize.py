@@ -38,7 +38,7 @@ from edgevid.tools.quantize_write import with_pairs, written
 
 FLOOR = 0.97
 """Least agreement with the float model unless the recipe or `--floor` says otherwise."""
-RANKING_FRAMES = 6
+RANKING_FRAMES = 4
 """Busiest calibration frames on which single layers are measured."""
 PLANNERS: Mapping[str, Callable[..., Plan]] = {"int8-cpu": plan_cpu, "int8-trt": plan_tensorrt}
 VARIANTS = tuple(PLANNERS)

@@ -125,7 +125,9 @@ def plan_tensorrt(graph: Graph, spans: Mapping[str, Span], keep: frozenset[str] 
 
 def plan_cpu(graph: Graph, spans: Mapping[str, Span], keep: frozenset[str] = frozenset()) -> Plan:
     """Bytes wherever an integer kernel has bytes on all sides; tensors and layers in `keep` stay float."""
-    free = {t for t in spans if t in graph.floats and t not in keep}
+    known = {t for t in spans if t in graph.floats}
+    # What is kept behind a folded activation is kept before it too: it would be rounded there instead.
+    free = known - keep - {before for before, after in _folded(graph, known).items() if after in keep}
     folded = _folded(graph, free)
     inside = graph.feeding_layers()
     layers = [n for n in graph.layers() if n.op_type != "ConvTranspose"]

@@ -13,7 +13,7 @@ from edgevid.tools.report_marks import Mark, marks
 from edgevid.types import Array
 
 Color = tuple[int, int, int]
-PAPER, CARD, INK, QUIET = (17, 20, 24), (26, 30, 36), (232, 235, 239), (154, 164, 178)
+PAPER, INK, QUIET = (17, 20, 24), (232, 235, 239), (154, 164, 178)
 GOOD, BAD = (61, 220, 151), (255, 107, 116)
 KINDS: dict[str, tuple[Color, int]] = {
     "alike": ((25, 179, 138), 1), "lost": ((255, 61, 74), 3), "added": ((255, 163, 26), 3), "ghost": (INK, 1),
@@ -49,7 +49,12 @@ def _head(report: ParityReport) -> Array:
         _write(strip, line, (EDGE + 22, 108 + 26 * n), 0.52, QUIET, 1)
     if report.task.kind in ("detect", "pose"):
         x = EDGE + 22
-        for kind, words in (("alike", "both"), ("lost", "only A"), ("added", "only B")):
+        for kind, words in (
+            ("alike", "both"),
+            ("lost", "only A"),
+            ("added", "only B"),
+            ("ghost", "missing here"),
+        ):
             y = 112 + 26 * len(lines)
             cv2.rectangle(strip, (x, y), (x + 16, y + 11), KINDS[kind][0], 2)
             _write(strip, words, (x + 24, y + 11), 0.5, QUIET, 1)
@@ -64,8 +69,8 @@ def _pair(pair: Pair, report: ParityReport) -> Array:
     scale = min(wide / image.shape[1], HIGH / image.shape[0])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    strip = np.full((size[1] + 52, WIDTH, 3), PAPER, np.uint8)
-    _write(strip, f"{pair.name}: {pair.words}", (EDGE, 36), 0.5, INK, 1)
+    strip = np.full((size[1] + 80, WIDTH, 3), PAPER, np.uint8)
+    _write(strip, f"{pair.name}: {pair.words}", (EDGE, 38), 0.55, INK, 1)
     for n, (found, what) in enumerate(
         zip(marks(pair, report.classes), (pair.reference, pair.candidate), strict=True)
     ):
@@ -73,9 +78,9 @@ def _pair(pair: Pair, report: ParityReport) -> Array:
         for mark in sorted(found, key=lambda m: m.kind != "alike"):
             _draw(drawn, mark, scale)
         said = f"{what.name} {what.probability:.2f}" if isinstance(what, Top) else ""
-        _plate(drawn, f"{'AB'[n]}  {report.names[n]}  {said}".rstrip(), (0, 22), CARD, INK)
         left = EDGE + n * (wide + GAP)
-        strip[46 : 46 + size[1], left : left + size[0]] = drawn
+        _write(strip, f"{'AB'[n]}  {report.names[n]}  {said}".rstrip(), (left, 62), 0.45, QUIET, 1)
+        strip[70 : 70 + size[1], left : left + size[0]] = drawn
     return strip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from contextlib import suppress
 from typing import Any
 
@@ -22,6 +23,8 @@ from edgevid.errors import InputError, SourceError
 from edgevid.viewer.hub import Viewer
 from edgevid.viewer.serve import STATIC, static_files
 from edgevid.viewer.show import Show, Stale
+
+log = logging.getLogger("edgevid")
 
 MOST_VIEWERS = 16
 MOST_BYTES = 256 * 1024
@@ -90,14 +93,17 @@ async def _watch(show: Show, socket: WebSocket) -> None:
         show.hub.leave(viewer)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        done, _ = await asyncio.wait(tasks)
+        for task in done:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.warning("a viewer ended: %s", error)
         with suppress(RuntimeError, WebSocketDisconnect):
             await socket.close()
 
 
 async def _send(show: Show, viewer: Viewer, socket: WebSocket) -> None:
-    await socket.send_text(json.dumps(show.hello(), allow_nan=False))
-    with suppress(WebSocketDisconnect, RuntimeError):
+    with suppress(WebSocketDisconnect, RuntimeError):  # it may go at any time
+        await socket.send_text(json.dumps(show.hello(), allow_nan=False))
         while True:
             message = await viewer.next()
             if isinstance(message, str):

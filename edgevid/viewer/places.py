@@ -20,37 +20,48 @@ from edgevid.types import Array
 from edgevid.zones import Line, Zone
 
 Places = tuple[tuple[Zone, ...], tuple[Line, ...]]
+Scale = tuple[float, float]
+SAME: Scale = (1.0, 1.0)
 MOST_PLACES, MOST_POINTS, LONGEST_NAME = 64, 64, 60
 OPTIONS = ("dwell_s", "stopped_s", "direction")
 MOVED_PX = 0.02
 """Points closer than this to where they were shown were not moved."""
 
 
-def shown(zones: Sequence[Zone], lines: Sequence[Line], survey: Survey | None) -> list[dict[str, Any]]:
-    """Every place as the browser has it: kind, name, points in frame pixels, options."""
+def shown(
+    zones: Sequence[Zone], lines: Sequence[Line], survey: Survey | None, scale: Scale = SAME
+) -> list[dict[str, Any]]:
+    """Every place as the browser has it: kind, name, points in frame pixels, options.
+
+    `survey` is that of the present frames; `scale` is what frame pixels are multiplied by to lie on the
+    picture that the places were drawn on (ZoneMonitor.scale).
+    """
     made: list[dict[str, Any]] = []
     for zone in zones:
-        one = _shown("zone", zone.name, zone.points, zone.ground, survey)
+        one = _shown("zone", zone.name, zone.points, zone.ground, survey, scale)
         one |= {key: getattr(zone, key) for key in OPTIONS if getattr(zone, key) is not None}
-        made.append(one | {"settle_s": zone.settle_s, "arrow": _arrow(zone, survey)})
-    made += [_shown("line", line.name, (line.start, line.end), line.ground, survey) for line in lines]
+        made.append(one | {"settle_s": zone.settle_s, "arrow": _arrow(zone, survey, scale)})
+    made += [_shown("line", line.name, (line.start, line.end), line.ground, survey, scale) for line in lines]
     return made
 
 
-def taken(given: Any, size: tuple[int, int], survey: Survey | None, before: Places) -> Places:
+def taken(
+    given: Any, size: tuple[int, int], survey: Survey | None, before: Places, scale: Scale = SAME
+) -> Places:
     """The zones and lines that a browser sent; InputError says in a sentence what is wrong.
 
-    `size` is the frame's (width, height); `before` are the places as they were shown.
+    `size` is the frame's (width, height); `before` are the places as they were shown, with this `survey`
+    and `scale`.
     """
     if not isinstance(given, list) or len(given) > MOST_PLACES:
         raise InputError(f"places: wanted a list of at most {MOST_PLACES}")
-    kept = {one["name"]: one for one in shown(*before, survey)}
+    kept = {one["name"]: one for one in shown(*before, survey, scale)}
     known: dict[str, Zone | Line] = {zone.name: zone for zone in before[0]}
     known |= {line.name: line for line in before[1]}
     zones: list[Zone] = []
     lines: list[Line] = []
     for one in given:
-        place = _taken(one, size, survey, kept, known)
+        place = _taken(one, size, survey, kept, known, scale)
         if isinstance(place, Zone):
             zones.append(place)
         else:
@@ -74,12 +85,15 @@ def grid(survey: Survey | None) -> list[dict[str, Any]]:
 
 
 def _shown(
-    kind: str, name: str, points: Sequence[tuple[float, float]], on_ground: bool, survey: Survey | None
+    kind: str,
+    name: str,
+    points: Sequence[tuple[float, float]],
+    on_ground: bool,
+    survey: Survey | None,
+    scale: Scale,
 ) -> dict[str, Any]:
     where = np.asarray(points, float)
-    if on_ground:
-        assert survey is not None
-        where = to_pixels(survey, where)
+    where = to_pixels(survey, where) if on_ground and survey is not None else where / scale
     return {"kind": kind, "name": name, "ground": on_ground, "points": _rounded(where)}
 
 
@@ -93,7 +107,7 @@ def to_pixels(survey: Survey, metres: Array) -> Array:
     return np.asarray((straight - centre) * (1 + survey.k1 * r2) + centre)
 
 
-def _arrow(zone: Zone, survey: Survey | None) -> list[list[float]] | None:
+def _arrow(zone: Zone, survey: Survey | None, scale: Scale) -> list[list[float]] | None:
     """The allowed way as an arrow in pixels, from the zone's middle."""
     if zone.direction is None:
         return None
@@ -101,7 +115,7 @@ def _arrow(zone: Zone, survey: Survey | None) -> list[list[float]] | None:
     way = np.array([math.cos(math.radians(zone.direction)), math.sin(math.radians(zone.direction))])
     middle, reach = points.mean(0), 0.3 * float(np.hypot(*np.ptp(points, axis=0)))
     ends = np.stack([middle - way * reach / 2, middle + way * reach / 2])
-    return _rounded(to_pixels(survey, ends) if zone.ground and survey else ends)
+    return _rounded(to_pixels(survey, ends) if zone.ground and survey else ends / scale)
 
 
 def _taken(
@@ -110,6 +124,7 @@ def _taken(
     survey: Survey | None,
     kept: Mapping[str, Mapping[str, Any]],
     known: Mapping[str, Zone | Line],
+    scale: Scale,
 ) -> Zone | Line:
     if not isinstance(one, dict) or one.get("kind") not in ("zone", "line"):
         raise InputError("place: wanted kind 'zone' or 'line'")
@@ -131,7 +146,7 @@ def _taken(
     elif same and isinstance(place, Line):
         points = (place.start, place.end)
     else:
-        points = _tuples(_metres(name, pixels, survey) if on_ground and survey else pixels)
+        points = _tuples(_metres(name, pixels, survey) if on_ground and survey else pixels * scale)
     if one["kind"] == "line":
         if len(points) != 2:
             raise InputError(f"line {name!r}: wanted 2 ends, given {len(points)} points")

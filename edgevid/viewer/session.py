@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import webbrowser
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from edgevid.site_resize import Resizing
 from edgevid.tools.run import Summary, run
 from edgevid.types import Frame
 from edgevid.viewer.app import viewer_app
@@ -37,6 +41,7 @@ def watch(
         survey=setting.survey,
         monitor=setting.monitor,
         site_file=setting.site_file,
+        site_header=header_of(setting),
         **picture,
     )
     options = dict(serving)
@@ -52,12 +57,35 @@ def watch(
                 zones=show,  # type: ignore[arg-type]  # it updates as a monitor does
                 limit=frames,
                 on_result=show.observe,
+                before=_resizing(setting, show),
             )
             if once and frames is None and not summary.interrupted:
                 wait_for_stop()
             return summary
     finally:
         show.close()
+
+
+def _resizing(setting: Setting, show: Show) -> Callable[[Frame], None] | None:
+    """What keeps survey and zones right when a stream changes its size."""
+    if setting.site is None:
+        return None
+    return Resizing(setting.site, setting.pipeline, show, show.size)  # type: ignore[arg-type]
+
+
+def header_of(setting: Setting) -> str:
+    """How a site file begins that the viewer makes: source, survey and the size that places lie on."""
+    if setting.site is None or setting.site_file is None:
+        return ""
+    source, size = setting.site.source, setting.source.size
+    if Path(source).exists():
+        source = str(Path(source).resolve())
+    lines = [f"source = {json.dumps(source, ensure_ascii=False)}", "", "[camera]"]
+    lines.append(f"size = [{size[0]}, {size[1]}]")
+    if setting.site.survey is not None:
+        survey = os.path.relpath(setting.site.survey.resolve(), setting.site_file.resolve().parent)
+        lines.append(f"survey = {json.dumps(survey, ensure_ascii=False)}")
+    return "\n".join(lines)
 
 
 def _rounds(setting: Setting, show: Show, *, once: bool) -> Iterator[Frame]:

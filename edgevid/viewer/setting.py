@@ -29,6 +29,10 @@ RENDERED_NOTE = (
     f"A rendered street: a drawing, not a camera. {SHIPPED}, the small detector that ships with edgevid, "
     "finds its people and vehicles; it learned from drawings of other streets like this one."
 )
+SHIPPED_NOTE = (
+    f"{SHIPPED}, the small detector that ships with edgevid, finds the objects here, as no other could be "
+    "fetched. It is weaker than the default: engines/street-nano/CARD.md says by how much."
+)
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,14 @@ def real(site: Site, *, threads: int | None = None) -> Setting:
         video.close()
         raise
     title = masked(site.source)
+    model = str(getattr(getattr(pipeline.detector, "recipe", None), "name", ""))
     return Setting(
         title if video.live else Path(title).name,
         video,
         lambda: open_video(site.source),
         pipeline,
-        getattr(getattr(pipeline.detector, "recipe", None), "name", ""),
+        model,
+        (SHIPPED_NOTE,) if model == SHIPPED and site.model is None else (),
         survey=survey,
         monitor=monitor,
         site=site,

@@ -51,15 +51,19 @@ class Show:
         survey: Survey | None = None,
         monitor: ZoneMonitor | None = None,
         site_file: Path | None = None,
+        site_header: str = "",
         unit: str = "km/h",
         quality: int = 80,
         widest: int = 1280,
     ) -> None:
         """`title` and `model` name what is seen and by what; `notes` are shown above the picture.
 
-        Places are saved to `site_file`; without one they live as long as the show.
+        Places are saved to `site_file`; without one they live as long as the show. `site_header` is how
+        that file begins where it does not exist yet.
         """
         self.source, self.pipeline, self.survey, self.site_file = source, pipeline, survey, site_file
+        self.size: tuple[int, int] = tuple(source.size)
+        self._surveyed, self._site_header = survey, site_header
         self._about = {"title": title, "model": model, "notes": list(notes), "unit": unit}
         self.gate = Gate(paced=not source.live)
         self.monitor = monitor or ZoneMonitor(to_ground=survey.place if survey else None)
@@ -94,6 +98,8 @@ class Show:
 
     def observe(self, frame: Frame, result: Result) -> None:
         """After each frame: tells events, and leaves the moment to those who look."""
+        if frame.size != self.size:
+            self._resize(frame.size)
         now = clock.monotonic()
         if math.isfinite(self._before):
             self._gap_s += (
@@ -106,6 +112,15 @@ class Show:
         self._tell_verdicts(result)
         extra = self._counts() if self.hub.watched else {}
         self.hub.publish(frame, result, **extra)
+
+    @property
+    def scale(self) -> tuple[float, float] | None:
+        """ZoneMonitor.scale, which site_resize.Resizing sets when the stream changes its size."""
+        return self.monitor.scale
+
+    @scale.setter
+    def scale(self, scale: tuple[float, float] | None) -> None:
+        self.monitor.scale = scale
 
     def start_again(self) -> None:
         """The source begins anew: so do ids, counts and trails."""
@@ -128,7 +143,7 @@ class Show:
             "type": "hello",
             **self._about,
             "live": bool(self.source.live),
-            "size": list(self.source.size),
+            "size": list(self.size),
             "fps": self.source.fps,
             "names": names,
             "reasons": {reason.name: reason.words for reason in Reason},
@@ -148,7 +163,9 @@ class Show:
         """Zones and lines as the browser has them, with the number of their state."""
         with self._lock:
             now = self._next_monitor or self.monitor
-            return {"places": shown(now.zones, now.lines, self.survey), "version": self._version}
+            scale = self.monitor.scale  # None: another view, on which no place belongs
+            made = shown(now.zones, now.lines, self.survey, scale) if scale else []
+            return {"places": made, "version": self._version}
 
     def set_places(self, given: Any, version: object) -> dict[str, Any]:
         """Takes edited places: checked, saved where there is a site file, applied before the next frame.
@@ -158,11 +175,13 @@ class Show:
         with self._lock:
             if version != self._version:
                 raise Stale("somebody else changed the places; theirs are shown now, please edit again")
-            now = self._next_monitor or self.monitor
-            zones, lines = taken(given, self.source.size, self.survey, (now.zones, now.lines))
+            now, scale = self._next_monitor or self.monitor, self.monitor.scale
+            if scale is None:
+                raise InputError("the stream shows another view than the one that the places were drawn on")
+            zones, lines = taken(given, self.size, self.survey, (now.zones, now.lines), scale)
             monitor = ZoneMonitor(zones, lines, to_ground=self.survey.place if self.survey else None)
             if self.site_file is not None:
-                write_places(self.site_file, zones, lines)
+                write_places(self.site_file, zones, lines, header=self._site_header)
             self._next_monitor = monitor
             self._version += 1
         told = self.places()
@@ -186,6 +205,15 @@ class Show:
         for event in events[known[0] + 1 if known else 0 :]:
             self._tell(event.kind, event.time, detail=event.detail)
             self._last_stream_event = event
+
+    def _resize(self, size: tuple[int, int]) -> None:
+        """The stream changed its size: viewers are greeted anew, with the grid where it is now."""
+        self.size = size
+        try:
+            self.survey = self._surveyed.scaled_to(size) if self._surveyed else None
+        except InputError:  # another aspect, so another view
+            self.survey = None
+        self.hub.tell(**self.hello())
 
     # Records and events.
 

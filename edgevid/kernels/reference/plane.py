@@ -23,7 +23,7 @@ SETTINGS = {
     "lag_s": 0.5,
     "gate": 9.21,
     "still_gate": 5.99,
-    "hindsight_gate": 11.8,
+    "hindsight_gate": 16.0,
     "most_sightings": 2048.0,
 }
 
@@ -201,9 +201,9 @@ class PlaneCore:
             row = self._row(t, t.steps[done].time, *smooth[done])
             # In hindsight it stood (from then until now), moved (-1), or it cannot be told (-2).
             stood = t.steps[done].time >= t.still_since
-            if not stood or self._moving(*smooth[done], self.s["hindsight_gate"]):
+            if self._moving(*smooth[done], self.s["hindsight_gate"]):
                 row[4] = -1.0
-            elif self._moving(*smooth[done], self.s["still_gate"]):
+            elif not stood or self._moving(*smooth[done], self.s["still_gate"]):
                 row[4] = -2.0
             else:
                 row[4] = t.steps[-1].time - t.still_since

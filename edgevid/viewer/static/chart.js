@@ -19,7 +19,7 @@ export function drawTimings(canvas, fps) {
   if (!totals.length) return;
   const highest = Math.max(...[...totals].sort((a, b) => a - b).slice(0, Math.ceil(totals.length * 0.98)), 0.5);
   const limit = nice(highest * 1.08);
-  const plot = { left: 0, top: 12, right: width - 44, bottom: height - 1 };
+  const plot = { left: 0, top: 12, right: width - 56, bottom: height - 1 };
   const bar = (plot.right - plot.left) / FRAMES;
   const y = (v) => plot.bottom - Math.min(1, v / limit) * (plot.bottom - plot.top);
   ctx.font = "11px system-ui, sans-serif";

@@ -46,8 +46,11 @@ export function toggleEditor() {
 export function placesChanged({ places, version }) {
   state.version = version;
   if (drag) return;
+  const chosen = state.places[editing.chosen]?.name;
   state.places = places.map((place) => ({ ...place, was: place.name }));
-  if (editing.chosen >= state.places.length) editing.chosen = null;
+  const found = state.places.findIndex((place) => place.name === chosen); // the server puts zones first
+  editing.chosen = found < 0 ? null : found;
+  if (editing.point >= (state.places[found]?.points.length ?? 0)) editing.point = null;
   if (state.editing) build();
   redraw();
 }

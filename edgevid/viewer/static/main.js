@@ -237,7 +237,9 @@ $("edit").onclick = toggleEditor;
 $("fullscreen").onclick = fullscreen;
 $("help-open").onclick = help;
 $("help-close").onclick = () => $("help").close();
-$("help").onclick = (event) => event.target === $("help") && $("help").close();
+$("help").addEventListener("click", (event) => {
+  if (event.target === $("help")) $("help").close(); // beside it
+});
 $("object-close").onclick = () => select(state.selected);
 $("unit").onchange = (event) => setUnit(event.target.value);
 $("keys-on").checked = state.choices.keys;

@@ -70,7 +70,7 @@ function columns(objects) {
 
 /** The id after (or before) the selected one, in the list's order. */
 export function neighbour(step) {
-  const ids = [...rows.keys()].sort((a, b) => a - b);
+  const ids = (state.record?.objects ?? []).map((object) => object.id).sort((a, b) => a - b);
   if (!ids.length) return null;
   const at = ids.indexOf(state.selected);
   return ids[at < 0 ? (step > 0 ? 0 : ids.length - 1) : (at + step + ids.length) % ids.length];

@@ -1,0 +1,430 @@
+"""Ten thousand damaged files: containers, images, recipes, surveys, sites, policies and records.
+
+    python benchmarks/field_fuzz.py                 10,000 files, minutes
+    python benchmarks/field_fuzz.py --count 300     the short version that the tests run
+
+Each file is a good one with bytes flipped, cut out, doubled, moved or put in, or cut short; texts also lose,
+swap and change their values. A reader must refuse it with an EdgevidError, or read it as far as it is good.
+Anything else (another exception, a crash, more than LIMIT_S seconds) is a finding, and its file is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import hashlib
+import json
+import multiprocessing
+import queue
+import random
+import re
+import signal
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench import conditions, save, table
+from field_pictures import REPOSITORY, clip_or_street
+
+LIMIT_S = 20
+"""Seconds for one file, on a busy machine."""
+FRAMES = 40
+"""Pictures read of each damaged video."""
+SHARES = {"container": 40, "image": 15, "recipe": 12, "site": 13, "survey": 10, "policy": 5, "records": 5}
+"""Files of each kind in a hundred."""
+WORTH = (
+    "0", "-1", "9", "1e308", "1e-308", "nan", "inf", "-inf", '""', "[]", "{}", "true", "9" * 40, "9" * 400,
+    "9" * 5000, "[" * 2000, "[[1, 2]]", "\"\\u0000\"",
+)  # fmt: skip
+"""Values that texts are given."""
+
+
+def read_container(path: Path) -> str:
+    """A damaged video, its pictures looked at."""
+    from edgevid.video import FileSource
+
+    with FileSource(path) as video:
+        for number, frame in enumerate(video):
+            assert frame.image.shape == (frame.height, frame.width, 3)
+            if number >= FRAMES:
+                break
+        return "read" if not video.corrupted else "read in part"
+
+
+def read_picture(path: Path) -> str:
+    """A damaged image, alone in its folder."""
+    from edgevid.video import ImageSource
+
+    with ImageSource(str(path)) as images:
+        return (
+            "read" if all(frame.image.size for frame in images) and not images.corrupted else "read in part"
+        )
+
+
+def read_recipe(path: Path) -> str:
+    """A damaged recipe."""
+    from edgevid.runtime.recipe import read_recipe as read
+
+    read(path)
+    return "read"
+
+
+def read_site(path: Path) -> str:
+    """A damaged site and what is built of it: zones that see an object."""
+    from edgevid.site import read_site as read
+    from edgevid.site_build import build_zones
+    from edgevid.types import Tracks
+
+    monitor = build_zones(read(path), (640, 360))
+    if monitor is not None:
+        for moment in range(3):
+            left = 100.0 + 200 * moment
+            seen = Tracks.of(
+                ids=[1], boxes=[[left, 100, left + 40, 200]], scores=[0.9], labels=[0], match=[0],
+                age=[1.0], unseen=[0.0],
+            )  # fmt: skip
+            monitor.update(seen, float(moment))
+    return "read"
+
+
+def read_survey(path: Path) -> str:
+    """A damaged survey, asked for places and speeds' errors."""
+    from edgevid.ground_survey import read_survey as read
+
+    survey = read(path)
+    pixels = np.array([[320.0, 200.0], [1.0, 1.0]])
+    survey.place(pixels), survey.holds(pixels), survey.scale_error(pixels), survey.scaled_to(survey.size)
+    return "read"
+
+
+def read_policy(path: Path) -> str:
+    """A damaged abstain policy."""
+    from edgevid.abstain import Policy
+
+    Policy.load(path)
+    return "read"
+
+
+def read_records(path: Path) -> str:
+    """Damaged JSON lines."""
+    from edgevid.records import read_jsonl
+
+    count = sum(1 for _ in read_jsonl(path))
+    return "read" if count else "empty"
+
+
+READERS: dict[str, Callable[[Path], str]] = {
+    "container": read_container, "image": read_picture, "recipe": read_recipe, "site": read_site,
+    "survey": read_survey, "policy": read_policy, "records": read_records,
+}  # fmt: skip
+
+
+def seeds(folder: Path) -> dict[str, list[Path]]:
+    """Good files of each kind, made here from a short clip or taken from the repository."""
+    made: dict[str, list[Path]] = {kind: [] for kind in READERS}
+    pictures = first_pictures(30)
+    made["container"] = videos(pictures, folder)
+    made["image"] = images(pictures[0], folder)
+    made["recipe"] = sorted((REPOSITORY / "engines").glob("*/recipe.toml"))
+    made["survey"] = sorted((REPOSITORY / "calibration" / "camera").glob("*.toml"))
+    made["survey"].append(written(folder / "four.toml", SURVEY_TEXT))
+    (folder / "gate.toml").write_text(SURVEY_TEXT)
+    made["site"] = [written(folder / "site.toml", SITE_TEXT)]
+    made["policy"] = [policy(folder / "policy.toml")]
+    made["records"] = [records(folder / "seen.jsonl", pictures)]
+    return made
+
+
+def written(path: Path, text: str) -> Path:
+    """The path of a text, written."""
+    path.write_text(text)
+    return path
+
+
+SURVEY_TEXT = """image_size = [640, 360]
+provenance = "made up"
+points = [
+  { pixel = [100, 300], metre = [0, 0] }, { pixel = [540, 300], metre = [10, 0] },
+  { pixel = [400, 100], metre = [10, 30] }, { pixel = [240, 100], metre = [0, 30] },
+]
+"""
+SITE_TEXT = """source = "rtsp://user:secret@gate/1"
+[detect]
+model = "street-nano"
+score = 0.4
+classes = ["person", "car"]
+[camera]
+survey = "gate.toml"
+size = [640, 360]
+[[recognise]]
+task = "action"
+model = "runs/actions/recipe.toml"
+[[zone]]
+name = "bay"
+points = [[100, 100], [600, 100], [600, 300], [80, 300]]
+dwell_s = 60
+stopped_s = 10
+direction = 90
+[[zone]]
+name = "lane"
+points = [[0, 0], [3.5, 0], [3.5, 40], [0, 40]]
+ground = true
+[[line]]
+name = "gate"
+start = [300, 20]
+end = [300, 350]
+"""
+
+
+def first_pictures(count: int) -> list[Any]:
+    """(H, W, 3) RGB pictures of the clip, halved."""
+    found = []
+    with clip_or_street()[1] as video:
+        for frame in video:
+            found.append(np.ascontiguousarray(frame.image[::2, ::2][:178, :320]))
+            if len(found) == count:
+                return found
+    return found
+
+
+def videos(pictures: list[Any], folder: Path) -> list[Path]:
+    """The pictures in the containers and codecs that cameras and recorders write."""
+    import av
+
+    made = []
+    forms = [
+        ("a.mp4", "libx264", {}), ("b.mkv", "libx264", {}), ("c.avi", "mpeg4", {}),
+        ("d.ts", "mpeg2video", {}),
+        ("e.mp4", "libx264", {"movflags": "frag_keyframe+empty_moov"}), ("f.avi", "mjpeg", {}),
+        ("g.webm", "libvpx", {}), ("h.264", "libx264", {}), ("i.mov", "mpeg4", {}), ("j.flv", "flv", {}),
+    ]  # fmt: skip
+    for name, codec, options in forms:
+        try:
+            with av.open(str(folder / name), "w", container_options=options) as container:
+                stream = container.add_stream(codec, rate=25)
+                stream.height, stream.width = pictures[0].shape[:2]
+                stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+                for picture in pictures:
+                    container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+                container.mux(stream.encode())
+        except (av.FFmpegError, ValueError):
+            continue  # this FFmpeg does not write it
+        made.append(folder / name)
+    return made
+
+
+def images(picture: Any, folder: Path) -> list[Path]:
+    """One picture in each format that is read."""
+    import cv2
+
+    names = ["p.jpg", "p.png", "p.bmp", "p.webp", "p.tif"]
+    return [folder / name for name in names if cv2.imwrite(str(folder / name), picture[:90, :160, ::-1])]
+
+
+def policy(path: Path) -> Path:
+    """A policy as `edgevid tune` writes it."""
+    from edgevid.abstain import Settings, SpeedPolicy
+    from edgevid.abstain_file import PolicyFile, Tuned, write_policy
+
+    tuned = Tuned(quantiles=(0.1, 0.5, 0.9), abstain_rate=0.2, tracks=50)
+    file = PolicyFile(("walk", "run"), Settings(), task="action", speed=SpeedPolicy(), tuned=tuned)
+    write_policy(path, file)
+    return path
+
+
+def records(path: Path, pictures: list[Any]) -> Path:
+    """JSON lines of a run."""
+    from edgevid.pipeline import Pipeline
+    from edgevid.records import JsonLines
+    from edgevid.synthetic_render import RenderedDetector, RenderedStreet
+    from edgevid.tools.run import run
+    from edgevid.track import Tracker
+
+    street = RenderedStreet(seconds=2)
+    run(Pipeline(RenderedDetector(street), Tracker()), street, [JsonLines(path)], limit=30)
+    return path
+
+
+def mutated(data: bytes, rng: random.Random, *, text: bool) -> bytes:
+    """`data` with one to eight injuries; texts have fewer, so that much of them still is good."""
+    held = bytearray(data)
+    for _ in range(rng.choice((1, 1, 1, 2, 3) if text else (1, 1, 2, 3, 5, 8))):
+        held = bytearray(_spoiled_text(held, rng) if text and rng.random() < 0.8 else _spoiled(held, rng))
+    return bytes(held)
+
+
+def _spoiled(held: bytearray, rng: random.Random) -> bytearray:
+    if not held:
+        return bytearray(rng.randbytes(9))
+    # Heads hold the structure: half of all injuries are there.
+    at = rng.randrange(min(len(held), 2000) if rng.random() < 0.5 else len(held))
+    long = rng.choice((1, 1, 2, 4, 16, 200, 5000))
+    kind = rng.randrange(7)
+    if kind == 0:
+        held[at] ^= 1 << rng.randrange(8)
+    elif kind == 1:
+        held[at : at + long] = rng.randbytes(long)
+    elif kind == 2:
+        del held[at : at + long]
+    elif kind == 3:
+        held[at:at] = held[at : at + long]
+    elif kind == 4:
+        held[at:at] = rng.randbytes(long)
+    elif kind == 5:
+        held[at : at + 4] = rng.choice((b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80\0\0\0"))
+    else:
+        del held[at:]
+    return held
+
+
+def _spoiled_text(held: bytearray, rng: random.Random) -> bytes:
+    """A value, a key or a line of a text changed, lost or doubled."""
+    lines = held.decode("utf-8", "replace").split("\n")
+    at = rng.randrange(len(lines))
+    kind = rng.randrange(5)
+    values = list(re.finditer(r"-?\d+\.?\d*|\"[^\"]*\"|true|false", lines[at]))
+    if kind <= 2 and values:
+        found = rng.choice(values)
+        lines[at] = lines[at][: found.start()] + rng.choice(WORTH) + lines[at][found.end() :]
+    elif kind == 3:
+        lines[at] = ""
+    else:
+        lines.insert(at, rng.choice(lines))
+    return "\n".join(lines).encode()
+
+
+class TooLong(BaseException):
+    """The clock rang."""
+
+
+def examine(kind: str, path: Path) -> str:
+    """What became of one file: "read", "refused", ... or "FINDING: ..."."""
+    from edgevid.errors import EdgevidError
+
+    def ring(*_: Any) -> None:
+        raise TooLong
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.alarm(LIMIT_S)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return READERS[kind](path)
+    except EdgevidError as error:
+        words = str(error)
+        leaks = "secret" in words
+        return (
+            "FINDING: the password shows"
+            if leaks
+            else "refused"
+            if len(words) > 15
+            else f"FINDING: says {words!r}"
+        )
+    except TooLong:
+        return f"FINDING: took over {LIMIT_S} s"
+    except BaseException as error:
+        return f"FINDING: {type(error).__name__}: {str(error)[:200]}"
+    finally:
+        signal.alarm(0)
+
+
+def work(tasks: Any, answers: Any) -> None:
+    """A process that examines files until it is told to end, or until one of them kills it."""
+    faulthandler.enable()
+    while (task := tasks.get()) is not None:
+        kind, path = task
+        answers.put((kind, path, examine(kind, Path(path))))
+
+
+class Worker:
+    """A process to examine files in, started anew whenever one of them killed or blocked it."""
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._start()
+
+    def _start(self) -> None:
+        self._tasks, self._answers = self._context.Queue(), self._context.Queue()
+        self._process = self._context.Process(target=work, args=(self._tasks, self._answers), daemon=True)
+        self._process.start()
+
+    def examine(self, kind: str, path: Path) -> str:
+        """The answer; a crash or a hang is one too."""
+        self._tasks.put((kind, str(path)))
+        end = time.monotonic() + 2 * LIMIT_S + 20
+        while time.monotonic() < end:
+            with suppress(queue.Empty):
+                return str(self._answers.get(timeout=0.5)[2])
+            if not self._process.is_alive():
+                break
+        code = self._process.exitcode
+        self.close()
+        self._start()
+        return "FINDING: hangs" if code is None else f"FINDING: the process died ({code})"
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.join()
+
+
+def fuzz(count: int, seed: int, folder: Path, keep: Path | None) -> dict[str, Any]:
+    """Examines `count` damaged files; findings with the hash of their files."""
+    good = folder / "good"
+    good.mkdir()
+    found: dict[str, Counter[str]] = {kind: Counter() for kind in READERS}
+    findings: list[dict[str, str]] = []
+    worker, known = Worker(), seeds(good)
+    for kind, paths in known.items():
+        for path in paths:
+            assert worker.examine(kind, path) == "read", (path, worker.examine(kind, path))
+    for kind, share in SHARES.items():
+        for number in range(round(count * share / 100)):
+            rng = random.Random(f"{seed} {kind} {number}")
+            source = known[kind][number % len(known[kind])]
+            path = (good if kind == "site" else folder) / f"x{source.suffix}"
+            path.write_bytes(mutated(source.read_bytes(), rng, text=kind not in ("container", "image")))
+            answer = worker.examine(kind, path)
+            found[kind]["finding" if answer.startswith("FINDING") else answer] += 1
+            if answer.startswith("FINDING"):
+                name = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+                findings.append({"kind": kind, "of": source.name, "number": str(number), "what": answer})
+                print(findings[-1], flush=True)
+                if keep is not None:
+                    keep.mkdir(parents=True, exist_ok=True)
+                    (keep / f"{kind}-{name}{path.suffix}").write_bytes(path.read_bytes())
+            path.unlink()
+    worker.close()
+    return {"files": sum(sum(c.values()) for c in found.values()), "outcomes": found, "findings": findings}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="folder for the files of findings")
+    parser.add_argument("--json", type=Path, help="write the figures there instead of benchmarks/results/")
+    given = parser.parse_args()
+    where, began = conditions(), time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        result = fuzz(given.count, given.seed, Path(scratch), given.keep)
+    result["minutes"] = round((time.monotonic() - began) / 60, 1)
+    heads = ["read", "read in part", "empty", "refused", "finding"]
+    rows = [[kind, *(str(counts[head]) for head in heads)] for kind, counts in result["outcomes"].items()]
+    print(table(["kind", *heads], rows))
+    print(f"{result['files']} files, {len(result['findings'])} findings, {result['minutes']} minutes")
+    if given.json:
+        given.json.write_text(json.dumps(result))
+    else:
+        print(save("field_fuzz", result, where))
+    raise SystemExit(bool(result["findings"]))
+
+
+if __name__ == "__main__":
+    main()

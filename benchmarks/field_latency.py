@@ -1,0 +1,118 @@
+"""From the camera's shutter to the finished result, over a real RTSP server on loopback at 25 pictures/s.
+
+    python benchmarks/field_latency.py                     60 s at a sustainable size, 600 s too slow
+    python benchmarks/field_latency.py --fast 20 --slow 60
+
+Each picture carries its number, and the server writes down when it took it, so that the age of a result is
+the true one: encoding, network, decoding, waiting and the pipeline. The second part gives the same camera to
+a model that is made too slow (it sleeps): the age must not grow, and the pictures left out must be counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench import conditions, save, table
+from field_pictures import camera_pictures
+from rtsp_server import PACKAGES, Camera, gstreamer_python, number_of
+
+from edgevid.detect import Detector
+from edgevid.pipeline import Pipeline
+from edgevid.track import Tracker
+from edgevid.types import Detections
+from edgevid.video_live import LiveSource
+
+SIZE, FPS, COUNT = (448, 252), 25, 250
+
+
+class Shutter:
+    """When the camera took each picture, read from the file that the server writes."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path)  # noqa: SIM115
+        self._times: list[float] = []
+        self._rest = ""
+
+    def taken(self, number: int) -> float:
+        """The moment of the newest picture with this number, monotonic seconds."""
+        *lines, self._rest = (self._rest + self._file.read()).split("\n")
+        self._times += [float(line) for line in lines if line and line != "start"]
+        return self._times[(len(self._times) - 1 - number) // COUNT * COUNT + number]
+
+
+class Slow:
+    """A detector that takes `seconds` longer than it would."""
+
+    def __init__(self, detector: Detector, seconds: float) -> None:
+        self._detector, self._seconds, self.names = detector, seconds, detector.names
+
+    def detect(self, frames: Any) -> list[Detections]:
+        """As the detector does, later."""
+        time.sleep(self._seconds)
+        return self._detector.detect(frames)
+
+
+def measure(camera: Camera, shutter: Path, seconds: float, slow_s: float) -> dict[str, Any]:
+    """Ages of results in ms over `seconds`; the first two seconds, in which all warms up, do not count."""
+    detector = Detector.load("street-nano", threads=1, score=0.1)
+    pipeline = Pipeline(Slow(detector, slow_s) if slow_s else detector, Tracker())
+    ages: list[tuple[float, float, float]] = []
+    with LiveSource(camera.uri, first_wait_s=0.1) as source:
+        clock, begun, first = None, time.monotonic(), -1
+        for frame in source:
+            result = pipeline.process(frame)
+            done = time.monotonic()
+            clock = clock or Shutter(shutter)
+            if done - begun > 2:
+                first = frame.index if first < 0 else first
+                ages.append((done - begun, done - clock.taken(number_of(frame)), result.timings["detect"]))
+            if done - begun > seconds + 2:
+                break
+        handed = len(ages)
+        spanned = frame.index - first + 1
+        figures = {"decoded meanwhile": spanned, "handed on": handed, "left out": spanned - handed}
+        figures |= {"dropped in all": source.dropped, "reconnections": source.reconnections}
+    at, age, inference = (1000 * np.array(column) for column in zip(*ages, strict=True))
+    minutes = [age[(at >= lo) & (at < lo + 60e3)] for lo in np.arange(2000, at[-1], 60e3)]
+    return {
+        "seconds": seconds,
+        "age ms, median": round(float(np.median(age)), 1),
+        "age ms, 95 %": round(float(np.percentile(age, 95)), 1),
+        "age ms, longest": round(float(age.max()), 1),
+        "inference ms, median": round(float(np.median(inference)), 1),
+        "median age of each minute, ms": [round(float(np.median(m)), 1) for m in minutes if len(m) > 20],
+        "growth of the age, ms a minute": round(float(np.polyfit(at / 60e3, age, 1)[0]), 2),
+        **figures,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fast", type=float, default=60.0, help="seconds of the sustainable part")
+    parser.add_argument("--slow", type=float, default=600.0, help="seconds of the part that is too slow")
+    given = parser.parse_args()
+    if gstreamer_python() is None:
+        raise SystemExit(f"needs GStreamer's RTSP server: {PACKAGES}")
+    where = conditions()
+    with tempfile.TemporaryDirectory() as scratch:
+        title = camera_pictures(Path(scratch), COUNT, SIZE)
+        parts = {}
+        for name, seconds, slow_s in (("sustainable", given.fast, 0.0), ("too slow", given.slow, 0.15)):
+            shutter = Path(scratch) / f"{name}.txt"
+            with Camera(Path(scratch), SIZE, fps=FPS, clock=shutter) as camera:
+                parts[name] = measure(camera, shutter, seconds, slow_s)
+    bar = 2 * 1000 / FPS + parts["sustainable"]["inference ms, median"]
+    parts["sustainable"]["bar: two pictures + inference, ms"] = round(bar, 1)
+    parts["sustainable"]["met"] = parts["sustainable"]["age ms, 95 %"] < bar
+    for name, part in parts.items():
+        print(f"\n{name}\n" + table(["what", "figure"], [[k, str(v)] for k, v in part.items()]))
+    print(save("field_latency", {"clip": title, "size": SIZE, "fps": FPS, **parts}, where))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""What an NVIDIA device and TensorRT must show; gpu_check.sh calls it.
+
+python benchmarks/gpu_check.py [FRAMES]
+
+Parts that cannot run here say so in the JSON, with the reason: nothing passes by not being run.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench import conditions, save
+
+from edgevid.detect import Detector
+from edgevid.imaging import Preprocessor, place
+from edgevid.runtime import Recipe, load_engine
+from edgevid.runtime.cuda import open_cuda
+from edgevid.runtime.cuda_driver import gpus
+from edgevid.runtime.manifest import BACKENDS
+from edgevid.runtime.store import resolve_model
+from edgevid.runtime.trt import TrtEngine
+from edgevid.tools.build import Gate, build
+from edgevid.tools.build_engine import choose_backend, installed_version
+from edgevid.tools.build_options import PRECISIONS, BuildOptions
+from edgevid.tools.frames import read_frames
+from edgevid.types import Frame
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES = ROOT.parent / "shared" / "data" / "images" / "coco_val2017_100"
+RUNS = int(os.environ.get("RUNS", "100000"))
+COUNT = 100
+MODEL = "street-nano"
+"""Ships with edgevid, so that no network is needed."""
+Result = dict[str, Any]
+
+
+def part(name: str, work: Callable[[], Result], into: Result) -> None:
+    """Runs one part; what goes wrong is its result."""
+    started = time.monotonic()
+    try:
+        found = {"state": "passed", **work()}
+    except Exception as error:  # the other parts are still worth their time
+        found = {"state": "failed", "why": f"{type(error).__name__}: {error}"}
+    into[name] = {**found, "seconds": round(time.monotonic() - started, 1)}
+    why = f": {found['why']}" if "why" in found else ""
+    print(f"{name:<28} {found['state']}{why}", flush=True)
+
+
+def not_run(name: str, why: str, into: Result) -> None:
+    into[name] = {"state": "not run", "why": why}
+    print(f"{name:<28} not run: {why}", flush=True)
+
+
+def checks(backend: str) -> Result:
+    """cuda_checks.py with the real driver and one CUDA package."""
+    environment = {**os.environ, "EDGEVID_CUDA": backend, "EDGEVID_LEAK_RUNS": str(RUNS)}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        str(ROOT / "tests/cuda_checks.py"),
+    ]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-500:]
+    return {"told": done.stdout.strip().splitlines()[-1], "letterbox runs": RUNS}
+
+
+def real_tests() -> Result:
+    """tests/test_gpu.py, every skip a failure."""
+    environment = {**os.environ, "EDGEVID_REQUIRE": "trt"}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        str(ROOT / "tests/test_gpu.py"),
+    ]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-500:]
+    return {"told": done.stdout.strip().splitlines()[-1]}
+
+
+def built(model: Recipe, precision: str, backend: str, frames: Path) -> Result:
+    """An engine, proven on the frames: its manifest's figures."""
+    if precision == "int8":
+        from edgevid.tools.quantize import quantize
+
+        assert model.local is not None
+        quantize(model, frames, variants=("int8-trt",), save_ranges=model.local.parent / "ranges.toml")
+    done = build(model, BuildOptions(precision=precision, backend=backend), gate=Gate(frames, COUNT))
+    kept = done.manifest
+    return {
+        "engine bytes": kept.engine_bytes,
+        "build seconds": float(kept.made["seconds"]),
+        "convolutions": kept.layers["convolutions"],
+        "graph parity": _sentence(kept.parity["graph"]),
+        "engine parity": _sentence(kept.parity["engine"]),
+    }
+
+
+def _sentence(found: str | Result) -> str:
+    return found if isinstance(found, str) else str(found["sentence"])
+
+
+def timed(work: Callable[[], object], seconds: float = 4.0) -> Result:
+    """p50 and p99 in milliseconds, after warming up."""
+    for _ in range(20):
+        work()
+    spent: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        work()
+        spent.append(1000 * (time.perf_counter() - start))
+    low, high = np.percentile(spent, [50, 99])
+    return {"p50 ms": round(float(low), 3), "p99 ms": round(float(high), 3), "runs": len(spent)}
+
+
+def speeds(model: Recipe, precision: str, frame: Frame) -> Result:
+    """One engine: recorded and step by step, letterboxed by the CPU and on the device; the whole detector."""
+    assert model.input is not None
+    prepare = Preprocessor(model.input)
+    spots = [place(frame.size, model.input)]
+    found: Result = {}
+    with load_engine(model, device="cuda:0", precision=precision) as engine:
+        assert isinstance(engine, TrtEngine), "ONNX Runtime was taken in TensorRT's place"
+        name, x = engine.inputs[0].name, prepare([frame])[0]
+        found["engine"] = timed(lambda: engine.run({name: x}))
+        found["letterbox on CPU + engine"] = timed(lambda: engine.run({name: prepare([frame])[0]}))
+        found["letterbox on device + engine"] = timed(
+            lambda: engine.run_frames([frame], spots, model.input, name=name)
+        )
+        detector = Detector(engine, model)
+        found["whole detector"] = timed(lambda: detector.detect([frame]))
+        with TrtEngine(engine.path, graphs=False) as stepwise:
+            found["engine without graph"] = timed(lambda: stepwise.run({name: x}))
+    return found
+
+
+def leaks(model: Recipe, precision: str, frame: Frame) -> Result:
+    """Many runs of one engine: memory of device and process before and after."""
+    assert model.input is not None
+    x = Preprocessor(model.input)([frame])[0]
+    with load_engine(model, device="cuda:0", precision=precision) as engine, open_cuda() as cuda:
+        name = engine.inputs[0].name
+        for _ in range(100):
+            engine.run({name: x})
+        free, resident = cuda.free_memory()[0], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for _ in range(RUNS):
+            engine.run({name: x})
+        lost = free - cuda.free_memory()[0]
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident
+    assert lost <= 1 << 20, f"{lost} bytes of device memory are gone after {RUNS} runs"
+    assert grown <= 16 << 10, f"the process grew by {grown} kB in {RUNS} runs"
+    return {"runs": RUNS, "device bytes lost": lost, "process kB grown": grown}
+
+
+def onnx_runtime(model: Recipe, device: str, frame: Frame) -> Result:
+    """The same model by ONNX Runtime, for comparison in the same run."""
+    from edgevid.runtime.ort import OrtEngine
+
+    assert model.input is not None
+    assert model.local is not None
+    x = Preprocessor(model.input)([frame])[0]
+    with OrtEngine(model.local, device=device) as engine:
+        return timed(lambda: engine.run({engine.inputs[0].name: x}))
+
+
+def packages() -> list[str]:
+    """The CUDA packages that are installed."""
+    found = ["pycuda"] if find_spec("pycuda") else []
+    return found + (["cuda-bindings"] if find_spec("cuda") and find_spec("cuda.bindings") else [])
+
+
+def engines(model: Recipe, backend: str, frames: Path, into: Result) -> None:
+    frame = next(iter(read_frames(frames, 1))).frame
+    for precision in PRECISIONS:
+        part(f"build {precision}", lambda p=precision: built(model, p, backend, frames), into)
+        if into[f"build {precision}"]["state"] == "passed":
+            part(f"speed {precision}", lambda p=precision: speeds(model, p, frame), into)
+    part("leak fp16", lambda: leaks(model, "fp16", frame), into)
+    for device in ("cpu", "cuda:0"):
+        part(f"ONNX Runtime {device}", lambda d=device: onnx_runtime(model, d, frame), into)
+
+
+def main() -> int:
+    """Runs all parts and writes the JSON; 1 where one failed, 2 where some could not run."""
+    frames = Path(sys.argv[1]) if len(sys.argv) > 1 else IMAGES
+    found: Result = {}
+    here = gpus()
+    backend = choose_backend()
+    versions = {b: installed_version(b) or "not installed" for b in BACKENDS}
+    where = conditions(versions | {"CUDA packages": ", ".join(packages()) or "none"})
+    where["devices"] = [f"{g}, driver for CUDA {g.cuda}" for g in here] or "none"
+    if not here:
+        not_run("everything", "no NVIDIA driver answers here", found)
+    for package in packages() if here else []:
+        part(f"CUDA by {package}", lambda p=package: checks(p), found)
+    if here and not packages():
+        not_run("CUDA", "neither pycuda nor cuda-bindings is installed", found)
+    if here and not installed_version(backend):
+        not_run("engines", "neither TensorRT nor TensorRT-RTX is installed", found)
+    elif here:
+        part("tests/test_gpu.py", real_tests, found)
+        with tempfile.TemporaryDirectory() as folder:
+            model = resolve_model(MODEL)
+            assert model.local is not None
+            own = model.with_local(Path(shutil.copy(model.local, folder)))
+            if frames.exists():
+                engines(own, backend, frames, found)
+            else:
+                not_run("engines", f"no frames: {frames} does not exist, name some", found)
+    print(save("gpu_check", {"parts": found}, where))
+    states = {one["state"] for one in found.values()}
+    return 1 if "failed" in states else 2 if "not run" in states else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,296 @@
+"""Speed over the ground on a simulated road: three methods beside their peers, in one run, against the truth.
+
+python benchmarks/speed.py [--seeds 5] [--python ultralytics=PATH] [--python roboflow=PATH] ...
+
+Setting: speed_scenes.py. Peers are called from their packages by the interpreter that has them
+(speed_peers.py says what is called); ids are given, so nobody's tracker plays a part. Errors are in km/h,
+over every frame in which a method says a speed, against the truth at the moment that the value is for: now,
+or the time that our settled values state. "all" counts our values with no limit of uncertainty (a standard
+error under 10 km/h): the others withhold nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+
+import numpy as np
+from bench import conditions, save, table
+from speed_scenes import CAMERA, CORRELATED, FAR, FPS, LANES, NEAR, WHITE, Run, parked, runs, survey
+
+from edgevid import ground
+from edgevid.ground_history import Interval
+from edgevid.ground_speed import METHODS, SpeedMeter
+from edgevid.synthetic import Noise
+from edgevid.types import Tracks
+
+PEERS = ("ultralytics", "roboflow", "supervision")
+NAMES = {"ultralytics": "Ultralytics SpeedEstimator", "roboflow": "Roboflow velocity block",
+         "supervision": "supervision's example"}  # fmt: skip
+LIMIT = (2.0, 0.05)
+"""The meter's own limits of uncertainty: 2 km/h, or 5 % of the speed."""
+
+
+def parts(seeds: int) -> dict[str, list[Run]]:
+    """All runs by scenario."""
+    many = 4 * seeds
+    return {
+        "constant, white": runs("constant", WHITE, seeds),
+        "constant": runs("constant", CORRELATED, seeds),
+        "accelerate": runs("accelerate", CORRELATED, many),
+        "brake": runs("brake", CORRELATED, many),
+        "stop and go": runs("stop and go", CORRELATED, many),
+        "uneven fps": runs("constant", CORRELATED, seeds, uneven=True),
+        "parked": parked(CORRELATED, 100),
+    }
+
+
+def meter(method: str) -> SpeedMeter:
+    """Ours, with nothing withheld for uncertainty: the limit is applied when scoring."""
+    interval = Interval(frames=10, average=3) if method == "interval" else None
+    return SpeedMeter(survey(), method=method, interval=interval, noise_px=2, click_px=0, sigma_limit_mps=1e9)
+
+
+def measure(method: str, run: Run) -> dict[str, np.ndarray]:
+    """(n, 4) of live, settled and passage: moment it is for, km/h, sigma in km/h, when it was given."""
+    made, zero = meter(method), np.zeros(1)
+    found: dict[str, list[tuple[float, ...]]] = {"live": [], "settled": [], "passages": []}
+    for k in range(len(run.times) + 1):
+        if k < len(run.times):
+            now = float(run.times[k])
+            tracks = Tracks.of(ids=[1], boxes=run.boxes[k][None], scores=[1], labels=[2],
+                               match=[0 if run.seen[k] else -1], age=zero, unseen=zero)  # fmt: skip
+        else:
+            now, tracks = float(run.times[-1]) + 1 / FPS, Tracks.empty()
+        for part, rows in made.update(tracks, now)._asdict().items():
+            for n in np.flatnonzero(rows.reason == 0):
+                found[part].append((rows.time[n], 3.6 * rows.mps[n], 3.6 * rows.sigma[n], now))
+    return {part: np.array(rows).reshape(-1, 4) for part, rows in found.items()}
+
+
+def score(given: list[Run], values: list[np.ndarray], limit: tuple[float, float] | None) -> dict[str, float]:
+    """Errors over all runs; `limit` None keeps all values with a standard error under 10 km/h."""
+    off, sigma, steps, frames = [], [], [], 0
+    for run, rows in zip(given, values, strict=True):
+        most = np.maximum(limit[0], limit[1] * rows[:, 1]) if limit else np.full(len(rows), 10.0)
+        said = rows[rows[:, 2] <= most]
+        error = said[:, 1] - np.interp(said[:, 0], run.times, run.kmh)
+        off.append(error)
+        sigma.append(said[:, 2])
+        follows = np.diff(said[:, 3]) < 2.5 / FPS
+        steps.append(np.diff(error)[follows])
+        frames += len(run.times)
+    e, s, d = (np.concatenate(x) for x in (off, sigma, steps))
+    a = np.abs(e)
+    return {
+        "mean": float(a.mean()), "p95": float(np.percentile(a, 95)), "bias": float(e.mean()),
+        "within 68": float((a < s).mean()), "within 95": float((a < 1.96 * s).mean()),
+        "said": len(e) / frames, "jitter": float(np.sqrt((d**2).mean())) if len(d) else 0.0,
+    }  # fmt: skip
+
+
+def floor(run: Run, rho: float) -> float:
+    """Cramer-Rao: the least standard error in km/h of a straight constant motion seen as in `run`."""
+    found = survey()
+    at, low = np.flatnonzero(run.seen), run.boxes[:, 3] < CAMERA.height - 6
+    at = at[low[at]]
+    t = run.times[at] - run.times[at].mean()
+    centre = np.array([run.mover.state(x)[:2] for x in run.times[at]])
+    j = ground.jacobian(found.to_image, centre)  # the contact point is half a car nearer: the same within 1 %
+    a = np.concatenate([j, j * t[:, None, None]], 2)
+    lag = np.abs(at[:, None] - at)
+    inverse = np.linalg.inv(np.where(lag == 0, 1.0, rho**lag if rho else 0.0))
+    information = sum(
+        a[:, k].T @ inverse @ a[:, k] / variance for k, variance in ((0, 2.0), (1, 4.0))
+    )  # u is the mean of two edges
+    velocity = centre[-1] - centre[0]
+    u = velocity / np.hypot(*velocity)
+    return float(3.6 * np.sqrt(u @ np.linalg.inv(information)[2:, 2:] @ u))
+
+
+def passages(given: list[Run], values: list[np.ndarray], rho: float) -> dict[str, float]:
+    """Errors of the passage values, and how they stand to the Cramer-Rao floor."""
+    rows = [
+        (v[0, 1] - r.kmh[0], v[0, 2], floor(r, rho)) for r, v in zip(given, values, strict=True) if len(v)
+    ]
+    e, s, least = np.array(rows).T
+    return {
+        "mean": float(np.abs(e).mean()), "median": float(np.median(np.abs(e))),
+        "p95": float(np.percentile(np.abs(e), 95)), "within 95": float((np.abs(e) < 1.96 * s).mean()),
+        "of the floor": float(np.sqrt((e**2).mean() / (least**2).mean())),
+        "of the floor, mean of |e|": float(np.abs(e).mean() / (least.mean() * np.sqrt(2 / np.pi))),
+        "said": len(e) / len(given),
+    }  # fmt: skip
+
+
+def standing(given: list[Run], values: list[np.ndarray]) -> dict[str, float]:
+    """What parked cars read: tracks ever called moving, and the mean speed shown."""
+    shown = [np.nan_to_num(v[v[:, 2] <= LIMIT[0]][:, 1]) for v in values]
+    everything = np.concatenate(shown)
+    return {
+        "tracks": len(given), "called moving": int(sum((v > 0).any() for v in shown)),
+        "mean shown": float(everything.mean()) if len(everything) else 0.0,
+        "said": len(everything) / sum(len(r.times) for r in given),
+    }  # fmt: skip
+
+
+def peers(all_parts: dict[str, list[Run]], pythons: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What each peer shows in each frame, scored; and why one was not run."""
+    clean = runs("constant", Noise(), 1)
+    packed: dict[str, Any] = {"parts": np.array(list(all_parts))}
+    corners = np.array([[-7, FAR, 0], [7, FAR, 0], [7, NEAR, 0], [-7, NEAR, 0]], float)
+    packed["corners"] = CAMERA.project(corners)
+    for part, given in [*all_parts.items(), ("clean", clean)]:
+        for field in ("times", "boxes", "seen", "kmh"):
+            packed[f"{part}_{field}"] = np.concatenate([getattr(r, field) for r in given])
+        packed[f"{part}_run"] = np.concatenate([np.full(len(r.times), n + 1) for n, r in enumerate(given)])
+        packed[f"{part}_frame"] = np.concatenate([np.arange(len(r.times)) for r in given])
+        packed[f"{part}_fps"] = np.median([1 / np.diff(r.times).mean() for r in given])
+    scored, absent = {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "runs.npz", Path(folder) / "shown.npz"
+        np.savez(source, **packed)
+        for name in PEERS:
+            command = [pythons.get(name, sys.executable), str(Path(__file__).with_name("speed_peers.py"))]
+            done = subprocess.run([*command, name, str(source), str(target)], capture_output=True, text=True)
+            if done.returncode:
+                absent[name] = done.stderr.strip().splitlines()[-1][:120]
+                continue
+            shown = dict(np.load(target))
+            scored[name] = {"version": str(shown["version"]), "metres per pixel": float(shown["scale"])}
+            for part in all_parts:
+                e = shown[part] - packed[f"{part}_kmh"]
+                same = packed[f"{part}_run"][1:] == packed[f"{part}_run"][:-1]
+                a, d = np.abs(e[np.isfinite(e)]), np.diff(e)[same]
+                scored[name][part] = {
+                    "mean": float(a.mean()), "p95": float(np.percentile(a, 95)), "said": len(a) / len(e),
+                    "jitter": float(np.sqrt(np.nanmean(d**2))),
+                }  # fmt: skip
+    return scored, absent
+
+
+def cost(objects: int = 50, frames: int = 300, rounds: int = 5) -> dict[str, float]:
+    """Median microseconds of SpeedMeter.update, whole, at 50 tracks; the methods take turns."""
+    random = np.random.default_rng(1)
+    x, y = random.uniform(-7, 7, objects), random.uniform(20, 56, objects)
+    slow, given, zero = random.uniform(-0.5, 0.5, objects), [], np.zeros(objects)
+    for n in range(frames):
+        at = y + slow * n / FPS
+        foot = CAMERA.project(np.column_stack([x, at, zero]))
+        half = CAMERA.focal * 0.9 / at
+        boxes = np.column_stack([foot[:, 0] - half, foot[:, 1] - 2 * half, foot[:, 0] + half, foot[:, 1]])
+        seen = random.random(objects) > 0.1
+        given.append(Tracks.of(
+            ids=np.arange(objects) + 1, boxes=boxes + random.normal(0, 2, boxes.shape), scores=zero + 1,
+            labels=zero, match=np.where(seen, np.arange(objects), -1), age=zero, unseen=zero,
+        ))  # fmt: skip
+    spent: dict[str, list[float]] = {method: [] for method in METHODS}
+    for _ in range(rounds):
+        for method, kept in spent.items():
+            made = meter(method)
+            for n, tracks in enumerate(given):
+                begin = time.perf_counter()
+                made.update(tracks, n / FPS)
+                if n > 60:
+                    kept.append(time.perf_counter() - begin)
+    return {method: 1e6 * float(np.median(kept)) for method, kept in spent.items()}
+
+
+def bars(ours: dict[str, Any], micro: dict[str, float]) -> list[list[str]]:
+    """Every bar with what was measured."""
+    f, rows = ours["filter"], []
+
+    def bar(what: str, found: float, most: float, least: float = -np.inf, form: str = "{:.2f}") -> None:
+        wanted = f"at most {form.format(most)}" if np.isinf(least) else f"{least:.2f} to {most:.2f}"
+        rows.append([what, wanted, form.format(found), "met" if least <= found <= most else "missed"])
+
+    for what, part, kind, most in (
+        ("live, constant, independent jitter", "constant, white", "live", 0.85),
+        ("settled, constant, independent jitter", "constant, white", "settled", 0.46),
+        ("settled, constant, correlated jitter", "constant", "settled", 1.03),
+        ("settled, accelerating", "accelerate", "settled", 1.03),
+        ("settled, braking", "brake", "settled", 1.45),
+    ):
+        bar(f"{what}: mean error, km/h", f[part][kind]["mean"], most)
+        bar(f"{what}: the same with no limit of uncertainty", f[part][kind + " all"]["mean"], most)
+        bar(f"{what}: 95th percentile", f[part][kind]["p95"], 3 * most)
+    bar("95 % intervals, settled, constant", f["constant"]["settled"]["within 95"], 0.98, 0.92)
+    bar("95 % intervals, settled, braking", f["brake"]["settled"]["within 95"], 1.0, 0.88)
+    for part in ("constant, white", "constant"):
+        name = "independent" if "white" in part else "correlated"
+        bar(f"passage against Cramer-Rao, {name} jitter", f[part]["passages"]["of the floor"], 1.15)
+    bar("settled, frame to frame, km/h", f["constant"]["settled"]["jitter"], 0.3)
+    bar("uneven fps against even", f["uneven fps"]["settled"]["mean"] / f["constant"]["settled"]["mean"], 1.2)
+    bar("parked tracks called moving, of 100 x 10 s", f["parked"]["live"]["called moving"], 0, form="{:.0f}")
+    bar("the same, settled", f["parked"]["settled"]["called moving"], 0, form="{:.0f}")
+    bar("update at 50 tracks, microseconds", micro["filter"], 100, form="{:.0f}")
+    return rows
+
+
+def ours_of(all_parts: dict[str, list[Run]]) -> dict[str, Any]:
+    """All scores of the three methods."""
+    made: dict[str, Any] = {}
+    for method in METHODS:
+        made[method] = {}
+        for part, given in all_parts.items():
+            found = [measure(method, run) for run in given]
+            kinds = {k: [v[k] for v in found] for k in ("live", "settled", "passages")}
+            if part == "parked":
+                made[method][part] = {k: standing(given, kinds[k]) for k in ("live", "settled")}
+                continue
+            made[method][part] = {k: score(given, kinds[k], LIMIT) for k in ("live", "settled")}
+            made[method][part] |= {f"{k} all": score(given, kinds[k], None) for k in ("live", "settled")}
+            if part.startswith("constant"):
+                rho = 0.0 if "white" in part else 0.8
+                made[method][part]["passages"] = passages(given, kinds["passages"], rho)
+            print(f"{method}, {part}: settled {made[method][part]['settled']}", file=sys.stderr)
+    return made
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--seeds", type=int, default=5)
+    options.add_argument("--python", action="append", default=[], metavar="PEER=PATH")
+    chosen = options.parse_args()
+    all_parts = parts(chosen.seeds)
+    assert len(LANES) == 4
+    ours = ours_of(all_parts)
+    theirs, absent = peers(all_parts, dict(one.split("=", 1) for one in chosen.python))
+    micro = cost()
+    head = ["mean error / 95th percentile, km/h", "constant, independent", "constant", "accelerating",
+            "braking", "stop and go", "parked", "said"]  # fmt: skip
+    order = ("constant, white", "constant", "accelerate", "brake", "stop and go")
+    rows = []
+    for method in METHODS:
+        for kind in ("settled", "live") if method == "filter" else ("settled",):
+            part = ours[method]
+            name = f"edgevid {method}, {kind}" if method == "filter" else f"edgevid {method}"
+            cells = [f"{part[p][kind]['mean']:.2f} / {part[p][kind]['p95']:.2f}" for p in order]
+            rows.append([name, *cells, f"{part['parked'][kind]['mean shown']:.2f}",
+                         f"{100 * part['constant'][kind]['said']:.0f} %"])  # fmt: skip
+    for name, part in theirs.items():
+        cells = [f"{part[p]['mean']:.1f} / {part[p]['p95']:.1f}" for p in order]
+        rows.append([f"{NAMES[name]} {part['version']}", *cells, f"{part['parked']['mean']:.1f}",
+                     f"{100 * part['constant']['said']:.0f} %"])  # fmt: skip
+    judged = bars(ours, micro)
+    print(table(head, rows), "\n")
+    print(table(["bar", "wanted", "measured", ""], judged))
+    where = conditions({name: part["version"] for name, part in theirs.items()})
+    where["command"] = "python benchmarks/speed.py" + (
+        f" --seeds {chosen.seeds}" if chosen.seeds != 5 else ""
+    )
+    result = {"head": head, "rows": rows, "bars": judged, "ours": ours, "peers": theirs,
+              "not run": absent, "microseconds at 50 tracks": micro, "seeds": chosen.seeds}  # fmt: skip
+    save("speed", result, where)
+
+
+if __name__ == "__main__":
+    main()
