@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from onnx_models import constant_model, onnx
 
-from edgevid.runtime import ort, ort_cache
+from edgevid.runtime import load_engine, ort, ort_cache
 from edgevid.runtime.ort import OrtEngine
 from edgevid.runtime.ort_cache import GraphEntry, graph_entry, scratch
 
@@ -34,7 +34,7 @@ def kept(cache: Path) -> list[Path]:
 
 
 def answer(path: Path) -> np.ndarray:
-    with OrtEngine(path, device="cpu", threads=1) as engine:
+    with OrtEngine(path, device="cpu", threads=1, keep_graph=True) as engine:
         return engine.run(PICTURE)["a"].copy()
 
 
@@ -43,7 +43,7 @@ def test_a_slow_model_is_kept_once_and_answers_the_same(cache: Path, tmp_path: P
     first = answer(path)
     (entry,) = kept(cache)
     stamp = entry.stat().st_mtime_ns
-    with OrtEngine(path, device="cpu") as engine:
+    with load_engine(path, device="cpu") as engine:
         np.testing.assert_array_equal(engine.run(PICTURE)["a"], first)
         assert engine.metadata == {"stride": "32", "producer": "me"}
     assert kept(cache) == [entry]
@@ -136,6 +136,12 @@ def test_fast_models_leave_nothing(cache: Path, tmp_path: Path, monkeypatch: pyt
     assert not cache.exists()
 
 
+def test_passing_models_leave_nothing(cache: Path, tmp_path: Path) -> None:
+    with OrtEngine(constant_model(tmp_path / "m.onnx", {"a": OUT}), device="cpu") as engine:
+        np.testing.assert_array_equal(engine.run(PICTURE)["a"], OUT)
+    assert not cache.exists()
+
+
 def test_it_can_be_switched_off(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ort_cache.SWITCH, "0")
     answer(constant_model(tmp_path / "m.onnx", {"a": OUT}))
@@ -166,7 +172,7 @@ def test_several_processes_at_once_leave_one_sound_entry(cache: Path, tmp_path: 
         "from edgevid.runtime import ort\n"
         "ort.SLOW_S = 0.0\n"
         "for _ in range(4):\n"
-        "    with ort.OrtEngine(sys.argv[1], device='cpu', threads=1) as engine:\n"
+        "    with ort.OrtEngine(sys.argv[1], device='cpu', threads=1, keep_graph=True) as engine:\n"
         "        assert engine.run({'images': np.ones((1, 3, 32, 32), np.float32)})['a'].sum() == 66\n"
     )
     started = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _ in range(3)]

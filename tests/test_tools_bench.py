@@ -17,7 +17,8 @@ from edgevid.errors import EdgevidError, InputError, SourceError
 from edgevid.runtime import FakeEngine, TensorSpec
 from edgevid.tools import bench as module
 from edgevid.tools import conditions as found
-from edgevid.tools.bench import Clocked, Timing, bench
+from edgevid.tools.bench import bench
+from edgevid.tools.bench_subject import Clocked, Subject, Timing
 
 RECIPE = """
 [model]
@@ -75,13 +76,13 @@ def test_the_stages_of_a_detector_add_up_to_its_frame(folder: Path) -> None:
 
 def test_engines_take_turns_frame_by_frame(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, float]] = []
-    true = module._Subject.see
+    true = Subject.see
 
     def see(self: Any, frame: Any, *, count: bool) -> None:
         seen.append((self.side.file.stem, float(frame.image[0, 0, 0])))
         true(self, frame, count=count)
 
-    monkeypatch.setattr(module._Subject, "see", see)
+    monkeypatch.setattr(Subject, "see", see)
     bench(
         [folder / "tiny.onnx", folder / "other.onnx"],
         frames=folder / "photos",

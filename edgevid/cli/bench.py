@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from edgevid.tools.bench import Benchmark, Timing
+    from edgevid.tools.bench import Benchmark
+    from edgevid.tools.bench_subject import Timing
 
 Models = Annotated[list[str], typer.Argument(help="Names of models, ONNX files, recipes or engines.")]
 Precision = Annotated[list[str] | None, typer.Option(help="fp32, fp16 or int8; may be repeated.")]
@@ -78,7 +79,7 @@ def _show(found: Benchmark) -> None:
 
 def _times(timings: tuple[Timing, ...]) -> Table:
     """Milliseconds as p50 / p99; the last column compares p50 of the frame with the first engine's."""
-    from edgevid.tools.bench import STAGES
+    from edgevid.tools.bench_subject import STAGES
 
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("ms, p50 / p99", overflow="fold")

@@ -147,7 +147,7 @@ def _by_onnx_runtime(model: Recipe | str | Path, device: str, precision: str, th
     elif precision != "fp32":
         why = "FP32 is as exact and faster on a CPU" if not on_device else "it has no FP16 file"
         _say(f"{path.name}: asked for {precision}, runs in FP32: {why}")
-    return ort.OrtEngine(path, device=device, threads=threads)
+    return ort.OrtEngine(path, device=device, threads=threads, keep_graph=True)
 
 
 def _say(sentence: str) -> None:

@@ -38,20 +38,28 @@ class OrtEngine:
     """A model run by ONNX Runtime on the CPU or on an NVIDIA device.
 
     Outputs of fixed shape are written into the same arrays at every run, so that the loop allocates
-    nothing; what `run` returns is valid until the next `run`. A model that loads slowly on the CPU (INT8
-    graphs, small boards) leaves its optimised graph in the cache and loads faster the next time.
+    nothing; what `run` returns is valid until the next `run`.
     """
 
-    def __init__(self, path: str | Path, *, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        keep_graph: bool = False,
+    ) -> None:
         """`device` is "auto", "cpu" or "cuda:N"; `threads` None takes one for each physical core that this
-        process may use, within the CPU quota of its container.
+        process may use, within the CPU quota of its container. With `keep_graph`, a model that loads slowly
+        on the CPU (INT8 graphs, small boards) leaves its optimised graph in the cache and loads faster the
+        next time: for models that will be loaded again, as `load_engine`'s, not for passing ones.
 
         Raises ModelError for a file that is missing, no ONNX, or not runnable here.
         """
         self.path = Path(path)
         providers = _providers(device)
         self.threads = threads if threads is not None else default_threads()
-        self._session = _open(self.path, providers, self.threads)
+        self._session = _open(self.path, providers, self.threads, keep_graph)
         self.device = _device_of(self._session)
         _check_device(device, providers, self.device, self.path)
         _say_once(f"{self.path.name} runs on {self.device} by ONNX Runtime {onnxruntime.__version__}")
@@ -111,7 +119,7 @@ class _Binding:
         return dict(self._results)
 
 
-def _open(path: Path, providers: list[Any], threads: int) -> Any:
+def _open(path: Path, providers: list[Any], threads: int, keep_graph: bool) -> Any:
     if not path.is_file():
         raise ModelError(f"{path}: wanted an ONNX file, there is no such file")
     if threads < 1:
@@ -121,7 +129,7 @@ def _open(path: Path, providers: list[Any], threads: int) -> Any:
         model = _without_surplus(content)
         source = str(path) if model is content else model
         # A graph for CUDA is another matter, and weights in other files are not seen by the key.
-        fits = len(providers) == 1 and b"location" not in content
+        fits = keep_graph and len(providers) == 1 and b"location" not in content
         entry = graph_entry(model, onnxruntime.__version__) if fits else None
         if entry is None:
             return onnxruntime.InferenceSession(source, _options(threads), providers=providers)

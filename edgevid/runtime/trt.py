@@ -85,8 +85,10 @@ class TrtEngine:
         that builds the engine anew; MissingExtraError for an absent package.
         """
         self.path, gpu = Path(path), gpu_of(device)
+        cache = None
         if manifest is None and manifest_path(self.path).is_file():
             manifest = read_manifest(manifest_path(self.path))
+            cache = Path(f"{self.path}.cache")
         backend = manifest.backend if manifest else backend
         trt = require(BACKENDS[backend], extra=backend, purpose=f"running {self.path.name}")
         if manifest is not None:
@@ -98,7 +100,7 @@ class TrtEngine:
         try:
             with cuda.current():
                 runtime, engine = _deserialise(trt, plan, self.path, backend, manifest)
-                self._session = Session(trt, runtime, engine, cuda, self.path, graphs=graphs)
+                self._session = Session(trt, runtime, engine, cuda, self.path, graphs=graphs, cache=cache)
         except BaseException:
             cuda.close()
             raise
