@@ -41,6 +41,8 @@ class Run:
     kmh: np.ndarray
     """(T,) true speed."""
     mover: Mover
+    seed: int = 0
+    """Runs of one seed share their clock."""
 
 
 def survey() -> Survey:
@@ -116,9 +118,12 @@ def runs(kind: str, noise: Noise, seeds: int, *, fps: float = FPS, uneven: bool 
     for seed in range(seeds):
         for mover, seconds in movers(kind):
             at = 1000 * seed + mover.id
-            times = clock(seconds, fps, np.random.default_rng(at) if uneven else None)
-            made.append(watch(kind, mover, noise, at, times))
-    return [run for run in made if run is not None and run.seen.sum() >= 5]
+            times = clock(seconds, fps, np.random.default_rng(seed) if uneven else None)
+            run = watch(kind, mover, noise, at, times)
+            if run is not None and run.seen.sum() >= 5:
+                run.seed = seed
+                made.append(run)
+    return made
 
 
 def parked(noise: Noise, count: int) -> list[Run]:

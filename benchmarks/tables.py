@@ -1,6 +1,9 @@
-"""Writes the tables of README.md from benchmarks/results/*.json: never typed, always what was measured.
+"""Writes the tables of README.md and docs/ from benchmarks/results/*.json: never typed, always measured.
 
-python benchmarks/tables.py            (--check: exit 1 where the README says something else)
+python benchmarks/tables.py            (--check: exit 1 where a page says something else)
+
+`<!-- table NAME -->` takes the rows of benchmarks/results/NAME.json, `<!-- table NAME.PART -->` another
+list of rows in it, whose first row is the head.
 """
 
 from __future__ import annotations
@@ -12,13 +15,16 @@ from pathlib import Path
 
 from bench import RESULTS, table
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def made(name: str) -> str:
     """The table of one result file and the conditions it was measured under."""
+    name, _, part = name.partition(".")
     result = json.loads((RESULTS / f"{name}.json").read_text())
     c = result["conditions"]
+    if part:
+        return table(result[part][0], result[part][1:])
     rows = [row for row in result["rows"] if "not run" not in row]
     absent = [row[0] for row in result["rows"] if "not run" in row]
     note = f"{c['processor']}, {c['cores']} cores, {c['date']}; `{c['command']}`"
@@ -28,18 +34,20 @@ def made(name: str) -> str:
 
 
 def filled(text: str) -> str:
-    """The README with every `<!-- table NAME -->` ... `<!-- end -->` part made anew."""
-    pattern = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+    """The page with every `<!-- table NAME -->` ... `<!-- end -->` part made anew."""
+    pattern = re.compile(r"(<!-- table ([\w.]+) -->\n).*?(<!-- end -->)", re.DOTALL)
     return pattern.sub(lambda m: m[1] + made(m[2]) + "\n" + m[3], text)
 
 
 def main() -> int:
-    old = README.read_text()
-    new = filled(old)
-    if "--check" in sys.argv:
-        return int(old != new)
-    README.write_text(new)
-    return 0
+    wrong = 0
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        old = page.read_text()
+        new = filled(old)
+        wrong += old != new
+        if old != new and "--check" not in sys.argv:
+            page.write_text(new)
+    return int(wrong > 0 and "--check" in sys.argv)
 
 
 if __name__ == "__main__":

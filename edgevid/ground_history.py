@@ -20,8 +20,9 @@ COLUMNS = 10
 """time, vx, vy, variance along the motion, standing for, age, unseen for, sightings, x, y."""
 CORRELATION_S = 0.15
 """Correlation time of box errors: what detectors do (0.8 a frame at 30 fps)."""
-STILL_GATE = 16.0
-"""Chi-square of 2, 99.97 %: below, a velocity is no motion. A parked car is asked often."""
+STILL_GATE, MOVING_GATE = 5.99, 16.0
+"""Chi-square of 2, 95 % and 99.97 %: below the first a velocity is no motion, above the second it is one (a
+parked car is asked often); between them nobody can tell."""
 JUMP_GATE = 25.0
 """A sighting further off than 5 standard errors is left out; the fifth in a row starts the track anew."""
 AGILE_MPS2 = 8.0
@@ -363,13 +364,16 @@ def _rows(
     asked = velocity if motion is None else motion
     state = h.state[slots]
     rows = np.zeros((len(slots), COLUMNS))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        moving = known & ((asked**2).sum(1) >= STILL_GATE * variance)
-    h.state[slots[moving], 2] = time
+    with np.errstate(invalid="ignore"):
+        squared = (asked**2).sum(1)
+        stirs = known & (squared >= STILL_GATE * variance)
+        doubtful = stirs & (squared < MOVING_GATE * variance)
+    h.state[slots[stirs], 2] = time
     rows[:, 0] = np.where(known, when, time)
     rows[:, 1:3] = np.where(known[:, None], velocity, 0.0)
     rows[:, 3] = np.where(known, variance, -1.0)
     rows[:, 4] = np.nan_to_num(np.where(known, time - h.state[slots, 2], 0.0))
+    rows[doubtful, 4] = -2.0
     rows[:, 5] = np.nan_to_num(time - state[:, 0])
     rows[:, 6] = np.nan_to_num(time - state[:, 1])
     rows[:, 7] = np.where(known, state[:, 3], np.minimum(state[:, 3], 1))

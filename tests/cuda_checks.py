@@ -523,6 +523,51 @@ def test_engines_that_cannot_be_run_say_why(trt: Any, tmp_path: Path, data: byte
         use()
 
 
+def test_rtx_keeps_its_finished_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not ON_HOST:
+        pytest.skip("the stand-in for TensorRT runs on the host driver only")
+    import tensorrt_host
+
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", tensorrt_host.module("tensorrt_rtx"))
+    monkeypatch.setattr(tensorrt_host.RtxEngine, "finished", 0)
+    path = written(tmp_path / "net.rtx.engine", plan(), backend="tensorrt-rtx", version="1.7.1.116", gpu="")
+    kept = tmp_path / "net.rtx.engine.cache"
+    for finished in (1, 1):  # the second time they are there
+        with load_engine(path) as engine:
+            assert np.array_equal(engine.run({"images": batch_of(1)})["y"], batch_of(1))
+        assert tensorrt_host.RtxEngine.finished == finished
+        assert kept.read_bytes() == b"kernels of 8.7"
+    kept.write_bytes(b"of another card")
+    with load_engine(path):
+        pass
+    assert tensorrt_host.RtxEngine.finished == 2
+    assert kept.read_bytes() == b"kernels of 8.7"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [path.name, kept.name, path.name + ".json"]
+
+
+def test_many_runs_of_an_engine_leak_nothing(trt: Any, tmp_path: Path) -> None:
+    """Recorded and step by step, with sizes that change."""
+    from edgevid.runtime.trt import TrtEngine
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    path = written(tmp_path / "net.engine", plan())
+    batches = [batch_of(n) for n in (1, 2, 4, 1)]
+    with TrtEngine(path) as recorded, TrtEngine(path, graphs=False) as stepwise:
+        for engine in (recorded, stepwise):
+            for i in range(40):
+                engine.run({"images": batches[i % 4]})
+        before, size = living(), resident()
+        for i in range(RUNS // 2):
+            recorded.run({"images": batches[i % 4]})
+        assert living() == before
+        for i in range(min(RUNS // 2, 2000)):  # the stand-in keeps a note of each run, the engine nothing
+            stepwise.run({"images": batches[i % 4]})
+        assert living() == before
+        assert resident() - size < 16 << 20
+
+
 # Which engine load_engine takes.
 
 

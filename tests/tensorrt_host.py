@@ -52,6 +52,10 @@ def nptype(kind: DataType) -> Any:
     return getattr(np, kind.value)
 
 
+def init_libnvinfer_plugins(logger: ILogger, namespace: str) -> bool:
+    return isinstance(logger, ILogger) and namespace == ""
+
+
 class Runtime:
     engine_host_code_allowed = False
 
@@ -153,9 +157,68 @@ class IExecutionContext:
             arrays[name][...] = answer
 
 
-def module() -> types.ModuleType:
-    """This file as the package `tensorrt`."""
-    made = types.ModuleType("tensorrt")
-    made.__dict__.update({k: v for k, v in globals().items() if not k.startswith("_")})
-    made.__dict__["__version__"] = __version__
+class IRuntimeCache:
+    """TensorRT-RTX: kernels finished for a card."""
+
+    def __init__(self) -> None:
+        self._kept = b""
+
+    def deserialize(self, blob: bytes) -> bool:
+        if not blob.startswith(b"kernels"):
+            return False
+        self._kept = blob
+        return True
+
+    def serialize(self) -> bytes:
+        return self._kept
+
+
+class IRuntimeConfig:
+    """TensorRT-RTX: what an execution context shall use."""
+
+    def __init__(self) -> None:
+        self._cache: IRuntimeCache | None = None
+
+    def create_runtime_cache(self) -> IRuntimeCache:
+        return IRuntimeCache()
+
+    def set_runtime_cache(self, cache: IRuntimeCache) -> bool:
+        self._cache = cache
+        return True
+
+
+class RtxEngine(ICudaEngine):
+    """TensorRT-RTX: finishes its kernels for a context, unless the cache has them."""
+
+    finished = 0
+
+    def create_runtime_config(self) -> IRuntimeConfig:
+        return IRuntimeConfig()
+
+    def create_execution_context(self, runtime_config: IRuntimeConfig | None = None) -> IExecutionContext:
+        cache = runtime_config._cache if runtime_config else None
+        if cache is None or not cache._kept:
+            RtxEngine.finished += 1
+            if cache is not None:
+                cache._kept = b"kernels of 8.7"
+        return super().create_execution_context()
+
+
+class RtxRuntime(Runtime):
+    def deserialize_cuda_engine(self, plan: bytes) -> ICudaEngine | None:
+        return RtxEngine(json.loads(plan[4:])) if super().deserialize_cuda_engine(plan) else None
+
+
+_RTX = ("IRuntimeCache", "IRuntimeConfig", "RtxEngine", "RtxRuntime")
+
+
+def module(package: str = "tensorrt") -> types.ModuleType:
+    """This file as the package `tensorrt` or `tensorrt_rtx`."""
+    made = types.ModuleType(package)
+    names = {k: v for k, v in globals().items() if not k.startswith("_")}
+    if package == "tensorrt":
+        names = {k: v for k, v in names.items() if k not in _RTX}
+    else:
+        names["Runtime"] = RtxRuntime
+    made.__dict__.update({**names, "__version__": __version__ if package == "tensorrt" else "1.7.1.116"})
     return made

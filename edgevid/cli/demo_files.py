@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time as clock
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def write_files(setting: Setting, folder: Path, *, unit: str = "km/h", frames: i
     folder.mkdir(parents=True, exist_ok=True)
     video, sheet, lines = folder / "demo.mp4", folder / "contact-sheet.png", folder / "demo.jsonl"
     started, total = clock.perf_counter(), frames or setting.source.frame_count
-    with setting.source as source, progress_bar(setting.title, total) as bar:
+    with closing(setting.pipeline), setting.source as source, progress_bar(setting.title, total) as bar:
         annotated = AnnotatedVideo(video, fps=source.fps, overlay=overlay_of(setting, unit))
         shots = Shots(annotated, bar, total or 1)
         sinks: list[Sink] = [annotated, JsonLines(lines)]

@@ -20,7 +20,7 @@ from edgevid.site_check import Finding
 
 EXTRAS = {
     "tensorrt": ("tensorrt", "TensorRT engines"),
-    "pycuda": ("tensorrt", "CUDA memory and streams"),
+    "pycuda": ("pycuda", "CUDA by pycuda; cuda-bindings does the same"),
     "tensorrt_rtx": ("tensorrt-rtx", "engines for RTX cards"),
     "onnx": ("build", "quantising and building"),
     "ultralytics": ("export", "exporting .pt weights"),

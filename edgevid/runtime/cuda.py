@@ -216,7 +216,7 @@ def _installed() -> str:
             return "cuda-bindings"
     except ModuleNotFoundError:  # the package above it
         pass
-    raise MissingExtraError("pycuda", "tensorrt", "running TensorRT engines")
+    raise MissingExtraError("cuda-bindings (or pycuda)", "tensorrt", "running TensorRT engines")
 
 
 def contiguous(array: Array) -> Array:

@@ -14,6 +14,7 @@ from edgevid.errors import InputError, ModelError
 from edgevid.runtime.base import TensorSpec
 from edgevid.runtime.cuda import Cuda, Graph, Memory, Pinned
 from edgevid.runtime.cuda_letterbox import DeviceLetterbox, Place
+from edgevid.runtime.trt_cache import KernelCache
 from edgevid.types import Array, Frame, InputSpec
 
 log = logging.getLogger("edgevid")
@@ -77,7 +78,17 @@ def _write_by_cpu(frame: Frame, spot: Place, spec: InputSpec, out: Array) -> Non
 class Session:
     """Runs an engine; used by one thread at a time. Close it before its `cuda`."""
 
-    def __init__(self, trt: Any, runtime: Any, engine: Any, cuda: Cuda, path: Path, *, graphs: bool) -> None:
+    def __init__(
+        self,
+        trt: Any,
+        runtime: Any,
+        engine: Any,
+        cuda: Cuda,
+        path: Path,
+        *,
+        graphs: bool,
+        cache: Path | None = None,
+    ) -> None:
         self._cuda, self._runtime, self._engine, self._path = cuda, runtime, engine, path
         self._closers: list[Callable[[], None]] = []
         self._graphs: dict[tuple[Shapes, str], Graph] = {}
@@ -89,7 +100,8 @@ class Session:
         takes = [n for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
         self.inputs = tuple(self._spec(trt, n) for n in takes)
         self.outputs = tuple(self._spec(trt, n) for n in names if n not in takes)
-        self._context = engine.create_execution_context()
+        self._kernels = KernelCache(trt, engine, cache)
+        self._context = self._kernels.context(engine)
         if self._context is None:
             raise ModelError(f"{path}: no memory for its execution context; close other engines")
         try:
@@ -270,6 +282,10 @@ class Session:
             if self._letterbox is not None:
                 self._letterbox.close()
                 self._letterbox = None
-            self._context = self._engine = self._runtime = None
+            if self._context is not None:
+                self._kernels.save()
+            self._context = None
+            self._kernels.close()
+            self._engine = self._runtime = None
             while self._closers:
                 self._closers.pop()()

@@ -64,6 +64,7 @@ def watch(
             return summary
     finally:
         show.close()
+        setting.pipeline.close()
 
 
 def _resizing(setting: Setting, show: Show) -> Callable[[Frame], None] | None:

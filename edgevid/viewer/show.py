@@ -251,7 +251,7 @@ class Show:
         for row in result.passages:
             if row.reason == Reason.OK:
                 self._tell(
-                    "passage", float(row.time), id=int(row.id), mps=round(float(row.mps), 3),
+                    "passage", result.time, id=int(row.id), mps=round(float(row.mps), 3),
                     sigma_mps=round(float(row.sigma), 3), **self._class_of(int(row.id)),
                 )  # fmt: skip
         present = set(result.tracks.ids.tolist())

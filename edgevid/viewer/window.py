@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 
 import cv2
 
@@ -32,7 +33,7 @@ def check_window() -> None:
 def show_window(setting: Setting, *, unit: str = "km/h", frames: int | None = None) -> Summary:
     """Plays the setting once in a window, at its own pace."""
     window = Window(overlay_of(setting, unit), Gate(paced=not setting.source.live))
-    with setting.source as source:
+    with closing(setting.pipeline), setting.source as source:
         return run(
             setting.pipeline, window.until_closed(source), [window], zones=setting.monitor, limit=frames
         )

@@ -18,7 +18,7 @@ export function paint(view, state, unit) {
   const objects = [...record.objects].sort((a, b) => a.box[3] - b.box[3]);
   if (choices.trails) for (const object of objects) trail(view, state.trails.get(object.id), object.id, record.time_s);
   if (choices.boxes) for (const object of objects) box(view, object, object.id === state.selected, object.id === state.hovered);
-  if (choices.labels === "none") return;
+  if (choices.labels === "none" || state.editing) return; // labels would hide what is edited
   const taken = [];
   const order = objects.reverse().sort((a, b) => (b.id === state.selected) - (a.id === state.selected));
   for (const object of order) {

@@ -15,8 +15,12 @@ export function drawGrid(view, grid) {
   }
   ctx.font = `${0.9 * font}px ${view.family}`;
   ctx.textBaseline = "alphabetic";
-  for (const { label, at } of grid) {
-    if (label && at) haloed(ctx, label, at[0] * scale + 3, at[1] * scale - 3, "#c9f5ff");
+  const taken = []; // far lines crowd: nearer labels come first, the others are left out
+  for (const { label, at } of grid.filter((one) => one.at).sort((a, b) => b.at[1] - a.at[1])) {
+    const [x, y, wide] = [at[0] * scale + 3, at[1] * scale - 3, ctx.measureText(label).width];
+    if (taken.some((t) => Math.abs(t.y - y) < 1.2 * font && x < t.x + t.wide && t.x < x + wide)) continue;
+    taken.push({ x, y, wide });
+    haloed(ctx, label, x, y, "#c9f5ff");
   }
 }
 

@@ -175,6 +175,7 @@ function refresh() {
   setText($("timings-total"), `${ms(total)} median`);
   legend(stages.filter(([, value]) => value >= 0.005));
   facts(record, hello, stats);
+  $("moved").hidden = !record.objects.some((object) => object.speed?.reason === "CAMERA_MOVED");
 }
 
 function legend(stages) {
