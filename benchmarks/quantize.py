@@ -211,9 +211,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="Keep the quantized files here.")
     options = parser.parse_args()
     stored = RESULTS / "quantize.json"
-    found = json.loads(stored.read_text())["models"] if stored.is_file() else {}
     for name in options.models.split(","):
-        found[name] = one_model(name, options.data, options)
+        measured = one_model(name, options.data, options)
+        found = json.loads(stored.read_text())["models"] if stored.is_file() else {}  # models in parts
+        found[name] = measured
         head, rows = summary({name: found[name]})
         print(table(head, rows), flush=True)
         found = {m: found[m] for m in (*MODELS, *found) if m in found}

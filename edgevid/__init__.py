@@ -32,6 +32,9 @@ if TYPE_CHECKING:
         Survey,
         read_survey,
     )
+    from edgevid.health import (
+        CameraHealth,
+    )
     from edgevid.overlay import (
         Overlay,
     )
@@ -78,6 +81,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AnnotatedVideo": "records",
     "ByteTracker": "track",
+    "CameraHealth": "health",
     "ClipBuffer": "clips",
     "ClipSpec": "clips",
     "Clips": "types",
@@ -117,6 +121,7 @@ _HOMES = {
 __all__ = [
     "AnnotatedVideo",
     "ByteTracker",
+    "CameraHealth",
     "ClipBuffer",
     "ClipSpec",
     "Clips",

@@ -15,10 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from edgevid import ground
 from edgevid.errors import InputError
+from edgevid.ground_survey import Survey
 from edgevid.health_file import Alarm, HealthFolder
 from edgevid.health_image import State, ViewWatch
 from edgevid.health_speeds import Finding, SpeedWatch
+from edgevid.health_view import Motion
 from edgevid.types import Frame, Reason, Speeds, Tracks
 
 log = logging.getLogger("edgevid")
@@ -40,6 +43,7 @@ class CameraHealth:
         *,
         view: ViewWatch | None = None,
         speeds: SpeedWatch | None = None,
+        survey: Survey | None = None,
         alarms: tuple[str, ...] = KINDS,
         start: datetime | None = None,
         save_s: float = 600.0,
@@ -47,12 +51,14 @@ class CameraHealth:
     ) -> None:
         """`folder` keeps what is learnt, and an open alarm, over restarts (None: nothing is kept).
 
-        `view` and `speeds` set the two watches. `alarms` names the kinds that silence speeds; the others are
+        `view` and `speeds` set the two watches. With the `survey`, an alarm says what the motion would do to
+        speeds. `alarms` names the kinds that silence speeds; the others are
         only told in `events`. `start` is the local time of a recording's first frame (None: now).
         """
         if wrong := sorted(set(alarms) - set(KINDS)):
             raise InputError(f"camera health: wanted alarms among {', '.join(KINDS)}, given {wrong[0]!r}")
         self.view, self.statistics = view or ViewWatch(), speeds or SpeedWatch()
+        self.survey = survey
         self.alarm: Alarm | None = None
         self.events: list[str] = []
         """Sentences: alarms, answers, slow traffic, damaged files; the newest 100."""
@@ -88,7 +94,9 @@ class CameraHealth:
             self._answer()
             if self.view.state in (State.MOVED, State.LOST):
                 kind = "moved" if self.view.state is State.MOVED else "lost"
-                self._raise(kind, f"the camera {self.view.state.value}: {self.view.why}", frame.time)
+                self._raise(
+                    kind, f"the camera {self.view.state.value}: {self.view.why}{self._cost()}", frame.time
+                )
             self._keep(frame.time)
         live, settled, passages = speeds
         if self.alarm is None and not self.silent:
@@ -170,6 +178,13 @@ class CameraHealth:
         if self._on_alarm is not None:
             self._on_alarm(self.alarm)
 
+    def _cost(self) -> str:
+        """What a motion would do to speeds, where the survey is known."""
+        if self.survey is None or self.view.motion is None or self.view.state is not State.MOVED:
+            return ""
+        share = speed_error(self.survey, self.view.motion)
+        return "" if not np.isfinite(share) else f" (speeds would read {100 * share:+.1f} %)"
+
     def _answer(self) -> None:
         """Takes up what `edgevid health` was told."""
         choice = self._folder.take_answer() if self._folder is not None else ""
@@ -198,6 +213,24 @@ class CameraHealth:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+def speed_error(survey: Survey, motion: Motion) -> float:
+    """By what share speeds in the region are wrong when the picture moved and the survey did not.
+
+    Of the two directions on the plane the one that errs more; NaN where the moved points lie off the plane.
+    """
+    survey = survey.scaled_to(motion.size)
+    x1, y1, x2, y2 = survey.region.bounds
+    share = np.array([0.3, 0.5, 0.7])
+    pixels = np.stack(np.meshgrid(x1 + share * (x2 - x1), y1 + share * (y2 - y1)), -1).reshape(-1, 2)
+    here = survey.place(pixels)
+    errors = []
+    for step in ((0.5, 0.0), (0.0, 0.5)):
+        ends = [ground.apply(survey.to_image, here + sign * np.array(step)) for sign in (-1, 1)]
+        seen = [survey.place(motion.apply(end)) for end in ends]
+        errors.append(float(np.median(np.hypot(*(seen[1] - seen[0]).T))) - 1.0)
+    return max(errors, key=abs)
 
 
 def void(speeds: Speeds) -> Speeds:

@@ -71,6 +71,7 @@ class Baseline:
 
     slots: dict[str, list[float]] = field(default_factory=dict)
     pending: dict[str, list[float]] = field(default_factory=dict)
+    _known: dict[str, tuple[float, float, int] | None] = field(default_factory=dict)
 
     def add(self, slot: str, value: float) -> None:
         """Remembers a value until `settle`."""
@@ -82,9 +83,16 @@ class Baseline:
             if good:
                 self.slots[slot] = (self.slots.get(slot, []) + values)[-KEPT:]
         self.pending.clear()
+        self._known.clear()
 
     def of(self, slots: list[list[str]], least_spread: float) -> tuple[float, float, int] | None:
         """Median, spread and count of the first group of slots with enough values; None without any."""
+        key = slots[0][0]
+        if key not in self._known:
+            self._known[key] = self._measure(slots, least_spread)
+        return self._known[key]
+
+    def _measure(self, slots: list[list[str]], least_spread: float) -> tuple[float, float, int] | None:
         for group in slots:
             values = [v for slot in group for v in self.slots.get(slot, ())]
             if len(values) >= LEAST:
@@ -251,6 +259,7 @@ class SpeedWatch:
             parts, (self.speeds, self.ratio), (self.speed_base, self.ratio_base), strict=True
         ):
             cusum.up, cusum.down, base.slots = up, down, slots
+            base.settle(False)
 
 
 def _groups(now: datetime, way: str) -> list[list[str]]:

@@ -40,7 +40,7 @@ def build_pipeline(site: Site, size: tuple[int, int], *, threads: int | None = N
     recognitions = {choice.task: build_recognition(choice, threads=threads) for choice in site.recognisers}
     classes = ClassPolicy(Policy.load(site.policy, names=detector.names)) if site.policy else None
     speeds = read_policy(site.policy).speed if site.policy else None
-    health = CameraHealth(site.health) if site.health else None
+    health = CameraHealth(site.health, survey=survey) if site.health else None
     return Pipeline(
         detector, tracker, meter=meter, health=health, recognitions=recognitions, class_policy=classes,
         speed_policy=speeds,

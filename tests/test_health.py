@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 
 from edgevid.errors import InputError
-from edgevid.health import CameraHealth, void
+from edgevid.ground_survey import make_survey
+from edgevid.health import CameraHealth, speed_error, void
 from edgevid.health_file import ANSWER, STATE, Alarm, HealthFolder
 from edgevid.health_image import State, ViewWatch, describe
 from edgevid.health_speeds import Baseline, Cusum, SpeedWatch
 from edgevid.health_view import Motion, Reference, Seen, thumbnail
 from edgevid.pipeline import Pipeline
+from edgevid.synthetic import Camera
 from edgevid.synthetic_render import RenderedDetector, RenderedStreet
 from edgevid.track import Tracker
 from edgevid.types import Frame, Reason, Speeds, Tracks
@@ -459,3 +461,52 @@ def test_a_pipeline_takes_health_by_one_argument() -> None:
     assert "health" in results[0].timings
     pipeline.reset()
     pipeline.close()
+
+
+def test_the_command_tells_and_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from edgevid import cli
+
+    def said(*options: str) -> tuple[int, str]:
+        status = 0
+        try:
+            cli.main(["health", str(tmp_path), *options])
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        shown = capsys.readouterr()
+        return status, shown.out + shown.err
+
+    assert said()[0] == 2
+    health = CameraHealth(tmp_path)
+    watched(health, VIEW, 0, 30)
+    health.save()
+    assert said()[0] == 0
+    watched(health, moved(6, 0), 30, 30)
+    status, words = said()
+    assert status == 1
+    assert "alarm: since" in words
+    assert "references: 1 of 640x360 pixels" in words
+    assert said("--acknowledge", "--relearn")[0] == 2
+    assert said("--relearn")[0] == 0
+    assert watched(health, moved(6, 0), 60, 30).mps[0] == 14.0
+    assert "alarm: none" in said()[1]
+
+
+def test_a_site_names_its_health_folder(tmp_path: Path) -> None:
+    from edgevid.site import read_site
+
+    (tmp_path / "gate.toml").write_text('source = "gate.mp4"\n[camera]\nhealth = "health/gate"\n')
+    assert read_site(tmp_path / "gate.toml").health == tmp_path / "health" / "gate"
+
+
+def test_what_a_tilt_does_to_speeds_is_told() -> None:
+    """A quarter of a degree moves the picture by focal x tan; speeds then read about 4 % wrong."""
+    camera, metres = Camera(), np.array([[-7, 15], [7, 15], [7, 60], [-7, 60]], float)
+    survey = make_survey(camera.project(np.column_stack([metres, np.zeros(4)])), metres, (1920, 1080))
+    up = -1400 * np.tan(np.radians(0.25))  # pitched further down, the road rises in the picture
+    assert speed_error(survey, Motion(0.0, 0.0, 0.0, 1.0, (1920, 1080))) == pytest.approx(0, abs=1e-9)
+    assert 0.02 < speed_error(survey, Motion(0.0, up, 0.0, 1.0, (1920, 1080))) < 0.08
+    assert speed_error(survey, Motion(0.0, -up, 0.0, 1.0, (1920, 1080))) < -0.02
+    health = CameraHealth(survey=survey.scaled_to((640, 360)))
+    watched(health, VIEW, 0, 30)
+    watched(health, moved(0, -3), 30, 30)
+    assert "(speeds would read +" in health.words

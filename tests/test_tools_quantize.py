@@ -14,7 +14,7 @@ from edgevid.errors import FileFormatError, InputError, ModelError, SourceError
 from edgevid.runtime.ort import OrtEngine
 from edgevid.runtime.recipe import Recipe, Source
 from edgevid.runtime.variants import find_variant, read_record
-from edgevid.tools.quantize import FLOOR, build, floor_of, quantize
+from edgevid.tools.quantize import FLOOR, build, floor_of, quantize, saturates
 from edgevid.tools.quantize_frames import pick
 from edgevid.tools.quantize_graph import Graph, tidy
 from edgevid.tools.quantize_plan import Scale, plan_cpu, plan_tensorrt, symmetric, unsigned, useful
@@ -285,6 +285,30 @@ def test_wrong_choices_are_refused(net: Recipe, video: Path, tmp_path: Path) -> 
         quantize(net, video, count=0)
     with pytest.raises(InputError, match="wanted some of int8-cpu, int8-trt"):
         quantize(net, video, variants=["int4"])
+
+
+def test_seven_bits_leave_room_for_sums(net: Recipe, video: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="wanted 7 or 8, given 4"):
+        quantize(net, video, weight_bits=4)
+    ranges = tmp_path / "r.toml"
+    report = quantize(net, video, count=5, floor=0.0, weight_bits=7, out=tmp_path / "a", save_ranges=ranges)
+    largest = {}
+    for made in report.made:
+        stored = onnx.load(made.path).graph.initializer
+        weights = [onnx.numpy_helper.to_array(t) for t in stored if t.name.endswith(" int")]
+        largest[made.variant] = max(int(np.abs(w).max()) for w in weights if w.dtype == np.int8)
+    assert largest == {"int8-cpu": 63, "int8-trt": 127}
+    again = quantize(net, ranges=ranges, out=tmp_path / "b")
+    assert [m.sha256 for m in again.made] == [m.sha256 for m in report.made]
+
+
+def test_a_processor_without_vnni_is_known(tmp_path: Path) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text("flags\t\t: fpu avx2 avx512f\n")
+    assert saturates(info)
+    info.write_text("flags\t\t: fpu avx2 avx512_vnni\n")
+    assert not saturates(info)
+    assert not saturates(tmp_path / "none")
 
 
 def test_ranges_of_another_model_are_refused(net: Recipe, tmp_path: Path) -> None:

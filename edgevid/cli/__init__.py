@@ -19,6 +19,7 @@ COMMANDS: tuple[str, ...] = (
     "estimate",
     "evaluate",
     "export",
+    "health",
     "inspect",
     "models",
     "quantize",

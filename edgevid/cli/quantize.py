@@ -40,6 +40,7 @@ Save = Annotated[
 Rest = Annotated[
     bool, typer.Option("--fp16-rest", help="Also write int8-trt-fp16: TensorRT's file, half where not int8.")
 ]
+Bits = Annotated[int, typer.Option(help="Of the CPU file's weights: 7 for x86 processors without VNNI.")]
 Precision = Annotated[str, typer.Option(help="int8, or fp16 for a half-precision graph (frames optional).")]
 
 
@@ -55,6 +56,7 @@ def command(
     out: Out = None,
     save_ranges: Save = None,
     fp16_rest: Rest = False,
+    weight_bits: Bits = 8,
 ) -> None:
     """Make the INT8 files of a model (one for CPUs, one for TensorRT), or its FP16 graph."""
     from rich.console import Console
@@ -77,6 +79,7 @@ def command(
             calibrator=calibrator,
             count=count,
             floor=floor,
+            weight_bits=weight_bits,
             variants=(only,) if only else VARIANTS,
             out=out,
             save_ranges=save_ranges,

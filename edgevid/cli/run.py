@@ -132,6 +132,7 @@ def _run(
     lost = {"damaged packets or pictures passed over": video.corrupted, "frames dropped": video.dropped}
     lost |= {"times reconnected": getattr(video, "reconnections", 0), "changes of size": resizing.changes}
     notes = [f"{count} {what}" for what, count in lost.items() if count]
+    notes += [f"camera health: {words}" for words in getattr(pipeline.health, "events", ())]
     return summary, pipeline.names["class"], notes + [f"{t}: {m.report().words}" for t, m in monitors.items()]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from edgevid.errors import FileFormatError, ModelError
+from edgevid.errors import FileFormatError, MissingExtraError, ModelError, require
 from edgevid.runtime.cuda_driver import Gpu
 from edgevid.runtime.download import sha256_of
 from edgevid.runtime.recipe import Recipe
@@ -91,6 +91,19 @@ class Manifest:
         words += ["--version-compatible"] if self.version_compatible else []
         words += ["--hardware", self.hardware] if self.hardware != "none" else []
         return " ".join(f"'{w}'" if " " in w else w for w in words)
+
+
+def import_backend(backend: str, purpose: str) -> Any:
+    """The package of a backend; MissingExtraError with its pip line, ModelError where it does not load."""
+    try:
+        return require(BACKENDS[backend], extra=backend, purpose=purpose)
+    except MissingExtraError:
+        raise
+    except ImportError as error:
+        raise ModelError(
+            f"{TITLES[backend]} is installed, but does not load: {error}. Its libraries must be there in the "
+            "version of its Python package, and where the loader finds them (LD_LIBRARY_PATH)"
+        ) from error
 
 
 def manifest_path(engine: str | Path) -> Path:

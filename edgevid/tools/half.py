@@ -126,7 +126,7 @@ def convert_fp16(
             recipe = resolve_model(src)
         assert recipe.local is not None
         with OrtEngine(recipe.local, device="cpu", threads=1) as engine:
-            spans = spans_of(Graph(model), Feed(recipe, engine), frames, "min-max")
+            spans = spans_of(Graph(model), Feed(recipe, engine), frames, "min-max", only_planned=False)
     return _converted(recipe.name if recipe else src.stem, model, dst, spans, len(frames or ()))
 
 

@@ -23,7 +23,7 @@ from edgevid.runtime.variants import record_path, variant_path
 from edgevid.tools.quantize_frames import COUNT, FEW, Feed, Picked, Where, pick
 from edgevid.tools.quantize_graph import Graph, save_model, tidy
 from edgevid.tools.quantize_judge import METRICS, Agreement, Judge
-from edgevid.tools.quantize_plan import Plan, plan_cpu, plan_tensorrt
+from edgevid.tools.quantize_plan import SAME, Plan, plan_cpu, plan_tensorrt
 from edgevid.tools.quantize_ranges import (
     Calibration,
     Progress,
@@ -98,6 +98,7 @@ def quantize(
     calibrator: str = "percentile",
     count: int = COUNT,
     floor: float | None = None,
+    weight_bits: int = 8,
     variants: Sequence[str] = VARIANTS,
     out: str | Path | None = None,
     save_ranges: str | Path | None = None,
@@ -107,6 +108,7 @@ def quantize(
 
     `frames` is a video, a folder, a glob, a list file or several of them; `out` the folder of the files
     (`build/` beside the model), `save_ranges` the text of the calibration (calibration/int8/<model>.toml).
+    `weight_bits` 7 makes a CPU file that x86 processors without VNNI add up without saturating.
     Raises InputError without frames, for ranges of another model and for a model that is quantized already.
     """
     recipe = model if isinstance(model, Recipe) else resolve_model(model)
@@ -114,6 +116,8 @@ def quantize(
     least = floor_of(recipe, floor)
     if unknown := [v for v in variants if v not in PLANNERS]:
         raise InputError(f"variants: wanted some of {', '.join(PLANNERS)}, given {unknown[0]!r}")
+    if weight_bits not in (7, 8):
+        raise InputError(f"--weight-bits: wanted 7 or 8, given {weight_bits}")
     if ranges is not None and frames is not None:
         raise InputError("quantize: wanted --frames to measure or --ranges to repeat, given both")
     if ranges is not None:
@@ -121,7 +125,7 @@ def quantize(
     picked = pick(frames, count=count)
     graph = Graph(tidy(recipe.local))
     found = measure(recipe, graph, picked.calibration, picked.sources, calibrator, progress)
-    found = _add_means(recipe, graph, found, picked, progress)
+    found = dataclasses.replace(_add_means(recipe, graph, found, picked, progress), weight_bits=weight_bits)
     target = Path(save_ranges) if save_ranges is not None else FOLDER / f"{recipe.name}.toml"
     report = Report(recipe, found, target, least, judged_on=len(picked.held_out))
     _warn(report, picked)
@@ -174,8 +178,23 @@ def _warn(report: Report, picked: Picked) -> None:
         report.warnings.append(
             f"{seen} frames are few to calibrate on: ranges settle from about {FEW}; give more with --frames"
         )
+    if report.calibration.weight_bits == 8 and saturates():
+        report.warnings.append(
+            "this processor has no VNNI: its sums of byte products may saturate; where the agreement is low, "
+            "try --weight-bits 7"
+        )
     if not held:
         report.warnings.append("one frame only: the agreement is judged on the frame that was calibrated on")
+
+
+def saturates(info: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this is an x86 processor without VNNI, as far as Linux tells."""
+    try:
+        lines = info.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    flags = next((set(line.split()) for line in lines if line.startswith("flags")), set())
+    return "avx2" in flags and not flags & {"avx512_vnni", "avx_vnni"}
 
 
 def _miss(made: Made, floor: float) -> str:
@@ -189,6 +208,8 @@ def _miss(made: Made, floor: float) -> str:
 def build(graph: Graph, found: Calibration, variant: str, keep: frozenset[str]) -> tuple[Any, Plan]:
     """The model of a variant with these activations and layers kept, and its plan."""
     plan = PLANNERS[variant](graph, found.spans, keep)
+    if variant == "int8-cpu":
+        plan = dataclasses.replace(plan, weight_bits=found.weight_bits)
     means = (found.means["float"], found.means.get(variant, {})) if "float" in found.means else None
     return written(graph, plan, means), plan
 
@@ -233,9 +254,15 @@ class _Search:
             self.progress(f"{self.variant}: {agreement.share:.1%} with {count} kept", count, len(self.costs))
         return agreement
 
+    def _worth(self, plan: Plan) -> tuple[str, ...]:
+        """Activations whose cost is measured: not those that are another's bytes moved, nor gates."""
+        other = (*SAME, "Sigmoid", "HardSigmoid")
+        makers = {t: self.graph.maker[t].op_type for t in plan.tensors if t in self.graph.maker}
+        return tuple(t for t in plan.tensors if makers.get(t) not in other)
+
     def _rank(self) -> None:
         plan = PLANNERS[self.variant](self.graph, self.found.spans)
-        names = tuple(plan.tensors) if self.variant == "int8-cpu" else plan.layers
+        names = self._worth(plan) if self.variant == "int8-cpu" else plan.layers
         costs = {}
         for number, name in enumerate(names):
             if self.variant == "int8-cpu":
@@ -274,6 +301,7 @@ def _record(report: Report, made: Made) -> None:
         "source_sha256": found.sha256,
         "precision": "int8",
         "scheme": SCHEMES[made.variant],
+        "weight_bits": made.plan.weight_bits,
         "calibration": {
             "ranges": report.ranges.name,
             "calibrator": found.calibrator,

@@ -102,6 +102,9 @@ def tidy(path: Path) -> Any:
     model = _optimised(model, path)
     plain_hard_swish(model)
     _give_names(model.graph.node)
+    read = {i for n in model.graph.node for i in n.input} | {o.name for o in model.graph.output}
+    for weight in [t for t in model.graph.initializer if t.name not in read]:
+        model.graph.initializer.remove(weight)
     for opset in [o for o in model.opset_import if o.domain not in ("", "ai.onnx")]:
         model.opset_import.remove(opset)
     return onnx.shape_inference.infer_shapes(model)

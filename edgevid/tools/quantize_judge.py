@@ -8,19 +8,17 @@ Drift is a finer measure of the same, to rank layers by: 0 for equal answers.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgevid.runtime import Recipe
+from edgevid.runtime import Recipe, TensorSpec
 from edgevid.runtime.ort import OrtEngine
 from edgevid.tools.compare_boxes import pair_boxes
 from edgevid.tools.quantize_frames import Feed
-from edgevid.tools.quantize_graph import save_model
 from edgevid.types import Array, Detections, Frame
 
 
@@ -43,6 +41,8 @@ class Judge:
     def __init__(self, recipe: Recipe, frames: Sequence[Frame], reference: Path) -> None:
         self.recipe, self.frames = recipe, list(frames)
         self.detects = recipe.task == "detect"
+        with OrtEngine(reference, device="cpu", threads=1) as engine:
+            self._inputs, self._outputs = engine.inputs, engine.outputs
         self._answers = self._run(reference)
 
     def agreement(self, model: Any) -> Agreement:
@@ -87,6 +87,7 @@ class Judge:
         order = sorted(range(len(self.frames)), key=lambda i: -len(self._answers[i]))[:count]
         made = object.__new__(Judge)
         made.recipe, made.detects = self.recipe, self.detects
+        made._inputs, made._outputs = self._inputs, self._outputs
         made.frames = [self.frames[i] for i in order]
         made._answers = [self._answers[i] for i in order]
         return made
@@ -96,17 +97,35 @@ class Judge:
 
     def _run(self, model: Any) -> list[Any]:
         """Detections at half the score in use, or output arrays, of each frame."""
-        if isinstance(model, Path):
-            return self._run_file(model)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "judged.onnx"
-            save_model(model, path)
-            return self._run_file(path)
-
-    def _run_file(self, path: Path) -> list[Any]:
-        with OrtEngine(path, device="cpu", threads=1) as engine:
+        data = model.read_bytes() if isinstance(model, Path) else model.SerializeToString()
+        with _PassingEngine(data, self._inputs, self._outputs) as engine:
             feed = Feed(self.recipe, engine, score=self.threshold / 2 if self.detects else None)
             return [feed.answer(frame) for frame in self.frames]
+
+
+class _PassingEngine:
+    """A model of a moment, from memory on one thread: OrtEngine would keep the graphs of hundreds of them."""
+
+    def __init__(self, model: bytes, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = 1, 4
+        self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.inputs, self.outputs = inputs, outputs
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        names = [spec.name for spec in self.outputs]
+        return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+
+    def close(self) -> None:
+        self._session = None
+
+    def __enter__(self) -> _PassingEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 METRICS = {

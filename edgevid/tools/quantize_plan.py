@@ -64,6 +64,8 @@ class Plan:
     folded: Mapping[str, str] = field(default_factory=dict)
     """CPU: tensors whose only reader is a Relu or Clip that rounding to bytes already does -> its output."""
     quantized_bias: bool = False
+    weight_bits: int = 8
+    """7 for the CPU file on x86 without VNNI, whose sums of two byte products saturate at 16 bits."""
 
 
 def unsigned(span: Span) -> Scale:
@@ -126,6 +128,7 @@ def plan_tensorrt(graph: Graph, spans: Mapping[str, Span], keep: frozenset[str] 
 def plan_cpu(graph: Graph, spans: Mapping[str, Span], keep: frozenset[str] = frozenset()) -> Plan:
     """Bytes wherever an integer kernel has bytes on all sides; tensors and layers in `keep` stay float."""
     known = {t for t in spans if t in graph.floats}
+    keep = _carried(graph, keep)
     # What is kept behind a folded activation is kept before it too: it would be rounded there instead.
     free = known - keep - {before for before, after in _folded(graph, known).items() if after in keep}
     folded = _folded(graph, free)
@@ -158,6 +161,15 @@ def plan_cpu(graph: Graph, spans: Mapping[str, Span], keep: frozenset[str] = fro
         {k: v for k, v in folded.items() if graph.maker[k].name in integer},
         quantized_bias=True,
     )
+
+
+def _carried(graph: Graph, keep: frozenset[str]) -> frozenset[str]:
+    """What is kept, and what it becomes by only being moved: the same values would be rounded there."""
+    kept = set(keep)
+    for node in graph.nodes:
+        if node.op_type in SAME and node.input[0] in kept:
+            kept.update(node.output)
+    return frozenset(kept)
 
 
 def _end(folded: Mapping[str, str], name: str) -> str:

@@ -25,10 +25,12 @@ from edgevid.runtime.download import sha256_of
 from edgevid.runtime.ort import OrtEngine
 from edgevid.runtime.section import Section, read_toml
 from edgevid.tools.quantize_frames import Feed, frames_sha256
-from edgevid.tools.quantize_graph import PURPOSE, Graph, load_onnx, save_model
-from edgevid.tools.quantize_plan import Scale, Span
+from edgevid.tools.quantize_graph import PURPOSE, WEIGHTED, Graph, load_onnx, save_model
+from edgevid.tools.quantize_plan import INTEGER, SAME, Scale, Span
 from edgevid.types import Array, Frame
 
+MEASURED = (*WEIGHTED, *INTEGER, "Relu", "Clip", "MaxPool")
+"""Operators whose inputs and outputs are measured; what only moves values has the range of its input."""
 CALIBRATORS = ("min-max", "percentile", "entropy")
 PERCENTILE = 99.999
 """Share of an activation's values, in percent, that the percentile calibrator's range holds."""
@@ -54,6 +56,8 @@ class Calibration:
     """Lowest and highest value of each float activation."""
     means: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
     """"float", "int8-cpu", "int8-trt" -> input of a layer -> (C,) mean of each channel, rounded that way."""
+    weight_bits: int = 8
+    """Of the CPU file: 7 for x86 processors without VNNI."""
     keep: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Variant -> names of activations and layers that stay float, those that cost most first."""
 
@@ -108,8 +112,15 @@ class _Reader:
 
 
 def spans_of(
-    graph: Graph, feed: Feed, frames: Sequence[Frame], calibrator: str, progress: Progress | None = None
+    graph: Graph,
+    feed: Feed,
+    frames: Sequence[Frame],
+    calibrator: str,
+    progress: Progress | None = None,
+    *,
+    only_planned: bool = True,
 ) -> dict[str, Span]:
+    """Lowest and highest value of activations: of those that plans may ask for, or of all."""
     tools = require("onnxruntime.quantization.calibrate", extra="build", purpose=PURPOSE)
     method = {"min-max": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}[calibrator]
     options = {"percentile": PERCENTILE} if calibrator == "percentile" else {}
@@ -118,7 +129,7 @@ def spans_of(
         save_model(graph.model, path)
         worker = tools.create_calibrator(
             path,
-            None,
+            list(MEASURED) if only_planned else None,
             augmented_model_path=str(Path(folder) / "augmented.onnx"),
             calibrate_method=tools.CalibrationMethod[method],
             extra_options=options,
@@ -129,11 +140,15 @@ def spans_of(
                 progress("calibrating", number + 1, len(frames))
         data = worker.compute_data()
     found = {name: data[name].range_value for name in data}
-    return {
+    spans = {
         name: (_number(low), _number(high))
-        for name, (low, high) in sorted(found.items())
+        for name, (low, high) in found.items()
         if name in graph.floats and np.isfinite([_number(low), _number(high)]).all()
     }
+    for node in graph.nodes:
+        if node.op_type in SAME and node.input[0] in spans:
+            spans = {o: spans[node.input[0]] for o in node.output if o in graph.floats} | spans
+    return dict(sorted(spans.items()))
 
 
 def _number(value: Any) -> float:
@@ -239,7 +254,7 @@ def text_of(found: Calibration) -> str:
     return "\n".join(lines) + "\n"
 
 
-HEAD = ("model", "file", "sha256", "calibrator", "frames", "frames_sha256", "sources")
+HEAD = ("model", "file", "sha256", "calibrator", "frames", "frames_sha256", "sources", "weight_bits")
 
 
 def write_ranges(found: Calibration, path: Path) -> None:
@@ -265,12 +280,20 @@ def read_ranges(path: Path) -> Calibration:
         {k: versions.text(k) for k in versions.keys()},  # noqa: SIM118
         {k: _span(ranges, k) for k in ranges.keys()},  # noqa: SIM118
         {v: {k: np.array(t.numbers(k)) for k in t.keys()} for v, t in tables.items()},  # noqa: SIM118
+        _bits(head),
         {k: kept.texts(k) for k in kept.keys()},  # noqa: SIM118
     )
     for section in (head, ranges, versions, means, kept, *tables.values()):
         section.done()
     top.done()
     return found
+
+
+def _bits(table: Section) -> int:
+    bits = table.integer("weight_bits", 8)
+    if bits not in (7, 8):
+        table.fail("weight_bits", "7 or 8", bits)
+    return bits
 
 
 def _span(table: Section, key: str) -> Span:

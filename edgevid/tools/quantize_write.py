@@ -174,10 +174,11 @@ class _Writer:
         if bias is not None and self.plan.quantized_bias:
             least = np.abs(bias.astype(np.float64)) / (into * 2.0**30)
             least = least if axis is not None else np.asarray(least.max())
-        scale = weight_scale(values, axis, least)
+        top = 2 ** (self.plan.weight_bits - 1) - 1
+        scale = weight_scale(values, axis, least, top)
         zero = np.zeros(scale.shape, np.int8)
         name = f"{node.input[1]} of {node.name}"
-        stored = rounded(values, scale, axis)
+        stored = rounded(values, scale, axis, top)
         copy.input[1] = self._read_back(name, stored, scale, zero, axis)
         shift = self._shift(node, values, stored * _along(scale, axis, values.ndim))
         if shift is not None:
