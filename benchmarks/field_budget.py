@@ -21,7 +21,7 @@ from field_pictures import EDGEVID, clip_or_street, environment
 
 from edgevid.video_write import VideoWriter
 
-SIZES, PICTURES, FEW, FPS = ((640, 360), (1280, 720), (1920, 1080)), 150, 10, 25
+SIZES, PICTURES, FEW, FPS = ((640, 360), (1280, 720), (1920, 1080)), 90, 10, 25
 OUTPUTS = {"nothing": (), "JSON lines": ("--jsonl",), "JSON lines and video": ("--jsonl", "--out")}
 NAMES = {"--jsonl": "seen.jsonl", "--out": "seen.mp4"}
 

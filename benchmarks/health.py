@@ -319,9 +319,9 @@ HEADS = {
     "moved": ["scene", "limit px", *(f"{s:g} px" for s in SHIFTS), "error px"],
     "shaking": ["amplitude", "moved", "silent"],
     "speeds": ["recording", "cars", "spread", "untouched", *FAULTS],
-    "simulated speeds": ["spread", "ordinary", "false alarms", *FAULTS],
-    "far : near": ["spread", "false alarms", "+2 %", "+3.5 %", "+7 %", "-4 %"],
-    "tilted camera": ["tilt", "alarm", "vehicles"],
+    "simulated": ["spread", "ordinary", "false alarms", *FAULTS],
+    "ratio": ["spread", "false alarms", "+2 %", "+3.5 %", "+7 %", "-4 %"],
+    "tilted": ["tilt", "alarm", "vehicles"],
 }
 
 
@@ -348,24 +348,20 @@ def main() -> None:
         made["shaking"] = shaking_part(scenes[DRAWN], asked.quick)
     if "speeds" in wanted:
         brno = asked.data / "speed" / "brnocompspeed"
-        made["speeds"], made["simulated speeds"] = speeds_part(brno if brno.exists() else None, asked.quick)
-        made["far : near"] = ratio_part(asked.quick)
+        made["speeds"], made["simulated"] = speeds_part(brno if brno.exists() else None, asked.quick)
+        made["ratio"] = ratio_part(asked.quick)
     if "tilt" in wanted:
-        made["tilted camera"] = tilt_part(asked.quick)
+        made["tilted"] = tilt_part(asked.quick)
     old = RESULTS / "health.json"
     result = json.loads(old.read_text()) if old.exists() else {}
-    parts, raw = result.get("parts", {}), raw or result.get("raw", {})
+    result.pop("conditions", None)
+    result["raw"] = raw or result.get("raw", {})
     for title, rows in made.items():
-        parts[title] = {
-            "head": HEADS[title],
-            "rows": rows,
-            "date": where["date"],
-            "load": where["load before"],
-        }
+        result[title] = [HEADS[title], *rows]
         print(f"\n{title}\n{table(HEADS[title], rows)}")
-    print(f"\n{HELD}: {raw.get(HELD)}")
-    first = parts.get("moved", {"head": [], "rows": []})
-    print(save("health", {"head": first["head"], "rows": first["rows"], "parts": parts, "raw": raw}, where))
+    print(f"\n{HELD}: {result['raw'].get(HELD)}")
+    result |= {"head": HEADS["moved"], "rows": result.get("moved", [[]])[1:]}
+    print(save("health", result, where))
 
 
 if __name__ == "__main__":
