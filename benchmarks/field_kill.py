@@ -126,7 +126,10 @@ def main() -> None:
         (folder / "seen-notes.txt").write_text("not ours\n")
         old: dict[str, str] = {}
         for number in range(given.kills):
-            rows.append(killed(folder, clip, PARTS_S[number % 2], rng.uniform(0, given.longest)))
+            part_s = PARTS_S[number % 2]
+            # Two seconds of video must be there before a part that is still written plays at all.
+            wait = rng.uniform(0, given.longest) * (1 if part_s < 1 else 3)
+            rows.append(killed(folder, clip, part_s, wait))
             now = hashes(folder)
             assert all(now.get(name) == value for name, value in old.items())  # nothing older was touched
             old = now

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from edgevid.errors import SourceError
 from edgevid.site_check import Finding
 from edgevid.types import Frame
 from edgevid.video import masked
@@ -29,6 +28,8 @@ REMEDIES = {
     "silent": "the camera answers but sends no picture: is another program using up its connections?",
 }
 """What to do, by what an error says."""
+FINAL = ("401", "403", "404", "No such file")
+"""Answers that waiting does not change."""
 
 
 def check_camera(
@@ -45,13 +46,12 @@ def check_camera(
     frames: list[Frame] = []
     at: list[float] = []
     with LiveSource(uri, first_wait_s=0.2, longest_wait_s=1.0) as source:
-        try:
-            came = source.wait(patience_s)
-        except SourceError:  # pragma: no cover - it never gives up here
-            came = False
+        while not (came := source.wait(0.2)) and clock.monotonic() - begun < patience_s:
+            if any(word in event.detail for event in source.events for word in FINAL):
+                break
         first_s = clock.monotonic() - begun
         if not came:
-            return [*found, _no_picture(source, patience_s)], None
+            return [*found, _no_picture(source)], None
         for frame in source:
             frames, at = [*frames[-1:], frame], [*at, clock.monotonic()]
             if len(at) == 1:
@@ -98,12 +98,12 @@ def _network(uri: str) -> list[Finding]:
     ]
 
 
-def _no_picture(source: LiveSource, patience_s: float) -> Finding:
+def _no_picture(source: LiveSource) -> Finding:
     detail = source.events[-1].detail if source.events else "nothing was heard"
     remedy = next(
         (words for key, words in REMEDIES.items() if key in detail.lower()), "look at it with another player"
     )
-    return Finding("picture", f"none within {patience_s:g} s: {masked(detail)}", False, remedy)
+    return Finding("picture", f"none came: {masked(detail)}", False, remedy)
 
 
 def _picture(source: LiveSource, frame: Frame) -> str:

@@ -44,7 +44,7 @@ def serve(port: str, folder: str, width: str, height: str, fps: str, clock_file:
         f'( multifilesrc location="{folder}/%05d.jpg" loop=true caps="image/jpeg,framerate={fps}/1" '
         f"! jpegdec ! videoconvert ! videoscale ! video/x-raw,format=I420,width={width},height={height} "
         "! identity name=shutter sync=true ! x264enc tune=zerolatency speed-preset=ultrafast "
-        f"bitrate=2500 key-int-max={fps} threads=1 ! h264parse ! rtph264pay name=pay0 config-interval=-1 )"
+        f"bitrate=2500 key-int-max={fps} threads=1 ! rtph264pay name=pay0 config-interval=-1 )"
     )
     server = GstRtspServer.RTSPServer(service=port, address="127.0.0.1")
     media = GstRtspServer.RTSPMediaFactory(launch=launch, shared=True)

@@ -52,6 +52,10 @@ def nptype(kind: DataType) -> Any:
     return getattr(np, kind.value)
 
 
+def init_libnvinfer_plugins(logger: ILogger, namespace: str) -> bool:
+    return isinstance(logger, ILogger) and namespace == ""
+
+
 class Runtime:
     engine_host_code_allowed = False
 

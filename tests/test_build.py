@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -78,6 +80,15 @@ def test_open_axes_that_nothing_tells_are_asked_for(small: Path) -> None:
 
 
 @pytest.mark.usefixtures("rtx")
+def test_a_batch_that_the_model_has_not_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "one.onnx"
+    save(path, [node("Relu", "x", "y")], {"x": ("float32", (2, 3, 8, 8))}, {"y": (2, 3, 8, 8)})
+    with pytest.raises(InputError, match=r"batch: asked for \(1, 4, 8\), but the model's is fixed at 2"):
+        build(path, options(batch=(1, 4, 8)))
+    assert build(path, options(batch=(2, 2, 2))).manifest.options["batch"] == [2, 2, 2]
+
+
+@pytest.mark.usefixtures("rtx")
 def test_what_the_parser_refuses_is_told_in_its_words(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(ModelError, match=r"text.onnx"):
@@ -97,6 +108,19 @@ def test_ctrl_c_stops_the_build_and_leaves_nothing(small: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         build(small, options(shapes=dict([read_shapes("x=1x3x16x16")])), progress=interrupt)
+    assert not list(small.parent.rglob("*.engine*"))
+
+
+@pytest.mark.usefixtures("rtx")
+def test_the_signal_itself_stops_the_build_too(small: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt(phase: str, done: int, steps: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        build(small, options(shapes=dict([read_shapes("x=1x3x16x16")])), progress=interrupt)
+    assert signal.getsignal(signal.SIGINT) is before
     assert not list(small.parent.rglob("*.engine*"))
 
 
@@ -131,6 +155,19 @@ def test_an_absent_backend_is_the_pip_line(small: Path, monkeypatch: pytest.Monk
     for backend in ("tensorrt", "tensorrt-rtx"):
         with pytest.raises((MissingExtraError, ModuleNotFoundError), match=r"edgevid\[" + backend + r"\]"):
             build(small, BuildOptions(precision="fp32", backend=backend))
+
+
+def test_a_backend_that_does_not_load_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the Python package is there and TensorRT's libraries are not."""
+    (tmp_path / "tensorrt.py").write_text(
+        "raise ImportError('libnvinfer.so.11: cannot open shared object file: No such file or directory')"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    with pytest.raises(ModelError, match=r"installed, but does not load: libnvinfer.so.11.*LD_LIBRARY_PATH"):
+        build_engine.load_backend("tensorrt")
 
 
 @pytest.mark.parametrize(("version", "said"), [("8.5.2", "8.5.2"), ("12.0.0", "12.0.0")])

@@ -73,7 +73,7 @@ def test_all_checks_pass_on_the_host_driver(driver: Path, backend: str) -> None:
         "no:cacheprovider",
         str(HERE / "cuda_checks.py"),
     ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=HERE.parent)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=HERE)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert " passed" in done.stdout or "[100%]" in done.stdout
 

@@ -65,6 +65,11 @@ def _engine_file(path: Path, device: str, rebuild: bool) -> Engine:
         raise InputError(f"{path}: a TensorRT engine runs on an NVIDIA device, not on device='cpu'")
     if not path.is_file():
         raise ModelError(f"{path}: wanted a TensorRT engine, there is no such file")
+    if not gpus():
+        raise ModelError(
+            f"{path}: no NVIDIA driver answers here, and an engine runs on an NVIDIA device only; give the "
+            "ONNX file instead, which runs with device='cpu' too (`edgevid doctor` tells what is there)"
+        )
     from edgevid.runtime.trt import TrtEngine
 
     known = manifest_path(path).is_file()

@@ -14,16 +14,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgevid.errors import InputError, ModelError, require
+from edgevid.errors import InputError, ModelError
 from edgevid.runtime.base import check_inputs
 from edgevid.runtime.cuda import Cuda, open_cuda
 from edgevid.runtime.cuda_driver import gpu_of
 from edgevid.runtime.cuda_letterbox import Place
 from edgevid.runtime.manifest import (
-    BACKENDS,
     TITLES,
     Manifest,
     check,
+    import_backend,
     manifest_path,
     read_manifest,
 )
@@ -90,7 +90,7 @@ class TrtEngine:
             manifest = read_manifest(manifest_path(self.path))
             cache = Path(f"{self.path}.cache")
         backend = manifest.backend if manifest else backend
-        trt = require(BACKENDS[backend], extra=backend, purpose=f"running {self.path.name}")
+        trt = import_backend(backend, f"running {self.path.name}")
         if manifest is not None:
             check(self.path, manifest, gpu=gpu, version=trt.__version__, model=model, recipe=recipe)
         self.manifest, self.device = manifest, f"cuda:{gpu.index}"
@@ -178,7 +178,10 @@ def _deserialise(
                 errors.append(" ".join(message.split()))
             log.debug("%s: %s", TITLES[backend], message)
 
-    runtime = trt.Runtime(Logger())
+    logger = Logger()
+    if backend == "tensorrt":
+        trt.init_libnvinfer_plugins(logger, "")  # engines of other tools may hold NVIDIA's own plugins
+    runtime = trt.Runtime(logger)
     if manifest is not None and manifest.version_compatible:
         runtime.engine_host_code_allowed = True  # such an engine carries a runtime of its own
     engine = runtime.deserialize_cuda_engine(plan)

@@ -12,14 +12,17 @@ import importlib.metadata
 import importlib.util
 import logging
 import re
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgevid.errors import InputError, ModelError, require
+from edgevid.errors import InputError, ModelError
 from edgevid.runtime.cuda_driver import gpus
-from edgevid.runtime.manifest import BACKENDS, TITLES
+from edgevid.runtime.manifest import BACKENDS, TITLES, import_backend
 from edgevid.runtime.onnx_inputs import without_weight_inputs
 from edgevid.tools import build_layers
 from edgevid.tools.build_options import BuildOptions, Shape
@@ -76,7 +79,7 @@ def digest(data: bytes) -> str:
 
 def load_backend(backend: str) -> Any:
     """The imported package of a backend. Pip lines and versions out of range are told."""
-    trt = require(BACKENDS[backend], extra=backend, purpose=f"building engines with {TITLES[backend]}")
+    trt = import_backend(backend, f"building engines with {TITLES[backend]}")
     if not hasattr(trt, "Builder"):
         raise ModelError(f"{TITLES[backend]} {trt.__version__}: has no builder; install the full package")
     given = tuple(int(n) for n in re.findall(r"\d+", trt.__version__)[:2])
@@ -108,6 +111,8 @@ def build_engine(
             "build on that device, or take --backend tensorrt-rtx, which builds without one"
         )
     logger = _logger(trt)
+    if backend == "tensorrt":
+        trt.init_libnvinfer_plugins(logger, "")
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     _parse(trt, network, logger, graph)
@@ -115,13 +120,14 @@ def build_engine(
     config = builder.create_builder_config()
     _configure(trt, config, options, backend)
     profile = _profile(builder, network, options, sizes or {})
-    if profile is not None:
-        config.add_optimization_profile(profile)
+    if profile is not None and config.add_optimization_profile(profile) < 0:
+        raise ModelError(f"{graph}: {TITLES[backend]} refuses the shapes asked for: {logger.told()}")
     if backend == "tensorrt":  # a no-op that warns in TensorRT-RTX, which times nothing
         _use_timing_cache(config, timing_cache)
     watch = _monitor(trt, progress)
     config.progress_monitor = watch
-    plan = builder.build_serialized_network(network, config)
+    with _interruptible(watch):
+        plan = builder.build_serialized_network(network, config)
     if watch.stopped:
         raise KeyboardInterrupt
     if plan is None:
@@ -187,6 +193,23 @@ def _monitor(trt: Any, progress: Progress | None) -> Any:
     return Monitor()
 
 
+@contextmanager
+def _interruptible(watch: Any) -> Iterator[None]:
+    """Ctrl-C asks the builder to stop at its next step: an exception must not cross its C++ frames."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        watch.stopped = True
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _parse(trt: Any, network: Any, logger: Any, graph: Path) -> None:
     try:
         data = without_weight_inputs(graph.read_bytes())
@@ -243,6 +266,14 @@ def _configure(trt: Any, config: Any, options: BuildOptions, backend: str) -> No
 def _profile(builder: Any, network: Any, options: BuildOptions, sizes: dict[str, Shape]) -> Any:
     """One optimisation profile for the inputs with open axes; None where all are fixed."""
     profile, wanted = builder.create_optimization_profile(), False
+    firsts = {
+        network.get_input(i).shape[0] for i in range(network.num_inputs) if len(network.get_input(i).shape)
+    }
+    if options.batch != (1, 1, 1) and -1 not in firsts and firsts != set(options.batch):
+        raise InputError(
+            f"batch: asked for {options.batch}, but the model's is fixed at {max(firsts, default=1)}; export "
+            "it with an open (dynamic) batch"
+        )
     for i in range(network.num_inputs):
         tensor = network.get_input(i)
         shape = tuple(tensor.shape)

@@ -1,0 +1,71 @@
+"""What one stream costs: processor time a picture and memory of `edgevid run`, by size and by output.
+
+    python benchmarks/field_budget.py
+
+A real clip, resized to each size and coded as cameras do, goes through the command in a process of its own
+with one thread for the model. Time is the process's on all processors, less that of a run of ten pictures, so
+that starting does not count; other programs on the machine do not count either. Memory is the most resident.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+from bench import conditions, save, table
+from field_pictures import EDGEVID, clip_or_street, environment
+
+from edgevid.video_write import VideoWriter
+
+SIZES, PICTURES, FEW, FPS = ((640, 360), (1280, 720), (1920, 1080)), 90, 10, 25
+OUTPUTS = {"nothing": (), "JSON lines": ("--jsonl",), "JSON lines and video": ("--jsonl", "--out")}
+NAMES = {"--jsonl": "seen.jsonl", "--out": "seen.mp4"}
+
+
+def clip(size: tuple[int, int], path: Path) -> str:
+    """PICTURES pictures of the clip in this size; returns where they are from."""
+    title, video = clip_or_street()
+    with VideoWriter(path, fps=FPS) as writer, video:
+        for n, frame in zip(range(PICTURES), video, strict=False):
+            writer.write(cv2.resize(frame.image, size), n / FPS)
+    return title
+
+
+def cost(path: Path, outputs: tuple[str, ...], frames: int) -> tuple[float, float]:
+    """CPU seconds and peak MB of one run."""
+    call = [*EDGEVID, "run", str(path), "--model", "street-nano", "--threads", "1", "--frames", str(frames)]
+    for option in outputs:
+        call += [option, str(path.parent / NAMES[option])]
+    process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+def main() -> None:
+    where, rows = conditions(), []
+    figures: list[dict[str, Any]] = []
+    title = ""
+    for size in SIZES:
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / "clip.mp4"
+            title = clip(size, path)
+            for name, outputs in OUTPUTS.items():
+                (long, memory), (short, _) = cost(path, outputs, PICTURES), cost(path, outputs, FEW)
+                ms = 1000 * (long - short) / (PICTURES - FEW)
+                share = 100 * ms / (1000 / FPS)
+                rows.append([f"{size[0]}x{size[1]}", name, f"{ms:.1f}", f"{share:.0f} %", f"{memory:.0f}"])
+                figures.append({"size": size, "written": name, "cpu ms": ms, "MB": memory, "start s": short})
+                print(rows[-1], flush=True)
+    head = ["picture", "written", "CPU ms a picture", "of one core at 25/s", "memory MB"]
+    print(table(head, rows))
+    print(save("field_budget", {"clip": title, "head": head, "rows": rows, "figures": figures}, where))
+
+
+if __name__ == "__main__":
+    main()

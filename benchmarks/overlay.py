@@ -1,0 +1,159 @@
+"""Drawing 50 boxes with labels on a 1080p picture: edgevid's overlay beside supervision and Ultralytics.
+
+    python benchmarks/overlay.py        (peers: pip install supervision ultralytics)
+
+Every contender gets the same moving boxes, ids, classes and scores, copies the picture first, and draws a box
+and a label with class and id, the peers with the score too. Interleaved rounds in one process on one thread,
+medians of single pictures, in time of this thread on a processor, so that other programs
+do not count. Peers are called from their packages, as their own documentation does.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import time
+from collections.abc import Callable
+from importlib import metadata
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+
+import cv2
+import numpy as np
+from bench import conditions, save, table
+
+from edgevid.overlay import Overlay
+from edgevid.types import Detections, Frame, Result, Speeds, Tracks
+
+OBJECTS, PICTURES, ROUNDS = 50, 40, 5
+NAMES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
+PACKAGES = ("numpy", "opencv-python-headless", "opencv-python", "supervision", "ultralytics")
+Draw = Callable[[np.ndarray, Tracks, int], Any]
+
+
+def scene() -> tuple[list[np.ndarray], list[Tracks]]:
+    """Pictures with some texture, and boxes that move by a few pixels from one to the next."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(40, 200, (68, 120, 3), np.uint8)
+    picture = cv2.resize(small, (1920, 1080), interpolation=cv2.INTER_CUBIC)
+    corner, size = rng.uniform((0, 60), (1700, 900), (OBJECTS, 2)), rng.uniform(50, 170, (OBJECTS, 2))
+    speed, labels = rng.normal(0, 3, (OBJECTS, 2)), rng.integers(0, len(NAMES), OBJECTS)
+    pictures, tracks = [], []
+    for n in range(PICTURES):
+        at = corner + n * speed
+        tracks.append(
+            Tracks.of(
+                ids=np.arange(1, OBJECTS + 1), boxes=np.concatenate([at, at + size], 1),
+                scores=rng.uniform(0.5, 0.99, OBJECTS), labels=labels, match=np.arange(OBJECTS),
+                age=np.full(OBJECTS, 1.0), unseen=np.zeros(OBJECTS),
+            )
+        )  # fmt: skip
+        pictures.append(np.roll(picture, 3 * n, 1))
+    return pictures, tracks
+
+
+def ours(**options: Any) -> Draw:
+    overlay, moments = Overlay(**options), count()
+
+    def draw(picture: np.ndarray, tracks: Tracks, n: int) -> np.ndarray:
+        n = next(moments)  # a stream's time never goes back: trails end by it
+        result = Result(
+            frame_index=n, time=n / 25, size=(1920, 1080), detections=Detections.empty(), tracks=tracks,
+            speeds=Speeds.empty(), settled=Speeds.empty(), passages=Speeds.empty(), scores={}, verdicts={},
+            names={"class": NAMES}, timings={},
+        )  # fmt: skip
+        return overlay.draw(Frame(picture, n / 25, n), result)
+
+    return draw
+
+
+def supervision() -> Draw:
+    import supervision as sv
+
+    boxes, labels = sv.BoxAnnotator(), sv.LabelAnnotator()
+
+    def draw(picture: np.ndarray, tracks: Tracks, n: int) -> np.ndarray:
+        found = sv.Detections(
+            tracks.boxes, confidence=tracks.scores, class_id=tracks.labels, tracker_id=tracks.ids
+        )
+        rows = zip(tracks.ids, tracks.labels, tracks.scores, strict=True)
+        texts = [f"#{i} {NAMES[k]} {s:.2f}" for i, k, s in rows]
+        return labels.annotate(boxes.annotate(picture.copy(), found), found, texts)
+
+    return draw
+
+
+def ultralytics_annotator() -> Draw:
+    from ultralytics.utils.plotting import Annotator, colors
+
+    def draw(picture: np.ndarray, tracks: Tracks, n: int) -> np.ndarray:
+        annotator = Annotator(picture.copy())
+        for i, box, k, s in zip(tracks.ids, tracks.boxes, tracks.labels, tracks.scores, strict=True):
+            annotator.box_label(box, f"id:{i} {NAMES[k]} {s:.2f}", color=colors(int(k), True))
+        return annotator.result()
+
+    return draw
+
+
+def ultralytics_plot() -> Draw:
+    import torch
+    from ultralytics.engine.results import Results
+
+    torch.set_num_threads(1)
+    names = dict(enumerate(NAMES))
+
+    def draw(picture: np.ndarray, tracks: Tracks, n: int) -> np.ndarray:
+        rows = np.column_stack([tracks.boxes, tracks.ids, tracks.scores, tracks.labels])
+        return Results(picture, path="", names=names, boxes=torch.from_numpy(rows.astype(np.float32))).plot()
+
+    return draw
+
+
+CONTENDERS: dict[str, Callable[[], Draw]] = {
+    "edgevid Overlay: boxes and labels": lambda: ours(trail_s=0.0, show_status=False),
+    "edgevid Overlay, with trails and status": ours,
+    "supervision BoxAnnotator + LabelAnnotator": supervision,
+    "Ultralytics Annotator.box_label": ultralytics_annotator,
+    "Ultralytics Results.plot": ultralytics_plot,
+}
+
+
+def main() -> None:
+    cv2.setNumThreads(1)
+    found = {p: metadata.version(p) for p in PACKAGES if any(metadata.distributions(name=p))}
+    where, (pictures, tracks) = conditions(found), scene()
+    draws: dict[str, Draw] = {}
+    absent: dict[str, str] = {}
+    for name, make in CONTENDERS.items():
+        try:
+            draws[name] = make()
+        except ImportError as error:
+            absent[name] = str(error)
+            continue
+        shown = draws[name](pictures[0], tracks[0], 0)
+        if folder := os.environ.get("SHOW"):  # for a person to compare what was drawn
+            cv2.imwrite(str(Path(folder) / f"{len(draws)}.png"), shown[:, :, ::-1])
+    times: dict[str, list[float]] = {name: [] for name in draws}
+    random.seed(0)
+    for _ in range(ROUNDS):
+        for n, (picture, one) in enumerate(zip(pictures, tracks, strict=True)):
+            for name in random.sample(list(draws), len(draws)):  # whoever is first finds a cold picture
+                draw = draws[name]
+                begun = time.thread_time()
+                draw(picture, one, n)
+                times[name].append(time.thread_time() - begun)
+    ms = {name: 1000 * statistics.median(taken) for name, taken in times.items()}
+    first = next(iter(ms.values()))
+    rows = [[name, f"{value:.2f}", f"{value / first:.1f}"] for name, value in ms.items()]
+    rows += [[name, "not run", why] for name, why in absent.items()]
+    head = ["50 boxes and labels on 1080p", "CPU ms a picture", "times the first"]
+    print(table(head, rows))
+    print(save("overlay", {"head": head, "rows": rows}, where))
+
+
+if __name__ == "__main__":
+    main()
