@@ -27,7 +27,7 @@ from edgevid.runtime.onnx_inputs import without_weight_inputs
 from edgevid.runtime.ort import OrtEngine
 from edgevid.runtime.threads import default_threads
 
-LOADS, RUNS = 9, 60
+LOADS, RUNS = 5, 30
 
 
 def medians(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
@@ -126,7 +126,8 @@ def main() -> None:
     assert paths, __doc__
     threads = max(2, default_threads())
     where = conditions({"onnxruntime": onnxruntime.__version__})
-    where |= {"threads of the spinning test": threads, "threads otherwise": 1, "loads": LOADS, "runs": RUNS}
+    where["command"] = " ".join(["python benchmarks/ort_tuning.py", *(path.name for path in paths)])
+    where |= {"threads of the waiting test": threads, "threads otherwise": 1, "loads": LOADS, "runs": RUNS}
     rows: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as cache:
         os.environ["EDGEVID_CACHE"] = cache

@@ -248,13 +248,14 @@ def judge(folder: Path) -> dict[str, Any]:
         counted += 1
         if track in found:
             rows.append((found[track][0] - car["speed"], found[track][1], car["speed"]))
-    e, _, speed = np.array(rows).T
+    e, sigma, speed = np.array(rows).T
     a = np.abs(e)
     return {
         "camera": folder.name, "cars": sum(c["valid"] for c in truth["cars"]), "matched": counted,
         "said": len(a), "mean": float(a.mean()), "median": float(np.median(a)),
         "p95": float(np.percentile(a, 95)), "worst": float(a.max()), "bias": float(e.mean()),
         "bias, percent": float(100 * (e / speed).mean()), "spread": float(np.std(e)),
+        "within 95": float((a < 1.96 * sigma).mean()), "median sigma": float(np.median(sigma)),
         "survey rms px": rms, "errors": [round(float(v), 2) for v in e],
     }  # fmt: skip
 
@@ -266,17 +267,18 @@ def main() -> None:
     chosen = options.parse_args()
     folders = sorted(p.parent for p in chosen.data.glob("*/system_dubska_bmvc14.json.gz"))
     judged = [judge(p) for p in folders if not chosen.camera or p.name in chosen.camera]
-    head = ["absolute error, km/h", "mean", "median", "95th percentile", "bias", "cars"]
+    head = ["absolute error, km/h", "mean", "median", "95th percentile", "bias", "within 95 %", "cars"]
     rows = []
     for j in judged:
         cells = [f"{j[k]:.2f}" for k in ("mean", "median", "p95")]
-        rows.append([f"edgevid, {j['camera']}", *cells, f"{j['bias']:+.2f}", f"{j['said']} of {j['cars']}"])
+        rows.append([f"edgevid, {j['camera']}", *cells, f"{j['bias']:+.2f}",
+                     f"{100 * j['within 95']:.0f} %", f"{j['said']} of {j['cars']}"])  # fmt: skip
     for session in sorted({j["camera"].split("_")[0] for j in judged}):
         e = np.concatenate([j["errors"] for j in judged if j["camera"].startswith(session)])
         a = np.abs(e)
         cells = [f"{v:.2f}" for v in (a.mean(), np.median(a), np.percentile(a, 95))]
-        rows.append([f"edgevid, {session}, all cameras", *cells, f"{e.mean():+.2f}", str(len(a))])
-    rows += [[*row, ""] for row in PUBLISHED]
+        rows.append([f"edgevid, {session}, all cameras", *cells, f"{e.mean():+.2f}", "", str(len(a))])
+    rows += [[*row, "", ""] for row in PUBLISHED]
     print(table(head, rows))
     where = conditions()
     where["command"] = "python benchmarks/speed_brno.py ../shared/data/speed/brnocompspeed"

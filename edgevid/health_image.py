@@ -12,7 +12,7 @@ from enum import Enum
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.health_view import LEAST_TILES, Look, Motion, Reference, Seen, thumbnail
+from edgevid.health_view import LEAST_TILES, TILE, Look, Motion, Reference, Seen, thumbnail
 from edgevid.types import Array, Frame
 
 LIMIT_SHARE = 0.0016
@@ -93,6 +93,10 @@ class ViewWatch:
             return False
         grey = thumbnail(frame)
         self.checks += 1
+        if min(grey.shape) < TILE + 2:
+            self.state, self.why = State.UNSURE, f"{frame.width}x{frame.height} pixels are too few"
+            self._next = frame.time + self.every_s
+            return True
         if self.known and self.known[0].reference.grey.shape != grey.shape:
             self._other_aspect(frame)
             return True

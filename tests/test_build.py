@@ -80,6 +80,15 @@ def test_open_axes_that_nothing_tells_are_asked_for(small: Path) -> None:
 
 
 @pytest.mark.usefixtures("rtx")
+def test_a_batch_that_the_model_has_not_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "one.onnx"
+    save(path, [node("Relu", "x", "y")], {"x": ("float32", (2, 3, 8, 8))}, {"y": (2, 3, 8, 8)})
+    with pytest.raises(InputError, match=r"batch: asked for \(1, 4, 8\), but the model's is fixed at 2"):
+        build(path, options(batch=(1, 4, 8)))
+    assert build(path, options(batch=(2, 2, 2))).manifest.options["batch"] == [2, 2, 2]
+
+
+@pytest.mark.usefixtures("rtx")
 def test_what_the_parser_refuses_is_told_in_its_words(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(ModelError, match=r"text.onnx"):

@@ -154,9 +154,7 @@ def test_requiring_tensorrt_turns_the_skips_into_failures() -> None:
         "hundred_loads",
     ]
     environment = {**os.environ, "EDGEVID_REQUIRE": "trt"}
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, cwd=Path(__file__).parents[1]
-    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=Path(__file__).parent)
     assert done.returncode == 1
     assert "EDGEVID_REQUIRE=trt, but no NVIDIA driver answers here" in done.stdout
     done = subprocess.run(
@@ -164,6 +162,6 @@ def test_requiring_tensorrt_turns_the_skips_into_failures() -> None:
         env={k: v for k, v in os.environ.items() if k != "EDGEVID_REQUIRE"},
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parent,
     )
     assert done.returncode == 0

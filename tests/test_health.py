@@ -200,6 +200,13 @@ def test_the_same_view_in_another_resolution_is_the_same() -> None:
     assert "400x360, learnt on 1280x720" in watch.why
 
 
+def test_a_tiny_picture_cannot_tell() -> None:
+    watch = ViewWatch()
+    watch_over(lambda _: np.zeros((30, 40, 3), np.uint8), 20, watch)
+    assert watch.state is State.UNSURE
+    assert "40x30 pixels are too few" in watch.why
+
+
 @pytest.mark.parametrize("options", [{"every_s": 0}, {"confirm_s": -1}, {"lost_s": 0}, {"limit_px": 0}])
 def test_wrong_settings_of_the_watch_are_refused(options: dict) -> None:
     with pytest.raises(InputError, match="camera health: wanted"):

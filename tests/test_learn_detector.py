@@ -214,3 +214,24 @@ def test_pasted_vehicles_come_from_every_scene_that_has_one() -> None:
     labels = [int(picture.labels[k]) for picture, k in drawn]
     assert 60 < labels.count(0) < 140  # half are people, though they are in eight pictures of ten
     assert labels.count(2) > labels.count(4) > 5  # cars three times as often as buses
+
+
+def test_a_surer_export_says_more_of_the_same_boxes(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = StreetDetector(SMALL).eval()
+    picture = Frame(np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8), 0.0, 0)
+    found = []
+    for name, surer in (("plain", {}), ("surer", {"car": 1.0})):
+        file = export(network, tmp_path / f"{name}.onnx", surer=surer)
+        recipe = write_recipe(tmp_path, file.name, network, name=name, summary="")
+        detector = Detector.load(recipe, score=0.001)
+        found.append(detector.engine.run({"images": detector_input(picture)})["output"][0].copy())
+    np.testing.assert_allclose(found[0][:4], found[1][:4], atol=1e-3)
+    odds = [out[4:] / (1 - out[4:]) for out in found]
+    car = CLASSES.index("car")
+    np.testing.assert_allclose(odds[1][car] / odds[0][car], np.e, rtol=0.02)
+    np.testing.assert_allclose(np.delete(odds[1] / odds[0], car, 0), 1.0, rtol=0.02)
+
+
+def detector_input(picture: Frame) -> np.ndarray:
+    return (picture.image.astype(np.float32) / 255).transpose(2, 0, 1)[None]

@@ -176,9 +176,22 @@ def test_a_damaged_a_cut_and_a_missing_engine_are_refused(engine: tuple[Path, Ma
 
 def test_the_rebuild_command_repeats_what_was_asked(engine: tuple[Path, Manifest]) -> None:
     _, manifest = engine
-    asked = with_options(manifest, batch=[1, 4, 8], hardware="ampere+")
+    asked = with_options(
+        manifest,
+        batch=[1, 4, 8],
+        hardware="ampere+",
+        workspace_mb=512,
+        level=5,
+        tf32=True,
+        shapes={"x": [[1, 8], [2, 8], [4, 8]]},
+    )
     assert asked.rebuild_command("my model.onnx") == (
-        "edgevid build 'my model.onnx' --precision fp16 --backend tensorrt --batch 1,4,8 --hardware ampere+"
+        "edgevid build 'my model.onnx' --precision fp16 --backend tensorrt --batch 1,4,8 "
+        "--shape x=1x8,2x8,4x8 --workspace 512 --level 5 --tf32 --hardware ampere+"
+    )
+    rtx = dataclasses.replace(manifest, backend="tensorrt-rtx", targets=("7.5",))
+    assert rtx.rebuild_command() == (
+        "edgevid build yolo --precision fp16 --backend tensorrt-rtx --for-gpu 7.5"
     )
 
 

@@ -14,8 +14,13 @@ from typer.testing import CliRunner
 
 from edgevid.cli import app
 from edgevid.errors import FileFormatError, InputError, SourceError
+from edgevid.ground_speed import SpeedMeter
+from edgevid.ground_survey import make_survey
+from edgevid.records import JsonLines
+from edgevid.synthetic import Camera, Scene, drive
 from edgevid.tools.speed_files import check_ids, read_pairs, read_results, read_truth
 from edgevid.tools.speed_score import evaluate
+from edgevid.types import Detections, Frame, Result, Tracks
 
 TRUTH = "id,time_s,kmh\n1,0,36\n1,10,36\n2,0,0\n2,10,72\n"
 RESULTS = """\
@@ -182,3 +187,34 @@ def test_the_command_with_pairs_and_one_kind(tmp_path: Path) -> None:
     done = run("--truth", truth, "--results", nothing)
     assert isinstance(done.exception, InputError)
     assert "--camera" in str(done.exception)
+
+
+def test_from_a_run_to_its_score(tmp_path: Path) -> None:
+    """A street without noise, measured, recorded and judged: the record carries all that is needed."""
+    scene, camera = Scene([drive(4, 50, towards=True, lane=-1.75, near=15, far=60)]), Camera()
+    metres = np.array([[-7, 15], [7, 15], [7, 60], [-7, 60]], float)
+    pixels = camera.project(np.column_stack([metres, np.zeros(4)]))
+    meter = SpeedMeter(make_survey(pixels, metres, (1920, 1080)), click_px=0, noise_px=1)
+    rows = ["id,time_s,kmh"]
+    with JsonLines(tmp_path / "seen.jsonl") as sink:
+        for n in range(75):
+            now = scene.at(n / 30)
+            zero = np.zeros(len(now.ids) if n < 74 else 0)
+            tracks = Tracks.of(
+                ids=now.ids[: len(zero)], boxes=now.boxes[: len(zero)], scores=zero + 1, labels=zero,
+                match=zero, age=zero, unseen=zero,
+            )  # fmt: skip
+            live, settled, passages = meter.update(tracks, n / 30)
+            result = Result(n, n / 30, (1920, 1080), Detections.empty(), tracks, live, settled, passages,
+                            {}, {}, {"class": ("car",)}, {})  # fmt: skip
+            sink.write(Frame(np.zeros((2, 2, 3), np.uint8), n / 30, n), result)
+            rows += [f"4,{n / 30},{3.6 * speed}" for speed in now.speeds]
+    truth = write(tmp_path / "t.csv", "\n".join(rows) + "\n")
+    out = tmp_path / "out.json"
+    done = run("--truth", truth, "--results", tmp_path / "seen.jsonl", "--json", out)
+    assert done.exit_code == 0, done.output
+    overall = json.loads(out.read_text())["overall"]
+    assert set(overall) == {"live", "settled", "passage"}
+    assert max(score["mean"] for score in overall.values()) < 0.5
+    assert overall["settled"]["values"] > 30
+    assert overall["live"]["reasons"]["TOO_SHORT"] > 0

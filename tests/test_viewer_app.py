@@ -248,3 +248,23 @@ def test_more_viewers_than_there_is_room_for_are_told_to_come_again(show, monkey
         with client.websocket_connect("/ws") as second, pytest.raises(WebSocketDisconnect) as told:
             second.receive_json()
         assert told.value.code == 1013
+
+
+def test_a_stream_that_changes_its_size_brings_grid_and_zones_along(show) -> None:
+    import numpy as np
+
+    with watching(show) as (ws, hello):
+        show.scale = (0.5, 0.5)  # as site_resize.Resizing sets it, before the frame is processed
+        frame = Frame(np.zeros((720, 1280, 3), np.uint8), 1.0, 1)
+        show.observe(frame, scene.result(1, Frame(scene.pixels(1), 1.0, 1)))
+        again = words(ws, "hello")
+        assert again["size"] == [1280, 720]
+        assert again["places"][0]["points"][0] == [120, 400]
+        doubled = (2 * np.array(hello["grid"][0]["points"])).tolist()
+        assert np.allclose(again["grid"][0]["points"], doubled, atol=0.05)
+        show.scale = None  # another view
+        assert show.places()["places"] == []
+        with TestClient(viewer_app(show)) as client:
+            answer = client.put("/api/places", json={"places": [], "version": 0})
+            assert answer.status_code == 422
+            assert "another view" in answer.json()["error"]

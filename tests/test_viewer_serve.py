@@ -104,11 +104,12 @@ def test_the_token_moves_from_the_address_into_a_cookie() -> None:
     assert visitor.get("/").text == "hello"
 
 
-def test_the_redirect_cannot_lead_elsewhere() -> None:
+@pytest.mark.parametrize(
+    "path", ["//evil.example/", "/\\evil.example/", "/%5Cevil.example/", "/\\/evil.example/"]
+)
+def test_the_redirect_cannot_lead_elsewhere(path: str) -> None:
     visitor = client(TOKEN)
-    answer = visitor.get(
-        "http://127.0.0.1:8470//evil.example/", params={"token": TOKEN}, follow_redirects=False
-    )
+    answer = visitor.get(f"http://127.0.0.1:8470{path}", params={"token": TOKEN}, follow_redirects=False)
     assert answer.headers["location"] == "/evil.example/"
 
 

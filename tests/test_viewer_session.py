@@ -157,3 +157,21 @@ def test_the_window_heeds_its_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     window.close()
     assert window.closed
     assert shown == [(80, 120, 3)] * 4
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])
+def test_it_ends_cleanly_when_it_is_told_to(how: str) -> None:
+    import os
+    import signal
+    import subprocess
+
+    code = "from edgevid.cli import demo_main; demo_main(['--rendered', '--port', '0', '--threads', '1'])"
+    words = [sys.executable, "-c", code]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        assert "http://127.0.0.1:" in program.stdout.readline()
+        os.kill(program.pid, getattr(signal, how))
+        said, complaints = program.communicate(timeout=60)
+    assert program.returncode == 0
+    assert "interrupted after" in said
+    assert "Traceback" not in complaints

@@ -193,7 +193,7 @@ class Composer:
         wide, tall = int(patch.shape[1] * scale), int(patch.shape[0] * scale)
         if min(wide, tall) < 8 or wide >= self.width or tall >= self.height:
             return nothing
-        patch = self._light(cv2.resize(patch, (wide, tall), interpolation=cv2.INTER_AREA))
+        patch = cv2.resize(patch, (wide, tall), interpolation=cv2.INTER_AREA)
         flipped = self.random.random() < 0.5
         if flipped:
             patch, x1, x2 = patch[:, ::-1], a + c - x2, a + c - x1

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,14 +84,26 @@ class Manifest:
     def rebuild_command(self, model: str | Path | None = None) -> str:
         """The command that builds such an engine anew, here."""
         words = ["edgevid", "build", str(model or self.model), "--precision", self.precision]
-        words += ["--backend", self.backend]
-        shapes = self.options.get("batch")
-        if shapes and list(shapes) != [1, 1, 1]:
-            words += ["--batch", ",".join(str(n) for n in shapes)]
-        words += ["--rest", "fp32"] if self.precision == "int8" and self.options.get("rest") == "fp32" else []
+        words += ["--backend", self.backend, *self._choices()]
+        return shlex.join(words)
+
+    def _choices(self) -> list[str]:
+        """What was asked of the builder, as the command line takes it; defaults are left out."""
+        asked = self.options
+        words: list[str] = []
+        if list(asked.get("batch", [1, 1, 1])) != [1, 1, 1]:
+            words += ["--batch", ",".join(str(n) for n in asked["batch"])]
+        for name, three in asked.get("shapes", {}).items():
+            shapes = ",".join("x".join(str(n) for n in shape) for shape in three)
+            words += ["--shape", f"{name}={shapes}"]
+        for option, key in (("--workspace", "workspace_mb"), ("--level", "level")):
+            words += [option, str(asked[key])] if asked.get(key) is not None else []
+        words += ["--rest", "fp32"] if self.precision == "int8" and asked.get("rest") == "fp32" else []
+        words += ["--tf32"] if asked.get("tf32") else []
+        words += ["--for-gpu", ",".join(self.targets)] if self.targets else []
         words += ["--version-compatible"] if self.version_compatible else []
         words += ["--hardware", self.hardware] if self.hardware != "none" else []
-        return " ".join(f"'{w}'" if " " in w else w for w in words)
+        return words
 
 
 def import_backend(backend: str, purpose: str) -> Any:

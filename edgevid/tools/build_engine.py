@@ -266,6 +266,14 @@ def _configure(trt: Any, config: Any, options: BuildOptions, backend: str) -> No
 def _profile(builder: Any, network: Any, options: BuildOptions, sizes: dict[str, Shape]) -> Any:
     """One optimisation profile for the inputs with open axes; None where all are fixed."""
     profile, wanted = builder.create_optimization_profile(), False
+    firsts = {
+        network.get_input(i).shape[0] for i in range(network.num_inputs) if len(network.get_input(i).shape)
+    }
+    if options.batch != (1, 1, 1) and -1 not in firsts and firsts != set(options.batch):
+        raise InputError(
+            f"batch: asked for {options.batch}, but the model's is fixed at {max(firsts, default=1)}; export "
+            "it with an open (dynamic) batch"
+        )
     for i in range(network.num_inputs):
         tensor = network.get_input(i)
         shape = tuple(tensor.shape)

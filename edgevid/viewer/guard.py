@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -111,9 +111,10 @@ class Guard:
     async def _welcome(self, scope: Scope, send: Send) -> None:
         """Moves the token from the address bar into a cookie."""
         rest = [(key, value) for key, value in _query(scope) if key != "token"]
-        where = "/" + scope["path"].lstrip("/") + (f"?{urlencode(rest)}" if rest else "")
+        # Quoted, as browsers read "//" and "/\\" at the beginning as another host.
+        where = "/" + quote(scope["path"].lstrip("/\\")) + (f"?{urlencode(rest)}" if rest else "")
         cookie = f"{self._cookie}={self._token}; Path=/; HttpOnly; SameSite=Lax"
-        headers = [(b"location", where.encode("latin-1", "replace")), (b"set-cookie", cookie.encode())]
+        headers = [(b"location", where.encode()), (b"set-cookie", cookie.encode())]
         await _sealed(send)({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 

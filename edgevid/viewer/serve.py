@@ -18,7 +18,8 @@ import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -129,20 +130,30 @@ def serve(
         wait_for_stop()
 
 
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM (a service that is stopped) ends what runs inside as Ctrl-C does: with KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def wait_for_stop() -> None:
     """Returns at Ctrl-C, and at SIGTERM where this is the main thread."""
-    stop = threading.Event()
-    before = None
-    if threading.current_thread() is threading.main_thread():
-        before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
-        while not stop.wait(0.5):
-            pass
+        with ended_by_sigterm():
+            threading.Event().wait()
     except KeyboardInterrupt:
         pass
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
 
 
 def static_files() -> Any:

@@ -13,7 +13,7 @@ from edgevid.site_resize import Resizing
 from edgevid.tools.run import Summary, run
 from edgevid.types import Frame
 from edgevid.viewer.app import viewer_app
-from edgevid.viewer.serve import Server, wait_for_stop
+from edgevid.viewer.serve import Server, ended_by_sigterm, wait_for_stop
 from edgevid.viewer.setting import Setting
 from edgevid.viewer.show import Show
 
@@ -27,7 +27,7 @@ def watch(
     once: bool = False,
     frames: int | None = None,
 ) -> Summary:
-    """Shows the setting until Ctrl-C; a file begins again at its end unless `once`.
+    """Shows the setting until Ctrl-C or SIGTERM; a file begins again at its end unless `once`.
 
     `serving` are Server's options and `open_browser`; `picture` are Show's quality, widest and unit.
     `announce` is told the address. With `frames` it ends after so many.
@@ -44,27 +44,30 @@ def watch(
         site_header=header_of(setting),
         **picture,
     )
-    options = dict(serving)
+    options, summary = dict(serving), Summary()
     open_browser = options.pop("open_browser", False)
     try:
-        with Server(viewer_app(show), **options) as server:
+        with ended_by_sigterm(), Server(viewer_app(show), **options) as server:
             announce(server.url)
             if open_browser:
                 webbrowser.open(server.url)
-            summary = run(
+            run(
                 setting.pipeline,
                 _rounds(setting, show, once=once),
                 zones=show,  # type: ignore[arg-type]  # it updates as a monitor does
                 limit=frames,
                 on_result=show.observe,
                 before=_resizing(setting, show),
+                summary=summary,
             )
             if once and frames is None and not summary.interrupted:
                 wait_for_stop()
-            return summary
+    except KeyboardInterrupt:  # before the first frame, or after the last
+        summary.interrupted = True
     finally:
         show.close()
         setting.pipeline.close()
+    return summary
 
 
 def _resizing(setting: Setting, show: Show) -> Callable[[Frame], None] | None:

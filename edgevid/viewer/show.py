@@ -1,7 +1,7 @@
 """What is shown: one source through one pipeline, watched by whoever looks.
 
-`Show.observe` is called by the frame loop after each frame and costs it microseconds. Everything that a
-viewer wants (records, pictures, grids) is made in other threads.
+`Show.observe` is called by the frame loop after each frame and costs it a tenth of a millisecond.
+Everything that a viewer wants (records, pictures, grids) is made in other threads.
 """
 
 from __future__ import annotations

@@ -2,12 +2,8 @@
 // view pixels a frame pixel. The same painter serves the page and the snapshot.
 
 import { colorOf } from "./colors.js";
-import { inUnit, kind, number, speedSaid, verdictsOf, verdictWords } from "./format.js";
 import { drawGrid, drawPlaces } from "./draw_ground.js";
-
-const PLATE = "rgb(13 15 18 / 0.86)";
-const INK = "#ffffff";
-const DIM = "#b9c1ca";
+import { drawLabels, lines } from "./draw_labels.js";
 
 /** Everything that is switched on, far objects first so that near labels lie on top. */
 export function paint(view, state, unit) {
@@ -19,12 +15,9 @@ export function paint(view, state, unit) {
   if (choices.trails) for (const object of objects) trail(view, state.trails.get(object.id), object.id, record.time_s);
   if (choices.boxes) for (const object of objects) box(view, object, object.id === state.selected, object.id === state.hovered);
   if (choices.labels === "none" || state.editing) return; // labels would hide what is edited
-  const taken = [];
-  const order = objects.reverse().sort((a, b) => (b.id === state.selected) - (a.id === state.selected));
-  for (const object of order) {
-    const chosen = object.id === state.selected || object.id === state.hovered;
-    label(view, object, lines(view, object, hello, unit, choices.labels, chosen), taken);
-  }
+  const chosen = (object) => object.id === state.selected || object.id === state.hovered;
+  const near = objects.reverse().sort((a, b) => chosen(b) - chosen(a)); // these get the best places
+  drawLabels(view, near, (object, form) => lines(view, object, hello, unit, form ?? choices.labels, chosen(object)), chosen);
 }
 
 function trail(view, points, id, now) {
@@ -75,54 +68,7 @@ function corners(ctx, x1, y1, x2, y2) {
   ctx.stroke();
 }
 
-/** The lines of a label: [{words, silent}]; small boxes say what they are and what is known for sure. */
-function lines(view, object, hello, unit, mode, chosen) {
-  const name = { words: `${kind(object)} ${object.id}`, silent: false };
-  const tall = (object.box[3] - object.box[1]) * view.scale;
-  const speed = speedSaid(object, unit, hello.reasons);
-  const verdicts = verdictsOf(object).map(([task, verdict]) => verdictWords(task, verdict, hello.reasons));
-  if ((mode === "short" || tall < 62 * view.unit) && !chosen) {
-    if (speed && !speed.silent) name.words += `  ${number(inUnit(object.speed.mps, unit))} ${unit}`;
-    return [name, ...verdicts.filter((one) => !one.silent && mode !== "short")];
-  }
-  if (speed?.silent) speed.words = `speed: ${speed.words}`;
-  return [name, ...verdicts, ...(speed ? [speed] : [])];
-}
-
-/** A plate beside the box, where it covers no other: above, below, inside, at its sides. */
-function label(view, object, words, taken) {
-  const { ctx, scale, font } = view;
-  const [pad, step] = [5 * view.unit, font * 1.3];
-  ctx.textBaseline = "middle";
-  const style = (line) => `${line.silent ? "italic " : ""}${line === words[0] ? "600 " : ""}${font}px ${view.family}`;
-  const wide = Math.max(...words.map((line) => ((ctx.font = style(line)), ctx.measureText(line.words).width))) + 2 * pad + 3;
-  const high = step * words.length + pad;
-  const [x1, y1, x2, y2] = object.box.map((v) => v * scale);
-  const inX = (x) => Math.min(Math.max(0, x), Math.max(0, view.width - wide));
-  const inY = (y) => Math.min(Math.max(0, y), Math.max(0, view.height - high));
-  const left = x1 - view.unit;
-  const spots = [[left, y1 - high - view.unit], [left, y2 + 2], [left, y1 + 2], [x2 + 2, y1], [x1 - wide - 2, y1], [left, y2 - high - 2]];
-  const fits = spots.filter(([sx, sy]) => sy >= 0 && sy + high <= view.height && sx > -wide / 3 && sx < view.width - wide / 2);
-  const placed = (fits.length ? fits : [spots[2]]).map(([sx, sy]) => [inX(sx), inY(sy)]);
-  const free = ([sx, sy]) => taken.every((t) => sx >= t.x + t.wide || t.x >= sx + wide || sy >= t.y + t.high || t.y >= sy + high);
-  const [x, y] = placed.find(free) ?? placed[0];
-  taken.push({ x, y, wide, high });
-  ctx.globalAlpha = object.seen ? 1 : 0.78;
-  ctx.fillStyle = PLATE;
-  ctx.beginPath();
-  ctx.roundRect(x, y, wide, high, 3 * view.unit);
-  ctx.fill();
-  ctx.fillStyle = colorOf(object.id);
-  ctx.fillRect(x, y, 3 * view.unit, high);
-  words.forEach((line, n) => {
-    ctx.font = style(line);
-    ctx.fillStyle = line.silent ? DIM : INK;
-    ctx.fillText(line.words, x + pad + 3 * view.unit, y + pad / 2 + step * (n + 0.5));
-  });
-  ctx.globalAlpha = 1;
-}
-
-/** The object under a point in frame pixels: the nearest one, which is the lowest in the picture. */
+/** The object under a point in frame pixels; of several the smallest, as the others can be hit elsewhere. */
 export function objectAt(record, x, y) {
   const hits = record.objects.filter(({ box: [x1, y1, x2, y2] }) => x >= x1 && x <= x2 && y >= y1 && y <= y2);
   hits.sort((a, b) => area(a) - area(b));
