@@ -1,6 +1,6 @@
 """What INT8 costs the real detectors, and what it gains: accuracy, agreement, time; both files, one run.
 
-    python benchmarks/quantize.py DATA [--models A,B] [--floor 0.98] [--calibrator percentile]
+    python benchmarks/quantize.py DATA [--models A,B] [--floor 0.97] [--calibrator percentile]
 
 DATA holds images/, videos/ (and models/ where EDGEVID_MODELS_MIRROR names it). Calibrated on the photos that
 nobody labelled and on frames of the videos; judged on the labelled photos, which calibration never sees.
@@ -8,8 +8,9 @@ nobody labelled and on frames of the videos; judged on the labelled photos, whic
 AP: person AP50 against human boxes, 101 recalls, in points. Agreement: greedy one-to-one pairs of boxes of
 the same class at IoU 0.5, all classes, at the recipe's score threshold: 2 M / (A + B), FP32 against INT8,
 on all labelled photos. Time: processor time of the one thread that runs the model, all three files taking
-turns in one process; ratio of the medians. int8-trt is run by ONNX Runtime too, as the reference for
-TensorRT: its time there says nothing about TensorRT.
+turns in one process; ratio of the medians. A higher floor keeps more layers in
+float: slower and closer. int8-trt is run by ONNX Runtime too, as the reference for TensorRT: its time there
+says nothing about TensorRT.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from edgevid.runtime.ort import OrtEngine
 from edgevid.runtime.recipe import Recipe
 from edgevid.runtime.store import resolve_model
 from edgevid.tools.compare_boxes import pair_boxes
-from edgevid.tools.quantize import VARIANTS, quantize
+from edgevid.tools.quantize import FLOOR, VARIANTS, quantize
 from edgevid.types import Frame
 from edgevid.video import read_image
 
@@ -169,35 +170,17 @@ def one_model(name: str, data: Path, options: argparse.Namespace) -> dict[str, A
 
 def summary(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Head and rows of the table."""
-    head = [
-        "model, file",
-        "int8 / all layers",
-        "person AP50",
-        "points",
-        "boxes agreed",
-        "ms FP32",
-        "ms",
-        "faster",
-    ]
+    head = ["model, file", "floor", "int8 / all layers", "person AP50", "points", "boxes agreed"]
+    head += ["ms FP32", "ms", "faster"]
     rows = []
-    for name, one in found.items():
+    for key, one in found.items():
         for variant in VARIANTS:
             v = one[variant]
-            count = f"{v['layers int8']} / {v['layers int8'] + len(v['layers float'])}"
-            accuracy = f"{one['AP FP32']:.3f} -> {v['AP']:.3f}"
+            row = [f"{key.split(' ')[0]}, {variant}", f"{one['settings']['floor']:.1%}"]
+            row.append(f"{v['layers int8']} / {v['layers int8'] + len(v['layers float'])}")
+            row += [f"{one['AP FP32']:.3f} -> {v['AP']:.3f}", f"{v['points']:+.2f}", f"{v['agreement']:.1%}"]
             speed = [f"{one['ms FP32']:.2f}", f"{v['ms']:.2f}", f"{v['faster']:.2f}x"]
-            if variant == "int8-trt":
-                speed = ["", "", "(TensorRT's file)"]
-            rows.append(
-                [
-                    f"{name}, {variant}",
-                    count,
-                    accuracy,
-                    f"{v['points']:+.2f}",
-                    f"{v['agreement']:.1%}",
-                    *speed,
-                ]
-            )
+            rows.append(row + (speed if variant == "int8-cpu" else ["", "", ""]))
     return head, rows
 
 
@@ -207,25 +190,42 @@ def main() -> None:
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--calibrator", default="percentile")
     parser.add_argument("--count", type=int, default=160)
-    parser.add_argument("--floor", type=float, default=0.98)
+    parser.add_argument("--floor", type=float, default=FLOOR)
     parser.add_argument("--out", type=Path, help="Keep the quantized files here.")
     options = parser.parse_args()
-    stored = RESULTS / "quantize.json"
-    for name in options.models.split(","):
+    for name in filter(None, options.models.split(",")):
         measured = one_model(name, options.data, options)
-        found = json.loads(stored.read_text())["models"] if stored.is_file() else {}  # models in parts
-        found[name] = measured
-        head, rows = summary({name: found[name]})
-        print(table(head, rows), flush=True)
-        found = {m: found[m] for m in (*MODELS, *found) if m in found}
-        head, rows = summary(found)
-        flags = next((x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("flags")), "")
-        import onnxruntime
+        print(table(*summary({name: measured})), flush=True)
+        store({f"{name} @ {options.floor}": measured})
+    print(table(*store({})))
 
-        where = conditions({"onnxruntime": onnxruntime.__version__})
-        where["command"] = "python benchmarks/quantize.py DATA"
-        where["instructions"] = [i for i in INSTRUCTIONS if i in flags.split()]
-        save("quantize", {"head": head, "rows": rows, "models": found}, where)
+
+def store(measured: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Adds to what earlier runs measured (models and floors may be run in parts); the table of all."""
+    stored = RESULTS / "quantize.json"
+    before = json.loads(stored.read_text()) if stored.is_file() else {"models": {}}
+    found = {**before["models"], **measured}
+    order = sorted(found, key=lambda k: (MODELS.index(k.split(" ")[0]), found[k]["settings"]["floor"]))
+    found = {k: found[k] for k in order}
+    head, rows = summary(found)
+    save(
+        "quantize",
+        {"head": head, "rows": rows, "models": found},
+        where() if measured else before["conditions"],
+    )
+    return head, rows
+
+
+def where() -> dict[str, Any]:
+    """Conditions, with the byte instructions that the processor has."""
+    import onnxruntime
+
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    flags = next((line.split() for line in lines if line.startswith(("flags", "Features"))), [])
+    made = conditions({"onnxruntime": onnxruntime.__version__})
+    made["command"] = "python benchmarks/quantize.py DATA --models MODEL --floor FLOOR --count 128"
+    return made | {"instructions": [i for i in INSTRUCTIONS if i in flags]}
 
 
 if __name__ == "__main__":

@@ -262,6 +262,20 @@ def test_layers_that_hurt_stay_float_until_the_floor_holds(net: Recipe, video: P
         assert judge.drift(kept) < 0.05
 
 
+def test_a_file_with_little_int8_in_it_is_told(
+    net: Recipe, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgevid.tools import quantize as module
+    from edgevid.tools.quantize_judge import Agreement
+
+    seen = Agreement(0.5, 4, 4, 2, "same best class")
+    monkeypatch.setattr(module.Judge, "agreement", lambda *_: seen)
+    report = quantize(net, video, count=5, variants=["int8-trt"], save_ranges=tmp_path / "r.toml")
+    assert not report.made[0].plan.layers  # nothing reached the floor: all was kept
+    assert any("agrees on 50.0%, below the floor of 97.0%" in w for w in report.warnings)
+    assert any("only 0 of 3 layers are INT8" in w for w in report.warnings)
+
+
 def test_no_frames_are_refused(net: Recipe, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"wanted frames that the model will really see, given none"):
         quantize(net)

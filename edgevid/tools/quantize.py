@@ -139,7 +139,9 @@ def quantize(
             kept, agreement = search.run(least)
             report.calibration = with_keep(report.calibration, {variant: kept})
             report.made.append(_write(report, graph, variant, out, agreement, search.costs))
-    report.warnings += [_miss(m, least) for m in report.below]
+    report.warnings += [_miss(m, least) for m in report.below] + [
+        _little(m) for m in report.made if _is_little(m)
+    ]
     write_ranges(report.calibration, target)
     for one in report.made:
         _record(report, one)
@@ -185,6 +187,18 @@ def _warn(report: Report, picked: Picked) -> None:
         )
     if not held:
         report.warnings.append("one frame only: the agreement is judged on the frame that was calibrated on")
+
+
+def _is_little(made: Made) -> bool:
+    return 2 * len(made.plan.layers) < len(made.plan.layers) + len(made.plan.kept)
+
+
+def _little(made: Made) -> str:
+    total = len(made.plan.layers) + len(made.plan.kept)
+    return (
+        f"{made.variant}: only {len(made.plan.layers)} of {total} layers are INT8, so that little is gained: "
+        "take FP16 on a GPU, FP32 on a CPU, or a lower floor"
+    )
 
 
 def saturates(info: Path = Path("/proc/cpuinfo")) -> bool:

@@ -68,7 +68,6 @@ class _Writer:
         self.folded_away = {graph.maker[o].name for o in plan.folded.values()}
         self.constants: dict[str, Any] = {}
         self.before: dict[str, list[Any]] = {}
-        self.renamed: dict[tuple[str, str], str] = {}
         for name, scale in plan.tensors.items():
             self._rewire(name, scale)
         for node in graph.nodes:
