@@ -21,7 +21,7 @@ from bench import conditions, save, table
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
-from test_cuda import _installed, _stubs  # noqa: E402
+from test_cuda import CHECKS, _installed, _stubs  # noqa: E402
 
 RUNS = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
 PACKAGES = {"pycuda": "pycuda", "cuda-bindings": "cuda.bindings"}
@@ -57,7 +57,7 @@ def run(package: str, work: Path) -> dict[str, object]:
     ]
     start = time.monotonic()
     done = subprocess.run(
-        [*command, "--timeout", "0", str(TESTS / "cuda_checks.py")],
+        [*command, "--timeout", "0", *(str(TESTS / name) for name in CHECKS)],
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     last = done.stdout.strip().splitlines()[-1]

@@ -11,7 +11,7 @@ from edgevid.errors import InputError, SourceError
 from edgevid.records import Sink, _Closing
 from edgevid.types import Frame, Result
 
-STAMP = r"\d{8}T\d{6}Z(-\d+)?"
+STAMP = r"\d{8}T\d{6}Z(_\d+)?"
 
 
 class Parts(_Closing):
@@ -75,7 +75,7 @@ class Parts(_Closing):
         path, number = self._beside(f"-{now}"), 1
         while path.exists():
             number += 1
-            path = self._beside(f"-{now}-{number}")
+            path = self._beside(f"-{now}_{number}")  # sorts after the first one
         return path
 
     def _beside(self, more: str) -> Path:

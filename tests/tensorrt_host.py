@@ -10,11 +10,16 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import hashlib
 import json
 import types
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from edgevid.runtime.cuda_driver import gpus
+from edgevid.runtime.manifest import Manifest, manifest_path, write_manifest
 
 _driver = ctypes.CDLL("libcuda.so.1")
 _driver.host_is_device.argtypes = [ctypes.c_uint64]
@@ -222,3 +227,40 @@ def module(package: str = "tensorrt") -> types.ModuleType:
         names["Runtime"] = RtxRuntime
     made.__dict__.update({**names, "__version__": __version__ if package == "tensorrt" else "1.7.1.116"})
     return made
+
+
+def plan(does: str = "copy", *, batch: int = -1, most: int = 4, **more: Any) -> bytes:
+    picture = {
+        "name": "images",
+        "shape": [batch, 3, 8, 8],
+        "profile": [[1, 3, 8, 8], [2, 3, 8, 8], [most, 3, 8, 8]],
+    }
+    told = {"does": does, "inputs": [picture], "outputs": [{"name": "y", "shape": [batch, 3, 8, 8], **more}]}
+    if does == "add":
+        told["inputs"].append({"name": "offset", "shape": [1]})
+    return b"ftrt" + json.dumps(told).encode()
+
+
+def written(path: Path, data: bytes, **changes: Any) -> Path:
+    """An engine and its manifest, for the device and version at hand."""
+    path.write_bytes(data)
+    told: dict[str, Any] = {
+        "model": "net",
+        "onnx": "net.onnx",
+        "onnx_sha256": hashlib.sha256(b"onnx").hexdigest(),
+        "graph": "net.onnx",
+        "graph_sha256": "",
+        "precision": "fp16",
+        "backend": "tensorrt",
+        "version": "10.13.3.9",
+        "engine_sha256": hashlib.sha256(data).hexdigest(),
+        "engine_bytes": len(data),
+        "gpu": gpus()[0].name,
+        "capability": gpus()[0].capability,
+    }
+    write_manifest(Manifest(**{**told, **changes}), manifest_path(path))
+    return path
+
+
+def batch_of(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, 3, 8, 8)).astype(np.float32)

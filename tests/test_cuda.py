@@ -1,4 +1,4 @@
-"""cuda_checks.py on a driver that works on the host, once for each CUDA package that is installed."""
+"""cuda_checks.py and trt_checks.py on a driver that works on the host, with each CUDA package."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from edgevid.errors import InputError, MissingExtraError, ModelError
 from edgevid.runtime import choose, cuda, cuda_driver, load_engine
 
 HERE = Path(__file__).resolve().parent
+CHECKS = ("cuda_checks.py", "trt_checks.py")
 
 
 def _installed(package: str) -> bool:
@@ -71,7 +72,7 @@ def test_all_checks_pass_on_the_host_driver(driver: Path, backend: str) -> None:
         "-x",
         "-p",
         "no:cacheprovider",
-        str(HERE / "cuda_checks.py"),
+        *(str(HERE / name) for name in CHECKS),
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=HERE)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

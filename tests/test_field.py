@@ -198,7 +198,7 @@ def test_parts_are_named_by_their_moment_and_the_oldest_make_room(tmp_path: Path
     run(Pipeline(Square(), Tracker()), pictures((160, 120), each=35), [parts])
     names = [path.name for path in parts.parts]
     assert len(names) == 4  # 3.5 seconds
-    assert all(re.fullmatch(r"seen-\d{8}T\d{6}Z(-\d)?\.jsonl", name) for name in names)
+    assert all(re.fullmatch(r"seen-\d{8}T\d{6}Z(_\d+)?\.jsonl", name) for name in names)
     left = {path.name for path in tmp_path.iterdir()}
     assert "seen-20200101T000000Z.jsonl" not in left
     assert "seen-notes.jsonl" in left  # not one of ours

@@ -18,50 +18,65 @@ if TYPE_CHECKING:
     from edgevid.tools.build_engine import Progress
 
 
+Model = Annotated[str, typer.Argument(help="A model's name, an ONNX file, a recipe or its folder.")]
+Precision = Annotated[str, typer.Option(help="fp32, fp16 or int8.")]
+Frames = Annotated[
+    str | None, typer.Option(help="Video, image folder or list on which the engine proves itself.")
+]
+Count = Annotated[int, typer.Option(help="Frames taken of it, spread evenly.")]
+Floor = Annotated[float | None, typer.Option(help="Least agreement with FP32, 0 to 1; else the recipe's.")]
+Fallback = Annotated[
+    bool, typer.Option("--fallback", help="Below the floor take the next precision instead of failing.")
+]
+Unproven = Annotated[bool, typer.Option("--unproven", help="Build without comparing; the manifest says so.")]
+Backend = Annotated[str, typer.Option(help="auto, tensorrt or tensorrt-rtx.")]
+Batch = Annotated[str, typer.Option(help="Pictures a run: a number, or LEAST,BEST,MOST.")]
+Shapes = Annotated[
+    list[str] | None, typer.Option(help="NAME=1x3x64x64 or NAME=LEAST,BEST,GREATEST of an open input.")
+]
+Workspace = Annotated[int | None, typer.Option(help="Device memory for tactics, MB.", min=1)]
+Level = Annotated[
+    int | None, typer.Option(help="Builder optimisation level, 0 quick to 5 thorough.", min=0, max=5)
+]
+Newer = Annotated[
+    bool, typer.Option("--version-compatible", help="Let newer TensorRT versions load it (can be slower).")
+]
+Hardware = Annotated[
+    str, typer.Option(help="none, same-capability or ampere+: which other devices may run it.")
+]
+ForGpu = Annotated[
+    str | None, typer.Option(help="Compute capabilities for TensorRT-RTX, like 8.6,8.9 (or 7.5).")
+]
+Rest = Annotated[str, typer.Option(help="Between INT8 layers compute in fp16 or fp32.")]
+Tf32 = Annotated[bool, typer.Option("--tf32", help="Let FP32 be rounded to TF32.")]
+Cache = Annotated[Path | None, typer.Option(help="File of measured tactics; else beside the engine.")]
+Out = Annotated[Path | None, typer.Option(help="The engine file; else build/ beside the model.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done and stop; needs no TensorRT.")
+]
+
+
 def command(
-    model: Annotated[str, typer.Argument(help="A model's name, an ONNX file, a recipe or its folder.")],
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp16",
-    frames: Annotated[
-        str | None, typer.Option(help="Video, image folder or list on which the engine proves itself.")
-    ] = None,
-    count: Annotated[int, typer.Option(help="Frames taken of it, spread evenly.")] = 100,
-    floor: Annotated[
-        float | None, typer.Option(help="Least agreement with FP32, 0 to 1; else the recipe's.")
-    ] = None,
-    fallback: Annotated[
-        bool, typer.Option("--fallback", help="Below the floor take the next precision instead of failing.")
-    ] = False,
-    unproven: Annotated[
-        bool, typer.Option("--unproven", help="Build without comparing; the manifest says so.")
-    ] = False,
-    backend: Annotated[str, typer.Option(help="auto, tensorrt or tensorrt-rtx.")] = "auto",
-    batch: Annotated[str, typer.Option(help="Pictures a run: a number, or LEAST,BEST,MOST.")] = "1",
-    shape: Annotated[
-        list[str] | None, typer.Option(help="NAME=1x3x64x64 or NAME=LEAST,BEST,GREATEST of an open input.")
-    ] = None,
-    workspace: Annotated[int | None, typer.Option(help="Device memory for tactics, MB.", min=1)] = None,
-    level: Annotated[
-        int | None, typer.Option(help="Builder optimisation level, 0 quick to 5 thorough.", min=0, max=5)
-    ] = None,
-    version_compatible: Annotated[
-        bool,
-        typer.Option("--version-compatible", help="Let newer TensorRT versions load it (can be slower)."),
-    ] = False,
-    hardware: Annotated[
-        str, typer.Option(help="none, same-capability or ampere+: which other devices may run it.")
-    ] = "none",
-    for_gpu: Annotated[
-        str | None, typer.Option(help="Compute capabilities for TensorRT-RTX, like 8.6,8.9 (or 7.5).")
-    ] = None,
-    rest: Annotated[str, typer.Option(help="Between INT8 layers compute in fp16 or fp32.")] = "fp16",
-    tf32: Annotated[bool, typer.Option("--tf32", help="Let FP32 be rounded to TF32.")] = False,
-    timing_cache: Annotated[
-        Path | None, typer.Option(help="File of measured tactics; else beside the engine.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="The engine file; else build/ beside the model.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done and stop; needs no TensorRT.")
-    ] = False,
+    model: Model,
+    precision: Precision = "fp16",
+    frames: Frames = None,
+    count: Count = 100,
+    floor: Floor = None,
+    fallback: Fallback = False,
+    unproven: Unproven = False,
+    backend: Backend = "auto",
+    batch: Batch = "1",
+    shape: Shapes = None,
+    workspace: Workspace = None,
+    level: Level = None,
+    version_compatible: Newer = False,
+    hardware: Hardware = "none",
+    for_gpu: ForGpu = None,
+    rest: Rest = "fp16",
+    tf32: Tf32 = False,
+    timing_cache: Cache = None,
+    out: Out = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Build a TensorRT engine of a model, prove it against the model, and write its manifest."""
     from edgevid.tools.build import Gate, build, make_plan

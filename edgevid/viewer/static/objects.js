@@ -36,8 +36,8 @@ function added(id, select) {
   const [verdict, speed] = [el("td"), el("td", { className: "number" })];
   const line = el("tr", {}, el("td", {}, button), verdict, speed);
   const row = { line, name, button, verdict, speed };
-  const after = [...rows.entries()].filter(([other]) => other < id).map(([, one]) => one.line).at(-1);
-  if (after) after.after(line);
+  const before = [...rows.keys()].filter((other) => other < id); // in no order: lost objects come back
+  if (before.length) rows.get(Math.max(...before)).line.after(line);
   else body.prepend(line);
   rows.set(id, row);
   return row;
