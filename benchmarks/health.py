@@ -131,7 +131,7 @@ def images_part(
     still, found, raw = [], [], {}
     for name, images in scenes.items():
         show = to_and_fro(images, len(images))
-        seconds = 300 if quick else 600
+        seconds = 300 if quick else 1200
         quiet = watched(show, seconds, None, (0, 0, 0))
         raw[name] = {"untouched": quiet, "shifts": {}}
         height, width = images[0].shape[:2]
@@ -143,8 +143,8 @@ def images_part(
         row = [name, f"{quiet['limit']:.1f}"]
         for size in SHIFTS:
             runs = []
-            for turn in range(2):
-                angle = 2.2 * turn + 0.4
+            for turn in range(3):
+                angle = 2.1 * turn + 0.4
                 by = (size * math.cos(angle), size * math.sin(angle), 0.0)
                 runs.append(watched(show, 50, 12, by))
             raw[name]["shifts"][str(size)] = runs
@@ -166,9 +166,9 @@ def shaking_part(images: list[Array], quick: bool) -> list[list[str]]:
     """A mast in the wind: every second somewhere else, never moved."""
     rows, random = [], np.random.default_rng(1)
     show = to_and_fro(images, len(images))
-    for size in (1, 3, 10, 30):
+    for size in (1, 2, 3, 5, 10, 30):
         watch, states = ViewWatch(), []
-        for second in range(120):
+        for second in range(120 if quick else 200):
             if second < watch._next:
                 states.append(watch.state)
                 continue

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgevid.errors import InputError, SourceError
+from edgevid.ground_contact import CONTACTS
+from edgevid.ground_speed import METHODS
 from edgevid.runtime.section import Section, read_toml
 from edgevid.zones import Line, Zone
 
@@ -50,6 +52,12 @@ class Site:
     precision: str = "fp32"
     survey: Path | None = None
     """Camera survey of calibration/camera; None: no speeds."""
+    speed_method: str = "filter"
+    """How speeds are measured: "filter", "interval" or "window" (docs/speed.md)."""
+    contact: str = "bottom"
+    """Where an object touches the ground: "bottom" of its box, or "base", its footprint along the road."""
+    road_deg: float = 90.0
+    """Direction of the road on the surveyed plane, for contact "base"; 90 is along +y."""
     size: tuple[int, int] | None = None
     """(width, height) of the picture that zones and lines were drawn on; None: the stream's."""
     health: Path | None = None
@@ -79,6 +87,9 @@ def read_site(path: str | Path) -> Site:
         device=detect.text("device", "auto"),
         precision=detect.text("precision", "fp32", choices=("fp32", "fp16", "int8")),
         survey=_file(path, camera, "survey"),
+        speed_method=camera.text("speed_method", "filter", choices=METHODS),
+        contact=camera.text("contact", "bottom", choices=CONTACTS),
+        road_deg=camera.number("road_deg", 90.0),
         size=_size(camera),
         health=path.parent / camera.text("health") if "health" in camera else None,
         policy=_file(path, top, "policy"),

@@ -36,7 +36,7 @@ def build_pipeline(site: Site, size: tuple[int, int], *, threads: int | None = N
     )
     tracker = Tracker(high_score=site.score, new_score=min(1.0, site.score + 0.1))
     survey = build_survey(site, size)
-    meter = SpeedMeter(survey) if survey else None
+    meter = build_meter(site, survey) if survey else None
     recognitions = {choice.task: build_recognition(choice, threads=threads) for choice in site.recognisers}
     classes = ClassPolicy(Policy.load(site.policy, names=detector.names)) if site.policy else None
     speeds = read_policy(site.policy).speed if site.policy else None
@@ -58,6 +58,11 @@ def build_recognition(choice: RecogniserChoice, *, threads: int | None = None) -
     else:
         policy = Policy(recogniser.names, task=choice.task)
     return Recognition(ClipBuffer(recogniser.spec, budget=RECOGNITIONS_A_SECOND), recogniser, policy)
+
+
+def build_meter(site: Site, survey: Survey) -> SpeedMeter:
+    """The speed meter as `site` wants it."""
+    return SpeedMeter(survey, method=site.speed_method, contact=site.contact, road_deg=site.road_deg)
 
 
 def build_survey(site: Site, size: tuple[int, int]) -> Survey | None:

@@ -10,7 +10,7 @@ from edgevid.errors import InputError
 from edgevid.ground_speed import SpeedMeter, SpeedReport
 from edgevid.pipeline import Pipeline
 from edgevid.site import Site
-from edgevid.site_build import build_survey
+from edgevid.site_build import build_meter, build_survey
 from edgevid.types import Frame, Reason, Speeds, Tracks
 from edgevid.zones import ZoneMonitor
 
@@ -74,7 +74,7 @@ class Resizing:
             log.warning("speeds are silent: %s", error)
             return OtherView()
         assert survey is not None  # there was a meter, so there is a survey
-        return SpeedMeter(survey)
+        return build_meter(self._site, survey)
 
 
 def scale_between(size: tuple[int, int], drawn: tuple[int, int]) -> tuple[float, float] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgevid.errors import FileFormatError
@@ -85,3 +86,22 @@ def test_rewriting_the_places_keeps_what_a_person_wrote_before_them(tmp_path: Pa
     again = read_site(path)
     assert (again.zones, again.lines, again.score) == (zones, lines, 0.3)
     assert [p.name for p in tmp_path.iterdir()] == ["site.toml"]
+
+
+def test_how_speeds_are_measured_is_said_by_the_site(tmp_path: Path) -> None:
+    from edgevid.ground_contact import CONTACTS
+    from edgevid.ground_survey import make_survey
+    from edgevid.site_build import build_meter
+
+    path = tmp_path / "gate.toml"
+    path.write_text('[camera]\nspeed_method = "interval"\ncontact = "base"\nroad_deg = 45\n')
+    site = read_site(path)
+    assert (site.speed_method, site.contact, site.road_deg) == ("interval", "base", 45.0)
+    corners = np.array([(402, 903), (1498, 899), (1102, 402), (801, 399)])
+    metres = np.array([(0, 0), (7, 0), (7, 30), (0, 30)])
+    meter = build_meter(site, make_survey(corners, metres, (1920, 1080)))
+    assert type(meter._core).__name__ == "IntervalCore"
+    assert meter._road_deg == 45.0
+    path.write_text('[camera]\ncontact = "middle"\n')
+    with pytest.raises(FileFormatError, match=CONTACTS[0]):
+        read_site(path)

@@ -129,8 +129,8 @@ QUAD = np.array([[400, 900], [1500, 900], [1100, 400], [800, 400]], float)
     [
         (QUAD[:3], rectangle(7, 30)[:3], {}, "at least 4"),
         (QUAD, rectangle(7, 30)[:, :1], {}, "at least 4"),
-        (QUAD * np.nan, rectangle(7, 30), {}, "finite"),
-        (QUAD, np.full((4, 2), np.inf), {}, "finite"),
+        (QUAD * np.nan, rectangle(7, 30), {}, "numbers up to"),
+        (QUAD, np.full((4, 2), np.inf), {}, "numbers up to"),
         (QUAD[[0, 1, 3, 2]], rectangle(7, 30), {}, "cross over"),
         (QUAD, rectangle(7, 30)[[0, 2, 1, 3]], {}, "cross over"),
         ([[0, 0], [100, 100], [200, 200], [300, 300]], rectangle(7, 30), {}, "pixels lie on one line"),
