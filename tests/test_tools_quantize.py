@@ -13,8 +13,9 @@ from onnx_models import node
 from edgevid.errors import FileFormatError, InputError, ModelError, SourceError
 from edgevid.runtime.ort import OrtEngine
 from edgevid.runtime.recipe import Recipe, Source
+from edgevid.runtime.store import resolve_model
 from edgevid.runtime.variants import find_variant, read_record
-from edgevid.tools.quantize import FLOOR, build, floor_of, quantize, saturates
+from edgevid.tools.quantize import FLOOR, build, floor_of, last_layers, quantize, saturates
 from edgevid.tools.quantize_frames import pick
 from edgevid.tools.quantize_graph import Graph, tidy
 from edgevid.tools.quantize_plan import Scale, plan_cpu, plan_tensorrt, symmetric, unsigned, useful
@@ -416,7 +417,9 @@ def test_a_real_detector_agrees_with_itself(
         assert made.agreement is not None
         assert made.agreement.share >= 0.8
         assert made.agreement.first >= 5
-        assert len(made.plan.layers) >= 30
+        assert len(made.plan.layers) >= 20
+    last = set(last_layers(Graph(tidy(resolve_model("street-nano").local))))
+    assert last == last & set(report.made[0].plan.kept)  # boxes and scores are no bytes
 
 
 def test_the_command_says_what_it_made_and_fails_below_the_floor(

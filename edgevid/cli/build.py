@@ -54,6 +54,8 @@ Out = Annotated[Path | None, typer.Option(help="The engine file; else build/ bes
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done and stop; needs no TensorRT.")
 ]
+WARNINGS_SHOWN = 3
+"""Of the builder's own warnings; the log holds all of them."""
 
 
 def command(
@@ -165,6 +167,10 @@ def _show(done: Outcome) -> None:
         ("graph parity", _figure(manifest.parity["graph"])),
         ("engine parity", _figure(manifest.parity["engine"])),
     ]
+    told = dict.fromkeys(done.warnings)  # the builder repeats itself
+    pairs += [("warning", text) for text in list(told)[:WARNINGS_SHOWN]]
+    if len(told) > WARNINGS_SHOWN:
+        pairs.append(("warning", f"and {len(told) - WARNINGS_SHOWN} more of the builder's"))
     _pairs(console, pairs)
 
 

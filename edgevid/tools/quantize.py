@@ -136,6 +136,8 @@ def quantize(
         ranker = Judge(recipe, picked.calibration, plain).busiest(RANKING_FRAMES)
         for variant in variants:
             search = _Search(graph, report.calibration, variant, ranker, judge, progress)
+            if recipe.task == "detect" and variant == "int8-cpu":
+                search.always = last_layers(graph)
             kept, agreement = search.run(least)
             report.calibration = with_keep(report.calibration, {variant: kept})
             report.made.append(_write(report, graph, variant, out, agreement, search.costs))
@@ -219,6 +221,12 @@ def _miss(made: Made, floor: float) -> str:
     )
 
 
+def last_layers(graph: Graph) -> tuple[str, ...]:
+    """Layers behind which no other comes: a detector's boxes and scores, too coarse in 256 steps."""
+    inside = graph.feeding_layers()
+    return tuple(n.name for n in graph.layers() if n.output[0] not in inside)
+
+
 def build(graph: Graph, found: Calibration, variant: str, keep: frozenset[str]) -> tuple[Any, Plan]:
     """The model of a variant with these activations and layers kept, and its plan."""
     plan = PLANNERS[variant](graph, found.spans, keep)
@@ -243,12 +251,14 @@ class _Search:
         self.graph, self.found, self.variant = graph, found, variant
         self.ranker, self.judge, self.progress = ranker, judge, progress
         self.costs: dict[str, float] = {}
+        self.always: tuple[str, ...] = ()
+        """Layers that stay float whatever they cost."""
 
     def run(self, floor: float) -> tuple[tuple[str, ...], Agreement]:
         """The fewest that were found to do, those that cost most first, and the agreement with them."""
         agreement = self._try(0)
         if agreement.share >= floor:
-            return (), agreement
+            return self.always, agreement
         self._rank()
         low, high, best = 0, 1, agreement
         while high < len(self.costs) and (best := self._try(high)).share < floor:
@@ -259,10 +269,10 @@ class _Search:
             middle = (low + high) // 2
             tried = self._try(middle)
             low, high, best = (low, middle, tried) if tried.share >= floor else (middle, high, best)
-        return tuple(self.costs)[:high], best
+        return (*self.always, *list(self.costs)[:high]), best
 
     def _try(self, count: int) -> Agreement:
-        keep = frozenset(list(self.costs)[:count])
+        keep = frozenset([*self.always, *list(self.costs)[:count]])
         agreement = self.judge.agreement(build(self.graph, self.found, self.variant, keep)[0])
         if self.progress:
             self.progress(f"{self.variant}: {agreement.share:.1%} with {count} kept", count, len(self.costs))
