@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import conditions, save, table
-from field_pictures import CLIP, CLIPS, environment
+from field_pictures import CLIP, CLIPS, OUTSIDE, environment
 
 from edgevid.errors import SourceError
 from edgevid.records import read_jsonl
@@ -60,7 +60,7 @@ run(Pipeline(detector, Tracker()), frames, sinks)
 
 def killed(folder: Path, clip: str, part_s: float, delay: float) -> dict[str, int]:
     """One run that is killed `delay` seconds after its first line; what was on disk just before."""
-    call = [sys.executable, "-c", WRITER, str(folder), clip, str(part_s)]
+    call = [sys.executable, "-c", OUTSIDE + WRITER, str(folder), clip, str(part_s)]
     before = set(folder.iterdir())
     with subprocess.Popen(call, env=environment(), stdout=subprocess.DEVNULL) as program:
         while not (lines := sum(on_disk(p) for p in set(folder.glob("*.jsonl")) - before)):

@@ -14,8 +14,10 @@ CLIPS = REPOSITORY.parent / "shared" / "data" / "videos"
 CLIP = "kraten_speedcheck_cars.mp4"
 sys.path.insert(0, str(REPOSITORY / "tests"))  # the RTSP server is the tests' own
 
-EDGEVID = [sys.executable, "-c", "from edgevid.cli import main; main()"]
-"""The command `edgevid` of this checkout, installed or not."""
+OUTSIDE = "import sys; sys.path[:] = [p for p in sys.path if p]\n"
+"""Begins code for `python -c`, which would else take the working folder's package, not the installed one."""
+EDGEVID = [sys.executable, "-c", OUTSIDE + "from edgevid.cli import main; main()"]
+"""The command `edgevid`."""
 SURVEY = REPOSITORY / "calibration" / "camera" / "gantry_road.toml"
 """Fits CLIP: both are the same gantry."""
 

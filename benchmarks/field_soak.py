@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from bench import conditions, save, table
-from field_pictures import CLIP, CLIPS, SURVEY, environment
+from field_pictures import CLIP, CLIPS, OUTSIDE, SURVEY, environment
 
 from edgevid.abstain import Settings, SpeedPolicy
 from edgevid.abstain_file import PolicyFile, write_policy
@@ -160,7 +160,10 @@ class Watched:
         self._viewers = []
         for _ in range(2):
             viewer = subprocess.Popen(
-                [sys.executable, "-c", VIEWER, address], stdout=subprocess.PIPE, env=environment(), text=True
+                [sys.executable, "-c", OUTSIDE + VIEWER, address],
+                stdout=subprocess.PIPE,
+                env=environment(),
+                text=True,
             )
             stack.callback(viewer.wait)
             stack.callback(viewer.kill)
