@@ -16,7 +16,7 @@ $(VENV)/.ready: pyproject.toml CMakeLists.txt $(shell find edgevid engines -type
 	touch $@
 
 test: setup  ## the installed package, with the native kernels demanded
-	EDGEVID_KERNELS=native $(BIN)/pytest
+	EDGEVID_KERNELS=native $(BIN)/pytest -rs
 
 lint: setup
 	$(BIN)/ruff check .

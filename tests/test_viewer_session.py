@@ -165,7 +165,10 @@ def test_it_ends_cleanly_when_it_is_told_to(how: str) -> None:
     import signal
     import subprocess
 
-    code = "from edgevid.cli import demo_main; demo_main(['--rendered', '--port', '0', '--threads', '1'])"
+    code = (
+        "import sys; sys.path[:] = [p for p in sys.path if p]\n"  # the installed package, not the checkout's
+        "from edgevid.cli import demo_main; demo_main(['--rendered', '--port', '0', '--threads', '1'])"
+    )
     words = [sys.executable, "-c", code]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
