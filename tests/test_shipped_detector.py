@@ -84,3 +84,24 @@ def test_it_finds_the_rendered_street_that_the_demo_shows() -> None:
     assert there > 30
     assert right > 0.8 * said
     assert found > 0.7 * there
+
+
+def test_its_int8_files_are_made_of_the_committed_ranges_alone(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="quantising needs the extra build")
+    from edgevid.tools.quantize import quantize
+
+    ranges = Path(__file__).resolve().parents[1] / "calibration" / "int8" / f"{NAME}.toml"
+    report = quantize(NAME, ranges=ranges, out=tmp_path, save_ranges=tmp_path / "again.toml")
+    assert sorted(path.name for path in tmp_path.glob("*.onnx")) == [
+        "street_nano.int8-cpu.onnx",
+        "street_nano.int8-trt.onnx",
+    ]
+    assert report.recipe.name == NAME
+    street = RenderedStreet(seconds=4)
+    frame = list(street)[40]
+    plain = Detector.load(NAME, device="cpu").detect([frame])[0]
+    recipe = resolve_model(NAME).with_local(tmp_path / "street_nano.int8-cpu.onnx")
+    small = Detector.load(recipe, device="cpu").detect([frame])[0]
+    assert len(plain) >= 3
+    found = iou(plain.boxes, small.boxes).max(axis=1) >= 0.5
+    assert found.mean() >= 0.75
