@@ -68,7 +68,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("train", type=Path)
     options.add_argument("data", type=Path)
-    options.add_argument("--steps", type=int, default=1000)
+    options.add_argument("--steps", type=int, default=4000)
     options.add_argument("--work", type=Path, default=Path("runs/detector-curve"))
     given = options.parse_args()
     torch.set_num_threads(1)
