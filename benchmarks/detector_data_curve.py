@@ -25,11 +25,11 @@ from bench import conditions, save, table
 from detector_cases import EYE, Case, eye, judge, photos
 from tracker_peers import version
 
-from edgevid import imaging, kernels
 from edgevid.learn.detector import CLASSES, Deployed, Shape
 from edgevid.learn.detector_data import Composer, Picture, load
+from edgevid.learn.detector_offsets import seen
 from edgevid.learn.detector_train import Schedule, Trainer
-from edgevid.types import Detections, Frame, InputSpec
+from edgevid.types import Detections, Frame
 
 SHAPE = Shape(320, 192)
 SHARES = (0.25, 0.5, 1.0)
@@ -48,17 +48,10 @@ def scenes(pictures: list[Picture], share: float) -> list[Picture]:
 
 def seer(network: Deployed, wanted: str) -> Callable[[Frame], Detections]:
     """The trained network as a function from a frame to detections of one class."""
-    spec, label = InputSpec(SHAPE.width, SHAPE.height), CLASSES.index(wanted)
+    label = CLASSES.index(wanted)
 
     def detect(frame: Frame) -> Detections:
-        planes, fit = imaging.letterbox(frame, spec)
-        with torch.no_grad():
-            out = network(torch.from_numpy(planes[None]))[0].numpy()
-        boxes, scores, labels = kernels.decode_columns(
-            np.ascontiguousarray(out[:4]), np.ascontiguousarray(out[4:]), 0.02
-        )
-        kept = kernels.nms(boxes, scores, labels, 0.6)
-        found = Detections(boxes=fit.undo(boxes[kept]), scores=scores[kept], labels=labels[kept])
+        found = seen(network, frame.image, nms_iou=0.6)
         return found[found.labels == label]
 
     return detect

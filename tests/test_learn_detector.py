@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ from edgevid.learn.detector import (  # noqa: E402
 from edgevid.learn.detector_data import Composer, Picture, clipped, load, read_labels  # noqa: E402
 from edgevid.learn.detector_export import export, write_recipe  # noqa: E402
 from edgevid.learn.detector_label import label_lines, smooth  # noqa: E402
+from edgevid.learn.detector_offsets import CUT, ENOUGH, best_threshold, hits, offsets  # noqa: E402
+from edgevid.learn.detector_teacher import Teacher, merged  # noqa: E402
 from edgevid.learn.detector_train import Schedule, Trainer  # noqa: E402
 from edgevid.learn.fusion import fuse  # noqa: E402
 from edgevid.types import Detections, Frame  # noqa: E402
@@ -156,6 +159,23 @@ def test_training_learns_goes_on_after_an_interruption_and_deploys(tmp_path: Pat
     assert float(found.scores.max(initial=0)) == pytest.approx(float(direct), abs=0.01)
 
 
+def test_the_thread_that_composes_ends_with_the_training(tmp_path: Path) -> None:
+    class Breaking(Composer):
+        def compose(self) -> Picture:
+            raise InputError("no picture")
+
+    def composing() -> int:
+        return sum(thread.name == "edgevid-batches" for thread in threading.enumerate())
+
+    pictures = load(squares(tmp_path / "data"), CLASSES)
+    good = Composer(pictures, SMALL.width, SMALL.height)
+    Trainer(good, Schedule(steps=2, batch=2), SMALL).run(tmp_path / "c.pt")
+    assert composing() == 0
+    with pytest.raises(InputError, match="no picture"):  # and a mistake made there is not a silence here
+        Trainer(Breaking(pictures, 96, 64), Schedule(steps=2, batch=2), SMALL).run(tmp_path / "d.pt")
+    assert composing() == 0
+
+
 def vars_of(schedule: Schedule) -> dict[str, float]:
     return {name: getattr(schedule, name) for name in schedule.__dataclass_fields__}
 
@@ -235,3 +255,84 @@ def test_a_surer_export_says_more_of_the_same_boxes(tmp_path: Path) -> None:
 
 def detector_input(picture: Frame) -> np.ndarray:
     return (picture.image.astype(np.float32) / 255).transpose(2, 0, 1)[None]
+
+
+def bare(clip: str, *, boxes: int) -> Picture:
+    """A picture with a sure car or without."""
+    box = np.array([[20, 10, 60, 50]] * boxes, np.float32).reshape(-1, 4)
+    image = np.zeros((64, 96, 3), np.uint8)
+    return Picture(image, box, np.full(boxes, 2), np.ones(boxes, np.float32), clip)
+
+
+def test_photos_and_those_with_objects_are_drawn_as_often_as_asked() -> None:
+    clip = [bare("clip", boxes=1) for _ in range(4)]
+    photos = [bare("full", boxes=1), *(bare(f"empty{n}", boxes=0) for n in range(3))]
+    composer = Composer([*clip, *photos], 96, 64, seed=5, photos=0.8, peopled=3.0)
+    drawn = [composer.pick().clip for _ in range(3000)]
+    assert drawn.count("clip") / 3000 == pytest.approx(0.2, abs=0.03)
+    assert drawn.count("full") / 3000 == pytest.approx(0.8 * 3 / 6, abs=0.03)
+
+
+class Onlooker:
+    """A detector that says what it is told; keeps the pictures that it was shown."""
+
+    names = ("cat", "car", "person")
+
+    def __init__(self, said: Detections) -> None:
+        self.said, self.shown = said, []
+
+    def detect(self, frames: list[Frame]) -> list[Detections]:
+        self.shown += [frame.image.copy() for frame in frames]
+        return [self.said for _ in frames]
+
+
+def test_a_teacher_adds_what_no_label_says() -> None:
+    said = Detections.of(
+        boxes=[[0, 0, 9, 9], [20, 10, 60, 48], [1, 2, 30, 40], [70, 40, 90, 60]],
+        scores=[0.9, 0.9, 0.1, 0.7],
+        labels=[0, 1, 1, 2],
+    )
+    teacher = Teacher(Onlooker(said), CLASSES)  # type: ignore[arg-type]
+    seen = teacher.look(np.zeros((64, 96, 3), np.uint8))
+    assert seen[1].tolist() == [2, 2, 0]  # the cat is none of the classes
+    assert seen[2].tolist() == pytest.approx([1, 0.2, 1])
+    mine = np.array([[20, 10, 60, 50], [70, 40, 90, 60]], np.float32), np.array([2, 0])
+    boxes, labels, weights = merged(*mine, np.array([1, -1], np.float32), seen)
+    assert labels.tolist() == [2, 0, 2, 0]  # the second label is a place to leave out: the teacher fills it
+    assert weights.tolist() == pytest.approx([1, -1, 0.2, 1])
+    assert boxes[2].tolist() == [1, 2, 30, 40]
+
+
+def test_the_teacher_looks_at_the_composed_picture() -> None:
+    onlooker = Onlooker(Detections.of(boxes=[[2, 2, 20, 20]], scores=[0.3], labels=[2]))
+    teacher = Teacher(onlooker, CLASSES)  # type: ignore[arg-type]
+    composer = Composer([bare("a", boxes=0)], 96, 64, paste=0.0, teacher=teacher)
+    made = composer.compose()
+    assert onlooker.shown[0].shape == made.image.shape
+    assert made.labels.tolist() == [0]
+    assert made.weights.tolist() == pytest.approx([0.6])
+
+
+def test_the_best_threshold_of_a_class_comes_to_where_the_recipe_cuts() -> None:
+    assert best_threshold([], 5) == CUT
+    # After 0.8: 2 of 3 found, none wrong, F1 = 4/5; after 0.3: 3 found, 2 wrong, 6/8; at the end 6/9.
+    said = [(0.9, True), (0.8, True), (0.6, False), (0.5, False), (0.3, True), (0.1, False)]
+    assert best_threshold(said, 3) == 0.8
+    picture = bare("a", boxes=1)
+    picture.boxes = np.concatenate([picture.boxes, [[70, 0, 90, 20]]]).astype(np.float32)
+    picture.labels, picture.weights = np.array([2, 2]), np.array([1, -1], np.float32)
+    found = Detections.of(
+        boxes=[[20, 10, 60, 48], [21, 10, 60, 50], [70, 1, 90, 20], [0, 50, 9, 60]],
+        scores=[0.5, 0.7, 0.9, 0.4],
+        labels=[2, 2, 2, 0],
+    )
+    assert hits(found, picture, 2) == [(pytest.approx(0.7), True), (pytest.approx(0.5), False)]
+
+
+def test_offsets_are_told_by_pictures_and_shared_where_there_are_too_few() -> None:
+    network = Deployed(StreetDetector(SMALL)).eval()
+    few = [bare("a", boxes=1) for _ in range(3)]
+    assert set(offsets(network, few).values()) == {0.0}
+    many = offsets(network, few * (ENOUGH // 3 + 1))
+    assert set(many) == set(CLASSES)
+    assert len(set(many.values())) == 1  # only cars are there: the others get what they got

@@ -16,9 +16,12 @@ import cv2
 import numpy as np
 
 from edgevid.errors import InputError
+from edgevid.learn.detector_teacher import Teacher, merged
 from edgevid.types import Array
 
 PAD = 114
+SURE = 0.6
+"""Weight from which a label is good enough to paste its object elsewhere."""
 
 
 @dataclass(slots=True)
@@ -95,10 +98,19 @@ class Composer:
         seed: int = 0,
         mosaic: float = 0.5,
         paste: float = 0.5,
+        photos: float | None = None,
+        peopled: float = 1.0,
+        zoom: tuple[float, float] = (0.6, 1.9),
+        teacher: Teacher | None = None,
     ) -> None:
-        """`mosaic` and `paste` are the shares of pictures made that way."""
+        """`mosaic` and `paste` are the shares of pictures made that way, `photos` of views of clips of one
+        picture; of those, the ones with an object are drawn `peopled` times as often as empty ones.
+
+        `zoom` is the range of the views' scale, 1 where the whole picture just fits. A `teacher` looks at
+        every composed picture before its light is changed, and adds what it sees to the labels.
+        """
         self.pictures, self.width, self.height = pictures, width, height
-        self.mosaic, self.paste = mosaic, paste
+        self.mosaic, self.paste, self.zoom, self.teacher = mosaic, paste, zoom, teacher
         self.random = np.random.default_rng(seed)
         clips: dict[str, list[int]] = {}
         for n, picture in enumerate(pictures):
@@ -106,13 +118,22 @@ class Composer:
         # Long clips are many pictures of one scene: a clip is drawn by the square root of its length.
         self._clips = list(clips.values())
         odds = np.sqrt([len(clip) for clip in self._clips])
+        single = odds == 1
+        odds[single & [self._sure(clip[0]) for clip in self._clips]] *= peopled
+        if photos is not None and single.any() and not single.all():
+            odds[single] *= photos / odds[single].sum()
+            odds[~single] *= (1 - photos) / odds[~single].sum()
         self._odds = odds / odds.sum()
         # People are nearly everywhere, vehicles in few scenes: pasted objects are drawn by class, then scene.
         self._objects: dict[int, dict[str, list[tuple[int, int]]]] = {}
         for n, picture in enumerate(pictures):
-            for k in np.flatnonzero(picture.weights > 0.6):
+            for k in np.flatnonzero(picture.weights > SURE):
                 scenes = self._objects.setdefault(int(picture.labels[k]), {})
                 scenes.setdefault(picture.clip, []).append((n, int(k)))
+
+    def _sure(self, number: int) -> bool:
+        """Whether a picture has an object that is surely one."""
+        return bool((self.pictures[number].weights > SURE).any())
 
     def pick(self) -> Picture:
         """A random picture, scenes drawn more evenly than frames."""
@@ -137,6 +158,8 @@ class Composer:
         if self.random.random() < self.paste:
             parts += [self._paste(canvas) for _ in range(self.random.integers(1, 5))]
         boxes, labels, weights = (np.concatenate([p[k] for p in parts]) for k in range(3))
+        if self.teacher:
+            boxes, labels, weights = merged(boxes, labels, weights, self.teacher.look(canvas))
         return Picture(self._degrade(self._light(canvas)), boxes, labels, weights, "")
 
     def batches(self, size: int) -> Iterator[tuple[Array, Array, Array, Array]]:
@@ -158,7 +181,7 @@ class Composer:
         x1, y1, x2, y2 = window
         high, wide = picture.image.shape[:2]
         fit = min(self.width / wide, self.height / high)
-        scale = fit * float(np.exp(self.random.uniform(np.log(0.6), np.log(1.9))))
+        scale = fit * float(np.exp(self.random.uniform(*np.log(self.zoom))))
         stretch = float(np.exp(self.random.uniform(-0.15, 0.15)))
         sx, sy = scale * stretch, scale / stretch
         flip = -1.0 if self.random.random() < 0.5 else 1.0

@@ -6,7 +6,8 @@ import math
 import pickle
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -43,17 +44,40 @@ class Schedule:
     unseen photos fell from 0.30 to 0.24 during one of 750 steps."""
 
 
-def _ahead(batches: Iterator[tuple[Array, ...]], depth: int = 4) -> Iterator[tuple[Array, ...]]:
-    """The batches, made in a thread while the network learns."""
-    made: queue.Queue[tuple[Array, ...]] = queue.Queue(depth)
+@contextmanager
+def _ahead(batches: Iterator[tuple[Array, ...]], depth: int = 4) -> Iterator[Callable[[], tuple[Array, ...]]]:
+    """Gives the next batch, made in a thread while the network learns; the thread ends with the block.
+
+    A mistake made in the thread is raised where the batch is asked for.
+    """
+    made: queue.Queue[tuple[Array, ...] | BaseException] = queue.Queue(depth)
+    over = threading.Event()
 
     def work() -> None:
-        for batch in batches:
-            made.put(batch)
+        try:
+            for batch in batches:
+                made.put(batch)
+                if over.is_set():
+                    return
+        except BaseException as error:
+            made.put(error)
 
-    threading.Thread(target=work, daemon=True).start()
-    while True:
-        yield made.get()
+    def take() -> tuple[Array, ...]:
+        batch = made.get()
+        if isinstance(batch, BaseException):
+            raise batch
+        return batch
+
+    thread = threading.Thread(target=work, daemon=True, name="edgevid-batches")
+    thread.start()
+    try:
+        yield take
+    finally:
+        over.set()
+        while thread.is_alive():  # it may wait for room in the queue
+            with suppress(queue.Empty):
+                made.get(timeout=0.05)
+        thread.join()
 
 
 class Trainer:
@@ -96,13 +120,13 @@ class Trainer:
         if checkpoint.exists():
             self.restore(checkpoint)
         losses: list[float] = []
-        batches = _ahead(self.composer.batches(self.schedule.batch))
-        with Progress() as progress:
+        batches = self.composer.batches(self.schedule.batch)
+        with Progress() as progress, _ahead(batches) as next_batch:
             task = progress.add_task("training", total=self.schedule.steps, completed=self.step)
             while self.step < self.schedule.steps:
                 if self.step >= self.schedule.steps * (1 - self.schedule.plain_share):
                     self.composer.mosaic = self.composer.paste = 0.0
-                losses.append(self.learn(next(batches)))
+                losses.append(self.learn(next_batch()))
                 if self.step % save_every == 0 or self.step == self.schedule.steps:
                     self.save(checkpoint)
                 if keep_every and self.step % keep_every == 0:
