@@ -1,7 +1,7 @@
-"""How sure a trained detector should say it is: one offset a class, from pictures it never learnt.
+"""How sure a trained detector should say it is: offsets of its classes, from pictures it never learnt.
 
-A detector of few scenes is right at scores that trackers take for doubt. The threshold at which a class has
-its best F1 on unseen pictures is moved to where the recipe cuts. The order of a class's detections stays.
+A detector of few scenes is right at scores that trackers take for doubt. The threshold at which its F1 on
+unseen pictures is best is moved to where the recipe cuts. The order of a class's detections stays.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ CUT = 0.4
 """Score from which the recipe of the exported detector says something."""
 ENOUGH = 40
 """Objects of a class among the pictures from which its threshold means something."""
+GROUPS = (CLASSES[:1], CLASSES[1:])
+"""Classes that get one offset: people; bicycles and vehicles."""
 MOST = 1.5
 """Largest offset, either way."""
 
@@ -70,22 +72,27 @@ def best_threshold(said: Sequence[tuple[float, bool]], objects: int) -> float:
 
 
 def offsets(network: Deployed, pictures: Sequence[Picture]) -> dict[str, float]:
-    """What to add to the logit of each class, by name, so that its best threshold on `pictures` is CUT.
+    """What to add to the logit of each class, by name, so that the best threshold on `pictures` is CUT.
 
-    A class with fewer than ENOUGH objects gets the mean of the others, or 0 where there is none.
+    One number for people and one for all vehicles together, so that their rivalry stays as it was learnt;
+    0 where the pictures hold fewer than ENOUGH of them.
     """
     answers = [seen(network, picture.image) for picture in pictures]
-    known: dict[str, float] = {}
-    for label, name in enumerate(CLASSES):
-        objects = sum(int(((p.labels == label) & (p.weights > 0)).sum()) for p in pictures)
-        if objects < ENOUGH:
-            continue
-        pairs = zip(answers, pictures, strict=True)
-        said = [hit for found, picture in pairs for hit in hits(found, picture, label)]
-        at = np.clip(best_threshold(said, objects), 0.01, 0.99)
-        known[name] = float(np.clip(_logit(CUT) - _logit(float(at)), -MOST, MOST))
-    others = float(np.mean(list(known.values()))) if known else 0.0
-    return {name: round(known.get(name, others), 3) for name in CLASSES}
+    return {name: round(_offset(answers, pictures, group), 3) for group in GROUPS for name in group}
+
+
+def _offset(answers: Sequence[Detections], pictures: Sequence[Picture], group: Sequence[str]) -> float:
+    """The offset of the classes of one group."""
+    said: list[tuple[float, bool]] = []
+    objects = 0
+    for label in map(CLASSES.index, group):
+        for found, picture in zip(answers, pictures, strict=True):
+            said += hits(found, picture, label)
+            objects += int(((picture.labels == label) & (picture.weights > 0)).sum())
+    if objects < ENOUGH:
+        return 0.0
+    at = float(np.clip(best_threshold(said, objects), 0.01, 0.99))
+    return float(np.clip(_logit(CUT) - _logit(at), -MOST, MOST))
 
 
 def _logit(share: float) -> float:

@@ -45,13 +45,12 @@ def merged(
 ) -> tuple[Array, Array, Array]:
     """The labels of a picture and what a teacher saw besides.
 
-    A label stays what it is; a teacher's box of the same object (overlap of 0.5 and the same class) is left
+    A label stays what it is; a teacher's box of the same object (overlap of 0.5, of whatever class) is left
     out. Places that a label leaves out get the teacher's box where it sees one.
     """
     extra, kinds, shares = seen
     sure = weights > 0
     if len(extra) and sure.any():
-        same = (iou(extra, boxes[sure]) >= SAME) & (kinds[:, None] == labels[sure][None])
-        new = ~same.any(1)
+        new = iou(extra, boxes[sure]).max(1) < SAME
         extra, kinds, shares = extra[new], kinds[new], shares[new]
     return np.concatenate([boxes, extra]), np.concatenate([labels, kinds]), np.concatenate([weights, shares])
