@@ -66,6 +66,7 @@ UNSEEN = 900
 VIEWS: dict[str, Any] = {"mosaic": 0.5, "paste": 0.3, "photos": 0.6, "peopled": 2.5, "zoom": (0.5, 3.0)}
 """How the training pictures are composed; chosen on validation pictures alone."""
 STEPS = 13_500
+SUMMARY = "Ships with edgevid: people and vehicles, 448x256, trained by this project"
 LONGEST = 960
 """Pixels of the longer side of a stored picture."""
 
@@ -182,7 +183,7 @@ def main() -> None:
     surer = offsets(Deployed(network).eval(), load(given.out / "validation", CLASSES))
     print(f"added to the classes' logits: {surer}")
     file = export(network, given.out / "street_nano.onnx", surer=surer)
-    write_recipe(given.out, file.name, network, name="street-nano", summary="people and vehicles")
+    write_recipe(given.out, file.name, network, name="street-nano", summary=SUMMARY, nms_iou=0.5)
     report = {"schedule": asdict(schedule), "views": VIEWS, "teacher": LOOKS, "offsets": surer}
     (given.out / "street_nano.json").write_text(json.dumps(report, indent=1) + "\n")
     print(f"written {file}")

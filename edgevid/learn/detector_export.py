@@ -61,8 +61,10 @@ def half_stored(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def write_recipe(folder: Path, file: str, network: StreetDetector, *, name: str, summary: str) -> Path:
-    """`recipe.toml` for an exported detector in `folder`."""
+def write_recipe(
+    folder: Path, file: str, network: StreetDetector, *, name: str, summary: str, nms_iou: float = 0.6
+) -> Path:
+    """`recipe.toml` of an exported detector; boxes of a class that overlap by `nms_iou` are one."""
     recipe = Recipe(
         name=name,
         task="detect",
@@ -73,7 +75,7 @@ def write_recipe(folder: Path, file: str, network: StreetDetector, *, name: str,
         input=InputSpec(network.shape.width, network.shape.height),
         input_name="images",
         outputs=("output",),
-        decode=Decode(kind="yolo", nms_iou=0.6),
+        decode=Decode(kind="yolo", nms_iou=nms_iou),
         names=CLASSES,
     )
     recipe.path.write_text(recipe_text(recipe), encoding="utf-8")
