@@ -141,7 +141,7 @@ def one_model(name: str, data: Path, options: argparse.Namespace) -> dict[str, A
         ms = times([recipe.local, *(m.path for m in report.made)], recipe, cases)
         rows = {}
         for made, mine in zip(report.made, ms[1:], strict=True):
-            engine = OrtEngine(made.path, device="cpu", threads=1)
+            engine = OrtEngine(made.path, device="cpu", threads=1, as_written=made.variant == "int8-trt")
             found = average_precision(Detector(engine, recipe, score=0.02), cases)
             share, both, first, second = agreement(plain, Detector(engine, recipe), cases)
             held = made.agreement

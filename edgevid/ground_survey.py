@@ -6,6 +6,7 @@ docs/speed.md describes the file and how to make one.
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ CLICK_PX = 2.0
 MARGINS = (0.1, 0.05, 0.02, 0.0)
 """The default region is the hull of the points, grown by the first of these shares of its size that
 stays before the horizon."""
+_ONE_THREAD = threading.Lock()
+"""GEOS indexes a polygon at the first question, and frees memory in use where two threads ask it at once:
+the frame loop's and a viewer's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,8 @@ class Survey:
 
     def holds(self, pixels: Array) -> Array:
         """(N,) whether each pixel lies in the surveyed region."""
-        return np.asarray(shapely.contains_xy(self.region, pixels[:, 0], pixels[:, 1]))
+        with _ONE_THREAD:
+            return np.asarray(shapely.contains_xy(self.region, pixels[:, 0], pixels[:, 1]))
 
     def error_px(self) -> Array:
         """(N,) distance in pixels between each surveyed point and where the fit puts it."""

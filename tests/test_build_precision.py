@@ -139,6 +139,13 @@ def test_below_the_floor_nothing_is_built_and_the_figures_stay(frames: Path, tmp
     assert told["agreement"] < 0.1
 
 
+def test_int8_with_fp16_around_it_is_refused_with_the_way_out(frames: Path, tmp_path: Path) -> None:
+    recipe = resolve_model("street-nano")
+    int8(recipe, frames, tmp_path)
+    with pytest.raises(ParityError, match=r"int8-trt-fp16.onnx.* below the floor.*--rest fp32"):
+        build(recipe, rtx("int8"), gate=Gate(frames, floor=1.0), folder=tmp_path)
+
+
 def test_with_fallback_the_next_precision_is_taken_and_the_manifest_says_so(
     frames: Path, tmp_path: Path
 ) -> None:

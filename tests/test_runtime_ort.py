@@ -51,6 +51,31 @@ def test_inputs_are_read_afresh_where_they_lie(tmp_path: Path) -> None:
     assert engine.run({"x": np.arange(4, dtype=np.float32)[::2]})["y"].tolist() == [0, 4]
 
 
+def test_a_graph_runs_as_it_is_written_where_that_is_asked(tmp_path: Path) -> None:
+    """ONNX Runtime folds the factor behind a convolution into its weight, which rounds otherwise."""
+    random = np.random.default_rng(4)
+    x, w, s = (random.uniform(1, 2, n).astype(np.float32) for n in (64, 1, 1))
+    weights = {"w": w.reshape(1, 1, 1, 1), "s": s.reshape(1, 1, 1, 1)}
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Conv", ["x", "w"], ["c"]), onnx.helper.make_node("Mul", ["c", "s"], ["y"])],
+        "g",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 1, 8, 8])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 1, 8, 8])],
+        [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 15)])
+    model.ir_version = 8
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    given = {"x": x.reshape(1, 1, 8, 8)}
+    answers = {}
+    for as_written in (True, False):
+        with OrtEngine(tmp_path / "m.onnx", device="cpu", as_written=as_written) as engine:
+            answers[as_written] = engine.run(given)["y"].ravel().copy()
+    np.testing.assert_array_equal(answers[True], x * w * s)
+    np.testing.assert_array_equal(answers[False], x * (w * s))
+    assert (answers[True] != answers[False]).any()
+
+
 def test_an_open_batch_takes_any(tmp_path: Path) -> None:
     path = constant_model(tmp_path / "m.onnx", {"a": OUT}, picture=("batch", 3, 32, 32))
     engine = OrtEngine(path, device="cpu")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -357,3 +359,28 @@ def test_images_and_folders_are_sources_too(photo: Path, tmp_path: Path) -> None
         Stills(broken)
     with pytest.raises(SourceError, match="no such file"):
         Stills(tmp_path / "absent.mp4")
+
+
+CROWD = """
+import threading
+import numpy as np
+from edgevid.ground_survey import make_survey
+pixels = np.random.default_rng(0).uniform(0, 600, (2000, 2))
+corners = np.array([[0, 0], [50, 0], [50, 30], [0, 30.0]])
+found = set()
+def ask(survey, gate):
+    gate.wait()
+    found.add(int(survey.holds(pixels).sum()))
+for _ in range(1500):
+    survey, gate = make_survey(corners * 10 + 20, corners, (640, 360)), threading.Barrier(4)
+    threads = [threading.Thread(target=ask, args=(survey, gate)) for _ in range(4)]
+    [t.start() for t in threads], [t.join() for t in threads]
+print(found)
+"""
+
+
+def test_many_threads_may_ask_a_new_survey_at_once() -> None:
+    """The frame loop and the viewers do. GEOS alone would corrupt the memory and abort the process."""
+    done = subprocess.run([sys.executable, "-c", CROWD], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert done.stdout.strip("{}\n").isdigit()  # one number: all counted alike

@@ -270,7 +270,7 @@ def test_a_file_with_little_int8_in_it_is_told(
     from edgevid.tools.quantize_judge import Agreement
 
     seen = Agreement(0.5, 4, 4, 2, "same best class")
-    monkeypatch.setattr(module.Judge, "agreement", lambda *_: seen)
+    monkeypatch.setattr(module.Judge, "agreement", lambda *_, **__: seen)
     report = quantize(net, video, count=5, variants=["int8-trt"], save_ranges=tmp_path / "r.toml")
     assert not report.made[0].plan.layers  # nothing reached the floor: all was kept
     assert any("agrees on 50.0%, below the floor of 97.0%" in w for w in report.warnings)

@@ -48,18 +48,23 @@ class OrtEngine:
         device: str = "auto",
         threads: int | None = None,
         keep_graph: bool = False,
+        as_written: bool = False,
     ) -> None:
         """`device` is "auto", "cpu" or "cuda:N"; `threads` None takes one for each physical core that this
         process may use, within the CPU quota of its container. With `keep_graph`, a model that loads slowly
         on the CPU (INT8 graphs, small boards) leaves its optimised graph in the cache and loads faster the
         next time: for models that will be loaded again, as `load_engine`'s, not for passing ones.
 
+        `as_written` runs the graph node by node as the file has it: the reference for graphs that are meant
+        for TensorRT. ONNX Runtime's own rewriting moves Q/DQ pairs and casts, and then answers otherwise.
+
         Raises ModelError for a file that is missing, no ONNX, or not runnable here.
         """
         self.path = Path(path)
         providers = _providers(device)
         self.threads = threads if threads is not None else default_threads()
-        self._session = _open(self.path, providers, self.threads, keep_graph)
+        options = _options(self.threads, optimise=not as_written)
+        self._session = _open(self.path, providers, options, keep_graph and not as_written)
         self.device = _device_of(self._session)
         _check_device(device, providers, self.device, self.path)
         _say_once(f"{self.path.name} runs on {self.device} by ONNX Runtime {onnxruntime.__version__}")
@@ -119,11 +124,9 @@ class _Binding:
         return dict(self._results)
 
 
-def _open(path: Path, providers: list[Any], threads: int, keep_graph: bool) -> Any:
+def _open(path: Path, providers: list[Any], options: Any, keep_graph: bool) -> Any:
     if not path.is_file():
         raise ModelError(f"{path}: wanted an ONNX file, there is no such file")
-    if threads < 1:
-        raise InputError(f"threads: wanted at least 1, given {threads}")
     try:
         content = path.read_bytes()
         model = _without_surplus(content)
@@ -132,8 +135,8 @@ def _open(path: Path, providers: list[Any], threads: int, keep_graph: bool) -> A
         fits = keep_graph and len(providers) == 1 and b"location" not in content
         entry = graph_entry(model, onnxruntime.__version__) if fits else None
         if entry is None:
-            return onnxruntime.InferenceSession(source, _options(threads), providers=providers)
-        return _cached(entry, source, threads, providers)
+            return onnxruntime.InferenceSession(source, options, providers=providers)
+        return _cached(entry, source, options.intra_op_num_threads, providers)
     except Exception as error:
         kind = type(error).__name__
         if kind in ("InvalidProtobuf", "InvalidGraph"):
@@ -144,6 +147,8 @@ def _open(path: Path, providers: list[Any], threads: int, keep_graph: bool) -> A
 
 
 def _options(threads: int, *, optimise: bool = True, save: Path | None = None) -> Any:
+    if threads < 1:
+        raise InputError(f"threads: wanted at least 1, given {threads}")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     level = onnxruntime.GraphOptimizationLevel

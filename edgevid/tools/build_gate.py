@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgevid.errors import InputError
+from edgevid.errors import InputError, ParityError
 from edgevid.runtime.base import Engine
 from edgevid.runtime.cuda_driver import gpus
 from edgevid.runtime.manifest import Manifest
@@ -61,8 +61,14 @@ class Judge:
         from edgevid.runtime.ort import OrtEngine
 
         say(f"comparing {graph.name} with {self.model.name} in ONNX Runtime")
-        with OrtEngine(graph, device="cpu") as candidate:
-            return self._figures(candidate, f"{graph.name} in ONNX Runtime", engine)
+        try:
+            with OrtEngine(graph, device="cpu", as_written=True) as candidate:
+                return self._figures(candidate, f"{graph.name} in ONNX Runtime", engine)
+        except ParityError as error:
+            if not graph.stem.endswith(".int8-trt-fp16"):
+                raise
+            hint = "Here first try --rest fp32: no FP16 between the layers"
+            raise ParityError(f"{error}. {hint}") from error
 
     def engine(
         self, part: Path, manifest: Manifest, engine: Path, say: Callable[[str], None]

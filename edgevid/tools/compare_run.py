@@ -109,7 +109,8 @@ def load(side: Side, device: str, threads: int | None, *, recipe: Recipe | None 
     """
     recipe = recipe or side.recipe
     if Path(side.asked).suffix.lower() == ".onnx":
-        return OrtEngine(side.file, device=device, threads=threads)
+        for_tensorrt = side.file.stem.endswith((".int8-trt", ".int8-trt-fp16"))
+        return OrtEngine(side.file, device=device, threads=threads, as_written=for_tensorrt)
     if Path(side.asked).suffix.lower() in FILES or recipe is None:
         return load_engine(side.file, device=device, threads=threads)
     engine = load_engine(recipe, device=device, precision=side.precision, threads=threads)

@@ -251,6 +251,7 @@ class _Search:
         self.graph, self.found, self.variant = graph, found, variant
         self.ranker, self.judge, self.progress = ranker, judge, progress
         self.costs: dict[str, float] = {}
+        self._as_written = variant != "int8-cpu"
         self.always: tuple[str, ...] = ()
         """Layers that stay float whatever they cost."""
 
@@ -273,7 +274,8 @@ class _Search:
 
     def _try(self, count: int) -> Agreement:
         keep = frozenset([*self.always, *list(self.costs)[:count]])
-        agreement = self.judge.agreement(build(self.graph, self.found, self.variant, keep)[0])
+        model = build(self.graph, self.found, self.variant, keep)[0]
+        agreement = self.judge.agreement(model, as_written=self._as_written)
         if self.progress:
             self.progress(f"{self.variant}: {agreement.share:.1%} with {count} kept", count, len(self.costs))
         return agreement
@@ -293,7 +295,7 @@ class _Search:
                 model = with_pairs(self.graph, {name: plan.tensors[name]})
             else:
                 model, _ = build(self.graph, self.found, self.variant, frozenset(plan.layers) - {name})
-            costs[name] = self.ranker.drift(model)
+            costs[name] = self.ranker.drift(model, as_written=self._as_written)
             if self.progress:
                 self.progress(f"{self.variant}: what each layer costs", number + 1, len(names))
         self.costs = dict(sorted(costs.items(), key=lambda item: -item[1]))

@@ -45,9 +45,12 @@ class Judge:
             self._inputs, self._outputs = engine.inputs, engine.outputs
         self._answers = self._run(reference)
 
-    def agreement(self, model: Any) -> Agreement:
-        """The share that `model` (a path or an onnx ModelProto) finds alike."""
-        answers = self._run(model)
+    def agreement(self, model: Any, *, as_written: bool = False) -> Agreement:
+        """The share that `model` (a path or an onnx ModelProto) finds alike.
+
+        `as_written` for graphs that are meant for TensorRT: see OrtEngine.
+        """
+        answers = self._run(model, as_written)
         if not self.detects:
             return _outputs_agree(self.recipe.task, self._answers, answers)
         threshold = self.threshold
@@ -57,12 +60,12 @@ class Judge:
         share = 2 * both / (first + second) if first + second else 1.0
         return Agreement(share, first, second, both, METRICS["detect"])
 
-    def drift(self, model: Any) -> float:
+    def drift(self, model: Any, *, as_written: bool = False) -> float:
         """Mean difference of the answers: of scores and overlaps for boxes, of outputs for anything else.
 
         A box that one model alone finds counts with its score.
         """
-        answers = self._run(model)
+        answers = self._run(model, as_written)
         if not self.detects:
             return max(_noise(a, b) for a, b in zip(self._answers, answers, strict=True))
         total, count = 0.0, 0
@@ -95,10 +98,10 @@ class Judge:
     def _paired(self, answers: list[Any]) -> list[tuple[Detections, Detections]]:
         return list(zip(self._answers, answers, strict=True))
 
-    def _run(self, model: Any) -> list[Any]:
+    def _run(self, model: Any, as_written: bool = False) -> list[Any]:
         """Detections at half the score in use, or output arrays, of each frame."""
         data = model.read_bytes() if isinstance(model, Path) else model.SerializeToString()
-        with _PassingEngine(data, self._inputs, self._outputs) as engine:
+        with _PassingEngine(data, self._inputs, self._outputs, as_written) as engine:
             feed = Feed(self.recipe, engine, score=self.threshold / 2 if self.detects else None)
             return [feed.answer(frame) for frame in self.frames]
 
@@ -106,11 +109,19 @@ class Judge:
 class _PassingEngine:
     """A model of a moment, from memory on one thread: OrtEngine would keep the graphs of hundreds of them."""
 
-    def __init__(self, model: bytes, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
+    def __init__(
+        self,
+        model: bytes,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        as_written: bool,
+    ) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = 1, 4
+        if as_written:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self.inputs, self.outputs = inputs, outputs
 

@@ -45,7 +45,7 @@ function frame(record, bitmap) {
 function words(message) {
   if (message.type === "hello") hello(message);
   else if (message.type === "event") happened(message.event);
-  else if (message.type === "places") placesChanged(message);
+  else if (message.type === "places" && message.version !== state.version) placesChanged(message); // else: an answer said it already
   else if (message.type === "stats") state.stats = message;
   else if (message.type === "state") paused(message.paused);
 }
