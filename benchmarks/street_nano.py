@@ -8,6 +8,9 @@ second labelled photo are never read. OUT gets train/ (pictures and labels), val
 streets that are not learnt: the classes' offsets are computed from them), the checkpoint, the ONNX, its
 recipe, street_nano.json (what was chosen) and runs.jsonl (how long it took). `--opencv FOLDER` adds photos
 of OpenCV's samples (Debian: opencv-doc, usr/share/doc/opencv-doc/examples).
+
+The weights in engines/street-nano are older: its card says what one run of this command gave, and why it does
+not ship.
 """
 
 from __future__ import annotations
@@ -64,8 +67,9 @@ LOOKS = "yolox-nano-416"
 UNSEEN = 900
 """Seed of the first rendered street of validation; those of training are 100 to 159, the demo's is 1."""
 VIEWS: dict[str, Any] = {"mosaic": 0.5, "paste": 0.3, "photos": 0.6, "peopled": 2.5, "zoom": (0.5, 3.0)}
-"""How the training pictures are composed; chosen on validation pictures alone."""
+"""How the training pictures are composed; the experiments on validation pictures are in the card."""
 STEPS = 13_500
+"""Batches: 68 minutes on one core and part of a second."""
 SUMMARY = "Ships with edgevid: people and vehicles, 448x256, trained by this project"
 LONGEST = 960
 """Pixels of the longer side of a stored picture."""

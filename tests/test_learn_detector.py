@@ -273,6 +273,16 @@ def test_photos_and_those_with_objects_are_drawn_as_often_as_asked() -> None:
     assert drawn.count("full") / 3000 == pytest.approx(0.8 * 3 / 6, abs=0.03)
 
 
+def test_after_an_interruption_other_pictures_are_composed() -> None:
+    def first(step: int | None) -> list[list[float]]:
+        composer = Composer([bare("a", boxes=1)], 96, 64, seed=4)
+        if step is not None:
+            composer.go_on(step)
+        return [row for _ in range(3) for row in composer.compose().boxes.tolist()]
+
+    assert first(None) == first(None) != first(500) == first(500)
+
+
 class Onlooker:
     """A detector that says what it is told; keeps the pictures that it was shown."""
 

@@ -111,7 +111,7 @@ class Composer:
         """
         self.pictures, self.width, self.height = pictures, width, height
         self.mosaic, self.paste, self.zoom, self.teacher = mosaic, paste, zoom, teacher
-        self.random = np.random.default_rng(seed)
+        self.seed, self.random = seed, np.random.default_rng(seed)
         clips: dict[str, list[int]] = {}
         for n, picture in enumerate(pictures):
             clips.setdefault(picture.clip, []).append(n)
@@ -130,6 +130,10 @@ class Composer:
             for k in np.flatnonzero(picture.weights > SURE):
                 scenes = self._objects.setdefault(int(picture.labels[k]), {})
                 scenes.setdefault(picture.clip, []).append((n, int(k)))
+
+    def go_on(self, step: int) -> None:
+        """Other pictures than those that were composed before an interruption at `step`."""
+        self.random = np.random.default_rng([self.seed, step])
 
     def _sure(self, number: int) -> bool:
         """Whether a picture has an object that is surely one."""

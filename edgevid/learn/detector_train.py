@@ -119,6 +119,7 @@ class Trainer:
         """
         if checkpoint.exists():
             self.restore(checkpoint)
+            self.composer.go_on(self.step)
         losses: list[float] = []
         batches = self.composer.batches(self.schedule.batch)
         with Progress() as progress, _ahead(batches) as next_batch:
