@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgevid.errors import DownloadError, InputError
-from edgevid.runtime.download import Progress, fetch, sha256_of
+from edgevid.runtime.download import Progress, alone_in, fetch, sha256_of
 from edgevid.runtime.recipe import Recipe, Source, read_recipe
 from edgevid.runtime.section import did_you_mean
 
@@ -132,8 +132,17 @@ def obtain(source: Source, file: str, target: Path, *, progress: Progress | None
     """Brings one file to `target` from the mirror where one is set, else from its own address.
 
     A source without a SHA-256 is pinned: the first download's is written beside the file and holds
-    from then on. Raises DownloadError that names the mirror variable, the address and the file.
+    from then on. Of programs that want the file at one moment, one brings it and the others wait for it.
+    Raises DownloadError that names the mirror variable, the address and the file.
     """
+    there = target.is_file()
+    with alone_in(target.parent):
+        if there or not target.is_file():
+            _obtain(source, file, target, progress)
+    return target
+
+
+def _obtain(source: Source, file: str, target: Path, progress: Progress | None) -> None:
     source = pinned(source, target)
     mirror = os.environ.get(MIRROR, "")
     try:
@@ -155,7 +164,6 @@ def obtain(source: Source, file: str, target: Path, *, progress: Progress | None
         pin = _pin(target)
         pin.write_text(f"{sha256_of(target)}  {file}\n", encoding="utf-8")
         log.warning("%s has no published checksum; pinned what came as %s", file, pin)
-    return target
 
 
 def _pin(target: Path) -> Path:
