@@ -10,6 +10,7 @@ checked of each request.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import ipaddress
 import re
@@ -94,6 +95,7 @@ class Server:
             target=self._server.run, args=([self._socket],), name="edgevid-viewer", daemon=True
         )
         self._thread.start()
+        atexit.register(self.stop)  # answers that are being made in native code end before Python does
         while self._thread.is_alive() and not self._server.started:
             self._thread.join(0.01)
         if not self._server.started:
@@ -102,6 +104,7 @@ class Server:
 
     def stop(self) -> None:
         """Ends every connection and gives the address back."""
+        atexit.unregister(self.stop)
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
             self._thread.join(timeout=5)
