@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from edgevid.errors import (
         EdgevidError,
     )
+    from edgevid.ground_history import (
+        Interval,
+    )
     from edgevid.ground_speed import (
         SpeedMeter,
         SpeedReport,
@@ -47,6 +50,9 @@ if TYPE_CHECKING:
         JsonLines,
         MotText,
         read_jsonl,
+    )
+    from edgevid.runtime import (
+        load_engine,
     )
     from edgevid.site import (
         Site,
@@ -90,6 +96,7 @@ _HOMES = {
     "EdgevidError": "errors",
     "Frame": "types",
     "InputSpec": "types",
+    "Interval": "ground_history",
     "JsonLines": "records",
     "Line": "zones",
     "MotText": "records",
@@ -110,6 +117,7 @@ _HOMES = {
     "Verdicts": "types",
     "Zone": "zones",
     "ZoneMonitor": "zones",
+    "load_engine": "runtime",
     "load_recogniser": "actions",
     "open_video": "video",
     "read_jsonl": "records",
@@ -130,6 +138,7 @@ __all__ = [
     "EdgevidError",
     "Frame",
     "InputSpec",
+    "Interval",
     "JsonLines",
     "Line",
     "MotText",
@@ -151,6 +160,7 @@ __all__ = [
     "Zone",
     "ZoneMonitor",
     "__version__",
+    "load_engine",
     "load_recogniser",
     "open_video",
     "read_jsonl",

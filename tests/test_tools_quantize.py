@@ -18,6 +18,7 @@ from edgevid.runtime.variants import find_variant, read_record
 from edgevid.tools.quantize import FLOOR, build, floor_of, last_layers, quantize, saturates
 from edgevid.tools.quantize_frames import pick
 from edgevid.tools.quantize_graph import Graph, tidy
+from edgevid.tools.quantize_pace import pace
 from edgevid.tools.quantize_plan import Scale, plan_cpu, plan_tensorrt, symmetric, unsigned, useful
 from edgevid.tools.quantize_ranges import Calibration, read_ranges, text_of, write_ranges
 from edgevid.tools.quantize_write import rounded, weight_scale, with_pairs, written
@@ -275,6 +276,29 @@ def test_a_file_with_little_int8_in_it_is_told(
     assert not report.made[0].plan.layers  # nothing reached the floor: all was kept
     assert any("agrees on 50.0%, below the floor of 97.0%" in w for w in report.warnings)
     assert any("only 0 of 3 layers are INT8" in w for w in report.warnings)
+
+
+@pytest.mark.parametrize(("faster", "told"), [(0.6, "slower than"), (1.0, "no faster than"), (1.4, None)])
+def test_a_cpu_file_that_gains_nothing_is_told(
+    net: Recipe, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faster: float, told: str | None
+) -> None:
+    from edgevid.tools import quantize as module
+
+    asked = []
+    monkeypatch.setattr(module, "pace", lambda recipe, path: asked.append(path) or faster)
+    report = quantize(net, video, count=5, out=tmp_path, save_ranges=tmp_path / "r.toml")
+    cpu, trt = report.made
+    assert (cpu.faster, trt.faster) == (faster, None)
+    assert asked == [cpu.path]  # what ONNX Runtime takes for TensorRT's file says nothing
+    assert read_record(cpu.path)["faster"] == faster
+    notes = [w for w in report.warnings if f"({faster:.2f}x its speed)" in w]
+    assert len(notes) == (told is not None)
+    assert all(f"int8-cpu is {told} FP32 on this processor" in note for note in notes)
+
+
+def test_the_pace_is_a_ratio_of_two_files_that_run(net: Recipe) -> None:
+    assert net.local is not None
+    assert pace(net, net.local) > 0
 
 
 def test_no_frames_are_refused(net: Recipe, tmp_path: Path) -> None:

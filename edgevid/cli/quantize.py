@@ -117,15 +117,17 @@ def _table(report: Report) -> Any:
 
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     judged = f"agrees with FP32 (floor {report.floor:.1%})" if report.judged_on else "agrees with FP32"
-    for name in ("file", "int8 layers", "float layers", judged, "size"):
+    for name in ("file", "int8 / float", judged, "speed here", "size"):
         table.add_column(name, justify="left" if name == "file" else "right")
     for made in report.made:
-        agreed = "not judged: made of stored ranges"
+        agreed = "not judged again"  # made of stored ranges
         if made.agreement is not None:
             ok = made.agreement.share >= report.floor
             agreed = f"[{'green' if ok else 'red'}]{made.agreement.share:.1%}[/]"
         size = f"{made.path.stat().st_size / 1e6:.2f} MB"
-        table.add_row(made.variant, str(len(made.plan.layers)), str(len(made.plan.kept)), agreed, size)
+        speed = f"{made.faster:.2f}x" if made.faster is not None else ""
+        layers = f"{len(made.plan.layers)} / {len(made.plan.kept)}"
+        table.add_row(made.variant, layers, agreed, speed, size)
     return table
 
 

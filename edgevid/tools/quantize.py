@@ -23,6 +23,7 @@ from edgevid.runtime.variants import record_path, variant_path
 from edgevid.tools.quantize_frames import COUNT, FEW, Feed, Picked, Where, pick
 from edgevid.tools.quantize_graph import Graph, save_model, tidy
 from edgevid.tools.quantize_judge import METRICS, Agreement, Judge
+from edgevid.tools.quantize_pace import WORTH, pace, slow
 from edgevid.tools.quantize_plan import SAME, Plan, plan_cpu, plan_tensorrt
 from edgevid.tools.quantize_ranges import (
     Calibration,
@@ -59,6 +60,8 @@ class Made:
     """Names of activations and layers that were set to stay float, those that cost most first."""
     costs: Mapping[str, float]
     """What rounding each activation or layer alone moves the answers, those that cost most first."""
+    faster: float | None
+    """Speed over FP32's on this processor, one thread; None for TensorRT's file."""
 
 
 @dataclass(slots=True)
@@ -313,7 +316,10 @@ def _write(
     model, plan = build(graph, report.calibration, variant, frozenset(kept))
     path = variant_path(report.recipe, variant, folder=out)
     sha256 = save_model(model, path)
-    return Made(variant, path, sha256, plan, agreement, kept, costs)
+    faster = pace(report.recipe, path) if variant == "int8-cpu" else None
+    if faster is not None and faster < WORTH:
+        report.warnings.append(slow(variant, faster))
+    return Made(variant, path, sha256, plan, agreement, kept, costs, faster)
 
 
 def _record(report: Report, made: Made) -> None:
@@ -342,6 +348,7 @@ def _record(report: Report, made: Made) -> None:
         "floor": report.floor,
         "agreement": dataclasses.asdict(made.agreement) if made.agreement else None,
         "judged_on_frames": report.judged_on,
+        "faster": round(made.faster, 2) if made.faster is not None else None,
         "costs": {k: round(v, 6) for k, v in made.costs.items()},
         "warnings": report.warnings,
     }
