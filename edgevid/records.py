@@ -51,7 +51,7 @@ class _Text(_Closing):
 
 
 class JsonLines(_Text):
-    """One JSON object a frame and line (docs/records.md); each is on its way to the disk before the next frame.
+    """One JSON object a frame and line, each on its way to the disk before the next frame: docs/records.md.
 
     SourceError where the file cannot be made. `read_jsonl` reads it back.
     """
