@@ -18,6 +18,7 @@ log = logging.getLogger("edgevid")
 
 CODECS = ("libx264", "libopenh264", "mpeg4")
 """Encoders, best first; the last one plays in players but not in every browser."""
+SUFFIXES = (".mp4", ".m4v", ".mov")
 TICKS = 90_000
 BT709, LIMITED = 1, 1
 """FFmpeg's numbers for the colour matrix and for the range 16..235."""
@@ -35,6 +36,8 @@ class VideoWriter:
         if not fps > 0:
             raise InputError(f"fps: wanted more than 0, given {fps}")
         self.path, self.fps, self.quality = Path(path), fps, quality
+        if self.path.suffix and self.path.suffix.lower() not in SUFFIXES:
+            raise InputError(f"{path}: wanted a name that ends in .mp4, which is what is written")
         if not self.path.parent.is_dir():
             raise SourceError(f"{self.path}: the folder {self.path.parent} does not exist; make it first")
         self.frames = 0

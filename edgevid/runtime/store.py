@@ -114,6 +114,11 @@ def _from_path(path: Path) -> Recipe:
         raise InputError(
             f"model: {path} is neither a known name nor a file; `edgevid models list` shows the names"
         )
+    if path.suffix in (".engine", ".plan", ".trt"):
+        raise InputError(
+            f"model: {path} is a TensorRT engine, which does not say how pictures are fed to it; give the "
+            "model's name, recipe or ONNX file, and the precision: the engine in its build/ is taken then"
+        )
     from edgevid.runtime.identify import draft_recipe
 
     return draft_recipe(path)

@@ -15,16 +15,15 @@ import errno
 import ipaddress
 import re
 import secrets
-import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from edgevid.errors import InputError, SourceError, require
+from edgevid.tools.stop import ended_by_sigterm
 from edgevid.viewer.guard import Guard
 
 STATIC = Path(__file__).parent / "static"
@@ -131,23 +130,6 @@ def serve(
         if open_browser:
             webbrowser.open(server.url)
         wait_for_stop()
-
-
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM (a service that is stopped) ends what runs inside as Ctrl-C does: with KeyboardInterrupt."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def wait_for_stop() -> None:
