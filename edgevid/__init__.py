@@ -1,6 +1,20 @@
 """edgevid: on-device video analytics that knows when to be silent.
 
-The names below are loaded when first used, so that `import edgevid` costs next to nothing.
+    from edgevid import Detector, Pipeline, Tracker, open_video
+
+    with open_video("gate.mp4") as video:  # or "rtsp://...", a camera's number, a folder of pictures
+        pipeline = Pipeline(Detector.load(), Tracker())
+        for frame, result in pipeline.run(video):
+            print(f"{result.time:.2f} s: {[int(track.id) for track in result.tracks]}")
+
+`open_video` gives `Frame`s. The stages of a `Pipeline` are a `Detector`, a `Tracker` (or `ByteTracker`,
+`OCSortTracker`) and, where wanted, a `SpeedMeter` over a surveyed ground (`read_survey`), `CameraHealth`,
+and a `Recognition` of what each object does (`ClipBuffer`, `load_recogniser`). A `Result` holds tables:
+`Detections`, `Tracks`, `Speeds`, `Scores`, `Verdicts`, with a `Reason` for each silence. `Overlay` draws it;
+`AnnotatedVideo`, `JsonLines` and `MotText` write it; a `ZoneMonitor` counts on it. `read_site` reads all of a
+camera from one file. Every error is an `EdgevidError`.
+
+The names are loaded when first used, so that `import edgevid` costs next to nothing.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -54,6 +55,7 @@ class Detector:
         self._others = _other_inputs(engine, recipe, self._picture)
         self._decode = Decoder(recipe, engine.outputs)
         self._prepare = Preprocessor(recipe.input, max(self._picture.shape[0], 1))
+        self._lock = threading.Lock()
 
     @classmethod
     def load(
@@ -78,7 +80,10 @@ class Detector:
         return cls(engine, recipe, score=score, nms_iou=nms_iou, classes=classes)
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
-        """One table a frame; frames go through the model together as far as its batch allows."""
+        """One table a frame; frames go through the model together as far as its batch allows.
+
+        Threads may share a detector: they take turns, as its buffers and its engine's are used again.
+        """
         size = self._picture.shape[0]
         step = max(len(frames), 1) if size < 0 else size
         found: list[Detections] = []
@@ -103,8 +108,9 @@ class Detector:
         return {self._picture.name: pictures, **others}, fits
 
     def _batch(self, frames: Sequence[Frame], size: int) -> list[Detections]:
-        outputs, fits = self._run(frames, size)
-        return [self._read(outputs, row, fit) for row, fit in enumerate(fits)]
+        with self._lock:
+            outputs, fits = self._run(frames, size)
+            return [self._read(outputs, row, fit) for row, fit in enumerate(fits)]
 
     def _run(self, frames: Sequence[Frame], size: int) -> tuple[dict[str, Array], list[Fit]]:
         """The engine's answer, and each frame's Fit; an engine that letterboxes on its device does so."""

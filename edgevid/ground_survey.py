@@ -249,7 +249,10 @@ def rectangle(width_m: float, height_m: float) -> Array:
 
 
 def read_survey(path: str | Path) -> Survey:
-    """The survey of a TOML file; FileFormatError names file, key, wanted and given."""
+    """The survey of a TOML file (docs/speed.md); FileFormatError names file, key, wanted and given.
+
+    InputError where there is no such file, or where the points give no plane.
+    """
     path = Path(path)
     top = read_toml(path)
     width, height = top.numbers("image_size", count=2)

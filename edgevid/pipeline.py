@@ -127,7 +127,9 @@ class Pipeline:
         class_policy: JudgesClasses | None = None,
         speed_policy: JudgesSpeeds | None = None,
     ) -> None:
-        """`recognitions` by task name, as it will stand in `Result.verdicts` ("action", ...).
+        """`meter` adds speeds over the ground; without it the three tables of speeds stay empty.
+
+        `recognitions` by task name, as it will stand in `Result.verdicts` ("action", ...).
 
         With a `class_policy`, `Result.verdicts["class"]` says what each object is, or why not.
         With `health`, speeds are silent once the camera no longer stands as it was surveyed.
@@ -143,7 +145,7 @@ class Pipeline:
         }
 
     def process(self, frame: Frame) -> Result:
-        """All that is learnt from `frame`; frames must come in the order of their times."""
+        """All that is learnt from `frame`; frames must come in the order of their times (else InputError)."""
         watch = Stopwatch()
         with watch("detect"):
             detections = self.detector.detect([frame])[0]

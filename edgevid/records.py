@@ -51,7 +51,10 @@ class _Text(_Closing):
 
 
 class JsonLines(_Text):
-    """One JSON object a frame and line; every line is on its way to the disk before the next frame."""
+    """One JSON object a frame and line, each on its way to the disk before the next frame: docs/records.md.
+
+    SourceError where the file cannot be made. `read_jsonl` reads it back.
+    """
 
     def write(self, frame: Frame, result: Result) -> None:
         """Appends the result's line."""
@@ -63,7 +66,8 @@ class JsonLines(_Text):
 class MotText(_Text):
     """MOTChallenge lines: frame (from 1), id, left, top, width, height, score, -1, -1, -1.
 
-    Only objects that were seen in the frame are written, not predicted ones.
+    Only objects that were seen in the frame are written, not predicted ones. SourceError where the file
+    cannot be made.
     """
 
     def write(self, frame: Frame, result: Result) -> None:
@@ -76,7 +80,10 @@ class MotText(_Text):
 
 
 class AnnotatedVideo(_Closing):
-    """An MP4 with the overlay drawn in."""
+    """An MP4 with the overlay drawn in; a killed program leaves one that plays up to its last two seconds.
+
+    InputError for a name that is no MP4's, SourceError where the file cannot be made.
+    """
 
     def __init__(self, path: str | Path, *, fps: float | None = None, overlay: Overlay | None = None) -> None:
         """`fps` is the nominal rate; the pictures keep their own times."""
@@ -164,7 +171,7 @@ def _verdict(row: Any, names: tuple[str, ...]) -> dict[str, Any]:
 def read_jsonl(path: str | Path) -> Iterator[Mapping[str, Any]]:
     """The objects of a JSON-lines record; a last line that was cut off by a crash is left out.
 
-    FileFormatError names the line of a damaged one and of another schema.
+    FileFormatError names the line of a damaged one and of another schema; SourceError where there is no file.
     """
     try:
         file = open(path, "rb")  # noqa: SIM115

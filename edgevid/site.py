@@ -75,7 +75,10 @@ class Site:
 
 
 def read_site(path: str | Path) -> Site:
-    """The site of a TOML file; FileFormatError names file, key, wanted and given."""
+    """The site of a TOML file (docs/site.md); FileFormatError names file, key, wanted and given.
+
+    InputError where there is no such file.
+    """
     path = Path(path)
     top = read_toml(path)
     detect, camera = top.table("detect", optional=True), top.table("camera", optional=True)

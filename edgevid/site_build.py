@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgevid.abstain import ClassPolicy, Policy
+from edgevid.abstain import ClassPolicy, Policy, SpeedPolicy
 from edgevid.abstain_drift import DriftMonitor
 from edgevid.abstain_file import read_policy
 from edgevid.actions import load_recogniser
@@ -61,8 +61,16 @@ def build_recognition(choice: RecogniserChoice, *, threads: int | None = None) -
 
 
 def build_meter(site: Site, survey: Survey) -> SpeedMeter:
-    """The speed meter as `site` wants it."""
-    return SpeedMeter(survey, method=site.speed_method, contact=site.contact, road_deg=site.road_deg)
+    """The speed meter as `site` wants it; the [speed] limits of its policy count, wider ones too."""
+    limits = (read_policy(site.policy).speed if site.policy else None) or SpeedPolicy()
+    return SpeedMeter(
+        survey,
+        method=site.speed_method,
+        contact=site.contact,
+        road_deg=site.road_deg,
+        sigma_limit_mps=limits.max_sigma_mps,
+        sigma_limit_share=limits.max_share,
+    )
 
 
 def build_survey(site: Site, size: tuple[int, int]) -> Survey | None:

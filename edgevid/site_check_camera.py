@@ -6,6 +6,7 @@ import ctypes
 import socket
 import time as clock
 from collections.abc import Sequence
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -39,6 +40,9 @@ def check_camera(
 
     It is watched for `watch_s` seconds from its first picture, for which `patience_s` are waited.
     """
+    if Path(uri).exists() and not uri.startswith("/dev/"):
+        remedy = "name a camera: rtsp://..., http://..., a number; `edgevid run FILE` needs no check"
+        return [Finding("camera", f"{uri} is a file or folder, no camera", False, remedy)], None
     found = _network(uri)
     if found and found[-1].good is False:
         return found, None

@@ -24,7 +24,10 @@ TUNING = (
 
 
 class ByteTracker:
-    """Two-stage association on overlap and confidence, with a filter over centre and size."""
+    """Two-stage association on overlap and confidence, with a filter over centre and size.
+
+    ByteTrack: Zhang 2022, arXiv 2110.06864.
+    """
 
     _fixed: dict[str, Any] = {}  # noqa: RUF012 (settings of a subclass, never changed)
 
@@ -111,7 +114,7 @@ class ByteTracker:
 
 
 class OCSortTracker(ByteTracker):
-    """ByteTrack's stages with OC-SORT's use of observations."""
+    """ByteTrack's stages with OC-SORT's use of observations: Cao 2023, arXiv 2203.14360."""
 
     _fixed = {"momentum": 0.2, "re_update": True, "recover": True}  # noqa: RUF012
 

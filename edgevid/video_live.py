@@ -134,7 +134,7 @@ class LiveSource(_Counted):
     def _tell(self, kind: str, detail: str = "") -> None:
         self.events.append(StreamEvent(self.now(), kind, detail))
         del self.events[:-1000]
-        log.info("%s: %s %s", self.uri, kind, detail)
+        log.info("%s: %s%s", self.uri, kind, f": {detail}" if detail else "")
 
     def _work(self) -> None:
         """Connect, read until it fails, wait, and again."""
@@ -161,6 +161,11 @@ class LiveSource(_Counted):
     def _lost(self, error: Exception) -> None:
         if self._closed:
             return
+        if not self.events:  # a camera that was never seen may be away, or mistyped
+            log.warning(
+                "%s: no picture yet; sought until it comes. `edgevid doctor --camera` says what is wrong",
+                self.uri,
+            )
         if isinstance(error, (av.ExitError, av.TimeoutError, TimeoutError)):
             self._tell("stalled", f"silent for {self.stall_s:g} s")
         else:

@@ -8,7 +8,7 @@ import pytest
 
 from edgevid.abstain import Policy, Settings, SpeedPolicy
 from edgevid.abstain_file import PolicyFile, Tuned, read_policy, write_policy
-from edgevid.errors import FileFormatError
+from edgevid.errors import FileFormatError, InputError
 
 HASH = "0" * 63 + "a"
 GOOD = f"""
@@ -113,5 +113,5 @@ def test_each_mistake_is_named(tmp_path: Path, old: str, new: str, message: str)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileFormatError, match=r"absent\.toml"):
+    with pytest.raises(InputError, match=r"absent\.toml: there is no such file"):
         Policy.load(tmp_path / "absent.toml")

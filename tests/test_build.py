@@ -155,6 +155,9 @@ def test_an_absent_backend_is_the_pip_line(small: Path, monkeypatch: pytest.Monk
     for backend in ("tensorrt", "tensorrt-rtx"):
         with pytest.raises((MissingExtraError, ModuleNotFoundError), match=r"edgevid\[" + backend + r"\]"):
             build(small, BuildOptions(precision="fp32", backend=backend))
+    monkeypatch.setattr(build_engine, "gpus", list)
+    with pytest.raises(MissingExtraError, match=r"tensorrt-rtx\].*edgevid\[tensorrt\]"):
+        build_engine.load_backend("tensorrt")  # a machine without a device learns what builds there
 
 
 def test_a_backend_that_does_not_load_is_one_sentence(

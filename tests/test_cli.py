@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from edgevid import cli
@@ -28,3 +30,31 @@ def test_doctor_names_kernels_providers_and_the_pip_line_of_each_gap(
     printed = capsys.readouterr().out
     assert "edgevid[viewer]" in printed
     assert stop.value.code in (0, 1)
+
+
+def test_the_lists_of_commands_are_whole_sentences_and_sorted(capsys: pytest.CaptureFixture[str]) -> None:
+    for group in ([], ["models"], ["train"], ["evaluate"]):
+        with pytest.raises(SystemExit):
+            cli.main([*group, "--help"])
+        shown = capsys.readouterr().out.partition("Commands:")[2]
+        assert "..." not in shown
+        names = [line.split()[0] for line in shown.splitlines() if line.startswith("  ") and line[2] != " "]
+        assert names == sorted(names)
+        assert names
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    from edgevid import __version__
+
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.strip() == f"edgevid {__version__}"
+
+
+def test_a_file_is_no_camera(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "road.mp4").touch()
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["doctor", "--camera", str(tmp_path / "road.mp4")])
+    assert stop.value.code == 1
+    assert "no camera" in " ".join(capsys.readouterr().out.split())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,22 @@ def test_yolov5_rows_with_objectness() -> None:
     found = detect(Decode("yolo", layout="rows", objectness=True, nms_iou=0.5), {"o": rows})
     expect(found, [[16, 18, 24, 30]], [1])
     np.testing.assert_allclose(found.scores, [0.45], rtol=1e-6)
+
+
+def test_threads_that_share_a_detector_get_their_own_boxes() -> None:
+    def answer(inputs: Mapping[str, Any]) -> dict[str, Any]:
+        time.sleep(0.05)  # the other thread's picture may be written meanwhile
+        side = float(inputs["images"].mean()) / 10
+        return {"o": anchors([2, 4, 2 + side, 4 + side, 0.9, 1])}
+
+    fake = engine({"o": anchors([0.0] * 6)})
+    fake._function = answer
+    detector = Detector(fake, recipe(Decode("end-to-end")), score=0.25)
+    frames = [Frame(np.full((32, 32, 3), 10 * side, np.uint8), 0.0, 0) for side in range(5, 13)]
+    with ThreadPoolExecutor(4) as threads:
+        found = threads.map(lambda one: detector.detect([one])[0], frames)
+        sides = [float(one.boxes[0, 2] - one.boxes[0, 0]) for one in found]
+    np.testing.assert_allclose(sides, range(5, 13), atol=1e-3)
 
 
 def test_end_to_end_is_not_suppressed_again() -> None:

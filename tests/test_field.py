@@ -232,6 +232,7 @@ def test_a_summary_of_months_stays_small_and_forgets_no_count() -> None:
                 verdicts={},
                 timings={},
                 speeds=SimpleNamespace(reason=np.zeros(0, np.uint8)),
+                passages=SimpleNamespace(reason=np.zeros(1, np.uint8)),
             )
         )  # fmt: skip
         summary.happened([Event(float(n), "cross", "gate", n, 0)])
@@ -239,6 +240,7 @@ def test_a_summary_of_months_stays_small_and_forgets_no_count() -> None:
     assert summary.objects() == {0: 1000, 1: 1000}
     assert len(summary.events) == 1000
     assert summary.event_counts["cross", "gate"] == 2000
+    assert summary.passages == {"OK": 2000}
 
 
 def test_systemd_hears_that_the_run_is_ready_lives_and_stops(

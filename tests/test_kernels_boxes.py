@@ -189,3 +189,9 @@ def test_wrong_shapes_are_refused_by_the_native_twin() -> None:
         native.decode_yolox(np.zeros((20, 7), np.float32), 32, 32, [8, 16, 32], 0.3)
     with pytest.raises(ValueError, match="boxes of shape"):
         native.iou(np.zeros((2, 3), np.float32), np.zeros((2, 4), np.float32))
+
+
+def test_yolox_classes_that_are_all_nan_are_no_object(kernels: Any) -> None:
+    output = np.full((4, 8), np.nan, np.float32)
+    output[:, 4] = -0.5  # times no class at all (-inf) it would exceed a score below zero
+    assert len(kernels.decode_yolox(output, 16, 16, [8], -1.0)[0]) == 0

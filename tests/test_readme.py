@@ -59,7 +59,7 @@ def test_the_example_runs_as_it_stands(
     monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "road.mp4").symlink_to(shared_data / "videos" / "kraten_speedcheck_cars.mp4")
-    (tmp_path / "gate.toml").symlink_to(ROOT / "calibration" / "camera" / "gantry_road.toml")
+    (tmp_path / "calibration").symlink_to(ROOT / "calibration")
     (example,) = blocks("python")
     exec(compile(example, "README.md", "exec"), {})
     printed = capsys.readouterr().out

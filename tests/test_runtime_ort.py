@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,16 @@ def test_inputs_are_read_afresh_where_they_lie(tmp_path: Path) -> None:
     x[:] = 5
     assert engine.run({"x": x})["y"].tolist() == [10, 10]
     assert engine.run({"x": np.arange(4, dtype=np.float32)[::2]})["y"].tolist() == [0, 4]
+
+
+def test_threads_that_share_an_engine_keep_their_own_outputs(tmp_path: Path) -> None:
+    model = constant_model(tmp_path / "m.onnx", {"y": OUT})
+    with load_engine(model, device="cpu", threads=1) as engine, ThreadPoolExecutor(1) as other:
+        mine = engine.run(PICTURE)
+        theirs = other.submit(engine.run, PICTURE).result()
+        assert not np.shares_memory(mine["y"], theirs["y"])
+        np.testing.assert_array_equal(theirs["y"], OUT)
+        assert np.shares_memory(mine["y"], engine.run(PICTURE)["y"])
 
 
 def test_a_graph_runs_as_it_is_written_where_that_is_asked(tmp_path: Path) -> None:

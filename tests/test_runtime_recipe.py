@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgevid.errors import FileFormatError
+from edgevid.errors import FileFormatError, InputError
 from edgevid.runtime.classes import COCO
 from edgevid.runtime.recipe import read_recipe
 from edgevid.runtime.recipe_text import write_recipe
@@ -119,7 +119,7 @@ def test_each_mistake_names_file_and_key(tmp_path: Path, old: str, new: str, key
 
 
 def test_a_missing_recipe_and_a_binary_one(tmp_path: Path) -> None:
-    with pytest.raises(FileFormatError, match="readable file"):
+    with pytest.raises(InputError, match="no such file"):
         read_recipe(tmp_path / "nothing")
     (tmp_path / "recipe.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(FileFormatError, match="TOML"):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,11 @@ class Server:
         handler.send_response(206 if start else 200)
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
+        if self.mode == "slow":
+            for n in range(0, len(body), 100_000):
+                handler.wfile.write(body[n : n + 100_000])
+                time.sleep(0.03)
+            return
         handler.wfile.write(body[: len(body) // 2] if self.mode == "breaks off" else body)
 
     def stop(self) -> None:
@@ -202,6 +209,23 @@ def test_an_unpublished_checksum_is_pinned_by_the_first_download(server: Server,
     server.mode = "corrupt"
     with pytest.raises(DownloadError, match=f"wanted SHA-256 {SHA}"):
         obtain(source, "a.onnx", tmp_path / "a.onnx")
+
+
+def test_programs_that_want_one_file_at_a_moment_all_have_it(server: Server, tmp_path: Path) -> None:
+    server.mode = "slow"
+    source, target = (
+        Source(url=f"{server.url}/a.onnx", sha256=SHA, bytes=len(CONTENT)),
+        tmp_path / "m" / "a.onnx",
+    )
+
+    def want(number: int) -> bytes:
+        time.sleep(0.1 * number)
+        return obtain(source, "a.onnx", target).read_bytes()
+
+    with ThreadPoolExecutor(3) as programs:
+        assert list(programs.map(want, range(3))) == [CONTENT] * 3
+    assert server.ranges == [None]  # one has brought it, the others waited
+    assert list(target.parent.iterdir()) == [target]
 
 
 def fake_engines(tmp_path: Path, url: str, name: str = "tiny", file: str = "tiny.onnx") -> Path:

@@ -105,3 +105,19 @@ def test_how_speeds_are_measured_is_said_by_the_site(tmp_path: Path) -> None:
     path.write_text('[camera]\ncontact = "middle"\n')
     with pytest.raises(FileFormatError, match=CONTACTS[0]):
         read_site(path)
+
+
+def test_a_policy_may_let_less_certain_speeds_pass(tmp_path: Path) -> None:
+    from edgevid.ground_survey import make_survey
+    from edgevid.site_build import build_meter
+
+    corners = np.array([(402, 903), (1498, 899), (1102, 402), (801, 399)])
+    survey = make_survey(corners, np.array([(0, 0), (7, 0), (7, 30), (0, 30)]), (1920, 1080))
+    (tmp_path / "p.toml").write_text(
+        'format = "edgevid-policy 1"\ntask = "class"\nnames = ["car"]\n'
+        "[decide]\nthreshold = 0.5\n[speed]\nmax_sigma_kmh = 7.2\nmax_share = 0.2\n"
+    )
+    (tmp_path / "gate.toml").write_text('policy = "p.toml"\n')
+    assert build_meter(read_site(tmp_path / "gate.toml"), survey)._limits == (2.0, 0.2)
+    (tmp_path / "gate.toml").write_text("")
+    assert build_meter(read_site(tmp_path / "gate.toml"), survey)._limits == (2 / 3.6, 0.05)

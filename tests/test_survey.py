@@ -265,7 +265,7 @@ def test_an_existing_survey_is_checked_and_rescaled(
         ((*RECT, "--out", "/proc/nowhere/gate.toml"), "cannot be written"),
         ((*RECT, "--image", "grid.what"), "ends in .png or .jpg"),
         (("--pairs", "absent.csv"), "readable CSV"),
-        (("--from", "absent.toml", "--out", "x.toml"), "readable file"),
+        (("--from", "absent.toml", "--out", "x.toml"), "no such file"),
     ],
 )
 def test_each_mistake_of_the_flags_is_one_sentence(

@@ -148,6 +148,20 @@ def test_files_in_a_build_folder_belong_to_the_recipe_above(folder: Path) -> Non
     assert find(model(made / "other.onnx", PERSON), None).recipe is None
 
 
+def test_a_relative_path_that_is_not_here_is_looked_for_beside_the_reference(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "build").mkdir()
+    model(folder / "build" / "tiny.int8-cpu.onnx", PERSON)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    report, _ = compare(folder / "tiny.toml", "build/tiny.int8-cpu.onnx", folder / "photos", device="cpu")
+    assert report.names[1] == "tiny.int8-cpu.onnx"
+    with pytest.raises(InputError, match="there is no file"):
+        compare(folder / "tiny.toml", "build/absent.onnx", folder / "photos", device="cpu")
+
+
 def test_a_name_that_runs_in_another_precision_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="runs in fp32 on this device"):
         compare(folder / "tiny.toml", folder / "tiny.toml", folder / "photos", precision="fp16", device="cpu")

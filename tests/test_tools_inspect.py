@@ -11,7 +11,7 @@ from onnx_models import constant_model, onnx
 
 from edgevid.cli.inspect import command
 from edgevid.detect import Detector
-from edgevid.errors import ModelError
+from edgevid.errors import InputError, ModelError
 from edgevid.runtime.recipe import read_recipe
 from edgevid.runtime.store import resolve_model
 from edgevid.tools.inspect import inspect, write_draft
@@ -79,6 +79,9 @@ def test_each_family_is_recognised_and_its_draft_runs(
     for key, value in expected.items():
         assert getattr(report.guess.decode, key) == value, key
     draft = read_recipe(write_draft(report))
+    with pytest.raises(InputError, match="a recipe already"):
+        write_draft(report)  # somebody may have put it right
+    write_draft(report, replace=True)
     assert draft.decode == report.guess.decode
     assert draft.name == "some-model"
     detector = Detector.load(path, device="cpu", threads=1)

@@ -18,6 +18,7 @@ from edgevid.runtime.variants import find_variant, read_record
 from edgevid.tools.quantize import FLOOR, build, floor_of, last_layers, quantize, saturates
 from edgevid.tools.quantize_frames import pick
 from edgevid.tools.quantize_graph import Graph, tidy
+from edgevid.tools.quantize_judge import Agreement, Judge
 from edgevid.tools.quantize_pace import pace
 from edgevid.tools.quantize_plan import Scale, plan_cpu, plan_tensorrt, symmetric, unsigned, useful
 from edgevid.tools.quantize_ranges import Calibration, read_ranges, text_of, write_ranges
@@ -294,6 +295,16 @@ def test_a_cpu_file_that_gains_nothing_is_told(
     notes = [w for w in report.warnings if f"({faster:.2f}x its speed)" in w]
     assert len(notes) == (told is not None)
     assert all(f"int8-cpu is {told} FP32 on this processor" in note for note in notes)
+
+
+def test_frames_that_show_nothing_prove_nothing(
+    net: Recipe, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = Agreement(1.0, 0, 0, 0, "box agreement at IoU 0.5")
+    monkeypatch.setattr(Judge, "agreement", lambda *_, **__: nothing)
+    report = quantize(net, video, out=tmp_path / "build", save_ranges=tmp_path / "r.toml")
+    assert report.below == report.made
+    assert sum("is not proven" in words for words in report.warnings) == len(report.made)
 
 
 def test_the_pace_is_a_ratio_of_two_files_that_run(net: Recipe) -> None:

@@ -50,6 +50,13 @@ def best_by_trying(gains: np.ndarray) -> float:
     return max(sum(max(gains[r, c], 0.0) for r, c in enumerate(way) if c >= 0) for way in set(ways))
 
 
+def test_gains_that_are_not_finite_are_none(twin: Any) -> None:
+    bad = np.array([[np.inf, 0.5, np.nan], [0.5, 0.2, -np.inf], [np.inf, np.nan, np.nan]])
+    assert [(int(r), int(c)) for r, c in twin.match_gains(bad)] == [(0, 1), (1, 0)]
+    huge = np.full((3, 3), np.finfo(float).max)  # sums of them are not finite any more
+    assert len(twin.match_gains(huge)) <= 3
+
+
 def test_assignment_is_the_best_of_all_that_are_possible(twin: Any) -> None:
     random = np.random.default_rng(7)
     for _ in range(150):

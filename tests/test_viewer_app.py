@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("starlette", reason="the extra viewer is not installed")
@@ -19,6 +22,7 @@ from edgevid.types import Frame
 from edgevid.video_live import StreamEvent
 from edgevid.viewer.app import viewer_app
 from edgevid.viewer.encode import unpack
+from edgevid.viewer.hub import Moment
 from edgevid.viewer.serve import Server
 
 
@@ -268,3 +272,41 @@ def test_a_stream_that_changes_its_size_brings_grid_and_zones_along(show) -> Non
             answer = client.put("/api/places", json={"places": [], "version": 0})
             assert answer.status_code == 422
             assert "another view" in answer.json()["error"]
+
+
+def test_a_survey_that_goes_while_a_picture_is_described_is_used_to_its_end(show) -> None:
+    class Leaving:
+        """A survey that the frame loop takes away in the middle: the stream shows another view."""
+
+        def holds(self, feet):
+            show.survey = None
+            return np.ones(len(feet), bool)
+
+        def place(self, feet):
+            return feet / 10
+
+    show.survey = Leaving()
+    frame = Frame(scene.pixels(0), 0.0, 0)
+    record = show._describe(Moment(1, frame, scene.result(0, frame), {}, 0.0))
+    assert all("ground_m" in one for one in record["objects"])
+    show.survey = scene.survey()
+
+
+def test_edits_are_told_in_the_order_of_their_versions(show, monkeypatch) -> None:
+    told, tell = [], show.hub.tell
+
+    def slowly(**words) -> None:
+        if words.get("version") == 1:
+            time.sleep(0.2)  # time for the second edit to overtake the first
+        told.append(words.get("version"))
+        tell(**words)
+
+    monkeypatch.setattr(show.hub, "tell", slowly)
+    now = show.places()
+    first = threading.Thread(target=show.set_places, args=(now["places"], now["version"]))
+    first.start()
+    while show._version == 0:
+        time.sleep(0.001)
+    show.set_places(now["places"], 1)
+    first.join()
+    assert told == [1, 2]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,104 @@ def test_a_line_takes_two_clicks_and_a_bad_polygon_is_refused_in_words(page, sit
     page.keyboard.press("Enter")
     expect(page, "#toast", "does not cross itself")
     page.complaints = [words for words in page.complaints if "422" not in words]
+
+
+OTHERS = {"kind": "line", "name": "theirs", "ground": False, "points": [[500, 40], [500, 200]]}
+
+
+def somebody_adds_a_line(show: Any) -> None:
+    """Another viewer's edit, from the newest places."""
+    now = show.places()
+    show.set_places([*now["places"], OTHERS], now["version"])
+
+
+def test_a_drag_does_not_take_away_what_somebody_else_drew_meanwhile(page, show, site: Path) -> None:
+    page.keyboard.press("e")
+    page.get_by_role("button", name="▱ crossing").click()
+    page.mouse.move(*at(page, 300, 340))
+    page.mouse.down()
+    page.mouse.move(*at(page, 310, 345), steps=3)
+    somebody_adds_a_line(show)
+    page.wait_for_timeout(200)  # the broadcast is there
+    page.mouse.move(*at(page, 320, 350), steps=3)
+    page.mouse.up()
+    expect(page, "#toast", "somebody else changed the places")
+    expect(page, "#editor ul", "theirs")
+    assert [one.name for one in read_site(site).lines] == ["gate", "theirs"]
+    page.mouse.move(*at(page, 300, 340))  # and again, from what is there now
+    page.mouse.down()
+    page.mouse.move(*at(page, 320, 350), steps=3)
+    page.mouse.up()
+    wait_until(page, lambda: np.allclose(read_site(site).zones[0].points[2], (320, 350), atol=1.5))
+    assert [one.name for one in read_site(site).lines] == ["gate", "theirs"]
+    page.complaints = [words for words in page.complaints if "409" not in words]
+
+
+def test_quick_changes_outrun_a_slow_server_and_none_is_lost(page, show, site: Path, monkeypatch) -> None:
+    at_once = show.set_places
+
+    def slowly(*given: Any) -> Any:
+        time.sleep(0.25)
+        return at_once(*given)
+
+    monkeypatch.setattr(show, "set_places", slowly)
+    page.keyboard.press("e")
+    page.get_by_role("button", name="▱ crossing").click()
+    page.mouse.move(*at(page, 300, 340))
+    page.mouse.down()
+    page.mouse.move(*at(page, 310, 340), steps=2)
+    page.mouse.up()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(90)
+    wait_until(page, lambda: np.allclose(read_site(site).zones[0].points[2], (314, 340), atol=1.5))
+    page.wait_for_timeout(600)
+    assert np.allclose(read_site(site).zones[0].points[2], (314, 340), atol=1.5)
+
+
+def test_a_step_back_takes_nobody_elses_place_away(page, show, site: Path) -> None:
+    page.keyboard.press("e")
+    page.get_by_label("Delete gate").click()
+    wait_until(page, lambda: site.exists() and not read_site(site).lines)
+    somebody_adds_a_line(show)
+    expect(page, "#editor ul", "theirs")
+    page.locator("#editor-undo").click()
+    expect(page, "#toast", "nothing to undo")
+    assert [one.name for one in read_site(site).lines] == ["theirs"]
+
+
+def test_what_is_being_typed_stays_when_somebody_else_draws(page, show) -> None:
+    page.keyboard.press("e")
+    page.get_by_role("button", name="▱ crossing").click()
+    page.locator("#place-name").fill("half a na")
+    somebody_adds_a_line(show)
+    page.wait_for_timeout(200)
+    api.expect(page.locator("#place-name")).to_have_value("half a na")
+    assert "half a na" not in {one["name"] for one in show.places()["places"]}
+    page.locator("#place-name").fill("crossing")
+    page.locator("#place-name").press("Tab")
+    expect(page, "#editor ul", "theirs")
+
+
+def test_pictures_that_are_decoded_late_are_not_shown_after_newer_ones(browser, url: str) -> None:
+    page = browser.new_page(viewport=DESK)
+    page.add_init_script("""
+        const made = window.createImageBitmap.bind(window);
+        let calls = 0;
+        window.shown = [];
+        window.createImageBitmap = async (...given) => {
+          if (calls++ % 2 === 0) await new Promise((done) => setTimeout(done, 250));
+          return made(...given);
+        };
+        addEventListener("DOMContentLoaded", () => new MutationObserver(() =>
+          window.shown.push(Number(document.documentElement.dataset.frame)),
+        ).observe(document.documentElement, { attributeFilter: ["data-frame"] }));
+    """)
+    page.goto(url)
+    wait_until(page, lambda: page.evaluate("window.shown.length") > 8)
+    shown = page.evaluate("window.shown")
+    assert shown == sorted(shown)
+    page.close()
 
 
 def wait_until(page: Any, condition: Any) -> None:

@@ -230,3 +230,23 @@ def test_a_file_plays_at_its_own_pace() -> None:
     begun = time.monotonic()
     assert len(list(Gate(paced=True).through(frames(4)))) == 4
     assert time.monotonic() - begun >= 0.29  # frames at 0, 0.1, 0.2 and 0.3 s
+
+
+def test_one_picture_that_fails_does_not_end_the_encoding(caplog: pytest.LogCaptureFixture) -> None:
+    def describe(m) -> dict:
+        if m.result.frame_index < 2:
+            raise ValueError("no such record")
+        return {"frame": m.result.frame_index}
+
+    async def look() -> None:
+        made = Hub(describe, fps=1000)
+        viewer = made.join()
+        for index in range(2):
+            made.publish(*moment(index))
+            await until(lambda index=index: made.failed == index + 1)
+        made.publish(*moment(2))
+        assert [one["frame"] for one in await pictures(viewer, 1)] == [2]
+        made.close()
+
+    asyncio.run(look())
+    assert [one.getMessage() for one in caplog.records] == ["frame 0 cannot be shown"]  # once

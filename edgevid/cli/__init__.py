@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -31,25 +32,53 @@ COMMANDS: tuple[str, ...] = (
 """Subcommands, sorted; each is the module edgevid.cli.<name> (light to import: tools load inside)."""
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from edgevid import __version__
+
+        print(f"edgevid {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
+]
+
+
+class Whole(typer.core.TyperGroup):
+    """Lists its commands in the order of their names, each with its whole sentence."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names, sorted."""
+        return sorted(super().list_commands(ctx))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Wraps the sentences, where click would cut them off."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, one.get_short_help_str(limit=1000)) for name, one in found if one and not one.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
 def app() -> typer.Typer:
     """The assembled command-line application."""
     made = typer.Typer(
         name="edgevid",
+        cls=Whole,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
-        help="On-device video analytics that knows when to be silent.",
     )
 
     @made.callback()
-    def _root() -> None:
-        """Keeps subcommands as subcommands, also while there is only one."""
+    def _root(version: Version = False) -> None:
+        """On-device video analytics that knows when to be silent."""
 
     for name in COMMANDS:
         command = import_module(f"edgevid.cli.{name}").command
         if isinstance(command, typer.Typer):
-            made.add_typer(command, name=name)
+            made.add_typer(command, name=name, cls=Whole)
         else:
             made.command(name)(command)
     return made

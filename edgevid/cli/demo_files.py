@@ -9,7 +9,9 @@ from typing import Any
 
 import cv2
 
+from edgevid.cli.outputs import refuse_overwriting
 from edgevid.cli.report import advance, print_summary, progress_bar
+from edgevid.errors import InputError
 from edgevid.overlay import contact_sheet
 from edgevid.records import AnnotatedVideo, JsonLines, Sink
 from edgevid.tools.run import run
@@ -22,8 +24,12 @@ PICTURES = 6
 
 def write_files(setting: Setting, folder: Path, *, unit: str = "km/h", frames: int | None = None) -> None:
     """Runs the setting once into `folder` and prints a summary."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: wanted a folder to write into: {error.strerror}") from None
     video, sheet, lines = folder / "demo.mp4", folder / "contact-sheet.png", folder / "demo.jsonl"
+    refuse_overwriting((video, sheet, lines), (getattr(setting.source, "path", None),))
     started, total = clock.perf_counter(), frames or setting.source.frame_count
     with closing(setting.pipeline), setting.source as source, progress_bar(setting.title, total) as bar:
         annotated = AnnotatedVideo(video, fps=source.fps, overlay=overlay_of(setting, unit))

@@ -18,6 +18,7 @@ def command(
     model: Annotated[Path, typer.Argument(help="An ONNX file.")],
     write: Annotated[bool, typer.Option("--write", help="Write a draft recipe beside the model.")] = False,
     out: Annotated[Path | None, typer.Option(help="Where to write the draft instead.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing recipe.")] = False,
 ) -> None:
     """Print a model's inputs, outputs and the decoder that fits; write a draft recipe with --write."""
     from edgevid.tools.inspect import inspect, write_draft
@@ -31,7 +32,7 @@ def command(
     console.print()
     _say_decoder(console, report)
     if write or out:
-        path = write_draft(report, out)
+        path = write_draft(report, out, replace=force)
         console.print(f"\nDraft recipe: [bold]{escape(str(path))}[/]", highlight=False)
 
 

@@ -40,7 +40,8 @@ def list_() -> None:
         table.add_column(column, justify=side, no_wrap=column != "what it is")
     for one in entries().values():
         mark = "[green]*[/]" if one.name == DEFAULT_MODEL else ""
-        size = f"{one.source.bytes / 1e6:.1f} MB" if one.source.bytes else "?"
+        count = one.source.bytes or (one.local.stat().st_size if one.local else 0)
+        size = f"{count / 1e6:.1f} MB" if count else "?"
         cells = [one.name + mark, one.kind, size, one.source.licence, _checksum(one), _here(one)]
         table.add_row(*cells, *([escape(one.summary)] if wide else []))
     console.print(table)
@@ -54,6 +55,8 @@ def list_() -> None:
 
 
 def _checksum(one: Entry) -> str:
+    if one.shipped:
+        return "[dim]-[/]"  # it came inside the package, and nothing is fetched
     if one.source.verified:
         return "[green]verified[/]"
     return "published" if one.source.sha256 else "[yellow]unverified[/]"
@@ -61,7 +64,7 @@ def _checksum(one: Entry) -> str:
 
 def _here(one: Entry) -> str:
     if one.local is None:
-        return "-" if one.source.url else "[dim]mirror[/]"
+        return "-" if one.source.url else "[dim]a mirror only[/]"
     return "[green]ships with it[/]" if one.shipped else "[green]yes[/]"
 
 

@@ -121,7 +121,9 @@ def _table(report: Report) -> Any:
         table.add_column(name, justify="left" if name == "file" else "right")
     for made in report.made:
         agreed = "not judged again"  # made of stored ranges
-        if made.agreement is not None:
+        if made.agreement is not None and not made.agreement.proven:
+            agreed = "[red]not proven: nothing was seen[/]"
+        elif made.agreement is not None:
             ok = made.agreement.share >= report.floor
             agreed = f"[{'green' if ok else 'red'}]{made.agreement.share:.1%}[/]"
         size = f"{made.path.stat().st_size / 1e6:.2f} MB"

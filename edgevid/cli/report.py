@@ -12,8 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from edgevid.tools.run import Summary
-
-PLAIN = {"TOO_SHORT": "too short", "OK": "said"}
+from edgevid.types import Reason
 
 
 @contextmanager
@@ -56,12 +55,13 @@ def print_summary(
     for task in sorted({task for task, _ in summary.silences}):
         reasons = {r: n for (t, r), n in summary.silences.items() if t == task}
         said, total = reasons.pop("OK", 0), sum(reasons.values())
-        words = ", ".join(f"{r.lower().replace('_', ' ')} {n}" for r, n in Counter(reasons).most_common())
+        words = ", ".join(f"{Reason[r].words} {n}" for r, n in Counter(reasons).most_common())
         table.add_row(task, f"said {said} times, silent {total}" + (f" ({words})" if words else ""))
-    stages = ", ".join(
-        f"{stage} {1000 * s / max(1, summary.frames):.2f}" for stage, s in summary.seconds.items() if s > 1e-4
-    )
-    table.add_row("ms a frame", stages)
+    if summary.passages:
+        table.add_row("passages", f"{summary.passages['OK']} objects with one speed each, told when they go")
+    spent = {stage: 1000 * s / max(1, summary.frames) for stage, s in summary.seconds.items()}
+    shown = ", ".join(f"{stage} {ms:.2f}" for stage, ms in spent.items() if ms >= 0.01)
+    table.add_row("ms a frame", shown)
     kinds = summary.event_counts.most_common()
     if kinds:
         table.add_row("events", ", ".join(f"{n} x {kind} {place}" for (kind, place), n in kinds))

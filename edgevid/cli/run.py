@@ -64,9 +64,11 @@ def command(
     status_s: StatusS = 60.0,
 ) -> None:
     """Detect, follow and record what is in a video."""
+    from edgevid.cli.outputs import refuse_overwriting
     from edgevid.cli.report import print_summary
     from edgevid.errors import InputError
     from edgevid.keep import KeepAbstained
+    from edgevid.overlay import UNITS
     from edgevid.site import RecogniserChoice, Site, read_site
     from edgevid.video import masked
 
@@ -75,12 +77,19 @@ def command(
     asked["classes"] = tuple(name.strip() for name in classes.split(",") if name.strip())
     if actions:
         asked["recognisers"] = (RecogniserChoice("action", actions, policy),)
+    elif policy:
+        raise InputError("run: --policy judges what --actions recognises; give it too, or a --site")
+    if unit not in UNITS:
+        raise InputError(f"unit: wanted one of {', '.join(UNITS)}, given {unit!r}")
     chosen = read_site(site) if site else Site()
     chosen = dataclasses.replace(chosen, **{key: value for key, value in asked.items() if value})
     if not chosen.source:
         raise InputError("run: wanted a source (a file, folder, camera or address), given none")
     if keep_gb and part_s is None:
         raise InputError("run: --keep-gb needs parts to delete: give --part-s, such as --part-s 600")
+    if part_s is None:  # parts have names of their own
+        read = (chosen.source, site, chosen.survey, chosen.model, actions, policy)
+        refuse_overwriting((out, jsonl, mot), read)
     outputs = _Outputs(chosen, out, jsonl, mot, part_s, keep_gb, unit)
     if keep_abstained:
         outputs.more.append(KeepAbstained(keep_abstained, source=masked(chosen.source)))
@@ -104,14 +113,16 @@ def _run(
     from edgevid.site_build import build_monitors, build_pipeline, build_zones
     from edgevid.site_resize import Resizing
     from edgevid.tools.run import Summary, run
+    from edgevid.tools.stop import ended_by_sigterm
     from edgevid.tools.watch import Watch
     from edgevid.video import masked, open_video
 
     summary = Summary()
     with (
+        ended_by_sigterm(),
         open_video(site.source) as video,
         progress_bar(masked(site.source), frames or video.frame_count) as bar,
-        _told(bar, video.live),
+        _told(bar),
         Watch(video, summary, every_s=status_s if video.live else 0.0),
     ):
         if video.live:
@@ -199,11 +210,9 @@ class _Outputs:
 
 
 @contextmanager
-def _told(bar: Any, live: bool) -> Iterator[None]:
-    """Shows what the log says of a live source: above the bar in a terminal, plainly in a journal."""
-    if not live:
-        yield
-        return
+def _told(bar: Any) -> Iterator[None]:
+    """Shows what the log says (what runs the model, what is fetched, how a stream goes): above the bar in a
+    terminal, plainly in a journal."""
     from rich.logging import RichHandler
 
     log = logging.getLogger("edgevid")

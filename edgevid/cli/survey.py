@@ -62,6 +62,7 @@ def command(
 
     With --rect, --point, --pairs, or --from and one of --out and --image it works without a page.
     """
+    from edgevid.cli.outputs import refuse_overwriting
     from edgevid.errors import InputError
     from edgevid.ground_report import examine, without
     from edgevid.ground_survey import make_survey, read_survey
@@ -94,6 +95,7 @@ def command(
         report = examine(made)
         typer.echo(f"dropped: point {', '.join(str(row + 1) for row in sorted(dropped))}")
     print_report(made, report)
+    refuse_overwriting((out, image), (source, pairs))
     _write(made, report, frame, out, image, force, note or _provenance(source, frame, report))
 
 

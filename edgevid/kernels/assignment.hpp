@@ -131,7 +131,7 @@ class SparseAssignment {
         visited_.clear();
         touched_.clear();
         double base = 0, alone = std::numeric_limits<double>::infinity(), total = 0;
-        int row = start, alone_row = -1, end_col = -1;
+        int row = start, alone_row = start, end_col = -1;
         for (;;) {
             if (base + most - u_[row] < alone) {
                 alone = base + most - u_[row];

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "boxes.hpp"
+#include "unlocked.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -50,7 +51,7 @@ template <typename Work>
 nb::tuple decoded(Work work) {
     edgevid::Candidates found;
     {
-        nb::gil_scoped_release release;
+        const Unlocked unlocked;
         work(found);
     }
     return give(std::move(found));
@@ -60,7 +61,7 @@ auto iou(Floats2 a, Floats2 b) {
     demand(a.shape(1) == 4 && b.shape(1) == 4, "iou: wanted boxes of shape (N, 4) and (M, 4)");
     std::vector<float> out(a.shape(0) * b.shape(0));
     {
-        nb::gil_scoped_release release;
+        const Unlocked unlocked;
         edgevid::iou(a.data(), a.shape(0), b.data(), b.shape(0), out.data());
     }
     return give(std::move(out), {a.shape(0), b.shape(0)});
@@ -72,7 +73,7 @@ auto nms(Floats2 boxes, Floats1 scores, Labels labels, float threshold, bool cla
            "nms: wanted boxes (N, 4), scores (N,) and labels (N,)");
     std::vector<std::int32_t> kept;
     {
-        nb::gil_scoped_release release;
+        const Unlocked unlocked;
         kept = edgevid::nms(boxes.data(), scores.data(), labels.data(), n, threshold, class_aware, limit);
     }
     const std::size_t k = kept.size();

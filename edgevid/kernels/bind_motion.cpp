@@ -91,7 +91,7 @@ nb::list match_gains(Gains gains) {
     const int rows = static_cast<int>(gains.shape(0)), cols = static_cast<int>(gains.shape(1));
     for (int r = 0; r < rows; ++r)
         for (int c = 0; c < cols; ++c)
-            if (gains(r, c) > 0) pairs.push_back({r, c, gains(r, c)});
+            if (gains(r, c) > 0 && std::isfinite(gains(r, c))) pairs.push_back({r, c, gains(r, c)});
     edgevid::SparseAssignment().solve(rows, cols, pairs, matched);
     std::sort(matched.begin(), matched.end());
     nb::list out;
@@ -114,11 +114,9 @@ void bind_motion(nb::module_& m) {
                           double coast_s) {
             if (scores.shape(0) != boxes.shape(0) || labels.shape(0) != boxes.shape(0))
                 throw nb::value_error("update: wanted as many scores and labels as boxes");
-            {
-                nb::gil_scoped_release release;
-                self.update(reinterpret_cast<const edgevid::Box*>(boxes.data()), scores.data(), labels.data(),
-                            static_cast<int>(boxes.shape(0)), time);
-            }
+            // With Python's lock held: two threads that share a tracker must not be inside at once.
+            self.update(reinterpret_cast<const edgevid::Box*>(boxes.data()), scores.data(), labels.data(),
+                        static_cast<int>(boxes.shape(0)), time);
             return report(self, time, coast_s);
         }, "boxes"_a, "scores"_a, "labels"_a, "time"_a, "coast_s"_a);
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "pixels_work.hpp"
+#include "unlocked.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -146,7 +147,7 @@ void fill(const Source& source, const Writable& out, const Place& place, const S
                                nhwc && how.color != px::Color::gray,
                                place[0], place[1], place[2], place[3],
                                how.scale, how.bias, how.pad, how.write_pad};
-    nb::gil_scoped_release release;
+    const Unlocked unlocked;
     px::letterbox(source, target);
 }
 
@@ -185,7 +186,7 @@ nb::object crops(const Source& source, nb::handle boxes, int height, int width, 
     if (fill < 0 || fill > 255) refuse("fill: wanted 0 to 255, given " + std::to_string(fill));
     std::uint8_t* data = nullptr;
     out = pixels_out(out, {b.shape(0), static_cast<std::size_t>(height), static_cast<std::size_t>(width), 3}, data);
-    nb::gil_scoped_release release;
+    const Unlocked unlocked;
     px::crop_resize(source, static_cast<const float*>(b.data()), b.shape(0), height, width,
                     static_cast<std::uint8_t>(fill), data);
     return out;
@@ -217,7 +218,7 @@ void bind_pixels(nb::module_& m) {
               std::uint8_t* data = nullptr;
               out = pixels_out(out, {static_cast<std::size_t>(from.height), static_cast<std::size_t>(from.width), 3},
                                data);
-              nb::gil_scoped_release release;
+              const Unlocked unlocked;
               px::yuv420_to_rgb(from, data);
               return out;
           },

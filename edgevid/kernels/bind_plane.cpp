@@ -86,11 +86,9 @@ void bind_plane(nb::module_& m) {
             if (contacts.shape(0) != n || noise.shape(0) != n || measured.shape(0) != n)
                 throw nb::value_error("update: wanted as many contacts, noises and flags as ids");
             std::vector<edgevid::PlaneRow> live, settled;
-            {
-                nb::gil_scoped_release release;
-                self.update(static_cast<int>(n), ids.data(), contacts.data(), noise.data(), measured.data(), time,
-                            live, settled);
-            }
+            // With Python's lock held: two threads that share a meter must not be inside at once.
+            self.update(static_cast<int>(n), ids.data(), contacts.data(), noise.data(), measured.data(), time, live,
+                        settled);
             return nb::make_tuple(give(live), give(settled), give(self.ended));
         }, "ids"_a, "contacts"_a, "noise"_a, "measured"_a, "time"_a);
 }

@@ -72,7 +72,10 @@ EDGEVID_WIDEST inline float largest(const float* row, std::size_t n) {
     return best;
 }
 
-// The first index that holds `value`.
+// Below every class value that is a number.
+constexpr float kLeast = std::numeric_limits<float>::lowest();
+
+// The first index that holds `value`, which must be there.
 inline std::int32_t first_equal(const float* values, std::ptrdiff_t step, float value) {
     std::int32_t k = 0;
     for (; *values != value; values += step) ++k;
@@ -141,7 +144,7 @@ inline void decode_yolox(const Matrix& out, std::size_t width, std::size_t heigh
                 const float* r = out.row(a);
                 if (!(r[4] > score)) continue;
                 const float best = largest(r + 5, out.cols - 5), value = r[4] * best;
-                if (!(value > score)) continue;
+                if (!(value > score && best >= kLeast)) continue;
                 const float box[4] = {(r[0] + static_cast<float>(x)) * s, (r[1] + static_cast<float>(y)) * s,
                                       std::exp(r[2]) * s, std::exp(r[3]) * s};
                 add_box(found, box, Form{false, false}, value, first_equal(r + 5, 1, best));

@@ -310,7 +310,7 @@ class TrackerCore {
     // Observation-centric re-update (Cao 2023): the filter walks the straight line between two sightings,
     // so that the velocity error gathered while unseen is not carried on.
     void retrace(TrackedObject& o, const Box& b, double time) {
-        const int steps = std::clamp(static_cast<int>((time - o.seen) * kReferenceRate), 1, 60);
+        const int steps = static_cast<int>(std::clamp((time - o.seen) * kReferenceRate, 1.0, 60.0));
         const double dt = (time - o.seen) / steps;
         o.motion = o.at_sighting;
         for (int k = 1; k < steps; ++k) {

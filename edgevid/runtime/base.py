@@ -35,7 +35,11 @@ class TensorSpec:
 
 
 class Engine(Protocol):
-    """A loaded model. What `run` returns is valid until the next `run`."""
+    """A loaded model. What `run` returns is valid until the next `run`.
+
+    Of an engine that threads share, the next `run` may be another thread's: copy the outputs, or take turns
+    until they are read (OrtEngine alone keeps them for each thread).
+    """
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]: ...

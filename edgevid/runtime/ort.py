@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +39,8 @@ class OrtEngine:
     """A model run by ONNX Runtime on the CPU or on an NVIDIA device.
 
     Outputs of fixed shape are written into the same arrays at every run, so that the loop allocates
-    nothing; what `run` returns is valid until the next `run`.
+    nothing; what `run` returns is valid until the next `run` of the same thread. Threads may share an engine:
+    each has arrays of its own.
     """
 
     def __init__(
@@ -73,28 +75,38 @@ class OrtEngine:
         meta = self._session.get_modelmeta()
         self.metadata: Mapping[str, str] = {**meta.custom_metadata_map, "producer": meta.producer_name}
         """What the exporter wrote into the file (Ultralytics: names, stride, imgsz) and its own name."""
-        self._binding = _Binding(self._session, self.inputs, self.outputs) if self._can_bind() else None
+        self._bindings = threading.local()
+        self._binds = self._can_bind()
 
     def _can_bind(self) -> bool:
         fixed = all(min(spec.shape, default=1) > 0 for spec in (*self.inputs, *self.outputs))
         return fixed and self.device == "cpu"
 
+    def _binding(self, session: Any) -> _Binding:
+        """This thread's own: a shared one would answer one thread with another's outputs."""
+        try:
+            made: _Binding = self._bindings.own
+        except AttributeError:
+            made = self._bindings.own = _Binding(session, self.inputs, self.outputs)
+        return made
+
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The named outputs. InputError for wrong names, types or shapes; ModelError where the run fails."""
-        if self._session is None:
+        session = self._session
+        if session is None:
             raise ModelError(f"{self.path}: this engine is closed; load it again")
         check_inputs(self.inputs, inputs)
         try:
-            if self._binding:
-                return self._binding.run(inputs)
+            if self._binds:
+                return self._binding(session).run(inputs)
             names = [spec.name for spec in self.outputs]
-            return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+            return dict(zip(names, session.run(names, dict(inputs)), strict=True))
         except Exception as error:
             raise ModelError(f"{self.path}: the run failed: {_short(error)}") from error
 
     def close(self) -> None:
         """Gives the model's memory back; a later `run` is a ModelError."""
-        self._session = self._binding = None
+        self._session, self._bindings = None, threading.local()
 
     def __enter__(self) -> OrtEngine:
         return self

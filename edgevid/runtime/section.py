@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edgevid.errors import FileFormatError
+from edgevid.errors import FileFormatError, InputError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -21,7 +21,7 @@ MISSING: Any = object()
 
 
 def read_toml(path: Path) -> Section:
-    """The file's top table; FileFormatError where it is no TOML, names the line."""
+    """The file's top table; InputError where it cannot be read, FileFormatError where it is no TOML."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         _must_be_64_bit(values)
@@ -29,7 +29,9 @@ def read_toml(path: Path) -> Section:
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number of a thousand digits
         raise FileFormatError(path, "the whole file", wanted="TOML", given=str(error)) from None
     except OSError as error:
-        raise FileFormatError(path, "the file", wanted="a readable file", given=error.strerror) from error
+        if isinstance(error, FileNotFoundError):
+            raise InputError(f"{path}: there is no such file; check the path") from None
+        raise InputError(f"{path}: cannot be read: {error.strerror}; check the path and its rights") from None
 
 
 def _must_be_64_bit(value: Any) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgevid.errors import DownloadError, InputError
-from edgevid.runtime.download import Progress, fetch, sha256_of
+from edgevid.runtime.download import Progress, alone_in, fetch, sha256_of
 from edgevid.runtime.recipe import Recipe, Source, read_recipe
 from edgevid.runtime.section import did_you_mean
 
@@ -114,6 +114,11 @@ def _from_path(path: Path) -> Recipe:
         raise InputError(
             f"model: {path} is neither a known name nor a file; `edgevid models list` shows the names"
         )
+    if path.suffix in (".engine", ".plan", ".trt"):
+        raise InputError(
+            f"model: {path} is a TensorRT engine, which does not say how pictures are fed to it; give the "
+            "model's name, recipe or ONNX file, and the precision: the engine in its build/ is taken then"
+        )
     from edgevid.runtime.identify import draft_recipe
 
     return draft_recipe(path)
@@ -132,8 +137,17 @@ def obtain(source: Source, file: str, target: Path, *, progress: Progress | None
     """Brings one file to `target` from the mirror where one is set, else from its own address.
 
     A source without a SHA-256 is pinned: the first download's is written beside the file and holds
-    from then on. Raises DownloadError that names the mirror variable, the address and the file.
+    from then on. Of programs that want the file at one moment, one brings it and the others wait for it.
+    Raises DownloadError that names the mirror variable, the address and the file.
     """
+    there = target.is_file()
+    with alone_in(target.parent):
+        if there or not target.is_file():
+            _obtain(source, file, target, progress)
+    return target
+
+
+def _obtain(source: Source, file: str, target: Path, progress: Progress | None) -> None:
     source = pinned(source, target)
     mirror = os.environ.get(MIRROR, "")
     try:
@@ -155,7 +169,6 @@ def obtain(source: Source, file: str, target: Path, *, progress: Progress | None
         pin = _pin(target)
         pin.write_text(f"{sha256_of(target)}  {file}\n", encoding="utf-8")
         log.warning("%s has no published checksum; pinned what came as %s", file, pin)
-    return target
 
 
 def _pin(target: Path) -> Path:

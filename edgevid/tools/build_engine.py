@@ -79,7 +79,10 @@ def digest(data: bytes) -> str:
 
 def load_backend(backend: str) -> Any:
     """The imported package of a backend. Pip lines and versions out of range are told."""
-    trt = import_backend(backend, f"building engines with {TITLES[backend]}")
+    purpose = f"building engines with {TITLES[backend]}"
+    if backend == "tensorrt" and not gpus():
+        purpose += " (no NVIDIA device is here; 'edgevid[tensorrt-rtx]' builds without one)"
+    trt = import_backend(backend, purpose)
     if not hasattr(trt, "Builder"):
         raise ModelError(f"{TITLES[backend]} {trt.__version__}: has no builder; install the full package")
     given = tuple(int(n) for n in re.findall(r"\d+", trt.__version__)[:2])

@@ -53,12 +53,14 @@ def compare(
     """The report on candidate `b` against reference `a` on `count` frames, and the conditions it holds under.
 
     `a` and `b` are names of models, recipes, ONNX files or engines; a file without a recipe beside it takes
-    the other's. `precision` is the candidate's: it chooses the floor and, for a model's name, the engine;
+    the other's. A relative path that is not here is looked for beside the reference, as in its `build/`.
+    `precision` is the candidate's: it chooses the floor and, for a model's name, the engine;
     None reads it from the file.
     """
     pictures = read_frames(frames, count)  # first: without frames nothing has to be loaded
     here = conditions()
-    first, second = find(a, "fp32"), find(b, precision)
+    first = find(a, "fp32")
+    second = find(_beside(first, b), precision)
     recipe = first.recipe or second.recipe
     if recipe is None:
         first = dataclasses.replace(first, recipe=_drafted(first), guessed=True)
@@ -100,6 +102,13 @@ def find(asked: str | Path, precision: str | None) -> Side:
     assert recipe.local is not None
     kind = precision or (precision_of(recipe.local) if path.suffix.lower() in FILES else "fp32")
     return Side(str(asked), recipe, recipe.local, kind, f"{recipe.name} {kind}")
+
+
+def _beside(reference: Side, asked: str | Path) -> str | Path:
+    """`asked`; where it is absent, the file of that relative path beside the reference."""
+    path = Path(asked)
+    there = reference.file.parent / path
+    return there if path.suffix.lower() in FILES and not path.exists() and there.is_file() else asked
 
 
 def load(side: Side, device: str, threads: int | None, *, recipe: Recipe | None = None) -> Engine:

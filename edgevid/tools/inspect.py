@@ -45,17 +45,20 @@ def inspect(path: str | Path) -> Report:
         return Report(path, engine.inputs, engine.outputs, notes, seen, identify(seen) if seen else None)
 
 
-def write_draft(report: Report, target: str | Path | None = None) -> Path:
+def write_draft(report: Report, target: str | Path | None = None, *, replace: bool = False) -> Path:
     """Writes the draft recipe beside the model (or as `target`) and returns its path.
 
-    `<model>.toml` beside `<model>.onnx` is what `--model <model>.onnx` then reads.
+    `<model>.toml` beside `<model>.onnx` is what `--model <model>.onnx` then reads. InputError where a recipe
+    is there already, which somebody may have put right, unless `replace`.
     """
-    from edgevid.errors import ModelError
+    from edgevid.errors import InputError, ModelError
 
     recipe = report.recipe
     if recipe is None or report.guess is None:
         raise ModelError(f"{report.path}: no decoder fits its outputs, so there is no draft to write")
     path = Path(target) if target else report.path.with_suffix(".toml")
+    if path.exists() and not replace:
+        raise InputError(f"{path}: there is a recipe already; take another name, or replace it (--force)")
     comment = "\n".join(["Draft by `edgevid inspect`. To be checked:", *report.guess.notes])
     write_recipe(recipe, path, comment=comment)
     return path

@@ -79,8 +79,9 @@ class Report:
 
     @property
     def below(self) -> list[Made]:
-        """The files that miss the floor."""
-        return [m for m in self.made if m.agreement is not None and m.agreement.share < self.floor]
+        """The files that miss the floor, or on which no frame could be judged: nothing was seen."""
+        judged = [(m, m.agreement) for m in self.made if m.agreement is not None]
+        return [m for m, found in judged if found.share < self.floor or not found.proven]
 
 
 def floor_of(recipe: Recipe, floor: float | None = None) -> float:
@@ -218,6 +219,11 @@ def saturates(info: Path = Path("/proc/cpuinfo")) -> bool:
 
 def _miss(made: Made, floor: float) -> str:
     assert made.agreement is not None
+    if not made.agreement.proven:
+        return (
+            f"{made.variant} is not proven: neither it nor the model saw anything in the held-out frames; "
+            "give frames that show what the model looks for"
+        )
     return (
         f"{made.variant} agrees on {made.agreement.share:.1%}, below the floor of {floor:.1%}: do not use it "
         "before frames, calibrator or floor are changed"

@@ -34,6 +34,11 @@ class Agreement:
     both: int
     metric: str
 
+    @property
+    def proven(self) -> bool:
+        """Whether anything was seen at all: two models that find nothing agree, and it proves nothing."""
+        return self.first + self.second > 0
+
 
 class Judge:
     """The float model's answers on some frames, to hold other models against."""

@@ -30,6 +30,8 @@ class Summary:
     """Objects by class label that are no longer in `ids`."""
     silences: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(task, reason) over all objects and frames; "OK" counts what was said."""
+    passages: Counter[str] = field(default_factory=Counter)
+    """Reasons of the one speed that each ended track has; "OK" counts what was said."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds spent in each stage."""
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS))
@@ -50,6 +52,7 @@ class Summary:
         for task, verdicts in result.verdicts.items():
             self.silences.update((task, Reason(r).name) for r in verdicts.reason.tolist())
         self.silences.update(("speed", Reason(r).name) for r in result.speeds.reason.tolist())
+        self.passages.update(Reason(r).name for r in result.passages.reason.tolist())
         for stage, seconds in result.timings.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 

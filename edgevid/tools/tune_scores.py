@@ -78,7 +78,7 @@ def read_scores(path: str | Path, *, logits: bool = False) -> ScoreTable:
     try:
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise FileFormatError(path, "the file", wanted="a readable file", given=error.strerror) from error
+        raise InputError(f"{path}: cannot be read: {error.strerror}; check the path") from None
     if path.suffix.lower() == ".npz":
         columns = _read_npz(path)
     elif path.suffix.lower() == ".csv":

@@ -8,7 +8,9 @@ at most WINDOW pictures on their way: a slow one sees fewer pictures, but never 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
+import logging
 import threading
 import time as clock
 from collections import deque
@@ -18,6 +20,8 @@ from typing import Any, NamedTuple
 
 from edgevid.types import Frame, Result
 from edgevid.viewer.encode import fitted, jpeg, pack
+
+log = logging.getLogger("edgevid")
 
 WINDOW = 2
 """Pictures that may be on their way to one viewer before it says that it has them."""
@@ -147,8 +151,11 @@ class Hub:
         self.published = self.encoded = 0
         self.encode_s = 0.0
         """Seconds of this machine's time spent on encoding so far."""
+        self.failed = 0
+        """Moments that could not be made into a picture; the first one is on the log."""
         self._thread = threading.Thread(target=self._work, name="edgevid-encode", daemon=True)
         self._thread.start()
+        atexit.register(self.close)  # Python aborts where it ends a thread that is inside OpenCV
 
     @property
     def watched(self) -> bool:
@@ -190,6 +197,7 @@ class Hub:
 
     def close(self) -> None:
         """Ends the encoding."""
+        atexit.unregister(self.close)
         with self._news:
             self._closed = True
             self._news.notify()
@@ -215,7 +223,13 @@ class Hub:
                 takers = [viewer for viewer in self._viewers if viewer.looking]
             assert moment is not None
             begun = clock.monotonic()
-            packet = Packet(moment.number, self._encode(moment), moment.at)
+            try:
+                packet = Packet(moment.number, self._encode(moment), moment.at)
+            except Exception:  # one moment less; without this thread nobody would see anything any more
+                if not self.failed:
+                    log.exception("frame %s cannot be shown", moment.frame.index)
+                self.failed += 1
+                continue
             for viewer in takers:
                 viewer.offer(packet)
             self._rest(self._gap - (clock.monotonic() - begun))

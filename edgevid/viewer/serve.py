@@ -10,20 +10,20 @@ checked of each request.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import ipaddress
 import re
 import secrets
-import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from edgevid.errors import InputError, SourceError, require
+from edgevid.tools.stop import ended_by_sigterm
 from edgevid.viewer.guard import Guard
 
 STATIC = Path(__file__).parent / "static"
@@ -94,6 +94,7 @@ class Server:
             target=self._server.run, args=([self._socket],), name="edgevid-viewer", daemon=True
         )
         self._thread.start()
+        atexit.register(self.stop)  # answers that are being made in native code end before Python does
         while self._thread.is_alive() and not self._server.started:
             self._thread.join(0.01)
         if not self._server.started:
@@ -102,6 +103,7 @@ class Server:
 
     def stop(self) -> None:
         """Ends every connection and gives the address back."""
+        atexit.unregister(self.stop)
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
             self._thread.join(timeout=5)
@@ -128,23 +130,6 @@ def serve(
         if open_browser:
             webbrowser.open(server.url)
         wait_for_stop()
-
-
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM (a service that is stopped) ends what runs inside as Ctrl-C does: with KeyboardInterrupt."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def wait_for_stop() -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 from edgevid.site_resize import Resizing
 from edgevid.tools.run import Summary, run
+from edgevid.tools.stop import ended_by_sigterm
 from edgevid.types import Frame
 from edgevid.viewer.app import viewer_app
-from edgevid.viewer.serve import Server, ended_by_sigterm, wait_for_stop
+from edgevid.viewer.serve import Server, wait_for_stop
 from edgevid.viewer.setting import Setting
 from edgevid.viewer.show import Show
 

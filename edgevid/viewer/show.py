@@ -68,7 +68,7 @@ class Show:
         self.gate = Gate(paced=not source.live)
         self.monitor = monitor or ZoneMonitor(to_ground=survey.place if survey else None)
         self._next_monitor: ZoneMonitor | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is told inside arrives in the order in which it happened
         self._version = 0
         self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS)
         self._numbered = 0
@@ -139,6 +139,8 @@ class Show:
     def hello(self) -> dict[str, Any]:
         """Everything that a new viewer must know before its first picture."""
         names = {task: list(given) for task, given in self.pipeline.names.items()}
+        with self._lock:
+            events = list(self._events)
         return {
             "type": "hello",
             **self._about,
@@ -150,7 +152,7 @@ class Show:
             "grid": grid(self.survey),
             "surveyed": self.survey is not None,
             "saves": self.site_file is not None,
-            "events": list(self._events),
+            "events": events,
             **self.state(),
             **self.places(),
         }
@@ -184,8 +186,8 @@ class Show:
                 write_places(self.site_file, zones, lines, header=self._site_header)
             self._next_monitor = monitor
             self._version += 1
-        told = self.places()
-        self.hub.tell(type="places", **told)
+            told = self.places()
+            self.hub.tell(type="places", **told)
         return {**told, "saved": self.site_file is not None}
 
     def control(self, asked: Any) -> None:
@@ -219,18 +221,14 @@ class Show:
 
     def _describe(self, moment: Moment) -> dict[str, Any]:
         """A moment's record, as in JSON lines, with places on the ground."""
-        record = as_json(moment.result)
-        if self.survey is not None and len(moment.result.tracks):
+        record, survey = as_json(moment.result), self.survey  # the frame loop may take the survey away
+        if survey is not None and len(moment.result.tracks):
             boxes = moment.result.tracks.boxes.astype(float)
             feet = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], 1)
-            for one, metres in zip(record["objects"], self._on_ground(feet), strict=True):
+            for one, metres in zip(record["objects"], _on_ground(survey, feet), strict=True):
                 if np.isfinite(metres).all():
                     one["ground_m"] = [round(float(v), 2) for v in metres]
         return record
-
-    def _on_ground(self, feet: Array) -> Array:
-        assert self.survey is not None
-        return np.where(self.survey.holds(feet)[:, None], self.survey.place(feet), np.nan)
 
     def _counts(self) -> dict[str, Any]:
         names = self.pipeline.names["class"]
@@ -284,7 +282,11 @@ class Show:
             self._numbered += 1
             event = {"n": self._numbered, "kind": kind, "time_s": round(float(time), 3), **more}
             self._events.append(event)
-        self.hub.tell(type="event", event=event)
+            self.hub.tell(type="event", event=event)
+
+
+def _on_ground(survey: Survey, feet: Array) -> Array:
+    return np.where(survey.holds(feet)[:, None], survey.place(feet), np.nan)
 
 
 def _name(names: Sequence[str], label: int) -> str:

@@ -27,9 +27,12 @@ LABEL_MEMORY_S = 2.0
 def match_gains(gains: Array) -> list[tuple[int, int]]:
     """The (row, column) pairs of the matching of greatest summed gain; `gains` (R, C) float64.
 
+    A gain that is not finite is none.
+
     >>> match_gains(np.array([[0.9, 0.8], [0.7, 0.0]]))
     [(0, 1), (1, 0)]
     """
+    gains = np.where(np.isfinite(gains), gains, 0.0)
     if gains.size == 0 or gains.max() <= 0:
         return []
     most = float(gains.max())

@@ -13,19 +13,24 @@ const editing = { chosen: null, point: null, drawing: null, cursor: null, undo: 
 let drag = null;
 let status = null;
 let sending = Promise.resolve();
+let edits = 0; // changes made here
+let taken = 0; // those of them that the server has answered
+let late = null; // the newest places that came while changes of this page were under way
+let keys = 0;
 
 export function prepareEditor() {
   addPainter((view) => state.editing && paintHandles(view, state.places, editing));
   overlay.addEventListener("pointerdown", down);
   overlay.addEventListener("pointermove", move);
   overlay.addEventListener("pointerup", up);
-  overlay.addEventListener("pointercancel", () => (drag = null));
+  overlay.addEventListener("pointercancel", cancel);
   overlay.addEventListener("dblclick", (event) => {
     if (!state.editing) return;
     event.preventDefault();
     finish();
   });
   document.addEventListener("keydown", key);
+  panel.addEventListener("focusout", () => setTimeout(settle));
   document.getElementById("editor-close").onclick = toggleEditor;
   document.getElementById("editor-undo").onclick = undo;
 }
@@ -42,12 +47,49 @@ export function toggleEditor() {
   redraw();
 }
 
-/** The server's places took the place of what is shown. */
-export function placesChanged({ places, version }) {
+/** The server greets this page: what it says holds, whatever was under way. */
+export function placesGreeted(message) {
+  drag = late = null;
+  taken = edits;
+  state.version = -1; // another start of the program counts anew
+  theirs(message);
+}
+
+/**
+ * Somebody's places. While changes of this page are under way they wait, and the changes go on being sent as
+ * made from the older ones: so the server refuses them, instead of losing somebody else's.
+ */
+export function placesChanged(message) {
+  if (message.version <= state.version || message.version <= late?.version) return;
+  if (busy()) late = message;
+  else theirs(message);
+}
+
+function busy() {
+  const field = document.activeElement;
+  const typing = panel.contains(field) && field.matches("input") && field.value !== field.defaultValue;
+  return drag !== null || typing || edits > taken;
+}
+
+/** Nothing is under way any more: now for what came meanwhile. */
+function settle() {
+  if (!late || busy()) return;
+  if (late.version > state.version) theirs(late);
+  else show(late);
+}
+
+/** Somebody else's places: a step back would take their change away. */
+function theirs(message) {
+  editing.undo = [];
+  show(message);
+}
+
+/** The server's places take the place of what is shown. */
+function show({ places, version }) {
   state.version = version;
-  if (drag) return;
+  if (late?.version <= version) late = null;
   const chosen = state.places[editing.chosen]?.name;
-  state.places = places.map((place) => ({ ...place, was: place.name }));
+  state.places = places.map((place) => ({ ...place, was: place.name, key: ++keys }));
   const found = state.places.findIndex((place) => place.name === chosen); // the server puts zones first
   editing.chosen = found < 0 ? null : found;
   if (editing.point >= (state.places[found]?.points.length ?? 0)) editing.point = null;
@@ -101,7 +143,7 @@ function finish() {
   if (points.length < (made.kind === "line" ? 2 : 3)) return;
   editing.drawing = null;
   remember();
-  state.places.push({ kind: made.kind, name: freshName(made.kind, state.places), ground: false, points });
+  state.places.push({ kind: made.kind, name: freshName(made.kind, state.places), ground: false, points, key: ++keys });
   editing.chosen = state.places.length - 1;
   send();
 }
@@ -145,24 +187,49 @@ function undo() {
 
 /** Sends all places; one request after another, so that versions follow each other. */
 function send() {
+  edits += 1;
   build();
   redraw();
-  sending = sending.then(async () => {
-    const places = state.places.map(({ arrow, ...place }) => place);
-    try {
-      const reply = await fetch("/api/places", {
-        method: "PUT",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify({ places, version: state.version }),
-      });
-      const answer = await reply.json();
-      if (reply.ok || reply.status === 409) placesChanged(answer);
-      if (reply.ok) tell(answer.saved ? "Saved to the site file." : undefined);
-      else refused(answer.error);
-    } catch {
-      refused("The program does not answer; the change was not taken.");
-    }
-  });
+  sending = sending.then(put);
+}
+
+async function put() {
+  if (edits === taken) return; // the request before took this change along, or it was refused
+  const sent = edits;
+  const places = structuredClone(state.places);
+  try {
+    const reply = await fetch("/api/places", {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ places: places.map(({ arrow, key, ...place }) => place), version: state.version }),
+    });
+    const answer = await reply.json();
+    if (sent > taken) answered(reply, answer, sent, places); // else: greeted meanwhile
+  } catch {
+    taken = Math.max(taken, sent);
+    refused("The program does not answer; the change was not taken.");
+  }
+  settle();
+}
+
+function answered(reply, answer, sent, places) {
+  taken = sent;
+  if (reply.status === 409) {
+    taken = edits; // what was changed since was made from the older places too
+    drag = null;
+    theirs(answer);
+  } else if (reply.ok && busy()) follow(answer, places);
+  else if (reply.ok) show(answer);
+  if (reply.ok) tell(answer.saved ? "Saved to the site file." : undefined);
+  else refused(answer.error);
+}
+
+/** The server took what was sent, and more was changed here since: that stays, under the names it has now. */
+function follow(answer, sent) {
+  state.version = answer.version;
+  if (!(late?.version > answer.version)) late = answer;
+  const names = new Map(sent.map((place) => [place.key, place.name]));
+  for (const place of state.places) place.was = names.get(place.key);
 }
 
 function refused(words) {
@@ -212,9 +279,18 @@ function move(event) {
 function up() {
   const done = drag;
   drag = null;
-  if (!done?.moved && !done?.added) return;
+  if (!done?.moved && !done?.added) return settle();
   editing.undo.push(done.before);
   send();
+}
+
+/** The drag was taken away (a gesture of the system): the place is where it was. */
+function cancel() {
+  if (!drag) return;
+  state.places = drag.before;
+  drag = null;
+  settle();
+  redraw();
 }
 
 function key(event) {

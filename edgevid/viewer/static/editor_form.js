@@ -42,7 +42,7 @@ function points(place, commit) {
 }
 
 function input(id, properties, commit) {
-  return el("input", { id, autocomplete: "off", ...properties, onchange: (event) => event.target.checkValidity() && commit(event.target.value.trim()) });
+  return el("input", { id, autocomplete: "off", defaultValue: properties.value, ...properties, onchange: (event) => event.target.checkValidity() && commit(event.target.value.trim()) });
 }
 
 function field(id, words, className, node) {

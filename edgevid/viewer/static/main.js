@@ -4,7 +4,7 @@ import { drawTimings, medians, noteTimings } from "./chart.js";
 import { stageColor } from "./colors.js";
 import { el, setText, toast } from "./dom.js";
 import { objectAt } from "./draw.js";
-import { prepareEditor, placesChanged, toggleEditor } from "./editor.js";
+import { placesChanged, placesGreeted, prepareEditor, toggleEditor } from "./editor.js";
 import { addEvent, prepareEvents, setEvents, show as showEvents } from "./events.js";
 import { clock, ms, number } from "./format.js";
 import { heedKeys, listKeys } from "./keys.js";
@@ -45,7 +45,7 @@ function frame(record, bitmap) {
 function words(message) {
   if (message.type === "hello") hello(message);
   else if (message.type === "event") happened(message.event);
-  else if (message.type === "places" && message.version !== state.version) placesChanged(message); // else: an answer said it already
+  else if (message.type === "places") placesChanged(message);
   else if (message.type === "stats") state.stats = message;
   else if (message.type === "state") paused(message.paused);
 }
@@ -59,7 +59,7 @@ function hello(message) {
   $("unit").value = unit();
   document.querySelector('[data-layer="grid"]').disabled = !message.surveyed;
   document.querySelector('[data-layer="grid"]').title = message.surveyed ? "Ground grid (G)" : "Ground grid: this camera is not surveyed";
-  placesChanged(message);
+  placesGreeted(message);
   setEvents(message.events);
   paused(message.paused);
   shape();

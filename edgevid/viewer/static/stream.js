@@ -12,6 +12,7 @@ export function openStream(on) {
   let socket = null;
   let wait = FIRST_WAIT_MS;
   let refused = 0;
+  let newest = 0; // number of the newest picture that was handed on
 
   function connect() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
@@ -19,7 +20,7 @@ export function openStream(on) {
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
       wait = FIRST_WAIT_MS;
-      refused = 0;
+      refused = newest = 0;
       on.link("open");
       if (document.hidden) send({ looking: false });
     };
@@ -33,8 +34,10 @@ export function openStream(on) {
     const record = JSON.parse(decoder.decode(new Uint8Array(data, 4, length)));
     try {
       const bitmap = await createImageBitmap(new Blob([new Uint8Array(data, 4 + length)], { type: "image/jpeg" }));
-      if (from === socket) on.frame(record, bitmap);
-      else bitmap.close();
+      if (from === socket && record.n >= newest) {
+        newest = record.n;
+        on.frame(record, bitmap);
+      } else bitmap.close(); // an older one that took longer to decode
     } finally {
       if (from === socket) send({ got: record.n });
     }

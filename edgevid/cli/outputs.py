@@ -1,0 +1,25 @@
+"""What a command writes must not be what it reads: a recording that is written over is lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from edgevid.errors import InputError
+
+
+def refuse_overwriting(outputs: Iterable[str | Path | None], inputs: Iterable[str | Path | None]) -> None:
+    """InputError where an output is also read, by any of its names, or is written twice; None is no file."""
+    read = [Path(path) for path in inputs if path and os.path.exists(path)]
+    written: list[Path] = []
+    for path in (Path(given) for given in outputs if given):
+        if any(_same(path, other) for other in read):
+            raise InputError(f"{path}: it is read here and would be written over; take another name")
+        if any(_same(path, other) for other in written):
+            raise InputError(f"{path}: it would be written twice; give each output a name of its own")
+        written.append(path)
+
+
+def _same(a: Path, b: Path) -> bool:
+    return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
