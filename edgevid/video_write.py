@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ class VideoWriter:
         self._frame: Any = None
         self._start = 0.0
         self._last_tick = -1
+        self._whole = True  # whether FFmpeg took everything; after a refusal it must be given nothing more
 
     def write(self, image: Array, time: float) -> None:
         """Adds `image` (H, W, 3) uint8 RGB shown at `time` seconds; sizes are made even, as H.264 wants."""
@@ -58,6 +60,8 @@ class VideoWriter:
             raise InputError(
                 f"video picture: wanted at least 2x2 pixels, given {image.shape[1]}x{image.shape[0]}"
             )
+        if not self._whole:
+            raise SourceError(f"{self.path}: cannot be written any more; make room, and begin a new file")
         if self._container is None:
             self._open(width, height, time)
         elif (width, height) != (self._stream.width, self._stream.height):
@@ -68,8 +72,10 @@ class VideoWriter:
         tick = max(round((time - self._start) * TICKS), self._last_tick + 1)
         picture = self._rgb(image[:height, :width]).reformat(format="yuv420p", dst_colorspace="ITU709")
         picture.pts, picture.time_base, self._last_tick = tick, Fraction(1, TICKS), tick
+        self._whole = False
         for packet in self._stream.encode(picture):
             self._container.mux(packet)
+        self._whole = True
         self.frames += 1
 
     def _rgb(self, image: Array) -> Any:
@@ -117,9 +123,15 @@ class VideoWriter:
         if self._container is None:
             return
         container, self._container = self._container, None
-        for packet in self._stream.encode():
-            container.mux(packet)
-        container.close()
+        if not self._whole:  # the error was told when it came
+            with suppress(OSError):
+                container.close()
+            return
+        try:
+            for packet in self._stream.encode():
+                container.mux(packet)
+        finally:
+            container.close()
 
     def __enter__(self) -> VideoWriter:
         return self

@@ -71,6 +71,25 @@ while hub._slot is not None:  # until it is being encoded
 """
 
 
+FULL_DISK = """
+from edgevid.errors import SourceError
+from edgevid.video_write import VideoWriter
+
+writer = VideoWriter("/dev/full")
+try:
+    for n in range(80):
+        writer.write(np.full((240, 320, 3), n, np.uint8), n / 25)
+    raise SystemExit("it was written")
+except OSError:
+    pass
+try:
+    writer.write(np.zeros((240, 320, 3), np.uint8), 9)
+    raise SystemExit("it was written")
+except SourceError:
+    writer.close()
+"""
+
+
 def ends_well(program: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", BUSY + program], capture_output=True, text=True, timeout=60, env=os.environ
@@ -92,3 +111,8 @@ def test_a_program_ends_while_its_daemon_threads_are_inside_the_kernels() -> Non
 @pytest.mark.skipif(importlib.util.find_spec("starlette") is None, reason="the extra viewer is not installed")
 def test_a_program_ends_while_its_viewer_encodes() -> None:
     ends_well(SHOWING)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_video_on_a_full_disk_is_an_error_and_no_crash() -> None:
+    ends_well(FULL_DISK)
