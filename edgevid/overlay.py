@@ -16,6 +16,8 @@ from edgevid.types import Array, Frame, Reason, Result
 Color = tuple[int, int, int]
 UNITS = {"km/h": 3.6, "mph": 2.2369363, "m/s": 1.0}
 INK, PAPER, GREY = (255, 255, 255), (20, 22, 26), (190, 190, 190)
+SETTLED_S = 0.1
+"""A speed that speaks of so many seconds ago, or more, is shown with its age."""
 FAR = 30_000
 """Pixels beyond which nothing is drawn: OpenCV's own coordinates end soon after."""
 FONT = cv2.FONT_HERSHEY_DUPLEX
@@ -164,7 +166,7 @@ class Overlay:
 def _texts(result: Result, unit: str | None) -> list[tuple[tuple[str, Color], ...]]:
     """The label lines of each track, in the order of the tracks."""
     names = result.names.get("class", ())
-    speeds = {int(row.id): row for row in result.speeds} if unit else {}
+    speeds = result.shown_speeds() if unit else {}
     said = {task: {int(v.id): v for v in verdicts} for task, verdicts in result.verdicts.items()}
     texts = []
     for number, label in zip(result.tracks.ids, result.tracks.labels, strict=True):
@@ -178,7 +180,7 @@ def _texts(result: Result, unit: str | None) -> list[tuple[tuple[str, Color], ..
             if i in verdicts and task != "class":
                 lines.append(verdict_words(task, verdicts[i], result.names.get(task, ())))
         if i in speeds and unit:
-            lines.append(speed_words(speeds[i], unit))
+            lines.append(speed_words(speeds[i], unit, now=result.time))
         texts.append(tuple(lines))
     return texts
 
@@ -193,13 +195,15 @@ def verdict_words(task: str, verdict: object, names: Sequence[str]) -> tuple[str
     return f"{name} {100 * float(verdict.confidence):.0f}%", INK  # type: ignore[attr-defined]
 
 
-def speed_words(speed: object, unit: str) -> tuple[str, Color]:
-    """ "52 +-2 km/h", or why there is no speed: "- too uncertain"."""
+def speed_words(speed: object, unit: str, *, now: float) -> tuple[str, Color]:
+    """ "52 +-2 km/h", of a settled value also its age, or why there is no speed: "- too uncertain"."""
     reason = Reason(int(speed.reason))  # type: ignore[attr-defined]
     if reason is not Reason.OK:
         return f"- {reason.words}", GREY
     scale = UNITS[unit]
-    return f"{scale * float(speed.mps):.0f} +-{math.ceil(scale * float(speed.sigma)):.0f} {unit}", INK  # type: ignore[attr-defined]
+    words = f"{scale * float(speed.mps):.0f} +-{math.ceil(scale * float(speed.sigma)):.0f} {unit}"  # type: ignore[attr-defined]
+    age = now - float(speed.time)  # type: ignore[attr-defined]
+    return (f"{words}, {age:.1f} s ago" if age >= SETTLED_S else words), INK
 
 
 def _place(image: Array, plate: Array, box: Sequence[int], taken: list[tuple[int, int, int, int]]) -> None:

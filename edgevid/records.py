@@ -125,7 +125,7 @@ def as_json(result: Result) -> dict[str, Any]:
             "age_s": round(float(track.age), 3),
         }
         if i in speeds:
-            one["speed"] = _speed(speeds[i])
+            one["speed"] = speed_json(speeds[i])
         objects.append(one)
     for task, verdicts in result.verdicts.items():
         said = {int(v.id): _verdict(v, result.names.get(task, ())) for v in verdicts}
@@ -147,10 +147,11 @@ def as_json(result: Result) -> dict[str, Any]:
 
 
 def _speeds(table: Speeds) -> list[dict[str, Any]]:
-    return [{"id": int(row.id), "time_s": round(float(row.time), 4), **_speed(row)} for row in table]
+    return [{"id": int(row.id), "time_s": round(float(row.time), 4), **speed_json(row)} for row in table]
 
 
-def _speed(row: Any) -> dict[str, Any]:
+def speed_json(row: Any) -> dict[str, Any]:
+    """One row of a Speeds table: the value with its standard error, or the reason for none."""
     reason = Reason(int(row.reason))
     if reason is not Reason.OK:
         return {"reason": reason.name}

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -299,3 +299,12 @@ class Result:
     """Class names by task; "class" names the detector's labels."""
     timings: Mapping[str, float]
     """Seconds spent in each stage."""
+
+    def shown_speeds(self) -> dict[int, Any]:
+        """What to show of each track by its id: its row of `speeds`, or of `settled` where that is UNCERTAIN.
+
+        A settled value is surer and speaks of the past: its `time` says of when.
+        """
+        settled = {int(row.id): row for row in self.settled if row.reason == Reason.OK}
+        rows = {int(row.id): row for row in self.speeds}
+        return {i: settled.get(i, row) if row.reason == Reason.UNCERTAIN else row for i, row in rows.items()}

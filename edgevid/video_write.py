@@ -72,10 +72,12 @@ class VideoWriter:
         tick = max(round((time - self._start) * TICKS), self._last_tick + 1)
         picture = self._rgb(image[:height, :width]).reformat(format="yuv420p", dst_colorspace="ITU709")
         picture.pts, picture.time_base, self._last_tick = tick, Fraction(1, TICKS), tick
-        self._whole = False
-        for packet in self._stream.encode(picture):
-            self._container.mux(packet)
-        self._whole = True
+        try:
+            for packet in self._stream.encode(picture):
+                self._container.mux(packet)
+        except Exception:  # an interrupt is none: the file is finished after it
+            self._whole = False
+            raise
         self.frames += 1
 
     def _rgb(self, image: Array) -> Any:

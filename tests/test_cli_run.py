@@ -121,5 +121,5 @@ def test_sigterm_ends_a_run_as_well_as_ctrl_c(shared_data: Path, tmp_path: Path)
         told, _ = program.communicate(timeout=60)
     assert program.returncode == 0
     assert "interrupted after" in told
-    with open_video(video) as written:  # up to the last picture, not to the last two seconds
-        assert sum(1 for _ in written) == len(list(read_jsonl(lines)))
+    with open_video(video) as written:  # all but the one in work, not all but the last two seconds
+        assert abs(len(list(read_jsonl(lines))) - sum(1 for _ in written)) <= 1

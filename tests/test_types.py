@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 
 from edgevid.errors import InputError
-from edgevid.types import Clips, Detections, Frame, InputSpec, Reason, Scores, Speeds, Tracks, Verdicts
+from edgevid.types import (
+    Clips,
+    Detections,
+    Frame,
+    InputSpec,
+    Reason,
+    Result,
+    Scores,
+    Speeds,
+    Tracks,
+    Verdicts,
+)
 
 
 def three() -> Detections:
@@ -109,3 +120,28 @@ def test_every_reason_has_words() -> None:
     words = [reason.words for reason in Reason]
     assert len(set(words)) == len(words)
     assert all(words)
+
+
+def test_where_only_the_live_speed_is_uncertain_the_settled_one_is_shown() -> None:
+    def speeds(*rows: tuple[int, float, float, Reason]) -> Speeds:
+        ids, mps, time, reason = zip(*rows, strict=True)
+        steady = [0.5] * len(rows)
+        return Speeds.of(ids=ids, mps=mps, sigma=steady, heading=steady, time=time, reason=reason)
+
+    live = speeds(
+        (1, 10, 5, Reason.OK), (2, np.nan, 5, Reason.UNCERTAIN), (3, np.nan, 5, Reason.CAMERA_MOVED),
+        (4, np.nan, 5, Reason.UNCERTAIN),
+    )  # fmt: skip
+    settled = speeds(
+        (1, 11, 4.5, Reason.OK), (2, 12, 4.5, Reason.OK), (3, 13, 4.5, Reason.OK),
+        (4, np.nan, 4.5, Reason.UNCERTAIN),
+    )  # fmt: skip
+    empty = Detections.empty(), Tracks.empty()
+    result = Result(7, 5.0, (64, 48), *empty, live, settled, Speeds.empty(), {}, {}, {}, {})
+    shown = {
+        i: (float(row.mps), float(row.time), Reason(int(row.reason)))
+        for i, row in result.shown_speeds().items()
+    }
+    assert shown[1] == (10, 5, Reason.OK)
+    assert shown[2] == (12, 4.5, Reason.OK)
+    assert [shown[i][2] for i in (3, 4)] == [Reason.CAMERA_MOVED, Reason.UNCERTAIN]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import http.client
 import os
@@ -13,6 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgevid.errors import DownloadError
+
+try:
+    import fcntl
+except ImportError:  # no Unix: two programs that fetch one file at one moment may fail, as they say then
+    fcntl = None  # type: ignore[assignment]
 
 CHUNK = 1 << 18
 TIMEOUT_S = 10.0
@@ -34,6 +38,9 @@ def sha256_of(path: Path) -> str:
 def alone_in(folder: Path) -> Iterator[None]:
     """Nobody else who asks so writes into the folder meanwhile: other threads and other programs wait."""
     folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # a file system that knows no locks

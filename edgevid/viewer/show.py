@@ -19,7 +19,7 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.ground_survey import Survey
 from edgevid.pipeline import Pipeline
-from edgevid.records import as_json
+from edgevid.records import as_json, speed_json
 from edgevid.site import write_places
 from edgevid.types import Array, Frame, Reason, Result, Tracks
 from edgevid.viewer.gate import Gate
@@ -220,8 +220,14 @@ class Show:
     # Records and events.
 
     def _describe(self, moment: Moment) -> dict[str, Any]:
-        """A moment's record, as in JSON lines, with places on the ground."""
-        record, survey = as_json(moment.result), self.survey  # the frame loop may take the survey away
+        """A moment's record, as in JSON lines, with places on the ground and settled speeds where the live
+        ones are too uncertain."""
+        result, survey = moment.result, self.survey  # the frame loop may take the survey away
+        record, speeds = as_json(result), result.shown_speeds()
+        for one in record["objects"]:
+            row = speeds.get(one["id"])
+            if row is not None and row.reason == Reason.OK:
+                one["speed"] = speed_json(row) | {"ago_s": round(result.time - float(row.time), 2)}
         if survey is not None and len(moment.result.tracks):
             boxes = moment.result.tracks.boxes.astype(float)
             feet = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], 1)

@@ -3,13 +3,14 @@
 const NARROW = "\u202f";
 const SCALE = { "km/h": 3.6, mph: 2.2369363, "m/s": 1 };
 
-/** "52 ± 2 km/h" of a record's speed; the error is rounded up, never down to 0. */
+/** "52 ± 2 km/h" of a record's speed, with the age of a settled one; the error is rounded up, never down to 0. */
 export function speedWords(speed, unit) {
   const scale = SCALE[unit];
   const digits = unit === "m/s" ? 1 : 0;
   const step = 10 ** -digits;
   const error = Math.ceil((scale * speed.sigma_mps) / step - 1e-9) * step;
-  return `${number(scale * speed.mps, digits)}${NARROW}±${NARROW}${number(error, digits)}${NARROW}${unit}`;
+  const age = speed.ago_s >= 0.1 ? `, ${duration(speed.ago_s)} ago` : "";
+  return `${number(scale * speed.mps, digits)}${NARROW}±${NARROW}${number(error, digits)}${NARROW}${unit}${age}`;
 }
 
 /** What a speed in m/s is in `unit`. */

@@ -21,7 +21,8 @@ export function noteSpeeds(record) {
     present.add(id);
     if (!speed) continue;
     const trace = traces.get(id) ?? [];
-    trace.push({ time: record.time_s, mps: speed.mps ?? null, sigma: speed.sigma_mps ?? 0 });
+    const time = record.time_s - (speed.ago_s ?? 0);
+    if (!(time <= trace.at(-1)?.time)) trace.push({ time, mps: speed.mps ?? null, sigma: speed.sigma_mps ?? 0 });
     while (trace.length && record.time_s - trace[0].time > TRACE_S) trace.shift();
     traces.set(id, trace);
   }
