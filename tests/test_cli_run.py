@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,7 +114,10 @@ def test_sigterm_ends_a_run_as_well_as_ctrl_c(shared_data: Path, tmp_path: Path)
     code = "import sys; from edgevid.cli import main; main(sys.argv[1:])"
     outputs = ["--out", str(video), "--jsonl", str(lines)]
     command = [sys.executable, "-c", code, "run", str(clip), *outputs, *MODEL]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as program:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(
+        command, cwd=tmp_path, **pipes
+    ) as program:  # not the clone's package without kernels
         end = time.monotonic() + 60
         while time.monotonic() < end and not (lines.exists() and lines.stat().st_size > 20_000):
             time.sleep(0.05)

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -91,8 +92,10 @@ except SourceError:
 
 
 def ends_well(program: str) -> None:
+    command = [sys.executable, "-c", BUSY + program]
+    elsewhere = Path(__file__).parent  # in the clone's folder Python would take the package without kernels
     done = subprocess.run(
-        [sys.executable, "-c", BUSY + program], capture_output=True, text=True, timeout=60, env=os.environ
+        command, capture_output=True, text=True, timeout=60, env=os.environ, cwd=elsewhere, check=False
     )
     assert done.returncode == 0, f"{done.returncode}: {done.stderr[-2000:]}"
 
