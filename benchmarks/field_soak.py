@@ -100,7 +100,7 @@ class Samples:
                 "threads": float(len(os.listdir("/proc/self/task"))),
                 "open files": float(len(os.listdir("/proc/self/fd"))),
                 "files": float(len(files)),
-                "disk MB": sum(p.stat().st_size for p in files if p.exists()) / 1e6,
+                "disk MB": sum(map(_bytes, files)) / 1e6,
             }
             self.rows.append(row)
             if len(self.rows) % 12 == 0:
@@ -192,6 +192,13 @@ def judged(rows: list[dict[str, float]], minutes: float) -> dict[str, Any]:
             "growth %": round(100 * (last / first - 1), 2),
         }
     return found
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # deleted meanwhile, as old parts are
+        return 0
 
 
 def main() -> None:
