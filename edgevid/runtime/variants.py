@@ -19,6 +19,19 @@ VARIANTS = ("fp16", "int8-cpu", "int8-trt", "int8-trt-fp16")
 """fp16: half precision inside, float32 at its inputs and outputs. int8-cpu: U8S8, for ONNX Runtime on
 the CPU. int8-trt: S8S8 symmetric Q/DQ, for TensorRT. int8-trt-fp16: the same with FP16 between."""
 
+FOR_TENSORRT = ("int8-trt", "int8-trt-fp16")
+"""Variants that ONNX Runtime runs as a reference alone, as they are written."""
+
+
+def variant_of(path: str | Path) -> str:
+    """Which variant a file is, by its name; empty for any other file.
+
+    >>> variant_of("build/yolo.int8-trt.onnx"), variant_of("yolo.onnx")
+    ('int8-trt', '')
+    """
+    kind = Path(path).stem.rpartition(".")[2]
+    return kind if kind in VARIANTS else ""
+
 
 def model_file(model: Recipe | str | Path) -> Path:
     """The ONNX file of a recipe that has one on this machine, or the path itself."""

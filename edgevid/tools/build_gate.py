@@ -14,6 +14,7 @@ from edgevid.runtime.base import Engine
 from edgevid.runtime.cuda_driver import gpus
 from edgevid.runtime.manifest import Manifest
 from edgevid.runtime.recipe import Recipe
+from edgevid.runtime.variants import variant_of
 
 if TYPE_CHECKING:
     from edgevid.tools.compare import ParityReport
@@ -65,7 +66,7 @@ class Judge:
             with OrtEngine(graph, device="cpu", as_written=True) as candidate:
                 return self._figures(candidate, f"{graph.name} in ONNX Runtime", engine)
         except ParityError as error:
-            if not graph.stem.endswith(".int8-trt-fp16"):
+            if variant_of(graph) != "int8-trt-fp16":
                 raise
             hint = "Here first try --rest fp32: no FP16 between the layers"
             raise ParityError(f"{error}. {hint}") from error

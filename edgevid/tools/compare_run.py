@@ -14,6 +14,7 @@ from edgevid.runtime import Engine, Recipe, load_engine, read_recipe
 from edgevid.runtime.download import sha256_of
 from edgevid.runtime.ort import OrtEngine
 from edgevid.runtime.store import recipes, resolve_model
+from edgevid.runtime.variants import FOR_TENSORRT, variant_of
 from edgevid.tools.compare import ParityReport, compare_engines
 from edgevid.tools.conditions import conditions
 from edgevid.tools.frames import read_frames
@@ -118,8 +119,8 @@ def load(side: Side, device: str, threads: int | None, *, recipe: Recipe | None 
     """
     recipe = recipe or side.recipe
     if Path(side.asked).suffix.lower() == ".onnx":
-        for_tensorrt = side.file.stem.endswith((".int8-trt", ".int8-trt-fp16"))
-        return OrtEngine(side.file, device=device, threads=threads, as_written=for_tensorrt)
+        reference = variant_of(side.file) in FOR_TENSORRT
+        return OrtEngine(side.file, device=device, threads=threads, as_written=reference)
     if Path(side.asked).suffix.lower() in FILES or recipe is None:
         return load_engine(side.file, device=device, threads=threads)
     engine = load_engine(recipe, device=device, precision=side.precision, threads=threads)

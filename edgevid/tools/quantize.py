@@ -19,7 +19,7 @@ from edgevid.errors import InputError
 from edgevid.runtime import Recipe
 from edgevid.runtime.ort import OrtEngine
 from edgevid.runtime.store import resolve_model
-from edgevid.runtime.variants import record_path, variant_path
+from edgevid.runtime.variants import FOR_TENSORRT, record_path, variant_path
 from edgevid.tools.quantize_frames import COUNT, FEW, Feed, Picked, Where, pick
 from edgevid.tools.quantize_graph import Graph, save_model, tidy
 from edgevid.tools.quantize_judge import METRICS, Agreement, Judge
@@ -260,7 +260,7 @@ class _Search:
         self.graph, self.found, self.variant = graph, found, variant
         self.ranker, self.judge, self.progress = ranker, judge, progress
         self.costs: dict[str, float] = {}
-        self._as_written = variant != "int8-cpu"
+        self._as_written = variant in FOR_TENSORRT
         self.always: tuple[str, ...] = ()
         """Layers that stay float whatever they cost."""
 
