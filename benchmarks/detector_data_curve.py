@@ -27,7 +27,7 @@ from tracker_peers import version
 
 from edgevid.learn.detector import CLASSES, Deployed, Shape
 from edgevid.learn.detector_data import Composer, Picture, load
-from edgevid.learn.detector_offsets import seen
+from edgevid.learn.detector_offset import seen
 from edgevid.learn.detector_train import Schedule, Trainer
 from edgevid.types import Detections, Frame
 

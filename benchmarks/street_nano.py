@@ -3,10 +3,10 @@
     python benchmarks/street_nano.py DATA OUT          (DATA: the test data folder, with images/ and videos/)
 
 Goes on where it was interrupted. Labels come from three teachers that must agree, and from people for the
-labelled photos and for one clip on which the teachers do not agree. The held-out clips and every
-second labelled photo are never read. OUT gets train/ (pictures and labels), validation/ (a clip and rendered
-streets that are not learnt: the classes' offsets are computed from them), the checkpoint, the ONNX, its
-recipe, street_nano.json (what was chosen) and runs.jsonl (how long it took). `--opencv FOLDER` adds photos
+labelled photos and for one clip on which the teachers do not agree. The held-out clips and every second
+labelled photo are never read. OUT gets train/ (pictures and labels), validation/ (a clip that is not learnt:
+from it comes what is added to the classes' logits), the checkpoint, the ONNX, its recipe, street_nano.json
+(what was chosen) and runs.jsonl (how long it took). `--opencv FOLDER` adds photos
 of OpenCV's samples (Debian: opencv-doc, usr/share/doc/opencv-doc/examples).
 
 The weights in engines/street-nano are older: its card says what one run of this command gave, and why it does
@@ -19,7 +19,7 @@ import argparse
 import json
 import os
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +27,18 @@ os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
 
 import cv2
 import numpy as np
-import torch
-import torch.distributed as together
 from detector_cases import eye
 
 from edgevid.detect import Detector
 from edgevid.kernels import iou
-from edgevid.learn.detector import CLASSES, Deployed, Shape, StreetDetector
-from edgevid.learn.detector_data import Composer, load
+from edgevid.learn.detector import CLASSES, Deployed
+from edgevid.learn.detector_data import load
 from edgevid.learn.detector_export import export, write_recipe
 from edgevid.learn.detector_label import Ensemble, label_lines, write_clip
-from edgevid.learn.detector_offsets import offsets
+from edgevid.learn.detector_offset import offset
 from edgevid.learn.detector_rendered import write_rendered
-from edgevid.learn.detector_train import Schedule, Trainer
+from edgevid.learn.detector_together import Task, train
+from edgevid.learn.detector_train import Schedule
 from edgevid.types import Array
 from edgevid.video import open_video, read_image
 
@@ -65,8 +64,6 @@ OPENCV = (
     *(f"text/scenetext0{n}.jpg" for n in range(1, 7)),
 )
 """Photos of OpenCV's samples: streets, signs, people, and pictures without any."""
-UNSEEN = 900
-"""Seed of the first rendered street of validation; those of training are 100 to 159, the demo's is 1."""
 VIEWS: dict[str, Any] = {"mosaic": 0.5, "paste": 0.5, "photos": 0.5, "peopled": 2.0, "zoom": (0.5, 2.5)}
 """How the training pictures are composed; the experiments on validation pictures are in the card."""
 STEPS = 18_000
@@ -156,72 +153,30 @@ def prepare(data: Path, out: Path, opencv: Path | None) -> None:
     (out / "prepared").touch()
 
 
-def write_unseen(validation: Path) -> None:
-    """Rendered streets for validation, unless an earlier run wrote them."""
-    if not (validation / "unseen").exists():
-        write_rendered(validation, scenes=20, frames=3, seed=UNSEEN)
-        (validation / "unseen").touch()
-
-
-def train(out: Path, schedule: Schedule, workers: int) -> StreetDetector:
-    """The averaged network at the end of the schedule; notes in runs.jsonl how long this run took."""
-    (out / "meeting").unlink(missing_ok=True)
-    torch.multiprocessing.spawn(learn, (out, schedule, workers), nprocs=workers)
-    network = StreetDetector(Shape())
-    network.load_state_dict(torch.load(out / "checkpoint.pt", weights_only=True)["average"])
-    return network
-
-
-def learn(rank: int, out: Path, schedule: Schedule, workers: int) -> None:
-    """One of the processes that train together, each on one core and pictures of its own."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    together.init_process_group(
-        "gloo", init_method=f"file://{out / 'meeting'}", rank=rank, world_size=workers
-    )
-    shape = Shape()
-    seed = schedule.seed + 1000 * rank
-    composer = Composer(load(out / "train", CLASSES), shape.width, shape.height, seed=seed, **VIEWS)
-    trainer = Trainer(composer, replace(schedule, batch=schedule.batch // workers), shape)
-    begin = time.monotonic()
-    losses = trainer.run(out / "checkpoint.pt", save_every=250)
-    spent = time.monotonic() - begin
-    if rank == 0:
-        note = {
-            "batches": len(losses),
-            "of": schedule.batch,
-            "processes": workers,
-            "seconds": round(spent, 1),
-        }
-        print(note, flush=True)
-        with (out / "runs.jsonl").open("a") as log:  # one line each time that the command was run
-            log.write(json.dumps(note) + "\n")
-    together.destroy_process_group()
-
-
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("data", type=Path)
     options.add_argument("out", type=Path)
     options.add_argument("--steps", type=int, default=STEPS)
     options.add_argument("--opencv", type=Path)
-    options.add_argument(
-        "--workers", type=int, default=2, help="processes that train together, one core each"
-    )
+    options.add_argument("--processes", type=int, default=2, help="that train together, one core each")
     given = options.parse_args()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    given.out.mkdir(parents=True, exist_ok=True)
-    prepare(given.data, given.out, given.opencv)
-    write_unseen(given.out / "validation")
+    out = given.out
+    out.mkdir(parents=True, exist_ok=True)
+    prepare(given.data, out, given.opencv)
     schedule = Schedule(steps=given.steps, batch=32, warm_up=300, weight_decay=0.04, seed=2)
-    network = train(given.out, schedule, given.workers)
-    surer = offsets(Deployed(network).eval(), load(given.out / "validation", CLASSES))
+    task = Task(out / "train", out / "checkpoint.pt", schedule, views=VIEWS, save_every=250)
+    begin = time.monotonic()
+    network = train(task, processes=given.processes)
+    spent = round(time.monotonic() - begin, 1)
+    with (out / "runs.jsonl").open("a") as log:  # one line each time that the command was run
+        log.write(json.dumps({"to step": given.steps, "processes": given.processes, "seconds": spent}) + "\n")
+    surer = offset(Deployed(network).eval(), load(out / "validation", CLASSES))
     print(f"added to the classes' logits: {surer}")
-    file = export(network, given.out / "street_nano.onnx", surer=surer)
-    write_recipe(given.out, file.name, network, name="street-nano", summary=SUMMARY, nms_iou=0.5)
-    report = {"schedule": asdict(schedule), "views": VIEWS, "offsets": surer}
-    (given.out / "street_nano.json").write_text(json.dumps(report, indent=1) + "\n")
+    file = export(network, out / "street_nano.onnx", surer=surer)
+    write_recipe(out, file.name, network, name="street-nano", summary=SUMMARY, nms_iou=0.5)
+    report = {"schedule": asdict(schedule), "views": VIEWS, "offset": surer}
+    (out / "street_nano.json").write_text(json.dumps(report, indent=1) + "\n")
     print(f"written {file}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,8 +30,9 @@ from edgevid.learn.detector import (  # noqa: E402
 from edgevid.learn.detector_data import Composer, Picture, clipped, load, read_labels  # noqa: E402
 from edgevid.learn.detector_export import export, write_recipe  # noqa: E402
 from edgevid.learn.detector_label import label_lines, smooth  # noqa: E402
-from edgevid.learn.detector_offsets import CUT, ENOUGH, best_threshold, hits, offsets  # noqa: E402
+from edgevid.learn.detector_offset import CUT, ENOUGH, best_threshold, hits, offset  # noqa: E402
 from edgevid.learn.detector_teacher import Teacher, merged  # noqa: E402
+from edgevid.learn.detector_together import Task, train  # noqa: E402
 from edgevid.learn.detector_train import Schedule, Trainer  # noqa: E402
 from edgevid.learn.fusion import fuse  # noqa: E402
 from edgevid.types import Detections, Frame  # noqa: E402
@@ -241,16 +243,14 @@ def test_a_surer_export_says_more_of_the_same_boxes(tmp_path: Path) -> None:
     network = StreetDetector(SMALL).eval()
     picture = Frame(np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8), 0.0, 0)
     found = []
-    for name, surer in (("plain", {}), ("surer", {"car": 1.0})):
+    for name, surer in (("plain", 0.0), ("surer", 1.0)):
         file = export(network, tmp_path / f"{name}.onnx", surer=surer)
         recipe = write_recipe(tmp_path, file.name, network, name=name, summary="")
         detector = Detector.load(recipe, score=0.001)
         found.append(detector.engine.run({"images": detector_input(picture)})["output"][0].copy())
     np.testing.assert_allclose(found[0][:4], found[1][:4], atol=1e-3)
     odds = [out[4:] / (1 - out[4:]) for out in found]
-    car = CLASSES.index("car")
-    np.testing.assert_allclose(odds[1][car] / odds[0][car], np.e, rtol=0.02)
-    np.testing.assert_allclose(np.delete(odds[1] / odds[0], car, 0), 1.0, rtol=0.02)
+    np.testing.assert_allclose(odds[1] / odds[0], np.e, rtol=0.02)
 
 
 def detector_input(picture: Frame) -> np.ndarray:
@@ -339,13 +339,76 @@ def test_the_best_threshold_of_a_class_comes_to_where_the_recipe_cuts() -> None:
     assert hits(found, picture, 2) == [(pytest.approx(0.7), True), (pytest.approx(0.5), False)]
 
 
-def test_offsets_are_told_by_pictures_and_none_where_there_are_too_few() -> None:
+def test_an_offset_is_told_by_pictures_and_none_where_there_are_too_few() -> None:
     network = Deployed(StreetDetector(SMALL)).eval()
     few = [bare("a", boxes=1) for _ in range(3)]
-    assert set(offsets(network, few).values()) == {0.0}
+    assert offset(network, few) == 0.0
     network.network.to_class[1].bias.data[2] = 0.5  # it says cars everywhere, at 0.6
-    many = offsets(network, few * (ENOUGH // 3 + 1))
-    assert tuple(many) == CLASSES
-    assert many["person"] == 0.0  # nobody is there
-    assert many["car"] == many["bicycle"]
-    assert many["car"] != 0.0
+    many = offset(network, few * (ENOUGH // 3 + 1))
+    assert many == pytest.approx(np.log(CUT / (1 - CUT)) - 0.5, abs=0.2)
+
+
+def averages(rank: int, folder: str) -> None:
+    """One of two processes: gradients of 1 in the first and of 3, or none, in the second become 2, or 0.5."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/m", rank=rank, world_size=2)
+    trainer = Trainer(Composer([bare("a", boxes=1)], 96, 64), Schedule(steps=1), SMALL)
+    weights = list(trainer.network.parameters())
+    for weight in weights:
+        weight.grad = torch.full_like(weight, 1.0 + 2 * rank)
+    if rank == 1:
+        weights[3].grad = None
+    trainer._agree()
+    for n, weight in enumerate(weights):
+        assert weight.grad is not None
+        assert float((weight.grad - (0.5 if n == 3 else 2.0)).abs().max()) == 0.0
+    torch.distributed.destroy_process_group()
+
+
+def test_processes_that_train_together_average_their_gradients(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(averages, (str(tmp_path),), nprocs=2)
+    assert not torch.distributed.is_initialized()
+
+
+def test_several_processes_train_one_network_and_go_on(tmp_path: Path) -> None:
+    data, checkpoint = squares(tmp_path), tmp_path / "checkpoint.pt"
+    for steps in (3, 5):
+        task = Task(data, checkpoint, Schedule(steps=steps, batch=4, warm_up=2), SMALL)
+        network = train(task, processes=2)
+        assert torch.load(checkpoint, weights_only=True)["step"] == steps
+    weights = torch.load(checkpoint, weights_only=True)["average"]
+    assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
+    assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"processes": 3}, "multiple of 3"), ({"processes": 2, "device": "cuda:0"}, "wanted 1 on cuda:0")],
+)
+def test_work_that_processes_cannot_share_is_refused(
+    tmp_path: Path, settings: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        train(Task(tmp_path, tmp_path / "c.pt"), **settings)
+
+
+def test_weights_of_another_network_are_no_start(tmp_path: Path) -> None:
+    other = {"average": {"elsewhere": torch.zeros(1)}, "step": 1}
+    torch.save(other, tmp_path / "other.pt")
+    task = Task(squares(tmp_path), tmp_path / "c.pt", Schedule(steps=1), SMALL, start=tmp_path / "other.pt")
+    with pytest.raises(InputError, match=r"other\.pt.*none fits"):
+        train(task)
+
+
+def test_a_process_that_fails_ends_the_others(tmp_path: Path) -> None:
+    data = squares(tmp_path)
+    task = Task(data, tmp_path / "c.pt", Schedule(steps=10**6, batch=4), SMALL, views={"zoom": Once((1, 2))})
+    with pytest.raises(torch.multiprocessing.ProcessRaisedException, match="ufunc"):
+        train(task, processes=2)
+    assert not torch.distributed.is_initialized()
+
+
+class Once(tuple):  # type: ignore[type-arg]
+    """A range of zooms that arrives in another process as words."""
+
+    def __reduce__(self) -> Any:
+        return str, ("no zoom",)

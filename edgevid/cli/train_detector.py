@@ -17,7 +17,9 @@ Steps = Annotated[int, typer.Option(help="Batches to learn from.", min=1)]
 Batch = Annotated[int, typer.Option(help="Pictures a batch.", min=1)]
 Seed = Annotated[int, typer.Option(help="Start of all chance.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda:0")]
-Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
+Processes = Annotated[
+    int | None, typer.Option(help="Processes that learn together on the CPU (default: its cores, 4 at most).")
+]
 Name = Annotated[str, typer.Option(help="Name of the model.")]
 Start = Annotated[
     Path | None, typer.Option(help="Checkpoint to begin with: its weights are taken where they fit.")
@@ -74,7 +76,7 @@ def detector(
     batch: Batch = 32,
     seed: Seed = 1,
     device: Device = "cpu",
-    threads: Threads = 2,
+    processes: Processes = None,
     name: Name = "my-detector",
     start: Start = None,
 ) -> None:
@@ -83,23 +85,19 @@ def detector(
 
     from edgevid.errors import require
 
-    torch = require("torch", extra="train", purpose="edgevid train detector")
+    require("torch", extra="train", purpose="edgevid train detector")
     require("onnx", extra="train", purpose="edgevid train detector")
-    from edgevid.learn.detector import CLASSES, Shape
-    from edgevid.learn.detector_data import Composer, load
     from edgevid.learn.detector_export import export, write_recipe
-    from edgevid.learn.detector_train import Schedule, Trainer
+    from edgevid.learn.detector_together import Task, train
+    from edgevid.learn.detector_train import Schedule
+    from edgevid.runtime.threads import default_threads
 
-    torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
-    shape = Shape()
-    composer = Composer(load(data, CLASSES), shape.width, shape.height, seed=seed)
-    trainer = Trainer(composer, Schedule(steps=steps, batch=batch, seed=seed), shape, device=device)
-    console = Console(highlight=False)
-    if start and not (out / "checkpoint.pt").exists():
-        console.print(f"{trainer.start_from(start)} weights taken from {start}")
-    trainer.run(out / "checkpoint.pt")
-    average = trainer.average.cpu()
-    file = export(average, out / f"{name}.onnx")
-    recipe = write_recipe(out, file.name, average, name=name, summary=f"trained on {data.name}")
+    console, checkpoint = Console(highlight=False), out / "checkpoint.pt"
+    task = Task(data, checkpoint, Schedule(steps=steps, batch=batch, seed=seed), start=start)
+    if device == "cpu" and processes is None:
+        processes = next(n for n in (4, 3, 2, 1) if n <= default_threads() and batch % n == 0)
+    network = train(task, device=device, processes=processes or 1)
+    file = export(network, out / f"{name}.onnx")
+    recipe = write_recipe(out, file.name, network, name=name, summary=f"trained on {data.name}")
     console.print(f"written [cyan]{file}[/] and [cyan]{recipe}[/]")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -18,18 +17,17 @@ from edgevid.runtime.recipe_text import recipe_text
 from edgevid.types import InputSpec
 
 
-def export(network: StreetDetector, path: Path, *, surer: Mapping[str, float] | None = None) -> Path:
+def export(network: StreetDetector, path: Path, *, surer: float = 0.0) -> Path:
     """Writes the ONNX: input "images" (1, 3, H, W), output "output" (1, 4 + C, N), weights as float16.
 
     The arithmetic stays float32: each stored weight goes through a Cast, which runtimes fold at loading.
-    `surer` says what is added to the logit of a class: a model of few scenes is right at scores that trackers
-    take for doubt (+1 makes 0.35 a 0.6). The order of the detections of a class stays.
+    `surer` is added to the logits of the classes: a model of few scenes is right at scores that trackers take
+    for doubt (+1 makes 0.35 a 0.6). The order of the detections stays.
     """
     network = copy.deepcopy(network)
-    added = torch.tensor([(surer or {}).get(name, 0.0) for name in CLASSES])
     with torch.no_grad():
         for layer in network.to_class:
-            cast(torch.nn.Conv2d, layer).bias += added.to(next(network.parameters()).device)
+            cast(torch.nn.Conv2d, layer).bias += surer
     deployed = Deployed(network).eval()
     blank = torch.zeros(1, 3, network.shape.height, network.shape.width)
     torch.onnx.export(

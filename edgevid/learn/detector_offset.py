@@ -1,7 +1,7 @@
-"""How sure a trained detector should say it is: offsets of its classes, from pictures it never learnt.
+"""How sure a trained detector should say it is: one offset of its scores, from pictures it never learnt.
 
 A detector of few scenes is right at scores that trackers take for doubt. The threshold at which its F1 on
-unseen pictures is best is moved to where the recipe cuts. The order of a class's detections stays.
+unseen pictures is best is moved to where the recipe cuts. The order of its detections stays.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from edgevid.types import Array, Detections, Frame, InputSpec
 CUT = 0.4
 """Score from which the recipe of the exported detector says something."""
 ENOUGH = 40
-"""Objects of a class among the pictures from which its threshold means something."""
-GROUPS = (CLASSES[:1], CLASSES[1:])
-"""Classes that get one offset: people; bicycles and vehicles."""
+"""Objects among the pictures from which a threshold means something."""
 MOST = 1.5
 """Largest offset, either way."""
 
@@ -71,28 +69,23 @@ def best_threshold(said: Sequence[tuple[float, bool]], objects: int) -> float:
     return float(scores[f1.argmax()])
 
 
-def offsets(network: Deployed, pictures: Sequence[Picture]) -> dict[str, float]:
-    """What to add to the logit of each class, by name, so that the best threshold on `pictures` is CUT.
+def offset(network: Deployed, pictures: Sequence[Picture]) -> float:
+    """What to add to the logits of all classes, so that the best threshold on `pictures` is CUT.
 
-    One number for people and one for all vehicles together, so that their rivalry stays as it was learnt;
-    0 where the pictures hold fewer than ENOUGH of them.
+    The pictures should be of the kind that the detector will meet: real ones, of scenes it never learnt. 0
+    where they hold fewer than ENOUGH objects.
     """
-    answers = [seen(network, picture.image) for picture in pictures]
-    return {name: round(_offset(answers, pictures, group), 3) for group in GROUPS for name in group}
-
-
-def _offset(answers: Sequence[Detections], pictures: Sequence[Picture], group: Sequence[str]) -> float:
-    """The offset of the classes of one group."""
     said: list[tuple[float, bool]] = []
     objects = 0
-    for label in map(CLASSES.index, group):
-        for found, picture in zip(answers, pictures, strict=True):
+    for picture in pictures:
+        found = seen(network, picture.image)
+        for label in range(len(CLASSES)):
             said += hits(found, picture, label)
-            objects += int(((picture.labels == label) & (picture.weights > 0)).sum())
+        objects += int((picture.weights > 0).sum())
     if objects < ENOUGH:
         return 0.0
     at = float(np.clip(best_threshold(said, objects), 0.01, 0.99))
-    return float(np.clip(_logit(CUT) - _logit(at), -MOST, MOST))
+    return round(float(np.clip(_logit(CUT) - _logit(at), -MOST, MOST)), 3)
 
 
 def _logit(share: float) -> float:
