@@ -64,7 +64,8 @@ def train(task: Task, *, device: str = "cpu", processes: int = 1) -> StreetDetec
     else:
         with _company(task, processes):
             trainer.run(task.checkpoint, save_every=task.save_every)
-    return trainer.average.cpu()
+    average: StreetDetector = trainer.average.cpu()
+    return average
 
 
 def _trainer(task: Task, rank: int, processes: int, device: str) -> Trainer:

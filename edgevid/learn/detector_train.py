@@ -47,7 +47,7 @@ class Schedule:
 
 def _many() -> bool:
     """Whether several processes train together."""
-    return together.is_available() and together.is_initialized()
+    return bool(together.is_available() and together.is_initialized())
 
 
 @contextmanager
