@@ -87,13 +87,13 @@ class ParityReport:
         )
         if self.broken:
             return (
-                f"{b} is refused: it answers NaN or infinity {self.broken} times where {a} has numbers "
+                f"{b} answers NaN or infinity {self.broken} times where {a} has numbers "
                 "(overflow); keep those operations in fp32"
             )
         if self.passed:
             return said
         return (
-            f"{said}: below the floor, refused. Worst: {self.worst[0].name} "
+            f"{said}: below the floor. Worst: {self.worst[0].name} "
             f"({self.worst[0].words}). Keep more layers in higher precision, take the next precision, or "
             "lower the floor if you can live with it"
         )
