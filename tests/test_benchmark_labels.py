@@ -27,26 +27,12 @@ def test_labels_by_eye_lie_in_their_pictures_and_are_many() -> None:
         wide, high = sizes[name]
         labels = read_eye(name)
         frames += len(labels)
-        inside(labels, wide, high)
+        for truth, neither in labels.values():
+            for x1, y1, x2, y2 in np.concatenate([truth, neither]):
+                assert 0 <= x1 < x2 <= wide
+                assert 0 <= y1 < y2 <= high
         assert sum(len(truth) for truth, _ in labels.values()) > 100
     assert frames >= 200
-
-
-def test_the_drawn_training_clip_is_no_test_and_its_labels_lie_in_its_pictures() -> None:
-    from detector_cases import EYE, read_eye
-
-    drawn = "intel_car-detection"
-    assert drawn not in [name for name, _ in EYE]
-    labels = read_eye(drawn)
-    inside(labels, 768, 432)
-    assert sum(len(truth) for truth, _ in labels.values()) == 82
-
-
-def inside(labels: dict[int, tuple[np.ndarray, np.ndarray]], wide: int, high: int) -> None:
-    for truth, neither in labels.values():
-        for x1, y1, x2, y2 in np.concatenate([truth, neither]):
-            assert 0 <= x1 < x2 <= wide
-            assert 0 <= y1 < y2 <= high
 
 
 def test_average_precision_of_known_answers() -> None:

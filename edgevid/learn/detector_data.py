@@ -125,7 +125,6 @@ class Composer:
             odds[~single] *= (1 - photos) / odds[~single].sum()
         self._odds = odds / odds.sum()
         # People are nearly everywhere, vehicles in few scenes: pasted objects are drawn by class, then scene.
-        # A clip of people shows few persons, one of a road many vehicles: those are drawn by the square root.
         self._objects: dict[int, dict[str, list[tuple[int, int]]]] = {}
         for n, picture in enumerate(pictures):
             for k in np.flatnonzero(picture.weights > SURE):
@@ -241,7 +240,7 @@ class Composer:
         return box, picture.labels[k : k + 1], picture.weights[k : k + 1]
 
     def _object(self) -> tuple[Picture, int]:
-        """A sure object to paste: a person half the time, else a vehicle."""
+        """A sure object to paste: a person half the time, else a vehicle; scenes drawn evenly."""
         vehicles = [label for label in self._objects if label != 0]
         if 0 in self._objects and (not vehicles or self.random.random() < 0.5):
             label = 0
@@ -249,8 +248,7 @@ class Composer:
             odds = np.array([3.0 if label == 2 else 1.0 for label in vehicles])
             label = vehicles[self.random.choice(len(vehicles), p=odds / odds.sum())]
         scenes = list(self._objects[label].values())
-        share = np.array([1.0 if label == 0 else np.sqrt(len(scene)) for scene in scenes])
-        scene = scenes[self.random.choice(len(scenes), p=share / share.sum())]
+        scene = scenes[self.random.integers(len(scenes))]
         n, k = scene[self.random.integers(len(scene))]
         return self.pictures[n], k
 

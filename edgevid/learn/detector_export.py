@@ -60,9 +60,16 @@ def half_stored(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def write_recipe(
-    folder: Path, file: str, network: StreetDetector, *, name: str, summary: str, nms_iou: float = 0.6
+    folder: Path,
+    file: str,
+    network: StreetDetector,
+    *,
+    name: str,
+    summary: str,
+    nms_iou: float = 0.6,
+    score: float = 0.25,
 ) -> Path:
-    """`recipe.toml` of an exported detector; boxes of a class that overlap by `nms_iou` are one."""
+    """`recipe.toml` of a detector; boxes that overlap by `nms_iou` are one, those below `score` none."""
     recipe = Recipe(
         name=name,
         task="detect",
@@ -73,7 +80,7 @@ def write_recipe(
         input=InputSpec(network.shape.width, network.shape.height),
         input_name="images",
         outputs=("output",),
-        decode=Decode(kind="yolo", nms_iou=nms_iou),
+        decode=Decode(kind="yolo", nms_iou=nms_iou, score=score),
         names=CLASSES,
     )
     recipe.path.write_text(recipe_text(recipe), encoding="utf-8")

@@ -18,9 +18,11 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 
+from edgevid.detect import Detector
 from edgevid.errors import InputError
 from edgevid.learn.detector import CLASSES, Shape, StreetDetector
 from edgevid.learn.detector_data import Composer, load
+from edgevid.learn.detector_teacher import Teacher
 from edgevid.learn.detector_train import Schedule, Trainer
 
 SEED_STEP = 1000
@@ -39,6 +41,8 @@ class Task:
     shape: Shape = Shape()
     views: Mapping[str, Any] = field(default_factory=dict)
     """How the pictures are composed: what `Composer` takes by name."""
+    teacher: str | None = None
+    """Model that looks at every composed picture too (see `detector_teacher`): slower, and better."""
     start: Path | None = None
     """Checkpoint of another training whose weights are taken where they fit, unless this one has begun."""
     save_every: int = 500
@@ -73,7 +77,10 @@ def _trainer(task: Task, rank: int, processes: int, device: str) -> Trainer:
     cv2.setNumThreads(1)
     seed = task.schedule.seed + SEED_STEP * rank
     shape, pictures = task.shape, load(task.data, CLASSES)
-    composer = Composer(pictures, shape.width, shape.height, seed=seed, **task.views)
+    teacher = None
+    if task.teacher:
+        teacher = Teacher(Detector.load(task.teacher, score=0.05, threads=1), CLASSES)
+    composer = Composer(pictures, shape.width, shape.height, seed=seed, teacher=teacher, **task.views)
     share = replace(task.schedule, batch=task.schedule.batch // processes)
     trainer = Trainer(composer, share, shape, device=device)
     if task.start and not task.checkpoint.exists() and not trainer.start_from(task.start):
