@@ -24,6 +24,12 @@ Name = Annotated[str, typer.Option(help="Name of the model.")]
 Start = Annotated[
     Path | None, typer.Option(help="Checkpoint to begin with: its weights are taken where they fit.")
 ]
+Teacher = Annotated[
+    str | None,
+    typer.Option(
+        help="Detector that looks at every composed picture too: fewer pictures a second, better ones."
+    ),
+]
 Scenes = Annotated[int, typer.Option(help="Streets to render.", min=1)]
 Pictures = Annotated[int, typer.Option(help="Pictures of each street.", min=1)]
 
@@ -79,6 +85,7 @@ def detector(
     processes: Processes = None,
     name: Name = "my-detector",
     start: Start = None,
+    teacher: Teacher = None,
 ) -> None:
     """Train a compact detector on labelled pictures; goes on where it was interrupted."""
     from rich.console import Console
@@ -94,7 +101,8 @@ def detector(
 
     out.mkdir(parents=True, exist_ok=True)
     console, checkpoint = Console(highlight=False), out / "checkpoint.pt"
-    task = Task(data, checkpoint, Schedule(steps=steps, batch=batch, seed=seed), start=start)
+    schedule = Schedule(steps=steps, batch=batch, seed=seed)
+    task = Task(data, checkpoint, schedule, start=start, teacher=teacher)
     if device == "cpu" and processes is None:
         processes = next(n for n in (4, 3, 2, 1) if n <= default_threads() and batch % n == 0)
     network = train(task, device=device, processes=processes or 1)
