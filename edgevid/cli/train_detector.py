@@ -26,9 +26,7 @@ Start = Annotated[
 ]
 Teacher = Annotated[
     str | None,
-    typer.Option(
-        help="Detector that looks at every composed picture too: fewer pictures a second, better ones."
-    ),
+    typer.Option(help="Detector that looks at every composed picture too: slower, and better."),
 ]
 Scenes = Annotated[int, typer.Option(help="Streets to render.", min=1)]
 Pictures = Annotated[int, typer.Option(help="Pictures of each street.", min=1)]
