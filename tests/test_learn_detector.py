@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -348,25 +350,38 @@ def test_an_offset_is_told_by_pictures_and_none_where_there_are_too_few() -> Non
     assert many == pytest.approx(np.log(CUT / (1 - CUT)) - 0.5, abs=0.2)
 
 
-def averages(rank: int, folder: str) -> None:
-    """One of two processes: gradients of 1 in the first and of 3, or none, in the second become 2, or 0.5."""
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/m", rank=rank, world_size=2)
-    trainer = Trainer(Composer([bare("a", boxes=1)], 96, 64), Schedule(steps=1), SMALL)
-    weights = list(trainer.network.parameters())
-    for weight in weights:
-        weight.grad = torch.full_like(weight, 1.0 + 2 * rank)
-    if rank == 1:
-        weights[3].grad = None
-    trainer._agree()
-    for n, weight in enumerate(weights):
-        assert weight.grad is not None
-        assert float((weight.grad - (0.5 if n == 3 else 2.0)).abs().max()) == 0.0
-    torch.distributed.destroy_process_group()
+AVERAGES = """
+import sys
+import numpy as np
+import torch
+from edgevid.learn.detector import Shape
+from edgevid.learn.detector_data import Composer, Picture
+from edgevid.learn.detector_train import Schedule, Trainer
+
+rank = int(sys.argv[1])
+torch.distributed.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=2)
+nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32)
+composer = Composer([Picture(np.zeros((64, 96, 3), np.uint8), *nothing, "a")], 96, 64)
+trainer = Trainer(composer, Schedule(steps=1), Shape(96, 64, (8, 8, 16, 16, 16), (1, 1, 1), 16))
+weights = list(trainer.network.parameters())
+for weight in weights:
+    weight.grad = torch.full_like(weight, 1.0 + 2 * rank)
+if rank == 1:
+    weights[3].grad = None
+trainer._agree()
+for n, weight in enumerate(weights):
+    assert float((weight.grad - (0.5 if n == 3 else 2.0)).abs().max()) == 0.0, n
+torch.distributed.destroy_process_group()
+"""
+"""One of two processes: gradients of 1 in the first and of 3, or none, in the second become 2, or 0.5."""
 
 
 def test_processes_that_train_together_average_their_gradients(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(averages, (str(tmp_path),), nprocs=2)
-    assert not torch.distributed.is_initialized()
+    calls = [[sys.executable, "-c", AVERAGES, str(rank), str(tmp_path / "meeting")] for rank in range(2)]
+    both = [subprocess.Popen(call, stderr=subprocess.PIPE, text=True) for call in calls]
+    for process in both:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
 
 
 def test_several_processes_train_one_network_and_go_on(tmp_path: Path) -> None:
