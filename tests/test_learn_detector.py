@@ -397,7 +397,11 @@ def test_several_processes_train_one_network_and_go_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [({"processes": 3}, "multiple of 3"), ({"processes": 2, "device": "cuda:0"}, "wanted 1 on cuda:0")],
+    [
+        ({"processes": 0}, "1 or more"),
+        ({"processes": 3}, "multiple of 3"),
+        ({"processes": 2, "device": "cuda:0"}, "wanted 1 on cuda:0"),
+    ],
 )
 def test_work_that_processes_cannot_share_is_refused(
     tmp_path: Path, settings: dict[str, Any], words: str

@@ -18,7 +18,8 @@ Batch = Annotated[int, typer.Option(help="Pictures a batch.", min=1)]
 Seed = Annotated[int, typer.Option(help="Start of all chance.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda:0")]
 Processes = Annotated[
-    int | None, typer.Option(help="Processes that learn together on the CPU (default: its cores, 4 at most).")
+    int | None,
+    typer.Option(help="Processes that learn together on the CPU (default: its cores, 4 at most).", min=1),
 ]
 Name = Annotated[str, typer.Option(help="Name of the model.")]
 Start = Annotated[

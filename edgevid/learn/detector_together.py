@@ -58,6 +58,8 @@ def train(task: Task, *, device: str = "cpu", processes: int = 1) -> StreetDetec
     processes on a device other than the CPU, a batch that they cannot share, and data or checkpoints that
     cannot be read.
     """
+    if processes < 1:
+        raise InputError(f"processes: wanted 1 or more, given {processes}")
     if processes > 1 and device != "cpu":
         raise InputError(f"processes: wanted 1 on {device} (several are for the CPU), given {processes}")
     if task.schedule.batch % processes:
