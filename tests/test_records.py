@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from edgevid.pipeline import Pipeline
 from edgevid.records import AnnotatedVideo, JsonLines, MotText, as_json, read_jsonl, to_supervision
 from edgevid.synthetic_render import RenderedDetector, RenderedStreet
 from edgevid.tools.run import run
+from edgevid.tools.stop import ended_by_sigterm, uninterrupted
 from edgevid.track import Tracker
 from edgevid.types import Detections, Frame, Reason, Result, Scores, Speeds, Tracks, Verdicts
 from edgevid.video import open_video
@@ -178,6 +180,32 @@ def test_ctrl_c_finishes_every_output(tmp_path: Path) -> None:
     assert summary.interrupted
     assert sum(1 for _ in open_video(tmp_path / "a.mp4")) == 10
     assert len(list(read_jsonl(tmp_path / "a.jsonl"))) == 10
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_between_two_outputs_leaves_the_frame_in_both(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    class Signals(JsonLines):
+        def write(self, frame: Frame, result: Result) -> None:
+            super().write(frame, result)
+            if frame.index == 4:
+                signal.raise_signal(number)
+
+    source, pipeline = rendered(20)
+    sinks = [Signals(tmp_path / "a.jsonl"), JsonLines(tmp_path / "b.jsonl")]
+    with ended_by_sigterm():
+        summary = run(pipeline, source, sinks)
+    assert summary.interrupted
+    assert [len(list(read_jsonl(tmp_path / f"{name}.jsonl"))) for name in "ab"] == [5, 5]
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    with pytest.raises(KeyboardInterrupt), uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("the second one waited")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_demo_shows_a_rendered_street_and_says_so(

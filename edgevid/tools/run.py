@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from edgevid.errors import EdgevidError, SourceError
 from edgevid.pipeline import Pipeline
 from edgevid.records import Sink
+from edgevid.tools.stop import uninterrupted
 from edgevid.types import Frame, Reason, Result
 from edgevid.zones import Event, ZoneMonitor
 
@@ -105,8 +106,9 @@ def run(
                 summary.add(result)
                 if zones is not None:
                     summary.happened(zones.update(result.tracks, result.time))
-                for sink in sinks:
-                    _write(sink, frame, result)
+                with uninterrupted():  # a frame is in all records or in none
+                    for sink in sinks:
+                        _write(sink, frame, result)
                 if on_result is not None:
                     on_result(frame, result)
                 if limit is not None and summary.frames >= limit:
