@@ -34,13 +34,13 @@ from sklearn.svm import SVC
 
 import edgevid
 from edgevid import kernels
-from edgevid.abstain import Policy
+from edgevid.abstain.policy import Policy
 from edgevid.errors import InputError
+from edgevid.evaluate.tune import risk
+from edgevid.evaluate.tune.calibration import reliability
+from edgevid.evaluate.tune.policy import Target, passes, tune
+from edgevid.evaluate.tune.scores import gather, make_table
 from edgevid.kernels import reference
-from edgevid.tools import risk
-from edgevid.tools.calibrated import reliability
-from edgevid.tools.tune import Target, passes, tune
-from edgevid.tools.tune_scores import gather, make_table
 from edgevid.types import Array, Scores, Tracks
 
 REFERENCE = "80 % of errors gone for 20 % refused"

@@ -19,21 +19,12 @@ from pathlib import Path
 
 from bench import conditions, save, table
 
-TESTS = Path(__file__).resolve().parents[1] / "tests"
+TESTS = Path(__file__).resolve().parents[1] / "tests" / "support"
 sys.path.insert(0, str(TESTS))
-from test_cuda import CHECKS, _installed, _stubs  # noqa: E402
+from host_driver import CHECKS, build_driver, is_installed  # noqa: E402
 
 RUNS = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
 PACKAGES = {"pycuda": "pycuda", "cuda-bindings": "cuda.bindings"}
-
-
-def build(work: Path) -> None:
-    """Compiles the driver into `work`."""
-    flags = ["-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1"]
-    sources = [str(TESTS / "cuda_host_driver.cpp"), *_stubs(work)]
-    include = f"-I{TESTS.parent / 'edgevid' / 'runtime'}"
-    target = ["-o", str(work / "libcuda.so.1"), "-ldl"]
-    subprocess.run(["c++", *flags, include, *sources, *target], check=True)
 
 
 def run(package: str, work: Path) -> dict[str, object]:
@@ -69,9 +60,9 @@ def main() -> None:
     """Runs what is installed, prints a table, writes the JSON."""
     versions, found = {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        build(Path(folder))
+        build_driver("c++", Path(folder))
         for package, module in PACKAGES.items():
-            if not _installed(module):
+            if not is_installed(module):
                 found[package] = {"passed": 0, "failed": 0, "why": "not installed"}
                 continue
             try:
@@ -81,7 +72,9 @@ def main() -> None:
             found[package] = run(package, Path(folder))
     rows = [[p, str(f["passed"]), str(f["failed"])] for p, f in found.items()]
     print(table(["CUDA package", "checks passed", "failed"], rows))
-    told = "a stand-in for libcuda that works on the host (tests/cuda_host_driver.cpp); no NVIDIA device"
+    told = (
+        "a stand-in for libcuda that works on the host (tests/support/cuda_host_driver.cpp); no NVIDIA device"
+    )
     print(save("cuda_host", {"driver": told, "runs": RUNS, "packages": found}, conditions(versions)))
 
 

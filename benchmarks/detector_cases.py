@@ -11,7 +11,7 @@ import numpy as np
 
 from edgevid.kernels import iou
 from edgevid.types import Array, Detections, Frame
-from edgevid.video import open_video, read_image
+from edgevid.video.open import open_video, read_image
 
 LABELS = Path(__file__).parent / "labels"
 EYE = (("vehicle_counting_tf_input", "car"), ("intel_one-by-one-person-detection", "person"))

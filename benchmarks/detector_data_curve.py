@@ -25,10 +25,10 @@ from bench import conditions, save, table
 from detector_cases import EYE, Case, eye, judge, photos
 from tracker_peers import version
 
-from edgevid.learn.detector import CLASSES, Deployed, Shape
-from edgevid.learn.detector_data import Composer, Picture, load
-from edgevid.learn.detector_offset import seen
-from edgevid.learn.detector_train import Schedule, Trainer
+from edgevid.learn.detector.data import Composer, Picture, load
+from edgevid.learn.detector.logit_bias import seen
+from edgevid.learn.detector.network import CLASSES, Deployed, Shape
+from edgevid.learn.detector.train import Schedule, Trainer
 from edgevid.types import Detections, Frame
 
 SHAPE = Shape(320, 192)

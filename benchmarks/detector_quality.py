@@ -25,11 +25,11 @@ from bench import conditions, save, table
 from detector_cases import EYE, Case, eye, judge, photos
 from tracker_peers import version
 
-from edgevid.detect import Detector
-from edgevid.learn.detector import CLASSES
-from edgevid.learn.detector_label import DOUBTFUL, SURE, Ensemble, smooth
+from edgevid.detect.detector import Detector
+from edgevid.learn.detector.label import DOUBTFUL, SURE, Ensemble, smooth
+from edgevid.learn.detector.network import CLASSES
 from edgevid.types import Detections, Frame
-from edgevid.video import open_video
+from edgevid.video.open import open_video
 
 SHIPPED = "street-nano"
 MODELS = (SHIPPED, "yolox-nano-416", "nanodet-m-416", "picodet-s-416", "fastestdet-352")

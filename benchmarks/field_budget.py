@@ -19,7 +19,7 @@ import cv2
 from bench import conditions, save, table
 from field_pictures import EDGEVID, clip_or_street, environment
 
-from edgevid.video_write import VideoWriter
+from edgevid.video.writer import VideoWriter
 
 SIZES, PICTURES, FEW, FPS = ((640, 360), (1280, 720), (1920, 1080)), 90, 10, 25
 OUTPUTS = {"nothing": (), "JSON lines": ("--jsonl",), "JSON lines and video": ("--jsonl", "--out")}

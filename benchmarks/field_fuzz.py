@@ -47,7 +47,7 @@ WORTH = (
 
 def read_container(path: Path) -> str:
     """A damaged video, its pictures looked at."""
-    from edgevid.video import FileSource
+    from edgevid.video.open import FileSource
 
     with FileSource(path) as video:
         for number, frame in enumerate(video):
@@ -59,7 +59,7 @@ def read_container(path: Path) -> str:
 
 def read_picture(path: Path) -> str:
     """A damaged image, alone in its folder."""
-    from edgevid.video import ImageSource
+    from edgevid.video.open import ImageSource
 
     with ImageSource(str(path)) as images:
         return (
@@ -77,8 +77,8 @@ def read_recipe(path: Path) -> str:
 
 def read_site(path: Path) -> str:
     """A damaged site and what is built of it: zones that see an object."""
-    from edgevid.site import read_site as read
-    from edgevid.site_build import build_zones
+    from edgevid.site.build import build_zones
+    from edgevid.site.file import read_site as read
     from edgevid.types import Tracks
 
     monitor = build_zones(read(path), (640, 360))
@@ -95,7 +95,7 @@ def read_site(path: Path) -> str:
 
 def read_survey(path: Path) -> str:
     """A damaged survey, asked for places and speeds' errors."""
-    from edgevid.ground_survey import read_survey as read
+    from edgevid.speed.calibration import read_survey as read
 
     survey = read(path)
     pixels = np.array([[320.0, 200.0], [1.0, 1.0]])
@@ -105,7 +105,7 @@ def read_survey(path: Path) -> str:
 
 def read_policy(path: Path) -> str:
     """A damaged abstain policy."""
-    from edgevid.abstain import Policy
+    from edgevid.abstain.policy import Policy
 
     Policy.load(path)
     return "read"
@@ -113,7 +113,7 @@ def read_policy(path: Path) -> str:
 
 def read_records(path: Path) -> str:
     """Damaged JSON lines."""
-    from edgevid.records import read_jsonl
+    from edgevid.output.sinks import read_jsonl
 
     count = sum(1 for _ in read_jsonl(path))
     return "read" if count else "empty"

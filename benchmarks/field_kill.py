@@ -27,8 +27,8 @@ from bench import conditions, save, table
 from field_pictures import CLIP, CLIPS, OUTSIDE, environment
 
 from edgevid.errors import SourceError
-from edgevid.records import read_jsonl
-from edgevid.video import FileSource
+from edgevid.output.sinks import read_jsonl
+from edgevid.video.open import FileSource
 
 PARTS_S = (0.5, 60.0)
 """Short parts, of which some are closed before a kill, and long ones, of which the start must play."""
@@ -37,15 +37,15 @@ import sys
 from itertools import cycle
 from pathlib import Path
 from edgevid.pipeline import Pipeline
-from edgevid.records import AnnotatedVideo, JsonLines, MotText
-from edgevid.records_parts import Parts
-from edgevid.synthetic_render import RenderedDetector, RenderedStreet
-from edgevid.tools.run import run
+from edgevid.output.sinks import AnnotatedVideo, JsonLines, MotText
+from edgevid.output.segments import Parts
+from edgevid.synthetic.render import RenderedDetector, RenderedStreet
+from edgevid.run.loop import run
 from edgevid.track import Tracker
 folder, clip, part_s = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 if clip:
-    from edgevid.detect import Detector
-    from edgevid.video import FileSource
+    from edgevid.detect.detector import Detector
+    from edgevid.video.open import FileSource
     frames, detector = FileSource(clip, loop=True, threads=1), Detector.load("street-nano", threads=1)
 else:
     frames = RenderedStreet(seconds=60)

@@ -21,11 +21,11 @@ from bench import conditions, save, table
 from field_pictures import camera_pictures
 from rtsp_server import PACKAGES, Camera, gstreamer_python, number_of
 
-from edgevid.detect import Detector
+from edgevid.detect.detector import Detector
 from edgevid.pipeline import Pipeline
 from edgevid.track import Tracker
 from edgevid.types import Detections
-from edgevid.video_live import LiveSource
+from edgevid.video.live import LiveSource
 
 SIZE, FPS, COUNT = (448, 252), 25, 250
 

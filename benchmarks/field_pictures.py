@@ -12,7 +12,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[1]
 CLIPS = REPOSITORY.parent / "shared" / "data" / "videos"
 CLIP = "kraten_speedcheck_cars.mp4"
-sys.path.insert(0, str(REPOSITORY / "tests"))  # the RTSP server is the tests' own
+sys.path.insert(0, str(REPOSITORY / "tests" / "support"))  # the RTSP server is the tests' own
 
 OUTSIDE = "import sys; sys.path[:] = [p for p in sys.path if p]\n"
 """Begins code for `python -c`, which would else take the working folder's package, not the installed one."""
@@ -24,8 +24,8 @@ SURVEY = REPOSITORY / "calibration" / "camera" / "gantry_road.toml"
 
 def clip_or_street(name: str = CLIP) -> tuple[str, Any]:
     """The name and frames of a real clip; without the test data, a rendered street."""
-    from edgevid.synthetic_render import RenderedStreet
-    from edgevid.video import open_video
+    from edgevid.synthetic.render import RenderedStreet
+    from edgevid.video.open import open_video
 
     path = CLIPS / name
     return (name, open_video(path)) if path.is_file() else ("rendered street", RenderedStreet(seconds=10))

@@ -26,9 +26,9 @@ from bench import conditions, save, table
 from field_pictures import EDGEVID, SURVEY, camera_pictures, environment
 from rtsp_server import PACKAGES, PASSWORD, USER, Camera, Proxy, gstreamer_python, number_of
 
-from edgevid.records import read_jsonl
-from edgevid.video import FileSource
-from edgevid.video_live import LiveSource
+from edgevid.output.sinks import read_jsonl
+from edgevid.video.live import LiveSource
+from edgevid.video.open import FileSource
 
 SIZES = ((640, 360), (640, 360), (960, 540), (640, 480))
 """The camera's sizes from restart to restart: the same, larger, another aspect."""

@@ -113,8 +113,8 @@ def images(picture: Any, folder: Path) -> list[Path]:
 
 def policy(path: Path) -> Path:
     """A policy as `edgevid tune` writes it."""
-    from edgevid.abstain import Settings, SpeedPolicy
-    from edgevid.abstain_file import PolicyFile, Tuned, write_policy
+    from edgevid.abstain.file import PolicyFile, Tuned, write_policy
+    from edgevid.abstain.policy import Settings, SpeedPolicy
 
     tuned = Tuned(quantiles=(0.1, 0.5, 0.9), abstain_rate=0.2, tracks=50)
     file = PolicyFile(("walk", "run"), Settings(), task="action", speed=SpeedPolicy(), tuned=tuned)
@@ -124,10 +124,10 @@ def policy(path: Path) -> Path:
 
 def records(path: Path, pictures: list[Any]) -> Path:
     """JSON lines of a run."""
+    from edgevid.output.sinks import JsonLines
     from edgevid.pipeline import Pipeline
-    from edgevid.records import JsonLines
-    from edgevid.synthetic_render import RenderedDetector, RenderedStreet
-    from edgevid.tools.run import run
+    from edgevid.run.loop import run
+    from edgevid.synthetic.render import RenderedDetector, RenderedStreet
     from edgevid.track import Tracker
 
     street = RenderedStreet(seconds=2)

@@ -25,16 +25,16 @@ import numpy as np
 from bench import conditions, save, table
 from field_pictures import CLIP, CLIPS, OUTSIDE, SURVEY, environment
 
-from edgevid.abstain import Settings, SpeedPolicy
-from edgevid.abstain_file import PolicyFile, write_policy
-from edgevid.keep import KeepAbstained
-from edgevid.records import AnnotatedVideo, JsonLines, MotText
-from edgevid.records_parts import Parts
-from edgevid.site import Site
-from edgevid.site_build import build_pipeline, build_survey, build_zones
-from edgevid.tools.run import Summary, run
-from edgevid.tools.watch import Watch
-from edgevid.video import FileSource
+from edgevid.abstain.file import PolicyFile, write_policy
+from edgevid.abstain.policy import Settings, SpeedPolicy
+from edgevid.output.review import KeepAbstained
+from edgevid.output.segments import Parts
+from edgevid.output.sinks import AnnotatedVideo, JsonLines, MotText
+from edgevid.run.loop import Summary, run
+from edgevid.run.watchdog import Watch
+from edgevid.site.build import build_pipeline, build_survey, build_zones
+from edgevid.site.file import Site
+from edgevid.video.open import FileSource
 from edgevid.zones import Line, Zone
 
 EVERY_S, PART_S, LIMIT = 5.0, 5.0, 2_500_000
@@ -150,7 +150,7 @@ class Watched:
     def __init__(self, stack: ExitStack, chosen: Site, pipeline: Any, source: Any, zones: Any) -> None:
         from edgevid.viewer.app import viewer_app
         from edgevid.viewer.serve import Server
-        from edgevid.viewer.show import Show
+        from edgevid.viewer.state import Show
 
         survey = build_survey(chosen, source.size)
         show = Show(source, pipeline, title=CLIP, survey=survey, monitor=zones)

@@ -22,18 +22,18 @@ from typing import Any
 import numpy as np
 from bench import conditions, save
 
-from edgevid.detect import Detector
-from edgevid.imaging import Preprocessor, place
+from edgevid.detect.detector import Detector
+from edgevid.detect.preprocess import Preprocessor, place
+from edgevid.models.hub import resolve_model
+from edgevid.optimize.builder.build import Gate, build
+from edgevid.optimize.builder.engine import choose_backend, installed_version
+from edgevid.optimize.builder.options import PRECISIONS, BuildOptions
+from edgevid.optimize.frames import read_frames
 from edgevid.runtime import Recipe, load_engine
-from edgevid.runtime.cuda import open_cuda
-from edgevid.runtime.cuda_driver import gpus
+from edgevid.runtime.cuda.driver import gpus
+from edgevid.runtime.cuda.open import open_cuda
 from edgevid.runtime.manifest import BACKENDS
-from edgevid.runtime.store import resolve_model
-from edgevid.runtime.trt import TrtEngine
-from edgevid.tools.build import Gate, build
-from edgevid.tools.build_engine import choose_backend, installed_version
-from edgevid.tools.build_options import PRECISIONS, BuildOptions
-from edgevid.tools.frames import read_frames
+from edgevid.runtime.tensorrt.engine import TrtEngine
 from edgevid.types import Frame
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,7 +72,7 @@ def checks(backend: str) -> Result:
         "-q",
         "-p",
         "no:cacheprovider",
-        str(ROOT / "tests/cuda_checks.py"),
+        str(ROOT / "tests/support/cuda_checks.py"),
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-500:]
@@ -80,7 +80,7 @@ def checks(backend: str) -> Result:
 
 
 def real_tests() -> Result:
-    """tests/test_gpu.py, every skip a failure."""
+    """tests/runtime/test_gpu.py, every skip a failure."""
     environment = {**os.environ, "EDGEVID_REQUIRE": "trt"}
     command = [
         sys.executable,
@@ -89,7 +89,7 @@ def real_tests() -> Result:
         "-q",
         "-p",
         "no:cacheprovider",
-        str(ROOT / "tests/test_gpu.py"),
+        str(ROOT / "tests/runtime/test_gpu.py"),
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-500:]
@@ -99,7 +99,7 @@ def real_tests() -> Result:
 def built(model: Recipe, precision: str, backend: str, frames: Path) -> Result:
     """An engine, proven on the frames: its manifest's figures."""
     if precision == "int8":
-        from edgevid.tools.quantize import quantize
+        from edgevid.optimize.quantize.quantizer import quantize
 
         assert model.local is not None
         quantize(model, frames, variants=("int8-trt",), save_ranges=model.local.parent / "ranges.toml")
@@ -173,7 +173,7 @@ def leaks(model: Recipe, precision: str, frame: Frame) -> Result:
 
 def onnx_runtime(model: Recipe, device: str, frame: Frame) -> Result:
     """The same model by ONNX Runtime, for comparison in the same run."""
-    from edgevid.runtime.ort import OrtEngine
+    from edgevid.runtime.onnxruntime.engine import OrtEngine
 
     assert model.input is not None
     assert model.local is not None
@@ -217,7 +217,7 @@ def main() -> int:
     if here and not installed_version(backend):
         not_run("engines", "neither TensorRT nor TensorRT-RTX is installed", found)
     elif here:
-        part("tests/test_gpu.py", real_tests, found)
+        part("tests/runtime/test_gpu.py", real_tests, found)
         with tempfile.TemporaryDirectory() as folder:
             model = resolve_model(MODEL)
             assert model.local is not None

@@ -26,14 +26,14 @@ import numpy as np
 import shapely
 from bench import RESULTS, conditions, save, table
 
-from edgevid.ground_speed import SpeedMeter
-from edgevid.ground_survey import Survey, make_survey
-from edgevid.health_image import State, ViewWatch
-from edgevid.health_speeds import SpeedWatch
-from edgevid.synthetic import Camera, Noise, Scene, drive, street
-from edgevid.synthetic_render import RenderedStreet
+from edgevid.health.speed_drift import SpeedWatch
+from edgevid.health.view_monitor import State, ViewWatch
+from edgevid.speed.calibration import Survey, make_survey
+from edgevid.speed.estimator import SpeedMeter
+from edgevid.synthetic.render import RenderedStreet
+from edgevid.synthetic.scene import Camera, Noise, Scene, drive, street
 from edgevid.types import Array, Frame, Speeds, Tracks
-from edgevid.video import open_video
+from edgevid.video.open import open_video
 
 FIXED = (
     "felix_exercise.avi", "intel_one-by-one-person-detection.mp4", "kraten_speedcheck_cars.mp4",

@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from edgevid import kernels
-from edgevid.imaging import Preprocessor, letterbox
+from edgevid.detect.preprocess import Preprocessor, letterbox
 from edgevid.types import Frame, InputSpec
 
 Call = Callable[[], np.ndarray]

@@ -21,10 +21,10 @@ import numpy as np
 import onnxruntime
 from bench import conditions, save, table
 
-from edgevid.runtime import ort as module
-from edgevid.runtime import ort_cache
-from edgevid.runtime.onnx_inputs import without_weight_inputs
-from edgevid.runtime.ort import OrtEngine
+from edgevid.runtime.onnxruntime import engine as module
+from edgevid.runtime.onnxruntime import graph_cache as ort_cache
+from edgevid.runtime.onnxruntime.engine import OrtEngine
+from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
 from edgevid.runtime.threads import default_threads
 
 LOADS, RUNS = 5, 30

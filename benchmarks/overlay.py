@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 from bench import conditions, save, table
 
-from edgevid.overlay import Overlay
+from edgevid.output.overlay import Overlay
 from edgevid.types import Detections, Frame, Result, Speeds, Tracks
 
 OBJECTS, PICTURES, ROUNDS = 50, 40, 5

@@ -28,15 +28,15 @@ os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
 import numpy as np
 from bench import RESULTS, conditions, save, table
 
-from edgevid.detect import Detector
+from edgevid.detect.detector import Detector
 from edgevid.kernels import iou
-from edgevid.runtime.ort import OrtEngine
+from edgevid.models.hub import resolve_model
+from edgevid.optimize.compare.boxes import pair_boxes
+from edgevid.optimize.quantize.quantizer import FLOOR, VARIANTS, quantize
+from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import Recipe
-from edgevid.runtime.store import resolve_model
-from edgevid.tools.compare_boxes import pair_boxes
-from edgevid.tools.quantize import FLOOR, VARIANTS, quantize
 from edgevid.types import Frame
-from edgevid.video import read_image
+from edgevid.video.open import read_image
 
 MODELS = (
     "street-nano",

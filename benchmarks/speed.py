@@ -26,10 +26,11 @@ import numpy as np
 from bench import conditions, save, table
 from speed_scenes import CAMERA, CORRELATED, FAR, FPS, LANES, NEAR, WHITE, Run, parked, runs, survey
 
-from edgevid import ground, ground_speed
-from edgevid.ground_history import Interval
-from edgevid.ground_speed import METHODS, SpeedMeter
-from edgevid.synthetic import Noise
+from edgevid.speed import estimator as ground_speed
+from edgevid.speed import homography as ground
+from edgevid.speed.displacement import Interval
+from edgevid.speed.estimator import METHODS, SpeedMeter
+from edgevid.synthetic.scene import Noise
 from edgevid.types import Tracks
 
 PEERS = ("ultralytics", "roboflow", "supervision")

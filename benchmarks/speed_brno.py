@@ -24,9 +24,9 @@ import numpy as np
 import shapely
 from bench import conditions, save, table
 
-from edgevid import ground
-from edgevid.ground_speed import SpeedMeter
-from edgevid.ground_survey import Survey, make_survey
+from edgevid.speed import homography as ground
+from edgevid.speed.calibration import Survey, make_survey
+from edgevid.speed.estimator import SpeedMeter
 from edgevid.types import Tracks
 
 SIZE = (1920, 1080)

@@ -25,10 +25,10 @@ import numpy as np
 import shapely
 from bench import conditions, save, table
 
-from edgevid.ground_speed import SpeedMeter
-from edgevid.ground_survey import Survey, make_survey
-from edgevid.tools.speed_files import Measured, TrueTrack
-from edgevid.tools.speed_score import evaluate
+from edgevid.evaluate.speed.files import Measured, TrueTrack
+from edgevid.evaluate.speed.score import evaluate
+from edgevid.speed.calibration import Survey, make_survey
+from edgevid.speed.estimator import SpeedMeter
 from edgevid.track import Tracker
 from edgevid.types import Detections, Reason, Tracks
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
-from edgevid.ground_survey import Survey, make_survey
-from edgevid.synthetic import LANES, Camera, Mover, Noise, Scene, drive
+from edgevid.speed.calibration import Survey, make_survey
+from edgevid.synthetic.scene import LANES, Camera, Mover, Noise, Scene, drive
 
 CAMERA = Camera()
 NEAR, FAR = 15.0, 60.0

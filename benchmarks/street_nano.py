@@ -25,18 +25,18 @@ os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
 import cv2
 import numpy as np
 
-from edgevid.detect import Detector
+from edgevid.detect.detector import Detector
 from edgevid.kernels import iou
-from edgevid.learn.detector import CLASSES, Deployed
-from edgevid.learn.detector_data import load
-from edgevid.learn.detector_export import export, write_recipe
-from edgevid.learn.detector_label import Ensemble, label_lines, write_clip
-from edgevid.learn.detector_offset import CUT, offset
-from edgevid.learn.detector_rendered import write_rendered
-from edgevid.learn.detector_together import Task, train
-from edgevid.learn.detector_train import Schedule
+from edgevid.learn.detector.data import load
+from edgevid.learn.detector.distributed import Task, train
+from edgevid.learn.detector.export import export, write_recipe
+from edgevid.learn.detector.label import Ensemble, label_lines, write_clip
+from edgevid.learn.detector.logit_bias import CUT, offset
+from edgevid.learn.detector.network import CLASSES, Deployed
+from edgevid.learn.detector.rendered import write_rendered
+from edgevid.learn.detector.train import Schedule
 from edgevid.types import Array
-from edgevid.video import open_video, read_image
+from edgevid.video.open import open_video, read_image
 
 TEACHERS = ("picodet-s-416", "nanodet-m-416", "yolox-nano-416")
 CLIPS = (

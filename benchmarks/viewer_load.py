@@ -21,11 +21,11 @@ from typing import Any
 
 from bench import conditions, save, table
 
-from edgevid.site import Site
+from edgevid.site.file import Site
 from edgevid.viewer.app import viewer_app
+from edgevid.viewer.config import real
 from edgevid.viewer.serve import Server
-from edgevid.viewer.setting import real
-from edgevid.viewer.show import Show
+from edgevid.viewer.state import Show
 
 CLIENT = """
 import json, sys

@@ -31,10 +31,10 @@ from starlette.applications import Starlette
 from starlette.responses import FileResponse, HTMLResponse, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 
-from edgevid.overlay import Overlay
-from edgevid.records import as_json
+from edgevid.output.overlay import Overlay
+from edgevid.output.sinks import as_json
 from edgevid.types import Detections, Frame, Result, Speeds, Tracks
-from edgevid.video import open_video
+from edgevid.video.open import open_video
 from edgevid.viewer.encode import jpeg, pack
 from edgevid.viewer.serve import Server
 

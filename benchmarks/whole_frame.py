@@ -22,7 +22,7 @@ import numpy as np
 from bench import conditions, save, table
 from tracker_peers import version
 
-from edgevid.detect import Detector
+from edgevid.detect.detector import Detector
 from edgevid.pipeline import Pipeline
 from edgevid.runtime import FakeEngine, TensorSpec
 from edgevid.runtime.recipe import Decode, Recipe

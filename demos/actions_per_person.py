@@ -10,14 +10,14 @@ import argparse
 import numpy as np
 
 from edgevid.actions import load_recogniser
-from edgevid.clips import ClipBuffer
-from edgevid.detect import Detector
-from edgevid.overlay import Overlay
+from edgevid.actions.clips import ClipBuffer
+from edgevid.detect.detector import Detector
+from edgevid.output.overlay import Overlay
 from edgevid.pipeline import Pipeline, Recognition
 from edgevid.track import Tracker
 from edgevid.types import Reason, Scores, Tracks, Verdicts
-from edgevid.video import open_video
-from edgevid.video_write import VideoWriter
+from edgevid.video.open import open_video
+from edgevid.video.writer import VideoWriter
 
 
 class Threshold:

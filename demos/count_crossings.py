@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import argparse
 
-from edgevid.detect import Detector
+from edgevid.detect.detector import Detector
 from edgevid.pipeline import Pipeline
 from edgevid.track import Tracker
-from edgevid.video import open_video
+from edgevid.video.open import open_video
 from edgevid.zones import Line, ZoneMonitor
 
 

@@ -9,10 +9,10 @@ import argparse
 
 import numpy as np
 
-from edgevid.ground_speed import SpeedMeter
-from edgevid.ground_survey import make_survey
 from edgevid.pipeline import Pipeline
-from edgevid.synthetic_render import RenderedDetector, RenderedStreet
+from edgevid.speed.calibration import make_survey
+from edgevid.speed.estimator import SpeedMeter
+from edgevid.synthetic.render import RenderedDetector, RenderedStreet
 from edgevid.track import Tracker
 from edgevid.types import Reason
 

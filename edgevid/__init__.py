@@ -22,55 +22,55 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from edgevid._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from edgevid.actions import (
         load_recogniser,
     )
-    from edgevid.clips import (
+    from edgevid.actions.clips import (
         ClipBuffer,
         ClipSpec,
     )
-    from edgevid.detect import (
+    from edgevid.detect.detector import (
         Detector,
     )
     from edgevid.errors import (
         EdgevidError,
     )
-    from edgevid.ground_history import (
-        Interval,
-    )
-    from edgevid.ground_speed import (
-        SpeedMeter,
-        SpeedReport,
-    )
-    from edgevid.ground_survey import (
-        Survey,
-        read_survey,
-    )
-    from edgevid.health import (
+    from edgevid.health.monitor import (
         CameraHealth,
     )
-    from edgevid.overlay import (
+    from edgevid.output.overlay import (
         Overlay,
     )
-    from edgevid.pipeline import (
-        Pipeline,
-        Recognition,
-    )
-    from edgevid.records import (
+    from edgevid.output.sinks import (
         AnnotatedVideo,
         JsonLines,
         MotText,
         read_jsonl,
     )
+    from edgevid.pipeline import (
+        Pipeline,
+        Recognition,
+    )
     from edgevid.runtime import (
         load_engine,
     )
-    from edgevid.site import (
+    from edgevid.site.file import (
         Site,
         read_site,
+    )
+    from edgevid.speed.calibration import (
+        Survey,
+        read_survey,
+    )
+    from edgevid.speed.displacement import (
+        Interval,
+    )
+    from edgevid.speed.estimator import (
+        SpeedMeter,
+        SpeedReport,
     )
     from edgevid.track import (
         ByteTracker,
@@ -89,7 +89,7 @@ if TYPE_CHECKING:
         Tracks,
         Verdicts,
     )
-    from edgevid.video import (
+    from edgevid.video.open import (
         open_video,
     )
     from edgevid.zones import (
@@ -99,33 +99,33 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "AnnotatedVideo": "records",
+    "AnnotatedVideo": "output.sinks",
     "ByteTracker": "track",
-    "CameraHealth": "health",
-    "ClipBuffer": "clips",
-    "ClipSpec": "clips",
+    "CameraHealth": "health.monitor",
+    "ClipBuffer": "actions.clips",
+    "ClipSpec": "actions.clips",
     "Clips": "types",
     "Detections": "types",
-    "Detector": "detect",
+    "Detector": "detect.detector",
     "EdgevidError": "errors",
     "Frame": "types",
     "InputSpec": "types",
-    "Interval": "ground_history",
-    "JsonLines": "records",
+    "Interval": "speed.displacement",
+    "JsonLines": "output.sinks",
     "Line": "zones",
-    "MotText": "records",
+    "MotText": "output.sinks",
     "OCSortTracker": "track",
-    "Overlay": "overlay",
+    "Overlay": "output.overlay",
     "Pipeline": "pipeline",
     "Reason": "types",
     "Recognition": "pipeline",
     "Result": "types",
     "Scores": "types",
-    "Site": "site",
-    "SpeedMeter": "ground_speed",
-    "SpeedReport": "ground_speed",
+    "Site": "site.file",
+    "SpeedMeter": "speed.estimator",
+    "SpeedReport": "speed.estimator",
     "Speeds": "types",
-    "Survey": "ground_survey",
+    "Survey": "speed.calibration",
     "Tracker": "track",
     "Tracks": "types",
     "Verdicts": "types",
@@ -133,10 +133,10 @@ _HOMES = {
     "ZoneMonitor": "zones",
     "load_engine": "runtime",
     "load_recogniser": "actions",
-    "open_video": "video",
-    "read_jsonl": "records",
-    "read_site": "site",
-    "read_survey": "ground_survey",
+    "open_video": "video.open",
+    "read_jsonl": "output.sinks",
+    "read_site": "site.file",
+    "read_survey": "speed.calibration",
 }
 """Public names, sorted, and the modules that hold them."""
 

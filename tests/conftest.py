@@ -29,8 +29,8 @@ def lacks(reason: str) -> None:
 @pytest.fixture(scope="session")
 def device_backend() -> str:
     """The installed TensorRT of a machine with an NVIDIA device; see `lacks` for one without."""
-    from edgevid.runtime.cuda_driver import gpus
-    from edgevid.tools.build_engine import choose_backend, installed_version
+    from edgevid.optimize.builder.engine import choose_backend, installed_version
+    from edgevid.runtime.cuda.driver import gpus
 
     backend = choose_backend()
     if not gpus():

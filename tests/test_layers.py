@@ -1,4 +1,4 @@
-"""The layers of the package, read from its imports: a module imports only from lower rows."""
+"""The layers of the package, read from its imports: a room imports only rooms before it, without a circle."""
 
 from __future__ import annotations
 
@@ -11,100 +11,145 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "edgevid"
 
-ROWS: dict[str, float] = {
-    "errors": -2, "types_table": -1, "types": 0,
-    "kernels": 1,
-    "imaging": 2, "runtime": 2, "video": 2, "synthetic": 2,
-    "detect": 3, "track": 3, "clips": 3, "actions": 3, "ground": 3, "abstain": 3,
-    "overlay": 3.5, "health": 3.5,
-    "zones": 3, "records": 4, "clips_spec": 2,  # the description is read by clips and by actions
-    "keep": 4,
-    "pipeline": 4,
-    "site": 5, "tools": 5, "learn": 5,
-    "cli": 6, "viewer": 5.5,
-}  # fmt: skip
+ORDER = (
+    "_version", "errors", "files", "types", "kernels", "runtime", "models", "video", "synthetic", "detect",
+    "track", "actions", "speed", "zones", "abstain", "health", "output", "pipeline", "site", "run", "evaluate",
+    "optimize", "learn", "viewer", "cli", "__init__", "__main__",
+)  # fmt: skip
+"""Every room and single module of the top level; each imports only what stands before it."""
 
 WALLS: dict[str, tuple[str, ...]] = {
-    "onnxruntime": ("runtime/ort.py", "tools/", "cli/doctor.py"),
-    "tensorrt": ("runtime/trt.py", "tools/build"),
-    "tensorrt_rtx": ("runtime/trt.py", "tools/build"),
-    "pycuda": ("runtime/cuda",),
-    "cuda": ("runtime/cuda", "tools/build_kernels.py"),
-    "onnx": ("tools/", "learn/"),
-    "torch": ("learn/", "tools/export.py"),
-    "kornia": ("learn/",),
-    "ultralytics": ("tools/export.py",),
-    "av": ("video",),
+    "onnxruntime": ("runtime/onnxruntime/",),
+    "tensorrt": ("runtime/tensorrt/", "optimize/builder/"),
+    "tensorrt_rtx": ("runtime/tensorrt/", "optimize/builder/"),
+    "pycuda": ("runtime/cuda/",),
+    "cuda": ("runtime/cuda/",),
+    "onnx": ("models/", "optimize/", "learn/"),
+    "torch": ("learn/", "optimize/export.py"),
+    "ultralytics": ("optimize/export.py",),
+    "kornia": ("learn/", "evaluate/"),
+    "matplotlib": ("evaluate/", "learn/"),
+    "av": ("video/", "output/", "viewer/"),
+    "supervision": ("output/",),
+    "lap": ("kernels/",),
+    "starlette": ("viewer/",),
+    "uvicorn": ("viewer/",),
+    "typer": ("cli/",),
+    "rich": ("cli/",),
 }
-"""Third-party packages, and where alone they may be imported."""
+"""Third-party packages, and where alone they may be imported (a name in `require` or `find_spec` is no import)."""
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
-def modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
+def inside(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
 
 
-def row_of(part: str) -> float:
-    return ROWS[part] if part in ROWS else ROWS[family(part)]
+def dotted(path: Path) -> str:
+    """`edgevid.video.open` of a file."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def part_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+KNOWN = {dotted(path): path for path in MODULES}
 
 
-def family(part: str) -> str:
-    """Siblings of one idea (video, video_live) may import each other."""
-    return part.split("_")[0]
+def room_of(module: str) -> str:
+    """The room, or the single module, that a dotted name of edgevid lies in."""
+    pieces = module.split(".")
+    return pieces[1] if len(pieces) > 1 else "__init__"
 
 
-def imports(path: Path) -> list[str]:
+def imports(path: Path, *, top_only: bool = False) -> list[str]:
+    """Every module that a file names in an import, late ones too; `from a import b` is a.b where that is one."""
+    tree = ast.parse(path.read_text())
     found: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in tree.body if top_only else ast.walk(tree):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            module = node.module
-            found += [f"{module}.{a.name}" for a in node.names] if module == "edgevid" else [module]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{inside(path)}: relative imports hide where a thing comes from"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [name if name in KNOWN else str(node.module) for name in names]
     return found
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_a_module_imports_only_from_lower_rows(path: Path) -> None:
-    part = part_of(path)
-    if part == "__init__":
-        return
-    assert part in ROWS or family(part) in ROWS, f"{part} has no row: add it to ROWS"
+@pytest.mark.parametrize("path", MODULES, ids=inside)
+def test_a_room_imports_only_rooms_before_it(path: Path) -> None:
+    room = room_of(dotted(path))
+    assert room in ORDER, f"{room} has no place in ORDER: add it"
     for name in imports(path):
-        pieces = name.split(".")
-        if pieces[0] != "edgevid" or len(pieces) == 1 or pieces[1] in (part, "__version__"):
-            continue
-        other = pieces[1]
-        if family(other) == family(part):
-            continue
-        assert row_of(other) < row_of(part), f"{path.name} (row {row_of(part)}) imports {name}"
+        if name.split(".")[0] == "edgevid" and (other := room_of(name)) != room:
+            assert ORDER.index(other) < ORDER.index(room), f"{inside(path)} imports {name}"
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", MODULES, ids=inside)
 def test_third_party_packages_stay_behind_their_walls(path: Path) -> None:
-    inside = str(path.relative_to(PACKAGE))
     for name in imports(path):
         allowed = WALLS.get(name.split(".")[0])
-        assert allowed is None or inside.startswith(allowed), f"{inside} imports {name}"
+        assert allowed is None or inside(path).startswith(allowed), f"{inside(path)} imports {name}"
+
+
+def circle(graph: dict[str, list[str]]) -> list[str]:
+    """The modules of one circle of imports, or none."""
+    done: set[str] = set()
+
+    def visit(module: str, way: list[str]) -> list[str]:
+        if module in way:
+            return way[way.index(module) :]
+        if module in done:
+            return []
+        done.add(module)
+        return next((c for other in graph[module] if (c := visit(other, [*way, module]))), [])
+
+    return next((c for module in graph if (c := visit(module, []))), [])
+
+
+def test_no_circle_of_imports_late_ones_counted() -> None:
+    """An import inside a function counts like one on top: it must not hide a circle.
+
+    A room's `__init__` only re-exports: importing the room's inner modules runs it, which is no circle.
+    """
+    graph = {
+        name: [n for n in imports(path) if n in KNOWN and n != name]
+        for name, path in KNOWN.items()
+        if name != "edgevid"
+    }
+    graph = {name: [n for n in others if n in graph] for name, others in graph.items()}
+    assert circle(graph) == []
+    assert circle({"a": ["b"], "b": ["c"], "c": ["b"]}) == ["b", "c"]  # the search itself finds one
+
+
+def test_inner_modules_do_not_import_their_own_room() -> None:
+    for path in MODULES:
+        name = dotted(path)
+        room = f"edgevid.{room_of(name)}"
+        if path.name != "__init__.py" and name.count(".") > 1:
+            assert room not in imports(path), f"{inside(path)} imports its room {room}: name the module"
+
+
+def test_the_top_level_is_small() -> None:
+    loose = [path.name for path in PACKAGE.glob("*.py")]
+    assert len(loose) <= 8, loose
+
+
+@pytest.mark.parametrize("path", MODULES, ids=inside)
+def test_files_and_functions_are_short(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 400, f"{inside(path)} has more than 400 lines"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert node.end_lineno is not None
+            lines = node.end_lineno - node.lineno + 1
+            assert lines <= 60, f"{inside(path)}: {node.name} has {lines} lines"
 
 
 def test_importing_edgevid_pulls_in_no_extra() -> None:
     heavy = [
-        "torch",
-        "kornia",
-        "ultralytics",
-        "onnx",
-        "tensorrt",
-        "tensorrt_rtx",
-        "pycuda",
-        "cuda",
-        "matplotlib",
-        "av",
-        "typer",
-    ]
+        "torch", "kornia", "ultralytics", "onnx", "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "matplotlib", "av",
+        "typer", "onnxruntime", "cv2", "shapely",
+    ]  # fmt: skip
     code = f"import sys, edgevid; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

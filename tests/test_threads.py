@@ -58,7 +58,7 @@ time.sleep(0.2)
 SHOWING = """
 import asyncio
 from edgevid.types import Detections, Frame, Result, Speeds, Tracks
-from edgevid.viewer.hub import Hub
+from edgevid.viewer.broadcast import Hub
 
 hub = Hub(lambda moment: {}, widest=8000)
 async def look():
@@ -74,7 +74,7 @@ while hub._slot is not None:  # until it is being encoded
 
 FULL_DISK = """
 from edgevid.errors import SourceError
-from edgevid.video_write import VideoWriter
+from edgevid.video.writer import VideoWriter
 
 writer = VideoWriter("/dev/full")
 try:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from edgevid.actions.base import Recogniser
 from edgevid.actions.clip import ClipRecogniser
-from edgevid.actions.extract import FeatureExtractor, PoseExtractor
+from edgevid.actions.features import FeatureExtractor, PoseExtractor
 from edgevid.actions.image import ImageRecogniser
 from edgevid.actions.load import load_extractor, load_recogniser
+from edgevid.actions.recognizer import Recogniser
 from edgevid.actions.segment import OnlineSegments, Segment
 from edgevid.actions.sequence import SequenceRecogniser
-from edgevid.actions.store import StateStore
-from edgevid.actions.stream import StreamRecogniser
+from edgevid.actions.streaming import StreamRecogniser
+from edgevid.actions.track_state import StateStore
 
 __all__ = [
     "ClipRecogniser",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgevid.actions.base import (
+from edgevid.actions.clip_table import ClipTable
+from edgevid.actions.overlap import OverlapMean
+from edgevid.actions.recognizer import (
     first_output,
     input_named,
     no_scores,
@@ -14,8 +16,6 @@ from edgevid.actions.base import (
     run_batch,
     scores,
 )
-from edgevid.actions.overlap import OverlapMean
-from edgevid.actions.table import ClipTable
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array, Clips, Scores

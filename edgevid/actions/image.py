@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgevid.actions.base import (
+from edgevid.actions.clip_table import ClipTable
+from edgevid.actions.recognizer import (
     first_output,
     input_named,
     newest,
@@ -15,8 +16,7 @@ from edgevid.actions.base import (
     run_batch,
     scores,
 )
-from edgevid.actions.store import StateStore
-from edgevid.actions.table import ClipTable
+from edgevid.actions.track_state import StateStore
 from edgevid.runtime import Engine, Recipe
 from edgevid.types import Clips, Scores
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from edgevid.actions.base import Recogniser
 from edgevid.actions.clip import ClipRecogniser
-from edgevid.actions.extract import Extractor, FeatureExtractor, PoseExtractor
+from edgevid.actions.features import Extractor, FeatureExtractor, PoseExtractor
 from edgevid.actions.image import ImageRecogniser
+from edgevid.actions.recognizer import Recogniser
 from edgevid.actions.sequence import HeadTable, SequenceRecogniser
-from edgevid.actions.stream import StreamRecogniser
+from edgevid.actions.streaming import StreamRecogniser
 from edgevid.errors import InputError
+from edgevid.models.hub import resolve_model
 from edgevid.runtime import Engine, Recipe, load_engine
-from edgevid.runtime.store import resolve_model
 
 
 def load_recogniser(

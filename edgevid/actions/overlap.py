@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgevid.actions.store import StateStore
+from edgevid.actions.track_state import StateStore
 from edgevid.actions.windows import overlap_weights
 from edgevid.errors import InputError
 from edgevid.types import Array

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgevid.actions.base import first_output, newest, no_scores, probabilities, run_batch, scores
-from edgevid.actions.extract import Extractor
+from edgevid.actions.clip_table import ClipTable
+from edgevid.actions.features import Extractor
 from edgevid.actions.overlap import OverlapMean
-from edgevid.actions.store import StateStore
-from edgevid.actions.stream import StateNames, Stepper
-from edgevid.actions.table import ClipTable
+from edgevid.actions.recognizer import first_output, newest, no_scores, probabilities, run_batch, scores
+from edgevid.actions.streaming import StateNames, Stepper
+from edgevid.actions.track_state import StateStore
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array, Clips, Scores

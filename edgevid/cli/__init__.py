@@ -34,7 +34,7 @@ COMMANDS: tuple[str, ...] = (
 
 def _tell_version(asked: bool) -> None:
     if asked:
-        from edgevid import __version__
+        from edgevid._version import __version__
 
         print(f"edgevid {__version__}")
         raise typer.Exit

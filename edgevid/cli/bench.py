@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from edgevid.tools.bench import Benchmark
-    from edgevid.tools.bench_subject import Timing
+    from edgevid.optimize.bench import Benchmark
+    from edgevid.optimize.bench_subject import Timing
 
 Models = Annotated[list[str], typer.Argument(help="Names of models, ONNX files, recipes or engines.")]
 Precision = Annotated[list[str] | None, typer.Option(help="fp32, fp16 or int8; may be repeated.")]
@@ -40,8 +40,8 @@ def command(
     CPU is the processor time of a frame over all threads: where other work shares the machine, it says more
     than the time that passed.
     """
-    from edgevid.cli.report import advance, progress_bar
-    from edgevid.tools.bench import bench
+    from edgevid.cli.progress import advance, progress_bar
+    from edgevid.optimize.bench import bench
 
     with progress_bar("timing", runs + warm_up) as bar:
         found = bench(
@@ -59,7 +59,7 @@ def command(
 
 
 def _show(found: Benchmark) -> None:
-    from edgevid.tools.conditions import plainly
+    from edgevid.optimize.conditions import plainly
 
     console = Console(soft_wrap=True)
     console.print(_times(found.timings))
@@ -79,7 +79,7 @@ def _show(found: Benchmark) -> None:
 
 def _times(timings: tuple[Timing, ...]) -> Table:
     """Milliseconds as p50 / p99; the last column compares p50 of the frame with the first engine's."""
-    from edgevid.tools.bench_subject import STAGES
+    from edgevid.optimize.bench_subject import STAGES
 
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("ms, p50 / p99", overflow="fold")

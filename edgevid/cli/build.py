@@ -14,8 +14,8 @@ from rich.markup import escape
 from edgevid.errors import InputError, ParityError
 
 if TYPE_CHECKING:
-    from edgevid.tools.build import Gate, Outcome, Plan
-    from edgevid.tools.build_engine import Progress
+    from edgevid.optimize.builder.build import Gate, Outcome, Plan
+    from edgevid.optimize.builder.engine import Progress
 
 
 Model = Annotated[str, typer.Argument(help="A model's name, an ONNX file, a recipe or its folder.")]
@@ -81,8 +81,8 @@ def command(
     dry_run: DryRun = False,
 ) -> None:
     """Build a TensorRT engine of a model, prove it against the model, and write its manifest."""
-    from edgevid.tools.build import Gate, build, make_plan
-    from edgevid.tools.build_options import BuildOptions, read_batch, read_shapes
+    from edgevid.optimize.builder.build import Gate, build, make_plan
+    from edgevid.optimize.builder.options import BuildOptions, read_batch, read_shapes
 
     options = BuildOptions(
         precision=precision,

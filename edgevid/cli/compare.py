@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from edgevid.tools.compare import ParityReport
+    from edgevid.optimize.compare.gate import ParityReport
 
 BELOW = 1
 """Exit status of a refused engine; a mistake in the command is 2."""
@@ -27,7 +27,7 @@ Score = Annotated[float | None, typer.Option(help="Boxes above this score count.
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda:0")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads of a model.", min=1)]
 Worst = Annotated[int, typer.Option(help="Worst frames to show.", min=1, max=50)]
-Report = Annotated[list[Path] | None, typer.Option(help="Report to write, .html or .png; may be repeated.")]
+Report = Annotated[list[Path] | None, typer.Option(help="HTML report to write; may be repeated.")]
 Json = Annotated[Path | None, typer.Option("--json", help="All figures as JSON, - for the screen.")]
 
 
@@ -46,9 +46,9 @@ def command(
     out: Json = None,
 ) -> None:
     """Compare two engines on real frames; exit with 1 where B agrees with A less than the floor asks."""
-    from edgevid.cli.report import advance, progress_bar
-    from edgevid.tools.compare_run import compare
-    from edgevid.tools.report import check_target, write_report
+    from edgevid.cli.progress import advance, progress_bar
+    from edgevid.optimize.compare.report import check_target, write_report
+    from edgevid.optimize.compare.run import compare
 
     for path in report or []:
         check_target(path)
@@ -90,7 +90,7 @@ def _show(report: ParityReport, found: dict[str, Any]) -> None:
 
 
 def _figures(report: ParityReport) -> Table:
-    from edgevid.tools.compare import shown
+    from edgevid.optimize.compare.gate import shown
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column()

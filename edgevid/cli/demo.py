@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from edgevid.viewer.setting import Setting
+    from edgevid.viewer.config import Setting
 
 SAMPLE = "vtest"
 CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
 
 Source = Annotated[str, typer.Argument(help="File, camera or address to show instead of the sample.")]
 Out = Annotated[Path | None, typer.Option(help="No viewer: write MP4, contact sheet and JSON lines here.")]
-Window = Annotated[bool, typer.Option("--window", help="A native window instead of the browser.")]
 Model = Annotated[str | None, typer.Option(help="Name or path of a detector.")]
 Rendered = Annotated[bool, typer.Option("--rendered", help="Show the rendered street.")]
 Frames = Annotated[int | None, typer.Option(help="Stop after so many frames.", min=1)]
@@ -30,7 +29,7 @@ Host = Annotated[str, typer.Option(help="Address to serve on; beyond this machin
 Port = Annotated[int | None, typer.Option(help="Port; the first free one from 8470 on.", min=0, max=65535)]
 Token = Annotated[str | None, typer.Option(help="Token that viewers need; made where one is needed.")]
 Name = Annotated[list[str], typer.Option(help="Host name to answer to (behind a proxy); repeatable.")]
-Open = Annotated[bool, typer.Option("--open", help="Open the browser.")]
+Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")]
 Once = Annotated[bool, typer.Option("--once", help="A file plays once; the viewer stays on its last frame.")]
 Quality = Annotated[int, typer.Option(help="JPEG quality of the viewer's pictures.", min=10, max=100)]
 Widest = Annotated[int, typer.Option(help="Longest side of the viewer's pictures, in pixels.", min=160)]
@@ -40,7 +39,6 @@ Threads = Annotated[int | None, typer.Option(help="CPU threads of the model.", m
 def command(
     source: Source = "",
     out: Out = None,
-    window: Window = False,
     model: Model = None,
     rendered: Rendered = False,
     frames: Frames = None,
@@ -53,7 +51,7 @@ def command(
     port: Port = None,
     token: Token = None,
     name: Name = [],  # noqa: B006 (typer wants a list)
-    open_browser: Open = False,
+    browser: Browser = False,
     once: Once = False,
     quality: Quality = 80,
     widest: Widest = 1280,
@@ -62,34 +60,26 @@ def command(
     """Detect, follow, recognise and measure what is in a video, and show it live in a browser."""
     from edgevid.cli.demo_files import write_files
     from edgevid.errors import InputError
-    from edgevid.overlay import UNITS
-    from edgevid.viewer import setting as settings
+    from edgevid.output.overlay import UNITS
+    from edgevid.viewer import config as settings
 
     if unit not in UNITS:
         raise InputError(f"unit: wanted one of {', '.join(UNITS)}, given {unit!r}")
-    if out is not None and window:
-        raise InputError("demo: --out writes files, --window shows a window: give one of them")
-    if window:
-        from edgevid.viewer.window import check_window
-
-        check_window()
     asked: dict[str, Any] = {"source": source, "model": model, "survey": camera}
     asked["classes"] = tuple(one.strip() for one in classes.split(",") if one.strip())
     chosen = _site(site, asked, actions)
     setting = settings.rendered() if rendered else _real(chosen, bool(source or model or site), threads)
     if out is not None:
         write_files(setting, out, unit=unit, frames=frames)
-    elif window:
-        _window(setting, unit=unit, frames=frames)
     else:
-        serving = {"host": host, "port": port, "token": token, "names": name, "open_browser": open_browser}
+        serving = {"host": host, "port": port, "token": token, "names": name, "open_browser": browser}
         picture = {"quality": quality, "widest": widest, "unit": unit}
         _watch(dataclasses.replace(setting, site_file=site), serving, picture, once=once, frames=frames)
 
 
 def _site(path: Path | None, asked: dict[str, Any], actions: str | None) -> Any:
     """The site of a file or the sample's, with what the command line says put over it."""
-    from edgevid.site import RecogniserChoice, Site, read_site
+    from edgevid.site.file import RecogniserChoice, Site, read_site
 
     there = path is not None and (path.exists() or not asked["source"])
     chosen = read_site(path) if there and path else Site(classes=CLASSES)  # a new one is made when saved to
@@ -104,8 +94,8 @@ def _real(site: Any, wanted: bool, threads: int | None) -> Setting:
     from rich.markup import escape
 
     from edgevid.errors import DownloadError
-    from edgevid.runtime.samples import get_sample
-    from edgevid.viewer import setting as settings
+    from edgevid.models.samples import get_sample
+    from edgevid.viewer import config as settings
 
     try:
         sample = "" if site.source else str(get_sample(SAMPLE))
@@ -127,7 +117,7 @@ def _watch(
     """The viewer, until Ctrl-C."""
     from rich.console import Console
 
-    from edgevid.cli.report import print_summary
+    from edgevid.cli.progress import print_summary
     from edgevid.errors import require
 
     for module in ("starlette", "uvicorn", "websockets"):
@@ -141,16 +131,5 @@ def _watch(
 
     started = clock.perf_counter()
     summary = watch(setting, announce=announce, serving=serving, picture=picture, once=once, frames=frames)
-    seconds = clock.perf_counter() - started
-    print_summary(summary, setting.pipeline.names["class"], seconds=seconds, written=[], notes=setting.notes)
-
-
-def _window(setting: Setting, *, unit: str, frames: int | None) -> None:
-    """A native window, until q, Escape, its cross or the end."""
-    from edgevid.cli.report import print_summary
-    from edgevid.viewer.window import show_window
-
-    started = clock.perf_counter()
-    summary = show_window(setting, unit=unit, frames=frames)
     seconds = clock.perf_counter() - started
     print_summary(summary, setting.pipeline.names["class"], seconds=seconds, written=[], notes=setting.notes)

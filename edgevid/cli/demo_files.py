@@ -10,13 +10,13 @@ from typing import Any
 import cv2
 
 from edgevid.cli.outputs import refuse_overwriting
-from edgevid.cli.report import advance, print_summary, progress_bar
+from edgevid.cli.progress import advance, print_summary, progress_bar
 from edgevid.errors import InputError
-from edgevid.overlay import contact_sheet
-from edgevid.records import AnnotatedVideo, JsonLines, Sink
-from edgevid.tools.run import run
+from edgevid.output.overlay import contact_sheet
+from edgevid.output.sinks import AnnotatedVideo, JsonLines, Sink
+from edgevid.run.loop import run
 from edgevid.types import Array, Frame, Result
-from edgevid.viewer.setting import Setting, overlay_of
+from edgevid.viewer.config import Setting, overlay_of
 
 PICTURES = 6
 """Pictures on the contact sheet."""

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edgevid.site_check import Finding
+from edgevid.site.findings import Finding
 
 EXTRAS = {
     "tensorrt": ("tensorrt", "TensorRT engines"),
@@ -67,7 +67,7 @@ def _driver() -> Finding:
 
 def findings() -> list[Finding]:
     """Everything that the report tells, in order."""
-    from edgevid import __version__
+    from edgevid._version import __version__
 
     found = [
         Finding("edgevid", f"{__version__} on Python {platform.python_version()}", True, ""),
@@ -98,8 +98,8 @@ def command(site: SiteFile = None, camera: Camera = "", seconds: Seconds = 5.0) 
         report = findings()
         _print_wide(console, report)
     else:
-        from edgevid.site_check_camera import check_camera
-        from edgevid.site_check_file import check_site
+        from edgevid.site.check import check_site
+        from edgevid.site.check_camera import check_camera
 
         if site is not None:
             report = check_site(site, source=camera, watch_s=seconds)

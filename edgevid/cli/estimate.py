@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from edgevid.tools.cost import Cost
-    from edgevid.tools.estimate import Estimate
+    from edgevid.optimize.cost import Cost
+    from edgevid.optimize.estimate import Estimate
 
 
 def command(
@@ -26,8 +26,8 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count a model's operations and bytes, and say how fast a device can run it at the very most."""
-    from edgevid.tools import estimate as tool
-    from edgevid.tools.cost import model_cost
+    from edgevid.optimize import estimate as tool
+    from edgevid.optimize.cost import model_cost
 
     cost = model_cost(_file(model), batch=batch)
     chosen = [tool.device(name) for name in device or tool.devices()]
@@ -45,7 +45,7 @@ def command(
 
 def _file(model: str) -> Path:
     """The ONNX file itself: recipes are not needed to count one."""
-    from edgevid.runtime.store import resolve_model
+    from edgevid.models.hub import resolve_model
 
     if model.endswith(".onnx"):
         return Path(model)

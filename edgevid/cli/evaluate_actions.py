@@ -28,9 +28,9 @@ def actions(data: Data, model: Model, plot: Plot = None, stitch: Stitch = 0) -> 
     from rich.console import Console
     from rich.table import Table
 
-    from edgevid.actions.metrics import report_lines
-    from edgevid.learn.evaluate import judge
-    from edgevid.runtime.store import resolve_model
+    from edgevid.evaluate.actions.metrics import report_lines
+    from edgevid.evaluate.actions.score import judge
+    from edgevid.models.hub import resolve_model
 
     console = Console(highlight=False)
     judged = judge(model, data, resolve_model(model).names, stitched=stitch)
@@ -52,7 +52,7 @@ def actions(data: Data, model: Model, plot: Plot = None, stitch: Stitch = 0) -> 
             f"background classes: {', '.join(map(str, s.background)) or 'none'}"
         )
     if plot is not None:
-        from edgevid.learn.plots import plot_confusion
+        from edgevid.evaluate.actions.plots import plot_confusion
 
         plot_confusion(judged.report, f"{model} on {data.name}", plot)
 
@@ -62,7 +62,7 @@ def robustness(data: Data, model: Model, plot: Plot = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from edgevid.learn.robustness import measure
+    from edgevid.evaluate.actions.robustness import measure
 
     console = Console(highlight=False)
     with console.status("measuring") as status:
@@ -74,6 +74,6 @@ def robustness(data: Data, model: Model, plot: Plot = None) -> None:
         table.add_row(kind, "   ".join(f"{s:g}: {100 * a:.1f}" for s, a in points))
     console.print(table)
     if plot is not None:
-        from edgevid.learn.plots import plot_robustness
+        from edgevid.evaluate.actions.plots import plot_robustness
 
         plot_robustness(found, f"{model} on {data.name}", plot)

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgevid.tools.speed_score import Evaluation, Score
+    from edgevid.evaluate.speed.score import Evaluation, Score
 
 Truth = Annotated[Path, typer.Option(help="True speeds: CSV or JSON lines with id, time_s and mps or kmh.")]
 Results = Annotated[
@@ -42,8 +42,8 @@ def speed(
     import dataclasses
 
     from edgevid.errors import InputError
-    from edgevid.tools.speed_files import KINDS, check_ids, read_pairs, read_results, read_truth
-    from edgevid.tools.speed_score import evaluate
+    from edgevid.evaluate.speed.files import KINDS, check_ids, read_pairs, read_results, read_truth
+    from edgevid.evaluate.speed.score import evaluate
 
     if kind and kind not in KINDS:
         raise InputError(f"--kind: wanted one of {', '.join(KINDS)}, given {kind!r}")

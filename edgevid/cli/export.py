@@ -24,7 +24,7 @@ def command(
     count: Annotated[int, typer.Option(help="Frames to compare on.", min=1)] = 8,
 ) -> None:
     """Export weights to ONNX, write their recipe, and compare with PyTorch on real frames."""
-    from edgevid.tools.export import export
+    from edgevid.optimize.export import export
 
     console = Console(soft_wrap=True)
     with console.status("exporting and comparing", spinner="dots"):
@@ -58,6 +58,6 @@ def _size(text: str) -> int | tuple[int, int]:
 
 
 def _frames(source: str, count: int) -> list[Frame]:
-    from edgevid.tools.frames import read_frames
+    from edgevid.optimize.frames import read_frames
 
     return [named.frame for named in read_frames(source, count)]

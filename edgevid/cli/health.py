@@ -20,7 +20,7 @@ Anew = Annotated[
 def command(folder: Folder, acknowledge: Kept = False, relearn: Anew = False) -> None:
     """Show a camera's health, and answer its alarm (exit status 1 while one is open)."""
     from edgevid.errors import InputError
-    from edgevid.health_file import STATE, HealthFolder
+    from edgevid.health.store import STATE, HealthFolder
 
     if acknowledge and relearn:
         raise InputError("health: wanted one of --acknowledge and --relearn, given both")

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from edgevid.tools.inspect import Report
+    from edgevid.models.inspect import Report
 
 
 def command(
@@ -21,7 +21,7 @@ def command(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing recipe.")] = False,
 ) -> None:
     """Print a model's inputs, outputs and the decoder that fits; write a draft recipe with --write."""
-    from edgevid.tools.inspect import inspect, write_draft
+    from edgevid.models.inspect import inspect, write_draft
 
     report = inspect(model)
     console = Console(soft_wrap=True)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from rich.console import JustifyMethod
 
-    from edgevid.runtime.download import Progress
-    from edgevid.tools.models import Entry
+    from edgevid.models.catalog import Entry
+    from edgevid.models.download import Progress
 
 command = typer.Typer(no_args_is_help=True, help="List, get, verify and remove models and sample videos.")
 
@@ -28,8 +28,9 @@ Names = Annotated[list[str], typer.Argument(help="Names as `edgevid models list`
 @command.command("list")
 def list_() -> None:
     """Models and sample videos: what they are, their licence, and whether they are here."""
-    from edgevid.runtime.store import DEFAULT_MODEL, MIRROR, cache_folder
-    from edgevid.tools.models import entries
+    from edgevid.files.folders import cache_folder
+    from edgevid.models.catalog import entries
+    from edgevid.models.hub import DEFAULT_MODEL, MIRROR
 
     console = Console()
     columns = ["name", "for", "size", "licence", "checksum", "here", "what it is"]
@@ -71,7 +72,7 @@ def _here(one: Entry) -> str:
 @command.command("get")
 def get_(names: Names) -> None:
     """Fetch models or samples: resumed, verified, kept for use without a network."""
-    from edgevid.tools.models import get
+    from edgevid.models.catalog import get
 
     for name in names:
         with _bar(name) as progress:
@@ -96,7 +97,7 @@ def verify_(
     names: Annotated[list[str] | None, typer.Argument(help="All that are here if left out.")] = None,
 ) -> None:
     """Compare the files that are here with their checksums."""
-    from edgevid.tools.models import entries, verify
+    from edgevid.models.catalog import entries, verify
 
     console, wrong = Console(soft_wrap=True), 0
     for name in names or [e.name for e in entries().values() if e.local]:
@@ -115,7 +116,7 @@ def verify_(
 @command.command("remove")
 def remove_(names: Names) -> None:
     """Delete what was fetched for these names."""
-    from edgevid.tools.models import remove
+    from edgevid.models.catalog import remove
 
     for name in names:
         gone = remove(name)

@@ -12,8 +12,8 @@ from edgevid.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgevid.tools.half import HalfReport
-    from edgevid.tools.quantize import Made, Report
+    from edgevid.optimize.fp16 import HalfReport
+    from edgevid.optimize.quantize.quantizer import Made, Report
 
 SHOWN = 12
 """Layers listed in the terminal; the JSON names all."""
@@ -65,11 +65,11 @@ def command(
         raise InputError(f"--precision: wanted int8 or fp16, given {precision!r}")
     console = Console(soft_wrap=True, highlight=False)
     if precision == "fp16":
-        from edgevid.tools.half import COUNT, make_fp16
+        from edgevid.optimize.fp16 import COUNT, make_fp16
 
         _say_half(console, make_fp16(model, frames, count=min(count, COUNT), folder=out))
         return
-    from edgevid.tools.quantize import VARIANTS, quantize
+    from edgevid.optimize.quantize.quantizer import VARIANTS, quantize
 
     with console.status("reading the model") as status:
         report = quantize(
@@ -87,7 +87,7 @@ def command(
         )
     _say(console, report)
     if fp16_rest and any(m.variant == "int8-trt" for m in report.made):
-        from edgevid.tools.half import make_int8_fp16
+        from edgevid.optimize.fp16 import make_int8_fp16
 
         _say_half(console, make_int8_fp16(report.recipe, folder=out))
     if report.below:

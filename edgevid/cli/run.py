@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from edgevid.records import Sink
-    from edgevid.site import Site
+    from edgevid.output.sinks import Sink
+    from edgevid.site.file import Site
 
 Source = Annotated[str, typer.Argument(help="File, folder or glob of images, camera number, or address.")]
 Model = Annotated[str | None, typer.Option(help="Model name (`edgevid models list`), ONNX file or recipe.")]
@@ -65,12 +65,12 @@ def command(
 ) -> None:
     """Detect, follow and record what is in a video."""
     from edgevid.cli.outputs import refuse_overwriting
-    from edgevid.cli.report import print_summary
+    from edgevid.cli.progress import print_summary
     from edgevid.errors import InputError
-    from edgevid.keep import KeepAbstained
-    from edgevid.overlay import UNITS
-    from edgevid.site import RecogniserChoice, Site, read_site
-    from edgevid.video import masked
+    from edgevid.output.overlay import UNITS
+    from edgevid.output.review import KeepAbstained
+    from edgevid.site.file import RecogniserChoice, Site, read_site
+    from edgevid.video.open import masked
 
     asked: dict[str, Any] = {"source": source, "model": model, "score": score, "device": device}
     asked |= {"precision": precision, "survey": camera, "health": health}
@@ -109,13 +109,13 @@ def _run(
     status_s: float,
 ) -> tuple[Any, Any, list[str]]:
     """The run itself: its summary, the class names, and what should be noted."""
-    from edgevid.cli.report import advance, progress_bar
-    from edgevid.site_build import build_monitors, build_pipeline, build_zones
-    from edgevid.site_resize import Resizing
-    from edgevid.tools.run import Summary, run
-    from edgevid.tools.stop import ended_by_sigterm
-    from edgevid.tools.watch import Watch
-    from edgevid.video import masked, open_video
+    from edgevid.cli.progress import advance, progress_bar
+    from edgevid.run.loop import Summary, run
+    from edgevid.run.signals import ended_by_sigterm
+    from edgevid.run.watchdog import Watch
+    from edgevid.site.build import build_monitors, build_pipeline, build_zones
+    from edgevid.site.resize import Resizing
+    from edgevid.video.open import masked, open_video
 
     summary = Summary()
     with (
@@ -163,7 +163,7 @@ class _Outputs:
 
     def sinks(self, video: Any) -> list[Sink]:
         """The sinks for the frames of `video`."""
-        from edgevid.records import JsonLines, MotText
+        from edgevid.output.sinks import JsonLines, MotText
 
         limit = round(self.keep_gb * 1e9) if self.keep_gb else None
         for path, make in (
@@ -190,7 +190,7 @@ class _Outputs:
 
     def _in_parts(self, path: Path, make: Any, limit: int | None) -> Any:
         """One plain file where nothing else is wanted; a video also where the picture's size changes."""
-        from edgevid.records_parts import Parts
+        from edgevid.output.segments import Parts
 
         if self.part_s is None and path != self.out:
             return make(path)
@@ -198,9 +198,9 @@ class _Outputs:
 
     def _video(self, path: Path, video: Any) -> Sink:
         from edgevid.errors import InputError
-        from edgevid.overlay_ground import GridOverlay
-        from edgevid.records import AnnotatedVideo
-        from edgevid.site_build import build_survey
+        from edgevid.output.ground_grid import GridOverlay
+        from edgevid.output.sinks import AnnotatedVideo
+        from edgevid.site.build import build_survey
 
         try:
             grid = build_survey(self.site, video.size)

@@ -71,7 +71,7 @@ def actions(
     from edgevid.errors import require
 
     require("torch", extra="train", purpose="training")
-    from edgevid.learn.command import TrainCommand, train_actions
+    from edgevid.learn.actions.command import TrainCommand, train_actions
 
     asked = TrainCommand(
         data=data, head=head, out=out, seeds=seeds, epochs=epochs, rate_hz=rate, window=window,
@@ -92,8 +92,8 @@ def backbone(
     """Cut a frozen feature extractor out of an image model, to feed heads with."""
     from rich.console import Console
 
-    from edgevid.learn.backbone import cut_backbone
-    from edgevid.runtime.store import resolve_model
+    from edgevid.learn.actions.backbone import cut_backbone
+    from edgevid.models.hub import resolve_model
 
     recipe, width = cut_backbone(resolve_model(model), out, tensor=tensor)
     Console(highlight=False).print(f"{width} features a crop. Use it: --extractor {recipe.parent}")

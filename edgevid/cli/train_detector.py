@@ -42,13 +42,13 @@ def label(
     """Label videos by several detectors that must agree; labels are text, to be corrected by eye."""
     from rich.console import Console
 
-    from edgevid.detect import Detector
+    from edgevid.detect.detector import Detector
     from edgevid.errors import require
-    from edgevid.video import open_video
+    from edgevid.video.open import open_video
 
     require("torch", extra="train", purpose="edgevid train")
-    from edgevid.learn.detector import CLASSES
-    from edgevid.learn.detector_label import Ensemble, write_clip
+    from edgevid.learn.detector.label import Ensemble, write_clip
+    from edgevid.learn.detector.network import CLASSES
 
     found = [Detector.load(name.strip(), score=0.05) for name in teachers.split(",")]
     ensemble, console = Ensemble(found, CLASSES), Console(highlight=False)
@@ -66,7 +66,7 @@ def rendered(
     from rich.console import Console
 
     from edgevid.errors import InputError
-    from edgevid.learn.detector_rendered import write_rendered
+    from edgevid.learn.detector.rendered import write_rendered
 
     if seed <= 1 < seed + scenes:
         raise InputError(f"rendered: wanted seeds without 1, the street of edgevid-demo, given --seed {seed}")
@@ -93,9 +93,9 @@ def detector(
 
     require("torch", extra="train", purpose="edgevid train detector")
     require("onnx", extra="train", purpose="edgevid train detector")
-    from edgevid.learn.detector_export import export, write_recipe
-    from edgevid.learn.detector_together import Task, train
-    from edgevid.learn.detector_train import Schedule
+    from edgevid.learn.detector.distributed import Task, train
+    from edgevid.learn.detector.export import export, write_recipe
+    from edgevid.learn.detector.train import Schedule
     from edgevid.runtime.threads import default_threads
 
     out.mkdir(parents=True, exist_ok=True)

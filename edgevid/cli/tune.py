@@ -12,7 +12,7 @@ from edgevid.errors import InputError, MissingExtraError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgevid.tools.tune import Report, Target
+    from edgevid.evaluate.tune.policy import Report, Target
 
 Table = Annotated[Path, typer.Argument(help="Scores: CSV or NPZ (docs/abstain.md).")]
 Out = Annotated[Path, typer.Option(help="Policy file to write.")]
@@ -63,10 +63,10 @@ def command(
 
     from rich.console import Console
 
-    from edgevid.abstain import Settings
-    from edgevid.abstain_file import read_policy, write_policy
-    from edgevid.tools.tune import tune
-    from edgevid.tools.tune_scores import read_scores
+    from edgevid.abstain.file import read_policy, write_policy
+    from edgevid.abstain.policy import Settings
+    from edgevid.evaluate.tune.policy import tune
+    from edgevid.evaluate.tune.scores import read_scores
 
     target = _target(
         {
@@ -107,7 +107,7 @@ def command(
 
 
 def _target(asked: dict[str, float | None], confidence: float, method: str) -> Target:
-    from edgevid.tools.tune import Target
+    from edgevid.evaluate.tune.policy import Target
 
     given = {kind: value for kind, value in asked.items() if value is not None}
     if len(given) > 1:
@@ -117,16 +117,16 @@ def _target(asked: dict[str, float | None], confidence: float, method: str) -> T
 
 
 def _sha256(path: Path) -> str:
-    import hashlib
+    from edgevid.files.digest import sha256_of
 
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise InputError(f"--model: wanted a readable file, given {path} ({error.strerror})") from error
 
 
 def _draw(report: Report, folder: Path, stem: str, *, asked: bool) -> list[Path]:
-    from edgevid.tools.tune_plots import draw_all
+    from edgevid.evaluate.tune.plots import draw_all
 
     try:
         return draw_all(report, folder, stem)
@@ -172,7 +172,7 @@ def _say(console: Console, report: Report) -> None:
 
 
 def _say_bars(console: Console, report: Report) -> None:
-    from edgevid.tools.tune_plots import bar_rows
+    from edgevid.evaluate.tune.plots import bar_rows
 
     found = report.curve
     if found is None or not found.errors:
@@ -187,7 +187,7 @@ def _say_bars(console: Console, report: Report) -> None:
 
 
 def _is_mark(report: Report, row: int) -> bool:
-    from edgevid.tools.tune_plots import bar_rows
+    from edgevid.evaluate.tune.plots import bar_rows
 
     assert report.curve is not None
     rows = bar_rows(report.curve, 10)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgevid.runtime.base import Engine, FakeEngine, TensorSpec
-from edgevid.runtime.choose import load_engine
+from edgevid.runtime.engine import Engine, FakeEngine, TensorSpec
+from edgevid.runtime.load import load_engine
 from edgevid.runtime.recipe import Recipe, read_recipe
 
 __all__ = ["Engine", "FakeEngine", "Recipe", "TensorSpec", "load_engine", "read_recipe"]

@@ -8,9 +8,7 @@ that says how to build it anew. docs/engines.md describes the file.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,10 +17,11 @@ from types import MappingProxyType
 from typing import Any
 
 from edgevid.errors import FileFormatError, MissingExtraError, ModelError, require
-from edgevid.runtime.cuda_driver import Gpu
-from edgevid.runtime.download import sha256_of
+from edgevid.files.atomic import write_atomic
+from edgevid.files.digest import sha256, sha256_of
+from edgevid.files.toml import Section
+from edgevid.runtime.cuda.driver import Gpu
 from edgevid.runtime.recipe import Recipe
-from edgevid.runtime.section import Section
 
 FORMAT = 1
 BACKENDS: Mapping[str, str] = MappingProxyType({"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"})
@@ -146,15 +145,13 @@ def recipe_hash(recipe: Recipe) -> str:
         "outputs": recipe.outputs,
         "decode": dataclasses.asdict(recipe.decode) if recipe.decode else None,
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return sha256(json.dumps(told, sort_keys=True))
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
     """Writes the JSON in one step."""
     text = json.dumps({"format": FORMAT, **dataclasses.asdict(manifest)}, indent=1)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text + "\n", encoding="utf-8")
-    os.replace(part, path)
+    write_atomic(path, text + "\n")
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from edgevid.runtime.classes import CLASS_LISTS
-from edgevid.runtime.section import Section, did_you_mean, read_toml
+from edgevid.files.toml import Section, did_you_mean, read_toml
+from edgevid.runtime.class_names import CLASS_LISTS
 from edgevid.types import InputSpec
 
 TASKS = ("detect", "classify", "clip", "stream", "features", "head", "pose")

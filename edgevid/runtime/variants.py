@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from edgevid.errors import InputError, ModelError
-from edgevid.runtime.download import sha256_of
+from edgevid.files.digest import sha256_of
+from edgevid.files.folders import cache_folder
 from edgevid.runtime.recipe import Recipe
 
 VARIANTS = ("fp16", "int8-cpu", "int8-trt", "int8-trt-fp16")
@@ -56,8 +57,6 @@ def build_folder(model: Recipe | str | Path) -> Path:
     made = folder / "build"
     if os.access(made if made.is_dir() else folder, os.W_OK):
         return made
-    from edgevid.runtime.store import cache_folder
-
     return cache_folder() / "build" / folder.name
 
 

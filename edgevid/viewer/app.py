@@ -20,9 +20,9 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edgevid.errors import InputError, SourceError
-from edgevid.viewer.hub import Viewer
+from edgevid.viewer.broadcast import Viewer
 from edgevid.viewer.serve import STATIC, static_files
-from edgevid.viewer.show import Show, Stale
+from edgevid.viewer.state import Show, Stale
 
 log = logging.getLogger("edgevid")
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from edgevid.errors import InputError, SourceError, require
-from edgevid.tools.stop import ended_by_sigterm
-from edgevid.viewer.guard import Guard
+from edgevid.run.signals import ended_by_sigterm
+from edgevid.viewer.security import Guard
 
 STATIC = Path(__file__).parent / "static"
 """Stylesheets and scripts of the pages; they are in the wheel."""

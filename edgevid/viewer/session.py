@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgevid.site_resize import Resizing
-from edgevid.tools.run import Summary, run
-from edgevid.tools.stop import ended_by_sigterm
+from edgevid.run.loop import Summary, run
+from edgevid.run.signals import ended_by_sigterm
+from edgevid.site.resize import Resizing
 from edgevid.types import Frame
 from edgevid.viewer.app import viewer_app
+from edgevid.viewer.config import Setting
 from edgevid.viewer.serve import Server, wait_for_stop
-from edgevid.viewer.setting import Setting
-from edgevid.viewer.show import Show
+from edgevid.viewer.state import Show
 
 
 def watch(

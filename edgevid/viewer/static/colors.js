@@ -1,4 +1,4 @@
-// Colours of ids and stages. The ids' are those of edgevid/overlay.py: OKLab, equally light, golden angle.
+// Colours of ids and stages. The ids' are those of edgevid/output/overlay.py: OKLab, equally light, golden angle.
 
 const known = new Map();
 

@@ -1,0 +1,182 @@
+"""Policy files (calibration/confidence/*.toml): read with every mistake named, written with provenance.
+
+docs/abstain.md describes the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from edgevid.abstain.policy import AGGREGATES, LIMITS, NEVER, Settings, SpeedPolicy
+from edgevid.errors import FileFormatError, InputError
+from edgevid.files.toml import Section, read_toml
+
+FORMAT = "edgevid-policy 1"
+KMH = 3.6
+_DECIDE = ("threshold", "margin", "min_seconds", "min_agreement", "stale_s", "min_side_px")
+_EVIDENCE = ("temperature", "correlation", "memory_s", "odds", "step", "take", "drop", "ema_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What the tuning set looked like, for watching drift."""
+
+    quantiles: tuple[float, ...] = ()
+    """Equally spaced quantiles 0 to 1 of the tracks' confidences."""
+    abstain_rate: float = math.nan
+    """Share of tracks that the policy refused there."""
+    tracks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """All that a policy file says."""
+
+    names: tuple[str, ...]
+    settings: Settings
+    task: str = ""
+    model_sha256: str = ""
+    """Of the recogniser's model file; empty: the policy is bound to none."""
+    speed: SpeedPolicy | None = None
+    tuned: Tuned = field(default_factory=Tuned)
+    made: Mapping[str, str | float | int] = field(default_factory=dict)
+    """How the file came to be: program, date, scores, target, what is certified."""
+    path: Path = Path()
+
+    def must_fit(self, *, names: Iterable[str] | None, model_sha256: str | None) -> None:
+        """FileFormatError where the policy was tuned for other classes or another model."""
+        if names is not None and tuple(names) != self.names:
+            raise FileFormatError(
+                self.path, "names", wanted=f"the recogniser's classes {list(names)}", given=list(self.names)
+            )
+        if model_sha256 and self.model_sha256 and model_sha256 != self.model_sha256:
+            wanted = f"the hash {model_sha256} of the model in use (tune again with this model's scores)"
+            raise FileFormatError(self.path, "model_sha256", wanted=wanted, given=self.model_sha256)
+
+
+def read_policy(path: str | Path) -> PolicyFile:
+    """The policy file at `path`; FileFormatError names file, key, wanted and given."""
+    path = Path(path)
+    top = read_toml(path)
+    top.text("format", choices=(FORMAT,))
+    names = top.texts("names")
+    if not names or len(set(names)) < len(names):
+        top.fail("names", "at least one class name, each once", list(names))
+    sha256 = top.text("model_sha256", "")
+    if sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        top.fail("model_sha256", "64 lower-case hexadecimal digits", sha256)
+    read = PolicyFile(
+        names=names,
+        settings=_settings(top, names),
+        task=top.text("task", ""),
+        model_sha256=sha256,
+        speed=_speed(top.table("speed")) if "speed" in top else None,
+        tuned=_tuned(top.table("tuned", optional=True)),
+        made=_made(top.table("made", optional=True)),
+        path=path,
+    )
+    top.done(also=("speed",))
+    return read
+
+
+def write_policy(path: str | Path, policy: PolicyFile) -> None:
+    """Writes `policy`; reading it back gives the same."""
+    settings, default = policy.settings, Settings()
+    lines = [f"format = {_toml(FORMAT)}", f"task = {_toml(policy.task)}", f"names = {_toml(policy.names)}"]
+    lines += [f"model_sha256 = {_toml(policy.model_sha256)}"] if policy.model_sha256 else []
+    lines += ["", "[decide]", f"threshold = {_toml(settings.threshold)}"]
+    lines += [f"min_observations = {settings.min_observations}"]
+    lines += _changed(settings, default, _DECIDE[1:])
+    if settings.per_class:
+        lines += ["", "[decide.per_class]"]
+        lines += [f"{json.dumps(name)} = {_toml(value)}" for name, value in settings.per_class.items()]
+    lines += ["", "[evidence]", f"aggregate = {_toml(settings.aggregate)}"]
+    lines += [f"temperature = {_toml(settings.temperature)}", f"correlation = {_toml(settings.correlation)}"]
+    lines += _changed(settings, default, _EVIDENCE[2:])
+    if policy.speed is not None:
+        sigma = policy.speed.max_sigma_mps * KMH
+        lines += ["", "[speed]", f"max_sigma_kmh = {_toml(sigma)}"]
+        lines += [f"max_share = {_toml(policy.speed.max_share)}"]
+    if policy.tuned.quantiles:
+        lines += ["", "[tuned]", f"tracks = {policy.tuned.tracks}"]
+        lines += [f"abstain_rate = {_toml(policy.tuned.abstain_rate)}"]
+        lines += [f"quantiles = {_toml(policy.tuned.quantiles)}"]
+    if policy.made:
+        lines += ["", "[made]", *(f"{key} = {_toml(value)}" for key, value in policy.made.items())]
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _changed(settings: Settings, default: Settings, keys: Iterable[str]) -> list[str]:
+    pairs = ((key, getattr(settings, key)) for key in keys)
+    return [f"{key} = {_toml(value)}" for key, value in pairs if value != getattr(default, key)]
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, (bool, int)):
+        return json.dumps(value)
+    if isinstance(value, float):
+        return repr(float(value)) if math.isfinite(value) else str(value)
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _settings(top: Section, names: tuple[str, ...]) -> Settings:
+    decide, evidence = top.table("decide"), top.table("evidence", optional=True)
+    per_class = decide.table("per_class", optional=True)
+    given: dict[str, float] = {"threshold": decide.number("threshold", low=0, high=NEVER)}
+    for section, keys in ((decide, _DECIDE[1:]), (evidence, _EVIDENCE)):
+        for key in keys:
+            low, high = LIMITS[key]
+            given[key] = section.number(key, getattr(Settings(), key), low=low, high=high)
+    aggregate = evidence.text("aggregate", "mean-log-prob", choices=AGGREGATES)
+    count = decide.integer("min_observations", 1, low=1)
+    thresholds = {name: per_class.number(name, low=0, high=NEVER) for name in per_class.keys()}  # noqa: SIM118
+    for name in thresholds:
+        if name not in names:
+            per_class.fail(name, f"one of the classes {', '.join(names)}", thresholds[name])
+    decide.done()
+    evidence.done()
+    try:
+        return dataclasses.replace(
+            Settings(), **given, aggregate=aggregate, min_observations=count, per_class=thresholds
+        )
+    except InputError as error:
+        raise FileFormatError(top.path, "decide", wanted="usable numbers", given=str(error)) from None
+
+
+def _speed(section: Section) -> SpeedPolicy:
+    kmh = section.number("max_sigma_kmh", 2.0, low=0)
+    share = section.number("max_share", 0.05, low=0, high=1)
+    section.done()
+    return SpeedPolicy(kmh / KMH, share)
+
+
+def _tuned(section: Section) -> Tuned:
+    quantiles = section.numbers("quantiles", ())
+    rate = section.number("abstain_rate", math.nan, low=0, high=1)
+    tracks = section.integer("tracks", 0)
+    rising = all(a <= b for a, b in pairwise(quantiles))
+    if quantiles and (len(quantiles) < 3 or not rising or quantiles[0] < 0 or quantiles[-1] > 1):
+        section.fail("quantiles", "at least 3 rising numbers from 0 to 1", list(quantiles))
+    section.done()
+    return Tuned(quantiles, rate, tracks)
+
+
+def _made(section: Section) -> dict[str, str | float | int]:
+    made: dict[str, str | float | int] = {}
+    for key in section.keys():  # noqa: SIM118
+        value = section.raw(key)
+        if not isinstance(value, (str, int, float)):
+            section.fail(key, "a text or a number", value)
+        made[key] = value
+    return made

@@ -1,0 +1,273 @@
+"""The abstain policy: which verdicts are said, and why the others are not.
+
+A verdict is said when its track has shown enough, agrees with itself, was seen lately, and the best
+class passes a threshold that `edgevid tune` chose by evidence. Every other track gets a row too, with
+label -1 and its Reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from edgevid import kernels
+from edgevid.errors import InputError
+from edgevid.types import Array, Reason, Scores, Speeds, Tracks, Verdicts
+
+AGGREGATES = ("mean-log-prob", "vote", "sequential")
+"""How the observations of a track become one: see `Settings.aggregate`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The rules of one policy. The defaults are plain ones, not tuned: `edgevid tune` makes better."""
+
+    threshold: float = 0.5
+    """Least confidence of the best class."""
+    per_class: Mapping[str, float] = field(default_factory=dict)
+    """Thresholds of single classes by name, in place of `threshold`."""
+    margin: float = 0.0
+    """Least distance of the best class's confidence from the second's."""
+    min_observations: int = 1
+    """Least number of times that the recogniser looked."""
+    min_seconds: float = 0.0
+    """Least time from the first observation to the last."""
+    min_agreement: float = 0.0
+    """Least share of a track's observations whose own best class is the verdict's."""
+    stale_s: float = math.inf
+    """A verdict whose last observation is older is not said any more."""
+    min_side_px: float = 0.0
+    """Objects whose box has a shorter side are neither judged nor observed."""
+    aggregate: str = "mean-log-prob"
+    """"mean-log-prob"; "vote" counts best classes; "sequential" decides when the evidence for one class
+    passes log `odds` and keeps it until contradicted, so that verdicts do not flicker."""
+    temperature: float = 1.0
+    """Divides log-probabilities; fitted on held-out scores (Guo et al. 2017)."""
+    correlation: float = 0.35
+    """Of the observations of one track: n of them count as n / (1 + (n - 1) * correlation)."""
+    memory_s: float = math.inf
+    """Old observations fade with this time constant; infinite: the whole track counts."""
+    odds: float = 19.0
+    """Sequential: evidence ratio at which a class is decided."""
+    step: float = 0.35
+    """Sequential: share of each observation's log-probability that counts (they are not independent)."""
+    take: float = 0.55
+    """Sequential: a new decision after a contradicted one needs this running mean."""
+    drop: float = 0.35
+    """Sequential: a decision is contradicted when its running mean falls below this."""
+    ema_s: float = 1.0
+    """Sequential: time constant of the running mean, seconds."""
+
+    def __post_init__(self) -> None:
+        if self.aggregate not in AGGREGATES:
+            raise InputError(f"policy aggregate: wanted one of {AGGREGATES}, given {self.aggregate!r}")
+        for name, (low, high) in LIMITS.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InputError(f"policy {name}: wanted {low:g} to {high:g}, given {value!r}")
+        for label, value in self.per_class.items():
+            if not 0 <= value <= NEVER:
+                raise InputError(f"policy per_class[{label!r}]: wanted 0 to {NEVER:g}, given {value!r}")
+
+
+NEVER = 2.0
+"""A threshold that no confidence reaches: the class is never said."""
+
+LIMITS: dict[str, tuple[float, float]] = {
+    "threshold": (0, NEVER), "margin": (0, 1), "min_observations": (1, math.inf),
+    "min_seconds": (0, math.inf), "min_agreement": (0, 1), "stale_s": (0, math.inf),
+    "min_side_px": (0, math.inf), "temperature": (0.05, 20), "correlation": (0, 1),
+    "memory_s": (1e-3, math.inf), "odds": (1, math.inf), "step": (1e-3, 1), "take": (0, 1),
+    "drop": (0, 1), "ema_s": (1e-3, math.inf),
+}  # fmt: skip
+"""The values that each number of Settings may take."""
+
+
+class Policy:
+    """Verdicts of one recogniser's scores, one row a track.
+
+    >>> policy = Policy(["walk", "run"], threshold=0.6)
+    >>> tracks = Tracks.of(ids=[7], boxes=[[0, 0, 40, 90]], scores=[0.9], labels=[0], match=[0], age=[1],
+    ...                    unseen=[0])
+    >>> unsure = policy.update(Scores.of(ids=[7], values=[[0.52, 0.48]], times=[0.0]), tracks, 0.0)
+    >>> [(int(row.label), Reason(row.reason).words) for row in unsure]
+    [(-1, 'low confidence')]
+    """
+
+    def __init__(
+        self, names: Iterable[str], settings: Settings | None = None, *, task: str = "", **rules: object
+    ) -> None:
+        """`names` in the order of the scores' columns; `rules` are fields of Settings, if none is given."""
+        if settings is not None and rules:
+            raise InputError("Policy: wanted settings or single rules, given both")
+        self.names = tuple(names)
+        self.settings = settings if settings is not None else _settings(rules)
+        self.task = task
+        self._core = kernels.PolicyCore(_numbers(self.settings), class_thresholds(self.names, self.settings))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        names: Iterable[str] | None = None,
+        model_sha256: str | None = None,
+    ) -> Policy:
+        """The policy of a file of calibration/confidence.
+
+        FileFormatError names each mistake in it, and refuses a file tuned for other class `names` or
+        for another `model_sha256` than those of the recogniser in use (None: not compared).
+        """
+        from edgevid.abstain.file import read_policy  # it makes a Settings, so it is read later
+
+        read = read_policy(path)
+        read.must_fit(names=names, model_sha256=model_sha256)
+        return cls(read.names, read.settings, task=read.task)
+
+    @property
+    def rejected(self) -> int:
+        """Score rows since the last reset that held NaN or infinity and were passed over."""
+        return int(self._core.rejected)
+
+    def update(self, scores: Scores, tracks: Tracks, time: float) -> Verdicts:
+        """Takes in `scores` and judges every track as of `time` seconds; tracks that are gone are forgotten.
+
+        InputError where scores are not probabilities, or not of this policy's classes.
+        """
+        if len(scores) and scores.values.shape[1] != len(self.names):
+            raise InputError(
+                f"Policy {self.task}: wanted scores of {len(self.names)} classes, "
+                f"given {scores.values.shape[1]}. Is this policy of another recogniser?"
+            )
+        try:
+            labels, confidence, reasons = self._core.update(
+                tracks.ids, tracks.boxes, scores.ids, _rows(scores.values), scores.times, time
+            )
+        except ValueError as error:
+            raise InputError(
+                f"Policy {self.task}: {error}. Raw network outputs (logits) go through a softmax first."
+            ) from error
+        return Verdicts.trusted(tracks.ids, labels, confidence, reasons)
+
+    def probabilities(self, ids: Array) -> Array:
+        """(N, C) calibrated class probabilities behind the verdicts of `ids`, NaN where nothing was seen."""
+        found: Array = self._core.probabilities(np.ascontiguousarray(ids, np.int64))
+        return found
+
+    def reset(self) -> None:
+        """Forgets every track."""
+        self._core.reset()
+
+
+class ClassPolicy:
+    """Verdicts of the detector's own classes, from its scores over each track."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def update(self, tracks: Tracks, time: float) -> Verdicts:
+        """One row a track; a track counts as observed while it is matched by a detection."""
+        return self.policy.update(class_scores(tracks, len(self.policy.names), time), tracks, time)
+
+    def reset(self) -> None:
+        """Forgets every track."""
+        self.policy.reset()
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedPolicy:
+    """Speeds whose standard error is too large are not said."""
+
+    max_sigma_mps: float = 2 / 3.6
+    """A standard error up to this is accepted at any speed, metres a second."""
+    max_share: float = 0.05
+    """And up to this share of the speed."""
+
+    def update(self, speeds: Speeds) -> Speeds:
+        """The same rows; those with too large or unknown `sigma` are silent with UNCERTAIN.
+
+        Their `sigma` stays, so that the reader sees how uncertain.
+        """
+        limit = np.maximum(self.max_sigma_mps, self.max_share * np.abs(speeds.mps))
+        bad = (speeds.reason == Reason.OK) & ~(speeds.sigma <= limit)
+        if not bad.any():
+            return speeds
+        return Speeds.trusted(
+            speeds.ids,
+            np.where(bad, np.nan, speeds.mps),
+            speeds.sigma,
+            np.where(bad, np.nan, speeds.heading),
+            speeds.time,
+            np.where(bad, Reason.UNCERTAIN, speeds.reason).astype(np.uint8),
+        )
+
+
+@dataclass(slots=True)
+class SilenceCounts:
+    """Verdicts and silences by task and reason: of every frame, and of tracks at their end."""
+
+    rows: Counter[tuple[str, Reason]] = field(default_factory=Counter)
+    """(task, reason) over all tracks and frames; OK counts what was said."""
+    tracks: Counter[tuple[str, Reason]] = field(default_factory=Counter)
+    """(task, reason) of each track's last verdict: filled by `finish` and when tracks end."""
+    _last: dict[str, dict[int, int]] = field(default_factory=dict)
+
+    def update(self, task: str, verdicts: Verdicts | Speeds) -> None:
+        """Counts one frame's rows."""
+        reasons = verdicts.reason.tolist()
+        self.rows.update((task, Reason(reason)) for reason in reasons)
+        now = dict(zip(verdicts.ids.tolist(), reasons, strict=True))
+        before = self._last.get(task, {})
+        self.tracks.update((task, Reason(r)) for number, r in before.items() if number not in now)
+        self._last[task] = now
+
+    def finish(self) -> None:
+        """Counts the tracks that are still there."""
+        for task, last in self._last.items():
+            self.tracks.update((task, Reason(reason)) for reason in last.values())
+        self._last.clear()
+
+
+def class_scores(tracks: Tracks, classes: int, time: float) -> Scores:
+    """Class probabilities from detector scores: `score` for the label, the rest shared by the others."""
+    seen = tracks.match >= 0
+    labels, given = tracks.labels[seen], np.clip(tracks.scores[seen], 0, 1)
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        raise InputError(f"class_scores: wanted labels 0 to {classes - 1}, given {labels.tolist()}")
+    if classes == 1:
+        values = np.ones((len(labels), 1), np.float32)  # one class: nothing to confuse it with
+    else:
+        values = np.repeat(((1 - given) / (classes - 1))[:, None], classes, axis=1).astype(np.float32)
+        values[np.arange(len(labels)), labels] = given
+    return Scores.trusted(tracks.ids[seen], values, np.full(len(labels), float(time)))
+
+
+def class_thresholds(names: tuple[str, ...], settings: Settings) -> Array:
+    """(C,) float32 threshold of each class."""
+    unknown = set(settings.per_class) - set(names)
+    if unknown:
+        raise InputError(f"policy per_class: wanted names of {list(names)}, given {sorted(unknown)}")
+    return np.array([settings.per_class.get(name, settings.threshold) for name in names], np.float32)
+
+
+def _numbers(settings: Settings) -> dict[str, float]:
+    """The settings as the kernel takes them."""
+    kept = set(LIMITS) - {"threshold", "odds"}
+    numbers = {name: float(getattr(settings, name)) for name in kept}
+    return {**numbers, "aggregate": AGGREGATES.index(settings.aggregate), "gap": math.log(settings.odds)}
+
+
+def _settings(rules: Mapping[str, object]) -> Settings:
+    try:
+        return Settings(**rules)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise InputError(f"Policy: {error}") from None
+
+
+def _rows(values: Array) -> Array:
+    return values if values.flags.c_contiguous else np.ascontiguousarray(values)

@@ -1,0 +1,72 @@
+"""A recipe's table [clip]: how the object is cut, and how the model takes and answers its clips."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from edgevid.actions.clip_spec import ClipSpec
+from edgevid.errors import FileFormatError, InputError
+from edgevid.files.toml import Section
+from edgevid.runtime import Recipe
+
+ACTIVATIONS = ("softmax", "none")
+LAYOUTS = ("NCTHW", "NTCHW", "NTHWC")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClipTable:
+    """The table [clip]."""
+
+    spec: ClipSpec
+    layout: str = "NTCHW"
+    """Axes of a clip model's input; the pictures in it are as [input] says."""
+    activation: str = "softmax"
+    """"softmax": the model gives logits; "none": it gives probabilities."""
+
+    @classmethod
+    def read(cls, recipe: Recipe, *, steps: int | None = None) -> ClipTable:
+        """From the recipe; `steps` overrides the number of steps that one clip holds."""
+        table, picture = recipe.section("clip"), recipe.input
+        width, height = (picture.width, picture.height) if picture else (112, 112)
+        spec = read_spec(table, width=width, height=height)
+        made = cls(
+            spec if steps is None else dataclasses.replace(spec, steps=steps, min_steps=1),
+            table.text("layout", "NTCHW", choices=LAYOUTS),
+            table.text("activation", "softmax", choices=ACTIVATIONS),
+        )
+        table.done()
+        return made
+
+    def toml(self) -> str:
+        """The table [clip] that `read` reads back."""
+        values = dataclasses.asdict(self.spec) | {"layout": self.layout, "activation": self.activation}
+        lines = [f"{k} = {json.dumps(list(v) if isinstance(v, tuple) else v)}" for k, v in values.items()]
+        return "\n".join(["[clip]", *lines]) + "\n"
+
+
+def read_spec(table: Section, *, width: int, height: int) -> ClipSpec:
+    """The spec of a table [clip], of the picture's size unless stated. FileFormatError names a mistake."""
+    d = ClipSpec()
+    left, top, right, bottom = table.numbers("region", d.region, count=4)
+    asked = {
+        "steps": table.integer("steps", d.steps, low=1),
+        "rate_hz": table.number("rate_hz", d.rate_hz),
+        "width": table.integer("width", width, low=1),
+        "height": table.integer("height", height, low=1),
+        "stride_s": table.number("stride_s", d.stride_s),
+        "min_steps": table.integer("min_steps", d.min_steps, low=1),
+        "policy": table.text("policy", d.policy, choices=ClipSpec.CHOICES["policy"]),
+        "fit": table.text("fit", d.fit, choices=ClipSpec.CHOICES["fit"]),
+        "context": table.number("context", d.context),
+        "region": (left, top, right, bottom),
+        "smoothing_s": table.number("smoothing_s", d.smoothing_s),
+        "min_side": table.number("min_side", d.min_side),
+        "max_unseen_s": table.number("max_unseen_s", d.max_unseen_s),
+        "pad": table.integer("pad", d.pad),
+    }
+    try:
+        return ClipSpec(**asked)  # type: ignore[arg-type]
+    except InputError as error:
+        wanted = "a clip that can be cut"
+        raise FileFormatError(table.path, table.name, wanted=wanted, given=str(error)) from None

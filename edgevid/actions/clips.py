@@ -1,0 +1,317 @@
+"""A ring of crops for every track, and the clips of the objects that are due for recognition.
+
+Time is a grid of moments k / rate_hz on the stream's clock, shared by all objects. A moment gets the
+frame nearest to it, no farther than half a step, or stays empty; it closes at the first frame at or
+after it, because every later frame is farther; until then the last frame before it is kept, and only
+the nearer one is cut. So clips mean the same at any frame rate, and all
+objects come due together, ready for one batch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgevid.actions.clip_spec import ClipSpec, look_at, union_or_none
+from edgevid.actions.schedule import Budget, Need, entropy_share
+from edgevid.detect.preprocess import crop
+from edgevid.errors import InputError
+from edgevid.types import Array, Clips, Frame, Scores, Tracks
+
+__all__ = ["ClipBuffer", "ClipSpec", "Need"]
+
+WIDE = 2.0
+"""Under the union policy each step keeps this many times the rectangle, to cut the union out later."""
+THUMB = 8
+"""Side of the picture by which novelty is judged."""
+NEVER = np.iinfo(np.int64).min
+EPS = 1e-6
+"""Seconds: moments are compared no finer than this."""
+
+
+class ClipBuffer:
+    """Crops of every track, kept in memory that is allocated once, and the clips that are due."""
+
+    def __init__(
+        self,
+        spec: ClipSpec | None = None,
+        *,
+        capacity: int = 64,
+        budget: float | None = None,
+        burst: int = 16,
+        need: Need | None = None,
+    ) -> None:
+        """`capacity` objects are held at a time (more are counted in `refused` and wait); `budget` is
+        the number of recognitions a second (None: no limit), `burst` the most clips of one frame.
+        """
+        if capacity < 1:
+            raise InputError(f"capacity: wanted at least 1 object, given {capacity}")
+        self.spec, self.capacity = spec or ClipSpec(), capacity
+        self.need, self._budget = need or Need(), Budget(budget, burst)
+        s, ring = self.spec, self.spec.steps + 1  # one cell more: the moment that is still open
+        scale = WIDE if s.policy == "union" else 1.0
+        self._size = (round(s.width * scale), round(s.height * scale))
+        self._pixels = np.zeros((capacity, ring, self._size[1], self._size[0], 3), np.uint8)
+        self._work = np.zeros((capacity, self._size[1], self._size[0], 3), np.uint8)
+        self._out = np.zeros((burst, s.steps, s.height, s.width, 3), np.uint8)
+        self._slot_of: dict[int, int] = {}
+        self._free: list[int] = []
+        self._make_columns(capacity, ring)
+        self.reset()
+
+    def _make_columns(self, capacity: int, ring: int) -> None:
+        self._step = np.empty((capacity, ring), np.int64)  # the moment that each cell holds
+        self._time = np.empty((capacity, ring))
+        self._cut = np.empty((capacity, ring, 4), np.float32)  # rectangle of the stored picture
+        self._look = np.empty((capacity, ring, 4), np.float32)  # rectangle that a clip would show
+        self._box = np.empty((capacity, 4), np.float32)  # smoothed
+        self._box_time = np.empty(capacity)
+        self._pending = np.zeros(capacity, bool)  # whether the waiting frame shows the object
+        self._pending_box = np.empty((capacity, 4), np.float32)
+        self._last = np.empty(capacity)  # seconds of the last recognition, NaN before
+        self._last_step = np.empty(capacity, np.int64)
+        self._uncertain = np.empty(capacity)
+        self._thumb = np.empty((capacity, THUMB, THUMB), np.int16)
+        self._fresh = np.empty((capacity, THUMB, THUMB), np.int16)
+
+    def reset(self) -> None:
+        """Forgets every object and the clock; the memory stays."""
+        self._slot_of.clear()
+        self._free = list(range(self.capacity))[::-1]
+        self._budget.reset()
+        self._now, self._closed = -np.inf, NEVER
+        self._waiting: Frame | None = None
+        self._pending[:] = False
+        self.refused = 0
+        """Objects of the last frame that found no room."""
+
+    def __len__(self) -> int:
+        """Objects held now."""
+        return len(self._slot_of)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixel memory; constant over the buffer's life."""
+        return self._pixels.nbytes + self._work.nbytes + self._out.nbytes
+
+    def update(self, frame: Frame, tracks: Tracks) -> Clips:
+        """Cuts what is to be cut of `frame` and returns the clips that are due.
+
+        `pixels` of the clips is the buffer's own memory, valid until the next update. Objects absent
+        from `tracks` are forgotten. InputError where time runs backwards: call `reset` when the
+        source changes.
+        """
+        if not frame.time >= self._now:  # also a NaN
+            raise InputError(
+                f"frame.time: wanted {self._now} s or later, given {frame.time}; "
+                "call reset() when the source changes"
+            )
+        self._now = frame.time
+        rows, slots = self._admit(tracks)
+        self._follow(tracks, rows, slots, frame.time)
+        self._sample(frame, tracks, rows, slots)
+        moment = self._closed = self._moment(frame.time)
+        return self._emit(self._due(slots, moment), moment)
+
+    def heed(self, scores: Scores) -> None:
+        """Lets the scheduler know how sure the recogniser was: uncertain objects come sooner."""
+        for id_, share in zip(scores.ids.tolist(), entropy_share(scores.values), strict=True):
+            slot = self._slot_of.get(id_)
+            if slot is not None:
+                self._uncertain[slot] = share
+
+    def _admit(self, tracks: Tracks) -> tuple[Array, Array]:
+        """Rows of `tracks` that have a slot, and their slots; the gone give theirs back first."""
+        ids = tracks.ids.tolist()
+        for id_ in self._slot_of.keys() - set(ids):
+            self._free.append(self._slot_of.pop(id_))
+        rows, slots = [], []
+        for row, id_ in enumerate(ids):
+            slot = self._slot_of.get(id_)
+            if slot is None and self._free:
+                slot = self._slot_of[id_] = self._free.pop()
+                self._clear(slot)
+            if slot is not None:
+                rows.append(row)
+                slots.append(slot)
+        self.refused = len(ids) - len(rows)
+        return np.array(rows, np.intp), np.array(slots, np.intp)
+
+    def _clear(self, slot: int) -> None:
+        self._step[slot], self._time[slot] = NEVER, np.nan
+        self._pending[slot] = False
+        self._box_time[slot] = self._last[slot] = np.nan
+        self._last_step[slot], self._uncertain[slot] = NEVER, 1.0
+        self._thumb[slot] = 0
+
+    def _follow(self, tracks: Tracks, rows: Array, slots: Array, time: float) -> None:
+        """Boxes smoothed over real seconds, so that the crop does not tremble with the detector."""
+        given, old = tracks.boxes[rows], self._box[slots]
+        elapsed = time - self._box_time[slots]
+        tau = self.spec.smoothing_s
+        fresh = np.isnan(elapsed) | (tau == 0)
+        weight = np.where(fresh, 1.0, 1.0 - np.exp(-np.where(fresh, 0.0, elapsed) / max(tau, 1e-9)))
+        blend = np.where(fresh[:, None], 0, old) * (1 - weight[:, None]) + given * weight[:, None]
+        self._box[slots] = blend.astype(np.float32)
+        self._box_time[slots] = time
+
+    def _sample(self, frame: Frame, tracks: Tracks, rows: Array, slots: Array) -> None:
+        """Cuts for the moments that close now: this frame, or the one before where it is nearer."""
+        seen = self._usable(tracks, rows, slots)
+        now = self._nearest(frame.time)
+        if self._waiting is not None:
+            before = self._nearest(self._waiting.time)
+            if self._closed < before <= self._moment(frame.time):
+                here = np.zeros(self.capacity, bool)
+                here[slots[seen]] = before == now and self._apart(frame.time) < self._apart(
+                    self._waiting.time
+                )
+                held = slots[self._pending[slots] & ~here[slots]]
+                self._cut_now(self._waiting, held, before, self._pending_box)
+                if before == now:
+                    seen &= ~self._pending[slots] | here[slots]
+        self._pending[:] = False
+        if now <= self._moment(frame.time):
+            self._waiting = None
+            if now > self._closed:
+                self._cut_now(frame, slots[seen], now, self._box)
+        else:  # a later frame may be nearer: keep this one until the moment closes
+            self._waiting = frame
+            self._pending[slots[seen]] = True
+            self._pending_box[slots] = self._box[slots]
+
+    def _moment(self, time: float) -> int:
+        """The newest moment that has come."""
+        return int(np.floor(time * self.spec.rate_hz + EPS))
+
+    def _nearest(self, time: float) -> int:
+        return int(np.floor(time * self.spec.rate_hz + 0.5))
+
+    def _apart(self, time: float) -> float:
+        return abs(time - self._nearest(time) / self.spec.rate_hz)
+
+    def _usable(self, tracks: Tracks, rows: Array, slots: Array) -> Array:
+        """(N,) whether each object's box can be cut out of this frame."""
+        box = self._box[slots]
+        usable = tracks.unseen[rows] <= self.spec.max_unseen_s
+        usable &= (box[:, 2:] - box[:, :2]).min(axis=1, initial=np.inf) >= self.spec.min_side
+        return np.asarray(usable & np.isfinite(box).all(axis=1))
+
+    def _cut_now(self, frame: Frame, slots: Array, moment: int, boxes: Array) -> None:
+        if not len(slots):
+            return
+        cell, box = moment % self._step.shape[1], boxes[slots]
+        look = look_at(box, self.spec)
+        cut = look if self.spec.policy == "box" else _scaled(look, WIDE)
+        self._step[slots, cell], self._time[slots, cell] = moment, frame.time
+        self._look[slots, cell], self._cut[slots, cell] = look, cut
+        self._write(frame, slots, cell, cut, box)
+
+    def _write(self, frame: Frame, slots: Array, cell: int, cut: Array, boxes: Array) -> None:
+        pixels = crop(frame, cut, self._size, fill=self.spec.pad, out=self._work[: len(slots)])
+        if self.spec.fit == "letterbox":
+            for picture, rectangle, box in zip(pixels, cut, self._inner(boxes), strict=True):
+                _blank_outside(picture, rectangle, box, self.spec.pad)
+        self._pixels[slots, cell] = pixels
+        height, width = pixels.shape[1:3]
+        rows, columns = _centres(height), _centres(width)
+        self._fresh[slots] = pixels[:, rows[:, None], columns, 1]
+
+    def _inner(self, boxes: Array) -> Array:
+        """The box with its context and without the padding that brings it to the crop's aspect."""
+        spec = self.spec
+        left, top, right, bottom = spec.region
+        size = boxes[:, 2:] - boxes[:, :2]
+        low, high = boxes[:, :2] + size * (left, top), boxes[:, :2] + size * (right, bottom)
+        return _scaled(np.concatenate((low, high), axis=1), spec.context)
+
+    def _due(self, slots: Array, moment: int) -> Array:
+        """Slots to recognise now, most urgent first, as far as the budget goes."""
+        if not len(slots):
+            return slots
+        inside = (self._step[slots] > moment - self.spec.steps) & (self._step[slots] <= moment)
+        newest = np.where(inside, self._step[slots], NEVER).max(axis=1)
+        enough = inside.sum(axis=1) >= self.spec.min_steps
+        never = np.isnan(self._last[slots])
+        age = np.where(never, 0.0, self._now - self._last[slots])
+        ready = enough & (newest > self._last_step[slots])
+        ready &= never | (age >= self.spec.stride_s - 0.5 / self.spec.rate_hz)
+        slots, never, age, newest = slots[ready], never[ready], age[ready], newest[ready]
+        count = self._budget.take(len(slots), self._now)
+        if count < len(slots):
+            novelty = np.abs(self._fresh[slots] - self._thumb[slots]).mean(axis=(1, 2)) / 255.0
+            urgency = self.need.of(never, self._uncertain[slots], age, np.where(never, 0.0, novelty))
+            best = np.argsort(-urgency, kind="stable")[:count]
+            slots, newest = slots[best], newest[best]
+        self._last[slots], self._last_step[slots] = self._now, newest
+        self._thumb[slots] = self._fresh[slots]
+        return slots
+
+    def _emit(self, slots: Array, moment: int) -> Clips:
+        """The windows of `slots` that end at `moment`, oldest step first."""
+        spec = self.spec
+        wanted = np.arange(moment - spec.steps + 1, moment + 1)
+        cells = wanted % self._step.shape[1]
+        held = self._step[slots[:, None], cells] == wanted
+        times = np.where(held, self._time[slots[:, None], cells], np.nan)
+        looks = np.where(held[..., None], self._look[slots[:, None], cells], 0).astype(np.float32)
+        out = self._out[: len(slots)]
+        for picture, slot, mask, look in zip(out, slots, held, looks, strict=True):
+            self._show(picture, int(slot), cells, mask, look)
+        slot_ids = {slot: id_ for id_, slot in self._slot_of.items()} if len(slots) else {}
+        ids = np.array([slot_ids[int(slot)] for slot in slots], np.int64)
+        return Clips(ids, out, times, looks)
+
+    def _show(self, out: Array, slot: int, cells: Array, held: Array, look: Array) -> None:
+        """Writes one clip (T, h, w, 3); `look` (T, 4) becomes the union's rectangle where there is one."""
+        if self.spec.policy == "union" and held.any():
+            union = union_or_none(look[held])
+            if union is not None:
+                look[held] = _to_aspect(union, self.spec)
+            for step in np.flatnonzero(held):
+                picture, cut = self._pixels[slot, cells[step]], self._cut[slot, cells[step]]
+                out[step] = _cut_again(picture, cut, look[step], self.spec)
+        else:
+            # The ring in two runs of memory: faster than gathering cells one by one.
+            start, ring = int(cells[0]), self._step.shape[1]
+            head = min(ring - start, len(cells))
+            out[:head] = self._pixels[slot, start : start + head]
+            out[head:] = self._pixels[slot, : len(cells) - head]
+        out[~held] = 0
+
+
+def _scaled(boxes: Array, factor: float) -> Array:
+    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * factor
+    return np.concatenate((centre - half, centre + half), axis=1).astype(np.float32)
+
+
+def _centres(length: int) -> Array:
+    """Pixel indices of the centres of THUMB equal parts."""
+    return np.asarray(((np.arange(THUMB) + 0.5) * length / THUMB).astype(np.intp))
+
+
+def _blank_outside(picture: Array, rectangle: Array, box: Array, pad: int) -> None:
+    """Pads what of a crop, which shows `rectangle`, lies outside `box`."""
+    height, width = picture.shape[:2]
+    scale = np.array((width, height)) / (rectangle[2:] - rectangle[:2])
+    left, top = np.round((box[:2] - rectangle[:2]) * scale).astype(int)
+    right, bottom = np.round((box[2:] - rectangle[:2]) * scale).astype(int)
+    picture[: max(top, 0)], picture[max(bottom, 0) :] = pad, pad
+    picture[:, : max(left, 0)], picture[:, max(right, 0) :] = pad, pad
+
+
+def _to_aspect(box: Array, spec: ClipSpec) -> Array:
+    """A rectangle widened to the crop's aspect, unless the spec wants it stretched."""
+    if spec.fit == "stretch":
+        return box
+    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
+    aspect = spec.width / spec.height
+    half = np.array((max(half[0], half[1] * aspect), max(half[1], half[0] / aspect)))
+    return np.concatenate((centre - half, centre + half))
+
+
+def _cut_again(picture: Array, cut: Array, look: Array, spec: ClipSpec) -> Array:
+    """The part `look` of a picture that shows `cut`, both in frame pixels."""
+    scale = np.array((picture.shape[1], picture.shape[0])) / (cut[2:] - cut[:2])
+    inside = ((look.reshape(2, 2) - cut[:2]) * scale).reshape(1, 4).astype(np.float32)
+    shown: Array = crop(Frame(picture, 0.0, 0), inside, (spec.width, spec.height), fill=spec.pad)[0]
+    return shown

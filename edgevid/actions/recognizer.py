@@ -1,0 +1,133 @@
+"""What all recognisers share: crops made into engine inputs, batches run, answers made probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from edgevid.actions.clip_spec import ClipSpec
+from edgevid.detect.preprocess import input_shape, letterbox
+from edgevid.errors import InputError, ModelError
+from edgevid.runtime import Engine, Recipe, TensorSpec
+from edgevid.types import Array, Clips, Frame, InputSpec, Scores
+
+
+class Recogniser(Protocol):
+    """Class probabilities of clips; `spec` says how a ClipBuffer has to cut them."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def spec(self) -> ClipSpec: ...
+    def recognise(self, clips: Clips) -> Scores: ...
+    def reset(self) -> None: ...
+
+
+def picture_of(recipe: Recipe) -> InputSpec:
+    """The recipe's [input]; InputError where there is none."""
+    if recipe.input is None:
+        raise InputError(
+            f"{recipe.name}: wanted a table [input] in the recipe of a model that takes pictures"
+        )
+    return recipe.input
+
+
+def pictures(crops: Array, spec: InputSpec) -> Array:
+    """(M, ...) model inputs of crops (M, h, w, 3) uint8 RGB, by the same way as every other picture."""
+    out = np.empty((len(crops), *input_shape(spec)), spec.dtype)
+    for crop, row in zip(crops, out, strict=True):
+        letterbox(Frame(crop, 0.0, 0), spec, row)
+    return out
+
+
+def newest(clips: Clips) -> tuple[Array, Array]:
+    """(M, h, w, 3) newest crop of each clip and its seconds (M,)."""
+    steps = clips.times.shape[1]
+    seen = ~np.isnan(clips.times)
+    last = steps - 1 - np.argmax(seen[:, ::-1], axis=1) if steps else np.zeros(len(clips), np.intp)
+    rows = np.arange(len(clips))
+    return clips.pixels[rows, last], clips.times[rows, last]
+
+
+def input_named(engine: Engine, name: str, recipe: Recipe) -> TensorSpec:
+    """The engine's input of this name, its first for an empty name."""
+    for spec in engine.inputs:
+        if spec.name == name or not name:
+            return spec
+    have = ", ".join(str(s) for s in engine.inputs)
+    raise ModelError(f"{recipe.name}: the recipe wants an input {name!r}, the model has {have}")
+
+
+def first_output(engine: Engine, recipe: Recipe) -> str:
+    """Name of the output that holds the classes: the recipe's first, else the engine's."""
+    have = [spec.name for spec in engine.outputs]
+    name = recipe.outputs[0] if recipe.outputs else have[0]
+    if name not in have:
+        raise ModelError(
+            f"{recipe.name}: the recipe wants an output {name!r}, the model has {', '.join(have)}"
+        )
+    return name
+
+
+def run_batch(
+    engine: Engine, inputs: Mapping[str, Array], axes: Mapping[str, int] | None = None
+) -> dict[str, Array]:
+    """Outputs for a batch of any size; an engine of fixed batch is run in parts, the last one padded.
+
+    `axes` gives the batch axis of each input and output that is not 0. The arrays are the caller's.
+    """
+    axes = axes or {}
+    count = next(a.shape[axes.get(n, 0)] for n, a in inputs.items())
+    size = max((s.shape[axes.get(s.name, 0)] for s in engine.inputs), default=-1)
+    if size < 0 or size == count:
+        return {n: np.array(v) for n, v in engine.run(inputs).items()}
+    parts: dict[str, list[Array]] = {spec.name: [] for spec in engine.outputs}
+    for start in range(0, count, size):
+        keep = min(size, count - start)
+        rows = np.minimum(np.arange(start, start + size), count - 1)
+        outputs = engine.run({n: np.take(a, rows, axis=axes.get(n, 0)) for n, a in inputs.items()})
+        for name, value in outputs.items():
+            parts[name].append(np.take(value, np.arange(keep), axis=axes.get(name, 0)))
+    return {n: np.concatenate(v, axis=axes.get(n, 0)) for n, v in parts.items() if v}
+
+
+def probabilities(values: Array, activation: str, names: tuple[str, ...], model: str) -> Array:
+    """(M, C) float32 probabilities; ModelError where the answer cannot be of these classes."""
+    values = np.asarray(values, np.float32).reshape(len(values), -1)
+    if values.shape[1] != len(names):
+        raise ModelError(
+            f"{model}: the recipe names {len(names)} classes, the model answers {values.shape[1]}; "
+            "it was trained for other classes, or the recipe belongs to another model"
+        )
+    if activation == "softmax":
+        values = softmax(values)
+    elif len(values) and not (values.min() >= -1e-3 and np.allclose(values.sum(1), 1.0, atol=1e-2)):
+        raise ModelError(
+            f"{model}: activation 'none' wants probabilities, the model gives others: use 'softmax'"
+        )
+    if not np.isfinite(values).all():
+        raise ModelError(f"{model}: the answer holds NaN or infinity: the input or the weights are broken")
+    return np.asarray(values, np.float32)
+
+
+def softmax(values: Array) -> Array:
+    """Along the last axis.
+
+    >>> softmax(np.array([[0.0, 0.0]])).tolist()
+    [[0.5, 0.5]]
+    """
+    high = values.max(axis=-1, keepdims=True, initial=-np.inf)
+    e = np.exp(values - np.where(np.isfinite(high), high, 0))
+    return np.asarray(e / e.sum(axis=-1, keepdims=True))
+
+
+def scores(ids: Array, values: Array, times: Array) -> Scores:
+    """Scores with the dtypes of the table."""
+    return Scores(ids.astype(np.int64), values.astype(np.float32), times.astype(np.float64))
+
+
+def no_scores(names: tuple[str, ...]) -> Scores:
+    """Nothing was asked."""
+    return Scores.empty(values=np.zeros((0, len(names)), np.float32))

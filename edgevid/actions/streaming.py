@@ -1,0 +1,128 @@
+"""Models that carry their own state: state tensors are inputs and outputs, kept per track."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgevid.actions.clip_table import ClipTable
+from edgevid.actions.recognizer import (
+    first_output,
+    input_named,
+    newest,
+    no_scores,
+    picture_of,
+    pictures,
+    probabilities,
+    run_batch,
+    scores,
+)
+from edgevid.actions.track_state import StateStore
+from edgevid.errors import ModelError
+from edgevid.files.toml import Section
+from edgevid.runtime import Engine, Recipe
+from edgevid.types import Array, Clips, Scores
+
+
+@dataclass(frozen=True, slots=True)
+class StateNames:
+    """Names of the state inputs, of the outputs that follow them, and the batch axis of each."""
+
+    states: tuple[str, ...]
+    follow: tuple[str, ...]
+    axes: tuple[int, ...]
+
+    @classmethod
+    def read(cls, table: Section) -> StateNames:
+        """`states`, `next` (default NAME_next) and `axes` (default 0) of a recipe's table."""
+        states = table.texts("states", ())
+        follow = table.texts("next", tuple(f"{name}_next" for name in states))
+        axes = table.integers("axes", tuple(0 for _ in states), low=0)
+        for key, given in (("next", follow), ("axes", axes)):
+            if len(given) != len(states):
+                table.fail(key, f"{len(states)} values, one for each state", list(given))
+        return cls(states, follow, axes)
+
+
+class Stepper:
+    """One step of many tracks through a stateful engine: gather, run, scatter."""
+
+    def __init__(
+        self, engine: Engine, names: StateNames, model: str, *, capacity: int, reset_after_s: float
+    ) -> None:
+        self.engine, self.names, self.model = engine, names, model
+        inputs, outputs = {s.name: s for s in engine.inputs}, {s.name for s in engine.outputs}
+        shapes: dict[str, tuple[int, ...]] = {}
+        for state, follow, axis in zip(names.states, names.follow, names.axes, strict=True):
+            if state not in inputs or follow not in outputs:
+                raise ModelError(
+                    f"{model}: the recipe wants the state {state!r} in and {follow!r} out, the model has "
+                    f"{sorted(inputs)} in and {sorted(outputs)} out"
+                )
+            shape = list(inputs[state].shape)
+            if axis >= len(shape) or min([n for i, n in enumerate(shape) if i != axis], default=1) < 1:
+                raise ModelError(
+                    f"{model}: state {inputs[state]}: only the batch axis {axis} may be of any size"
+                )
+            shapes[state] = tuple(n for i, n in enumerate(shape) if i != axis)
+        dtypes = {s: inputs[s].dtype for s in names.states}
+        self.store = StateStore(shapes, capacity=capacity, reset_after_s=reset_after_s, dtypes=dtypes)
+        self._axes = dict(zip((*names.states, *names.follow), names.axes * 2, strict=True))
+
+    def run(self, ids: Array, times: Array, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs of one step of tracks `ids`; their states are taken from and put back into the store."""
+        rows, _ = self.store.rows(ids, times)
+        given = dict(inputs)
+        for state, axis in zip(self.names.states, self.names.axes, strict=True):
+            given[state] = np.ascontiguousarray(np.moveaxis(self.store[state][rows], 0, axis))
+        outputs = run_batch(self.engine, given, self._axes)
+        for state, follow, axis in zip(*_columns(self.names), strict=True):
+            self.store[state][rows] = np.moveaxis(outputs[follow], axis, 0)
+        return outputs
+
+
+def _columns(names: StateNames) -> tuple[Sequence[str], Sequence[str], Sequence[int]]:
+    return names.states, names.follow, names.axes
+
+
+class StreamRecogniser:
+    """Streaming picture models (MoViNet-Stream, TSM with its buffers): one crop of each track a step."""
+
+    def __init__(
+        self, engine: Engine, recipe: Recipe, *, capacity: int = 64, reset_after_s: float = 1.0
+    ) -> None:
+        """A track that was not seen for `reset_after_s` starts anew."""
+        self.engine, self.recipe, self.names = engine, recipe, recipe.names
+        table = ClipTable.read(recipe, steps=1)
+        self.spec, self._activation = table.spec, table.activation
+        own = recipe.section("stream")
+        states = StateNames.read(own)
+        own.done()
+        self._picture = picture_of(recipe)
+        self._input, self._output = (
+            input_named(engine, recipe.input_name, recipe),
+            first_output(engine, recipe),
+        )
+        self._stepper = Stepper(engine, states, recipe.name, capacity=capacity, reset_after_s=reset_after_s)
+
+    @property
+    def store(self) -> StateStore:
+        """The states of the tracks."""
+        return self._stepper.store
+
+    def recognise(self, clips: Clips) -> Scores:
+        """Probabilities after one more step of every clip's object, one engine batch for all."""
+        if not len(clips):
+            return no_scores(self.names)
+        crops, times = newest(clips)
+        x = pictures(crops, self._picture)
+        if len(self._input.shape) == 5:  # (N, T=1, C, H, W) or (N, C, T=1, H, W)
+            x = np.expand_dims(x, 1 if self._input.shape[1] == 1 else 2)
+        answer = self._stepper.run(clips.ids, times, {self._input.name: x})[self._output]
+        return scores(clips.ids, probabilities(answer, self._activation, self.names, self.recipe.name), times)
+
+    def reset(self) -> None:
+        """Forgets every track."""
+        self._stepper.store.reset()

@@ -1,0 +1,1 @@
+"""Objects in frames: preprocessing, the model, decoding, duplicates suppressed."""

@@ -1,0 +1,1 @@
+"""Measured quality: metrics, and the tuning of thresholds."""

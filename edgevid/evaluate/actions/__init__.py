@@ -1,0 +1,1 @@
+"""Recognizers on labelled data."""

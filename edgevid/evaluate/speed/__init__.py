@@ -1,0 +1,1 @@
+"""Measured speeds against true ones."""

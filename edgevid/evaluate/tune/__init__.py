@@ -1,0 +1,1 @@
+"""Thresholds of the abstain policy, chosen by evidence."""

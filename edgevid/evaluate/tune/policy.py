@@ -1,0 +1,361 @@
+"""Tunes a policy: temperature and correlation on held-out tracks, then the threshold by evidence."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from edgevid._version import __version__
+from edgevid.abstain.drift import Shift, shift, sketch
+from edgevid.abstain.file import PolicyFile, Tuned
+from edgevid.abstain.policy import NEVER, Settings
+from edgevid.errors import InputError
+from edgevid.evaluate.tune import risk
+from edgevid.evaluate.tune.calibration import Reliability, fit_temperature, nll, reliability
+from edgevid.evaluate.tune.scores import ScoreTable, TrackVerdicts, gather
+from edgevid.types import Array
+
+KINDS = ("knee", "max-risk", "max-joint-risk", "max-errors-kept", "abstain-rate", "costs")
+METHODS = ("fixed-sequence", "sgr", "naive")
+LEAST_TO_FIT = 50
+"""Fewer held-out tracks than this give no trustworthy temperature."""
+LEAST_OF_CLASS = 100
+"""Fewer verdicts of a class than this give it no threshold of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the threshold shall achieve."""
+
+    kind: str = "knee"
+    """"knee": errors gone minus verdicts refused at its largest; "max-risk": share of wrong ones among the
+    answered, guaranteed; "max-joint-risk": wrong answers among all tracks, on average; "max-errors-kept";
+    "abstain-rate": share refused; "costs": `value` silences cost as much as one error."""
+    value: float = 0.0
+    confidence: float = 0.95
+    """Of the guarantee of max-risk."""
+    method: str = "fixed-sequence"
+    """Of max-risk: "fixed-sequence", "sgr" (more cautious) or "naive" (no guarantee)."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS or self.method not in METHODS:
+            raise InputError(f"target: wanted {KINDS} and {METHODS}, given {self.kind!r} and {self.method!r}")
+        high = np.inf if self.kind == "costs" else 1.0
+        if self.kind != "knee" and not 0 <= self.value <= high:
+            raise InputError(f"{self.kind}: wanted a number from 0 to {high:g}, given {self.value!r}")
+        if self.kind in ("max-risk", "max-joint-risk") and not 0 < self.value < 1:
+            raise InputError(f"{self.kind}: wanted more than 0 and less than 1, given {self.value!r}")
+        if not 0 < self.confidence < 1:
+            raise InputError(f"confidence: wanted more than 0 and less than 1, given {self.confidence!r}")
+
+    @property
+    def delta(self) -> float:
+        """Allowed probability that the guarantee fails."""
+        return 1 - self.confidence
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was chosen and what it achieves on the tracks it was chosen on (not those of the temperature)."""
+
+    table: ScoreTable
+    target: Target
+    settings: Settings
+    chosen_on: TrackVerdicts
+    fitted_on: int
+    """Tracks held out for temperature and correlation."""
+    curve: risk.Curve | None
+    """None without labels."""
+    before: Reliability | None
+    after: Reliability | None
+    production: TrackVerdicts | None = None
+    shift: Shift | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def said(self) -> Array:
+        """(K,) which verdicts of `chosen_on` pass their thresholds."""
+        return passes(self.chosen_on, self.settings, self.table.names)
+
+    @property
+    def coverage(self) -> float:
+        """Share answered."""
+        return float(self.said.mean())
+
+    @property
+    def wrong(self) -> int:
+        """Wrong ones among the answered."""
+        return int(self.chosen_on.wrong[self.said].sum())
+
+    @property
+    def measured_risk(self) -> float:
+        """Share of wrong ones among the answered."""
+        return self.wrong / max(int(self.said.sum()), 1)
+
+    @property
+    def errors_gone(self) -> float:
+        """Share of the original errors that are not said any more; 1 where there were none."""
+        errors = int(self.chosen_on.wrong.sum())
+        return 1 - self.wrong / errors if errors else 1.0
+
+    @property
+    def guaranteed(self) -> bool:
+        """Whether the target holds with the stated probability, not only on these tracks."""
+        return self.target.kind == "max-risk" and self.target.method != "naive"
+
+    def policy(self, *, task: str = "", model_sha256: str = "") -> PolicyFile:
+        """The policy file of this report, with its provenance."""
+        deployed = self.chosen_on if self.production is None else self.production
+        rate = float(1 - passes(deployed, self.settings, self.table.names).mean())
+        made: dict[str, str | float | int] = {
+            "by": f"edgevid {__version__} tune",
+            "date": datetime.date.today().isoformat(),
+            "scores": self.table.path.name,
+            "scores_sha256": self.table.sha256,
+            "target": self.target.kind,
+            "target_value": float(self.target.value),
+            "tracks_chosen_on": len(self.chosen_on.confidence),
+            "tracks_fitted_on": self.fitted_on,
+            "coverage": round(self.coverage, 6),
+        }
+        if self.curve is not None:
+            made |= {"measured_risk": round(self.measured_risk, 6), "errors_gone": round(self.errors_gone, 6)}
+        if self.guaranteed:
+            made |= {"certified_risk": self.target.value, "certified_with": self.target.confidence}
+            made |= {"method": self.target.method}
+        return PolicyFile(
+            self.table.names,
+            self.settings,
+            task,
+            model_sha256,
+            tuned=Tuned(sketch(deployed.confidence), round(rate, 6), len(deployed.confidence)),
+            made=made,
+        )
+
+
+def tune(
+    table: ScoreTable,
+    target: Target | None = None,
+    *,
+    settings: Settings | None = None,
+    production: ScoreTable | None = None,
+    per_class: bool = False,
+    holdout: float = 0.3,
+    fit: bool = True,
+    seed: int = 0,
+) -> Report:
+    """The policy for `target` (default: the knee) from scores of labelled tracks.
+
+    `settings` gives the rules besides the threshold. With labels and `fit`, `holdout` of the tracks fit
+    temperature and correlation and the others choose the threshold, so that a guarantee stays true. Without
+    labels only abstain-rate can be chosen. `production` holds scores from where the policy will run: it is
+    compared with the table, and abstain-rate is chosen on it. InputError says what cannot be, and what can.
+    """
+    target, settings, warnings = target or Target(), settings or Settings(), list[str]()
+    if table.labels is None and target.kind != "abstain-rate":
+        raise InputError(
+            f"{table.path or 'scores'}: wanted a label column for {target.kind}, given none. "
+            "Without labels choose --abstain-rate: what share to refuse"
+        )
+    if production is not None and production.names != table.names:
+        raise InputError(f"production: wanted the classes {table.names}, given {production.names}")
+    fitting, choosing = _split(table, holdout if fit else 0.0, seed, warnings)
+    if fitting is not None:
+        settings = _fit(fitting, settings, warnings)
+    chosen_on = _judged(choosing, settings)
+    deployed = _judged(production, settings) if production is not None else None
+    settings = _with_thresholds(settings, target, chosen_on, deployed, table.names, per_class, warnings)
+    found = before = after = None
+    if chosen_on.labels is not None:
+        found = risk.curve(chosen_on.confidence, chosen_on.wrong)
+        plain = gather(choosing, dataclasses.replace(settings, temperature=1.0))
+        before = reliability(plain.confidence, ~plain.wrong)
+        after = reliability(chosen_on.confidence, ~chosen_on.wrong)
+        warnings += _odd(chosen_on, table.names)
+    moved = shift(chosen_on.confidence, deployed.confidence) if deployed is not None else None
+    if target.kind == "abstain-rate":
+        warnings.append(
+            "the share refused is fixed, the risk is not certified: audit some verdicts that pass"
+        )
+    if moved is not None and moved.alarm:
+        warnings.append(_shift_words(moved, chosen_on, deployed, target))
+    count = 0 if fitting is None else len(np.unique(fitting.tracks))
+    return Report(table, target, settings, chosen_on, count, found, before, after, deployed, moved, warnings)
+
+
+def passes(verdicts: TrackVerdicts, settings: Settings, names: tuple[str, ...]) -> Array:
+    """(K,) which verdicts reach the threshold of their class."""
+    limits = np.array([settings.per_class.get(name, settings.threshold) for name in names])
+    return np.asarray(verdicts.confidence >= limits[verdicts.predicted])
+
+
+def predicted_accuracy(tuning: TrackVerdicts, production: TrackVerdicts) -> float:
+    """A hint at the accuracy there: average thresholded confidence (Garg et al., arXiv 2201.04234)."""
+    limit = np.quantile(tuning.confidence, tuning.wrong.mean())
+    return float((production.confidence >= limit).mean())
+
+
+def _split(
+    table: ScoreTable, holdout: float, seed: int, warnings: list[str]
+) -> tuple[ScoreTable | None, ScoreTable]:
+    if not 0 <= holdout < 1:
+        raise InputError(f"holdout: wanted 0 to less than 1, given {holdout!r}")
+    tracks = np.unique(table.tracks)
+    count = round(holdout * len(tracks))
+    if table.labels is None or count == 0:
+        return None, table
+    if count < LEAST_TO_FIT:
+        warnings.append(
+            f"temperature not fitted: {count} held-out tracks are too few (wanted {LEAST_TO_FIT})"
+        )
+        return None, table
+    mixed = np.random.default_rng(seed).permutation(tracks)
+    return table.of_tracks(mixed[:count]), table.of_tracks(mixed[count:])
+
+
+def _fit(table: ScoreTable, settings: Settings, warnings: list[str]) -> Settings:
+    assert table.labels is not None
+    if settings.aggregate == "vote":
+        warnings.append("temperature not fitted: votes have none")
+        return settings
+    if (table.values.argmax(1) == table.labels).all():
+        warnings.append("temperature not fitted: the held-out tracks hold no error")
+        return settings
+    settings = dataclasses.replace(settings, temperature=fit_temperature(table.values, table.labels))
+    several = len(np.unique(table.tracks)) < len(table.tracks)
+    if not several or settings.aggregate != "mean-log-prob":
+        return settings
+    return dataclasses.replace(settings, correlation=_fit_correlation(table, settings))
+
+
+def _fit_correlation(table: ScoreTable, settings: Settings) -> float:
+    """The correlation whose track probabilities have the least negative log-likelihood."""
+
+    def loss(rho: float) -> float:
+        made = gather(table, dataclasses.replace(settings, correlation=rho))
+        return np.inf if made.labels is None or not len(made.labels) else nll(made.probabilities, made.labels)
+
+    return float(min(np.linspace(0, 1, 41).round(3), key=loss))
+
+
+def _judged(table: ScoreTable, settings: Settings) -> TrackVerdicts:
+    made = gather(table, settings)
+    if not len(made.confidence):
+        raise InputError(
+            f"{table.path or 'scores'}: the other rules (observations, seconds, agreement, margin) leave all "
+            f"{made.unjudged} tracks silent: loosen them"
+        )
+    return made
+
+
+def _with_thresholds(
+    settings: Settings, target: Target, tuning: TrackVerdicts, deployed: TrackVerdicts | None,
+    names: tuple[str, ...], per_class: bool, warnings: list[str],
+) -> Settings:  # fmt: skip
+    source = deployed if target.kind == "abstain-rate" and deployed is not None else tuning
+    groups = _groups(source, names, warnings) if per_class else {"": np.ones(len(source.predicted), bool)}
+    share = dataclasses.replace(target, confidence=1 - target.delta / len(groups))
+    found: dict[str, float] = {}
+    for name, rows in groups.items():
+        made = _threshold(source, rows, share)
+        if isinstance(made, str) and len(groups) == 1:
+            raise InputError(made)
+        if isinstance(made, str):
+            warnings.append(f"{name or 'the other classes'}: never said; {made}")
+        found[name] = NEVER if isinstance(made, str) else made
+    if all(value == NEVER for value in found.values()):
+        raise InputError("no class reaches the target: " + "; ".join(warnings))
+    pooled = found.pop("", NEVER)
+    return dataclasses.replace(settings, threshold=pooled, per_class=found)
+
+
+def _groups(source: TrackVerdicts, names: tuple[str, ...], warnings: list[str]) -> dict[str, Array]:
+    """Rows of each class with enough verdicts, and under "" those of the others together."""
+    counts = np.bincount(source.predicted, minlength=len(names))
+    groups = {name: source.predicted == c for c, name in enumerate(names) if counts[c] >= LEAST_OF_CLASS}
+    rest = counts[source.predicted] < LEAST_OF_CLASS
+    if rest.any():
+        few = [name for c, name in enumerate(names) if counts[c] < LEAST_OF_CLASS]
+        warnings.append(f"one threshold together, too few verdicts (< {LEAST_OF_CLASS}): {', '.join(few)}")
+        groups[""] = rest
+    return groups
+
+
+def _threshold(source: TrackVerdicts, rows: Array, target: Target) -> float | str:
+    """The threshold, or what can be reached where none reaches the target."""
+    if target.kind == "abstain-rate":
+        return risk.refuse_share(source.confidence[rows], target.value)
+    if target.kind == "costs":
+        return risk.chow(target.value, 1.0) if target.value else 0.0
+    found = risk.curve(source.confidence[rows], source.wrong[rows])
+    if found.errors == found.n:
+        return f"all {found.n} verdicts are wrong: no threshold helps, the model or the labels do not fit"
+    if target.kind == "knee":
+        return 0.0 if not found.errors else risk.knee(found)
+    choose: dict[str, Callable[[], float | None]] = {
+        "max-errors-kept": partial(risk.errors_kept, found, target.value),
+        "max-joint-risk": partial(risk.conformal, found, target.value),
+        "fixed-sequence": partial(risk.fixed_sequence, found, target.value, target.delta),
+        "sgr": partial(risk.guaranteed_risk, found, target.value, target.delta),
+        "naive": partial(risk.naive, found, target.value),
+    }
+    made = choose[target.method if target.kind == "max-risk" else target.kind]()
+    return _reachable(found, target) if made is None else made
+
+
+def _reachable(found: risk.Curve, target: Target) -> str:
+    if target.kind == "max-errors-kept":
+        kept, cover = found.errors_kept[0], found.coverage[0]
+        return (
+            f"max-errors-kept {target.value:g} cannot be reached: the most confident verdicts hold errors. "
+            f"Reachable: {kept:.4f}, answering {cover:.1%}"
+        )
+    if target.kind == "max-joint-risk":
+        return f"max-joint-risk {target.value:g} cannot be reached with {found.n} tracks"
+    if target.method == "naive":
+        return (
+            f"max-risk {target.value:g} cannot be reached: the lowest measured risk is {found.risk.min():.4f}"
+        )
+    words = f"max-risk {target.value:g} cannot be certified with probability {target.confidence:.4g}"
+    base = risk.needed(target.value, target.delta)
+    if found.n < base:
+        words += f": even without errors it takes {base} tracks, there are {found.n}"
+    best = risk.reachable_risk(found, target.delta)
+    if best is None:
+        return words + ". No risk can be certified here: add tracks"
+    answered, _ = found.at(best[1])
+    return words + f". Reachable: {best[0]:.4f}, answering {answered / found.n:.1%}"
+
+
+def _odd(verdicts: TrackVerdicts, names: tuple[str, ...]) -> list[str]:
+    assert verdicts.labels is not None
+    words = []
+    if not verdicts.wrong.any():
+        bound = risk.upper_bound(0, len(verdicts.wrong), 0.05)
+        words.append(
+            f"no errors among {len(verdicts.wrong)} tracks: nothing to choose between; "
+            f"all that is proven (95 %) is a risk below {bound:.2%}"
+        )
+    if len(np.unique(verdicts.labels)) == 1:
+        words.append(
+            f"all tracks have one label ({names[int(verdicts.labels[0])]}): other classes are untested"
+        )
+    if verdicts.unjudged:
+        words.append(f"{verdicts.unjudged} tracks stay silent by the other rules and are not counted")
+    return words
+
+
+def _shift_words(moved: Shift, tuning: TrackVerdicts, deployed: TrackVerdicts | None, target: Target) -> str:
+    words = f"production scores differ from the tuning set (KS {moved.ks:.2f}, PSI {moved.psi:.2f})"
+    if target.kind not in ("abstain-rate",):
+        words += ": what was chosen here does not hold there"
+    if deployed is not None and tuning.labels is not None:
+        words += (
+            f"; accuracy there is perhaps {predicted_accuracy(tuning, deployed):.0%} (a hint, not a measure)"
+        )
+    return words

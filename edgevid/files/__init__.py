@@ -1,0 +1,1 @@
+"""Text, files and folders: what is read and written on disk, in one way each."""

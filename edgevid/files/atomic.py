@@ -1,0 +1,65 @@
+"""Files that are there whole or not at all: written beside, flushed to the disk, moved into place."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A new file beside `path` to write to, which takes its place when the block ends without an error.
+
+    Readers see the old file or the new one, never half of one; a crash or a power failure leaves one of both.
+    The name is this writer's own, so that two programs cannot mix their halves. The mode of a file that is
+    replaced stays, and a symbolic link goes on pointing to its file. OSError where the disk refuses.
+    """
+    path = Path(os.path.realpath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part" + path.suffix, dir=path.parent)
+    os.close(handle)
+    new = Path(name)
+    try:
+        yield new
+        os.chmod(new, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
+        move_into_place(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Writes a whole file in one step (see `atomic_path`); text as UTF-8."""
+    with atomic_path(path) as new:
+        new.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def move_into_place(new: Path, path: Path) -> None:
+    """Flushes a finished file to the disk and gives it its name, in the place of what is there."""
+    _flush(new)
+    os.replace(new, path)
+    with suppress(OSError):  # a file system that cannot flush a folder
+        _flush(path.parent)
+
+
+def set_aside(path: Path, suffix: str) -> Path:
+    """Renames a damaged file to `path` with `suffix` appended, and returns its new name."""
+    aside = path.with_name(path.name + suffix)
+    os.replace(path, aside)
+    return aside
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

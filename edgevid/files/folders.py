@@ -1,0 +1,24 @@
+"""Where edgevid keeps what it fetches, and where its recipes lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+CACHE = "EDGEVID_CACHE"
+"""Environment variable that names the cache folder."""
+
+
+def cache_folder() -> Path:
+    """The user's cache of edgevid: EDGEVID_CACHE, else XDG_CACHE_HOME/edgevid, else ~/.cache/edgevid."""
+    if given := os.environ.get(CACHE):
+        return Path(given).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "edgevid"
+
+
+def engines_folder() -> Path:
+    """The folder of recipes: inside an installed package, or `engines/` of a clone."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_engines"
+    return installed if installed.is_dir() else package.parent / "engines"

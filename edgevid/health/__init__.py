@@ -1,0 +1,1 @@
+"""Camera health: has the camera moved, do its speeds drift."""

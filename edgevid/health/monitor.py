@@ -1,0 +1,240 @@
+"""Camera health: speeds are silent from the moment the camera no longer stands as it was surveyed.
+
+Two watches: the picture against learnt references (seconds; health_image.py), and the site's speeds against
+their own history (dozens of vehicles; health_speeds.py). docs/health.md says what each can and cannot see.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgevid.errors import InputError
+from edgevid.health.registration import Motion
+from edgevid.health.speed_drift import Finding, SpeedWatch
+from edgevid.health.store import Alarm, HealthFolder
+from edgevid.health.view_monitor import State, ViewWatch
+from edgevid.speed import homography as ground
+from edgevid.speed.calibration import Survey
+from edgevid.types import Frame, Reason, Speeds, Tracks
+
+log = logging.getLogger("edgevid")
+KINDS = ("moved", "lost", "ratio", "speeds")
+"""What can raise an alarm: the picture moved, shows another view, far against near, all speeds."""
+REMEDY = "check the camera; survey it again if it moved"
+
+
+class CameraHealth:
+    """A pipeline's watch over its camera: pass it as `Pipeline(..., health=...)`.
+
+    `update` takes the speeds of a frame and gives them back, voided with CAMERA_MOVED while the camera
+    seems to have moved, and from an alarm on until `acknowledge` or `relearn`.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path | None = None,
+        *,
+        view: ViewWatch | None = None,
+        speeds: SpeedWatch | None = None,
+        survey: Survey | None = None,
+        alarms: tuple[str, ...] = KINDS,
+        start: datetime | None = None,
+        save_s: float = 600.0,
+        on_alarm: Callable[[Alarm], None] | None = None,
+    ) -> None:
+        """`folder` keeps what is learnt, and an open alarm, over restarts (None: nothing is kept).
+
+        `view` and `speeds` set the two watches. With the `survey`, an alarm says what the motion would do to
+        speeds. `alarms` names the kinds that silence speeds; the others are
+        only told in `events`. `start` is the local time of a recording's first frame (None: now).
+        """
+        if wrong := sorted(set(alarms) - set(KINDS)):
+            raise InputError(f"camera health: wanted alarms among {', '.join(KINDS)}, given {wrong[0]!r}")
+        self.view, self.statistics = view or ViewWatch(), speeds or SpeedWatch()
+        self.survey = survey
+        self.alarm: Alarm | None = None
+        self.events: list[str] = []
+        """Sentences: alarms, answers, slow traffic, damaged files; the newest 100."""
+        self._alarms, self._start, self._first = alarms, start, 0.0
+        self._save_s, self._save_at, self._on_alarm = save_s, -np.inf, on_alarm
+        self._folder = HealthFolder(folder) if folder is not None else None
+        if self._folder is not None:
+            self._load(self._folder)
+
+    @property
+    def state(self) -> State:
+        """What the picture says now."""
+        return self.view.state
+
+    @property
+    def silent(self) -> bool:
+        """Whether speeds are voided now."""
+        doubted = self.view.state in (State.SUSPECT, State.SHAKING) and "moved" in self._alarms
+        return self.alarm is not None or doubted
+
+    @property
+    def words(self) -> str:
+        """One line for a person."""
+        if self.alarm is not None:
+            return f"{self.alarm.words}; {REMEDY}"
+        return f"camera {self.view.state.value} ({self.view.why})"
+
+    def update(
+        self, frame: Frame, tracks: Tracks, speeds: tuple[Speeds, Speeds, Speeds]
+    ) -> tuple[Speeds, Speeds, Speeds]:
+        """Live, settled and passage speeds of this frame as they may be said."""
+        if self.view.update(frame):
+            self._answer()
+            if self.view.state in (State.MOVED, State.LOST):
+                kind = "moved" if self.view.state is State.MOVED else "lost"
+                self._raise(
+                    kind, f"the camera {self.view.state.value}: {self.view.why}{self._cost()}", frame.time
+                )
+            self._keep(frame.time)
+        live, settled, passages = speeds
+        if self.alarm is None and not self.silent:
+            for finding in self.statistics.update(tracks, settled, passages, self._now(frame.time)):
+                self._hear(finding, frame.time)
+        if not self.silent:
+            return live, settled, passages
+        return void(live), void(settled), void(passages)
+
+    def acknowledge(self) -> None:
+        """Somebody looked, the camera stands as surveyed: clears the alarm; the view of now is right."""
+        self.view.accept()
+        self.statistics.speeds.clear()
+        self.statistics.ratio.clear()
+        self._clear("acknowledged: the camera stands as it was surveyed")
+
+    def relearn(self) -> None:
+        """The camera was surveyed again: clears the alarm and learns view and speeds anew."""
+        self.view.forget()
+        self.statistics.forget()
+        self._clear("surveyed again: view and speeds are learnt anew")
+
+    def reset(self) -> None:
+        """The stream starts again; what was learnt, and an alarm, stay."""
+        self.view.reset()
+        self.statistics.reset()
+
+    def close(self) -> None:
+        """Writes what was learnt."""
+        self.save()
+
+    def save(self) -> None:
+        """Writes the folder; a full disk is logged and does not stop the pipeline."""
+        if self._folder is None:
+            return
+        try:
+            self._folder.write(self.view.known, self.statistics.to_dict(), self.alarm)
+        except OSError as error:
+            log.warning("camera health: %s cannot be written: %s", self._folder.path, error)
+
+    def _load(self, folder: HealthFolder) -> None:
+        known, statistics, self.alarm = folder.read()
+        try:
+            if statistics is not None:
+                self.statistics.from_dict(statistics)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            folder.set_aside(f"statistics: {type(error).__name__}: {error}")
+        self.view.known = known
+        if known:
+            self.view.state, self.view.why = State.UNSURE, "not looked yet"
+        for note in folder.notes:
+            self._tell(note)
+
+    def _now(self, time: float) -> datetime:
+        if self._start is None:
+            self._start, self._first = datetime.now(), time
+        return self._start + timedelta(seconds=time - self._first)
+
+    def _hear(self, finding: Finding, time: float) -> None:
+        """A finding of the statistics: slow traffic before a camera in place is no fault of the camera."""
+        if finding.kind == "speeds" and finding.way == "down" and self.view.state is State.OK:
+            self._tell(
+                f"{self._now(time):%Y-%m-%d %H:%M}: {finding.words}; the picture has not moved: traffic?"
+            )
+            return
+        self._raise(finding.kind, f"something has happened: {finding.words}", time)
+
+    def _raise(self, kind: str, words: str, time: float) -> None:
+        if self.alarm is not None:
+            return
+        when = self._now(time).isoformat(timespec="seconds")
+        if kind not in self._alarms:
+            if not self.events or not self.events[-1].endswith(words):
+                self._tell(f"{when}: {words}")
+            return
+        self.alarm = Alarm(kind, words, when)
+        self._tell(f"{when}: ALARM, {words}; {REMEDY}")
+        self.save()
+        if self._on_alarm is not None:
+            self._on_alarm(self.alarm)
+
+    def _cost(self) -> str:
+        """What a motion would do to speeds, where the survey is known."""
+        if self.survey is None or self.view.motion is None or self.view.state is not State.MOVED:
+            return ""
+        share = speed_error(self.survey, self.view.motion)
+        return "" if not np.isfinite(share) else f" (speeds would read {100 * share:+.1f} %)"
+
+    def _answer(self) -> None:
+        """Takes up what `edgevid health` was told."""
+        choice = self._folder.take_answer() if self._folder is not None else ""
+        if choice == "kept":
+            self.acknowledge()
+        elif choice == "resurveyed":
+            self.relearn()
+
+    def _clear(self, words: str) -> None:
+        self.alarm = None
+        self._tell(words)
+        self.save()
+
+    def _keep(self, time: float) -> None:
+        if time >= self._save_at:
+            if np.isfinite(self._save_at):
+                self.save()
+            self._save_at = time + self._save_s
+
+    def _tell(self, words: str) -> None:
+        self.events = [*self.events[-99:], words]
+        log.warning("camera health: %s", words)
+
+    def __enter__(self) -> CameraHealth:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+def speed_error(survey: Survey, motion: Motion) -> float:
+    """By what share speeds in the region are wrong when the picture moved and the survey did not.
+
+    Of the two directions on the plane the one that errs more; NaN where the moved points lie off the plane.
+    """
+    survey = survey.scaled_to(motion.size)
+    x1, y1, x2, y2 = survey.region.bounds
+    share = np.array([0.3, 0.5, 0.7])
+    pixels = np.stack(np.meshgrid(x1 + share * (x2 - x1), y1 + share * (y2 - y1)), -1).reshape(-1, 2)
+    here = survey.place(pixels)
+    errors = []
+    for step in ((0.5, 0.0), (0.0, 0.5)):
+        ends = [ground.apply(survey.to_image, here + sign * np.array(step)) for sign in (-1, 1)]
+        seen = [survey.place(motion.apply(end)) for end in ends]
+        errors.append(float(np.median(np.hypot(*(seen[1] - seen[0]).T))) - 1.0)
+    return max(errors, key=abs)
+
+
+def void(speeds: Speeds) -> Speeds:
+    """The same rows, all silent with CAMERA_MOVED."""
+    nothing = np.full(len(speeds), np.nan)
+    reason = np.full(len(speeds), Reason.CAMERA_MOVED, np.uint8)
+    return dataclasses.replace(speeds, mps=nothing, heading=nothing.copy(), reason=reason)

@@ -1,0 +1,163 @@
+"""Temporal segmentation: an answer for every step of a long video, whole or streamed.
+
+After Yi, Wen and Jiang, "ASFormer: Transformer for Action Segmentation" (BMVC 2021): blocks of a
+dilated convolution and attention within a window of the same reach; an encoder whose answer decoders
+refine. Norms are per step, so that the causal form can be streamed.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from edgevid.learn.actions.attention import WindowAttention
+from edgevid.learn.actions.heads import Head, States, push
+
+
+class Block(nn.Module):
+    """Dilated convolution, then windowed attention, each with its residual."""
+
+    def __init__(
+        self, width: int, level: int, heads: int, dropout: float, *, causal: bool, cross: bool
+    ) -> None:
+        super().__init__()
+        self.dilation, self.causal = 2**level, causal
+        self.conv = nn.Conv1d(width, width, 3, dilation=self.dilation)
+        self.norm = nn.LayerNorm(width)
+        self.attention = WindowAttention(width, heads, 2 ** (level + 1), causal=causal)
+        self.join = nn.Linear(2 * width, width) if cross else None
+        self.dropout, self.outward = nn.Dropout(dropout), nn.Linear(width, width)
+
+    def forward(self, x: Tensor, valid: Tensor, encoded: Tensor | None, share: float) -> Tensor:
+        there = valid.unsqueeze(-1).to(x.dtype)
+        reach = 2 * self.dilation
+        sides = (reach, 0) if self.causal else (self.dilation, self.dilation)
+        wide = nn.functional.pad((x * there).transpose(1, 2), sides)
+        h = self.conv(wide).transpose(1, 2).relu()
+        n = self.norm(h)
+        asked = n if self.join is None or encoded is None else self.join(torch.cat((n, encoded), dim=-1))
+        h = h + share * self.attention(asked, valid, n)
+        return (x + self.dropout(self.outward(h))) * there
+
+    def states(self, batch: int, width: int) -> States:
+        """What a stream remembers: the inputs that the convolution reaches, and the attention's window."""
+        return {
+            "conv": torch.zeros(batch, 2 * self.dilation + 1, width),
+            "past": torch.zeros(batch, self.attention.window, self.attention.state_width()),
+        }
+
+    def step(self, x: Tensor, states: States, encoded: Tensor | None, share: float) -> tuple[Tensor, States]:
+        seen = push(states["conv"], x)
+        taps = seen[:, :: self.dilation].transpose(1, 2)  # the steps t - 2d, t - d and t
+        h = ((taps.unsqueeze(1) * self.conv.weight).sum((2, 3)) + self.conv.bias).relu()
+        n = self.norm(h)
+        asked = n if self.join is None or encoded is None else self.join(torch.cat((n, encoded), dim=-1))
+        mixed, past = self.attention.step(asked, states["past"], n)
+        return x + self.outward(h + share * mixed), {"conv": seen, "past": past}
+
+
+class ASFormerHead(Head):
+    """One answer a step: an encoder and `decoders` that refine it; `causal` uses no later step."""
+
+    per_step = True
+
+    def __init__(
+        self,
+        features: int,
+        classes: int,
+        *,
+        width: int = 64,
+        levels: int = 5,
+        decoders: int = 2,
+        heads: int = 2,
+        causal: bool = True,
+        dropout: float = 0.2,
+    ) -> None:
+        """`levels` blocks reach back 2, 4, 8 ... steps."""
+        super().__init__(
+            features, classes, width=width, levels=levels, decoders=decoders, heads=heads, causal=causal,
+            dropout=dropout,
+        )  # fmt: skip
+        self._causal, self.width = causal, width
+        self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width))
+        self.dropout = nn.Dropout(dropout)
+        self.stages = nn.ModuleList(
+            nn.ModuleList(
+                Block(width, level, heads, dropout, causal=causal, cross=stage > 0) for level in range(levels)
+            )
+            for stage in range(1 + decoders)
+        )
+        self.again = nn.ModuleList(nn.Linear(classes, width) for _ in range(decoders))
+        self.outward = nn.ModuleList(nn.Linear(width, classes) for _ in range(1 + decoders))
+
+    @property
+    def causal(self) -> bool:
+        return self._causal
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """(B, T, C) logits; (S, B, T, C) of all stages while training."""
+        there = valid.unsqueeze(-1).to(x.dtype)
+        x = self.dropout(self.inward(x)) * there
+        encoded: Tensor | None = None
+        answers: list[Tensor] = []
+        for stage, blocks in enumerate(self.stages):
+            if stage:
+                encoded = x
+                x = self.again[stage - 1](answers[-1].softmax(-1)) * there
+            for block in blocks:
+                x = block(x, valid, encoded, _share(stage))
+            answers.append(self.outward[stage](x))
+        return torch.stack(answers) if self.training else answers[-1]
+
+    def _states(self, batch: int) -> States:
+        return {
+            f"s{stage}b{level}{name}": value
+            for stage, blocks in enumerate(self.stages)
+            for level, block in enumerate(blocks)
+            for name, value in block.states(batch, self.width).items()
+        }
+
+    def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
+        x = self.inward(x)
+        encoded: Tensor | None = None
+        after: States = {}
+        answer = x
+        for stage, blocks in enumerate(self.stages):
+            if stage:
+                encoded, x = x, self.again[stage - 1](answer.softmax(-1))
+            for level, block in enumerate(blocks):
+                key = f"s{stage}b{level}"
+                mine = {name: states[key + name] for name in ("conv", "past")}
+                x, new = block.step(x, mine, encoded, _share(stage))
+                after |= {key + name: value for name, value in new.items()}
+            answer = self.outward[stage](x)
+        return answer, after
+
+
+def _share(stage: int) -> float:
+    """How much later decoders rely on attention: less and less, as in the paper."""
+    return 1.0 if stage == 0 else math.exp(-3.0 * (stage - 1))
+
+
+SMOOTH = 0.15
+LARGEST = 4.0
+
+
+def segmentation_loss(
+    logits: Tensor, labels: Tensor, valid: Tensor, weights: Tensor, smoothing: float
+) -> Tensor:
+    """Cross-entropy of every step plus MS-TCN's smoothing between steps, over all stages."""
+    stages = logits if logits.dim() == 4 else logits.unsqueeze(0)
+    total = stages.new_zeros(())
+    both = valid[:, 1:] & valid[:, :-1]
+    for answer in stages:
+        kept = answer[valid]
+        total = total + nn.functional.cross_entropy(
+            kept, labels[valid], weight=weights, label_smoothing=smoothing
+        )
+        log = answer.log_softmax(-1)
+        change = (log[:, 1:] - log[:, :-1].detach()).abs().clamp(max=LARGEST).square()[both]
+        total = total + SMOOTH * change.mean()
+    return total

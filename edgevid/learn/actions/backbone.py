@@ -1,0 +1,84 @@
+"""A frozen feature extractor cut out of any ONNX image model at hand: a detector's backbone will do.
+
+Needs the package onnx (extra `train`). The cut model ends in a global average, so that every crop
+gives one row of features.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from edgevid.errors import InputError, ModelError, require
+from edgevid.files.digest import sha256_of
+from edgevid.runtime import Recipe
+from edgevid.runtime.recipe_writer import recipe_text
+
+OUTPUT = "edgevid_features"
+
+
+def cut_backbone(recipe: Recipe, out: Path, *, tensor: str = "") -> tuple[Path, int]:
+    """Writes `out`/recipe.toml and the model up to `tensor`; returns the recipe and its number of features.
+
+    Without `tensor` the deepest map is taken: the smallest area of more than one pixel, then the most
+    channels. ModelError where the model has no such map.
+    """
+    onnx = require("onnx", extra="train", purpose="cutting a backbone")
+    if recipe.local is None or recipe.input is None:
+        raise InputError(f"{recipe.name}: wanted a picture model whose file is on this machine")
+    model = onnx.shape_inference.infer_shapes(onnx.load(str(recipe.local)))
+    maps = _maps(model)
+    chosen = tensor or _deepest(maps, recipe.name)
+    if chosen not in maps:
+        known = ", ".join(f"{n} {s}" for n, s in list(maps.items())[-8:])
+        raise InputError(f"tensor: {recipe.name} has no feature map {tensor!r}; among its last are {known}")
+    picture = recipe.input_name or model.graph.input[0].name
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / f"{recipe.name}-features.onnx"
+    _extract(onnx, recipe.local, picture, chosen, maps[chosen][0], file)
+    made = dataclasses.replace(
+        recipe, name=f"{recipe.name}-features", task="features", file=file.name, decode=None, names=(),
+        outputs=(), summary=f"frozen features of {recipe.name}, cut at {chosen}", precisions={}, local=None,
+        input_name=picture,
+        source=dataclasses.replace(
+            recipe.source, url="", sha256=sha256_of(file), bytes=file.stat().st_size, verified=False, note=""
+        ),
+    )  # fmt: skip
+    path = out / "recipe.toml"
+    path.write_text(
+        recipe_text(made, comment=f"Cut from {recipe.name} at tensor {chosen}."), encoding="utf-8"
+    )
+    return path, maps[chosen][0]
+
+
+def _maps(model: Any) -> dict[str, tuple[int, int, int]]:
+    """(channels, height, width) of every tensor of four known axes."""
+    found = {}
+    for value in model.graph.value_info:
+        axes = [d.dim_value for d in value.type.tensor_type.shape.dim]
+        if len(axes) == 4 and min(axes[1:]) > 0:
+            found[value.name] = (axes[1], axes[2], axes[3])
+    return found
+
+
+def _deepest(maps: dict[str, tuple[int, int, int]], name: str) -> str:
+    spread = {n: s for n, s in maps.items() if s[1] * s[2] > 1}
+    if not spread:
+        raise ModelError(f"{name}: no feature map of known size was found; name one with tensor=...")
+    return min(spread, key=lambda n: (spread[n][1] * spread[n][2], -spread[n][0]))
+
+
+def _extract(onnx: Any, source: Path, picture: str, tensor: str, width: int, out: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        part = Path(folder) / "part.onnx"
+        onnx.utils.extract_model(str(source), str(part), [picture], [tensor], check_model=False)
+        model = onnx.load(str(part))
+    graph, helper = model.graph, onnx.helper
+    graph.node.append(helper.make_node("GlobalAveragePool", [tensor], [OUTPUT]))
+    del graph.output[:]
+    batch = graph.input[0].type.tensor_type.shape.dim[0]
+    first = batch.dim_value or "n"
+    graph.output.append(helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, [first, width, 1, 1]))
+    onnx.save(model, str(out))

@@ -1,0 +1,199 @@
+"""A trained head as ONNX with its recipe, and the proof that nothing changed on the way."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgevid.actions.clip_spec import ClipSpec
+from edgevid.actions.clip_table import ClipTable
+from edgevid.actions.recognizer import softmax
+from edgevid.actions.sequence import SequenceRecogniser
+from edgevid.errors import ParityError
+from edgevid.evaluate.actions.augment import resample
+from edgevid.evaluate.actions.data import Corpus
+from edgevid.evaluate.actions.replay import RowsExtractor, follow_rows
+from edgevid.learn.actions.heads import Head
+from edgevid.learn.actions.training import TrainOptions, answers, step_of, windows_of
+from edgevid.runtime import load_engine, read_recipe
+from edgevid.types import Array
+
+OPSET = 17
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What the recipe of a head has to say beside the weights."""
+
+    names: tuple[str, ...]
+    spec: ClipSpec
+    """How crops are cut; the size is the extractor's."""
+    extractor: str
+    """Model name or relative path of the extractor's recipe."""
+    joints: str = ""
+    stride: int = 5
+    min_steps: int = 5
+    summary: str = ""
+
+
+def export_head(head: Head, folder: Path, name: str, options: TrainOptions, told: Deployment) -> Path:
+    """Writes the graphs and recipes of `head` and returns the recipe to deploy.
+
+    A causal head gets `recipe.toml` with the step graph and `window.toml` with the whole-window one;
+    another head only the latter, as `recipe.toml`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    head = head.eval().cpu()
+    window_recipe = folder / ("window.toml" if head.causal else "recipe.toml")
+    _export_window(head, folder / "window.onnx", options.window)
+    _write(window_recipe, f"{name}-window", "window.onnx", _head_table(head, options, told, "window"), told)
+    if head.causal:
+        states = _export_step(head, folder / "step.onnx")
+        table = _head_table(head, options, told, "step") | {"states": list(states)}
+        _write(folder / "recipe.toml", name, "step.onnx", table, told)
+    return folder / "recipe.toml"
+
+
+def _export_window(head: Head, path: Path, window: int) -> None:
+    x, valid = torch.zeros(2, window, head.features), torch.ones(2, window, dtype=torch.bool)
+    _export(head, (x, valid), path, ["features", "valid"], ["logits"])
+
+
+class _Step(nn.Module):
+    """A head's `step` with its states as plain arguments."""
+
+    def __init__(self, head: Head, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.head, self.names = head, names
+
+    def forward(self, features: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        logits, after = self.head.step(features, dict(zip(self.names, states, strict=True)))
+        return (logits, *(after[name] for name in self.names))
+
+
+def _export_step(head: Head, path: Path) -> tuple[str, ...]:
+    states = head.states(2)
+    names = tuple(states)
+    inputs = (torch.zeros(2, head.features), *states.values())
+    follow = [f"{name}_next" for name in names]
+    _export(_Step(head, names), inputs, path, ["features", *names], ["logits", *follow])
+    return names
+
+
+def _export(
+    module: nn.Module, inputs: tuple[Tensor, ...], path: Path, given: list[str], answered: list[str]
+) -> None:
+    options: dict[str, Any] = {"dynamic_axes": {n: {0: "n"} for n in (*given, *answered)}}
+    if "dynamo" in inspect.signature(torch.onnx.export).parameters:
+        options["dynamo"] = False  # the tracing exporter writes smaller graphs, without onnxscript
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            inputs,
+            str(path),
+            input_names=given,
+            output_names=answered,
+            opset_version=OPSET,
+            **options,
+        )
+
+
+def _head_table(head: Head, options: TrainOptions, told: Deployment, kind: str) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "extractor": told.extractor,
+        "features": head.features,
+        "window": options.window,
+        "stride": told.stride,
+        "min_steps": told.min_steps,
+        "per_step": head.per_step and kind == "window",
+        "joints": told.joints or "jhmdb15",
+        "clip_digest": told.spec.digest,
+    }
+
+
+def _write(path: Path, name: str, file: str, head: Mapping[str, Any], told: Deployment) -> None:
+    model = {"name": name, "task": "head", "file": file, "summary": told.summary}
+    parts = [
+        _toml("model", model),
+        _toml("head", head),
+        ClipTable(told.spec).toml().rstrip().splitlines(),
+        _toml("names", {"classes": list(told.names)}),
+    ]
+    path.write_text("\n".join("\n".join(p) + "\n" for p in parts), encoding="utf-8")
+
+
+def _toml(title: str, values: Mapping[str, Any]) -> list[str]:
+    return [f"[{title}]", *(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in values.items())]
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """Largest differences between what was trained and what runs."""
+
+    window: float
+    """Logits: training framework against ONNX Runtime, whole windows."""
+    stream: float
+    """Logits: whole windows against steps with states; NaN for a head that cannot stream."""
+    pipeline: float
+    """Probabilities: training framework against the recogniser fed moment by moment."""
+
+
+def check_parity(
+    head: Head, folder: Path, corpus: Corpus, options: TrainOptions, *, limit: float = 1e-4
+) -> Parity:
+    """Runs up to 64 examples by every way; ParityError where one differs by more than `limit`."""
+    some = corpus.pick(range(min(len(corpus), 64)))
+    features, valid, _ = windows_of(some, options)
+    wanted = answers(head, some, options)
+    window_recipe = folder / ("window.toml" if head.causal else "recipe.toml")
+    with load_engine(folder / "window.onnx", device="cpu", threads=1) as engine:
+        whole = np.array(engine.run({"features": features.numpy(), "valid": valid.numpy()})["logits"])
+    stream = _stream_difference(head, features, valid) if head.causal else float("nan")
+    recipe = folder / "recipe.toml" if head.causal else window_recipe
+    found = Parity(float(np.abs(whole - wanted).max()), stream, _pipeline(recipe, some, options, wanted))
+    for name, value in (("window", found.window), ("stream", found.stream), ("pipeline", found.pipeline)):
+        if value > limit:
+            raise ParityError(
+                f"{folder}: the exported head differs by {value:.2g} in its {name} path "
+                f"(allowed {limit:.0e}): do not deploy it"
+            )
+    return found
+
+
+@torch.no_grad()
+def _stream_difference(head: Head, features: Tensor, valid: Tensor) -> float:
+    """Whole windows without padding against one step at a time."""
+    full = torch.ones_like(valid)
+    states, outputs = head.states(len(features)), []
+    for t in range(features.shape[1]):
+        logits, states = head.step(features[:, t], states)
+        outputs.append(logits)
+    whole = head(features, full)
+    said = torch.stack(outputs, dim=1) if head.per_step else outputs[-1]
+    return float((whole - said).abs().max())
+
+
+def _pipeline(recipe_path: Path, corpus: Corpus, options: TrainOptions, wanted: Array) -> float:
+    """Each example fed as a live track, its last answer against the training framework's."""
+    recipe = read_recipe(recipe_path)
+    worst = 0.0
+    with load_engine(recipe_path.parent / recipe.file, device="cpu", threads=1) as engine:
+        recogniser = SequenceRecogniser(RowsExtractor(corpus), engine, recipe, average=False)
+        for number, example in enumerate(corpus.examples):
+            rows = resample(example.raw, step_of(corpus, options))[-options.window :]
+            logits = wanted[number, -1] if wanted.ndim == 3 else wanted[number]
+            said = follow_rows(recogniser, number + 1, rows)
+            if said[-1] is not None:
+                worst = max(worst, float(np.abs(said[-1] - softmax(logits)).max()))
+    return worst

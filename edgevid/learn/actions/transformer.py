@@ -1,0 +1,108 @@
+"""A Transformer encoder over a clip's features: whole clips, or causal and streamed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from edgevid.errors import InputError
+from edgevid.learn.actions.attention import HIDDEN, WindowAttention
+from edgevid.learn.actions.heads import Head, States, push
+
+
+class Layer(nn.Module):
+    """Pre-norm attention and feed-forward."""
+
+    def __init__(self, width: int, heads: int, window: int, dropout: float, *, causal: bool) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = WindowAttention(width, heads, window, causal=causal)
+        self.feed = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * width, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        x = x + self.dropout(self.attention(self.norm1(x), valid))
+        return x + self.dropout(self.feed(self.norm2(x)))
+
+    def step(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        mixed, past = self.attention.step(self.norm1(x), past)
+        x = x + mixed
+        return x + self.feed(self.norm2(x)), past
+
+
+class TransformerHead(Head):
+    """Encoder layers, then the maximum over time or a class token.
+
+    Padding is masked; positions are distances between steps. Causal heads answer from the
+    maximum over the last `window` steps (`pool="max"`), which a stream can keep.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        classes: int,
+        *,
+        width: int = 128,
+        heads: int = 4,
+        layers: int = 2,
+        window: int = 64,
+        pool: str = "max",
+        causal: bool = True,
+        dropout: float = 0.3,
+    ) -> None:
+        """`window` is how many steps back (and ahead, unless causal) a step sees."""
+        super().__init__(
+            features, classes, width=width, heads=heads, layers=layers, window=window, pool=pool,
+            causal=causal, dropout=dropout,
+        )  # fmt: skip
+        if pool not in ("max", "cls"):
+            raise InputError(f"pool: wanted 'max' or 'cls', given {pool!r}")
+        if pool == "cls" and causal:
+            raise InputError("pool: a class token sees the whole clip; a causal head wants pool='max'")
+        if width % heads:
+            raise InputError(f"width: wanted a multiple of heads={heads}, given {width}")
+        self._causal, self.pool, self.width, self.window = causal, pool, width, window
+        self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width), nn.LayerNorm(width))
+        self.dropout = nn.Dropout(dropout)
+        self.token = nn.Parameter(torch.zeros(width)) if pool == "cls" else None
+        self.stack = nn.ModuleList(
+            [Layer(width, heads, window, dropout, causal=causal) for _ in range(layers)]
+        )
+        self.norm, self.outward = nn.LayerNorm(width), nn.Linear(width, classes)
+
+    @property
+    def causal(self) -> bool:
+        return self._causal
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        x = self.dropout(self.inward(x))
+        if self.token is not None:
+            x = torch.cat((x, self.token.expand(x.shape[0], 1, -1)), dim=1)
+            valid = torch.cat((valid, torch.ones_like(valid[:, :1])), dim=1)
+        for layer in self.stack:
+            x = layer(x, valid)
+        x = self.norm(x)
+        if self.token is not None:
+            return self.outward(self.dropout(x[:, -1]))
+        hide = (~valid).to(x.dtype).unsqueeze(-1) * HIDDEN
+        return self.outward(self.dropout((x + hide)[:, -self.window :].amax(1)))
+
+    def _states(self, batch: int) -> States:
+        states = {
+            f"past{i}": torch.zeros(batch, self.window, layer.attention.state_width())
+            for i, layer in enumerate(self.stack)
+        }
+        # Each remembered step has a flag, so that zeros mean "nothing seen yet".
+        return {**states, "recent": torch.zeros(batch, self.window, self.width + 1)}
+
+    def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
+        x, after = self.inward(x), {}
+        for i, layer in enumerate(self.stack):
+            x, after[f"past{i}"] = layer.step(x, states[f"past{i}"])
+        x = self.norm(x)
+        recent = push(states["recent"], torch.cat((x, torch.ones_like(x[:, :1])), dim=1))
+        after["recent"] = recent
+        high = (recent[..., :-1] + HIDDEN * (1.0 - recent[..., -1:])).amax(1)
+        return self.outward(high), after

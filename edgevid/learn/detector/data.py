@@ -1,0 +1,303 @@
+"""Training pictures of the detector: a folder of images and labels, composed anew for every batch.
+
+A data folder holds `images/<clip>_<number>.jpg` and `labels/<clip>_<number>.txt`, one object a line:
+`class x1 y1 x2 y2 weight` in pixels of the image. The weight says how sure the label is (0 to 1); a
+negative one marks a place where the labeller could not tell, which the loss leaves out. The part of the
+name before the last underscore is the clip: splits are made by clip, never by frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgevid.errors import InputError
+from edgevid.learn.detector.teacher import Teacher, merged
+from edgevid.types import Array
+
+PAD = 114
+SURE = 0.6
+"""Weight from which a label is good enough to paste its object elsewhere."""
+
+
+@dataclass(slots=True)
+class Picture:
+    """One labelled image."""
+
+    image: Array
+    """(H, W, 3) uint8 RGB."""
+    boxes: Array
+    """(G, 4) float32 x1, y1, x2, y2 in pixels."""
+    labels: Array
+    """(G,) int64."""
+    weights: Array
+    """(G,) float32; negative: leave this place out."""
+    clip: str
+
+
+def read_labels(path: Path, classes: Sequence[str]) -> tuple[Array, Array, Array]:
+    """Boxes (G, 4), labels (G,) and weights (G,) of one label file.
+
+    Raises InputError that names file and line for an unknown class, a wrong count or an empty box.
+    """
+    rows, labels, weights = [], [], []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        words = line.split()
+        if not words:
+            continue
+        if len(words) != 6 or words[0] not in classes:
+            raise InputError(
+                f"{path}, line {number}: wanted 'class x1 y1 x2 y2 weight' with a class of {list(classes)}, "
+                f"given {line!r}"
+            )
+        x1, y1, x2, y2, weight = map(float, words[1:])
+        if not (x2 > x1 and y2 > y1):
+            raise InputError(f"{path}, line {number}: wanted x2 > x1 and y2 > y1, given {line!r}")
+        rows.append((x1, y1, x2, y2))
+        labels.append(list(classes).index(words[0]))
+        weights.append(weight)
+    return (
+        np.asarray(rows, np.float32).reshape(-1, 4),
+        np.asarray(labels, np.int64),
+        np.asarray(weights, np.float32),
+    )
+
+
+def load(folder: Path, classes: Sequence[str], *, longest: int = 640) -> list[Picture]:
+    """Every labelled image of a data folder, shrunk so that its longer side is at most `longest` pixels."""
+    paths = sorted((folder / "images").glob("*.jpg"))
+    if not paths:
+        raise InputError(f"{folder}: wanted images/*.jpg with labels/*.txt beside them, found no image")
+    pictures = []
+    for path in paths:
+        image = cv2.imread(str(path))
+        if image is None:
+            raise InputError(f"{path}: wanted a JPEG picture, and it does not decode")
+        boxes, labels, weights = read_labels(folder / "labels" / f"{path.stem}.txt", classes)
+        scale = min(1.0, longest / max(image.shape[:2]))
+        if scale < 1:
+            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        pictures.append(Picture(rgb, boxes * scale, labels, weights, path.stem.rpartition("_")[0]))
+    return pictures
+
+
+class Composer:
+    """Makes training pictures: scaled views, mosaics of four scenes, objects pasted from other scenes."""
+
+    def __init__(
+        self,
+        pictures: Sequence[Picture],
+        width: int,
+        height: int,
+        *,
+        seed: int = 0,
+        mosaic: float = 0.5,
+        paste: float = 0.5,
+        photos: float | None = None,
+        peopled: float = 1.0,
+        zoom: tuple[float, float] = (0.6, 1.9),
+        teacher: Teacher | None = None,
+    ) -> None:
+        """`mosaic` and `paste` are the shares of pictures made that way, `photos` of views of clips of one
+        picture; of those, the ones with an object are drawn `peopled` times as often as empty ones.
+
+        `zoom` is the range of the views' scale, 1 where the whole picture just fits. A `teacher` looks at
+        every composed picture before its light is changed, and adds what it sees to the labels.
+        """
+        self.pictures, self.width, self.height = pictures, width, height
+        self.mosaic, self.paste, self.zoom, self.teacher = mosaic, paste, zoom, teacher
+        self.seed, self.random = seed, np.random.default_rng(seed)
+        clips: dict[str, list[int]] = {}
+        for n, picture in enumerate(pictures):
+            clips.setdefault(picture.clip, []).append(n)
+        # Long clips are many pictures of one scene: a clip is drawn by the square root of its length.
+        self._clips = list(clips.values())
+        odds = np.sqrt([len(clip) for clip in self._clips])
+        single = odds == 1
+        odds[single & [self._sure(clip[0]) for clip in self._clips]] *= peopled
+        if photos is not None and single.any() and not single.all():
+            odds[single] *= photos / odds[single].sum()
+            odds[~single] *= (1 - photos) / odds[~single].sum()
+        self._odds = odds / odds.sum()
+        # People are nearly everywhere, vehicles in few scenes: pasted objects are drawn by class, then scene.
+        self._objects: dict[int, dict[str, list[tuple[int, int]]]] = {}
+        for n, picture in enumerate(pictures):
+            for k in np.flatnonzero(picture.weights > SURE):
+                scenes = self._objects.setdefault(int(picture.labels[k]), {})
+                scenes.setdefault(picture.clip, []).append((n, int(k)))
+
+    def go_on(self, step: int) -> None:
+        """Other pictures than those that were composed before an interruption at `step`."""
+        self.random = np.random.default_rng([self.seed, step])
+
+    def _sure(self, number: int) -> bool:
+        """Whether a picture has an object that is surely one."""
+        return bool((self.pictures[number].weights > SURE).any())
+
+    def pick(self) -> Picture:
+        """A random picture, scenes drawn more evenly than frames."""
+        clip = self._clips[self.random.choice(len(self._clips), p=self._odds)]
+        return self.pictures[clip[self.random.integers(len(clip))]]
+
+    def compose(self) -> Picture:
+        """One training picture of the network's input size."""
+        canvas = np.full((self.height, self.width, 3), PAD, np.uint8)
+        if self.random.random() < self.mosaic:
+            x = int(self.width * self.random.uniform(0.3, 0.7))
+            y = int(self.height * self.random.uniform(0.3, 0.7))
+            windows = [
+                (0, 0, x, y),
+                (x, 0, self.width, y),
+                (0, y, x, self.height),
+                (x, y, self.width, self.height),
+            ]
+        else:
+            windows = [(0, 0, self.width, self.height)]
+        parts = [self._view(canvas, self.pick(), window) for window in windows]
+        if self.random.random() < self.paste:
+            parts += [self._paste(canvas) for _ in range(self.random.integers(1, 5))]
+        boxes, labels, weights = (np.concatenate([p[k] for p in parts]) for k in range(3))
+        if self.teacher:
+            boxes, labels, weights = merged(boxes, labels, weights, self.teacher.look(canvas))
+        return Picture(self._degrade(self._light(canvas)), boxes, labels, weights, "")
+
+    def batches(self, size: int) -> Iterator[tuple[Array, Array, Array, Array]]:
+        """Images (B, H, W, 3) uint8, boxes (B, G, 4), labels (B, G), weights (B, G), for ever."""
+        while True:
+            made = [self.compose() for _ in range(size)]
+            most = max(1, max(len(picture.boxes) for picture in made))
+            boxes = np.zeros((size, most, 4), np.float32)
+            labels, weights = np.zeros((size, most), np.int64), np.zeros((size, most), np.float32)
+            for n, picture in enumerate(made):
+                k = len(picture.boxes)
+                boxes[n, :k], labels[n, :k], weights[n, :k] = picture.boxes, picture.labels, picture.weights
+            yield np.stack([picture.image for picture in made]), boxes, labels, weights
+
+    def _view(
+        self, canvas: Array, picture: Picture, window: tuple[int, int, int, int]
+    ) -> tuple[Array, Array, Array]:
+        """Draws a random flipped, scaled and shifted view of `picture` into `window` of the canvas."""
+        x1, y1, x2, y2 = window
+        high, wide = picture.image.shape[:2]
+        fit = min(self.width / wide, self.height / high)
+        scale = fit * float(np.exp(self.random.uniform(*np.log(self.zoom))))
+        stretch = float(np.exp(self.random.uniform(-0.15, 0.15)))
+        sx, sy = scale * stretch, scale / stretch
+        flip = -1.0 if self.random.random() < 0.5 else 1.0
+        free_x, free_y = (x2 - x1) - sx * wide, (y2 - y1) - sy * high
+        left = x1 + free_x * self.random.uniform(0, 1)
+        top = y1 + free_y * self.random.uniform(0, 1)
+        matrix = np.array([[flip * sx, 0, left if flip > 0 else left + sx * wide], [0, sy, top]])
+        local = matrix - [[0, 0, x1], [0, 0, y1]]
+        mode = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
+        canvas[y1:y2, x1:x2] = cv2.warpAffine(
+            picture.image, local, (x2 - x1, y2 - y1), flags=mode, borderValue=(PAD, PAD, PAD)
+        )
+        moved = picture.boxes.reshape(-1, 2, 2) * [flip * sx, sy] + matrix[:, 2]
+        boxes = np.concatenate([moved.min(1), moved.max(1)], 1).astype(np.float32).reshape(-1, 4)
+        return clipped(boxes, picture.labels, picture.weights, window)
+
+    def _paste(self, canvas: Array) -> tuple[Array, Array, Array]:
+        """Pastes one sure object of another scene, with soft edges, somewhere on the canvas."""
+        nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32)
+        if not self._objects:
+            return nothing
+        picture, k = self._object()
+        x1, y1, x2, y2 = picture.boxes[k]
+        rim = 0.08 * max(x2 - x1, y2 - y1)
+        a, b = max(0, int(x1 - rim)), max(0, int(y1 - rim))
+        c = min(picture.image.shape[1], int(np.ceil(x2 + rim)))
+        d = min(picture.image.shape[0], int(np.ceil(y2 + rim)))
+        patch = picture.image[b:d, a:c]
+        least = 0.08 if picture.labels[k] == 0 else 0.05
+        high = self.height * float(np.exp(self.random.uniform(np.log(least), np.log(0.6))))
+        scale = high / max(1.0, y2 - y1)
+        wide, tall = int(patch.shape[1] * scale), int(patch.shape[0] * scale)
+        if min(wide, tall) < 8 or wide >= self.width or tall >= self.height:
+            return nothing
+        patch = cv2.resize(patch, (wide, tall), interpolation=cv2.INTER_AREA)
+        flipped = self.random.random() < 0.5
+        if flipped:
+            patch, x1, x2 = patch[:, ::-1], a + c - x2, a + c - x1
+        left, top = (
+            int(self.random.integers(self.width - wide)),
+            int(self.random.integers(self.height - tall)),
+        )
+        soft = np.zeros((tall, wide, 1), np.float32)
+        edge = max(1, int(rim * scale))
+        soft[edge:-edge, edge:-edge] = 1
+        soft = cv2.blur(soft, (2 * edge + 1, 2 * edge + 1))[..., None]
+        place = canvas[top : top + tall, left : left + wide]
+        place[:] = (patch * soft + place * (1 - soft)).astype(np.uint8)
+        box = (np.array([[x1 - a, y1 - b, x2 - a, y2 - b]]) * scale + [left, top, left, top]).astype(
+            np.float32
+        )
+        return box, picture.labels[k : k + 1], picture.weights[k : k + 1]
+
+    def _object(self) -> tuple[Picture, int]:
+        """A sure object to paste: a person half the time, else a vehicle; scenes drawn evenly."""
+        vehicles = [label for label in self._objects if label != 0]
+        if 0 in self._objects and (not vehicles or self.random.random() < 0.5):
+            label = 0
+        else:  # mostly cars, as on streets
+            odds = np.array([3.0 if label == 2 else 1.0 for label in vehicles])
+            label = vehicles[self.random.choice(len(vehicles), p=odds / odds.sum())]
+        scenes = list(self._objects[label].values())
+        scene = scenes[self.random.integers(len(scenes))]
+        n, k = scene[self.random.integers(len(scene))]
+        return self.pictures[n], k
+
+    def _light(self, image: Array) -> Array:
+        """Random exposure, contrast, gamma, tint, hue and saturation."""
+        gain = self.random.uniform(0.6, 1.4) * self.random.uniform(0.85, 1.15, 3)
+        shift, gamma = self.random.uniform(-30, 30), float(np.exp(self.random.uniform(-0.4, 0.4)))
+        ramp = 255 * (np.arange(256)[:, None] / 255) ** gamma
+        table = np.clip(ramp * gain + shift, 0, 255).astype(np.uint8)
+        image = np.asarray(cv2.LUT(np.ascontiguousarray(image), table[:, None].reshape(1, 256, 3)))
+        if self.random.random() < 0.5:
+            hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+            turn, depth = self.random.integers(-12, 13), self.random.uniform(0.3, 1.6)
+            steps = np.arange(256)
+            tables = np.stack([(steps + turn) % 180, np.clip(steps * depth, 0, 255), steps], -1)
+            image = cv2.cvtColor(cv2.LUT(hsv, tables.astype(np.uint8)[None]), cv2.COLOR_HSV2RGB)
+        return np.asarray(image)
+
+    def _degrade(self, image: Array) -> Array:
+        """What cameras and encoders do: blur, noise, loss of colour, JPEG.
+
+        By OpenCV's real codec: with kornia's differentiable one a CPU core trained 4 pictures a second
+        instead of 80, and a detector's labels need no gradient through it.
+        """
+        chance = self.random.random(4)
+        if chance[0] < 0.25:
+            image = cv2.GaussianBlur(image, (0, 0), self.random.uniform(0.4, 1.6))
+        if chance[1] < 0.25:
+            noise = self.random.standard_normal(image.shape, np.float32) * self.random.uniform(2, 10)
+            image = np.clip(image + noise, 0, 255).astype(np.uint8)
+        if chance[2] < 0.08:
+            image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        if chance[3] < 0.35:
+            quality = int(self.random.integers(15, 80))
+            coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+            image = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
+        return image
+
+
+def clipped(
+    boxes: Array, labels: Array, weights: Array, window: tuple[int, int, int, int]
+) -> tuple[Array, Array, Array]:
+    """The labels inside a window: cut at its edge; where less than 40 % is left, a place to leave out."""
+    low, high = np.array(window[:2], np.float32), np.array(window[2:], np.float32)
+    cut = np.concatenate([np.clip(boxes[:, :2], low, high), np.clip(boxes[:, 2:], low, high)], 1)
+    size = (cut[:, 2:] - cut[:, :2]).clip(0)
+    whole = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    left = size.prod(1) / np.maximum(whole, 1e-6)
+    kept = (size > 1).all(1)
+    doubtful = (left < 0.4) | (size.max(1) < 6)
+    weights = np.where(doubtful, -np.abs(weights), weights).astype(np.float32)
+    return cut[kept].astype(np.float32), labels[kept], weights[kept]

@@ -1,0 +1,87 @@
+"""The trained detector as it ships: ONNX with weights stored in half precision, and its recipe."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import onnx
+import torch
+from onnx import helper, numpy_helper
+
+from edgevid.learn.detector.network import CLASSES, Deployed, StreetDetector
+from edgevid.runtime.recipe import Decode, Recipe, Source
+from edgevid.runtime.recipe_writer import recipe_text
+from edgevid.types import InputSpec
+
+
+def export(network: StreetDetector, path: Path, *, surer: float = 0.0) -> Path:
+    """Writes the ONNX: input "images" (1, 3, H, W), output "output" (1, 4 + C, N), weights as float16.
+
+    The arithmetic stays float32: each stored weight goes through a Cast, which runtimes fold at loading.
+    `surer` is added to the logits of the classes: a model of few scenes is right at scores that trackers take
+    for doubt (+1 makes 0.35 a 0.6). The order of the detections stays.
+    """
+    network = copy.deepcopy(network)
+    with torch.no_grad():
+        for layer in network.to_class:
+            cast(torch.nn.Conv2d, layer).bias += surer
+    deployed = Deployed(network).eval()
+    blank = torch.zeros(1, 3, network.shape.height, network.shape.width)
+    torch.onnx.export(
+        deployed,
+        (blank,),
+        str(path),
+        input_names=["images"],
+        output_names=["output"],
+        opset_version=17,
+        dynamo=False,
+    )
+    onnx.save(half_stored(onnx.load(path)), path)
+    return path
+
+
+def half_stored(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same model with its larger float32 weights stored as float16 behind a Cast."""
+    graph, casts = model.graph, []
+    for weight in graph.initializer:
+        if weight.data_type != onnx.TensorProto.FLOAT or np.prod(weight.dims) < 256:
+            continue
+        name, values = weight.name, numpy_helper.to_array(weight).astype(np.float16)
+        weight.CopyFrom(numpy_helper.from_array(values, name + ".half"))
+        casts.append(helper.make_node("Cast", [name + ".half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    return model
+
+
+def write_recipe(
+    folder: Path,
+    file: str,
+    network: StreetDetector,
+    *,
+    name: str,
+    summary: str,
+    nms_iou: float = 0.6,
+    score: float = 0.25,
+) -> Path:
+    """`recipe.toml` of a detector; boxes that overlap by `nms_iou` are one, those below `score` none."""
+    recipe = Recipe(
+        name=name,
+        task="detect",
+        file=file,
+        path=folder / "recipe.toml",
+        summary=summary,
+        source=Source(licence="Apache-2.0"),
+        input=InputSpec(network.shape.width, network.shape.height),
+        input_name="images",
+        outputs=("output",),
+        decode=Decode(kind="yolo", nms_iou=nms_iou, score=score),
+        names=CLASSES,
+    )
+    recipe.path.write_text(recipe_text(recipe), encoding="utf-8")
+    return recipe.path

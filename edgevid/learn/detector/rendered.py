@@ -1,0 +1,78 @@
+"""Rendered street frames with exact boxes, as training pictures.
+
+Scenes of `edgevid.synthetic.render` seen by cameras of many heights, tilts and focal lengths. What is hidden
+behind nearer objects, or too small to be told, is marked as a place to leave out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgevid.synthetic.render import RenderedStreet
+from edgevid.synthetic.scene import CLASSES, Camera, Truth, street
+from edgevid.types import Array
+
+HIDDEN = 0.6
+"""Share of a box behind nearer boxes from which it is left out."""
+LEAST = 12.0
+"""Pixels of the longer side of a box from which it is a label."""
+
+
+def random_camera(random: np.random.Generator) -> Camera:
+    """A plausible street camera of 1280x720."""
+    return Camera(
+        1280,
+        720,
+        focal=float(random.uniform(600, 1500)),
+        above=float(random.uniform(4, 12)),
+        pitch=float(random.uniform(6, 28)),
+    )
+
+
+def covered(truth: Truth) -> Array:
+    """(N,) share of each box that boxes of objects nearer to the camera cover."""
+    order = np.argsort(truth.places[:, 1], kind="stable")
+    share = np.zeros(len(order))
+    boxes = np.round(truth.boxes).astype(int)
+    mask = np.zeros((boxes[:, 3].max(initial=0) + 1, boxes[:, 2].max(initial=0) + 1), bool)
+    for row in order:
+        x1, y1, x2, y2 = boxes[row]
+        place = mask[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)]
+        share[row] = place.mean() if place.size else 1.0
+        place[:] = True
+    return share
+
+
+def label_text(truth: Truth) -> str:
+    """The label file of one rendered frame."""
+    lines = []
+    for row, hidden in enumerate(covered(truth)):
+        x1, y1, x2, y2 = truth.boxes[row]
+        if hidden > 0.95:
+            continue
+        weight = -1.0 if hidden > HIDDEN or max(x2 - x1, y2 - y1) < LEAST else 1.0
+        lines.append(f"{CLASSES[truth.kinds[row]]} {x1:.1f} {y1:.1f} {x2:.1f} {y2:.1f} {weight:.2f}\n")
+    return "".join(lines)
+
+
+def write_rendered(folder: Path, *, scenes: int = 60, frames: int = 6, seed: int = 100) -> int:
+    """Writes frames of `scenes` rendered streets into a data folder; returns how many.
+
+    Seeds count up from `seed`: the street that `edgevid-demo` shows (seed 1) is never among them.
+    """
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    for scene in range(scenes):
+        rendered = RenderedStreet(street(seed + scene, seconds=30, camera=random_camera(random)), seconds=30)
+        for time in random.uniform(0, 30, frames):
+            stem = f"rendered_{scene:03d}{int(time * 1000):05d}"
+            image = rendered.render(float(time))
+            cv2.imwrite(
+                str(folder / "images" / f"{stem}.jpg"), image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92]
+            )
+            (folder / "labels" / f"{stem}.txt").write_text(label_text(rendered.scene.at(float(time))))
+    return scenes * frames

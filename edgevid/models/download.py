@@ -1,0 +1,112 @@
+"""One file fetched over HTTP: resumed, verified, and put in place in one step."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from edgevid.errors import DownloadError
+from edgevid.files.atomic import move_into_place
+from edgevid.files.digest import sha256_of
+
+try:
+    import fcntl
+except ImportError:  # no Unix: two programs that fetch one file at one moment may fail, as they say then
+    fcntl = None  # type: ignore[assignment]
+
+CHUNK = 1 << 18
+TIMEOUT_S = 10.0
+"""Silence after which a server counts as gone; what came stays and is continued later."""
+Progress = Callable[[int, int], None]
+"""Told the bytes that are there and the bytes expected (0 where unknown)."""
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Nobody else who asks so writes into the folder meanwhile: other threads and other programs wait."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system that knows no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)  # which gives the lock back, also where the program is killed
+
+
+def fetch(
+    url: str, target: Path, *, sha256: str = "", size: int = 0, progress: Progress | None = None
+) -> Path:
+    """The file at `url`, saved as `target` once its SHA-256 and size are right.
+
+    An interrupted download stays as `<target>.part` and is continued by the next call. Raises
+    DownloadError where the address cannot be reached or gives something else than expected.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    for attempt in ("continue", "afresh"):
+        resumed = _transfer(url, part, size, progress)
+        problem = _problem(part, sha256, size)
+        if not problem:
+            move_into_place(part, target)
+            return target
+        part.unlink()
+        # What was left from an earlier run may belong to another version of the file.
+        if not resumed or attempt == "afresh":
+            raise DownloadError(
+                f"{url}: {problem}. Nothing was kept; the file at that address has changed or is damaged"
+            )
+    raise AssertionError("unreachable")
+
+
+def _problem(part: Path, sha256: str, size: int) -> str:
+    """What is wrong with a finished download; empty where nothing is."""
+    given = part.stat().st_size
+    if size and given != size:
+        return f"wanted {size} bytes, given {given}"
+    if sha256 and (found := sha256_of(part)) != sha256:
+        return f"wanted SHA-256 {sha256}, given {found}"
+    return "" if given else "wanted a file, given nothing"
+
+
+def _transfer(url: str, part: Path, size: int, progress: Progress | None) -> bool:
+    """Brings `part` to its full length; whether it was continued from an earlier run."""
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "edgevid"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+            resumed = bool(answer.status == 206)
+            total = int(answer.headers.get("Content-Length") or 0) + (have if resumed else 0)
+            _save(answer, part, have if resumed else 0, total or size, progress)
+            return resumed
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and have:  # nothing is left to send: the file is complete, or another one
+            return True
+        raise DownloadError(f"{url}: the server answers {error.code} {error.reason}") from error
+    except urllib.error.URLError as error:
+        raise DownloadError(f"{url}: cannot be reached ({error.reason})") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise DownloadError(f"{url}: the transfer broke off ({error}); run it again to continue") from error
+
+
+def _save(
+    answer: http.client.HTTPResponse, part: Path, have: int, total: int, progress: Progress | None
+) -> None:
+    with part.open("ab" if have else "wb") as file:
+        while chunk := answer.read(CHUNK):
+            file.write(chunk)
+            have += len(chunk)
+            if progress:
+                progress(have, total)
+    if total and have < total:
+        raise http.client.IncompleteRead(b"", total - have)

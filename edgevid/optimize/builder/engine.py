@@ -1,0 +1,314 @@
+"""ONNX to a serialised engine: the only code that drives the TensorRT builder.
+
+One path for TensorRT 10.3 to 11.x and for TensorRT-RTX: a strongly typed network, so that precision
+is what the graph says (casts for FP16, Q/DQ pairs for INT8). Only names that all of them have are
+used without asking (tests/test_build_names.py holds each against the real bindings).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import logging
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgevid.errors import InputError, ModelError
+from edgevid.optimize.builder import layers as build_layers
+from edgevid.optimize.builder.options import BuildOptions, Shape
+from edgevid.runtime.cuda.driver import gpus
+from edgevid.runtime.manifest import BACKENDS, TITLES, import_backend
+from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
+
+log = logging.getLogger("edgevid")
+
+Progress = Callable[[str, int, int], None]
+"""Told the phase, the steps done and all its steps; done == all when the phase ends."""
+OLDEST = (10, 3)
+"""The first TensorRT that this path serves (JetPack 6)."""
+_NEWEST_MAJOR = 11
+_RTX_OLDEST = (1, 1)
+
+
+@dataclass(slots=True)
+class Built:
+    """A serialised engine and what its builder said."""
+
+    plan: bytes
+    version: str
+    layers: int
+    """Layers of the network before fusion."""
+    convolutions: dict[str, str]
+    """Type that each convolution computes in, by ONNX layer; "?" where the log does not tell."""
+    warnings: list[str] = field(default_factory=list)
+    timing_cache: bytes = b""
+
+
+def choose_backend(wanted: str = "auto") -> str:
+    """The backend that is installed, TensorRT first; MissingExtraError where none is."""
+    if wanted != "auto":
+        return wanted
+    for backend, package in BACKENDS.items():
+        if importlib.util.find_spec(package) is not None:
+            return backend
+    return "tensorrt"
+
+
+def installed_version(backend: str) -> str:
+    """The installed version of a backend without importing it; empty where it is not installed."""
+    package = BACKENDS[backend]
+    if importlib.util.find_spec(package) is None:
+        return ""
+    try:
+        return importlib.metadata.version(package.replace("_", "-"))
+    except importlib.metadata.PackageNotFoundError:
+        return "of the system"  # as JetPack brings it
+
+
+def load_backend(backend: str) -> Any:
+    """The imported package of a backend. Pip lines and versions out of range are told."""
+    purpose = f"building engines with {TITLES[backend]}"
+    if backend == "tensorrt" and not gpus():
+        purpose += " (no NVIDIA device is here; 'edgevid[tensorrt-rtx]' builds without one)"
+    trt = import_backend(backend, purpose)
+    if not hasattr(trt, "Builder"):
+        raise ModelError(f"{TITLES[backend]} {trt.__version__}: has no builder; install the full package")
+    given = tuple(int(n) for n in re.findall(r"\d+", trt.__version__)[:2])
+    if backend == "tensorrt" and not OLDEST <= given < (_NEWEST_MAJOR + 1, 0):
+        raise ModelError(f"TensorRT: wanted 10.3 to 11.x, given {trt.__version__}")
+    if backend == "tensorrt-rtx" and given < _RTX_OLDEST:
+        raise ModelError(f"TensorRT-RTX: wanted 1.1 or newer, given {trt.__version__}")
+    return trt
+
+
+def build_engine(
+    graph: Path,
+    options: BuildOptions,
+    backend: str,
+    *,
+    sizes: dict[str, Shape] | None = None,
+    timing_cache: bytes = b"",
+    progress: Progress | None = None,
+) -> Built:
+    """The engine of an ONNX graph. `sizes` gives known shapes of inputs, -1 where batch stands.
+
+    ModelError tells what the parser or the builder refused, with its own words.
+    """
+    options.for_backend(backend)
+    trt = load_backend(backend)
+    if backend == "tensorrt" and not gpus():
+        raise ModelError(
+            "TensorRT builds on the device that will run the engine, and no NVIDIA driver answers here; "
+            "build on that device, or take --backend tensorrt-rtx, which builds without one"
+        )
+    logger = _logger(trt)
+    if backend == "tensorrt":
+        trt.init_libnvinfer_plugins(logger, "")
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    _parse(trt, network, logger, graph)
+    convolutions = _convolutions(trt, network)
+    config = builder.create_builder_config()
+    _configure(trt, config, options, backend)
+    profile = _profile(builder, network, options, sizes or {})
+    if profile is not None and config.add_optimization_profile(profile) < 0:
+        raise ModelError(f"{graph}: {TITLES[backend]} refuses the shapes asked for: {logger.told()}")
+    if backend == "tensorrt":  # a no-op that warns in TensorRT-RTX, which times nothing
+        _use_timing_cache(config, timing_cache)
+    watch = _monitor(trt, progress)
+    config.progress_monitor = watch
+    with _interruptible(watch):
+        plan = builder.build_serialized_network(network, config)
+    if watch.stopped:
+        raise KeyboardInterrupt
+    if plan is None:
+        raise ModelError(f"{graph}: {TITLES[backend]} {trt.__version__} cannot build it: {logger.told()}")
+    kept = _timing_cache(config) if backend == "tensorrt" else b""
+    types = build_layers.convolution_types(build_layers.kernels(logger.kernels), convolutions)
+    return Built(bytes(plan), trt.__version__, network.num_layers, types, logger.warnings, kept)
+
+
+def _logger(trt: Any) -> Any:
+    """Keeps what matters of the builder's log: errors, warnings, the account of kernels."""
+
+    class Logger(trt.ILogger):  # type: ignore[misc]  # the package comes at run time
+        def __init__(self) -> None:
+            super().__init__()
+            self.errors: list[str] = []
+            self.warnings: list[str] = []
+            self.kernels: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
+                self.errors.append(message)
+                log.debug("%s", message)
+            elif severity == trt.ILogger.Severity.WARNING:
+                self.warnings.append(message)
+                log.debug("%s", message)
+            elif build_layers.MARK in message:
+                self.kernels.append(message)
+
+        def told(self) -> str:
+            return "; ".join(" ".join(e.split()) for e in self.errors[-3:]) or "it does not say why"
+
+    return Logger()
+
+
+def _monitor(trt: Any, progress: Progress | None) -> Any:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # the package comes at run time
+        """Tells the phases on, and stops the build at Ctrl-C, which must not cross the C++ frames."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.sizes: dict[str, int] = {}
+            self.stopped = False
+
+        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
+            self.sizes[phase] = steps
+            self.tell(phase, 0)
+
+        def step_complete(self, phase: str, step: int) -> bool:
+            self.tell(phase, step + 1)
+            return not self.stopped
+
+        def phase_finish(self, phase: str) -> None:
+            self.tell(phase, self.sizes.get(phase, 0))
+
+        def tell(self, phase: str, done: int) -> None:
+            try:
+                if progress:
+                    progress(phase, done, self.sizes.get(phase, 0))
+            except KeyboardInterrupt:
+                self.stopped = True
+
+    return Monitor()
+
+
+@contextmanager
+def _interruptible(watch: Any) -> Iterator[None]:
+    """Ctrl-C asks the builder to stop at its next step: an exception must not cross its C++ frames."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        watch.stopped = True
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _parse(trt: Any, network: Any, logger: Any, graph: Path) -> None:
+    try:
+        data = without_weight_inputs(graph.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{graph}: wanted an ONNX file: {error.strerror}") from error
+    except (ValueError, IndexError) as error:
+        raise ModelError(
+            f"{graph}: wanted an ONNX model, the file is none or is damaged ({error})"
+        ) from error
+    parser = trt.OnnxParser(network, logger)
+    if parser.parse(data, str(graph)):  # the path finds weights that lie in other files
+        return
+    faults = [parser.get_error(i) for i in range(min(parser.num_errors, 3))]
+    told = "; ".join(f"{fault.node_operator()} {fault.node_name()}: {fault.desc()}" for fault in faults)
+    raise ModelError(f"{graph}: TensorRT's parser refuses it: {' '.join(told.split()) or logger.told()}")
+
+
+def _convolutions(trt: Any, network: Any) -> list[str]:
+    """ONNX names of the network's convolutions."""
+    kinds = (trt.LayerType.CONVOLUTION, trt.LayerType.DECONVOLUTION)
+    layers = (network.get_layer(i) for i in range(network.num_layers))
+    return [
+        layer.metadata.removeprefix("[ONNX Layer: ").removesuffix("]")
+        for layer in layers
+        if layer.type in kinds
+    ]
+
+
+def _configure(trt: Any, config: Any, options: BuildOptions, backend: str) -> None:
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if options.workspace_mb is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb << 20)
+    if options.level is not None:
+        config.builder_optimization_level = options.level
+    if options.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if options.tf32:
+        config.set_flag(trt.BuilderFlag.TF32)
+    else:
+        config.clear_flag(trt.BuilderFlag.TF32)
+    if options.hardware == "ampere+":
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    elif options.hardware == "same-capability":
+        level = getattr(trt.HardwareCompatibilityLevel, "SAME_COMPUTE_CAPABILITY", None)
+        if level is None:
+            raise InputError(f"hardware: TensorRT {trt.__version__} knows no same-capability (10.13 does)")
+        config.hardware_compatibility_level = level
+    if backend == "tensorrt-rtx" and options.targets:
+        config.num_compute_capabilities = len(options.targets)
+        for i, target in enumerate(options.targets):
+            config.set_compute_capability(getattr(trt.ComputeCapability, "SM" + target.replace(".", "")), i)
+
+
+def _profile(builder: Any, network: Any, options: BuildOptions, sizes: dict[str, Shape]) -> Any:
+    """One optimisation profile for the inputs with open axes; None where all are fixed."""
+    profile, wanted = builder.create_optimization_profile(), False
+    firsts = {
+        network.get_input(i).shape[0] for i in range(network.num_inputs) if len(network.get_input(i).shape)
+    }
+    if options.batch != (1, 1, 1) and -1 not in firsts and firsts != set(options.batch):
+        raise InputError(
+            f"batch: asked for {options.batch}, but the model's is fixed at {max(firsts, default=1)}; export "
+            "it with an open (dynamic) batch"
+        )
+    for i in range(network.num_inputs):
+        tensor = network.get_input(i)
+        shape = tuple(tensor.shape)
+        if -1 not in shape:
+            continue
+        wanted = True
+        least, best, most = options.shapes.get(tensor.name) or _three(tensor.name, shape, options, sizes)
+        fits = all(len(s) == len(shape) for s in (least, best, most))
+        if not fits or any(
+            n not in (-1, m) for s in (least, best, most) for n, m in zip(shape, s, strict=False)
+        ):
+            raise InputError(f"shape of {tensor.name}: wanted one that fits {shape}, given {least}..{most}")
+        profile.set_shape(tensor.name, least, best, most)
+    return profile if wanted else None
+
+
+def _three(
+    name: str, shape: Shape, options: BuildOptions, sizes: dict[str, Shape]
+) -> tuple[Shape, Shape, Shape]:
+    """The shapes of an input: its open first axis is the batch, the rest what the recipe says."""
+    known = sizes.get(name, shape)
+    filled = tuple(n if n > 0 else k for n, k in zip(shape, known, strict=False))
+    if len(known) != len(shape) or -1 in filled[1:]:
+        raise InputError(
+            f"input {name!r} has the shape {shape}, whose open axes nothing tells; "
+            f"give them with --shape {name}={'x'.join(str(max(n, 1)) for n in shape)}"
+        )
+    first = [b if filled[0] < 0 else filled[0] for b in options.batch]
+    least, best, most = ((n, *filled[1:]) for n in first)
+    return least, best, most
+
+
+def _use_timing_cache(config: Any, kept: bytes) -> None:
+    """Tactics measured by earlier builds; a cache of another version or device is begun anew."""
+    if not config.set_timing_cache(config.create_timing_cache(kept), False):
+        config.set_timing_cache(config.create_timing_cache(b""), False)
+
+
+def _timing_cache(config: Any) -> bytes:
+    cache = config.get_timing_cache()
+    return bytes(cache.serialize()) if cache else b""

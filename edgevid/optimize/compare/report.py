@@ -1,0 +1,226 @@
+"""A comparison as one self-contained HTML page: verdict, figures, the worst frames side by side."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edgevid.errors import InputError
+from edgevid.optimize.compare.gate import ParityReport, shown
+from edgevid.optimize.compare.marks import Mark, marks
+from edgevid.optimize.compare.pair import Pair, Top
+from edgevid.optimize.conditions import plainly
+from edgevid.types import Array
+
+PAGE = Path(__file__).with_name("report.html")
+"""The frame and style of the page, dark and light as the reader's system is."""
+WIDTH = 960
+"""Pictures in the page are at most this wide, in pixels."""
+POINTS = 1500
+"""Most points of the plot of scores."""
+
+
+def check_target(path: str | Path) -> Path:
+    """The path, before any work is done; InputError where no report can be written there."""
+    path = Path(path)
+    if path.suffix.lower() != ".html":
+        raise InputError(f"report: wanted a file that ends in .html, given {path}")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"report: {path} cannot be written, there is no folder {path.absolute().parent}")
+    return path
+
+
+def write_report(report: ParityReport, path: str | Path, found: Mapping[str, Any] | None = None) -> Path:
+    """Writes the report; `found` are the conditions it holds under."""
+    path = check_target(path)
+    path.write_text(page(report, found or {}), encoding="utf-8")
+    return path
+
+
+def page(report: ParityReport, found: Mapping[str, Any]) -> str:
+    """The HTML of the whole page; nothing in it is fetched from elsewhere."""
+    a, b = (escape(name) for name in report.names)
+    worst = [pair for pair in report.worst if pair.severity > (0.0, 0.005)]
+    return Template(PAGE.read_text(encoding="utf-8")).substitute(
+        title=f"{b} against {a}",
+        state="passed" if report.passed else "refused",
+        verdict="Passed" if report.passed else "Refused",
+        sentence=escape(report.sentence()),
+        a=a,
+        b=b,
+        cards=_cards(report),
+        notes="".join(f"<p class=note>{escape(note)}</p>" for note in report.notes),
+        legend=_legend(report) if worst else "",
+        worst="".join(_frame(pair, n, report) for n, pair in enumerate(worst))
+        or "<p class=quiet>No frame shows a difference worth drawing.</p>",
+        figures=_figures(report),
+        scatter=_scatter(report),
+        outputs=_outputs(report),
+        conditions="".join(
+            f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in plainly(dict(found))
+        ),
+    )
+
+
+def _cards(report: ParityReport) -> str:
+    more = report.task.more
+    cards = [
+        (
+            shown(report.agreement),
+            f"of {report.task.count} {report.task.things} agree{report.task.how}",
+            _bar(report),
+        ),
+        (f"{report.unchanged} of {report.frames}", "frames without a difference", ""),
+    ]
+    if report.task.kind == "detect":
+        lost = more["boxes of the reference"] - more["matched at IoU 0.5"]
+        added = more["boxes of the candidate"] - more["matched at IoU 0.5"]
+        high = more["score drift, largest"]
+        crossed = more["unmatched that only crossed the score limit"]
+        cards += [
+            (f"{lost} lost, {added} added", f"{crossed} of them only crossed the score limit", ""),
+            (shown(more["agreement at IoU 0.9"]), "agree at IoU 0.9", ""),
+            (f"{more['score drift, mean size']:.3f}", f"mean score drift, largest {high:.2f}", ""),
+        ]
+    return "".join(
+        f"<div class=card><b>{escape(big)}</b><span>{escape(small)}</span>{extra}</div>"
+        for big, small, extra in cards
+    )
+
+
+def _bar(report: ParityReport) -> str:
+    """Agreement against its floor, on a scale that starts where the two can be told apart."""
+    low = min(report.floor, report.agreement, 0.99)
+    start = max(0.0, low - 1.5 * (1 - low))
+    share, mark = ((v - start) / (1 - start) * 100 for v in (report.agreement, report.floor))
+    return (
+        f'<div class=bar><i style="width:{share:.2f}%"></i><u style="left:{mark:.2f}%"></u></div>'
+        f"<span>floor {shown(report.floor)}, {escape(report.floor_from)}</span>"
+    )
+
+
+def _legend(report: ParityReport) -> str:
+    if report.task.kind not in ("detect", "pose"):
+        return ""
+    words = {"alike": "both", "lost": "only A", "added": "only B", "ghost": "missing here"}
+    if report.task.kind == "pose":
+        del words["ghost"]
+    return "<p class=legend>" + "".join(f"<i class={k}></i>{w}" for k, w in words.items()) + "</p>"
+
+
+def _frame(pair: Pair, number: int, report: ParityReport) -> str:
+    wide, high = pair.given.frame.size
+    left, right = marks(pair, report.classes)
+    source = f'<image id="p{number}" width="{wide}" height="{high}" href="{_jpeg(pair.given.image)}"/>'
+    sides = []
+    for title, found, given, what in (
+        ("A", left, source, pair.reference),
+        ("B", right, f'<use href="#p{number}"/>', pair.candidate),
+    ):
+        said = f" {what.name} {what.probability:.2f}" if isinstance(what, Top) else ""
+        name = report.names[0 if title == "A" else 1]
+        sides.append(
+            f"<figure><figcaption><b>{title}</b> {escape(name)}<em>{escape(said)}</em></figcaption>"
+            f'<svg viewBox="0 0 {wide} {high}" role="img">{given}'
+            f"{''.join(_mark(m, wide, high) for m in found)}</svg></figure>"
+        )
+    head = f"<h3>{escape(pair.name)} <small>{escape(pair.words)}</small></h3>"
+    return f"<article>{head}<div class=pair>{''.join(sides)}</div></article>"
+
+
+def _mark(mark: Mark, wide: int, high: int) -> str:
+    x1, y1, x2, y2 = mark.box
+    text = ""
+    if mark.label:
+        size = max(wide, high) / 48
+        letters = 0.6 * size * len(mark.label)  # told to the browser too, whatever its font
+        length = letters + 0.6 * size
+        x = min(max(x1, 0), max(wide - length, 0))
+        y = y1 if y1 >= 1.3 * size else y1 + 1.3 * size
+        text = (
+            _rect("plate", x, y - 1.3 * size, length, 1.3 * size)
+            + f'<text x="{x + 0.3 * size:.1f}" y="{y - 0.35 * size:.1f}" font-size="{size:.1f}" '
+            f'textLength="{letters:.1f}" lengthAdjust="spacingAndGlyphs">' + f"{escape(mark.label)}</text>"
+        )
+    told = f"<title>{escape(mark.told)}</title>"
+    under = _rect("under", x1, y1, x2 - x1, y2 - y1) if mark.kind == "ghost" else ""  # seen on white too
+    return f'<g class="{mark.kind}">{told}{under}{_rect("box", x1, y1, x2 - x1, y2 - y1)}{text}</g>'
+
+
+def _rect(kind: str, x: float, y: float, wide: float, high: float) -> str:
+    return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{high:.1f}"/>'
+
+
+def _figures(report: ParityReport) -> str:
+    rows = [
+        f"<tr><th>{escape(key)}</th><td>{_number(value)}</td></tr>" for key, value in report.task.more.items()
+    ]
+    return "".join(rows)
+
+
+def _scatter(report: ParityReport) -> str:
+    """Scores of the same boxes, A to the right and B upwards: on the diagonal nothing changed."""
+    scores = report.task.scores
+    if scores is None or not len(scores):
+        return ""
+    step = -(-len(scores) // POINTS)
+    dots = "".join(
+        f'<circle cx="{20 + 200 * x:.1f}" cy="{210 - 200 * y:.1f}" r="1.8"/>'
+        for x, y in scores[::step].tolist()
+    )
+    return (
+        '<figure class=scatter><svg viewBox="0 0 230 236" role="img">'
+        '<path d="M20 10V210H220"/><path class=diagonal d="M20 210L220 10"/>'
+        f'{dots}<text x="120" y="230">score in A</text>'
+        '<text x="-110" y="12" transform="rotate(-90)">score in B</text>'
+        "</svg><figcaption>Scores of the boxes that both have</figcaption></figure>"
+    )
+
+
+def _outputs(report: ParityReport) -> str:
+    if not report.outputs:
+        return "<p class=quiet>The two give different outputs, so only what they see was compared.</p>"
+    head = (
+        "output",
+        "largest |a−b|",
+        "mean |a−b|",
+        "size of a (rms)",
+        "cosine, mean",
+        "cosine, least",
+        "NaN or inf",
+    )
+    rows = [
+        f"<tr><th>{escape(o.name)}</th>" + "".join(
+            f"<td>{cell}</td>" for cell in (
+                f"{o.max_abs:.4g}", f"{o.mean_abs:.4g}", f"{o.scale:.4g}",
+                f"{o.cosine:.6f}", f"{o.least_cosine:.6f}", o.broken,
+            )
+        ) + "</tr>"
+        for o in report.outputs
+    ]  # fmt: skip
+    return (
+        "<div class=wide><table class=grid><thead><tr>"
+        + "".join(f"<th>{h}</th>" for h in head)
+        + f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else escape(str(value))
+
+
+def _jpeg(image: Array) -> str:
+    """The picture as a data address, shrunk to WIDTH."""
+    if image.shape[1] > WIDTH:
+        size = (WIDTH, max(1, round(image.shape[0] * WIDTH / image.shape[1])))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 86])
+    assert done
+    return "data:image/jpeg;base64," + base64.b64encode(np.asarray(data).tobytes()).decode()

@@ -1,0 +1,121 @@
+"""The conditions that a measurement travels with: processor, clocks as found, device, load, versions."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgevid import kernels
+from edgevid._version import __version__
+from edgevid.runtime.processor import cpu_info, processor_name
+
+PACKAGES = ("onnxruntime", "onnxruntime-gpu", "numpy", "tensorrt", "tensorrt-rtx", "pycuda", "cuda-bindings")
+CPU = Path("/sys/devices/system/cpu")
+
+
+def conditions() -> dict[str, Any]:
+    """What is found now, before a run, in plain values; what a machine does not tell is left out."""
+    found: dict[str, Any] = {
+        "processor": processor_name(),
+        "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
+        "cores": _cores(),
+        "governor": _governor(),
+        "clocks": clocks(),
+        "temperature": _temperature(),
+        "board": _board(),
+        "load": _load(),
+        "kernels": kernels.BACKEND,
+        "versions": versions(),
+        "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def clocks() -> str:
+    """The processor's clock at this moment, "2595 MHz" or "600 to 1500 MHz" over its cores."""
+    now = [int(t) / 1000 for p in sorted(CPU.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")) if (t := _text(p))]
+    if not now:
+        now = [float(clock) for clock in cpu_info().get("cpu mhz", [])]
+    if not now:
+        return ""
+    low, high = round(min(now)), round(max(now))
+    return f"{low} MHz" if low == high else f"{low} to {high} MHz"
+
+
+def versions() -> dict[str, str]:
+    """edgevid, Python and the packages that run models, as far as they are installed."""
+    found = {"edgevid": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # noqa: PERF203 (seven tries)
+            continue
+    return found
+
+
+def gpu() -> str:
+    """The NVIDIA device with its clocks, power limit and driver, as its own tool tells them; else empty."""
+    asked = "name,driver_version,clocks.sm,clocks.mem,power.limit,temperature.gpu"
+    if lines := _told("nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader"):
+        return "; ".join(lines)
+    return " ".join(_told("nvpmodel", "-q"))  # Jetson: its power mode
+
+
+def _told(*command: str) -> list[str]:
+    """The lines that a tool prints; none where it is absent, fails or hangs."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+
+
+def plainly(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The conditions as lines of a table."""
+    for key, value in found.items():
+        if isinstance(value, dict):
+            yield key, ", ".join(f"{name} {what}" for name, what in value.items())
+        else:
+            yield key, str(value)
+
+
+def _cores() -> str:
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return f"{allowed} of {os.cpu_count()} usable" if allowed != os.cpu_count() else str(allowed)
+
+
+def _governor() -> str:
+    found = {_text(path) for path in CPU.glob("cpu[0-9]*/cpufreq/scaling_governor")}
+    return ", ".join(sorted(found - {""}))
+
+
+def _temperature() -> str:
+    hot = [_text(path) for path in Path("/sys/class/thermal").glob("thermal_zone*/temp")]
+    degrees = [int(t) / 1000 for t in hot if t.lstrip("-").isdigit() and 0 < int(t) < 150_000]
+    return f"{max(degrees):.0f} °C (hottest sensor)" if degrees else ""
+
+
+def _board() -> str:
+    return _text(Path("/proc/device-tree/model")).rstrip("\0")
+
+
+def busy() -> float:
+    """Processes that wanted a processor, over the last minute; 0 where the system tells nothing."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
+def _load() -> str:
+    return f"{busy():.2f} before the run" if hasattr(os, "getloadavg") else ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

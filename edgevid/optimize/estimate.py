@@ -1,0 +1,157 @@
+"""How fast a model can be on a device at the very most, and the memory it needs, before anything is built.
+
+The bound is a roofline (Williams, Waterman and Patterson, Communications of the ACM 52(4), 2009): no run
+can be faster than its operations at the device's peak, nor than its weights and pictures at its memory's
+bandwidth. `typical_ms` adds the layers up one by one, each with its values read and written: what is
+reached when nothing stays in a cache and every layer runs at its own limit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgevid.errors import InputError, require
+from edgevid.files.toml import did_you_mean, read_toml
+from edgevid.optimize.cost import Cost
+
+BYTES: Mapping[str, int] = {"fp32": 4, "fp16": 2, "int8": 1}
+"""Bytes of a weight or value in each precision."""
+THIS = "this-cpu"
+"""The name that stands for one core of this machine, whose peak is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """The most that a device can do."""
+
+    name: str
+    what: str
+    gflops: Mapping[str, float]
+    """1e9 dense operations a second, by precision; a precision that is absent is not supported."""
+    gb_per_s: float
+    """Memory bandwidth."""
+    memory_gb: float
+    """0 where unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One model on one device in one precision."""
+
+    device: Device
+    precision: str
+    bound_ms: float
+    """No run can be faster."""
+    limit: str
+    """What the bound comes from: "arithmetic" or "memory"."""
+    typical_ms: float
+    """Sum of the layers' own limits."""
+    memory_mb: float
+    """Weights and the most values alive at once; the runtime's own memory comes on top."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether the device's memory holds it (true where that is unknown)."""
+        return self.device.memory_gb == 0 or self.memory_mb < 1000 * self.device.memory_gb
+
+
+def devices() -> dict[str, Device]:
+    """The devices that edgevid knows, by name."""
+    top = read_toml(Path(__file__).with_name("devices.toml"))
+    found = {}
+    for name in top.keys():  # noqa: SIM118 (a Section is no dict)
+        table = top.table(name)
+        rates = table.table("gflops")
+        gflops = {p: rates.number(p, low=0) for p in BYTES if p in rates}
+        found[name] = Device(
+            name,
+            table.text("what"),
+            gflops,
+            table.number("gb_per_s", low=0),
+            table.number("memory_gb", low=0),
+        )
+        rates.done()
+        table.done()
+    return found
+
+
+def device(name: str) -> Device:
+    """The device of this name, "this-cpu" measured now. InputError with the nearest name otherwise."""
+    if name == THIS:
+        return measure_this()
+    known = devices()
+    if name not in known:
+        hint = did_you_mean(name, [*known, THIS]) or "."
+        raise InputError(f"device: there is no {name!r}{hint} Known: {', '.join([*known, THIS])}")
+    return known[name]
+
+
+def measure_this(seconds: float = 0.4) -> Device:
+    """One core of this machine: the best of repeated matrix products and copies, about a second in all."""
+    side = 512
+    rates = {p: 2 * side**3 / _product_seconds(p, side, seconds) / 1e9 for p in ("fp32", "int8")}
+    block = np.ones(1 << 25, np.uint8)
+    target = np.empty_like(block)
+    copy = _best(lambda: np.copyto(target, block), seconds)
+    return Device(THIS, "one core of this machine, measured", rates, 2 * block.size / copy / 1e9, 0.0)
+
+
+def _product_seconds(precision: str, side: int, seconds: float) -> float:
+    """Least time of a product of two square matrices in ONNX Runtime, one thread."""
+    helper = require("onnx", extra="build", purpose="measuring this machine").helper
+    import onnxruntime as ort
+
+    kinds = (helper.np_dtype_to_tensor_dtype(np.dtype(t)) for t in _PRODUCT_TYPES[precision])
+    a, b, y = (helper.make_tensor_value_info(n, k, [side, side]) for n, k in zip("aby", kinds, strict=True))
+    node = helper.make_node("MatMul" if precision == "fp32" else "MatMulInteger", ["a", "b"], ["y"])
+    opset = helper.make_opsetid("", 13)
+    model = helper.make_model(helper.make_graph([node], "product", [a, b], [y]), opset_imports=[opset])
+    model.ir_version = 8
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    one, two, _ = _PRODUCT_TYPES[precision]
+    feeds = {"a": np.ones((side, side), one), "b": np.ones((side, side), two)}
+    return _best(lambda: session.run(None, feeds), seconds)
+
+
+_PRODUCT_TYPES = {"fp32": (np.float32, np.float32, np.float32), "int8": (np.uint8, np.int8, np.int32)}
+
+
+def _best(action: Callable[[], object], seconds: float) -> float:
+    """The least time of one call while `seconds` last."""
+    best, end = float("inf"), time.perf_counter() + seconds
+    while (start := time.perf_counter()) < end:
+        action()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def estimate(cost: Cost, on: Device, precision: str) -> Estimate | None:
+    """The bound of one run in this precision; None where the device does not support it."""
+    if precision not in BYTES:
+        raise InputError(f"precision: wanted one of {', '.join(BYTES)}, given {precision!r}")
+    if precision not in on.gflops:
+        return None
+    width = BYTES[precision]
+    arithmetic = cost.operations / on.gflops[precision] / 1e6
+    # Pictures go in and results come out as float32 whatever the precision between.
+    memory = (width * cost.parameters + 4 * (cost.inputs + cost.outputs)) / on.gb_per_s / 1e6
+    layers = (
+        max(layer.operations / on.gflops[precision], width * (layer.weights + layer.values) / on.gb_per_s)
+        for layer in cost.layers
+    )
+    bound = max(arithmetic, memory)
+    return Estimate(
+        device=on,
+        precision=precision,
+        bound_ms=bound,
+        limit="arithmetic" if arithmetic >= memory else "memory",
+        typical_ms=max(bound, sum(layers) / 1e6),
+        memory_mb=(width * (cost.parameters + cost.peak) + 4 * (cost.inputs + cost.outputs)) / 1e6,
+    )

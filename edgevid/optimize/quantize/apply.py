@@ -1,0 +1,250 @@
+"""A plan written into a graph: QuantizeLinear and DequantizeLinear around what the plan names.
+
+B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+Inference", 2018: int8 weights with one scale a channel, biases as int32 of scale input x weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from edgevid.optimize.quantize.graph import Graph, attribute, load_onnx
+from edgevid.optimize.quantize.plan import Plan, Scale, unsigned
+from edgevid.types import Array
+
+Means = tuple[Mapping[str, Array], Mapping[str, Array]]
+"""Mean of each channel of the layers' inputs, as floats and after rounding."""
+
+
+def written(graph: Graph, plan: Plan, means: Means | None = None) -> Any:
+    """A new model: the graph with the plan carried out; with `means`, biases take off what rounding moves."""
+    return _Writer(graph, plan, means).model
+
+
+def with_pairs(graph: Graph, tensors: dict[str, Scale]) -> Any:
+    """A new model that only rounds these activations, everything else as it was: to measure what it costs."""
+    return _Writer(graph, Plan(tensors, (), ())).model
+
+
+def weight_scale(values: Array, axis: int | None, least: Array | None = None, top: int = 127) -> Array:
+    """float32 scale of int8 weights, one for each index of `axis` (None: one in all); never 0.
+
+    `least` (per channel) is the smallest scale with which a bias still fits its int32.
+    """
+    others = None if axis is None else tuple(a for a in range(values.ndim) if a != axis)
+    scale = np.asarray(np.abs(values).max(axis=others) / top, np.float64)
+    if least is not None:
+        scale = np.maximum(scale, least)
+    return np.where(scale > 0, scale, 1.0).astype(np.float32)
+
+
+def rounded(values: Array, scale: Array, axis: int | None, top: int = 127) -> Array:
+    """int8 weights."""
+    return np.clip(np.rint(values / _along(scale, axis, values.ndim)), -top, top).astype(np.int8)
+
+
+def _along(scale: Array, axis: int | None, rank: int) -> Array:
+    """The scale shaped so that it meets weights of this rank."""
+    return scale if axis is None else scale.reshape([-1 if a == axis else 1 for a in range(rank)])
+
+
+def channel_axis(node: Any) -> int | None:
+    """The axis of a layer's weights that counts its output channels; None for one scale in all."""
+    return {"Conv": 0, "ConvTranspose": 1}.get(node.op_type)
+
+
+class _Writer:
+    def __init__(self, graph: Graph, plan: Plan, means: Means | None = None) -> None:
+        self.graph, self.plan, self.onnx = graph, plan, load_onnx()
+        self.means = means
+        self.model = self.onnx.ModelProto()
+        self.model.CopyFrom(graph.model)
+        self.model.ir_version = max(self.model.ir_version, 8)
+        self.model.producer_name = "edgevid quantize"
+        self.copies = {n.name: n for n in self.model.graph.node}
+        self.folded_away = {graph.maker[o].name for o in plan.folded.values()}
+        self.constants: dict[str, Any] = {}
+        self.before: dict[str, list[Any]] = {}
+        for name, scale in plan.tensors.items():
+            self._rewire(name, scale)
+        for node in graph.nodes:
+            if node.name in plan.layers:
+                self._weights(node)
+            elif node.name in plan.integer and node.op_type in ("Add", "Mul"):
+                self._constant_operand(node)
+        self._finish()
+
+    def constant(self, name: str, value: Array) -> str:
+        """A weight of this name, made once."""
+        if name not in self.constants:
+            self.constants[name] = self.onnx.numpy_helper.from_array(value, name)
+        return name
+
+    def _scale(self, name: str, scale: Scale) -> list[str]:
+        zero = np.array(scale.zero, np.int8 if scale.signed else np.uint8)
+        return [
+            self.constant(f"{name} scale", np.array(scale.scale, np.float32)),
+            self.constant(f"{name} zero", zero),
+        ]
+
+    def _rewire(self, name: str, scale: Scale) -> None:
+        """Q and DQ behind a tensor; its readers read what they leave of it."""
+        make, maker = self.onnx.helper.make_node, self.graph.maker.get(name)
+        terms = self._scale(name, scale)
+        raw, back = name, f"{name} back"
+        if name in self.graph.outputs:
+            raw, back = f"{name} raw", name
+        if maker is not None:
+            copy = self.copies[maker.name]
+            folded = next((s for s, o in self.plan.folded.items() if o == name), None)
+            if folded is not None:  # the node before the activation writes its output instead
+                copy = self.copies[self.graph.maker[folded].name]
+            copy.output[list(copy.output).index(folded or name)] = raw
+        bytes_ = f"{name} bytes"
+        pair = [
+            make("QuantizeLinear", [raw, *terms], [bytes_], f"{name} quantize"),
+            make(
+                "DequantizeLinear",
+                [bytes_, *self._gate_terms(maker, name, terms)],
+                [back],
+                f"{name} dequantize",
+            ),
+        ]
+        owner = maker.name if maker is not None else ""
+        self.before.setdefault(owner, []).extend(pair)
+        in_bytes = maker is None or maker.name in self.plan.integer or maker.name in self.folded_away
+        for reader in self.graph.readers[name]:
+            # A float reader behind a float maker takes the value as it is.
+            exact = not in_bytes and reader.name not in self.plan.integer and bool(self.plan.integer)
+            if back == name and not exact:
+                continue
+            self._replace(self.copies[reader.name], name, raw if exact else back)
+
+    def _gate_terms(self, maker: Any, name: str, terms: list[str]) -> list[str]:
+        """A HardSigmoid on bytes is clip(x + b/a, 0, 1/a): its bytes are read back with the scale times a."""
+        if maker is None or maker.op_type != "HardSigmoid" or maker.name not in self.plan.integer:
+            return terms
+        alpha, beta = attribute(maker, "alpha", 0.2), attribute(maker, "beta", 0.5)
+        copy = self.copies[maker.name]
+        copy.op_type = "Add"
+        del copy.attribute[:]
+        shift = beta / alpha
+        copy.input.append(
+            self._bytes_of(f"{name} shift", np.array(shift, np.float32), unsigned((0.0, shift)))
+        )
+        wide = np.array(self.plan.tensors[name].scale / alpha, np.float32)
+        self.constants[terms[0]] = self.onnx.numpy_helper.from_array(wide, terms[0])
+        return [
+            self.constant(f"{name} scale back", np.array(self.plan.tensors[name].scale, np.float32)),
+            terms[1],
+        ]
+
+    def _bytes_of(self, name: str, values: Array, scale: Scale) -> str:
+        """A constant operand as bytes, read back."""
+        terms = self._scale(name, scale)
+        rounded_ = np.clip(np.rint(values / np.float32(scale.scale)) + scale.zero, 0, 255).astype(np.uint8)
+        stored = self.constant(f"{name} bytes", rounded_)
+        read = self.onnx.helper.make_node(
+            "DequantizeLinear", [stored, *terms], [f"{name} back"], f"{name} dequantize"
+        )
+        self.before.setdefault("", []).append(read)
+        return f"{name} back"
+
+    def _constant_operand(self, node: Any) -> None:
+        for source in set(node.input):
+            values = self.graph.array(source)
+            if values is not None:
+                scale = unsigned((float(values.min()), float(values.max())))
+                name = self._bytes_of(f"{source} of {node.name}", values, scale)
+                self._replace(self.copies[node.name], source, name)
+
+    def _weights(self, node: Any) -> None:
+        """int8 weights with their scales in the place of float ones, and the bias as int32 where planned."""
+        values = self.graph.array(node.input[1])
+        assert values is not None
+        axis, copy = channel_axis(node), self.copies[node.name]
+        groups = attribute(node, "group", 1) if node.op_type == "ConvTranspose" else 1
+        axis = axis if groups == 1 else None  # its channels lie group by group there
+        bias = self.graph.array(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+        least, into = None, self.plan.tensors[node.input[0]].scale
+        if bias is not None and self.plan.quantized_bias:
+            least = np.abs(bias.astype(np.float64)) / (into * 2.0**30)
+            least = least if axis is not None else np.asarray(least.max())
+        top = 2 ** (self.plan.weight_bits - 1) - 1
+        scale = weight_scale(values, axis, least, top)
+        zero = np.zeros(scale.shape, np.int8)
+        name = f"{node.input[1]} of {node.name}"
+        stored = rounded(values, scale, axis, top)
+        copy.input[1] = self._read_back(name, stored, scale, zero, axis)
+        shift = self._shift(node, values, stored * _along(scale, axis, values.ndim))
+        if shift is not None:
+            bias = shift if bias is None else bias + shift
+        if bias is None:
+            return
+        name = f"bias of {node.name}"
+        if self.plan.quantized_bias:
+            step = (np.float32(into) * scale).astype(np.float32)
+            most = 2.0**31 - 1
+            whole = np.clip(np.rint(bias.astype(np.float64) / step), -most, most).astype(np.int32)
+            zeros = np.zeros(step.shape, np.int32)
+            read = self._read_back(name, whole, step, zeros, 0 if axis is not None else None)
+        else:
+            read = self.constant(name, bias.astype(np.float32))
+        del copy.input[2:]
+        copy.input.append(read)
+
+    def _shift(self, node: Any, exact: Array, rounded_: Array) -> Array | None:
+        """(O,) what rounding takes off the layer's mean output: W E[x] - W' E[x']."""
+        name = node.input[0]
+        if self.means is None or node.op_type != "Conv" or name not in self.means[0]:
+            return None
+        before = self.means[0][name]
+        after = self.means[1].get(name, before)
+        taps = tuple(range(2, exact.ndim))
+        exact, rounded_ = exact.astype(np.float64).sum(taps), rounded_.astype(np.float64).sum(taps)
+        outputs, each = exact.shape
+        group = np.arange(outputs) // (outputs // attribute(node, "group", 1))
+        rows = group[:, None] * each + np.arange(each)
+        return np.asarray((exact * before[rows] - rounded_ * after[rows]).sum(1), np.float32)
+
+    def _read_back(self, name: str, stored: Array, scale: Array, zero: Array, axis: int | None) -> str:
+        terms = [
+            self.constant(f"{name} int", stored),
+            self.constant(f"{name} scale", scale),
+            self.constant(f"{name} zero", zero),
+        ]
+        more = {} if axis is None else {"axis": axis}
+        node = self.onnx.helper.make_node("DequantizeLinear", terms, [f"{name} back"], f"{name} read", **more)
+        self.before.setdefault("", []).append(node)
+        return f"{name} back"
+
+    @staticmethod
+    def _replace(node: Any, old: str, new: str) -> None:
+        for at, source in enumerate(node.input):
+            if source == old:
+                node.input[at] = new
+
+    def _finish(self) -> None:
+        """Nodes in an order that runs, weights that are still read."""
+        nodes: list[Any] = list(self.before.get("", ()))
+        for node in self.graph.nodes:
+            if node.name not in self.folded_away:
+                nodes.append(self.copies[node.name])
+            nodes += self.before.get(node.name, ())
+        del self.model.graph.node[:]
+        self.model.graph.node.extend(nodes)
+        self._drop_unread(nodes)
+        self.model.graph.initializer.extend(self.constants[k] for k in sorted(self.constants))
+
+    def _drop_unread(self, nodes: Iterable[Any]) -> None:
+        read = {i for n in nodes for i in n.input} | set(self.graph.outputs)
+        stay = [t for t in self.model.graph.initializer if t.name in read]
+        del self.model.graph.initializer[:]
+        self.model.graph.initializer.extend(stay)
+        made = {o for n in nodes for o in n.output}
+        infos = [v for v in self.model.graph.value_info if v.name in made]
+        del self.model.graph.value_info[:]
+        self.model.graph.value_info.extend(infos)

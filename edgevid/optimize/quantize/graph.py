@@ -1,0 +1,225 @@
+"""A model's graph as quantisation wants it: one plain form, and who makes and who reads each tensor.
+
+`tidy` brings exports of all ages to one form: weights are no inputs, opset 17 or later, constants folded,
+batch normalisation inside its convolution (ONNX Runtime's basic optimisations), each node with a name
+of its own, hard-swish written as x * HardSigmoid(x) whatever the exporter spelled it as.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgevid.errors import ModelError, require
+from edgevid.files.atomic import write_atomic
+from edgevid.files.digest import sha256
+from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
+from edgevid.types import Array
+
+OPSET = 17
+"""Least opset: per-channel DequantizeLinear came with 13, 17 is what every TensorRT from 10.3 reads."""
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Layers with constant weights: what INT8 makes faster."""
+PURPOSE = "quantizing a model"
+
+
+def load_onnx() -> Any:
+    """The onnx package, or MissingExtraError with the pip line."""
+    onnx = require("onnx", extra="build", purpose=PURPOSE)
+    require("onnx.version_converter", extra="build", purpose=PURPOSE)
+    return onnx
+
+
+class Graph:
+    """A tidy model with its tensors looked up: makers, readers, weights, element types."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        graph, onnx = model.graph, load_onnx()
+        self.nodes = list(graph.node)
+        self.weights = {t.name: t for t in graph.initializer}
+        self.maker = {name: node for node in self.nodes for name in node.output}
+        self.readers: dict[str, list[Any]] = defaultdict(list)
+        for node in self.nodes:
+            for name in node.input:
+                self.readers[name].append(node)
+        self.inputs = tuple(i.name for i in graph.input)
+        self.outputs = tuple(o.name for o in graph.output)
+        known = [*graph.value_info, *graph.input, *graph.output]
+        float_type = onnx.TensorProto.FLOAT
+        self.floats = {v.name for v in known if v.type.tensor_type.elem_type == float_type}
+        """Names of float32 activations (not weights)."""
+
+    def array(self, name: str) -> Array | None:
+        """A weight's values, None where the tensor is no weight."""
+        if name not in self.weights:
+            return None
+        return np.asarray(load_onnx().numpy_helper.to_array(self.weights[name]))
+
+    def layers(self) -> list[Any]:
+        """The nodes with constant float weights, in the graph's order."""
+        return [n for n in self.nodes if n.op_type in WEIGHTED and self._has_weights(n)]
+
+    def _has_weights(self, node: Any) -> bool:
+        values = self.array(node.input[1])
+        fits = values is not None and values.dtype == np.float32 and values.ndim >= 2
+        return fits and node.input[0] in self.floats
+
+    def feeding_layers(self) -> set[str]:
+        """Tensors from which some layer with weights is still reached; the rest is the model's tail."""
+        wanted: set[str] = set()
+        layers = {n.name for n in self.layers()}
+        for node in reversed(self.nodes):
+            if node.name in layers or any(o in wanted for o in node.output):
+                wanted.update(i for i in node.input if i)
+        return wanted
+
+
+def attribute(node: Any, name: str, default: Any = None) -> Any:
+    """The value of a node's attribute."""
+    onnx = load_onnx()
+    for a in node.attribute:
+        if a.name == name:
+            return onnx.helper.get_attribute_value(a)
+    return default
+
+
+def tidy(path: Path) -> Any:
+    """The model in its plain form, as an onnx ModelProto with shapes. ModelError where it is no ONNX."""
+    onnx = load_onnx()
+    try:
+        model = onnx.load_from_string(without_weight_inputs(path.read_bytes()))
+        version = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    except Exception as error:
+        raise ModelError(f"{path}: wanted an ONNX model, the file is none or is damaged: {error}") from error
+    _refuse_quantized(model, path)
+    if version < OPSET:
+        model = onnx.version_converter.convert_version(model, OPSET)
+    model = _optimised(model, path)
+    plain_hard_swish(model)
+    _give_names(model.graph.node)
+    read = {i for n in model.graph.node for i in n.input} | {o.name for o in model.graph.output}
+    for weight in [t for t in model.graph.initializer if t.name not in read]:
+        model.graph.initializer.remove(weight)
+    for opset in [o for o in model.opset_import if o.domain not in ("", "ai.onnx")]:
+        model.opset_import.remove(opset)
+    return onnx.shape_inference.infer_shapes(model)
+
+
+def _refuse_quantized(model: Any, path: Path) -> None:
+    done = {"QuantizeLinear", "QLinearConv", "ConvInteger", "DynamicQuantizeLinear"}
+    if found := done & {n.op_type for n in model.graph.node}:
+        raise ModelError(
+            f"{path}: is quantized already (it holds {sorted(found)[0]}); give the float model it was made of"
+        )
+
+
+def _optimised(model: Any, path: Path) -> Any:
+    """Through ONNX Runtime's basic optimisations, which keep to standard operators."""
+    import onnxruntime
+
+    onnx = load_onnx()
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "basic.onnx"
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(made)
+        options.log_severity_level = 4
+        try:
+            onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            text = " ".join(str(error).split())
+            raise ModelError(f"{path}: ONNX Runtime cannot load it: {text}") from error
+        return onnx.load(made)
+
+
+def _give_names(nodes: Iterable[Any]) -> None:
+    """Every node gets a name that no other has; those of the exporter stay where they can."""
+    taken: set[str] = set()
+    for node in nodes:
+        name = node.name or f"{node.op_type}:{node.output[0]}"
+        while name in taken:
+            name += "'"
+        node.name = name
+        taken.add(name)
+
+
+def plain_hard_swish(model: Any) -> int:
+    """Rewrites x * clip(x + 3, 0, 6) / 6 and HardSwish(x) as x * HardSigmoid(x); how many were found.
+
+    (A. Howard et al., "Searching for MobileNetV3", 2019.) Two operators in the place of four.
+    """
+    onnx = load_onnx()
+    made: dict[str, list[Any]] = {}
+    gone: set[str] = set()
+    graph = Graph(model)
+    for node in graph.nodes:
+        found = _hard_swish(graph, node)
+        if found is None:
+            continue
+        x, parts = found
+        y = node.output[0]
+        sigmoid = onnx.helper.make_node("HardSigmoid", [x], [f"{y} gate"], alpha=1 / 6, beta=0.5)
+        product = onnx.helper.make_node("Mul", [x, f"{y} gate"], [y])
+        made[node.output[0]] = [sigmoid, product]
+        gone.update(p.output[0] for p in parts)
+    nodes = []
+    for node in graph.nodes:
+        if node.output[0] in made:
+            nodes += made[node.output[0]]
+        elif node.output[0] not in gone:
+            nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return len(made)
+
+
+def _hard_swish(graph: Graph, last: Any) -> tuple[str, list[Any]] | None:
+    """(x, nodes that go) where `last` ends a hard-swish."""
+    if last.op_type == "HardSwish":
+        return last.input[0], [last]
+    if last.op_type == "Div" and _is(graph, last.input[1], 6):
+        product = graph.maker.get(last.input[0])
+    elif last.op_type == "Mul" and (other := _beside(graph, last, 1 / 6)):
+        product = graph.maker.get(other)
+    else:
+        return None
+    if product is None or product.op_type != "Mul" or len(graph.readers[product.output[0]]) != 1:
+        return None
+    for x, gate in (tuple(product.input), tuple(reversed(product.input))):
+        clip = graph.maker.get(gate)
+        if clip is None or clip.op_type != "Clip" or len(clip.input) != 3:
+            continue
+        add = graph.maker.get(clip.input[0])
+        alone = all(len(graph.readers[n]) == 1 for n in (gate, clip.input[0]))
+        fits = add is not None and add.op_type == "Add" and _beside(graph, add, 3) == x
+        if alone and fits and _is(graph, clip.input[1], 0) and _is(graph, clip.input[2], 6):
+            return x, [last, product, clip, add]
+    return None
+
+
+def _is(graph: Graph, name: str, value: float) -> bool:
+    array = graph.array(name)
+    return array is not None and array.size == 1 and bool(np.isclose(array.reshape(()), value))
+
+
+def _beside(graph: Graph, node: Any, value: float) -> str | None:
+    """The other input of a two-input node that has the constant `value`."""
+    first, second = node.input
+    if _is(graph, second, value):
+        return str(first)
+    return str(second) if _is(graph, first, value) else None
+
+
+def save_model(model: Any, path: Path) -> str:
+    """Writes a model, the same bytes for the same model, and returns their SHA-256."""
+    data = model.SerializeToString(deterministic=True)
+    write_atomic(path, data)
+    return sha256(data)

@@ -1,0 +1,1 @@
+"""What leaves the pipeline: overlay, records, segments, review crops."""

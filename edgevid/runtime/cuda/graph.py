@@ -1,0 +1,67 @@
+"""CUDA graphs through the driver itself (ctypes): pycuda has no interface to them.
+
+Names and signatures: CUDA Driver API, "Stream Management" and "Graph Management".
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from edgevid.errors import ModelError
+from edgevid.runtime.cuda.driver import driver
+from edgevid.runtime.cuda.interface import Cuda, Graph, Stream
+
+_THREAD_LOCAL = 1
+"""CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may allocate meanwhile."""
+
+
+def _call(name: str, *arguments: object) -> None:
+    library = driver()
+    assert library is not None
+    if code := getattr(library, name)(*arguments):
+        text = ctypes.c_char_p()
+        library.cuGetErrorName(code, ctypes.byref(text))
+        raise ModelError(f"CUDA: {name} failed: {(text.value or b'?').decode()} ({code})")
+
+
+@contextmanager
+def _capturing(stream: ctypes.c_void_p, graph: ctypes.c_void_p) -> Iterator[None]:
+    """Ends the capture in any case: a stream that stays in it can do nothing else."""
+    _call("cuStreamBeginCapture_v2", stream, _THREAD_LOCAL)
+    try:
+        yield
+    except BaseException:
+        driver().cuStreamEndCapture(stream, ctypes.byref(graph))  # type: ignore[union-attr]
+        if graph.value:
+            driver().cuGraphDestroy(graph)  # type: ignore[union-attr]
+        raise
+    _call("cuStreamEndCapture", stream, ctypes.byref(graph))
+
+
+class DriverGraph(Graph):
+    """A graph recorded from a stream."""
+
+    def __init__(self, cuda: Cuda, stream: Stream, work: Callable[[], None]) -> None:
+        self._cuda = cuda
+        graph, self._exec = ctypes.c_void_p(), ctypes.c_void_p()
+        with cuda.current():
+            with _capturing(ctypes.c_void_p(stream.handle), graph):
+                work()
+            try:
+                _call("cuGraphInstantiateWithFlags", ctypes.byref(self._exec), graph, ctypes.c_ulonglong(0))
+            finally:
+                _call("cuGraphDestroy", graph)
+
+    def launch(self, stream: Stream) -> None:
+        if not self._exec:
+            raise ModelError("CUDA graph: closed already")
+        with self._cuda.current():
+            _call("cuGraphLaunch", self._exec, ctypes.c_void_p(stream.handle))
+
+    def close(self) -> None:
+        if self._exec:
+            with self._cuda.current():
+                _call("cuGraphExecDestroy", self._exec)
+            self._exec = ctypes.c_void_p()

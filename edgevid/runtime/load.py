@@ -1,0 +1,161 @@
+"""Which engine runs a model here: TensorRT where one matches, else ONNX Runtime; said once, with the why."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from edgevid.errors import EdgevidError, InputError, ModelError
+from edgevid.runtime.cuda.driver import gpu_of, gpus
+from edgevid.runtime.engine import Engine
+from edgevid.runtime.manifest import BACKENDS, engine_name, manifest_path, read_manifest
+from edgevid.runtime.recipe import Recipe
+from edgevid.runtime.variants import build_folder, find_variant, model_file, variant_path
+
+log = logging.getLogger("edgevid")
+
+ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
+PRECISIONS = ("fp32", "fp16", "int8")
+_said: set[str] = set()
+
+
+def load_engine(
+    model: Recipe | str | Path,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    threads: int | None = None,
+    rebuild: bool = False,
+) -> Engine:
+    """The engine that runs `model`: a recipe with its local file, an ONNX file, or a TensorRT engine.
+
+    `device` is "auto", "cpu" or "cuda:N". On an NVIDIA device the TensorRT engine that `edgevid build`
+    made in this precision is taken where its manifest matches; where it does not, or there is none,
+    `rebuild` builds it (unproven, the manifest says so), else ONNX Runtime runs the model and the log
+    says why. On the CPU "int8" takes the model's int8-cpu file and "fp16" runs in FP32, which is as
+    exact and faster there. `threads` limits the CPU threads of one run.
+    Raises InputError for wrong choices, ModelError for what cannot be loaded, MissingExtraError for an
+    absent package.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"precision: wanted 'fp32', 'fp16' or 'int8', given {precision!r}")
+    _check_device(device)
+    if not isinstance(model, Recipe) and Path(model).suffix in ENGINE_SUFFIXES:
+        return _engine_file(Path(model), device, rebuild)
+    if isinstance(model, Recipe) and model.local is None:
+        raise ModelError(
+            f"{model.name}: its file is not on this machine; resolve_model({model.name!r}) gets it"
+        )
+    found = None if device == "cpu" else _by_tensorrt(model, device, precision, rebuild)
+    return found or _by_onnx_runtime(model, device, precision, threads)
+
+
+def _check_device(device: str) -> None:
+    kind, _, number = device.partition(":")
+    if device not in ("auto", "cpu") and (kind != "cuda" or not (number or "0").isdigit()):
+        raise InputError(f"device: wanted 'auto', 'cpu' or 'cuda:0', given {device!r}")
+
+
+def _engine_file(path: Path, device: str, rebuild: bool) -> Engine:
+    """An engine that was named itself: nothing else may take its place."""
+    if device == "cpu":
+        raise InputError(f"{path}: a TensorRT engine runs on an NVIDIA device, not on device='cpu'")
+    if not path.is_file():
+        raise ModelError(f"{path}: wanted a TensorRT engine, there is no such file")
+    if not gpus():
+        raise ModelError(
+            f"{path}: no NVIDIA driver answers here, and an engine runs on an NVIDIA device only; give the "
+            "ONNX file instead, which runs with device='cpu' too (`edgevid doctor` tells what is there)"
+        )
+    from edgevid.runtime.tensorrt.engine import TrtEngine
+
+    known = manifest_path(path).is_file()
+    if not known:
+        _say(f"{path}: no manifest lies beside it, so device, version and model go unchecked")
+    try:
+        engine = TrtEngine(path, device=device)
+    except ModelError:
+        if not (rebuild and known and gpus()):
+            raise
+        manifest = read_manifest(manifest_path(path))
+        beside = [p / manifest.onnx for p in (path.parent, path.parent.parent)]
+        model = next((str(p) for p in beside if p.is_file()), manifest.model)
+        _build([*shlex.split(manifest.rebuild_command(model))[1:], "--out", str(path)])
+        engine = TrtEngine(path, device=device)
+    _say(f"{path.name} runs on {engine.device} by {engine.title}")
+    return engine
+
+
+def engine_paths(model: Recipe | str | Path, precision: str) -> list[Path]:
+    """Where `edgevid build` puts the engines of a model, TensorRT's first."""
+    folder, stem = build_folder(model), model_file(model).stem
+    return [folder / engine_name(stem, precision, backend) for backend in BACKENDS]
+
+
+def _by_tensorrt(model: Recipe | str | Path, device: str, precision: str, rebuild: bool) -> Engine | None:
+    """The model's TensorRT engine; None, with the reason logged, where there is none to take."""
+    name = model.name if isinstance(model, Recipe) else str(model)
+    if not gpus():
+        return None
+    gpu_of(device)  # a device that is not there is an error, not a reason to take another
+    there = [path for path in engine_paths(model, precision) if path.is_file()]
+    command = ["build", name, "--precision", precision]
+    if not there and not rebuild:
+        _say(f"{name}: has no {precision} engine; build it with: edgevid {' '.join(command)} --frames VIDEO")
+        return None
+    for path in there:
+        try:
+            return _checked(path, model, device)
+        except EdgevidError as error:  # noqa: PERF203 (two at most)
+            log.warning("%s", error)
+    if not rebuild:
+        return None
+    _build(command)
+    path = next(p for p in engine_paths(model, precision) if p.is_file())
+    return _checked(path, model, device)
+
+
+def _checked(path: Path, model: Recipe | str | Path, device: str) -> Engine:
+    from edgevid.runtime.tensorrt.engine import TrtEngine
+
+    if not manifest_path(path).is_file():
+        raise ModelError(f"{path}: its manifest {manifest_path(path).name} is missing; build it anew")
+    recipe = model if isinstance(model, Recipe) else None
+    engine = TrtEngine(path, device=device, model=model_file(model), recipe=recipe)
+    _say(f"{path.name} runs on {engine.device} by {engine.title}")
+    return engine
+
+
+def _build(arguments: list[str]) -> None:
+    """Builds in a process of its own, which gives the builder's memory back when it ends."""
+    log.warning("building with: edgevid %s --unproven", " ".join(arguments))
+    code = "import sys; from edgevid.cli import build_main; build_main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, *arguments[1:], "--unproven"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        told = " ".join(done.stderr.split()[-60:]) or f"exit status {done.returncode}"
+        raise ModelError(f"the engine could not be built: {told}")
+
+
+def _by_onnx_runtime(model: Recipe | str | Path, device: str, precision: str, threads: int | None) -> Engine:
+    from edgevid.runtime.onnxruntime import engine as ort  # takes 0.1 s to import
+
+    path = model_file(model)
+    on_device = device != "cpu" and ort.has_cuda()
+    if precision == "int8" and not on_device:
+        path = find_variant(model, "int8-cpu")
+    elif precision != "fp32" and on_device and variant_path(model, "fp16").is_file():
+        path = find_variant(model, "fp16")
+    elif precision != "fp32":
+        why = "FP32 is as exact and faster on a CPU" if not on_device else "it has no FP16 file"
+        _say(f"{path.name}: asked for {precision}, runs in FP32: {why}")
+    return ort.OrtEngine(path, device=device, threads=threads, keep_graph=True)
+
+
+def _say(sentence: str) -> None:
+    if sentence not in _said:
+        _said.add(sentence)
+        log.info("%s", sentence)

@@ -1,0 +1,1 @@
+"""TensorRT behind the Engine protocol."""

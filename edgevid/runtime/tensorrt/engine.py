@@ -1,0 +1,195 @@
+"""TensorRT engines behind the Engine interface: run by TensorRT 10.3 to 11.x, or by TensorRT-RTX.
+
+The manifest beside an engine is checked before TensorRT sees a byte of it, and the driver is looked
+for before TensorRT is imported: deserialising without a device ends the process in some of its builds.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgevid.errors import InputError, ModelError
+from edgevid.runtime.cuda.driver import gpu_of
+from edgevid.runtime.cuda.interface import Cuda
+from edgevid.runtime.cuda.letterbox import Place
+from edgevid.runtime.cuda.open import open_cuda
+from edgevid.runtime.engine import check_inputs
+from edgevid.runtime.manifest import (
+    TITLES,
+    Manifest,
+    check,
+    import_backend,
+    manifest_path,
+    read_manifest,
+)
+from edgevid.runtime.recipe import Recipe
+from edgevid.runtime.tensorrt.session import Session
+from edgevid.types import Array, Frame, InputSpec
+
+log = logging.getLogger("edgevid")
+
+SUFFIXES = (".engine", ".plan", ".trt")
+_MAGIC = b"ftrt"
+"""First bytes of a serialised engine."""
+
+
+def split_header(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """What an exporter wrote before the engine, and the engine.
+
+    Ultralytics puts four bytes of length (little-endian) and a JSON object of that length before it.
+
+    >>> split_header(b"\\x0e\\x00\\x00\\x00" + b'{"stride": 32}' + b"ftrt")
+    ({'stride': 32}, b'ftrt')
+    >>> split_header(b"ftrt and so on")
+    ({}, b'ftrt and so on')
+    """
+    size = int.from_bytes(data[:4], "little")
+    if data[:4] != _MAGIC and 0 < size <= len(data) - 4 and data[4:5] == b"{":
+        try:
+            header = json.loads(data[4 : 4 + size])
+        except ValueError:
+            return {}, data
+        if isinstance(header, dict):
+            return header, data[4 + size :]
+    return {}, data
+
+
+class TrtEngine:
+    """A serialised engine on an NVIDIA device.
+
+    Inputs go through page-locked buffers and come back the same way; runs of one shape are replayed as
+    one CUDA graph. What `run` returns is valid until the next `run`. Any thread may call, one at a time.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        device: str = "auto",
+        manifest: Manifest | None = None,
+        model: Path | None = None,
+        recipe: Recipe | None = None,
+        backend: str = "tensorrt",
+        graphs: bool = True,
+    ) -> None:
+        """`manifest` stands in for the JSON beside the engine; without either the engine is loaded
+        unchecked by `backend`. `model` and `recipe` are what it must have been built of. `graphs=False`
+        runs every call step by step.
+
+        Raises ModelError for a device, version, model or file that does not match, with the command
+        that builds the engine anew; MissingExtraError for an absent package.
+        """
+        self.path, gpu = Path(path), gpu_of(device)
+        cache = None
+        if manifest is None and manifest_path(self.path).is_file():
+            manifest = read_manifest(manifest_path(self.path))
+            cache = Path(f"{self.path}.cache")
+        backend = manifest.backend if manifest else backend
+        trt = import_backend(backend, f"running {self.path.name}")
+        if manifest is not None:
+            check(self.path, manifest, gpu=gpu, version=trt.__version__, model=model, recipe=recipe)
+        self.manifest, self.device = manifest, f"cuda:{gpu.index}"
+        self.metadata, plan = split_header(_bytes_of(self.path))
+        """What the exporter wrote before the engine (Ultralytics: names, stride, imgsz)."""
+        cuda = open_cuda(self.device)
+        try:
+            with cuda.current():
+                runtime, engine = _deserialise(trt, plan, self.path, backend, manifest)
+                self._session = Session(trt, runtime, engine, cuda, self.path, graphs=graphs, cache=cache)
+        except BaseException:
+            cuda.close()
+            raise
+        self.inputs, self.outputs = self._session.inputs, self._session.outputs
+        self.title = f"{TITLES[backend]} {trt.__version__}, CUDA by {cuda.backend}"
+        self._lock = threading.Lock()
+        # Also when it is dropped without `close`, and at the end of the program.
+        self._release = weakref.finalize(self, _release, self._session, cuda)
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The named outputs. InputError for wrong names, types or shapes; ModelError where the run fails."""
+        with self._lock:
+            self._check_open()
+            check_inputs(self.inputs, inputs)
+            return self._session.run(inputs)
+
+    def run_frames(
+        self,
+        frames: Sequence[Frame],
+        places: Sequence[Place],
+        spec: InputSpec,
+        *,
+        name: str = "",
+        others: Mapping[str, Array] | None = None,
+    ) -> dict[str, Array]:
+        """The outputs for frames that are letterboxed on the device, straight into input `name`.
+
+        `places` says where each lies in the model's input (`imaging` decides), `others` are the inputs
+        besides. Equal to `run` on the CPU's preprocessing, bit for bit in the input.
+        """
+        if len(frames) != len(places) or not frames:
+            raise InputError(f"frames: wanted one place for each, given {len(frames)} and {len(places)}")
+        with self._lock:
+            self._check_open()
+            return self._session.run_frames(
+                frames, places, spec, name or self.inputs[0].name, dict(others or {})
+            )
+
+    def _check_open(self) -> None:
+        if not self._release.alive:
+            raise ModelError(f"{self.path}: this engine is closed; load it again")
+
+    def close(self) -> None:
+        """Gives device and host memory back; a later `run` is a ModelError. Once is enough."""
+        with self._lock:
+            self._release()
+
+    def __enter__(self) -> TrtEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _release(session: Session, cuda: Cuda) -> None:
+    session.close()
+    cuda.close()
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: wanted a TensorRT engine: {error.strerror}") from error
+
+
+def _deserialise(
+    trt: Any, plan: bytes, path: Path, backend: str, manifest: Manifest | None
+) -> tuple[Any, Any]:
+    errors: list[str] = []
+
+    class Logger(trt.ILogger):  # type: ignore[misc]  # the package comes at run time
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
+                errors.append(" ".join(message.split()))
+            log.debug("%s: %s", TITLES[backend], message)
+
+    logger = Logger()
+    if backend == "tensorrt":
+        trt.init_libnvinfer_plugins(logger, "")  # engines of other tools may hold NVIDIA's own plugins
+    runtime = trt.Runtime(logger)
+    if manifest is not None and manifest.version_compatible:
+        runtime.engine_host_code_allowed = True  # such an engine carries a runtime of its own
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        told = "; ".join(errors[-2:]) or "it does not say why"
+        raise ModelError(
+            f"{path}: {TITLES[backend]} {trt.__version__} does not take it: {told}. An engine fits one "
+            "version and one kind of device: build it here with `edgevid build`"
+        )
+    return runtime, engine

@@ -1,0 +1,291 @@
+"""One execution context of a TensorRT engine with its buffers, stream and recorded graphs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgevid import kernels
+from edgevid.errors import InputError, ModelError
+from edgevid.runtime.cuda.interface import Cuda, Graph, Memory, Pinned
+from edgevid.runtime.cuda.letterbox import DeviceLetterbox, Place
+from edgevid.runtime.engine import TensorSpec
+from edgevid.runtime.tensorrt.kernel_cache import KernelCache
+from edgevid.types import Array, Frame, InputSpec
+
+log = logging.getLogger("edgevid")
+
+KEPT_GRAPHS = 8
+"""Shapes whose runs are kept recorded; further ones run step by step."""
+Shapes = tuple[tuple[int, ...], ...]
+
+
+def shape_of(dims: Any) -> tuple[int, ...]:
+    """A shape of TensorRT as plain numbers."""
+    return tuple(int(n) for n in dims)
+
+
+def spec_of(trt: Any, engine: Any, name: str, path: Path) -> TensorSpec:
+    """Name, shape and NumPy type of one tensor of an engine."""
+    kind = engine.get_tensor_dtype(name)
+    try:
+        dtype = np.dtype(trt.nptype(kind))
+    except (TypeError, KeyError):
+        raise ModelError(f"{path}: tensor {name!r} has type {kind}, which NumPy has not") from None
+    return TensorSpec(name, shape_of(engine.get_tensor_shape(name)), dtype)
+
+
+class Buffer:
+    """Page-locked host memory and device memory of one tensor, as large as its greatest shape."""
+
+    def __init__(self, cuda: Cuda, spec: TensorSpec, greatest: tuple[int, ...]) -> None:
+        self.spec = spec
+        size = int(np.prod(greatest)) * spec.dtype.itemsize
+        self._host: Pinned = cuda.pinned((size,), np.uint8)
+        self.device: Memory = cuda.alloc(size)
+        self.view: Array = np.empty(0, spec.dtype)
+
+    def shape(self, shape: tuple[int, ...]) -> None:
+        """Makes `view` the host array of a shape."""
+        size = int(np.prod(shape)) * self.spec.dtype.itemsize
+        self.view = self._host.array[:size].view(self.spec.dtype).reshape(shape)
+
+    def free(self) -> None:
+        """Gives both back."""
+        self.view = np.empty(0, self.spec.dtype)
+        self._host.free()
+        self.device.free()
+
+
+def _write_by_cpu(frame: Frame, spot: Place, spec: InputSpec, out: Array) -> None:
+    how: dict[str, Any] = {
+        "color": spec.color,
+        "layout": spec.layout,
+        "pad": spec.pad,
+        "scale": [1.0 / s for s in spec.std],
+        "bias": [-m / s for m, s in zip(spec.mean, spec.std, strict=True)],
+    }
+    if frame.planes is None:
+        kernels.letterbox(frame.image, out, spot, **how)
+    else:
+        kernels.letterbox_yuv420(*frame.planes, frame.full_range, frame.matrix, out, spot, **how)
+
+
+class Session:
+    """Runs an engine; used by one thread at a time. Close it before its `cuda`."""
+
+    def __init__(
+        self,
+        trt: Any,
+        runtime: Any,
+        engine: Any,
+        cuda: Cuda,
+        path: Path,
+        *,
+        graphs: bool,
+        cache: Path | None = None,
+    ) -> None:
+        self._cuda, self._runtime, self._engine, self._path = cuda, runtime, engine, path
+        self._closers: list[Callable[[], None]] = []
+        self._graphs: dict[tuple[Shapes, str], Graph] = {}
+        self._warm: set[tuple[Shapes, str]] = set()
+        self._record, self._by_device = graphs, True
+        self._letterbox: DeviceLetterbox | None = None
+        self._shapes: Shapes = ()
+        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        takes = [n for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
+        self.inputs = tuple(self._spec(trt, n) for n in takes)
+        self.outputs = tuple(self._spec(trt, n) for n in names if n not in takes)
+        self._kernels = KernelCache(trt, engine, cache)
+        self._context = self._kernels.context(engine)
+        if self._context is None:
+            raise ModelError(f"{path}: no memory for its execution context; close other engines")
+        try:
+            self._allocate(trt)
+        except BaseException:
+            self.close()
+            raise
+
+    def _spec(self, trt: Any, name: str) -> TensorSpec:
+        engine = self._engine
+        if engine.get_tensor_location(name) == trt.TensorLocation.HOST:
+            raise ModelError(
+                f"{self._path}: tensor {name!r} holds a shape, which must lie on the host; export the model "
+                "with fixed shapes"
+            )
+        return spec_of(trt, engine, name, self._path)
+
+    def _allocate(self, trt: Any) -> None:
+        engine = self._engine
+        self.stream = self._cuda.stream()
+        self._closers.append(self.stream.close)
+        self._limits = {
+            spec.name: [shape_of(s) for s in engine.get_tensor_profile_shape(spec.name, 0)]
+            if min(spec.shape, default=1) < 0
+            else [spec.shape] * 3
+            for spec in self.inputs
+        }
+        greatest = tuple(self._limits[spec.name][2] for spec in self.inputs)
+        found = self._infer(greatest)
+        shapes = [*greatest, *found]
+        self._buffers: dict[str, Buffer] = {}
+        for spec, shape in zip((*self.inputs, *self.outputs), shapes, strict=True):
+            buffer = Buffer(self._cuda, spec, shape)
+            self._closers.append(buffer.free)
+            self._buffers[spec.name] = buffer
+            if not self._context.set_tensor_address(spec.name, buffer.device.address):
+                raise ModelError(f"{self._path}: TensorRT refuses the address of tensor {spec.name!r}")
+        self._take(greatest, found)
+
+    def _infer(self, shapes: Shapes) -> Shapes:
+        """Sets the inputs' shapes and gives the outputs'."""
+        for spec, shape in zip(self.inputs, shapes, strict=True):
+            if not self._context.set_input_shape(spec.name, shape):
+                raise InputError(f"{self._path}: input {spec.name!r} takes no shape {shape}")
+        found = tuple(shape_of(self._context.get_tensor_shape(spec.name)) for spec in self.outputs)
+        for spec, shape in zip(self.outputs, found, strict=True):
+            if min(shape, default=1) < 0:
+                raise ModelError(
+                    f"{self._path}: the shape of output {spec.name!r} depends on what is seen {shape}; "
+                    "export the model without suppression inside (nms=False), or with a fixed number of boxes"
+                )
+        return found
+
+    def _take(self, given: Shapes, found: Shapes) -> None:
+        self._shapes = given
+        for spec, shape in zip((*self.inputs, *self.outputs), (*given, *found), strict=True):
+            self._buffers[spec.name].shape(shape)
+
+    def _reshape(self, given: Shapes) -> None:
+        """Makes ready for inputs of these shapes; InputError outside of what the engine was built for."""
+        if given == self._shapes:
+            return
+        for spec, shape in zip(self.inputs, given, strict=True):
+            least, _, most = self._limits[spec.name]
+            if not all(a <= n <= b for a, n, b in zip(least, shape, most, strict=True)):
+                raise InputError(
+                    f"engine input {spec.name!r}: wanted {least} to {most}, given {shape}; build the engine "
+                    "for more with `edgevid build --batch LEAST,BEST,MOST`"
+                )
+        self._take(given, self._infer(given))
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs, in arrays that the next run overwrites."""
+        with self._cuda.current():
+            self._reshape(tuple(inputs[spec.name].shape for spec in self.inputs))
+            for spec in self.inputs:
+                np.copyto(self._buffers[spec.name].view, inputs[spec.name])
+            return self._go("")
+
+    def run_frames(
+        self,
+        frames: Sequence[Frame],
+        places: Sequence[Place],
+        spec: InputSpec,
+        name: str,
+        others: dict[str, Array],
+    ) -> dict[str, Array]:
+        """The same, with the input `name` made on the device."""
+        wanted = next((i for i in self.inputs if i.name == name), None)
+        if wanted is None or {i.name for i in self.inputs} != {name, *others}:
+            raise InputError(
+                f"engine inputs: wanted {[i.name for i in self.inputs]}, given {[name, *others]}"
+            )
+        one = wanted.shape[0] if wanted.shape[0] > 0 else len(frames)
+        if len(frames) > one:
+            raise InputError(f"engine input {name!r}: wanted at most {one} frames, given {len(frames)}")
+        with self._cuda.current():
+            tail = self._limits[name][2][1:]
+            self._reshape(
+                tuple((one, *tail) if i.name == name else others[i.name].shape for i in self.inputs)
+            )
+            for other, array in others.items():
+                np.copyto(self._buffers[other].view, array)
+            if not self._fits(spec, wanted):
+                raise InputError(f"engine input {wanted}: does not hold pictures of {spec}")
+            buffer, letterbox = self._buffers[name], self._letterbox_for(spec, name)
+            if letterbox is None:
+                for row, (frame, spot) in enumerate(zip(frames, places, strict=True)):
+                    _write_by_cpu(frame, spot, spec, buffer.view[row])
+                return self._go("")
+            letterbox.write(frames, places, buffer.device.address, self.stream)
+            return self._go(name)
+
+    def _fits(self, spec: InputSpec, wanted: TensorSpec) -> bool:
+        channels = 1 if spec.color == "GRAY" else 3
+        planar = (channels, spec.height, spec.width)
+        tail = planar if spec.layout == "NCHW" else (*planar[1:], channels)
+        return self._limits[wanted.name][2][1:] == tail and wanted.dtype == np.dtype(spec.dtype)
+
+    def _letterbox_for(self, spec: InputSpec, name: str) -> DeviceLetterbox | None:
+        """The device's letterbox; None, said once, where its kernels do not load."""
+        if self._letterbox is not None and self._letterbox.spec == spec:
+            return self._letterbox
+        if self._letterbox is not None:
+            self._letterbox.close()
+            self._letterbox = None
+        if self._by_device:
+            try:
+                self._letterbox = DeviceLetterbox(self._cuda, spec, self._limits[name][2][0])
+            except ModelError as error:
+                log.warning("%s: frames are letterboxed by the CPU: %s", self._path.name, error)
+                self._by_device = False
+        return self._letterbox
+
+    def _go(self, made: str) -> dict[str, Array]:
+        """Runs what lies in the buffers; input `made` lies on the device already."""
+        key = (self._shapes, made)
+        graph = self._graphs.get(key)
+        if graph is None and self._record and key in self._warm and len(self._graphs) < KEPT_GRAPHS:
+            graph = self._recorded(key, made)
+        if graph is not None:
+            graph.launch(self.stream)
+        else:
+            self._enqueue(made)
+            self._warm.add(key)  # TensorRT sets itself up in the first run of a shape
+        self.stream.synchronize()
+        return {spec.name: self._buffers[spec.name].view for spec in self.outputs}
+
+    def _recorded(self, key: tuple[Shapes, str], made: str) -> Graph | None:
+        try:
+            graph = self._cuda.capture(self.stream, lambda: self._enqueue(made))
+        except ModelError as error:
+            log.info("%s: runs step by step, it cannot be recorded (%s)", self._path.name, error)
+            self._record = False
+            return None
+        self._graphs[key] = graph
+        return graph
+
+    def _enqueue(self, made: str) -> None:
+        for spec in self.inputs:
+            if spec.name != made:
+                buffer = self._buffers[spec.name]
+                self._cuda.upload(buffer.device.address, buffer.view, self.stream)
+        if not self._context.execute_async_v3(self.stream.handle):
+            raise ModelError(f"{self._path}: TensorRT could not start the run; its log (DEBUG) says why")
+        for spec in self.outputs:
+            buffer = self._buffers[spec.name]
+            self._cuda.download(buffer.view, buffer.device.address, self.stream)
+
+    def close(self) -> None:
+        """Frees everything, the context and the engine before their memory; once is enough."""
+        with self._cuda.current():
+            if self._closers:
+                self.stream.synchronize()
+            for graph in self._graphs.values():
+                graph.close()
+            self._graphs.clear()
+            if self._letterbox is not None:
+                self._letterbox.close()
+                self._letterbox = None
+            if self._context is not None:
+                self._kernels.save()
+            self._context = None
+            self._kernels.close()
+            self._engine = self._runtime = None
+            while self._closers:
+                self._closers.pop()()

@@ -1,0 +1,1 @@
+"""One camera's configuration: read once, built once, checked."""

@@ -1,0 +1,153 @@
+"""Making a survey: what was typed becomes pairs of pixels and metres, a picture of the grid, and a file."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import shapely
+
+from edgevid.errors import FileFormatError, InputError
+from edgevid.files.atomic import atomic_path
+from edgevid.output.ground_grid import draw_ground_grid
+from edgevid.output.overlay import FONT, Style
+from edgevid.speed.calibration import Survey, read_survey, rectangle, survey_text
+from edgevid.speed.calibration_report import SurveyReport
+from edgevid.types import Array
+
+CORNERS = "near left, near right, far right, far left"
+GOOD, BAD, DARK = (120, 230, 160), (255, 96, 84), (16, 18, 22)
+
+
+def parse_points(text: str, what: str) -> Array:
+    """(N, 2) of "x,y x,y ..."; InputError names the piece that is no point.
+
+    >>> parse_points("1,2 3,4.5", "--rect").tolist()
+    [[1.0, 2.0], [3.0, 4.5]]
+    """
+    points = []
+    for piece in text.replace(";", " ").split():
+        try:
+            x, y = (float(number) for number in piece.split(","))
+        except ValueError:
+            raise InputError(f'{what}: wanted points "x,y x,y ...", given {piece!r} among them') from None
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise InputError(f"{what}: wanted finite numbers, given {piece!r}")
+        points.append((x, y))
+    return np.array(points, float).reshape(-1, 2)
+
+
+def parse_rectangle(text: str, width_m: float | None, length_m: float | None) -> tuple[Array, Array]:
+    """Four pixels and their metres, from corners and two measures."""
+    pixels = parse_points(text, "--rect")
+    if len(pixels) != 4:
+        raise InputError(f"--rect: wanted 4 corners ({CORNERS}), given {len(pixels)}")
+    if width_m is None or length_m is None:
+        raise InputError("--rect: wanted --width and --length of the rectangle in metres too")
+    return pixels, rectangle(width_m, length_m)
+
+
+def parse_pairs(texts: Sequence[str]) -> tuple[Array, Array]:
+    """Pixels and metres (N, 2) of "u,v=X,Y" texts.
+
+    >>> parse_pairs(["10,20=0,3.5"])[1].tolist()
+    [[0.0, 3.5]]
+    """
+    pixels, metres = [], []
+    for text in texts:
+        left, sign, right = text.partition("=")
+        sides = [parse_points(side, "--point") for side in (left, right)]
+        if not sign or any(len(side) != 1 for side in sides):
+            raise InputError(f'--point: wanted "u,v=X,Y" (a pixel, then metres), given {text!r}')
+        pixels.append(sides[0][0])
+        metres.append(sides[1][0])
+    return np.array(pixels, float).reshape(-1, 2), np.array(metres, float).reshape(-1, 2)
+
+
+def read_pairs(path: str | Path) -> tuple[Array, Array]:
+    """Pixels and metres (N, 2) of a CSV file: u, v, X, Y a line; a heading and # comments are passed over."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileFormatError(path, "the file", wanted="a readable CSV text", given=str(error)) from None
+    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.split("#")[0].strip()]
+    rows: list[list[float]] = []
+    for place, (number, line) in enumerate(lines):
+        cells = [cell.strip() for cell in next(csv.reader([line.split("#")[0]], delimiter=_separator(line)))]
+        try:
+            values = [float(cell) for cell in cells]
+        except ValueError:
+            if place == 0:
+                continue  # a heading
+            values = []
+        if len(values) != 4 or not all(map(math.isfinite, values)):
+            raise FileFormatError(
+                path, f"line {number}", wanted="four numbers u, v, X, Y", given=line.strip()
+            )
+        rows.append(values)
+    if not rows:
+        raise FileFormatError(path, "the file", wanted="lines of u, v, X, Y", given="none")
+    table = np.array(rows)
+    return table[:, :2], table[:, 2:]
+
+
+def _separator(line: str) -> str:
+    """Semicolons or tabs where there are any: spreadsheets differ."""
+    return next((mark for mark in (";", "\t") if mark in line), ",")
+
+
+def parse_region(text: str) -> shapely.Polygon | None:
+    """A polygon of "x,y x,y x,y"; None for an empty text."""
+    if not text.strip():
+        return None
+    corners = parse_points(text, "--region")
+    if len(corners) < 3:
+        raise InputError(f"--region: wanted at least 3 corners, given {len(corners)}")
+    return shapely.Polygon(corners)
+
+
+def joined(parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """All pairs of several sources, in order."""
+    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+
+def draw_survey(image: Array, survey: Survey, report: SurveyReport) -> Array:
+    """A copy of `image` (H, W, 3) uint8 RGB with the grid and the numbered points; outliers in red."""
+    drawn = draw_ground_grid(image, survey)
+    style = Style.of(image.shape[1], image.shape[0])
+    arm = 4 * style.line + 2
+    for row, (u, v) in enumerate(np.round(survey.image).astype(int).tolist()):
+        paint = BAD if row in report.outliers else GOOD
+        for color, thick in ((DARK, style.line + 2), (paint, style.line)):
+            cv2.line(drawn, (u - arm, v), (u + arm, v), color, thick, cv2.LINE_AA)
+            cv2.line(drawn, (u, v - arm), (u, v + arm), color, thick, cv2.LINE_AA)
+        at = (u + arm + 2, v + arm + 2)
+        cv2.putText(drawn, str(row + 1), at, FONT, style.text, DARK, 3, cv2.LINE_AA)
+        cv2.putText(drawn, str(row + 1), at, FONT, style.text, paint, 1, cv2.LINE_AA)
+    return drawn
+
+
+def save_survey(path: str | Path, survey: Survey, provenance: str = "", *, replace: bool = False) -> Path:
+    """Writes the survey in one step and reads it back; an existing file only with `replace`.
+
+    A crash leaves the old file or the new one, never half of one.
+    """
+    path = Path(path)
+    if path.suffix != ".toml":
+        raise InputError(f"survey: wanted a file that ends in .toml, given {path.name!r}")
+    if path.exists() and not replace:
+        raise InputError(
+            f"{path}: there is a survey already; take another name, or say to replace it (--force)"
+        )
+    try:
+        with atomic_path(path) as new:
+            new.write_text(survey_text(survey, provenance), encoding="utf-8")
+            read_survey(new)  # what was written is what will be read
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+    return path

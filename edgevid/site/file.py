@@ -1,0 +1,234 @@
+"""A site: one camera's source, model, survey, recognisers, zones and lines, read from one TOML file.
+
+docs/field.md describes the file. Paths in it are relative to the file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgevid.errors import InputError, SourceError
+from edgevid.files.atomic import write_atomic
+from edgevid.files.toml import Section, read_toml
+from edgevid.speed.contact import CONTACTS
+from edgevid.speed.estimator import METHODS
+from edgevid.zones import Line, Zone
+
+_HEADER = re.compile(r"\s*\[\[?\s*[\w.\"'-]+(\s*\.\s*[\w\"'-]+)*\s*\]\]?\s*(#.*)?$")
+"""A table's header; rows of points in an array hold a comma and are none."""
+_PLACE = re.compile(r"\s*\[\[\s*(zone|line)\s*\]\]")
+
+
+FARTHEST = 1e6
+"""No corner of a zone is farther from the origin, in pixels or metres."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecogniserChoice:
+    """One thing to recognise of each object."""
+
+    task: str
+    """Name of the verdict: "action", "emotion", ..."""
+    model: str
+    """Name or path of the recogniser's recipe."""
+    policy: Path | None = None
+    """Abstain policy of calibration/confidence; None takes the default one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What to run for one camera."""
+
+    source: str = ""
+    model: str | None = None
+    """Name or path of the detector; None takes the default."""
+    score: float = 0.4
+    classes: tuple[str, ...] = ()
+    """Only these classes; empty: all."""
+    device: str = "auto"
+    precision: str = "fp32"
+    survey: Path | None = None
+    """Camera survey of calibration/camera; None: no speeds."""
+    speed_method: str = "filter"
+    """How speeds are measured: "filter", "interval" or "window" (docs/speed.md)."""
+    contact: str = "bottom"
+    """Where an object touches the ground: "bottom" of its box, or "base", its footprint along the road."""
+    road_deg: float = 90.0
+    """Direction of the road on the surveyed plane, for contact "base"; 90 is along +y."""
+    size: tuple[int, int] | None = None
+    """(width, height) of the picture that zones and lines were drawn on; None: the stream's."""
+    health: Path | None = None
+    """Folder in which camera health keeps what it learns; None: no watch over the camera."""
+    policy: Path | None = None
+    """Abstain policy of the detector's classes; its [speed] limits hold for speeds."""
+    recognisers: tuple[RecogniserChoice, ...] = ()
+    zones: tuple[Zone, ...] = ()
+    lines: tuple[Line, ...] = ()
+
+    def __post_init__(self) -> None:
+        places: list[Zone | Line] = [*self.zones, *self.lines]
+        if self.survey is None and any(place.ground for place in places):
+            raise InputError("zones and lines in metres need a surveyed camera: give [camera] survey")
+
+
+def read_site(path: str | Path) -> Site:
+    """The site of a TOML file (docs/site.md); FileFormatError names file, key, wanted and given.
+
+    InputError where there is no such file.
+    """
+    path = Path(path)
+    top = read_toml(path)
+    detect, camera = top.table("detect", optional=True), top.table("camera", optional=True)
+    site = Site(
+        source=top.text("source", ""),
+        model=_model(path, detect),
+        score=detect.number("score", 0.4, low=0, high=1),
+        classes=detect.texts("classes", ()),
+        device=detect.text("device", "auto"),
+        precision=detect.text("precision", "fp32", choices=("fp32", "fp16", "int8")),
+        survey=_file(path, camera, "survey"),
+        speed_method=camera.text("speed_method", "filter", choices=METHODS),
+        contact=camera.text("contact", "bottom", choices=CONTACTS),
+        road_deg=camera.number("road_deg", 90.0),
+        size=_size(camera),
+        health=path.parent / camera.text("health") if "health" in camera else None,
+        policy=_file(path, top, "policy"),
+        recognisers=tuple(_recogniser(path, table) for table in _tables(top, "recognise")),
+        zones=tuple(_zone(table) for table in _tables(top, "zone")),
+        lines=tuple(_line(table) for table in _tables(top, "line")),
+    )
+    for table in (detect, camera, top):
+        table.done()
+    return site
+
+
+def write_places(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...], *, header: str = "") -> None:
+    """Writes the zones and lines of a site file anew, at its end, and keeps everything else in it.
+
+    `header` is what a file that does not exist yet begins with. The file is replaced in one step, so that a
+    reader never sees half of it. Comments between or inside the old zones and lines go with them.
+    """
+    kept, inside = [], False
+    for text in (path.read_text(encoding="utf-8") if path.exists() else header).splitlines():
+        if _HEADER.match(text):
+            inside = bool(_PLACE.match(text))
+        if not inside:
+            kept.append(text)
+    parts = ["\n".join(kept).rstrip(), *map(_zone_text, zones), *map(_line_text, lines)]
+    try:
+        write_atomic(path, "\n\n".join(part for part in parts if part) + "\n")
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be written: {error.strerror}; check the folder's rights") from None
+
+
+def _tables(top: Section, key: str) -> Iterator[Section]:
+    """The tables of [[key]]."""
+    given = top.raw(key)
+    if given is None:
+        return
+    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
+        top.fail(key, f"tables [[{key}]]", given)
+    for number, values in enumerate(given, 1):
+        yield Section(top.path, f"{key} {number}", values)
+
+
+def _model(path: Path, detect: Section) -> str | None:
+    """A model's name, or a path relative to the site file."""
+    given = detect.text("model", "")
+    beside = path.parent / given
+    return str(beside) if given and beside.exists() else given or None
+
+
+def _file(path: Path, table: Section, key: str) -> Path | None:
+    given = table.text(key, "")
+    if not given:
+        return None
+    found = path.parent / given
+    if not found.is_file():
+        table.fail(key, "an existing file, relative to the site file", given)
+    return found
+
+
+def _size(camera: Section) -> tuple[int, int] | None:
+    given = camera.raw("size")
+    if given is None:
+        return None
+    whole = (
+        isinstance(given, list)
+        and len(given) == 2
+        and all(type(v) is int and 0 < v < FARTHEST for v in given)
+    )
+    if not whole:
+        camera.fail("size", "[width, height] in pixels", given)
+    assert isinstance(given, list)
+    return given[0], given[1]
+
+
+def _recogniser(path: Path, table: Section) -> RecogniserChoice:
+    choice = RecogniserChoice(
+        task=table.text("task", "action"),
+        model=_model(path, table) or table.text("model"),
+        policy=_file(path, table, "policy"),
+    )
+    table.done()
+    return choice
+
+
+def _zone(table: Section) -> Zone:
+    name, ground = table.text("name"), table.flag("ground", False)
+    given = table.raw("points") or []
+    if not isinstance(given, list):
+        table.fail("points", "points [[x, y], ...]", given)
+    points = [_point(table, "points", point) for point in given]
+    optional = {key: table.number(key, low=0) for key in ("dwell_s", "stopped_s") if key in table}
+    if "direction" in table:
+        optional["direction"] = table.number("direction", low=-360, high=360)
+    settle = table.number("settle_s", 0.2, low=0)
+    table.done()
+    try:
+        return Zone(name, points, ground, settle_s=settle, **optional)
+    except InputError as error:
+        table.fail("points", str(error).partition(": ")[2], points)
+
+
+def _line(table: Section) -> Line:
+    name, ground = table.text("name"), table.flag("ground", False)
+    start, end = (_point(table, key, table.raw(key)) for key in ("start", "end"))
+    table.done()
+    try:
+        return Line(name, start, end, ground)
+    except InputError as error:
+        table.fail("end", str(error).partition(": ")[2], end)
+
+
+def _point(table: Section, key: str, given: object) -> tuple[float, float]:
+    numbers = isinstance(given, list) and len(given) == 2 and all(type(v) in (int, float) for v in given)
+    if not numbers or not all(abs(v) < FARTHEST for v in given):  # type: ignore[attr-defined]
+        table.fail(key, f"points [x, y], each less than {FARTHEST:g} from 0", given)
+    assert isinstance(given, list)
+    return float(given[0]), float(given[1])
+
+
+def _zone_text(zone: Zone) -> str:
+    lines = ["[[zone]]", f"name = {json.dumps(zone.name)}", f"points = {_points(zone.points)}"]
+    lines += ["ground = true"] if zone.ground else []
+    for key in ("dwell_s", "stopped_s", "direction"):
+        value = getattr(zone, key)
+        lines += [f"{key} = {value:g}"] if value is not None else []
+    lines += [f"settle_s = {zone.settle_s:g}"] if zone.settle_s != 0.2 else []
+    return "\n".join(lines)
+
+
+def _line_text(line: Line) -> str:
+    ends = [f"{key} = {_points([getattr(line, key)])[1:-1]}" for key in ("start", "end")]
+    ground = ["ground = true"] if line.ground else []
+    return "\n".join(["[[line]]", f"name = {json.dumps(line.name)}", *ends, *ground])
+
+
+def _points(points: object) -> str:
+    rounded = [[round(float(x), 2), round(float(y), 2)] for x, y in points]  # type: ignore[attr-defined]
+    return json.dumps(rounded)

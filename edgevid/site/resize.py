@@ -1,0 +1,102 @@
+"""Streams whose picture changes its size while they run: a camera set anew, another one put in its place."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from edgevid.errors import InputError
+from edgevid.pipeline import Pipeline
+from edgevid.site.build import build_meter, build_survey
+from edgevid.site.file import Site
+from edgevid.speed.estimator import SpeedMeter, SpeedReport
+from edgevid.types import Frame, Reason, Speeds, Tracks
+from edgevid.zones import ZoneMonitor
+
+log = logging.getLogger("edgevid")
+
+
+class OtherView:
+    """Stands for the speed meter while the camera shows a view that was not surveyed: all is silence."""
+
+    def update(self, tracks: Tracks, time: float) -> SpeedReport:
+        """One silent row a track, for CAMERA_MOVED."""
+        count = len(tracks)
+        nothing = np.full(count, np.nan)
+        live = Speeds(
+            ids=tracks.ids, mps=nothing, sigma=nothing, heading=nothing, time=np.full(count, time),
+            reason=np.full(count, Reason.CAMERA_MOVED, np.uint8),
+        )  # fmt: skip
+        return SpeedReport(live, Speeds.empty(), Speeds.empty())
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+
+class Resizing:
+    """Keeps a site's pipeline and zones right when the stream changes its size: call it with each frame.
+
+    Objects end and ids go on. In the same aspect the survey is rescaled and zones go on as they were
+    drawn; in another aspect the view is another one, so speeds are silent and nothing is counted until the
+    old aspect is back.
+    """
+
+    def __init__(
+        self, site: Site, pipeline: Pipeline, zones: ZoneMonitor | None, size: tuple[int, int]
+    ) -> None:
+        """`size` is the (width, height) that pipeline and zones were built for."""
+        self._site, self._pipeline, self._zones = site, pipeline, zones
+        self.size, self._drawn = size, site.size or size
+        self.changes = 0
+        """How often the size has changed."""
+
+    def __call__(self, frame: Frame) -> None:
+        """Heeds the frame's size, before the pipeline is given the frame."""
+        if frame.size == self.size:
+            return
+        log.warning(
+            "the picture changed from %dx%d to %dx%d: objects begin anew, ids go on", *self.size, *frame.size
+        )
+        self.size, self.changes = frame.size, self.changes + 1
+        _forget(self._pipeline)
+        if self._pipeline.meter is not None:
+            self._pipeline.meter = self._meter()
+        if self._zones is not None:
+            self._zones.scale = scale_between(frame.size, self._drawn)
+            if self._zones.scale is None:
+                log.warning("zones and lines: drawn on another view (aspect); nothing is counted")
+
+    def _meter(self) -> SpeedMeter | OtherView:
+        try:
+            survey = build_survey(self._site, self.size)
+        except InputError as error:
+            log.warning("speeds are silent: %s", error)
+            return OtherView()
+        assert survey is not None  # there was a meter, so there is a survey
+        return build_meter(self._site, survey)
+
+
+def scale_between(size: tuple[int, int], drawn: tuple[int, int]) -> tuple[float, float] | None:
+    """What pixels of a frame of `size` are multiplied by to lie on the picture that was `drawn` on.
+
+    None where the aspects differ by more than a hundredth.
+    """
+    x, y = drawn[0] / size[0], drawn[1] / size[1]
+    return (x, y) if abs(x / y - 1) <= 0.01 else None
+
+
+def _forget(pipeline: Pipeline) -> None:
+    """Ends every object; the tracker's ids go on where it can do that."""
+    tracker = pipeline.tracker
+    forget = getattr(tracker, "forget", None)
+    if forget is None:
+        pipeline.reset()
+        return
+    forget()
+    for part in pipeline.recognitions.values():
+        part.clips.reset()
+        part.recogniser.reset()
+        part.policy.reset()
+    if pipeline.class_policy is not None:
+        pipeline.class_policy.reset()

@@ -1,0 +1,1 @@
+"""Speed over the ground: camera calibration, contact points, estimators."""

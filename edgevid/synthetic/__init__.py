@@ -1,0 +1,1 @@
+"""A rendered street and its truth."""

@@ -1,1 +1,0 @@
-"""Command-line tools: quantize, build, compare, evaluate, bench, export, models."""

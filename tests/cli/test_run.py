@@ -1,0 +1,129 @@
+"""`edgevid run` in a new user's hands: what is read stays, what is asked is done or refused."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgevid import cli
+from edgevid.cli.outputs import refuse_overwriting
+from edgevid.errors import InputError
+from edgevid.output.sinks import read_jsonl
+from edgevid.video.open import open_video
+from edgevid.video.writer import VideoWriter
+
+MODEL = ("--model", "street-nano", "--threads", "1")
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Ten grey pictures, in which there is nothing to be seen."""
+    path = tmp_path / "a clip.mp4"
+    with VideoWriter(path, fps=10) as writer:
+        for n in range(10):
+            writer.write(np.full((64, 96, 3), 90, np.uint8), n / 10)
+    return path
+
+
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What the command says where it ends with status 2."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--out", "--jsonl", "--mot"])
+def test_the_recording_is_never_written_over(
+    clip: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = clip.read_bytes()
+    link = clip.with_name("link.mp4")
+    link.symlink_to(clip)
+    for name in (clip, link, clip.parent / "." / clip.name):
+        assert "written over" in refused(["run", str(clip), option, str(name), *MODEL], capsys)
+    assert clip.read_bytes() == before
+
+
+def test_what_is_read_and_what_is_written_twice_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "gate.toml").touch()
+    refuse_overwriting([tmp_path / "new.mp4", None], [tmp_path / "gate.toml", None, "", "rtsp://gate/1"])
+    with pytest.raises(InputError, match="written over"):
+        refuse_overwriting([tmp_path / "gate.toml"], [tmp_path / "gate.toml"])
+    with pytest.raises(InputError, match="written twice"):
+        refuse_overwriting([tmp_path / "a", tmp_path / "b" / ".." / "a"], [])
+
+
+def test_the_demo_does_not_write_over_what_it_shows(clip: Path) -> None:
+    shown = clip.rename(clip.with_name("demo.mp4"))
+    before = shown.read_bytes()
+    with pytest.raises(SystemExit) as stop:
+        cli.demo_main([str(shown), "--out", str(shown.parent), *MODEL])
+    assert (stop.value.code, shown.read_bytes()) == (2, before)
+    with pytest.raises(SystemExit) as stop:
+        cli.demo_main([str(shown), "--out", str(shown), *MODEL])  # a file where a folder is wanted
+    assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--unit", "furlong"], "wanted one of km/h, mph, m/s"),
+        (["--policy", "p.toml"], "--actions"),
+        (["--out", "seen.avi"], "ends in .mp4"),
+        (["--site", "nowhere.toml"], "there is no such file"),
+        (["--camera", "nowhere.toml"], "there is no such file"),
+        (["--actions", "runs/nowhere.toml"], "there is no such file"),
+        (["--model", "yolo.engine"], "TensorRT engine"),
+    ],
+)
+def test_each_mistake_is_one_sentence(
+    clip: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(clip.parent)
+    Path("yolo.engine").touch()
+    model = () if "--model" in arguments else MODEL
+    assert said in " ".join(refused(["run", clip.name, *model, *arguments], capsys).split())
+
+
+def test_a_video_without_objects_is_a_run_like_any_other(
+    clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = clip.with_suffix(".jsonl")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["run", str(clip), "--jsonl", str(lines), "--precision", "fp16", *MODEL])
+    assert stop.value.code == 0
+    out, err = capsys.readouterr()
+    assert "objects     none" in out
+    assert "health" not in out  # what did not run is not listed
+    assert "runs in FP32" in err  # what was asked for and not done is said
+    assert len(list(read_jsonl(lines))) == 10
+
+
+def test_sigterm_ends_a_run_as_well_as_ctrl_c(shared_data: Path, tmp_path: Path) -> None:
+    video, lines = tmp_path / "seen.mp4", tmp_path / "seen.jsonl"
+    clip = shared_data / "videos" / "kraten_speedcheck_cars.mp4"
+    code = "import sys; from edgevid.cli import main; main(sys.argv[1:])"
+    outputs = ["--out", str(video), "--jsonl", str(lines)]
+    command = [sys.executable, "-c", code, "run", str(clip), *outputs, *MODEL]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(
+        command, cwd=tmp_path, **pipes
+    ) as program:  # not the clone's package without kernels
+        end = time.monotonic() + 60
+        while time.monotonic() < end and not (lines.exists() and lines.stat().st_size > 20_000):
+            time.sleep(0.05)
+        program.send_signal(signal.SIGTERM)
+        told, _ = program.communicate(timeout=60)
+    assert program.returncode == 0
+    assert "interrupted after" in told
+    with open_video(video) as written:  # all but the one in work, not all but the last two seconds
+        assert abs(len(list(read_jsonl(lines))) - sum(1 for _ in written)) <= 1

@@ -1,0 +1,44 @@
+"""The demos run, and say something."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DEMOS = Path(__file__).resolve().parents[2] / "demos"
+
+
+def run_demo(name: str, *words: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(DEMOS / name), *words],
+        capture_output=True, text=True, check=False, env={**os.environ, **environment},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_speeds_of_a_rendered_street_stand_beside_the_true_ones() -> None:
+    said = run_demo("speed_of_a_street.py", "--seconds", "8")
+    lines = [line for line in said.splitlines() if "(of" in line]
+    assert len(lines) >= 2
+    for line in lines:
+        measured = float(line.split(":")[1].split("+-")[0])
+        true = [float(v) for v in line.split("[")[1].rstrip("])").split(", ")]
+        assert min(abs(measured - v) for v in true) < 6
+
+
+def test_crossings_of_a_real_square_are_counted(shared_data: Path, tmp_path: Path) -> None:
+    clip = shared_data / "videos" / "pets09_s2l1_vtest.avi"
+    mirror = {"EDGEVID_MODELS_MIRROR": str(shared_data), "EDGEVID_CACHE": str(tmp_path)}
+    said = run_demo("count_crossings.py", str(clip), "--frames", "150", **mirror)
+    assert "person" in said
+    assert " x person " in said
+
+
+@pytest.mark.parametrize("path", sorted(DEMOS.glob("*.py")), ids=lambda p: p.name)
+def test_a_demo_is_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 60

@@ -1,0 +1,354 @@
+"""The parity gate: boxes paired by hand-made cases, engines that agree, and everything that is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgevid.errors import InputError, ParityError
+from edgevid.models.hub import resolve_model
+from edgevid.optimize.compare.boxes import pair_boxes
+from edgevid.optimize.compare.gate import FLOORS, ParityReport, compare_engines, floor_of, shown
+from edgevid.optimize.frames import read_frames
+from edgevid.runtime import FakeEngine, Recipe, TensorSpec, load_engine
+from edgevid.runtime.recipe import Decode, Precision
+from edgevid.types import Array, Detections, Frame, InputSpec
+
+SPEC = InputSpec(64, 64, std=(1.0, 1.0, 1.0))
+
+
+def recipe(**more: Any) -> Recipe:
+    """Rows of cx cy w h and two classes, in pixels of a 64x64 input; score limit 0.5."""
+    decode = Decode("yolo", layout="rows", score=0.5, nms_iou=0.5)
+    given = {"input": SPEC, "decode": decode, "names": ("person", "car"), **more}
+    return Recipe("test", given.pop("task", "detect"), "test.onnx", Path("test"), **given)
+
+
+def engine(answer: Any, *, shape: tuple[int, ...] = (1, 8, 6), name: str = "output") -> FakeEngine:
+    """Answers with what `answer` makes of the picture (1, 3, 64, 64)."""
+    picture = TensorSpec("images", (1, 3, 64, 64), np.dtype(np.float32))
+    out = TensorSpec(name, shape, np.dtype(np.float32))
+    return FakeEngine((picture,), (out,), lambda inputs: {name: answer(inputs["images"])})
+
+
+def rows(*boxes: Sequence[float]) -> Array:
+    made = np.zeros((1, 8, 6), np.float32)
+    made[0, : len(boxes)] = np.reshape(boxes, (-1, 6))
+    return made
+
+
+def always(*boxes: Sequence[float]) -> FakeEngine:
+    return engine(lambda _: rows(*boxes))
+
+
+def frames(count: int = 1, start: int = 0) -> list[Frame]:
+    return [Frame(np.full((64, 64, 3), start + n, np.uint8), float(n), n) for n in range(count)]
+
+
+def boxes(*given: tuple[float, float, float, float, float, int]) -> Detections:
+    return Detections.of(
+        boxes=[g[:4] for g in given], scores=[g[4] for g in given], labels=[g[5] for g in given]
+    )
+
+
+PERSON = (16.0, 16.0, 20.0, 20.0, 0.9, 0.0)
+CAR = (48.0, 48.0, 20.0, 20.0, 0.0, 0.8)
+
+
+class TestPairs:
+    def test_the_best_overlap_is_taken_first_and_each_box_once(self) -> None:
+        a = boxes((0, 0, 10, 10, 0.9, 0), (0, 0, 10, 8, 0.8, 0))
+        b = boxes((0, 0, 10, 9, 0.9, 0))  # IoU 0.9 with the first, 8/9 with the second
+        found, ious = pair_boxes(a, b)
+        assert found.tolist() == [[0, 0]]
+        assert ious.tolist() == pytest.approx([0.9])
+
+    def test_another_class_is_no_partner(self) -> None:
+        a, b = boxes((0, 0, 10, 10, 0.9, 0)), boxes((0, 0, 10, 10, 0.9, 1))
+        assert len(pair_boxes(a, b)[0]) == 0
+
+    def test_exactly_the_least_overlap_is_a_partner(self) -> None:
+        a, b = boxes((0, 0, 10, 10, 0.9, 0)), boxes((0, 0, 10, 5, 0.9, 0))
+        assert len(pair_boxes(a, b, 0.5)[0]) == 1
+        assert len(pair_boxes(a, b, 0.51)[0]) == 0
+
+    def test_empty_tables_have_no_pairs(self) -> None:
+        found, ious = pair_boxes(Detections.empty(), boxes((0, 0, 10, 10, 0.9, 0)))
+        assert found.shape == (0, 2)
+        assert ious.shape == (0,)
+
+
+class TestDetectors:
+    def test_an_engine_agrees_with_itself(self) -> None:
+        report = compare_engines(always(PERSON, CAR), always(PERSON, CAR), recipe(), frames(3))
+        assert report.passed
+        assert report.agreement == 1.0
+        assert (report.frames, report.task.count) == (3, 12)
+        (output,) = report.outputs
+        assert (output.max_abs, output.mean_abs, output.least_cosine) == (0.0, 0.0, 1.0)
+        assert report.demand() is report
+        assert "agrees with reference on 100.0 % of 12 boxes at IoU 0.5 over 3 frames" in report.sentence()
+
+    def test_a_lost_box_counts_in_both_directions(self) -> None:
+        report = compare_engines(always(PERSON, CAR), always(PERSON), recipe(), frames())
+        assert report.agreement == pytest.approx(2 / 3)  # one pair among two boxes and one
+        more = report.task.more
+        assert (more["reference found, IoU 0.5"], more["candidate confirmed, IoU 0.5"]) == (0.5, 1.0)
+        back = compare_engines(always(PERSON), always(PERSON, CAR), recipe(), frames())
+        assert back.agreement == report.agreement
+        assert back.task.more["candidate confirmed, IoU 0.5"] == 0.5
+
+    def test_a_box_that_only_crossed_the_limit_is_told_from_a_lost_one(self) -> None:
+        fainter, gone = (*CAR[:5], 0.45), (*CAR[:5], 0.2)
+        crossed = compare_engines(always(PERSON, CAR), always(PERSON, fainter), recipe(), frames())
+        lost = compare_engines(always(PERSON, CAR), always(PERSON, gone), recipe(), frames())
+        key = "unmatched that only crossed the score limit"
+        assert (crossed.task.more[key], lost.task.more[key]) == (1, 0)
+        assert crossed.agreement == lost.agreement == pytest.approx(2 / 3)
+
+    def test_a_box_of_another_class_is_told(self) -> None:
+        renamed = (*PERSON[:4], 0.0, 0.9)
+        report = compare_engines(always(PERSON), always(renamed), recipe(), frames())
+        assert report.agreement == 0.0
+        assert report.task.more["unmatched with another class"] == 1
+
+    def test_drift_of_scores_and_the_exact_overlap(self) -> None:
+        moved = (18.0, 16.0, 20.0, 20.0, 0.7, 0.0)  # IoU 18 / 22
+        report = compare_engines(always(PERSON), always(moved), recipe(), frames(2))
+        more = report.task.more
+        assert report.agreement == 1.0
+        assert more["agreement at IoU 0.9"] == 0.0
+        assert more["mean IoU of pairs"] == pytest.approx(18 / 22)
+        assert more["score drift, mean"] == pytest.approx(-0.2, abs=1e-6)
+        assert more["score drift, largest"] == pytest.approx(0.2, abs=1e-6)
+
+    def test_figures_of_the_raw_outputs(self) -> None:
+        moved = (18.0, 16.0, 20.0, 20.0, 0.9, 0.0)
+        report = compare_engines(always(PERSON), always(moved), recipe(), frames(2))
+        (output,) = report.outputs
+        assert output.max_abs == pytest.approx(2.0)
+        assert output.mean_abs == pytest.approx(2.0 / 48)
+        a, b = np.array(PERSON), np.array(moved)
+        assert output.cosine == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+        assert output.scale == pytest.approx(np.sqrt((a @ a) / 48))
+
+    def test_the_worst_frames_come_first(self) -> None:
+        def candidate(picture: Array) -> Array:
+            return rows() if picture.max() == 2 else rows(PERSON) if picture.max() == 1 else rows(PERSON, CAR)
+
+        report = compare_engines(
+            always(PERSON, CAR), engine(candidate), recipe(), frames(4), floor=0.0, keep_worst=3
+        )
+        assert [pair.name for pair in report.worst] == ["frame 3", "frame 2", "frame 1"]
+        assert report.worst[0].words.startswith("2 lost, 0 added")
+        assert report.worst[0].given.image[0, 0, 0] == 2
+
+    def test_the_report_is_json(self) -> None:
+        report = compare_engines(always(PERSON, CAR), always(PERSON), recipe(), frames(2), precision="int8")
+        back = json.loads(json.dumps(report.as_dict()))
+        assert back["agreement"] == pytest.approx(2 / 3, abs=1e-6)
+        assert (back["floor"], back["passed"]) == (FLOORS["int8"], False)
+        assert back["outputs"][0]["name"] == "output"
+        assert back["worst"][0]["candidate"] == [[6.0, 6.0, 26.0, 26.0, 0.9, 0.0]]
+
+    def test_little_evidence_is_said(self) -> None:
+        report = compare_engines(always(PERSON), always(PERSON), recipe(), frames())
+        assert any("little evidence" in note for note in report.notes)
+        enough = compare_engines(always(PERSON, CAR), always(PERSON, CAR), recipe(), frames(50))
+        assert enough.notes == ()
+
+
+class TestOtherTasks:
+    def classifier(self, *values: float) -> FakeEngine:
+        return engine(lambda _: np.array([values], np.float32), shape=(1, len(values)))
+
+    def test_classifiers_agree_by_their_best_class(self) -> None:
+        how = recipe(task="classify", decode=None, names=("a", "b", "c"))
+        same = compare_engines(self.classifier(0, 2, 1), self.classifier(0, 9, 1), how, frames(2))
+        other = compare_engines(self.classifier(0, 2, 1), self.classifier(0, 1, 2), how, frames(2))
+        assert (same.agreement, other.agreement) == (1.0, 0.0)
+        assert "100.0 % of 2 frames by best class" in same.sentence()
+        soft = [np.exp(v) / np.exp(v).sum() for v in np.array([[0.0, 2, 1], [0, 1, 2]])]
+        drift = float(np.abs(soft[0] - soft[1]).max())
+        assert other.task.more["probability drift, largest"] == pytest.approx(drift, rel=1e-5)
+        assert other.worst[0].words == f"b {soft[0][1]:.2f} against c {soft[1][2]:.2f}"
+
+    def test_a_classifier_without_numbers_agrees_with_nothing(self) -> None:
+        how = recipe(task="classify", decode=None, names=("a", "b"))
+        report = compare_engines(self.classifier(0, 1), self.classifier(0, np.nan), how, frames(), floor=0.0)
+        assert report.agreement == 0.0
+        assert not report.passed
+
+    def test_joints_agree_by_place(self) -> None:
+        how = recipe(task="pose", decode=None, names=())
+        pose = np.tile(np.array([0.5, 0.5, 0.9], np.float32), (1, 1, 17, 1))  # y, x, score
+        near, far, unseen = pose.copy(), pose.copy(), pose.copy()
+        near[..., 1] += 0.04  # 2.56 of 64 pixels: within 5 %
+        far[0, 0, 0, 1] += 0.06
+        unseen[0, 0, 1, 2] = 0.1
+
+        def made(values: Array) -> FakeEngine:
+            return engine(lambda _: values, shape=(1, 1, 17, 3))
+
+        def agreement(values: Array) -> float:
+            return compare_engines(made(pose), made(values), how, frames()).agreement
+
+        assert [agreement(v) for v in (near, far, unseen)] == pytest.approx([1.0, 16 / 17, 16 / 17])
+
+    def test_features_agree_by_cosine(self) -> None:
+        how = recipe(task="features", decode=None, names=())
+        a, b = self.classifier(3, 4), self.classifier(4, 3)
+        assert compare_engines(a, b, how, frames()).agreement == pytest.approx(24 / 25)
+
+    def test_models_of_clips_see_windows_of_consecutive_frames(self) -> None:
+        how = recipe(task="clip", decode=None, names=("dark", "light"), tables={"clip": {"steps": 3}})
+        seen: list[list[float]] = []
+
+        def made(flip: bool) -> FakeEngine:
+            def answer(given: Mapping[str, Array]) -> dict[str, Array]:
+                steps = given["clip"][0].mean(axis=(1, 2, 3)).round().tolist()
+                seen.append(steps)
+                light = 1.0 if steps[-1] >= 3 and not flip else 0.0
+                return {"logits": np.array([[1 - light, light]], np.float32)}
+
+            clip = TensorSpec("clip", (1, 3, 3, 64, 64), np.dtype(np.float32))
+            return FakeEngine((clip,), (TensorSpec("logits", (1, 2), np.dtype(np.float32)),), answer)
+
+        report = compare_engines(made(False), made(True), how, frames(5))
+        assert seen[::2] == [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
+        assert report.agreement == pytest.approx(1 / 3)
+        assert report.task.count == 3
+        assert report.worst[0].words == "light 0.73 against dark 0.73"
+        with pytest.raises(InputError, match="at least the 3 frames of one clip"):
+            compare_engines(made(False), made(True), how, frames(2))
+
+    def test_a_head_that_another_model_feeds_is_refused(self) -> None:
+        how = recipe(task="head", decode=None)
+        with pytest.raises(InputError, match="wanted one that takes pictures"):
+            compare_engines(always(PERSON), always(PERSON), how, frames())
+
+
+class TestRefusals:
+    def test_below_the_floor_is_refused_with_what_to_do(self) -> None:
+        report = compare_engines(
+            always(PERSON, CAR), always(PERSON), recipe(), frames(), names=("fp32", "int8")
+        )
+        assert not report.passed
+        with pytest.raises(ParityError, match=r"agrees with fp32 on 66\.6 % of 3 boxes.*below the floor"):
+            report.demand()
+        assert "Worst: frame 1 (1 lost, 0 added, 1 alike" in report.sentence()
+
+    def test_overflow_is_refused_whatever_the_boxes_say(self) -> None:
+        broken = rows(PERSON)
+        broken[0, 7, 0] = np.inf
+        report = compare_engines(always(PERSON), engine(lambda _: broken), recipe(), frames(2))
+        assert report.agreement == 1.0
+        assert report.broken == 2
+        assert "NaN or infinity 2 times" in report.sentence()
+        with pytest.raises(ParityError):
+            report.demand()
+
+    def test_nothing_seen_proves_nothing(self) -> None:
+        report = compare_engines(always(), always(), recipe(), frames(2))
+        assert not report.passed
+        assert "is not proven: neither it nor reference saw any boxes in 2 frames" in report.sentence()
+
+    def test_no_frames(self) -> None:
+        with pytest.raises(InputError, match="at least one real frame"):
+            compare_engines(always(PERSON), always(PERSON), recipe(), [])
+
+    def test_other_outputs(self) -> None:
+        other = engine(lambda _: rows(PERSON), name="boxes")
+        with pytest.raises(InputError, match=r"same outputs.*output: float32.*boxes: float32"):
+            compare_engines(always(PERSON), other, recipe(), frames())
+        wide = engine(lambda _: np.zeros((1, 8, 7), np.float32), shape=(1, 8, 7))
+        with pytest.raises(InputError, match="same outputs"):
+            compare_engines(always(PERSON), wide, recipe(), frames())
+
+    def test_other_classes(self) -> None:
+        other = dataclasses.replace(recipe(), names=("car", "person"))
+        with pytest.raises(InputError, match="same classes"):
+            compare_engines(always(PERSON), always(PERSON), recipe(), frames(), candidate_recipe=other)
+
+    def test_another_model_of_the_same_classes_is_compared_by_its_boxes(self) -> None:
+        columns = dataclasses.replace(
+            recipe(), decode=Decode("yolo", layout="columns", score=0.5, nms_iou=0.5)
+        )
+        other = engine(lambda _: rows(PERSON).transpose(0, 2, 1).copy(), shape=(1, 6, 8), name="else")
+        report = compare_engines(always(PERSON), other, recipe(), frames(), candidate_recipe=columns)
+        assert report.agreement == 1.0
+        assert report.outputs == ()
+
+    @pytest.mark.parametrize("given", [{"floor": 1.5}, {"floor": -0.1}, {"precision": "int4"}])
+    def test_impossible_wishes(self, given: Mapping[str, Any]) -> None:
+        with pytest.raises(InputError, match="wanted"):
+            compare_engines(always(PERSON), always(PERSON), recipe(), frames(), **given)
+
+
+def test_who_sets_the_floor() -> None:
+    measured = recipe(precisions={"int8": Precision(0.95, "agreement"), "fp16": Precision(0.7, "AP50")})
+    assert floor_of(measured, "int8") == (0.95, "the recipe of test")
+    assert floor_of(measured, "int8", 0.9) == (0.9, "given")
+    assert floor_of(measured, "fp16") == (FLOORS["fp16"], "edgevid's default for fp16")
+
+
+def test_a_share_is_never_rounded_up_to_its_floor() -> None:
+    assert shown(0.9699999) == "96.9 %"
+    assert shown(2 / 3) == "66.6 %"
+
+
+@pytest.fixture
+def photos(shared_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("EDGEVID_MODELS_MIRROR", str(shared_data))
+    monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path))
+    return shared_data / "images" / "coco_val2017_100"
+
+
+def real(name: str, photos: Path, count: int, **more: Any) -> ParityReport:
+    how = resolve_model(name)
+    with load_engine(how, device="cpu", threads=1) as a, load_engine(how, device="cpu", threads=2) as b:
+        return compare_engines(a, b, how, read_frames(photos, count), **more)
+
+
+def test_a_real_detector_agrees_with_itself_on_photos(photos: Path) -> None:
+    report = real("picodet-s-320", photos, 8)
+    assert report.passed
+    assert report.agreement == 1.0
+    assert report.task.count >= 20
+    assert len(report.outputs) == 8
+    assert all(output.cosine > 0.99999 for output in report.outputs)
+
+
+def test_a_real_detector_that_is_less_sure_loses_only_what_crosses_the_limit(photos: Path) -> None:
+    how = resolve_model("picodet-s-320")
+    with load_engine(how, device="cpu", threads=1) as a, load_engine(how, device="cpu", threads=1) as b:
+        classes = [spec.name for spec in b.outputs if spec.shape[-1] == len(how.names)]
+        assert len(classes) == 4
+
+        def fainter(inputs: Mapping[str, Array]) -> dict[str, Array]:
+            found = b.run(inputs)
+            return {name: v * np.float32(0.9) if name in classes else v for name, v in found.items()}
+
+        candidate = FakeEngine(b.inputs, b.outputs, fainter)
+        report = compare_engines(a, candidate, how, read_frames(photos, 6), precision="int8")
+    more = report.task.more
+    lost = more["boxes of the reference"] - more["matched at IoU 0.5"]
+    assert lost > 0
+    assert more["unmatched that only crossed the score limit"] == lost
+    assert more["candidate confirmed, IoU 0.5"] == 1.0
+    assert more["mean IoU of pairs"] > 0.999
+    assert -0.1 < more["score drift, mean"] < -0.04
+    assert not report.passed
+
+
+@pytest.mark.parametrize("name", ["emotion-mini-xception-64", "movenet-lightning-192"])
+def test_real_models_of_other_tasks_agree_with_themselves(photos: Path, name: str) -> None:
+    report = real(name, photos, 3)
+    assert report.agreement == 1.0
+    assert report.frames == 3

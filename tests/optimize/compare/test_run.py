@@ -1,0 +1,206 @@
+"""`edgevid compare`, from the command line down: names, files, precisions, verdicts and exit statuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from onnx_models import constant_model
+
+from edgevid.cli import main
+from edgevid.errors import InputError, SourceError
+from edgevid.optimize.compare.run import compare, find, precision_of
+from edgevid.optimize.conditions import conditions, plainly
+from edgevid.runtime.recipe import read_recipe
+
+RECIPE = """
+[model]
+name = "tiny"
+task = "detect"
+file = "tiny.onnx"
+[input]
+width = 32
+height = 32
+[decode]
+kind = "yolo"
+layout = "rows"
+score = 0.5
+nms_iou = 0.5
+[names]
+classes = ["person", "car"]
+"""
+PERSON, CAR = (8, 8, 10, 10, 0.9, 0), (24, 24, 10, 10, 0, 0.9)
+
+
+def model(path: Path, *boxes: tuple[float, ...]) -> Path:
+    made = np.zeros((1, 8, 6), np.float32)
+    made[0, : len(boxes)] = boxes
+    return constant_model(path, {"output": made})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """tiny.onnx with its recipe, and beside, without one: same.int8.onnx, worse.onnx, three photos."""
+    (tmp_path / "tiny.toml").write_text(RECIPE)
+    model(tmp_path / "tiny.onnx", PERSON, CAR)
+    model(tmp_path / "same.int8.onnx", PERSON, CAR)
+    model(tmp_path / "worse.onnx", PERSON)
+    (tmp_path / "photos").mkdir()
+    for n in range(3):
+        cv2.imwrite(str(tmp_path / "photos" / f"{n}.png"), np.full((32, 32, 3), 50 * n, np.uint8))
+    return tmp_path
+
+
+def run(*words: Any) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(["compare", *map(str, words)])
+    return int(stopped.value.code or 0)
+
+
+def test_a_file_without_a_recipe_takes_the_others(folder: Path) -> None:
+    report, found = compare(folder / "tiny.onnx", folder / "same.int8.onnx", folder / "photos", device="cpu")
+    assert report.passed
+    assert (report.model, report.frames, report.task.count) == ("tiny", 3, 12)
+    assert report.names == ("tiny fp32", "same.int8.onnx")
+    assert found["reference"].startswith("tiny.onnx, fp32, ")
+    assert found["frames"] == f"3 of {folder / 'photos'}, spread evenly"
+    back, _ = compare(folder / "same.int8.onnx", folder / "tiny.onnx", folder / "photos", device="cpu")
+    assert back.model == "tiny"
+
+
+def test_a_recipe_or_its_folder_names_a_model_too(folder: Path) -> None:
+    report, _ = compare(folder / "tiny.toml", folder / "tiny.onnx", folder / "photos", device="cpu")
+    assert report.agreement == 1.0
+    assert report.names == ("tiny fp32 (A)", "tiny fp32 (B)")
+
+
+def test_files_without_any_recipe_are_drafted_and_it_is_said(folder: Path) -> None:
+    made = np.zeros((1, 84, 21), np.float32)  # 21 anchors of a 32x32 picture, as YOLOv8 gives them
+    made[0, :5, 0] = (16, 16, 10, 10, 0.9)
+    for name in ("one", "two"):
+        constant_model(folder / f"{name}.onnx", {"output0": made})
+    report, _ = compare(folder / "one.onnx", folder / "two.onnx", folder / "photos", device="cpu")
+    assert report.agreement == 1.0
+    assert any("no recipe was found" in note for note in report.notes)
+
+
+def test_the_command_passes_and_refuses_by_its_exit_status(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("--frames", folder / "photos", "--device", "cpu")
+    assert run(folder / "tiny.onnx", folder / "same.int8.onnx", *asked) == 0
+    said = capsys.readouterr().out
+    assert "passed: same.int8.onnx agrees with tiny fp32 on 100.0 % of 12 boxes at IoU 0.5" in said
+    assert run(folder / "tiny.onnx", folder / "worse.onnx", *asked) == 1
+    said = capsys.readouterr().out
+    assert "refused: worse.onnx agrees with tiny fp32 on 66.6 % of 9 boxes" in said
+    assert "0.png" in said
+    assert run(folder / "tiny.onnx", folder / "worse.onnx", *asked, "--floor", 0.6) == 0
+
+
+def test_reports_and_json_are_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page, sheet, figures = (folder / name for name in ("r.html", "r.png", "r.json"))
+    asked = ["--frames", folder / "photos", "--report", page, "--report", sheet, "--json", figures]
+    assert run(folder / "tiny.onnx", folder / "worse.onnx", *asked) == 1
+    assert page.read_text(encoding="utf-8").count("<article>") == 3
+    assert sheet.stat().st_size > 1000
+    written = json.loads(figures.read_text(encoding="utf-8"))
+    assert written["agreement"] == pytest.approx(2 / 3, abs=1e-6)
+    assert written["passed"] is False
+    assert "onnxruntime" in written["conditions"]["versions"]
+    capsys.readouterr()
+    assert run(folder / "tiny.onnx", folder / "worse.onnx", "--frames", folder / "photos", "--json", "-") == 1
+    assert json.loads(capsys.readouterr().out)["candidate"] == "worse.onnx"
+
+
+def test_mistakes_are_one_sentence_and_exit_status_2(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = folder / "photos"
+    cases = (
+        (("tiny.onnx", "absent.onnx"), photos, "there is no file"),
+        (("tiny.onnx", "tiny.onnx"), folder / "nowhere", "no such file"),
+        (("tiny.onnx", "tiny.onnx", "--report", folder / "r.pdf"), photos, "ends in .html or .png"),
+    )
+    for (a, b, *more), frames, words in cases:
+        assert run(folder / a, folder / b, "--frames", frames, *more) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_no_frames_is_said_before_a_model_is_loaded(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    with pytest.raises(SourceError, match="wanted images"):
+        compare(folder / "tiny.onnx", folder / "no such.onnx", folder / "empty")
+
+
+def test_files_in_a_build_folder_belong_to_the_recipe_above(folder: Path) -> None:
+    made = folder / "engine" / "build"
+    made.mkdir(parents=True)
+    (folder / "engine" / "recipe.toml").write_text(RECIPE)
+    path = model(made / "tiny.int8-cpu.onnx", PERSON)
+    side = find(path, None)
+    assert side.recipe is not None
+    assert (side.recipe.name, side.recipe.local, side.title) == ("tiny", path, "tiny.int8-cpu.onnx")
+    assert find(model(made / "other.onnx", PERSON), None).recipe is None
+
+
+def test_a_relative_path_that_is_not_here_is_looked_for_beside_the_reference(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "build").mkdir()
+    model(folder / "build" / "tiny.int8-cpu.onnx", PERSON)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    report, _ = compare(folder / "tiny.toml", "build/tiny.int8-cpu.onnx", folder / "photos", device="cpu")
+    assert report.names[1] == "tiny.int8-cpu.onnx"
+    with pytest.raises(InputError, match="there is no file"):
+        compare(folder / "tiny.toml", "build/absent.onnx", folder / "photos", device="cpu")
+
+
+def test_a_name_that_runs_in_another_precision_is_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match="runs in fp32 on this device"):
+        compare(folder / "tiny.toml", folder / "tiny.toml", folder / "photos", precision="fp16", device="cpu")
+
+
+def test_other_outputs_are_refused(folder: Path) -> None:
+    made = np.zeros((1, 8, 6), np.float32)
+    constant_model(folder / "renamed.onnx", {"boxes": made})
+    with pytest.raises(InputError, match="same outputs"):
+        compare(folder / "tiny.onnx", folder / "renamed.onnx", folder / "photos", device="cpu")
+
+
+def test_the_precision_is_read_from_manifest_operators_or_name(tmp_path: Path) -> None:
+    plain = model(tmp_path / "a.onnx", PERSON)
+    assert precision_of(plain) == "fp32"
+    (tmp_path / "q.onnx").write_bytes(plain.read_bytes() + b"DequantizeLinear")
+    assert precision_of(tmp_path / "q.onnx") == "int8"
+    half = tmp_path / "a_fp16.onnx"
+    half.write_bytes(plain.read_bytes())
+    assert precision_of(half) == "fp16"
+    engine = tmp_path / "a.engine"
+    engine.write_bytes(b"engine")
+    (tmp_path / "a.engine.json").write_text('{"precision": "int8"}')
+    assert precision_of(engine) == "int8"
+    (tmp_path / "a.engine.json").write_text("damaged")
+    assert precision_of(engine) == "fp32"
+    assert find(half, "int8").precision == "int8"
+
+
+def test_the_recipe_beside_a_file_is_its_own(folder: Path) -> None:
+    side = find(folder / "tiny.onnx", None)
+    assert side.recipe is not None
+    assert side.recipe.name == read_recipe(folder / "tiny.toml").name
+    assert find(folder / "worse.onnx", None).recipe is None
+
+
+def test_conditions_name_the_processor_and_the_versions() -> None:
+    found = conditions()
+    assert found["processor"]
+    assert found["versions"]["edgevid"]
+    lines = dict(plainly(found))
+    assert lines["versions"].startswith("edgevid ")

@@ -1,0 +1,112 @@
+"""What is kept for review: which objects, what of them, and how much."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edgevid.errors import InputError, SourceError
+from edgevid.output.review import KeepAbstained
+from edgevid.types import Detections, Frame, Reason, Result, Scores, Speeds, Tracks, Verdicts
+
+
+def frame(time: float = 0.0, red: int = 200) -> Frame:
+    image = np.zeros((120, 160, 3), np.uint8)
+    image[..., 0] = red
+    return Frame(image, time, int(time * 10))
+
+
+def result(ids: list[int], reasons: list[Reason], sides: list[float], confidence: float = 0.4) -> Result:
+    n = len(ids)
+    zero, none = np.zeros(n), Speeds.empty()
+    boxes = [[10, 20, 10 + s, 20 + s] for s in sides]
+    verdicts = Verdicts.of(
+        ids=ids, labels=[0 if r == Reason.OK else -1 for r in reasons], confidence=[confidence] * n,
+        reason=reasons,
+    )  # fmt: skip
+    return Result(
+        0, 0.0, (160, 120), Detections.empty(),
+        Tracks.of(ids=ids, boxes=boxes, scores=zero, labels=zero, match=zero, age=zero, unseen=zero),
+        none, none, none, {"action": Scores.of(ids=ids, values=[[0.4, 0.6]] * n, times=zero)},
+        {"action": verdicts}, {"action": ("walk", "run")}, {},
+    )  # fmt: skip
+
+
+LOW, OK = Reason.LOW_CONFIDENCE, Reason.OK
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+
+
+def test_the_largest_moment_of_a_silent_track_is_kept_once(tmp_path: Path) -> None:
+    with KeepAbstained(tmp_path, model_sha256={"action": "ab"}, source="gate") as keep:
+        for time, side in ((0.0, 20), (0.1, 50), (0.2, 30)):
+            keep.update(frame(time), result([7], [LOW], [side]))
+        assert read(tmp_path) == []  # not before the track ends
+        keep.update(frame(0.3), result([], [], []))
+    (about,) = read(tmp_path)
+    assert (about["time_s"], about["frame"], about["track"], about["reason"]) == (0.1, 1, 7, "LOW_CONFIDENCE")
+    assert about["scores"] == [0.4, 0.6]
+    assert (about["model_sha256"], about["source"], about["names"]) == ("ab", "gate", ["walk", "run"])
+    crop = cv2.imread(str(tmp_path / about["crop"]))
+    assert crop.shape == (50, 50, 3)
+    assert crop[25, 25, 2] == pytest.approx(200, abs=4)  # red stayed red
+    assert keep.kept == 1
+
+
+def test_what_was_said_in_the_end_is_not_kept(tmp_path: Path) -> None:
+    with KeepAbstained(tmp_path) as keep:
+        keep.update(frame(), result([1, 2, 3], [LOW, OK, Reason.TOO_SMALL], [20, 20, 20]))
+        keep.update(frame(), result([1, 2, 3], [OK, OK, Reason.TOO_SMALL], [20, 20, 20]))
+    assert read(tmp_path) == []
+
+
+def test_doubtful_verdicts_and_chosen_tasks(tmp_path: Path) -> None:
+    with KeepAbstained(tmp_path / "a", doubtful=0.5) as keep:
+        keep.update(frame(), result([1], [OK], [20], confidence=0.45))
+    assert [about["label"] for about in read(tmp_path / "a")] == [0]
+    with KeepAbstained(tmp_path / "b", tasks=["class"]) as keep:
+        keep.update(frame(), result([1], [LOW], [20]))
+    assert read(tmp_path / "b") == []
+
+
+def test_the_disk_is_bounded_also_over_runs(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    noisy = Frame(rng.integers(0, 255, (120, 160, 3), dtype=np.uint8), 0.0, 0)
+    foreign = tmp_path / "mine.txt"
+    foreign.write_text("stays")
+    for first in (1, 100):
+        with KeepAbstained(tmp_path, limit_bytes=40_000) as keep:
+            for number in range(first, first + 30):
+                keep.update(noisy, result([number], [LOW], [90]))
+        assert keep.kept == 30
+        assert keep.removed > 0
+        size = sum(path.stat().st_size for path in tmp_path.iterdir() if path != foreign)
+        assert size <= 40_000
+    assert foreign.exists()
+    assert read(tmp_path)[-1]["track"] == 129  # the newest stays
+    assert len(list(tmp_path.glob("*.jpg"))) == len(list(tmp_path.glob("*.json")))
+
+
+def test_crops_are_cut_at_the_edge_and_shrunk(tmp_path: Path) -> None:
+    with KeepAbstained(tmp_path, max_side_px=32) as keep:
+        keep.update(frame(), result([1], [LOW], [500]))
+    (about,) = read(tmp_path)
+    assert cv2.imread(str(tmp_path / about["crop"])).shape == (21, 32, 3)  # 150 x 100 in the frame
+    with KeepAbstained(tmp_path / "none") as keep:
+        keep.update(frame(), result([1], [LOW], [0.5]))
+    assert read(tmp_path / "none") == []
+
+
+def test_what_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="limit_bytes"):
+        KeepAbstained(tmp_path, 0)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SourceError, match="wanted a folder"):
+        KeepAbstained(tmp_path / "file")

@@ -1,0 +1,211 @@
+"""ONNX Runtime as an engine: what it runs, and how it refuses."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx_models import constant_model, onnx
+
+from edgevid.errors import InputError, ModelError
+from edgevid.runtime import load_engine
+from edgevid.runtime.onnxruntime.engine import OrtEngine
+from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
+
+OUT = np.arange(12, dtype=np.float32).reshape(1, 3, 4)
+PICTURE = {"images": np.zeros((1, 3, 32, 32), np.float32)}
+
+
+def test_a_fixed_model_runs_into_the_same_arrays_each_time(tmp_path: Path) -> None:
+    path = constant_model(tmp_path / "m.onnx", {"a": OUT, "b": OUT[0].astype(np.int64)})
+    with load_engine(path, device="cpu", threads=1) as engine:
+        assert [str(s) for s in engine.inputs] == ["images: float32 (1, 3, 32, 32)"]
+        assert [str(s) for s in engine.outputs] == ["a: float32 (1, 3, 4)", "b: int64 (3, 4)"]
+        first = engine.run(PICTURE)
+        np.testing.assert_array_equal(first["a"], OUT)
+        np.testing.assert_array_equal(first["b"], OUT[0])
+        again = engine.run({"images": np.ones((1, 3, 32, 32), np.float32)})
+        assert np.shares_memory(first["a"], again["a"])
+    with pytest.raises(ModelError, match="closed"):
+        engine.run(PICTURE)
+
+
+def test_inputs_are_read_afresh_where_they_lie(tmp_path: Path) -> None:
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Add", ["x", "x"], ["y"])],
+        "g",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [2])],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 15)])
+    model.ir_version = 8
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    engine = OrtEngine(tmp_path / "m.onnx", device="cpu")
+    x = np.array([1, 2], np.float32)
+    assert engine.run({"x": x})["y"].tolist() == [2, 4]
+    x[:] = 5
+    assert engine.run({"x": x})["y"].tolist() == [10, 10]
+    assert engine.run({"x": np.arange(4, dtype=np.float32)[::2]})["y"].tolist() == [0, 4]
+
+
+def test_threads_that_share_an_engine_keep_their_own_outputs(tmp_path: Path) -> None:
+    model = constant_model(tmp_path / "m.onnx", {"y": OUT})
+    with load_engine(model, device="cpu", threads=1) as engine, ThreadPoolExecutor(1) as other:
+        mine = engine.run(PICTURE)
+        theirs = other.submit(engine.run, PICTURE).result()
+        assert not np.shares_memory(mine["y"], theirs["y"])
+        np.testing.assert_array_equal(theirs["y"], OUT)
+        assert np.shares_memory(mine["y"], engine.run(PICTURE)["y"])
+
+
+def test_a_graph_runs_as_it_is_written_where_that_is_asked(tmp_path: Path) -> None:
+    """ONNX Runtime folds the factor behind a convolution into its weight, which rounds otherwise."""
+    random = np.random.default_rng(4)
+    x, w, s = (random.uniform(1, 2, n).astype(np.float32) for n in (64, 1, 1))
+    weights = {"w": w.reshape(1, 1, 1, 1), "s": s.reshape(1, 1, 1, 1)}
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Conv", ["x", "w"], ["c"]), onnx.helper.make_node("Mul", ["c", "s"], ["y"])],
+        "g",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 1, 8, 8])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 1, 8, 8])],
+        [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 15)])
+    model.ir_version = 8
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    given = {"x": x.reshape(1, 1, 8, 8)}
+    answers = {}
+    for as_written in (True, False):
+        with OrtEngine(tmp_path / "m.onnx", device="cpu", as_written=as_written) as engine:
+            answers[as_written] = engine.run(given)["y"].ravel().copy()
+    np.testing.assert_array_equal(answers[True], x * w * s)
+    np.testing.assert_array_equal(answers[False], x * (w * s))
+    assert (answers[True] != answers[False]).any()
+
+
+def test_an_open_batch_takes_any(tmp_path: Path) -> None:
+    path = constant_model(tmp_path / "m.onnx", {"a": OUT}, picture=("batch", 3, 32, 32))
+    engine = OrtEngine(path, device="cpu")
+    assert (engine.inputs[0].shape, engine.outputs[0].shape) == ((-1, 3, 32, 32), (-1, 3, 4))
+    for batch in (1, 3):
+        given = engine.run({"images": np.zeros((batch, 3, 32, 32), np.float32)})
+        np.testing.assert_array_equal(given["a"], np.repeat(OUT, batch, axis=0))
+
+
+def test_wrong_inputs_are_named(tmp_path: Path) -> None:
+    engine = OrtEngine(constant_model(tmp_path / "m.onnx", {"a": OUT}), device="cpu")
+    with pytest.raises(InputError, match=r"wanted \['images'\], given \['picture'\]"):
+        engine.run({"picture": PICTURE["images"]})
+    with pytest.raises(InputError, match=r"given uint8 \(1, 3, 32, 32\)"):
+        engine.run({"images": PICTURE["images"].astype(np.uint8)})
+    with pytest.raises(InputError, match=r"given float32 \(1, 3, 16, 16\)"):
+        engine.run({"images": PICTURE["images"][:, :, ::2, ::2]})
+
+
+def test_files_that_are_no_models_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such file"):
+        load_engine(tmp_path / "gone.onnx")
+    (tmp_path / "text.onnx").write_text("this is no model")
+    with pytest.raises(ModelError, match=r"text\.onnx: wanted an ONNX model, the file is none or is damaged"):
+        load_engine(tmp_path / "text.onnx")
+    whole = constant_model(tmp_path / "m.onnx", {"a": OUT}).read_bytes()
+    (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ModelError, match="is none or is damaged"):
+        load_engine(tmp_path / "cut.onnx")
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    with pytest.raises(ModelError, match="empty"):
+        load_engine(tmp_path / "empty.onnx")
+
+
+def test_wrong_choices_are_named(tmp_path: Path) -> None:
+    path = constant_model(tmp_path / "m.onnx", {"a": OUT})
+    with pytest.raises(InputError, match="precision: wanted 'fp32'"):
+        load_engine(path, precision="fp64")
+    with pytest.raises(InputError, match="device: wanted 'auto'"):
+        load_engine(path, device="gpu")
+    with pytest.raises(InputError, match="threads: wanted at least 1"):
+        load_engine(path, threads=0)
+
+
+def test_cuda_without_cuda_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    path = constant_model(tmp_path / "m.onnx", {"a": OUT})
+    with pytest.raises(ModelError, match="onnxruntime-gpu"):
+        load_engine(path, device="cuda:0")
+    assert OrtEngine(path, device="auto").device == "cpu"
+
+
+def test_the_device_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = constant_model(tmp_path / "said-once.onnx", {"a": OUT})
+    with caplog.at_level(logging.INFO, "edgevid"):
+        for _ in range(2):
+            OrtEngine(path, device="cpu").close()
+    assert [r.message for r in caplog.records if "said-once.onnx runs on cpu" in r.message] != []
+    assert len([r for r in caplog.records if "said-once.onnx" in r.message]) == 1
+
+
+def test_weights_are_taken_off_the_list_of_inputs(tmp_path: Path) -> None:
+    path = constant_model(tmp_path / "m.onnx", {"a": OUT}, weights_among_inputs=True)
+    before = onnx.load(path)
+    assert [i.name for i in before.graph.input] == ["images", "zero", "a value", "a ones"]
+    after = onnx.load_from_string(without_weight_inputs(path.read_bytes()))
+    assert [i.name for i in after.graph.input] == ["images"]
+    del before.graph.input[1:]
+    assert after == before  # nothing else has changed
+    with OrtEngine(path, device="cpu") as engine:
+        np.testing.assert_array_equal(engine.run(PICTURE)["a"], OUT)
+
+
+def test_weights_in_other_files_are_left_alone(tmp_path: Path) -> None:
+    path = constant_model(tmp_path / "m.onnx", {"a": OUT}, weights_among_inputs=True)
+    model = onnx.load(path)
+    onnx.save(model, tmp_path / "e.onnx", save_as_external_data=True, location="e.bin", size_threshold=0)
+    raw = (tmp_path / "e.onnx").read_bytes()
+    assert without_weight_inputs(raw) == raw
+
+
+@pytest.mark.parametrize("raw", [b"\x0b", b"\x3a\x7f", b"\xff" * 12])
+def test_bytes_that_are_no_message_are_refused(raw: bytes) -> None:
+    with pytest.raises(ValueError):
+        without_weight_inputs(raw)
+
+
+class _NoCuda:
+    """onnxruntime.InferenceSession of a machine whose CUDA provider is listed but does not start."""
+
+    made = staticmethod(onnxruntime.InferenceSession)
+
+    def __new__(cls, source: object, options: object, providers: list[object]) -> object:
+        return cls.made(source, options, providers=["CPUExecutionProvider"])
+
+
+def test_cuda_that_does_not_start_falls_back_and_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    have = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: have)
+    monkeypatch.setattr("onnxruntime.InferenceSession", _NoCuda)
+    path = constant_model(tmp_path / "falls-back.onnx", {"a": OUT})
+    for _ in range(2):
+        with OrtEngine(path, device="auto") as engine:
+            assert engine.device == "cpu"
+            np.testing.assert_array_equal(engine.run(PICTURE)["a"], OUT)
+    assert caplog.text.count("CUDA did not start") == 1
+    with pytest.raises(ModelError, match=r"device 'cuda:0': CUDA did not start .*take device='cpu'"):
+        OrtEngine(path, device="cuda:0")
+
+
+def test_a_model_that_lists_no_weights_is_passed_on_as_it_is(tmp_path: Path) -> None:
+    raw = constant_model(tmp_path / "m.onnx", {"a": OUT}).read_bytes()
+    assert without_weight_inputs(raw) is raw
+
+
+def test_threads_are_counted_unless_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgevid.runtime.onnxruntime.engine.default_threads", lambda: 3)
+    path = constant_model(tmp_path / "m.onnx", {"a": OUT})
+    assert OrtEngine(path, device="cpu").threads == 3
+    assert OrtEngine(path, device="cpu", threads=1).threads == 1

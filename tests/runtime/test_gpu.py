@@ -1,0 +1,167 @@
+"""Real engines on a real device. Elsewhere these skip; EDGEVID_REQUIRE=trt turns that into failures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgevid.detect.detector import Detector
+from edgevid.detect.preprocess import Preprocessor, place
+from edgevid.errors import InputError, ModelError
+from edgevid.models.hub import resolve_model
+from edgevid.optimize.builder.build import Outcome, build
+from edgevid.optimize.builder.options import BuildOptions
+from edgevid.runtime import load_engine
+from edgevid.runtime.cuda.open import open_cuda
+from edgevid.runtime.manifest import manifest_path, read_manifest, write_manifest
+from edgevid.runtime.recipe import Recipe
+from edgevid.synthetic.render import RenderedStreet
+from edgevid.types import Frame
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    """The shipped detector in a folder of its own."""
+    recipe = resolve_model("street-nano")
+    assert recipe.local is not None
+    folder = tmp_path_factory.mktemp("gpu")
+    return recipe.with_local(Path(shutil.copy(recipe.local, folder)))
+
+
+@pytest.fixture(scope="module")
+def built(model: Recipe, device_backend: str) -> dict[str, Outcome]:
+    """FP32 and FP16 engines of it."""
+    make = {p: BuildOptions(precision=p, backend=device_backend) for p in ("fp32", "fp16")}
+    return {precision: build(model, options) for precision, options in make.items()}
+
+
+@pytest.fixture
+def frame() -> Frame:
+    picture = np.random.default_rng(0).integers(0, 256, (540, 960, 3), np.uint8)
+    return Frame(picture, 0.0, 0)
+
+
+def pictures(model: Recipe, frame: Frame) -> np.ndarray:
+    assert model.input is not None
+    return Preprocessor(model.input)([frame])[0].copy()
+
+
+@pytest.mark.parametrize(("precision", "near"), [("fp32", 1e-3), ("fp16", 2e-2)])
+def test_an_engine_answers_as_onnx_runtime_does(
+    built: dict[str, Outcome], model: Recipe, frame: Frame, precision: str, near: float
+) -> None:
+    x = pictures(model, frame)
+    with load_engine(model, device="cpu") as reference:
+        name = reference.inputs[0].name
+        wanted = {k: v.copy() for k, v in reference.run({name: x}).items()}
+    with load_engine(model, device="cuda:0", precision=precision) as engine:
+        assert type(engine).__name__ == "TrtEngine"
+        for _ in range(4):  # step by step, recorded, replayed
+            given = engine.run({name: x})
+            for output, value in wanted.items():
+                scale = max(float(np.abs(value).max()), 1.0)
+                assert float(np.abs(given[output] - value).max()) <= near * scale
+
+
+def test_frames_letterboxed_on_the_device_give_the_same(
+    built: dict[str, Outcome], model: Recipe, frame: Frame
+) -> None:
+    assert model.input is not None
+    with load_engine(model, device="cuda:0", precision="fp16") as engine:
+        name = engine.inputs[0].name
+        wanted = {k: v.copy() for k, v in engine.run({name: pictures(model, frame)}).items()}
+        spots = [place(frame.size, model.input)]
+        given = engine.run_frames([frame], spots, model.input, name=name)  # type: ignore[attr-defined]
+        for output, value in wanted.items():
+            assert np.array_equal(given[output], value)
+
+
+def test_a_wrong_version_or_a_damaged_file_is_refused(built: dict[str, Outcome], tmp_path: Path) -> None:
+    path = Path(shutil.copy(built["fp16"].engine, tmp_path))
+    manifest = read_manifest(manifest_path(built["fp16"].engine))
+    write_manifest(manifest, manifest_path(path))
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(ModelError, match="edgevid build"):
+        load_engine(path)
+
+
+def test_a_hundred_loads_give_all_memory_back(built: dict[str, Outcome], model: Recipe, frame: Frame) -> None:
+    x = pictures(model, frame)
+
+    def use() -> None:
+        with load_engine(built["fp16"].engine) as engine:
+            engine.run({engine.inputs[0].name: x})
+
+    with open_cuda() as cuda:
+        for _ in range(3):
+            use()
+        free = cuda.free_memory()[0]
+        for _ in range(30):
+            use()
+        assert cuda.free_memory()[0] >= free - (32 << 20)
+
+
+def test_a_detector_runs_on_it(built: dict[str, Outcome], model: Recipe) -> None:
+    frames = list(RenderedStreet(seconds=0.12))
+    by_cpu = Detector(load_engine(model, device="cpu"), model)
+    by_device = Detector(load_engine(model, device="cuda:0", precision="fp32"), model)
+    for a, b in zip(by_cpu.detect(frames), by_device.detect(frames), strict=True):
+        assert len(a) == len(b)
+        assert np.allclose(a.boxes, b.boxes, atol=1.0)
+
+
+def test_beside_torch(built: dict[str, Outcome], model: Recipe, frame: Frame) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this torch has no CUDA")
+    x = pictures(model, frame)
+    a = torch.arange(1000, device="cuda")
+    with load_engine(built["fp16"].engine) as engine:
+        engine.run({engine.inputs[0].name: x})
+        assert int((a + 1).sum()) == 500500
+        engine.run({engine.inputs[0].name: x})
+    assert int((a + 1).sum()) == 500500
+
+
+def test_other_devices_are_errors(device_backend: str, model: Recipe) -> None:
+    with pytest.raises(ModelError, match="there is none of this number"):
+        load_engine(model, device="cuda:63")
+    with pytest.raises(InputError, match="device: wanted"):
+        load_engine(model, device="gpu")
+
+
+def test_requiring_tensorrt_turns_the_skips_into_failures() -> None:
+    """Where there is neither device nor TensorRT: nobody shall take a skip for a pass."""
+    from edgevid.runtime.cuda.driver import gpus
+
+    if gpus():
+        pytest.skip("there is a device here")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        __file__,
+        "-k",
+        "hundred_loads",
+    ]
+    environment = {**os.environ, "EDGEVID_REQUIRE": "trt"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=Path(__file__).parent)
+    assert done.returncode == 1
+    assert "EDGEVID_REQUIRE=trt, but no NVIDIA driver answers here" in done.stdout
+    done = subprocess.run(
+        command,
+        env={k: v for k, v in os.environ.items() if k != "EDGEVID_REQUIRE"},
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+    )
+    assert done.returncode == 0

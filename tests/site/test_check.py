@@ -1,0 +1,186 @@
+"""The doctor's look at a site file and at a camera: each part against the others, secrets hidden."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rtsp_server import PACKAGES, Camera, free_port, gstreamer_python, numbered
+
+from edgevid import cli
+from edgevid.site.check import check_site
+from edgevid.site.check_camera import _no_picture, _rate, _stamps, check_camera
+from edgevid.site.findings import Finding
+from edgevid.video.live import LiveSource, StreamEvent
+from edgevid.video.writer import VideoWriter
+
+SURVEY = Path(__file__).resolve().parents[2] / "calibration" / "camera" / "gantry_road.toml"
+SURVEYED = 'survey = "gate.toml"\n'
+SITE = """source = "{source}"
+[detect]
+model = "street-nano"
+classes = ["person", "car"]
+[camera]
+survey = "gate.toml"
+[[zone]]
+name = "road"
+points = [[60, 60], [600, 60], [600, 340], [60, 340]]
+[[zone]]
+name = "lane"
+ground = true
+points = [[0, 0], [3.5, 0], [3.5, 20], [0, 20]]
+[[line]]
+name = "gate"
+start = [40, 200]
+end = [620, 200]
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A good site on a short clip."""
+    with VideoWriter(tmp_path / "clip.mp4") as writer:
+        for n in range(5):
+            writer.write(np.full((360, 640, 3), 90, np.uint8), n / 25)
+    (tmp_path / "gate.toml").write_text(SURVEY.read_text())
+    path = tmp_path / "site.toml"
+    path.write_text(SITE.format(source=tmp_path / "clip.mp4"))
+    return path
+
+
+def by_what(report: list[Finding]) -> dict[str, Finding]:
+    return {finding.what: finding for finding in report}
+
+
+def test_a_good_site_is_fit(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = by_what(check_site(site))
+    assert {finding.good for finding in found.values()} == {True}
+    assert found["model"].state == "street-nano: person, car"
+    assert found["source"].state.endswith("clip.mp4: 640x360")
+    assert "made on 640x360, 15 points, median error 1" in found["survey"].state
+    assert found["zones and lines"].state == "3 of 3 lie in the picture"
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["doctor", "--site", str(site)])
+    assert stop.value.code == 0
+    assert "fit to run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what", "state", "remedy"),
+    [
+        ('"car"]', '"cart"]', "classes", "street-nano knows no 'cart'", "it knows person, bicycle"),
+        ("street-nano", "street-nono", "model", "street-nono", "edgevid models list"),
+        (
+            "[600, 340]",
+            "[900, 340]",
+            "zone 'road'",
+            "reaches to (900, 340), the picture is 640x360",
+            "draw it",
+        ),
+        ("[620, 200]", "[20, 2000]", "line 'gate'", "reaches to (20, 2000)", "[camera] size"),
+        ("[3.5, 0], [3.5, 20], [0, 20]", "[0, -600], [9, -600]", "zone 'lane'", "", "metres"),
+        (
+            'survey = "gate.toml"',
+            'survey = "gate.toml"\nsize = [640, 480]',
+            "zones and lines",
+            "aspect",
+            "draw",
+        ),
+        ('survey = "gate.toml"', 'survey = "no.toml"', "file", "an existing file", "docs/site.md"),
+        ("clip.mp4", "clap.mp4", "source", "there is no such file", "check the path"),
+        ('["person"', '["person', "file", "wanted TOML", "correct the file"),
+    ],
+)
+def test_each_mistake_is_named_with_its_remedy(
+    site: Path, old: str, new: str, what: str, state: str, remedy: str
+) -> None:
+    assert old in site.read_text()
+    site.write_text(site.read_text().replace(old, new))
+    found = by_what(check_site(site))[what]
+    assert found.good is False
+    assert state in found.state
+    assert remedy in found.remedy
+
+
+def test_a_zone_drawn_on_another_size_lies_where_it_lay(site: Path) -> None:
+    text = site.read_text().replace("[600, 340]", "[1200, 700]").replace("[640, 360]", "[1280, 720]")
+    site.write_text(text.replace('survey = "gate.toml"', 'survey = "gate.toml"\nsize = [1280, 720]'))
+    assert by_what(check_site(site))["zones and lines"].state == "3 of 3 lie in the picture"
+
+
+def test_a_policy_of_other_classes_does_not_fit(site: Path) -> None:
+    from edgevid.abstain.file import PolicyFile, write_policy
+    from edgevid.abstain.policy import Settings
+
+    write_policy(site.parent / "policy.toml", PolicyFile(("walk", "run"), Settings(), task="class"))
+    site.write_text('policy = "policy.toml"\n' + site.read_text())
+    found = by_what(check_site(site))["policy"]
+    assert found.good is False
+    assert "walk" in found.state
+    assert "edgevid tune" in found.remedy
+
+
+def test_a_password_that_others_may_read_is_told_and_never_shown(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = f"rtsp://admin:hunter2@127.0.0.1:{free_port()}/cam"
+    site.write_text(SITE.format(source=address))
+    site.chmod(0o644)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["doctor", "--site", str(site)])
+    assert stop.value.code == 1
+    printed = "".join(capsys.readouterr())
+    assert "chmod 600" in printed
+    assert "refused" in printed
+    assert "hunter2" not in printed
+    site.chmod(0o600)
+    assert by_what(check_site(site))["secrecy"].good is True
+
+
+def test_a_camera_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if gstreamer_python() is None:
+        pytest.skip(f"needs GStreamer's RTSP server: {PACKAGES}")
+    random = np.random.default_rng(0)
+    numbered((random.integers(0, 255, (120, 160, 3), np.uint8) for _ in range(60)), tmp_path)
+    with Camera(tmp_path, (160, 120)) as camera:
+        found = by_what(check_camera(camera.uri, watch_s=1.0)[0])
+        assert found["picture"] == Finding("picture", "160x120, h264", True)
+        assert "announced 25" in found["rate"].state
+        wrong = by_what(check_camera(camera.uri.replace("hunter2", "hunter3"), patience_s=3.0)[0])
+        assert "401" in wrong["picture"].state
+        assert "check the user and the password" in wrong["picture"].remedy
+        with pytest.raises(SystemExit):
+            cli.main(["doctor", "--camera", camera.uri.replace("/cam", "/no"), "--seconds", "1"])
+    printed = "".join(capsys.readouterr())
+    assert "404" in printed
+    assert "hunter" not in printed
+
+
+@pytest.mark.parametrize(
+    ("uri", "what", "state"),
+    [
+        ("rtsp://u:secret@no-such-host.invalid/1", "name", "no-such-host.invalid: "),
+        ("rtsp://u:secret@gate:99999/1", "address", "Port out of range"),
+    ],
+)
+def test_an_address_that_leads_nowhere(uri: str, what: str, state: str) -> None:
+    report, frame = check_camera(uri)
+    assert frame is None
+    assert report[-1].what == what
+    assert report[-1].good is False
+    assert state in report[-1].state
+    assert "secret" not in repr(report)
+
+
+def test_what_a_camera_did_wrong_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LiveSource, "_work", lambda self: None)
+    source = LiveSource("rtsp://nowhere")
+    assert _rate(source, [0.0], 0).good is False
+    assert _rate(source, [0.0, 0.04, 0.08], 2).good is True
+    assert _rate(source, [0.0, 0.04, 2.0, 2.04], 50).good is False
+    assert _stamps(5.0, 5.1).good is True
+    assert _stamps(5.0, 10.0).state == "runs 50 % slow"
+    assert _stamps(5.0, 1.0).good is None
+    source.events.append(StreamEvent(0.0, "stalled", "silent for 4 s"))
+    assert "no picture" in _no_picture(source).remedy

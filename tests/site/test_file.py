@@ -1,0 +1,123 @@
+"""Site files: read, checked, and rewritten without losing what a person wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgevid.errors import FileFormatError
+from edgevid.site.file import read_site, write_places
+from edgevid.zones import Line, Zone
+
+GOOD = """\
+# the gate of the yard
+source = "rtsp://gate"
+
+[detect]
+model = "yolox-nano-416"
+score = 0.3
+classes = ["person", "car"]
+
+[[zone]]
+name = "yard"
+points = [[0, 0], [10, 0], [10, 10]]
+dwell_s = 30
+direction = 90
+
+[[line]]
+name = "gate"
+start = [0, 5]
+end = [10, 5]
+"""
+
+
+def site_file(folder: Path, text: str) -> Path:
+    path = folder / "site.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_good_file_is_read(tmp_path: Path) -> None:
+    site = read_site(site_file(tmp_path, GOOD))
+    assert (site.source, site.model, site.score) == ("rtsp://gate", "yolox-nano-416", 0.3)
+    assert site.classes == ("person", "car")
+    assert site.zones == (Zone("yard", [(0, 0), (10, 0), (10, 10)], dwell_s=30, direction=90),)
+    assert site.lines == (Line("gate", (0, 5), (10, 5)),)
+
+
+def test_an_empty_file_is_a_site_of_defaults(tmp_path: Path) -> None:
+    site = read_site(site_file(tmp_path, ""))
+    assert (site.model, site.zones, site.lines, site.survey) == (None, (), (), None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("score = 0.3", "score = 3", "detect.score"),
+        ("score = 0.3", "scor = 0.3", "detect.scor"),
+        ('["person", "car"]', '"person"', "detect.classes"),
+        ("[10, 0], [10, 10]]", "[10, 0]]", "zone 1.points"),
+        ("[10, 0], [10, 10]]", "[10]]", "zone 1.points"),
+        ("end = [10, 5]", "end = [0, 5]", "line 1.end"),
+        ("end = [10, 5]", 'end = "here"', "line 1.end"),
+        ("dwell_s = 30", "dwell = 30", "zone 1.dwell"),
+        ("[[line]]", "[line]", "line"),
+        ('source = "rtsp://gate"', "source = 3", "source"),
+        ("[detect]", '[camera]\nsurvey = "none.toml"\n[detect]', "camera.survey"),
+        ("score = 0.3", "score = ", "the whole file"),
+    ],
+)
+def test_each_mistake_names_its_key(tmp_path: Path, old: str, new: str, key: str) -> None:
+    assert old in GOOD
+    with pytest.raises(FileFormatError) as caught:
+        read_site(site_file(tmp_path, GOOD.replace(old, new)))
+    assert caught.value.key == key
+    assert "site.toml" in str(caught.value)
+
+
+def test_rewriting_the_places_keeps_what_a_person_wrote_before_them(tmp_path: Path) -> None:
+    path = site_file(tmp_path, GOOD)
+    zones = (Zone('the "dock"', [(0, 0), (5, 0), (5, 5.25)], stopped_s=20, settle_s=0.5),)
+    lines = (Line("exit", (1, 2), (3, 4)),)
+    write_places(path, zones, lines)
+    assert path.read_text().startswith("# the gate of the yard\n")
+    again = read_site(path)
+    assert (again.zones, again.lines, again.score) == (zones, lines, 0.3)
+    assert [p.name for p in tmp_path.iterdir()] == ["site.toml"]
+
+
+def test_how_speeds_are_measured_is_said_by_the_site(tmp_path: Path) -> None:
+    from edgevid.site.build import build_meter
+    from edgevid.speed.calibration import make_survey
+    from edgevid.speed.contact import CONTACTS
+
+    path = tmp_path / "gate.toml"
+    path.write_text('[camera]\nspeed_method = "interval"\ncontact = "base"\nroad_deg = 45\n')
+    site = read_site(path)
+    assert (site.speed_method, site.contact, site.road_deg) == ("interval", "base", 45.0)
+    corners = np.array([(402, 903), (1498, 899), (1102, 402), (801, 399)])
+    metres = np.array([(0, 0), (7, 0), (7, 30), (0, 30)])
+    meter = build_meter(site, make_survey(corners, metres, (1920, 1080)))
+    assert type(meter._core).__name__ == "IntervalCore"
+    assert meter._road_deg == 45.0
+    path.write_text('[camera]\ncontact = "middle"\n')
+    with pytest.raises(FileFormatError, match=CONTACTS[0]):
+        read_site(path)
+
+
+def test_a_policy_may_let_less_certain_speeds_pass(tmp_path: Path) -> None:
+    from edgevid.site.build import build_meter
+    from edgevid.speed.calibration import make_survey
+
+    corners = np.array([(402, 903), (1498, 899), (1102, 402), (801, 399)])
+    survey = make_survey(corners, np.array([(0, 0), (7, 0), (7, 30), (0, 30)]), (1920, 1080))
+    (tmp_path / "p.toml").write_text(
+        'format = "edgevid-policy 1"\ntask = "class"\nnames = ["car"]\n'
+        "[decide]\nthreshold = 0.5\n[speed]\nmax_sigma_kmh = 7.2\nmax_share = 0.2\n"
+    )
+    (tmp_path / "gate.toml").write_text('policy = "p.toml"\n')
+    assert build_meter(read_site(tmp_path / "gate.toml"), survey)._limits == (2.0, 0.2)
+    (tmp_path / "gate.toml").write_text("")
+    assert build_meter(read_site(tmp_path / "gate.toml"), survey)._limits == (2 / 3.6, 0.05)

@@ -1,0 +1,106 @@
+"""A small show made by hand, for the viewer's tests: what is on the screen is known to the letter."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from edgevid.speed.calibration import Survey, make_survey
+from edgevid.types import Detections, Frame, Reason, Result, Scores, Speeds, Tracks, Verdicts
+from edgevid.viewer.state import Show
+from edgevid.zones import Line, Zone, ZoneMonitor
+
+SIZE = (640, 360)
+NAMES = {"class": ("person", "car"), "action": ("walk", "wave")}
+ZONE = Zone("crossing", [(60, 200), (300, 200), (300, 340), (60, 340)], settle_s=0.0)
+LINE = Line("gate", (400, 100), (400, 340))
+
+
+def survey() -> Survey:
+    """10 pixels a metre, seen from straight above."""
+    metres = np.array([[0, 0], [50, 0], [50, 30], [0, 30.0]])
+    return make_survey(np.stack([70 + 10 * metres[:, 0], 345 - 10 * metres[:, 1]], 1), metres, SIZE)
+
+
+def pixels(index: int) -> np.ndarray:
+    image = np.empty((SIZE[1], SIZE[0], 3), np.uint8)
+    image[:] = np.linspace(40, 110, SIZE[1], dtype=np.uint8)[:, None, None]
+    image[300:320, (index * 8) % 600 : (index * 8) % 600 + 30] = (200, 160, 60)
+    return image
+
+
+def result(index: int, frame: Frame) -> Result:
+    """A person in the zone, one who is too small, and a car at 52 ± 2 km/h that is not seen now."""
+    x = 100 + (index % 100)
+    boxes = [[x, 180, x + 50, 320], [330, 60, 345, 95], [430, 150, 560, 240]]
+    ids, match = [1, 2, 7], [0, 1, -1]
+    tracks = Tracks.of(
+        ids=ids, boxes=boxes, scores=[0.91, 0.45, 0.8], labels=[0, 0, 1], match=match, age=[4, 1, 9],
+        unseen=[0, 0, 0.2],
+    )  # fmt: skip
+    nan = float("nan")
+    speeds = Speeds.of(
+        ids=ids, mps=[nan, nan, 52.2 / 3.6], sigma=[nan, nan, 1.3 / 3.6], heading=[nan, nan, 90.0],
+        time=[frame.time] * 3, reason=[Reason.UNCERTAIN, Reason.TOO_SHORT, Reason.OK],
+    )  # fmt: skip
+    said = Verdicts.of(
+        ids=ids, labels=[0, -1, -1], confidence=[0.83, 0.2, 0.0],
+        reason=[Reason.OK, Reason.TOO_SMALL, Reason.NOT_MEASURED],
+    )  # fmt: skip
+    seen = Detections.of(boxes=boxes[:2], scores=[0.91, 0.45], labels=[0, 0])
+    timings = {"detect": 0.012, "track": 0.0004, "recognise": 0.003, "judge": 0.0001, "speed": 0.0002}
+    return Result(
+        index, frame.time, SIZE, seen, tracks, speeds, Speeds.empty(), Speeds.empty(),
+        {"action": Scores.empty()}, {"action": said}, NAMES, timings,
+    )  # fmt: skip
+
+
+def make_show(*, site_file: Path | None = None, live: bool = False, surveyed: bool = True) -> Show:
+    source = SimpleNamespace(live=live, size=SIZE, fps=25.0, dropped=0, events=[], lag_s=0.012)
+    pipeline: Any = SimpleNamespace(names=NAMES, reset=lambda: None)
+    ground = survey() if surveyed else None
+    monitor = ZoneMonitor((ZONE,), (LINE,), to_ground=ground.place if ground else None)
+    return Show(
+        source, pipeline, title="yard.mp4", model="made by hand", notes=["A scene made for a test."],
+        survey=ground, monitor=monitor, site_file=site_file,
+    )  # fmt: skip
+
+
+class Player:
+    """Plays the scene from a thread, as a frame loop would."""
+
+    def __init__(self, show: Show, fps: float = 10.0) -> None:
+        self.show, self._fps = show, fps
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._play, daemon=True)
+
+    def _frames(self):
+        index = 0
+        while not self._stop.is_set():
+            yield Frame(pixels(index), index / self._fps, index)
+            index += 1
+            time.sleep(1 / self._fps)
+
+    def _play(self) -> None:
+        for frame in self.show.gate.through(self._frames()):
+            play_one(self.show, frame)
+
+    def __enter__(self) -> Player:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self.show.close()
+        self._thread.join(5)
+
+
+def play_one(show: Show, frame: Frame) -> None:
+    one = result(frame.index, frame)
+    show.update(one.tracks, one.time)
+    show.observe(frame, one)

@@ -1,0 +1,148 @@
+"""Zones and lines that are edited in the viewer: shown, taken back, refused in sentences."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+
+from edgevid.errors import InputError
+from edgevid.speed.calibration import make_survey
+from edgevid.types import Tracks
+from edgevid.viewer.annotations import grid, shown, taken
+from edgevid.zones import Line, Zone, ZoneMonitor
+
+SIZE = (640, 360)
+GATE = Zone("gate", [(10, 10), (100, 10), (100, 80)], dwell_s=5.0, direction=90.0)
+COUNT = Line("count", (0, 200), (640, 200))
+
+
+def survey():
+    """10 pixels a metre, y from the bottom up."""
+    metres = np.array([[0, 0], [40, 0], [40, 30], [0, 30.0]])
+    pixels = np.stack([100 + 10 * metres[:, 0], 340 - 10 * metres[:, 1]], 1)
+    return make_survey(pixels, metres, SIZE)
+
+
+def test_what_was_shown_comes_back_as_it_was() -> None:
+    sent = shown((GATE,), (COUNT,), None)
+    assert sent[0]["points"] == [[10, 10], [100, 10], [100, 80]]
+    assert sent[0]["dwell_s"] == 5.0
+    zones, lines = taken(sent, SIZE, None, ((GATE,), (COUNT,)))
+    assert zones == (GATE,)
+    assert lines == (COUNT,)
+
+
+def test_places_in_metres_are_shown_in_pixels_and_keep_their_metres_unless_moved() -> None:
+    zone = Zone("bay", [(1 / 3, 0), (10, 0), (10, 10)], ground=True)
+    sent = shown((zone,), (), survey())
+    assert sent[0]["points"][1] == pytest.approx([200, 340], abs=0.01)
+    zones, _ = taken(sent, SIZE, survey(), ((zone,), ()))
+    assert zones[0].points[0][0] == 1 / 3  # not the rounded pixels' metres
+    sent[0]["points"][1] = [210, 340]
+    zones, _ = taken(sent, SIZE, survey(), ((zone,), ()))
+    assert zones[0].points[1] == pytest.approx((11, 0), abs=1e-6)
+
+
+def test_a_renamed_place_keeps_its_metres() -> None:
+    zone = Zone("bay", [(1 / 3, 0), (10, 0), (10, 10)], ground=True)
+    sent = shown((zone,), (), survey())
+    sent[0] |= {"was": "bay", "name": "dock"}
+    zones, _ = taken(sent, SIZE, survey(), ((zone,), ()))
+    assert zones[0].name == "dock"
+    assert zones[0].points == zone.points
+
+
+def test_a_place_can_change_between_pixels_and_metres() -> None:
+    sent = shown((Zone("a", [(100, 340), (200, 340), (200, 240)]),), (), survey())
+    sent[0]["ground"] = True
+    zones, _ = taken(sent, SIZE, survey(), ((Zone("a", [(100, 340), (200, 340), (200, 240)]),), ()))
+    assert zones[0].points[2] == pytest.approx((10, 10), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": ""}, "name: wanted"),
+        ({"name": "a\nb"}, "can be printed"),
+        ({"name": "x" * 61}, "1 to 60"),
+        ({"name": 5}, "name"),
+        ({"kind": "circle"}, "kind"),
+        ({"points": [[0, 0], [10, 10]]}, "at least 3 corners"),
+        ({"points": [[0, 0], [50, 50], [50, 0], [0, 50]]}, "does not cross itself"),
+        ({"points": [[0, 0], [1e9, 0], [5, 5]]}, "far outside"),
+        ({"points": [[0, 0], [float("nan"), 0], [5, 5]]}, "points"),
+        ({"points": [[0, 0], [True, 0], [5, 5]]}, "points"),
+        ({"points": "everywhere"}, "points"),
+        ({"points": [[0, 0]] * 65}, "2 to 64"),
+        ({"dwell_s": -1}, "dwell_s"),
+        ({"direction": 1000}, "direction"),
+        ({"stopped_s": "long"}, "stopped_s"),
+        ({"ground": True}, "surveyed"),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence(change: dict, words: str) -> None:
+    sent = copy.deepcopy(shown((GATE,), (), None))
+    sent[0] |= change
+    with pytest.raises(InputError, match=words):
+        taken(sent, SIZE, None, ((GATE,), ()))
+
+
+@pytest.mark.parametrize("given", [None, "x", {}, [None], [[]], [{}] * 65])
+def test_nonsense_is_told_too(given: object) -> None:
+    with pytest.raises(InputError):
+        taken(given, SIZE, None, ((), ()))
+
+
+def test_two_places_cannot_have_one_name() -> None:
+    with pytest.raises(InputError, match="different names"):
+        taken(shown((GATE,), (), None) * 2, SIZE, None, ((GATE,), ()))
+
+
+def test_above_the_horizon_there_is_no_ground() -> None:
+    metres = np.array([[-5, 5], [5, 5], [5, 60], [-5, 60.0]])
+    pixels = np.array([[100, 350], [540, 350], [340, 150], [300, 150.0]])
+    tilted = make_survey(pixels, metres, SIZE)
+    sent = [{"kind": "line", "name": "sky", "ground": True, "points": [[10, 5], [600, 5]]}]
+    with pytest.raises(InputError, match="horizon"):
+        taken(sent, SIZE, tilted, ((), ()))
+
+
+def test_the_grid_lies_where_the_metres_are() -> None:
+    lines = {line["label"]: line["points"] for line in grid(survey()) if line["label"]}
+    assert grid(None) == []
+    ys = {label: points[0][1] for label, points in lines.items() if points[0][1] == points[-1][1]}
+    assert any(y == pytest.approx(340 - 10 * float(label[:-2]), abs=0.05) for label, y in ys.items())
+
+
+def track(x: float, y: float) -> Tracks:
+    box = [[x - 5, y - 20, x + 5, y]]
+    return Tracks.of(ids=[1], boxes=box, scores=[1], labels=[0], match=[0], age=[1], unseen=[0])
+
+
+def test_places_that_did_not_change_go_on_counting() -> None:
+    """Across y = 200 downwards, then another place is edited: the count stays, the object stays inside."""
+    room = Zone("room", [(0, 100), (640, 100), (640, 350), (0, 350)], settle_s=0.0)
+    monitor = ZoneMonitor((room, GATE), (COUNT,))
+    monitor.update(track(300, 150), 0.0)
+    monitor.update(track(300, 250), 0.1)
+    (key,) = monitor.counts
+    moved = Zone("gate", [(20, 10), (100, 10), (100, 80)])
+    other = monitor.changed((room, moved), (COUNT,))
+    assert other.counts == monitor.counts == {key: 1}
+    assert other.occupancy() == {"room": 1, "gate": 0}
+    assert other.update(track(300, 260), 0.2) == []
+    assert monitor.changed((room,), (Line("count", (0, 210), (640, 210)),)).counts == {}
+
+
+def test_places_drawn_on_another_size_lie_where_they_were_drawn() -> None:
+    """Drawn on 1280x720, shown on 640x360: ZoneMonitor.scale is 2."""
+    zone = Zone("gate", [(20, 20), (200, 20), (200, 160)])
+    sent = shown((zone,), (), None, (2.0, 2.0))
+    assert sent[0]["points"] == [[10, 10], [100, 10], [100, 80]]
+    zones, _ = taken(sent, SIZE, None, ((zone,), ()), (2.0, 2.0))
+    assert zones[0].points == zone.points
+    sent[0]["points"][0] = [11, 10]
+    zones, _ = taken(sent, SIZE, None, ((zone,), ()), (2.0, 2.0))
+    assert zones[0].points[0] == (22, 20)

@@ -1,0 +1,403 @@
+"""The viewer in a real headless Chromium: what is seen, clicked, typed, and how accessible it is.
+
+Needs Chromium on the machine (EDGEVID_CHROMIUM names it where it is not on the path) and the packages
+playwright (its driver alone; no browser is fetched) and axe-playwright-python.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import viewer_scene as scene
+
+from edgevid.site.file import read_site
+from edgevid.viewer.serve import Server
+
+pytest.importorskip("starlette", reason="the extra viewer is not installed")
+api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe = pytest.importorskip(
+    "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
+)
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+CHROMIUM = os.environ.get("EDGEVID_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+PAINTED = 'html[data-frame]:not([data-frame=""])'
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with api.sync_playwright() as playwright:
+        made = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    return tmp_path / "yard.toml"
+
+
+@pytest.fixture
+def show(site: Path) -> Iterator[Any]:
+    made = scene.make_show(site_file=site)
+    with scene.Player(made):
+        yield made
+
+
+@pytest.fixture
+def url(show) -> Iterator[str]:
+    with Server(application(show), port=0) as server:
+        yield server.url
+
+
+def opened(browser: Any, url: str, size: dict = DESK, *, scheme: str = "dark", phone: bool = False) -> Any:
+    """A page whose first picture is painted; its complaints are collected in `page.complaints`."""
+    context = browser.new_context(viewport=size, color_scheme=scheme, has_touch=phone, is_mobile=phone)
+    page = context.new_page()
+    page.complaints = []
+    page.on("console", lambda m: page.complaints.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.set_default_timeout(8000)
+    page.goto(url)
+    page.wait_for_selector(PAINTED, state="attached")
+    return page
+
+
+@pytest.fixture
+def page(browser, url) -> Iterator[Any]:
+    made = opened(browser, url)
+    yield made
+    assert made.complaints == []
+    made.context.close()
+
+
+def application(show: Any) -> Any:
+    from edgevid.viewer.app import viewer_app
+
+    return viewer_app(show)
+
+
+def at(page: Any, x: float, y: float) -> tuple[float, float]:
+    """Where a point in frame pixels is in the window."""
+    box = page.locator("#overlay").bounding_box()
+    scale = min(box["width"] / 640, box["height"] / 360)
+    left, top = (box["width"] - 640 * scale) / 2, (box["height"] - 360 * scale) / 2
+    return box["x"] + left + x * scale, box["y"] + top + y * scale
+
+
+def expect(page: Any, selector: str, words: str) -> None:
+    api.expect(page.locator(selector)).to_contain_text(words)
+
+
+def test_what_is_known_is_said_and_what_is_not_says_why(page) -> None:
+    expect(page, "#title", "yard.mp4 · made by hand")
+    expect(page, "#notes", "A scene made for a test.")
+    expect(page, "#connection", "playing")
+    rows = page.locator("#objects tbody tr")
+    api.expect(rows).to_have_count(3)
+    api.expect(rows.nth(0)).to_have_text(re.compile(r"person 1walk 83\u202f%too uncertain"))
+    api.expect(rows.nth(1)).to_have_text(re.compile(r"person 2unsure: too smalltoo short"))
+    api.expect(rows.nth(2)).to_have_text(re.compile("car 7unsure: not measured52\u202f±\u202f2\u202fkm/h"))
+    expect(page, "#timings-table", "detect12.00\u202fms")
+    expect(page, "#events", "person 1 entered crossing")
+    expect(page, "#events", "person 1: walk 83\u202f%")
+
+
+def test_a_click_opens_an_object_and_escape_closes_it(page) -> None:
+    page.mouse.click(*at(page, 495, 195))
+    expect(page, "#object-title", "car 7")
+    expect(page, "#object", "52\u202f±\u202f2\u202fkm/h ↑")
+    expect(page, "#object", "not in this frame")
+    expect(page, "#object", "42.5, 10.5 m")
+    page.keyboard.press("Escape")
+    api.expect(page.locator("#object")).to_be_hidden()
+
+
+def test_the_keyboard_reaches_everything(page) -> None:
+    for title in ("person 1", "person 2", "car 7", "person 1"):
+        page.keyboard.press("n")
+        expect(page, "#object-title", title)
+    page.keyboard.press("p")
+    expect(page, "#object-title", "car 7")
+    page.keyboard.press("u")
+    expect(page, "#object", "mph")
+    for key, layer in (("b", "boxes"), ("t", "trails"), ("g", "grid"), ("z", "places")):
+        button = page.locator(f'[data-layer="{layer}"]')
+        before = button.get_attribute("aria-pressed")
+        page.keyboard.press(key)
+        api.expect(button).to_have_attribute("aria-pressed", "false" if before == "true" else "true")
+    page.keyboard.press("l")
+    expect(page, '[data-layer="labels"]', "short")
+    page.keyboard.press("d")
+    api.expect(page.locator("html")).to_have_attribute("data-theme", "light")
+    page.keyboard.press("?")
+    expect(page, "#help", "Pause or go on")
+    page.keyboard.press("Escape")
+    api.expect(page.locator("#help")).to_be_hidden()
+    expect(page, "#object-title", "car 7")  # Escape closed the help alone
+    page.keyboard.press("?")
+    page.locator("#keys-on").uncheck()
+    page.keyboard.press("Escape")
+    page.keyboard.press("n")
+    expect(page, "#object-title", "car 7")
+
+
+def test_pause_holds_the_pipeline_and_a_step_lets_one_frame_through(page, show) -> None:
+    page.keyboard.press(" ")
+    expect(page, "#connection", "paused")
+    page.wait_for_timeout(150)
+    held = show.hub.published
+    page.wait_for_timeout(200)
+    assert show.hub.published == held
+    page.locator("#step").click()
+    page.wait_for_selector(f'html[data-frame="{held + 1}"]', state="attached")
+    assert show.hub.published == held + 1
+    page.locator("#pause").click()
+    expect(page, "#connection", "playing")
+
+
+def test_a_snapshot_holds_picture_and_boxes(page, tmp_path: Path) -> None:
+    with page.expect_download() as waiting:
+        page.keyboard.press("s")
+    assert re.fullmatch(r"edgevid[ _]yard\.mp4.*\.png", waiting.value.suggested_filename)
+    waiting.value.save_as(tmp_path / "shot.png")
+    image = cv2.imread(str(tmp_path / "shot.png"))
+    assert image.shape == (720, 1280, 3)
+    grey = np.ptp(image.astype(int), axis=2) < 12
+    assert (~grey[120:480, 860:1120]).sum() > 200  # the coloured corners of car 7, on a grey picture
+
+
+def test_a_zone_is_drawn_changed_and_deleted_and_the_site_file_follows(page, show, site: Path) -> None:
+    page.keyboard.press("e")
+    page.locator("#draw-zone").click()
+    for point in ((420, 40), (600, 40), (600, 130), (420, 130)):
+        page.mouse.click(*at(page, *point))
+    page.keyboard.press("Enter")
+    expect(page, "#editor", "Saved to the site file.")
+    zone = read_site(site).zones[1]
+    assert zone.name == "zone 1"
+    assert np.allclose(zone.points, [(420, 40), (600, 40), (600, 130), (420, 130)], atol=1)
+    page.locator("#place-name").fill("parking")
+    page.locator("#place-name").press("Tab")
+    page.locator("#place-dwell_s").fill("30")
+    page.locator("#place-dwell_s").press("Tab")
+    api.expect(page.locator("#editor ul")).to_contain_text("parking")
+    wait_until(page, lambda: read_site(site).zones[1].dwell_s == 30)
+    page.mouse.move(*at(page, 600, 130))
+    page.mouse.down()
+    page.mouse.move(*at(page, 620, 150), steps=3)
+    page.mouse.up()
+    wait_until(page, lambda: np.allclose(read_site(site).zones[1].points[2], (620, 150), atol=1.5))
+    wait_until(page, lambda: "parking" in {one.name for one in show.monitor.zones})  # and it counts already
+    page.locator("#editor-undo").click()
+    wait_until(page, lambda: np.allclose(read_site(site).zones[1].points[2], (600, 130), atol=1.5))
+    page.get_by_label("Delete parking").click()
+    wait_until(page, lambda: [one.name for one in read_site(site).zones] == ["crossing"])
+
+
+def test_a_line_takes_two_clicks_and_a_bad_polygon_is_refused_in_words(page, site: Path) -> None:
+    page.keyboard.press("e")
+    page.locator("#draw-line").click()
+    page.mouse.click(*at(page, 350, 200))
+    page.mouse.click(*at(page, 350, 340))
+    wait_until(page, lambda: site.exists() and len(read_site(site).lines) == 2)
+    page.locator("#place-points").fill("350, 340; 350, 200")
+    page.locator("#place-points").press("Tab")
+    wait_until(page, lambda: read_site(site).lines[1].start == (350, 340))
+    page.locator("#draw-zone").click()
+    for point in ((420, 40), (600, 130), (600, 40), (420, 130)):
+        page.mouse.click(*at(page, *point))
+    page.keyboard.press("Enter")
+    expect(page, "#toast", "does not cross itself")
+    page.complaints = [words for words in page.complaints if "422" not in words]
+
+
+OTHERS = {"kind": "line", "name": "theirs", "ground": False, "points": [[500, 40], [500, 200]]}
+
+
+def somebody_adds_a_line(show: Any) -> None:
+    """Another viewer's edit, from the newest places."""
+    now = show.places()
+    show.set_places([*now["places"], OTHERS], now["version"])
+
+
+def test_a_drag_does_not_take_away_what_somebody_else_drew_meanwhile(page, show, site: Path) -> None:
+    page.keyboard.press("e")
+    page.get_by_role("button", name="▱ crossing").click()
+    page.mouse.move(*at(page, 300, 340))
+    page.mouse.down()
+    page.mouse.move(*at(page, 310, 345), steps=3)
+    somebody_adds_a_line(show)
+    page.wait_for_timeout(200)  # the broadcast is there
+    page.mouse.move(*at(page, 320, 350), steps=3)
+    page.mouse.up()
+    expect(page, "#toast", "somebody else changed the places")
+    expect(page, "#editor ul", "theirs")
+    assert [one.name for one in read_site(site).lines] == ["gate", "theirs"]
+    page.mouse.move(*at(page, 300, 340))  # and again, from what is there now
+    page.mouse.down()
+    page.mouse.move(*at(page, 320, 350), steps=3)
+    page.mouse.up()
+    wait_until(page, lambda: np.allclose(read_site(site).zones[0].points[2], (320, 350), atol=1.5))
+    assert [one.name for one in read_site(site).lines] == ["gate", "theirs"]
+    page.complaints = [words for words in page.complaints if "409" not in words]
+
+
+def test_quick_changes_outrun_a_slow_server_and_none_is_lost(page, show, site: Path, monkeypatch) -> None:
+    at_once = show.set_places
+
+    def slowly(*given: Any) -> Any:
+        time.sleep(0.25)
+        return at_once(*given)
+
+    monkeypatch.setattr(show, "set_places", slowly)
+    page.keyboard.press("e")
+    page.get_by_role("button", name="▱ crossing").click()
+    page.mouse.move(*at(page, 300, 340))
+    page.mouse.down()
+    page.mouse.move(*at(page, 310, 340), steps=2)
+    page.mouse.up()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(90)
+    wait_until(page, lambda: np.allclose(read_site(site).zones[0].points[2], (314, 340), atol=1.5))
+    page.wait_for_timeout(600)
+    assert np.allclose(read_site(site).zones[0].points[2], (314, 340), atol=1.5)
+
+
+def test_a_step_back_takes_nobody_elses_place_away(page, show, site: Path) -> None:
+    page.keyboard.press("e")
+    page.get_by_label("Delete gate").click()
+    wait_until(page, lambda: site.exists() and not read_site(site).lines)
+    somebody_adds_a_line(show)
+    expect(page, "#editor ul", "theirs")
+    page.locator("#editor-undo").click()
+    expect(page, "#toast", "nothing to undo")
+    assert [one.name for one in read_site(site).lines] == ["theirs"]
+
+
+def test_what_is_being_typed_stays_when_somebody_else_draws(page, show) -> None:
+    page.keyboard.press("e")
+    page.get_by_role("button", name="▱ crossing").click()
+    page.locator("#place-name").fill("half a na")
+    somebody_adds_a_line(show)
+    page.wait_for_timeout(200)
+    api.expect(page.locator("#place-name")).to_have_value("half a na")
+    assert "half a na" not in {one["name"] for one in show.places()["places"]}
+    page.locator("#place-name").fill("crossing")
+    page.locator("#place-name").press("Tab")
+    expect(page, "#editor ul", "theirs")
+
+
+def test_pictures_that_are_decoded_late_are_not_shown_after_newer_ones(browser, url: str) -> None:
+    page = browser.new_page(viewport=DESK)
+    page.add_init_script("""
+        const made = window.createImageBitmap.bind(window);
+        let calls = 0;
+        window.shown = [];
+        window.createImageBitmap = async (...given) => {
+          if (calls++ % 2 === 0) await new Promise((done) => setTimeout(done, 250));
+          return made(...given);
+        };
+        addEventListener("DOMContentLoaded", () => new MutationObserver(() =>
+          window.shown.push(Number(document.documentElement.dataset.frame)),
+        ).observe(document.documentElement, { attributeFilter: ["data-frame"] }));
+    """)
+    page.goto(url)
+    wait_until(page, lambda: page.evaluate("window.shown.length") > 8)
+    shown = page.evaluate("window.shown")
+    assert shown == sorted(shown)
+    page.close()
+
+
+def wait_until(page: Any, condition: Any) -> None:
+    for _ in range(60):
+        try:
+            if condition():
+                return
+        except (OSError, IndexError):
+            pass
+        page.wait_for_timeout(50)
+    assert condition()
+
+
+def test_a_live_camera_is_held_by_this_page_alone(browser) -> None:
+    show = scene.make_show(live=True)
+    with scene.Player(show), Server(application(show), port=0) as server:
+        page = opened(browser, server.url)
+        expect(page, "#connection", "live")
+        page.keyboard.press(" ")
+        expect(page, "#connection", "held")
+        page.wait_for_timeout(100)
+        shown, published = page.locator("html").get_attribute("data-frame"), show.hub.published
+        page.wait_for_timeout(250)
+        assert page.locator("html").get_attribute("data-frame") == shown
+        assert show.hub.published > published
+        page.keyboard.press(".")
+        api.expect(page.locator("html")).not_to_have_attribute("data-frame", shown)
+        page.context.close()
+
+
+def test_the_page_comes_back_by_itself(browser) -> None:
+    show = scene.make_show()
+    with scene.Player(show):
+        with Server(application(show), port=0) as server:
+            page, port = opened(browser, server.url), server.port
+        expect(page, "#connection", "reconnecting")
+        with Server(application(show), port=port):
+            expect(page, "#connection", "playing")
+        page.context.close()
+
+
+def test_a_token_is_asked_for_and_then_remembered(browser, show) -> None:
+    with Server(application(show), port=0, token="a-long-token") as server:
+        page = browser.new_page()
+        page.goto(server.address)
+        assert blocking(page) == []
+        page.locator("#token").fill("a-long-token")
+        page.get_by_role("button", name="Open").click()
+        page.wait_for_selector(PAINTED, state="attached")
+        assert "token" not in page.url
+        page.close()
+
+
+def blocking(page: Any) -> list[str]:
+    """Axe's faults that are serious or critical."""
+    found = axe.Axe().run(page).response["violations"]
+    return [
+        f"{one['id']}: {node['html'][:120]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("phone", [False, True], ids=["1440", "390"])
+def test_no_serious_fault_of_accessibility(browser, url: str, scheme: str, phone: bool) -> None:
+    page = opened(browser, url, PHONE if phone else DESK, scheme=scheme, phone=phone)
+    page.keyboard.press("n")
+    expect(page, "#object-title", "person 1")
+    page.keyboard.press("e")
+    page.get_by_role("button", name="▱ crossing").click()
+    assert blocking(page) == []
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide == 0  # nothing sticks out sideways
+    page.keyboard.press("Escape")
+    page.locator("#help-open").click()
+    assert blocking(page) == []
+    assert page.complaints == []
+    page.context.close()

@@ -1,0 +1,359 @@
+"""The survey page: what its server answers, and the page itself in a real browser where there is one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("starlette", reason="the extra 'viewer' is not installed")
+pytest.importorskip("httpx", reason="starlette's test client needs httpx")
+
+from starlette.testclient import TestClient
+
+from edgevid.errors import InputError, SourceError
+from edgevid.speed.calibration import make_survey, read_survey, rectangle, survey_text
+from edgevid.video.seek import Stills
+from edgevid.viewer.calibration import SurveyDesk, survey_app
+from edgevid.viewer.calibration_solver import page_of, solve, survey_of
+
+SIZE = (960, 540)
+CORNERS = [[200, 450], [750, 450], [550, 200], [400, 200]]
+BODY = {"mode": "rectangle", "rectangle": CORNERS, "width": 7, "length": 30}
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """Grey, with a white cross at (200, 450)."""
+    image = np.full((540, 960, 3), 90, np.uint8)
+    image[440:461, 199:202] = image[449:452, 190:211] = 255
+    path = tmp_path / "road.png"
+    assert cv2.imwrite(str(path), image)
+    return path
+
+
+@pytest.fixture
+def desk(photo: Path, tmp_path: Path) -> Iterator[SurveyDesk]:
+    with Stills(photo) as stills:
+        yield SurveyDesk(stills, folder=tmp_path / "camera", name="gate")
+
+
+@pytest.fixture
+def client(desk: SurveyDesk) -> TestClient:
+    return TestClient(survey_app(desk))
+
+
+def test_the_page_and_its_files_are_served(client: TestClient) -> None:
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "Survey a camera" in page.text
+    for name in (
+        "calibration.css",
+        "calibration.js",
+        "calibration_model.js",
+        "calibration_stage.js",
+        "calibration_report.js",
+        "base.css",
+    ):
+        assert client.get(f"/static/{name}").status_code == 200
+
+
+def test_no_page_asks_another_host() -> None:
+    """No CDN: every address in the page and its scripts is of this server."""
+    static = Path(__file__).resolve().parents[2] / "edgevid" / "viewer" / "static"
+    for file in static.glob("survey*"):
+        text = file.read_text().replace("http://www.w3.org/2000/svg", "")
+        assert "http://" not in text, file.name
+        assert "https://" not in text, file.name
+
+
+def test_what_the_page_starts_with(client: TestClient) -> None:
+    start = client.get("/api/start").json()
+    assert start["source"] == "road.png"
+    assert start["size"] == [960, 540]
+    assert start["name"] == "gate"
+    assert start["survey"] is None
+
+
+def test_the_picture_is_that_of_the_source(client: TestClient) -> None:
+    reply = client.get("/api/frame?t=0")
+    assert reply.headers["x-size"] == "960x540"
+    image = cv2.imdecode(np.frombuffer(reply.content, np.uint8), cv2.IMREAD_COLOR)
+    assert image.shape == (540, 960, 3)
+    assert image[450, 200].min() > 200
+    for wrong in ("x", "-1", "nan", "1e999"):
+        assert client.get(f"/api/frame?t={wrong}").status_code in (200, 400)
+
+
+def test_solving_is_make_survey(client: TestClient) -> None:
+    answer = client.post("/api/solve", json=BODY).json()
+    assert answer["ok"]
+    assert answer["exact"]
+    made = make_survey(np.array(CORNERS, float), rectangle(7, 30), SIZE)
+    middle = answer["scales"][1]
+    expected = made.metres_per_pixel(np.array([middle["pixel"]]))[0]
+    assert middle["along"] == pytest.approx(expected)
+    assert {line["label"] for line in answer["grid"]} >= {"0 m", "10 m", "20 m"}
+    across = next(line for line in answer["grid"] if line["label"] == "20 m")
+    metres = made.place(np.array(across["points"]))
+    assert metres[:, 1] == pytest.approx(np.full(len(metres), 20.0), abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "todo"),
+    [
+        ({"width": None}, "Type the rectangle's width", True),
+        ({"width": 0}, "positive size", False),
+        ({"width": "seven"}, "a number for width", False),
+        ({"width": True}, "a number for width", False),
+        ({"length": 1e9}, "below a million", False),
+        ({"rectangle": CORNERS[:3]}, "4 to 200 points", False),
+        ({"rectangle": [*CORNERS, [1, 2]]}, "4 corners", False),
+        ({"rectangle": [[1, 2, 3]] * 4}, "4 to 200 points", False),
+        ({"rectangle": [CORNERS[n] for n in (0, 1, 3, 2)]}, "cross over", False),
+        ({"region": [[0, 0], [9, 9]]}, "3 to 200 points", False),
+        ({"region": [[0, 0], [900, 500], [900, 0], [0, 500]]}, "cross itself", False),
+        ({"region": [[0, 1], [950, 1], [950, 500]]}, "beyond the horizon", False),
+        ({"lens": {"k1": 4}}, "K1 from -1 to 1", False),
+        ({"lens": 3}, "object as lens", False),
+        ({"mode": "points", "points": 3}, "a list of", False),
+        ({"mode": "points", "points": [{"u": 1, "v": 2, "x": None, "y": 2}]}, "1 still without metres", True),
+    ],
+)
+def test_each_mistake_is_one_sentence(client: TestClient, change: dict, words: str, todo: bool) -> None:
+    answer = client.post("/api/solve", json={**BODY, **change}).json()
+    assert not answer["ok"]
+    assert words.lower() in answer["error"].lower()
+    assert answer["todo"] is todo
+
+
+def test_points_need_all_their_metres() -> None:
+    rows = [
+        {"u": u, "v": v, "x": x, "y": y} for (u, v), (x, y) in zip(CORNERS, rectangle(7, 30), strict=True)
+    ]
+    assert solve({"mode": "points", "points": rows}, SIZE)["ok"]
+    answer = solve({"mode": "points", "points": [*rows, {"u": 5, "v": 5, "x": 1, "y": None}]}, SIZE)
+    assert answer["error"] == "Type the metres of point 5, or remove it"
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000, b"x" * 2_000_000])
+def test_what_is_no_json_is_refused(client: TestClient, data: bytes) -> None:
+    for path in ("/api/solve", "/api/save"):
+        assert client.post(path, content=data).status_code == 400
+    assert not client.post("/api/solve", content=b"[1]").json()["ok"]
+    assert not client.post("/api/solve", content=b'{"mode": "rectangle", "rectangle": [[NaN, 1]]}').json()[
+        "ok"
+    ]
+
+
+def test_saving_asks_before_it_replaces(client: TestClient, tmp_path: Path) -> None:
+    made = client.post("/api/save", json={**BODY, "name": "gate 2", "note": "tape"})
+    assert made.status_code == 200
+    path = tmp_path / "camera" / "gate 2.toml"
+    assert Path(made.json()["path"]) == path
+    np.testing.assert_allclose(read_survey(path).image, CORNERS)
+    assert 'provenance = "tape"' in path.read_text()
+    again = client.post("/api/save", json={**BODY, "width": 8, "name": "gate 2.toml"})
+    assert again.status_code == 409
+    assert read_survey(path).metres[1, 0] == 7
+    assert (
+        client.post("/api/save", json={**BODY, "width": 8, "name": "gate 2", "replace": True}).status_code
+        == 200
+    )
+    assert read_survey(path).metres[1, 0] == 8
+
+
+@pytest.mark.parametrize("name", ["", "../gate", "a/b", "a\\b", ".hidden", "x" * 200, None, 3, "gate."])
+def test_a_name_stays_in_its_folder(client: TestClient, tmp_path: Path, name: Any) -> None:
+    assert client.post("/api/save", json={**BODY, "name": name}).status_code == 400
+    assert not list(tmp_path.rglob("*.toml"))
+
+
+def test_a_survey_that_is_refused_is_not_saved(client: TestClient, tmp_path: Path) -> None:
+    reply = client.post("/api/save", json={**BODY, "width": -7, "name": "gate"})
+    assert reply.status_code == 400
+    assert "positive size" in reply.json()["error"]
+    assert not list(tmp_path.rglob("*.toml"))
+
+
+def test_an_existing_survey_comes_back_as_it_was() -> None:
+    area = [[150, 480], [800, 480], [560, 190], [390, 190]]
+    made = survey_of({**BODY, "region": area, "lens": {"k1": -0.05, "focal": 900}}, SIZE)
+    page = page_of(made)
+    assert page["mode"] == "rectangle"
+    assert (page["width"], page["length"]) == (7, 30)
+    assert page["region"] == area
+    again = survey_of(page, SIZE)
+    np.testing.assert_allclose(again.to_ground, made.to_ground)
+    metres = np.vstack([rectangle(7, 30), [[3.5, 10]]])
+    pixels = np.vstack([CORNERS, made.image[:1] * 0 + [470, 330]])
+    five = page_of(make_survey(pixels, metres, SIZE))
+    assert five["mode"] == "points"
+    assert len(five["points"]) == 5
+    assert five["region"] is None
+
+
+def test_a_survey_of_another_aspect_is_refused(photo: Path, tmp_path: Path) -> None:
+    square = make_survey(np.array(CORNERS, float), rectangle(7, 30), (700, 700))
+    with Stills(photo) as stills, pytest.raises(InputError, match="another aspect"):
+        SurveyDesk(stills, folder=tmp_path, name="x", given=square)
+    with pytest.raises(SourceError, match="no such file"):
+        Stills(tmp_path / "gone.mp4")
+
+
+def test_the_command_serves_the_page(photo: Path, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    from edgevid import cli
+    from edgevid.viewer import serve
+
+    (tmp_path / "gate.toml").write_text(
+        survey_text(make_survey(np.array(CORNERS, float), rectangle(7, 30), SIZE))
+    )
+    seen: dict[str, Any] = {}
+
+    def pretend(app: Any, **options: Any) -> None:
+        seen.update(options, start=TestClient(app).get("/api/start").json())
+
+    monkeypatch.setattr(serve, "serve", pretend)
+    with contextlib.suppress(SystemExit):
+        cli.main(["survey", str(photo), "--out", str(tmp_path / "gate.toml"), "--no-browser", "--port", "0"])
+    assert seen["start"]["survey"]["width"] == 7  # it goes on from what is there
+    assert seen["open_browser"] is False
+    assert "nothing was written" in capsys.readouterr().out
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium is installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Any, desk: SurveyDesk) -> Iterator[Any]:
+    from edgevid.viewer.serve import Server
+
+    with Server(survey_app(desk), port=0) as server:
+        context = chromium.new_context(viewport={"width": 1200, "height": 800})
+        shown = context.new_page()
+        wrong: list[str] = []
+        shown.on("pageerror", lambda error: wrong.append(str(error)))
+        shown.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+        shown.goto(server.url)
+        shown.wait_for_selector("html[data-ready]")
+        yield shown
+        context.close()
+    assert [words for words in wrong if "409" not in words] == []
+
+
+def survey_in(page: Any) -> dict[str, Any]:
+    """What the page keeps: its model."""
+    return json.loads(page.evaluate("sessionStorage.getItem(Object.keys(sessionStorage)[0])"))
+
+
+def drag(page: Any, number: int, to: list[float]) -> None:
+    scale = page.evaluate("document.getElementById('stage').clientWidth") / SIZE[0]
+    stage, handle = page.locator("#stage").bounding_box(), page.locator(".handle").nth(number).bounding_box()
+    page.mouse.move(handle["x"] + 15, handle["y"] + 15)
+    page.mouse.down()
+    page.mouse.move(stage["x"] + to[0] * scale, stage["y"] + to[1] * scale, steps=4)
+    assert page.locator("#loupe").is_visible()
+    page.mouse.up()
+    assert not page.locator("#loupe").is_visible()
+
+
+def test_a_survey_is_made_by_hand(page: Any, tmp_path: Path) -> None:
+    for number, corner in enumerate(CORNERS):
+        drag(page, number, corner)
+    assert page.locator("#verdict").inner_text() == "to be finished"
+    page.fill("#width", "7")
+    page.fill("#length", "30,0")  # a decimal comma is understood
+    page.wait_for_selector(".grid-line", state="attached")
+    assert page.locator("#scales tbody tr").count() == 3
+    assert "So the camera hangs" in page.inner_text("#camera")
+    page.click("#save")
+    page.wait_for_selector("#saved:has-text('Saved')")
+    made = read_survey(tmp_path / "camera" / "gate.toml")
+    np.testing.assert_allclose(made.image, CORNERS, atol=2)
+    np.testing.assert_allclose(made.metres, rectangle(7, 30))
+    page.click("#save")  # it is there now
+    page.click("#replace button[value=no]")
+    page.click("#save")
+    page.click("#replace button[value=yes]")
+    page.wait_for_selector("#saved:has-text('Saved')")
+
+
+def test_keys_nudge_and_undo_brings_back(page: Any) -> None:
+    handle = page.locator(".handle").first
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    start = survey_in(page)["rectangle"][0]
+    for keys in ("Shift+ArrowDown", "ArrowLeft", "Alt+ArrowUp"):
+        page.keyboard.press(keys)
+    assert survey_in(page)["rectangle"][0] == pytest.approx([start[0] - 1, start[1] + 9.9])
+    page.click("#undo")  # nudges in a row are one step
+    assert survey_in(page)["rectangle"][0] == pytest.approx([start[0] - 1, start[1]])
+    page.click("#redo")
+    assert survey_in(page)["rectangle"][0] == pytest.approx([start[0] - 1, start[1] + 9.9])
+
+
+def test_points_and_a_region_are_added_and_taken_away(page: Any) -> None:
+    page.click("[data-mode=points]")
+    assert page.locator("#points-table tbody tr").count() == 4
+    page.click("#add-point")
+    box = page.locator("#stage").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert survey_in(page)["points"][4] == {"u": 480, "v": 270, "x": None, "y": None}
+    page.fill("[aria-label='x of point 5 in metres']", "-3.5")
+    assert survey_in(page)["points"][4]["x"] == -3.5
+    page.locator(".handle").nth(4).focus()
+    page.keyboard.press("Delete")
+    assert len(survey_in(page)["points"]) == 4
+    page.click("summary")
+    page.click("#region-make")
+    page.click("#region-more")
+    assert len(survey_in(page)["region"]) == 5
+    page.click("#region-drop")
+    assert survey_in(page)["region"] is None
+
+
+def test_refusals_are_shown(page: Any) -> None:
+    page.fill("#width", "0")
+    page.fill("#length", "30")
+    page.wait_for_selector("#problem:has-text('positive size')")
+    assert page.locator("#save").is_disabled()
+    page.fill("#width", "what")
+    page.wait_for_selector("#problem:has-text('a number for width')")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "dark"), (390, "light")])
+def test_axe_finds_no_fault(chromium: Any, desk: SurveyDesk, width: int, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    from edgevid.viewer.serve import Server
+
+    with Server(survey_app(desk), port=0) as server:
+        context = chromium.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+        shown = context.new_page()
+        shown.goto(server.url)
+        shown.wait_for_selector("html[data-ready]")
+        shown.fill("#width", "7")
+        shown.fill("#length", "30")
+        shown.wait_for_selector(".grid-line", state="attached")
+        found = axe.Axe().run(shown).response["violations"]
+        assert [(fault["id"], fault["impact"]) for fault in found] == []
+        assert shown.evaluate("document.documentElement.scrollWidth") <= width
+        context.close()

@@ -1,0 +1,148 @@
+"""The viewer from the command line to its end: rounds, summaries, a new site file, the extra."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edgevid import cli
+from edgevid.pipeline import Pipeline
+from edgevid.site.file import Site, read_site, write_places
+from edgevid.track import Tracker
+from edgevid.types import Detections
+from edgevid.video.open import ArraySource
+from edgevid.video.writer import VideoWriter
+from edgevid.viewer.config import Setting, survey_of
+from edgevid.zones import Zone
+
+pytest.importorskip("starlette", reason="the extra viewer is not installed")
+
+
+class Still:
+    """A detector that sees one person in every frame."""
+
+    names = ("person",)
+
+    def detect(self, frames: Any) -> list[Detections]:
+        return [Detections.of(boxes=[[10, 10, 40, 60]], scores=[0.9], labels=[0]) for _ in frames]
+
+
+def setting(frames: int = 5) -> Setting:
+    def source() -> Any:
+        return ArraySource([np.zeros((80, 120, 3), np.uint8)] * frames, fps=100.0)
+
+    first = source()
+    first.size = (120, 80)
+    return Setting("test", first, source, Pipeline(Still(), Tracker()), "still")
+
+
+def watch(given: Setting, **options: Any) -> Any:
+    from edgevid.viewer.session import watch as start
+
+    told: list[str] = []
+    summary = start(given, announce=told.append, serving={"port": 0}, picture={}, **options)
+    assert told[0].startswith("http://127.0.0.1:")
+    return summary
+
+
+def test_a_file_begins_again_and_its_ids_too() -> None:
+    summary = watch(setting(), frames=12)
+    assert summary.frames == 12
+    assert set(summary.ids) == {1}
+
+
+def test_once_means_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgevid.viewer.session.wait_for_stop", lambda: None)
+    assert watch(setting(), once=True).frames == 5
+
+
+def test_a_new_site_file_can_be_run_as_it_is(tmp_path: Path) -> None:
+    from edgevid.viewer.session import header_of
+
+    clip, survey, site = (
+        tmp_path / "a clip.mp4",
+        tmp_path / "cam" / "gate.toml",
+        tmp_path / "site" / "gate.toml",
+    )
+    with VideoWriter(clip, fps=10) as writer:
+        writer.write(np.zeros((80, 120, 3), np.uint8), 0.0)
+    survey.parent.mkdir()
+    site.parent.mkdir()
+    points = "".join(
+        f"[[points]]\npixel = [{x}, {y}]\nmetre = [{x / 10}, {y / 10}]\n"
+        for x, y in ((0, 0), (100, 0), (100, 70), (0, 70))
+    )
+    survey.write_text(f"image_size = [120, 80]\n{points}")
+    given = Setting("a", SimpleNamespace(size=(120, 80)), lambda: None, Pipeline(Still(), Tracker()), "",
+                    site=Site(source=str(clip), survey=survey), site_file=site)  # fmt: skip
+    write_places(site, (Zone("z", [(0, 0), (9, 0), (9, 9)]),), (), header=header_of(given))
+    read = read_site(site)
+    assert Path(read.source) == clip
+    assert read.size == (120, 80)
+    assert read.survey is not None
+    assert read.survey.resolve() == survey
+
+
+def test_the_drawn_street_s_survey_measures_what_was_drawn() -> None:
+    from edgevid.synthetic.scene import Camera
+
+    camera = Camera(1280, 720, 930.0, 7.0, 16.0)
+    survey = survey_of(camera)
+    where = np.array([[1.5, 25.0], [-3.0, 40.0]])
+    pixels = camera.project(np.concatenate([where, np.zeros((2, 1))], 1))
+    assert np.allclose(survey.place(pixels), where, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--unit", "knots"], "unit: wanted"),
+        (["--rendered", "--host", "0.0.0.0", "--token", "short"], "token: wanted at least"),
+        (["missing.mp4"], "no such file"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:    NONE\n")
+    with pytest.raises(SystemExit) as stop:
+        cli.demo_main(arguments)
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_without_the_extra_the_pip_line_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "starlette", None)
+    with pytest.raises(SystemExit) as stop:
+        cli.demo_main(["--rendered"])
+    assert stop.value.code == 2
+    assert "pip install 'edgevid[viewer]'" in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])
+def test_it_ends_cleanly_when_it_is_told_to(how: str) -> None:
+    import os
+    import signal
+    import subprocess
+
+    code = (
+        "import sys; sys.path[:] = [p for p in sys.path if p]\n"  # the installed package, not the checkout's
+        "from edgevid.cli import demo_main; demo_main(['--rendered', '--port', '0', '--threads', '1'])"
+    )
+    words = [sys.executable, "-c", code]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        assert "http://127.0.0.1:" in program.stdout.readline()
+        os.kill(program.pid, getattr(signal, how))
+        said, complaints = program.communicate(timeout=60)
+    assert program.returncode == 0
+    assert "interrupted after" in said
+    assert "Traceback" not in complaints
