@@ -69,7 +69,7 @@ def real_scores(folder: Path) -> list[dict[str, Any]]:
     images, labels = load_digits(return_X_y=True)
     halves = train_test_split(images, labels, test_size=0.5, random_state=0, stratify=labels)
     rows.append(report("digits", digits, *halves))
-    # The same digits, half of the picture hidden in noise: a classifier that errs often enough to measure.
+    # The same digits, half of the image hidden in noise: a classifier that errs often enough to measure.
     hard = images + np.random.default_rng(0).normal(0, 5, images.shape)
     halves = train_test_split(hard, labels, test_size=0.5, random_state=0, stratify=labels)
     rows.append(report("digits, noise added", digits, *halves))
@@ -179,14 +179,14 @@ def sources(folder: Path, split: int, labels: Array) -> Array:
 
 
 def pose_features(clip: Array, steps: int = 8) -> Array:
-    """Pose and its change at `steps` moments, body-centred and body-sized; joint distances over time."""
-    centre = clip.mean((0, 1))
+    """Pose and its change at `steps` moments, body-centered and body-sized; joint distances over time."""
+    center = clip.mean((0, 1))
     size = np.linalg.norm(clip - clip.mean(1, keepdims=True), axis=2).mean() + 1e-6
     places = np.linspace(0, len(clip) - 1, steps)
     at = np.stack([np.interp(places, np.arange(len(clip)), x) for x in clip.reshape(len(clip), -1).T], 1)
     path = at.reshape(steps, -1, 2)
     local = (path - path.mean(1, keepdims=True)) / size
-    moves = np.diff((path - centre) / size, axis=0)
+    moves = np.diff((path - center) / size, axis=0)
     i, j = np.triu_indices(clip.shape[1], 1)
     apart = np.linalg.norm(local[:, i] - local[:, j], axis=2)
     speed = np.linalg.norm(moves, axis=2)

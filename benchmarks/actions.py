@@ -1,8 +1,8 @@
-"""What recognising costs beside the models: clips a frame, temporal heads a batch.
+"""What recognizing costs beside the models: clips a frame, temporal heads a batch.
 
     python benchmarks/actions.py [--head runs/actions/recipe.toml]
 
-Bars: clip bookkeeping under 0.3 ms a frame at 16 objects of 112x112; 16 tracks through a temporal
+Bars: clip bookkeeping under 0.3 ms/frame at 16 objects of 112x112; 16 tracks through a temporal
 head under 4 times one track. No peer cuts clips per track, so the clips stand beside the plain way:
 a list of cv2 crops per object, stacked anew for every recognition.
 """
@@ -27,11 +27,11 @@ from edgevid.runtime import load_engine, read_recipe
 from edgevid.types import Frame, Tracks
 
 OBJECTS, FPS, SECONDS = 16, 25, 12
-SCENE = {"objects": OBJECTS, "crop": "112x112", "frames a second": FPS, "moments a second": 8, "threads": 1}
+SCENE = {"objects": OBJECTS, "crop": "112x112", "frames per second": FPS, "moments a second": 8, "threads": 1}
 
 
 def scene() -> tuple[list[np.ndarray], list[Tracks]]:
-    """Sixteen boxes that drift over noise, 25 pictures a second."""
+    """Sixteen boxes that drift over noise, 25 frames per second."""
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 255, (1080, 1920, 3), np.uint8) for _ in range(4)]
     corner = rng.uniform((0, 0), (1700, 800), (OBJECTS, 2))
@@ -144,7 +144,7 @@ def main() -> None:
         for name, v in spent.items()
     }
     rows = [[n, *(f"{r[k]:.3f}" for k in ("mean_ms", "median_ms", "p95_ms"))] for n, r in told.items()]
-    print(table(["clips, ms a frame", "mean", "median", "p95"], rows))
+    print(table(["clips, ms/frame", "mean", "median", "p95"], rows))
     batches = {str(p.parent.name): heads(p) for p in asked.head}
     graphs = [(g, r) for run in batches.values() for g, r in run.items()]
     rows = [[g, f"{r['1']:.3f}", f"{r['16']:.3f}", f"{r['16'] / r['1']:.2f}"] for g, r in graphs]

@@ -1,4 +1,4 @@
-"""The held-out pictures and labels that the detector's benchmarks judge by, and average precision."""
+"""The held-out images and labels that the detector's benchmarks judge by, and average precision."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from edgevid.video.open import open_video, read_image
 
 LABELS = Path(__file__).parent / "labels"
 EYE = (("vehicle_counting_tf_input", "car"), ("intel_one-by-one-person-detection", "person"))
-"""Clips with labels by eye, and the class that was labelled."""
+"""Clips with labels by eye, and the class that was labeled."""
 NOTHING = np.zeros((0, 4), np.float32)
 
 
 class Case(NamedTuple):
-    """One picture, its true boxes of one class, and the boxes that count neither way."""
+    """One image, its true boxes of one class, and the boxes that count neither way."""
 
     frame: Frame
     truth: Array
@@ -63,7 +63,7 @@ def _excused(box: Array, neither: Array) -> bool:
 
 
 def photos(data: Path) -> list[Case]:
-    """Held-out photos with human person boxes: every second labelled COCO photo, by number."""
+    """Held-out photos with human person boxes: every second labeled COCO photo, by number."""
     labels = sorted((data / "images" / "coco_val2017_100_person_kpt_labels").glob("*.txt"))[::2]
     cases = []
     for path in labels:
@@ -79,7 +79,7 @@ def photos(data: Path) -> list[Case]:
 
 
 def read_eye(name: str) -> dict[int, tuple[Array, Array]]:
-    """Frame number -> (true boxes, boxes that count neither way) of one clip labelled by eye."""
+    """Frame number -> (true boxes, boxes that count neither way) of one clip labeled by eye."""
     rows: dict[int, tuple[list[list[float]], list[list[float]]]] = {}
     lines = (LABELS / f"{name}.csv").read_text().splitlines()
     for row in csv.DictReader(line for line in lines if not line.startswith("#")):
@@ -95,7 +95,7 @@ def _boxes(rows: list[list[float]]) -> Array:
 
 
 def eye(data: Path, name: str) -> list[Case]:
-    """The frames of a clip that were labelled by eye."""
+    """The frames of a clip that were labeled by eye."""
     labels = read_eye(name)
     with open_video(data / "videos" / f"{name}.mp4") as video:
         return [

@@ -36,7 +36,7 @@ SHARES = (0.25, 0.5, 1.0)
 
 
 def scenes(pictures: list[Picture], share: float) -> list[Picture]:
-    """The pictures of a share of the clips and of the photos: nested, in an order drawn once."""
+    """The images of a share of the clips and of the photos: nested, in an order drawn once."""
     real = [p for p in pictures if p.clip != "rendered"]
     count = {clip: sum(p.clip == clip for p in real) for clip in sorted({p.clip for p in real})}
     kept: set[str] = set()
@@ -46,9 +46,9 @@ def scenes(pictures: list[Picture], share: float) -> list[Picture]:
     return [p for p in real if p.clip in kept]
 
 
-def seer(network: Deployed, wanted: str) -> Callable[[Frame], Detections]:
+def seer(network: Deployed, expected: str) -> Callable[[Frame], Detections]:
     """The trained network as a function from a frame to detections of one class."""
-    label = CLASSES.index(wanted)
+    label = CLASSES.index(expected)
 
     def detect(frame: Frame) -> Detections:
         found = seen(network, frame.image, nms_iou=0.6)
@@ -67,7 +67,7 @@ def main() -> None:
     torch.set_num_threads(1)
     pictures = load(given.train, CLASSES)
     tests: list[tuple[str, str, list[Case]]] = [("person, photos", "person", photos(given.data))]
-    tests += [(f"{wanted}, {name}", wanted, eye(given.data, name)) for name, wanted in EYE]
+    tests += [(f"{expected}, {name}", expected, eye(given.data, name)) for name, expected in EYE]
     rows = []
     for share in SHARES:
         kept = scenes(pictures, share)
@@ -78,11 +78,11 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         trainer.run(folder / "checkpoint.pt")
         network = Deployed(trainer.average).eval()
-        figures = [judge(seer(network, wanted), cases) for _, wanted, cases in tests]
+        figures = [judge(seer(network, expected), cases) for _, expected, cases in tests]
         count = f"{len({p.clip for p in kept})}"
         rows.append([f"{share:.0%}", count, f"{len(kept)}", *(f"{v:.3f}" for v in figures)])
         print(rows[-1], flush=True)
-    head = ["share", "scenes", "pictures", *(name for name, _, _ in tests)]
+    head = ["share", "scenes", "images", *(name for name, _, _ in tests)]
     print(table(head, rows))
     where = conditions({"torch": version("torch")}) | {
         "command": "python benchmarks/detector_data_curve.py TRAIN DATA",

@@ -1,9 +1,9 @@
-"""The detector that ships beside its teachers and peers, on pictures and clips that its training never saw.
+"""The detector that ships beside its teachers and peers, on images and clips that its training never saw.
 
     python benchmarks/detector_quality.py DATA          (DATA holds images/ and videos/)
 
-Photos: person AP50 against human boxes on the labelled COCO val2017 photos that were held out of training
-(every second labelled photo, by number). Clips, by eye: AP50 against the boxes of benchmarks/labels/, 255
+Photos: person AP50 against human boxes on the labeled COCO val2017 photos that were held out of training
+(every second labeled photo, by number). Clips, by eye: AP50 against the boxes of benchmarks/labels/, 255
 frames of two clips held out whole; their files say how they were made. Clips, by teachers: AP50 against what
 an ensemble of three permissive teachers agrees on (fused score 0.4; 0.15 to 0.4 counts neither way) on the
 same two clips; a teacher is judged there by itself and its peers, so its figures are no independent measure.
@@ -42,7 +42,7 @@ RULER = "yolox-nano-416"
 """Whose time the ratios are of."""
 
 
-def agreed(path: Path, wanted: str, every_s: float, kept: Path | None) -> list[Case]:
+def agreed(path: Path, expected: str, every_s: float, kept: Path | None) -> list[Case]:
     """Frames of a clip and what the teachers agree on; their answers are read from `kept` if it is there."""
     frames, due = [], 0.0
     with open_video(path) as video:
@@ -58,7 +58,7 @@ def agreed(path: Path, wanted: str, every_s: float, kept: Path | None) -> list[C
         np.savez(file, **{f"{n}-{k}": c for n, row in enumerate(columns) for k, c in enumerate(row)})
     cases = []
     for frame, found in zip(frames, seen, strict=True):
-        mine = only(found, CLASSES, wanted)
+        mine = only(found, CLASSES, expected)
         doubtful = (found.scores >= DOUBTFUL) & (found.scores < SURE)
         cases.append(Case(frame, mine.boxes[mine.scores >= SURE], found.boxes[doubtful]))
     return cases
@@ -75,13 +75,13 @@ def _read(file: Path) -> list[Detections]:
     return [Detections(boxes=b, scores=s, labels=label) for b, s, label in rows]
 
 
-def only(found: Detections, names: tuple[str, ...], wanted: str) -> Detections:
-    return found[found.labels == list(names).index(wanted)]
+def only(found: Detections, names: tuple[str, ...], expected: str) -> Detections:
+    return found[found.labels == list(names).index(expected)]
 
 
-def seer(model: Detector, wanted: str) -> Callable[[Frame], Detections]:
+def seer(model: Detector, expected: str) -> Callable[[Frame], Detections]:
     """The model as a function from a frame to its detections of one class."""
-    return lambda frame: only(model.detect([frame])[0], model.names, wanted)
+    return lambda frame: only(model.detect([frame])[0], model.names, expected)
 
 
 def times(models: dict[str, Detector]) -> dict[str, float]:
@@ -105,14 +105,14 @@ def main() -> None:
     models = {name: Detector.load(name, score=0.02, threads=1) for name in MODELS}
     given = photos(data)
     tests = [(f"person, {len(given)} photos", "person", given)]
-    for name, wanted in EYE:
+    for name, expected in EYE:
         cases = eye(data, name)
-        tests.append((f"{wanted}, {len(cases)} frames by eye", wanted, cases))
-    for file, wanted, every in CLIPS:
-        cases = agreed(data / "videos" / file, wanted, every, asked.kept)
-        tests.append((f"{wanted}, {len(cases)} frames by teachers", wanted, cases))
+        tests.append((f"{expected}, {len(cases)} frames by eye", expected, cases))
+    for file, expected, every in CLIPS:
+        cases = agreed(data / "videos" / file, expected, every, asked.kept)
+        tests.append((f"{expected}, {len(cases)} frames by teachers", expected, cases))
     rows = {
-        name: [f"{judge(seer(model, wanted), cases):.3f}" for _, wanted, cases in tests]
+        name: [f"{judge(seer(model, expected), cases):.3f}" for _, expected, cases in tests]
         for name, model in models.items()
     }
     spent = times(models)

@@ -1,9 +1,9 @@
-"""What one stream costs: processor time a picture and memory of `edgevid run`, by size and by output.
+"""What one stream costs: processor time an image and memory of `edgevid run`, by size and by output.
 
     python benchmarks/field_budget.py
 
 A real clip, resized to each size and coded as cameras do, goes through the command in a process of its own
-with one thread for the model. Time is the process's on all processors, less that of a run of ten pictures, so
+with one thread for the model. Time is the process's on all processors, less that of a run of ten images, so
 that starting does not count; other programs on the machine do not count either. Memory is the most resident.
 """
 
@@ -27,7 +27,7 @@ NAMES = {"--jsonl": "seen.jsonl", "--out": "seen.mp4"}
 
 
 def clip(size: tuple[int, int], path: Path) -> str:
-    """PICTURES pictures of the clip in this size; returns where they are from."""
+    """PICTURES images of the clip in this size; returns where they are from."""
     title, video = clip_or_street()
     with VideoWriter(path, fps=FPS) as writer, video:
         for n, frame in zip(range(PICTURES), video, strict=False):
@@ -62,7 +62,7 @@ def main() -> None:
                 rows.append([f"{size[0]}x{size[1]}", name, f"{ms:.1f}", f"{share:.0f} %", f"{memory:.0f}"])
                 figures.append({"size": size, "written": name, "cpu ms": ms, "MB": memory, "start s": short})
                 print(rows[-1], flush=True)
-    head = ["picture", "written", "CPU ms a picture", "of one core at 25/s", "memory MB"]
+    head = ["image", "written", "CPU ms/frame", "of one core at 25/s", "memory MB"]
     print(table(head, rows))
     print(save("field_budget", {"clip": title, "head": head, "rows": rows, "figures": figures}, where))
 

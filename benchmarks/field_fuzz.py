@@ -1,4 +1,4 @@
-"""Ten thousand damaged files: containers, images, recipes, surveys, sites, policies and records.
+"""Ten thousand damaged files: containers, images, recipes, calibrations, sites, policies and records.
 
     python benchmarks/field_fuzz.py                 10,000 files, minutes
     python benchmarks/field_fuzz.py --count 300     the short version that the tests run
@@ -35,8 +35,16 @@ from field_seeds import seeds
 LIMIT_S = 20
 """Seconds for one file, on a busy machine."""
 FRAMES = 40
-"""Pictures read of each damaged video."""
-SHARES = {"container": 40, "image": 15, "recipe": 12, "site": 13, "survey": 10, "policy": 5, "records": 5}
+"""Images read of each damaged video."""
+SHARES = {
+    "container": 40,
+    "image": 15,
+    "recipe": 12,
+    "site": 13,
+    "calibration": 10,
+    "policy": 5,
+    "records": 5,
+}
 """Files of each kind in a hundred."""
 WORTH = (
     "0", "-1", "9", "1e308", "1e-308", "nan", "inf", "-inf", '""', "[]", "{}", "true", "9" * 40, "9" * 400,
@@ -46,7 +54,7 @@ WORTH = (
 
 
 def read_container(path: Path) -> str:
-    """A damaged video, its pictures looked at."""
+    """A damaged video, its images looked at."""
     from edgevid.video.open import FileSource
 
     with FileSource(path) as video:
@@ -93,13 +101,18 @@ def read_site(path: Path) -> str:
     return "read"
 
 
-def read_survey(path: Path) -> str:
-    """A damaged survey, asked for places and speeds' errors."""
-    from edgevid.speed.calibration import read_survey as read
+def read_calibration(path: Path) -> str:
+    """A damaged calibration, asked for places and speeds' errors."""
+    from edgevid.speed.calibration import read_calibration as read
 
-    survey = read(path)
+    calibration = read(path)
     pixels = np.array([[320.0, 200.0], [1.0, 1.0]])
-    survey.place(pixels), survey.holds(pixels), survey.scale_error(pixels), survey.scaled_to(survey.size)
+    (
+        calibration.place(pixels),
+        calibration.holds(pixels),
+        calibration.scale_error(pixels),
+        calibration.scaled_to(calibration.size),
+    )
     return "read"
 
 
@@ -121,7 +134,7 @@ def read_records(path: Path) -> str:
 
 READERS: dict[str, Callable[[Path], str]] = {
     "container": read_container, "image": read_picture, "recipe": read_recipe, "site": read_site,
-    "survey": read_survey, "policy": read_policy, "records": read_records,
+    "calibration": read_calibration, "policy": read_policy, "records": read_records,
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@
 
 The program plays a real clip with every output in parts, beside a file that is not its own.
 Before each kill the lines on disk are counted; afterwards all of them must be read back, every part but the
-last must play to its end with all its pictures, the last one as far as it was written, and a new run in the
+last must play to its end with all its images, the last one as far as it was written, and a new run in the
 same folder must go on without harm to the old parts.
 """
 
@@ -38,7 +38,7 @@ from itertools import cycle
 from pathlib import Path
 from edgevid.pipeline import Pipeline
 from edgevid.output.sinks import AnnotatedVideo, JsonLines, MotText
-from edgevid.output.segments import Parts
+from edgevid.output.segments import SegmentedSink
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
 from edgevid.run.loop import run
 from edgevid.track import Tracker
@@ -51,7 +51,7 @@ else:
     frames = RenderedStreet(seconds=60)
     detector = RenderedDetector(frames)
 makers = (("seen.mp4", lambda p: AnnotatedVideo(p, fps=25)), ("seen.jsonl", JsonLines), ("seen.txt", MotText))
-sinks = [Parts(folder / name, make, every_s=part_s) for name, make in makers]
+sinks = [SegmentedSink(folder / name, make, every_s=part_s) for name, make in makers]
 print("up", flush=True)
 run(Pipeline(detector, Tracker()), frames, sinks)
 """
@@ -83,7 +83,7 @@ def judge(new: set[Path], flushed: int) -> dict[str, int]:
     videos = sorted(p for p in new if p.suffix == ".mp4")
     lines = [len(list(read_jsonl(path))) for path in records]
     played = [pictures(path) for path in videos]
-    # Parts that were closed are complete: as many pictures as lines. The last one was being written.
+    # Parts that were closed are complete: as many images as lines. The last one was being written.
     whole = min(len(records), len(videos)) - 1
     assert played[:whole] == lines[:whole], (played, lines)
     for path in (p for p in new if p.suffix == ".txt"):
@@ -94,12 +94,12 @@ def judge(new: set[Path], flushed: int) -> dict[str, int]:
         "lines read back": sum(lines),
         "parts closed before": whole,
         "of them playable": whole,
-        "pictures in the part being written": played[-1] if len(played) > whole else 0,
+        "images in the part being written": played[-1] if len(played) > whole else 0,
     }
 
 
 def pictures(path: Path) -> int:
-    """How many pictures of a video play; 0 where it had not come to its first two seconds."""
+    """How many images of a video play; 0 where it had not come to its first two seconds."""
     try:
         with FileSource(path) as video:
             return sum(1 for _ in video)

@@ -1,11 +1,11 @@
-"""From the camera's shutter to the finished result, over a real RTSP server on loopback at 25 pictures/s.
+"""From the camera's shutter to the finished result, over a real RTSP server on loopback at 25 images/s.
 
     python benchmarks/field_latency.py                     60 s at a sustainable size, 600 s too slow
     python benchmarks/field_latency.py --fast 20 --slow 60
 
-Each picture carries its number, and the server writes down when it took it, so that the age of a result is
+Each image carries its number, and the server writes down when it took it, so that the age of a result is
 the true one: encoding, network, decoding, waiting and the pipeline. The second part gives the same camera to
-a model that is made too slow (it sleeps): the age must not grow, and the pictures left out must be counted.
+a model that is made too slow (it sleeps): the age must not grow, and the images left out must be counted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SIZE, FPS, COUNT = (448, 252), 25, 250
 
 
 class Shutter:
-    """When the camera took each picture, read from the file that the server writes."""
+    """When the camera took each image, read from the file that the server writes."""
 
     def __init__(self, path: Path) -> None:
         self._file = open(path)  # noqa: SIM115
@@ -39,7 +39,7 @@ class Shutter:
         self._rest = ""
 
     def taken(self, number: int) -> float:
-        """The moment of the newest picture with this number, monotonic seconds."""
+        """The moment of the newest image with this number, monotonic seconds."""
         *lines, self._rest = (self._rest + self._file.read()).split("\n")
         self._times += [float(line) for line in lines if line and line != "start"]
         return self._times[(len(self._times) - 1 - number) // COUNT * COUNT + number]
@@ -110,7 +110,7 @@ def main() -> None:
                 parts[name] = measure(camera, shutter, seconds, slow_s)
     if fast := parts.get("sustainable"):
         bar = 2 * 1000 / FPS + fast["inference ms, median"]
-        fast |= {"bar: two pictures + inference, ms": round(bar, 1), "met": fast["age ms, 95 %"] < bar}
+        fast |= {"bar: two images + inference, ms": round(bar, 1), "met": fast["age ms, 95 %"] < bar}
     for name, part in parts.items():
         print(f"\n{name}\n" + table(["what", "figure"], [[k, str(v)] for k, v in part.items()]))
         file = "field_latency" if name == "sustainable" else "field_latency_slow"

@@ -1,4 +1,4 @@
-"""What the field scripts share: a clip as numbered pictures for the camera, and places of programs."""
+"""What the field scripts share: a clip as numbered images for the camera, and places of programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OUTSIDE = "import sys; sys.path[:] = [p for p in sys.path if p]\n"
 """Begins code for `python -c`, which would else take the working folder's package, not the installed one."""
 EDGEVID = [sys.executable, "-c", OUTSIDE + "from edgevid.cli import main; main()"]
 """The command `edgevid`."""
-SURVEY = REPOSITORY / "calibration" / "camera" / "gantry_road.toml"
+CALIBRATION = REPOSITORY / "calibration" / "camera" / "gantry_road.toml"
 """Fits CLIP: both are the same gantry."""
 
 
@@ -32,7 +32,7 @@ def clip_or_street(name: str = CLIP) -> tuple[str, Any]:
 
 
 def camera_pictures(folder: Path, count: int, size: tuple[int, int] | None = None) -> str:
-    """Writes `count` numbered JPEG pictures for the server into `folder`; returns where they are from."""
+    """Writes `count` numbered JPEG images for the server into `folder`; returns where they are from."""
     import cv2
     from rtsp_server import numbered
 

@@ -5,8 +5,8 @@
 
 The program under test is the command as a user starts it, with every output, zones, speeds and parts. What
 it printed and wrote is judged from outside: records read back, videos played, and everything searched for
-the password. A second part counts pictures: each one carries its number, so that a reader knows which
-pictures of the camera it was given and which it was not.
+the password. A second part counts images: each one carries its number, so that a reader knows which
+images of the camera it was given and which it was not.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import conditions, save, table
-from field_pictures import EDGEVID, SURVEY, camera_pictures, environment
+from field_pictures import CALIBRATION, EDGEVID, camera_pictures, environment
 from rtsp_server import PACKAGES, PASSWORD, USER, Camera, Proxy, gstreamer_python, number_of
 
 from edgevid.output.sinks import read_jsonl
@@ -34,7 +34,7 @@ SIZES = ((640, 360), (640, 360), (960, 540), (640, 480))
 """The camera's sizes from restart to restart: the same, larger, another aspect."""
 SITE = """source = "{uri}"
 [camera]
-survey = "{survey}"
+calibration = "{calibration}"
 [[zone]]
 name = "road"
 points = [[60, 60], [600, 60], [600, 340], [60, 340]]
@@ -58,7 +58,7 @@ class Program:
 
     def __init__(self, folder: Path, uri: str) -> None:
         self.folder, self.lines = folder, folder / "seen.jsonl"
-        (folder / "site.toml").write_text(SITE.format(uri=uri, survey=SURVEY))
+        (folder / "site.toml").write_text(SITE.format(uri=uri, calibration=CALIBRATION))
         (folder / "site.toml").rename(folder.parent / "site.toml")  # holds the password by its nature
         call = [*EDGEVID, "run", "--site", str(folder.parent / "site.toml"), "--threads", "1"]
         call += [
@@ -69,7 +69,7 @@ class Program:
             "--out",
             str(folder / "seen.mp4"),
         ]
-        call += ["--keep-abstained", str(folder / "kept"), "--status-s", "5"]
+        call += ["--save-abstained", str(folder / "kept"), "--status-s", "5"]
         self._out, self._err = (open(folder / f"{n}.log", "wb") for n in ("stdout", "stderr"))  # noqa: SIM115
         self._process = subprocess.Popen(call, stdout=self._out, stderr=self._err, env=environment())
 
@@ -87,7 +87,7 @@ class Program:
         return dict(json.loads(whole[-2]))
 
     def recovers(self, size: tuple[int, int] | None = None, seconds: float = 60.0) -> bool:
-        """Whether ten pictures more come, of the wanted size."""
+        """Whether ten images more come, of the wanted size."""
         had = self.newest()["frame"]
         return until(
             lambda: self.newest()["frame"] > had + 10 and size in (None, tuple(self.newest()["size"])),
@@ -146,7 +146,7 @@ def whole_program(pictures: Path, folder: Path, restarts: int, freezes: int, har
     return {
         "restarts": restarts,
         "recoveries": len(recoveries),
-        "seconds from server up to ten pictures more, longest": round(max(recoveries), 2),
+        "seconds from server up to ten images more, longest": round(max(recoveries), 2),
         "freezes": freezes,
         "freezes noticed": len(noticed),
         "seconds until a freeze is noticed, longest": round(max(noticed), 2),
@@ -168,7 +168,7 @@ def judge(folder: Path) -> dict[str, Any]:
         assert len(ids) == len(set(ids))
         for one in line["objects"]:
             ids_of.setdefault(one["id"], tuple(line["size"]))
-            assert ids_of[one["id"]] == tuple(line["size"])  # no object lives on in another size of picture
+            assert ids_of[one["id"]] == tuple(line["size"])  # no object lives on in another size of image
         objects += len(ids)
     speeds = sum("mps" in one.get("speed", {}) for line in lines for one in line["objects"])
     moved = sum(
@@ -191,14 +191,14 @@ def judge(folder: Path) -> dict[str, Any]:
         "speeds said": speeds,
         "silent because the view is another one": moved,
         "video parts, all playable": len(videos),
-        "pictures in them": played,
+        "images in them": played,
         "files searched for credentials": len(files),
         "files with credentials": leaks,
     }
 
 
 def counts(pictures: Path, count: int, seconds: float, restarts: int) -> dict[str, Any]:
-    """A slow reader across restarts: is each picture of the camera accounted for?"""
+    """A slow reader across restarts: is each image of the camera accounted for?"""
     taken = unexplained = 0
     spans: list[dict[str, int]] = []
     with Camera(pictures, SIZES[0]) as camera:
@@ -207,13 +207,13 @@ def counts(pictures: Path, count: int, seconds: float, restarts: int) -> dict[st
             kills = 0
             for frame in source:
                 if source.reconnections == connection and not spans[-1]["ended"]:
-                    # Every picture between two that were handed on was counted by the source.
+                    # Every image between two that were handed on was counted by the source.
                     gap = (number_of(frame) - last[0]) % count - (frame.index - last[1])
                     unexplained += gap != 0
-                    spans[-1]["pictures"] += frame.index - last[1]
+                    spans[-1]["images"] += frame.index - last[1]
                 else:
                     connection = source.reconnections
-                    spans.append({"pictures": 1, "ended": 0})
+                    spans.append({"images": 1, "ended": 0})
                 last = number_of(frame), frame.index
                 taken += 1
                 time.sleep(0.11)  # slower than the camera
@@ -227,16 +227,16 @@ def counts(pictures: Path, count: int, seconds: float, restarts: int) -> dict[st
         still = source.decoded - taken - source.dropped  # one may wait in the box
     return {
         "restarts": restarts,
-        "pictures decoded": source.decoded,
+        "images decoded": source.decoded,
         "handed on": taken,
         "counted as dropped": source.dropped,
         "waiting when it ended": still,
-        "steps where the pictures' numbers disagree with the count": unexplained,
+        "steps where the images' numbers disagree with the count": unexplained,
     }
 
 
 def harms(pictures: Path, seconds: float) -> list[dict[str, Any]]:
-    """Truncated and missing packets: are damaged pictures held back and counted?"""
+    """Truncated and missing packets: are damaged images held back and counted?"""
     rows = []
     shutter = pictures / "shutter.txt"
     with Camera(pictures, SIZES[0], clock=shutter) as camera:
@@ -258,7 +258,7 @@ def harms(pictures: Path, seconds: float) -> list[dict[str, Any]]:
                 {
                     "harm": harm,
                     "packets harmed": proxy.harmed,
-                    "pictures that the camera took meanwhile": taken,
+                    "images that the camera took meanwhile": taken,
                     "handed on": handed,
                     "counted as damaged": source.corrupted,
                     "counted as dropped": source.dropped,
@@ -277,7 +277,7 @@ def main() -> None:
         raise SystemExit(f"needs GStreamer's RTSP server: {PACKAGES}")
     where = conditions()
     with tempfile.TemporaryDirectory() as scratch:
-        pictures, folder = Path(scratch) / "pictures", Path(scratch) / "written"
+        pictures, folder = Path(scratch) / "images", Path(scratch) / "written"
         pictures.mkdir()
         folder.mkdir()
         count = 60 if given.short else 250

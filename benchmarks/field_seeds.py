@@ -16,9 +16,9 @@ def seeds(folder: Path) -> dict[str, list[Path]]:
     made["container"] = videos(pictures, folder)
     made["image"] = images(pictures[0], folder)
     made["recipe"] = sorted((REPOSITORY / "engines").glob("*/recipe.toml"))
-    made["survey"] = sorted((REPOSITORY / "calibration" / "camera").glob("*.toml"))
-    made["survey"].append(written(folder / "four.toml", SURVEY_TEXT))
-    (folder / "gate.toml").write_text(SURVEY_TEXT)
+    made["calibration"] = sorted((REPOSITORY / "calibration" / "camera").glob("*.toml"))
+    made["calibration"].append(written(folder / "four.toml", CALIBRATION_TEXT))
+    (folder / "gate.toml").write_text(CALIBRATION_TEXT)
     made["site"] = [written(folder / "site.toml", SITE_TEXT)]
     made["policy"] = [policy(folder / "policy.toml")]
     made["records"] = [records(folder / "seen.jsonl", pictures)]
@@ -31,11 +31,11 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
-SURVEY_TEXT = """image_size = [640, 360]
+CALIBRATION_TEXT = """image_size = [640, 360]
 provenance = "made up"
 points = [
-  { pixel = [100, 300], metre = [0, 0] }, { pixel = [540, 300], metre = [10, 0] },
-  { pixel = [400, 100], metre = [10, 30] }, { pixel = [240, 100], metre = [0, 30] },
+  { pixel = [100, 300], meter = [0, 0] }, { pixel = [540, 300], meter = [10, 0] },
+  { pixel = [400, 100], meter = [10, 30] }, { pixel = [240, 100], meter = [0, 30] },
 ]
 """
 SITE_TEXT = """source = "rtsp://user:secret@gate/1"
@@ -44,9 +44,9 @@ model = "street-nano"
 score = 0.4
 classes = ["person", "car"]
 [camera]
-survey = "gate.toml"
+calibration = "gate.toml"
 size = [640, 360]
-[[recognise]]
+[[recognize]]
 task = "action"
 model = "runs/actions/recipe.toml"
 [[zone]]
@@ -67,7 +67,7 @@ end = [300, 350]
 
 
 def first_pictures(count: int) -> list[Any]:
-    """(H, W, 3) RGB pictures of the clip, halved."""
+    """(H, W, 3) RGB images of the clip, halved."""
     found = []
     with clip_or_street()[1] as video:
         for frame in video:
@@ -78,7 +78,7 @@ def first_pictures(count: int) -> list[Any]:
 
 
 def videos(pictures: list[Any], folder: Path) -> list[Path]:
-    """The pictures in the containers and codecs that cameras and recorders write."""
+    """The images in the containers and codecs that cameras and recorders write."""
     import av
 
     made = []
@@ -104,7 +104,7 @@ def videos(pictures: list[Any], folder: Path) -> list[Path]:
 
 
 def images(picture: Any, folder: Path) -> list[Path]:
-    """One picture in each format that is read."""
+    """One image in each format that is read."""
     import cv2
 
     names = ["p.jpg", "p.png", "p.bmp", "p.webp", "p.tif"]

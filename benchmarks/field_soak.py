@@ -23,16 +23,16 @@ from typing import Any
 
 import numpy as np
 from bench import conditions, save, table
-from field_pictures import CLIP, CLIPS, OUTSIDE, SURVEY, environment
+from field_pictures import CALIBRATION, CLIP, CLIPS, OUTSIDE, environment
 
 from edgevid.abstain.file import PolicyFile, write_policy
 from edgevid.abstain.policy import Settings, SpeedPolicy
-from edgevid.output.review import KeepAbstained
-from edgevid.output.segments import Parts
+from edgevid.output.review import ReviewSink
+from edgevid.output.segments import SegmentedSink
 from edgevid.output.sinks import AnnotatedVideo, JsonLines, MotText
 from edgevid.run.loop import Summary, run
 from edgevid.run.watchdog import Watch
-from edgevid.site.build import build_pipeline, build_survey, build_zones
+from edgevid.site.build import build_calibration, build_pipeline, build_zones
 from edgevid.site.file import Site
 from edgevid.video.open import FileSource
 from edgevid.zones import Line, Zone
@@ -54,7 +54,7 @@ with connect(sys.argv[1], max_size=None) as socket:
             if seen % 100 == 0:
                 print(seen, flush=True)
 """
-"""A browser's part of the conversation: takes a picture, says that it has it."""
+"""A browser's part of the conversation: takes an image, says that it has it."""
 
 
 def site(folder: Path) -> Site:
@@ -64,7 +64,7 @@ def site(folder: Path) -> Site:
     return Site(
         source=str(CLIPS / CLIP),
         model="street-nano",
-        survey=SURVEY,
+        calibration=CALIBRATION,
         policy=policy,
         zones=(
             Zone("road", [(60, 60), (600, 60), (600, 340), (60, 340)], dwell_s=2, stopped_s=2, direction=90),
@@ -118,10 +118,10 @@ def soak(folder: Path, minutes: float) -> tuple[list[dict[str, float]], dict[str
     source = FileSource(chosen.source, loop=True, threads=1)
     pipeline, zones = build_pipeline(chosen, source.size, threads=1), build_zones(chosen, source.size)
     sinks: list[Any] = [
-        Parts(folder / "seen.mp4", AnnotatedVideo, every_s=PART_S, limit_bytes=LIMIT),
-        Parts(folder / "seen.jsonl", JsonLines, every_s=PART_S, limit_bytes=LIMIT),
-        Parts(folder / "seen.txt", MotText, every_s=PART_S, limit_bytes=LIMIT // 10),
-        KeepAbstained(folder / "kept", LIMIT),
+        SegmentedSink(folder / "seen.mp4", AnnotatedVideo, every_s=PART_S, limit_bytes=LIMIT),
+        SegmentedSink(folder / "seen.jsonl", JsonLines, every_s=PART_S, limit_bytes=LIMIT),
+        SegmentedSink(folder / "seen.txt", MotText, every_s=PART_S, limit_bytes=LIMIT // 10),
+        ReviewSink(folder / "kept", LIMIT),
     ]
     summary, end = Summary(), time.monotonic() + 60 * minutes
     with ExitStack() as stack:
@@ -150,10 +150,10 @@ class Watched:
     def __init__(self, stack: ExitStack, chosen: Site, pipeline: Any, source: Any, zones: Any) -> None:
         from edgevid.viewer.app import viewer_app
         from edgevid.viewer.serve import Server
-        from edgevid.viewer.state import Show
+        from edgevid.viewer.state import ViewerState
 
-        survey = build_survey(chosen, source.size)
-        show = Show(source, pipeline, title=CLIP, survey=survey, monitor=zones)
+        calibration = build_calibration(chosen, source.size)
+        show = ViewerState(source, pipeline, title=CLIP, calibration=calibration, monitor=zones)
         stack.callback(show.close)
         server = stack.enter_context(Server(viewer_app(show), port=0))
         address = server.address.replace("http://", "ws://") + "ws"
@@ -173,7 +173,7 @@ class Watched:
     def figures(self) -> dict[str, Any]:
         """What the viewers were sent."""
         there = self._hub.viewers
-        return {"viewers at the end": len(there), "pictures sent to each": [viewer.sent for viewer in there]}
+        return {"viewers at the end": len(there), "images sent to each": [viewer.sent for viewer in there]}
 
 
 def judged(rows: list[dict[str, float]], minutes: float) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from bench import conditions, save
 from edgevid.detect.detector import Detector
 from edgevid.detect.preprocess import Preprocessor, place
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.builder.build import Gate, build
+from edgevid.optimize.builder.build import Playback, build
 from edgevid.optimize.builder.engine import choose_backend, installed_version
 from edgevid.optimize.builder.options import PRECISIONS, BuildOptions
 from edgevid.optimize.frames import read_frames
@@ -103,7 +103,7 @@ def built(model: Recipe, precision: str, backend: str, frames: Path) -> Result:
 
         assert model.local is not None
         quantize(model, frames, variants=("int8-trt",), save_ranges=model.local.parent / "ranges.toml")
-    done = build(model, BuildOptions(precision=precision, backend=backend), gate=Gate(frames, COUNT))
+    done = build(model, BuildOptions(precision=precision, backend=backend), gate=Playback(frames, COUNT))
     kept = done.manifest
     return {
         "engine bytes": kept.engine_bytes,

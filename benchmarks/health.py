@@ -2,7 +2,7 @@
 
 python benchmarks/health.py [--data ../shared/data] [--quick]
 
-Every picture is one second after the one before; clips are played to and fro until they last. A camera that
+Every image is one second after the one before; clips are played to and fro until they last. A camera that
 moves is the clip shifted by a known amount from the middle on. Speeds are those of light gates
 (BrnoCompSpeed), multiplied by what a fault would do.
 """
@@ -26,10 +26,10 @@ import numpy as np
 import shapely
 from bench import RESULTS, conditions, save, table
 
-from edgevid.health.speed_drift import SpeedWatch
-from edgevid.health.view_monitor import State, ViewWatch
-from edgevid.speed.calibration import Survey, make_survey
-from edgevid.speed.estimator import SpeedMeter
+from edgevid.health.speed_drift import SpeedDriftDetector
+from edgevid.health.view_monitor import State, ViewMonitor
+from edgevid.speed.calibration import CameraCalibration, make_calibration
+from edgevid.speed.estimator import SpeedEstimator
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.synthetic.scene import Camera, Noise, Scene, drive, street
 from edgevid.types import Array, Frame, Speeds, Tracks
@@ -49,7 +49,7 @@ DOUBTS = (State.SUSPECT, State.SHAKING, *ALARMS)
 
 
 def pictures(path: Path) -> list[Array]:
-    """One picture a second."""
+    """One image a second."""
     kept, due = [], 0.0
     with open_video(path) as video:
         for frame in video:
@@ -60,7 +60,7 @@ def pictures(path: Path) -> list[Array]:
 
 
 def to_and_fro(images: Sequence[Array], seconds: int) -> Callable[[int], Array]:
-    """The picture of each second, without a jump at the ends."""
+    """The image of each second, without a jump at the ends."""
     turn = [*range(len(images)), *range(len(images) - 2, 0, -1)]
     return lambda second: images[turn[second % len(turn)]]
 
@@ -96,9 +96,9 @@ def watched(
     show: Callable[[int], Array], seconds: int, at: int | None, by: tuple[float, float, float]
 ) -> dict[str, Any]:
     """One run of the watch; the camera moves `by` (dx, dy, degrees) in second `at`."""
-    watch, states, spent = ViewWatch(), [], 0.0
+    watch, states, spent = ViewMonitor(), [], 0.0
     for second in range(seconds):
-        if second < watch._next:  # it would not look: no picture need be made
+        if second < watch._next:  # it would not look: no image need be made
             states.append(watch.state)
             continue
         image = show(second)
@@ -167,7 +167,7 @@ def shaking_part(images: list[Array], quick: bool) -> list[list[str]]:
     rows, random = [], np.random.default_rng(1)
     show = to_and_fro(images, len(images))
     for size in (1, 2, 3, 5, 10, 30):
-        watch, states = ViewWatch(), []
+        watch, states = ViewMonitor(), []
         for second in range(120 if quick else 200):
             if second < watch._next:
                 states.append(watch.state)
@@ -197,7 +197,7 @@ def first_alarm(
     rows: Sequence[float], factor: float, learn: int, ordinary: float = 0.03
 ) -> tuple[int, str] | None:
     """Vehicles after the fault until the alarm, and its way; the first `learn` make the baseline."""
-    watch, now = SpeedWatch(ordinary=ordinary), datetime(2026, 3, 2, 8)
+    watch, now = SpeedDriftDetector(ordinary=ordinary), datetime(2026, 3, 2, 8)
     watch.update(Tracks.empty(), Speeds.empty(), Speeds.empty(), now)
     for number, kmh in enumerate(rows):
         if number == learn:
@@ -250,7 +250,7 @@ def ratio_part(quick: bool) -> list[list[str]]:
         for tilt in (0.0, 0.02, 0.035, 0.07, -0.04):
             waits = []
             for _ in range(runs):
-                watch = SpeedWatch()
+                watch = SpeedDriftDetector()
                 for value in random.normal(0, spread, 200):
                     watch.far_near(14 * math.exp(value), 14, 90.0)
                 watch._settle()
@@ -271,22 +271,24 @@ ROAD = np.array([[-7, 15], [7, 15], [7, 60], [-7, 60]], float)
 
 
 def tilt_part(quick: bool) -> list[list[str]]:
-    """The whole way from boxes to the alarm: a camera is tilted, its survey is not."""
+    """The whole way from boxes to the alarm: a camera is tilted, its calibration is not."""
     camera, rows = Camera(), []
     pixels = camera.project(np.column_stack([ROAD, np.zeros(4)]))
-    survey = make_survey(pixels, ROAD, (1920, 1080), region=shapely.box(0, 150, 1920, 1078))
-    learnt = SpeedWatch(hour_s=1e9)
-    pass_by(learnt, survey, camera, 60 if quick else 120, 1)
-    learnt._settle()
+    calibration = make_calibration(pixels, ROAD, (1920, 1080), region=shapely.box(0, 150, 1920, 1078))
+    learned = SpeedDriftDetector(hour_s=1e9)
+    pass_by(learned, calibration, camera, 60 if quick else 120, 1)
+    learned._settle()
     for tilt in (0.0, 0.25, 0.5, 1.0, -0.5):
-        watch = copy.deepcopy(learnt)
+        watch = copy.deepcopy(learned)
         moved = dataclasses.replace(camera, pitch=camera.pitch + tilt)
-        kind, vehicles = pass_by(watch, survey, moved, 40 if quick else 80, 7)
+        kind, vehicles = pass_by(watch, calibration, moved, 40 if quick else 80, 7)
         rows.append([f"{tilt:+g} degrees", kind or "none", str(vehicles)])
     return rows
 
 
-def pass_by(watch: SpeedWatch, survey: Survey, camera: Camera, count: int, seed: int) -> tuple[str, int]:
+def pass_by(
+    watch: SpeedDriftDetector, calibration: CameraCalibration, camera: Camera, count: int, seed: int
+) -> tuple[str, int]:
     """`count` vehicles one after another: the first alarm's kind and the vehicles until then.
 
     50 km/h +- 12 %, each changing its speed by 3 % (one sigma) on the way; boxes with 2 px correlated
@@ -299,7 +301,7 @@ def pass_by(watch: SpeedWatch, survey: Survey, camera: Camera, count: int, seed:
         lane = (-1.75, 1.75)[n % 2]
         one = drive(n + 1, kmh, towards=lane < 0, lane=lane, begin=stay * n, legs=[(20.0, change, 0.0)])
         movers.append(dataclasses.replace(one, end=stay * (n + 1)))
-    scene, meter = Scene(movers, camera, Noise(2, 0.15, 0.1), seed), SpeedMeter(survey)
+    scene, speed_estimator = Scene(movers, camera, Noise(2, 0.15, 0.1), seed), SpeedEstimator(calibration)
     start, before, last = datetime(2026, 3, 2, 8), watch.vehicles, {}
     for truth, found, ids in scene.watch([n / 12.5 for n in range(round(6.0 * count * 12.5))]):
         here = dict(zip(ids.tolist(), found.boxes, strict=True))
@@ -310,8 +312,8 @@ def pass_by(watch: SpeedWatch, survey: Survey, camera: Camera, count: int, seed:
             ids=rows, boxes=np.array([last[i] for i in rows]).reshape(-1, 4), scores=zero + 1, labels=zero,
             match=[n if i in here else -1 for n, i in enumerate(rows)], age=zero, unseen=zero,
         )  # fmt: skip
-        _, settled, passages = meter.update(tracks, truth.time)
-        if said := watch.update(tracks, settled, passages, start + timedelta(seconds=truth.time)):
+        _, smoothed, track_speeds = speed_estimator.update(tracks, truth.time)
+        if said := watch.update(tracks, smoothed, track_speeds, start + timedelta(seconds=truth.time)):
             return said[0].kind, watch.vehicles - before
     return "", watch.vehicles - before
 
@@ -336,10 +338,10 @@ def main() -> None:
     )
     asked = parser.parse_args()
     cv2.setNumThreads(1)
-    where, wanted = conditions({"opencv": cv2.__version__, "numpy": np.__version__}), asked.parts.split(",")
+    where, expected = conditions({"opencv": cv2.__version__, "numpy": np.__version__}), asked.parts.split(",")
     raw: dict[str, Any] = {}
     made: dict[str, list[list[str]]] = {}
-    if "images" in wanted:
+    if "images" in expected:
         scenes = {
             n: pictures(asked.data / "videos" / n) for n in FIXED if (asked.data / "videos" / n).exists()
         }
@@ -348,11 +350,11 @@ def main() -> None:
         held = asked.data / "videos" / HELD
         raw[HELD] = watched(to_and_fro(pictures(held), 30), 30, None, (0, 0, 0)) if held.exists() else None
         made["shaking"] = shaking_part(scenes[DRAWN], asked.quick)
-    if "speeds" in wanted:
+    if "speeds" in expected:
         brno = asked.data / "speed" / "brnocompspeed"
         made["speeds"], made["simulated"] = speeds_part(brno if brno.exists() else None, asked.quick)
         made["ratio"] = ratio_part(asked.quick)
-    if "tilt" in wanted:
+    if "tilt" in expected:
         made["tilted"] = tilt_part(asked.quick)
     old = RESULTS / "health.json"
     result = json.loads(old.read_text()) if old.exists() else {}

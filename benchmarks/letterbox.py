@@ -5,7 +5,7 @@
 Interleaved rounds in one process on one thread, medians. "cached": one frame again and again, as when
 the decoder has just written it; "from memory": 64 MiB were read in between. The floor writes the whole
 input once (memset) and touches once each cache line of the source rows that bilinear sampling needs.
-Every contender's picture is compared with edgevid's, in levels of 255.
+Every contender's image is compared with edgevid's, in levels of 255.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Scene:
         rng = np.random.default_rng(0)
         self.spec = InputSpec(side, side)
         stacked = (height * 3 // 2, width)
-        # Smooth, and within the limited range, so that the compared pictures mean something.
+        # Smooth, and within the limited range, so that the compared images mean something.
         small = rng.integers(60, 190, (stacked[0] // 16 + 1, width // 16 + 1), np.uint8)
         self.i420 = np.clip(cv2.resize(small, stacked[::-1], interpolation=cv2.INTER_CUBIC), 16, 235)
         self.planes = self._planes(self.i420, width, height)
@@ -95,7 +95,7 @@ def ours_kept(scene: Scene) -> Call:
 
 def ours_planes(scene: Scene) -> Call:
     def nobody(frame: Frame) -> np.ndarray:
-        raise AssertionError("RGB was not wanted")
+        raise AssertionError("RGB was not expected")
 
     frame = Frame.from_yuv420(scene.planes, 0.0, 0, to_rgb=nobody)
     prepare = Preprocessor(scene.spec)
@@ -195,14 +195,14 @@ def measure(scene: Scene) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     calls: dict[str, Call] = {}
     missing: dict[str, str] = {}
     rows: dict[str, dict[str, float]] = {}
-    wanted = ours(scene)().copy()
+    expected = ours(scene)().copy()
     for name, make in CONTENDERS.items():
         made = attempt(make, scene)
         if isinstance(made, str):
             missing[name] = made
             continue
         calls[name] = made
-        off = float(np.abs(made().reshape(wanted.shape) - wanted).max() * 255)
+        off = float(np.abs(made().reshape(expected.shape) - expected).max() * 255)
         rows[name] = {"levels_off": float("nan") if name == FLOOR else off}
     for condition in CONDITIONS:
         for name, ms in timed(calls, evict=condition == "from memory").items():

@@ -1,10 +1,10 @@
-"""Drawing 50 boxes with labels on a 1080p picture: edgevid's overlay beside supervision and Ultralytics.
+"""Drawing 50 boxes with labels on a 1080p image: edgevid's overlay beside supervision and Ultralytics.
 
     python benchmarks/overlay.py        (peers: pip install supervision ultralytics)
 
-Every contender gets the same moving boxes, ids, classes and scores, copies the picture first, and draws a box
+Every contender gets the same moving boxes, ids, classes and scores, copies the image first, and draws a box
 and a label with class and id, the peers with the score too. Interleaved rounds in one process on one thread,
-medians of single pictures, in time of this thread on a processor, so that other programs
+medians of single images, in time of this thread on a processor, so that other programs
 do not count. Peers are called from their packages, as their own documentation does.
 """
 
@@ -36,7 +36,7 @@ Draw = Callable[[np.ndarray, Tracks, int], Any]
 
 
 def scene() -> tuple[list[np.ndarray], list[Tracks]]:
-    """Pictures with some texture, and boxes that move by a few pixels from one to the next."""
+    """Images with some texture, and boxes that move by a few pixels from one to the next."""
     rng = np.random.default_rng(0)
     small = rng.integers(40, 200, (68, 120, 3), np.uint8)
     picture = cv2.resize(small, (1920, 1080), interpolation=cv2.INTER_CUBIC)
@@ -63,7 +63,7 @@ def ours(**options: Any) -> Draw:
         n = next(moments)  # a stream's time never goes back: trails end by it
         result = Result(
             frame_index=n, time=n / 25, size=(1920, 1080), detections=Detections.empty(), tracks=tracks,
-            speeds=Speeds.empty(), settled=Speeds.empty(), passages=Speeds.empty(), scores={}, verdicts={},
+            speeds=Speeds.empty(), smoothed=Speeds.empty(), track_speeds=Speeds.empty(), scores={}, verdicts={},
             names={"class": NAMES}, timings={},
         )  # fmt: skip
         return overlay.draw(Frame(picture, n / 25, n), result)
@@ -141,7 +141,7 @@ def main() -> None:
     random.seed(0)
     for _ in range(ROUNDS):
         for n, (picture, one) in enumerate(zip(pictures, tracks, strict=True)):
-            for name in random.sample(list(draws), len(draws)):  # whoever is first finds a cold picture
+            for name in random.sample(list(draws), len(draws)):  # whoever is first finds a cold image
                 draw = draws[name]
                 begun = time.thread_time()
                 draw(picture, one, n)
@@ -150,7 +150,7 @@ def main() -> None:
     first = next(iter(ms.values()))
     rows = [[name, f"{value:.2f}", f"{value / first:.1f}"] for name, value in ms.items()]
     rows += [[name, "not run", why] for name, why in absent.items()]
-    head = ["50 boxes and labels on 1080p", "CPU ms a picture", "times the first"]
+    head = ["50 boxes and labels on 1080p", "CPU ms/frame", "times the first"]
     print(table(head, rows))
     print(save("overlay", {"head": head, "rows": rows}, where))
 

@@ -3,11 +3,11 @@
     python benchmarks/quantize.py DATA [--models A,B] [--floor 0.97] [--calibrator percentile]
 
 DATA holds images/, videos/ (and models/ where EDGEVID_MODELS_MIRROR names it). Calibrated on the photos that
-nobody labelled and on frames of the videos; judged on the labelled photos, which calibration never sees.
+nobody labeled and on frames of the videos; judged on the labeled photos, which calibration never sees.
 
 AP: person AP50 against human boxes, 101 recalls, in points. Agreement: greedy one-to-one pairs of boxes of
 the same class at IoU 0.5, all classes, at the recipe's score threshold: 2 M / (A + B), FP32 against INT8,
-on all labelled photos. Time: processor time of the one thread that runs the model, all three files taking
+on all labeled photos. Time: processor time of the one thread that runs the model, all three files taking
 turns in one process; ratio of the medians. A higher floor keeps more layers in
 float: slower and closer. int8-trt is run by ONNX Runtime too, as the reference for TensorRT: its time there
 says nothing about TensorRT.
@@ -53,7 +53,7 @@ Case = tuple[Frame, np.ndarray]
 
 
 def photos(data: Path) -> tuple[list[Case], list[Path]]:
-    """(Labelled photos with their person boxes, photos without labels)."""
+    """(Labeled photos with their person boxes, photos without labels)."""
     folder, labels = (
         data / "images" / "coco_val2017_100",
         data / "images" / "coco_val2017_100_person_kpt_labels",
@@ -122,7 +122,7 @@ def one_model(name: str, data: Path, options: argparse.Namespace) -> dict[str, A
     recipe = resolve_model(name)
     assert recipe.local is not None
     with tempfile.TemporaryDirectory() as folder:
-        listed = Path(folder) / "unlabelled.txt"
+        listed = Path(folder) / "unlabeled.txt"
         listed.write_text("\n".join(str(p.resolve()) for p in free))
         begin = time.process_time()
         report = quantize(
@@ -141,7 +141,9 @@ def one_model(name: str, data: Path, options: argparse.Namespace) -> dict[str, A
         ms = times([recipe.local, *(m.path for m in report.made)], recipe, cases)
         rows = {}
         for made, mine in zip(report.made, ms[1:], strict=True):
-            engine = OrtEngine(made.path, device="cpu", threads=1, as_written=made.variant == "int8-trt")
+            engine = OrtEngine(
+                made.path, device="cpu", threads=1, disable_optimizations=made.variant == "int8-trt"
+            )
             found = average_precision(Detector(engine, recipe, score=0.02), cases)
             share, both, first, second = agreement(plain, Detector(engine, recipe), cases)
             held = made.agreement

@@ -5,7 +5,7 @@ python benchmarks/speed.py [--seeds 5] [--python ultralytics=PATH] [--python rob
 Setting: speed_scenes.py. Peers are called from their packages by the interpreter that has them
 (speed_peers.py says what is called); ids are given, so nobody's tracker plays a part. Errors are in km/h,
 over every frame in which a method says a speed, against the truth at the moment that the value is for: now,
-or the time that our settled values state. "all" counts our values with no limit of uncertainty (a standard
+or the time that our smoothed values state. "all" counts our values with no limit of uncertainty (a standard
 error under 10 km/h): the others withhold nothing.
 """
 
@@ -24,12 +24,12 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 import numpy as np
 from bench import conditions, save, table
-from speed_scenes import CAMERA, CORRELATED, FAR, FPS, LANES, NEAR, WHITE, Run, parked, runs, survey
+from speed_scenes import CAMERA, CORRELATED, FAR, FPS, LANES, NEAR, WHITE, Run, calibration, parked, runs
 
 from edgevid.speed import estimator as ground_speed
 from edgevid.speed import homography as ground
 from edgevid.speed.displacement import Interval
-from edgevid.speed.estimator import METHODS, SpeedMeter
+from edgevid.speed.estimator import METHODS, SpeedEstimator
 from edgevid.synthetic.scene import Noise
 from edgevid.types import Tracks
 
@@ -56,27 +56,29 @@ def parts(seeds: int) -> dict[str, list[Run]]:
     }
 
 
-def meter(method: str) -> SpeedMeter:
+def speed_estimator(method: str) -> SpeedEstimator:
     """Ours, with nothing withheld for uncertainty: the limit is applied when scoring."""
     interval = Interval(frames=10, average=3) if method == "interval" else None
-    return SpeedMeter(survey(), method=method, interval=interval, noise_px=2, click_px=0, sigma_limit_mps=1e9)
+    return SpeedEstimator(
+        calibration(), method=method, interval=interval, noise_px=2, click_px=0, sigma_limit_mps=1e9
+    )
 
 
 def measure(method: str, given: list[Run]) -> list[dict[str, np.ndarray]]:
-    """Of each run (n, 4) of live, settled and passage: moment it is for, km/h, sigma in km/h, when given.
+    """Of each run (n, 4) of live, smoothed and track speed: moment it is for, km/h, sigma in km/h, when given.
 
     All runs of a seed go through one meter at once, as tracks that do not know of each other: the check
     for nearer boxes, which would find them in front of one another, is off.
     """
     found: list[dict[str, list[tuple[float, ...]]]] = [
-        {"live": [], "settled": [], "passages": []} for _ in given
+        {"live": [], "smoothed": [], "track_speeds": []} for _ in given
     ]
     for seed in sorted({run.seed for run in given}):
         rows: dict[float, list[tuple[int, int]]] = {}
         for n, run in enumerate(given):
             for k, t in enumerate(run.times if run.seed == seed else ()):
                 rows.setdefault(round(float(t), 6), []).append((n, k))
-        made = meter(method)
+        made = speed_estimator(method)
         for now in [*sorted(rows), max(rows) + 1 / FPS]:
             here = rows.get(now, [])
             zero, seen = np.zeros(len(here)), np.array([given[n].seen[k] for n, k in here], bool)
@@ -113,25 +115,25 @@ def score(given: list[Run], values: list[np.ndarray], limit: tuple[float, float]
 
 def floor(run: Run, rho: float) -> float:
     """Cramer-Rao: the least standard error in km/h of a straight constant motion seen as in `run`."""
-    found = survey()
+    found = calibration()
     at, low = np.flatnonzero(run.seen), run.boxes[:, 3] < CAMERA.height - 6
     at = at[low[at]]
     t = run.times[at] - run.times[at].mean()
-    centre = np.array([run.mover.state(x)[:2] for x in run.times[at]])
-    j = ground.jacobian(found.to_image, centre)  # the contact point is half a car nearer: the same within 1 %
+    center = np.array([run.mover.state(x)[:2] for x in run.times[at]])
+    j = ground.jacobian(found.to_image, center)  # the contact point is half a car nearer: the same within 1 %
     a = np.concatenate([j, j * t[:, None, None]], 2)
     lag = np.abs(at[:, None] - at)
     inverse = np.linalg.inv(np.where(lag == 0, 1.0, rho**lag if rho else 0.0))
     information = sum(
         a[:, k].T @ inverse @ a[:, k] / variance for k, variance in ((0, 2.0), (1, 4.0))
     )  # u is the mean of two edges
-    velocity = centre[-1] - centre[0]
+    velocity = center[-1] - center[0]
     u = velocity / np.hypot(*velocity)
     return float(3.6 * np.sqrt(u @ np.linalg.inv(information)[2:, 2:] @ u))
 
 
-def passages(given: list[Run], values: list[np.ndarray], rho: float) -> dict[str, float]:
-    """Errors of the passage values, and how they stand to the Cramer-Rao floor."""
+def track_speeds(given: list[Run], values: list[np.ndarray], rho: float) -> dict[str, float]:
+    """Errors of the track speed values, and how they stand to the Cramer-Rao floor."""
     rows = [
         (v[0, 1] - r.kmh[0], v[0, 2], floor(r, rho)) for r, v in zip(given, values, strict=True) if len(v)
     ]
@@ -179,7 +181,7 @@ def peers(all_parts: dict[str, list[Run]], pythons: dict[str, str]) -> tuple[dic
                 absent[name] = done.stderr.strip().splitlines()[-1][:120]
                 continue
             shown = dict(np.load(target))
-            scored[name] = {"version": str(shown["version"]), "metres per pixel": float(shown["scale"])}
+            scored[name] = {"version": str(shown["version"]), "meters per pixel": float(shown["scale"])}
             for part in all_parts:
                 e = shown[part] - packed[f"{part}_kmh"]
                 same = packed[f"{part}_run"][1:] == packed[f"{part}_run"][:-1]
@@ -192,7 +194,7 @@ def peers(all_parts: dict[str, list[Run]], pythons: dict[str, str]) -> tuple[dic
 
 
 def cost(objects: int = 50, frames: int = 300, rounds: int = 5) -> dict[str, float]:
-    """Median microseconds of SpeedMeter.update, whole, at 50 tracks; the methods take turns."""
+    """Median microseconds of SpeedEstimator.update, whole, at 50 tracks; the methods take turns."""
     random = np.random.default_rng(1)
     x, y = random.uniform(-7, 7, objects), random.uniform(20, 56, objects)
     slow, given, zero = random.uniform(-0.5, 0.5, objects), [], np.zeros(objects)
@@ -209,7 +211,7 @@ def cost(objects: int = 50, frames: int = 300, rounds: int = 5) -> dict[str, flo
     spent: dict[str, list[float]] = {method: [] for method in METHODS}
     for _ in range(rounds):
         for method, kept in spent.items():
-            made = meter(method)
+            made = speed_estimator(method)
             for n, tracks in enumerate(given):
                 begin = time.perf_counter()
                 made.update(tracks, n / FPS)
@@ -223,28 +225,32 @@ def bars(ours: dict[str, Any], micro: dict[str, float]) -> list[list[str]]:
     f, rows = ours["filter"], []
 
     def bar(what: str, found: float, most: float, least: float = -np.inf, form: str = "{:.2f}") -> None:
-        wanted = f"at most {form.format(most)}" if np.isinf(least) else f"{least:.2f} to {most:.2f}"
-        rows.append([what, wanted, form.format(found), "met" if least <= found <= most else "missed"])
+        expected = f"at most {form.format(most)}" if np.isinf(least) else f"{least:.2f} to {most:.2f}"
+        rows.append([what, expected, form.format(found), "met" if least <= found <= most else "missed"])
 
     for what, part, kind, most in (
         ("live, constant, independent jitter", "constant, white", "live", 0.85),
-        ("settled, constant, independent jitter", "constant, white", "settled", 0.46),
-        ("settled, constant, correlated jitter", "constant", "settled", 1.03),
-        ("settled, accelerating", "accelerate", "settled", 1.03),
-        ("settled, braking", "brake", "settled", 1.45),
+        ("smoothed, constant, independent jitter", "constant, white", "smoothed", 0.46),
+        ("smoothed, constant, correlated jitter", "constant", "smoothed", 1.03),
+        ("smoothed, accelerating", "accelerate", "smoothed", 1.03),
+        ("smoothed, braking", "brake", "smoothed", 1.45),
     ):
         bar(f"{what}: mean error, km/h", f[part][kind]["mean"], most)
         rows[-1][3] += f" ({f[part][kind + ' all']['mean']:.2f} with nothing withheld)"
         bar(f"{what}: 95th percentile", f[part][kind]["p95"], 3 * most)
-    bar("95 % intervals, settled, constant", f["constant"]["settled"]["within 95"], 0.98, 0.92)
-    bar("95 % intervals, settled, braking", f["brake"]["settled"]["within 95"], 1.0, 0.88)
+    bar("95 % intervals, smoothed, constant", f["constant"]["smoothed"]["within 95"], 0.98, 0.92)
+    bar("95 % intervals, smoothed, braking", f["brake"]["smoothed"]["within 95"], 1.0, 0.88)
     for part in ("constant, white", "constant"):
         name = "independent" if "white" in part else "correlated"
-        bar(f"passage against Cramer-Rao, {name} jitter", f[part]["passages"]["of the floor"], 1.15)
-    bar("settled, frame to frame, km/h", f["constant"]["settled"]["jitter"], 0.3)
-    bar("uneven fps against even", f["uneven fps"]["settled"]["mean"] / f["constant"]["settled"]["mean"], 1.2)
+        bar(f"track speed against Cramer-Rao, {name} jitter", f[part]["track_speeds"]["of the floor"], 1.15)
+    bar("smoothed, frame to frame, km/h", f["constant"]["smoothed"]["jitter"], 0.3)
+    bar(
+        "uneven fps against even",
+        f["uneven fps"]["smoothed"]["mean"] / f["constant"]["smoothed"]["mean"],
+        1.2,
+    )
     bar("parked tracks called moving, of 100 x 10 s", f["parked"]["live"]["called moving"], 0, form="{:.0f}")
-    bar("the same, settled", f["parked"]["settled"]["called moving"], 0, form="{:.0f}")
+    bar("the same, smoothed", f["parked"]["smoothed"]["called moving"], 0, form="{:.0f}")
     bar("update at 50 tracks, microseconds", micro["filter"], 100, form="{:.0f}")
     return rows
 
@@ -256,16 +262,16 @@ def ours_of(all_parts: dict[str, list[Run]]) -> dict[str, Any]:
         made[method] = {}
         for part, given in all_parts.items():
             found = measure(method, given)
-            kinds = {k: [v[k] for v in found] for k in ("live", "settled", "passages")}
+            kinds = {k: [v[k] for v in found] for k in ("live", "smoothed", "track_speeds")}
             if part == "parked":
-                made[method][part] = {k: standing(given, kinds[k]) for k in ("live", "settled")}
+                made[method][part] = {k: standing(given, kinds[k]) for k in ("live", "smoothed")}
                 continue
-            made[method][part] = {k: score(given, kinds[k], LIMIT) for k in ("live", "settled")}
-            made[method][part] |= {f"{k} all": score(given, kinds[k], None) for k in ("live", "settled")}
+            made[method][part] = {k: score(given, kinds[k], LIMIT) for k in ("live", "smoothed")}
+            made[method][part] |= {f"{k} all": score(given, kinds[k], None) for k in ("live", "smoothed")}
             if part.startswith("constant"):
                 rho = 0.0 if "white" in part else 0.8
-                made[method][part]["passages"] = passages(given, kinds["passages"], rho)
-            print(f"{method}, {part}: settled {made[method][part]['settled']}", file=sys.stderr)
+                made[method][part]["track_speeds"] = track_speeds(given, kinds["track_speeds"], rho)
+            print(f"{method}, {part}: smoothed {made[method][part]['smoothed']}", file=sys.stderr)
     return made
 
 
@@ -292,7 +298,7 @@ def main() -> None:
     order = ("constant, white", "constant", "accelerate", "brake", "stop and go")
     rows = []
     for method in METHODS:
-        for kind in ("settled", "live") if method == "filter" else ("settled",):
+        for kind in ("smoothed", "live") if method == "filter" else ("smoothed",):
             part = ours[method]
             name = f"edgevid {method}, {kind}" if method == "filter" else f"edgevid {method}"
             cells = [f"{part[p][kind]['mean']:.2f} / {part[p][kind]['p95']:.2f}" for p in order]
@@ -304,13 +310,13 @@ def main() -> None:
                      f"{100 * part['constant']['said']:.0f} %"])  # fmt: skip
     judged = bars(ours, micro)
     print(table(head, rows), "\n")
-    print(table(["bar", "wanted", "measured", ""], judged))
+    print(table(["bar", "expected", "measured", ""], judged))
     where = conditions({name: part["version"] for name, part in theirs.items()})
     where["command"] = "python benchmarks/speed.py" + (
         f" --seeds {chosen.seeds}" if chosen.seeds != 5 else ""
     )
     result = {
-        "head": head, "rows": rows, "bars": [["bar", "wanted", "measured", ""], *judged], "ours": ours,
+        "head": head, "rows": rows, "bars": [["bar", "expected", "measured", ""], *judged], "ours": ours,
         "peers": theirs, "not run": absent, "microseconds at 50 tracks": micro, "seeds": chosen.seeds,
     }  # fmt: skip
     save("speed", result, where)

@@ -3,7 +3,7 @@
 python benchmarks/speed_brno.py ../shared/data/speed/brnocompspeed
 
 Of each camera the data set gives distances measured on the road, lines across it, the true speed of every
-car, and image tracks (points on the road). The survey is fitted by least squares to the measured distances,
+car, and image tracks (points on the road). The calibration is fitted by least squares to the measured distances,
 to the lane lines (along the road) and to the lines across, never to a true speed. Matching is the published
 protocol's: by lane, and within 0.2 s at the last line. Tracks of five points or fewer, and points within 10
 pixels of the border, do not count.
@@ -25,15 +25,15 @@ import shapely
 from bench import conditions, save, table
 
 from edgevid.speed import homography as ground
-from edgevid.speed.calibration import Survey, make_survey
-from edgevid.speed.estimator import SpeedMeter
+from edgevid.speed.calibration import CameraCalibration, make_calibration
+from edgevid.speed.estimator import SpeedEstimator
 from edgevid.types import Tracks
 
 SIZE = (1920, 1080)
 PUBLISHED = [
     ["published: Dubska 2014, automatic", "8.22", "7.87", "10.43", ""],
     ["published: Sochor 2017, automatic", "1.10", "0.97", "2.22", ""],
-    ["published: Sochor, manual survey", "1.04", "0.83", "2.35", ""],
+    ["published: Sochor, manual calibration", "1.04", "0.83", "2.35", ""],
     ["published: Kocur 2020, Transform3D", "0.75", "0.58", "", ""],
 ]
 """km/h: mean, median, 95th percentile, over the test split C (sessions 4 to 6): other cameras than these."""
@@ -44,7 +44,7 @@ def load(path: Path) -> Any:
 
 
 def along(line: list[float]) -> np.ndarray:
-    """(n, 2) points of a line a u + b v + c = 0 inside the picture."""
+    """(n, 2) points of a line a u + b v + c = 0 inside the image."""
     a, b, c = line
     u = np.linspace(0, SIZE[0], 400)
     v = np.linspace(0, SIZE[1], 400)
@@ -55,14 +55,14 @@ def along(line: list[float]) -> np.ndarray:
     return points[inside][:: max(1, inside.sum() // 5)]
 
 
-class Fit:
-    """A plane from distances: x across the road, y along it, metres."""
+class LetterboxTransform:
+    """A plane from distances: x across the road, y along it, meters."""
 
     def __init__(self, truth: dict[str, Any]) -> None:
         rows = truth["distanceMeasurement"]
         self.first = np.array([r["p1"][:2] for r in rows])
         self.second = np.array([r["p2"][:2] for r in rows])
-        self.metres = np.array([r["distance"] for r in rows])
+        self.meters = np.array([r["distance"] for r in rows])
         self.road = np.array([bool(r["toVP1"]) for r in rows])
         across = [along(line) for line in truth["measurementLines"]]
         lanes = [along(line) for line in truth["laneDivLines"]]
@@ -78,7 +78,7 @@ class Fit:
         for axis, rows in ((0, ~self.road), (1, self.road)):
             g = np.linalg.inv(h)
             d = np.abs((ground.apply(g, self.second) - ground.apply(g, self.first))[rows, axis])
-            h[:, axis] *= np.median(d / self.metres[rows])
+            h[:, axis] *= np.median(d / self.meters[rows])
         return h / h[2, 2]
 
     def residuals(self, h: np.ndarray) -> np.ndarray:
@@ -86,7 +86,7 @@ class Fit:
         g, out = np.linalg.inv(h), []
         for one, other in ((self.first, self.second), (self.second, self.first)):
             a, b = at(g, one), at(g, other)
-            step = np.where(self.road[:, None], [0.0, 1.0], [1.0, 0.0]) * self.metres[:, None]
+            step = np.where(self.road[:, None], [0.0, 1.0], [1.0, 0.0]) * self.meters[:, None]
             step *= np.sign(((b - a) * step).sum(1))[:, None]
             out.append((at(h, a + step) - other).ravel() / np.sqrt(2))  # both ends say the same twice
         for lines, axis in ((self.lanes, 0), (self.across, 1)):
@@ -139,14 +139,14 @@ def vanishing(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return point / np.linalg.norm(point)
 
 
-def survey_of(truth: dict[str, Any]) -> tuple[Survey, float]:
-    """The survey of a camera and the root mean square of its residuals in pixels.
+def calibration_of(truth: dict[str, Any]) -> tuple[CameraCalibration, float]:
+    """The calibration of a camera and the root mean square of its residuals in pixels.
 
     Valid between the first and the last line across, 5 % of the way inside them (at the lower line of many
-    cameras the given points stop at the picture's edge while the car drives on), over the lanes and one more
+    cameras the given points stop at the image's edge while the car drives on), over the lanes and one more
     on each side.
     """
-    fit = Fit(truth)
+    fit = LetterboxTransform(truth)
     h = fit.solve()
     r = fit.residuals(h)
     lines = [at(np.linalg.inv(h), points)[:, 1].mean() for points in fit.across]
@@ -157,16 +157,18 @@ def survey_of(truth: dict[str, Any]) -> tuple[Survey, float]:
         (min(side) - 3.5, low + inside), (max(side) + 3.5, low + inside),
         (max(side) + 3.5, high - inside), (min(side) - 3.5, high - inside))])  # fmt: skip
     region = shapely.Polygon(at(h, corners)).intersection(shapely.box(10, 10, SIZE[0] - 10, SIZE[1] - 10))
-    return make_survey(at(h, corners), corners, SIZE, region=region), float(np.sqrt((r**2).mean()))
+    return make_calibration(at(h, corners), corners, SIZE, region=region), float(np.sqrt((r**2).mean()))
 
 
-def passages(survey: Survey, tracks: list[dict[str, Any]], fps: float) -> dict[int, tuple[float, float]]:
-    """Speed in km/h and its standard error of every track, by SpeedMeter over all of them together."""
+def track_speeds(
+    calibration: CameraCalibration, tracks: list[dict[str, Any]], fps: float
+) -> dict[int, tuple[float, float]]:
+    """Speed in km/h and its standard error of every track, by SpeedEstimator over all of them together."""
     frames: dict[int, list[tuple[int, float, float]]] = {}
     for car in tracks:
         for f, x, y in zip(car["frames"], car["posX"], car["posY"], strict=True):
             frames.setdefault(f, []).append((car["id"], x, y))
-    made, found = SpeedMeter(survey), {}
+    made, found = SpeedEstimator(calibration), {}
     for f in [*sorted(frames), max(frames) + 1]:
         rows = frames.get(f, [])
         n, zero = len(rows), np.zeros(len(rows))
@@ -174,7 +176,7 @@ def passages(survey: Survey, tracks: list[dict[str, Any]], fps: float) -> dict[i
         boxes = np.column_stack([x - 2, y - 2, x + 2, y]) if n else np.zeros((0, 4))
         given = Tracks.of(ids=[r[0] for r in rows], boxes=boxes, scores=zero + 1, labels=zero,
                           match=np.arange(n), age=zero, unseen=zero)  # fmt: skip
-        for row in made.update(given, f / fps).passages:
+        for row in made.update(given, f / fps).track_speeds:
             if row.reason == 0:
                 found[int(row.id)] = (3.6 * float(row.mps), 3.6 * float(row.sigma))
     return found
@@ -195,19 +197,21 @@ def crossing(car: dict[str, Any], line: list[float], fps: float) -> tuple[float,
     )
 
 
-def match(truth: dict[str, Any], survey: Survey, tracks: list[dict[str, Any]]) -> list[tuple[int, int]]:
+def match(
+    truth: dict[str, Any], calibration: CameraCalibration, tracks: list[dict[str, Any]]
+) -> list[tuple[int, int]]:
     """(track id, row of the true cars) by lane and within 0.2 s at the last line.
 
-    Lanes of tracks are numbered across the road; which number the truth gives to which is learnt from the
+    Lanes of tracks are numbered across the road; which number the truth gives to which is learned from the
     cars that time alone pairs without doubt.
     """
     fps, line = truth["fps"], truth["measurementLines"][0]
-    edges = np.sort([survey.place(along(d))[:, 0].mean() for d in truth["laneDivLines"]])
+    edges = np.sort([calibration.place(along(d))[:, 0].mean() for d in truth["laneDivLines"]])
     seen = []
     for car in tracks:
         found = crossing(car, line, fps) if len(car["frames"]) > 5 else None
         if found:
-            lane = int(np.searchsorted(edges, survey.place(found[1][None])[0, 0]))
+            lane = int(np.searchsorted(edges, calibration.place(found[1][None])[0, 0]))
             seen.append((found[0], lane, car["id"]))
     true = []
     for row, car in enumerate(truth["cars"]):
@@ -238,10 +242,10 @@ def judge(folder: Path) -> dict[str, Any]:
     """Errors of one camera."""
     truth, given = load(folder / "gt_data.json.gz"), load(folder / "system_dubska_bmvc14.json.gz")
     invalid = set(truth["invalidLanes"])
-    survey, rms = survey_of(truth)
-    found = passages(survey, given["cars"], truth["fps"])
+    calibration, rms = calibration_of(truth)
+    found = track_speeds(calibration, given["cars"], truth["fps"])
     rows, counted = [], 0
-    for track, row in match(truth, survey, given["cars"]):
+    for track, row in match(truth, calibration, given["cars"]):
         car = truth["cars"][row]
         if set(car["laneIndex"]) & invalid:
             continue
@@ -256,7 +260,7 @@ def judge(folder: Path) -> dict[str, Any]:
         "p95": float(np.percentile(a, 95)), "worst": float(a.max()), "bias": float(e.mean()),
         "bias, percent": float(100 * (e / speed).mean()), "spread": float(np.std(e)),
         "within 95": float((a < 1.96 * sigma).mean()), "median sigma": float(np.median(sigma)),
-        "survey rms px": rms, "errors": [round(float(v), 2) for v in e],
+        "calibration rms px": rms, "errors": [round(float(v), 2) for v in e],
     }  # fmt: skip
 
 

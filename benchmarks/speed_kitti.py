@@ -2,12 +2,12 @@
 
 python benchmarks/speed_kitti.py ../shared/data/tracks/kitti
 
-A stretch counts as standing where at least two labelled vehicles keep their place within 0.5 m/s for two
-seconds or more. The survey is the calibration alone (focal length, principal point, a camera 1.65 m over a
+A stretch counts as standing where at least two labeled vehicles keep their place within 0.5 m/s for two
+seconds or more. The calibration is the calibration alone (focal length, principal point, a camera 1.65 m over a
 level road), taken as exact. Boxes are PermaTrack's detections followed by our tracker, and, for comparison,
-the labelled boxes with their own ids. The truth is the slope of the labelled places over half a second.
+the labeled boxes with their own ids. The truth is the slope of the labeled places over half a second.
 
-A camera at the height of a car's roof sees a metre of road 30 m away in little more than one pixel: most is
+A camera at the height of a car's roof sees a meter of road 30 m away in little more than one pixel: most is
 silent here, as it should be.
 
 KITTI is CC BY-NC-SA 3.0 (Geiger et al. 2012).
@@ -27,8 +27,8 @@ from bench import conditions, save, table
 
 from edgevid.evaluate.speed.files import Measured, TrueTrack
 from edgevid.evaluate.speed.score import evaluate
-from edgevid.speed.calibration import Survey, make_survey
-from edgevid.speed.estimator import SpeedMeter
+from edgevid.speed.calibration import CameraCalibration, make_calibration
+from edgevid.speed.estimator import SpeedEstimator
 from edgevid.track import Tracker
 from edgevid.types import Detections, Reason, Tracks
 
@@ -63,17 +63,17 @@ def standing(labels: list[list[str]]) -> list[tuple[int, int]]:
     return [(a, b) for a, b in found if b - a >= 2 * FPS]
 
 
-def survey_of(path: Path) -> Survey:
-    """The survey that the calibration gives: metres right of and before the camera."""
+def calibration_of(path: Path) -> CameraCalibration:
+    """The calibration that the calibration gives: meters right of and before the camera."""
     row = next(line for line in path.read_text().splitlines() if line.startswith("P2:")).split()[1:]
     f, cx, cy = float(row[0]), float(row[2]), float(row[6])
-    metres = np.array([[-10, 5], [10, 5], [15, 60], [-15, 60]], float)
-    pixels = np.column_stack([f * metres[:, 0] / metres[:, 1] + cx, f * ABOVE / metres[:, 1] + cy])
-    return make_survey(pixels, metres, SIZE, region=shapely.box(0, cy + f * ABOVE / 60, *SIZE))
+    meters = np.array([[-10, 5], [10, 5], [15, 60], [-15, 60]], float)
+    pixels = np.column_stack([f * meters[:, 0] / meters[:, 1] + cx, f * ABOVE / meters[:, 1] + cy])
+    return make_calibration(pixels, meters, SIZE, region=shapely.box(0, cy + f * ABOVE / 60, *SIZE))
 
 
 def truth_of(labels: list[list[str]], first: int, last: int) -> dict[str, TrueTrack]:
-    """Speeds from the labelled places: the slope over half a second around each frame."""
+    """Speeds from the labeled places: the slope over half a second around each frame."""
     places: dict[str, list[tuple[int, float, float]]] = {}
     for row in labels:
         if first <= int(row[0]) <= last:
@@ -100,10 +100,15 @@ def boxes_at(rows: list[list[str]], frame: int, start: int) -> tuple[list[list[s
 
 
 def run(
-    survey: Survey, labels: list[list[str]], given: list[list[str]] | None, first: int, last: int, **how: Any
+    calibration: CameraCalibration,
+    labels: list[list[str]],
+    given: list[list[str]] | None,
+    first: int,
+    last: int,
+    **how: Any,
 ) -> list[Measured]:
-    """Measured speeds under the labels' ids; `given` None takes the labelled boxes and ids."""
-    meter, tracker, found = SpeedMeter(survey, SIZE, **how), Tracker(), []
+    """Measured speeds under the labels' ids; `given` None takes the labeled boxes and ids."""
+    speed_estimator, tracker, found = SpeedEstimator(calibration, SIZE, **how), Tracker(), []
     owner: dict[int, str] = {}
     for frame in range(first, last + 2):
         true, there = boxes_at(labels, frame, 6)
@@ -123,8 +128,8 @@ def run(
                 overlap = iou(box, there)
                 if len(overlap) and overlap.max() > 0.5 and i not in owner:
                     owner[i] = true[int(overlap.argmax())][1]
-        report = meter.update(tracks, frame / FPS)
-        for kind, rows in zip(("live", "settled", "passage"), report, strict=True):
+        report = speed_estimator.update(tracks, frame / FPS)
+        for kind, rows in zip(("live", "smoothed", "track speed"), report, strict=True):
             found += [Measured(kind, owner[int(r.id)], float(r.time), float(r.mps), float(r.sigma),
                                Reason(int(r.reason)).name) for r in rows if int(r.id) in owner]  # fmt: skip
     return found
@@ -145,16 +150,18 @@ def main() -> None:
     for path in sorted(chosen.data.glob("label_02/*.txt.gz")):
         labels, name = rows_of(path), path.name.partition(".")[0]
         for first, last in standing(labels):
-            survey = survey_of(chosen.data / "calib" / f"{name}.txt")
+            calibration = calibration_of(chosen.data / "calib" / f"{name}.txt")
             truth = truth_of(labels, first, last)
             given = rows_of(chosen.data / "permatrack_det_train" / path.name)
             driving = {i: track for i, track in truth.items() if track.mean() > MOVING_MPS}
-            for (label, boxes), limit in product((("detections", given), ("labelled boxes", None)), LIMITS):
-                measured = run(survey, labels, boxes, first, last, click_px=0.0, sigma_limit_mps=limit / 3.6)
+            for (label, boxes), limit in product((("detections", given), ("labeled boxes", None)), LIMITS):
+                measured = run(
+                    calibration, labels, boxes, first, last, click_px=0.0, sigma_limit_mps=limit / 3.6
+                )
                 found, moving = evaluate(truth, measured), evaluate(driving, measured)
                 for which, scores in (("all", found.overall), ("moving", moving.overall)):
                     for kind, score in scores.items():
-                        if kind == "passage" or boxes is None:
+                        if kind == "track speed" or boxes is None:
                             continue  # in the file, not in the table
                         title = f"{name}[{first}..{last}], {kind}, {which}, limit {limit} km/h"
                         rows.append([title, *(f"{v:.2f}" for v in (score.mean, score.median, score.p95)),

@@ -8,9 +8,9 @@ NAME is one of
   roboflow      VelocityBlockV1.run of roboflow-workflows (smoothed_speed, its default smoothing).
   supervision   the method of the documented example (examples/speed_estimation): the package ships no speed
                 code, so sv.Detections and get_anchors_coordinates are the package's, and the example's four
-                lines (perspective transform, whole metres, a deque of one second, y only) are written here.
+                lines (perspective transform, whole meters, a deque of one second, y only) are written here.
 
-The first two know one number for the whole picture (metres per pixel). It is chosen for them: the one with
+The first two know one number for the whole image (meters per pixel). It is chosen for them: the one with
 which they are best on the same runs without noise, which nobody could know in the field.
 """
 
@@ -125,7 +125,7 @@ PACKAGES = {"ultralytics": "ultralytics", "roboflow": "roboflow-workflows", "sup
 
 
 def scale_of(name: str, data: dict[str, np.ndarray]) -> float:
-    """Metres per pixel with which a one-number method is best on the runs without noise."""
+    """Meters per pixel with which a one-number method is best on the runs without noise."""
     if name == "supervision":
         return 1.0
     shown = play(globals()[name](1.0, 30.0), data, "clean")

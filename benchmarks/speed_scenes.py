@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
-from edgevid.speed.calibration import Survey, make_survey
+from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.synthetic.scene import LANES, Camera, Mover, Noise, Scene, drive
 
 CAMERA = Camera()
@@ -45,11 +45,13 @@ class Run:
     """Runs of one seed share their clock."""
 
 
-def survey() -> Survey:
-    """The exact survey: the rectangle of the road's corners, valid on the whole picture below row 150."""
-    metres = np.array([[-7, NEAR], [7, NEAR], [7, FAR], [-7, FAR]], float)
-    pixels = CAMERA.project(np.column_stack([metres, np.zeros(4)]))
-    return make_survey(pixels, metres, (CAMERA.width, CAMERA.height), region=shapely.box(0, 150, 1920, 1080))
+def calibration() -> CameraCalibration:
+    """The exact calibration: the rectangle of the road's corners, valid on the whole image below row 150."""
+    meters = np.array([[-7, NEAR], [7, NEAR], [7, FAR], [-7, FAR]], float)
+    pixels = CAMERA.project(np.column_stack([meters, np.zeros(4)]))
+    return make_calibration(
+        pixels, meters, (CAMERA.width, CAMERA.height), region=shapely.box(0, 150, 1920, 1080)
+    )
 
 
 def clock(seconds: float, fps: float = FPS, uneven: np.random.Generator | None = None) -> list[float]:

@@ -3,9 +3,9 @@
     python benchmarks/street_nano.py DATA OUT          (DATA: the test data folder, with images/ and videos/)
 
 Goes on where it was interrupted. Labels come from three teachers that must agree, and from people for the
-labelled photos; one of the teachers looks at every composed picture again. The held-out clips and every
-second labelled photo are never read. OUT gets train/ (pictures and labels), validation/ (a clip that is not
-learnt: it tells what is added to the classes' logits), the checkpoint, the ONNX, its recipe, street_nano.json
+labeled photos; one of the teachers looks at every composed image again. The held-out clips and every
+second labeled photo are never read. OUT gets train/ (images and labels), validation/ (a clip that is not
+learned: it tells what is added to the classes' logits), the checkpoint, the ONNX, its recipe, street_nano.json
 (what was chosen) and runs.jsonl (how long it took). `--opencv FOLDER` adds photos of OpenCV's samples
 (Debian: opencv-doc, usr/share/doc/opencv-doc/examples).
 """
@@ -49,7 +49,7 @@ CLIPS = (
     ("actions/clips/mmaction2_S001C001P001R001A001_rgb.avi", 0.18),
     ("actions/clips/pyskl_ntu_sample.avi", 0.2),
 )
-"""Training clips and the seconds between their labelled frames."""
+"""Training clips and the seconds between their labeled frames."""
 VALIDATION = ("actions/clips/mmaction2_test_video_structuralize.mp4", 0.13)
 OPENCV = (
     *(f"data/{n}" for n in ("basketball1.png", "messi5.jpg", "leuvenA.jpg", "leuvenB.jpg", "home.jpg")),
@@ -57,16 +57,16 @@ OPENCV = (
     "data/squirrel_cls.jpg",
     *(f"text/scenetext0{n}.jpg" for n in range(1, 7)),
 )
-"""Photos of OpenCV's samples: streets, signs, people, and pictures without any."""
+"""Photos of OpenCV's samples: streets, signs, people, and images without any."""
 LOOKS = "yolox-nano-416"
-"""The teacher that looks at the composed pictures: the fastest of the three."""
+"""The teacher that looks at the composed images: the fastest of the three."""
 VIEWS: dict[str, Any] = {"mosaic": 0.5, "paste": 0.3, "photos": 0.6, "peopled": 2.5, "zoom": (0.5, 3.0)}
-"""How the training pictures are composed; the experiments on validation pictures are in the card."""
+"""How the training images are composed; the experiments on validation images are in the card."""
 STEPS, BATCH = 13_500, 16
 """68 minutes on one core and part of a second."""
 SUMMARY = "Ships with edgevid: people and vehicles, 448x256, trained by this project"
 LONGEST = 960
-"""Pixels of the longer side of a stored picture."""
+"""Pixels of the longer side of a stored image."""
 
 
 def human_boxes(data: Path, photo: Path, image: Array) -> Array | None:
@@ -109,9 +109,9 @@ def shrunk(image: Array) -> Array:
 
 def write_photos(data: Path, train: Path, ensemble: Ensemble) -> None:
     """The photos that are not held out."""
-    labelled = sorted(p.stem for p in (data / "images" / "coco_val2017_100_person_kpt_labels").glob("*.txt"))
+    labeled = sorted(p.stem for p in (data / "images" / "coco_val2017_100_person_kpt_labels").glob("*.txt"))
     for photo in sorted((data / "images" / "coco_val2017_100").glob("*.jpg")):
-        if photo.stem in labelled[::2]:
+        if photo.stem in labeled[::2]:
             continue
         image = shrunk(read_image(photo))
         text = corrected(label_lines(ensemble.look(image), CLASSES), human_boxes(data, photo, image))
@@ -119,7 +119,7 @@ def write_photos(data: Path, train: Path, ensemble: Ensemble) -> None:
 
 
 def prepare(data: Path, out: Path, opencv: Path | None) -> None:
-    """Writes the labelled pictures, unless an earlier run did."""
+    """Writes the labeled images, unless an earlier run did."""
     train, validation = out / "train", out / "validation"
     if (out / "prepared").exists():
         return

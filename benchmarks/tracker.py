@@ -30,10 +30,10 @@ def scene(objects: int, frames: int, seed: int = 5) -> list[tuple[np.ndarray, np
     made = []
     for n in range(frames):
         t = n / 30
-        centre = (place + speed * t) % area + random.normal(0, 1.5, (objects, 2))
+        center = (place + speed * t) % area + random.normal(0, 1.5, (objects, 2))
         there = random.random(objects) > 0.08
         half = size * (1 + random.normal(0, 0.02, (objects, 2))) / 2
-        boxes = np.concatenate([centre - half, centre + half], 1)[there].astype(np.float32)
+        boxes = np.concatenate([center - half, center + half], 1)[there].astype(np.float32)
         scores = np.clip(random.normal(0.75, 0.15, len(boxes)), 0.05, 0.99).astype(np.float32)
         made.append((boxes, scores, np.zeros(len(boxes), np.int32), t))
     return made

@@ -124,7 +124,7 @@ def _edgefirst(fps: float) -> Followed:
 
     tracker = ByteTrack()
     numbers: dict[str, int] = {}
-    size = 4096.0  # it wants boxes in shares of the picture
+    size = 4096.0  # it wants boxes in shares of the image
 
     def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> Any:
         return tracker.update(boxes / size, scores, labels.astype(np.uintp), int(t * 1e9))
@@ -177,14 +177,14 @@ def version(package: str) -> str:
 
 
 def available(
-    wanted: list[str] | None = None,
+    expected: list[str] | None = None,
 ) -> tuple[dict[str, Callable[[float], Followed]], dict[str, str]]:
     """Makers of the trackers that work here, and why the others do not."""
     works: dict[str, Any] = {}
     fails: dict[str, str] = {}
     box = np.array([[10, 10, 50, 90]], np.float32)
     for name, (_, make) in TRACKERS.items():
-        if wanted and name not in wanted:
+        if expected and name not in expected:
             continue
         try:
             one = make(30.0)

@@ -3,7 +3,7 @@
     python benchmarks/viewer_load.py VIDEO [--rounds 4] [--frames 100]
 
 The real pipeline on a real video at its own pace, as for a camera; the viewers are processes of their own
-that answer each picture. The four cases run in turn, again and again, so that the machine's other work
+that answer each image. The four cases run in turn, again and again, so that the machine's other work
 falls on all of them. "Pipeline" is `Pipeline.process` with one thread, by the clock and in CPU time;
 "observe" is the CPU time that the frame loop spends on its viewers; encoding has a thread of its own.
 """
@@ -25,7 +25,7 @@ from edgevid.site.file import Site
 from edgevid.viewer.app import viewer_app
 from edgevid.viewer.config import real
 from edgevid.viewer.serve import Server
-from edgevid.viewer.state import Show
+from edgevid.viewer.state import ViewerState
 
 CLIENT = """
 import json, sys
@@ -58,7 +58,7 @@ def start(url: str, kind: str) -> subprocess.Popen[bytes]:
 def play(video: Path, frames: int, kinds: list[str], seen: dict[str, Any]) -> None:
     """One case, once; its figures are added to `seen`."""
     setting = real(Site(source=str(video)), threads=1)
-    show = Show(setting.source, setting.pipeline, title="load")
+    show = ViewerState(setting.source, setting.pipeline, title="load")
     with Server(viewer_app(show), port=0) as server:
         url = f"ws://127.0.0.1:{server.port}/ws"
         clients = [start(url, kind) for kind in kinds]
@@ -117,7 +117,7 @@ def main() -> None:
         for name, kinds in CASES.items():
             play(asked.video, asked.frames, kinds, found[name])
     head = ["viewers", "pipeline ms", "pipeline CPU ms", "of none", "observe CPU ms", "encodings a frame"]
-    head += ["CPU ms of one", "pictures sent to each"]
+    head += ["CPU ms of one", "images sent to each"]
     base = statistics.median(found["no viewer"]["cpu"])
     rows = [row(name, seen, base) for name, seen in found.items()]
     print(table(head, rows))

@@ -1,10 +1,10 @@
-"""How the viewer's picture should travel: CPU time and bytes a frame, and latency in a real browser.
+"""How the viewer's image should travel: CPU time and bytes a frame, and latency in a real browser.
 
     python benchmarks/viewer_transport.py VIDEO [VIDEO ...] [--seconds 8]
 
 JPEG over a WebSocket, the same JPEG as MJPEG (multipart/x-mixed-replace) and H.264 as fragmented MP4 over a
 WebSocket into Media Source Extensions. Encoding is timed as CPU time of its thread, frame by frame in turn.
-Latency: each picture carries its number as black and white blocks; a script in headless Chromium reads it
+Latency: each image carries its number as black and white blocks; a script in headless Chromium reads it
 back from what is painted and notes the time. Same machine, same clock; the three run in one page, in turn.
 """
 
@@ -113,13 +113,13 @@ def cost(path: Path) -> list[list[str]]:
     for index, image in enumerate(images):
         result = drawn(index, size)
         frame = Frame(image, index / FPS, index)
-        timed("JPEG, quality 80, of the plain picture", lambda image=image: jpeg(image, 80))
+        timed("JPEG, quality 80, of the plain image", lambda image=image: jpeg(image, 80))
         timed("+ its record as JSON", lambda result=result: pack(as_json(result), b""))
         timed(
             "drawing boxes and labels on the server", lambda frame=frame, result=result: draw(frame, result)
         )
         marked = overlay.draw(frame, result)
-        timed("JPEG, quality 80, of the drawn picture", lambda marked=marked: jpeg(marked, 80))
+        timed("JPEG, quality 80, of the drawn image", lambda marked=marked: jpeg(marked, 80))
         timed("H.264 (ultrafast, zerolatency, crf 26), fragmented MP4", lambda image=image: h264(image))
     name = f"{path.name}, {size[0]}x{size[1]}"
     rows = []
@@ -130,7 +130,7 @@ def cost(path: Path) -> list[list[str]]:
 
 
 def numbered(image: np.ndarray, number: int) -> np.ndarray:
-    """The picture with its number as blocks of 16 pixels along its top."""
+    """The image with its number as blocks of 16 pixels along its top."""
     made = image.copy()
     for bit in range(BITS):
         made[:16, 16 * bit : 16 * bit + 16] = 255 if number >> bit & 1 else 0
@@ -142,7 +142,7 @@ POLICY = "default-src 'self'; media-src blob:; img-src 'self' blob:; connect-src
 
 
 def application(images: list[np.ndarray], sent: dict[int, float]) -> Starlette:
-    """Sends a numbered picture FPS times a second in each of the three ways; `sent` gets when."""
+    """Sends a numbered image FPS times a second in each of the three ways; `sent` gets when."""
     size = (images[0].shape[1], images[0].shape[0])
 
     async def frames(encode: Any):
@@ -191,7 +191,7 @@ def application(images: list[np.ndarray], sent: dict[int, float]) -> Starlette:
 
 
 def latency(path: Path, seconds: float, rounds: int) -> list[list[str]]:
-    """Rows of the time from submitting a picture to seeing it painted."""
+    """Rows of the time from submitting an image to seeing it painted."""
     images, sent = pictures(path), {}
     size = [images[0].shape[1], images[0].shape[0]]
     found: dict[int, list[float]] = {0: [], 1: [], 2: []}
@@ -227,11 +227,11 @@ def main() -> None:
     cv2.setNumThreads(1)
     versions = {"av": av.__version__, "cv2": cv2.__version__, "starlette": starlette.__version__}
     where = conditions(versions | {"playwright": version("playwright")})
-    head, rows = ["video", "what", "CPU ms a frame", "kB a frame"], []
+    head, rows = ["video", "what", "CPU ms/frame", "kB a frame"], []
     for path in asked.video:
         rows += cost(path)
     print(table(head, rows))
-    late_head = ["video", "way", "median ms", "p95 ms", "pictures seen"]
+    late_head = ["video", "way", "median ms", "p95 ms", "images seen"]
     late = [row for path in asked.video[:1] for row in latency(path, asked.seconds, asked.rounds)]
     print(table(late_head, late))
     save("viewer_transport", {"head": head, "rows": rows, "latency_head": late_head, "latency": late}, where)

@@ -54,7 +54,7 @@ def outputs(seed: int = 1) -> list[np.ndarray]:
 
 
 def frames() -> list[Frame]:
-    """1080p pictures as a decoder hands them over: YUV planes."""
+    """1080p images as a decoder hands them over: YUV planes."""
     random = np.random.default_rng(0)
     y = random.integers(16, 235, (1080, 1920), np.uint8)
     u, v = (random.integers(90, 160, (540, 960), np.uint8) for _ in range(2))

@@ -9,11 +9,11 @@ import argparse
 
 import numpy as np
 
-from edgevid.actions import load_recogniser
+from edgevid.actions import load_recognizer
 from edgevid.actions.clips import ClipBuffer
 from edgevid.detect.detector import Detector
 from edgevid.output.overlay import Overlay
-from edgevid.pipeline import Pipeline, Recognition
+from edgevid.pipeline import Pipeline, RecognitionTask
 from edgevid.track import Tracker
 from edgevid.types import Reason, Scores, Tracks, Verdicts
 from edgevid.video.open import open_video
@@ -47,8 +47,8 @@ def main() -> None:
     parser.add_argument("--out", default="actions.mp4")
     parser.add_argument("--least", type=float, default=0.5, help="least confidence that is said")
     asked = parser.parse_args()
-    recogniser = load_recogniser(asked.head)
-    action = Recognition(ClipBuffer(recogniser.spec), recogniser, Threshold(asked.least))
+    recognizer = load_recognizer(asked.head)
+    action = RecognitionTask(ClipBuffer(recognizer.spec), recognizer, Threshold(asked.least))
     detector = Detector.load(asked.model, classes=["person"])
     pipeline, overlay = Pipeline(detector, Tracker(), recognitions={"action": action}), Overlay()
     with open_video(asked.video) as video, VideoWriter(asked.out, fps=video.fps or 25) as writer:

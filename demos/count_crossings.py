@@ -1,4 +1,4 @@
-"""Counts objects that cross the middle of the picture, by class and direction.
+"""Counts objects that cross the middle of the image, by class and direction.
 
 python demos/count_crossings.py VIDEO [--frames N]
 """

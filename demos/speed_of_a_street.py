@@ -10,8 +10,8 @@ import argparse
 import numpy as np
 
 from edgevid.pipeline import Pipeline
-from edgevid.speed.calibration import make_survey
-from edgevid.speed.estimator import SpeedMeter
+from edgevid.speed.calibration import make_calibration
+from edgevid.speed.estimator import SpeedEstimator
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
 from edgevid.track import Tracker
 from edgevid.types import Reason
@@ -24,16 +24,16 @@ def main() -> None:
     camera = street.scene.camera
     corners = np.array([[-7, 14], [7, 14], [7, 60], [-7, 60]], float)
     pixels = camera.project(np.column_stack([corners, np.zeros(4)]))
-    meter = SpeedMeter(make_survey(pixels, corners, street.size))
-    pipeline = Pipeline(RenderedDetector(street), Tracker(), meter=meter)
-    print("rendered street; object: measured (true) km/h over its whole passage")
+    speed_estimator = SpeedEstimator(make_calibration(pixels, corners, street.size))
+    pipeline = Pipeline(RenderedDetector(street), Tracker(), speed_estimator=speed_estimator)
+    print("rendered street; object: measured (true) km/h over its whole track speed")
     for _, result in pipeline.run(street):
-        for passage in result.passages:
-            if passage.reason != Reason.OK:
-                print(f"object {passage.id}: silent, {Reason(passage.reason).words}")
+        for track_speed in result.track_speeds:
+            if track_speed.reason != Reason.OK:
+                print(f"object {track_speed.id}: silent, {Reason(track_speed.reason).words}")
                 continue
-            truth = street.scene.at(passage.time)
-            print(f"object {passage.id}: {3.6 * passage.mps:5.1f} +-{3.6 * passage.sigma:.1f} "
+            truth = street.scene.at(track_speed.time)
+            print(f"object {track_speed.id}: {3.6 * track_speed.mps:5.1f} +-{3.6 * track_speed.sigma:.1f} "
                   f"(of {sorted(round(3.6 * float(v), 1) for v in truth.speeds)})")  # fmt: skip
 
 

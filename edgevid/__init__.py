@@ -2,14 +2,14 @@
 
     from edgevid import Detector, Pipeline, Tracker, open_video
 
-    with open_video("gate.mp4") as video:  # or "rtsp://...", a camera's number, a folder of pictures
+    with open_video("gate.mp4") as video:  # or "rtsp://...", a camera's number, a folder of images
         pipeline = Pipeline(Detector.load(), Tracker())
         for frame, result in pipeline.run(video):
             print(f"{result.time:.2f} s: {[int(track.id) for track in result.tracks]}")
 
 `open_video` gives `Frame`s. The stages of a `Pipeline` are a `Detector`, a `Tracker` (or `ByteTracker`,
-`OCSortTracker`) and, where wanted, a `SpeedMeter` over a surveyed ground (`read_survey`), `CameraHealth`,
-and a `Recognition` of what each object does (`ClipBuffer`, `load_recogniser`). A `Result` holds tables:
+`OCSortTracker`) and, where wanted, a `SpeedEstimator` over a calibrated ground (`read_calibration`), `CameraHealth`,
+and a `RecognitionTask` of what each object does (`ClipBuffer`, `load_recognizer`). A `Result` holds tables:
 `Detections`, `Tracks`, `Speeds`, `Scores`, `Verdicts`, with a `Reason` for each silence. `Overlay` draws it;
 `AnnotatedVideo`, `JsonLines` and `MotText` write it; a `ZoneMonitor` counts on it. `read_site` reads all of a
 camera from one file. Every error is an `EdgevidError`.
@@ -25,58 +25,24 @@ from typing import TYPE_CHECKING, Any
 from edgevid._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from edgevid.actions import (
-        load_recogniser,
-    )
-    from edgevid.actions.clips import (
-        ClipBuffer,
-        ClipSpec,
-    )
-    from edgevid.detect.detector import (
-        Detector,
-    )
-    from edgevid.errors import (
-        EdgevidError,
-    )
-    from edgevid.health.monitor import (
-        CameraHealth,
-    )
-    from edgevid.output.overlay import (
-        Overlay,
-    )
-    from edgevid.output.sinks import (
-        AnnotatedVideo,
-        JsonLines,
-        MotText,
-        read_jsonl,
-    )
-    from edgevid.pipeline import (
-        Pipeline,
-        Recognition,
-    )
-    from edgevid.runtime import (
-        load_engine,
-    )
-    from edgevid.site.file import (
-        Site,
-        read_site,
-    )
-    from edgevid.speed.calibration import (
-        Survey,
-        read_survey,
-    )
-    from edgevid.speed.displacement import (
+    from edgevid.abstain import ClassPolicy, Policy, SpeedPolicy, read_policy
+    from edgevid.actions import ClipBuffer, ClipSpec, load_recognizer
+    from edgevid.detect import Detector
+    from edgevid.errors import EdgevidError
+    from edgevid.health import CameraHealth
+    from edgevid.output import AnnotatedVideo, JsonLines, MotText, Overlay, read_jsonl, to_supervision
+    from edgevid.pipeline import Pipeline, RecognitionTask
+    from edgevid.runtime import load_engine
+    from edgevid.site import Site, read_site
+    from edgevid.speed import (
+        CameraCalibration,
         Interval,
-    )
-    from edgevid.speed.estimator import (
-        SpeedMeter,
+        SpeedEstimator,
         SpeedReport,
+        make_calibration,
+        read_calibration,
     )
-    from edgevid.track import (
-        ByteTracker,
-        OCSortTracker,
-        Tracker,
-    )
+    from edgevid.track import ByteTracker, OCSortTracker, Tracker
     from edgevid.types import (
         Clips,
         Detections,
@@ -89,67 +55,72 @@ if TYPE_CHECKING:
         Tracks,
         Verdicts,
     )
-    from edgevid.video.open import (
-        open_video,
-    )
-    from edgevid.zones import (
-        Line,
-        Zone,
-        ZoneMonitor,
-    )
+    from edgevid.video import VideoWriter, open_video
+    from edgevid.zones import Event, Line, Zone, ZoneMonitor
 
 _HOMES = {
-    "AnnotatedVideo": "output.sinks",
+    "AnnotatedVideo": "output",
     "ByteTracker": "track",
-    "CameraHealth": "health.monitor",
-    "ClipBuffer": "actions.clips",
-    "ClipSpec": "actions.clips",
+    "CameraCalibration": "speed",
+    "CameraHealth": "health",
+    "ClassPolicy": "abstain",
+    "ClipBuffer": "actions",
+    "ClipSpec": "actions",
     "Clips": "types",
     "Detections": "types",
-    "Detector": "detect.detector",
+    "Detector": "detect",
     "EdgevidError": "errors",
+    "Event": "zones",
     "Frame": "types",
     "InputSpec": "types",
-    "Interval": "speed.displacement",
-    "JsonLines": "output.sinks",
+    "Interval": "speed",
+    "JsonLines": "output",
     "Line": "zones",
-    "MotText": "output.sinks",
+    "MotText": "output",
     "OCSortTracker": "track",
-    "Overlay": "output.overlay",
+    "Overlay": "output",
     "Pipeline": "pipeline",
+    "Policy": "abstain",
     "Reason": "types",
-    "Recognition": "pipeline",
+    "RecognitionTask": "pipeline",
     "Result": "types",
     "Scores": "types",
-    "Site": "site.file",
-    "SpeedMeter": "speed.estimator",
-    "SpeedReport": "speed.estimator",
+    "Site": "site",
+    "SpeedEstimator": "speed",
+    "SpeedPolicy": "abstain",
+    "SpeedReport": "speed",
     "Speeds": "types",
-    "Survey": "speed.calibration",
     "Tracker": "track",
     "Tracks": "types",
     "Verdicts": "types",
+    "VideoWriter": "video",
     "Zone": "zones",
     "ZoneMonitor": "zones",
     "load_engine": "runtime",
-    "load_recogniser": "actions",
-    "open_video": "video.open",
-    "read_jsonl": "output.sinks",
-    "read_site": "site.file",
-    "read_survey": "speed.calibration",
+    "load_recognizer": "actions",
+    "make_calibration": "speed",
+    "open_video": "video",
+    "read_calibration": "speed",
+    "read_jsonl": "output",
+    "read_policy": "abstain",
+    "read_site": "site",
+    "to_supervision": "output",
 }
-"""Public names, sorted, and the modules that hold them."""
+"""Public names, sorted, and the rooms that hold them."""
 
 __all__ = [
     "AnnotatedVideo",
     "ByteTracker",
+    "CameraCalibration",
     "CameraHealth",
+    "ClassPolicy",
     "ClipBuffer",
     "ClipSpec",
     "Clips",
     "Detections",
     "Detector",
     "EdgevidError",
+    "Event",
     "Frame",
     "InputSpec",
     "Interval",
@@ -159,27 +130,32 @@ __all__ = [
     "OCSortTracker",
     "Overlay",
     "Pipeline",
+    "Policy",
     "Reason",
-    "Recognition",
+    "RecognitionTask",
     "Result",
     "Scores",
     "Site",
-    "SpeedMeter",
+    "SpeedEstimator",
+    "SpeedPolicy",
     "SpeedReport",
     "Speeds",
-    "Survey",
     "Tracker",
     "Tracks",
     "Verdicts",
+    "VideoWriter",
     "Zone",
     "ZoneMonitor",
     "__version__",
     "load_engine",
-    "load_recogniser",
+    "load_recognizer",
+    "make_calibration",
     "open_video",
+    "read_calibration",
     "read_jsonl",
+    "read_policy",
     "read_site",
-    "read_survey",
+    "to_supervision",
 ]
 
 

@@ -2,7 +2,7 @@
 
     EdgevidError
     ├── InputError            ValueError     a value, shape or dtype that cannot be used
-    │   └── FileFormatError   ValueError     a recipe, survey, policy or site file with a mistake in it
+    │   └── FileFormatError   ValueError     a recipe, calibration, policy or site file with a mistake in it
     ├── SourceError           OSError        a video or image source that cannot be opened or read
     ├── ModelError            RuntimeError   a model or engine that cannot be loaded or run
     │   └── ParityError       RuntimeError   an engine that disagrees with its reference
@@ -52,11 +52,11 @@ class InputError(EdgevidError, ValueError):
 
 
 class FileFormatError(InputError):
-    """A recipe, survey, policy or site file with a mistake in it."""
+    """A recipe, calibration, policy or site file with a mistake in it."""
 
-    def __init__(self, path: object, key: str, *, wanted: str, given: object) -> None:
-        self.path, self.key, self.wanted, self.given = str(path), key, wanted, given
-        super().__init__(f"{path}: {key}: wanted {wanted}, given {given!r}")
+    def __init__(self, path: object, key: str, *, expected: str, got: object) -> None:
+        self.path, self.key, self.expected, self.got = str(path), key, expected, got
+        super().__init__(f"{path}: {key}: expected {expected}, got {got!r}")
 
 
 class SourceError(EdgevidError, OSError):

@@ -1,4 +1,4 @@
-"""The frame loop: from a picture to everything that was learnt from it.
+"""The frame loop: from an image to everything that was learned from it.
 
 `Pipeline.process` reads like the program's one-sentence description. A new feature is a new stage or
 a new value, not a new branch in the loop.
@@ -16,7 +16,7 @@ from edgevid.errors import InputError
 from edgevid.types import Clips, Detections, Frame, Result, Scores, Speeds, Tracks, Verdicts
 
 
-class Detects(Protocol):
+class DetectorLike(Protocol):
     """A detector: boxes, scores and labels of each frame, in frame pixels."""
 
     @property
@@ -24,59 +24,59 @@ class Detects(Protocol):
     def detect(self, frames: Sequence[Frame]) -> list[Detections]: ...
 
 
-class Follows(Protocol):
+class TrackerLike(Protocol):
     """A tracker: objects with ids that last, from the detections of one moment after another."""
 
     def update(self, detections: Detections, time: float) -> Tracks: ...
     def reset(self) -> None: ...
 
 
-class Measures(Protocol):
-    """A speed meter: live, settled and passage speeds over the ground."""
+class SpeedEstimatorLike(Protocol):
+    """A speed estimator: live, smoothed and track speed over the ground."""
 
     def update(self, tracks: Tracks, time: float) -> tuple[Speeds, Speeds, Speeds]: ...
     def reset(self) -> None: ...
 
 
-class Cuts(Protocol):
+class ClipSamplerLike(Protocol):
     """A clip buffer: the clips of the objects that are due for recognition."""
 
     def update(self, frame: Frame, tracks: Tracks) -> Clips: ...
-    def heed(self, scores: Scores) -> None: ...
+    def update_confidence(self, scores: Scores) -> None: ...
     def reset(self) -> None: ...
 
 
-class Recognises(Protocol):
-    """A recogniser: class probabilities of clips, one engine batch for all."""
+class RecognizerLike(Protocol):
+    """A recognizer: class probabilities of clips, one engine batch for all."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
-    def recognise(self, clips: Clips) -> Scores: ...
+    def recognize(self, clips: Clips) -> Scores: ...
     def reset(self) -> None: ...
 
 
-class Judges(Protocol):
+class PolicyLike(Protocol):
     """An abstain policy: verdicts from scores, one row a track."""
 
     def update(self, scores: Scores, tracks: Tracks, time: float) -> Verdicts: ...
     def reset(self) -> None: ...
 
 
-class JudgesClasses(Protocol):
+class ClassPolicyLike(Protocol):
     """A policy for the detector's own classes, from what each track was taken for over time."""
 
     def update(self, tracks: Tracks, time: float) -> Verdicts: ...
     def reset(self) -> None: ...
 
 
-class JudgesSpeeds(Protocol):
+class SpeedPolicyLike(Protocol):
     """A policy that silences speeds which are too uncertain for its user."""
 
     def update(self, speeds: Speeds) -> Speeds: ...
 
 
-class WatchesCamera(Protocol):
-    """Camera health: gives the speeds back, silent where the camera no longer stands as surveyed."""
+class CameraMonitorLike(Protocol):
+    """Camera health: gives the speeds back, silent where the camera no longer stands as calibrated."""
 
     def update(
         self, frame: Frame, tracks: Tracks, speeds: tuple[Speeds, Speeds, Speeds]
@@ -86,12 +86,12 @@ class WatchesCamera(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Recognition:
-    """One thing to recognise of each object: how it is cut, what is asked, what may be said."""
+class RecognitionTask:
+    """One thing to recognize of each object: how it is cut, what is asked, what may be said."""
 
-    clips: Cuts
-    recogniser: Recognises
-    policy: Judges
+    clips: ClipSamplerLike
+    recognizer: RecognizerLike
+    policy: PolicyLike
 
 
 @dataclass(slots=True)
@@ -118,47 +118,47 @@ class Pipeline:
 
     def __init__(
         self,
-        detector: Detects,
-        tracker: Follows,
+        detector: DetectorLike,
+        tracker: TrackerLike,
         *,
-        meter: Measures | None = None,
-        health: WatchesCamera | None = None,
-        recognitions: Mapping[str, Recognition] | None = None,
-        class_policy: JudgesClasses | None = None,
-        speed_policy: JudgesSpeeds | None = None,
+        speed_estimator: SpeedEstimatorLike | None = None,
+        health: CameraMonitorLike | None = None,
+        recognitions: Mapping[str, RecognitionTask] | None = None,
+        class_policy: ClassPolicyLike | None = None,
+        speed_policy: SpeedPolicyLike | None = None,
     ) -> None:
-        """`meter` adds speeds over the ground; without it the three tables of speeds stay empty.
+        """`speed_estimator` adds speeds over the ground; without it the three tables of speeds stay empty.
 
         `recognitions` by task name, as it will stand in `Result.verdicts` ("action", ...).
 
         With a `class_policy`, `Result.verdicts["class"]` says what each object is, or why not.
-        With `health`, speeds are silent once the camera no longer stands as it was surveyed.
+        With `health`, speeds are silent once the camera no longer stands as it was calibrated.
         """
-        self.detector, self.tracker, self.meter = detector, tracker, meter
+        self.detector, self.tracker, self.speed_estimator = detector, tracker, speed_estimator
         self.health = health
         self.class_policy, self.speed_policy = class_policy, speed_policy
         self.recognitions = dict(recognitions or {})
         if "class" in self.recognitions:
             raise InputError("recognitions: 'class' names the detector's labels, choose another task name")
         self.names = {"class": tuple(detector.names)} | {
-            task: tuple(part.recogniser.names) for task, part in self.recognitions.items()
+            task: tuple(part.recognizer.names) for task, part in self.recognitions.items()
         }
 
     def process(self, frame: Frame) -> Result:
-        """All that is learnt from `frame`; frames must come in the order of their times (else InputError)."""
+        """All that is learned from `frame`; frames must come in the order of their times (else InputError)."""
         watch = Stopwatch()
         with watch("detect"):
             detections = self.detector.detect([frame])[0]
         with watch("track"):
             tracks = self.tracker.update(detections, frame.time)
-        with watch("recognise"):
-            scores = self._recognise(frame, tracks)
+        with watch("recognize"):
+            scores = self._recognize(frame, tracks)
         with watch("judge"):
             verdicts = self._judge(scores, tracks, frame.time)
         with watch("speed"):
             speeds = self._measure(tracks, frame.time)
         with watch("health"):
-            live, settled, passages = self._trusted(frame, tracks, speeds)
+            live, smoothed, track_speeds = self._trusted(frame, tracks, speeds)
         return Result(
             frame_index=frame.index,
             time=frame.time,
@@ -166,8 +166,8 @@ class Pipeline:
             detections=detections,
             tracks=tracks,
             speeds=live,
-            settled=settled,
-            passages=passages,
+            smoothed=smoothed,
+            track_speeds=track_speeds,
             scores=scores,
             verdicts=verdicts,
             names=self.names,
@@ -182,11 +182,11 @@ class Pipeline:
     def reset(self) -> None:
         """Forgets every object: call it when the source changes."""
         self.tracker.reset()
-        if self.meter is not None:
-            self.meter.reset()
+        if self.speed_estimator is not None:
+            self.speed_estimator.reset()
         for part in self.recognitions.values():
             part.clips.reset()
-            part.recogniser.reset()
+            part.recognizer.reset()
             part.policy.reset()
         if self.health is not None:
             self.health.reset()
@@ -194,21 +194,21 @@ class Pipeline:
             self.class_policy.reset()
 
     def close(self) -> None:
-        """Writes what the camera's watch has learnt; the other parts have nothing to write."""
+        """Writes what the camera's watch has learned; the other parts have nothing to write."""
         if self.health is not None:
             self.health.close()
 
-    def _recognise(self, frame: Frame, tracks: Tracks) -> dict[str, Scores]:
+    def _recognize(self, frame: Frame, tracks: Tracks) -> dict[str, Scores]:
         scores = {}
         for task, part in self.recognitions.items():
-            scores[task] = part.recogniser.recognise(part.clips.update(frame, tracks))
-            part.clips.heed(scores[task])  # what is uncertain is due again sooner
+            scores[task] = part.recognizer.recognize(part.clips.update(frame, tracks))
+            part.clips.update_confidence(scores[task])  # what is uncertain is due again sooner
         return scores
 
     def _measure(self, tracks: Tracks, time: float) -> tuple[Speeds, Speeds, Speeds]:
-        if self.meter is None:
+        if self.speed_estimator is None:
             return Speeds.empty(), Speeds.empty(), Speeds.empty()
-        return self.meter.update(tracks, time)
+        return self.speed_estimator.update(tracks, time)
 
     def _trusted(
         self, frame: Frame, tracks: Tracks, speeds: tuple[Speeds, Speeds, Speeds]
@@ -218,8 +218,8 @@ class Pipeline:
             speeds = self.health.update(frame, tracks, speeds)
         if self.speed_policy is None:
             return speeds
-        live, settled, passages = map(self.speed_policy.update, speeds)
-        return live, settled, passages
+        live, smoothed, track_speeds = map(self.speed_policy.update, speeds)
+        return live, smoothed, track_speeds
 
     def _judge(self, scores: Mapping[str, Scores], tracks: Tracks, time: float) -> dict[str, Verdicts]:
         verdicts = {

@@ -24,7 +24,7 @@ TUNING = (
 
 
 class ByteTracker:
-    """Two-stage association on overlap and confidence, with a filter over centre and size.
+    """Two-stage association on overlap and confidence, with a filter over center and size.
 
     ByteTrack: Zhang 2022, arXiv 2110.06864.
     """
@@ -54,18 +54,18 @@ class ByteTracker:
         """
         for name, value in (("high_score", high_score), ("low_score", low_score), ("new_score", new_score)):
             if not 0 <= value <= 1:
-                raise InputError(f"{name}: wanted 0 to 1, given {value}")
+                raise InputError(f"{name}: expected 0 to 1, got {value}")
         for name, value in (
             ("lost_after_s", lost_after_s), ("coast_s", coast_s), ("confirm_after_s", confirm_after_s)
         ):  # fmt: skip
             if not value >= 0:
-                raise InputError(f"{name}: wanted seconds of at least 0, given {value}")
+                raise InputError(f"{name}: expected seconds of at least 0, got {value}")
         unknown = sorted(set(tuning) - set(TUNING))
         if unknown:
             raise InputError(f"tracker setting: there is no {unknown[0]}; there are {', '.join(TUNING)}")
         for name, value in tuning.items():
             if not 0 <= value < np.inf:
-                raise InputError(f"{name}: wanted a number of at least 0, given {value}")
+                raise InputError(f"{name}: expected a number of at least 0, got {value}")
         self._coast_s = float(coast_s)
         self._core = kernels.TrackerCore(
             {
@@ -88,7 +88,7 @@ class ByteTracker:
         """
         if not self._time < time < np.inf:
             raise InputError(
-                f"tracker time: wanted more than the last {self._time:g} s, given {time:g} s. "
+                f"tracker time: expected more than the last {self._time:g} s, got {time:g} s. "
                 "Call reset() when the source starts anew"
             )
         self._time = float(time)
@@ -109,7 +109,7 @@ class ByteTracker:
         self._time = -np.inf
 
     def forget(self) -> None:
-        """Forgets every object; time and ids go on (the picture changed its size, the stream goes on)."""
+        """Forgets every object; time and ids go on (the image changed its size, the stream goes on)."""
         self._core.forget()
 
 
@@ -122,7 +122,7 @@ class OCSortTracker(ByteTracker):
 class Tracker(ByteTracker):
     """The default: ByteTrack's stages, driven along the straight path after a gap, reporting what was seen.
 
-    Boxes that were seen are reported as seen, so that a speed meter behind it filters raw measurements
+    Boxes that were seen are reported as seen, so that a speed estimator behind it filters raw measurements
     once; and OC-SORT's re-update keeps the velocity right after an object was hidden. For crowds of
     people whose paths cross closely, `height_overlap=True, first_likeness=0.1, fresh_likeness=0.2` weighs
     overlap by how well the heights agree (Hybrid-SORT, Yang 2024, arXiv 2308.00783): better on DanceTrack,

@@ -19,7 +19,7 @@ from edgevid.errors import InputError
 from edgevid.types import Array, Tracks
 
 ToGround = Callable[[Array], Array]
-"""Image points (N, 2) in pixels to ground points (N, 2) in metres."""
+"""Image points (N, 2) in pixels to ground points (N, 2) in meters."""
 
 
 class Event(NamedTuple):
@@ -47,7 +47,7 @@ class Zone:
 
     name: str
     points: Sequence[tuple[float, float]]
-    """Corners in frame pixels, or in metres where `ground`."""
+    """Corners in frame pixels, or in meters where `ground`."""
     ground: bool = False
     dwell_s: float | None = None
     """A "dwell" event once an object has been inside for this long."""
@@ -55,15 +55,15 @@ class Zone:
     """A "stopped" event once an object inside has stood still for this long."""
     direction: float | None = None
     """Allowed direction of travel, degrees from +x towards +y; "wrong-way" for the opposite one."""
-    settle_s: float = 0.2
+    debounce_s: float = 0.2
     """How long an object must be on the other side of the edge before it has entered or left."""
 
     def __post_init__(self) -> None:
         shape = shapely.Polygon(self.points) if len(self.points) >= 3 else None
         if shape is None or not shape.is_valid or shape.area == 0:
             raise InputError(
-                f"zone {self.name!r}: wanted at least 3 corners of a polygon that does not cross itself, "
-                f"given {list(self.points)}"
+                f"zone {self.name!r}: expected at least 3 corners of a polygon that does not cross itself, "
+                f"got {list(self.points)}"
             )
 
 
@@ -78,7 +78,7 @@ class Line:
 
     def __post_init__(self) -> None:
         if tuple(self.start) == tuple(self.end):
-            raise InputError(f"line {self.name!r}: wanted two different ends, given {self.start} twice")
+            raise InputError(f"line {self.name!r}: expected two different ends, got {self.start} twice")
 
 
 @dataclass(slots=True)
@@ -100,14 +100,14 @@ class ZoneMonitor:
     def __init__(
         self, zones: Iterable[Zone] = (), lines: Iterable[Line] = (), *, to_ground: ToGround | None = None
     ) -> None:
-        """`to_ground` is needed when a zone or line is given in metres."""
+        """`to_ground` is needed when a zone or line is given in meters."""
         self.zones, self.lines = tuple(zones), tuple(lines)
         places: list[Zone | Line] = [*self.zones, *self.lines]
         names = [place.name for place in places]
         if len(set(names)) != len(names):
-            raise InputError(f"zones and lines: wanted different names, given {sorted(names)}")
+            raise InputError(f"zones and lines: expected different names, got {sorted(names)}")
         if to_ground is None and any(place.ground for place in places):
-            raise InputError("zones and lines in metres need a surveyed camera: give to_ground")
+            raise InputError("zones and lines in meters need a calibrated camera: give to_ground")
         self._to_ground = to_ground
         self.scale: tuple[float, float] | None = (1.0, 1.0)
         """What x and y of the frame are multiplied by before they are compared with the places, for streams
@@ -211,13 +211,13 @@ class ZoneMonitor:
         return events
 
     def _edge(self, zone: Zone, i: int, stay: _Stay, inside: bool, time: float) -> list[Event]:
-        """Entering and leaving, once the other side has been held for `settle_s`."""
+        """Entering and leaving, once the other side has been held for `debounce_s`."""
         if inside == stay.inside:
             stay.changed = -np.inf
             return []
         if stay.changed == -np.inf:
             stay.changed = time
-        if time - stay.changed < zone.settle_s:
+        if time - stay.changed < zone.debounce_s:
             return []
         crossed, stay.changed, stay.inside = stay.changed, -np.inf, inside
         if inside:

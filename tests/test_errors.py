@@ -17,8 +17,8 @@ def test_each_error_is_also_the_builtin_that_a_user_would_guess() -> None:
 
 
 def test_a_file_mistake_names_file_key_wanted_and_given() -> None:
-    error = errors.FileFormatError("a.toml", "input.width", wanted="a positive whole number", given=-3)
-    assert str(error) == "a.toml: input.width: wanted a positive whole number, given -3"
+    error = errors.FileFormatError("a.toml", "input.width", expected="a positive whole number", got=-3)
+    assert str(error) == "a.toml: input.width: expected a positive whole number, got -3"
 
 
 def test_an_absent_extra_is_answered_with_the_pip_line() -> None:

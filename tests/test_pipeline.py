@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgevid.errors import InputError
-from edgevid.pipeline import Pipeline, Recognition
+from edgevid.pipeline import Pipeline, RecognitionTask
 from edgevid.types import Clips, Detections, Frame, Reason, Scores, Speeds, Tracks, Verdicts
 
 
@@ -49,7 +49,7 @@ class Meter(Follow):
 class Cut(Follow):
     heeded = 0
 
-    def heed(self, scores: Scores) -> None:
+    def update_confidence(self, scores: Scores) -> None:
         self.heeded += len(scores)
 
     def update(self, frame: Frame, tracks: Tracks) -> Clips:  # type: ignore[override]
@@ -62,10 +62,10 @@ class Cut(Follow):
         )
 
 
-class Recognise(Follow):
+class Recognize(Follow):
     names = ("walk", "run")
 
-    def recognise(self, clips: Clips) -> Scores:
+    def recognize(self, clips: Clips) -> Scores:
         return Scores.of(ids=clips.ids, values=[[0.2, 0.8]] * len(clips), times=clips.times[:, -1])
 
 
@@ -83,8 +83,8 @@ def frame(index: int) -> Frame:
 
 def test_one_frame_through_every_stage() -> None:
     cut = Cut()
-    recognition = Recognition(cut, Recognise(), Judge())
-    pipeline = Pipeline(OneBox(), Follow(), meter=Meter(), recognitions={"action": recognition})
+    recognition = RecognitionTask(cut, Recognize(), Judge())
+    pipeline = Pipeline(OneBox(), Follow(), speed_estimator=Meter(), recognitions={"action": recognition})
     result = pipeline.process(frame(3))
     assert (result.frame_index, result.time, result.size) == (3, 0.3, (16, 8))
     assert result.tracks.boxes.tolist() == [[3, 0, 7, 8]]
@@ -93,30 +93,33 @@ def test_one_frame_through_every_stage() -> None:
     assert result.scores["action"].values.tolist() == [[np.float32(0.2), np.float32(0.8)]]
     assert cut.heeded == 1
     assert result.names == {"class": ("person", "car"), "action": ("walk", "run")}
-    assert set(result.timings) == {"detect", "track", "recognise", "judge", "speed", "health"}
+    assert set(result.timings) == {"detect", "track", "recognize", "judge", "speed", "health"}
     assert all(seconds >= 0 for seconds in result.timings.values())
 
 
-def test_without_a_survey_and_recognisers_the_tables_are_empty() -> None:
+def test_without_a_calibration_and_recognizers_the_tables_are_empty() -> None:
     result = Pipeline(OneBox(), Follow()).process(frame(0))
-    assert (len(result.speeds), len(result.settled), len(result.passages)) == (0, 0, 0)
+    assert (len(result.speeds), len(result.smoothed), len(result.track_speeds)) == (0, 0, 0)
     assert result.verdicts == {}
 
 
 def test_run_keeps_frames_and_results_together_and_reset_reaches_every_part() -> None:
-    tracker, meter, cut, judge, recogniser = Follow(), Meter(), Cut(), Judge(), Recognise()
+    tracker, speed_estimator, cut, judge, recognizer = Follow(), Meter(), Cut(), Judge(), Recognize()
     pipeline = Pipeline(
-        OneBox(), tracker, meter=meter, recognitions={"action": Recognition(cut, recogniser, judge)}
+        OneBox(),
+        tracker,
+        speed_estimator=speed_estimator,
+        recognitions={"action": RecognitionTask(cut, recognizer, judge)},
     )
     pairs = list(pipeline.run(frame(i) for i in range(3)))
     assert [f.index for f, _ in pairs] == [r.frame_index for _, r in pairs] == [0, 1, 2]
     pipeline.reset()
-    assert [part.resets for part in (tracker, meter, cut, recogniser, judge)] == [1] * 5
+    assert [part.resets for part in (tracker, speed_estimator, cut, recognizer, judge)] == [1] * 5
 
 
 def test_a_task_may_not_take_the_detector_s_name() -> None:
     with pytest.raises(InputError, match="'class'"):
-        Pipeline(OneBox(), Follow(), recognitions={"class": Recognition(Cut(), Recognise(), Judge())})
+        Pipeline(OneBox(), Follow(), recognitions={"class": RecognitionTask(Cut(), Recognize(), Judge())})
 
 
 class Unsure:
@@ -140,7 +143,9 @@ class Hush:
 
 
 def test_classes_and_speeds_have_their_policies_too() -> None:
-    pipeline = Pipeline(OneBox(), Follow(), meter=Meter(), class_policy=Unsure(), speed_policy=Hush())
+    pipeline = Pipeline(
+        OneBox(), Follow(), speed_estimator=Meter(), class_policy=Unsure(), speed_policy=Hush()
+    )
     result = pipeline.process(frame(0))
     assert result.verdicts["class"].labels.tolist() == [-1]
     assert [Reason(r) for r in result.speeds.reason] == [Reason.UNCERTAIN]

@@ -58,15 +58,15 @@ time.sleep(0.2)
 SHOWING = """
 import asyncio
 from edgevid.types import Detections, Frame, Result, Speeds, Tracks
-from edgevid.viewer.broadcast import Hub
+from edgevid.viewer.broadcast import Broadcast
 
-hub = Hub(lambda moment: {}, widest=8000)
+hub = Broadcast(lambda moment: {}, widest=8000)
 async def look():
     hub.join()
 asyncio.new_event_loop().run_until_complete(look())
-picture = np.random.default_rng(0).integers(0, 255, (3000, 4000, 3)).astype(np.uint8)
+image = np.random.default_rng(0).integers(0, 255, (3000, 4000, 3)).astype(np.uint8)
 empty = (Detections.empty(), Tracks.empty(), Speeds.empty(), Speeds.empty(), Speeds.empty())
-hub.publish(Frame(picture, 0, 0), Result(0, 0.0, (4000, 3000), *empty, {}, {}, {"class": ()}, {}))
+hub.publish(Frame(image, 0, 0), Result(0, 0.0, (4000, 3000), *empty, {}, {}, {"class": ()}, {}))
 while hub._slot is not None:  # until it is being encoded
     pass
 """

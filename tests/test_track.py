@@ -34,7 +34,7 @@ def make(request: pytest.FixtureRequest, twin: Any) -> Any:
 
 
 def seen(*objects: tuple[float, float], score: float = 0.9, label: int = 0) -> Detections:
-    """Boxes 40 wide and 80 high around centres."""
+    """Boxes 40 wide and 80 high around centers."""
     boxes = [[x - 20, y - 40, x + 20, y + 40] for x, y in objects]
     return Detections.of(boxes=boxes, scores=[score] * len(boxes), labels=[label] * len(boxes))
 
@@ -74,8 +74,8 @@ def test_assignment_equals_lapjv_on_larger_problems(twin: Any, size: tuple[int, 
     random = np.random.default_rng(3)
     gains = random.random(size) * (random.random(size) < share)
     _, columns, _ = lap.lapjv(np.where(gains > 0, 1 - gains, 9.0), extend_cost=True, cost_limit=1.0)
-    wanted = sum(gains[r, c] for r, c in enumerate(columns) if c >= 0)
-    assert gain_of(gains, twin.match_gains(gains)) == pytest.approx(wanted)
+    expected = sum(gains[r, c] for r, c in enumerate(columns) if c >= 0)
+    assert gain_of(gains, twin.match_gains(gains)) == pytest.approx(expected)
 
 
 def test_nothing_to_assign(twin: Any) -> None:
@@ -91,9 +91,9 @@ def scene(seed: int, frames: int = 90, objects: int = 25) -> list[tuple[Detectio
     found, time = [], 0.0
     for _ in range(frames):
         time += float(random.uniform(0.02, 0.09))
-        centre = at + speed * time + random.normal(0, 1.5, (objects, 2))
+        center = at + speed * time + random.normal(0, 1.5, (objects, 2))
         there = random.random(objects) > 0.1
-        boxes = np.concatenate([centre - size / 2, centre + size / 2], 1)[there]
+        boxes = np.concatenate([center - size / 2, center + size / 2], 1)[there]
         scores = np.clip(random.normal(0.7, 0.25, there.sum()), 0.02, 0.99)
         found.append((Detections.of(boxes=boxes, scores=scores, labels=there.nonzero()[0] % 3), time))
     return found
@@ -194,7 +194,7 @@ def test_a_label_is_forgotten_slowly_while_nothing_is_seen(make: Any) -> None:
     assert tracker.update(seen((200, 300), label=1), 9.0).labels.tolist() == [1]  # 18 exp(-7.1 / 2) = 0.5
 
 
-def test_neighbours_of_different_height_are_told_apart(twin: Any) -> None:
+def test_neighbors_of_different_height_are_told_apart(twin: Any) -> None:
     # An object 100 high, and two detections that overlap it equally: one of its own height and foot, a
     # third aside, (60 / 140 = 3/7), one of its width and place whose height is 3/7 of it. Overlap
     # alone cannot tell; the vertical extents agree by 1 and by 3/7.
@@ -314,14 +314,14 @@ def test_memory_stays_flat_over_ten_thousand_objects(twin: Any) -> None:
 
 
 def test_wrong_settings_and_times_are_refused_in_words(make: Any) -> None:
-    with pytest.raises(InputError, match=r"high_score: wanted 0 to 1, given 3"):
+    with pytest.raises(InputError, match=r"high_score: expected 0 to 1, got 3"):
         make(high_score=3)
-    with pytest.raises(InputError, match=r"lost_after_s: wanted seconds of at least 0"):
+    with pytest.raises(InputError, match=r"lost_after_s: expected seconds of at least 0"):
         make(lost_after_s=-1)
     with pytest.raises(InputError, match="there is no sped; there are first_likeness"):
         make(sped=1)
     for value in (-1, float("nan"), float("inf")):
-        with pytest.raises(InputError, match="position_noise: wanted a number of at least 0"):
+        with pytest.raises(InputError, match="position_noise: expected a number of at least 0"):
             make(position_noise=value)
     tracker = make()
     tracker.update(seen((1, 1)), 2.0)
@@ -347,5 +347,5 @@ def test_forgetting_ends_every_object_and_ids_go_on(make: Any) -> None:
         after = tracker.update(seen((100, 100)), n / 10)
     assert before.ids.tolist() == [1]
     assert after.ids.tolist() == [2]
-    with pytest.raises(InputError, match="wanted more than the last"):
+    with pytest.raises(InputError, match="expected more than the last"):
         tracker.update(seen((100, 100)), 1.5)

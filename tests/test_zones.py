@@ -72,12 +72,12 @@ def test_enter_and_leave_with_the_time_spent_inside() -> None:
 
 
 def test_jitter_on_the_edge_is_not_entering_and_leaving_again_and_again() -> None:
-    monitor = ZoneMonitor([Zone("square", SQUARE, settle_s=0.3)])
+    monitor = ZoneMonitor([Zone("square", SQUARE, debounce_s=0.3)])
     assert walk(monitor, [(101, 150) if n % 2 else (99, 150) for n in range(40)]) == []
 
 
 def test_a_track_that_ends_inside_leaves_when_it_was_last_there() -> None:
-    monitor = ZoneMonitor([Zone("square", SQUARE, settle_s=0)])
+    monitor = ZoneMonitor([Zone("square", SQUARE, debounce_s=0)])
     monitor.update(at({7: (150, 150)}), 1.0)
     monitor.update(at({7: (150, 150)}), 3.0)
     events = monitor.update(at({}), 9.0)
@@ -86,27 +86,27 @@ def test_a_track_that_ends_inside_leaves_when_it_was_last_there() -> None:
 
 
 def test_dwell_and_stopped_are_told_once() -> None:
-    monitor = ZoneMonitor([Zone("square", SQUARE, dwell_s=2, stopped_s=1, settle_s=0)])
+    monitor = ZoneMonitor([Zone("square", SQUARE, dwell_s=2, stopped_s=1, debounce_s=0)])
     events = walk(monitor, [(150, 150)] * 50)
     assert [(e.kind, e.time) for e in events] == [("enter", 0.0), ("stopped", 1.0), ("dwell", 2.0)]
 
 
 def test_moving_on_and_stopping_again_is_a_second_stop() -> None:
-    monitor = ZoneMonitor([Zone("square", SQUARE, stopped_s=1, settle_s=0)])
+    monitor = ZoneMonitor([Zone("square", SQUARE, stopped_s=1, debounce_s=0)])
     events = walk(monitor, [(120, 150)] * 15 + [(180, 150)] * 15)
     assert [e.kind for e in events] == ["enter", "stopped", "stopped"]
 
 
 @pytest.mark.parametrize(("way", "wrong"), [(0.0, []), (180.0, ["wrong-way"]), (90.0, [])])
 def test_wrong_way_is_against_the_allowed_direction_only(way: float, wrong: list[str]) -> None:
-    monitor = ZoneMonitor([Zone("lane", SQUARE, direction=way, settle_s=0)])
+    monitor = ZoneMonitor([Zone("lane", SQUARE, direction=way, debounce_s=0)])
     events = walk(monitor, [(105.0 + 5 * n, 150.0) for n in range(18)])  # travels towards +x
     assert [e.kind for e in events if e.kind != "enter" and e.kind != "leave"] == wrong
 
 
-def test_zones_in_metres_use_the_ground_point() -> None:
+def test_zones_in_meters_use_the_ground_point() -> None:
     square = [(0.0, 0.0), (2.0, 0.0), (2.0, 2.0), (0.0, 2.0)]
-    monitor = ZoneMonitor([Zone("bay", square, ground=True, settle_s=0)], to_ground=lambda p: p / 100)
+    monitor = ZoneMonitor([Zone("bay", square, ground=True, debounce_s=0)], to_ground=lambda p: p / 100)
     events = monitor.update(at({1: (100, 100), 2: (500, 100)}), 0.0)
     assert [(e.kind, e.id) for e in events] == [("enter", 1)]
 
@@ -120,7 +120,7 @@ def test_mistakes_are_refused_with_the_reason() -> None:
         Line("dot", (1, 1), (1, 1))
     with pytest.raises(InputError, match="different names"):
         ZoneMonitor([Zone("a", SQUARE)], [Line("a", (0, 0), (1, 1))])
-    with pytest.raises(InputError, match="surveyed camera"):
+    with pytest.raises(InputError, match="calibrated camera"):
         ZoneMonitor([Zone("a", SQUARE, ground=True)])
 
 

@@ -1,1 +1,18 @@
 """The abstain policy: which verdicts are emitted, and why the others are not."""
+
+from __future__ import annotations
+
+from edgevid.abstain.drift import DriftMonitor
+from edgevid.abstain.file import PolicyFile, read_policy, write_policy
+from edgevid.abstain.policy import ClassPolicy, Policy, Settings, SpeedPolicy
+
+__all__ = [
+    "ClassPolicy",
+    "DriftMonitor",
+    "Policy",
+    "PolicyFile",
+    "Settings",
+    "SpeedPolicy",
+    "read_policy",
+    "write_policy",
+]

@@ -40,7 +40,7 @@ class Shift:
 def shift(tuning: Array, production: Array) -> Shift:
     """The shift between two samples of confidences."""
     if not len(tuning) or not len(production):
-        raise InputError("shift: wanted two samples with values, given an empty one")
+        raise InputError("shift: expected two samples with values, got an empty one")
     distance = ks_distance(tuning, production)
     size = len(tuning) * len(production) / (len(tuning) + len(production))
     return Shift(distance, kolmogorov_p(distance, size), psi(tuning, production))
@@ -112,10 +112,10 @@ class DriftMonitor:
     def __init__(self, tuned: Tuned, *, window: int = 1000, least: int = 100) -> None:
         """`window` tracks are compared, once there are `least`."""
         if not 1 <= least <= window:
-            raise InputError(f"DriftMonitor: wanted 1 <= least <= window, given {least} and {window}")
+            raise InputError(f"DriftMonitor: expected 1 <= least <= window, got {least} and {window}")
         if math.isnan(tuned.abstain_rate) and not tuned.quantiles:
             raise InputError(
-                "DriftMonitor: wanted a tuned policy (its file has no [tuned] table), given none"
+                "DriftMonitor: expected a tuned policy (its file has no [tuned] table), got none"
             )
         self._tuned, self._least = tuned, least
         self._window: deque[tuple[float, bool]] = deque(maxlen=window)

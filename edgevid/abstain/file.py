@@ -43,7 +43,7 @@ class PolicyFile:
     settings: Settings
     task: str = ""
     model_sha256: str = ""
-    """Of the recogniser's model file; empty: the policy is bound to none."""
+    """Of the recognizer's model file; empty: the policy is bound to none."""
     speed: SpeedPolicy | None = None
     tuned: Tuned = field(default_factory=Tuned)
     made: Mapping[str, str | float | int] = field(default_factory=dict)
@@ -54,15 +54,15 @@ class PolicyFile:
         """FileFormatError where the policy was tuned for other classes or another model."""
         if names is not None and tuple(names) != self.names:
             raise FileFormatError(
-                self.path, "names", wanted=f"the recogniser's classes {list(names)}", given=list(self.names)
+                self.path, "names", expected=f"the recognizer's classes {list(names)}", got=list(self.names)
             )
         if model_sha256 and self.model_sha256 and model_sha256 != self.model_sha256:
-            wanted = f"the hash {model_sha256} of the model in use (tune again with this model's scores)"
-            raise FileFormatError(self.path, "model_sha256", wanted=wanted, given=self.model_sha256)
+            expected = f"the hash {model_sha256} of the model in use (tune again with this model's scores)"
+            raise FileFormatError(self.path, "model_sha256", expected=expected, got=self.model_sha256)
 
 
 def read_policy(path: str | Path) -> PolicyFile:
-    """The policy file at `path`; FileFormatError names file, key, wanted and given."""
+    """The policy file at `path`; FileFormatError names file, key, expected and got."""
     path = Path(path)
     top = read_toml(path)
     top.text("format", choices=(FORMAT,))
@@ -151,7 +151,7 @@ def _settings(top: Section, names: tuple[str, ...]) -> Settings:
             Settings(), **given, aggregate=aggregate, min_observations=count, per_class=thresholds
         )
     except InputError as error:
-        raise FileFormatError(top.path, "decide", wanted="usable numbers", given=str(error)) from None
+        raise FileFormatError(top.path, "decide", expected="usable numbers", got=str(error)) from None
 
 
 def _speed(section: Section) -> SpeedPolicy:

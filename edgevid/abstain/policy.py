@@ -34,7 +34,7 @@ class Settings:
     margin: float = 0.0
     """Least distance of the best class's confidence from the second's."""
     min_observations: int = 1
-    """Least number of times that the recogniser looked."""
+    """Least number of times that the recognizer looked."""
     min_seconds: float = 0.0
     """Least time from the first observation to the last."""
     min_agreement: float = 0.0
@@ -65,14 +65,14 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.aggregate not in AGGREGATES:
-            raise InputError(f"policy aggregate: wanted one of {AGGREGATES}, given {self.aggregate!r}")
+            raise InputError(f"policy aggregate: expected one of {AGGREGATES}, got {self.aggregate!r}")
         for name, (low, high) in LIMITS.items():
             value = getattr(self, name)
             if not low <= value <= high:
-                raise InputError(f"policy {name}: wanted {low:g} to {high:g}, given {value!r}")
+                raise InputError(f"policy {name}: expected {low:g} to {high:g}, got {value!r}")
         for label, value in self.per_class.items():
             if not 0 <= value <= NEVER:
-                raise InputError(f"policy per_class[{label!r}]: wanted 0 to {NEVER:g}, given {value!r}")
+                raise InputError(f"policy per_class[{label!r}]: expected 0 to {NEVER:g}, got {value!r}")
 
 
 NEVER = 2.0
@@ -89,7 +89,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 
 
 class Policy:
-    """Verdicts of one recogniser's scores, one row a track.
+    """Verdicts of one recognizer's scores, one row a track.
 
     >>> policy = Policy(["walk", "run"], threshold=0.6)
     >>> tracks = Tracks.of(ids=[7], boxes=[[0, 0, 40, 90]], scores=[0.9], labels=[0], match=[0], age=[1],
@@ -104,7 +104,7 @@ class Policy:
     ) -> None:
         """`names` in the order of the scores' columns; `rules` are fields of Settings, if none is given."""
         if settings is not None and rules:
-            raise InputError("Policy: wanted settings or single rules, given both")
+            raise InputError("Policy: expected settings or single rules, got both")
         self.names = tuple(names)
         self.settings = settings if settings is not None else _settings(rules)
         self.task = task
@@ -121,7 +121,7 @@ class Policy:
         """The policy of a file of calibration/confidence.
 
         FileFormatError names each mistake in it, and refuses a file tuned for other class `names` or
-        for another `model_sha256` than those of the recogniser in use (None: not compared).
+        for another `model_sha256` than those of the recognizer in use (None: not compared).
         """
         from edgevid.abstain.file import read_policy  # it makes a Settings, so it is read later
 
@@ -141,8 +141,8 @@ class Policy:
         """
         if len(scores) and scores.values.shape[1] != len(self.names):
             raise InputError(
-                f"Policy {self.task}: wanted scores of {len(self.names)} classes, "
-                f"given {scores.values.shape[1]}. Is this policy of another recogniser?"
+                f"Policy {self.task}: expected scores of {len(self.names)} classes, "
+                f"got {scores.values.shape[1]}. Is this policy of another recognizer?"
             )
         try:
             labels, confidence, reasons = self._core.update(
@@ -184,7 +184,7 @@ class SpeedPolicy:
     """Speeds whose standard error is too large are not said."""
 
     max_sigma_mps: float = 2 / 3.6
-    """A standard error up to this is accepted at any speed, metres a second."""
+    """A standard error up to this is accepted at any speed, m/s."""
     max_share: float = 0.05
     """And up to this share of the speed."""
 
@@ -238,7 +238,7 @@ def class_scores(tracks: Tracks, classes: int, time: float) -> Scores:
     seen = tracks.match >= 0
     labels, given = tracks.labels[seen], np.clip(tracks.scores[seen], 0, 1)
     if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
-        raise InputError(f"class_scores: wanted labels 0 to {classes - 1}, given {labels.tolist()}")
+        raise InputError(f"class_scores: expected labels 0 to {classes - 1}, got {labels.tolist()}")
     if classes == 1:
         values = np.ones((len(labels), 1), np.float32)  # one class: nothing to confuse it with
     else:
@@ -251,7 +251,7 @@ def class_thresholds(names: tuple[str, ...], settings: Settings) -> Array:
     """(C,) float32 threshold of each class."""
     unknown = set(settings.per_class) - set(names)
     if unknown:
-        raise InputError(f"policy per_class: wanted names of {list(names)}, given {sorted(unknown)}")
+        raise InputError(f"policy per_class: expected names of {list(names)}, got {sorted(unknown)}")
     return np.array([settings.per_class.get(name, settings.threshold) for name in names], np.float32)
 
 

@@ -1,28 +1,32 @@
-"""What each object is doing: recognisers of clips, streams, features, pictures and skeletons."""
+"""What each object is doing: recognizers of clips, streams, features, images and skeletons."""
 
 from __future__ import annotations
 
-from edgevid.actions.clip import ClipRecogniser
+from edgevid.actions.clip import ClipRecognizer
+from edgevid.actions.clip_spec import ClipSpec
+from edgevid.actions.clips import ClipBuffer
 from edgevid.actions.features import FeatureExtractor, PoseExtractor
-from edgevid.actions.image import ImageRecogniser
-from edgevid.actions.load import load_extractor, load_recogniser
-from edgevid.actions.recognizer import Recogniser
+from edgevid.actions.image import ImageRecognizer
+from edgevid.actions.load import load_extractor, load_recognizer
+from edgevid.actions.recognizer import Recognizer
 from edgevid.actions.segment import OnlineSegments, Segment
-from edgevid.actions.sequence import SequenceRecogniser
-from edgevid.actions.streaming import StreamRecogniser
+from edgevid.actions.sequence import SequenceRecognizer
+from edgevid.actions.streaming import StreamRecognizer
 from edgevid.actions.track_state import StateStore
 
 __all__ = [
-    "ClipRecogniser",
+    "ClipBuffer",
+    "ClipRecognizer",
+    "ClipSpec",
     "FeatureExtractor",
-    "ImageRecogniser",
+    "ImageRecognizer",
     "OnlineSegments",
     "PoseExtractor",
-    "Recogniser",
+    "Recognizer",
     "Segment",
-    "SequenceRecogniser",
+    "SequenceRecognizer",
     "StateStore",
-    "StreamRecogniser",
+    "StreamRecognizer",
     "load_extractor",
-    "load_recogniser",
+    "load_recognizer",
 ]

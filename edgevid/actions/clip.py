@@ -21,10 +21,10 @@ from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array, Clips, Scores
 
 ORDER = {"NCTHW": (0, 2, 1, 3, 4), "NTCHW": (0, 1, 2, 3, 4), "NTHWC": (0, 1, 3, 4, 2)}
-"""Axes of (N, T, C, H, W) pictures in each layout."""
+"""Axes of (N, T, C, H, W) images in each layout."""
 
 
-class ClipRecogniser:
+class ClipRecognizer:
     """Runs (N, C, T, H, W) or (N, T, C, H, W) models; overlapping windows of a track are averaged."""
 
     def __init__(self, engine: Engine, recipe: Recipe, *, average: bool = True, capacity: int = 256) -> None:
@@ -48,20 +48,20 @@ class ClipRecogniser:
         given = self._input.shape
         fits = len(given) == 5 and all(g in (-1, w) for g, w in zip(given[1:], shape[1:], strict=True))
         if not fits:
-            wanted = ", ".join(map(str, shape[1:]))
+            expected = ", ".join(map(str, shape[1:]))
             raise ModelError(
-                f"{self.recipe.name}: the recipe gives clips ({self._layout}) of shape (N, {wanted}), "
+                f"{self.recipe.name}: the recipe gives clips ({self._layout}) of shape (N, {expected}), "
                 f"the model's input is {self._input}"
             )
 
-    def recognise(self, clips: Clips) -> Scores:
-        """Probabilities of every clip, one engine batch for all; missing steps repeat their neighbour."""
+    def recognize(self, clips: Clips) -> Scores:
+        """Probabilities of every clip, one engine batch for all; missing steps repeat their neighbor."""
         if not len(clips):
             return no_scores(self.names)
         if clips.pixels.shape[1] != self.spec.steps:
             raise InputError(
-                f"{self.recipe.name}: wanted clips of {self.spec.steps} steps, "
-                f"given {clips.pixels.shape[1]}; cut them with ClipBuffer(recogniser.spec)"
+                f"{self.recipe.name}: expected clips of {self.spec.steps} steps, "
+                f"got {clips.pixels.shape[1]}; cut them with ClipBuffer(recognizer.spec)"
             )
         answer = run_batch(self.engine, {self._input.name: self._tensor(clips)})[self._output]
         values = probabilities(answer, self._activation, self.names, self.recipe.name)

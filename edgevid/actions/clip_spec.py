@@ -19,7 +19,7 @@ class ClipSpec:
     """Sampling in time and cropping in space of the clips that one model takes."""
 
     steps: int = 32
-    """Crops in one clip: the model's T. 1 for models that look at single pictures or keep their own state."""
+    """Crops in one clip: the model's T. 1 for models that look at single images or keep their own state."""
     rate_hz: float = 8.0
     """Moments a second, on a grid of the stream's clock that all objects share."""
     width: int = 112
@@ -33,7 +33,7 @@ class ClipSpec:
     fit: str = "expand"
     """"expand" widens the box to the crop's aspect, "letterbox" pads it, "stretch" distorts it."""
     context: float = 1.25
-    """The box is scaled by this about its centre, so that what a person handles is seen."""
+    """The box is scaled by this about its center, so that what a person handles is seen."""
     region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     """Part of the box that is looked at: left, top, right, bottom as fractions (head: 0.2, 0, 0.8, 0.25)."""
     smoothing_s: float = 0.033
@@ -43,7 +43,7 @@ class ClipSpec:
     max_unseen_s: float = 0.25
     """A coasting box is trusted this long; then its steps stay empty."""
     pad: int = 114
-    """Grey value beyond the picture's edge."""
+    """Gray value beyond the image's edge."""
 
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
         "policy": ("box", "union"),
@@ -53,23 +53,23 @@ class ClipSpec:
     def __post_init__(self) -> None:
         for name, choices in self.CHOICES.items():
             if getattr(self, name) not in choices:
-                raise InputError(f"ClipSpec.{name}: wanted one of {choices}, given {getattr(self, name)!r}")
+                raise InputError(f"ClipSpec.{name}: expected one of {choices}, got {getattr(self, name)!r}")
         for name, low in (("steps", 1), ("width", 1), ("height", 1), ("min_steps", 1)):
             if getattr(self, name) < low:
-                raise InputError(f"ClipSpec.{name}: wanted at least {low}, given {getattr(self, name)}")
+                raise InputError(f"ClipSpec.{name}: expected at least {low}, got {getattr(self, name)}")
         if self.min_steps > self.steps:
-            raise InputError(f"ClipSpec.min_steps: wanted at most steps={self.steps}, given {self.min_steps}")
+            raise InputError(f"ClipSpec.min_steps: expected at most steps={self.steps}, got {self.min_steps}")
         for name in ("rate_hz", "context"):
             if not getattr(self, name) > 0:
-                raise InputError(f"ClipSpec.{name}: wanted more than 0, given {getattr(self, name)}")
+                raise InputError(f"ClipSpec.{name}: expected more than 0, got {getattr(self, name)}")
         for name in ("stride_s", "smoothing_s", "min_side", "max_unseen_s"):
             if not getattr(self, name) >= 0:
-                raise InputError(f"ClipSpec.{name}: wanted 0 or more, given {getattr(self, name)}")
+                raise InputError(f"ClipSpec.{name}: expected 0 or more, got {getattr(self, name)}")
         if (self.policy, self.fit) == ("union", "letterbox"):
-            raise InputError("ClipSpec: a union rectangle wants fit 'expand' or 'stretch', given 'letterbox'")
+            raise InputError("ClipSpec: a union rectangle wants fit 'expand' or 'stretch', got 'letterbox'")
         left, top, right, bottom = self.region
         if not (left < right and top < bottom):
-            raise InputError(f"ClipSpec.region: wanted left < right and top < bottom, given {self.region}")
+            raise InputError(f"ClipSpec.region: expected left < right and top < bottom, got {self.region}")
 
     @property
     def digest(self) -> str:
@@ -94,13 +94,13 @@ def look_at(boxes: Array, spec: ClipSpec) -> Array:
     size = boxes[:, 2:] - boxes[:, :2]
     low = boxes[:, :2] + size * np.array((left, top), boxes.dtype)
     high = boxes[:, :2] + size * np.array((right, bottom), boxes.dtype)
-    centre, half = (low + high) / 2, (high - low) / 2 * spec.context
+    center, half = (low + high) / 2, (high - low) / 2 * spec.context
     if spec.fit != "stretch":
         aspect = spec.width / spec.height
         half = np.stack(
             (np.maximum(half[:, 0], half[:, 1] * aspect), np.maximum(half[:, 1], half[:, 0] / aspect)), 1
         )
-    return np.asarray(np.concatenate((centre - half, centre + half), axis=1), np.float32)
+    return np.asarray(np.concatenate((center - half, center + half), axis=1), np.float32)
 
 
 def union_or_none(boxes: Array) -> Array | None:

@@ -20,7 +20,7 @@ class ClipTable:
 
     spec: ClipSpec
     layout: str = "NTCHW"
-    """Axes of a clip model's input; the pictures in it are as [input] says."""
+    """Axes of a clip model's input; the images in it are as [input] says."""
     activation: str = "softmax"
     """"softmax": the model gives logits; "none": it gives probabilities."""
 
@@ -46,7 +46,7 @@ class ClipTable:
 
 
 def read_spec(table: Section, *, width: int, height: int) -> ClipSpec:
-    """The spec of a table [clip], of the picture's size unless stated. FileFormatError names a mistake."""
+    """The spec of a table [clip], of the image's size unless stated. FileFormatError names a mistake."""
     d = ClipSpec()
     left, top, right, bottom = table.numbers("region", d.region, count=4)
     asked = {
@@ -68,5 +68,5 @@ def read_spec(table: Section, *, width: int, height: int) -> ClipSpec:
     try:
         return ClipSpec(**asked)  # type: ignore[arg-type]
     except InputError as error:
-        wanted = "a clip that can be cut"
-        raise FileFormatError(table.path, table.name, wanted=wanted, given=str(error)) from None
+        expected = "a clip that can be cut"
+        raise FileFormatError(table.path, table.name, expected=expected, got=str(error)) from None

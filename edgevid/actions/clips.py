@@ -12,17 +12,17 @@ from __future__ import annotations
 import numpy as np
 
 from edgevid.actions.clip_spec import ClipSpec, look_at, union_or_none
-from edgevid.actions.schedule import Budget, Need, entropy_share
+from edgevid.actions.schedule import PriorityWeights, TokenBucket, entropy_share
 from edgevid.detect.preprocess import crop
 from edgevid.errors import InputError
 from edgevid.types import Array, Clips, Frame, Scores, Tracks
 
-__all__ = ["ClipBuffer", "ClipSpec", "Need"]
+__all__ = ["ClipBuffer", "ClipSpec", "PriorityWeights"]
 
 WIDE = 2.0
 """Under the union policy each step keeps this many times the rectangle, to cut the union out later."""
 THUMB = 8
-"""Side of the picture by which novelty is judged."""
+"""Side of the image by which novelty is judged."""
 NEVER = np.iinfo(np.int64).min
 EPS = 1e-6
 """Seconds: moments are compared no finer than this."""
@@ -38,15 +38,15 @@ class ClipBuffer:
         capacity: int = 64,
         budget: float | None = None,
         burst: int = 16,
-        need: Need | None = None,
+        need: PriorityWeights | None = None,
     ) -> None:
         """`capacity` objects are held at a time (more are counted in `refused` and wait); `budget` is
         the number of recognitions a second (None: no limit), `burst` the most clips of one frame.
         """
         if capacity < 1:
-            raise InputError(f"capacity: wanted at least 1 object, given {capacity}")
+            raise InputError(f"capacity: expected at least 1 object, got {capacity}")
         self.spec, self.capacity = spec or ClipSpec(), capacity
-        self.need, self._budget = need or Need(), Budget(budget, burst)
+        self.need, self._budget = need or PriorityWeights(), TokenBucket(budget, burst)
         s, ring = self.spec, self.spec.steps + 1  # one cell more: the moment that is still open
         scale = WIDE if s.policy == "union" else 1.0
         self._size = (round(s.width * scale), round(s.height * scale))
@@ -61,7 +61,7 @@ class ClipBuffer:
     def _make_columns(self, capacity: int, ring: int) -> None:
         self._step = np.empty((capacity, ring), np.int64)  # the moment that each cell holds
         self._time = np.empty((capacity, ring))
-        self._cut = np.empty((capacity, ring, 4), np.float32)  # rectangle of the stored picture
+        self._cut = np.empty((capacity, ring, 4), np.float32)  # rectangle of the stored image
         self._look = np.empty((capacity, ring, 4), np.float32)  # rectangle that a clip would show
         self._box = np.empty((capacity, 4), np.float32)  # smoothed
         self._box_time = np.empty(capacity)
@@ -102,7 +102,7 @@ class ClipBuffer:
         """
         if not frame.time >= self._now:  # also a NaN
             raise InputError(
-                f"frame.time: wanted {self._now} s or later, given {frame.time}; "
+                f"frame.time: expected {self._now} s or later, got {frame.time}; "
                 "call reset() when the source changes"
             )
         self._now = frame.time
@@ -112,8 +112,8 @@ class ClipBuffer:
         moment = self._closed = self._moment(frame.time)
         return self._emit(self._due(slots, moment), moment)
 
-    def heed(self, scores: Scores) -> None:
-        """Lets the scheduler know how sure the recogniser was: uncertain objects come sooner."""
+    def update_confidence(self, scores: Scores) -> None:
+        """Lets the scheduler know how sure the recognizer was: uncertain objects come sooner."""
         for id_, share in zip(scores.ids.tolist(), entropy_share(scores.values), strict=True):
             slot = self._slot_of.get(id_)
             if slot is not None:
@@ -213,7 +213,7 @@ class ClipBuffer:
                 _blank_outside(picture, rectangle, box, self.spec.pad)
         self._pixels[slots, cell] = pixels
         height, width = pixels.shape[1:3]
-        rows, columns = _centres(height), _centres(width)
+        rows, columns = _centers(height), _centers(width)
         self._fresh[slots] = pixels[:, rows[:, None], columns, 1]
 
     def _inner(self, boxes: Array) -> Array:
@@ -225,7 +225,7 @@ class ClipBuffer:
         return _scaled(np.concatenate((low, high), axis=1), spec.context)
 
     def _due(self, slots: Array, moment: int) -> Array:
-        """Slots to recognise now, most urgent first, as far as the budget goes."""
+        """Slots to recognize now, most urgent first, as far as the budget goes."""
         if not len(slots):
             return slots
         inside = (self._step[slots] > moment - self.spec.steps) & (self._step[slots] <= moment)
@@ -249,9 +249,9 @@ class ClipBuffer:
     def _emit(self, slots: Array, moment: int) -> Clips:
         """The windows of `slots` that end at `moment`, oldest step first."""
         spec = self.spec
-        wanted = np.arange(moment - spec.steps + 1, moment + 1)
-        cells = wanted % self._step.shape[1]
-        held = self._step[slots[:, None], cells] == wanted
+        expected = np.arange(moment - spec.steps + 1, moment + 1)
+        cells = expected % self._step.shape[1]
+        held = self._step[slots[:, None], cells] == expected
         times = np.where(held, self._time[slots[:, None], cells], np.nan)
         looks = np.where(held[..., None], self._look[slots[:, None], cells], 0).astype(np.float32)
         out = self._out[: len(slots)]
@@ -280,12 +280,12 @@ class ClipBuffer:
 
 
 def _scaled(boxes: Array, factor: float) -> Array:
-    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * factor
-    return np.concatenate((centre - half, centre + half), axis=1).astype(np.float32)
+    center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * factor
+    return np.concatenate((center - half, center + half), axis=1).astype(np.float32)
 
 
-def _centres(length: int) -> Array:
-    """Pixel indices of the centres of THUMB equal parts."""
+def _centers(length: int) -> Array:
+    """Pixel indices of the centers of THUMB equal parts."""
     return np.asarray(((np.arange(THUMB) + 0.5) * length / THUMB).astype(np.intp))
 
 
@@ -303,14 +303,14 @@ def _to_aspect(box: Array, spec: ClipSpec) -> Array:
     """A rectangle widened to the crop's aspect, unless the spec wants it stretched."""
     if spec.fit == "stretch":
         return box
-    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
+    center, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
     aspect = spec.width / spec.height
     half = np.array((max(half[0], half[1] * aspect), max(half[1], half[0] / aspect)))
-    return np.concatenate((centre - half, centre + half))
+    return np.concatenate((center - half, center + half))
 
 
 def _cut_again(picture: Array, cut: Array, look: Array, spec: ClipSpec) -> Array:
-    """The part `look` of a picture that shows `cut`, both in frame pixels."""
+    """The part `look` of an image that shows `cut`, both in frame pixels."""
     scale = np.array((picture.shape[1], picture.shape[0])) / (cut[2:] - cut[:2])
     inside = ((look.reshape(2, 2) - cut[:2]) * scale).reshape(1, 4).astype(np.float32)
     shown: Array = crop(Frame(picture, 0.0, 0), inside, (spec.width, spec.height), fill=spec.pad)[0]

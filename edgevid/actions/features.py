@@ -8,7 +8,7 @@ import numpy as np
 
 from edgevid.actions import skeleton
 from edgevid.actions.recognizer import input_named, picture_of, pictures, run_batch
-from edgevid.detect.preprocess import Fit
+from edgevid.detect.preprocess import LetterboxTransform
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array
@@ -44,7 +44,7 @@ class FeatureExtractor:
         shapes = {s.name: s.shape for s in engine.outputs}
         if self._output not in shapes or len(shapes[self._output]) not in (2, 4):
             raise ModelError(
-                f"{recipe.name}: wanted an output {self._output!r} of shape (N, D) or (N, D, h, w), "
+                f"{recipe.name}: expected an output {self._output!r} of shape (N, D) or (N, D, h, w), "
                 "the model has " + ", ".join(str(s) for s in engine.outputs)
             )
         self.raw_width = self.width = int(shapes[self._output][1])
@@ -77,7 +77,7 @@ class PoseExtractor:
         table.text("joints", "coco17", choices=("coco17",))
         table.done()
         if joints not in skeleton.JOINT_SETS:
-            raise InputError(f"joints: wanted one of {sorted(skeleton.JOINT_SETS)}, given {joints!r}")
+            raise InputError(f"joints: expected one of {sorted(skeleton.JOINT_SETS)}, got {joints!r}")
         self._picture, self._input = picture_of(recipe), input_named(engine, recipe.input_name, recipe).name
         self._output = recipe.outputs[0] if recipe.outputs else engine.outputs[0].name
         self.count = len(skeleton.JOINT_SETS[joints])
@@ -90,7 +90,7 @@ class PoseExtractor:
         if self._order == "yxs":
             points = points[..., [1, 0, 2]]
         p = self._picture
-        fit = Fit.of((crops.shape[2], crops.shape[1]), p)
+        fit = LetterboxTransform.of((crops.shape[2], crops.shape[1]), p)
         place = (points[..., :2] * (p.width, p.height) - (fit.left, fit.top)) / (fit.scale_x, fit.scale_y)
         share = place / (crops.shape[2], crops.shape[1])
         corner, side = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2]

@@ -1,4 +1,4 @@
-"""Single-picture classifiers applied per object (emotion, colour, type), averaged over the track."""
+"""Single-image classifiers applied per object (emotion, color, type), averaged over the track."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from edgevid.runtime import Engine, Recipe
 from edgevid.types import Clips, Scores
 
 
-class ImageRecogniser:
+class ImageRecognizer:
     """Looks at the newest crop of each object; answers the mean of what it saw of the track lately."""
 
     def __init__(self, engine: Engine, recipe: Recipe, *, memory_s: float = 5.0, capacity: int = 256) -> None:
-        """`memory_s` is the time constant of the average over the track; 0 answers each picture alone."""
+        """`memory_s` is the time constant of the average over the track; 0 answers each image alone."""
         self.engine, self.recipe, self.memory_s = engine, recipe, memory_s
         table = ClipTable.read(recipe, steps=1)
         self.spec, self._activation = table.spec, table.activation
@@ -38,7 +38,7 @@ class ImageRecogniser:
             shapes, capacity=capacity, reset_after_s=np.inf, dtypes={"time": np.dtype(np.float64)}
         )
 
-    def recognise(self, clips: Clips) -> Scores:
+    def recognize(self, clips: Clips) -> Scores:
         """Probabilities of every clip's object, one engine batch for all."""
         if not len(clips):
             return no_scores(self.names)

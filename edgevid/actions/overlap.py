@@ -16,7 +16,7 @@ class OverlapMean:
     def __init__(self, classes: int, *, span_s: float, keep: int = 4, capacity: int = 256) -> None:
         """`span_s` is a window's length in seconds, `keep` how many windows are remembered."""
         if not span_s > 0:
-            raise InputError(f"span_s: wanted more than 0 seconds, given {span_s}")
+            raise InputError(f"span_s: expected more than 0 seconds, got {span_s}")
         self.span_s = span_s
         shapes: dict[str, tuple[int, ...]] = {"values": (keep, classes), "ends": (keep,), "there": (keep,)}
         times = {"ends": np.dtype(np.float64)}

@@ -1,4 +1,4 @@
-"""What all recognisers share: crops made into engine inputs, batches run, answers made probabilities."""
+"""What all recognizers share: crops made into engine inputs, batches run, answers made probabilities."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from edgevid.runtime import Engine, Recipe, TensorSpec
 from edgevid.types import Array, Clips, Frame, InputSpec, Scores
 
 
-class Recogniser(Protocol):
+class Recognizer(Protocol):
     """Class probabilities of clips; `spec` says how a ClipBuffer has to cut them."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
     @property
     def spec(self) -> ClipSpec: ...
-    def recognise(self, clips: Clips) -> Scores: ...
+    def recognize(self, clips: Clips) -> Scores: ...
     def reset(self) -> None: ...
 
 
@@ -29,13 +29,13 @@ def picture_of(recipe: Recipe) -> InputSpec:
     """The recipe's [input]; InputError where there is none."""
     if recipe.input is None:
         raise InputError(
-            f"{recipe.name}: wanted a table [input] in the recipe of a model that takes pictures"
+            f"{recipe.name}: expected a table [input] in the recipe of a model that takes images"
         )
     return recipe.input
 
 
 def pictures(crops: Array, spec: InputSpec) -> Array:
-    """(M, ...) model inputs of crops (M, h, w, 3) uint8 RGB, by the same way as every other picture."""
+    """(M, ...) model inputs of crops (M, h, w, 3) uint8 RGB, by the same way as every other image."""
     out = np.empty((len(crops), *input_shape(spec)), spec.dtype)
     for crop, row in zip(crops, out, strict=True):
         letterbox(Frame(crop, 0.0, 0), spec, row)

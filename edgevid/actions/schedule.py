@@ -1,4 +1,4 @@
-"""Which objects are recognised now: by need, within a stated number of recognitions a second."""
+"""Which objects are recognized now: by need, within a stated number of recognitions a second."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from edgevid.types import Array
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class PriorityWeights:
     """What makes an object urgent; each weight multiplies a value between 0 and about 1."""
 
     never: float = 2.0
-    """Never recognised so far."""
+    """Never recognized so far."""
     uncertainty: float = 1.0
     """Entropy of its last scores over that of a uniform answer (1 before any)."""
     age: float = 0.5
     """Seconds since its last recognition over `age_s`."""
     novelty: float = 2.0
-    """Mean change of its picture since its last recognition, 0 to 1."""
+    """Mean change of its image since its last recognition, 0 to 1."""
     age_s: float = 5.0
 
     def of(self, never: Array, uncertainty: Array, age_s: Array, novelty: Array) -> Array:
@@ -34,15 +34,15 @@ class Need:
         )
 
 
-class Budget:
+class TokenBucket:
     """A token bucket: recognitions a second, with a burst that one engine batch can hold."""
 
     def __init__(self, per_second: float | None, burst: int) -> None:
         """None gives no limit but `burst` at a time."""
         if per_second is not None and not per_second > 0:
-            raise InputError(f"budget: wanted more than 0 recognitions a second or None, given {per_second}")
+            raise InputError(f"budget: expected more than 0 recognitions a second or None, got {per_second}")
         if burst < 1:
-            raise InputError(f"burst: wanted at least 1, given {burst}")
+            raise InputError(f"burst: expected at least 1, got {burst}")
         self.per_second, self.burst = per_second, burst
         self.reset()
 
@@ -50,14 +50,14 @@ class Budget:
         """A full bucket."""
         self._tokens, self._time = float(self.burst), np.nan
 
-    def take(self, wanted: int, time: float) -> int:
+    def take(self, expected: int, time: float) -> int:
         """How many of `wanted` may go now; they are taken from the bucket."""
         if self.per_second is None:
-            return min(wanted, self.burst)
+            return min(expected, self.burst)
         if not np.isnan(self._time):
             self._tokens = min(self._tokens + (time - self._time) * self.per_second, float(self.burst))
         self._time = time
-        given = min(wanted, int(self._tokens + 1e-9))
+        given = min(expected, int(self._tokens + 1e-9))
         self._tokens -= given
         return given
 

@@ -40,7 +40,7 @@ class OnlineSegments:
         """
         if not 0 <= confident <= 1 or not min_s >= 0:
             raise InputError(
-                f"OnlineSegments: wanted confident 0 to 1 and min_s >= 0, given {confident}, {min_s}"
+                f"OnlineSegments: expected confident 0 to 1 and min_s >= 0, got {confident}, {min_s}"
             )
         self.confident, self.min_s, self.forget_after_s = confident, min_s, forget_after_s
         self._open: dict[int, _Open] = {}

@@ -48,7 +48,7 @@ class HeadTable:
     def read(cls, recipe: Recipe) -> HeadTable:
         """From the recipe's [head]; FileFormatError names a mistake."""
         if recipe.task != "head":
-            raise InputError(f"{recipe.name}: wanted a recipe of task 'head', given {recipe.task!r}")
+            raise InputError(f"{recipe.name}: expected a recipe of task 'head', got {recipe.task!r}")
         table = recipe.section("head")
         made = cls(
             kind=table.text("kind", choices=("window", "step")),
@@ -68,7 +68,7 @@ class HeadTable:
         return made
 
 
-class SequenceRecogniser:
+class SequenceRecognizer:
     """One crop of each track a moment goes through the extractor; a temporal head reads the past."""
 
     def __init__(
@@ -117,15 +117,15 @@ class SequenceRecogniser:
                 f"{self.recipe.name}: table [clip] was changed since training (digest {self.spec.digest}, "
                 f"trained with {self.head.clip_digest}): crops would not look as the head knows them"
             )
-        wanted = {"features", *(("valid",) if self.head.kind == "window" else self.head.states.states)}
+        expected = {"features", *(("valid",) if self.head.kind == "window" else self.head.states.states)}
         have = {s.name for s in self.engine.inputs}
-        if wanted != have:
+        if expected != have:
             raise ModelError(
-                f"{self.recipe.name}: a head of kind {self.head.kind!r} wants the inputs {sorted(wanted)}, "
+                f"{self.recipe.name}: a head of kind {self.head.kind!r} wants the inputs {sorted(expected)}, "
                 f"the model has {sorted(have)}"
             )
 
-    def recognise(self, clips: Clips) -> Scores:
+    def recognize(self, clips: Clips) -> Scores:
         """Probabilities of the objects whose window is due (each moment for a streaming head)."""
         if not len(clips):
             return no_scores(self.names)
@@ -147,9 +147,9 @@ class SequenceRecogniser:
         cell = moments % length
         self.store["raw"][rows, cell], self.store["moment"][rows, cell] = raw, moments
         self.store["seen"][rows] += 1
-        wanted = moments[:, None] - np.arange(length - 1, -1, -1)
-        cells = wanted % length
-        valid = self.store["moment"][rows[:, None], cells] == wanted
+        expected = moments[:, None] - np.arange(length - 1, -1, -1)
+        cells = expected % length
+        valid = self.store["moment"][rows[:, None], cells] == expected
         features, valid = self.extractor.encode(self.store["raw"][rows[:, None], cells], valid)
         if self._stepper is not None:
             return self._by_step(ids, times, rows, features[:, -1], valid[:, -1])

@@ -2,7 +2,7 @@
 
 The double features of Yang et al., "Make Skeleton-based Action Recognition Model Smaller, Faster and
 Better" (2019): distances between all joints, which no camera position changes, beside movements of
-the joints at two speeds; here with the centred joints themselves, and with every step looking only
+the joints at two speeds; here with the centered joints themselves, and with every step looking only
 at the past, so that a live stream and a recorded clip give the same values.
 """
 
@@ -52,27 +52,27 @@ SHOULDERS, BELLY = 0.13, 0.80
 
 
 def width_of(joint_count: int) -> int:
-    """Length of a step's features: centred joints, distances, movements at each lag, growth."""
+    """Length of a step's features: centered joints, distances, movements at each lag, growth."""
     return 2 * joint_count + joint_count * (joint_count - 1) // 2 + len(LAGS) * 2 * joint_count + 1
 
 
 def encode(joints: Array, valid: Array) -> Array:
     """(..., T, D) float32 features of joints (..., T, J, 2) in pixels or any unit; invalid steps give zeros.
 
-    A step is centred on its own joints and divided by its own size (their root mean square distance
-    from the centre), so where the object stands and how near it is do not matter. Movement over
+    A step is centered on its own joints and divided by its own size (their root mean square distance
+    from the center), so where the object stands and how near it is do not matter. Movement over
     `LAGS` steps is in those sizes; it is zero where the earlier step is missing.
     """
     if joints.ndim < 3 or joints.shape[-1] != 2 or joints.shape[:-2] != valid.shape:
         raise InputError(
-            f"encode: wanted joints (..., T, J, 2) and valid (..., T), given {joints.shape} and {valid.shape}"
+            f"encode: expected joints (..., T, J, 2) and valid (..., T), got {joints.shape} and {valid.shape}"
         )
     joints = np.where(valid[..., None, None], joints, 0).astype(np.float64)
-    centre = joints.mean(axis=-2, keepdims=True)
-    size = np.sqrt(np.square(joints - centre).sum(-1).mean(-1))
+    center = joints.mean(axis=-2, keepdims=True)
+    size = np.sqrt(np.square(joints - center).sum(-1).mean(-1))
     usable = valid & (size > 1e-9) & np.isfinite(size)
     unit = np.where(usable, size, 1.0)[..., None, None]
-    parts = [_flat((joints - centre) / unit), _distances(joints) / unit[..., 0]]
+    parts = [_flat((joints - center) / unit), _distances(joints) / unit[..., 0]]
     parts += [_flat(_change(joints, usable, lag) / unit) for lag in LAGS]
     growth = _change(np.log(unit), usable, 1)[..., 0]
     features = np.concatenate([*parts, growth], axis=-1)

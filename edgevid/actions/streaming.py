@@ -87,8 +87,8 @@ def _columns(names: StateNames) -> tuple[Sequence[str], Sequence[str], Sequence[
     return names.states, names.follow, names.axes
 
 
-class StreamRecogniser:
-    """Streaming picture models (MoViNet-Stream, TSM with its buffers): one crop of each track a step."""
+class StreamRecognizer:
+    """Streaming image models (MoViNet-Stream, TSM with its buffers): one crop of each track a step."""
 
     def __init__(
         self, engine: Engine, recipe: Recipe, *, capacity: int = 64, reset_after_s: float = 1.0
@@ -112,7 +112,7 @@ class StreamRecogniser:
         """The states of the tracks."""
         return self._stepper.store
 
-    def recognise(self, clips: Clips) -> Scores:
+    def recognize(self, clips: Clips) -> Scores:
         """Probabilities after one more step of every clip's object, one engine batch for all."""
         if not len(clips):
             return no_scores(self.names)

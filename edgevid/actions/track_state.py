@@ -30,7 +30,7 @@ class StateStore:
         `reset_after_s` starts a track anew.
         """
         if capacity < 1:
-            raise InputError(f"capacity: wanted at least 1 track, given {capacity}")
+            raise InputError(f"capacity: expected at least 1 track, got {capacity}")
         self.capacity, self.reset_after_s = capacity, reset_after_s
         dtypes = dtypes or {}
         self._arrays = {n: np.zeros((capacity, *s), dtypes.get(n, np.float32)) for n, s in shapes.items()}
@@ -51,7 +51,7 @@ class StateStore:
     def rows(self, ids: Array, times: Array) -> tuple[Array, Array]:
         """Row of each id, and whether it starts anew (as zeros): unknown, long silent, or back in time."""
         if len(ids) > self.capacity:
-            raise InputError(f"StateStore: wanted at most {self.capacity} tracks at once, given {len(ids)}")
+            raise InputError(f"StateStore: expected at most {self.capacity} tracks at once, got {len(ids)}")
         rows = np.array([self._row(id_) for id_ in ids.tolist()], np.intp)
         elapsed = times - self._time[rows]
         fresh = ~((elapsed >= 0) & (elapsed <= self.reset_after_s))  # also the NaN of a new row

@@ -19,7 +19,7 @@ def window_starts(length: int, window: int, stride: int) -> Array:
     [0]
     """
     if window < 1 or not 1 <= stride <= window:
-        raise InputError(f"windows: wanted 1 <= stride <= window, given stride {stride} and window {window}")
+        raise InputError(f"windows: expected 1 <= stride <= window, got stride {stride} and window {window}")
     starts = list(range(0, max(length - window, 0) + 1, stride))
     if starts[-1] + window < length:
         starts.append(length - window)
@@ -33,7 +33,7 @@ def average_windows(scores: Array, starts: Array, length: int) -> tuple[Array, A
     """
     if scores.ndim != 3 or len(scores) != len(starts):
         raise InputError(
-            f"average_windows: wanted scores (W, T, C) of {len(starts)} windows, given {scores.shape}"
+            f"average_windows: expected scores (W, T, C) of {len(starts)} windows, got {scores.shape}"
         )
     total = np.zeros((length, scores.shape[2]))
     count = np.zeros(length, np.int64)

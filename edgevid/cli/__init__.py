@@ -15,6 +15,7 @@ from edgevid.errors import EdgevidError
 COMMANDS: tuple[str, ...] = (
     "bench",
     "build",
+    "calibrate",
     "compare",
     "doctor",
     "estimate",
@@ -25,7 +26,6 @@ COMMANDS: tuple[str, ...] = (
     "models",
     "quantize",
     "run",
-    "survey",
     "train",
     "tune",
 )

@@ -14,7 +14,7 @@ from rich.markup import escape
 from edgevid.errors import InputError, ParityError
 
 if TYPE_CHECKING:
-    from edgevid.optimize.builder.build import Gate, Outcome, Plan
+    from edgevid.optimize.builder.build import Outcome, Plan, Playback
     from edgevid.optimize.builder.engine import Progress
 
 
@@ -30,13 +30,13 @@ Fallback = Annotated[
 ]
 Unproven = Annotated[bool, typer.Option("--unproven", help="Build without comparing; the manifest says so.")]
 Backend = Annotated[str, typer.Option(help="auto, tensorrt or tensorrt-rtx.")]
-Batch = Annotated[str, typer.Option(help="Pictures a run: a number, or LEAST,BEST,MOST.")]
+Batch = Annotated[str, typer.Option(help="Images a run: a number, or LEAST,BEST,MOST.")]
 Shapes = Annotated[
     list[str] | None, typer.Option(help="NAME=1x3x64x64 or NAME=LEAST,BEST,GREATEST of an open input.")
 ]
 Workspace = Annotated[int | None, typer.Option(help="Device memory for tactics, MB.", min=1)]
 Level = Annotated[
-    int | None, typer.Option(help="Builder optimisation level, 0 quick to 5 thorough.", min=0, max=5)
+    int | None, typer.Option(help="Builder optimization level, 0 quick to 5 thorough.", min=0, max=5)
 ]
 Newer = Annotated[
     bool, typer.Option("--version-compatible", help="Let newer TensorRT versions load it (can be slower).")
@@ -81,7 +81,7 @@ def command(
     dry_run: DryRun = False,
 ) -> None:
     """Build a TensorRT engine of a model, prove it against the model, and write its manifest."""
-    from edgevid.optimize.builder.build import Gate, build, make_plan
+    from edgevid.optimize.builder.build import Playback, build, make_plan
     from edgevid.optimize.builder.options import BuildOptions, read_batch, read_shapes
 
     options = BuildOptions(
@@ -98,7 +98,7 @@ def command(
         tf32=tf32,
         timing_cache=timing_cache,
     )
-    gate = Gate(None if unproven else frames, count, floor, fallback)
+    gate = Playback(None if unproven else frames, count, floor, fallback)
     console = Console(stderr=True, soft_wrap=True)
     if dry_run:
         _show_plan(make_plan(model, options, out=out), gate)
@@ -143,7 +143,7 @@ def _progress(console: Console) -> Iterator[Progress]:
         yield tell
 
 
-def _show_plan(plan: Plan, gate: Gate) -> None:
+def _show_plan(plan: Plan, gate: Playback) -> None:
     console = Console(soft_wrap=True)
     console.print("[bold]Nothing is built. This would be done:[/]")
     _pairs(console, plan.lines(gate))

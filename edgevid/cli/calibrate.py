@@ -1,4 +1,4 @@
-"""`edgevid survey`: which pixel is which metre, in the browser or from flags."""
+"""`edgevid calibrate`: which pixel is which meter, in the browser or from flags."""
 
 from __future__ import annotations
 
@@ -8,30 +8,34 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from edgevid.speed.calibration import Survey
-    from edgevid.speed.calibration_report import SurveyReport
+    from edgevid.speed.calibration import CameraCalibration
+    from edgevid.speed.calibration_report import CalibrationReport
 
 Source = Annotated[str, typer.Argument(help="Video, image, folder of images, camera number, or address.")]
 Rect = Annotated[
     str, typer.Option(help='Corners of a rectangle on the road: "x,y x,y x,y x,y" (near left, near right, '
                            "far right, far left).")
 ]  # fmt: skip
-Width = Annotated[float | None, typer.Option(help="Metres from the first corner to the second.")]
-Length = Annotated[float | None, typer.Option(help="Metres from the second corner to the third.")]
+Width = Annotated[float | None, typer.Option(help="Meters from the first corner to the second.")]
+Length = Annotated[float | None, typer.Option(help="Meters from the second corner to the third.")]
 Point = Annotated[
-    list[str], typer.Option(help='A pixel and its metres, "u,v=X,Y"; give as many as you like.')
+    list[str], typer.Option(help='A pixel and its meters, "u,v=X,Y"; give as many as you like.')
 ]
 Pairs = Annotated[Path | None, typer.Option(help="CSV file of pairs: u,v,X,Y a line.")]
-Start = Annotated[Path | None, typer.Option("--from", help="Start from this survey (to check or change it).")]
+Start = Annotated[
+    Path | None, typer.Option("--from", help="Start from this calibration (to check or change it).")
+]
 Lens = Annotated[float, typer.Option(help="Radial distortion k1 of a wide lens (barrel: below 0).")]
 Focal = Annotated[float | None, typer.Option(help="Focal length in pixels that k1 refers to.")]
-Region = Annotated[str, typer.Option(help='Where the survey holds: "x,y x,y x,y ..." (default: the hull).')]
+Region = Annotated[
+    str, typer.Option(help='Where the calibration holds: "x,y x,y x,y ..." (default: the hull).')
+]
 Time = Annotated[float, typer.Option(help="Second of the video to look at.", min=0)]
-Out = Annotated[Path | None, typer.Option(help="Survey to write: calibration/camera/<name>.toml")]
-Picture = Annotated[Path | None, typer.Option("--image", help="Picture of the grid to write (PNG or JPEG).")]
+Out = Annotated[Path | None, typer.Option(help="Calibration to write: calibration/camera/<name>.toml")]
+Picture = Annotated[Path | None, typer.Option("--image", help="Image of the grid to write (PNG or JPEG).")]
 Drop = Annotated[bool, typer.Option("--drop-outliers", help="Leave out the points the others contradict.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace an existing survey.")]
-Note = Annotated[str, typer.Option(help="What the metres come from; kept in the file.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing calibration.")]
+Note = Annotated[str, typer.Option(help="What the meters come from; kept in the file.")]
 Host = Annotated[str, typer.Option(help="Address of the page; others than this machine see it on 0.0.0.0.")]
 Port = Annotated[int | None, typer.Option(help="Port of the page (default: the first free one).")]
 Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")]
@@ -58,35 +62,35 @@ def command(
     port: Port = None,
     browser: Browser = True,
 ) -> None:
-    """Survey a camera: pair pixels with metres on the road and see the grid.
+    """Calibration a camera: pair pixels with meters on the road and see the grid.
 
     With --rect, --point, --pairs, or --from and one of --out and --image it works without a page.
     """
     from edgevid.cli.outputs import refuse_overwriting
     from edgevid.errors import InputError
     from edgevid.site import calibrate as tool
-    from edgevid.speed.calibration import make_survey, read_survey
+    from edgevid.speed.calibration import make_calibration, read_calibration
     from edgevid.speed.calibration_report import examine, without
-    from edgevid.video.seek import Stills
+    from edgevid.video.seek import FrameSeeker
 
     parts = [tool.parse_rectangle(rect, width, length)] if rect else []
     if not rect and (width is not None or length is not None):
-        raise InputError("survey: --width and --length belong to --rect, which was not given")
+        raise InputError("calibration: --width and --length belong to --rect, which was not given")
     parts += [tool.parse_pairs(point)] if point else []
     parts += [tool.read_pairs(pairs)] if pairs else []
     area = tool.parse_region(region)
-    given = read_survey(start) if start else None
-    with Stills(source) as stills:
+    given = read_calibration(start) if start else None
+    with FrameSeeker(source) as stills:
         if not parts and not (given is not None and (out or image)):
             _page(stills, given, out, time, host, port, browser)
             return
         frame = stills.at(time)
     if given is not None:
         given = given.scaled_to(frame.size)
-        parts.insert(0, (given.image, given.metres))
+        parts.insert(0, (given.image, given.meters))
         lens, focal = lens or given.k1, focal or given.focal
         area = area if area is not None or len(parts) > 1 else given.region
-    made = make_survey(
+    made = make_calibration(
         *tool.joined(parts), frame.size, region=area, k1=lens, focal=focal, name=out.stem if out else ""
     )
     report = examine(made)
@@ -100,8 +104,8 @@ def command(
 
 
 def _write(
-    made: Survey,
-    report: SurveyReport,
+    made: CameraCalibration,
+    report: CalibrationReport,
     frame: Any,
     out: Path | None,
     image: Path | None,
@@ -112,7 +116,7 @@ def _write(
     from edgevid.site import calibrate as tool
 
     if out:
-        typer.echo(f"written: {tool.save_survey(out, made, note, replace=force)}")
+        typer.echo(f"written: {tool.write_calibration(out, made, note, replace=force)}")
     else:
         typer.echo("not written: give --out calibration/camera/<name>.toml to keep it")
     if image:
@@ -120,26 +124,26 @@ def _write(
 
         try:
             image.parent.mkdir(parents=True, exist_ok=True)
-            done = cv2.imwrite(str(image), tool.draw_survey(frame.image, made, report)[:, :, ::-1])
+            done = cv2.imwrite(str(image), tool.draw_calibration(frame.image, made, report)[:, :, ::-1])
         except (cv2.error, OSError):
             done = False
         if not done:
-            raise InputError(f"--image: wanted a writable name that ends in .png or .jpg, given {image}")
+            raise InputError(f"--image: expected a writable name that ends in .png or .jpg, got {image}")
         typer.echo(f"written: {image}")
 
 
-def _provenance(source: str, frame: Any, report: SurveyReport) -> str:
+def _provenance(source: str, frame: Any, report: CalibrationReport) -> str:
     from edgevid.video.open import masked
 
     name = masked(source) if "://" in source else Path(source).name
     count = len(report.error_px)
     error = f", mean error {report.error_px.mean():.2f} px" if count > 4 else ""
-    return f"edgevid survey on {name} at {frame.time:.2f} s; {count} points{error}"
+    return f"edgevid calibrate on {name} at {frame.time:.2f} s; {count} points{error}"
 
 
 def _page(
     stills: Any,
-    given: Survey | None,
+    given: CameraCalibration | None,
     out: Path | None,
     time: float,
     host: str,
@@ -149,30 +153,30 @@ def _page(
     """The page, until Ctrl-C."""
     import re
 
-    from edgevid.speed.calibration import read_survey
-    from edgevid.viewer.calibration import SurveyDesk, survey_app
+    from edgevid.speed.calibration import read_calibration
+    from edgevid.viewer.calibration import CalibrationDesk, calibration_app
     from edgevid.viewer.serve import serve
 
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(stills.uri).stem).strip("-") or "camera"
     path = out or Path("calibration/camera") / f"{stem}.toml"
     if given is None and path.is_file():
-        given = read_survey(path)  # what is there is where to go on from
-    desk = SurveyDesk(stills, folder=path.parent, name=path.stem, given=given, time=time)
+        given = read_calibration(path)  # what is there is where to go on from
+    desk = CalibrationDesk(stills, folder=path.parent, name=path.stem, given=given, time=time)
     serve(
-        survey_app(desk), host=host, port=port, open_browser=browser, purpose="The survey page",
-        announce=lambda url: typer.echo(f"survey page: {url}   (Ctrl-C ends it)"),
+        calibration_app(desk), host=host, port=port, open_browser=browser, purpose="The calibration page",
+        announce=lambda url: typer.echo(f"calibration page: {url}   (Ctrl-C ends it)"),
     )  # fmt: skip
     typer.echo(f"written: {desk.saved}" if desk.saved else "nothing was written")
 
 
-def print_report(survey: Survey, report: SurveyReport) -> None:
+def print_report(calibration: CameraCalibration, report: CalibrationReport) -> None:
     """Errors, scale, camera and warnings, for a person."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=True)
-    px, metres = report.error_px, report.error_m
+    px, meters = report.error_px, report.error_m
     if len(px) == 4:
         console.print(
             "[bold]4 points[/]: they fix the plane exactly, so their own error cannot show; a fifth tells"
@@ -180,14 +184,14 @@ def print_report(survey: Survey, report: SurveyReport) -> None:
     else:
         console.print(
             f"[bold]{len(px)} points[/]: reprojection error mean {px.mean():.2f} px, worst {px.max():.2f} px "
-            f"(point {int(px.argmax()) + 1}); mean {metres.mean():.3f} m, worst {metres.max():.3f} m"
+            f"(point {int(px.argmax()) + 1}); mean {meters.mean():.3f} m, worst {meters.max():.3f} m"
         )
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("region", "pixel", "metres x, y", "m/pixel along", "across", "speeds +-"):
+    for title in ("region", "pixel", "meters x, y", "m/pixel along", "across", "speeds +-"):
         table.add_column(title, justify="left" if title == "region" else "right")
     for s in report.scales:
         table.add_row(
-            s.place, f"{s.pixel[0]:.0f}, {s.pixel[1]:.0f}", f"{s.metre[0]:.1f}, {s.metre[1]:.1f}",
+            s.place, f"{s.pixel[0]:.0f}, {s.pixel[1]:.0f}", f"{s.meter[0]:.1f}, {s.meter[1]:.1f}",
             f"{s.along:.3f}", f"{s.across:.3f}", f"{100 * s.error:.1f} %",
         )  # fmt: skip
     console.print(table)
@@ -202,7 +206,7 @@ def print_report(survey: Survey, report: SurveyReport) -> None:
         )
     for row in report.outliers:
         console.print(
-            f"[bold red]outlier:[/] point {row + 1}, {px[row]:.1f} px ({metres[row]:.2f} m) off the fit"
+            f"[bold red]outlier:[/] point {row + 1}, {px[row]:.1f} px ({meters[row]:.2f} m) off the fit"
         )
     for words in report.warnings:
         console.print(f"[yellow]warning:[/] {escape(words)}")

@@ -85,8 +85,8 @@ def _show(report: ParityReport, found: dict[str, Any]) -> None:
         console.print(_worst(report))
     for note in report.notes:
         console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
-    colour, word = ("green", "passed") if report.passed else ("red", "refused")
-    console.print(f"\n[bold {colour}]{word}:[/] {escape(report.sentence())}", highlight=False)
+    color, word = ("green", "passed") if report.passed else ("red", "refused")
+    console.print(f"\n[bold {color}]{word}:[/] {escape(report.sentence())}", highlight=False)
 
 
 def _figures(report: ParityReport) -> Table:

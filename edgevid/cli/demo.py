@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from edgevid.viewer.config import Setting
+    from edgevid.viewer.config import ViewerConfig
 
 SAMPLE = "vtest"
 CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
@@ -21,8 +21,8 @@ Model = Annotated[str | None, typer.Option(help="Name or path of a detector.")]
 Rendered = Annotated[bool, typer.Option("--rendered", help="Show the rendered street.")]
 Frames = Annotated[int | None, typer.Option(help="Stop after so many frames.", min=1)]
 SiteFile = Annotated[Path | None, typer.Option(help="Site file; zones drawn in the viewer go into it.")]
-Camera = Annotated[Path | None, typer.Option(help="Camera survey (TOML): adds speeds over the ground.")]
-Actions = Annotated[str | None, typer.Option(help="Recogniser of what each object does (recipe).")]
+Camera = Annotated[Path | None, typer.Option(help="Camera calibration (TOML): adds speeds over the ground.")]
+Actions = Annotated[str | None, typer.Option(help="Recognizer of what each object does (recipe).")]
 Classes = Annotated[str, typer.Option(help="Only these classes, separated by commas: person,car")]
 Unit = Annotated[str, typer.Option(help="km/h, mph or m/s")]
 Host = Annotated[str, typer.Option(help="Address to serve on; beyond this machine a token is needed.")]
@@ -31,8 +31,8 @@ Token = Annotated[str | None, typer.Option(help="Token that viewers need; made w
 Name = Annotated[list[str], typer.Option(help="Host name to answer to (behind a proxy); repeatable.")]
 Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")]
 Once = Annotated[bool, typer.Option("--once", help="A file plays once; the viewer stays on its last frame.")]
-Quality = Annotated[int, typer.Option(help="JPEG quality of the viewer's pictures.", min=10, max=100)]
-Widest = Annotated[int, typer.Option(help="Longest side of the viewer's pictures, in pixels.", min=160)]
+Quality = Annotated[int, typer.Option(help="JPEG quality of the viewer's images.", min=10, max=100)]
+Widest = Annotated[int, typer.Option(help="Longest side of the viewer's images, in pixels.", min=160)]
 Threads = Annotated[int | None, typer.Option(help="CPU threads of the model.", min=1)]
 
 
@@ -57,15 +57,15 @@ def command(
     widest: Widest = 1280,
     threads: Threads = None,
 ) -> None:
-    """Detect, follow, recognise and measure what is in a video, and show it live in a browser."""
+    """Detect, follow, recognize and measure what is in a video, and show it live in a browser."""
     from edgevid.cli.demo_files import write_files
     from edgevid.errors import InputError
     from edgevid.output.overlay import UNITS
     from edgevid.viewer import config as settings
 
     if unit not in UNITS:
-        raise InputError(f"unit: wanted one of {', '.join(UNITS)}, given {unit!r}")
-    asked: dict[str, Any] = {"source": source, "model": model, "survey": camera}
+        raise InputError(f"unit: expected one of {', '.join(UNITS)}, got {unit!r}")
+    asked: dict[str, Any] = {"source": source, "model": model, "calibration": camera}
     asked["classes"] = tuple(one.strip() for one in classes.split(",") if one.strip())
     chosen = _site(site, asked, actions)
     setting = settings.rendered() if rendered else _real(chosen, bool(source or model or site), threads)
@@ -79,16 +79,16 @@ def command(
 
 def _site(path: Path | None, asked: dict[str, Any], actions: str | None) -> Any:
     """The site of a file or the sample's, with what the command line says put over it."""
-    from edgevid.site.file import RecogniserChoice, Site, read_site
+    from edgevid.site.file import RecognizerChoice, Site, read_site
 
     there = path is not None and (path.exists() or not asked["source"])
     chosen = read_site(path) if there and path else Site(classes=CLASSES)  # a new one is made when saved to
     if actions:
-        asked["recognisers"] = (RecogniserChoice("action", actions),)
+        asked["recognizers"] = (RecognizerChoice("action", actions),)
     return dataclasses.replace(chosen, **{key: value for key, value in asked.items() if value})
 
 
-def _real(site: Any, wanted: bool, threads: int | None) -> Setting:
+def _real(site: Any, expected: bool, threads: int | None) -> ViewerConfig:
     """The site's source, or the sample; where the sample cannot be had, the rendered street, saying so."""
     from rich.console import Console
     from rich.markup import escape
@@ -101,7 +101,7 @@ def _real(site: Any, wanted: bool, threads: int | None) -> Setting:
         sample = "" if site.source else str(get_sample(SAMPLE))
         return settings.real(dataclasses.replace(site, source=site.source or sample), threads=threads)
     except DownloadError as error:
-        if wanted:
+        if expected:
             raise
         console = Console(stderr=True, soft_wrap=True)
         console.print(
@@ -112,7 +112,7 @@ def _real(site: Any, wanted: bool, threads: int | None) -> Setting:
 
 
 def _watch(
-    setting: Setting, serving: dict[str, Any], picture: dict[str, Any], *, once: bool, frames: int | None
+    setting: ViewerConfig, serving: dict[str, Any], picture: dict[str, Any], *, once: bool, frames: int | None
 ) -> None:
     """The viewer, until Ctrl-C."""
     from rich.console import Console

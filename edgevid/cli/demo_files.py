@@ -16,18 +16,20 @@ from edgevid.output.overlay import contact_sheet
 from edgevid.output.sinks import AnnotatedVideo, JsonLines, Sink
 from edgevid.run.loop import run
 from edgevid.types import Array, Frame, Result
-from edgevid.viewer.config import Setting, overlay_of
+from edgevid.viewer.config import ViewerConfig, overlay_of
 
 PICTURES = 6
-"""Pictures on the contact sheet."""
+"""Images on the contact sheet."""
 
 
-def write_files(setting: Setting, folder: Path, *, unit: str = "km/h", frames: int | None = None) -> None:
+def write_files(
+    setting: ViewerConfig, folder: Path, *, unit: str = "km/h", frames: int | None = None
+) -> None:
     """Runs the setting once into `folder` and prints a summary."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder}: wanted a folder to write into: {error.strerror}") from None
+        raise InputError(f"{folder}: expected a folder to write into: {error.strerror}") from None
     video, sheet, lines = folder / "demo.mp4", folder / "contact-sheet.png", folder / "demo.jsonl"
     refuse_overwriting((video, sheet, lines), (getattr(setting.source, "path", None),))
     started, total = clock.perf_counter(), frames or setting.source.frame_count
@@ -46,10 +48,10 @@ def write_files(setting: Setting, folder: Path, *, unit: str = "km/h", frames: i
 
 
 class Shots:
-    """Moves the progress bar and keeps a few drawn pictures for the contact sheet."""
+    """Moves the progress bar and keeps a few drawn images for the contact sheet."""
 
     def __init__(self, annotated: AnnotatedVideo, bar: Any, total: int) -> None:
-        """The pictures are spread over `total` frames."""
+        """The images are spread over `total` frames."""
         self._annotated, self._bar = annotated, bar
         self._wanted = {round((k + 0.5) * total / PICTURES) for k in range(PICTURES)}
         self._pictures: list[Array] = []
@@ -61,7 +63,7 @@ class Shots:
             self._pictures.append(self._annotated.last)
 
     def write(self, path: Path) -> None:
-        """The contact sheet of what was kept (the last picture where the run was short)."""
+        """The contact sheet of what was kept (the last image where the run was short)."""
         pictures = self._pictures or ([self._annotated.last] if self._annotated.last is not None else [])
         if pictures:
             cv2.imwrite(str(path), contact_sheet(pictures)[:, :, ::-1])

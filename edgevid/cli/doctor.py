@@ -22,7 +22,7 @@ EXTRAS = {
     "tensorrt": ("tensorrt", "TensorRT engines"),
     "pycuda": ("pycuda", "CUDA by pycuda; cuda-bindings does the same"),
     "tensorrt_rtx": ("tensorrt-rtx", "engines for RTX cards"),
-    "onnx": ("build", "quantising and building"),
+    "onnx": ("build", "quantizing and building"),
     "ultralytics": ("export", "exporting .pt weights"),
     "torch": ("train", "training"),
     "kornia": ("train", "augmentation and robustness"),

@@ -22,7 +22,7 @@ def command(
         list[str] | None, typer.Option(help="Device; repeatable; `this-cpu` is measured. All if left out.")
     ] = None,
     precision: Annotated[list[str] | None, typer.Option(help="fp32, fp16 or int8; repeatable.")] = None,
-    batch: Annotated[int, typer.Option(help="Pictures in one run.")] = 1,
+    batch: Annotated[int, typer.Option(help="Images in one run.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count a model's operations and bytes, and say how fast a device can run it at the very most."""

@@ -1,4 +1,4 @@
-"""`edgevid evaluate`: measured quality on labelled data; each part brings its own subcommands."""
+"""`edgevid evaluate`: measured quality on labeled data; each part brings its own subcommands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 PARTS: tuple[str, ...] = ("actions", "speed")
 """Modules edgevid.cli.evaluate_<name>, each with `register(group)`; sorted."""
 
-command = typer.Typer(no_args_is_help=True, help="Measure quality on labelled data.")
+command = typer.Typer(no_args_is_help=True, help="Measure quality on labeled data.")
 
 
 @command.callback()

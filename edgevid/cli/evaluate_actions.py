@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 Data = Annotated[
-    Path, typer.Argument(help="Labelled videos (folder of folders, CSV) or skeleton files (*_test_1.npz).")
+    Path, typer.Argument(help="Labeled videos (folder of folders, CSV) or skeleton files (*_test_1.npz).")
 ]
 Model = Annotated[str, typer.Option(help="Recipe of the deployed model: runs/actions/recipe.toml")]
 Plot = Annotated[Path | None, typer.Option(help="PNG to write.")]
@@ -24,7 +24,7 @@ def register(group: typer.Typer) -> None:
 
 
 def actions(data: Data, model: Model, plot: Plot = None, stitch: Stitch = 0) -> None:
-    """Accuracy, precision, recall and F1 of each class; segmentation measures where steps are labelled."""
+    """Accuracy, precision, recall and F1 of each class; segmentation measures where steps are labeled."""
     from rich.console import Console
     from rich.table import Table
 

@@ -18,7 +18,7 @@ Results = Annotated[
     typer.Option(help="Record of `edgevid run --jsonl`, or CSV with id, time_s, mps, sigma_mps, reason."),
 ]
 Pairs = Annotated[Path | None, typer.Option(help="CSV with truth,result where the ids differ.")]
-Kind = Annotated[str, typer.Option(help="Only live, settled or passage values.")]
+Kind = Annotated[str, typer.Option(help="Only live, smoothed or track speed values.")]
 PerTrack = Annotated[bool, typer.Option("--tracks", help="One line a track too.")]
 Json = Annotated[Path | None, typer.Option("--json", help="JSON file to write.")]
 Csv = Annotated[Path | None, typer.Option("--csv", help="CSV file to write, one row a track and kind.")]
@@ -46,10 +46,10 @@ def speed(
     from edgevid.evaluate.speed.score import evaluate
 
     if kind and kind not in KINDS:
-        raise InputError(f"--kind: wanted one of {', '.join(KINDS)}, given {kind!r}")
+        raise InputError(f"--kind: expected one of {', '.join(KINDS)}, got {kind!r}")
     known, rows = read_truth(truth), read_results(results)
     if not rows:
-        raise InputError(f"{results}: there is no speed in it; was the run given a survey (--camera)?")
+        raise InputError(f"{results}: there is no speed in it; was the run given a calibration (--camera)?")
     if pairs is not None:
         named = read_pairs(pairs)
         known = {named[name]: track for name, track in known.items() if name in named}

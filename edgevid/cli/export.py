@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 def command(
     weights: Annotated[Path, typer.Argument(help="Ultralytics detector weights (.pt) or a model's .yaml.")],
-    frames: Annotated[str, typer.Option(help="Video, folder or list of pictures to compare on.")],
+    frames: Annotated[str, typer.Option(help="Video, folder or list of images to compare on.")],
     size: Annotated[str, typer.Option(help="Input side in pixels, or HEIGHTxWIDTH.")] = "640",
     out: Annotated[Path | None, typer.Option(help="The ONNX file; beside the weights if left out.")] = None,
     opset: Annotated[int, typer.Option(help="ONNX operator set.")] = 17,
-    open_batch: Annotated[bool, typer.Option("--open-batch", help="Take any number of pictures.")] = False,
+    open_batch: Annotated[bool, typer.Option("--open-batch", help="Take any number of images.")] = False,
     count: Annotated[int, typer.Option(help="Frames to compare on.", min=1)] = 8,
 ) -> None:
     """Export weights to ONNX, write their recipe, and compare with PyTorch on real frames."""
@@ -41,10 +41,10 @@ def command(
     say(f"[green]Recipe:[/] {escape(str(made.recipe_file))}")
     say(
         f"[green]Equal:[/]  to PyTorch on {made.frames} frames, scores and boxes within {made.worst:.1e}, "
-        f"cosine {made.cosine:.7f}; pictures within {made.picture_levels:.2f} of 255 levels"
+        f"cosine {made.cosine:.7f}; images within {made.picture_levels:.2f} of 255 levels"
     )
-    if made.recipe.source.licence:
-        say(f"[yellow]Licence:[/] the exporter marks it {escape(made.recipe.source.licence)}")
+    if made.recipe.source.license:
+        say(f"[yellow]License:[/] the exporter marks it {escape(made.recipe.source.license)}")
 
 
 def _size(text: str) -> int | tuple[int, int]:
@@ -52,7 +52,7 @@ def _size(text: str) -> int | tuple[int, int]:
 
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(s.isdecimal() and int(s) > 0 for s in sides):
-        raise InputError(f"--size: wanted pixels, like 640 or 384x640 (height x width), given {text!r}")
+        raise InputError(f"--size: expected pixels, like 640 or 384x640 (height x width), got {text!r}")
     height, width = int(sides[0]), int(sides[-1])
     return height if len(sides) == 1 else (height, width)
 

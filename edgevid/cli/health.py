@@ -10,10 +10,10 @@ import typer
 Folder = Annotated[Path, typer.Argument(help="Folder of the camera's health ([camera] health of its site).")]
 Kept = Annotated[
     bool,
-    typer.Option("--acknowledge", help="I looked: the camera stands as it was surveyed. Ends the alarm."),
+    typer.Option("--acknowledge", help="I looked: the camera stands as it was calibrated. Ends the alarm."),
 ]
 Anew = Annotated[
-    bool, typer.Option("--relearn", help="The camera was surveyed again: learn view and speeds anew.")
+    bool, typer.Option("--relearn", help="The camera was calibrated again: learn view and speeds anew.")
 ]
 
 
@@ -23,10 +23,10 @@ def command(folder: Folder, acknowledge: Kept = False, relearn: Anew = False) ->
     from edgevid.health.store import STATE, HealthFolder
 
     if acknowledge and relearn:
-        raise InputError("health: wanted one of --acknowledge and --relearn, given both")
+        raise InputError("health: expected one of --acknowledge and --relearn, got both")
     if not (folder / STATE).is_file():
         raise InputError(
-            f"{folder}: wanted the folder that a watched camera writes, there is no {STATE} in it; "
+            f"{folder}: expected the folder that a watched camera writes, there is no {STATE} in it; "
             "run the camera with --health, or name its folder"
         )
     kept = HealthFolder(folder)
@@ -34,7 +34,7 @@ def command(folder: Folder, acknowledge: Kept = False, relearn: Anew = False) ->
     for note in kept.notes:
         typer.echo(note)
     if acknowledge or relearn:
-        kept.answer("kept" if acknowledge else "resurveyed")
+        kept.answer("kept" if acknowledge else "recalibrated")
         typer.echo(
             "told: the program that watches, or the next one that starts, takes it up at its next look"
         )
@@ -48,7 +48,7 @@ def command(folder: Folder, acknowledge: Kept = False, relearn: Anew = False) ->
     typer.echo(f"alarm: {f'since {alarm.when}: {alarm.words}' if alarm else 'none'}")
     if alarm:
         typer.echo(
-            "look at the camera, then: --acknowledge if it stands as it was surveyed, "
-            "--relearn after surveying it again"
+            "look at the camera, then: --acknowledge if it stands as it was calibrated, "
+            "--relearn after calibrating it again"
         )
         raise typer.Exit(1)

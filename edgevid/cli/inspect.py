@@ -59,7 +59,7 @@ def _say_decoder(console: Console, report: Report) -> None:
         f"[green]Decoder:[/] [bold]{guess.decode.kind}[/] - {escape(guess.family)}, {guess.classes} classes"
     )
     console.print(
-        f"[green]Picture:[/] {spec.width}x{spec.height} {spec.color}, {spec.resize}, "
+        f"[green]Image:[/] {spec.width}x{spec.height} {spec.color}, {spec.resize}, "
         f"mean {spec.mean}, std {spec.std}",
         highlight=False,
     )

@@ -27,13 +27,13 @@ Names = Annotated[list[str], typer.Argument(help="Names as `edgevid models list`
 
 @command.command("list")
 def list_() -> None:
-    """Models and sample videos: what they are, their licence, and whether they are here."""
+    """Models and sample videos: what they are, their license, and whether they are here."""
     from edgevid.files.folders import cache_folder
     from edgevid.models.catalog import entries
     from edgevid.models.hub import DEFAULT_MODEL, MIRROR
 
     console = Console()
-    columns = ["name", "for", "size", "licence", "checksum", "here", "what it is"]
+    columns = ["name", "for", "size", "license", "checksum", "here", "what it is"]
     wide = console.width >= 130  # else the last column would be all ellipsis
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     for column in columns if wide else columns[:-1]:
@@ -43,7 +43,7 @@ def list_() -> None:
         mark = "[green]*[/]" if one.name == DEFAULT_MODEL else ""
         count = one.source.bytes or (one.local.stat().st_size if one.local else 0)
         size = f"{count / 1e6:.1f} MB" if count else "?"
-        cells = [one.name + mark, one.kind, size, one.source.licence, _checksum(one), _here(one)]
+        cells = [one.name + mark, one.kind, size, one.source.license, _checksum(one), _here(one)]
         table.add_row(*cells, *([escape(one.summary)] if wide else []))
     console.print(table)
     console.print(

@@ -17,7 +17,7 @@ from edgevid.types import Reason
 
 @contextmanager
 def progress_bar(title: str, total: int | None) -> Iterator[Progress]:
-    """A bar with frames, frames a second and the time left; `task 0` is the run."""
+    """A bar with frames, frames per second and the time left; `task 0` is the run."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -57,11 +57,13 @@ def print_summary(
         said, total = reasons.pop("OK", 0), sum(reasons.values())
         words = ", ".join(f"{Reason[r].words} {n}" for r, n in Counter(reasons).most_common())
         table.add_row(task, f"said {said} times, silent {total}" + (f" ({words})" if words else ""))
-    if summary.passages:
-        table.add_row("passages", f"{summary.passages['OK']} objects with one speed each, told when they go")
+    if summary.track_speeds:
+        table.add_row(
+            "track_speeds", f"{summary.track_speeds['OK']} objects with one speed each, told when they go"
+        )
     spent = {stage: 1000 * s / max(1, summary.frames) for stage, s in summary.seconds.items()}
     shown = ", ".join(f"{stage} {ms:.2f}" for stage, ms in spent.items() if ms >= 0.01)
-    table.add_row("ms a frame", shown)
+    table.add_row("ms/frame", shown)
     kinds = summary.event_counts.most_common()
     if kinds:
         table.add_row("events", ", ".join(f"{n} x {kind} {place}" for (kind, place), n in kinds))

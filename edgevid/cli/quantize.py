@@ -62,7 +62,7 @@ def command(
     from rich.console import Console
 
     if precision not in ("int8", "fp16"):
-        raise InputError(f"--precision: wanted int8 or fp16, given {precision!r}")
+        raise InputError(f"--precision: expected int8 or fp16, got {precision!r}")
     console = Console(soft_wrap=True, highlight=False)
     if precision == "fp16":
         from edgevid.optimize.fp16 import COUNT, make_fp16

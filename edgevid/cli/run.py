@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 Source = Annotated[str, typer.Argument(help="File, folder or glob of images, camera number, or address.")]
 Model = Annotated[str | None, typer.Option(help="Model name (`edgevid models list`), ONNX file or recipe.")]
-Camera = Annotated[Path | None, typer.Option(help="Camera survey (TOML): adds speeds over the ground.")]
+Camera = Annotated[Path | None, typer.Option(help="Camera calibration (TOML): adds speeds over the ground.")]
 Health = Annotated[Path | None, typer.Option(help="Folder of camera health: speeds stop if it moves.")]
-Actions = Annotated[str | None, typer.Option(help="Recogniser of what each object does (recipe).")]
+Actions = Annotated[str | None, typer.Option(help="Recognizer of what each object does (recipe).")]
 Rules = Annotated[Path | None, typer.Option("--policy", help="Abstain policy that `edgevid tune` wrote.")]
 Kept = Annotated[Path | None, typer.Option(help="Folder for crops and scores of silent verdicts.")]
-Unit = Annotated[str, typer.Option(help="km/h, mph or m/s, in the picture.")]
+Unit = Annotated[str, typer.Option(help="km/h, mph or m/s, in the image.")]
 SiteFile = Annotated[Path | None, typer.Option(help="Site file: source, model, zones of one camera.")]
 Out = Annotated[Path | None, typer.Option(help="Annotated video to write (MP4).")]
 Jsonl = Annotated[Path | None, typer.Option(help="JSON lines to write, one object a frame.")]
@@ -48,7 +48,7 @@ def command(
     health: Health = None,
     actions: Actions = None,
     policy: Rules = None,
-    keep_abstained: Kept = None,
+    save_abstained: Kept = None,
     unit: Unit = "km/h",
     out: Out = None,
     jsonl: Jsonl = None,
@@ -68,31 +68,31 @@ def command(
     from edgevid.cli.progress import print_summary
     from edgevid.errors import InputError
     from edgevid.output.overlay import UNITS
-    from edgevid.output.review import KeepAbstained
-    from edgevid.site.file import RecogniserChoice, Site, read_site
+    from edgevid.output.review import ReviewSink
+    from edgevid.site.file import RecognizerChoice, Site, read_site
     from edgevid.video.open import masked
 
     asked: dict[str, Any] = {"source": source, "model": model, "score": score, "device": device}
-    asked |= {"precision": precision, "survey": camera, "health": health}
+    asked |= {"precision": precision, "calibration": camera, "health": health}
     asked["classes"] = tuple(name.strip() for name in classes.split(",") if name.strip())
     if actions:
-        asked["recognisers"] = (RecogniserChoice("action", actions, policy),)
+        asked["recognizers"] = (RecognizerChoice("action", actions, policy),)
     elif policy:
-        raise InputError("run: --policy judges what --actions recognises; give it too, or a --site")
+        raise InputError("run: --policy judges what --actions recognizes; give it too, or a --site")
     if unit not in UNITS:
-        raise InputError(f"unit: wanted one of {', '.join(UNITS)}, given {unit!r}")
+        raise InputError(f"unit: expected one of {', '.join(UNITS)}, got {unit!r}")
     chosen = read_site(site) if site else Site()
     chosen = dataclasses.replace(chosen, **{key: value for key, value in asked.items() if value})
     if not chosen.source:
-        raise InputError("run: wanted a source (a file, folder, camera or address), given none")
+        raise InputError("run: expected a source (a file, folder, camera or address), got none")
     if keep_gb and part_s is None:
         raise InputError("run: --keep-gb needs parts to delete: give --part-s, such as --part-s 600")
     if part_s is None:  # parts have names of their own
-        read = (chosen.source, site, chosen.survey, chosen.model, actions, policy)
+        read = (chosen.source, site, chosen.calibration, chosen.model, actions, policy)
         refuse_overwriting((out, jsonl, mot), read)
     outputs = _Outputs(chosen, out, jsonl, mot, part_s, keep_gb, unit)
-    if keep_abstained:
-        outputs.more.append(KeepAbstained(keep_abstained, source=masked(chosen.source)))
+    if save_abstained:
+        outputs.more.append(ReviewSink(save_abstained, source=masked(chosen.source)))
     started = clock.perf_counter()
     summary, names, notes = _run(chosen, outputs.sinks, threads=threads, frames=frames, status_s=status_s)
     print_summary(
@@ -114,7 +114,7 @@ def _run(
     from edgevid.run.signals import ended_by_sigterm
     from edgevid.run.watchdog import Watch
     from edgevid.site.build import build_monitors, build_pipeline, build_zones
-    from edgevid.site.resize import Resizing
+    from edgevid.site.resize import ResolutionChange
     from edgevid.video.open import masked, open_video
 
     summary = Summary()
@@ -126,7 +126,7 @@ def _run(
         Watch(video, summary, every_s=status_s if video.live else 0.0),
     ):
         if video.live:
-            video.wait()  # type: ignore[attr-defined]  # zones and surveys want the picture's size
+            video.wait()  # type: ignore[attr-defined]  # zones and calibrations want the image's size
         pipeline = build_pipeline(site, video.size, threads=threads)
         zones, monitors = build_zones(site, video.size), build_monitors(site)
 
@@ -135,12 +135,12 @@ def _run(
             for task, monitor in monitors.items():
                 monitor.update(result.verdicts[task])
 
-        resizing = Resizing(site, pipeline, zones, video.size)
+        resizing = ResolutionChange(site, pipeline, zones, video.size)
         run(
             pipeline, video, make_sinks(video), zones=zones, limit=frames, on_result=note, before=resizing,
             summary=summary,
         )  # fmt: skip
-    lost = {"damaged packets or pictures passed over": video.corrupted, "frames dropped": video.dropped}
+    lost = {"damaged packets or images passed over": video.corrupted, "frames dropped": video.dropped}
     lost |= {"times reconnected": getattr(video, "reconnections", 0), "changes of size": resizing.changes}
     notes = [f"{count} {what}" for what, count in lost.items() if count]
     notes += [f"camera health: {words}" for words in getattr(pipeline.health, "events", ())]
@@ -189,22 +189,22 @@ class _Outputs:
         return names
 
     def _in_parts(self, path: Path, make: Any, limit: int | None) -> Any:
-        """One plain file where nothing else is wanted; a video also where the picture's size changes."""
-        from edgevid.output.segments import Parts
+        """One plain file where nothing else is wanted; a video also where the image's size changes."""
+        from edgevid.output.segments import SegmentedSink
 
         if self.part_s is None and path != self.out:
             return make(path)
-        return Parts(path, make, every_s=self.part_s, limit_bytes=limit)
+        return SegmentedSink(path, make, every_s=self.part_s, limit_bytes=limit)
 
     def _video(self, path: Path, video: Any) -> Sink:
         from edgevid.errors import InputError
         from edgevid.output.ground_grid import GridOverlay
         from edgevid.output.sinks import AnnotatedVideo
-        from edgevid.site.build import build_survey
+        from edgevid.site.build import build_calibration
 
         try:
-            grid = build_survey(self.site, video.size)
-        except InputError:  # another view than the surveyed one: no grid to draw
+            grid = build_calibration(self.site, video.size)
+        except InputError:  # another view than the calibrated one: no grid to draw
             grid = None
         return AnnotatedVideo(path, fps=video.fps, overlay=GridOverlay(grid, unit=self.unit))
 

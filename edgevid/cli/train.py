@@ -1,4 +1,4 @@
-"""`edgevid train`: models learnt from your own data (extra `train`)."""
+"""`edgevid train`: models learned from your own data (extra `train`)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def actions(
     stitch: Stitch = 6,
     threads: Threads = 2,
 ) -> None:
-    """Learn to tell what people do, from labelled clips or skeletons."""
+    """Learn to tell what people do, from labeled clips or skeletons."""
     from rich.console import Console
 
     from edgevid.errors import require

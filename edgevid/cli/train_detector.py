@@ -10,11 +10,11 @@ import typer
 Sources = Annotated[list[str], typer.Argument(help="Videos and folders of images; each is one clip.")]
 Data = Annotated[Path, typer.Option(help="Data folder to write (images/ and labels/).")]
 Teachers = Annotated[str, typer.Option(help="Detectors that label together, separated by commas.")]
-Every = Annotated[float, typer.Option(help="Seconds between labelled frames of a video.", min=0.0)]
+Every = Annotated[float, typer.Option(help="Seconds between labeled frames of a video.", min=0.0)]
 Folder = Annotated[Path, typer.Argument(help="Data folder with images/ and labels/.")]
 Out = Annotated[Path, typer.Option(help="Folder for the ONNX, recipe and checkpoint.")]
 Steps = Annotated[int, typer.Option(help="Batches to learn from.", min=1)]
-Batch = Annotated[int, typer.Option(help="Pictures a batch.", min=1)]
+Batch = Annotated[int, typer.Option(help="Images a batch.", min=1)]
 Seed = Annotated[int, typer.Option(help="Start of all chance.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda:0")]
 Processes = Annotated[
@@ -27,10 +27,10 @@ Start = Annotated[
 ]
 Teacher = Annotated[
     str | None,
-    typer.Option(help="Detector that looks at every composed picture too: slower, and better."),
+    typer.Option(help="Detector that looks at every composed image too: slower, and better."),
 ]
 Scenes = Annotated[int, typer.Option(help="Streets to render.", min=1)]
-Pictures = Annotated[int, typer.Option(help="Pictures of each street.", min=1)]
+Pictures = Annotated[int, typer.Option(help="Images of each street.", min=1)]
 
 
 def label(
@@ -62,16 +62,16 @@ def label(
 def rendered(
     data: Data = Path("data/street"), scenes: Scenes = 60, frames: Pictures = 6, seed: Seed = 100
 ) -> None:
-    """Add rendered street pictures with exact boxes to a data folder; never the demo's own street."""
+    """Add rendered street images with exact boxes to a data folder; never the demo's own street."""
     from rich.console import Console
 
     from edgevid.errors import InputError
     from edgevid.learn.detector.rendered import write_rendered
 
     if seed <= 1 < seed + scenes:
-        raise InputError(f"rendered: wanted seeds without 1, the street of edgevid-demo, given --seed {seed}")
+        raise InputError(f"rendered: expected seeds without 1, the street of edgevid-demo, got --seed {seed}")
     count = write_rendered(data, scenes=scenes, frames=frames, seed=seed)
-    Console(highlight=False).print(f"written {count} pictures to [cyan]{data}[/]")
+    Console(highlight=False).print(f"written {count} images to [cyan]{data}[/]")
 
 
 def detector(
@@ -86,7 +86,7 @@ def detector(
     start: Start = None,
     teacher: Teacher = None,
 ) -> None:
-    """Train a compact detector on labelled pictures; goes on where it was interrupted."""
+    """Train a compact detector on labeled images; goes on where it was interrupted."""
     from rich.console import Console
 
     from edgevid.errors import require

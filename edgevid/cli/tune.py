@@ -33,7 +33,7 @@ PerClass = Annotated[bool, typer.Option("--per-class", help="A threshold for eac
 Logits = Annotated[bool, typer.Option("--logits", help="The scores are raw network outputs.")]
 NoFit = Annotated[bool, typer.Option("--no-temperature", help="Leave temperature and correlation alone.")]
 Aggregate = Annotated[str | None, typer.Option(help="mean-log-prob, vote or sequential.")]
-Task = Annotated[str, typer.Option(help='What is recognised: "action", ...')]
+Task = Annotated[str, typer.Option(help='What is recognized: "action", ...')]
 Model = Annotated[Path | None, typer.Option(help="Model file of the scores: binds the policy to its hash.")]
 Plots = Annotated[Path | None, typer.Option(help="Folder for the plots (default: beside the policy).")]
 
@@ -111,7 +111,7 @@ def _target(asked: dict[str, float | None], confidence: float, method: str) -> T
 
     given = {kind: value for kind, value in asked.items() if value is not None}
     if len(given) > 1:
-        raise InputError(f"tune: wanted one target, given {', '.join('--' + kind for kind in given)}")
+        raise InputError(f"tune: expected one target, got {', '.join('--' + kind for kind in given)}")
     kind, value = next(iter(given.items()), ("knee", 0.0))
     return Target(kind, value, confidence, method)
 
@@ -122,7 +122,7 @@ def _sha256(path: Path) -> str:
     try:
         return sha256_of(path)
     except OSError as error:
-        raise InputError(f"--model: wanted a readable file, given {path} ({error.strerror})") from error
+        raise InputError(f"--model: expected a readable file, got {path} ({error.strerror})") from error
 
 
 def _draw(report: Report, folder: Path, stem: str, *, asked: bool) -> list[Path]:

@@ -1,1 +1,8 @@
 """Objects in frames: preprocessing, the model, decoding, duplicates suppressed."""
+
+from __future__ import annotations
+
+from edgevid.detect.detector import Detector
+from edgevid.detect.preprocess import LetterboxTransform, Preprocessor
+
+__all__ = ["Detector", "LetterboxTransform", "Preprocessor"]

@@ -16,7 +16,7 @@ Candidates = tuple[Array, Array, Array]
 
 
 class Decoder:
-    """Reads one picture's boxes (model pixels), scores and labels out of an engine's outputs."""
+    """Reads one image's boxes (model pixels), scores and labels out of an engine's outputs."""
 
     def __init__(self, recipe: Recipe, outputs: Sequence[TensorSpec]) -> None:
         """Checks the outputs against the recipe; ModelError says what is wanted and what the model has."""
@@ -30,7 +30,7 @@ class Decoder:
         )
 
     def __call__(self, outputs: Mapping[str, Array], row: int, score: float) -> Candidates:
-        """Candidates above `score` of picture `row` of the batch."""
+        """Candidates above `score` of image `row` of the batch."""
         arrays = [np.ascontiguousarray(outputs[spec.name][row], np.float32) for spec in self.outputs]
         return self._read(arrays, score)
 
@@ -102,15 +102,15 @@ class Decoder:
 
     def _scaled(self, found: Candidates) -> Candidates:
         """Fractions of the input become its pixels."""
-        if not self.how.normalised:
+        if not self.how.normalized:
             return found
         size = np.array([self.size.width, self.size.height] * 2, np.float32)
         return found[0] * size, found[1], found[2]
 
-    def _wants(self, wanted: str) -> ModelError:
+    def _wants(self, expected: str) -> ModelError:
         given = "; ".join(str(spec) for spec in self.outputs)
         return ModelError(
-            f"{self.recipe.name}: decoder {self.how.kind!r} with {self._classes} class names wants {wanted}; "
+            f"{self.recipe.name}: decoder {self.how.kind!r} with {self._classes} class names wants {expected}; "
             f"the model gives {given}. `edgevid inspect` shows which decoder fits."
         )
 
@@ -118,8 +118,8 @@ class Decoder:
         values = 4 + int(self.how.objectness) + self._classes
         axis = 1 if self.how.layout == "columns" else 2
         if not _fits(self.outputs[0], {axis: values}, 3):
-            wanted = f"({values}, N)" if axis == 1 else f"(N, {values})"
-            raise self._wants(f"one output (batch, {wanted[1:]}")
+            expected = f"({values}, N)" if axis == 1 else f"(N, {values})"
+            raise self._wants(f"one output (batch, {expected[1:]}")
 
     def _check_yolox(self) -> None:
         cells = sum((self.size.width // s) * (self.size.height // s) for s in self.how.strides)

@@ -10,11 +10,11 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.detect.decode import Decoder
-from edgevid.detect.preprocess import Fit, Preprocessor, input_shape, place
+from edgevid.detect.preprocess import LetterboxTransform, Preprocessor, input_shape, place
 from edgevid.errors import InputError, ModelError
 from edgevid.files.toml import did_you_mean
 from edgevid.runtime import Engine, Recipe, TensorSpec, load_engine
-from edgevid.runtime.engine import RunsFrames
+from edgevid.runtime.engine import AcceptsFrames
 from edgevid.types import Array, Detections, Frame
 
 SAME_OBJECT = 0.8
@@ -42,10 +42,10 @@ class Detector:
         Raises ModelError where the engine's inputs or outputs are not what the recipe says.
         """
         if recipe.task != "detect" or recipe.decode is None or recipe.input is None:
-            raise InputError(f"{recipe.name}: wanted a recipe of task 'detect', given {recipe.task!r}")
+            raise InputError(f"{recipe.name}: expected a recipe of task 'detect', got {recipe.task!r}")
         for name, value in (("score", score), ("nms_iou", nms_iou)):
             if value is not None and not 0 <= value <= 1:
-                raise InputError(f"{name}: wanted 0 to 1, given {value}")
+                raise InputError(f"{name}: expected 0 to 1, got {value}")
         self.engine, self.recipe, self.limit = engine, recipe, limit
         self.score = recipe.decode.score if score is None else score
         self.names = recipe.names
@@ -94,7 +94,9 @@ class Detector:
     def reset(self) -> None:
         """Nothing is remembered between frames."""
 
-    def feed(self, frames: Sequence[Frame], size: int | None = None) -> tuple[dict[str, Array], list[Fit]]:
+    def feed(
+        self, frames: Sequence[Frame], size: int | None = None
+    ) -> tuple[dict[str, Array], list[LetterboxTransform]]:
         """What the engine is given for these frames, valid until the next call, and each one's Fit.
 
         `size` is the batch (the model's own, or as many as there are frames, unless given).
@@ -112,18 +114,18 @@ class Detector:
             outputs, fits = self._run(frames, size)
             return [self._read(outputs, row, fit) for row, fit in enumerate(fits)]
 
-    def _run(self, frames: Sequence[Frame], size: int) -> tuple[dict[str, Array], list[Fit]]:
+    def _run(self, frames: Sequence[Frame], size: int) -> tuple[dict[str, Array], list[LetterboxTransform]]:
         """The engine's answer, and each frame's Fit; an engine that letterboxes on its device does so."""
-        if frames and isinstance(self.engine, RunsFrames):
+        if frames and isinstance(self.engine, AcceptsFrames):
             spec, count = self._prepare.spec, self._picture.shape[0] if self._picture.shape[0] > 0 else size
             others = {name: np.repeat(row[None], count, axis=0) for name, row in self._others.items()}
             spots = [place(frame.size, spec) for frame in frames]
             outputs = self.engine.run_frames(frames, spots, spec, name=self._picture.name, others=others)
-            return outputs, [Fit.of(frame.size, spec) for frame in frames]
+            return outputs, [LetterboxTransform.of(frame.size, spec) for frame in frames]
         inputs, fits = self.feed(frames, size)
         return self.engine.run(inputs), fits
 
-    def _read(self, outputs: dict[str, Array], row: int, fit: Fit) -> Detections:
+    def _read(self, outputs: dict[str, Array], row: int, fit: LetterboxTransform) -> Detections:
         boxes, scores, labels = self._decode(outputs, row, self.score)
         keep = labels < len(self.names)  # a model may know more classes than its recipe names
         if self._kept_labels is not None:
@@ -148,21 +150,21 @@ def _labels(recipe: Recipe, classes: Iterable[str | int] | None) -> Array | None
         return None
     known = {name: label for label, name in enumerate(recipe.names)}
     labels = []
-    for wanted in [classes] if isinstance(classes, str) else classes:
-        if isinstance(wanted, str) and wanted not in known:
+    for expected in [classes] if isinstance(classes, str) else classes:
+        if isinstance(expected, str) and expected not in known:
             raise InputError(
-                f"classes: {recipe.name} knows no {wanted!r}{did_you_mean(wanted, known) or '.'} "
+                f"classes: {recipe.name} knows no {expected!r}{did_you_mean(expected, known) or '.'} "
                 f"It knows: {', '.join(recipe.names)}"
             )
-        label = known[wanted] if isinstance(wanted, str) else int(wanted)
+        label = known[expected] if isinstance(expected, str) else int(expected)
         if not 0 <= label < len(recipe.names):
-            raise InputError(f"classes: wanted a label from 0 to {len(recipe.names) - 1}, given {label}")
+            raise InputError(f"classes: expected a label from 0 to {len(recipe.names) - 1}, got {label}")
         labels.append(label)
     return np.array(labels, np.int32)
 
 
 def _picture_input(engine: Engine, recipe: Recipe) -> TensorSpec:
-    """The engine's input that takes the picture, checked against the recipe."""
+    """The engine's input that takes the image, checked against the recipe."""
     by_name = {spec.name: spec for spec in engine.inputs}
     name = recipe.input_name or engine.inputs[0].name
     if name not in by_name:
@@ -170,11 +172,11 @@ def _picture_input(engine: Engine, recipe: Recipe) -> TensorSpec:
             f"{recipe.name}: the recipe wants an input {name!r}, the model has {sorted(by_name)}"
         )
     assert recipe.input is not None
-    spec, wanted = by_name[name], input_shape(recipe.input)
-    fits = len(spec.shape) == 4 and all(s in (-1, n) for s, n in zip(spec.shape[1:], wanted, strict=True))
+    spec, expected = by_name[name], input_shape(recipe.input)
+    fits = len(spec.shape) == 4 and all(s in (-1, n) for s, n in zip(spec.shape[1:], expected, strict=True))
     if not fits or spec.dtype != np.dtype(recipe.input.dtype):
         raise ModelError(
-            f"{recipe.name}: the recipe gives {recipe.input.dtype} pictures of shape {wanted}, "
+            f"{recipe.name}: the recipe gives {recipe.input.dtype} images of shape {expected}, "
             f"the model's input is {spec}"
         )
     return spec

@@ -18,10 +18,10 @@ from edgevid.types import Array, Frame, InputSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class LetterboxTransform:
     """Where a frame lies in a model's input, and the way back.
 
-    >>> Fit.of((1920, 1080), InputSpec(640, 640)).undo(np.float32([[0, 140, 320, 320]])).tolist()
+    >>> LetterboxTransform.of((1920, 1080), InputSpec(640, 640)).undo(np.float32([[0, 140, 320, 320]])).tolist()
     [[0.0, 0.0, 960.0, 540.0]]
     """
 
@@ -29,13 +29,13 @@ class Fit:
     """Input pixels for one frame pixel, along x."""
     scale_y: float
     left: int
-    """First input column of the picture; what lies before it is padding."""
+    """First input column of the image; what lies before it is padding."""
     top: int
     frame_width: int
     frame_height: int
 
     @classmethod
-    def of(cls, size: tuple[int, int], spec: InputSpec) -> Fit:
+    def of(cls, size: tuple[int, int], spec: InputSpec) -> LetterboxTransform:
         """The fit of a frame of `size` (width, height) into `spec`.
 
         A letterboxed side is rounded to whole pixels, and both scales say what that made of them.
@@ -62,7 +62,7 @@ class Fit:
 
 
 def place(size: tuple[int, int], spec: InputSpec) -> tuple[int, int, int, int]:
-    """Left, top, width, height of the picture within the model's input."""
+    """Left, top, width, height of the image within the model's input."""
     if spec.resize == "stretch":
         return 0, 0, spec.width, spec.height
     ratio = min(spec.width / size[0], spec.height / size[1])
@@ -74,14 +74,14 @@ def place(size: tuple[int, int], spec: InputSpec) -> tuple[int, int, int, int]:
 
 
 def input_shape(spec: InputSpec) -> tuple[int, int, int]:
-    """Shape of one picture of the model's input, without the batch axis."""
+    """Shape of one image of the model's input, without the batch axis."""
     channels = 1 if spec.color == "GRAY" else 3
     if spec.layout == "NCHW":
         return channels, spec.height, spec.width
     return spec.height, spec.width, channels
 
 
-def letterbox(frame: Frame, spec: InputSpec, out: Array | None = None) -> tuple[Array, Fit]:
+def letterbox(frame: Frame, spec: InputSpec, out: Array | None = None) -> tuple[Array, LetterboxTransform]:
     """The model's input made of one frame, without the batch axis, and the Fit that undoes it.
 
     `out`, where given, is written and returned: C-contiguous, of shape `input_shape(spec)` and of
@@ -91,12 +91,12 @@ def letterbox(frame: Frame, spec: InputSpec, out: Array | None = None) -> tuple[
         out = np.empty(input_shape(spec), spec.dtype)
     elif out.shape != input_shape(spec) or out.dtype != np.dtype(spec.dtype):
         raise InputError(
-            f"letterbox out: wanted {spec.dtype} {input_shape(spec)}, given {out.dtype} {out.shape}"
+            f"letterbox out: expected {spec.dtype} {input_shape(spec)}, got {out.dtype} {out.shape}"
         )
     return out, _write(frame, spec, out, write_pad=True)
 
 
-def _write(frame: Frame, spec: InputSpec, out: Array, *, write_pad: bool) -> Fit:
+def _write(frame: Frame, spec: InputSpec, out: Array, *, write_pad: bool) -> LetterboxTransform:
     spot = place(frame.size, spec)
     scale = [1.0 / s for s in spec.std]
     bias = [-m / s for m, s in zip(spec.mean, spec.std, strict=True)]
@@ -112,7 +112,7 @@ def _write(frame: Frame, spec: InputSpec, out: Array, *, write_pad: bool) -> Fit
         kernels.letterbox(frame.image, out, spot, **how)
     else:
         kernels.letterbox_yuv420(*frame.planes, frame.full_range, frame.matrix, out, spot, **how)
-    return Fit.of(frame.size, spec)
+    return LetterboxTransform.of(frame.size, spec)
 
 
 def _aligned(shape: tuple[int, ...], dtype: str) -> Array:
@@ -130,19 +130,19 @@ class Preprocessor:
     def __init__(self, spec: InputSpec, batch: int = 1) -> None:
         """`batch` is the most frames that one call takes."""
         if batch < 1:
-            raise InputError(f"Preprocessor batch: wanted at least 1, given {batch}")
+            raise InputError(f"Preprocessor batch: expected at least 1, got {batch}")
         self.spec, self.batch = spec, batch
         self.buffer: Array = _aligned((batch, *input_shape(spec)), spec.dtype)
         """(batch, ...) the model's input; rows past the last frames keep what they had."""
         self._sizes: list[tuple[int, int] | None] = [None] * batch
 
-    def __call__(self, frames: Sequence[Frame]) -> tuple[Array, list[Fit]]:
+    def __call__(self, frames: Sequence[Frame]) -> tuple[Array, list[LetterboxTransform]]:
         """The first len(frames) rows of the buffer, valid until the next call, and each one's Fit."""
         if len(frames) > self.batch:
-            raise InputError(f"Preprocessor: wanted at most {self.batch} frames, given {len(frames)}")
+            raise InputError(f"Preprocessor: expected at most {self.batch} frames, got {len(frames)}")
         return self.buffer[: len(frames)], [self._fill(row, frame) for row, frame in enumerate(frames)]
 
-    def _fill(self, row: int, frame: Frame) -> Fit:
+    def _fill(self, row: int, frame: Frame) -> LetterboxTransform:
         # The padding of a row stays right for as long as frames of one size come.
         changed = self._sizes[row] != frame.size
         fit = _write(frame, self.spec, self.buffer[row], write_pad=changed)
@@ -159,9 +159,9 @@ def crop(
     frame is `fill`, and so is the whole crop of an empty or non-finite box.
     """
     width, height = size
-    wanted = np.ascontiguousarray(boxes, np.float32).reshape(-1, 4)
+    expected = np.ascontiguousarray(boxes, np.float32).reshape(-1, 4)
     if frame.planes is None:
-        return kernels.crop_resize(frame.image, wanted, height, width, fill, out)
+        return kernels.crop_resize(frame.image, expected, height, width, fill, out)
     return kernels.crop_resize_yuv420(
-        *frame.planes, frame.full_range, frame.matrix, wanted, height, width, fill, out
+        *frame.planes, frame.full_range, frame.matrix, expected, height, width, fill, out
     )

@@ -44,7 +44,7 @@ def move_into_place(new: Path, path: Path) -> None:
         _flush(path.parent)
 
 
-def set_aside(path: Path, suffix: str) -> Path:
+def quarantine(path: Path, suffix: str) -> Path:
     """Renames a damaged file to `path` with `suffix` appended, and returns its new name."""
     aside = path.with_name(path.name + suffix)
     os.replace(path, aside)

@@ -27,7 +27,7 @@ def read_toml(path: Path) -> Section:
         _must_be_64_bit(values)
         return Section(path, "", values)
     except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number of a thousand digits
-        raise FileFormatError(path, "the whole file", wanted="TOML", given=str(error)) from None
+        raise FileFormatError(path, "the whole file", expected="TOML", got=str(error)) from None
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise InputError(f"{path}: there is no such file; check the path") from None
@@ -70,47 +70,49 @@ class Section:
         """The keys that are there."""
         return tuple(self._values)
 
-    def fail(self, key: str, wanted: str, given: object) -> NoReturn:
+    def fail(self, key: str, expected: str, given: object) -> NoReturn:
         """Raises the FileFormatError of this key."""
         full = f"{self.name}.{key}" if self.name else key
-        raise FileFormatError(self.path, full, wanted=wanted, given=given)
+        raise FileFormatError(self.path, full, expected=expected, got=given)
 
-    def _value(self, key: str, kind: type | tuple[type, ...], wanted: str, default: Any) -> Any:
+    def _value(self, key: str, kind: type | tuple[type, ...], expected: str, default: Any) -> Any:
         self._asked.add(key)
         if key not in self._values:
             if default is MISSING:
-                self.fail(key, wanted, None)
+                self.fail(key, expected, None)
             return default
         value = self._values[key]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            self.fail(key, wanted, value)
+            self.fail(key, expected, value)
         return value
 
     def text(self, key: str, default: str = MISSING, *, choices: Iterable[str] = ()) -> str:
         """A text, one of `choices` where they are given."""
         options = tuple(choices)
-        wanted = "one of " + ", ".join(repr(c) for c in options) if options else "a text"
-        value = self._value(key, str, wanted, default)
+        expected = "one of " + ", ".join(repr(c) for c in options) if options else "a text"
+        value = self._value(key, str, expected, default)
         if options and value not in options:
-            self.fail(key, wanted + did_you_mean(value, options), value)
+            self.fail(key, expected + did_you_mean(value, options), value)
         return str(value)
 
     def integer(self, key: str, default: int = MISSING, *, low: int = 0) -> int:
         """A whole number of at least `low`."""
-        wanted = f"a whole number of at least {low}"
-        value = self._value(key, int, wanted, default)
+        expected = f"a whole number of at least {low}"
+        value = self._value(key, int, expected, default)
         if value is not default and value < low:
-            self.fail(key, wanted, value)
+            self.fail(key, expected, value)
         return int(value)
 
     def number(
         self, key: str, default: float = MISSING, *, low: float = -math.inf, high: float = math.inf
     ) -> float:
         """A number from `low` to `high`."""
-        wanted = "a number" if math.isinf(low) and math.isinf(high) else f"a number from {low:g} to {high:g}"
-        value = self._value(key, (int, float), wanted, default)
+        expected = (
+            "a number" if math.isinf(low) and math.isinf(high) else f"a number from {low:g} to {high:g}"
+        )
+        value = self._value(key, (int, float), expected, default)
         if value is not default and not low <= value <= high:
-            self.fail(key, wanted, value)
+            self.fail(key, expected, value)
         return float(value)
 
     def flag(self, key: str, default: bool = MISSING) -> bool:
@@ -119,28 +121,28 @@ class Section:
 
     def numbers(self, key: str, default: tuple[float, ...] = MISSING, *, count: int = 0) -> tuple[float, ...]:
         """A list of numbers, `count` of them unless 0."""
-        wanted = f"a list of {count} numbers" if count else "a list of numbers"
-        value = self._list(key, (int, float), wanted, default)
+        expected = f"a list of {count} numbers" if count else "a list of numbers"
+        value = self._list(key, (int, float), expected, default)
         if value is not default and count and len(value) != count:
-            self.fail(key, wanted, list(value))
+            self.fail(key, expected, list(value))
         return tuple(float(v) for v in value)
 
     def integers(self, key: str, default: tuple[int, ...] = MISSING, *, low: int = 1) -> tuple[int, ...]:
         """A list of whole numbers of at least `low`."""
-        wanted = f"a list of whole numbers of at least {low}"
-        value = self._list(key, (int,), wanted, default)
+        expected = f"a list of whole numbers of at least {low}"
+        value = self._list(key, (int,), expected, default)
         if value is not default and (not value or min(value) < low):
-            self.fail(key, wanted, list(value))
+            self.fail(key, expected, list(value))
         return tuple(int(v) for v in value)
 
     def texts(self, key: str, default: tuple[str, ...] = MISSING) -> tuple[str, ...]:
         """A list of texts."""
         return tuple(self._list(key, (str,), "a list of texts", default))
 
-    def _list(self, key: str, kinds: tuple[type, ...], wanted: str, default: Any) -> Any:
-        value = self._value(key, list, wanted, default)
+    def _list(self, key: str, kinds: tuple[type, ...], expected: str, default: Any) -> Any:
+        value = self._value(key, list, expected, default)
         if value is not default and any(isinstance(v, bool) or not isinstance(v, kinds) for v in value):
-            self.fail(key, wanted, value)
+            self.fail(key, expected, value)
         return value
 
     def table(self, key: str, *, optional: bool = False) -> Section:
@@ -158,5 +160,5 @@ class Section:
         known = sorted(self._asked.union(also))
         for key in self._values:
             if key not in self._asked:
-                wanted = f"only {', '.join(known) or 'no keys'}{did_you_mean(key, known)}"
-                self.fail(key, wanted, self._values[key])
+                expected = f"only {', '.join(known) or 'no keys'}{did_you_mean(key, known)}"
+                self.fail(key, expected, self._values[key])

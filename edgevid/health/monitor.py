@@ -1,6 +1,6 @@
-"""Camera health: speeds are silent from the moment the camera no longer stands as it was surveyed.
+"""Camera health: speeds are silent from the moment the camera no longer stands as it was calibrated.
 
-Two watches: the picture against learnt references (seconds; health_image.py), and the site's speeds against
+Two watches: the image against learned references (seconds; health_image.py), and the site's speeds against
 their own history (dozens of vehicles; health_speeds.py). docs/health.md says what each can and cannot see.
 """
 
@@ -17,17 +17,17 @@ import numpy as np
 
 from edgevid.errors import InputError
 from edgevid.health.registration import Motion
-from edgevid.health.speed_drift import Finding, SpeedWatch
+from edgevid.health.speed_drift import Finding, SpeedDriftDetector
 from edgevid.health.store import Alarm, HealthFolder
-from edgevid.health.view_monitor import State, ViewWatch
+from edgevid.health.view_monitor import State, ViewMonitor
 from edgevid.speed import homography as ground
-from edgevid.speed.calibration import Survey
+from edgevid.speed.calibration import CameraCalibration
 from edgevid.types import Frame, Reason, Speeds, Tracks
 
 log = logging.getLogger("edgevid")
 KINDS = ("moved", "lost", "ratio", "speeds")
-"""What can raise an alarm: the picture moved, shows another view, far against near, all speeds."""
-REMEDY = "check the camera; survey it again if it moved"
+"""What can raise an alarm: the image moved, shows another view, far against near, all speeds."""
+REMEDY = "check the camera; calibration it again if it moved"
 
 
 class CameraHealth:
@@ -41,24 +41,24 @@ class CameraHealth:
         self,
         folder: str | Path | None = None,
         *,
-        view: ViewWatch | None = None,
-        speeds: SpeedWatch | None = None,
-        survey: Survey | None = None,
+        view: ViewMonitor | None = None,
+        speeds: SpeedDriftDetector | None = None,
+        calibration: CameraCalibration | None = None,
         alarms: tuple[str, ...] = KINDS,
         start: datetime | None = None,
         save_s: float = 600.0,
         on_alarm: Callable[[Alarm], None] | None = None,
     ) -> None:
-        """`folder` keeps what is learnt, and an open alarm, over restarts (None: nothing is kept).
+        """`folder` keeps what is learned, and an open alarm, over restarts (None: nothing is kept).
 
-        `view` and `speeds` set the two watches. With the `survey`, an alarm says what the motion would do to
+        `view` and `speeds` set the two watches. With the `calibration`, an alarm says what the motion would do to
         speeds. `alarms` names the kinds that silence speeds; the others are
         only told in `events`. `start` is the local time of a recording's first frame (None: now).
         """
         if wrong := sorted(set(alarms) - set(KINDS)):
-            raise InputError(f"camera health: wanted alarms among {', '.join(KINDS)}, given {wrong[0]!r}")
-        self.view, self.statistics = view or ViewWatch(), speeds or SpeedWatch()
-        self.survey = survey
+            raise InputError(f"camera health: expected alarms among {', '.join(KINDS)}, got {wrong[0]!r}")
+        self.view, self.statistics = view or ViewMonitor(), speeds or SpeedDriftDetector()
+        self.calibration = calibration
         self.alarm: Alarm | None = None
         self.events: list[str] = []
         """Sentences: alarms, answers, slow traffic, damaged files; the newest 100."""
@@ -70,7 +70,7 @@ class CameraHealth:
 
     @property
     def state(self) -> State:
-        """What the picture says now."""
+        """What the image says now."""
         return self.view.state
 
     @property
@@ -89,7 +89,7 @@ class CameraHealth:
     def update(
         self, frame: Frame, tracks: Tracks, speeds: tuple[Speeds, Speeds, Speeds]
     ) -> tuple[Speeds, Speeds, Speeds]:
-        """Live, settled and passage speeds of this frame as they may be said."""
+        """Live, smoothed and track speed of this frame as they may be said."""
         if self.view.update(frame):
             self._answer()
             if self.view.state in (State.MOVED, State.LOST):
@@ -98,34 +98,34 @@ class CameraHealth:
                     kind, f"the camera {self.view.state.value}: {self.view.why}{self._cost()}", frame.time
                 )
             self._keep(frame.time)
-        live, settled, passages = speeds
+        live, smoothed, track_speeds = speeds
         if self.alarm is None and not self.silent:
-            for finding in self.statistics.update(tracks, settled, passages, self._now(frame.time)):
+            for finding in self.statistics.update(tracks, smoothed, track_speeds, self._now(frame.time)):
                 self._hear(finding, frame.time)
         if not self.silent:
-            return live, settled, passages
-        return void(live), void(settled), void(passages)
+            return live, smoothed, track_speeds
+        return invalidate(live), invalidate(smoothed), invalidate(track_speeds)
 
     def acknowledge(self) -> None:
-        """Somebody looked, the camera stands as surveyed: clears the alarm; the view of now is right."""
+        """Somebody looked, the camera stands as calibrated: clears the alarm; the view of now is right."""
         self.view.accept()
         self.statistics.speeds.clear()
         self.statistics.ratio.clear()
-        self._clear("acknowledged: the camera stands as it was surveyed")
+        self._clear("acknowledged: the camera stands as it was calibrated")
 
     def relearn(self) -> None:
-        """The camera was surveyed again: clears the alarm and learns view and speeds anew."""
+        """The camera was calibrated again: clears the alarm and learns view and speeds anew."""
         self.view.forget()
         self.statistics.forget()
-        self._clear("surveyed again: view and speeds are learnt anew")
+        self._clear("calibrated again: view and speeds are learned anew")
 
     def reset(self) -> None:
-        """The stream starts again; what was learnt, and an alarm, stay."""
+        """The stream starts again; what was learned, and an alarm, stay."""
         self.view.reset()
         self.statistics.reset()
 
     def close(self) -> None:
-        """Writes what was learnt."""
+        """Writes what was learned."""
         self.save()
 
     def save(self) -> None:
@@ -143,7 +143,7 @@ class CameraHealth:
             if statistics is not None:
                 self.statistics.from_dict(statistics)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            folder.set_aside(f"statistics: {type(error).__name__}: {error}")
+            folder.quarantine(f"statistics: {type(error).__name__}: {error}")
         self.view.known = known
         if known:
             self.view.state, self.view.why = State.UNSURE, "not looked yet"
@@ -159,7 +159,7 @@ class CameraHealth:
         """A finding of the statistics: slow traffic before a camera in place is no fault of the camera."""
         if finding.kind == "speeds" and finding.way == "down" and self.view.state is State.OK:
             self._tell(
-                f"{self._now(time):%Y-%m-%d %H:%M}: {finding.words}; the picture has not moved: traffic?"
+                f"{self._now(time):%Y-%m-%d %H:%M}: {finding.words}; the image has not moved: traffic?"
             )
             return
         self._raise(finding.kind, f"something has happened: {finding.words}", time)
@@ -179,18 +179,18 @@ class CameraHealth:
             self._on_alarm(self.alarm)
 
     def _cost(self) -> str:
-        """What a motion would do to speeds, where the survey is known."""
-        if self.survey is None or self.view.motion is None or self.view.state is not State.MOVED:
+        """What a motion would do to speeds, where the calibration is known."""
+        if self.calibration is None or self.view.motion is None or self.view.state is not State.MOVED:
             return ""
-        share = speed_error(self.survey, self.view.motion)
+        share = speed_error(self.calibration, self.view.motion)
         return "" if not np.isfinite(share) else f" (speeds would read {100 * share:+.1f} %)"
 
     def _answer(self) -> None:
         """Takes up what `edgevid health` was told."""
-        choice = self._folder.take_answer() if self._folder is not None else ""
+        choice = self._folder.pop_acknowledgement() if self._folder is not None else ""
         if choice == "kept":
             self.acknowledge()
-        elif choice == "resurveyed":
+        elif choice == "recalibrated":
             self.relearn()
 
     def _clear(self, words: str) -> None:
@@ -215,25 +215,25 @@ class CameraHealth:
         self.close()
 
 
-def speed_error(survey: Survey, motion: Motion) -> float:
-    """By what share speeds in the region are wrong when the picture moved and the survey did not.
+def speed_error(calibration: CameraCalibration, motion: Motion) -> float:
+    """By what share speeds in the region are wrong when the image moved and the calibration did not.
 
     Of the two directions on the plane the one that errs more; NaN where the moved points lie off the plane.
     """
-    survey = survey.scaled_to(motion.size)
-    x1, y1, x2, y2 = survey.region.bounds
+    calibration = calibration.scaled_to(motion.size)
+    x1, y1, x2, y2 = calibration.region.bounds
     share = np.array([0.3, 0.5, 0.7])
     pixels = np.stack(np.meshgrid(x1 + share * (x2 - x1), y1 + share * (y2 - y1)), -1).reshape(-1, 2)
-    here = survey.place(pixels)
+    here = calibration.place(pixels)
     errors = []
     for step in ((0.5, 0.0), (0.0, 0.5)):
-        ends = [ground.apply(survey.to_image, here + sign * np.array(step)) for sign in (-1, 1)]
-        seen = [survey.place(motion.apply(end)) for end in ends]
+        ends = [ground.apply(calibration.to_image, here + sign * np.array(step)) for sign in (-1, 1)]
+        seen = [calibration.place(motion.apply(end)) for end in ends]
         errors.append(float(np.median(np.hypot(*(seen[1] - seen[0]).T))) - 1.0)
     return max(errors, key=abs)
 
 
-def void(speeds: Speeds) -> Speeds:
+def invalidate(speeds: Speeds) -> Speeds:
     """The same rows, all silent with CAMERA_MOVED."""
     nothing = np.full(len(speeds), np.nan)
     reason = np.full(len(speeds), Reason.CAMERA_MOVED, np.uint8)

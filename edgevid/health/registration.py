@@ -1,6 +1,6 @@
-"""Where a picture lies relative to a reference of the same camera: shift, rotation, scale, or "cannot tell".
+"""Where an image lies relative to a reference of the same camera: shift, rotation, scale, or "cannot tell".
 
-Small tiles of the reference are searched in the picture by the direction of their gradients, which light
+Small tiles of the reference are searched in the image by the direction of their gradients, which light
 changes little (orientation correlation: Fitch et al., BMVC 2002); a similarity that most of the tiles agree
 on is the camera's motion (RANSAC), the rest is traffic.
 """
@@ -17,7 +17,7 @@ from edgevid.errors import InputError
 from edgevid.types import Array, Frame
 
 WIDTH = 512
-"""Columns of the thumbnails; pictures are never enlarged."""
+"""Columns of the thumbnails; images are never enlarged."""
 TILE, STEP, REACH = 48, 32, 20
 """Side and distance of the tiles and how far around they are searched, in thumbnail pixels."""
 LEAST_TILES = 8
@@ -27,31 +27,31 @@ MOST_TILES = 64
 MATCH = 0.32
 """Least correlation of a tile that counts."""
 NOISE = 4.0
-"""Gradients, in grey levels a pixel, below which they count for less and less."""
+"""Gradients, in gray levels a pixel, below which they count for less and less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """The similarity from reference pixels to picture pixels, about the middle of the picture."""
+    """The similarity from reference pixels to image pixels, about the middle of the image."""
 
     dx: float
     dy: float
     """Shift of the middle in pixels of the whole frame."""
     rotation_deg: float
-    """Clockwise on the picture."""
+    """Clockwise on the image."""
     scale: float
     size: tuple[int, int]
     """(width, height) of the frame."""
 
     def apply(self, pixels: Array) -> Array:
-        """(N, 2) where pixels of the reference lie in the picture."""
+        """(N, 2) where pixels of the reference lie in the image."""
         middle = np.array(self.size) / 2
         a = math.radians(self.rotation_deg)
         turn = self.scale * np.array([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]])
         return np.asarray((np.asarray(pixels, float) - middle) @ turn.T + middle + [self.dx, self.dy])
 
     def after(self, first: Motion) -> Motion:
-        """This motion of a picture that had itself moved by `first`."""
+        """This motion of an image that had itself moved by `first`."""
         middle = np.array([self.size], float) / 2
         dx, dy = (self.apply(first.apply(middle)) - middle)[0]
         return Motion(
@@ -59,7 +59,7 @@ class Motion:
         )
 
     def most(self) -> float:
-        """The largest displacement in pixels within the middle 80 % of the picture."""
+        """The largest displacement in pixels within the middle 80 % of the image."""
         w, h = self.size
         corners = np.array([[x * w, y * h] for x in (0.1, 0.5, 0.9) for y in (0.1, 0.5, 0.9)])
         return float(np.hypot(*(self.apply(corners) - corners).T).max())
@@ -76,7 +76,7 @@ class Look:
     usable: int
     """Tiles with enough structure in the reference."""
     structured: int
-    """Tiles of the picture with enough structure: few where it is dark, foggy or covered."""
+    """Tiles of the image with enough structure: few where it is dark, foggy or covered."""
     sigma_px: float
     """Standard error of the shift in pixels of the whole frame; NaN where there is none."""
 
@@ -87,25 +87,25 @@ class Look:
 
 
 def thumbnail(frame: Frame) -> Array:
-    """(h, w) uint8 grey picture of at most WIDTH columns; needs no colour conversion of YUV frames."""
-    grey = frame.planes[0] if frame.planes is not None else cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)
+    """(h, w) uint8 gray image of at most WIDTH columns; needs no color conversion of YUV frames."""
+    gray = frame.planes[0] if frame.planes is not None else cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)
     scale = min(1.0, WIDTH / frame.width)
     size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
-    return np.asarray(cv2.resize(np.ascontiguousarray(grey), size, interpolation=cv2.INTER_AREA))
+    return np.asarray(cv2.resize(np.ascontiguousarray(gray), size, interpolation=cv2.INTER_AREA))
 
 
 class Seen:
     """A thumbnail made ready for comparison, once for all references."""
 
-    def __init__(self, grey: Array) -> None:
-        """`grey` (h, w) uint8, at least a tile high and wide."""
-        if grey.ndim != 2 or grey.dtype != np.uint8 or min(grey.shape) < TILE + 2:
+    def __init__(self, gray: Array) -> None:
+        """`gray` (h, w) uint8, at least a tile high and wide."""
+        if gray.ndim != 2 or gray.dtype != np.uint8 or min(gray.shape) < TILE + 2:
             raise InputError(
-                f"camera health: wanted a grey picture of at least {TILE + 2} pixels a side, "
-                f"given {grey.dtype} {grey.shape}"
+                f"camera health: expected a gray image of at least {TILE + 2} pixels a side, "
+                f"got {gray.dtype} {gray.shape}"
             )
-        self.grey, self.field = grey, _field(grey)
-        rows, columns = np.mgrid[0 : grey.shape[0] - TILE + 1 : STEP, 0 : grey.shape[1] - TILE + 1 : STEP]
+        self.gray, self.field = gray, _field(gray)
+        rows, columns = np.mgrid[0 : gray.shape[0] - TILE + 1 : STEP, 0 : gray.shape[1] - TILE + 1 : STEP]
         corners = np.stack([columns.ravel(), rows.ravel()], 1)
         self.corners = corners[_structured(self.field, corners)]
         """(N, 2) x, y of the tiles that have edges in more than one direction."""
@@ -114,10 +114,10 @@ class Seen:
 class Reference:
     """One thumbnail, cut into tiles that can be found again."""
 
-    def __init__(self, grey: Array, size: tuple[int, int]) -> None:
-        """`grey` (h, w) uint8; `size` (width, height) of the frames it was made from."""
-        seen = Seen(grey)
-        self.grey, self.size, self._field = grey, size, seen.field
+    def __init__(self, gray: Array, size: tuple[int, int]) -> None:
+        """`gray` (h, w) uint8; `size` (width, height) of the frames it was made from."""
+        seen = Seen(gray)
+        self.gray, self.size, self._field = gray, size, seen.field
         self._corners = seen.corners[:: max(1, math.ceil(len(seen.corners) / MOST_TILES))]
 
     @property
@@ -127,9 +127,9 @@ class Reference:
 
     def look(self, seen: Seen) -> Look:
         """Where a thumbnail of the same camera lies relative to this one."""
-        if seen.grey.shape != self.grey.shape:
+        if seen.gray.shape != self.gray.shape:
             raise InputError(
-                f"camera health: wanted pictures of {self.grey.shape[::-1]}, given {seen.grey.shape[::-1]}"
+                f"camera health: expected images of {self.gray.shape[::-1]}, got {seen.gray.shape[::-1]}"
             )
         near = self._vote(seen, (0, 0))
         if near.motion is not None or self.tiles < LEAST_TILES or len(seen.corners) < LEAST_TILES:
@@ -138,8 +138,8 @@ class Reference:
         return far if far.agreed > near.agreed else near
 
     def _whole(self, seen: Seen) -> tuple[int, int]:
-        """The shift of the whole picture in thumbnail pixels, by phase correlation of the gradients."""
-        window = cv2.createHanningWindow(self.grey.shape[::-1], cv2.CV_32F)
+        """The shift of the whole image in thumbnail pixels, by phase correlation of the gradients."""
+        window = cv2.createHanningWindow(self.gray.shape[::-1], cv2.CV_32F)
         pair = [np.hypot(f[..., 0], f[..., 1]) for f in (self._field, seen.field)]
         (dx, dy), _ = cv2.phaseCorrelate(pair[0] - pair[0].mean(), pair[1] - pair[1].mean(), window)
         return round(dx), round(dy)
@@ -166,21 +166,21 @@ class Reference:
         if agreed < max(LEAST_TILES, 0.3 * self.tiles):
             return Look(None, agreed, self.tiles, structured, math.nan)
         rest = source[kept] @ matrix[:, :2].T + matrix[:, 2] - target[kept]
-        grow = self.size[0] / self.grey.shape[1]
+        grow = self.size[0] / self.gray.shape[1]
         sigma = grow * math.sqrt(float((rest**2).sum()) / max(1, 2 * agreed - 4) / agreed)
         return Look(self._motion(matrix, grow), agreed, self.tiles, structured, sigma)
 
     def _motion(self, matrix: Array, grow: float) -> Motion:
-        middle = np.array(self.grey.shape[::-1]) / 2
+        middle = np.array(self.gray.shape[::-1]) / 2
         dx, dy = (matrix[:, :2] @ middle + matrix[:, 2] - middle) * grow
         scale = math.hypot(matrix[0, 0], matrix[1, 0])
         turn = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
         return Motion(float(dx), float(dy), turn, scale, self.size)
 
 
-def _field(grey: Array) -> Array:
+def _field(gray: Array) -> Array:
     """(h, w, 2) float32 gradients, nearly of length 1 where strong, near 0 where there is only noise."""
-    smooth = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 0.8)
+    smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 0.8)
     dx, dy = (cv2.Sobel(smooth, cv2.CV_32F, *way, ksize=3, scale=0.125) for way in ((1, 0), (0, 1)))
     length = np.sqrt(dx * dx + dy * dy + NOISE * NOISE)
     return np.stack([dx / length, dy / length], -1)

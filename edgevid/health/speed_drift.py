@@ -61,7 +61,7 @@ class Cusum:
 
     @property
     def quiet(self) -> bool:
-        """Whether there is hardly any evidence: only then is anything learnt."""
+        """Whether there is hardly any evidence: only then is anything learned."""
         return max(self.up, self.down) < self.threshold / 2
 
 
@@ -74,10 +74,10 @@ class Baseline:
     _known: dict[str, tuple[float, float, int] | None] = field(default_factory=dict)
 
     def add(self, slot: str, value: float) -> None:
-        """Remembers a value until `settle`."""
+        """Remembers a value until `debounce`."""
         self.pending.setdefault(slot, []).append(round(value, 4))
 
-    def settle(self, good: bool) -> None:
+    def debounce(self, good: bool) -> None:
         """Learns what is pending, or drops it where something was wrong."""
         for slot, values in self.pending.items():
             if good:
@@ -120,7 +120,7 @@ class Finding:
     words: str
 
 
-class SpeedWatch:
+class SpeedDriftDetector:
     """Learns a site's speeds from `Speeds` tables and says when they are no longer themselves."""
 
     def __init__(
@@ -130,32 +130,32 @@ class SpeedWatch:
         """`change`, `ratio_change`, `ordinary` are relative; `hour_s` is how long values stay pending."""
         for name, value in (("change", change), ("ratio_change", ratio_change), ("hour_s", hour_s)):
             if not value > 0:
-                raise InputError(f"camera health: wanted {name} above 0, given {value}")
+                raise InputError(f"camera health: expected {name} above 0, got {value}")
         if not (ordinary >= 0 and vehicles_between_false_alarms >= 10):
             raise InputError(
-                "camera health: wanted ordinary >= 0 and at least 10 vehicles between false alarms, "
-                f"given {ordinary}, {vehicles_between_false_alarms}"
+                "camera health: expected ordinary >= 0 and at least 10 vehicles between false alarms, "
+                f"got {ordinary}, {vehicles_between_false_alarms}"
             )
         self.speeds = Cusum(change, ordinary, vehicles_between_false_alarms)
         self.ratio = Cusum(ratio_change, ratio_change / 4, vehicles_between_false_alarms)
         self.speed_base, self.ratio_base = Baseline(), Baseline()
         self.split: float | None = None
-        """Image row between near and far; learnt from the first vehicles."""
+        """Image row between near and far; learned from the first vehicles."""
         self.vehicles = 0
         self._hour_s, self._settle_at = hour_s, -math.inf
         self._middles: list[float] = []
         self._open: defaultdict[int, _Vehicle] = defaultdict(_Vehicle)
 
-    def update(self, tracks: Tracks, settled: Speeds, passages: Speeds, now: datetime) -> list[Finding]:
+    def update(self, tracks: Tracks, smoothed: Speeds, track_speeds: Speeds, now: datetime) -> list[Finding]:
         """What the vehicles of this frame give; `now` is local time."""
         stamp = now.timestamp()
         if stamp >= self._settle_at:
             if math.isfinite(self._settle_at):
                 self._settle()
             self._settle_at = stamp + self._hour_s
-        self._gather(tracks, settled)
+        self._gather(tracks, smoothed)
         found = []
-        for row in passages:
+        for row in track_speeds:
             vehicle = self._open.pop(int(row.id), None)
             if row.reason == Reason.OK and row.mps >= SLOWEST_MPS:
                 found += self.passed(row.mps, row.heading, now)
@@ -172,7 +172,7 @@ class SpeedWatch:
         if not fired or base is None:
             return []
         self.speeds.clear()
-        self.speed_base.settle(False)
+        self.speed_base.debounce(False)
         return [
             Finding("speeds", fired, _changed("speeds are", fired, self.speeds.change, "usual at this hour"))
         ]
@@ -186,7 +186,7 @@ class SpeedWatch:
         if not fired:
             return []
         self.ratio.clear()
-        self.ratio_base.settle(False)
+        self.ratio_base.debounce(False)
         return [
             Finding(
                 "ratio", fired, _changed("far against near, speeds are", fired, self.ratio.change, "usual")
@@ -208,13 +208,13 @@ class SpeedWatch:
 
     def _settle(self) -> None:
         good = self.speeds.quiet and self.ratio.quiet
-        self.speed_base.settle(good)
-        self.ratio_base.settle(good)
+        self.speed_base.debounce(good)
+        self.ratio_base.debounce(good)
 
-    def _gather(self, tracks: Tracks, settled: Speeds) -> None:
-        """Remembers image row and settled speed of each vehicle that is in view."""
+    def _gather(self, tracks: Tracks, smoothed: Speeds) -> None:
+        """Remembers image row and smoothed speed of each vehicle that is in view."""
         rows = dict(zip(tracks.ids.tolist(), tracks.boxes[:, 3].tolist(), strict=True))
-        for row in settled:
+        for row in smoothed:
             if row.reason == Reason.OK and row.mps >= SLOWEST_MPS and int(row.id) in rows:
                 vehicle = self._open[int(row.id)]
                 vehicle.rows.append(rows[int(row.id)])
@@ -259,7 +259,7 @@ class SpeedWatch:
             parts, (self.speeds, self.ratio), (self.speed_base, self.ratio_base), strict=True
         ):
             cusum.up, cusum.down, base.slots = up, down, slots
-            base.settle(False)
+            base.debounce(False)
 
 
 def _groups(now: datetime, way: str) -> list[list[str]]:

@@ -1,7 +1,7 @@
-"""What camera health remembers over a restart: a folder with state.json and the reference pictures.
+"""What camera health remembers over a restart: a folder with state.json and the reference images.
 
 Every file is written whole and put in place in one step. A damaged one is set aside with a sentence, and
-its part is learnt anew.
+its part is learned anew.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.files.atomic import set_aside, write_atomic
+from edgevid.files.atomic import quarantine, write_atomic
 from edgevid.files.digest import sha256
 from edgevid.health.registration import Motion, Reference
 from edgevid.health.view_monitor import Known
@@ -49,7 +49,7 @@ class HealthFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"camera health: {path}: wanted a folder to keep what is learnt, it cannot be made "
+                f"camera health: {path}: expected a folder to keep what is learned, it cannot be made "
                 f"({error.strerror})"
             ) from None
 
@@ -67,25 +67,25 @@ class HealthFolder:
             listed = [(str(one["file"]), _motion(one, size)) for one in given["references"]]
             statistics = dict(given["statistics"])
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            self.set_aside(f"{type(error).__name__}: {error}")
+            self.quarantine(f"{type(error).__name__}: {error}")
             return [], None, None
         known = [self._reference(name, offset) for name, offset in listed]
         return [one for one in known if one is not None], statistics, alarm
 
-    def set_aside(self, why: str) -> None:
+    def quarantine(self, why: str) -> None:
         """Keeps a damaged state.json under another name and says so."""
         file = self.path / STATE
-        set_aside(file, ".bad")
+        quarantine(file, ".bad")
         self.notes.append(
-            f"{file}: damaged ({why}); it is kept as {STATE}.bad, and view and speeds are learnt anew: "
-            "make sure that the camera stands as it was surveyed"
+            f"{file}: damaged ({why}); it is kept as {STATE}.bad, and view and speeds are learned anew: "
+            "make sure that the camera stands as it was calibrated"
         )
 
     def write(self, known: list[Known], statistics: dict[str, Any], alarm: Alarm | None) -> None:
         """Puts all of it in place; OSError where the disk refuses."""
         rows = []
         for one in known:
-            data = cv2.imencode(".png", one.reference.grey)[1].tobytes()
+            data = cv2.imencode(".png", one.reference.gray)[1].tobytes()
             name = f"reference-{sha256(data)[:12]}.png"
             if not (self.path / name).exists():
                 self._put(name, data)
@@ -107,10 +107,10 @@ class HealthFolder:
                 old.unlink(missing_ok=True)
 
     def answer(self, choice: str) -> None:
-        """Leaves an answer for the program that watches: "kept" or "resurveyed"."""
+        """Leaves an answer for the program that watches: "kept" or "recalibrated"."""
         self._put(ANSWER, json.dumps({"choice": choice}).encode())
 
-    def take_answer(self) -> str:
+    def pop_acknowledgement(self) -> str:
         """The answer that was left, once; "" without one."""
         file = self.path / ANSWER
         if not file.exists():
@@ -120,7 +120,7 @@ class HealthFolder:
         except (OSError, ValueError, KeyError, TypeError):
             choice = ""
         file.unlink(missing_ok=True)
-        return choice if choice in ("kept", "resurveyed") else ""
+        return choice if choice in ("kept", "recalibrated") else ""
 
     def _put(self, name: str, data: bytes) -> None:
         write_atomic(self.path / name, data)
@@ -128,13 +128,13 @@ class HealthFolder:
     def _reference(self, name: str, offset: Motion) -> Known | None:
         file = self.path / name
         data = file.read_bytes() if file.is_file() and file.parent == self.path else b""
-        grey = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None
+        gray = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None
         try:
-            if grey is None:
+            if gray is None:
                 raise InputError("it is missing or does not decode")
-            return Known(Reference(grey, offset.size), offset, -1.0)
+            return Known(Reference(gray, offset.size), offset, -1.0)
         except InputError as error:
-            self.notes.append(f"{file}: this reference is left out ({error}); it is learnt anew")
+            self.notes.append(f"{file}: this reference is left out ({error}); it is learned anew")
             return None
 
 

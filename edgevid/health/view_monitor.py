@@ -1,6 +1,6 @@
-"""Watches whether the picture still lies where it lay when the camera was surveyed.
+"""Watches whether the image still lies where it lay when the camera was calibrated.
 
-References for several lights are learnt by themselves, each with its place relative to the first one.
+References for several lights are learned by themselves, each with its place relative to the first one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from edgevid.health.registration import LEAST_TILES, TILE, Look, Motion, Referen
 from edgevid.types import Array, Frame
 
 LIMIT_SHARE = 0.0016
-"""Displacement that counts as moved, as a share of the picture's width: 3 pixels of 1920."""
+"""Displacement that counts as moved, as a share of the image's width: 3 pixels of 1920."""
 LEARN = 5
 """Thumbnails whose median is a reference: what drives through is gone from it."""
 CONFIRM = 3
@@ -40,17 +40,17 @@ class State(Enum):
 
 @dataclass(slots=True)
 class Known:
-    """A reference and the place of its picture relative to the first reference."""
+    """A reference and the place of its image relative to the first reference."""
 
     reference: Reference
     offset: Motion
-    learnt: float
+    learned: float
     """Stream seconds; negative for one that was read from a file."""
 
 
 @dataclass(slots=True)
-class ViewWatch:
-    """Compares a frame every few seconds with what was learnt; `update` says whether it did."""
+class ViewMonitor:
+    """Compares a frame every few seconds with what was learned; `update` says whether it did."""
 
     every_s: float = 5.0
     limit_px: float | None = None
@@ -66,7 +66,7 @@ class ViewWatch:
     checks: int = 0
     _next: float = -np.inf
     _before: float = -np.inf
-    _grey: deque[Array] = field(default_factory=lambda: deque(maxlen=LEARN))
+    _gray: deque[Array] = field(default_factory=lambda: deque(maxlen=LEARN))
     _beyond: list[tuple[float, Motion]] = field(default_factory=list)
     _within: int = 0
     _lost_since: float | None = None
@@ -74,11 +74,11 @@ class ViewWatch:
     def __post_init__(self) -> None:
         if not (self.every_s > 0 and self.confirm_s > 0 and self.lost_s > 0):
             raise InputError(
-                "camera health: wanted every_s, confirm_s and lost_s above 0, "
-                f"given {self.every_s}, {self.confirm_s}, {self.lost_s}"
+                "camera health: expected every_s, confirm_s and lost_s above 0, "
+                f"got {self.every_s}, {self.confirm_s}, {self.lost_s}"
             )
         if self.limit_px is not None and not self.limit_px > 0:
-            raise InputError(f"camera health: wanted limit_px above 0, given {self.limit_px}")
+            raise InputError(f"camera health: expected limit_px above 0, got {self.limit_px}")
 
     def limit(self, width: int) -> float:
         """Pixels of displacement that count as moved."""
@@ -91,21 +91,21 @@ class ViewWatch:
         self._before = frame.time
         if frame.time < self._next:
             return False
-        grey = thumbnail(frame)
+        gray = thumbnail(frame)
         self.checks += 1
-        if min(grey.shape) < TILE + 2:
+        if min(gray.shape) < TILE + 2:
             self.state, self.why = State.UNSURE, f"{frame.width}x{frame.height} pixels are too few"
             self._next = frame.time + self.every_s
             return True
-        if self.known and self.known[0].reference.grey.shape != grey.shape:
+        if self.known and self.known[0].reference.gray.shape != gray.shape:
             self._other_aspect(frame)
             return True
         self._resize(frame.size)
-        self._grey.append(grey)
+        self._gray.append(gray)
         if not self.known:
             self._learn(frame)
         else:
-            self._check(frame, grey)
+            self._check(frame, gray)
         hasty = self.state in (State.LEARNING, State.SUSPECT, State.SHAKING) or bool(self._beyond)
         self._next = frame.time + (self.every_s / 5 if hasty else self.every_s)
         return True
@@ -114,7 +114,7 @@ class ViewWatch:
         """Another aspect is another view, and no comparison can be made."""
         wide, high = self.known[0].reference.size
         self.state = State.LOST
-        self.why = f"the picture is {frame.width}x{frame.height}, learnt on {wide}x{high}"
+        self.why = f"the image is {frame.width}x{frame.height}, learned on {wide}x{high}"
         self._next = frame.time + self.every_s
 
     def _resize(self, size: tuple[int, int]) -> None:
@@ -129,46 +129,46 @@ class ViewWatch:
             )
 
     def reset(self) -> None:
-        """The stream starts again; what was learnt stays."""
+        """The stream starts again; what was learned stays."""
         self._next, self._before, self._lost_since = -np.inf, -np.inf, None
         self._beyond.clear()
-        self._grey.clear()
+        self._gray.clear()
 
     def forget(self) -> None:
-        """Learns the view anew: the camera was surveyed again."""
+        """Learns the view anew: the camera was calibrated again."""
         self.known.clear()
         self.state, self.why, self.motion, self.last = State.LEARNING, "no reference yet", None, None
         self.reset()
 
     def accept(self) -> None:
-        """The view of now is the surveyed one: another reference where it matched none, no alarm."""
-        if self.known and self.state in (State.LOST, State.UNSURE) and self._grey:
+        """The view of now is the calibrated one: another reference where it matched none, no alarm."""
+        if self.known and self.state in (State.LOST, State.UNSURE) and self._gray:
             still = Motion(0.0, 0.0, 0.0, 1.0, self.known[0].reference.size)
-            self._add(self._grey[-1], still, self._before)
+            self._add(self._gray[-1], still, self._before)
         self.state, self.why = State.OK, "accepted"
         self._beyond.clear()
         self._lost_since = None
 
     def _learn(self, frame: Frame) -> None:
-        if len(self._grey) < LEARN:
+        if len(self._gray) < LEARN:
             return
         still = Motion(0.0, 0.0, 0.0, 1.0, frame.size)
-        if self._add(_middle(self._grey), still, frame.time, size=frame.size):
-            self.state, self.why = State.OK, "first reference learnt"
+        if self._add(_middle(self._gray), still, frame.time, size=frame.size):
+            self.state, self.why = State.OK, "first reference learned"
         else:
             self.why = "too little to hold on to: too dark, too plain or covered"
 
-    def _add(self, grey: Array, offset: Motion, time: float, size: tuple[int, int] | None = None) -> bool:
-        reference = Reference(grey, size or self.known[0].reference.size)
+    def _add(self, gray: Array, offset: Motion, time: float, size: tuple[int, int] | None = None) -> bool:
+        reference = Reference(gray, size or self.known[0].reference.size)
         if reference.tiles < LEAST_TILES:
             return False
         if len(self.known) >= MOST_REFERENCES:
-            del self.known[1]  # the first is the one the survey belongs to
+            del self.known[1]  # the first is the one the calibration belongs to
         self.known.append(Known(reference, offset, time))
         return True
 
-    def _check(self, frame: Frame, grey: Array) -> None:
-        look, known = self._best(grey)
+    def _check(self, frame: Frame, gray: Array) -> None:
+        look, known = self._best(gray)
         self.last = look
         if look.motion is None:
             self._unseen(frame.time, look)
@@ -187,10 +187,10 @@ class ViewWatch:
             self.state, self.why = State.OK, f"{look.agreed} of {look.usable} tiles agree"
             self._refresh(look, frame)
 
-    def _best(self, grey: Array) -> tuple[Look, Known]:
+    def _best(self, gray: Array) -> tuple[Look, Known]:
         """The comparison with the reference of the most similar light; the last good one is asked first."""
         best: tuple[Look, Known] | None = None
-        seen = Seen(grey)
+        seen = Seen(gray)
         for known in reversed(self.known):
             look = known.reference.look(seen)
             if best is None or (look.motion is not None, look.quality) > (
@@ -218,7 +218,7 @@ class ViewWatch:
             self.state = State.LOST
             self.why = f"no reference has matched for {time - self._lost_since:.0f} s"
         elif self.state is not State.LOST:
-            self.state, self.why = State.UNSURE, "no reference matches the picture"
+            self.state, self.why = State.UNSURE, "no reference matches the image"
 
     def _judge(self, frame: Frame) -> None:
         """Beyond the limit: once is nothing, several in one place is moved, here and there is shaking."""
@@ -239,14 +239,14 @@ class ViewWatch:
         """Learns the light of now while the camera is surely in place."""
         assert self.motion is not None
         steady = self._within >= LEARN and self.motion.most() < 0.5 * self.limit(frame.width)
-        if look.quality < FRESH and steady and len(self._grey) == LEARN:
-            if frame.time - self.known[-1].learnt < 6 * self.every_s:
+        if look.quality < FRESH and steady and len(self._gray) == LEARN:
+            if frame.time - self.known[-1].learned < 6 * self.every_s:
                 return
-            self._add(_middle(self._grey), self.motion, frame.time)
+            self._add(_middle(self._gray), self.motion, frame.time)
 
 
-def _middle(greys: deque[Array]) -> Array:
-    return np.asarray(np.median(np.stack(greys), axis=0).astype(np.uint8))
+def _middle(grays: deque[Array]) -> Array:
+    return np.asarray(np.median(np.stack(grays), axis=0).astype(np.uint8))
 
 
 def describe(motion: Motion) -> str:

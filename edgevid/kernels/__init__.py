@@ -22,7 +22,7 @@ BUILD_COMMAND = "pip install --force-reinstall --no-deps edgevid   (in a clone: 
 def _load() -> Any:
     choice = os.environ.get("EDGEVID_KERNELS", "auto")
     if choice not in ("auto", "native", "numpy"):
-        raise InputError(f"EDGEVID_KERNELS: wanted auto, native or numpy, given {choice!r}")
+        raise InputError(f"EDGEVID_KERNELS: expected auto, native or numpy, got {choice!r}")
     if choice == "numpy":
         return reference
     try:

@@ -29,7 +29,7 @@ edgevid::Matrix matrix(const View2& a) { return {a.data(), a.shape(0), a.shape(1
 
 // A matrix whose rows lie contiguously, as the inner loops read them.
 edgevid::Matrix rows_of(const View2& a) {
-    demand(a.stride(1) == 1 || a.shape(1) <= 1, "wanted an array whose last axis is contiguous");
+    demand(a.stride(1) == 1 || a.shape(1) <= 1, "expected an array whose last axis is contiguous");
     return matrix(a);
 }
 
@@ -58,7 +58,7 @@ nb::tuple decoded(Work work) {
 }
 
 auto iou(Floats2 a, Floats2 b) {
-    demand(a.shape(1) == 4 && b.shape(1) == 4, "iou: wanted boxes of shape (N, 4) and (M, 4)");
+    demand(a.shape(1) == 4 && b.shape(1) == 4, "iou: expected boxes of shape (N, 4) and (M, 4)");
     std::vector<float> out(a.shape(0) * b.shape(0));
     {
         const Unlocked unlocked;
@@ -70,7 +70,7 @@ auto iou(Floats2 a, Floats2 b) {
 auto nms(Floats2 boxes, Floats1 scores, Labels labels, float threshold, bool class_aware, std::size_t limit) {
     const std::size_t n = boxes.shape(0);
     demand(boxes.shape(1) == 4 && scores.shape(0) == n && labels.shape(0) == n,
-           "nms: wanted boxes (N, 4), scores (N,) and labels (N,)");
+           "nms: expected boxes (N, 4), scores (N,) and labels (N,)");
     std::vector<std::int32_t> kept;
     {
         const Unlocked unlocked;
@@ -82,7 +82,7 @@ auto nms(Floats2 boxes, Floats1 scores, Labels labels, float threshold, bool cla
 
 nb::tuple decode_columns(View2 boxes, View2 scores, float score, bool xyxy, bool logits) {
     demand(boxes.shape(0) == 4 && boxes.shape(1) == scores.shape(1),
-           "decode_columns: wanted boxes (4, N) and scores (C, N)");
+           "decode_columns: expected boxes (4, N) and scores (C, N)");
     const auto b = rows_of(boxes), s = rows_of(scores);
     return decoded([&](auto& found) { edgevid::decode_columns(b, s, score, {xyxy, logits}, found); });
 }
@@ -91,7 +91,7 @@ nb::tuple decode_rows(View2 boxes, View2 scores, float score, std::optional<View
                       bool logits) {
     const std::size_t n = scores.shape(0);
     demand(boxes.shape(1) == 4 && boxes.shape(0) == n && (!objectness || objectness->shape(0) == n),
-           "decode_rows: wanted boxes (N, 4), scores (N, C) and, where given, objectness (N,)");
+           "decode_rows: expected boxes (N, 4), scores (N, C) and, where given, objectness (N,)");
     const auto b = matrix(boxes), s = rows_of(scores);
     edgevid::Matrix o{};
     if (objectness) o = {objectness->data(), n, 1, objectness->stride(0), 1};
@@ -104,11 +104,11 @@ nb::tuple decode_yolox(View2 output, std::size_t width, std::size_t height, std:
                        float score) {
     std::size_t anchors = 0;
     for (const auto s : strides) {
-        demand(s > 0, "decode_yolox: wanted positive strides");
+        demand(s > 0, "decode_yolox: expected positive strides");
         anchors += (width / s) * (height / s);
     }
     demand(output.shape(0) == anchors && output.shape(1) > 5,
-           "decode_yolox: wanted output (N, 5 + C) with one row for each cell of each stride");
+           "decode_yolox: expected output (N, 5 + C) with one row for each cell of each stride");
     const auto out = rows_of(output);
     return decoded([&](auto& found) { edgevid::decode_yolox(out, width, height, strides, score, found); });
 }
@@ -117,20 +117,20 @@ nb::tuple decode_dfl(View2 scores, View2 distances, std::size_t columns, float s
                      bool logits) {
     demand(scores.shape(0) == distances.shape(0) && distances.shape(1) >= 4 && distances.shape(1) % 4 == 0 &&
                columns > 0,
-           "decode_dfl: wanted scores (N, C), distances (N, 4 * bins) and a positive number of columns");
+           "decode_dfl: expected scores (N, C), distances (N, 4 * bins) and a positive number of columns");
     const auto s = rows_of(scores), d = rows_of(distances);
     return decoded([&](auto& found) { edgevid::decode_dfl(s, d, columns, stride, offset, score, logits, found); });
 }
 
 nb::tuple decode_fastestdet(View2 output, std::size_t columns, std::size_t width, std::size_t height, float score) {
     demand(output.shape(0) > 5 && columns > 0 && output.shape(1) % columns == 0,
-           "decode_fastestdet: wanted output (5 + C, rows * columns)");
+           "decode_fastestdet: expected output (5 + C, rows * columns)");
     const auto out = rows_of(output);
     return decoded([&](auto& found) { edgevid::decode_fastestdet(out, columns, width, height, score, found); });
 }
 
 nb::tuple decode_end_to_end(View2 output, float score) {
-    demand(output.shape(1) == 6, "decode_end_to_end: wanted output (N, 6): x1 y1 x2 y2 score label");
+    demand(output.shape(1) == 6, "decode_end_to_end: expected output (N, 6): x1 y1 x2 y2 score label");
     const auto out = matrix(output);
     return decoded([&](auto& found) { edgevid::decode_end_to_end(out, score, found); });
 }

@@ -113,7 +113,7 @@ void bind_motion(nb::module_& m) {
         .def("update", [](edgevid::TrackerCore& self, Boxes boxes, Scores scores, Labels labels, double time,
                           double coast_s) {
             if (scores.shape(0) != boxes.shape(0) || labels.shape(0) != boxes.shape(0))
-                throw nb::value_error("update: wanted as many scores and labels as boxes");
+                throw nb::value_error("update: expected as many scores and labels as boxes");
             // With Python's lock held: two threads that share a tracker must not be inside at once.
             self.update(reinterpret_cast<const edgevid::Box*>(boxes.data()), scores.data(), labels.data(),
                         static_cast<int>(boxes.shape(0)), time);

@@ -49,9 +49,9 @@ std::string given(nb::handle value) {
 }
 
 template <typename A, typename Right>
-A demand(nb::handle value, const std::string& wanted, Right right) {
+A demand(nb::handle value, const std::string& expected, Right right) {
     A array;
-    if (!nb::try_cast<A>(value, array, false) || !right(array)) refuse(wanted + ", given " + given(value));
+    if (!nb::try_cast<A>(value, array, false) || !right(array)) refuse(expected + ", got " + given(value));
     return array;
 }
 
@@ -61,32 +61,32 @@ bool is(const A& array) {
 }
 
 px::Picture picture(nb::handle image) {
-    const auto a = demand<View>(image, "image: wanted uint8 RGB of shape (H, W, 3)", [](const View& v) {
+    const auto a = demand<View>(image, "image: expected uint8 RGB of shape (H, W, 3)", [](const View& v) {
         return is<std::uint8_t>(v) && v.ndim() == 3 && v.shape(2) == 3;
     });
-    if (a.size() == 0) refuse("image: wanted at least one pixel, given shape " + words(shape_of(a)));
+    if (a.size() == 0) refuse("image: expected at least one pixel, got shape " + words(shape_of(a)));
     return {static_cast<px::Bytes>(a.data()), a.stride(0), a.stride(1), a.stride(2),
             static_cast<int>(a.shape(1)), static_cast<int>(a.shape(0))};
 }
 
 View plane(nb::handle value, const char* name) {
-    return demand<View>(value, std::string("plane ") + name + ": wanted uint8 of two dimensions",
+    return demand<View>(value, std::string("plane ") + name + ": expected uint8 of two dimensions",
                         [](const View& v) { return is<std::uint8_t>(v) && v.ndim() == 2; });
 }
 
 px::Plane half(nb::handle value, const char* name, const View& y) {
     const View a = plane(value, name);
-    const Shape wanted{(y.shape(0) + 1) / 2, (y.shape(1) + 1) / 2};
-    if (shape_of(a) != wanted)
-        refuse(std::string("plane ") + name + ": wanted shape " + words(wanted) + " for y " + words(shape_of(y)) +
-               ", given " + words(shape_of(a)));
+    const Shape expected{(y.shape(0) + 1) / 2, (y.shape(1) + 1) / 2};
+    if (shape_of(a) != expected)
+        refuse(std::string("plane ") + name + ": expected shape " + words(expected) + " for y " + words(shape_of(y)) +
+               ", got " + words(shape_of(a)));
     return {static_cast<px::Bytes>(a.data()), a.stride(0), a.stride(1)};
 }
 
 px::Planes planes(nb::handle y, nb::handle u, nb::handle v, bool full_range, const std::string& matrix) {
     const View luma = plane(y, "y");
-    if (luma.size() == 0) refuse("plane y: wanted at least one pixel, given shape " + words(shape_of(luma)));
-    if (matrix != "bt601" && matrix != "bt709") refuse("matrix: wanted 'bt601' or 'bt709', given '" + matrix + "'");
+    if (luma.size() == 0) refuse("plane y: expected at least one pixel, got shape " + words(shape_of(luma)));
+    if (matrix != "bt601" && matrix != "bt709") refuse("matrix: expected 'bt601' or 'bt709', got '" + matrix + "'");
     return {{static_cast<px::Bytes>(luma.data()), luma.stride(0), luma.stride(1)},
             half(u, "u", luma),
             half(v, "v", luma),
@@ -103,12 +103,12 @@ nb::object pixels_out(nb::object out, const Shape& shape, std::uint8_t*& data) {
         for (const std::size_t n : shape) sizes.append(n);
         out = numpy.attr("empty")(nb::tuple(sizes), numpy.attr("uint8"));
     }
-    const auto a = demand<Writable>(out, "out: wanted writable uint8 " + words(shape), [&](const Writable& w) {
+    const auto a = demand<Writable>(out, "out: expected writable uint8 " + words(shape), [&](const Writable& w) {
         return is<std::uint8_t>(w) && shape_of(w) == shape;
     });
     std::int64_t step = 1;
     for (std::size_t i = shape.size(); i-- > 0; step *= static_cast<std::int64_t>(shape[i]))
-        if (shape[i] > 1 && a.size() > 0 && a.stride(i) != step) refuse("out: wanted a C-contiguous array");
+        if (shape[i] > 1 && a.size() > 0 && a.stride(i) != step) refuse("out: expected a C-contiguous array");
     data = static_cast<std::uint8_t*>(a.data());
     return out;
 }
@@ -124,11 +124,11 @@ struct Style {
 Style style(const std::string& color, const std::string& layout, float pad, const std::vector<float>& scale,
             const std::vector<float>& bias, bool write_pad) {
     if (color != "RGB" && color != "BGR" && color != "GRAY")
-        refuse("color: wanted 'RGB', 'BGR' or 'GRAY', given '" + color + "'");
-    if (layout != "NCHW" && layout != "NHWC") refuse("layout: wanted 'NCHW' or 'NHWC', given '" + layout + "'");
+        refuse("color: expected 'RGB', 'BGR' or 'GRAY', got '" + color + "'");
+    if (layout != "NCHW" && layout != "NHWC") refuse("layout: expected 'NCHW' or 'NHWC', got '" + layout + "'");
     const std::size_t count = color == "GRAY" ? 1 : 3;
     if (scale.size() < count || bias.size() < count)
-        refuse("scale and bias: wanted " + std::to_string(count) + " values, given " +
+        refuse("scale and bias: expected " + std::to_string(count) + " values, got " +
                std::to_string(scale.size()) + " and " + std::to_string(bias.size()));
     Style made{color == "RGB" ? px::Color::rgb : color == "BGR" ? px::Color::bgr : px::Color::gray,
                layout == "NHWC", pad, {}, {}, write_pad};
@@ -155,20 +155,20 @@ template <typename Source>
 void letterbox(const Source& source, nb::handle out, const Place& place, const Style& how) {
     const std::size_t channels = how.color == px::Color::gray ? 1 : 3;
     const auto a = demand<Writable>(
-        out, "out: wanted writable float32, uint8 or int32 of three dimensions", [](const Writable& w) {
+        out, "out: expected writable float32, uint8 or int32 of three dimensions", [](const Writable& w) {
             return w.ndim() == 3 && (is<float>(w) || is<std::uint8_t>(w) || is<std::int32_t>(w));
         });
     if (a.shape(how.interleaved ? 2 : 0) != channels)
-        refuse("out: wanted " + std::to_string(channels) + " channels, given shape " + words(shape_of(a)));
+        refuse("out: expected " + std::to_string(channels) + " channels, got shape " + words(shape_of(a)));
     const auto rows = static_cast<std::int64_t>(a.shape(1)), depth = static_cast<std::int64_t>(a.shape(2));
     if (a.stride(2) != 1 || a.stride(1) != depth || a.stride(0) != rows * depth)
-        refuse("out: wanted a writable C-contiguous array");
+        refuse("out: expected a writable C-contiguous array");
     const int width = static_cast<int>(a.shape(how.interleaved ? 1 : 2));
     const int height = static_cast<int>(a.shape(how.interleaved ? 0 : 1));
     const auto [left, top, w, h] = place;
     if (left < 0 || top < 0 || w < 1 || h < 1 || w > width - left || h > height - top)
-        refuse("place: wanted (left, top, width, height) inside " + std::to_string(width) + "x" +
-               std::to_string(height) + ", given (" + std::to_string(left) + ", " + std::to_string(top) + ", " +
+        refuse("place: expected (left, top, width, height) inside " + std::to_string(width) + "x" +
+               std::to_string(height) + ", got (" + std::to_string(left) + ", " + std::to_string(top) + ", " +
                std::to_string(w) + ", " + std::to_string(h) + ")");
     if (is<float>(a)) fill<float>(source, a, place, how);
     else if (is<std::uint8_t>(a)) fill<std::uint8_t>(source, a, place, how);
@@ -177,13 +177,13 @@ void letterbox(const Source& source, nb::handle out, const Place& place, const S
 
 template <typename Source>
 nb::object crops(const Source& source, nb::handle boxes, int height, int width, int fill, nb::object out) {
-    const auto b = demand<View>(boxes, "boxes: wanted contiguous float32 of shape (N, 4)", [](const View& v) {
+    const auto b = demand<View>(boxes, "boxes: expected contiguous float32 of shape (N, 4)", [](const View& v) {
         return is<float>(v) && v.ndim() == 2 && v.shape(1) == 4 &&
                (v.shape(0) == 0 || (v.stride(1) == 1 && (v.stride(0) == 4 || v.shape(0) == 1)));
     });
     if (height < 1 || width < 1)
-        refuse("crop size: wanted at least 1x1, given " + std::to_string(width) + "x" + std::to_string(height));
-    if (fill < 0 || fill > 255) refuse("fill: wanted 0 to 255, given " + std::to_string(fill));
+        refuse("crop size: expected at least 1x1, got " + std::to_string(width) + "x" + std::to_string(height));
+    if (fill < 0 || fill > 255) refuse("fill: expected 0 to 255, got " + std::to_string(fill));
     std::uint8_t* data = nullptr;
     out = pixels_out(out, {b.shape(0), static_cast<std::size_t>(height), static_cast<std::size_t>(width), 3}, data);
     const Unlocked unlocked;
@@ -237,8 +237,8 @@ void bind_pixels(nb::module_& m) {
           "out"_a = nb::none());
     m.def("_limit_isa", [](const std::string& name) {
         using edgevid::Isa;
-        const Isa wanted = name == "base" ? Isa::base : name == "avx2" ? Isa::avx2 : Isa::avx512;
-        edgevid::isa() = std::min(wanted, edgevid::best_isa());
-        return edgevid::isa() == wanted;
+        const Isa expected = name == "base" ? Isa::base : name == "avx2" ? Isa::avx2 : Isa::avx512;
+        edgevid::isa() = std::min(expected, edgevid::best_isa());
+        return edgevid::isa() == expected;
     }, "For tests: use no instruction set above \"base\", \"avx2\" or \"avx512\"; whether this machine has it.");
 }

@@ -84,7 +84,7 @@ void bind_plane(nb::module_& m) {
                           double time) {
             const std::size_t n = ids.shape(0);
             if (contacts.shape(0) != n || noise.shape(0) != n || measured.shape(0) != n)
-                throw nb::value_error("update: wanted as many contacts, noises and flags as ids");
+                throw nb::value_error("update: expected as many contacts, noises and flags as ids");
             std::vector<edgevid::PlaneRow> live, settled;
             // With Python's lock held: two threads that share a meter must not be inside at once.
             self.update(static_cast<int>(n), ids.data(), contacts.data(), noise.data(), measured.data(), time, live,

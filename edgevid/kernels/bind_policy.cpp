@@ -57,9 +57,9 @@ nb::tuple update(edgevid::PolicyCore& self, Ids ids, Boxes boxes, Ids score_ids,
                  double time) {
     const std::size_t n = ids.shape(0), m = score_ids.shape(0);
     if (boxes.shape(0) != n || values.shape(0) != m || times.shape(0) != m)
-        throw nb::value_error("update: wanted as many boxes as ids, and as many values and times as score ids");
+        throw nb::value_error("update: expected as many boxes as ids, and as many values and times as score ids");
     if (m != 0 && values.shape(1) != static_cast<std::size_t>(self.classes()))
-        throw nb::value_error("update: wanted one value a class");
+        throw nb::value_error("update: expected one value a class");
     auto* labels = new std::int32_t[n + 1];
     auto label_array = own(labels, n);
     auto* confidence = new float[n + 1];

@@ -83,7 +83,7 @@ inline std::int32_t first_equal(const float* values, std::ptrdiff_t step, float 
 }
 
 struct Form {
-    bool xyxy;    // boxes are corners, else centre and size
+    bool xyxy;    // boxes are corners, else center and size
     bool logits;  // class values want a sigmoid
 };
 

@@ -1,5 +1,5 @@
 // One binary for every processor: work compiled for several instruction sets, chosen at run time.
-// Plain loops throughout; the compiler vectorises them once for each set.
+// Plain loops throughout; the compiler vectorizes them once for each set.
 #pragma once
 
 #include <algorithm>

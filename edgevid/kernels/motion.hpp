@@ -1,6 +1,6 @@
 // The tracker's step: box filters over real seconds, gated assignment, two-stage association.
 //
-// A box is four independent two-state filters (centre x, centre y, width, height; each a position and a
+// A box is four independent two-state filters (center x, center y, width, height; each a position and a
 // velocity): with a constant-velocity model and diagonal noise that is exactly the eight-state filter.
 #pragma once
 
@@ -78,7 +78,7 @@ inline double height_overlap(const Box& a, const Box& b) {
     return h > 0 ? h / (std::max(a.y2, b.y2) - std::min(a.y1, b.y1)) : 0;
 }
 
-// Centre, size and their velocities.
+// Center, size and their velocities.
 struct Motion {
     Axis cx, cy, w, h;
 
@@ -222,10 +222,10 @@ class TrackerCore {
     }
 
     template <typename Wanted>
-    void select(Wanted wanted) {
+    void select(Wanted expected) {
         rows_.clear();
         for (std::size_t i = 0; i < objects.size(); ++i)
-            if (free_[i] && wanted(i)) rows_.push_back(static_cast<int>(i));
+            if (free_[i] && expected(i)) rows_.push_back(static_cast<int>(i));
     }
 
     // Matches the selected objects with the detections of `pool` that are not taken yet.

@@ -1,4 +1,4 @@
-// Pixels: letterbox, colour conversion and crops, from RGB pixels or straight from YUV 4:2:0 planes.
+// Pixels: letterbox, color conversion and crops, from RGB pixels or straight from YUV 4:2:0 planes.
 // Plain C++17, no Python. The specification is kernels/reference/pixels.py, met bit for bit: each
 // float operation is one operation there, in the same order (compile with -ffp-contract=off).
 //
@@ -59,10 +59,10 @@ struct Axis {
         first = last = safe = 0;
         exact = true;
         for (int i = 0; i < samples; ++i) {
-            const double wanted = (start + (i + 0.5) * step) - 0.5;
-            if (wanted < -0.5) first = i + 1;
-            if (wanted <= end) last = i + 1;
-            const double at = std::min(std::max(wanted, 0.0), limit - 1.0);
+            const double expected = (start + (i + 0.5) * step) - 0.5;
+            if (expected < -0.5) first = i + 1;
+            if (expected <= end) last = i + 1;
+            const double at = std::min(std::max(expected, 0.0), limit - 1.0);
             const int low = static_cast<int>(at);
             lower[i] = low;
             upper[i] = std::min(low + 1, limit - 1);

@@ -177,7 +177,7 @@ struct Crop {
         for (int x = last; x < n; ++x) line[x] = filled;
     }
 
-    // K is kx where that is known while compiling, so that the common ones are vectorised.
+    // K is kx where that is known while compiling, so that the common ones are vectorized.
     template <int K>
     EDGEVID_INLINE void add(float* __restrict sums) const {
         const int k = K ? K : kx;

@@ -1,7 +1,7 @@
 // Speed over the ground: a constant-velocity filter on the plane whose measurements are pixels.
 //
-// State X, Y, VX, VY in metres; measurement the contact pixel through the homography, linearised at the
-// predicted point (linearising at the measured one would correlate its noise with its weight). Pixel noise
+// State X, Y, VX, VY in meters; measurement the contact pixel through the homography, linearized at the
+// predicted point (linearizing at the measured one would correlate its noise with its weight). Pixel noise
 // is inflated by 2 tau / dt because box errors are correlated in time, so results do not depend on the
 // frame rate. The settled value is the fixed-interval smoother over the last `lag_s` seconds, in the form of
 // Bryson and Frazier (1963; Bierman 1973): it equals the Rauch-Tung-Striebel pass of the reference, and
@@ -73,7 +73,7 @@ struct PlaneRow {
     std::int64_t id;
     double time, vx, vy, variance, still_for, age, unseen;
     int seen;
-    double x, y;  // metres
+    double x, y;  // meters
 };
 
 class PlaneCore {

@@ -1,6 +1,6 @@
 // What may be said of each object: class evidence of a track, and the verdict or the reason for silence.
 //
-// Frame probabilities p are tempered (p^(1/T), normalised) and gathered over the track with weights that
+// Frame probabilities p are tempered (p^(1/T), normalized) and gathered over the track with weights that
 // fade with `memory_s`. Observations of one track are not independent: n of them with correlation rho count
 // as n / (1 + (n - 1) rho) (the design effect of cluster sampling), and that many times the mean log p is
 // the log evidence. The sequential mode is Wald's test with a damped step and hysteresis.
@@ -112,7 +112,7 @@ class PolicyCore {
                 low = std::min(low, p[c]);
             }
             if (low < -1e-4f || std::abs(sum - 1) > 1e-2f)
-                throw std::invalid_argument("wanted probabilities that sum to 1");
+                throw std::invalid_argument("expected probabilities that sum to 1");
         }
     }
 

@@ -78,7 +78,7 @@ def verify(name: str) -> str:
     given = sha256_of(one.local)
     if given != source.sha256:
         raise DownloadError(
-            f"{one.local}: wanted SHA-256 {source.sha256}, given {given}; "
+            f"{one.local}: expected SHA-256 {source.sha256}, got {given}; "
             f"`edgevid models remove {name}` and get it again"
         )
     return "right"

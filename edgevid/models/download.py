@@ -71,10 +71,10 @@ def _problem(part: Path, sha256: str, size: int) -> str:
     """What is wrong with a finished download; empty where nothing is."""
     given = part.stat().st_size
     if size and given != size:
-        return f"wanted {size} bytes, given {given}"
+        return f"expected {size} bytes, got {given}"
     if sha256 and (found := sha256_of(part)) != sha256:
-        return f"wanted SHA-256 {sha256}, given {found}"
-    return "" if given else "wanted a file, given nothing"
+        return f"expected SHA-256 {sha256}, got {found}"
+    return "" if given else "expected a file, got nothing"
 
 
 def _transfer(url: str, part: Path, size: int, progress: Progress | None) -> bool:

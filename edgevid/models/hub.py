@@ -103,7 +103,7 @@ def _from_path(path: Path) -> Recipe:
         )
     if path.suffix in (".engine", ".plan", ".trt"):
         raise InputError(
-            f"model: {path} is a TensorRT engine, which does not say how pictures are fed to it; give the "
+            f"model: {path} is a TensorRT engine, which does not say how images are fed to it; give the "
             "model's name, recipe or ONNX file, and the precision: the engine in its build/ is taken then"
         )
     from edgevid.models.identify import draft_recipe

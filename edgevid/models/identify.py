@@ -1,7 +1,7 @@
 """Which decoder reads a model's outputs: told from names, shapes and what the exporter wrote.
 
-Shapes cannot tell everything (the colour order, the mean): `Guess.notes` says what was assumed, and
-the draft recipe carries it as a comment, to be checked on a picture.
+Shapes cannot tell everything (the color order, the mean): `Guess.notes` says what was assumed, and
+the draft recipe carries it as a comment, to be checked on an image.
 """
 
 from __future__ import annotations
@@ -80,16 +80,16 @@ _PICODET = {
 }
 _YOLOX = {"color": "BGR", "resize": "letterbox", "anchor": "top-left", "std": (1.0, 1.0, 1.0)}
 _DETR = {"color": "RGB", "resize": "stretch"}
-_ASSUMED = "colour order, mean and resize are those usual for this family: check them on a picture"
+_ASSUMED = "color order, mean and resize are those usual for this family: check them on an image"
 
 
 def look_at(engine: OrtEngine) -> Seen:
-    """What can be known of a loaded model; a blank picture is run where it leaves its sizes open."""
+    """What can be known of a loaded model; a blank image is run where it leaves its sizes open."""
     pictures = [spec for spec in engine.inputs if len(spec.shape) == 4]
     if not pictures:
         given = "; ".join(str(s) for s in engine.inputs)
         raise ModelError(
-            f"{engine.path}: wanted an input for pictures, of four axes; the model's are {given}"
+            f"{engine.path}: expected an input for images, of four axes; the model's are {given}"
         )
     picture, meta = pictures[0], engine.metadata
     layout = "NHWC" if picture.shape[3] in (1, 3) and picture.shape[1] not in (1, 3) else "NCHW"
@@ -120,7 +120,7 @@ def _literal(text: str | None, default: object) -> object:
 
 
 def _measured(engine: OrtEngine, seen: Seen) -> Seen:
-    """The same with the output shapes that a blank picture gives; unchanged where it cannot be run."""
+    """The same with the output shapes that a blank image gives; unchanged where it cannot be run."""
     known = {"orig_target_sizes": (seen.width, seen.height), "im_shape": (seen.height, seen.width)}
     feeds = {}
     for spec in engine.inputs:
@@ -139,7 +139,7 @@ def _measured(engine: OrtEngine, seen: Seen) -> Seen:
     try:
         given = engine.run(feeds)
     except EdgevidError as error:
-        log.debug("a blank picture does not run: %s", error)
+        log.debug("a blank image does not run: %s", error)
         return seen
     outputs = tuple(TensorSpec(o.name, given[o.name].shape, o.dtype) for o in engine.outputs)
     return dataclasses.replace(seen, outputs=outputs)
@@ -176,10 +176,10 @@ def _two_outputs(seen: Seen) -> Guess | None:
         return None
     names, classes = (boxes[0].name, scores[0].name), scores[0].shape[2]
     if boxes[0].shape[1] <= _FEW_ROWS:
-        decode = Decode("boxes-scores", normalised=True, logits=True)
+        decode = Decode("boxes-scores", normalized=True, logits=True)
         return Guess(decode, names, classes, "a DETR-like transformer", _DETR, (_ASSUMED,))
     decode = Decode("boxes-scores", box="xyxy", nms_iou=0.7)
-    note = "boxes are taken as corners in input pixels: check them on a picture"
+    note = "boxes are taken as corners in input pixels: check them on an image"
     return Guess(decode, names, classes, "YOLO-NAS", _RGB_255, (_ASSUMED, note))
 
 
@@ -266,13 +266,13 @@ def _few_rows(seen: Seen) -> Guess | None:
         return None
     notes = (_ULTRALYTICS if seen.ultralytics else _ASSUMED,)
     if output.shape[2] == 6 and "RTDETR" in seen.head:
-        decode = Decode("end-to-end", box="cxcywh", normalised=True)
+        decode = Decode("end-to-end", box="cxcywh", normalized=True)
         return Guess(decode, (output.name,), len(seen.names), "RT-DETR, Ultralytics export", _DETR, notes)
     if output.shape[2] == 6 and len(seen.names) != 2:
         classes = len(seen.names) or 80
         family = "YOLOv10, YOLO26 or another end-to-end export"
         return Guess(Decode("end-to-end"), (output.name,), classes, family, _RGB_255, notes)
-    decode = Decode("yolo", layout="rows", normalised=True)
+    decode = Decode("yolo", layout="rows", normalized=True)
     return Guess(decode, (output.name,), output.shape[2] - 4, "RT-DETR, Ultralytics export", _DETR, notes)
 
 

@@ -23,7 +23,7 @@ class Report:
     notes: dict[str, str]
     """What the exporter wrote into the file."""
     seen: Seen | None
-    """None for a model that takes no picture."""
+    """None for a model that takes no image."""
     guess: Guess | None
     """None where no decoder fits."""
 

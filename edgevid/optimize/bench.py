@@ -59,12 +59,12 @@ def bench(
 ) -> Benchmark:
     """Times every model in every precision (none given: its own), interleaved frame by frame.
 
-    `frames` is a video, a folder or a list of images; None takes a made-up picture of 1280x720. `runs` frames
+    `frames` is a video, a folder or a list of images; None takes a made-up image of 1280x720. `runs` frames
     are counted after `warm_up` that are not. An engine that does not load is named in `failed`; the error is
     raised only where none loads.
     """
     if runs < 1 or warm_up < 0:
-        raise InputError(f"bench: wanted at least 1 run and no negative warm-up, given {runs} and {warm_up}")
+        raise InputError(f"bench: expected at least 1 run and no negative warm-up, got {runs} and {warm_up}")
     pictures = _pictures(frames)
     here, notes = conditions(), _notes(runs, busy(), len(usable()))
     failed: dict[str, str] = {}
@@ -92,7 +92,7 @@ def _wanted(
     models: Sequence[str | Path], precisions: Sequence[str]
 ) -> Iterator[tuple[str | Path, str | None]]:
     if not models:
-        raise InputError("bench: wanted at least one model, given none")
+        raise InputError("bench: expected at least one model, got none")
     for model in models:
         for precision in precisions or (None,):
             yield model, precision
@@ -102,7 +102,7 @@ def _pictures(frames: str | Path | None) -> list[Frame]:
     if frames is not None:
         return [given.frame for given in read_frames(frames, PICTURES)]
     rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 255, (18, 32, 3), np.uint8)  # patches, not noise: closer to a picture
+    coarse = rng.integers(0, 255, (18, 32, 3), np.uint8)  # patches, not noise: closer to an image
     return [Frame(np.ascontiguousarray(coarse.repeat(40, 0).repeat(40, 1)), 0.0, 0)]
 
 
@@ -129,7 +129,7 @@ def _conditions(
     sizes = sorted({f"{frame.width}x{frame.height}" for frame in pictures})
     shown = ", ".join(sizes[:3]) + (f" and {len(sizes) - 3} other sizes" if len(sizes) > 3 else "")
     kind = "planes (YUV 4:2:0)" if all(frame.planes is not None for frame in pictures) else "RGB"
-    what = f"{len(pictures)} of {frames}" if frames is not None else "a made-up picture"
+    what = f"{len(pictures)} of {frames}" if frames is not None else "a made-up image"
     found = dict(here)
     if "clocks" in found:
         found["clocks"] = f"{found['clocks']} before, {clocks()} after"

@@ -35,7 +35,7 @@ class Timing:
     threads: int | None
     """CPU threads of the engine; None where it does not tell."""
     shape: str
-    """The model's picture, as "320x320x3 float32"."""
+    """The model's image, as "320x320x3 float32"."""
     load_s: float
     """Seconds from the file to an engine that has run nothing yet."""
     ms: Mapping[str, Array]
@@ -165,7 +165,7 @@ def _work(engine: Clocked, recipe: Recipe | None) -> Callable[[Frame], Any]:
 
 
 def _made_up(engine: Engine, recipe: Recipe | None) -> dict[str, Array]:
-    """Arbitrary inputs for models that take more than a picture; InputError where sizes are open."""
+    """Arbitrary inputs for models that take more than an image; InputError where sizes are open."""
     rng = np.random.default_rng(0)
     given: dict[str, Array] = {}
     for spec in engine.inputs:

@@ -52,7 +52,7 @@ def model_cost(path: str | Path, *, batch: int = 1) -> Cost:
     Raises ModelError for a file that cannot be read or run, MissingExtraError without `onnx`.
     """
     if batch < 1:
-        raise InputError(f"batch: wanted 1 or more, given {batch}")
+        raise InputError(f"batch: expected 1 or more, got {batch}")
     graph, shapes = _shaped(Path(path), batch)
     constants = {t.name: math.prod(t.dims) for t in graph.initializer} | _constant_nodes(graph)
     nodes = [node for node in graph.node if node.op_type != "Constant"]

@@ -1,7 +1,7 @@
 """How fast a model can be on a device at the very most, and the memory it needs, before anything is built.
 
 The bound is a roofline (Williams, Waterman and Patterson, Communications of the ACM 52(4), 2009): no run
-can be faster than its operations at the device's peak, nor than its weights and pictures at its memory's
+can be faster than its operations at the device's peak, nor than its weights and images at its memory's
 bandwidth. `typical_ms` adds the layers up one by one, each with its values read and written: what is
 reached when nothing stays in a cache and every layer runs at its own limit.
 """
@@ -135,12 +135,12 @@ def _best(action: Callable[[], object], seconds: float) -> float:
 def estimate(cost: Cost, on: Device, precision: str) -> Estimate | None:
     """The bound of one run in this precision; None where the device does not support it."""
     if precision not in BYTES:
-        raise InputError(f"precision: wanted one of {', '.join(BYTES)}, given {precision!r}")
+        raise InputError(f"precision: expected one of {', '.join(BYTES)}, got {precision!r}")
     if precision not in on.gflops:
         return None
     width = BYTES[precision]
     arithmetic = cost.operations / on.gflops[precision] / 1e6
-    # Pictures go in and results come out as float32 whatever the precision between.
+    # Images go in and results come out as float32 whatever the precision between.
     memory = (width * cost.parameters + 4 * (cost.inputs + cost.outputs)) / on.gb_per_s / 1e6
     layers = (
         max(layer.operations / on.gflops[precision], width * (layer.weights + layer.values) / on.gb_per_s)

@@ -29,10 +29,10 @@ from edgevid.runtime.recipe_writer import write_recipe
 from edgevid.types import Array, Frame
 
 TOLERANCE = 1e-3
-"""Greatest accepted difference of a score, and of a box as a part of the picture's side: float32 in another
+"""Greatest accepted difference of a score, and of a box as a part of the image's side: float32 in another
 order of additions stays a hundred times below it, a wrong graph far above."""
 PICTURE_TOLERANCE = 1.0
-"""Greatest accepted mean difference of the prepared pictures, in grey levels of 255."""
+"""Greatest accepted mean difference of the prepared images, in gray levels of 255."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,11 @@ class Exported:
     recipe: Recipe
     frames: int
     worst: float
-    """Greatest difference of a score, or of a box as a part of the picture's longer side."""
+    """Greatest difference of a score, or of a box as a part of the image's longer side."""
     cosine: float
     """Least cosine between the two outputs of a frame."""
     picture_levels: float
-    """Greatest mean difference between edgevid's and Ultralytics' prepared pictures, of 255 levels."""
+    """Greatest mean difference between edgevid's and Ultralytics' prepared images, of 255 levels."""
 
 
 def export(
@@ -63,15 +63,15 @@ def export(
     """Exports detector weights to `<name>.onnx` with `<name>.toml` beside it.
 
     `size` is the input's side, or (height, width), in pixels; `out` the ONNX file, beside the weights if
-    left out. `frames` are real pictures, on which ONNX Runtime and PyTorch must agree: ParityError
+    left out. `frames` are real images, on which ONNX Runtime and PyTorch must agree: ParityError
     otherwise, and nothing is written. InputError for weights of another task, MissingExtraError
     without `ultralytics`.
     """
     weights = Path(weights)
     if not frames:
-        raise InputError("export: wanted at least one real frame to compare on, given none (--frames)")
+        raise InputError("export: expected at least one real frame to compare on, got none (--frames)")
     if weights.suffix not in (".pt", ".yaml"):
-        raise InputError(f"export: wanted Ultralytics weights (.pt) or a model's .yaml, given {weights}")
+        raise InputError(f"export: expected Ultralytics weights (.pt) or a model's .yaml, got {weights}")
     if weights.suffix == ".pt" and not weights.is_file():
         raise InputError(f"export: there is no file {weights}")
     target = Path(out) if out else Path(weights.stem + ".onnx") if weights.suffix == ".yaml" else None
@@ -144,11 +144,11 @@ def _export(model: Any, size: int | tuple[int, int], opset: int, open_batch: boo
 
 
 def _recipe(made: Path) -> Recipe:
-    """What the file says of itself: size, names, decoder, licence."""
+    """What the file says of itself: size, names, decoder, license."""
     with OrtEngine(made, device="cpu") as engine:
         notes = engine.metadata
-    licence = notes.get("license", "").split(" ")[0]
-    source = Source(licence=licence, note=f"Exported by Ultralytics {notes.get('version', '')}".strip())
+    license = notes.get("license", "").split(" ")[0]
+    source = Source(license=license, note=f"Exported by Ultralytics {notes.get('version', '')}".strip())
     told = logging.getLogger("edgevid")
     level = told.level
     told.setLevel(logging.ERROR)  # that it has no recipe yet is no news here
@@ -161,7 +161,7 @@ def _recipe(made: Path) -> Recipe:
 
 
 def _compare(model: Any, made: Path, recipe: Recipe, frames: Sequence[Frame]) -> tuple[float, float, float]:
-    """Worst relative difference, least cosine, worst picture difference; ParityError above tolerance."""
+    """Worst relative difference, least cosine, worst image difference; ParityError above tolerance."""
     assert recipe.input is not None
     prepare = Preprocessor(recipe.input, 1)
     worst, cosine, levels = 0.0, 1.0, 0.0
@@ -170,38 +170,38 @@ def _compare(model: Any, made: Path, recipe: Recipe, frames: Sequence[Frame]) ->
             prepare([frame])
             picture = prepare.buffer[:1]
             levels = max(levels, float(np.abs(picture - _their_picture(frame, recipe)).mean() * 255))
-            wanted = _torch_output(model, picture)
+            expected = _torch_output(model, picture)
             given = engine.run({recipe.input_name: picture})[recipe.outputs[0]]
-            worst = max(worst, *_differences(given, wanted, recipe))
-            cosine = min(cosine, _cosine(wanted, given))
+            worst = max(worst, *_differences(given, expected, recipe))
+            cosine = min(cosine, _cosine(expected, given))
     if worst > TOLERANCE:
         raise ParityError(
             f"export: the ONNX file and the PyTorch model differ by {worst:.2g} (scores, or boxes as a part "
-            f"of the picture's side) on {len(frames)} frames; accepted: {TOLERANCE:g}. Nothing was written; "
+            f"of the image's side) on {len(frames)} frames; accepted: {TOLERANCE:g}. Nothing was written; "
             "try another --opset, or report it to Ultralytics"
         )
     if levels > PICTURE_TOLERANCE:
         raise ParityError(
-            f"export: edgevid's prepared pictures differ from Ultralytics' by {levels:.1f} of 255 levels on "
+            f"export: edgevid's prepared images differ from Ultralytics' by {levels:.1f} of 255 levels on "
             f"average (accepted: {PICTURE_TOLERANCE}). Nothing was written; please report it"
         )
     return worst, cosine, levels
 
 
-def _differences(given: Array, wanted: Array, recipe: Recipe) -> tuple[float, float]:
-    """Greatest difference of the boxes, as a part of the picture's longer side, and of the other values."""
+def _differences(given: Array, expected: Array, recipe: Recipe) -> tuple[float, float]:
+    """Greatest difference of the boxes, as a part of the image's longer side, and of the other values."""
     assert recipe.decode is not None
     assert recipe.input is not None
-    off = np.abs(given - wanted)
+    off = np.abs(given - expected)
     if recipe.decode.layout == "columns" and recipe.decode.kind == "yolo":
         off = off.swapaxes(1, 2)
-    side = 1 if recipe.decode.normalised else max(recipe.input.width, recipe.input.height)
+    side = 1 if recipe.decode.normalized else max(recipe.input.width, recipe.input.height)
     scores = off[..., 4:5] if recipe.decode.kind == "end-to-end" else off[..., 4:]  # then comes the label
     return float(off[..., :4].max() / side), float(scores.max())
 
 
 def _torch_output(model: Any, picture: Array) -> Array:
-    """What the PyTorch model itself answers to a prepared picture."""
+    """What the PyTorch model itself answers to a prepared image."""
     import torch
 
     with torch.inference_mode():
@@ -229,6 +229,6 @@ def _comment(weights: Path, result: tuple[float, float, float], frames: int) -> 
     worst, cosine, levels = result
     return (
         f"Exported from {weights.name} by `edgevid export`. On {frames} frames scores and boxes (as parts of "
-        f"the picture's\nside) differ from PyTorch's by at most {worst:.1e}, least cosine {cosine:.7f}; "
-        f"the prepared pictures differ\nfrom Ultralytics' own by {levels:.2f} of 255 levels."
+        f"the image's\nside) differ from PyTorch's by at most {worst:.1e}, least cosine {cosine:.7f}; "
+        f"the prepared images differ\nfrom Ultralytics' own by {levels:.2f} of 255 levels."
     )

@@ -42,7 +42,7 @@ def read_frames(source: str | Path, count: int | None = None) -> Iterator[NamedF
     Raises SourceError where there is no frame, InputError for a camera or stream, which no one can repeat.
     """
     if count is not None and count < 1:
-        raise InputError(f"frames: wanted a count of at least 1, given {count}")
+        raise InputError(f"frames: expected a count of at least 1, got {count}")
     text = str(source)
     path = Path(text)
     if path.is_file() and path.suffix.lower() in LISTS:
@@ -76,7 +76,7 @@ def _some(frames: Iterator[NamedFrame], source: str) -> Iterator[NamedFrame]:
     """The same frames, the first one read already, so that an empty source is told at once."""
     first = next(frames, None)
     if first is None:
-        raise SourceError(f"frames: {source}: wanted at least one picture, none could be read")
+        raise SourceError(f"frames: {source}: expected at least one image, none could be read")
 
     def rest() -> Iterator[NamedFrame]:
         yield first
@@ -90,11 +90,11 @@ def _listed(path: Path) -> list[Path]:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError:
         raise SourceError(
-            f"frames: {path}: wanted a text file that names one image a line, this is no UTF-8 text"
+            f"frames: {path}: expected a text file that names one image a line, this is no UTF-8 text"
         ) from None
     found = [path.parent / line for line in lines if line and not line.startswith("#")]
     if not found:
-        raise SourceError(f"frames: {path}: wanted one image a line, the list is empty")
+        raise SourceError(f"frames: {path}: expected one image a line, the list is empty")
     missing = [p for p in found if not p.is_file()]
     if missing:
         raise SourceError(
@@ -117,20 +117,20 @@ def _of_video(path: Path, count: int | None, announced: int | None) -> Iterator[
     """Frames of a video; where it holds fewer than it announced, a second pass fetches what is lacking."""
     total = announced if announced or count is None else _counted(path)
     given: set[int] = set()
-    wanted = set(picks(total, count)) if total and count is not None else None
-    seen = yield from _pass(path, wanted, given)
+    expected = set(picks(total, count)) if total and count is not None else None
+    seen = yield from _pass(path, expected, given)
     if count is not None and len(given) < min(count, seen):
         left = [row for row in range(seen) if row not in given]
         yield from _pass(path, {left[i] for i in picks(len(left), count - len(given))}, given)
 
 
-def _pass(path: Path, wanted: set[int] | None, given: set[int]) -> Generator[NamedFrame, None, int]:
+def _pass(path: Path, expected: set[int] | None, given: set[int]) -> Generator[NamedFrame, None, int]:
     """Yields the wanted frames (None: all) and notes them in `given`; returns how many were decoded."""
-    last, seen = max(wanted, default=-1) if wanted is not None else None, 0
+    last, seen = max(expected, default=-1) if expected is not None else None, 0
     with open_video(path) as video:
         for number, frame in enumerate(video):
             seen = number + 1
-            if wanted is None or number in wanted:
+            if expected is None or number in expected:
                 given.add(number)
                 yield NamedFrame(f"{path.name} at {frame.time:.2f} s", frame)
             if number == last:

@@ -1,4 +1,4 @@
-"""The ground grid: a survey drawn over the picture, for a person to judge whether it is right."""
+"""The ground grid: a calibration drawn over the image, for a person to judge whether it is right."""
 
 from __future__ import annotations
 
@@ -12,49 +12,51 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.output.overlay import FONT, Overlay, Style
 from edgevid.speed import homography as ground
-from edgevid.speed.calibration import Survey
+from edgevid.speed.calibration import CameraCalibration
 from edgevid.types import Array, Frame, Result
 
 INK = (255, 236, 150)
 
 
 class GridOverlay(Overlay):
-    """The overlay with the survey's grid under it; without a survey, the plain overlay."""
+    """The overlay with the calibration's grid under it; without a calibration, the plain overlay."""
 
-    def __init__(self, survey: Survey | None, *, unit: str = "km/h") -> None:
+    def __init__(self, calibration: CameraCalibration | None, *, unit: str = "km/h") -> None:
         super().__init__(unit=unit)
-        self._survey = survey
+        self._calibration = calibration
 
     def draw(self, frame: Frame, result: Result, *, notes: Sequence[str] = ()) -> Array:
         """A copy of the frame with grid, boxes, ids, verdicts and speeds."""
-        if self._survey is None:
+        if self._calibration is None:
             return super().draw(frame, result, notes=notes)
-        gridded = Frame(draw_ground_grid(frame.image, self._survey, opacity=0.25), frame.time, frame.index)
+        gridded = Frame(
+            draw_ground_grid(frame.image, self._calibration, opacity=0.25), frame.time, frame.index
+        )
         return super().draw(gridded, result, notes=notes)
 
 
 def draw_ground_grid(
     image: Array,
-    survey: Survey,
+    calibration: CameraCalibration,
     *,
     cell_m: float | None = None,
     cells_x: int | None = None,
     cells_y: int | None = None,
     opacity: float = 0.45,
 ) -> Array:
-    """A copy of `image` (H, W, 3) uint8 RGB with a metric grid inside the survey's region.
+    """A copy of `image` (H, W, 3) uint8 RGB with a metric grid inside the calibration's region.
 
-    Cells are square, `cell_m` metres wide, or so many along x or along y; by default about 8 along the
-    longer side, in round metres. Lines are labelled with their metres.
+    Cells are square, `cell_m` meters wide, or so many along x or along y; by default about 8 along the
+    longer side, in round meters. Lines are labeled with their meters.
     """
     over = image.copy()
     style = Style.of(image.shape[1], image.shape[0])
     labels: list[tuple[str, tuple[int, int]]] = []
-    for line in grid_lines(survey, cell_m=cell_m, cells_x=cells_x, cells_y=cells_y):
+    for line in grid_lines(calibration, cell_m=cell_m, cells_x=cells_x, cells_y=cells_y):
         cv2.polylines(over, [np.round(line.points).astype(np.int32)], False, INK, 1, cv2.LINE_AA)
         if line.label:
             labels.append((line.label, (round(line.at[0]) + 3, round(line.at[1]) - 3)))
-    outline = np.round(np.array(survey.region.exterior.coords)).astype(np.int32)
+    outline = np.round(np.array(calibration.region.exterior.coords)).astype(np.int32)
     cv2.polylines(over, [outline], True, INK, style.line, cv2.LINE_AA)
     drawn = cv2.addWeighted(over, opacity, image, 1 - opacity, 0)
     for words, place in labels:
@@ -64,33 +66,33 @@ def draw_ground_grid(
 
 
 class GridLine(NamedTuple):
-    """A part of a line of the grid that lies inside the survey's region."""
+    """A part of a line of the grid that lies inside the calibration's region."""
 
     points: Array
     """(K, 2) pixels."""
     label: str
-    """Its metres ("12 m"); empty for the further parts of a line."""
+    """Its meters ("12 m"); empty for the further parts of a line."""
     at: tuple[float, float]
     """Where the label belongs, in pixels."""
 
 
 def grid_lines(
-    survey: Survey,
+    calibration: CameraCalibration,
     *,
     cell_m: float | None = None,
     cells_x: int | None = None,
     cells_y: int | None = None,
 ) -> list[GridLine]:
     """The lines of a metric grid on the ground, in pixels; what is asked for is as in `draw_ground_grid`."""
-    corners = survey.place(np.array(survey.region.exterior.coords))
+    corners = calibration.place(np.array(calibration.region.exterior.coords))
     low, high = corners.min(0), corners.max(0)
     step = _step(high - low, cell_m, cells_x, cells_y)
     found = []
     for axis in (0, 1):
         first = math.ceil(low[axis] / step) * step
         for value in np.arange(first, high[axis] + 1e-9, step):
-            path = _line(survey, axis, float(value), low, high)
-            inside = survey.holds(path) & np.isfinite(path).all(1)
+            path = _line(calibration, axis, float(value), low, high)
+            inside = calibration.holds(path) & np.isfinite(path).all(1)
             seen = path[inside]
             if len(seen):
                 spot = seen[np.argmax(seen[:, 1])] if axis == 0 else seen[0]
@@ -103,10 +105,10 @@ def grid_lines(
 
 
 def _step(extent: Array, cell_m: float | None, cells_x: int | None, cells_y: int | None) -> float:
-    """Metres a cell."""
+    """Meters a cell."""
     given = [value for value in (cell_m, cells_x, cells_y) if value is not None]
     if len(given) > 1 or any(not value > 0 for value in given):
-        raise InputError(f"grid: wanted one of cell_m, cells_x, cells_y above 0, given {given}")
+        raise InputError(f"grid: expected one of cell_m, cells_x, cells_y above 0, got {given}")
     if cell_m is not None:
         return float(cell_m)
     if cells_x is not None:
@@ -118,16 +120,16 @@ def _step(extent: Array, cell_m: float | None, cells_x: int | None, cells_y: int
     return unit * min((1, 2, 5, 10), key=lambda k: abs(k * unit - rough))
 
 
-def _line(survey: Survey, axis: int, value: float, low: Array, high: Array) -> Array:
+def _line(calibration: CameraCalibration, axis: int, value: float, low: Array, high: Array) -> Array:
     """(K, 2) pixels along x = value (axis 0) or y = value (axis 1), lens distortion put back."""
     along = np.linspace(low[1 - axis], high[1 - axis], 200)
-    metres = np.stack([np.full(200, value), along] if axis == 0 else [along, np.full(200, value)], 1)
-    straight = ground.apply(survey.to_image, metres)
-    if survey.k1 == 0:
+    meters = np.stack([np.full(200, value), along] if axis == 0 else [along, np.full(200, value)], 1)
+    straight = ground.apply(calibration.to_image, meters)
+    if calibration.k1 == 0:
         return straight
-    centre = np.array(survey.size) / 2
-    r2 = (((straight - centre) / survey.focal) ** 2).sum(1, keepdims=True)
-    return np.asarray((straight - centre) * (1 + survey.k1 * r2) + centre)
+    center = np.array(calibration.size) / 2
+    r2 = (((straight - center) / calibration.focal) ** 2).sum(1, keepdims=True)
+    return np.asarray((straight - center) * (1 + calibration.k1 * r2) + center)
 
 
 def _runs(inside: Array) -> list[tuple[int, int]]:

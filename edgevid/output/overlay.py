@@ -1,4 +1,4 @@
-"""The overlay: what was learnt, drawn over the picture; silences are shown as silences."""
+"""The overlay: what was learned, drawn over the image; silences are shown as silences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgevid.types import Array, Frame, Reason, Result
 
 Color = tuple[int, int, int]
 UNITS = {"km/h": 3.6, "mph": 2.2369363, "m/s": 1.0}
-INK, PAPER, GREY = (255, 255, 255), (20, 22, 26), (190, 190, 190)
+INK, PAPER, GRAY = (255, 255, 255), (20, 22, 26), (190, 190, 190)
 SETTLED_S = 0.1
 """A speed that speaks of so many seconds ago, or more, is shown with its age."""
 FAR = 30_000
@@ -25,7 +25,7 @@ FONT = cv2.FONT_HERSHEY_DUPLEX
 
 @lru_cache(maxsize=4096)
 def color_of(number: int) -> Color:
-    """A colour for an id: equally light for all, and far in hue from its neighbours (golden angle).
+    """A color for an id: equally light for all, and far in hue from its neighbors (golden angle).
 
     In OKLab (Ottosson 2020), where equal steps look equal.
     """
@@ -50,7 +50,7 @@ def color_of(number: int) -> Color:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Sizes in pixels, made for one picture size."""
+    """Sizes in pixels, made for one image size."""
 
     line: int
     text: float
@@ -65,7 +65,7 @@ class Style:
 
 @lru_cache(maxsize=2048)
 def label_bitmap(lines: tuple[tuple[str, Color], ...], text: float, pad: int, edge: Color) -> Array:
-    """(h, w, 3) uint8: the lines of text on a dark plate with a coloured left edge."""
+    """(h, w, 3) uint8: the lines of text on a dark plate with a colored left edge."""
     thick = max(1, round(text * 1.4))
     sizes = [cv2.getTextSize(words, FONT, text, thick) for words, _ in lines]
     step = max(size[0][1] + size[1] for size in sizes) + pad
@@ -89,7 +89,7 @@ class Overlay:
         if unit not in UNITS:
             from edgevid.errors import InputError
 
-            raise InputError(f"unit: wanted one of {tuple(UNITS)}, given {unit!r}")
+            raise InputError(f"unit: expected one of {tuple(UNITS)}, got {unit!r}")
         self.trail_s, self.unit, self.show_speed, self.show_status = trail_s, unit, show_speed, show_status
         self._trails: dict[int, deque[tuple[float, int, int]]] = {}
 
@@ -157,8 +157,8 @@ class Overlay:
     def _status(self, image: Array, result: Result, notes: Sequence[str], style: Style) -> None:
         busy = sum(result.timings.values())
         words = f"{result.time:7.2f} s   {len(result.tracks)} objects   {1000 * busy:.1f} ms"
-        lines = ((words, INK), *((note, GREY) for note in notes))
-        plate = label_bitmap(lines, style.text, style.pad, GREY)
+        lines = ((words, INK), *((note, GRAY) for note in notes))
+        plate = label_bitmap(lines, style.text, style.pad, GRAY)
         high = image.shape[0]
         _blit(image, plate, style.pad, high - plate.shape[0] - style.pad)
 
@@ -166,7 +166,7 @@ class Overlay:
 def _texts(result: Result, unit: str | None) -> list[tuple[tuple[str, Color], ...]]:
     """The label lines of each track, in the order of the tracks."""
     names = result.names.get("class", ())
-    speeds = result.shown_speeds() if unit else {}
+    speeds = result.display_speeds() if unit else {}
     said = {task: {int(v.id): v for v in verdicts} for task, verdicts in result.verdicts.items()}
     texts = []
     for number, label in zip(result.tracks.ids, result.tracks.labels, strict=True):
@@ -186,20 +186,20 @@ def _texts(result: Result, unit: str | None) -> list[tuple[tuple[str, Color], ..
 
 
 def verdict_words(task: str, verdict: object, names: Sequence[str]) -> tuple[str, Color]:
-    """What a verdict says, or why it says nothing: ("unsure: too small", grey)."""
+    """What a verdict says, or why it says nothing: ("unsure: too small", gray)."""
     label, reason = int(verdict.label), Reason(int(verdict.reason))  # type: ignore[attr-defined]
     if label < 0 or reason is not Reason.OK:
         lead = "unsure" if task == "action" else f"{task} unsure"
-        return f"{lead}: {reason.words}", GREY
+        return f"{lead}: {reason.words}", GRAY
     name = names[label] if label < len(names) else f"{task} {label}"
     return f"{name} {100 * float(verdict.confidence):.0f}%", INK  # type: ignore[attr-defined]
 
 
 def speed_words(speed: object, unit: str, *, now: float) -> tuple[str, Color]:
-    """ "52 +-2 km/h", of a settled value also its age, or why there is no speed: "- too uncertain"."""
+    """ "52 +-2 km/h", of a smoothed value also its age, or why there is no speed: "- too uncertain"."""
     reason = Reason(int(speed.reason))  # type: ignore[attr-defined]
     if reason is not Reason.OK:
-        return f"- {reason.words}", GREY
+        return f"- {reason.words}", GRAY
     scale = UNITS[unit]
     words = f"{scale * float(speed.mps):.0f} +-{math.ceil(scale * float(speed.sigma)):.0f} {unit}"  # type: ignore[attr-defined]
     age = now - float(speed.time)  # type: ignore[attr-defined]
@@ -232,7 +232,7 @@ def _blit(image: Array, plate: Array, x: int, y: int) -> None:
 
 
 def contact_sheet(images: Sequence[Array], *, columns: int = 3, width: int = 480) -> Array:
-    """One picture of several (H, W, 3) uint8, each `width` pixels wide, row by row."""
+    """One image of several (H, W, 3) uint8, each `width` pixels wide, row by row."""
     cells = []
     for image in images:
         high = round(image.shape[0] * width / image.shape[1])

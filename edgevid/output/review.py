@@ -28,7 +28,7 @@ class _Candidate:
     about: dict[str, Any]
 
 
-class KeepAbstained:
+class ReviewSink:
     """One crop (JPEG) and one JSON file for each track and task that was left silent or doubtful.
 
     The crop is of the moment when the object was largest; it is written when the track ends, and only if
@@ -54,8 +54,8 @@ class KeepAbstained:
         """
         if limit_bytes <= 0 or max_side_px < 16 or not 0 <= doubtful <= 1:
             raise InputError(
-                "KeepAbstained: wanted limit_bytes > 0, max_side_px >= 16 and doubtful 0 to 1, "
-                f"given {limit_bytes}, {max_side_px} and {doubtful}"
+                "ReviewSink: expected limit_bytes > 0, max_side_px >= 16 and doubtful 0 to 1, "
+                f"got {limit_bytes}, {max_side_px} and {doubtful}"
             )
         self._folder, self._limit, self._doubtful = Path(folder), limit_bytes, doubtful
         self._tasks = None if tasks is None else frozenset(tasks)
@@ -68,14 +68,14 @@ class KeepAbstained:
         """Pairs written, and pairs deleted for room."""
         self._open_folder()
 
-    def __enter__(self) -> KeepAbstained:
+    def __enter__(self) -> ReviewSink:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def update(self, frame: Frame, result: Result) -> None:
-        """Takes in one frame and what was learnt from it."""
+        """Takes in one frame and what was learned from it."""
         for task in result.verdicts:
             if self._tasks is None or task in self._tasks:
                 self._take(task, frame, result)
@@ -161,8 +161,8 @@ class KeepAbstained:
         self._pairs[stem] = len(jpeg) + len(text)
         self.kept += 1
 
-    def _make_room(self, wanted: int) -> None:
-        while self._pairs and sum(self._pairs.values()) + wanted > self._limit:
+    def _make_room(self, expected: int) -> None:
+        while self._pairs and sum(self._pairs.values()) + expected > self._limit:
             stem = next(iter(self._pairs))
             del self._pairs[stem]
             for suffix in (".jpg", ".json"):
@@ -175,7 +175,7 @@ class KeepAbstained:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SourceError(
-                f"keep-abstained: wanted a folder, {self._folder} is none ({error.strerror})"
+                f"keep-abstained: expected a folder, {self._folder} is none ({error.strerror})"
             ) from error
         self._pairs: dict[str, int] = {}
         for about in sorted(self._folder.glob("????????T?????????-*.json")):

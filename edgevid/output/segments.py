@@ -1,4 +1,4 @@
-"""Records in parts: a new file after so many seconds and for each picture size; the oldest make room."""
+"""Records in parts: a new file after so many seconds and for each image size; the oldest make room."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from edgevid.types import Frame, Result
 STAMP = r"\d{8}T\d{6}Z(_\d+)?"
 
 
-class Parts(_Closing):
+class SegmentedSink(_Closing):
     """A sink whose record is a row of files, each complete in itself.
 
     With `every_s`, parts are named by the moment they began (seen-20260131T120000Z.mp4, UTC): a restarted
-    program never writes over an old one. Without, the first part has the plain name and a picture of
+    program never writes over an old one. Without, the first part has the plain name and an image of
     another size goes on in seen-2.mp4.
     """
 
@@ -33,7 +33,7 @@ class Parts(_Closing):
         """`make` opens the sink of one part; `limit_bytes` is for all parts of this name, old runs' too."""
         self.path = Path(path)
         if (every_s is not None and not every_s > 0) or (limit_bytes is not None and limit_bytes <= 0):
-            raise InputError(f"parts: wanted seconds and bytes over 0, given {every_s}, {limit_bytes}")
+            raise InputError(f"parts: expected seconds and bytes over 0, got {every_s}, {limit_bytes}")
         if limit_bytes is not None and every_s is None:
             raise InputError("parts: a limit of bytes needs parts of so many seconds: give every_s")
         if not self.path.parent.is_dir():

@@ -86,14 +86,14 @@ class AnnotatedVideo(_Closing):
     """
 
     def __init__(self, path: str | Path, *, fps: float | None = None, overlay: Overlay | None = None) -> None:
-        """`fps` is the nominal rate; the pictures keep their own times."""
+        """`fps` is the nominal rate; the images keep their own times."""
         self._writer = VideoWriter(path, fps=fps or 25.0)
         self._overlay = overlay or Overlay()
         self.last: Array | None = None
-        """The picture that was drawn last."""
+        """The image that was drawn last."""
 
     def write(self, frame: Frame, result: Result) -> None:
-        """Draws and appends one picture."""
+        """Draws and appends one image."""
         self.last = self._overlay.draw(frame, result)
         self._writer.write(self.last, frame.time)
 
@@ -139,7 +139,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "size": list(result.size),
         "objects": objects,
     }
-    for key, table in (("settled", result.settled), ("passages", result.passages)):
+    for key, table in (("smoothed", result.smoothed), ("track_speeds", result.track_speeds)):
         if len(table):
             line[key] = _speeds(table)
     line["ms"] = {stage: round(1000 * seconds, 3) for stage, seconds in result.timings.items()}
@@ -185,10 +185,10 @@ def read_jsonl(path: str | Path) -> Iterator[Mapping[str, Any]]:
             try:
                 one = json.loads(text)
             except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number of a million digits
-                raise FileFormatError(path, f"line {number}", wanted="JSON", given=str(error)) from None
+                raise FileFormatError(path, f"line {number}", expected="JSON", got=str(error)) from None
             if not isinstance(one, dict) or one.get("schema") != SCHEMA:
                 given = one.get("schema") if isinstance(one, dict) else type(one).__name__
-                raise FileFormatError(path, f"line {number}: schema", wanted=SCHEMA, given=given)
+                raise FileFormatError(path, f"line {number}: schema", expected=SCHEMA, got=given)
             yield one
 
 

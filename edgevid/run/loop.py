@@ -31,7 +31,7 @@ class Summary:
     """Objects by class label that are no longer in `ids`."""
     silences: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(task, reason) over all objects and frames; "OK" counts what was said."""
-    passages: Counter[str] = field(default_factory=Counter)
+    track_speeds: Counter[str] = field(default_factory=Counter)
     """Reasons of the one speed that each ended track has; "OK" counts what was said."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds spent in each stage."""
@@ -53,7 +53,7 @@ class Summary:
         for task, verdicts in result.verdicts.items():
             self.silences.update((task, Reason(r).name) for r in verdicts.reason.tolist())
         self.silences.update(("speed", Reason(r).name) for r in result.speeds.reason.tolist())
-        self.passages.update(Reason(r).name for r in result.passages.reason.tolist())
+        self.track_speeds.update(Reason(r).name for r in result.track_speeds.reason.tolist())
         for stage, seconds in result.timings.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 

@@ -48,7 +48,7 @@ class Watch:
         self._frames, self._told, self._then, self._dropped = 0, 0, clock.monotonic(), 0
 
     def __enter__(self) -> Watch:
-        notify("READY=1\nSTATUS=waiting for the first picture")
+        notify("READY=1\nSTATUS=waiting for the first image")
         self._thread.start()
         return self
 
@@ -78,7 +78,7 @@ class Watch:
         )
         if source.live:
             silent = max(0.0, source.now() - source.newest_at)
-            away = f"; no picture for {silent:.0f} s" if silent > 2 else ""
+            away = f"; no image for {silent:.0f} s" if silent > 2 else ""
             words += f"; lag {1000 * source.lag_s:.0f} ms; reconnected {source.reconnections}{away}"
         return words
 

@@ -54,7 +54,7 @@ class Engine(Protocol):
 
 
 @runtime_checkable
-class RunsFrames(Protocol):
+class AcceptsFrames(Protocol):
     """An engine that makes the model's input of frames itself, on its device (TrtEngine does)."""
 
     def run_frames(
@@ -70,13 +70,13 @@ class RunsFrames(Protocol):
 
 def check_inputs(specs: tuple[TensorSpec, ...], inputs: Mapping[str, Array]) -> None:
     """InputError unless `inputs` has exactly the named tensors, each of the type and shape wanted."""
-    wanted = {spec.name for spec in specs}
-    if set(inputs) != wanted:
-        raise InputError(f"engine inputs: wanted {sorted(wanted)}, given {sorted(inputs)}")
+    expected = {spec.name for spec in specs}
+    if set(inputs) != expected:
+        raise InputError(f"engine inputs: expected {sorted(expected)}, got {sorted(inputs)}")
     for spec in specs:
         array = inputs[spec.name]
         if not spec.accepts(array):
-            raise InputError(f"engine input {spec}: given {array.dtype} {array.shape}")
+            raise InputError(f"engine input {spec}: got {array.dtype} {array.shape}")
 
 
 class FakeEngine:

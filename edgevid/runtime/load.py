@@ -41,7 +41,7 @@ def load_engine(
     absent package.
     """
     if precision not in PRECISIONS:
-        raise InputError(f"precision: wanted 'fp32', 'fp16' or 'int8', given {precision!r}")
+        raise InputError(f"precision: expected 'fp32', 'fp16' or 'int8', got {precision!r}")
     _check_device(device)
     if not isinstance(model, Recipe) and Path(model).suffix in ENGINE_SUFFIXES:
         return _engine_file(Path(model), device, rebuild)
@@ -56,7 +56,7 @@ def load_engine(
 def _check_device(device: str) -> None:
     kind, _, number = device.partition(":")
     if device not in ("auto", "cpu") and (kind != "cuda" or not (number or "0").isdigit()):
-        raise InputError(f"device: wanted 'auto', 'cpu' or 'cuda:0', given {device!r}")
+        raise InputError(f"device: expected 'auto', 'cpu' or 'cuda:0', got {device!r}")
 
 
 def _engine_file(path: Path, device: str, rebuild: bool) -> Engine:
@@ -64,7 +64,7 @@ def _engine_file(path: Path, device: str, rebuild: bool) -> Engine:
     if device == "cpu":
         raise InputError(f"{path}: a TensorRT engine runs on an NVIDIA device, not on device='cpu'")
     if not path.is_file():
-        raise ModelError(f"{path}: wanted a TensorRT engine, there is no such file")
+        raise ModelError(f"{path}: expected a TensorRT engine, there is no such file")
     if not gpus():
         raise ModelError(
             f"{path}: no NVIDIA driver answers here, and an engine runs on an NVIDIA device only; give the "
@@ -152,7 +152,7 @@ def _by_onnx_runtime(model: Recipe | str | Path, device: str, precision: str, th
     elif precision != "fp32":
         why = "FP32 is as exact and faster on a CPU" if not on_device else "it has no FP16 file"
         _say(f"{path.name}: asked for {precision}, runs in FP32: {why}")
-    return ort.OrtEngine(path, device=device, threads=threads, keep_graph=True)
+    return ort.OrtEngine(path, device=device, threads=threads, cache_optimized_graph=True)
 
 
 def _say(sentence: str) -> None:

@@ -159,11 +159,11 @@ def read_manifest(path: Path) -> Manifest:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise FileFormatError(path, "the whole file", wanted="JSON", given=str(error)) from None
+        raise FileFormatError(path, "the whole file", expected="JSON", got=str(error)) from None
     except OSError as error:
-        raise FileFormatError(path, "the file", wanted="a readable file", given=error.strerror) from error
+        raise FileFormatError(path, "the file", expected="a readable file", got=error.strerror) from error
     if not isinstance(values, dict):
-        raise FileFormatError(path, "the whole file", wanted="a JSON object", given=type(values).__name__)
+        raise FileFormatError(path, "the whole file", expected="a JSON object", got=type(values).__name__)
     table = Section(path, "", values)
     if (given := table.integer("format")) != FORMAT:
         table.fail("format", f"{FORMAT}, the only one that this edgevid reads", given)
@@ -198,7 +198,7 @@ def check(
     model: Path | None = None,
     recipe: Recipe | None = None,
 ) -> None:
-    """ModelError, with the rebuild command, unless this engine may be deserialised here.
+    """ModelError, with the rebuild command, unless this engine may be deserialized here.
 
     `gpu` is the device it would run on, `version` the installed version of its backend; None leaves
     that comparison out. `model` is the ONNX file as it is now.
@@ -220,7 +220,7 @@ def _of_the_file(engine: Path, manifest: Manifest) -> str:
     given = engine.stat().st_size
     if given != manifest.engine_bytes:
         return (
-            f"wanted {manifest.engine_bytes} bytes, given {given}: the file is cut off or not the one built"
+            f"expected {manifest.engine_bytes} bytes, got {given}: the file is cut off or not the one built"
         )
     if sha256_of(engine) != manifest.engine_sha256:
         return "its bytes are not those that were built (SHA-256 differs): the file is damaged or replaced"
@@ -278,8 +278,8 @@ def _of_the_device(manifest: Manifest, gpu: Gpu) -> str:
 def _of_the_rtx_card(manifest: Manifest, gpu: Gpu) -> str:
     """TensorRT-RTX documentation, "CPU-Only AOT": 8.0 and later, unless capabilities were named."""
     if manifest.targets:
-        wanted = ", ".join(manifest.targets)
-        return "" if gpu.capability in manifest.targets else f"it was built for {wanted}, this is {gpu}"
+        expected = ", ".join(manifest.targets)
+        return "" if gpu.capability in manifest.targets else f"it was built for {expected}, this is {gpu}"
     if _numbers(gpu.capability) >= (8, 0):
         return ""
     return f"it was built for compute capability 8.0 and more, this is {gpu} (build with --for-gpu 7.5)"

@@ -32,8 +32,8 @@ class Source:
     """Lower-case hexadecimal; empty where unknown, then the first download is pinned."""
     bytes: int = 0
     """Size of the file; 0 where unknown."""
-    licence: str = ""
-    """SPDX name of the licence of the weights."""
+    license: str = ""
+    """SPDX name of the license of the weights."""
     verified: bool = False
     """Whether the checksum was compared with the file of that address by the project."""
     note: str = ""
@@ -50,8 +50,8 @@ class Decode:
     objectness: bool = False
     """Whether a fifth value of each anchor multiplies its classes (YOLOv5)."""
     box: str | None = None
-    """"cxcywh" centre and size, or "xyxy" corners; None: the kind's usual, xyxy for "end-to-end" only."""
-    normalised: bool = False
+    """"cxcywh" center and size, or "xyxy" corners; None: the kind's usual, xyxy for "end-to-end" only."""
+    normalized: bool = False
     """Whether boxes are fractions of the input's size."""
     logits: bool = False
     """Whether class values still want a sigmoid."""
@@ -67,13 +67,13 @@ class Decode:
 
 DECODE_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "yolo": ("layout", "objectness", "box", "normalised", "logits", "nms_iou"),
+        "yolo": ("layout", "objectness", "box", "normalized", "logits", "nms_iou"),
         "yolox": ("strides", "nms_iou"),
         "dfl": ("strides", "offset", "logits", "nms_iou"),
         "fastestdet": ("nms_iou",),
-        "end-to-end": ("box", "normalised"),
-        "boxes-scores": ("box", "normalised", "logits", "nms_iou"),
-        "boxes-scores-labels": ("normalised",),
+        "end-to-end": ("box", "normalized"),
+        "boxes-scores": ("box", "normalized", "logits", "nms_iou"),
+        "boxes-scores-labels": ("normalized",),
     }
 )
 """The keys that each kind of decoder reads."""
@@ -108,9 +108,9 @@ class Recipe:
     summary: str = ""
     source: Source = Source()
     input: InputSpec | None = None
-    """Preprocessing of picture models; None for models that take no picture."""
+    """Preprocessing of image models; None for models that take no image."""
     input_name: str = ""
-    """Name of the picture's input; empty: the model's first."""
+    """Name of the image's input; empty: the model's first."""
     outputs: tuple[str, ...] = ()
     """Names of the outputs to read, in the order that the decoder wants; empty: all, in the model's order."""
     decode: Decode | None = None
@@ -181,7 +181,7 @@ def read_source(table: Section) -> Source:
         url=table.text("url", ""),
         sha256=table.text("sha256", ""),
         bytes=table.integer("bytes", 0, low=1),
-        licence=table.text("licence", ""),
+        license=table.text("license", ""),
         verified=table.flag("verified", False),
         note=table.text("note", ""),
     )
@@ -235,7 +235,7 @@ def _decode(table: Section) -> Decode:
         asked["layout"] = table.text("layout", "columns", choices=("columns", "rows"))
     if "box" in DECODE_KEYS[kind] and "box" in table:
         asked["box"] = table.text("box", choices=("cxcywh", "xyxy"))
-    for key in ("objectness", "normalised", "logits"):
+    for key in ("objectness", "normalized", "logits"):
         if key in DECODE_KEYS[kind]:
             asked[key] = table.flag(key, False)
     if "offset" in DECODE_KEYS[kind]:
@@ -250,8 +250,8 @@ def _names(table: Section) -> tuple[str, ...]:
     given = table.raw("classes")
     if isinstance(given, str):
         if given not in CLASS_LISTS:
-            wanted = f"a list of texts or one of {', '.join(CLASS_LISTS)}"
-            table.fail("classes", wanted + did_you_mean(given, CLASS_LISTS), given)
+            expected = f"a list of texts or one of {', '.join(CLASS_LISTS)}"
+            table.fail("classes", expected + did_you_mean(given, CLASS_LISTS), given)
         names = CLASS_LISTS[given]
     else:
         names = table.texts("classes") if table.keys() else ()
@@ -279,7 +279,7 @@ def _check_outputs(recipe: Recipe) -> None:
     kind, given = recipe.decode.kind, len(recipe.outputs)
     allowed = (1, 2 * len(recipe.decode.strides)) if kind == "dfl" else (OUTPUT_COUNT[kind],)
     if given not in allowed:
-        wanted = " or ".join(str(n) for n in allowed)
+        expected = " or ".join(str(n) for n in allowed)
         Section(recipe.path, "output", {}).fail(
-            "names", f"{wanted} names for decoder {kind!r}", list(recipe.outputs)
+            "names", f"{expected} names for decoder {kind!r}", list(recipe.outputs)
         )

@@ -69,7 +69,7 @@ def variant_path(model: Recipe | str | Path, variant: str, *, folder: str | Path
     'out/yolo.int8-cpu.onnx'
     """
     if variant not in VARIANTS:
-        raise InputError(f"variant: wanted one of {', '.join(VARIANTS)}, given {variant!r}")
+        raise InputError(f"variant: expected one of {', '.join(VARIANTS)}, got {variant!r}")
     place = build_folder(model) if folder is None else Path(folder)
     return place / f"{model_file(model).stem}.{variant}.onnx"
 
@@ -86,10 +86,10 @@ def read_record(variant: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{path}: wanted the record of how {variant.name} was made, given {error}; make both anew"
+            f"{path}: expected the record of how {variant.name} was made, got {error}; make both anew"
         ) from error
     if not isinstance(record, dict):
-        raise ModelError(f"{path}: wanted a JSON object, given {type(record).__name__}; make it anew")
+        raise ModelError(f"{path}: expected a JSON object, got {type(record).__name__}; make it anew")
     return record
 
 
@@ -106,7 +106,7 @@ def find_variant(model: Recipe | str | Path, variant: str, *, folder: str | Path
         " --precision fp16" if precision == "fp16" else " --frames VIDEO|FOLDER"
     )
     if not path.is_file():
-        raise ModelError(f"{name}: has no {variant} file yet (wanted {path}); make it with: {command}")
+        raise ModelError(f"{name}: has no {variant} file yet (expected {path}); make it with: {command}")
     record = read_record(path)
     if record.get("source_sha256") != sha256_of(source):
         raise ModelError(

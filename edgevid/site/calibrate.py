@@ -1,4 +1,4 @@
-"""Making a survey: what was typed becomes pairs of pixels and metres, a picture of the grid, and a file."""
+"""Making a calibration: what was typed becomes pairs of pixels and meters, an image of the grid, and a file."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from edgevid.errors import FileFormatError, InputError
 from edgevid.files.atomic import atomic_path
 from edgevid.output.ground_grid import draw_ground_grid
 from edgevid.output.overlay import FONT, Style
-from edgevid.speed.calibration import Survey, read_survey, rectangle, survey_text
-from edgevid.speed.calibration_report import SurveyReport
+from edgevid.speed.calibration import CameraCalibration, calibration_text, read_calibration, rectangle
+from edgevid.speed.calibration_report import CalibrationReport
 from edgevid.types import Array
 
 CORNERS = "near left, near right, far right, far left"
@@ -34,47 +34,47 @@ def parse_points(text: str, what: str) -> Array:
         try:
             x, y = (float(number) for number in piece.split(","))
         except ValueError:
-            raise InputError(f'{what}: wanted points "x,y x,y ...", given {piece!r} among them') from None
+            raise InputError(f'{what}: expected points "x,y x,y ...", got {piece!r} among them') from None
         if not (math.isfinite(x) and math.isfinite(y)):
-            raise InputError(f"{what}: wanted finite numbers, given {piece!r}")
+            raise InputError(f"{what}: expected finite numbers, got {piece!r}")
         points.append((x, y))
     return np.array(points, float).reshape(-1, 2)
 
 
 def parse_rectangle(text: str, width_m: float | None, length_m: float | None) -> tuple[Array, Array]:
-    """Four pixels and their metres, from corners and two measures."""
+    """Four pixels and their meters, from corners and two measures."""
     pixels = parse_points(text, "--rect")
     if len(pixels) != 4:
-        raise InputError(f"--rect: wanted 4 corners ({CORNERS}), given {len(pixels)}")
+        raise InputError(f"--rect: expected 4 corners ({CORNERS}), got {len(pixels)}")
     if width_m is None or length_m is None:
-        raise InputError("--rect: wanted --width and --length of the rectangle in metres too")
+        raise InputError("--rect: expected --width and --length of the rectangle in meters too")
     return pixels, rectangle(width_m, length_m)
 
 
 def parse_pairs(texts: Sequence[str]) -> tuple[Array, Array]:
-    """Pixels and metres (N, 2) of "u,v=X,Y" texts.
+    """Pixels and meters (N, 2) of "u,v=X,Y" texts.
 
     >>> parse_pairs(["10,20=0,3.5"])[1].tolist()
     [[0.0, 3.5]]
     """
-    pixels, metres = [], []
+    pixels, meters = [], []
     for text in texts:
         left, sign, right = text.partition("=")
         sides = [parse_points(side, "--point") for side in (left, right)]
         if not sign or any(len(side) != 1 for side in sides):
-            raise InputError(f'--point: wanted "u,v=X,Y" (a pixel, then metres), given {text!r}')
+            raise InputError(f'--point: expected "u,v=X,Y" (a pixel, then meters), got {text!r}')
         pixels.append(sides[0][0])
-        metres.append(sides[1][0])
-    return np.array(pixels, float).reshape(-1, 2), np.array(metres, float).reshape(-1, 2)
+        meters.append(sides[1][0])
+    return np.array(pixels, float).reshape(-1, 2), np.array(meters, float).reshape(-1, 2)
 
 
 def read_pairs(path: str | Path) -> tuple[Array, Array]:
-    """Pixels and metres (N, 2) of a CSV file: u, v, X, Y a line; a heading and # comments are passed over."""
+    """Pixels and meters (N, 2) of a CSV file: u, v, X, Y a line; a heading and # comments are passed over."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise FileFormatError(path, "the file", wanted="a readable CSV text", given=str(error)) from None
+        raise FileFormatError(path, "the file", expected="a readable CSV text", got=str(error)) from None
     lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.split("#")[0].strip()]
     rows: list[list[float]] = []
     for place, (number, line) in enumerate(lines):
@@ -87,11 +87,11 @@ def read_pairs(path: str | Path) -> tuple[Array, Array]:
             values = []
         if len(values) != 4 or not all(map(math.isfinite, values)):
             raise FileFormatError(
-                path, f"line {number}", wanted="four numbers u, v, X, Y", given=line.strip()
+                path, f"line {number}", expected="four numbers u, v, X, Y", got=line.strip()
             )
         rows.append(values)
     if not rows:
-        raise FileFormatError(path, "the file", wanted="lines of u, v, X, Y", given="none")
+        raise FileFormatError(path, "the file", expected="lines of u, v, X, Y", got="none")
     table = np.array(rows)
     return table[:, :2], table[:, 2:]
 
@@ -107,7 +107,7 @@ def parse_region(text: str) -> shapely.Polygon | None:
         return None
     corners = parse_points(text, "--region")
     if len(corners) < 3:
-        raise InputError(f"--region: wanted at least 3 corners, given {len(corners)}")
+        raise InputError(f"--region: expected at least 3 corners, got {len(corners)}")
     return shapely.Polygon(corners)
 
 
@@ -116,12 +116,12 @@ def joined(parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
 
-def draw_survey(image: Array, survey: Survey, report: SurveyReport) -> Array:
+def draw_calibration(image: Array, calibration: CameraCalibration, report: CalibrationReport) -> Array:
     """A copy of `image` (H, W, 3) uint8 RGB with the grid and the numbered points; outliers in red."""
-    drawn = draw_ground_grid(image, survey)
+    drawn = draw_ground_grid(image, calibration)
     style = Style.of(image.shape[1], image.shape[0])
     arm = 4 * style.line + 2
-    for row, (u, v) in enumerate(np.round(survey.image).astype(int).tolist()):
+    for row, (u, v) in enumerate(np.round(calibration.image).astype(int).tolist()):
         paint = BAD if row in report.outliers else GOOD
         for color, thick in ((DARK, style.line + 2), (paint, style.line)):
             cv2.line(drawn, (u - arm, v), (u + arm, v), color, thick, cv2.LINE_AA)
@@ -132,22 +132,24 @@ def draw_survey(image: Array, survey: Survey, report: SurveyReport) -> Array:
     return drawn
 
 
-def save_survey(path: str | Path, survey: Survey, provenance: str = "", *, replace: bool = False) -> Path:
-    """Writes the survey in one step and reads it back; an existing file only with `replace`.
+def write_calibration(
+    path: str | Path, calibration: CameraCalibration, provenance: str = "", *, replace: bool = False
+) -> Path:
+    """Writes the calibration in one step and reads it back; an existing file only with `replace`.
 
     A crash leaves the old file or the new one, never half of one.
     """
     path = Path(path)
     if path.suffix != ".toml":
-        raise InputError(f"survey: wanted a file that ends in .toml, given {path.name!r}")
+        raise InputError(f"calibration: expected a file that ends in .toml, got {path.name!r}")
     if path.exists() and not replace:
         raise InputError(
-            f"{path}: there is a survey already; take another name, or say to replace it (--force)"
+            f"{path}: there is a calibration already; take another name, or say to replace it (--force)"
         )
     try:
         with atomic_path(path) as new:
-            new.write_text(survey_text(survey, provenance), encoding="utf-8")
-            read_survey(new)  # what was written is what will be read
+            new.write_text(calibration_text(calibration, provenance), encoding="utf-8")
+            read_calibration(new)  # what was written is what will be read
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
     return path

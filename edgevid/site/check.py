@@ -1,4 +1,4 @@
-"""Is a site file fit to be run: every part of it, against the others and against the stream's picture."""
+"""Is a site file fit to be run: every part of it, against the others and against the stream's image."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from edgevid.site.file import Site, read_site
 from edgevid.site.findings import Finding, attempt
 from edgevid.site.resize import scale_between
 from edgevid.speed import homography as ground
-from edgevid.speed.calibration import Survey, read_survey
+from edgevid.speed.calibration import CameraCalibration, read_calibration
 from edgevid.types import Array, Frame
 from edgevid.video.open import masked, open_video
 from edgevid.zones import Line, Zone
 
 TRIED = 10
-"""Pictures that the model is timed on."""
+"""Images that the model is timed on."""
 
 
 def check_site(path: Path, *, source: str = "", watch_s: float = 5.0) -> list[Finding]:
@@ -46,10 +46,10 @@ def check_site(path: Path, *, source: str = "", watch_s: float = 5.0) -> list[Fi
     if detector is not None:
         found += _policy(site, detector)
     size = frame.size if frame is not None else site.size
-    survey = _survey(found, site, size)
-    for choice in site.recognisers:
-        what = f"recogniser {choice.task}"
-        remedy = "docs/actions.md: how a recogniser is made, and what its policy is tuned on"
+    calibration = _calibration(found, site, size)
+    for choice in site.recognizers:
+        what = f"recognizer {choice.task}"
+        remedy = "docs/actions.md: how a recognizer is made, and what its policy is tuned on"
         if attempt(found, what, lambda: build_recognition(choice), remedy) is not None:  # noqa: B023
             found.append(
                 Finding(
@@ -58,7 +58,7 @@ def check_site(path: Path, *, source: str = "", watch_s: float = 5.0) -> list[Fi
                     True,
                 )
             )
-    found += _places(site, size, survey)
+    found += _places(site, size, calibration)
     if site.health is not None:
         found.append(_folder("camera health", site.health))
     return found
@@ -76,7 +76,7 @@ def _secrecy(path: Path, source: str) -> list[Finding]:
 
 
 def _look(found: list[Finding], address: str, watch_s: float) -> Frame | None:
-    """One picture of the source, with findings about it."""
+    """One image of the source, with findings about it."""
     if not address:
         found.append(
             Finding(
@@ -111,7 +111,7 @@ def _look(found: list[Finding], address: str, watch_s: float) -> Frame | None:
 
 
 def _rate_of(found: list[Finding]) -> float | None:
-    """Pictures a second of a camera that was watched."""
+    """Images a second of a camera that was watched."""
     words = next((f.state for f in found if f.what == "rate"), "")
     return float(words.split()[0]) if words and words[0].isdigit() else None
 
@@ -151,18 +151,16 @@ def _names(model: str) -> tuple[str, ...]:
 
 
 def _pace(detector: Detector, frame: Frame, rate: float | None) -> Finding:
-    """How long the model takes for this picture, beside the camera's pace."""
+    """How long the model takes for this image, beside the camera's pace."""
     detector.detect([frame])
     begun = clock.perf_counter()
     for _ in range(TRIED):
         detector.detect([frame])
     spent = (clock.perf_counter() - begun) / TRIED
-    words = f"{1000 * spent:.0f} ms a picture"
+    words = f"{1000 * spent:.0f} ms/frame"
     if rate is None or spent < 0.8 / rate:
         return Finding("pace", words + (f", {1000 / rate:.0f} ms apart" if rate else ""), True)
-    remedy = (
-        "pictures will be dropped (and counted): a smaller model, a lower camera rate, or a faster machine"
-    )
+    remedy = "images will be dropped (and counted): a smaller model, a lower camera rate, or a faster machine"
     return Finding("pace", f"{words}, but they come {1000 / rate:.0f} ms apart", None, remedy)
 
 
@@ -181,29 +179,29 @@ def _policy(site: Site, detector: Detector) -> list[Finding]:
     return found
 
 
-def _survey(found: list[Finding], site: Site, size: tuple[int, int] | None) -> Survey | None:
-    """The survey for the stream's size."""
-    if site.survey is None:
+def _calibration(found: list[Finding], site: Site, size: tuple[int, int] | None) -> CameraCalibration | None:
+    """The calibration for the stream's size."""
+    if site.calibration is None:
         return None
-    path, remedy = site.survey, "survey the camera again: docs/speed.md"
-    survey = attempt(found, "survey", lambda: read_survey(path), remedy)
-    if survey is None:
+    path, remedy = site.calibration, "calibration the camera again: docs/speed.md"
+    calibration = attempt(found, "calibration", lambda: read_calibration(path), remedy)
+    if calibration is None:
         return None
-    made_on = f"{survey.size[0]}x{survey.size[1]}"
-    fitted = attempt(found, "survey", lambda: survey.scaled_to(size or survey.size), remedy)
+    made_on = f"{calibration.size[0]}x{calibration.size[1]}"
+    fitted = attempt(found, "calibration", lambda: calibration.scaled_to(size or calibration.size), remedy)
     if fitted is None:
         return None
-    error = float(np.median(survey.error_px()))
-    words = f"{path.name}, made on {made_on}, {len(survey.image)} points, median error {error:.1f} px"
-    scaled = size is not None and size != survey.size
+    error = float(np.median(calibration.error_px()))
+    words = f"{path.name}, made on {made_on}, {len(calibration.image)} points, median error {error:.1f} px"
+    scaled = size is not None and size != calibration.size
     found.append(
-        Finding("survey", words + (f", scaled to {size[0]}x{size[1]}" if scaled and size else ""), True)
+        Finding("calibration", words + (f", scaled to {size[0]}x{size[1]}" if scaled and size else ""), True)
     )
     return fitted
 
 
-def _places(site: Site, size: tuple[int, int] | None, survey: Survey | None) -> list[Finding]:
-    """Zones and lines: where they lie on the picture."""
+def _places(site: Site, size: tuple[int, int] | None, calibration: CameraCalibration | None) -> list[Finding]:
+    """Zones and lines: where they lie on the image."""
     places: list[Zone | Line] = [*site.zones, *site.lines]
     if not places:
         return []
@@ -212,7 +210,7 @@ def _places(site: Site, size: tuple[int, int] | None, survey: Survey | None) -> 
         return [
             Finding(
                 "zones and lines",
-                f"{len(places)}, not compared with any picture",
+                f"{len(places)}, not compared with any image",
                 None,
                 "make the source reachable",
             )
@@ -220,53 +218,55 @@ def _places(site: Site, size: tuple[int, int] | None, survey: Survey | None) -> 
     remedy = "draw them again: edgevid-demo --site FILE"
     if attempt(found, "zones and lines", lambda: build_zones(site, size), remedy) is None:
         return found
-    wrong = [finding for place in places if (finding := _place(place, site, size, survey)) is not None]
+    wrong = [finding for place in places if (finding := _place(place, site, size, calibration)) is not None]
     inside = len(places) - len(wrong)
-    good = (
-        [Finding("zones and lines", f"{inside} of {len(places)} lie in the picture", True)] if inside else []
-    )
+    good = [Finding("zones and lines", f"{inside} of {len(places)} lie in the image", True)] if inside else []
     return found + good + wrong
 
 
-def _place(place: Zone | Line, site: Site, size: tuple[int, int], survey: Survey | None) -> Finding | None:
+def _place(
+    place: Zone | Line, site: Site, size: tuple[int, int], calibration: CameraCalibration | None
+) -> Finding | None:
     """What is wrong with where one zone or line lies; None where nothing is."""
     kind = "zone" if isinstance(place, Zone) else "line"
     points = np.array(place.points if isinstance(place, Zone) else [place.start, place.end], float)
     what, picture = f"{kind} {place.name!r}", shapely.box(0, 0, *size)
     again = "draw it again: edgevid-demo --site FILE"
     if place.ground:
-        if survey is None:
-            return None  # the survey's own finding says why
-        return _ground_place(what, points, picture, survey)
+        if calibration is None:
+            return None  # the calibration's own finding says why
+        return _ground_place(what, points, picture, calibration)
     points = points / np.array(scale_between(size, site.size or size) or (1, 1))
     shape = shapely.Polygon(points) if isinstance(place, Zone) else shapely.LineString(points)
     if shape.within(picture.buffer(1.5)):
         return None
     far = points[np.argmax(np.abs(points - np.array(size) / 2).max(1))]
-    words = f"reaches to ({far[0]:.0f}, {far[1]:.0f}), the picture is {size[0]}x{size[1]}"
+    words = f"reaches to ({far[0]:.0f}, {far[1]:.0f}), the image is {size[0]}x{size[1]}"
     if not shape.intersects(picture):
-        return Finding(what, f"lies outside of the picture: {words}", False, again)
+        return Finding(what, f"lies outside of the image: {words}", False, again)
     hint = f"{again}; if it was drawn on another size, write it as [camera] size = [W, H]"
     return Finding(what, words, False, hint)
 
 
-def _ground_place(what: str, metres: Array, picture: shapely.Polygon, survey: Survey) -> Finding | None:
-    """A place in metres should be seen, and best where the survey holds."""
-    again = "check its metres against the survey: edgevid-demo --site FILE shows both"
-    edge = shapely.segmentize(shapely.LineString(np.vstack([metres, metres[:1]])), 1.0)
-    pixels = ground.apply(survey.to_image, np.array(edge.coords))
+def _ground_place(
+    what: str, meters: Array, picture: shapely.Polygon, calibration: CameraCalibration
+) -> Finding | None:
+    """A place in meters should be seen, and best where the calibration holds."""
+    again = "check its meters against the calibration: edgevid-demo --site FILE shows both"
+    edge = shapely.segmentize(shapely.LineString(np.vstack([meters, meters[:1]])), 1.0)
+    pixels = ground.apply(calibration.to_image, np.array(edge.coords))
     seen = np.isfinite(pixels).all(1)
     inside = np.zeros(len(pixels), bool)
     inside[seen] = shapely.contains_xy(picture, pixels[seen, 0], pixels[seen, 1])
     if not inside.any():
-        return Finding(what, "no part of it is in the picture", False, again)
+        return Finding(what, "no part of it is in the image", False, again)
     held = np.zeros(len(pixels), bool)
-    held[inside] = survey.holds(pixels[inside])
+    held[inside] = calibration.holds(pixels[inside])
     if held.mean() < 0.5:
         share = 100 * held.mean()
         return Finding(
             what,
-            f"only {share:.0f} % of its edge is where the survey holds",
+            f"only {share:.0f} % of its edge is where the calibration holds",
             False if share < 10 else None,
             again,
         )

@@ -26,7 +26,7 @@ REMEDIES = {
     "refused": "nothing listens there: is RTSP switched on, is the port right?",
     "certificate": "the camera's certificate is not trusted: add its issuer to this machine's certificates",
     "no such file": "there is no such device: `ls /dev/video*`, and is this user in the group `video`?",
-    "silent": "the camera answers but sends no picture: is another program using up its connections?",
+    "silent": "the camera answers but sends no image: is another program using up its connections?",
 }
 """What to do, by what an error says."""
 FINAL = ("401", "403", "404", "No such file")
@@ -36,9 +36,9 @@ FINAL = ("401", "403", "404", "No such file")
 def check_camera(
     uri: str, *, watch_s: float = 5.0, patience_s: float = 10.0
 ) -> tuple[list[Finding], Frame | None]:
-    """What was found, and the last picture (None where none came).
+    """What was found, and the last image (None where none came).
 
-    It is watched for `watch_s` seconds from its first picture, for which `patience_s` are waited.
+    It is watched for `watch_s` seconds from its first image, for which `patience_s` are waited.
     """
     if Path(uri).exists() and not uri.startswith("/dev/"):
         remedy = "name a camera: rtsp://..., http://..., a number; `edgevid run FILE` needs no check"
@@ -62,13 +62,13 @@ def check_camera(
                 first = frame
             if at[-1] - at[0] > watch_s:
                 break
-        found.append(Finding("picture", _picture(source, frames[-1]), True))
+        found.append(Finding("image", _picture(source, frames[-1]), True))
         found.append(_first_picture(first_s))
         found.append(_rate(source, at, frames[-1].index - first.index))
         found.append(_stamps(frames[-1].time - first.time, at[-1] - at[0]))
         if source.corrupted:
             remedy = "packets are lost on the way: cable instead of radio, a lower bit rate"
-            found.append(Finding("damage", f"{source.corrupted} damaged pictures or packets", False, remedy))
+            found.append(Finding("damage", f"{source.corrupted} damaged images or packets", False, remedy))
     return [*found, machine_clock()], frames[-1]
 
 
@@ -107,7 +107,7 @@ def _no_picture(source: LiveSource) -> Finding:
     remedy = next(
         (words for key, words in REMEDIES.items() if key in detail.lower()), "look at it with another player"
     )
-    return Finding("picture", f"none came: {masked(detail)}", False, remedy)
+    return Finding("image", f"none came: {masked(detail)}", False, remedy)
 
 
 def _picture(source: LiveSource, frame: Frame) -> str:
@@ -116,21 +116,21 @@ def _picture(source: LiveSource, frame: Frame) -> str:
 
 
 def _first_picture(seconds: float) -> Finding:
-    slow = "a key picture comes seldom: set the camera's key-frame (I-frame) interval to 1 or 2 seconds"
+    slow = "a key image comes seldom: set the camera's key-frame (I-frame) interval to 1 or 2 seconds"
     return Finding(
-        "first picture", f"after {seconds:.1f} s", True if seconds < 5 else None, slow if seconds >= 5 else ""
+        "first image", f"after {seconds:.1f} s", True if seconds < 5 else None, slow if seconds >= 5 else ""
     )
 
 
 def _rate(source: LiveSource, at: Sequence[float], decoded: int) -> Finding:
     gaps = np.diff(at)
     if not len(gaps):
-        return Finding("rate", "one picture only", False, "raise the camera's frame rate")
+        return Finding("rate", "one image only", False, "raise the camera's frame rate")
     rate, worst = decoded / (at[-1] - at[0]), float(gaps.max())
     announced = f", announced {source.fps:g}" if source.fps else ""
-    words = f"{rate:.1f} pictures/s{announced}; longest gap {1000 * worst:.0f} ms"
+    words = f"{rate:.1f} images/s{announced}; longest gap {1000 * worst:.0f} ms"
     uneven = worst > max(1.0, 5 / rate)
-    remedy = "pictures come unevenly: look at the network, at other readers, at the camera's load"
+    remedy = "images come unevenly: look at the network, at other readers, at the camera's load"
     return Finding("rate", words, not uneven, remedy if uneven else "")
 
 
@@ -138,7 +138,7 @@ def _stamps(stream_s: float, machine_s: float) -> Finding:
     if machine_s < 2:
         return Finding("camera's clock", "watched too shortly to be judged", None)
     off = 100 * (stream_s / machine_s - 1)
-    # Pictures come with the network's jitter: half a second more or less says nothing.
+    # Images come with the network's jitter: half a second more or less says nothing.
     good = abs(stream_s - machine_s) < max(0.05 * machine_s, 0.5)
     words = "runs with this machine's" if good else f"runs {abs(off):.0f} % {'fast' if off > 0 else 'slow'}"
     return Finding(
@@ -156,6 +156,6 @@ def machine_clock() -> Finding:
         state = ctypes.CDLL(None, use_errno=True).adjtimex(buffer)
     except (OSError, AttributeError):
         return Finding("this machine's clock", "cannot be asked here", None)
-    if state < 0 or state == 5:  # TIME_ERROR: not synchronised
+    if state < 0 or state == 5:  # TIME_ERROR: not synchronized
         return Finding("this machine's clock", "is kept by no time server", None, "apt install chrony")
     return Finding("this machine's clock", "is kept by a time server", True)

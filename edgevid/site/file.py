@@ -1,4 +1,4 @@
-"""A site: one camera's source, model, survey, recognisers, zones and lines, read from one TOML file.
+"""A site: one camera's source, model, calibration, recognizers, zones and lines, read from one TOML file.
 
 docs/field.md describes the file. Paths in it are relative to the file.
 """
@@ -24,17 +24,17 @@ _PLACE = re.compile(r"\s*\[\[\s*(zone|line)\s*\]\]")
 
 
 FARTHEST = 1e6
-"""No corner of a zone is farther from the origin, in pixels or metres."""
+"""No corner of a zone is farther from the origin, in pixels or meters."""
 
 
 @dataclass(frozen=True, slots=True)
-class RecogniserChoice:
-    """One thing to recognise of each object."""
+class RecognizerChoice:
+    """One thing to recognize of each object."""
 
     task: str
     """Name of the verdict: "action", "emotion", ..."""
     model: str
-    """Name or path of the recogniser's recipe."""
+    """Name or path of the recognizer's recipe."""
     policy: Path | None = None
     """Abstain policy of calibration/confidence; None takes the default one."""
 
@@ -51,32 +51,32 @@ class Site:
     """Only these classes; empty: all."""
     device: str = "auto"
     precision: str = "fp32"
-    survey: Path | None = None
-    """Camera survey of calibration/camera; None: no speeds."""
+    calibration: Path | None = None
+    """Camera calibration of calibration/camera; None: no speeds."""
     speed_method: str = "filter"
     """How speeds are measured: "filter", "interval" or "window" (docs/speed.md)."""
     contact: str = "bottom"
     """Where an object touches the ground: "bottom" of its box, or "base", its footprint along the road."""
     road_deg: float = 90.0
-    """Direction of the road on the surveyed plane, for contact "base"; 90 is along +y."""
+    """Direction of the road on the calibrated plane, for contact "base"; 90 is along +y."""
     size: tuple[int, int] | None = None
-    """(width, height) of the picture that zones and lines were drawn on; None: the stream's."""
+    """(width, height) of the image that zones and lines were drawn on; None: the stream's."""
     health: Path | None = None
     """Folder in which camera health keeps what it learns; None: no watch over the camera."""
     policy: Path | None = None
     """Abstain policy of the detector's classes; its [speed] limits hold for speeds."""
-    recognisers: tuple[RecogniserChoice, ...] = ()
+    recognizers: tuple[RecognizerChoice, ...] = ()
     zones: tuple[Zone, ...] = ()
     lines: tuple[Line, ...] = ()
 
     def __post_init__(self) -> None:
         places: list[Zone | Line] = [*self.zones, *self.lines]
-        if self.survey is None and any(place.ground for place in places):
-            raise InputError("zones and lines in metres need a surveyed camera: give [camera] survey")
+        if self.calibration is None and any(place.ground for place in places):
+            raise InputError("zones and lines in meters need a calibrated camera: give [camera] calibration")
 
 
 def read_site(path: str | Path) -> Site:
-    """The site of a TOML file (docs/site.md); FileFormatError names file, key, wanted and given.
+    """The site of a TOML file (docs/site.md); FileFormatError names file, key, expected and got.
 
     InputError where there is no such file.
     """
@@ -90,14 +90,14 @@ def read_site(path: str | Path) -> Site:
         classes=detect.texts("classes", ()),
         device=detect.text("device", "auto"),
         precision=detect.text("precision", "fp32", choices=("fp32", "fp16", "int8")),
-        survey=_file(path, camera, "survey"),
+        calibration=_file(path, camera, "calibration"),
         speed_method=camera.text("speed_method", "filter", choices=METHODS),
         contact=camera.text("contact", "bottom", choices=CONTACTS),
         road_deg=camera.number("road_deg", 90.0),
         size=_size(camera),
         health=path.parent / camera.text("health") if "health" in camera else None,
         policy=_file(path, top, "policy"),
-        recognisers=tuple(_recogniser(path, table) for table in _tables(top, "recognise")),
+        recognizers=tuple(_recognizer(path, table) for table in _tables(top, "recognize")),
         zones=tuple(_zone(table) for table in _tables(top, "zone")),
         lines=tuple(_line(table) for table in _tables(top, "line")),
     )
@@ -168,8 +168,8 @@ def _size(camera: Section) -> tuple[int, int] | None:
     return given[0], given[1]
 
 
-def _recogniser(path: Path, table: Section) -> RecogniserChoice:
-    choice = RecogniserChoice(
+def _recognizer(path: Path, table: Section) -> RecognizerChoice:
+    choice = RecognizerChoice(
         task=table.text("task", "action"),
         model=_model(path, table) or table.text("model"),
         policy=_file(path, table, "policy"),
@@ -187,10 +187,10 @@ def _zone(table: Section) -> Zone:
     optional = {key: table.number(key, low=0) for key in ("dwell_s", "stopped_s") if key in table}
     if "direction" in table:
         optional["direction"] = table.number("direction", low=-360, high=360)
-    settle = table.number("settle_s", 0.2, low=0)
+    debounce = table.number("debounce_s", 0.2, low=0)
     table.done()
     try:
-        return Zone(name, points, ground, settle_s=settle, **optional)
+        return Zone(name, points, ground, debounce_s=debounce, **optional)
     except InputError as error:
         table.fail("points", str(error).partition(": ")[2], points)
 
@@ -219,7 +219,7 @@ def _zone_text(zone: Zone) -> str:
     for key in ("dwell_s", "stopped_s", "direction"):
         value = getattr(zone, key)
         lines += [f"{key} = {value:g}"] if value is not None else []
-    lines += [f"settle_s = {zone.settle_s:g}"] if zone.settle_s != 0.2 else []
+    lines += [f"debounce_s = {zone.debounce_s:g}"] if zone.debounce_s != 0.2 else []
     return "\n".join(lines)
 
 

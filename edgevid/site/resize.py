@@ -1,4 +1,4 @@
-"""Streams whose picture changes its size while they run: a camera set anew, another one put in its place."""
+"""Streams whose image changes its size while they run: a camera set anew, another one put in its place."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 
 from edgevid.errors import InputError
 from edgevid.pipeline import Pipeline
-from edgevid.site.build import build_meter, build_survey
+from edgevid.site.build import build_calibration, build_speed_estimator
 from edgevid.site.file import Site
-from edgevid.speed.estimator import SpeedMeter, SpeedReport
+from edgevid.speed.estimator import SpeedEstimator, SpeedReport
 from edgevid.types import Frame, Reason, Speeds, Tracks
 from edgevid.zones import ZoneMonitor
 
 log = logging.getLogger("edgevid")
 
 
-class OtherView:
-    """Stands for the speed meter while the camera shows a view that was not surveyed: all is silence."""
+class UncalibratedView:
+    """Stands for the speed estimator while the camera shows a view that was not calibrated: all is silence."""
 
     def update(self, tracks: Tracks, time: float) -> SpeedReport:
         """One silent row a track, for CAMERA_MOVED."""
@@ -34,10 +34,10 @@ class OtherView:
         """Nothing is remembered."""
 
 
-class Resizing:
+class ResolutionChange:
     """Keeps a site's pipeline and zones right when the stream changes its size: call it with each frame.
 
-    Objects end and ids go on. In the same aspect the survey is rescaled and zones go on as they were
+    Objects end and ids go on. In the same aspect the calibration is rescaled and zones go on as they were
     drawn; in another aspect the view is another one, so speeds are silent and nothing is counted until the
     old aspect is back.
     """
@@ -56,29 +56,29 @@ class Resizing:
         if frame.size == self.size:
             return
         log.warning(
-            "the picture changed from %dx%d to %dx%d: objects begin anew, ids go on", *self.size, *frame.size
+            "the image changed from %dx%d to %dx%d: objects begin anew, ids go on", *self.size, *frame.size
         )
         self.size, self.changes = frame.size, self.changes + 1
         _forget(self._pipeline)
-        if self._pipeline.meter is not None:
-            self._pipeline.meter = self._meter()
+        if self._pipeline.speed_estimator is not None:
+            self._pipeline.speed_estimator = self._meter()
         if self._zones is not None:
             self._zones.scale = scale_between(frame.size, self._drawn)
             if self._zones.scale is None:
                 log.warning("zones and lines: drawn on another view (aspect); nothing is counted")
 
-    def _meter(self) -> SpeedMeter | OtherView:
+    def _meter(self) -> SpeedEstimator | UncalibratedView:
         try:
-            survey = build_survey(self._site, self.size)
+            calibration = build_calibration(self._site, self.size)
         except InputError as error:
             log.warning("speeds are silent: %s", error)
-            return OtherView()
-        assert survey is not None  # there was a meter, so there is a survey
-        return build_meter(self._site, survey)
+            return UncalibratedView()
+        assert calibration is not None  # there was a meter, so there is a calibration
+        return build_speed_estimator(self._site, calibration)
 
 
 def scale_between(size: tuple[int, int], drawn: tuple[int, int]) -> tuple[float, float] | None:
-    """What pixels of a frame of `size` are multiplied by to lie on the picture that was `drawn` on.
+    """What pixels of a frame of `size` are multiplied by to lie on the image that was `drawn` on.
 
     None where the aspects differ by more than a hundredth.
     """
@@ -96,7 +96,7 @@ def _forget(pipeline: Pipeline) -> None:
     forget()
     for part in pipeline.recognitions.values():
         part.clips.reset()
-        part.recogniser.reset()
+        part.recognizer.reset()
         part.policy.reset()
     if pipeline.class_policy is not None:
         pipeline.class_policy.reset()

@@ -1,6 +1,6 @@
 """Where an object stands on the ground, read from its box: the contact point, and when it cannot be used.
 
-A point z metres above the plane seems to move h / (h - z) too fast from a camera at height h, so the point
+A point z meters above the plane seems to move h / (h - z) too fast from a camera at height h, so the point
 must lie on the ground: the bottom edge of the box, never its middle.
 """
 
@@ -12,7 +12,7 @@ from edgevid.speed import homography as ground
 from edgevid.types import Array
 
 CONTACTS = ("bottom", "base")
-"""Kinds of contact point: the middle of the bottom edge, or the centre of the footprint."""
+"""Kinds of contact point: the middle of the bottom edge, or the center of the footprint."""
 FOOTPRINT = 2.5
 """Length of a vehicle's footprint in widths: 4.5 m x 1.8 m, and 9 m x 2.55 m is not far off."""
 
@@ -28,9 +28,9 @@ def contact_points(boxes: Array) -> Array:
 
 
 def camera_matrix(to_image: Array, size: tuple[int, int], at: Array) -> Array | None:
-    """(3, 4) pixels of points in space (metres, z up) from the plane's homography; None where it fixes none.
+    """(3, 4) pixels of points in space (meters, z up) from the plane's homography; None where it fixes none.
 
-    For square pixels and a principal point in the middle of the picture, the two columns of the homography
+    For square pixels and a principal point in the middle of the image, the two columns of the homography
     are orthogonal and equally long once the focal length is right (Zhang 2000); the one of both conditions
     that is better determined is used. `at` (2,) is a point on the plane that the camera sees.
     """
@@ -59,11 +59,11 @@ def camera_matrix(to_image: Array, size: tuple[int, int], at: Array) -> Array | 
 def base_points(
     boxes: Array, to_ground: Array, camera: Array, *, road_deg: float, ratio: float = FOOTPRINT
 ) -> Array:
-    """(N, 2) pixels of the centres of the footprints of vehicles that drive along `road_deg` on the plane.
+    """(N, 2) pixels of the centers of the footprints of vehicles that drive along `road_deg` on the plane.
 
-    For roads that run obliquely through the picture: there the bottom edge belongs to one corner of the
+    For roads that run obliquely through the image: there the bottom edge belongs to one corner of the
     vehicle, which corner the middle of the edge is not. What is sought is the upright box in space, `ratio`
-    times as long as wide and turned along the road, whose picture has the four edges of the given box; where
+    times as long as wide and turned along the road, whose image has the four edges of the given box; where
     there is none, the middle of the bottom edge is given. `boxes` are undistorted pixels, `camera` is (3, 4).
     """
     contacts = contact_points(boxes)
@@ -81,8 +81,8 @@ def base_points(
         unknown[:, 2:] = np.clip(unknown[:, 2:], 0.2, 6.0)
     found, _ = _edges(unknown, floor, camera)
     good &= (np.abs(found - boxes) < 1.0).all(1)
-    centre = ground.apply(camera[:, [0, 1, 3]], np.where(good[:, None], unknown[:, :2], 0.0))
-    return np.where(good[:, None], centre, contacts)
+    center = ground.apply(camera[:, [0, 1, 3]], np.where(good[:, None], unknown[:, :2], 0.0))
+    return np.where(good[:, None], center, contacts)
 
 
 _CORNERS = ((1, 1), (1, -1), (-1, -1), (-1, 1))
@@ -137,7 +137,7 @@ def covered(boxes: Array, share: float = 0.2) -> Array:
 
 
 def cut(boxes: Array, size: tuple[int, int], noise: Array) -> Array:
-    """(N,) whether the left, right or bottom edge may be the picture's own border instead of the object's.
+    """(N,) whether the left, right or bottom edge may be the image's own border instead of the object's.
 
     `noise` (N,) is the standard error of an edge in pixels: a box that is cut by the border still jitters,
     so that its edge is found up to three of them inside.

@@ -1,7 +1,7 @@
 """Two plain ways to a speed beside the filter: displacements over an interval, a line through a window.
 
 Both keep the recent places of all tracks in one table (slot x frame) and work on all of them at once. They
-speak the protocol of kernels.PlaneCore: `update` gives live rows, settled rows and what ended.
+speak the protocol of kernels.PlaneCore: `update` gives live rows, smoothed rows and what ended.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ JUMP_GATE = 25.0
 AGILE_MPS2 = 8.0
 """Acceleration that a jump must exceed: hard braking is not a jump."""
 MOST = 2048
-"""Sightings kept of one track for its passage; beyond, every second one is let go."""
+"""Sightings kept of one track for its track speed; beyond, every second one is let go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,11 @@ class Interval:
     def __post_init__(self) -> None:
         if (self.frames is not None and self.frames < 1) or not self.seconds > 0 or self.average < 1:
             raise InputError(
-                "Interval: wanted frames >= 1, seconds > 0 and average >= 1, "
-                f"given {self.frames}, {self.seconds}, {self.average}"
+                "Interval: expected frames >= 1, seconds > 0 and average >= 1, "
+                f"got {self.frames}, {self.seconds}, {self.average}"
             )
         if self.average_s is not None and not self.average_s >= 0:
-            raise InputError(f"Interval: wanted average_s >= 0, given {self.average_s}")
+            raise InputError(f"Interval: expected average_s >= 0, got {self.average_s}")
 
 
 class History:
@@ -94,7 +94,7 @@ class History:
         return np.array([self._slot(i) for i in ids.tolist()], np.int64)
 
     def _part(self, i: int, moved: int) -> None:
-        """The sightings of track `i` become a passage; the last `moved` already belong to what follows."""
+        """The sightings of track `i` become a track speed; the last `moved` already belong to what follows."""
         rows = self.sightings.pop(i, [])
         split = len(rows) - moved
         if rows[:split]:

@@ -1,4 +1,4 @@
-"""SpeedMeter: metres a second over the ground for every track, with a standard error, or a reason."""
+"""SpeedEstimator: m/s over the ground for every track, with a standard error, or a reason."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.errors import InputError
-from edgevid.speed.calibration import CLICK_PX, Survey
+from edgevid.speed.calibration import CLICK_PX, CameraCalibration
 from edgevid.speed.contact import CONTACTS, base_points, camera_matrix, contact_points, covered, cut
 from edgevid.speed.displacement import Interval, IntervalCore, WindowCore
-from edgevid.speed.track_speed import passage_speed
+from edgevid.speed.track_speed import track_speed
 from edgevid.types import Array, Reason, Speeds, Tracks
 
 KMH = 3.6
 METHODS = ("filter", "interval", "window")
 HINDSIGHT = 0.6
-"""A settled value needs sightings up to this share of `lag_s` after its moment."""
+"""A smoothed value needs sightings up to this share of `lag_s` after its moment."""
 # Plain numbers: looking a member up in an enumeration costs a microsecond, and each frame asks often.
 OK, TOO_SHORT, STALE = int(Reason.OK), int(Reason.TOO_SHORT), int(Reason.STALE)
 OFF_PLANE, TRUNCATED, OCCLUDED = int(Reason.OFF_PLANE), int(Reason.TRUNCATED), int(Reason.OCCLUDED)
@@ -33,22 +33,22 @@ class SpeedReport(NamedTuple):
 
     live: Speeds
     """One row a track, now."""
-    settled: Speeds
+    smoothed: Speeds
     """Smoothed values of about `lag_s` ago: what to store, report and alarm on."""
-    passages: Speeds
+    track_speeds: Speeds
     """One value for each track that ended now."""
 
 
-class SpeedMeter:
-    """Follows each track's contact point over the surveyed plane with a filter whose noise is in pixels.
+class SpeedEstimator:
+    """Follows each track's contact point over the calibrated plane with a filter whose noise is in pixels.
 
     A track's point counts when its box was seen, is not cut by the image border, is not covered by a
-    nearer box, and lies in the survey's region. The filter bridges the rest.
+    nearer box, and lies in the calibration's region. The filter bridges the rest.
     """
 
     def __init__(
         self,
-        survey: Survey,
+        calibration: CameraCalibration,
         size: tuple[int, int] | None = None,
         *,
         method: str = "filter",
@@ -65,47 +65,50 @@ class SpeedMeter:
         sigma_limit_share: float = 0.05,
         click_px: float = CLICK_PX,
     ) -> None:
-        """`size` is the stream's (width, height); another resolution of the surveyed view is rescaled.
+        """`size` is the stream's (width, height); another resolution of the calibrated view is rescaled.
 
         `method`: "filter" (the default), "interval" (the classic; set by `interval`) or "window" (least
-        squares over the last `window_s`). All three give live, settled and passage values; the passages
+        squares over the last `window_s`). All three give live, smoothed and track speed values; the track speeds
         are the same. The live values of "interval" and "window" hold for the middle of what they measured:
         their `time` says so.
 
-        `contact`: "bottom", the middle of the box's bottom edge, or "base", the centre of the footprint of
+        `contact`: "bottom", the middle of the box's bottom edge, or "base", the center of the footprint of
         a vehicle that drives along `road_deg` (degrees on the plane, 90: along +y), for roads that run
-        obliquely through the picture.
+        obliquely through the image.
 
         `noise_px` is the standard error of a box edge (None: 2 pixels, or 1.5 % of the box's height where
-        that is more), `click_px` that of a surveyed pixel (0: an exact survey). `process_noise` in m2/s3
+        that is more), `click_px` that of a calibrated pixel (0: an exact calibration). `process_noise` in m2/s3
         says how fast speeds change: 1 for vehicles, 0.3 for people. A value is kept silent (UNCERTAIN)
         while its standard error is above both `sigma_limit_mps` and `sigma_limit_share` of the speed.
         """
         if lag_s < 0 or not process_noise > 0:
             raise InputError(
-                f"SpeedMeter: wanted lag_s >= 0 and process_noise > 0, given {lag_s}, {process_noise}"
+                f"SpeedEstimator: expected lag_s >= 0 and process_noise > 0, got {lag_s}, {process_noise}"
             )
         if method not in METHODS or contact not in CONTACTS:
             raise InputError(
-                f"SpeedMeter: wanted method one of {METHODS} and contact one of {CONTACTS}, "
-                f"given {method!r}, {contact!r}"
+                f"SpeedEstimator: expected method one of {METHODS} and contact one of {CONTACTS}, "
+                f"got {method!r}, {contact!r}"
             )
         if not window_s >= 0.3:
-            raise InputError(f"SpeedMeter: wanted window_s of at least 0.3 s, given {window_s}")
-        self.survey = survey.scaled_to(size) if size is not None else survey
+            raise InputError(f"SpeedEstimator: expected window_s of at least 0.3 s, got {window_s}")
+        self.calibration = calibration.scaled_to(size) if size is not None else calibration
         self._noise, self._first, self._stale = noise_px, first_after_s, stale_s
         self._limits = sigma_limit_mps, sigma_limit_share
         self._contact, self._road_deg = contact, float(road_deg)
         self._hindsight = HINDSIGHT * lag_s if method == "filter" else -math.inf
-        g, i = (np.ascontiguousarray(h, np.float64) for h in (self.survey.to_ground, self.survey.to_image))
+        g, i = (
+            np.ascontiguousarray(h, np.float64)
+            for h in (self.calibration.to_ground, self.calibration.to_image)
+        )
         self._to_ground, self._to_image = g, i
         self._camera = np.zeros((3, 4))
         if contact == "base":
-            found = camera_matrix(i, self.survey.size, self.survey.metres.mean(0))
+            found = camera_matrix(i, self.calibration.size, self.calibration.meters.mean(0))
             if found is None:
                 raise InputError(
-                    'SpeedMeter: contact="base" needs a view in perspective, and this survey shows none; '
-                    'survey more points, or take contact="bottom"'
+                    'SpeedEstimator: contact="base" needs a view in perspective, and this calibration shows none; '
+                    'calibration more points, or take contact="bottom"'
                 )
             self._camera = found
         self._core: Any
@@ -116,7 +119,7 @@ class SpeedMeter:
             self._core = WindowCore(window_s, process_noise, g)
         else:
             self._core = IntervalCore(interval or Interval(), process_noise, g)
-        self._scale = _ScaleError(self.survey, i, click_px)
+        self._scale = _ScaleError(self.calibration, i, click_px)
         self.camera_moved = False
         """Set by camera health: every speed is CAMERA_MOVED until it is cleared."""
 
@@ -132,8 +135,8 @@ class SpeedMeter:
         why = self._why_unseen(boxes, contacts, noise)
         measured = (why == OK) & (tracks.match >= 0)
         pixels = self._pixels(boxes, contacts)
-        live, settled, ended = self._core.update(tracks.ids, pixels, noise, measured.view(np.uint8), time)
-        return SpeedReport(*self._speeds(live, settled, why), self._ended(ended, time))
+        live, smoothed, ended = self._core.update(tracks.ids, pixels, noise, measured.view(np.uint8), time)
+        return SpeedReport(*self._speeds(live, smoothed, why), self._ended(ended, time))
 
     def _noise_of(self, boxes: Array) -> Array:
         if self._noise is not None:
@@ -143,24 +146,24 @@ class SpeedMeter:
     def _pixels(self, boxes: Array, contacts: Array) -> Array:
         """(N, 2) undistorted pixels of the points that are followed."""
         if self._contact == "bottom":
-            return self.survey.undistorted(contacts)
+            return self.calibration.undistort(contacts)
         corners = boxes.reshape(-1, 2)
-        straight = self.survey.undistorted(corners).reshape(-1, 4)
+        straight = self.calibration.undistort(corners).reshape(-1, 4)
         return base_points(straight, self._to_ground, self._camera, road_deg=self._road_deg)
 
     def _why_unseen(self, boxes: Array, contacts: Array, noise: Array) -> Array:
         """(N,) Reason for which a contact point cannot be used, OK where it can."""
-        why = np.where(self.survey.holds(contacts), OK, OFF_PLANE).astype(np.uint8)
+        why = np.where(self.calibration.holds(contacts), OK, OFF_PLANE).astype(np.uint8)
         why[covered(boxes)] = OCCLUDED
-        why[cut(boxes, self.survey.size, noise)] = TRUNCATED
+        why[cut(boxes, self.calibration.size, noise)] = TRUNCATED
         return why
 
     def _speeds(
-        self, live: tuple[Array, Array], settled: tuple[Array, Array], why: Array
+        self, live: tuple[Array, Array], smoothed: tuple[Array, Array], why: Array
     ) -> tuple[Speeds, Speeds]:
         """The tables of both kinds of rows, worked out together: half the calls."""
         n = len(live[0])
-        ids, v = np.concatenate([live[0], settled[0]]), np.concatenate([live[1], settled[1]])
+        ids, v = np.concatenate([live[0], smoothed[0]]), np.concatenate([live[1], smoothed[1]])
         when, vx, vy, variance, still, age, unseen, seen, x, y = np.ascontiguousarray(v.T)
         speed = np.sqrt(vx * vx + vy * vy)
         scale = self._scale(x, y) * speed
@@ -173,7 +176,7 @@ class SpeedMeter:
         doubtful = (still == -2) | ((still > 0) & moving)
         reason[(sigma > limit) | doubtful] = UNCERTAIN
         reason[(seen < 5) | (age < self._first)] = TOO_SHORT
-        # A settled value close to the last sighting: a change of speed would not have been noticed.
+        # A smoothed value close to the last sighting: a change of speed would not have been noticed.
         late = (unseen > -self._hindsight) & moving & (reason == OK)
         late[:n] = False
         reason[late] = TOO_SHORT
@@ -193,12 +196,12 @@ class SpeedMeter:
         return Speeds.trusted(*(c[:n] for c in columns)), Speeds.trusted(*(c[n:] for c in columns))
 
     def _ended(self, ended: list[tuple[int, Array]], time: float) -> Speeds:
-        """One passage for each track that ended, or was another object from some moment on."""
+        """One track speed for each track that ended, or was another object from some moment on."""
         if not ended:
             return _NONE
         rows: list[tuple[Any, ...]] = []
         for i, sightings in ended:
-            found = passage_speed(sightings, self._to_ground, self._to_image)
+            found = track_speed(sightings, self._to_ground, self._to_image)
             if found is None:
                 rows.append((i, math.nan, math.nan, math.nan, time, Reason.TOO_SHORT))
                 continue
@@ -214,21 +217,21 @@ class SpeedMeter:
 
 
 class _ScaleError:
-    """The survey's relative error of lengths, looked up on a grid made once."""
+    """The calibration's relative error of lengths, looked up on a grid made once."""
 
     CELLS = 16
 
-    def __init__(self, survey: Survey, to_image: Array, click_px: float) -> None:
-        x1, y1, x2, y2 = survey.region.bounds
+    def __init__(self, calibration: CameraCalibration, to_image: Array, click_px: float) -> None:
+        x1, y1, x2, y2 = calibration.region.bounds
         self._low, self._to_image = np.array([x1, y1]), to_image
         self._step = np.maximum(np.array([x2 - x1, y2 - y1]) / (self.CELLS - 1), 1e-6)
         x, y = np.meshgrid(np.linspace(x1, x2, self.CELLS), np.linspace(y1, y2, self.CELLS))
         points = np.stack([x.ravel(), y.ravel()], 1)
-        grid = np.nan_to_num(survey.scale_error(points), nan=1.0, posinf=1.0) * (click_px / CLICK_PX)
+        grid = np.nan_to_num(calibration.scale_error(points), nan=1.0, posinf=1.0) * (click_px / CLICK_PX)
         self._grid = grid.reshape(self.CELLS, -1)
 
     def __call__(self, x: Array, y: Array) -> Array:
-        """(N,) relative standard error at metres x, y (N,)."""
+        """(N,) relative standard error at meters x, y (N,)."""
         h = self._to_image
         w = h[2, 0] * x + h[2, 1] * y + h[2, 2]
         w = np.where(np.abs(w) > 1e-9, w, 1e-9)

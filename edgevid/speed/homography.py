@@ -1,4 +1,4 @@
-"""The ground plane: homographies between pixels and metres, and their fit to surveyed points."""
+"""The ground plane: homographies between pixels and meters, and their fit to calibrated points."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgevid.types import Array
 
 
 def apply(h: Array, points: Array) -> Array:
-    """(N, 2) points through a homography (3, 3); NaN beyond the horizon (see `normalised`).
+    """(N, 2) points through a homography (3, 3); NaN beyond the horizon (see `normalized`).
 
     >>> apply(np.diag([2.0, 2.0, 1.0]), np.array([[1.0, 3.0]])).tolist()
     [[2.0, 6.0]]
@@ -27,32 +27,32 @@ def jacobian(h: Array, points: Array) -> Array:
     return np.asarray((h[None, :2, :2] - out[:, :, None] * h[None, 2:, :2]) / lifted[:, 2, None, None])
 
 
-def normalised(h: Array, points: Array) -> Array:
+def normalized(h: Array, points: Array) -> Array:
     """The homography scaled so that the scale is 1 at the middle of `points`: positive before the horizon."""
     return np.asarray(h / (h[2] @ [*points.mean(0), 1.0]))
 
 
 def fit(image: Array, ground: Array) -> Array:
-    """(3, 3) homography from pixels to metres that fits N >= 4 pairs best.
+    """(3, 3) homography from pixels to meters that fits N >= 4 pairs best.
 
-    Direct linear transform on normalised points, then Levenberg-Marquardt on the error in pixels
+    Direct linear transform on normalized points, then Levenberg-Marquardt on the error in pixels
     (Hartley & Zisserman, 4.1 and 4.5). Raises InputError for points that fix no homography.
     """
     if len(image) < 4 or image.shape != ground.shape:
-        raise InputError(f"survey: wanted at least 4 pairs, given {len(image)} and {len(ground)} points")
+        raise InputError(f"calibration: expected at least 4 pairs, got {len(image)} and {len(ground)} points")
     to_image = _linear(ground, image)
     if len(image) > 4:
         to_image, _ = cv2.findHomography(ground, image, method=0)
         if to_image is None:
-            raise InputError("survey: the points fix no plane; spread them over an area")
+            raise InputError("calibration: the points fix no plane; spread them over an area")
     if not np.isfinite(to_image).all() or abs(np.linalg.det(to_image)) < 1e-12:
-        raise InputError("survey: the points fix no plane; they lie on one line, or two are the same")
-    return normalised(np.linalg.inv(to_image), image)
+        raise InputError("calibration: the points fix no plane; they lie on one line, or two are the same")
+    return normalized(np.linalg.inv(to_image), image)
 
 
 def _linear(source: Array, target: Array) -> Array:
-    """Direct linear transform with normalised points."""
-    a, b = _normaliser(source), _normaliser(target)
+    """Direct linear transform with normalized points."""
+    a, b = _normalizer(source), _normalizer(target)
     p, q = apply(a, source), apply(b, target)
     rows = []
     for (x, y), (u, v) in zip(p, q, strict=True):
@@ -60,24 +60,24 @@ def _linear(source: Array, target: Array) -> Array:
         rows.append([0, 0, 0, -x, -y, -1, v * x, v * y, v])
     _, values, vectors = np.linalg.svd(np.array(rows))
     if values[7] < 1e-9 * values[0]:
-        raise InputError("survey: the points fix no plane; three lie on one line, or two are the same")
-    return normalised(np.linalg.inv(b) @ vectors[8].reshape(3, 3) @ a, source)
+        raise InputError("calibration: the points fix no plane; three lie on one line, or two are the same")
+    return normalized(np.linalg.inv(b) @ vectors[8].reshape(3, 3) @ a, source)
 
 
-def _normaliser(points: Array) -> Array:
-    """Moves the centre to 0 and the mean distance to sqrt 2."""
-    centre = points.mean(0)
-    spread = max(float(np.hypot(*(points - centre).T).mean()), 1e-12)
+def _normalizer(points: Array) -> Array:
+    """Moves the center to 0 and the mean distance to sqrt 2."""
+    center = points.mean(0)
+    spread = max(float(np.hypot(*(points - center).T).mean()), 1e-12)
     s = np.sqrt(2) / spread
-    return np.array([[s, 0, -s * centre[0]], [0, s, -s * centre[1]], [0, 0, 1]])
+    return np.array([[s, 0, -s * center[0]], [0, s, -s * center[1]], [0, 0, 1]])
 
 
-def undistort(points: Array, k1: float, focal: float, centre: tuple[float, float]) -> Array:
+def undistort(points: Array, k1: float, focal: float, center: tuple[float, float]) -> Array:
     """(N, 2) pixels with radial distortion r -> r (1 + k1 r^2) taken out (r in focal lengths)."""
     if k1 == 0:
         return points
-    given = (points - centre) / focal
+    given = (points - center) / focal
     undone = given.copy()
     for _ in range(20):
         undone = given / (1 + k1 * (undone**2).sum(1, keepdims=True))
-    return np.asarray(undone * focal + centre)
+    return np.asarray(undone * focal + center)

@@ -1,4 +1,4 @@
-"""One speed for a whole passage: the straight constant motion that fits every seen pixel best."""
+"""One speed for a whole track speed: the straight constant motion that fits every seen pixel best."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STOOD_M = 0.5
 """An object that went less far than this in all its time stood still."""
 
 
-def passage_speed(
+def track_speed(
     sightings: Array, to_ground: Array, to_image: Array
 ) -> tuple[float, float, float, float, Array] | None:
     """Speed and its standard error in m/s, heading in degrees, middle time in s, and middle pixel (2,).

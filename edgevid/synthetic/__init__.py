@@ -1,1 +1,3 @@
 """A rendered street and its truth."""
+
+from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A rendered street: pictures of a synthetic scene, for trying edgevid where no camera is at hand.
+"""A rendered street: images of a synthetic scene, for trying edgevid where no camera is at hand.
 
-It looks like what it is, a drawing, and says so in every picture. `RenderedDetector` hands out the true
+It looks like what it is, a drawing, and says so in every image. `RenderedDetector` hands out the true
 boxes with a detector's errors, so that tracking and speed can be seen at work without any model.
 """
 
@@ -107,7 +107,7 @@ def _flat(
 
 
 def _nearest(camera: Camera) -> float:
-    """Metres to the ground that is still in front of the camera."""
+    """Meters to the ground that is still in front of the camera."""
     return 0.15 - camera.above * math.tan(math.radians(camera.pitch)) if camera.pitch < 0 else 0.5
 
 

@@ -1,6 +1,6 @@
 """A street whose truth is known: a camera, vehicles as 3-D boxes, people, and the boxes a detector would see.
 
-Ground coordinates are metres: x to the right, y away from the camera, z up. Everything is a function of
+Ground coordinates are meters: x to the right, y away from the camera, z up. Everything is a function of
 the seed and of time, so any moment can be asked for, in any order.
 """
 
@@ -22,7 +22,7 @@ SIZES = {
     "truck": (9.0, 2.5, 3.4),
     "bus": (12.0, 2.55, 3.1),
 }
-"""Length, width, height in metres."""
+"""Length, width, height in meters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,14 @@ class Camera:
     focal: float = 1400.0
     """Focal length in pixels."""
     above: float = 8.0
-    """Height over the ground in metres."""
+    """Height over the ground in meters."""
     pitch: float = 18.0
     """Degrees below the horizon."""
     k1: float = 0.0
     """Radial distortion: r -> r (1 + k1 r^2) in units of the focal length."""
 
     def project(self, points: Array) -> Array:
-        """Pixels (..., 2) of ground points (..., 3) in metres; NaN behind the camera."""
+        """Pixels (..., 2) of ground points (..., 3) in meters; NaN behind the camera."""
         x, y, z = (np.asarray(points, float)[..., n] for n in range(3))
         s, c = math.sin(math.radians(self.pitch)), math.cos(math.radians(self.pitch))
         down = self.above - z
@@ -50,11 +50,11 @@ class Camera:
             u = np.where(depth > 0.1, x / depth, np.nan)
             v = np.where(depth > 0.1, (down * c - y * s) / depth, np.nan)
         stretch = 1 + self.k1 * (u * u + v * v)
-        centre = np.array([self.width / 2, self.height / 2])
-        return np.asarray(np.stack([u * stretch, v * stretch], -1) * self.focal + centre)
+        center = np.array([self.width / 2, self.height / 2])
+        return np.asarray(np.stack([u * stretch, v * stretch], -1) * self.focal + center)
 
     def ground_homography(self) -> Array:
-        """(3, 3) from pixels to metres on the ground; exact when k1 is 0."""
+        """(3, 3) from pixels to meters on the ground; exact when k1 is 0."""
         s, c = math.sin(math.radians(self.pitch)), math.cos(math.radians(self.pitch))
         # pixel ~ K [x, above c - y s, y c + above s] for a ground point (x, y, 0)
         to_image = np.array([[1.0, 0, 0], [0, -s, self.above * c], [0, c, self.above * s]])
@@ -69,11 +69,11 @@ class Mover:
     id: int
     kind: str
     start: tuple[float, float]
-    """x, y in metres at `begin`."""
+    """x, y in meters at `begin`."""
     heading: float
     """Radians from +x towards +y."""
     speed: float
-    """Metres a second at `begin`; negative drives backwards."""
+    """Meters a second at `begin`; negative drives backwards."""
     legs: tuple[tuple[float, float, float], ...] = ()
     """(seconds, acceleration m/s2, turn rate rad/s) one after another; afterwards straight on."""
     begin: float = 0.0
@@ -108,15 +108,15 @@ class Truth:
     kinds: Array
     """(N,) index into CLASSES."""
     places: Array
-    """(N, 2) metres of the centre of the base."""
+    """(N, 2) meters of the center of the base."""
     headings: Array
     """(N,) radians."""
     speeds: Array
-    """(N,) metres a second, 0 or more."""
+    """(N,) m/s, 0 or more."""
     corners: Array
-    """(N, 8, 3) metres: the four of the base, then the four of the top."""
+    """(N, 8, 3) meters: the four of the base, then the four of the top."""
     boxes: Array
-    """(N, 4) pixels of the box around the projected corners, clipped to the picture."""
+    """(N, 4) pixels of the box around the projected corners, clipped to the image."""
 
 
 @dataclass(slots=True)
@@ -208,7 +208,7 @@ class Scene:
 
 
 def box_corners(places: Array, headings: Array, sizes: Array) -> Array:
-    """(N, 8, 3) corners of upright boxes from base centres (N, 2), headings (N,) and sizes (N, 3)."""
+    """(N, 8, 3) corners of upright boxes from base centers (N, 2), headings (N,) and sizes (N, 3)."""
     signs = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) / 2
     along = np.stack([np.cos(headings), np.sin(headings)], -1)
     across = np.stack([-along[:, 1], along[:, 0]], -1)
@@ -220,7 +220,7 @@ def box_corners(places: Array, headings: Array, sizes: Array) -> Array:
 
 
 LANES = (-5.25, -1.75, 1.75, 5.25)
-"""x of the lanes' middles in metres: two towards the camera, two away."""
+"""x of the lanes' middles in meters: two towards the camera, two away."""
 
 
 def drive(
@@ -239,7 +239,7 @@ def street(
 ) -> Scene:
     """A two-way street with cars, a bus, trucks, and people on both pavements."""
     if not seconds > 0:
-        raise InputError(f"street: wanted more than 0 seconds, given {seconds}")
+        raise InputError(f"street: expected more than 0 seconds, got {seconds}")
     random = np.random.default_rng(seed)
     movers: list[Mover] = []
     for lane in LANES:

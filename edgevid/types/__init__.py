@@ -31,12 +31,12 @@ class Reason(IntEnum):
     LOW_MARGIN = 4  #: the best two classes are too close
     DISAGREEMENT = 5  #: observations of one track contradict each other
     STALE = 6  #: the last observation is too old
-    OFF_PLANE = 7  #: outside the surveyed part of the ground
+    OFF_PLANE = 7  #: outside the calibrated part of the ground
     TRUNCATED = 8  #: the box touches the image border, its contact point is not seen
     OCCLUDED = 9  #: a nearer object covers the contact point
     UNCERTAIN = 10  #: the standard error is above the limit
-    CAMERA_MOVED = 11  #: the survey no longer fits the image
-    NOT_MEASURED = 12  #: no recogniser or survey covers this object
+    CAMERA_MOVED = 11  #: the calibration no longer fits the image
+    NOT_MEASURED = 12  #: no recognizer or calibration covers this object
 
     @property
     def words(self) -> str:
@@ -56,7 +56,7 @@ _WORDS = {
     Reason.LOW_MARGIN: "too close to call",
     Reason.DISAGREEMENT: "contradictory",
     Reason.STALE: "not seen lately",
-    Reason.OFF_PLANE: "off the survey",
+    Reason.OFF_PLANE: "off the calibration",
     Reason.TRUNCATED: "cut by the edge",
     Reason.OCCLUDED: "hidden",
     Reason.UNCERTAIN: "too uncertain",
@@ -113,7 +113,7 @@ class Clips(Table):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores(Table):
-    """Class probabilities a recogniser gave to objects."""
+    """Class probabilities a recognizer gave to objects."""
 
     ids: Array = column(np.int64, row="id")
     """(M,) track ids."""
@@ -130,13 +130,13 @@ class Speeds(Table):
     ids: Array = column(np.int64, row="id")
     """(N,) track ids."""
     mps: Array = column(np.float64, row="mps")
-    """(N,) metres a second, NaN where silent."""
+    """(N,) m/s, NaN where silent."""
     sigma: Array = column(np.float64, row="sigma")
-    """(N,) standard error in metres a second, NaN where unknown."""
+    """(N,) standard error in m/s, NaN where unknown."""
     heading: Array = column(np.float64, row="heading")
     """(N,) direction of travel on the plane, degrees from +x towards +y, NaN when at rest or silent."""
     time: Array = column(np.float64, row="time")
-    """(N,) the moment in seconds that the value speaks of (settled values speak of the past)."""
+    """(N,) the moment in seconds that the value speaks of (smoothed values speak of the past)."""
     reason: Array = column(np.uint8, row="reason")
     """(N,) Reason."""
 
@@ -156,7 +156,7 @@ class Verdicts(Table):
 
 
 class Frame:
-    """One picture of a stream: RGB pixels, the stream's own time, and its index.
+    """One image of a stream: RGB pixels, the stream's own time, and its index.
 
     Decoders hand over YUV 4:2:0 planes; RGB is made when `image` is first asked for and then kept.
     """
@@ -172,9 +172,9 @@ class Frame:
             or image.shape[2] != 3
         ):
             got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-            raise InputError(f"Frame.image: wanted uint8 RGB of shape (H, W, 3), given {got}")
+            raise InputError(f"Frame.image: expected uint8 RGB of shape (H, W, 3), got {got}")
         if image.shape[0] == 0 or image.shape[1] == 0:
-            raise InputError(f"Frame.image: wanted at least one pixel, given shape {image.shape}")
+            raise InputError(f"Frame.image: expected at least one pixel, got shape {image.shape}")
         self._image: Array | None = image
         self._to_rgb: Callable[[Frame], Array] | None = None
         self.planes: tuple[Array, Array, Array] | None = None
@@ -200,13 +200,13 @@ class Frame:
         """
         y, u, v = planes
         half = ((y.shape[0] + 1) // 2, (y.shape[1] + 1) // 2)
-        for name, plane, wanted in (("y", y, y.shape), ("u", u, half), ("v", v, half)):
-            if plane.dtype != np.uint8 or plane.ndim != 2 or plane.shape != wanted:
+        for name, plane, expected in (("y", y, y.shape), ("u", u, half), ("v", v, half)):
+            if plane.dtype != np.uint8 or plane.ndim != 2 or plane.shape != expected:
                 raise InputError(
-                    f"Frame plane {name}: wanted uint8 of shape {wanted}, given {plane.dtype} {plane.shape}"
+                    f"Frame plane {name}: expected uint8 of shape {expected}, got {plane.dtype} {plane.shape}"
                 )
         if matrix not in ("bt601", "bt709"):
-            raise InputError(f"Frame matrix: wanted 'bt601' or 'bt709', given {matrix!r}")
+            raise InputError(f"Frame matrix: expected 'bt601' or 'bt709', got {matrix!r}")
         frame = cls.__new__(cls)
         frame._image, frame._to_rgb, frame.planes = None, to_rgb, planes
         frame.height, frame.width = int(y.shape[0]), int(y.shape[1])
@@ -233,7 +233,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """How a model wants its picture: the whole of preprocessing, as the recipe states it."""
+    """How a model wants its image: the whole of preprocessing, as the recipe states it."""
 
     width: int
     """Columns of the model's input."""
@@ -244,9 +244,9 @@ class InputSpec:
     resize: str = "letterbox"
     """"letterbox" keeps the aspect and pads; "stretch" fills the input."""
     anchor: str = "center"
-    """Where a letterboxed picture sits: "center" or "top-left"."""
+    """Where a letterboxed image sits: "center" or "top-left"."""
     pad: float = 114.0
-    """Value of padding, 0 to 255, before normalisation."""
+    """Value of padding, 0 to 255, before normalization."""
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Subtracted from 0..255 values, in the model's channel order."""
     std: tuple[float, float, float] = (255.0, 255.0, 255.0)
@@ -267,16 +267,16 @@ class InputSpec:
     def __post_init__(self) -> None:
         for name, choices in self.CHOICES.items():
             if getattr(self, name) not in choices:
-                raise InputError(f"InputSpec.{name}: wanted one of {choices}, given {getattr(self, name)!r}")
+                raise InputError(f"InputSpec.{name}: expected one of {choices}, got {getattr(self, name)!r}")
         if self.width < 1 or self.height < 1:
-            raise InputError(f"InputSpec: wanted a positive size, given {self.width}x{self.height}")
+            raise InputError(f"InputSpec: expected a positive size, got {self.width}x{self.height}")
         if 0.0 in self.std:
-            raise InputError(f"InputSpec.std: wanted non-zero divisors, given {self.std}")
+            raise InputError(f"InputSpec.std: expected non-zero divisors, got {self.std}")
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """All that was learnt from one frame."""
+    """All that was learned from one frame."""
 
     frame_index: int
     time: float
@@ -286,10 +286,10 @@ class Result:
     detections: Detections
     tracks: Tracks
     speeds: Speeds
-    """Live speeds, one row a track (empty without a survey)."""
-    settled: Speeds
+    """Live speeds, one row a track (empty without a calibration)."""
+    smoothed: Speeds
     """Smoothed speeds of about half a second ago, where there are any."""
-    passages: Speeds
+    track_speeds: Speeds
     """One value for each track that ended now."""
     scores: Mapping[str, Scores]
     """Raw class scores of this frame by task ("action", ...)."""
@@ -300,11 +300,11 @@ class Result:
     timings: Mapping[str, float]
     """Seconds spent in each stage."""
 
-    def shown_speeds(self) -> dict[int, Any]:
-        """What to show of each track by its id: its row of `speeds`, or of `settled` where that is UNCERTAIN.
+    def display_speeds(self) -> dict[int, Any]:
+        """What to show of each track by its id: its row of `speeds`, or of `smoothed` where that is UNCERTAIN.
 
-        A settled value is surer and speaks of the past: its `time` says of when.
+        A smoothed value is surer and speaks of the past: its `time` says of when.
         """
-        settled = {int(row.id): row for row in self.settled if row.reason == Reason.OK}
+        smoothed = {int(row.id): row for row in self.smoothed if row.reason == Reason.OK}
         rows = {int(row.id): row for row in self.speeds}
-        return {i: settled.get(i, row) if row.reason == Reason.UNCERTAIN else row for i, row in rows.items()}
+        return {i: smoothed.get(i, row) if row.reason == Reason.UNCERTAIN else row for i, row in rows.items()}

@@ -54,13 +54,13 @@ class Table:
             array = getattr(self, name)
             if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1 + len(tail):
                 raise self._mistake(name, dtype, tail, array)
-            for given, wanted in zip(array.shape[1:], tail, strict=True):
-                if wanted is not None and given != wanted:
+            for given, expected in zip(array.shape[1:], tail, strict=True):
+                if expected is not None and given != expected:
                     raise self._mistake(name, dtype, tail, array)
             if length >= 0 and len(array) != length:
                 first = _columns(type(self))[0].name
                 raise InputError(
-                    f"{type(self).__name__}.{name}: wanted {length} rows as in {first!r}, given {len(array)}"
+                    f"{type(self).__name__}.{name}: expected {length} rows as in {first!r}, got {len(array)}"
                 )
             length = len(array)
 
@@ -68,7 +68,7 @@ class Table:
         shape = "(" + ", ".join(["N", *("any" if n is None else str(n) for n in tail)]) + ",)"
         got = f"{given.dtype} {given.shape}" if isinstance(given, np.ndarray) else type(given).__name__
         return InputError(
-            f"{type(self).__name__}.{name}: wanted {dtype} of shape {shape}, given {got}. "
+            f"{type(self).__name__}.{name}: expected {dtype} of shape {shape}, got {got}. "
             f"{type(self).__name__}.of(...) converts lists and other dtypes."
         )
 

@@ -1,1 +1,20 @@
 """Frames from files, folders of images, cameras, streams and arrays, each with the stream's own times."""
+
+from __future__ import annotations
+
+from edgevid.video.live import LiveSource, StreamEvent
+from edgevid.video.open import ArraySource, FileSource, ImageSource, Source, open_video
+from edgevid.video.seek import FrameSeeker
+from edgevid.video.writer import VideoWriter
+
+__all__ = [
+    "ArraySource",
+    "FileSource",
+    "FrameSeeker",
+    "ImageSource",
+    "LiveSource",
+    "Source",
+    "StreamEvent",
+    "VideoWriter",
+    "open_video",
+]

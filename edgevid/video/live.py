@@ -30,7 +30,7 @@ log = logging.getLogger("edgevid")
 SLEW = 0.002
 """Seconds a second by which times are led back to this machine's clock: no speed notices, no drift wins."""
 BACKLOG_S = 3.0
-"""How long after connecting a backlog of pictures is looked for."""
+"""How long after connecting a backlog of images is looked for."""
 SLACK_S = 0.5
 """How far times may be from this machine's clock before they are led back."""
 
@@ -89,7 +89,7 @@ class LiveSource(_Counted):
         self._thread.start()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Whether a first picture has come, waited for up to `seconds` (None: as long as it takes).
+        """Whether a first image has come, waited for up to `seconds` (None: as long as it takes).
 
         From then on `size` and `fps` are known. SourceError where the search was given up.
         """
@@ -150,7 +150,7 @@ class LiveSource(_Counted):
             if self.give_up_s is not None and clock.monotonic() - missing_since > self.give_up_s:
                 with self._news:
                     self._failure = SourceError(
-                        f"{self.uri}: no picture for {self.give_up_s:g} s; check address, login and network"
+                        f"{self.uri}: no image for {self.give_up_s:g} s; check address, login and network"
                     )
                     self._news.notify_all()
                 return
@@ -163,7 +163,7 @@ class LiveSource(_Counted):
             return
         if not self.events:  # a camera that was never seen may be away, or mistyped
             log.warning(
-                "%s: no picture yet; sought until it comes. `edgevid doctor --camera` says what is wrong",
+                "%s: no image yet; sought until it comes. `edgevid doctor --camera` says what is wrong",
                 self.uri,
             )
         if isinstance(error, (av.ExitError, av.TimeoutError, TimeoutError)):
@@ -176,7 +176,7 @@ class LiveSource(_Counted):
         if re.fullmatch(r"\d+", uri) or uri.startswith("/dev/video"):
             uri, form = (f"/dev/video{uri}" if uri.isdigit() else uri), "v4l2"
         elif uri.startswith("rtsp"):
-            # No "nobuffer": it throws away what was read to learn the format, the first key picture with it,
+            # No "nobuffer": it throws away what was read to learn the format, the first key image with it,
             # and a camera that sends one in ten seconds then shows nothing for as long.
             options = {"rtsp_transport": "tcp", "analyzeduration": "500000", "fpsprobesize": "0"}
         if uri.startswith(("rtsps", "https")):
@@ -197,7 +197,7 @@ class LiveSource(_Counted):
         if not container.streams.video:
             raise SourceError("the stream has no video")
         stream = container.streams.video[0]
-        stream.thread_type = "SLICE"  # frame threads would hold pictures back
+        stream.thread_type = "SLICE"  # frame threads would hold images back
         self.fps = float(stream.average_rate) if stream.average_rate else None
         self.codec = stream.codec_context.name if stream.codec_context else ""
         anchor: float | None = None
@@ -205,7 +205,7 @@ class LiveSource(_Counted):
         for packet in container.demux(stream):
             if self._closed:
                 return
-            if clock.monotonic() - heard > self.stall_s:  # packets come, but no pictures
+            if clock.monotonic() - heard > self.stall_s:  # packets come, but no images
                 raise TimeoutError
             try:
                 pictures = packet.decode()
@@ -228,7 +228,7 @@ class LiveSource(_Counted):
         raise SourceError("the stream ended")
 
     def _arrive(self, picture: Any, anchor: float | None) -> float | None:
-        """Puts the newest picture into the box; returns what its own stamps must be shifted by."""
+        """Puts the newest image into the box; returns what its own stamps must be shifted by."""
         heard = self.now()
         stamp = float(picture.pts * picture.time_base) if picture.pts is not None else None
         if stamp is None:
@@ -262,8 +262,8 @@ class LiveSource(_Counted):
 class _Backlog:
     """Holds back what a server had stored up, or what was read to learn the format, when a connection begins.
 
-    Such pictures come faster than they were taken. Handed on, they would be shown as of now, and what moves
-    in them would seem to race. Each picture waits for the next one, until they come at the camera's pace.
+    Such images come faster than they were taken. Handed on, they would be shown as of now, and what moves
+    in them would seem to race. Each image waits for the next one, until they come at the camera's pace.
     """
 
     def __init__(self) -> None:
@@ -271,14 +271,14 @@ class _Backlog:
         self._until = clock.monotonic() + BACKLOG_S
         self._over = False
         self.held_back = False
-        """Whether the last call found a picture to be stale."""
+        """Whether the last call found an image to be stale."""
 
     def passed(self, picture: Any, heard: float) -> list[Any]:
-        """The pictures to be handed on now that `picture` came at `heard` (monotonic seconds)."""
+        """The images to be handed on now that `image` came at `heard` (monotonic seconds)."""
         self.held_back = False
         if self._over:
             return [picture]
-        # RTSP's first picture has no stamp yet; where no picture has one, nothing can be told.
+        # RTSP's first image has no stamp yet; where no image has one, nothing can be told.
         stamp = float(picture.pts * picture.time_base) if picture.pts is not None else math.nan
         before, self._waiting = self._waiting, (picture, stamp, heard)
         if before is None:

@@ -1,4 +1,4 @@
-"""Pictures in: files, folders of images, cameras, streams and arrays, each with the stream's own times.
+"""Images in: files, folders of images, cameras, streams and arrays, each with the stream's own times.
 
 `open_video(uri)` gives a source that is iterated for frames. Files never drop a frame; live sources
 (video_live.py) keep only the newest one. Times come from the container's presentation stamps, never
@@ -127,7 +127,7 @@ class FileSource(_Counted):
         if self._first is None:
             self.close()
             raise SourceError(
-                f"{self.path}: wanted a video with at least one frame, none could be decoded "
+                f"{self.path}: expected a video with at least one frame, none could be decoded "
                 f"({self.corrupted} packets were damaged)"
             )
         self.size = self._first.size
@@ -136,22 +136,22 @@ class FileSource(_Counted):
         if not self.path.exists():
             raise SourceError(f"{self.path}: there is no such file; check the path")
         if self.path.stat().st_size == 0:
-            raise SourceError(f"{self.path}: wanted a video, the file is empty; copy it again")
+            raise SourceError(f"{self.path}: expected a video, the file is empty; copy it again")
         try:
             container = av.open(str(self.path))
         except (av.FFmpegError, ValueError) as error:
             raise SourceError(
-                f"{self.path}: wanted a video file, FFmpeg cannot read this one ({_short(error)}); "
+                f"{self.path}: expected a video file, FFmpeg cannot read this one ({_short(error)}); "
                 "check that it plays, or convert it to MP4"
             ) from None
         if not container.streams.video:
             container.close()
-            raise SourceError(f"{self.path}: wanted a video, the file has no video stream")
+            raise SourceError(f"{self.path}: expected a video, the file has no video stream")
         stream = container.streams.video[0]
         if stream.codec_context is None:
             container.close()
             raise SourceError(
-                f"{self.path}: wanted a video, its codec is unknown to this FFmpeg; convert it to H.264 MP4"
+                f"{self.path}: expected a video, its codec is unknown to this FFmpeg; convert it to H.264 MP4"
             )
         stream.thread_type = "AUTO"
         if self._threads:
@@ -166,7 +166,7 @@ class FileSource(_Counted):
         return round(length / av.time_base * self.fps) if length and self.fps else None
 
     def _decode(self, container: Any, stream: Any) -> Iterator[Any]:
-        """Decoded pictures; damaged packets are counted and passed over, a cut-off file just ends."""
+        """Decoded images; damaged packets are counted and passed over, a cut-off file just ends."""
         packets, failed = container.demux(stream), 0
         while failed < DAMAGE_LIMIT:
             try:
@@ -243,12 +243,12 @@ class ImageSource(_Counted):
         """`fps` gives the images their times; sizes may differ from image to image."""
         super().__init__()
         if not fps > 0:
-            raise InputError(f"fps: wanted more than 0, given {fps}")
+            raise InputError(f"fps: expected more than 0, got {fps}")
         folder = Path(where)
         found = folder.iterdir() if folder.is_dir() else map(Path, glob.glob(str(where)))
         self.paths = sorted((p for p in found if p.suffix.lower() in IMAGES), key=_natural)
         if not self.paths:
-            raise SourceError(f"{where}: wanted images ({', '.join(sorted(IMAGES))}), found none")
+            raise SourceError(f"{where}: expected images ({', '.join(sorted(IMAGES))}), found none")
         self.fps, self.frame_count = fps, len(self.paths)
         first = next((image for p in self.paths if (image := read_image(p)) is not None), None)
         if first is None:
@@ -313,7 +313,7 @@ class ArraySource(_Counted):
 
 
 def to_frame(picture: Any, time: float, index: int) -> Frame:
-    """The Frame of a decoded picture, upright: its planes where it is YUV 4:2:0, else its RGB."""
+    """The Frame of a decoded image, upright: its planes where it is YUV 4:2:0, else its RGB."""
     turn = int(getattr(picture, "rotation", 0) or 0) % 360
     if picture.format.name in PLANAR and turn == 0:
         planes = _plane(picture, 0), _plane(picture, 1), _plane(picture, 2)
@@ -339,7 +339,7 @@ def _rgb(picture: Any) -> Array:
 
 
 def _plane(picture: Any, number: int) -> Array:
-    """One plane as a view; the array keeps the picture's memory alive."""
+    """One plane as a view; the array keeps the image's memory alive."""
     plane = picture.planes[number]
     high = picture.height if number == 0 else (picture.height + 1) // 2
     wide = picture.width if number == 0 else (picture.width + 1) // 2

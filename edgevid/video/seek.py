@@ -1,4 +1,4 @@
-"""Single pictures of a source, at any time: for a survey, a reference, a thumbnail."""
+"""Single images of a source, at any time: for a calibration, a reference, a thumbnail."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from edgevid.types import Frame
 from edgevid.video.open import IMAGES, FileSource, open_video, read_image
 
 
-class Stills:
-    """Random access to a source's pictures: `at(seconds)`. Live sources give their newest one."""
+class FrameSeeker:
+    """Random access to a source's images: `at(seconds)`. Live sources give their newest one."""
 
     def __init__(self, uri: str | Path) -> None:
         """A video, an image, a folder of them, a camera or a stream; SourceError where none can be had."""
@@ -24,14 +24,14 @@ class Stills:
         if Path(self.uri).suffix.lower() in IMAGES and Path(self.uri).is_file():
             image = read_image(Path(self.uri))
             if image is None:
-                raise SourceError(f"{uri}: wanted an image, this file does not decode; save it again")
+                raise SourceError(f"{uri}: expected an image, this file does not decode; save it again")
             self._frame, self.duration = Frame(image, 0.0, 0), 0.0
             return
         self._source = open_video(uri)
         length = getattr(self._source, "duration", None)
         count, fps = self._source.frame_count, self._source.fps
         self.duration = length or (count / fps if count and fps else 0.0)
-        """Seconds, 0 for one picture and for live sources."""
+        """Seconds, 0 for one image and for live sources."""
 
     @property
     def live(self) -> bool:
@@ -41,7 +41,7 @@ class Stills:
     def at(self, seconds: float) -> Frame:
         """The first frame at or after `seconds` (the last one where the source ends before)."""
         if not (np.isfinite(seconds) and seconds >= 0):
-            raise InputError(f"time: wanted seconds of 0 or more, given {seconds}")
+            raise InputError(f"time: expected seconds of 0 or more, got {seconds}")
         if self._frame is not None:
             return self._frame
         if isinstance(self._source, FileSource):
@@ -57,7 +57,7 @@ class Stills:
             if last.time >= seconds:
                 break
         if last is None:
-            raise SourceError(f"{self.uri}: wanted a picture, the source gave none")
+            raise SourceError(f"{self.uri}: expected an image, the source gave none")
         return last
 
     def _seek(self, source: FileSource, seconds: float) -> Frame:
@@ -71,7 +71,7 @@ class Stills:
             return self._next(fresh, seconds - half)
 
     @staticmethod
-    def _from(source: FileSource, start: float, wanted: float) -> Frame | None:
+    def _from(source: FileSource, start: float, expected: float) -> Frame | None:
         container, stream = source._container, source._stream
         first = stream.start_time or 0
         try:
@@ -82,7 +82,7 @@ class Stills:
         last = None
         while (frame := source._pull()) is not None:
             last = frame
-            if frame.time >= wanted:
+            if frame.time >= expected:
                 return frame
         return last if start > 0 else None
 
@@ -91,7 +91,7 @@ class Stills:
         if self._source is not None:
             self._source.close()
 
-    def __enter__(self) -> Stills:
+    def __enter__(self) -> FrameSeeker:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""Pictures out: H.264 MP4 that browsers play, with the stream's own times."""
+"""Images out: H.264 MP4 that browsers play, with the stream's own times."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ CODECS = ("libx264", "libopenh264", "mpeg4")
 SUFFIXES = (".mp4", ".m4v", ".mov")
 TICKS = 90_000
 BT709, LIMITED = 1, 1
-"""FFmpeg's numbers for the colour matrix and for the range 16..235."""
+"""FFmpeg's numbers for the color matrix and for the range 16..235."""
 
 
 class VideoWriter:
-    """Writes RGB pictures to an MP4 file.
+    """Writes RGB images to an MP4 file.
 
     The file is fragmented: every two seconds of video are complete on disk, so that a program that is
     killed leaves a file that plays up to there.
@@ -35,10 +35,10 @@ class VideoWriter:
     def __init__(self, path: str | Path, *, fps: float = 25.0, quality: int = 23) -> None:
         """`fps` is the nominal rate; `quality` is the constant rate factor, 0 best to 51 worst."""
         if not fps > 0:
-            raise InputError(f"fps: wanted more than 0, given {fps}")
+            raise InputError(f"fps: expected more than 0, got {fps}")
         self.path, self.fps, self.quality = Path(path), fps, quality
         if self.path.suffix and self.path.suffix.lower() not in SUFFIXES:
-            raise InputError(f"{path}: wanted a name that ends in .mp4, which is what is written")
+            raise InputError(f"{path}: expected a name that ends in .mp4, which is what is written")
         if not self.path.parent.is_dir():
             raise SourceError(f"{self.path}: the folder {self.path.parent} does not exist; make it first")
         self.frames = 0
@@ -52,13 +52,13 @@ class VideoWriter:
     def write(self, image: Array, time: float) -> None:
         """Adds `image` (H, W, 3) uint8 RGB shown at `time` seconds; sizes are made even, as H.264 wants."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise InputError(f"video picture: wanted uint8 (H, W, 3), given {image.dtype} {image.shape}")
+            raise InputError(f"video image: expected uint8 (H, W, 3), got {image.dtype} {image.shape}")
         if not math.isfinite(time):
-            raise InputError(f"time: wanted seconds, given {time}")
+            raise InputError(f"time: expected seconds, got {time}")
         height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
         if min(height, width) < 2:
             raise InputError(
-                f"video picture: wanted at least 2x2 pixels, given {image.shape[1]}x{image.shape[0]}"
+                f"video image: expected at least 2x2 pixels, got {image.shape[1]}x{image.shape[0]}"
             )
         if not self._whole:
             raise SourceError(f"{self.path}: cannot be written any more; make room, and begin a new file")
@@ -66,7 +66,7 @@ class VideoWriter:
             self._open(width, height, time)
         elif (width, height) != (self._stream.width, self._stream.height):
             raise InputError(
-                f"video picture: wanted {self._stream.width}x{self._stream.height} as before, given "
+                f"video image: expected {self._stream.width}x{self._stream.height} as before, got "
                 f"{width}x{height}; begin a new file when the size changes"
             )
         tick = max(round((time - self._start) * TICKS), self._last_tick + 1)
@@ -81,10 +81,10 @@ class VideoWriter:
         self.frames += 1
 
     def _rgb(self, image: Array) -> Any:
-        """The picture in a frame of FFmpeg's that is used again and again.
+        """The image in a frame of FFmpeg's that is used again and again.
 
-        A new one for each picture would tear holes into the heap that nothing fits: at 1080p a program grew
-        by six megabytes a picture.
+        A new one for each image would tear holes into the heap that nothing fits: at 1080p a program grew
+        by six megabytes an image.
         """
         if self._frame is None or (self._frame.width, self._frame.height) != image.shape[1::-1]:
             self._frame = av.VideoFrame(image.shape[1], image.shape[0], "rgb24")
@@ -96,7 +96,7 @@ class VideoWriter:
     def _open(self, width: int, height: int, time: float) -> None:
         flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
         try:
-            with open(self.path, "wb"):  # FFmpeg opens it later, in the middle of the first picture
+            with open(self.path, "wb"):  # FFmpeg opens it later, in the middle of the first image
                 pass
         except OSError as error:
             raise SourceError(
@@ -121,7 +121,7 @@ class VideoWriter:
         self._start = time
 
     def close(self) -> None:
-        """Finishes the file; a writer that got no picture leaves no file."""
+        """Finishes the file; a writer that got no image leaves no file."""
         if self._container is None:
             return
         container, self._container = self._container, None

@@ -1,7 +1,7 @@
 """Zones, lines and the ground grid, between the site's values and the browser's pixels.
 
-The browser draws and edits in frame pixels. Places in metres are shown through the survey and put back
-through it; a place whose points were not moved keeps its metres to the last digit.
+The browser draws and edits in frame pixels. Places in meters are shown through the calibration and put back
+through it; a place whose points were not moved keeps its meters to the last digit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.output.ground_grid import grid_lines
 from edgevid.speed import homography as ground
-from edgevid.speed.calibration import Survey
+from edgevid.speed.calibration import CameraCalibration
 from edgevid.types import Array
 from edgevid.zones import Line, Zone
 
@@ -29,39 +29,45 @@ MOVED_PX = 0.02
 
 
 def shown(
-    zones: Sequence[Zone], lines: Sequence[Line], survey: Survey | None, scale: Scale = SAME
+    zones: Sequence[Zone], lines: Sequence[Line], calibration: CameraCalibration | None, scale: Scale = SAME
 ) -> list[dict[str, Any]]:
     """Every place as the browser has it: kind, name, points in frame pixels, options.
 
-    `survey` is that of the present frames; `scale` is what frame pixels are multiplied by to lie on the
-    picture that the places were drawn on (ZoneMonitor.scale).
+    `calibration` is that of the present frames; `scale` is what frame pixels are multiplied by to lie on the
+    image that the places were drawn on (ZoneMonitor.scale).
     """
     made: list[dict[str, Any]] = []
     for zone in zones:
-        one = _shown("zone", zone.name, zone.points, zone.ground, survey, scale)
+        one = _shown("zone", zone.name, zone.points, zone.ground, calibration, scale)
         one |= {key: getattr(zone, key) for key in OPTIONS if getattr(zone, key) is not None}
-        made.append(one | {"settle_s": zone.settle_s, "arrow": _arrow(zone, survey, scale)})
-    made += [_shown("line", line.name, (line.start, line.end), line.ground, survey, scale) for line in lines]
+        made.append(one | {"debounce_s": zone.debounce_s, "arrow": _arrow(zone, calibration, scale)})
+    made += [
+        _shown("line", line.name, (line.start, line.end), line.ground, calibration, scale) for line in lines
+    ]
     return made
 
 
 def taken(
-    given: Any, size: tuple[int, int], survey: Survey | None, before: Places, scale: Scale = SAME
+    given: Any,
+    size: tuple[int, int],
+    calibration: CameraCalibration | None,
+    before: Places,
+    scale: Scale = SAME,
 ) -> Places:
     """The zones and lines that a browser sent; InputError says in a sentence what is wrong.
 
-    `size` is the frame's (width, height); `before` are the places as they were shown, with this `survey`
+    `size` is the frame's (width, height); `before` are the places as they were shown, with this `calibration`
     and `scale`.
     """
     if not isinstance(given, list) or len(given) > MOST_PLACES:
-        raise InputError(f"places: wanted a list of at most {MOST_PLACES}")
-    kept = {one["name"]: one for one in shown(*before, survey, scale)}
+        raise InputError(f"places: expected a list of at most {MOST_PLACES}")
+    kept = {one["name"]: one for one in shown(*before, calibration, scale)}
     known: dict[str, Zone | Line] = {zone.name: zone for zone in before[0]}
     known |= {line.name: line for line in before[1]}
     zones: list[Zone] = []
     lines: list[Line] = []
     for one in given:
-        place = _taken(one, size, survey, kept, known, scale)
+        place = _taken(one, size, calibration, kept, known, scale)
         if isinstance(place, Zone):
             zones.append(place)
         else:
@@ -69,19 +75,22 @@ def taken(
     names = [zone.name for zone in zones] + [line.name for line in lines]
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"two places are named {name!r}: wanted different names")
+            raise InputError(f"two places are named {name!r}: expected different names")
     return tuple(zones), tuple(lines)
 
 
-def grid(survey: Survey | None) -> list[dict[str, Any]]:
+def grid(calibration: CameraCalibration | None) -> list[dict[str, Any]]:
     """The ground grid in frame pixels: polylines, each with its label."""
-    if survey is None:
+    if calibration is None:
         return []
     found = [
         {"points": _rounded(line.points), "label": line.label, "at": _rounded([line.at])[0]}
-        for line in grid_lines(survey)
+        for line in grid_lines(calibration)
     ]
-    return [*found, {"points": _rounded(np.array(survey.region.exterior.coords)), "label": "", "at": None}]
+    return [
+        *found,
+        {"points": _rounded(np.array(calibration.region.exterior.coords)), "label": "", "at": None},
+    ]
 
 
 def _shown(
@@ -89,25 +98,25 @@ def _shown(
     name: str,
     points: Sequence[tuple[float, float]],
     on_ground: bool,
-    survey: Survey | None,
+    calibration: CameraCalibration | None,
     scale: Scale,
 ) -> dict[str, Any]:
     where = np.asarray(points, float)
-    where = to_pixels(survey, where) if on_ground and survey is not None else where / scale
+    where = to_pixels(calibration, where) if on_ground and calibration is not None else where / scale
     return {"kind": kind, "name": name, "ground": on_ground, "points": _rounded(where)}
 
 
-def to_pixels(survey: Survey, metres: Array) -> Array:
+def to_pixels(calibration: CameraCalibration, meters: Array) -> Array:
     """(N, 2) frame pixels of points on the ground, lens distortion put back."""
-    straight = ground.apply(survey.to_image, metres)
-    if survey.k1 == 0:
+    straight = ground.apply(calibration.to_image, meters)
+    if calibration.k1 == 0:
         return straight
-    centre = np.array(survey.size) / 2
-    r2 = (((straight - centre) / survey.focal) ** 2).sum(1, keepdims=True)
-    return np.asarray((straight - centre) * (1 + survey.k1 * r2) + centre)
+    center = np.array(calibration.size) / 2
+    r2 = (((straight - center) / calibration.focal) ** 2).sum(1, keepdims=True)
+    return np.asarray((straight - center) * (1 + calibration.k1 * r2) + center)
 
 
-def _arrow(zone: Zone, survey: Survey | None, scale: Scale) -> list[list[float]] | None:
+def _arrow(zone: Zone, calibration: CameraCalibration | None, scale: Scale) -> list[list[float]] | None:
     """The allowed way as an arrow in pixels, from the zone's middle."""
     if zone.direction is None:
         return None
@@ -115,24 +124,24 @@ def _arrow(zone: Zone, survey: Survey | None, scale: Scale) -> list[list[float]]
     way = np.array([math.cos(math.radians(zone.direction)), math.sin(math.radians(zone.direction))])
     middle, reach = points.mean(0), 0.3 * float(np.hypot(*np.ptp(points, axis=0)))
     ends = np.stack([middle - way * reach / 2, middle + way * reach / 2])
-    return _rounded(to_pixels(survey, ends) if zone.ground and survey else ends / scale)
+    return _rounded(to_pixels(calibration, ends) if zone.ground and calibration else ends / scale)
 
 
 def _taken(
     one: Any,
     size: tuple[int, int],
-    survey: Survey | None,
+    calibration: CameraCalibration | None,
     kept: Mapping[str, Mapping[str, Any]],
     known: Mapping[str, Zone | Line],
     scale: Scale,
 ) -> Zone | Line:
     if not isinstance(one, dict) or one.get("kind") not in ("zone", "line"):
-        raise InputError("place: wanted kind 'zone' or 'line'")
+        raise InputError("place: expected kind 'zone' or 'line'")
     name = _name(one.get("name"))
     pixels = _points(name, one.get("points"), size)
     on_ground = one.get("ground") is True
-    if on_ground and survey is None:
-        raise InputError(f"{name!r} is in metres: that needs a surveyed camera (--camera)")
+    if on_ground and calibration is None:
+        raise InputError(f"{name!r} is in meters: that needs a calibrated camera (--camera)")
     was = kept.get(str(one.get("was", name)))
     place = known[str(was["name"])] if was is not None else None
     same = (
@@ -146,50 +155,50 @@ def _taken(
     elif same and isinstance(place, Line):
         points = (place.start, place.end)
     else:
-        points = _tuples(_metres(name, pixels, survey) if on_ground and survey else pixels * scale)
+        points = _tuples(_meters(name, pixels, calibration) if on_ground and calibration else pixels * scale)
     if one["kind"] == "line":
         if len(points) != 2:
-            raise InputError(f"line {name!r}: wanted 2 ends, given {len(points)} points")
+            raise InputError(f"line {name!r}: expected 2 ends, got {len(points)} points")
         return Line(name, points[0], points[1], on_ground)
     options = {key: _number(name, key, one[key]) for key in OPTIONS if one.get(key) is not None}
-    settle = _number(name, "settle_s", one.get("settle_s", 0.2))
-    return Zone(name, points, on_ground, settle_s=settle, **options)
+    debounce = _number(name, "debounce_s", one.get("debounce_s", 0.2))
+    return Zone(name, points, on_ground, debounce_s=debounce, **options)
 
 
-def _metres(name: str, pixels: Array, survey: Survey) -> Array:
-    metres = survey.place(pixels)
-    if not np.isfinite(metres).all():
+def _meters(name: str, pixels: Array, calibration: CameraCalibration) -> Array:
+    meters = calibration.place(pixels)
+    if not np.isfinite(meters).all():
         raise InputError(f"{name!r}: a point lies above the horizon, where there is no ground")
-    return metres
+    return meters
 
 
 def _name(given: Any) -> str:
     if not isinstance(given, str) or not given.strip() or len(given.strip()) > LONGEST_NAME:
-        raise InputError(f"name: wanted 1 to {LONGEST_NAME} characters")
+        raise InputError(f"name: expected 1 to {LONGEST_NAME} characters")
     if not given.isprintable():
-        raise InputError("name: wanted characters that can be printed")
+        raise InputError("name: expected characters that can be printed")
     return given.strip()
 
 
 def _points(name: str, given: Any, size: tuple[int, int]) -> Array:
-    wanted = f"{name!r}: wanted 2 to {MOST_POINTS} points [x, y] in the picture"
+    expected = f"{name!r}: expected 2 to {MOST_POINTS} points [x, y] in the image"
     if not isinstance(given, list) or not 2 <= len(given) <= MOST_POINTS:
-        raise InputError(wanted)
+        raise InputError(expected)
     for point in given:
         pair = isinstance(point, list) and len(point) == 2
         if not pair or not all(type(v) in (int, float) and math.isfinite(v) for v in point):
-            raise InputError(wanted)
+            raise InputError(expected)
     points = np.asarray(given, float)
     far = (points < -np.array(size)) | (points > 2 * np.array(size))
     if far.any():
-        raise InputError(f"{name!r}: a point is far outside of the picture")
+        raise InputError(f"{name!r}: a point is far outside of the image")
     return points
 
 
 def _number(name: str, key: str, given: Any) -> float:
     low, high = (-360.0, 360.0) if key == "direction" else (0.0, 86400.0)
     if type(given) not in (int, float) or not low <= given <= high:
-        raise InputError(f"{name!r}: {key}: wanted a number from {low:g} to {high:g}")
+        raise InputError(f"{name!r}: {key}: expected a number from {low:g} to {high:g}")
     return float(given)
 
 

@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from edgevid.errors import InputError, SourceError
 from edgevid.viewer.broadcast import Viewer
 from edgevid.viewer.serve import STATIC, static_files
-from edgevid.viewer.state import Show, Stale
+from edgevid.viewer.state import Stale, ViewerState
 
 log = logging.getLogger("edgevid")
 
@@ -32,7 +32,7 @@ MOST_BYTES = 256 * 1024
 TRY_AGAIN = 1013
 
 
-def viewer_app(show: Show) -> Starlette:
+def viewer_app(show: ViewerState) -> Starlette:
     """The application that shows `show`."""
 
     async def page(request: Request) -> Response:
@@ -53,7 +53,7 @@ def viewer_app(show: Show) -> Starlette:
     return Starlette(routes=routes)
 
 
-async def _places(show: Show, request: Request) -> Response:
+async def _places(show: ViewerState, request: Request) -> Response:
     """Zones and lines: read, or replaced as a whole. A refusal is a sentence under "error"."""
     if request.method == "GET":
         return JSONResponse(show.places())
@@ -61,11 +61,11 @@ async def _places(show: Show, request: Request) -> Response:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MOST_BYTES:
-            return JSONResponse({"error": f"places: wanted at most {MOST_BYTES} bytes"}, 413)
+            return JSONResponse({"error": f"places: expected at most {MOST_BYTES} bytes"}, 413)
     try:
         asked = json.loads(body)
         if not isinstance(asked, dict):
-            raise ValueError("wanted an object")
+            raise ValueError("expected an object")
         answer = await asyncio.to_thread(show.set_places, asked.get("places"), asked.get("version"))
     except Stale as error:
         return JSONResponse({"error": str(error), **show.places()}, 409)
@@ -74,11 +74,11 @@ async def _places(show: Show, request: Request) -> Response:
     except SourceError as error:
         return JSONResponse({"error": str(error)}, 507)
     except (ValueError, RecursionError) as error:
-        return JSONResponse({"error": f"places: wanted JSON: {error}"}, 400)
+        return JSONResponse({"error": f"places: expected JSON: {error}"}, 400)
     return JSONResponse(answer)
 
 
-async def _watch(show: Show, socket: WebSocket) -> None:
+async def _watch(show: ViewerState, socket: WebSocket) -> None:
     """One viewer, from its arrival to its end."""
     await socket.accept()
     if len(show.hub.viewers) >= MOST_VIEWERS:
@@ -101,7 +101,7 @@ async def _watch(show: Show, socket: WebSocket) -> None:
             await socket.close()
 
 
-async def _send(show: Show, viewer: Viewer, socket: WebSocket) -> None:
+async def _send(show: ViewerState, viewer: Viewer, socket: WebSocket) -> None:
     with suppress(WebSocketDisconnect, RuntimeError):  # it may go at any time
         await socket.send_text(json.dumps(show.hello(), allow_nan=False))
         while True:
@@ -112,7 +112,7 @@ async def _send(show: Show, viewer: Viewer, socket: WebSocket) -> None:
                 await socket.send_bytes(message)
 
 
-async def _hear(show: Show, viewer: Viewer, socket: WebSocket) -> None:
+async def _hear(show: ViewerState, viewer: Viewer, socket: WebSocket) -> None:
     """What a viewer may say: {"got": n}, {"looking": bool}, {"paused": bool}, {"step": true}."""
     with suppress(WebSocketDisconnect):
         while True:
@@ -130,7 +130,7 @@ async def _hear(show: Show, viewer: Viewer, socket: WebSocket) -> None:
                 show.control(said)
 
 
-async def _report(show: Show, viewer: Viewer) -> None:
+async def _report(show: ViewerState, viewer: Viewer) -> None:
     """Once a second: how this viewer fares."""
     while True:
         await asyncio.sleep(1)

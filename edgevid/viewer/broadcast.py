@@ -2,7 +2,7 @@
 
 The loop leaves its newest moment in a one-place slot and goes on. A thread encodes what is there, once
 for all viewers, and only while one of them looks and has room. Each viewer has a one-place slot too, and
-at most WINDOW pictures on their way: a slow one sees fewer pictures, but never old ones.
+at most WINDOW images on their way: a slow one sees fewer images, but never old ones.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from edgevid.viewer.encode import fitted, jpeg, pack
 log = logging.getLogger("edgevid")
 
 WINDOW = 2
-"""Pictures that may be on their way to one viewer before it says that it has them."""
+"""Images that may be on their way to one viewer before it says that it has them."""
 MOST_WORDS = 400
 """Text messages that wait for one viewer; older ones are left out, and counted."""
 
 
 class Moment(NamedTuple):
-    """One frame with what was learnt from it, on its way to the viewers."""
+    """One frame with what was learned from it, on its way to the viewers."""
 
     number: int
     frame: Frame
@@ -64,11 +64,11 @@ class Viewer:
         """False while its tab is hidden."""
         self.sent = self.dropped = self.words_lost = 0
         self.latency_s: float | None = None
-        """From the end of the frame's processing to the viewer's answer that it has the picture."""
+        """From the end of the frame's processing to the viewer's answer that it has the image."""
 
     @property
     def has_room(self) -> bool:
-        """Whether it would take a picture now."""
+        """Whether it would take an image now."""
         return self.looking and not self._owed and len(self._away) < WINDOW
 
     def offer(self, packet: Packet) -> None:
@@ -77,11 +77,11 @@ class Viewer:
         self._call(self._take, packet)
 
     def say(self, words: Mapping[str, Any]) -> None:
-        """From any thread: a message that is sent before the next picture."""
+        """From any thread: a message that is sent before the next image."""
         self._call(self._hear, json.dumps(words, ensure_ascii=False, allow_nan=False))
 
     async def next(self) -> str | bytes:
-        """What is to be sent next: words first, then the newest picture if there is room for it."""
+        """What is to be sent next: words first, then the newest image if there is room for it."""
         while True:
             if self._words:
                 return self._words.popleft()
@@ -98,7 +98,7 @@ class Viewer:
             await self._wake.wait()
 
     def heard(self, number: int) -> None:
-        """The viewer has the picture `number`, so all before it too."""
+        """The viewer has the image `number`, so all before it too."""
         while self._away and self._away[0].number <= number:
             self.latency_s = clock.monotonic() - self._away.popleft().at
         self._wake.set()
@@ -128,7 +128,7 @@ class Viewer:
         self._wake.set()
 
 
-class Hub:
+class Broadcast:
     """Takes moments from the frame loop and hands them to all viewers."""
 
     def __init__(
@@ -139,7 +139,7 @@ class Hub:
         widest: int = 1280,
         fps: float = 60.0,
     ) -> None:
-        """`describe` makes a moment's record, in the encoding thread; pictures are at most `widest`
+        """`describe` makes a moment's record, in the encoding thread; images are at most `widest`
         pixels wide and high, and at most `fps` of them are made a second."""
         self._describe, self._quality, self._widest, self._gap = describe, quality, widest, 1 / fps
         self._news = threading.Condition()
@@ -152,7 +152,7 @@ class Hub:
         self.encode_s = 0.0
         """Seconds of this machine's time spent on encoding so far."""
         self.failed = 0
-        """Moments that could not be made into a picture; the first one is on the log."""
+        """Moments that could not be made into an image; the first one is on the log."""
         self._thread = threading.Thread(target=self._work, name="edgevid-encode", daemon=True)
         self._thread.start()
         atexit.register(self.close)  # Python aborts where it ends a thread that is inside OpenCV
@@ -177,7 +177,7 @@ class Hub:
                 self._news.notify()
 
     def tell(self, **words: Any) -> None:
-        """Sends a text message to every viewer; none of them is left out as pictures are."""
+        """Sends a text message to every viewer; none of them is left out as images are."""
         for viewer in self.viewers:
             viewer.say(words)
 

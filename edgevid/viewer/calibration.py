@@ -1,6 +1,6 @@
-"""The survey page: points are dragged on a frame of the video, the grid follows, a file is written.
+"""The calibration page: points are dragged on a frame of the video, the grid follows, a file is written.
 
-    serve(survey_app(SurveyDesk(Stills("gate.mp4"), folder=Path("calibration/camera"), name="gate")))
+    serve(calibration_app(CalibrationDesk(Stills("gate.mp4"), folder=Path("calibration/camera"), name="gate")))
 
 The page is static/calibration.html with its scripts; what it asks is answered here.
 """
@@ -17,13 +17,13 @@ from typing import Any
 import cv2
 
 from edgevid.errors import EdgevidError, InputError, require
-from edgevid.site.calibrate import save_survey
-from edgevid.speed.calibration import Survey
+from edgevid.site.calibrate import write_calibration
+from edgevid.speed.calibration import CameraCalibration
 from edgevid.speed.calibration_report import examine
 from edgevid.types import Frame
 from edgevid.video.open import masked
-from edgevid.video.seek import Stills
-from edgevid.viewer.calibration_solver import page_of, solve, survey_of
+from edgevid.video.seek import FrameSeeker
+from edgevid.viewer.calibration_solver import calibration_of, page_of, solve
 from edgevid.viewer.serve import STATIC, static_files
 
 QUALITY = 93
@@ -33,13 +33,19 @@ LARGEST = 1 << 20
 NAME = re.compile(r"[\w][\w. -]{0,80}", re.ASCII)
 
 
-class SurveyDesk:
-    """What one survey page works on: the source, where the file goes, and what was there before."""
+class CalibrationDesk:
+    """What one calibration page works on: the source, where the file goes, and what was there before."""
 
     def __init__(
-        self, stills: Stills, *, folder: Path, name: str, given: Survey | None = None, time: float = 0.0
+        self,
+        stills: FrameSeeker,
+        *,
+        folder: Path,
+        name: str,
+        given: CameraCalibration | None = None,
+        time: float = 0.0,
     ) -> None:
-        """`given` is the survey to start from; its picture may have another size, not another aspect."""
+        """`given` is the calibration to start from; its image may have another size, not another aspect."""
         self.stills, self.folder, self.name, self.time = stills, folder, name, time
         self._lock = threading.Lock()
         self._frame = stills.at(time)
@@ -49,11 +55,11 @@ class SurveyDesk:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) of the picture that is shown."""
+        """(width, height) of the image that is shown."""
         return self._frame.size
 
     def frame(self, seconds: float) -> Frame:
-        """The picture at `seconds`, kept until another one is asked for."""
+        """The image at `seconds`, kept until another one is asked for."""
         with self._lock:
             if self.stills.live or abs(self._frame.time - seconds) > 1e-3:
                 self._frame = self.stills.at(seconds)
@@ -70,7 +76,7 @@ class SurveyDesk:
             "time": self._frame.time,
             "folder": str(self.folder),
             "name": self.name,
-            "survey": page_of(self.given) if self.given is not None else None,
+            "calibration": page_of(self.given) if self.given is not None else None,
         }
 
     def save(self, body: Any) -> tuple[int, dict[str, Any]]:
@@ -80,24 +86,26 @@ class SurveyDesk:
             return 400, {"error": "The name may hold letters, digits, spaces, dots, - and _"}
         path = self.folder / f"{name.removesuffix('.toml')}.toml"
         try:
-            survey = survey_of(body, self.size, path.stem)
+            calibration = calibration_of(body, self.size, path.stem)
             if path.exists() and body.get("replace") is not True:
                 return 409, {"error": f"{path} exists", "path": str(path)}
-            note = str(body.get("note") or "").strip()[:500] or self._provenance(survey)
-            self.saved = save_survey(path, survey, note, replace=True)
+            note = str(body.get("note") or "").strip()[:500] or self._provenance(calibration)
+            self.saved = write_calibration(path, calibration, note, replace=True)
         except InputError as error:
-            return 400, {"error": str(error).removeprefix("survey: ")}
+            return 400, {"error": str(error).removeprefix("calibration: ")}
         return 200, {"path": str(path)}
 
-    def _provenance(self, survey: Survey) -> str:
-        count, error = len(survey.image), examine(survey).error_px.mean()
+    def _provenance(self, calibration: CameraCalibration) -> str:
+        count, error = len(calibration.image), examine(calibration).error_px.mean()
         mean = f", mean error {error:.2f} px" if count > 4 else ""
-        return f"edgevid survey on {self.start()['source']} at {self._frame.time:.2f} s; {count} points{mean}"
+        return (
+            f"edgevid calibrate on {self.start()['source']} at {self._frame.time:.2f} s; {count} points{mean}"
+        )
 
 
-def survey_app(desk: SurveyDesk) -> Any:
+def calibration_app(desk: CalibrationDesk) -> Any:
     """The ASGI application of the page; MissingExtraError without the extra `viewer`."""
-    require("starlette", extra="viewer", purpose="The survey page")
+    require("starlette", extra="viewer", purpose="The calibration page")
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
     from starlette.requests import Request

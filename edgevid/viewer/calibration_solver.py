@@ -1,6 +1,6 @@
-"""What the survey page asks while points are dragged: the grid, the errors and the warnings of what it shows.
+"""What the calibration page asks while points are dragged: the grid, the errors and the warnings of what it shows.
 
-Solved by the same `make_survey` and `examine` as everywhere else; the page itself knows no geometry.
+Solved by the same `make_calibration` and `examine` as everywhere else; the page itself knows no geometry.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import shapely
 
 from edgevid.errors import InputError
 from edgevid.output.ground_grid import grid_lines
-from edgevid.speed.calibration import Survey, default_regions, make_survey, rectangle
-from edgevid.speed.calibration_report import SurveyReport, examine
+from edgevid.speed.calibration import CameraCalibration, default_regions, make_calibration, rectangle
+from edgevid.speed.calibration_report import CalibrationReport, examine
 from edgevid.types import Array
 
 MOST = 200
@@ -25,19 +25,19 @@ class Unfinished(InputError):
     """Something is still to be typed."""
 
 
-def survey_of(body: Any, size: tuple[int, int], name: str = "") -> Survey:
-    """The survey of what the page sent; InputError says what is wrong in the page's own words."""
+def calibration_of(body: Any, size: tuple[int, int], name: str = "") -> CameraCalibration:
+    """The calibration of what the page sent; InputError says what is wrong in the page's own words."""
     if not isinstance(body, dict):
-        raise InputError("survey: wanted an object")
+        raise InputError("calibration: expected an object")
     lens = body.get("lens") or {}
     if not isinstance(lens, dict):
-        raise InputError("survey: wanted an object as lens")
+        raise InputError("calibration: expected an object as lens")
     k1 = _number(lens.get("k1", 0), "k1") if lens.get("k1") is not None else 0.0
     focal = _number(lens["focal"], "focal length") if lens.get("focal") is not None else None
     corners = body.get("region")
     region = shapely.Polygon(_points(corners, "region", least=3)) if corners else None
-    pixels, metres = _pairs(body)
-    return make_survey(pixels, metres, size, region=region, k1=k1, focal=focal, name=name)
+    pixels, meters = _pairs(body)
+    return make_calibration(pixels, meters, size, region=region, k1=k1, focal=focal, name=name)
 
 
 def solve(body: Any, size: tuple[int, int]) -> dict[str, Any]:
@@ -46,14 +46,14 @@ def solve(body: Any, size: tuple[int, int]) -> dict[str, Any]:
     `todo` says that nothing is wrong, only not everything typed yet.
     """
     try:
-        survey = survey_of(body, size)
-        report = examine(survey)
-        lines = grid_lines(survey, cell_m=_cell(survey))
+        calibration = calibration_of(body, size)
+        report = examine(calibration)
+        lines = grid_lines(calibration, cell_m=_cell(calibration))
     except Unfinished as words:
         return {"ok": False, "todo": True, "error": _plain(str(words))}
     except InputError as error:
         return {"ok": False, "todo": False, "error": _plain(str(error))}
-    corners = np.array(survey.region.exterior.coords)[:-1]
+    corners = np.array(calibration.region.exterior.coords)[:-1]
     grid = [
         {
             "points": np.round(line.points, 1).tolist(),
@@ -62,19 +62,19 @@ def solve(body: Any, size: tuple[int, int]) -> dict[str, Any]:
         }
         for line in lines
     ]
-    return {"ok": True, "grid": grid, "region": np.round(corners, 1).tolist(), **told(survey, report)}
+    return {"ok": True, "grid": grid, "region": np.round(corners, 1).tolist(), **told(calibration, report)}
 
 
-def _cell(survey: Survey) -> float:
-    """Metres of a cell: a few across the road, not too many along it."""
-    corners = survey.place(np.array(survey.region.exterior.coords))
+def _cell(calibration: CameraCalibration) -> float:
+    """Meters of a cell: a few across the road, not too many along it."""
+    corners = calibration.place(np.array(calibration.region.exterior.coords))
     short, long = sorted(np.ptp(corners, axis=0).tolist())
     rough = min(long / 8, max(short / 3, long / 24))
     unit = 10.0 ** math.floor(math.log10(max(rough, 1e-6)))
     return float(unit * min((1, 2, 5, 10), key=lambda k: abs(k * unit - rough)))
 
 
-def told(survey: Survey, report: SurveyReport) -> dict[str, Any]:
+def told(calibration: CameraCalibration, report: CalibrationReport) -> dict[str, Any]:
     """The report as JSON; what is not finite is null."""
     camera = report.camera
     return {
@@ -82,12 +82,12 @@ def told(survey: Survey, report: SurveyReport) -> dict[str, Any]:
             {"px": _finite(px), "m": _finite(m)}
             for px, m in zip(report.error_px, report.error_m, strict=True)
         ],
-        "exact": len(survey.image) == 4,
+        "exact": len(calibration.image) == 4,
         "outliers": list(report.outliers),
         "scales": [
             {
                 "place": s.place, "pixel": [_finite(v) for v in s.pixel],
-                "metre": [_finite(v) for v in s.metre], "along": _finite(s.along),
+                "meter": [_finite(v) for v in s.meter], "along": _finite(s.along),
                 "across": _finite(s.across), "error": _finite(s.error),
             }
             for s in report.scales
@@ -100,64 +100,64 @@ def told(survey: Survey, report: SurveyReport) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def page_of(survey: Survey) -> dict[str, Any]:
-    """An existing survey as the page holds it."""
-    size = survey.metres[2] if len(survey.metres) == 4 else np.zeros(2)
-    chosen = not any(survey.region.equals(area) for area in default_regions(survey.image))
+def page_of(calibration: CameraCalibration) -> dict[str, Any]:
+    """An existing calibration as the page holds it."""
+    size = calibration.meters[2] if len(calibration.meters) == 4 else np.zeros(2)
+    chosen = not any(calibration.region.equals(area) for area in default_regions(calibration.image))
     made: dict[str, Any] = {
         "mode": "points",
         "points": [
             {"u": float(u), "v": float(v), "x": float(x), "y": float(y)}
-            for (u, v), (x, y) in zip(survey.image, survey.metres, strict=True)
+            for (u, v), (x, y) in zip(calibration.image, calibration.meters, strict=True)
         ],
-        "region": np.array(survey.region.exterior.coords)[:-1].tolist() if chosen else None,
-        "lens": {"k1": survey.k1 or None, "focal": survey.focal if survey.k1 else None},
+        "region": np.array(calibration.region.exterior.coords)[:-1].tolist() if chosen else None,
+        "lens": {"k1": calibration.k1 or None, "focal": calibration.focal if calibration.k1 else None},
     }
-    if (size > 0).all() and np.array_equal(survey.metres, rectangle(*size)):
-        made |= {"mode": "rectangle", "rectangle": survey.image.tolist()}
+    if (size > 0).all() and np.array_equal(calibration.meters, rectangle(*size)):
+        made |= {"mode": "rectangle", "rectangle": calibration.image.tolist()}
         made |= {"width": float(size[0]), "length": float(size[1])}
     return made
 
 
 def _pairs(body: dict[str, Any]) -> tuple[Array, Array]:
-    """Pixels and metres of the rectangle or of the points."""
+    """Pixels and meters of the rectangle or of the points."""
     if body.get("mode") == "rectangle":
         pixels = _points(body.get("rectangle"), "rectangle", least=4)
         if len(pixels) != 4:
-            raise InputError(f"survey: wanted 4 corners, given {len(pixels)}")
+            raise InputError(f"calibration: expected 4 corners, got {len(pixels)}")
         if body.get("width") is None or body.get("length") is None:
-            raise Unfinished("survey: type the rectangle's width and length in metres")
+            raise Unfinished("calibration: type the rectangle's width and length in meters")
         return pixels, rectangle(_number(body["width"], "width"), _number(body["length"], "length"))
     rows = body.get("points")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or len(rows) > MOST:
-        raise InputError(f"survey: wanted a list of at most {MOST} points")
+        raise InputError(f"calibration: expected a list of at most {MOST} points")
     whole = [row for row in rows if row.get("x") is not None and row.get("y") is not None]
     if len(whole) < 4:
         missing = len(rows) - len(whole)
         raise Unfinished(
-            f"survey: wanted at least 4 points with metres, given {len(whole)}"
-            + (f"; {missing} still without metres" if missing else "")
+            f"calibration: expected at least 4 points with meters, got {len(whole)}"
+            + (f"; {missing} still without meters" if missing else "")
         )
     if len(whole) < len(rows):
         number = next(n for n, row in enumerate(rows, 1) if row not in whole)
-        raise Unfinished(f"survey: type the metres of point {number}, or remove it")
+        raise Unfinished(f"calibration: type the meters of point {number}, or remove it")
     pixels = np.array([[_number(r.get(k), f"point {n}") for k in "uv"] for n, r in enumerate(rows, 1)])
-    metres = np.array([[_number(r.get(k), f"point {n}") for k in "xy"] for n, r in enumerate(rows, 1)])
-    return pixels, metres
+    meters = np.array([[_number(r.get(k), f"point {n}") for k in "xy"] for n, r in enumerate(rows, 1)])
+    return pixels, meters
 
 
 def _points(given: Any, what: str, *, least: int) -> Array:
     good = isinstance(given, list) and least <= len(given) <= MOST
     if not good or not all(isinstance(p, list) and len(p) == 2 for p in given):
-        raise InputError(f"survey: wanted {least} to {MOST} points [u, v] as {what}")
+        raise InputError(f"calibration: expected {least} to {MOST} points [u, v] as {what}")
     return np.array([[_number(v, what) for v in p] for p in given])
 
 
 def _number(given: Any, what: str) -> float:
     if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given):
-        raise InputError(f"survey: wanted a number for {what}, given {given!r}")
+        raise InputError(f"calibration: expected a number for {what}, got {given!r}")
     if abs(given) > 1e6:
-        raise InputError(f"survey: wanted a number below a million for {what}, given {given:g}")
+        raise InputError(f"calibration: expected a number below a million for {what}, got {given:g}")
     return float(given)
 
 
@@ -167,5 +167,5 @@ def _finite(value: float) -> float | None:
 
 def _plain(words: str) -> str:
     """Without the prefix that tells a terminal which part speaks."""
-    words = words.removeprefix("survey: ")
+    words = words.removeprefix("calibration: ")
     return words[:1].upper() + words[1:]

@@ -14,9 +14,9 @@ from edgevid.output.ground_grid import GridOverlay
 from edgevid.output.overlay import Overlay
 from edgevid.output.truth import TruthOverlay
 from edgevid.pipeline import Pipeline
-from edgevid.site.build import build_pipeline, build_survey, build_zones
+from edgevid.site.build import build_calibration, build_pipeline, build_zones
 from edgevid.site.file import Site
-from edgevid.speed.calibration import Survey, make_survey
+from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.synthetic.scene import Camera
 from edgevid.track import Tracker
@@ -36,7 +36,7 @@ SHIPPED_NOTE = (
 
 
 @dataclass(frozen=True)
-class Setting:
+class ViewerConfig:
     """What is shown, and by what."""
 
     title: str
@@ -49,58 +49,60 @@ class Setting:
     model: str
     """What the boxes come from."""
     notes: tuple[str, ...] = ()
-    survey: Survey | None = None
+    calibration: CameraCalibration | None = None
     monitor: ZoneMonitor | None = None
     site: Site | None = None
     site_file: Path | None = None
     """Where edited zones and lines are saved."""
 
 
-def real(site: Site, *, threads: int | None = None) -> Setting:
+def real(site: Site, *, threads: int | None = None) -> ViewerConfig:
     """The site's own source; DownloadError where a model cannot be had, SourceError without the source."""
     video: Any = open_video(site.source)
     try:
         if video.live and hasattr(video, "wait"):
-            video.wait()  # surveys and zones want the picture's size
+            video.wait()  # calibrations and zones want the image's size
         pipeline = build_pipeline(site, video.size, threads=threads)
-        survey, monitor = build_survey(site, video.size), build_zones(site, video.size)
+        calibration, monitor = build_calibration(site, video.size), build_zones(site, video.size)
     except BaseException:
         video.close()
         raise
     title = masked(site.source)
     model = str(getattr(getattr(pipeline.detector, "recipe", None), "name", ""))
-    return Setting(
+    return ViewerConfig(
         title if video.live else Path(title).name,
         video,
         lambda: open_video(site.source),
         pipeline,
         model,
         (SHIPPED_NOTE,) if model == SHIPPED and site.model is None else (),
-        survey=survey,
+        calibration=calibration,
         monitor=monitor,
         site=site,
     )
 
 
-def rendered() -> Setting:
-    """The rendered street with the survey that its geometry gives, seen by the detector that ships."""
-    from edgevid.speed.estimator import SpeedMeter
+def rendered() -> ViewerConfig:
+    """The rendered street with the calibration that its geometry gives, seen by the detector that ships."""
+    from edgevid.speed.estimator import SpeedEstimator
 
     street = RenderedStreet(seconds=20)
-    survey = survey_of(street.scene.camera)
-    pipeline = Pipeline(Detector.load(SHIPPED), Tracker(), meter=SpeedMeter(survey))
-    return Setting("rendered street", street, lambda: street, pipeline, SHIPPED, (RENDERED_NOTE,), survey)
+    calibration = calibration_of(street.scene.camera)
+    pipeline = Pipeline(Detector.load(SHIPPED), Tracker(), speed_estimator=SpeedEstimator(calibration))
+    return ViewerConfig(
+        "rendered street", street, lambda: street, pipeline, SHIPPED, (RENDERED_NOTE,), calibration
+    )
 
 
-def survey_of(camera: Camera) -> Survey:
-    """The survey of a drawn camera, from its own geometry: the road from 12 to 60 m."""
-    metres = np.array([[x, y] for y in (12.0, 20.0, 35.0, 60.0) for x in (-7.0, 0.0, 7.0)])
-    pixels = camera.project(np.concatenate([metres, np.zeros((len(metres), 1))], 1))
-    return make_survey(pixels, metres, (camera.width, camera.height), k1=camera.k1, focal=camera.focal)
+def calibration_of(camera: Camera) -> CameraCalibration:
+    """The calibration of a drawn camera, from its own geometry: the road from 12 to 60 m."""
+    meters = np.array([[x, y] for y in (12.0, 20.0, 35.0, 60.0) for x in (-7.0, 0.0, 7.0)])
+    pixels = camera.project(np.concatenate([meters, np.zeros((len(meters), 1))], 1))
+    return make_calibration(pixels, meters, (camera.width, camera.height), k1=camera.k1, focal=camera.focal)
 
 
-def overlay_of(setting: Setting, unit: str) -> Overlay:
-    """What draws the setting: the ground grid where there is a survey, the truth where there is one."""
+def overlay_of(setting: ViewerConfig, unit: str) -> Overlay:
+    """What draws the setting: the ground grid where there is a calibration, the truth where there is one."""
     if isinstance(setting.source, RenderedStreet):
         return TruthOverlay(setting.source.scene)
-    return GridOverlay(setting.survey, unit=unit)
+    return GridOverlay(setting.calibration, unit=unit)

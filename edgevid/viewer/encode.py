@@ -1,7 +1,7 @@
-"""One frame as a browser gets it: a JPEG of the plain picture, and the record of its result.
+"""One frame as a browser gets it: a JPEG of the plain image, and the record of its result.
 
 The boxes are drawn by the browser: they stay sharp at any size, can be clicked and switched off, and a
-picture without them is smaller. docs/viewer.md has the measurements that chose JPEG.
+image without them is smaller. docs/viewer.md has the measurements that chose JPEG.
 """
 
 from __future__ import annotations

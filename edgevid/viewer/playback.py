@@ -12,7 +12,7 @@ BEHIND_S = 0.3
 """A pipeline slower than the file is not chased: from here on the file's clock is set anew."""
 
 
-class Gate:
+class Playback:
     """Lets frames through: all of them, one at a time, or at the speed of the stream's own clock."""
 
     def __init__(self, *, paced: bool = False) -> None:

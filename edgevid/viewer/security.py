@@ -45,7 +45,7 @@ SIGN_IN = """<!doctype html><html lang="en"><meta charset="utf-8"><title>edgevid
 <button class="primary">Open</button></form></main></html>"""
 
 
-class Guard:
+class Security:
     """An ASGI application behind the three checks; every answer carries the security headers."""
 
     def __init__(

@@ -24,7 +24,7 @@ from typing import Any
 
 from edgevid.errors import InputError, SourceError, require
 from edgevid.run.signals import ended_by_sigterm
-from edgevid.viewer.security import Guard
+from edgevid.viewer.security import Security
 
 STATIC = Path(__file__).parent / "static"
 """Stylesheets and scripts of the pages; they are in the wheel."""
@@ -62,7 +62,7 @@ class Server:
         self._socket = _bind(host, port)
         self.host, self.port = host, int(self._socket.getsockname()[1])
         known = [*names, host, socket.gethostname()] if wide else list(names)
-        self._app = Guard(app, token=self.token, names=known, wide=wide, port=self.port)
+        self._app = Security(app, token=self.token, names=known, wide=wide, port=self.port)
         self._server: Any = None
         self._thread: threading.Thread | None = None
 
@@ -167,7 +167,7 @@ def is_loopback(host: str) -> bool:
 def _checked(token: str) -> str:
     if len(token) < SHORTEST_TOKEN or not re.fullmatch(r"[\w.~-]+", token, re.ASCII):
         raise InputError(
-            f"token: wanted at least {SHORTEST_TOKEN} letters, digits or any of - . _ ~, given "
+            f"token: expected at least {SHORTEST_TOKEN} letters, digits or any of - . _ ~, got "
             f"{len(token)} characters; leave it out to have one made"
         )
     return token
@@ -176,14 +176,14 @@ def _checked(token: str) -> str:
 def _bind(host: str, port: int | None) -> socket.socket:
     """A socket that holds the address, or the first free one of a few ports."""
     if port is not None and not 0 <= port <= 65535:
-        raise InputError(f"port: wanted 0 to 65535, given {port}")
-    wanted = [*range(PORT, PORT + TRIES), 0] if port is None else [port]
+        raise InputError(f"port: expected 0 to 65535, got {port}")
+    expected = [*range(PORT, PORT + TRIES), 0] if port is None else [port]
     while True:
-        number = wanted.pop(0)
+        number = expected.pop(0)
         try:
             return _listen(host, number)
         except OSError as error:
-            if error.errno != errno.EADDRINUSE or not wanted:
+            if error.errno != errno.EADDRINUSE or not expected:
                 raise SourceError(
                     f"{host}:{number}: cannot be served from: {error.strerror}; "
                     "choose another --host or --port"

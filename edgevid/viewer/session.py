@@ -11,16 +11,16 @@ from typing import Any
 
 from edgevid.run.loop import Summary, run
 from edgevid.run.signals import ended_by_sigterm
-from edgevid.site.resize import Resizing
+from edgevid.site.resize import ResolutionChange
 from edgevid.types import Frame
 from edgevid.viewer.app import viewer_app
-from edgevid.viewer.config import Setting
+from edgevid.viewer.config import ViewerConfig
 from edgevid.viewer.serve import Server, wait_for_stop
-from edgevid.viewer.state import Show
+from edgevid.viewer.state import ViewerState
 
 
 def watch(
-    setting: Setting,
+    setting: ViewerConfig,
     *,
     announce: Callable[[str], None],
     serving: Mapping[str, Any],
@@ -30,16 +30,16 @@ def watch(
 ) -> Summary:
     """Shows the setting until Ctrl-C or SIGTERM; a file begins again at its end unless `once`.
 
-    `serving` are Server's options and `open_browser`; `picture` are Show's quality, widest and unit.
+    `serving` are Server's options and `open_browser`; `image` are Show's quality, widest and unit.
     `announce` is told the address. With `frames` it ends after so many.
     """
-    show = Show(
+    show = ViewerState(
         setting.source,
         setting.pipeline,
         title=setting.title,
         model=setting.model,
         notes=setting.notes,
-        survey=setting.survey,
+        calibration=setting.calibration,
         monitor=setting.monitor,
         site_file=setting.site_file,
         site_header=header_of(setting),
@@ -71,15 +71,15 @@ def watch(
     return summary
 
 
-def _resizing(setting: Setting, show: Show) -> Callable[[Frame], None] | None:
-    """What keeps survey and zones right when a stream changes its size."""
+def _resizing(setting: ViewerConfig, show: ViewerState) -> Callable[[Frame], None] | None:
+    """What keeps calibration and zones right when a stream changes its size."""
     if setting.site is None:
         return None
-    return Resizing(setting.site, setting.pipeline, show, show.size)  # type: ignore[arg-type]
+    return ResolutionChange(setting.site, setting.pipeline, show, show.size)  # type: ignore[arg-type]
 
 
-def header_of(setting: Setting) -> str:
-    """How a site file begins that the viewer makes: source, survey and the size that places lie on."""
+def header_of(setting: ViewerConfig) -> str:
+    """How a site file begins that the viewer makes: source, calibration and the size that places lie on."""
     if setting.site is None or setting.site_file is None:
         return ""
     source, size = setting.site.source, setting.source.size
@@ -87,13 +87,13 @@ def header_of(setting: Setting) -> str:
         source = str(Path(source).resolve())
     lines = [f"source = {json.dumps(source, ensure_ascii=False)}", "", "[camera]"]
     lines.append(f"size = [{size[0]}, {size[1]}]")
-    if setting.site.survey is not None:
-        survey = os.path.relpath(setting.site.survey.resolve(), setting.site_file.resolve().parent)
-        lines.append(f"survey = {json.dumps(survey, ensure_ascii=False)}")
+    if setting.site.calibration is not None:
+        calibration = os.path.relpath(setting.site.calibration.resolve(), setting.site_file.resolve().parent)
+        lines.append(f"calibration = {json.dumps(calibration, ensure_ascii=False)}")
     return "\n".join(lines)
 
 
-def _rounds(setting: Setting, show: Show, *, once: bool) -> Iterator[Frame]:
+def _rounds(setting: ViewerConfig, show: ViewerState, *, once: bool) -> Iterator[Frame]:
     """The source's frames; a file's again and again, everything forgotten in between."""
     source = setting.source
     while True:

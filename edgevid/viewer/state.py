@@ -1,7 +1,7 @@
 """What is shown: one source through one pipeline, watched by whoever looks.
 
-`Show.observe` is called by the frame loop after each frame and costs it a tenth of a millisecond.
-Everything that a viewer wants (records, pictures, grids) is made in other threads.
+`ViewerState.observe` is called by the frame loop after each frame and costs it a tenth of a millisecond.
+Everything that a viewer wants (records, images, grids) is made in other threads.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from edgevid.errors import InputError
 from edgevid.output.sinks import as_json, speed_json
 from edgevid.pipeline import Pipeline
 from edgevid.site.file import write_places
-from edgevid.speed.calibration import Survey
+from edgevid.speed.calibration import CameraCalibration
 from edgevid.types import Array, Frame, Reason, Result, Tracks
 from edgevid.viewer.annotations import grid, shown, taken
-from edgevid.viewer.broadcast import Hub, Moment
-from edgevid.viewer.playback import Gate
+from edgevid.viewer.broadcast import Broadcast, Moment
+from edgevid.viewer.playback import Playback
 from edgevid.zones import Event, ZoneMonitor
 
 EVENTS = 300
@@ -37,7 +37,7 @@ class Stale(InputError):
     """Places that were edited from an older state than the present one."""
 
 
-class Show:
+class ViewerState:
     """A source and its pipeline, as viewers see them."""
 
     def __init__(
@@ -48,7 +48,7 @@ class Show:
         title: str,
         model: str = "",
         notes: Sequence[str] = (),
-        survey: Survey | None = None,
+        calibration: CameraCalibration | None = None,
         monitor: ZoneMonitor | None = None,
         site_file: Path | None = None,
         site_header: str = "",
@@ -56,17 +56,22 @@ class Show:
         quality: int = 80,
         widest: int = 1280,
     ) -> None:
-        """`title` and `model` name what is seen and by what; `notes` are shown above the picture.
+        """`title` and `model` name what is seen and by what; `notes` are shown above the image.
 
         Places are saved to `site_file`; without one they live as long as the show. `site_header` is how
         that file begins where it does not exist yet.
         """
-        self.source, self.pipeline, self.survey, self.site_file = source, pipeline, survey, site_file
+        self.source, self.pipeline, self.calibration, self.site_file = (
+            source,
+            pipeline,
+            calibration,
+            site_file,
+        )
         self.size: tuple[int, int] = tuple(source.size)
-        self._surveyed, self._site_header = survey, site_header
+        self._calibrated, self._site_header = calibration, site_header
         self._about = {"title": title, "model": model, "notes": list(notes), "unit": unit}
-        self.gate = Gate(paced=not source.live)
-        self.monitor = monitor or ZoneMonitor(to_ground=survey.place if survey else None)
+        self.gate = Playback(paced=not source.live)
+        self.monitor = monitor or ZoneMonitor(to_ground=calibration.place if calibration else None)
         self._next_monitor: ZoneMonitor | None = None
         self._lock = threading.RLock()  # what is told inside arrives in the order in which it happened
         self._version = 0
@@ -77,7 +82,7 @@ class Show:
         self._last_stream_event: Any = None
         self._gap_s = 0.0
         self._before = math.nan
-        self.hub = Hub(self._describe, quality=quality, widest=widest)
+        self.hub = Broadcast(self._describe, quality=quality, widest=widest)
 
     # What the frame loop calls.
 
@@ -137,7 +142,7 @@ class Show:
     # What the server calls.
 
     def hello(self) -> dict[str, Any]:
-        """Everything that a new viewer must know before its first picture."""
+        """Everything that a new viewer must know before its first image."""
         names = {task: list(given) for task, given in self.pipeline.names.items()}
         with self._lock:
             events = list(self._events)
@@ -149,8 +154,8 @@ class Show:
             "fps": self.source.fps,
             "names": names,
             "reasons": {reason.name: reason.words for reason in Reason},
-            "grid": grid(self.survey),
-            "surveyed": self.survey is not None,
+            "grid": grid(self.calibration),
+            "calibrated": self.calibration is not None,
             "saves": self.site_file is not None,
             "events": events,
             **self.state(),
@@ -166,7 +171,7 @@ class Show:
         with self._lock:
             now = self._next_monitor or self.monitor
             scale = self.monitor.scale  # None: another view, on which no place belongs
-            made = shown(now.zones, now.lines, self.survey, scale) if scale else []
+            made = shown(now.zones, now.lines, self.calibration, scale) if scale else []
             return {"places": made, "version": self._version}
 
     def set_places(self, given: Any, version: object) -> dict[str, Any]:
@@ -180,8 +185,10 @@ class Show:
             now, scale = self._next_monitor or self.monitor, self.monitor.scale
             if scale is None:
                 raise InputError("the stream shows another view than the one that the places were drawn on")
-            zones, lines = taken(given, self.size, self.survey, (now.zones, now.lines), scale)
-            monitor = ZoneMonitor(zones, lines, to_ground=self.survey.place if self.survey else None)
+            zones, lines = taken(given, self.size, self.calibration, (now.zones, now.lines), scale)
+            monitor = ZoneMonitor(
+                zones, lines, to_ground=self.calibration.place if self.calibration else None
+            )
             if self.site_file is not None:
                 write_places(self.site_file, zones, lines, header=self._site_header)
             self._next_monitor = monitor
@@ -191,7 +198,7 @@ class Show:
         return {**told, "saved": self.site_file is not None}
 
     def control(self, asked: Any) -> None:
-        """Pause, go on or one step; a live camera is never held, its viewers hold their own picture."""
+        """Pause, go on or one step; a live camera is never held, its viewers hold their own image."""
         if self.source.live or not isinstance(asked, dict):
             return
         if asked.get("step") is True:
@@ -212,28 +219,28 @@ class Show:
         """The stream changed its size: viewers are greeted anew, with the grid where it is now."""
         self.size = size
         try:
-            self.survey = self._surveyed.scaled_to(size) if self._surveyed else None
+            self.calibration = self._calibrated.scaled_to(size) if self._calibrated else None
         except InputError:  # another aspect, so another view
-            self.survey = None
+            self.calibration = None
         self.hub.tell(**self.hello())
 
     # Records and events.
 
     def _describe(self, moment: Moment) -> dict[str, Any]:
-        """A moment's record, as in JSON lines, with places on the ground and settled speeds where the live
+        """A moment's record, as in JSON lines, with places on the ground and smoothed speeds where the live
         ones are too uncertain."""
-        result, survey = moment.result, self.survey  # the frame loop may take the survey away
-        record, speeds = as_json(result), result.shown_speeds()
+        result, calibration = moment.result, self.calibration  # the frame loop may take the calibration away
+        record, speeds = as_json(result), result.display_speeds()
         for one in record["objects"]:
             row = speeds.get(one["id"])
             if row is not None and row.reason == Reason.OK:
                 one["speed"] = speed_json(row) | {"ago_s": round(result.time - float(row.time), 2)}
-        if survey is not None and len(moment.result.tracks):
+        if calibration is not None and len(moment.result.tracks):
             boxes = moment.result.tracks.boxes.astype(float)
             feet = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], 1)
-            for one, metres in zip(record["objects"], _on_ground(survey, feet), strict=True):
-                if np.isfinite(metres).all():
-                    one["ground_m"] = [round(float(v), 2) for v in metres]
+            for one, meters in zip(record["objects"], _on_ground(calibration, feet), strict=True):
+                if np.isfinite(meters).all():
+                    one["ground_m"] = [round(float(v), 2) for v in meters]
         return record
 
     def _counts(self) -> dict[str, Any]:
@@ -252,10 +259,10 @@ class Show:
 
     def _tell_passages(self, result: Result) -> None:
         """One event for each object whose track ended with a speed; then its class is forgotten."""
-        for row in result.passages:
+        for row in result.track_speeds:
             if row.reason == Reason.OK:
                 self._tell(
-                    "passage", result.time, id=int(row.id), mps=round(float(row.mps), 3),
+                    "track speed", result.time, id=int(row.id), mps=round(float(row.mps), 3),
                     sigma_mps=round(float(row.sigma), 3), **self._class_of(int(row.id)),
                 )  # fmt: skip
         present = set(result.tracks.ids.tolist())
@@ -291,8 +298,8 @@ class Show:
             self.hub.tell(type="event", event=event)
 
 
-def _on_ground(survey: Survey, feet: Array) -> Array:
-    return np.where(survey.holds(feet)[:, None], survey.place(feet), np.nan)
+def _on_ground(calibration: CameraCalibration, feet: Array) -> Array:
+    return np.where(calibration.holds(feet)[:, None], calibration.place(feet), np.nan)
 
 
 def _name(names: Sequence[str], label: int) -> str:

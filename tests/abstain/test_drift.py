@@ -28,9 +28,9 @@ def test_probabilities_against_scipy() -> None:
     for move in (0.0, 0.05, 0.1):
         a, b = rng.random(400), rng.random(500) + move
         found = shift(a, b)
-        wanted = stats.ks_2samp(a, b, method="asymp")
-        assert found.ks == pytest.approx(wanted.statistic)
-        assert found.p == pytest.approx(wanted.pvalue, rel=0.15, abs=1e-6)
+        expected = stats.ks_2samp(a, b, method="asymp")
+        assert found.ks == pytest.approx(expected.statistic)
+        assert found.p == pytest.approx(expected.pvalue, rel=0.15, abs=1e-6)
     assert kolmogorov_p(0.0, 100) == 1
     with pytest.raises(InputError, match="empty"):
         shift(np.zeros(0), np.ones(3))

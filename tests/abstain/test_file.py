@@ -73,7 +73,7 @@ def test_another_model_or_other_classes_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD)
     with pytest.raises(FileFormatError, match=r"model_sha256.*tune again"):
         Policy.load(path, model_sha256="b" * 64)
-    with pytest.raises(FileFormatError, match=r"names.*the recogniser's classes"):
+    with pytest.raises(FileFormatError, match=r"names.*the recognizer's classes"):
         Policy.load(path, names=["run", "walk"])
     unbound = write(tmp_path, GOOD.replace(f'model_sha256 = "{HASH}"', ""))
     assert Policy.load(unbound, model_sha256="b" * 64).names == ("walk", "run")

@@ -14,7 +14,7 @@ from edgevid.abstain import policy as abstain
 from edgevid.abstain.policy import NEVER, ClassPolicy, Policy, Settings, SilenceCounts, SpeedPolicy
 from edgevid.errors import InputError
 from edgevid.kernels import reference
-from edgevid.pipeline import Pipeline, Recognition
+from edgevid.pipeline import Pipeline, RecognitionTask
 from edgevid.types import Clips, Detections, Frame, Reason, Scores, Speeds, Tracks, Verdicts
 
 NAMES = ("walk", "run", "fall")
@@ -172,7 +172,7 @@ def test_nan_rows_are_counted_and_leave_no_trace() -> None:
 def test_what_is_no_probability_is_refused() -> None:
     with pytest.raises(InputError, match=r"sum to 1.*softmax"):
         Policy(NAMES).update(scores_of([3.1, -1.0, 0.4]), tracks_of(1), 0.0)
-    with pytest.raises(InputError, match="3 classes, given 2"):
+    with pytest.raises(InputError, match="3 classes, got 2"):
         Policy(NAMES).update(scores_of([0.5, 0.5]), tracks_of(1), 0.0)
 
 
@@ -250,7 +250,7 @@ class Canned:
     def detect(self, frames: list[Frame]) -> list[Detections]:
         return [Detections.of(boxes=[[0, 0, 40, 80]], scores=[0.9], labels=[0])]
 
-    def recognise(self, clips: Clips) -> Scores:
+    def recognize(self, clips: Clips) -> Scores:
         return scores_of([0.7, 0.2, 0.1])
 
     def reset(self) -> None: ...
@@ -265,12 +265,12 @@ class CannedClips(Canned):
     def update(self, frame: Frame, tracks: Tracks) -> Clips:
         return Clips.empty()
 
-    def heed(self, scores: Scores) -> None: ...
+    def update_confidence(self, scores: Scores) -> None: ...
 
 
 @pytest.mark.parametrize(("threshold", "label"), [(0.6, 0), (0.8, -1)])
 def test_the_policy_changes_what_a_pipeline_emits(threshold: float, label: int) -> None:
-    part = Recognition(CannedClips(), Canned(), Policy(NAMES, threshold=threshold))
+    part = RecognitionTask(CannedClips(), Canned(), Policy(NAMES, threshold=threshold))
     pipeline = Pipeline(Canned(), CannedTracker(), recognitions={"action": part})
     result = pipeline.process(Frame(np.zeros((90, 90, 3), np.uint8), 0.0, 0))
     assert result.verdicts["action"].labels.tolist() == [label]

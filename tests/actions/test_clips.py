@@ -10,7 +10,7 @@ import pytest
 from edgevid.actions.clip_spec import look_at, union_or_none
 from edgevid.actions.clip_table import ClipTable, read_spec
 from edgevid.actions.clips import ClipBuffer, ClipSpec
-from edgevid.actions.schedule import Budget, entropy_share
+from edgevid.actions.schedule import TokenBucket, entropy_share
 from edgevid.errors import InputError
 from edgevid.files.toml import read_toml
 from edgevid.types import Array, Clips, Frame, Scores, Tracks
@@ -46,7 +46,7 @@ def spec(**more: object) -> ClipSpec:
 
 
 def film(buffer: ClipBuffer, times: list[float], ids: tuple[int, ...] = (1,)) -> list[Clips]:
-    """Clips of frames whose grey value is their index."""
+    """Clips of frames whose gray value is their index."""
     found = []
     for i, time in enumerate(times):
         clips = buffer.update(frame(time, i), tracks(list(ids)))
@@ -111,7 +111,7 @@ def test_small_and_broken_boxes_are_not_cut() -> None:
 
 
 def test_the_rectangle_by_hand() -> None:
-    boxes = np.array([[10, 20, 30, 60]], np.float32)  # 20 wide, 40 high, centre (20, 40)
+    boxes = np.array([[10, 20, 30, 60]], np.float32)  # 20 wide, 40 high, center (20, 40)
     wide = ClipSpec(width=10, height=10, context=1.5)
     assert look_at(boxes, wide).tolist() == [[-10, 10, 50, 70]]  # 1.5 x 40 = 60 square
     stretch = ClipSpec(width=10, height=10, context=1.5, fit="stretch")
@@ -202,7 +202,7 @@ def test_the_budget_is_kept_and_the_new_come_first() -> None:
 def test_the_uncertain_are_asked_again_before_the_certain() -> None:
     buffer = ClipBuffer(spec(steps=1), budget=8, burst=2)
     buffer.update(frame(0.0), tracks([1, 2]))
-    buffer.heed(Scores.of(ids=[1, 2], values=[[0.99, 0.01], [0.5, 0.5]], times=[0, 0]))
+    buffer.update_confidence(Scores.of(ids=[1, 2], values=[[0.99, 0.01], [0.5, 0.5]], times=[0, 0]))
     assert buffer.update(frame(0.125), tracks([1, 2])).ids.tolist() == [2]
 
 
@@ -216,9 +216,9 @@ def test_the_changed_are_asked_again_before_the_still() -> None:
 
 
 def test_the_token_bucket_by_hand() -> None:
-    bucket = Budget(4.0, burst=2)
+    bucket = TokenBucket(4.0, burst=2)
     assert [bucket.take(5, t) for t in (0.0, 0.1, 0.25, 0.5, 9.0)] == [2, 0, 1, 1, 2]
-    assert Budget(None, burst=3).take(5, 0.0) == 3
+    assert TokenBucket(None, burst=3).take(5, 0.0) == 3
 
 
 def test_entropy_share() -> None:
@@ -259,12 +259,12 @@ def test_a_spec_that_cannot_be_cut_is_refused(wrong: dict[str, object]) -> None:
 
 
 def test_a_spec_survives_its_recipe(tmp_path: Path) -> None:
-    wanted = ClipSpec(steps=20, rate_hz=15, region=(0.1, 0, 0.9, 0.5), policy="union")
+    expected = ClipSpec(steps=20, rate_hz=15, region=(0.1, 0, 0.9, 0.5), policy="union")
     path = tmp_path / "recipe.toml"
-    path.write_text(ClipTable(wanted).toml().replace('layout = "NTCHW"\nactivation = "softmax"\n', ""))
+    path.write_text(ClipTable(expected).toml().replace('layout = "NTCHW"\nactivation = "softmax"\n', ""))
     read = read_spec(read_toml(path).table("clip"), width=1, height=1)
-    assert read == wanted
-    assert read.digest == wanted.digest
+    assert read == expected
+    assert read.digest == expected.digest
 
 
 def test_a_box_belongs_to_its_own_frame() -> None:

@@ -1,4 +1,4 @@
-"""Clip, streaming, feature and skeleton recognisers through real ONNX files whose answers are known."""
+"""Clip, streaming, feature and skeleton recognizers through real ONNX files whose answers are known."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from recognizer_models import (
 )
 
 from edgevid.actions import (
-    ClipRecogniser,
+    ClipRecognizer,
     OnlineSegments,
     PoseExtractor,
-    Recogniser,
+    Recognizer,
     StateStore,
     load_extractor,
-    load_recogniser,
+    load_recognizer,
 )
 from edgevid.actions.clip import fill_steps
 from edgevid.actions.clips import ClipBuffer
@@ -34,7 +34,7 @@ from edgevid.actions.overlap import OverlapMean
 from edgevid.actions.skeleton import COCO17, JHMDB15, coco_to_jhmdb, encode, mirror_order, width_of
 from edgevid.actions.windows import average_windows, window_starts
 from edgevid.errors import InputError, ModelError
-from edgevid.pipeline import Pipeline, Recognition
+from edgevid.pipeline import Pipeline, RecognitionTask
 from edgevid.types import Array, Clips, Detections, Frame, Scores, Tracks, Verdicts
 
 
@@ -45,14 +45,14 @@ def sure(m: float) -> Array:
 
 
 def clips_of(values: list[list[float]], ids: list[int], rate: float = 8.0, start: float = 0.0) -> Clips:
-    """Clips (M, T) of plain grey crops; NaN is a missing step."""
-    grey = np.array(values, float)
-    pixels = np.zeros((*grey.shape, 8, 8, 3), np.uint8)
-    pixels[...] = np.nan_to_num(grey)[..., None, None, None]
-    times = start + np.broadcast_to(np.arange(grey.shape[1]) / rate, grey.shape)
+    """Clips (M, T) of plain gray crops; NaN is a missing step."""
+    gray = np.array(values, float)
+    pixels = np.zeros((*gray.shape, 8, 8, 3), np.uint8)
+    pixels[...] = np.nan_to_num(gray)[..., None, None, None]
+    times = start + np.broadcast_to(np.arange(gray.shape[1]) / rate, gray.shape)
     return Clips.of(
-        ids=ids, pixels=pixels, times=np.where(np.isnan(grey), np.nan, times),
-        boxes=np.broadcast_to(np.float32([0, 0, 8, 8]), (*grey.shape, 4)),
+        ids=ids, pixels=pixels, times=np.where(np.isnan(gray), np.nan, times),
+        boxes=np.broadcast_to(np.float32([0, 0, 8, 8]), (*gray.shape, 4)),
     )  # fmt: skip
 
 
@@ -75,33 +75,33 @@ def clip_model(folder: Path, layout: str, batch: int | str = "n") -> Path:
 @pytest.mark.parametrize("layout", ["NTCHW", "NCTHW", "NTHWC"])
 @pytest.mark.parametrize("batch", ["n", 2])
 def test_clip_models_of_every_layout(tmp_path: Path, layout: str, batch: int | str) -> None:
-    recogniser = load_recogniser(clip_model(tmp_path, layout, batch))
-    found = recogniser.recognise(clips_of([[255] * 4, [0] * 4, [0, 0, 255, 255]], [1, 2, 3]))
+    recognizer = load_recognizer(clip_model(tmp_path, layout, batch))
+    found = recognizer.recognize(clips_of([[255] * 4, [0] * 4, [0, 0, 255, 255]], [1, 2, 3]))
     np.testing.assert_allclose(found.values, [sure(1), sure(0), sure(0.5)], atol=1e-5)
     assert found.times.tolist() == [0.375] * 3
 
 
-def test_missing_steps_repeat_their_neighbour(tmp_path: Path) -> None:
-    recogniser = load_recogniser(clip_model(tmp_path, "NTCHW"))
-    found = recogniser.recognise(clips_of([[np.nan, np.nan, 255, 255]], [1]))
+def test_missing_steps_repeat_their_neighbor(tmp_path: Path) -> None:
+    recognizer = load_recognizer(clip_model(tmp_path, "NTCHW"))
+    found = recognizer.recognize(clips_of([[np.nan, np.nan, 255, 255]], [1]))
     np.testing.assert_allclose(found.values, [sure(1)], atol=1e-5)
     assert fill_steps(np.array([[True, False, False, True]])).tolist() == [[0, 0, 3, 3]]
 
 
 def test_overlapping_windows_of_a_track_are_averaged(tmp_path: Path) -> None:
-    recogniser = load_recogniser(clip_model(tmp_path, "NTCHW"))
-    recogniser.recognise(clips_of([[255] * 4], [1]))
-    found = recogniser.recognise(clips_of([[0] * 4], [1], start=0.25))  # half a window later
-    wanted = (0.5 * sure(1) + sure(0)) / 1.5
-    np.testing.assert_allclose(found.values, [wanted], atol=1e-5)
-    far = recogniser.recognise(clips_of([[0] * 4], [1], start=5.0))
+    recognizer = load_recognizer(clip_model(tmp_path, "NTCHW"))
+    recognizer.recognize(clips_of([[255] * 4], [1]))
+    found = recognizer.recognize(clips_of([[0] * 4], [1], start=0.25))  # half a window later
+    expected = (0.5 * sure(1) + sure(0)) / 1.5
+    np.testing.assert_allclose(found.values, [expected], atol=1e-5)
+    far = recognizer.recognize(clips_of([[0] * 4], [1], start=5.0))
     np.testing.assert_allclose(far.values, [sure(0)], atol=1e-5)
 
 
 def test_a_clip_of_another_length_is_refused(tmp_path: Path) -> None:
-    recogniser = load_recogniser(clip_model(tmp_path, "NTCHW"))
-    with pytest.raises(InputError, match=r"clips of 4 steps, given 3"):
-        recogniser.recognise(clips_of([[0] * 3], [1]))
+    recognizer = load_recognizer(clip_model(tmp_path, "NTCHW"))
+    with pytest.raises(InputError, match=r"clips of 4 steps, got 3"):
+        recognizer.recognize(clips_of([[0] * 3], [1]))
 
 
 def test_a_recipe_of_another_shape_is_refused(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_recipe_of_another_shape_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(path.read_text().replace("steps = 4", "steps = 5"))
     with pytest.raises(ModelError, match="5, 3, 8, 8"):
-        load_recogniser(tmp_path)
+        load_recognizer(tmp_path)
 
 
 # Streaming models
@@ -140,30 +140,30 @@ def stream_model(folder: Path, axis: int) -> Path:
 
 @pytest.mark.parametrize("axis", [0, 1])
 def test_states_follow_their_tracks(tmp_path: Path, axis: int) -> None:
-    recogniser = load_recogniser(stream_model(tmp_path, axis))
-    recogniser.recognise(clips_of([[255], [0]], [1, 2], start=0.0))
-    found = recogniser.recognise(clips_of([[0], [255], [0]], [2, 3, 1], start=0.125))
+    recognizer = load_recognizer(stream_model(tmp_path, axis))
+    recognizer.recognize(clips_of([[255], [0]], [1, 2], start=0.0))
+    found = recognizer.recognize(clips_of([[0], [255], [0]], [2, 3, 1], start=0.125))
     np.testing.assert_allclose(found.values, [sure(0), sure(1), sure(0.5)], atol=1e-5)
 
 
 def test_a_track_after_a_gap_or_a_reset_is_fresh(tmp_path: Path) -> None:
-    recogniser = load_recogniser(stream_model(tmp_path, 0))
-    recogniser.recognise(clips_of([[255]], [1], start=0.0))
+    recognizer = load_recognizer(stream_model(tmp_path, 0))
+    recognizer.recognize(clips_of([[255]], [1], start=0.0))
     np.testing.assert_allclose(
-        recogniser.recognise(clips_of([[0]], [1], start=1.5)).values, [sure(0)], atol=1e-5
+        recognizer.recognize(clips_of([[0]], [1], start=1.5)).values, [sure(0)], atol=1e-5
     )
-    recogniser.recognise(clips_of([[255]], [1], start=1.6))
-    recogniser.reset()
+    recognizer.recognize(clips_of([[255]], [1], start=1.6))
+    recognizer.reset()
     np.testing.assert_allclose(
-        recogniser.recognise(clips_of([[0]], [1], start=1.7)).values, [sure(0)], atol=1e-5
+        recognizer.recognize(clips_of([[0]], [1], start=1.7)).values, [sure(0)], atol=1e-5
     )
 
 
 def test_time_that_runs_back_starts_anew(tmp_path: Path) -> None:
-    recogniser = load_recogniser(stream_model(tmp_path, 0))
-    recogniser.recognise(clips_of([[255]], [1], start=9.0))
+    recognizer = load_recognizer(stream_model(tmp_path, 0))
+    recognizer.recognize(clips_of([[255]], [1], start=9.0))
     np.testing.assert_allclose(
-        recogniser.recognise(clips_of([[0]], [1], start=0.0)).values, [sure(0)], atol=1e-5
+        recognizer.recognize(clips_of([[0]], [1], start=0.0)).values, [sure(0)], atol=1e-5
     )
 
 
@@ -172,7 +172,7 @@ def test_a_state_the_model_does_not_have_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(path.read_text().replace('states = ["s"]', 'states = ["h"]'))
     with pytest.raises(ModelError, match="'h'"):
-        load_recogniser(tmp_path)
+        load_recognizer(tmp_path)
 
 
 def test_the_store_is_flat_and_evicts_the_least_recent() -> None:
@@ -196,9 +196,9 @@ def test_the_store_is_flat_and_evicts_the_least_recent() -> None:
 
 def test_windows_of_features_answer_every_stride(tmp_path: Path) -> None:
     feature_model(tmp_path / "features")
-    recogniser = load_recogniser(window_head(tmp_path / "head"))
+    recognizer = load_recognizer(window_head(tmp_path / "head"))
     answers = [
-        recogniser.recognise(clips_of([[v]], [1], start=i / 8)) for i, v in enumerate([255, 255, 0, 0, 0])
+        recognizer.recognize(clips_of([[v]], [1], start=i / 8)) for i, v in enumerate([255, 255, 0, 0, 0])
     ]
     assert [len(a) for a in answers] == [1, 0, 1, 0, 1]
     # The window at moment 2 holds 255, 255, 0; half of the answer at moment 0 (255) is averaged in.
@@ -208,19 +208,19 @@ def test_windows_of_features_answer_every_stride(tmp_path: Path) -> None:
 
 def test_a_missed_moment_is_masked(tmp_path: Path) -> None:
     feature_model(tmp_path / "features")
-    recogniser = load_recogniser(window_head(tmp_path / "head", "window = 4\nstride = 1\n"))
-    recogniser.recognise(clips_of([[255]], [1], start=0.0))
-    recogniser.reset()
-    recogniser.recognise(clips_of([[255]], [1], start=10.0))
-    found = recogniser.recognise(clips_of([[0]], [2], start=10.25))
+    recognizer = load_recognizer(window_head(tmp_path / "head", "window = 4\nstride = 1\n"))
+    recognizer.recognize(clips_of([[255]], [1], start=0.0))
+    recognizer.reset()
+    recognizer.recognize(clips_of([[255]], [1], start=10.0))
+    found = recognizer.recognize(clips_of([[0]], [2], start=10.25))
     np.testing.assert_allclose(found.values, [sure(0)], atol=1e-5)
 
 
 def test_a_step_head_carries_its_state(tmp_path: Path) -> None:
     feature_model(tmp_path / "features")
-    recogniser = load_recogniser(step_head(tmp_path / "head"))
-    recogniser.recognise(clips_of([[255], [0]], [1, 2], start=0.0))
-    found = recogniser.recognise(clips_of([[0], [0]], [2, 1], start=0.125))
+    recognizer = load_recognizer(step_head(tmp_path / "head"))
+    recognizer.recognize(clips_of([[255], [0]], [1, 2], start=0.0))
+    found = recognizer.recognize(clips_of([[0], [0]], [2, 1], start=0.125))
     np.testing.assert_allclose(found.values, [sure(0), sure(0.5)], atol=1e-5)
 
 
@@ -230,16 +230,16 @@ def test_a_batch_is_as_many_singles_in_any_order(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     values = rng.integers(0, 255, (6, 5)).astype(float)
     together, apart = (
-        load_recogniser(tmp_path / "head"),
-        [load_recogniser(tmp_path / "head") for _ in range(5)],
+        load_recognizer(tmp_path / "head"),
+        [load_recognizer(tmp_path / "head") for _ in range(5)],
     )
     for moment, row in enumerate(values):
         order = rng.permutation(5)
-        found = together.recognise(
+        found = together.recognize(
             clips_of(row[order, None].tolist(), (order + 1).tolist(), start=moment / 8)
         )
         single = [
-            r.recognise(clips_of([[v]], [i + 1], start=moment / 8))
+            r.recognize(clips_of([[v]], [i + 1], start=moment / 8))
             for i, (r, v) in enumerate(zip(apart, row, strict=True))
         ]
         for id_, value in zip(found.ids, found.values, strict=True):
@@ -253,20 +253,20 @@ def test_a_head_of_other_features_or_crops_is_refused(tmp_path: Path) -> None:
     text = path.read_text()
     path.write_text(text.replace("features = 3", "features = 9"))
     with pytest.raises(ModelError, match="trained on 9 features"):
-        load_recogniser(tmp_path / "head")
+        load_recognizer(tmp_path / "head")
     path.write_text(text.replace('kind = "window"', 'clip_digest = "0123456789ab"\nkind = "window"'))
     with pytest.raises(ModelError, match="changed since training"):
-        load_recogniser(tmp_path / "head")
+        load_recognizer(tmp_path / "head")
     path.write_text(text.replace('kind = "window"', 'kind = "step"'))
     with pytest.raises(ModelError, match="wants the inputs"):
-        load_recogniser(tmp_path / "head")
+        load_recognizer(tmp_path / "head")
 
 
 # Skeletons
 
 
 def pose_model(folder: Path) -> tuple[Path, Array]:
-    """Seventeen keypoints that lie at the same shares of every picture."""
+    """Seventeen keypoints that lie at the same shares of every image."""
     rng = np.random.default_rng(1)
     points = rng.uniform(0.1, 0.9, (1, 1, 17, 3)).astype(np.float32)
     recipe(
@@ -297,10 +297,10 @@ def test_keypoints_return_to_frame_pixels(tmp_path: Path) -> None:
 def test_a_skeleton_head_from_crops_to_scores(tmp_path: Path) -> None:
     pose_model(tmp_path / "features")
     width = width_of(15)
-    recogniser = load_recogniser(
+    recognizer = load_recognizer(
         _with(window_head(tmp_path / "head", features=width), "features = 3", f"features = {width}")
     )
-    found = recogniser.recognise(clips_of([[9], [200]], [4, 5]))
+    found = recognizer.recognize(clips_of([[9], [200]], [4, 5]))
     assert found.ids.tolist() == [4, 5]
     np.testing.assert_allclose(found.values.sum(1), 1, atol=1e-6)
 
@@ -328,7 +328,7 @@ def test_skeleton_features_look_only_back() -> None:
 def test_skeleton_features_by_hand() -> None:
     joints = np.array([[[0, 0], [2, 0]], [[0, 0], [2, 2]]], float)  # two joints, two steps
     found = encode(joints, np.ones(2, bool))
-    # Step 0: centre (1, 0), size 1, distance 2. Step 1: centre (1, 1), size sqrt 2, distance 2 sqrt 2.
+    # Step 0: center (1, 0), size 1, distance 2. Step 1: center (1, 1), size sqrt 2, distance 2 sqrt 2.
     r = np.sqrt(2)
     np.testing.assert_allclose(found[0], [-1, 0, 1, 0, 2, *[0] * 9], atol=1e-6)
     np.testing.assert_allclose(
@@ -375,7 +375,7 @@ def test_windows_cover_every_step_once_or_twice() -> None:
 def test_windows_that_leave_gaps_are_refused() -> None:
     with pytest.raises(InputError, match="stride"):
         window_starts(100, 32, 33)
-    with pytest.raises(InputError, match="given"):
+    with pytest.raises(InputError, match="got"):
         average_windows(np.ones((2, 3)), np.array([0, 1]), 4)
 
 
@@ -447,7 +447,7 @@ class Still:
     def reset(self) -> None: ...
 
 
-def make(kind: str, folder: Path) -> Recogniser:
+def make(kind: str, folder: Path) -> Recognizer:
     feature_model(folder / "features")
     makers = {
         "clip": lambda: clip_model(folder / "m", "NCTHW"),
@@ -455,14 +455,14 @@ def make(kind: str, folder: Path) -> Recogniser:
         "window": lambda: window_head(folder / "m"),
         "step": lambda: step_head(folder / "m"),
     }
-    return load_recogniser(makers[kind]())
+    return load_recognizer(makers[kind]())
 
 
 @pytest.mark.parametrize("kind", ["clip", "stream", "window", "step"])
-def test_every_recogniser_runs_in_the_pipeline(tmp_path: Path, kind: str) -> None:
-    recogniser = make(kind, tmp_path)
-    buffer = ClipBuffer(recogniser.spec)
-    part = Recognition(buffer, recogniser, Still())  # type: ignore[arg-type]
+def test_every_recognizer_runs_in_the_pipeline(tmp_path: Path, kind: str) -> None:
+    recognizer = make(kind, tmp_path)
+    buffer = ClipBuffer(recognizer.spec)
+    part = RecognitionTask(buffer, recognizer, Still())  # type: ignore[arg-type]
     pipeline = Pipeline(Still(), Still(), recognitions={"light": part})  # type: ignore[arg-type]
     image = np.zeros((8, 16, 3), np.uint8)
     image[:, 8:] = 255
@@ -473,22 +473,22 @@ def test_every_recogniser_runs_in_the_pipeline(tmp_path: Path, kind: str) -> Non
     assert results[0].names["light"] == ("bright", "dark")
 
 
-def test_a_model_that_recognises_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="given 'features'"):
-        load_recogniser(feature_model(tmp_path))
+def test_a_model_that_recognizes_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="got 'features'"):
+        load_recognizer(feature_model(tmp_path))
     with pytest.raises(InputError, match="features or pose"):
         load_extractor(clip_model(tmp_path / "c", "NTCHW"))
 
 
-def test_clip_recogniser_without_clips(tmp_path: Path) -> None:
-    recogniser = load_recogniser(clip_model(tmp_path, "NTCHW"))
-    assert isinstance(recogniser, ClipRecogniser)
-    assert recogniser.recognise(Clips.empty()).values.shape == (0, 2)
+def test_clip_recognizer_without_clips(tmp_path: Path) -> None:
+    recognizer = load_recognizer(clip_model(tmp_path, "NTCHW"))
+    assert isinstance(recognizer, ClipRecognizer)
+    assert recognizer.recognize(Clips.empty()).values.shape == (0, 2)
 
 
 def test_the_emotion_model_at_hand(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEVID_MODELS_MIRROR", str(shared_data / "models"))
-    recogniser = load_recogniser("emotion-mini-xception-64", threads=1)
+    recognizer = load_recognizer("emotion-mini-xception-64", threads=1)
     pixels = np.random.default_rng(0).integers(0, 255, (2, 1, 64, 64, 3), np.uint8)
     clips = Clips.of(ids=[1, 2], pixels=pixels, times=[[0.0], [0.0]], boxes=np.zeros((2, 1, 4)))
-    np.testing.assert_allclose(recogniser.recognise(clips).values.sum(1), 1, atol=1e-4)
+    np.testing.assert_allclose(recognizer.recognize(clips).values.sum(1), 1, atol=1e-4)

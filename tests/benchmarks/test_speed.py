@@ -1,4 +1,4 @@
-"""The speed benchmark itself: its floor against the study, its survey from distances, its scores."""
+"""The speed benchmark itself: its floor against the study, its calibration from distances, its scores."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_scenes_keep_to_the_road_and_miss_a_tenth(bench: Any) -> None:
     assert 0.8 < np.concatenate([r.seen for r in made]).mean() < 0.97
 
 
-def test_a_survey_is_found_from_distances_and_lines(bench: Any) -> None:
+def test_a_calibration_is_found_from_distances_and_lines(bench: Any) -> None:
     _, brno, _ = bench
     camera = Camera(above=8.0, pitch=18.0)
 
@@ -72,13 +72,13 @@ def test_a_survey_is_found_from_distances_and_lines(bench: Any) -> None:
         "measurementLines": [line((-5, 16), (5, 16)), line((-5, 45), (5, 45))],
         "laneDivLines": [line((x, 16), (x, 45)) for x in (-3.5, 0, 3.5)],
     }  # fmt: skip
-    survey, rms = brno.survey_of(truth)
+    calibration, rms = brno.calibration_of(truth)
     assert rms < 0.01
-    places = survey.place(pixels([(-2, 20), (2, 20), (2, 40)]))
+    places = calibration.place(pixels([(-2, 20), (2, 20), (2, 40)]))
     assert np.hypot(*(places[1] - places[0])) == pytest.approx(4, abs=0.01)
     assert np.hypot(*(places[2] - places[1])) == pytest.approx(20, abs=0.02)
-    fit = brno.Fit(truth)
-    exact = ground.normalised(np.linalg.inv(camera.ground_homography()), np.array([[0.0, 20.0]]))
+    fit = brno.LetterboxTransform(truth)
+    exact = ground.normalized(np.linalg.inv(camera.ground_homography()), np.array([[0.0, 20.0]]))
     assert np.abs(fit.residuals(exact)).max() < 1e-6
 
 

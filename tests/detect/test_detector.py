@@ -83,7 +83,7 @@ def test_yolov5_rows_with_objectness() -> None:
 
 def test_threads_that_share_a_detector_get_their_own_boxes() -> None:
     def answer(inputs: Mapping[str, Any]) -> dict[str, Any]:
-        time.sleep(0.05)  # the other thread's picture may be written meanwhile
+        time.sleep(0.05)  # the other thread's image may be written meanwhile
         side = float(inputs["images"].mean()) / 10
         return {"o": anchors([2, 4, 2 + side, 4 + side, 0.9, 1])}
 
@@ -102,27 +102,27 @@ def test_end_to_end_is_not_suppressed_again() -> None:
     expect(detect(Decode("end-to-end"), {"o": rows}), [[4, 8, 20, 24]] * 2, [1, 1])
 
 
-def test_ultralytics_rtdetr_of_2026_is_end_to_end_from_centres() -> None:
+def test_ultralytics_rtdetr_of_2026_is_end_to_end_from_centers() -> None:
     rows = anchors([0.5, 0.5, 0.25, 0.5, 0.9, 1])
-    how = Decode("end-to-end", box="cxcywh", normalised=True)
+    how = Decode("end-to-end", box="cxcywh", normalized=True)
     expect(detect(how, {"o": rows}), [[24, 16, 40, 48]], [1])
 
 
-def test_ultralytics_rtdetr_is_normalised_rows() -> None:
+def test_ultralytics_rtdetr_is_normalized_rows() -> None:
     rows = anchors([0.5, 0.5, 0.25, 0.5, 0.1, 0.9])
-    expect(detect(Decode("yolo", layout="rows", normalised=True), {"o": rows}), [[24, 16, 40, 48]], [1])
+    expect(detect(Decode("yolo", layout="rows", normalized=True), {"o": rows}), [[24, 16, 40, 48]], [1])
 
 
 def test_detr_logits() -> None:
     boxes, logits = anchors([0.5, 0.5, 0.25, 0.5]), anchors([-3, np.log(3)])
     logits[0, 1:] = -9
-    how = Decode("boxes-scores", normalised=True, logits=True)
+    how = Decode("boxes-scores", normalized=True, logits=True)
     found = detect(how, {"pred_boxes": boxes, "logits": logits})
     expect(found, [[24, 16, 40, 48]], [1])
     np.testing.assert_allclose(found.scores, [0.75], rtol=1e-6)
 
 
-def test_dfine_gets_the_input_size_and_gives_labelled_boxes() -> None:
+def test_dfine_gets_the_input_size_and_gives_labeled_boxes() -> None:
     given: dict[str, Any] = {}
 
     def answer(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def test_frames_go_through_together_as_far_as_the_batch_allows(batch: int, frame
         sizes.append(len(pictures))
         output = np.zeros((len(pictures), 21, 6), np.float32)
         output[:, 0] = [8, 8, 4, 4, 0.9, 0]
-        output[:, 0, 0] += pictures[:, 0, 0, 0]  # the picture's own value moves the box
+        output[:, 0, 0] += pictures[:, 0, 0, 0]  # the image's own value moves the box
         return {"o": output}
 
     specs = (
@@ -210,8 +210,8 @@ def test_frames_go_through_together_as_far_as_the_batch_allows(batch: int, frame
 def test_classes_by_name_and_label() -> None:
     rows = anchors([10, 12, 4, 6, 0.9, 0.1], [20, 20, 8, 8, 0.1, 0.7])
     how = recipe(Decode("yolo", layout="rows", nms_iou=0.5))
-    for wanted in ("car", ["car"], [1]):
-        found = Detector(engine({"o": rows}), how, classes=wanted).detect([frame()])[0]
+    for expected in ("car", ["car"], [1]):
+        found = Detector(engine({"o": rows}), how, classes=expected).detect([frame()])[0]
         assert found.labels.tolist() == [1]
     with pytest.raises(InputError, match="did you mean 'person'"):
         Detector(engine({"o": rows}), how, classes=["persn"])
@@ -220,7 +220,7 @@ def test_classes_by_name_and_label() -> None:
 
 
 @pytest.mark.parametrize(
-    ("decode", "shape", "wanted"),
+    ("decode", "shape", "expected"),
     [
         (Decode("yolo"), (1, 7, 21), r"\(batch, 6, N\)"),
         (Decode("yolo", layout="rows", objectness=True), (1, 21, 6), r"\(batch, N, 7\)"),
@@ -231,8 +231,8 @@ def test_classes_by_name_and_label() -> None:
         (Decode("boxes-scores"), (1, 300, 4), "reads 2 outputs"),
     ],
 )
-def test_outputs_that_do_not_fit_are_named(decode: Decode, shape: tuple[int, ...], wanted: str) -> None:
-    with pytest.raises(ModelError, match=wanted):
+def test_outputs_that_do_not_fit_are_named(decode: Decode, shape: tuple[int, ...], expected: str) -> None:
+    with pytest.raises(ModelError, match=expected):
         Detector(engine({"o": np.zeros(shape, np.float32)}), recipe(decode))
 
 
@@ -253,7 +253,7 @@ def test_inputs_that_do_not_fit_are_named() -> None:
 def test_wrong_arguments() -> None:
     output = {"o": np.zeros((1, 21, 6), np.float32)}
     how = recipe(Decode("yolo", layout="rows"))
-    with pytest.raises(InputError, match="score: wanted 0 to 1"):
+    with pytest.raises(InputError, match="score: expected 0 to 1"):
         Detector(engine(output), how, score=25)
     with pytest.raises(InputError, match="task 'detect'"):
         Detector(engine(output), Recipe("pose", "pose", "x.onnx", Path("x")))
@@ -279,7 +279,7 @@ def test_half_precision_outputs_are_read() -> None:
 
 @pytest.fixture(scope="module")
 def photos(shared_data: Path) -> list[tuple[str, Frame, np.ndarray]]:
-    """Name, picture and person boxes of the labelled photos that are at hand."""
+    """Name, image and person boxes of the labeled photos that are at hand."""
     cv2 = pytest.importorskip("cv2")
     folder = shared_data / "images"
     found = []
@@ -290,8 +290,8 @@ def photos(shared_data: Path) -> list[tuple[str, Frame, np.ndarray]]:
         image = np.ascontiguousarray(cv2.imread(str(path))[:, :, ::-1])
         rows = np.array([line.split()[1:5] for line in labels.read_text().splitlines()], float)
         size = np.array([image.shape[1], image.shape[0]] * 2)
-        centre, half = rows[:, :2], rows[:, 2:] / 2
-        boxes = np.concatenate([centre - half, centre + half], axis=1) * size
+        center, half = rows[:, :2], rows[:, 2:] / 2
+        boxes = np.concatenate([center - half, center + half], axis=1) * size
         found.append((labels.stem, Frame(image, 0.0, 0), boxes.astype(np.float32)))
     return found
 

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgevid import kernels
-from edgevid.detect.preprocess import Fit, Preprocessor, crop, input_shape, letterbox
+from edgevid.detect.preprocess import LetterboxTransform, Preprocessor, crop, input_shape, letterbox
 from edgevid.errors import InputError
 from edgevid.types import Array, Frame, InputSpec
 
 RAW = {"std": (1.0, 1.0, 1.0)}
-"""No normalisation: the input keeps 0..255."""
+"""No normalization: the input keeps 0..255."""
 
 
 def plain(width: int, height: int, color: tuple[int, int, int] = (10, 20, 30)) -> Frame:
@@ -34,7 +34,7 @@ def yuv(width: int, height: int, seed: int = 0, *, full_range: bool = False, mat
 
 def test_a_wide_frame_lies_in_the_middle_between_bars() -> None:
     out, fit = letterbox(plain(1920, 1080), InputSpec(640, 640, **RAW))
-    assert fit == Fit(1 / 3, 1 / 3, 0, 140, 1920, 1080)
+    assert fit == LetterboxTransform(1 / 3, 1 / 3, 0, 140, 1920, 1080)
     assert out.shape == (3, 640, 640)
     assert out.dtype == np.float32
     assert np.all(out[:, :140] == 114)
@@ -62,7 +62,7 @@ def test_mean_and_std_are_in_the_models_channel_order() -> None:
     assert out[:, 0, 0].tolist() == [0.0, 10.0, 0.0]
 
 
-def test_grey_is_the_luma_of_bt601() -> None:
+def test_gray_is_the_luma_of_bt601() -> None:
     out, _ = letterbox(plain(4, 4, (100, 50, 200)), InputSpec(4, 4, color="GRAY", **RAW))
     assert out.shape == (1, 4, 4)
     assert out[0, 0, 0] == pytest.approx(0.299 * 100 + 0.587 * 50 + 0.114 * 200, abs=1e-4)
@@ -107,7 +107,7 @@ def test_fit_comes_back(w: int, h: int, iw: int, ih: int, stretch: bool, corner:
     spec = InputSpec(
         iw, ih, resize="stretch" if stretch else "letterbox", anchor="top-left" if corner else "center"
     )
-    fit = Fit.of((w, h), spec)
+    fit = LetterboxTransform.of((w, h), spec)
     boxes = np.array([[0, 0, w, h], [w * 0.25, h * 0.25, w * 0.75, h * 0.5]], np.float32)
     there = fit.apply(boxes)
     assert there.min() >= 0
@@ -118,7 +118,7 @@ def test_fit_comes_back(w: int, h: int, iw: int, ih: int, stretch: bool, corner:
 
 
 def test_undo_clips_to_the_frame_and_keeps_no_rows() -> None:
-    fit = Fit.of((100, 50), InputSpec(200, 200))
+    fit = LetterboxTransform.of((100, 50), InputSpec(200, 200))
     assert fit.undo(np.array([[-40, 0, 500, 400]], np.float32)).tolist() == [[0, 0, 100, 50]]
     assert fit.undo(np.zeros((0, 4), np.float32)).shape == (0, 4)
 
@@ -148,7 +148,7 @@ def test_preprocessor_takes_no_frames_and_refuses_too_many() -> None:
     prepare = Preprocessor(InputSpec(8, 8), batch=1)
     batch, fits = prepare([])
     assert (batch.shape, fits) == ((0, 3, 8, 8), [])
-    with pytest.raises(InputError, match="at most 1 frames, given 2"):
+    with pytest.raises(InputError, match="at most 1 frames, got 2"):
         prepare([plain(4, 4), plain(4, 4)])
     with pytest.raises(InputError, match="at least 1"):
         Preprocessor(InputSpec(8, 8), batch=0)
@@ -157,7 +157,7 @@ def test_preprocessor_takes_no_frames_and_refuses_too_many() -> None:
 def test_letterbox_says_what_it_wanted_of_out() -> None:
     spec = InputSpec(8, 6, layout="NHWC")
     assert input_shape(spec) == (6, 8, 3)
-    with pytest.raises(InputError, match=r"wanted float32 \(6, 8, 3\), given float32 \(3, 6, 8\)"):
+    with pytest.raises(InputError, match=r"expected float32 \(6, 8, 3\), got float32 \(3, 6, 8\)"):
         letterbox(plain(4, 4), spec, np.zeros((3, 6, 8), np.float32))
 
 

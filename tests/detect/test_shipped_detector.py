@@ -46,27 +46,27 @@ def unreachable() -> object:
     return dataclasses.replace(recipe, local=None, source=source)
 
 
-def test_a_grey_picture_holds_nothing() -> None:
-    grey = Frame(np.full((360, 640, 3), 128, np.uint8), 0.0, 0)
-    assert len(Detector.load(NAME).detect([grey])[0]) == 0
+def test_a_gray_picture_holds_nothing() -> None:
+    gray = Frame(np.full((360, 640, 3), 128, np.uint8), 0.0, 0)
+    assert len(Detector.load(NAME).detect([gray])[0]) == 0
 
 
-def test_it_sees_people_and_cars_in_scenes_it_never_learnt(shared_data: Path) -> None:
+def test_it_sees_people_and_cars_in_scenes_it_never_learned(shared_data: Path) -> None:
     detector = Detector.load(NAME, score=0.5)
     seen = {}
-    for file, wanted in (
+    for file, expected in (
         ("intel_one-by-one-person-detection.mp4", "person"),
         ("vehicle_counting_tf_input.mp4", "car"),
     ):
-        label = detector.names.index(wanted)
+        label = detector.names.index(expected)
         with open_video(shared_data / "videos" / file) as video:
             counts = [
                 int((detector.detect([frame])[0].labels == label).sum())
                 for frame in video
                 if frame.index % 20 == 0
             ]
-        seen[wanted] = float(np.mean(np.array(counts) > 0))
-    assert seen["person"] > 0.4  # somebody is there in about two thirds of the pictures
+        seen[expected] = float(np.mean(np.array(counts) > 0))
+    assert seen["person"] > 0.4  # somebody is there in about two thirds of the images
     assert seen["car"] > 0.7
 
 
@@ -87,7 +87,7 @@ def test_it_finds_the_rendered_street_that_the_demo_shows() -> None:
 
 
 def test_its_int8_files_are_made_of_the_committed_ranges_alone(tmp_path: Path) -> None:
-    pytest.importorskip("onnx", reason="quantising needs the extra build")
+    pytest.importorskip("onnx", reason="quantizing needs the extra build")
     from edgevid.optimize.quantize.quantizer import quantize
 
     ranges = Path(__file__).resolve().parents[2] / "calibration" / "int8" / f"{NAME}.toml"

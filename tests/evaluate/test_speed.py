@@ -17,8 +17,8 @@ from edgevid.errors import FileFormatError, InputError, SourceError
 from edgevid.evaluate.speed.files import check_ids, read_pairs, read_results, read_truth
 from edgevid.evaluate.speed.score import evaluate
 from edgevid.output.sinks import JsonLines
-from edgevid.speed.calibration import make_survey
-from edgevid.speed.estimator import SpeedMeter
+from edgevid.speed.calibration import make_calibration
+from edgevid.speed.estimator import SpeedEstimator
 from edgevid.synthetic.scene import Camera, Scene, drive
 from edgevid.types import Detections, Frame, Result, Tracks
 
@@ -29,7 +29,7 @@ id,kind,time_s,mps,sigma_mps,reason
 1,live,1.0,11,1,OK
 1,live,2.0,9,0.4,OK
 1,live,3.0,10,1,
-1,passage,3.0,10.5,0.2,OK
+1,track speed,3.0,10.5,0.2,OK
 2,live,4.0,8,0.1,OK
 2,live,5.0,,,STALE
 9,live,5.0,3,0.1,OK
@@ -63,15 +63,15 @@ def test_scores_by_hand(tmp_path: Path) -> None:
     assert everything.values == 4
     assert everything.mean == pytest.approx(1.8)
     assert everything.reasons == {"STALE": pytest.approx(1 / 6), "TOO_SHORT": pytest.approx(1 / 6)}
-    assert found.overall["passage"].bias == pytest.approx(1.8)
+    assert found.overall["track speed"].bias == pytest.approx(1.8)
     assert found.unmatched == ["9"]
     assert found.missed == []
 
 
 def test_a_passage_is_judged_by_the_mean_true_speed(tmp_path: Path) -> None:
     truth = read_truth(write(tmp_path / "t.csv", "id,time_s,mps\na,0,0\na,1,10\na,3,10\n"))
-    rows = read_results(write(tmp_path / "r.csv", "id,kind,time_s,mps\na,passage,,9\n"))
-    score = evaluate(truth, rows).overall["passage"]
+    rows = read_results(write(tmp_path / "r.csv", "id,kind,time_s,mps\na,track speed,,9\n"))
+    score = evaluate(truth, rows).overall["track speed"]
     assert score.bias == pytest.approx(3.6 * (9 - 25 / 3))
     assert math.isnan(score.within_95)  # no standard error was stated
 
@@ -93,13 +93,13 @@ def test_a_record_of_a_run_is_read(tmp_path: Path) -> None:
         "schema": "edgevid.result/1", "frame": 0, "time_s": 1.0,
         "objects": [{"id": 3, "speed": {"mps": 5.0, "sigma_mps": 0.5}},
                     {"id": 4, "speed": {"reason": "STALE"}}, {"id": 5}],
-        "settled": [{"id": 3, "time_s": 0.5, "mps": 4.0, "sigma_mps": 0.25}],
-        "passages": [{"id": 2, "time_s": 0.1, "reason": "TOO_SHORT"}],
+        "smoothed": [{"id": 3, "time_s": 0.5, "mps": 4.0, "sigma_mps": 0.25}],
+        "track_speeds": [{"id": 2, "time_s": 0.1, "reason": "TOO_SHORT"}],
     }  # fmt: skip
     rows = read_results(write(tmp_path / "seen.jsonl", json.dumps(line) + "\n"))
     assert [(r.kind, r.id, r.time, r.reason) for r in rows] == [
         ("live", "3", 1.0, "OK"), ("live", "4", 1.0, "STALE"),
-        ("settled", "3", 0.5, "OK"), ("passage", "2", 0.1, "TOO_SHORT"),
+        ("smoothed", "3", 0.5, "OK"), ("track speed", "2", 0.1, "TOO_SHORT"),
     ]  # fmt: skip
     assert rows[2].sigma == 0.25
     broken = write(tmp_path / "broken.jsonl", json.dumps({"schema": "edgevid.result/1"}) + "\n")
@@ -166,10 +166,10 @@ def test_the_command_prints_and_writes(tmp_path: Path) -> None:
     assert "STALE 16.7 %" in done.output
     written = json.loads(out.read_text())
     assert written["overall"]["live"]["mean"] == pytest.approx(1.8)
-    assert written["overall"]["passage"]["variation"] is None
+    assert written["overall"]["track speed"]["variation"] is None
     rows = list(csv.DictReader(sheet.open()))
     assert [(r["kind"], r["id"]) for r in rows] == [
-        ("live", "all"), ("passage", "all"), ("live", "1"), ("live", "2"), ("passage", "1")
+        ("live", "all"), ("track speed", "all"), ("live", "1"), ("live", "2"), ("track speed", "1")
     ]  # fmt: skip
     assert float(rows[0]["mean"]) == pytest.approx(1.8)
 
@@ -192,9 +192,9 @@ def test_the_command_with_pairs_and_one_kind(tmp_path: Path) -> None:
 def test_from_a_run_to_its_score(tmp_path: Path) -> None:
     """A street without noise, measured, recorded and judged: the record carries all that is needed."""
     scene, camera = Scene([drive(4, 50, towards=True, lane=-1.75, near=15, far=60)]), Camera()
-    metres = np.array([[-7, 15], [7, 15], [7, 60], [-7, 60]], float)
-    pixels = camera.project(np.column_stack([metres, np.zeros(4)]))
-    meter = SpeedMeter(make_survey(pixels, metres, (1920, 1080)), click_px=0, noise_px=1)
+    meters = np.array([[-7, 15], [7, 15], [7, 60], [-7, 60]], float)
+    pixels = camera.project(np.column_stack([meters, np.zeros(4)]))
+    speed_estimator = SpeedEstimator(make_calibration(pixels, meters, (1920, 1080)), click_px=0, noise_px=1)
     rows = ["id,time_s,kmh"]
     with JsonLines(tmp_path / "seen.jsonl") as sink:
         for n in range(75):
@@ -204,8 +204,8 @@ def test_from_a_run_to_its_score(tmp_path: Path) -> None:
                 ids=now.ids[: len(zero)], boxes=now.boxes[: len(zero)], scores=zero + 1, labels=zero,
                 match=zero, age=zero, unseen=zero,
             )  # fmt: skip
-            live, settled, passages = meter.update(tracks, n / 30)
-            result = Result(n, n / 30, (1920, 1080), Detections.empty(), tracks, live, settled, passages,
+            live, smoothed, track_speeds = speed_estimator.update(tracks, n / 30)
+            result = Result(n, n / 30, (1920, 1080), Detections.empty(), tracks, live, smoothed, track_speeds,
                             {}, {}, {"class": ("car",)}, {})  # fmt: skip
             sink.write(Frame(np.zeros((2, 2, 3), np.uint8), n / 30, n), result)
             rows += [f"4,{n / 30},{3.6 * speed}" for speed in now.speeds]
@@ -214,7 +214,7 @@ def test_from_a_run_to_its_score(tmp_path: Path) -> None:
     done = run("--truth", truth, "--results", tmp_path / "seen.jsonl", "--json", out)
     assert done.exit_code == 0, done.output
     overall = json.loads(out.read_text())["overall"]
-    assert set(overall) == {"live", "settled", "passage"}
+    assert set(overall) == {"live", "smoothed", "track speed"}
     assert max(score["mean"] for score in overall.values()) < 0.5
-    assert overall["settled"]["values"] > 30
+    assert overall["smoothed"]["values"] > 30
     assert overall["live"]["reasons"]["TOO_SHORT"] > 0

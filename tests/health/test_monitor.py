@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from edgevid.errors import InputError
-from edgevid.health.monitor import CameraHealth, speed_error, void
+from edgevid.health.monitor import CameraHealth, invalidate, speed_error
 from edgevid.health.registration import Motion, Reference, Seen, thumbnail
-from edgevid.health.speed_drift import Baseline, Cusum, SpeedWatch
+from edgevid.health.speed_drift import Baseline, Cusum, SpeedDriftDetector
 from edgevid.health.store import ANSWER, STATE, Alarm, HealthFolder
-from edgevid.health.view_monitor import State, ViewWatch, describe
+from edgevid.health.view_monitor import State, ViewMonitor, describe
 from edgevid.pipeline import Pipeline
-from edgevid.speed.calibration import make_survey
+from edgevid.speed.calibration import make_calibration
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
 from edgevid.synthetic.scene import Camera
 from edgevid.track import Tracker
@@ -28,7 +28,7 @@ SIZE = (640, 360)
 
 
 def picture(seed: int = 0) -> np.ndarray:
-    """A view with much to hold on to: rectangles of random places, sizes and greys."""
+    """A view with much to hold on to: rectangles of random places, sizes and grays."""
     random = np.random.default_rng(seed)
     image = np.full((360, 640, 3), 120, np.uint8)
     for _ in range(220):
@@ -43,14 +43,14 @@ VIEW = picture()
 
 
 def moved(dx: float, dy: float, turn: float = 0.0, zoom: float = 1.0, image: np.ndarray = VIEW) -> np.ndarray:
-    """The picture as a camera shows it that has moved by so much."""
+    """The image as a camera shows it that has moved by so much."""
     matrix = cv2.getRotationMatrix2D((320, 180), -turn, zoom)
     matrix[:, 2] += [dx, dy]
     return cv2.warpAffine(image, matrix, SIZE, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
 
 
 def watch_over(
-    show: Callable[[float], np.ndarray], seconds: float, watch: ViewWatch, start: float = 0.0
+    show: Callable[[float], np.ndarray], seconds: float, watch: ViewMonitor, start: float = 0.0
 ) -> None:
     """One frame a second."""
     for n in range(int(seconds)):
@@ -113,9 +113,9 @@ def test_dark_and_plain_pictures_cannot_tell() -> None:
     look = reference.look(Seen(np.full((288, 512), 9, np.uint8)))
     assert look.motion is None
     assert look.structured == 0
-    with pytest.raises(InputError, match="grey picture"):
+    with pytest.raises(InputError, match="gray image"):
         Reference(np.zeros((20, 20), np.uint8), (20, 20))
-    with pytest.raises(InputError, match="given \\(100, 100\\)"):
+    with pytest.raises(InputError, match="got \\(100, 100\\)"):
         reference.look(Seen(np.zeros((100, 100), np.uint8)))
 
 
@@ -123,7 +123,7 @@ def test_dark_and_plain_pictures_cannot_tell() -> None:
 
 
 def test_a_moved_camera_is_suspected_within_checks_and_certain_after_seconds() -> None:
-    watch, states = ViewWatch(), {}
+    watch, states = ViewMonitor(), {}
     for n in range(60):
         watch.update(Frame(VIEW if n < 30 else moved(4, 3), float(n), n))
         states[n] = watch.state
@@ -139,7 +139,7 @@ def test_a_moved_camera_is_suspected_within_checks_and_certain_after_seconds() -
 
 
 def test_a_bump_that_passes_is_forgotten() -> None:
-    watch = ViewWatch()
+    watch = ViewMonitor()
     watch_over(lambda t: moved(9, 0) if 30 <= t < 36 else VIEW, 60, watch)
     assert watch.state is State.OK
 
@@ -147,7 +147,7 @@ def test_a_bump_that_passes_is_forgotten() -> None:
 @pytest.mark.parametrize("amplitude", [3, 10, 30])
 def test_a_mast_in_the_wind_shakes_and_has_not_moved(amplitude: float) -> None:
     random = np.random.default_rng(4)
-    watch, states = ViewWatch(), set()
+    watch, states = ViewMonitor(), set()
     for n in range(60):
         sway = amplitude * np.sin(random.uniform(0, 2 * np.pi)) if n > 10 else 0.0
         watch.update(Frame(moved(sway, 0.3 * sway), float(n), n))
@@ -158,7 +158,7 @@ def test_a_mast_in_the_wind_shakes_and_has_not_moved(amplitude: float) -> None:
 
 
 def test_another_view_is_lost_and_darkness_is_not() -> None:
-    watch = ViewWatch(lost_s=20)
+    watch = ViewMonitor(lost_s=20)
     watch_over(lambda t: VIEW if t < 20 else np.zeros_like(VIEW), 80, watch)
     assert watch.state is State.UNSURE
     assert "dark" in watch.why
@@ -169,7 +169,7 @@ def test_another_view_is_lost_and_darkness_is_not() -> None:
 
 def test_a_slow_change_of_light_becomes_another_reference() -> None:
     """The sun goes round: more and more of the tiles look different, none of them moves."""
-    watch, other = ViewWatch(), picture(9)
+    watch, other = ViewMonitor(), picture(9)
     share = lambda t: min(1.0, max(0.0, (t - 40) / 350))  # noqa: E731
     columns = np.random.default_rng(2).permutation(40)
 
@@ -187,7 +187,7 @@ def test_a_slow_change_of_light_becomes_another_reference() -> None:
 
 
 def test_the_same_view_in_another_resolution_is_the_same() -> None:
-    watch = ViewWatch()
+    watch = ViewMonitor()
     watch_over(lambda _: VIEW, 20, watch)
     big = cv2.resize(VIEW, (1280, 720), interpolation=cv2.INTER_CUBIC)
     for n in range(20, 50):
@@ -197,11 +197,11 @@ def test_the_same_view_in_another_resolution_is_the_same() -> None:
     for n in range(50, 70):
         watch.update(Frame(square, float(n), n))
     assert watch.state is State.LOST
-    assert "400x360, learnt on 1280x720" in watch.why
+    assert "400x360, learned on 1280x720" in watch.why
 
 
 def test_a_tiny_picture_cannot_tell() -> None:
-    watch = ViewWatch()
+    watch = ViewMonitor()
     watch_over(lambda _: np.zeros((30, 40, 3), np.uint8), 20, watch)
     assert watch.state is State.UNSURE
     assert "40x30 pixels are too few" in watch.why
@@ -209,8 +209,8 @@ def test_a_tiny_picture_cannot_tell() -> None:
 
 @pytest.mark.parametrize("options", [{"every_s": 0}, {"confirm_s": -1}, {"lost_s": 0}, {"limit_px": 0}])
 def test_wrong_settings_of_the_watch_are_refused(options: dict) -> None:
-    with pytest.raises(InputError, match="camera health: wanted"):
-        ViewWatch(**options)
+    with pytest.raises(InputError, match="camera health: expected"):
+        ViewMonitor(**options)
 
 
 # The statistics
@@ -219,7 +219,7 @@ MONDAY = datetime(2026, 3, 2, 8, 0)
 
 
 def drive_by(
-    watch: SpeedWatch, count: int, factor: float, start: datetime, seed: int, gap_s: float = 20
+    watch: SpeedDriftDetector, count: int, factor: float, start: datetime, seed: int, gap_s: float = 20
 ) -> int:
     """Vehicles of 50 km/h +- 12 %, `factor` faster; how many passed before an alarm, -1 without one."""
     random = np.random.default_rng(seed)
@@ -234,7 +234,7 @@ def drive_by(
 
 @pytest.mark.parametrize(("factor", "way"), [(1.10, "up"), (0.90, "down")])
 def test_a_change_of_all_speeds_is_found_and_ordinary_days_are_not(factor: float, way: str) -> None:
-    watch = SpeedWatch()
+    watch = SpeedDriftDetector()
     assert drive_by(watch, 6000, 1.0, MONDAY, 1) == -1
     found = drive_by(watch, 600, factor, MONDAY + timedelta(days=2), 2)
     assert 20 < found < 250
@@ -244,7 +244,7 @@ def test_a_change_of_all_speeds_is_found_and_ordinary_days_are_not(factor: float
 
 def test_each_hour_is_compared_with_itself() -> None:
     """Nights are 30 % faster than days: no alarm at either, an alarm for a night as slow as a day."""
-    watch = SpeedWatch()
+    watch = SpeedDriftDetector()
     for day in range(14):
         for hour in range(24):
             factor = 1.3 if hour < 6 else 1.0
@@ -255,7 +255,7 @@ def test_each_hour_is_compared_with_itself() -> None:
 
 
 def test_far_against_near_finds_a_tilt_within_dozens_of_vehicles() -> None:
-    watch, random = SpeedWatch(), np.random.default_rng(3)
+    watch, random = SpeedDriftDetector(), np.random.default_rng(3)
     watch.update(Tracks.empty(), Speeds.empty(), Speeds.empty(), MONDAY)
     for _ in range(100):
         assert not watch.far_near(14 * np.exp(random.normal(0, 0.03)), 14, 90)
@@ -285,16 +285,16 @@ def test_a_cusum_by_hand() -> None:
     assert cusum.up > np.log(2e6)
 
 
-def test_nothing_is_learnt_from_an_hour_that_ended_in_doubt() -> None:
+def test_nothing_is_learned_from_an_hour_that_ended_in_doubt() -> None:
     base = Baseline()
     for value in np.linspace(2.0, 3.0, 40):
         base.add("0 8 away", float(value))
     assert base.of([["0 8 away"]], 0.03) is None
-    base.settle(False)
+    base.debounce(False)
     assert base.slots == {}
     for value in np.linspace(2.0, 3.0, 41):
         base.add("0 8 away", float(value))
-    base.settle(True)
+    base.debounce(True)
     middle, spread, count = base.of([["0 9 away"], ["0 8 away"]], 0.03) or (0, 0, 0)
     assert (middle, count) == (2.5, 41)
     assert spread == pytest.approx(1.4826 * 0.25)
@@ -311,8 +311,8 @@ def test_nothing_is_learnt_from_an_hour_that_ended_in_doubt() -> None:
     ],
 )
 def test_wrong_settings_of_the_statistics_are_refused(options: dict) -> None:
-    with pytest.raises(InputError, match="camera health: wanted"):
-        SpeedWatch(**options)
+    with pytest.raises(InputError, match="camera health: expected"):
+        SpeedDriftDetector(**options)
 
 
 # Both, in a pipeline
@@ -348,7 +348,7 @@ def test_an_alarm_silences_until_it_is_acknowledged(tmp_path: Path) -> None:
     assert health.state is State.OK
 
 
-def test_an_alarm_and_what_was_learnt_outlive_a_restart(tmp_path: Path) -> None:
+def test_an_alarm_and_what_was_learned_outlive_a_restart(tmp_path: Path) -> None:
     with CameraHealth(tmp_path) as first:
         watched(first, VIEW, 0, 30)
         watched(first, moved(6, 0), 30, 30)
@@ -358,7 +358,7 @@ def test_an_alarm_and_what_was_learnt_outlive_a_restart(tmp_path: Path) -> None:
     again.acknowledge()
     # the camera is still where it should not be: found against the reference from before the restart
     assert np.isnan(watched(again, moved(6, 0), 0, 40).mps[0])
-    again.relearn()  # it was surveyed there
+    again.relearn()  # it was calibrated there
     assert watched(again, moved(6, 0), 40, 40).mps[0] == 14.0
     third = CameraHealth(tmp_path)
     assert third.alarm is None
@@ -368,11 +368,11 @@ def test_a_program_that_watches_takes_the_answer_of_another(tmp_path: Path) -> N
     health = CameraHealth(tmp_path)
     watched(health, VIEW, 0, 30)
     watched(health, moved(6, 0), 30, 30)
-    HealthFolder(tmp_path).answer("resurveyed")
+    HealthFolder(tmp_path).answer("recalibrated")
     assert watched(health, moved(6, 0), 60, 30).mps[0] == 14.0
     assert not (tmp_path / ANSWER).exists()
     (tmp_path / ANSWER).write_text("{")
-    assert HealthFolder(tmp_path).take_answer() == ""
+    assert HealthFolder(tmp_path).pop_acknowledgement() == ""
 
 
 def test_a_suspicion_silences_and_passes(tmp_path: Path) -> None:
@@ -389,21 +389,21 @@ def test_kinds_that_are_not_asked_for_are_only_told() -> None:
     assert watched(health, moved(6, 0), 30, 40).mps[0] == 14.0
     assert health.alarm is None
     assert sum("shifted" in words for words in health.events) == 1
-    with pytest.raises(InputError, match="given 'everything'"):
+    with pytest.raises(InputError, match="got 'everything'"):
         CameraHealth(alarms=("everything",))
 
 
-def passages(mps: float) -> Speeds:
+def track_speeds(mps: float) -> Speeds:
     return speeds_of(mps)
 
 
 def test_slow_traffic_before_a_camera_in_place_is_told_and_fast_traffic_is_an_alarm() -> None:
-    health = CameraHealth(view=ViewWatch(every_s=400), speeds=SpeedWatch(hour_s=600), start=MONDAY)
+    health = CameraHealth(view=ViewMonitor(every_s=400), speeds=SpeedDriftDetector(hour_s=600), start=MONDAY)
     random = np.random.default_rng(0)
 
     def hour(start: int, seconds: int, factor: float) -> None:
         for n in range(start, start + seconds, 5):
-            row = passages(factor * 14 * np.exp(random.normal(0, 0.1)))
+            row = track_speeds(factor * 14 * np.exp(random.normal(0, 0.1)))
             health.update(Frame(VIEW, float(n), n), Tracks.empty(), (Speeds.empty(), Speeds.empty(), row))
 
     hour(0, 2000, 1.0)
@@ -429,7 +429,7 @@ def test_a_damaged_file_is_set_aside_with_a_sentence(tmp_path: Path, damage: str
     again = CameraHealth(tmp_path)
     assert again.state is State.LEARNING
     assert "damaged" in again.events[0]
-    assert "make sure that the camera stands as it was surveyed" in again.events[0]
+    assert "make sure that the camera stands as it was calibrated" in again.events[0]
     assert (tmp_path / f"{STATE}.bad").read_text() == damage
     assert watched(again, VIEW, 0, 20).mps[0] == 14.0
 
@@ -440,7 +440,7 @@ def test_damaged_statistics_and_pictures_are_named(tmp_path: Path) -> None:
     state = json.loads((tmp_path / STATE).read_text())
     state["statistics"]["speeds"]["slots"] = {"0 8 away": [float("inf")]}
     (tmp_path / STATE).write_text(json.dumps(state))
-    next(tmp_path.glob("reference-*.png")).write_bytes(b"no picture")
+    next(tmp_path.glob("reference-*.png")).write_bytes(b"no image")
     again = CameraHealth(tmp_path)
     assert any("not finite" in words for words in again.events)
     assert any("this reference is left out" in words for words in again.events)
@@ -448,12 +448,12 @@ def test_damaged_statistics_and_pictures_are_named(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="wanted a folder"):
+    with pytest.raises(InputError, match="expected a folder"):
         CameraHealth(tmp_path / "file" / "gate")
 
 
 def test_voided_rows_keep_their_ids() -> None:
-    row = void(speeds_of(3.0))
+    row = invalidate(speeds_of(3.0))
     assert row.ids.tolist() == [1]
     assert np.isnan(row.mps[0])
     assert Reason(row.reason[0]) is Reason.CAMERA_MOVED
@@ -506,14 +506,16 @@ def test_a_site_names_its_health_folder(tmp_path: Path) -> None:
 
 
 def test_what_a_tilt_does_to_speeds_is_told() -> None:
-    """A quarter of a degree moves the picture by focal x tan; speeds then read about 4 % wrong."""
-    camera, metres = Camera(), np.array([[-7, 15], [7, 15], [7, 60], [-7, 60]], float)
-    survey = make_survey(camera.project(np.column_stack([metres, np.zeros(4)])), metres, (1920, 1080))
-    up = -1400 * np.tan(np.radians(0.25))  # pitched further down, the road rises in the picture
-    assert speed_error(survey, Motion(0.0, 0.0, 0.0, 1.0, (1920, 1080))) == pytest.approx(0, abs=1e-9)
-    assert 0.02 < speed_error(survey, Motion(0.0, up, 0.0, 1.0, (1920, 1080))) < 0.08
-    assert speed_error(survey, Motion(0.0, -up, 0.0, 1.0, (1920, 1080))) < -0.02
-    health = CameraHealth(survey=survey.scaled_to((640, 360)))
+    """A quarter of a degree moves the image by focal x tan; speeds then read about 4 % wrong."""
+    camera, meters = Camera(), np.array([[-7, 15], [7, 15], [7, 60], [-7, 60]], float)
+    calibration = make_calibration(
+        camera.project(np.column_stack([meters, np.zeros(4)])), meters, (1920, 1080)
+    )
+    up = -1400 * np.tan(np.radians(0.25))  # pitched further down, the road rises in the image
+    assert speed_error(calibration, Motion(0.0, 0.0, 0.0, 1.0, (1920, 1080))) == pytest.approx(0, abs=1e-9)
+    assert 0.02 < speed_error(calibration, Motion(0.0, up, 0.0, 1.0, (1920, 1080))) < 0.08
+    assert speed_error(calibration, Motion(0.0, -up, 0.0, 1.0, (1920, 1080))) < -0.02
+    health = CameraHealth(calibration=calibration.scaled_to((640, 360)))
     watched(health, VIEW, 0, 30)
     watched(health, moved(0, -3), 30, 30)
     assert "(speeds would read +" in health.words

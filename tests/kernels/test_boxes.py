@@ -125,7 +125,7 @@ def test_fastestdet_formulas(kernels: Any) -> None:
     output = np.zeros((5 + 2, 4), np.float32)
     output[:, 3] = [0.5, 0, np.arctanh(0.5), 0, 0, 0.2, 0.25]  # cell x=1, y=1 of 2x2
     boxes, scores, labels = kernels.decode_fastestdet(output, 2, 100, 60, 0.1)
-    # centre ((1+0)/2*100, (1+.5)/2*60) = (50, 45), half of the input each side.
+    # center ((1+0)/2*100, (1+.5)/2*60) = (50, 45), half of the input each side.
     np.testing.assert_allclose(boxes, [[25, 30, 75, 60]], rtol=1e-5)
     np.testing.assert_allclose(scores, [0.5**0.6 * 0.25**0.4], rtol=1e-5)
     assert labels.tolist() == [1]
@@ -172,10 +172,10 @@ def test_the_twins_agree_on_random_outputs(seed: int, score: float) -> None:
         ("decode_fastestdet", (np.ascontiguousarray(yolox.T), 21, 352, 352, score)),
     ]
     for name, arguments in calls:
-        ours, wanted = getattr(native, name)(*arguments), getattr(reference, name)(*arguments)
-        assert ours[2].tolist() == wanted[2].tolist(), name
-        np.testing.assert_allclose(ours[0], wanted[0], rtol=1e-4, atol=1e-3, err_msg=name)
-        np.testing.assert_allclose(ours[1], wanted[1], rtol=1e-5, err_msg=name)
+        ours, expected = getattr(native, name)(*arguments), getattr(reference, name)(*arguments)
+        assert ours[2].tolist() == expected[2].tolist(), name
+        np.testing.assert_allclose(ours[0], expected[0], rtol=1e-4, atol=1e-3, err_msg=name)
+        np.testing.assert_allclose(ours[1], expected[1], rtol=1e-5, err_msg=name)
         kept = native.nms(*ours, 0.5), reference.nms(*ours, 0.5)
         assert kept[0].tolist() == kept[1].tolist(), name
     np.testing.assert_allclose(native.iou(boxes, boxes), reference.iou(boxes, boxes), atol=1e-6)

@@ -60,5 +60,5 @@ def test_an_old_build_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_unknown_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, "fast", complete())
-    with pytest.raises(InputError, match="wanted auto, native or numpy, given 'fast'"):
+    with pytest.raises(InputError, match="expected auto, native or numpy, got 'fast'"):
         kernels._load()

@@ -66,17 +66,17 @@ def smooth(height: int, width: int) -> Array:
 # --- letterbox -------------------------------------------------------------------------------------------
 
 
-def test_two_pixels_become_four_by_half_pixel_centres(twin: Any) -> None:
+def test_two_pixels_become_four_by_half_pixel_centers(twin: Any) -> None:
     image = np.array([[[0, 0, 0], [100, 200, 40]]], np.uint8)
     out = np.zeros((3, 1, 4), np.float32)
     twin.letterbox(image, out, (0, 0, 4, 1), **RAW)
-    # Centres 0.5 .. 3.5 of four lie at -0.25, 0.25, 0.75, 1.25 of two.
+    # Centers 0.5 .. 3.5 of four lie at -0.25, 0.25, 0.75, 1.25 of two.
     assert out[0, 0].tolist() == [0, 25, 75, 100]
     assert out[1, 0].tolist() == [0, 50, 150, 200]
     assert out[2, 0].tolist() == [0, 10, 30, 40]
 
 
-def test_place_pad_and_normalisation(twin: Any) -> None:
+def test_place_pad_and_normalization(twin: Any) -> None:
     out = np.full((3, 4, 6), -1, np.float32)
     how = RAW | {"color": "BGR", "scale": (2.0, 1.0, 0.5), "bias": (1.0, 0.0, -1.0), "pad": 10.0}
     twin.letterbox(np.full((1, 1, 3), (4, 5, 6), np.uint8), out, (1, 2, 3, 1), **how)
@@ -106,8 +106,8 @@ def test_close_to_cv2_linear(twin: Any) -> None:
         image = smooth(height, width)
         out = np.zeros((90, 71, 3), np.float32)
         twin.letterbox(image, out, (0, 0, 71, 90), **RAW | {"layout": "NHWC"})
-        wanted = cv2.resize(image, (71, 90), interpolation=cv2.INTER_LINEAR)
-        assert np.abs(out - wanted).max() < 0.8  # cv2 rounds its weights to 1/2048 and its result to 1
+        expected = cv2.resize(image, (71, 90), interpolation=cv2.INTER_LINEAR)
+        assert np.abs(out - expected).max() < 0.8  # cv2 rounds its weights to 1/2048 and its result to 1
         exact = cv2.resize(image.astype(np.float32), (71, 90), interpolation=cv2.INTER_LINEAR)
         assert np.abs(out - exact).max() < 2e-3
 
@@ -141,16 +141,16 @@ def test_letterbox_twins_are_equal(
 
 def test_letterbox_is_the_same_on_every_instruction_set(every_isa: Any) -> None:
     image = noise(333, 517, 3)
-    wanted, got = np.zeros((2, 3, 200, 301), np.float32)
-    reference.letterbox(image, wanted, (4, 9, 290, 180), **RAW)
+    expected, got = np.zeros((2, 3, 200, 301), np.float32)
+    reference.letterbox(image, expected, (4, 9, 290, 180), **RAW)
     every_isa.letterbox(image, got, (4, 9, 290, 180), **RAW)
-    assert np.array_equal(wanted, got)
+    assert np.array_equal(expected, got)
     planes = noise_planes(333, 517)
     rgb = reference.yuv420_to_rgb(*planes, False, "bt709")
     assert np.array_equal(every_isa.yuv420_to_rgb(*planes, False, "bt709"), rgb)
-    reference.letterbox(rgb, wanted, (4, 9, 290, 180), **RAW)
+    reference.letterbox(rgb, expected, (4, 9, 290, 180), **RAW)
     every_isa.letterbox_yuv420(*planes, False, "bt709", got, (4, 9, 290, 180), **RAW)
-    assert np.array_equal(wanted, got)
+    assert np.array_equal(expected, got)
     boxes = np.array([[-20.5, 10, 400, 300], [100, 100, 130.25, 160]], np.float32)
     assert np.array_equal(
         every_isa.crop_resize(image, boxes, 40, 30), reference.crop_resize(image, boxes, 40, 30)
@@ -170,10 +170,10 @@ def test_any_strides(twin: Any, view: str) -> None:
         "last row short": np.lib.stride_tricks.as_strided(flat, (40, 62, 3), (192, 3, 1)),
     }[view]
     packed = np.ascontiguousarray(image)
-    got, wanted = np.zeros((2, 3, 33, 44), np.float32)
+    got, expected = np.zeros((2, 3, 33, 44), np.float32)
     twin.letterbox(image, got, (0, 0, 44, 33), **RAW)
-    reference.letterbox(packed, wanted, (0, 0, 44, 33), **RAW)
-    assert np.array_equal(got, wanted)
+    reference.letterbox(packed, expected, (0, 0, 44, 33), **RAW)
+    assert np.array_equal(got, expected)
     boxes = np.array([[1, 2, 20, 13]], np.float32)
     assert np.array_equal(twin.crop_resize(image, boxes, 7, 9), reference.crop_resize(packed, boxes, 7, 9))
 
@@ -181,10 +181,10 @@ def test_any_strides(twin: Any, view: str) -> None:
 def test_interleaved_chroma_is_just_a_stride(twin: Any) -> None:
     y, u, v = noise_planes(36, 50)
     uv = np.stack([u, v], axis=-1)  # NV12
-    got, wanted = np.zeros((2, 3, 20, 31), np.float32)
+    got, expected = np.zeros((2, 3, 20, 31), np.float32)
     twin.letterbox_yuv420(y, uv[..., 0], uv[..., 1], True, "bt709", got, (0, 0, 31, 20), **RAW)
-    reference.letterbox_yuv420(y, u, v, True, "bt709", wanted, (0, 0, 31, 20), **RAW)
-    assert np.array_equal(got, wanted)
+    reference.letterbox_yuv420(y, u, v, True, "bt709", expected, (0, 0, 31, 20), **RAW)
+    assert np.array_equal(got, expected)
     rgb = twin.yuv420_to_rgb(y, uv[..., 0], uv[..., 1], True, "bt709")
     assert np.array_equal(rgb, reference.yuv420_to_rgb(y, u, v, True, "bt709"))
 
@@ -195,12 +195,12 @@ def test_one_pixel_fills_a_large_input(twin: Any) -> None:
     assert [set(np.unique(plane).tolist()) for plane in out] == [{3.0}, {4.0}, {5.0}]
 
 
-# --- colour ----------------------------------------------------------------------------------------------
+# --- color ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("matrix", ["bt601", "bt709"])
-def test_black_white_and_grey(twin: Any, matrix: str) -> None:
-    grey = np.full((1, 1), 128, np.uint8)
+def test_black_white_and_gray(twin: Any, matrix: str) -> None:
+    gray = np.full((1, 1), 128, np.uint8)
     for luma, full_range, level in (
         (16, False, 0),
         (235, False, 255),
@@ -208,13 +208,13 @@ def test_black_white_and_grey(twin: Any, matrix: str) -> None:
         (255, True, 255),
         (77, True, 77),
     ):
-        rgb = twin.yuv420_to_rgb(np.full((2, 2), luma, np.uint8), grey, grey, full_range, matrix)
+        rgb = twin.yuv420_to_rgb(np.full((2, 2), luma, np.uint8), gray, gray, full_range, matrix)
         assert np.all(rgb == level)
 
 
 @pytest.mark.parametrize(("matrix", "kr", "kb"), [("bt601", 0.299, 0.114), ("bt709", 0.2126, 0.0722)])
 @pytest.mark.parametrize("full_range", [False, True])
-def test_colours_come_back_through_the_definition(
+def test_colors_come_back_through_the_definition(
     twin: Any, matrix: str, kr: float, kb: float, full_range: bool
 ) -> None:
     for rgb in ((255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 120, 40), (13, 17, 250)):
@@ -235,8 +235,8 @@ def test_agrees_with_cv2(twin: Any) -> None:
     y = np.clip(noise(64, 96), 16, 235)
     _, u, v = noise_planes(64, 96, seed=5)
     stacked = np.concatenate([y.ravel(), u.ravel(), v.ravel()]).reshape(96, 96)
-    wanted = cv2.cvtColor(stacked, cv2.COLOR_YUV2RGB_I420).astype(int)
-    assert np.abs(twin.yuv420_to_rgb(y, u, v, False, "bt601") - wanted).max() <= 1
+    expected = cv2.cvtColor(stacked, cv2.COLOR_YUV2RGB_I420).astype(int)
+    assert np.abs(twin.yuv420_to_rgb(y, u, v, False, "bt601") - expected).max() <= 1
 
 
 def test_agrees_with_libswscale(twin: Any) -> None:
@@ -273,12 +273,12 @@ def test_a_box_of_whole_pixels_is_a_copy(twin: Any) -> None:
 
 def test_shrinking_by_four_is_the_mean_of_the_area(twin: Any) -> None:
     image = noise(32, 32, 3)
-    wanted = image.reshape(8, 4, 8, 4, 3).mean(axis=(1, 3))
+    expected = image.reshape(8, 4, 8, 4, 3).mean(axis=(1, 3))
     got = twin.crop_resize(image, np.array([[0, 0, 32, 32]], np.float32), 8, 8)[0]
-    assert np.abs(got - wanted).max() <= 0.501
+    assert np.abs(got - expected).max() <= 0.501
 
 
-def test_shrinking_far_keeps_thin_stripes_grey(twin: Any) -> None:
+def test_shrinking_far_keeps_thin_stripes_gray(twin: Any) -> None:
     image = np.zeros((90, 600, 3), np.uint8)
     image[:, ::3] = 240
     got = twin.crop_resize(image, np.array([[0, 0, 600, 90]], np.float32), 9, 60)[0]
@@ -330,10 +330,12 @@ def test_crop_twins_are_equal(
     array = np.array(boxes, np.float32)
     if yuv:
         given_planes = (*noise_planes(h, w), False, "bt709")
-        got, wanted = (one.crop_resize_yuv420(*given_planes, array, ch, cw, 5) for one in (native, reference))
+        got, expected = (
+            one.crop_resize_yuv420(*given_planes, array, ch, cw, 5) for one in (native, reference)
+        )
     else:
-        got, wanted = (one.crop_resize(noise(h, w, 3), array, ch, cw, 5) for one in (native, reference))
-    assert np.array_equal(got, wanted)
+        got, expected = (one.crop_resize(noise(h, w, 3), array, ch, cw, 5) for one in (native, reference))
+    assert np.array_equal(got, expected)
 
 
 # --- bad input -------------------------------------------------------------------------------------------
@@ -346,18 +348,18 @@ FULL = (0, 0, 8, 8)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image": GOOD.astype(np.float32)}, r"image: wanted uint8 RGB .*given float32 \(4, 4, 3\)"),
-        ({"image": GOOD[..., 0]}, r"image: wanted .*given uint8 \(4, 4\)"),
-        ({"image": GOOD[:0]}, r"at least one pixel, given shape \(0, 4, 3\)"),
-        ({"image": [[1, 2, 3]]}, "given list"),
-        ({"out": OUT.astype(np.float64)}, r"out: wanted .*given float64 \(3, 8, 8\)"),
-        ({"out": OUT[:2]}, r"wanted 3 channels.*\(2, 8, 8\)"),
+        ({"image": GOOD.astype(np.float32)}, r"image: expected uint8 RGB .*got float32 \(4, 4, 3\)"),
+        ({"image": GOOD[..., 0]}, r"image: expected .*got uint8 \(4, 4\)"),
+        ({"image": GOOD[:0]}, r"at least one pixel, got shape \(0, 4, 3\)"),
+        ({"image": [[1, 2, 3]]}, "got list"),
+        ({"out": OUT.astype(np.float64)}, r"out: expected .*got float64 \(3, 8, 8\)"),
+        ({"out": OUT[:2]}, r"expected 3 channels.*\(2, 8, 8\)"),
         ({"out": OUT[:, :, ::2]}, "C-contiguous"),
-        ({"place": (1, 0, 8, 8)}, r"inside 8x8, given \(1, 0, 8, 8\)"),
+        ({"place": (1, 0, 8, 8)}, r"inside 8x8, got \(1, 0, 8, 8\)"),
         ({"place": (0, 0, 0, 8)}, "inside 8x8"),
-        ({"color": "rgb"}, "'RGB', 'BGR' or 'GRAY', given 'rgb'"),
-        ({"layout": "CHW"}, "'NCHW' or 'NHWC', given 'CHW'"),
-        ({"scale": (1.0,)}, "wanted 3 values, given 1"),
+        ({"color": "rgb"}, "'RGB', 'BGR' or 'GRAY', got 'rgb'"),
+        ({"layout": "CHW"}, "'NCHW' or 'NHWC', got 'CHW'"),
+        ({"scale": (1.0,)}, "expected 3 values, got 1"),
     ],
 )
 def test_letterbox_refuses(twin: Any, change: dict[str, Any], message: str) -> None:
@@ -375,23 +377,23 @@ def test_read_only_output_is_refused(twin: Any) -> None:
 
 def test_planes_that_do_not_fit_are_refused(twin: Any) -> None:
     y, u, v = noise_planes(7, 9)
-    with pytest.raises(InputError, match=r"plane u: wanted shape \(4, 5\) for y \(7, 9\), given \(3, 5\)"):
+    with pytest.raises(InputError, match=r"plane u: expected shape \(4, 5\) for y \(7, 9\), got \(3, 5\)"):
         twin.yuv420_to_rgb(y, u[:3], v, False, "bt601")
-    with pytest.raises(InputError, match="plane v: wanted uint8 of two dimensions, given int64"):
+    with pytest.raises(InputError, match="plane v: expected uint8 of two dimensions, got int64"):
         twin.yuv420_to_rgb(y, u, v.astype(np.int64), False, "bt601")
-    with pytest.raises(InputError, match="'bt601' or 'bt709', given 'bt2020'"):
+    with pytest.raises(InputError, match="'bt601' or 'bt709', got 'bt2020'"):
         twin.yuv420_to_rgb(y, u, v, False, "bt2020")
-    with pytest.raises(InputError, match=r"out: wanted .*uint8 \(7, 9, 3\)"):
+    with pytest.raises(InputError, match=r"out: expected .*uint8 \(7, 9, 3\)"):
         twin.yuv420_to_rgb(y, u, v, False, "bt601", np.zeros((7, 9, 4), np.uint8))
 
 
 def test_crops_that_cannot_be_are_refused(twin: Any) -> None:
     boxes = np.zeros((2, 4), np.float32)
-    with pytest.raises(InputError, match=r"boxes: wanted .*given float64 \(2, 4\)"):
+    with pytest.raises(InputError, match=r"boxes: expected .*got float64 \(2, 4\)"):
         twin.crop_resize(GOOD, boxes.astype(np.float64), 4, 4)
-    with pytest.raises(InputError, match="at least 1x1, given 0x4"):
+    with pytest.raises(InputError, match="at least 1x1, got 0x4"):
         twin.crop_resize(GOOD, boxes, 4, 0)
-    with pytest.raises(InputError, match="0 to 255, given 256"):
+    with pytest.raises(InputError, match="0 to 255, got 256"):
         twin.crop_resize(GOOD, boxes, 4, 4, 256)
-    with pytest.raises(InputError, match="out: wanted"):
+    with pytest.raises(InputError, match="out: expected"):
         twin.crop_resize(GOOD, boxes, 4, 4, 0, np.zeros((1, 4, 4, 3), np.uint8))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx_models import node, save
 
-from edgevid.actions import load_recogniser
+from edgevid.actions import load_recognizer
 from edgevid.actions.clips import ClipBuffer
 from edgevid.errors import FileFormatError, InputError, ParityError
 from edgevid.evaluate.actions.augment import Variation, resample, vary
@@ -70,7 +70,7 @@ ALL = {
 
 
 def shaken(head: Head) -> Head:
-    """With every weight moved, so that no zero initialisation hides a fault."""
+    """With every weight moved, so that no zero initialization hides a fault."""
     torch.manual_seed(1)
     for p in head.parameters():
         p.data.add_(0.1 * torch.randn_like(p))
@@ -177,7 +177,7 @@ def test_folders_and_csv(tmp_path: Path) -> None:
 
 
 def test_bad_data_is_answered_clearly(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="wanted a folder"):
+    with pytest.raises(InputError, match="expected a folder"):
         list_videos(tmp_path / "nothing")
     (tmp_path / "a").mkdir()
     with pytest.raises(InputError, match="holds no video"):
@@ -283,7 +283,7 @@ def test_a_seed_gives_the_same_head() -> None:
 
 
 @pytest.mark.parametrize("kind", ["gru", "transformer", "asformer"])
-def test_from_training_to_the_deployed_recogniser(tmp_path: Path, kind: str) -> None:
+def test_from_training_to_the_deployed_recognizer(tmp_path: Path, kind: str) -> None:
     splits = {"1": (corpus((8, 8)), corpus((4, 4), seed=9))}
     told = Deployment(("rise", "fall"), _spec(), "../features", min_steps=3, stride=3)
     outcome = run(splits, kind, tmp_path, SMALL, told, seeds=2, stitched=2 if kind == "asformer" else 0)
@@ -318,7 +318,7 @@ def test_an_export_that_differs_is_refused(tmp_path: Path) -> None:
 
 
 def video(path: Path, rising: bool, seed: int) -> None:
-    """A picture that grows brighter or darker over 2 s."""
+    """An image that grows brighter or darker over 2 s."""
     rng = np.random.default_rng(seed)
     path.parent.mkdir(exist_ok=True, parents=True)
     with VideoWriter(path, fps=8.0) as writer:
@@ -328,7 +328,7 @@ def video(path: Path, rising: bool, seed: int) -> None:
 
 
 def test_the_walk_through_from_videos_to_a_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """docs/actions.md: folders of videos, `edgevid train actions`, then the recogniser in a loop."""
+    """docs/actions.md: folders of videos, `edgevid train actions`, then the recognizer in a loop."""
     from edgevid.cli import main
 
     monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
@@ -343,11 +343,11 @@ def test_the_walk_through_from_videos_to_a_camera(tmp_path: Path, monkeypatch: p
         main(arguments)
     assert ended.value.code == 0
     assert len(list((tmp_path / "cache" / "features").glob("*.npy"))) == 8
-    recogniser = load_recogniser(tmp_path / "run" / "recipe.toml")
+    recognizer = load_recognizer(tmp_path / "run" / "recipe.toml")
     video(tmp_path / "new.mp4", True, 77)
-    assert _last(recogniser, tmp_path / "new.mp4") == "rise"
+    assert _last(recognizer, tmp_path / "new.mp4") == "rise"
     video(tmp_path / "new2.mp4", False, 78)
-    assert _last(recogniser, tmp_path / "new2.mp4") == "fall"
+    assert _last(recognizer, tmp_path / "new2.mp4") == "fall"
 
 
 def _brightness(folder: Path) -> None:
@@ -365,18 +365,18 @@ def _brightness(folder: Path) -> None:
     save(folder / "model.onnx", nodes, inputs, {"f": ("n", 4)}, at=np.int64([1]), one=np.float32(1))
 
 
-def _last(recogniser: object, path: Path) -> str:
+def _last(recognizer: object, path: Path) -> str:
     from edgevid.evaluate.actions.features import whole_picture
     from edgevid.video.open import open_video
 
-    recogniser.reset()  # type: ignore[attr-defined]
-    buffer = ClipBuffer(recogniser.spec)  # type: ignore[attr-defined]
+    recognizer.reset()  # type: ignore[attr-defined]
+    buffer = ClipBuffer(recognizer.spec)  # type: ignore[attr-defined]
     label = ""
     with open_video(path) as frames:
         for frame in frames:
-            scores = recogniser.recognise(buffer.update(frame, whole_picture(frame)))  # type: ignore[attr-defined]
+            scores = recognizer.recognize(buffer.update(frame, whole_picture(frame)))  # type: ignore[attr-defined]
             if len(scores):
-                label = recogniser.names[int(scores.values[0].argmax())]  # type: ignore[attr-defined]
+                label = recognizer.names[int(scores.values[0].argmax())]  # type: ignore[attr-defined]
     return label
 
 
@@ -407,7 +407,7 @@ def test_spoiling_grows_with_its_strength() -> None:
         apart = [np.abs(spoil_pictures(clean, kind, s, 0).astype(int) - clean).mean() for s in (weak, strong)]
         assert 0 < apart[0] < apart[1]
     assert spoil_pictures(clean, "scale", 1, 0) is clean
-    with pytest.raises(InputError, match="wanted one of"):
+    with pytest.raises(InputError, match="expected one of"):
         spoil_pictures(clean, "rain", 1, 0)
 
 

@@ -1,4 +1,4 @@
-"""The detector that can be trained: labels, pictures, assignment, learning, and what is deployed."""
+"""The detector that can be trained: labels, images, assignment, learning, and what is deployed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SMALL = Shape(96, 64, (8, 8, 16, 16, 16), (1, 1, 1), 16)
 
 
 def squares(folder: Path, number: int = 6) -> Path:
-    """Pictures of a red square (a car) on grey."""
+    """Images of a red square (a car) on gray."""
     random = np.random.default_rng(0)
     for part in ("images", "labels"):
         (folder / part).mkdir(parents=True)
@@ -116,17 +116,17 @@ def test_what_is_seen_again_and_again_is_trusted() -> None:
 
 def test_a_place_in_the_middle_of_an_object_answers_for_it() -> None:
     points, _ = anchor_points(SMALL)
-    wanted = torch.tensor([[[16.0, 8.0, 48.0, 40.0]]])
-    truth = Truth(wanted, torch.tensor([[2]]), torch.tensor([[1.0]]))
-    boxes = wanted[:, :1].expand(1, len(points), 4)
+    expected = torch.tensor([[[16.0, 8.0, 48.0, 40.0]]])
+    truth = Truth(expected, torch.tensor([[2]]), torch.tensor([[1.0]]))
+    boxes = expected[:, :1].expand(1, len(points), 4)
     scores = torch.full((1, len(points), len(CLASSES)), 0.5)
     owner, quality, counts = assign(scores, boxes, truth, points)
-    inside = ((points > wanted[0, 0, :2]) & (points < wanted[0, 0, 2:])).all(1)
+    inside = ((points > expected[0, 0, :2]) & (points < expected[0, 0, 2:])).all(1)
     assert 0 < int((owner[0] == 0).sum()) <= 10
     assert bool(inside[owner[0] == 0].all())
     assert quality.max() == pytest.approx(1.0)
     assert bool(counts.all())
-    doubtful = Truth(wanted, torch.tensor([[2]]), torch.tensor([[-1.0]]))
+    doubtful = Truth(expected, torch.tensor([[2]]), torch.tensor([[-1.0]]))
     owner, _, counts = assign(scores, boxes, doubtful, points)
     assert int((owner >= 0).sum()) == 0
     assert bool((counts[0] == ~inside).all())
@@ -135,7 +135,7 @@ def test_a_place_in_the_middle_of_an_object_answers_for_it() -> None:
 def test_complete_iou_of_known_pairs() -> None:
     a = torch.tensor([[0.0, 0, 2, 2], [0, 0, 2, 2]])
     b = torch.tensor([[0.0, 0, 2, 2], [2, 0, 4, 2]])
-    # The second pair shares nothing; centres 2 apart, hull 4 x 2: 0 - 4 / 20.
+    # The second pair shares nothing; centers 2 apart, hull 4 x 2: 0 - 4 / 20.
     assert complete_iou(a, b).tolist() == pytest.approx([1.0, -0.2], abs=1e-5)
 
 
@@ -166,7 +166,7 @@ def test_training_learns_goes_on_after_an_interruption_and_deploys(tmp_path: Pat
 def test_the_thread_that_composes_ends_with_the_training(tmp_path: Path) -> None:
     class Breaking(Composer):
         def compose(self) -> Picture:
-            raise InputError("no picture")
+            raise InputError("no image")
 
     def composing() -> int:
         return sum(thread.name == "edgevid-batches" for thread in threading.enumerate())
@@ -175,7 +175,7 @@ def test_the_thread_that_composes_ends_with_the_training(tmp_path: Path) -> None
     good = Composer(pictures, SMALL.width, SMALL.height)
     Trainer(good, Schedule(steps=2, batch=2), SMALL).run(tmp_path / "c.pt")
     assert composing() == 0
-    with pytest.raises(InputError, match="no picture"):  # and a mistake made there is not a silence here
+    with pytest.raises(InputError, match="no image"):  # and a mistake made there is not a silence here
         Trainer(Breaking(pictures, 96, 64), Schedule(steps=2, batch=2), SMALL).run(tmp_path / "d.pt")
     assert composing() == 0
 
@@ -236,7 +236,7 @@ def test_pasted_vehicles_come_from_every_scene_that_has_one() -> None:
     composer = Composer(pictures, 96, 64, seed=0, mosaic=0.0, paste=1.0)
     drawn = [composer._object() for _ in range(200)]
     labels = [int(picture.labels[k]) for picture, k in drawn]
-    assert 60 < labels.count(0) < 140  # half are people, though they are in eight pictures of ten
+    assert 60 < labels.count(0) < 140  # half are people, though they are in eight images of ten
     assert labels.count(2) > labels.count(4) > 5  # cars three times as often as buses
 
 
@@ -260,7 +260,7 @@ def detector_input(picture: Frame) -> np.ndarray:
 
 
 def bare(clip: str, *, boxes: int) -> Picture:
-    """A picture with a sure car or without."""
+    """An image with a sure car or without."""
     box = np.array([[20, 10, 60, 50]] * boxes, np.float32).reshape(-1, 4)
     image = np.zeros((64, 96, 3), np.uint8)
     return Picture(image, box, np.full(boxes, 2), np.ones(boxes, np.float32), clip)
@@ -286,7 +286,7 @@ def test_after_an_interruption_other_pictures_are_composed() -> None:
 
 
 class Onlooker:
-    """A detector that says what it is told; keeps the pictures that it was shown."""
+    """A detector that says what it is told; keeps the images that it was shown."""
 
     names = ("cat", "car", "person")
 
@@ -401,7 +401,7 @@ def test_several_processes_train_one_network_and_go_on(tmp_path: Path) -> None:
     [
         ({"processes": 0}, "1 or more"),
         ({"processes": 3}, "multiple of 3"),
-        ({"processes": 2, "device": "cuda:0"}, "wanted 1 on cuda:0"),
+        ({"processes": 2, "device": "cuda:0"}, "expected 1 on cuda:0"),
     ],
 )
 def test_work_that_processes_cannot_share_is_refused(

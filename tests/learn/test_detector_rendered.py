@@ -1,4 +1,4 @@
-"""Rendered training pictures: boxes that hold what was drawn, and what is hidden left out."""
+"""Rendered training images: boxes that hold what was drawn, and what is hidden left out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgevid.synthetic.scene import CLASSES, Camera, Mover, Scene
 
 
 def two_cars(gap_m: float) -> Scene:
-    """A car behind another on the camera's axis, `gap_m` metres farther away."""
+    """A car behind another on the camera's axis, `gap_m` meters farther away."""
     near = Mover(1, "car", (0.0, 20.0), np.pi / 2, 0.0)
     far = Mover(2, "car", (0.0, 20.0 + gap_m), np.pi / 2, 0.0)
     return Scene([far, near], Camera(1280, 720, 1000.0, 1.5, 0.0))
@@ -53,14 +53,14 @@ def test_rendered_pictures_are_training_pictures_of_one_scene_name(tmp_path: Pat
         assert (again / "labels" / path.name).read_text() == path.read_text()
 
 
-def test_a_labelled_box_holds_the_drawn_car(tmp_path: Path) -> None:
+def test_a_labeled_box_holds_the_drawn_car(tmp_path: Path) -> None:
     scene = Scene([Mover(1, "car", (0.0, 20.0), np.pi / 2, 0.0)], Camera(1280, 720, 1000.0, 6.0, 15.0))
     empty = RenderedStreet(Scene([], scene.camera), seconds=1).render(0.0).astype(int)
     drawn = RenderedStreet(scene, seconds=1).render(0.0).astype(int)
     rows, columns = np.nonzero(np.abs(drawn - empty).sum(2) > 90)
     (tmp_path / "a.txt").write_text(label_text(scene.at(0.0)))
     x1, y1, x2, y2 = read_labels(tmp_path / "a.txt", CLASSES)[0][0].tolist()
-    # The paint, far from the road's grey, fills the box; only the shadow reaches out of it.
+    # The paint, far from the road's gray, fills the box; only the shadow reaches out of it.
     assert x1 == pytest.approx(columns.min(), abs=0.1 * (x2 - x1))
     assert x2 == pytest.approx(columns.max(), abs=0.1 * (x2 - x1))
     assert y1 == pytest.approx(rows.min(), abs=0.05 * (y2 - y1))

@@ -42,7 +42,7 @@ def test_a_narrow_list_keeps_whole_names(monkeypatch: pytest.MonkeyPatch) -> Non
     assert max(len(line) for line in said.splitlines()) <= 80
 
 
-def test_a_model_is_got_verified_spoilt_and_removed(
+def test_a_model_is_got_verified_spoiled_and_removed(
     shared_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(MIRROR, str(shared_data))
@@ -52,10 +52,10 @@ def test_a_model_is_got_verified_spoilt_and_removed(
     assert path is not None
     assert models.verify(name) == "right"
     assert run("verify")[0] == 0
-    path.write_bytes(b"spoilt")
+    path.write_bytes(b"spoiled")
     code, said = run("verify", name)
     assert code == 1
-    assert "wanted SHA-256" in said
+    assert "expected SHA-256" in said
     assert "removed FastestDet.onnx" in run("remove", name)[1]
     assert not path.exists()
     assert "nothing was here" in run("remove", name)[1]
@@ -87,6 +87,6 @@ def test_a_first_download_without_checksum_is_pinned(tmp_path: Path, monkeypatch
     path = models.get(name)
     assert models.verify(name) == "right"  # against the pin
     path.write_bytes(b"something else")
-    with pytest.raises(DownloadError, match="wanted SHA-256"):
+    with pytest.raises(DownloadError, match="expected SHA-256"):
         models.verify(name)
     assert {p.name for p in models.remove(name)} == {file, f"{file}.sha256"}

@@ -130,20 +130,20 @@ def test_a_complete_part_is_taken_as_it_is(server: Server, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("mode", "wanted"),
-    [({"sha256": "0" * 64}, "wanted SHA-256 0000"), ({"sha256": SHA, "size": 7}, "wanted 7 bytes")],
+    ("mode", "expected"),
+    [({"sha256": "0" * 64}, "expected SHA-256 0000"), ({"sha256": SHA, "size": 7}, "expected 7 bytes")],
 )
 def test_another_file_than_expected_is_not_kept(
-    server: Server, tmp_path: Path, mode: dict[str, Any], wanted: str
+    server: Server, tmp_path: Path, mode: dict[str, Any], expected: str
 ) -> None:
-    with pytest.raises(DownloadError, match=wanted):
+    with pytest.raises(DownloadError, match=expected):
         fetch(f"{server.url}/a", tmp_path / "a", **mode)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_corrupted_answer_is_not_kept(server: Server, tmp_path: Path) -> None:
     server.mode = "corrupt"
-    with pytest.raises(DownloadError, match="wanted SHA-256"):
+    with pytest.raises(DownloadError, match="expected SHA-256"):
         fetch(f"{server.url}/a", tmp_path / "a", sha256=SHA)
     assert list(tmp_path.iterdir()) == []
 
@@ -208,7 +208,7 @@ def test_an_unpublished_checksum_is_pinned_by_the_first_download(server: Server,
     assert (tmp_path / "a.onnx.sha256").read_text().split() == [SHA, "a.onnx"]
     target.unlink()
     server.mode = "corrupt"
-    with pytest.raises(DownloadError, match=f"wanted SHA-256 {SHA}"):
+    with pytest.raises(DownloadError, match=f"expected SHA-256 {SHA}"):
         obtain(source, "a.onnx", tmp_path / "a.onnx")
 
 

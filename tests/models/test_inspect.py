@@ -1,4 +1,4 @@
-"""`edgevid inspect`: the decoder recognised from made models, real ones, and none."""
+"""`edgevid inspect`: the decoder recognized from made models, real ones, and none."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def zeros(*shape: int) -> np.ndarray:
             {"o": zeros(1, 300, 6)},
             {"metadata": {**ULTRALYTICS, "head": "RTDETRDecoder"}},
             "end-to-end",
-            {"box": "cxcywh", "normalised": True},
+            {"box": "cxcywh", "normalized": True},
         ),
-        ({"o": zeros(1, 300, 44)}, {"metadata": {**ULTRALYTICS, "names": ""}}, "yolo", {"normalised": True}),
+        ({"o": zeros(1, 300, 44)}, {"metadata": {**ULTRALYTICS, "names": ""}}, "yolo", {"normalized": True}),
         ({"o": zeros(1, 84, 85)}, {}, "yolox", {"strides": (8, 16, 32)}),
         ({"o": zeros(1, 85, 112)}, {}, "dfl", {"strides": (8, 16, 32, 64), "offset": 0.0}),
         ({"o": zeros(1, 85, 4, 4)}, {}, "fastestdet", {}),
@@ -53,7 +53,7 @@ def zeros(*shape: int) -> np.ndarray:
             {"logits": zeros(1, 300, 80), "pred_boxes": zeros(1, 300, 4)},
             {},
             "boxes-scores",
-            {"normalised": True, "logits": True},
+            {"normalized": True, "logits": True},
         ),
         (
             {"labels": np.zeros((1, 300), np.int64), "boxes": zeros(1, 300, 4), "scores": zeros(1, 300)},
@@ -69,7 +69,7 @@ def zeros(*shape: int) -> np.ndarray:
         ),
     ],
 )
-def test_each_family_is_recognised_and_its_draft_runs(
+def test_each_family_is_recognized_and_its_draft_runs(
     tmp_path: Path, outputs: dict[str, np.ndarray], more: dict[str, Any], kind: str, expected: dict[str, Any]
 ) -> None:
     path = constant_model(tmp_path / "Some Model.onnx", outputs, picture=(1, 3, S, S), **more)
@@ -141,7 +141,7 @@ def test_a_model_without_pictures_is_still_shown(tmp_path: Path, capsys: pytest.
     path = constant_model(tmp_path / "m.onnx", {"o": zeros(1, 5)}, picture=(1, 16), name="features")
     command(path)
     assert "features" in capsys.readouterr().out
-    with pytest.raises(ModelError, match="wanted an input for pictures"):
+    with pytest.raises(ModelError, match="expected an input for images"):
         resolve_model(path)
 
 
@@ -154,7 +154,7 @@ def test_a_model_without_pictures_is_still_shown(tmp_path: Path, capsys: pytest.
         ("fastestdet_352", "FastestDet", "BGR"),
     ],
 )
-def test_real_models_are_recognised(
+def test_real_models_are_recognized(
     shared_data: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, file: str, family: str, color: str
 ) -> None:
     path = shared_data / "models" / f"{file}.onnx"

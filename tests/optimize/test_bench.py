@@ -108,7 +108,7 @@ def test_conditions_travel_with_the_figures(folder: Path) -> None:
     assert said["processor"]
     assert said["versions"]["onnxruntime"]
     made_up = bench([folder / "tiny.onnx"], runs=1, warm_up=0, device="cpu").conditions["frames"]
-    assert made_up == "a made-up picture, 1280x720, RGB, held in memory"
+    assert made_up == "a made-up image, 1280x720, RGB, held in memory"
 
 
 def test_a_model_without_any_recipe_is_timed_by_its_engine_alone(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_a_convolution_is_counted_by_hand(tmp_path: Path) -> None:
     assert cost.operations == multiplied + 800  # the Relu: one for each of its 800 values
     assert cost.parameters == 224
     assert (cost.inputs, cost.outputs) == (300, 800)
-    assert cost.peak == 1600  # the convolution's answer and the Relu's; the picture is gone by then
+    assert cost.peak == 1600  # the convolution's answer and the Relu's; the image is gone by then
 
 
 def test_an_open_batch_multiplies_values_and_operations_but_no_weights(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_precision_without_hardware_has_no_row_and_little_memory_is_told() -> 
     told = estimate(big, BOX, "fp32")
     assert told is not None
     assert not told.fits
-    with pytest.raises(InputError, match="wanted one of fp32, fp16, int8"):
+    with pytest.raises(InputError, match="expected one of fp32, fp16, int8"):
         estimate(COST, BOX, "bf16")
 
 

@@ -21,7 +21,7 @@ needs_ultralytics = pytest.mark.skipif(not HERE, reason="ultralytics is not inst
 
 
 def frames() -> list[Frame]:
-    """A picture wider than high and one higher than wide, smooth so that resizing is not the question."""
+    """An image wider than high and one higher than wide, smooth so that resizing is not the question."""
     rows, columns = np.mgrid[0:90, 0:160].astype(np.float32)
     smooth = np.stack([rows * 2, columns, 255 - columns], axis=-1).astype(np.uint8)
     return [Frame(smooth, 0.0, 0), Frame(np.ascontiguousarray(smooth.transpose(1, 0, 2)), 0.1, 1)]
@@ -43,7 +43,7 @@ def test_an_untrained_model_is_exported_with_its_recipe_and_equals_pytorch(
     assert recipe.decode is not None
     assert (recipe.decode.kind, recipe.decode.layout) == ("yolo", "columns")
     assert len(recipe.names) == 80
-    assert recipe.source.licence == "AGPL-3.0"
+    assert recipe.source.license == "AGPL-3.0"
     detector = Detector.load(made.model, score=0.0, device="cpu")
     assert detector.engine.outputs[0].shape == (1, 84, anchors)
     assert len(detector.detect(frames())) == 2
@@ -73,7 +73,7 @@ def test_a_file_that_differs_from_pytorch_is_refused_and_not_written(
 def test_another_preprocessing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = tool._their_picture
     monkeypatch.setattr(tool, "_their_picture", lambda frame, recipe: right(frame, recipe)[:, ::-1])
-    with pytest.raises(ParityError, match="prepared pictures"):
+    with pytest.raises(ParityError, match="prepared images"):
         tool.export("yolov8n.yaml", frames(), size=64, out=tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -95,10 +95,10 @@ def test_scores_and_boxes_are_judged_on_their_own_scales() -> None:
     from edgevid.types import InputSpec
 
     recipe = Recipe("m", "detect", "m", Path(), input=InputSpec(640, 480), decode=Decode("yolo"))
-    wanted = np.zeros((1, 6, 3), np.float32)  # two classes, three anchors, in columns
-    given = wanted.copy()
+    expected = np.zeros((1, 6, 3), np.float32)  # two classes, three anchors, in columns
+    given = expected.copy()
     given[0, 2, 1], given[0, 5, 2] = 6.4, 0.5
-    assert tool._differences(given, wanted, recipe) == (pytest.approx(0.01), pytest.approx(0.5))
+    assert tool._differences(given, expected, recipe) == (pytest.approx(0.01), pytest.approx(0.5))
 
 
 def test_frames_and_weights_are_wanted(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_int8_with_halves_between(tmp_path: Path) -> None:
     recipe = net(tmp_path)
     with pytest.raises(ModelError, match="has no int8-trt file yet"):
         make_int8_fp16(recipe)
-    pictures = tmp_path / "pictures"
+    pictures = tmp_path / "images"
     pictures.mkdir()
     from edgevid.video.writer import VideoWriter
 
@@ -136,7 +136,7 @@ def test_int8_with_halves_between(tmp_path: Path) -> None:
 def test_what_is_no_onnx_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bad.onnx"
     path.write_bytes(b"nothing")
-    with pytest.raises(ModelError, match="wanted an ONNX"):
+    with pytest.raises(ModelError, match="expected an ONNX"):
         make_fp16(path)
 
 

@@ -14,16 +14,16 @@ from edgevid.optimize import frames as module
 from edgevid.optimize.frames import picks, read_frames
 
 
-def grey(value: int) -> np.ndarray:
+def gray(value: int) -> np.ndarray:
     return np.full((16, 24, 3), value, np.uint8)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "pictures"
+    made = tmp_path / "images"
     made.mkdir()
     for number in range(10):
-        cv2.imwrite(str(made / f"frame_{number}.png"), grey(20 * number))
+        cv2.imwrite(str(made / f"frame_{number}.png"), gray(20 * number))
     return made
 
 
@@ -61,7 +61,7 @@ def test_a_glob_and_a_single_image(folder: Path) -> None:
 
 def test_a_list_names_images_relative_to_itself(folder: Path) -> None:
     names = folder.parent / "some.txt"
-    names.write_text("# two of them\npictures/frame_9.png\n\n pictures/frame_1.png \n")
+    names.write_text("# two of them\nimages/frame_9.png\n\n images/frame_1.png \n")
     assert [f.name for f in read_frames(names)] == ["frame_9.png", "frame_1.png"]
 
 
@@ -87,9 +87,9 @@ def test_a_video_that_announces_too_many_still_gives_what_was_asked(
 
 
 def test_no_frames_is_said_at_once(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="wanted images"):
+    with pytest.raises(SourceError, match="expected images"):
         read_frames(tmp_path)
-    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    (tmp_path / "a.jpg").write_bytes(b"no image")
     with pytest.raises(SourceError, match=r"none of the 1 images|none could be read"):
         read_frames(tmp_path)
     with pytest.raises(SourceError, match="none could be read"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgevid.errors import InputError, SourceError
-from edgevid.output.review import KeepAbstained
+from edgevid.output.review import ReviewSink
 from edgevid.types import Detections, Frame, Reason, Result, Scores, Speeds, Tracks, Verdicts
 
 
@@ -45,7 +45,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_the_largest_moment_of_a_silent_track_is_kept_once(tmp_path: Path) -> None:
-    with KeepAbstained(tmp_path, model_sha256={"action": "ab"}, source="gate") as keep:
+    with ReviewSink(tmp_path, model_sha256={"action": "ab"}, source="gate") as keep:
         for time, side in ((0.0, 20), (0.1, 50), (0.2, 30)):
             keep.update(frame(time), result([7], [LOW], [side]))
         assert read(tmp_path) == []  # not before the track ends
@@ -61,17 +61,17 @@ def test_the_largest_moment_of_a_silent_track_is_kept_once(tmp_path: Path) -> No
 
 
 def test_what_was_said_in_the_end_is_not_kept(tmp_path: Path) -> None:
-    with KeepAbstained(tmp_path) as keep:
+    with ReviewSink(tmp_path) as keep:
         keep.update(frame(), result([1, 2, 3], [LOW, OK, Reason.TOO_SMALL], [20, 20, 20]))
         keep.update(frame(), result([1, 2, 3], [OK, OK, Reason.TOO_SMALL], [20, 20, 20]))
     assert read(tmp_path) == []
 
 
 def test_doubtful_verdicts_and_chosen_tasks(tmp_path: Path) -> None:
-    with KeepAbstained(tmp_path / "a", doubtful=0.5) as keep:
+    with ReviewSink(tmp_path / "a", doubtful=0.5) as keep:
         keep.update(frame(), result([1], [OK], [20], confidence=0.45))
     assert [about["label"] for about in read(tmp_path / "a")] == [0]
-    with KeepAbstained(tmp_path / "b", tasks=["class"]) as keep:
+    with ReviewSink(tmp_path / "b", tasks=["class"]) as keep:
         keep.update(frame(), result([1], [LOW], [20]))
     assert read(tmp_path / "b") == []
 
@@ -82,7 +82,7 @@ def test_the_disk_is_bounded_also_over_runs(tmp_path: Path) -> None:
     foreign = tmp_path / "mine.txt"
     foreign.write_text("stays")
     for first in (1, 100):
-        with KeepAbstained(tmp_path, limit_bytes=40_000) as keep:
+        with ReviewSink(tmp_path, limit_bytes=40_000) as keep:
             for number in range(first, first + 30):
                 keep.update(noisy, result([number], [LOW], [90]))
         assert keep.kept == 30
@@ -95,18 +95,18 @@ def test_the_disk_is_bounded_also_over_runs(tmp_path: Path) -> None:
 
 
 def test_crops_are_cut_at_the_edge_and_shrunk(tmp_path: Path) -> None:
-    with KeepAbstained(tmp_path, max_side_px=32) as keep:
+    with ReviewSink(tmp_path, max_side_px=32) as keep:
         keep.update(frame(), result([1], [LOW], [500]))
     (about,) = read(tmp_path)
     assert cv2.imread(str(tmp_path / about["crop"])).shape == (21, 32, 3)  # 150 x 100 in the frame
-    with KeepAbstained(tmp_path / "none") as keep:
+    with ReviewSink(tmp_path / "none") as keep:
         keep.update(frame(), result([1], [LOW], [0.5]))
     assert read(tmp_path / "none") == []
 
 
 def test_what_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="limit_bytes"):
-        KeepAbstained(tmp_path, 0)
+        ReviewSink(tmp_path, 0)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(SourceError, match="wanted a folder"):
-        KeepAbstained(tmp_path / "file")
+    with pytest.raises(SourceError, match="expected a folder"):
+        ReviewSink(tmp_path / "file")

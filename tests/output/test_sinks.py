@@ -43,7 +43,7 @@ def a_result(n: int = 2, size: tuple[int, int] = (640, 360)) -> tuple[Frame, Res
     )  # fmt: skip
     result = Result(
         frame_index=4, time=0.16, size=size, detections=Detections.empty(), tracks=tracks, speeds=speeds,
-        settled=Speeds.empty(), passages=speeds[:1], scores={"action": Scores.empty()},
+        smoothed=Speeds.empty(), track_speeds=speeds[:1], scores={"action": Scores.empty()},
         verdicts={"action": verdicts}, names={"class": ("person",), "action": ("walk", "run")},
         timings={"detect": 0.01},
     )  # fmt: skip
@@ -57,7 +57,7 @@ def test_json_says_values_and_reasons_and_never_nan() -> None:
     assert first["verdicts"]["action"] == {"label": "run", "confidence": 0.8}
     assert second["speed"] == {"reason": "OFF_PLANE"}
     assert second["verdicts"]["action"] == {"reason": "TOO_SMALL", "confidence": 0.8}
-    assert line["passages"][0]["id"] == 1
+    assert line["track_speeds"][0]["id"] == 1
     assert "NaN" not in json.dumps(line, allow_nan=False)
 
 
@@ -74,7 +74,7 @@ def test_lines_are_read_back_and_a_torn_last_line_is_left_out(tmp_path: Path) ->
 def test_a_damaged_or_foreign_record_names_its_line(tmp_path: Path) -> None:
     path = tmp_path / "seen.jsonl"
     path.write_text('{"schema": "other/1"}\n')
-    with pytest.raises(FileFormatError, match=r"line 1: schema: wanted edgevid\.result/1"):
+    with pytest.raises(FileFormatError, match=r"line 1: schema: expected edgevid\.result/1"):
         list(read_jsonl(path))
     path.write_text("nonsense\n")
     with pytest.raises(FileFormatError, match="line 1"):
@@ -110,12 +110,12 @@ def test_the_overlay_draws_boxes_and_labels_at_every_size(size: tuple[int, int])
     assert letters == pytest.approx(0.5 * min(size) / 720, rel=0.05) or size[1] == 480
 
 
-def test_neighbouring_ids_have_colours_that_tell_them_apart() -> None:
-    colours = np.array([color_of(n) for n in range(1, 60)], float)
-    steps = np.abs(np.diff(colours, axis=0)).sum(1)
+def test_neighboring_ids_have_colors_that_tell_them_apart() -> None:
+    colors = np.array([color_of(n) for n in range(1, 60)], float)
+    steps = np.abs(np.diff(colors, axis=0)).sum(1)
     assert steps.min() > 60
     assert color_of(7) == color_of(7)
-    luma = colours @ [0.299, 0.587, 0.114]
+    luma = colors @ [0.299, 0.587, 0.114]
     assert np.ptp(luma) < 90  # equally light: none drowns
 
 
@@ -246,21 +246,21 @@ def test_real_people_are_followed_from_file_to_records(
     assert "person" in capsys.readouterr().out
 
 
-def test_vehicles_on_a_surveyed_road_have_plausible_speeds(
+def test_vehicles_on_a_calibrated_road_have_plausible_speeds(
     shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEVID_MODELS_MIRROR", str(shared_data))
     monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
-    survey = Path(__file__).resolve().parents[2] / "calibration" / "camera" / "gantry_road.toml"
+    calibration = Path(__file__).resolve().parents[2] / "calibration" / "camera" / "gantry_road.toml"
     clip, out = shared_data / "videos" / "kraten_speedcheck_cars.mp4", tmp_path / "seen.jsonl"
-    words = ["run", str(clip), "--jsonl", str(out), "--camera", str(survey), "--frames", "350"]
+    words = ["run", str(clip), "--jsonl", str(out), "--camera", str(calibration), "--frames", "350"]
     with pytest.raises(SystemExit):
         cli.main([*words, "--model", "picodet-s-416", "--classes", "car,bus,truck"])
-    passages = [one for line in read_jsonl(out) for one in line.get("passages", []) if "mps" in one]
-    kmh = [3.6 * one["mps"] for one in passages if one["mps"] > 1]
+    track_speeds = [one for line in read_jsonl(out) for one in line.get("track_speeds", []) if "mps" in one]
+    kmh = [3.6 * one["mps"] for one in track_speeds if one["mps"] > 1]
     assert len(kmh) >= 2
     assert all(20 < v < 80 for v in kmh)  # a city road; its limit is not known
-    assert all(60 < one["heading_deg"] < 120 for one in passages if one["mps"] > 1)  # along the lanes
+    assert all(60 < one["heading_deg"] < 120 for one in track_speeds if one["mps"] > 1)  # along the lanes
 
 
 def test_verdicts_of_people_are_said_or_silent_and_the_silent_are_kept(
@@ -275,7 +275,7 @@ def test_verdicts_of_people_are_said_or_silent_and_the_silent_are_kept(
     )
     words = ["run", str(clip), "--classes", "person", "--actions", "emotion-mini-xception-64"]
     with pytest.raises(SystemExit):
-        cli.main([*words, "--jsonl", str(out), "--keep-abstained", str(kept), "--frames", "60"])
+        cli.main([*words, "--jsonl", str(out), "--save-abstained", str(kept), "--frames", "60"])
     verdicts = [o["verdicts"]["action"] for line in read_jsonl(out) for o in line["objects"]]
     said, silent = [v for v in verdicts if "label" in v], [v for v in verdicts if "reason" in v]
     assert len(said) + len(silent) == len(verdicts) > 100

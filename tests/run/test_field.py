@@ -18,14 +18,14 @@ from rtsp_server import PACKAGES, gstreamer_python
 
 from edgevid import cli
 from edgevid.errors import EdgevidError, FileFormatError, InputError, SourceError, masked
-from edgevid.output.segments import Parts
+from edgevid.output.segments import SegmentedSink
 from edgevid.output.sinks import AnnotatedVideo, JsonLines, read_jsonl
 from edgevid.pipeline import Pipeline
 from edgevid.run.loop import Summary, run
 from edgevid.run.watchdog import Watch, notify
 from edgevid.site.build import build_zones
 from edgevid.site.file import Site, read_site
-from edgevid.site.resize import OtherView, Resizing, scale_between
+from edgevid.site.resize import ResolutionChange, UncalibratedView, scale_between
 from edgevid.track import Tracker
 from edgevid.types import Detections, Frame, Reason, Result, Tracks
 from edgevid.video.open import FileSource, open_video
@@ -52,7 +52,7 @@ def test_a_running_program_survives_its_camera_and_tells_nobody_the_password(tmp
     assert found["freezes noticed"] == 1
     assert found["alive at the end"] is True
     assert found["exit status after Ctrl-C"] == 0
-    assert found["records"] == found["pictures in them"] > 5
+    assert found["records"] == found["images in them"] > 5
     assert found["files searched for credentials"] >= 5
     assert found["files with credentials"] == []
     assert "hunter2" not in done.stdout + done.stderr
@@ -64,7 +64,15 @@ def test_damaged_files_are_refused_in_a_sentence_or_read_as_far_as_they_are_good
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["files"] == 300
     assert found["findings"] == []
-    assert set(found["outcomes"]) == {"container", "image", "recipe", "site", "survey", "policy", "records"}
+    assert set(found["outcomes"]) == {
+        "container",
+        "image",
+        "recipe",
+        "site",
+        "calibration",
+        "policy",
+        "records",
+    }
 
 
 def test_a_killed_program_leaves_readable_records(tmp_path: Path) -> None:
@@ -78,32 +86,32 @@ def test_a_killed_program_leaves_readable_records(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
-        ("[[zone]]\nname = 'z'\npoints = true", "zone 1.points: wanted points"),
+        ("[[zone]]\nname = 'z'\npoints = true", "zone 1.points: expected points"),
         ("[[zone]]\nname = 'z'\npoints = [[0, 0], [1e9, 0], [9, 9]]", "each less than 1e\\+06"),
         ("[[zone]]\nname = 'z'\npoints = [[0, 0], [nan, 0], [9, 9]]", "each less than 1e\\+06"),
         (f"[camera]\nsize = [{'9' * 400}, 1]", "more than 64 bits"),
-        ("[camera]\nsize = [0, 9]", "camera.size: wanted .width, height. in pixels"),
-        (f"source = {'[' * 3000}", "wanted TOML"),
+        ("[camera]\nsize = [0, 9]", "camera.size: expected .width, height. in pixels"),
+        (f"source = {'[' * 3000}", "expected TOML"),
     ],
 )
-def test_what_the_fuzzer_found_is_refused(tmp_path: Path, text: str, wanted: str) -> None:
+def test_what_the_fuzzer_found_is_refused(tmp_path: Path, text: str, expected: str) -> None:
     (tmp_path / "site.toml").write_text(text)
-    with pytest.raises(FileFormatError, match=wanted):
+    with pytest.raises(FileFormatError, match=expected):
         read_site(tmp_path / "site.toml")
 
 
 def test_records_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "seen.jsonl").write_bytes(b'{"schema": "\xff"}\n')
-    with pytest.raises(FileFormatError, match="line 1: wanted JSON"):
+    with pytest.raises(FileFormatError, match="line 1: expected JSON"):
         list(read_jsonl(tmp_path / "seen.jsonl"))
     with pytest.raises(SourceError, match="cannot be read"):
         list(read_jsonl(tmp_path / "gone.jsonl"))
 
 
 class Square:
-    """A detector that sees one object in the middle of every picture."""
+    """A detector that sees one object in the middle of every image."""
 
     names = ("thing",)
 
@@ -126,15 +134,15 @@ def test_a_new_size_begins_new_objects_and_a_new_video_and_zones_go_on(tmp_path:
     zone = Zone("middle", [(60, 40), (100, 40), (100, 80), (60, 80)])
     site = Site(zones=(zone,), lines=(Line("gate", (0, 0), (10, 0)),))
     pipeline, zones = Pipeline(Square(), Tracker()), build_zones(site, (160, 120))
-    resizing = Resizing(site, pipeline, zones, (160, 120))
-    lines, video = tmp_path / "seen.jsonl", Parts(tmp_path / "seen.mp4", AnnotatedVideo)
+    resizing = ResolutionChange(site, pipeline, zones, (160, 120))
+    lines, video = tmp_path / "seen.jsonl", SegmentedSink(tmp_path / "seen.mp4", AnnotatedVideo)
     summary = run(
         pipeline, pictures((160, 120), (320, 240), (160, 80), (160, 120)), [JsonLines(lines), video],
         zones=zones, before=resizing,
     )  # fmt: skip
     ids = [line["objects"][0]["id"] for line in read_jsonl(lines) if line["objects"]]
     assert sorted(set(ids)) == ids[:: len(ids) // 4][:4] == [1, 2, 3, 4]  # never one twice
-    # In the twice larger picture the zone lies where it lay; in another aspect it is not watched.
+    # In the twice larger image the zone lies where it lay; in another aspect it is not watched.
     assert summary.event_counts["enter", "middle"] == 3
     assert resizing.changes == 3
     assert [path.name for path in video.parts] == ["seen.mp4", "seen-2.mp4", "seen-3.mp4", "seen-4.mp4"]
@@ -144,26 +152,28 @@ def test_a_new_size_begins_new_objects_and_a_new_video_and_zones_go_on(tmp_path:
             assert len(list(played)) == 10
 
 
-def test_in_another_view_speeds_are_silent_with_the_reason(shared_survey: Path) -> None:
-    site = Site(survey=shared_survey)
-    from edgevid.speed.calibration import read_survey
-    from edgevid.speed.estimator import SpeedMeter
+def test_in_another_view_speeds_are_silent_with_the_reason(shared_calibration: Path) -> None:
+    site = Site(calibration=shared_calibration)
+    from edgevid.speed.calibration import read_calibration
+    from edgevid.speed.estimator import SpeedEstimator
 
-    pipeline = Pipeline(Square(), Tracker(), meter=SpeedMeter(read_survey(shared_survey)))
+    pipeline = Pipeline(
+        Square(), Tracker(), speed_estimator=SpeedEstimator(read_calibration(shared_calibration))
+    )
     results: list[Result] = []
     run(
         pipeline, pictures((640, 360), (640, 480), (320, 180)), on_result=lambda _, r: results.append(r),
-        before=Resizing(site, pipeline, None, (640, 360)),
+        before=ResolutionChange(site, pipeline, None, (640, 360)),
     )  # fmt: skip
     reasons = [set(r.speeds.reason.tolist()) for r in results if len(r.tracks)]
     assert Reason.CAMERA_MOVED not in set.union(*reasons[:8])
     assert {Reason.CAMERA_MOVED} in reasons[9:]
-    assert isinstance(pipeline.meter, SpeedMeter)
-    assert pipeline.meter.survey.size == (320, 180)
+    assert isinstance(pipeline.speed_estimator, SpeedEstimator)
+    assert pipeline.speed_estimator.calibration.size == (320, 180)
 
 
 @pytest.fixture
-def shared_survey() -> Path:
+def shared_calibration() -> Path:
     return REPOSITORY / "calibration" / "camera" / "gantry_road.toml"
 
 
@@ -184,17 +194,17 @@ def test_another_view_says_nothing_and_says_why() -> None:
         labels=np.zeros(1, np.int32), match=np.zeros(1, np.int32), age=np.ones(1, np.float32),
         unseen=np.zeros(1, np.float32),
     )  # fmt: skip
-    live, settled, passages = OtherView().update(tracks, 3.0)
+    live, smoothed, track_speeds = UncalibratedView().update(tracks, 3.0)
     assert (live.ids.tolist(), live.reason.tolist()) == ([7], [Reason.CAMERA_MOVED])
     assert np.isnan(live.mps).all()
-    assert len(settled) == len(passages) == 0
+    assert len(smoothed) == len(track_speeds) == 0
 
 
 def test_parts_are_named_by_their_moment_and_the_oldest_make_room(tmp_path: Path) -> None:
     (tmp_path / "seen-20200101T000000Z.jsonl").write_text("x" * 3000)  # of an earlier run
     (tmp_path / "seen-notes.jsonl").write_text("mine")
     os.utime(tmp_path / "seen-20200101T000000Z.jsonl", (1, 1))
-    parts = Parts(tmp_path / "seen.jsonl", JsonLines, every_s=1.0, limit_bytes=3000)
+    parts = SegmentedSink(tmp_path / "seen.jsonl", JsonLines, every_s=1.0, limit_bytes=3000)
     run(Pipeline(Square(), Tracker()), pictures((160, 120), each=35), [parts])
     names = [path.name for path in parts.parts]
     assert len(names) == 4  # 3.5 seconds
@@ -211,7 +221,7 @@ def test_parts_are_named_by_their_moment_and_the_oldest_make_room(tmp_path: Path
 @pytest.mark.parametrize("wrong", [{"every_s": 0.0}, {"every_s": 1.0, "limit_bytes": 0}, {"limit_bytes": 9}])
 def test_parts_of_nothing_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="parts"):
-        Parts(tmp_path / "x.jsonl", JsonLines, **wrong)
+        SegmentedSink(tmp_path / "x.jsonl", JsonLines, **wrong)
 
 
 def test_a_full_disk_is_told_in_a_sentence() -> None:
@@ -232,7 +242,7 @@ def test_a_summary_of_months_stays_small_and_forgets_no_count() -> None:
                 verdicts={},
                 timings={},
                 speeds=SimpleNamespace(reason=np.zeros(0, np.uint8)),
-                passages=SimpleNamespace(reason=np.zeros(1, np.uint8)),
+                track_speeds=SimpleNamespace(reason=np.zeros(1, np.uint8)),
             )
         )  # fmt: skip
         summary.happened([Event(float(n), "cross", "gate", n, 0)])
@@ -240,7 +250,7 @@ def test_a_summary_of_months_stays_small_and_forgets_no_count() -> None:
     assert summary.objects() == {0: 1000, 1: 1000}
     assert len(summary.events) == 1000
     assert summary.event_counts["cross", "gate"] == 2000
-    assert summary.passages == {"OK": 2000}
+    assert summary.track_speeds == {"OK": 2000}
 
 
 def test_systemd_hears_that_the_run_is_ready_lives_and_stops(
@@ -273,7 +283,7 @@ def test_a_run_that_hangs_is_not_alive_and_one_that_waits_is() -> None:
     vars(source).update(now=lambda: 30.0, newest_at=10.0, lag_s=0.04, reconnections=2)
     line = watch.line()
     assert "dropped 3 since" in line
-    assert "lag 40 ms; reconnected 2; no picture for 20 s" in line
+    assert "lag 40 ms; reconnected 2; no image for 20 s" in line
 
 
 @pytest.mark.parametrize(
@@ -297,12 +307,12 @@ def test_a_mistyped_address_shows_no_password_either(
     with pytest.raises(SystemExit):
         cli.main(["run", "--site", str(tmp_path / "site.toml")])
     printed = "".join(capsys.readouterr())
-    assert "wanted a text" in printed
+    assert "expected a text" in printed
     assert "hunter2" not in printed
 
 
 def test_zones_scaled_by_nothing_watch_nothing() -> None:
-    monitor = ZoneMonitor([Zone("z", [(0, 0), (99, 0), (99, 99), (0, 99)], settle_s=0)])
+    monitor = ZoneMonitor([Zone("z", [(0, 0), (99, 0), (99, 99), (0, 99)], debounce_s=0)])
     monitor.scale = None
     boxes = np.array([[10, 10, 20, 20]], np.float32)
     tracks = Tracks(

@@ -59,12 +59,12 @@ def test_an_engine_answers_as_onnx_runtime_does(
     x = pictures(model, frame)
     with load_engine(model, device="cpu") as reference:
         name = reference.inputs[0].name
-        wanted = {k: v.copy() for k, v in reference.run({name: x}).items()}
+        expected = {k: v.copy() for k, v in reference.run({name: x}).items()}
     with load_engine(model, device="cuda:0", precision=precision) as engine:
         assert type(engine).__name__ == "TrtEngine"
         for _ in range(4):  # step by step, recorded, replayed
             given = engine.run({name: x})
-            for output, value in wanted.items():
+            for output, value in expected.items():
                 scale = max(float(np.abs(value).max()), 1.0)
                 assert float(np.abs(given[output] - value).max()) <= near * scale
 
@@ -75,10 +75,10 @@ def test_frames_letterboxed_on_the_device_give_the_same(
     assert model.input is not None
     with load_engine(model, device="cuda:0", precision="fp16") as engine:
         name = engine.inputs[0].name
-        wanted = {k: v.copy() for k, v in engine.run({name: pictures(model, frame)}).items()}
+        expected = {k: v.copy() for k, v in engine.run({name: pictures(model, frame)}).items()}
         spots = [place(frame.size, model.input)]
         given = engine.run_frames([frame], spots, model.input, name=name)  # type: ignore[attr-defined]
-        for output, value in wanted.items():
+        for output, value in expected.items():
             assert np.array_equal(given[output], value)
 
 
@@ -132,7 +132,7 @@ def test_beside_torch(built: dict[str, Outcome], model: Recipe, frame: Frame) ->
 def test_other_devices_are_errors(device_backend: str, model: Recipe) -> None:
     with pytest.raises(ModelError, match="there is none of this number"):
         load_engine(model, device="cuda:63")
-    with pytest.raises(InputError, match="device: wanted"):
+    with pytest.raises(InputError, match="device: expected"):
         load_engine(model, device="gpu")
 
 

@@ -167,7 +167,7 @@ def test_a_damaged_a_cut_and_a_missing_engine_are_refused(engine: tuple[Path, Ma
     with pytest.raises(ModelError, match=r"damaged or replaced.*edgevid build yolo"):
         check(path, manifest, gpu=ORIN, version="10.3.0")
     path.write_bytes(b"plan")
-    with pytest.raises(ModelError, match="wanted 400 bytes, given 4"):
+    with pytest.raises(ModelError, match="expected 400 bytes, got 4"):
         check(path, manifest, gpu=ORIN, version="10.3.0")
     path.unlink()
     with pytest.raises(ModelError, match="no such file"):
@@ -198,10 +198,10 @@ def test_the_rebuild_command_repeats_what_was_asked(engine: tuple[Path, Manifest
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"format": 2}, "format: wanted 1"),
-        ({"backend": "onnx"}, "backend: wanted tensorrt or tensorrt-rtx"),
-        ({"engine_bytes": "many"}, "engine_bytes: wanted a whole number"),
-        ({"engine_sha256": None}, "engine_sha256: wanted a text"),
+        ({"format": 2}, "format: expected 1"),
+        ({"backend": "onnx"}, "backend: expected tensorrt or tensorrt-rtx"),
+        ({"engine_bytes": "many"}, "engine_bytes: expected a whole number"),
+        ({"engine_sha256": None}, "engine_sha256: expected a text"),
     ],
 )
 def test_a_manifest_with_a_mistake_names_its_key(
@@ -218,7 +218,7 @@ def test_a_manifest_with_a_mistake_names_its_key(
 
 def test_a_manifest_that_is_no_json_or_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
-    with pytest.raises(FileFormatError, match="wanted JSON"):
+    with pytest.raises(FileFormatError, match="expected JSON"):
         read_manifest(tmp_path / "a.json")
     (tmp_path / "a.json").write_text("[]")
     with pytest.raises(FileFormatError, match="a JSON object"):

@@ -1,4 +1,4 @@
-"""Recipes: what is read, and each kind of mistake named by file, key, wanted and given."""
+"""Recipes: what is read, and each kind of mistake named by file, key, expected and got."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ file = "some.onnx"
 
 [source]
 url = "https://example.org/some.onnx"
-licence = "MIT"
+license = "MIT"
 
 [input]
 width = 320
@@ -78,15 +78,15 @@ def test_a_named_class_list(tmp_path: Path) -> None:
     ("old", "new", "key", "message"),
     [
         ('name = "some-model"', 'name = "Some Model"', "model.name", "lower-case letters"),
-        ('name = "some-model"', "", "model.name", "wanted a text, given None"),
+        ('name = "some-model"', "", "model.name", "expected a text, got None"),
         ('task = "detect"', 'task = "detcet"', "model.task", "did you mean 'detect'"),
         ('file = "some.onnx"', 'file = "../some.onnx"', "model.file", "without a folder"),
         ('file = "some.onnx"', 'file = "some.onnx"\nsumary = "x"', "model.sumary", "did you mean 'summary'"),
         ("https://example.org/some.onnx", "ftp://x", "source.url", "http or https"),
-        ('licence = "MIT"', 'sha256 = "abc"', "source.sha256", "64 lower-case"),
-        ('licence = "MIT"', "verified = true", "source.verified", "sha256 and bytes"),
-        ('licence = "MIT"', 'verified = "yes"', "source.verified", "true or false"),
-        ('licence = "MIT"', 'license = "MIT"', "source.license", "did you mean 'licence'"),
+        ('license = "MIT"', 'sha256 = "abc"', "source.sha256", "64 lower-case"),
+        ('license = "MIT"', "verified = true", "source.verified", "sha256 and bytes"),
+        ('license = "MIT"', 'verified = "yes"', "source.verified", "true or false"),
+        ('license = "MIT"', 'licence = "MIT"', "source.licence", "did you mean 'license'"),
         ("width = 320", "width = 0", "input.width", "at least 1"),
         ("width = 320", "width = true", "input.width", "whole number"),
         ("width = 320", "width = 320.5", "input.width", "whole number"),
@@ -96,9 +96,9 @@ def test_a_named_class_list(tmp_path: Path) -> None:
         ("[1, 1, 1]", '["1", 1, 1]', "input.std", "3 numbers"),
         ('["out"]', '["a", "b"]', "output.names", "1 names for decoder 'yolox'"),
         ('kind = "yolox"', 'kind = "yolo9000"', "decode.kind", "one of 'yolo'"),
-        ('kind = "yolox"', 'kind = "end-to-end"', "decode.strides", "only kind, normalised"),
+        ('kind = "yolox"', 'kind = "end-to-end"', "decode.strides", "only kind, normalized"),
         ("[8, 16, 32]", "[]", "decode.strides", "at least 1"),
-        ("strides = [8, 16, 32]", "", "decode.strides", "given None"),
+        ("strides = [8, 16, 32]", "", "decode.strides", "got None"),
         ("nms_iou = 0.5", "nms_iou = 1.5", "decode.nms_iou", "from 0 to 1"),
         ('["person", "car"]', '["car", "car"]', "names.classes", "names that differ"),
         ('["person", "car"]', '"cocos"', "names.classes", "did you mean 'coco'"),
@@ -115,7 +115,7 @@ def test_each_mistake_names_file_and_key(tmp_path: Path, old: str, new: str, key
     path = written(tmp_path, GOOD.replace(old, new, 1))
     with pytest.raises(FileFormatError, match=message) as caught:
         read_recipe(path)
-    assert str(caught.value).startswith(f"{path}: {key}: wanted ")
+    assert str(caught.value).startswith(f"{path}: {key}: expected ")
 
 
 def test_a_missing_recipe_and_a_binary_one(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_tasks_without_pictures_need_no_input(tmp_path: Path) -> None:
     head = recipe.section("head")
     assert head.integer("size") == 4
     head.done()
-    with pytest.raises(FileFormatError, match=r"head\.depth: wanted a whole number"):
+    with pytest.raises(FileFormatError, match=r"head\.depth: expected a whole number"):
         head.integer("depth")
 
 
@@ -151,5 +151,5 @@ def test_the_recipes_that_come_with_edgevid_are_sound() -> None:
     assert "yolox-nano-416" in found
     for name, recipe in found.items():
         assert recipe.path.parent.name == name
-        assert recipe.source.licence, name
+        assert recipe.source.license, name
         assert recipe.summary, name

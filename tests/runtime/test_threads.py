@@ -30,11 +30,11 @@ def test_without_a_topology_every_processor_is_a_core(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"), [("150000 100000", 1.5), ("max 100000", None), ("", None), ("5 0", None)]
+    ("text", "expected"), [("150000 100000", 1.5), ("max 100000", None), ("", None), ("5 0", None)]
 )
-def test_the_quota_of_a_container(tmp_path: Path, text: str, wanted: float | None) -> None:
+def test_the_quota_of_a_container(tmp_path: Path, text: str, expected: float | None) -> None:
     (tmp_path / "cpu.max").write_text(text)
-    assert cpu_quota(tmp_path, tmp_path / "absent") == wanted
+    assert cpu_quota(tmp_path, tmp_path / "absent") == expected
 
 
 def test_the_narrowest_quota_on_the_way_up_counts(tmp_path: Path) -> None:
@@ -58,10 +58,10 @@ def test_the_quota_of_the_first_cgroups(tmp_path: Path) -> None:
     assert cpu_quota(tmp_path, tmp_path / "absent") is None
 
 
-@pytest.mark.parametrize(("quota", "wanted"), [(None, 4), (1.5, 2), (0.2, 1), (8.0, 4)])
+@pytest.mark.parametrize(("quota", "expected"), [(None, 4), (1.5, 2), (0.2, 1), (8.0, 4)])
 def test_threads_are_cores_within_the_quota(
-    monkeypatch: pytest.MonkeyPatch, quota: float | None, wanted: int
+    monkeypatch: pytest.MonkeyPatch, quota: float | None, expected: int
 ) -> None:
     monkeypatch.setattr(threads, "cpu_quota", lambda: quota)
     monkeypatch.setattr(threads, "physical_cores", lambda logical: 4)
-    assert default_threads() == wanted
+    assert default_threads() == expected

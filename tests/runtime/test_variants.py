@@ -33,7 +33,7 @@ def test_variants_lie_in_build_beside_the_model(tmp_path: Path) -> None:
 
 
 def test_an_unknown_variant_is_refused() -> None:
-    with pytest.raises(InputError, match="wanted one of fp16, int8-cpu"):
+    with pytest.raises(InputError, match="expected one of fp16, int8-cpu"):
         variant_path("net.onnx", "int4")
 
 
@@ -68,5 +68,5 @@ def test_a_changed_variant_is_noticed(tmp_path: Path) -> None:
 def test_a_broken_record_is_noticed(tmp_path: Path, text: str) -> None:
     source, path = made(tmp_path)
     record_path(path).write_text(text)
-    with pytest.raises(ModelError, match="wanted"):
+    with pytest.raises(ModelError, match="expected"):
         find_variant(source, "int8-cpu")

@@ -15,14 +15,14 @@ from edgevid.site.findings import Finding
 from edgevid.video.live import LiveSource, StreamEvent
 from edgevid.video.writer import VideoWriter
 
-SURVEY = Path(__file__).resolve().parents[2] / "calibration" / "camera" / "gantry_road.toml"
-SURVEYED = 'survey = "gate.toml"\n'
+CALIBRATION = Path(__file__).resolve().parents[2] / "calibration" / "camera" / "gantry_road.toml"
+CALIBRATED = 'calibration = "gate.toml"\n'
 SITE = """source = "{source}"
 [detect]
 model = "street-nano"
 classes = ["person", "car"]
 [camera]
-survey = "gate.toml"
+calibration = "gate.toml"
 [[zone]]
 name = "road"
 points = [[60, 60], [600, 60], [600, 340], [60, 340]]
@@ -43,7 +43,7 @@ def site(tmp_path: Path) -> Path:
     with VideoWriter(tmp_path / "clip.mp4") as writer:
         for n in range(5):
             writer.write(np.full((360, 640, 3), 90, np.uint8), n / 25)
-    (tmp_path / "gate.toml").write_text(SURVEY.read_text())
+    (tmp_path / "gate.toml").write_text(CALIBRATION.read_text())
     path = tmp_path / "site.toml"
     path.write_text(SITE.format(source=tmp_path / "clip.mp4"))
     return path
@@ -58,8 +58,8 @@ def test_a_good_site_is_fit(site: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert {finding.good for finding in found.values()} == {True}
     assert found["model"].state == "street-nano: person, car"
     assert found["source"].state.endswith("clip.mp4: 640x360")
-    assert "made on 640x360, 15 points, median error 1" in found["survey"].state
-    assert found["zones and lines"].state == "3 of 3 lie in the picture"
+    assert "made on 640x360, 15 points, median error 1" in found["calibration"].state
+    assert found["zones and lines"].state == "3 of 3 lie in the image"
     with pytest.raises(SystemExit) as stop:
         cli.main(["doctor", "--site", str(site)])
     assert stop.value.code == 0
@@ -75,21 +75,21 @@ def test_a_good_site_is_fit(site: Path, capsys: pytest.CaptureFixture[str]) -> N
             "[600, 340]",
             "[900, 340]",
             "zone 'road'",
-            "reaches to (900, 340), the picture is 640x360",
+            "reaches to (900, 340), the image is 640x360",
             "draw it",
         ),
         ("[620, 200]", "[20, 2000]", "line 'gate'", "reaches to (20, 2000)", "[camera] size"),
-        ("[3.5, 0], [3.5, 20], [0, 20]", "[0, -600], [9, -600]", "zone 'lane'", "", "metres"),
+        ("[3.5, 0], [3.5, 20], [0, 20]", "[0, -600], [9, -600]", "zone 'lane'", "", "meters"),
         (
-            'survey = "gate.toml"',
-            'survey = "gate.toml"\nsize = [640, 480]',
+            'calibration = "gate.toml"',
+            'calibration = "gate.toml"\nsize = [640, 480]',
             "zones and lines",
             "aspect",
             "draw",
         ),
-        ('survey = "gate.toml"', 'survey = "no.toml"', "file", "an existing file", "docs/site.md"),
+        ('calibration = "gate.toml"', 'calibration = "no.toml"', "file", "an existing file", "docs/site.md"),
         ("clip.mp4", "clap.mp4", "source", "there is no such file", "check the path"),
-        ('["person"', '["person', "file", "wanted TOML", "correct the file"),
+        ('["person"', '["person', "file", "expected TOML", "correct the file"),
     ],
 )
 def test_each_mistake_is_named_with_its_remedy(
@@ -105,8 +105,10 @@ def test_each_mistake_is_named_with_its_remedy(
 
 def test_a_zone_drawn_on_another_size_lies_where_it_lay(site: Path) -> None:
     text = site.read_text().replace("[600, 340]", "[1200, 700]").replace("[640, 360]", "[1280, 720]")
-    site.write_text(text.replace('survey = "gate.toml"', 'survey = "gate.toml"\nsize = [1280, 720]'))
-    assert by_what(check_site(site))["zones and lines"].state == "3 of 3 lie in the picture"
+    site.write_text(
+        text.replace('calibration = "gate.toml"', 'calibration = "gate.toml"\nsize = [1280, 720]')
+    )
+    assert by_what(check_site(site))["zones and lines"].state == "3 of 3 lie in the image"
 
 
 def test_a_policy_of_other_classes_does_not_fit(site: Path) -> None:
@@ -145,11 +147,11 @@ def test_a_camera_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str
     numbered((random.integers(0, 255, (120, 160, 3), np.uint8) for _ in range(60)), tmp_path)
     with Camera(tmp_path, (160, 120)) as camera:
         found = by_what(check_camera(camera.uri, watch_s=1.0)[0])
-        assert found["picture"] == Finding("picture", "160x120, h264", True)
+        assert found["image"] == Finding("image", "160x120, h264", True)
         assert "announced 25" in found["rate"].state
         wrong = by_what(check_camera(camera.uri.replace("hunter2", "hunter3"), patience_s=3.0)[0])
-        assert "401" in wrong["picture"].state
-        assert "check the user and the password" in wrong["picture"].remedy
+        assert "401" in wrong["image"].state
+        assert "check the user and the password" in wrong["image"].remedy
         with pytest.raises(SystemExit):
             cli.main(["doctor", "--camera", camera.uri.replace("/cam", "/no"), "--seconds", "1"])
     printed = "".join(capsys.readouterr())
@@ -183,4 +185,4 @@ def test_what_a_camera_did_wrong_is_judged(monkeypatch: pytest.MonkeyPatch) -> N
     assert _stamps(5.0, 10.0).state == "runs 50 % slow"
     assert _stamps(5.0, 1.0).good is None
     source.events.append(StreamEvent(0.0, "stalled", "silent for 4 s"))
-    assert "no picture" in _no_picture(source).remedy
+    assert "no image" in _no_picture(source).remedy

@@ -49,7 +49,7 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
 
 def test_an_empty_file_is_a_site_of_defaults(tmp_path: Path) -> None:
     site = read_site(site_file(tmp_path, ""))
-    assert (site.model, site.zones, site.lines, site.survey) == (None, (), (), None)
+    assert (site.model, site.zones, site.lines, site.calibration) == (None, (), (), None)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_an_empty_file_is_a_site_of_defaults(tmp_path: Path) -> None:
         ("dwell_s = 30", "dwell = 30", "zone 1.dwell"),
         ("[[line]]", "[line]", "line"),
         ('source = "rtsp://gate"', "source = 3", "source"),
-        ("[detect]", '[camera]\nsurvey = "none.toml"\n[detect]', "camera.survey"),
+        ("[detect]", '[camera]\ncalibration = "none.toml"\n[detect]', "camera.calibration"),
         ("score = 0.3", "score = ", "the whole file"),
     ],
 )
@@ -79,7 +79,7 @@ def test_each_mistake_names_its_key(tmp_path: Path, old: str, new: str, key: str
 
 def test_rewriting_the_places_keeps_what_a_person_wrote_before_them(tmp_path: Path) -> None:
     path = site_file(tmp_path, GOOD)
-    zones = (Zone('the "dock"', [(0, 0), (5, 0), (5, 5.25)], stopped_s=20, settle_s=0.5),)
+    zones = (Zone('the "dock"', [(0, 0), (5, 0), (5, 5.25)], stopped_s=20, debounce_s=0.5),)
     lines = (Line("exit", (1, 2), (3, 4)),)
     write_places(path, zones, lines)
     assert path.read_text().startswith("# the gate of the yard\n")
@@ -89,8 +89,8 @@ def test_rewriting_the_places_keeps_what_a_person_wrote_before_them(tmp_path: Pa
 
 
 def test_how_speeds_are_measured_is_said_by_the_site(tmp_path: Path) -> None:
-    from edgevid.site.build import build_meter
-    from edgevid.speed.calibration import make_survey
+    from edgevid.site.build import build_speed_estimator
+    from edgevid.speed.calibration import make_calibration
     from edgevid.speed.contact import CONTACTS
 
     path = tmp_path / "gate.toml"
@@ -98,26 +98,26 @@ def test_how_speeds_are_measured_is_said_by_the_site(tmp_path: Path) -> None:
     site = read_site(path)
     assert (site.speed_method, site.contact, site.road_deg) == ("interval", "base", 45.0)
     corners = np.array([(402, 903), (1498, 899), (1102, 402), (801, 399)])
-    metres = np.array([(0, 0), (7, 0), (7, 30), (0, 30)])
-    meter = build_meter(site, make_survey(corners, metres, (1920, 1080)))
-    assert type(meter._core).__name__ == "IntervalCore"
-    assert meter._road_deg == 45.0
+    meters = np.array([(0, 0), (7, 0), (7, 30), (0, 30)])
+    speed_estimator = build_speed_estimator(site, make_calibration(corners, meters, (1920, 1080)))
+    assert type(speed_estimator._core).__name__ == "IntervalCore"
+    assert speed_estimator._road_deg == 45.0
     path.write_text('[camera]\ncontact = "middle"\n')
     with pytest.raises(FileFormatError, match=CONTACTS[0]):
         read_site(path)
 
 
 def test_a_policy_may_let_less_certain_speeds_pass(tmp_path: Path) -> None:
-    from edgevid.site.build import build_meter
-    from edgevid.speed.calibration import make_survey
+    from edgevid.site.build import build_speed_estimator
+    from edgevid.speed.calibration import make_calibration
 
     corners = np.array([(402, 903), (1498, 899), (1102, 402), (801, 399)])
-    survey = make_survey(corners, np.array([(0, 0), (7, 0), (7, 30), (0, 30)]), (1920, 1080))
+    calibration = make_calibration(corners, np.array([(0, 0), (7, 0), (7, 30), (0, 30)]), (1920, 1080))
     (tmp_path / "p.toml").write_text(
         'format = "edgevid-policy 1"\ntask = "class"\nnames = ["car"]\n'
         "[decide]\nthreshold = 0.5\n[speed]\nmax_sigma_kmh = 7.2\nmax_share = 0.2\n"
     )
     (tmp_path / "gate.toml").write_text('policy = "p.toml"\n')
-    assert build_meter(read_site(tmp_path / "gate.toml"), survey)._limits == (2.0, 0.2)
+    assert build_speed_estimator(read_site(tmp_path / "gate.toml"), calibration)._limits == (2.0, 0.2)
     (tmp_path / "gate.toml").write_text("")
-    assert build_meter(read_site(tmp_path / "gate.toml"), survey)._limits == (2 / 3.6, 0.05)
+    assert build_speed_estimator(read_site(tmp_path / "gate.toml"), calibration)._limits == (2 / 3.6, 0.05)

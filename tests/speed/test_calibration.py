@@ -1,4 +1,4 @@
-"""Surveys from flags: what is said of a good one, and each way in which one is refused."""
+"""Calibrations from flags: what is said of a good one, and each way in which one is refused."""
 
 from __future__ import annotations
 
@@ -13,19 +13,25 @@ import shapely
 
 from edgevid import cli
 from edgevid.errors import FileFormatError, InputError, SourceError
-from edgevid.site.calibrate import draw_survey, parse_pairs, parse_region, read_pairs, save_survey
-from edgevid.speed.calibration import Survey, make_survey, read_survey, rectangle, survey_text
+from edgevid.site.calibrate import draw_calibration, parse_pairs, parse_region, read_pairs, write_calibration
+from edgevid.speed.calibration import (
+    CameraCalibration,
+    calibration_text,
+    make_calibration,
+    read_calibration,
+    rectangle,
+)
 from edgevid.speed.calibration_report import examine, find_outliers, mirrored, seen_camera, without
 from edgevid.synthetic.scene import Camera
-from edgevid.video.seek import Stills
+from edgevid.video.seek import FrameSeeker
 
 CAMERA = Camera()
 SIZE = (1920, 1080)
 LATTICE = np.array([(x, y) for y in (15, 25, 35, 45, 55) for x in (-5, 0, 5)], float)
 
 
-def pixels_of(metres: np.ndarray) -> np.ndarray:
-    return CAMERA.project(np.column_stack([metres, np.zeros(len(metres))]))
+def pixels_of(meters: np.ndarray) -> np.ndarray:
+    return CAMERA.project(np.column_stack([meters, np.zeros(len(meters))]))
 
 
 def shifted(width: float, length: float, x: float = -3.5) -> np.ndarray:
@@ -33,12 +39,12 @@ def shifted(width: float, length: float, x: float = -3.5) -> np.ndarray:
     return rectangle(width, length) + np.array([x, 20])
 
 
-def lattice(noise: float = 0.0) -> Survey:
+def lattice(noise: float = 0.0) -> CameraCalibration:
     random = np.random.default_rng(3)
-    return make_survey(pixels_of(LATTICE) + random.normal(0, noise, (15, 2)), LATTICE, SIZE)
+    return make_calibration(pixels_of(LATTICE) + random.normal(0, noise, (15, 2)), LATTICE, SIZE)
 
 
-def test_the_camera_behind_a_survey_is_found() -> None:
+def test_the_camera_behind_a_calibration_is_found() -> None:
     seen = seen_camera(lattice())
     assert seen is not None
     assert seen.focal_px == pytest.approx(1400, rel=1e-4)
@@ -49,14 +55,14 @@ def test_the_camera_behind_a_survey_is_found() -> None:
 
 def test_a_view_straight_down_does_not_tell_its_camera_and_says_so() -> None:
     square = np.array([[100, 900], [1100, 900], [1100, 100], [100, 100]], float)
-    report = examine(make_survey(square, rectangle(10, 8), SIZE))
+    report = examine(make_calibration(square, rectangle(10, 8), SIZE))
     assert report.camera is None
     assert any("no perspective" in words for words in report.warnings)
     # 10 m on 1000 pixels, the same everywhere
     assert all(s.along == pytest.approx(0.01) and s.across == pytest.approx(0.01) for s in report.scales)
 
 
-def test_a_good_survey_is_told_its_scale_and_not_warned() -> None:
+def test_a_good_calibration_is_told_its_scale_and_not_warned() -> None:
     report = examine(lattice(0.5))
     assert report.warnings == ()
     assert report.outliers == ()
@@ -68,15 +74,15 @@ def test_a_good_survey_is_told_its_scale_and_not_warned() -> None:
 
 
 def test_the_scale_error_is_that_of_lengths_along_the_road() -> None:
-    """SCIENCE.md 1.6 by another way: lengths of 1 m measured through surveys with errors of 2 px."""
+    """SCIENCE.md 1.6 by another way: lengths of 1 m measured through calibrations with errors of 2 px."""
     corners = np.array([[-3.5, 20], [3.5, 20], [3.5, 50], [-3.5, 50]], float)
-    claimed = make_survey(pixels_of(corners), corners, SIZE).scale_error(
+    claimed = make_calibration(pixels_of(corners), corners, SIZE).scale_error(
         pixels_of(np.array([[0.0, 35.0]])), samples=300
     )
     random, lengths = np.random.default_rng(1), []
     step = pixels_of(np.array([[0.0, 34.5], [0.0, 35.5]]))
     for _ in range(300):
-        moved = make_survey(pixels_of(corners) + random.normal(0, 2, (4, 2)), corners, SIZE)
+        moved = make_calibration(pixels_of(corners) + random.normal(0, 2, (4, 2)), corners, SIZE)
         lengths.append(np.hypot(*np.diff(moved.place(step), axis=0)[0]))
     assert claimed[0] == pytest.approx(np.std(lengths), rel=0.15)
 
@@ -85,7 +91,7 @@ def test_outliers_are_named_and_can_be_left_out() -> None:
     image = pixels_of(LATTICE) + np.random.default_rng(5).normal(0, 0.5, (15, 2))
     image[7] += [40, 0]
     image[2] += [0, -25]
-    made = make_survey(image, LATTICE, SIZE)
+    made = make_calibration(image, LATTICE, SIZE)
     assert sorted(find_outliers(made)) == [2, 7]
     assert any("contradict point" in words for words in examine(made).warnings)
     better = without(made, find_outliers(made))
@@ -94,10 +100,10 @@ def test_outliers_are_named_and_can_be_left_out() -> None:
 
 
 def test_five_points_tell_that_one_is_wrong_but_not_which() -> None:
-    metres = LATTICE[[0, 2, 7, 12, 14]]
-    image = pixels_of(metres)
+    meters = LATTICE[[0, 2, 7, 12, 14]]
+    image = pixels_of(meters)
     image[2] += [30, 0]
-    report = examine(make_survey(image, metres, SIZE))
+    report = examine(make_calibration(image, meters, SIZE))
     assert report.outliers == ()
     assert any("one of the five" in words for words in report.warnings)
 
@@ -105,19 +111,19 @@ def test_five_points_tell_that_one_is_wrong_but_not_which() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"metres": shifted(1.75, 3.0, -1)}, "a small patch"),
-        ({"metres": shifted(7, 30)[[1, 0, 3, 2]]}, None),  # corners turned, metres too
+        ({"meters": shifted(1.75, 3.0, -1)}, "a small patch"),
+        ({"meters": shifted(7, 30)[[1, 0, 3, 2]]}, None),  # corners turned, meters too
         ({"mirror": True}, "the ground is mirrored"),
         ({"region": shapely.box(0, 200, 1920, 1079)}, "extrapolated"),
-        ({"metres": shifted(7, 300)}, "the horizon is near"),
+        ({"meters": shifted(7, 300)}, "the horizon is near"),
         ({"stretch": 8}, "only a lens that sees"),
     ],
 )
 def test_what_is_doubtful_is_said(change: dict, words: str | None) -> None:
-    metres = change.get("metres", shifted(7, 30))
-    image = pixels_of(metres)
-    told = metres * [-1 if "mirror" in change else 1, change.get("stretch", 1)]
-    made = make_survey(image, told, SIZE, region=change.get("region"))
+    meters = change.get("meters", shifted(7, 30))
+    image = pixels_of(meters)
+    told = meters * [-1 if "mirror" in change else 1, change.get("stretch", 1)]
+    made = make_calibration(image, told, SIZE, region=change.get("region"))
     warnings = examine(made).warnings
     assert mirrored(made) == ("mirror" in change)
     assert words is None or any(words in said for said in warnings), warnings
@@ -127,7 +133,7 @@ QUAD = np.array([[400, 900], [1500, 900], [1100, 400], [800, 400]], float)
 
 
 @pytest.mark.parametrize(
-    ("image", "metres", "options", "words"),
+    ("image", "meters", "options", "words"),
     [
         (QUAD[:3], rectangle(7, 30)[:3], {}, "at least 4"),
         (QUAD, rectangle(7, 30)[:, :1], {}, "at least 4"),
@@ -136,11 +142,11 @@ QUAD = np.array([[400, 900], [1500, 900], [1100, 400], [800, 400]], float)
         (QUAD[[0, 1, 3, 2]], rectangle(7, 30), {}, "cross over"),
         (QUAD, rectangle(7, 30)[[0, 2, 1, 3]], {}, "cross over"),
         ([[0, 0], [100, 100], [200, 200], [300, 300]], rectangle(7, 30), {}, "pixels lie on one line"),
-        (QUAD, [[0, 0], [0, 5], [0, 9], [0, 12]], {}, "metres lie on one line"),
+        (QUAD, [[0, 0], [0, 5], [0, 9], [0, 12]], {}, "meters lie on one line"),
         ([[0, 0], [300, 0], [150, 300], [150, 0.2]], rectangle(7, 30), {}, "three of the four pixels"),
         ([[0, 0], [300, 0], [150, 300], [150, 80]], rectangle(7, 30), {}, "convex on one side"),
         (QUAD[[0, 1, 2, 2]], rectangle(7, 30), {}, "one pixel with two places"),
-        (QUAD, rectangle(7, 30)[[0, 1, 2, 2]], {}, "one place in metres with two pixels"),
+        (QUAD, rectangle(7, 30)[[0, 1, 2, 2]], {}, "one place in meters with two pixels"),
         (np.concatenate([QUAD, QUAD[:1]]), np.concatenate([rectangle(7, 30), [[0, 0]]]), {}, "are the same"),
         (QUAD, rectangle(7, 30), {"k1": 3.0}, "k1 from -1 to 1"),
         (QUAD, rectangle(7, 30), {"k1": -0.9, "focal": 300}, "nothing can be seen"),
@@ -156,10 +162,10 @@ QUAD = np.array([[400, 900], [1500, 900], [1100, 400], [800, 400]], float)
         (QUAD, rectangle(7, 30), {"region": shapely.Polygon()}, "at least 3 corners"),
     ],
 )
-def test_what_fixes_no_plane_is_refused(image, metres, options, words) -> None:
+def test_what_fixes_no_plane_is_refused(image, meters, options, words) -> None:
     options = dict(options)
     with pytest.raises(InputError, match=words):
-        make_survey(image, metres, options.pop("size", SIZE), **options)
+        make_calibration(image, meters, options.pop("size", SIZE), **options)
 
 
 @pytest.mark.parametrize("size", [(0, 30), (7, 0), (-7, 30), (float("nan"), 30)])
@@ -173,15 +179,15 @@ def test_a_rectangle_without_size_is_refused(size: tuple[float, float]) -> None:
 
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A picture of 960 x 540 pixels: surveys need one, whatever it shows."""
-    path = tmp_path_factory.mktemp("survey") / "road.png"
+    """An image of 960 x 540 pixels: calibrations need one, whatever it shows."""
+    path = tmp_path_factory.mktemp("calibration") / "road.png"
     assert cv2.imwrite(str(path), np.full((540, 960, 3), 90, np.uint8))
     return path
 
 
 def run(*arguments: object) -> int:
     try:
-        cli.main(["survey", *map(str, arguments)])
+        cli.main(["calibrate", *map(str, arguments)])
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
@@ -190,7 +196,7 @@ def run(*arguments: object) -> int:
 RECT = ("--rect", "200,450 750,450 550,200 400,200", "--width", 7, "--length", 30)
 
 
-def test_six_numbers_make_a_survey_and_a_picture(
+def test_six_numbers_make_a_calibration_and_a_picture(
     photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, seen = tmp_path / "camera" / "gate.toml", tmp_path / "grid.png"
@@ -201,7 +207,7 @@ def test_six_numbers_make_a_survey_and_a_picture(
     text = out.read_text()
     assert "[rectangle]" in text
     assert "[region]" not in text
-    made = read_survey(out)
+    made = read_calibration(out)
     np.testing.assert_allclose(made.place(made.image), rectangle(7, 30), atol=1e-6)
     drawn = cv2.imread(str(seen))
     assert (drawn != 90).any(2).mean() > 0.005
@@ -227,18 +233,20 @@ def test_pairs_of_flags_and_files_are_joined_and_outliers_dropped(
     assert "dropped: point 7" in said  # the two points of the flags come first
     assert "14 points: reprojection error mean 0.0" in said
     assert 'a \\"wheel\\"' in out.read_text()
-    np.testing.assert_allclose(read_survey(out).place(image[:2]), LATTICE[:2], atol=0.05)
+    np.testing.assert_allclose(read_calibration(out).place(image[:2]), LATTICE[:2], atol=0.05)
 
 
-def test_an_existing_survey_is_checked_and_rescaled(
+def test_an_existing_calibration_is_checked_and_rescaled(
     photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = tmp_path / "old.toml"
     area = shapely.box(300, 500, 1500, 1000)
-    old.write_text(survey_text(make_survey(pixels_of(LATTICE), LATTICE, SIZE, region=area), "by hand"))
+    old.write_text(
+        calibration_text(make_calibration(pixels_of(LATTICE), LATTICE, SIZE, region=area), "by hand")
+    )
     out = tmp_path / "new.toml"
     assert run(photo, "--from", old, "--out", out) == 0
-    made = read_survey(out)
+    made = read_calibration(out)
     assert made.size == (960, 540)
     np.testing.assert_allclose(made.region.bounds, (150, 250, 750, 500))
     assert "15 points" in capsys.readouterr().out
@@ -247,8 +255,8 @@ def test_an_existing_survey_is_checked_and_rescaled(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--rect", "1,2 3,4 5,6", "--width", 7, "--length", 30), "wanted 4 corners"),
-        (("--rect", "1,2 3,4 5,6 seven", "--width", 7, "--length", 30), "given 'seven'"),
+        (("--rect", "1,2 3,4 5,6", "--width", 7, "--length", 30), "expected 4 corners"),
+        (("--rect", "1,2 3,4 5,6 seven", "--width", 7, "--length", 30), "got 'seven'"),
         (("--rect", "1,2 3,4 5,6 7,inf", "--width", 7, "--length", 30), "finite"),
         (RECT[:4], "--width and --length"),
         ((*RECT[:4], "--length", 0), "positive size"),
@@ -280,7 +288,7 @@ def test_each_mistake_of_the_flags_is_one_sentence(
 def test_another_aspect_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     square, old = tmp_path / "square.png", tmp_path / "old.toml"
     cv2.imwrite(str(square), np.zeros((600, 600, 3), np.uint8))
-    old.write_text(survey_text(lattice()))
+    old.write_text(calibration_text(lattice()))
     assert run(square, "--from", old, "--out", tmp_path / "new.toml") == 2
     assert "another aspect" in capsys.readouterr().err
 
@@ -288,7 +296,7 @@ def test_another_aspect_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("u,v,X,Y\n", "given 'none'"),
+        ("u,v,X,Y\n", "got 'none'"),
         ("1,2,3,4\n1,2,3\n", "line 2"),
         ("1,2,3,4\n1,2,x,4\n", "line 2"),
         ("1,2,3,nan\n", "line 1"),
@@ -306,11 +314,11 @@ def test_parts_that_are_empty_are_empty() -> None:
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = save_survey(tmp_path / "gate.toml", lattice())
+    path = write_calibration(tmp_path / "gate.toml", lattice())
     before = path.read_text()
-    monkeypatch.setattr("edgevid.site.calibrate.survey_text", lambda *_: "image_size = 3")
+    monkeypatch.setattr("edgevid.site.calibrate.calibration_text", lambda *_: "image_size = 3")
     with pytest.raises(FileFormatError):
-        save_survey(path, lattice(), replace=True)
+        write_calibration(path, lattice(), replace=True)
     assert path.read_text() == before
     assert [p.name for p in tmp_path.iterdir()] == ["gate.toml"]
 
@@ -318,15 +326,15 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
 def test_outliers_are_drawn_red() -> None:
     image = pixels_of(LATTICE)
     image[7] += [40, 0]
-    made = make_survey(image, LATTICE, SIZE)
-    drawn = draw_survey(np.zeros((1080, 1920, 3), np.uint8), made, examine(made))
+    made = make_calibration(image, LATTICE, SIZE)
+    drawn = draw_calibration(np.zeros((1080, 1920, 3), np.uint8), made, examine(made))
     u, v = np.round(image[7]).astype(int)
     assert tuple(drawn[v, u]) == (255, 96, 84)
     u, v = np.round(image[1]).astype(int)
     assert tuple(drawn[v, u]) == (120, 230, 160)
 
 
-# Single pictures
+# Single images
 
 
 def test_any_moment_of_a_video_can_be_had(tmp_path: Path) -> None:
@@ -336,7 +344,7 @@ def test_any_moment_of_a_video_can_be_had(tmp_path: Path) -> None:
     with VideoWriter(path, fps=10) as writer:
         for n in range(40):
             writer.write(np.full((64, 96, 3), 6 * n, np.uint8), n / 10)
-    with Stills(path) as stills:
+    with FrameSeeker(path) as stills:
         assert stills.duration == pytest.approx(4.0, abs=0.15)
         for number in (30, 3, 17, 39):
             frame = stills.at(number / 10)
@@ -348,38 +356,38 @@ def test_any_moment_of_a_video_can_be_had(tmp_path: Path) -> None:
 
 
 def test_images_and_folders_are_sources_too(photo: Path, tmp_path: Path) -> None:
-    with Stills(photo) as stills:
+    with FrameSeeker(photo) as stills:
         assert stills.at(5.0).size == (960, 540)
         assert not stills.live
-    with Stills(photo.parent) as stills:
+    with FrameSeeker(photo.parent) as stills:
         assert stills.at(0.0).size == (960, 540)
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     with pytest.raises(SourceError, match="does not decode"):
-        Stills(broken)
+        FrameSeeker(broken)
     with pytest.raises(SourceError, match="no such file"):
-        Stills(tmp_path / "absent.mp4")
+        FrameSeeker(tmp_path / "absent.mp4")
 
 
 CROWD = """
 import threading
 import numpy as np
-from edgevid.speed.calibration import make_survey
+from edgevid.speed.calibration import make_calibration
 pixels = np.random.default_rng(0).uniform(0, 600, (2000, 2))
 corners = np.array([[0, 0], [50, 0], [50, 30], [0, 30.0]])
 found = set()
-def ask(survey, gate):
+def ask(calibration, gate):
     gate.wait()
-    found.add(int(survey.holds(pixels).sum()))
+    found.add(int(calibration.holds(pixels).sum()))
 for _ in range(1500):
-    survey, gate = make_survey(corners * 10 + 20, corners, (640, 360)), threading.Barrier(4)
-    threads = [threading.Thread(target=ask, args=(survey, gate)) for _ in range(4)]
+    calibration, gate = make_calibration(corners * 10 + 20, corners, (640, 360)), threading.Barrier(4)
+    threads = [threading.Thread(target=ask, args=(calibration, gate)) for _ in range(4)]
     [t.start() for t in threads], [t.join() for t in threads]
 print(found)
 """
 
 
-def test_many_threads_may_ask_a_new_survey_at_once() -> None:
+def test_many_threads_may_ask_a_new_calibration_at_once() -> None:
     """The frame loop and the viewers do. GEOS alone would corrupt the memory and abort the process."""
     elsewhere = Path(__file__).parent  # in the clone's folder Python would take the package without kernels
     command = [sys.executable, "-c", CROWD]

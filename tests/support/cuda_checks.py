@@ -64,7 +64,7 @@ def cuda() -> Iterator[Cuda]:
 
 def test_the_backend_is_the_one_asked_for(cuda: Cuda) -> None:
     assert cuda.backend == os.environ.get("EDGEVID_CUDA", cuda.backend)
-    with pytest.raises(InputError, match="wanted pycuda or cuda-bindings"):
+    with pytest.raises(InputError, match="expected pycuda or cuda-bindings"):
         open_cuda(backend="opencl")
     with pytest.raises(ModelError, match="there is none of this number"):
         open_cuda("cuda:77")

@@ -25,9 +25,9 @@ def stubs(work: Path) -> list[str]:
         return []
     binding = next(Path(spec.submodule_search_locations[0]).glob("_driver*.so"))
     listed = subprocess.run([nm, "-D", "--undefined-only", str(binding)], capture_output=True, text=True)
-    wanted = {w for w in listed.stdout.split() if w.startswith("cu") and w[2:3].isupper()}
+    expected = {w for w in listed.stdout.split() if w.startswith("cu") and w[2:3].isupper()}
     have = (SUPPORT / "cuda_host_driver.cpp").read_text()
-    rest = sorted(name for name in wanted if f"API {name}(" not in have)
+    rest = sorted(name for name in expected if f"API {name}(" not in have)
     (work / "rest.cpp").write_text("".join(f'extern "C" int {name}() {{ return 801; }}\n' for name in rest))
     return [str(work / "rest.cpp")]
 

@@ -29,7 +29,7 @@ def save(
     outputs: dict[str, Shape],
     **constants: Any,
 ) -> None:
-    """A model of `nodes` (made by `node`); constants become initialisers."""
+    """A model of `nodes` (made by `node`); constants become initializers."""
     graph = helper.make_graph(
         nodes,
         "test",
@@ -58,9 +58,9 @@ def constant_model(
     producer: str = "",
     weights_among_inputs: bool = False,
 ) -> Path:
-    """A model whose outputs are `outputs` whatever the picture: each is constant + 0 * mean(picture).
+    """A model whose outputs are `outputs` whatever the image: each is constant + 0 * mean(image).
 
-    A text in `picture` is an open axis; an open batch repeats the outputs for each picture.
+    A text in `image` is an open axis; an open batch repeats the outputs for each image.
     """
     helper, kind = onnx.helper, onnx.TensorProto
     inputs = [helper.make_tensor_value_info(name, kind.FLOAT, list(picture))]
@@ -74,7 +74,7 @@ def constant_model(
     results = []
     for out, array in outputs.items():
         weights.append(onnx.numpy_helper.from_array(array, f"{out} value"))
-        ones = np.array([-1] + [1] * (array.ndim - 1))  # the batch of the picture, then broadcast
+        ones = np.array([-1] + [1] * (array.ndim - 1))  # the batch of the image, then broadcast
         weights.append(onnx.numpy_helper.from_array(ones, f"{out} ones"))
         nodes += [
             helper.make_node("Reshape", ["nothing", f"{out} ones"], [f"{out} flat"]),

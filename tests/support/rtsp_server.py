@@ -1,8 +1,8 @@
 """A real RTSP server on loopback for the tests and benchmarks of live sources, and a proxy that does harm.
 
 The server is GStreamer's, run by the system's Python: as a program, this file is that server. It shows
-numbered pictures: the number stands in black and white squares in the upper left corner, so that a reader
-can tell which picture of the camera it was given, and when that picture was taken.
+numbered images: the number stands in black and white squares in the upper left corner, so that a reader
+can tell which image of the camera it was given, and when that image was taken.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ class Proxy:
             reader.sendall(self._harmed(part))
 
     def _harmed(self, part: bytes) -> bytes:
-        if part[:1] != b"$" or part[1] != 0 or len(part) < 200:  # only pictures: RTP of the first channel
+        if part[:1] != b"$" or part[1] != 0 or len(part) < 200:  # only images: RTP of the first channel
             return part
         self._packets += 1
         if not self.harm or self._packets % self.every:

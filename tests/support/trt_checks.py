@@ -58,12 +58,12 @@ def test_an_engine_of_open_batch_runs_each_size(trt: Any, tmp_path: Path) -> Non
             assert np.array_equal(y, x)
         assert counts()["replays"] > 0
         with pytest.raises(
-            InputError, match=r"wanted \(1, 3, 8, 8\) to \(4, 3, 8, 8\), given \(5, 3, 8, 8\)"
+            InputError, match=r"expected \(1, 3, 8, 8\) to \(4, 3, 8, 8\), got \(5, 3, 8, 8\)"
         ):
             engine.run({"images": batch_of(5)})
         with pytest.raises(InputError, match="engine input images"):
             engine.run({"images": batch_of(1).astype(np.float64)})
-        with pytest.raises(InputError, match="engine inputs: wanted"):
+        with pytest.raises(InputError, match="engine inputs: expected"):
             engine.run({"image": batch_of(1)})
         assert np.array_equal(engine.run({"images": batch_of(3)})["y"], batch_of(3))  # unharmed
     with pytest.raises(ModelError, match="closed; load it again"):
@@ -134,12 +134,12 @@ def test_frames_are_letterboxed_into_the_engine(trt: Any, tmp_path: Path) -> Non
                     assert given[row].tobytes() == letterbox(frame, spec)[0].tobytes()
             x = batch_of(2)
             assert np.array_equal(engine.run({"images": x})["y"], x)  # both ways in turn
-        with pytest.raises(InputError, match="does not hold pictures"):
+        with pytest.raises(InputError, match="does not hold images"):
             engine.run_frames([rgb(8, 8)], [(0, 0, 8, 8)], InputSpec(9, 9))
         with pytest.raises(InputError, match="one place for each"):
             engine.run_frames([rgb(8, 8)], [], spec)
     with TrtEngine(written(tmp_path / "two.engine", plan("add", batch=2))) as engine:
-        with pytest.raises(InputError, match="engine inputs: wanted"):
+        with pytest.raises(InputError, match="engine inputs: expected"):
             engine.run_frames([rgb(8, 8)], [(0, 0, 8, 8)], spec)
         offset = np.zeros(1, np.float32)
         given = engine.run_frames([rgb(8, 8)], [(0, 0, 8, 8)], spec, others={"offset": offset})["y"]
@@ -164,13 +164,13 @@ def test_where_the_kernels_do_not_load_the_cpu_takes_their_place(
 
 
 def test_a_detector_hands_its_frames_to_the_engine(trt: Any, tmp_path: Path) -> None:
-    """Each picture holds one "a" in its middle, of a quarter of its side, says the engine."""
+    """Each image holds one "a" in its middle, of a quarter of its side, says the engine."""
     from edgevid.detect.detector import Detector
     from edgevid.runtime.recipe import Decode, Recipe
     from edgevid.runtime.tensorrt.engine import TrtEngine
 
     picture = {"name": "x", "shape": [1, 8, 8, 3]}
-    answer = [[4.0], [4.0], [2.0], [2.0], [0.9], [0.1]]  # centre, size, two classes
+    answer = [[4.0], [4.0], [2.0], [2.0], [0.9], [0.1]]  # center, size, two classes
     told = {"does": answer, "inputs": [picture], "outputs": [{"name": "y", "shape": [1, 6, 1]}]}
     path = written(tmp_path / "net.engine", b"ftrt" + json.dumps(told).encode())
     spec = InputSpec(8, 8, layout="NHWC", std=(1.0, 1.0, 1.0))
@@ -179,7 +179,7 @@ def test_a_detector_hands_its_frames_to_the_engine(trt: Any, tmp_path: Path) -> 
     before = counts()["launches"]
     with TrtEngine(path) as engine:
         found = Detector(engine, recipe).detect([rgb(8, 8), yuv(16, 16)])
-    assert counts()["launches"] == before + 2  # one letterbox a picture, the batch being one
+    assert counts()["launches"] == before + 2  # one letterbox an image, the batch being one
     assert found[0].boxes.tolist() == [[3.0, 3.0, 5.0, 5.0]]
     assert found[1].boxes.tolist() == [[6.0, 6.0, 10.0, 10.0]]
     assert found[1].labels.tolist() == [0]
@@ -200,7 +200,7 @@ def test_the_header_of_ultralytics_is_read_past(trt: Any, tmp_path: Path) -> Non
         ({"gpu": "Orin"}, "built for Orin .*this is Host stand-in.*edgevid build net --precision fp16"),
         ({"version": "10.3.0"}, "built by TensorRT 10.3.0, here is 10.13.3.9.*edgevid build net"),
         ({"engine_sha256": "0" * 64}, "damaged or replaced.*edgevid build net"),
-        ({"engine_bytes": 7}, "wanted 7 bytes"),
+        ({"engine_bytes": 7}, "expected 7 bytes"),
     ],
 )
 def test_what_does_not_match_is_refused_before_tensorrt_sees_it(

@@ -10,21 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.speed.calibration import Survey, make_survey
+from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.types import Detections, Frame, Reason, Result, Scores, Speeds, Tracks, Verdicts
-from edgevid.viewer.state import Show
+from edgevid.viewer.state import ViewerState
 from edgevid.zones import Line, Zone, ZoneMonitor
 
 SIZE = (640, 360)
 NAMES = {"class": ("person", "car"), "action": ("walk", "wave")}
-ZONE = Zone("crossing", [(60, 200), (300, 200), (300, 340), (60, 340)], settle_s=0.0)
+ZONE = Zone("crossing", [(60, 200), (300, 200), (300, 340), (60, 340)], debounce_s=0.0)
 LINE = Line("gate", (400, 100), (400, 340))
 
 
-def survey() -> Survey:
-    """10 pixels a metre, seen from straight above."""
-    metres = np.array([[0, 0], [50, 0], [50, 30], [0, 30.0]])
-    return make_survey(np.stack([70 + 10 * metres[:, 0], 345 - 10 * metres[:, 1]], 1), metres, SIZE)
+def calibration() -> CameraCalibration:
+    """10 pixels a meter, seen from straight above."""
+    meters = np.array([[0, 0], [50, 0], [50, 30], [0, 30.0]])
+    return make_calibration(np.stack([70 + 10 * meters[:, 0], 345 - 10 * meters[:, 1]], 1), meters, SIZE)
 
 
 def pixels(index: int) -> np.ndarray:
@@ -53,28 +53,28 @@ def result(index: int, frame: Frame) -> Result:
         reason=[Reason.OK, Reason.TOO_SMALL, Reason.NOT_MEASURED],
     )  # fmt: skip
     seen = Detections.of(boxes=boxes[:2], scores=[0.91, 0.45], labels=[0, 0])
-    timings = {"detect": 0.012, "track": 0.0004, "recognise": 0.003, "judge": 0.0001, "speed": 0.0002}
+    timings = {"detect": 0.012, "track": 0.0004, "recognize": 0.003, "judge": 0.0001, "speed": 0.0002}
     return Result(
         index, frame.time, SIZE, seen, tracks, speeds, Speeds.empty(), Speeds.empty(),
         {"action": Scores.empty()}, {"action": said}, NAMES, timings,
     )  # fmt: skip
 
 
-def make_show(*, site_file: Path | None = None, live: bool = False, surveyed: bool = True) -> Show:
+def make_show(*, site_file: Path | None = None, live: bool = False, calibrated: bool = True) -> ViewerState:
     source = SimpleNamespace(live=live, size=SIZE, fps=25.0, dropped=0, events=[], lag_s=0.012)
     pipeline: Any = SimpleNamespace(names=NAMES, reset=lambda: None)
-    ground = survey() if surveyed else None
+    ground = calibration() if calibrated else None
     monitor = ZoneMonitor((ZONE,), (LINE,), to_ground=ground.place if ground else None)
-    return Show(
+    return ViewerState(
         source, pipeline, title="yard.mp4", model="made by hand", notes=["A scene made for a test."],
-        survey=ground, monitor=monitor, site_file=site_file,
+        calibration=ground, monitor=monitor, site_file=site_file,
     )  # fmt: skip
 
 
 class Player:
     """Plays the scene from a thread, as a frame loop would."""
 
-    def __init__(self, show: Show, fps: float = 10.0) -> None:
+    def __init__(self, show: ViewerState, fps: float = 10.0) -> None:
         self.show, self._fps = show, fps
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._play, daemon=True)
@@ -100,7 +100,7 @@ class Player:
         self._thread.join(5)
 
 
-def play_one(show: Show, frame: Frame) -> None:
+def play_one(show: ViewerState, frame: Frame) -> None:
     one = result(frame.index, frame)
     show.update(one.tracks, one.time)
     show.observe(frame, one)

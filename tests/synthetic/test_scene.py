@@ -16,7 +16,7 @@ from edgevid.track import Tracker
 
 def test_a_point_straight_ahead_on_the_horizon_line_of_sight() -> None:
     level = Camera(width=200, height=100, focal=100.0, above=2.0, pitch=0.0)
-    # 10 m away and 2 m below the eye: 100 * 2 / 10 = 20 pixels under the centre.
+    # 10 m away and 2 m below the eye: 100 * 2 / 10 = 20 pixels under the center.
     assert level.project(np.array([[0.0, 10.0, 0.0]])).tolist() == [[100.0, 70.0]]
     assert np.isnan(level.project(np.array([[0.0, -1.0, 0.0]]))).all()
 

@@ -61,10 +61,10 @@ def test_of_converts_empty_lists_to_the_right_shape() -> None:
 @pytest.mark.parametrize(
     ("column", "value", "says"),
     [
-        ("boxes", np.zeros((3, 4)), "wanted float32"),
-        ("boxes", np.zeros((3, 5), np.float32), r"given float32 \(3, 5\)"),
-        ("boxes", [[0, 0, 1, 1]], "given list"),
-        ("scores", np.zeros(2, np.float32), "wanted 3 rows"),
+        ("boxes", np.zeros((3, 4)), "expected float32"),
+        ("boxes", np.zeros((3, 5), np.float32), r"got float32 \(3, 5\)"),
+        ("boxes", [[0, 0, 1, 1]], "got list"),
+        ("scores", np.zeros(2, np.float32), "expected 3 rows"),
     ],
 )
 def test_a_wrong_column_is_refused_with_wanted_and_given(column: str, value: object, says: str) -> None:
@@ -101,7 +101,7 @@ def test_planes_become_rgb_once_and_only_when_asked() -> None:
     assert (frame.size, asked) == ((7, 5), [])
     assert frame.image is frame.image
     assert len(asked) == 1
-    with pytest.raises(InputError, match=r"plane v: wanted uint8 of shape \(3, 4\)"):
+    with pytest.raises(InputError, match=r"plane v: expected uint8 of shape \(3, 4\)"):
         Frame.from_yuv420((y, u, y), 0.0, 0, to_rgb=convert)
     with pytest.raises(InputError, match="bt601"):
         Frame.from_yuv420((y, u, u), 0.0, 0, to_rgb=convert, matrix="bt2020")
@@ -132,15 +132,15 @@ def test_where_only_the_live_speed_is_uncertain_the_settled_one_is_shown() -> No
         (1, 10, 5, Reason.OK), (2, np.nan, 5, Reason.UNCERTAIN), (3, np.nan, 5, Reason.CAMERA_MOVED),
         (4, np.nan, 5, Reason.UNCERTAIN),
     )  # fmt: skip
-    settled = speeds(
+    smoothed = speeds(
         (1, 11, 4.5, Reason.OK), (2, 12, 4.5, Reason.OK), (3, 13, 4.5, Reason.OK),
         (4, np.nan, 4.5, Reason.UNCERTAIN),
     )  # fmt: skip
     empty = Detections.empty(), Tracks.empty()
-    result = Result(7, 5.0, (64, 48), *empty, live, settled, Speeds.empty(), {}, {}, {}, {})
+    result = Result(7, 5.0, (64, 48), *empty, live, smoothed, Speeds.empty(), {}, {}, {}, {})
     shown = {
         i: (float(row.mps), float(row.time), Reason(int(row.reason)))
-        for i, row in result.shown_speeds().items()
+        for i, row in result.display_speeds().items()
     }
     assert shown[1] == (10, 5, Reason.OK)
     assert shown[2] == (12, 4.5, Reason.OK)

@@ -33,7 +33,7 @@ TIMES = [0.0, 0.04, 0.08, 0.5, 0.54, 2.0]
 
 
 def picture(n: int, width: int = 64, height: int = 48) -> np.ndarray:
-    """A grey picture whose brightness tells its number, with a bright left edge."""
+    """A gray image whose brightness tells its number, with a bright left edge."""
     image = np.full((height, width, 3), 40 + 20 * (n % 8), np.uint8)
     image[:, : width // 8] = 250
     return image
@@ -93,7 +93,7 @@ def set_rotation(path: Path, matrix: tuple[int, ...]) -> None:
         ((0, -1, 1, 0), (48, 64), "bottom"),
     ],
 )
-def test_rotation_is_honoured(
+def test_rotation_is_honored(
     tmp_path: Path, matrix: tuple[int, ...], size: tuple[int, int], edge: str
 ) -> None:
     path = write_clip(tmp_path / "turned.mp4", [0.0, 0.04])
@@ -118,7 +118,7 @@ def test_damaged_packets_are_passed_over_and_the_rest_is_read(tmp_path: Path) ->
     whole = write_clip(tmp_path / "whole.mp4", [n / 25 for n in range(200)])
     data = bytearray(whole.read_bytes())
     random = np.random.default_rng(0)
-    for found in re.finditer(rb"mdat", data):  # only coded pictures: the boxes around them stay readable
+    for found in re.finditer(rb"mdat", data):  # only coded images: the boxes around them stay readable
         size = int.from_bytes(data[found.start() - 4 : found.start()], "big") - 8
         for place in random.integers(found.end() + size // 4, found.end() + size, 12):
             data[place] ^= 0xFF
@@ -178,7 +178,7 @@ def test_images_come_in_natural_order_and_damaged_ones_are_counted(tmp_path: Pat
             frame = av.VideoFrame.from_ndarray(np.full((24, 32 + n, 3), 10 * n, np.uint8), format="rgb24")
             container.mux(stream.encode(frame))
             container.mux(stream.encode())
-    (tmp_path / "shot_3.png").write_bytes(b"no picture")
+    (tmp_path / "shot_3.png").write_bytes(b"no image")
     with open_video(tmp_path, fps=2) as source:
         frames = list(source)
     assert [int(f.image[0, 0, 0]) for f in frames] == [10, 20, 100]
@@ -190,7 +190,7 @@ def test_images_come_in_natural_order_and_damaged_ones_are_counted(tmp_path: Pat
 
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"wanted images \(\.bmp"):
+    with pytest.raises(SourceError, match=r"expected images \(\.bmp"):
         open_video(tmp_path)
     with pytest.raises(InputError, match="fps"):
         open_video(tmp_path, fps=0)
@@ -243,7 +243,7 @@ def test_a_killed_writer_leaves_a_file_that_plays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("height", [480, 720])
-def test_colours_come_back_as_they_were_written_at_every_size(tmp_path: Path, height: int) -> None:
+def test_colors_come_back_as_they_were_written_at_every_size(tmp_path: Path, height: int) -> None:
     colors = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 120, 40)], np.uint8)
     image = np.repeat(np.tile(colors, (height, 1, 1)), 320, axis=1)
     with VideoWriter(tmp_path / "c.mp4") as writer:
@@ -251,7 +251,7 @@ def test_colours_come_back_as_they_were_written_at_every_size(tmp_path: Path, he
     set_rotation(path := tmp_path / "c.mp4", (1, 0, 0, 1))
     with open_video(path) as source:
         planes = next(iter(source)).image
-    set_rotation(path, (-1, 0, 0, -1))  # a turned picture is converted by FFmpeg, not by our kernel
+    set_rotation(path, (-1, 0, 0, -1))  # a turned image is converted by FFmpeg, not by our kernel
     with open_video(path) as source:
         turned = next(iter(source)).image[::-1, ::-1]
     for seen in (planes, turned):
@@ -286,7 +286,7 @@ def test_a_thousand_damages_are_read_or_refused_in_words(tmp_path: Path) -> None
 
 def test_a_picture_without_a_time_or_size_and_a_bad_place_are_refused(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "a.mp4") as writer:
-        with pytest.raises(InputError, match="time: wanted seconds, given nan"):
+        with pytest.raises(InputError, match="time: expected seconds, got nan"):
             writer.write(picture(0), float("nan"))
         with pytest.raises(InputError, match="at least 2x2"):
             writer.write(picture(0)[:1, :1], 0.0)
@@ -320,7 +320,7 @@ def test_secrets_never_show() -> None:
 
 
 def transport_stream(frames: int, width: int) -> bytes:
-    """MPEG-TS of `frames` pictures, 25 a second."""
+    """MPEG-TS of `frames` images, 25 a second."""
     memory = io.BytesIO()
     with av.open(memory, "w", format="mpegts") as container:
         stream = container.add_stream("mpeg2video", rate=25)
@@ -398,7 +398,7 @@ def test_a_slow_consumer_loses_frames_and_never_falls_behind() -> None:
 
 
 def test_the_writer_uses_one_picture_of_ffmpegs_again_and_again(tmp_path: Path) -> None:
-    """A new one each time tore holes into the heap: at 1080p a program grew by six megabytes a picture."""
+    """A new one each time tore holes into the heap: at 1080p a program grew by six megabytes an image."""
     shades, held = [40, 120, 200, 80], set[int]()
     with VideoWriter(tmp_path / "x.mp4", fps=10) as writer:
         for n, shade in enumerate(shades):

@@ -60,7 +60,7 @@ def test_a_real_rtsp_server_killed_resized_and_frozen(tmp_path: Path) -> None:
         assert source.reconnections == 4
         told = repr(source.events) + source.uri
     assert all(a.time < b.time for (a, _), (b, _) in pairwise(seen))
-    # Between two neighbours of one connection, the source's count and the pictures' own numbers agree.
+    # Between two neighbors of one connection, the source's count and the images' own numbers agree.
     apart = [((n - m) % count, b.index - a.index) for (a, m), (b, n) in pairwise(seen)]
     assert sum(by_number == by_count for by_number, by_count in apart) >= len(apart) - source.reconnections
     assert "hunter2" not in told
@@ -89,7 +89,7 @@ def test_a_stream_faster_than_its_stamps_is_handed_on_in_the_end() -> None:
 
 @pytest.fixture
 def still(monkeypatch: pytest.MonkeyPatch) -> LiveSource:
-    """A source that reads nothing, so that pictures can be handed to it at any time."""
+    """A source that reads nothing, so that images can be handed to it at any time."""
     monkeypatch.setattr(LiveSource, "_work", lambda self: None)
     monkeypatch.setattr(
         "edgevid.video.live.to_frame", lambda p, t, i: Frame(np.zeros((2, 2, 3), np.uint8), t, i)
@@ -115,7 +115,7 @@ def test_a_camera_whose_clock_drifts_loses_no_frame(
 def test_a_number_in_words_is_a_camera() -> None:
     with open_video("99", give_up_s=0.1, first_wait_s=0.05) as source:
         assert source.live
-        with pytest.raises(SourceError, match="99: no picture"):
+        with pytest.raises(SourceError, match="99: no image"):
             next(iter(source))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgevid.errors import InputError
-from edgevid.speed.calibration import make_survey
+from edgevid.speed.calibration import make_calibration
 from edgevid.types import Tracks
 from edgevid.viewer.annotations import grid, shown, taken
 from edgevid.zones import Line, Zone, ZoneMonitor
@@ -18,11 +18,11 @@ GATE = Zone("gate", [(10, 10), (100, 10), (100, 80)], dwell_s=5.0, direction=90.
 COUNT = Line("count", (0, 200), (640, 200))
 
 
-def survey():
-    """10 pixels a metre, y from the bottom up."""
-    metres = np.array([[0, 0], [40, 0], [40, 30], [0, 30.0]])
-    pixels = np.stack([100 + 10 * metres[:, 0], 340 - 10 * metres[:, 1]], 1)
-    return make_survey(pixels, metres, SIZE)
+def calibration():
+    """10 pixels a meter, y from the bottom up."""
+    meters = np.array([[0, 0], [40, 0], [40, 30], [0, 30.0]])
+    pixels = np.stack([100 + 10 * meters[:, 0], 340 - 10 * meters[:, 1]], 1)
+    return make_calibration(pixels, meters, SIZE)
 
 
 def test_what_was_shown_comes_back_as_it_was() -> None:
@@ -34,37 +34,37 @@ def test_what_was_shown_comes_back_as_it_was() -> None:
     assert lines == (COUNT,)
 
 
-def test_places_in_metres_are_shown_in_pixels_and_keep_their_metres_unless_moved() -> None:
+def test_places_in_meters_are_shown_in_pixels_and_keep_their_meters_unless_moved() -> None:
     zone = Zone("bay", [(1 / 3, 0), (10, 0), (10, 10)], ground=True)
-    sent = shown((zone,), (), survey())
+    sent = shown((zone,), (), calibration())
     assert sent[0]["points"][1] == pytest.approx([200, 340], abs=0.01)
-    zones, _ = taken(sent, SIZE, survey(), ((zone,), ()))
-    assert zones[0].points[0][0] == 1 / 3  # not the rounded pixels' metres
+    zones, _ = taken(sent, SIZE, calibration(), ((zone,), ()))
+    assert zones[0].points[0][0] == 1 / 3  # not the rounded pixels' meters
     sent[0]["points"][1] = [210, 340]
-    zones, _ = taken(sent, SIZE, survey(), ((zone,), ()))
+    zones, _ = taken(sent, SIZE, calibration(), ((zone,), ()))
     assert zones[0].points[1] == pytest.approx((11, 0), abs=1e-6)
 
 
-def test_a_renamed_place_keeps_its_metres() -> None:
+def test_a_renamed_place_keeps_its_meters() -> None:
     zone = Zone("bay", [(1 / 3, 0), (10, 0), (10, 10)], ground=True)
-    sent = shown((zone,), (), survey())
+    sent = shown((zone,), (), calibration())
     sent[0] |= {"was": "bay", "name": "dock"}
-    zones, _ = taken(sent, SIZE, survey(), ((zone,), ()))
+    zones, _ = taken(sent, SIZE, calibration(), ((zone,), ()))
     assert zones[0].name == "dock"
     assert zones[0].points == zone.points
 
 
-def test_a_place_can_change_between_pixels_and_metres() -> None:
-    sent = shown((Zone("a", [(100, 340), (200, 340), (200, 240)]),), (), survey())
+def test_a_place_can_change_between_pixels_and_meters() -> None:
+    sent = shown((Zone("a", [(100, 340), (200, 340), (200, 240)]),), (), calibration())
     sent[0]["ground"] = True
-    zones, _ = taken(sent, SIZE, survey(), ((Zone("a", [(100, 340), (200, 340), (200, 240)]),), ()))
+    zones, _ = taken(sent, SIZE, calibration(), ((Zone("a", [(100, 340), (200, 340), (200, 240)]),), ()))
     assert zones[0].points[2] == pytest.approx((10, 10), abs=1e-6)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"name": ""}, "name: wanted"),
+        ({"name": ""}, "name: expected"),
         ({"name": "a\nb"}, "can be printed"),
         ({"name": "x" * 61}, "1 to 60"),
         ({"name": 5}, "name"),
@@ -79,7 +79,7 @@ def test_a_place_can_change_between_pixels_and_metres() -> None:
         ({"dwell_s": -1}, "dwell_s"),
         ({"direction": 1000}, "direction"),
         ({"stopped_s": "long"}, "stopped_s"),
-        ({"ground": True}, "surveyed"),
+        ({"ground": True}, "calibrated"),
     ],
 )
 def test_a_mistake_is_told_in_a_sentence(change: dict, words: str) -> None:
@@ -101,16 +101,16 @@ def test_two_places_cannot_have_one_name() -> None:
 
 
 def test_above_the_horizon_there_is_no_ground() -> None:
-    metres = np.array([[-5, 5], [5, 5], [5, 60], [-5, 60.0]])
+    meters = np.array([[-5, 5], [5, 5], [5, 60], [-5, 60.0]])
     pixels = np.array([[100, 350], [540, 350], [340, 150], [300, 150.0]])
-    tilted = make_survey(pixels, metres, SIZE)
+    tilted = make_calibration(pixels, meters, SIZE)
     sent = [{"kind": "line", "name": "sky", "ground": True, "points": [[10, 5], [600, 5]]}]
     with pytest.raises(InputError, match="horizon"):
         taken(sent, SIZE, tilted, ((), ()))
 
 
-def test_the_grid_lies_where_the_metres_are() -> None:
-    lines = {line["label"]: line["points"] for line in grid(survey()) if line["label"]}
+def test_the_grid_lies_where_the_meters_are() -> None:
+    lines = {line["label"]: line["points"] for line in grid(calibration()) if line["label"]}
     assert grid(None) == []
     ys = {label: points[0][1] for label, points in lines.items() if points[0][1] == points[-1][1]}
     assert any(y == pytest.approx(340 - 10 * float(label[:-2]), abs=0.05) for label, y in ys.items())
@@ -123,7 +123,7 @@ def track(x: float, y: float) -> Tracks:
 
 def test_places_that_did_not_change_go_on_counting() -> None:
     """Across y = 200 downwards, then another place is edited: the count stays, the object stays inside."""
-    room = Zone("room", [(0, 100), (640, 100), (640, 350), (0, 350)], settle_s=0.0)
+    room = Zone("room", [(0, 100), (640, 100), (640, 350), (0, 350)], debounce_s=0.0)
     monitor = ZoneMonitor((room, GATE), (COUNT,))
     monitor.update(track(300, 150), 0.0)
     monitor.update(track(300, 250), 0.1)

@@ -1,4 +1,4 @@
-"""The viewer's routes over a real event loop: pictures, words, pause, and places that are edited."""
+"""The viewer's routes over a real event loop: images, words, pause, and places that are edited."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def play(show, *indices: int) -> None:
 
 
 def picture(ws) -> dict:
-    """The next picture's record, answered; words before it are passed over."""
+    """The next image's record, answered; words before it are passed over."""
     while True:
         message = ws.receive()
         if message.get("bytes"):
@@ -71,7 +71,7 @@ def test_the_greeting_says_what_is_seen(show) -> None:
         assert hello["model"] == "made by hand"
         assert hello["size"] == [640, 360]
         assert hello["reasons"]["TOO_SMALL"] == "too small"
-        assert hello["surveyed"] is True
+        assert hello["calibrated"] is True
         assert hello["saves"] is False
         assert [place["name"] for place in hello["places"]] == ["crossing", "gate"]
 
@@ -210,7 +210,8 @@ def test_bad_places_are_refused_with_a_sentence(show, body: bytes, status: int) 
 
 
 def test_a_site_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    show = scene.make_show(site_file=tmp_path / "missing" / "gate.toml")
+    (tmp_path / "file").touch()
+    show = scene.make_show(site_file=tmp_path / "file" / "gate.toml")
     with TestClient(viewer_app(show)) as client:
         answer = client.put("/api/places", json={"places": [], "version": 0})
         assert answer.status_code == 507
@@ -274,22 +275,22 @@ def test_a_stream_that_changes_its_size_brings_grid_and_zones_along(show) -> Non
             assert "another view" in answer.json()["error"]
 
 
-def test_a_survey_that_goes_while_a_picture_is_described_is_used_to_its_end(show) -> None:
+def test_a_calibration_that_goes_while_a_picture_is_described_is_used_to_its_end(show) -> None:
     class Leaving:
-        """A survey that the frame loop takes away in the middle: the stream shows another view."""
+        """A calibration that the frame loop takes away in the middle: the stream shows another view."""
 
         def holds(self, feet):
-            show.survey = None
+            show.calibration = None
             return np.ones(len(feet), bool)
 
         def place(self, feet):
             return feet / 10
 
-    show.survey = Leaving()
+    show.calibration = Leaving()
     frame = Frame(scene.pixels(0), 0.0, 0)
     record = show._describe(Moment(1, frame, scene.result(0, frame), {}, 0.0))
     assert all("ground_m" in one for one in record["objects"])
-    show.survey = scene.survey()
+    show.calibration = scene.calibration()
 
 
 def test_edits_are_told_in_the_order_of_their_versions(show, monkeypatch) -> None:

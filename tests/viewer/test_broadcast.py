@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from edgevid.types import Detections, Frame, Result, Speeds, Tracks
-from edgevid.viewer.broadcast import WINDOW, Hub, Viewer
+from edgevid.viewer.broadcast import WINDOW, Broadcast, Viewer
 from edgevid.viewer.encode import fitted, jpeg, unpack
-from edgevid.viewer.playback import Gate
+from edgevid.viewer.playback import Playback
 
 
 def moment(index: int = 0, size: tuple[int, int] = (64, 48)) -> tuple[Frame, Result]:
@@ -21,8 +21,8 @@ def moment(index: int = 0, size: tuple[int, int] = (64, 48)) -> tuple[Frame, Res
     return frame, Result(index, frame.time, size, *empty, {}, {}, {"class": ()}, {"detect": 0.001})
 
 
-def hub() -> Hub:
-    return Hub(lambda m: {"frame": m.result.frame_index}, fps=1000)
+def hub() -> Broadcast:
+    return Broadcast(lambda m: {"frame": m.result.frame_index}, fps=1000)
 
 
 async def pictures(viewer: Viewer, count: int, *, answer: bool = True) -> list[dict]:
@@ -84,7 +84,7 @@ def test_who_comes_late_gets_the_last_picture_of_a_loop_that_stands_still() -> N
 
 
 def test_a_slow_viewer_loses_pictures_and_holds_up_nobody() -> None:
-    """It never answers: only WINDOW pictures are on their way; the other one sees all it can take."""
+    """It never answers: only WINDOW images are on their way; the other one sees all it can take."""
 
     async def run() -> None:
         made = hub()
@@ -120,7 +120,7 @@ def test_publishing_does_not_wait_for_encoding() -> None:
             assert gate.wait(10)
             return {"frame": given.result.frame_index}
 
-        made = Hub(describe, fps=1000)
+        made = Broadcast(describe, fps=1000)
         viewer = made.join()
         made.publish(*moment(0))
         await until(entered.is_set)
@@ -190,7 +190,7 @@ def test_large_pictures_are_made_smaller_and_small_ones_are_not() -> None:
     assert fitted(np.zeros((288, 384, 3), np.uint8), 1280).shape == (288, 384, 3)
 
 
-def test_colours_arrive_as_they_were() -> None:
+def test_colors_arrive_as_they_were() -> None:
     cv2 = pytest.importorskip("cv2")
     red = np.zeros((16, 16, 3), np.uint8)
     red[..., 0] = 255
@@ -204,7 +204,7 @@ def frames(count: int) -> list[Frame]:
 
 
 def test_a_paused_file_stands_still_and_steps_frame_by_frame() -> None:
-    gate, seen = Gate(), []
+    gate, seen = Playback(), []
     gate.pause(True)
     worker = threading.Thread(target=lambda: seen.extend(f.index for f in gate.through(frames(5))))
     worker.start()
@@ -220,7 +220,7 @@ def test_a_paused_file_stands_still_and_steps_frame_by_frame() -> None:
 
 
 def test_a_closed_gate_lets_nothing_through() -> None:
-    gate = Gate()
+    gate = Playback()
     gate.pause(True)
     gate.close()
     assert list(gate.through(frames(3))) == []
@@ -228,7 +228,7 @@ def test_a_closed_gate_lets_nothing_through() -> None:
 
 def test_a_file_plays_at_its_own_pace() -> None:
     begun = time.monotonic()
-    assert len(list(Gate(paced=True).through(frames(4)))) == 4
+    assert len(list(Playback(paced=True).through(frames(4)))) == 4
     assert time.monotonic() - begun >= 0.29  # frames at 0, 0.1, 0.2 and 0.3 s
 
 
@@ -239,7 +239,7 @@ def test_one_picture_that_fails_does_not_end_the_encoding(caplog: pytest.LogCapt
         return {"frame": m.result.frame_index}
 
     async def look() -> None:
-        made = Hub(describe, fps=1000)
+        made = Broadcast(describe, fps=1000)
         viewer = made.join()
         for index in range(2):
             made.publish(*moment(index))

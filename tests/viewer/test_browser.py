@@ -64,7 +64,7 @@ def url(show) -> Iterator[str]:
 
 
 def opened(browser: Any, url: str, size: dict = DESK, *, scheme: str = "dark", phone: bool = False) -> Any:
-    """A page whose first picture is painted; its complaints are collected in `page.complaints`."""
+    """A page whose first image is painted; its complaints are collected in `page.complaints`."""
     context = browser.new_context(viewport=size, color_scheme=scheme, has_touch=phone, is_mobile=phone)
     page = context.new_page()
     page.complaints = []
@@ -176,8 +176,8 @@ def test_a_snapshot_holds_picture_and_boxes(page, tmp_path: Path) -> None:
     waiting.value.save_as(tmp_path / "shot.png")
     image = cv2.imread(str(tmp_path / "shot.png"))
     assert image.shape == (720, 1280, 3)
-    grey = np.ptp(image.astype(int), axis=2) < 12
-    assert (~grey[120:480, 860:1120]).sum() > 200  # the coloured corners of car 7, on a grey picture
+    gray = np.ptp(image.astype(int), axis=2) < 12
+    assert (~gray[120:480, 860:1120]).sum() > 200  # the colored corners of car 7, on a gray image
 
 
 def test_a_zone_is_drawn_changed_and_deleted_and_the_site_file_follows(page, show, site: Path) -> None:

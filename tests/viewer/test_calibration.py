@@ -1,4 +1,4 @@
-"""The survey page: what its server answers, and the page itself in a real browser where there is one."""
+"""The calibration page: what its server answers, and the page itself in a real browser where there is one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ pytest.importorskip("httpx", reason="starlette's test client needs httpx")
 from starlette.testclient import TestClient
 
 from edgevid.errors import InputError, SourceError
-from edgevid.speed.calibration import make_survey, read_survey, rectangle, survey_text
-from edgevid.video.seek import Stills
-from edgevid.viewer.calibration import SurveyDesk, survey_app
-from edgevid.viewer.calibration_solver import page_of, solve, survey_of
+from edgevid.speed.calibration import calibration_text, make_calibration, read_calibration, rectangle
+from edgevid.video.seek import FrameSeeker
+from edgevid.viewer.calibration import CalibrationDesk, calibration_app
+from edgevid.viewer.calibration_solver import calibration_of, page_of, solve
 
 SIZE = (960, 540)
 CORNERS = [[200, 450], [750, 450], [550, 200], [400, 200]]
@@ -31,7 +31,7 @@ BODY = {"mode": "rectangle", "rectangle": CORNERS, "width": 7, "length": 30}
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
-    """Grey, with a white cross at (200, 450)."""
+    """Gray, with a white cross at (200, 450)."""
     image = np.full((540, 960, 3), 90, np.uint8)
     image[440:461, 199:202] = image[449:452, 190:211] = 255
     path = tmp_path / "road.png"
@@ -40,20 +40,20 @@ def photo(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def desk(photo: Path, tmp_path: Path) -> Iterator[SurveyDesk]:
-    with Stills(photo) as stills:
-        yield SurveyDesk(stills, folder=tmp_path / "camera", name="gate")
+def desk(photo: Path, tmp_path: Path) -> Iterator[CalibrationDesk]:
+    with FrameSeeker(photo) as stills:
+        yield CalibrationDesk(stills, folder=tmp_path / "camera", name="gate")
 
 
 @pytest.fixture
-def client(desk: SurveyDesk) -> TestClient:
-    return TestClient(survey_app(desk))
+def client(desk: CalibrationDesk) -> TestClient:
+    return TestClient(calibration_app(desk))
 
 
 def test_the_page_and_its_files_are_served(client: TestClient) -> None:
     page = client.get("/")
     assert page.status_code == 200
-    assert "Survey a camera" in page.text
+    assert "Calibration a camera" in page.text
     for name in (
         "calibration.css",
         "calibration.js",
@@ -68,7 +68,7 @@ def test_the_page_and_its_files_are_served(client: TestClient) -> None:
 def test_no_page_asks_another_host() -> None:
     """No CDN: every address in the page and its scripts is of this server."""
     static = Path(__file__).resolve().parents[2] / "edgevid" / "viewer" / "static"
-    for file in static.glob("survey*"):
+    for file in static.glob("calibration*"):
         text = file.read_text().replace("http://www.w3.org/2000/svg", "")
         assert "http://" not in text, file.name
         assert "https://" not in text, file.name
@@ -79,7 +79,7 @@ def test_what_the_page_starts_with(client: TestClient) -> None:
     assert start["source"] == "road.png"
     assert start["size"] == [960, 540]
     assert start["name"] == "gate"
-    assert start["survey"] is None
+    assert start["calibration"] is None
 
 
 def test_the_picture_is_that_of_the_source(client: TestClient) -> None:
@@ -92,18 +92,18 @@ def test_the_picture_is_that_of_the_source(client: TestClient) -> None:
         assert client.get(f"/api/frame?t={wrong}").status_code in (200, 400)
 
 
-def test_solving_is_make_survey(client: TestClient) -> None:
+def test_solving_is_make_calibration(client: TestClient) -> None:
     answer = client.post("/api/solve", json=BODY).json()
     assert answer["ok"]
     assert answer["exact"]
-    made = make_survey(np.array(CORNERS, float), rectangle(7, 30), SIZE)
+    made = make_calibration(np.array(CORNERS, float), rectangle(7, 30), SIZE)
     middle = answer["scales"][1]
-    expected = made.metres_per_pixel(np.array([middle["pixel"]]))[0]
+    expected = made.ground_sample_distance(np.array([middle["pixel"]]))[0]
     assert middle["along"] == pytest.approx(expected)
     assert {line["label"] for line in answer["grid"]} >= {"0 m", "10 m", "20 m"}
     across = next(line for line in answer["grid"] if line["label"] == "20 m")
-    metres = made.place(np.array(across["points"]))
-    assert metres[:, 1] == pytest.approx(np.full(len(metres), 20.0), abs=0.3)
+    meters = made.place(np.array(across["points"]))
+    assert meters[:, 1] == pytest.approx(np.full(len(meters), 20.0), abs=0.3)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_solving_is_make_survey(client: TestClient) -> None:
         ({"lens": {"k1": 4}}, "K1 from -1 to 1", False),
         ({"lens": 3}, "object as lens", False),
         ({"mode": "points", "points": 3}, "a list of", False),
-        ({"mode": "points", "points": [{"u": 1, "v": 2, "x": None, "y": 2}]}, "1 still without metres", True),
+        ({"mode": "points", "points": [{"u": 1, "v": 2, "x": None, "y": 2}]}, "1 still without meters", True),
     ],
 )
 def test_each_mistake_is_one_sentence(client: TestClient, change: dict, words: str, todo: bool) -> None:
@@ -134,13 +134,13 @@ def test_each_mistake_is_one_sentence(client: TestClient, change: dict, words: s
     assert answer["todo"] is todo
 
 
-def test_points_need_all_their_metres() -> None:
+def test_points_need_all_their_meters() -> None:
     rows = [
         {"u": u, "v": v, "x": x, "y": y} for (u, v), (x, y) in zip(CORNERS, rectangle(7, 30), strict=True)
     ]
     assert solve({"mode": "points", "points": rows}, SIZE)["ok"]
     answer = solve({"mode": "points", "points": [*rows, {"u": 5, "v": 5, "x": 1, "y": None}]}, SIZE)
-    assert answer["error"] == "Type the metres of point 5, or remove it"
+    assert answer["error"] == "Type the meters of point 5, or remove it"
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000, b"x" * 2_000_000])
@@ -158,16 +158,16 @@ def test_saving_asks_before_it_replaces(client: TestClient, tmp_path: Path) -> N
     assert made.status_code == 200
     path = tmp_path / "camera" / "gate 2.toml"
     assert Path(made.json()["path"]) == path
-    np.testing.assert_allclose(read_survey(path).image, CORNERS)
+    np.testing.assert_allclose(read_calibration(path).image, CORNERS)
     assert 'provenance = "tape"' in path.read_text()
     again = client.post("/api/save", json={**BODY, "width": 8, "name": "gate 2.toml"})
     assert again.status_code == 409
-    assert read_survey(path).metres[1, 0] == 7
+    assert read_calibration(path).meters[1, 0] == 7
     assert (
         client.post("/api/save", json={**BODY, "width": 8, "name": "gate 2", "replace": True}).status_code
         == 200
     )
-    assert read_survey(path).metres[1, 0] == 8
+    assert read_calibration(path).meters[1, 0] == 8
 
 
 @pytest.mark.parametrize("name", ["", "../gate", "a/b", "a\\b", ".hidden", "x" * 200, None, 3, "gate."])
@@ -176,36 +176,36 @@ def test_a_name_stays_in_its_folder(client: TestClient, tmp_path: Path, name: An
     assert not list(tmp_path.rglob("*.toml"))
 
 
-def test_a_survey_that_is_refused_is_not_saved(client: TestClient, tmp_path: Path) -> None:
+def test_a_calibration_that_is_refused_is_not_saved(client: TestClient, tmp_path: Path) -> None:
     reply = client.post("/api/save", json={**BODY, "width": -7, "name": "gate"})
     assert reply.status_code == 400
     assert "positive size" in reply.json()["error"]
     assert not list(tmp_path.rglob("*.toml"))
 
 
-def test_an_existing_survey_comes_back_as_it_was() -> None:
+def test_an_existing_calibration_comes_back_as_it_was() -> None:
     area = [[150, 480], [800, 480], [560, 190], [390, 190]]
-    made = survey_of({**BODY, "region": area, "lens": {"k1": -0.05, "focal": 900}}, SIZE)
+    made = calibration_of({**BODY, "region": area, "lens": {"k1": -0.05, "focal": 900}}, SIZE)
     page = page_of(made)
     assert page["mode"] == "rectangle"
     assert (page["width"], page["length"]) == (7, 30)
     assert page["region"] == area
-    again = survey_of(page, SIZE)
+    again = calibration_of(page, SIZE)
     np.testing.assert_allclose(again.to_ground, made.to_ground)
-    metres = np.vstack([rectangle(7, 30), [[3.5, 10]]])
+    meters = np.vstack([rectangle(7, 30), [[3.5, 10]]])
     pixels = np.vstack([CORNERS, made.image[:1] * 0 + [470, 330]])
-    five = page_of(make_survey(pixels, metres, SIZE))
+    five = page_of(make_calibration(pixels, meters, SIZE))
     assert five["mode"] == "points"
     assert len(five["points"]) == 5
     assert five["region"] is None
 
 
-def test_a_survey_of_another_aspect_is_refused(photo: Path, tmp_path: Path) -> None:
-    square = make_survey(np.array(CORNERS, float), rectangle(7, 30), (700, 700))
-    with Stills(photo) as stills, pytest.raises(InputError, match="another aspect"):
-        SurveyDesk(stills, folder=tmp_path, name="x", given=square)
+def test_a_calibration_of_another_aspect_is_refused(photo: Path, tmp_path: Path) -> None:
+    square = make_calibration(np.array(CORNERS, float), rectangle(7, 30), (700, 700))
+    with FrameSeeker(photo) as stills, pytest.raises(InputError, match="another aspect"):
+        CalibrationDesk(stills, folder=tmp_path, name="x", given=square)
     with pytest.raises(SourceError, match="no such file"):
-        Stills(tmp_path / "gone.mp4")
+        FrameSeeker(tmp_path / "gone.mp4")
 
 
 def test_the_command_serves_the_page(photo: Path, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
@@ -213,7 +213,7 @@ def test_the_command_serves_the_page(photo: Path, tmp_path: Path, monkeypatch: A
     from edgevid.viewer import serve
 
     (tmp_path / "gate.toml").write_text(
-        survey_text(make_survey(np.array(CORNERS, float), rectangle(7, 30), SIZE))
+        calibration_text(make_calibration(np.array(CORNERS, float), rectangle(7, 30), SIZE))
     )
     seen: dict[str, Any] = {}
 
@@ -222,8 +222,10 @@ def test_the_command_serves_the_page(photo: Path, tmp_path: Path, monkeypatch: A
 
     monkeypatch.setattr(serve, "serve", pretend)
     with contextlib.suppress(SystemExit):
-        cli.main(["survey", str(photo), "--out", str(tmp_path / "gate.toml"), "--no-browser", "--port", "0"])
-    assert seen["start"]["survey"]["width"] == 7  # it goes on from what is there
+        cli.main(
+            ["calibrate", str(photo), "--out", str(tmp_path / "gate.toml"), "--no-browser", "--port", "0"]
+        )
+    assert seen["start"]["calibration"]["width"] == 7  # it goes on from what is there
     assert seen["open_browser"] is False
     assert "nothing was written" in capsys.readouterr().out
 
@@ -244,10 +246,10 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(chromium: Any, desk: SurveyDesk) -> Iterator[Any]:
+def page(chromium: Any, desk: CalibrationDesk) -> Iterator[Any]:
     from edgevid.viewer.serve import Server
 
-    with Server(survey_app(desk), port=0) as server:
+    with Server(calibration_app(desk), port=0) as server:
         context = chromium.new_context(viewport={"width": 1200, "height": 800})
         shown = context.new_page()
         wrong: list[str] = []
@@ -260,7 +262,7 @@ def page(chromium: Any, desk: SurveyDesk) -> Iterator[Any]:
     assert [words for words in wrong if "409" not in words] == []
 
 
-def survey_in(page: Any) -> dict[str, Any]:
+def calibration_in(page: Any) -> dict[str, Any]:
     """What the page keeps: its model."""
     return json.loads(page.evaluate("sessionStorage.getItem(Object.keys(sessionStorage)[0])"))
 
@@ -276,7 +278,7 @@ def drag(page: Any, number: int, to: list[float]) -> None:
     assert not page.locator("#loupe").is_visible()
 
 
-def test_a_survey_is_made_by_hand(page: Any, tmp_path: Path) -> None:
+def test_a_calibration_is_made_by_hand(page: Any, tmp_path: Path) -> None:
     for number, corner in enumerate(CORNERS):
         drag(page, number, corner)
     assert page.locator("#verdict").inner_text() == "to be finished"
@@ -287,9 +289,9 @@ def test_a_survey_is_made_by_hand(page: Any, tmp_path: Path) -> None:
     assert "So the camera hangs" in page.inner_text("#camera")
     page.click("#save")
     page.wait_for_selector("#saved:has-text('Saved')")
-    made = read_survey(tmp_path / "camera" / "gate.toml")
+    made = read_calibration(tmp_path / "camera" / "gate.toml")
     np.testing.assert_allclose(made.image, CORNERS, atol=2)
-    np.testing.assert_allclose(made.metres, rectangle(7, 30))
+    np.testing.assert_allclose(made.meters, rectangle(7, 30))
     page.click("#save")  # it is there now
     page.click("#replace button[value=no]")
     page.click("#save")
@@ -301,14 +303,14 @@ def test_keys_nudge_and_undo_brings_back(page: Any) -> None:
     handle = page.locator(".handle").first
     handle.focus()
     page.keyboard.press("ArrowRight")
-    start = survey_in(page)["rectangle"][0]
+    start = calibration_in(page)["rectangle"][0]
     for keys in ("Shift+ArrowDown", "ArrowLeft", "Alt+ArrowUp"):
         page.keyboard.press(keys)
-    assert survey_in(page)["rectangle"][0] == pytest.approx([start[0] - 1, start[1] + 9.9])
+    assert calibration_in(page)["rectangle"][0] == pytest.approx([start[0] - 1, start[1] + 9.9])
     page.click("#undo")  # nudges in a row are one step
-    assert survey_in(page)["rectangle"][0] == pytest.approx([start[0] - 1, start[1]])
+    assert calibration_in(page)["rectangle"][0] == pytest.approx([start[0] - 1, start[1]])
     page.click("#redo")
-    assert survey_in(page)["rectangle"][0] == pytest.approx([start[0] - 1, start[1] + 9.9])
+    assert calibration_in(page)["rectangle"][0] == pytest.approx([start[0] - 1, start[1] + 9.9])
 
 
 def test_points_and_a_region_are_added_and_taken_away(page: Any) -> None:
@@ -317,18 +319,18 @@ def test_points_and_a_region_are_added_and_taken_away(page: Any) -> None:
     page.click("#add-point")
     box = page.locator("#stage").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    assert survey_in(page)["points"][4] == {"u": 480, "v": 270, "x": None, "y": None}
-    page.fill("[aria-label='x of point 5 in metres']", "-3.5")
-    assert survey_in(page)["points"][4]["x"] == -3.5
+    assert calibration_in(page)["points"][4] == {"u": 480, "v": 270, "x": None, "y": None}
+    page.fill("[aria-label='x of point 5 in meters']", "-3.5")
+    assert calibration_in(page)["points"][4]["x"] == -3.5
     page.locator(".handle").nth(4).focus()
     page.keyboard.press("Delete")
-    assert len(survey_in(page)["points"]) == 4
+    assert len(calibration_in(page)["points"]) == 4
     page.click("summary")
     page.click("#region-make")
     page.click("#region-more")
-    assert len(survey_in(page)["region"]) == 5
+    assert len(calibration_in(page)["region"]) == 5
     page.click("#region-drop")
-    assert survey_in(page)["region"] is None
+    assert calibration_in(page)["region"] is None
 
 
 def test_refusals_are_shown(page: Any) -> None:
@@ -341,11 +343,11 @@ def test_refusals_are_shown(page: Any) -> None:
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "dark"), (390, "light")])
-def test_axe_finds_no_fault(chromium: Any, desk: SurveyDesk, width: int, scheme: str) -> None:
+def test_axe_finds_no_fault(chromium: Any, desk: CalibrationDesk, width: int, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
     from edgevid.viewer.serve import Server
 
-    with Server(survey_app(desk), port=0) as server:
+    with Server(calibration_app(desk), port=0) as server:
         context = chromium.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
         shown = context.new_page()
         shown.goto(server.url)

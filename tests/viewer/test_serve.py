@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from edgevid.errors import InputError, MissingExtraError, SourceError
-from edgevid.viewer.security import Guard
+from edgevid.viewer.security import Security
 from edgevid.viewer.serve import STATIC, Server, is_loopback, static_files
 
 pytest.importorskip("starlette", reason="the extra viewer is not installed")
@@ -40,7 +40,7 @@ def application() -> Starlette:
 
 
 def client(token: str | None = None, *, host: str = "127.0.0.1:8470", **options) -> TestClient:
-    return TestClient(Guard(application(), token=token, **options), base_url=f"http://{host}")
+    return TestClient(Security(application(), token=token, **options), base_url=f"http://{host}")
 
 
 def test_a_page_is_served_with_headers_that_bind_the_browser() -> None:
@@ -62,7 +62,7 @@ def test_this_machine_may_be_named_in_its_own_ways(host: str) -> None:
 )
 def test_a_foreign_host_name_is_refused(host: str) -> None:
     """DNS rebinding: evil.example may resolve to 127.0.0.1."""
-    guard = Guard(application(), token=None)
+    guard = Security(application(), token=None)
     sent: list[dict] = []
 
     async def send(message):
@@ -172,7 +172,7 @@ def test_bound_wide_there_is_always_a_token() -> None:
 
 @pytest.mark.parametrize("token", ["", "short", "with a space in it", 'quote"and;semicolon'])
 def test_a_weak_or_odd_token_is_refused(token: str) -> None:
-    with pytest.raises(InputError, match="token: wanted"):
+    with pytest.raises(InputError, match="token: expected"):
         Server(application(), token=token)
 
 

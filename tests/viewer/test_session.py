@@ -18,7 +18,7 @@ from edgevid.track import Tracker
 from edgevid.types import Detections
 from edgevid.video.open import ArraySource
 from edgevid.video.writer import VideoWriter
-from edgevid.viewer.config import Setting, survey_of
+from edgevid.viewer.config import ViewerConfig, calibration_of
 from edgevid.zones import Zone
 
 pytest.importorskip("starlette", reason="the extra viewer is not installed")
@@ -33,16 +33,16 @@ class Still:
         return [Detections.of(boxes=[[10, 10, 40, 60]], scores=[0.9], labels=[0]) for _ in frames]
 
 
-def setting(frames: int = 5) -> Setting:
+def setting(frames: int = 5) -> ViewerConfig:
     def source() -> Any:
         return ArraySource([np.zeros((80, 120, 3), np.uint8)] * frames, fps=100.0)
 
     first = source()
     first.size = (120, 80)
-    return Setting("test", first, source, Pipeline(Still(), Tracker()), "still")
+    return ViewerConfig("test", first, source, Pipeline(Still(), Tracker()), "still")
 
 
-def watch(given: Setting, **options: Any) -> Any:
+def watch(given: ViewerConfig, **options: Any) -> Any:
     from edgevid.viewer.session import watch as start
 
     told: list[str] = []
@@ -65,45 +65,45 @@ def test_once_means_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_new_site_file_can_be_run_as_it_is(tmp_path: Path) -> None:
     from edgevid.viewer.session import header_of
 
-    clip, survey, site = (
+    clip, calibration, site = (
         tmp_path / "a clip.mp4",
         tmp_path / "cam" / "gate.toml",
         tmp_path / "site" / "gate.toml",
     )
     with VideoWriter(clip, fps=10) as writer:
         writer.write(np.zeros((80, 120, 3), np.uint8), 0.0)
-    survey.parent.mkdir()
+    calibration.parent.mkdir()
     site.parent.mkdir()
     points = "".join(
-        f"[[points]]\npixel = [{x}, {y}]\nmetre = [{x / 10}, {y / 10}]\n"
+        f"[[points]]\npixel = [{x}, {y}]\nmeter = [{x / 10}, {y / 10}]\n"
         for x, y in ((0, 0), (100, 0), (100, 70), (0, 70))
     )
-    survey.write_text(f"image_size = [120, 80]\n{points}")
-    given = Setting("a", SimpleNamespace(size=(120, 80)), lambda: None, Pipeline(Still(), Tracker()), "",
-                    site=Site(source=str(clip), survey=survey), site_file=site)  # fmt: skip
+    calibration.write_text(f"image_size = [120, 80]\n{points}")
+    given = ViewerConfig("a", SimpleNamespace(size=(120, 80)), lambda: None, Pipeline(Still(), Tracker()), "",
+                    site=Site(source=str(clip), calibration=calibration), site_file=site)  # fmt: skip
     write_places(site, (Zone("z", [(0, 0), (9, 0), (9, 9)]),), (), header=header_of(given))
     read = read_site(site)
     assert Path(read.source) == clip
     assert read.size == (120, 80)
-    assert read.survey is not None
-    assert read.survey.resolve() == survey
+    assert read.calibration is not None
+    assert read.calibration.resolve() == calibration
 
 
-def test_the_drawn_street_s_survey_measures_what_was_drawn() -> None:
+def test_the_drawn_street_s_calibration_measures_what_was_drawn() -> None:
     from edgevid.synthetic.scene import Camera
 
     camera = Camera(1280, 720, 930.0, 7.0, 16.0)
-    survey = survey_of(camera)
+    calibration = calibration_of(camera)
     where = np.array([[1.5, 25.0], [-3.0, 40.0]])
     pixels = camera.project(np.concatenate([where, np.zeros((2, 1))], 1))
-    assert np.allclose(survey.place(pixels), where, atol=1e-6)
+    assert np.allclose(calibration.place(pixels), where, atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--unit", "knots"], "unit: wanted"),
-        (["--rendered", "--host", "0.0.0.0", "--token", "short"], "token: wanted at least"),
+        (["--unit", "knots"], "unit: expected"),
+        (["--rendered", "--host", "0.0.0.0", "--token", "short"], "token: expected at least"),
         (["missing.mp4"], "no such file"),
     ],
 )

@@ -1,1 +1,1 @@
-"""Recognizers on labelled data."""
+"""Recognizers on labeled data."""

@@ -1,4 +1,4 @@
-"""Variations that leave the action as it is: of joints, of features, and of the pictures themselves."""
+"""Variations that leave the action as it is: of joints, of features, and of the images themselves."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Variation:
     """How far a sequence is varied; zeros leave it alone."""
 
     mirror: float = 0.5
-    """Share of sequences seen in a mirror (joints only: a mirrored picture has other features)."""
+    """Share of sequences seen in a mirror (joints only: a mirrored image has other features)."""
     turn: float = 0.15
-    """Standard deviation of a rotation in the picture, radians (joints only)."""
+    """Standard deviation of a rotation in the image, radians (joints only)."""
     stretch: float = 0.1
     """Standard deviation of the logarithm of scales along x and y (joints only)."""
     noise: float = 0.02
@@ -68,26 +68,26 @@ def vary(raw: Array, joints: str, step: float, how: Variation, rng: Rng) -> Arra
 def _vary_joints(rows: Array, joints: str, how: Variation, rng: Rng) -> Array:
     names = skeleton.JOINT_SETS[joints]
     points = rows.reshape(len(rows), -1, 2).astype(np.float64)
-    centre = points.mean((0, 1))
+    center = points.mean((0, 1))
     size = np.sqrt(np.square(points - points.mean(1, keepdims=True)).sum(-1).mean()) + 1e-9
-    points = points - centre
+    points = points - center
     if rng.random() < how.mirror:
         points = points[:, skeleton.mirror_order(names)] * (-1, 1)
     angle = rng.normal(0, how.turn)
     c, s = np.cos(angle), np.sin(angle)
     points = points @ np.array([[c, s], [-s, c]]) * np.exp(rng.normal(0, how.stretch, 2))
     points = points + rng.normal(0, how.noise * size, points.shape)
-    return np.asarray((points + centre).reshape(len(rows), -1).astype(np.float32))
+    return np.asarray((points + center).reshape(len(rows), -1).astype(np.float32))
 
 
 def vary_pictures(crops: Array, seed: int) -> Array:
-    """(T, h, w, 3) uint8 crops of one clip, varied alike: mirror, rotation, scale, colour, JPEG.
+    """(T, h, w, 3) uint8 crops of one clip, varied alike: mirror, rotation, scale, color, JPEG.
 
     With kornia (extra `train`); one draw for the whole clip, so that nothing flickers. The JPEG codec
     is kornia's differentiable one, quality 20 to 95 in half of the clips.
     """
-    torch = require("torch", extra="train", purpose="augmentation of pictures")
-    kornia = require("kornia", extra="train", purpose="augmentation of pictures")
+    torch = require("torch", extra="train", purpose="augmentation of images")
+    kornia = require("kornia", extra="train", purpose="augmentation of images")
     k = kornia.augmentation
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)

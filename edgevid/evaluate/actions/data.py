@@ -1,4 +1,4 @@
-"""Labelled sequences to learn from, and honest ways to split them: by source video, never by clip."""
+"""Labeled sequences to learn from, and honest ways to split them: by source video, never by clip."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Corpus:
     joints: str = ""
     """Joint set of skeleton rows; empty for plain features."""
     views: dict[str, tuple[Array, ...]] = field(default_factory=dict)
-    """Augmented rows of examples by name, where features of augmented pictures were extracted."""
+    """Augmented rows of examples by name, where features of augmented images were extracted."""
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -75,11 +75,11 @@ class Corpus:
 
 
 def check(corpus: Corpus, *, what: str = "training") -> Corpus:
-    """The corpus, or an InputError that names what cannot be learnt from."""
+    """The corpus, or an InputError that names what cannot be learned from."""
     if not len(corpus):
-        raise InputError(f"{what} data: wanted labelled examples, there are none")
+        raise InputError(f"{what} data: expected labeled examples, there are none")
     if len(corpus.names) < 2:
-        raise InputError(f"{what} data: wanted at least 2 classes, given only {corpus.names}")
+        raise InputError(f"{what} data: expected at least 2 classes, got only {corpus.names}")
     counts = np.bincount(corpus.labels, minlength=len(corpus.names))
     if what == "training" and counts.min() == 0:
         empty = [corpus.names[i] for i in np.flatnonzero(counts == 0)]
@@ -102,7 +102,7 @@ def split_by_group(corpus: Corpus, share: float, *, seed: int = 0) -> tuple[Corp
     InputError where a class has one group only: nothing of it could be held out honestly.
     """
     if not 0 < share < 1:
-        raise InputError(f"split: wanted a share between 0 and 1, given {share}")
+        raise InputError(f"split: expected a share between 0 and 1, got {share}")
     rng = np.random.default_rng(seed)
     held: set[str] = set()
     groups = sorted({e.group for e in corpus.examples})
@@ -115,17 +115,17 @@ def split_by_group(corpus: Corpus, share: float, *, seed: int = 0) -> tuple[Corp
                 "training and test would see the same scene. Add clips from at least one more video, "
                 "or name the groups in a CSV"
             )
-        wanted = share * float((labels == label).sum())
+        expected = share * float((labels == label).sum())
         taken = float(sum(((group_of == g) & (labels == label)).sum() for g in mine if g in held))
         free = [g for g in mine if g not in held]
         order = rng.permutation(len(free))
         for i in order[: len(free) - 1]:
             size = float(((group_of == free[i]) & (labels == label)).sum())
-            if taken and taken + size / 2 > wanted:
+            if taken and taken + size / 2 > expected:
                 continue
             held.add(free[i])
             taken += size
-            if taken >= wanted:
+            if taken >= expected:
                 break
     out = np.isin(group_of, sorted(held))
     return corpus.pick(np.flatnonzero(~out)), corpus.pick(np.flatnonzero(out))
@@ -133,7 +133,7 @@ def split_by_group(corpus: Corpus, share: float, *, seed: int = 0) -> tuple[Corp
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A labelled video, before anything was looked at."""
+    """A labeled video, before anything was looked at."""
 
     path: Path
     label: str
@@ -145,7 +145,7 @@ def list_videos(data: Path) -> tuple[tuple[str, ...], list[Listed]]:
     found = _from_csv(data) if data.suffix == ".csv" else _from_folders(data)
     names = tuple(sorted({v.label for v in found}))
     if len(names) < 2:
-        raise InputError(f"{data}: wanted at least 2 classes, found {list(names)}")
+        raise InputError(f"{data}: expected at least 2 classes, found {list(names)}")
     return names, found
 
 
@@ -164,7 +164,7 @@ def group_of(path: Path) -> str:
 def _from_folders(data: Path) -> list[Listed]:
     if not data.is_dir():
         raise InputError(
-            f"{data}: wanted a folder with one folder a class, a CSV, or skeleton files *_train_1.npz"
+            f"{data}: expected a folder with one folder a class, a CSV, or skeleton files *_train_1.npz"
         )
     found: list[Listed] = []
     folders = sorted(p for p in data.iterdir() if p.is_dir() and not p.name.startswith("."))
@@ -174,7 +174,7 @@ def _from_folders(data: Path) -> list[Listed]:
             raise InputError(f"{folder}: this class folder holds no video ({', '.join(VIDEO_SUFFIXES)})")
         found += [Listed(p, folder.name, group_of(p)) for p in videos]
     if not found:
-        raise InputError(f"{data}: wanted one folder a class, found none")
+        raise InputError(f"{data}: expected one folder a class, found none")
     return found
 
 
@@ -185,13 +185,13 @@ def _from_csv(path: Path) -> list[Listed]:
         rows = list(csv.DictReader(file))
     if not rows or not {"path", "label"} <= set(rows[0]):
         raise FileFormatError(
-            path, "header", wanted="path,label[,group]", given=list(rows[0]) if rows else None
+            path, "header", expected="path,label[,group]", got=list(rows[0]) if rows else None
         )
     found = []
     for line, row in enumerate(rows, 2):
         video = path.parent / row["path"]
         if not row["label"] or not video.is_file():
-            raise FileFormatError(path, f"line {line}", wanted="a label and an existing video", given=row)
+            raise FileFormatError(path, f"line {line}", expected="a label and an existing video", got=row)
         found.append(Listed(video, row["label"], row.get("group") or group_of(video)))
     return found
 
@@ -215,11 +215,11 @@ def read_skeletons(path: Path, names: tuple[str, ...], *, rate_hz: float = 30.0)
     """The sequences of one skeleton file; InputError for a label that is not among `names`."""
     data = np.load(path)
     if not {"joints", "offsets", "label"} <= set(data.files):
-        raise FileFormatError(path, "arrays", wanted="joints, offsets and label", given=data.files)
+        raise FileFormatError(path, "arrays", expected="joints, offsets and label", got=data.files)
     joints, edges, labels = data["joints"], data["offsets"], [str(s) for s in data["label"]]
     kind = next((n for n, j in skeleton.JOINT_SETS.items() if len(j) == joints.shape[1]), "")
     if not kind or joints.shape[2:] != (2,):
-        raise FileFormatError(path, "joints", wanted="(T, 15 or 17, 2)", given=joints.shape)
+        raise FileFormatError(path, "joints", expected="(T, 15 or 17, 2)", got=joints.shape)
     other = sorted(set(labels) - set(names))
     if other:
         raise InputError(f"{path}: classes {other} are unknown: the head knows {list(names)}")
@@ -235,7 +235,7 @@ def read_skeletons(path: Path, names: tuple[str, ...], *, rate_hz: float = 30.0)
 def stitch(corpus: Corpus, count: int, *, seed: int, length: int = 6) -> Corpus:
     """`count` long sequences, each of `length` clips one after another: stitched, no natural video.
 
-    Only to learn and to measure segmentation where no video is labelled step by step; say so beside
+    Only to learn and to measure segmentation where no video is labeled step by step; say so beside
     every figure.
     """
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Features of labelled videos, extracted once by the pipeline's own way from pixels to rows.
+"""Features of labeled videos, extracted once by the pipeline's own way from pixels to rows.
 
 Every video goes through the same ClipBuffer and extractor as a live stream does, so there is no
 second preprocessing that could differ. Results are kept, one file a video and view: an interrupted
@@ -39,9 +39,9 @@ def extract_features(
     views: int = 0,
     progress: Progress = lambda done, total, name: None,
 ) -> Corpus:
-    """The corpus of labelled videos: rows of the extractor at `spec.rate_hz`, from the cache where known.
+    """The corpus of labeled videos: rows of the extractor at `spec.rate_hz`, from the cache where known.
 
-    `views` further copies are extracted from augmented pictures (kornia: geometry, colour, JPEG), to
+    `views` further copies are extracted from augmented images (kornia: geometry, color, JPEG), to
     train on. Where a video shows several people, cut it to the one who acts first.
     """
     spec = dataclasses.replace(spec, steps=1, stride_s=0.0)
@@ -104,7 +104,7 @@ def _clips(path: Path, spec: ClipSpec) -> Iterator[Clips]:
 
 
 def whole_picture(frame: Frame) -> Tracks:
-    """One object that fills the frame: labelled clips show who acts."""
+    """One object that fills the frame: labeled clips show who acts."""
     return Tracks.of(
         ids=[1],
         boxes=[[0, 0, frame.width, frame.height]],

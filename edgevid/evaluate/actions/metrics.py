@@ -1,4 +1,4 @@
-"""How well actions are recognised: per class for clips, and the MS-TCN measures for segmentation.
+"""How well actions are recognized: per class for clips, and the MS-TCN measures for segmentation.
 
 Segmentation measures follow the evaluation of Farha and Gall, "MS-TCN" (2019): segments are half
 open; the edit score is averaged over videos; F1@k pools true and false positives over all videos.
@@ -31,12 +31,12 @@ class ClassReport:
         truth, said = np.asarray(truth, np.int64), np.asarray(said, np.int64)
         if truth.shape != said.shape or truth.ndim != 1:
             raise InputError(
-                f"report: wanted as many answers as truths, given {said.shape} for {truth.shape}"
+                f"report: expected as many answers as truths, got {said.shape} for {truth.shape}"
             )
         for name, labels in (("truth", truth), ("answers", said)):
             if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
                 raise InputError(
-                    f"report: wanted {name} from 0 to {classes - 1}, given {labels.min()} to {labels.max()}; "
+                    f"report: expected {name} from 0 to {classes - 1}, got {labels.min()} to {labels.max()}; "
                     "was the head trained for other classes?"
                 )
         counts = np.bincount(truth * classes + said, minlength=classes * classes)
@@ -105,7 +105,7 @@ def interval(values: Sequence[float]) -> Interval:
     [0.75, 0.115, 1.385]
     """
     if not len(values):
-        raise InputError("interval: wanted at least one value, given none")
+        raise InputError("interval: expected at least one value, got none")
     mean = float(np.mean(values))
     if len(values) == 1:
         return Interval(mean, mean, mean)
@@ -186,16 +186,16 @@ def segment_matches(
     """
     tp = fp = fn = 0
     for truth, answer in _pairs(truths, said):
-        wanted, taken = runs(truth, background), set()
+        expected, taken = runs(truth, background), set()
         for segment in runs(answer, background):
-            ious = [_iou(segment, other) for other in wanted]
+            ious = [_iou(segment, other) for other in expected]
             best = int(np.argmax(ious)) if ious else -1
             if best >= 0 and ious[best] >= overlap and best not in taken:
                 taken.add(best)
                 tp += 1
             else:
                 fp += 1
-        fn += len(wanted) - len(taken)
+        fn += len(expected) - len(taken)
     return Matches(tp, fp, fn)
 
 
@@ -228,7 +228,7 @@ class SegmentReport(NamedTuple):
 
 def _pairs(truths: Sequence[Any], said: Sequence[Any]) -> list[tuple[Any, Any]]:
     if len(truths) != len(said):
-        raise InputError(f"segmentation: wanted {len(truths)} answered videos, given {len(said)}")
+        raise InputError(f"segmentation: expected {len(truths)} answered videos, got {len(said)}")
     for i, (a, b) in enumerate(zip(truths, said, strict=True)):
         if len(a) != len(b):
             raise InputError(f"segmentation: video {i} has {len(a)} steps of truth and {len(b)} of answer")

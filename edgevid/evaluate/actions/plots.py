@@ -65,7 +65,7 @@ def plot_confusion(report: ClassReport, title: str, path: Path) -> None:
     labels = [f"{n} ({s})" for n, s in zip(names, report.support, strict=True)]
     axes.set_xticks(range(len(names)), names, rotation=60, ha="right")
     axes.set_yticks(range(len(names)), labels)
-    axes.set_xlabel("recognised as")
+    axes.set_xlabel("recognized as")
     axes.set_ylabel("truth (clips)")
     axes.set_title(f"{title}\naccuracy {100 * report.accuracy:.1f} %, rows in %", loc="left", fontsize=10)
     _save(figure, path)

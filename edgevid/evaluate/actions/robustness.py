@@ -1,4 +1,4 @@
-"""Accuracy against what cameras do to pictures (kornia) and poses: JPEG, blur, noise, scale, lost joints."""
+"""Accuracy against what cameras do to images (kornia) and poses: JPEG, blur, noise, scale, lost joints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevid.actions.load import load_recogniser
+from edgevid.actions.load import load_recognizer
 from edgevid.errors import InputError, require
 from edgevid.evaluate.actions.score import judge_crops, judge_rows, rows_of, see_videos
 from edgevid.types import Array
@@ -18,7 +18,7 @@ PICTURES: Mapping[str, tuple[float, ...]] = {
     "noise, sigma of 255": (0, 5, 10, 20, 40),
     "scale": (1, 0.75, 0.5, 0.33, 0.25),
 }
-"""What pictures of videos are put through; the first strength leaves them alone."""
+"""What images of videos are put through; the first strength leaves them alone."""
 POSES: Mapping[str, tuple[float, ...]] = {
     "joint noise, % of body size": (0, 2, 5, 10, 20),
     "joints lost, %": (0, 5, 10, 20, 40),
@@ -32,7 +32,7 @@ Table = dict[str, list[tuple[float, float]]]
 def spoil_pictures(crops: Array, kind: str, strength: float, seed: int) -> Array:
     """(T, h, w, 3) uint8 crops after one corruption, with kornia; JPEG by the real codec."""
     if kind not in PICTURES:
-        raise InputError(f"corruption: wanted one of {', '.join(PICTURES)}, given {kind!r}")
+        raise InputError(f"corruption: expected one of {', '.join(PICTURES)}, got {kind!r}")
     if strength == PICTURES[kind][0]:
         return crops
     if kind == "JPEG quality":
@@ -65,7 +65,7 @@ def _jpeg(crop: Array, quality: int) -> Array:
 def spoil_poses(rows: Array, kind: str, strength: float, seed: int) -> Array:
     """Rows (T, 2 J + 1) after one corruption; lost joints stay where they last were, lost moments score 0."""
     if kind not in POSES:
-        raise InputError(f"corruption: wanted one of {', '.join(POSES)}, given {kind!r}")
+        raise InputError(f"corruption: expected one of {', '.join(POSES)}, got {kind!r}")
     rng = np.random.default_rng(seed)
     out = rows.copy()
     points = out[:, :-1].reshape(len(rows), -1, 2)
@@ -83,22 +83,22 @@ def spoil_poses(rows: Array, kind: str, strength: float, seed: int) -> Array:
 
 def measure(model: str | Path, data: Path, *, say: Callable[[str], None] = lambda line: None) -> Table:
     """Accuracy (silence counts as a mistake) by corruption and strength."""
-    recogniser = None
+    recognizer = None
     names = load_names(model)
     corpus = rows_of(data, names)
     seen = None
     if corpus is None:
-        recogniser = load_recogniser(model)
-        seen = see_videos(recogniser, data)
+        recognizer = load_recognizer(model)
+        seen = see_videos(recognizer, data)
     table: Table = {}
     for kind, strengths in (PICTURES if corpus is None else POSES).items():
         for strength in strengths:
             if corpus is not None:
                 judged = judge_rows(model, corpus, spoil=_poses(kind, strength))
             else:
-                assert recogniser is not None
+                assert recognizer is not None
                 assert seen is not None
-                judged = judge_crops(recogniser, seen, spoil=_pictures(kind, strength))
+                judged = judge_crops(recognizer, seen, spoil=_pictures(kind, strength))
             table.setdefault(kind, []).append((strength, judged.accuracy_of_all))
             say(f"{kind} {strength:g}: {100 * judged.accuracy_of_all:.1f} %")
     return table

@@ -1,4 +1,4 @@
-"""How good a deployed recogniser is on labelled data, asked the way a live stream asks. Needs no torch."""
+"""How good a deployed recognizer is on labeled data, asked the way a live stream asks. Needs no torch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevid.actions.load import load_recogniser
-from edgevid.actions.recognizer import Recogniser
+from edgevid.actions.load import load_recognizer
+from edgevid.actions.recognizer import Recognizer
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.augment import resample
 from edgevid.evaluate.actions.data import Corpus, check, list_videos, read_skeletons, stitch
@@ -25,7 +25,7 @@ Spoil = Callable[[Array, int], Array]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What came of one pass over labelled data."""
+    """What came of one pass over labeled data."""
 
     report: ClassReport
     """Over the clips that were answered."""
@@ -57,14 +57,14 @@ def same_names(model: tuple[str, ...], data: tuple[str, ...]) -> None:
 def judge_rows(model: str | Path, corpus: Corpus, *, spoil: Spoil | None = None) -> Judged:
     """Of a temporal head on a corpus of rows (skeletons): the last answer of each clip counts."""
     check(corpus, what="test")
-    recogniser = load_on_rows(model, corpus, threads=1)
-    same_names(recogniser.names, corpus.names)
-    place = [recogniser.names.index(n) for n in corpus.names]
-    step = corpus.rate_hz / recogniser.spec.rate_hz
+    recognizer = load_on_rows(model, corpus, threads=1)
+    same_names(recognizer.names, corpus.names)
+    place = [recognizer.names.index(n) for n in corpus.names]
+    step = corpus.rate_hz / recognizer.spec.rate_hz
     truth, said, paths = [], [], []
     for number, example in enumerate(corpus.examples):
         rows = example.raw if spoil is None else spoil(example.raw, number)
-        answers = follow_rows(recogniser, number + 1, resample(rows, step))
+        answers = follow_rows(recognizer, number + 1, resample(rows, step))
         last = next((a for a in answers[::-1] if a is not None), None)
         at = np.linspace(0, len(example.labels) - 1, len(answers)).round().astype(int)
         spoken = [
@@ -82,7 +82,7 @@ def judge_rows(model: str | Path, corpus: Corpus, *, spoil: Spoil | None = None)
         truth, said = [t for p, _ in paths for t in p], [s for _, p in paths for s in p]
     silent = 0 if segments is not None else len(corpus) - len(said)
     return Judged(
-        ClassReport.of(np.array(truth), np.array(said), len(recogniser.names), recogniser.names),
+        ClassReport.of(np.array(truth), np.array(said), len(recognizer.names), recognizer.names),
         silent,
         segments,
     )
@@ -90,33 +90,33 @@ def judge_rows(model: str | Path, corpus: Corpus, *, spoil: Spoil | None = None)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The crops of labelled videos, looked through once."""
+    """The crops of labeled videos, looked through once."""
 
     crops: list[Array]
     boxes: list[Array]
     labels: list[int]
 
 
-def see_videos(recogniser: Recogniser, data: Path) -> Seen:
-    """Cuts every labelled video as the recogniser wants it."""
+def see_videos(recognizer: Recognizer, data: Path) -> Seen:
+    """Cuts every labeled video as the recognizer wants it."""
     names, videos = list_videos(data)
-    same_names(recogniser.names, names)
-    spec = dataclasses.replace(recogniser.spec, steps=1, min_steps=1, stride_s=0.0)
+    same_names(recognizer.names, names)
+    spec = dataclasses.replace(recognizer.spec, steps=1, min_steps=1, stride_s=0.0)
     seen = [look_through(v.path, spec) for v in videos]
-    return Seen([c for c, _ in seen], [b for _, b in seen], [recogniser.names.index(v.label) for v in videos])
+    return Seen([c for c, _ in seen], [b for _, b in seen], [recognizer.names.index(v.label) for v in videos])
 
 
-def judge_crops(recogniser: Recogniser, seen: Seen, *, spoil: Spoil | None = None) -> Judged:
-    """Of any recogniser on videos: the mean of all it said of a video counts."""
+def judge_crops(recognizer: Recognizer, seen: Seen, *, spoil: Spoil | None = None) -> Judged:
+    """Of any recognizer on videos: the mean of all it said of a video counts."""
     truth, said = [], []
-    recogniser.reset()
+    recognizer.reset()
     for number, (crops, boxes, label) in enumerate(zip(seen.crops, seen.boxes, seen.labels, strict=True)):
         shown = crops if spoil is None or not len(crops) else spoil(crops, number)
-        answer = answer_crops(recogniser, shown, boxes, number + 1)
+        answer = answer_crops(recognizer, shown, boxes, number + 1)
         if answer is not None:
             truth.append(label)
             said.append(int(answer.argmax()))
-    names = recogniser.names
+    names = recognizer.names
     return Judged(
         ClassReport.of(np.array(truth), np.array(said), len(names), names), len(seen.labels) - len(said)
     )
@@ -132,9 +132,9 @@ def rows_of(data: Path, names: tuple[str, ...], *, stitched: int = 0) -> Corpus 
 
 
 def judge(model: str | Path, data: Path, names: tuple[str, ...], *, stitched: int = 0) -> Judged:
-    """A deployed model on skeletons or labelled videos."""
+    """A deployed model on skeletons or labeled videos."""
     corpus = rows_of(data, names, stitched=stitched)
     if corpus is not None:
         return judge_rows(model, corpus)
-    recogniser = load_recogniser(model)
-    return judge_crops(recogniser, see_videos(recogniser, data))
+    recognizer = load_recognizer(model)
+    return judge_crops(recognizer, see_videos(recognizer, data))

@@ -19,7 +19,7 @@ from edgevid.errors import FileFormatError, InputError, SourceError
 from edgevid.output.sinks import SCHEMA, read_jsonl
 from edgevid.types import Array, Reason
 
-KINDS = ("live", "settled", "passage")
+KINDS = ("live", "smoothed", "track speed")
 KMH = 3.6
 
 
@@ -30,7 +30,7 @@ class TrueTrack:
     times: Array
     """(n,) seconds, rising; empty where the speed holds for all times."""
     mps: Array
-    """(n,) or (1,) metres a second."""
+    """(n,) or (1,) m/s."""
 
     def at(self, times: Array) -> Array:
         """(m,) m/s at `times`, straight lines between the given moments; NaN outside of them."""
@@ -75,7 +75,7 @@ def read_truth(path: str | Path) -> dict[str, TrueTrack]:
             _fail(path, line, "mps", "a speed of at least 0 (direction is not judged)", speed)
         rows.setdefault(name, []).append((time, speed))
     if not rows:
-        raise FileFormatError(path, "file", wanted="at least one row of truth", given="none")
+        raise FileFormatError(path, "file", expected="at least one row of truth", got="none")
     return {name: _true_track(path, name, values) for name, values in rows.items()}
 
 
@@ -85,12 +85,12 @@ def _true_track(path: str | Path, name: str, values: list[tuple[float, float]]) 
         return TrueTrack(np.zeros(0), np.array([values[0][1]]))
     if np.isnan(times).any():
         given = f"{len(values)} rows, {int(np.isnan(times).sum())} without a time"
-        raise FileFormatError(path, f"id {name}", wanted="time_s in every row, or a single row", given=given)
+        raise FileFormatError(path, f"id {name}", expected="time_s in every row, or a single row", got=given)
     order = np.argsort(times, kind="stable")
     times = times[order]
     if (np.diff(times) <= 0).any():
         again = float(times[1:][np.diff(times) <= 0][0])
-        raise FileFormatError(path, f"id {name}", wanted="one row a moment", given=f"two at {again:g} s")
+        raise FileFormatError(path, f"id {name}", expected="one row a moment", got=f"two at {again:g} s")
     return TrueTrack(times, np.array([values[k][1] for k in order]))
 
 
@@ -119,12 +119,12 @@ def _of_record(path: Path) -> Iterator[Measured]:
             for one in frame["objects"]:
                 if "speed" in one:
                     yield _said("live", one["id"], frame["time_s"], one["speed"])
-            for kind, key in (("settled", "settled"), ("passage", "passages")):
+            for kind, key in (("smoothed", "smoothed"), ("track speed", "track_speeds")):
                 for row in frame.get(key, ()):
                     yield _said(kind, row["id"], row["time_s"], row)
     except (KeyError, TypeError) as error:
         raise FileFormatError(
-            path, f"line {number}", wanted=f"a record of {SCHEMA}", given=f"one without {error}"
+            path, f"line {number}", expected=f"a record of {SCHEMA}", got=f"one without {error}"
         ) from None
 
 
@@ -149,7 +149,7 @@ def _measured(path: Path, line: int, row: Mapping[str, Any]) -> Measured:
         sigma = _number(path, line, row, "sigma_kmh", optional=True) / KMH
     if sigma < 0:
         _fail(path, line, "sigma_mps", "a standard error of at least 0", sigma)
-    time = _number(path, line, row, "time_s", optional=kind == "passage")
+    time = _number(path, line, row, "time_s", optional=kind == "track speed")
     return Measured(kind, _id(path, line, row), time, math.nan if speed is None else speed, sigma, reason)
 
 
@@ -170,8 +170,10 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         with _open(path) as file:
             reader = csv.DictReader(file, skipinitialspace=True)
             if not {"id", "truth"} & set(reader.fieldnames or ()):
-                wanted = "a first line that names the columns (id, time_s, mps, ...)"
-                raise FileFormatError(path, "line 1", wanted=wanted, given=",".join(reader.fieldnames or []))
+                expected = "a first line that names the columns (id, time_s, mps, ...)"
+                raise FileFormatError(
+                    path, "line 1", expected=expected, got=",".join(reader.fieldnames or [])
+                )
             for row in reader:
                 if None in row or any(value is None for value in row.values()):
                     _fail(path, reader.line_num, "columns", f"{len(reader.fieldnames or ())} values", row)
@@ -198,8 +200,8 @@ def _json(path: Path, line: int, text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise FileFormatError(path, f"line {line}", wanted="JSON, or a file ending in .csv",
-                              given=str(error)) from None  # fmt: skip
+        raise FileFormatError(path, f"line {line}", expected="JSON, or a file ending in .csv",
+                              got=str(error)) from None  # fmt: skip
 
 
 def _object(path: Path, line: int, given: Any) -> Mapping[str, Any]:
@@ -237,8 +239,8 @@ def _number(path: str | Path, line: int, row: Mapping[str, Any], key: str, *, op
     return value
 
 
-def _fail(path: str | Path, line: int, key: str, wanted: str, given: object) -> NoReturn:
-    raise FileFormatError(path, f"line {line}: {key}", wanted=wanted, given=given)
+def _fail(path: str | Path, line: int, key: str, expected: str, given: object) -> NoReturn:
+    raise FileFormatError(path, f"line {line}: {key}", expected=expected, got=given)
 
 
 def check_ids(truth: Mapping[str, TrueTrack], results: list[Measured]) -> None:

@@ -48,7 +48,7 @@ class Evaluation:
     """What `evaluate` found."""
 
     overall: dict[str, Score]
-    """By kind: live, settled, passage."""
+    """By kind: live, smoothed, track speed."""
     tracks: dict[str, dict[str, Score]]
     """By kind and id."""
     unmatched: list[str]
@@ -72,7 +72,7 @@ class Evaluation:
 
 
 def evaluate(truth: Mapping[str, TrueTrack], results: list[Measured]) -> Evaluation:
-    """Compares results with the truth, id by id; a passage is judged by the mean true speed of its track."""
+    """Compares results with the truth, id by id; a track speed is judged by the mean true speed of its track."""
     overall: dict[str, Score] = {}
     tracks: dict[str, dict[str, Score]] = {}
     for kind in KINDS:
@@ -98,7 +98,7 @@ class _Track:
         self.rows = rows
         said = [row for row in rows if row.reason == "OK"]
         times = np.array([row.time for row in said])
-        true = np.array([truth.mean()] * len(said)) if rows[0].kind == "passage" else truth.at(times)
+        true = np.array([truth.mean()] * len(said)) if rows[0].kind == "track speed" else truth.at(times)
         error = KMH * (np.array([row.mps for row in said]) - true)
         known = np.isfinite(error)
         self.error = error[known]

@@ -39,7 +39,7 @@ def reliability(confidence: Array, right: Array, bins: int = BINS) -> Reliabilit
 
 
 def temper(values: Array, temperature: float) -> Array:
-    """Rows of p^(1/T), normalised."""
+    """Rows of p^(1/T), normalized."""
     log = np.log(np.maximum(values, 1e-12)) / temperature
     log -= log.max(1, keepdims=True)
     made = np.exp(log)

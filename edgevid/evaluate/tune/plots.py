@@ -54,8 +54,8 @@ def _axes(pyplot: Any, columns: int = 1) -> tuple[Any, Any]:
 
 def bar_rows(found: Curve, count: int = 15) -> Array:
     """Rows of the curve to draw: nearest to evenly spaced coverages, from all answered to few."""
-    wanted = np.linspace(1, 1 / count, count)
-    rows = [int(np.abs(found.coverage - share).argmin()) for share in wanted]
+    expected = np.linspace(1, 1 / count, count)
+    rows = [int(np.abs(found.coverage - share).argmin()) for share in expected]
     return np.array(list(dict.fromkeys(rows)))
 
 
@@ -113,17 +113,17 @@ def _reliability(pyplot: Any, before: Reliability, after: Reliability) -> Any:
     figure, axes = _axes(pyplot, 2)
     for one, found, name in ((axes[0], before, "before"), (axes[1], after, "after temperature")):
         bins = len(found.counts)
-        centres = (np.arange(bins) + 0.5) / bins
+        centers = (np.arange(bins) + 0.5) / bins
         there = found.counts > 0
         one.plot([0, 1], [0, 1], color=BEST, lw=1.2, label="honest")
         one.bar(
-            centres[there], found.accuracy[there], 0.9 / bins, color=ANSWERED, label="share of right ones"
+            centers[there], found.accuracy[there], 0.9 / bins, color=ANSWERED, label="share of right ones"
         )
         one.plot(
             found.confidence[there], found.accuracy[there], "o", color=MARK, ms=3, label="mean confidence"
         )
         share = found.counts / found.counts.sum()
-        one.bar(centres, 0.18 * share / share.max(), 0.9 / bins, bottom=-0.2, color="#bbbbbb")
+        one.bar(centers, 0.18 * share / share.max(), 0.9 / bins, bottom=-0.2, color="#bbbbbb")
         one.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(-0.2, 1.02))
         one.set_yticks(np.linspace(0, 1, 6))
         one.set_title(f"{name}: ECE {found.ece:.3f}", fontsize=11, loc="left")
@@ -141,10 +141,10 @@ def _shift(pyplot: Any, report: Report) -> Any:
         (report.chosen_on.confidence, ANSWERED, "tuning set"),
         (report.production.confidence, KEPT, "production"),
     )
-    for values, colour, name in samples:
+    for values, color, name in samples:
         weights = np.full(len(values), 100 / len(values))
         label = f"{name}, {len(values)} tracks"
-        axes.hist(values, edges, weights=weights, color=colour, alpha=0.55, label=label)
+        axes.hist(values, edges, weights=weights, color=color, alpha=0.55, label=label)
     if not report.settings.per_class:
         axes.axvline(report.settings.threshold, color=MARK, lw=1.2, ls="--", label="threshold")
     moved = report.shift

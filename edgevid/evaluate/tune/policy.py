@@ -44,14 +44,14 @@ class Target:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS or self.method not in METHODS:
-            raise InputError(f"target: wanted {KINDS} and {METHODS}, given {self.kind!r} and {self.method!r}")
+            raise InputError(f"target: expected {KINDS} and {METHODS}, got {self.kind!r} and {self.method!r}")
         high = np.inf if self.kind == "costs" else 1.0
         if self.kind != "knee" and not 0 <= self.value <= high:
-            raise InputError(f"{self.kind}: wanted a number from 0 to {high:g}, given {self.value!r}")
+            raise InputError(f"{self.kind}: expected a number from 0 to {high:g}, got {self.value!r}")
         if self.kind in ("max-risk", "max-joint-risk") and not 0 < self.value < 1:
-            raise InputError(f"{self.kind}: wanted more than 0 and less than 1, given {self.value!r}")
+            raise InputError(f"{self.kind}: expected more than 0 and less than 1, got {self.value!r}")
         if not 0 < self.confidence < 1:
-            raise InputError(f"confidence: wanted more than 0 and less than 1, given {self.confidence!r}")
+            raise InputError(f"confidence: expected more than 0 and less than 1, got {self.confidence!r}")
 
     @property
     def delta(self) -> float:
@@ -149,7 +149,7 @@ def tune(
     fit: bool = True,
     seed: int = 0,
 ) -> Report:
-    """The policy for `target` (default: the knee) from scores of labelled tracks.
+    """The policy for `target` (default: the knee) from scores of labeled tracks.
 
     `settings` gives the rules besides the threshold. With labels and `fit`, `holdout` of the tracks fit
     temperature and correlation and the others choose the threshold, so that a guarantee stays true. Without
@@ -159,11 +159,11 @@ def tune(
     target, settings, warnings = target or Target(), settings or Settings(), list[str]()
     if table.labels is None and target.kind != "abstain-rate":
         raise InputError(
-            f"{table.path or 'scores'}: wanted a label column for {target.kind}, given none. "
+            f"{table.path or 'scores'}: expected a label column for {target.kind}, got none. "
             "Without labels choose --abstain-rate: what share to refuse"
         )
     if production is not None and production.names != table.names:
-        raise InputError(f"production: wanted the classes {table.names}, given {production.names}")
+        raise InputError(f"production: expected the classes {table.names}, got {production.names}")
     fitting, choosing = _split(table, holdout if fit else 0.0, seed, warnings)
     if fitting is not None:
         settings = _fit(fitting, settings, warnings)
@@ -204,14 +204,14 @@ def _split(
     table: ScoreTable, holdout: float, seed: int, warnings: list[str]
 ) -> tuple[ScoreTable | None, ScoreTable]:
     if not 0 <= holdout < 1:
-        raise InputError(f"holdout: wanted 0 to less than 1, given {holdout!r}")
+        raise InputError(f"holdout: expected 0 to less than 1, got {holdout!r}")
     tracks = np.unique(table.tracks)
     count = round(holdout * len(tracks))
     if table.labels is None or count == 0:
         return None, table
     if count < LEAST_TO_FIT:
         warnings.append(
-            f"temperature not fitted: {count} held-out tracks are too few (wanted {LEAST_TO_FIT})"
+            f"temperature not fitted: {count} held-out tracks are too few (expected {LEAST_TO_FIT})"
         )
         return None, table
     mixed = np.random.default_rng(seed).permutation(tracks)

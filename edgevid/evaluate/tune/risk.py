@@ -71,11 +71,11 @@ def curve(confidence: Array, wrong: Array) -> Curve:
     confidence, wrong = np.asarray(confidence, np.float64), np.asarray(wrong, bool)
     if confidence.ndim != 1 or confidence.shape != wrong.shape or not len(confidence):
         raise InputError(
-            f"risk curve: wanted equally many confidences and errors, "
-            f"given {confidence.shape} and {wrong.shape}"
+            f"risk curve: expected equally many confidences and errors, "
+            f"got {confidence.shape} and {wrong.shape}"
         )
     if not np.isfinite(confidence).all():
-        raise InputError("risk curve: wanted finite confidences, given NaN or infinity")
+        raise InputError("risk curve: expected finite confidences, got NaN or infinity")
     order = np.argsort(-confidence, kind="stable")
     sorted_, n = confidence[order], len(confidence)
     ends = np.flatnonzero(np.append(np.diff(sorted_) != 0, True)) + 1
@@ -89,7 +89,7 @@ def curve(confidence: Array, wrong: Array) -> Curve:
 
 
 def betainc(a: float, b: float, x: float) -> float:
-    """Regularised incomplete beta function I_x(a, b), by Lentz's continued fraction (DLMF 8.17.22)."""
+    """Regularized incomplete beta function I_x(a, b), by Lentz's continued fraction (DLMF 8.17.22)."""
     if x <= 0 or x >= 1:
         return float(x >= 1)
     if x > (a + 1) / (a + b + 2):
@@ -215,7 +215,7 @@ def chow(wrong_cost: float, silence_cost: float) -> float:
     """Chow's rule: answer where 1 - confidence <= silence cost / wrong cost (calibrated confidences)."""
     if wrong_cost <= 0 or silence_cost < 0:
         raise InputError(
-            f"costs: wanted a positive cost of errors, given {wrong_cost:g} and {silence_cost:g}"
+            f"costs: expected a positive cost of errors, got {wrong_cost:g} and {silence_cost:g}"
         )
     return max(0.0, 1 - silence_cost / wrong_cost)
 

@@ -68,7 +68,7 @@ class TrackVerdicts:
     def wrong(self) -> Array:
         """(K,) whether the verdict is wrong."""
         if self.labels is None:
-            raise InputError("tune: wanted labels, given scores without them")
+            raise InputError("tune: expected labels, got scores without them")
         return np.asarray(self.predicted != self.labels)
 
 
@@ -84,7 +84,7 @@ def read_scores(path: str | Path, *, logits: bool = False) -> ScoreTable:
     elif path.suffix.lower() == ".csv":
         columns = _read_csv(path)
     else:
-        raise FileFormatError(path, "the file's name", wanted="it to end in .csv or .npz", given=path.name)
+        raise FileFormatError(path, "the file's name", expected="it to end in .csv or .npz", got=path.name)
     return make_table(columns, path=path, sha256=sha256, logits=logits)
 
 
@@ -145,8 +145,8 @@ def _without_thresholds(settings: Settings) -> Settings:
     return dataclasses.replace(settings, threshold=0.0, per_class={})
 
 
-def _fail(path: Path, key: str, wanted: str, given: object) -> NoReturn:
-    raise FileFormatError(path if path != Path() else "scores", key, wanted=wanted, given=given)
+def _fail(path: Path, key: str, expected: str, given: object) -> NoReturn:
+    raise FileFormatError(path if path != Path() else "scores", key, expected=expected, got=given)
 
 
 def _probabilities(path: Path, values: Array, logits: bool) -> Array:
@@ -158,8 +158,8 @@ def _probabilities(path: Path, values: Array, logits: bool) -> Array:
         return np.asarray(powers / powers.sum(1, keepdims=True))
     off = np.flatnonzero((np.abs(values.sum(1) - 1) > 1e-2) | (values < 0).any(1))
     if len(off):
-        wanted = "probabilities that sum to 1 (raw network outputs: give --logits)"
-        _fail(path, f"row {off[0] + 1}", wanted, [round(float(v), 4) for v in values[off[0]]])
+        expected = "probabilities that sum to 1 (raw network outputs: give --logits)"
+        _fail(path, f"row {off[0] + 1}", expected, [round(float(v), 4) for v in values[off[0]]])
     return np.asarray(values / values.sum(1, keepdims=True))
 
 
@@ -190,15 +190,15 @@ def _one_label_a_track(
     rows = np.flatnonzero(labels != first)
     if len(rows):
         one, two = names[int(first[rows[0]])], names[int(labels[rows[0]])]
-        wanted = "one label a track (where its label changes, begin another track in the table)"
-        _fail(path, f"track {tracks[rows[0]]}", wanted, f"{one} and {two}")
+        expected = "one label a track (where its label changes, begin another track in the table)"
+        _fail(path, f"track {tracks[rows[0]]}", expected, f"{one} and {two}")
 
 
 def _read_csv(path: Path) -> dict[str, Array]:
     try:
         lines = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise FileFormatError(path, "the whole file", wanted="CSV text", given=str(error)) from None
+        raise FileFormatError(path, "the whole file", expected="CSV text", got=str(error)) from None
     if not lines or len(lines) < 2:
         _fail(path, "the whole file", "a header line and at least one row", f"{len(lines)} lines")
     head, rows = [name.strip() for name in lines[0]], [line for line in lines[1:] if line]
@@ -243,7 +243,7 @@ def _read_npz(path: Path) -> dict[str, Array]:
             columns = {key: read[key] for key in read.files}
     except (ValueError, OSError, zipfile.BadZipFile) as error:
         raise FileFormatError(
-            path, "the whole file", wanted="an NPZ of plain arrays", given=str(error)
+            path, "the whole file", expected="an NPZ of plain arrays", got=str(error)
         ) from None
     known = ("values", "labels", "tracks", "times", "names")
     if "values" not in columns or set(columns) - set(known):

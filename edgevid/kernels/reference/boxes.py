@@ -1,6 +1,6 @@
 """Boxes in NumPy: overlap, suppression, and the decoding of detector outputs.
 
-Boxes are x1, y1, x2, y2 float32. Every decoder takes what a model gave for one picture and returns
+Boxes are x1, y1, x2, y2 float32. Every decoder takes what a model gave for one image and returns
 ``(boxes (K, 4) float32, scores (K,) float32, labels (K,) int32)`` in pixels of the model's input, in
 anchor order: the anchors whose best class is above `score`. Boxes that are NaN, infinite, empty or
 inside out are dropped; a NaN class never wins.
@@ -90,7 +90,7 @@ def _sound(boxes: Array, scores: Array, labels: Array) -> Candidates:
 
 
 def _corners(boxes: Array) -> Array:
-    """Centre and size to corners."""
+    """Center and size to corners."""
     half = boxes[:, 2:] * np.float32(0.5)
     with np.errstate(invalid="ignore"):
         return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
@@ -101,7 +101,7 @@ def decode_columns(
 ) -> Candidates:
     """Anchors along the columns, as YOLOv8 and YOLO11 give them: boxes (4, N), scores (C, N).
 
-    `xyxy` says that boxes are corners and not centre and size; `logits` that class values want a sigmoid.
+    `xyxy` says that boxes are corners and not center and size; `logits` that class values want a sigmoid.
     """
     return decode_rows(boxes.T, scores.T, score, None, xyxy, logits)
 
@@ -145,8 +145,8 @@ def decode_yolox(output: Array, width: int, height: int, strides: Sequence[int],
     rows, grid = output[keep], grid[keep]
     with np.errstate(over="ignore"):
         sizes = np.exp(rows[:, 2:4]) * grid[:, 2:]
-    centres = (rows[:, :2] + grid[:, :2]) * grid[:, 2:]
-    return _sound(_corners(np.concatenate([centres, sizes], axis=1)), value[keep], labels[keep])
+    centers = (rows[:, :2] + grid[:, :2]) * grid[:, 2:]
+    return _sound(_corners(np.concatenate([centers, sizes], axis=1)), value[keep], labels[keep])
 
 
 def decode_dfl(
@@ -173,9 +173,9 @@ def decode_dfl(
     mean = (weights * np.arange(bins, dtype=np.float32)).sum(axis=2) / weights.sum(axis=2)
     side = mean * np.float32(stride)
     cells = np.flatnonzero(keep)
-    centre = (np.stack([cells % columns, cells // columns], axis=1) + offset).astype(np.float32)
-    centre *= np.float32(stride)
-    return _sound(np.concatenate([centre - side[:, :2], centre + side[:, 2:]], axis=1), value, labels[keep])
+    center = (np.stack([cells % columns, cells // columns], axis=1) + offset).astype(np.float32)
+    center *= np.float32(stride)
+    return _sound(np.concatenate([center - side[:, :2], center + side[:, 2:]], axis=1), value, labels[keep])
 
 
 def decode_fastestdet(output: Array, columns: int, width: int, height: int, score: float) -> Candidates:
@@ -193,9 +193,9 @@ def decode_fastestdet(output: Array, columns: int, width: int, height: int, scor
     size = np.array([width, height], np.float32)
     grid = np.array([columns, output.shape[1] // columns], np.float32)
     cell = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)
-    centres = (cell + np.tanh(output[1:3, keep].T)) / grid * size
+    centers = (cell + np.tanh(output[1:3, keep].T)) / grid * size
     sizes = _sigmoid(output[3:5, keep].T) * size
-    return _sound(_corners(np.concatenate([centres, sizes], axis=1)), value[keep], labels[keep])
+    return _sound(_corners(np.concatenate([centers, sizes], axis=1)), value[keep], labels[keep])
 
 
 def decode_end_to_end(output: Array, score: float) -> Candidates:

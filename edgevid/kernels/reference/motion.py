@@ -65,7 +65,7 @@ class Settings:
 
 
 class Motion:
-    """Four independent filters (centre x, centre y, width, height), each a position and a velocity."""
+    """Four independent filters (center x, center y, width, height), each a position and a velocity."""
 
     def __init__(self, box: Array, s: Settings) -> None:
         self.x, self.v = measured(box), np.zeros(4)
@@ -111,7 +111,7 @@ class Motion:
 
 
 def measured(box: Array) -> Array:
-    """Centre and size of a box."""
+    """Center and size of a box."""
     b = box.astype(np.float64)
     return np.array([(b[0] + b[2]) / 2, (b[1] + b[3]) / 2, b[2] - b[0], b[3] - b[1]])
 

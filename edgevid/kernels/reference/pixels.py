@@ -1,6 +1,6 @@
-"""Pixels in NumPy: letterbox, colour conversion and crops; the specification of pixels.hpp.
+"""Pixels in NumPy: letterbox, color conversion and crops; the specification of pixels.hpp.
 
-Sampling is bilinear with half-pixel centres, as cv2.INTER_LINEAR, but kept in float32 where cv2
+Sampling is bilinear with half-pixel centers, as cv2.INTER_LINEAR, but kept in float32 where cv2
 rounds. Each float32 operation here is one operation there, in the same order and never fused, so
 the twins agree bit for bit on every instruction set.
 """
@@ -76,7 +76,7 @@ def letterbox_yuv420(
     bias: Sequence[float],
     write_pad: bool = True,
 ) -> None:
-    """`letterbox` of yuv420_to_rgb(y, u, v, full_range, matrix), exactly, without that picture."""
+    """`letterbox` of yuv420_to_rgb(y, u, v, full_range, matrix), exactly, without that image."""
     letterbox(
         yuv420_to_rgb(y, u, v, full_range, matrix),
         out,
@@ -103,7 +103,7 @@ def yuv420_to_rgb(
     if out is None:
         out = np.empty((height, width, 3), np.uint8)
     elif out.dtype != np.uint8 or out.shape != (height, width, 3):
-        raise InputError(f"out: wanted uint8 {(height, width, 3)}, given {out.dtype} {out.shape}")
+        raise InputError(f"out: expected uint8 {(height, width, 3)}, got {out.dtype} {out.shape}")
     luma, red_v, green_u, green_v, blue_u, black = _coefficients(full_range, matrix)
     base = (y.astype(np.int32) - black) * luma + (1 << 15)
     rows, columns = np.arange(height)[:, None] >> 1, np.arange(width) >> 1
@@ -131,7 +131,7 @@ def crop_resize(
     if out is None:
         out = np.empty(shape, np.uint8)
     elif out.dtype != np.uint8 or out.shape != shape:
-        raise InputError(f"out: wanted uint8 {shape}, given {out.dtype} {out.shape}")
+        raise InputError(f"out: expected uint8 {shape}, got {out.dtype} {out.shape}")
     for box, crop in zip(boxes.astype(np.float64), out, strict=True):
         x1, y1, x2, y2 = box
         if not (np.isfinite(box).all() and x2 > x1 and y2 > y1):
@@ -165,7 +165,7 @@ def crop_resize_yuv420(
     fill: int = 0,
     out: Array | None = None,
 ) -> Array:
-    """`crop_resize` of yuv420_to_rgb(y, u, v, full_range, matrix), exactly, without that picture."""
+    """`crop_resize` of yuv420_to_rgb(y, u, v, full_range, matrix), exactly, without that image."""
     return crop_resize(yuv420_to_rgb(y, u, v, full_range, matrix), boxes, height, width, fill, out)
 
 
@@ -207,7 +207,7 @@ def _cast(values: Array, dtype: np.dtype[np.generic]) -> Array:
 
 def _coefficients(full_range: bool, matrix: str) -> tuple[int, int, int, int, int, int]:
     if matrix not in KR_KB:
-        raise InputError(f"matrix: wanted 'bt601' or 'bt709', given {matrix!r}")
+        raise InputError(f"matrix: expected 'bt601' or 'bt709', got {matrix!r}")
     kr, kb = KR_KB[matrix]
     kg = 1.0 - kr - kb
     stretch, chroma = (1.0, 1.0) if full_range else (255.0 / 219.0, 255.0 / 224.0)
@@ -228,21 +228,21 @@ def _given(array: object) -> str:
 
 def _check_image(image: Array) -> None:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise InputError(f"image: wanted uint8 RGB of shape (H, W, 3), given {_given(image)}")
+        raise InputError(f"image: expected uint8 RGB of shape (H, W, 3), got {_given(image)}")
     if image.size == 0:
-        raise InputError(f"image: wanted at least one pixel, given shape {image.shape}")
+        raise InputError(f"image: expected at least one pixel, got shape {image.shape}")
 
 
 def _check_planes(y: Array, u: Array, v: Array) -> None:
     for name, plane in (("y", y), ("u", u), ("v", v)):
         if not isinstance(plane, np.ndarray) or plane.dtype != np.uint8 or plane.ndim != 2:
-            raise InputError(f"plane {name}: wanted uint8 of two dimensions, given {_given(plane)}")
+            raise InputError(f"plane {name}: expected uint8 of two dimensions, got {_given(plane)}")
     if y.size == 0:
-        raise InputError(f"plane y: wanted at least one pixel, given shape {y.shape}")
+        raise InputError(f"plane y: expected at least one pixel, got shape {y.shape}")
     half = ((y.shape[0] + 1) // 2, (y.shape[1] + 1) // 2)
     for name, plane in (("u", u), ("v", v)):
         if plane.shape != half:
-            raise InputError(f"plane {name}: wanted shape {half} for y {y.shape}, given {plane.shape}")
+            raise InputError(f"plane {name}: expected shape {half} for y {y.shape}, got {plane.shape}")
 
 
 def _check_boxes(boxes: Array, height: int, width: int, fill: int) -> None:
@@ -252,11 +252,11 @@ def _check_boxes(boxes: Array, height: int, width: int, fill: int) -> None:
         or boxes.ndim != 2
         or boxes.shape[1] != 4
     ):
-        raise InputError(f"boxes: wanted float32 of shape (N, 4), given {_given(boxes)}")
+        raise InputError(f"boxes: expected float32 of shape (N, 4), got {_given(boxes)}")
     if height < 1 or width < 1:
-        raise InputError(f"crop size: wanted at least 1x1, given {width}x{height}")
+        raise InputError(f"crop size: expected at least 1x1, got {width}x{height}")
     if not 0 <= fill <= 255:
-        raise InputError(f"fill: wanted 0 to 255, given {fill}")
+        raise InputError(f"fill: expected 0 to 255, got {fill}")
 
 
 def _check_target(
@@ -269,17 +269,17 @@ def _check_target(
 ) -> Array:
     """`out` seen as (C, h, w)."""
     if color not in ("RGB", "BGR", "GRAY"):
-        raise InputError(f"color: wanted 'RGB', 'BGR' or 'GRAY', given {color!r}")
+        raise InputError(f"color: expected 'RGB', 'BGR' or 'GRAY', got {color!r}")
     if layout not in ("NCHW", "NHWC"):
-        raise InputError(f"layout: wanted 'NCHW' or 'NHWC', given {layout!r}")
+        raise InputError(f"layout: expected 'NCHW' or 'NHWC', got {layout!r}")
     if not isinstance(out, np.ndarray) or out.dtype not in (np.float32, np.uint8, np.int32) or out.ndim != 3:
-        raise InputError(f"out: wanted float32, uint8 or int32 of three dimensions, given {_given(out)}")
+        raise InputError(f"out: expected float32, uint8 or int32 of three dimensions, got {_given(out)}")
     planes = out if layout == "NCHW" else out.transpose(2, 0, 1)
     count = 1 if color == "GRAY" else 3
     if planes.shape[0] != count:
-        raise InputError(f"out: wanted {count} channels for {color} in {layout}, given shape {out.shape}")
+        raise InputError(f"out: expected {count} channels for {color} in {layout}, got shape {out.shape}")
     if not (out.flags.c_contiguous and out.flags.writeable):
-        raise InputError("out: wanted a writable C-contiguous array")
+        raise InputError("out: expected a writable C-contiguous array")
     left, top, width, height = place
     if (
         min(left, top) < 0
@@ -288,9 +288,9 @@ def _check_target(
         or top + height > planes.shape[1]
     ):
         raise InputError(
-            f"place: wanted (left, top, width, height) inside {planes.shape[2]}x{planes.shape[1]}, "
-            f"given {place}"
+            f"place: expected (left, top, width, height) inside {planes.shape[2]}x{planes.shape[1]}, "
+            f"got {place}"
         )
     if len(scale) < count or len(bias) < count:
-        raise InputError(f"scale and bias: wanted {count} values, given {len(scale)} and {len(bias)}")
+        raise InputError(f"scale and bias: expected {count} values, got {len(scale)} and {len(bias)}")
     return planes

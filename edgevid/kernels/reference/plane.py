@@ -1,7 +1,7 @@
 """Speed over the ground in NumPy: the specification of plane.hpp.
 
-A constant-velocity Kalman filter on the plane (state X, Y, VX, VY in metres) whose measurement is the
-contact pixel through the homography, linearised at the predicted point; pixel noise inflated by
+A constant-velocity Kalman filter on the plane (state X, Y, VX, VY in meters) whose measurement is the
+contact pixel through the homography, linearized at the predicted point; pixel noise inflated by
 2 tau / dt for its correlation in time; a Rauch-Tung-Striebel pass over the last `lag_s` seconds.
 """
 
@@ -42,7 +42,7 @@ class Step:
 
 @dataclass
 class Track:
-    """The steps that are not settled yet, and what was seen."""
+    """The steps that are not smoothed yet, and what was seen."""
 
     id: int
     steps: list[Step] = field(default_factory=list)
@@ -70,7 +70,7 @@ def motion(dt: float) -> Array:
 
 
 class PlaneCore:
-    """Filters of all objects; `update` gives (ids, values) of live and of settled rows.
+    """Filters of all objects; `update` gives (ids, values) of live and of smoothed rows.
 
     Values are (time, vx, vy, variance along the motion, standing for, age, unseen for, sightings, x, y).
     """
@@ -96,7 +96,7 @@ class PlaneCore:
         The third value holds (id, sightings (n, 4): time, u, v, noise) of each track that ended.
         """
         live: list[tuple[int, list[float]]] = []
-        settled: list[tuple[int, list[float]]] = []
+        smoothed: list[tuple[int, list[float]]] = []
         for n, i in enumerate(map(int, ids)):
             track = self.tracks.get(i)
             good = bool(measured[n]) and bool(np.isfinite(contacts[n]).all())
@@ -114,14 +114,14 @@ class PlaneCore:
                     track.sightings = track.sightings[::2]
             last = track.steps[-1]
             live.append((i, self._row(track, last.time, last.x, last.p)))
-            self._settle(track, time - self.s["lag_s"], settled)
+            self._settle(track, time - self.s["lag_s"], smoothed)
         present = {int(i) for i in ids}
         for gone in sorted(i for i in self.tracks if i not in present):
             track = self.tracks.pop(gone)
-            self._settle(track, math.inf, settled)
+            self._settle(track, math.inf, smoothed)
             self._ended.append((gone, np.array(track.sightings)))
         ended, self._ended = sorted(self._ended, key=lambda one: one[0]), []
-        return _columns(live), _columns(settled), ended
+        return _columns(live), _columns(smoothed), ended
 
     def _pixel_noise(self, noise: float, gap: float) -> Array:
         f = max(1.0, 2 * self.s["correlation_s"] / gap) if gap > 0 else 1.0
@@ -146,7 +146,7 @@ class PlaneCore:
         if measured:
             corrected = self._correct(t, x, p, contact, self._pixel_noise(noise, time - t.last_seen))
             if corrected is None:
-                # What was seen before a jump is a passage of its own; the last sightings follow it.
+                # What was seen before a jump is a track speed of its own; the last sightings follow it.
                 split = len(t.sightings) - max(t.far - 1, 0)
                 self._ended.append((t.id, np.array(t.sightings[:split]).reshape(-1, 4)))
                 t.sightings = t.sightings[split:]

@@ -97,12 +97,14 @@ class PolicyCore:
 
     def _check(self, ids: int, boxes: int, score_ids: int, values: Array, times: Array) -> None:
         if boxes != ids or len(values) != score_ids or len(times) != score_ids:
-            raise ValueError("update: wanted as many boxes as ids, and as many values and times as score ids")
+            raise ValueError(
+                "update: expected as many boxes as ids, and as many values and times as score ids"
+            )
         if score_ids and values.shape[1] != len(self._thresholds):
-            raise ValueError("update: wanted one value a class")
+            raise ValueError("update: expected one value a class")
         rows = values[np.isfinite(values).all(1)]
         if (rows < -1e-4).any() or (np.abs(rows.sum(1) - 1) > 1e-2).any():
-            raise ValueError("wanted probabilities that sum to 1")
+            raise ValueError("expected probabilities that sum to 1")
 
     def _temper(self, p: Array) -> Array:
         log = np.log(np.maximum(p, SMALLEST)).astype(np.float64) / self._s["temperature"]

@@ -27,7 +27,7 @@ def cut_backbone(recipe: Recipe, out: Path, *, tensor: str = "") -> tuple[Path, 
     """
     onnx = require("onnx", extra="train", purpose="cutting a backbone")
     if recipe.local is None or recipe.input is None:
-        raise InputError(f"{recipe.name}: wanted a picture model whose file is on this machine")
+        raise InputError(f"{recipe.name}: expected an image model whose file is on this machine")
     model = onnx.shape_inference.infer_shapes(onnx.load(str(recipe.local)))
     maps = _maps(model)
     chosen = tensor or _deepest(maps, recipe.name)

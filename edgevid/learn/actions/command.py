@@ -67,7 +67,7 @@ def train_actions(asked: TrainCommand, console: Console) -> Outcome:
         splits, asked.head, asked.out, options, told, seeds=asked.seeds, causal=asked.causal,
         validation=validation, stitched=asked.stitch, say=console.print,
     )  # fmt: skip
-    summarise(outcome, first.names, asked, console)
+    summarize(outcome, first.names, asked, console)
     return outcome
 
 
@@ -98,7 +98,7 @@ def _options(asked: TrainCommand, validated: bool) -> TrainOptions:
 
 
 def read_videos(asked: TrainCommand, spec: ClipSpec, console: Console) -> Corpus:
-    """The corpus of labelled videos, extracted or taken from the cache."""
+    """The corpus of labeled videos, extracted or taken from the cache."""
     names, videos = list_videos(asked.data)
     extractor = load_extractor(asked.extractor, threads=asked.threads)
     assert isinstance(extractor, (FeatureExtractor, PoseExtractor))
@@ -125,7 +125,7 @@ def _introduce(asked: TrainCommand, splits: Mapping[str, tuple[Corpus, Corpus]],
         )
 
 
-def summarise(outcome: Outcome, names: tuple[str, ...], asked: TrainCommand, console: Console) -> None:
+def summarize(outcome: Outcome, names: tuple[str, ...], asked: TrainCommand, console: Console) -> None:
     """The table at the end: what was reached, beside the baseline, with intervals."""
     table = Table(
         title="Held-out accuracy, mean over splits (95 % interval over seeds)", title_justify="left"

@@ -72,7 +72,7 @@ def make_head(
         return TransformerHead(width, classes, window=window, causal=causal)
     if kind == "asformer":
         return ASFormerHead(width, classes, causal=causal)
-    raise InputError(f"head: wanted one of {', '.join(HEADS)}, given {kind!r}")
+    raise InputError(f"head: expected one of {', '.join(HEADS)}, got {kind!r}")
 
 
 def run(
@@ -91,10 +91,10 @@ def run(
     """Trains `kind` on every split with every seed; exports the first one and writes report and plots.
 
     `stitched` clips in a row make the long sequences of a segmentation head where no video is
-    labelled by steps.
+    labeled by steps.
     """
     if seeds < 1:
-        raise InputError(f"seeds: wanted at least 1, given {seeds}")
+        raise InputError(f"seeds: expected at least 1, got {seeds}")
     trials: list[Trial] = []
     kept: tuple[Fitted, Corpus] | None = None
     cpu_s = 0.0

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from edgevid.actions.clip_spec import ClipSpec
 from edgevid.actions.clip_table import ClipTable
 from edgevid.actions.recognizer import softmax
-from edgevid.actions.sequence import SequenceRecogniser
+from edgevid.actions.sequence import SequenceRecognizer
 from edgevid.errors import ParityError
 from edgevid.evaluate.actions.augment import resample
 from edgevid.evaluate.actions.data import Corpus
@@ -146,7 +146,7 @@ class Parity:
     stream: float
     """Logits: whole windows against steps with states; NaN for a head that cannot stream."""
     pipeline: float
-    """Probabilities: training framework against the recogniser fed moment by moment."""
+    """Probabilities: training framework against the recognizer fed moment by moment."""
 
 
 def check_parity(
@@ -155,13 +155,13 @@ def check_parity(
     """Runs up to 64 examples by every way; ParityError where one differs by more than `limit`."""
     some = corpus.pick(range(min(len(corpus), 64)))
     features, valid, _ = windows_of(some, options)
-    wanted = answers(head, some, options)
+    expected = answers(head, some, options)
     window_recipe = folder / ("window.toml" if head.causal else "recipe.toml")
     with load_engine(folder / "window.onnx", device="cpu", threads=1) as engine:
         whole = np.array(engine.run({"features": features.numpy(), "valid": valid.numpy()})["logits"])
     stream = _stream_difference(head, features, valid) if head.causal else float("nan")
     recipe = folder / "recipe.toml" if head.causal else window_recipe
-    found = Parity(float(np.abs(whole - wanted).max()), stream, _pipeline(recipe, some, options, wanted))
+    found = Parity(float(np.abs(whole - expected).max()), stream, _pipeline(recipe, some, options, expected))
     for name, value in (("window", found.window), ("stream", found.stream), ("pipeline", found.pipeline)):
         if value > limit:
             raise ParityError(
@@ -184,16 +184,16 @@ def _stream_difference(head: Head, features: Tensor, valid: Tensor) -> float:
     return float((whole - said).abs().max())
 
 
-def _pipeline(recipe_path: Path, corpus: Corpus, options: TrainOptions, wanted: Array) -> float:
+def _pipeline(recipe_path: Path, corpus: Corpus, options: TrainOptions, expected: Array) -> float:
     """Each example fed as a live track, its last answer against the training framework's."""
     recipe = read_recipe(recipe_path)
     worst = 0.0
     with load_engine(recipe_path.parent / recipe.file, device="cpu", threads=1) as engine:
-        recogniser = SequenceRecogniser(RowsExtractor(corpus), engine, recipe, average=False)
+        recognizer = SequenceRecognizer(RowsExtractor(corpus), engine, recipe, average=False)
         for number, example in enumerate(corpus.examples):
             rows = resample(example.raw, step_of(corpus, options))[-options.window :]
-            logits = wanted[number, -1] if wanted.ndim == 3 else wanted[number]
-            said = follow_rows(recogniser, number + 1, rows)
+            logits = expected[number, -1] if expected.ndim == 3 else expected[number]
+            said = follow_rows(recognizer, number + 1, rows)
             if said[-1] is not None:
                 worst = max(worst, float(np.abs(said[-1] - softmax(logits)).max()))
     return worst

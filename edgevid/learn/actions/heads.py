@@ -26,7 +26,7 @@ class Head(nn.Module):
     def __init__(self, features: int, classes: int, **options: Any) -> None:
         super().__init__()
         if features < 1 or classes < 2:
-            raise InputError(f"head: wanted features and at least 2 classes, given {features} and {classes}")
+            raise InputError(f"head: expected features and at least 2 classes, got {features} and {classes}")
         self.features, self.classes, self.options = features, classes, options
 
     @property
@@ -88,9 +88,9 @@ class RecurrentHead(Head):
             window=window,
         )
         if cell not in ("gru", "lstm"):
-            raise InputError(f"cell: wanted 'gru' or 'lstm', given {cell!r}")
+            raise InputError(f"cell: expected 'gru' or 'lstm', got {cell!r}")
         if layers < 2:
-            raise InputError(f"layers: wanted at least 2 recurrent layers, given {layers}")
+            raise InputError(f"layers: expected at least 2 recurrent layers, got {layers}")
         self.cell, self.hidden, self.layers, self.bidirectional = cell, hidden, layers, bidirectional
         self.window = window
         ways = 2 if bidirectional else 1

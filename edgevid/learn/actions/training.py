@@ -66,7 +66,7 @@ def step_of(corpus: Corpus, options: TrainOptions) -> float:
     step = corpus.rate_hz / options.rate_hz
     if step < 1 - 1e-6:
         raise InputError(
-            f"rate: wanted at most the data's own {corpus.rate_hz:g} Hz, given {options.rate_hz:g} Hz"
+            f"rate: expected at most the data's own {corpus.rate_hz:g} Hz, got {options.rate_hz:g} Hz"
         )
     return step
 
@@ -136,17 +136,17 @@ def fit(
     torch.manual_seed(options.seed)
     rng = np.random.default_rng(options.seed)
     head, start = make(), time.process_time()
-    optimiser = torch.optim.AdamW(head.parameters(), options.rate, weight_decay=options.decay)
+    optimizer = torch.optim.AdamW(head.parameters(), options.rate, weight_decay=options.decay)
     per_epoch = -(-len(train) // options.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, options.rate, total_steps=options.epochs * per_epoch, pct_start=0.15
+        optimizer, options.rate, total_steps=options.epochs * per_epoch, pct_start=0.15
     )
     weights = loss_weights(train, balanced=options.class_weights)
     held = windows_of(validation, options) if validation is not None and len(validation) else None
     history: list[Epoch] = []
     best, best_epoch, best_state = np.inf, 0, None
     for number in range(options.epochs):
-        loss = _epoch(head, train, options, rng, optimiser, schedule, weights, objective)
+        loss = _epoch(head, train, options, rng, optimizer, schedule, weights, objective)
         after = _judge(head, held, weights, objective)
         history.append(Epoch(loss, *after))
         if progress is not None:
@@ -168,7 +168,7 @@ def _epoch(
     train: Corpus,
     options: TrainOptions,
     rng: np.random.Generator,
-    optimiser: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     weights: Tensor,
     objective: Objective,
@@ -179,10 +179,10 @@ def _epoch(
     for rows in order.split(options.batch):
         logits = head(features[rows], valid[rows])
         loss = objective(logits, labels[rows], valid[rows], weights, options.smoothing)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(head.parameters(), options.clip_norm)
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         losses.append(float(loss.detach()))
     return float(np.mean(losses))

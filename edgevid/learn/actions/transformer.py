@@ -58,11 +58,11 @@ class TransformerHead(Head):
             causal=causal, dropout=dropout,
         )  # fmt: skip
         if pool not in ("max", "cls"):
-            raise InputError(f"pool: wanted 'max' or 'cls', given {pool!r}")
+            raise InputError(f"pool: expected 'max' or 'cls', got {pool!r}")
         if pool == "cls" and causal:
             raise InputError("pool: a class token sees the whole clip; a causal head wants pool='max'")
         if width % heads:
-            raise InputError(f"width: wanted a multiple of heads={heads}, given {width}")
+            raise InputError(f"width: expected a multiple of heads={heads}, got {width}")
         self._causal, self.pool, self.width, self.window = causal, pool, width, window
         self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width), nn.LayerNorm(width))
         self.dropout = nn.Dropout(dropout)

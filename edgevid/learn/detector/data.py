@@ -1,4 +1,4 @@
-"""Training pictures of the detector: a folder of images and labels, composed anew for every batch.
+"""Training images of the detector: a folder of images and labels, composed anew for every batch.
 
 A data folder holds `images/<clip>_<number>.jpg` and `labels/<clip>_<number>.txt`, one object a line:
 `class x1 y1 x2 y2 weight` in pixels of the image. The weight says how sure the label is (0 to 1); a
@@ -26,7 +26,7 @@ SURE = 0.6
 
 @dataclass(slots=True)
 class Picture:
-    """One labelled image."""
+    """One labeled image."""
 
     image: Array
     """(H, W, 3) uint8 RGB."""
@@ -51,12 +51,12 @@ def read_labels(path: Path, classes: Sequence[str]) -> tuple[Array, Array, Array
             continue
         if len(words) != 6 or words[0] not in classes:
             raise InputError(
-                f"{path}, line {number}: wanted 'class x1 y1 x2 y2 weight' with a class of {list(classes)}, "
-                f"given {line!r}"
+                f"{path}, line {number}: expected 'class x1 y1 x2 y2 weight' with a class of {list(classes)}, "
+                f"got {line!r}"
             )
         x1, y1, x2, y2, weight = map(float, words[1:])
         if not (x2 > x1 and y2 > y1):
-            raise InputError(f"{path}, line {number}: wanted x2 > x1 and y2 > y1, given {line!r}")
+            raise InputError(f"{path}, line {number}: expected x2 > x1 and y2 > y1, got {line!r}")
         rows.append((x1, y1, x2, y2))
         labels.append(list(classes).index(words[0]))
         weights.append(weight)
@@ -68,15 +68,15 @@ def read_labels(path: Path, classes: Sequence[str]) -> tuple[Array, Array, Array
 
 
 def load(folder: Path, classes: Sequence[str], *, longest: int = 640) -> list[Picture]:
-    """Every labelled image of a data folder, shrunk so that its longer side is at most `longest` pixels."""
+    """Every labeled image of a data folder, shrunk so that its longer side is at most `longest` pixels."""
     paths = sorted((folder / "images").glob("*.jpg"))
     if not paths:
-        raise InputError(f"{folder}: wanted images/*.jpg with labels/*.txt beside them, found no image")
+        raise InputError(f"{folder}: expected images/*.jpg with labels/*.txt beside them, found no image")
     pictures = []
     for path in paths:
         image = cv2.imread(str(path))
         if image is None:
-            raise InputError(f"{path}: wanted a JPEG picture, and it does not decode")
+            raise InputError(f"{path}: expected a JPEG image, and it does not decode")
         boxes, labels, weights = read_labels(folder / "labels" / f"{path.stem}.txt", classes)
         scale = min(1.0, longest / max(image.shape[:2]))
         if scale < 1:
@@ -87,7 +87,7 @@ def load(folder: Path, classes: Sequence[str], *, longest: int = 640) -> list[Pi
 
 
 class Composer:
-    """Makes training pictures: scaled views, mosaics of four scenes, objects pasted from other scenes."""
+    """Makes training images: scaled views, mosaics of four scenes, objects pasted from other scenes."""
 
     def __init__(
         self,
@@ -103,11 +103,11 @@ class Composer:
         zoom: tuple[float, float] = (0.6, 1.9),
         teacher: Teacher | None = None,
     ) -> None:
-        """`mosaic` and `paste` are the shares of pictures made that way, `photos` of views of clips of one
-        picture; of those, the ones with an object are drawn `peopled` times as often as empty ones.
+        """`mosaic` and `paste` are the shares of images made that way, `photos` of views of clips of one
+        image; of those, the ones with an object are drawn `peopled` times as often as empty ones.
 
-        `zoom` is the range of the views' scale, 1 where the whole picture just fits. A `teacher` looks at
-        every composed picture before its light is changed, and adds what it sees to the labels.
+        `zoom` is the range of the views' scale, 1 where the whole image just fits. A `teacher` looks at
+        every composed image before its light is changed, and adds what it sees to the labels.
         """
         self.pictures, self.width, self.height = pictures, width, height
         self.mosaic, self.paste, self.zoom, self.teacher = mosaic, paste, zoom, teacher
@@ -115,7 +115,7 @@ class Composer:
         clips: dict[str, list[int]] = {}
         for n, picture in enumerate(pictures):
             clips.setdefault(picture.clip, []).append(n)
-        # Long clips are many pictures of one scene: a clip is drawn by the square root of its length.
+        # Long clips are many images of one scene: a clip is drawn by the square root of its length.
         self._clips = list(clips.values())
         odds = np.sqrt([len(clip) for clip in self._clips])
         single = odds == 1
@@ -132,20 +132,20 @@ class Composer:
                 scenes.setdefault(picture.clip, []).append((n, int(k)))
 
     def go_on(self, step: int) -> None:
-        """Other pictures than those that were composed before an interruption at `step`."""
+        """Other images than those that were composed before an interruption at `step`."""
         self.random = np.random.default_rng([self.seed, step])
 
     def _sure(self, number: int) -> bool:
-        """Whether a picture has an object that is surely one."""
+        """Whether an image has an object that is surely one."""
         return bool((self.pictures[number].weights > SURE).any())
 
     def pick(self) -> Picture:
-        """A random picture, scenes drawn more evenly than frames."""
+        """A random image, scenes drawn more evenly than frames."""
         clip = self._clips[self.random.choice(len(self._clips), p=self._odds)]
         return self.pictures[clip[self.random.integers(len(clip))]]
 
     def compose(self) -> Picture:
-        """One training picture of the network's input size."""
+        """One training image of the network's input size."""
         canvas = np.full((self.height, self.width, 3), PAD, np.uint8)
         if self.random.random() < self.mosaic:
             x = int(self.width * self.random.uniform(0.3, 0.7))
@@ -181,7 +181,7 @@ class Composer:
     def _view(
         self, canvas: Array, picture: Picture, window: tuple[int, int, int, int]
     ) -> tuple[Array, Array, Array]:
-        """Draws a random flipped, scaled and shifted view of `picture` into `window` of the canvas."""
+        """Draws a random flipped, scaled and shifted view of `image` into `window` of the canvas."""
         x1, y1, x2, y2 = window
         high, wide = picture.image.shape[:2]
         fit = min(self.width / wide, self.height / high)
@@ -268,9 +268,9 @@ class Composer:
         return np.asarray(image)
 
     def _degrade(self, image: Array) -> Array:
-        """What cameras and encoders do: blur, noise, loss of colour, JPEG.
+        """What cameras and encoders do: blur, noise, loss of color, JPEG.
 
-        By OpenCV's real codec: with kornia's differentiable one a CPU core trained 4 pictures a second
+        By OpenCV's real codec: with kornia's differentiable one a CPU core trained 4 frames per second
         instead of 80, and a detector's labels need no gradient through it.
         """
         chance = self.random.random(4)

@@ -1,7 +1,7 @@
 """Training of the compact detector from a data folder, by one process or by several that learn together.
 
-On a CPU, processes with a core each learn faster than one with as many threads: 143 pictures a second against
-90, measured with two cores. Each composes pictures of its own; their gradients are averaged in every step.
+On a CPU, processes with a core each learn faster than one with as many threads: 143 frames per second against
+90, measured with two cores. Each composes images of its own; their gradients are averaged in every step.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from edgevid.learn.detector.teacher import Teacher
 from edgevid.learn.detector.train import Schedule, Trainer
 
 SEED_STEP = 1000
-"""Between the seeds of two processes, so that they compose different pictures."""
+"""Between the seeds of two processes, so that they compose different images."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is to be learnt, from which pictures, and where it is kept."""
+    """What is to be learned, from which images, and where it is kept."""
 
     data: Path
     """Folder with images/ and labels/."""
@@ -40,9 +40,9 @@ class Task:
     """Its batch is of all processes together."""
     shape: Shape = Shape()
     views: Mapping[str, Any] = field(default_factory=dict)
-    """How the pictures are composed: what `Composer` takes by name."""
+    """How the images are composed: what `Composer` takes by name."""
     teacher: str | None = None
-    """Model that looks at every composed picture too (see `detector_teacher`): slower, and better."""
+    """Model that looks at every composed image too (see `detector_teacher`): slower, and better."""
     start: Path | None = None
     """Checkpoint of another training whose weights are taken where they fit, unless this one has begun."""
     save_every: int = 500
@@ -59,11 +59,11 @@ def train(task: Task, *, device: str = "cpu", processes: int = 1) -> StreetDetec
     cannot be read.
     """
     if processes < 1:
-        raise InputError(f"processes: wanted 1 or more, given {processes}")
+        raise InputError(f"processes: expected 1 or more, got {processes}")
     if processes > 1 and device != "cpu":
-        raise InputError(f"processes: wanted 1 on {device} (several are for the CPU), given {processes}")
+        raise InputError(f"processes: expected 1 on {device} (several are for the CPU), got {processes}")
     if task.schedule.batch % processes:
-        raise InputError(f"batch: wanted a multiple of {processes} processes, given {task.schedule.batch}")
+        raise InputError(f"batch: expected a multiple of {processes} processes, got {task.schedule.batch}")
     trainer = _trainer(task, 0, processes, device)
     if processes == 1:
         trainer.run(task.checkpoint, save_every=task.save_every)
@@ -86,7 +86,7 @@ def _trainer(task: Task, rank: int, processes: int, device: str) -> Trainer:
     share = replace(task.schedule, batch=task.schedule.batch // processes)
     trainer = Trainer(composer, share, shape, device=device)
     if task.start and not task.checkpoint.exists() and not trainer.start_from(task.start):
-        raise InputError(f"{task.start}: wanted a checkpoint with weights of this network, none fits")
+        raise InputError(f"{task.start}: expected a checkpoint with weights of this network, none fits")
     return trainer
 
 

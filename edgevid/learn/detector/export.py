@@ -76,7 +76,7 @@ def write_recipe(
         file=file,
         path=folder / "recipe.toml",
         summary=summary,
-        source=Source(licence="Apache-2.0"),
+        source=Source(license="Apache-2.0"),
         input=InputSpec(network.shape.width, network.shape.height),
         input_name="images",
         outputs=("output",),

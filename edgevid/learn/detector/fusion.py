@@ -15,7 +15,7 @@ from edgevid.types import Detections
 
 
 def fuse(views: Sequence[Detections], *, overlap: float = 0.55) -> Detections:
-    """One set of boxes from what each view saw of the same picture; scores in 0..1.
+    """One set of boxes from what each view saw of the same image; scores in 0..1.
 
     The score is the summed score of the best box of each agreeing view over the number of views.
 
@@ -46,15 +46,15 @@ def fuse(views: Sequence[Detections], *, overlap: float = 0.55) -> Detections:
 def _clusters(boxes: np.ndarray, scores: np.ndarray, overlap: float) -> list[list[int]]:
     """Rows that mean one object, taken in order of score; each joins the fused box it overlaps most."""
     clusters: list[list[int]] = []
-    centres = np.zeros((0, 4), np.float32)
+    centers = np.zeros((0, 4), np.float32)
     for n in range(len(boxes)):
-        shared = iou(boxes[n : n + 1], centres)[0] if clusters else np.zeros(0)
+        shared = iou(boxes[n : n + 1], centers)[0] if clusters else np.zeros(0)
         if len(shared) and shared.max() > overlap:
             k = int(shared.argmax())
             clusters[k].append(n)
             weights = scores[clusters[k]][:, None]
-            centres[k] = (boxes[clusters[k]] * weights).sum(0) / weights.sum()
+            centers[k] = (boxes[clusters[k]] * weights).sum(0) / weights.sum()
         else:
             clusters.append([n])
-            centres = np.concatenate([centres, boxes[n : n + 1]])
+            centers = np.concatenate([centers, boxes[n : n + 1]])
     return clusters

@@ -1,7 +1,7 @@
-"""How sure a trained detector should say it is: one offset of its scores, from pictures it never learnt.
+"""How sure a trained detector should say it is: one offset of its scores, from images it never learned.
 
 A detector of few scenes is right at scores that trackers take for doubt. The threshold at which its F1 on
-unseen pictures is best is moved to where the recipe cuts. The order of its detections stays.
+unseen images is best is moved to where the recipe cuts. The order of its detections stays.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edgevid.types import Array, Detections, Frame, InputSpec
 CUT = 0.4
 """Score from which the recipe of the exported detector says something."""
 ENOUGH = 40
-"""Objects among the pictures from which a threshold means something."""
+"""Objects among the images from which a threshold means something."""
 MOST = 1.5
 """Largest offset, either way."""
 
@@ -71,9 +71,9 @@ def best_threshold(said: Sequence[tuple[float, bool]], objects: int) -> float:
 
 
 def offset(network: Deployed, pictures: Sequence[Picture]) -> float:
-    """What to add to the logits of all classes, so that the best threshold on `pictures` is CUT.
+    """What to add to the logits of all classes, so that the best threshold on `images` is CUT.
 
-    The pictures should be of the kind that the detector will meet: real ones, of scenes it never learnt. 0
+    The images should be of the kind that the detector will meet: real ones, of scenes it never learned. 0
     where they hold fewer than ENOUGH objects.
     """
     said: list[tuple[float, bool]] = []

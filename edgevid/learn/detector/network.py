@@ -1,7 +1,7 @@
 """A compact anchor-free detector: plain 3x3 and 1x1 convolutions, three strides, decoupled head.
 
 Built from the ideas of FCOS (Tian 2019: distances to the four sides), TOOD (Feng 2021: task-aligned
-assignment) and generalised focal loss (Li 2020: quality as the soft target of classification), out of
+assignment) and generalized focal loss (Li 2020: quality as the soft target of classification), out of
 operations that TensorRT and INT8 like: convolution, ReLU, add, nearest upsampling.
 """
 
@@ -97,7 +97,7 @@ class StreetDetector(nn.Module):
 
 
 def anchor_points(shape: Shape) -> tuple[Tensor, Tensor]:
-    """Cell centres (N, 2) in input pixels and the stride (N,) of each, in the order of the output."""
+    """Cell centers (N, 2) in input pixels and the stride (N,) of each, in the order of the output."""
     points, strides = [], []
     for stride in STRIDES:
         y, x = torch.meshgrid(
@@ -115,7 +115,7 @@ def to_boxes(raw: Tensor, points: Tensor, strides: Tensor) -> Tensor:
 
 
 class Deployed(nn.Module):
-    """The detector as it is exported: (B, 3, H, W) -> (B, 4 + C, N), centre x, y, width, height, scores."""
+    """The detector as it is exported: (B, 3, H, W) -> (B, 4 + C, N), center x, y, width, height, scores."""
 
     def __init__(self, network: StreetDetector) -> None:
         super().__init__()
@@ -128,8 +128,8 @@ class Deployed(nn.Module):
         raw = self.network(x)
         distance = F.softplus(raw[:, :4]) * self.strides
         before, after = distance[:, :2], distance[:, 2:]
-        centre = self.points + (after - before) * 0.5
-        return torch.cat([centre, before + after, raw[:, 4:].sigmoid()], 1)
+        center = self.points + (after - before) * 0.5
+        return torch.cat([center, before + after, raw[:, 4:].sigmoid()], 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +186,10 @@ def assign(
             counts[n] = ~_inside(points, truth.boxes[n][doubtful]).any(0)
         if not len(real):
             continue
-        wanted = truth.boxes[n][real]
-        overlap = pair_iou(wanted, boxes[n])
+        expected = truth.boxes[n][real]
+        overlap = pair_iou(expected, boxes[n])
         score = scores[n].T[truth.labels[n][real].long()]
-        metric = score.pow(alpha) * overlap.pow(beta) * _inside(points, wanted)
+        metric = score.pow(alpha) * overlap.pow(beta) * _inside(points, expected)
         best = metric.topk(min(top, places), dim=1)
         chosen = torch.zeros_like(metric, dtype=torch.bool).scatter_(1, best.indices, best.values > 1e-9)
         value, row = torch.where(chosen, overlap, -1.0).max(0)
@@ -203,7 +203,7 @@ def assign(
 
 
 def complete_iou(a: Tensor, b: Tensor) -> Tensor:
-    """(K,) complete IoU (Zheng 2020) of paired boxes (K, 4): overlap, centre distance, aspect."""
+    """(K,) complete IoU (Zheng 2020) of paired boxes (K, 4): overlap, center distance, aspect."""
     low, high = torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])
     inter = (high - low).clamp(min=0).prod(1)
     size_a, size_b = (a[:, 2:] - a[:, :2]).clamp(min=1e-3), (b[:, 2:] - b[:, :2]).clamp(min=1e-3)
@@ -234,6 +234,6 @@ def loss(raw: Tensor, truth: Truth, points: Tensor, strides: Tensor, *, box_gain
     seen = (classes.sum(2) * counts).sum() / total
     if not bool(positive.any()):
         return seen
-    wanted = truth.boxes.gather(1, picked[..., None].expand(-1, -1, 4))[positive]
-    placed = ((1 - complete_iou(boxes[positive], wanted)) * quality[positive]).sum() / total
+    expected = truth.boxes.gather(1, picked[..., None].expand(-1, -1, 4))[positive]
+    placed = ((1 - complete_iou(boxes[positive], expected)) * quality[positive]).sum() / total
     return seen + box_gain * placed

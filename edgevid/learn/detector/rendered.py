@@ -1,4 +1,4 @@
-"""Rendered street frames with exact boxes, as training pictures.
+"""Rendered street frames with exact boxes, as training images.
 
 Scenes of `edgevid.synthetic.render` seen by cameras of many heights, tilts and focal lengths. What is hidden
 behind nearer objects, or too small to be told, is marked as a place to leave out.

@@ -1,7 +1,7 @@
-"""A teacher that looks at the composed training picture itself, so that every crop and mix of it is labelled.
+"""A teacher that looks at the composed training image itself, so that every crop and mix of it is labeled.
 
 After "Knowledge distillation: a good teacher is patient and consistent" (Beyer 2021): teacher and student see
-the same view, which makes far zooms and mixtures of few photos useful pictures.
+the same view, which makes far zooms and mixtures of few photos useful images.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SAME = 0.5
 
 
 class Teacher:
-    """A detector as a labeller of pictures in the classes of the detector to be trained."""
+    """A detector as a labeller of images in the classes of the detector to be trained."""
 
     def __init__(self, detector: Detector, classes: Sequence[str]) -> None:
         """`detector` should keep low scores (0.05); its class names are matched to `classes` by name."""
@@ -43,7 +43,7 @@ class Teacher:
 def merged(
     boxes: Array, labels: Array, weights: Array, seen: tuple[Array, Array, Array]
 ) -> tuple[Array, Array, Array]:
-    """The labels of a picture and what a teacher saw besides.
+    """The labels of an image and what a teacher saw besides.
 
     A label stays what it is; a teacher's box of the same object (overlap of 0.5, of whatever class) is left
     out. Places that a label leaves out get the teacher's box where it sees one.

@@ -88,7 +88,7 @@ def _ahead(batches: Iterator[tuple[Array, ...]], depth: int = 4) -> Iterator[Cal
 
 
 class Trainer:
-    """Learns from a Composer's pictures and keeps everything needed to go on after an interruption."""
+    """Learns from a Composer's images and keeps everything needed to go on after an interruption."""
 
     def __init__(self, composer: Composer, schedule: Schedule, shape: Shape, *, device: str = "cpu") -> None:
         torch.manual_seed(schedule.seed)
@@ -103,7 +103,7 @@ class Trainer:
             {"params": decayed, "weight_decay": schedule.weight_decay},
             {"params": plain, "weight_decay": 0.0},
         ]
-        self.optimiser = torch.optim.AdamW(groups, lr=schedule.rate)
+        self.optimizer = torch.optim.AdamW(groups, lr=schedule.rate)
         self.points, self.strides = (t.to(self.device) for t in anchor_points(shape))
         self.step = 0
 
@@ -123,7 +123,7 @@ class Trainer:
         """Trains to the end of the schedule, resuming from `checkpoint` if it exists; returns the losses.
 
         With `keep_every` the averaged weights of every so many steps stay beside the checkpoint. Where
-        `torch.distributed` is initialised, its processes train one network together, each on batches of its
+        `torch.distributed` is initialized, its processes train one network together, each on batches of its
         own, and the first of them saves.
         """
         if checkpoint.exists():
@@ -151,7 +151,7 @@ class Trainer:
 
     def learn(self, batch: tuple[Array, ...]) -> float:
         """One step on images (B, H, W, 3) uint8 with boxes, labels and weights; returns the loss."""
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
         images, boxes, labels, weights = (torch.from_numpy(a).to(self.device) for a in batch)
         pixels = images.permute(0, 3, 1, 2).float().mul_(1 / 255)  # keeps the order in memory: channels last
@@ -159,11 +159,11 @@ class Trainer:
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             raw = self.network(pixels)
         value = loss(raw, Truth(boxes, labels, weights), self.points, self.strides)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         value.backward()
         self._agree()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
-        self.optimiser.step()
+        self.optimizer.step()
         self.step += 1
         self._follow()
         return float(value.detach())
@@ -205,7 +205,7 @@ class Trainer:
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "schedule": asdict(self.schedule),
         }
@@ -217,7 +217,7 @@ class Trainer:
         state = self._saved(path)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
 
     def _saved(self, path: Path) -> dict[str, Any]:
@@ -227,6 +227,6 @@ class Trainer:
             state["average"], state["step"]
         except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
             raise InputError(
-                f"{path}: wanted a checkpoint written by this training, given another"
+                f"{path}: expected a checkpoint written by this training, got another"
             ) from error
         return state

@@ -40,7 +40,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class Playback:
     """How an engine is to prove itself."""
 
     frames: str | Path | None = None
@@ -72,7 +72,7 @@ class Plan:
     """None for a backend that keeps none."""
     gpu: Gpu | None
 
-    def lines(self, gate: Gate) -> list[tuple[str, str]]:
+    def lines(self, gate: Playback) -> list[tuple[str, str]]:
         """What would be done, in pairs of a heading and a sentence."""
         installed = build_engine.installed_version(self.backend)
         made = "" if self.graph.is_file() else "  (not there yet)"
@@ -98,13 +98,13 @@ class Plan:
 
     def _compatibility(self) -> str:
         if self.backend == "tensorrt-rtx":
-            wanted = ", ".join(self.options.targets) or "8.0 and more"
-            return f"compute capability {wanted}, this version"
+            expected = ", ".join(self.options.targets) or "8.0 and more"
+            return f"compute capability {expected}, this version"
         newer = "this and newer versions" if self.options.version_compatible else "this version"
         cards = {"none": "this device", "same-capability": "devices of the same compute capability"}
         return f"{newer}, {cards.get(self.options.hardware, 'every device from compute capability 8.0')}"
 
-    def _gate(self, gate: Gate) -> str:
+    def _gate(self, gate: Playback) -> str:
         if gate.frames is None:
             return "none: the engine is not proven"
         how = "graph and engine" if self.gpu else "graph (no device here runs the engine)"
@@ -195,7 +195,7 @@ def build(
     model: Recipe | str | Path,
     options: BuildOptions | None = None,
     *,
-    gate: Gate | None = None,
+    gate: Playback | None = None,
     out: Path | None = None,
     folder: Path | None = None,
     progress: build_engine.Progress | None = None,
@@ -205,7 +205,7 @@ def build(
 
     With `gate.fallback` the next precision (int8, fp16, fp32) is tried where one is refused.
     """
-    options, gate = options or BuildOptions(), gate or Gate()
+    options, gate = options or BuildOptions(), gate or Playback()
     refused: list[ParityError] = []
     while True:
         plan = make_plan(model, options, out=out, folder=folder)
@@ -222,7 +222,7 @@ def build(
 
 def _build(
     plan: Plan,
-    gate: Gate,
+    gate: Playback,
     refused: list[ParityError],
     folder: Path | None,
     progress: build_engine.Progress | None,
@@ -263,10 +263,10 @@ def _build(
     return Outcome(plan.engine, manifest, refused, built.warnings)
 
 
-def _make_half(plan: Plan, gate: Gate, folder: Path | None, say: Say) -> None:
+def _make_half(plan: Plan, gate: Playback, folder: Path | None, say: Say) -> None:
     """The graph with half precision in it: FP16 where there is none, INT8's always from its newest form."""
-    wanted = plan.variant == "int8-trt-fp16" or (plan.variant == "fp16" and not plan.graph.is_file())
-    if not wanted:
+    expected = plan.variant == "int8-trt-fp16" or (plan.variant == "fp16" and not plan.graph.is_file())
+    if not expected:
         return
     from edgevid.optimize.fp16 import make_fp16, make_int8_fp16
 
@@ -288,7 +288,7 @@ def _calibration_hash(plan: Plan, folder: Path | None) -> str:
 
 
 def _sizes(recipe: Recipe | None) -> dict[str, Shape]:
-    """The picture's shape as the recipe states it, the batch left open."""
+    """The image's shape as the recipe states it, the batch left open."""
     if recipe is None or recipe.input is None or not recipe.local:
         return {}
     from edgevid.detect.preprocess import input_shape
@@ -303,12 +303,12 @@ def _sizes(recipe: Recipe | None) -> dict[str, Shape]:
 
 def _heed_types(plan: Plan, built: build_engine.Built) -> None:
     """ModelError where no convolution computes in the precision that was asked for."""
-    wanted, counts = build_layers.asked_for(plan.options.precision), build_layers.tally(built.convolutions)
+    expected, counts = build_layers.asked_for(plan.options.precision), build_layers.tally(built.convolutions)
     told = sum(n for kind, n in counts.items() if kind != "?")
-    if told and not counts.get(wanted):
+    if told and not counts.get(expected):
         raise ModelError(
             f"{plan.graph}: asked for {plan.options.precision}, but the builder's log shows no convolution "
-            f"in {wanted} (it shows {counts}); make the graph anew with `edgevid quantize`"
+            f"in {expected} (it shows {counts}); make the graph anew with `edgevid quantize`"
         )
 
 

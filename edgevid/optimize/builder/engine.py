@@ -1,4 +1,4 @@
-"""ONNX to a serialised engine: the only code that drives the TensorRT builder.
+"""ONNX to a serialized engine: the only code that drives the TensorRT builder.
 
 One path for TensorRT 10.3 to 11.x and for TensorRT-RTX: a strongly typed network, so that precision
 is what the graph says (casts for FP16, Q/DQ pairs for INT8). Only names that all of them have are
@@ -38,7 +38,7 @@ _RTX_OLDEST = (1, 1)
 
 @dataclass(slots=True)
 class Built:
-    """A serialised engine and what its builder said."""
+    """A serialized engine and what its builder said."""
 
     plan: bytes
     version: str
@@ -50,10 +50,10 @@ class Built:
     timing_cache: bytes = b""
 
 
-def choose_backend(wanted: str = "auto") -> str:
+def choose_backend(expected: str = "auto") -> str:
     """The backend that is installed, TensorRT first; MissingExtraError where none is."""
-    if wanted != "auto":
-        return wanted
+    if expected != "auto":
+        return expected
     for backend, package in BACKENDS.items():
         if importlib.util.find_spec(package) is not None:
             return backend
@@ -81,9 +81,9 @@ def load_backend(backend: str) -> Any:
         raise ModelError(f"{TITLES[backend]} {trt.__version__}: has no builder; install the full package")
     given = tuple(int(n) for n in re.findall(r"\d+", trt.__version__)[:2])
     if backend == "tensorrt" and not OLDEST <= given < (_NEWEST_MAJOR + 1, 0):
-        raise ModelError(f"TensorRT: wanted 10.3 to 11.x, given {trt.__version__}")
+        raise ModelError(f"TensorRT: expected 10.3 to 11.x, got {trt.__version__}")
     if backend == "tensorrt-rtx" and given < _RTX_OLDEST:
-        raise ModelError(f"TensorRT-RTX: wanted 1.1 or newer, given {trt.__version__}")
+        raise ModelError(f"TensorRT-RTX: expected 1.1 or newer, got {trt.__version__}")
     return trt
 
 
@@ -211,10 +211,10 @@ def _parse(trt: Any, network: Any, logger: Any, graph: Path) -> None:
     try:
         data = without_weight_inputs(graph.read_bytes())
     except OSError as error:
-        raise ModelError(f"{graph}: wanted an ONNX file: {error.strerror}") from error
+        raise ModelError(f"{graph}: expected an ONNX file: {error.strerror}") from error
     except (ValueError, IndexError) as error:
         raise ModelError(
-            f"{graph}: wanted an ONNX model, the file is none or is damaged ({error})"
+            f"{graph}: expected an ONNX model, the file is none or is damaged ({error})"
         ) from error
     parser = trt.OnnxParser(network, logger)
     if parser.parse(data, str(graph)):  # the path finds weights that lie in other files
@@ -261,8 +261,8 @@ def _configure(trt: Any, config: Any, options: BuildOptions, backend: str) -> No
 
 
 def _profile(builder: Any, network: Any, options: BuildOptions, sizes: dict[str, Shape]) -> Any:
-    """One optimisation profile for the inputs with open axes; None where all are fixed."""
-    profile, wanted = builder.create_optimization_profile(), False
+    """One optimization profile for the inputs with open axes; None where all are fixed."""
+    profile, expected = builder.create_optimization_profile(), False
     firsts = {
         network.get_input(i).shape[0] for i in range(network.num_inputs) if len(network.get_input(i).shape)
     }
@@ -276,15 +276,15 @@ def _profile(builder: Any, network: Any, options: BuildOptions, sizes: dict[str,
         shape = tuple(tensor.shape)
         if -1 not in shape:
             continue
-        wanted = True
+        expected = True
         least, best, most = options.shapes.get(tensor.name) or _three(tensor.name, shape, options, sizes)
         fits = all(len(s) == len(shape) for s in (least, best, most))
         if not fits or any(
             n not in (-1, m) for s in (least, best, most) for n, m in zip(shape, s, strict=False)
         ):
-            raise InputError(f"shape of {tensor.name}: wanted one that fits {shape}, given {least}..{most}")
+            raise InputError(f"shape of {tensor.name}: expected one that fits {shape}, got {least}..{most}")
         profile.set_shape(tensor.name, least, best, most)
-    return profile if wanted else None
+    return profile if expected else None
 
 
 def _three(

@@ -54,7 +54,7 @@ def _kernel(line: str) -> Kernel:
 def convolution_types(found: Iterable[Kernel], convolutions: Iterable[str]) -> dict[str, str]:
     """The type that each named convolution computes in; "?" where the log does not tell.
 
-    A quantised convolution appears again in the kernels that round its input: the one that does the
+    A quantized convolution appears again in the kernels that round its input: the one that does the
     products counts, and a kernel that alone stands for the layer does them.
     """
     by_node: dict[str, list[Kernel]] = {}

@@ -29,13 +29,13 @@ class BuildOptions:
     backend: str = "auto"
     """"tensorrt", "tensorrt-rtx", or "auto": TensorRT where it is installed, else TensorRT-RTX."""
     batch: tuple[int, int, int] = (1, 1, 1)
-    """Least, best and most pictures of one run, for models of open batch."""
+    """Least, best and most images of one run, for models of open batch."""
     shapes: Mapping[str, tuple[Shape, Shape, Shape]] = field(default_factory=dict)
     """Least, best and greatest shape of inputs whose open axes neither batch nor recipe tells."""
     workspace_mb: int | None = None
     """Most device memory that the builder's tactics may use; None: all of the device's."""
     level: int | None = None
-    """Builder optimisation level, 0 (quick build) to 5 (long search); None: TensorRT's own, 3."""
+    """Builder optimization level, 0 (quick build) to 5 (long search); None: TensorRT's own, 3."""
     version_compatible: bool = False
     """Whether newer TensorRT versions may load the engine; it can be slower."""
     hardware: str = "none"
@@ -56,17 +56,17 @@ class BuildOptions:
         _one_of("rest", self.rest, ("fp16", "fp32"))
         low, best, high = self.batch
         if not 1 <= low <= best <= high:
-            raise InputError(f"batch: wanted 1 <= least <= best <= most, given {self.batch}")
+            raise InputError(f"batch: expected 1 <= least <= best <= most, got {self.batch}")
         if self.workspace_mb is not None and self.workspace_mb < 1:
-            raise InputError(f"workspace: wanted at least 1 MB, given {self.workspace_mb}")
+            raise InputError(f"workspace: expected at least 1 MB, got {self.workspace_mb}")
         if self.level is not None and not 0 <= self.level <= 5:
-            raise InputError(f"level: wanted 0 to 5, given {self.level}")
+            raise InputError(f"level: expected 0 to 5, got {self.level}")
         for target in self.targets:
             _one_of("for-gpu", target, RTX_TARGETS)
         for name, (a, b, c) in self.shapes.items():
             orderly = all(1 <= x <= y <= z for x, y, z in zip(a, b, c, strict=False))
             if not (len(a) == len(b) == len(c) and orderly):
-                raise InputError(f"shape of {name}: wanted least <= best <= greatest, given {a}, {b}, {c}")
+                raise InputError(f"shape of {name}: expected least <= best <= greatest, got {a}, {b}, {c}")
 
     def for_backend(self, backend: str) -> None:
         """InputError where a choice is not to be had from this backend."""
@@ -93,7 +93,7 @@ class BuildOptions:
 
 def _one_of(name: str, given: str, choices: tuple[str, ...]) -> None:
     if given not in choices:
-        raise InputError(f"{name}: wanted one of {', '.join(choices)}, given {given!r}")
+        raise InputError(f"{name}: expected one of {', '.join(choices)}, got {given!r}")
 
 
 def read_shapes(text: str) -> tuple[str, tuple[Shape, Shape, Shape]]:
@@ -108,7 +108,7 @@ def read_shapes(text: str) -> tuple[str, tuple[Shape, Shape, Shape]]:
     except ValueError:
         found = []
     if not name or len(found) not in (1, 3):
-        raise InputError(f"shape: wanted NAME=1x3x64x64 or NAME=LEAST,BEST,GREATEST, given {text!r}")
+        raise InputError(f"shape: expected NAME=1x3x64x64 or NAME=LEAST,BEST,GREATEST, got {text!r}")
     return name, (found[0], found[len(found) // 2], found[-1])
 
 
@@ -120,6 +120,6 @@ def read_batch(text: str) -> tuple[int, int, int]:
     """
     parts = text.split(",")
     if len(parts) not in (1, 3) or not all(p.strip().isdigit() for p in parts):
-        raise InputError(f"batch: wanted a number or LEAST,BEST,MOST like 1,4,8, given {text!r}")
+        raise InputError(f"batch: expected a number or LEAST,BEST,MOST like 1,4,8, got {text!r}")
     numbers = [int(p) for p in parts]
     return numbers[0], numbers[len(numbers) // 2], numbers[-1]

@@ -63,7 +63,7 @@ class Judge:
 
         say(f"comparing {graph.name} with {self.model.name} in ONNX Runtime")
         try:
-            with OrtEngine(graph, device="cpu", as_written=True) as candidate:
+            with OrtEngine(graph, device="cpu", disable_optimizations=True) as candidate:
                 return self._figures(candidate, f"{graph.name} in ONNX Runtime", engine)
         except ParityError as error:
             if variant_of(graph) != "int8-trt-fp16":

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgevid.actions.clip import ClipRecogniser
-from edgevid.actions.recognizer import Recogniser
-from edgevid.actions.streaming import StreamRecogniser
+from edgevid.actions.clip import ClipRecognizer
+from edgevid.actions.recognizer import Recognizer
+from edgevid.actions.streaming import StreamRecognizer
 from edgevid.detect.preprocess import crop
 from edgevid.errors import InputError, ModelError
 from edgevid.optimize.compare.pair import Pair, TaskFigures, Top
@@ -17,9 +17,9 @@ from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array, Clips
 
-KINDS: dict[str, Callable[[Engine, Recipe], Recogniser]] = {
-    "clip": lambda engine, recipe: ClipRecogniser(engine, recipe, average=False),
-    "stream": StreamRecogniser,
+KINDS: dict[str, Callable[[Engine, Recipe], Recognizer]] = {
+    "clip": lambda engine, recipe: ClipRecognizer(engine, recipe, average=False),
+    "stream": StreamRecognizer,
 }
 
 
@@ -57,8 +57,8 @@ class ClipTask:
         count = len(self._drifts)
         if not count:
             raise InputError(
-                f"compare: wanted at least the {self._spec.steps} frames of one clip of {self.recipe.name}, "
-                f"given {len(self._steps)}"
+                f"compare: expected at least the {self._spec.steps} frames of one clip of {self.recipe.name}, "
+                f"got {len(self._steps)}"
             )
         more = {
             "probability drift, mean of the largest": float(np.mean(self._drifts)),
@@ -70,13 +70,13 @@ class ClipTask:
             self.recipe.task, share, float(count), count, "clips", " by best class", meaning, more
         )
 
-    def _ask(self, eye: Recogniser) -> Array:
+    def _ask(self, eye: Recognizer) -> Array:
         """(C,) probabilities; NaN where the model's answer is none."""
         pixels = np.stack([pixels for pixels, _ in self._steps])[None]
         times = np.array([[time for _, time in self._steps]])
         boxes = np.tile(np.array([0, 0, 1, 1], np.float32), (1, len(self._steps), 1))
         try:
-            found = eye.recognise(Clips(np.ones(1, np.int64), pixels, times, boxes))
+            found = eye.recognize(Clips(np.ones(1, np.int64), pixels, times, boxes))
         except ModelError as error:
             if "NaN" not in str(error):
                 raise

@@ -53,7 +53,7 @@ class ParityReport:
     floor_from: str
     """Who set the floor: "given", the recipe, or the default of the precision."""
     worst: tuple[Pair, ...]
-    """The frames with the most differences, worst first, with their pictures."""
+    """The frames with the most differences, worst first, with their images."""
     notes: tuple[str, ...]
     """What a reader should know before trusting the figures."""
 
@@ -149,7 +149,7 @@ def compare_engines(
     Raises InputError where the two cannot be compared: no frames, other outputs, other classes.
     """
     if precision not in FLOORS:
-        raise InputError(f"precision: wanted one of {', '.join(FLOORS)}, given {precision!r}")
+        raise InputError(f"precision: expected one of {', '.join(FLOORS)}, got {precision!r}")
     least, said_by = floor_of(recipe, precision, floor)
     other = candidate_recipe or recipe
     check_comparable(reference, candidate, recipe, other)
@@ -170,7 +170,7 @@ def compare_engines(
         if on_frame:
             on_frame(done)
     if not done:
-        raise InputError("compare: wanted at least one real frame, given none; nothing can be proven without")
+        raise InputError("compare: expected at least one real frame, got none; nothing can be proven without")
     kept = tuple(pair for _, _, pair in sorted(worst, key=lambda w: w[:2], reverse=True))
     figures = task.figures()
     return ParityReport(
@@ -193,7 +193,7 @@ def floor_of(recipe: Recipe, precision: str, given: float | None = None) -> tupl
     """The least agreement that passes, and who said so."""
     if given is not None:
         if not 0 <= given <= 1:
-            raise InputError(f"floor: wanted 0 to 1 (0.97 is 97 %), given {given}")
+            raise InputError(f"floor: expected 0 to 1 (0.97 is 97 %), got {given}")
         return given, "given"
     stated = recipe.precisions.get(precision)
     if stated is not None and stated.metric.casefold().startswith(METRIC):
@@ -214,12 +214,12 @@ def check_comparable(reference: Engine, candidate: Engine, recipe: Recipe, other
         )
     if recipe.names != other.names:
         raise InputError(
-            f"compare: wanted two models of the same classes; {recipe.name} knows {_few(recipe.names)}, "
+            f"compare: expected two models of the same classes; {recipe.name} knows {_few(recipe.names)}, "
             f"{other.name} knows {_few(other.names)}"
         )
     if _reads_alike(recipe, other) and not _fits(reference.outputs, candidate.outputs):
         raise InputError(
-            "compare: wanted two engines with the same outputs; the reference gives "
+            "compare: expected two engines with the same outputs; the reference gives "
             f"{_listed(reference.outputs)}, the candidate {_listed(candidate.outputs)}. "
             "Another model needs its own recipe"
         )

@@ -15,7 +15,7 @@ DRIFTED = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One box or joint on one side's picture."""
+    """One box or joint on one side's image."""
 
     kind: str
     """"alike", "lost" (only the reference's), "added" (only the candidate's), "ghost": not here."""
@@ -28,7 +28,7 @@ class Mark:
 
 
 def marks(pair: Pair, names: tuple[str, ...]) -> tuple[list[Mark], list[Mark]]:
-    """The marks on the reference's picture and on the candidate's."""
+    """The marks on the reference's image and on the candidate's."""
     if isinstance(pair.reference, Detections):
         return _of_boxes(pair, names)
     if isinstance(pair.reference, np.ndarray):

@@ -69,7 +69,7 @@ class OutputTally:
         """Frames on which an output had another shape in each engine."""
 
     def add(self, a: Mapping[str, Array], b: Mapping[str, Array]) -> None:
-        """One more frame; where the batches differ, the first picture's rows are compared."""
+        """One more frame; where the batches differ, the first image's rows are compared."""
         different = False
         for name, tally in self._sums.items():
             left, right = np.asarray(a[name]), np.asarray(b[name])

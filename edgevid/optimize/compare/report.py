@@ -22,7 +22,7 @@ from edgevid.types import Array
 PAGE = Path(__file__).with_name("report.html")
 """The frame and style of the page, dark and light as the reader's system is."""
 WIDTH = 960
-"""Pictures in the page are at most this wide, in pixels."""
+"""Images in the page are at most this wide, in pixels."""
 POINTS = 1500
 """Most points of the plot of scores."""
 
@@ -31,7 +31,7 @@ def check_target(path: str | Path) -> Path:
     """The path, before any work is done; InputError where no report can be written there."""
     path = Path(path)
     if path.suffix.lower() != ".html":
-        raise InputError(f"report: wanted a file that ends in .html, given {path}")
+        raise InputError(f"report: expected a file that ends in .html, got {path}")
     if not path.absolute().parent.is_dir():
         raise InputError(f"report: {path} cannot be written, there is no folder {path.absolute().parent}")
     return path
@@ -217,7 +217,7 @@ def _number(value: Any) -> str:
 
 
 def _jpeg(image: Array) -> str:
-    """The picture as a data address, shrunk to WIDTH."""
+    """The image as a data address, shrunk to WIDTH."""
     if image.shape[1] > WIDTH:
         size = (WIDTH, max(1, round(image.shape[0] * WIDTH / image.shape[1])))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -120,7 +120,7 @@ def load(side: Side, device: str, threads: int | None, *, recipe: Recipe | None 
     recipe = recipe or side.recipe
     if Path(side.asked).suffix.lower() == ".onnx":
         reference = variant_of(side.file) in FOR_TENSORRT
-        return OrtEngine(side.file, device=device, threads=threads, as_written=reference)
+        return OrtEngine(side.file, device=device, threads=threads, disable_optimizations=reference)
     if Path(side.asked).suffix.lower() in FILES or recipe is None:
         return load_engine(side.file, device=device, threads=threads)
     engine = load_engine(recipe, device=device, precision=side.precision, threads=threads)

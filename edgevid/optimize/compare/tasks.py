@@ -42,17 +42,17 @@ def task_of(a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, score: float
     kinds = {"classify": ClassTask, "pose": JointTask, "features": FeatureTask}
     if recipe.task not in kinds:
         raise InputError(
-            f"compare: {recipe.name} has the task {recipe.task!r}; wanted one that takes pictures: "
+            f"compare: {recipe.name} has the task {recipe.task!r}; expected one that takes images: "
             f"detect, {', '.join((*kinds, *KINDS))}"
         )
     return kinds[recipe.task](a, b, recipe, other)
 
 
 class _PictureTask:
-    """Models that answer one thing a picture."""
+    """Models that answer one thing an image."""
 
     notes: tuple[str, ...] = (
-        "each frame is taken as one picture, whole: give crops of the objects where the model wants them",
+        "each frame is taken as one image, whole: give crops of the objects where the model wants them",
     )
 
     def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe) -> None:

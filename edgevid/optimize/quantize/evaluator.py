@@ -2,7 +2,7 @@
 
 Detectors: agreement is the share of boxes that both models find, 2 M / (A + B): A and B boxes at the score
 threshold in use, M of them matched one to one, same class, greedily by overlap, at IoU 0.5 or more.
-Classifiers: the share of pictures with the same best class. Anything else: the least cosine of an output.
+Classifiers: the share of images with the same best class. Anything else: the least cosine of an output.
 Drift is a finer measure of the same, to rank layers by: 0 for equal answers.
 """
 
@@ -29,7 +29,7 @@ class Agreement:
     share: float
     """0 to 1: see the module's text."""
     first: int
-    """Boxes (or pictures) of the reference."""
+    """Boxes (or images) of the reference."""
     second: int
     both: int
     metric: str
@@ -50,12 +50,12 @@ class Judge:
             self._inputs, self._outputs = engine.inputs, engine.outputs
         self._answers = self._run(reference)
 
-    def agreement(self, model: Any, *, as_written: bool = False) -> Agreement:
+    def agreement(self, model: Any, *, disable_optimizations: bool = False) -> Agreement:
         """The share that `model` (a path or an onnx ModelProto) finds alike.
 
-        `as_written` for graphs that are meant for TensorRT: see OrtEngine.
+        `disable_optimizations` for graphs that are meant for TensorRT: see OrtEngine.
         """
-        answers = self._run(model, as_written)
+        answers = self._run(model, disable_optimizations)
         if not self.detects:
             return _outputs_agree(self.recipe.task, self._answers, answers)
         threshold = self.threshold
@@ -65,12 +65,12 @@ class Judge:
         share = 2 * both / (first + second) if first + second else 1.0
         return Agreement(share, first, second, both, METRICS["detect"])
 
-    def drift(self, model: Any, *, as_written: bool = False) -> float:
+    def drift(self, model: Any, *, disable_optimizations: bool = False) -> float:
         """Mean difference of the answers: of scores and overlaps for boxes, of outputs for anything else.
 
         A box that one model alone finds counts with its score.
         """
-        answers = self._run(model, as_written)
+        answers = self._run(model, disable_optimizations)
         if not self.detects:
             return max(_noise(a, b) for a, b in zip(self._answers, answers, strict=True))
         total, count = 0.0, 0
@@ -103,10 +103,10 @@ class Judge:
     def _paired(self, answers: list[Any]) -> list[tuple[Detections, Detections]]:
         return list(zip(self._answers, answers, strict=True))
 
-    def _run(self, model: Any, as_written: bool = False) -> list[Any]:
+    def _run(self, model: Any, disable_optimizations: bool = False) -> list[Any]:
         """Detections at half the score in use, or output arrays, of each frame."""
         data = model.read_bytes() if isinstance(model, Path) else model.SerializeToString()
-        with _PassingEngine(data, self._inputs, self._outputs, as_written) as engine:
+        with _PassingEngine(data, self._inputs, self._outputs, disable_optimizations) as engine:
             feed = Feed(self.recipe, engine, score=self.threshold / 2 if self.detects else None)
             return [feed.answer(frame) for frame in self.frames]
 
@@ -119,13 +119,13 @@ class _PassingEngine:
         model: bytes,
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
-        as_written: bool,
+        disable_optimizations: bool,
     ) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = 1, 4
-        if as_written:
+        if disable_optimizations:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self.inputs, self.outputs = inputs, outputs
@@ -173,7 +173,7 @@ def _cosine(a: Array, b: Array) -> float:
 def _noise(a: dict[str, Array], b: dict[str, Array]) -> float:
     """The largest noise-to-signal ratio of an output."""
     ratios = []
-    for name, wanted in a.items():
-        power = float((wanted.astype(np.float64) ** 2).sum())
-        ratios.append(float(((wanted - b[name]).astype(np.float64) ** 2).sum()) / (power or 1.0))
+    for name, expected in a.items():
+        power = float((expected.astype(np.float64) ** 2).sum())
+        ratios.append(float(((expected - b[name]).astype(np.float64) ** 2).sum()) / (power or 1.0))
     return max(ratios)

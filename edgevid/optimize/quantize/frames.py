@@ -33,10 +33,10 @@ class Feed:
     """Frames into one engine through the recipe's own preprocessing, and its answers out of it."""
 
     def __init__(self, recipe: Recipe, engine: Engine, *, score: float | None = None) -> None:
-        """InputError for a recipe that takes no picture."""
+        """InputError for a recipe that takes no image."""
         if recipe.input is None:
             raise InputError(
-                f"{recipe.name}: takes no picture, so frames cannot calibrate it; quantize wants a model of "
+                f"{recipe.name}: takes no image, so frames cannot calibrate it; quantize wants a model of "
                 "task 'detect' or 'classify', or another one whose recipe has an [input] table"
             )
         self.recipe, self.engine = recipe, engine
@@ -76,11 +76,11 @@ def pick(where: Where | None, *, count: int = COUNT, held_out: bool = True) -> P
     sources = [where] if isinstance(where, (str, Path)) else list(where or ())
     if not sources:
         raise InputError(
-            "quantize: wanted frames that the model will really see, given none; name a video, a folder of "
-            "images or a list of them with --frames (random or blank pictures give wrong ranges)"
+            "quantize: expected frames that the model will really see, got none; name a video, a folder of "
+            "images or a list of them with --frames (random or blank images give wrong ranges)"
         )
     if count < 1:
-        raise InputError(f"--count: wanted at least 1 frame, given {count}")
+        raise InputError(f"--count: expected at least 1 frame, got {count}")
     frames: list[Frame] = []
     for number, source in enumerate(sources):
         share = -(-(count - len(frames)) // (len(sources) - number))
@@ -93,7 +93,7 @@ def pick(where: Where | None, *, count: int = COUNT, held_out: bool = True) -> P
 
 
 def frames_sha256(feed: Feed, frames: Sequence[Frame]) -> str:
-    """SHA-256 of all that the model was shown: the pictures after preprocessing, in order."""
+    """SHA-256 of all that the model was shown: the images after preprocessing, in order."""
 
     def shown() -> Iterator[Any]:
         for frame in frames:

@@ -1,7 +1,7 @@
-"""A model's graph as quantisation wants it: one plain form, and who makes and who reads each tensor.
+"""A model's graph as quantization wants it: one plain form, and who makes and who reads each tensor.
 
 `tidy` brings exports of all ages to one form: weights are no inputs, opset 17 or later, constants folded,
-batch normalisation inside its convolution (ONNX Runtime's basic optimisations), each node with a name
+batch normalization inside its convolution (ONNX Runtime's basic optimizations), each node with a name
 of its own, hard-swish written as x * HardSigmoid(x) whatever the exporter spelled it as.
 """
 
@@ -72,12 +72,12 @@ class Graph:
 
     def feeding_layers(self) -> set[str]:
         """Tensors from which some layer with weights is still reached; the rest is the model's tail."""
-        wanted: set[str] = set()
+        expected: set[str] = set()
         layers = {n.name for n in self.layers()}
         for node in reversed(self.nodes):
-            if node.name in layers or any(o in wanted for o in node.output):
-                wanted.update(i for i in node.input if i)
-        return wanted
+            if node.name in layers or any(o in expected for o in node.output):
+                expected.update(i for i in node.input if i)
+        return expected
 
 
 def attribute(node: Any, name: str, default: Any = None) -> Any:
@@ -96,11 +96,13 @@ def tidy(path: Path) -> Any:
         model = onnx.load_from_string(without_weight_inputs(path.read_bytes()))
         version = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
     except Exception as error:
-        raise ModelError(f"{path}: wanted an ONNX model, the file is none or is damaged: {error}") from error
+        raise ModelError(
+            f"{path}: expected an ONNX model, the file is none or is damaged: {error}"
+        ) from error
     _refuse_quantized(model, path)
     if version < OPSET:
         model = onnx.version_converter.convert_version(model, OPSET)
-    model = _optimised(model, path)
+    model = _optimized(model, path)
     plain_hard_swish(model)
     _give_names(model.graph.node)
     read = {i for n in model.graph.node for i in n.input} | {o.name for o in model.graph.output}
@@ -119,8 +121,8 @@ def _refuse_quantized(model: Any, path: Path) -> None:
         )
 
 
-def _optimised(model: Any, path: Path) -> Any:
-    """Through ONNX Runtime's basic optimisations, which keep to standard operators."""
+def _optimized(model: Any, path: Path) -> Any:
+    """Through ONNX Runtime's basic optimizations, which keep to standard operators."""
     import onnxruntime
 
     onnx = load_onnx()

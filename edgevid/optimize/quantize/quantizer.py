@@ -89,7 +89,7 @@ def floor_of(recipe: Recipe, floor: float | None = None) -> float:
     """The floor asked for, else the recipe's for int8 where it is of the same metric, else 0.97."""
     if floor is not None:
         if not 0 <= floor <= 1:
-            raise InputError(f"--floor: wanted 0 to 1, given {floor}")
+            raise InputError(f"--floor: expected 0 to 1, got {floor}")
         return floor
     stated = recipe.precisions.get("int8")
     return stated.floor if stated is not None and stated.metric in METRICS.values() else FLOOR
@@ -120,11 +120,11 @@ def quantize(
     assert recipe.local is not None
     least = floor_of(recipe, floor)
     if unknown := [v for v in variants if v not in PLANNERS]:
-        raise InputError(f"variants: wanted some of {', '.join(PLANNERS)}, given {unknown[0]!r}")
+        raise InputError(f"variants: expected some of {', '.join(PLANNERS)}, got {unknown[0]!r}")
     if weight_bits not in (7, 8):
-        raise InputError(f"--weight-bits: wanted 7 or 8, given {weight_bits}")
+        raise InputError(f"--weight-bits: expected 7 or 8, got {weight_bits}")
     if ranges is not None and frames is not None:
-        raise InputError("quantize: wanted --frames to measure or --ranges to repeat, given both")
+        raise InputError("quantize: expected --frames to measure or --ranges to repeat, got both")
     if ranges is not None:
         return _repeat(recipe, Path(ranges), least, variants, out)
     picked = pick(frames, count=count)
@@ -281,7 +281,7 @@ class _Search:
     def _try(self, count: int) -> Agreement:
         keep = frozenset([*self.always, *list(self.costs)[:count]])
         model = build(self.graph, self.found, self.variant, keep)[0]
-        agreement = self.judge.agreement(model, as_written=self._as_written)
+        agreement = self.judge.agreement(model, disable_optimizations=self._as_written)
         if self.progress:
             self.progress(f"{self.variant}: {agreement.share:.1%} with {count} kept", count, len(self.costs))
         return agreement
@@ -301,7 +301,7 @@ class _Search:
                 model = with_pairs(self.graph, {name: plan.tensors[name]})
             else:
                 model, _ = build(self.graph, self.found, self.variant, frozenset(plan.layers) - {name})
-            costs[name] = self.ranker.drift(model, as_written=self._as_written)
+            costs[name] = self.ranker.drift(model, disable_optimizations=self._as_written)
             if self.progress:
                 self.progress(f"{self.variant}: what each layer costs", number + 1, len(names))
         self.costs = dict(sorted(costs.items(), key=lambda item: -item[1]))

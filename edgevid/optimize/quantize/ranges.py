@@ -49,7 +49,7 @@ class Calibration:
     calibrator: str
     frames: int
     frames_sha256: str
-    """Of the pictures as the model saw them."""
+    """Of the images as the model saw them."""
     sources: tuple[str, ...]
     versions: Mapping[str, str]
     spans: Mapping[str, Span]
@@ -72,7 +72,7 @@ def measure(
 ) -> Calibration:
     """Ranges of all activations over `frames`, fed through the recipe's own preprocessing."""
     if calibrator not in CALIBRATORS:
-        raise InputError(f"--calibrator: wanted one of {', '.join(CALIBRATORS)}, given {calibrator!r}")
+        raise InputError(f"--calibrator: expected one of {', '.join(CALIBRATORS)}, got {calibrator!r}")
     assert recipe.local is not None
     with OrtEngine(recipe.local, device="cpu", threads=1) as engine:
         feed = Feed(recipe, engine)
@@ -310,7 +310,7 @@ def must_fit(found: Calibration, recipe: Recipe, path: Path) -> None:
     if given != found.sha256:
         raise InputError(
             f"{path}: holds the ranges of {found.file} with SHA-256 {found.sha256}, "
-            f"given {recipe.local} with {given}; measure this one with --frames"
+            f"got {recipe.local} with {given}; measure this one with --frames"
         )
 
 

@@ -21,10 +21,10 @@ WORTH = 1.05
 def pace(recipe: Recipe, file: Path) -> float:
     """Median time of `recipe`'s model over that of `file` on one thread: 1.5 is half as fast again.
 
-    Processor time of the thread, the two taking turns on a grey picture, so that a busy machine does not
+    Processor time of the thread, the two taking turns on a gray image, so that a busy machine does not
     count. ModelError where one of them does not run.
     """
-    grey = Frame(np.full((480, 640, 3), 114, np.uint8), 0.0, 0)
+    gray = Frame(np.full((480, 640, 3), 114, np.uint8), 0.0, 0)
     assert recipe.local is not None
     spent: list[list[float]] = [[], []]
     with ExitStack() as stack:
@@ -32,7 +32,7 @@ def pace(recipe: Recipe, file: Path) -> float:
         feeds = [Feed(recipe, engine) for engine in engines]
         for turn in range(WARM_UP + ROUNDS):
             for feed, list_ in zip(feeds, spent, strict=True):
-                inputs = feed.inputs(grey)
+                inputs = feed.inputs(gray)
                 begin = time.thread_time()
                 feed.engine.run(inputs)
                 if turn >= WARM_UP:

@@ -33,7 +33,7 @@ def compile_ptx(library: str = "libnvrtc.so.12") -> str:
     try:
         nvrtc = ctypes.CDLL(library)
     except OSError as error:
-        raise ModelError(f"{library}: wanted NVRTC, given {error}; name the library's path") from error
+        raise ModelError(f"{library}: expected NVRTC, got {error}; name the library's path") from error
     source = (SOURCES / "letterbox.cu").read_bytes()
     header, name = (SOURCES / "letterbox.cuh").read_bytes(), b"letterbox.cuh"
     program = ctypes.c_void_p()

@@ -1,6 +1,6 @@
 """The NVIDIA driver, looked for before anything of TensorRT is touched; needs no package.
 
-Some of TensorRT's runtimes end the process when they deserialise an engine where there is no driver,
+Some of TensorRT's runtimes end the process when they deserialize an engine where there is no driver,
 so that the question "is there a device?" is asked here first, of libcuda itself, through ctypes.
 Names: CUDA Driver API, docs.nvidia.com/cuda/cuda-driver-api.
 """
@@ -41,7 +41,7 @@ class Gpu:
 
 @cache
 def driver() -> ctypes.CDLL | None:
-    """The initialised driver library; None where there is none or where it serves no device."""
+    """The initialized driver library; None where there is none or where it serves no device."""
     try:
         library = ctypes.CDLL(LIBRARY)
     except OSError:
@@ -87,7 +87,7 @@ def device_index(device: str) -> int:
     kind, _, number = device.partition(":")
     if device == "auto" or (kind == "cuda" and (number or "0").isdigit()):
         return int(number or 0)
-    raise InputError(f"device: wanted 'auto' or 'cuda:0', given {device!r}")
+    raise InputError(f"device: expected 'auto' or 'cuda:0', got {device!r}")
 
 
 def gpu_of(device: str) -> Gpu:

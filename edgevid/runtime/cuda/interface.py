@@ -188,7 +188,7 @@ class Cuda(ABC):
 def contiguous(array: Array) -> Array:
     """The array itself; InputError where its bytes do not lie in one piece."""
     if not array.flags.c_contiguous:
-        raise InputError(f"wanted a C-contiguous array, given strides {array.strides} of {array.shape}")
+        raise InputError(f"expected a C-contiguous array, got strides {array.strides} of {array.shape}")
     return array
 
 

@@ -1,4 +1,4 @@
-// Letterbox and normalisation of a batch of pictures in one launch: a thread for each column and row of
+// Letterbox and normalization of a batch of pictures in one launch: a thread for each column and row of
 // the model's input, a grid layer for each picture. letterbox.ptx is this, compiled (compile_ptx.py).
 #include "letterbox.cuh"
 

@@ -1,4 +1,4 @@
-// One pixel of a model's input, made of a picture: letterbox, colour, normalisation, layout, type.
+// One pixel of a model's input, made of a picture: letterbox, color, normalization, layout, type.
 // The same text is compiled for the device (letterbox.cu) and, in a test, for the host, where it is
 // held bit for bit against the CPU kernel. Each float operation is one operation of
 // kernels/reference/pixels.py, in the same order and never fused.
@@ -39,7 +39,7 @@ struct Task {
     edgevid_i32 row_step, chroma_step;    // bytes from row to row
     edgevid_i32 target_width, target_height;
     edgevid_i32 left, top, place_width, place_height;
-    edgevid_i32 channels;                 // 1: grey, 3
+    edgevid_i32 channels;                 // 1: gray, 3
     edgevid_i32 swapped;                  // BGR
     edgevid_i32 interleaved;              // NHWC
     edgevid_i32 luma, red_v, green_u, green_v, blue_u, black;  // YCbCr to RGB, 16 fractional bits

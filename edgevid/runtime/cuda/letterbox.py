@@ -1,4 +1,4 @@
-"""Pictures made into a model's input on the device: one upload each, one launch for all.
+"""Images made into a model's input on the device: one upload each, one launch for all.
 
 Frames go up as they were decoded (YUV planes where they are planes, half the bytes of RGB). The kernel
 is letterbox.cuh; its arithmetic is that of the CPU kernels, operation by operation.
@@ -22,7 +22,7 @@ from edgevid.types import Array, Frame, InputSpec
 FOLDER = Path(__file__).resolve().parent
 BLOCK = (32, 8, 1)
 Place = tuple[int, int, int, int]
-"""Left, top, width, height of the picture within the model's input (imaging decides it)."""
+"""Left, top, width, height of the image within the model's input (imaging decides it)."""
 
 _WORDS = "width height row_step chroma_step target_width target_height left top place_width place_height"
 _MORE = "channels swapped interleaved luma red_v green_u green_v blue_u black"
@@ -91,7 +91,7 @@ def write_task(task: Array, frame: Frame, spec: InputSpec, place: Place) -> None
 
 @dataclass(slots=True)
 class _Slot:
-    """Where one picture of the batch lies, on its way and on the device."""
+    """Where one image of the batch lies, on its way and on the device."""
 
     staged: Pinned
     source: Memory
@@ -113,7 +113,7 @@ class DeviceLetterbox:
         self._slots: list[_Slot | None] = [None] * batch
         channels = 1 if spec.color == "GRAY" else 3
         self.row_bytes = channels * spec.width * spec.height * np.dtype(spec.dtype).itemsize
-        """Bytes of one picture of the model's input."""
+        """Bytes of one image of the model's input."""
 
     def write(self, frames: Sequence[Frame], places: Sequence[Place], target: int, stream: Stream) -> None:
         """Puts the work into `stream`: row i of the input at device address `target` is made of frame i.
@@ -121,7 +121,7 @@ class DeviceLetterbox:
         The frames' pixels are copied before this returns; the stream's earlier work must be done.
         """
         if len(frames) > len(self._slots):
-            raise InputError(f"letterbox: wanted at most {len(self._slots)} frames, given {len(frames)}")
+            raise InputError(f"letterbox: expected at most {len(self._slots)} frames, got {len(frames)}")
         changed = False
         for row, (frame, place) in enumerate(zip(frames, places, strict=True)):
             changed |= self._stage(row, frame, place, target + row * self.row_bytes, stream)

@@ -29,7 +29,7 @@ def open_cuda(device: str = "auto", backend: str | None = None) -> Cuda:
         from edgevid.runtime.cuda.cuda_python import NvidiaCuda
 
         return NvidiaCuda(gpu)
-    raise InputError(f"{CHOICE}: wanted {' or '.join(BACKENDS)}, given {name!r}")
+    raise InputError(f"{CHOICE}: expected {' or '.join(BACKENDS)}, got {name!r}")
 
 
 def _installed() -> str:

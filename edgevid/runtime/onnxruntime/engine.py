@@ -49,15 +49,15 @@ class OrtEngine:
         *,
         device: str = "auto",
         threads: int | None = None,
-        keep_graph: bool = False,
-        as_written: bool = False,
+        cache_optimized_graph: bool = False,
+        disable_optimizations: bool = False,
     ) -> None:
         """`device` is "auto", "cpu" or "cuda:N"; `threads` None takes one for each physical core that this
-        process may use, within the CPU quota of its container. With `keep_graph`, a model that loads slowly
-        on the CPU (INT8 graphs, small boards) leaves its optimised graph in the cache and loads faster the
+        process may use, within the CPU quota of its container. With `cache_optimized_graph`, a model that loads slowly
+        on the CPU (INT8 graphs, small boards) leaves its optimized graph in the cache and loads faster the
         next time: for models that will be loaded again, as `load_engine`'s, not for passing ones.
 
-        `as_written` runs the graph node by node as the file has it: the reference for graphs that are meant
+        `disable_optimizations` runs the graph node by node as the file has it: the reference for graphs that are meant
         for TensorRT. ONNX Runtime's own rewriting moves Q/DQ pairs and casts, and then answers otherwise.
 
         Raises ModelError for a file that is missing, no ONNX, or not runnable here.
@@ -65,8 +65,10 @@ class OrtEngine:
         self.path = Path(path)
         providers = _providers(device)
         self.threads = threads if threads is not None else default_threads()
-        options = _options(self.threads, optimise=not as_written)
-        self._session = _open(self.path, providers, options, keep_graph and not as_written)
+        options = _options(self.threads, optimize=not disable_optimizations)
+        self._session = _open(
+            self.path, providers, options, cache_optimized_graph and not disable_optimizations
+        )
         self.device = _device_of(self._session)
         _check_device(device, providers, self.device, self.path)
         _say_once(f"{self.path.name} runs on {self.device} by ONNX Runtime {onnxruntime.__version__}")
@@ -136,15 +138,15 @@ class _Binding:
         return dict(self._results)
 
 
-def _open(path: Path, providers: list[Any], options: Any, keep_graph: bool) -> Any:
+def _open(path: Path, providers: list[Any], options: Any, cache_optimized_graph: bool) -> Any:
     if not path.is_file():
-        raise ModelError(f"{path}: wanted an ONNX file, there is no such file")
+        raise ModelError(f"{path}: expected an ONNX file, there is no such file")
     try:
         content = path.read_bytes()
         model = _without_surplus(content)
         source = str(path) if model is content else model
         # A graph for CUDA is another matter, and weights in other files are not seen by the key.
-        fits = keep_graph and len(providers) == 1 and b"location" not in content
+        fits = cache_optimized_graph and len(providers) == 1 and b"location" not in content
         entry = graph_entry(model, onnxruntime.__version__) if fits else None
         if entry is None:
             return onnxruntime.InferenceSession(source, options, providers=providers)
@@ -153,18 +155,18 @@ def _open(path: Path, providers: list[Any], options: Any, keep_graph: bool) -> A
         kind = type(error).__name__
         if kind in ("InvalidProtobuf", "InvalidGraph"):
             raise ModelError(
-                f"{path}: wanted an ONNX model, the file is none or is damaged: {_short(error)}"
+                f"{path}: expected an ONNX model, the file is none or is damaged: {_short(error)}"
             ) from error
         raise ModelError(f"{path}: ONNX Runtime cannot load it: {_short(error)}") from error
 
 
-def _options(threads: int, *, optimise: bool = True, save: Path | None = None) -> Any:
+def _options(threads: int, *, optimize: bool = True, save: Path | None = None) -> Any:
     if threads < 1:
-        raise InputError(f"threads: wanted at least 1, given {threads}")
+        raise InputError(f"threads: expected at least 1, got {threads}")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     level = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Spinning threads would take the cores from decoding and tracking between two runs.
@@ -182,11 +184,11 @@ def _without_surplus(content: bytes) -> bytes:
 
 
 def _cached(entry: GraphEntry, source: str | bytes, threads: int, providers: list[Any]) -> Any:
-    """The session of the optimised graph on disk; else of the model, whose graph is kept where that pays."""
+    """The session of the optimized graph on disk; else of the model, whose graph is kept where that pays."""
     kept = entry.read()
     if kept is not None:
         try:
-            return onnxruntime.InferenceSession(kept, _options(threads, optimise=False), providers=providers)
+            return onnxruntime.InferenceSession(kept, _options(threads, optimize=False), providers=providers)
         except Exception as error:
             entry.decline(f"does not load: {error}")
     start = time.perf_counter()
@@ -197,7 +199,7 @@ def _cached(entry: GraphEntry, source: str | bytes, threads: int, providers: lis
 
 
 def _keep(entry: GraphEntry, session: Any, source: str | bytes, threads: int, providers: list[Any]) -> None:
-    """Keeps the optimised graph of a session once it is seen to answer alike; a failure is remembered."""
+    """Keeps the optimized graph of a session once it is seen to answer alike; a failure is remembered."""
     folder = scratch()
     if folder is None:
         return
@@ -205,9 +207,9 @@ def _keep(entry: GraphEntry, session: Any, source: str | bytes, threads: int, pr
         save = folder / "graph.onnx"
         onnxruntime.InferenceSession(source, _options(threads, save=save), providers=providers)
         graph = save.read_bytes()
-        plain = _options(threads, optimise=False)
+        plain = _options(threads, optimize=False)
         if not _answer_alike(session, onnxruntime.InferenceSession(graph, plain, providers=providers)):
-            raise ValueError("the optimised graph answers otherwise than the model")
+            raise ValueError("the optimized graph answers otherwise than the model")
         entry.keep(graph)
     except Exception as error:  # the cache is a convenience: the model itself has loaded
         entry.decline(f"{type(error).__name__}: {error}")
@@ -240,7 +242,7 @@ def _providers(device: str) -> list[Any]:
         return ["CPUExecutionProvider"]
     kind, _, number = device.partition(":")
     if device != "auto" and (kind != "cuda" or not (number or "0").isdigit()):
-        raise InputError(f"device: wanted 'auto', 'cpu' or 'cuda:0', given {device!r}")
+        raise InputError(f"device: expected 'auto', 'cpu' or 'cuda:0', got {device!r}")
     if "CUDAExecutionProvider" not in have:
         raise ModelError(
             f"device {device!r}: this onnxruntime has no CUDA (it has {', '.join(have)}); "
@@ -274,7 +276,7 @@ def _device_of(session: Any) -> str:
 def _spec(node: Any, path: Path) -> TensorSpec:
     if node.type not in _DTYPES:
         raise ModelError(
-            f"{path}: tensor {node.name!r} has type {node.type}; wanted one of {', '.join(_DTYPES)}"
+            f"{path}: tensor {node.name!r} has type {node.type}; expected one of {', '.join(_DTYPES)}"
         )
     shape = tuple(n if isinstance(n, int) and n > 0 else -1 for n in node.shape)
     return TensorSpec(node.name, shape, np.dtype(_DTYPES[node.type]))

@@ -1,7 +1,7 @@
-"""Optimised graphs kept on disk, so that a model which loads slowly does so once.
+"""Optimized graphs kept on disk, so that a model which loads slowly does so once.
 
 An entry is keyed by the model's own bytes, the version of ONNX Runtime and the processor's features: a graph
-optimised for one processor may be wrong for another. It carries a checksum, is written under another name and
+optimized for one processor may be wrong for another. It carries a checksum, is written under another name and
 then moved into place, and is used only if it was seen to answer like the model itself: whatever is missing,
 damaged, half-written or strange is as if it were not there.
 """
@@ -36,7 +36,7 @@ _DIGEST = 32
 
 @dataclass(frozen=True, slots=True)
 class GraphEntry:
-    """The place of one model's optimised graph."""
+    """The place of one model's optimized graph."""
 
     path: Path
     """The graph, behind its checksum."""
@@ -44,7 +44,7 @@ class GraphEntry:
     """Where it stands why this model gets no entry."""
 
     def read(self) -> bytes | None:
-        """The optimised graph; None where there is none or it is damaged (then it is removed)."""
+        """The optimized graph; None where there is none or it is damaged (then it is removed)."""
         try:
             kept = self.path.read_bytes()
         except OSError:
@@ -93,10 +93,10 @@ def scratch() -> Path | None:
 
 @lru_cache(maxsize=1)
 def processor() -> tuple[str, ...]:
-    """What an optimised graph depends on: architecture, model and instruction sets of the processor."""
-    wanted = ("model name", "flags", "features", "cpu part", "cpu implementer")
+    """What an optimized graph depends on: architecture, model and instruction sets of the processor."""
+    expected = ("model name", "flags", "features", "cpu part", "cpu implementer")
     info = cpu_info() or {"processor": [platform.processor()]}
-    found = {key: " ".join(sorted(values[0].split())) for key, values in info.items() if key in wanted}
+    found = {key: " ".join(sorted(values[0].split())) for key, values in info.items() if key in expected}
     return (platform.system(), platform.machine(), *(f"{k}={found[k]}" for k in sorted(found)))
 
 

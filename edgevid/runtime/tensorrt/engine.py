@@ -1,7 +1,7 @@
 """TensorRT engines behind the Engine interface: run by TensorRT 10.3 to 11.x, or by TensorRT-RTX.
 
 The manifest beside an engine is checked before TensorRT sees a byte of it, and the driver is looked
-for before TensorRT is imported: deserialising without a device ends the process in some of its builds.
+for before TensorRT is imported: deserializing without a device ends the process in some of its builds.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = logging.getLogger("edgevid")
 
 SUFFIXES = (".engine", ".plan", ".trt")
 _MAGIC = b"ftrt"
-"""First bytes of a serialised engine."""
+"""First bytes of a serialized engine."""
 
 
 def split_header(data: bytes) -> tuple[dict[str, Any], bytes]:
@@ -61,7 +61,7 @@ def split_header(data: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 class TrtEngine:
-    """A serialised engine on an NVIDIA device.
+    """A serialized engine on an NVIDIA device.
 
     Inputs go through page-locked buffers and come back the same way; runs of one shape are replayed as
     one CUDA graph. What `run` returns is valid until the next `run`. Any thread may call, one at a time.
@@ -100,7 +100,7 @@ class TrtEngine:
         cuda = open_cuda(self.device)
         try:
             with cuda.current():
-                runtime, engine = _deserialise(trt, plan, self.path, backend, manifest)
+                runtime, engine = _deserialize(trt, plan, self.path, backend, manifest)
                 self._session = Session(trt, runtime, engine, cuda, self.path, graphs=graphs, cache=cache)
         except BaseException:
             cuda.close()
@@ -133,7 +133,7 @@ class TrtEngine:
         besides. Equal to `run` on the CPU's preprocessing, bit for bit in the input.
         """
         if len(frames) != len(places) or not frames:
-            raise InputError(f"frames: wanted one place for each, given {len(frames)} and {len(places)}")
+            raise InputError(f"frames: expected one place for each, got {len(frames)} and {len(places)}")
         with self._lock:
             self._check_open()
             return self._session.run_frames(
@@ -165,10 +165,10 @@ def _bytes_of(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ModelError(f"{path}: wanted a TensorRT engine: {error.strerror}") from error
+        raise ModelError(f"{path}: expected a TensorRT engine: {error.strerror}") from error
 
 
-def _deserialise(
+def _deserialize(
     trt: Any, plan: bytes, path: Path, backend: str, manifest: Manifest | None
 ) -> tuple[Any, Any]:
     errors: list[str] = []

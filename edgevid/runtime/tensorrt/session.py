@@ -168,7 +168,7 @@ class Session:
             least, _, most = self._limits[spec.name]
             if not all(a <= n <= b for a, n, b in zip(least, shape, most, strict=True)):
                 raise InputError(
-                    f"engine input {spec.name!r}: wanted {least} to {most}, given {shape}; build the engine "
+                    f"engine input {spec.name!r}: expected {least} to {most}, got {shape}; build the engine "
                     "for more with `edgevid build --batch LEAST,BEST,MOST`"
                 )
         self._take(given, self._infer(given))
@@ -190,14 +190,14 @@ class Session:
         others: dict[str, Array],
     ) -> dict[str, Array]:
         """The same, with the input `name` made on the device."""
-        wanted = next((i for i in self.inputs if i.name == name), None)
-        if wanted is None or {i.name for i in self.inputs} != {name, *others}:
+        expected = next((i for i in self.inputs if i.name == name), None)
+        if expected is None or {i.name for i in self.inputs} != {name, *others}:
             raise InputError(
-                f"engine inputs: wanted {[i.name for i in self.inputs]}, given {[name, *others]}"
+                f"engine inputs: expected {[i.name for i in self.inputs]}, got {[name, *others]}"
             )
-        one = wanted.shape[0] if wanted.shape[0] > 0 else len(frames)
+        one = expected.shape[0] if expected.shape[0] > 0 else len(frames)
         if len(frames) > one:
-            raise InputError(f"engine input {name!r}: wanted at most {one} frames, given {len(frames)}")
+            raise InputError(f"engine input {name!r}: expected at most {one} frames, got {len(frames)}")
         with self._cuda.current():
             tail = self._limits[name][2][1:]
             self._reshape(
@@ -205,8 +205,8 @@ class Session:
             )
             for other, array in others.items():
                 np.copyto(self._buffers[other].view, array)
-            if not self._fits(spec, wanted):
-                raise InputError(f"engine input {wanted}: does not hold pictures of {spec}")
+            if not self._fits(spec, expected):
+                raise InputError(f"engine input {expected}: does not hold images of {spec}")
             buffer, letterbox = self._buffers[name], self._letterbox_for(spec, name)
             if letterbox is None:
                 for row, (frame, spot) in enumerate(zip(frames, places, strict=True)):
@@ -215,11 +215,11 @@ class Session:
             letterbox.write(frames, places, buffer.device.address, self.stream)
             return self._go(name)
 
-    def _fits(self, spec: InputSpec, wanted: TensorSpec) -> bool:
+    def _fits(self, spec: InputSpec, expected: TensorSpec) -> bool:
         channels = 1 if spec.color == "GRAY" else 3
         planar = (channels, spec.height, spec.width)
         tail = planar if spec.layout == "NCHW" else (*planar[1:], channels)
-        return self._limits[wanted.name][2][1:] == tail and wanted.dtype == np.dtype(spec.dtype)
+        return self._limits[expected.name][2][1:] == tail and expected.dtype == np.dtype(spec.dtype)
 
     def _letterbox_for(self, spec: InputSpec, name: str) -> DeviceLetterbox | None:
         """The device's letterbox; None, said once, where its kernels do not load."""

@@ -1,4 +1,4 @@
-// The survey page: brings the model, the stage, the forms and the server together.
+// The calibration page: brings the model, the stage, the forms and the server together.
 
 import { Model, typed } from "/static/calibration_model.js";
 import { Stage } from "/static/calibration_stage.js";
@@ -106,7 +106,7 @@ function pointRow(n) {
     field.inputMode = "text"; // numbers with a minus sign
     field.dataset.key = key;
     field.autocomplete = "off";
-    field.setAttribute("aria-label", `${key} of point ${n + 1} in metres`);
+    field.setAttribute("aria-label", `${key} of point ${n + 1} in meters`);
     field.addEventListener("input", () => model.edit(`${key}${n}`, (s) => (s.points[n][key] = typed(field.value))));
     cell.append(field);
     row.append(cell);
@@ -157,7 +157,7 @@ function wireForms() {
   $("region-drop").addEventListener("click", () => model.edit("", (s) => (s.region = null)));
 }
 
-// The picture
+// The image
 
 let frameTimer = 0;
 
@@ -168,23 +168,23 @@ function showFrame(seconds) {
   clearTimeout(frameTimer);
   frameTimer = setTimeout(() => {
     $("wait").hidden = false;
-    $("picture").src = `/api/frame?t=${time.toFixed(3)}&n=${info.live ? Date.now() : 0}`;
+    $("image").src = `/api/frame?t=${time.toFixed(3)}&n=${info.live ? Date.now() : 0}`;
   }, 120);
 }
 
 function wirePicture() {
-  const picture = $("picture");
-  picture.addEventListener("load", () => {
+  const image = $("image");
+  image.addEventListener("load", () => {
     $("wait").hidden = true;
-    if (picture.naturalWidth && picture.naturalWidth !== model.size[0]) {
-      model.size = [picture.naturalWidth, picture.naturalHeight];
+    if (image.naturalWidth && image.naturalWidth !== model.size[0]) {
+      model.size = [image.naturalWidth, image.naturalHeight];
       solve();
     }
     stage.fit();
   });
-  picture.addEventListener("error", () => {
+  image.addEventListener("error", () => {
     $("wait").hidden = false;
-    $("wait").textContent = "This picture could not be had. Try another time.";
+    $("wait").textContent = "This image could not be had. Try another time.";
   });
   $("slider").max = info.duration || 0;
   $("slider").addEventListener("input", () => showFrame(Number($("slider").value)));
@@ -264,7 +264,7 @@ function wireSaving() {
   });
 }
 
-const keyOf = () => `edgevid-survey ${info.source} ${info.size.join("x")}`;
+const keyOf = () => `edgevid-calibration ${info.source} ${info.size.join("x")}`;
 
 function keep() {
   try {
@@ -285,8 +285,8 @@ function kept() {
 async function open() {
   info = await (await fetch("/api/start")).json();
   $("source").textContent = info.source;
-  document.title = `Survey of ${info.source} - edgevid`;
-  model = new Model(info.size, kept() ?? info.survey, changed);
+  document.title = `Calibration of ${info.source} - edgevid`;
+  model = new Model(info.size, kept() ?? info.calibration, changed);
   stage = new Stage(model, { chose, place: addPoint });
   wireForms();
   wirePicture();

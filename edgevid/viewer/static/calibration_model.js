@@ -1,6 +1,6 @@
-// What is surveyed, and its past: the model knows no page.
+// What is calibrated, and its past: the model knows no page.
 
-/** A new survey of a picture of `size`: a rectangle in its middle, without metres. */
+/** A new calibration of an image of `size`: a rectangle in its middle, without meters. */
 export function fresh(size) {
   const [w, h] = size;
   const at = (x, y) => [Math.round(w * x), Math.round(h * y)];
@@ -15,7 +15,7 @@ export function fresh(size) {
   };
 }
 
-/** Holds the survey and its past; `changed` is called after each change. */
+/** Holds the calibration and its past; `changed` is called after each change. */
 export class Model {
   constructor(size, given, changed) {
     this.size = size;
@@ -26,7 +26,7 @@ export class Model {
     this.last = { key: "", time: 0 };
   }
 
-  /** Changes the survey by `edit(survey)`. Edits of one `key` in a row, close in time, are one step back. */
+  /** Changes the calibration by `edit(calibration)`. Edits of one `key` in a row, close in time, are one step back. */
   edit(key, edit) {
     const before = JSON.stringify(this.now);
     edit(this.now);
@@ -57,7 +57,7 @@ export class Model {
     this.changed();
   }
 
-  /** Every handle on the picture: {kind, index, at: [u, v], label}. */
+  /** Every handle on the image: {kind, index, at: [u, v], label}. */
   handles() {
     const s = this.now;
     const names = ["near left", "near right", "far right", "far left"];
@@ -69,7 +69,7 @@ export class Model {
     return [...main, ...region];
   }
 
-  /** Puts a handle at [u, v], inside the picture, to a hundredth of a pixel. */
+  /** Puts a handle at [u, v], inside the image, to a hundredth of a pixel. */
   move(kind, index, at, key) {
     const [u, v] = at.map((value, n) => Math.round(Math.min(Math.max(value, 0), this.size[n]) * 100) / 100);
     this.edit(key, (s) => {
@@ -100,7 +100,7 @@ export class Model {
     });
   }
 
-  /** A region around what is surveyed: its box, a little larger. */
+  /** A region around what is calibrated: its box, a little larger. */
   makeRegion() {
     const at = this.handles().filter((one) => one.kind !== "region").map((one) => one.at);
     const [w, h] = this.size;

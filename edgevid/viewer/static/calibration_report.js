@@ -1,7 +1,7 @@
-// What the server said of the survey, in words and tables.
+// What the server said of the calibration, in words and tables.
 
 const $ = (id) => document.getElementById(id);
-const metres = (value) => (value === null ? "?" : value.toFixed(value < 0.1 ? 3 : 2));
+const meters = (value) => (value === null ? "?" : value.toFixed(value < 0.1 ? 3 : 2));
 
 /** Shows an answer of /api/solve; `busy` while a newer one is on its way. */
 export function showReport(answer) {
@@ -27,13 +27,13 @@ function errors(answer) {
   const worst = px.indexOf(Math.max(...px));
   const mean = px.reduce((a, b) => a + b, 0) / px.length;
   const far = answer.errors[worst].m;
-  return `${px.length} points: ${mean.toFixed(2)} px off on average, worst point ${worst + 1} with ${px[worst].toFixed(1)} px (${metres(far)} m).`;
+  return `${px.length} points: ${mean.toFixed(2)} px off on average, worst point ${worst + 1} with ${px[worst].toFixed(1)} px (${meters(far)} m).`;
 }
 
 function scaleRow(scale) {
   const row = document.createElement("tr");
   const percent = scale.error === null ? "?" : `${(100 * scale.error).toFixed(1)} %`;
-  const cells = [scale.place, metres(scale.along), metres(scale.across), percent];
+  const cells = [scale.place, meters(scale.along), meters(scale.across), percent];
   cells.forEach((text, n) => {
     const cell = document.createElement("td");
     cell.textContent = text;

@@ -1,17 +1,17 @@
-// The picture with its handles, the grid over it and the loupe: pointers, touch and keys.
+// The image with its handles, the grid over it and the loupe: pointers, touch and keys.
 
 const SVG = "http://www.w3.org/2000/svg";
 const LOUPE = 10; // times
 
-/** Draws a model on the picture and moves its handles. */
+/** Draws a model on the image and moves its handles. */
 export class Stage {
   constructor(model, { chose, place }) {
     this.model = model;
     this.chose = chose; // called with the chosen handle's label, or ""
-    this.place = place; // called with [u, v] where the picture was clicked while placing
+    this.place = place; // called with [u, v] where the image was clicked while placing
     this.stage = document.getElementById("stage");
     this.scroller = document.getElementById("scroller");
-    this.picture = document.getElementById("picture");
+    this.image = document.getElementById("image");
     this.svg = document.getElementById("drawing");
     this.box = document.getElementById("handles");
     this.loupe = document.getElementById("loupe");
@@ -31,7 +31,7 @@ export class Stage {
     return this.stage.clientWidth / this.model.size[0] || 1;
   }
 
-  /** The picture as large as fits, times the zoom. */
+  /** The image as large as fits, times the zoom. */
   fit() {
     const [w, h] = this.model.size;
     const narrow = matchMedia("(max-width: 900px)").matches;
@@ -56,14 +56,14 @@ export class Stage {
     box.scrollTop = at[1] * this.scale - box.clientHeight / 2;
   }
 
-  /** What the server said of the present survey (null while there is nothing). */
+  /** What the server said of the present calibration (null while there is nothing). */
   show(answer) {
     this.answer = answer;
     this.stage.classList.remove("stale");
     this.draw();
   }
 
-  /** The survey changed; the grid shown is that of a moment ago. */
+  /** The calibration changed; the grid shown is that of a moment ago. */
   stale() {
     this.stage.classList.add("stale");
     this.draw();
@@ -242,15 +242,15 @@ export class Stage {
     this.place(this.at(event));
   }
 
-  /** While placing, a click on the picture puts a point there. */
+  /** While placing, a click on the image puts a point there. */
   setPlacing(on) {
     this.placing = on;
     this.stage.classList.toggle("placing", on);
   }
 
-  /** The picture around [u, v], pixels as squares, in the corner that is farther away. */
+  /** The image around [u, v], pixels as squares, in the corner that is farther away. */
   #magnify([u, v]) {
-    if (!this.picture.complete || !this.picture.naturalWidth) return;
+    if (!this.image.complete || !this.image.naturalWidth) return;
     const c = this.loupe.getContext("2d");
     const { width: size } = this.loupe;
     const span = size / LOUPE;
@@ -259,7 +259,7 @@ export class Stage {
     c.imageSmoothingEnabled = false;
     c.fillStyle = "#000";
     c.fillRect(0, 0, size, size);
-    c.drawImage(this.picture, u - span / 2, v - span / 2, span, span, 0, 0, size, size);
+    c.drawImage(this.image, u - span / 2, v - span / 2, span, span, 0, 0, size, size);
     for (const [color, wide] of [["rgba(0,0,0,0.8)", 5], ["#62d49a", 2]]) {
       c.strokeStyle = color;
       c.lineWidth = wide;

@@ -1,4 +1,4 @@
-// Colours of ids and stages. The ids' are those of edgevid/output/overlay.py: OKLab, equally light, golden angle.
+// Colors of ids and stages. The ids' are those of edgevid/output/overlay.py: OKLab, equally light, golden angle.
 
 const known = new Map();
 
@@ -27,7 +27,7 @@ function made(id) {
   return `rgb(${linear.map((v) => Math.round(255 * Math.min(1, Math.max(0, v)) ** (1 / 2.2))).join(" ")})`;
 }
 
-const STAGES = { detect: "#4e9be8", track: "#e0a33a", recognise: "#b07fe0", judge: "#e0708f", speed: "#4bb98a" };
+const STAGES = { detect: "#4e9be8", track: "#e0a33a", recognize: "#b07fe0", judge: "#e0708f", speed: "#4bb98a" };
 
 export function stageColor(stage) {
   return STAGES[stage] ?? "#8b95a1";

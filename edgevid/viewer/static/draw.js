@@ -1,4 +1,4 @@
-// Paints what was learnt over the picture. `view` says where: {ctx, width, height, scale, font}, scale being
+// Paints what was learned over the image. `view` says where: {ctx, width, height, scale, font}, scale being
 // view pixels a frame pixel. The same painter serves the page and the snapshot.
 
 import { colorOf } from "./colors.js";
@@ -46,7 +46,7 @@ function box(view, object, selected, hovered) {
     ctx.fillRect(x1, y1, x2 - x1, y2 - y1);
     ctx.globalAlpha = 1;
   }
-  // A dark line under the coloured one: the box is seen on any ground.
+  // A dark line under the colored one: the box is seen on any ground.
   for (const [style, extra] of [["rgb(0 0 0 / 0.45)", 1.6], [color, 0]]) {
     ctx.strokeStyle = style;
     ctx.lineWidth = (selected || hovered ? 3 : 2) * view.unit + extra;

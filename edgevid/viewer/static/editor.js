@@ -1,4 +1,4 @@
-// Zones and lines, drawn and changed on the picture. Every finished change goes to the server at once and
+// Zones and lines, drawn and changed on the image. Every finished change goes to the server at once and
 // counts from the next frame on.
 
 import { el, setText, toast } from "./dom.js";

@@ -13,7 +13,7 @@ export function form(place, hello, commit) {
   const parts = [field("place-name", "Name", "wide", input("place-name", { value: place.name, maxLength: 60, required: true }, (v) => commit("name", v)))];
   if (place.kind === "zone") parts.push(...zoneFields(place, commit));
   else parts.push(el("button", { type: "button", className: "wide", onclick: () => commit("points", [...place.points].reverse()) }, "Swap forward and backward"));
-  if (hello.surveyed) parts.push(metres(place, commit));
+  if (hello.calibrated) parts.push(meters(place, commit));
   parts.push(points(place, commit));
   return el("form", { onsubmit: (event) => event.preventDefault() }, ...parts);
 }
@@ -26,9 +26,9 @@ function zoneFields(place, commit) {
   return [seconds("dwell_s", "Tell stays over (s)"), seconds("stopped_s", "Tell standing over (s)"), field("place-direction", words, "wide", way)];
 }
 
-function metres(place, commit) {
+function meters(place, commit) {
   const box = el("input", { type: "checkbox", id: "place-ground", checked: place.ground, onchange: (event) => commit("ground", event.target.checked) });
-  return el("label", { className: "check wide", htmlFor: "place-ground" }, box, "On the ground, in metres");
+  return el("label", { className: "check wide", htmlFor: "place-ground" }, box, "On the ground, in meters");
 }
 
 /** Points as text: what cannot drag can type. */

@@ -64,7 +64,7 @@ function words(event) {
     case "connected":
       return [`Connected: ${event.detail}`];
     case "resized":
-      return [`The picture's size changed: ${event.detail}`];
+      return [`The image's size changed: ${event.detail}`];
     case "lost":
     case "stalled":
       return [el("span", { className: "fault" }, event.kind === "lost" ? "Stream lost" : "Stream silent"), `: ${event.detail}`];

@@ -3,7 +3,7 @@
 const NARROW = "\u202f";
 const SCALE = { "km/h": 3.6, mph: 2.2369363, "m/s": 1 };
 
-/** "52 ± 2 km/h" of a record's speed, with the age of a settled one; the error is rounded up, never down to 0. */
+/** "52 ± 2 km/h" of a record's speed, with the age of a smoothed one; the error is rounded up, never down to 0. */
 export function speedWords(speed, unit) {
   const scale = SCALE[unit];
   const digits = unit === "m/s" ? 1 : 0;

@@ -15,7 +15,7 @@ const SHOWN = [
   [["Z"], "Zones and lines"],
   [["E"], "Edit zones and lines"],
   [["U"], "km/h, mph, m/s"],
-  [["S"], "Save the picture"],
+  [["S"], "Save the image"],
   [["F"], "Full screen"],
   [["D"], "Dark or light"],
   [["?"], "This help"],

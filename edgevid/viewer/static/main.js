@@ -9,7 +9,7 @@ import { addEvent, prepareEvents, setEvents, show as showEvents } from "./events
 import { clock, ms, number } from "./format.js";
 import { heedKeys, listKeys } from "./keys.js";
 import { forgetSpeeds, noteSpeeds, showObject } from "./object.js";
-import { neighbour, showObjects } from "./objects.js";
+import { neighbor, showObjects } from "./objects.js";
 import { framePoint, overlay, redraw, screen, shape, snapshot } from "./screen.js";
 import { choose, remember, state, unit } from "./state.js";
 import { openStream } from "./stream.js";
@@ -18,7 +18,7 @@ import { toggleTheme } from "./theme.js";
 const LABELS = ["all", "short", "none"];
 const UNITS = ["km/h", "mph", "m/s"];
 const $ = (id) => document.getElementById(id);
-let steps = 0; // live frames that may pass while the picture is held
+let steps = 0; // live frames that may pass while the image is held
 
 const stream = openStream({ frame, words, link });
 
@@ -57,8 +57,8 @@ function hello(message) {
   setText($("title"), message.model ? `${message.title} · ${message.model}` : message.title);
   $("notes").replaceChildren(...message.notes.map((note) => el("p", { className: "banner", style: null }, note)));
   $("unit").value = unit();
-  document.querySelector('[data-layer="grid"]').disabled = !message.surveyed;
-  document.querySelector('[data-layer="grid"]').title = message.surveyed ? "Ground grid (G)" : "Ground grid: this camera is not surveyed";
+  document.querySelector('[data-layer="grid"]').disabled = !message.calibrated;
+  document.querySelector('[data-layer="grid"]').title = message.calibrated ? "Ground grid (G)" : "Ground grid: this camera is not calibrated";
   placesGreeted(message);
   setEvents(message.events);
   paused(message.paused);
@@ -126,7 +126,7 @@ function select(id) {
 
 async function save() {
   const blob = await snapshot();
-  if (!blob) return toast("There is no picture yet.");
+  if (!blob) return toast("There is no image yet.");
   const time = clock(state.record.time_s).replace(/[:.]/g, "-");
   const name = `edgevid ${state.hello.title.replace(/[^\w.-]+/g, "_")} ${time}.png`;
   const link = el("a", { href: URL.createObjectURL(blob), download: name });
@@ -137,7 +137,7 @@ async function save() {
 
 function layer(name) {
   if (name === "labels") choose("labels", LABELS[(LABELS.indexOf(state.choices.labels) + 1) % LABELS.length]);
-  else if (name === "grid" && !state.hello?.surveyed) return toast("This camera is not surveyed: start with --camera SURVEY to have a grid and speeds.");
+  else if (name === "grid" && !state.hello?.calibrated) return toast("This camera is not calibrated: start with --camera CALIBRATION to have a grid and speeds.");
   else choose(name, !state.choices[name]);
   layers();
   redraw();
@@ -164,7 +164,7 @@ function fullscreen() {
   else screen.requestFullscreen?.().catch(() => toast("This browser has no full screen here."));
 }
 
-/** The words around the picture, four times a second: often enough to read. */
+/** The words around the image, four times a second: often enough to read. */
 function refresh() {
   showObjects(select);
   showObject();
@@ -257,7 +257,7 @@ heedKeys({
 });
 
 function hop(by) {
-  const id = neighbour(by);
+  const id = neighbor(by);
   if (id !== null && id !== state.selected) select(id);
 }
 

@@ -1,4 +1,4 @@
-// One object's panel: its picture, all that is said of it, and why the rest is not.
+// One object's panel: its image, all that is said of it, and why the rest is not.
 
 import { drawTrace } from "./chart.js";
 import { colorOf } from "./colors.js";
@@ -51,7 +51,7 @@ export function showObject() {
   setText(parts.age, duration(object.age_s));
   verdicts(object);
   speed(object);
-  setText(parts.place, object.ground_m ? object.ground_m.map((v) => `${number(v, 1)}`).join(", ") + " m" : "off the survey");
+  setText(parts.place, object.ground_m ? object.ground_m.map((v) => `${number(v, 1)}`).join(", ") + " m" : "off the calibration");
   const trace = traces.get(id) ?? [];
   const told = trace.filter((p) => p.mps !== null).length > 1;
   parts.trace.hidden = parts.traceWords.hidden = !told;
@@ -64,7 +64,7 @@ function build(id) {
   const dd = () => el("dd");
   parts = { score: dd(), age: dd(), seen: dd(), place: dd(), said: el("div"), crop: el("canvas", { id: "object-crop" }) };
   parts.crop.setAttribute("role", "img");
-  parts.crop.setAttribute("aria-label", `Picture of object ${id}`);
+  parts.crop.setAttribute("aria-label", `Image of object ${id}`);
   parts.trace = el("canvas", { className: "trace" });
   parts.trace.setAttribute("role", "img");
   parts.trace.setAttribute("aria-label", `Speed of object ${id} over the last ${TRACE_S} seconds`);
@@ -73,7 +73,7 @@ function build(id) {
   parts.placeName = el("dt", {}, "Place");
   list.append(parts.placeName, parts.place);
   body.replaceChildren(parts.said, el("div", { className: "portrait" }, parts.crop, list), parts.trace, parts.traceWords);
-  parts.placeName.hidden = parts.place.hidden = !state.hello?.surveyed;
+  parts.placeName.hidden = parts.place.hidden = !state.hello?.calibrated;
   parts.trace.hidden = parts.traceWords.hidden = true;
 }
 

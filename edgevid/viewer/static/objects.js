@@ -1,4 +1,4 @@
-// The list of objects: the same as in the picture, in words, for keyboard and screen reader too.
+// The list of objects: the same as in the image, in words, for keyboard and screen reader too.
 
 import { colorOf } from "./colors.js";
 import { el, setText } from "./dom.js";
@@ -69,7 +69,7 @@ function columns(objects) {
 }
 
 /** The id after (or before) the selected one, in the list's order. */
-export function neighbour(step) {
+export function neighbor(step) {
   const ids = (state.record?.objects ?? []).map((object) => object.id).sort((a, b) => a - b);
   if (!ids.length) return null;
   const at = ids.indexOf(state.selected);

@@ -1,11 +1,11 @@
-// The two canvases: the picture below, what is drawn over it above; one animation frame paints both.
+// The two canvases: the image below, what is drawn over it above; one animation frame paints both.
 
 import { paint } from "./draw.js";
 import { state, unit } from "./state.js";
 
 const FAMILY = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif';
 const screen = document.getElementById("screen");
-const picture = document.getElementById("picture");
+const image = document.getElementById("image");
 const overlay = document.getElementById("overlay");
 const extras = []; // further painters, for the editor
 let asked = false;
@@ -62,13 +62,13 @@ function draw() {
   if (!place.width) return;
   const dense = Math.min(window.devicePixelRatio || 1, 3);
   const { scale, left, top } = fit(place.width, place.height);
-  for (const canvas of [picture, overlay]) sized(canvas, Math.round(place.width * dense), Math.round(place.height * dense));
+  for (const canvas of [image, overlay]) sized(canvas, Math.round(place.width * dense), Math.round(place.height * dense));
   const [w, h] = size();
   if (state.bitmap) {
-    const ctx = picture.getContext("2d", { alpha: false });
+    const ctx = image.getContext("2d", { alpha: false });
     ctx.imageSmoothingQuality = "high";
     ctx.fillStyle = "#000";
-    ctx.fillRect(0, 0, picture.width, picture.height);
+    ctx.fillRect(0, 0, image.width, image.height);
     ctx.drawImage(state.bitmap, left * dense, top * dense, w * scale * dense, h * scale * dense);
   }
   const ctx = overlay.getContext("2d");
@@ -81,7 +81,7 @@ function draw() {
   document.documentElement.dataset.frame = state.record?.n ?? "";
 }
 
-/** Sizes grow slowly with the picture: readable on a phone and on a wall. */
+/** Sizes grow slowly with the image: readable on a phone and on a wall. */
 function viewOf(ctx, width, height, scale) {
   const part = Math.min(1.6, Math.max(0.8, width / 900));
   return { ctx, width, height, scale, unit: part, font: Math.max(10.5, 12.5 * part), family: FAMILY };
@@ -91,7 +91,7 @@ function sized(canvas, width, height) {
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
 }
 
-/** The shown picture with what is drawn over it, as a PNG of at least 1280 pixels' width. */
+/** The shown image with what is drawn over it, as a PNG of at least 1280 pixels' width. */
 export async function snapshot() {
   if (!state.bitmap) return null;
   const [w, h] = size();

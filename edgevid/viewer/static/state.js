@@ -6,9 +6,9 @@ const CHOICES = { boxes: true, labels: "all", trails: true, grid: false, places:
 export const state = {
   hello: null, // what the server said of itself
   record: null, // the shown frame's record
-  bitmap: null, // and its picture
+  bitmap: null, // and its image
   paused: false,
-  held: false, // a live picture that this page holds still
+  held: false, // a live image that this page holds still
   selected: null, // id of an object
   hovered: null,
   editing: false,

@@ -1,4 +1,4 @@
-// The socket to the server: pictures with their records in, answers out, reconnected for ever.
+// The socket to the server: images with their records in, answers out, reconnected for ever.
 
 const FIRST_WAIT_MS = 400;
 const LONGEST_WAIT_MS = 8000;
@@ -12,7 +12,7 @@ export function openStream(on) {
   let socket = null;
   let wait = FIRST_WAIT_MS;
   let refused = 0;
-  let newest = 0; // number of the newest picture that was handed on
+  let newest = 0; // number of the newest image that was handed on
 
   function connect() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
@@ -24,11 +24,11 @@ export function openStream(on) {
       on.link("open");
       if (document.hidden) send({ looking: false });
     };
-    socket.onmessage = ({ data }) => (typeof data === "string" ? on.words(JSON.parse(data)) : picture(data));
+    socket.onmessage = ({ data }) => (typeof data === "string" ? on.words(JSON.parse(data)) : image(data));
     socket.onclose = lost;
   }
 
-  async function picture(data) {
+  async function image(data) {
     const from = socket;
     const length = new DataView(data).getUint32(0, true);
     const record = JSON.parse(decoder.decode(new Uint8Array(data, 4, length)));

@@ -91,10 +91,10 @@ def test_logits_go_through_a_softmax(tmp_path: Path) -> None:
         ("track,label\n1,a\n", "a column for each class"),
         ("walk\n1\n", "at least two classes"),
         ("walk,walk\n0.5,0.5\n", "different column names"),
-        ("walk,run\n0.5\n", "line 2: wanted 2 values"),
-        ("walk,run\n0.5,x\n", "line 2: run: wanted a number, given 'x'"),
-        ("walk,run\n0.5,0.5\nnan,0.5\n", "row 2: wanted finite scores"),
-        ("walk,run\n0.5,0.5\n0.9,0.5\n", "row 2: wanted probabilities that sum to 1"),
+        ("walk,run\n0.5\n", "line 2: expected 2 values"),
+        ("walk,run\n0.5,x\n", "line 2: run: expected a number, got 'x'"),
+        ("walk,run\n0.5,0.5\nnan,0.5\n", "row 2: expected finite scores"),
+        ("walk,run\n0.5,0.5\n0.9,0.5\n", "row 2: expected probabilities that sum to 1"),
         ("walk,run\n1.5,-0.5\n", "sum to 1"),
         ("label,walk,run\nwalk,0.5,0.5\n,0.5,0.5\n", "line 3: label"),
         ("label,walk,run\nswim,0.5,0.5\n", "one of the classes walk, run.*'swim'"),
@@ -180,14 +180,14 @@ def test_temperature_and_correlation_come_from_held_out_tracks() -> None:
     assert report.measured_risk < 0.1
 
 
-def test_a_share_of_unlabelled_scores() -> None:
+def test_a_share_of_unlabeled_scores() -> None:
     columns = drawn(500)
     del columns["labels"]
     report = tune(make_table(columns), Target("abstain-rate", 0.2))
     assert report.coverage == pytest.approx(0.8, abs=1 / 500)
     assert report.curve is None
     assert "not certified" in report.warnings[-1]
-    with pytest.raises(InputError, match=r"wanted a label column for knee.*--abstain-rate"):
+    with pytest.raises(InputError, match=r"expected a label column for knee.*--abstain-rate"):
         tune(make_table(columns))
 
 
@@ -286,7 +286,7 @@ def test_rules_that_silence_everything() -> None:
     ],
 )  # fmt: skip
 def test_targets_that_cannot_be(wrong: tuple[str, float]) -> None:
-    with pytest.raises(InputError, match="wanted"):
+    with pytest.raises(InputError, match="expected"):
         Target(*wrong)
 
 
@@ -342,7 +342,7 @@ def test_the_command_writes_policy_and_plots(tmp_path: Path) -> None:
 
 def test_the_command_takes_one_target(tmp_path: Path) -> None:
     scores = csv_of(tmp_path / "s.csv", drawn(60))
-    with pytest.raises(InputError, match="one target, given --max-risk, --abstain-rate"):
+    with pytest.raises(InputError, match="one target, got --max-risk, --abstain-rate"):
         ask(scores, "--max-risk", "0.1", "--abstain-rate", "0.1")
     with pytest.raises(InputError, match="--model"):
         ask(scores, "--model", tmp_path / "absent.onnx", "--out", tmp_path / "p.toml")

@@ -15,7 +15,7 @@ from edgevid import cli
 from edgevid.errors import InputError, MissingExtraError, ModelError
 from edgevid.optimize.builder import engine as build_engine
 from edgevid.optimize.builder import layers as build_layers
-from edgevid.optimize.builder.build import Gate, build, make_plan
+from edgevid.optimize.builder.build import Playback, build, make_plan
 from edgevid.optimize.builder.options import BuildOptions, read_batch, read_shapes
 from edgevid.runtime.manifest import check, manifest_path, read_manifest
 
@@ -75,7 +75,7 @@ def test_open_axes_become_a_profile_and_the_manifest_tells_it(small: Path) -> No
 def test_open_axes_that_nothing_tells_are_asked_for(small: Path) -> None:
     with pytest.raises(InputError, match=r"input 'x'.*open axes.*--shape x=1x3x1x1"):
         build(small, FP32)
-    with pytest.raises(InputError, match="shape of x: wanted one that fits"):
+    with pytest.raises(InputError, match="shape of x: expected one that fits"):
         build(small, options(shapes=dict([read_shapes("x=1x4x16x16")])))
     assert not (small.parent / "build").exists() or not list((small.parent / "build").iterdir())
 
@@ -94,7 +94,7 @@ def test_what_the_parser_refuses_is_told_in_its_words(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(ModelError, match=r"text.onnx"):
         build_engine.build_engine(tmp_path / "text.onnx", FP32, "tensorrt-rtx")
-    with pytest.raises(ModelError, match="wanted an ONNX file"):
+    with pytest.raises(ModelError, match="expected an ONNX file"):
         build_engine.build_engine(tmp_path / "gone.onnx", FP32, "tensorrt-rtx")
     path = tmp_path / "odd.onnx"
     save(path, [node("Det", "x", "y")], {"x": ("float32", (2, 4, 4))}, {"y": (2,)})
@@ -132,15 +132,15 @@ def test_an_fp16_engine_of_an_fp32_graph_cannot_pass(small: Path) -> None:
     built = build_engine.build_engine(small, plan.options, "tensorrt-rtx")
     from edgevid.optimize.builder.build import _heed_types
 
-    wanted = make_plan(small, options(precision="fp16"))
+    expected = make_plan(small, options(precision="fp16"))
     with pytest.raises(ModelError, match=r"asked for fp16.*no convolution in Half.*'Float': 1"):
-        _heed_types(wanted, built)
+        _heed_types(expected, built)
 
 
 def test_a_plan_needs_no_tensorrt(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_engine.importlib.util, "find_spec", lambda name: None)
     plan = make_plan(small, BuildOptions(precision="fp32", workspace_mb=512, version_compatible=True))
-    told = dict(plan.lines(Gate(frames="clip.mp4", floor=0.98)))
+    told = dict(plan.lines(Playback(frames="clip.mp4", floor=0.98)))
     assert told["backend"] == "TensorRT (not installed)"
     assert told["workspace"] == "at most 512 MB"
     assert told["compatibility"] == "this and newer versions, this device"
@@ -181,7 +181,7 @@ def test_a_version_out_of_range_is_told(version: str, said: str, monkeypatch: py
         Builder = object
 
     monkeypatch.setitem(sys.modules, "tensorrt", Package)  # type: ignore[arg-type]
-    with pytest.raises(ModelError, match=f"wanted 10.3 to 11.x, given {said}"):
+    with pytest.raises(ModelError, match=f"expected 10.3 to 11.x, got {said}"):
         build_engine.load_backend("tensorrt")
 
 
@@ -204,13 +204,13 @@ def test_int8_without_its_graph_is_the_command_that_makes_it(small: Path) -> Non
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"precision": "fp8"}, "precision: wanted one of fp32, fp16, int8"),
-        ({"backend": "onnx"}, "backend: wanted one of auto"),
+        ({"precision": "fp8"}, "precision: expected one of fp32, fp16, int8"),
+        ({"backend": "onnx"}, "backend: expected one of auto"),
         ({"batch": (2, 1, 4)}, "least <= best <= most"),
-        ({"workspace_mb": 0}, "workspace: wanted at least 1 MB"),
-        ({"level": 6}, "level: wanted 0 to 5"),
-        ({"hardware": "any"}, "hardware: wanted one of none"),
-        ({"targets": ("9.0",)}, "for-gpu: wanted one of 7.5"),
+        ({"workspace_mb": 0}, "workspace: expected at least 1 MB"),
+        ({"level": 6}, "level: expected 0 to 5"),
+        ({"hardware": "any"}, "hardware: expected one of none"),
+        ({"targets": ("9.0",)}, "for-gpu: expected one of 7.5"),
         ({"shapes": {"x": ((2,), (1,), (1,))}}, "shape of x"),
     ],
 )
@@ -228,14 +228,14 @@ def test_choices_of_the_other_backend() -> None:
 
 @pytest.mark.parametrize("text", ["x", "1,2", "a,b,c"])
 def test_batches_and_shapes_that_are_none(text: str) -> None:
-    with pytest.raises(InputError, match="batch: wanted"):
+    with pytest.raises(InputError, match="batch: expected"):
         read_batch(text)
-    with pytest.raises(InputError, match="shape: wanted"):
+    with pytest.raises(InputError, match="shape: expected"):
         read_shapes(text)
 
 
 def test_the_account_of_kernels_is_read() -> None:
-    """Shapes shortened from what TensorRT-RTX 1.7 logs of a quantised convolution and its neighbours."""
+    """Shapes shortened from what TensorRT-RTX 1.7 logs of a quantized convolution and its neighbors."""
     message = (
         "Engine Layer Information:\n"
         "Name: __myl_Roun_myl0_1, LayerType: kgen, Inputs: [ { Name: x, Datatype: Float } ], Constants: [], "

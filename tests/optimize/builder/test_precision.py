@@ -14,9 +14,8 @@ import pytest
 from edgevid import cli
 from edgevid.errors import InputError, ParityError
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.builder import engine as build_engine
 from edgevid.optimize.builder import layers as build_layers
-from edgevid.optimize.builder.build import Gate, build
+from edgevid.optimize.builder.build import Playback, build
 from edgevid.optimize.builder.options import BuildOptions
 from edgevid.optimize.builder.verify import report_path
 from edgevid.runtime.manifest import check, manifest_path, read_manifest
@@ -32,7 +31,7 @@ MODELS = {"yolox-nano-416": "yolox_nano_416.onnx", "nanodet-m-320": "nanodet_m_3
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few rendered pictures of a street."""
+    """A few rendered images of a street."""
     folder = tmp_path_factory.mktemp("frames")
     for frame in list(RenderedStreet(seconds=4.0))[10::15]:
         cv2.imwrite(str(folder / f"{frame.index:03}.png"), frame.image[..., ::-1])
@@ -101,7 +100,7 @@ def test_int8_in_float_surroundings_by_choice(frames: Path, tmp_path: Path) -> N
 def test_a_proven_engine_tells_its_figures(frames: Path, tmp_path: Path) -> None:
     recipe = resolve_model("street-nano")
     said: list[str] = []
-    gate = Gate(frames, floor=0.9)
+    gate = Playback(frames, floor=0.9)
     done = build(recipe, rtx("fp16"), gate=gate, folder=tmp_path, say=said.append)
     parity = read_manifest(manifest_path(done.engine)).parity
     assert parity["graph"]["passed"] is True
@@ -133,7 +132,7 @@ def test_below_the_floor_nothing_is_built_and_the_figures_stay(frames: Path, tmp
     recipe = resolve_model("street-nano")
     blinded(recipe, tmp_path)
     with pytest.raises(ParityError, match=r"street_nano.fp16.onnx.* below the floor"):
-        build(recipe, rtx("fp16"), gate=Gate(frames, floor=0.9), folder=tmp_path)
+        build(recipe, rtx("fp16"), gate=Playback(frames, floor=0.9), folder=tmp_path)
     assert not list(tmp_path.glob("*.engine"))
     told = json.loads(report_path(tmp_path / "street_nano.fp16.rtx.engine").read_text())
     assert told["passed"] is False
@@ -144,7 +143,7 @@ def test_int8_with_fp16_around_it_is_refused_with_the_way_out(frames: Path, tmp_
     recipe = resolve_model("street-nano")
     int8(recipe, frames, tmp_path)
     with pytest.raises(ParityError, match=r"int8-trt-fp16.onnx.* below the floor.*--rest fp32"):
-        build(recipe, rtx("int8"), gate=Gate(frames, floor=1.0), folder=tmp_path)
+        build(recipe, rtx("int8"), gate=Playback(frames, floor=1.0), folder=tmp_path)
 
 
 def test_with_fallback_the_next_precision_is_taken_and_the_manifest_says_so(
@@ -152,7 +151,7 @@ def test_with_fallback_the_next_precision_is_taken_and_the_manifest_says_so(
 ) -> None:
     recipe = resolve_model("street-nano")
     blinded(recipe, tmp_path)
-    done = build(recipe, rtx("fp16"), gate=Gate(frames, floor=0.9, fallback=True), folder=tmp_path)
+    done = build(recipe, rtx("fp16"), gate=Playback(frames, floor=0.9, fallback=True), folder=tmp_path)
     assert done.manifest.precision == "fp32"
     assert done.engine.name == "street_nano.fp32.rtx.engine"
     assert len(done.refused) == 1
@@ -174,7 +173,7 @@ def test_a_graph_without_a_recipe_cannot_be_proven(tmp_path: Path) -> None:
     path = tmp_path / "plain.onnx"
     save(path, [node("Relu", "x", "y")], {"x": ("float32", (1, 3, 8, 8))}, {"y": (1, 3, 8, 8)})
     with pytest.raises(InputError, match=r"no recipe says how it is fed.*edgevid inspect"):
-        build(path, rtx("fp32"), gate=Gate("frames"))
+        build(path, rtx("fp32"), gate=Playback("frames"))
     assert build(path, rtx("fp32")).manifest.layers["convolutions"] == {}
 
 
@@ -212,4 +211,3 @@ def test_the_log_is_read_the_same_for_a_kernel_that_is_named_twice() -> None:
     two = build_layers.kernels([line.format(1, "Half") + "\n" + line.format(2, "Float")])
     assert build_layers.convolution_types(one, ["c"]) == {"c": "Half"}
     assert build_layers.convolution_types(two, ["c"]) == {"c": "?"}
-    assert build_engine.digest(b"") == hashlib.sha256(b"").hexdigest()

@@ -16,8 +16,8 @@ TESTS = Path(__file__).resolve().parents[2]
 TABLE = TESTS / "support" / "tensorrt_names.json"
 PACKAGE = TESTS.parent / "edgevid"
 SOURCES = [
-    PACKAGE / "tools" / "build_engine.py",
-    *(PACKAGE / "runtime" / f"{name}.py" for name in ("trt", "trt_session", "trt_cache")),
+    PACKAGE / "optimize" / "builder" / "engine.py",
+    *(PACKAGE / "runtime" / "tensorrt" / f"{name}.py" for name in ("engine", "session", "kernel_cache")),
 ]
 
 RECEIVERS = {

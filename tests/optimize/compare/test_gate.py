@@ -31,7 +31,7 @@ def recipe(**more: Any) -> Recipe:
 
 
 def engine(answer: Any, *, shape: tuple[int, ...] = (1, 8, 6), name: str = "output") -> FakeEngine:
-    """Answers with what `answer` makes of the picture (1, 3, 64, 64)."""
+    """Answers with what `answer` makes of the image (1, 3, 64, 64)."""
     picture = TensorSpec("images", (1, 3, 64, 64), np.dtype(np.float32))
     out = TensorSpec(name, shape, np.dtype(np.float32))
     return FakeEngine((picture,), (out,), lambda inputs: {name: answer(inputs["images"])})
@@ -230,7 +230,7 @@ class TestOtherTasks:
 
     def test_a_head_that_another_model_feeds_is_refused(self) -> None:
         how = recipe(task="head", decode=None)
-        with pytest.raises(InputError, match="wanted one that takes pictures"):
+        with pytest.raises(InputError, match="expected one that takes images"):
             compare_engines(always(PERSON), always(PERSON), how, frames())
 
 
@@ -287,7 +287,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("given", [{"floor": 1.5}, {"floor": -0.1}, {"precision": "int4"}])
     def test_impossible_wishes(self, given: Mapping[str, Any]) -> None:
-        with pytest.raises(InputError, match="wanted"):
+        with pytest.raises(InputError, match="expected"):
             compare_engines(always(PERSON), always(PERSON), recipe(), frames(), **given)
 
 

@@ -1,4 +1,4 @@
-"""Comparison reports: what they say, that they are whole in themselves, and what the pictures show."""
+"""Comparison reports: what they say, that they are whole in themselves, and what the images show."""
 
 from __future__ import annotations
 

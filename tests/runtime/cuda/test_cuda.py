@@ -95,7 +95,7 @@ def test_a_missing_package_is_the_pip_line(monkeypatch: pytest.MonkeyPatch, tmp_
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cuda:-1", ""])
 def test_devices_that_are_none(device: str) -> None:
-    with pytest.raises(InputError, match="device: wanted"):
+    with pytest.raises(InputError, match="device: expected"):
         load_engine("model.onnx", device=device)
-    with pytest.raises(InputError, match="device: wanted"):
+    with pytest.raises(InputError, match="device: expected"):
         cuda_driver.device_index(device)

@@ -99,9 +99,9 @@ def test_the_record_is_as_long_as_the_struct(host: ctypes.CDLL) -> None:
 @pytest.mark.parametrize("size", [(97, 61), (64, 48), (31, 200)], ids=str)
 def test_rgb_is_the_cpu_kernel_bit_for_bit(host: ctypes.CDLL, spec: InputSpec, size: tuple[int, int]) -> None:
     frame = rgb_frame(*size)
-    wanted, _ = letterbox(frame, spec)
+    expected, _ = letterbox(frame, spec)
     given = on_host(host, [frame], spec)[0]
-    assert given.tobytes() == wanted.tobytes()
+    assert given.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.color}-{s.resize}-{s.layout}-{s.dtype}")
@@ -110,8 +110,8 @@ def test_yuv_is_the_cpu_kernel_bit_for_bit(
     host: ctypes.CDLL, spec: InputSpec, full_range: bool, matrix: str
 ) -> None:
     frame = yuv_frame(95, 61, full_range=full_range, matrix=matrix)
-    wanted, _ = letterbox(frame, spec)
-    assert on_host(host, [frame], spec)[0].tobytes() == wanted.tobytes()
+    expected, _ = letterbox(frame, spec)
+    assert on_host(host, [frame], spec)[0].tobytes() == expected.tobytes()
 
 
 def test_a_batch_mixes_sizes_and_kinds(host: ctypes.CDLL) -> None:

@@ -79,9 +79,11 @@ def test_a_graph_runs_as_it_is_written_where_that_is_asked(tmp_path: Path) -> No
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     given = {"x": x.reshape(1, 1, 8, 8)}
     answers = {}
-    for as_written in (True, False):
-        with OrtEngine(tmp_path / "m.onnx", device="cpu", as_written=as_written) as engine:
-            answers[as_written] = engine.run(given)["y"].ravel().copy()
+    for disable_optimizations in (True, False):
+        with OrtEngine(
+            tmp_path / "m.onnx", device="cpu", disable_optimizations=disable_optimizations
+        ) as engine:
+            answers[disable_optimizations] = engine.run(given)["y"].ravel().copy()
     np.testing.assert_array_equal(answers[True], x * w * s)
     np.testing.assert_array_equal(answers[False], x * (w * s))
     assert (answers[True] != answers[False]).any()
@@ -98,11 +100,11 @@ def test_an_open_batch_takes_any(tmp_path: Path) -> None:
 
 def test_wrong_inputs_are_named(tmp_path: Path) -> None:
     engine = OrtEngine(constant_model(tmp_path / "m.onnx", {"a": OUT}), device="cpu")
-    with pytest.raises(InputError, match=r"wanted \['images'\], given \['picture'\]"):
-        engine.run({"picture": PICTURE["images"]})
-    with pytest.raises(InputError, match=r"given uint8 \(1, 3, 32, 32\)"):
+    with pytest.raises(InputError, match=r"expected \['images'\], got \['image'\]"):
+        engine.run({"image": PICTURE["images"]})
+    with pytest.raises(InputError, match=r"got uint8 \(1, 3, 32, 32\)"):
         engine.run({"images": PICTURE["images"].astype(np.uint8)})
-    with pytest.raises(InputError, match=r"given float32 \(1, 3, 16, 16\)"):
+    with pytest.raises(InputError, match=r"got float32 \(1, 3, 16, 16\)"):
         engine.run({"images": PICTURE["images"][:, :, ::2, ::2]})
 
 
@@ -110,7 +112,9 @@ def test_files_that_are_no_models_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such file"):
         load_engine(tmp_path / "gone.onnx")
     (tmp_path / "text.onnx").write_text("this is no model")
-    with pytest.raises(ModelError, match=r"text\.onnx: wanted an ONNX model, the file is none or is damaged"):
+    with pytest.raises(
+        ModelError, match=r"text\.onnx: expected an ONNX model, the file is none or is damaged"
+    ):
         load_engine(tmp_path / "text.onnx")
     whole = constant_model(tmp_path / "m.onnx", {"a": OUT}).read_bytes()
     (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
@@ -123,11 +127,11 @@ def test_files_that_are_no_models_are_named(tmp_path: Path) -> None:
 
 def test_wrong_choices_are_named(tmp_path: Path) -> None:
     path = constant_model(tmp_path / "m.onnx", {"a": OUT})
-    with pytest.raises(InputError, match="precision: wanted 'fp32'"):
+    with pytest.raises(InputError, match="precision: expected 'fp32'"):
         load_engine(path, precision="fp64")
-    with pytest.raises(InputError, match="device: wanted 'auto'"):
+    with pytest.raises(InputError, match="device: expected 'auto'"):
         load_engine(path, device="gpu")
-    with pytest.raises(InputError, match="threads: wanted at least 1"):
+    with pytest.raises(InputError, match="threads: expected at least 1"):
         load_engine(path, threads=0)
 
 

@@ -1,4 +1,4 @@
-"""Optimised graphs on disk: used when sound, made anew when not, never in the way."""
+"""Optimized graphs on disk: used when sound, made anew when not, never in the way."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def kept(cache: Path) -> list[Path]:
 
 
 def answer(path: Path) -> np.ndarray:
-    with OrtEngine(path, device="cpu", threads=1, keep_graph=True) as engine:
+    with OrtEngine(path, device="cpu", threads=1, cache_optimized_graph=True) as engine:
         return engine.run(PICTURE)["a"].copy()
 
 
@@ -174,7 +174,7 @@ def test_several_processes_at_once_leave_one_sound_entry(cache: Path, tmp_path: 
         "from edgevid.runtime.onnxruntime import engine as ort\n"
         "ort.SLOW_S = 0.0\n"
         "for _ in range(4):\n"
-        "    with ort.OrtEngine(sys.argv[1], device='cpu', threads=1, keep_graph=True) as engine:\n"
+        "    with ort.OrtEngine(sys.argv[1], device='cpu', threads=1, cache_optimized_graph=True) as engine:\n"
         "        assert engine.run({'images': np.ones((1, 3, 32, 32), np.float32)})['a'].sum() == 66\n"
     )
     started = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _ in range(3)]
