@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "edgevid"
 
 ORDER = (
     "_version", "errors", "files", "types", "kernels", "runtime", "models", "video", "synthetic", "detect",
-    "track", "actions", "speed", "zones", "abstain", "health", "output", "pipeline", "site", "run", "evaluate",
-    "optimize", "learn", "viewer", "cli", "__init__", "__main__",
+    "track", "actions", "speed", "zones", "abstain", "health", "output", "pipeline", "site", "run",
+    "evaluate", "optimize", "learn", "viewer", "cli", "__init__", "__main__",
 )  # fmt: skip
 """Every room and single module of the top level; each imports only what stands before it."""
 
@@ -37,7 +37,7 @@ WALLS: dict[str, tuple[str, ...]] = {
     "typer": ("cli/",),
     "rich": ("cli/",),
 }
-"""Third-party packages, and where alone they may be imported (a name in `require` or `find_spec` is no import)."""
+"""Third-party packages, and where alone they may be imported (a name in `require` is no import)."""
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -61,11 +61,10 @@ def room_of(module: str) -> str:
     return pieces[1] if len(pieces) > 1 else "__init__"
 
 
-def imports(path: Path, *, top_only: bool = False) -> list[str]:
-    """Every module that a file names in an import, late ones too; `from a import b` is a.b where that is one."""
-    tree = ast.parse(path.read_text())
+def imports(path: Path) -> list[str]:
+    """Every module that a file imports, late ones too; `from a import b` is a.b where that is a module."""
     found: list[str] = []
-    for node in tree.body if top_only else ast.walk(tree):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -147,8 +146,8 @@ def test_files_and_functions_are_short(path: Path) -> None:
 
 def test_importing_edgevid_pulls_in_no_extra() -> None:
     heavy = [
-        "torch", "kornia", "ultralytics", "onnx", "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "matplotlib", "av",
-        "typer", "onnxruntime", "cv2", "shapely",
+        "torch", "kornia", "ultralytics", "onnx", "tensorrt", "tensorrt_rtx", "pycuda", "cuda",
+        "matplotlib", "av", "typer", "onnxruntime", "cv2", "shapely",
     ]  # fmt: skip
     code = f"import sys, edgevid; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
