@@ -14,6 +14,7 @@ from typing import Any
 
 from edgevid.errors import InputError, NativeKernelsError
 from edgevid.kernels import reference
+from edgevid.kernels.plane_columns import MOVING, UNDECIDED, UNMEASURED, PlaneColumn
 from edgevid.types import Array
 
 BUILD_COMMAND = "pip install --force-reinstall --no-deps edgevid   (in a clone: make native)"
@@ -73,8 +74,15 @@ crop_resize_yuv420: Callable[..., Array] = _chosen.crop_resize_yuv420
 match_gains: Callable[[Array], list[tuple[int, int]]] = _chosen.match_gains
 TrackerCore: Any = _chosen.TrackerCore
 
-# The plane (reference/plane.py).
+# The plane (reference/plane.py; the columns of its rows: plane_columns.py).
 PlaneCore: Any = _chosen.PlaneCore
 
 # The abstain policy (reference/policy.py).
 PolicyCore: Any = _chosen.PolicyCore
+
+__all__ = [
+    "BACKEND", "MOVING", "UNDECIDED", "UNMEASURED", "PlaneColumn", "PlaneCore", "PolicyCore",
+    "TrackerCore", "crop_resize", "crop_resize_yuv420", "decode_columns", "decode_dfl",
+    "decode_end_to_end", "decode_fastestdet", "decode_rows", "decode_yolox", "iou", "letterbox",
+    "letterbox_yuv420", "match_gains", "nms", "yuv420_to_rgb",
+]  # fmt: skip

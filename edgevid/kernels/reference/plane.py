@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from edgevid.kernels.plane_columns import MOVING, UNDECIDED, UNMEASURED, PlaneColumn
 from edgevid.types import Array
 
 SETTINGS = {
@@ -72,7 +73,7 @@ def motion(dt: float) -> Array:
 class PlaneCore:
     """Filters of all objects; `update` gives (ids, values) of live and of smoothed rows.
 
-    Values are (time, vx, vy, variance along the motion, standing for, age, unseen for, sightings, x, y).
+    The columns of the values are those of PlaneColumn.
     """
 
     def __init__(self, settings: Mapping[str, float], to_ground: Array, to_image: Array) -> None:
@@ -101,7 +102,7 @@ class PlaneCore:
             track = self.tracks.get(i)
             good = bool(measured[n]) and bool(np.isfinite(contacts[n]).all())
             if track is None and not good:
-                live.append((i, [time, 0, 0, -1, 0, 0, 0, 0, 0, 0]))
+                live.append((i, [time, 0, 0, UNMEASURED, 0, 0, 0, 0, 0, 0]))
                 continue
             if track is None:
                 track = self.tracks[i] = Track(i)
@@ -199,14 +200,14 @@ class PlaneCore:
         done = 0
         while done + 1 < len(t.steps) and t.steps[done].time <= limit:
             row = self._row(t, t.steps[done].time, *smooth[done])
-            # In hindsight it stood (from then until now), moved (-1), or it cannot be told (-2).
+            # In hindsight it stood (from then until now), moved, or neither can be told.
             stood = t.steps[done].time >= t.still_since
             if self._moving(*smooth[done], self.s["hindsight_gate"]):
-                row[4] = -1.0
+                row[PlaneColumn.STATIONARY_S] = MOVING
             elif not stood or self._moving(*smooth[done], self.s["still_gate"]):
-                row[4] = -2.0
+                row[PlaneColumn.STATIONARY_S] = UNDECIDED
             else:
-                row[4] = t.steps[-1].time - t.still_since
+                row[PlaneColumn.STATIONARY_S] = t.steps[-1].time - t.still_since
             out.append((t.id, row))
             done += 1
         del t.steps[:done]
@@ -214,4 +215,4 @@ class PlaneCore:
 
 def _columns(rows: list[tuple[int, list[float]]]) -> tuple[Array, Array]:
     ids = np.array([i for i, _ in rows], np.int64)
-    return ids, np.array([values for _, values in rows], np.float64).reshape(-1, 10)
+    return ids, np.array([values for _, values in rows], np.float64).reshape(-1, len(PlaneColumn))
