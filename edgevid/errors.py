@@ -8,16 +8,18 @@
     │   └── ParityError       RuntimeError   an engine that disagrees with its reference
     ├── DownloadError         OSError        a model or sample that could not be fetched or verified
     ├── NativeKernelsError    ImportError    the compiled kernels were demanded and are not there
-    └── MissingExtraError     ImportError    an optional package is needed; says the pip line
+    └── MissingExtraError     ImportError    an optional package is needed; holds the pip line
 
-Each is also the builtin exception that a user would guess, and each message says what was wanted,
+Each is also the builtin exception that a user would guess, and each message states what was expected,
 what came and what to do next.
 """
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import re
+from collections.abc import Iterable
 from types import ModuleType
 
 SECRETS = "pass|pwd|token|key|secret|auth|user|cred|sig"
@@ -98,3 +100,13 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         if error.name is None or not (module + ".").startswith(error.name + "."):
             raise  # the package is there and something inside it is missing: a different fault
         raise MissingExtraError(module.partition(".")[0], extra, purpose) from None
+
+
+def did_you_mean(got: str, known: Iterable[str]) -> str:
+    """ "; did you mean 'x'?" where a known word is near, else nothing.
+
+    >>> did_you_mean("strids", ["strides", "offset"])
+    "; did you mean 'strides'?"
+    """
+    near = difflib.get_close_matches(got, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

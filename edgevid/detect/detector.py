@@ -11,8 +11,7 @@ import numpy as np
 from edgevid import kernels
 from edgevid.detect.decode import Decoder
 from edgevid.detect.preprocess import LetterboxTransform, Preprocessor, input_shape, place
-from edgevid.errors import InputError, ModelError
-from edgevid.files.toml import did_you_mean
+from edgevid.errors import InputError, ModelError, did_you_mean
 from edgevid.runtime import Engine, Recipe, TensorSpec, load_engine
 from edgevid.runtime.engine import AcceptsFrames
 from edgevid.types import Array, Detections, Frame

@@ -1,15 +1,16 @@
-"""One table of a TOML file, read key by key, so that every mistake is named: file, key, wanted, given."""
+"""TOML files: read key by key, so that an error names file, key, expected and got; written as text."""
 
 from __future__ import annotations
 
-import difflib
+import json
 import math
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edgevid.errors import FileFormatError, InputError
+from edgevid.errors import FileFormatError, InputError, did_you_mean
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -44,16 +45,6 @@ def _must_be_64_bit(value: Any) -> None:
             _must_be_64_bit(inner)
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise ValueError("a whole number with more than 64 bits")
-
-
-def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """ ", did you mean 'x'?" where a known word is near, else nothing.
-
-    >>> did_you_mean("strids", ["strides", "offset"])
-    "; did you mean 'strides'?"
-    """
-    near = difflib.get_close_matches(given, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 class Section:
@@ -162,3 +153,35 @@ class Section:
             if key not in self._asked:
                 expected = f"only {', '.join(known) or 'no keys'}{did_you_mean(key, known)}"
                 self.fail(key, expected, self._values[key])
+
+
+def toml_value(value: Any) -> str:
+    """One value as TOML: a text, number, flag, path, array, or list or tuple of these.
+
+    >>> toml_value(("a \\"b\\"", 2, 0.5, True))
+    '["a \\\\"b\\\\"", 2, 0.5, true]'
+    """
+    value = value.tolist() if hasattr(value, "tolist") else value  # arrays and scalars of NumPy
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(map(toml_value, value)) + "]"
+    if isinstance(value, float):
+        return repr(float(value))
+    if isinstance(value, (str, Path)):
+        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, int):  # and bool
+        return json.dumps(value)
+    raise TypeError(f"TOML has no value for {value!r}: expected a text, number, flag or list")
+
+
+def toml_table(title: str, values: Mapping[str, Any], *, comment: str = "") -> list[str]:
+    """The lines of table [title], after an empty line; without a title only the keys, without values nothing.
+
+    A title of "[zone]" begins one of an array of tables; keys whose value is None are left out.
+    """
+    lines = [
+        f"{key if re.fullmatch(r'[A-Za-z0-9_-]+', key) else toml_value(key)} = {toml_value(value)}"
+        for key, value in values.items()
+        if value is not None
+    ]
+    head = ["", f"[{title}]" + f"  # {comment}" * bool(comment)] if title else []
+    return head + lines if lines else []

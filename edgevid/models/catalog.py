@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevid.errors import DownloadError, InputError
+from edgevid.errors import DownloadError, InputError, did_you_mean
 from edgevid.files.digest import sha256_of
-from edgevid.files.toml import did_you_mean
 from edgevid.models.download import Progress
 from edgevid.models.hub import cached_file, find_recipe, get_model, local_file, pinned, recipes
 from edgevid.models.samples import get_sample, samples

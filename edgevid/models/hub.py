@@ -14,11 +14,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgevid.errors import DownloadError, InputError
+from edgevid.errors import DownloadError, InputError, did_you_mean
 from edgevid.files.atomic import atomic_path
 from edgevid.files.digest import sha256_of
 from edgevid.files.folders import cache_folder, engines_folder
-from edgevid.files.toml import did_you_mean
 from edgevid.models.download import Progress, alone_in, fetch
 from edgevid.runtime.recipe import Recipe, Source, read_recipe
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevid.errors import InputError
+from edgevid.errors import InputError, did_you_mean
 from edgevid.files.folders import cache_folder, engines_folder
-from edgevid.files.toml import did_you_mean, read_toml
+from edgevid.files.toml import read_toml
 from edgevid.models.download import Progress
 from edgevid.models.hub import obtain
 from edgevid.runtime.recipe import Source, read_source

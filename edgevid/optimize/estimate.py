@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevid.errors import InputError, require
-from edgevid.files.toml import did_you_mean, read_toml
+from edgevid.errors import InputError, did_you_mean, require
+from edgevid.files.toml import read_toml
 from edgevid.optimize.cost import Cost
 
 BYTES: Mapping[str, int] = {"fp32": 4, "fp16": 2, "int8": 1}

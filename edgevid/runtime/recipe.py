@@ -13,7 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from edgevid.files.toml import Section, did_you_mean, read_toml
+from edgevid.errors import did_you_mean
+from edgevid.files.toml import Section, read_toml
 from edgevid.runtime.class_names import CLASS_LISTS
 from edgevid.types import InputSpec
 

@@ -6,14 +6,15 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from edgevid.files.atomic import write_atomic
+from edgevid.files.toml import toml_table
 from edgevid.runtime.class_names import CLASS_LISTS
 from edgevid.runtime.recipe import DECODE_KEYS, Recipe
 
 
 def write_recipe(recipe: Recipe, path: Path, *, comment: str = "") -> None:
     """Writes `recipe` as TOML that `read_recipe` reads back, with `comment` on top."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(recipe_text(recipe, comment=comment), encoding="utf-8")
+    write_atomic(path, recipe_text(recipe, comment=comment))
 
 
 def recipe_text(recipe: Recipe, *, comment: str = "") -> str:
@@ -39,16 +40,5 @@ def recipe_text(recipe: Recipe, *, comment: str = "") -> str:
 
 def _table(title: str, values: dict[str, Any]) -> list[str]:
     """The table's lines; unknown values (empty text, no number, source's false) are left out."""
-    told = {k: v for k, v in values.items() if v not in ("", None) and not (title == "source" and not v)}
-    return ["", f"[{title}]", *(f"{k} = {_toml(v)}" for k, v in told.items())] if told else []
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
-    if isinstance(value, str):
-        plain = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
-        return f'"{plain}"'
-    return repr(value)
+    known = {k: v for k, v in values.items() if v != "" and not (title == "source" and not v)}
+    return toml_table(title, known)
