@@ -312,8 +312,8 @@ def pass_by(
             ids=rows, boxes=np.array([last[i] for i in rows]).reshape(-1, 4), scores=zero + 1, labels=zero,
             match=[n if i in here else -1 for n, i in enumerate(rows)], age=zero, unseen=zero,
         )  # fmt: skip
-        _, smoothed, track_speeds = speed_estimator.update(tracks, truth.time)
-        if said := watch.update(tracks, smoothed, track_speeds, start + timedelta(seconds=truth.time)):
+        report = speed_estimator.update(tracks, truth.time)
+        if said := watch.update(tracks, report.smoothed, report.track_speeds, start + timedelta(seconds=truth.time)):
             return said[0].kind, watch.vehicles - before
     return "", watch.vehicles - before
 

@@ -27,7 +27,7 @@ import numpy as np
 from bench import conditions, save, table
 
 from edgevid.output.overlay import Overlay
-from edgevid.types import Detections, Frame, Result, Speeds, Tracks
+from edgevid.types import Detections, Frame, Result, Tracks
 
 OBJECTS, PICTURES, ROUNDS = 50, 40, 5
 NAMES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
@@ -63,8 +63,7 @@ def ours(**options: Any) -> Draw:
         n = next(moments)  # a stream's time never goes back: trails end by it
         result = Result(
             frame_index=n, time=n / 25, size=(1920, 1080), detections=Detections.empty(), tracks=tracks,
-            speeds=Speeds.empty(), smoothed=Speeds.empty(), track_speeds=Speeds.empty(), scores={}, verdicts={},
-            names={"class": NAMES}, timings={},
+            names={"class": NAMES},
         )  # fmt: skip
         return overlay.draw(Frame(picture, n / 25, n), result)
 

@@ -33,7 +33,7 @@ from starlette.routing import Route, WebSocketRoute
 
 from edgevid.output.overlay import Overlay
 from edgevid.output.sinks import as_json
-from edgevid.types import Detections, Frame, Result, Speeds, Tracks
+from edgevid.types import Detections, Frame, Result, SpeedReport, Speeds, Tracks
 from edgevid.video.open import open_video
 from edgevid.viewer.encode import jpeg, pack
 from edgevid.viewer.serve import Server
@@ -90,8 +90,7 @@ def drawn(index: int, size: tuple[int, int]) -> Result:
     tracks = Tracks.of(ids=ids, boxes=boxes, scores=ones, labels=[0] * OBJECTS, match=list(range(OBJECTS)),
                        age=ones, unseen=[0] * OBJECTS)  # fmt: skip
     speeds = Speeds.of(ids=ids, mps=ones, sigma=ones, heading=ones, time=ones, reason=[0] * OBJECTS)
-    empty = Speeds.empty()
-    return Result(index, index / FPS, size, Detections.empty(), tracks, speeds, empty, empty, {}, {},
+    return Result(index, index / FPS, size, Detections.empty(), tracks, SpeedReport(speeds), {}, {},
                   {"class": ("person",)}, {"detect": 0.01})  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def main() -> None:
     pipeline = Pipeline(RenderedDetector(street), Tracker(), speed_estimator=speed_estimator)
     print("rendered street; object: measured (true) km/h over its whole track speed")
     for _, result in pipeline.run(street):
-        for track_speed in result.track_speeds:
+        for track_speed in result.speeds.track_speeds:
             if track_speed.reason != Reason.OK:
                 print(f"object {track_speed.id}: silent, {Reason(track_speed.reason).words}")
                 continue

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from edgevid.errors import InputError
-from edgevid.types import Clips, Detections, Frame, Result, Scores, Speeds, Tracks, Verdicts
+from edgevid.types import Clips, Detections, Frame, Result, Scores, SpeedReport, Speeds, Tracks, Verdicts
 
 
 class DetectorLike(Protocol):
@@ -34,7 +34,7 @@ class TrackerLike(Protocol):
 class SpeedEstimatorLike(Protocol):
     """A speed estimator: live, smoothed and track speed over the ground."""
 
-    def update(self, tracks: Tracks, time: float) -> tuple[Speeds, Speeds, Speeds]: ...
+    def update(self, tracks: Tracks, time: float) -> SpeedReport: ...
     def reset(self) -> None: ...
 
 
@@ -78,9 +78,7 @@ class SpeedPolicyLike(Protocol):
 class CameraMonitorLike(Protocol):
     """Camera health: gives the speeds back, silent where the camera no longer stands as calibrated."""
 
-    def update(
-        self, frame: Frame, tracks: Tracks, speeds: tuple[Speeds, Speeds, Speeds]
-    ) -> tuple[Speeds, Speeds, Speeds]: ...
+    def update(self, frame: Frame, tracks: Tracks, speeds: SpeedReport) -> SpeedReport: ...
     def reset(self) -> None: ...
     def close(self) -> None: ...
 
@@ -158,16 +156,14 @@ class Pipeline:
         with watch("speed"):
             speeds = self._measure(tracks, frame.time)
         with watch("health"):
-            live, smoothed, track_speeds = self._trusted(frame, tracks, speeds)
+            speeds = self._trusted(frame, tracks, speeds)
         return Result(
             frame_index=frame.index,
             time=frame.time,
             size=frame.size,
             detections=detections,
             tracks=tracks,
-            speeds=live,
-            smoothed=smoothed,
-            track_speeds=track_speeds,
+            speeds=speeds,
             scores=scores,
             verdicts=verdicts,
             names=self.names,
@@ -205,21 +201,20 @@ class Pipeline:
             part.clips.update_confidence(scores[task])  # what is uncertain is due again sooner
         return scores
 
-    def _measure(self, tracks: Tracks, time: float) -> tuple[Speeds, Speeds, Speeds]:
+    def _measure(self, tracks: Tracks, time: float) -> SpeedReport:
         if self.speed_estimator is None:
-            return Speeds.empty(), Speeds.empty(), Speeds.empty()
+            return SpeedReport()
         return self.speed_estimator.update(tracks, time)
 
     def _trusted(
-        self, frame: Frame, tracks: Tracks, speeds: tuple[Speeds, Speeds, Speeds]
-    ) -> tuple[Speeds, Speeds, Speeds]:
+        self, frame: Frame, tracks: Tracks, speeds: SpeedReport
+    ) -> SpeedReport:
         """The speeds that the camera's health and the user's policy leave."""
         if self.health is not None:
             speeds = self.health.update(frame, tracks, speeds)
         if self.speed_policy is None:
             return speeds
-        live, smoothed, track_speeds = map(self.speed_policy.update, speeds)
-        return live, smoothed, track_speeds
+        return speeds.map(self.speed_policy.update)
 
     def _judge(self, scores: Mapping[str, Scores], tracks: Tracks, time: float) -> dict[str, Verdicts]:
         verdicts = {

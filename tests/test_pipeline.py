@@ -9,7 +9,7 @@ import pytest
 
 from edgevid.errors import InputError
 from edgevid.pipeline import Pipeline, RecognitionTask
-from edgevid.types import Clips, Detections, Frame, Reason, Scores, Speeds, Tracks, Verdicts
+from edgevid.types import Clips, Detections, Frame, Reason, Scores, SpeedReport, Speeds, Tracks, Verdicts
 
 
 class OneBox:
@@ -37,13 +37,13 @@ class Follow:
 
 
 class Meter(Follow):
-    def update(self, tracks: Tracks, time: float) -> tuple[Speeds, Speeds, Speeds]:  # type: ignore[override]
+    def update(self, tracks: Tracks, time: float) -> SpeedReport:  # type: ignore[override]
         n = len(tracks)
         live = Speeds.of(
             ids=tracks.ids, mps=np.full(n, 5.0), sigma=np.ones(n), heading=np.zeros(n),
             time=np.full(n, time), reason=np.full(n, Reason.OK),
         )  # fmt: skip
-        return live, Speeds.empty(), Speeds.empty()
+        return SpeedReport(live)
 
 
 class Cut(Follow):
@@ -88,7 +88,7 @@ def test_one_frame_through_every_stage() -> None:
     result = pipeline.process(frame(3))
     assert (result.frame_index, result.time, result.size) == (3, 0.3, (16, 8))
     assert result.tracks.boxes.tolist() == [[3, 0, 7, 8]]
-    assert result.speeds.mps.tolist() == [5.0]
+    assert result.speeds.live.mps.tolist() == [5.0]
     assert result.verdicts["action"].labels.tolist() == [1]
     assert result.scores["action"].values.tolist() == [[np.float32(0.2), np.float32(0.8)]]
     assert cut.heeded == 1
@@ -99,7 +99,7 @@ def test_one_frame_through_every_stage() -> None:
 
 def test_without_a_calibration_and_recognizers_the_tables_are_empty() -> None:
     result = Pipeline(OneBox(), Follow()).process(frame(0))
-    assert (len(result.speeds), len(result.smoothed), len(result.track_speeds)) == (0, 0, 0)
+    assert (len(result.speeds.live), len(result.speeds.smoothed), len(result.speeds.track_speeds)) == (0, 0, 0)
     assert result.verdicts == {}
 
 
@@ -148,5 +148,5 @@ def test_classes_and_speeds_have_their_policies_too() -> None:
     )
     result = pipeline.process(frame(0))
     assert result.verdicts["class"].labels.tolist() == [-1]
-    assert [Reason(r) for r in result.speeds.reason] == [Reason.UNCERTAIN]
+    assert [Reason(r) for r in result.speeds.live.reason] == [Reason.UNCERTAIN]
     pipeline.reset()

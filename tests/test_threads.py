@@ -57,7 +57,7 @@ time.sleep(0.2)
 """
 SHOWING = """
 import asyncio
-from edgevid.types import Detections, Frame, Result, Speeds, Tracks
+from edgevid.types import Detections, Frame, Result, SpeedReport, Tracks
 from edgevid.viewer.broadcast import Broadcast
 
 hub = Broadcast(lambda moment: {}, widest=8000)
@@ -65,7 +65,7 @@ async def look():
     hub.join()
 asyncio.new_event_loop().run_until_complete(look())
 image = np.random.default_rng(0).integers(0, 255, (3000, 4000, 3)).astype(np.uint8)
-empty = (Detections.empty(), Tracks.empty(), Speeds.empty(), Speeds.empty(), Speeds.empty())
+empty = (Detections.empty(), Tracks.empty(), SpeedReport())
 hub.publish(Frame(image, 0, 0), Result(0, 0.0, (4000, 3000), *empty, {}, {}, {"class": ()}, {}))
 while hub._slot is not None:  # until it is being encoded
     pass

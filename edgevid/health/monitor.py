@@ -22,7 +22,7 @@ from edgevid.health.store import Alarm, HealthFolder
 from edgevid.health.view_monitor import State, ViewMonitor
 from edgevid.speed import homography as ground
 from edgevid.speed.calibration import CameraCalibration
-from edgevid.types import Frame, Reason, Speeds, Tracks
+from edgevid.types import Frame, Reason, SpeedReport, Speeds, Tracks
 
 log = logging.getLogger("edgevid")
 KINDS = ("moved", "lost", "ratio", "speeds")
@@ -86,10 +86,8 @@ class CameraHealth:
             return f"{self.alarm.words}; {REMEDY}"
         return f"camera {self.view.state.value} ({self.view.why})"
 
-    def update(
-        self, frame: Frame, tracks: Tracks, speeds: tuple[Speeds, Speeds, Speeds]
-    ) -> tuple[Speeds, Speeds, Speeds]:
-        """Live, smoothed and track speed of this frame as they may be said."""
+    def update(self, frame: Frame, tracks: Tracks, speeds: SpeedReport) -> SpeedReport:
+        """The speeds of this frame; all are CAMERA_MOVED while the camera is not as it was calibrated."""
         if self.view.update(frame):
             self._answer()
             if self.view.state in (State.MOVED, State.LOST):
@@ -98,13 +96,10 @@ class CameraHealth:
                     kind, f"the camera {self.view.state.value}: {self.view.why}{self._cost()}", frame.time
                 )
             self._keep(frame.time)
-        live, smoothed, track_speeds = speeds
         if self.alarm is None and not self.silent:
-            for finding in self.statistics.update(tracks, smoothed, track_speeds, self._now(frame.time)):
+            for finding in self.statistics.update(tracks, speeds.smoothed, speeds.track_speeds, self._now(frame.time)):
                 self._hear(finding, frame.time)
-        if not self.silent:
-            return live, smoothed, track_speeds
-        return invalidate(live), invalidate(smoothed), invalidate(track_speeds)
+        return speeds.map(invalidate) if self.silent else speeds
 
     def acknowledge(self) -> None:
         """Somebody looked, the camera stands as calibrated: clears the alarm; the view of now is right."""
@@ -224,11 +219,11 @@ def speed_error(calibration: CameraCalibration, motion: Motion) -> float:
     x1, y1, x2, y2 = calibration.region.bounds
     share = np.array([0.3, 0.5, 0.7])
     pixels = np.stack(np.meshgrid(x1 + share * (x2 - x1), y1 + share * (y2 - y1)), -1).reshape(-1, 2)
-    here = calibration.place(pixels)
+    here = calibration.to_ground(pixels)
     errors = []
     for step in ((0.5, 0.0), (0.0, 0.5)):
-        ends = [ground.apply(calibration.to_image, here + sign * np.array(step)) for sign in (-1, 1)]
-        seen = [calibration.place(motion.apply(end)) for end in ends]
+        ends = [ground.apply(calibration.inverse_homography, here + sign * np.array(step)) for sign in (-1, 1)]
+        seen = [calibration.to_ground(motion.apply(end)) for end in ends]
         errors.append(float(np.median(np.hypot(*(seen[1] - seen[0]).T))) - 1.0)
     return max(errors, key=abs)
 

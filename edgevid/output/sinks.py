@@ -112,7 +112,7 @@ def _open(path: str | Path) -> IO[str]:
 def as_json(result: Result) -> dict[str, Any]:
     """The result as plain JSON values; silences carry their reason, and no number is NaN."""
     names = result.names.get("class", ())
-    speeds = {int(s.id): s for s in result.speeds}
+    speeds = {int(s.id): s for s in result.speeds.live}
     objects = []
     for track in result.tracks:
         i = int(track.id)
@@ -139,7 +139,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "size": list(result.size),
         "objects": objects,
     }
-    for key, table in (("smoothed", result.smoothed), ("track_speeds", result.track_speeds)):
+    for key, table in (("smoothed", result.speeds.smoothed), ("track_speeds", result.speeds.track_speeds)):
         if len(table):
             line[key] = _speeds(table)
     line["ms"] = {stage: round(1000 * seconds, 3) for stage, seconds in result.timings.items()}

@@ -52,8 +52,8 @@ class Summary:
             self._sweep(result.time)
         for task, verdicts in result.verdicts.items():
             self.silences.update((task, Reason(r).name) for r in verdicts.reason.tolist())
-        self.silences.update(("speed", Reason(r).name) for r in result.speeds.reason.tolist())
-        self.track_speeds.update(Reason(r).name for r in result.track_speeds.reason.tolist())
+        self.silences.update(("speed", Reason(r).name) for r in result.speeds.live.reason.tolist())
+        self.track_speeds.update(Reason(r).name for r in result.speeds.track_speeds.reason.tolist())
         for stage, seconds in result.timings.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 

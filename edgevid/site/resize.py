@@ -10,8 +10,8 @@ from edgevid.errors import InputError
 from edgevid.pipeline import Pipeline
 from edgevid.site.build import build_calibration, build_speed_estimator
 from edgevid.site.file import Site
-from edgevid.speed.estimator import SpeedEstimator, SpeedReport
-from edgevid.types import Frame, Reason, Speeds, Tracks
+from edgevid.speed.estimator import SpeedEstimator
+from edgevid.types import Frame, Reason, SpeedReport, Speeds, Tracks
 from edgevid.zones import ZoneMonitor
 
 log = logging.getLogger("edgevid")
@@ -28,7 +28,7 @@ class UncalibratedView:
             ids=tracks.ids, mps=nothing, sigma=nothing, heading=nothing, time=np.full(count, time),
             reason=np.full(count, Reason.CAMERA_MOVED, np.uint8),
         )  # fmt: skip
-        return SpeedReport(live, Speeds.empty(), Speeds.empty())
+        return SpeedReport(live)
 
     def reset(self) -> None:
         """Nothing is remembered."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from edgevid.speed.calibration import CameraCalibration, make_calibration, read_calibration
 from edgevid.speed.calibration_report import CalibrationReport, examine
 from edgevid.speed.displacement import Interval
-from edgevid.speed.estimator import SpeedEstimator, SpeedReport
+from edgevid.speed.estimator import SpeedEstimator
 
 __all__ = [
     "CalibrationReport",
     "CameraCalibration",
     "Interval",
     "SpeedEstimator",
-    "SpeedReport",
     "examine",
     "make_calibration",
     "read_calibration",

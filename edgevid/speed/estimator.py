@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from edgevid.speed.calibration import CLICK_PX, CameraCalibration
 from edgevid.speed.contact import CONTACTS, base_points, camera_matrix, contact_points, covered, cut
 from edgevid.speed.displacement import Interval, IntervalCore, WindowCore
 from edgevid.speed.track_speed import track_speed
-from edgevid.types import Array, Reason, Speeds, Tracks
+from edgevid.types import Array, Reason, SpeedReport, Speeds, Tracks
 
 KMH = 3.6
 METHODS = ("filter", "interval", "window")
@@ -26,17 +26,6 @@ UNCERTAIN, CAMERA_MOVED = int(Reason.UNCERTAIN), int(Reason.CAMERA_MOVED)
 
 
 _NONE = Speeds.empty()
-
-
-class SpeedReport(NamedTuple):
-    """What is known of speeds at one moment."""
-
-    live: Speeds
-    """One row a track, now."""
-    smoothed: Speeds
-    """Smoothed values of about `lag_s` ago: what to store, report and alarm on."""
-    track_speeds: Speeds
-    """One value for each track that ended now."""
 
 
 class SpeedEstimator:
@@ -99,7 +88,7 @@ class SpeedEstimator:
         self._hindsight = HINDSIGHT * lag_s if method == "filter" else -math.inf
         g, i = (
             np.ascontiguousarray(h, np.float64)
-            for h in (self.calibration.to_ground, self.calibration.to_image)
+            for h in (self.calibration.homography, self.calibration.inverse_homography)
         )
         self._to_ground, self._to_image = g, i
         self._camera = np.zeros((3, 4))
@@ -153,7 +142,7 @@ class SpeedEstimator:
 
     def _why_unseen(self, boxes: Array, contacts: Array, noise: Array) -> Array:
         """(N,) Reason for which a contact point cannot be used, OK where it can."""
-        why = np.where(self.calibration.holds(contacts), OK, OFF_PLANE).astype(np.uint8)
+        why = np.where(self.calibration.contains(contacts), OK, OFF_PLANE).astype(np.uint8)
         why[covered(boxes)] = OCCLUDED
         why[cut(boxes, self.calibration.size, noise)] = TRUNCATED
         return why

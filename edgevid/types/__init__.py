@@ -9,7 +9,7 @@ once, here, at the door.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar
 
@@ -139,6 +139,22 @@ class Speeds(Table):
     """(N,) the moment in seconds that the value speaks of (smoothed values speak of the past)."""
     reason: Array = column(np.uint8, row="reason")
     """(N,) Reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedReport:
+    """The speeds that are known at one moment."""
+
+    live: Speeds = field(default_factory=Speeds.empty)
+    """One row per track, of now."""
+    smoothed: Speeds = field(default_factory=Speeds.empty)
+    """Smoothed values of about half a second ago: store, report and alarm on these."""
+    track_speeds: Speeds = field(default_factory=Speeds.empty)
+    """One value per track that ended now."""
+
+    def map(self, change: Callable[[Speeds], Speeds]) -> SpeedReport:
+        """The report with each of its three tables changed."""
+        return SpeedReport(change(self.live), change(self.smoothed), change(self.track_speeds))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -285,26 +301,22 @@ class Result:
     """(width, height) of the frame in pixels."""
     detections: Detections
     tracks: Tracks
-    speeds: Speeds
-    """Live speeds, one row a track (empty without a calibration)."""
-    smoothed: Speeds
-    """Smoothed speeds of about half a second ago, where there are any."""
-    track_speeds: Speeds
-    """One value for each track that ended now."""
-    scores: Mapping[str, Scores]
+    speeds: SpeedReport = field(default_factory=SpeedReport)
+    """Live, smoothed and track speeds (empty without a calibration)."""
+    scores: Mapping[str, Scores] = field(default_factory=dict)
     """Raw class scores of this frame by task ("action", ...)."""
-    verdicts: Mapping[str, Verdicts]
+    verdicts: Mapping[str, Verdicts] = field(default_factory=dict)
     """By task; every task has one row a track."""
-    names: Mapping[str, tuple[str, ...]]
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Class names by task; "class" names the detector's labels."""
-    timings: Mapping[str, float]
+    timings: Mapping[str, float] = field(default_factory=dict)
     """Seconds spent in each stage."""
 
     def display_speeds(self) -> dict[int, Any]:
-        """What to show of each track by its id: its row of `speeds`, or of `smoothed` where that is UNCERTAIN.
+        """What to show of each track by its id: its live row, or the smoothed one where that is UNCERTAIN.
 
         A smoothed value is surer and speaks of the past: its `time` says of when.
         """
-        smoothed = {int(row.id): row for row in self.smoothed if row.reason == Reason.OK}
-        rows = {int(row.id): row for row in self.speeds}
+        smoothed = {int(row.id): row for row in self.speeds.smoothed if row.reason == Reason.OK}
+        rows = {int(row.id): row for row in self.speeds.live}
         return {i: smoothed.get(i, row) if row.reason == Reason.UNCERTAIN else row for i, row in rows.items()}

@@ -71,7 +71,7 @@ class ViewerState:
         self._calibrated, self._site_header = calibration, site_header
         self._about = {"title": title, "model": model, "notes": list(notes), "unit": unit}
         self.gate = Playback(paced=not source.live)
-        self.monitor = monitor or ZoneMonitor(to_ground=calibration.place if calibration else None)
+        self.monitor = monitor or ZoneMonitor(to_ground=calibration.to_ground if calibration else None)
         self._next_monitor: ZoneMonitor | None = None
         self._lock = threading.RLock()  # what is told inside arrives in the order in which it happened
         self._version = 0
@@ -187,7 +187,7 @@ class ViewerState:
                 raise InputError("the stream shows another view than the one that the places were drawn on")
             zones, lines = taken(given, self.size, self.calibration, (now.zones, now.lines), scale)
             monitor = ZoneMonitor(
-                zones, lines, to_ground=self.calibration.place if self.calibration else None
+                zones, lines, to_ground=self.calibration.to_ground if self.calibration else None
             )
             if self.site_file is not None:
                 write_places(self.site_file, zones, lines, header=self._site_header)
@@ -259,7 +259,7 @@ class ViewerState:
 
     def _tell_passages(self, result: Result) -> None:
         """One event for each object whose track ended with a speed; then its class is forgotten."""
-        for row in result.track_speeds:
+        for row in result.speeds.track_speeds:
             if row.reason == Reason.OK:
                 self._tell(
                     "track speed", result.time, id=int(row.id), mps=round(float(row.mps), 3),
@@ -299,7 +299,7 @@ class ViewerState:
 
 
 def _on_ground(calibration: CameraCalibration, feet: Array) -> Array:
-    return np.where(calibration.holds(feet)[:, None], calibration.place(feet), np.nan)
+    return np.where(calibration.contains(feet)[:, None], calibration.to_ground(feet), np.nan)
 
 
 def _name(names: Sequence[str], label: int) -> str:

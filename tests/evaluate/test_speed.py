@@ -204,9 +204,9 @@ def test_from_a_run_to_its_score(tmp_path: Path) -> None:
                 ids=now.ids[: len(zero)], boxes=now.boxes[: len(zero)], scores=zero + 1, labels=zero,
                 match=zero, age=zero, unseen=zero,
             )  # fmt: skip
-            live, smoothed, track_speeds = speed_estimator.update(tracks, n / 30)
-            result = Result(n, n / 30, (1920, 1080), Detections.empty(), tracks, live, smoothed, track_speeds,
-                            {}, {}, {"class": ("car",)}, {})  # fmt: skip
+            speeds = speed_estimator.update(tracks, n / 30)
+            result = Result(n, n / 30, (1920, 1080), Detections.empty(), tracks, speeds, {}, {},
+                            {"class": ("car",)}, {})  # fmt: skip
             sink.write(Frame(np.zeros((2, 2, 3), np.uint8), n / 30, n), result)
             rows += [f"4,{n / 30},{3.6 * speed}" for speed in now.speeds]
     truth = write(tmp_path / "t.csv", "\n".join(rows) + "\n")

@@ -22,7 +22,7 @@ from edgevid.speed.calibration import make_calibration
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
 from edgevid.synthetic.scene import Camera
 from edgevid.track import Tracker
-from edgevid.types import Frame, Reason, Speeds, Tracks
+from edgevid.types import Frame, Reason, SpeedReport, Speeds, Tracks
 
 SIZE = (640, 360)
 
@@ -324,12 +324,11 @@ def speeds_of(mps: float) -> Speeds:
 
 def watched(health: CameraHealth, image: np.ndarray, start: int, seconds: int) -> Speeds:
     """The live speeds of the last frame."""
-    said = Speeds.empty()
+    report = SpeedReport()
     for n in range(start, start + seconds):
-        said, _, _ = health.update(
-            Frame(image, float(n), n), Tracks.empty(), (speeds_of(14.0), speeds_of(14.0), Speeds.empty())
-        )
-    return said
+        report = SpeedReport(speeds_of(14.0), speeds_of(14.0))
+        report = health.update(Frame(image, float(n), n), Tracks.empty(), report)
+    return report.live
 
 
 def test_an_alarm_silences_until_it_is_acknowledged(tmp_path: Path) -> None:
@@ -404,7 +403,7 @@ def test_slow_traffic_before_a_camera_in_place_is_told_and_fast_traffic_is_an_al
     def hour(start: int, seconds: int, factor: float) -> None:
         for n in range(start, start + seconds, 5):
             row = track_speeds(factor * 14 * np.exp(random.normal(0, 0.1)))
-            health.update(Frame(VIEW, float(n), n), Tracks.empty(), (Speeds.empty(), Speeds.empty(), row))
+            health.update(Frame(VIEW, float(n), n), Tracks.empty(), SpeedReport(track_speeds=row))
 
     hour(0, 2000, 1.0)
     assert health.events == []

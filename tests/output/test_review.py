@@ -12,7 +12,7 @@ import pytest
 
 from edgevid.errors import InputError, SourceError
 from edgevid.output.review import ReviewSink
-from edgevid.types import Detections, Frame, Reason, Result, Scores, Speeds, Tracks, Verdicts
+from edgevid.types import Detections, Frame, Reason, Result, Scores, SpeedReport, Tracks, Verdicts
 
 
 def frame(time: float = 0.0, red: int = 200) -> Frame:
@@ -23,7 +23,7 @@ def frame(time: float = 0.0, red: int = 200) -> Frame:
 
 def result(ids: list[int], reasons: list[Reason], sides: list[float], confidence: float = 0.4) -> Result:
     n = len(ids)
-    zero, none = np.zeros(n), Speeds.empty()
+    zero = np.zeros(n)
     boxes = [[10, 20, 10 + s, 20 + s] for s in sides]
     verdicts = Verdicts.of(
         ids=ids, labels=[0 if r == Reason.OK else -1 for r in reasons], confidence=[confidence] * n,
@@ -32,7 +32,7 @@ def result(ids: list[int], reasons: list[Reason], sides: list[float], confidence
     return Result(
         0, 0.0, (160, 120), Detections.empty(),
         Tracks.of(ids=ids, boxes=boxes, scores=zero, labels=zero, match=zero, age=zero, unseen=zero),
-        none, none, none, {"action": Scores.of(ids=ids, values=[[0.4, 0.6]] * n, times=zero)},
+        SpeedReport(), {"action": Scores.of(ids=ids, values=[[0.4, 0.6]] * n, times=zero)},
         {"action": verdicts}, {"action": ("walk", "run")}, {},
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ from edgevid.run.loop import run
 from edgevid.run.signals import ended_by_sigterm, uninterrupted
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
 from edgevid.track import Tracker
-from edgevid.types import Detections, Frame, Reason, Result, Scores, Speeds, Tracks, Verdicts
+from edgevid.types import Detections, Frame, Reason, Result, Scores, SpeedReport, Speeds, Tracks, Verdicts
 from edgevid.video.open import open_video
 from edgevid.zones import Line, ZoneMonitor
 
@@ -42,8 +42,8 @@ def a_result(n: int = 2, size: tuple[int, int] = (640, 360)) -> tuple[Frame, Res
         time=zero, reason=np.where(silent, Reason.OFF_PLANE, Reason.OK),
     )  # fmt: skip
     result = Result(
-        frame_index=4, time=0.16, size=size, detections=Detections.empty(), tracks=tracks, speeds=speeds,
-        smoothed=Speeds.empty(), track_speeds=speeds[:1], scores={"action": Scores.empty()},
+        frame_index=4, time=0.16, size=size, detections=Detections.empty(), tracks=tracks,
+        speeds=SpeedReport(speeds, track_speeds=speeds[:1]), scores={"action": Scores.empty()},
         verdicts={"action": verdicts}, names={"class": ("person",), "action": ("walk", "run")},
         timings={"detect": 0.01},
     )  # fmt: skip

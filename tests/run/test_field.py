@@ -165,7 +165,7 @@ def test_in_another_view_speeds_are_silent_with_the_reason(shared_calibration: P
         pipeline, pictures((640, 360), (640, 480), (320, 180)), on_result=lambda _, r: results.append(r),
         before=ResolutionChange(site, pipeline, None, (640, 360)),
     )  # fmt: skip
-    reasons = [set(r.speeds.reason.tolist()) for r in results if len(r.tracks)]
+    reasons = [set(r.speeds.live.reason.tolist()) for r in results if len(r.tracks)]
     assert Reason.CAMERA_MOVED not in set.union(*reasons[:8])
     assert {Reason.CAMERA_MOVED} in reasons[9:]
     assert isinstance(pipeline.speed_estimator, SpeedEstimator)

@@ -17,9 +17,9 @@ from edgevid.output.ground_grid import draw_ground_grid
 from edgevid.speed import homography as ground
 from edgevid.speed.calibration import calibration_text, make_calibration, read_calibration, rectangle
 from edgevid.speed.contact import contact_points, covered
-from edgevid.speed.estimator import SpeedEstimator, SpeedReport
+from edgevid.speed.estimator import SpeedEstimator
 from edgevid.synthetic.scene import Camera, Mover, Noise, Scene, drive, street
-from edgevid.types import Reason, Tracks
+from edgevid.types import Reason, SpeedReport, Tracks
 
 CAMERA = Camera()
 METERS = np.array([[-7, 15], [7, 15], [7, 60], [-7, 60]], float)
@@ -96,7 +96,7 @@ def test_homography_and_its_derivative() -> None:
 
 def test_points_beyond_the_horizon_have_no_place() -> None:
     high = np.array([[960.0, 10.0]])
-    assert np.isnan(calibration().place(high)).all()
+    assert np.isnan(calibration().to_ground(high)).all()
 
 
 def test_a_four_point_fit_is_exact_and_more_points_average_their_errors() -> None:
@@ -107,7 +107,7 @@ def test_a_four_point_fit_is_exact_and_more_points_average_their_errors() -> Non
     noisy = make_calibration(pixels_of(many) + random.normal(0, 1, (12, 2)), many, (1920, 1080))
     assert 0.2 < noisy.error_px().mean() < 2.0
     middle = pixels_of(np.array([[0.0, 30.0]]))
-    np.testing.assert_allclose(noisy.place(middle), [[0, 30]], atol=0.3)
+    np.testing.assert_allclose(noisy.to_ground(middle), [[0, 30]], atol=0.3)
     assert noisy.scale_error(middle)[0] < exact.scale_error(middle)[0]
 
 
@@ -115,7 +115,7 @@ def test_lens_distortion_is_taken_out() -> None:
     lens = Camera(k1=-0.15)
     bent = make_calibration(pixels_of(METERS, lens), METERS, (1920, 1080), k1=-0.15, focal=1400.0)
     point = np.array([[3.0, 22.0]])
-    np.testing.assert_allclose(bent.place(pixels_of(point, lens)), point, atol=0.02)
+    np.testing.assert_allclose(bent.to_ground(pixels_of(point, lens)), point, atol=0.02)
 
 
 @pytest.mark.parametrize(("towards", "speed"), [(True, 50), (False, 50), (True, 130), (False, 15)])
@@ -253,7 +253,7 @@ def test_a_moved_camera_silences_every_speed() -> None:
 
 def test_another_resolution_is_rescaled_and_another_aspect_refused() -> None:
     half = calibration().scaled_to((960, 540))
-    np.testing.assert_allclose(half.place(pixels_of(METERS) / 2), METERS, atol=1e-6)
+    np.testing.assert_allclose(half.to_ground(pixels_of(METERS) / 2), METERS, atol=1e-6)
     with pytest.raises(InputError, match="another aspect"):
         SpeedEstimator(calibration(), (1024, 768))
 
@@ -269,8 +269,8 @@ def test_ten_thousand_objects_leave_nothing_behind() -> None:
 @pytest.mark.skipif(BACKEND != "native", reason="the native kernels are not built")
 def test_both_twins_give_the_same_numbers() -> None:
     native = importlib.import_module("edgevid.kernels._native")
-    g = np.ascontiguousarray(calibration().to_ground)
-    i = np.ascontiguousarray(calibration().to_image)
+    g = np.ascontiguousarray(calibration().homography)
+    i = np.ascontiguousarray(calibration().inverse_homography)
     one, two = native.PlaneCore({}, g, i), reference.PlaneCore({}, g, i)
     scene = street(2, seconds=4, noise=Noise(2, 0.1, 0.2))
     for truth, found, ids in scene.watch([n / 20 for n in range(80)]):
@@ -302,9 +302,9 @@ def test_a_calibration_file_is_read_and_written_back(tmp_path: Path) -> None:
     path = tmp_path / "gate.toml"
     path.write_text(GOOD)
     read = read_calibration(path)
-    np.testing.assert_allclose(read.place(read.image), rectangle(7, 30), atol=1e-6)
+    np.testing.assert_allclose(read.to_ground(read.image), rectangle(7, 30), atol=1e-6)
     (tmp_path / "again.toml").write_text(calibration_text(read, "by hand"))
-    np.testing.assert_allclose(read_calibration(tmp_path / "again.toml").to_ground, read.to_ground, rtol=1e-3)
+    np.testing.assert_allclose(read_calibration(tmp_path / "again.toml").homography, read.homography, rtol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from edgevid.errors import InputError
 from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.speed.contact import base_points, camera_matrix, contact_points, cut
 from edgevid.speed.displacement import Interval, IntervalCore, WindowCore
-from edgevid.speed.estimator import METHODS, SpeedEstimator, SpeedReport
+from edgevid.speed.estimator import METHODS, SpeedEstimator
 from edgevid.synthetic.scene import Camera, Mover, Noise, Scene, drive
-from edgevid.types import Reason, Tracks
+from edgevid.types import Reason, SpeedReport, Tracks
 
 CAMERA = Camera()
 METERS = np.array([[-7, 15], [7, 15], [7, 60], [-7, 60]], float)
@@ -320,14 +320,14 @@ def test_the_center_of_the_footprint_is_exact_at_every_heading(deg: int) -> None
     times = np.arange(0, 1.6, 1 / 30)
     boxes = np.array([Scene([mover], CAMERA).at(t).boxes[0] for t in times])
     found = calibration()
-    camera = camera_matrix(found.to_image, (1920, 1080), METERS.mean(0))
+    camera = camera_matrix(found.inverse_homography, (1920, 1080), METERS.mean(0))
     assert camera is not None
     speed = {}
     for kind, pixels in (
         ("bottom", contact_points(boxes)),
-        ("base", base_points(boxes, found.to_ground, camera, road_deg=deg)),
+        ("base", base_points(boxes, found.homography, camera, road_deg=deg)),
     ):
-        speed[kind] = np.hypot(*np.polyfit(times, found.place(pixels), 1)[0])
+        speed[kind] = np.hypot(*np.polyfit(times, found.to_ground(pixels), 1)[0])
     assert speed["base"] == pytest.approx(10, rel=0.002)
     if deg in (45, 20):
         assert speed["bottom"] < 9.75  # what is corrected: 3 % low

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.speed.calibration import CameraCalibration, make_calibration
-from edgevid.types import Detections, Frame, Reason, Result, Scores, Speeds, Tracks, Verdicts
+from edgevid.types import Detections, Frame, Reason, Result, Scores, SpeedReport, Speeds, Tracks, Verdicts
 from edgevid.viewer.state import ViewerState
 from edgevid.zones import Line, Zone, ZoneMonitor
 
@@ -55,7 +55,7 @@ def result(index: int, frame: Frame) -> Result:
     seen = Detections.of(boxes=boxes[:2], scores=[0.91, 0.45], labels=[0, 0])
     timings = {"detect": 0.012, "track": 0.0004, "recognize": 0.003, "judge": 0.0001, "speed": 0.0002}
     return Result(
-        index, frame.time, SIZE, seen, tracks, speeds, Speeds.empty(), Speeds.empty(),
+        index, frame.time, SIZE, seen, tracks, SpeedReport(speeds),
         {"action": Scores.empty()}, {"action": said}, NAMES, timings,
     )  # fmt: skip
 

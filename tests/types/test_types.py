@@ -16,6 +16,7 @@ from edgevid.types import (
     Reason,
     Result,
     Scores,
+    SpeedReport,
     Speeds,
     Tracks,
     Verdicts,
@@ -137,7 +138,7 @@ def test_where_only_the_live_speed_is_uncertain_the_settled_one_is_shown() -> No
         (4, np.nan, 4.5, Reason.UNCERTAIN),
     )  # fmt: skip
     empty = Detections.empty(), Tracks.empty()
-    result = Result(7, 5.0, (64, 48), *empty, live, smoothed, Speeds.empty(), {}, {}, {}, {})
+    result = Result(7, 5.0, (64, 48), *empty, SpeedReport(live, smoothed))
     shown = {
         i: (float(row.mps), float(row.time), Reason(int(row.reason)))
         for i, row in result.display_speeds().items()

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from edgevid.types import Detections, Frame, Result, Speeds, Tracks
+from edgevid.types import Detections, Frame, Result, SpeedReport, Tracks
 from edgevid.viewer.broadcast import WINDOW, Broadcast, Viewer
 from edgevid.viewer.encode import fitted, jpeg, unpack
 from edgevid.viewer.playback import Playback
@@ -17,7 +17,7 @@ from edgevid.viewer.playback import Playback
 
 def moment(index: int = 0, size: tuple[int, int] = (64, 48)) -> tuple[Frame, Result]:
     frame = Frame(np.full((size[1], size[0], 3), 90, np.uint8), index / 25, index)
-    empty = (Detections.empty(), Tracks.empty(), Speeds.empty(), Speeds.empty(), Speeds.empty())
+    empty = (Detections.empty(), Tracks.empty(), SpeedReport())
     return frame, Result(index, frame.time, size, *empty, {}, {}, {"class": ()}, {"detect": 0.001})
 
 
