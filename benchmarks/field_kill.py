@@ -28,7 +28,7 @@ from field_pictures import CLIP, CLIPS, OUTSIDE, environment
 
 from edgevid.errors import SourceError
 from edgevid.output.sinks import read_jsonl
-from edgevid.video.open import FileSource
+from edgevid.video.files import FileSource
 
 PARTS_S = (0.5, 60.0)
 """Short parts, of which some are closed before a kill, and long ones, of which the start must play."""
@@ -45,7 +45,7 @@ from edgevid.track import Tracker
 folder, clip, part_s = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 if clip:
     from edgevid.detect.detector import Detector
-    from edgevid.video.open import FileSource
+    from edgevid.video.files import FileSource
     frames, detector = FileSource(clip, loop=True, threads=1), Detector.load("street-nano", threads=1)
 else:
     frames = RenderedStreet(seconds=60)

@@ -62,7 +62,7 @@ def measure(camera: Camera, shutter: Path, seconds: float, slow_s: float) -> dic
     detector = Detector.load("street-nano", threads=1, score=0.1)
     pipeline = Pipeline(Slow(detector, slow_s) if slow_s else detector, Tracker())
     ages: list[tuple[float, float, float]] = []
-    with LiveSource(camera.uri, first_wait_s=0.1) as source:
+    with LiveSource(camera.uri, min_backoff_s=0.1) as source:
         clock, begun, first = None, time.monotonic(), -1
         for frame in source:
             result = pipeline.process(frame)

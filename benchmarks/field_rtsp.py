@@ -27,8 +27,8 @@ from field_pictures import CALIBRATION, EDGEVID, camera_pictures, environment
 from rtsp_server import PACKAGES, PASSWORD, USER, Camera, Proxy, gstreamer_python, number_of
 
 from edgevid.output.sinks import read_jsonl
+from edgevid.video.files import FileSource
 from edgevid.video.live import LiveSource
-from edgevid.video.open import FileSource
 
 SIZES = ((640, 360), (640, 360), (960, 540), (640, 480))
 """The camera's sizes from restart to restart: the same, larger, another aspect."""
@@ -202,7 +202,7 @@ def counts(pictures: Path, count: int, seconds: float, restarts: int) -> dict[st
     taken = unexplained = 0
     spans: list[dict[str, int]] = []
     with Camera(pictures, SIZES[0]) as camera:
-        with LiveSource(camera.uri, first_wait_s=0.1, longest_wait_s=0.5) as source:
+        with LiveSource(camera.uri, min_backoff_s=0.1, max_backoff_s=0.5) as source:
             begun, last, connection = time.monotonic(), (0, 0), -1
             kills = 0
             for frame in source:
@@ -244,7 +244,7 @@ def harms(pictures: Path, seconds: float) -> list[dict[str, Any]]:
             proxy = Proxy(camera.port)
             proxy.harm, proxy.every = harm, 40
             uri = camera.uri.replace(f":{camera.port}/", f":{proxy.port}/")
-            with LiveSource(uri, first_wait_s=0.1) as source:
+            with LiveSource(uri, min_backoff_s=0.1) as source:
                 frames = iter(source)
                 next(frames)
                 begun, taken, handed = time.monotonic(), len(shutter.read_text().splitlines()), 1

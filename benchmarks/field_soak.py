@@ -34,7 +34,7 @@ from edgevid.run.loop import Summary, run
 from edgevid.run.watchdog import Watch
 from edgevid.site.build import build_calibration, build_pipeline, build_zones
 from edgevid.site.file import Site
-from edgevid.video.open import FileSource
+from edgevid.video.files import FileSource
 from edgevid.zones import Line, Zone
 
 EVERY_S, PART_S, LIMIT = 5.0, 5.0, 2_500_000

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from edgevid.errors import masked
 from edgevid.site.findings import Finding
 from edgevid.types import Frame
 from edgevid.video.live import LiveSource
-from edgevid.video.open import masked
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935}
 REMEDIES = {
@@ -26,7 +26,7 @@ REMEDIES = {
     "refused": "nothing listens there: is RTSP switched on, is the port right?",
     "certificate": "the camera's certificate is not trusted: add its issuer to this machine's certificates",
     "no such file": "there is no such device: `ls /dev/video*`, and is this user in the group `video`?",
-    "silent": "the camera answers but sends no image: is another program using up its connections?",
+    "no frame for": "the camera answers but sends no image: is another program using up its connections?",
 }
 """What to do, by what an error says."""
 FINAL = ("401", "403", "404", "No such file")
@@ -49,7 +49,7 @@ def check_camera(
     begun = clock.monotonic()
     frames: list[Frame] = []
     at: list[float] = []
-    with LiveSource(uri, first_wait_s=0.2, longest_wait_s=1.0) as source:
+    with LiveSource(uri, min_backoff_s=0.2, max_backoff_s=1.0) as source:
         while not (came := source.wait(0.2)) and clock.monotonic() - begun < patience_s:
             if any(word in event.detail for event in source.events for word in FINAL):
                 break

@@ -2,89 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-import av
 import numpy as np
 
 from edgevid.errors import InputError, SourceError
 from edgevid.types import Frame
-from edgevid.video.open import IMAGES, FileSource, open_video, read_image
+from edgevid.video.files import DEFAULT_FPS, FileSource
+from edgevid.video.images import IMAGES, read_image
+from edgevid.video.open import Source, open_video
 
 
 class FrameSeeker:
-    """Random access to a source's images: `at(seconds)`. Live sources give their newest one."""
+    """Random access to a source's frames: `at(seconds)`. Live sources give their newest one."""
 
     def __init__(self, uri: str | Path) -> None:
-        """A video, an image, a folder of them, a camera or a stream; SourceError where none can be had."""
-        self._frame: Frame | None = None
-        self._source: Any = None
-        self.uri = str(uri)
+        """A video, an image, a folder of them, a camera or a stream; SourceError where none can be read."""
+        self.uri, self.duration = str(uri), 0.0
+        """Seconds, 0 for one image and for live sources."""
+        self._image: Frame | None = None
+        self._source: Source | None = None
         if Path(self.uri).suffix.lower() in IMAGES and Path(self.uri).is_file():
             image = read_image(Path(self.uri))
             if image is None:
                 raise SourceError(f"{uri}: expected an image, this file does not decode; save it again")
-            self._frame, self.duration = Frame(image, 0.0, 0), 0.0
+            self._image = Frame(image, 0.0, 0)
             return
-        self._source = open_video(uri)
-        length = getattr(self._source, "duration", None)
-        count, fps = self._source.frame_count, self._source.fps
+        source = self._source = open_video(uri)
+        length = source.duration if isinstance(source, FileSource) else None
+        count, fps = source.frame_count, source.fps
         self.duration = length or (count / fps if count and fps else 0.0)
-        """Seconds, 0 for one image and for live sources."""
 
     @property
     def live(self) -> bool:
         """Whether the source cannot go back."""
-        return bool(self._source is not None and self._source.live)
+        return self._source is not None and self._source.live
 
     def at(self, seconds: float) -> Frame:
         """The first frame at or after `seconds` (the last one where the source ends before)."""
         if not (np.isfinite(seconds) and seconds >= 0):
             raise InputError(f"time: expected seconds of 0 or more, got {seconds}")
-        if self._frame is not None:
-            return self._frame
+        if self._source is None:
+            assert self._image is not None
+            return self._image
         if isinstance(self._source, FileSource):
             return self._seek(self._source, seconds)
         if self.live:
-            return self._next(iter(self._source))
-        with open_video(self.uri) as frames:  # images: read on from the first one
-            return self._next(frames, seconds)
-
-    def _next(self, frames: Any, seconds: float = 0.0) -> Frame:
-        last: Frame | None = None
-        for last in frames:
-            if last.time >= seconds:
-                break
-        if last is None:
-            raise SourceError(f"{self.uri}: expected an image, the source gave none")
-        return last
-
-    def _seek(self, source: FileSource, seconds: float) -> Frame:
-        """By the container's index to the key frame before, then forward; from the start without one."""
-        half = 0.5 / (source.fps or 25.0)
-        for back in (0.0, 5.0, np.inf):
-            found = self._from(source, max(0.0, seconds - back), seconds - half)
-            if found is not None and (found.time <= seconds + 2 * half or back == np.inf):
-                return found
-        with FileSource(source.path) as fresh:
-            return self._next(fresh, seconds - half)
-
-    @staticmethod
-    def _from(source: FileSource, start: float, expected: float) -> Frame | None:
-        container, stream = source._container, source._stream
-        first = stream.start_time or 0
-        try:
-            container.seek(first + int(start / stream.time_base), stream=stream, backward=True)
-        except (av.FFmpegError, OverflowError):
-            return None
-        source._frames, source._last = source._decode(container, stream), -np.inf
-        last = None
-        while (frame := source._pull()) is not None:
-            last = frame
-            if frame.time >= expected:
-                return frame
-        return last if start > 0 else None
+            return self._read(self._source, 0.0)
+        with open_video(self.uri) as images:  # read on from the first one
+            return self._read(images, seconds)
 
     def close(self) -> None:
         """Closes the source."""
@@ -96,3 +63,31 @@ class FrameSeeker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _read(self, frames: Iterable[Frame], seconds: float) -> Frame:
+        frame = _first_at(frames, seconds)
+        if frame is None:
+            raise SourceError(f"{self.uri}: expected an image, the source gave none")
+        return frame
+
+    def _seek(self, source: FileSource, seconds: float) -> Frame:
+        """By the container's index to the key frame before, then forward; from the start without one."""
+        half = 0.5 / (source.fps or DEFAULT_FPS)
+        for back in (0.0, 5.0, np.inf):
+            start = max(0.0, seconds - back)
+            frame = _first_at(source, seconds - half) if source.seek(start) else None
+            if frame is None or (frame.time < seconds - half and start == 0):
+                continue
+            if frame.time <= seconds + 2 * half or back == np.inf:
+                return frame
+        with FileSource(source.path) as reopened:
+            return self._read(reopened, seconds - half)
+
+
+def _first_at(frames: Iterable[Frame], seconds: float) -> Frame | None:
+    """The first frame at or after `seconds`, else the last one, None where there is none."""
+    last: Frame | None = None
+    for last in frames:
+        if last.time >= seconds:
+            break
+    return last

@@ -1,4 +1,4 @@
-"""Images out: H.264 MP4 that browsers play, with the stream's own times."""
+"""Writing video: H.264 MP4 that browsers play, with the stream's own times."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CODECS = ("libx264", "libopenh264", "mpeg4")
 SUFFIXES = (".mp4", ".m4v", ".mov")
 TICKS = 90_000
 BT709, LIMITED = 1, 1
-"""FFmpeg's numbers for the color matrix and for the range 16..235."""
+"""FFmpeg's numbers of the color matrix and of the range 16..235."""
 
 
 class VideoWriter:
@@ -38,19 +38,19 @@ class VideoWriter:
             raise InputError(f"fps: expected more than 0, got {fps}")
         self.path, self.fps, self.quality = Path(path), fps, quality
         if self.path.suffix and self.path.suffix.lower() not in SUFFIXES:
-            raise InputError(f"{path}: expected a name that ends in .mp4, which is what is written")
+            raise InputError(f"{path}: expected a name that ends in .mp4")
         if not self.path.parent.is_dir():
-            raise SourceError(f"{self.path}: the folder {self.path.parent} does not exist; make it first")
+            raise SourceError(f"{self.path}: the folder {self.path.parent} does not exist; create it first")
         self.frames = 0
         self._container: Any = None
         self._stream: Any = None
-        self._frame: Any = None
+        self._reused: Any = None
         self._start = 0.0
         self._last_tick = -1
-        self._whole = True  # whether FFmpeg took everything; after a refusal it must be given nothing more
+        self._failed = False  # after FFmpeg refused a frame it must get no more
 
     def write(self, image: Array, time: float) -> None:
-        """Adds `image` (H, W, 3) uint8 RGB shown at `time` seconds; sizes are made even, as H.264 wants."""
+        """Adds `image` (H, W, 3) uint8 RGB shown at `time` seconds; sizes are made even, as H.264 needs."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise InputError(f"video image: expected uint8 (H, W, 3), got {image.dtype} {image.shape}")
         if not math.isfinite(time):
@@ -60,50 +60,49 @@ class VideoWriter:
             raise InputError(
                 f"video image: expected at least 2x2 pixels, got {image.shape[1]}x{image.shape[0]}"
             )
-        if not self._whole:
-            raise SourceError(f"{self.path}: cannot be written any more; make room, and begin a new file")
+        if self._failed:
+            raise SourceError(f"{self.path}: disk full or not writable: free space and start a new file")
         if self._container is None:
             self._open(width, height, time)
         elif (width, height) != (self._stream.width, self._stream.height):
             raise InputError(
                 f"video image: expected {self._stream.width}x{self._stream.height} as before, got "
-                f"{width}x{height}; begin a new file when the size changes"
+                f"{width}x{height}; start a new file when the size changes"
             )
         tick = max(round((time - self._start) * TICKS), self._last_tick + 1)
-        picture = self._rgb(image[:height, :width]).reformat(format="yuv420p", dst_colorspace="ITU709")
-        picture.pts, picture.time_base, self._last_tick = tick, Fraction(1, TICKS), tick
+        av_frame = self._rgb(image[:height, :width]).reformat(format="yuv420p", dst_colorspace="ITU709")
+        av_frame.pts, av_frame.time_base, self._last_tick = tick, Fraction(1, TICKS), tick
         try:
-            for packet in self._stream.encode(picture):
+            for packet in self._stream.encode(av_frame):
                 self._container.mux(packet)
         except Exception:  # an interrupt is none: the file is finished after it
-            self._whole = False
+            self._failed = True
             raise
         self.frames += 1
 
     def _rgb(self, image: Array) -> Any:
-        """The image in a frame of FFmpeg's that is used again and again.
+        """The image in one reused `av.VideoFrame`.
 
-        A new one for each image would tear holes into the heap that nothing fits: at 1080p a program grew
-        by six megabytes an image.
+        A new one for each image fragments the heap: at 1080p a program grew by 6 MB per frame.
         """
-        if self._frame is None or (self._frame.width, self._frame.height) != image.shape[1::-1]:
-            self._frame = av.VideoFrame(image.shape[1], image.shape[0], "rgb24")
-        plane = self._frame.planes[0]
+        if self._reused is None or (self._reused.width, self._reused.height) != image.shape[1::-1]:
+            self._reused = av.VideoFrame(image.shape[1], image.shape[0], "rgb24")
+        plane = self._reused.planes[0]
         rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
         rows[: image.shape[0], : 3 * image.shape[1]] = image.reshape(image.shape[0], -1)
-        return self._frame
+        return self._reused
 
     def _open(self, width: int, height: int, time: float) -> None:
         flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
         try:
-            with open(self.path, "wb"):  # FFmpeg opens it later, in the middle of the first image
+            with open(self.path, "wb"):  # FFmpeg opens it later, within the first image
                 pass
         except OSError as error:
             raise SourceError(
-                f"{self.path}: cannot be written: {error.strerror}; choose another place"
+                f"{self.path}: cannot be written: {error.strerror}; choose another path"
             ) from None
         self._container = av.open(str(self.path), "w", format="mp4", container_options=flags)
-        codec = next(name for name in CODECS if _has(name))
+        codec = next(name for name in CODECS if _has_encoder(name))
         if codec != CODECS[0]:
             log.warning("%s: this FFmpeg has no libx264, writing with %s", self.path, codec)
         self._stream = stream = self._container.add_stream(
@@ -111,7 +110,7 @@ class VideoWriter:
         )
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, TICKS)
-        # Said, because players guess by the height what is not said, and guess differently.
+        # Stated, because players guess an unstated matrix by the height, and guess differently.
         stream.codec_context.colorspace, stream.codec_context.color_range = BT709, LIMITED
         stream.codec_context.gop_size = max(1, round(2 * self.fps))
         if codec == "libx264":
@@ -121,11 +120,11 @@ class VideoWriter:
         self._start = time
 
     def close(self) -> None:
-        """Finishes the file; a writer that got no image leaves no file."""
+        """Finishes the file; a writer that got no image leaves none."""
         if self._container is None:
             return
         container, self._container = self._container, None
-        if not self._whole:  # the error was told when it came
+        if self._failed:  # the error was raised when it came
             with suppress(OSError):
                 container.close()
             return
@@ -142,7 +141,7 @@ class VideoWriter:
         self.close()
 
 
-def _has(codec: str) -> bool:
+def _has_encoder(codec: str) -> bool:
     try:
         av.Codec(codec, "w")
     except Exception:  # PyAV raises a class of its own that moved between versions

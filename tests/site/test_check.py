@@ -184,5 +184,5 @@ def test_what_a_camera_did_wrong_is_judged(monkeypatch: pytest.MonkeyPatch) -> N
     assert _stamps(5.0, 5.1).good is True
     assert _stamps(5.0, 10.0).state == "runs 50 % slow"
     assert _stamps(5.0, 1.0).good is None
-    source.events.append(StreamEvent(0.0, "stalled", "silent for 4 s"))
+    source.events.append(StreamEvent(0.0, "stalled", "no frame for 4 s"))
     assert "no image" in _no_picture(source).remedy

@@ -9,8 +9,10 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,11 +21,13 @@ from typing import Any
 import numpy as np
 import pytest
 from rtsp_server import PACKAGES, Camera, gstreamer_python, number_of, numbered
+from video_clips import transport_stream
 
-from edgevid.errors import SourceError
+from edgevid.errors import SourceError, masked
 from edgevid.types import Frame
-from edgevid.video.live import LiveSource, _Backlog
+from edgevid.video.live import LiveSource
 from edgevid.video.open import open_video
+from edgevid.video.stream_clock import Backlog, StreamClock
 
 
 def until(true: Callable[[], bool], seconds: float = 30.0) -> bool:
@@ -38,98 +42,93 @@ def test_a_real_rtsp_server_killed_resized_and_frozen(tmp_path: Path) -> None:
         pytest.skip(f"needs GStreamer's RTSP server: {PACKAGES}")
     random = np.random.default_rng(0)
     count = numbered((random.integers(0, 255, (120, 160, 3), np.uint8) for _ in range(60)), tmp_path)
-    seen = list[tuple[Frame, int]]()
+    frames = list[tuple[Frame, int]]()
 
     def take(source: LiveSource) -> None:
-        seen.extend((frame, number_of(frame, frame.width / 160)) for frame in source)
+        frames.extend((frame, number_of(frame, frame.width / 160)) for frame in source)
 
-    with Camera(tmp_path, (160, 120)) as camera, LiveSource(camera.uri, first_wait_s=0.1) as source:
+    with Camera(tmp_path, (160, 120)) as camera, LiveSource(camera.uri, min_backoff_s=0.1) as source:
         threading.Thread(target=take, args=(source,), daemon=True).start()
-        assert until(lambda: len(seen) > 5)
+        assert until(lambda: len(frames) > 5)
         for size in ((320, 240), (160, 120), (320, 240)):
             camera.kill()
             camera.start(size)
-            had = len(seen)
-            assert until(lambda: len(seen) > had + 5 and seen[-1][0].size == size)  # noqa: B023
+            had = len(frames)
+            assert until(lambda: len(frames) > had + 5 and frames[-1][0].size == size)  # noqa: B023
         camera.send(signal.SIGSTOP)
         assert until(lambda: source.events[-1].kind == "stalled", 10)
         assert source.events[-1].time - source.newest_at < 5.0
         camera.send(signal.SIGCONT)
-        had = len(seen)
-        assert until(lambda: len(seen) > had + 5)
+        had = len(frames)
+        assert until(lambda: len(frames) > had + 5)
         assert source.reconnections == 4
-        told = repr(source.events) + source.uri
-    assert all(a.time < b.time for (a, _), (b, _) in pairwise(seen))
+        reported = repr(source.events) + source.uri
+    assert all(a.time < b.time for (a, _), (b, _) in pairwise(frames))
     # Between two neighbors of one connection, the source's count and the images' own numbers agree.
-    apart = [((n - m) % count, b.index - a.index) for (a, m), (b, n) in pairwise(seen)]
+    apart = [((n - m) % count, b.index - a.index) for (a, m), (b, n) in pairwise(frames)]
     assert sum(by_number == by_count for by_number, by_count in apart) >= len(apart) - source.reconnections
-    assert "hunter2" not in told
+    assert "hunter2" not in reported
 
 
-def picture(pts: int | None) -> Any:
+def decoded(pts: int | None) -> Any:
     return SimpleNamespace(pts=pts, time_base=Fraction(1, 25))
 
 
-def test_a_backlog_is_held_back_until_pictures_come_at_the_cameras_pace() -> None:
-    backlog, now = _Backlog(), time.monotonic()
+def test_a_backlog_is_held_back_until_frames_come_at_the_cameras_pace() -> None:
+    backlog, now = Backlog(), time.monotonic()
     came = [(None, 0.0), (1, 0.001), (2, 0.002), (3, 0.042), (4, 0.043), (9, 0.044)]
-    passed = [[p.pts for p in backlog.passed(picture(pts), now + at)] for pts, at in came]
+    passed = [[p.pts for p in backlog.passed(decoded(pts), now + at)] for pts, at in came]
     assert passed == [[], [], [], [2, 3], [4], [9]]
 
 
-def test_pictures_without_stamps_are_no_backlog() -> None:
-    backlog, now = _Backlog(), time.monotonic()
-    assert [len(backlog.passed(picture(None), now + n / 1000)) for n in range(4)] == [0, 2, 1, 1]
+def test_frames_without_stamps_are_no_backlog() -> None:
+    backlog, now = Backlog(), time.monotonic()
+    assert [len(backlog.passed(decoded(None), now + n / 1000)) for n in range(4)] == [0, 2, 1, 1]
 
 
 def test_a_stream_faster_than_its_stamps_is_handed_on_in_the_end() -> None:
-    backlog, now = _Backlog(), time.monotonic()
-    assert sum(len(backlog.passed(picture(n), now + n / 1000)) for n in range(3100)) in (100, 101)
-
-
-@pytest.fixture
-def still(monkeypatch: pytest.MonkeyPatch) -> LiveSource:
-    """A source that reads nothing, so that images can be handed to it at any time."""
-    monkeypatch.setattr(LiveSource, "_work", lambda self: None)
-    monkeypatch.setattr(
-        "edgevid.video.live.to_frame", lambda p, t, i: Frame(np.zeros((2, 2, 3), np.uint8), t, i)
-    )
-    return LiveSource("rtsp://nowhere")
+    backlog, now = Backlog(), time.monotonic()
+    assert sum(len(backlog.passed(decoded(n), now + n / 1000)) for n in range(3100)) in (100, 101)
 
 
 @pytest.mark.parametrize("rate", [1.001, 0.999])
-def test_a_camera_whose_clock_drifts_loses_no_frame(
-    still: LiveSource, monkeypatch: pytest.MonkeyPatch, rate: float
-) -> None:
+def test_a_camera_whose_clock_drifts_loses_no_frame(rate: float) -> None:
     """Two hours of a clock 0.1 % off, which is 7.2 s: times stay near this machine's and always go on."""
-    anchor, now = None, [0.0]
-    monkeypatch.setattr(still, "now", lambda: now[0])
+    times, last = StreamClock(), -1.0
     for n in range(5 * 7200):
-        now[0] = n / 5 / rate
-        taken = SimpleNamespace(pts=n, time_base=Fraction(1, 5), width=2, height=2)
-        anchor = still._arrive(taken, anchor)
-        assert abs(still._last - now[0]) < 0.51
-    assert still.decoded == 5 * 7200
+        now = n / 5 / rate
+        time = times.time(n / 5, now=now, last=last)
+        assert time > last
+        assert abs(time - now) < 0.51
+        last = time
 
 
-def test_a_number_in_words_is_a_camera() -> None:
-    with open_video("99", give_up_s=0.1, first_wait_s=0.05) as source:
+def test_a_camera_that_sets_its_clock_is_aligned_again() -> None:
+    times = StreamClock()
+    assert times.time(100.0, now=2.0, last=-1.0) == 2.0
+    assert times.time(100.2, now=2.3, last=2.0) == pytest.approx(2.2)
+    assert times.time(9000.0, now=2.5, last=2.2) == 2.5
+    assert times.time(None, now=2.6, last=2.5) == 2.6
+
+
+def test_a_number_as_text_is_a_camera() -> None:
+    with open_video("99", give_up_s=0.1, min_backoff_s=0.05) as source:
         assert source.live
         with pytest.raises(SourceError, match="99: no image"):
             next(iter(source))
 
 
-def test_whatever_breaks_the_reading_the_search_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whatever_breaks_the_reading_the_reconnecting_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: LiveSource) -> Any:
         raise IndexError("list index out of range")  # what PyAV makes of some damaged streams
 
     monkeypatch.setattr(LiveSource, "_connect", broken)
-    with LiveSource("http://nowhere/x.ts", first_wait_s=0.01, longest_wait_s=0.02) as source:
+    with LiveSource("http://nowhere/x.ts", min_backoff_s=0.01, max_backoff_s=0.02) as source:
         assert until(lambda: len(source.events) > 3, 5)
     assert {event.kind for event in source.events} == {"lost"}
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_and_a_trusted_one_is_not(
+def test_an_untrusted_certificate_is_rejected_and_a_trusted_one_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if shutil.which("openssl") is None:
@@ -162,10 +161,85 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_and_a_trusted_one_is_n
     try:
         for trusted in (False, True):
             if trusted:
-                monkeypatch.setattr("edgevid.video.live._trusted", lambda: {"ca_file": str(cert)})
+                monkeypatch.setattr("edgevid.video.live.trusted_certificates", lambda: {"ca_file": str(cert)})
             before = len(hands)
-            with LiveSource(uri, first_wait_s=5.0):
+            with LiveSource(uri, min_backoff_s=5.0):
                 assert until(lambda: len(hands) > before, 10)  # noqa: B023
             assert hands[-1] is trusted
     finally:
         listener.close()
+
+
+def test_secrets_are_never_shown() -> None:
+    assert masked("rtsp://me:secret@cam/1") == "rtsp://***:***@cam/1"
+    assert masked("rtsp://cam/1") == "rtsp://cam/1"
+    assert masked("http://cam/v?user=bob&pwd=x1&size=3") == "http://cam/v?user=***&pwd=***&size=3"
+    with LiveSource("rtsp://me:secret@127.0.0.1:9/1", give_up_s=0.2, min_backoff_s=0.1) as source:
+        with pytest.raises(SourceError) as caught:
+            next(iter(source))
+        reported = str(caught.value) + repr(source.events) + source.uri
+    assert "secret" not in reported
+    assert "127.0.0.1" in reported
+
+
+@contextmanager
+def served(seconds: float, *widths: int) -> Iterator[str]:
+    """The address of a camera that hangs up after `seconds` and comes back with the next width."""
+    clips = [transport_stream(int(25 * seconds), width) for width in widths]
+    waiting = iter(clips)
+
+    class Camera(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            clip = next(waiting, None)
+            self.send_response(200 if clip else 503)
+            self.end_headers()
+            step = len(clip or b"") // int(25 * seconds) + 1
+            for at in range(0, len(clip or b""), step):
+                try:
+                    self.wfile.write((clip or b"")[at : at + step])
+                except OSError:
+                    return
+                time.sleep(0.04)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Camera)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/live.ts"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_lost_stream_is_reconnected_with_another_size_and_times_go_on() -> None:
+    frames: list[tuple[float, tuple[int, int]]] = []
+    with (
+        served(3, 64, 128) as address,
+        LiveSource(address, stall_s=2, min_backoff_s=0.1, max_backoff_s=0.3, give_up_s=20) as source,
+    ):
+        for frame in source:
+            frames.append((frame.time, frame.size))
+            if frame.width == 128 and len(frames) > 20:
+                break
+    kinds = [event.kind for event in source.events]
+    assert {size for _, size in frames} == {(64, 48), (128, 48)}
+    assert all(a[0] < b[0] for a, b in pairwise(frames))
+    assert kinds.count("connected") == 2
+    assert "lost" in kinds
+    assert "resized" in kinds
+    assert source.reconnections == 1
+
+
+def test_a_slow_consumer_loses_frames_and_never_falls_behind() -> None:
+    lags = []
+    with (
+        served(6, 64) as address,
+        LiveSource(address, stall_s=2, min_backoff_s=0.1, give_up_s=20) as source,
+    ):
+        for frame, _ in zip(source, range(6), strict=False):
+            lags.append(source.now() - frame.time)
+            time.sleep(0.3)
+    assert source.dropped > 10
+    assert max(lags[1:]) < lags[0] + 0.5

@@ -1,0 +1,74 @@
+"""From PyAV's decoded frames to `Frame`: YUV planes as they are, rotation applied.
+
+RGB is made only when `Frame.image` is read.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from edgevid import kernels
+from edgevid.errors import masked
+from edgevid.types import Array, Frame
+
+PLANAR = {"yuv420p": False, "yuvj420p": True}
+"""Pixel formats whose planes are handed on, and whether they use the full range."""
+BT709, UNSPECIFIED = 1, 2
+"""FFmpeg's numbers of a color matrix (AVCOL_SPC)."""
+FULL_RANGE = 2
+"""FFmpeg's number of the range 0..255 (AVCOL_RANGE_JPEG)."""
+HD_HEIGHT = 720
+"""From this height on a stream without a stated color matrix is taken for BT.709."""
+
+
+def to_frame(av_frame: Any, time: float, index: int) -> Frame:
+    """The upright Frame of a decoded `av.VideoFrame`: its planes where it is YUV 4:2:0, else its RGB."""
+    rotation = int(getattr(av_frame, "rotation", 0) or 0) % 360
+    if av_frame.format.name in PLANAR and rotation == 0:
+        planes = _plane(av_frame, 0), _plane(av_frame, 1), _plane(av_frame, 2)
+        full = PLANAR[av_frame.format.name] or int(av_frame.color_range or 0) == FULL_RANGE
+        matrix = "bt709" if _is_bt709(av_frame) else "bt601"
+        return Frame.from_yuv420(planes, time, index, to_rgb=_to_rgb, full_range=full, matrix=matrix)
+    image = _rgb(av_frame)
+    return Frame(np.ascontiguousarray(np.rot90(image, rotation // 90)), time, index)
+
+
+def seconds_of(av_frame: Any) -> float | None:
+    """The presentation time stamp of a decoded frame in seconds, None without one."""
+    return float(av_frame.pts * av_frame.time_base) if av_frame.pts is not None else None
+
+
+def short_reason(error: BaseException) -> str:
+    """The reason of an FFmpeg error without its number and without the file's name."""
+    return re.sub(r"^\[Errno \d+\] ", "", masked(str(error))).split(":")[0]
+
+
+def _is_bt709(av_frame: Any) -> bool:
+    """Whether the stream states BT.709, or states nothing and has the height of HD video."""
+    matrix = int(av_frame.colorspace or UNSPECIFIED)
+    return matrix == BT709 or (matrix == UNSPECIFIED and av_frame.height >= HD_HEIGHT)
+
+
+def _rgb(av_frame: Any) -> Array:
+    """(H, W, 3) RGB by FFmpeg, which assumes BT.601 unless the matrix is named."""
+    if av_frame.format.is_rgb or int(av_frame.colorspace or UNSPECIFIED) not in (BT709, UNSPECIFIED):
+        return np.asarray(av_frame.to_ndarray(format="rgb24"))
+    matrix = "ITU709" if _is_bt709(av_frame) else "ITU601"
+    return np.asarray(av_frame.reformat(format="rgb24", src_colorspace=matrix).to_ndarray())
+
+
+def _plane(av_frame: Any, number: int) -> Array:
+    """One plane as a view; the array keeps the decoded frame's memory alive."""
+    plane = av_frame.planes[number]
+    height = av_frame.height if number == 0 else (av_frame.height + 1) // 2
+    width = av_frame.width if number == 0 else (av_frame.width + 1) // 2
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    return rows[:height, :width]
+
+
+def _to_rgb(frame: Frame) -> Array:
+    assert frame.planes is not None
+    return kernels.yuv420_to_rgb(*frame.planes, frame.full_range, frame.matrix)

@@ -1,0 +1,49 @@
+"""Images and arrays as sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from video_clips import gray
+
+from edgevid.errors import InputError, SourceError
+from edgevid.types import Frame
+from edgevid.video.open import open_video
+
+
+def test_images_come_in_natural_order_and_damaged_ones_are_counted(tmp_path: Path) -> None:
+    for n in (1, 2, 10):
+        with av.open(str(tmp_path / f"shot_{n}.png"), "w", format="image2") as container:
+            stream = container.add_stream("png", rate=1)
+            stream.width, stream.height, stream.pix_fmt = 32 + n, 24, "rgb24"
+            frame = av.VideoFrame.from_ndarray(np.full((24, 32 + n, 3), 10 * n, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    (tmp_path / "shot_3.png").write_bytes(b"no image")
+    with open_video(tmp_path, fps=2) as source:
+        frames = list(source)
+    assert [int(f.image[0, 0, 0]) for f in frames] == [10, 20, 100]
+    assert [f.time for f in frames] == [0.0, 0.5, 1.5]  # the damaged one still took its half second
+    assert [f.index for f in frames] == [0, 1, 2]
+    assert source.corrupted == 1
+    with open_video(str(tmp_path / "shot_1*.png")) as source:
+        assert source.frame_count == 2
+
+
+def test_a_folder_without_images_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"expected images \(\.bmp"):
+        open_video(tmp_path)
+    with pytest.raises(InputError, match="fps"):
+        open_video(tmp_path, fps=0)
+
+
+def test_arrays_pairs_and_frames_are_sources() -> None:
+    image = gray(0)
+    given = [image, (0.5, image), Frame(image, 0.9, 7), (0.2, image)]
+    with open_video(given, fps=10) as source:
+        frames = list(source)
+    assert [f.time for f in frames] == [0.0, 0.5, 0.9]
+    assert source.dropped == 1  # its time went back
