@@ -55,7 +55,7 @@ WORTH = (
 
 def read_container(path: Path) -> str:
     """A damaged video, its images looked at."""
-    from edgevid.video.open import FileSource
+    from edgevid.video.files import FileSource
 
     with FileSource(path) as video:
         for number, frame in enumerate(video):
@@ -67,7 +67,7 @@ def read_container(path: Path) -> str:
 
 def read_picture(path: Path) -> str:
     """A damaged image, alone in its folder."""
-    from edgevid.video.open import ImageSource
+    from edgevid.video.images import ImageSource
 
     with ImageSource(str(path)) as images:
         return (
@@ -103,13 +103,13 @@ def read_site(path: Path) -> str:
 
 def read_calibration(path: Path) -> str:
     """A damaged calibration, asked for places and speeds' errors."""
-    from edgevid.speed.calibration import read_calibration as read
+    from edgevid.speed.calibration_file import read_calibration as read
 
     calibration = read(path)
     pixels = np.array([[320.0, 200.0], [1.0, 1.0]])
     (
-        calibration.place(pixels),
-        calibration.holds(pixels),
+        calibration.to_ground(pixels),
+        calibration.contains(pixels),
         calibration.scale_error(pixels),
         calibration.scaled_to(calibration.size),
     )
@@ -118,9 +118,9 @@ def read_calibration(path: Path) -> str:
 
 def read_policy(path: Path) -> str:
     """A damaged abstain policy."""
-    from edgevid.abstain.policy import Policy
+    from edgevid.abstain.file import read_policy as read
 
-    Policy.load(path)
+    read(path).policy()
     return "read"
 
 

@@ -88,7 +88,7 @@ def sketch(confidences: Array, points: int = 101) -> tuple[float, ...]:
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """What the monitor sees over its window of tracks."""
+    """What the monitor found over its window of tracks."""
 
     tracks: int
     abstain_rate: float
@@ -96,62 +96,64 @@ class DriftReport:
     shift: Shift | None
     """None while there are too few tracks, or where the policy file keeps no quantiles."""
     alarm: bool
-    words: str
-    """One sentence for a log or a person."""
+    description: str
+    """One sentence for a log."""
 
 
 class DriftMonitor:
     """Compares the last tracks' confidences and abstain rate with those of the tuning set.
 
-    The unit is the track: its last verdict counts once, when it has gone. Tracks that the policy could not
-    judge (too small, never measured, too short, stale) say nothing about its threshold and do not count.
+    The unit is the track: its last verdict counts once, when the track ends. Tracks that never reached the
+    threshold test (too small, not measured, too short, stale) do not count.
     """
 
-    JUDGED = (Reason.OK, Reason.LOW_CONFIDENCE, Reason.LOW_MARGIN, Reason.DISAGREEMENT)
+    DECIDED = (Reason.OK, Reason.LOW_CONFIDENCE, Reason.LOW_MARGIN, Reason.DISAGREEMENT)
 
-    def __init__(self, tuned: Tuned, *, window: int = 1000, least: int = 100) -> None:
-        """`window` tracks are compared, once there are `least`."""
-        if not 1 <= least <= window:
-            raise InputError(f"DriftMonitor: expected 1 <= least <= window, got {least} and {window}")
+    def __init__(self, tuned: Tuned, *, window: int = 1000, min_tracks: int = 100) -> None:
+        """Compares the last `window` tracks, as soon as there are `min_tracks`."""
+        if not 1 <= min_tracks <= window:
+            raise InputError(
+                f"DriftMonitor: expected 1 <= min_tracks <= window, got {min_tracks} and {window}"
+            )
         if math.isnan(tuned.abstain_rate) and not tuned.quantiles:
             raise InputError(
                 "DriftMonitor: expected a tuned policy (its file has no [tuned] table), got none"
             )
-        self._tuned, self._least = tuned, least
+        self._tuned, self._min_tracks = tuned, min_tracks
         self._window: deque[tuple[float, bool]] = deque(maxlen=window)
         self._open: dict[int, tuple[float, bool]] = {}
 
     def update(self, verdicts: Verdicts) -> None:
-        """Takes in one frame's verdicts."""
+        """Adds one frame's verdicts."""
         now = dict.fromkeys(verdicts.ids.tolist(), False)
         for number in [n for n in self._open if n not in now]:
             self._window.append(self._open.pop(number))
-        judged = np.isin(verdicts.reason, self.JUDGED)
-        rows = zip(verdicts.ids[judged], verdicts.confidence[judged], verdicts.labels[judged], strict=True)
+        decided = np.isin(verdicts.reason, self.DECIDED)
+        rows = zip(verdicts.ids[decided], verdicts.confidence[decided], verdicts.labels[decided], strict=True)
         for number, confidence, label in rows:
             self._open[int(number)] = float(confidence), bool(label < 0)
 
     def reset(self) -> None:
-        """Ends all tracks: the source has changed, and ids may begin anew. The window stays."""
+        """Ends all tracks, because the source has changed and ids may start again. The window stays."""
         self._window.extend(self._open.values())
         self._open.clear()
 
     def report(self) -> DriftReport:
-        """The comparison as of now."""
+        """The comparison over the current window."""
         count, tuned = len(self._window), self._tuned.abstain_rate
-        rate = sum(silent for _, silent in self._window) / count if count else math.nan
-        if count < self._least:
-            words = f"{count} tracks judged so far: drift is looked at from {self._least} on"
-            return DriftReport(count, rate, tuned, None, False, words)
+        rate = sum(abstained for _, abstained in self._window) / count if count else math.nan
+        if count < self._min_tracks:
+            text = f"{count} tracks so far: drift is tested from {self._min_tracks} on"
+            return DriftReport(count, rate, tuned, None, False, text)
         found = self._shift()
         faults = self._rate_faults(rate, count)
         if found is not None and found.alarm:
             faults.append(f"confidences have shifted (KS {found.ks:.2f}, PSI {found.psi:.2f})")
-        words = f"last {count} tracks: {rate:.0%} refused"
-        words += f", {tuned:.0%} when tuned" if not math.isnan(tuned) else ""
+        text = f"last {count} tracks: {rate:.0%} abstained"
+        text += f", {tuned:.0%} when tuned" if not math.isnan(tuned) else ""
         if faults:
-            words += ": " + " and ".join(faults) + ". Tune again with scores from here."
-        return DriftReport(count, rate, tuned, found, bool(faults), words)
+            text += ": " + " and ".join(faults) + ". Tune again with scores from this source."
+        return DriftReport(count, rate, tuned, found, bool(faults), text)
 
     def _shift(self) -> Shift | None:
         if not self._tuned.quantiles:

@@ -1,4 +1,4 @@
-"""Policy files (calibration/confidence/*.toml): read with every mistake named, written with provenance.
+"""Policy files (calibration/confidence/*.toml): read with every error named, written with provenance.
 
 docs/abstain.md describes the file.
 """
@@ -6,17 +6,18 @@ docs/abstain.md describes the file.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
-from edgevid.abstain.policy import AGGREGATES, LIMITS, NEVER, Settings, SpeedPolicy
+from edgevid.abstain.policy import AGGREGATES, LIMITS, NEVER, Aggregate, Policy, Settings, SpeedPolicy
 from edgevid.errors import FileFormatError, InputError
-from edgevid.files.toml import Section, read_toml
+from edgevid.files.atomic import write_atomic
+from edgevid.files.toml import Section, read_toml, toml_table
 
 FORMAT = "edgevid-policy 1"
 KMH = 3.6
@@ -26,29 +27,33 @@ _EVIDENCE = ("temperature", "correlation", "memory_s", "odds", "step", "take", "
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What the tuning set looked like, for watching drift."""
+    """The tuning set in short, to detect drift from it."""
 
     quantiles: tuple[float, ...] = ()
     """Equally spaced quantiles 0 to 1 of the tracks' confidences."""
     abstain_rate: float = math.nan
-    """Share of tracks that the policy refused there."""
+    """Share of its tracks that the policy abstained on."""
     tracks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
-    """All that a policy file says."""
+    """What a policy file holds."""
 
     names: tuple[str, ...]
     settings: Settings
     task: str = ""
     model_sha256: str = ""
-    """Of the recognizer's model file; empty: the policy is bound to none."""
+    """Of the recognizer's model file; empty: bound to no model."""
     speed: SpeedPolicy | None = None
     tuned: Tuned = field(default_factory=Tuned)
     made: Mapping[str, str | float | int] = field(default_factory=dict)
-    """How the file came to be: program, date, scores, target, what is certified."""
+    """Provenance: program, date, scores, target, what is certified."""
     path: Path = Path()
+
+    def policy(self) -> Policy:
+        """A new policy with these names and settings."""
+        return Policy(self.names, self.settings, task=self.task)
 
     def must_fit(self, *, names: Iterable[str] | None, model_sha256: str | None) -> None:
         """FileFormatError where the policy was tuned for other classes or another model."""
@@ -61,20 +66,26 @@ class PolicyFile:
             raise FileFormatError(self.path, "model_sha256", expected=expected, got=self.model_sha256)
 
 
-def read_policy(path: str | Path) -> PolicyFile:
-    """The policy file at `path`; FileFormatError names file, key, expected and got."""
+def read_policy(
+    path: str | Path, *, names: Iterable[str] | None = None, model_sha256: str | None = None
+) -> PolicyFile:
+    """The policy file at `path`; FileFormatError names file, key, expected and got.
+
+    It also rejects a file that was tuned for other class `names` or for another `model_sha256` than those
+    of the recognizer in use (None: not compared).
+    """
     path = Path(path)
     top = read_toml(path)
     top.text("format", choices=(FORMAT,))
-    names = top.texts("names")
-    if not names or len(set(names)) < len(names):
-        top.fail("names", "at least one class name, each once", list(names))
+    read_names = top.texts("names")
+    if not read_names or len(set(read_names)) < len(read_names):
+        top.fail("names", "at least one class name, each once", list(read_names))
     sha256 = top.text("model_sha256", "")
     if sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256):
         top.fail("model_sha256", "64 lower-case hexadecimal digits", sha256)
     read = PolicyFile(
-        names=names,
-        settings=_settings(top, names),
+        names=read_names,
+        settings=_settings(top, read_names),
         task=top.text("task", ""),
         model_sha256=sha256,
         speed=_speed(top.table("speed")) if "speed" in top else None,
@@ -83,51 +94,33 @@ def read_policy(path: str | Path) -> PolicyFile:
         path=path,
     )
     top.done(also=("speed",))
+    read.must_fit(names=names, model_sha256=model_sha256)
     return read
 
 
 def write_policy(path: str | Path, policy: PolicyFile) -> None:
     """Writes `policy`; reading it back gives the same."""
-    settings, default = policy.settings, Settings()
-    lines = [f"format = {_toml(FORMAT)}", f"task = {_toml(policy.task)}", f"names = {_toml(policy.names)}"]
-    lines += [f"model_sha256 = {_toml(policy.model_sha256)}"] if policy.model_sha256 else []
-    lines += ["", "[decide]", f"threshold = {_toml(settings.threshold)}"]
-    lines += [f"min_observations = {settings.min_observations}"]
-    lines += _changed(settings, default, _DECIDE[1:])
-    if settings.per_class:
-        lines += ["", "[decide.per_class]"]
-        lines += [f"{json.dumps(name)} = {_toml(value)}" for name, value in settings.per_class.items()]
-    lines += ["", "[evidence]", f"aggregate = {_toml(settings.aggregate)}"]
-    lines += [f"temperature = {_toml(settings.temperature)}", f"correlation = {_toml(settings.correlation)}"]
-    lines += _changed(settings, default, _EVIDENCE[2:])
-    if policy.speed is not None:
-        sigma = policy.speed.max_sigma_mps * KMH
-        lines += ["", "[speed]", f"max_sigma_kmh = {_toml(sigma)}"]
-        lines += [f"max_share = {_toml(policy.speed.max_share)}"]
-    if policy.tuned.quantiles:
-        lines += ["", "[tuned]", f"tracks = {policy.tuned.tracks}"]
-        lines += [f"abstain_rate = {_toml(policy.tuned.abstain_rate)}"]
-        lines += [f"quantiles = {_toml(policy.tuned.quantiles)}"]
-    if policy.made:
-        lines += ["", "[made]", *(f"{key} = {_toml(value)}" for key, value in policy.made.items())]
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    settings, tuned, speed = policy.settings, policy.tuned, policy.speed
+    top = {"format": FORMAT, "task": policy.task, "names": policy.names}
+    decide = {"threshold": settings.threshold, "min_observations": settings.min_observations}
+    evidence = {key: getattr(settings, key) for key in ("aggregate", "temperature", "correlation")}
+    lines = toml_table("", top | {"model_sha256": policy.model_sha256 or None})
+    lines += toml_table("decide", decide | _changed(settings, _DECIDE))
+    lines += toml_table("decide.per_class", settings.per_class)
+    lines += toml_table("evidence", evidence | _changed(settings, _EVIDENCE))
+    if speed is not None:
+        lines += toml_table(
+            "speed", {"max_sigma_kmh": speed.max_sigma_mps * KMH, "max_share": speed.max_share}
+        )
+    if tuned.quantiles:
+        lines += toml_table("tuned", dataclasses.asdict(tuned))
+    lines += toml_table("made", policy.made)
+    write_atomic(Path(path), "\n".join(lines) + "\n")
 
 
-def _changed(settings: Settings, default: Settings, keys: Iterable[str]) -> list[str]:
+def _changed(settings: Settings, keys: Iterable[str]) -> dict[str, float]:
     pairs = ((key, getattr(settings, key)) for key in keys)
-    return [f"{key} = {_toml(value)}" for key, value in pairs if value != getattr(default, key)]
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
-    if isinstance(value, (bool, int)):
-        return json.dumps(value)
-    if isinstance(value, float):
-        return repr(float(value)) if math.isfinite(value) else str(value)
-    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    return {key: value for key, value in pairs if value != getattr(Settings(), key)}
 
 
 def _settings(top: Section, names: tuple[str, ...]) -> Settings:

@@ -1,17 +1,16 @@
-"""The abstain policy: which verdicts are said, and why the others are not.
+"""The abstain policy (selective prediction): which verdicts are emitted, and why the others are not.
 
-A verdict is said when its track has shown enough, agrees with itself, was seen lately, and the best
-class passes a threshold that `edgevid tune` chose by evidence. Every other track gets a row too, with
-label -1 and its Reason.
+A verdict is emitted when its track has enough recent observations that agree with each other, and the
+confidence of the best class reaches a threshold, chosen on labeled tracks by `edgevid tune`. Every other
+track gets a row too, with label -1 and its Reason.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -19,31 +18,32 @@ from edgevid import kernels
 from edgevid.errors import InputError
 from edgevid.types import Array, Reason, Scores, Speeds, Tracks, Verdicts
 
-AGGREGATES = ("mean-log-prob", "vote", "sequential")
+Aggregate = Literal["mean-log-prob", "vote", "sequential"]
 """How the observations of a track become one: see `Settings.aggregate`."""
+AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The rules of one policy. The defaults are plain ones, not tuned: `edgevid tune` makes better."""
+    """The rules of one policy. The defaults are not tuned: `edgevid tune` chooses them for a model."""
 
     threshold: float = 0.5
-    """Least confidence of the best class."""
+    """Lowest confidence of the best class."""
     per_class: Mapping[str, float] = field(default_factory=dict)
     """Thresholds of single classes by name, in place of `threshold`."""
     margin: float = 0.0
-    """Least distance of the best class's confidence from the second's."""
+    """Smallest margin between the best class's confidence and the second's."""
     min_observations: int = 1
-    """Least number of times that the recognizer looked."""
+    """Fewest observations: outputs of the recognizer for this track."""
     min_seconds: float = 0.0
-    """Least time from the first observation to the last."""
+    """Shortest time from the first observation to the last, seconds."""
     min_agreement: float = 0.0
-    """Least share of a track's observations whose own best class is the verdict's."""
+    """Smallest share of a track's observations whose own best class is the verdict's."""
     stale_s: float = math.inf
-    """A verdict whose last observation is older is not said any more."""
+    """A verdict whose last observation is older than this is no longer emitted, seconds."""
     min_side_px: float = 0.0
-    """Objects whose box has a shorter side are neither judged nor observed."""
-    aggregate: str = "mean-log-prob"
+    """Objects whose box has a shorter side, in pixels, get no verdict and add no observation."""
+    aggregate: Aggregate = "mean-log-prob"
     """"mean-log-prob"; "vote" counts best classes; "sequential" decides when the evidence for one class
     passes log `odds` and keeps it until contradicted, so that verdicts do not flicker."""
     temperature: float = 1.0
@@ -76,7 +76,7 @@ class Settings:
 
 
 NEVER = 2.0
-"""A threshold that no confidence reaches: the class is never said."""
+"""A threshold that no confidence reaches: the class is never emitted."""
 
 LIMITS: dict[str, tuple[float, float]] = {
     "threshold": (0, NEVER), "margin": (0, 1), "min_observations": (1, math.inf),
@@ -95,7 +95,7 @@ class Policy:
     >>> tracks = Tracks.of(ids=[7], boxes=[[0, 0, 40, 90]], scores=[0.9], labels=[0], match=[0], age=[1],
     ...                    unseen=[0])
     >>> unsure = policy.update(Scores.of(ids=[7], values=[[0.52, 0.48]], times=[0.0]), tracks, 0.0)
-    >>> [(int(row.label), Reason(row.reason).words) for row in unsure]
+    >>> [(row.label, row.reason.description) for row in unsure]
     [(-1, 'low confidence')]
     """
 
@@ -110,32 +110,13 @@ class Policy:
         self.task = task
         self._core = kernels.PolicyCore(_numbers(self.settings), class_thresholds(self.names, self.settings))
 
-    @classmethod
-    def load(
-        cls,
-        path: str | Path,
-        *,
-        names: Iterable[str] | None = None,
-        model_sha256: str | None = None,
-    ) -> Policy:
-        """The policy of a file of calibration/confidence.
-
-        FileFormatError names each mistake in it, and refuses a file tuned for other class `names` or
-        for another `model_sha256` than those of the recognizer in use (None: not compared).
-        """
-        from edgevid.abstain.file import read_policy  # it makes a Settings, so it is read later
-
-        read = read_policy(path)
-        read.must_fit(names=names, model_sha256=model_sha256)
-        return cls(read.names, read.settings, task=read.task)
-
     @property
     def rejected(self) -> int:
-        """Score rows since the last reset that held NaN or infinity and were passed over."""
+        """Score rows since the last reset that held NaN or infinity and were skipped."""
         return int(self._core.rejected)
 
     def update(self, scores: Scores, tracks: Tracks, time: float) -> Verdicts:
-        """Takes in `scores` and judges every track as of `time` seconds; tracks that are gone are forgotten.
+        """Adds `scores` and gives every track's verdict at `time` seconds; tracks that ended are forgotten.
 
         InputError where scores are not probabilities, or not of this policy's classes.
         """
@@ -155,7 +136,7 @@ class Policy:
         return Verdicts.trusted(tracks.ids, labels, confidence, reasons)
 
     def probabilities(self, ids: Array) -> Array:
-        """(N, C) calibrated class probabilities behind the verdicts of `ids`, NaN where nothing was seen."""
+        """(N, C) calibrated class probabilities behind the verdicts of `ids`, NaN without observations."""
         found: Array = self._core.probabilities(np.ascontiguousarray(ids, np.int64))
         return found
 
@@ -165,7 +146,7 @@ class Policy:
 
 
 class ClassPolicy:
-    """Verdicts of the detector's own classes, from its scores over each track."""
+    """Verdicts of the detector's own classes, from its scores along each track."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
@@ -181,7 +162,7 @@ class ClassPolicy:
 
 @dataclass(frozen=True, slots=True)
 class SpeedPolicy:
-    """Speeds whose standard error is too large are not said."""
+    """Limits of the standard error above which a speed is not emitted."""
 
     max_sigma_mps: float = 2 / 3.6
     """A standard error up to this is accepted at any speed, m/s."""
@@ -189,10 +170,7 @@ class SpeedPolicy:
     """And up to this share of the speed."""
 
     def update(self, speeds: Speeds) -> Speeds:
-        """The same rows; those with too large or unknown `sigma` are silent with UNCERTAIN.
-
-        Their `sigma` stays, so that the reader sees how uncertain.
-        """
+        """The same rows; a too large or unknown `sigma` makes a row abstain (UNCERTAIN) and stays."""
         limit = np.maximum(self.max_sigma_mps, self.max_share * np.abs(speeds.mps))
         bad = (speeds.reason == Reason.OK) & ~(speeds.sigma <= limit)
         if not bad.any():
@@ -207,44 +185,18 @@ class SpeedPolicy:
         )
 
 
-@dataclass(slots=True)
-class SilenceCounts:
-    """Verdicts and silences by task and reason: of every frame, and of tracks at their end."""
-
-    rows: Counter[tuple[str, Reason]] = field(default_factory=Counter)
-    """(task, reason) over all tracks and frames; OK counts what was said."""
-    tracks: Counter[tuple[str, Reason]] = field(default_factory=Counter)
-    """(task, reason) of each track's last verdict: filled by `finish` and when tracks end."""
-    _last: dict[str, dict[int, int]] = field(default_factory=dict)
-
-    def update(self, task: str, verdicts: Verdicts | Speeds) -> None:
-        """Counts one frame's rows."""
-        reasons = verdicts.reason.tolist()
-        self.rows.update((task, Reason(reason)) for reason in reasons)
-        now = dict(zip(verdicts.ids.tolist(), reasons, strict=True))
-        before = self._last.get(task, {})
-        self.tracks.update((task, Reason(r)) for number, r in before.items() if number not in now)
-        self._last[task] = now
-
-    def finish(self) -> None:
-        """Counts the tracks that are still there."""
-        for task, last in self._last.items():
-            self.tracks.update((task, Reason(reason)) for reason in last.values())
-        self._last.clear()
-
-
 def class_scores(tracks: Tracks, classes: int, time: float) -> Scores:
     """Class probabilities from detector scores: `score` for the label, the rest shared by the others."""
-    seen = tracks.match >= 0
-    labels, given = tracks.labels[seen], np.clip(tracks.scores[seen], 0, 1)
+    observed = tracks.match >= 0
+    labels, best = tracks.labels[observed], np.clip(tracks.scores[observed], 0, 1)
     if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
         raise InputError(f"class_scores: expected labels 0 to {classes - 1}, got {labels.tolist()}")
     if classes == 1:
         values = np.ones((len(labels), 1), np.float32)  # one class: nothing to confuse it with
     else:
-        values = np.repeat(((1 - given) / (classes - 1))[:, None], classes, axis=1).astype(np.float32)
-        values[np.arange(len(labels)), labels] = given
-    return Scores.trusted(tracks.ids[seen], values, np.full(len(labels), float(time)))
+        values = np.repeat(((1 - best) / (classes - 1))[:, None], classes, axis=1).astype(np.float32)
+        values[np.arange(len(labels)), labels] = best
+    return Scores.trusted(tracks.ids[observed], values, np.full(len(labels), float(time)))
 
 
 def class_thresholds(names: tuple[str, ...], settings: Settings) -> Array:

@@ -39,11 +39,11 @@ def test_probabilities_against_scipy() -> None:
 def run(monitor: DriftMonitor, confidences: Array, limit: float, first: int = 1) -> None:
     """Each track lives for one frame."""
     for number, confidence in enumerate(confidences, first):
-        said = confidence >= limit
+        emitted = confidence >= limit
         monitor.update(
             Verdicts.of(
-                ids=[number], labels=[0 if said else -1], confidence=[confidence],
-                reason=[Reason.OK if said else Reason.LOW_CONFIDENCE],
+                ids=[number], labels=[0 if emitted else -1], confidence=[confidence],
+                reason=[Reason.OK if emitted else Reason.LOW_CONFIDENCE],
             )
         )  # fmt: skip
     monitor.update(Verdicts.empty())
@@ -71,7 +71,7 @@ def test_another_world_raises_the_alarm() -> None:
     assert report.shift is not None
     assert report.shift.alarm
     assert report.abstain_rate > 2 * report.tuned_rate
-    assert "Tune again" in report.words
+    assert "Tune again" in report.description
     run(monitor, np.random.default_rng(2).beta(5, 2, 500), 0.5, first=1000)  # the window moves on
     assert not monitor.report().alarm
 
@@ -80,11 +80,11 @@ def test_the_rate_alone_raises_the_alarm() -> None:
     monitor = DriftMonitor(Tuned((), 0.1, 1000))
     run(monitor, np.repeat([0.4, 0.9], [60, 140]), 0.5)
     assert monitor.report().alarm
-    assert "abstain rate has drifted" in monitor.report().words
+    assert "abstain rate has drifted" in monitor.report().description
 
 
 def test_only_judged_tracks_count_and_once() -> None:
-    monitor = DriftMonitor(tuned(), least=2)
+    monitor = DriftMonitor(tuned(), min_tracks=2)
     for _ in range(5):
         monitor.update(
             Verdicts.of(
@@ -95,11 +95,11 @@ def test_only_judged_tracks_count_and_once() -> None:
     monitor.reset()
     report = monitor.report()
     assert (report.tracks, report.abstain_rate, report.alarm) == (1, 1.0, False)
-    assert "from 2 on" in report.words
+    assert "from 2 on" in report.description
 
 
 def test_what_cannot_be_watched() -> None:
     with pytest.raises(InputError, match="tuned"):
         DriftMonitor(Tuned())
-    with pytest.raises(InputError, match="least"):
-        DriftMonitor(tuned(), window=5, least=6)
+    with pytest.raises(InputError, match="min_tracks"):
+        DriftMonitor(tuned(), window=5, min_tracks=6)

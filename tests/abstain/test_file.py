@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgevid.abstain.file import PolicyFile, Tuned, read_policy, write_policy
-from edgevid.abstain.policy import Policy, Settings, SpeedPolicy
+from edgevid.abstain.policy import Settings, SpeedPolicy
 from edgevid.errors import FileFormatError, InputError
 
 HASH = "0" * 63 + "a"
@@ -45,7 +45,7 @@ def test_a_file_becomes_a_policy(tmp_path: Path) -> None:
     assert read.settings == Settings(threshold=0.7, per_class={"run": 0.8}, aggregate="vote")
     assert read.speed == SpeedPolicy(1.0, 0.05)
     assert read.tuned == Tuned((0.1, 0.5, 1.0), 0.2, 300)
-    policy = Policy.load(path, names=["walk", "run"], model_sha256=HASH)
+    policy = read_policy(path, names=["walk", "run"], model_sha256=HASH).policy()
     assert policy.names == ("walk", "run")
     assert policy.task == "action"
 
@@ -69,14 +69,14 @@ def test_what_is_written_reads_back_the_same(tmp_path: Path) -> None:
     assert read.speed.max_sigma_mps == pytest.approx(0.5)
 
 
-def test_another_model_or_other_classes_are_refused(tmp_path: Path) -> None:
+def test_another_model_or_other_classes_are_rejected(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD)
     with pytest.raises(FileFormatError, match=r"model_sha256.*tune again"):
-        Policy.load(path, model_sha256="b" * 64)
+        read_policy(path, model_sha256="b" * 64)
     with pytest.raises(FileFormatError, match=r"names.*the recognizer's classes"):
-        Policy.load(path, names=["run", "walk"])
+        read_policy(path, names=["run", "walk"])
     unbound = write(tmp_path, GOOD.replace(f'model_sha256 = "{HASH}"', ""))
-    assert Policy.load(unbound, model_sha256="b" * 64).names == ("walk", "run")
+    assert read_policy(unbound, model_sha256="b" * 64).names == ("walk", "run")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_another_model_or_other_classes_are_refused(tmp_path: Path) -> None:
         ("names =", "names", "whole file"),
     ],
 )
-def test_each_mistake_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_each_error_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in GOOD
     with pytest.raises(FileFormatError, match=message):
         read_policy(write(tmp_path, GOOD.replace(old, new)))
@@ -114,4 +114,4 @@ def test_each_mistake_is_named(tmp_path: Path, old: str, new: str, message: str)
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.toml: there is no such file"):
-        Policy.load(tmp_path / "absent.toml")
+        read_policy(tmp_path / "absent.toml")

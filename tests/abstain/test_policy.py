@@ -11,7 +11,7 @@ import pytest
 
 from edgevid import kernels
 from edgevid.abstain import policy as abstain
-from edgevid.abstain.policy import NEVER, ClassPolicy, Policy, Settings, SilenceCounts, SpeedPolicy
+from edgevid.abstain.policy import NEVER, ClassPolicy, Policy, Settings, SpeedPolicy
 from edgevid.errors import InputError
 from edgevid.kernels import reference
 from edgevid.pipeline import Pipeline, RecognitionTask
@@ -229,17 +229,6 @@ def test_speeds_with_too_large_an_error_are_not_said() -> None:
     assert SpeedPolicy().update(certain) is certain
     unknown = Speeds.of(ids=[1], mps=[9], sigma=[np.nan], heading=[0], time=[0], reason=[0])
     assert SpeedPolicy().update(unknown).reason.tolist() == [Reason.UNCERTAIN]
-
-
-def test_silences_are_counted_by_row_and_by_track() -> None:
-    counts, policy = SilenceCounts(), Policy(NAMES)
-    counts.update("action", policy.update(scores_of([0.4, 0.3, 0.3]), tracks_of(1, 2), 0.0))
-    counts.update("action", policy.update(scores_of([1, 0, 0], ids=(2,)), tracks_of(2), 1.0))
-    counts.finish()
-    assert counts.rows == {
-        ("action", Reason.LOW_CONFIDENCE): 1, ("action", Reason.NOT_MEASURED): 1, ("action", Reason.OK): 1,
-    }  # fmt: skip
-    assert counts.tracks == {("action", Reason.LOW_CONFIDENCE): 1, ("action", Reason.OK): 1}
 
 
 class Canned:

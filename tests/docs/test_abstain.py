@@ -36,7 +36,7 @@ def test_the_walk_through(
     assert "guaranteed" in said[1]
     assert "production scores differ" in said[2]
     assert "not certified" in said[3]
-    assert "2 unsure: low confidence" in capsys.readouterr().out
+    assert "2 abstained: low confidence" in capsys.readouterr().out
     assert read_policy(tmp_path / "policy" / "digits.toml").made["certified_risk"] == 0.05
 
 
