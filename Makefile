@@ -1,28 +1,38 @@
-# make demo: set up and show the main job.   make test: the tests.
+# make demo: install and run the demo.   make test: the tests.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+KERNELS ?= native
+SOURCES := pyproject.toml CMakeLists.txt $(shell find edgevid engines -type f \
+	-not -name '*.so' -not -path '*/__pycache__/*' -not -path '*/build/*')
 
-.PHONY: demo setup test lint types native clean
-demo: setup  ## a virtual environment, the native kernels, and the overlay demo
+.PHONY: demo dev test lint types native clean
+demo: $(VENV)/.installed  ## the package with its viewer, and the overlay demo
 	$(BIN)/edgevid-demo --out edgevid-demo
 	@echo "Watch it live in a browser: $(BIN)/edgevid-demo"
 
-setup: $(VENV)/.ready
-
-$(VENV)/.ready: pyproject.toml CMakeLists.txt $(shell find edgevid engines -type f -not -name '*.so' -not -path '*/__pycache__/*' -not -path '*/build/*')
+$(VENV)/.installed: $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet '.[dev]'
+	$(BIN)/python -m pip install '.[viewer]'
+	@$(BIN)/python -I -c "from edgevid.kernels import BACKEND; print('kernels:', BACKEND, \
+	  '' if BACKEND == 'native' else '(no C++ compiler was found: install one, then run make clean demo)')"
 	touch $@
 
-test: setup  ## the installed package, with the native kernels demanded
-	EDGEVID_KERNELS=native $(BIN)/pytest -rs
+dev: $(VENV)/.dev  ## the package and the tools that test, lint and types use; compiles the kernels or fails
 
-lint: setup
+$(VENV)/.dev: $(SOURCES)
+	$(PYTHON) -m venv $(VENV)
+	EDGEVID_KERNELS=$(KERNELS) $(BIN)/python -m pip install '.[dev]'
+	touch $(VENV)/.installed $@
+
+test: dev  ## the installed package with its native kernels; KERNELS=numpy tests the NumPy ones
+	EDGEVID_KERNELS=$(KERNELS) $(BIN)/pytest -rs
+
+lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: setup
+types: dev
 	$(BIN)/mypy
 
 native:  ## only the C++ kernels, in place, for working inside the clone (needs nanobind and cmake)

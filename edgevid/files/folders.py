@@ -20,5 +20,5 @@ def cache_folder() -> Path:
 def engines_folder() -> Path:
     """The folder of recipes: inside an installed package, or `engines/` of a clone."""
     package = Path(__file__).resolve().parents[1]
-    installed = package / "_engines"
+    installed = package / "engines"
     return installed if installed.is_dir() else package.parent / "engines"
