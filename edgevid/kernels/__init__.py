@@ -17,7 +17,7 @@ from edgevid.kernels import reference
 from edgevid.kernels.plane_columns import MOVING, UNDECIDED, UNMEASURED, PlaneColumn
 from edgevid.types import Array
 
-BUILD_COMMAND = "pip install --force-reinstall --no-deps edgevid   (in a clone: make native)"
+BUILD_COMMAND = "pip install --force-reinstall --no-deps .   (in the source tree, with a C++17 compiler)"
 
 
 def _load() -> Any:
