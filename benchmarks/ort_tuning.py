@@ -1,4 +1,4 @@
-"""What each choice in runtime/ort.py is worth: graphs kept on disk, threads, spinning, bound outputs.
+"""What each choice in runtime/onnxruntime is worth: graphs kept on disk, threads, spinning, bound outputs.
 
     python benchmarks/ort_tuning.py MODEL.onnx...        JSON in benchmarks/results/ort_tuning.json
 
@@ -21,8 +21,7 @@ import numpy as np
 import onnxruntime
 from bench import conditions, save, table
 
-from edgevid.runtime.onnxruntime import engine as module
-from edgevid.runtime.onnxruntime import graph_cache as ort_cache
+from edgevid.runtime.onnxruntime import cached_session, graph_cache
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
 from edgevid.runtime.threads import default_threads
@@ -45,13 +44,13 @@ def loads(path: Path) -> dict[str, float]:
     """Loading with and without the graph that was kept."""
 
     def load(switch: str) -> None:
-        os.environ[ort_cache.SWITCH] = switch
+        os.environ[graph_cache.SWITCH] = switch
         OrtEngine(path, device="cpu", threads=1, cache_optimized_graph=True).close()
 
-    ort_cache.SLOW_S = module.SLOW_S = 0.0  # every model is kept here, to see what it would bring
+    cached_session.SLOW_S = 0.0  # every model is kept here, to see what it would bring
     load("1")
     found = medians({"load, CPU ms": lambda: load("0"), "from kept graph, CPU ms": lambda: load("1")}, LOADS)
-    os.environ[ort_cache.SWITCH] = "0"
+    os.environ[graph_cache.SWITCH] = "0"
     return found
 
 

@@ -51,10 +51,9 @@ def _kernels() -> Finding:
 
 
 def _providers() -> Finding:
-    import onnxruntime
+    from edgevid.runtime.onnxruntime.session import providers, version
 
-    names = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
-    return Finding("ONNX Runtime", f"{onnxruntime.__version__}: {', '.join(names)}", True, "")
+    return Finding("ONNX Runtime", f"{version()}: {', '.join(providers())}", True, "")
 
 
 def _driver() -> Finding:

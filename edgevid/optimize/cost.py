@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import InputError, ModelError, require
+from edgevid.runtime.onnxruntime.session import open_session
 
 _Shapes = Mapping[str, tuple[int, ...]]
 
@@ -77,8 +78,6 @@ def _shaped(path: Path, batch: int) -> tuple[Any, _Shapes]:
     ONNX's own shape inference gives up at the Reshape and Resize nodes of many detectors; a run does not.
     """
     onnx = require("onnx", extra="build", purpose="counting a model's operations")
-    import onnxruntime as ort
-
     try:
         model = onnx.load(str(path))
     except Exception as error:  # the protocol buffer library raises several unrelated kinds
@@ -89,11 +88,8 @@ def _shaped(path: Path, batch: int) -> tuple[Any, _Shapes]:
     known = {o.name for o in graph.output}
     inner = [name for node in graph.node for name in node.output if name and name not in known]
     shown.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
     try:
-        session = ort.InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = open_session(shown.SerializeToString(), optimization="none")
         names = [o.name for o in session.get_outputs()]
         values = session.run(names, feeds)
     except Exception as error:  # ONNX Runtime's errors share no base below Exception

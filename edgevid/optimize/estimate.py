@@ -18,6 +18,7 @@ import numpy as np
 from edgevid.errors import InputError, did_you_mean, require
 from edgevid.files.toml import read_toml
 from edgevid.optimize.cost import Cost
+from edgevid.runtime.onnxruntime.session import open_session
 
 BYTES: Mapping[str, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 """Bytes of a weight or value in each precision."""
@@ -104,17 +105,13 @@ def measure_this(seconds: float = 0.4) -> Device:
 def _product_seconds(precision: str, side: int, seconds: float) -> float:
     """Least time of a product of two square matrices in ONNX Runtime, one thread."""
     helper = require("onnx", extra="build", purpose="measuring this machine").helper
-    import onnxruntime as ort
-
     kinds = (helper.np_dtype_to_tensor_dtype(np.dtype(t)) for t in _PRODUCT_TYPES[precision])
     a, b, y = (helper.make_tensor_value_info(n, k, [side, side]) for n, k in zip("aby", kinds, strict=True))
     node = helper.make_node("MatMul" if precision == "fp32" else "MatMulInteger", ["a", "b"], ["y"])
     opset = helper.make_opsetid("", 13)
     model = helper.make_model(helper.make_graph([node], "product", [a, b], [y]), opset_imports=[opset])
     model.ir_version = 8
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(model.SerializeToString(), threads=1)
     one, two, _ = _PRODUCT_TYPES[precision]
     feeds = {"a": np.ones((side, side), one), "b": np.ones((side, side), two)}
     return _best(lambda: session.run(None, feeds), seconds)

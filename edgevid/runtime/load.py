@@ -1,8 +1,7 @@
-"""Which engine runs a model here: TensorRT where one matches, else ONNX Runtime; said once, with the why."""
+"""The engine that runs a model here: TensorRT where one matches, else ONNX Runtime, and the log says why."""
 
 from __future__ import annotations
 
-import logging
 import shlex
 import subprocess
 import sys
@@ -11,15 +10,13 @@ from pathlib import Path
 from edgevid.errors import EdgevidError, InputError, ModelError
 from edgevid.runtime.cuda.driver import gpu_of, gpus
 from edgevid.runtime.engine import Engine
+from edgevid.runtime.log import log, log_once
 from edgevid.runtime.manifest import BACKENDS, engine_name, manifest_path, read_manifest
 from edgevid.runtime.recipe import Recipe
 from edgevid.runtime.variants import build_folder, find_variant, model_file, variant_path
 
-log = logging.getLogger("edgevid")
-
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 PRECISIONS = ("fp32", "fp16", "int8")
-_said: set[str] = set()
 
 
 def load_engine(
@@ -34,7 +31,7 @@ def load_engine(
 
     `device` is "auto", "cpu" or "cuda:N". On an NVIDIA device the TensorRT engine that `edgevid build`
     made in this precision is taken where its manifest matches; where it does not, or there is none,
-    `rebuild` builds it (unproven, the manifest says so), else ONNX Runtime runs the model and the log
+    `rebuild` builds it (not verified, as the manifest states), else ONNX Runtime runs the model and the log
     says why. On the CPU "int8" takes the model's int8-cpu file and "fp16" runs in FP32, which is as
     exact and faster there. `threads` limits the CPU threads of one run.
     Raises InputError for wrong choices, ModelError for what cannot be loaded, MissingExtraError for an
@@ -60,21 +57,21 @@ def _check_device(device: str) -> None:
 
 
 def _engine_file(path: Path, device: str, rebuild: bool) -> Engine:
-    """An engine that was named itself: nothing else may take its place."""
+    """The engine of a path; nothing else may take its place."""
     if device == "cpu":
         raise InputError(f"{path}: a TensorRT engine runs on an NVIDIA device, not on device='cpu'")
     if not path.is_file():
         raise ModelError(f"{path}: expected a TensorRT engine, there is no such file")
     if not gpus():
         raise ModelError(
-            f"{path}: no NVIDIA driver answers here, and an engine runs on an NVIDIA device only; give the "
-            "ONNX file instead, which runs with device='cpu' too (`edgevid doctor` tells what is there)"
+            f"{path}: no NVIDIA driver was found, and an engine runs on an NVIDIA device only; give the "
+            "ONNX file instead, which runs with device='cpu' too (`edgevid doctor` lists what is there)"
         )
     from edgevid.runtime.tensorrt.engine import TrtEngine
 
     known = manifest_path(path).is_file()
     if not known:
-        _say(f"{path}: no manifest lies beside it, so device, version and model go unchecked")
+        log_once(f"{path}: has no manifest, so device, version and model go unchecked")
     try:
         engine = TrtEngine(path, device=device)
     except ModelError:
@@ -85,7 +82,7 @@ def _engine_file(path: Path, device: str, rebuild: bool) -> Engine:
         model = next((str(p) for p in beside if p.is_file()), manifest.model)
         _build([*shlex.split(manifest.rebuild_command(model))[1:], "--out", str(path)])
         engine = TrtEngine(path, device=device)
-    _say(f"{path.name} runs on {engine.device} by {engine.title}")
+    log_once(f"{path.name} runs on {engine.device} by {engine.title}")
     return engine
 
 
@@ -104,7 +101,9 @@ def _by_tensorrt(model: Recipe | str | Path, device: str, precision: str, rebuil
     there = [path for path in engine_paths(model, precision) if path.is_file()]
     command = ["build", name, "--precision", precision]
     if not there and not rebuild:
-        _say(f"{name}: has no {precision} engine; build it with: edgevid {' '.join(command)} --frames VIDEO")
+        log_once(
+            f"{name}: has no {precision} engine; build it with: edgevid {' '.join(command)} --data VIDEO"
+        )
         return None
     for path in there:
         try:
@@ -122,18 +121,18 @@ def _checked(path: Path, model: Recipe | str | Path, device: str) -> Engine:
     from edgevid.runtime.tensorrt.engine import TrtEngine
 
     if not manifest_path(path).is_file():
-        raise ModelError(f"{path}: its manifest {manifest_path(path).name} is missing; build it anew")
+        raise ModelError(f"{path}: its manifest {manifest_path(path).name} is missing; build it again")
     recipe = model if isinstance(model, Recipe) else None
     engine = TrtEngine(path, device=device, model=model_file(model), recipe=recipe)
-    _say(f"{path.name} runs on {engine.device} by {engine.title}")
+    log_once(f"{path.name} runs on {engine.device} by {engine.title}")
     return engine
 
 
 def _build(arguments: list[str]) -> None:
     """Builds in a process of its own, which gives the builder's memory back when it ends."""
-    log.warning("building with: edgevid %s --unproven", " ".join(arguments))
+    log.warning("building with: edgevid %s --skip-verification", " ".join(arguments))
     code = "import sys; from edgevid.cli import build_main; build_main(sys.argv[1:])"
-    command = [sys.executable, "-c", code, *arguments[1:], "--unproven"]
+    command = [sys.executable, "-c", code, *arguments[1:], "--skip-verification"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         told = " ".join(done.stderr.split()[-60:]) or f"exit status {done.returncode}"
@@ -141,21 +140,16 @@ def _build(arguments: list[str]) -> None:
 
 
 def _by_onnx_runtime(model: Recipe | str | Path, device: str, precision: str, threads: int | None) -> Engine:
-    from edgevid.runtime.onnxruntime import engine as ort  # takes 0.1 s to import
+    from edgevid.runtime.onnxruntime.engine import OrtEngine  # takes 0.1 s to import
+    from edgevid.runtime.onnxruntime.session import has_cuda
 
     path = model_file(model)
-    on_device = device != "cpu" and ort.has_cuda()
+    on_device = device != "cpu" and has_cuda()
     if precision == "int8" and not on_device:
         path = find_variant(model, "int8-cpu")
     elif precision != "fp32" and on_device and variant_path(model, "fp16").is_file():
         path = find_variant(model, "fp16")
     elif precision != "fp32":
-        why = "FP32 is as exact and faster on a CPU" if not on_device else "it has no FP16 file"
-        _say(f"{path.name}: asked for {precision}, runs in FP32: {why}")
-    return ort.OrtEngine(path, device=device, threads=threads, cache_optimized_graph=True)
-
-
-def _say(sentence: str) -> None:
-    if sentence not in _said:
-        _said.add(sentence)
-        log.info("%s", sentence)
+        why = "FP32 is as exact and faster on a CPU" if not on_device else "there is no FP16 file"
+        log_once(f"{path.name}: {precision} was asked for, it runs in FP32: {why}")
+    return OrtEngine(path, device=device, threads=threads, cache_optimized_graph=True)

@@ -1,4 +1,4 @@
-"""The processor at hand, as the system tells it: name, features, clocks."""
+"""The processor of this machine, as the system describes it: name, features, clocks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ INFO = Path("/proc/cpuinfo")
 
 
 def cpu_info() -> dict[str, list[str]]:
-    """Every key of /proc/cpuinfo in lower case with its values, one for each core; empty elsewhere than on Linux."""
+    """Each key of /proc/cpuinfo in lower case and its values, one per core; empty where there is no such file."""
     found: dict[str, list[str]] = {}
     try:
         lines = INFO.read_text(encoding="utf-8", errors="replace").splitlines()

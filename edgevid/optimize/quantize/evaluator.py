@@ -8,7 +8,7 @@ Drift is a finer measure of the same, to rank layers by: 0 for equal answers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 
 from edgevid.optimize.compare.boxes import pair_boxes
 from edgevid.optimize.quantize.frames import Feed
-from edgevid.runtime import Recipe, TensorSpec
+from edgevid.runtime import Recipe
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.types import Array, Detections, Frame
 
@@ -46,8 +46,6 @@ class Judge:
     def __init__(self, recipe: Recipe, frames: Sequence[Frame], reference: Path) -> None:
         self.recipe, self.frames = recipe, list(frames)
         self.detects = recipe.task == "detect"
-        with OrtEngine(reference, device="cpu", threads=1) as engine:
-            self._inputs, self._outputs = engine.inputs, engine.outputs
         self._answers = self._run(reference)
 
     def agreement(self, model: Any, *, disable_optimizations: bool = False) -> Agreement:
@@ -95,7 +93,6 @@ class Judge:
         order = sorted(range(len(self.frames)), key=lambda i: -len(self._answers[i]))[:count]
         made = object.__new__(Judge)
         made.recipe, made.detects = self.recipe, self.detects
-        made._inputs, made._outputs = self._inputs, self._outputs
         made.frames = [self.frames[i] for i in order]
         made._answers = [self._answers[i] for i in order]
         return made
@@ -106,42 +103,9 @@ class Judge:
     def _run(self, model: Any, disable_optimizations: bool = False) -> list[Any]:
         """Detections at half the score in use, or output arrays, of each frame."""
         data = model.read_bytes() if isinstance(model, Path) else model.SerializeToString()
-        with _PassingEngine(data, self._inputs, self._outputs, disable_optimizations) as engine:
+        with OrtEngine(data, device="cpu", threads=1, disable_optimizations=disable_optimizations) as engine:
             feed = Feed(self.recipe, engine, score=self.threshold / 2 if self.detects else None)
             return [feed.answer(frame) for frame in self.frames]
-
-
-class _PassingEngine:
-    """A model of a moment, from memory on one thread: OrtEngine would keep the graphs of hundreds of them."""
-
-    def __init__(
-        self,
-        model: bytes,
-        inputs: tuple[TensorSpec, ...],
-        outputs: tuple[TensorSpec, ...],
-        disable_optimizations: bool,
-    ) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = 1, 4
-        if disable_optimizations:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self.inputs, self.outputs = inputs, outputs
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        names = [spec.name for spec in self.outputs]
-        return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
-
-    def close(self) -> None:
-        self._session = None
-
-    def __enter__(self) -> _PassingEngine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 METRICS = {

@@ -7,7 +7,6 @@ of its own, hard-swish written as x * HardSigmoid(x) whatever the exporter spell
 
 from __future__ import annotations
 
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from edgevid.errors import ModelError, require
 from edgevid.files.atomic import write_atomic
 from edgevid.files.digest import sha256
+from edgevid.runtime.onnxruntime.session import optimize_basic
 from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
 from edgevid.types import Array
 
@@ -123,23 +123,11 @@ def _refuse_quantized(model: Any, path: Path) -> None:
 
 def _optimized(model: Any, path: Path) -> Any:
     """Through ONNX Runtime's basic optimizations, which keep to standard operators."""
-    import onnxruntime
-
-    onnx = load_onnx()
-    with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "basic.onnx"
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = str(made)
-        options.log_severity_level = 4
-        try:
-            onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            text = " ".join(str(error).split())
-            raise ModelError(f"{path}: ONNX Runtime cannot load it: {text}") from error
-        return onnx.load(made)
+    try:
+        return load_onnx().load_from_string(optimize_basic(model.SerializeToString()))
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise ModelError(f"{path}: ONNX Runtime cannot load it: {text}") from error
 
 
 def _give_names(nodes: Iterable[Any]) -> None:

@@ -34,6 +34,7 @@ from edgevid.optimize.quantize.ranges import (
 )
 from edgevid.optimize.quantize.speedup import WORTH, pace, slow
 from edgevid.runtime import Recipe
+from edgevid.runtime.onnxruntime.calibrate import Calibrator
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.processor import processor_features
 from edgevid.runtime.variants import FOR_TENSORRT, record_path, variant_path
@@ -100,7 +101,7 @@ def quantize(
     frames: Where | None = None,
     *,
     ranges: str | Path | None = None,
-    calibrator: str = "percentile",
+    calibrator: Calibrator = "percentile",
     count: int = COUNT,
     floor: float | None = None,
     weight_bits: int = 8,

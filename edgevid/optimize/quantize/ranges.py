@@ -6,12 +6,10 @@ the quantized files are made again, byte for byte, without a frame (`edgevid qua
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,14 +17,16 @@ from typing import Any
 import numpy as np
 
 from edgevid._version import __version__
-from edgevid.errors import InputError, require
+from edgevid.errors import InputError
 from edgevid.files.digest import sha256_of
 from edgevid.files.toml import Section, read_toml
 from edgevid.optimize.quantize.frames import Feed, frames_sha256
 from edgevid.optimize.quantize.graph import PURPOSE, WEIGHTED, Graph, load_onnx, save_model
 from edgevid.optimize.quantize.plan import INTEGER, SAME, Scale, Span
 from edgevid.runtime import Recipe
+from edgevid.runtime.onnxruntime.calibrate import Calibrator, activation_ranges
 from edgevid.runtime.onnxruntime.engine import OrtEngine
+from edgevid.runtime.onnxruntime.session import open_session, version
 from edgevid.types import Array, Frame
 
 MEASURED = (*WEIGHTED, *INTEGER, "Relu", "Clip", "MaxPool")
@@ -67,7 +67,7 @@ def measure(
     graph: Graph,
     frames: Sequence[Frame],
     sources: Sequence[str],
-    calibrator: str = "percentile",
+    calibrator: Calibrator = "percentile",
     progress: Progress | None = None,
 ) -> Calibration:
     """Ranges of all activations over `frames`, fed through the recipe's own preprocessing."""
@@ -78,11 +78,9 @@ def measure(
         feed = Feed(recipe, engine)
         spans = spans_of(graph, feed, frames, calibrator, progress)
         digest = frames_sha256(feed, frames)
-    import onnxruntime
-
     versions = {
         "edgevid": __version__,
-        "onnxruntime": onnxruntime.__version__,
+        "onnxruntime": version(),
         "onnx": load_onnx().__version__,
         "numpy": np.__version__,
     }
@@ -100,46 +98,34 @@ def measure(
     )
 
 
-class _Reader:
-    """One frame's inputs, once: what ONNX Runtime's calibrators read."""
-
-    def __init__(self, inputs: dict[str, Array]) -> None:
-        self._inputs: dict[str, Array] | None = inputs
-
-    def get_next(self) -> dict[str, Array] | None:
-        given, self._inputs = self._inputs, None
-        return given
-
-
 def spans_of(
     graph: Graph,
     feed: Feed,
     frames: Sequence[Frame],
-    calibrator: str,
+    calibrator: Calibrator,
     progress: Progress | None = None,
     *,
     only_planned: bool = True,
 ) -> dict[str, Span]:
     """Lowest and highest value of activations: of those that plans may ask for, or of all."""
-    tools = require("onnxruntime.quantization.calibrate", extra="build", purpose=PURPOSE)
-    method = {"min-max": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}[calibrator]
-    options = {"percentile": PERCENTILE} if calibrator == "percentile" else {}
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        path = Path(folder) / "model.onnx"
-        save_model(graph.model, path)
-        worker = tools.create_calibrator(
-            path,
-            list(MEASURED) if only_planned else None,
-            augmented_model_path=str(Path(folder) / "augmented.onnx"),
-            calibrate_method=tools.CalibrationMethod[method],
-            extra_options=options,
-        )
+
+    def shown() -> Iterator[dict[str, Array]]:
         for number, frame in enumerate(frames):
-            worker.collect_data(_Reader({k: v.copy() for k, v in feed.inputs(frame).items()}))
+            yield feed.inputs(frame)
             if progress:
                 progress("calibrating", number + 1, len(frames))
-        data = worker.compute_data()
-    found = {name: data[name].range_value for name in data}
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        save_model(graph.model, path)
+        found = activation_ranges(
+            path,
+            shown(),
+            calibrator,
+            operators=MEASURED if only_planned else None,
+            percentile=PERCENTILE if calibrator == "percentile" else None,
+            purpose=PURPOSE,
+        )
     spans = {
         name: (_number(low), _number(high))
         for name, (low, high) in found.items()
@@ -168,14 +154,8 @@ def measure_means(
     Four digits are kept. What rounding moves on average is then taken off again by the layer's bias
     (M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019).
     """
-    import onnxruntime
-
     model, names = _with_means(graph, scales)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_session(model.SerializeToString(), threads=1)
     total: dict[str, Array] = {}
     for number, frame in enumerate(frames):
         values = session.run([output for output, _, _ in names], feed.inputs(frame))

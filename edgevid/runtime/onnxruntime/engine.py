@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
-from edgevid.errors import InputError, ModelError
+from edgevid.errors import EdgevidError, ModelError
 from edgevid.runtime.engine import TensorSpec, check_inputs
-from edgevid.runtime.onnxruntime.graph_cache import SLOW_S, GraphEntry, graph_entry, scratch
+from edgevid.runtime.log import log_once
+from edgevid.runtime.onnxruntime.cached_session import open_cached
+from edgevid.runtime.onnxruntime.graph_cache import graph_entry
+from edgevid.runtime.onnxruntime.session import (
+    NUMPY_TYPES,
+    Optimization,
+    choose_providers,
+    device_of,
+    error_text,
+    open_session,
+    version,
+)
 from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
 from edgevid.runtime.threads import default_threads
 from edgevid.types import Array
-
-log = logging.getLogger("edgevid")
-
-_DTYPES = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
-    "tensor(int8)": np.int8,
-    "tensor(uint8)": np.uint8,
-    "tensor(bool)": np.bool_,
-}
-_said: set[str] = set()
 
 
 class OrtEngine:
@@ -45,47 +39,51 @@ class OrtEngine:
 
     def __init__(
         self,
-        path: str | Path,
+        model: str | Path | bytes,
         *,
         device: str = "auto",
         threads: int | None = None,
         cache_optimized_graph: bool = False,
         disable_optimizations: bool = False,
     ) -> None:
-        """`device` is "auto", "cpu" or "cuda:N"; `threads` None takes one for each physical core that this
-        process may use, within the CPU quota of its container. With `cache_optimized_graph`, a model that loads slowly
-        on the CPU (INT8 graphs, small boards) leaves its optimized graph in the cache and loads faster the
-        next time: for models that will be loaded again, as `load_engine`'s, not for passing ones.
+        """`model` is an ONNX file, or the bytes of one; `device` is "auto", "cpu" or "cuda:N"; `threads` None
+        takes one for each physical core that this process may use, within the CPU quota of its container.
 
-        `disable_optimizations` runs the graph node by node as the file has it: the reference for graphs that are meant
-        for TensorRT. ONNX Runtime's own rewriting moves Q/DQ pairs and casts, and then answers otherwise.
+        With `cache_optimized_graph`, a file that loads slowly on the CPU (INT8 graphs, small boards) leaves
+        its optimized graph in the cache and loads faster the next time: for models that are loaded again.
+        `disable_optimizations` runs the graph node by node as the file has it: the reference for graphs made
+        for TensorRT, as ONNX Runtime's rewriting moves Q/DQ pairs and casts and changes the outputs.
 
         Raises ModelError for a file that is missing, no ONNX, or not runnable here.
         """
-        self.path = Path(path)
-        providers = _providers(device)
+        in_memory = isinstance(model, bytes)
+        self.path = Path("model in memory" if isinstance(model, bytes) else model)
         self.threads = threads if threads is not None else default_threads()
-        options = _options(self.threads, optimize=not disable_optimizations)
-        self._session = _open(
-            self.path, providers, options, cache_optimized_graph and not disable_optimizations
-        )
-        self.device = _device_of(self._session)
+        providers = choose_providers(device)
+        content = model if isinstance(model, bytes) else _content_of(self.path)
+        file = None if in_memory else str(self.path)
+        cached = cache_optimized_graph and not disable_optimizations and not in_memory
+        try:
+            self._session = _open(content, file, providers, self.threads, disable_optimizations, cached)
+        except EdgevidError:
+            raise
+        except Exception as error:  # ONNX Runtime's errors share no base
+            raise _load_error(self.path, error) from error
+        self.device = device_of(self._session)
         _check_device(device, providers, self.device, self.path)
-        _say_once(f"{self.path.name} runs on {self.device} by ONNX Runtime {onnxruntime.__version__}")
+        if not in_memory:
+            log_once(f"{self.path.name} runs on {self.device} by ONNX Runtime {version()}")
         self.inputs = tuple(_spec(node, self.path) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node, self.path) for node in self._session.get_outputs())
         meta = self._session.get_modelmeta()
         self.metadata: Mapping[str, str] = {**meta.custom_metadata_map, "producer": meta.producer_name}
         """What the exporter wrote into the file (Ultralytics: names, stride, imgsz) and its own name."""
         self._bindings = threading.local()
-        self._binds = self._can_bind()
-
-    def _can_bind(self) -> bool:
         fixed = all(min(spec.shape, default=1) > 0 for spec in (*self.inputs, *self.outputs))
-        return fixed and self.device == "cpu"
+        self._binds = fixed and self.device == "cpu"
 
     def _binding(self, session: Any) -> _Binding:
-        """This thread's own: a shared one would answer one thread with another's outputs."""
+        """This thread's own: a shared one would give one thread another's outputs."""
         try:
             made: _Binding = self._bindings.own
         except AttributeError:
@@ -104,10 +102,10 @@ class OrtEngine:
             names = [spec.name for spec in self.outputs]
             return dict(zip(names, session.run(names, dict(inputs)), strict=True))
         except Exception as error:
-            raise ModelError(f"{self.path}: the run failed: {_short(error)}") from error
+            raise ModelError(f"{self.path}: the run failed: {error_text(error)}") from error
 
     def close(self) -> None:
-        """Gives the model's memory back; a later `run` is a ModelError."""
+        """Frees the model's memory; a later `run` is a ModelError."""
         self._session, self._bindings = None, threading.local()
 
     def __enter__(self) -> OrtEngine:
@@ -138,157 +136,60 @@ class _Binding:
         return dict(self._results)
 
 
-def _open(path: Path, providers: list[Any], options: Any, cache_optimized_graph: bool) -> Any:
+def _content_of(path: Path) -> bytes:
     if not path.is_file():
         raise ModelError(f"{path}: expected an ONNX file, there is no such file")
     try:
-        content = path.read_bytes()
-        model = _without_surplus(content)
-        source = str(path) if model is content else model
-        # A graph for CUDA is another matter, and weights in other files are not seen by the key.
-        fits = cache_optimized_graph and len(providers) == 1 and b"location" not in content
-        entry = graph_entry(model, onnxruntime.__version__) if fits else None
-        if entry is None:
-            return onnxruntime.InferenceSession(source, options, providers=providers)
-        return _cached(entry, source, options.intra_op_num_threads, providers)
-    except Exception as error:
-        kind = type(error).__name__
-        if kind in ("InvalidProtobuf", "InvalidGraph"):
-            raise ModelError(
-                f"{path}: expected an ONNX model, the file is none or is damaged: {_short(error)}"
-            ) from error
-        raise ModelError(f"{path}: ONNX Runtime cannot load it: {_short(error)}") from error
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}; check its rights") from error
 
 
-def _options(threads: int, *, optimize: bool = True, save: Path | None = None) -> Any:
-    if threads < 1:
-        raise InputError(f"threads: expected at least 1, got {threads}")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    level = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Spinning threads would take the cores from decoding and tracking between two runs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if save is not None:
-        options.optimized_model_filepath = str(save)
-    return options
+def _open(
+    content: bytes, file: str | None, providers: list[Any], threads: int, plain: bool, cached: bool
+) -> Any:
+    model = _without_weight_inputs(content)
+    # Weights in other files are found only from the path, and are not part of the cache's key.
+    source = file if file is not None and model is content else model
+    # A graph optimized for CUDA does not fit the CPU.
+    fits = cached and len(providers) == 1 and b"location" not in content
+    entry = graph_entry(model, version()) if fits else None
+    if entry is not None:
+        return open_cached(entry, source, threads)
+    optimization: Optimization = "none" if plain else "all"
+    return open_session(source, providers=providers, threads=threads, optimization=optimization)
 
 
-def _without_surplus(content: bytes) -> bytes:
+def _load_error(path: Path, error: Exception) -> ModelError:
+    damaged = type(error).__name__ in ("InvalidProtobuf", "InvalidGraph")
+    what = "expected an ONNX model, the file is none or is damaged" if damaged else "cannot be loaded"
+    return ModelError(f"{path}: {what}: {error_text(error)}")
+
+
+def _without_weight_inputs(content: bytes) -> bytes:
     try:
         return without_weight_inputs(content)
     except ValueError:
-        return content  # no protocol buffer: ONNX Runtime says so in its own words
-
-
-def _cached(entry: GraphEntry, source: str | bytes, threads: int, providers: list[Any]) -> Any:
-    """The session of the optimized graph on disk; else of the model, whose graph is kept where that pays."""
-    kept = entry.read()
-    if kept is not None:
-        try:
-            return onnxruntime.InferenceSession(kept, _options(threads, optimize=False), providers=providers)
-        except Exception as error:
-            entry.decline(f"does not load: {error}")
-    start = time.perf_counter()
-    session = onnxruntime.InferenceSession(source, _options(threads), providers=providers)
-    if time.perf_counter() - start >= SLOW_S and not entry.declined:
-        _keep(entry, session, source, threads, providers)
-    return session
-
-
-def _keep(entry: GraphEntry, session: Any, source: str | bytes, threads: int, providers: list[Any]) -> None:
-    """Keeps the optimized graph of a session once it is seen to answer alike; a failure is remembered."""
-    folder = scratch()
-    if folder is None:
-        return
-    try:
-        save = folder / "graph.onnx"
-        onnxruntime.InferenceSession(source, _options(threads, save=save), providers=providers)
-        graph = save.read_bytes()
-        plain = _options(threads, optimize=False)
-        if not _answer_alike(session, onnxruntime.InferenceSession(graph, plain, providers=providers)):
-            raise ValueError("the optimized graph answers otherwise than the model")
-        entry.keep(graph)
-    except Exception as error:  # the cache is a convenience: the model itself has loaded
-        entry.decline(f"{type(error).__name__}: {error}")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _answer_alike(one: Any, two: Any) -> bool:
-    """Whether both give the same bits for one arbitrary input; ValueError where none can be made up."""
-    rng = np.random.default_rng(0)
-    given: dict[str, Array] = {}
-    for node in one.get_inputs():
-        shape = [n if isinstance(n, int) and n > 0 else 1 for n in node.shape[:1]] + list(node.shape[1:])
-        if not all(isinstance(n, int) and n > 0 for n in shape):
-            raise ValueError(f"input {node.name} has open sizes")
-        given[node.name] = (rng.random(shape) * 255).astype(_DTYPES[node.type])
-    answers = zip(one.run(None, given), two.run(None, given), strict=True)
-    return all(a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in answers)
-
-
-def has_cuda() -> bool:
-    """Whether this ONNX Runtime knows NVIDIA devices."""
-    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-
-
-def _providers(device: str) -> list[Any]:
-    """The execution providers of a device choice, best first."""
-    have = onnxruntime.get_available_providers()
-    if device == "cpu" or (device == "auto" and "CUDAExecutionProvider" not in have):
-        return ["CPUExecutionProvider"]
-    kind, _, number = device.partition(":")
-    if device != "auto" and (kind != "cuda" or not (number or "0").isdigit()):
-        raise InputError(f"device: expected 'auto', 'cpu' or 'cuda:0', got {device!r}")
-    if "CUDAExecutionProvider" not in have:
-        raise ModelError(
-            f"device {device!r}: this onnxruntime has no CUDA (it has {', '.join(have)}); "
-            "install onnxruntime-gpu in its place, or take device='cpu'"
-        )
-    return [("CUDAExecutionProvider", {"device_id": int(number or 0)}), "CPUExecutionProvider"]
+        return content  # no protocol buffer: ONNX Runtime's own error names it
 
 
 def _check_device(asked: str, providers: list[Any], device: str, path: Path) -> None:
-    """Says that CUDA was to be had and did not start: once for "auto", as an error where it was asked for."""
+    """Where CUDA was to be had and did not start: a warning for "auto", an error where it was asked for."""
     if len(providers) == 1 or device != "cpu":
         return
     why = (
-        "CUDA did not start (is the NVIDIA driver there, and CUDA and cuDNN of the versions that "
-        f"onnxruntime {onnxruntime.__version__} wants?)"
+        "CUDA did not start (check the NVIDIA driver, and that CUDA and cuDNN have the versions that "
+        f"onnxruntime {version()} needs)"
     )
     if asked != "auto":
-        raise ModelError(f"{path}: device {asked!r}: {why}; mend that, or take device='cpu'")
-    sentence = f"{path.name}: {why}; it runs on the CPU"
-    if sentence not in _said:
-        _said.add(sentence)
-        log.warning(sentence)
-
-
-def _device_of(session: Any) -> str:
-    if "CUDAExecutionProvider" not in session.get_providers():
-        return "cpu"
-    return f"cuda:{session.get_provider_options()['CUDAExecutionProvider'].get('device_id', 0)}"
+        raise ModelError(f"{path}: device {asked!r}: {why}; fix that, or take device='cpu'")
+    log_once(f"{path.name}: {why}; it runs on the CPU", logging.WARNING)
 
 
 def _spec(node: Any, path: Path) -> TensorSpec:
-    if node.type not in _DTYPES:
+    if node.type not in NUMPY_TYPES:
         raise ModelError(
-            f"{path}: tensor {node.name!r} has type {node.type}; expected one of {', '.join(_DTYPES)}"
+            f"{path}: tensor {node.name!r} has type {node.type}; expected one of {', '.join(NUMPY_TYPES)}"
         )
     shape = tuple(n if isinstance(n, int) and n > 0 else -1 for n in node.shape)
-    return TensorSpec(node.name, shape, np.dtype(_DTYPES[node.type]))
-
-
-def _short(error: Exception) -> str:
-    """ONNX Runtime's message on one line, without its error number."""
-    text = " ".join(str(error).split())
-    return text.partition(" : ")[2].partition(" : ")[2] or text
-
-
-def _say_once(sentence: str) -> None:
-    if sentence not in _said:
-        _said.add(sentence)
-        log.info(sentence)
+    return TensorSpec(node.name, shape, np.dtype(NUMPY_TYPES[node.type]))

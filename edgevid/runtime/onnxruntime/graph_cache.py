@@ -2,8 +2,8 @@
 
 An entry is keyed by the model's own bytes, the version of ONNX Runtime and the processor's features: a graph
 optimized for one processor may be wrong for another. It carries a checksum, is written under another name and
-then moved into place, and is used only if it was seen to answer like the model itself: whatever is missing,
-damaged, half-written or strange is as if it were not there.
+then moved into place, and is used only if it gave the same outputs as the model itself: whatever is missing,
+damaged, half-written or of an unknown form is as if it were not there.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ from edgevid.runtime.processor import cpu_info
 log = logging.getLogger("edgevid")
 SWITCH = "EDGEVID_GRAPH_CACHE"
 """Environment variable: 0 keeps no graphs and uses none."""
-SLOW_S = 0.1
-"""A model that loads faster than this, in seconds, is not worth a file."""
 KEPT = 16
 """Newest entries that stay."""
 FORMAT = "1"
@@ -41,7 +39,7 @@ class GraphEntry:
     path: Path
     """The graph, behind its checksum."""
     refusal: Path
-    """Where it stands why this model gets no entry."""
+    """The file that holds why this model gets no entry."""
 
     def read(self) -> bytes | None:
         """The optimized graph; None where there is none or it is damaged (then it is removed)."""
@@ -51,23 +49,23 @@ class GraphEntry:
             return None
         if kept[:_DIGEST] == _digest(kept[_DIGEST:]):
             return kept[_DIGEST:]
-        log.warning("%s is damaged and is made anew", self.path)
-        _gone(self.path)
+        log.warning("%s is damaged and is made again", self.path)
+        _remove(self.path)
         return None
 
     @property
     def declined(self) -> bool:
-        """Whether it was found that an entry of this model does not work."""
+        """Whether an entry of this model was found not to work."""
         return self.refusal.exists()
 
     def keep(self, graph: bytes) -> None:
-        """Puts the graph into place at once, whoever else is writing; without a place, nothing happens."""
+        """Puts the graph into place in one step; a disk that refuses is ignored."""
         _put(self.path, _digest(graph) + graph)
         _prune(self.path.parent)
 
     def decline(self, why: str) -> None:
         """Remembers that there is nothing to keep."""
-        _gone(self.path)
+        _remove(self.path)
         _put(self.refusal, why.encode())
 
 
@@ -82,7 +80,7 @@ def graph_entry(model: bytes, runtime: str) -> GraphEntry | None:
 
 
 def scratch() -> Path | None:
-    """A folder of one's own in the cache, for a graph that is being written; None where none can be made."""
+    """A new folder in the cache, for a graph that is being written; None where none can be made."""
     folder = cache_folder() / "graphs"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,9 +92,9 @@ def scratch() -> Path | None:
 @lru_cache(maxsize=1)
 def processor() -> tuple[str, ...]:
     """What an optimized graph depends on: architecture, model and instruction sets of the processor."""
-    expected = ("model name", "flags", "features", "cpu part", "cpu implementer")
+    keys = ("model name", "flags", "features", "cpu part", "cpu implementer")
     info = cpu_info() or {"processor": [platform.processor()]}
-    found = {key: " ".join(sorted(values[0].split())) for key, values in info.items() if key in expected}
+    found = {key: " ".join(sorted(values[0].split())) for key, values in info.items() if key in keys}
     return (platform.system(), platform.machine(), *(f"{k}={found[k]}" for k in sorted(found)))
 
 
@@ -111,7 +109,7 @@ def _put(path: Path, data: bytes) -> None:
         log.debug("%s is not kept: %s", path, error)
 
 
-def _gone(path: Path) -> None:
+def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -119,7 +117,7 @@ def _gone(path: Path) -> None:
 
 
 def _prune(folder: Path) -> None:
-    """Removes all but the newest entries: those of other versions and forgotten models go in time."""
+    """Removes all but the newest entries, so that those of other versions and unused models go in time."""
     try:
         entries = sorted(folder.glob("*.graph"), key=lambda p: p.stat().st_mtime, reverse=True)
         for path in entries[KEPT:]:

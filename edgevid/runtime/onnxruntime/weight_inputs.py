@@ -1,7 +1,7 @@
 """Weights that older exporters list among a graph's inputs, taken off that list.
 
 ONNX before IR version 4 demanded the list; ONNX Runtime then must treat weights as values that may
-change and folds nothing (PicoDet-S 416 runs a third faster without it). The file's bytes are edited
+change and folds no constants (PicoDet-S 416 runs a third faster without it). The file's bytes are edited
 by the protocol buffer wire format alone, so that no onnx package is needed at run time:
 github.com/onnx/onnx, onnx.proto: ModelProto.graph 7; GraphProto.initializer 5, .input 11;
 TensorProto.name 8, .data_location 14; ValueInfoProto.name 1.
@@ -15,9 +15,9 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def without_weight_inputs(model: bytes) -> bytes:
-    """The same model whose graph inputs are only those that must be given.
+    """The same model whose graph inputs are only those that a caller must give.
 
-    The very same bytes where there is nothing to take off, and where weights lie in other files: such a
+    The same object where there is nothing to take off, and where weights lie in other files: such a
     model must be loaded by its path. ValueError for bytes that are no protocol buffer.
     """
     made: list[bytes] = []

@@ -17,7 +17,7 @@ from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
 
 OUT = np.arange(12, dtype=np.float32).reshape(1, 3, 4)
-PICTURE = {"images": np.zeros((1, 3, 32, 32), np.float32)}
+IMAGES = {"images": np.zeros((1, 3, 32, 32), np.float32)}
 
 
 def test_a_fixed_model_runs_into_the_same_arrays_each_time(tmp_path: Path) -> None:
@@ -25,13 +25,13 @@ def test_a_fixed_model_runs_into_the_same_arrays_each_time(tmp_path: Path) -> No
     with load_engine(path, device="cpu", threads=1) as engine:
         assert [str(s) for s in engine.inputs] == ["images: float32 (1, 3, 32, 32)"]
         assert [str(s) for s in engine.outputs] == ["a: float32 (1, 3, 4)", "b: int64 (3, 4)"]
-        first = engine.run(PICTURE)
+        first = engine.run(IMAGES)
         np.testing.assert_array_equal(first["a"], OUT)
         np.testing.assert_array_equal(first["b"], OUT[0])
         again = engine.run({"images": np.ones((1, 3, 32, 32), np.float32)})
         assert np.shares_memory(first["a"], again["a"])
     with pytest.raises(ModelError, match="closed"):
-        engine.run(PICTURE)
+        engine.run(IMAGES)
 
 
 def test_inputs_are_read_afresh_where_they_lie(tmp_path: Path) -> None:
@@ -55,11 +55,11 @@ def test_inputs_are_read_afresh_where_they_lie(tmp_path: Path) -> None:
 def test_threads_that_share_an_engine_keep_their_own_outputs(tmp_path: Path) -> None:
     model = constant_model(tmp_path / "m.onnx", {"y": OUT})
     with load_engine(model, device="cpu", threads=1) as engine, ThreadPoolExecutor(1) as other:
-        mine = engine.run(PICTURE)
-        theirs = other.submit(engine.run, PICTURE).result()
+        mine = engine.run(IMAGES)
+        theirs = other.submit(engine.run, IMAGES).result()
         assert not np.shares_memory(mine["y"], theirs["y"])
         np.testing.assert_array_equal(theirs["y"], OUT)
-        assert np.shares_memory(mine["y"], engine.run(PICTURE)["y"])
+        assert np.shares_memory(mine["y"], engine.run(IMAGES)["y"])
 
 
 def test_a_graph_runs_as_it_is_written_where_that_is_asked(tmp_path: Path) -> None:
@@ -101,11 +101,11 @@ def test_an_open_batch_takes_any(tmp_path: Path) -> None:
 def test_wrong_inputs_are_named(tmp_path: Path) -> None:
     engine = OrtEngine(constant_model(tmp_path / "m.onnx", {"a": OUT}), device="cpu")
     with pytest.raises(InputError, match=r"expected \['images'\], got \['image'\]"):
-        engine.run({"image": PICTURE["images"]})
+        engine.run({"image": IMAGES["images"]})
     with pytest.raises(InputError, match=r"got uint8 \(1, 3, 32, 32\)"):
-        engine.run({"images": PICTURE["images"].astype(np.uint8)})
+        engine.run({"images": IMAGES["images"].astype(np.uint8)})
     with pytest.raises(InputError, match=r"got float32 \(1, 3, 16, 16\)"):
-        engine.run({"images": PICTURE["images"][:, :, ::2, ::2]})
+        engine.run({"images": IMAGES["images"][:, :, ::2, ::2]})
 
 
 def test_files_that_are_no_models_are_named(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_weights_are_taken_off_the_list_of_inputs(tmp_path: Path) -> None:
     del before.graph.input[1:]
     assert after == before  # nothing else has changed
     with OrtEngine(path, device="cpu") as engine:
-        np.testing.assert_array_equal(engine.run(PICTURE)["a"], OUT)
+        np.testing.assert_array_equal(engine.run(IMAGES)["a"], OUT)
 
 
 def test_weights_in_other_files_are_left_alone(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_cuda_that_does_not_start_falls_back_and_says_so_once(
     for _ in range(2):
         with OrtEngine(path, device="auto") as engine:
             assert engine.device == "cpu"
-            np.testing.assert_array_equal(engine.run(PICTURE)["a"], OUT)
+            np.testing.assert_array_equal(engine.run(IMAGES)["a"], OUT)
     assert caplog.text.count("CUDA did not start") == 1
     with pytest.raises(ModelError, match=r"device 'cuda:0': CUDA did not start .*take device='cpu'"):
         OrtEngine(path, device="cuda:0")

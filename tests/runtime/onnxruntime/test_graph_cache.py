@@ -1,4 +1,4 @@
-"""Optimized graphs on disk: used when sound, made anew when not, never in the way."""
+"""Optimized graphs on disk: used when sound, made again when not, never in the way."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ import pytest
 from onnx_models import constant_model, onnx
 
 from edgevid.runtime import load_engine
-from edgevid.runtime.onnxruntime import engine as ort
-from edgevid.runtime.onnxruntime import graph_cache as ort_cache
+from edgevid.runtime.onnxruntime import cached_session, graph_cache
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.graph_cache import GraphEntry, graph_entry, scratch
 
 OUT = np.arange(12, dtype=np.float32).reshape(1, 3, 4)
-PICTURE = {"images": np.full((1, 3, 32, 32), 7, np.float32)}
+IMAGES = {"images": np.full((1, 3, 32, 32), 7, np.float32)}
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache in which every model counts as slow."""
     monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv(ort_cache.SWITCH, raising=False)
-    monkeypatch.setattr(ort, "SLOW_S", 0.0)
+    monkeypatch.delenv(graph_cache.SWITCH, raising=False)
+    monkeypatch.setattr(cached_session, "SLOW_S", 0.0)
     return tmp_path / "cache" / "graphs"
 
 
@@ -37,7 +36,7 @@ def kept(cache: Path) -> list[Path]:
 
 def answer(path: Path) -> np.ndarray:
     with OrtEngine(path, device="cpu", threads=1, cache_optimized_graph=True) as engine:
-        return engine.run(PICTURE)["a"].copy()
+        return engine.run(IMAGES)["a"].copy()
 
 
 def test_a_slow_model_is_kept_once_and_answers_the_same(cache: Path, tmp_path: Path) -> None:
@@ -46,7 +45,7 @@ def test_a_slow_model_is_kept_once_and_answers_the_same(cache: Path, tmp_path: P
     (entry,) = kept(cache)
     stamp = entry.stat().st_mtime_ns
     with load_engine(path, device="cpu") as engine:
-        np.testing.assert_array_equal(engine.run(PICTURE)["a"], first)
+        np.testing.assert_array_equal(engine.run(IMAGES)["a"], first)
         assert engine.metadata == {"stride": "32", "producer": "me"}
     assert kept(cache) == [entry]
     assert entry.stat().st_mtime_ns == stamp
@@ -62,7 +61,7 @@ def test_the_kept_graph_is_what_is_loaded(cache: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(answer(path), OUT + 1)
 
 
-def test_a_damaged_entry_is_made_anew(cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_entry_is_made_again(cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = constant_model(tmp_path / "m.onnx", {"a": OUT})
     answer(path)
     (entry,) = kept(cache)
@@ -71,7 +70,7 @@ def test_a_damaged_entry_is_made_anew(cache: Path, tmp_path: Path, caplog: pytes
         entry.write_bytes(damaged)
         np.testing.assert_array_equal(answer(path), OUT)
         assert entry.read_bytes()[:32] == whole[:32]
-    assert "is damaged and is made anew" in caplog.text
+    assert "is damaged and is made again" in caplog.text
 
 
 def test_a_sound_entry_that_does_not_load_is_given_up(cache: Path, tmp_path: Path) -> None:
@@ -109,18 +108,18 @@ def test_the_key_holds_version_and_processor(
     first = place()
     assert place() == first
     assert place("1.21") != first
-    monkeypatch.setattr(ort_cache, "processor", lambda: ("another",))
+    monkeypatch.setattr(graph_cache, "processor", lambda: ("another",))
     assert place() != first
 
 
-def test_a_graph_that_answers_otherwise_is_not_kept(
+def test_a_graph_with_other_outputs_is_not_kept(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ort, "_answer_alike", lambda one, two: False)
+    monkeypatch.setattr(cached_session, "_same_outputs", lambda one, two: False)
     path = constant_model(tmp_path / "m.onnx", {"a": OUT})
     np.testing.assert_array_equal(answer(path), OUT)
     assert kept(cache) == []
-    assert "answers otherwise" in next(cache.glob("*.no")).read_text()
+    assert "gives other outputs" in next(cache.glob("*.no")).read_text()
 
 
 def test_models_with_open_sizes_are_not_kept(cache: Path, tmp_path: Path) -> None:
@@ -133,19 +132,19 @@ def test_models_with_open_sizes_are_not_kept(cache: Path, tmp_path: Path) -> Non
 
 
 def test_fast_models_leave_nothing(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ort, "SLOW_S", 60.0)
+    monkeypatch.setattr(cached_session, "SLOW_S", 60.0)
     answer(constant_model(tmp_path / "m.onnx", {"a": OUT}))
     assert not cache.exists()
 
 
 def test_passing_models_leave_nothing(cache: Path, tmp_path: Path) -> None:
     with OrtEngine(constant_model(tmp_path / "m.onnx", {"a": OUT}), device="cpu") as engine:
-        np.testing.assert_array_equal(engine.run(PICTURE)["a"], OUT)
+        np.testing.assert_array_equal(engine.run(IMAGES)["a"], OUT)
     assert not cache.exists()
 
 
 def test_it_can_be_switched_off(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ort_cache.SWITCH, "0")
+    monkeypatch.setenv(graph_cache.SWITCH, "0")
     answer(constant_model(tmp_path / "m.onnx", {"a": OUT}))
     assert not cache.exists()
 
@@ -171,10 +170,11 @@ def test_several_processes_at_once_leave_one_sound_entry(cache: Path, tmp_path: 
     path = constant_model(tmp_path / "m.onnx", {"a": OUT})
     code = (
         "import sys, numpy as np\n"
-        "from edgevid.runtime.onnxruntime import engine as ort\n"
-        "ort.SLOW_S = 0.0\n"
+        "from edgevid.runtime.onnxruntime import cached_session, engine as ort\n"
+        "cached_session.SLOW_S = 0.0\n"
         "for _ in range(4):\n"
-        "    with ort.OrtEngine(sys.argv[1], device='cpu', threads=1, cache_optimized_graph=True) as engine:\n"
+        "    options = dict(device='cpu', threads=1, cache_optimized_graph=True)\n"
+        "    with ort.OrtEngine(sys.argv[1], **options) as engine:\n"
         "        assert engine.run({'images': np.ones((1, 3, 32, 32), np.float32)})['a'].sum() == 66\n"
     )
     started = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _ in range(3)]
@@ -185,7 +185,7 @@ def test_several_processes_at_once_leave_one_sound_entry(cache: Path, tmp_path: 
 
 
 def test_old_entries_and_leftovers_go_in_time(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ort_cache, "KEPT", 2)
+    monkeypatch.setattr(graph_cache, "KEPT", 2)
     left = scratch()
     assert left is not None
     os.utime(left, (time.time() - 7200,) * 2)

@@ -1,0 +1,118 @@
+"""The one place that opens an ONNX Runtime session: its options, its devices, its errors."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime
+
+from edgevid.errors import InputError, ModelError
+from edgevid.runtime.threads import default_threads
+
+Optimization = Literal["all", "basic", "none"]
+"""How far ONNX Runtime rewrites a graph: "basic" keeps to standard operators, "none" changes nothing."""
+
+CPU = ("CPUExecutionProvider",)
+NUMPY_TYPES: Mapping[str, Any] = MappingProxyType(
+    {
+        "tensor(float)": np.float32,
+        "tensor(float16)": np.float16,
+        "tensor(double)": np.float64,
+        "tensor(int64)": np.int64,
+        "tensor(int32)": np.int32,
+        "tensor(int8)": np.int8,
+        "tensor(uint8)": np.uint8,
+        "tensor(bool)": np.bool_,
+    }
+)
+"""The element types that an engine takes and gives."""
+
+
+def version() -> str:
+    """The version of ONNX Runtime."""
+    return str(onnxruntime.__version__)
+
+
+def providers() -> tuple[str, ...]:
+    """What this ONNX Runtime can run on, as it names them: "CUDA", "CPU"."""
+    return tuple(name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers())
+
+
+def has_cuda() -> bool:
+    """Whether this ONNX Runtime has NVIDIA devices."""
+    return "CUDA" in providers()
+
+
+def open_session(
+    model: str | Path | bytes,
+    *,
+    providers: Any = CPU,
+    threads: int | None = None,
+    optimization: Optimization = "all",
+    save: Path | None = None,
+) -> Any:
+    """An onnxruntime.InferenceSession of a file or of a model's bytes; `run(names or None, inputs)` runs it.
+
+    `threads` None takes one for each physical core; `save` is where the optimized graph is written.
+    InputError for fewer than one thread; other errors are ONNX Runtime's own, which share no base (`error_text`).
+    """
+    threads = default_threads() if threads is None else threads
+    if threads < 1:
+        raise InputError(f"threads: expected at least 1, got {threads}")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3 if isinstance(model, (str, Path)) else 4
+    level = onnxruntime.GraphOptimizationLevel
+    levels = {"all": level.ORT_ENABLE_ALL, "basic": level.ORT_ENABLE_BASIC, "none": level.ORT_DISABLE_ALL}
+    options.graph_optimization_level = levels[optimization]
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning threads would take the cores from decoding and tracking between two runs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if save is not None:
+        options.optimized_model_filepath = str(save)
+    source = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(source, options, providers=list(providers))
+
+
+def optimize_basic(model: bytes) -> bytes:
+    """The model through ONNX Runtime's basic optimizations, which keep to standard operators."""
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "basic.onnx"
+        open_session(model, threads=1, optimization="basic", save=saved)
+        return saved.read_bytes()
+
+
+def choose_providers(device: str) -> list[Any]:
+    """The execution providers for "auto", "cpu" or "cuda:N", best first.
+
+    InputError for another word, ModelError for CUDA where this ONNX Runtime has none.
+    """
+    if device == "cpu" or (device == "auto" and not has_cuda()):
+        return list(CPU)
+    kind, _, number = device.partition(":")
+    if device != "auto" and (kind != "cuda" or not (number or "0").isdigit()):
+        raise InputError(f"device: expected 'auto', 'cpu' or 'cuda:0', got {device!r}")
+    if not has_cuda():
+        raise ModelError(
+            f"device {device!r}: this onnxruntime has no CUDA (it has {', '.join(providers())}); "
+            "install onnxruntime-gpu in its place, or take device='cpu'"
+        )
+    return [("CUDAExecutionProvider", {"device_id": int(number or 0)}), *CPU]
+
+
+def device_of(session: Any) -> str:
+    """ "cpu" or "cuda:N": what a session runs on."""
+    if "CUDAExecutionProvider" not in session.get_providers():
+        return "cpu"
+    return f"cuda:{session.get_provider_options()['CUDAExecutionProvider'].get('device_id', 0)}"
+
+
+def error_text(error: Exception) -> str:
+    """ONNX Runtime's message on one line, without its error number."""
+    text = " ".join(str(error).split())
+    return text.partition(" : ")[2].partition(" : ")[2] or text
