@@ -126,7 +126,7 @@ def read_policy(path: Path) -> str:
 
 def read_records(path: Path) -> str:
     """Damaged JSON lines."""
-    from edgevid.output.sinks import read_jsonl
+    from edgevid.output.records import read_jsonl
 
     count = sum(1 for _ in read_jsonl(path))
     return "read" if count else "empty"

@@ -27,7 +27,7 @@ from bench import conditions, save, table
 from field_pictures import CLIP, CLIPS, OUTSIDE, environment
 
 from edgevid.errors import SourceError
-from edgevid.output.sinks import read_jsonl
+from edgevid.output.records import read_jsonl
 from edgevid.video.files import FileSource
 
 PARTS_S = (0.5, 60.0)

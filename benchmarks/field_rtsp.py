@@ -26,7 +26,7 @@ from bench import conditions, save, table
 from field_pictures import CALIBRATION, EDGEVID, camera_pictures, environment
 from rtsp_server import PACKAGES, PASSWORD, USER, Camera, Proxy, gstreamer_python, number_of
 
-from edgevid.output.sinks import read_jsonl
+from edgevid.output.records import read_jsonl
 from edgevid.video.files import FileSource
 from edgevid.video.live import LiveSource
 
@@ -176,7 +176,7 @@ def judge(folder: Path) -> dict[str, Any]:
     )
     mot = (folder / "seen.txt").read_text().splitlines()
     assert all(len([float(v) for v in row.split(",")]) == 10 for row in mot)
-    assert len(mot) == sum(one["seen"] for line in lines for one in line["objects"])
+    assert len(mot) == sum(one["detected"] for line in lines for one in line["objects"])
     videos = sorted(folder.glob("seen*.mp4"))
     played = 0
     for path in videos:

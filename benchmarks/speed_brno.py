@@ -24,7 +24,7 @@ import numpy as np
 import shapely
 from bench import conditions, save, table
 
-from edgevid.speed import homography as ground
+from edgevid.speed import homography
 from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.speed.estimator import SpeedEstimator
 from edgevid.types import Tracks
@@ -77,7 +77,7 @@ class LetterboxTransform:
         h = np.column_stack([v2, v1, origin])
         for axis, rows in ((0, ~self.road), (1, self.road)):
             g = np.linalg.inv(h)
-            d = np.abs((ground.apply(g, self.second) - ground.apply(g, self.first))[rows, axis])
+            d = np.abs((homography.apply(g, self.second) - homography.apply(g, self.first))[rows, axis])
             h[:, axis] *= np.median(d / self.meters[rows])
         return h / h[2, 2]
 
@@ -178,7 +178,7 @@ def track_speeds(
                           match=np.arange(n), age=zero, unseen=zero)  # fmt: skip
         for row in made.update(given, f / fps).track_speeds:
             if row.reason == 0:
-                found[int(row.id)] = (3.6 * float(row.mps), 3.6 * float(row.sigma))
+                found[row.id] = (3.6 * row.mps, 3.6 * row.sigma)
     return found
 
 
@@ -206,12 +206,12 @@ def match(
     cars that time alone pairs without doubt.
     """
     fps, line = truth["fps"], truth["measurementLines"][0]
-    edges = np.sort([calibration.place(along(d))[:, 0].mean() for d in truth["laneDivLines"]])
+    edges = np.sort([calibration.to_ground(along(d))[:, 0].mean() for d in truth["laneDivLines"]])
     seen = []
     for car in tracks:
         found = crossing(car, line, fps) if len(car["frames"]) > 5 else None
         if found:
-            lane = int(np.searchsorted(edges, calibration.place(found[1][None])[0, 0]))
+            lane = int(np.searchsorted(edges, calibration.to_ground(found[1][None])[0, 0]))
             seen.append((found[0], lane, car["id"]))
     true = []
     for row, car in enumerate(truth["cars"]):

@@ -30,7 +30,7 @@ from edgevid.evaluate.speed.score import evaluate
 from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.speed.estimator import SpeedEstimator
 from edgevid.track import Tracker
-from edgevid.types import Detections, Reason, Tracks
+from edgevid.types import Detections, Tracks
 
 FPS, SIZE, ABOVE = 10.0, (1242, 375), 1.65
 MOVING_MPS = 0.8
@@ -129,9 +129,10 @@ def run(
                 if len(overlap) and overlap.max() > 0.5 and i not in owner:
                     owner[i] = true[int(overlap.argmax())][1]
         report = speed_estimator.update(tracks, frame / FPS)
-        for kind, rows in zip(("live", "smoothed", "track speed"), report, strict=True):
-            found += [Measured(kind, owner[int(r.id)], float(r.time), float(r.mps), float(r.sigma),
-                               Reason(int(r.reason)).name) for r in rows if int(r.id) in owner]  # fmt: skip
+        kinds = {"live": report.live, "smoothed": report.smoothed, "track speed": report.track_speeds}
+        for kind, rows in kinds.items():
+            found += [Measured(kind, owner[r.id], r.time, r.mps, r.sigma, r.reason.name)
+                      for r in rows if r.id in owner]  # fmt: skip
     return found
 
 

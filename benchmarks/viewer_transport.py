@@ -32,7 +32,7 @@ from starlette.responses import FileResponse, HTMLResponse, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 
 from edgevid.output.overlay import Overlay
-from edgevid.output.sinks import as_json
+from edgevid.output.records import as_json
 from edgevid.types import Detections, Frame, Result, SpeedReport, Speeds, Tracks
 from edgevid.video.open import open_video
 from edgevid.viewer.encode import jpeg, pack

@@ -30,7 +30,7 @@ def main() -> None:
     for _, result in pipeline.run(street):
         for track_speed in result.speeds.track_speeds:
             if track_speed.reason != Reason.OK:
-                print(f"object {track_speed.id}: silent, {Reason(track_speed.reason).words}")
+                print(f"object {track_speed.id}: silent, {track_speed.reason.description}")
                 continue
             truth = street.scene.at(track_speed.time)
             print(f"object {track_speed.id}: {3.6 * track_speed.mps:5.1f} +-{3.6 * track_speed.sigma:.1f} "

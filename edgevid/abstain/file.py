@@ -12,9 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
 
-from edgevid.abstain.policy import AGGREGATES, LIMITS, NEVER, Aggregate, Policy, Settings, SpeedPolicy
+from edgevid.abstain.policy import AGGREGATES, LIMITS, NEVER, Policy, Settings, SpeedPolicy
 from edgevid.errors import FileFormatError, InputError
 from edgevid.files.atomic import write_atomic
 from edgevid.files.toml import Section, read_toml, toml_table

@@ -55,7 +55,7 @@ def print_summary(
     for task in sorted({task for task, _ in summary.silences}):
         reasons = {r: n for (t, r), n in summary.silences.items() if t == task}
         said, total = reasons.pop("OK", 0), sum(reasons.values())
-        words = ", ".join(f"{Reason[r].words} {n}" for r, n in Counter(reasons).most_common())
+        words = ", ".join(f"{Reason[r].description} {n}" for r, n in Counter(reasons).most_common())
         table.add_row(task, f"said {said} times, silent {total}" + (f" ({words})" if words else ""))
     if summary.track_speeds:
         table.add_row(

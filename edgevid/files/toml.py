@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar, overload
 
 from edgevid.errors import FileFormatError, InputError, did_you_mean
 
@@ -17,6 +17,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+C = TypeVar("C")
 MISSING: Any = object()
 """Default of a key that must be there."""
 
@@ -77,7 +78,11 @@ class Section:
             self.fail(key, expected, value)
         return value
 
-    def text(self, key: str, default: str = MISSING, *, choices: Iterable[str] = ()) -> str:
+    @overload
+    def text(self, key: str, default: str = MISSING) -> str: ...
+    @overload
+    def text(self, key: str, default: str = MISSING, *, choices: Iterable[C]) -> C: ...
+    def text(self, key: str, default: str = MISSING, *, choices: Iterable[Any] = ()) -> Any:
         """A text, one of `choices` where they are given."""
         options = tuple(choices)
         expected = "one of " + ", ".join(repr(c) for c in options) if options else "a text"

@@ -156,8 +156,8 @@ class SpeedDriftDetector:
         self._gather(tracks, smoothed)
         found = []
         for row in track_speeds:
-            vehicle = self._open.pop(int(row.id), None)
-            if row.reason == Reason.OK and row.mps >= SLOWEST_MPS:
+            vehicle = self._open.pop(row.id, None)
+            if row.reason is Reason.OK and row.mps >= SLOWEST_MPS:
                 found += self.passed(row.mps, row.heading, now)
                 found += self._far_near(vehicle) if vehicle is not None else []
         return found
@@ -215,9 +215,9 @@ class SpeedDriftDetector:
         """Remembers image row and smoothed speed of each vehicle that is in view."""
         rows = dict(zip(tracks.ids.tolist(), tracks.boxes[:, 3].tolist(), strict=True))
         for row in smoothed:
-            if row.reason == Reason.OK and row.mps >= SLOWEST_MPS and int(row.id) in rows:
-                vehicle = self._open[int(row.id)]
-                vehicle.rows.append(rows[int(row.id)])
+            if row.reason is Reason.OK and row.mps >= SLOWEST_MPS and row.id in rows:
+                vehicle = self._open[row.id]
+                vehicle.rows.append(rows[row.id])
                 vehicle.mps.append(row.mps)
                 vehicle.heading.append(row.heading)
 

@@ -316,9 +316,7 @@ def draft(seen: Seen, guess: Guess, path: Path) -> Recipe:
     spec = InputSpec(
         width=seen.width,
         height=seen.height,
-        layout=seen.layout,
-        dtype=str(seen.picture.dtype),
-        **guess.look,  # type: ignore[arg-type]
+        **{"layout": seen.layout, "dtype": str(seen.picture.dtype), **guess.look},  # type: ignore[arg-type]
     )
     numbered = tuple(f"class {k}" for k in range(guess.classes))
     names = seen.names or (COCO if guess.classes == len(COCO) else numbered)

@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
 
-from edgevid.types import Array, Frame, Reason, Result
+from edgevid.types import Array, DisplaySpeed, Frame, Reason, Result
 
 Color = tuple[int, int, int]
 UNITS = {"km/h": 3.6, "mph": 2.2369363, "m/s": 1.0}
@@ -167,7 +168,7 @@ def _texts(result: Result, unit: str | None) -> list[tuple[tuple[str, Color], ..
     """The label lines of each track, in the order of the tracks."""
     names = result.names.get("class", ())
     speeds = result.display_speeds() if unit else {}
-    said = {task: {int(v.id): v for v in verdicts} for task, verdicts in result.verdicts.items()}
+    said = {task: {v.id: v for v in verdicts} for task, verdicts in result.verdicts.items()}
     texts = []
     for number, label in zip(result.tracks.ids, result.tracks.labels, strict=True):
         i = int(number)
@@ -180,30 +181,27 @@ def _texts(result: Result, unit: str | None) -> list[tuple[tuple[str, Color], ..
             if i in verdicts and task != "class":
                 lines.append(verdict_words(task, verdicts[i], result.names.get(task, ())))
         if i in speeds and unit:
-            lines.append(speed_words(speeds[i], unit, now=result.time))
+            lines.append(speed_words(speeds[i], unit))
         texts.append(tuple(lines))
     return texts
 
 
-def verdict_words(task: str, verdict: object, names: Sequence[str]) -> tuple[str, Color]:
+def verdict_words(task: str, verdict: Any, names: Sequence[str]) -> tuple[str, Color]:
     """What a verdict says, or why it says nothing: ("unsure: too small", gray)."""
-    label, reason = int(verdict.label), Reason(int(verdict.reason))  # type: ignore[attr-defined]
-    if label < 0 or reason is not Reason.OK:
+    if verdict.label < 0 or verdict.reason is not Reason.OK:
         lead = "unsure" if task == "action" else f"{task} unsure"
-        return f"{lead}: {reason.words}", GRAY
-    name = names[label] if label < len(names) else f"{task} {label}"
-    return f"{name} {100 * float(verdict.confidence):.0f}%", INK  # type: ignore[attr-defined]
+        return f"{lead}: {verdict.reason.description}", GRAY
+    name = names[verdict.label] if verdict.label < len(names) else f"{task} {verdict.label}"
+    return f"{name} {100 * verdict.confidence:.0f}%", INK
 
 
-def speed_words(speed: object, unit: str, *, now: float) -> tuple[str, Color]:
+def speed_words(speed: DisplaySpeed, unit: str) -> tuple[str, Color]:
     """ "52 +-2 km/h", of a smoothed value also its age, or why there is no speed: "- too uncertain"."""
-    reason = Reason(int(speed.reason))  # type: ignore[attr-defined]
-    if reason is not Reason.OK:
-        return f"- {reason.words}", GRAY
+    if speed.reason is not Reason.OK:
+        return f"- {speed.reason.description}", GRAY
     scale = UNITS[unit]
-    words = f"{scale * float(speed.mps):.0f} +-{math.ceil(scale * float(speed.sigma)):.0f} {unit}"  # type: ignore[attr-defined]
-    age = now - float(speed.time)  # type: ignore[attr-defined]
-    return (f"{words}, {age:.1f} s ago" if age >= SETTLED_S else words), INK
+    words = f"{scale * speed.mps:.0f} +-{math.ceil(scale * speed.sigma):.0f} {unit}"
+    return (f"{words}, {speed.age_s:.1f} s ago" if speed.age_s >= SETTLED_S else words), INK
 
 
 def _place(image: Array, plate: Array, box: Sequence[int], taken: list[tuple[int, int, int, int]]) -> None:

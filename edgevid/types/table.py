@@ -1,11 +1,12 @@
-"""Tables of columns: checked at construction, selected by rows, iterated as named rows."""
+"""Tables of columns: checked at construction, selected by rows, iterated as named rows of Python scalars."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import field
+from enum import IntEnum
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -14,21 +15,36 @@ import numpy.typing as npt
 from edgevid.errors import InputError
 
 Array = npt.NDArray[Any]
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+U8 = npt.NDArray[np.uint8]
 T = TypeVar("T", bound="Table")
 
 
-def column(dtype: Any, *tail: int | None, row: str) -> Any:
+def column(dtype: Any, *tail: int | None, row: str, enum: type[IntEnum] | None = None) -> Any:
     """A field whose array must have `dtype` and shape (N, *tail), None being any length.
 
-    `row` is the field's name in the rows that iterating yields.
+    `row` is the field's name in the rows that iterating yields; its value is a member of `enum` there.
     """
-    return field(metadata={"dtype": np.dtype(dtype), "tail": tail, "row": row})
+    return field(metadata={"dtype": np.dtype(dtype), "tail": tail, "row": row, "enum": enum})
 
 
 class _Column(NamedTuple):
     name: str
     dtype: np.dtype[Any]
     tail: tuple[int | None, ...]
+    members: dict[int, IntEnum]
+
+    def values(self, table: Table) -> Iterable[Any]:
+        """A value per row: a Python scalar, a member, a tuple of a box, else the row's array."""
+        array = getattr(table, self.name)
+        if self.members:
+            return map(self.members.__getitem__, array.tolist())
+        if not self.tail:
+            return array.tolist()  # type: ignore[no-any-return]
+        return map(tuple, array.tolist()) if len(self.tail) == 1 and self.tail[0] else array
 
 
 _COLUMNS: dict[type, tuple[_Column, ...]] = {}
@@ -38,7 +54,15 @@ _ROWS: dict[type, Callable[..., Any]] = {}
 def _columns(cls: type) -> tuple[_Column, ...]:
     if cls not in _COLUMNS:
         found = [f for f in dataclasses.fields(cls) if "dtype" in f.metadata]
-        _COLUMNS[cls] = tuple(_Column(f.name, f.metadata["dtype"], f.metadata["tail"]) for f in found)
+        _COLUMNS[cls] = tuple(
+            _Column(
+                f.name,
+                f.metadata["dtype"],
+                f.metadata["tail"],
+                {e.value: e for e in f.metadata["enum"] or ()},
+            )
+            for f in found
+        )
         _ROWS[cls] = namedtuple(cls.__name__ + "Row", [f.metadata["row"] for f in found])
     return _COLUMNS[cls]
 
@@ -50,13 +74,13 @@ class Table:
 
     def __post_init__(self) -> None:
         length = -1
-        for name, dtype, tail in _columns(type(self)):
+        for name, dtype, tail, _ in _columns(type(self)):
             array = getattr(self, name)
             if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1 + len(tail):
-                raise self._mistake(name, dtype, tail, array)
-            for given, expected in zip(array.shape[1:], tail, strict=True):
-                if expected is not None and given != expected:
-                    raise self._mistake(name, dtype, tail, array)
+                raise self._error(name, dtype, tail, array)
+            for got, expected in zip(array.shape[1:], tail, strict=True):
+                if expected is not None and got != expected:
+                    raise self._error(name, dtype, tail, array)
             if length >= 0 and len(array) != length:
                 first = _columns(type(self))[0].name
                 raise InputError(
@@ -64,11 +88,11 @@ class Table:
                 )
             length = len(array)
 
-    def _mistake(self, name: str, dtype: object, tail: tuple[int | None, ...], given: object) -> InputError:
+    def _error(self, name: str, dtype: object, tail: tuple[int | None, ...], got: object) -> InputError:
         shape = "(" + ", ".join(["N", *("any" if n is None else str(n) for n in tail)]) + ",)"
-        got = f"{given.dtype} {given.shape}" if isinstance(given, np.ndarray) else type(given).__name__
+        found = f"{got.dtype} {got.shape}" if isinstance(got, np.ndarray) else type(got).__name__
         return InputError(
-            f"{type(self).__name__}.{name}: expected {dtype} of shape {shape}, got {got}. "
+            f"{type(self).__name__}.{name}: expected {dtype} of shape {shape}, got {found}. "
             f"{type(self).__name__}.of(...) converts lists and other dtypes."
         )
 
@@ -81,7 +105,7 @@ class Table:
         1
         """
         made: dict[str, Any] = dict(columns)
-        for name, dtype, tail in _columns(cls):
+        for name, dtype, tail, _ in _columns(cls):
             if name in columns:
                 array = np.asarray(columns[name], dtype)
                 made[name] = array.reshape(0, *(n or 0 for n in tail)) if array.size == 0 else array
@@ -90,7 +114,7 @@ class Table:
     @classmethod
     def empty(cls: type[T], **given: Any) -> T:
         """A table without rows; columns of free inner size get size 0 unless given."""
-        made = {n: np.zeros((0, *(k or 0 for k in tail)), dtype) for n, dtype, tail in _columns(cls)}
+        made = {n: np.zeros((0, *(k or 0 for k in tail)), dtype) for n, dtype, tail, _ in _columns(cls)}
         return cls(**{**made, **given})
 
     @classmethod
@@ -108,10 +132,10 @@ class Table:
         """The same type with the rows of a boolean mask, an index array or a slice."""
         if isinstance(rows, (int, np.integer)):
             rows = slice(rows, rows + 1 or None)
-        picked = {name: getattr(self, name)[rows] for name, _, _ in _columns(type(self))}
+        picked = {name: getattr(self, name)[rows] for name, *_ in _columns(type(self))}
         return dataclasses.replace(self, **picked)  # type: ignore[type-var]
 
     def __iter__(self) -> Iterator[Any]:
         columns = _columns(type(self))
         row = _ROWS[type(self)]
-        return (row(*values) for values in zip(*(getattr(self, c.name) for c in columns), strict=True))
+        return (row(*values) for values in zip(*(c.values(self) for c in columns), strict=True))

@@ -30,8 +30,10 @@ def to_frame(av_frame: Any, time: float, index: int) -> Frame:
     if av_frame.format.name in PLANAR and rotation == 0:
         planes = _plane(av_frame, 0), _plane(av_frame, 1), _plane(av_frame, 2)
         full = PLANAR[av_frame.format.name] or int(av_frame.color_range or 0) == FULL_RANGE
-        matrix = "bt709" if _is_bt709(av_frame) else "bt601"
-        return Frame.from_yuv420(planes, time, index, to_rgb=_to_rgb, full_range=full, matrix=matrix)
+        return Frame.from_yuv420(
+            planes, time, index, to_rgb=_to_rgb, full_range=full,
+            matrix="bt709" if _is_bt709(av_frame) else "bt601",
+        )  # fmt: skip
     image = _rgb(av_frame)
     return Frame(np.ascontiguousarray(np.rot90(image, rotation // 90)), time, index)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.output.sinks import as_json, speed_json
+from edgevid.output.records import as_json
 from edgevid.pipeline import Pipeline
 from edgevid.site.file import write_places
 from edgevid.speed.calibration import CameraCalibration
@@ -153,7 +153,7 @@ class ViewerState:
             "size": list(self.size),
             "fps": self.source.fps,
             "names": names,
-            "reasons": {reason.name: reason.words for reason in Reason},
+            "reasons": {reason.name: reason.description for reason in Reason},
             "grid": grid(self.calibration),
             "calibrated": self.calibration is not None,
             "saves": self.site_file is not None,
@@ -227,14 +227,9 @@ class ViewerState:
     # Records and events.
 
     def _describe(self, moment: Moment) -> dict[str, Any]:
-        """A moment's record, as in JSON lines, with places on the ground and smoothed speeds where the live
-        ones are too uncertain."""
+        """A moment's record, as in JSON lines, with positions on the ground."""
         result, calibration = moment.result, self.calibration  # the frame loop may take the calibration away
-        record, speeds = as_json(result), result.display_speeds()
-        for one in record["objects"]:
-            row = speeds.get(one["id"])
-            if row is not None and row.reason == Reason.OK:
-                one["speed"] = speed_json(row) | {"ago_s": round(result.time - float(row.time), 2)}
+        record = as_json(result)
         if calibration is not None and len(moment.result.tracks):
             boxes = moment.result.tracks.boxes.astype(float)
             feet = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], 1)
@@ -262,8 +257,8 @@ class ViewerState:
         for row in result.speeds.track_speeds:
             if row.reason == Reason.OK:
                 self._tell(
-                    "track speed", result.time, id=int(row.id), mps=round(float(row.mps), 3),
-                    sigma_mps=round(float(row.sigma), 3), **self._class_of(int(row.id)),
+                    "track speed", result.time, id=row.id, mps=round(row.mps, 3),
+                    sigma_mps=round(row.sigma, 3), **self._class_of(row.id),
                 )  # fmt: skip
         present = set(result.tracks.ids.tolist())
         for number in [number for number in self._classes if number not in present]:
@@ -279,12 +274,12 @@ class ViewerState:
                 continue
             names = result.names.get(task, ())
             for row in verdicts[verdicts.labels >= 0]:
-                key = (task, int(row.id))
+                key = (task, row.id)
                 if self._said.get(key) != row.label:
-                    self._said[key] = int(row.label)
+                    self._said[key] = row.label
                     self._tell(
-                        "verdict", result.time, id=int(row.id), task=task, label=_name(names, int(row.label)),
-                        confidence=round(float(row.confidence), 3), **self._class_of(int(row.id)),
+                        "verdict", result.time, id=row.id, task=task, label=_name(names, row.label),
+                        confidence=round(row.confidence, 3), **self._class_of(row.id),
                     )  # fmt: skip
 
     def _class_of(self, number: int) -> dict[str, str]:

@@ -16,7 +16,7 @@ import pytest
 from edgevid import cli
 from edgevid.cli.outputs import refuse_overwriting
 from edgevid.errors import InputError
-from edgevid.output.sinks import read_jsonl
+from edgevid.output.records import read_jsonl
 from edgevid.video.open import open_video
 from edgevid.video.writer import VideoWriter
 

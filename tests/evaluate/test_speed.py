@@ -90,7 +90,7 @@ def test_values_outside_of_the_truths_time_are_not_judged(tmp_path: Path) -> Non
 
 def test_a_record_of_a_run_is_read(tmp_path: Path) -> None:
     line = {
-        "schema": "edgevid.result/1", "frame": 0, "time_s": 1.0,
+        "schema": "edgevid.result/2", "frame": 0, "time_s": 1.0,
         "objects": [{"id": 3, "speed": {"mps": 5.0, "sigma_mps": 0.5}},
                     {"id": 4, "speed": {"reason": "STALE"}}, {"id": 5}],
         "smoothed": [{"id": 3, "time_s": 0.5, "mps": 4.0, "sigma_mps": 0.25}],
@@ -102,7 +102,7 @@ def test_a_record_of_a_run_is_read(tmp_path: Path) -> None:
         ("smoothed", "3", 0.5, "OK"), ("track speed", "2", 0.1, "TOO_SHORT"),
     ]  # fmt: skip
     assert rows[2].sigma == 0.25
-    broken = write(tmp_path / "broken.jsonl", json.dumps({"schema": "edgevid.result/1"}) + "\n")
+    broken = write(tmp_path / "broken.jsonl", json.dumps({"schema": "edgevid.result/2"}) + "\n")
     with pytest.raises(FileFormatError, match="line 1"):
         read_results(broken)
 
@@ -182,7 +182,7 @@ def test_the_command_with_pairs_and_one_kind(tmp_path: Path) -> None:
     assert "+7.20" in done.output
     assert isinstance(run("--truth", truth, "--results", results, "--kind", "soon").exception, InputError)
     nothing = write(
-        tmp_path / "n.jsonl", json.dumps({"schema": "edgevid.result/1", "objects": [], "time_s": 0}) + "\n"
+        tmp_path / "n.jsonl", json.dumps({"schema": "edgevid.result/2", "objects": [], "time_s": 0}) + "\n"
     )
     done = run("--truth", truth, "--results", nothing)
     assert isinstance(done.exception, InputError)

@@ -99,7 +99,7 @@ def test_fusion_weighs_boxes_and_doubts_what_few_views_saw() -> None:
         Detections.of(boxes=[[0, 0, 10, 10]], scores=[0.6], labels=[1]),
     ]
     fused = fuse(views)
-    rows = {(int(r.label), int(r.box[0])): r for r in fused}
+    rows = {(r.label, int(r.box[0])): r for r in fused}
     assert rows[0, 0].score == pytest.approx(1.2 / 3)
     assert rows[0, 0].box[3] == pytest.approx((10 * 0.8 + 14 * 0.4) / 1.2)
     assert rows[0, 50].score == pytest.approx(0.3)

@@ -11,8 +11,10 @@ import pytest
 
 from edgevid import cli
 from edgevid.errors import FileFormatError, InputError, SourceError
+from edgevid.output.interop import to_supervision
 from edgevid.output.overlay import Overlay, Style, color_of, contact_sheet, label_bitmap
-from edgevid.output.sinks import AnnotatedVideo, JsonLines, MotText, as_json, read_jsonl, to_supervision
+from edgevid.output.records import as_json, read_jsonl
+from edgevid.output.sinks import AnnotatedVideo, JsonLines, MotText
 from edgevid.pipeline import Pipeline
 from edgevid.run.loop import run
 from edgevid.run.signals import ended_by_sigterm, uninterrupted
@@ -39,7 +41,7 @@ def a_result(n: int = 2, size: tuple[int, int] = (640, 360)) -> tuple[Frame, Res
     )  # fmt: skip
     speeds = Speeds.of(
         ids=ids, mps=np.where(silent, np.nan, 10.0), sigma=np.where(silent, np.nan, 0.5), heading=zero + 90,
-        time=zero, reason=np.where(silent, Reason.OFF_PLANE, Reason.OK),
+        time=zero + 0.16, reason=np.where(silent, Reason.OFF_PLANE, Reason.OK),
     )  # fmt: skip
     result = Result(
         frame_index=4, time=0.16, size=size, detections=Detections.empty(), tracks=tracks,
@@ -53,7 +55,9 @@ def a_result(n: int = 2, size: tuple[int, int] = (640, 360)) -> tuple[Frame, Res
 def test_json_says_values_and_reasons_and_never_nan() -> None:
     line = as_json(a_result()[1])
     first, second = line["objects"]
-    assert first["speed"] == {"mps": 10.0, "sigma_mps": 0.5, "heading_deg": 90.0}
+    assert first["speed"] == {
+        "kind": "live", "mps": 10.0, "sigma_mps": 0.5, "heading_deg": 90.0, "age_s": 0.0,
+    }  # fmt: skip
     assert first["verdicts"]["action"] == {"label": "run", "confidence": 0.8}
     assert second["speed"] == {"reason": "OFF_PLANE"}
     assert second["verdicts"]["action"] == {"reason": "TOO_SMALL", "confidence": 0.8}
@@ -74,7 +78,7 @@ def test_lines_are_read_back_and_a_torn_last_line_is_left_out(tmp_path: Path) ->
 def test_a_damaged_or_foreign_record_names_its_line(tmp_path: Path) -> None:
     path = tmp_path / "seen.jsonl"
     path.write_text('{"schema": "other/1"}\n')
-    with pytest.raises(FileFormatError, match=r"line 1: schema: expected edgevid\.result/1"):
+    with pytest.raises(FileFormatError, match=r"line 1: schema: expected edgevid\.result/2"):
         list(read_jsonl(path))
     path.write_text("nonsense\n")
     with pytest.raises(FileFormatError, match="line 1"):

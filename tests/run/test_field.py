@@ -18,8 +18,9 @@ from rtsp_server import PACKAGES, gstreamer_python
 
 from edgevid import cli
 from edgevid.errors import EdgevidError, FileFormatError, InputError, SourceError, masked
+from edgevid.output.records import read_jsonl
 from edgevid.output.segments import SegmentedSink
-from edgevid.output.sinks import AnnotatedVideo, JsonLines, read_jsonl
+from edgevid.output.sinks import AnnotatedVideo, JsonLines
 from edgevid.pipeline import Pipeline
 from edgevid.run.loop import Summary, run
 from edgevid.run.watchdog import Watch, notify
@@ -28,7 +29,8 @@ from edgevid.site.file import Site, read_site
 from edgevid.site.resize import ResolutionChange, UncalibratedView, scale_between
 from edgevid.track import Tracker
 from edgevid.types import Detections, Frame, Reason, Result, Tracks
-from edgevid.video.open import FileSource, open_video
+from edgevid.video.files import FileSource
+from edgevid.video.open import open_video
 from edgevid.zones import Event, Line, Zone, ZoneMonitor
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -154,7 +156,7 @@ def test_a_new_size_begins_new_objects_and_a_new_video_and_zones_go_on(tmp_path:
 
 def test_in_another_view_speeds_are_silent_with_the_reason(shared_calibration: Path) -> None:
     site = Site(calibration=shared_calibration)
-    from edgevid.speed.calibration import read_calibration
+    from edgevid.speed.calibration_file import read_calibration
     from edgevid.speed.estimator import SpeedEstimator
 
     pipeline = Pipeline(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import numpy as np
@@ -41,8 +42,19 @@ def test_mask_index_and_slice_give_the_same_type() -> None:
 
 def test_iterating_gives_named_rows() -> None:
     row = list(three())[1]
-    assert row.box.tolist() == [1, 1, 2, 2]
+    assert row.box == (1, 1, 2, 2)
     assert (row.score, row.label) == (np.float32(0.6), 1)
+    assert json.dumps([row.box, row.score, row.label]).startswith("[[1.0, 1.0, 2.0, 2.0], 0.6")
+
+
+def test_a_row_holds_its_reason_and_arrays_only_where_sizes_are_free() -> None:
+    verdicts = Verdicts.of(ids=[3], labels=[-1], confidence=[0.5], reason=[Reason.TOO_SMALL])
+    (row,) = verdicts
+    assert row.reason is Reason.TOO_SMALL
+    assert json.dumps(row._asdict()) == '{"id": 3, "label": -1, "confidence": 0.5, "reason": 2}'
+    clips = Clips.of(ids=[1], pixels=np.zeros((1, 2, 3, 4, 3)), times=[[0.0, 0.1]], boxes=np.zeros((1, 2, 4)))
+    (clip,) = clips
+    assert (clip.pixels.shape, clip.times.tolist(), clip.boxes.shape) == ((2, 3, 4, 3), [0.0, 0.1], (2, 4))
 
 
 @pytest.mark.parametrize("table", [Detections, Tracks, Clips, Scores, Speeds, Verdicts])
@@ -68,7 +80,7 @@ def test_of_converts_empty_lists_to_the_right_shape() -> None:
         ("scores", np.zeros(2, np.float32), "expected 3 rows"),
     ],
 )
-def test_a_wrong_column_is_refused_with_wanted_and_given(column: str, value: object, says: str) -> None:
+def test_a_wrong_column_is_refused_with_expected_and_got(column: str, value: object, says: str) -> None:
     table = three()
     columns = {"boxes": table.boxes, "scores": table.scores, "labels": table.labels, column: value}
     with pytest.raises(InputError, match=says):
@@ -105,7 +117,7 @@ def test_planes_become_rgb_once_and_only_when_asked() -> None:
     with pytest.raises(InputError, match=r"plane v: expected uint8 of shape \(3, 4\)"):
         Frame.from_yuv420((y, u, y), 0.0, 0, to_rgb=convert)
     with pytest.raises(InputError, match="bt601"):
-        Frame.from_yuv420((y, u, u), 0.0, 0, to_rgb=convert, matrix="bt2020")
+        Frame.from_yuv420((y, u, u), 0.0, 0, to_rgb=convert, matrix="bt2020")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -117,13 +129,13 @@ def test_input_spec_refuses_what_it_cannot_mean(wrong: dict[str, object]) -> Non
         InputSpec(**({"width": 4, "height": 4} | wrong))  # type: ignore[arg-type]
 
 
-def test_every_reason_has_words() -> None:
-    words = [reason.words for reason in Reason]
+def test_every_reason_has_a_description() -> None:
+    words = [reason.description for reason in Reason]
     assert len(set(words)) == len(words)
     assert all(words)
 
 
-def test_where_only_the_live_speed_is_uncertain_the_settled_one_is_shown() -> None:
+def test_where_only_the_live_speed_is_uncertain_the_smoothed_one_is_displayed() -> None:
     def speeds(*rows: tuple[int, float, float, Reason]) -> Speeds:
         ids, mps, time, reason = zip(*rows, strict=True)
         steady = [0.5] * len(rows)
@@ -139,10 +151,8 @@ def test_where_only_the_live_speed_is_uncertain_the_settled_one_is_shown() -> No
     )  # fmt: skip
     empty = Detections.empty(), Tracks.empty()
     result = Result(7, 5.0, (64, 48), *empty, SpeedReport(live, smoothed))
-    shown = {
-        i: (float(row.mps), float(row.time), Reason(int(row.reason)))
-        for i, row in result.display_speeds().items()
-    }
-    assert shown[1] == (10, 5, Reason.OK)
-    assert shown[2] == (12, 4.5, Reason.OK)
-    assert [shown[i][2] for i in (3, 4)] == [Reason.CAMERA_MOVED, Reason.UNCERTAIN]
+    shown = {i: (s.kind, s.mps, s.age_s, s.reason) for i, s in result.display_speeds().items()}
+    assert shown[1] == ("live", 10, 0, Reason.OK)
+    assert shown[2] == ("smoothed", 12, 0.5, Reason.OK)
+    assert [shown[i][0] for i in (3, 4)] == ["live", "live"]
+    assert [shown[i][3] for i in (3, 4)] == [Reason.CAMERA_MOVED, Reason.UNCERTAIN]

@@ -86,10 +86,10 @@ def test_a_picture_comes_with_its_record(show) -> None:
         assert person["verdicts"]["action"] == {"label": "walk", "confidence": 0.83}
         assert person["speed"] == {"reason": "UNCERTAIN"}
         assert small["verdicts"]["action"]["reason"] == "TOO_SMALL"
-        assert car["seen"] is False
+        assert car["detected"] is False
         assert car["speed"]["mps"] == 14.5
         assert car["ground_m"] == [42.5, 10.5]  # (495 - 70) / 10, (345 - 240) / 10
-        assert record["ms"]["detect"] == 12.0
+        assert record["timings_ms"]["detect"] == 12.0
         assert record["occupancy"] == {"crossing": 1}
         assert record["fps"] > 0
 

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from edgevid.errors import FileFormatError, InputError, SourceError
-from edgevid.output.sinks import SCHEMA, read_jsonl
+from edgevid.output.records import SCHEMA, read_jsonl
 from edgevid.types import Array, Reason
 
 KINDS = ("live", "smoothed", "track speed")
@@ -118,7 +118,7 @@ def _of_record(path: Path) -> Iterator[Measured]:
         for number, frame in enumerate(read_jsonl(path), 1):  # noqa: B007 (told where it breaks)
             for one in frame["objects"]:
                 if "speed" in one:
-                    yield _said("live", one["id"], frame["time_s"], one["speed"])
+                    yield _live(one["id"], frame["time_s"], one["speed"])
             for kind, key in (("smoothed", "smoothed"), ("track speed", "track_speeds")):
                 for row in frame.get(key, ()):
                     yield _said(kind, row["id"], row["time_s"], row)
@@ -126,6 +126,13 @@ def _of_record(path: Path) -> Iterator[Measured]:
         raise FileFormatError(
             path, f"line {number}", expected=f"a record of {SCHEMA}", got=f"one without {error}"
         ) from None
+
+
+def _live(name: Any, time: float, speed: Mapping[str, Any]) -> Measured:
+    """The live speed behind a displayed one: a smoothed speed is displayed where the live one is UNCERTAIN."""
+    if speed.get("kind") == "smoothed":
+        return _said("live", name, time, {"reason": Reason.UNCERTAIN.name})
+    return _said("live", name, time - speed.get("age_s", 0.0), speed)
 
 
 def _said(kind: str, name: Any, time: float, row: Mapping[str, Any]) -> Measured:

@@ -119,7 +119,7 @@ def label_lines(detections: Detections, classes: Sequence[str]) -> str:
     for row in detections:
         if row.score < DOUBTFUL:
             continue
-        weight = min(1.0, 0.4 + float(row.score)) if row.score >= SURE else -1.0
+        weight = min(1.0, 0.4 + row.score) if row.score >= SURE else -1.0
         corners = " ".join(f"{v:.1f}" for v in row.box)
         lines.append(f"{classes[row.label]} {corners} {weight:.2f}\n")
     return "".join(lines)

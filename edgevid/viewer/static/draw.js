@@ -51,7 +51,7 @@ function box(view, object, selected, hovered) {
     ctx.strokeStyle = style;
     ctx.lineWidth = (selected || hovered ? 3 : 2) * view.unit + extra;
     ctx.lineJoin = "round";
-    if (object.seen) ctx.strokeRect(x1, y1, x2 - x1, y2 - y1);
+    if (object.detected) ctx.strokeRect(x1, y1, x2 - x1, y2 - y1);
     else corners(ctx, x1, y1, x2, y2);
   }
 }

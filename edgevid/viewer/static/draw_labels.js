@@ -62,7 +62,7 @@ function placed(view, object, words, taken) {
 
 function plate(view, object, { x, y, wide, high, words }) {
   const { ctx, font, unit } = view;
-  ctx.globalAlpha = object.seen ? 1 : 0.78;
+  ctx.globalAlpha = object.detected ? 1 : 0.78;
   ctx.fillStyle = PLATE;
   ctx.beginPath();
   ctx.roundRect(x, y, wide, high, 3 * unit);

@@ -9,7 +9,7 @@ export function speedWords(speed, unit) {
   const digits = unit === "m/s" ? 1 : 0;
   const step = 10 ** -digits;
   const error = Math.ceil((scale * speed.sigma_mps) / step - 1e-9) * step;
-  const age = speed.ago_s >= 0.1 ? `, ${duration(speed.ago_s)} ago` : "";
+  const age = speed.age_s >= 0.1 ? `, ${duration(speed.age_s)} ago` : "";
   return `${number(scale * speed.mps, digits)}${NARROW}±${NARROW}${number(error, digits)}${NARROW}${unit}${age}`;
 }
 

@@ -31,7 +31,7 @@ function frame(record, bitmap) {
   state.bitmap?.close();
   state.bitmap = bitmap;
   if (record.n !== state.record?.n) {
-    noteTimings(record.ms);
+    noteTimings(record.timings_ms);
     noteSpeeds(record);
   }
   const before = state.record?.size.join();

@@ -21,7 +21,7 @@ export function noteSpeeds(record) {
     present.add(id);
     if (!speed) continue;
     const trace = traces.get(id) ?? [];
-    const time = record.time_s - (speed.ago_s ?? 0);
+    const time = record.time_s - (speed.age_s ?? 0);
     if (!(time <= trace.at(-1)?.time)) trace.push({ time, mps: speed.mps ?? null, sigma: speed.sigma_mps ?? 0 });
     while (trace.length && record.time_s - trace[0].time > TRACE_S) trace.shift();
     traces.set(id, trace);
@@ -46,7 +46,7 @@ export function showObject() {
   }
   setText(title, `${kind(object)} ${id}`);
   portrait(object);
-  setText(parts.seen, object.seen ? "in this frame" : "not in this frame: its place is predicted");
+  setText(parts.seen, object.detected ? "in this frame" : "not in this frame: its place is predicted");
   setText(parts.score, `${object.class} ${percent(object.score)}`);
   setText(parts.age, duration(object.age_s));
   verdicts(object);

@@ -47,7 +47,7 @@ function fill(row, object, hello) {
   setText(row.name, `${kind(object)} ${object.id}`);
   row.line.classList.toggle("selected", object.id === state.selected);
   row.button.setAttribute("aria-pressed", String(object.id === state.selected));
-  row.line.dataset.coasting = String(!object.seen);
+  row.line.dataset.coasting = String(!object.detected);
   const verdicts = verdictsOf(object).map(([task, verdict]) => verdictWords(task, verdict, hello.reasons));
   said(row.verdict, verdicts[0]);
   said(row.speed, speedSaid(object, unit(), hello.reasons));

@@ -1,0 +1,90 @@
+"""Frame: one image of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import numpy as np
+
+from edgevid.errors import InputError
+from edgevid.types.table import U8
+
+Matrix = Literal["bt601", "bt709"]
+Planes = tuple[U8, U8, U8]
+
+
+class Frame:
+    """One image of a stream: RGB pixels, the stream's own time, and its index.
+
+    Decoders hand over YUV 4:2:0 planes; the first access to `image` converts them to RGB.
+    """
+
+    __slots__ = ("_image", "_to_rgb", "full_range", "height", "index", "matrix", "planes", "time", "width")
+
+    def __init__(self, image: U8, time: float, index: int) -> None:
+        """`image` (H, W, 3) uint8 RGB, `time` seconds on the stream's clock, `index` from 0."""
+        if (
+            not isinstance(image, np.ndarray)
+            or image.dtype != np.uint8
+            or image.ndim != 3
+            or image.shape[2] != 3
+        ):
+            got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise InputError(f"Frame.image: expected uint8 RGB of shape (H, W, 3), got {got}")
+        if image.shape[0] == 0 or image.shape[1] == 0:
+            raise InputError(f"Frame.image: expected at least one pixel, got shape {image.shape}")
+        self._image: U8 | None = image
+        self._to_rgb: Callable[[Frame], U8] | None = None
+        self.planes: Planes | None = None
+        self.height, self.width = int(image.shape[0]), int(image.shape[1])
+        self.time, self.index = float(time), int(index)
+        self.full_range, self.matrix = False, "bt601"
+
+    @classmethod
+    def from_yuv420(
+        cls,
+        planes: Planes,
+        time: float,
+        index: int,
+        *,
+        to_rgb: Callable[[Frame], U8],
+        full_range: bool = False,
+        matrix: Matrix = "bt601",
+    ) -> Frame:
+        """A frame of planes y (H, W), u and v ((H+1)//2, (W+1)//2), uint8; rows may be strided.
+
+        `to_rgb` converts the frame on the first access to `image`. The planes must stay valid as long as
+        the frame lives.
+        """
+        y, u, v = planes
+        half = ((y.shape[0] + 1) // 2, (y.shape[1] + 1) // 2)
+        for name, plane, expected in (("y", y, y.shape), ("u", u, half), ("v", v, half)):
+            if plane.dtype != np.uint8 or plane.ndim != 2 or plane.shape != expected:
+                raise InputError(
+                    f"Frame plane {name}: expected uint8 of shape {expected}, got {plane.dtype} {plane.shape}"
+                )
+        if matrix not in get_args(Matrix):
+            raise InputError(f"Frame matrix: expected one of {get_args(Matrix)}, got {matrix!r}")
+        frame = cls.__new__(cls)
+        frame._image, frame._to_rgb, frame.planes = None, to_rgb, planes
+        frame.height, frame.width = int(y.shape[0]), int(y.shape[1])
+        frame.time, frame.index = float(time), int(index)
+        frame.full_range, frame.matrix = full_range, matrix
+        return frame
+
+    @property
+    def image(self) -> U8:
+        """(H, W, 3) uint8 RGB; converted from the planes on the first access, then kept."""
+        if self._image is None:
+            assert self._to_rgb is not None
+            self._image = self._to_rgb(self)
+        return self._image
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.width, self.height
+
+    def __repr__(self) -> str:
+        return f"Frame({self.width}x{self.height}, time={self.time:.3f}, index={self.index})"
