@@ -52,9 +52,9 @@ def best_by_trying(gains: np.ndarray) -> float:
 
 def test_gains_that_are_not_finite_are_none(twin: Any) -> None:
     bad = np.array([[np.inf, 0.5, np.nan], [0.5, 0.2, -np.inf], [np.inf, np.nan, np.nan]])
-    assert [(int(r), int(c)) for r, c in twin.match_gains(bad)] == [(0, 1), (1, 0)]
+    assert [(int(r), int(c)) for r, c in twin.max_weight_matching(bad)] == [(0, 1), (1, 0)]
     huge = np.full((3, 3), np.finfo(float).max)  # sums of them are not finite any more
-    assert len(twin.match_gains(huge)) <= 3
+    assert len(twin.max_weight_matching(huge)) <= 3
 
 
 def test_assignment_is_the_best_of_all_that_are_possible(twin: Any) -> None:
@@ -62,7 +62,7 @@ def test_assignment_is_the_best_of_all_that_are_possible(twin: Any) -> None:
     for _ in range(150):
         rows, cols = random.integers(1, 4, 2)
         gains = random.uniform(-0.4, 1, (rows, cols))
-        pairs = [(int(r), int(c)) for r, c in twin.match_gains(gains)]
+        pairs = [(int(r), int(c)) for r, c in twin.max_weight_matching(gains)]
         assert len({r for r, _ in pairs}) == len({c for _, c in pairs}) == len(pairs)
         assert all(gains[r, c] > 0 for r, c in pairs)
         assert gain_of(gains, pairs) == pytest.approx(best_by_trying(gains))
@@ -75,12 +75,12 @@ def test_assignment_equals_lapjv_on_larger_problems(twin: Any, size: tuple[int, 
     gains = random.random(size) * (random.random(size) < share)
     _, columns, _ = lap.lapjv(np.where(gains > 0, 1 - gains, 9.0), extend_cost=True, cost_limit=1.0)
     expected = sum(gains[r, c] for r, c in enumerate(columns) if c >= 0)
-    assert gain_of(gains, twin.match_gains(gains)) == pytest.approx(expected)
+    assert gain_of(gains, twin.max_weight_matching(gains)) == pytest.approx(expected)
 
 
 def test_nothing_to_assign(twin: Any) -> None:
-    assert list(twin.match_gains(np.zeros((3, 0)))) == []
-    assert list(twin.match_gains(np.full((2, 2), -1.0))) == []
+    assert list(twin.max_weight_matching(np.zeros((3, 0)))) == []
+    assert list(twin.max_weight_matching(np.full((2, 2), -1.0))) == []
 
 
 def scene(seed: int, frames: int = 90, objects: int = 25) -> list[tuple[Detections, float]]:
@@ -106,7 +106,7 @@ def scene(seed: int, frames: int = 90, objects: int = 25) -> list[tuple[Detectio
         {},
         {"momentum": 0.2, "re_update": True, "recover": True},
         {"class_aware": True},
-        {"height_overlap": True, "re_update": True, "observed_boxes": True, "first_likeness": 0.1},
+        {"height_overlap": True, "re_update": True, "observed_boxes": True, "match_thresh": 0.1},
     ],
 )
 def test_both_twins_take_the_same_decisions(settings: dict[str, Any]) -> None:
@@ -198,7 +198,7 @@ def test_neighbors_of_different_height_are_told_apart(twin: Any) -> None:
     # An object 100 high, and two detections that overlap it equally: one of its own height and foot, a
     # third aside, (60 / 140 = 3/7), one of its width and place whose height is 3/7 of it. Overlap
     # alone cannot tell; the vertical extents agree by 1 and by 3/7.
-    tracker = Tracker(height_overlap=True, first_likeness=0.1, fresh_likeness=0.05)
+    tracker = Tracker(height_overlap=True, match_thresh=0.1, new_match_thresh=0.05)
     same = Detections.of(boxes=[[100, 100, 200, 200]], scores=[0.9], labels=[0])
     for n in range(3):
         tracker.update(same, n / 25)
@@ -314,11 +314,11 @@ def test_memory_stays_flat_over_ten_thousand_objects(twin: Any) -> None:
 
 
 def test_wrong_settings_and_times_are_refused_in_words(make: Any) -> None:
-    with pytest.raises(InputError, match=r"high_score: expected 0 to 1, got 3"):
-        make(high_score=3)
+    with pytest.raises(InputError, match=r"track_high_thresh: expected 0 to 1, got 3"):
+        make(track_high_thresh=3)
     with pytest.raises(InputError, match=r"lost_after_s: expected seconds of at least 0"):
         make(lost_after_s=-1)
-    with pytest.raises(InputError, match="there is no sped; there are first_likeness"):
+    with pytest.raises(InputError, match=r"expected one of match_thresh, .* got 'sped'"):
         make(sped=1)
     for value in (-1, float("nan"), float("inf")):
         with pytest.raises(InputError, match="position_noise: expected a number of at least 0"):

@@ -9,18 +9,17 @@ from __future__ import annotations
 import importlib
 import os
 import warnings
-from collections.abc import Callable
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
 
 from edgevid.errors import InputError, NativeKernelsError
 from edgevid.kernels import reference
 from edgevid.kernels.plane_columns import MOVING, UNDECIDED, UNMEASURED, PlaneColumn
-from edgevid.types import Array
 
 BUILD_COMMAND = "pip install --force-reinstall --no-deps .   (in the source tree, with a C++17 compiler)"
 
 
-def _load() -> Any:
+def _load() -> ModuleType:
     choice = os.environ.get("EDGEVID_KERNELS", "auto")
     if choice not in ("auto", "native", "numpy"):
         raise InputError(f"EDGEVID_KERNELS: expected auto, native or numpy, got {choice!r}")
@@ -49,40 +48,12 @@ def _load() -> Any:
 
 
 _chosen = _load()
-BACKEND: str = "numpy" if _chosen is reference else "native"
-"""Which twin is in use: "native" or "numpy"."""
+BACKEND: Literal["numpy", "native"] = "numpy" if _chosen is reference else "native"
+"""Which twin is in use."""
 
-# Boxes (reference/boxes.py says what each one takes and gives).
-Candidates = tuple[Array, Array, Array]
-iou: Callable[[Array, Array], Array] = _chosen.iou
-nms: Callable[..., Array] = _chosen.nms
-decode_columns: Callable[..., Candidates] = _chosen.decode_columns
-decode_rows: Callable[..., Candidates] = _chosen.decode_rows
-decode_yolox: Callable[..., Candidates] = _chosen.decode_yolox
-decode_dfl: Callable[..., Candidates] = _chosen.decode_dfl
-decode_fastestdet: Callable[..., Candidates] = _chosen.decode_fastestdet
-decode_end_to_end: Callable[..., Candidates] = _chosen.decode_end_to_end
+if TYPE_CHECKING:  # both twins have the types of the specification (tests/kernels/test_stub.py)
+    from edgevid.kernels.reference import *  # noqa: F403
+else:
+    globals().update({name: getattr(_chosen, name) for name in reference.__all__})
 
-# Pixels (reference/pixels.py).
-letterbox: Callable[..., None] = _chosen.letterbox
-letterbox_yuv420: Callable[..., None] = _chosen.letterbox_yuv420
-yuv420_to_rgb: Callable[..., Array] = _chosen.yuv420_to_rgb
-crop_resize: Callable[..., Array] = _chosen.crop_resize
-crop_resize_yuv420: Callable[..., Array] = _chosen.crop_resize_yuv420
-
-# Motion (reference/motion.py).
-match_gains: Callable[[Array], list[tuple[int, int]]] = _chosen.match_gains
-TrackerCore: Any = _chosen.TrackerCore
-
-# The plane (reference/plane.py; the columns of its rows: plane_columns.py).
-PlaneCore: Any = _chosen.PlaneCore
-
-# The abstain policy (reference/policy.py).
-PolicyCore: Any = _chosen.PolicyCore
-
-__all__ = [
-    "BACKEND", "MOVING", "UNDECIDED", "UNMEASURED", "PlaneColumn", "PlaneCore", "PolicyCore",
-    "TrackerCore", "crop_resize", "crop_resize_yuv420", "decode_columns", "decode_dfl",
-    "decode_end_to_end", "decode_fastestdet", "decode_rows", "decode_yolox", "iou", "letterbox",
-    "letterbox_yuv420", "match_gains", "nms", "yuv420_to_rgb",
-]  # fmt: skip
+__all__ = ["BACKEND", "MOVING", "UNDECIDED", "UNMEASURED", "PlaneColumn", *reference.__all__]

@@ -1,9 +1,9 @@
-// Assignment: a matching of greatest summed gain over sparse pairs.
+// Assignment: maximum-weight matching of sparse pairs.
 //
-// The gain of a pair is its likeness minus the least likeness accepted; pairs without gain never match,
-// nobody is matched twice. Only pairs of overlapping boxes are given, so the problem falls apart into
-// small connected components that are solved one by one, and the sum of their optima is the optimum of
-// the whole. Equal sums may be broken either way.
+// The weight of a pair is its similarity minus the threshold; pairs without a positive weight never match,
+// and each row and each column matches at most once. Only overlapping boxes make pairs, so the problem
+// splits into small connected components that are solved one by one, and the sum of their optima is the
+// optimum of the whole. Equal sums may be broken either way.
 #pragma once
 
 #include <algorithm>
@@ -19,14 +19,14 @@ namespace edgevid {
 
 struct Pair {
     int row, col;
-    double gain;
+    double weight;
 };
 
-// Maximum-gain matching of sparse pairs: shortest augmenting paths with potentials, each row free to
-// stay alone at no gain. One instance keeps its memory from call to call.
+// Maximum-weight matching of sparse pairs: shortest augmenting paths with potentials, each row free to
+// stay unmatched at weight 0. One instance keeps its memory from call to call.
 class SparseAssignment {
   public:
-    // Appends the matched (row, col) to `matched`; all gains must be positive.
+    // Appends the matched (row, col) to `matched`; all weights must be positive.
     void solve(int rows, int cols, std::vector<Pair>& pairs, std::vector<std::pair<int, int>>& matched) {
         take_lone(rows, cols, pairs, matched);
         components(rows, cols, pairs);
@@ -82,15 +82,15 @@ class SparseAssignment {
     void solve_component(Pair* begin, Pair* end, std::vector<std::pair<int, int>>& matched) {
         number(begin, end);
         const int rows = static_cast<int>(rows_.size());
-        if (rows == 1 || cols_.size() == 1) {  // one side has one member: it takes the best
+        if (rows == 1 || cols_.size() == 1) {  // one side has one member: it takes the largest weight
             const Pair* best = begin;
             for (const Pair* p = begin + 1; p < end; ++p)
-                if (p->gain > best->gain) best = p;
+                if (p->weight > best->weight) best = p;
             matched.emplace_back(best->row, best->col);
             return;
         }
         double most = 0;
-        for (const Pair* p = begin; p < end; ++p) most = std::max(most, p->gain);
+        for (const Pair* p = begin; p < end; ++p) most = std::max(most, p->weight);
         for (int r = 0; r < rows; ++r) augment(r, begin, most);
         for (std::size_t c = 0; c < cols_.size(); ++c)
             if (match_[c] >= 0) matched.emplace_back(rows_[match_[c]], cols_[c]);
@@ -139,7 +139,7 @@ class SparseAssignment {
             }
             for (int k = first_[row]; k < first_[row + 1]; ++k) {
                 const int c = col_at_[k];
-                const double d = base + (most - pairs[k].gain) - u_[row] - v_[c];
+                const double d = base + (most - pairs[k].weight) - u_[row] - v_[c];
                 if (d < dist_[c] && !done_[c]) {
                     if (std::isinf(dist_[c])) touched_.push_back(c);
                     dist_[c] = d;

@@ -1,10 +1,13 @@
 // Bindings of motion.hpp: argument checks and pointers, no logic.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
 
-#include <cstring>
 #include <string>
+#include <tuple>
 
 #include "motion.hpp"
 
@@ -13,44 +16,47 @@ using namespace nb::literals;
 using Boxes = nb::ndarray<const float, nb::shape<-1, 4>, nb::c_contig, nb::device::cpu>;
 using Scores = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Labels = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Gains = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Weights = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+template <typename T>
+using Column = nb::ndarray<nb::numpy, T, nb::ndim<1>>;
+using BoxColumn = nb::ndarray<nb::numpy, float, nb::shape<-1, 4>>;
+using TrackColumns = std::tuple<Column<std::int64_t>, BoxColumn, Column<float>, Column<std::int32_t>,
+                                Column<std::int32_t>, Column<float>, Column<float>>;
+using Settings = nb::typed<nb::dict, nb::str, nb::object>;
 
 namespace {
 
 template <typename T>
-T* column(nb::list& out, std::size_t n, std::size_t width = 0) {
-    T* data = new T[std::max<std::size_t>(1, n * std::max<std::size_t>(1, width))];
+Column<T> column(std::size_t n) {
+    T* data = new T[n + 1];
     nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-    if (width) out.append(nb::ndarray<nb::numpy, T>(data, {n, width}, owner));
-    else out.append(nb::ndarray<nb::numpy, T>(data, {n}, owner));
-    return data;
+    return Column<T>(data, {n}, owner);
 }
 
-// The confirmed objects that were seen within `coast_s`, as columns of Tracks.
-nb::tuple report(const edgevid::TrackerCore& core, double time, double coast_s) {
+// The confirmed objects that were detected within `coast_s`, as columns of Tracks.
+TrackColumns report(const edgevid::TrackerCore& core, double time, double coast_s) {
     std::vector<const edgevid::TrackedObject*> shown;
     for (const auto& o : core.objects)
-        if (o.confirmed && (o.match >= 0 || time - o.seen <= coast_s)) shown.push_back(&o);
-    nb::list out;
+        if (o.confirmed && (o.match >= 0 || time - o.last_time <= coast_s)) shown.push_back(&o);
     const std::size_t n = shown.size();
-    auto* ids = column<std::int64_t>(out, n);
-    auto* boxes = column<float>(out, n, 4);
-    auto* scores = column<float>(out, n);
-    auto* labels = column<std::int32_t>(out, n);
-    auto* match = column<std::int32_t>(out, n);
-    auto* age = column<float>(out, n);
-    auto* unseen = column<float>(out, n);
+    auto ids = column<std::int64_t>(n);
+    auto* corners = new edgevid::Box[n + 1];
+    nb::capsule owner(corners, [](void* p) noexcept { delete[] static_cast<edgevid::Box*>(p); });
+    const BoxColumn boxes(reinterpret_cast<float*>(corners), {n, 4}, owner);
+    auto scores = column<float>(n), age = column<float>(n), unseen = column<float>(n);
+    auto labels = column<std::int32_t>(n), match = column<std::int32_t>(n);
     for (std::size_t i = 0; i < n; ++i) {
         const auto& o = *shown[i];
-        ids[i] = o.id;
-        std::memcpy(boxes + 4 * i, &o.box, sizeof(edgevid::Box));
-        scores[i] = o.score;
-        labels[i] = o.label;
-        match[i] = o.match;
-        age[i] = static_cast<float>(time - o.born);
-        unseen[i] = static_cast<float>(time - o.seen);
+        ids(i) = o.id;
+        corners[i] = o.box;
+        scores(i) = o.score;
+        labels(i) = o.label;
+        match(i) = o.match;
+        age(i) = static_cast<float>(time - o.start_time);
+        unseen(i) = static_cast<float>(time - o.last_time);
     }
-    return nb::tuple(out);
+    return {ids, boxes, scores, labels, match, age, unseen};
 }
 
 edgevid::TrackerSettings settings_of(const nb::dict& given) {
@@ -62,12 +68,12 @@ edgevid::TrackerSettings settings_of(const nb::dict& given) {
         s.field = nb::cast<decltype(s.field)>(value);            \
         continue;                                                \
     }
-        EDGEVID_FIELD(high_score)
-        EDGEVID_FIELD(low_score)
-        EDGEVID_FIELD(new_score)
-        EDGEVID_FIELD(first_likeness)
-        EDGEVID_FIELD(second_overlap)
-        EDGEVID_FIELD(fresh_likeness)
+        EDGEVID_FIELD(track_high_thresh)
+        EDGEVID_FIELD(track_low_thresh)
+        EDGEVID_FIELD(new_track_thresh)
+        EDGEVID_FIELD(match_thresh)
+        EDGEVID_FIELD(second_match_thresh)
+        EDGEVID_FIELD(new_match_thresh)
         EDGEVID_FIELD(lost_after_s)
         EDGEVID_FIELD(confirm_after_s)
         EDGEVID_FIELD(position_noise)
@@ -85,26 +91,24 @@ edgevid::TrackerSettings settings_of(const nb::dict& given) {
     return s;
 }
 
-nb::list match_gains(Gains gains) {
+std::vector<std::pair<int, int>> max_weight_matching(Weights weights) {
     std::vector<edgevid::Pair> pairs;
     std::vector<std::pair<int, int>> matched;
-    const int rows = static_cast<int>(gains.shape(0)), cols = static_cast<int>(gains.shape(1));
+    const int rows = static_cast<int>(weights.shape(0)), cols = static_cast<int>(weights.shape(1));
     for (int r = 0; r < rows; ++r)
         for (int c = 0; c < cols; ++c)
-            if (gains(r, c) > 0 && std::isfinite(gains(r, c))) pairs.push_back({r, c, gains(r, c)});
+            if (weights(r, c) > 0 && std::isfinite(weights(r, c))) pairs.push_back({r, c, weights(r, c)});
     edgevid::SparseAssignment().solve(rows, cols, pairs, matched);
     std::sort(matched.begin(), matched.end());
-    nb::list out;
-    for (const auto& [r, c] : matched) out.append(nb::make_tuple(r, c));
-    return out;
+    return matched;
 }
 
 }  // namespace
 
 void bind_motion(nb::module_& m) {
-    m.def("match_gains", &match_gains, "gains"_a);
+    m.def("max_weight_matching", &max_weight_matching, "weights"_a);
     nb::class_<edgevid::TrackerCore>(m, "TrackerCore")
-        .def("__init__", [](edgevid::TrackerCore* self, const nb::dict& settings) {
+        .def("__init__", [](edgevid::TrackerCore* self, const Settings& settings) {
             new (self) edgevid::TrackerCore(settings_of(settings));
         }, "settings"_a)
         .def("reset", &edgevid::TrackerCore::reset)

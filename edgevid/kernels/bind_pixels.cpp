@@ -22,13 +22,13 @@ using Shape = std::vector<std::size_t>;
 
 namespace {
 
-[[noreturn]] void refuse(const std::string& message) {
+[[noreturn]] void fail(const std::string& message) {
     const nb::object error = nb::module_::import_("edgevid.errors").attr("InputError");
     PyErr_SetString(error.ptr(), message.c_str());
     throw nb::python_error();
 }
 
-std::string words(const Shape& shape) {
+std::string text_of(const Shape& shape) {
     std::string text = "(";
     for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
     return text + ")";
@@ -42,7 +42,7 @@ Shape shape_of(const A& array) {
 }
 
 // What came, as Python says it: "uint8 (4, 4)", or the name of the type.
-std::string given(nb::handle value) {
+std::string described(nb::handle value) {
     const auto text = [&](const char* name) { return nb::cast<std::string>(value.attr(name).attr("__str__")()); };
     if (nb::hasattr(value, "dtype") && nb::hasattr(value, "shape")) return text("dtype") + " " + text("shape");
     return nb::type_name(value.type()).c_str();
@@ -51,7 +51,7 @@ std::string given(nb::handle value) {
 template <typename A, typename Right>
 A demand(nb::handle value, const std::string& expected, Right right) {
     A array;
-    if (!nb::try_cast<A>(value, array, false) || !right(array)) refuse(expected + ", got " + given(value));
+    if (!nb::try_cast<A>(value, array, false) || !right(array)) fail(expected + ", got " + described(value));
     return array;
 }
 
@@ -60,11 +60,11 @@ bool is(const A& array) {
     return array.dtype() == nb::dtype<T>();
 }
 
-px::Picture picture(nb::handle image) {
+px::Image image_of(nb::handle image) {
     const auto a = demand<View>(image, "image: expected uint8 RGB of shape (H, W, 3)", [](const View& v) {
         return is<std::uint8_t>(v) && v.ndim() == 3 && v.shape(2) == 3;
     });
-    if (a.size() == 0) refuse("image: expected at least one pixel, got shape " + words(shape_of(a)));
+    if (a.size() == 0) fail("image: expected at least one pixel, got shape " + text_of(shape_of(a)));
     return {static_cast<px::Bytes>(a.data()), a.stride(0), a.stride(1), a.stride(2),
             static_cast<int>(a.shape(1)), static_cast<int>(a.shape(0))};
 }
@@ -78,15 +78,15 @@ px::Plane half(nb::handle value, const char* name, const View& y) {
     const View a = plane(value, name);
     const Shape expected{(y.shape(0) + 1) / 2, (y.shape(1) + 1) / 2};
     if (shape_of(a) != expected)
-        refuse(std::string("plane ") + name + ": expected shape " + words(expected) + " for y " + words(shape_of(y)) +
-               ", got " + words(shape_of(a)));
+        fail(std::string("plane ") + name + ": expected shape " + text_of(expected) + " for y " + text_of(shape_of(y)) +
+               ", got " + text_of(shape_of(a)));
     return {static_cast<px::Bytes>(a.data()), a.stride(0), a.stride(1)};
 }
 
 px::Planes planes(nb::handle y, nb::handle u, nb::handle v, bool full_range, const std::string& matrix) {
     const View luma = plane(y, "y");
-    if (luma.size() == 0) refuse("plane y: expected at least one pixel, got shape " + words(shape_of(luma)));
-    if (matrix != "bt601" && matrix != "bt709") refuse("matrix: expected 'bt601' or 'bt709', got '" + matrix + "'");
+    if (luma.size() == 0) fail("plane y: expected at least one pixel, got shape " + text_of(shape_of(luma)));
+    if (matrix != "bt601" && matrix != "bt709") fail("matrix: expected 'bt601' or 'bt709', got '" + matrix + "'");
     return {{static_cast<px::Bytes>(luma.data()), luma.stride(0), luma.stride(1)},
             half(u, "u", luma),
             half(v, "v", luma),
@@ -103,12 +103,12 @@ nb::object pixels_out(nb::object out, const Shape& shape, std::uint8_t*& data) {
         for (const std::size_t n : shape) sizes.append(n);
         out = numpy.attr("empty")(nb::tuple(sizes), numpy.attr("uint8"));
     }
-    const auto a = demand<Writable>(out, "out: expected writable uint8 " + words(shape), [&](const Writable& w) {
+    const auto a = demand<Writable>(out, "out: expected writable uint8 " + text_of(shape), [&](const Writable& w) {
         return is<std::uint8_t>(w) && shape_of(w) == shape;
     });
     std::int64_t step = 1;
     for (std::size_t i = shape.size(); i-- > 0; step *= static_cast<std::int64_t>(shape[i]))
-        if (shape[i] > 1 && a.size() > 0 && a.stride(i) != step) refuse("out: expected a C-contiguous array");
+        if (shape[i] > 1 && a.size() > 0 && a.stride(i) != step) fail("out: expected a C-contiguous array");
     data = static_cast<std::uint8_t*>(a.data());
     return out;
 }
@@ -124,11 +124,11 @@ struct Style {
 Style style(const std::string& color, const std::string& layout, float pad, const std::vector<float>& scale,
             const std::vector<float>& bias, bool write_pad) {
     if (color != "RGB" && color != "BGR" && color != "GRAY")
-        refuse("color: expected 'RGB', 'BGR' or 'GRAY', got '" + color + "'");
-    if (layout != "NCHW" && layout != "NHWC") refuse("layout: expected 'NCHW' or 'NHWC', got '" + layout + "'");
+        fail("color: expected 'RGB', 'BGR' or 'GRAY', got '" + color + "'");
+    if (layout != "NCHW" && layout != "NHWC") fail("layout: expected 'NCHW' or 'NHWC', got '" + layout + "'");
     const std::size_t count = color == "GRAY" ? 1 : 3;
     if (scale.size() < count || bias.size() < count)
-        refuse("scale and bias: expected " + std::to_string(count) + " values, got " +
+        fail("scale and bias: expected " + std::to_string(count) + " values, got " +
                std::to_string(scale.size()) + " and " + std::to_string(bias.size()));
     Style made{color == "RGB" ? px::Color::rgb : color == "BGR" ? px::Color::bgr : px::Color::gray,
                layout == "NHWC", pad, {}, {}, write_pad};
@@ -159,15 +159,15 @@ void letterbox(const Source& source, nb::handle out, const Place& place, const S
             return w.ndim() == 3 && (is<float>(w) || is<std::uint8_t>(w) || is<std::int32_t>(w));
         });
     if (a.shape(how.interleaved ? 2 : 0) != channels)
-        refuse("out: expected " + std::to_string(channels) + " channels, got shape " + words(shape_of(a)));
+        fail("out: expected " + std::to_string(channels) + " channels, got shape " + text_of(shape_of(a)));
     const auto rows = static_cast<std::int64_t>(a.shape(1)), depth = static_cast<std::int64_t>(a.shape(2));
     if (a.stride(2) != 1 || a.stride(1) != depth || a.stride(0) != rows * depth)
-        refuse("out: expected a writable C-contiguous array");
+        fail("out: expected a writable C-contiguous array");
     const int width = static_cast<int>(a.shape(how.interleaved ? 1 : 2));
     const int height = static_cast<int>(a.shape(how.interleaved ? 0 : 1));
     const auto [left, top, w, h] = place;
     if (left < 0 || top < 0 || w < 1 || h < 1 || w > width - left || h > height - top)
-        refuse("place: expected (left, top, width, height) inside " + std::to_string(width) + "x" +
+        fail("place: expected (left, top, width, height) inside " + std::to_string(width) + "x" +
                std::to_string(height) + ", got (" + std::to_string(left) + ", " + std::to_string(top) + ", " +
                std::to_string(w) + ", " + std::to_string(h) + ")");
     if (is<float>(a)) fill<float>(source, a, place, how);
@@ -182,8 +182,8 @@ nb::object crops(const Source& source, nb::handle boxes, int height, int width, 
                (v.shape(0) == 0 || (v.stride(1) == 1 && (v.stride(0) == 4 || v.shape(0) == 1)));
     });
     if (height < 1 || width < 1)
-        refuse("crop size: expected at least 1x1, got " + std::to_string(width) + "x" + std::to_string(height));
-    if (fill < 0 || fill > 255) refuse("fill: expected 0 to 255, got " + std::to_string(fill));
+        fail("crop size: expected at least 1x1, got " + std::to_string(width) + "x" + std::to_string(height));
+    if (fill < 0 || fill > 255) fail("fill: expected 0 to 255, got " + std::to_string(fill));
     std::uint8_t* data = nullptr;
     out = pixels_out(out, {b.shape(0), static_cast<std::size_t>(height), static_cast<std::size_t>(width), 3}, data);
     const Unlocked unlocked;
@@ -199,7 +199,7 @@ void bind_pixels(nb::module_& m) {
     m.def("letterbox",
           [](nb::handle image, nb::handle out, Place place, const std::string& color, const std::string& layout,
              float pad, const Numbers& scale, const Numbers& bias, bool write_pad) {
-              letterbox(picture(image), out, place, style(color, layout, pad, scale, bias, write_pad));
+              letterbox(image_of(image), out, place, style(color, layout, pad, scale, bias, write_pad));
           },
           "image"_a, "out"_a, "place"_a, nb::kw_only(), "color"_a, "layout"_a, "pad"_a, "scale"_a, "bias"_a,
           "write_pad"_a = true);
@@ -225,7 +225,7 @@ void bind_pixels(nb::module_& m) {
           "y"_a, "u"_a, "v"_a, "full_range"_a, "matrix"_a, "out"_a = nb::none());
     m.def("crop_resize",
           [](nb::handle image, nb::handle boxes, int height, int width, int fill, nb::object out) {
-              return crops(picture(image), boxes, height, width, fill, out);
+              return crops(image_of(image), boxes, height, width, fill, out);
           },
           "image"_a, "boxes"_a, "height"_a, "width"_a, "fill"_a = 0, "out"_a = nb::none());
     m.def("crop_resize_yuv420",

@@ -1,7 +1,10 @@
 // Bindings of plane.hpp: argument checks and pointers, no logic.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
 
 #include <cstring>
 #include <string>
@@ -14,37 +17,40 @@ using Ids = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::devic
 using Doubles = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Points = nb::ndarray<const double, nb::shape<-1, 2>, nb::c_contig, nb::device::cpu>;
 using Flags = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Table = nb::ndarray<nb::numpy, double, nb::ndim<2>>;
+using Ids1 = nb::ndarray<nb::numpy, std::int64_t, nb::ndim<1>>;
+using Rows = std::pair<Ids1, Table>;
+using Ended = std::vector<std::pair<std::int64_t, Table>>;
+using Settings = nb::typed<nb::dict, nb::str, double>;
 using Homography = nb::ndarray<const double, nb::shape<3, 3>, nb::c_contig, nb::device::cpu>;
 
 namespace {
 
-constexpr int kColumns = 10;  // time, vx, vy, variance, still_for, age, unseen, seen, x, y
+constexpr int kColumns = 10;  // in the order of PlaneColumn (plane_columns.py)
 
-nb::tuple give(const std::vector<edgevid::PlaneRow>& rows) {
+Rows give(const std::vector<edgevid::PlaneRow>& rows) {
     const std::size_t n = rows.size();
     auto* ids = new std::int64_t[n + 1];
     auto* values = new double[kColumns * n + 1];
     for (std::size_t i = 0; i < n; ++i) {
         const auto& r = rows[i];
-        const double line[kColumns] = {r.time, r.vx, r.vy, r.variance, r.still_for, r.age, r.unseen,
-                                       static_cast<double>(r.seen), r.x, r.y};
+        const double line[kColumns] = {r.time, r.vx, r.vy, r.variance, r.stationary_for, r.age, r.unseen,
+                                       static_cast<double>(r.count), r.x, r.y};
         ids[i] = r.id;
         std::memcpy(values + kColumns * i, line, sizeof line);
     }
     nb::capsule a(ids, [](void* p) noexcept { delete[] static_cast<std::int64_t*>(p); });
     nb::capsule b(values, [](void* p) noexcept { delete[] static_cast<double*>(p); });
-    return nb::make_tuple(nb::ndarray<nb::numpy, std::int64_t>(ids, {n}, a),
-                          nb::ndarray<nb::numpy, double>(values, {n, std::size_t{kColumns}}, b));
+    return {Ids1(ids, {n}, a), Table(values, {n, std::size_t{kColumns}}, b)};
 }
 
-nb::list give(const std::vector<std::pair<std::int64_t, std::vector<edgevid::Sighting>>>& ended) {
-    nb::list out;
+Ended give(const std::vector<std::pair<std::int64_t, std::vector<edgevid::Observation>>>& ended) {
+    Ended out;
     for (const auto& [id, rows] : ended) {
         auto* values = new double[4 * rows.size() + 1];
-        std::memcpy(values, rows.data(), rows.size() * sizeof(edgevid::Sighting));
+        std::memcpy(values, rows.data(), rows.size() * sizeof(edgevid::Observation));
         nb::capsule owner(values, [](void* p) noexcept { delete[] static_cast<double*>(p); });
-        nb::ndarray<nb::numpy, double> table(values, {rows.size(), std::size_t{4}}, owner);
-        out.append(nb::make_tuple(id, table));
+        out.emplace_back(id, Table(values, {rows.size(), std::size_t{4}}, owner));
     }
     return out;
 }
@@ -63,9 +69,9 @@ edgevid::PlaneSettings settings_of(const nb::dict& given) {
         EDGEVID_FIELD(correlation_s)
         EDGEVID_FIELD(lag_s)
         EDGEVID_FIELD(gate)
-        EDGEVID_FIELD(still_gate)
-        EDGEVID_FIELD(hindsight_gate)
-        EDGEVID_FIELD(most_sightings)
+        EDGEVID_FIELD(stationary_gate)
+        EDGEVID_FIELD(smoothed_gate)
+        EDGEVID_FIELD(max_observations)
 #undef EDGEVID_FIELD
         throw nb::value_error(("plane setting: there is no " + name).c_str());
     }
@@ -76,7 +82,7 @@ edgevid::PlaneSettings settings_of(const nb::dict& given) {
 
 void bind_plane(nb::module_& m) {
     nb::class_<edgevid::PlaneCore>(m, "PlaneCore")
-        .def("__init__", [](edgevid::PlaneCore* self, const nb::dict& settings, Homography ground, Homography image) {
+        .def("__init__", [](edgevid::PlaneCore* self, const Settings& settings, Homography ground, Homography image) {
             new (self) edgevid::PlaneCore(settings_of(settings), ground.data(), image.data());
         }, "settings"_a, "to_ground"_a, "to_image"_a)
         .def("reset", &edgevid::PlaneCore::reset)
@@ -85,10 +91,10 @@ void bind_plane(nb::module_& m) {
             const std::size_t n = ids.shape(0);
             if (contacts.shape(0) != n || noise.shape(0) != n || measured.shape(0) != n)
                 throw nb::value_error("update: expected as many contacts, noises and flags as ids");
-            std::vector<edgevid::PlaneRow> live, settled;
-            // With Python's lock held: two threads that share a meter must not be inside at once.
+            std::vector<edgevid::PlaneRow> live, smoothed;
+            // With Python's lock held: two threads that share an estimator must not be inside at once.
             self.update(static_cast<int>(n), ids.data(), contacts.data(), noise.data(), measured.data(), time, live,
-                        settled);
-            return nb::make_tuple(give(live), give(settled), give(self.ended));
+                        smoothed);
+            return std::make_tuple(give(live), give(smoothed), give(self.ended));
         }, "ids"_a, "contacts"_a, "noise"_a, "measured"_a, "time"_a);
 }

@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 
 #include <string>
 
@@ -18,9 +19,13 @@ using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::c
 namespace {
 
 template <class T>
-nb::ndarray<nb::numpy, T> own(T* data, std::size_t n) {
+using Column = nb::ndarray<nb::numpy, T, nb::ndim<1>>;
+using Settings = nb::typed<nb::dict, nb::str, double>;
+
+template <class T>
+Column<T> own(T* data, std::size_t n) {
     nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-    return nb::ndarray<nb::numpy, T>(data, {n}, owner);
+    return Column<T>(data, {n}, owner);
 }
 
 edgevid::PolicySettings settings_of(const nb::dict& given) {
@@ -53,13 +58,13 @@ edgevid::PolicySettings settings_of(const nb::dict& given) {
     return s;
 }
 
-nb::tuple update(edgevid::PolicyCore& self, Ids ids, Boxes boxes, Ids score_ids, Matrix values, Doubles times,
-                 double time) {
+std::tuple<Column<std::int32_t>, Column<float>, Column<std::uint8_t>> update(
+    edgevid::PolicyCore& self, Ids ids, Boxes boxes, Ids score_ids, Matrix values, Doubles times, double time) {
     const std::size_t n = ids.shape(0), m = score_ids.shape(0);
     if (boxes.shape(0) != n || values.shape(0) != m || times.shape(0) != m)
         throw nb::value_error("update: expected as many boxes as ids, and as many values and times as score ids");
     if (m != 0 && values.shape(1) != static_cast<std::size_t>(self.classes()))
-        throw nb::value_error("update: expected one value a class");
+        throw nb::value_error("update: expected one value per class");
     auto* labels = new std::int32_t[n + 1];
     auto label_array = own(labels, n);
     auto* confidence = new float[n + 1];
@@ -68,14 +73,14 @@ nb::tuple update(edgevid::PolicyCore& self, Ids ids, Boxes boxes, Ids score_ids,
     auto reason_array = own(reasons, n);
     self.update(static_cast<int>(n), ids.data(), boxes.data(), static_cast<int>(m), score_ids.data(), values.data(),
                 times.data(), time, labels, confidence, reasons);
-    return nb::make_tuple(label_array, confidence_array, reason_array);
+    return {label_array, confidence_array, reason_array};
 }
 
 }  // namespace
 
 void bind_policy(nb::module_& m) {
     nb::class_<edgevid::PolicyCore>(m, "PolicyCore")
-        .def("__init__", [](edgevid::PolicyCore* self, const nb::dict& settings, Floats thresholds) {
+        .def("__init__", [](edgevid::PolicyCore* self, const Settings& settings, Floats thresholds) {
             new (self) edgevid::PolicyCore(settings_of(settings), thresholds.data(),
                                            static_cast<int>(thresholds.shape(0)));
         }, "settings"_a, "thresholds"_a)

@@ -19,7 +19,7 @@
 
 namespace edgevid {
 
-// A strided matrix of floats that somebody else owns; strides count elements.
+// A strided matrix of floats owned by the caller; strides count elements.
 struct Matrix {
     const float* data;
     std::size_t rows, cols;
@@ -96,8 +96,9 @@ inline void add_box(Candidates& found, const float b[4], Form form, float score,
 // Anchors along the columns, as YOLOv8 and YOLO11 give them: boxes (4, N), scores (C, N), both with
 // contiguous rows. The tensor is read as it lies, row after row, into a running maximum (faster than
 // blocks of anchors, whose many streams the prefetcher loses); only candidates look for their class.
-inline void decode_columns(const Matrix& boxes, const Matrix& scores, float score, Form form, Candidates& found) {
-    const float floor = raw_threshold(score, form.logits);
+inline void decode_columns(const Matrix& boxes, const Matrix& scores, float score_threshold, Form form,
+                           Candidates& found) {
+    const float floor = raw_threshold(score_threshold, form.logits);
     std::vector<float> best(scores.cols, -std::numeric_limits<float>::infinity());
     for (std::size_t c = 0; c < scores.rows; ++c) raise_to(best.data(), scores.row(c), scores.cols);
     for (std::size_t a = 0; a < scores.cols; ++a) {
@@ -110,9 +111,10 @@ inline void decode_columns(const Matrix& boxes, const Matrix& scores, float scor
 
 // Anchors along the rows: boxes (N, 4), scores (N, C), and an optional objectness (N) that multiplies
 // them; objectness is read first, so that most rows cost one read.
-inline void decode_rows(const Matrix& boxes, const Matrix& scores, const Matrix* objectness, float score, Form form,
+inline void decode_rows(const Matrix& boxes, const Matrix& scores, const Matrix* objectness,
+                        float score_threshold, Form form,
                         Candidates& found) {
-    const float floor = raw_threshold(score, form.logits);
+    const float floor = raw_threshold(score_threshold, form.logits);
     for (std::size_t a = 0; a < scores.rows; ++a) {
         float object = 1.0f;
         if (objectness) {
@@ -124,7 +126,7 @@ inline void decode_rows(const Matrix& boxes, const Matrix& scores, const Matrix*
         const float best = largest(row, scores.cols);
         if (!(best > floor)) continue;
         const float value = object * (form.logits ? sigmoid(best) : best);
-        if (objectness && !(value > score)) continue;
+        if (objectness && !(value > score_threshold)) continue;
         const float box[4] = {boxes.at(a, 0), boxes.at(a, 1), boxes.at(a, 2), boxes.at(a, 3)};
         add_box(found, box, form, value, first_equal(row, 1, best));
     }
@@ -134,7 +136,7 @@ inline void decode_rows(const Matrix& boxes, const Matrix& scores, const Matrix*
 // logarithms of cells; levels follow each other, each row by row.
 // Z. Ge et al., "YOLOX: Exceeding YOLO Series in 2021", arXiv:2107.08430.
 inline void decode_yolox(const Matrix& out, std::size_t width, std::size_t height,
-                         const std::vector<std::int32_t>& strides, float score, Candidates& found) {
+                         const std::vector<std::int32_t>& strides, float score_threshold, Candidates& found) {
     std::size_t a = 0;
     for (const std::int32_t stride : strides) {
         const std::size_t columns = width / stride, rows = height / stride;
@@ -142,9 +144,9 @@ inline void decode_yolox(const Matrix& out, std::size_t width, std::size_t heigh
         for (std::size_t y = 0; y < rows; ++y) {
             for (std::size_t x = 0; x < columns; ++x, ++a) {
                 const float* r = out.row(a);
-                if (!(r[4] > score)) continue;
+                if (!(r[4] > score_threshold)) continue;
                 const float best = largest(r + 5, out.cols - 5), value = r[4] * best;
-                if (!(value > score && best >= kLeast)) continue;
+                if (!(value > score_threshold && best >= kLeast)) continue;
                 const float box[4] = {(r[0] + static_cast<float>(x)) * s, (r[1] + static_cast<float>(y)) * s,
                                       std::exp(r[2]) * s, std::exp(r[3]) * s};
                 add_box(found, box, Form{false, false}, value, first_equal(r + 5, 1, best));
@@ -169,9 +171,9 @@ inline float expected_bin(const float* logits, std::size_t bins) {
 // scores (N, C), distances (N, 4 * bins) for left, top, right, bottom, in strides.
 // X. Li et al., "Generalized Focal Loss", arXiv:2006.04388.
 inline void decode_dfl(const Matrix& scores, const Matrix& distances, std::size_t columns, float stride, float offset,
-                       float score, bool logits, Candidates& found) {
+                       float score_threshold, bool logits, Candidates& found) {
     const std::size_t bins = distances.cols / 4;
-    const float floor = raw_threshold(score, logits);
+    const float floor = raw_threshold(score_threshold, logits);
     for (std::size_t a = 0; a < scores.rows; ++a) {
         const float* row = scores.row(a);
         const float best = largest(row, scores.cols);
@@ -188,7 +190,7 @@ inline void decode_dfl(const Matrix& scores, const Matrix& distances, std::size_
 // FastestDet: channels objectness, x, y, w, h, classes over a grid of `columns`; score is
 // objectness^0.6 * class^0.4 (github.com/dog-qiuqiu/FastestDet, BSD-3-Clause: formulas only).
 inline void decode_fastestdet(const Matrix& out, std::size_t columns, std::size_t width, std::size_t height,
-                              float score, Candidates& found) {
+                              float score_threshold, Candidates& found) {
     const std::size_t rows = out.cols / columns;
     std::vector<float> best(out.cols, -std::numeric_limits<float>::infinity());
     for (std::size_t c = 5; c < out.rows; ++c) raise_to(best.data(), out.row(c), out.cols);
@@ -197,7 +199,7 @@ inline void decode_fastestdet(const Matrix& out, std::size_t columns, std::size_
         const float object = out.row(0)[a];
         if (!(object > 0.0f && best[a] > 0.0f)) continue;
         const float value = std::pow(object, 0.6f) * std::pow(best[a], 0.4f);
-        if (!(value > score)) continue;
+        if (!(value > score_threshold)) continue;
         const float box[4] = {
             (static_cast<float>(a % columns) + std::tanh(out.row(1)[a])) / static_cast<float>(columns) * w,
             (static_cast<float>(a / columns) + std::tanh(out.row(2)[a])) / static_cast<float>(rows) * h,
@@ -207,10 +209,10 @@ inline void decode_fastestdet(const Matrix& out, std::size_t columns, std::size_
 }
 
 // Rows x1 y1 x2 y2 score label of a model that suppresses duplicates itself (YOLOv10, YOLO26).
-inline void decode_end_to_end(const Matrix& out, float score, Candidates& found) {
+inline void decode_end_to_end(const Matrix& out, float score_threshold, Candidates& found) {
     for (std::size_t a = 0; a < out.rows; ++a) {
         const float value = out.at(a, 4), label = out.at(a, 5);
-        if (!(value > score && label >= 0.0f && label < 1e6f)) continue;
+        if (!(value > score_threshold && label >= 0.0f && label < 1e6f)) continue;
         found.add(out.at(a, 0), out.at(a, 1), out.at(a, 2), out.at(a, 3), value,
                   static_cast<std::int32_t>(label + 0.5f));
     }
@@ -242,10 +244,10 @@ class Kept {
         area_[size_] = (b[2] - b[0]) * (b[3] - b[1]);
         labels_[size_++] = label;
     }
-    // Whether a kept box of this label (of any, where `any`) overlaps `b` by more than `threshold`.
-    bool covers(const float* b, std::int32_t label, bool any, float threshold) const {
+    // Whether a kept box of this label (of any, where `any`) overlaps `b` by more than `iou_threshold`.
+    bool covers(const float* b, std::int32_t label, bool any, float iou_threshold) const {
         return search(x1_.data(), y1_.data(), x2_.data(), y2_.data(), area_.data(), labels_.data(), x1_.size(), b,
-                      label, any, threshold);
+                      label, any, iou_threshold);
     }
     std::size_t size() const { return size_; }
 
@@ -258,7 +260,7 @@ class Kept {
     }
     EDGEVID_WIDEST static bool search(const float* x1, const float* y1, const float* x2, const float* y2,
                                       const float* area, const std::int32_t* labels, std::size_t n, const float* b,
-                                      std::int32_t label, bool any, float threshold) {
+                                      std::int32_t label, bool any, float iou_threshold) {
         const float bx1 = b[0], by1 = b[1], bx2 = b[2], by2 = b[3];
         const float own = (bx2 - bx1) * (by2 - by1);
         const std::int32_t every = any ? -1 : 0;
@@ -268,7 +270,7 @@ class Kept {
                 const float w = std::max(std::min(x2[k], bx2) - std::max(x1[k], bx1), 0.0f);
                 const float h = std::max(std::min(y2[k], by2) - std::max(y1[k], by1), 0.0f);
                 const float inter = w * h;
-                const std::int32_t over = inter > threshold * (area[k] + own - inter) ? -1 : 0;
+                const std::int32_t over = inter > iou_threshold * (area[k] + own - inter) ? -1 : 0;
                 hit |= over & ((labels[k] == label ? -1 : 0) | every);
             }
             if (hit) return true;
@@ -281,10 +283,10 @@ class Kept {
 };
 
 // Greedy suppression, best score first (the earlier row on a tie): a box stays unless one that
-// already stayed overlaps it by more than `threshold`; at most `limit` stay. Rows whose score or box
+// already stayed overlaps it by more than `iou_threshold`; at most `max_detections` stay. Rows whose score or box
 // is NaN are dropped.
 inline std::vector<std::int32_t> nms(const float* boxes, const float* scores, const std::int32_t* labels,
-                                     std::size_t n, float threshold, bool class_aware, std::size_t limit) {
+                                     std::size_t n, float iou_threshold, bool class_aware, std::size_t max_detections) {
     std::vector<std::int32_t> order, kept_rows;
     order.reserve(n);
     for (std::size_t i = 0; i < n; ++i) {
@@ -296,8 +298,8 @@ inline std::vector<std::int32_t> nms(const float* boxes, const float* scores, co
     });
     Kept kept;
     for (const std::int32_t i : order) {
-        if (kept.size() >= limit) break;
-        if (kept.covers(boxes + 4 * i, labels[i], !class_aware, threshold)) continue;
+        if (kept.size() >= max_detections) break;
+        if (kept.covers(boxes + 4 * i, labels[i], !class_aware, iou_threshold)) continue;
         kept.add(boxes + 4 * i, labels[i]);
         kept_rows.push_back(i);
     }

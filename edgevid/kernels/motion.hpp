@@ -15,21 +15,21 @@
 namespace edgevid {
 
 struct TrackerSettings {
-    double high_score = 0.5, low_score = 0.1, new_score = 0.6;  // detections by their confidence
-    double first_likeness = 0.2, second_overlap = 0.5, fresh_likeness = 0.3;  // least accepted, by stage
-    double lost_after_s = 1.0;     // forgotten after so long unseen
-    double confirm_after_s = 0.0;  // a new object must be seen again after at least this long
+    double track_high_thresh = 0.5, track_low_thresh = 0.1, new_track_thresh = 0.6;  // scores
+    double match_thresh = 0.2, second_match_thresh = 0.5, new_match_thresh = 0.3;  // min_similarity similarity, by stage
+    double lost_after_s = 1.0;     // removed after this long without a detection
+    double confirm_after_s = 0.0;  // a new object must be detected again after at min_similarity this long
     double position_noise = 0.05, velocity_noise = 0.00625, measure_noise = 0.05;  // shares of the size
-    double momentum = 0.0;     // weight of moving on in the same direction (0: none)
-    bool re_update = false;    // after a gap, drive the filter along the straight path between sightings
-    bool recover = false;      // a further stage against the last sighting instead of the prediction
+    double momentum = 0.0;     // weight of the direction consistency (OC-SORT's OCM; 0: none)
+    bool re_update = false;    // after a gap, run the filter along the straight path between observations (ORU)
+    bool recover = false;      // one more stage against the last observation instead of the prediction (OCR)
     bool class_aware = false;  // objects only match detections of their class
     bool height_overlap = false;  // weigh the overlap by that of the vertical extents
     bool observed_boxes = false;  // report the matched detection instead of the filtered box
 };
 
 constexpr double kReferenceRate = 30.0;  // the noise shares are stated for one frame at this rate
-constexpr double kLabelMemory = 2.0;     // seconds in which a sighting's vote on the class falls to 1/e
+constexpr double kLabelMemory = 2.0;     // seconds in which a observation's vote on the class falls to 1/e
 
 struct Axis {
     double x = 0, v = 0, pxx = 0, pxv = 0, pvv = 0;
@@ -89,8 +89,8 @@ struct Motion {
         w.start(bw, s.position_noise * bw, s.velocity_noise * bw);
         h.start(bh, s.position_noise * bh, s.velocity_noise * bh);
     }
-    void predict(double dt, bool seen, const TrackerSettings& s) {
-        if (!seen) w.v = h.v = 0;  // an unseen object neither grows nor shrinks
+    void predict(double dt, bool observed, const TrackerSettings& s) {
+        if (!observed) w.v = h.v = 0;  // a coasting box neither grows nor shrinks
         const double bw = std::max(w.x, 1.0), bh = std::max(h.x, 1.0);
         cx.predict(dt, s.position_noise * bw, s.velocity_noise * bw);
         cy.predict(dt, s.position_noise * bh, s.velocity_noise * bh);
@@ -114,20 +114,20 @@ struct Motion {
     }
 };
 
-struct Sighting {
+struct Observation {
     Box box;
     double time;
 };
 
 struct TrackedObject {
     std::int64_t id = 0;
-    Motion motion, at_sighting;  // now, and as it was right after the last sighting
-    Box box{}, last{};           // predicted or filtered now; last sighting
-    std::vector<Sighting> recent;  // sightings of the last quarter second, for the direction of travel
+    Motion motion, at_observation;  // now, and right after the last observation
+    Box box{}, last_box{};       // predicted or filtered now; last observation
+    std::vector<Observation> recent;  // observations of the last quarter second, for the direction of travel
     float score = 0;
     double label_votes = 0;  // by how much the class leads the others
     std::int32_t label = 0, match = -1;
-    double born = 0, seen = 0;
+    double start_time = 0, last_time = 0;  // of the first and the last observation
     bool confirmed = false;
 };
 
@@ -135,7 +135,7 @@ class TrackerCore {
   public:
     TrackerSettings settings;
     std::vector<TrackedObject> objects;
-    std::int64_t rejected = 0;  // detections that were no box: not finite, or empty
+    std::int64_t rejected = 0;  // detections whose box or score is not finite, or whose box is empty
 
     explicit TrackerCore(const TrackerSettings& s) : settings(s) {}
 
@@ -168,27 +168,27 @@ class TrackerCore {
         const auto fused = [&](const TrackedObject& o, int d) {
             double value = overlap(o.box, boxes[d]) * scores[d];
             if (settings.height_overlap) value *= height_overlap(o.box, boxes[d]);
-            if (settings.momentum > 0) value += settings.momentum * agreement(o, boxes[d]) * scores[d];
+            if (settings.momentum > 0) value += settings.momentum * direction_consistency(o, boxes[d]) * scores[d];
             return value;
         };
         const auto plain = [&](const TrackedObject& o, int d) { return overlap(o.box, boxes[d]); };
-        const auto last = [&](const TrackedObject& o, int d) { return overlap(o.last, boxes[d]) * scores[d]; };
+        const auto last = [&](const TrackedObject& o, int d) { return overlap(o.last_box, boxes[d]) * scores[d]; };
         select([&](std::size_t i) { return objects[i].confirmed; });
-        associate(high_, boxes, labels, fused, settings.first_likeness, &TrackedObject::box);
+        associate(high_, boxes, labels, fused, settings.match_thresh, &TrackedObject::box);
         apply(boxes, scores, labels, time);
         select([&](std::size_t i) { return objects[i].confirmed && tracked_before_[i]; });
-        associate(low_, boxes, labels, plain, settings.second_overlap, &TrackedObject::box);
+        associate(low_, boxes, labels, plain, settings.second_match_thresh, &TrackedObject::box);
         apply(boxes, scores, labels, time);
         if (settings.recover) {
             select([&](std::size_t i) { return objects[i].confirmed; });
-            associate(high_, boxes, labels, last, settings.first_likeness, &TrackedObject::last);
+            associate(high_, boxes, labels, last, settings.match_thresh, &TrackedObject::last_box);
             apply(boxes, scores, labels, time);
         }
         select([&](std::size_t i) { return !objects[i].confirmed; });
-        associate(high_, boxes, labels, fused, settings.fresh_likeness, &TrackedObject::box);
+        associate(high_, boxes, labels, fused, settings.new_match_thresh, &TrackedObject::box);
         apply(boxes, scores, labels, time);
-        retire(time);
-        begin(boxes, scores, labels, time, first);
+        remove_stale(time);
+        spawn(boxes, scores, labels, time, first);
         time_ = time;
     }
 
@@ -202,7 +202,7 @@ class TrackerCore {
     std::vector<std::pair<int, int>> matched_;
     SparseAssignment assignment_;
 
-    static bool sound(const Box& b, float score) {
+    static bool is_box(const Box& b, float score) {
         const float sum = b.x1 + b.y1 + b.x2 + b.y2 + score;
         return std::isfinite(sum) && b.x2 > b.x1 && b.y2 > b.y1;
     }
@@ -212,26 +212,26 @@ class TrackerCore {
         low_.clear();
         taken_.assign(n, 0);
         for (int d = 0; d < n; ++d) {
-            if (!sound(boxes[d], scores[d])) {
+            if (!is_box(boxes[d], scores[d])) {
                 ++rejected;
                 continue;
             }
-            if (scores[d] >= settings.high_score) high_.push_back(d);
-            else if (scores[d] >= settings.low_score) low_.push_back(d);
+            if (scores[d] >= settings.track_high_thresh) high_.push_back(d);
+            else if (scores[d] >= settings.track_low_thresh) low_.push_back(d);
         }
     }
 
-    template <typename Wanted>
-    void select(Wanted expected) {
+    template <typename Predicate>
+    void select(Predicate holds) {
         rows_.clear();
         for (std::size_t i = 0; i < objects.size(); ++i)
-            if (free_[i] && expected(i)) rows_.push_back(static_cast<int>(i));
+            if (free_[i] && holds(i)) rows_.push_back(static_cast<int>(i));
     }
 
     // Matches the selected objects with the detections of `pool` that are not taken yet.
-    template <typename Likeness>
+    template <typename Similarity>
     void associate(const std::vector<int>& pool, const Box* boxes, const std::int32_t* labels,
-                   Likeness likeness, double least, Box TrackedObject::*where) {
+                   Similarity similarity, double min_similarity, Box TrackedObject::*where) {
         pairs_.clear();
         matched_.clear();
         order_.clear();
@@ -252,15 +252,16 @@ class TrackerCore {
                 const int d = *from;
                 if (boxes[d].x2 <= b.x1 || boxes[d].y2 <= b.y1 || boxes[d].y1 >= b.y2) continue;
                 if (settings.class_aware && labels[d] != o.label) continue;
-                const double gain = likeness(o, d) - least;
-                if (gain > 0) pairs_.push_back({static_cast<int>(r), static_cast<int>(from - order_.begin()), gain});
+                const double weight = similarity(o, d) - min_similarity;
+                const auto c = static_cast<int>(from - order_.begin());
+                if (weight > 0) pairs_.push_back({static_cast<int>(r), c, weight});
             }
         }
         assignment_.solve(static_cast<int>(rows_.size()), static_cast<int>(order_.size()), pairs_, matched_);
     }
 
-    // Cosine of the turn from the object's travel to the step towards the detection, -1 to 1.
-    static double agreement(const TrackedObject& o, const Box& b) {
+    // Cosine between the object's direction of travel and the step to the detection, -1 to 1 (OC-SORT's OCM).
+    static double direction_consistency(const TrackedObject& o, const Box& b) {
         if (o.recent.size() < 2) return 0;
         const Box &p = o.recent.front().box, &q = o.recent.back().box;
         const double ax = (q.x1 + q.x2 - p.x1 - p.x2) / 2, ay = (q.y1 + q.y2 - p.y1 - p.y2) / 2;
@@ -272,27 +273,28 @@ class TrackerCore {
     void apply(const Box* boxes, const float* scores, const std::int32_t* labels, double time) {
         for (const auto& [r, c] : matched_) {
             const int i = rows_[r], d = order_[c];
-            sight(objects[i], boxes[d], scores[d], labels[d], d, time);
+            update_object(objects[i], boxes[d], scores[d], labels[d], d, time);
             free_[i] = 0;
             taken_[d] = 1;
         }
     }
 
-    void sight(TrackedObject& o, const Box& b, float score, std::int32_t label, int d, double time) {
-        if (settings.re_update && time - o.seen > 1.5 / kReferenceRate && o.seen < time_) retrace(o, b, time);
+    void update_object(TrackedObject& o, const Box& b, float score, std::int32_t label, int d, double time) {
+        if (settings.re_update && time - o.last_time > 1.5 / kReferenceRate && o.last_time < time_)
+            re_update(o, b, time);
         o.motion.update(b, settings);
         o.box = settings.observed_boxes ? b : o.motion.box();
-        o.last = b;
-        if (settings.momentum > 0) remember(o, b, time);
-        vote(o, label, score, time - o.seen);
+        o.last_box = b;
+        if (settings.momentum > 0) record(o, b, time);
+        vote(o, label, score, time - o.last_time);
         o.score = score;
         o.match = d;
-        o.seen = time;
-        if (time - o.born >= settings.confirm_after_s) o.confirmed = true;
-        if (settings.re_update) o.at_sighting = o.motion;
+        o.last_time = time;
+        if (time - o.start_time >= settings.confirm_after_s) o.confirmed = true;
+        if (settings.re_update) o.at_observation = o.motion;
     }
 
-    static void remember(TrackedObject& o, const Box& b, double time) {
+    static void record(TrackedObject& o, const Box& b, double time) {
         o.recent.push_back({b, time});
         while (o.recent.size() > 2 && time - o.recent[1].time >= 0.25) o.recent.erase(o.recent.begin());
     }
@@ -307,46 +309,46 @@ class TrackerCore {
         }
     }
 
-    // Observation-centric re-update (Cao 2023): the filter walks the straight line between two sightings,
-    // so that the velocity error gathered while unseen is not carried on.
-    void retrace(TrackedObject& o, const Box& b, double time) {
-        const int steps = static_cast<int>(std::clamp((time - o.seen) * kReferenceRate, 1.0, 60.0));
-        const double dt = (time - o.seen) / steps;
-        o.motion = o.at_sighting;
+    // Observation-centric re-update (Cao 2023): the filter walks the straight line between two observations,
+    // so that the velocity error of the gap is not carried on.
+    void re_update(TrackedObject& o, const Box& b, double time) {
+        const int steps = static_cast<int>(std::clamp((time - o.last_time) * kReferenceRate, 1.0, 60.0));
+        const double dt = (time - o.last_time) / steps;
+        o.motion = o.at_observation;
         for (int k = 1; k < steps; ++k) {
             const float f = static_cast<float>(k) / steps;
-            const Box between{o.last.x1 + f * (b.x1 - o.last.x1), o.last.y1 + f * (b.y1 - o.last.y1),
-                              o.last.x2 + f * (b.x2 - o.last.x2), o.last.y2 + f * (b.y2 - o.last.y2)};
+            const Box between{o.last_box.x1 + f * (b.x1 - o.last_box.x1), o.last_box.y1 + f * (b.y1 - o.last_box.y1),
+                              o.last_box.x2 + f * (b.x2 - o.last_box.x2), o.last_box.y2 + f * (b.y2 - o.last_box.y2)};
             o.motion.predict(dt, true, settings);
             o.motion.update(between, settings);
         }
         o.motion.predict(dt, true, settings);
     }
 
-    // Forgets objects unseen for too long and new ones that were not seen again.
-    void retire(double time) {
+    // Removes objects without a detection for too long, and new ones that were not detected again.
+    void remove_stale(double time) {
         objects.erase(std::remove_if(objects.begin(), objects.end(),
                                      [&](const TrackedObject& o) {
                                          if (o.match >= 0) return false;
-                                         return !o.confirmed || time - o.seen > settings.lost_after_s;
+                                         return !o.confirmed || time - o.last_time > settings.lost_after_s;
                                      }),
                       objects.end());
     }
 
-    void begin(const Box* boxes, const float* scores, const std::int32_t* labels, double time, bool first) {
+    void spawn(const Box* boxes, const float* scores, const std::int32_t* labels, double time, bool first) {
         for (int d : high_) {
-            if (taken_[d] || scores[d] < settings.new_score) continue;
+            if (taken_[d] || scores[d] < settings.new_track_thresh) continue;
             TrackedObject o;
             o.id = next_id_++;
             o.motion.start(boxes[d], settings);
-            o.at_sighting = o.motion;
-            o.box = o.last = boxes[d];
-            if (settings.momentum > 0) remember(o, boxes[d], time);
+            o.at_observation = o.motion;
+            o.box = o.last_box = boxes[d];
+            if (settings.momentum > 0) record(o, boxes[d], time);
             o.score = scores[d];
             o.label = labels[d];
             o.label_votes = scores[d];
             o.match = d;
-            o.born = o.seen = time;
+            o.start_time = o.last_time = time;
             o.confirmed = first;
             objects.push_back(std::move(o));
         }

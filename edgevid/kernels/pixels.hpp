@@ -2,7 +2,7 @@
 // Plain C++17, no Python. The specification is kernels/reference/pixels.py, met bit for bit: each
 // float operation is one operation there, in the same order (compile with -ffp-contract=off).
 //
-// One picture row becomes one line of floats, three planes of as many columns as the output has:
+// One image row becomes one line of floats, three planes of as many columns as the output has:
 // scalar code gathers the bytes of each column's two taps, vector code interpolates them. Two lines
 // are kept, so that a row which the next output row needs again is not read again. Two lines blended
 // make an output row, scaled and cast on its way out.
@@ -76,7 +76,7 @@ struct Axis {
 };
 
 // RGB in memory; steps are in bytes and may be negative.
-struct Picture {
+struct Image {
     Bytes data;
     std::ptrdiff_t row_step, pixel_step, channel_step;
     int width, height;

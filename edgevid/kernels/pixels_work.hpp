@@ -1,4 +1,4 @@
-// What is made of the lines of pixels.hpp: letterboxed inputs, crops, whole pictures.
+// What is made of the lines of pixels.hpp: letterboxed inputs, crops, whole images.
 #pragma once
 
 #include <array>
@@ -9,7 +9,7 @@ namespace edgevid::pixels {
 
 enum class Color { rgb, bgr, gray };
 
-// A model's input and the place of the picture in it.
+// A model's input and the place of the image in it.
 template <typename T>
 struct Target {
     T* data;
@@ -231,7 +231,7 @@ void crop_resize(const Source& source, const float* boxes, std::size_t count, in
     }
 }
 
-// The whole picture, packed.
+// The whole image, packed.
 struct ToRgb {
     const Planes& from;
     std::vector<std::uint32_t>& packed;  // one row, R G B 0

@@ -3,7 +3,7 @@
 // State X, Y, VX, VY in meters; measurement the contact pixel through the homography, linearized at the
 // predicted point (linearizing at the measured one would correlate its noise with its weight). Pixel noise
 // is inflated by 2 tau / dt because box errors are correlated in time, so results do not depend on the
-// frame rate. The settled value is the fixed-interval smoother over the last `lag_s` seconds, in the form of
+// frame rate. The smoothed value is the fixed-interval smoother over the last `lag_s` seconds, in the form of
 // Bryson and Frazier (1963; Bierman 1973): it equals the Rauch-Tung-Striebel pass of the reference, and
 // needs no inverse and only the two columns of I - K H that differ from the identity.
 #pragma once
@@ -28,20 +28,26 @@ struct PlaneSettings {
     double process_noise = 1.0;   // m^2/s^3
     double velocity_prior = 40.0;  // m/s
     double correlation_s = 0.05;   // tau of the pixel noise
-    double lag_s = 0.5;            // settled values are this late
+    double lag_s = 0.5;            // smoothed values are this late
     double gate = 9.21;            // chi-square of 2, 99 %
-    double still_gate = 5.99;      // chi-square of 2, 95 %
-    double hindsight_gate = 16.0;  // chi-square of 2, 99.97 %: a settled value contradicts the live verdict
-    double most_sightings = 2048;  // kept of one track for its passage; beyond, every second one is let go
+    double stationary_gate = 5.99;      // chi-square of 2, 95 %
+    double smoothed_gate = 16.0;  // chi-square of 2, 99.97 %: a smoothed value contradicts the live verdict
+    double max_observations = 2048;  // kept of one track for its track speed; beyond, every second one is dropped
 };
+
+// Values of a row that are no measurement (plane_columns.py).
+constexpr double kUnmeasured = -1, kMoving = -1, kUndecided = -2;
+// An observation beyond this chi-square of 2 (5 standard errors) is an outlier; so many in a row are a jump.
+constexpr double kOutlierGate = 25;
+constexpr int kOutliersInARow = 5;
 
 struct PlaneState {
     double x[4] = {};
     Mat4 p;
 };
 
-// What one measurement taught, for the smoother: I - K H differs from the identity in two columns only.
-struct PlaneLesson {
+// One measurement's update, kept for the smoother: I - K H differs from the identity in two columns only.
+struct MeasurementUpdate {
     bool measured = false;
     double rest[8] = {};  // (4, 2): the first two columns of I - K H
     double score[2] = {};  // J^T S^-1 e
@@ -52,27 +58,27 @@ struct PlaneStep {
     double time = 0;
     double dt = 0;  // from the step before
     PlaneState now;
-    PlaneLesson lesson;
+    MeasurementUpdate measurement_update;
 };
 
-struct Sighting {
+struct Observation {
     double time, u, v, noise;
 };
 
 struct PlaneTrack {
     std::int64_t id = 0;
-    std::vector<PlaneStep> steps;  // from `first` on: those not settled yet, and the newest
+    std::vector<PlaneStep> steps;  // from `first` on: those not smoothed yet, and the newest
     std::size_t first = 0;
-    std::vector<Sighting> sightings;
-    double first_seen = 0, last_seen = 0, still_since = 0;
-    int seen = 0, far = 0;
-    bool fresh = true;  // named in the update at hand
+    std::vector<Observation> observations;
+    double first_time = 0, last_time = 0, stationary_since = 0;
+    int count = 0, outliers = 0;  // observations; outliers in a row
+    bool current = true;  // named in this update
 };
 
 struct PlaneRow {
     std::int64_t id;
-    double time, vx, vy, variance, still_for, age, unseen;
-    int seen;
+    double time, vx, vy, variance, stationary_for, age, unseen;
+    int count;
     double x, y;  // meters
 };
 
@@ -80,7 +86,7 @@ class PlaneCore {
   public:
     PlaneSettings settings;
     std::unordered_map<std::int64_t, PlaneTrack> tracks;
-    std::vector<std::pair<std::int64_t, std::vector<Sighting>>> ended;  // of the last update
+    std::vector<std::pair<std::int64_t, std::vector<Observation>>> ended;  // of the last update
 
     // `to_ground` and `to_image` are row-major 3x3 homographies, inverse to each other.
     PlaneCore(const PlaneSettings& s, const double* to_ground, const double* to_image) : settings(s) {
@@ -91,34 +97,34 @@ class PlaneCore {
     void reset() { tracks.clear(); }
 
     // One moment: rows of ids, contact pixels, pixel noise and whether each was measured. Fills one live row
-    // for each, the rows that settle now, and `ended`; forgets the tracks that are not named.
+    // for each, the smoothed rows that are due, and `ended`; removes the tracks that are not named.
     void update(int n, const std::int64_t* ids, const double* contacts, const double* noise,
                 const std::uint8_t* measured, double time, std::vector<PlaneRow>& live,
-                std::vector<PlaneRow>& settled) {
+                std::vector<PlaneRow>& smoothed) {
         ended.clear();
-        for (auto& one : tracks) one.second.fresh = false;
+        for (auto& one : tracks) one.second.current = false;
         for (int i = 0; i < n; ++i) {
             const double* contact = contacts + 2 * i;
             const bool good = measured[i] && std::isfinite(contact[0]) && std::isfinite(contact[1]);
             auto found = tracks.find(ids[i]);
             if (found == tracks.end()) {
                 if (!good) {
-                    live.push_back({ids[i], time, 0, 0, -1, 0, 0, 0, 0, 0, 0});
+                    live.push_back({ids[i], time, 0, 0, kUnmeasured, 0, 0, 0, 0, 0, 0});
                     continue;
                 }
                 found = tracks.emplace(ids[i], PlaneTrack{}).first;
                 found->second.id = ids[i];
-                begin(found->second, contact, noise[i], time);
+                initialize(found->second, contact, noise[i], time);
             } else {
                 step(found->second, contact, noise[i], good, time);
             }
             PlaneTrack& t = found->second;
-            t.fresh = true;
-            if (good) remember(t, {time, contact[0], contact[1], noise[i]});
+            t.current = true;
+            if (good) record(t, {time, contact[0], contact[1], noise[i]});
             live.push_back(row(t, t.steps.back().time, t.steps.back().now));
-            settle(t, time - settings.lag_s, settled);
+            smooth(t, time - settings.lag_s, smoothed);
         }
-        forget(settled);
+        remove_gone(smoothed);
     }
 
   private:
@@ -138,7 +144,7 @@ class PlaneCore {
         r[1] = f * noise * noise;
     }
 
-    void begin(PlaneTrack& t, const double* contact, double noise, double time) {
+    void initialize(PlaneTrack& t, const double* contact, double noise, double time) {
         double place[2], j[4], r[2];
         project(ground_, contact[0], contact[1], place, j);
         pixel_noise(noise, 1.0 / 30, r);
@@ -151,26 +157,26 @@ class PlaneCore {
         s.now.p(2, 2) = s.now.p(3, 3) = settings.velocity_prior * settings.velocity_prior;
         t.steps.assign(1, s);
         t.first = 0;
-        t.first_seen = t.last_seen = t.still_since = time;
-        t.seen = 1;
-        t.far = 0;
+        t.first_time = t.last_time = t.stationary_since = time;
+        t.count = 1;
+        t.outliers = 0;
     }
 
-    // What was seen before a jump is a passage of its own; the last sightings already belong to what follows.
-    void part(PlaneTrack& t) {
-        const std::size_t moved = std::min<std::size_t>(t.sightings.size(), std::max(t.far - 1, 0));
-        std::vector<Sighting> rest(t.sightings.end() - static_cast<std::ptrdiff_t>(moved), t.sightings.end());
-        t.sightings.resize(t.sightings.size() - moved);
-        ended.emplace_back(t.id, std::move(t.sightings));
-        t.sightings = std::move(rest);
+    // The observations before a jump make a track speed of their own; the last ones belong to what follows.
+    void split(PlaneTrack& t) {
+        const std::size_t moved = std::min<std::size_t>(t.observations.size(), std::max(t.outliers - 1, 0));
+        std::vector<Observation> rest(t.observations.end() - static_cast<std::ptrdiff_t>(moved), t.observations.end());
+        t.observations.resize(t.observations.size() - moved);
+        ended.emplace_back(t.id, std::move(t.observations));
+        t.observations = std::move(rest);
     }
 
-    void remember(PlaneTrack& t, const Sighting& s) const {
-        t.sightings.push_back(s);
-        if (static_cast<double>(t.sightings.size()) <= settings.most_sightings) return;
+    void record(PlaneTrack& t, const Observation& s) const {
+        t.observations.push_back(s);
+        if (static_cast<double>(t.observations.size()) <= settings.max_observations) return;
         std::size_t kept = 0;
-        for (std::size_t i = 0; i < t.sightings.size(); i += 2) t.sightings[kept++] = t.sightings[i];
-        t.sightings.resize(kept);
+        for (std::size_t i = 0; i < t.observations.size(); i += 2) t.observations[kept++] = t.observations[i];
+        t.observations.resize(kept);
     }
 
     void predict(const PlaneState& s, double dt, PlaneState& out) const {
@@ -200,23 +206,23 @@ class PlaneCore {
         s.dt = time - before.time;
         predict(before.now, s.dt, s.now);
         if (measured) {
-            if (!correct(t, s, contact, noise, time - t.last_seen)) {
-                part(t);  // it is somewhere else for good: another object, or a jump
-                begin(t, contact, noise, time);
+            if (!correct(t, s, contact, noise, time - t.last_time)) {
+                split(t);  // it stays elsewhere: another object, or a jump
+                initialize(t, contact, noise, time);
                 return;
             }
-            t.last_seen = time;
-            ++t.seen;
+            t.last_time = time;
+            ++t.count;
         }
-        if (moving(s.now, settings.still_gate)) t.still_since = time;
+        if (moving(s.now, settings.stationary_gate)) t.stationary_since = time;
     }
 
     bool correct(PlaneTrack& t, PlaneStep& step, const double* contact, double noise, double gap) {
         PlaneState& s = step.now;
-        double seen[2], j[4], r[2];
-        project(image_, s.x[0], s.x[1], seen, j);
+        double expected[2], j[4], r[2];
+        project(image_, s.x[0], s.x[1], expected, j);
         pixel_noise(noise, gap, r);
-        const double e[2] = {contact[0] - seen[0], contact[1] - seen[1]};
+        const double e[2] = {contact[0] - expected[0], contact[1] - expected[1]};
         double ph[8];  // P H^T, (4, 2)
         for (int a = 0; a < 4; ++a)
             for (int b = 0; b < 2; ++b) ph[2 * a + b] = s.p(a, 0) * j[2 * b] + s.p(a, 1) * j[2 * b + 1];
@@ -226,8 +232,8 @@ class PlaneCore {
         double inv[3];
         invert(hph, r, inv);
         const double nis = e[0] * (inv[0] * e[0] + inv[1] * e[1]) + e[1] * (inv[1] * e[0] + inv[2] * e[1]);
-        t.far = nis > 25 ? t.far + 1 : 0;
-        if (t.far >= 5 || !std::isfinite(nis)) return false;
+        t.outliers = nis > kOutlierGate ? t.outliers + 1 : 0;
+        if (t.outliers >= kOutliersInARow || !std::isfinite(nis)) return false;
         if (nis > settings.gate) {
             r[0] *= nis / settings.gate;
             r[1] *= nis / settings.gate;
@@ -238,9 +244,9 @@ class PlaneCore {
             k[2 * a] = ph[2 * a] * inv[0] + ph[2 * a + 1] * inv[1];
             k[2 * a + 1] = ph[2 * a] * inv[1] + ph[2 * a + 1] * inv[2];
         }
-        learn(j, e, inv, k, step.lesson);
+        record_update(j, e, inv, k, step.measurement_update);
         for (int a = 0; a < 4; ++a) s.x[a] += k[2 * a] * e[0] + k[2 * a + 1] * e[1];
-        joseph(step.lesson.rest, k, r, s.p);
+        joseph(step.measurement_update.rest, k, r, s.p);
         return true;
     }
 
@@ -251,7 +257,8 @@ class PlaneCore {
         inv[2] = a / det;
     }
 
-    static void learn(const double* j, const double* e, const double* inv, const double* k, PlaneLesson& l) {
+    static void record_update(const double* j, const double* e, const double* inv, const double* k,
+                              MeasurementUpdate& l) {
         l.measured = true;
         for (int a = 0; a < 4; ++a)
             for (int b = 0; b < 2; ++b)
@@ -294,12 +301,12 @@ class PlaneCore {
             const double ux = s.x[2] / v, uy = s.x[3] / v;
             variance = ux * ux * s.p(2, 2) + 2 * ux * uy * s.p(2, 3) + uy * uy * s.p(3, 3);
         }
-        return {t.id, time, s.x[2], s.x[3], variance, time - t.still_since, time - t.first_seen,
-                time - t.last_seen, t.seen, s.x[0], s.x[1]};
+        return {t.id, time, s.x[2], s.x[3], variance, time - t.stationary_since, time - t.first_time,
+                time - t.last_time, t.count, s.x[0], s.x[1]};
     }
 
     // Smooths back from the newest step and hands out every step older than `limit`; keeps the others.
-    void settle(PlaneTrack& t, double limit, std::vector<PlaneRow>& out) const {
+    void smooth(PlaneTrack& t, double limit, std::vector<PlaneRow>& out) const {
         const std::size_t begin = t.first, end = t.steps.size();
         if (end - begin < 2 || t.steps[begin].time > limit) return;
         std::size_t done = begin;  // the newest step always stays
@@ -308,8 +315,8 @@ class PlaneCore {
         double l[4] = {};
         Mat4 big;
         for (std::size_t i = end - 1; i > begin; --i) {
-            back(t.steps[i], l, big);
-            if (i - 1 < done) out.push_back(settled(t, t.steps[i - 1], l, big));
+            backward(t.steps[i], l, big);
+            if (i - 1 < done) out.push_back(smoothed_row(t, t.steps[i - 1], l, big));
         }
         std::reverse(out.begin() + static_cast<std::ptrdiff_t>(at), out.end());
         t.first = done;
@@ -320,13 +327,13 @@ class PlaneCore {
     }
 
     // One step of the adjoint recursion: from behind a step's measurement to the step before it.
-    static void back(const PlaneStep& s, double* l, Mat4& big) {
-        if (s.lesson.measured) {
-            const double* m = s.lesson.rest;
+    static void backward(const PlaneStep& s, double* l, Mat4& big) {
+        if (s.measurement_update.measured) {
+            const double* m = s.measurement_update.rest;
             double low[2];
             Mat4 half = big;  // Lambda (I - K H): only two columns change
             for (int c = 0; c < 2; ++c) {
-                low[c] = -s.lesson.score[c];
+                low[c] = -s.measurement_update.score[c];
                 for (int r = 0; r < 4; ++r) low[c] += m[2 * r + c] * l[r];
                 for (int r = 0; r < 4; ++r)
                     half(r, c) = big(r, 0) * m[c] + big(r, 1) * m[2 + c] + big(r, 2) * m[4 + c] + big(r, 3) * m[6 + c];
@@ -337,10 +344,10 @@ class PlaneCore {
             for (int r = 0; r < 2; ++r)
                 for (int c = 0; c < 4; ++c)
                     big(r, c) = m[r] * half(0, c) + m[2 + r] * half(1, c) + m[4 + r] * half(2, c) + m[6 + r] * half(3, c);
-            big(0, 0) += s.lesson.weight[0];
-            big(0, 1) += s.lesson.weight[1];
-            big(1, 0) += s.lesson.weight[1];
-            big(1, 1) += s.lesson.weight[2];
+            big(0, 0) += s.measurement_update.weight[0];
+            big(0, 1) += s.measurement_update.weight[1];
+            big(1, 0) += s.measurement_update.weight[1];
+            big(1, 1) += s.measurement_update.weight[2];
         }
         const double dt = s.dt;  // F^T l and F^T Lambda F
         l[2] += dt * l[0];
@@ -355,8 +362,8 @@ class PlaneCore {
         }
     }
 
-    PlaneRow settled(const PlaneTrack& t, const PlaneStep& s, const double* l, const Mat4& big) const {
-        PlaneState smooth = s.now;
+    PlaneRow smoothed_row(const PlaneTrack& t, const PlaneStep& s, const double* l, const Mat4& big) const {
+        PlaneState state = s.now;
         double pb[8];  // the velocity's rows of P Lambda
         for (int r = 0; r < 2; ++r)
             for (int c = 0; c < 4; ++c) {
@@ -364,28 +371,28 @@ class PlaneCore {
                 for (int k = 0; k < 4; ++k) pb[4 * r + c] += s.now.p(r + 2, k) * big(k, c);
             }
         for (int r = 0; r < 4; ++r)
-            for (int k = 0; k < 4; ++k) smooth.x[r] -= s.now.p(r, k) * l[k];
+            for (int k = 0; k < 4; ++k) state.x[r] -= s.now.p(r, k) * l[k];
         for (int r = 0; r < 2; ++r) {
             for (int c = 0; c < 2; ++c)
-                for (int k = 0; k < 4; ++k) smooth.p(r + 2, c + 2) -= pb[4 * r + k] * s.now.p(k, c + 2);
+                for (int k = 0; k < 4; ++k) state.p(r + 2, c + 2) -= pb[4 * r + k] * s.now.p(k, c + 2);
         }
-        PlaneRow made = row(t, s.time, smooth);
-        // In hindsight it stood (from then until now), moved (-1), or it cannot be told (-2).
-        const bool stood = s.time >= t.still_since;
-        if (moving(smooth, settings.hindsight_gate)) made.still_for = -1;
-        else if (!stood || moving(smooth, settings.still_gate)) made.still_for = -2;
-        else made.still_for = t.steps.back().time - t.still_since;
+        PlaneRow made = row(t, s.time, state);
+        // In hindsight it was stationary (from then until now), it moved, or neither can be decided.
+        const bool stationary = s.time >= t.stationary_since;
+        if (moving(state, settings.smoothed_gate)) made.stationary_for = kMoving;
+        else if (!stationary || moving(state, settings.stationary_gate)) made.stationary_for = kUndecided;
+        else made.stationary_for = t.steps.back().time - t.stationary_since;
         return made;
     }
 
-    void forget(std::vector<PlaneRow>& settled) {
+    void remove_gone(std::vector<PlaneRow>& smoothed) {
         for (auto it = tracks.begin(); it != tracks.end();) {
-            if (it->second.fresh) {
+            if (it->second.current) {
                 ++it;
                 continue;
             }
-            settle(it->second, std::numeric_limits<double>::infinity(), settled);
-            ended.emplace_back(it->first, std::move(it->second.sightings));
+            smooth(it->second, std::numeric_limits<double>::infinity(), smoothed);
+            ended.emplace_back(it->first, std::move(it->second.observations));
             it = tracks.erase(it);
         }
         std::stable_sort(ended.begin(), ended.end(), [](const auto& a, const auto& b) { return a.first < b.first; });

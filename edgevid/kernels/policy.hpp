@@ -1,4 +1,4 @@
-// What may be said of each object: class evidence of a track, and the verdict or the reason for silence.
+// The abstain policy: class evidence of each track, and a verdict or the reason for abstaining.
 //
 // Frame probabilities p are tempered (p^(1/T), normalized) and gathered over the track with weights that
 // fade with `memory_s`. Observations of one track are not independent: n of them with correlation rho count
@@ -30,7 +30,7 @@ constexpr std::uint8_t kOk = 0, kShort = 1, kSmall = 2, kLow = 3, kMargin = 4, k
 }
 
 struct TrackEvidence {
-    std::uint64_t seen = 0;
+    std::uint64_t frame = 0;
     std::int64_t count = 0;
     double first = 0, last = 0, weight = 0;
     bool small = false, fresh = false, decided_once = false;
@@ -61,11 +61,11 @@ class PolicyCore {
         for (int i = 0; i < n; ++i) {
             TrackEvidence& t = tracks_[ids[i]];
             const float* b = boxes + 4 * i;
-            t.seen = frame_;
+            t.frame = frame_;
             t.small = std::min(b[2] - b[0], b[3] - b[1]) < static_cast<float>(s_.min_side_px);
             rows_[i] = &t;
         }
-        if (tracks_.size() > static_cast<std::size_t>(n)) forget();
+        if (tracks_.size() > static_cast<std::size_t>(n)) remove_gone();
         for (int j = 0; j < m; ++j) {
             const float* p = values + static_cast<std::ptrdiff_t>(j) * classes_;
             if (!finite(p)) {
@@ -76,7 +76,7 @@ class PolicyCore {
             if (found != tracks_.end() && !found->second.small) observe(found->second, p, times[j]);
         }
         for (int i = 0; i < n; ++i) {
-            reasons[i] = judge(*rows_[i], time);
+            reasons[i] = verdict(*rows_[i], time);
             labels[i] = reasons[i] == policy_reason::kOk ? rows_[i]->best : -1;
             confidence[i] = rows_[i]->confidence;
         }
@@ -90,7 +90,7 @@ class PolicyCore {
                 std::fill(out, out + classes_, std::numeric_limits<double>::quiet_NaN());
                 continue;
             }
-            weigh(found->second);
+            posterior(found->second);
             std::copy(p_.begin(), p_.end(), out);
         }
     }
@@ -116,9 +116,9 @@ class PolicyCore {
         }
     }
 
-    void forget() {
+    void remove_gone() {
         for (auto it = tracks_.begin(); it != tracks_.end();)
-            it = it->second.seen == frame_ ? std::next(it) : tracks_.erase(it);
+            it = it->second.frame == frame_ ? std::next(it) : tracks_.erase(it);
     }
 
     void temper(const float* p) {  // into log_
@@ -157,9 +157,9 @@ class PolicyCore {
 
     void test(TrackEvidence& t, double time) {
         if (t.count == 0) t.ema.assign(classes_, 0);
-        const double gain = t.count == 0 ? 1 : 1 - std::exp(-std::max(0.0, time - t.last) / s_.ema_s);
-        for (int c = 0; c < classes_; ++c) t.ema[c] += gain * (std::exp(log_[c]) - t.ema[c]);
-        if (t.decided >= 0 && t.ema[t.decided] < s_.drop) {  // contradicted: open again, from what is seen now
+        const double rate = t.count == 0 ? 1 : 1 - std::exp(-std::max(0.0, time - t.last) / s_.ema_s);
+        for (int c = 0; c < classes_; ++c) t.ema[c] += rate * (std::exp(log_[c]) - t.ema[c]);
+        if (t.decided >= 0 && t.ema[t.decided] < s_.drop) {  // contradicted: open again, from the running mean
             t.decided = -1;
             for (int c = 0; c < classes_; ++c) t.sums[c] = s_.step * std::log(std::max(t.ema[c], 1e-12));
         } else if (t.decided < 0) {
@@ -177,7 +177,7 @@ class PolicyCore {
         }
     }
 
-    void weigh(const TrackEvidence& t) {  // into p_
+    void posterior(const TrackEvidence& t) {  // into p_
         if (s_.aggregate == 1) {
             for (int c = 0; c < classes_; ++c) p_[c] = t.votes[c] / t.weight;
             return;
@@ -194,7 +194,7 @@ class PolicyCore {
     }
 
     void conclude(TrackEvidence& t) {
-        weigh(t);
+        posterior(t);
         const int top = static_cast<int>(std::max_element(p_.begin(), p_.end()) - p_.begin());
         t.best = s_.aggregate == 2 && t.decided >= 0 ? t.decided : top;
         double second = 0;
@@ -206,7 +206,7 @@ class PolicyCore {
         t.fresh = false;
     }
 
-    std::uint8_t judge(TrackEvidence& t, double time) {
+    std::uint8_t verdict(TrackEvidence& t, double time) {
         using namespace policy_reason;
         if (t.fresh) conclude(t);
         if (t.small) return kSmall;

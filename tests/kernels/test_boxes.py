@@ -42,7 +42,7 @@ def test_nms_keeps_the_best_of_each_class(kernels: Any) -> None:
     scores, labels = f32([0.6, 0.9, 0.7, 0.5]), np.array([0, 0, 1, 0], np.int32)
     assert kernels.nms(boxes, scores, labels, 0.5).tolist() == [1, 2, 3]
     assert kernels.nms(boxes, scores, labels, 0.5, class_aware=False).tolist() == [1, 3]
-    assert kernels.nms(boxes, scores, labels, 0.5, limit=1).tolist() == [1]
+    assert kernels.nms(boxes, scores, labels, 0.5, max_detections=1).tolist() == [1]
 
 
 def test_nms_keeps_a_box_at_exactly_the_threshold(kernels: Any) -> None:
@@ -67,7 +67,7 @@ def test_nms_of_five_thousand_scattered_boxes_keeps_all(kernels: Any) -> None:
     corner = np.stack(np.meshgrid(np.arange(100), np.arange(50)), axis=-1).reshape(-1, 2) * 10
     boxes = f32(np.concatenate([corner, corner + 8], axis=1))
     scores = np.linspace(0.9, 0.3, 5000, dtype=np.float32)
-    kept = kernels.nms(boxes, scores, np.zeros(5000, np.int32), 0.5, limit=5000)
+    kept = kernels.nms(boxes, scores, np.zeros(5000, np.int32), 0.5, max_detections=5000)
     assert kept.tolist() == list(range(5000))
 
 

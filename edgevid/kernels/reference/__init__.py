@@ -10,7 +10,7 @@ from edgevid.kernels.reference.boxes import (
     iou,
     nms,
 )
-from edgevid.kernels.reference.motion import TrackerCore, match_gains
+from edgevid.kernels.reference.motion import TrackerCore, max_weight_matching
 from edgevid.kernels.reference.pixels import (
     crop_resize,
     crop_resize_yuv420,
@@ -36,7 +36,7 @@ __all__ = [
     "iou",
     "letterbox",
     "letterbox_yuv420",
-    "match_gains",
+    "max_weight_matching",
     "nms",
     "yuv420_to_rgb",
 ]

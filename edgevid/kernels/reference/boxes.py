@@ -1,8 +1,8 @@
 """Boxes in NumPy: overlap, suppression, and the decoding of detector outputs.
 
-Boxes are x1, y1, x2, y2 float32. Every decoder takes what a model gave for one image and returns
+Boxes are x1, y1, x2, y2 float32. Every decoder takes a model's output for one image and returns
 ``(boxes (K, 4) float32, scores (K,) float32, labels (K,) int32)`` in pixels of the model's input, in
-anchor order: the anchors whose best class is above `score`. Boxes that are NaN, infinite, empty or
+anchor order: the anchors whose best class is above `score_threshold`. Boxes that are NaN, infinite, empty or
 inside out are dropped; a NaN class never wins.
 """
 
@@ -33,24 +33,24 @@ def nms(
     boxes: Array,
     scores: Array,
     labels: Array,
-    threshold: float,
+    iou_threshold: float,
     class_aware: bool = True,
-    limit: int = 300,
+    max_detections: int = 300,
 ) -> Array:
-    """(K,) int32 rows that stay, best score first (the earlier row on a tie), at most `limit`.
+    """(K,) int32 rows that stay, best score first (the earlier row on a tie), at most `max_detections`.
 
-    Greedy: a box stays unless one that already stayed overlaps it by more than `threshold`; with
+    Greedy: a box stays unless one that already stayed overlaps it by more than `iou_threshold`; with
     `class_aware` only boxes of the same label compete. Rows with NaN in score or box are dropped.
     """
-    sound = ~np.isnan(scores) & (boxes[:, 0] <= boxes[:, 2]) & (boxes[:, 1] <= boxes[:, 3])
-    rows = np.flatnonzero(sound)
+    valid = ~np.isnan(scores) & (boxes[:, 0] <= boxes[:, 2]) & (boxes[:, 1] <= boxes[:, 3])
+    rows = np.flatnonzero(valid)
     rows = rows[np.argsort(-scores[rows], kind="stable")]
     kept: list[int] = []
-    while len(rows) and len(kept) < limit:
+    while len(rows) and len(kept) < max_detections:
         best, rows = rows[0], rows[1:]
         kept.append(int(best))
         rivals = labels[rows] == labels[best] if class_aware else np.True_
-        covered = iou(boxes[best][None], boxes[rows])[0] > np.float32(threshold)
+        covered = iou(boxes[best][None], boxes[rows])[0] > np.float32(iou_threshold)
         rows = rows[~(covered & rivals)]
     return np.array(kept, np.int32)
 
@@ -61,12 +61,12 @@ def _sigmoid(x: Array) -> Array:
     return found
 
 
-def _raw_threshold(score: float, logits: bool) -> np.float32:
+def _raw_threshold(score_threshold: float, logits: bool) -> np.float32:
     if not logits:
-        return np.float32(score)
-    if score <= 0 or score >= 1:
-        return np.float32(-np.inf if score <= 0 else np.inf)
-    s = np.float32(score)
+        return np.float32(score_threshold)
+    if score_threshold <= 0 or score_threshold >= 1:
+        return np.float32(-np.inf if score_threshold <= 0 else np.inf)
+    s = np.float32(score_threshold)
     return np.float32(np.log(s / (np.float32(1) - s)))
 
 
@@ -77,7 +77,7 @@ def _best(scores: Array) -> tuple[Array, Array]:
     return safe[np.arange(len(safe)), labels], labels
 
 
-def _sound(boxes: Array, scores: Array, labels: Array) -> Candidates:
+def _valid(boxes: Array, scores: Array, labels: Array) -> Candidates:
     """The candidates whose boxes are finite and have an area."""
     with np.errstate(invalid="ignore"):
         size = boxes[:, 2:] - boxes[:, :2]
@@ -97,37 +97,39 @@ def _corners(boxes: Array) -> Array:
 
 
 def decode_columns(
-    boxes: Array, scores: Array, score: float, xyxy: bool = False, logits: bool = False
+    boxes: Array, scores: Array, score_threshold: float, xyxy: bool = False, logits: bool = False
 ) -> Candidates:
-    """Anchors along the columns, as YOLOv8 and YOLO11 give them: boxes (4, N), scores (C, N).
+    """Anchors along the columns, as YOLOv8 and YOLO11 have them: boxes (4, N), scores (C, N).
 
-    `xyxy` says that boxes are corners and not center and size; `logits` that class values want a sigmoid.
+    `xyxy` says that boxes are corners and not center and size; `logits` that class values need a sigmoid.
     """
-    return decode_rows(boxes.T, scores.T, score, None, xyxy, logits)
+    return decode_rows(boxes.T, scores.T, score_threshold, None, xyxy, logits)
 
 
 def decode_rows(
     boxes: Array,
     scores: Array,
-    score: float,
+    score_threshold: float,
     objectness: Array | None = None,
     xyxy: bool = False,
     logits: bool = False,
 ) -> Candidates:
     """Anchors along the rows: boxes (N, 4), scores (N, C); `objectness` (N,) multiplies the scores."""
-    floor = _raw_threshold(score, logits)
+    floor = _raw_threshold(score_threshold, logits)
     best, labels = _best(scores)
     keep = best > floor
     value = _sigmoid(best) if logits else best
     if objectness is not None:
         with np.errstate(invalid="ignore"):
             value = value * (_sigmoid(objectness) if logits else objectness)
-            keep &= (objectness > floor) & (value > np.float32(score))
+            keep &= (objectness > floor) & (value > np.float32(score_threshold))
     chosen = boxes[keep]
-    return _sound(chosen if xyxy else _corners(chosen), value[keep], labels[keep])
+    return _valid(chosen if xyxy else _corners(chosen), value[keep], labels[keep])
 
 
-def decode_yolox(output: Array, width: int, height: int, strides: Sequence[int], score: float) -> Candidates:
+def decode_yolox(
+    output: Array, width: int, height: int, strides: Sequence[int], score_threshold: float
+) -> Candidates:
     """YOLOX: output (N, 5 + C) rows x, y, w, h, objectness, classes, one for each cell of each stride.
 
     x and y count cells from the anchor's cell, w and h are logarithms of cells (Z. Ge et al.,
@@ -141,12 +143,12 @@ def decode_yolox(output: Array, width: int, height: int, strides: Sequence[int],
     best, labels = _best(output[:, 5:])
     with np.errstate(invalid="ignore"):
         value = output[:, 4] * best
-        keep = (output[:, 4] > np.float32(score)) & (value > np.float32(score))
+        keep = (output[:, 4] > np.float32(score_threshold)) & (value > np.float32(score_threshold))
     rows, grid = output[keep], grid[keep]
     with np.errstate(over="ignore"):
         sizes = np.exp(rows[:, 2:4]) * grid[:, 2:]
     centers = (rows[:, :2] + grid[:, :2]) * grid[:, 2:]
-    return _sound(_corners(np.concatenate([centers, sizes], axis=1)), value[keep], labels[keep])
+    return _valid(_corners(np.concatenate([centers, sizes], axis=1)), value[keep], labels[keep])
 
 
 def decode_dfl(
@@ -155,17 +157,17 @@ def decode_dfl(
     columns: int,
     stride: float,
     offset: float,
-    score: float,
+    score_threshold: float,
     logits: bool = False,
 ) -> Candidates:
-    """One level of a head that gives each side's distance as a distribution (NanoDet, PicoDet).
+    """One level of a head that predicts each side's distance as a distribution (NanoDet, PicoDet).
 
     `scores` (N, C), `distances` (N, 4 * bins) logits for left, top, right, bottom in strides, `columns`
     cells a row, `offset` of the anchor within its cell (X. Li et al., "Generalized Focal Loss",
     arXiv:2006.04388).
     """
     best, labels = _best(scores)
-    keep = best > _raw_threshold(score, logits)
+    keep = best > _raw_threshold(score_threshold, logits)
     value = (_sigmoid(best) if logits else best)[keep]
     bins = distances.shape[1] // 4
     raw = distances[keep].reshape(-1, 4, bins)
@@ -175,10 +177,12 @@ def decode_dfl(
     cells = np.flatnonzero(keep)
     center = (np.stack([cells % columns, cells // columns], axis=1) + offset).astype(np.float32)
     center *= np.float32(stride)
-    return _sound(np.concatenate([center - side[:, :2], center + side[:, 2:]], axis=1), value, labels[keep])
+    return _valid(np.concatenate([center - side[:, :2], center + side[:, 2:]], axis=1), value, labels[keep])
 
 
-def decode_fastestdet(output: Array, columns: int, width: int, height: int, score: float) -> Candidates:
+def decode_fastestdet(
+    output: Array, columns: int, width: int, height: int, score_threshold: float
+) -> Candidates:
     """FastestDet: output (5 + C, cells) of objectness, x, y, w, h, classes over a grid of `columns`.
 
     Score is objectness^0.6 * class^0.4 (github.com/dog-qiuqiu/FastestDet, BSD-3-Clause: formulas only).
@@ -186,21 +190,21 @@ def decode_fastestdet(output: Array, columns: int, width: int, height: int, scor
     best, labels = _best(output[5:].T)
     objectness = output[0]
     with np.errstate(invalid="ignore"):
-        sound = (objectness > 0) & (best > 0)
-        value = np.where(sound, np.abs(objectness) ** np.float32(0.6) * np.abs(best) ** np.float32(0.4), 0)
-        keep = value > np.float32(score)
+        valid = (objectness > 0) & (best > 0)
+        value = np.where(valid, np.abs(objectness) ** np.float32(0.6) * np.abs(best) ** np.float32(0.4), 0)
+        keep = value > np.float32(score_threshold)
     cells = np.flatnonzero(keep)
     size = np.array([width, height], np.float32)
     grid = np.array([columns, output.shape[1] // columns], np.float32)
     cell = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)
     centers = (cell + np.tanh(output[1:3, keep].T)) / grid * size
     sizes = _sigmoid(output[3:5, keep].T) * size
-    return _sound(_corners(np.concatenate([centers, sizes], axis=1)), value[keep], labels[keep])
+    return _valid(_corners(np.concatenate([centers, sizes], axis=1)), value[keep], labels[keep])
 
 
-def decode_end_to_end(output: Array, score: float) -> Candidates:
+def decode_end_to_end(output: Array, score_threshold: float) -> Candidates:
     """Rows x1, y1, x2, y2, score, label of a model that suppresses duplicates itself: output (N, 6)."""
     with np.errstate(invalid="ignore"):
-        keep = (output[:, 4] > np.float32(score)) & (output[:, 5] >= 0) & (output[:, 5] < 1e6)
+        keep = (output[:, 4] > np.float32(score_threshold)) & (output[:, 5] >= 0) & (output[:, 5] < 1e6)
     rows = output[keep]
-    return _sound(rows[:, :4], rows[:, 4], (rows[:, 5] + np.float32(0.5)).astype(np.int32))
+    return _valid(rows[:, :4], rows[:, 4], (rows[:, 5] + np.float32(0.5)).astype(np.int32))

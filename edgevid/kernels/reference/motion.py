@@ -1,9 +1,9 @@
 """The tracker's step in NumPy, and what its assignment means.
 
-Assignment. Each pair of an object and a detection has a gain: its likeness minus the least likeness
-that is accepted. Matched pairs must have positive gain, nobody is matched twice, and the sum of the
-gains is the greatest possible. (With costs 1 - likeness and a limit of 1 - least, that is the minimum
-of the costs where staying alone costs half the limit.) Equal sums may be broken either way.
+Assignment is maximum-weight matching. The weight of an object and a detection is their similarity minus
+the stage's threshold; only pairs of positive weight match, each object and each detection at most once, and
+the sum of the weights is the largest possible. (With costs 1 - similarity and a limit of 1 - threshold that
+is the minimum cost where an unmatched object costs half the limit.) Ties may be broken either way.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from edgevid.types import Array
 REFERENCE_RATE = 30.0
 """The noise shares are stated for one frame at this rate."""
 LABEL_MEMORY_S = 2.0
-"""Seconds in which a sighting's vote on the class falls to 1/e."""
+"""Seconds in which an observation's vote on the class falls to 1/e."""
 
 
-def match_gains(gains: Array) -> list[tuple[int, int]]:
-    """The (row, column) pairs of the matching of greatest summed gain; `gains` (R, C) float64.
+def max_weight_matching(weights: Array) -> list[tuple[int, int]]:
+    """The (row, column) pairs of the maximum-weight matching of `weights` (R, C) float64.
 
-    A gain that is not finite is none.
+    Weights that are not finite or not positive never match.
 
-    >>> match_gains(np.array([[0.9, 0.8], [0.7, 0.0]]))
+    >>> max_weight_matching(np.array([[0.9, 0.8], [0.7, 0.0]]))
     [(0, 1), (1, 0)]
     """
-    gains = np.where(np.isfinite(gains), gains, 0.0)
-    if gains.size == 0 or gains.max() <= 0:
+    weights = np.where(np.isfinite(weights), weights, 0.0)
+    if weights.size == 0 or weights.max() <= 0:
         return []
-    most = float(gains.max())
-    costs = np.where(gains > 0, most - gains, 3 * most)
+    most = float(weights.max())
+    costs = np.where(weights > 0, most - weights, 3 * most)
     _, columns, _ = lap.lapjv(costs, extend_cost=True, cost_limit=most)
-    return [(r, int(c)) for r, c in enumerate(columns) if c >= 0 and gains[r, c] > 0]
+    return [(r, int(c)) for r, c in enumerate(columns) if c >= 0 and weights[r, c] > 0]
 
 
 @dataclass
 class Settings:
-    """Shares and limits of the step; the names are those of the native twin."""
+    """Thresholds and noise of the step; the native twin has the same names."""
 
-    high_score: float = 0.5
-    low_score: float = 0.1
-    new_score: float = 0.6
-    first_likeness: float = 0.2
-    second_overlap: float = 0.5
-    fresh_likeness: float = 0.3
+    track_high_thresh: float = 0.5
+    track_low_thresh: float = 0.1
+    new_track_thresh: float = 0.6
+    match_thresh: float = 0.2
+    second_match_thresh: float = 0.5
+    new_match_thresh: float = 0.3
     lost_after_s: float = 1.0
     confirm_after_s: float = 0.0
     position_noise: float = 0.05
@@ -81,9 +81,9 @@ class Motion:
             setattr(made, name, value.copy())
         return made
 
-    def predict(self, dt: float, seen: bool, s: Settings) -> None:
-        """Moves on by `dt` seconds; an unseen object neither grows nor shrinks."""
-        if not seen:
+    def predict(self, dt: float, observed: bool, s: Settings) -> None:
+        """Predicts `dt` seconds ahead; a coasting box neither grows nor shrinks."""
+        if not observed:
             self.v[2:] = 0
         size = np.tile(np.maximum(self.x[2:], 1), 2)
         frames = dt * REFERENCE_RATE
@@ -94,7 +94,7 @@ class Motion:
         self.x[2:] = np.maximum(self.x[2:], 1)
 
     def update(self, box: Array, s: Settings) -> None:
-        """Takes a sighting in."""
+        """Corrects with an observed box (4,)."""
         size = np.tile(np.maximum(self.x[2:], 1), 2)
         total = self.pxx + (s.measure_noise * size) ** 2
         k, m, e = self.pxx / total, self.pxv / total, measured(box) - self.x
@@ -118,20 +118,20 @@ def measured(box: Array) -> Array:
 
 @dataclass
 class TrackedObject:
-    """One object and what was seen of it."""
+    """One object and its observations."""
 
     id: int
     motion: Motion
     box: Array
-    last: Array
+    last_box: Array
     score: float
     label: int
     match: int
-    born: float
-    seen: float
+    start_time: float
+    last_time: float
     confirmed: bool
     recent: list[tuple[Array, float]] = field(default_factory=list)
-    at_sighting: Motion | None = None
+    at_observation: Motion | None = None
     label_votes: float = 0.0
 
 
@@ -152,8 +152,8 @@ def height_overlap(a: Array, b: Array) -> float:
     return float(h / (max(a[3], b[3]) - min(a[1], b[1]))) if h > 0 else 0.0
 
 
-def agreement(o: TrackedObject, box: Array) -> float:
-    """Cosine of the turn from the object's travel to the step towards the detection."""
+def direction_consistency(o: TrackedObject, box: Array) -> float:
+    """Cosine between the object's direction of travel and the step to the detection (OC-SORT's OCM)."""
     if len(o.recent) < 2:
         return 0.0
     first, last, here = (measured(b)[:2] for b in (o.recent[0][0], o.recent[-1][0], box))
@@ -162,7 +162,7 @@ def agreement(o: TrackedObject, box: Array) -> float:
     return float(a @ b) / norm if norm > 1e-9 else 0.0
 
 
-Likeness = Callable[[TrackedObject, int], float]
+Similarity = Callable[[TrackedObject, int], float]
 
 
 class TrackerCore:
@@ -189,7 +189,7 @@ class TrackerCore:
     def update(
         self, boxes: Array, scores: Array, labels: Array, time: float, coast_s: float
     ) -> tuple[Array, ...]:
-        """One step: predict, match confident then doubtful detections, forget, begin."""
+        """One step: predict, match high then low scores, remove stale objects, spawn new ones."""
         s, first = self.s, math.isnan(self._time)
         dt = 0.0 if first else time - self._time
         tracked = set()
@@ -199,31 +199,32 @@ class TrackerCore:
             if o.match >= 0:
                 tracked.add(o.id)
             o.match = -1
-        sound = np.isfinite(boxes).all(1) & np.isfinite(scores)
-        sound &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        self.rejected += int((~sound).sum())
-        high = [d for d in np.flatnonzero(sound).tolist() if scores[d] >= s.high_score]
-        low = [d for d in np.flatnonzero(sound).tolist() if s.low_score <= scores[d] < s.high_score]
+        valid = np.isfinite(boxes).all(1) & np.isfinite(scores)
+        valid &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        self.rejected += int((~valid).sum())
+        candidates = np.flatnonzero(valid).tolist()
+        high = [d for d in candidates if scores[d] >= s.track_high_thresh]
+        low = [d for d in candidates if s.track_low_thresh <= scores[d] < s.track_high_thresh]
 
         def fused(o: TrackedObject, d: int) -> float:
             value = overlap(o.box, boxes[d]) * float(scores[d])
             if s.height_overlap:
                 value *= height_overlap(o.box, boxes[d])
-            return value + (s.momentum * agreement(o, boxes[d]) * float(scores[d]) if s.momentum else 0.0)
+            if s.momentum:
+                value += s.momentum * direction_consistency(o, boxes[d]) * float(scores[d])
+            return value
 
         frame = (boxes, scores, labels, time)
         known = [o for o in self.objects if o.confirmed]
-        self._stage(known, high, fused, s.first_likeness, frame)
-        followed = [o for o in known if o.id in tracked]
-        self._stage(followed, low, lambda o, d: overlap(o.box, boxes[d]), s.second_overlap, frame)
+        self._stage(known, high, fused, s.match_thresh, frame)
+        recent = [o for o in known if o.id in tracked]
+        self._stage(recent, low, lambda o, d: overlap(o.box, boxes[d]), s.second_match_thresh, frame)
         if s.recover:
-            again: Likeness = lambda o, d: overlap(o.last, boxes[d]) * float(scores[d])  # noqa: E731
-            self._stage(known, high, again, s.first_likeness, frame, where="last")
-        self._stage([o for o in self.objects if not o.confirmed], high, fused, s.fresh_likeness, frame)
-        self.objects = [
-            o for o in self.objects if o.match >= 0 or (o.confirmed and time - o.seen <= s.lost_after_s)
-        ]
-        self._begin(high, frame, first)
+            again: Similarity = lambda o, d: overlap(o.last_box, boxes[d]) * float(scores[d])  # noqa: E731
+            self._stage(known, high, again, s.match_thresh, frame, where="last_box")
+        self._stage([o for o in self.objects if not o.confirmed], high, fused, s.new_match_thresh, frame)
+        self._remove_stale(time)
+        self._spawn(high, frame, first)
         self._time = time
         return self._report(time, coast_s)
 
@@ -231,39 +232,43 @@ class TrackerCore:
         self,
         objects: list[TrackedObject],
         pool: list[int],
-        likeness: Likeness,
-        least: float,
+        similarity: Similarity,
+        min_similarity: float,
         frame: tuple[Array, Array, Array, float],
         where: str = "box",
     ) -> None:
         boxes, scores, labels, time = frame
         taken = {o.match for o in self.objects}
         rows, free = [o for o in objects if o.match < 0], [d for d in pool if d not in taken]
-        gains = np.zeros((len(rows), len(free)))
+        weights = np.zeros((len(rows), len(free)))
         for r, o in enumerate(rows):
             for c, d in enumerate(free):
                 if overlap(getattr(o, where), boxes[d]) > 0 and not (
                     self.s.class_aware and labels[d] != o.label
                 ):
-                    gains[r, c] = likeness(o, d) - least
-        for r, c in match_gains(gains):
-            self._sight(rows[r], boxes[free[c]], float(scores[free[c]]), int(labels[free[c]]), free[c], time)
+                    weights[r, c] = similarity(o, d) - min_similarity
+        for r, c in max_weight_matching(weights):
+            self._update_object(
+                rows[r], boxes[free[c]], float(scores[free[c]]), int(labels[free[c]]), free[c], time
+            )
 
-    def _sight(self, o: TrackedObject, box: Array, score: float, label: int, d: int, time: float) -> None:
+    def _update_object(
+        self, o: TrackedObject, box: Array, score: float, label: int, d: int, time: float
+    ) -> None:
         s = self.s
-        if s.re_update and time - o.seen > 1.5 / REFERENCE_RATE and o.seen < self._time:
-            self._retrace(o, box, time)
+        if s.re_update and time - o.last_time > 1.5 / REFERENCE_RATE and o.last_time < self._time:
+            self._re_update(o, box, time)
         o.motion.update(box, s)
         o.box = box.copy() if s.observed_boxes else o.motion.box()
-        o.last = box.copy()
+        o.last_box = box.copy()
         o.recent.append((box.copy(), time))
         while len(o.recent) > 2 and time - o.recent[1][1] >= 0.25:
             o.recent.pop(0)
-        self._vote(o, label, score, time - o.seen)
-        o.score, o.match, o.seen = score, d, time
-        o.confirmed = o.confirmed or time - o.born >= s.confirm_after_s
+        self._vote(o, label, score, time - o.last_time)
+        o.score, o.match, o.last_time = score, d, time
+        o.confirmed = o.confirmed or time - o.start_time >= s.confirm_after_s
         if s.re_update:
-            o.at_sighting = o.motion.copy()
+            o.at_observation = o.motion.copy()
 
     @staticmethod
     def _vote(o: TrackedObject, label: int, score: float, elapsed: float) -> None:
@@ -273,51 +278,45 @@ class TrackerCore:
         if o.label_votes < 0:
             o.label, o.label_votes = label, -o.label_votes
 
-    def _retrace(self, o: TrackedObject, box: Array, time: float) -> None:
-        """Observation-centric re-update: the filter walks the straight line between two sightings."""
-        steps = min(max(int((time - o.seen) * REFERENCE_RATE), 1), 60)
-        dt = (time - o.seen) / steps
-        assert o.at_sighting is not None
-        o.motion = o.at_sighting.copy()
+    def _re_update(self, o: TrackedObject, box: Array, time: float) -> None:
+        """Observation-centric re-update: the filter walks the straight line between two observations."""
+        steps = min(max(int((time - o.last_time) * REFERENCE_RATE), 1), 60)
+        dt = (time - o.last_time) / steps
+        assert o.at_observation is not None
+        o.motion = o.at_observation.copy()
         for k in range(1, steps):
             o.motion.predict(dt, True, self.s)
-            o.motion.update(o.last + np.float32(k / steps) * (box - o.last), self.s)
+            o.motion.update(o.last_box + np.float32(k / steps) * (box - o.last_box), self.s)
         o.motion.predict(dt, True, self.s)
 
-    def _begin(self, high: list[int], frame: tuple[Array, Array, Array, float], first: bool) -> None:
+    def _remove_stale(self, time: float) -> None:
+        """Removes objects without a detection for too long, and new ones that were not detected again."""
+        self.objects = [
+            o
+            for o in self.objects
+            if o.match >= 0 or (o.confirmed and time - o.last_time <= self.s.lost_after_s)
+        ]
+
+    def _spawn(self, high: list[int], frame: tuple[Array, Array, Array, float], first: bool) -> None:
         boxes, scores, labels, time = frame
         taken = {o.match for o in self.objects}
         for d in high:
-            if d in taken or scores[d] < self.s.new_score:
+            if d in taken or scores[d] < self.s.new_track_thresh:
                 continue
-            motion, box = Motion(boxes[d], self.s), boxes[d].copy()
-            self.objects.append(
-                TrackedObject(
-                    self._next,
-                    motion,
-                    box,
-                    box,
-                    float(scores[d]),
-                    int(labels[d]),
-                    d,
-                    time,
-                    time,
-                    first,
-                    [(box, time)],
-                    motion.copy(),
-                    float(scores[d]),
-                )
-            )
+            motion, box, score = Motion(boxes[d], self.s), boxes[d].copy(), float(scores[d])
+            made = TrackedObject(self._next, motion, box, box, score, int(labels[d]), d, time, time, first)
+            made.recent, made.at_observation, made.label_votes = [(box, time)], motion.copy(), score
+            self.objects.append(made)
             self._next += 1
 
     def _report(self, time: float, coast_s: float) -> tuple[Array, ...]:
-        shown = [o for o in self.objects if o.confirmed and (o.match >= 0 or time - o.seen <= coast_s)]
+        shown = [o for o in self.objects if o.confirmed and (o.match >= 0 or time - o.last_time <= coast_s)]
         return (
             np.array([o.id for o in shown], np.int64),
             np.array([o.box for o in shown], np.float32).reshape(-1, 4),
             np.array([o.score for o in shown], np.float32),
             np.array([o.label for o in shown], np.int32),
             np.array([o.match for o in shown], np.int32),
-            np.array([time - o.born for o in shown], np.float32),
-            np.array([time - o.seen for o in shown], np.float32),
+            np.array([time - o.start_time for o in shown], np.float32),
+            np.array([time - o.last_time for o in shown], np.float32),
         )

@@ -222,13 +222,13 @@ def _coefficients(full_range: bool, matrix: str) -> tuple[int, int, int, int, in
     return luma, red_v, green_u, green_v, blue_u, 0 if full_range else 16
 
 
-def _given(array: object) -> str:
+def _described(array: object) -> str:
     return f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
 
 
 def _check_image(image: Array) -> None:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise InputError(f"image: expected uint8 RGB of shape (H, W, 3), got {_given(image)}")
+        raise InputError(f"image: expected uint8 RGB of shape (H, W, 3), got {_described(image)}")
     if image.size == 0:
         raise InputError(f"image: expected at least one pixel, got shape {image.shape}")
 
@@ -236,7 +236,7 @@ def _check_image(image: Array) -> None:
 def _check_planes(y: Array, u: Array, v: Array) -> None:
     for name, plane in (("y", y), ("u", u), ("v", v)):
         if not isinstance(plane, np.ndarray) or plane.dtype != np.uint8 or plane.ndim != 2:
-            raise InputError(f"plane {name}: expected uint8 of two dimensions, got {_given(plane)}")
+            raise InputError(f"plane {name}: expected uint8 of two dimensions, got {_described(plane)}")
     if y.size == 0:
         raise InputError(f"plane y: expected at least one pixel, got shape {y.shape}")
     half = ((y.shape[0] + 1) // 2, (y.shape[1] + 1) // 2)
@@ -252,7 +252,7 @@ def _check_boxes(boxes: Array, height: int, width: int, fill: int) -> None:
         or boxes.ndim != 2
         or boxes.shape[1] != 4
     ):
-        raise InputError(f"boxes: expected float32 of shape (N, 4), got {_given(boxes)}")
+        raise InputError(f"boxes: expected float32 of shape (N, 4), got {_described(boxes)}")
     if height < 1 or width < 1:
         raise InputError(f"crop size: expected at least 1x1, got {width}x{height}")
     if not 0 <= fill <= 255:
@@ -273,7 +273,7 @@ def _check_target(
     if layout not in ("NCHW", "NHWC"):
         raise InputError(f"layout: expected 'NCHW' or 'NHWC', got {layout!r}")
     if not isinstance(out, np.ndarray) or out.dtype not in (np.float32, np.uint8, np.int32) or out.ndim != 3:
-        raise InputError(f"out: expected float32, uint8 or int32 of three dimensions, got {_given(out)}")
+        raise InputError(f"out: expected float32, uint8 or int32 of three dimensions, got {_described(out)}")
     planes = out if layout == "NCHW" else out.transpose(2, 0, 1)
     count = 1 if color == "GRAY" else 3
     if planes.shape[0] != count:

@@ -23,10 +23,15 @@ SETTINGS = {
     "correlation_s": 0.05,
     "lag_s": 0.5,
     "gate": 9.21,
-    "still_gate": 5.99,
-    "hindsight_gate": 16.0,
-    "most_sightings": 2048.0,
+    "stationary_gate": 5.99,
+    "smoothed_gate": 16.0,
+    "max_observations": 2048.0,
 }
+
+OUTLIER_GATE = 25.0
+"""Chi-square of 2 (5 standard errors) beyond which an observation is an outlier."""
+OUTLIERS_IN_A_ROW = 5
+"""So many outliers in a row are a jump: the track starts again from there."""
 
 
 @dataclass
@@ -43,17 +48,17 @@ class Step:
 
 @dataclass
 class Track:
-    """The steps that are not smoothed yet, and what was seen."""
+    """The steps that are not smoothed yet, and all observations."""
 
     id: int
     steps: list[Step] = field(default_factory=list)
-    first_seen: float = 0.0
-    last_seen: float = 0.0
-    still_since: float = 0.0
-    seen: int = 0
-    far: int = 0
-    sightings: list[list[float]] = field(default_factory=list)
-    """time, u, v, noise of each; beyond `most_sightings` every second one is let go."""
+    first_time: float = 0.0
+    last_time: float = 0.0
+    stationary_since: float = 0.0
+    count: int = 0
+    outliers: int = 0
+    observations: list[list[float]] = field(default_factory=list)
+    """time, u, v, noise of each; beyond `max_observations` every second one is dropped."""
 
 
 def project(h: Array, x: float, y: float) -> tuple[Array, Array]:
@@ -92,9 +97,9 @@ class PlaneCore:
     def update(
         self, ids: Array, contacts: Array, noise: Array, measured: Array, time: float
     ) -> tuple[tuple[Array, Array], tuple[Array, Array], list[tuple[int, Array]]]:
-        """One moment; tracks that are not named end, what was left of them settles.
+        """One moment; tracks that are not in `ids` end, and their last steps are smoothed.
 
-        The third value holds (id, sightings (n, 4): time, u, v, noise) of each track that ended.
+        The third value holds (id, observations (n, 4): time, u, v, noise) of each track that ended.
         """
         live: list[tuple[int, list[float]]] = []
         smoothed: list[tuple[int, list[float]]] = []
@@ -106,21 +111,21 @@ class PlaneCore:
                 continue
             if track is None:
                 track = self.tracks[i] = Track(i)
-                self._begin(track, contacts[n], float(noise[n]), time)
+                self._initialize(track, contacts[n], float(noise[n]), time)
             else:
                 self._step(track, contacts[n], float(noise[n]), good, time)
             if good:
-                track.sightings.append([time, *map(float, contacts[n]), float(noise[n])])
-                if len(track.sightings) > self.s["most_sightings"]:
-                    track.sightings = track.sightings[::2]
+                track.observations.append([time, *map(float, contacts[n]), float(noise[n])])
+                if len(track.observations) > self.s["max_observations"]:
+                    track.observations = track.observations[::2]
             last = track.steps[-1]
             live.append((i, self._row(track, last.time, last.x, last.p)))
-            self._settle(track, time - self.s["lag_s"], smoothed)
+            self._smooth(track, time - self.s["lag_s"], smoothed)
         present = {int(i) for i in ids}
         for gone in sorted(i for i in self.tracks if i not in present):
             track = self.tracks.pop(gone)
-            self._settle(track, math.inf, smoothed)
-            self._ended.append((gone, np.array(track.sightings)))
+            self._smooth(track, math.inf, smoothed)
+            self._ended.append((gone, np.array(track.observations)))
         ended, self._ended = sorted(self._ended, key=lambda one: one[0]), []
         return _columns(live), _columns(smoothed), ended
 
@@ -128,14 +133,14 @@ class PlaneCore:
         f = max(1.0, 2 * self.s["correlation_s"] / gap) if gap > 0 else 1.0
         return np.diag([f * noise**2 / 2, f * noise**2])
 
-    def _begin(self, t: Track, contact: Array, noise: float, time: float) -> None:
+    def _initialize(self, t: Track, contact: Array, noise: float, time: float) -> None:
         place, j = project(self._ground, *contact)
         x, p = np.array([*place, 0.0, 0.0]), np.zeros((4, 4))
         p[:2, :2] = j @ self._pixel_noise(noise, 1 / 30) @ j.T
         p[2, 2] = p[3, 3] = self.s["velocity_prior"] ** 2
         t.steps = [Step(time, 0.0, x, p, x, p)]
-        t.first_seen = t.last_seen = t.still_since = time
-        t.seen, t.far = 1, 0
+        t.first_time = t.last_time = t.stationary_since = time
+        t.count, t.outliers = 1, 0
 
     def _step(self, t: Track, contact: Array, noise: float, measured: bool, time: float) -> None:
         last = t.steps[-1]
@@ -145,32 +150,32 @@ class PlaneCore:
         p += q * np.kron([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]], np.eye(2))
         step = Step(time, dt, x, p, x, p)
         if measured:
-            corrected = self._correct(t, x, p, contact, self._pixel_noise(noise, time - t.last_seen))
+            corrected = self._correct(t, x, p, contact, self._pixel_noise(noise, time - t.last_time))
             if corrected is None:
-                # What was seen before a jump is a track speed of its own; the last sightings follow it.
-                split = len(t.sightings) - max(t.far - 1, 0)
-                self._ended.append((t.id, np.array(t.sightings[:split]).reshape(-1, 4)))
-                t.sightings = t.sightings[split:]
-                self._begin(t, contact, noise, time)
+                # The observations before a jump are a track speed of their own; the last ones follow it.
+                split = len(t.observations) - max(t.outliers - 1, 0)
+                self._ended.append((t.id, np.array(t.observations[:split]).reshape(-1, 4)))
+                t.observations = t.observations[split:]
+                self._initialize(t, contact, noise, time)
                 return
             step.x, step.p = corrected
-            t.last_seen = time
-            t.seen += 1
+            t.last_time = time
+            t.count += 1
         t.steps.append(step)
-        if self._moving(step.x, step.p, self.s["still_gate"]):
-            t.still_since = time
+        if self._moving(step.x, step.p, self.s["stationary_gate"]):
+            t.stationary_since = time
 
     def _moving(self, x: Array, p: Array, gate: float) -> bool:
         """Whether the velocity differs from 0 by more than the gate (chi-square of 2)."""
         return bool(x[2:] @ np.linalg.solve(p[2:, 2:], x[2:]) >= gate)
 
     def _correct(self, t: Track, x: Array, p: Array, contact: Array, r: Array) -> tuple[Array, Array] | None:
-        seen, j = project(self._image, x[0], x[1])
+        expected, j = project(self._image, x[0], x[1])
         h = np.hstack([j, np.zeros((2, 2))])
-        e = contact - seen
+        e = contact - expected
         nis = float(e @ np.linalg.solve(h @ p @ h.T + r, e))
-        t.far = t.far + 1 if nis > 25 else 0
-        if t.far >= 5 or not math.isfinite(nis):
+        t.outliers = t.outliers + 1 if nis > OUTLIER_GATE else 0
+        if t.outliers >= OUTLIERS_IN_A_ROW or not math.isfinite(nis):
             return None
         if nis > self.s["gate"]:
             r = r * (nis / self.s["gate"])
@@ -182,10 +187,10 @@ class PlaneCore:
         speed = math.hypot(x[2], x[3])
         u = x[2:] / speed if speed > 1e-9 else None
         variance = max(p[2, 2], p[3, 3]) if u is None else u @ p[2:, 2:] @ u
-        standing, age, unseen = time - t.still_since, time - t.first_seen, time - t.last_seen
-        return [time, x[2], x[3], float(variance), standing, age, unseen, t.seen, x[0], x[1]]
+        stationary, age, unseen = time - t.stationary_since, time - t.first_time, time - t.last_time
+        return [time, x[2], x[3], float(variance), stationary, age, unseen, t.count, x[0], x[1]]
 
-    def _settle(self, t: Track, limit: float, out: list[tuple[int, list[float]]]) -> None:
+    def _smooth(self, t: Track, limit: float, out: list[tuple[int, list[float]]]) -> None:
         """Smooths back from the newest step and hands out every step older than `limit`."""
         if len(t.steps) < 2 or t.steps[0].time > limit:
             return
@@ -200,14 +205,14 @@ class PlaneCore:
         done = 0
         while done + 1 < len(t.steps) and t.steps[done].time <= limit:
             row = self._row(t, t.steps[done].time, *smooth[done])
-            # In hindsight it stood (from then until now), moved, or neither can be told.
-            stood = t.steps[done].time >= t.still_since
-            if self._moving(*smooth[done], self.s["hindsight_gate"]):
+            # In hindsight it was stationary (from then until now), it moved, or neither can be decided.
+            was_stationary = t.steps[done].time >= t.stationary_since
+            if self._moving(*smooth[done], self.s["smoothed_gate"]):
                 row[PlaneColumn.STATIONARY_S] = MOVING
-            elif not stood or self._moving(*smooth[done], self.s["still_gate"]):
+            elif not was_stationary or self._moving(*smooth[done], self.s["stationary_gate"]):
                 row[PlaneColumn.STATIONARY_S] = UNDECIDED
             else:
-                row[PlaneColumn.STATIONARY_S] = t.steps[-1].time - t.still_since
+                row[PlaneColumn.STATIONARY_S] = t.steps[-1].time - t.stationary_since
             out.append((t.id, row))
             done += 1
         del t.steps[:done]

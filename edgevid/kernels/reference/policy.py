@@ -1,4 +1,4 @@
-"""The abstain policy in NumPy: evidence of each track, and the verdict or the reason for silence."""
+"""The abstain policy in NumPy: evidence of each track, and its verdict or the reason for abstaining."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMALLEST = np.float32(1e-12)
 
 @dataclass
 class Evidence:
-    """What one track has shown: sums of log p, votes and running means by class."""
+    """The observations of one track: sums of log p, votes and running means by class."""
 
     sums: Array
     votes: Array
@@ -43,7 +43,7 @@ class PolicyCore:
     """Verdicts of tracks from their class probabilities; `policy.hpp` is its fast copy."""
 
     def __init__(self, settings: Mapping[str, float], thresholds: Array) -> None:
-        """`settings` overrides DEFAULTS; `thresholds` (C,) float32, one a class."""
+        """`settings` overrides DEFAULTS; `thresholds` (C,) float32, one per class."""
         unknown = set(settings) - set(DEFAULTS)
         if unknown:
             raise ValueError(f"policy setting: there is no {sorted(unknown)[0]}")
@@ -62,7 +62,7 @@ class PolicyCore:
     ) -> tuple[Array, Array, Array]:
         """Labels (N,) int32, confidences (N,) float32 and reasons (N,) uint8 of the tracks `ids`.
 
-        `values` (M, C) float32 rows of probabilities that `score_ids` showed at `times`; rows that are
+        `values` (M, C) float32 rows of probabilities of `score_ids` at `times`; rows that are
         not finite are counted in `rejected`. ValueError where a row does not sum to 1 within 0.01.
         """
         self._check(len(ids), len(boxes), len(score_ids), values, times)
@@ -77,7 +77,7 @@ class PolicyCore:
             elif track is not None and not track.small:
                 self._observe(track, p, float(moment))
         tracks = [self._tracks[int(n)] for n in ids]
-        reasons = np.array([self._judge(t, time) for t in tracks], np.uint8)
+        reasons = np.array([self._verdict(t, time) for t in tracks], np.uint8)
         labels = np.array([t.concluded[0] for t in tracks], np.int32)
         labels[reasons != Reason.OK] = -1
         return labels, np.array([t.concluded[1] for t in tracks], np.float32), reasons
@@ -88,7 +88,7 @@ class PolicyCore:
         for row, number in enumerate(ids):
             track = self._tracks.get(int(number))
             if track is not None and track.count:
-                out[row] = self._weigh(track)
+                out[row] = self._posterior(track)
         return out
 
     def _blank(self) -> Evidence:
@@ -101,7 +101,7 @@ class PolicyCore:
                 "update: expected as many boxes as ids, and as many values and times as score ids"
             )
         if score_ids and values.shape[1] != len(self._thresholds):
-            raise ValueError("update: expected one value a class")
+            raise ValueError("update: expected one value per class")
         rows = values[np.isfinite(values).all(1)]
         if (rows < -1e-4).any() or (np.abs(rows.sum(1) - 1) > 1e-2).any():
             raise ValueError("expected probabilities that sum to 1")
@@ -131,8 +131,8 @@ class PolicyCore:
 
     def _test(self, t: Evidence, log: Array, time: float) -> None:
         """Wald's sequential test with a damped step; a decided class is left only when contradicted."""
-        gain = 1.0 if t.count == 0 else 1 - math.exp(-max(0.0, time - t.last) / self._s["ema_s"])
-        t.ema += gain * (np.exp(log) - t.ema)
+        rate = 1.0 if t.count == 0 else 1 - math.exp(-max(0.0, time - t.last) / self._s["ema_s"])
+        t.ema += rate * (np.exp(log) - t.ema)
         if t.decided >= 0 and t.ema[t.decided] < self._s["drop"]:
             t.decided = -1
             t.sums = self._s["step"] * np.log(np.maximum(t.ema, 1e-12))
@@ -146,7 +146,7 @@ class PolicyCore:
         if sure and (not t.decided_once or t.ema[best] > self._s["take"]):
             t.decided, t.decided_once = best, True
 
-    def _weigh(self, t: Evidence) -> Array:
+    def _posterior(self, t: Evidence) -> Array:
         if self._s["aggregate"] == VOTE:
             return t.votes / t.weight
         sequential = self._s["aggregate"] == SEQUENTIAL
@@ -156,7 +156,7 @@ class PolicyCore:
         return np.asarray(p / p.sum())
 
     def _conclude(self, t: Evidence) -> None:
-        p = self._weigh(t)
+        p = self._posterior(t)
         best = t.decided if self._s["aggregate"] == SEQUENTIAL and t.decided >= 0 else int(p.argmax())
         second = np.delete(p, best).max(initial=0)
         t.concluded = (
@@ -166,7 +166,7 @@ class PolicyCore:
             np.float32(t.votes[best] / t.weight),
         )
 
-    def _judge(self, t: Evidence, time: float) -> Reason:
+    def _verdict(self, t: Evidence, time: float) -> Reason:
         s = self._s
         best, confidence, second, agreement = t.concluded
         rules = (
