@@ -1,12 +1,12 @@
-"""When the policy is silent: errors gone for verdicts refused, the guarantee, and the cost a frame.
+"""The abstain policy: errors removed for abstentions, the guarantee, and the cost per frame.
 
     python benchmarks/abstain.py [--data FOLDER] [--repeats 1000]
 
 Real scores: JHMDB skeleton actions (three official splits; FOLDER holds GT_train_1.npz ...) and the digits
 of scikit-learn. The classifiers see the training half only; temperature and threshold come from
 out-of-fold scores on it, folds grouped by source video as the order of the clips suggests it (that order was
-not checked against the official lists); everything is reported on the test half. No peer offers the whole
-of it, so the comparison is with the rule in common use (lowest threshold whose measured risk meets the
+not checked against the official lists); everything is reported on the test half. No peer offers all of
+it, so the comparison is with the rule in common use (lowest threshold whose measured risk meets the
 target).
 """
 
@@ -38,12 +38,12 @@ from edgevid.abstain.policy import Policy
 from edgevid.errors import InputError
 from edgevid.evaluate.tune import risk
 from edgevid.evaluate.tune.calibration import reliability
-from edgevid.evaluate.tune.policy import Target, passes, tune
 from edgevid.evaluate.tune.scores import gather, make_table
+from edgevid.evaluate.tune.search import Target, passes, tune
 from edgevid.kernels import reference
 from edgevid.types import Array, Scores, Tracks
 
-REFERENCE = "80 % of errors gone for 20 % refused"
+REFERENCE = "80 % of errors removed for 20 % abstained"
 
 
 def main() -> None:
@@ -77,11 +77,11 @@ def real_scores(folder: Path) -> list[dict[str, Any]]:
         splits = [jhmdb(folder, split) for split in (1, 2, 3)]
         rows += [report(f"JHMDB split {n}", committee(), *parts) for n, parts in enumerate(splits, 1)]
     else:
-        print(f"JHMDB: not at hand ({folder})")
-    head = ["scores", "test n", "accuracy", "20 % refused by rank", "rank limit", "rate 0.2 tuned"]
+        print(f"JHMDB: not found ({folder})")
+    head = ["scores", "test n", "accuracy", "20 % abstained by rank", "rank limit", "rate 0.2 tuned"]
     head += ["knee tuned", "AUGRC", "AURC", "ECE raw -> tuned"]
     print(table(head, [line(row) for row in rows]))
-    print(f"gone = share of the original errors that is not said; reference: {REFERENCE}\n")
+    print(f"removed = share of the original errors that is no longer emitted; reference: {REFERENCE}\n")
     return rows
 
 
@@ -109,16 +109,16 @@ def report(
     plain, judged = gather(theirs, Policy(names).settings), gather(theirs, knee.settings)
     curve = risk.curve(judged.confidence, judged.wrong)
     errors, n = curve.errors, curve.n
-    answered, kept = curve.at(risk.refuse_share(judged.confidence, 0.2))
+    emitted, kept = curve.at(risk.abstain_threshold(judged.confidence, 0.2))
     row: dict[str, Any] = {"scores": name, "tuned on": len(labels), "n": n, "accuracy": 1 - errors / n}
     row["errors"] = errors
-    row["refused by rank"], row["gone by rank"] = 1 - answered / n, 1 - kept / max(errors, 1)
-    row["limit"] = min(1.0, (1 - answered / n) * n / max(errors, 1))
+    row["refused by rank"], row["gone by rank"] = 1 - emitted / n, 1 - kept / max(errors, 1)
+    row["limit"] = min(1.0, (1 - emitted / n) * n / max(errors, 1))
     for key, tuned in (("rate", rate), ("knee", knee)):
-        said = passes(judged, tuned.settings, theirs.names)
-        row[f"{key} refused"] = float(1 - said.mean())
-        row[f"{key} gone"] = float(1 - judged.wrong[said].sum() / max(errors, 1))
-        row[f"{key} risk"] = float(judged.wrong[said].mean()) if said.any() else 0.0
+        emitted = passes(judged, tuned.settings, theirs.names)
+        row[f"{key} refused"] = float(1 - emitted.mean())
+        row[f"{key} gone"] = float(1 - judged.wrong[emitted].sum() / max(errors, 1))
+        row[f"{key} risk"] = float(judged.wrong[emitted].mean()) if emitted.any() else 0.0
     row |= {"augrc": curve.augrc, "aurc": curve.aurc, "e_aurc": curve.e_aurc}
     row["ece raw"] = reliability(plain.confidence, ~plain.wrong).ece
     row["ece tuned"] = reliability(judged.confidence, ~judged.wrong).ece
@@ -128,29 +128,29 @@ def report(
 
 
 def promise(name: str, ours: Any, judged: Any, names: tuple[str, ...], limit: float) -> dict[str, Any]:
-    """What --max-risk gives on the test part, or why it cannot."""
+    """What --max-risk achieves on the test part, or why it is unreachable."""
     try:
         made = tune(ours, Target("max-risk", limit))
     except InputError as error:
         print(f"  {name}, {error}")
         return {"max risk": limit, "unreachable": str(error)}
-    said = passes(judged, made.settings, names)
-    measured = float(judged.wrong[said].mean()) if said.any() else 0.0
+    emitted = passes(judged, made.settings, names)
+    measured = float(judged.wrong[emitted].mean()) if emitted.any() else 0.0
     print(
-        f"  {name}, max-risk {limit:g}: answers {said.mean():.1%} of the test part, risk there {measured:.2%}"
+        f"  {name}, max-risk {limit:g}: coverage {emitted.mean():.1%} of the test part, risk there {measured:.2%}"
     )
     return {
         "max risk": limit,
-        "answered": float(said.mean()),
+        "answered": float(emitted.mean()),
         "measured risk": measured,
-        "wrong": int(judged.wrong[said].sum()),
+        "wrong": int(judged.wrong[emitted].sum()),
     }
 
 
 def line(row: dict[str, Any]) -> list[str]:
-    pairs = [f"{row[k + ' refused']:.1%} refused, {row[k + ' gone']:.1%} gone" for k in ("rate", "knee")]
+    pairs = [f"{row[k + ' refused']:.1%} abstained, {row[k + ' gone']:.1%} removed" for k in ("rate", "knee")]
     return [
-        row["scores"], str(row["n"]), f"{row['accuracy']:.1%}", f"{row['gone by rank']:.1%} gone",
+        row["scores"], str(row["n"]), f"{row['accuracy']:.1%}", f"{row['gone by rank']:.1%} removed",
         f"{row['limit']:.1%}", *pairs, f"{row['augrc']:.4f}", f"{row['aurc']:.4f}",
         f"{row['ece raw']:.3f} -> {row['ece tuned']:.3f}",
     ]  # fmt: skip
@@ -198,10 +198,10 @@ def pose_features(clip: Array, steps: int = 8) -> Array:
 
 
 def guarantee(repeats: int) -> list[dict[str, Any]]:
-    """Simulated tunings whose true risk is known: how often is the promise of 5 % broken?"""
-    rules: dict[str, Callable[[risk.Curve], float | None]] = {
+    """Simulated tunings whose true risk is known: how often is the true risk above 5 %?"""
+    rules: dict[str, Callable[[risk.RiskCoverage], float | None]] = {
         "in common use": lambda c: risk.naive(c, 0.05),
-        "sgr": lambda c: risk.guaranteed_risk(c, 0.05, 0.05),
+        "sgr": lambda c: risk.sgr(c, 0.05, 0.05),
         "fixed sequence (default)": lambda c: risk.fixed_sequence(c, 0.05, 0.05),
     }
     rows = []
@@ -220,7 +220,7 @@ def guarantee(repeats: int) -> list[dict[str, Any]]:
             row |= {"mean coverage": cover[name] / repeats, "repeats": repeats}
             row["best possible coverage"] = math.sqrt(0.05 / 0.12)
             rows.append(row)
-    head = ["tracks", "rule", "promise of 5 % broken", "answered (possible: 64.5 %)"]
+    head = ["tracks", "rule", "risk of 5 % exceeded", "coverage (possible: 64.5 %)"]
     body = [[str(r["tracks"]), r["rule"], f"{r['broken']:.1%}", f"{r['mean coverage']:.1%}"] for r in rows]
     print(table(head, body), f"\n(allowed: 5 %; {repeats} simulated tunings a row)\n")
     return rows
@@ -230,7 +230,7 @@ def guarantee(repeats: int) -> list[dict[str, Any]]:
 
 
 def cost(objects: int = 50, frames: int = 4000) -> list[dict[str, Any]]:
-    """Microseconds of Policy.update a frame, native and NumPy."""
+    """Microseconds per frame of Policy.update, native and NumPy."""
     rows = []
     rng = np.random.default_rng(0)
     ids = np.arange(1, objects + 1)

@@ -1,1 +1,1 @@
-"""Thresholds of the abstain policy, chosen by evidence."""
+"""Thresholds of the abstain policy, chosen on labeled tracks."""

@@ -1,4 +1,4 @@
-"""Are the probabilities honest? Reliability, calibration error, and the temperature that mends them."""
+"""Calibration of probabilities: reliability, calibration error, and temperature scaling."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Reliability:
     confidence: Array
     """(B,) their mean confidence, NaN where empty."""
     accuracy: Array
-    """(B,) the share of right ones, NaN where empty."""
+    """(B,) the share of correct ones, NaN where empty."""
     ece: float
     """Expected calibration error: mean |accuracy - confidence|, weighted by counts (Guo et al. 2017)."""
 
@@ -38,7 +38,7 @@ def reliability(confidence: Array, right: Array, bins: int = BINS) -> Reliabilit
     return Reliability(counts, mean, share, ece)
 
 
-def temper(values: Array, temperature: float) -> Array:
+def apply_temperature(values: Array, temperature: float) -> Array:
     """Rows of p^(1/T), normalized."""
     log = np.log(np.maximum(values, 1e-12)) / temperature
     log -= log.max(1, keepdims=True)
@@ -48,14 +48,14 @@ def temper(values: Array, temperature: float) -> Array:
 
 def nll(values: Array, labels: Array, temperature: float = 1.0) -> float:
     """Mean negative log-likelihood of the true classes."""
-    rows = temper(np.asarray(values, np.float64), temperature)
+    rows = apply_temperature(np.asarray(values, np.float64), temperature)
     return float(-np.log(np.maximum(rows[np.arange(len(labels)), labels], 1e-300)).mean())
 
 
 def fit_temperature(values: Array, labels: Array) -> float:
     """The temperature with the least negative log-likelihood, by golden section on 1/T (it is convex there).
 
-    Where the rows are all right, colder is always better, and the limit comes back.
+    Where all rows are correct, a lower temperature is always better, and the limit is returned.
     """
     low, high = 1 / LIMITS["temperature"][1], 1 / LIMITS["temperature"][0]
     ratio = (math.sqrt(5) - 1) / 2

@@ -9,22 +9,22 @@ import numpy as np
 
 from edgevid.errors import require
 from edgevid.evaluate.tune.calibration import Reliability
-from edgevid.evaluate.tune.policy import Report
-from edgevid.evaluate.tune.risk import Curve, upper_bound
+from edgevid.evaluate.tune.risk import RiskCoverage, upper_bound
+from edgevid.evaluate.tune.search import Report
 from edgevid.types import Array
 
-ANSWERED, KEPT, MARK, BEST = "#2a6f97", "#d1495b", "#222222", "#8aa399"
+EMITTED, ERRORS, MARK, BEST = "#2a6f97", "#d1495b", "#222222", "#8aa399"
 
 
 def draw_all(report: Report, folder: str | Path, stem: str) -> list[Path]:
-    """Writes the plots that the report has data for and gives their paths."""
+    """Writes the plots that the report has data for and returns their paths."""
     pyplot = _pyplot()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     plots: dict[str, Any] = {}
     if report.curve is not None and report.before is not None and report.after is not None:
         if report.curve.errors:
-            plots["two-bars"] = _two_bars(pyplot, report, report.curve)
+            plots["bars"] = _bars(pyplot, report, report.curve)
             plots["risk-coverage"] = _risk_coverage(pyplot, report, report.curve)
         plots["reliability"] = _reliability(pyplot, report.before, report.after)
     if report.production is not None and report.shift is not None:
@@ -52,24 +52,28 @@ def _axes(pyplot: Any, columns: int = 1) -> tuple[Any, Any]:
     return figure, axes
 
 
-def bar_rows(found: Curve, count: int = 15) -> Array:
-    """Rows of the curve to draw: nearest to evenly spaced coverages, from all answered to few."""
+def bar_rows(found: RiskCoverage, count: int = 15) -> Array:
+    """Rows of the curve to draw: nearest to evenly spaced coverages, from full coverage down."""
     expected = np.linspace(1, 1 / count, count)
     rows = [int(np.abs(found.coverage - share).argmin()) for share in expected]
     return np.array(list(dict.fromkeys(rows)))
 
 
-def _two_bars(pyplot: Any, report: Report, found: Curve) -> Any:
+def _bars(pyplot: Any, report: Report, found: RiskCoverage) -> Any:
     figure, axes = _axes(pyplot)
     rows = bar_rows(found)
     places = np.arange(len(rows))
-    axes.bar(places - 0.2, 100 * found.coverage[rows], 0.4, color=ANSWERED, label="verdicts still answered")
+    axes.bar(places - 0.2, 100 * found.coverage[rows], 0.4, color=EMITTED, label="verdicts emitted")
     axes.bar(
-        places + 0.2, 100 * found.errors_kept[rows], 0.4, color=KEPT, label="original errors that remain"
+        places + 0.2,
+        100 * found.residual_errors[rows],
+        0.4,
+        color=ERRORS,
+        label="errors that remain",
     )
     axes.set_xticks(places, [f"{found.thresholds[row]:.3f}" for row in rows])
     axes.tick_params(axis="x", labelsize=7.5)
-    axes.set(xlabel="threshold", ylabel="per cent", ylim=(0, 118), yticks=range(0, 101, 20))
+    axes.set(xlabel="threshold", ylabel="percent", ylim=(0, 118), yticks=range(0, 101, 20))
     axes.set_title(_headline(report), fontsize=11, loc="left")
     if not report.settings.per_class:
         chosen = report.settings.threshold
@@ -82,26 +86,26 @@ def _two_bars(pyplot: Any, report: Report, found: Curve) -> Any:
     return figure
 
 
-def _risk_coverage(pyplot: Any, report: Report, found: Curve) -> Any:
+def _risk_coverage(pyplot: Any, report: Report, found: RiskCoverage) -> Any:
     figure, axes = _axes(pyplot)
-    axes.plot(100 * found.coverage, 100 * found.risk, color=KEPT, lw=1.8, label="measured risk")
-    rows = np.unique(np.linspace(0, len(found.answered) - 1, 120).astype(int))
+    axes.plot(100 * found.coverage, 100 * found.risk, color=ERRORS, lw=1.8, label="measured risk")
+    rows = np.unique(np.linspace(0, len(found.emitted) - 1, 120).astype(int))
     delta = report.target.delta
-    bounds = [upper_bound(int(found.wrong[r]), int(found.answered[r]), delta) for r in rows]
+    bounds = [upper_bound(int(found.wrong[r]), int(found.emitted[r]), delta) for r in rows]
     label = f"upper bound at each point ({1 - delta:.0%})"
-    axes.plot(100 * found.coverage[rows], 100 * np.array(bounds), color=KEPT, lw=1, ls=":", label=label)
+    axes.plot(100 * found.coverage[rows], 100 * np.array(bounds), color=ERRORS, lw=1, ls=":", label=label)
     k = np.arange(1, found.n + 1)
     best = np.maximum(0, k - (found.n - found.errors)) / k
     axes.plot(100 * k / found.n, 100 * best, color=BEST, lw=1.4, label="perfect ranking")
-    if report.said.any():
-        mark = f"chosen: {report.coverage:.1%} answered, risk {report.measured_risk:.2%}"
+    if report.emitted.any():
+        mark = f"chosen: {report.coverage:.1%} emitted, risk {report.measured_risk:.2%}"
         axes.plot(100 * report.coverage, 100 * report.measured_risk, "o", color=MARK, ms=7, label=mark)
     if report.target.kind == "max-risk":
         axes.axhline(100 * report.target.value, color=MARK, lw=0.8, ls="--", label="target")
     top = 100 * max(
         2.2 * found.errors / found.n, 1.2 * report.target.value * (report.target.kind == "max-risk")
     )
-    axes.set(xlabel="answered, per cent", ylabel="wrong among the answered, per cent", xlim=(0, 101))
+    axes.set(xlabel="coverage, %", ylabel="risk (wrong among the emitted), %", xlim=(0, 101))
     axes.set_ylim(0, min(100, top))
     areas = f"AUGRC {found.augrc:.4f}   AURC {found.aurc:.4f}   E-AURC {found.e_aurc:.4f}   n = {found.n}"
     axes.set_title(areas, fontsize=11, loc="left")
@@ -115,9 +119,9 @@ def _reliability(pyplot: Any, before: Reliability, after: Reliability) -> Any:
         bins = len(found.counts)
         centers = (np.arange(bins) + 0.5) / bins
         there = found.counts > 0
-        one.plot([0, 1], [0, 1], color=BEST, lw=1.2, label="honest")
+        one.plot([0, 1], [0, 1], color=BEST, lw=1.2, label="calibrated")
         one.bar(
-            centers[there], found.accuracy[there], 0.9 / bins, color=ANSWERED, label="share of right ones"
+            centers[there], found.accuracy[there], 0.9 / bins, color=EMITTED, label="share of correct ones"
         )
         one.plot(
             found.confidence[there], found.accuracy[there], "o", color=MARK, ms=3, label="mean confidence"
@@ -127,7 +131,7 @@ def _reliability(pyplot: Any, before: Reliability, after: Reliability) -> Any:
         one.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(-0.2, 1.02))
         one.set_yticks(np.linspace(0, 1, 6))
         one.set_title(f"{name}: ECE {found.ece:.3f}", fontsize=11, loc="left")
-    axes[0].text(0.02, -0.1, "how many", fontsize=8, color="#555555", va="center")
+    axes[0].text(0.02, -0.1, "count", fontsize=8, color="#555555", va="center")
     axes[0].legend(frameon=False, fontsize=9, loc="upper left")
     return figure
 
@@ -138,8 +142,8 @@ def _shift(pyplot: Any, report: Report) -> Any:
     figure, axes = _axes(pyplot)
     edges = np.linspace(0, 1, 26)
     samples = (
-        (report.chosen_on.confidence, ANSWERED, "tuning set"),
-        (report.production.confidence, KEPT, "production"),
+        (report.chosen_on.confidence, EMITTED, "tuning set"),
+        (report.production.confidence, ERRORS, "production"),
     )
     for values, color, name in samples:
         weights = np.full(len(values), 100 / len(values))
@@ -147,21 +151,23 @@ def _shift(pyplot: Any, report: Report) -> Any:
         axes.hist(values, edges, weights=weights, color=color, alpha=0.55, label=label)
     if not report.settings.per_class:
         axes.axvline(report.settings.threshold, color=MARK, lw=1.2, ls="--", label="threshold")
-    moved = report.shift
-    verdict = "SHIFTED" if moved.alarm else "no alarm"
-    title = f"{verdict}: KS {moved.ks:.3f} (p = {moved.p:.2g}), PSI {moved.psi:.3f}"
+    drift = report.shift
+    verdict = "shifted" if drift.alarm else "no alarm"
+    title = f"{verdict}: KS {drift.ks:.3f} (p = {drift.p:.2g}), PSI {drift.psi:.3f}"
     axes.set_title(title, fontsize=11, loc="left")
-    axes.set(xlabel="confidence", ylabel="per cent of tracks")
+    axes.set(xlabel="confidence", ylabel="share of tracks, %")
     axes.legend(frameon=False, fontsize=9, loc="upper left")
     return figure
 
 
 def _confidences(pyplot: Any, report: Report) -> Any:
     figure, axes = _axes(pyplot)
-    axes.hist(report.chosen_on.confidence, np.linspace(0, 1, 41), color=ANSWERED)
+    axes.hist(report.chosen_on.confidence, np.linspace(0, 1, 41), color=EMITTED)
     if not report.settings.per_class:
         axes.axvline(report.settings.threshold, color=MARK, lw=1.2, ls="--")
-    title = f"{1 - report.coverage:.1%} refused below {report.settings.threshold:.3f}; risk not certified"
+    title = (
+        f"abstains on {1 - report.coverage:.1%}, below {report.settings.threshold:.3f}; risk not certified"
+    )
     axes.set_title(title, fontsize=11, loc="left")
     axes.set(xlabel="confidence", ylabel="tracks")
     return figure
@@ -169,6 +175,6 @@ def _confidences(pyplot: Any, report: Report) -> Any:
 
 def _headline(report: Report) -> str:
     return (
-        f"{1 - report.coverage:.1%} refused, {report.errors_gone:.1%} of errors gone: "
+        f"abstains on {1 - report.coverage:.1%}, {report.errors_removed:.1%} of errors removed: "
         f"risk {report.curve.errors / report.curve.n if report.curve else 0:.1%} → {report.measured_risk:.1%}"
     )

@@ -1,8 +1,8 @@
 """Selective prediction: risk-coverage curves, their areas, and thresholds with a guaranteed risk.
 
-Notation of the literature: a verdict is answered when its confidence reaches the threshold; coverage is
-the share answered; risk is the share of wrong ones among the answered. The unit is the track: frames of
-one track depend on each other and must be one verdict before they come here.
+A verdict is emitted when its confidence reaches the threshold; coverage is the share emitted; risk is the
+share of wrong ones among the emitted. The unit is the track: its frames depend on each other, so they are
+reduced to one verdict first.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from edgevid.types import Array
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
-    """Everything that thresholding `n` verdicts can give; row i: the i-th distinct confidence, falling."""
+class RiskCoverage:
+    """Coverage and errors of `n` verdicts at every threshold, a row for each distinct confidence."""
 
     thresholds: Array
-    """(K,) distinct confidences, falling: answering means confidence >= threshold."""
-    answered: Array
-    """(K,) int, verdicts that are answered."""
+    """(K,) distinct confidences, falling: emitted means confidence >= threshold."""
+    emitted: Array
+    """(K,) int, verdicts that are emitted."""
     wrong: Array
     """(K,) int, wrong ones among them."""
     n: int
@@ -31,42 +31,42 @@ class Curve:
     """Wrong ones among all n."""
     aurc: float
     """Mean over k of the risk of the k most confident (Geifman et al. 2019)."""
-    aurc_best: float
+    aurc_optimal: float
     """AURC of the same errors ranked perfectly."""
     augrc: float
     """Mean over k of (wrong among the k most confident) / n (Traub et al. 2024, arXiv 2407.01032)."""
 
     @property
     def coverage(self) -> Array:
-        """(K,) share answered."""
-        return np.asarray(self.answered / self.n)
+        """(K,) share emitted."""
+        return np.asarray(self.emitted / self.n)
 
     @property
     def risk(self) -> Array:
-        """(K,) share of wrong ones among the answered."""
-        return np.asarray(self.wrong / self.answered)
+        """(K,) share of wrong ones among the emitted."""
+        return np.asarray(self.wrong / self.emitted)
 
     @property
-    def errors_kept(self) -> Array:
-        """(K,) share of the errors that remain; 0 where there are none to keep."""
+    def residual_errors(self) -> Array:
+        """(K,) share of the errors that remain; 0 without errors."""
         return np.asarray(self.wrong / max(self.errors, 1))
 
     @property
     def e_aurc(self) -> float:
         """AURC above the best possible: 0 for a perfect ranking."""
-        return self.aurc - self.aurc_best
+        return self.aurc - self.aurc_optimal
 
     def at(self, threshold: float) -> tuple[int, int]:
-        """(answered, wrong) with `threshold`."""
+        """(emitted, wrong) with `threshold`."""
         row = int(np.searchsorted(-self.thresholds, -threshold, "right")) - 1
-        return (0, 0) if row < 0 else (int(self.answered[row]), int(self.wrong[row]))
+        return (0, 0) if row < 0 else (int(self.emitted[row]), int(self.wrong[row]))
 
 
-def curve(confidence: Array, wrong: Array) -> Curve:
-    """The curve of verdicts with `confidence` (N,) of which `wrong` (N,) says the errors.
+def curve(confidence: Array, wrong: Array) -> RiskCoverage:
+    """The curve of verdicts with `confidence` (N,) of which `wrong` (N,) marks the errors.
 
-    Equal confidences are one block: they are answered together, and the areas take the mean over the
-    orders within it, so that the order of the rows changes nothing.
+    Equal confidences are one block: they are emitted together, and the areas take the mean over the
+    orders within it, so the order of the rows does not matter.
     """
     confidence, wrong = np.asarray(confidence, np.float64), np.asarray(wrong, bool)
     if confidence.ndim != 1 or confidence.shape != wrong.shape or not len(confidence):
@@ -85,7 +85,7 @@ def curve(confidence: Array, wrong: Array) -> Curve:
     errors = int(wrong.sum())
     best = (np.arange(1, errors + 1) / (n - errors + np.arange(1, errors + 1))).sum() / n
     aurc, augrc = float((smooth / k).mean()), float(smooth.mean() / n)
-    return Curve(sorted_[ends - 1], ends, counted, n, errors, aurc, float(best), augrc)
+    return RiskCoverage(sorted_[ends - 1], ends, counted, n, errors, aurc, float(best), augrc)
 
 
 def betainc(a: float, b: float, x: float) -> float:
@@ -132,101 +132,92 @@ def upper_bound(wrong: int, n: int, delta: float) -> float:
     return 1.0 if wrong >= n else betaincinv(wrong + 1, n - wrong, 1 - delta)
 
 
-def lower_bound(wrong: int, n: int, delta: float) -> float:
-    """Clopper-Pearson: the true risk is above this with probability 1 - delta."""
-    return 0.0 if wrong <= 0 else betaincinv(wrong, n - wrong + 1, delta)
-
-
 def certified(wrong: int, n: int, risk: float, delta: float) -> bool:
-    """Whether `wrong` of `n` prove a risk of at most `risk`: upper_bound <= risk, without inverting."""
+    """Whether `wrong` of `n` certify a risk of at most `risk`: upper_bound <= risk, without inverting."""
     return n > wrong and betainc(wrong + 1, n - wrong, risk) >= 1 - delta
 
 
-def needed(risk: float, delta: float) -> int:
+def min_error_free(risk: float, delta: float) -> int:
     """Error-free verdicts that certify `risk` with probability 1 - delta.
 
-    >>> needed(0.05, 0.05), needed(0.01, 0.05)
+    >>> min_error_free(0.05, 0.05), min_error_free(0.01, 0.05)
     (59, 299)
     """
     return math.ceil(math.log(delta) / math.log1p(-risk))
 
 
-def naive(found: Curve, risk: float) -> float | None:
-    """What is usually done: the lowest threshold whose measured risk is at most `risk`. No promise."""
+def naive(found: RiskCoverage, risk: float) -> float | None:
+    """The common rule: the lowest threshold whose measured risk is at most `risk`. No guarantee."""
     rows = np.flatnonzero(found.risk <= risk)
     return float(found.thresholds[rows[-1]]) if len(rows) else None
 
 
-def fixed_sequence(found: Curve, risk: float, delta: float) -> float | None:
+def fixed_sequence(found: RiskCoverage, risk: float, delta: float) -> float | None:
     """Learn then test: thresholds from strict to loose, each tested at full `delta`, to the first failure.
 
-    (Angelopoulos et al. 2021, arXiv 2110.01052.) None where not even the first passes. The sequence begins
-    at three times the fewest verdicts that could pass (at half of all where there are fewer), for a start
-    at the very strictest is stopped by a single error; that depends on n, `risk` and `delta` only.
+    (Angelopoulos et al. 2021, arXiv 2110.01052.) None where even the first test fails. The sequence begins at
+    three times the fewest verdicts that could pass (at half of all where there are fewer), because a single
+    error stops a start at the strictest threshold; the start depends on n, `risk` and `delta` only.
     """
-    base = needed(risk, delta)
+    base = min_error_free(risk, delta)
     start = min(3 * base, max(base, found.n // 2))
     best = None
-    for row in range(int(np.searchsorted(found.answered, start)), len(found.thresholds)):
-        if not certified(int(found.wrong[row]), int(found.answered[row]), risk, delta):
+    for row in range(int(np.searchsorted(found.emitted, start)), len(found.thresholds)):
+        if not certified(int(found.wrong[row]), int(found.emitted[row]), risk, delta):
             break
         best = float(found.thresholds[row])
     return best
 
 
-def guaranteed_risk(found: Curve, risk: float, delta: float) -> float | None:
+def sgr(found: RiskCoverage, risk: float, delta: float) -> float | None:
     """Selection with guaranteed risk: binary search, each test at delta / number of tests.
 
-    (Geifman and El-Yaniv 2017, arXiv 1705.08500.) More cautious than `fixed_sequence`.
+    (Geifman and El-Yaniv 2017, arXiv 1705.08500.) More conservative than `fixed_sequence`.
     """
     tests = max(1, math.ceil(math.log2(len(found.thresholds) + 1)))
     low, high, best = 0, len(found.thresholds) - 1, None
     while low <= high:
         row = (low + high) // 2
-        if certified(int(found.wrong[row]), int(found.answered[row]), risk, delta / tests):
+        if certified(int(found.wrong[row]), int(found.emitted[row]), risk, delta / tests):
             best, low = float(found.thresholds[row]), row + 1
         else:
             high = row - 1
     return best
 
 
-def conformal(found: Curve, risk: float) -> float | None:
-    """Conformal risk control of the JOINT risk P(answered and wrong), in expectation.
+def conformal_risk(found: RiskCoverage, risk: float) -> float | None:
+    """Conformal risk control of the JOINT risk P(emitted and wrong), in expectation.
 
-    (Angelopoulos et al. 2022, arXiv 2208.02814.) Not the share of wrong ones among the answered.
+    (Angelopoulos et al. 2022, arXiv 2208.02814.) Not the share of wrong ones among the emitted.
     """
     rows = np.flatnonzero((found.wrong + 1) / (found.n + 1) <= risk)
     return float(found.thresholds[rows[-1]]) if len(rows) else None
 
 
-def errors_kept(found: Curve, share: float) -> float | None:
+def residual_errors(found: RiskCoverage, share: float) -> float | None:
     """The lowest threshold that keeps at most `share` of the errors; None where none does."""
     rows = np.flatnonzero(found.wrong <= share * found.errors + 1e-9)
     return float(found.thresholds[rows[-1]]) if len(rows) else None
 
 
-def knee(found: Curve) -> float:
-    """The threshold with the largest (share of errors gone - share refused)."""
-    gain = (1 - found.errors_kept) - (1 - found.coverage)
+def knee(found: RiskCoverage) -> float:
+    """The threshold with the largest (share of errors removed - abstention rate)."""
+    gain = found.coverage - found.residual_errors
     return float(found.thresholds[int(np.flatnonzero(gain >= gain.max() - 1e-12)[-1])])
 
 
-def chow(wrong_cost: float, silence_cost: float) -> float:
-    """Chow's rule: answer where 1 - confidence <= silence cost / wrong cost (calibrated confidences)."""
-    if wrong_cost <= 0 or silence_cost < 0:
-        raise InputError(
-            f"costs: expected a positive cost of errors, got {wrong_cost:g} and {silence_cost:g}"
-        )
-    return max(0.0, 1 - silence_cost / wrong_cost)
+def chow(cost_ratio: float) -> float:
+    """Chow's rule for calibrated confidences, where one error costs as much as `cost_ratio` abstentions."""
+    return max(0.0, 1 - 1 / cost_ratio) if cost_ratio > 0 else 0.0
 
 
-def refuse_share(confidence: Array, share: float) -> float:
-    """The threshold that refuses `share` of these verdicts, as nearly as ties allow and never more."""
+def abstain_threshold(confidence: Array, share: float) -> float:
+    """The threshold that abstains on `share` of these verdicts, as nearly as ties allow and never on more."""
     ordered = np.sort(np.asarray(confidence, np.float64))
     return float(ordered[min(int(share * len(ordered) + 1e-9), len(ordered) - 1)])
 
 
-def reachable_risk(found: Curve, delta: float) -> tuple[float, float] | None:
+def reachable_risk(found: RiskCoverage, delta: float) -> tuple[float, float] | None:
     """(risk, threshold): the lowest risk that `fixed_sequence` can certify; None where none below 1."""
     low, high = 0.0, 1.0
     if fixed_sequence(found, 0.999, delta) is None:

@@ -1,7 +1,7 @@
-"""Score tables for tuning: read from CSV or NPZ with every mistake named, gathered to one verdict a track.
+"""Score tables for tuning: read from CSV or NPZ with every error named, reduced to one verdict per track.
 
-CSV: a header line; `track`, `time` and `label` where there are such columns, and one column a class, named
-after it. NPZ: `values` (N, C), and `labels`, `tracks`, `times`, `names` where there are such arrays.
+CSV: a header line; optional columns `track`, `time` and `label`, and one column per class, named after it.
+NPZ: `values` (N, C), and optional arrays `labels`, `tracks`, `times`, `names`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SPECIAL = ("track", "time", "label")
 
 @dataclass(frozen=True, slots=True)
 class ScoreTable:
-    """Class probabilities with what is known of them; row i of all columns is one observation."""
+    """Class probabilities and their labels; row i of all columns is one observation."""
 
     names: tuple[str, ...]
     values: Array
@@ -61,8 +61,8 @@ class TrackVerdicts:
     """(K,) class index."""
     labels: Array | None
     """(K,) true class."""
-    unjudged: int
-    """Tracks that the other rules (observations, time, agreement, margin) leave silent; not among the K."""
+    undecided: int
+    """Tracks that the other rules (observations, time, agreement, margin) abstain on; not among the K."""
 
     @property
     def wrong(self) -> Array:
@@ -91,14 +91,14 @@ def read_scores(path: str | Path, *, logits: bool = False) -> ScoreTable:
 def make_table(
     columns: Mapping[str, Array], *, path: Path = Path(), sha256: str = "", logits: bool = False
 ) -> ScoreTable:
-    """The checked table of `values` and, where there are such, `labels`, `tracks`, `times`, `names`."""
+    """The checked table of `values` and optional `labels`, `tracks`, `times`, `names`."""
     values = np.asarray(columns["values"])
     if values.ndim != 2 or not np.issubdtype(values.dtype, np.number):
         _fail(path, "values", "numbers of shape (N, classes)", f"{values.dtype} {values.shape}")
     if not len(values):
         _fail(path, "values", "at least one row", "none")
     if values.shape[1] < 2:
-        _fail(path, "values", "at least two classes: with one there is nothing to confuse", values.shape[1])
+        _fail(path, "values", "at least two classes: one cannot be confused", values.shape[1])
     names = tuple(map(str, columns.get("names", np.arange(values.shape[1]))))
     if len(names) != values.shape[1] or len(set(names)) < len(names):
         _fail(path, "names", f"{values.shape[1]} different class names", list(names))
@@ -108,7 +108,7 @@ def make_table(
     times = np.asarray(columns.get("times", np.arange(rows)), np.float64)
     for key, column in (("tracks", tracks), ("times", times)):
         if column.shape != (rows,):
-            _fail(path, key, f"{rows} values as there are rows", column.shape)
+            _fail(path, key, f"{rows} values, one per row", column.shape)
     if not np.isfinite(times).all():
         _fail(path, "times", "finite seconds", "NaN or infinity")
     numbers = np.unique(tracks, return_inverse=True)[1].reshape(-1).astype(np.int64) + 1
@@ -119,7 +119,7 @@ def make_table(
 
 
 def gather(table: ScoreTable, settings: Settings) -> TrackVerdicts:
-    """One verdict a track, by the policy itself: what is tuned here is what runs there."""
+    """One verdict per track, by the policy that runs in the pipeline."""
     free = Policy(table.names, _without_thresholds(settings))
     ids = np.unique(table.tracks)
     none, zeros = np.zeros(len(ids), np.int32), np.zeros(len(ids), np.float32)
@@ -158,7 +158,7 @@ def _probabilities(path: Path, values: Array, logits: bool) -> Array:
         return np.asarray(powers / powers.sum(1, keepdims=True))
     off = np.flatnonzero((np.abs(values.sum(1) - 1) > 1e-2) | (values < 0).any(1))
     if len(off):
-        expected = "probabilities that sum to 1 (raw network outputs: give --logits)"
+        expected = "probabilities that sum to 1 (for raw network outputs add --logits)"
         _fail(path, f"row {off[0] + 1}", expected, [round(float(v), 4) for v in values[off[0]]])
     return np.asarray(values / values.sum(1, keepdims=True))
 
@@ -168,7 +168,7 @@ def _labels(path: Path, given: Array | None, names: tuple[str, ...], rows: int) 
         return None
     given = np.asarray(given)
     if given.shape != (rows,):
-        _fail(path, "labels", f"{rows} values as there are rows", given.shape)
+        _fail(path, "labels", f"{rows} values, one per row", given.shape)
     index = {name: number for number, name in enumerate(names)}
     if given.dtype.kind in "iu":
         labels = given.astype(np.int64)
@@ -190,7 +190,7 @@ def _one_label_a_track(
     rows = np.flatnonzero(labels != first)
     if len(rows):
         one, two = names[int(first[rows[0]])], names[int(labels[rows[0]])]
-        expected = "one label a track (where its label changes, begin another track in the table)"
+        expected = "one label per track (where its label changes, begin another track in the table)"
         _fail(path, f"track {tracks[rows[0]]}", expected, f"{one} and {two}")
 
 
@@ -210,7 +210,7 @@ def _read_csv(path: Path) -> dict[str, Array]:
     if len(columns) < len(head):
         _fail(path, "header", "different column names", head)
     if not names:
-        _fail(path, "header", "a column for each class beside " + ", ".join(SPECIAL), head)
+        _fail(path, "header", "a column for each class next to " + ", ".join(SPECIAL), head)
     made: dict[str, Array] = {"names": np.array(names)}
     made["values"] = np.stack([_floats(path, name, columns[name]) for name in names], 1)
     if "label" in columns:
@@ -247,5 +247,5 @@ def _read_npz(path: Path) -> dict[str, Array]:
         ) from None
     known = ("values", "labels", "tracks", "times", "names")
     if "values" not in columns or set(columns) - set(known):
-        _fail(path, "arrays", f"values, and of {', '.join(known[1:])} what there is", sorted(columns))
+        _fail(path, "arrays", f"values, and optionally {', '.join(known[1:])}", sorted(columns))
     return columns

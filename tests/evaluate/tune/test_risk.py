@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgevid.errors import InputError
 from edgevid.evaluate.tune import risk
-from edgevid.evaluate.tune.calibration import fit_temperature, nll, reliability, temper
+from edgevid.evaluate.tune.calibration import apply_temperature, fit_temperature, nll, reliability
 from edgevid.types import Array
 
 CONFIDENCE, WRONG = np.array([0.9, 0.8, 0.7, 0.6]), np.array([0, 1, 0, 0])
@@ -20,13 +20,13 @@ CONFIDENCE, WRONG = np.array([0.9, 0.8, 0.7, 0.6]), np.array([0, 1, 0, 0])
 def test_four_verdicts_by_hand() -> None:
     found = risk.curve(CONFIDENCE, WRONG)
     assert found.aurc == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
-    assert found.aurc_best == pytest.approx(1 / 16)
+    assert found.aurc_optimal == pytest.approx(1 / 16)
     assert found.e_aurc == pytest.approx(0.2083, abs=5e-5)
     assert found.augrc == pytest.approx(3 / 16)
     assert found.at(0.65) == (3, 1)
     assert found.at(0.0) == (4, 1)
     assert found.at(0.95) == (0, 0)
-    assert found.errors_kept.tolist() == [0, 1, 1, 1]
+    assert found.residual_errors.tolist() == [0, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -38,10 +38,12 @@ def test_published_bounds(wrong: int, n: int, bound: float) -> None:
 
 def test_bounds_at_their_ends() -> None:
     assert risk.upper_bound(7, 7, 0.05) == 1
-    assert risk.lower_bound(0, 7, 0.05) == 0
     assert risk.upper_bound(0, 10, 0.05) == pytest.approx(1 - 0.05 ** (1 / 10))
-    assert risk.lower_bound(10, 10, 0.05) == pytest.approx(0.05 ** (1 / 10))
-    assert (risk.needed(0.05, 0.05), risk.needed(0.01, 0.05), risk.needed(0.005, 0.05)) == (59, 299, 598)
+    assert (
+        risk.min_error_free(0.05, 0.05),
+        risk.min_error_free(0.01, 0.05),
+        risk.min_error_free(0.005, 0.05),
+    ) == (59, 299, 598)
 
 
 @given(st.integers(1, 300), st.data(), st.floats(0.001, 0.5))
@@ -77,10 +79,10 @@ def test_order_and_monotone_transforms_change_nothing(rows: list[tuple[int, bool
     mixed = np.random.default_rng(1).permutation(len(rows))
     other = risk.curve(np.exp(confidence[mixed] / 3.0), wrong[mixed])
     assert (found.aurc, found.augrc) == pytest.approx((other.aurc, other.augrc))
-    assert found.answered.tolist() == other.answered.tolist()
+    assert found.emitted.tolist() == other.emitted.tolist()
     assert found.wrong.tolist() == other.wrong.tolist()
     assert (np.diff(found.coverage) > 0).all()
-    assert (np.diff(found.errors_kept) >= 0).all()
+    assert (np.diff(found.residual_errors) >= 0).all()
     assert found.coverage[-1] == 1
     assert found.e_aurc >= -1e-12
 
@@ -148,11 +150,11 @@ def test_temperature_recovers_the_one_that_was_applied() -> None:
     rng = np.random.default_rng(0)
     honest = rng.dirichlet([0.7] * 4, 20_000)
     labels = (honest.cumsum(1) < rng.random((20_000, 1))).sum(1)
-    sharpened = temper(honest, 0.5)
+    sharpened = apply_temperature(honest, 0.5)
     fitted = fit_temperature(sharpened, labels)
     assert fitted == pytest.approx(2, rel=0.05)
     assert nll(sharpened, labels, fitted) <= nll(sharpened, labels)
-    made = temper(sharpened, fitted)
+    made = apply_temperature(sharpened, fitted)
     assert (made.argmax(1) == sharpened.argmax(1)).all()
     before = reliability(sharpened.max(1), sharpened.argmax(1) == labels).ece
     assert reliability(made.max(1), made.argmax(1) == labels).ece < before / 4
@@ -163,15 +165,15 @@ def test_thresholds_by_hand() -> None:
     confidence = np.arange(10, 0, -1) / 10
     wrong = np.isin(np.arange(10, 0, -1), (2, 3, 6))
     found = risk.curve(confidence, wrong)
-    assert risk.errors_kept(found, 1 / 3) == 0.4  # the six left hold one error: seven answered, one wrong
-    assert risk.errors_kept(found, 0.0) == 0.7
+    assert risk.residual_errors(found, 1 / 3) == 0.4  # the six left hold one error: seven emitted, one wrong
+    assert risk.residual_errors(found, 0.0) == 0.7
     assert risk.naive(found, 0.15) == 0.4  # 1 of 7
     assert risk.naive(found, 0.10) == 0.7  # 0 of 4; from 0.6 on never below 1 of 7
-    assert risk.knee(found) == 0.7  # all errors gone for 0.6 refused: 0.4; at 0.4 it is 2/3 - 0.3
-    assert risk.conformal(found, 0.2) == 0.4  # (1 + 1) / 11 <= 0.2 < (2 + 1) / 11
-    assert risk.refuse_share(confidence, 0.3) == 0.4
-    assert risk.chow(4, 1) == 0.75
-    assert risk.chow(0.5, 1) == 0
+    assert risk.knee(found) == 0.7  # all errors removed for 0.6 abstained: 0.4; at 0.4 it is 2/3 - 0.3
+    assert risk.conformal_risk(found, 0.2) == 0.4  # (1 + 1) / 11 <= 0.2 < (2 + 1) / 11
+    assert risk.abstain_threshold(confidence, 0.3) == 0.4
+    assert risk.chow(4) == 0.75
+    assert risk.chow(0.5) == risk.chow(0) == 0
 
 
 def test_the_fixed_sequence_by_hand() -> None:
@@ -181,25 +183,23 @@ def test_the_fixed_sequence_by_hand() -> None:
     wrong[[12, 13, 14]] = True  # 3 of 15: P(at most 3) = 0.0176 passes
     wrong[15:] = True  # 4 of 16: 0.038 passes; 5 of 17: 0.072 does not
     found = risk.curve(confidence, wrong)
-    assert risk.needed(0.5, 0.05) == 5
+    assert risk.min_error_free(0.5, 0.05) == 5
     assert risk.fixed_sequence(found, 0.5, 0.05) == confidence[15]
     wrong[[10, 11]] = True  # 5 of 15: 0.15 fails at once
     assert risk.fixed_sequence(risk.curve(confidence, wrong), 0.5, 0.05) is None
 
 
-def test_what_is_no_curve_is_refused() -> None:
+def test_what_is_no_curve_is_rejected() -> None:
     for confidence, wrong in (([], []), ([0.5], [0, 1]), ([math.nan], [0])):
         with pytest.raises(InputError, match="risk curve"):
             risk.curve(np.array(confidence), np.array(wrong))
-    with pytest.raises(InputError, match="costs"):
-        risk.chow(0, 1)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60, unique=True), st.floats(0, 1))
-def test_a_share_is_refused_to_within_one(confidence: list[float], share: float) -> None:
-    limit = risk.refuse_share(np.array(confidence), share)
-    refused = np.mean(np.array(confidence) < limit)
-    assert share - 1 / len(confidence) - 1e-6 <= refused <= share + 1e-6
+def test_the_abstention_rate_is_met_to_within_one(confidence: list[float], share: float) -> None:
+    limit = risk.abstain_threshold(np.array(confidence), share)
+    abstained = np.mean(np.array(confidence) < limit)
+    assert share - 1 / len(confidence) - 1e-6 <= abstained <= share + 1e-6
 
 
 def simulate(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
@@ -214,14 +214,14 @@ def true_risk(threshold: float) -> float:
 
 
 @pytest.mark.parametrize("n", [600, 1500])
-def test_a_thousand_tunings_keep_the_promise(n: int) -> None:
+def test_a_thousand_tunings_hold_their_guarantee(n: int) -> None:
     rng, delta, broken = np.random.default_rng(n), 0.05, dict.fromkeys(("fixed", "sgr", "naive"), 0)
     for _ in range(1000):
         found = risk.curve(*simulate(rng, n))
         made = {"fixed": risk.fixed_sequence(found, 0.05, delta), "naive": risk.naive(found, 0.05)}
-        made["sgr"] = risk.guaranteed_risk(found, 0.05, delta)
+        made["sgr"] = risk.sgr(found, 0.05, delta)
         for name, threshold in made.items():
             broken[name] += threshold is not None and true_risk(threshold) > 0.05
     assert broken["fixed"] <= 1000 * delta + 3 * math.sqrt(1000 * delta * (1 - delta))
     assert broken["sgr"] <= broken["fixed"]
-    assert broken["naive"] > 300  # what everybody does
+    assert broken["naive"] > 300  # the common rule

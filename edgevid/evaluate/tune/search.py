@@ -1,4 +1,4 @@
-"""Tunes a policy: temperature and correlation on held-out tracks, then the threshold by evidence."""
+"""Tunes a policy: temperature and correlation on held-out tracks, the threshold on the others."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import datetime
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -20,32 +21,34 @@ from edgevid.evaluate.tune.calibration import Reliability, fit_temperature, nll,
 from edgevid.evaluate.tune.scores import ScoreTable, TrackVerdicts, gather
 from edgevid.types import Array
 
-KINDS = ("knee", "max-risk", "max-joint-risk", "max-errors-kept", "abstain-rate", "costs")
-METHODS = ("fixed-sequence", "sgr", "naive")
-LEAST_TO_FIT = 50
+Kind = Literal["knee", "max-risk", "max-joint-risk", "max-residual-errors", "abstain-rate", "cost-ratio"]
+Method = Literal["fixed-sequence", "sgr", "naive"]
+KINDS, METHODS = get_args(Kind), get_args(Method)
+MIN_TRACKS_TO_FIT = 50
 """Fewer held-out tracks than this give no trustworthy temperature."""
-LEAST_OF_CLASS = 100
+MIN_TRACKS_OF_CLASS = 100
 """Fewer verdicts of a class than this give it no threshold of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the threshold shall achieve."""
+    """What the threshold must achieve."""
 
-    kind: str = "knee"
-    """"knee": errors gone minus verdicts refused at its largest; "max-risk": share of wrong ones among the
-    answered, guaranteed; "max-joint-risk": wrong answers among all tracks, on average; "max-errors-kept";
-    "abstain-rate": share refused; "costs": `value` silences cost as much as one error."""
+    kind: Kind = "knee"
+    """"knee": the largest errors removed minus abstention rate; "max-risk": share of wrong ones among the
+    emitted, guaranteed; "max-joint-risk": share of all tracks emitted and wrong, on average;
+    "max-residual-errors": share of the errors that remains; "abstain-rate"; "cost-ratio": one error costs as
+    much as `value` abstentions."""
     value: float = 0.0
     confidence: float = 0.95
     """Of the guarantee of max-risk."""
-    method: str = "fixed-sequence"
-    """Of max-risk: "fixed-sequence", "sgr" (more cautious) or "naive" (no guarantee)."""
+    method: Method = "fixed-sequence"
+    """Of max-risk: "fixed-sequence", "sgr" (more conservative) or "naive" (no guarantee)."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS or self.method not in METHODS:
             raise InputError(f"target: expected {KINDS} and {METHODS}, got {self.kind!r} and {self.method!r}")
-        high = np.inf if self.kind == "costs" else 1.0
+        high = np.inf if self.kind == "cost-ratio" else 1.0
         if self.kind != "knee" and not 0 <= self.value <= high:
             raise InputError(f"{self.kind}: expected a number from 0 to {high:g}, got {self.value!r}")
         if self.kind in ("max-risk", "max-joint-risk") and not 0 < self.value < 1:
@@ -61,7 +64,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was chosen and what it achieves on the tracks it was chosen on (not those of the temperature)."""
+    """What was chosen, and what it achieves on the tracks it was chosen on (not those of the temperature)."""
 
     table: ScoreTable
     target: Target
@@ -69,7 +72,7 @@ class Report:
     chosen_on: TrackVerdicts
     fitted_on: int
     """Tracks held out for temperature and correlation."""
-    curve: risk.Curve | None
+    curve: risk.RiskCoverage | None
     """None without labels."""
     before: Reliability | None
     after: Reliability | None
@@ -78,28 +81,28 @@ class Report:
     warnings: list[str] = field(default_factory=list)
 
     @property
-    def said(self) -> Array:
-        """(K,) which verdicts of `chosen_on` pass their thresholds."""
+    def emitted(self) -> Array:
+        """(K,) which verdicts of `chosen_on` reach their thresholds."""
         return passes(self.chosen_on, self.settings, self.table.names)
 
     @property
     def coverage(self) -> float:
-        """Share answered."""
-        return float(self.said.mean())
+        """Share emitted."""
+        return float(self.emitted.mean())
 
     @property
     def wrong(self) -> int:
-        """Wrong ones among the answered."""
-        return int(self.chosen_on.wrong[self.said].sum())
+        """Wrong ones among the emitted."""
+        return int(self.chosen_on.wrong[self.emitted].sum())
 
     @property
     def measured_risk(self) -> float:
-        """Share of wrong ones among the answered."""
-        return self.wrong / max(int(self.said.sum()), 1)
+        """Share of wrong ones among the emitted."""
+        return self.wrong / max(int(self.emitted.sum()), 1)
 
     @property
-    def errors_gone(self) -> float:
-        """Share of the original errors that are not said any more; 1 where there were none."""
+    def errors_removed(self) -> float:
+        """Share of the original errors that are no longer emitted; 1 where there were none."""
         errors = int(self.chosen_on.wrong.sum())
         return 1 - self.wrong / errors if errors else 1.0
 
@@ -124,7 +127,10 @@ class Report:
             "coverage": round(self.coverage, 6),
         }
         if self.curve is not None:
-            made |= {"measured_risk": round(self.measured_risk, 6), "errors_gone": round(self.errors_gone, 6)}
+            made |= {
+                "measured_risk": round(self.measured_risk, 6),
+                "errors_removed": round(self.errors_removed, 6),
+            }
         if self.guaranteed:
             made |= {"certified_risk": self.target.value, "certified_with": self.target.confidence}
             made |= {"method": self.target.method}
@@ -152,23 +158,23 @@ def tune(
     """The policy for `target` (default: the knee) from scores of labeled tracks.
 
     `settings` gives the rules besides the threshold. With labels and `fit`, `holdout` of the tracks fit
-    temperature and correlation and the others choose the threshold, so that a guarantee stays true. Without
-    labels only abstain-rate can be chosen. `production` holds scores from where the policy will run: it is
-    compared with the table, and abstain-rate is chosen on it. InputError says what cannot be, and what can.
+    temperature and correlation and the others choose the threshold, so that a guarantee stays valid. Without
+    labels only abstain-rate can be chosen. `production` holds scores from the deployment: they are compared
+    with the table, and abstain-rate is chosen on them. InputError states what is reachable instead.
     """
     target, settings, warnings = target or Target(), settings or Settings(), list[str]()
     if table.labels is None and target.kind != "abstain-rate":
         raise InputError(
             f"{table.path or 'scores'}: expected a label column for {target.kind}, got none. "
-            "Without labels choose --abstain-rate: what share to refuse"
+            "Without labels choose --abstain-rate"
         )
     if production is not None and production.names != table.names:
         raise InputError(f"production: expected the classes {table.names}, got {production.names}")
     fitting, choosing = _split(table, holdout if fit else 0.0, seed, warnings)
     if fitting is not None:
         settings = _fit(fitting, settings, warnings)
-    chosen_on = _judged(choosing, settings)
-    deployed = _judged(production, settings) if production is not None else None
+    chosen_on = _gathered(choosing, settings)
+    deployed = _gathered(production, settings) if production is not None else None
     settings = _with_thresholds(settings, target, chosen_on, deployed, table.names, per_class, warnings)
     found = before = after = None
     if chosen_on.labels is not None:
@@ -176,16 +182,16 @@ def tune(
         plain = gather(choosing, dataclasses.replace(settings, temperature=1.0))
         before = reliability(plain.confidence, ~plain.wrong)
         after = reliability(chosen_on.confidence, ~chosen_on.wrong)
-        warnings += _odd(chosen_on, table.names)
-    moved = shift(chosen_on.confidence, deployed.confidence) if deployed is not None else None
+        warnings += _data_warnings(chosen_on, table.names)
+    drift = shift(chosen_on.confidence, deployed.confidence) if deployed is not None else None
     if target.kind == "abstain-rate":
         warnings.append(
-            "the share refused is fixed, the risk is not certified: audit some verdicts that pass"
+            "the abstention rate is fixed, the risk is not certified: audit some of the emitted verdicts"
         )
-    if moved is not None and moved.alarm:
-        warnings.append(_shift_words(moved, chosen_on, deployed, target))
+    if drift is not None and drift.alarm:
+        warnings.append(_shift_warning(drift, chosen_on, deployed, target))
     count = 0 if fitting is None else len(np.unique(fitting.tracks))
-    return Report(table, target, settings, chosen_on, count, found, before, after, deployed, moved, warnings)
+    return Report(table, target, settings, chosen_on, count, found, before, after, deployed, drift, warnings)
 
 
 def passes(verdicts: TrackVerdicts, settings: Settings, names: tuple[str, ...]) -> Array:
@@ -195,7 +201,7 @@ def passes(verdicts: TrackVerdicts, settings: Settings, names: tuple[str, ...]) 
 
 
 def predicted_accuracy(tuning: TrackVerdicts, production: TrackVerdicts) -> float:
-    """A hint at the accuracy there: average thresholded confidence (Garg et al., arXiv 2201.04234)."""
+    """An estimate of the accuracy there: average thresholded confidence (Garg et al., arXiv 2201.04234)."""
     limit = np.quantile(tuning.confidence, tuning.wrong.mean())
     return float((production.confidence >= limit).mean())
 
@@ -209,9 +215,9 @@ def _split(
     count = round(holdout * len(tracks))
     if table.labels is None or count == 0:
         return None, table
-    if count < LEAST_TO_FIT:
+    if count < MIN_TRACKS_TO_FIT:
         warnings.append(
-            f"temperature not fitted: {count} held-out tracks are too few (expected {LEAST_TO_FIT})"
+            f"temperature not fitted: {count} held-out tracks are too few (expected {MIN_TRACKS_TO_FIT})"
         )
         return None, table
     mixed = np.random.default_rng(seed).permutation(tracks)
@@ -224,7 +230,7 @@ def _fit(table: ScoreTable, settings: Settings, warnings: list[str]) -> Settings
         warnings.append("temperature not fitted: votes have none")
         return settings
     if (table.values.argmax(1) == table.labels).all():
-        warnings.append("temperature not fitted: the held-out tracks hold no error")
+        warnings.append("temperature not fitted: the held-out tracks have no error")
         return settings
     settings = dataclasses.replace(settings, temperature=fit_temperature(table.values, table.labels))
     several = len(np.unique(table.tracks)) < len(table.tracks)
@@ -243,12 +249,12 @@ def _fit_correlation(table: ScoreTable, settings: Settings) -> float:
     return float(min(np.linspace(0, 1, 41).round(3), key=loss))
 
 
-def _judged(table: ScoreTable, settings: Settings) -> TrackVerdicts:
+def _gathered(table: ScoreTable, settings: Settings) -> TrackVerdicts:
     made = gather(table, settings)
     if not len(made.confidence):
         raise InputError(
-            f"{table.path or 'scores'}: the other rules (observations, seconds, agreement, margin) leave all "
-            f"{made.unjudged} tracks silent: loosen them"
+            f"{table.path or 'scores'}: the other rules (observations, seconds, agreement, margin) "
+            f"abstain on all {made.undecided} tracks: loosen them"
         )
     return made
 
@@ -266,7 +272,7 @@ def _with_thresholds(
         if isinstance(made, str) and len(groups) == 1:
             raise InputError(made)
         if isinstance(made, str):
-            warnings.append(f"{name or 'the other classes'}: never said; {made}")
+            warnings.append(f"{name or 'the other classes'}: never emitted; {made}")
         found[name] = NEVER if isinstance(made, str) else made
     if all(value == NEVER for value in found.values()):
         raise InputError("no class reaches the target: " + "; ".join(warnings))
@@ -277,43 +283,45 @@ def _with_thresholds(
 def _groups(source: TrackVerdicts, names: tuple[str, ...], warnings: list[str]) -> dict[str, Array]:
     """Rows of each class with enough verdicts, and under "" those of the others together."""
     counts = np.bincount(source.predicted, minlength=len(names))
-    groups = {name: source.predicted == c for c, name in enumerate(names) if counts[c] >= LEAST_OF_CLASS}
-    rest = counts[source.predicted] < LEAST_OF_CLASS
+    groups = {name: source.predicted == c for c, name in enumerate(names) if counts[c] >= MIN_TRACKS_OF_CLASS}
+    rest = counts[source.predicted] < MIN_TRACKS_OF_CLASS
     if rest.any():
-        few = [name for c, name in enumerate(names) if counts[c] < LEAST_OF_CLASS]
-        warnings.append(f"one threshold together, too few verdicts (< {LEAST_OF_CLASS}): {', '.join(few)}")
+        few = [name for c, name in enumerate(names) if counts[c] < MIN_TRACKS_OF_CLASS]
+        warnings.append(
+            f"one threshold together, too few verdicts (< {MIN_TRACKS_OF_CLASS}): {', '.join(few)}"
+        )
         groups[""] = rest
     return groups
 
 
 def _threshold(source: TrackVerdicts, rows: Array, target: Target) -> float | str:
-    """The threshold, or what can be reached where none reaches the target."""
+    """The threshold, or what is reachable where none reaches the target."""
     if target.kind == "abstain-rate":
-        return risk.refuse_share(source.confidence[rows], target.value)
-    if target.kind == "costs":
-        return risk.chow(target.value, 1.0) if target.value else 0.0
+        return risk.abstain_threshold(source.confidence[rows], target.value)
+    if target.kind == "cost-ratio":
+        return risk.chow(target.value)
     found = risk.curve(source.confidence[rows], source.wrong[rows])
     if found.errors == found.n:
-        return f"all {found.n} verdicts are wrong: no threshold helps, the model or the labels do not fit"
+        return f"all {found.n} verdicts are wrong: no threshold helps; are these the labels of this model?"
     if target.kind == "knee":
         return 0.0 if not found.errors else risk.knee(found)
     choose: dict[str, Callable[[], float | None]] = {
-        "max-errors-kept": partial(risk.errors_kept, found, target.value),
-        "max-joint-risk": partial(risk.conformal, found, target.value),
+        "max-residual-errors": partial(risk.residual_errors, found, target.value),
+        "max-joint-risk": partial(risk.conformal_risk, found, target.value),
         "fixed-sequence": partial(risk.fixed_sequence, found, target.value, target.delta),
-        "sgr": partial(risk.guaranteed_risk, found, target.value, target.delta),
+        "sgr": partial(risk.sgr, found, target.value, target.delta),
         "naive": partial(risk.naive, found, target.value),
     }
     made = choose[target.method if target.kind == "max-risk" else target.kind]()
     return _reachable(found, target) if made is None else made
 
 
-def _reachable(found: risk.Curve, target: Target) -> str:
-    if target.kind == "max-errors-kept":
-        kept, cover = found.errors_kept[0], found.coverage[0]
+def _reachable(found: risk.RiskCoverage, target: Target) -> str:
+    if target.kind == "max-residual-errors":
+        kept, cover = found.residual_errors[0], found.coverage[0]
         return (
-            f"max-errors-kept {target.value:g} cannot be reached: the most confident verdicts hold errors. "
-            f"Reachable: {kept:.4f}, answering {cover:.1%}"
+            f"max-residual-errors {target.value:g} cannot be reached: the most confident verdicts have "
+            f"errors. Reachable: {kept:.4f} at coverage {cover:.1%}"
         )
     if target.kind == "max-joint-risk":
         return f"max-joint-risk {target.value:g} cannot be reached with {found.n} tracks"
@@ -322,40 +330,40 @@ def _reachable(found: risk.Curve, target: Target) -> str:
             f"max-risk {target.value:g} cannot be reached: the lowest measured risk is {found.risk.min():.4f}"
         )
     words = f"max-risk {target.value:g} cannot be certified with probability {target.confidence:.4g}"
-    base = risk.needed(target.value, target.delta)
+    base = risk.min_error_free(target.value, target.delta)
     if found.n < base:
-        words += f": even without errors it takes {base} tracks, there are {found.n}"
+        words += f": even without errors it takes {base} tracks, got {found.n}"
     best = risk.reachable_risk(found, target.delta)
     if best is None:
         return words + ". No risk can be certified here: add tracks"
-    answered, _ = found.at(best[1])
-    return words + f". Reachable: {best[0]:.4f}, answering {answered / found.n:.1%}"
+    emitted, _ = found.at(best[1])
+    return words + f". Reachable: {best[0]:.4f} at coverage {emitted / found.n:.1%}"
 
 
-def _odd(verdicts: TrackVerdicts, names: tuple[str, ...]) -> list[str]:
+def _data_warnings(verdicts: TrackVerdicts, names: tuple[str, ...]) -> list[str]:
     assert verdicts.labels is not None
     words = []
     if not verdicts.wrong.any():
         bound = risk.upper_bound(0, len(verdicts.wrong), 0.05)
         words.append(
             f"no errors among {len(verdicts.wrong)} tracks: nothing to choose between; "
-            f"all that is proven (95 %) is a risk below {bound:.2%}"
+            f"certified (95 %) is only a risk below {bound:.2%}"
         )
     if len(np.unique(verdicts.labels)) == 1:
         words.append(
             f"all tracks have one label ({names[int(verdicts.labels[0])]}): other classes are untested"
         )
-    if verdicts.unjudged:
-        words.append(f"{verdicts.unjudged} tracks stay silent by the other rules and are not counted")
+    if verdicts.undecided:
+        words.append(f"{verdicts.undecided} tracks abstain by the other rules and are not counted")
     return words
 
 
-def _shift_words(moved: Shift, tuning: TrackVerdicts, deployed: TrackVerdicts | None, target: Target) -> str:
-    words = f"production scores differ from the tuning set (KS {moved.ks:.2f}, PSI {moved.psi:.2f})"
-    if target.kind not in ("abstain-rate",):
-        words += ": what was chosen here does not hold there"
+def _shift_warning(
+    drift: Shift, tuning: TrackVerdicts, deployed: TrackVerdicts | None, target: Target
+) -> str:
+    words = f"production scores differ from the tuning set (KS {drift.ks:.2f}, PSI {drift.psi:.2f})"
+    if target.kind != "abstain-rate":
+        words += ": the chosen threshold does not hold there"
     if deployed is not None and tuning.labels is not None:
-        words += (
-            f"; accuracy there is perhaps {predicted_accuracy(tuning, deployed):.0%} (a hint, not a measure)"
-        )
+        words += f"; estimated accuracy there: {predicted_accuracy(tuning, deployed):.0%}"
     return words

@@ -1,0 +1,63 @@
+"""`edgevid tune`: policy, plots and options."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import pytest
+from score_tables import csv_of, drawn
+from typer.testing import CliRunner
+
+from edgevid.abstain.file import read_policy
+from edgevid.cli import app
+from edgevid.errors import InputError, MissingExtraError
+
+
+def ask(*arguments: str | Path) -> str:
+    done = CliRunner().invoke(app(), ["tune", *map(str, arguments)])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_the_command_writes_policy_and_plots(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    model, out = tmp_path / "model.onnx", tmp_path / "out" / "policy.toml"
+    model.write_bytes(b"weights")
+    scores = csv_of(tmp_path / "s.csv", drawn(700))
+    shifted = csv_of(tmp_path / "p.csv", drawn(700, seed=5, flat=2.0), labels=False)
+    options = ["--production", shifted, "--model", model, "--task", "action"]
+    printed = ask(scores, "--max-risk", "0.15", "--out", out, *options)
+    assert "guaranteed" in printed
+    assert "production scores differ" in printed
+    written = read_policy(out)
+    assert (written.task, written.made["certified_risk"]) == ("action", 0.15)
+    assert written.model_sha256 == hashlib.sha256(b"weights").hexdigest()
+    plots = sorted(path.name for path in out.parent.glob("*.png"))
+    assert plots == [f"policy-{name}.png" for name in ("bars", "reliability", "risk-coverage", "shift")]
+    again = ask(shifted, "--abstain-rate", "0.3", "--base", out, "--out", tmp_path / "next.toml")
+    assert "not certified" in again
+    assert read_policy(tmp_path / "next.toml").settings.temperature == written.settings.temperature
+    assert (tmp_path / "next-confidences.png").stat().st_size > 5000
+
+
+def test_the_command_takes_one_target(tmp_path: Path) -> None:
+    scores = csv_of(tmp_path / "s.csv", drawn(60))
+    with pytest.raises(InputError, match="one target, got --max-risk, --abstain-rate"):
+        ask(scores, "--max-risk", "0.1", "--abstain-rate", "0.1")
+    with pytest.raises(InputError, match="--model"):
+        ask(scores, "--model", tmp_path / "absent.onnx", "--out", tmp_path / "p.toml")
+
+
+def test_without_matplotlib_the_policy_is_still_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    scores = csv_of(tmp_path / "s.csv", drawn(60))
+    assert r"edgevid[plot]" in ask(scores, "--out", tmp_path / "p.toml")
+    assert read_policy(tmp_path / "p.toml").names == ("walk", "run", "fall")
+    with pytest.raises(MissingExtraError, match="plot"):
+        ask(scores, "--out", tmp_path / "p.toml", "--plots", tmp_path)
