@@ -137,7 +137,7 @@ def promise(name: str, ours: Any, judged: Any, names: tuple[str, ...], limit: fl
     emitted = passes(judged, made.settings, names)
     measured = float(judged.wrong[emitted].mean()) if emitted.any() else 0.0
     print(
-        f"  {name}, max-risk {limit:g}: coverage {emitted.mean():.1%} of the test part, risk there {measured:.2%}"
+        f"  {name}, max-risk {limit:g}: coverage {emitted.mean():.1%} of the test part, risk {measured:.2%}"
     )
     return {
         "max risk": limit,
