@@ -1,4 +1,4 @@
-"""edgevid: on-device video analytics that knows when to be silent.
+"""edgevid: on-device video analytics that abstains when uncertain.
 
     from edgevid import Detector, Pipeline, Tracker, open_video
 
@@ -7,14 +7,15 @@
         for frame, result in pipeline.run(video):
             print(f"{result.time:.2f} s: {[int(track.id) for track in result.tracks]}")
 
-`open_video` gives `Frame`s. The stages of a `Pipeline` are a `Detector`, a `Tracker` (or `ByteTracker`,
-`OCSortTracker`) and, where wanted, a `SpeedEstimator` over a calibrated ground (`read_calibration`), `CameraHealth`,
-and a `RecognitionTask` of what each object does (`ClipBuffer`, `load_recognizer`). A `Result` holds tables:
-`Detections`, `Tracks`, `Speeds`, `Scores`, `Verdicts`, with a `Reason` for each silence. `Overlay` draws it;
-`AnnotatedVideo`, `JsonLines` and `MotText` write it; a `ZoneMonitor` counts on it. `read_site` reads all of a
-camera from one file. Every error is an `EdgevidError`.
+`open_video` yields `Frame`s. The stages of a `Pipeline` are a `Detector`, a `Tracker` (or `ByteTracker`,
+`OCSortTracker`) and, optionally, a `SpeedEstimator` on a calibrated camera (`read_calibration`),
+`CameraHealth`, and a `RecognitionTask` for the action of each object (`ClipBuffer`, `load_recognizer`,
+`Policy`). A `Result` holds tables: `Detections`, `Tracks`, `Speeds`, `Scores`, `Verdicts`, with a `Reason`
+for each abstention.
+`Overlay` draws it; `AnnotatedVideo`, `JsonLines` and `MotText` write it; a `ZoneMonitor` counts on it.
+`read_site` reads the configuration of one camera. Every error is an `EdgevidError`.
 
-The names are loaded when first used, so that `import edgevid` costs next to nothing.
+The names are loaded when first used, so that `import edgevid` takes milliseconds.
 """
 
 from __future__ import annotations
@@ -25,18 +26,26 @@ from typing import TYPE_CHECKING, Any
 from edgevid._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from edgevid.abstain import ClassPolicy, Policy, SpeedPolicy, read_policy
+    from edgevid.abstain import ClassPolicy, DriftMonitor, Policy, SpeedPolicy, read_policy
     from edgevid.actions import ClipBuffer, ClipSpec, load_recognizer
     from edgevid.detect import Detector
     from edgevid.errors import EdgevidError
     from edgevid.health import CameraHealth
-    from edgevid.output import AnnotatedVideo, JsonLines, MotText, Overlay, read_jsonl, to_supervision
+    from edgevid.output import (
+        AnnotatedVideo,
+        JsonLines,
+        MotText,
+        Overlay,
+        from_supervision,
+        read_jsonl,
+        to_supervision,
+    )
     from edgevid.pipeline import Pipeline, RecognitionTask
     from edgevid.runtime import load_engine
     from edgevid.site import Site, read_site
     from edgevid.speed import (
         CameraCalibration,
-        Interval,
+        Displacement,
         SpeedEstimator,
         make_calibration,
         read_calibration,
@@ -58,55 +67,23 @@ if TYPE_CHECKING:
     from edgevid.video import VideoWriter, open_video
     from edgevid.zones import Event, Line, Zone, ZoneMonitor
 
-_HOMES = {
-    "AnnotatedVideo": "output",
-    "ByteTracker": "track",
-    "CameraCalibration": "speed",
-    "CameraHealth": "health",
-    "ClassPolicy": "abstain",
-    "ClipBuffer": "actions",
-    "ClipSpec": "actions",
-    "Clips": "types",
-    "Detections": "types",
-    "Detector": "detect",
-    "EdgevidError": "errors",
-    "Event": "zones",
-    "Frame": "types",
-    "InputSpec": "types",
-    "Interval": "speed",
-    "JsonLines": "output",
-    "Line": "zones",
-    "MotText": "output",
-    "OCSortTracker": "track",
-    "Overlay": "output",
-    "Pipeline": "pipeline",
-    "Policy": "abstain",
-    "Reason": "types",
-    "RecognitionTask": "pipeline",
-    "Result": "types",
-    "Scores": "types",
-    "Site": "site",
-    "SpeedEstimator": "speed",
-    "SpeedPolicy": "abstain",
-    "SpeedReport": "types",
-    "Speeds": "types",
-    "Tracker": "track",
-    "Tracks": "types",
-    "Verdicts": "types",
-    "VideoWriter": "video",
-    "Zone": "zones",
-    "ZoneMonitor": "zones",
-    "load_engine": "runtime",
-    "load_recognizer": "actions",
-    "make_calibration": "speed",
-    "open_video": "video",
-    "read_calibration": "speed",
-    "read_jsonl": "output",
-    "read_policy": "abstain",
-    "read_site": "site",
-    "to_supervision": "output",
+_ROOMS = {
+    "abstain": "ClassPolicy DriftMonitor Policy SpeedPolicy read_policy",
+    "actions": "ClipBuffer ClipSpec load_recognizer",
+    "detect": "Detector",
+    "errors": "EdgevidError",
+    "health": "CameraHealth",
+    "output": "AnnotatedVideo JsonLines MotText Overlay from_supervision read_jsonl to_supervision",
+    "pipeline": "Pipeline RecognitionTask",
+    "runtime": "load_engine",
+    "site": "Site read_site",
+    "speed": "CameraCalibration Displacement SpeedEstimator make_calibration read_calibration",
+    "track": "ByteTracker OCSortTracker Tracker",
+    "types": "Clips Detections Frame InputSpec Reason Result Scores SpeedReport Speeds Tracks Verdicts",
+    "video": "VideoWriter open_video",
+    "zones": "Event Line Zone ZoneMonitor",
 }
-"""Public names, sorted, and the rooms that hold them."""
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 __all__ = [
     "AnnotatedVideo",
@@ -119,11 +96,12 @@ __all__ = [
     "Clips",
     "Detections",
     "Detector",
+    "Displacement",
+    "DriftMonitor",
     "EdgevidError",
     "Event",
     "Frame",
     "InputSpec",
-    "Interval",
     "JsonLines",
     "Line",
     "MotText",
@@ -147,6 +125,7 @@ __all__ = [
     "Zone",
     "ZoneMonitor",
     "__version__",
+    "from_supervision",
     "load_engine",
     "load_recognizer",
     "make_calibration",

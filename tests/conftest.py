@@ -8,15 +8,25 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("EDGEVID_GRAPH_CACHE", "0")  # test models leave nothing in the user's cache
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+if "PYTHONPATH" in os.environ:  # subprocesses run in other folders
+    entries = os.environ["PYTHONPATH"].split(os.pathsep)
+    os.environ["PYTHONPATH"] = os.pathsep.join(os.path.abspath(entry) for entry in entries)
+
+TEST_DATA = "EDGEVID_TEST_DATA"
+"""Environment variable that names the folder of test data."""
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real models, videos and annotations; skips where it is absent."""
-    if not SHARED.is_dir():
-        pytest.skip(f"real test data is not at hand ({SHARED} does not exist)")
-    return SHARED
+    """The folder of real models, videos and annotations; skips where there is none."""
+    given = os.environ.get(TEST_DATA)
+    folder = Path(given) if given else Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(
+            f"no test data in {folder}: fetch the models and clips listed under 'Test data' in "
+            f"CONTRIBUTING.md and set {TEST_DATA} to their folder"
+        )
+    return folder
 
 
 def lacks(reason: str) -> None:

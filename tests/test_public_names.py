@@ -1,4 +1,4 @@
-"""The public names: sorted, loadable, the same to a type checker and at run time."""
+"""The public names: sorted, loadable, equal for a type checker and at run time, and all that the docs use."""
 
 from __future__ import annotations
 
@@ -6,32 +6,51 @@ import ast
 import doctest
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import edgevid
 
+ROOT = Path(__file__).resolve().parents[1]
+PROMISED = (
+    "CameraCalibration",
+    "DriftMonitor",
+    "Event",
+    "Policy",
+    "VideoWriter",
+    "from_supervision",
+    "make_calibration",
+    "read_calibration",
+    "read_policy",
+    "to_supervision",
+)
+"""Names that must be importable from edgevid itself, whatever the docs happen to show."""
 
-def promised() -> list[str]:
-    """The names that the TYPE_CHECKING block imports."""
+
+def typed() -> dict[str, str]:
+    """The names that the TYPE_CHECKING block imports, and their rooms."""
     tree = ast.parse(Path(edgevid.__file__).read_text())
     block = next(
         n for n in tree.body if isinstance(n, ast.If) and getattr(n.test, "id", "") == "TYPE_CHECKING"
     )
-    return [alias.name for n in block.body if isinstance(n, ast.ImportFrom) for alias in n.names]
+    lines = [n for n in block.body if isinstance(n, ast.ImportFrom)]
+    return {alias.name: str(n.module).removeprefix("edgevid.") for n in lines for alias in n.names}
 
 
 def test_run_time_and_type_checker_see_the_same_names() -> None:
-    assert sorted(promised()) == list(edgevid._HOMES) == sorted(edgevid._HOMES)
+    assert typed() == edgevid._HOMES
     assert edgevid.__all__ == sorted([*edgevid._HOMES, "__version__"])
 
 
-@pytest.mark.parametrize("name", edgevid.__all__)
+@pytest.mark.parametrize("name", sorted({*edgevid.__all__, *PROMISED}))
 def test_every_public_name_loads(name: str) -> None:
     assert getattr(edgevid, name) is not None
+    assert name in dir(edgevid)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
@@ -40,14 +59,46 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_import_is_quick() -> None:
-    """A promise of the README, and a guard against an accidental heavy import; it takes about 2 ms."""
+    """Guards against an accidental heavy import; it takes about 2 ms."""
     code = "import time; t = time.perf_counter(); import edgevid; print(time.perf_counter() - t)"
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True) for _ in range(3)]
     assert min(float(run.stdout) for run in runs) < 0.5
 
 
+def rooms() -> list[str]:
+    """edgevid, its rooms, and the rooms within rooms: what a user may import from."""
+    found = pkgutil.walk_packages(edgevid.__path__, "edgevid.", onerror=lambda _: None)
+    return ["edgevid", *(m.name for m in found if m.ispkg or m.name.count(".") == 1)]
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """Every Python program that README, docs, demos and engine cards show, as (where, source)."""
+    for page in sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("engines/*/CARD.md")]):
+        for number, source in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), 1):
+            yield f"{page.name}:{number}", source
+    for demo in sorted((ROOT / "demos").glob("*.py")):
+        yield demo.name, demo.read_text()
+    yield "edgevid.__doc__", re.sub(r"(?m)^(?!    ).*$", "", edgevid.__doc__ or "").replace("\n    ", "\n")
+
+
+@pytest.mark.parametrize(("where", "source"), examples(), ids=[where for where, _ in examples()])
+def test_what_the_docs_import_is_importable_from_a_room(where: str, source: str) -> None:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "edgevid":
+            assert node.module in rooms(), f"{where}: export it from a room, not from {node.module}"
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                assert hasattr(module, alias.name), f"{where}: {node.module} has no {alias.name}"
+
+
+@pytest.mark.parametrize("name", rooms())
+def test_a_room_lists_its_names_sorted(name: str) -> None:
+    names = getattr(importlib.import_module(name), "__all__", [])
+    assert list(names) == sorted(names, key=lambda n: (not n.isupper(), n.lstrip("_")[0].islower(), n))
+
+
 def modules() -> list[str]:
-    found = pkgutil.walk_packages(edgevid.__path__, "edgevid.")
+    found = pkgutil.walk_packages(edgevid.__path__, "edgevid.", onerror=lambda _: None)
     return sorted(
         m.name for m in found if not m.name.startswith(("edgevid.learn", "edgevid.kernels._native"))
     )
