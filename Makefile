@@ -6,7 +6,7 @@ KERNELS ?= native
 SOURCES := pyproject.toml CMakeLists.txt $(shell find edgevid engines -type f \
 	-not -name '*.so' -not -path '*/__pycache__/*' -not -path '*/build/*')
 
-.PHONY: demo dev test lint types native clean
+.PHONY: demo dev test lint types native stubs clean
 demo: $(VENV)/.installed  ## the package with its viewer, and the overlay demo
 	$(BIN)/edgevid-demo --out edgevid-demo
 	@echo "Watch it live in a browser: $(BIN)/edgevid-demo"
@@ -38,6 +38,9 @@ types: dev
 native:  ## only the C++ kernels, in place, for working inside the clone (needs nanobind and cmake)
 	cmake -S . -B build/native -DPython_EXECUTABLE="$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	cmake --build build/native
+
+stubs: native  ## the types of the C++ kernels, after their signatures changed
+	$(PYTHON) -m nanobind.stubgen -q -m edgevid.kernels._native -o edgevid/kernels/_native.pyi
 
 clean:
 	rm -rf build dist $(VENV) edgevid/kernels/_native*.so

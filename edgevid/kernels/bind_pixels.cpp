@@ -22,6 +22,18 @@ using Shape = std::vector<std::size_t>;
 
 namespace {
 
+// Arrays that are checked in words below, with the type that the stub shows.
+bool anything(PyObject*) { return true; }
+struct Bytes : nb::object {
+    NB_OBJECT_DEFAULT(Bytes, nb::object, "numpy.typing.NDArray[numpy.uint8]", anything)
+};
+struct Boxes : nb::object {
+    NB_OBJECT_DEFAULT(Boxes, nb::object, "numpy.typing.NDArray[numpy.float32]", anything)
+};
+struct Tensor : nb::object {
+    NB_OBJECT_DEFAULT(Tensor, nb::object, "numpy.typing.NDArray[typing.Any]", anything)
+};
+
 [[noreturn]] void fail(const std::string& message) {
     const nb::object error = nb::module_::import_("edgevid.errors").attr("InputError");
     PyErr_SetString(error.ptr(), message.c_str());
@@ -96,12 +108,12 @@ px::Planes planes(nb::handle y, nb::handle u, nb::handle v, bool full_range, con
 }
 
 // `out`, or a new array of NumPy's where it is None; the pointer is to its first byte.
-nb::object pixels_out(nb::object out, const Shape& shape, std::uint8_t*& data) {
+Bytes pixels_out(Bytes out, const Shape& shape, std::uint8_t*& data) {
     if (out.is_none()) {
         const nb::module_ numpy = nb::module_::import_("numpy");
         nb::list sizes;
         for (const std::size_t n : shape) sizes.append(n);
-        out = numpy.attr("empty")(nb::tuple(sizes), numpy.attr("uint8"));
+        out = nb::borrow<Bytes>(numpy.attr("empty")(nb::tuple(sizes), numpy.attr("uint8")));
     }
     const auto a = demand<Writable>(out, "out: expected writable uint8 " + text_of(shape), [&](const Writable& w) {
         return is<std::uint8_t>(w) && shape_of(w) == shape;
@@ -176,7 +188,7 @@ void letterbox(const Source& source, nb::handle out, const Place& place, const S
 }
 
 template <typename Source>
-nb::object crops(const Source& source, nb::handle boxes, int height, int width, int fill, nb::object out) {
+Bytes crops(const Source& source, nb::handle boxes, int height, int width, int fill, Bytes out) {
     const auto b = demand<View>(boxes, "boxes: expected contiguous float32 of shape (N, 4)", [](const View& v) {
         return is<float>(v) && v.ndim() == 2 && v.shape(1) == 4 &&
                (v.shape(0) == 0 || (v.stride(1) == 1 && (v.stride(0) == 4 || v.shape(0) == 1)));
@@ -197,23 +209,23 @@ nb::object crops(const Source& source, nb::handle boxes, int height, int width, 
 void bind_pixels(nb::module_& m) {
     using Numbers = std::vector<float>;
     m.def("letterbox",
-          [](nb::handle image, nb::handle out, Place place, const std::string& color, const std::string& layout,
+          [](const Bytes& image, const Tensor& out, Place place, const std::string& color, const std::string& layout,
              float pad, const Numbers& scale, const Numbers& bias, bool write_pad) {
               letterbox(image_of(image), out, place, style(color, layout, pad, scale, bias, write_pad));
           },
           "image"_a, "out"_a, "place"_a, nb::kw_only(), "color"_a, "layout"_a, "pad"_a, "scale"_a, "bias"_a,
           "write_pad"_a = true);
     m.def("letterbox_yuv420",
-          [](nb::handle y, nb::handle u, nb::handle v, bool full_range, const std::string& matrix, nb::handle out,
-             Place place, const std::string& color, const std::string& layout, float pad, const Numbers& scale,
-             const Numbers& bias, bool write_pad) {
+          [](const Bytes& y, const Bytes& u, const Bytes& v, bool full_range, const std::string& matrix,
+             const Tensor& out, Place place, const std::string& color, const std::string& layout, float pad,
+             const Numbers& scale, const Numbers& bias, bool write_pad) {
               letterbox(planes(y, u, v, full_range, matrix), out, place,
                         style(color, layout, pad, scale, bias, write_pad));
           },
           "y"_a, "u"_a, "v"_a, "full_range"_a, "matrix"_a, "out"_a, "place"_a, nb::kw_only(), "color"_a, "layout"_a,
           "pad"_a, "scale"_a, "bias"_a, "write_pad"_a = true);
     m.def("yuv420_to_rgb",
-          [](nb::handle y, nb::handle u, nb::handle v, bool full_range, const std::string& matrix, nb::object out) {
+          [](const Bytes& y, const Bytes& u, const Bytes& v, bool full_range, const std::string& matrix, Bytes out) {
               const px::Planes from = planes(y, u, v, full_range, matrix);
               std::uint8_t* data = nullptr;
               out = pixels_out(out, {static_cast<std::size_t>(from.height), static_cast<std::size_t>(from.width), 3},
@@ -224,13 +236,13 @@ void bind_pixels(nb::module_& m) {
           },
           "y"_a, "u"_a, "v"_a, "full_range"_a, "matrix"_a, "out"_a = nb::none());
     m.def("crop_resize",
-          [](nb::handle image, nb::handle boxes, int height, int width, int fill, nb::object out) {
+          [](const Bytes& image, const Boxes& boxes, int height, int width, int fill, Bytes out) {
               return crops(image_of(image), boxes, height, width, fill, out);
           },
           "image"_a, "boxes"_a, "height"_a, "width"_a, "fill"_a = 0, "out"_a = nb::none());
     m.def("crop_resize_yuv420",
-          [](nb::handle y, nb::handle u, nb::handle v, bool full_range, const std::string& matrix, nb::handle boxes,
-             int height, int width, int fill, nb::object out) {
+          [](const Bytes& y, const Bytes& u, const Bytes& v, bool full_range, const std::string& matrix,
+             const Boxes& boxes, int height, int width, int fill, Bytes out) {
               return crops(planes(y, u, v, full_range, matrix), boxes, height, width, fill, out);
           },
           "y"_a, "u"_a, "v"_a, "full_range"_a, "matrix"_a, "boxes"_a, "height"_a, "width"_a, "fill"_a = 0,

@@ -112,8 +112,7 @@ inline void decode_columns(const Matrix& boxes, const Matrix& scores, float scor
 // Anchors along the rows: boxes (N, 4), scores (N, C), and an optional objectness (N) that multiplies
 // them; objectness is read first, so that most rows cost one read.
 inline void decode_rows(const Matrix& boxes, const Matrix& scores, const Matrix* objectness,
-                        float score_threshold, Form form,
-                        Candidates& found) {
+                        float score_threshold, Form form, Candidates& found) {
     const float floor = raw_threshold(score_threshold, form.logits);
     for (std::size_t a = 0; a < scores.rows; ++a) {
         float object = 1.0f;
