@@ -146,7 +146,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("data", type=Path)
     chosen = options.parse_args()
-    head = ["absolute error, km/h", "mean", "median", "95th percentile", "within 95 %", "silent", "values"]
+    head = ["absolute error, km/h", "mean", "median", "95th percentile", "within 95 %", "abstained", "values"]
     rows, kept = [], {}
     for path in sorted(chosen.data.glob("label_02/*.txt.gz")):
         labels, name = rows_of(path), path.name.partition(".")[0]
@@ -166,7 +166,7 @@ def main() -> None:
                             continue  # in the file, not in the table
                         title = f"{name}[{first}..{last}], {kind}, {which}, limit {limit} km/h"
                         rows.append([title, *(f"{v:.2f}" for v in (score.mean, score.median, score.p95)),
-                                     f"{100 * score.within_95:.0f} %", f"{100 * score.silent:.0f} %",
+                                     f"{100 * score.within_95:.0f} %", f"{100 * score.abstained:.0f} %",
                                      str(score.values)])  # fmt: skip
                 kept[f"{name} {first}-{last} {label}, limit {limit} km/h"] = found.as_json()
     print(table(head, rows))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,9 +22,9 @@ Results = Annotated[
 ]
 Pairs = Annotated[Path | None, typer.Option(help="CSV with truth,result where the ids differ.")]
 Kind = Annotated[str, typer.Option(help="Only live, smoothed or track speed values.")]
-PerTrack = Annotated[bool, typer.Option("--tracks", help="One line a track too.")]
-Json = Annotated[Path | None, typer.Option("--json", help="JSON file to write.")]
-Csv = Annotated[Path | None, typer.Option("--csv", help="CSV file to write, one row a track and kind.")]
+PerTrack = Annotated[bool, typer.Option("--tracks", help="Also one row per track.")]
+Json = Annotated[Path | None, typer.Option("--json", help="JSON file to write; - prints it instead.")]
+Csv = Annotated[Path | None, typer.Option("--csv", help="CSV file to write, one row per track and kind.")]
 
 
 def register(group: typer.Typer) -> None:
@@ -38,9 +41,7 @@ def speed(
     json_out: Json = None,
     csv_out: Csv = None,
 ) -> None:
-    """Errors, bias, honesty of the stated errors, silence, steadiness and delay of measured speeds."""
-    import dataclasses
-
+    """Errors, bias, interval coverage, abstention, variation and delay of measured speeds."""
     from edgevid.errors import InputError
     from edgevid.evaluate.speed.files import KINDS, check_ids, read_pairs, read_results, read_truth
     from edgevid.evaluate.speed.score import evaluate
@@ -49,16 +50,20 @@ def speed(
         raise InputError(f"--kind: expected one of {', '.join(KINDS)}, got {kind!r}")
     known, rows = read_truth(truth), read_results(results)
     if not rows:
-        raise InputError(f"{results}: there is no speed in it; was the run given a calibration (--camera)?")
+        raise InputError(f"{results}: it has no speeds; run with --calibration to measure them")
     if pairs is not None:
         named = read_pairs(pairs)
         known = {named[name]: track for name, track in known.items() if name in named}
-    rows = [dataclasses.replace(row) for row in rows if not kind or row.kind == kind]
+    rows = [row for row in rows if not kind or row.kind == kind]
     check_ids(known, rows)
     found = evaluate(known, rows)
-    _print(found, tracks)
-    if json_out is not None:
-        _write_json(found, json_out)
+    text = json.dumps(found.as_json(), indent=1)
+    if str(json_out) == "-":
+        print(text)
+    else:
+        _print(found, tracks)
+        if json_out is not None:
+            _write(json_out, text + "\n")
     if csv_out is not None:
         _write_csv(found, csv_out)
 
@@ -80,19 +85,19 @@ def _print(found: Evaluation, tracks: bool) -> None:
     for kind, score in found.overall.items():
         why = ", ".join(f"{name} {100 * share:.1f} %" for name, share in score.reasons.items())
         if why:
-            console.print(f"{kind}: silent because {why}")
+            console.print(f"{kind}: abstained because {why}")
         if score.without_truth:
-            console.print(f"{kind}: {score.without_truth} values at moments without truth, not judged")
+            console.print(f"{kind}: {score.without_truth} values at times without a truth, not scored")
     if found.missed:
         console.print(f"{len(found.missed)} true objects have no result: {', '.join(found.missed[:8])}")
     if found.unmatched:
-        console.print(f"{len(found.unmatched)} ids of the results have no truth: not judged")
+        console.print(f"{len(found.unmatched)} ids of the results have no truth: not scored")
 
 
 def _print_tracks(found: Evaluation, console: Console) -> None:
     from rich.table import Table
 
-    chosen = [MEASURES.index(name) for name in ("mean", "median", "p95", "bias", "silent", "values")]
+    chosen = [MEASURES.index(name) for name in ("mean", "median", "p95", "bias", "abstained", "values")]
     table = Table(title="By track", title_justify="left")
     for column in ("track", "value", *(MEASURES[k] for k in chosen)):
         table.add_column(column, justify="left" if column in ("track", "value") else "right")
@@ -105,7 +110,7 @@ def _print_tracks(found: Evaluation, console: Console) -> None:
 
 MEASURES = (
     "mean", "median", "p95", "bias", "truth within 68 % interval", "truth within 95 % interval",
-    "silent", "change from value to value", "first speed after", "values",
+    "abstained", "change from value to value", "first speed after", "values",
 )  # fmt: skip
 
 
@@ -116,21 +121,12 @@ def _cells(score: Score) -> list[str]:
         return "-" if value != value else form.format(value)
 
     errors = [number(v, "{:.2f}") for v in (score.mean, score.median, score.p95)]
-    shares = [number(100 * v, "{:.1f} %") for v in (score.within_68, score.within_95, score.silent)]
+    shares = [number(100 * v, "{:.1f} %") for v in (score.within_68, score.within_95, score.abstained)]
     return [*errors, number(score.bias, "{:+.2f}"), *shares, number(score.variation, "{:.2f}"),
             number(score.first_s, "{:.2f} s"), str(score.values)]  # fmt: skip
 
 
-def _write_json(found: Evaluation, path: Path) -> None:
-    import json
-
-    _write(path, json.dumps(found.as_json(), indent=1) + "\n")
-
-
 def _write_csv(found: Evaluation, path: Path) -> None:
-    import csv
-    import io
-
     plain, text = found.as_json(), io.StringIO()
     rows = [{"kind": kind, "id": "all", **score} for kind, score in plain["overall"].items()]
     rows += [{"kind": kind, "id": name, **score} for kind, scores in plain["tracks"].items()
@@ -145,8 +141,9 @@ def _write_csv(found: Evaluation, path: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     from edgevid.errors import SourceError
+    from edgevid.files.atomic import write_atomic
 
     try:
-        path.write_text(text, encoding="utf-8")
+        write_atomic(path, text)
     except OSError as error:
-        raise SourceError(f"{path}: cannot be written: {error.strerror}; choose another place") from None
+        raise SourceError(f"{path}: cannot be written: {error.strerror}; choose another path") from None

@@ -1,6 +1,6 @@
 """Files of true and of measured speeds: CSV, JSON lines, and the records that `edgevid run --jsonl` writes.
 
-docs/speed.md describes them. Every mistake is told with its line.
+docs/speed.md describes them. Every error names its line.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class TrueTrack:
     """(n,) or (1,) m/s."""
 
     def at(self, times: Array) -> Array:
-        """(m,) m/s at `times`, straight lines between the given moments; NaN outside of them."""
+        """(m,) m/s at `times`, linear between the samples; NaN outside of them."""
         if not len(self.times):
             return np.full(len(times), self.mps[0])
         found = np.interp(times, self.times, self.mps)
@@ -50,17 +50,17 @@ class TrueTrack:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One measured value, or one silence."""
+    """One measured value, or one abstention."""
 
     kind: str
     id: str
     time: float
     mps: float
-    """NaN where silent."""
+    """NaN where abstained."""
     sigma: float
-    """NaN where none is stated."""
+    """Standard error, NaN where none is stated."""
     reason: str
-    """"OK" where a speed is said."""
+    """"OK" where a speed is emitted."""
 
 
 def read_truth(path: str | Path) -> dict[str, TrueTrack]:
@@ -72,7 +72,7 @@ def read_truth(path: str | Path) -> dict[str, TrueTrack]:
         if speed is None:
             _fail(path, line, "mps or kmh", "a true speed in every row", row)
         if not speed >= 0:
-            _fail(path, line, "mps", "a speed of at least 0 (direction is not judged)", speed)
+            _fail(path, line, "mps", "a speed of at least 0 (direction is not scored)", speed)
         rows.setdefault(name, []).append((time, speed))
     if not rows:
         raise FileFormatError(path, "file", expected="at least one row of truth", got="none")
@@ -90,7 +90,7 @@ def _true_track(path: str | Path, name: str, values: list[tuple[float, float]]) 
     times = times[order]
     if (np.diff(times) <= 0).any():
         again = float(times[1:][np.diff(times) <= 0][0])
-        raise FileFormatError(path, f"id {name}", expected="one row a moment", got=f"two at {again:g} s")
+        raise FileFormatError(path, f"id {name}", expected="one row per time", got=f"two at {again:g} s")
     return TrueTrack(times, np.array([values[k][1] for k in order]))
 
 
@@ -115,13 +115,13 @@ def _is_record(path: Path) -> bool:
 def _of_record(path: Path) -> Iterator[Measured]:
     number = 0
     try:
-        for number, frame in enumerate(read_jsonl(path), 1):  # noqa: B007 (told where it breaks)
+        for number, frame in enumerate(read_jsonl(path), 1):  # noqa: B007 (the error names the line)
             for one in frame["objects"]:
                 if "speed" in one:
                     yield _live(one["id"], frame["time_s"], one["speed"])
             for kind, key in (("smoothed", "smoothed"), ("track speed", "track_speeds")):
                 for row in frame.get(key, ()):
-                    yield _said(kind, row["id"], row["time_s"], row)
+                    yield _record_row(kind, row["id"], row["time_s"], row)
     except (KeyError, TypeError) as error:
         raise FileFormatError(
             path, f"line {number}", expected=f"a record of {SCHEMA}", got=f"one without {error}"
@@ -129,13 +129,13 @@ def _of_record(path: Path) -> Iterator[Measured]:
 
 
 def _live(name: Any, time: float, speed: Mapping[str, Any]) -> Measured:
-    """The live speed behind a displayed one: a smoothed speed is displayed where the live one is UNCERTAIN."""
+    """The live speed of an object: where a smoothed one is displayed, the live one was UNCERTAIN."""
     if speed.get("kind") == "smoothed":
-        return _said("live", name, time, {"reason": Reason.UNCERTAIN.name})
-    return _said("live", name, time - speed.get("age_s", 0.0), speed)
+        return _record_row("live", name, time, {"reason": Reason.UNCERTAIN.name})
+    return _record_row("live", name, time - speed.get("age_s", 0.0), speed)
 
 
-def _said(kind: str, name: Any, time: float, row: Mapping[str, Any]) -> Measured:
+def _record_row(kind: str, name: Any, time: float, row: Mapping[str, Any]) -> Measured:
     reason = str(row.get("reason", "OK"))
     mps, sigma = float(row.get("mps", math.nan)), float(row.get("sigma_mps", math.nan))
     return Measured(kind, str(name), float(time), mps, sigma, reason)
@@ -224,7 +224,7 @@ def _id(path: str | Path, line: int, row: Mapping[str, Any]) -> str:
 
 
 def _speed(path: str | Path, line: int, row: Mapping[str, Any]) -> float | None:
-    """m/s of mps or kmh; None where neither is given."""
+    """m/s of mps or kmh; None without either."""
     mps = _number(path, line, row, "mps", optional=True)
     if math.isnan(mps):
         mps = _number(path, line, row, "kmh", optional=True) / KMH

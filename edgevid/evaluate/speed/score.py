@@ -1,4 +1,4 @@
-"""How right speeds are: errors, bias, honesty of the stated errors, silence, steadiness, and delay."""
+"""Accuracy of speeds: errors, bias, interval coverage, abstention, variation, and delay."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SIGMAS = {"within_68": 1.0, "within_95": 1.96}
 
 @dataclass(slots=True)
 class Score:
-    """Errors in km/h of one kind of value, of one track or of all; NaN where nothing can be said."""
+    """Errors in km/h of one kind of value, of one track or of all; NaN where undefined."""
 
     values: int = 0
-    """Speeds that were said and have a truth."""
+    """Emitted speeds that have a truth."""
     mean: float = math.nan
     """Mean absolute error."""
     median: float = math.nan
@@ -28,38 +28,38 @@ class Score:
     bias: float = math.nan
     """Mean of measured minus true."""
     within_68: float = math.nan
-    """Share of values whose truth lies within one stated standard error: 0.68 is honest."""
+    """Share of values whose truth lies within one stated standard error: 0.68 is calibrated."""
     within_95: float = math.nan
-    """The same within 1.96 of them: 0.95 is honest."""
-    silent: float = math.nan
+    """The same within 1.96 of them: 0.95 is calibrated."""
+    abstained: float = math.nan
     """Share of rows without a speed."""
     reasons: dict[str, float] = field(default_factory=dict)
-    """Share of rows of each reason for silence."""
+    """Share of rows of each reason for abstaining."""
     variation: float = math.nan
     """Root mean square of the change of the error from one value of a track to the next."""
     first_s: float = math.nan
     """Seconds from a track's first row to its first speed (of all tracks: the median)."""
     without_truth: int = 0
-    """Speeds at moments of which the truth knows nothing: not judged."""
+    """Speeds at times without a truth: not scored."""
 
 
 @dataclass(slots=True)
 class Evaluation:
-    """What `evaluate` found."""
+    """Scores of results against the truth."""
 
     overall: dict[str, Score]
     """By kind: live, smoothed, track speed."""
     tracks: dict[str, dict[str, Score]]
     """By kind and id."""
     unmatched: list[str]
-    """Ids of results that the truth does not know."""
+    """Ids of results that are not in the truth."""
     missed: list[str]
-    """Ids of the truth that the results do not know."""
+    """Ids of the truth that are not in the results."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values; what is not known is null."""
+        """Plain values; undefined ones are null."""
         return {
-            "schema": "edgevid.speed/1",
+            "schema": "edgevid.speed/2",
             "unit": "km/h",
             "overall": {kind: _plain(score) for kind, score in self.overall.items()},
             "tracks": {
@@ -72,7 +72,7 @@ class Evaluation:
 
 
 def evaluate(truth: Mapping[str, TrueTrack], results: list[Measured]) -> Evaluation:
-    """Compares results with the truth, id by id; a track speed is judged by the mean true speed of its track."""
+    """Compares results with the truth by id; a track speed with the mean true speed of its track."""
     overall: dict[str, Score] = {}
     tracks: dict[str, dict[str, Score]] = {}
     for kind in KINDS:
@@ -82,11 +82,11 @@ def evaluate(truth: Mapping[str, TrueTrack], results: list[Measured]) -> Evaluat
                 rows.setdefault(row.id, []).append(row)
         if not rows:
             continue
-        judged = {
+        scored = {
             name: _Track(truth[name], sorted(some, key=lambda r: r.time)) for name, some in rows.items()
         }
-        tracks[kind] = {name: _score([one]) for name, one in judged.items()}
-        overall[kind] = _score(list(judged.values()))
+        tracks[kind] = {name: _score([one]) for name, one in scored.items()}
+        overall[kind] = _score(list(scored.values()))
     known = {row.id for row in results}
     return Evaluation(overall, tracks, sorted(known - set(truth)), sorted(set(truth) - known))
 
@@ -96,16 +96,16 @@ class _Track:
 
     def __init__(self, truth: TrueTrack, rows: list[Measured]) -> None:
         self.rows = rows
-        said = [row for row in rows if row.reason == "OK"]
-        times = np.array([row.time for row in said])
-        true = np.array([truth.mean()] * len(said)) if rows[0].kind == "track speed" else truth.at(times)
-        error = KMH * (np.array([row.mps for row in said]) - true)
+        emitted = [row for row in rows if row.reason == "OK"]
+        times = np.array([row.time for row in emitted])
+        true = np.array([truth.mean()] * len(emitted)) if rows[0].kind == "track speed" else truth.at(times)
+        error = KMH * (np.array([row.mps for row in emitted]) - true)
         known = np.isfinite(error)
         self.error = error[known]
-        self.sigma = KMH * np.array([row.sigma for row in said])[known]
+        self.sigma = KMH * np.array([row.sigma for row in emitted])[known]
         self.without_truth = int((~known).sum())
         self.change = np.diff(self.error)
-        self.first_s = said[0].time - rows[0].time if said else math.nan
+        self.first_s = emitted[0].time - rows[0].time if emitted else math.nan
 
 
 def _score(tracks: list[_Track]) -> Score:
@@ -117,7 +117,7 @@ def _score(tracks: list[_Track]) -> Score:
     firsts = [t.first_s for t in tracks if math.isfinite(t.first_s)]
     score = Score(
         values=len(error),
-        silent=sum(reasons.values()) / len(rows),
+        abstained=sum(reasons.values()) / len(rows),
         reasons={name: count / len(rows) for name, count in sorted(reasons.items())},
         variation=float(np.sqrt((change**2).mean())) if len(change) else math.nan,
         first_s=float(np.median(firsts)) if firsts else math.nan,
