@@ -1,4 +1,4 @@
-"""Every error edgevid raises on purpose, in one tree.
+"""The exceptions of edgevid, in one tree.
 
     EdgevidError
     ├── InputError            ValueError     a value, shape or dtype that cannot be used
@@ -6,12 +6,12 @@
     ├── SourceError           OSError        a video or image source that cannot be opened or read
     ├── ModelError            RuntimeError   a model or engine that cannot be loaded or run
     │   └── ParityError       RuntimeError   an engine that disagrees with its reference
-    ├── DownloadError         OSError        a model or sample that could not be fetched or verified
-    ├── NativeKernelsError    ImportError    the compiled kernels were demanded and are not there
-    └── MissingExtraError     ImportError    an optional package is needed; holds the pip line
+    ├── DownloadError         OSError        a model or sample that cannot be fetched or verified
+    ├── NativeKernelsError    ImportError    the compiled kernels are required and not installed
+    └── MissingExtraError     ImportError    an optional package is missing; names the pip command
 
-Each is also the builtin exception that a user would guess, and each message states what was expected,
-what came and what to do next.
+Each is also the builtin exception that a user would guess. Each message states what was expected, what was
+received and what to do next.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from collections.abc import Iterable
 from types import ModuleType
 
 SECRETS = "pass|pwd|token|key|secret|auth|user|cred|sig"
-"""What the names of query fields contain whose values are never shown."""
+"""Query fields whose names contain one of these have their values masked."""
 SCHEMES = "rtsps?|rtmps?|https?|srt|udp|tcp|ftp"
 
 
 def masked(text: str) -> str:
-    """`text` with the password of an address, and anything that looks like a secret in its query, hidden.
+    """`text` with the passwords of addresses, and the secrets in their queries, masked.
 
     >>> masked("rtsp://admin:hunter2@gate/1?token=abc&channel=2")
     'rtsp://***:***@gate/1?token=***&channel=2'
     """
-    # A password may hold "@" and "/": from a user's name on, all up to the last "@" is hidden. What comes
-    # after a colon is no password where it is a port.
+    # A password may contain "@" and "/": everything from the user name to the last "@" is masked. Digits
+    # after a colon are a port, not a password.
     text = re.sub(r"//[^/@:\s]+:(?!\d+/)\S*@|//[^/@\s]+@", "//***:***@", text)
-    # An address that was mistyped, or that a path swallowed a slash of, shows no password either.
+    # The same for an address with one slash: mistyped, or normalized as a path.
     text = re.sub(rf"(?i)\b({SCHEMES}):(/?)(?!/)\S*@", r"\1:\2***:***@", text)
     return re.sub(rf"(?i)([\w-]*(?:{SECRETS})[\w-]*)=[^&\s]+", r"\1=***", text)
 
 
 class EdgevidError(Exception):
-    """Base of all errors that edgevid raises on purpose; no address in its text shows a password."""
+    """Base of all exceptions of edgevid; passwords in addresses are masked in its text."""
 
     def __str__(self) -> str:
         text = super().__str__()
@@ -70,19 +70,19 @@ class ModelError(EdgevidError, RuntimeError):
 
 
 class ParityError(ModelError):
-    """An engine that disagrees with its reference by more than the floor allows."""
+    """An engine whose agreement with its reference is below the minimum."""
 
 
 class DownloadError(EdgevidError, OSError):
-    """A model or sample that could not be fetched or verified."""
+    """A model or sample that cannot be fetched or verified."""
 
 
 class NativeKernelsError(EdgevidError, ImportError):
-    """The compiled kernels were demanded and are not there."""
+    """The compiled kernels are required and not installed."""
 
 
 class MissingExtraError(EdgevidError, ImportError):
-    """An optional package is needed; the message holds the pip line that adds it."""
+    """An optional package is missing; the message names the pip command that installs it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         self.package, self.extra = package, extra
@@ -93,17 +93,17 @@ class MissingExtraError(EdgevidError, ImportError):
 
 
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:
-    """The imported optional module, or MissingExtraError naming the pip line that adds it."""
+    """The imported optional module, or MissingExtraError with the pip command that adds it."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not (module + ".").startswith(error.name + "."):
-            raise  # the package is there and something inside it is missing: a different fault
+            raise  # the package is installed and lacks a module of its own: a different error
         raise MissingExtraError(module.partition(".")[0], extra, purpose) from None
 
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:
-    """ "; did you mean 'x'?" where a known word is near, else nothing.
+    """ "; did you mean 'x'?" where a known word is similar, else "".
 
     >>> did_you_mean("strids", ["strides", "offset"])
     "; did you mean 'strides'?"

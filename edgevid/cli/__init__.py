@@ -10,50 +10,51 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from edgevid._version import __version__
 from edgevid.errors import EdgevidError
 
-COMMANDS: tuple[str, ...] = (
-    "bench",
-    "build",
-    "calibrate",
-    "compare",
-    "doctor",
-    "estimate",
-    "evaluate",
-    "export",
-    "health",
-    "inspect",
-    "models",
-    "quantize",
+COMMANDS = (
     "run",
+    "calibrate",
+    "health",
+    "models",
+    "inspect",
+    "export",
+    "quantize",
+    "build",
+    "compare",
+    "bench",
+    "estimate",
     "train",
     "tune",
+    "evaluate",
+    "doctor",
 )
-"""Subcommands, sorted; each is the module edgevid.cli.<name> (light to import: tools load inside)."""
+"""Subcommands in the order of the work: a camera, its model, its own training, the machine.
+
+Each is the module edgevid.cli.<name>, light to import: tools load inside."""
 
 
-def _tell_version(asked: bool) -> None:
-    if asked:
-        from edgevid._version import __version__
-
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"edgevid {__version__}")
         raise typer.Exit
 
 
 Version = Annotated[
-    bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
 ]
 
 
-class Whole(typer.core.TyperGroup):
-    """Lists its commands in the order of their names, each with its whole sentence."""
+class FullHelpGroup(typer.core.TyperGroup):
+    """Lists its commands in the order they were added, each with its whole first sentence."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The names, sorted."""
-        return sorted(super().list_commands(ctx))
+        """The names, in the order they were added."""
+        return list(self.commands)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Wraps the sentences, where click would cut them off."""
+        """Wraps the sentences, where click would truncate them."""
         found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         rows = [(name, one.get_short_help_str(limit=1000)) for name, one in found if one and not one.hidden]
         with formatter.section("Commands"):
@@ -64,7 +65,7 @@ def app() -> typer.Typer:
     """The assembled command-line application."""
     made = typer.Typer(
         name="edgevid",
-        cls=Whole,
+        cls=FullHelpGroup,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -73,37 +74,41 @@ def app() -> typer.Typer:
 
     @made.callback()
     def _root(version: Version = False) -> None:
-        """On-device video analytics that knows when to be silent."""
+        """On-device video analytics: detect, track, recognize actions and measure ground speed.
+
+        Every value has a standard error or a score, or a reason for abstaining. 'edgevid COMMAND --help'
+        describes a command; 'edgevid-demo' shows everything on a sample video.
+        """
 
     for name in COMMANDS:
         command = import_module(f"edgevid.cli.{name}").command
         if isinstance(command, typer.Typer):
-            made.add_typer(command, name=name, cls=Whole)
+            made.add_typer(command, name=name, cls=FullHelpGroup)
         else:
             made.command(name)(command)
     return made
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point of `edgevid`: an edgevid error is one clear sentence and exit status 2."""
-    _speak_plainly(app(), arguments)
+    """Entry point of `edgevid`: an edgevid error is printed as one sentence, with exit status 2."""
+    _run(app(), arguments)
 
 
 def demo_main(arguments: list[str] | None = None) -> None:
     """Entry point of `edgevid-demo`."""
     made = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     made.command()(import_module("edgevid.cli.demo").command)
-    _speak_plainly(made, arguments)
+    _run(made, arguments)
 
 
 def build_main(arguments: list[str] | None = None) -> None:
     """Entry point of `edgevid-build`, the TensorRT build script."""
     made = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     made.command()(import_module("edgevid.cli.build").command)
-    _speak_plainly(made, arguments)
+    _run(made, arguments)
 
 
-def _speak_plainly(made: typer.Typer, arguments: list[str] | None) -> None:
+def _run(made: typer.Typer, arguments: list[str] | None) -> None:
     try:
         made(args=arguments, standalone_mode=True)
     except EdgevidError as error:
