@@ -27,8 +27,8 @@ from bench import conditions, save, table
 from speed_scenes import CAMERA, CORRELATED, FAR, FPS, LANES, NEAR, WHITE, Run, calibration, parked, runs
 
 from edgevid.speed import estimator as ground_speed
-from edgevid.speed import homography as ground
-from edgevid.speed.displacement import Interval
+from edgevid.speed import homography
+from edgevid.speed.displacement import Displacement
 from edgevid.speed.estimator import METHODS, SpeedEstimator
 from edgevid.synthetic.scene import Noise
 from edgevid.types import Tracks
@@ -58,14 +58,14 @@ def parts(seeds: int) -> dict[str, list[Run]]:
 
 def speed_estimator(method: str) -> SpeedEstimator:
     """Ours, with nothing withheld for uncertainty: the limit is applied when scoring."""
-    interval = Interval(frames=10, average=3) if method == "interval" else None
+    displacement = Displacement(frames=10, average=3) if method == "displacement" else None
     return SpeedEstimator(
-        calibration(), method=method, interval=interval, noise_px=2, click_px=0, sigma_limit_mps=1e9
+        calibration(), method=method, displacement=displacement, noise_px=2, click_px=0, sigma_limit_mps=1e9
     )
 
 
 def measure(method: str, given: list[Run]) -> list[dict[str, np.ndarray]]:
-    """Of each run (n, 4) of live, smoothed and track speed: moment it is for, km/h, sigma in km/h, when given.
+    """Of each run (n, 4) of live, smoothed and track speed: moment, km/h, sigma in km/h, time of report.
 
     All runs of a seed go through one meter at once, as tracks that do not know of each other: the check
     for nearer boxes, which would find them in front of one another, is off.
@@ -120,7 +120,8 @@ def floor(run: Run, rho: float) -> float:
     at = at[low[at]]
     t = run.times[at] - run.times[at].mean()
     center = np.array([run.mover.state(x)[:2] for x in run.times[at]])
-    j = ground.jacobian(found.to_image, center)  # the contact point is half a car nearer: the same within 1 %
+    # The contact point is half a car nearer: the same within 1 %.
+    j = homography.jacobian(found.inverse_homography, center)
     a = np.concatenate([j, j * t[:, None, None]], 2)
     lag = np.abs(at[:, None] - at)
     inverse = np.linalg.inv(np.where(lag == 0, 1.0, rho**lag if rho else 0.0))
@@ -276,7 +277,7 @@ def ours_of(all_parts: dict[str, list[Run]]) -> dict[str, Any]:
 
 
 def alone(boxes: np.ndarray) -> np.ndarray:
-    """Nobody is covered: every vehicle of the benchmark is alone before the camera."""
+    """No one is occluded: every vehicle of the benchmark is alone before the camera."""
     return np.zeros(len(boxes), bool)
 
 
@@ -287,9 +288,9 @@ def main() -> None:
     chosen = options.parse_args()
     all_parts = parts(chosen.seeds)
     assert len(LANES) == 4
-    covered, ground_speed.covered = ground_speed.covered, alone
+    occluded, ground_speed.is_occluded = ground_speed.is_occluded, alone
     ours = ours_of(all_parts)
-    ground_speed.covered = covered
+    ground_speed.is_occluded = occluded
     few = {part: [run for run in given if run.seed < PEER_SEEDS] for part, given in all_parts.items()}
     theirs, absent = peers(few, dict(one.split("=", 1) for one in chosen.python))
     micro = cost()

@@ -69,8 +69,10 @@ def command(
     from edgevid.cli.outputs import refuse_overwriting
     from edgevid.errors import InputError
     from edgevid.site import calibrate as tool
-    from edgevid.speed.calibration import make_calibration, read_calibration
-    from edgevid.speed.calibration_report import examine, without
+    from edgevid.speed.calibration import make_calibration
+    from edgevid.speed.calibration_file import read_calibration
+    from edgevid.speed.calibration_report import examine
+    from edgevid.speed.outliers import without
     from edgevid.video.seek import FrameSeeker
 
     parts = [tool.parse_rectangle(rect, width, length)] if rect else []
@@ -133,7 +135,7 @@ def _write(
 
 
 def _provenance(source: str, frame: Any, report: CalibrationReport) -> str:
-    from edgevid.video.open import masked
+    from edgevid.errors import masked
 
     name = masked(source) if "://" in source else Path(source).name
     count = len(report.error_px)
@@ -153,7 +155,7 @@ def _page(
     """The page, until Ctrl-C."""
     import re
 
-    from edgevid.speed.calibration import read_calibration
+    from edgevid.speed.calibration_file import read_calibration
     from edgevid.viewer.calibration import CalibrationDesk, calibration_app
     from edgevid.viewer.serve import serve
 

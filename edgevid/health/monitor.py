@@ -20,7 +20,6 @@ from edgevid.health.registration import Motion
 from edgevid.health.speed_drift import Finding, SpeedDriftDetector
 from edgevid.health.store import Alarm, HealthFolder
 from edgevid.health.view_monitor import State, ViewMonitor
-from edgevid.speed import homography as ground
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.types import Frame, Reason, SpeedReport, Speeds, Tracks
 
@@ -222,7 +221,7 @@ def speed_error(calibration: CameraCalibration, motion: Motion) -> float:
     here = calibration.to_ground(pixels)
     errors = []
     for step in ((0.5, 0.0), (0.0, 0.5)):
-        ends = [ground.apply(calibration.inverse_homography, here + sign * np.array(step)) for sign in (-1, 1)]
+        ends = [calibration.to_image(here + sign * np.array(step)) for sign in (-1, 1)]
         seen = [calibration.to_ground(motion.apply(end)) for end in ends]
         errors.append(float(np.median(np.hypot(*(seen[1] - seen[0]).T))) - 1.0)
     return max(errors, key=abs)

@@ -11,7 +11,6 @@ import numpy as np
 
 from edgevid.errors import InputError
 from edgevid.output.overlay import FONT, Overlay, Style
-from edgevid.speed import homography as ground
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.types import Array, Frame, Result
 
@@ -84,7 +83,7 @@ def grid_lines(
     cells_y: int | None = None,
 ) -> list[GridLine]:
     """The lines of a metric grid on the ground, in pixels; what is asked for is as in `draw_ground_grid`."""
-    corners = calibration.place(np.array(calibration.region.exterior.coords))
+    corners = calibration.to_ground(np.array(calibration.region.exterior.coords))
     low, high = corners.min(0), corners.max(0)
     step = _step(high - low, cell_m, cells_x, cells_y)
     found = []
@@ -92,7 +91,7 @@ def grid_lines(
         first = math.ceil(low[axis] / step) * step
         for value in np.arange(first, high[axis] + 1e-9, step):
             path = _line(calibration, axis, float(value), low, high)
-            inside = calibration.holds(path) & np.isfinite(path).all(1)
+            inside = calibration.contains(path) & np.isfinite(path).all(1)
             seen = path[inside]
             if len(seen):
                 spot = seen[np.argmax(seen[:, 1])] if axis == 0 else seen[0]
@@ -121,15 +120,10 @@ def _step(extent: Array, cell_m: float | None, cells_x: int | None, cells_y: int
 
 
 def _line(calibration: CameraCalibration, axis: int, value: float, low: Array, high: Array) -> Array:
-    """(K, 2) pixels along x = value (axis 0) or y = value (axis 1), lens distortion put back."""
+    """(K, 2) pixels along x = value (axis 0) or y = value (axis 1)."""
     along = np.linspace(low[1 - axis], high[1 - axis], 200)
     meters = np.stack([np.full(200, value), along] if axis == 0 else [along, np.full(200, value)], 1)
-    straight = ground.apply(calibration.to_image, meters)
-    if calibration.k1 == 0:
-        return straight
-    center = np.array(calibration.size) / 2
-    r2 = (((straight - center) / calibration.focal) ** 2).sum(1, keepdims=True)
-    return np.asarray((straight - center) * (1 + calibration.k1 * r2) + center)
+    return calibration.to_image(meters)
 
 
 def _runs(inside: Array) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ from edgevid.abstain.drift import DriftMonitor
 from edgevid.abstain.file import read_policy
 from edgevid.abstain.policy import ClassPolicy, Policy, SpeedPolicy
 from edgevid.actions import load_recognizer
-from edgevid.actions.clips import ClipBuffer
+from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError
 from edgevid.files.digest import sha256_of
@@ -14,7 +14,8 @@ from edgevid.health.monitor import CameraHealth
 from edgevid.models.hub import resolve_model
 from edgevid.pipeline import Pipeline, RecognitionTask
 from edgevid.site.file import RecognizerChoice, Site
-from edgevid.speed.calibration import CameraCalibration, read_calibration
+from edgevid.speed.calibration import CameraCalibration, scale_between
+from edgevid.speed.calibration_file import read_calibration
 from edgevid.speed.estimator import SpeedEstimator
 from edgevid.track import Tracker
 from edgevid.zones import ZoneMonitor
@@ -31,14 +32,14 @@ def build_pipeline(site: Site, size: tuple[int, int], *, threads: int | None = N
         precision=site.precision,
         threads=threads,
         # Doubtful boxes carry known objects on; the tracker starts new ones only from sure ones.
-        score=min(0.1, site.score),
+        score_threshold=min(0.1, site.score),
         classes=site.classes or None,
     )
-    tracker = Tracker(high_score=site.score, new_score=min(1.0, site.score + 0.1))
+    tracker = Tracker(track_high_thresh=site.score, new_track_thresh=min(1.0, site.score + 0.1))
     calibration = build_calibration(site, size)
     speed_estimator = build_speed_estimator(site, calibration) if calibration else None
     recognitions = {choice.task: build_recognition(choice, threads=threads) for choice in site.recognizers}
-    classes = ClassPolicy(Policy.load(site.policy, names=detector.names)) if site.policy else None
+    classes = ClassPolicy(read_policy(site.policy, names=detector.names).policy()) if site.policy else None
     speeds = read_policy(site.policy).speed if site.policy else None
     health = CameraHealth(site.health, calibration=calibration) if site.health else None
     return Pipeline(
@@ -52,9 +53,9 @@ def build_recognition(choice: RecognizerChoice, *, threads: int | None = None) -
     recognizer = load_recognizer(choice.model, threads=threads)
     if choice.policy is not None:
         model = resolve_model(choice.model).local
-        policy = Policy.load(
+        policy = read_policy(
             choice.policy, names=recognizer.names, model_sha256=sha256_of(model) if model else None
-        )
+        ).policy()
     else:
         policy = Policy(recognizer.names, task=choice.task)
     return RecognitionTask(ClipBuffer(recognizer.spec, budget=RECOGNITIONS_A_SECOND), recognizer, policy)
@@ -84,13 +85,14 @@ def build_zones(site: Site, size: tuple[int, int]) -> ZoneMonitor | None:
         return None
     drawn = site.size or size
     calibration = build_calibration(site, drawn)
-    monitor = ZoneMonitor(site.zones, site.lines, to_ground=calibration.place if calibration else None)
-    monitor.scale = drawn[0] / size[0], drawn[1] / size[1]
-    if abs(monitor.scale[0] / monitor.scale[1] - 1) > 0.01:
+    monitor = ZoneMonitor(site.zones, site.lines, to_ground=calibration.to_ground if calibration else None)
+    scale = scale_between(size, drawn)
+    if scale is None:
         raise InputError(
-            f"zones and lines: drawn on {drawn[0]}x{drawn[1]}, the stream is {size[0]}x{size[1]}: another "
-            "aspect, so another view; draw them again"
+            f"zones and lines: expected the aspect ratio of {drawn[0]}x{drawn[1]}, got a stream of "
+            f"{size[0]}x{size[1]}: another view; draw them again"
         )
+    monitor.scale = scale
     return monitor
 
 

@@ -1,4 +1,4 @@
-"""Making a calibration: what was typed becomes pairs of pixels and meters, an image of the grid, and a file."""
+"""Making a camera calibration: pairs of pixels and meters from text, an image of the grid, a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from edgevid.errors import FileFormatError, InputError
 from edgevid.files.atomic import atomic_path
 from edgevid.output.ground_grid import draw_ground_grid
 from edgevid.output.overlay import FONT, Style
-from edgevid.speed.calibration import CameraCalibration, calibration_text, read_calibration, rectangle
+from edgevid.speed.calibration import CameraCalibration, rectangle
+from edgevid.speed.calibration_file import calibration_text, read_calibration
 from edgevid.speed.calibration_report import CalibrationReport
 from edgevid.types import Array
 

@@ -11,17 +11,16 @@ import shapely
 
 from edgevid.abstain.file import read_policy
 from edgevid.detect.detector import Detector
-from edgevid.errors import EdgevidError
+from edgevid.errors import EdgevidError, masked
 from edgevid.models.hub import find_recipe
 from edgevid.site.build import build_recognition, build_zones
 from edgevid.site.check_camera import check_camera
 from edgevid.site.file import Site, read_site
 from edgevid.site.findings import Finding, attempt
-from edgevid.site.resize import scale_between
-from edgevid.speed import homography as ground
-from edgevid.speed.calibration import CameraCalibration, read_calibration
+from edgevid.speed.calibration import CameraCalibration, scale_between
+from edgevid.speed.calibration_file import read_calibration
 from edgevid.types import Array, Frame
-from edgevid.video.open import masked, open_video
+from edgevid.video.open import open_video
 from edgevid.zones import Line, Zone
 
 TRIED = 10
@@ -124,7 +123,7 @@ def _detector(found: list[Finding], site: Site) -> Detector | None:
             site.model,
             device=site.device,
             precision=site.precision,
-            score=site.score,
+            score_threshold=site.score,
             classes=site.classes or None,
         )
 
@@ -254,14 +253,14 @@ def _ground_place(
     """A place in meters should be seen, and best where the calibration holds."""
     again = "check its meters against the calibration: edgevid-demo --site FILE shows both"
     edge = shapely.segmentize(shapely.LineString(np.vstack([meters, meters[:1]])), 1.0)
-    pixels = ground.apply(calibration.to_image, np.array(edge.coords))
+    pixels = calibration.to_image(np.array(edge.coords))
     seen = np.isfinite(pixels).all(1)
     inside = np.zeros(len(pixels), bool)
     inside[seen] = shapely.contains_xy(picture, pixels[seen, 0], pixels[seen, 1])
     if not inside.any():
         return Finding(what, "no part of it is in the image", False, again)
     held = np.zeros(len(pixels), bool)
-    held[inside] = calibration.holds(pixels[inside])
+    held[inside] = calibration.contains(pixels[inside])
     if held.mean() < 0.5:
         share = 100 * held.mean()
         return Finding(

@@ -14,8 +14,8 @@ from pathlib import Path
 from edgevid.errors import InputError, SourceError
 from edgevid.files.atomic import write_atomic
 from edgevid.files.toml import Section, read_toml
-from edgevid.speed.contact import CONTACTS
-from edgevid.speed.estimator import METHODS
+from edgevid.speed.contact import CONTACTS, Contact
+from edgevid.speed.estimator import METHODS, Method
 from edgevid.zones import Line, Zone
 
 _HEADER = re.compile(r"\s*\[\[?\s*[\w.\"'-]+(\s*\.\s*[\w\"'-]+)*\s*\]\]?\s*(#.*)?$")
@@ -53,12 +53,12 @@ class Site:
     precision: str = "fp32"
     calibration: Path | None = None
     """Camera calibration of calibration/camera; None: no speeds."""
-    speed_method: str = "filter"
-    """How speeds are measured: "filter", "interval" or "window" (docs/speed.md)."""
-    contact: str = "bottom"
-    """Where an object touches the ground: "bottom" of its box, or "base", its footprint along the road."""
+    speed_method: Method = "filter"
+    """How speeds are measured: "filter", "displacement" or "window" (docs/speed.md)."""
+    contact: Contact = "bottom"
+    """Where an object touches the ground: "bottom" of its box, or "footprint", its center."""
     road_deg: float = 90.0
-    """Direction of the road on the calibrated plane, for contact "base"; 90 is along +y."""
+    """Direction of the road on the calibrated plane, for contact "footprint"; 90 is along +y."""
     size: tuple[int, int] | None = None
     """(width, height) of the image that zones and lines were drawn on; None: the stream's."""
     health: Path | None = None

@@ -10,6 +10,7 @@ from edgevid.errors import InputError
 from edgevid.pipeline import Pipeline
 from edgevid.site.build import build_calibration, build_speed_estimator
 from edgevid.site.file import Site
+from edgevid.speed.calibration import scale_between
 from edgevid.speed.estimator import SpeedEstimator
 from edgevid.types import Frame, Reason, SpeedReport, Speeds, Tracks
 from edgevid.zones import ZoneMonitor
@@ -75,15 +76,6 @@ class ResolutionChange:
             return UncalibratedView()
         assert calibration is not None  # there was a meter, so there is a calibration
         return build_speed_estimator(self._site, calibration)
-
-
-def scale_between(size: tuple[int, int], drawn: tuple[int, int]) -> tuple[float, float] | None:
-    """What pixels of a frame of `size` are multiplied by to lie on the image that was `drawn` on.
-
-    None where the aspects differ by more than a hundredth.
-    """
-    x, y = drawn[0] / size[0], drawn[1] / size[1]
-    return (x, y) if abs(x / y - 1) <= 0.01 else None
 
 
 def _forget(pipeline: Pipeline) -> None:

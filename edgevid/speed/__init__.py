@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from edgevid.speed.calibration import CameraCalibration, make_calibration, read_calibration
+from edgevid.speed.calibration import CameraCalibration, make_calibration
+from edgevid.speed.calibration_file import read_calibration
 from edgevid.speed.calibration_report import CalibrationReport, examine
-from edgevid.speed.displacement import Interval
+from edgevid.speed.displacement import Displacement
 from edgevid.speed.estimator import SpeedEstimator
 
 __all__ = [
     "CalibrationReport",
     "CameraCalibration",
-    "Interval",
+    "Displacement",
     "SpeedEstimator",
     "examine",
     "make_calibration",

@@ -1,20 +1,25 @@
-"""Where an object stands on the ground, read from its box: the contact point, and when it cannot be used.
+"""The contact point: where an object touches the ground, read from its box, and when it cannot be used.
 
-A point z meters above the plane seems to move h / (h - z) too fast from a camera at height h, so the point
+A point z meters above the plane appears to move h / (h - z) too fast from a camera at height h, so the point
 must lie on the ground: the bottom edge of the box, never its middle.
 """
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import numpy as np
 
-from edgevid.speed import homography as ground
+from edgevid.speed import homography
 from edgevid.types import Array
 
-CONTACTS = ("bottom", "base")
-"""Kinds of contact point: the middle of the bottom edge, or the center of the footprint."""
-FOOTPRINT = 2.5
+Contact = Literal["bottom", "footprint"]
+"""The middle of the box's bottom edge, or the center of the footprint."""
+CONTACTS: tuple[Contact, ...] = get_args(Contact)
+LENGTH_PER_WIDTH = 2.5
 """Length of a vehicle's footprint in widths: 4.5 m x 1.8 m, and 9 m x 2.55 m is not far off."""
+MAX_RESIDUAL_PX = 1.0
+"""A box in space whose image misses an edge of the detected box by more is none."""
 
 
 def contact_points(boxes: Array) -> Array:
@@ -27,44 +32,16 @@ def contact_points(boxes: Array) -> Array:
     return out
 
 
-def camera_matrix(to_image: Array, size: tuple[int, int], at: Array) -> Array | None:
-    """(3, 4) pixels of points in space (meters, z up) from the plane's homography; None where it fixes none.
-
-    For square pixels and a principal point in the middle of the image, the two columns of the homography
-    are orthogonal and equally long once the focal length is right (Zhang 2000); the one of both conditions
-    that is better determined is used. `at` (2,) is a point on the plane that the camera sees.
-    """
-    shift = np.array([[1, 0, -size[0] / 2], [0, 1, -size[1] / 2], [0, 0, 1.0]])
-    a, b, _ = (shift @ to_image).T
-    product, difference = a[2] * b[2], a[2] ** 2 - b[2] ** 2
-    if max(abs(product), abs(difference)) < 1e-12:
-        return None
-    if abs(difference) > abs(product):
-        squared = (b[:2] @ b[:2] - a[:2] @ a[:2]) / difference
-    else:
-        squared = -(a[:2] @ b[:2]) / product
-    if not 0.2 * max(size) < np.sqrt(max(squared, 0.0)) < 20 * max(size):
-        return None
-    focal = np.array([np.sqrt(squared), np.sqrt(squared), 1.0])
-    up = np.cross(a / focal, b / focal)
-    up *= np.linalg.norm(a / focal) / np.linalg.norm(up)
-    column = np.linalg.inv(shift) @ (focal * up)
-    made = np.column_stack([to_image[:, :2], column, to_image[:, 2]])
-    foot, head = made @ [*at, 0.0, 1.0], made @ [*at, 1.0, 1.0]
-    if head[1] / head[2] > foot[1] / foot[2]:
-        made[:, 2] *= -1  # a plane whose axes turn the other way round
-    return np.asarray(made)
-
-
-def base_points(
-    boxes: Array, to_ground: Array, camera: Array, *, road_deg: float, ratio: float = FOOTPRINT
+def footprint_centers(
+    boxes: Array, to_ground: Array, camera: Array, *, road_deg: float, ratio: float = LENGTH_PER_WIDTH
 ) -> Array:
     """(N, 2) pixels of the centers of the footprints of vehicles that drive along `road_deg` on the plane.
 
-    For roads that run obliquely through the image: there the bottom edge belongs to one corner of the
-    vehicle, which corner the middle of the edge is not. What is sought is the upright box in space, `ratio`
-    times as long as wide and turned along the road, whose image has the four edges of the given box; where
-    there is none, the middle of the bottom edge is given. `boxes` are undistorted pixels, `camera` is (3, 4).
+    For roads that run obliquely through the image: the bottom edge of the box touches one corner of the
+    vehicle there, and the middle of the edge is not on the vehicle's axis. Newton's method fits the upright
+    box in space, `ratio` times as long as wide and turned along the road, whose image has the four edges of
+    the detected box; where there is none, the result is the middle of the bottom edge. `boxes` are (N, 4)
+    undistorted pixels, `to_ground` (3, 3) and `camera` (3, 4) the calibration's (speed/camera.py).
     """
     contacts = contact_points(boxes)
     if not len(boxes):
@@ -72,7 +49,7 @@ def base_points(
     turn = np.radians(road_deg)
     along, across = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
     floor = np.stack([a * ratio * along + b * across for a, b in _CORNERS]) / 2
-    unknown = np.column_stack([ground.apply(to_ground, contacts), np.full((len(boxes), 2), (1.8, 1.5))])
+    unknown = np.column_stack([homography.apply(to_ground, contacts), np.full((len(boxes), 2), (1.8, 1.5))])
     good = np.isfinite(unknown).all(1)
     unknown[~good] = (0.0, 0.0, 1.8, 1.5)
     for _ in range(8):
@@ -80,8 +57,8 @@ def base_points(
         unknown = unknown + _solve(slope, boxes - found)
         unknown[:, 2:] = np.clip(unknown[:, 2:], 0.2, 6.0)
     found, _ = _edges(unknown, floor, camera)
-    good &= (np.abs(found - boxes) < 1.0).all(1)
-    center = ground.apply(camera[:, [0, 1, 3]], np.where(good[:, None], unknown[:, :2], 0.0))
+    good &= (np.abs(found - boxes) < MAX_RESIDUAL_PX).all(1)
+    center = homography.apply(camera[:, [0, 1, 3]], np.where(good[:, None], unknown[:, :2], 0.0))
     return np.where(good[:, None], center, contacts)
 
 
@@ -126,8 +103,8 @@ def _solve(slope: Array, error: Array) -> Array:
     return np.asarray(np.clip(step, -3.0, 3.0))
 
 
-def covered(boxes: Array, share: float = 0.2) -> Array:
-    """(N,) whether a nearer box (its bottom is lower in the image) covers over `share` of the bottom edge."""
+def is_occluded(boxes: Array, share: float = 0.2) -> Array:
+    """(N,) whether a nearer box (its bottom is lower in the image) hides over `share` of the bottom edge."""
     left, top, right, bottom = boxes.T
     over = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
     hidden = over > (share * np.maximum(right - left, 1e-6))[:, None]
@@ -136,11 +113,11 @@ def covered(boxes: Array, share: float = 0.2) -> Array:
     return np.asarray(hidden.any(1))
 
 
-def cut(boxes: Array, size: tuple[int, int], noise: Array) -> Array:
+def is_truncated(boxes: Array, size: tuple[int, int], noise: Array) -> Array:
     """(N,) whether the left, right or bottom edge may be the image's own border instead of the object's.
 
-    `noise` (N,) is the standard error of an edge in pixels: a box that is cut by the border still jitters,
-    so that its edge is found up to three of them inside.
+    `noise` (N,) is the standard error of an edge in pixels: a truncated box still jitters, so that its edge
+    is found up to three standard errors inside.
     """
     margin = np.maximum(2.0, 3.0 * noise)
     near = np.minimum(boxes[:, 0], size[0] - boxes[:, 2])

@@ -32,17 +32,17 @@ def normalized(h: Array, points: Array) -> Array:
     return np.asarray(h / (h[2] @ [*points.mean(0), 1.0]))
 
 
-def fit(image: Array, ground: Array) -> Array:
-    """(3, 3) homography from pixels to meters that fits N >= 4 pairs best.
+def fit(image: Array, meters: Array) -> Array:
+    """(3, 3) homography from pixels to meters of least reprojection error over N >= 4 pairs.
 
     Direct linear transform on normalized points, then Levenberg-Marquardt on the error in pixels
     (Hartley & Zisserman, 4.1 and 4.5). Raises InputError for points that fix no homography.
     """
-    if len(image) < 4 or image.shape != ground.shape:
-        raise InputError(f"calibration: expected at least 4 pairs, got {len(image)} and {len(ground)} points")
-    to_image = _linear(ground, image)
+    if len(image) < 4 or image.shape != meters.shape:
+        raise InputError(f"calibration: expected at least 4 pairs, got {len(image)} and {len(meters)} points")
+    to_image = _linear(meters, image)
     if len(image) > 4:
-        to_image, _ = cv2.findHomography(ground, image, method=0)
+        to_image, _ = cv2.findHomography(meters, image, method=0)
         if to_image is None:
             raise InputError("calibration: the points fix no plane; spread them over an area")
     if not np.isfinite(to_image).all() or abs(np.linalg.det(to_image)) < 1e-12:
@@ -65,7 +65,7 @@ def _linear(source: Array, target: Array) -> Array:
 
 
 def _normalizer(points: Array) -> Array:
-    """Moves the center to 0 and the mean distance to sqrt 2."""
+    """(3, 3) translation of the center to 0 and scaling of the mean distance to sqrt 2."""
     center = points.mean(0)
     spread = max(float(np.hypot(*(points - center).T).mean()), 1e-12)
     s = np.sqrt(2) / spread
@@ -73,11 +73,21 @@ def _normalizer(points: Array) -> Array:
 
 
 def undistort(points: Array, k1: float, focal: float, center: tuple[float, float]) -> Array:
-    """(N, 2) pixels with radial distortion r -> r (1 + k1 r^2) taken out (r in focal lengths)."""
+    """(N, 2) pixels with radial distortion r -> r (1 + k1 r^2) removed (r in focal lengths)."""
     if k1 == 0:
         return points
-    given = (points - center) / focal
-    undone = given.copy()
+    distorted = (points - center) / focal
+    straight = distorted.copy()
     for _ in range(20):
-        undone = given / (1 + k1 * (undone**2).sum(1, keepdims=True))
-    return np.asarray(undone * focal + center)
+        straight = distorted / (1 + k1 * (straight**2).sum(1, keepdims=True))
+    return np.asarray(straight * focal + center)
+
+
+def distort(points: Array, k1: float, focal: float, center: tuple[float, float]) -> Array:
+    """(N, 2) the inverse of `undistort`; NaN beyond the radius at which barrel distortion folds back."""
+    if k1 == 0:
+        return points
+    straight = (points - center) / focal
+    r2 = (straight**2).sum(1, keepdims=True)
+    scale = np.where(3 * k1 * r2 > -1, 1 + k1 * r2, np.nan)
+    return np.asarray(straight * scale * focal + center)

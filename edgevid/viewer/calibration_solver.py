@@ -67,7 +67,7 @@ def solve(body: Any, size: tuple[int, int]) -> dict[str, Any]:
 
 def _cell(calibration: CameraCalibration) -> float:
     """Meters of a cell: a few across the road, not too many along it."""
-    corners = calibration.place(np.array(calibration.region.exterior.coords))
+    corners = calibration.to_ground(np.array(calibration.region.exterior.coords))
     short, long = sorted(np.ptp(corners, axis=0).tolist())
     rough = min(long / 8, max(short / 3, long / 24))
     unit = 10.0 ** math.floor(math.log10(max(rough, 1e-6)))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgevid.speed import homography as ground
+from edgevid.speed import homography
 from edgevid.synthetic.scene import LANES, Camera, Noise, drive
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -74,11 +74,11 @@ def test_a_calibration_is_found_from_distances_and_lines(bench: Any) -> None:
     }  # fmt: skip
     calibration, rms = brno.calibration_of(truth)
     assert rms < 0.01
-    places = calibration.place(pixels([(-2, 20), (2, 20), (2, 40)]))
+    places = calibration.to_ground(pixels([(-2, 20), (2, 20), (2, 40)]))
     assert np.hypot(*(places[1] - places[0])) == pytest.approx(4, abs=0.01)
     assert np.hypot(*(places[2] - places[1])) == pytest.approx(20, abs=0.02)
     fit = brno.LetterboxTransform(truth)
-    exact = ground.normalized(np.linalg.inv(camera.ground_homography()), np.array([[0.0, 20.0]]))
+    exact = homography.normalized(np.linalg.inv(camera.ground_homography()), np.array([[0.0, 20.0]]))
     assert np.abs(fit.residuals(exact)).max() < 1e-6
 
 

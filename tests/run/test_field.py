@@ -26,7 +26,8 @@ from edgevid.run.loop import Summary, run
 from edgevid.run.watchdog import Watch, notify
 from edgevid.site.build import build_zones
 from edgevid.site.file import Site, read_site
-from edgevid.site.resize import ResolutionChange, UncalibratedView, scale_between
+from edgevid.site.resize import ResolutionChange, UncalibratedView
+from edgevid.speed.calibration import scale_between
 from edgevid.track import Tracker
 from edgevid.types import Detections, Frame, Reason, Result, Tracks
 from edgevid.video.files import FileSource

@@ -94,13 +94,13 @@ def test_how_speeds_are_measured_is_said_by_the_site(tmp_path: Path) -> None:
     from edgevid.speed.contact import CONTACTS
 
     path = tmp_path / "gate.toml"
-    path.write_text('[camera]\nspeed_method = "interval"\ncontact = "base"\nroad_deg = 45\n')
+    path.write_text('[camera]\nspeed_method = "displacement"\ncontact = "footprint"\nroad_deg = 45\n')
     site = read_site(path)
-    assert (site.speed_method, site.contact, site.road_deg) == ("interval", "base", 45.0)
+    assert (site.speed_method, site.contact, site.road_deg) == ("displacement", "footprint", 45.0)
     corners = np.array([(402, 903), (1498, 899), (1102, 402), (801, 399)])
     meters = np.array([(0, 0), (7, 0), (7, 30), (0, 30)])
     speed_estimator = build_speed_estimator(site, make_calibration(corners, meters, (1920, 1080)))
-    assert type(speed_estimator._core).__name__ == "IntervalCore"
+    assert type(speed_estimator._core).__name__ == "DisplacementCore"
     assert speed_estimator._road_deg == 45.0
     path.write_text('[camera]\ncontact = "middle"\n')
     with pytest.raises(FileFormatError, match=CONTACTS[0]):

@@ -14,9 +14,10 @@ from edgevid import kernels
 from edgevid.errors import FileFormatError, InputError
 from edgevid.kernels import BACKEND, reference
 from edgevid.output.ground_grid import draw_ground_grid
-from edgevid.speed import homography as ground
-from edgevid.speed.calibration import calibration_text, make_calibration, read_calibration, rectangle
-from edgevid.speed.contact import contact_points, covered
+from edgevid.speed import homography
+from edgevid.speed.calibration import make_calibration, rectangle
+from edgevid.speed.calibration_file import calibration_text, read_calibration
+from edgevid.speed.contact import contact_points, is_occluded
 from edgevid.speed.estimator import SpeedEstimator
 from edgevid.synthetic.scene import Camera, Mover, Noise, Scene, drive, street
 from edgevid.types import Reason, SpeedReport, Tracks
@@ -84,14 +85,14 @@ def kmh(reports: list[SpeedReport], part: str) -> np.ndarray:
 
 def test_homography_and_its_derivative() -> None:
     h = CAMERA.ground_homography()
-    back = ground.normalized(np.linalg.inv(h), METERS)
-    np.testing.assert_allclose(ground.apply(back, METERS), pixels_of(METERS), rtol=1e-9)
+    back = homography.normalized(np.linalg.inv(h), METERS)
+    np.testing.assert_allclose(homography.apply(back, METERS), pixels_of(METERS), rtol=1e-9)
     at, step = np.array([[2.0, 30.0]]), 1e-4
     numeric = [
-        (ground.apply(back, at + d) - ground.apply(back, at - d))[0] / (2 * step)
+        (homography.apply(back, at + d) - homography.apply(back, at - d))[0] / (2 * step)
         for d in (np.array([step, 0]), np.array([0, step]))
     ]
-    np.testing.assert_allclose(ground.jacobian(back, at)[0], np.array(numeric).T, rtol=1e-6)
+    np.testing.assert_allclose(homography.jacobian(back, at)[0], np.array(numeric).T, rtol=1e-6)
 
 
 def test_points_beyond_the_horizon_have_no_place() -> None:
@@ -226,7 +227,7 @@ def test_each_silence_has_its_reason(box: list[float], reason: Reason) -> None:
 
 def test_a_covered_contact_point_is_not_measured() -> None:
     boxes = np.array([[100, 100, 200, 200], [150, 150, 260, 300], [400, 100, 500, 200]], np.float32)
-    assert covered(boxes).tolist() == [True, False, False]
+    assert is_occluded(boxes).tolist() == [True, False, False]
     assert contact_points(boxes)[0].tolist() == [150.0, 200.0]
 
 
@@ -254,7 +255,7 @@ def test_a_moved_camera_silences_every_speed() -> None:
 def test_another_resolution_is_rescaled_and_another_aspect_refused() -> None:
     half = calibration().scaled_to((960, 540))
     np.testing.assert_allclose(half.to_ground(pixels_of(METERS) / 2), METERS, atol=1e-6)
-    with pytest.raises(InputError, match="another aspect"):
+    with pytest.raises(InputError, match="aspect ratio"):
         SpeedEstimator(calibration(), (1024, 768))
 
 
@@ -304,7 +305,9 @@ def test_a_calibration_file_is_read_and_written_back(tmp_path: Path) -> None:
     read = read_calibration(path)
     np.testing.assert_allclose(read.to_ground(read.image), rectangle(7, 30), atol=1e-6)
     (tmp_path / "again.toml").write_text(calibration_text(read, "by hand"))
-    np.testing.assert_allclose(read_calibration(tmp_path / "again.toml").homography, read.homography, rtol=1e-3)
+    np.testing.assert_allclose(
+        read_calibration(tmp_path / "again.toml").homography, read.homography, rtol=1e-3
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ import shapely
 
 from edgevid.errors import InputError
 from edgevid.speed.calibration import CameraCalibration, make_calibration
-from edgevid.speed.contact import base_points, camera_matrix, contact_points, cut
-from edgevid.speed.displacement import Interval, IntervalCore, WindowCore
+from edgevid.speed.contact import contact_points, footprint_centers, is_truncated
+from edgevid.speed.displacement import Displacement, DisplacementCore
 from edgevid.speed.estimator import METHODS, SpeedEstimator
+from edgevid.speed.window import WindowCore
 from edgevid.synthetic.scene import Camera, Mover, Noise, Scene, drive
 from edgevid.types import Reason, SpeedReport, Tracks
 
@@ -65,8 +66,8 @@ def feed(
     return core.update(ids, pixels, np.full(len(ids), px), seen.astype(np.uint8), frame / fps)
 
 
-def test_interval_by_hand_one_meter_in_ten_frames_is_10_8_kmh() -> None:
-    core = IntervalCore(Interval(frames=10, average=3), 1.0, TENTH)
+def test_displacement_by_hand_one_meter_in_ten_frames_is_10_8_kmh() -> None:
+    core = DisplacementCore(Displacement(frames=10, average=3), 1.0, TENTH)
     first = {}
     for n in range(60):
         places: dict[int, Any] = {1: (0.0, 0.1 * n)}
@@ -87,8 +88,8 @@ def test_interval_by_hand_one_meter_in_ten_frames_is_10_8_kmh() -> None:
     assert live[1][2] < 0  # it comes nearer
 
 
-def test_interval_averages_the_last_k_only() -> None:
-    core = IntervalCore(Interval(frames=10, average=2), 1.0, TENTH)
+def test_displacement_averages_the_last_k_only() -> None:
+    core = DisplacementCore(Displacement(frames=10, average=2), 1.0, TENTH)
     at = 0.0
     for n in range(41):  # 10 frames each at 1, 2, 3, 4 m/s
         (_, live), _, _ = feed(core, n, {1: (at, 0.0)})
@@ -96,16 +97,16 @@ def test_interval_averages_the_last_k_only() -> None:
     assert live[0][1] == pytest.approx((3 + 4) / 2)
 
 
-def test_interval_in_seconds_at_another_frame_rate() -> None:
-    core = IntervalCore(Interval(seconds=0.5, average_s=1.0), 1.0, TENTH)
+def test_displacement_in_seconds_at_another_frame_rate() -> None:
+    core = DisplacementCore(Displacement(seconds=0.5, average_s=1.0), 1.0, TENTH)
     values = [feed(core, n, {1: (0.0, n / 12)}, fps=12)[0][1][0] for n in range(40)]
     counted = [n for n, row in enumerate(values) if row[3] >= 0]
     assert counted[0] == 6  # 0.5 s at 12 fps
     assert values[-1][2] == pytest.approx(1.0)
 
 
-def test_interval_takes_the_next_sighting_over_the_time_that_really_went_by() -> None:
-    core = IntervalCore(Interval(frames=10, average=1), 1.0, TENTH)
+def test_displacement_takes_the_next_sighting_over_the_time_that_really_went_by() -> None:
+    core = DisplacementCore(Displacement(frames=10, average=1), 1.0, TENTH)
     for n in range(14):
         (_, live), _, _ = feed(core, n, {1: None if n in (10, 11, 12) else (0.0, 0.1 * n)})
         assert (live[0][3] >= 0) == (n >= 13)
@@ -115,7 +116,7 @@ def test_interval_takes_the_next_sighting_over_the_time_that_really_went_by() ->
 def test_lengths_are_biased_at_rest_and_vectors_are_not() -> None:
     speeds = {}
     for vector in (False, True):
-        core = IntervalCore(Interval(frames=10, average=3, vector=vector), 1.0, TENTH)
+        core = DisplacementCore(Displacement(frames=10, average=3, vector=vector), 1.0, TENTH)
         for n in range(31):  # to and fro by 1 m
             (_, live), _, _ = feed(core, n, {1: (0.0, float((n // 10) % 2))}, px=3)
         speeds[vector] = np.hypot(*live[0][1:3])
@@ -291,7 +292,7 @@ def test_a_film_played_backwards_gives_the_same_speeds() -> None:
     series = []
     for order in (boxes, boxes[::-1]):
         speed_estimator = SpeedEstimator(calibration(), lag_s=10.0, noise_px=2, click_px=0)
-        speed_estimator._hindsight = -np.inf
+        speed_estimator._lookahead = -np.inf
         for k, box in enumerate(order):
             speed_estimator.update(tracks_of(box), k / 30)
         series.append(said([speed_estimator.update(Tracks.empty(), 9.0)], "smoothed"))
@@ -320,15 +321,15 @@ def test_the_center_of_the_footprint_is_exact_at_every_heading(deg: int) -> None
     times = np.arange(0, 1.6, 1 / 30)
     boxes = np.array([Scene([mover], CAMERA).at(t).boxes[0] for t in times])
     found = calibration()
-    camera = camera_matrix(found.inverse_homography, (1920, 1080), METERS.mean(0))
+    camera = found.camera()
     assert camera is not None
     speed = {}
     for kind, pixels in (
         ("bottom", contact_points(boxes)),
-        ("base", base_points(boxes, found.homography, camera, road_deg=deg)),
+        ("footprint", footprint_centers(boxes, found.homography, camera.matrix, road_deg=deg)),
     ):
         speed[kind] = np.hypot(*np.polyfit(times, found.to_ground(pixels), 1)[0])
-    assert speed["base"] == pytest.approx(10, rel=0.002)
+    assert speed["footprint"] == pytest.approx(10, rel=0.002)
     if deg in (45, 20):
         assert speed["bottom"] < 9.75  # what is corrected: 3 % low
 
@@ -337,10 +338,10 @@ def test_the_meter_with_the_footprint_on_an_oblique_road() -> None:
     turn = np.radians(45)
     mover = Mover(1, "car", (-10.0, 22.0), turn, 10.0)
     speeds = {}
-    for contact in ("bottom", "base"):
+    for contact in ("bottom", "footprint"):
         speed_estimator = SpeedEstimator(calibration(), contact=contact, road_deg=45, **QUIET)
         speeds[contact] = said(watch(mover, speed_estimator, np.arange(60) / 30), "track_speeds")[0, 1]
-    assert speeds["base"] == pytest.approx(36, abs=0.2)
+    assert speeds["footprint"] == pytest.approx(36, abs=0.2)
     assert speeds["bottom"] < 35.3
 
 
@@ -348,13 +349,13 @@ def test_a_view_from_above_has_no_camera_matrix() -> None:
     flat = make_calibration(np.array([[0, 0], [100, 0], [100, 100], [0, 100]]) + 200,
                        np.array([[0, 0], [10, 0], [10, 10], [0, 10]]), (500, 500))  # fmt: skip
     with pytest.raises(InputError, match="contact"):
-        SpeedEstimator(flat, contact="base")
+        SpeedEstimator(flat, contact="footprint")
 
 
 def test_the_border_is_as_wide_as_the_noise() -> None:
     boxes = np.array([[5, 50, 40, 90], [20, 50, 40, 90], [60, 50, 95, 90], [30, 50, 60, 96]], float)
-    assert cut(boxes, (100, 100), np.full(4, 2.0)).tolist() == [True, False, True, True]
-    assert cut(boxes, (100, 100), np.full(4, 0.5)).tolist() == [False] * 4
+    assert is_truncated(boxes, (100, 100), np.full(4, 2.0)).tolist() == [True, False, True, True]
+    assert is_truncated(boxes, (100, 100), np.full(4, 0.5)).tolist() == [False] * 4
 
 
 @pytest.mark.parametrize(
@@ -367,6 +368,6 @@ def test_wrong_settings_are_named(wrong: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"frames": 0}, {"seconds": 0.0}, {"average": 0}, {"average_s": -1.0}])
-def test_wrong_intervals_are_named(wrong: dict[str, Any]) -> None:
+def test_wrong_displacements_are_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
-        Interval(**wrong)
+        Displacement(**wrong)

@@ -19,7 +19,8 @@ pytest.importorskip("httpx", reason="starlette's test client needs httpx")
 from starlette.testclient import TestClient
 
 from edgevid.errors import InputError, SourceError
-from edgevid.speed.calibration import calibration_text, make_calibration, read_calibration, rectangle
+from edgevid.speed.calibration import make_calibration, rectangle
+from edgevid.speed.calibration_file import calibration_text, read_calibration
 from edgevid.video.seek import FrameSeeker
 from edgevid.viewer.calibration import CalibrationDesk, calibration_app
 from edgevid.viewer.calibration_solver import calibration_of, page_of, solve
@@ -102,7 +103,7 @@ def test_solving_is_make_calibration(client: TestClient) -> None:
     assert middle["along"] == pytest.approx(expected)
     assert {line["label"] for line in answer["grid"]} >= {"0 m", "10 m", "20 m"}
     across = next(line for line in answer["grid"] if line["label"] == "20 m")
-    meters = made.place(np.array(across["points"]))
+    meters = made.to_ground(np.array(across["points"]))
     assert meters[:, 1] == pytest.approx(np.full(len(meters), 20.0), abs=0.3)
 
 
@@ -191,7 +192,7 @@ def test_an_existing_calibration_comes_back_as_it_was() -> None:
     assert (page["width"], page["length"]) == (7, 30)
     assert page["region"] == area
     again = calibration_of(page, SIZE)
-    np.testing.assert_allclose(again.to_ground, made.to_ground)
+    np.testing.assert_allclose(again.homography, made.homography)
     meters = np.vstack([rectangle(7, 30), [[3.5, 10]]])
     pixels = np.vstack([CORNERS, made.image[:1] * 0 + [470, 330]])
     five = page_of(make_calibration(pixels, meters, SIZE))
@@ -202,7 +203,7 @@ def test_an_existing_calibration_comes_back_as_it_was() -> None:
 
 def test_a_calibration_of_another_aspect_is_refused(photo: Path, tmp_path: Path) -> None:
     square = make_calibration(np.array(CORNERS, float), rectangle(7, 30), (700, 700))
-    with FrameSeeker(photo) as stills, pytest.raises(InputError, match="another aspect"):
+    with FrameSeeker(photo) as stills, pytest.raises(InputError, match="aspect ratio"):
         CalibrationDesk(stills, folder=tmp_path, name="x", given=square)
     with pytest.raises(SourceError, match="no such file"):
         FrameSeeker(tmp_path / "gone.mp4")

@@ -16,7 +16,7 @@ from edgevid.pipeline import Pipeline
 from edgevid.site.file import Site, read_site, write_places
 from edgevid.track import Tracker
 from edgevid.types import Detections
-from edgevid.video.open import ArraySource
+from edgevid.video.images import ArraySource
 from edgevid.video.writer import VideoWriter
 from edgevid.viewer.config import ViewerConfig, calibration_of
 from edgevid.zones import Zone
@@ -96,7 +96,7 @@ def test_the_drawn_street_s_calibration_measures_what_was_drawn() -> None:
     calibration = calibration_of(camera)
     where = np.array([[1.5, 25.0], [-3.0, 40.0]])
     pixels = camera.project(np.concatenate([where, np.zeros((2, 1))], 1))
-    assert np.allclose(calibration.place(pixels), where, atol=1e-6)
+    assert np.allclose(calibration.to_ground(pixels), where, atol=1e-6)
 
 
 @pytest.mark.parametrize(

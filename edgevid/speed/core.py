@@ -1,0 +1,24 @@
+"""`SpeedCore`: what every method of speed estimation is, kernels.PlaneCore and two classes of this room."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from edgevid.types import Array
+
+Rows = tuple[Array, Array]
+"""Track ids (N,) and their values (N, len(PlaneColumn))."""
+PlaneUpdate = tuple[Rows, Rows, list[tuple[int, Array]]]
+"""Live rows, smoothed rows, and (id, sightings (n, 4): time, u, v, noise) of each track that ended."""
+
+
+class SpeedCore(Protocol):
+    """Velocities on the plane of all tracks."""
+
+    def update(self, ids: Array, pixels: Array, noise: Array, measured: Array, time: float) -> PlaneUpdate:
+        """One moment of tracks `ids` (N,) at undistorted `pixels` (N, 2); tracks that are not named end."""
+        ...
+
+    def reset(self) -> None:
+        """Forgets every track."""
+        ...

@@ -1,0 +1,255 @@
+"""The recent places of all tracks in one table (slot x frame), and straight lines through them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgevid.kernels.plane_columns import UNDECIDED, UNMEASURED, PlaneColumn
+from edgevid.speed import homography
+from edgevid.speed.core import Rows
+from edgevid.types import Array
+
+CORRELATION_S = 0.15
+"""Correlation time of box errors: typical of detectors (0.8 per frame at 30 fps)."""
+STATIONARY_GATE, MOVING_GATE = 5.99, 16.0
+"""Chi-square of 2, 95 % and 99.97 %: below the first a velocity is noise, above the second it is motion (a
+parked car is tested often); between them it is undecided."""
+OUTLIER_GATE = 25.0
+"""A sighting farther off than 5 standard errors is an outlier."""
+MAX_OUTLIERS = 5
+"""So many outliers in a row start the track again at its new place."""
+MIN_SIGHTINGS = 5
+"""With fewer sightings there is no line to compare with."""
+AGILE_MPS2 = 8.0
+"""Acceleration that a jump must exceed: hard braking is not a jump."""
+MAX_SIGHTINGS = 2048
+"""Sightings kept of one track for its track speed; beyond, every second one is dropped."""
+STATE = np.dtype(
+    [
+        ("first_seen", float),
+        ("last_seen", float),
+        ("stationary_since", float),
+        ("sightings", np.int64),
+        ("outliers", np.int64),  # in a row
+        ("frames", np.int64),  # since the first sighting
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Straight lines through the windows of N tracks."""
+
+    count: Array
+    """(N,) sightings."""
+    middle: Array
+    """(N,) middle time of the sightings in seconds."""
+    length: Array
+    """(N,) seconds from the first sighting to the last."""
+    place: Array
+    """(N, 2) meters at the middle."""
+    velocity: Array
+    """(N, 2) m/s."""
+    variance: Array
+    """(N,) variance of the velocity along itself; NaN where there are too few sightings."""
+
+
+class TrackHistory:
+    """One column per frame, shared by all tracks; one row (slot) per track.
+
+    Jumps, and ids that went to another object, are outliers of the line through the window.
+    """
+
+    def __init__(self, window_s: float, process_noise: float, to_ground: Array) -> None:
+        self._window, self._q, self._to_ground = window_s, process_noise, to_ground
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets every track."""
+        self.slots: dict[int, int] = {}
+        self._free: list[int] = []
+        self._head = -1
+        self.times = np.full(16, -np.inf)
+        self.valid = np.zeros((0, 16), bool)
+        self.place = np.zeros((0, 16, 2))
+        """Meters."""
+        self.root = np.zeros((0, 16, 2, 2))
+        """Square root of each place's covariance."""
+        self.state = np.zeros(0, STATE)
+        self.sightings: dict[int, list[tuple[float, float, float, float]]] = {}
+        self.ended: list[tuple[int, Array]] = []
+
+    def begin(self, time: float, ids: Array) -> Array:
+        """Opens the column of this moment and ends the tracks that are not named; the slots (N,)."""
+        self._advance(time)
+        present = set(ids.tolist())
+        self.ended = []
+        for gone in sorted(i for i in self.slots if i not in present):
+            self._free.append(self.slots.pop(gone))
+            self._end(gone, 0)
+        return np.array([self._slot(i) for i in ids.tolist()], np.int64)
+
+    def newest(self, slot: int) -> tuple[Array, Array]:
+        """Place (2,) and the root of its covariance (2, 2) at this moment."""
+        return self.place[slot, self._head].copy(), self.root[slot, self._head].copy()
+
+    def _end(self, i: int, moved: int) -> None:
+        """The sightings of track `i` become a track speed; the last `moved` belong to what follows."""
+        rows = self.sightings.pop(i, [])
+        split = len(rows) - moved
+        if rows[:split]:
+            self.ended.append((i, np.array(rows[:split])))
+        if moved:
+            self.sightings[i] = rows[split:]
+
+    def _advance(self, time: float) -> None:
+        following = (self._head + 1) % len(self.times)
+        if self.times[following] >= time - self._window:  # the ring is too short for this frame rate
+            order = (np.arange(len(self.times)) + following) % len(self.times)
+            following = len(self.times)
+            self.times = np.concatenate([self.times[order], np.full(following, -np.inf)])
+            for name in ("valid", "place", "root"):
+                old = getattr(self, name)[:, order]
+                setattr(self, name, np.concatenate([old, np.zeros_like(old)], 1))
+        self._head = following
+        self.times[following] = time
+        self.valid[:, following] = False
+
+    def _slot(self, i: int) -> int:
+        if i in self.slots:
+            return self.slots[i]
+        if not self._free:
+            grown = max(8, len(self.state))
+            self._free = list(range(len(self.state) + grown - 1, len(self.state) - 1, -1))
+            for name in ("valid", "place", "root", "state"):
+                old = getattr(self, name)
+                setattr(self, name, np.concatenate([old, np.zeros((grown, *old.shape[1:]), old.dtype)]))
+        slot = self.slots[i] = self._free.pop()
+        self._clear(slot)
+        return slot
+
+    def _clear(self, slot: int) -> None:
+        self.valid[slot] = False
+        self.state[slot] = (math.nan, math.nan, math.nan, 0, 0, -1)
+
+    def add(
+        self, slots: Array, ids: Array, pixels: Array, noise: Array, measured: Array, time: float
+    ) -> Array:
+        """Writes the sightings of this moment; (N,) which count: measured, on the ground, no outliers."""
+        state, place = self.state, homography.apply(self._to_ground, pixels)
+        good = measured & np.isfinite(place).all(1)
+        self._reject(slots, ids, pixels, noise, place, good, time)
+        seen = slots[good]
+        root = homography.jacobian(self._to_ground, pixels[good]) * noise[good, None, None]
+        root[:, :, 0] /= math.sqrt(2)  # the mean of two edges
+        self.valid[seen, self._head] = True
+        self.place[seen, self._head], self.root[seen, self._head] = place[good], root
+        first = seen[state["sightings"][seen] == 0]
+        state["first_seen"][first] = state["stationary_since"][first] = time
+        state["last_seen"][seen] = time
+        state["sightings"][seen] += 1
+        state["frames"][slots] += state["sightings"][slots] > 0
+        for n in np.flatnonzero(good):
+            self._remember(int(ids[n]), time, pixels[n], noise[n])
+        return np.asarray(good)
+
+    def _reject(
+        self, slots: Array, ids: Array, pixels: Array, noise: Array, place: Array, good: Array, time: float
+    ) -> None:
+        """Takes outliers out of `good`; a track with MAX_OUTLIERS of them in a row starts again."""
+        rows = np.flatnonzero(good & (self.state["sightings"][slots] >= MIN_SIGHTINGS))
+        if not len(rows):
+            return
+        far = self._is_outlier(slots[rows], place[rows], pixels[rows], noise[rows], time)
+        outliers = self.state["outliers"]
+        outliers[slots[rows]] = np.where(far, outliers[slots[rows]] + 1, 0)
+        for n in rows[far]:
+            if outliers[slots[n]] >= MAX_OUTLIERS:
+                self._end(int(ids[n]), MAX_OUTLIERS - 1)
+                self._clear(slots[n])
+            else:
+                good[n] = False
+                self._remember(int(ids[n]), time, pixels[n], noise[n])
+
+    def _remember(self, i: int, time: float, pixel: Array, noise: float) -> None:
+        rows = self.sightings.setdefault(i, [])
+        rows.append((time, float(pixel[0]), float(pixel[1]), float(noise)))
+        if len(rows) > MAX_SIGHTINGS:
+            self.sightings[i] = rows[::2]
+
+    def _is_outlier(self, slots: Array, place: Array, pixels: Array, noise: Array, time: float) -> Array:
+        """(N,) whether a place is farther from the window's line than error and agility allow."""
+        line = self.line(slots)
+        ahead = time - line.middle
+        off = place - (line.place + line.velocity * ahead[:, None])
+        root = homography.jacobian(self._to_ground, pixels) * noise[:, None, None]
+        own = (root**2).sum((1, 2))
+        agility = (0.5 * AGILE_MPS2 * ahead**2) ** 2
+        variance = 2 * own + np.nan_to_num(line.variance, nan=np.inf) * ahead**2 + agility
+        return np.asarray((off**2).sum(1) > OUTLIER_GATE * variance)
+
+    def line(self, slots: Array) -> Lines:
+        """Least squares over the sightings in the window, with the variance of the slope."""
+        columns = np.flatnonzero(self.times >= self.times[self._head] - self._window - 1e-9)
+        t = self.times[columns]
+        weight = self.valid[np.ix_(slots, columns)].astype(float)
+        place, root = self.place[np.ix_(slots, columns)], self.root[np.ix_(slots, columns)]
+        count = weight.sum(1)
+        total = np.maximum(count, 1e-9)
+        middle = weight @ t / total
+        off = (t - middle[:, None]) * weight
+        spread = np.maximum((off * (t - middle[:, None])).sum(1), 1e-12)
+        velocity = np.einsum("nh,nhk->nk", off, place) / spread[:, None]
+        center = np.einsum("nh,nhk->nk", weight, place) / total[:, None]
+        ends = np.where(weight > 0, t, np.inf).min(1), np.where(weight > 0, t, -np.inf).max(1)
+        length = np.where(count > 1, ends[1] - ends[0], 0.0)
+        sd = np.sqrt((np.einsum("nk,nhkj->nhj", unit(velocity), root) ** 2).sum(2))
+        share = off / spread[:, None] * sd
+        correlation = np.exp(-np.abs(t[:, None] - t) / CORRELATION_S)
+        noise = ((share @ correlation) * share).sum(1)
+        # Speeds that wander as white acceleration: the slope against the velocity in the middle.
+        variance = noise + 0.0589 * self._q * length
+        return Lines(count, middle, length, center, velocity, np.where(count >= 3, variance, np.nan))
+
+    def rows(
+        self, slots: Array, time: float, known: Array, when: Array, velocity: Array, variance: Array,
+        place: Array, motion: Array | None = None,
+    ) -> Array:  # fmt: skip
+        """(N, len(PlaneColumn)) of tracks in `slots`; one without a value counts as not seen often enough.
+
+        `motion` (N, 2) is the velocity that is tested for being noise (None: `velocity`).
+        """
+        motion = velocity if motion is None else motion
+        with np.errstate(invalid="ignore"):
+            squared = (motion**2).sum(1)
+            moves = known & (squared >= STATIONARY_GATE * variance)
+            undecided = moves & (squared < MOVING_GATE * variance)
+        self.state["stationary_since"][slots[moves]] = time
+        state = self.state[slots]
+        rows = np.zeros((len(slots), len(PlaneColumn)))
+        rows[:, PlaneColumn.TIME] = np.where(known, when, time)
+        rows[known, PlaneColumn.VX], rows[known, PlaneColumn.VY] = velocity[known].T
+        rows[:, PlaneColumn.VARIANCE] = np.where(known, variance, UNMEASURED)
+        rows[:, PlaneColumn.STATIONARY_S] = np.where(known, time - state["stationary_since"], 0.0)
+        rows[undecided, PlaneColumn.STATIONARY_S] = UNDECIDED
+        rows[:, PlaneColumn.AGE_S] = time - state["first_seen"]
+        rows[:, PlaneColumn.UNSEEN_S] = time - state["last_seen"]
+        rows[:, PlaneColumn.SIGHTINGS] = np.where(
+            known, state["sightings"], np.minimum(state["sightings"], 1)
+        )
+        rows[known, PlaneColumn.X], rows[known, PlaneColumn.Y] = place[known].T
+        return np.nan_to_num(rows)
+
+
+def unit(v: Array) -> Array:
+    """(N, 2) vectors of length 1 in the direction of `v`, or (0, 1) where it is 0."""
+    size = np.hypot(v[:, 0], v[:, 1])
+    return np.where(size[:, None] > 1e-9, v / np.maximum(size, 1e-9)[:, None], np.array([0.0, 1.0]))
+
+
+def no_rows() -> Rows:
+    """The rows of no tracks."""
+    return np.zeros(0, np.int64), np.zeros((0, len(PlaneColumn)))
