@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import shapely
@@ -20,30 +20,38 @@ from edgevid.types import Array, Tracks
 
 ToGround = Callable[[Array], Array]
 """Image points (N, 2) in pixels to ground points (N, 2) in meters."""
+EventKind = Literal["enter", "leave", "dwell", "cross", "wrong-way", "stopped"]
+Direction = Literal["", "forward", "backward"]
+
+STATIONARY_M, STATIONARY_HEIGHTS = 0.5, 0.2
+"""An object is stationary within this distance of where it stopped: in meters, or in its box's heights."""
+WRONG_WAY_M, WRONG_WAY_HEIGHTS = 2.0, 1.0
+"""Distance over which a direction of travel is measured: in meters, or in the box's heights."""
+WRONG_WAY_DEG = 120.0
+"""A direction of travel this far from the allowed one is the wrong way."""
 
 
 class Event(NamedTuple):
-    """Something that happened to one object."""
+    """One object entered, left or crossed something, or broke a rule of a zone."""
 
     time: float
     """Seconds on the stream's clock."""
-    kind: str
-    """"enter", "leave", "dwell", "cross", "wrong-way" or "stopped"."""
+    kind: EventKind
     place: str
     """Name of the zone or line."""
     id: int
     """Track id."""
     label: int
     """Class index of the track."""
-    direction: str = ""
-    """Of a crossing: "forward" (to the right of start -> end, as seen in the image) or "backward"."""
+    direction: Direction = ""
+    """Of a crossing: "forward" (to the right of start -> end in the image) or "backward"."""
     seconds: float = 0.0
-    """Time spent inside or standing, for "leave", "dwell" and "stopped"."""
+    """Time inside for "leave" and "dwell", time stationary for "stopped"."""
 
 
 @dataclass(frozen=True)
 class Zone:
-    """A polygon to watch."""
+    """A polygon, and the events that it emits."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -52,7 +60,7 @@ class Zone:
     dwell_s: float | None = None
     """A "dwell" event once an object has been inside for this long."""
     stopped_s: float | None = None
-    """A "stopped" event once an object inside has stood still for this long."""
+    """A "stopped" event once an object inside has been stationary for this long."""
     direction: float | None = None
     """Allowed direction of travel, degrees from +x towards +y; "wrong-way" for the opposite one."""
     debounce_s: float = 0.2
@@ -69,7 +77,7 @@ class Zone:
 
 @dataclass(frozen=True)
 class Line:
-    """A line to count crossings of."""
+    """A line whose crossings are counted."""
 
     name: str
     start: tuple[float, float]
@@ -86,16 +94,27 @@ class _Stay:
     """One object in or near one zone."""
 
     inside: bool = False
-    changed: float = -np.inf  # when it was first seen on the other side of the edge
+    other_side_since: float | None = None  # of the edge, until `debounce_s` have passed
     entered: float = 0.0
-    told: set[str] = field(default_factory=set)
-    rest_point: Array | None = None
-    rest_since: float = 0.0
-    way_point: Array | None = None
+    emitted: set[EventKind] = field(default_factory=set)
+    stop_point: Array | None = None
+    stationary_since: float = 0.0
+    travel_start: Array | None = None
+
+
+class ZoneMonitorLike(Protocol):
+    """What turns tracks into events: a ZoneMonitor, or what wraps one."""
+
+    @property
+    def scale(self) -> tuple[float, float] | None: ...
+    @scale.setter
+    def scale(self, scale: tuple[float, float] | None) -> None: ...
+    def update(self, tracks: Tracks, time: float) -> list[Event]: ...
+    def reset(self) -> None: ...
 
 
 class ZoneMonitor:
-    """Watches zones and lines; `counts[(line, direction, label)]` are the crossings so far."""
+    """Events of zones and lines; `counts[(line, direction, label)]` are the crossings so far."""
 
     def __init__(
         self, zones: Iterable[Zone] = (), lines: Iterable[Line] = (), *, to_ground: ToGround | None = None
@@ -110,15 +129,15 @@ class ZoneMonitor:
             raise InputError("zones and lines in meters need a calibrated camera: give to_ground")
         self._to_ground = to_ground
         self.scale: tuple[float, float] | None = (1.0, 1.0)
-        """What x and y of the frame are multiplied by before they are compared with the places, for streams
-        that changed their size; None: nothing is watched, as the view is another one."""
+        """Factors of x and y from the frame to the zones' pixels, for streams that changed their size;
+        None: another view, where no zone and no line applies."""
         self._polygons = [shapely.Polygon(zone.points) for zone in self.zones]
         for polygon in self._polygons:
             shapely.prepare(polygon)
         self.reset()
 
     def reset(self) -> None:
-        """Forgets every object and count."""
+        """Removes every object and count."""
         self.counts: Counter[tuple[str, str, int]] = Counter()
         self._before: dict[int, tuple[Array, Array]] = {}
         self._stays: dict[int, list[_Stay]] = {}
@@ -127,8 +146,8 @@ class ZoneMonitor:
         self._time = -np.inf
 
     def changed(self, zones: Iterable[Zone], lines: Iterable[Line]) -> ZoneMonitor:
-        """A monitor of other zones and lines that goes on from here: places that stayed as they were
-        keep their counts and who is inside."""
+        """A monitor of other zones and lines that continues from here: those that did not change keep
+        their counts and the objects inside."""
         other = ZoneMonitor(zones, lines, to_ground=self._to_ground)
         other.scale = self.scale
         lasting = {line.name for line in other.lines if line in self.lines}
@@ -143,14 +162,14 @@ class ZoneMonitor:
         return other
 
     def update(self, tracks: Tracks, time: float) -> list[Event]:
-        """The events of this moment, `time` seconds on the stream's clock."""
+        """The events at `time` seconds on the stream's clock."""
         if self.scale is None:
             tracks = tracks[:0]
         boxes = tracks.boxes * np.tile(self.scale or (1.0, 1.0), 2)
         image = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], 1)
         ground = self._to_ground(image) if self._to_ground is not None else image
         ids = [int(i) for i in tracks.ids]
-        events = self._gone(set(ids))
+        events = self._ended(set(ids))
         for i, label in zip(ids, tracks.labels, strict=True):
             self._labels[i] = int(label)
             self._stays.setdefault(i, [_Stay() for _ in self.zones])
@@ -161,9 +180,9 @@ class ZoneMonitor:
             within = shapely.contains_xy(self._polygons[index], points[:, 0], points[:, 1])
             for i, point, size, inside in zip(ids, points, sizes, within, strict=True):
                 stay = self._stays[i][index]
-                events += self._edge(zone, i, stay, bool(inside), time)
+                events += self._enter_or_leave(zone, i, stay, bool(inside), time)
                 if stay.inside:
-                    events += self._conduct(zone, i, stay, point, float(size), time)
+                    events += self._inside(zone, i, stay, point, float(size), time)
         self._before = {i: (image[n], ground[n]) for n, i in enumerate(ids)}
         self._time = time
         return events
@@ -176,12 +195,12 @@ class ZoneMonitor:
         }
 
     def _event(
-        self, kind: str, place: str, i: int, time: float, direction: str = "", s: float = 0.0
+        self, kind: EventKind, place: str, i: int, time: float, direction: Direction = "", s: float = 0.0
     ) -> Event:
         return Event(time, kind, place, i, self._labels[i], direction, s)
 
-    def _gone(self, present: set[int]) -> list[Event]:
-        """Objects whose track ended leave their zones at the moment they were last there."""
+    def _ended(self, present: set[int]) -> list[Event]:
+        """Objects whose track ended leave their zones at the time of the last update that had them."""
         events = []
         for i in [i for i in self._stays if i not in present]:
             for zone, stay in zip(self.zones, self._stays.pop(i), strict=True):
@@ -201,73 +220,78 @@ class ZoneMonitor:
             points = (ground if line.ground else image)[known]
             before = np.stack([self._before[ids[n]][1 if line.ground else 0] for n in known])
             for n, side in zip(known, crossing_sides(line, before, points), strict=True):
-                direction = {1: "forward", -1: "backward"}.get(int(side))
+                direction: Direction = "forward" if side > 0 else "backward"
                 done = self._crossed.setdefault(ids[n], set())
-                if direction is None or (line.name, direction) in done:
+                if side == 0 or (line.name, direction) in done:
                     continue
                 done.add((line.name, direction))
                 self.counts[line.name, direction, self._labels[ids[n]]] += 1
                 events.append(self._event("cross", line.name, ids[n], time, direction))
         return events
 
-    def _edge(self, zone: Zone, i: int, stay: _Stay, inside: bool, time: float) -> list[Event]:
-        """Entering and leaving, once the other side has been held for `debounce_s`."""
+    def _enter_or_leave(self, zone: Zone, i: int, stay: _Stay, inside: bool, time: float) -> list[Event]:
+        """Entering and leaving, once the object has been on the other side for `debounce_s`."""
         if inside == stay.inside:
-            stay.changed = -np.inf
+            stay.other_side_since = None
             return []
-        if stay.changed == -np.inf:
-            stay.changed = time
-        if time - stay.changed < zone.debounce_s:
+        if stay.other_side_since is None:
+            stay.other_side_since = time
+        crossed = stay.other_side_since
+        if time - crossed < zone.debounce_s:
             return []
-        crossed, stay.changed, stay.inside = stay.changed, -np.inf, inside
-        if inside:
-            stay.entered, stay.told, stay.rest_point, stay.way_point = crossed, set(), None, None
-            return [self._event("enter", zone.name, i, crossed)]
-        return [self._event("leave", zone.name, i, crossed, s=crossed - stay.entered)]
+        stay.other_side_since, stay.inside = None, inside
+        if not inside:
+            return [self._event("leave", zone.name, i, crossed, s=crossed - stay.entered)]
+        stay.entered, stay.emitted, stay.stop_point, stay.travel_start = crossed, set(), None, None
+        return [self._event("enter", zone.name, i, crossed)]
 
-    def _conduct(
-        self, zone: Zone, i: int, stay: _Stay, point: Array, size: float, time: float
+    def _inside(
+        self, zone: Zone, i: int, stay: _Stay, point: Array, height: float, time: float
     ) -> list[Event]:
-        """Dwelling, standing still and driving the wrong way, each told once a stay."""
+        """Dwelling, stopping and the wrong way, each emitted once per stay (stopping: once per stop)."""
         events = []
-        if zone.dwell_s is not None and time - stay.entered >= zone.dwell_s and "dwell" not in stay.told:
-            stay.told.add("dwell")
-            events.append(self._event("dwell", zone.name, i, time, s=time - stay.entered))
-        # Standing: within a fifth of its own height (0.5 m on the ground) of where it came to rest.
-        still = 0.5 if zone.ground else 0.2 * size
-        if stay.rest_point is None or np.hypot(*(point - stay.rest_point)) > still:
-            stay.rest_point, stay.rest_since = point, time
-            stay.told.discard("stopped")
-        rested = time - stay.rest_since
-        if zone.stopped_s is not None and rested >= zone.stopped_s and "stopped" not in stay.told:
-            stay.told.add("stopped")
-            events.append(self._event("stopped", zone.name, i, time, s=rested))
-        return events + self._way(zone, i, stay, point, 2.0 if zone.ground else size, time)
+        stayed = time - stay.entered
+        if zone.dwell_s is not None and stayed >= zone.dwell_s and "dwell" not in stay.emitted:
+            stay.emitted.add("dwell")
+            events.append(self._event("dwell", zone.name, i, time, s=stayed))
+        near = STATIONARY_M if zone.ground else STATIONARY_HEIGHTS * height
+        if stay.stop_point is None or np.hypot(*(point - stay.stop_point)) > near:
+            stay.stop_point, stay.stationary_since = point, time
+            stay.emitted.discard("stopped")
+        stationary = time - stay.stationary_since
+        if zone.stopped_s is not None and stationary >= zone.stopped_s and "stopped" not in stay.emitted:
+            stay.emitted.add("stopped")
+            events.append(self._event("stopped", zone.name, i, time, s=stationary))
+        reach = WRONG_WAY_M if zone.ground else WRONG_WAY_HEIGHTS * height
+        return events + self._wrong_way(zone, i, stay, point, reach, time)
 
-    def _way(self, zone: Zone, i: int, stay: _Stay, point: Array, far: float, time: float) -> list[Event]:
-        """Wrong way: more than `far` (2 m, or its own height) moved over 120 degrees off the allowed way."""
-        if zone.direction is None or "wrong-way" in stay.told:
+    def _wrong_way(
+        self, zone: Zone, i: int, stay: _Stay, point: Array, reach: float, time: float
+    ) -> list[Event]:
+        """Measures the direction of travel over every `reach`."""
+        if zone.direction is None or "wrong-way" in stay.emitted:
             return []
-        if stay.way_point is None:
-            stay.way_point = point
-        moved = point - stay.way_point
+        if stay.travel_start is None:
+            stay.travel_start = point
+        moved = point - stay.travel_start
         distance = float(np.hypot(*moved))
-        if distance < far:
+        if distance < reach:
             return []
-        stay.way_point = point
+        stay.travel_start = point
         allowed = np.deg2rad(zone.direction)
-        if (moved @ [np.cos(allowed), np.sin(allowed)]) / distance > np.cos(np.deg2rad(120)):
+        cosine = (moved @ [np.cos(allowed), np.sin(allowed)]) / distance
+        if cosine > np.cos(np.deg2rad(WRONG_WAY_DEG)):
             return []
-        stay.told.add("wrong-way")
+        stay.emitted.add("wrong-way")
         return [self._event("wrong-way", zone.name, i, time)]
 
 
 def crossing_sides(line: Line, before: Array, after: Array) -> Array:
-    """(N,) 1 where the step before -> after crosses `line` forward, -1 backward, else 0.
+    """(N,) 1 where the step from `before` to `after` (N, 2) crosses `line` forward, -1 backward, else 0.
 
-    `before` and `after` are (N, 2). Forward is from the left to the right of start -> end in the
-    image (y down). A point exactly on the line belongs to its right side, so a step that ends on it
-    and the next one that leaves it make one crossing together.
+    Forward is from the left to the right of start -> end in the image (y down). A point exactly on
+    the line belongs to its right side, so a step that ends on it and the next one that leaves it
+    make one crossing together.
 
     >>> gate = Line("gate", (0.0, 0.0), (0.0, 10.0))
     >>> crossing_sides(gate, np.array([[5.0, 5.0], [5.0, 50.0]]), np.array([[-900.0, 5.0], [-9.0, 50.0]]))
@@ -279,11 +303,11 @@ def crossing_sides(line: Line, before: Array, after: Array) -> Array:
     step = after - before
     turn = _cross(step, along)
     with np.errstate(divide="ignore", invalid="ignore"):
-        where = _cross(before - start, step) / -turn  # how far along the line, 0 to 1
+        where = _cross(before - start, step) / -turn  # position along the line, 0 to 1
     cuts = (side_before != side_after) & (where >= 0) & (where <= 1)
     return np.where(cuts, np.where(side_after, 1, -1), 0)
 
 
 def _cross(a: Array, b: Array) -> Array:
-    """z of the cross product; with y down, positive means clockwise: to the right."""
+    """z of the cross product; with y down, positive is clockwise: to the right."""
     return np.asarray(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])
