@@ -103,14 +103,13 @@ class _Stay:
 
 
 class ZoneMonitorLike(Protocol):
-    """What turns tracks into events: a ZoneMonitor, or what wraps one."""
+    """What turns tracks into events: a ZoneMonitor, or a wrapper of one."""
 
     @property
     def scale(self) -> tuple[float, float] | None: ...
     @scale.setter
     def scale(self, scale: tuple[float, float] | None) -> None: ...
     def update(self, tracks: Tracks, time: float) -> list[Event]: ...
-    def reset(self) -> None: ...
 
 
 class ZoneMonitor:

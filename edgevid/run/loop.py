@@ -12,7 +12,7 @@ from edgevid.output.sinks import Sink
 from edgevid.pipeline import Pipeline
 from edgevid.run.signals import uninterrupted
 from edgevid.types import Frame, Reason, Result
-from edgevid.zones import Event, ZoneMonitor
+from edgevid.zones import Event, ZoneMonitorLike
 
 REMEMBER_S = 60.0
 """Objects not seen for so long are counted and forgotten: runs of months must not grow."""
@@ -81,7 +81,7 @@ def run(
     frames: Iterable[Frame],
     sinks: Iterable[Sink] = (),
     *,
-    zones: ZoneMonitor | None = None,
+    zones: ZoneMonitorLike | None = None,
     limit: int | None = None,
     on_result: Callable[[Frame, Result], None] | None = None,
     before: Callable[[Frame], None] | None = None,

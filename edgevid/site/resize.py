@@ -13,7 +13,7 @@ from edgevid.site.file import Site
 from edgevid.speed.calibration import scale_between
 from edgevid.speed.estimator import SpeedEstimator
 from edgevid.types import Frame, Reason, SpeedReport, Speeds, Tracks
-from edgevid.zones import ZoneMonitor
+from edgevid.zones import ZoneMonitorLike
 
 log = logging.getLogger("edgevid")
 
@@ -44,7 +44,7 @@ class ResolutionChange:
     """
 
     def __init__(
-        self, site: Site, pipeline: Pipeline, zones: ZoneMonitor | None, size: tuple[int, int]
+        self, site: Site, pipeline: Pipeline, zones: ZoneMonitorLike | None, size: tuple[int, int]
     ) -> None:
         """`size` is the (width, height) that pipeline and zones were built for."""
         self._site, self._pipeline, self._zones = site, pipeline, zones
