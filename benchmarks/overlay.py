@@ -26,10 +26,13 @@ import cv2
 import numpy as np
 from bench import conditions, save, table
 
+from edgevid.output.ground_grid import GridOverlay
 from edgevid.output.overlay import Overlay
+from edgevid.speed import read_calibration
 from edgevid.types import Detections, Frame, Result, Tracks
 
 OBJECTS, PICTURES, ROUNDS = 50, 40, 5
+CALIBRATION = Path(__file__).resolve().parents[1] / "calibration" / "camera" / "gantry_road.toml"
 NAMES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
 PACKAGES = ("numpy", "opencv-python-headless", "opencv-python", "supervision", "ultralytics")
 Draw = Callable[[np.ndarray, Tracks, int], Any]
@@ -56,8 +59,8 @@ def scene() -> tuple[list[np.ndarray], list[Tracks]]:
     return pictures, tracks
 
 
-def ours(**options: Any) -> Draw:
-    overlay, moments = Overlay(**options), count()
+def ours(overlay: Overlay) -> Draw:
+    moments = count()
 
     def draw(picture: np.ndarray, tracks: Tracks, n: int) -> np.ndarray:
         n = next(moments)  # a stream's time never goes back: trails end by it
@@ -113,8 +116,11 @@ def ultralytics_plot() -> Draw:
 
 
 CONTENDERS: dict[str, Callable[[], Draw]] = {
-    "edgevid Overlay: boxes and labels": lambda: ours(trail_s=0.0, show_status=False),
-    "edgevid Overlay, with trails and status": ours,
+    "edgevid Overlay: boxes and labels": lambda: ours(Overlay(trail_s=0.0, show_status=False)),
+    "edgevid Overlay, with trails and status": lambda: ours(Overlay()),
+    "edgevid GridOverlay, with trails, status and ground grid": lambda: ours(
+        GridOverlay(read_calibration(CALIBRATION).scaled_to((1920, 1080)))
+    ),
     "supervision BoxAnnotator + LabelAnnotator": supervision,
     "Ultralytics Annotator.box_label": ultralytics_annotator,
     "Ultralytics Results.plot": ultralytics_plot,

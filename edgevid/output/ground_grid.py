@@ -1,9 +1,8 @@
-"""The ground grid: a calibration drawn over the image, for a person to judge whether it is right."""
+"""The ground grid: a calibration drawn over the image, to check it by eye."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -11,8 +10,8 @@ import numpy as np
 
 from edgevid.errors import InputError
 from edgevid.output.overlay import FONT, Overlay, Style
-from edgevid.speed.calibration import CameraCalibration
-from edgevid.types import Array, Frame, Result
+from edgevid.speed.calibration import CameraCalibration, scale_between
+from edgevid.types import Array, Frame
 
 INK = (255, 236, 150)
 
@@ -23,44 +22,71 @@ class GridOverlay(Overlay):
     def __init__(self, calibration: CameraCalibration | None, *, unit: str = "km/h") -> None:
         super().__init__(unit=unit)
         self._calibration = calibration
+        self._grid: GroundGrid | None = None
 
-    def draw(self, frame: Frame, result: Result, *, notes: Sequence[str] = ()) -> Array:
-        """A copy of the frame with grid, boxes, ids, verdicts and speeds."""
-        if self._calibration is None:
-            return super().draw(frame, result, notes=notes)
-        gridded = Frame(
-            draw_ground_grid(frame.image, self._calibration, opacity=0.25), frame.time, frame.index
+    def background(self, frame: Frame) -> Array:
+        """A copy of the frame with the grid; without it where the aspect ratio is not the calibration's."""
+        image = super().background(frame)
+        if self._calibration is None or scale_between(self._calibration.size, frame.size) is None:
+            return image
+        if self._grid is None or self._grid.size != frame.size:
+            self._grid = GroundGrid(self._calibration, frame.size, opacity=0.25)
+        self._grid.paint(image)
+        return image
+
+
+class GroundGrid:
+    """The grid of a calibration, drawn once for images of one size: `paint` blends the pixels it changes."""
+
+    def __init__(
+        self, calibration: CameraCalibration, size: tuple[int, int], *, opacity: float = 0.45
+    ) -> None:
+        """`size` (width, height) of the images, in the aspect ratio of the calibration's."""
+        self.size = size
+        calibration = calibration.scaled_to(size)
+        # Each drawn value is a linear function of the image's: two drawings determine it.
+        dark, bright = (
+            draw_ground_grid(np.full((size[1], size[0], 3), value, np.uint8), calibration, opacity=opacity)
+            .ravel()
+            .astype(np.uint32)
+            for value in (0, 255)
         )
-        return super().draw(gridded, result, notes=notes)
+        self._at = np.flatnonzero((dark != 0) | (bright != 255))
+        dark, bright = dark[self._at], bright[self._at]
+        self._factor = ((bright - dark) * 256 // 255).astype(np.uint16)
+        self._offset = (dark * 256 + 255).astype(np.uint16)
+
+    def paint(self, image: Array) -> None:
+        """Draws the grid into `image` (H, W, 3) uint8 RGB, C-contiguous, of this grid's size."""
+        values = image.reshape(-1)
+        changed = values.take(self._at).astype(np.uint16)
+        changed *= self._factor
+        changed += self._offset
+        changed >>= 8
+        values[self._at] = changed
 
 
 def draw_ground_grid(
-    image: Array,
-    calibration: CameraCalibration,
-    *,
-    cell_m: float | None = None,
-    cells_x: int | None = None,
-    cells_y: int | None = None,
-    opacity: float = 0.45,
+    image: Array, calibration: CameraCalibration, *, cell_m: float | None = None, opacity: float = 0.45
 ) -> Array:
     """A copy of `image` (H, W, 3) uint8 RGB with a metric grid inside the calibration's region.
 
-    Cells are square, `cell_m` meters wide, or so many along x or along y; by default about 8 along the
-    longer side, in round meters. Lines are labeled with their meters.
+    Cells are squares of `cell_m` meters (None: about 8 along the longer side, in round meters). Lines are
+    labeled with their meters.
     """
     over = image.copy()
     style = Style.of(image.shape[1], image.shape[0])
     labels: list[tuple[str, tuple[int, int]]] = []
-    for line in grid_lines(calibration, cell_m=cell_m, cells_x=cells_x, cells_y=cells_y):
+    for line in grid_lines(calibration, cell_m=cell_m):
         cv2.polylines(over, [np.round(line.points).astype(np.int32)], False, INK, 1, cv2.LINE_AA)
         if line.label:
             labels.append((line.label, (round(line.at[0]) + 3, round(line.at[1]) - 3)))
     outline = np.round(np.array(calibration.region.exterior.coords)).astype(np.int32)
     cv2.polylines(over, [outline], True, INK, style.line, cv2.LINE_AA)
     drawn = cv2.addWeighted(over, opacity, image, 1 - opacity, 0)
-    for words, place in labels:
-        cv2.putText(drawn, words, place, FONT, 0.75 * style.text, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(drawn, words, place, FONT, 0.75 * style.text, INK, 1, cv2.LINE_AA)
+    for text, place in labels:
+        cv2.putText(drawn, text, place, FONT, 0.75 * style.text, (0, 0, 0), 3, cv2.LINE_AA)
+        cv2.putText(drawn, text, place, FONT, 0.75 * style.text, INK, 1, cv2.LINE_AA)
     return np.asarray(drawn)
 
 
@@ -75,26 +101,22 @@ class GridLine(NamedTuple):
     """Where the label belongs, in pixels."""
 
 
-def grid_lines(
-    calibration: CameraCalibration,
-    *,
-    cell_m: float | None = None,
-    cells_x: int | None = None,
-    cells_y: int | None = None,
-) -> list[GridLine]:
-    """The lines of a metric grid on the ground, in pixels; what is asked for is as in `draw_ground_grid`."""
+def grid_lines(calibration: CameraCalibration, *, cell_m: float | None = None) -> list[GridLine]:
+    """The lines of a metric grid on the ground, in pixels; cells are those of `draw_ground_grid`."""
+    if cell_m is not None and not cell_m > 0:
+        raise InputError(f"grid: expected cell_m above 0, got {cell_m}")
     corners = calibration.to_ground(np.array(calibration.region.exterior.coords))
     low, high = corners.min(0), corners.max(0)
-    step = _step(high - low, cell_m, cells_x, cells_y)
+    step = round_cell(float((high - low).max()) / 8) if cell_m is None else float(cell_m)
     found = []
     for axis in (0, 1):
         first = math.ceil(low[axis] / step) * step
         for value in np.arange(first, high[axis] + 1e-9, step):
             path = _line(calibration, axis, float(value), low, high)
             inside = calibration.contains(path) & np.isfinite(path).all(1)
-            seen = path[inside]
-            if len(seen):
-                spot = seen[np.argmax(seen[:, 1])] if axis == 0 else seen[0]
+            visible = path[inside]
+            if len(visible):
+                spot = visible[np.argmax(visible[:, 1])] if axis == 0 else visible[0]
                 at = (float(spot[0]), float(spot[1]))
                 label = f"{value:g} m"
                 for a, b in _runs(inside):
@@ -103,20 +125,14 @@ def grid_lines(
     return found
 
 
-def _step(extent: Array, cell_m: float | None, cells_x: int | None, cells_y: int | None) -> float:
-    """Meters a cell."""
-    given = [value for value in (cell_m, cells_x, cells_y) if value is not None]
-    if len(given) > 1 or any(not value > 0 for value in given):
-        raise InputError(f"grid: expected one of cell_m, cells_x, cells_y above 0, got {given}")
-    if cell_m is not None:
-        return float(cell_m)
-    if cells_x is not None:
-        return float(extent[0] / cells_x)
-    if cells_y is not None:
-        return float(extent[1] / cells_y)
-    rough = float(extent.max()) / 8
-    unit = 10.0 ** math.floor(math.log10(rough))
-    return unit * min((1, 2, 5, 10), key=lambda k: abs(k * unit - rough))
+def round_cell(meters: float) -> float:
+    """The closest of ..., 0.5, 1, 2, 5, 10, ... meters.
+
+    >>> round_cell(4.4)
+    5.0
+    """
+    unit = 10.0 ** math.floor(math.log10(max(meters, 1e-6)))
+    return float(unit * min((1, 2, 5, 10), key=lambda k: abs(k * unit - meters)))
 
 
 def _line(calibration: CameraCalibration, axis: int, value: float, low: Array, high: Array) -> Array:

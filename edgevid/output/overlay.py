@@ -103,7 +103,7 @@ class Overlay:
 
         `notes` are further lines for the status plate in the lower left corner.
         """
-        image = frame.image.copy()
+        image = self.background(frame)
         style = Style.of(frame.width, frame.height)
         self._remember(result)
         tracks = result.tracks
@@ -124,6 +124,10 @@ class Overlay:
         if self.show_status:
             self._status(image, result, notes, style)
         return image
+
+    def background(self, frame: Frame) -> Array:
+        """A copy of the frame (H, W, 3) to draw on."""
+        return frame.image.copy()
 
     def _remember(self, result: Result) -> None:
         tracks = result.tracks

@@ -1,4 +1,4 @@
-"""What the calibration page asks while points are dragged: the grid, the errors and the warnings of what it shows.
+"""The answers to the calibration page while points are dragged: grid, errors and warnings.
 
 Solved by the same `make_calibration` and `examine` as everywhere else; the page itself knows no geometry.
 """
@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 
 from edgevid.errors import InputError
-from edgevid.output.ground_grid import grid_lines
+from edgevid.output.ground_grid import grid_lines, round_cell
 from edgevid.speed.calibration import CameraCalibration, default_regions, make_calibration, rectangle
 from edgevid.speed.calibration_report import CalibrationReport, examine
 from edgevid.types import Array
@@ -69,9 +69,7 @@ def _cell(calibration: CameraCalibration) -> float:
     """Meters of a cell: a few across the road, not too many along it."""
     corners = calibration.to_ground(np.array(calibration.region.exterior.coords))
     short, long = sorted(np.ptp(corners, axis=0).tolist())
-    rough = min(long / 8, max(short / 3, long / 24))
-    unit = 10.0 ** math.floor(math.log10(max(rough, 1e-6)))
-    return float(unit * min((1, 2, 5, 10), key=lambda k: abs(k * unit - rough)))
+    return round_cell(min(long / 8, max(short / 3, long / 24)))
 
 
 def told(calibration: CameraCalibration, report: CalibrationReport) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import shapely
 from edgevid import kernels
 from edgevid.errors import FileFormatError, InputError
 from edgevid.kernels import BACKEND, reference
-from edgevid.output.ground_grid import draw_ground_grid
 from edgevid.speed import homography
 from edgevid.speed.calibration import make_calibration, rectangle
 from edgevid.speed.calibration_file import calibration_text, read_calibration
@@ -332,16 +331,6 @@ def test_each_mistake_in_a_calibration_names_its_key(tmp_path: Path, old: str, n
     with pytest.raises(FileFormatError) as caught:
         read_calibration(path)
     assert caught.value.key == key
-
-
-def test_the_grid_is_drawn_inside_the_region_only() -> None:
-    plain = np.full((1080, 1920, 3), 60, np.uint8)
-    drawn = draw_ground_grid(plain, calibration(), cell_m=5)
-    changed = (drawn != plain).any(2)
-    assert changed.sum() > 3000
-    assert not changed[:130].any()  # the region begins at row 150, labels stand a little above
-    with pytest.raises(InputError, match="one of cell_m"):
-        draw_ground_grid(plain, calibration(), cell_m=5, cells_x=3)
 
 
 def test_the_calibrated_sample_road_fits_its_marks() -> None:

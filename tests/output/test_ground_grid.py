@@ -1,0 +1,68 @@
+"""The ground grid: where it is drawn, and that the prepared grid looks like the drawn one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import shapely
+
+from edgevid.errors import InputError
+from edgevid.output.ground_grid import GridOverlay, GroundGrid, draw_ground_grid
+from edgevid.speed.calibration import CameraCalibration, make_calibration
+from edgevid.synthetic.scene import Camera
+from edgevid.types import Detections, Frame, Result, Tracks
+
+METERS = np.array([[-7, 15], [7, 15], [7, 60], [-7, 60]], float)
+
+
+@pytest.fixture(scope="module")
+def calibration() -> CameraCalibration:
+    pixels = Camera().project(np.column_stack([METERS, np.zeros(4)]))
+    return make_calibration(pixels, METERS, (1920, 1080), region=shapely.box(0, 150, 1920, 1080))
+
+
+def noise(width: int = 1920, height: int = 1080) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def test_the_grid_is_drawn_inside_the_region_only(calibration: CameraCalibration) -> None:
+    plain = np.full((1080, 1920, 3), 60, np.uint8)
+    drawn = draw_ground_grid(plain, calibration, cell_m=5)
+    changed = (drawn != plain).any(2)
+    assert changed.sum() > 3000
+    assert not changed[:130].any()  # the region begins at row 150, labels stand a little above
+    with pytest.raises(InputError, match="cell_m above 0"):
+        draw_ground_grid(plain, calibration, cell_m=0)
+
+
+@pytest.mark.parametrize("opacity", [0.25, 0.45])
+def test_a_prepared_grid_looks_like_the_drawn_one(calibration: CameraCalibration, opacity: float) -> None:
+    painted = noise()
+    GroundGrid(calibration, (1920, 1080), opacity=opacity).paint(painted)
+    drawn = draw_ground_grid(noise(), calibration, opacity=opacity)
+    off = np.abs(painted.astype(int) - drawn)
+    assert off.max() <= 2  # of 255: rounding
+    assert off.mean() < 0.05
+
+
+def test_the_overlay_draws_the_grid_once_for_each_size(
+    calibration: CameraCalibration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[tuple[int, int]] = []
+
+    class Counted(GroundGrid):
+        def __init__(self, calibration: CameraCalibration, size: tuple[int, int], *, opacity: float) -> None:
+            sizes.append(size)
+            super().__init__(calibration, size, opacity=opacity)
+
+    monkeypatch.setattr("edgevid.output.ground_grid.GroundGrid", Counted)
+    overlay = GridOverlay(calibration)
+    for n, size in enumerate([(1920, 1080), (1920, 1080), (960, 540), (960, 540), (640, 480)]):
+        image = noise(*size)
+        nothing = Result(n, n / 30, size, Detections.empty(), Tracks.empty())
+        overlay.show_status = False
+        drawn = overlay.draw(Frame(image, n / 30, n), nothing)
+        changed = (drawn != image).any(2)
+        assert changed.any() == (size != (640, 480))  # another aspect ratio is another view
+        assert not changed[: int(130 * size[1] / 1080)].any()
+    assert sizes == [(1920, 1080), (960, 540)]
