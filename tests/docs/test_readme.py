@@ -1,18 +1,22 @@
-"""The README is true: its links, its tables, its example and its commands."""
+"""README and docs are true: their links, files and commands, and the README's tables and example."""
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from edgevid import cli
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = (ROOT / "README.md").read_text()
 
 
@@ -21,17 +25,18 @@ def blocks(language: str) -> list[str]:
 
 
 def test_every_link_leads_somewhere() -> None:
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
-    for page in pages:
+    for page in PAGES:
         for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
             assert link.startswith("http") or (page.parent / link).exists(), f"{page.name}: {link}"
 
 
 def test_every_file_that_is_named_exists() -> None:
-    for name in re.findall(
-        r"`((?:edgevid|benchmarks|calibration|tests|docs)/[\w/.]+\.(?:py|toml|md))`", README
-    ):
-        assert (ROOT / name).exists(), name
+    for page in PAGES:
+        for name in re.findall(
+            r"`((?:edgevid|engines|benchmarks|calibration/int8|demos|tests|docs)/[\w/.-]+\.(?:py|sh|toml|md))`",
+            page.read_text(),
+        ):
+            assert (ROOT / name).exists(), f"{page.name}: {name}"
 
 
 def test_the_tables_are_those_of_the_measured_results() -> None:
@@ -39,17 +44,37 @@ def test_the_tables_are_those_of_the_measured_results() -> None:
     assert done.returncode == 0, "run: python benchmarks/tables.py"
 
 
-def test_every_command_exists_and_takes_the_options_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("edgevid ")]
-    assert len(lines) >= 3
-    for line in lines:
-        words = shlex.split(line, comments=True)
-        with pytest.raises(SystemExit) as stop:
-            cli.main([words[1], "--help"])
-        assert stop.value.code == 0
-        shown = capsys.readouterr().out
-        for option in (word for word in words if word.startswith("--")):
-            assert option in shown, f"{option} of: {line}"
+def commands() -> list[str]:
+    """Every command line in a fenced block of README and docs, continued lines joined."""
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"```(?:sh)?\n(.*?)```", page.read_text(), re.DOTALL):
+            lines = block.replace("\\\n", " ").splitlines()
+            found += [
+                m[1] for line in lines if (m := re.match(r"(?:\$ )?(edgevid(?:-demo|-build)? .*)", line))
+            ]
+    return found
+
+
+@pytest.fixture(scope="module")
+def programs() -> dict[str, Any]:
+    made = {"edgevid": cli.app()}
+    for name in ("demo", "build"):
+        made[f"edgevid-{name}"] = typer.Typer(add_completion=False)
+        made[f"edgevid-{name}"].command()(importlib.import_module(f"edgevid.cli.{name}").command)
+    return {name: typer.main.get_command(app) for name, app in made.items()}
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_exists_and_takes_the_options_shown(line: str, programs: dict[str, Any]) -> None:
+    program, *words = shlex.split(line, comments=True)
+    command = programs[program]
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    known = {option for param in command.params for option in [*param.opts, *param.secondary_opts]}
+    for option in (word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)):
+        assert option in known | {"--help"}, f"{option} of: {line}"
+    assert not getattr(command, "commands", {}) or "--help" in words, f"{line}: no such subcommand"
 
 
 def test_the_example_runs_as_it_stands(
