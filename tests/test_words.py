@@ -28,13 +28,12 @@ judg(?:e|es|ed|ing|ments?)                    evaluate, policy
 the classic                                   displacement method
 stays? float                                  is excluded
 set aside                                     quarantined
-sa(?:id|ys|ying)                              emitted, reported, states, prints
-t(?:old|ells?|elling)                         reported, prints, names, shows
+said                                          emitted, reported, printed
+told                                          reported, printed, named, shown
 silen(?:t|tly|ces?|ced)                       abstained, abstention, omitted
 doubt\w*                                      low-confidence, uncertain, abstained
 (?:un)?prove[sn]?|(?:un)?proved|proving       verified, unverified
 refus\w*                                      rejected, rejects
-look(?:s|ed)? at                              checks, reads
 wanted                                        expected, requested
 asked                                         requested
 , given                                       , got
