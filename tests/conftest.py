@@ -29,6 +29,19 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def street_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve seconds of the rendered street as a video file: people and vehicles without test data."""
+    from edgevid.synthetic.render import RenderedStreet
+    from edgevid.video.writer import VideoWriter
+
+    path = tmp_path_factory.mktemp("street") / "street.mp4"
+    with VideoWriter(path) as video:
+        for frame in RenderedStreet(seconds=12):
+            video.write(frame.image, frame.time)
+    return path
+
+
 def lacks(reason: str) -> None:
     """Skips, or fails where EDGEVID_REQUIRE=trt promises a machine with a device and TensorRT."""
     if "trt" in os.environ.get("EDGEVID_REQUIRE", "").split(","):
