@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import itertools
 from typing import Any
 
-import lap
 import numpy as np
 import pytest
 
@@ -39,50 +37,6 @@ def seen(*objects: tuple[float, float], score: float = 0.9, label: int = 0) -> D
     return Detections.of(boxes=boxes, scores=[score] * len(boxes), labels=[label] * len(boxes))
 
 
-def gain_of(gains: np.ndarray, pairs: list[tuple[int, int]]) -> float:
-    return float(sum(gains[r, c] for r, c in pairs))
-
-
-def best_by_trying(gains: np.ndarray) -> float:
-    """The greatest sum over all matchings, by trying each."""
-    rows, cols = gains.shape
-    ways = itertools.permutations([*range(cols), *[-1] * rows], rows)
-    return max(sum(max(gains[r, c], 0.0) for r, c in enumerate(way) if c >= 0) for way in set(ways))
-
-
-def test_gains_that_are_not_finite_are_none(twin: Any) -> None:
-    bad = np.array([[np.inf, 0.5, np.nan], [0.5, 0.2, -np.inf], [np.inf, np.nan, np.nan]])
-    assert [(int(r), int(c)) for r, c in twin.max_weight_matching(bad)] == [(0, 1), (1, 0)]
-    huge = np.full((3, 3), np.finfo(float).max)  # sums of them are not finite any more
-    assert len(twin.max_weight_matching(huge)) <= 3
-
-
-def test_assignment_is_the_best_of_all_that_are_possible(twin: Any) -> None:
-    random = np.random.default_rng(7)
-    for _ in range(150):
-        rows, cols = random.integers(1, 4, 2)
-        gains = random.uniform(-0.4, 1, (rows, cols))
-        pairs = [(int(r), int(c)) for r, c in twin.max_weight_matching(gains)]
-        assert len({r for r, _ in pairs}) == len({c for _, c in pairs}) == len(pairs)
-        assert all(gains[r, c] > 0 for r, c in pairs)
-        assert gain_of(gains, pairs) == pytest.approx(best_by_trying(gains))
-
-
-@pytest.mark.parametrize("size", [(40, 60), (60, 40), (80, 80)])
-@pytest.mark.parametrize("share", [0.03, 0.2, 1.0])
-def test_assignment_equals_lapjv_on_larger_problems(twin: Any, size: tuple[int, int], share: float) -> None:
-    random = np.random.default_rng(3)
-    gains = random.random(size) * (random.random(size) < share)
-    _, columns, _ = lap.lapjv(np.where(gains > 0, 1 - gains, 9.0), extend_cost=True, cost_limit=1.0)
-    expected = sum(gains[r, c] for r, c in enumerate(columns) if c >= 0)
-    assert gain_of(gains, twin.max_weight_matching(gains)) == pytest.approx(expected)
-
-
-def test_nothing_to_assign(twin: Any) -> None:
-    assert list(twin.max_weight_matching(np.zeros((3, 0)))) == []
-    assert list(twin.max_weight_matching(np.full((2, 2), -1.0))) == []
-
-
 def scene(seed: int, frames: int = 90, objects: int = 25) -> list[tuple[Detections, float]]:
     """Jittered, missed and doubtful boxes of moving objects at uneven times."""
     random = np.random.default_rng(seed)
@@ -97,25 +51,6 @@ def scene(seed: int, frames: int = 90, objects: int = 25) -> list[tuple[Detectio
         scores = np.clip(random.normal(0.7, 0.25, there.sum()), 0.02, 0.99)
         found.append((Detections.of(boxes=boxes, scores=scores, labels=there.nonzero()[0] % 3), time))
     return found
-
-
-@pytest.mark.skipif(BACKEND != "native", reason="the native kernels are not built")
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"momentum": 0.2, "re_update": True, "recover": True},
-        {"class_aware": True},
-        {"height_overlap": True, "re_update": True, "observed_boxes": True, "match_thresh": 0.1},
-    ],
-)
-def test_both_twins_take_the_same_decisions(settings: dict[str, Any]) -> None:
-    native = importlib.import_module("edgevid.kernels._native").TrackerCore(settings)
-    numpy = reference.TrackerCore(settings)
-    for detections, time in scene(11):
-        frame = (detections.boxes, detections.scores, detections.labels, time, 0.3)
-        for mine, other in zip(native.update(*frame), numpy.update(*frame), strict=True):
-            np.testing.assert_allclose(mine, other, atol=2e-3)
 
 
 def test_two_people_who_cross_keep_their_ids(make: Any) -> None:
@@ -338,11 +273,11 @@ def test_the_default_tracker_reports_boxes_as_they_were_seen(twin: Any) -> None:
         assert tracks.boxes.tolist() == found.boxes.tolist()
 
 
-def test_forgetting_ends_every_object_and_ids_go_on(make: Any) -> None:
+def test_a_new_frame_size_ends_every_object_and_ids_go_on(make: Any) -> None:
     tracker = make()
     for n in range(10):
         before = tracker.update(seen((100, 100)), n / 10)
-    tracker.forget()
+    tracker.resize((640, 360))
     for n in range(10, 20):
         after = tracker.update(seen((100, 100)), n / 10)
     assert before.ids.tolist() == [1]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,22 +18,6 @@ from edgevid.types import Array
 RAW: dict[str, Any] = {
     "color": "RGB", "layout": "NCHW", "pad": 114.0, "scale": (1.0, 1.0, 1.0), "bias": (0.0, 0.0, 0.0),
 }  # fmt: skip
-
-
-def native_or_skip() -> Any:
-    if os.environ.get("EDGEVID_KERNELS") == "native":
-        return importlib.import_module("edgevid.kernels._native")
-    return pytest.importorskip("edgevid.kernels._native", exc_type=ImportError)
-
-
-@pytest.fixture(params=["numpy", "native"])
-def twin(request: pytest.FixtureRequest) -> Any:
-    return reference if request.param == "numpy" else native_or_skip()
-
-
-@pytest.fixture(scope="module")
-def native() -> Any:
-    return native_or_skip()
 
 
 @pytest.fixture(params=["base", "avx2", "avx512"])

@@ -1,0 +1,275 @@
+"""The speed filter on both twins: against textbook filters and batch least squares, from straight above.
+
+A camera that looks straight down makes the filter linear: 10 pixels a meter, u and v independent. There the
+filter is two textbook Kalman filters, and the smoother is one weighted least-squares problem over all steps.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgevid.kernels import MOVING, UNDECIDED, UNMEASURED, PlaneColumn, reference
+from edgevid.types import Array
+
+TO_GROUND, TO_IMAGE = np.diag([0.1, 0.1, 1.0]), np.diag([10.0, 10.0, 1.0])
+PRIOR, TAU, Q = 40.0, 0.05, 1.0
+"""Defaults of the settings: m/s, s, m2/s3."""
+RATE = 10
+"""Frames per second: slow enough for errors without correlation (2 tau = 1 / 10 s)."""
+
+
+def core_of(twin: Any, **settings: float) -> Any:
+    return twin.PlaneCore(settings, TO_GROUND, TO_IMAGE)
+
+
+def step(core: Any, time: float, *meters: tuple[float, float], noise: float = 1.0, seen: bool = True) -> Any:
+    """One update of tracks 1, 2, ... at places in meters: live, smoothed, ended."""
+    n = len(meters)
+    pixels = 10 * np.array(meters, float).reshape(n, 2)
+    return core.update(np.arange(1, n + 1), pixels, np.full(n, noise), np.full(n, seen, np.uint8), time)
+
+
+def column(table: tuple[Array, Array], name: PlaneColumn) -> list[float]:
+    return table[1][:, name].tolist()
+
+
+class Textbook:
+    """A Kalman filter of position and velocity with white acceleration, along one axis in meters."""
+
+    def __init__(self, z: float, r: float) -> None:
+        self.x, self.p = np.array([z, 0.0]), np.diag([r, PRIOR**2])
+
+    def predict(self, dt: float) -> None:
+        f = np.array([[1, dt], [0, 1]])
+        self.x = f @ self.x
+        self.p = f @ self.p @ f.T + Q * np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]])
+
+    def nis(self, z: float, r: float) -> float:
+        return float((z - self.x[0]) ** 2 / (self.p[0, 0] + r))
+
+    def update(self, z: float, r: float) -> None:
+        k = self.p[:, 0] / (self.p[0, 0] + r)
+        self.x = self.x + k * (z - self.x[0])
+        self.p = self.p - np.outer(k, self.p[0])
+
+
+def variances(noise: float, gap: float) -> tuple[float, float]:
+    """Of u and v in m2: u is the mean of two edges; errors within 2 tau count for less."""
+    f = max(1.0, 2 * TAU / gap)
+    return f * noise**2 / 200, f * noise**2 / 100
+
+
+class Oracle:
+    """Two textbook filters, and the rules for outliers and for standing still."""
+
+    def __init__(self) -> None:
+        self.axes: list[Textbook] = []
+        self.time = self.last = self.first = self.since = 0.0
+        self.count = self.outliers = 0
+
+    def step(self, time: float, z: Any, noise: float = 1.0, seen: bool = True) -> None:
+        dt, self.time = time - self.time, time
+        if not self.axes:
+            return self._start(z, noise)
+        for axis in self.axes:
+            axis.predict(dt)
+        if seen:
+            r = variances(noise, time - self.last)
+            nis = sum(axis.nis(v, s) for axis, v, s in zip(self.axes, z, r, strict=True))
+            self.outliers = self.outliers + 1 if nis > 25 else 0
+            if self.outliers == 5:
+                return self._start(z, noise)
+            for axis, v, s in zip(self.axes, z, r, strict=True):
+                axis.update(v, s * max(1.0, nis / 9.21))
+            self.last, self.count = time, self.count + 1
+        if sum(axis.x[1] ** 2 / axis.p[1, 1] for axis in self.axes) >= 5.99:
+            self.since = time
+
+    def _start(self, z: Any, noise: float) -> None:
+        r = variances(noise, 1 / 30)
+        self.axes = [Textbook(v, s) for v, s in zip(z, r, strict=True)]
+        self.first = self.last = self.since = self.time
+        self.count, self.outliers = 1, 0
+
+    def row(self) -> list[float]:
+        """In the order of PlaneColumn."""
+        (x, y), t = self.axes, self.time
+        v = np.array([x.x[1], y.x[1]])
+        u = v / np.hypot(*v) if v.any() else np.array([1, 0])
+        along = u[0] ** 2 * x.p[1, 1] + u[1] ** 2 * y.p[1, 1]
+        spans = [t - self.since, t - self.first, t - self.last]
+        return [t, *v, along, *spans, self.count, x.x[0], y.x[0]]
+
+
+@pytest.mark.parametrize("wild", [0.0, 0.15, 0.4])
+def test_the_filter_is_a_textbook_filter_in_both_axes(twin: Any, wild: float) -> None:
+    # At uneven times, with changing noise, gaps, and a share of sightings that are meters off; it drives,
+    # stands, and is somewhere else for good from 9 s on.
+    random, core, oracle = np.random.default_rng(5), core_of(twin), Oracle()
+    time = 0.0
+    for n in range(150):
+        time += float(random.uniform(0.02, 0.2)) if n else 0.0
+        noise = float(random.uniform(0.5, 3))
+        z = np.array([8 * min(time, 3), 2 - 3 * min(time, 3)]) + random.normal(0, 0.07 * noise, 2)
+        z += random.normal(0, 5, 2) * (random.random() < wild) + (50 if time > 9 else 0)
+        seen = n == 0 or random.random() > 0.1
+        live, _, _ = step(core, time, tuple(z), noise=noise, seen=seen)
+        oracle.step(time, z, noise, seen)
+        np.testing.assert_allclose(live[1][0], oracle.row(), rtol=1e-6, atol=1e-8)
+    assert oracle.count < 130  # it started again after the jump
+
+
+def batch(times: Array, z: Array, r: Array) -> tuple[Array, Array]:
+    """Positions and velocities (n, 2) that are most likely given all measurements, and velocity variances."""
+    n, rows, right = len(times), [], []
+
+    def add(coefficients: dict[int, Any], value: Any) -> None:
+        row = np.zeros((np.size(value), 2 * n))
+        for at, c in coefficients.items():
+            row[:, at : at + np.shape(c)[-1]] = c
+        rows.append(row)
+        right.append(np.ravel(value))
+
+    add({0: [0, 1 / PRIOR]}, 0.0)
+    for k in range(n):
+        add({2 * k: [1 / math.sqrt(r[k]), 0]}, z[k] / math.sqrt(r[k]))
+    for k in range(1, n):
+        dt = times[k] - times[k - 1]
+        q = Q * np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]])
+        root = np.linalg.inv(np.linalg.cholesky(q))
+        add({2 * k - 2: -root @ [[1, dt], [0, 1]], 2 * k: root}, np.zeros(2))
+    design = np.concatenate(rows)
+    cov = np.linalg.inv(design.T @ design)
+    state = cov @ design.T @ np.concatenate(right)
+    return state.reshape(n, 2), np.diag(cov)[1::2]
+
+
+def test_smoothed_rows_are_the_least_squares_solution_over_all_steps(twin: Any) -> None:
+    # With a lag longer than the track all steps are smoothed at its end, over all measurements. It drives for
+    # 2 s and stands for 2 s; what is smoothed is tested for motion with its own, smaller, variance.
+    random, core = np.random.default_rng(2), core_of(twin, lag_s=60.0)
+    times = np.arange(40) / RATE
+    true = np.minimum(times, 2.0)[:, None] * [1.5, 0.7]
+    z = true + random.normal(0, 1, (40, 2)) * [0.07, 0.1]
+    live = [step(core, float(t), tuple(p)) for t, p in zip(times, z, strict=True)]
+    assert all(len(smoothed[0]) == 0 for _, smoothed, _ in live)
+    since = times[-1] - live[-1][0][1][0, PlaneColumn.STATIONARY_S]
+    assert 1.9 < since < 3.0
+    _, (ids, rows), ended = step(core, 4.0)
+    assert ids.tolist() == [1] * 39  # the newest step was only ever live
+    first = np.where(times == 0, 3.0, 1.0)  # the first sighting counts as one of 30 fps, correlated
+    (x, px), (y, py) = (batch(times, z[:, k], first * share) for k, share in ((0, 1 / 200), (1, 1 / 100)))
+    expected = np.column_stack([x[:, 1], y[:, 1], x[:, 0], y[:, 0]])[:39]
+    names = [PlaneColumn.VX, PlaneColumn.VY, PlaneColumn.X, PlaneColumn.Y]
+    np.testing.assert_allclose(rows[:, names], expected, atol=1e-6)
+    u = expected[:, :2] / np.hypot(*expected[:, :2].T)[:, None]
+    along = u[:, 0] ** 2 * px[:39] + u[:, 1] ** 2 * py[:39]
+    np.testing.assert_allclose(rows[:, PlaneColumn.VARIANCE], along, rtol=1e-5)
+    chi = (x[:, 1] ** 2 / px + y[:, 1] ** 2 / py)[:39]
+    undecided = (times[:39] < since) | (chi >= 5.99)
+    state = np.where(chi >= 16, MOVING, np.where(undecided, UNDECIDED, times[-1] - since))
+    np.testing.assert_allclose(rows[:, PlaneColumn.STATIONARY_S], state, atol=1e-9)
+    assert {MOVING, UNDECIDED} < set(rows[:, PlaneColumn.STATIONARY_S])
+    np.testing.assert_allclose(rows[:, PlaneColumn.TIME], times[:39])
+    assert [i for i, _ in ended] == [1]
+    np.testing.assert_allclose(ended[0][1], np.column_stack([times, 10 * z, np.ones(40)]))
+
+
+def test_each_step_is_smoothed_once_when_it_is_older_than_the_lag(twin: Any) -> None:
+    core, out = core_of(twin, lag_s=0.5), []
+    for n in range(100):
+        time = n / 8
+        rows = step(core, time, (time, 0.0))[1][1]
+        assert (rows[:, PlaneColumn.TIME] <= time - 0.5).all()
+        out += rows[:, PlaneColumn.TIME].tolist()
+        assert out == [k / 8 for k in range(max(0, n - 3))]
+    _, (_, rows), _ = step(core, 13.0)
+    assert rows[:, PlaneColumn.TIME].tolist() == [12.0, 12.125, 12.25]
+
+
+def test_a_track_without_a_first_sighting_has_no_value(twin: Any) -> None:
+    core = core_of(twin)
+    live, _, _ = step(core, 2.0, (1.0, 1.0), seen=False)
+    assert live[0].tolist() == [1]
+    assert live[1].tolist() == [[2.0, 0, 0, UNMEASURED, 0, 0, 0, 0, 0, 0]]
+    live, _, _ = step(core, 2.1, (math.nan, 1.0))
+    assert column(live, PlaneColumn.VARIANCE) == [UNMEASURED]
+    assert step(core, 2.2)[2] == []
+
+
+def test_five_outliers_in_a_row_start_the_track_again(twin: Any) -> None:
+    core, ended = core_of(twin), []
+    for n in range(20):
+        step(core, n / RATE, (1.0, 1.0))
+    counts = []
+    for n in range(20, 30):
+        live, _, gone = step(core, n / RATE, (1.0, 1.0) if n == 24 else (40.0, 1.0))
+        counts += column(live, PlaneColumn.SIGHTINGS)
+        ended += gone
+    # 4 outliers, one sighting where it was, 5 outliers: the fifth in a row is the first of what follows.
+    assert counts == [21, 22, 23, 24, 25, 26, 27, 28, 29, 1]
+    assert [(i, len(table)) for i, table in ended] == [(1, 25)]
+    assert column(live, PlaneColumn.X) == pytest.approx([40.0])
+    assert column(live, PlaneColumn.AGE_S) == [0.0]
+    _, _, ended = step(core, 3.0)
+    np.testing.assert_allclose(ended[0][1][:, :2], [[n / RATE, 400.0] for n in range(25, 30)])
+
+
+def test_of_many_sightings_every_second_one_is_kept(twin: Any) -> None:
+    core = core_of(twin, max_observations=8)
+    for n in range(12):
+        step(core, n / RATE, (1.0, 1.0))
+    (_, table), *_ = step(core, 2.0)[2]
+    assert (10 * table[:, 0]).round().tolist() == [0, 2, 4, 6, 8, 9, 10, 11]
+
+
+def test_tracks_are_independent_and_end_by_id(twin: Any) -> None:
+    core, alone = core_of(twin), core_of(twin)
+    for n in range(10):
+        both, _, _ = step(core, n / RATE, (1.0 * n, 0.0), (0.0, -2.0 * n))
+        one, _, _ = step(alone, n / RATE, (1.0 * n, 0.0))
+        np.testing.assert_array_equal(both[1][0], one[1][0])
+    _, smoothed, ended = step(core, 1.0)
+    assert sorted(set(smoothed[0].tolist())) == [1, 2]
+    assert [i for i, _ in ended] == [1, 2]
+    assert step(core, 1.1)[2] == []
+    step(core, 1.2, (0.0, 0.0))
+    core.reset()
+    assert step(core, 1.3)[2] == []
+
+
+def test_an_unknown_setting_is_named(twin: Any) -> None:
+    with pytest.raises(ValueError, match="plane setting: there is no speed"):
+        core_of(twin, speed=1.0)
+
+
+def test_both_twins_have_the_same_numbers_in_perspective(native: Any) -> None:
+    # A camera 6 m above the road that looks down it; places between 10 and 60 m ahead.
+    to_image = np.array([[1400.0, 960.0, 0.0], [0.0, 300.0, 8400.0], [0.0, 1.0, 0.5]])
+    to_ground = np.linalg.inv(to_image)
+    to_ground = np.ascontiguousarray(to_ground / to_ground[2, 2] * 1.0)
+    scale = (to_ground @ [960.0, 700.0, 1.0])[2]
+    to_ground = to_ground / scale
+    cores = [twin.PlaneCore({"lag_s": 0.3}, to_ground, to_image) for twin in (native, reference)]
+    random = np.random.default_rng(8)
+    start, speed = random.uniform([-5, 10], [5, 30], (12, 2)), random.normal(0, [1, 6], (12, 2))
+    for n in range(120):
+        time = n / 20
+        there = np.flatnonzero(random.random(12) > 0.05)
+        at = np.column_stack([start + speed * time, np.ones(12)]) @ to_image.T
+        pixels = at[there, :2] / at[there, 2:] + random.normal(0, 1.5, (len(there), 2))
+        pixels += 300 * (random.random((len(there), 1)) < 0.05)
+        seen = (random.random(len(there)) > 0.1).astype(np.uint8)
+        frame = (there + 1, np.ascontiguousarray(pixels), np.full(len(there), 2.0), seen, time)
+        mine, other = (core.update(*frame) for core in cores)
+        for k in (0, 1):
+            a, b = (np.lexsort((t[1][:, PlaneColumn.TIME], t[0])) for t in (mine[k], other[k]))
+            np.testing.assert_array_equal(mine[k][0][a], other[k][0][b])
+            np.testing.assert_allclose(mine[k][1][a], other[k][1][b], rtol=1e-6, atol=1e-6)
+        for (i, x), (j, y) in zip(mine[2], other[2], strict=True):
+            assert i == j
+            np.testing.assert_array_equal(x, y)
