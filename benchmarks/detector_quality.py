@@ -65,7 +65,7 @@ def agreed(path: Path, expected: str, every_s: float, kept: Path | None) -> list
 
 
 def _labels(frames: list[Frame]) -> list[Detections]:
-    ensemble = Ensemble([Detector.load(t, score=0.05, threads=1) for t in TEACHERS], CLASSES)
+    ensemble = Ensemble([Detector.load(t, score_threshold=0.05, threads=1) for t in TEACHERS], CLASSES)
     return smooth([(frame.time, ensemble.look(frame.image)) for frame in frames])
 
 
@@ -102,7 +102,7 @@ def main() -> None:
     options.add_argument("--kept", type=Path, help="folder that keeps the teachers' labels between runs")
     asked = options.parse_args()
     data = asked.data
-    models = {name: Detector.load(name, score=0.02, threads=1) for name in MODELS}
+    models = {name: Detector.load(name, score_threshold=0.02, threads=1) for name in MODELS}
     given = photos(data)
     tests = [(f"person, {len(given)} photos", "person", given)]
     for name, expected in EYE:

@@ -77,7 +77,7 @@ def read_picture(path: Path) -> str:
 
 def read_recipe(path: Path) -> str:
     """A damaged recipe."""
-    from edgevid.runtime.recipe import read_recipe as read
+    from edgevid.runtime.recipe_file import read_recipe as read
 
     read(path)
     return "read"
@@ -86,10 +86,10 @@ def read_recipe(path: Path) -> str:
 def read_site(path: Path) -> str:
     """A damaged site and what is built of it: zones that see an object."""
     from edgevid.site.build import build_zones
-    from edgevid.site.file import read_site as read
+    from edgevid.site.load import load_site
     from edgevid.types import Tracks
 
-    monitor = build_zones(read(path), (640, 360))
+    monitor = build_zones(load_site(path), (640, 360))
     if monitor is not None:
         for moment in range(3):
             left = 100.0 + 200 * moment

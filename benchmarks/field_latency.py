@@ -59,7 +59,7 @@ class Slow:
 
 def measure(camera: Camera, shutter: Path, seconds: float, slow_s: float) -> dict[str, Any]:
     """Ages of results in ms over `seconds`; the first two seconds, in which all warms up, do not count."""
-    detector = Detector.load("street-nano", threads=1, score=0.1)
+    detector = Detector.load("street-nano", threads=1, score_threshold=0.1)
     pipeline = Pipeline(Slow(detector, slow_s) if slow_s else detector, Tracker())
     ages: list[tuple[float, float, float]] = []
     with LiveSource(camera.uri, min_backoff_s=0.1) as source:

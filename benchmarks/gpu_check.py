@@ -209,7 +209,7 @@ def main() -> int:
     where = conditions(versions | {"CUDA packages": ", ".join(packages()) or "none"})
     where["devices"] = [f"{g}, driver for CUDA {g.cuda}" for g in here] or "none"
     if not here:
-        not_run("everything", "no NVIDIA driver answers here", found)
+        not_run("everything", "no NVIDIA driver was found", found)
     for package in packages() if here else []:
         part(f"CUDA by {package}", lambda p=package: checks(p), found)
     if here and not packages():

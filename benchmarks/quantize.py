@@ -36,7 +36,7 @@ from edgevid.optimize.quantize.quantizer import FLOOR, VARIANTS, quantize
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import Recipe
 from edgevid.types import Frame
-from edgevid.video.open import read_image
+from edgevid.video.images import read_image
 
 MODELS = (
     "street-nano",
@@ -108,7 +108,7 @@ def times(paths: list[Path], recipe: Recipe, cases: list[Case]) -> list[float]:
     spent: list[list[float]] = [[] for _ in paths]
     for turn in range(ROUNDS + 5):
         for detector, list_ in zip(detectors, spent, strict=True):
-            inputs, _ = detector.feed([cases[turn % len(cases)][0]])
+            inputs, _ = detector.preprocess([cases[turn % len(cases)][0]])
             begin = time.thread_time()
             detector.engine.run(inputs)
             if turn >= 5:
@@ -136,7 +136,7 @@ def one_model(name: str, data: Path, options: argparse.Namespace) -> dict[str, A
         )
         spent = time.process_time() - begin
         plain = Detector(OrtEngine(recipe.local, device="cpu", threads=1), recipe)
-        wide = Detector(OrtEngine(recipe.local, device="cpu", threads=1), recipe, score=0.02)
+        wide = Detector(OrtEngine(recipe.local, device="cpu", threads=1), recipe, score_threshold=0.02)
         base = average_precision(wide, cases)
         ms = times([recipe.local, *(m.path for m in report.made)], recipe, cases)
         rows = {}
@@ -144,7 +144,7 @@ def one_model(name: str, data: Path, options: argparse.Namespace) -> dict[str, A
             engine = OrtEngine(
                 made.path, device="cpu", threads=1, disable_optimizations=made.variant == "int8-trt"
             )
-            found = average_precision(Detector(engine, recipe, score=0.02), cases)
+            found = average_precision(Detector(engine, recipe, score_threshold=0.02), cases)
             share, both, first, second = agreement(plain, Detector(engine, recipe), cases)
             held = made.agreement
             rows[made.variant] = {

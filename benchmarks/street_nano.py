@@ -36,7 +36,8 @@ from edgevid.learn.detector.network import CLASSES, Deployed
 from edgevid.learn.detector.rendered import write_rendered
 from edgevid.learn.detector.train import Schedule
 from edgevid.types import Array
-from edgevid.video.open import open_video, read_image
+from edgevid.video.images import read_image
+from edgevid.video.open import open_video
 
 TEACHERS = ("picodet-s-416", "nanodet-m-416", "yolox-nano-416")
 CLIPS = (
@@ -123,7 +124,7 @@ def prepare(data: Path, out: Path, opencv: Path | None) -> None:
     train, validation = out / "train", out / "validation"
     if (out / "prepared").exists():
         return
-    ensemble = Ensemble([Detector.load(t, score=0.05, threads=1) for t in TEACHERS], CLASSES)
+    ensemble = Ensemble([Detector.load(t, score_threshold=0.05, threads=1) for t in TEACHERS], CLASSES)
     for folder, clips in ((train, CLIPS), (validation, (VALIDATION,))):
         for name, every in clips:
             path = data / name

@@ -76,7 +76,7 @@ def ours(given: list[Frame], tensors: list[np.ndarray], stages: dict[str, list[f
         name="benchmark", task="detect", file="", path=Path(), input=InputSpec(640, 640),
         decode=Decode(kind="yolo", nms_iou=0.7), names=NAMES,
     )  # fmt: skip
-    pipeline = Pipeline(Detector(engine, recipe, score=0.25), Tracker())
+    pipeline = Pipeline(Detector(engine, recipe, score_threshold=0.25), Tracker())
     spent = []
     for frame in given:
         begin = time.perf_counter()

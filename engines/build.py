@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The TensorRT build script: `python engines/build.py MODEL --precision fp16 --frames VIDEO`.
+"""The TensorRT build script: `python engines/build.py MODEL --precision fp16 --data VIDEO`.
 
 The same as `edgevid build` and `edgevid-build`; --help lists the choices, docs/engines.md tells the story.
 """

@@ -57,7 +57,7 @@ def device_backend() -> str:
 
     backend = choose_backend()
     if not gpus():
-        lacks("no NVIDIA driver answers here")
+        lacks("no NVIDIA driver was found")
     if not installed_version(backend):
         lacks("TensorRT is not installed")
     return backend

@@ -94,11 +94,11 @@ def _real(site: Any, expected: bool, threads: int | None) -> ViewerConfig:
     from rich.markup import escape
 
     from edgevid.errors import DownloadError
-    from edgevid.models.samples import get_sample
+    from edgevid.models.hub import get_file
     from edgevid.viewer import config as settings
 
     try:
-        sample = "" if site.source else str(get_sample(SAMPLE))
+        sample = "" if site.source else str(get_file(SAMPLE))
         return settings.real(dataclasses.replace(site, source=site.source or sample), threads=threads)
     except DownloadError as error:
         if expected:

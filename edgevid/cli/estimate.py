@@ -1,4 +1,4 @@
-"""`edgevid estimate`: the least time and the memory of a model on a device, before anything is built."""
+"""`edgevid estimate`: lower bounds of a model's time on a device, and its memory, before anything is built."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ if TYPE_CHECKING:
     from edgevid.optimize.estimate import Estimate
 
 
+Json = Annotated[Path | None, typer.Option("--json", help="JSON file to write; - prints it.")]
+
+
 def command(
     model: Annotated[str, typer.Argument(help="A model's name, recipe or ONNX file.")],
     device: Annotated[
-        list[str] | None, typer.Option(help="Device; repeatable; `this-cpu` is measured. All if left out.")
+        list[str] | None, typer.Option(help="Device; repeatable; this-cpu is measured. Default: all known.")
     ] = None,
     precision: Annotated[list[str] | None, typer.Option(help="fp32, fp16 or int8; repeatable.")] = None,
-    batch: Annotated[int, typer.Option(help="Images in one run.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    batch: Annotated[int, typer.Option(help="Images per run.")] = 1,
+    out: Json = None,
 ) -> None:
-    """Count a model's operations and bytes, and say how fast a device can run it at the very most."""
+    """Count a model's operations and bytes, and bound its speed on a device."""
+    from edgevid.cli.json_output import write_json
     from edgevid.optimize import estimate as tool
     from edgevid.optimize.cost import model_cost
 
@@ -37,75 +41,71 @@ def command(
         for p in precision or tool.BYTES
         if (row := tool.estimate(cost, one, p)) is not None
     ]
-    if as_json:
-        typer.echo(json.dumps(_as_json(model, cost, rows), indent=2))
-    else:
+    if write_json(_as_json(model, cost, rows), out):
         _show(model, cost, rows)
 
 
 def _file(model: str) -> Path:
-    """The ONNX file itself: recipes are not needed to count one."""
+    """The ONNX file; counting needs no recipe."""
     from edgevid.models.hub import resolve_model
 
     if model.endswith(".onnx"):
         return Path(model)
-    path = resolve_model(model).local
-    assert path is not None
-    return path
+    return resolve_model(model).local
 
 
 def _as_json(model: str, cost: Cost, rows: list[Estimate]) -> dict[str, object]:
     counted = {
         k: getattr(cost, k) for k in ("batch", "operations", "parameters", "inputs", "outputs", "peak")
     }
-    told = [
+    estimates = [
         {
             "device": r.device.name,
             "precision": r.precision,
             "bound_ms": r.bound_ms,
             "limit": r.limit,
-            "typical_ms": r.typical_ms,
+            "layers_ms": r.layers_ms,
             "memory_mb": r.memory_mb,
             "fits": r.fits,
         }
         for r in rows
     ]
-    return {"model": model, **counted, "estimates": told}
+    return {"model": model, **counted, "estimates": estimates}
 
 
 def _show(model: str, cost: Cost, rows: list[Estimate]) -> None:
     console = Console(soft_wrap=True)
     console.print(
-        f"[bold]{escape(model)}[/], batch {cost.batch}: {cost.operations / 1e9:.2f} billion operations "
-        f"({cost.operations / 2e9:.2f} G multiply-adds), {cost.parameters / 1e6:.2f} M weights, "
-        f"at most {cost.peak / 1e6:.2f} M values alive\n",
+        f"[bold]{escape(model)}[/], batch {cost.batch}: {cost.operations / 1e9:.2f} GFLOP "
+        f"({cost.operations / 2e9:.2f} GMAC), {cost.parameters / 1e6:.2f} M parameters, "
+        f"{cost.peak / 1e6:.2f} M activations at the peak\n",
         highlight=False,
     )
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("device")
+    table.add_column("device", no_wrap=True)
     table.add_column("precision")
-    for column in ("least ms", "by layers", "most runs/s", "MB"):
+    for column in ("bound ms", "layers ms", "max runs/s", "MB"):
         table.add_column(column, justify="right")
     table.add_column("bound by")
     previous = ""
     for row in rows:
         name = row.device.name if row.device.name != previous else ""
         previous = row.device.name
-        memory = f"{row.memory_mb:.1f}" if row.fits else f"[red]{row.memory_mb:.1f} does not fit[/]"
+        memory = f"{row.memory_mb:.1f}" if row.fits else f"[red]{row.memory_mb:.1f} too large[/]"
         table.add_row(
             name,
             row.precision,
             f"{row.bound_ms:.3f}",
-            f"{row.typical_ms:.3f}",
+            f"{row.layers_ms:.3f}",
             f"{1000 / row.bound_ms:,.0f}",
             memory,
             row.limit,
         )
     console.print(table)
     console.print(
-        "\nBounds, not promises. least ms: no run can be faster. by layers: each layer at its own limit,\n"
-        "nothing kept in a cache. Small models stay above both, for starting a layer costs microseconds.\n"
-        "MB: weights and values; the runtime's own memory comes on top.",
+        "\nbound ms: no run can be faster (roofline). layers ms: sum of the layers' own bounds,\n"
+        "without a cache. Small models stay above both: launching a layer takes microseconds.\n"
+        "MB: weights and activations, without the runtime's own memory.",
         style="dim",
         highlight=False,
     )

@@ -1,4 +1,4 @@
-"""`edgevid inspect`: what an ONNX file takes and gives, and which decoder reads it."""
+"""`edgevid inspect`: an ONNX file's inputs and outputs, and the decoder that reads them."""
 
 from __future__ import annotations
 
@@ -11,47 +11,49 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from edgevid.models.inspect import Report
+    from edgevid.models.inspect import ModelReport
 
 
 def command(
     model: Annotated[Path, typer.Argument(help="An ONNX file.")],
-    write: Annotated[bool, typer.Option("--write", help="Write a draft recipe beside the model.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Where to write the draft instead.")] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write a draft recipe, <model>.toml, next to the model.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the draft recipe to this file.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing recipe.")] = False,
 ) -> None:
-    """Print a model's inputs, outputs and the decoder that fits; write a draft recipe with --write."""
+    """Print a model's inputs, outputs and the decoder that fits; --write drafts its recipe."""
     from edgevid.models.inspect import inspect, write_draft
 
     report = inspect(model)
     console = Console(soft_wrap=True)
     console.print(_tensors(report))
-    for key, value in report.notes.items():
+    for key, value in report.metadata.items():
         shown = value if len(value) < 100 else value[:97] + "..."
         console.print(f"[dim]{escape(key)}:[/] {escape(shown)}", highlight=False)
     console.print()
-    _say_decoder(console, report)
+    _print_decoder(console, report)
     if write or out:
         path = write_draft(report, out, replace=force)
         console.print(f"\nDraft recipe: [bold]{escape(str(path))}[/]", highlight=False)
 
 
-def _tensors(report: Report) -> Table:
+def _tensors(report: ModelReport) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("", "name", "type", "shape"):
+    for column in ("", "name", "dtype", "shape"):
         table.add_column(column)
     for side, specs in (("input", report.inputs), ("output", report.outputs)):
         for spec in specs:
-            shape = " x ".join("any" if n < 0 else str(n) for n in spec.shape) or "one number"
+            shape = " x ".join("dynamic" if n < 0 else str(n) for n in spec.shape) or "scalar"
             table.add_row(side, escape(spec.name), str(spec.dtype), shape)
     return table
 
 
-def _say_decoder(console: Console, report: Report) -> None:
+def _print_decoder(console: Console, report: ModelReport) -> None:
     guess, recipe = report.guess, report.recipe
     if guess is None or recipe is None or recipe.input is None:
         console.print(
-            "[yellow]No decoder fits these outputs.[/] docs/recipes.md says how a recipe is written."
+            "[yellow]No decoder fits these outputs.[/] docs/recipes.md describes how to write a recipe."
         )
         return
     spec = recipe.input

@@ -15,69 +15,66 @@ from edgevid.errors import EdgevidError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.console import JustifyMethod
-
     from edgevid.models.catalog import Entry
     from edgevid.models.download import Progress
 
 command = typer.Typer(no_args_is_help=True, help="List, get, verify and remove models and sample videos.")
 
-Names = Annotated[list[str], typer.Argument(help="Names as `edgevid models list` shows them.")]
+Names = Annotated[list[str], typer.Argument(help="Names from `edgevid models list`.")]
 
 
 @command.command("list")
 def list_() -> None:
-    """Models and sample videos: what they are, their license, and whether they are here."""
+    """Show models and sample videos with size, license and whether they are on this machine."""
     from edgevid.files.folders import cache_folder
-    from edgevid.models.catalog import entries
-    from edgevid.models.hub import DEFAULT_MODEL, MIRROR
+    from edgevid.models.catalog import DEFAULT_MODEL, entries
+    from edgevid.models.mirror import MIRROR
 
     console = Console()
-    columns = ["name", "for", "size", "license", "checksum", "here", "what it is"]
-    wide = console.width >= 130  # else the last column would be all ellipsis
+    wide = console.width >= 130  # else the summaries would be broken into many lines
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    for column in columns if wide else columns[:-1]:
-        side: JustifyMethod = "right" if column == "size" else "left"
-        table.add_column(column, justify=side, no_wrap=column != "what it is")
+    for column in ("name", "task", "size", "license", "checksum", "local"):
+        table.add_column(column, justify="right" if column == "size" else "left", no_wrap=True)
+    if wide:
+        table.add_column("summary")
     for one in entries().values():
         mark = "[green]*[/]" if one.name == DEFAULT_MODEL else ""
-        count = one.source.bytes or (one.local.stat().st_size if one.local else 0)
-        size = f"{count / 1e6:.1f} MB" if count else "?"
-        cells = [one.name + mark, one.kind, size, one.source.license, _checksum(one), _here(one)]
+        size = one.source.bytes or (one.local.stat().st_size if one.local else 0)
+        megabytes = f"{size / 1e6:.1f} MB" if size else "?"
+        cells = [one.name + mark, one.kind, megabytes, one.source.license, _checksum(one), _local(one)]
         table.add_row(*cells, *([escape(one.summary)] if wide else []))
     console.print(table)
+    hint = "" if wide else " A terminal of 130 columns shows a summary of each."
+    console.print(f"\n[green]*[/] the default model.{hint}", style="dim")
     console.print(
-        "\n[green]*[/] taken where no model is named. A wider terminal shows what each one is.", style="dim"
-    )
-    console.print(
-        f"Kept in {cache_folder()}. On a closed network set {MIRROR} to a folder or an address.",
+        f"Downloads are in {cache_folder()}. On a closed network set {MIRROR} to a folder or an address.",
         style="dim",
     )
 
 
 def _checksum(one: Entry) -> str:
     if one.shipped:
-        return "[dim]-[/]"  # it came inside the package, and nothing is fetched
+        return "[dim]-[/]"  # it came with the package: nothing is downloaded
     if one.source.verified:
         return "[green]verified[/]"
     return "published" if one.source.sha256 else "[yellow]unverified[/]"
 
 
-def _here(one: Entry) -> str:
+def _local(one: Entry) -> str:
     if one.local is None:
-        return "-" if one.source.url else "[dim]a mirror only[/]"
-    return "[green]ships with it[/]" if one.shipped else "[green]yes[/]"
+        return "-" if one.source.url else "[dim]mirror only[/]"
+    return "[green]included[/]" if one.shipped else "[green]yes[/]"
 
 
 @command.command("get")
 def get_(names: Names) -> None:
-    """Fetch models or samples: resumed, verified, kept for use without a network."""
-    from edgevid.models.catalog import get
+    """Download models or samples, verify them and keep them for use without a network."""
+    from edgevid.models.hub import get_file
 
     for name in names:
         with _bar(name) as progress:
-            path = get(name, progress=progress)
-        Console(soft_wrap=True).print(f"[green]{name}[/] is at {escape(str(path))}", highlight=False)
+            path = get_file(name, progress=progress)
+        Console(soft_wrap=True).print(f"[green]{name}[/]: {escape(str(path))}", highlight=False)
 
 
 @contextmanager
@@ -94,33 +91,33 @@ def _bar(name: str) -> Iterator[Progress]:
 
 @command.command("verify")
 def verify_(
-    names: Annotated[list[str] | None, typer.Argument(help="All that are here if left out.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names; all that are on this machine if left out.")
+    ] = None,
 ) -> None:
-    """Compare the files that are here with their checksums."""
-    from edgevid.models.catalog import entries, verify
+    """Compare files with their checksums; exit status 1 if one differs."""
+    from edgevid.models.catalog import entries
+    from edgevid.models.hub import verify
 
-    console, wrong = Console(soft_wrap=True), 0
+    console, failed = Console(soft_wrap=True), 0
     for name in names or [e.name for e in entries().values() if e.local]:
         try:
-            said = verify(name)
-            console.print(
-                f"[green]{name}[/]: {'right' if said == 'right' else 'here, but no checksum is published'}"
-            )
+            verdict = "verified" if verify(name) == "verified" else "no checksum is published"
+            console.print(f"[green]{name}[/]: {verdict}")
         except EdgevidError as error:  # noqa: PERF203 (every name gets its line)
-            wrong += 1
+            failed += 1
             console.print(f"[red]{name}[/]: {escape(str(error))}", highlight=False)
-    if wrong:
+    if failed:
         raise typer.Exit(1)
 
 
 @command.command("remove")
 def remove_(names: Names) -> None:
-    """Delete what was fetched for these names."""
-    from edgevid.models.catalog import remove
+    """Delete the downloaded files of these names."""
+    from edgevid.models.hub import remove
 
     for name in names:
-        gone = remove(name)
-        told = ", ".join(p.name for p in gone) or "nothing was here"
+        removed = ", ".join(path.name for path in remove(name))
         Console(soft_wrap=True).print(
-            f"{name}: removed {told}" if gone else f"{name}: {told}", highlight=False
+            f"{name}: {f'removed {removed}' if removed else 'nothing to remove'}", highlight=False
         )

@@ -50,7 +50,7 @@ def label(
     from edgevid.learn.detector.label import Ensemble, write_clip
     from edgevid.learn.detector.network import CLASSES
 
-    found = [Detector.load(name.strip(), score=0.05) for name in teachers.split(",")]
+    found = [Detector.load(name.strip(), score_threshold=0.05) for name in teachers.split(",")]
     ensemble, console = Ensemble(found, CLASSES), Console(highlight=False)
     for source in sources:
         clip = Path(source).stem.replace("_", "-")

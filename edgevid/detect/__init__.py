@@ -1,4 +1,4 @@
-"""Objects in frames: preprocessing, the model, decoding, duplicates suppressed."""
+"""Objects in frames: preprocessing, the model, decoding, non-maximum suppression."""
 
 from __future__ import annotations
 

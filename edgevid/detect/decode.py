@@ -8,48 +8,46 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.errors import ModelError
-from edgevid.runtime import Recipe, TensorSpec
-from edgevid.runtime.recipe import OUTPUT_COUNT
+from edgevid.runtime.engine import TensorSpec
+from edgevid.runtime.recipe import DecoderKind, DetectorRecipe
 from edgevid.types import Array
 
 Candidates = tuple[Array, Array, Array]
+"""(N, 4) boxes x1, y1, x2, y2 in pixels of the model's input, (N,) scores, (N,) labels."""
 
 
 class Decoder:
     """Reads one image's boxes (model pixels), scores and labels out of an engine's outputs."""
 
-    def __init__(self, recipe: Recipe, outputs: Sequence[TensorSpec]) -> None:
-        """Checks the outputs against the recipe; ModelError says what is wanted and what the model has."""
-        assert recipe.decode is not None
-        assert recipe.input is not None
+    def __init__(self, recipe: DetectorRecipe, outputs: Sequence[TensorSpec]) -> None:
+        """ModelError, with what the recipe expects and what the model has, where the outputs do not fit."""
         self.recipe, self.how, self.size = recipe, recipe.decode, recipe.input
         self.outputs = _chosen(recipe, outputs)
-        _CHECKS[self.how.kind](self)
-        self._read: Callable[[list[Array], float], Candidates] = getattr(
-            self, "_" + self.how.kind.replace("-", "_")
-        )
+        read, check = _DECODERS[self.how.kind]
+        check(self)
+        self._read = read
 
-    def __call__(self, outputs: Mapping[str, Array], row: int, score: float) -> Candidates:
-        """Candidates above `score` of image `row` of the batch."""
+    def __call__(self, outputs: Mapping[str, Array], row: int, score_threshold: float) -> Candidates:
+        """Candidates above `score_threshold` of image `row` of the batch."""
         arrays = [np.ascontiguousarray(outputs[spec.name][row], np.float32) for spec in self.outputs]
-        return self._read(arrays, score)
+        return self._read(self, arrays, score_threshold)
 
-    def _yolo(self, arrays: list[Array], score: float) -> Candidates:
+    def _yolo(self, arrays: list[Array], threshold: float) -> Candidates:
         how, o = self.how, arrays[0]
         first = 5 if how.objectness else 4
         if how.layout == "columns" and not how.objectness:
-            return self._scaled(kernels.decode_columns(o[:4], o[4:], score, self._xyxy, how.logits))
+            return self._scaled(kernels.decode_columns(o[:4], o[4:], threshold, self.how.xyxy, how.logits))
         o = np.ascontiguousarray(o.T) if how.layout == "columns" else o
         objectness = o[:, 4] if how.objectness else None
-        found = kernels.decode_rows(o[:, :4], o[:, first:], score, objectness, self._xyxy, how.logits)
+        found = kernels.decode_rows(o[:, :4], o[:, first:], threshold, objectness, self.how.xyxy, how.logits)
         return self._scaled(found)
 
-    def _yolox(self, arrays: list[Array], score: float) -> Candidates:
+    def _yolox(self, arrays: list[Array], threshold: float) -> Candidates:
         return kernels.decode_yolox(
-            arrays[0], self.size.width, self.size.height, list(self.how.strides), score
+            arrays[0], self.size.width, self.size.height, list(self.how.strides), threshold
         )
 
-    def _dfl(self, arrays: list[Array], score: float) -> Candidates:
+    def _dfl(self, arrays: list[Array], threshold: float) -> Candidates:
         how, found, start = self.how, [], 0
         levels = len(how.strides)
         for k, stride in enumerate(how.strides):
@@ -61,35 +59,31 @@ class Decoder:
             else:
                 scores, distances = arrays[k], arrays[levels + k]
             found.append(
-                kernels.decode_dfl(scores, distances, columns, stride, how.offset, score, how.logits)
+                kernels.decode_dfl(scores, distances, columns, stride, how.offset, threshold, how.logits)
             )
         boxes, values, labels = zip(*found, strict=True)
         return np.concatenate(boxes), np.concatenate(values), np.concatenate(labels)
 
-    def _fastestdet(self, arrays: list[Array], score: float) -> Candidates:
+    def _fastestdet(self, arrays: list[Array], threshold: float) -> Candidates:
         channels, _, columns = arrays[0].shape
         flat = arrays[0].reshape(channels, -1)
-        return kernels.decode_fastestdet(flat, columns, self.size.width, self.size.height, score)
+        return kernels.decode_fastestdet(flat, columns, self.size.width, self.size.height, threshold)
 
-    def _end_to_end(self, arrays: list[Array], score: float) -> Candidates:
+    def _end_to_end(self, arrays: list[Array], threshold: float) -> Candidates:
         rows = arrays[0]
-        if not self._xyxy:
+        if not self.how.xyxy:
             half = rows[:, 2:4] / 2
             rows = np.concatenate([rows[:, :2] - half, rows[:, :2] + half, rows[:, 4:]], axis=1)
-        return self._scaled(kernels.decode_end_to_end(rows, score))
+        return self._scaled(kernels.decode_end_to_end(rows, threshold))
 
-    def _boxes_scores(self, arrays: list[Array], score: float) -> Candidates:
-        found = kernels.decode_rows(arrays[0], arrays[1], score, None, self._xyxy, self.how.logits)
+    def _boxes_scores(self, arrays: list[Array], threshold: float) -> Candidates:
+        found = kernels.decode_rows(arrays[0], arrays[1], threshold, None, self.how.xyxy, self.how.logits)
         return self._scaled(found)
 
-    def _boxes_scores_labels(self, arrays: list[Array], score: float) -> Candidates:
+    def _boxes_scores_labels(self, arrays: list[Array], threshold: float) -> Candidates:
         boxes, scores, labels = arrays
         rows = np.concatenate([boxes, scores[:, None], labels[:, None]], axis=1)
-        return self._scaled(kernels.decode_end_to_end(rows, score))
-
-    @property
-    def _xyxy(self) -> bool:
-        return (self.how.box or ("xyxy" if self.how.kind == "end-to-end" else "cxcywh")) == "xyxy"
+        return self._scaled(kernels.decode_end_to_end(rows, threshold))
 
     @property
     def _classes(self) -> int:
@@ -107,11 +101,11 @@ class Decoder:
         size = np.array([self.size.width, self.size.height] * 2, np.float32)
         return found[0] * size, found[1], found[2]
 
-    def _wants(self, expected: str) -> ModelError:
-        given = "; ".join(str(spec) for spec in self.outputs)
+    def _mismatch(self, expected: str) -> ModelError:
+        got = "; ".join(str(spec) for spec in self.outputs)
         return ModelError(
-            f"{self.recipe.name}: decoder {self.how.kind!r} with {self._classes} class names wants {expected}; "
-            f"the model gives {given}. `edgevid inspect` shows which decoder fits."
+            f"{self.recipe.name}: decoder {self.how.kind!r} with {self._classes} class names: expected "
+            f"{expected}, got {got}. `edgevid inspect` shows which decoder fits."
         )
 
     def _check_yolo(self) -> None:
@@ -119,12 +113,12 @@ class Decoder:
         axis = 1 if self.how.layout == "columns" else 2
         if not _fits(self.outputs[0], {axis: values}, 3):
             expected = f"({values}, N)" if axis == 1 else f"(N, {values})"
-            raise self._wants(f"one output (batch, {expected[1:]}")
+            raise self._mismatch(f"one output (batch, {expected[1:]}")
 
     def _check_yolox(self) -> None:
         cells = sum((self.size.width // s) * (self.size.height // s) for s in self.how.strides)
         if not _fits(self.outputs[0], {1: cells, 2: 5 + self._classes}, 3):
-            raise self._wants(f"one output (batch, {cells}, {5 + self._classes})")
+            raise self._mismatch(f"one output (batch, {cells}, {5 + self._classes})")
 
     def _check_dfl(self) -> None:
         levels = [self._grid(s)[1] for s in self.how.strides]
@@ -132,7 +126,7 @@ class Decoder:
             (output,) = self.outputs
             rest = output.shape[-1] - self._classes
             if not _fits(output, {1: sum(levels)}, 3) or rest < 8 or rest % 4:
-                raise self._wants(f"one output (batch, {sum(levels)}, {self._classes} + 4 * bins)")
+                raise self._mismatch(f"one output (batch, {sum(levels)}, {self._classes} + 4 * bins)")
             return
         for k, cells in enumerate(levels):
             scores, distances = self.outputs[k], self.outputs[len(levels) + k]
@@ -141,38 +135,41 @@ class Decoder:
                 not (_fits(scores, {1: cells, 2: self._classes}, 3) and _fits(distances, {1: cells}, 3))
                 or bins % 4
             ):
-                raise self._wants(
+                raise self._mismatch(
                     f"scores (batch, {cells}, {self._classes}) and distances (batch, {cells}, 4 * bins) "
                     f"for stride {self.how.strides[k]}"
                 )
 
     def _check_fastestdet(self) -> None:
         if not _fits(self.outputs[0], {1: 5 + self._classes}, 4):
-            raise self._wants(f"one output (batch, {5 + self._classes}, rows, columns)")
+            raise self._mismatch(f"one output (batch, {5 + self._classes}, rows, columns)")
 
     def _check_end_to_end(self) -> None:
         if not _fits(self.outputs[0], {2: 6}, 3):
-            raise self._wants("one output (batch, N, 6)")
+            raise self._mismatch("one output (batch, N, 6)")
 
     def _check_boxes_scores(self) -> None:
         if not (_fits(self.outputs[0], {2: 4}, 3) and _fits(self.outputs[1], {2: self._classes}, 3)):
-            raise self._wants(f"boxes (batch, N, 4) and scores (batch, N, {self._classes})")
+            raise self._mismatch(f"boxes (batch, N, 4) and scores (batch, N, {self._classes})")
 
     def _check_boxes_scores_labels(self) -> None:
         boxes, scores, labels = self.outputs
         if not (_fits(boxes, {2: 4}, 3) and _fits(scores, {}, 2) and _fits(labels, {}, 2)):
-            raise self._wants("boxes (batch, N, 4), scores (batch, N) and labels (batch, N)")
+            raise self._mismatch("boxes (batch, N, 4), scores (batch, N) and labels (batch, N)")
 
 
-_CHECKS: Mapping[str, Callable[[Decoder], None]] = {
-    "yolo": Decoder._check_yolo,
-    "yolox": Decoder._check_yolox,
-    "dfl": Decoder._check_dfl,
-    "fastestdet": Decoder._check_fastestdet,
-    "end-to-end": Decoder._check_end_to_end,
-    "boxes-scores": Decoder._check_boxes_scores,
-    "boxes-scores-labels": Decoder._check_boxes_scores_labels,
+_DECODERS: Mapping[
+    DecoderKind, tuple[Callable[[Decoder, list[Array], float], Candidates], Callable[[Decoder], None]]
+] = {
+    "yolo": (Decoder._yolo, Decoder._check_yolo),
+    "yolox": (Decoder._yolox, Decoder._check_yolox),
+    "dfl": (Decoder._dfl, Decoder._check_dfl),
+    "fastestdet": (Decoder._fastestdet, Decoder._check_fastestdet),
+    "end-to-end": (Decoder._end_to_end, Decoder._check_end_to_end),
+    "boxes-scores": (Decoder._boxes_scores, Decoder._check_boxes_scores),
+    "boxes-scores-labels": (Decoder._boxes_scores_labels, Decoder._check_boxes_scores_labels),
 }
+"""How each kind reads its outputs, and how it checks them: a new decoder is a row here."""
 
 
 def _fits(spec: TensorSpec, sizes: Mapping[int, int], rank: int) -> bool:
@@ -180,29 +177,25 @@ def _fits(spec: TensorSpec, sizes: Mapping[int, int], rank: int) -> bool:
     return len(spec.shape) == rank and all(spec.shape[axis] in (-1, n) for axis, n in sizes.items())
 
 
-def _chosen(recipe: Recipe, outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
-    """The outputs that the recipe names, or all of them, as many as its decoder takes."""
-    assert recipe.decode is not None
+def _chosen(recipe: DetectorRecipe, outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
+    """The outputs that the recipe names, or all of them, as many as its decoder reads."""
     by_name = {spec.name: spec for spec in outputs}
     missing = [name for name in recipe.outputs if name not in by_name]
     if missing:
-        raise ModelError(
-            f"{recipe.name}: the recipe wants outputs {missing}, the model has {sorted(by_name)}"
-        )
+        raise ModelError(f"{recipe.name}: expected outputs {missing} of its recipe, got {sorted(by_name)}")
     chosen = [by_name[name] for name in recipe.outputs] or _by_shape(recipe, list(outputs))
-    kind = recipe.decode.kind
-    allowed = (1, 2 * len(recipe.decode.strides)) if kind == "dfl" else (OUTPUT_COUNT[kind],)
-    if len(chosen) not in allowed:
+    counts = recipe.decode.output_counts
+    if len(chosen) not in counts:
         raise ModelError(
-            f"{recipe.name}: decoder {kind!r} reads {' or '.join(map(str, allowed))} outputs, the model has "
-            f"{len(chosen)}: {', '.join(s.name for s in chosen)}. Name the right ones under [output] names."
+            f"{recipe.name}: decoder {recipe.decode.kind!r} reads {' or '.join(map(str, counts))} outputs, "
+            f"the model has {len(chosen)}: {', '.join(s.name for s in chosen)}. Name the right ones under "
+            "[output] names."
         )
     return chosen
 
 
-def _by_shape(recipe: Recipe, outputs: list[TensorSpec]) -> list[TensorSpec]:
+def _by_shape(recipe: DetectorRecipe, outputs: list[TensorSpec]) -> list[TensorSpec]:
     """Unnamed outputs in the decoder's order: exporters order the levels of such heads differently."""
-    assert recipe.decode is not None
     if recipe.decode.kind != "dfl" or len(outputs) != 2 * len(recipe.decode.strides):
         return outputs
     scores = [o for o in outputs if o.shape[-1] == len(recipe.names)]

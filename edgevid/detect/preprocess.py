@@ -1,8 +1,7 @@
-"""Frames made into model inputs, and boxes brought back: the only preprocessing in edgevid.
+"""Frames made into model inputs, and boxes transformed back: the only preprocessing in edgevid.
 
-Training, calibration and inference all come through here, so that a model always sees its pixels
-made in the same way. Frames that still are YUV planes are read as planes; RGB is made only when
-someone looks, and the numbers are the same either way.
+Training, calibration and inference share it, so that a model always gets pixels that were made in the
+same way. Frames in YUV are read as planes, without a conversion to RGB; the values are the same.
 """
 
 from __future__ import annotations
@@ -14,43 +13,45 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.errors import InputError
+from edgevid.runtime.letterbox import Rectangle, write_letterbox
 from edgevid.types import Array, Frame, InputSpec
 
 
 @dataclass(frozen=True, slots=True)
 class LetterboxTransform:
-    """Where a frame lies in a model's input, and the way back.
+    """From frame pixels to pixels of a model's input, and back.
 
-    >>> LetterboxTransform.of((1920, 1080), InputSpec(640, 640)).undo(np.float32([[0, 140, 320, 320]])).tolist()
+    >>> transform = LetterboxTransform.of((1920, 1080), InputSpec(640, 640))
+    >>> transform.inverse(np.float32([[0, 140, 320, 320]])).tolist()
     [[0.0, 0.0, 960.0, 540.0]]
     """
 
     scale_x: float
-    """Input pixels for one frame pixel, along x."""
+    """Input pixels per frame pixel, along x."""
     scale_y: float
     left: int
-    """First input column of the image; what lies before it is padding."""
+    """First input column of the image; padding lies before it."""
     top: int
     frame_width: int
     frame_height: int
 
     @classmethod
     def of(cls, size: tuple[int, int], spec: InputSpec) -> LetterboxTransform:
-        """The fit of a frame of `size` (width, height) into `spec`.
+        """The transform of a frame of `size` (width, height) into `spec`.
 
-        A letterboxed side is rounded to whole pixels, and both scales say what that made of them.
+        A letterboxed side is rounded to whole pixels; both scales are those after rounding.
         """
-        left, top, width, height = place(size, spec)
+        left, top, width, height = letterbox_rectangle(size, spec)
         return cls(width / size[0], height / size[1], left, top, size[0], size[1])
 
-    def undo(self, boxes: Array) -> Array:
+    def inverse(self, boxes: Array) -> Array:
         """(..., 4) float32 boxes of the model's input as frame pixels, clipped to the frame."""
         scale, shift = self._terms()
         limits = np.array([self.frame_width, self.frame_height] * 2, np.float32)
         moved = (np.asarray(boxes, np.float32) - shift) / scale
         return np.clip(moved, np.float32(0), limits, out=moved)
 
-    def apply(self, boxes: Array) -> Array:
+    def forward(self, boxes: Array) -> Array:
         """(..., 4) float32 boxes of the frame as pixels of the model's input."""
         scale, shift = self._terms()
         moved: Array = np.asarray(boxes, np.float32) * scale + shift
@@ -61,8 +62,8 @@ class LetterboxTransform:
         return scale, np.array([self.left, self.top] * 2, np.float32)
 
 
-def place(size: tuple[int, int], spec: InputSpec) -> tuple[int, int, int, int]:
-    """Left, top, width, height of the image within the model's input."""
+def letterbox_rectangle(size: tuple[int, int], spec: InputSpec) -> Rectangle:
+    """Left, top, width, height of a frame of `size` (width, height) within the model's input."""
     if spec.resize == "stretch":
         return 0, 0, spec.width, spec.height
     ratio = min(spec.width / size[0], spec.height / size[1])
@@ -82,10 +83,10 @@ def input_shape(spec: InputSpec) -> tuple[int, int, int]:
 
 
 def letterbox(frame: Frame, spec: InputSpec, out: Array | None = None) -> tuple[Array, LetterboxTransform]:
-    """The model's input made of one frame, without the batch axis, and the Fit that undoes it.
+    """The model's input made of one frame, without the batch axis, and its transform.
 
     `out`, where given, is written and returned: C-contiguous, of shape `input_shape(spec)` and of
-    the spec's dtype. A "stretch" spec fills the whole input.
+    the spec's dtype, else InputError. A "stretch" spec fills the whole input.
     """
     if out is None:
         out = np.empty(input_shape(spec), spec.dtype)
@@ -97,26 +98,12 @@ def letterbox(frame: Frame, spec: InputSpec, out: Array | None = None) -> tuple[
 
 
 def _write(frame: Frame, spec: InputSpec, out: Array, *, write_pad: bool) -> LetterboxTransform:
-    spot = place(frame.size, spec)
-    scale = [1.0 / s for s in spec.std]
-    bias = [-m / s for m, s in zip(spec.mean, spec.std, strict=True)]
-    how = {
-        "color": spec.color,
-        "layout": spec.layout,
-        "pad": spec.pad,
-        "scale": scale,
-        "bias": bias,
-        "write_pad": write_pad,
-    }
-    if frame.planes is None:
-        kernels.letterbox(frame.image, out, spot, **how)
-    else:
-        kernels.letterbox_yuv420(*frame.planes, frame.full_range, frame.matrix, out, spot, **how)
+    write_letterbox(frame, letterbox_rectangle(frame.size, spec), spec, out, write_pad=write_pad)
     return LetterboxTransform.of(frame.size, spec)
 
 
 def _aligned(shape: tuple[int, ...], dtype: str) -> Array:
-    """Zeros that start on a cache line, which wide stores (and TensorRT) like."""
+    """Zeros that start on a cache line: wide stores and copies to the device are faster there."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     raw = np.zeros(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
@@ -133,21 +120,24 @@ class Preprocessor:
             raise InputError(f"Preprocessor batch: expected at least 1, got {batch}")
         self.spec, self.batch = spec, batch
         self.buffer: Array = _aligned((batch, *input_shape(spec)), spec.dtype)
-        """(batch, ...) the model's input; rows past the last frames keep what they had."""
+        """(batch, ...) the model's input; rows past the last frames keep their old values."""
         self._sizes: list[tuple[int, int] | None] = [None] * batch
 
     def __call__(self, frames: Sequence[Frame]) -> tuple[Array, list[LetterboxTransform]]:
-        """The first len(frames) rows of the buffer, valid until the next call, and each one's Fit."""
+        """The first len(frames) rows of the buffer, valid until the next call, and each frame's transform.
+
+        InputError for more frames than `batch`.
+        """
         if len(frames) > self.batch:
             raise InputError(f"Preprocessor: expected at most {self.batch} frames, got {len(frames)}")
         return self.buffer[: len(frames)], [self._fill(row, frame) for row, frame in enumerate(frames)]
 
     def _fill(self, row: int, frame: Frame) -> LetterboxTransform:
-        # The padding of a row stays right for as long as frames of one size come.
+        # The padding of a row stays valid while frames keep their size.
         changed = self._sizes[row] != frame.size
-        fit = _write(frame, self.spec, self.buffer[row], write_pad=changed)
+        transform = _write(frame, self.spec, self.buffer[row], write_pad=changed)
         self._sizes[row] = frame.size
-        return fit
+        return transform
 
 
 def crop(
@@ -155,13 +145,13 @@ def crop(
 ) -> Array:
     """(N, height, width, 3) uint8 RGB crops at `boxes` (N, 4) xyxy frame pixels, `size` (width, height).
 
-    Bilinear, and averaged over the footprint when shrinking by more than 2. What lies outside the
-    frame is `fill`, and so is the whole crop of an empty or non-finite box.
+    Bilinear, and averaged over each pixel's footprint when shrinking by more than 2. Pixels outside the
+    frame are `fill`, and so is the whole crop of an empty or non-finite box.
     """
     width, height = size
-    expected = np.ascontiguousarray(boxes, np.float32).reshape(-1, 4)
+    rows = np.ascontiguousarray(boxes, np.float32).reshape(-1, 4)
     if frame.planes is None:
-        return kernels.crop_resize(frame.image, expected, height, width, fill, out)
+        return kernels.crop_resize(frame.image, rows, height, width, fill, out)
     return kernels.crop_resize_yuv420(
-        *frame.planes, frame.full_range, frame.matrix, expected, height, width, fill, out
+        *frame.planes, frame.full_range, frame.matrix, rows, height, width, fill, out
     )

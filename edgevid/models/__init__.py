@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from edgevid.models.hub import find_recipe, get_model, recipes, resolve_model
+from edgevid.models.catalog import find_recipe, recipes
+from edgevid.models.hub import get_file, get_model, resolve_model
 
-__all__ = ["find_recipe", "get_model", "recipes", "resolve_model"]
+__all__ = ["find_recipe", "get_file", "get_model", "recipes", "resolve_model"]

@@ -1,21 +1,54 @@
-"""What `edgevid models` does: the models and sample videos that edgevid knows, and their files here."""
+"""The models and sample videos that edgevid knows, and where their files are on this machine."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevid.errors import DownloadError, InputError, did_you_mean
-from edgevid.files.digest import sha256_of
-from edgevid.models.download import Progress
-from edgevid.models.hub import cached_file, find_recipe, get_model, local_file, pinned, recipes
-from edgevid.models.samples import get_sample, samples
-from edgevid.runtime.recipe import Source
+from edgevid.errors import InputError, did_you_mean
+from edgevid.files.folders import cache_folder, engines_folder
+from edgevid.files.toml import read_toml
+from edgevid.runtime.recipe import Recipe, Source
+from edgevid.runtime.recipe_file import read_recipe, read_source
+
+DEFAULT_MODEL = "yolox-nano-416"
+"""The detector that is taken where none is named."""
+
+
+def recipes() -> dict[str, Recipe]:
+    """Every recipe that comes with edgevid, by name, sorted; a LocalRecipe where the file is at hand."""
+    found = [read_recipe(path) for path in sorted(engines_folder().glob("*/recipe.toml"))]
+    return {r.name: r.with_local(path) if (path := local_file(r)) else r for r in found}
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of this name; InputError with the nearest name where there is none."""
+    path = engines_folder() / name / "recipe.toml"
+    if name and Path(name).name == name and path.is_file():
+        return read_recipe(path)
+    known = [p.parent.name for p in engines_folder().glob("*/recipe.toml")]
+    raise InputError(
+        f"model: there is no recipe {name!r}{did_you_mean(name, known) or '.'} "
+        f"Known: {', '.join(sorted(known))}; or give the path of an ONNX file or of a recipe"
+    )
+
+
+def cached_file(recipe: Recipe) -> Path:
+    """Where a downloaded model is kept."""
+    return cache_folder() / "models" / recipe.name / recipe.file
+
+
+def local_file(recipe: Recipe) -> Path | None:
+    """The model's file next to its recipe, in `build` next to it or in the cache; None without one."""
+    folder = recipe.path.parent
+    candidates = (folder / recipe.file, folder / "build" / recipe.file, cached_file(recipe))
+    return next((path for path in candidates if path.is_file()), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A model or a sample, and where its file is."""
+    """A model or a sample video, and where its file is."""
 
     name: str
     kind: str
@@ -23,74 +56,39 @@ class Entry:
     summary: str
     source: Source
     local: Path | None
+    """The file on this machine; None: it has to be downloaded."""
     cached: Path
-    """Where the file is kept once fetched."""
+    """Where a downloaded file is kept."""
 
     @property
     def shipped(self) -> bool:
-        """Whether the file lies beside its recipe and not in the cache."""
+        """Whether the file lies next to its recipe and not in the cache."""
         return self.local is not None and self.local != self.cached
 
 
 def entries() -> dict[str, Entry]:
-    """Models, then samples, by name."""
-    found = {
-        r.name: Entry(r.name, r.task, r.summary, r.source, local_file(r), cached_file(r))
-        for r in recipes().values()
-    }
-    for s in samples().values():
-        local = s.cached if s.cached.is_file() else None
-        found[s.name] = Entry(s.name, "sample", s.summary, s.source, local, s.cached)
-    return found
+    """Models, then sample videos, by name."""
+    models = [
+        Entry(r.name, r.task, r.summary, r.source, local_file(r), cached_file(r)) for r in recipes().values()
+    ]
+    return {one.name: one for one in (*models, *_samples())}
 
 
-def entry(name: str) -> Entry:
-    """The entry of this name; InputError with the nearest one where there is none."""
+def _samples() -> Iterator[Entry]:
+    """The sample videos of `engines/samples.toml`."""
+    top = read_toml(engines_folder() / "samples.toml")
+    for name in top.keys():  # noqa: SIM118 (a Section is no dict)
+        table = top.table(name)
+        cached, summary = cache_folder() / "samples" / table.text("file"), table.text("summary")
+        local = cached if cached.is_file() else None
+        yield Entry(name, "sample", summary, read_source(table), local, cached)
+
+
+def find_entry(name: str) -> Entry:
+    """The entry of this name; InputError with the nearest name where there is none."""
     known = entries()
     if name not in known:
         raise InputError(
             f"models: there is no {name!r}{did_you_mean(name, known) or '.'} Known: {', '.join(known)}"
         )
     return known[name]
-
-
-def get(name: str, *, progress: Progress | None = None) -> Path:
-    """The file of a model or sample, fetched and verified where it was not yet there."""
-    if entry(name).kind == "sample":
-        return get_sample(name, progress=progress)
-    path = get_model(find_recipe(name), progress=progress).local
-    assert path is not None
-    return path
-
-
-def verify(name: str) -> str:
-    """What the file's checksum says: "right" or "unpublished" (no checksum is known to compare with).
-
-    Raises DownloadError for a file that is absent or not what its recipe or its pin says.
-    """
-    one = entry(name)
-    if one.local is None:
-        raise DownloadError(f"{name}: is not on this machine; `edgevid models get {name}` fetches it")
-    source = pinned(one.source, one.cached)
-    if not source.sha256:
-        return "unpublished"
-    given = sha256_of(one.local)
-    if given != source.sha256:
-        raise DownloadError(
-            f"{one.local}: expected SHA-256 {source.sha256}, got {given}; "
-            f"`edgevid models remove {name}` and get it again"
-        )
-    return "right"
-
-
-def remove(name: str) -> list[Path]:
-    """Deletes what was fetched for this name, pins and broken-off downloads too; what was deleted."""
-    one = entry(name)
-    if one.shipped:
-        raise InputError(f"{name}: {one.local} came with edgevid or lies beside its recipe; it is left alone")
-    gone = [p for p in one.cached.parent.glob(one.cached.name + "*") if p.is_file()]
-    for path in gone:
-        path.unlink()
-    if one.kind != "sample" and one.cached.parent.is_dir() and not any(one.cached.parent.iterdir()):
-        one.cached.parent.rmdir()
-    return gone

@@ -1,4 +1,4 @@
-"""One file fetched over HTTP: resumed, verified, and put in place in one step."""
+"""One file downloaded over HTTP: resumed, verified, and put in place in one step."""
 
 from __future__ import annotations
 
@@ -16,51 +16,51 @@ from edgevid.files.digest import sha256_of
 
 try:
     import fcntl
-except ImportError:  # no Unix: two programs that fetch one file at one moment may fail, as they say then
+except ImportError:  # no Unix: two programs that download one file at once may fail
     fcntl = None  # type: ignore[assignment]
 
 CHUNK = 1 << 18
 TIMEOUT_S = 10.0
-"""Silence after which a server counts as gone; what came stays and is continued later."""
+"""A server that sends nothing for so long is given up; the partial file is kept and resumed later."""
 Progress = Callable[[int, int], None]
-"""Told the bytes that are there and the bytes expected (0 where unknown)."""
+"""Called with the bytes received and the bytes expected (0 where unknown)."""
 
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Nobody else who asks so writes into the folder meanwhile: other threads and other programs wait."""
+    """A lock on a folder: other threads and programs that ask for it wait."""
     folder.mkdir(parents=True, exist_ok=True)
     if fcntl is None:
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # a file system that knows no locks
+        with suppress(OSError):  # a file system without locks
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(handle)  # which gives the lock back, also where the program is killed
+        os.close(handle)  # releases the lock, as the end of the program does
 
 
-def fetch(
+def download(
     url: str, target: Path, *, sha256: str = "", size: int = 0, progress: Progress | None = None
 ) -> Path:
     """The file at `url`, saved as `target` once its SHA-256 and size are right.
 
-    An interrupted download stays as `<target>.part` and is continued by the next call. Raises
-    DownloadError where the address cannot be reached or gives something else than expected.
+    An interrupted download stays as `<target>.part` and is resumed by the next call. Raises DownloadError
+    where the address cannot be reached or sends another file than expected.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
-    for attempt in ("continue", "afresh"):
+    for attempt in ("resume", "restart"):
         resumed = _transfer(url, part, size, progress)
         problem = _problem(part, sha256, size)
         if not problem:
             move_into_place(part, target)
             return target
         part.unlink()
-        # What was left from an earlier run may belong to another version of the file.
-        if not resumed or attempt == "afresh":
+        # The partial file of an earlier run may belong to another version of the file.
+        if not resumed or attempt == "restart":
             raise DownloadError(
                 f"{url}: {problem}. Nothing was kept; the file at that address has changed or is damaged"
             )
@@ -69,16 +69,16 @@ def fetch(
 
 def _problem(part: Path, sha256: str, size: int) -> str:
     """What is wrong with a finished download; empty where nothing is."""
-    given = part.stat().st_size
-    if size and given != size:
-        return f"expected {size} bytes, got {given}"
+    got = part.stat().st_size
+    if size and got != size:
+        return f"expected {size} bytes, got {got}"
     if sha256 and (found := sha256_of(part)) != sha256:
         return f"expected SHA-256 {sha256}, got {found}"
-    return "" if given else "expected a file, got nothing"
+    return "" if got else "expected a file, got nothing"
 
 
 def _transfer(url: str, part: Path, size: int, progress: Progress | None) -> bool:
-    """Brings `part` to its full length; whether it was continued from an earlier run."""
+    """Downloads the rest of `part`; whether it was resumed from an earlier run."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "edgevid"})
     if have:
@@ -90,13 +90,13 @@ def _transfer(url: str, part: Path, size: int, progress: Progress | None) -> boo
             _save(answer, part, have if resumed else 0, total or size, progress)
             return resumed
     except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing is left to send: the file is complete, or another one
+        if error.code == 416 and have:  # nothing left to send: the file is complete, or another one
             return True
         raise DownloadError(f"{url}: the server answers {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
         raise DownloadError(f"{url}: cannot be reached ({error.reason})") from error
     except (OSError, http.client.HTTPException) as error:
-        raise DownloadError(f"{url}: the transfer broke off ({error}); run it again to continue") from error
+        raise DownloadError(f"{url}: the connection was lost ({error}); run it again to resume") from error
 
 
 def _save(

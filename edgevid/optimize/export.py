@@ -1,8 +1,7 @@
-"""From Ultralytics weights to an ONNX file with a recipe, compared with the PyTorch model on real frames.
+"""Ultralytics weights to an ONNX file with a recipe, verified against the PyTorch model on real frames.
 
-Ultralytics' own exporter does the work: this calls it as its users do, writes down what the model says
-of itself, and proves that what comes out is what went in. Loading `.pt` weights runs code that they hold:
-export only weights that you trust.
+Ultralytics' own exporter makes the file; this writes the recipe from its metadata and compares both models.
+Loading `.pt` weights runs code that they contain: export only weights that you trust.
 """
 
 from __future__ import annotations
@@ -25,30 +24,30 @@ from edgevid.errors import InputError, ModelError, ParityError, require
 from edgevid.models.identify import draft_recipe
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import Recipe, Source
-from edgevid.runtime.recipe_writer import write_recipe
+from edgevid.runtime.recipe_file import write_recipe
 from edgevid.types import Array, Frame
 
 TOLERANCE = 1e-3
-"""Greatest accepted difference of a score, and of a box as a part of the image's side: float32 in another
-order of additions stays a hundred times below it, a wrong graph far above."""
-PICTURE_TOLERANCE = 1.0
-"""Greatest accepted mean difference of the prepared images, in gray levels of 255."""
+"""Largest accepted difference of a score, and of a box relative to the image's side: float32 with another
+order of additions stays a hundred times below it, a wrong graph is far above."""
+IMAGE_TOLERANCE = 1.0
+"""Largest accepted mean difference of the preprocessed images, in gray levels of 255."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was made, and how near it is to the PyTorch model."""
+    """The exported files, and their difference from the PyTorch model."""
 
     model: Path
     recipe_file: Path
     recipe: Recipe
     frames: int
     worst: float
-    """Greatest difference of a score, or of a box as a part of the image's longer side."""
+    """Largest difference of a score, or of a box relative to the image's longer side."""
     cosine: float
     """Least cosine between the two outputs of a frame."""
-    picture_levels: float
-    """Greatest mean difference between edgevid's and Ultralytics' prepared images, of 255 levels."""
+    image_levels: float
+    """Largest mean difference between edgevid's and Ultralytics' preprocessed images, of 255 levels."""
 
 
 def export(
@@ -58,18 +57,18 @@ def export(
     size: int | tuple[int, int] = 640,
     out: str | Path | None = None,
     opset: int = 17,
-    open_batch: bool = False,
+    dynamic_batch: bool = False,
 ) -> Exported:
-    """Exports detector weights to `<name>.onnx` with `<name>.toml` beside it.
+    """Exports detector weights to `<name>.onnx` with `<name>.toml` next to it.
 
-    `size` is the input's side, or (height, width), in pixels; `out` the ONNX file, beside the weights if
-    left out. `frames` are real images, on which ONNX Runtime and PyTorch must agree: ParityError
+    `size` is the input's side, or (height, width), in pixels; `out` the ONNX file, next to the weights by
+    default. `frames` are real images, on which ONNX Runtime and PyTorch must agree: ParityError
     otherwise, and nothing is written. InputError for weights of another task, MissingExtraError
     without `ultralytics`.
     """
     weights = Path(weights)
     if not frames:
-        raise InputError("export: expected at least one real frame to compare on, got none (--frames)")
+        raise InputError("export: expected at least one real frame to compare on, got none; give --data")
     if weights.suffix not in (".pt", ".yaml"):
         raise InputError(f"export: expected Ultralytics weights (.pt) or a model's .yaml, got {weights}")
     if weights.suffix == ".pt" and not weights.is_file():
@@ -78,7 +77,7 @@ def export(
     target = target or weights.with_suffix(".onnx")
     with _quiet_ultralytics(), tempfile.TemporaryDirectory() as folder:
         model = _load(weights, Path(folder))
-        made = _export(model, size, opset, open_batch, Path(folder) / (target.stem + ".onnx"))
+        made = _export(model, size, opset, dynamic_batch, Path(folder) / (target.stem + ".onnx"))
         recipe = _recipe(made)
         result = _compare(model, made, recipe, frames)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +90,7 @@ def export(
 
 @contextmanager
 def _quiet_ultralytics() -> Iterator[None]:
-    """Its messages only from warnings up, and no package installed behind the user's back."""
+    """Only its warnings and errors, and no package installed without asking."""
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     require("ultralytics", extra="export", purpose="exporting weights")
     logger = logging.getLogger("ultralytics")
@@ -104,7 +103,7 @@ def _quiet_ultralytics() -> Iterator[None]:
 
 
 def _load(weights: Path, folder: Path) -> Any:
-    """The model, from a copy of its weights: Ultralytics writes beside what it loads."""
+    """The model, from a copy of its weights: Ultralytics writes next to what it loads."""
     from ultralytics import YOLO
 
     path = weights
@@ -123,7 +122,7 @@ def _load(weights: Path, folder: Path) -> Any:
     return model
 
 
-def _export(model: Any, size: int | tuple[int, int], opset: int, open_batch: bool, target: Path) -> Path:
+def _export(model: Any, size: int | tuple[int, int], opset: int, dynamic_batch: bool, target: Path) -> Path:
     here = Path.cwd()
     os.chdir(target.parent)  # a model made from .yaml is exported into the working folder
     try:
@@ -131,7 +130,7 @@ def _export(model: Any, size: int | tuple[int, int], opset: int, open_batch: boo
             format="onnx",
             imgsz=size if isinstance(size, int) else list(size),
             opset=opset,
-            dynamic=open_batch,
+            dynamic=dynamic_batch,
             simplify=False,
             device="cpu",
             verbose=False,
@@ -144,18 +143,18 @@ def _export(model: Any, size: int | tuple[int, int], opset: int, open_batch: boo
 
 
 def _recipe(made: Path) -> Recipe:
-    """What the file says of itself: size, names, decoder, license."""
+    """The recipe from the file's metadata: size, names, decoder, license."""
     with OrtEngine(made, device="cpu") as engine:
         notes = engine.metadata
     license = notes.get("license", "").split(" ")[0]
     source = Source(license=license, note=f"Exported by Ultralytics {notes.get('version', '')}".strip())
-    told = logging.getLogger("edgevid")
-    level = told.level
-    told.setLevel(logging.ERROR)  # that it has no recipe yet is no news here
+    log = logging.getLogger("edgevid")
+    level = log.level
+    log.setLevel(logging.ERROR)  # a new file has no recipe yet
     try:
         drafted = draft_recipe(made)
     finally:
-        told.setLevel(level)
+        log.setLevel(level)
     summary = f"{notes.get('description', 'Ultralytics model').strip()}, {len(drafted.names)} classes"
     return dataclasses.replace(drafted, source=source, summary=summary)
 
@@ -168,10 +167,10 @@ def _compare(model: Any, made: Path, recipe: Recipe, frames: Sequence[Frame]) ->
     with OrtEngine(made, device="cpu") as engine:
         for frame in frames:
             prepare([frame])
-            picture = prepare.buffer[:1]
-            levels = max(levels, float(np.abs(picture - _their_picture(frame, recipe)).mean() * 255))
-            expected = _torch_output(model, picture)
-            given = engine.run({recipe.input_name: picture})[recipe.outputs[0]]
+            image = prepare.buffer[:1]
+            levels = max(levels, float(np.abs(image - _ultralytics_image(frame, recipe)).mean() * 255))
+            expected = _torch_output(model, image)
+            given = engine.run({recipe.input_name: image})[recipe.outputs[0]]
             worst = max(worst, *_differences(given, expected, recipe))
             cosine = min(cosine, _cosine(expected, given))
     if worst > TOLERANCE:
@@ -180,37 +179,37 @@ def _compare(model: Any, made: Path, recipe: Recipe, frames: Sequence[Frame]) ->
             f"of the image's side) on {len(frames)} frames; accepted: {TOLERANCE:g}. Nothing was written; "
             "try another --opset, or report it to Ultralytics"
         )
-    if levels > PICTURE_TOLERANCE:
+    if levels > IMAGE_TOLERANCE:
         raise ParityError(
-            f"export: edgevid's prepared images differ from Ultralytics' by {levels:.1f} of 255 levels on "
-            f"average (accepted: {PICTURE_TOLERANCE}). Nothing was written; please report it"
+            f"export: edgevid's preprocessed images differ from Ultralytics' by {levels:.1f} of 255 levels on "
+            f"average (accepted: {IMAGE_TOLERANCE}). Nothing was written; please report it"
         )
     return worst, cosine, levels
 
 
 def _differences(given: Array, expected: Array, recipe: Recipe) -> tuple[float, float]:
-    """Greatest difference of the boxes, as a part of the image's longer side, and of the other values."""
+    """Largest difference of the boxes, relative to the image's longer side, and of the other values."""
     assert recipe.decode is not None
     assert recipe.input is not None
     off = np.abs(given - expected)
     if recipe.decode.layout == "columns" and recipe.decode.kind == "yolo":
         off = off.swapaxes(1, 2)
     side = 1 if recipe.decode.normalized else max(recipe.input.width, recipe.input.height)
-    scores = off[..., 4:5] if recipe.decode.kind == "end-to-end" else off[..., 4:]  # then comes the label
+    scores = off[..., 4:5] if recipe.decode.kind == "end-to-end" else off[..., 4:]  # the label follows
     return float(off[..., :4].max() / side), float(scores.max())
 
 
-def _torch_output(model: Any, picture: Array) -> Array:
-    """What the PyTorch model itself answers to a prepared image."""
+def _torch_output(model: Any, image: Array) -> Array:
+    """The PyTorch model's output for a preprocessed image."""
     import torch
 
     with torch.inference_mode():
-        answer = model.model.eval()(torch.from_numpy(np.ascontiguousarray(picture)))
+        answer = model.model.eval()(torch.from_numpy(np.ascontiguousarray(image)))
     first = answer[0] if isinstance(answer, (tuple, list)) else answer
     return np.asarray(first.numpy())
 
 
-def _their_picture(frame: Frame, recipe: Recipe) -> Array:
+def _ultralytics_image(frame: Frame, recipe: Recipe) -> Array:
     """The frame as Ultralytics' own predictor prepares it, (1, 3, height, width), 0 to 1."""
     from ultralytics.data.augment import LetterBox
 
@@ -230,5 +229,5 @@ def _comment(weights: Path, result: tuple[float, float, float], frames: int) -> 
     return (
         f"Exported from {weights.name} by `edgevid export`. On {frames} frames scores and boxes (as parts of "
         f"the image's\nside) differ from PyTorch's by at most {worst:.1e}, least cosine {cosine:.7f}; "
-        f"the prepared images differ\nfrom Ultralytics' own by {levels:.2f} of 255 levels."
+        f"the preprocessed images differ\nfrom Ultralytics' own by {levels:.2f} of 255 levels."
     )

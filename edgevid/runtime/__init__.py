@@ -1,9 +1,19 @@
-"""Inference backends behind one interface."""
+"""Models and the engines that run them: one protocol over ONNX Runtime and TensorRT."""
 
 from __future__ import annotations
 
 from edgevid.runtime.engine import Engine, FakeEngine, TensorSpec
 from edgevid.runtime.load import load_engine
-from edgevid.runtime.recipe import Recipe, read_recipe
+from edgevid.runtime.recipe import DetectorRecipe, LocalRecipe, Recipe
+from edgevid.runtime.recipe_file import read_recipe
 
-__all__ = ["Engine", "FakeEngine", "Recipe", "TensorSpec", "load_engine", "read_recipe"]
+__all__ = [
+    "DetectorRecipe",
+    "Engine",
+    "FakeEngine",
+    "LocalRecipe",
+    "Recipe",
+    "TensorSpec",
+    "load_engine",
+    "read_recipe",
+]

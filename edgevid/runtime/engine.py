@@ -1,4 +1,4 @@
-"""What every inference backend looks like: four members, named arrays in, named arrays out."""
+"""The protocol of every inference backend: four members, named arrays in, named arrays out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from edgevid.errors import InputError
+from edgevid.runtime.letterbox import Rectangle
 from edgevid.types import Array, Frame, InputSpec
 
 
@@ -19,7 +20,7 @@ class TensorSpec:
 
     name: str
     shape: tuple[int, ...]
-    """-1 stands where any size is taken (dynamic axes)."""
+    """-1 for a dynamic axis."""
     dtype: np.dtype[Any]
 
     def accepts(self, array: Array) -> bool:
@@ -37,8 +38,8 @@ class TensorSpec:
 class Engine(Protocol):
     """A loaded model. What `run` returns is valid until the next `run`.
 
-    Of an engine that threads share, the next `run` may be another thread's: copy the outputs, or take turns
-    until they are read (OrtEngine alone keeps them for each thread).
+    Where threads share an engine, the next `run` may be another thread's: copy the outputs, or take turns
+    until they are read (only OrtEngine keeps them for each thread). Engines are context managers, too.
     """
 
     @property
@@ -55,21 +56,21 @@ class Engine(Protocol):
 
 @runtime_checkable
 class AcceptsFrames(Protocol):
-    """An engine that makes the model's input of frames itself, on its device (TrtEngine does)."""
+    """An engine that preprocesses frames itself, on its device (TrtEngine does)."""
 
     def run_frames(
         self,
         frames: Sequence[Frame],
-        places: Sequence[tuple[int, int, int, int]],
+        rectangles: Sequence[Rectangle],
         spec: InputSpec,
         *,
         name: str = "",
-        others: Mapping[str, Array] | None = None,
+        extra_inputs: Mapping[str, Array] | None = None,
     ) -> dict[str, Array]: ...
 
 
 def check_inputs(specs: tuple[TensorSpec, ...], inputs: Mapping[str, Array]) -> None:
-    """InputError unless `inputs` has exactly the named tensors, each of the type and shape wanted."""
+    """InputError unless `inputs` has exactly the named tensors, each of its type and shape."""
     expected = {spec.name for spec in specs}
     if set(inputs) != expected:
         raise InputError(f"engine inputs: expected {sorted(expected)}, got {sorted(inputs)}")
@@ -80,7 +81,7 @@ def check_inputs(specs: tuple[TensorSpec, ...], inputs: Mapping[str, Array]) -> 
 
 
 class FakeEngine:
-    """An engine that answers with a Python function: for tests of the stages around a model."""
+    """An engine that runs a Python function: for tests of the stages around a model."""
 
     def __init__(
         self,
@@ -92,12 +93,12 @@ class FakeEngine:
         self.closed = False
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The function's answer to checked inputs."""
+        """The function's outputs for checked inputs."""
         check_inputs(self.inputs, inputs)
         return self._function(inputs)
 
     def close(self) -> None:
-        """Remembers that it was closed."""
+        """Sets `closed`."""
         self.closed = True
 
     def __enter__(self) -> FakeEngine:

@@ -6,24 +6,24 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 from edgevid.errors import EdgevidError, InputError, ModelError
 from edgevid.runtime.cuda.driver import gpu_of, gpus
 from edgevid.runtime.engine import Engine
 from edgevid.runtime.log import log, log_once
 from edgevid.runtime.manifest import BACKENDS, engine_name, manifest_path, read_manifest
-from edgevid.runtime.recipe import Recipe
+from edgevid.runtime.recipe import LocalRecipe, Precision, Recipe
 from edgevid.runtime.variants import build_folder, find_variant, model_file, variant_path
 
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
-PRECISIONS = ("fp32", "fp16", "int8")
 
 
 def load_engine(
     model: Recipe | str | Path,
     *,
     device: str = "auto",
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     threads: int | None = None,
     rebuild: bool = False,
 ) -> Engine:
@@ -37,12 +37,12 @@ def load_engine(
     Raises InputError for wrong choices, ModelError for what cannot be loaded, MissingExtraError for an
     absent package.
     """
-    if precision not in PRECISIONS:
+    if precision not in get_args(Precision):
         raise InputError(f"precision: expected 'fp32', 'fp16' or 'int8', got {precision!r}")
     _check_device(device)
     if not isinstance(model, Recipe) and Path(model).suffix in ENGINE_SUFFIXES:
         return _engine_file(Path(model), device, rebuild)
-    if isinstance(model, Recipe) and model.local is None:
+    if isinstance(model, Recipe) and not isinstance(model, LocalRecipe):
         raise ModelError(
             f"{model.name}: its file is not on this machine; resolve_model({model.name!r}) gets it"
         )

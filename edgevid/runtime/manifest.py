@@ -1,8 +1,8 @@
-"""The JSON beside an engine: what it was built from, by what and for what, and how well it agrees.
+"""The JSON next to an engine: what it was built from, by what and for what, and how well it agrees.
 
 It is read before the engine is handed to TensorRT, so that an engine of another device, of another
-version, of a model that has changed since, or damaged on its way is refused in one clear sentence
-that says how to build it anew. docs/engines.md describes the file.
+version, of a model that has changed since, or damaged on its way is refused in one sentence
+with the rebuild command. docs/engines.md describes the file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgevid.files.toml import Section
 from edgevid.runtime.cuda.driver import Gpu
 from edgevid.runtime.recipe import Recipe
 
-FORMAT = 1
+FORMAT = 2
 BACKENDS: Mapping[str, str] = MappingProxyType({"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"})
 """Backend: the Python package that it is."""
 TITLES: Mapping[str, str] = MappingProxyType({"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"})
@@ -53,7 +53,7 @@ class Manifest:
     """Name of the device it was built on; empty where none was at hand (TensorRT-RTX)."""
     capability: str = ""
     """Its compute capability; empty where none was at hand."""
-    targets: tuple[str, ...] = ()
+    compute_capabilities: tuple[str, ...] = ()
     """Compute capabilities asked for (TensorRT-RTX); empty: from 8.0 up."""
     cuda: str = ""
     """Newest CUDA version that the driver of that device serves."""
@@ -62,7 +62,7 @@ class Manifest:
     calibration_sha256: str = ""
     """Hash of the activation ranges of an INT8 graph."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """What was asked of the builder, by name."""
+    """The build options, by name."""
     layers: Mapping[str, Any] = field(default_factory=dict)
     """The precisions that the builder's own log reports; empty where it reports none."""
     parity: Mapping[str, Any] = field(default_factory=dict)
@@ -76,18 +76,18 @@ class Manifest:
         return bool(self.options.get("version_compatible"))
 
     @property
-    def hardware(self) -> str:
+    def hardware_compatibility(self) -> str:
         """Hardware compatibility: "none", "same-capability" or "ampere+"."""
-        return str(self.options.get("hardware", "none"))
+        return str(self.options.get("hardware_compatibility", "none"))
 
     def rebuild_command(self, model: str | Path | None = None) -> str:
-        """The command that builds such an engine anew, here."""
+        """The command that builds such an engine again on this machine."""
         words = ["edgevid", "build", str(model or self.model), "--precision", self.precision]
         words += ["--backend", self.backend, *self._choices()]
         return shlex.join(words)
 
     def _choices(self) -> list[str]:
-        """What was asked of the builder, as the command line takes it; defaults are left out."""
+        """The build options as command line arguments; defaults are left out."""
         asked = self.options
         words: list[str] = []
         if list(asked.get("batch", [1, 1, 1])) != [1, 1, 1]:
@@ -95,13 +95,19 @@ class Manifest:
         for name, three in asked.get("shapes", {}).items():
             shapes = ",".join("x".join(str(n) for n in shape) for shape in three)
             words += ["--shape", f"{name}={shapes}"]
-        for option, key in (("--workspace", "workspace_mb"), ("--level", "level")):
+        for option, key in (
+            ("--workspace", "workspace_mb"),
+            ("--optimization-level", "optimization_level"),
+        ):
             words += [option, str(asked[key])] if asked.get(key) is not None else []
-        words += ["--rest", "fp32"] if self.precision == "int8" and asked.get("rest") == "fp32" else []
+        if self.precision == "int8" and asked.get("fallback_precision") == "fp32":
+            words += ["--fallback-precision", "fp32"]
         words += ["--tf32"] if asked.get("tf32") else []
-        words += ["--for-gpu", ",".join(self.targets)] if self.targets else []
+        if self.compute_capabilities:
+            words += ["--compute-capability", ",".join(self.compute_capabilities)]
         words += ["--version-compatible"] if self.version_compatible else []
-        words += ["--hardware", self.hardware] if self.hardware != "none" else []
+        if self.hardware_compatibility != "none":
+            words += ["--hardware-compatibility", self.hardware_compatibility]
         return words
 
 
@@ -113,13 +119,13 @@ def import_backend(backend: str, purpose: str) -> Any:
         raise
     except ImportError as error:
         raise ModelError(
-            f"{TITLES[backend]} is installed, but does not load: {error}. Its libraries must be there in the "
-            "version of its Python package, and where the loader finds them (LD_LIBRARY_PATH)"
+            f"{TITLES[backend]} is installed, but does not load: {error}. Install its libraries in the "
+            "version of its Python package, where the loader finds them (LD_LIBRARY_PATH)"
         ) from error
 
 
 def manifest_path(engine: str | Path) -> Path:
-    """`<engine>.json` beside it.
+    """`<engine>.json`, next to it.
 
     >>> manifest_path("build/yolox.fp16.engine").as_posix()
     'build/yolox.fp16.engine.json'
@@ -137,15 +143,15 @@ def engine_name(stem: str, precision: str, backend: str) -> str:
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """SHA-256 of what the recipe says of feeding and reading the model; its prose may change."""
-    told = {
+    """SHA-256 of the recipe's preprocessing, outputs and decoder; its descriptive text may change."""
+    relevant = {
         "task": recipe.task,
         "input": dataclasses.asdict(recipe.input) if recipe.input else None,
         "input_name": recipe.input_name,
         "outputs": recipe.outputs,
         "decode": dataclasses.asdict(recipe.decode) if recipe.decode else None,
     }
-    return sha256(json.dumps(told, sort_keys=True))
+    return sha256(json.dumps(relevant, sort_keys=True))
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
@@ -175,7 +181,7 @@ def _read(table: Section) -> Manifest:
     for one in dataclasses.fields(Manifest):
         if one.name == "engine_bytes":
             found[one.name] = table.integer(one.name)
-        elif one.name == "targets":
+        elif one.name == "compute_capabilities":
             found[one.name] = table.texts(one.name, ())
         elif one.name in ("options", "layers", "parity", "made"):
             found[one.name] = dict(table.table(one.name, optional=True)._values)
@@ -211,7 +217,7 @@ def check(
     )
     if problem:
         command = manifest.rebuild_command(recipe.name if recipe else model)
-        raise ModelError(f"{engine}: {problem}. Build it anew with: {command}")
+        raise ModelError(f"{engine}: {problem}. Build it again with: {command}")
 
 
 def _of_the_file(engine: Path, manifest: Manifest) -> str:
@@ -268,18 +274,22 @@ def _of_the_device(manifest: Manifest, gpu: Gpu) -> str:
     if manifest.gpu == gpu.name and manifest.capability == gpu.capability:
         return ""
     built = f"it was built for {manifest.gpu} (compute capability {manifest.capability}), this is {gpu}"
-    if manifest.hardware == "same-capability" and manifest.capability == gpu.capability:
+    if manifest.hardware_compatibility == "same-capability" and manifest.capability == gpu.capability:
         return ""
-    if manifest.hardware == "ampere+":
-        return "" if _numbers(gpu.capability) >= (8, 0) else built + ", and it wants 8.0 or more"
+    if manifest.hardware_compatibility == "ampere+":
+        return "" if _numbers(gpu.capability) >= (8, 0) else built + ", and it needs 8.0 or higher"
     return built
 
 
 def _of_the_rtx_card(manifest: Manifest, gpu: Gpu) -> str:
     """TensorRT-RTX documentation, "CPU-Only AOT": 8.0 and later, unless capabilities were named."""
-    if manifest.targets:
-        expected = ", ".join(manifest.targets)
-        return "" if gpu.capability in manifest.targets else f"it was built for {expected}, this is {gpu}"
+    if manifest.compute_capabilities:
+        expected = ", ".join(manifest.compute_capabilities)
+        built = gpu.capability in manifest.compute_capabilities
+        return "" if built else f"it was built for {expected}, this is {gpu}"
     if _numbers(gpu.capability) >= (8, 0):
         return ""
-    return f"it was built for compute capability 8.0 and more, this is {gpu} (build with --for-gpu 7.5)"
+    return (
+        f"it was built for compute capability 8.0 and higher, this is {gpu} (build with "
+        "--compute-capability 7.5)"
+    )

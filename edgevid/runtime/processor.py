@@ -9,7 +9,7 @@ INFO = Path("/proc/cpuinfo")
 
 
 def cpu_info() -> dict[str, list[str]]:
-    """Each key of /proc/cpuinfo in lower case and its values, one per core; empty where there is no such file."""
+    """The keys of /proc/cpuinfo in lower case and their values, one per core; empty without that file."""
     found: dict[str, list[str]] = {}
     try:
         lines = INFO.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -1,6 +1,6 @@
-"""Where the other precisions of a model lie: FP16 and INT8 files beside the ONNX that they were made of.
+"""Where the other precisions of a model lie: FP16 and INT8 files made of its ONNX file.
 
-`<folder of the model>/build/<model>.<variant>.onnx`, each with a JSON of the same name that says how it
+`<folder of the model>/build/<model>.<variant>.onnx`, each with a JSON of the same name that states how it
 was made, first of all from which file (SHA-256): a variant of another file is never taken.
 """
 
@@ -9,19 +9,20 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from edgevid.errors import InputError, ModelError
 from edgevid.files.digest import sha256_of
 from edgevid.files.folders import cache_folder
-from edgevid.runtime.recipe import Recipe
+from edgevid.runtime.recipe import LocalRecipe, Recipe
 
-VARIANTS = ("fp16", "int8-cpu", "int8-trt", "int8-trt-fp16")
+Variant = Literal["fp16", "int8-cpu", "int8-trt", "int8-trt-fp16"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
 """fp16: half precision inside, float32 at its inputs and outputs. int8-cpu: U8S8, for ONNX Runtime on
 the CPU. int8-trt: S8S8 symmetric Q/DQ, for TensorRT. int8-trt-fp16: the same with FP16 between."""
 
 FOR_TENSORRT = ("int8-trt", "int8-trt-fp16")
-"""Variants that ONNX Runtime runs as a reference alone, as they are written."""
+"""Variants that ONNX Runtime runs as a reference only, without its optimizations."""
 
 
 def variant_of(path: str | Path) -> str:
@@ -38,7 +39,7 @@ def model_file(model: Recipe | str | Path) -> Path:
     """The ONNX file of a recipe that has one on this machine, or the path itself."""
     if not isinstance(model, Recipe):
         return Path(model)
-    if model.local is None:
+    if not isinstance(model, LocalRecipe):
         raise ModelError(
             f"{model.name}: its file is not on this machine; `edgevid models get {model.name}` fetches it"
         )
@@ -46,10 +47,10 @@ def model_file(model: Recipe | str | Path) -> Path:
 
 
 def build_folder(model: Recipe | str | Path) -> Path:
-    """Where what is made of a model goes: `build/` beside its file.
+    """The folder for what is made of a model: `build/` next to its file.
 
-    A file that lies in a `build` folder already shares it; where its folder cannot be written (an
-    installed package), the user's cache takes the place.
+    A file in a `build` folder already shares it; where its folder cannot be written (an installed package),
+    it is a folder in the user's cache.
     """
     folder = model_file(model).resolve().parent
     if folder.name == "build":
@@ -75,21 +76,21 @@ def variant_path(model: Recipe | str | Path, variant: str, *, folder: str | Path
 
 
 def record_path(variant: Path) -> Path:
-    """The JSON that says how a variant was made."""
+    """The JSON that states how a variant was made."""
     return variant.with_suffix(".json")
 
 
 def read_record(variant: Path) -> dict[str, Any]:
-    """How a variant was made; ModelError where that is not known any more."""
+    """How a variant was made; ModelError where its record is missing or damaged."""
     path = record_path(variant)
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{path}: expected the record of how {variant.name} was made, got {error}; make both anew"
+            f"{path}: expected the record of how {variant.name} was made, got {error}; make both again"
         ) from error
     if not isinstance(record, dict):
-        raise ModelError(f"{path}: expected a JSON object, got {type(record).__name__}; make it anew")
+        raise ModelError(f"{path}: expected a JSON object, got {type(record).__name__}; make it again")
     return record
 
 
@@ -103,7 +104,7 @@ def find_variant(model: Recipe | str | Path, variant: str, *, folder: str | Path
     name = model.name if isinstance(model, Recipe) else source
     precision = "fp16" if variant == "fp16" else "int8"
     command = f"edgevid quantize {name}" + (
-        " --precision fp16" if precision == "fp16" else " --frames VIDEO|FOLDER"
+        " --precision fp16" if precision == "fp16" else " --data VIDEO|FOLDER"
     )
     if not path.is_file():
         raise ModelError(f"{name}: has no {variant} file yet (expected {path}); make it with: {command}")
@@ -111,10 +112,10 @@ def find_variant(model: Recipe | str | Path, variant: str, *, folder: str | Path
     if record.get("source_sha256") != sha256_of(source):
         raise ModelError(
             f"{path}: was made of another file than {source} is now (SHA-256 {record.get('source_sha256')}); "
-            f"make it anew with: {command}"
+            f"make it again with: {command}"
         )
     if record.get("sha256") != sha256_of(path):
         raise ModelError(
-            f"{path}: is not the file that {record_path(path).name} describes; make it anew with: {command}"
+            f"{path}: is not the file that {record_path(path).name} describes; make it again with: {command}"
         )
     return path

@@ -14,7 +14,8 @@ import pytest
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError, ModelError
 from edgevid.kernels import iou
-from edgevid.models.hub import MIRROR, recipes
+from edgevid.models.catalog import recipes
+from edgevid.models.mirror import MIRROR
 from edgevid.runtime import FakeEngine, Recipe, TensorSpec
 from edgevid.runtime.recipe import Decode
 from edgevid.types import Detections, Frame, InputSpec
@@ -45,7 +46,7 @@ def engine(
 def detect(decode: Decode, outputs: Mapping[str, Any], *, score: float = 0.25, **more: Any) -> Detections:
     """What the detector makes of constructed outputs for one 64x64 frame seen at 32x32 (scale 2)."""
     arrays = {n: np.asarray(a, np.float32) for n, a in outputs.items()}
-    return Detector(engine(arrays), recipe(decode, **more), score=score).detect([frame()])[0]
+    return Detector(engine(arrays), recipe(decode, **more), score_threshold=score).detect([frame()])[0]
 
 
 def expect(found: Detections, boxes: Any, labels: Sequence[int]) -> None:
@@ -89,7 +90,7 @@ def test_threads_that_share_a_detector_get_their_own_boxes() -> None:
 
     fake = engine({"o": anchors([0.0] * 6)})
     fake._function = answer
-    detector = Detector(fake, recipe(Decode("end-to-end")), score=0.25)
+    detector = Detector(fake, recipe(Decode("end-to-end")), score_threshold=0.25)
     frames = [Frame(np.full((32, 32, 3), 10 * side, np.uint8), 0.0, 0) for side in range(5, 13)]
     with ThreadPoolExecutor(4) as threads:
         found = threads.map(lambda one: detector.detect([one])[0], frames)
@@ -239,22 +240,22 @@ def test_outputs_that_do_not_fit_are_named(decode: Decode, shape: tuple[int, ...
 def test_inputs_that_do_not_fit_are_named() -> None:
     output = {"o": np.zeros((1, 21, 6), np.float32)}
     how = Decode("yolo", layout="rows")
-    with pytest.raises(ModelError, match=r"model's input is images: float32 \(1, 3, 48, 48\)"):
+    with pytest.raises(ModelError, match=r"the model's is images: float32 \(1, 3, 48, 48\)"):
         Detector(engine(output, size=48), recipe(how))
-    with pytest.raises(ModelError, match="wants an input 'x'"):
+    with pytest.raises(ModelError, match="expected an input 'x'"):
         Detector(engine(output), recipe(how, input_name="x"))
-    with pytest.raises(ModelError, match="wants outputs"):
+    with pytest.raises(ModelError, match="expected outputs"):
         Detector(engine(output), recipe(how, outputs=("p",)))
     prompt = TensorSpec("prompt", (1, 5), np.dtype(np.int64))
-    with pytest.raises(ModelError, match="further input prompt"):
+    with pytest.raises(ModelError, match="extra input prompt"):
         Detector(engine(output, extra=(prompt,)), recipe(how))
 
 
 def test_wrong_arguments() -> None:
     output = {"o": np.zeros((1, 21, 6), np.float32)}
     how = recipe(Decode("yolo", layout="rows"))
-    with pytest.raises(InputError, match="score: expected 0 to 1"):
-        Detector(engine(output), how, score=25)
+    with pytest.raises(InputError, match="score_threshold: expected 0 to 1"):
+        Detector(engine(output), how, score_threshold=25)
     with pytest.raises(InputError, match="task 'detect'"):
         Detector(engine(output), Recipe("pose", "pose", "x.onnx", Path("x")))
 
@@ -266,9 +267,9 @@ def test_a_label_without_a_name_is_dropped() -> None:
 
 def test_the_recipe_says_the_score_unless_the_user_does() -> None:
     rows = anchors([2, 4, 10, 12, 0.9, 1], [2, 4, 10, 12, 0.5, 0])
-    how = recipe(Decode("end-to-end", score=0.6))
+    how = recipe(Decode("end-to-end", score_threshold=0.6))
     assert len(Detector(engine({"o": rows}), how).detect([frame()])[0]) == 1
-    assert len(Detector(engine({"o": rows}), how, score=0.25).detect([frame()])[0]) == 2
+    assert len(Detector(engine({"o": rows}), how, score_threshold=0.25).detect([frame()])[0]) == 2
 
 
 def test_half_precision_outputs_are_read() -> None:
@@ -335,7 +336,7 @@ def _models(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_real_models_reach_the_floor_of_their_recipe(
     photos: list[tuple[str, Frame, np.ndarray]], name: str
 ) -> None:
-    detector = Detector.load(name, device="cpu", threads=2, score=0.01)
+    detector = Detector.load(name, device="cpu", threads=2, score_threshold=0.01)
     found = [detector.detect([picture])[0] for _, picture, _ in photos]
     reached = average_precision(found, [boxes for _, _, boxes in photos])
     assert reached >= recipes()[name].precisions["fp32"].floor
@@ -347,7 +348,7 @@ def test_two_buses_where_a_person_sees_them(shared_data: Path, name: str) -> Non
     cv2 = pytest.importorskip("cv2")
     image = cv2.imread(str(shared_data / "images" / "coco_val2017_100" / "000000001584.jpg"))
     picture = Frame(np.ascontiguousarray(image[:, :, ::-1]), 0.0, 0)
-    detector = Detector.load(name, device="cpu", threads=2, score=0.5, classes="bus")
+    detector = Detector.load(name, device="cpu", threads=2, score_threshold=0.5, classes="bus")
     found = detector.detect([picture])[0]
     by_hand = np.array([[122, 89, 520, 531], [503, 316, 569, 383]], np.float32)
     overlap = iou(found.boxes, by_hand).max(axis=0)

@@ -33,8 +33,8 @@ def yuv(width: int, height: int, seed: int = 0, *, full_range: bool = False, mat
 
 
 def test_a_wide_frame_lies_in_the_middle_between_bars() -> None:
-    out, fit = letterbox(plain(1920, 1080), InputSpec(640, 640, **RAW))
-    assert fit == LetterboxTransform(1 / 3, 1 / 3, 0, 140, 1920, 1080)
+    out, transform = letterbox(plain(1920, 1080), InputSpec(640, 640, **RAW))
+    assert transform == LetterboxTransform(1 / 3, 1 / 3, 0, 140, 1920, 1080)
     assert out.shape == (3, 640, 640)
     assert out.dtype == np.float32
     assert np.all(out[:, :140] == 114)
@@ -44,15 +44,15 @@ def test_a_wide_frame_lies_in_the_middle_between_bars() -> None:
 
 
 def test_top_left_anchor_pads_below() -> None:
-    out, fit = letterbox(plain(20, 10), InputSpec(40, 40, anchor="top-left", pad=7, **RAW))
-    assert (fit.left, fit.top, fit.scale_x, fit.scale_y) == (0, 0, 2.0, 2.0)
+    out, transform = letterbox(plain(20, 10), InputSpec(40, 40, anchor="top-left", pad=7, **RAW))
+    assert (transform.left, transform.top, transform.scale_x, transform.scale_y) == (0, 0, 2.0, 2.0)
     assert np.all(out[0, :20] == 10)
     assert np.all(out[0, 20:] == 7)
 
 
 def test_stretch_fills_the_input() -> None:
-    out, fit = letterbox(plain(20, 10), InputSpec(40, 40, resize="stretch", **RAW))
-    assert (fit.scale_x, fit.scale_y, fit.left, fit.top) == (2.0, 4.0, 0, 0)
+    out, transform = letterbox(plain(20, 10), InputSpec(40, 40, resize="stretch", **RAW))
+    assert (transform.scale_x, transform.scale_y, transform.left, transform.top) == (2.0, 4.0, 0, 0)
     assert np.all(out[2] == 30)
 
 
@@ -107,29 +107,29 @@ def test_fit_comes_back(w: int, h: int, iw: int, ih: int, stretch: bool, corner:
     spec = InputSpec(
         iw, ih, resize="stretch" if stretch else "letterbox", anchor="top-left" if corner else "center"
     )
-    fit = LetterboxTransform.of((w, h), spec)
+    transform = LetterboxTransform.of((w, h), spec)
     boxes = np.array([[0, 0, w, h], [w * 0.25, h * 0.25, w * 0.75, h * 0.5]], np.float32)
-    there = fit.apply(boxes)
+    there = transform.forward(boxes)
     assert there.min() >= 0
     assert np.all(there[:, 2] <= iw + 1e-2)
     assert np.all(there[:, 3] <= ih + 1e-2)
-    back = fit.undo(there)
+    back = transform.inverse(there)
     assert np.allclose(back, boxes, atol=2e-4 * max(w / iw, h / ih, 1) * max(w, h, iw, ih) / 100)
 
 
-def test_undo_clips_to_the_frame_and_keeps_no_rows() -> None:
-    fit = LetterboxTransform.of((100, 50), InputSpec(200, 200))
-    assert fit.undo(np.array([[-40, 0, 500, 400]], np.float32)).tolist() == [[0, 0, 100, 50]]
-    assert fit.undo(np.zeros((0, 4), np.float32)).shape == (0, 4)
+def test_inverse_clips_to_the_frame_and_keeps_no_rows() -> None:
+    transform = LetterboxTransform.of((100, 50), InputSpec(200, 200))
+    assert transform.inverse(np.array([[-40, 0, 500, 400]], np.float32)).tolist() == [[0, 0, 100, 50]]
+    assert transform.inverse(np.zeros((0, 4), np.float32)).shape == (0, 4)
 
 
 def test_boxes_point_at_the_same_pixels_before_and_after() -> None:
     image = np.zeros((90, 160, 3), np.uint8)
     image[30:60, 40:80] = 255
-    out, fit = letterbox(Frame(image, 0.0, 0), InputSpec(320, 320, pad=0, **RAW))
+    out, transform = letterbox(Frame(image, 0.0, 0), InputSpec(320, 320, pad=0, **RAW))
     bright = np.argwhere(out[0] > 127)
     (y1, x1), (y2, x2) = bright.min(axis=0), bright.max(axis=0) + 1
-    assert fit.undo(np.array([x1, y1, x2, y2], np.float32)).tolist() == [40, 30, 80, 60]
+    assert transform.inverse(np.array([x1, y1, x2, y2], np.float32)).tolist() == [40, 30, 80, 60]
 
 
 def test_preprocessor_reuses_its_buffer_and_keeps_padding_right() -> None:

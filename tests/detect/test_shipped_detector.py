@@ -9,7 +9,8 @@ import pytest
 
 from edgevid.detect.detector import Detector
 from edgevid.kernels import iou
-from edgevid.models.hub import recipes, resolve_model
+from edgevid.models.catalog import recipes
+from edgevid.models.hub import resolve_model
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.types import Frame
 from edgevid.video.open import open_video
@@ -38,12 +39,12 @@ def test_without_network_and_mirror_it_is_the_one_that_is_taken(
 
 
 def unreachable() -> object:
-    """The default's recipe, with an address where nobody answers."""
+    """The default's recipe, with an address where no server answers."""
     import dataclasses
 
     recipe = recipes()["yolox-nano-416"]
     source = dataclasses.replace(recipe.source, url="http://127.0.0.1:9/model.onnx")
-    return dataclasses.replace(recipe, local=None, source=source)
+    return dataclasses.replace(recipe, source=source)
 
 
 def test_a_gray_picture_holds_nothing() -> None:
@@ -52,7 +53,7 @@ def test_a_gray_picture_holds_nothing() -> None:
 
 
 def test_it_sees_people_and_cars_in_scenes_it_never_learned(shared_data: Path) -> None:
-    detector = Detector.load(NAME, score=0.5)
+    detector = Detector.load(NAME, score_threshold=0.5)
     seen = {}
     for file, expected in (
         ("intel_one-by-one-person-detection.mp4", "person"),
@@ -71,13 +72,13 @@ def test_it_sees_people_and_cars_in_scenes_it_never_learned(shared_data: Path) -
 
 
 def test_it_finds_the_rendered_street_that_the_demo_shows() -> None:
-    detector, street = Detector.load(NAME, score=0.5), RenderedStreet(seconds=20)
+    detector, street = Detector.load(NAME, score_threshold=0.5), RenderedStreet(seconds=20)
     right = said = there = found = 0
     for time in np.arange(1.0, 20.0, 2.0):
         seen = detector.detect([Frame(street.render(float(time)), float(time), 0)])[0]
         truth = street.scene.at(float(time))
         boxes = truth.boxes.astype(np.float32)
-        overlap = iou(seen.boxes, boxes) * ((seen.labels[:, None] == 0) == (truth.kinds[None] == 0))
+        overlap = iou(seen.boxes, boxes) * ((seen.labels[:, None] == 0) == (truth.labels[None] == 0))
         right, said = right + int((overlap.max(1) > 0.5).sum()), said + len(seen)
         near = boxes[:, 3] - boxes[:, 1] > 60  # those that nobody could miss, hidden ones among them
         found, there = found + int((overlap[:, near].max(0) > 0.5).sum()), there + int(near.sum())

@@ -35,7 +35,7 @@ from edgevid.learn.detector.network import (  # noqa: E402
     loss,
     to_boxes,
 )
-from edgevid.learn.detector.teacher import Teacher, merged  # noqa: E402
+from edgevid.learn.detector.pseudo_labels import Teacher, merged  # noqa: E402
 from edgevid.learn.detector.train import Schedule, Trainer  # noqa: E402
 from edgevid.types import Detections, Frame  # noqa: E402
 
@@ -153,7 +153,7 @@ def test_training_learns_goes_on_after_an_interruption_and_deploys(tmp_path: Pat
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:5])
     onnx_file = export(second.average, tmp_path / "squares.onnx")
     recipe = write_recipe(tmp_path, onnx_file.name, second.average, name="squares", summary="red squares")
-    detector = Detector.load(recipe, score=0.05)
+    detector = Detector.load(recipe, score_threshold=0.05)
     picture = pictures[0]
     found = detector.detect([Frame(picture.image, 0.0, 0)])[0]
     x = torch.from_numpy(picture.image).permute(2, 0, 1)[None].float() / 255
@@ -248,7 +248,7 @@ def test_a_surer_export_says_more_of_the_same_boxes(tmp_path: Path) -> None:
     for name, surer in (("plain", 0.0), ("surer", 1.0)):
         file = export(network, tmp_path / f"{name}.onnx", surer=surer)
         recipe = write_recipe(tmp_path, file.name, network, name=name, summary="")
-        detector = Detector.load(recipe, score=0.001)
+        detector = Detector.load(recipe, score_threshold=0.001)
         found.append(detector.engine.run({"images": detector_input(picture)})["output"][0].copy())
     np.testing.assert_allclose(found[0][:4], found[1][:4], atol=1e-3)
     odds = [out[4:] / (1 - out[4:]) for out in found]

@@ -1,92 +1,52 @@
-"""`edgevid models`: list, get, verify, remove, with the real files served as a mirror."""
+"""The catalog: every recipe and sample by name, and where its file is."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from edgevid.cli import app
-from edgevid.errors import DownloadError, InputError
+from edgevid.errors import InputError
 from edgevid.files.folders import CACHE
-from edgevid.models import catalog as models
-from edgevid.models.hub import MIRROR
+from edgevid.models.catalog import DEFAULT_MODEL, entries, find_entry, find_recipe, recipes
+from edgevid.runtime.recipe import LocalRecipe
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CACHE, str(tmp_path))
-    monkeypatch.setenv(MIRROR, str(tmp_path / "no mirror"))
-    monkeypatch.setenv("COLUMNS", "200")
 
 
-def run(*arguments: str) -> tuple[int, str]:
-    done = CliRunner().invoke(app(), ["models", *arguments])
-    return done.exit_code, done.output
+def test_entries_are_the_recipes_and_the_samples() -> None:
+    models, known = recipes(), entries()
+    assert list(models) == sorted(models)
+    assert DEFAULT_MODEL in models
+    assert {name for name, one in known.items() if one.kind != "sample"} == set(models)
+    assert known["car-detection"].kind == "sample"
+    assert known["car-detection"].cached.suffix == ".mp4"
 
 
-def test_list_names_every_recipe_and_sample() -> None:
-    code, said = run("list")
-    assert code == 0
-    for name in models.entries():
-        assert name in said
-    assert "yolox-nano-416*" in said
-    assert "YOLOX-S 640" in said
+def test_a_file_next_to_its_recipe_is_local_and_shipped() -> None:
+    for name, recipe in recipes().items():
+        one = find_entry(name)
+        assert one.shipped == isinstance(recipe, LocalRecipe)  # the cache is empty
+        assert one.local is None or one.local.is_file()
 
 
-def test_a_narrow_list_keeps_whole_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    said = run("list")[1]
-    assert "emotion-mini-xception-64" in said
-    assert max(len(line) for line in said.splitlines()) <= 80
+def test_a_downloaded_file_is_local_and_not_shipped() -> None:
+    one = find_entry(DEFAULT_MODEL)
+    assert one.local is None
+    one.cached.parent.mkdir(parents=True)
+    one.cached.write_bytes(b"a model")
+    assert find_entry(DEFAULT_MODEL).local == one.cached
+    assert not find_entry(DEFAULT_MODEL).shipped
+    assert isinstance(recipes()[DEFAULT_MODEL], LocalRecipe)
 
 
-def test_a_model_is_got_verified_spoiled_and_removed(
-    shared_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(MIRROR, str(shared_data))
-    name = "fastestdet-352"
-    assert run("get", name)[0] == 0
-    path = models.entry(name).local
-    assert path is not None
-    assert models.verify(name) == "right"
-    assert run("verify")[0] == 0
-    path.write_bytes(b"spoiled")
-    code, said = run("verify", name)
-    assert code == 1
-    assert "expected SHA-256" in said
-    assert "removed FastestDet.onnx" in run("remove", name)[1]
-    assert not path.exists()
-    assert "nothing was here" in run("remove", name)[1]
-
-
-def test_a_sample_is_got_and_removed(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(MIRROR, str(shared_data))
-    path = models.get("one-by-one-person")
-    assert path.name == "one-by-one-person-detection.mp4"
-    assert models.verify("one-by-one-person") == "right"
-    assert models.remove("one-by-one-person") == [path]
-
-
-def test_what_is_absent_or_unknown_is_said() -> None:
-    with pytest.raises(DownloadError, match="edgevid models get yolox-s"):
-        models.verify("yolox-s")
+def test_unknown_names_get_the_nearest_one() -> None:
     with pytest.raises(InputError, match="did you mean 'yolox-tiny'"):
-        models.get("yolox-tinny")
-    with pytest.raises(DownloadError, match=MIRROR):
-        models.get("yolox-tiny")
-
-
-def test_a_first_download_without_checksum_is_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name, file = "nanodet-plus-m-320", "nanodet-plus-m_320.onnx"
-    mirror = tmp_path / "mirror"
-    mirror.mkdir()
-    (mirror / file).write_bytes(b"as it came first")
-    monkeypatch.setenv(MIRROR, str(mirror))
-    path = models.get(name)
-    assert models.verify(name) == "right"  # against the pin
-    path.write_bytes(b"something else")
-    with pytest.raises(DownloadError, match="expected SHA-256"):
-        models.verify(name)
-    assert {p.name for p in models.remove(name)} == {file, f"{file}.sha256"}
+        find_entry("yolox-tinny")
+    with pytest.raises(InputError, match="did you mean 'yolox-tiny'"):
+        find_recipe("yolox-tinny")
+    with pytest.raises(InputError, match="did you mean 'vtest'"):
+        find_entry("vtst")

@@ -14,7 +14,7 @@ from edgevid.detect.detector import Detector
 from edgevid.errors import InputError, ModelError
 from edgevid.models.hub import resolve_model
 from edgevid.models.inspect import inspect, write_draft
-from edgevid.runtime.recipe import read_recipe
+from edgevid.runtime.recipe_file import read_recipe
 from edgevid.types import Frame
 
 INT64 = 7
@@ -170,7 +170,7 @@ def test_real_models_are_recognized(
 
 def resolve_known(file: str) -> Any:
     """The recipe in engines/ that is for this file."""
-    from edgevid.models.hub import recipes
+    from edgevid.models.catalog import recipes
 
     name = file.removesuffix("_coco").replace("_", "-")
     return next(r for r in recipes().values() if r.name.removesuffix("-352") == name.removesuffix("-352"))

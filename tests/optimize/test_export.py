@@ -13,7 +13,7 @@ from edgevid import cli
 from edgevid.detect.detector import Detector
 from edgevid.errors import EdgevidError, InputError, MissingExtraError, ParityError
 from edgevid.optimize import export as tool
-from edgevid.runtime.recipe import read_recipe
+from edgevid.runtime.recipe_file import read_recipe
 from edgevid.types import Frame
 
 HERE = importlib.util.find_spec("ultralytics") is not None
@@ -36,7 +36,7 @@ def test_an_untrained_model_is_exported_with_its_recipe_and_equals_pytorch(
     assert made.frames == 2
     assert made.worst < 1e-4
     assert made.cosine > 0.999999
-    assert made.picture_levels < 1
+    assert made.image_levels < 1
     recipe = read_recipe(made.recipe_file)
     assert recipe.input is not None
     assert (recipe.input.width, recipe.input.height) == (64, 64)
@@ -44,14 +44,14 @@ def test_an_untrained_model_is_exported_with_its_recipe_and_equals_pytorch(
     assert (recipe.decode.kind, recipe.decode.layout) == ("yolo", "columns")
     assert len(recipe.names) == 80
     assert recipe.source.license == "AGPL-3.0"
-    detector = Detector.load(made.model, score=0.0, device="cpu")
+    detector = Detector.load(made.model, score_threshold=0.0, device="cpu")
     assert detector.engine.outputs[0].shape == (1, 84, anchors)
     assert len(detector.detect(frames())) == 2
 
 
 @needs_ultralytics
 def test_height_comes_before_width_and_the_batch_may_be_open(tmp_path: Path) -> None:
-    made = tool.export("yolov8n.yaml", frames(), size=(32, 64), out=tmp_path / "m.onnx", open_batch=True)
+    made = tool.export("yolov8n.yaml", frames(), size=(32, 64), out=tmp_path / "m.onnx", dynamic_batch=True)
     spec = made.recipe.input
     assert spec is not None
     assert (spec.height, spec.width) == (32, 64)
@@ -63,7 +63,7 @@ def test_a_file_that_differs_from_pytorch_is_refused_and_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = tool._torch_output
-    monkeypatch.setattr(tool, "_torch_output", lambda model, picture: right(model, picture) + 0.01)
+    monkeypatch.setattr(tool, "_torch_output", lambda model, image: right(model, image) + 0.01)
     with pytest.raises(ParityError, match="differ by"):
         tool.export("yolov8n.yaml", frames(), size=64, out=tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -71,9 +71,9 @@ def test_a_file_that_differs_from_pytorch_is_refused_and_not_written(
 
 @needs_ultralytics
 def test_another_preprocessing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = tool._their_picture
-    monkeypatch.setattr(tool, "_their_picture", lambda frame, recipe: right(frame, recipe)[:, ::-1])
-    with pytest.raises(ParityError, match="prepared images"):
+    right = tool._ultralytics_image
+    monkeypatch.setattr(tool, "_ultralytics_image", lambda frame, recipe: right(frame, recipe)[:, ::-1])
+    with pytest.raises(ParityError, match="preprocessed images"):
         tool.export("yolov8n.yaml", frames(), size=64, out=tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -118,5 +118,5 @@ def test_without_ultralytics_the_pip_line_is_told() -> None:
 
 @pytest.mark.parametrize("size", ["big", "0", "1x2x3", "-5", "12.5"])
 def test_a_size_that_is_none_is_refused_with_an_example(size: str) -> None:
-    done = CliRunner().invoke(cli.app(), ["export", "m.pt", "--frames", "x", f"--size={size}"])
+    done = CliRunner().invoke(cli.app(), ["export", "m.pt", "--data", "x", f"--size={size}"])
     assert isinstance(done.exception, InputError) or done.exit_code != 0

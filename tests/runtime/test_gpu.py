@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from edgevid.detect.detector import Detector
-from edgevid.detect.preprocess import Preprocessor, place
+from edgevid.detect.preprocess import Preprocessor, letterbox_rectangle
 from edgevid.errors import InputError, ModelError
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.builder.build import Outcome, build
+from edgevid.optimize.builder.build import BuildResult, build
 from edgevid.optimize.builder.options import BuildOptions
 from edgevid.runtime import load_engine
 from edgevid.runtime.cuda.open import open_cuda
@@ -35,7 +35,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def built(model: Recipe, device_backend: str) -> dict[str, Outcome]:
+def built(model: Recipe, device_backend: str) -> dict[str, BuildResult]:
     """FP32 and FP16 engines of it."""
     make = {p: BuildOptions(precision=p, backend=device_backend) for p in ("fp32", "fp16")}
     return {precision: build(model, options) for precision, options in make.items()}
@@ -54,7 +54,7 @@ def pictures(model: Recipe, frame: Frame) -> np.ndarray:
 
 @pytest.mark.parametrize(("precision", "near"), [("fp32", 1e-3), ("fp16", 2e-2)])
 def test_an_engine_answers_as_onnx_runtime_does(
-    built: dict[str, Outcome], model: Recipe, frame: Frame, precision: str, near: float
+    built: dict[str, BuildResult], model: Recipe, frame: Frame, precision: str, near: float
 ) -> None:
     x = pictures(model, frame)
     with load_engine(model, device="cpu") as reference:
@@ -70,19 +70,19 @@ def test_an_engine_answers_as_onnx_runtime_does(
 
 
 def test_frames_letterboxed_on_the_device_give_the_same(
-    built: dict[str, Outcome], model: Recipe, frame: Frame
+    built: dict[str, BuildResult], model: Recipe, frame: Frame
 ) -> None:
     assert model.input is not None
     with load_engine(model, device="cuda:0", precision="fp16") as engine:
         name = engine.inputs[0].name
         expected = {k: v.copy() for k, v in engine.run({name: pictures(model, frame)}).items()}
-        spots = [place(frame.size, model.input)]
-        given = engine.run_frames([frame], spots, model.input, name=name)  # type: ignore[attr-defined]
+        rectangles = [letterbox_rectangle(frame.size, model.input)]
+        given = engine.run_frames([frame], rectangles, model.input, name=name)  # type: ignore[attr-defined]
         for output, value in expected.items():
             assert np.array_equal(given[output], value)
 
 
-def test_a_wrong_version_or_a_damaged_file_is_refused(built: dict[str, Outcome], tmp_path: Path) -> None:
+def test_a_wrong_version_or_a_damaged_file_is_refused(built: dict[str, BuildResult], tmp_path: Path) -> None:
     path = Path(shutil.copy(built["fp16"].engine, tmp_path))
     manifest = read_manifest(manifest_path(built["fp16"].engine))
     write_manifest(manifest, manifest_path(path))
@@ -91,7 +91,7 @@ def test_a_wrong_version_or_a_damaged_file_is_refused(built: dict[str, Outcome],
         load_engine(path)
 
 
-def test_a_hundred_loads_give_all_memory_back(built: dict[str, Outcome], model: Recipe, frame: Frame) -> None:
+def test_a_hundred_loads_give_all_memory_back(built: dict[str, BuildResult], model: Recipe, frame: Frame) -> None:
     x = pictures(model, frame)
 
     def use() -> None:
@@ -107,7 +107,7 @@ def test_a_hundred_loads_give_all_memory_back(built: dict[str, Outcome], model: 
         assert cuda.free_memory()[0] >= free - (32 << 20)
 
 
-def test_a_detector_runs_on_it(built: dict[str, Outcome], model: Recipe) -> None:
+def test_a_detector_runs_on_it(built: dict[str, BuildResult], model: Recipe) -> None:
     frames = list(RenderedStreet(seconds=0.12))
     by_cpu = Detector(load_engine(model, device="cpu"), model)
     by_device = Detector(load_engine(model, device="cuda:0", precision="fp32"), model)
@@ -116,7 +116,7 @@ def test_a_detector_runs_on_it(built: dict[str, Outcome], model: Recipe) -> None
         assert np.allclose(a.boxes, b.boxes, atol=1.0)
 
 
-def test_beside_torch(built: dict[str, Outcome], model: Recipe, frame: Frame) -> None:
+def test_beside_torch(built: dict[str, BuildResult], model: Recipe, frame: Frame) -> None:
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("this torch has no CUDA")
@@ -156,7 +156,7 @@ def test_requiring_tensorrt_turns_the_skips_into_failures() -> None:
     environment = {**os.environ, "EDGEVID_REQUIRE": "trt"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=Path(__file__).parent)
     assert done.returncode == 1
-    assert "EDGEVID_REQUIRE=trt, but no NVIDIA driver answers here" in done.stdout
+    assert "EDGEVID_REQUIRE=trt, but no NVIDIA driver was found" in done.stdout
     done = subprocess.run(
         command,
         env={k: v for k, v in os.environ.items() if k != "EDGEVID_REQUIRE"},

@@ -47,7 +47,7 @@ def engine(tmp_path: Path) -> tuple[Path, Manifest]:
         gpu="Orin",
         capability="8.7",
         cuda="12.6",
-        options={"batch": [1, 1, 1], "version_compatible": False, "hardware": "none"},
+        options={"batch": [1, 1, 1], "version_compatible": False, "hardware_compatibility": "none"},
         parity={"engine": "not run: no frames were given"},
     )
     return path, manifest
@@ -129,7 +129,7 @@ def test_hardware_compatibility_is_heeded(
     engine: tuple[Path, Manifest], hardware: str, gpu: Gpu, taken: bool
 ) -> None:
     path, manifest = engine
-    assert accepts(path, with_options(manifest, hardware=hardware), gpu, "10.3.0") is taken
+    assert accepts(path, with_options(manifest, hardware_compatibility=hardware), gpu, "10.3.0") is taken
 
 
 def test_rtx_engines_run_from_8_0_or_where_they_were_built_for(engine: tuple[Path, Manifest]) -> None:
@@ -137,8 +137,8 @@ def test_rtx_engines_run_from_8_0_or_where_they_were_built_for(engine: tuple[Pat
     rtx = dataclasses.replace(manifest, backend="tensorrt-rtx", version="1.7.1.116", gpu="", capability="")
     assert accepts(path, rtx, ADA, "1.7.1.116")
     assert not accepts(path, rtx, TURING, "1.7.1.116")
-    assert accepts(path, dataclasses.replace(rtx, targets=("7.5",)), TURING, "1.7.1.116")
-    assert not accepts(path, dataclasses.replace(rtx, targets=("7.5",)), ADA, "1.7.1.116")
+    assert accepts(path, dataclasses.replace(rtx, compute_capabilities=("7.5",)), TURING, "1.7.1.116")
+    assert not accepts(path, dataclasses.replace(rtx, compute_capabilities=("7.5",)), ADA, "1.7.1.116")
     assert not accepts(path, with_options(rtx, version_compatible=True), ADA, "1.8.0")
 
 
@@ -179,26 +179,26 @@ def test_the_rebuild_command_repeats_what_was_asked(engine: tuple[Path, Manifest
     asked = with_options(
         manifest,
         batch=[1, 4, 8],
-        hardware="ampere+",
+        hardware_compatibility="ampere+",
         workspace_mb=512,
-        level=5,
+        optimization_level=5,
         tf32=True,
         shapes={"x": [[1, 8], [2, 8], [4, 8]]},
     )
     assert asked.rebuild_command("my model.onnx") == (
         "edgevid build 'my model.onnx' --precision fp16 --backend tensorrt --batch 1,4,8 "
-        "--shape x=1x8,2x8,4x8 --workspace 512 --level 5 --tf32 --hardware ampere+"
+        "--shape x=1x8,2x8,4x8 --workspace 512 --optimization-level 5 --tf32 --hardware-compatibility ampere+"
     )
-    rtx = dataclasses.replace(manifest, backend="tensorrt-rtx", targets=("7.5",))
+    rtx = dataclasses.replace(manifest, backend="tensorrt-rtx", compute_capabilities=("7.5",))
     assert rtx.rebuild_command() == (
-        "edgevid build yolo --precision fp16 --backend tensorrt-rtx --for-gpu 7.5"
+        "edgevid build yolo --precision fp16 --backend tensorrt-rtx --compute-capability 7.5"
     )
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"format": 2}, "format: expected 1"),
+        ({"format": 1}, "format: expected 2"),
         ({"backend": "onnx"}, "backend: expected tensorrt or tensorrt-rtx"),
         ({"engine_bytes": "many"}, "engine_bytes: expected a whole number"),
         ({"engine_sha256": None}, "engine_sha256: expected a text"),

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from edgevid.errors import FileFormatError, InputError
-from edgevid.models.hub import recipes
+from edgevid.models.catalog import recipes
 from edgevid.runtime.class_names import COCO
-from edgevid.runtime.recipe import read_recipe
-from edgevid.runtime.recipe_writer import write_recipe
+from edgevid.runtime.recipe import LocalRecipe
+from edgevid.runtime.recipe_file import read_recipe, write_recipe
 
 GOOD = """
 [model]
@@ -65,7 +65,7 @@ def test_a_recipe_is_read_whole(tmp_path: Path) -> None:
     assert recipe.names == ("person", "car")
     assert recipe.precisions["int8"].floor == 0.7
     assert recipe.tables["quantize"]["images"] == 64
-    assert recipe.local is None
+    assert not isinstance(recipe, LocalRecipe)
 
 
 def test_a_named_class_list(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_named_class_list(tmp_path: Path) -> None:
         ("[1, 1, 1]", "[1, 1]", "input.std", "3 numbers"),
         ("[1, 1, 1]", "[1, 0, 1]", "input.std", "other than 0"),
         ("[1, 1, 1]", '["1", 1, 1]', "input.std", "3 numbers"),
-        ('["out"]', '["a", "b"]', "output.names", "1 names for decoder 'yolox'"),
+        ('["out"]', '["a", "b"]', "output.names", "1 name for decoder 'yolox'"),
         ('kind = "yolox"', 'kind = "yolo9000"', "decode.kind", "one of 'yolo'"),
         ('kind = "yolox"', 'kind = "end-to-end"', "decode.strides", "only kind, normalized"),
         ("[8, 16, 32]", "[]", "decode.strides", "at least 1"),
@@ -103,7 +103,7 @@ def test_a_named_class_list(tmp_path: Path) -> None:
         ('["person", "car"]', '["car", "car"]', "names.classes", "names that differ"),
         ('["person", "car"]', '"cocos"', "names.classes", "did you mean 'coco'"),
         ('["person", "car"]', "[1, 2]", "names.classes", "list of texts"),
-        ("[precision.int8]", "[precision.int7]", "precision.int7", "fp32, fp16 or int8"),
+        ("[precision.int8]", "[precision.int7]", "precision.int7", "only fp16, fp32, int8"),
         ("floor = 0.7", 'floor = "high"', "precision.int8.floor", "a number"),
         ("[quantize]", "[quantise]", "quantise", "did you mean 'quantize'"),
         ("[input]", "[inputs]", "input", r"a table \[input\]"),

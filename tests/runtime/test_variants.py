@@ -44,7 +44,7 @@ def test_a_variant_with_its_record_is_found(tmp_path: Path) -> None:
 
 def test_an_absent_variant_names_the_command(tmp_path: Path) -> None:
     source, _ = made(tmp_path)
-    with pytest.raises(ModelError, match=r"has no int8-trt file yet.*edgevid quantize .*--frames"):
+    with pytest.raises(ModelError, match=r"has no int8-trt file yet.*edgevid quantize .*--data"):
         find_variant(source, "int8-trt")
     with pytest.raises(ModelError, match=r"--precision fp16"):
         find_variant(source, "fp16")

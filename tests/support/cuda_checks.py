@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from edgevid.detect.preprocess import input_shape, letterbox, place
+from edgevid.detect.preprocess import input_shape, letterbox, letterbox_rectangle
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime.cuda.driver import gpu_of, gpus
 from edgevid.runtime.cuda.interface import Cuda
@@ -28,7 +28,7 @@ from edgevid.types import Frame, InputSpec
 ON_HOST = os.environ.get("EDGEVID_HOST_DRIVER") == "1"
 RUNS = int(os.environ.get("EDGEVID_LEAK_RUNS", "3000"))
 if not gpus():
-    pytest.skip("no NVIDIA driver answers here", allow_module_level=True)
+    pytest.skip("no NVIDIA driver was found", allow_module_level=True)
 only_on_host = pytest.mark.skipif(not ON_HOST, reason="counts what only the host driver counts")
 
 NAMES = (
@@ -231,8 +231,8 @@ def test_the_device_letterbox_equals_the_cpu_kernel(cuda: Cuda, spec: InputSpec)
     target = cuda.alloc(out.nbytes)
     # Sizes and kinds change between calls, and come back.
     for frames in ([rgb(97, 61), yuv(95, 61), rgb(30, 90)], [yuv(640, 361)], [rgb(97, 61), rgb(97, 61)]):
-        places = [place(frame.size, spec) for frame in frames]
-        made.write(frames, places, target.address, stream)
+        rectangles = [letterbox_rectangle(frame.size, spec) for frame in frames]
+        made.write(frames, rectangles, target.address, stream)
         cuda.download(out, target.address, stream)
         stream.synchronize()
         for row, frame in enumerate(frames):
@@ -248,14 +248,14 @@ def test_many_runs_leak_nothing(cuda: Cuda) -> None:
     """The engine's place is taken by the letterbox kernel; gpu_check.sh runs it 100,000 times."""
     spec, frame = InputSpec(16, 16), rgb(24, 18)
     stream, made = cuda.stream(), DeviceLetterbox(cuda, spec, 1)
-    target, spot = cuda.alloc(made.row_bytes), place(frame.size, spec)
+    target, rectangle = cuda.alloc(made.row_bytes), letterbox_rectangle(frame.size, spec)
     back = cuda.pinned(input_shape(spec), spec.dtype)
     for _ in range(10):
-        made.write([frame], [spot], target.address, stream)
+        made.write([frame], [rectangle], target.address, stream)
         stream.synchronize()
     before, free = living(), cuda.free_memory()[0]
     for _ in range(RUNS):
-        made.write([frame], [spot], target.address, stream)
+        made.write([frame], [rectangle], target.address, stream)
         cuda.download(back.array, target.address, stream)
         stream.synchronize()
     assert living() == before

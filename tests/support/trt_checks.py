@@ -18,7 +18,7 @@ import pytest
 from cuda_checks import ON_HOST, RUNS, counts, living, nothing_is_left, rgb, yuv  # noqa: F401
 from tensorrt_host import batch_of, plan, written
 
-from edgevid.detect.preprocess import letterbox, place
+from edgevid.detect.preprocess import letterbox, letterbox_rectangle
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime import load_engine
 from edgevid.runtime.manifest import manifest_path
@@ -127,8 +127,8 @@ def test_frames_are_letterboxed_into_the_engine(trt: Any, tmp_path: Path) -> Non
     with TrtEngine(written(tmp_path / "net.engine", plan())) as engine:
         for _ in range(3):
             for frames in ([rgb(31, 17), yuv(20, 40)], [yuv(31, 17)]):
-                places = [place(frame.size, spec) for frame in frames]
-                given = engine.run_frames(frames, places, spec)["y"]
+                rectangles = [letterbox_rectangle(frame.size, spec) for frame in frames]
+                given = engine.run_frames(frames, rectangles, spec)["y"]
                 assert len(given) == len(frames)
                 for row, frame in enumerate(frames):
                     assert given[row].tobytes() == letterbox(frame, spec)[0].tobytes()
@@ -136,13 +136,13 @@ def test_frames_are_letterboxed_into_the_engine(trt: Any, tmp_path: Path) -> Non
             assert np.array_equal(engine.run({"images": x})["y"], x)  # both ways in turn
         with pytest.raises(InputError, match="does not hold images"):
             engine.run_frames([rgb(8, 8)], [(0, 0, 8, 8)], InputSpec(9, 9))
-        with pytest.raises(InputError, match="one place for each"):
+        with pytest.raises(InputError, match="one rectangle for each"):
             engine.run_frames([rgb(8, 8)], [], spec)
     with TrtEngine(written(tmp_path / "two.engine", plan("add", batch=2))) as engine:
         with pytest.raises(InputError, match="engine inputs: expected"):
             engine.run_frames([rgb(8, 8)], [(0, 0, 8, 8)], spec)
         offset = np.zeros(1, np.float32)
-        given = engine.run_frames([rgb(8, 8)], [(0, 0, 8, 8)], spec, others={"offset": offset})["y"]
+        given = engine.run_frames([rgb(8, 8)], [(0, 0, 8, 8)], spec, extra_inputs={"offset": offset})["y"]
         assert given[0].tobytes() == letterbox(rgb(8, 8), spec)[0].tobytes()
 
 
@@ -156,7 +156,7 @@ def test_where_the_kernels_do_not_load_the_cpu_takes_their_place(
     spec = InputSpec(8, 8)
     with TrtEngine(written(tmp_path / "net.engine", plan())) as engine:
         for frame in (rgb(31, 17), yuv(20, 40), rgb(31, 17)):
-            given = engine.run_frames([frame], [place(frame.size, spec)], spec)["y"]
+            given = engine.run_frames([frame], [letterbox_rectangle(frame.size, spec)], spec)["y"]
             assert given[0].tobytes() == letterbox(frame, spec)[0].tobytes()
     warned = [r.message for r in caplog.records if r.levelname == "WARNING"]
     assert len(warned) == 1
@@ -330,7 +330,7 @@ def test_an_engine_that_does_not_match_gives_way_and_says_why(
     assert kind(load_engine(model, precision="fp16")) == "OrtEngine"
     warned = [r.message for r in caplog.records if r.levelname == "WARNING"]
     assert len(warned) == 1
-    assert "Build it anew with: edgevid build" in warned[0]
+    assert "Build it again with: edgevid build" in warned[0]
 
 
 def test_without_an_engine_the_log_names_the_command(
@@ -338,7 +338,7 @@ def test_without_an_engine_the_log_names_the_command(
 ) -> None:
     with caplog.at_level("INFO", logger="edgevid"):
         assert kind(load_engine(model, precision="fp16")) == "OrtEngine"
-    assert f"edgevid build {model} --precision fp16 --frames VIDEO" in caplog.text
+    assert f"edgevid build {model} --precision fp16 --data VIDEO" in caplog.text
 
 
 def test_an_engine_without_its_manifest_is_not_taken_for_the_model(

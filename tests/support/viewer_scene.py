@@ -1,4 +1,4 @@
-"""A small show made by hand, for the viewer's tests: what is on the screen is known to the letter."""
+"""A small state made by hand, for the viewer's tests: what is on the screen is known to the letter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LINE = Line("gate", (400, 100), (400, 340))
 
 
 def calibration() -> CameraCalibration:
-    """10 pixels a meter, seen from straight above."""
+    """10 pixels per meter, seen from straight above."""
     meters = np.array([[0, 0], [50, 0], [50, 30], [0, 30.0]])
     return make_calibration(np.stack([70 + 10 * meters[:, 0], 345 - 10 * meters[:, 1]], 1), meters, SIZE)
 
@@ -35,7 +35,7 @@ def pixels(index: int) -> np.ndarray:
 
 
 def result(index: int, frame: Frame) -> Result:
-    """A person in the zone, one who is too small, and a car at 52 ± 2 km/h that is not seen now."""
+    """A person in the zone, one who is too small, and a car at 52 ± 2 km/h that is not detected now."""
     x = 100 + (index % 100)
     boxes = [[x, 180, x + 50, 320], [330, 60, 345, 95], [430, 150, 560, 240]]
     ids, match = [1, 2, 7], [0, 1, -1]
@@ -48,23 +48,23 @@ def result(index: int, frame: Frame) -> Result:
         ids=ids, mps=[nan, nan, 52.2 / 3.6], sigma=[nan, nan, 1.3 / 3.6], heading=[nan, nan, 90.0],
         time=[frame.time] * 3, reason=[Reason.UNCERTAIN, Reason.TOO_SHORT, Reason.OK],
     )  # fmt: skip
-    said = Verdicts.of(
+    verdicts = Verdicts.of(
         ids=ids, labels=[0, -1, -1], confidence=[0.83, 0.2, 0.0],
         reason=[Reason.OK, Reason.TOO_SMALL, Reason.NOT_MEASURED],
     )  # fmt: skip
-    seen = Detections.of(boxes=boxes[:2], scores=[0.91, 0.45], labels=[0, 0])
-    timings = {"detect": 0.012, "track": 0.0004, "recognize": 0.003, "judge": 0.0001, "speed": 0.0002}
+    detections = Detections.of(boxes=boxes[:2], scores=[0.91, 0.45], labels=[0, 0])
+    timings = {"detect": 0.012, "track": 0.0004, "recognize": 0.003, "policy": 0.0001, "speed": 0.0002}
     return Result(
-        index, frame.time, SIZE, seen, tracks, SpeedReport(speeds),
-        {"action": Scores.empty()}, {"action": said}, NAMES, timings,
+        index, frame.time, SIZE, detections, tracks, SpeedReport(speeds),
+        {"action": Scores.empty()}, {"action": verdicts}, NAMES, timings,
     )  # fmt: skip
 
 
-def make_show(*, site_file: Path | None = None, live: bool = False, calibrated: bool = True) -> ViewerState:
+def make_state(*, site_file: Path | None = None, live: bool = False, calibrated: bool = True) -> ViewerState:
     source = SimpleNamespace(live=live, size=SIZE, fps=25.0, dropped=0, events=[], lag_s=0.012)
     pipeline: Any = SimpleNamespace(names=NAMES, reset=lambda: None)
     ground = calibration() if calibrated else None
-    monitor = ZoneMonitor((ZONE,), (LINE,), to_ground=ground.place if ground else None)
+    monitor = ZoneMonitor((ZONE,), (LINE,), to_ground=ground.to_ground if ground else None, size=SIZE)
     return ViewerState(
         source, pipeline, title="yard.mp4", model="made by hand", notes=["A scene made for a test."],
         calibration=ground, monitor=monitor, site_file=site_file,
@@ -74,8 +74,8 @@ def make_show(*, site_file: Path | None = None, live: bool = False, calibrated: 
 class Player:
     """Plays the scene from a thread, as a frame loop would."""
 
-    def __init__(self, show: ViewerState, fps: float = 10.0) -> None:
-        self.show, self._fps = show, fps
+    def __init__(self, state: ViewerState, fps: float = 10.0) -> None:
+        self.state, self._fps = state, fps
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._play, daemon=True)
 
@@ -87,8 +87,8 @@ class Player:
             time.sleep(1 / self._fps)
 
     def _play(self) -> None:
-        for frame in self.show.gate.through(self._frames()):
-            play_one(self.show, frame)
+        for frame in self.state.playback.play(self._frames()):
+            play_one(self.state, frame)
 
     def __enter__(self) -> Player:
         self._thread.start()
@@ -96,11 +96,11 @@ class Player:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self.show.close()
+        self.state.close()
         self._thread.join(5)
 
 
-def play_one(show: ViewerState, frame: Frame) -> None:
+def play_one(state: ViewerState, frame: Frame) -> None:
     one = result(frame.index, frame)
-    show.update(one.tracks, one.time)
-    show.observe(frame, one)
+    state.update(one.tracks, one.time)
+    state.observe(frame, one)

@@ -1,7 +1,7 @@
-"""A frozen feature extractor cut out of any ONNX image model at hand: a detector's backbone will do.
+"""A frozen feature extractor cut out of an ONNX image model, such as a detector's backbone.
 
-Needs the package onnx (extra `train`). The cut model ends in a global average, so that every crop
-gives one row of features.
+Needs the package onnx (extra `train`). The cut model ends in a global average pooling, so every crop gives
+one row of features.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 from edgevid.errors import InputError, ModelError, require
 from edgevid.files.digest import sha256_of
-from edgevid.runtime import Recipe
-from edgevid.runtime.recipe_writer import recipe_text
+from edgevid.runtime import LocalRecipe, Recipe
+from edgevid.runtime.recipe_file import recipe_text
 
 OUTPUT = "edgevid_features"
 
@@ -22,11 +22,11 @@ OUTPUT = "edgevid_features"
 def cut_backbone(recipe: Recipe, out: Path, *, tensor: str = "") -> tuple[Path, int]:
     """Writes `out`/recipe.toml and the model up to `tensor`; returns the recipe and its number of features.
 
-    Without `tensor` the deepest map is taken: the smallest area of more than one pixel, then the most
+    Without `tensor` the deepest map is used: the smallest area of more than one pixel, then the most
     channels. ModelError where the model has no such map.
     """
     onnx = require("onnx", extra="train", purpose="cutting a backbone")
-    if recipe.local is None or recipe.input is None:
+    if not isinstance(recipe, LocalRecipe) or recipe.input is None:
         raise InputError(f"{recipe.name}: expected an image model whose file is on this machine")
     model = onnx.shape_inference.infer_shapes(onnx.load(str(recipe.local)))
     maps = _maps(model)
@@ -34,14 +34,14 @@ def cut_backbone(recipe: Recipe, out: Path, *, tensor: str = "") -> tuple[Path, 
     if chosen not in maps:
         known = ", ".join(f"{n} {s}" for n, s in list(maps.items())[-8:])
         raise InputError(f"tensor: {recipe.name} has no feature map {tensor!r}; among its last are {known}")
-    picture = recipe.input_name or model.graph.input[0].name
+    image_input = recipe.input_name or model.graph.input[0].name
     out.mkdir(parents=True, exist_ok=True)
     file = out / f"{recipe.name}-features.onnx"
-    _extract(onnx, recipe.local, picture, chosen, maps[chosen][0], file)
+    _extract(onnx, recipe.local, image_input, chosen, maps[chosen][0], file)
     made = dataclasses.replace(
         recipe, name=f"{recipe.name}-features", task="features", file=file.name, decode=None, names=(),
-        outputs=(), summary=f"frozen features of {recipe.name}, cut at {chosen}", precisions={}, local=None,
-        input_name=picture,
+        outputs=(), summary=f"frozen features of {recipe.name}, cut at {chosen}", precisions={},
+        input_name=image_input,
         source=dataclasses.replace(
             recipe.source, url="", sha256=sha256_of(file), bytes=file.stat().st_size, verified=False, note=""
         ),
@@ -66,14 +66,14 @@ def _maps(model: Any) -> dict[str, tuple[int, int, int]]:
 def _deepest(maps: dict[str, tuple[int, int, int]], name: str) -> str:
     spread = {n: s for n, s in maps.items() if s[1] * s[2] > 1}
     if not spread:
-        raise ModelError(f"{name}: no feature map of known size was found; name one with tensor=...")
+        raise ModelError(f"{name}: no feature map of known size was found; choose one with tensor=...")
     return min(spread, key=lambda n: (spread[n][1] * spread[n][2], -spread[n][0]))
 
 
-def _extract(onnx: Any, source: Path, picture: str, tensor: str, width: int, out: Path) -> None:
+def _extract(onnx: Any, source: Path, image_input: str, tensor: str, width: int, out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "part.onnx"
-        onnx.utils.extract_model(str(source), str(part), [picture], [tensor], check_model=False)
+        onnx.utils.extract_model(str(source), str(part), [image_input], [tensor], check_model=False)
         model = onnx.load(str(part))
     graph, helper = model.graph, onnx.helper
     graph.node.append(helper.make_node("GlobalAveragePool", [tensor], [OUTPUT]))

@@ -22,7 +22,7 @@ from edgevid.detect.detector import Detector
 from edgevid.errors import InputError
 from edgevid.learn.detector.data import Composer, load
 from edgevid.learn.detector.network import CLASSES, Shape, StreetDetector
-from edgevid.learn.detector.teacher import Teacher
+from edgevid.learn.detector.pseudo_labels import Teacher
 from edgevid.learn.detector.train import Schedule, Trainer
 
 SEED_STEP = 1000
@@ -81,7 +81,7 @@ def _trainer(task: Task, rank: int, processes: int, device: str) -> Trainer:
     shape, pictures = task.shape, load(task.data, CLASSES)
     teacher = None
     if task.teacher:
-        teacher = Teacher(Detector.load(task.teacher, score=0.05, threads=1), CLASSES)
+        teacher = Teacher(Detector.load(task.teacher, score_threshold=0.05, threads=1), CLASSES)
     composer = Composer(pictures, shape.width, shape.height, seed=seed, teacher=teacher, **task.views)
     share = replace(task.schedule, batch=task.schedule.batch // processes)
     trainer = Trainer(composer, share, shape, device=device)

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from edgevid.learn.detector.network import CLASSES, Deployed, StreetDetector
 from edgevid.runtime.recipe import Decode, Recipe, Source
-from edgevid.runtime.recipe_writer import recipe_text
+from edgevid.runtime.recipe_file import recipe_text
 from edgevid.types import InputSpec
 
 
@@ -80,7 +80,7 @@ def write_recipe(
         input=InputSpec(network.shape.width, network.shape.height),
         input_name="images",
         outputs=("output",),
-        decode=Decode(kind="yolo", nms_iou=nms_iou, score=score),
+        decode=Decode(kind="yolo", nms_iou=nms_iou, score_threshold=score),
         names=CLASSES,
     )
     recipe.path.write_text(recipe_text(recipe), encoding="utf-8")

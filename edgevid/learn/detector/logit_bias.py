@@ -36,7 +36,7 @@ def seen(network: Deployed, image: Array, *, score: float = 0.02, nms_iou: float
         np.ascontiguousarray(out[:4]), np.ascontiguousarray(out[4:]), score
     )
     kept = kernels.nms(boxes, scores, labels, nms_iou)
-    return Detections(boxes=fit.undo(boxes[kept]), scores=scores[kept], labels=labels[kept])
+    return Detections(boxes=fit.inverse(boxes[kept]), scores=scores[kept], labels=labels[kept])
 
 
 def hits(found: Detections, picture: Picture, label: int) -> list[tuple[float, bool]]:

@@ -1,8 +1,8 @@
 """ONNX to a serialized engine: the only code that drives the TensorRT builder.
 
 One path for TensorRT 10.3 to 11.x and for TensorRT-RTX: a strongly typed network, so that precision
-is what the graph says (casts for FP16, Q/DQ pairs for INT8). Only names that all of them have are
-used without asking (tests/test_build_names.py holds each against the real bindings).
+is what the graph states (casts for FP16, Q/DQ pairs for INT8). Only names that all of these versions have
+are used unchecked (tests/optimize/builder/test_tensorrt_names.py checks each against the real bindings).
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
 log = logging.getLogger("edgevid")
 
 Progress = Callable[[str, int, int], None]
-"""Told the phase, the steps done and all its steps; done == all when the phase ends."""
+"""Called with the phase, the steps done and all its steps; done == all when the phase ends."""
 OLDEST = (10, 3)
-"""The first TensorRT that this path serves (JetPack 6)."""
+"""The oldest supported TensorRT (JetPack 6)."""
 _NEWEST_MAJOR = 11
 _RTX_OLDEST = (1, 1)
 
 
 @dataclass(slots=True)
 class Built:
-    """A serialized engine and what its builder said."""
+    """A serialized engine and what its builder reported."""
 
     plan: bytes
     version: str
     layers: int
     """Layers of the network before fusion."""
     convolutions: dict[str, str]
-    """Type that each convolution computes in, by ONNX layer; "?" where the log does not tell."""
+    """Type that each convolution computes in, by ONNX layer; "?" where the log does not show it."""
     warnings: list[str] = field(default_factory=list)
     timing_cache: bytes = b""
 
 
-def choose_backend(expected: str = "auto") -> str:
+def choose_backend(requested: str = "auto") -> str:
     """The backend that is installed, TensorRT first; MissingExtraError where none is."""
-    if expected != "auto":
-        return expected
+    if requested != "auto":
+        return requested
     for backend, package in BACKENDS.items():
         if importlib.util.find_spec(package) is not None:
             return backend
@@ -72,7 +72,7 @@ def installed_version(backend: str) -> str:
 
 
 def load_backend(backend: str) -> Any:
-    """The imported package of a backend. Pip lines and versions out of range are told."""
+    """The imported package of a backend; MissingExtraError with its pip line, ModelError for other versions."""
     purpose = f"building engines with {TITLES[backend]}"
     if backend == "tensorrt" and not gpus():
         purpose += " (no NVIDIA device is here; 'edgevid[tensorrt-rtx]' builds without one)"
@@ -98,14 +98,14 @@ def build_engine(
 ) -> Built:
     """The engine of an ONNX graph. `sizes` gives known shapes of inputs, -1 where batch stands.
 
-    ModelError tells what the parser or the builder refused, with its own words.
+    ModelError quotes the parser's or the builder's error.
     """
-    options.for_backend(backend)
+    options.check_backend(backend)
     trt = load_backend(backend)
     if backend == "tensorrt" and not gpus():
         raise ModelError(
-            "TensorRT builds on the device that will run the engine, and no NVIDIA driver answers here; "
-            "build on that device, or take --backend tensorrt-rtx, which builds without one"
+            "TensorRT builds on the device that will run the engine, and no NVIDIA driver was found; "
+            "build on that device, or use --backend tensorrt-rtx, which builds without one"
         )
     logger = _logger(trt)
     if backend == "tensorrt":
@@ -118,7 +118,7 @@ def build_engine(
     _configure(trt, config, options, backend)
     profile = _profile(builder, network, options, sizes or {})
     if profile is not None and config.add_optimization_profile(profile) < 0:
-        raise ModelError(f"{graph}: {TITLES[backend]} refuses the shapes asked for: {logger.told()}")
+        raise ModelError(f"{graph}: {TITLES[backend]} rejects the requested shapes: {logger.reason()}")
     if backend == "tensorrt":  # a no-op that warns in TensorRT-RTX, which times nothing
         _use_timing_cache(config, timing_cache)
     watch = _monitor(trt, progress)
@@ -128,14 +128,14 @@ def build_engine(
     if watch.stopped:
         raise KeyboardInterrupt
     if plan is None:
-        raise ModelError(f"{graph}: {TITLES[backend]} {trt.__version__} cannot build it: {logger.told()}")
+        raise ModelError(f"{graph}: {TITLES[backend]} {trt.__version__} cannot build it: {logger.reason()}")
     kept = _timing_cache(config) if backend == "tensorrt" else b""
     types = build_layers.convolution_types(build_layers.kernels(logger.kernels), convolutions)
     return Built(bytes(plan), trt.__version__, network.num_layers, types, logger.warnings, kept)
 
 
 def _logger(trt: Any) -> Any:
-    """Keeps what matters of the builder's log: errors, warnings, the account of kernels."""
+    """Collects errors, warnings and descriptions of kernels from the builder's log."""
 
     class Logger(trt.ILogger):  # type: ignore[misc]  # the package comes at run time
         def __init__(self) -> None:
@@ -154,15 +154,15 @@ def _logger(trt: Any) -> Any:
             elif build_layers.MARK in message:
                 self.kernels.append(message)
 
-        def told(self) -> str:
-            return "; ".join(" ".join(e.split()) for e in self.errors[-3:]) or "it does not say why"
+        def reason(self) -> str:
+            return "; ".join(" ".join(e.split()) for e in self.errors[-3:]) or "the log gives no reason"
 
     return Logger()
 
 
 def _monitor(trt: Any, progress: Progress | None) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # the package comes at run time
-        """Tells the phases on, and stops the build at Ctrl-C, which must not cross the C++ frames."""
+        """Forwards the phases, and stops the build at Ctrl-C, which must not cross the C++ frames."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -171,16 +171,16 @@ def _monitor(trt: Any, progress: Progress | None) -> Any:
 
         def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
             self.sizes[phase] = steps
-            self.tell(phase, 0)
+            self.forward(phase, 0)
 
         def step_complete(self, phase: str, step: int) -> bool:
-            self.tell(phase, step + 1)
+            self.forward(phase, step + 1)
             return not self.stopped
 
         def phase_finish(self, phase: str) -> None:
-            self.tell(phase, self.sizes.get(phase, 0))
+            self.forward(phase, self.sizes.get(phase, 0))
 
-        def tell(self, phase: str, done: int) -> None:
+        def forward(self, phase: str, done: int) -> None:
             try:
                 if progress:
                     progress(phase, done, self.sizes.get(phase, 0))
@@ -211,17 +211,17 @@ def _parse(trt: Any, network: Any, logger: Any, graph: Path) -> None:
     try:
         data = without_weight_inputs(graph.read_bytes())
     except OSError as error:
-        raise ModelError(f"{graph}: expected an ONNX file: {error.strerror}") from error
+        raise ModelError(f"{graph}: expected an ONNX file, got: {error.strerror}") from error
     except (ValueError, IndexError) as error:
         raise ModelError(
-            f"{graph}: expected an ONNX model, the file is none or is damaged ({error})"
+            f"{graph}: expected an ONNX model, got another or a damaged file ({error})"
         ) from error
     parser = trt.OnnxParser(network, logger)
     if parser.parse(data, str(graph)):  # the path finds weights that lie in other files
         return
     faults = [parser.get_error(i) for i in range(min(parser.num_errors, 3))]
-    told = "; ".join(f"{fault.node_operator()} {fault.node_name()}: {fault.desc()}" for fault in faults)
-    raise ModelError(f"{graph}: TensorRT's parser refuses it: {' '.join(told.split()) or logger.told()}")
+    reasons = "; ".join(f"{fault.node_operator()} {fault.node_name()}: {fault.desc()}" for fault in faults)
+    raise ModelError(f"{graph}: TensorRT's parser rejects it: {' '.join(reasons.split()) or logger.reason()}")
 
 
 def _convolutions(trt: Any, network: Any) -> list[str]:
@@ -239,72 +239,72 @@ def _configure(trt: Any, config: Any, options: BuildOptions, backend: str) -> No
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if options.workspace_mb is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb << 20)
-    if options.level is not None:
-        config.builder_optimization_level = options.level
+    if options.optimization_level is not None:
+        config.builder_optimization_level = options.optimization_level
     if options.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     if options.tf32:
         config.set_flag(trt.BuilderFlag.TF32)
     else:
         config.clear_flag(trt.BuilderFlag.TF32)
-    if options.hardware == "ampere+":
+    if options.hardware_compatibility == "ampere+":
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
-    elif options.hardware == "same-capability":
+    elif options.hardware_compatibility == "same-capability":
         level = getattr(trt.HardwareCompatibilityLevel, "SAME_COMPUTE_CAPABILITY", None)
         if level is None:
-            raise InputError(f"hardware: TensorRT {trt.__version__} knows no same-capability (10.13 does)")
+            raise InputError(f"--hardware-compatibility: TensorRT {trt.__version__} has no same-capability (10.13 and newer have)")
         config.hardware_compatibility_level = level
-    if backend == "tensorrt-rtx" and options.targets:
-        config.num_compute_capabilities = len(options.targets)
-        for i, target in enumerate(options.targets):
-            config.set_compute_capability(getattr(trt.ComputeCapability, "SM" + target.replace(".", "")), i)
+    if backend == "tensorrt-rtx" and options.compute_capabilities:
+        config.num_compute_capabilities = len(options.compute_capabilities)
+        for i, capability in enumerate(options.compute_capabilities):
+            config.set_compute_capability(getattr(trt.ComputeCapability, "SM" + capability.replace(".", "")), i)
 
 
 def _profile(builder: Any, network: Any, options: BuildOptions, sizes: dict[str, Shape]) -> Any:
-    """One optimization profile for the inputs with open axes; None where all are fixed."""
-    profile, expected = builder.create_optimization_profile(), False
+    """One optimization profile for the inputs with dynamic axes; None where all are fixed."""
+    profile, dynamic = builder.create_optimization_profile(), False
     firsts = {
         network.get_input(i).shape[0] for i in range(network.num_inputs) if len(network.get_input(i).shape)
     }
     if options.batch != (1, 1, 1) and -1 not in firsts and firsts != set(options.batch):
         raise InputError(
-            f"batch: asked for {options.batch}, but the model's is fixed at {max(firsts, default=1)}; export "
-            "it with an open (dynamic) batch"
+            f"--batch: got {options.batch}, but the model's batch is fixed at {max(firsts, default=1)}; export "
+            "it with a dynamic batch"
         )
     for i in range(network.num_inputs):
         tensor = network.get_input(i)
         shape = tuple(tensor.shape)
         if -1 not in shape:
             continue
-        expected = True
-        least, best, most = options.shapes.get(tensor.name) or _three(tensor.name, shape, options, sizes)
-        fits = all(len(s) == len(shape) for s in (least, best, most))
+        dynamic = True
+        low, best, high = options.shapes.get(tensor.name) or _shapes(tensor.name, shape, options, sizes)
+        fits = all(len(s) == len(shape) for s in (low, best, high))
         if not fits or any(
-            n not in (-1, m) for s in (least, best, most) for n, m in zip(shape, s, strict=False)
+            n not in (-1, m) for s in (low, best, high) for n, m in zip(shape, s, strict=False)
         ):
-            raise InputError(f"shape of {tensor.name}: expected one that fits {shape}, got {least}..{most}")
-        profile.set_shape(tensor.name, least, best, most)
-    return profile if expected else None
+            raise InputError(f"--shape: {tensor.name}: expected one that fits {shape}, got {low}..{high}")
+        profile.set_shape(tensor.name, low, best, high)
+    return profile if dynamic else None
 
 
-def _three(
+def _shapes(
     name: str, shape: Shape, options: BuildOptions, sizes: dict[str, Shape]
 ) -> tuple[Shape, Shape, Shape]:
-    """The shapes of an input: its open first axis is the batch, the rest what the recipe says."""
+    """MIN, OPT and MAX of an input: its dynamic first axis is the batch, the other sizes are the recipe's."""
     known = sizes.get(name, shape)
     filled = tuple(n if n > 0 else k for n, k in zip(shape, known, strict=False))
     if len(known) != len(shape) or -1 in filled[1:]:
         raise InputError(
-            f"input {name!r} has the shape {shape}, whose open axes nothing tells; "
-            f"give them with --shape {name}={'x'.join(str(max(n, 1)) for n in shape)}"
+            f"input {name!r} has the shape {shape}, and no recipe fixes its dynamic axes; "
+            f"set them with --shape {name}={'x'.join(str(max(n, 1)) for n in shape)}"
         )
     first = [b if filled[0] < 0 else filled[0] for b in options.batch]
-    least, best, most = ((n, *filled[1:]) for n in first)
-    return least, best, most
+    low, best, high = ((n, *filled[1:]) for n in first)
+    return low, best, high
 
 
 def _use_timing_cache(config: Any, kept: bytes) -> None:
-    """Tactics measured by earlier builds; a cache of another version or device is begun anew."""
+    """Uses the tactics that earlier builds measured; a cache of another version or device starts empty."""
     if not config.set_timing_cache(config.create_timing_cache(kept), False):
         config.set_timing_cache(config.create_timing_cache(b""), False)
 

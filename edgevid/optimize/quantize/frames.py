@@ -1,4 +1,4 @@
-"""The frames that a calibration sees: picked evenly, the same every time, fed as the pipeline feeds them."""
+"""The frames of a calibration: spread evenly, the same every time, preprocessed as in the pipeline."""
 
 from __future__ import annotations
 
@@ -18,48 +18,50 @@ from edgevid.runtime import Recipe
 from edgevid.runtime.engine import Engine
 from edgevid.types import Array, Frame
 
-COUNT = 200
-"""Frames picked unless told otherwise."""
-FEW = 100
-"""Fewer frames than this are warned about."""
-HELD_EVERY = 5
-"""One in so many picked frames is held out of the calibration, to judge by."""
-HELD_MOST = 48
-Where = str | Path | Sequence[str | Path]
+MAX_FRAMES = 200
+"""Frames selected by default."""
+FEW_FRAMES = 100
+"""With fewer frames a warning is given."""
+HOLD_OUT_EVERY = 5
+"""One in so many selected frames is held out of the calibration, to evaluate on."""
+MAX_HELD_OUT = 48
+FrameSources = str | Path | Sequence[str | Path]
 """One source of frames, or several."""
 
 
-class Feed:
-    """Frames into one engine through the recipe's own preprocessing, and its answers out of it."""
+class FrameRunner:
+    """Runs frames through one engine with the recipe's own preprocessing."""
 
-    def __init__(self, recipe: Recipe, engine: Engine, *, score: float | None = None) -> None:
-        """InputError for a recipe that takes no image."""
+    def __init__(self, recipe: Recipe, engine: Engine, *, score_threshold: float | None = None) -> None:
+        """InputError for a recipe without an image input."""
         if recipe.input is None:
             raise InputError(
-                f"{recipe.name}: takes no image, so frames cannot calibrate it; quantize wants a model of "
-                "task 'detect' or 'classify', or another one whose recipe has an [input] table"
+                f"{recipe.name}: has no image input, so frames cannot calibrate it; quantize takes models of "
+                "task 'detect' or 'classify', or others whose recipe has an [input] table"
             )
         self.recipe, self.engine = recipe, engine
-        self.detector = Detector(engine, recipe, score=score) if recipe.task == "detect" else None
-        self._prepare = Preprocessor(recipe.input)
+        self.detector = (
+            Detector(engine, recipe, score_threshold=score_threshold) if recipe.task == "detect" else None
+        )
+        self._preprocess = Preprocessor(recipe.input)
 
     def inputs(self, frame: Frame) -> dict[str, Array]:
-        """What the engine is given for one frame, valid until the next call."""
+        """The engine's inputs for one frame, valid until the next call."""
         if self.detector is not None:
-            return self.detector.feed([frame])[0]
-        pictures, _ = self._prepare([frame])
-        return {self.recipe.input_name or self.engine.inputs[0].name: pictures}
+            return self.detector.preprocess([frame])[0]
+        images, _ = self._preprocess([frame])
+        return {self.recipe.input_name or self.engine.inputs[0].name: images}
 
-    def answer(self, frame: Frame) -> Any:
-        """Detections of a detector; copies of all outputs of anything else."""
+    def run(self, frame: Frame) -> Any:
+        """Detections of a detector; copies of all outputs of other models."""
         if self.detector is not None:
             return self.detector.detect([frame])[0]
         return {k: v.copy() for k, v in self.engine.run(self.inputs(frame)).items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Picked:
-    """Frames for calibration, and others for judging."""
+class FrameSelection:
+    """Frames to calibrate on, and others to evaluate on."""
 
     calibration: tuple[Frame, ...]
     held_out: tuple[Frame, ...]
@@ -67,38 +69,42 @@ class Picked:
     """File names, without folders."""
 
 
-def pick(where: Where | None, *, count: int = COUNT, held_out: bool = True) -> Picked:
-    """`count` frames of a video, a folder or glob of images, a text file that lists images, or several such.
+def select_frames(
+    data: FrameSources | None, *, max_frames: int = MAX_FRAMES, hold_out: bool = True
+) -> FrameSelection:
+    """`max_frames` of a video, a folder or glob of images, a text file that lists images, or several of them.
 
-    Spread evenly over each source; what a short one lacks, the next ones give. Every fifth is held out of
-    the calibration. Raises InputError where no frames were named, SourceError where there are none.
+    They are spread evenly over each source; where one is too short, the next ones give more. Every fifth is
+    held out of the calibration. Raises InputError without a source, SourceError where there are no frames.
     """
-    sources = [where] if isinstance(where, (str, Path)) else list(where or ())
+    sources = [data] if isinstance(data, (str, Path)) else list(data or ())
     if not sources:
         raise InputError(
-            "quantize: expected frames that the model will really see, got none; name a video, a folder of "
-            "images or a list of them with --frames (random or blank images give wrong ranges)"
+            "quantize: expected frames like those that the model will run on, got none; name a video, a "
+            "folder of images or a list of them with --data (random or blank images give wrong ranges)"
         )
-    if count < 1:
-        raise InputError(f"--count: expected at least 1 frame, got {count}")
+    if max_frames < 1:
+        raise InputError(f"--max-frames: expected at least 1, got {max_frames}")
     frames: list[Frame] = []
     for number, source in enumerate(sources):
-        share = -(-(count - len(frames)) // (len(sources) - number))
+        share = -(-(max_frames - len(frames)) // (len(sources) - number))
         if share > 0:
             frames += [named.frame for named in read_frames(source, share)]
-    held = frames[HELD_EVERY // 2 :: HELD_EVERY] if held_out and len(frames) > 1 else []
-    kept = [f for n, f in enumerate(frames) if not held or n % HELD_EVERY != HELD_EVERY // 2]
-    step = -(-len(held) // HELD_MOST) if held else 1
-    return Picked(tuple(kept), tuple(held[::step]), tuple(Path(str(s)).name for s in sources))
+    every, first = HOLD_OUT_EVERY, HOLD_OUT_EVERY // 2
+    held_out = frames[first::every] if hold_out and len(frames) > 1 else []
+    calibration = [f for n, f in enumerate(frames) if not held_out or n % every != first]
+    step = -(-len(held_out) // MAX_HELD_OUT) if held_out else 1
+    names = tuple(Path(str(s)).name for s in sources)
+    return FrameSelection(tuple(calibration), tuple(held_out[::step]), names)
 
 
-def frames_sha256(feed: Feed, frames: Sequence[Frame]) -> str:
-    """SHA-256 of all that the model was shown: the images after preprocessing, in order."""
+def frames_sha256(runner: FrameRunner, frames: Sequence[Frame]) -> str:
+    """SHA-256 of the model's inputs: the images after preprocessing, in order."""
 
-    def shown() -> Iterator[Any]:
+    def parts() -> Iterator[Any]:
         for frame in frames:
-            for name, array in sorted(feed.inputs(frame).items()):
+            for name, array in sorted(runner.inputs(frame).items()):
                 yield f"{name} {array.dtype} {array.shape}"
                 yield np.ascontiguousarray(array).data
 
-    return sha256_of_all(shown())
+    return sha256_of_all(parts())

@@ -97,8 +97,8 @@ def gpu_of(device: str) -> Gpu:
         return found[index]
     if not found:
         raise ModelError(
-            f"device {device!r}: no NVIDIA driver answers here ({LIBRARY} is missing or shows no device); "
-            "`edgevid doctor` tells what is there, device='cpu' runs without"
+            f"device {device!r}: no NVIDIA driver was found ({LIBRARY} is missing or shows no device); "
+            "`edgevid doctor` lists what is there; device='cpu' needs none"
         )
     names = ", ".join(f"cuda:{gpu.index} is {gpu.name}" for gpu in found)
     raise ModelError(f"device {device!r}: there is none of this number; {names}")

@@ -17,12 +17,11 @@ import numpy as np
 from edgevid.errors import InputError, ModelError
 from edgevid.kernels.reference.pixels import _axis, _coefficients  # the specification of both twins
 from edgevid.runtime.cuda.interface import Cuda, Memory, Module, Pinned, Stream
+from edgevid.runtime.letterbox import Rectangle
 from edgevid.types import Array, Frame, InputSpec
 
 FOLDER = Path(__file__).resolve().parent
 BLOCK = (32, 8, 1)
-Place = tuple[int, int, int, int]
-"""Left, top, width, height of the image within the model's input (imaging decides it)."""
 
 _WORDS = "width height row_step chroma_step target_width target_height left top place_width place_height"
 _MORE = "channels swapped interleaved luma red_v green_u green_v blue_u black"
@@ -70,7 +69,7 @@ def pack_frame(frame: Frame, out: Array) -> None:
         at += plane.size
 
 
-def write_task(task: Array, frame: Frame, spec: InputSpec, place: Place) -> None:
+def write_task(task: Array, frame: Frame, spec: InputSpec, rectangle: Rectangle) -> None:
     """Fills one record of TASK with all that is no address."""
     half = (frame.width + 1) // 2
     planar = frame.planes is not None
@@ -78,7 +77,7 @@ def write_task(task: Array, frame: Frame, spec: InputSpec, place: Place) -> None
     task["width"], task["height"] = frame.width, frame.height
     task["row_step"], task["chroma_step"] = (frame.width, half) if planar else (3 * frame.width, 0)
     task["target_width"], task["target_height"] = spec.width, spec.height
-    task["left"], task["top"], task["place_width"], task["place_height"] = place
+    task["left"], task["top"], task["place_width"], task["place_height"] = rectangle
     task["channels"], task["swapped"] = channels, spec.color == "BGR"
     task["interleaved"] = spec.layout == "NHWC"
     six = ("luma", "red_v", "green_u", "green_v", "blue_u", "black")
@@ -115,7 +114,9 @@ class DeviceLetterbox:
         self.row_bytes = channels * spec.width * spec.height * np.dtype(spec.dtype).itemsize
         """Bytes of one image of the model's input."""
 
-    def write(self, frames: Sequence[Frame], places: Sequence[Place], target: int, stream: Stream) -> None:
+    def write(
+        self, frames: Sequence[Frame], rectangles: Sequence[Rectangle], target: int, stream: Stream
+    ) -> None:
         """Puts the work into `stream`: row i of the input at device address `target` is made of frame i.
 
         The frames' pixels are copied before this returns; the stream's earlier work must be done.
@@ -123,31 +124,37 @@ class DeviceLetterbox:
         if len(frames) > len(self._slots):
             raise InputError(f"letterbox: expected at most {len(self._slots)} frames, got {len(frames)}")
         changed = False
-        for row, (frame, place) in enumerate(zip(frames, places, strict=True)):
-            changed |= self._stage(row, frame, place, target + row * self.row_bytes, stream)
+        for row, (frame, rectangle) in enumerate(zip(frames, rectangles, strict=True)):
+            changed |= self._stage(row, frame, rectangle, target + row * self.row_bytes, stream)
         if changed:
             self._cuda.upload(self._device_tasks.address, self._tasks.array, stream)
         grid = (-(-self.spec.width // BLOCK[0]), -(-self.spec.height // BLOCK[1]), len(frames))
         if frames:
             self._cuda.launch(self._function, grid, BLOCK, [np.uint64(self._device_tasks.address)], stream)
 
-    def _stage(self, row: int, frame: Frame, place: Place, target: int, stream: Stream) -> bool:
+    def _stage(self, row: int, frame: Frame, rectangle: Rectangle, target: int, stream: Stream) -> bool:
         """Sends one frame up; whether its record has changed."""
-        shape = (frame.size, frame.planes is None, frame.full_range, frame.matrix, place, target)
+        shape = (frame.size, frame.planes is None, frame.full_range, frame.matrix, rectangle, target)
         slot, size = self._slots[row], frame_bytes(frame)
         changed = slot is None or slot.shape != shape
         if slot is None or changed:
-            slot = self._prepare(row, frame, place, target, shape, stream)
+            slot = self._prepare(row, frame, rectangle, target, shape, stream)
         pack_frame(frame, slot.staged.array)
         self._cuda.upload(slot.source.address, slot.staged.array[:size], stream)
         return changed
 
     def _prepare(
-        self, row: int, frame: Frame, place: Place, target: int, shape: tuple[object, ...], stream: Stream
+        self,
+        row: int,
+        frame: Frame,
+        rectangle: Rectangle,
+        target: int,
+        shape: tuple[object, ...],
+        stream: Stream,
     ) -> _Slot:
         """Buffers and tables for frames of a new size."""
         self._free(row)
-        tables = [axis_table(frame.width, place[2]), axis_table(frame.height, place[3])]
+        tables = [axis_table(frame.width, rectangle[2]), axis_table(frame.height, rectangle[3])]
         flat = np.concatenate([t.ravel() for t in tables])
         size = frame_bytes(frame)
         staged = self._cuda.pinned((size,), np.uint8)
@@ -156,7 +163,7 @@ class DeviceLetterbox:
         self._cuda.upload(slot.axes.address, flat, stream)
         stream.synchronize()  # `flat` goes when this returns
         task = self._tasks.array[row : row + 1]
-        write_task(task, frame, self.spec, place)
+        write_task(task, frame, self.spec, rectangle)
         luma = frame.width * frame.height
         quarter = ((frame.width + 1) // 2) * ((frame.height + 1) // 2)
         planar = frame.planes is not None

@@ -59,7 +59,7 @@ def open_session(
     """An onnxruntime.InferenceSession of a file or of a model's bytes; `run(names or None, inputs)` runs it.
 
     `threads` None takes one for each physical core; `save` is where the optimized graph is written.
-    InputError for fewer than one thread; other errors are ONNX Runtime's own, which share no base (`error_text`).
+    InputError for fewer than one thread; other errors are ONNX Runtime's own (`error_text`).
     """
     threads = default_threads() if threads is None else threads
     if threads < 1:

@@ -17,9 +17,9 @@ from typing import Any
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime.cuda.driver import gpu_of
 from edgevid.runtime.cuda.interface import Cuda
-from edgevid.runtime.cuda.letterbox import Place
 from edgevid.runtime.cuda.open import open_cuda
 from edgevid.runtime.engine import check_inputs
+from edgevid.runtime.letterbox import Rectangle
 from edgevid.runtime.manifest import (
     TITLES,
     Manifest,
@@ -121,23 +121,25 @@ class TrtEngine:
     def run_frames(
         self,
         frames: Sequence[Frame],
-        places: Sequence[Place],
+        rectangles: Sequence[Rectangle],
         spec: InputSpec,
         *,
         name: str = "",
-        others: Mapping[str, Array] | None = None,
+        extra_inputs: Mapping[str, Array] | None = None,
     ) -> dict[str, Array]:
         """The outputs for frames that are letterboxed on the device, straight into input `name`.
 
-        `places` says where each lies in the model's input (`imaging` decides), `others` are the inputs
-        besides. Equal to `run` on the CPU's preprocessing, bit for bit in the input.
+        `rectangles` (left, top, width, height) are where each frame lies in the model's input, `extra_inputs`
+        the model's other inputs. The input is equal to the CPU's preprocessing, bit for bit.
         """
-        if len(frames) != len(places) or not frames:
-            raise InputError(f"frames: expected one place for each, got {len(frames)} and {len(places)}")
+        if len(frames) != len(rectangles) or not frames:
+            raise InputError(
+                f"frames: expected one rectangle for each, got {len(frames)} and {len(rectangles)}"
+            )
         with self._lock:
             self._check_open()
             return self._session.run_frames(
-                frames, places, spec, name or self.inputs[0].name, dict(others or {})
+                frames, rectangles, spec, name or self.inputs[0].name, dict(extra_inputs or {})
             )
 
     def _check_open(self) -> None:

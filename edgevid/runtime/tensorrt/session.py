@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from edgevid import kernels
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime.cuda.interface import Cuda, Graph, Memory, Pinned
-from edgevid.runtime.cuda.letterbox import DeviceLetterbox, Place
+from edgevid.runtime.cuda.letterbox import DeviceLetterbox
 from edgevid.runtime.engine import TensorSpec
+from edgevid.runtime.letterbox import Rectangle, write_letterbox
 from edgevid.runtime.tensorrt.kernel_cache import KernelCache
 from edgevid.types import Array, Frame, InputSpec
 
@@ -59,20 +59,6 @@ class Buffer:
         self.view = np.empty(0, self.spec.dtype)
         self._host.free()
         self.device.free()
-
-
-def _write_by_cpu(frame: Frame, spot: Place, spec: InputSpec, out: Array) -> None:
-    how: dict[str, Any] = {
-        "color": spec.color,
-        "layout": spec.layout,
-        "pad": spec.pad,
-        "scale": [1.0 / s for s in spec.std],
-        "bias": [-m / s for m, s in zip(spec.mean, spec.std, strict=True)],
-    }
-    if frame.planes is None:
-        kernels.letterbox(frame.image, out, spot, **how)
-    else:
-        kernels.letterbox_yuv420(*frame.planes, frame.full_range, frame.matrix, out, spot, **how)
 
 
 class Session:
@@ -184,16 +170,16 @@ class Session:
     def run_frames(
         self,
         frames: Sequence[Frame],
-        places: Sequence[Place],
+        rectangles: Sequence[Rectangle],
         spec: InputSpec,
         name: str,
-        others: dict[str, Array],
+        extra_inputs: dict[str, Array],
     ) -> dict[str, Array]:
         """The same, with the input `name` made on the device."""
         expected = next((i for i in self.inputs if i.name == name), None)
-        if expected is None or {i.name for i in self.inputs} != {name, *others}:
+        if expected is None or {i.name for i in self.inputs} != {name, *extra_inputs}:
             raise InputError(
-                f"engine inputs: expected {[i.name for i in self.inputs]}, got {[name, *others]}"
+                f"engine inputs: expected {[i.name for i in self.inputs]}, got {[name, *extra_inputs]}"
             )
         one = expected.shape[0] if expected.shape[0] > 0 else len(frames)
         if len(frames) > one:
@@ -201,18 +187,18 @@ class Session:
         with self._cuda.current():
             tail = self._limits[name][2][1:]
             self._reshape(
-                tuple((one, *tail) if i.name == name else others[i.name].shape for i in self.inputs)
+                tuple((one, *tail) if i.name == name else extra_inputs[i.name].shape for i in self.inputs)
             )
-            for other, array in others.items():
+            for other, array in extra_inputs.items():
                 np.copyto(self._buffers[other].view, array)
             if not self._fits(spec, expected):
                 raise InputError(f"engine input {expected}: does not hold images of {spec}")
             buffer, letterbox = self._buffers[name], self._letterbox_for(spec, name)
             if letterbox is None:
-                for row, (frame, spot) in enumerate(zip(frames, places, strict=True)):
-                    _write_by_cpu(frame, spot, spec, buffer.view[row])
+                for row, (frame, rectangle) in enumerate(zip(frames, rectangles, strict=True)):
+                    write_letterbox(frame, rectangle, spec, buffer.view[row])
                 return self._go("")
-            letterbox.write(frames, places, buffer.device.address, self.stream)
+            letterbox.write(frames, rectangles, buffer.device.address, self.stream)
             return self._go(name)
 
     def _fits(self, spec: InputSpec, expected: TensorSpec) -> bool:

@@ -1,4 +1,4 @@
-"""Engines built for real by TensorRT-RTX, which needs no device, and everything that a build refuses."""
+"""Engines built for real by TensorRT-RTX, which needs no device, and everything that a build rejects."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from edgevid import cli
 from edgevid.errors import InputError, MissingExtraError, ModelError
 from edgevid.optimize.builder import engine as build_engine
 from edgevid.optimize.builder import layers as build_layers
-from edgevid.optimize.builder.build import Playback, build, make_plan
+from edgevid.optimize.builder.build import build, make_plan
 from edgevid.optimize.builder.options import BuildOptions, read_batch, read_shapes
+from edgevid.optimize.builder.verify import Verification
 from edgevid.runtime.manifest import check, manifest_path, read_manifest
 
 import numpy as np  # isort: skip
@@ -62,7 +63,7 @@ def test_open_axes_become_a_profile_and_the_manifest_tells_it(small: Path) -> No
     assert manifest == done.manifest or manifest.engine_sha256 == done.manifest.engine_sha256
     assert manifest.layers["convolutions"] == {"Float": 1}
     assert manifest.options["shapes"] == {"x": [[1, 3, 16, 16], [2, 3, 32, 32], [4, 3, 64, 64]]}
-    assert manifest.parity["engine"] == "not run: no frames were given"
+    assert manifest.parity["engine"] == "not run: verification was skipped, no frames were given"
     assert manifest.version.split(".")[0] == "1"
     check(done.engine, manifest, gpu=None, version=manifest.version, model=small)
     assert sorted(p.name for p in done.engine.parent.iterdir()) == [
@@ -72,10 +73,10 @@ def test_open_axes_become_a_profile_and_the_manifest_tells_it(small: Path) -> No
 
 
 @pytest.mark.usefixtures("rtx")
-def test_open_axes_that_nothing_tells_are_asked_for(small: Path) -> None:
-    with pytest.raises(InputError, match=r"input 'x'.*open axes.*--shape x=1x3x1x1"):
+def test_open_axes_that_nothing_fixes_are_an_error(small: Path) -> None:
+    with pytest.raises(InputError, match=r"input 'x'.*dynamic axes.*--shape x=1x3x1x1"):
         build(small, FP32)
-    with pytest.raises(InputError, match="shape of x: expected one that fits"):
+    with pytest.raises(InputError, match="--shape: x: expected one that fits"):
         build(small, options(shapes=dict([read_shapes("x=1x4x16x16")])))
     assert not (small.parent / "build").exists() or not list((small.parent / "build").iterdir())
 
@@ -84,13 +85,13 @@ def test_open_axes_that_nothing_tells_are_asked_for(small: Path) -> None:
 def test_a_batch_that_the_model_has_not_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "one.onnx"
     save(path, [node("Relu", "x", "y")], {"x": ("float32", (2, 3, 8, 8))}, {"y": (2, 3, 8, 8)})
-    with pytest.raises(InputError, match=r"batch: asked for \(1, 4, 8\), but the model's is fixed at 2"):
+    with pytest.raises(InputError, match=r"--batch: got \(1, 4, 8\), but the model's is fixed at 2"):
         build(path, options(batch=(1, 4, 8)))
     assert build(path, options(batch=(2, 2, 2))).manifest.options["batch"] == [2, 2, 2]
 
 
 @pytest.mark.usefixtures("rtx")
-def test_what_the_parser_refuses_is_told_in_its_words(tmp_path: Path) -> None:
+def test_what_the_parser_rejects_is_quoted(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(ModelError, match=r"text.onnx"):
         build_engine.build_engine(tmp_path / "text.onnx", FP32, "tensorrt-rtx")
@@ -98,7 +99,7 @@ def test_what_the_parser_refuses_is_told_in_its_words(tmp_path: Path) -> None:
         build_engine.build_engine(tmp_path / "gone.onnx", FP32, "tensorrt-rtx")
     path = tmp_path / "odd.onnx"
     save(path, [node("Det", "x", "y")], {"x": ("float32", (2, 4, 4))}, {"y": (2,)})
-    with pytest.raises(ModelError, match=r"odd.onnx: TensorRT's parser refuses it: Det"):
+    with pytest.raises(ModelError, match=r"odd.onnx: TensorRT's parser rejects it: Det"):
         build_engine.build_engine(path, FP32, "tensorrt-rtx")
 
 
@@ -127,26 +128,26 @@ def test_the_signal_itself_stops_the_build_too(small: Path) -> None:
 
 @pytest.mark.usefixtures("rtx")
 def test_an_fp16_engine_of_an_fp32_graph_cannot_pass(small: Path) -> None:
-    """The silent kind of failure: FP16 is asked for, the graph has none of it."""
+    """A failure without an error elsewhere: FP16 is requested, the graph has none."""
     plan = make_plan(small, options(shapes=dict([read_shapes("x=1x3x16x16")])))
     built = build_engine.build_engine(small, plan.options, "tensorrt-rtx")
-    from edgevid.optimize.builder.build import _heed_types
+    from edgevid.optimize.builder.build import _check_precision
 
     expected = make_plan(small, options(precision="fp16"))
-    with pytest.raises(ModelError, match=r"asked for fp16.*no convolution in Half.*'Float': 1"):
-        _heed_types(expected, built)
+    with pytest.raises(ModelError, match=r"expected fp16.*none in Half.*'Float': 1"):
+        _check_precision(expected, built)
 
 
 def test_a_plan_needs_no_tensorrt(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_engine.importlib.util, "find_spec", lambda name: None)
     plan = make_plan(small, BuildOptions(precision="fp32", workspace_mb=512, version_compatible=True))
-    told = dict(plan.lines(Playback(frames="clip.mp4", floor=0.98)))
-    assert told["backend"] == "TensorRT (not installed)"
-    assert told["workspace"] == "at most 512 MB"
-    assert told["compatibility"] == "this and newer versions, this device"
-    assert "100 frames of clip.mp4, floor 0.98" in told["parity gate"]
-    assert told["engine"].endswith("build/small.fp32.engine")
-    assert told["timing cache"].endswith("timing.new.cache")
+    lines = dict(plan.lines(Verification(data="clip.mp4", min_agreement=0.98)))
+    assert lines["backend"] == "TensorRT (not installed)"
+    assert lines["workspace"] == "at most 512 MB"
+    assert lines["compatibility"] == "this and newer versions, this device"
+    assert "100 frames of clip.mp4, minimum agreement 0.98" in lines["verification"]
+    assert lines["engine"].endswith("build/small.fp32.engine")
+    assert lines["timing cache"].endswith("timing.new.cache")
 
 
 def test_an_absent_backend_is_the_pip_line(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,14 +175,14 @@ def test_a_backend_that_does_not_load_is_one_sentence(
         build_engine.load_backend("tensorrt")
 
 
-@pytest.mark.parametrize(("version", "said"), [("8.5.2", "8.5.2"), ("12.0.0", "12.0.0")])
-def test_a_version_out_of_range_is_told(version: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("version", "got"), [("8.5.2", "8.5.2"), ("12.0.0", "12.0.0")])
+def test_a_version_out_of_range_is_an_error(version: str, got: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Package:
         __version__ = version
         Builder = object
 
     monkeypatch.setitem(sys.modules, "tensorrt", Package)  # type: ignore[arg-type]
-    with pytest.raises(ModelError, match=f"expected 10.3 to 11.x, got {said}"):
+    with pytest.raises(ModelError, match=f"expected 10.3 to 11.x, got {got}"):
         build_engine.load_backend("tensorrt")
 
 
@@ -192,45 +193,45 @@ def test_tensorrt_without_a_device_says_where_to_build(small: Path, monkeypatch:
 
     monkeypatch.setitem(sys.modules, "tensorrt", Package)  # type: ignore[arg-type]
     monkeypatch.setattr(build_engine, "gpus", lambda: ())
-    with pytest.raises(ModelError, match=r"no NVIDIA driver answers here.*--backend tensorrt-rtx"):
+    with pytest.raises(ModelError, match=r"no NVIDIA driver was found.*--backend tensorrt-rtx"):
         build_engine.build_engine(small, BuildOptions(precision="fp32", backend="tensorrt"), "tensorrt")
 
 
 def test_int8_without_its_graph_is_the_command_that_makes_it(small: Path) -> None:
-    with pytest.raises(ModelError, match=r"edgevid quantize .*small.onnx --frames"):
+    with pytest.raises(ModelError, match=r"edgevid quantize .*small.onnx --data"):
         build(small, BuildOptions(precision="int8", backend="tensorrt-rtx"))
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
-        ({"precision": "fp8"}, "precision: expected one of fp32, fp16, int8"),
-        ({"backend": "onnx"}, "backend: expected one of auto"),
-        ({"batch": (2, 1, 4)}, "least <= best <= most"),
-        ({"workspace_mb": 0}, "workspace: expected at least 1 MB"),
-        ({"level": 6}, "level: expected 0 to 5"),
-        ({"hardware": "any"}, "hardware: expected one of none"),
-        ({"targets": ("9.0",)}, "for-gpu: expected one of 7.5"),
-        ({"shapes": {"x": ((2,), (1,), (1,))}}, "shape of x"),
+        ({"precision": "fp8"}, "--precision: expected one of fp32, fp16, int8"),
+        ({"backend": "onnx"}, "--backend: expected one of auto"),
+        ({"batch": (2, 1, 4)}, "MIN <= OPT <= MAX"),
+        ({"workspace_mb": 0}, "--workspace: expected at least 1 MB"),
+        ({"optimization_level": 6}, "--optimization-level: expected 0 to 5"),
+        ({"hardware_compatibility": "any"}, "--hardware-compatibility: expected one of none"),
+        ({"compute_capabilities": ("9.0",)}, "--compute-capability: expected some of 7.5"),
+        ({"shapes": {"x": ((2,), (1,), (1,))}}, "--shape: x"),
     ],
 )
-def test_choices_that_cannot_be(wrong: dict[str, object], told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_options_out_of_range(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         options(**wrong)
 
 
 def test_choices_of_the_other_backend() -> None:
     with pytest.raises(InputError, match="only TensorRT-RTX builds for other devices"):
-        options(targets=("8.6",)).for_backend("tensorrt")
-    with pytest.raises(InputError, match="choose others with --for-gpu"):
-        options(hardware="ampere+").for_backend("tensorrt-rtx")
+        options(compute_capabilities=("8.6",)).check_backend("tensorrt")
+    with pytest.raises(InputError, match="select others with --compute-capability"):
+        options(hardware_compatibility="ampere+").check_backend("tensorrt-rtx")
 
 
 @pytest.mark.parametrize("text", ["x", "1,2", "a,b,c"])
 def test_batches_and_shapes_that_are_none(text: str) -> None:
-    with pytest.raises(InputError, match="batch: expected"):
+    with pytest.raises(InputError, match="--batch: expected"):
         read_batch(text)
-    with pytest.raises(InputError, match="shape: expected"):
+    with pytest.raises(InputError, match="--shape: expected"):
         read_shapes(text)
 
 
@@ -254,31 +255,31 @@ def test_the_account_of_kernels_is_read() -> None:
     assert build_layers.tally(types) == {"Int8": 1, "Half": 1, "?": 1}
 
 
-def test_the_command_wants_frames_or_unproven(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_needs_data_or_skip_verification(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.build_main([str(small), "--precision", "fp32"])
     assert stop.value.code == 2
-    assert "--unproven" in " ".join(capsys.readouterr().err.split())
+    assert "--skip-verification" in " ".join(capsys.readouterr().err.split())
 
 
-def test_the_command_says_its_plan(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_its_plan(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main(["build", str(small), "--precision", "fp32", "--batch", "1,4,8", "--dry-run"])
     assert stop.value.code == 0
-    told = capsys.readouterr().out
-    assert "Nothing is built" in told
-    assert "least 1, best 4, most 8" in told
+    printed = capsys.readouterr().out
+    assert "Nothing is built" in printed
+    assert "MIN 1, OPT 4, MAX 8" in printed
     assert not (small.parent / "build").exists()
 
 
 @pytest.mark.usefixtures("rtx")
 def test_the_command_builds_and_reports(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = small.parent / "elsewhere" / "mine.engine"
-    arguments = [str(small), "--precision", "fp32", "--backend", "tensorrt-rtx", "--unproven"]
+    arguments = [str(small), "--precision", "fp32", "--backend", "tensorrt-rtx", "--skip-verification"]
     with pytest.raises(SystemExit) as stop:
-        cli.build_main([*arguments, "--shape", "x=1x3x16x16", "--for-gpu", "8.6,8.9", "--out", str(out)])
+        cli.build_main([*arguments, "--shape", "x=1x3x16x16", "--compute-capability", "8.6,8.9", "--out", str(out)])
     assert stop.value.code == 0
-    told = capsys.readouterr().out
-    assert "1 in Float (told by the builder's log)" in told
-    assert "compute capability 8.6, 8.9" in told
-    assert json.loads(manifest_path(out).read_text())["targets"] == ["8.6", "8.9"]
+    printed = capsys.readouterr().out
+    assert "1 in Float (from the builder's log)" in printed
+    assert "compute capability 8.6, 8.9" in printed
+    assert json.loads(manifest_path(out).read_text())["compute_capabilities"] == ["8.6", "8.9"]

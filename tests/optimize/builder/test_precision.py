@@ -15,9 +15,9 @@ from edgevid import cli
 from edgevid.errors import InputError, ParityError
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.builder import layers as build_layers
-from edgevid.optimize.builder.build import Playback, build
+from edgevid.optimize.builder.build import build
 from edgevid.optimize.builder.options import BuildOptions
-from edgevid.optimize.builder.verify import report_path
+from edgevid.optimize.builder.verify import Verification, report_path
 from edgevid.runtime.manifest import check, manifest_path, read_manifest
 from edgevid.runtime.recipe import Recipe
 from edgevid.runtime.variants import record_path, variant_path
@@ -43,7 +43,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """A real detector and a folder for what is made of it."""
     folder = tmp_path_factory.mktemp(request.param)
     if file := MODELS[request.param]:
-        from edgevid.models.hub import find_recipe
+        from edgevid.models.catalog import find_recipe
 
         shared = request.getfixturevalue("shared_data")
         recipe = find_recipe(request.param)
@@ -58,7 +58,7 @@ def int8(recipe: Recipe, frames: Path, folder: Path) -> None:
     from edgevid.optimize.quantize.quantizer import quantize
 
     quantize(
-        recipe, frames, count=2, floor=0.0, variants=("int8-trt",), calibrator="min-max", out=folder,
+        recipe, frames, max_frames=2, min_agreement=0.0, variants=("int8-trt",), calibrator="min-max", out=folder,
         save_ranges=folder / "ranges.toml",
     )  # fmt: skip
 
@@ -91,28 +91,28 @@ def test_every_convolution_is_in_the_precision_asked_for(model: tuple[Recipe, Pa
 def test_int8_in_float_surroundings_by_choice(frames: Path, tmp_path: Path) -> None:
     recipe = resolve_model("street-nano")
     int8(recipe, frames, tmp_path)
-    done = build(recipe, rtx("int8", rest="fp32"), folder=tmp_path)
+    done = build(recipe, rtx("int8", fallback_precision="fp32"), folder=tmp_path)
     assert done.manifest.graph == "street_nano.int8-trt.onnx"
     assert set(done.manifest.layers["convolutions"]) == {"Int8"}
-    assert "--rest fp32" in done.manifest.rebuild_command()
+    assert "--fallback-precision fp32" in done.manifest.rebuild_command()
 
 
-def test_a_proven_engine_tells_its_figures(frames: Path, tmp_path: Path) -> None:
+def test_a_verified_engine_states_its_agreement(frames: Path, tmp_path: Path) -> None:
     recipe = resolve_model("street-nano")
-    said: list[str] = []
-    gate = Playback(frames, floor=0.9)
-    done = build(recipe, rtx("fp16"), gate=gate, folder=tmp_path, say=said.append)
+    lines: list[str] = []
+    verification = Verification(frames, min_agreement=0.9)
+    done = build(recipe, rtx("fp16"), verification=verification, folder=tmp_path, report=lines.append)
     parity = read_manifest(manifest_path(done.engine)).parity
     assert parity["graph"]["passed"] is True
     assert parity["graph"]["agreement"] >= 0.9
     assert parity["graph"]["frames"] == len(list(frames.iterdir()))
     assert parity["engine"].startswith("not run: no NVIDIA device here")
-    assert parity["refused"] == []
-    assert any("comparing street_nano.fp16.onnx" in line for line in said)
+    assert parity["rejected"] == []
+    assert any("comparing street_nano.fp16.onnx" in line for line in lines)
 
 
 def blinded(recipe: Recipe, folder: Path) -> Path:
-    """An "FP16" variant that sees nothing: its output is zero everywhere."""
+    """An "FP16" variant that detects nothing: its output is zero everywhere."""
     assert recipe.local is not None
     made = onnx.load(recipe.local)
     out = made.graph.output[0].name
@@ -132,18 +132,18 @@ def test_below_the_floor_nothing_is_built_and_the_figures_stay(frames: Path, tmp
     recipe = resolve_model("street-nano")
     blinded(recipe, tmp_path)
     with pytest.raises(ParityError, match=r"street_nano.fp16.onnx.* below the floor"):
-        build(recipe, rtx("fp16"), gate=Playback(frames, floor=0.9), folder=tmp_path)
+        build(recipe, rtx("fp16"), verification=Verification(frames, min_agreement=0.9), folder=tmp_path)
     assert not list(tmp_path.glob("*.engine"))
-    told = json.loads(report_path(tmp_path / "street_nano.fp16.rtx.engine").read_text())
-    assert told["passed"] is False
-    assert told["agreement"] < 0.1
+    found = json.loads(report_path(tmp_path / "street_nano.fp16.rtx.engine").read_text())
+    assert found["passed"] is False
+    assert found["agreement"] < 0.1
 
 
-def test_int8_with_fp16_around_it_is_refused_with_the_way_out(frames: Path, tmp_path: Path) -> None:
+def test_int8_with_fp16_around_it_is_rejected_with_the_way_out(frames: Path, tmp_path: Path) -> None:
     recipe = resolve_model("street-nano")
     int8(recipe, frames, tmp_path)
-    with pytest.raises(ParityError, match=r"int8-trt-fp16.onnx.* below the floor.*--rest fp32"):
-        build(recipe, rtx("int8"), gate=Playback(frames, floor=1.0), folder=tmp_path)
+    with pytest.raises(ParityError, match=r"int8-trt-fp16.onnx.* below the floor.*--fallback-precision fp32"):
+        build(recipe, rtx("int8"), verification=Verification(frames, min_agreement=1.0), folder=tmp_path)
 
 
 def test_with_fallback_the_next_precision_is_taken_and_the_manifest_says_so(
@@ -151,11 +151,11 @@ def test_with_fallback_the_next_precision_is_taken_and_the_manifest_says_so(
 ) -> None:
     recipe = resolve_model("street-nano")
     blinded(recipe, tmp_path)
-    done = build(recipe, rtx("fp16"), gate=Playback(frames, floor=0.9, fallback=True), folder=tmp_path)
+    done = build(recipe, rtx("fp16"), verification=Verification(frames, min_agreement=0.9, try_next=True), folder=tmp_path)
     assert done.manifest.precision == "fp32"
     assert done.engine.name == "street_nano.fp32.rtx.engine"
-    assert len(done.refused) == 1
-    assert "below the floor" in read_manifest(manifest_path(done.engine)).parity["refused"][0]
+    assert len(done.rejected) == 1
+    assert "below the floor" in read_manifest(manifest_path(done.engine)).parity["rejected"][0]
 
 
 def test_a_variant_of_another_model_is_not_built(frames: Path, tmp_path: Path) -> None:
@@ -167,13 +167,13 @@ def test_a_variant_of_another_model_is_not_built(frames: Path, tmp_path: Path) -
         build(recipe, rtx("fp16"), folder=tmp_path)
 
 
-def test_a_graph_without_a_recipe_cannot_be_proven(tmp_path: Path) -> None:
+def test_a_graph_without_a_recipe_cannot_be_verified(tmp_path: Path) -> None:
     from onnx_models import node, save
 
     path = tmp_path / "plain.onnx"
     save(path, [node("Relu", "x", "y")], {"x": ("float32", (1, 3, 8, 8))}, {"y": (1, 3, 8, 8)})
-    with pytest.raises(InputError, match=r"no recipe says how it is fed.*edgevid inspect"):
-        build(path, rtx("fp32"), gate=Playback("frames"))
+    with pytest.raises(InputError, match=r"no recipe states its preprocessing.*edgevid inspect"):
+        build(path, rtx("fp32"), verification=Verification("frames"))
     assert build(path, rtx("fp32")).manifest.layers["convolutions"] == {}
 
 
@@ -187,17 +187,17 @@ def test_the_command_is_red_and_exits_1_below_the_floor(
     local = recipe.with_local(tmp_path / recipe.file)
     (tmp_path / "build").mkdir()
     blinded(local, tmp_path / "build")
-    arguments = [str(local.local), "--backend", "tensorrt-rtx", "--frames", str(frames), "--floor", "0.9"]
+    arguments = [str(local.local), "--backend", "tensorrt-rtx", "--data", str(frames), "--min-agreement", "0.9"]
     with pytest.raises(SystemExit) as stop:
         cli.build_main(arguments)
     assert stop.value.code == 1
-    assert "refused:" in capsys.readouterr().err
+    assert "rejected:" in capsys.readouterr().err
     with pytest.raises(SystemExit) as stop:
-        cli.build_main([*arguments, "--fallback"])
+        cli.build_main([*arguments, "--try-next"])
     assert stop.value.code == 0
     printed = capsys.readouterr()
-    assert "Falling back to fp32" in " ".join(printed.err.split())
-    assert "the graph is the model itself" in printed.out
+    assert "Trying fp32" in " ".join(printed.err.split())
+    assert "the graph is the ONNX model itself" in printed.out
     assert "not run: no NVIDIA device" in printed.out
 
 

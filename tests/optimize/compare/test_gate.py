@@ -1,4 +1,4 @@
-"""The parity gate: boxes paired by hand-made cases, engines that agree, and everything that is refused."""
+"""The parity gate: boxes paired by hand-made cases, engines that agree, and everything that is rejected."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 
 from edgevid.errors import InputError, ParityError
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.compare.boxes import pair_boxes
-from edgevid.optimize.compare.gate import FLOORS, ParityReport, compare_engines, floor_of, shown
+from edgevid.optimize.agreement import FLOORS, match_boxes
+from edgevid.optimize.compare.gate import ParityReport, compare_engines, percent
 from edgevid.optimize.frames import read_frames
 from edgevid.runtime import FakeEngine, Recipe, TensorSpec, load_engine
 from edgevid.runtime.recipe import Decode, Precision
@@ -25,7 +25,7 @@ SPEC = InputSpec(64, 64, std=(1.0, 1.0, 1.0))
 
 def recipe(**more: Any) -> Recipe:
     """Rows of cx cy w h and two classes, in pixels of a 64x64 input; score limit 0.5."""
-    decode = Decode("yolo", layout="rows", score=0.5, nms_iou=0.5)
+    decode = Decode("yolo", layout="rows", score_threshold=0.5, nms_iou=0.5)
     given = {"input": SPEC, "decode": decode, "names": ("person", "car"), **more}
     return Recipe("test", given.pop("task", "detect"), "test.onnx", Path("test"), **given)
 
@@ -65,21 +65,21 @@ class TestPairs:
     def test_the_best_overlap_is_taken_first_and_each_box_once(self) -> None:
         a = boxes((0, 0, 10, 10, 0.9, 0), (0, 0, 10, 8, 0.8, 0))
         b = boxes((0, 0, 10, 9, 0.9, 0))  # IoU 0.9 with the first, 8/9 with the second
-        found, ious = pair_boxes(a, b)
+        found, ious = match_boxes(a, b)
         assert found.tolist() == [[0, 0]]
         assert ious.tolist() == pytest.approx([0.9])
 
     def test_another_class_is_no_partner(self) -> None:
         a, b = boxes((0, 0, 10, 10, 0.9, 0)), boxes((0, 0, 10, 10, 0.9, 1))
-        assert len(pair_boxes(a, b)[0]) == 0
+        assert len(match_boxes(a, b)[0]) == 0
 
     def test_exactly_the_least_overlap_is_a_partner(self) -> None:
         a, b = boxes((0, 0, 10, 10, 0.9, 0)), boxes((0, 0, 10, 5, 0.9, 0))
-        assert len(pair_boxes(a, b, 0.5)[0]) == 1
-        assert len(pair_boxes(a, b, 0.51)[0]) == 0
+        assert len(match_boxes(a, b, 0.5)[0]) == 1
+        assert len(match_boxes(a, b, 0.51)[0]) == 0
 
     def test_empty_tables_have_no_pairs(self) -> None:
-        found, ious = pair_boxes(Detections.empty(), boxes((0, 0, 10, 10, 0.9, 0)))
+        found, ious = match_boxes(Detections.empty(), boxes((0, 0, 10, 10, 0.9, 0)))
         assert found.shape == (0, 2)
         assert ious.shape == (0,)
 
@@ -92,41 +92,41 @@ class TestDetectors:
         assert (report.frames, report.task.count) == (3, 12)
         (output,) = report.outputs
         assert (output.max_abs, output.mean_abs, output.least_cosine) == (0.0, 0.0, 1.0)
-        assert report.demand() is report
-        assert "agrees with reference on 100.0 % of 12 boxes at IoU 0.5 over 3 frames" in report.sentence()
+        assert report.raise_if_failed() is report
+        assert "agrees with reference on 100.0 % of 12 boxes at IoU 0.5 over 3 frames" in report.summary()
 
-    def test_a_lost_box_counts_in_both_directions(self) -> None:
+    def test_a_missed_box_counts_in_both_directions(self) -> None:
         report = compare_engines(always(PERSON, CAR), always(PERSON), recipe(), frames())
         assert report.agreement == pytest.approx(2 / 3)  # one pair among two boxes and one
-        more = report.task.more
-        assert (more["reference found, IoU 0.5"], more["candidate confirmed, IoU 0.5"]) == (0.5, 1.0)
+        details = report.task.details
+        assert (details["recall of the reference's boxes"], details["precision of the candidate's boxes"]) == (0.5, 1.0)
         back = compare_engines(always(PERSON), always(PERSON, CAR), recipe(), frames())
         assert back.agreement == report.agreement
-        assert back.task.more["candidate confirmed, IoU 0.5"] == 0.5
+        assert back.task.details["precision of the candidate's boxes"] == 0.5
 
-    def test_a_box_that_only_crossed_the_limit_is_told_from_a_lost_one(self) -> None:
+    def test_a_box_that_only_crossed_the_threshold_is_not_just_missed(self) -> None:
         fainter, gone = (*CAR[:5], 0.45), (*CAR[:5], 0.2)
-        crossed = compare_engines(always(PERSON, CAR), always(PERSON, fainter), recipe(), frames())
-        lost = compare_engines(always(PERSON, CAR), always(PERSON, gone), recipe(), frames())
-        key = "unmatched that only crossed the score limit"
-        assert (crossed.task.more[key], lost.task.more[key]) == (1, 0)
-        assert crossed.agreement == lost.agreement == pytest.approx(2 / 3)
+        crossing = compare_engines(always(PERSON, CAR), always(PERSON, fainter), recipe(), frames())
+        missed = compare_engines(always(PERSON, CAR), always(PERSON, gone), recipe(), frames())
+        key = "threshold crossings"
+        assert (crossing.task.details[key], missed.task.details[key]) == (1, 0)
+        assert crossing.agreement == missed.agreement == pytest.approx(2 / 3)
 
-    def test_a_box_of_another_class_is_told(self) -> None:
-        renamed = (*PERSON[:4], 0.0, 0.9)
-        report = compare_engines(always(PERSON), always(renamed), recipe(), frames())
+    def test_a_box_of_another_class_is_a_class_change(self) -> None:
+        changed = (*PERSON[:4], 0.0, 0.9)
+        report = compare_engines(always(PERSON), always(changed), recipe(), frames())
         assert report.agreement == 0.0
-        assert report.task.more["unmatched with another class"] == 1
+        assert report.task.details["class changes"] == 1
 
     def test_drift_of_scores_and_the_exact_overlap(self) -> None:
         moved = (18.0, 16.0, 20.0, 20.0, 0.7, 0.0)  # IoU 18 / 22
         report = compare_engines(always(PERSON), always(moved), recipe(), frames(2))
-        more = report.task.more
+        details = report.task.details
         assert report.agreement == 1.0
-        assert more["agreement at IoU 0.9"] == 0.0
-        assert more["mean IoU of pairs"] == pytest.approx(18 / 22)
-        assert more["score drift, mean"] == pytest.approx(-0.2, abs=1e-6)
-        assert more["score drift, largest"] == pytest.approx(0.2, abs=1e-6)
+        assert details["agreement at IoU 0.9"] == 0.0
+        assert details["mean IoU of matches"] == pytest.approx(18 / 22)
+        assert details["score drift, mean"] == pytest.approx(-0.2, abs=1e-6)
+        assert details["score drift, largest"] == pytest.approx(0.2, abs=1e-6)
 
     def test_figures_of_the_raw_outputs(self) -> None:
         moved = (18.0, 16.0, 20.0, 20.0, 0.9, 0.0)
@@ -143,11 +143,11 @@ class TestDetectors:
             return rows() if picture.max() == 2 else rows(PERSON) if picture.max() == 1 else rows(PERSON, CAR)
 
         report = compare_engines(
-            always(PERSON, CAR), engine(candidate), recipe(), frames(4), floor=0.0, keep_worst=3
+            always(PERSON, CAR), engine(candidate), recipe(), frames(4), min_agreement=0.0, keep_worst=3
         )
         assert [pair.name for pair in report.worst] == ["frame 3", "frame 2", "frame 1"]
-        assert report.worst[0].words.startswith("2 lost, 0 added")
-        assert report.worst[0].given.image[0, 0, 0] == 2
+        assert report.worst[0].difference.startswith("2 missed, 0 extra")
+        assert report.worst[0].frame.image[0, 0, 0] == 2
 
     def test_the_report_is_json(self) -> None:
         report = compare_engines(always(PERSON, CAR), always(PERSON), recipe(), frames(2), precision="int8")
@@ -157,7 +157,7 @@ class TestDetectors:
         assert back["outputs"][0]["name"] == "output"
         assert back["worst"][0]["candidate"] == [[6.0, 6.0, 26.0, 26.0, 0.9, 0.0]]
 
-    def test_little_evidence_is_said(self) -> None:
+    def test_little_evidence_is_noted(self) -> None:
         report = compare_engines(always(PERSON), always(PERSON), recipe(), frames())
         assert any("little evidence" in note for note in report.notes)
         enough = compare_engines(always(PERSON, CAR), always(PERSON, CAR), recipe(), frames(50))
@@ -173,15 +173,15 @@ class TestOtherTasks:
         same = compare_engines(self.classifier(0, 2, 1), self.classifier(0, 9, 1), how, frames(2))
         other = compare_engines(self.classifier(0, 2, 1), self.classifier(0, 1, 2), how, frames(2))
         assert (same.agreement, other.agreement) == (1.0, 0.0)
-        assert "100.0 % of 2 frames by best class" in same.sentence()
+        assert "100.0 % of 2 frames by top-1 class" in same.summary()
         soft = [np.exp(v) / np.exp(v).sum() for v in np.array([[0.0, 2, 1], [0, 1, 2]])]
         drift = float(np.abs(soft[0] - soft[1]).max())
-        assert other.task.more["probability drift, largest"] == pytest.approx(drift, rel=1e-5)
-        assert other.worst[0].words == f"b {soft[0][1]:.2f} against c {soft[1][2]:.2f}"
+        assert other.task.details["probability drift, largest"] == pytest.approx(drift, rel=1e-5)
+        assert other.worst[0].difference == f"b {soft[0][1]:.2f}, c {soft[1][2]:.2f}"
 
     def test_a_classifier_without_numbers_agrees_with_nothing(self) -> None:
         how = recipe(task="classify", decode=None, names=("a", "b"))
-        report = compare_engines(self.classifier(0, 1), self.classifier(0, np.nan), how, frames(), floor=0.0)
+        report = compare_engines(self.classifier(0, 1), self.classifier(0, np.nan), how, frames(), min_agreement=0.0)
         assert report.agreement == 0.0
         assert not report.passed
 
@@ -224,7 +224,7 @@ class TestOtherTasks:
         assert seen[::2] == [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
         assert report.agreement == pytest.approx(1 / 3)
         assert report.task.count == 3
-        assert report.worst[0].words == "light 0.73 against dark 0.73"
+        assert report.worst[0].difference == "light 0.73, dark 0.73"
         with pytest.raises(InputError, match="at least the 3 frames of one clip"):
             compare_engines(made(False), made(True), how, frames(2))
 
@@ -234,30 +234,30 @@ class TestOtherTasks:
             compare_engines(always(PERSON), always(PERSON), how, frames())
 
 
-class TestRefusals:
-    def test_below_the_floor_is_refused_with_what_to_do(self) -> None:
+class TestRejections:
+    def test_below_the_floor_is_rejected_with_what_to_do(self) -> None:
         report = compare_engines(
             always(PERSON, CAR), always(PERSON), recipe(), frames(), names=("fp32", "int8")
         )
         assert not report.passed
         with pytest.raises(ParityError, match=r"agrees with fp32 on 66\.6 % of 3 boxes.*below the floor"):
-            report.demand()
-        assert "Worst: frame 1 (1 lost, 0 added, 1 alike" in report.sentence()
+            report.raise_if_failed()
+        assert "Worst: frame 1 (1 missed, 0 extra, 1 matched" in report.summary()
 
-    def test_overflow_is_refused_whatever_the_boxes_say(self) -> None:
-        broken = rows(PERSON)
-        broken[0, 7, 0] = np.inf
-        report = compare_engines(always(PERSON), engine(lambda _: broken), recipe(), frames(2))
+    def test_overflow_is_rejected_whatever_the_boxes_say(self) -> None:
+        overflowed = rows(PERSON)
+        overflowed[0, 7, 0] = np.inf
+        report = compare_engines(always(PERSON), engine(lambda _: overflowed), recipe(), frames(2))
         assert report.agreement == 1.0
-        assert report.broken == 2
-        assert "NaN or infinity 2 times" in report.sentence()
+        assert report.non_finite == 2
+        assert "2 NaN or infinite values" in report.summary()
         with pytest.raises(ParityError):
-            report.demand()
+            report.raise_if_failed()
 
-    def test_nothing_seen_proves_nothing(self) -> None:
+    def test_nothing_found_verifies_nothing(self) -> None:
         report = compare_engines(always(), always(), recipe(), frames(2))
         assert not report.passed
-        assert "is not proven: neither it nor reference saw any boxes in 2 frames" in report.sentence()
+        assert "is unverified: neither it nor reference found any boxes in 2 frames" in report.summary()
 
     def test_no_frames(self) -> None:
         with pytest.raises(InputError, match="at least one real frame"):
@@ -278,29 +278,22 @@ class TestRefusals:
 
     def test_another_model_of_the_same_classes_is_compared_by_its_boxes(self) -> None:
         columns = dataclasses.replace(
-            recipe(), decode=Decode("yolo", layout="columns", score=0.5, nms_iou=0.5)
+            recipe(), decode=Decode("yolo", layout="columns", score_threshold=0.5, nms_iou=0.5)
         )
         other = engine(lambda _: rows(PERSON).transpose(0, 2, 1).copy(), shape=(1, 6, 8), name="else")
         report = compare_engines(always(PERSON), other, recipe(), frames(), candidate_recipe=columns)
         assert report.agreement == 1.0
         assert report.outputs == ()
 
-    @pytest.mark.parametrize("given", [{"floor": 1.5}, {"floor": -0.1}, {"precision": "int4"}])
-    def test_impossible_wishes(self, given: Mapping[str, Any]) -> None:
+    @pytest.mark.parametrize("given", [{"min_agreement": 1.5}, {"min_agreement": -0.1}, {"precision": "int4"}])
+    def test_values_out_of_range(self, given: Mapping[str, Any]) -> None:
         with pytest.raises(InputError, match="expected"):
             compare_engines(always(PERSON), always(PERSON), recipe(), frames(), **given)
 
 
-def test_who_sets_the_floor() -> None:
-    measured = recipe(precisions={"int8": Precision(0.95, "agreement"), "fp16": Precision(0.7, "AP50")})
-    assert floor_of(measured, "int8") == (0.95, "the recipe of test")
-    assert floor_of(measured, "int8", 0.9) == (0.9, "given")
-    assert floor_of(measured, "fp16") == (FLOORS["fp16"], "edgevid's default for fp16")
-
-
 def test_a_share_is_never_rounded_up_to_its_floor() -> None:
-    assert shown(0.9699999) == "96.9 %"
-    assert shown(2 / 3) == "66.6 %"
+    assert percent(0.9699999) == "96.9 %"
+    assert percent(2 / 3) == "66.6 %"
 
 
 @pytest.fixture
@@ -337,13 +330,13 @@ def test_a_real_detector_that_is_less_sure_loses_only_what_crosses_the_limit(pho
 
         candidate = FakeEngine(b.inputs, b.outputs, fainter)
         report = compare_engines(a, candidate, how, read_frames(photos, 6), precision="int8")
-    more = report.task.more
-    lost = more["boxes of the reference"] - more["matched at IoU 0.5"]
+    details = report.task.details
+    lost = details["boxes of the reference"] - details["matched at IoU 0.5"]
     assert lost > 0
-    assert more["unmatched that only crossed the score limit"] == lost
-    assert more["candidate confirmed, IoU 0.5"] == 1.0
-    assert more["mean IoU of pairs"] > 0.999
-    assert -0.1 < more["score drift, mean"] < -0.04
+    assert details["threshold crossings"] == lost
+    assert details["precision of the candidate's boxes"] == 1.0
+    assert details["mean IoU of matches"] > 0.999
+    assert -0.1 < details["score drift, mean"] < -0.04
     assert not report.passed
 
 

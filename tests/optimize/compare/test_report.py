@@ -1,4 +1,4 @@
-"""Comparison reports: what they say, that they are whole in themselves, and what the images show."""
+"""Comparison reports: what they show, and that they are self-contained."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from edgevid.runtime.recipe import Decode
 from edgevid.types import Frame, InputSpec
 
 SPEC = InputSpec(64, 64, std=(1.0, 1.0, 1.0))
-DECODE = Decode("yolo", layout="rows", score=0.5, nms_iou=0.5)
-LOST, KEPT, ADDED = (16, 16, 20, 20, 0.9, 0), (48, 48, 20, 20, 0, 0.9), (48, 16, 20, 20, 0.8, 0)
+DECODE = Decode("yolo", layout="rows", score_threshold=0.5, nms_iou=0.5)
+MISSED, MATCHED, EXTRA = (16, 16, 20, 20, 0.9, 0), (48, 48, 20, 20, 0, 0.9), (48, 16, 20, 20, 0.8, 0)
 
 
 def engine(*boxes: tuple[float, ...], width: int = 6, shape: tuple[int, ...] | None = None) -> FakeEngine:
@@ -37,7 +37,7 @@ def recipe(task: str = "detect", names: tuple[str, ...] = ("person", "a & b")) -
 
 def report(**more: float) -> ParityReport:
     frames = [Frame(np.full((64, 128, 3), 90, np.uint8), float(n), n) for n in range(2)]
-    a, b = engine(LOST, KEPT), engine((*KEPT[:5], 0.7), ADDED)
+    a, b = engine(MISSED, MATCHED), engine((*MATCHED[:5], 0.7), EXTRA)
     return compare_engines(a, b, recipe(), frames, names=("fp32", "int8 <new>"), **more)
 
 
@@ -74,30 +74,30 @@ def test_the_page_is_whole_and_fetches_nothing() -> None:
     assert len([link for link in tags.links if link.startswith("data:")]) == 2  # once a frame, used twice
 
 
-def test_the_page_says_verdict_figures_and_conditions() -> None:
+def test_the_page_shows_result_metrics_and_conditions() -> None:
     text = page(report(), {"processor": "made <up>", "versions": {"numpy": "2"}})
-    assert "Refused" in text
+    assert "Rejected" in text
     assert "int8 &lt;new&gt; agrees with fp32 on 50.0 % of 8 boxes" in text
-    assert "2 lost, 2 added" in text
+    assert "2 missed, 2 extra" in text
     assert "made &lt;up&gt;" in text
     assert "numpy 2" in text
     assert "output &lt;1&gt;" in text
     assert "prefers-color-scheme:dark" in text
-    assert ">Passed<" in page(report(floor=0.4), {})
+    assert ">Passed<" in page(report(min_agreement=0.4), {})
 
 
 def test_engines_that_agree_have_no_worst_frames() -> None:
     frames = [Frame(np.zeros((64, 64, 3), np.uint8), 0.0, 0)]
-    same = compare_engines(engine(KEPT), engine(KEPT), recipe(), frames)
+    same = compare_engines(engine(MATCHED), engine(MATCHED), recipe(), frames)
     text = page(same, {})
-    assert "No frame shows a difference worth drawing" in text
+    assert "No frame differs" in text
     assert '<svg viewBox="0 0 64 64"' not in text
 
 
-def test_the_marks_tell_lost_from_added() -> None:
+def test_the_marks_distinguish_missed_from_extra() -> None:
     left, right = marks(report().worst[0], ("person", "a & b"))
-    assert [(m.kind, m.label) for m in left] == [("alike", "0.90"), ("lost", "person 0.90"), ("ghost", "")]
-    assert [(m.kind, m.label) for m in right] == [("alike", "0.70"), ("ghost", ""), ("added", "person 0.80")]
+    assert [(m.kind, m.label) for m in left] == [("matched", "0.90"), ("missed", "person 0.90"), ("absent", "")]
+    assert [(m.kind, m.label) for m in right] == [("matched", "0.70"), ("absent", ""), ("extra", "person 0.80")]
     assert left[1].box == right[1].box
 
 
@@ -115,9 +115,9 @@ def test_reports_of_poses_draw_joints() -> None:
     a, b = (engine(*map(tuple, p.tolist()), shape=(1, 1, 17, 3)) for p in (pose, moved))
     made = compare_engines(a, b, recipe("pose", ()), [np.zeros((64, 64, 3), np.uint8)])
     left, right = marks(made.worst[0], ())
-    assert sum(m.kind == "alike" for m in left) == 16
-    assert [m.told for m in left if m.kind == "lost"] == ["joint 3: 0.90"]
-    assert [m.told for m in right if m.kind == "added"] == ["joint 3: 0.90"]
+    assert sum(m.kind == "matched" for m in left) == 16
+    assert [m.tooltip for m in left if m.kind == "missed"] == ["joint 3: 0.90"]
+    assert [m.tooltip for m in right if m.kind == "extra"] == ["joint 3: 0.90"]
 
 
 def test_reports_are_written_by_their_suffix(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from onnx_models import constant_model
 
 from edgevid.cli import main
 from edgevid.errors import InputError, SourceError
-from edgevid.optimize.compare.run import compare, find, precision_of
-from edgevid.optimize.conditions import conditions, plainly
-from edgevid.runtime.recipe import read_recipe
+from edgevid.optimize.compare.run import compare, find_model, precision_of
+from edgevid.optimize.conditions import as_rows, conditions
+from edgevid.runtime.recipe_file import read_recipe
 
 RECIPE = """
 [model]
@@ -28,7 +28,7 @@ height = 32
 [decode]
 kind = "yolo"
 layout = "rows"
-score = 0.5
+score_threshold = 0.5
 nms_iou = 0.5
 [names]
 classes = ["person", "car"]
@@ -78,7 +78,7 @@ def test_a_recipe_or_its_folder_names_a_model_too(folder: Path) -> None:
     assert report.names == ("tiny fp32 (A)", "tiny fp32 (B)")
 
 
-def test_files_without_any_recipe_are_drafted_and_it_is_said(folder: Path) -> None:
+def test_files_without_any_recipe_are_drafted_with_a_note(folder: Path) -> None:
     made = np.zeros((1, 84, 21), np.float32)  # 21 anchors of a 32x32 image, as YOLOv8 gives them
     made[0, :5, 0] = (16, 16, 10, 10, 0.9)
     for name in ("one", "two"):
@@ -88,23 +88,23 @@ def test_files_without_any_recipe_are_drafted_and_it_is_said(folder: Path) -> No
     assert any("no recipe was found" in note for note in report.notes)
 
 
-def test_the_command_passes_and_refuses_by_its_exit_status(
+def test_the_command_passes_and_rejects_by_its_exit_status(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ("--frames", folder / "photos", "--device", "cpu")
+    asked = ("--data", folder / "photos", "--device", "cpu")
     assert run(folder / "tiny.onnx", folder / "same.int8.onnx", *asked) == 0
-    said = capsys.readouterr().out
-    assert "passed: same.int8.onnx agrees with tiny fp32 on 100.0 % of 12 boxes at IoU 0.5" in said
+    printed = capsys.readouterr().out
+    assert "passed: same.int8.onnx agrees with tiny fp32 on 100.0 % of 12 boxes at IoU 0.5" in printed
     assert run(folder / "tiny.onnx", folder / "worse.onnx", *asked) == 1
-    said = capsys.readouterr().out
-    assert "refused: worse.onnx agrees with tiny fp32 on 66.6 % of 9 boxes" in said
-    assert "0.png" in said
-    assert run(folder / "tiny.onnx", folder / "worse.onnx", *asked, "--floor", 0.6) == 0
+    printed = capsys.readouterr().out
+    assert "rejected: worse.onnx agrees with tiny fp32 on 66.6 % of 9 boxes" in printed
+    assert "0.png" in printed
+    assert run(folder / "tiny.onnx", folder / "worse.onnx", *asked, "--min-agreement", 0.6) == 0
 
 
 def test_reports_and_json_are_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page, figures = folder / "r.html", folder / "r.json"
-    asked = ["--frames", folder / "photos", "--report", page, "--json", figures]
+    asked = ["--data", folder / "photos", "--report", page, "--json", figures]
     assert run(folder / "tiny.onnx", folder / "worse.onnx", *asked) == 1
     assert page.read_text(encoding="utf-8").count("<article>") == 3
     written = json.loads(figures.read_text(encoding="utf-8"))
@@ -112,7 +112,7 @@ def test_reports_and_json_are_written(folder: Path, capsys: pytest.CaptureFixtur
     assert written["passed"] is False
     assert "onnxruntime" in written["conditions"]["versions"]
     capsys.readouterr()
-    assert run(folder / "tiny.onnx", folder / "worse.onnx", "--frames", folder / "photos", "--json", "-") == 1
+    assert run(folder / "tiny.onnx", folder / "worse.onnx", "--data", folder / "photos", "--json", "-") == 1
     assert json.loads(capsys.readouterr().out)["candidate"] == "worse.onnx"
 
 
@@ -126,11 +126,11 @@ def test_mistakes_are_one_sentence_and_exit_status_2(
         (("tiny.onnx", "tiny.onnx", "--report", folder / "r.pdf"), photos, "ends in .html"),
     )
     for (a, b, *more), frames, words in cases:
-        assert run(folder / a, folder / b, "--frames", frames, *more) == 2
+        assert run(folder / a, folder / b, "--data", frames, *more) == 2
         assert words in capsys.readouterr().err
 
 
-def test_no_frames_is_said_before_a_model_is_loaded(folder: Path) -> None:
+def test_no_frames_is_an_error_before_a_model_is_loaded(folder: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(SourceError, match="expected images"):
         compare(folder / "tiny.onnx", folder / "no such.onnx", folder / "empty")
@@ -141,10 +141,10 @@ def test_files_in_a_build_folder_belong_to_the_recipe_above(folder: Path) -> Non
     made.mkdir(parents=True)
     (folder / "engine" / "recipe.toml").write_text(RECIPE)
     path = model(made / "tiny.int8-cpu.onnx", PERSON)
-    side = find(path, None)
-    assert side.recipe is not None
-    assert (side.recipe.name, side.recipe.local, side.title) == ("tiny", path, "tiny.int8-cpu.onnx")
-    assert find(model(made / "other.onnx", PERSON), None).recipe is None
+    found = find_model(path, None)
+    assert found.recipe is not None
+    assert (found.recipe.name, found.recipe.local, found.title) == ("tiny", path, "tiny.int8-cpu.onnx")
+    assert find_model(model(made / "other.onnx", PERSON), None).recipe is None
 
 
 def test_a_relative_path_that_is_not_here_is_looked_for_beside_the_reference(
@@ -187,19 +187,19 @@ def test_the_precision_is_read_from_manifest_operators_or_name(tmp_path: Path) -
     assert precision_of(engine) == "int8"
     (tmp_path / "a.engine.json").write_text("damaged")
     assert precision_of(engine) == "fp32"
-    assert find(half, "int8").precision == "int8"
+    assert find_model(half, "int8").precision == "int8"
 
 
 def test_the_recipe_beside_a_file_is_its_own(folder: Path) -> None:
-    side = find(folder / "tiny.onnx", None)
-    assert side.recipe is not None
-    assert side.recipe.name == read_recipe(folder / "tiny.toml").name
-    assert find(folder / "worse.onnx", None).recipe is None
+    found = find_model(folder / "tiny.onnx", None)
+    assert found.recipe is not None
+    assert found.recipe.name == read_recipe(folder / "tiny.toml").name
+    assert find_model(folder / "worse.onnx", None).recipe is None
 
 
 def test_conditions_name_the_processor_and_the_versions() -> None:
     found = conditions()
     assert found["processor"]
     assert found["versions"]["edgevid"]
-    lines = dict(plainly(found))
+    lines = dict(as_rows(found))
     assert lines["versions"].startswith("edgevid ")

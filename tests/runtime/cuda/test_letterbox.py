@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevid.detect.preprocess import input_shape, letterbox, place
+from edgevid.detect.preprocess import input_shape, letterbox, letterbox_rectangle
 from edgevid.runtime.cuda.compile_ptx import PTX, sources_hash
 from edgevid.runtime.cuda.letterbox import (
     TASK,
@@ -63,11 +63,11 @@ def on_host(host: ctypes.CDLL, frames: list[Frame], spec: InputSpec) -> np.ndarr
     out = np.full((len(frames), *input_shape(spec)), 77, spec.dtype)
     tasks, kept = np.zeros(len(frames), TASK), []
     for row, frame in enumerate(frames):
-        spot = place(frame.size, spec)
-        write_task(tasks[row : row + 1], frame, spec, spot)
+        rectangle = letterbox_rectangle(frame.size, spec)
+        write_task(tasks[row : row + 1], frame, spec, rectangle)
         staged = np.empty(frame_bytes(frame), np.uint8)
         pack_frame(frame, staged)
-        columns, rows = axis_table(frame.width, spot[2]), axis_table(frame.height, spot[3])
+        columns, rows = axis_table(frame.width, rectangle[2]), axis_table(frame.height, rectangle[3])
         kept += [staged, columns, rows]
         luma, quarter = frame.width * frame.height, ((frame.width + 1) // 2) * ((frame.height + 1) // 2)
         tasks["source"][row] = staged.ctypes.data
