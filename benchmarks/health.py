@@ -45,11 +45,11 @@ DRAWN = "rendered road, light 100 to 30 %"
 FAULTS = ("+2.6 %", "+4.2 %", "+8.8 %", "+19 %", "-7.7 %")
 SHIFTS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 ALARMS = (State.MOVED, State.LOST)
-DOUBTS = (State.SUSPECT, State.SHAKING, *ALARMS)
+SUSPICIONS = (State.SUSPECT, State.SHAKING, *ALARMS)
 
 
-def pictures(path: Path) -> list[Array]:
-    """One image a second."""
+def images_of(path: Path) -> list[Array]:
+    """One image per second."""
     kept, due = [], 0.0
     with open_video(path) as video:
         for frame in video:
@@ -98,7 +98,7 @@ def watched(
     """One run of the watch; the camera moves `by` (dx, dy, degrees) in second `at`."""
     watch, states, spent = ViewMonitor(), [], 0.0
     for second in range(seconds):
-        if second < watch._next:  # it would not look: no image need be made
+        if second < watch._next:  # no check is due: no image is needed
             states.append(watch.state)
             continue
         image = show(second)
@@ -118,9 +118,9 @@ def watched(
     motion = watch.motion
     error = math.hypot(motion.dx - by[0], motion.dy - by[1]) if motion and at is not None else math.nan
     return {
-        "doubt": first(DOUBTS), "alarm": first(ALARMS), "error": error, "checks": watch.checks,
-        "ms": 1000 * spent / watch.checks, "references": len(watch.known), "end": states[-1].value,
-        "limit": watch.limit(frame.width), "doubted": sum(s in DOUBTS for s in states),
+        "suspicion": first(SUSPICIONS), "alarm": first(ALARMS), "error": error, "checks": watch.checks,
+        "ms": 1000 * spent / watch.checks, "references": len(watch.references), "end": states[-1].value,
+        "limit": watch.limit(frame.width), "suspected": sum(s in SUSPICIONS for s in states),
     }  # fmt: skip
 
 
@@ -150,7 +150,7 @@ def images_part(
             raw[name]["shifts"][str(size)] = runs
             hit = [r for r in runs if r["alarm"] is not None]
             late = (
-                f"{np.median([r['doubt'] for r in hit]):.0f}/{np.median([r['alarm'] for r in hit]):.0f} s"
+                f"{np.median([r['suspicion'] for r in hit]):.0f}/{np.median([r['alarm'] for r in hit]):.0f} s"
                 if hit
                 else ""
             )
@@ -163,7 +163,7 @@ def images_part(
 
 
 def shaking_part(images: list[Array], quick: bool) -> list[list[str]]:
-    """A mast in the wind: every second somewhere else, never moved."""
+    """A mast in the wind: displaced every second, never moved for good."""
     rows, random = [], np.random.default_rng(1)
     show = to_and_fro(images, len(images))
     for size in (1, 2, 3, 5, 10, 30):
@@ -194,18 +194,18 @@ def true_speeds(folder: Path) -> dict[str, list[tuple[float, float]]]:
 
 
 def first_alarm(
-    rows: Sequence[float], factor: float, learn: int, ordinary: float = 0.03
+    rows: Sequence[float], factor: float, learn: int, tolerance: float = 0.03
 ) -> tuple[int, str] | None:
     """Vehicles after the fault until the alarm, and its way; the first `learn` make the baseline."""
-    watch, now = SpeedDriftDetector(ordinary=ordinary), datetime(2026, 3, 2, 8)
+    watch, now = SpeedDriftDetector(tolerance=tolerance), datetime(2026, 3, 2, 8)
     watch.update(Tracks.empty(), Speeds.empty(), Speeds.empty(), now)
     for number, kmh in enumerate(rows):
         if number == learn:
-            watch._settle()
+            watch.commit()
         mps = kmh / 3.6 * (factor if number >= learn else 1.0)
-        found = watch.passed(mps, 90.0, now + timedelta(seconds=number))
+        found = watch.add_speed(mps, 90.0, now + timedelta(seconds=number))
         if found and number >= learn:
-            return number - learn + 1, found[0].way
+            return number - learn + 1, found[0].direction
     return None
 
 
@@ -217,21 +217,21 @@ def speeds_part(data: Path | None, quick: bool) -> tuple[list[list[str]], list[l
         learn = min(200, len(speeds) // 2)
         cells = [first_alarm(speeds, f, learn) for f in (1.0, *factors)]
         spread = np.std(np.log(speeds))
-        said = ["none" if c is None else f"{c[0]} {c[1]}" for c in cells]
-        rows.append([name, str(len(speeds)), f"{100 * spread:.0f} %", *said])
+        alarms = ["none" if c is None else f"{c[0]} {c[1]}" for c in cells]
+        rows.append([name, str(len(speeds)), f"{100 * spread:.0f} %", *alarms])
     made = []
-    for ordinary in (0.03, 0.0):
+    for tolerance in (0.03, 0.0):
         runs = 10 if quick else 40
-        made += [simulated(spread, ordinary, factors, runs) for spread in (0.08, 0.12, 0.16)]
+        made += [simulated(spread, tolerance, factors, runs) for spread in (0.08, 0.12, 0.16)]
     return rows, made
 
 
-def simulated(spread: float, ordinary: float, factors: Sequence[float], runs: int) -> list[str]:
+def simulated(spread: float, tolerance: float, factors: Sequence[float], runs: int) -> list[str]:
     """Median vehicles to detect each factor, and false alarms, on independent log-normal speeds."""
     random, cells = np.random.default_rng(0), []
 
     def wait(count: int, factor: float) -> tuple[int, str] | None:
-        return first_alarm(50 * np.exp(random.normal(0, spread, count)), factor, 200, ordinary)
+        return first_alarm(50 * np.exp(random.normal(0, spread, count)), factor, 200, tolerance)
 
     for factor in factors:
         waits = [(wait(2200, factor) or (2001, ""))[0] for _ in range(runs)]
@@ -239,7 +239,7 @@ def simulated(spread: float, ordinary: float, factors: Sequence[float], runs: in
     hits = [wait(5200, 1.0) for _ in range(runs)]
     total = sum(hit[0] if hit else 5000 for hit in hits)
     false = f"{sum(hit is not None for hit in hits)} in {total}"
-    return [f"{100 * spread:.0f} %", f"{100 * ordinary:.0f} %", false, *cells]
+    return [f"{100 * spread:.0f} %", f"{100 * tolerance:.0f} %", false, *cells]
 
 
 def ratio_part(quick: bool) -> list[list[str]]:
@@ -252,12 +252,12 @@ def ratio_part(quick: bool) -> list[list[str]]:
             for _ in range(runs):
                 watch = SpeedDriftDetector()
                 for value in random.normal(0, spread, 200):
-                    watch.far_near(14 * math.exp(value), 14, 90.0)
-                watch._settle()
+                    watch.add_ratio(14 * math.exp(value), 14, 90.0)
+                watch.commit()
                 count = 5000 if tilt == 0 else 2000
                 values = random.normal(tilt, spread, count)
-                said = (n for n, v in enumerate(values, 1) if watch.far_near(14 * math.exp(v), 14, 90.0))
-                hit = next(said, None)
+                alarms = (n for n, v in enumerate(values, 1) if watch.add_ratio(14 * math.exp(v), 14, 90.0))
+                hit = next(alarms, None)
                 waits.append(hit or count)
                 if tilt == 0:
                     false, total = false + (hit is not None), total + (hit or count)
@@ -271,13 +271,13 @@ ROAD = np.array([[-7, 15], [7, 15], [7, 60], [-7, 60]], float)
 
 
 def tilt_part(quick: bool) -> list[list[str]]:
-    """The whole way from boxes to the alarm: a camera is tilted, its calibration is not."""
+    """From boxes to the alarm: a camera is tilted, its calibration is not."""
     camera, rows = Camera(), []
     pixels = camera.project(np.column_stack([ROAD, np.zeros(4)]))
     calibration = make_calibration(pixels, ROAD, (1920, 1080), region=shapely.box(0, 150, 1920, 1078))
     learned = SpeedDriftDetector(hour_s=1e9)
     pass_by(learned, calibration, camera, 60 if quick else 120, 1)
-    learned._settle()
+    learned.commit()
     for tilt in (0.0, 0.25, 0.5, 1.0, -0.5):
         watch = copy.deepcopy(learned)
         moved = dataclasses.replace(camera, pitch=camera.pitch + tilt)
@@ -303,8 +303,8 @@ def pass_by(
         movers.append(dataclasses.replace(one, end=stay * (n + 1)))
     scene, speed_estimator = Scene(movers, camera, Noise(2, 0.15, 0.1), seed), SpeedEstimator(calibration)
     start, before, last = datetime(2026, 3, 2, 8), watch.vehicles, {}
-    for truth, found, ids in scene.watch([n / 12.5 for n in range(round(6.0 * count * 12.5))]):
-        here = dict(zip(ids.tolist(), found.boxes, strict=True))
+    for truth, detected, ids in scene.simulate([n / 12.5 for n in range(round(6.0 * count * 12.5))]):
+        here = dict(zip(ids.tolist(), detected.boxes, strict=True))
         last.update(here)
         rows = [i for i in truth.ids.tolist() if i in last]
         zero = np.zeros(len(rows))
@@ -313,17 +313,18 @@ def pass_by(
             match=[n if i in here else -1 for n, i in enumerate(rows)], age=zero, unseen=zero,
         )  # fmt: skip
         report = speed_estimator.update(tracks, truth.time)
-        if said := watch.update(tracks, report.smoothed, report.track_speeds, start + timedelta(seconds=truth.time)):
-            return said[0].kind, watch.vehicles - before
+        now = start + timedelta(seconds=truth.time)
+        if found := watch.update(tracks, report.smoothed, report.track_speeds, now):
+            return found[0].kind, watch.vehicles - before
     return "", watch.vehicles - before
 
 
 HEADS = {
-    "untouched": ["scene", "pixels", "checks", "alarm", "doubted seconds", "references", "CPU ms a check"],
+    "untouched": ["scene", "pixels", "checks", "alarm", "suspected seconds", "references", "CPU ms/check"],
     "moved": ["scene", "limit px", *(f"{s:g} px" for s in SHIFTS), "error px"],
-    "shaking": ["amplitude", "moved", "silent"],
+    "shaking": ["amplitude", "moved", "abstained"],
     "speeds": ["recording", "cars", "spread", "untouched", *FAULTS],
-    "simulated": ["spread", "ordinary", "false alarms", *FAULTS],
+    "simulated": ["spread", "tolerance", "false alarms", *FAULTS],
     "ratio": ["spread", "false alarms", "+2 %", "+3.5 %", "+7 %", "-4 %"],
     "tilted": ["tilt", "alarm", "vehicles"],
 }
@@ -343,12 +344,12 @@ def main() -> None:
     made: dict[str, list[list[str]]] = {}
     if "images" in expected:
         scenes = {
-            n: pictures(asked.data / "videos" / n) for n in FIXED if (asked.data / "videos" / n).exists()
+            n: images_of(asked.data / "videos" / n) for n in FIXED if (asked.data / "videos" / n).exists()
         }
         scenes[DRAWN] = rendered(60 if asked.quick else 120)
         made["untouched"], made["moved"], raw = images_part(scenes, asked.quick)
         held = asked.data / "videos" / HELD
-        raw[HELD] = watched(to_and_fro(pictures(held), 30), 30, None, (0, 0, 0)) if held.exists() else None
+        raw[HELD] = watched(to_and_fro(images_of(held), 30), 30, None, (0, 0, 0)) if held.exists() else None
         made["shaking"] = shaking_part(scenes[DRAWN], asked.quick)
     if "speeds" in expected:
         brno = asked.data / "speed" / "brnocompspeed"

@@ -3,5 +3,8 @@
 from __future__ import annotations
 
 from edgevid.health.monitor import CameraHealth
+from edgevid.health.speed_drift import SpeedDriftDetector
+from edgevid.health.store import Alarm
+from edgevid.health.view_monitor import State, ViewMonitor
 
-__all__ = ["CameraHealth"]
+__all__ = ["Alarm", "CameraHealth", "SpeedDriftDetector", "State", "ViewMonitor"]

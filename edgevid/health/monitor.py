@@ -1,39 +1,39 @@
-"""Camera health: speeds are silent from the moment the camera no longer stands as it was calibrated.
+"""CameraHealth: speeds abstain with CAMERA_MOVED once the camera no longer stands as it was calibrated.
 
-Two watches: the image against learned references (seconds; health_image.py), and the site's speeds against
-their own history (dozens of vehicles; health_speeds.py). docs/health.md says what each can and cannot see.
+Two detectors: the image against learned references (seconds; view_monitor.py), and the site's speeds against
+their own history (dozens of vehicles; speed_drift.py). docs/health.md lists what each can and cannot detect.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from edgevid.errors import InputError
 from edgevid.health.registration import Motion
 from edgevid.health.speed_drift import Finding, SpeedDriftDetector
-from edgevid.health.store import Alarm, HealthFolder
+from edgevid.health.store import Alarm, HealthFolder, Kind
 from edgevid.health.view_monitor import State, ViewMonitor
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.types import Frame, Reason, SpeedReport, Speeds, Tracks
 
 log = logging.getLogger("edgevid")
-KINDS = ("moved", "lost", "ratio", "speeds")
-"""What can raise an alarm: the image moved, shows another view, far against near, all speeds."""
-REMEDY = "check the camera; calibration it again if it moved"
+KINDS: tuple[Kind, ...] = get_args(Kind)
+REMEDY = "check the camera; calibrate it again if it moved"
+MAX_EVENTS = 100
 
 
 class CameraHealth:
-    """A pipeline's watch over its camera: pass it as `Pipeline(..., health=...)`.
+    """Monitors a pipeline's camera: pass it as `Pipeline(..., health=...)`.
 
-    `update` takes the speeds of a frame and gives them back, voided with CAMERA_MOVED while the camera
-    seems to have moved, and from an alarm on until `acknowledge` or `relearn`.
+    `update` passes a frame's speeds on, or invalidates them with CAMERA_MOVED: while the camera is suspected
+    to have moved, and from an alarm on until `acknowledge` or `relearn`.
     """
 
     def __init__(
@@ -41,26 +41,26 @@ class CameraHealth:
         folder: str | Path | None = None,
         *,
         view: ViewMonitor | None = None,
-        speeds: SpeedDriftDetector | None = None,
+        speed_drift: SpeedDriftDetector | None = None,
         calibration: CameraCalibration | None = None,
-        alarms: tuple[str, ...] = KINDS,
+        alarms: Sequence[Kind] = KINDS,
         start: datetime | None = None,
         save_s: float = 600.0,
         on_alarm: Callable[[Alarm], None] | None = None,
     ) -> None:
         """`folder` keeps what is learned, and an open alarm, over restarts (None: nothing is kept).
 
-        `view` and `speeds` set the two watches. With the `calibration`, an alarm says what the motion would do to
-        speeds. `alarms` names the kinds that silence speeds; the others are
-        only told in `events`. `start` is the local time of a recording's first frame (None: now).
+        `view` and `speed_drift` are the two detectors (None: their defaults). With a `calibration`, an alarm
+        states by what share speeds would be wrong. `alarms` are the kinds that invalidate speeds; the others
+        are only reported in `events`. `start` is the local time of a recording's first frame (None: now).
         """
         if wrong := sorted(set(alarms) - set(KINDS)):
             raise InputError(f"camera health: expected alarms among {', '.join(KINDS)}, got {wrong[0]!r}")
-        self.view, self.statistics = view or ViewMonitor(), speeds or SpeedDriftDetector()
+        self.view, self.speed_drift = view or ViewMonitor(), speed_drift or SpeedDriftDetector()
         self.calibration = calibration
         self.alarm: Alarm | None = None
         self.events: list[str] = []
-        """Sentences: alarms, answers, slow traffic, damaged files; the newest 100."""
+        """Messages: alarms, acknowledgements, slow traffic, damaged files; the newest 100."""
         self._alarms, self._start, self._first = alarms, start, 0.0
         self._save_s, self._save_at, self._on_alarm = save_s, -np.inf, on_alarm
         self._folder = HealthFolder(folder) if folder is not None else None
@@ -69,57 +69,56 @@ class CameraHealth:
 
     @property
     def state(self) -> State:
-        """What the image says now."""
+        """What the image shows now."""
         return self.view.state
 
     @property
-    def silent(self) -> bool:
-        """Whether speeds are voided now."""
-        doubted = self.view.state in (State.SUSPECT, State.SHAKING) and "moved" in self._alarms
-        return self.alarm is not None or doubted
+    def invalidates(self) -> bool:
+        """Whether speeds are CAMERA_MOVED now."""
+        suspected = self.view.state in (State.SUSPECT, State.SHAKING) and "moved" in self._alarms
+        return self.alarm is not None or suspected
 
     @property
-    def words(self) -> str:
-        """One line for a person."""
+    def summary(self) -> str:
+        """One line for a user."""
         if self.alarm is not None:
-            return f"{self.alarm.words}; {REMEDY}"
-        return f"camera {self.view.state.value} ({self.view.why})"
+            return f"{self.alarm.message}; {REMEDY}"
+        return f"camera {self.view.state.value} ({self.view.detail})"
 
     def update(self, frame: Frame, tracks: Tracks, speeds: SpeedReport) -> SpeedReport:
         """The speeds of this frame; all are CAMERA_MOVED while the camera is not as it was calibrated."""
         if self.view.update(frame):
-            self._answer()
+            self._apply_acknowledgement()
             if self.view.state in (State.MOVED, State.LOST):
-                kind = "moved" if self.view.state is State.MOVED else "lost"
-                self._raise(
-                    kind, f"the camera {self.view.state.value}: {self.view.why}{self._cost()}", frame.time
-                )
-            self._keep(frame.time)
-        if self.alarm is None and not self.silent:
-            for finding in self.statistics.update(tracks, speeds.smoothed, speeds.track_speeds, self._now(frame.time)):
-                self._hear(finding, frame.time)
-        return speeds.map(invalidate) if self.silent else speeds
+                kind: Kind = "moved" if self.view.state is State.MOVED else "lost"
+                message = f"the camera {self.view.state.value}: {self.view.detail}{self._speed_error()}"
+                self._raise(kind, message, frame.time)
+            self._save_if_due(frame.time)
+        if not self.invalidates:
+            now = self._now(frame.time)
+            for finding in self.speed_drift.update(tracks, speeds.smoothed, speeds.track_speeds, now):
+                self._report(finding, frame.time)
+        return speeds.map(invalidate) if self.invalidates else speeds
 
     def acknowledge(self) -> None:
-        """Somebody looked, the camera stands as calibrated: clears the alarm; the view of now is right."""
+        """A user checked the camera, it stands as calibrated: clears the alarm, accepts the current view."""
         self.view.accept()
-        self.statistics.speeds.clear()
-        self.statistics.ratio.clear()
+        self.speed_drift.clear()
         self._clear("acknowledged: the camera stands as it was calibrated")
 
     def relearn(self) -> None:
-        """The camera was calibrated again: clears the alarm and learns view and speeds anew."""
+        """The camera was calibrated again: clears the alarm and learns view and speeds again."""
         self.view.forget()
-        self.statistics.forget()
-        self._clear("calibrated again: view and speeds are learned anew")
+        self.speed_drift.forget()
+        self._clear("calibrated again: view and speeds are learned again")
 
     def reset(self) -> None:
         """The stream starts again; what was learned, and an alarm, stay."""
         self.view.reset()
-        self.statistics.reset()
+        self.speed_drift.reset()
 
     def close(self) -> None:
-        """Writes what was learned."""
+        """Saves the folder."""
         self.save()
 
     def save(self) -> None:
@@ -127,80 +126,78 @@ class CameraHealth:
         if self._folder is None:
             return
         try:
-            self._folder.write(self.view.known, self.statistics.to_dict(), self.alarm)
+            self._folder.write(self.view.references, self.speed_drift.to_dict(), self.alarm)
         except OSError as error:
             log.warning("camera health: %s cannot be written: %s", self._folder.path, error)
 
     def _load(self, folder: HealthFolder) -> None:
-        known, statistics, self.alarm = folder.read()
+        self.view.references, statistics, self.alarm = folder.read()
         try:
             if statistics is not None:
-                self.statistics.from_dict(statistics)
+                self.speed_drift.from_dict(statistics)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             folder.quarantine(f"statistics: {type(error).__name__}: {error}")
-        self.view.known = known
-        if known:
-            self.view.state, self.view.why = State.UNSURE, "not looked yet"
+        if self.view.references:
+            self.view.state, self.view.detail = State.UNKNOWN, "no check yet"
         for note in folder.notes:
-            self._tell(note)
+            self._log(note)
 
     def _now(self, time: float) -> datetime:
         if self._start is None:
             self._start, self._first = datetime.now(), time
         return self._start + timedelta(seconds=time - self._first)
 
-    def _hear(self, finding: Finding, time: float) -> None:
-        """A finding of the statistics: slow traffic before a camera in place is no fault of the camera."""
-        if finding.kind == "speeds" and finding.way == "down" and self.view.state is State.OK:
-            self._tell(
-                f"{self._now(time):%Y-%m-%d %H:%M}: {finding.words}; the image has not moved: traffic?"
-            )
-            return
-        self._raise(finding.kind, f"something has happened: {finding.words}", time)
+    def _report(self, finding: Finding, time: float) -> None:
+        """Raises a finding of the speeds; slow traffic in front of an aligned camera is no fault of it."""
+        if finding.kind == "speeds" and finding.direction == "down" and self.view.state is State.ALIGNED:
+            now = f"{self._now(time):%Y-%m-%d %H:%M}"
+            self._log(f"{now}: {finding.message}; the image has not moved: traffic?")
+        else:
+            self._raise(finding.kind, finding.message, time)
 
-    def _raise(self, kind: str, words: str, time: float) -> None:
+    def _raise(self, kind: Kind, message: str, time: float) -> None:
         if self.alarm is not None:
             return
         when = self._now(time).isoformat(timespec="seconds")
         if kind not in self._alarms:
-            if not self.events or not self.events[-1].endswith(words):
-                self._tell(f"{when}: {words}")
+            if not self.events or not self.events[-1].endswith(message):
+                self._log(f"{when}: {message}")
             return
-        self.alarm = Alarm(kind, words, when)
-        self._tell(f"{when}: ALARM, {words}; {REMEDY}")
+        self.alarm = Alarm(kind, message, when)
+        self._log(f"{when}: ALARM, {message}; {REMEDY}")
         self.save()
         if self._on_alarm is not None:
             self._on_alarm(self.alarm)
 
-    def _cost(self) -> str:
-        """What a motion would do to speeds, where the calibration is known."""
+    def _speed_error(self) -> str:
+        """The effect of a motion on speeds, where the calibration is known."""
         if self.calibration is None or self.view.motion is None or self.view.state is not State.MOVED:
             return ""
         share = speed_error(self.calibration, self.view.motion)
-        return "" if not np.isfinite(share) else f" (speeds would read {100 * share:+.1f} %)"
+        return "" if not np.isfinite(share) else f" (speeds would be wrong by {100 * share:+.1f} %)"
 
-    def _answer(self) -> None:
-        """Takes up what `edgevid health` was told."""
-        choice = self._folder.pop_acknowledgement() if self._folder is not None else ""
-        if choice == "kept":
+    def _apply_acknowledgement(self) -> None:
+        """Applies the answer that `edgevid health` left."""
+        choice = self._folder.pop_acknowledgement() if self._folder is not None else None
+        if choice == "unchanged":
             self.acknowledge()
         elif choice == "recalibrated":
             self.relearn()
 
-    def _clear(self, words: str) -> None:
+    def _clear(self, message: str) -> None:
         self.alarm = None
-        self._tell(words)
+        self._log(message)
         self.save()
 
-    def _keep(self, time: float) -> None:
+    def _save_if_due(self, time: float) -> None:
         if time >= self._save_at:
             if np.isfinite(self._save_at):
                 self.save()
             self._save_at = time + self._save_s
 
-    def _tell(self, words: str) -> None:
-        self.events = [*self.events[-99:], words]
-        log.warning("camera health: %s", words)
+    def _log(self, message: str) -> None:
+        self.events = [*self.events[1 - MAX_EVENTS :], message]
+        log.warning("camera health: %s", message)
 
     def __enter__(self) -> CameraHealth:
         return self
@@ -212,23 +209,23 @@ class CameraHealth:
 def speed_error(calibration: CameraCalibration, motion: Motion) -> float:
     """By what share speeds in the region are wrong when the image moved and the calibration did not.
 
-    Of the two directions on the plane the one that errs more; NaN where the moved points lie off the plane.
+    Of the two directions on the plane the one with the larger error; NaN where the moved points lie off it.
     """
     calibration = calibration.scaled_to(motion.size)
     x1, y1, x2, y2 = calibration.region.bounds
     share = np.array([0.3, 0.5, 0.7])
     pixels = np.stack(np.meshgrid(x1 + share * (x2 - x1), y1 + share * (y2 - y1)), -1).reshape(-1, 2)
-    here = calibration.to_ground(pixels)
+    meters = calibration.to_ground(pixels)
     errors = []
-    for step in ((0.5, 0.0), (0.0, 0.5)):
-        ends = [calibration.to_image(here + sign * np.array(step)) for sign in (-1, 1)]
-        seen = [calibration.to_ground(motion.apply(end)) for end in ends]
-        errors.append(float(np.median(np.hypot(*(seen[1] - seen[0]).T))) - 1.0)
+    for step in (np.array([0.5, 0.0]), np.array([0.0, 0.5])):
+        ends = [calibration.to_image(meters + sign * step) for sign in (-1, 1)]
+        start, end = (calibration.to_ground(motion.apply(pixels)) for pixels in ends)
+        errors.append(float(np.median(np.hypot(*(end - start).T))) - 1.0)
     return max(errors, key=abs)
 
 
 def invalidate(speeds: Speeds) -> Speeds:
-    """The same rows, all silent with CAMERA_MOVED."""
+    """The same rows, all CAMERA_MOVED."""
     nothing = np.full(len(speeds), np.nan)
     reason = np.full(len(speeds), Reason.CAMERA_MOVED, np.uint8)
     return dataclasses.replace(speeds, mps=nothing, heading=nothing.copy(), reason=reason)

@@ -1,8 +1,8 @@
-"""Where an image lies relative to a reference of the same camera: shift, rotation, scale, or "cannot tell".
+"""Image registration: where an image lies relative to a reference of the same camera, or "unknown".
 
 Small tiles of the reference are searched in the image by the direction of their gradients, which light
-changes little (orientation correlation: Fitch et al., BMVC 2002); a similarity that most of the tiles agree
-on is the camera's motion (RANSAC), the rest is traffic.
+changes little (orientation correlation: Fitch et al., BMVC 2002); the similarity that most tiles agree on
+is the camera's motion (RANSAC), the other tiles are traffic.
 """
 
 from __future__ import annotations
@@ -18,16 +18,20 @@ from edgevid.types import Array, Frame
 
 WIDTH = 512
 """Columns of the thumbnails; images are never enlarged."""
-TILE, STEP, REACH = 48, 32, 20
-"""Side and distance of the tiles and how far around they are searched, in thumbnail pixels."""
-LEAST_TILES = 8
-"""With fewer usable tiles nothing is said."""
-MOST_TILES = 64
-"""More are thinned out evenly: they would cost and tell nothing new."""
-MATCH = 0.32
-"""Least correlation of a tile that counts."""
-NOISE = 4.0
-"""Gradients, in gray levels a pixel, below which they count for less and less."""
+TILE, STEP, SEARCH_RADIUS = 48, 32, 20
+"""Side and spacing of the tiles and how far around they are searched, in thumbnail pixels."""
+MIN_TILES = 8
+"""With fewer usable tiles the motion is unknown."""
+MAX_TILES = 64
+"""More are thinned out evenly: they cost time and add nothing."""
+MIN_CORRELATION = 0.32
+"""Normalized correlation below which a tile is not found."""
+MIN_INLIER_RATIO = 0.3
+"""Share of the tiles that must agree on a motion."""
+NOISE_LEVEL = 4.0
+"""Gradients, in gray levels per pixel, below which they count for less and less."""
+MIN_STRUCTURE = 0.006
+"""Least smaller eigenvalue of a tile's structure tensor, per pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,11 @@ class Motion:
     size: tuple[int, int]
     """(width, height) of the frame."""
 
+    @classmethod
+    def none(cls, size: tuple[int, int]) -> Motion:
+        """The identity."""
+        return cls(0.0, 0.0, 0.0, 1.0, size)
+
     def apply(self, pixels: Array) -> Array:
         """(N, 2) where pixels of the reference lie in the image."""
         middle = np.array(self.size) / 2
@@ -51,39 +60,54 @@ class Motion:
         return np.asarray((np.asarray(pixels, float) - middle) @ turn.T + middle + [self.dx, self.dy])
 
     def after(self, first: Motion) -> Motion:
-        """This motion of an image that had itself moved by `first`."""
+        """The composition: `first`, then this motion."""
         middle = np.array([self.size], float) / 2
         dx, dy = (self.apply(first.apply(middle)) - middle)[0]
         return Motion(
             float(dx), float(dy), self.rotation_deg + first.rotation_deg, self.scale * first.scale, self.size
         )
 
-    def most(self) -> float:
+    def max_displacement(self) -> float:
         """The largest displacement in pixels within the middle 80 % of the image."""
         w, h = self.size
         corners = np.array([[x * w, y * h] for x in (0.1, 0.5, 0.9) for y in (0.1, 0.5, 0.9)])
         return float(np.hypot(*(self.apply(corners) - corners).T).max())
 
+    def describe(self) -> str:
+        """Shift, rotation and scale as text.
+
+        >>> Motion(3.04, -4.0, 0.0, 1.0, (640, 360)).describe()
+        'shifted by 5.0 px (3.0 right, 4.0 up)'
+        """
+        across = f"{abs(self.dx):.1f} {'right' if self.dx >= 0 else 'left'}"
+        along = f"{abs(self.dy):.1f} {'down' if self.dy >= 0 else 'up'}"
+        parts = [f"shifted by {np.hypot(self.dx, self.dy):.1f} px ({across}, {along})"]
+        if abs(self.rotation_deg) >= 0.05:
+            parts.append(f"rotated by {self.rotation_deg:+.2f} degrees")
+        if abs(self.scale - 1) >= 0.001:
+            parts.append(f"zoomed by {100 * (self.scale - 1):+.1f} %")
+        return ", ".join(parts)
+
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What one comparison found."""
+class Registration:
+    """The result of one comparison."""
 
     motion: Motion | None
-    """None: cannot tell."""
-    agreed: int
+    """None: unknown."""
+    inliers: int
     """Tiles that agree on the motion."""
-    usable: int
-    """Tiles with enough structure in the reference."""
-    structured: int
+    reference_tiles: int
+    """Tiles of the reference with enough structure."""
+    image_tiles: int
     """Tiles of the image with enough structure: few where it is dark, foggy or covered."""
     sigma_px: float
     """Standard error of the shift in pixels of the whole frame; NaN where there is none."""
 
     @property
-    def quality(self) -> float:
-        """Share of the usable tiles that agree."""
-        return self.agreed / max(1, self.usable)
+    def inlier_ratio(self) -> float:
+        """Share of the reference's tiles that agree."""
+        return self.inliers / max(1, self.reference_tiles)
 
 
 def thumbnail(frame: Frame) -> Array:
@@ -94,8 +118,8 @@ def thumbnail(frame: Frame) -> Array:
     return np.asarray(cv2.resize(np.ascontiguousarray(gray), size, interpolation=cv2.INTER_AREA))
 
 
-class Seen:
-    """A thumbnail made ready for comparison, once for all references."""
+class GradientImage:
+    """A thumbnail prepared for registration, once for all references."""
 
     def __init__(self, gray: Array) -> None:
         """`gray` (h, w) uint8, at least a tile high and wide."""
@@ -104,114 +128,113 @@ class Seen:
                 f"camera health: expected a gray image of at least {TILE + 2} pixels a side, "
                 f"got {gray.dtype} {gray.shape}"
             )
-        self.gray, self.field = gray, _field(gray)
+        self.gray, self.gradients = gray, _unit_gradients(gray)
         rows, columns = np.mgrid[0 : gray.shape[0] - TILE + 1 : STEP, 0 : gray.shape[1] - TILE + 1 : STEP]
         corners = np.stack([columns.ravel(), rows.ravel()], 1)
-        self.corners = corners[_structured(self.field, corners)]
+        self.corners = corners[_has_structure(self.gradients, corners)]
         """(N, 2) x, y of the tiles that have edges in more than one direction."""
 
 
 class Reference:
-    """One thumbnail, cut into tiles that can be found again."""
+    """A thumbnail, cut into tiles that can be found again."""
 
     def __init__(self, gray: Array, size: tuple[int, int]) -> None:
         """`gray` (h, w) uint8; `size` (width, height) of the frames it was made from."""
-        seen = Seen(gray)
-        self.gray, self.size, self._field = gray, size, seen.field
-        self._corners = seen.corners[:: max(1, math.ceil(len(seen.corners) / MOST_TILES))]
+        image = GradientImage(gray)
+        self.gray, self.size, self._gradients = gray, size, image.gradients
+        self._corners = image.corners[:: max(1, math.ceil(len(image.corners) / MAX_TILES))]
 
     @property
     def tiles(self) -> int:
         """How many tiles have structure in both directions."""
         return len(self._corners)
 
-    def look(self, seen: Seen) -> Look:
+    def register(self, image: GradientImage) -> Registration:
         """Where a thumbnail of the same camera lies relative to this one."""
-        if seen.gray.shape != self.gray.shape:
+        if image.gray.shape != self.gray.shape:
             raise InputError(
-                f"camera health: expected images of {self.gray.shape[::-1]}, got {seen.gray.shape[::-1]}"
+                f"camera health: expected images of {self.gray.shape[::-1]}, got {image.gray.shape[::-1]}"
             )
-        near = self._vote(seen, (0, 0))
-        if near.motion is not None or self.tiles < LEAST_TILES or len(seen.corners) < LEAST_TILES:
+        near = self._fit(image, (0, 0))
+        if near.motion is not None or min(self.tiles, len(image.corners)) < MIN_TILES:
             return near
-        far = self._vote(seen, self._whole(seen))  # a camera that moved far
-        return far if far.agreed > near.agreed else near
+        far = self._fit(image, self._coarse_shift(image))  # a camera that moved far
+        return far if far.inliers > near.inliers else near
 
-    def _whole(self, seen: Seen) -> tuple[int, int]:
+    def _coarse_shift(self, image: GradientImage) -> tuple[int, int]:
         """The shift of the whole image in thumbnail pixels, by phase correlation of the gradients."""
         window = cv2.createHanningWindow(self.gray.shape[::-1], cv2.CV_32F)
-        pair = [np.hypot(f[..., 0], f[..., 1]) for f in (self._field, seen.field)]
+        pair = [np.hypot(f[..., 0], f[..., 1]) for f in (self._gradients, image.gradients)]
         (dx, dy), _ = cv2.phaseCorrelate(pair[0] - pair[0].mean(), pair[1] - pair[1].mean(), window)
         return round(dx), round(dy)
 
-    def _vote(self, seen: Seen, start: tuple[int, int]) -> Look:
+    def _fit(self, image: GradientImage, start: tuple[int, int]) -> Registration:
         """The similarity that most tiles agree on, searching around `start`."""
-        structured = len(seen.corners)
-        silent = Look(None, 0, self.tiles, structured, math.nan)
-        if min(self.tiles, structured) < LEAST_TILES:
-            return silent
-        found = [_find(self._field, seen.field, corner, start) for corner in self._corners.tolist()]
-        pairs = [(corner, shift) for corner, shift in zip(self._corners, found, strict=True) if shift]
-        if len(pairs) < LEAST_TILES:
-            return silent
+        image_tiles = len(image.corners)
+        unknown = Registration(None, 0, self.tiles, image_tiles, math.nan)
+        if min(self.tiles, image_tiles) < MIN_TILES:
+            return unknown
+        shifts = [_find(self._gradients, image.gradients, c, start) for c in self._corners.tolist()]
+        pairs = [(corner, shift) for corner, shift in zip(self._corners, shifts, strict=True) if shift]
+        if len(pairs) < MIN_TILES:
+            return unknown
         source = np.array([corner for corner, _ in pairs], float) + TILE / 2
         target = source + np.array([shift for _, shift in pairs])
-        matrix, kept = cv2.estimateAffinePartial2D(
+        matrix, mask = cv2.estimateAffinePartial2D(
             source, target, method=cv2.RANSAC, ransacReprojThreshold=0.6, maxIters=3000, confidence=0.999
         )
-        if matrix is None or kept is None:
-            return silent
-        kept = kept.ravel().astype(bool)
-        agreed = int(kept.sum())
-        if agreed < max(LEAST_TILES, 0.3 * self.tiles):
-            return Look(None, agreed, self.tiles, structured, math.nan)
-        rest = source[kept] @ matrix[:, :2].T + matrix[:, 2] - target[kept]
-        grow = self.size[0] / self.gray.shape[1]
-        sigma = grow * math.sqrt(float((rest**2).sum()) / max(1, 2 * agreed - 4) / agreed)
-        return Look(self._motion(matrix, grow), agreed, self.tiles, structured, sigma)
+        if matrix is None or mask is None:
+            return unknown
+        mask = mask.ravel().astype(bool)
+        inliers = int(mask.sum())
+        if inliers < max(MIN_TILES, MIN_INLIER_RATIO * self.tiles):
+            return Registration(None, inliers, self.tiles, image_tiles, math.nan)
+        residuals = source[mask] @ matrix[:, :2].T + matrix[:, 2] - target[mask]
+        factor = self.size[0] / self.gray.shape[1]
+        sigma = factor * math.sqrt(float((residuals**2).sum()) / max(1, 2 * inliers - 4) / inliers)
+        return Registration(self._motion(matrix, factor), inliers, self.tiles, image_tiles, sigma)
 
-    def _motion(self, matrix: Array, grow: float) -> Motion:
+    def _motion(self, matrix: Array, factor: float) -> Motion:
         middle = np.array(self.gray.shape[::-1]) / 2
-        dx, dy = (matrix[:, :2] @ middle + matrix[:, 2] - middle) * grow
+        dx, dy = (matrix[:, :2] @ middle + matrix[:, 2] - middle) * factor
         scale = math.hypot(matrix[0, 0], matrix[1, 0])
-        turn = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
-        return Motion(float(dx), float(dy), turn, scale, self.size)
+        rotation = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
+        return Motion(float(dx), float(dy), rotation, scale, self.size)
 
 
-def _field(gray: Array) -> Array:
+def _unit_gradients(gray: Array) -> Array:
     """(h, w, 2) float32 gradients, nearly of length 1 where strong, near 0 where there is only noise."""
     smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 0.8)
-    dx, dy = (cv2.Sobel(smooth, cv2.CV_32F, *way, ksize=3, scale=0.125) for way in ((1, 0), (0, 1)))
-    length = np.sqrt(dx * dx + dy * dy + NOISE * NOISE)
+    dx, dy = (cv2.Sobel(smooth, cv2.CV_32F, *order, ksize=3, scale=0.125) for order in ((1, 0), (0, 1)))
+    length = np.sqrt(dx * dx + dy * dy + NOISE_LEVEL * NOISE_LEVEL)
     return np.stack([dx / length, dy / length], -1)
 
 
-def _structured(field: Array, corners: Array) -> Array:
+def _has_structure(gradients: Array, corners: Array) -> Array:
     """(N,) whether the tile at each corner has edges in more than one direction."""
     good = np.zeros(len(corners), bool)
     for n, (x, y) in enumerate(corners.tolist()):
-        tile = field[y : y + TILE, x : x + TILE].reshape(-1, 2)
-        least = float(np.linalg.eigvalsh(tile.T @ tile)[0])
-        good[n] = least > 0.006 * TILE * TILE
+        tile = gradients[y : y + TILE, x : x + TILE].reshape(-1, 2)
+        good[n] = float(np.linalg.eigvalsh(tile.T @ tile)[0]) > MIN_STRUCTURE * TILE * TILE
     return good
 
 
 def _find(
-    reference: Array, field: Array, corner: tuple[int, int], start: tuple[int, int]
+    reference: Array, image: Array, corner: tuple[int, int], start: tuple[int, int]
 ) -> tuple[float, float] | None:
-    """(dx, dy) of one tile in thumbnail pixels, None where it is not found again."""
+    """(dx, dy) of one tile in thumbnail pixels, None where it is not found."""
     x, y = corner
-    left, top = x + start[0] - REACH, y + start[1] - REACH
-    right, bottom = left + TILE + 2 * REACH, top + TILE + 2 * REACH
+    left, top = x + start[0] - SEARCH_RADIUS, y + start[1] - SEARCH_RADIUS
+    right, bottom = left + TILE + 2 * SEARCH_RADIUS, top + TILE + 2 * SEARCH_RADIUS
     x1, y1 = max(0, left), max(0, top)
-    x2, y2 = min(field.shape[1], right), min(field.shape[0], bottom)
+    x2, y2 = min(image.shape[1], right), min(image.shape[0], bottom)
     if x2 - x1 < TILE + 2 or y2 - y1 < TILE + 2:
         return None
     tile = np.ascontiguousarray(reference[y : y + TILE, x : x + TILE])
-    area = np.ascontiguousarray(field[y1:y2, x1:x2])
+    area = np.ascontiguousarray(image[y1:y2, x1:x2])
     scores = cv2.matchTemplate(area, tile, cv2.TM_CCORR_NORMED)
     _, best, _, (px, py) = cv2.minMaxLoc(scores)
-    if best < MATCH or not (0 < px < scores.shape[1] - 1 and 0 < py < scores.shape[0] - 1):
+    if best < MIN_CORRELATION or not (0 < px < scores.shape[1] - 1 and 0 < py < scores.shape[0] - 1):
         return None
     sx = _peak(scores[py, px - 1], best, scores[py, px + 1])
     sy = _peak(scores[py - 1, px], best, scores[py + 1, px])
@@ -219,6 +242,6 @@ def _find(
 
 
 def _peak(before: float, best: float, after: float) -> float:
-    """Where between -0.5 and 0.5 the parabola through three values has its top."""
+    """Where between -0.5 and 0.5 the parabola through three values has its maximum."""
     bend = before - 2 * best + after
     return float(0.5 * (before - after) / bend) if bend < 0 else 0.0

@@ -1,8 +1,8 @@
-"""Watches a site's speeds: is an hour of the week as fast as it has been, and far as fast as near?
+"""SpeedDriftDetector: whether an hour of the week is as fast as it used to be, and far as fast as near.
 
 Baselines are medians and median deviations of log speeds for each hour of the day and weekday, and of the
-ratio far : near of single vehicles. A two-sided CUSUM of log-likelihood ratios (Page 1954) gathers small
-evidence; its threshold log(2 N) lets it fire falsely less than once in N independent vehicles (Lorden 1971).
+ratio far : near of single vehicles. A two-sided CUSUM of log-likelihood ratios (Page 1954) accumulates
+evidence; its threshold log(2 N) bounds false alarms to one in N independent vehicles (Lorden 1971).
 """
 
 from __future__ import annotations
@@ -11,21 +11,24 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from edgevid.errors import InputError
 from edgevid.types import Array, Reason, Speeds, Tracks
 
-LEAST = 30
+Direction = Literal["up", "down"]
+MIN_VEHICLES = 30
 """Vehicles that make a baseline."""
-KEPT = 200
-"""Vehicles that a baseline remembers; the oldest go first."""
-SLOWEST_MPS = 2.0
-"""Slower vehicles stand in a queue: they say nothing of the camera."""
-CLIP = 3.0
-"""Standard deviations beyond which a vehicle counts no more: one speeder is no evidence."""
+MAX_VEHICLES = 200
+"""Vehicles that a baseline keeps; the oldest go first."""
+MIN_MPS = 2.0
+"""Slower vehicles are in a queue and tell nothing about the camera."""
+MAX_Z = 3.0
+"""Standard deviations at which a vehicle is clipped: one speeder is no evidence."""
+BASELINE_ERROR = 1.2533
+"""Standard error of a median, in standard deviations over the square root of the count."""
 
 
 @dataclass(slots=True)
@@ -33,11 +36,11 @@ class Cusum:
     """Evidence for "faster by `change`" and for "slower by `change`", in nats."""
 
     change: float
-    """Relative change that is to be found, 0.05 for 5 %."""
-    ordinary: float
+    """Relative change to detect, 0.05 for 5 %."""
+    tolerance: float
     """Relative change that happens without a fault (weather, holidays)."""
     vehicles: float
-    """Wanted mean number of vehicles between false alarms."""
+    """Mean number of vehicles between false alarms."""
     up: float = 0.0
     down: float = 0.0
 
@@ -46,14 +49,14 @@ class Cusum:
         """Nats at which it fires."""
         return math.log(2 * self.vehicles)
 
-    def add(self, value: float, middle: float, spread: float, count: int) -> str:
-        """What one more log value gives against a baseline of `count`: "up", "down" or ""."""
-        step = math.log1p(self.change) / spread
-        slack = math.log1p(self.ordinary) / spread + 1.2533 / math.sqrt(count)  # the baseline errs as well
-        z = float(np.clip((value - middle) / spread, -CLIP, CLIP))
+    def add(self, value: float, baseline: Baseline) -> Direction | None:
+        """Adds one log value; the direction of the change once there is enough evidence for it."""
+        step = math.log1p(self.change) / baseline.spread
+        slack = math.log1p(self.tolerance) / baseline.spread + BASELINE_ERROR / math.sqrt(baseline.vehicles)
+        z = float(np.clip((value - baseline.median) / baseline.spread, -MAX_Z, MAX_Z))
         self.up = max(0.0, self.up + step * (z - slack - step / 2))
         self.down = max(0.0, self.down + step * (-z - slack - step / 2))
-        return "up" if self.up > self.threshold else "down" if self.down > self.threshold else ""
+        return "up" if self.up > self.threshold else "down" if self.down > self.threshold else None
 
     def clear(self) -> None:
         """Forgets the evidence."""
@@ -61,44 +64,55 @@ class Cusum:
 
     @property
     def quiet(self) -> bool:
-        """Whether there is hardly any evidence: only then is anything learned."""
+        """Whether there is little evidence: only then are values learned."""
         return max(self.up, self.down) < self.threshold / 2
 
 
+class Baseline(NamedTuple):
+    """Log values of a slot."""
+
+    median: float
+    spread: float
+    vehicles: int
+
+
 @dataclass(slots=True)
-class Baseline:
-    """Log values by slot; what comes in waits in `pending` until its hour has ended in order."""
+class BaselineTable:
+    """Log values by slot; new ones wait in `pending` until their hour has ended without suspicion."""
 
     slots: dict[str, list[float]] = field(default_factory=dict)
     pending: dict[str, list[float]] = field(default_factory=dict)
-    _known: dict[str, tuple[float, float, int] | None] = field(default_factory=dict)
+    _cache: dict[str, Baseline | None] = field(default_factory=dict)
 
     def add(self, slot: str, value: float) -> None:
-        """Remembers a value until `debounce`."""
+        """Keeps a value until `commit` or `drop`."""
         self.pending.setdefault(slot, []).append(round(value, 4))
 
-    def debounce(self, good: bool) -> None:
-        """Learns what is pending, or drops it where something was wrong."""
+    def commit(self) -> None:
+        """Learns the pending values."""
         for slot, values in self.pending.items():
-            if good:
-                self.slots[slot] = (self.slots.get(slot, []) + values)[-KEPT:]
+            self.slots[slot] = (self.slots.get(slot, []) + values)[-MAX_VEHICLES:]
+        self.drop()
+
+    def drop(self) -> None:
+        """Forgets the pending values."""
         self.pending.clear()
-        self._known.clear()
+        self._cache.clear()
 
-    def of(self, slots: list[list[str]], least_spread: float) -> tuple[float, float, int] | None:
-        """Median, spread and count of the first group of slots with enough values; None without any."""
-        key = slots[0][0]
-        if key not in self._known:
-            self._known[key] = self._measure(slots, least_spread)
-        return self._known[key]
+    def of(self, groups: list[list[str]], min_spread: float) -> Baseline | None:
+        """The baseline of the first group of slots with enough values; None without any."""
+        key = groups[0][0]
+        if key not in self._cache:
+            self._cache[key] = self._measure(groups, min_spread)
+        return self._cache[key]
 
-    def _measure(self, slots: list[list[str]], least_spread: float) -> tuple[float, float, int] | None:
-        for group in slots:
+    def _measure(self, groups: list[list[str]], min_spread: float) -> Baseline | None:
+        for group in groups:
             values = [v for slot in group for v in self.slots.get(slot, ())]
-            if len(values) >= LEAST:
-                middle = float(np.median(values))
-                spread = 1.4826 * float(np.median(np.abs(np.array(values) - middle)))
-                return middle, max(spread, least_spread), min(len(values), KEPT)
+            if len(values) >= MIN_VEHICLES:
+                median = float(np.median(values))
+                spread = 1.4826 * float(np.median(np.abs(np.array(values) - median)))
+                return Baseline(median, max(spread, min_spread), min(len(values), MAX_VEHICLES))
         return None
 
 
@@ -111,177 +125,176 @@ class _Vehicle:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One alarm of the statistics."""
+    """A change that the detector found."""
 
-    kind: str
-    """"speeds" (all speeds changed) or "ratio" (far against near changed)."""
-    way: str
-    """"up" or "down"."""
-    words: str
+    kind: Literal["speeds", "ratio"]
+    """All speeds, or far against near."""
+    direction: Direction
+    message: str
 
 
 class SpeedDriftDetector:
-    """Learns a site's speeds from `Speeds` tables and says when they are no longer themselves."""
+    """Learns a site's speeds and finds when they drift away from what was learned."""
 
     def __init__(
-        self, *, change: float = 0.05, ratio_change: float = 0.03, ordinary: float = 0.03,
+        self, *, change: float = 0.05, ratio_change: float = 0.03, tolerance: float = 0.03,
         vehicles_between_false_alarms: float = 100_000, hour_s: float = 3600.0,
     ) -> None:  # fmt: skip
-        """`change`, `ratio_change`, `ordinary` are relative; `hour_s` is how long values stay pending."""
+        """`change`, `ratio_change`, `tolerance` are relative; `hour_s` is how long values stay pending."""
         for name, value in (("change", change), ("ratio_change", ratio_change), ("hour_s", hour_s)):
             if not value > 0:
                 raise InputError(f"camera health: expected {name} above 0, got {value}")
-        if not (ordinary >= 0 and vehicles_between_false_alarms >= 10):
+        if not (tolerance >= 0 and vehicles_between_false_alarms >= 10):
             raise InputError(
-                "camera health: expected ordinary >= 0 and at least 10 vehicles between false alarms, "
-                f"got {ordinary}, {vehicles_between_false_alarms}"
+                "camera health: expected tolerance >= 0 and at least 10 vehicles between false alarms, "
+                f"got {tolerance}, {vehicles_between_false_alarms}"
             )
-        self.speeds = Cusum(change, ordinary, vehicles_between_false_alarms)
+        self.speeds = Cusum(change, tolerance, vehicles_between_false_alarms)
         self.ratio = Cusum(ratio_change, ratio_change / 4, vehicles_between_false_alarms)
-        self.speed_base, self.ratio_base = Baseline(), Baseline()
-        self.split: float | None = None
+        self.speed_table, self.ratio_table = BaselineTable(), BaselineTable()
+        self.split_row: float | None = None
         """Image row between near and far; learned from the first vehicles."""
         self.vehicles = 0
-        self._hour_s, self._settle_at = hour_s, -math.inf
-        self._middles: list[float] = []
+        self._hour_s, self._commit_at = hour_s, -math.inf
+        self._middle_rows: list[float] = []
         self._open: defaultdict[int, _Vehicle] = defaultdict(_Vehicle)
 
     def update(self, tracks: Tracks, smoothed: Speeds, track_speeds: Speeds, now: datetime) -> list[Finding]:
-        """What the vehicles of this frame give; `now` is local time."""
+        """What the vehicles of this frame show; `now` is local time."""
         stamp = now.timestamp()
-        if stamp >= self._settle_at:
-            if math.isfinite(self._settle_at):
-                self._settle()
-            self._settle_at = stamp + self._hour_s
+        if stamp >= self._commit_at:
+            if math.isfinite(self._commit_at):
+                self.commit()
+            self._commit_at = stamp + self._hour_s
         self._gather(tracks, smoothed)
         found = []
         for row in track_speeds:
-            vehicle = self._open.pop(row.id, None)
-            if row.reason is Reason.OK and row.mps >= SLOWEST_MPS:
-                found += self.passed(row.mps, row.heading, now)
-                found += self._far_near(vehicle) if vehicle is not None else []
+            vehicle = self._open.pop(int(row.id), None)
+            if row.reason == Reason.OK and row.mps >= MIN_MPS:
+                found += self.add_speed(row.mps, row.heading, now)
+                found += self._add_halves(vehicle) if vehicle is not None else []
         return found
 
-    def passed(self, mps: float, heading: float, now: datetime) -> list[Finding]:
-        """One vehicle's speed: against its hour of the week, then remembered."""
+    def add_speed(self, mps: float, heading: float, now: datetime) -> list[Finding]:
+        """Compares one vehicle's speed with its hour of the week, then keeps it."""
         self.vehicles += 1
-        way, value = _way(heading), math.log(mps)
-        self.speed_base.add(f"{now.weekday()} {now.hour} {way}", value)
-        base = self.speed_base.of(_groups(now, way), 0.03)
-        fired = self.speeds.add(value, *base) if base else ""
-        if not fired or base is None:
+        travel, value = _travel(heading), math.log(mps)
+        self.speed_table.add(f"{now.weekday()} {now.hour} {travel}", value)
+        baseline = self.speed_table.of(_groups(now, travel), 0.03)
+        direction = self.speeds.add(value, baseline) if baseline else None
+        if direction is None:
             return []
         self.speeds.clear()
-        self.speed_base.debounce(False)
-        return [
-            Finding("speeds", fired, _changed("speeds are", fired, self.speeds.change, "usual at this hour"))
-        ]
+        self.speed_table.drop()
+        change = _change(direction, self.speeds.change)
+        return [Finding("speeds", direction, f"speeds are permanently {change} than usual at this hour")]
 
-    def far_near(self, far_mps: float, near_mps: float, heading: float) -> list[Finding]:
-        """One vehicle's speeds in the far and in the near half."""
-        way, value = _way(heading), math.log(far_mps / near_mps)
-        self.ratio_base.add(way, value)
-        base = self.ratio_base.of([[way]], 0.01)
-        fired = self.ratio.add(value, *base) if base else ""
-        if not fired:
+    def add_ratio(self, far_mps: float, near_mps: float, heading: float) -> list[Finding]:
+        """Compares one vehicle's speeds in the far and in the near half, then keeps their ratio."""
+        travel, value = _travel(heading), math.log(far_mps / near_mps)
+        self.ratio_table.add(travel, value)
+        baseline = self.ratio_table.of([[travel]], 0.01)
+        direction = self.ratio.add(value, baseline) if baseline else None
+        if direction is None:
             return []
         self.ratio.clear()
-        self.ratio_base.debounce(False)
-        return [
-            Finding(
-                "ratio", fired, _changed("far against near, speeds are", fired, self.ratio.change, "usual")
-            )
-        ]
+        self.ratio_table.drop()
+        change = _change(direction, self.ratio.change)
+        return [Finding("ratio", direction, f"far : near speeds are permanently {change} than usual")]
+
+    def clear(self) -> None:
+        """Forgets the evidence; the baselines stay."""
+        self.speeds.clear()
+        self.ratio.clear()
 
     def forget(self) -> None:
-        """Learns everything anew."""
-        self.speed_base, self.ratio_base = Baseline(), Baseline()
-        self.speeds.clear()
-        self.ratio.clear()
-        self.split = None
-        self._middles.clear()
+        """Learns everything again."""
+        self.speed_table, self.ratio_table = BaselineTable(), BaselineTable()
+        self.clear()
+        self.split_row = None
+        self._middle_rows.clear()
         self._open.clear()
 
     def reset(self) -> None:
-        """The stream starts again: vehicles on the way are forgotten, baselines stay."""
+        """The stream starts again: vehicles in view are forgotten, baselines stay."""
         self._open.clear()
 
-    def _settle(self) -> None:
+    def commit(self) -> None:
+        """Ends an hour: learns its values, or drops them where there is evidence of a change."""
         good = self.speeds.quiet and self.ratio.quiet
-        self.speed_base.debounce(good)
-        self.ratio_base.debounce(good)
+        for table in (self.speed_table, self.ratio_table):
+            table.commit() if good else table.drop()
 
     def _gather(self, tracks: Tracks, smoothed: Speeds) -> None:
-        """Remembers image row and smoothed speed of each vehicle that is in view."""
+        """Keeps image row and smoothed speed of each vehicle in view."""
         rows = dict(zip(tracks.ids.tolist(), tracks.boxes[:, 3].tolist(), strict=True))
         for row in smoothed:
-            if row.reason is Reason.OK and row.mps >= SLOWEST_MPS and row.id in rows:
+            if row.reason is Reason.OK and row.mps >= MIN_MPS and row.id in rows:
                 vehicle = self._open[row.id]
                 vehicle.rows.append(rows[row.id])
                 vehicle.mps.append(row.mps)
                 vehicle.heading.append(row.heading)
 
-    def _far_near(self, vehicle: _Vehicle) -> list[Finding]:
+    def _add_halves(self, vehicle: _Vehicle) -> list[Finding]:
         rows, mps = np.array(vehicle.rows), np.array(vehicle.mps)
         if len(rows) < 10:
             return []
-        if self.split is None:
-            self._middles.append(float(rows[len(rows) // 2]))
-            if len(self._middles) >= LEAST:
-                self.split = float(np.median(self._middles))
+        if self.split_row is None:
+            self._middle_rows.append(float(rows[len(rows) // 2]))
+            if len(self._middle_rows) >= MIN_VEHICLES:
+                self.split_row = float(np.median(self._middle_rows))
             return []
-        far = rows < self.split
+        far = rows < self.split_row
         if min(far.sum(), (~far).sum()) < 5:
             return []
-        return self.far_near(_median(mps[far]), _median(mps[~far]), _median(np.array(vehicle.heading)))
+        return self.add_ratio(_median(mps[far]), _median(mps[~far]), _median(np.array(vehicle.heading)))
 
     def to_dict(self) -> dict[str, Any]:
-        """What is worth keeping over a restart."""
+        """What is kept over a restart."""
+        tables = (("speeds", self.speeds, self.speed_table), ("ratio", self.ratio, self.ratio_table))
         return {
-            "split": self.split,
+            "split_row": self.split_row,
             "vehicles": self.vehicles,
-            "speeds": {"up": self.speeds.up, "down": self.speeds.down, "slots": self.speed_base.slots},
-            "ratio": {"up": self.ratio.up, "down": self.ratio.down, "slots": self.ratio_base.slots},
+            **{name: {"up": one.up, "down": one.down, "slots": table.slots} for name, one, table in tables},
         }
 
-    def from_dict(self, given: dict[str, Any]) -> None:
-        """Takes up what `to_dict` gave; ValueError, KeyError or TypeError where it is damaged."""
-        split = None if given["split"] is None else float(given["split"])
+    def from_dict(self, values: dict[str, Any]) -> None:
+        """Takes the values of `to_dict`; ValueError, KeyError or TypeError where they are damaged."""
+        split_row = None if values["split_row"] is None else float(values["split_row"])
         parts = []
         for name in ("speeds", "ratio"):
-            up, down = float(given[name]["up"]), float(given[name]["down"])
-            slots = {str(k): [float(v) for v in values] for k, values in given[name]["slots"].items()}
-            if not all(map(math.isfinite, (up, down, *(v for values in slots.values() for v in values)))):
+            up, down = float(values[name]["up"]), float(values[name]["down"])
+            slots = {str(k): [float(v) for v in logs] for k, logs in values[name]["slots"].items()}
+            if not all(map(math.isfinite, (up, down, *(v for logs in slots.values() for v in logs)))):
                 raise ValueError(f"{name} holds numbers that are not finite")
             parts.append((up, down, slots))
-        self.split, self.vehicles = split, int(given["vehicles"])
-        for (up, down, slots), cusum, base in zip(
-            parts, (self.speeds, self.ratio), (self.speed_base, self.ratio_base), strict=True
+        self.split_row, self.vehicles = split_row, int(values["vehicles"])
+        for (up, down, slots), cusum, table in zip(
+            parts, (self.speeds, self.ratio), (self.speed_table, self.ratio_table), strict=True
         ):
-            cusum.up, cusum.down, base.slots = up, down, slots
-            base.debounce(False)
+            cusum.up, cusum.down, table.slots = up, down, slots
+            table.drop()
 
 
-def _groups(now: datetime, way: str) -> list[list[str]]:
+def _groups(now: datetime, travel: str) -> list[list[str]]:
     """Slots to compare with, the closest first: this hour of this weekday, this hour of such days.
 
-    Other hours and other kinds of days are no measure: nights are faster than days without a fault.
+    Other hours and other kinds of days do not compare: nights are faster than days without a fault.
     """
-    alike = range(5) if now.weekday() < 5 else range(5, 7)
+    days = range(5) if now.weekday() < 5 else range(5, 7)
     return [
-        [f"{now.weekday()} {now.hour} {way}"],
-        [f"{day} {now.hour} {way}" for day in alike],
+        [f"{now.weekday()} {now.hour} {travel}"],
+        [f"{day} {now.hour} {travel}" for day in days],
     ]
 
 
-def _way(heading: float) -> str:
-    """Away from the camera or towards it, as far as the plane's y axis tells."""
+def _travel(heading: float) -> str:
+    """Away from the camera or towards it, by the plane's y axis."""
     return "towards" if math.sin(math.radians(heading if math.isfinite(heading) else 90.0)) < 0 else "away"
 
 
-def _changed(what: str, way: str, change: float, usual: str) -> str:
-    more = {"up": "higher", "down": "lower"}[way]
-    return f"{what} lastingly {more} than {usual} (by {100 * change:.0f} % or more)"
+def _change(direction: Direction, change: float) -> str:
+    return f"{100 * change:.0f} % or more {'higher' if direction == 'up' else 'lower'}"
 
 
 def _median(values: Array) -> float:

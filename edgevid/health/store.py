@@ -1,15 +1,14 @@
-"""What camera health remembers over a restart: a folder with state.json and the reference images.
+"""What camera health keeps over a restart: a folder with state.json and the reference images.
 
-Every file is written whole and put in place in one step. A damaged one is set aside with a sentence, and
-its part is learned anew.
+Every file is replaced in one step. A damaged one is quarantined with a message and learned again.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -18,22 +17,25 @@ from edgevid.errors import InputError
 from edgevid.files.atomic import quarantine, write_atomic
 from edgevid.files.digest import sha256
 from edgevid.health.registration import Motion, Reference
-from edgevid.health.view_monitor import Known
+from edgevid.health.view_monitor import LearnedReference
 
 STATE = "state.json"
-ANSWER = "acknowledge.json"
-"""Left by `edgevid health` for the program that watches; it is read within a check and removed."""
-FORMAT = 1
+ACKNOWLEDGEMENT = "acknowledgement.json"
+"""Left by `edgevid health` for the running monitor, which removes it at its next check."""
+FORMAT = 2
+Kind = Literal["moved", "lost", "ratio", "speeds"]
+"""What raises an alarm: the image moved, shows another view, far against near, all speeds."""
+Acknowledgement = Literal["unchanged", "recalibrated"]
+"""The camera stands as it was calibrated, or was calibrated again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Why speeds are silent until somebody has looked."""
+    """Why speeds are CAMERA_MOVED until a user acknowledges it."""
 
-    kind: str
-    """"moved", "lost", "ratio" or "speeds"."""
-    words: str
-    when: str
+    kind: Kind
+    message: str
+    time: str
     """Local time, ISO 8601."""
 
 
@@ -41,105 +43,108 @@ class HealthFolder:
     """Reads and writes one camera's folder."""
 
     def __init__(self, path: str | Path) -> None:
-        """Makes the folder; InputError where that cannot be."""
+        """Makes the folder; InputError where that fails."""
         self.path = Path(path)
         self.notes: list[str] = []
-        """What was damaged, in sentences."""
+        """What was damaged."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"camera health: {path}: expected a folder to keep what is learned, it cannot be made "
-                f"({error.strerror})"
+                f"camera health: {path}: expected a folder to write to, it cannot be made ({error.strerror})"
             ) from None
 
-    def read(self) -> tuple[list[Known], dict[str, Any] | None, Alarm | None]:
+    def read(self) -> tuple[list[LearnedReference], dict[str, Any] | None, Alarm | None]:
         """References, statistics and the open alarm; empty where there is nothing yet or it is damaged."""
         file = self.path / STATE
         if not file.exists():
             return [], None, None
         try:
-            given = json.loads(file.read_text(encoding="utf-8"))
-            if given["format"] != FORMAT:
-                raise ValueError(f"format {given['format']!r} is not {FORMAT}")
-            alarm = Alarm(**{k: str(given["alarm"][k]) for k in Alarm.__slots__}) if given["alarm"] else None
-            size = (int(given["size"][0]), int(given["size"][1])) if given["size"] else (0, 0)
-            listed = [(str(one["file"]), _motion(one, size)) for one in given["references"]]
-            statistics = dict(given["statistics"])
+            state = json.loads(file.read_text(encoding="utf-8"))
+            if state["format"] != FORMAT:
+                raise ValueError(f"expected format {FORMAT}, got {state['format']!r}")
+            alarm = _alarm(state["alarm"]) if state["alarm"] else None
+            size = (int(state["size"][0]), int(state["size"][1])) if state["size"] else (0, 0)
+            offsets = [(str(row["file"]), _motion(row, size)) for row in state["references"]]
+            statistics = dict(state["statistics"])
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             self.quarantine(f"{type(error).__name__}: {error}")
             return [], None, None
-        known = [self._reference(name, offset) for name, offset in listed]
-        return [one for one in known if one is not None], statistics, alarm
+        references = [self._reference(name, offset) for name, offset in offsets]
+        return [one for one in references if one is not None], statistics, alarm
 
     def quarantine(self, why: str) -> None:
-        """Keeps a damaged state.json under another name and says so."""
+        """Renames a damaged state.json and notes it."""
         file = self.path / STATE
         quarantine(file, ".bad")
         self.notes.append(
-            f"{file}: damaged ({why}); it is kept as {STATE}.bad, and view and speeds are learned anew: "
+            f"{file}: damaged ({why}); renamed to {STATE}.bad, and view and speeds are learned again: "
             "make sure that the camera stands as it was calibrated"
         )
 
-    def write(self, known: list[Known], statistics: dict[str, Any], alarm: Alarm | None) -> None:
-        """Puts all of it in place; OSError where the disk refuses."""
+    def write(
+        self, references: list[LearnedReference], statistics: dict[str, Any], alarm: Alarm | None
+    ) -> None:
+        """Writes everything; OSError where the disk refuses."""
         rows = []
-        for one in known:
+        for one in references:
             data = cv2.imencode(".png", one.reference.gray)[1].tobytes()
-            name = f"reference-{sha256(data)[:12]}.png"
+            name, o = f"reference-{sha256(data)[:12]}.png", one.offset
             if not (self.path / name).exists():
-                self._put(name, data)
-            o = one.offset
+                write_atomic(self.path / name, data)
             rows.append(
                 {"file": name, "dx": o.dx, "dy": o.dy, "rotation_deg": o.rotation_deg, "scale": o.scale}
             )
         state = {
             "format": FORMAT,
-            "size": list(known[0].reference.size) if known else None,
-            "alarm": {key: getattr(alarm, key) for key in Alarm.__slots__} if alarm else None,
+            "size": list(references[0].reference.size) if references else None,
+            "alarm": asdict(alarm) if alarm else None,
             "references": rows,
             "statistics": statistics,
         }
-        self._put(STATE, json.dumps(state, separators=(",", ":")).encode())
+        write_atomic(self.path / STATE, json.dumps(state, separators=(",", ":")))
         named = {row["file"] for row in rows}
         for old in self.path.glob("reference-*.png"):
             if old.name not in named:
                 old.unlink(missing_ok=True)
 
-    def answer(self, choice: str) -> None:
-        """Leaves an answer for the program that watches: "kept" or "recalibrated"."""
-        self._put(ANSWER, json.dumps({"choice": choice}).encode())
+    def put_acknowledgement(self, choice: Acknowledgement) -> None:
+        """Leaves an answer to the alarm for the running monitor."""
+        write_atomic(self.path / ACKNOWLEDGEMENT, json.dumps({"choice": choice}))
 
-    def pop_acknowledgement(self) -> str:
-        """The answer that was left, once; "" without one."""
-        file = self.path / ANSWER
+    def pop_acknowledgement(self) -> Acknowledgement | None:
+        """The answer to the alarm, once; None without one."""
+        file = self.path / ACKNOWLEDGEMENT
         if not file.exists():
-            return ""
+            return None
         try:
             choice = json.loads(file.read_text(encoding="utf-8"))["choice"]
         except (OSError, ValueError, KeyError, TypeError):
-            choice = ""
+            choice = None
         file.unlink(missing_ok=True)
-        return choice if choice in ("kept", "recalibrated") else ""
+        return choice if choice in get_args(Acknowledgement) else None
 
-    def _put(self, name: str, data: bytes) -> None:
-        write_atomic(self.path / name, data)
-
-    def _reference(self, name: str, offset: Motion) -> Known | None:
+    def _reference(self, name: str, offset: Motion) -> LearnedReference | None:
         file = self.path / name
         data = file.read_bytes() if file.is_file() and file.parent == self.path else b""
         gray = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None
         try:
             if gray is None:
                 raise InputError("it is missing or does not decode")
-            return Known(Reference(gray, offset.size), offset, -1.0)
+            return LearnedReference(Reference(gray, offset.size), offset, -1.0)
         except InputError as error:
-            self.notes.append(f"{file}: this reference is left out ({error}); it is learned anew")
+            self.notes.append(f"{file}: this reference is left out ({error}); it is learned again")
             return None
+
+
+def _alarm(row: dict[str, Any]) -> Alarm:
+    if row["kind"] not in get_args(Kind):
+        raise ValueError(f"expected an alarm among {get_args(Kind)}, got {row['kind']!r}")
+    return Alarm(row["kind"], str(row["message"]), str(row["time"]))
 
 
 def _motion(row: dict[str, Any], size: tuple[int, int]) -> Motion:
     values = [float(row[key]) for key in ("dx", "dy", "rotation_deg", "scale")]
     if not (np.isfinite(values).all() and values[3] > 0 and min(size) > 0):
-        raise ValueError(f"a reference's place is {values} on {size}")
+        raise ValueError(f"the offset of a reference is {values} on {size}")
     return Motion(values[0], values[1], values[2], values[3], size)
