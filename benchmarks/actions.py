@@ -22,7 +22,7 @@ import onnxruntime
 from bench import conditions, save, table
 
 from edgevid import kernels
-from edgevid.actions.clips import ClipBuffer, ClipSpec
+from edgevid.actions.clip_buffer import ClipBuffer, ClipSpec
 from edgevid.runtime import load_engine, read_recipe
 from edgevid.types import Frame, Tracks
 
@@ -50,7 +50,7 @@ def scene() -> tuple[list[np.ndarray], list[Tracks]]:
 
 def run_buffer(images: list[np.ndarray], tables: list[Tracks], *, crops: bool) -> list[float]:
     """Milliseconds of each frame; without `crops` the pixels are left out: bookkeeping alone."""
-    import edgevid.actions.clips as clips
+    import edgevid.actions.clip_buffer as clips
 
     kept = clips.crop
     blank = np.zeros((64, 112, 112, 3), np.uint8)

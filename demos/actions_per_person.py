@@ -10,7 +10,7 @@ import argparse
 import numpy as np
 
 from edgevid.actions import load_recognizer
-from edgevid.actions.clips import ClipBuffer
+from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.detect.detector import Detector
 from edgevid.output.overlay import Overlay
 from edgevid.pipeline import Pipeline, RecognitionTask

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from edgevid.actions.clip import ClipRecognizer
+from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.actions.clip_spec import ClipSpec
-from edgevid.actions.clips import ClipBuffer
 from edgevid.actions.features import FeatureExtractor, PoseExtractor
 from edgevid.actions.image import ImageRecognizer
 from edgevid.actions.load import load_extractor, load_recognizer

@@ -1,49 +1,49 @@
-"""How an object's clip is cut out of the stream: the same description at training and at run time."""
+"""How an object's clip is cropped from the stream, at training and at run time."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from edgevid.errors import InputError
+from edgevid.files.digest import sha256
 from edgevid.types import Array
 
 
 @dataclass(frozen=True, slots=True)
 class ClipSpec:
-    """Sampling in time and cropping in space of the clips that one model takes."""
+    """Temporal sampling and spatial cropping of a model's clips."""
 
     steps: int = 32
-    """Crops in one clip: the model's T. 1 for models that look at single images or keep their own state."""
+    """Crops in one clip: the model's T. 1 for models of single images or with their own state."""
     rate_hz: float = 8.0
-    """Moments a second, on a grid of the stream's clock that all objects share."""
+    """Moments per second, on a grid of the stream's clock that all objects share."""
     width: int = 112
     height: int = 112
     stride_s: float = 2.0
-    """Seconds of new material before the same object is due again."""
+    """Seconds before the same object is due again."""
     min_steps: int = 1
     """Steps that must hold a crop before an object is due for the first time."""
-    policy: str = "box"
+    policy: Literal["box", "union"] = "box"
     """"box": each step follows the object; "union": one rectangle around all boxes of the window."""
-    fit: str = "expand"
+    fit: Literal["expand", "letterbox", "stretch"] = "expand"
     """"expand" widens the box to the crop's aspect, "letterbox" pads it, "stretch" distorts it."""
     context: float = 1.25
-    """The box is scaled by this about its center, so that what a person handles is seen."""
+    """Scale of the box about its center, to include what a person handles."""
     region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
-    """Part of the box that is looked at: left, top, right, bottom as fractions (head: 0.2, 0, 0.8, 0.25)."""
+    """Part of the box that is cropped: left, top, right, bottom as fractions (head: 0.2, 0, 0.8, 0.25)."""
     smoothing_s: float = 0.033
     """Time constant of the box's smoothing; 0 switches it off."""
     min_side: float = 24.0
-    """Boxes with a shorter side, in frame pixels, are not cut."""
+    """Boxes with a shorter side, in frame pixels, are not cropped."""
     max_unseen_s: float = 0.25
-    """A coasting box is trusted this long; then its steps stay empty."""
+    """A coasting box is cropped for this long; then its steps stay empty."""
     pad: int = 114
-    """Gray value beyond the image's edge."""
+    """Gray value beyond the frame's edge."""
 
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
         "policy": ("box", "union"),
@@ -66,30 +66,30 @@ class ClipSpec:
             if not getattr(self, name) >= 0:
                 raise InputError(f"ClipSpec.{name}: expected 0 or more, got {getattr(self, name)}")
         if (self.policy, self.fit) == ("union", "letterbox"):
-            raise InputError("ClipSpec: a union rectangle wants fit 'expand' or 'stretch', got 'letterbox'")
+            raise InputError("ClipSpec.fit: expected 'expand' or 'stretch' for a union, got 'letterbox'")
         left, top, right, bottom = self.region
         if not (left < right and top < bottom):
             raise InputError(f"ClipSpec.region: expected left < right and top < bottom, got {self.region}")
 
     @property
     def digest(self) -> str:
-        """Short hash of everything above: a head and its run time must agree on it.
+        """Short hash of all fields: training and run time must agree on it.
 
         >>> ClipSpec().digest == ClipSpec(context=1.3).digest
         False
         """
-        # 15 and 15.0 are the same rate, whoever wrote the file.
+        # 15 and 15.0 are the same rate.
         plain = np.concatenate([np.ravel(np.array(v, object)) for v in dataclasses.astuple(self)])
         text = json.dumps([v if isinstance(v, str) else float(v) for v in plain])
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return sha256(text)[:12]
 
 
 UNION_LIMIT = 3.0
-"""Beyond this ratio of union to median box area an object moves too far for one rectangle."""
+"""Beyond this ratio of union to median box area the object moves too far for one rectangle."""
 
 
-def look_at(boxes: Array, spec: ClipSpec) -> Array:
-    """The rectangles (N, 4) to cut for boxes (N, 4) xyxy: region, then context, then the crop's aspect."""
+def crop_rectangles(boxes: Array, spec: ClipSpec) -> Array:
+    """The rectangles (N, 4) to crop for boxes (N, 4) xyxy: region, then context, then the crop's aspect."""
     left, top, right, bottom = spec.region
     size = boxes[:, 2:] - boxes[:, :2]
     low = boxes[:, :2] + size * np.array((left, top), boxes.dtype)
@@ -103,8 +103,8 @@ def look_at(boxes: Array, spec: ClipSpec) -> Array:
     return np.asarray(np.concatenate((center - half, center + half), axis=1), np.float32)
 
 
-def union_or_none(boxes: Array) -> Array | None:
-    """The box (4,) around boxes (T, 4), or None where they wander more than UNION_LIMIT medians."""
+def union_box(boxes: Array) -> Array | None:
+    """The box (4,) around boxes (T, 4), or None where it exceeds UNION_LIMIT medians of their area."""
     union = np.concatenate((boxes[:, :2].min(0), boxes[:, 2:].max(0)))
     sides = boxes[:, 2:] - boxes[:, :2]
     median = float(np.median(sides[:, 0] * sides[:, 1]))

@@ -1,4 +1,4 @@
-"""What a temporal head is fed with: frozen CNN features or the joints of a pose, one row a crop."""
+"""Inputs of temporal heads: frozen CNN features or the joints of a pose, one row per crop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from edgevid.actions import skeleton
-from edgevid.actions.recognizer import input_named, picture_of, pictures, run_batch
+from edgevid.actions.recognizer import image_input, input_named, preprocess_crops, run_batch
 from edgevid.detect.preprocess import LetterboxTransform
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime import Engine, Recipe
@@ -15,7 +15,7 @@ from edgevid.types import Array
 
 
 class Extractor(Protocol):
-    """Rows remembered per track (`look`), and what a head is fed with (`encode`)."""
+    """Rows to store per track (`extract`), and the features of a window of them (`encode`)."""
 
     @property
     def raw_width(self) -> int: ...
@@ -23,10 +23,10 @@ class Extractor(Protocol):
     def width(self) -> int: ...
     @property
     def memory(self) -> int:
-        """Steps of the past that one step's features need, itself included."""
+        """Steps that one step's features need, itself included."""
         ...
 
-    def look(self, crops: Array, boxes: Array) -> Array: ...
+    def extract(self, crops: Array, boxes: Array) -> Array: ...
     def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]: ...
 
 
@@ -40,7 +40,7 @@ class FeatureExtractor:
         table = recipe.section("features")
         self._output = table.text("output", engine.outputs[0].name)
         table.done()
-        self._picture, self._input = picture_of(recipe), input_named(engine, recipe.input_name, recipe).name
+        self._image, self._input = image_input(recipe), input_named(engine, recipe.input_name, recipe).name
         shapes = {s.name: s.shape for s in engine.outputs}
         if self._output not in shapes or len(shapes[self._output]) not in (2, 4):
             raise ModelError(
@@ -53,20 +53,20 @@ class FeatureExtractor:
                 f"{recipe.name}: the number of features of output {self._output!r} must be fixed"
             )
 
-    def look(self, crops: Array, boxes: Array) -> Array:
+    def extract(self, crops: Array, boxes: Array) -> Array:
         """(M, D) float32 features of crops (M, h, w, 3)."""
-        answer = run_batch(self.engine, {self._input: pictures(crops, self._picture)})[self._output]
+        answer = run_batch(self.engine, {self._input: preprocess_crops(crops, self._image)})[self._output]
         return np.asarray(answer.reshape(*answer.shape[:2], -1).mean(axis=2), np.float32)
 
     def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]:
-        """The features as they are; InputError where they are no numbers."""
+        """The features as they are; InputError for NaN or infinity."""
         if not np.isfinite(raw[valid]).all():
             raise InputError(f"{self.recipe.name}: the features hold NaN or infinity")
         return np.where(valid[..., None], raw, 0).astype(np.float32), valid
 
 
 class PoseExtractor:
-    """A single-person pose model (MoveNet): joints in frame pixels, made into movement features."""
+    """A single-person pose model (MoveNet): joints in frame pixels, as movement features."""
 
     memory = 1 + max(skeleton.LAGS)
 
@@ -78,25 +78,25 @@ class PoseExtractor:
         table.done()
         if joints not in skeleton.JOINT_SETS:
             raise InputError(f"joints: expected one of {sorted(skeleton.JOINT_SETS)}, got {joints!r}")
-        self._picture, self._input = picture_of(recipe), input_named(engine, recipe.input_name, recipe).name
+        self._image, self._input = image_input(recipe), input_named(engine, recipe.input_name, recipe).name
         self._output = recipe.outputs[0] if recipe.outputs else engine.outputs[0].name
         self.count = len(skeleton.JOINT_SETS[joints])
         self.raw_width, self.width = 2 * self.count + 1, skeleton.width_of(self.count)
 
     def keypoints(self, crops: Array, boxes: Array) -> Array:
         """(M, 17, 3) x and y in frame pixels and score of crops (M, h, w, 3) that show `boxes` (M, 4)."""
-        answer = run_batch(self.engine, {self._input: pictures(crops, self._picture)})[self._output]
+        answer = run_batch(self.engine, {self._input: preprocess_crops(crops, self._image)})[self._output]
         points = np.asarray(answer, np.float64).reshape(len(crops), 17, 3)
         if self._order == "yxs":
             points = points[..., [1, 0, 2]]
-        p = self._picture
+        p = self._image
         fit = LetterboxTransform.of((crops.shape[2], crops.shape[1]), p)
         place = (points[..., :2] * (p.width, p.height) - (fit.left, fit.top)) / (fit.scale_x, fit.scale_y)
         share = place / (crops.shape[2], crops.shape[1])
         corner, side = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2]
         return np.concatenate((corner + share * side, points[..., 2:]), axis=-1)
 
-    def look(self, crops: Array, boxes: Array) -> Array:
+    def extract(self, crops: Array, boxes: Array) -> Array:
         """(M, 2 J + 1) joints and the pose's mean score."""
         points = self.keypoints(crops, boxes)
         chosen = points if self.joints == "coco17" else skeleton.coco_to_jhmdb(points)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgevid.actions.clip_table import ClipTable
+from edgevid.actions.clip_section import ClipSection
 from edgevid.actions.recognizer import (
     first_output,
+    image_input,
     input_named,
-    newest,
+    newest_crops,
     no_scores,
-    picture_of,
-    pictures,
+    preprocess_crops,
     probabilities,
     run_batch,
     scores,
@@ -22,15 +22,15 @@ from edgevid.types import Clips, Scores
 
 
 class ImageRecognizer:
-    """Looks at the newest crop of each object; answers the mean of what it saw of the track lately."""
+    """Classifies the newest crop of each object and averages its scores over the track."""
 
     def __init__(self, engine: Engine, recipe: Recipe, *, memory_s: float = 5.0, capacity: int = 256) -> None:
-        """`memory_s` is the time constant of the average over the track; 0 answers each image alone."""
+        """`memory_s` is the time constant of the average over the track; 0 scores each image alone."""
         self.engine, self.recipe, self.memory_s = engine, recipe, memory_s
-        table = ClipTable.read(recipe, steps=1)
+        table = ClipSection.read(recipe, steps=1)
         self.spec, self._activation = table.spec, table.activation
         self.names = recipe.names
-        self._picture = picture_of(recipe)
+        self._image = image_input(recipe)
         self._input = input_named(engine, recipe.input_name, recipe).name
         self._output = first_output(engine, recipe)
         shapes = {"sum": (len(self.names),), "weight": (), "time": ()}
@@ -42,8 +42,8 @@ class ImageRecognizer:
         """Probabilities of every clip's object, one engine batch for all."""
         if not len(clips):
             return no_scores(self.names)
-        crops, times = newest(clips)
-        answer = run_batch(self.engine, {self._input: pictures(crops, self._picture)})[self._output]
+        crops, times = newest_crops(clips)
+        answer = run_batch(self.engine, {self._input: preprocess_crops(crops, self._image)})[self._output]
         values = probabilities(answer, self._activation, self.names, self.recipe.name)
         if self.memory_s == 0:
             return scores(clips.ids, values, times)

@@ -1,4 +1,4 @@
-"""A recognizer made of a recipe, whatever kind of model it names."""
+"""Recognizers and extractors from recipes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgevid.actions.clip import ClipRecognizer
-from edgevid.actions.features import Extractor, FeatureExtractor, PoseExtractor
+from edgevid.actions.features import FeatureExtractor, PoseExtractor
 from edgevid.actions.image import ImageRecognizer
 from edgevid.actions.recognizer import Recognizer
-from edgevid.actions.sequence import HeadTable, SequenceRecognizer
+from edgevid.actions.sequence import HeadSection, SequenceRecognizer
 from edgevid.actions.streaming import StreamRecognizer
 from edgevid.errors import InputError
 from edgevid.models.hub import resolve_model
@@ -26,12 +26,12 @@ def load_recognizer(
     """The recognizer of a model's name, a recipe or its folder.
 
     A temporal head also loads the extractor that its recipe names, or `extractor` where given.
-    InputError where the model is none that recognizes.
+    InputError where the model is not a recognizer.
     """
     recipe = resolve_model(model)
     if recipe.task == "head":
-        table = HeadTable.read(recipe)
-        source = extractor or _beside(recipe, table.extractor)
+        table = HeadSection.read(recipe)
+        source = extractor or _extractor_path(recipe, table.extractor)
         front = load_extractor(source, joints=table.joints, device=device, threads=threads)
         return SequenceRecognizer(front, load_engine(recipe, device=device, threads=threads), recipe)
     kinds: dict[str, Callable[[Engine, Recipe], Recognizer]]
@@ -44,7 +44,7 @@ def load_recognizer(
 
 def load_extractor(
     model: str | Path, *, joints: str = "jhmdb15", device: str = "auto", threads: int | None = None
-) -> Extractor:
+) -> FeatureExtractor | PoseExtractor:
     """The feature or pose model of a name, a recipe or its folder."""
     recipe = resolve_model(model)
     if recipe.task not in ("features", "pose"):
@@ -55,9 +55,9 @@ def load_extractor(
     return FeatureExtractor(engine, recipe)
 
 
-def _beside(recipe: Recipe, name: str) -> str | Path:
+def _extractor_path(recipe: Recipe, name: str) -> str | Path:
     """The extractor's recipe: a path relative to the head's own, else a model's name."""
     if not name:
-        raise InputError(f"{recipe.name}: its table [head] names no extractor; give one with extractor=...")
+        raise InputError(f"{recipe.name}: its table [head] has no extractor; pass extractor=...")
     path = recipe.path.parent / name
     return path if path.exists() else name

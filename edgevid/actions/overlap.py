@@ -1,17 +1,16 @@
-"""The mean over a track's overlapping windows, window by window."""
+"""The mean over a track's overlapping windows."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from edgevid.actions.track_state import StateStore
-from edgevid.actions.windows import overlap_weights
 from edgevid.errors import InputError
 from edgevid.types import Array
 
 
 class OverlapMean:
-    """Each answer averaged with the earlier ones of its track, as far as their windows overlap it."""
+    """Averages a track's scores over its windows, weighted by their overlap with the newest one."""
 
     def __init__(self, classes: int, *, span_s: float, keep: int = 4, capacity: int = 256) -> None:
         """`span_s` is a window's length in seconds, `keep` how many windows are remembered."""
@@ -35,3 +34,15 @@ class OverlapMean:
     def reset(self) -> None:
         """Forgets every track."""
         self._store.reset()
+
+
+def overlap_weights(ends_s: Array, span_s: float) -> Array:
+    """(..., K) share of the newest window that each window covers: 1 for itself, 0 without overlap.
+
+    `ends_s` (..., K) are the windows' last moments, the newest last, NaN where empty.
+
+    >>> overlap_weights(np.array([0.0, 2.0, 4.0]), 4.0).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    apart = ends_s[..., -1:] - ends_s
+    return np.where(np.isnan(apart), 0.0, np.clip(1.0 - apart / span_s, 0.0, 1.0))

@@ -1,4 +1,4 @@
-"""What all recognizers share: crops made into engine inputs, batches run, answers made probabilities."""
+"""Parts of all recognizers: crops to model inputs, batches of any size, outputs to probabilities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgevid.types import Array, Clips, Frame, InputSpec, Scores
 
 
 class Recognizer(Protocol):
-    """Class probabilities of clips; `spec` says how a ClipBuffer has to cut them."""
+    """Class probabilities of clips; `spec` describes the clips for a ClipBuffer."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
@@ -25,7 +25,7 @@ class Recognizer(Protocol):
     def reset(self) -> None: ...
 
 
-def picture_of(recipe: Recipe) -> InputSpec:
+def image_input(recipe: Recipe) -> InputSpec:
     """The recipe's [input]; InputError where there is none."""
     if recipe.input is None:
         raise InputError(
@@ -34,19 +34,19 @@ def picture_of(recipe: Recipe) -> InputSpec:
     return recipe.input
 
 
-def pictures(crops: Array, spec: InputSpec) -> Array:
-    """(M, ...) model inputs of crops (M, h, w, 3) uint8 RGB, by the same way as every other image."""
+def preprocess_crops(crops: Array, spec: InputSpec) -> Array:
+    """(M, ...) model inputs of crops (M, h, w, 3) uint8 RGB, preprocessed like every other image."""
     out = np.empty((len(crops), *input_shape(spec)), spec.dtype)
     for crop, row in zip(crops, out, strict=True):
         letterbox(Frame(crop, 0.0, 0), spec, row)
     return out
 
 
-def newest(clips: Clips) -> tuple[Array, Array]:
+def newest_crops(clips: Clips) -> tuple[Array, Array]:
     """(M, h, w, 3) newest crop of each clip and its seconds (M,)."""
     steps = clips.times.shape[1]
-    seen = ~np.isnan(clips.times)
-    last = steps - 1 - np.argmax(seen[:, ::-1], axis=1) if steps else np.zeros(len(clips), np.intp)
+    observed = ~np.isnan(clips.times)
+    last = steps - 1 - np.argmax(observed[:, ::-1], axis=1) if steps else np.zeros(len(clips), np.intp)
     rows = np.arange(len(clips))
     return clips.pixels[rows, last], clips.times[rows, last]
 
@@ -57,16 +57,16 @@ def input_named(engine: Engine, name: str, recipe: Recipe) -> TensorSpec:
         if spec.name == name or not name:
             return spec
     have = ", ".join(str(s) for s in engine.inputs)
-    raise ModelError(f"{recipe.name}: the recipe wants an input {name!r}, the model has {have}")
+    raise ModelError(f"{recipe.name}: expected an input {name!r} as in the recipe, the model has {have}")
 
 
 def first_output(engine: Engine, recipe: Recipe) -> str:
-    """Name of the output that holds the classes: the recipe's first, else the engine's."""
+    """Name of the class output: the recipe's first, else the engine's."""
     have = [spec.name for spec in engine.outputs]
     name = recipe.outputs[0] if recipe.outputs else have[0]
     if name not in have:
         raise ModelError(
-            f"{recipe.name}: the recipe wants an output {name!r}, the model has {', '.join(have)}"
+            f"{recipe.name}: expected an output {name!r} as in the recipe, the model has {', '.join(have)}"
         )
     return name
 
@@ -74,7 +74,7 @@ def first_output(engine: Engine, recipe: Recipe) -> str:
 def run_batch(
     engine: Engine, inputs: Mapping[str, Array], axes: Mapping[str, int] | None = None
 ) -> dict[str, Array]:
-    """Outputs for a batch of any size; an engine of fixed batch is run in parts, the last one padded.
+    """Outputs for a batch of any size; an engine with a fixed batch runs in parts, the last one padded.
 
     `axes` gives the batch axis of each input and output that is not 0. The arrays are the caller's.
     """
@@ -94,26 +94,26 @@ def run_batch(
 
 
 def probabilities(values: Array, activation: str, names: tuple[str, ...], model: str) -> Array:
-    """(M, C) float32 probabilities; ModelError where the answer cannot be of these classes."""
+    """(M, C) float32 probabilities; ModelError where the output does not fit these classes."""
     values = np.asarray(values, np.float32).reshape(len(values), -1)
     if values.shape[1] != len(names):
         raise ModelError(
-            f"{model}: the recipe names {len(names)} classes, the model answers {values.shape[1]}; "
+            f"{model}: expected {len(names)} classes as in the recipe, the model has {values.shape[1]}; "
             "it was trained for other classes, or the recipe belongs to another model"
         )
     if activation == "softmax":
         values = softmax(values)
     elif len(values) and not (values.min() >= -1e-3 and np.allclose(values.sum(1), 1.0, atol=1e-2)):
         raise ModelError(
-            f"{model}: activation 'none' wants probabilities, the model gives others: use 'softmax'"
+            f"{model}: expected probabilities for activation 'none', got other values: use 'softmax'"
         )
     if not np.isfinite(values).all():
-        raise ModelError(f"{model}: the answer holds NaN or infinity: the input or the weights are broken")
+        raise ModelError(f"{model}: the output holds NaN or infinity: check the input and the weights")
     return np.asarray(values, np.float32)
 
 
 def softmax(values: Array) -> Array:
-    """Along the last axis.
+    """Softmax along the last axis.
 
     >>> softmax(np.array([[0.0, 0.0]])).tolist()
     [[0.5, 0.5]]
@@ -129,5 +129,5 @@ def scores(ids: Array, values: Array, times: Array) -> Scores:
 
 
 def no_scores(names: tuple[str, ...]) -> Scores:
-    """Nothing was asked."""
+    """An empty table of scores."""
     return Scores.empty(values=np.zeros((0, len(names)), np.float32))

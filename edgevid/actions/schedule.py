@@ -1,4 +1,4 @@
-"""Which objects are recognized now: by need, within a stated number of recognitions a second."""
+"""Which objects are recognized now: by priority, within a number of recognitions per second."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgevid.types import Array
 
 @dataclass(frozen=True, slots=True)
 class PriorityWeights:
-    """What makes an object urgent; each weight multiplies a value between 0 and about 1."""
+    """Weights of an object's urgency; each multiplies a value between 0 and about 1."""
 
     never: float = 2.0
     """Never recognized so far."""
@@ -35,12 +35,12 @@ class PriorityWeights:
 
 
 class TokenBucket:
-    """A token bucket: recognitions a second, with a burst that one engine batch can hold."""
+    """Limits recognitions per second, with bursts of at most one engine batch."""
 
     def __init__(self, per_second: float | None, burst: int) -> None:
         """None gives no limit but `burst` at a time."""
         if per_second is not None and not per_second > 0:
-            raise InputError(f"budget: expected more than 0 recognitions a second or None, got {per_second}")
+            raise InputError(f"budget: expected recognitions per second above 0 or None, got {per_second}")
         if burst < 1:
             raise InputError(f"burst: expected at least 1, got {burst}")
         self.per_second, self.burst = per_second, burst
@@ -50,20 +50,20 @@ class TokenBucket:
         """A full bucket."""
         self._tokens, self._time = float(self.burst), np.nan
 
-    def take(self, expected: int, time: float) -> int:
-        """How many of `wanted` may go now; they are taken from the bucket."""
+    def take(self, wanted: int, time: float) -> int:
+        """How many of `wanted` may run now; they are taken from the bucket."""
         if self.per_second is None:
-            return min(expected, self.burst)
+            return min(wanted, self.burst)
         if not np.isnan(self._time):
             self._tokens = min(self._tokens + (time - self._time) * self.per_second, float(self.burst))
         self._time = time
-        given = min(expected, int(self._tokens + 1e-9))
-        self._tokens -= given
-        return given
+        taken = min(wanted, int(self._tokens + 1e-9))
+        self._tokens -= taken
+        return taken
 
 
 def entropy_share(values: Array) -> Array:
-    """(N,) entropy of probabilities (N, C) over ln C: 0 certain, 1 clueless.
+    """(N,) entropy of probabilities (N, C) over ln C: 0 certain, 1 uniform.
 
     >>> entropy_share(np.array([[1.0, 0.0], [0.5, 0.5]])).tolist()
     [0.0, 1.0]

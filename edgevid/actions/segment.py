@@ -1,7 +1,7 @@
-"""Long activities as segments that do not flicker: online, label by label.
+"""Online temporal action segmentation without flicker.
 
-After OnlineTAS (Zhong et al., NeurIPS 2024): a new label is taken up only where it is said with
-confidence, or where the segment it would end has lasted long enough; else the old label goes on.
+After OnlineTAS (Zhong et al., NeurIPS 2024): a new label begins only where its score is confident, or where
+the current segment has lasted long enough; otherwise the old label continues.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class _Open:
 
 
 class OnlineSegments:
-    """Steady labels of every object, and its activities as they end."""
+    """Stable labels of every object, and its segments as they end."""
 
     def __init__(self, *, confident: float = 0.9, min_s: float = 0.5, forget_after_s: float = 5.0) -> None:
         """`confident` is the probability that changes a label at once, `min_s` how long a segment must
-        have lasted to be ended by less; an object silent for `forget_after_s` is ended.
+        have lasted to be ended by less; an object without scores for `forget_after_s` is ended.
         """
         if not 0 <= confident <= 1 or not min_s >= 0:
             raise InputError(
@@ -46,7 +46,7 @@ class OnlineSegments:
         self._open: dict[int, _Open] = {}
 
     def update(self, scores: Scores) -> tuple[Array, list[Segment]]:
-        """(M,) int32 steady label of each row, and the segments that ended now."""
+        """(M,) int32 stable label of each row, and the segments that ended now."""
         labels = np.empty(len(scores), np.int32)
         ended: list[Segment] = []
         for row, (id_, values, time) in enumerate(scores):
@@ -64,7 +64,7 @@ class OnlineSegments:
         return labels, ended
 
     def finish(self) -> list[Segment]:
-        """Ends every open segment, at the moment it was last seen."""
+        """Ends every open segment, at its last observation."""
         ended = [Segment(i, s.label, s.start, s.newest) for i, s in self._open.items()]
         self._open.clear()
         return ended

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgevid.actions.clip_table import ClipTable
+from edgevid.actions.clip_section import ClipSection
 from edgevid.actions.features import Extractor
 from edgevid.actions.overlap import OverlapMean
-from edgevid.actions.recognizer import first_output, newest, no_scores, probabilities, run_batch, scores
+from edgevid.actions.recognizer import first_output, newest_crops, no_scores, probabilities, run_batch, scores
 from edgevid.actions.streaming import StateNames, Stepper
 from edgevid.actions.track_state import StateStore
 from edgevid.errors import InputError, ModelError
@@ -21,8 +21,8 @@ EMPTY = np.iinfo(np.int64).min // 2
 
 
 @dataclass(frozen=True, slots=True)
-class HeadTable:
-    """A recipe's table [head]: how a temporal head is fed."""
+class HeadSection:
+    """A recipe's table [head]: the inputs and the schedule of a temporal head."""
 
     kind: str
     """"window": features (B, T, D) and mask (B, T) at once; "step": one step and states."""
@@ -33,11 +33,11 @@ class HeadTable:
     window: int = 32
     """T, in moments of the clip's rate."""
     stride: int = 16
-    """New moments before a window is asked again."""
+    """Moments between two windows of a track."""
     min_steps: int = 4
-    """Moments that must be seen before the first answer."""
+    """Moments that must be observed before the first score."""
     per_step: bool = False
-    """Whether a window answers each of its steps, (B, T, C)."""
+    """Whether a window scores each of its steps, (B, T, C)."""
     joints: str = "jhmdb15"
     """Joint set of a pose extractor."""
     clip_digest: str = ""
@@ -45,7 +45,7 @@ class HeadTable:
     states: StateNames = StateNames((), (), ())
 
     @classmethod
-    def read(cls, recipe: Recipe) -> HeadTable:
+    def read(cls, recipe: Recipe) -> HeadSection:
         """From the recipe's [head]; FileFormatError names a mistake."""
         if recipe.task != "head":
             raise InputError(f"{recipe.name}: expected a recipe of task 'head', got {recipe.task!r}")
@@ -64,12 +64,12 @@ class HeadTable:
         )
         table.done()
         if made.stride > made.window:
-            table.fail("stride", f"at most window={made.window}, so that no moment is missed", made.stride)
+            table.fail("stride", f"at most window={made.window}, so that no moment is skipped", made.stride)
         return made
 
 
 class SequenceRecognizer:
-    """One crop of each track a moment goes through the extractor; a temporal head reads the past."""
+    """Extracts one crop of each track per moment; a temporal head scores the sequence."""
 
     def __init__(
         self,
@@ -81,10 +81,10 @@ class SequenceRecognizer:
         reset_after_s: float = 1.0,
         average: bool = True,
     ) -> None:
-        """`average` joins overlapping windows; `reset_after_s` is the gap after which states start anew."""
+        """`average` averages overlapping windows; after a gap of `reset_after_s` states are reset."""
         self.extractor, self.engine, self.recipe, self.names = extractor, engine, recipe, recipe.names
-        self.head = HeadTable.read(recipe)
-        table = ClipTable.read(recipe, steps=1)
+        self.head = HeadSection.read(recipe)
+        table = ClipSection.read(recipe, steps=1)
         self.spec = dataclasses.replace(table.spec, stride_s=0.0)
         self._activation = table.activation
         self._check()
@@ -92,9 +92,9 @@ class SequenceRecognizer:
         stepping = self.head.kind == "step"
         length = extractor.memory if stepping else self.head.window
         shapes: dict[str, tuple[int, ...]] = {
-            "raw": (length, extractor.raw_width), "moment": (length,), "seen": (), "asked": (),
+            "raw": (length, extractor.raw_width), "moment": (length,), "count": (), "scored": (),
         }  # fmt: skip
-        whole = {n: np.dtype(np.int64) for n in ("moment", "seen", "asked")}
+        whole = {n: np.dtype(np.int64) for n in ("moment", "count", "scored")}
         gap = reset_after_s if stepping else length / self.spec.rate_hz
         self.store = StateStore(shapes, capacity=capacity, reset_after_s=gap, dtypes=whole)
         self._stepper = (
@@ -110,71 +110,72 @@ class SequenceRecognizer:
         if self.extractor.width != self.head.features:
             raise ModelError(
                 f"{self.recipe.name}: the head was trained on {self.head.features} features, "
-                f"its extractor gives {self.extractor.width}: take the extractor that its recipe names"
+                f"its extractor has {self.extractor.width}: use the extractor of its recipe"
             )
         if self.head.clip_digest and self.head.clip_digest != self.spec.digest:
             raise ModelError(
                 f"{self.recipe.name}: table [clip] was changed since training (digest {self.spec.digest}, "
-                f"trained with {self.head.clip_digest}): crops would not look as the head knows them"
+                f"trained with {self.head.clip_digest}): crops would differ from those of the training"
             )
         expected = {"features", *(("valid",) if self.head.kind == "window" else self.head.states.states)}
         have = {s.name for s in self.engine.inputs}
         if expected != have:
             raise ModelError(
-                f"{self.recipe.name}: a head of kind {self.head.kind!r} wants the inputs {sorted(expected)}, "
-                f"the model has {sorted(have)}"
+                f"{self.recipe.name}: expected the inputs {sorted(expected)} of a {self.head.kind!r} "
+                f"head, the model has {sorted(have)}"
             )
 
     def recognize(self, clips: Clips) -> Scores:
-        """Probabilities of the objects whose window is due (each moment for a streaming head)."""
+        """Probabilities of the objects whose window is due (every moment for a streaming head)."""
         if not len(clips):
             return no_scores(self.names)
-        crops, times = newest(clips)
+        crops, times = newest_crops(clips)
         last = clips.times.shape[1] - 1 - np.argmax(~np.isnan(clips.times[:, ::-1]), axis=1)
-        raw = self.extractor.look(crops, clips.boxes[np.arange(len(clips)), last])
-        return self.follow(clips.ids, times, raw)
+        raw = self.extractor.extract(crops, clips.boxes[np.arange(len(clips)), last])
+        return self.recognize_rows(clips.ids, times, raw)
 
-    def follow(self, ids: Array, times: Array, raw: Array, *, ask: bool = True) -> Scores:
-        """The same from what the extractor saw (M, R) of tracks at `times` (M,).
+    def recognize_rows(self, ids: Array, times: Array, raw: Array, *, answer: bool = True) -> Scores:
+        """The same from extracted rows (M, R) of tracks at `times` (M,).
 
-        Without `ask` a window head only remembers.
+        Without `answer` a window head only stores them.
         """
         rows, fresh = self.store.rows(ids, times)
         moments = np.round(times * self.spec.rate_hz).astype(np.int64)
         length = self.store["raw"].shape[1]
         self.store["moment"][rows[fresh]] = EMPTY
-        self.store["asked"][rows[fresh]] = EMPTY
+        self.store["scored"][rows[fresh]] = EMPTY
         cell = moments % length
         self.store["raw"][rows, cell], self.store["moment"][rows, cell] = raw, moments
-        self.store["seen"][rows] += 1
+        self.store["count"][rows] += 1
         expected = moments[:, None] - np.arange(length - 1, -1, -1)
         cells = expected % length
         valid = self.store["moment"][rows[:, None], cells] == expected
         features, valid = self.extractor.encode(self.store["raw"][rows[:, None], cells], valid)
         if self._stepper is not None:
-            return self._by_step(ids, times, rows, features[:, -1], valid[:, -1])
-        if not ask:
+            return self._by_step(self._stepper, ids, times, rows, features[:, -1], valid[:, -1])
+        if not answer:
             return no_scores(self.names)
         return self._by_window(ids, times, rows, moments, features, valid)
 
-    def _by_step(self, ids: Array, times: Array, rows: Array, features: Array, valid: Array) -> Scores:
-        assert self._stepper is not None
+    def _by_step(
+        self, stepper: Stepper, ids: Array, times: Array, rows: Array, features: Array, valid: Array
+    ) -> Scores:
         if not valid.any():
             return no_scores(self.names)
         ids, times, rows = ids[valid], times[valid], rows[valid]
-        answer = self._stepper.run(ids, times, {"features": features[valid]})[self._output]
+        answer = stepper.run(ids, times, {"features": features[valid]})[self._output]
         values = probabilities(answer, self._activation, self.names, self.recipe.name)
-        said = self.store["seen"][rows] >= self.head.min_steps
-        return scores(ids[said], values[said], times[said])
+        emitted = self.store["count"][rows] >= self.head.min_steps
+        return scores(ids[emitted], values[emitted], times[emitted])
 
     def _by_window(
         self, ids: Array, times: Array, rows: Array, moments: Array, features: Array, valid: Array
     ) -> Scores:
         due = (valid.sum(axis=1) >= self.head.min_steps) & valid[:, -1]
-        due &= moments - self.store["asked"][rows] >= self.head.stride
+        due &= moments - self.store["scored"][rows] >= self.head.stride
         if not due.any():
             return no_scores(self.names)
-        self.store["asked"][rows[due]] = moments[due]
+        self.store["scored"][rows[due]] = moments[due]
         ids, times = ids[due], times[due]
         answer = run_batch(self.engine, {"features": features[due], "valid": valid[due]})[self._output]
         answer = answer[:, -1] if self.head.per_step else answer

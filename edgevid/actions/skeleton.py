@@ -1,9 +1,9 @@
-"""Joints made into numbers that a temporal head can learn from, causally, step by step.
+"""Causal skeleton features for temporal heads, step by step.
 
-The double features of Yang et al., "Make Skeleton-based Action Recognition Model Smaller, Faster and
-Better" (2019): distances between all joints, which no camera position changes, beside movements of
-the joints at two speeds; here with the centered joints themselves, and with every step looking only
-at the past, so that a live stream and a recorded clip give the same values.
+The double features of Yang et al., "Make Skeleton-based Action Recognition Model Smaller, Faster and Better"
+(2019): distances between all joints, independent of the camera position, and movements of the joints at two
+speeds; here also the centered joints themselves. A step uses only earlier steps, so a live stream and a
+recorded clip give the same values.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LAGS = (1, 2)
 
 
 def mirror_order(joints: tuple[str, ...]) -> list[int]:
-    """For each joint the one that it becomes in a mirror.
+    """For each joint its counterpart in a mirrored image.
 
     >>> mirror_order(("neck", "left hip", "right hip"))
     [0, 2, 1]
@@ -48,7 +48,7 @@ def coco_to_jhmdb(joints: Array) -> Array:
 
 
 SHOULDERS, BELLY = 0.13, 0.80
-"""Where the middle of the shoulders and the belly lie on JHMDB's way from neck to hips (its medians)."""
+"""Position of the shoulders' midpoint and the belly between JHMDB's neck and hips (its medians)."""
 
 
 def width_of(joint_count: int) -> int:
@@ -60,7 +60,7 @@ def encode(joints: Array, valid: Array) -> Array:
     """(..., T, D) float32 features of joints (..., T, J, 2) in pixels or any unit; invalid steps give zeros.
 
     A step is centered on its own joints and divided by its own size (their root mean square distance
-    from the center), so where the object stands and how near it is do not matter. Movement over
+    from the center), so position and distance of the object do not matter. Movement over
     `LAGS` steps is in those sizes; it is zero where the earlier step is missing.
     """
     if joints.ndim < 3 or joints.shape[-1] != 2 or joints.shape[:-2] != valid.shape:
@@ -80,11 +80,11 @@ def encode(joints: Array, valid: Array) -> Array:
 
 
 MIN_SCORE = 0.2
-"""Mean keypoint score below which a pose is taken for no person."""
+"""Mean keypoint score below which a step has no person."""
 
 
 def encode_rows(raw: Array, valid: Array) -> tuple[Array, Array]:
-    """`encode` of remembered rows (..., T, 2 J + 1): joints, then the pose's mean score; and which count."""
+    """`encode` of stored rows (..., T, 2 J + 1), joints then the mean score, and the valid steps."""
     there = valid & (raw[..., -1] >= MIN_SCORE)
     joints = raw[..., :-1].reshape(*raw.shape[:-1], raw.shape[-1] // 2, 2)
     return encode(joints, there), there
@@ -101,7 +101,7 @@ def _distances(joints: Array) -> Array:
 
 
 def _change(values: Array, usable: Array, lag: int) -> Array:
-    """Difference along time (third axis from the end) to `lag` steps before, zero where that is missing."""
+    """Difference along time (third axis from the end) to `lag` steps before, zero where it is missing."""
     change = np.zeros_like(values)
     both = usable[..., lag:] & usable[..., :-lag] if usable.shape[-1] > lag else usable[..., :0]
     if both.shape[-1]:

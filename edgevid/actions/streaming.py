@@ -1,20 +1,21 @@
-"""Models that carry their own state: state tensors are inputs and outputs, kept per track."""
+"""Streaming models: state tensors are inputs and outputs, stored per track."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from edgevid.actions.clip_table import ClipTable
+from edgevid.actions.clip_section import ClipSection
 from edgevid.actions.recognizer import (
     first_output,
+    image_input,
     input_named,
-    newest,
+    newest_crops,
     no_scores,
-    picture_of,
-    pictures,
+    preprocess_crops,
     probabilities,
     run_batch,
     scores,
@@ -28,22 +29,22 @@ from edgevid.types import Array, Clips, Scores
 
 @dataclass(frozen=True, slots=True)
 class StateNames:
-    """Names of the state inputs, of the outputs that follow them, and the batch axis of each."""
+    """Names of the state inputs and outputs, and the batch axis of each."""
 
     states: tuple[str, ...]
-    follow: tuple[str, ...]
+    next_states: tuple[str, ...]
     axes: tuple[int, ...]
 
     @classmethod
     def read(cls, table: Section) -> StateNames:
         """`states`, `next` (default NAME_next) and `axes` (default 0) of a recipe's table."""
         states = table.texts("states", ())
-        follow = table.texts("next", tuple(f"{name}_next" for name in states))
+        next_states = table.texts("next", tuple(f"{name}_next" for name in states))
         axes = table.integers("axes", tuple(0 for _ in states), low=0)
-        for key, given in (("next", follow), ("axes", axes)):
+        for key, given in (("next", next_states), ("axes", axes)):
             if len(given) != len(states):
                 table.fail(key, f"{len(states)} values, one for each state", list(given))
-        return cls(states, follow, axes)
+        return cls(states, next_states, axes)
 
 
 class Stepper:
@@ -55,52 +56,46 @@ class Stepper:
         self.engine, self.names, self.model = engine, names, model
         inputs, outputs = {s.name: s for s in engine.inputs}, {s.name for s in engine.outputs}
         shapes: dict[str, tuple[int, ...]] = {}
-        for state, follow, axis in zip(names.states, names.follow, names.axes, strict=True):
-            if state not in inputs or follow not in outputs:
+        for state, after, axis in zip(*dataclasses.astuple(names), strict=True):
+            if state not in inputs or after not in outputs:
                 raise ModelError(
-                    f"{model}: the recipe wants the state {state!r} in and {follow!r} out, the model has "
-                    f"{sorted(inputs)} in and {sorted(outputs)} out"
+                    f"{model}: expected the state {state!r} in and {after!r} out as in the recipe, the model "
+                    f"has {sorted(inputs)} in and {sorted(outputs)} out"
                 )
             shape = list(inputs[state].shape)
             if axis >= len(shape) or min([n for i, n in enumerate(shape) if i != axis], default=1) < 1:
-                raise ModelError(
-                    f"{model}: state {inputs[state]}: only the batch axis {axis} may be of any size"
-                )
+                raise ModelError(f"{model}: state {inputs[state]}: only the batch axis {axis} may be dynamic")
             shapes[state] = tuple(n for i, n in enumerate(shape) if i != axis)
         dtypes = {s: inputs[s].dtype for s in names.states}
         self.store = StateStore(shapes, capacity=capacity, reset_after_s=reset_after_s, dtypes=dtypes)
-        self._axes = dict(zip((*names.states, *names.follow), names.axes * 2, strict=True))
+        self._axes = dict(zip((*names.states, *names.next_states), names.axes * 2, strict=True))
 
     def run(self, ids: Array, times: Array, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs of one step of tracks `ids`; their states are taken from and put back into the store."""
+        """Outputs of one step of tracks `ids`; their states are read from and written to the store."""
         rows, _ = self.store.rows(ids, times)
         given = dict(inputs)
         for state, axis in zip(self.names.states, self.names.axes, strict=True):
             given[state] = np.ascontiguousarray(np.moveaxis(self.store[state][rows], 0, axis))
         outputs = run_batch(self.engine, given, self._axes)
-        for state, follow, axis in zip(*_columns(self.names), strict=True):
-            self.store[state][rows] = np.moveaxis(outputs[follow], axis, 0)
+        for state, after, axis in zip(*dataclasses.astuple(self.names), strict=True):
+            self.store[state][rows] = np.moveaxis(outputs[after], axis, 0)
         return outputs
 
 
-def _columns(names: StateNames) -> tuple[Sequence[str], Sequence[str], Sequence[int]]:
-    return names.states, names.follow, names.axes
-
-
 class StreamRecognizer:
-    """Streaming image models (MoViNet-Stream, TSM with its buffers): one crop of each track a step."""
+    """Streaming image models (MoViNet-Stream, TSM with its buffers): one crop of each track per step."""
 
     def __init__(
         self, engine: Engine, recipe: Recipe, *, capacity: int = 64, reset_after_s: float = 1.0
     ) -> None:
-        """A track that was not seen for `reset_after_s` starts anew."""
+        """A track is reset after a gap of `reset_after_s`."""
         self.engine, self.recipe, self.names = engine, recipe, recipe.names
-        table = ClipTable.read(recipe, steps=1)
+        table = ClipSection.read(recipe, steps=1)
         self.spec, self._activation = table.spec, table.activation
         own = recipe.section("stream")
         states = StateNames.read(own)
         own.done()
-        self._picture = picture_of(recipe)
+        self._image = image_input(recipe)
         self._input, self._output = (
             input_named(engine, recipe.input_name, recipe),
             first_output(engine, recipe),
@@ -116,8 +111,8 @@ class StreamRecognizer:
         """Probabilities after one more step of every clip's object, one engine batch for all."""
         if not len(clips):
             return no_scores(self.names)
-        crops, times = newest(clips)
-        x = pictures(crops, self._picture)
+        crops, times = newest_crops(clips)
+        x = preprocess_crops(crops, self._image)
         if len(self._input.shape) == 5:  # (N, T=1, C, H, W) or (N, C, T=1, H, W)
             x = np.expand_dims(x, 1 if self._input.shape[1] == 1 else 2)
         answer = self._stepper.run(clips.ids, times, {self._input.name: x})[self._output]

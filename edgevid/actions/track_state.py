@@ -1,7 +1,7 @@
 """State of every track in arrays that are allocated once: gathered, run through a model, scattered back.
 
-A track's state is forgotten when it was silent for too long (a gap makes it worthless) or when its
-room is needed by others: ids are not used again, so a left-over row harms nobody, and memory is flat.
+A track's state is forgotten after a gap that is too long, or when other tracks need its row. Ids are not
+used again, so a stale row is harmless, and memory stays constant.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class StateStore:
         dtypes: Mapping[str, np.dtype[np.generic]] | None = None,
     ) -> None:
         """`shapes` of one track's state by name, without any batch axis; a gap longer than
-        `reset_after_s` starts a track anew.
+        `reset_after_s` resets a track.
         """
         if capacity < 1:
             raise InputError(f"capacity: expected at least 1 track, got {capacity}")
@@ -38,7 +38,7 @@ class StateStore:
         self._row_of: OrderedDict[int, int] = OrderedDict()  # the least recently used first
         self._free = list(range(capacity))[::-1]
         self.evicted = 0
-        """Tracks that lost their state to others for want of room."""
+        """Tracks whose state was replaced because the store was full."""
 
     def __len__(self) -> int:
         return len(self._row_of)
@@ -49,7 +49,7 @@ class StateStore:
         return sum(a.nbytes for a in self._arrays.values())
 
     def rows(self, ids: Array, times: Array) -> tuple[Array, Array]:
-        """Row of each id, and whether it starts anew (as zeros): unknown, long silent, or back in time."""
+        """Row of each id, and whether it starts from zeros: unknown, after a gap, or back in time."""
         if len(ids) > self.capacity:
             raise InputError(f"StateStore: expected at most {self.capacity} tracks at once, got {len(ids)}")
         rows = np.array([self._row(id_) for id_ in ids.tolist()], np.intp)
@@ -76,7 +76,7 @@ class StateStore:
         return self._arrays[name]
 
     def forget(self, ids: Array) -> None:
-        """Gives the rows of tracks that are gone back."""
+        """Frees the rows of ended tracks."""
         for id_ in ids.tolist():
             row = self._row_of.pop(id_, None)
             if row is not None:

@@ -1,4 +1,4 @@
-"""`edgevid evaluate`: measured quality on labeled data; each part brings its own subcommands."""
+"""`edgevid evaluate`: quality on labeled data; each part has its own subcommands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ command = typer.Typer(no_args_is_help=True, help="Measure quality on labeled dat
 
 @command.callback()
 def _root() -> None:
-    """Keeps subcommands as subcommands, also while there is only one."""
+    """Keeps subcommands as subcommands."""
 
 
 for _name in PARTS:

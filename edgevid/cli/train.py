@@ -1,13 +1,19 @@
-"""`edgevid train`: models learned from your own data (extra `train`)."""
+"""`edgevid train`: models trained on your own data (extra `train`)."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgevid.cli import train_detector
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgevid.evaluate.actions.metrics import Interval
+    from edgevid.learn.actions.experiment import Outcome
 
 command = typer.Typer(
     no_args_is_help=True, help="Train models on your own data (pip install 'edgevid[train]')."
@@ -15,26 +21,26 @@ command = typer.Typer(
 
 Data = Annotated[
     Path,
-    typer.Argument(help="Folder with one folder a class, a CSV (path,label[,group]), or skeleton files."),
+    typer.Argument(help="Folder with one folder per class, a CSV (path,label[,group]), or skeleton files."),
 ]
-HeadKind = Annotated[str, typer.Option("--head", help="gru, lstm, transformer or asformer")]
+HeadKind = Annotated[str, typer.Option("--head", help="gru, lstm, transformer or asformer.")]
 Out = Annotated[Path, typer.Option(help="Folder for the ONNX files, recipe, plots and report.")]
-Seeds = Annotated[
-    int, typer.Option(help="Trainings, each from another start: they make the interval.", min=1)
-]
+Seeds = Annotated[int, typer.Option(help="Trainings with different seeds, for the interval.", min=1)]
 Epochs = Annotated[int, typer.Option(help="Passes over the data.", min=1)]
-Rate = Annotated[float, typer.Option(help="Moments a second that the head looks at.")]
+Rate = Annotated[float, typer.Option(help="Moments per second of the head's input.")]
 Window = Annotated[int, typer.Option(help="Moments in one window.", min=2)]
-Model = Annotated[str, typer.Option("--extractor", help="Feature or pose model that feeds the head.")]
-Offline = Annotated[
-    bool, typer.Option("--offline", help="See later moments too: better on recordings, no streaming.")
+Model = Annotated[str, typer.Option("--extractor", help="Feature or pose model before the head.")]
+Bidirectional = Annotated[
+    bool, typer.Option("--bidirectional", help="Use later moments too: for recordings, cannot be streamed.")
 ]
-Views = Annotated[int, typer.Option(help="Augmented copies of every video to extract.", min=0)]
+Augmentations = Annotated[int, typer.Option(help="Augmented copies of every video to extract.", min=0)]
 Share = Annotated[float, typer.Option(help="Share of the videos held out for the test.", min=0.05, max=0.9)]
 Patience = Annotated[
     int, typer.Option(help="Epochs without progress on validation videos before stopping.", min=0)
 ]
-Stitch = Annotated[int, typer.Option(help="Clips in a row that make the long sequences of asformer.", min=2)]
+ClipsPerSequence = Annotated[
+    int, typer.Option(help="Clips one after another in a training sequence of asformer.", min=2)
+]
 Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
 
 
@@ -45,7 +51,7 @@ command.command("rendered")(train_detector.rendered)
 
 @command.callback()
 def _root() -> None:
-    """Keeps subcommands as subcommands, also while there is only one."""
+    """Keeps subcommands as subcommands."""
 
 
 @command.command("actions")
@@ -58,42 +64,80 @@ def actions(
     rate: Rate = 15.0,
     window: Window = 20,
     extractor: Model = "movenet-lightning-192",
-    offline: Offline = False,
-    views: Views = 0,
+    bidirectional: Bidirectional = False,
+    augmentations: Augmentations = 0,
     test: Share = 0.25,
     patience: Patience = 30,
-    stitch: Stitch = 6,
+    clips_per_sequence: ClipsPerSequence = 6,
     threads: Threads = 2,
 ) -> None:
-    """Learn to tell what people do, from labeled clips or skeletons."""
+    """Train a temporal head on labeled clips or skeletons of people."""
     from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from edgevid.errors import require
 
     require("torch", extra="train", purpose="training")
-    from edgevid.learn.actions.command import TrainCommand, train_actions
+    from edgevid.learn.actions.train import TrainConfig, train_actions
 
-    asked = TrainCommand(
+    config = TrainConfig(
         data=data, head=head, out=out, seeds=seeds, epochs=epochs, rate_hz=rate, window=window,
-        extractor=extractor, causal=not offline, views=views, test=test, patience=patience,
-        stitch=stitch if head == "asformer" else 0, threads=threads,
+        extractor=extractor, bidirectional=bidirectional, augmentations=augmentations, test=test,
+        patience=patience, clips_per_sequence=clips_per_sequence if head == "asformer" else 0,
+        threads=threads,
     )  # fmt: skip
-    train_actions(asked, Console(highlight=False))
+    console = Console(highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("extracting features", total=None, visible=False)
+
+        def progress(done: int, total: int, name: str) -> None:
+            bar.update(task, completed=done, total=total, visible=done < total)
+
+        outcome = train_actions(config, report=console.print, progress=progress)
+    _print_outcome(console, outcome, head)
+
+
+def _print_outcome(console: Console, outcome: Outcome, head: str) -> None:
+    from rich.table import Table
+
+    table = Table(
+        title="Held-out accuracy, mean over splits (95 % interval over seeds)", title_justify="left"
+    )
+    for column in ("head", "accuracy"):
+        table.add_column(column)
+    table.add_row(f"[bold]{head}", _percent(outcome.accuracy()))
+    table.add_row("linear baseline (mean of features)", _percent(outcome.baseline()))
+    table.add_row("chance", f"{100 / len(outcome.report.names):.1f} %")
+    console.print(table)
+    if segments := [t.segments for t in outcome.trials if t.segments is not None]:
+        means = [sum(column) / len(segments) for column in zip(*(s[:5] for s in segments), strict=True)]
+        console.print("accuracy {:.1f}  edit {:.1f}  F1@10/25/50 {:.1f}/{:.1f}/{:.1f}".format(*means))
+    p = outcome.parity
+    console.print(
+        f"Parity: ONNX Runtime {p.window:.1e}, streaming {p.stream:.1e}, live pipeline {p.pipeline:.1e} "
+        "(largest difference)"
+    )
+    console.print(f"Training took {outcome.cpu_s:.0f} CPU s. Deploy: {outcome.recipe}")
+
+
+def _percent(value: Interval) -> str:
+    if value.low == value.high:
+        return f"{100 * value.mean:.1f} %"
+    return f"{100 * value.mean:.1f} % ({100 * value.low:.1f} to {100 * value.high:.1f})"
 
 
 @command.command("backbone")
 def backbone(
-    model: Annotated[
-        str, typer.Argument(help="Model name, recipe or ONNX file to cut (a detector will do).")
-    ],
+    model: Annotated[str, typer.Argument(help="Model name, recipe or ONNX file to cut, such as a detector.")],
     out: Annotated[Path, typer.Option(help="Folder of the cut model and its recipe.")],
     tensor: Annotated[str, typer.Option(help="Feature map to end at; the deepest one if empty.")] = "",
 ) -> None:
-    """Cut a frozen feature extractor out of an image model, to feed heads with."""
+    """Cut a frozen feature extractor for heads out of an image model."""
     from rich.console import Console
 
     from edgevid.learn.actions.backbone import cut_backbone
     from edgevid.models.hub import resolve_model
 
     recipe, width = cut_backbone(resolve_model(model), out, tensor=tensor)
-    Console(highlight=False).print(f"{width} features a crop. Use it: --extractor {recipe.parent}")
+    Console(highlight=False).print(f"{width} features per crop. Use it: --extractor {recipe.parent}")

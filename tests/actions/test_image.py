@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgevid.actions import ImageRecognizer
-from edgevid.actions.clips import ClipBuffer
+from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.errors import ModelError
 from edgevid.runtime import load_engine, read_recipe
 from edgevid.types import Array, Clips, Frame, Tracks
@@ -104,18 +104,18 @@ def test_the_order_of_tracks_only_orders_the_answer(tmp_path: Path) -> None:
     np.testing.assert_array_equal(one.values[[2, 0, 1]], two.values)
 
 
-def test_logits_called_probabilities_are_refused(tmp_path: Path) -> None:
+def test_logits_called_probabilities_are_rejected(tmp_path: Path) -> None:
     recognizer = ImageRecognizer(*brightness_model(tmp_path, activation="none"))  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="softmax"):
         recognizer.recognize(clips([255], [1]))
 
 
-def test_other_classes_are_refused(tmp_path: Path) -> None:
+def test_other_classes_are_rejected(tmp_path: Path) -> None:
     engine, _ = brightness_model(tmp_path)
     path = tmp_path / "recipe.toml"
     path.write_text(path.read_text().replace('"dark"]', '"dark", "gray"]'))
     recognizer = ImageRecognizer(engine, read_recipe(tmp_path))  # type: ignore[arg-type]
-    with pytest.raises(ModelError, match="names 3 classes, the model answers 2"):
+    with pytest.raises(ModelError, match="expected 3 classes as in the recipe, the model has 2"):
         recognizer.recognize(clips([255], [1]))
 
 

@@ -29,10 +29,9 @@ from edgevid.actions import (
     load_recognizer,
 )
 from edgevid.actions.clip import fill_steps
-from edgevid.actions.clips import ClipBuffer
+from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.actions.overlap import OverlapMean
 from edgevid.actions.skeleton import COCO17, JHMDB15, coco_to_jhmdb, encode, mirror_order, width_of
-from edgevid.actions.windows import average_windows, window_starts
 from edgevid.errors import InputError, ModelError
 from edgevid.pipeline import Pipeline, RecognitionTask
 from edgevid.types import Array, Clips, Detections, Frame, Scores, Tracks, Verdicts
@@ -98,13 +97,13 @@ def test_overlapping_windows_of_a_track_are_averaged(tmp_path: Path) -> None:
     np.testing.assert_allclose(far.values, [sure(0)], atol=1e-5)
 
 
-def test_a_clip_of_another_length_is_refused(tmp_path: Path) -> None:
+def test_a_clip_of_another_length_is_rejected(tmp_path: Path) -> None:
     recognizer = load_recognizer(clip_model(tmp_path, "NTCHW"))
     with pytest.raises(InputError, match=r"clips of 4 steps, got 3"):
         recognizer.recognize(clips_of([[0] * 3], [1]))
 
 
-def test_a_recipe_of_another_shape_is_refused(tmp_path: Path) -> None:
+def test_a_recipe_of_another_shape_is_rejected(tmp_path: Path) -> None:
     clip_model(tmp_path, "NTCHW")
     path = tmp_path / "recipe.toml"
     path.write_text(path.read_text().replace("steps = 4", "steps = 5"))
@@ -167,7 +166,7 @@ def test_time_that_runs_back_starts_anew(tmp_path: Path) -> None:
     )
 
 
-def test_a_state_the_model_does_not_have_is_refused(tmp_path: Path) -> None:
+def test_a_state_the_model_does_not_have_is_rejected(tmp_path: Path) -> None:
     stream_model(tmp_path, 0)
     path = tmp_path / "recipe.toml"
     path.write_text(path.read_text().replace('states = ["s"]', 'states = ["h"]'))
@@ -246,7 +245,7 @@ def test_a_batch_is_as_many_singles_in_any_order(tmp_path: Path) -> None:
             np.testing.assert_allclose(value, single[id_ - 1].values[0], atol=1e-6)
 
 
-def test_a_head_of_other_features_or_crops_is_refused(tmp_path: Path) -> None:
+def test_a_head_of_other_features_or_crops_is_rejected(tmp_path: Path) -> None:
     feature_model(tmp_path / "features")
     window_head(tmp_path / "head")
     path = tmp_path / "head" / "recipe.toml"
@@ -258,7 +257,7 @@ def test_a_head_of_other_features_or_crops_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="changed since training"):
         load_recognizer(tmp_path / "head")
     path.write_text(text.replace('kind = "window"', 'kind = "step"'))
-    with pytest.raises(ModelError, match="wants the inputs"):
+    with pytest.raises(ModelError, match="expected the inputs"):
         load_recognizer(tmp_path / "head")
 
 
@@ -361,24 +360,6 @@ def test_joint_sets() -> None:
 # Windows and segments
 
 
-def test_windows_cover_every_step_once_or_twice() -> None:
-    for length in (32, 47, 80, 100):
-        starts = window_starts(length, 32, 16)
-        constant = np.ones((len(starts), 32, 3)) * [0.2, 0.3, 0.5]
-        mean, count = average_windows(constant, starts, length)
-        np.testing.assert_allclose(mean, np.broadcast_to([0.2, 0.3, 0.5], (length, 3)))
-        assert count.min() >= 1
-        assert count[0] == count[-1] == 1 or length % 16
-    assert set(average_windows(np.ones((3, 32, 1)), window_starts(64, 32, 16), 64)[1]) == {1, 2}
-
-
-def test_windows_that_leave_gaps_are_refused() -> None:
-    with pytest.raises(InputError, match="stride"):
-        window_starts(100, 32, 33)
-    with pytest.raises(InputError, match="got"):
-        average_windows(np.ones((2, 3)), np.array([0, 1]), 4)
-
-
 def test_overlap_mean_forgets_what_does_not_overlap() -> None:
     mean = OverlapMean(2, span_s=4.0)
     ids = np.array([7])
@@ -473,7 +454,7 @@ def test_every_recognizer_runs_in_the_pipeline(tmp_path: Path, kind: str) -> Non
     assert results[0].names["light"] == ("bright", "dark")
 
 
-def test_a_model_that_recognizes_nothing_is_refused(tmp_path: Path) -> None:
+def test_a_model_that_recognizes_nothing_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="got 'features'"):
         load_recognizer(feature_model(tmp_path))
     with pytest.raises(InputError, match="features or pose"):

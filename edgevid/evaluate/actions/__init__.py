@@ -1,1 +1,1 @@
-"""Recognizers on labeled data."""
+"""Accuracy of action recognition on labeled data."""

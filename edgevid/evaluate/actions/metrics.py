@@ -1,4 +1,4 @@
-"""How well actions are recognized: per class for clips, and the MS-TCN measures for segmentation.
+"""Accuracy of action recognition: per class for clips, and the MS-TCN measures for segmentation.
 
 Segmentation measures follow the evaluation of Farha and Gall, "MS-TCN" (2019): segments are half
 open; the edit score is averaged over videos; F1@k pools true and false positives over all videos.
@@ -22,24 +22,24 @@ class ClassReport:
     """Accuracy, and precision, recall and F1 of each class."""
 
     confusion: Array
-    """(C, C) counts; rows are the truth, columns what was said."""
+    """(C, C) counts; rows are the truth, columns the predictions."""
     names: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, truth: Array, said: Array, classes: int, names: Sequence[str] = ()) -> ClassReport:
+    def of(cls, truth: Array, predicted: Array, classes: int, names: Sequence[str] = ()) -> ClassReport:
         """From labels (N,); a label outside 0..classes-1 is an InputError."""
-        truth, said = np.asarray(truth, np.int64), np.asarray(said, np.int64)
-        if truth.shape != said.shape or truth.ndim != 1:
+        truth, predicted = np.asarray(truth, np.int64), np.asarray(predicted, np.int64)
+        if truth.shape != predicted.shape or truth.ndim != 1:
             raise InputError(
-                f"report: expected as many answers as truths, got {said.shape} for {truth.shape}"
+                f"report: expected as many predictions as truths, got {predicted.shape} for {truth.shape}"
             )
-        for name, labels in (("truth", truth), ("answers", said)):
+        for name, labels in (("truth", truth), ("predictions", predicted)):
             if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
                 raise InputError(
                     f"report: expected {name} from 0 to {classes - 1}, got {labels.min()} to {labels.max()}; "
-                    "was the head trained for other classes?"
+                    "was the model trained for other classes?"
                 )
-        counts = np.bincount(truth * classes + said, minlength=classes * classes)
+        counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
         return cls(counts.reshape(classes, classes), tuple(names))
 
     @property
@@ -53,7 +53,7 @@ class ClassReport:
 
     @property
     def precision(self) -> Array:
-        """(C,) 0 where a class was never said."""
+        """(C,) 0 where a class was never predicted."""
         return _ratios(np.diag(self.confusion), self.confusion.sum(axis=0))
 
     @property
@@ -63,7 +63,7 @@ class ClassReport:
 
     @property
     def f1(self) -> Array:
-        """(C,) 0 where nothing is right."""
+        """(C,) 0 without true positives."""
         return _ratios(2 * np.diag(self.confusion), self.confusion.sum(axis=0) + self.support)
 
     def macro(self) -> tuple[float, float, float]:
@@ -71,7 +71,7 @@ class ClassReport:
         return float(self.precision.mean()), float(self.recall.mean()), float(self.f1.mean())
 
     def weighted(self) -> tuple[float, float, float]:
-        """The same, each class weighing as many clips as it has."""
+        """The same, weighted by the support of each class."""
         weight = _ratios(self.support, np.array(self.support.sum()))
         p, r, f = (float((v * weight).sum()) for v in (self.precision, self.recall, self.f1))
         return p, r, f
@@ -134,20 +134,20 @@ def runs(labels: Sequence[Any] | Array, background: Collection[Any] = ()) -> lis
     return [r for r in found if r.label not in background]
 
 
-def frame_accuracy(truths: Sequence[Any], said: Sequence[Any]) -> float:
-    """Per cent of right steps over all steps of all videos."""
+def frame_accuracy(truths: Sequence[Any], predicted: Sequence[Any]) -> float:
+    """Percentage of correct steps over all steps of all videos."""
     right = total = 0
-    for truth, answer in _pairs(truths, said):
-        right += sum(a == b for a, b in zip(truth, answer, strict=True))
+    for truth, prediction in _pairs(truths, predicted):
+        right += sum(a == b for a, b in zip(truth, prediction, strict=True))
         total += len(truth)
     return 100.0 * _ratio(right, total)
 
 
-def edit_score(truths: Sequence[Any], said: Sequence[Any], background: Collection[Any] = ()) -> float:
+def edit_score(truths: Sequence[Any], predicted: Sequence[Any], background: Collection[Any] = ()) -> float:
     """Mean over videos of 100 (1 - Levenshtein / longer) between the orders of segments."""
     found = []
-    for truth, answer in _pairs(truths, said):
-        a = [r.label for r in runs(answer, background)]
+    for truth, prediction in _pairs(truths, predicted):
+        a = [r.label for r in runs(prediction, background)]
         b = [r.label for r in runs(truth, background)]
         longer = max(len(a), len(b))
         found.append(100.0 * (1 - _levenshtein(a, b) / longer) if longer else 100.0)
@@ -164,7 +164,7 @@ def _levenshtein(a: list[Any], b: list[Any]) -> int:
 
 
 class Matches(NamedTuple):
-    """Segments found, invented and missed."""
+    """True positives, false positives and false negatives."""
 
     tp: int
     fp: int
@@ -172,22 +172,22 @@ class Matches(NamedTuple):
 
     @property
     def f1(self) -> float:
-        """Per cent."""
+        """In percent."""
         return 100.0 * _ratio(2.0 * self.tp, 2.0 * self.tp + self.fp + self.fn)
 
 
 def segment_matches(
-    truths: Sequence[Any], said: Sequence[Any], overlap: float, background: Collection[Any] = ()
+    truths: Sequence[Any], predicted: Sequence[Any], overlap: float, background: Collection[Any] = ()
 ) -> Matches:
     """Matches at an overlap of 0 to 1, pooled over videos.
 
-    Each said segment takes the true one of its label that it overlaps best; it is right where the
-    overlap suffices and that segment was not taken before (there is no second best).
+    A predicted segment matches the true one of its label with the largest IoU, if that reaches `overlap` and
+    was not matched before (the second largest is not tried).
     """
     tp = fp = fn = 0
-    for truth, answer in _pairs(truths, said):
+    for truth, prediction in _pairs(truths, predicted):
         expected, taken = runs(truth, background), set()
-        for segment in runs(answer, background):
+        for segment in runs(prediction, background):
             ious = [_iou(segment, other) for other in expected]
             best = int(np.argmax(ious)) if ious else -1
             if best >= 0 and ious[best] >= overlap and best not in taken:
@@ -207,7 +207,7 @@ def _iou(a: Run, b: Run) -> float:
 
 
 class SegmentReport(NamedTuple):
-    """The usual row of a segmentation table, in per cent."""
+    """The usual row of a segmentation table, in percent."""
 
     accuracy: float
     edit: float
@@ -218,21 +218,21 @@ class SegmentReport(NamedTuple):
 
     @classmethod
     def of(
-        cls, truths: Sequence[Any], said: Sequence[Any], background: Collection[Any] = ()
+        cls, truths: Sequence[Any], predicted: Sequence[Any], background: Collection[Any] = ()
     ) -> SegmentReport:
-        """Of labels by step, one sequence a video; `background` classes are left out of edit and F1."""
-        f1 = [segment_matches(truths, said, k, background).f1 for k in (0.1, 0.25, 0.5)]
-        edit = edit_score(truths, said, background)
-        return cls(frame_accuracy(truths, said), edit, f1[0], f1[1], f1[2], tuple(background))
+        """Of labels by step, one sequence per video; `background` classes are left out of edit and F1."""
+        f1 = [segment_matches(truths, predicted, k, background).f1 for k in (0.1, 0.25, 0.5)]
+        edit = edit_score(truths, predicted, background)
+        return cls(frame_accuracy(truths, predicted), edit, f1[0], f1[1], f1[2], tuple(background))
 
 
-def _pairs(truths: Sequence[Any], said: Sequence[Any]) -> list[tuple[Any, Any]]:
-    if len(truths) != len(said):
-        raise InputError(f"segmentation: expected {len(truths)} answered videos, got {len(said)}")
-    for i, (a, b) in enumerate(zip(truths, said, strict=True)):
+def _pairs(truths: Sequence[Any], predicted: Sequence[Any]) -> list[tuple[Any, Any]]:
+    if len(truths) != len(predicted):
+        raise InputError(f"segmentation: expected {len(truths)} predicted videos, got {len(predicted)}")
+    for i, (a, b) in enumerate(zip(truths, predicted, strict=True)):
         if len(a) != len(b):
-            raise InputError(f"segmentation: video {i} has {len(a)} steps of truth and {len(b)} of answer")
-    return list(zip(truths, said, strict=True))
+            raise InputError(f"segmentation: video {i} has {len(a)} true and {len(b)} predicted steps")
+    return list(zip(truths, predicted, strict=True))
 
 
 def report_lines(report: ClassReport) -> list[tuple[str, float, float, float, int]]:

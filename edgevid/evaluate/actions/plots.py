@@ -1,4 +1,4 @@
-"""Curves and confusion matrices as PNG (extra `train` or `plot`)."""
+"""Confusion matrices and robustness as PNG (extra `plot`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from edgevid.evaluate.actions.metrics import ClassReport
 INK, GRID, BLUE, ORANGE = "#222222", "#dddddd", "#2563a8", "#d9731a"
 
 
-def _figure(width: float, height: float) -> tuple[Any, Any]:
+def new_figure(width: float, height: float) -> tuple[Any, Any]:
+    """A figure and its axes, in the style of all plots here; sizes in inches."""
     matplotlib = require("matplotlib", extra="plot", purpose="plotting")
     matplotlib.use("Agg")
     pyplot = require("matplotlib.pyplot", extra="plot", purpose="plotting")
@@ -24,40 +25,19 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
+    """Writes the figure and closes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     require("matplotlib.pyplot", extra="plot", purpose="plotting").close(figure)
 
 
-def plot_curves(history: Sequence[Any], best_epoch: int, title: str, path: Path) -> None:
-    """Loss by epoch, and validation accuracy where there was validation data."""
-    figure, axes = _figure(7, 4)
-    epochs = np.arange(1, len(history) + 1)
-    axes.plot(epochs, [e.train_loss for e in history], color=BLUE, label="training loss")
-    checked = np.array([e.validation_loss for e in history])
-    if np.isfinite(checked).any():
-        axes.plot(epochs, checked, color=ORANGE, label="validation loss")
-        right = axes.twinx()
-        right.plot(epochs, [100 * e.validation_accuracy for e in history], color=INK, lw=1, ls=":")
-        right.set_ylabel("validation accuracy, % (dotted)")
-        right.set_ylim(0, 100)
-        right.spines["top"].set_visible(False)
-        axes.axvline(best_epoch + 1, color=GRID, zorder=0)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("loss")
-    axes.set_ylim(bottom=0)
-    axes.set_title(title, loc="left", fontsize=11)
-    axes.legend(frameon=False)
-    _save(figure, path)
-
-
 def plot_confusion(report: ClassReport, title: str, path: Path) -> None:
-    """Rows are the truth, in per cent of their clips; cells with nothing stay blank."""
+    """Rows are the truth, in percent of their clips; empty cells stay blank."""
     names, counts = report.names, report.confusion
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = max(4.0, 0.5 * len(names) + 2.2)
-    figure, axes = _figure(side, side)
+    figure, axes = new_figure(side, side)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for i, j in zip(*np.nonzero(counts), strict=True):
         color = "white" if share[i, j] > 0.55 else INK
@@ -68,12 +48,12 @@ def plot_confusion(report: ClassReport, title: str, path: Path) -> None:
     axes.set_xlabel("recognized as")
     axes.set_ylabel("truth (clips)")
     axes.set_title(f"{title}\naccuracy {100 * report.accuracy:.1f} %, rows in %", loc="left", fontsize=10)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_robustness(rows: Mapping[str, Sequence[tuple[float, float]]], title: str, path: Path) -> None:
-    """One panel a corruption: accuracy (0 to 1) against its strength, the untouched level as a line."""
-    pyplot_figure, first = _figure(3.2 * len(rows), 3.2)
+    """One panel per corruption: accuracy (0 to 1) against its strength, the untouched level as a line."""
+    pyplot_figure, first = new_figure(3.2 * len(rows), 3.2)
     pyplot_figure.delaxes(first)
     for number, (name, points) in enumerate(rows.items(), 1):
         axes = pyplot_figure.add_subplot(1, len(rows), number)
@@ -87,4 +67,4 @@ def plot_robustness(rows: Mapping[str, Sequence[tuple[float, float]]], title: st
         if number == 1:
             axes.set_ylabel("accuracy, %")
     pyplot_figure.suptitle(title, fontsize=11, x=0.01, ha="left")
-    _save(pyplot_figure, path)
+    save_figure(pyplot_figure, path)

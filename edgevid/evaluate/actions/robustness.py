@@ -1,4 +1,4 @@
-"""Accuracy against what cameras do to images (kornia) and poses: JPEG, blur, noise, scale, lost joints."""
+"""Accuracy under corruptions of images (JPEG, blur, noise, scale; kornia) and of poses (noise, losses)."""
 
 from __future__ import annotations
 
@@ -9,31 +9,39 @@ import numpy as np
 
 from edgevid.actions.load import load_recognizer
 from edgevid.errors import InputError, require
-from edgevid.evaluate.actions.score import judge_crops, judge_rows, rows_of, see_videos
+from edgevid.evaluate.actions.score import (
+    Corruption,
+    Evaluation,
+    crop_videos,
+    evaluate_crops,
+    evaluate_rows,
+    read_rows,
+)
+from edgevid.models.hub import resolve_model
 from edgevid.types import Array
 
-PICTURES: Mapping[str, tuple[float, ...]] = {
+IMAGE_CORRUPTIONS: Mapping[str, tuple[float, ...]] = {
     "JPEG quality": (100, 95, 75, 50, 30, 20, 10),
     "blur, sigma px": (0, 1, 2, 3, 5),
     "noise, sigma of 255": (0, 5, 10, 20, 40),
     "scale": (1, 0.75, 0.5, 0.33, 0.25),
 }
-"""What images of videos are put through; the first strength leaves them alone."""
-POSES: Mapping[str, tuple[float, ...]] = {
+"""Corruptions of images with their strengths; the first changes nothing."""
+POSE_CORRUPTIONS: Mapping[str, tuple[float, ...]] = {
     "joint noise, % of body size": (0, 2, 5, 10, 20),
     "joints lost, %": (0, 5, 10, 20, 40),
     "moments lost, %": (0, 10, 25, 50, 75),
 }
-"""What skeletons are put through."""
+"""Corruptions of skeletons with their strengths."""
 
 Table = dict[str, list[tuple[float, float]]]
 
 
-def spoil_pictures(crops: Array, kind: str, strength: float, seed: int) -> Array:
+def corrupt_images(crops: Array, kind: str, strength: float, seed: int) -> Array:
     """(T, h, w, 3) uint8 crops after one corruption, with kornia; JPEG by the real codec."""
-    if kind not in PICTURES:
-        raise InputError(f"corruption: expected one of {', '.join(PICTURES)}, got {kind!r}")
-    if strength == PICTURES[kind][0]:
+    if kind not in IMAGE_CORRUPTIONS:
+        raise InputError(f"corruption: expected one of {', '.join(IMAGE_CORRUPTIONS)}, got {kind!r}")
+    if strength == IMAGE_CORRUPTIONS[kind][0]:
         return crops
     if kind == "JPEG quality":
         return np.stack([_jpeg(c, int(strength)) for c in crops])
@@ -62,10 +70,10 @@ def _jpeg(crop: Array, quality: int) -> Array:
     return decoded[..., ::-1]
 
 
-def spoil_poses(rows: Array, kind: str, strength: float, seed: int) -> Array:
-    """Rows (T, 2 J + 1) after one corruption; lost joints stay where they last were, lost moments score 0."""
-    if kind not in POSES:
-        raise InputError(f"corruption: expected one of {', '.join(POSES)}, got {kind!r}")
+def corrupt_poses(rows: Array, kind: str, strength: float, seed: int) -> Array:
+    """Rows (T, 2 J + 1) after one corruption; lost joints keep their last position, lost moments score 0."""
+    if kind not in POSE_CORRUPTIONS:
+        raise InputError(f"corruption: expected one of {', '.join(POSE_CORRUPTIONS)}, got {kind!r}")
     rng = np.random.default_rng(seed)
     out = rows.copy()
     points = out[:, :-1].reshape(len(rows), -1, 2)
@@ -81,39 +89,36 @@ def spoil_poses(rows: Array, kind: str, strength: float, seed: int) -> Array:
     return out
 
 
-def measure(model: str | Path, data: Path, *, say: Callable[[str], None] = lambda line: None) -> Table:
-    """Accuracy (silence counts as a mistake) by corruption and strength."""
-    recognizer = None
-    names = load_names(model)
-    corpus = rows_of(data, names)
-    seen = None
-    if corpus is None:
-        recognizer = load_recognizer(model)
-        seen = see_videos(recognizer, data)
+def measure(model: str | Path, data: Path, *, report: Callable[[str], None] = lambda line: None) -> Table:
+    """Accuracy (abstentions count as errors) by corruption and strength."""
+    corpus = read_rows(data, resolve_model(model).names)
+    if corpus is not None:
+        skeletons = corpus
+        return _measure(
+            POSE_CORRUPTIONS, corrupt_poses, lambda c: evaluate_rows(model, skeletons, corrupt=c), report
+        )
+    recognizer = load_recognizer(model)
+    videos = crop_videos(recognizer, data)
+    return _measure(
+        IMAGE_CORRUPTIONS, corrupt_images, lambda c: evaluate_crops(recognizer, videos, corrupt=c), report
+    )
+
+
+def _measure(
+    corruptions: Mapping[str, tuple[float, ...]],
+    corrupt: Callable[[Array, str, float, int], Array],
+    evaluate: Callable[[Corruption], Evaluation],
+    report: Callable[[str], None],
+) -> Table:
     table: Table = {}
-    for kind, strengths in (PICTURES if corpus is None else POSES).items():
+    for kind, strengths in corruptions.items():
+        table[kind] = []
         for strength in strengths:
-            if corpus is not None:
-                judged = judge_rows(model, corpus, spoil=_poses(kind, strength))
-            else:
-                assert recognizer is not None
-                assert seen is not None
-                judged = judge_crops(recognizer, seen, spoil=_pictures(kind, strength))
-            table.setdefault(kind, []).append((strength, judged.accuracy_of_all))
-            say(f"{kind} {strength:g}: {100 * judged.accuracy_of_all:.1f} %")
+
+            def one(values: Array, seed: int, kind: str = kind, strength: float = strength) -> Array:
+                return corrupt(values, kind, strength, seed)
+
+            accuracy = evaluate(one).accuracy_of_all
+            table[kind].append((strength, accuracy))
+            report(f"{kind} {strength:g}: {100 * accuracy:.1f} %")
     return table
-
-
-def _poses(kind: str, strength: float) -> Callable[[Array, int], Array]:
-    return lambda rows, number: spoil_poses(rows, kind, strength, number)
-
-
-def _pictures(kind: str, strength: float) -> Callable[[Array, int], Array]:
-    return lambda crops, number: spoil_pictures(crops, kind, strength, number)
-
-
-def load_names(model: str | Path) -> tuple[str, ...]:
-    """The classes of a model's recipe."""
-    from edgevid.models.hub import resolve_model
-
-    return resolve_model(model).names

@@ -1,10 +1,11 @@
-"""How good a deployed recognizer is on labeled data, asked the way a live stream asks. Needs no torch."""
+"""Accuracy of a deployed recognizer on labeled data, which it receives like a live stream. Needs no torch."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,129 +13,127 @@ import numpy as np
 from edgevid.actions.load import load_recognizer
 from edgevid.actions.recognizer import Recognizer
 from edgevid.errors import InputError
-from edgevid.evaluate.actions.augment import resample
-from edgevid.evaluate.actions.data import Corpus, check, list_videos, read_skeletons, stitch
-from edgevid.evaluate.actions.features import look_through
+from edgevid.evaluate.actions.crops import crop_video
+from edgevid.evaluate.actions.data import Corpus, check, concatenate, list_videos, read_skeletons, resample
 from edgevid.evaluate.actions.metrics import ClassReport, SegmentReport
-from edgevid.evaluate.actions.replay import answer_crops, follow_rows, load_on_rows
+from edgevid.evaluate.actions.replay import load_for_rows, replay_crops, replay_rows
+from edgevid.models.hub import resolve_model
 from edgevid.types import Array
 
-Spoil = Callable[[Array, int], Array]
-"""Spoils rows or crops of one example; the number is its own."""
+Corruption = Callable[[Array, int], Array]
+"""Corrupts rows or crops of one example, given its number as a seed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """What came of one pass over labeled data."""
+class Evaluation:
+    """Scores of one pass over labeled data."""
 
     report: ClassReport
-    """Over the clips that were answered."""
-    silent: int
-    """Clips of which nothing was said."""
+    """Over the clips with an emitted class."""
+    abstained: int
+    """Clips without one."""
     segments: SegmentReport | None = None
 
     @property
     def coverage(self) -> float:
-        """Share of clips that were answered."""
-        total = int(self.report.confusion.sum()) + self.silent
-        return 1 - self.silent / total if total else 0.0
+        """Share of clips with an emitted class."""
+        total = int(self.report.confusion.sum()) + self.abstained
+        return 1 - self.abstained / total if total else 0.0
 
     @property
     def accuracy_of_all(self) -> float:
-        """Accuracy where silence counts as a mistake."""
+        """Accuracy where abstentions count as errors."""
         return self.report.accuracy * self.coverage
 
 
-def same_names(model: tuple[str, ...], data: tuple[str, ...]) -> None:
+def check_classes(model: tuple[str, ...], data: tuple[str, ...]) -> None:
     """InputError unless every class of the data is one of the model's."""
     other = sorted(set(data) - set(model))
     if other:
-        raise InputError(
-            f"the data has classes {other} that the head was not trained for; it knows {list(model)}"
-        )
+        raise InputError(f"data: expected classes of the model, {list(model)}, got also {other}")
 
 
-def judge_rows(model: str | Path, corpus: Corpus, *, spoil: Spoil | None = None) -> Judged:
-    """Of a temporal head on a corpus of rows (skeletons): the last answer of each clip counts."""
+def evaluate_rows(model: str | Path, corpus: Corpus, *, corrupt: Corruption | None = None) -> Evaluation:
+    """Of a temporal head on a corpus of rows (skeletons): the last scores of each clip count.
+
+    Where the steps of an example have different labels, every scored step counts.
+    """
     check(corpus, what="test")
-    recognizer = load_on_rows(model, corpus, threads=1)
-    same_names(recognizer.names, corpus.names)
-    place = [recognizer.names.index(n) for n in corpus.names]
+    recognizer = load_for_rows(model, corpus, threads=1)
+    names = recognizer.names
+    check_classes(names, corpus.names)
+    class_of = [names.index(n) for n in corpus.names]
     step = corpus.rate_hz / recognizer.spec.rate_hz
-    truth, said, paths = [], [], []
+    truths, predictions = [], []
     for number, example in enumerate(corpus.examples):
-        rows = example.raw if spoil is None else spoil(example.raw, number)
-        answers = follow_rows(recognizer, number + 1, resample(rows, step))
-        last = next((a for a in answers[::-1] if a is not None), None)
-        at = np.linspace(0, len(example.labels) - 1, len(answers)).round().astype(int)
-        spoken = [
-            (place[example.labels[i]], int(a.argmax()))
-            for i, a in zip(at, answers, strict=True)
-            if a is not None
-        ]
-        paths.append(([t for t, _ in spoken], [s for _, s in spoken]))
-        if last is not None:
-            truth.append(place[example.label])
-            said.append(int(last.argmax()))
-    whole = all((e.labels == e.labels[0]).all() for e in corpus.examples)
-    segments = None if whole else SegmentReport.of([t for t, _ in paths], [s for _, s in paths])
-    if segments is not None:
-        truth, said = [t for p, _ in paths for t in p], [s for _, p in paths for s in p]
-    silent = 0 if segments is not None else len(corpus) - len(said)
-    return Judged(
-        ClassReport.of(np.array(truth), np.array(said), len(recognizer.names), recognizer.names),
-        silent,
-        segments,
-    )
+        rows = example.raw if corrupt is None else corrupt(example.raw, number)
+        replayed = replay_rows(recognizer, number + 1, resample(rows, step))
+        at = np.linspace(0, len(example.labels) - 1, len(replayed)).round().astype(int)
+        scored = [(i, int(v.argmax())) for i, v in zip(at, replayed, strict=True) if v is not None]
+        truths.append([class_of[example.labels[i]] for i, _ in scored])
+        predictions.append([predicted for _, predicted in scored])
+    if all((e.labels == e.labels[0]).all() for e in corpus.examples):
+        last = [(t[-1], p[-1]) for t, p in zip(truths, predictions, strict=True) if p]
+        abstained = len(corpus) - len(last)
+        return Evaluation(_report([t for t, _ in last], [p for _, p in last], names), abstained)
+    report = _report(list(chain(*truths)), list(chain(*predictions)), names)
+    return Evaluation(report, 0, SegmentReport.of(truths, predictions))
+
+
+def _report(truth: list[int], predicted: list[int], names: tuple[str, ...]) -> ClassReport:
+    return ClassReport.of(np.array(truth), np.array(predicted), len(names), names)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """The crops of labeled videos, looked through once."""
+class VideoCrops:
+    """The crops of labeled videos."""
 
     crops: list[Array]
     boxes: list[Array]
     labels: list[int]
 
 
-def see_videos(recognizer: Recognizer, data: Path) -> Seen:
-    """Cuts every labeled video as the recognizer wants it."""
+def crop_videos(recognizer: Recognizer, data: Path) -> VideoCrops:
+    """Crops every labeled video for the recognizer."""
     names, videos = list_videos(data)
-    same_names(recognizer.names, names)
+    check_classes(recognizer.names, names)
     spec = dataclasses.replace(recognizer.spec, steps=1, min_steps=1, stride_s=0.0)
-    seen = [look_through(v.path, spec) for v in videos]
-    return Seen([c for c, _ in seen], [b for _, b in seen], [recognizer.names.index(v.label) for v in videos])
+    crops, boxes = zip(*(crop_video(v.path, spec) for v in videos), strict=True)
+    return VideoCrops(list(crops), list(boxes), [recognizer.names.index(v.label) for v in videos])
 
 
-def judge_crops(recognizer: Recognizer, seen: Seen, *, spoil: Spoil | None = None) -> Judged:
-    """Of any recognizer on videos: the mean of all it said of a video counts."""
-    truth, said = [], []
+def evaluate_crops(
+    recognizer: Recognizer, videos: VideoCrops, *, corrupt: Corruption | None = None
+) -> Evaluation:
+    """Of any recognizer on videos: the mean of all scores of a video counts."""
+    truth, predicted = [], []
     recognizer.reset()
-    for number, (crops, boxes, label) in enumerate(zip(seen.crops, seen.boxes, seen.labels, strict=True)):
-        shown = crops if spoil is None or not len(crops) else spoil(crops, number)
-        answer = answer_crops(recognizer, shown, boxes, number + 1)
-        if answer is not None:
+    for number, (crops, boxes, label) in enumerate(
+        zip(videos.crops, videos.boxes, videos.labels, strict=True)
+    ):
+        shown = crops if corrupt is None or not len(crops) else corrupt(crops, number)
+        scores = replay_crops(recognizer, shown, boxes, number + 1)
+        if scores is not None:
             truth.append(label)
-            said.append(int(answer.argmax()))
-    names = recognizer.names
-    return Judged(
-        ClassReport.of(np.array(truth), np.array(said), len(names), names), len(seen.labels) - len(said)
-    )
+            predicted.append(int(scores.argmax()))
+    return Evaluation(_report(truth, predicted, recognizer.names), len(videos.labels) - len(predicted))
 
 
-def rows_of(data: Path, names: tuple[str, ...], *, stitched: int = 0) -> Corpus | None:
-    """The skeletons of a file, or of the held-out halves in a folder; None where the data is videos."""
+def read_rows(data: Path, names: tuple[str, ...], *, clips_per_sequence: int = 0) -> Corpus | None:
+    """The skeletons of a file, or of the held-out parts in a folder; None where the data is videos."""
     files = [data] if data.suffix == ".npz" else sorted(data.glob("*_test_*.npz")) if data.is_dir() else []
     if not files:
         return None
     corpus = read_skeletons(files[0], names)
-    return stitch(corpus, 2 * len(corpus) // stitched, seed=0, length=stitched) if stitched else corpus
+    if not clips_per_sequence:
+        return corpus
+    return concatenate(corpus, 2 * len(corpus) // clips_per_sequence, seed=0, length=clips_per_sequence)
 
 
-def judge(model: str | Path, data: Path, names: tuple[str, ...], *, stitched: int = 0) -> Judged:
-    """A deployed model on skeletons or labeled videos."""
-    corpus = rows_of(data, names, stitched=stitched)
+def evaluate(model: str | Path, data: Path, *, clips_per_sequence: int = 0) -> Evaluation:
+    """Of a deployed model on skeletons or labeled videos."""
+    corpus = read_rows(data, resolve_model(model).names, clips_per_sequence=clips_per_sequence)
     if corpus is not None:
-        return judge_rows(model, corpus)
+        return evaluate_rows(model, corpus)
     recognizer = load_recognizer(model)
-    return judge_crops(recognizer, see_videos(recognizer, data))
+    return evaluate_crops(recognizer, crop_videos(recognizer, data))

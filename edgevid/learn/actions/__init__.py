@@ -1,1 +1,1 @@
-"""Training of temporal heads."""
+"""Training of temporal heads for action recognition."""

@@ -1,7 +1,7 @@
-"""Temporal segmentation: an answer for every step of a long video, whole or streamed.
+"""Temporal segmentation: scores for every step of a long video, whole or streamed.
 
 After Yi, Wen and Jiang, "ASFormer: Transformer for Action Segmentation" (BMVC 2021): blocks of a
-dilated convolution and attention within a window of the same reach; an encoder whose answer decoders
+dilated convolution and attention within a window of the same reach; an encoder whose output decoders
 refine. Norms are per step, so that the causal form can be streamed.
 """
 
@@ -37,29 +37,29 @@ class Block(nn.Module):
         wide = nn.functional.pad((x * there).transpose(1, 2), sides)
         h = self.conv(wide).transpose(1, 2).relu()
         n = self.norm(h)
-        asked = n if self.join is None or encoded is None else self.join(torch.cat((n, encoded), dim=-1))
-        h = h + share * self.attention(asked, valid, n)
+        queried = n if self.join is None or encoded is None else self.join(torch.cat((n, encoded), dim=-1))
+        h = h + share * self.attention(queried, valid, n)
         return (x + self.dropout(self.outward(h))) * there
 
     def states(self, batch: int, width: int) -> States:
-        """What a stream remembers: the inputs that the convolution reaches, and the attention's window."""
+        """A stream's state: the inputs within the convolution's reach, and the attention's window."""
         return {
             "conv": torch.zeros(batch, 2 * self.dilation + 1, width),
             "past": torch.zeros(batch, self.attention.window, self.attention.state_width()),
         }
 
     def step(self, x: Tensor, states: States, encoded: Tensor | None, share: float) -> tuple[Tensor, States]:
-        seen = push(states["conv"], x)
-        taps = seen[:, :: self.dilation].transpose(1, 2)  # the steps t - 2d, t - d and t
+        inputs = push(states["conv"], x)
+        taps = inputs[:, :: self.dilation].transpose(1, 2)  # the steps t - 2d, t - d and t
         h = ((taps.unsqueeze(1) * self.conv.weight).sum((2, 3)) + self.conv.bias).relu()
         n = self.norm(h)
-        asked = n if self.join is None or encoded is None else self.join(torch.cat((n, encoded), dim=-1))
-        mixed, past = self.attention.step(asked, states["past"], n)
-        return x + self.outward(h + share * mixed), {"conv": seen, "past": past}
+        queried = n if self.join is None or encoded is None else self.join(torch.cat((n, encoded), dim=-1))
+        mixed, past = self.attention.step(queried, states["past"], n)
+        return x + self.outward(h + share * mixed), {"conv": inputs, "past": past}
 
 
 class ASFormerHead(Head):
-    """One answer a step: an encoder and `decoders` that refine it; `causal` uses no later step."""
+    """Scores for each step: an encoder and `decoders` that refine them; `causal` uses no later step."""
 
     per_step = True
 
@@ -101,15 +101,15 @@ class ASFormerHead(Head):
         there = valid.unsqueeze(-1).to(x.dtype)
         x = self.dropout(self.inward(x)) * there
         encoded: Tensor | None = None
-        answers: list[Tensor] = []
+        outputs: list[Tensor] = []
         for stage, blocks in enumerate(self.stages):
             if stage:
                 encoded = x
-                x = self.again[stage - 1](answers[-1].softmax(-1)) * there
+                x = self.again[stage - 1](outputs[-1].softmax(-1)) * there
             for block in blocks:
                 x = block(x, valid, encoded, _share(stage))
-            answers.append(self.outward[stage](x))
-        return torch.stack(answers) if self.training else answers[-1]
+            outputs.append(self.outward[stage](x))
+        return torch.stack(outputs) if self.training else outputs[-1]
 
     def _states(self, batch: int) -> States:
         return {
@@ -123,21 +123,21 @@ class ASFormerHead(Head):
         x = self.inward(x)
         encoded: Tensor | None = None
         after: States = {}
-        answer = x
+        output = x
         for stage, blocks in enumerate(self.stages):
             if stage:
-                encoded, x = x, self.again[stage - 1](answer.softmax(-1))
+                encoded, x = x, self.again[stage - 1](output.softmax(-1))
             for level, block in enumerate(blocks):
                 key = f"s{stage}b{level}"
                 mine = {name: states[key + name] for name in ("conv", "past")}
                 x, new = block.step(x, mine, encoded, _share(stage))
                 after |= {key + name: value for name, value in new.items()}
-            answer = self.outward[stage](x)
-        return answer, after
+            output = self.outward[stage](x)
+        return output, after
 
 
 def _share(stage: int) -> float:
-    """How much later decoders rely on attention: less and less, as in the paper."""
+    """Weight of attention, which falls with each decoder as in the paper."""
     return 1.0 if stage == 0 else math.exp(-3.0 * (stage - 1))
 
 
@@ -152,12 +152,12 @@ def segmentation_loss(
     stages = logits if logits.dim() == 4 else logits.unsqueeze(0)
     total = stages.new_zeros(())
     both = valid[:, 1:] & valid[:, :-1]
-    for answer in stages:
-        kept = answer[valid]
+    for output in stages:
+        kept = output[valid]
         total = total + nn.functional.cross_entropy(
             kept, labels[valid], weight=weights, label_smoothing=smoothing
         )
-        log = answer.log_softmax(-1)
+        log = output.log_softmax(-1)
         change = (log[:, 1:] - log[:, :-1].detach()).abs().clamp(max=LARGEST).square()[both]
         total = total + SMOOTH * change.mean()
     return total

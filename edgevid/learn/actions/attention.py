@@ -41,11 +41,11 @@ class WindowAttention(nn.Module):
         return x.reshape(x.shape[0], x.shape[1], self.heads, self.size).transpose(1, 2)
 
     def state_width(self) -> int:
-        """Columns of one remembered step: key, value and whether it is there."""
+        """Columns of one stored step: key, value and whether it is valid."""
         return 2 * self.heads * self.size + 1
 
     def step(self, x: Tensor, past: Tensor, values_from: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The answer (B, width) for one more step, and the window (B, window, state_width) that follows."""
+        """The output (B, width) of one more step, and the window (B, window, state_width) that follows."""
         width = self.heads * self.size
         new = torch.cat(
             (self.key(x), self.value(x if values_from is None else values_from), torch.ones_like(x[:, :1])), 1

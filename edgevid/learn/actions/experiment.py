@@ -1,4 +1,4 @@
-"""A head trained, compared with the plainest baseline on held-out data, exported and checked."""
+"""Trains a head, compares it with a linear baseline on held-out data, exports and verifies it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,29 @@ from pathlib import Path
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.evaluate.actions.data import Corpus, check, stitch
+from edgevid.evaluate.actions.data import Corpus, check, concatenate
 from edgevid.evaluate.actions.metrics import ClassReport, Interval, SegmentReport, interval
-from edgevid.evaluate.actions.plots import plot_confusion, plot_curves
+from edgevid.evaluate.actions.plots import plot_confusion
+from edgevid.files.atomic import write_atomic
 from edgevid.learn.actions.asformer import ASFormerHead, segmentation_loss
 from edgevid.learn.actions.export import Deployment, Parity, check_parity, export_head
+from edgevid.learn.actions.fit import Fitted, TrainOptions, clip_loss, fit, predict, step_of, windows_of
 from edgevid.learn.actions.heads import Head, LinearHead, RecurrentHead, StepLinearHead
-from edgevid.learn.actions.training import Fitted, TrainOptions, answers, clip_loss, fit, step_of, windows_of
+from edgevid.learn.actions.plots import plot_curves
 from edgevid.learn.actions.transformer import TransformerHead
 
 HEADS = ("gru", "lstm", "transformer", "asformer")
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One head trained once and judged on data it never saw."""
+    """One head, trained once and evaluated on held-out data."""
 
     split: str
     seed: int
     accuracy: float
-    """Share of right clips (of right steps, for segmentation)."""
+    """Share of correct clips (of correct steps, for segmentation)."""
     baseline: float
     """The mean-pooled linear head's (the linear step's) on the same data and seed."""
     segments: SegmentReport | None = None
@@ -60,14 +62,10 @@ class Outcome:
         return [float(np.mean([getattr(t, what) for t in self.trials if t.seed == s])) for s in seeds]
 
 
-def make_head(
-    kind: str, width: int, classes: int, *, window: int, causal: bool = True, bidirectional: bool = False
-) -> Head:
-    """A fresh head of one of `HEADS`."""
+def make_head(kind: str, width: int, classes: int, *, window: int, causal: bool = True) -> Head:
+    """A new head of one of `HEADS`."""
     if kind in ("gru", "lstm"):
-        return RecurrentHead(
-            width, classes, cell=kind, bidirectional=bidirectional or not causal, window=window
-        )
+        return RecurrentHead(width, classes, cell=kind, bidirectional=not causal, window=window)
     if kind == "transformer":
         return TransformerHead(width, classes, window=window, causal=causal)
     if kind == "asformer":
@@ -80,41 +78,41 @@ def run(
     kind: str,
     out: Path,
     options: TrainOptions,
-    told: Deployment,
+    deployment: Deployment,
     *,
     seeds: int = 3,
     causal: bool = True,
     validation: Mapping[str, Corpus] | None = None,
-    stitched: int = 0,
-    say: Say = lambda line: None,
+    clips_per_sequence: int = 0,
+    report: Report = lambda line: None,
 ) -> Outcome:
     """Trains `kind` on every split with every seed; exports the first one and writes report and plots.
 
-    `stitched` clips in a row make the long sequences of a segmentation head where no video is
+    `clips_per_sequence` clips one after another make the sequences of a segmentation head where no video is
     labeled by steps.
     """
     if seeds < 1:
         raise InputError(f"seeds: expected at least 1, got {seeds}")
     trials: list[Trial] = []
-    kept: tuple[Fitted, Corpus] | None = None
+    fits: list[tuple[Fitted, Corpus]] = []
     cpu_s = 0.0
     for seed in range(seeds):
         for name, (train, test) in splits.items():
             mine = dataclasses.replace(options, seed=seed)
             held = (validation or {}).get(name)
-            if stitched:
-                train = stitch(train, len(train), seed=seed, length=stitched)
-                test = stitch(check(test, what="test"), 2 * len(test) // stitched, seed=0, length=stitched)
+            if clips_per_sequence:
+                count, length = 2 * len(test) // clips_per_sequence, clips_per_sequence
+                train = concatenate(train, len(train), seed=seed, length=length)
+                test = concatenate(check(test, what="test"), count, seed=0, length=length)
             fitted, trial = _trial(kind, name, train, test, held, mine, causal=causal)
             cpu_s += fitted.cpu_s
             trials.append(trial)
-            kept = kept or (fitted, test)
-            say(
+            fits.append((fitted, test))
+            report(
                 f"split {name} seed {seed}: {kind} {100 * trial.accuracy:.1f} %, "
                 f"linear baseline {100 * trial.baseline:.1f} % ({fitted.cpu_s:.0f} CPU s)"
             )
-    assert kept is not None
-    return _deliver(kept, trials, kind, out, told, cpu_s)
+    return _deploy(fits[0], trials, kind, out, deployment, cpu_s)
 
 
 def _trial(
@@ -132,42 +130,48 @@ def _trial(
     segmenting = kind == "asformer"
     loss = segmentation_loss if segmenting else clip_loss
 
-    def fresh() -> Head:
+    def new_head() -> Head:
         return make_head(kind, width, classes, window=options.window, causal=causal)
 
-    def plain() -> Head:
+    def new_baseline() -> Head:
         return (StepLinearHead if segmenting else LinearHead)(width, classes)
 
-    fitted = fit(fresh, train, held, options, objective=loss)
-    base = fit(plain, train, held, options, objective=loss)
-    accuracy, segments = judge(fitted.head, test, options)
-    return fitted, Trial(name, options.seed, accuracy, judge(base.head, test, options)[0], segments)
+    fitted = fit(new_head, train, held, options, objective=loss)
+    base = fit(new_baseline, train, held, options, objective=loss)
+    accuracy, segments = evaluate(fitted.head, test, options)
+    return fitted, Trial(name, options.seed, accuracy, evaluate(base.head, test, options)[0], segments)
 
 
-def judge(head: Head, test: Corpus, options: TrainOptions) -> tuple[float, SegmentReport | None]:
-    """Accuracy on a corpus, and the segmentation measures of a head that answers each step."""
-    said = answers(head, test, options).argmax(-1)
+def evaluate(head: Head, test: Corpus, options: TrainOptions) -> tuple[float, SegmentReport | None]:
+    """Accuracy on a corpus, and the segmentation measures of a head that scores each step."""
+    predicted = predict(head, test, options).argmax(-1)
     _, valid, labels = windows_of(test, options)
     if not head.per_step:
-        return float((said == test.labels).mean()), None
+        return float((predicted == test.labels).mean()), None
     kept = [
-        (t[v].tolist(), s[v].tolist()) for t, s, v in zip(labels.numpy(), said, valid.numpy(), strict=True)
+        (t[v].tolist(), p[v].tolist())
+        for t, p, v in zip(labels.numpy(), predicted, valid.numpy(), strict=True)
     ]
-    report = SegmentReport.of([t for t, _ in kept], [s for _, s in kept])
+    report = SegmentReport.of([t for t, _ in kept], [p for _, p in kept])
     return report.accuracy / 100, report
 
 
-def _deliver(
-    kept: tuple[Fitted, Corpus], trials: list[Trial], kind: str, out: Path, told: Deployment, cpu_s: float
+def _deploy(
+    kept: tuple[Fitted, Corpus],
+    trials: list[Trial],
+    kind: str,
+    out: Path,
+    deployment: Deployment,
+    cpu_s: float,
 ) -> Outcome:
     fitted, test = kept
-    recipe = export_head(fitted.head, out, f"actions-{kind}", fitted.options, told)
+    recipe = export_head(fitted.head, out, f"actions-{kind}", fitted.options, deployment)
     parity = check_parity(fitted.head, out, test, fitted.options)
-    said, truth = answers(fitted.head, test, fitted.options).argmax(-1), test.labels
+    predicted, truth = predict(fitted.head, test, fitted.options).argmax(-1), test.labels
     if fitted.head.per_step:
         _, valid, labels = windows_of(test, fitted.options)
-        said, truth = said[valid.numpy()], labels.numpy()[valid.numpy()]
-    report = ClassReport.of(truth, said, len(test.names), test.names)
+        predicted, truth = predicted[valid.numpy()], labels.numpy()[valid.numpy()]
+    report = ClassReport.of(truth, predicted, len(test.names), test.names)
     plot_curves(
         fitted.history, fitted.best_epoch, f"{kind}, split {trials[0].split}, seed 0", out / "curves.png"
     )
@@ -179,7 +183,7 @@ def _deliver(
 
 def _write(outcome: Outcome, kind: str, options: TrainOptions, test: Corpus, out: Path) -> None:
     """report.json: figures with their conditions."""
-    told = {
+    figures = {
         "head": kind,
         "classes": list(test.names),
         "rows_a_step": step_of(test, options),
@@ -192,4 +196,4 @@ def _write(outcome: Outcome, kind: str, options: TrainOptions, test: Corpus, out
         "parity": dataclasses.asdict(outcome.parity),
         "training_cpu_s": outcome.cpu_s,
     }
-    (out / "report.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    write_atomic(out / "report.json", json.dumps(figures, indent=1) + "\n")

@@ -1,9 +1,8 @@
-"""A trained head as ONNX with its recipe, and the proof that nothing changed on the way."""
+"""A trained head as ONNX with its recipe, verified against the trained one."""
 
 from __future__ import annotations
 
 import inspect
-import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,16 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgevid.actions.clip_section import ClipSection
 from edgevid.actions.clip_spec import ClipSpec
-from edgevid.actions.clip_table import ClipTable
 from edgevid.actions.recognizer import softmax
 from edgevid.actions.sequence import SequenceRecognizer
 from edgevid.errors import ParityError
-from edgevid.evaluate.actions.augment import resample
-from edgevid.evaluate.actions.data import Corpus
-from edgevid.evaluate.actions.replay import RowsExtractor, follow_rows
+from edgevid.evaluate.actions.data import Corpus, resample
+from edgevid.evaluate.actions.replay import RowsExtractor, replay_rows
+from edgevid.files.atomic import write_atomic
+from edgevid.files.toml import toml_table
+from edgevid.learn.actions.fit import TrainOptions, predict, step_of, windows_of
 from edgevid.learn.actions.heads import Head
-from edgevid.learn.actions.training import TrainOptions, answers, step_of, windows_of
 from edgevid.runtime import load_engine, read_recipe
 from edgevid.types import Array
 
@@ -32,7 +32,7 @@ OPSET = 17
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What the recipe of a head has to say beside the weights."""
+    """The recipe of a head besides its weights."""
 
     names: tuple[str, ...]
     spec: ClipSpec
@@ -45,7 +45,7 @@ class Deployment:
     summary: str = ""
 
 
-def export_head(head: Head, folder: Path, name: str, options: TrainOptions, told: Deployment) -> Path:
+def export_head(head: Head, folder: Path, name: str, options: TrainOptions, deployment: Deployment) -> Path:
     """Writes the graphs and recipes of `head` and returns the recipe to deploy.
 
     A causal head gets `recipe.toml` with the step graph and `window.toml` with the whole-window one;
@@ -55,11 +55,12 @@ def export_head(head: Head, folder: Path, name: str, options: TrainOptions, told
     head = head.eval().cpu()
     window_recipe = folder / ("window.toml" if head.causal else "recipe.toml")
     _export_window(head, folder / "window.onnx", options.window)
-    _write(window_recipe, f"{name}-window", "window.onnx", _head_table(head, options, told, "window"), told)
+    table = _head_table(head, options, deployment, "window")
+    _write(window_recipe, f"{name}-window", "window.onnx", table, deployment)
     if head.causal:
         states = _export_step(head, folder / "step.onnx")
-        table = _head_table(head, options, told, "step") | {"states": list(states)}
-        _write(folder / "recipe.toml", name, "step.onnx", table, told)
+        table = _head_table(head, options, deployment, "step") | {"states": list(states)}
+        _write(folder / "recipe.toml", name, "step.onnx", table, deployment)
     return folder / "recipe.toml"
 
 
@@ -90,9 +91,9 @@ def _export_step(head: Head, path: Path) -> tuple[str, ...]:
 
 
 def _export(
-    module: nn.Module, inputs: tuple[Tensor, ...], path: Path, given: list[str], answered: list[str]
+    module: nn.Module, inputs: tuple[Tensor, ...], path: Path, inputs_: list[str], outputs: list[str]
 ) -> None:
-    options: dict[str, Any] = {"dynamic_axes": {n: {0: "n"} for n in (*given, *answered)}}
+    options: dict[str, Any] = {"dynamic_axes": {n: {0: "n"} for n in (*inputs_, *outputs)}}
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         options["dynamo"] = False  # the tracing exporter writes smaller graphs, without onnxscript
     with warnings.catch_warnings():
@@ -101,61 +102,53 @@ def _export(
             module,
             inputs,
             str(path),
-            input_names=given,
-            output_names=answered,
+            input_names=inputs_,
+            output_names=outputs,
             opset_version=OPSET,
             **options,
         )
 
 
-def _head_table(head: Head, options: TrainOptions, told: Deployment, kind: str) -> dict[str, Any]:
+def _head_table(head: Head, options: TrainOptions, deployment: Deployment, kind: str) -> dict[str, Any]:
     return {
         "kind": kind,
-        "extractor": told.extractor,
+        "extractor": deployment.extractor,
         "features": head.features,
         "window": options.window,
-        "stride": told.stride,
-        "min_steps": told.min_steps,
+        "stride": deployment.stride,
+        "min_steps": deployment.min_steps,
         "per_step": head.per_step and kind == "window",
-        "joints": told.joints or "jhmdb15",
-        "clip_digest": told.spec.digest,
+        "joints": deployment.joints or "jhmdb15",
+        "clip_digest": deployment.spec.digest,
     }
 
 
-def _write(path: Path, name: str, file: str, head: Mapping[str, Any], told: Deployment) -> None:
-    model = {"name": name, "task": "head", "file": file, "summary": told.summary}
-    parts = [
-        _toml("model", model),
-        _toml("head", head),
-        ClipTable(told.spec).toml().rstrip().splitlines(),
-        _toml("names", {"classes": list(told.names)}),
-    ]
-    path.write_text("\n".join("\n".join(p) + "\n" for p in parts), encoding="utf-8")
-
-
-def _toml(title: str, values: Mapping[str, Any]) -> list[str]:
-    return [f"[{title}]", *(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in values.items())]
+def _write(path: Path, name: str, file: str, head: Mapping[str, Any], deployment: Deployment) -> None:
+    model = {"name": name, "task": "head", "file": file, "summary": deployment.summary}
+    lines = [*toml_table("model", model), *toml_table("head", head), *ClipSection(deployment.spec).toml()]
+    lines += toml_table("names", {"classes": deployment.names})
+    write_atomic(path, "\n".join(lines).lstrip() + "\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """Largest differences between what was trained and what runs."""
+    """Largest differences between the trained and the deployed head."""
 
     window: float
     """Logits: training framework against ONNX Runtime, whole windows."""
     stream: float
     """Logits: whole windows against steps with states; NaN for a head that cannot stream."""
     pipeline: float
-    """Probabilities: training framework against the recognizer fed moment by moment."""
+    """Probabilities: training framework against the recognizer, moment by moment."""
 
 
 def check_parity(
     head: Head, folder: Path, corpus: Corpus, options: TrainOptions, *, limit: float = 1e-4
 ) -> Parity:
-    """Runs up to 64 examples by every way; ParityError where one differs by more than `limit`."""
+    """Runs up to 64 examples in every way; ParityError where one differs by more than `limit`."""
     some = corpus.pick(range(min(len(corpus), 64)))
     features, valid, _ = windows_of(some, options)
-    expected = answers(head, some, options)
+    expected = predict(head, some, options)
     window_recipe = folder / ("window.toml" if head.causal else "recipe.toml")
     with load_engine(folder / "window.onnx", device="cpu", threads=1) as engine:
         whole = np.array(engine.run({"features": features.numpy(), "valid": valid.numpy()})["logits"])
@@ -180,12 +173,12 @@ def _stream_difference(head: Head, features: Tensor, valid: Tensor) -> float:
         logits, states = head.step(features[:, t], states)
         outputs.append(logits)
     whole = head(features, full)
-    said = torch.stack(outputs, dim=1) if head.per_step else outputs[-1]
-    return float((whole - said).abs().max())
+    streamed = torch.stack(outputs, dim=1) if head.per_step else outputs[-1]
+    return float((whole - streamed).abs().max())
 
 
 def _pipeline(recipe_path: Path, corpus: Corpus, options: TrainOptions, expected: Array) -> float:
-    """Each example fed as a live track, its last answer against the training framework's."""
+    """Each example replayed as a live track, its last scores against the training framework's."""
     recipe = read_recipe(recipe_path)
     worst = 0.0
     with load_engine(recipe_path.parent / recipe.file, device="cpu", threads=1) as engine:
@@ -193,7 +186,7 @@ def _pipeline(recipe_path: Path, corpus: Corpus, options: TrainOptions, expected
         for number, example in enumerate(corpus.examples):
             rows = resample(example.raw, step_of(corpus, options))[-options.window :]
             logits = expected[number, -1] if expected.ndim == 3 else expected[number]
-            said = follow_rows(recognizer, number + 1, rows)
-            if said[-1] is not None:
-                worst = max(worst, float(np.abs(said[-1] - softmax(logits)).max()))
+            streamed = replay_rows(recognizer, number + 1, rows)
+            if streamed[-1] is not None:
+                worst = max(worst, float(np.abs(streamed[-1] - softmax(logits)).max()))
     return worst

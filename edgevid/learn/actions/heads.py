@@ -1,7 +1,7 @@
 """Temporal heads over features (B, T, D): recurrent ones, and what all heads share.
 
-Every head takes `valid` (B, T), false where a step is padding (usually on the left), and answers
-logits: (B, C) for a whole clip, (B, T, C) for one answer a step. Causal heads also have `states`
+Every head takes `valid` (B, T), false where a step is padding (usually on the left), and returns
+logits: (B, C) of a whole clip or (B, T, C) of each step. Causal heads also have `states`
 and `step`, one moment of many tracks at a time, equal to the full pass.
 """
 
@@ -18,10 +18,10 @@ States = dict[str, Tensor]
 
 
 class Head(nn.Module):
-    """Base of the heads."""
+    """Base class of the heads."""
 
     per_step = False
-    """Whether the answer has one row a step."""
+    """Whether the output has one row per step."""
 
     def __init__(self, features: int, classes: int, **options: Any) -> None:
         super().__init__()
@@ -31,12 +31,12 @@ class Head(nn.Module):
 
     @property
     def causal(self) -> bool:
-        """Whether the answer of a step depends on no later one, so that it can be streamed."""
+        """Whether a step's output depends on no later step, so that it can be streamed."""
         return False
 
     def states(self, batch: int) -> States:
         """The states of `batch` tracks that start now: zeros, batch first."""
-        self.refuse_unless_causal()
+        self.require_causal()
         return self._states(batch)
 
     def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
@@ -46,19 +46,19 @@ class Head(nn.Module):
     def _states(self, batch: int) -> States:
         raise NotImplementedError
 
-    def refuse_unless_causal(self) -> None:
+    def require_causal(self) -> None:
         """InputError that says why this head cannot be streamed."""
         if not self.causal:
-            raise InputError(self.why_not())
+            raise InputError(self.not_causal())
 
-    def why_not(self) -> str:
-        return f"{type(self).__name__} looks at later steps and cannot be streamed; train it with causal=True"
+    def not_causal(self) -> str:
+        return f"{type(self).__name__} uses later steps and cannot be streamed; train it with causal=True"
 
 
 class RecurrentHead(Head):
-    """At least two layers of GRU or LSTM; answers from the last state and the mean of all states.
+    """At least two layers of GRU or LSTM; scores from the last state and the mean of all states.
 
-    A padded step keeps the state as it was (equal to packed sequences).
+    A padded step keeps the state (equal to packed sequences).
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class RecurrentHead(Head):
     ) -> None:
         """`window` is how many steps back the mean reaches.
 
-        `bidirectional` is for recorded clips only: such a head refuses to be streamed.
+        `bidirectional` is for recorded clips only: such a head cannot be streamed.
         """
         super().__init__(
             features,
@@ -104,10 +104,10 @@ class RecurrentHead(Head):
     def causal(self) -> bool:
         return not self.bidirectional
 
-    def why_not(self) -> str:
+    def not_causal(self) -> str:
         return (
-            "a bidirectional recurrent head reads each clip from its end as well and cannot be streamed: "
-            "the end of a live stream has not happened yet; train it with bidirectional=False"
+            "a bidirectional recurrent head reads each clip from its end as well and cannot be streamed; "
+            "train it with bidirectional=False"
         )
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:

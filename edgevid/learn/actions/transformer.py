@@ -35,7 +35,7 @@ class Layer(nn.Module):
 class TransformerHead(Head):
     """Encoder layers, then the maximum over time or a class token.
 
-    Padding is masked; positions are distances between steps. Causal heads answer from the
+    Padding is masked; positions are distances between steps. Causal heads use the
     maximum over the last `window` steps (`pool="max"`), which a stream can keep.
     """
 
@@ -52,7 +52,7 @@ class TransformerHead(Head):
         causal: bool = True,
         dropout: float = 0.3,
     ) -> None:
-        """`window` is how many steps back (and ahead, unless causal) a step sees."""
+        """`window` is how many steps back (and ahead, unless causal) a step attends."""
         super().__init__(
             features, classes, width=width, heads=heads, layers=layers, window=window, pool=pool,
             causal=causal, dropout=dropout,
@@ -60,7 +60,9 @@ class TransformerHead(Head):
         if pool not in ("max", "cls"):
             raise InputError(f"pool: expected 'max' or 'cls', got {pool!r}")
         if pool == "cls" and causal:
-            raise InputError("pool: a class token sees the whole clip; a causal head wants pool='max'")
+            raise InputError(
+                "pool: expected 'max' for a causal head, got 'cls': a class token attends to the whole clip"
+            )
         if width % heads:
             raise InputError(f"width: expected a multiple of heads={heads}, got {width}")
         self._causal, self.pool, self.width, self.window = causal, pool, width, window
@@ -94,7 +96,7 @@ class TransformerHead(Head):
             f"past{i}": torch.zeros(batch, self.window, layer.attention.state_width())
             for i, layer in enumerate(self.stack)
         }
-        # Each remembered step has a flag, so that zeros mean "nothing seen yet".
+        # Each stored step has a valid flag, so zeros mean "no step yet".
         return {**states, "recent": torch.zeros(batch, self.window, self.width + 1)}
 
     def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:

@@ -54,8 +54,8 @@ def test_nothing_against_nothing() -> None:
     assert segment_matches([[]], [[]], 0.5).f1 == 0
 
 
-def test_a_shorter_answer_is_refused() -> None:
-    with pytest.raises(InputError, match="video 0 has 3 steps"):
+def test_a_shorter_prediction_is_rejected() -> None:
+    with pytest.raises(InputError, match="video 0 has 3 true"):
         edit_score(["AAA"], ["AA"])
 
 
@@ -73,18 +73,20 @@ def test_the_worked_clip_example() -> None:
 def test_agrees_with_scikit_learn() -> None:
     sklearn = pytest.importorskip("sklearn.metrics", reason="the reference is scikit-learn")
     rng = np.random.default_rng(0)
-    truth, said = rng.integers(0, 6, 300), rng.integers(0, 5, 300)
-    report = ClassReport.of(truth, said, 6)
+    truth, predicted = rng.integers(0, 6, 300), rng.integers(0, 5, 300)
+    report = ClassReport.of(truth, predicted, 6)
     for average, mine in (("macro", report.macro()), ("weighted", report.weighted())):
-        theirs = sklearn.precision_recall_fscore_support(truth, said, average=average, zero_division=0)
+        theirs = sklearn.precision_recall_fscore_support(truth, predicted, average=average, zero_division=0)
         np.testing.assert_allclose(mine, theirs[:3])
-    np.testing.assert_array_equal(report.confusion, sklearn.confusion_matrix(truth, said, labels=range(6)))
+    np.testing.assert_array_equal(
+        report.confusion, sklearn.confusion_matrix(truth, predicted, labels=range(6))
+    )
 
 
-def test_labels_of_another_head_are_refused() -> None:
+def test_labels_of_another_head_are_rejected() -> None:
     with pytest.raises(InputError, match="other classes"):
         ClassReport.of(np.array([0, 1]), np.array([0, 7]), 2)
-    with pytest.raises(InputError, match="as many answers"):
+    with pytest.raises(InputError, match="as many predictions"):
         ClassReport.of(np.array([0, 1]), np.array([0]), 2)
 
 

@@ -1,48 +1,47 @@
-"""A recipe's table [clip]: how the object is cut, and how the model takes and answers its clips."""
+"""A recipe's table [clip]: how objects are cropped, and the layout and activation of the model."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
+from typing import Literal, cast, get_args
 
 from edgevid.actions.clip_spec import ClipSpec
 from edgevid.errors import FileFormatError, InputError
-from edgevid.files.toml import Section
+from edgevid.files.toml import Section, toml_table
 from edgevid.runtime import Recipe
 
-ACTIVATIONS = ("softmax", "none")
-LAYOUTS = ("NCTHW", "NTCHW", "NTHWC")
+Activation = Literal["softmax", "none"]
+Layout = Literal["NCTHW", "NTCHW", "NTHWC"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class ClipTable:
+class ClipSection:
     """The table [clip]."""
 
     spec: ClipSpec
-    layout: str = "NTCHW"
+    layout: Layout = "NTCHW"
     """Axes of a clip model's input; the images in it are as [input] says."""
-    activation: str = "softmax"
+    activation: Activation = "softmax"
     """"softmax": the model gives logits; "none": it gives probabilities."""
 
     @classmethod
-    def read(cls, recipe: Recipe, *, steps: int | None = None) -> ClipTable:
+    def read(cls, recipe: Recipe, *, steps: int | None = None) -> ClipSection:
         """From the recipe; `steps` overrides the number of steps that one clip holds."""
-        table, picture = recipe.section("clip"), recipe.input
-        width, height = (picture.width, picture.height) if picture else (112, 112)
+        table, image = recipe.section("clip"), recipe.input
+        width, height = (image.width, image.height) if image else (112, 112)
         spec = read_spec(table, width=width, height=height)
         made = cls(
             spec if steps is None else dataclasses.replace(spec, steps=steps, min_steps=1),
-            table.text("layout", "NTCHW", choices=LAYOUTS),
-            table.text("activation", "softmax", choices=ACTIVATIONS),
+            cast(Layout, table.text("layout", "NTCHW", choices=get_args(Layout))),
+            cast(Activation, table.text("activation", "softmax", choices=get_args(Activation))),
         )
         table.done()
         return made
 
-    def toml(self) -> str:
-        """The table [clip] that `read` reads back."""
-        values = dataclasses.asdict(self.spec) | {"layout": self.layout, "activation": self.activation}
-        lines = [f"{k} = {json.dumps(list(v) if isinstance(v, tuple) else v)}" for k, v in values.items()]
-        return "\n".join(["[clip]", *lines]) + "\n"
+    def toml(self) -> list[str]:
+        """The lines of the table [clip] that `read` reads back."""
+        fields = dataclasses.asdict(self.spec) | {"layout": self.layout, "activation": self.activation}
+        return toml_table("clip", fields)
 
 
 def read_spec(table: Section, *, width: int, height: int) -> ClipSpec:
@@ -68,5 +67,5 @@ def read_spec(table: Section, *, width: int, height: int) -> ClipSpec:
     try:
         return ClipSpec(**asked)  # type: ignore[arg-type]
     except InputError as error:
-        expected = "a clip that can be cut"
+        expected = "usable numbers"
         raise FileFormatError(table.path, table.name, expected=expected, got=str(error)) from None

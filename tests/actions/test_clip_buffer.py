@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevid.actions.clip_spec import look_at, union_or_none
-from edgevid.actions.clip_table import ClipTable, read_spec
-from edgevid.actions.clips import ClipBuffer, ClipSpec
+from edgevid.actions.clip_spec import crop_rectangles, union_box
+from edgevid.actions.clip_section import ClipSection, read_spec
+from edgevid.actions.clip_buffer import ClipBuffer, ClipSpec
 from edgevid.actions.schedule import TokenBucket, entropy_share
 from edgevid.errors import InputError
 from edgevid.files.toml import read_toml
@@ -113,11 +113,11 @@ def test_small_and_broken_boxes_are_not_cut() -> None:
 def test_the_rectangle_by_hand() -> None:
     boxes = np.array([[10, 20, 30, 60]], np.float32)  # 20 wide, 40 high, center (20, 40)
     wide = ClipSpec(width=10, height=10, context=1.5)
-    assert look_at(boxes, wide).tolist() == [[-10, 10, 50, 70]]  # 1.5 x 40 = 60 square
+    assert crop_rectangles(boxes, wide).tolist() == [[-10, 10, 50, 70]]  # 1.5 x 40 = 60 square
     stretch = ClipSpec(width=10, height=10, context=1.5, fit="stretch")
-    assert look_at(boxes, stretch).tolist() == [[5, 10, 35, 70]]
+    assert crop_rectangles(boxes, stretch).tolist() == [[5, 10, 35, 70]]
     head = ClipSpec(width=10, height=10, context=1.0, region=(0.0, 0.0, 1.0, 0.5))
-    assert look_at(boxes, head).tolist() == [[10, 20, 30, 40]]
+    assert crop_rectangles(boxes, head).tolist() == [[10, 20, 30, 40]]
 
 
 def test_letterbox_pads_what_is_beside_the_box() -> None:
@@ -147,8 +147,8 @@ def test_the_union_keeps_the_camera_still() -> None:
 def test_a_far_walk_falls_back_to_each_box() -> None:
     far = np.array([[0, 0, 10, 10], [40, 0, 50, 10]], np.float32)
     near = np.array([[0, 0, 10, 10], [5, 0, 15, 10]], np.float32)
-    assert union_or_none(far) is None
-    assert union_or_none(near).tolist() == [0, 0, 15, 10]  # type: ignore[union-attr]
+    assert union_box(far) is None
+    assert union_box(near).tolist() == [0, 0, 15, 10]  # type: ignore[union-attr]
 
 
 def test_the_box_is_smoothed_over_seconds_not_frames() -> None:
@@ -182,7 +182,7 @@ def test_objects_without_room_are_counted() -> None:
     buffer = ClipBuffer(spec(), capacity=2)
     clips = buffer.update(frame(0.0), tracks([1, 2, 3]))
     assert clips.ids.tolist() == [1, 2]
-    assert buffer.refused == 1
+    assert buffer.rejected == 1
     assert 3 in buffer.update(frame(0.125), tracks([2, 3])).ids
 
 
@@ -253,7 +253,7 @@ def test_no_objects_no_clips() -> None:
         {"context": 0},
     ],
 )
-def test_a_spec_that_cannot_be_cut_is_refused(wrong: dict[str, object]) -> None:
+def test_a_spec_that_cannot_be_cut_is_rejected(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         spec(**wrong)
 
@@ -261,7 +261,7 @@ def test_a_spec_that_cannot_be_cut_is_refused(wrong: dict[str, object]) -> None:
 def test_a_spec_survives_its_recipe(tmp_path: Path) -> None:
     expected = ClipSpec(steps=20, rate_hz=15, region=(0.1, 0, 0.9, 0.5), policy="union")
     path = tmp_path / "recipe.toml"
-    path.write_text(ClipTable(expected).toml().replace('layout = "NTCHW"\nactivation = "softmax"\n', ""))
+    path.write_text("\n".join(ClipSection(expected).toml()).replace('layout = "NTCHW"\nactivation = "softmax"\n', ""))
     read = read_spec(read_toml(path).table("clip"), width=1, height=1)
     assert read == expected
     assert read.digest == expected.digest

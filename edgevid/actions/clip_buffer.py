@@ -1,35 +1,32 @@
 """A ring of crops for every track, and the clips of the objects that are due for recognition.
 
-Time is a grid of moments k / rate_hz on the stream's clock, shared by all objects. A moment gets the
-frame nearest to it, no farther than half a step, or stays empty; it closes at the first frame at or
-after it, because every later frame is farther; until then the last frame before it is kept, and only
-the nearer one is cut. So clips mean the same at any frame rate, and all
-objects come due together, ready for one batch.
+Time is a grid of moments k / rate_hz on the stream's clock, shared by all objects. A moment gets the frame
+nearest to it, within half a step, or stays empty. It closes at the first frame at or after it, because every
+later frame is farther; until then the last frame before it is kept, and only the nearer one is cropped. So
+clips do not depend on the frame rate, and all objects come due together, in one batch.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from edgevid.actions.clip_spec import ClipSpec, look_at, union_or_none
+from edgevid.actions.clip_spec import ClipSpec, crop_rectangles, union_box
 from edgevid.actions.schedule import PriorityWeights, TokenBucket, entropy_share
 from edgevid.detect.preprocess import crop
 from edgevid.errors import InputError
 from edgevid.types import Array, Clips, Frame, Scores, Tracks
 
-__all__ = ["ClipBuffer", "ClipSpec", "PriorityWeights"]
-
 WIDE = 2.0
-"""Under the union policy each step keeps this many times the rectangle, to cut the union out later."""
+"""Under the union policy each step keeps this many times the rectangle, to crop the union later."""
 THUMB = 8
-"""Side of the image by which novelty is judged."""
+"""Side of the thumbnail from which novelty is computed."""
 NEVER = np.iinfo(np.int64).min
 EPS = 1e-6
-"""Seconds: moments are compared no finer than this."""
+"""Tolerance of comparisons of moments, seconds."""
 
 
 class ClipBuffer:
-    """Crops of every track, kept in memory that is allocated once, and the clips that are due."""
+    """Crops of every track, in memory that is allocated once, and the clips that are due."""
 
     def __init__(
         self,
@@ -38,15 +35,15 @@ class ClipBuffer:
         capacity: int = 64,
         budget: float | None = None,
         burst: int = 16,
-        need: PriorityWeights | None = None,
+        weights: PriorityWeights | None = None,
     ) -> None:
-        """`capacity` objects are held at a time (more are counted in `refused` and wait); `budget` is
-        the number of recognitions a second (None: no limit), `burst` the most clips of one frame.
+        """`capacity` objects are held at a time (more are counted in `rejected` and wait); `budget` is
+        the number of recognitions per second (None: no limit), `burst` the most clips of one frame.
         """
         if capacity < 1:
             raise InputError(f"capacity: expected at least 1 object, got {capacity}")
         self.spec, self.capacity = spec or ClipSpec(), capacity
-        self.need, self._budget = need or PriorityWeights(), TokenBucket(budget, burst)
+        self.weights, self._budget = weights or PriorityWeights(), TokenBucket(budget, burst)
         s, ring = self.spec, self.spec.steps + 1  # one cell more: the moment that is still open
         scale = WIDE if s.policy == "union" else 1.0
         self._size = (round(s.width * scale), round(s.height * scale))
@@ -61,8 +58,8 @@ class ClipBuffer:
     def _make_columns(self, capacity: int, ring: int) -> None:
         self._step = np.empty((capacity, ring), np.int64)  # the moment that each cell holds
         self._time = np.empty((capacity, ring))
-        self._cut = np.empty((capacity, ring, 4), np.float32)  # rectangle of the stored image
-        self._look = np.empty((capacity, ring, 4), np.float32)  # rectangle that a clip would show
+        self._stored = np.empty((capacity, ring, 4), np.float32)  # rectangle of the stored image
+        self._shown = np.empty((capacity, ring, 4), np.float32)  # rectangle that a clip would show
         self._box = np.empty((capacity, 4), np.float32)  # smoothed
         self._box_time = np.empty(capacity)
         self._pending = np.zeros(capacity, bool)  # whether the waiting frame shows the object
@@ -71,7 +68,7 @@ class ClipBuffer:
         self._last_step = np.empty(capacity, np.int64)
         self._uncertain = np.empty(capacity)
         self._thumb = np.empty((capacity, THUMB, THUMB), np.int16)
-        self._fresh = np.empty((capacity, THUMB, THUMB), np.int16)
+        self._newest_thumb = np.empty((capacity, THUMB, THUMB), np.int16)
 
     def reset(self) -> None:
         """Forgets every object and the clock; the memory stays."""
@@ -81,11 +78,11 @@ class ClipBuffer:
         self._now, self._closed = -np.inf, NEVER
         self._waiting: Frame | None = None
         self._pending[:] = False
-        self.refused = 0
-        """Objects of the last frame that found no room."""
+        self.rejected = 0
+        """Objects of the last frame beyond the capacity."""
 
     def __len__(self) -> int:
-        """Objects held now."""
+        """Number of objects held."""
         return len(self._slot_of)
 
     @property
@@ -94,7 +91,7 @@ class ClipBuffer:
         return self._pixels.nbytes + self._work.nbytes + self._out.nbytes
 
     def update(self, frame: Frame, tracks: Tracks) -> Clips:
-        """Cuts what is to be cut of `frame` and returns the clips that are due.
+        """Crops the objects of `frame` and returns the clips that are due.
 
         `pixels` of the clips is the buffer's own memory, valid until the next update. Objects absent
         from `tracks` are forgotten. InputError where time runs backwards: call `reset` when the
@@ -107,20 +104,20 @@ class ClipBuffer:
             )
         self._now = frame.time
         rows, slots = self._admit(tracks)
-        self._follow(tracks, rows, slots, frame.time)
+        self._smooth_boxes(tracks, rows, slots, frame.time)
         self._sample(frame, tracks, rows, slots)
         moment = self._closed = self._moment(frame.time)
         return self._emit(self._due(slots, moment), moment)
 
     def update_confidence(self, scores: Scores) -> None:
-        """Lets the scheduler know how sure the recognizer was: uncertain objects come sooner."""
+        """Updates each object's uncertainty from its scores: uncertain objects are due sooner."""
         for id_, share in zip(scores.ids.tolist(), entropy_share(scores.values), strict=True):
             slot = self._slot_of.get(id_)
             if slot is not None:
                 self._uncertain[slot] = share
 
     def _admit(self, tracks: Tracks) -> tuple[Array, Array]:
-        """Rows of `tracks` that have a slot, and their slots; the gone give theirs back first."""
+        """Rows of `tracks` that have a slot, and their slots; ended tracks free theirs first."""
         ids = tracks.ids.tolist()
         for id_ in self._slot_of.keys() - set(ids):
             self._free.append(self._slot_of.pop(id_))
@@ -133,7 +130,7 @@ class ClipBuffer:
             if slot is not None:
                 rows.append(row)
                 slots.append(slot)
-        self.refused = len(ids) - len(rows)
+        self.rejected = len(ids) - len(rows)
         return np.array(rows, np.intp), np.array(slots, np.intp)
 
     def _clear(self, slot: int) -> None:
@@ -143,8 +140,8 @@ class ClipBuffer:
         self._last_step[slot], self._uncertain[slot] = NEVER, 1.0
         self._thumb[slot] = 0
 
-    def _follow(self, tracks: Tracks, rows: Array, slots: Array, time: float) -> None:
-        """Boxes smoothed over real seconds, so that the crop does not tremble with the detector."""
+    def _smooth_boxes(self, tracks: Tracks, rows: Array, slots: Array, time: float) -> None:
+        """Smooths boxes over real seconds, so that crops do not jitter with the detector."""
         given, old = tracks.boxes[rows], self._box[slots]
         elapsed = time - self._box_time[slots]
         tau = self.spec.smoothing_s
@@ -155,69 +152,69 @@ class ClipBuffer:
         self._box_time[slots] = time
 
     def _sample(self, frame: Frame, tracks: Tracks, rows: Array, slots: Array) -> None:
-        """Cuts for the moments that close now: this frame, or the one before where it is nearer."""
-        seen = self._usable(tracks, rows, slots)
+        """Crops for the moments that close now: from this frame, or the one before where it is nearer."""
+        observed = self._usable(tracks, rows, slots)
         now = self._nearest(frame.time)
         if self._waiting is not None:
             before = self._nearest(self._waiting.time)
             if self._closed < before <= self._moment(frame.time):
                 here = np.zeros(self.capacity, bool)
-                here[slots[seen]] = before == now and self._apart(frame.time) < self._apart(
+                here[slots[observed]] = before == now and self._distance(frame.time) < self._distance(
                     self._waiting.time
                 )
                 held = slots[self._pending[slots] & ~here[slots]]
-                self._cut_now(self._waiting, held, before, self._pending_box)
+                self._crop_at(self._waiting, held, before, self._pending_box)
                 if before == now:
-                    seen &= ~self._pending[slots] | here[slots]
+                    observed &= ~self._pending[slots] | here[slots]
         self._pending[:] = False
         if now <= self._moment(frame.time):
             self._waiting = None
             if now > self._closed:
-                self._cut_now(frame, slots[seen], now, self._box)
+                self._crop_at(frame, slots[observed], now, self._box)
         else:  # a later frame may be nearer: keep this one until the moment closes
             self._waiting = frame
-            self._pending[slots[seen]] = True
+            self._pending[slots[observed]] = True
             self._pending_box[slots] = self._box[slots]
 
     def _moment(self, time: float) -> int:
-        """The newest moment that has come."""
+        """The newest moment at or before `time`."""
         return int(np.floor(time * self.spec.rate_hz + EPS))
 
     def _nearest(self, time: float) -> int:
         return int(np.floor(time * self.spec.rate_hz + 0.5))
 
-    def _apart(self, time: float) -> float:
+    def _distance(self, time: float) -> float:
         return abs(time - self._nearest(time) / self.spec.rate_hz)
 
     def _usable(self, tracks: Tracks, rows: Array, slots: Array) -> Array:
-        """(N,) whether each object's box can be cut out of this frame."""
+        """(N,) whether each object's box can be cropped from this frame."""
         box = self._box[slots]
         usable = tracks.unseen[rows] <= self.spec.max_unseen_s
         usable &= (box[:, 2:] - box[:, :2]).min(axis=1, initial=np.inf) >= self.spec.min_side
         return np.asarray(usable & np.isfinite(box).all(axis=1))
 
-    def _cut_now(self, frame: Frame, slots: Array, moment: int, boxes: Array) -> None:
+    def _crop_at(self, frame: Frame, slots: Array, moment: int, boxes: Array) -> None:
         if not len(slots):
             return
         cell, box = moment % self._step.shape[1], boxes[slots]
-        look = look_at(box, self.spec)
-        cut = look if self.spec.policy == "box" else _scaled(look, WIDE)
+        shown = crop_rectangles(box, self.spec)
+        stored = shown if self.spec.policy == "box" else _scaled(shown, WIDE)
         self._step[slots, cell], self._time[slots, cell] = moment, frame.time
-        self._look[slots, cell], self._cut[slots, cell] = look, cut
-        self._write(frame, slots, cell, cut, box)
+        self._shown[slots, cell], self._stored[slots, cell] = shown, stored
+        self._write(frame, slots, cell, stored, box)
 
-    def _write(self, frame: Frame, slots: Array, cell: int, cut: Array, boxes: Array) -> None:
-        pixels = crop(frame, cut, self._size, fill=self.spec.pad, out=self._work[: len(slots)])
+    def _write(self, frame: Frame, slots: Array, cell: int, stored: Array, boxes: Array) -> None:
+        pixels = crop(frame, stored, self._size, fill=self.spec.pad, out=self._work[: len(slots)])
         if self.spec.fit == "letterbox":
-            for picture, rectangle, box in zip(pixels, cut, self._inner(boxes), strict=True):
-                _blank_outside(picture, rectangle, box, self.spec.pad)
+            for image, rectangle, box in zip(pixels, stored, self._inner(boxes), strict=True):
+                _blank_outside(image, rectangle, box, self.spec.pad)
         self._pixels[slots, cell] = pixels
         height, width = pixels.shape[1:3]
         rows, columns = _centers(height), _centers(width)
-        self._fresh[slots] = pixels[:, rows[:, None], columns, 1]
+        self._newest_thumb[slots] = pixels[:, rows[:, None], columns, 1]
 
     def _inner(self, boxes: Array) -> Array:
-        """The box with its context and without the padding that brings it to the crop's aspect."""
+        """The box with its context, without the padding to the crop's aspect."""
         spec = self.spec
         left, top, right, bottom = spec.region
         size = boxes[:, 2:] - boxes[:, :2]
@@ -225,7 +222,7 @@ class ClipBuffer:
         return _scaled(np.concatenate((low, high), axis=1), spec.context)
 
     def _due(self, slots: Array, moment: int) -> Array:
-        """Slots to recognize now, most urgent first, as far as the budget goes."""
+        """Slots to recognize now, most urgent first, within the budget."""
         if not len(slots):
             return slots
         inside = (self._step[slots] > moment - self.spec.steps) & (self._step[slots] <= moment)
@@ -238,12 +235,12 @@ class ClipBuffer:
         slots, never, age, newest = slots[ready], never[ready], age[ready], newest[ready]
         count = self._budget.take(len(slots), self._now)
         if count < len(slots):
-            novelty = np.abs(self._fresh[slots] - self._thumb[slots]).mean(axis=(1, 2)) / 255.0
-            urgency = self.need.of(never, self._uncertain[slots], age, np.where(never, 0.0, novelty))
+            novelty = np.abs(self._newest_thumb[slots] - self._thumb[slots]).mean(axis=(1, 2)) / 255.0
+            urgency = self.weights.of(never, self._uncertain[slots], age, np.where(never, 0.0, novelty))
             best = np.argsort(-urgency, kind="stable")[:count]
             slots, newest = slots[best], newest[best]
         self._last[slots], self._last_step[slots] = self._now, newest
-        self._thumb[slots] = self._fresh[slots]
+        self._thumb[slots] = self._newest_thumb[slots]
         return slots
 
     def _emit(self, slots: Array, moment: int) -> Clips:
@@ -253,23 +250,23 @@ class ClipBuffer:
         cells = expected % self._step.shape[1]
         held = self._step[slots[:, None], cells] == expected
         times = np.where(held, self._time[slots[:, None], cells], np.nan)
-        looks = np.where(held[..., None], self._look[slots[:, None], cells], 0).astype(np.float32)
+        shown = np.where(held[..., None], self._shown[slots[:, None], cells], 0).astype(np.float32)
         out = self._out[: len(slots)]
-        for picture, slot, mask, look in zip(out, slots, held, looks, strict=True):
-            self._show(picture, int(slot), cells, mask, look)
+        for clip, slot, mask, rectangles in zip(out, slots, held, shown, strict=True):
+            self._copy_clip(clip, int(slot), cells, mask, rectangles)
         slot_ids = {slot: id_ for id_, slot in self._slot_of.items()} if len(slots) else {}
         ids = np.array([slot_ids[int(slot)] for slot in slots], np.int64)
-        return Clips(ids, out, times, looks)
+        return Clips(ids, out, times, shown)
 
-    def _show(self, out: Array, slot: int, cells: Array, held: Array, look: Array) -> None:
-        """Writes one clip (T, h, w, 3); `look` (T, 4) becomes the union's rectangle where there is one."""
+    def _copy_clip(self, out: Array, slot: int, cells: Array, held: Array, shown: Array) -> None:
+        """Writes one clip (T, h, w, 3); `shown` (T, 4) becomes the union's rectangle where it has one."""
         if self.spec.policy == "union" and held.any():
-            union = union_or_none(look[held])
+            union = union_box(shown[held])
             if union is not None:
-                look[held] = _to_aspect(union, self.spec)
+                shown[held] = _to_aspect(union, self.spec)
             for step in np.flatnonzero(held):
-                picture, cut = self._pixels[slot, cells[step]], self._cut[slot, cells[step]]
-                out[step] = _cut_again(picture, cut, look[step], self.spec)
+                image, stored = self._pixels[slot, cells[step]], self._stored[slot, cells[step]]
+                out[step] = _crop_from_stored(image, stored, shown[step], self.spec)
         else:
             # The ring in two runs of memory: faster than gathering cells one by one.
             start, ring = int(cells[0]), self._step.shape[1]
@@ -289,18 +286,18 @@ def _centers(length: int) -> Array:
     return np.asarray(((np.arange(THUMB) + 0.5) * length / THUMB).astype(np.intp))
 
 
-def _blank_outside(picture: Array, rectangle: Array, box: Array, pad: int) -> None:
-    """Pads what of a crop, which shows `rectangle`, lies outside `box`."""
-    height, width = picture.shape[:2]
+def _blank_outside(image: Array, rectangle: Array, box: Array, pad: int) -> None:
+    """Pads the part of a crop of `rectangle` that lies outside `box`."""
+    height, width = image.shape[:2]
     scale = np.array((width, height)) / (rectangle[2:] - rectangle[:2])
     left, top = np.round((box[:2] - rectangle[:2]) * scale).astype(int)
     right, bottom = np.round((box[2:] - rectangle[:2]) * scale).astype(int)
-    picture[: max(top, 0)], picture[max(bottom, 0) :] = pad, pad
-    picture[:, : max(left, 0)], picture[:, max(right, 0) :] = pad, pad
+    image[: max(top, 0)], image[max(bottom, 0) :] = pad, pad
+    image[:, : max(left, 0)], image[:, max(right, 0) :] = pad, pad
 
 
 def _to_aspect(box: Array, spec: ClipSpec) -> Array:
-    """A rectangle widened to the crop's aspect, unless the spec wants it stretched."""
+    """A rectangle widened to the crop's aspect, unless the spec stretches it."""
     if spec.fit == "stretch":
         return box
     center, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
@@ -309,9 +306,9 @@ def _to_aspect(box: Array, spec: ClipSpec) -> Array:
     return np.concatenate((center - half, center + half))
 
 
-def _cut_again(picture: Array, cut: Array, look: Array, spec: ClipSpec) -> Array:
-    """The part `look` of an image that shows `cut`, both in frame pixels."""
-    scale = np.array((picture.shape[1], picture.shape[0])) / (cut[2:] - cut[:2])
-    inside = ((look.reshape(2, 2) - cut[:2]) * scale).reshape(1, 4).astype(np.float32)
-    shown: Array = crop(Frame(picture, 0.0, 0), inside, (spec.width, spec.height), fill=spec.pad)[0]
-    return shown
+def _crop_from_stored(image: Array, stored: Array, shown: Array, spec: ClipSpec) -> Array:
+    """The part `shown` of an image of the rectangle `stored`, both in frame pixels."""
+    scale = np.array((image.shape[1], image.shape[0])) / (stored[2:] - stored[:2])
+    inside = ((shown.reshape(2, 2) - stored[:2]) * scale).reshape(1, 4).astype(np.float32)
+    out: Array = crop(Frame(image, 0.0, 0), inside, (spec.width, spec.height), fill=spec.pad)[0]
+    return out

@@ -38,7 +38,7 @@ def test_the_deepest_map_becomes_the_features(tmp_path: Path) -> None:
     assert isinstance(extractor, FeatureExtractor)
     crops = np.zeros((5, 8, 8, 3), np.uint8)
     crops[..., 1] = 51
-    found = extractor.look(crops, np.zeros((5, 4), np.float32))
+    found = extractor.extract(crops, np.zeros((5, 4), np.float32))
     np.testing.assert_allclose(found, np.broadcast_to([0, 0.2, 0], (5, 3)), atol=1e-6)
 
 
@@ -54,6 +54,6 @@ def test_a_real_detector_gives_features(
     path, width = cut_backbone(resolve_model("nanodet-m-320"), tmp_path / "cut")
     assert width == 464
     crops = np.random.default_rng(0).integers(0, 255, (2, 320, 320, 3), np.uint8)
-    found = load_extractor(path, threads=1).look(crops, np.zeros((2, 4), np.float32))
+    found = load_extractor(path, threads=1).extract(crops, np.zeros((2, 4), np.float32))
     assert found.shape == (2, 464)
     assert float(np.abs(found[0] - found[1]).max()) > 0

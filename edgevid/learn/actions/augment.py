@@ -1,4 +1,4 @@
-"""Variations that leave the action as it is: of joints, of features, and of the images themselves."""
+"""Augmentations that preserve the action: of joints, of features, and of images."""
 
 from __future__ import annotations
 
@@ -8,83 +8,70 @@ import numpy as np
 
 from edgevid.actions import skeleton
 from edgevid.errors import require
+from edgevid.evaluate.actions.data import resample
 from edgevid.types import Array
 
 Rng = np.random.Generator
 
 
 @dataclass(frozen=True, slots=True)
-class Variation:
-    """How far a sequence is varied; zeros leave it alone."""
+class Augmentation:
+    """Strengths of a sequence's augmentations; zeros change nothing."""
 
-    mirror: float = 0.5
-    """Share of sequences seen in a mirror (joints only: a mirrored image has other features)."""
-    turn: float = 0.15
+    flip: float = 0.5
+    """Share of sequences flipped horizontally (joints only: a flipped image has other features)."""
+    rotation: float = 0.15
     """Standard deviation of a rotation in the image, radians (joints only)."""
-    stretch: float = 0.1
+    scale: float = 0.1
     """Standard deviation of the logarithm of scales along x and y (joints only)."""
     noise: float = 0.02
     """Of each value, as a share of its own spread over the sequence."""
     speed: float = 0.25
-    """Largest logarithm of a change of speed."""
-    lost: float = 0.0
-    """Largest share of moments without a pose (joints only): cameras slower than the head, missed people."""
-    cut: float = 0.2
-    """Largest share cut off the end, in half of the sequences."""
+    """Largest logarithm of the change of speed."""
+    drop: float = 0.0
+    """Largest share of moments without a pose (joints only): slow cameras, missed people."""
+    trim: float = 0.2
+    """Largest share trimmed off the end, in half of the sequences."""
 
 
-def resample(raw: Array, step: float, start: float = 0.0, end: float | None = None) -> Array:
-    """Rows (T, R) at start, start + step, ... up to `end` (default the last), linearly between rows.
-
-    >>> resample(np.arange(5.0)[:, None], 2.0).ravel().tolist()
-    [0.0, 2.0, 4.0]
-    """
+def augment(raw: Array, joints: str, step: float, strength: Augmentation, rng: Rng) -> Array:
+    """An augmented sequence of about every `step`-th row."""
     last = len(raw) - 1
-    at = np.arange(start, (last if end is None else end) + 1e-6, step)
-    low = np.minimum(at.astype(np.int64), last)
-    high = np.minimum(low + 1, last)
-    share = (at - low)[:, None]
-    return np.asarray((raw[low] * (1 - share) + raw[high] * share).astype(np.float32))
-
-
-def vary(raw: Array, joints: str, step: float, how: Variation, rng: Rng) -> Array:
-    """A varied sequence of rows at about every `step`-th of the given ones."""
-    last = len(raw) - 1
-    speed = step * float(np.exp(rng.uniform(-how.speed, how.speed)))
-    end = last * (1 - rng.uniform(0, how.cut)) if rng.random() < 0.5 else last
+    speed = step * float(np.exp(rng.uniform(-strength.speed, strength.speed)))
+    end = last * (1 - rng.uniform(0, strength.trim)) if rng.random() < 0.5 else last
     out = resample(raw, speed, rng.uniform(0, min(step, last)), end)
     if not len(out):
         out = raw[-1:].copy()
     if joints:
-        out[:, :-1] = _vary_joints(out[:, :-1], joints, how, rng)
-        if how.lost:
-            gone = rng.random(len(out)) < how.lost * rng.random()
-            out[:-1, -1][gone[:-1]] = 0  # the last one stays: a clip ends where something was seen
+        out[:, :-1] = _augment_joints(out[:, :-1], joints, strength, rng)
+        if strength.drop:
+            dropped = rng.random(len(out)) < strength.drop * rng.random()
+            out[:-1, -1][dropped[:-1]] = 0  # the last one stays: a clip ends with an observation
         return out
     spread = raw.std(axis=0, keepdims=True) + 1e-6
-    return np.asarray((out + rng.normal(0, how.noise, out.shape) * spread).astype(np.float32))
+    return np.asarray((out + rng.normal(0, strength.noise, out.shape) * spread).astype(np.float32))
 
 
-def _vary_joints(rows: Array, joints: str, how: Variation, rng: Rng) -> Array:
+def _augment_joints(rows: Array, joints: str, strength: Augmentation, rng: Rng) -> Array:
     names = skeleton.JOINT_SETS[joints]
     points = rows.reshape(len(rows), -1, 2).astype(np.float64)
     center = points.mean((0, 1))
     size = np.sqrt(np.square(points - points.mean(1, keepdims=True)).sum(-1).mean()) + 1e-9
     points = points - center
-    if rng.random() < how.mirror:
+    if rng.random() < strength.flip:
         points = points[:, skeleton.mirror_order(names)] * (-1, 1)
-    angle = rng.normal(0, how.turn)
+    angle = rng.normal(0, strength.rotation)
     c, s = np.cos(angle), np.sin(angle)
-    points = points @ np.array([[c, s], [-s, c]]) * np.exp(rng.normal(0, how.stretch, 2))
-    points = points + rng.normal(0, how.noise * size, points.shape)
+    points = points @ np.array([[c, s], [-s, c]]) * np.exp(rng.normal(0, strength.scale, 2))
+    points = points + rng.normal(0, strength.noise * size, points.shape)
     return np.asarray((points + center).reshape(len(rows), -1).astype(np.float32))
 
 
-def vary_pictures(crops: Array, seed: int) -> Array:
-    """(T, h, w, 3) uint8 crops of one clip, varied alike: mirror, rotation, scale, color, JPEG.
+def augment_crops(crops: Array, seed: int) -> Array:
+    """(T, h, w, 3) uint8 crops of one clip, all augmented alike: flip, rotation, scale, color, JPEG.
 
-    With kornia (extra `train`); one draw for the whole clip, so that nothing flickers. The JPEG codec
-    is kornia's differentiable one, quality 20 to 95 in half of the clips.
+    With kornia (extra `train`); one draw for the whole clip avoids flicker. The JPEG codec is kornia's
+    differentiable one, quality 20 to 95 in half of the clips.
     """
     torch = require("torch", extra="train", purpose="augmentation of images")
     kornia = require("kornia", extra="train", purpose="augmentation of images")

@@ -1,4 +1,4 @@
-"""Training of temporal heads: clipped gradients, early stopping, class weights, seeds."""
+"""Fits temporal heads: clipped gradients, early stopping, class weights, seeds."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from edgevid.errors import InputError
-from edgevid.evaluate.actions.augment import Variation, resample, vary
-from edgevid.evaluate.actions.data import Corpus, Example, check
+from edgevid.evaluate.actions.data import Corpus, Example, check, resample
+from edgevid.learn.actions.augment import Augmentation, augment
 from edgevid.learn.actions.heads import Head
 from edgevid.types import Array
 
@@ -26,7 +26,7 @@ class TrainOptions:
     window: int = 20
     """Steps that a window holds; shorter clips are padded on the left."""
     rate_hz: float = 15.0
-    """Steps a second that the head will be fed with."""
+    """Steps per second of the head's input."""
     epochs: int = 100
     patience: int = 0
     """Epochs without a better validation loss before stopping; 0 never stops early."""
@@ -35,15 +35,15 @@ class TrainOptions:
     """Peak of the one-cycle learning rate."""
     decay: float = 0.05
     clip_norm: float = 1.0
-    """Longest gradient: recurrent ones explode without it."""
+    """Largest norm of the gradient: recurrent heads diverge without it."""
     smoothing: float = 0.1
     class_weights: bool = True
     seed: int = 0
-    variation: Variation = field(default_factory=Variation)
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 class Epoch(NamedTuple):
-    """What one epoch came to."""
+    """The figures of one epoch."""
 
     train_loss: float
     validation_loss: float
@@ -52,7 +52,7 @@ class Epoch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A trained head and how it got there."""
+    """A trained head and its history."""
 
     head: Head
     history: tuple[Epoch, ...]
@@ -62,7 +62,7 @@ class Fitted:
 
 
 def step_of(corpus: Corpus, options: TrainOptions) -> float:
-    """Rows of the corpus for one step of the head."""
+    """Rows of the corpus per step of the head."""
     step = corpus.rate_hz / options.rate_hz
     if step < 1 - 1e-6:
         raise InputError(
@@ -74,7 +74,7 @@ def step_of(corpus: Corpus, options: TrainOptions) -> float:
 def windows_of(
     corpus: Corpus, options: TrainOptions, rng: np.random.Generator | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Features (N, T, D), valid (N, T) and labels (N, T) of all examples, varied where `rng` is given."""
+    """Features (N, T, D), valid (N, T) and labels (N, T) of all examples, augmented if `rng` is given."""
     count, window = len(corpus), options.window
     raw = np.zeros((count, window, corpus.examples[0].raw.shape[1]), np.float32)
     valid, labels = np.zeros((count, window), bool), np.zeros((count, window), np.int64)
@@ -94,8 +94,8 @@ def _rows(
     if rng is None:
         rows = resample(example.raw, step)
     else:
-        views = (example.raw, *corpus.views.get(example.name, ()))
-        rows = vary(views[rng.integers(len(views))], corpus.joints, step, options.variation, rng)
+        copies = (example.raw, *corpus.augmentations.get(example.name, ()))
+        rows = augment(copies[rng.integers(len(copies))], corpus.joints, step, options.augmentation, rng)
     if (example.labels == example.labels[0]).all():
         return rows, np.full(len(rows), example.labels[0])
     at = np.linspace(0, len(example.labels) - 1, len(rows)).round().astype(np.int64)
@@ -103,7 +103,7 @@ def _rows(
 
 
 def loss_weights(corpus: Corpus, *, balanced: bool) -> Tensor:
-    """(C,) weights that give every class the same say; mean 1 over the examples."""
+    """(C,) weights that balance the classes; mean 1 over the examples."""
     if not balanced:
         return torch.ones(len(corpus.names))
     labels = np.concatenate([e.labels for e in corpus.examples])
@@ -132,7 +132,7 @@ def fit(
     """A head trained on `train`; with `validation` its best epoch is kept, else its last."""
     check(train)
     if options.patience and validation is None:
-        raise InputError("patience: early stopping wants validation data; give some or set patience=0")
+        raise InputError("patience: expected validation data for early stopping, got none; set patience=0")
     torch.manual_seed(options.seed)
     rng = np.random.default_rng(options.seed)
     head, start = make(), time.process_time()
@@ -147,7 +147,7 @@ def fit(
     best, best_epoch, best_state = np.inf, 0, None
     for number in range(options.epochs):
         loss = _epoch(head, train, options, rng, optimizer, schedule, weights, objective)
-        after = _judge(head, held, weights, objective)
+        after = _evaluate(head, held, weights, objective)
         history.append(Epoch(loss, *after))
         if progress is not None:
             progress(number, history[-1])
@@ -189,7 +189,7 @@ def _epoch(
 
 
 @torch.no_grad()
-def _judge(
+def _evaluate(
     head: Head, held: tuple[Tensor, Tensor, Tensor] | None, weights: Tensor, objective: Objective
 ) -> tuple[float, float]:
     if held is None:
@@ -198,14 +198,14 @@ def _judge(
     features, valid, labels = held
     logits = head(features, valid)
     loss = float(objective(logits, labels, valid, weights, 0.0))
-    said, truth = logits.argmax(-1), labels if head.per_step else labels[:, -1]
-    right = (said == truth)[valid] if head.per_step else said == truth
+    predicted, truth = logits.argmax(-1), labels if head.per_step else labels[:, -1]
+    right = (predicted == truth)[valid] if head.per_step else predicted == truth
     return loss, float(right.float().mean())
 
 
 @torch.no_grad()
-def answers(head: Head, corpus: Corpus, options: TrainOptions) -> Array:
-    """(N, C) logits of a corpus, (N, T, C) of a head that answers each step."""
+def predict(head: Head, corpus: Corpus, options: TrainOptions) -> Array:
+    """(N, C) logits of a corpus, (N, T, C) of a head that scores each step."""
     head.eval()
     features, valid, _ = windows_of(corpus, options)
     return np.concatenate(

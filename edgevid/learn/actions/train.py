@@ -1,0 +1,115 @@
+"""What `edgevid train actions` does: reads the data, trains and evaluates, writes what is deployed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from edgevid.actions.clip_spec import ClipSpec
+from edgevid.actions.features import FeatureExtractor, PoseExtractor
+from edgevid.actions.load import load_extractor
+from edgevid.evaluate.actions.data import Corpus, check, list_videos
+from edgevid.files.folders import cache_folder
+from edgevid.learn.actions.experiment import Outcome, Report, run
+from edgevid.learn.actions.export import Deployment
+from edgevid.learn.actions.features import Progress, extract_features
+from edgevid.learn.actions.fit import TrainOptions
+from edgevid.learn.actions.splits import official_splits, split_by_group
+from edgevid.models.catalog import find_recipe
+from edgevid.runtime import read_recipe
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """The options of the command."""
+
+    data: Path
+    head: str
+    out: Path
+    seeds: int
+    epochs: int
+    rate_hz: float
+    window: int
+    extractor: str
+    bidirectional: bool
+    augmentations: int
+    test: float
+    patience: int
+    clips_per_sequence: int
+    """0: clips are not concatenated."""
+    threads: int
+
+
+def train_actions(
+    config: TrainConfig,
+    *,
+    report: Report = lambda line: None,
+    progress: Progress = lambda done, total, name: None,
+) -> Outcome:
+    """Trains and evaluates; `report` gets a line per trial, `progress` the videos whose features are done."""
+    torch.set_num_threads(config.threads)
+    splits = official_splits(config.data) if config.data.is_dir() else {}
+    spec = clip_spec(config)
+    validation: Mapping[str, Corpus] = {}
+    if not splits:
+        corpus = check(read_videos(config, spec, progress))
+        rest, held = split_by_group(corpus, config.test, seed=0)
+        train, checked = split_by_group(rest, 0.2, seed=1) if config.patience else (rest, rest)
+        splits, validation = {"by video": (train, held)}, {"by video": checked} if config.patience else {}
+    first, test = next(iter(splits.values()))
+    deployment = Deployment(
+        first.names, spec, _extractor_name(config), first.joints, stride=max(config.window // 4, 1),
+        min_steps=max(config.window // 4, 1), summary=f"{config.head} head over {config.extractor}",
+    )  # fmt: skip
+    report(
+        f"{len(first.names)} classes, {len(first)} training and {len(test)} held-out clips "
+        f"in {len(splits)} split{'s' if len(splits) > 1 else ''}; chance {100 / len(first.names):.1f} %"
+    )
+    if config.clips_per_sequence:
+        report(
+            f"Sequences are {config.clips_per_sequence} clips one after another: their accuracy is not that "
+            "of natural long videos."
+        )
+    return run(
+        splits, config.head, config.out, _options(config, bool(validation)), deployment, seeds=config.seeds,
+        causal=not config.bidirectional, validation=validation, clips_per_sequence=config.clips_per_sequence,
+        report=report,
+    )  # fmt: skip
+
+
+def _extractor_name(config: TrainConfig) -> str:
+    """The extractor in the head's recipe: a path relative to its folder, or a model's name."""
+    path = Path(config.extractor)
+    return os.path.relpath(path.resolve(), config.out.resolve()) if path.exists() else config.extractor
+
+
+def clip_spec(config: TrainConfig) -> ClipSpec:
+    """How crops are cut for the extractor, at training and at run time."""
+    path = Path(config.extractor)
+    image = (read_recipe(path) if path.exists() else find_recipe(config.extractor)).input
+    width, height = (image.width, image.height) if image else (192, 192)
+    return ClipSpec(steps=1, rate_hz=config.rate_hz, width=width, height=height, stride_s=0.0)
+
+
+def _options(config: TrainConfig, validated: bool) -> TrainOptions:
+    return TrainOptions(
+        window=config.window * max(config.clips_per_sequence, 1),
+        rate_hz=config.rate_hz,
+        epochs=config.epochs,
+        patience=config.patience if validated else 0,
+    )
+
+
+def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress) -> Corpus:
+    """The corpus of labeled videos, extracted or from the cache."""
+    names, videos = list_videos(config.data)
+    extractor: FeatureExtractor | PoseExtractor = load_extractor(config.extractor, threads=config.threads)
+    identity = f"{extractor.recipe.name} {extractor.recipe.source.sha256}"
+    return extract_features(
+        videos, names, extractor, spec, cache_folder() / "features", extractor_id=identity,
+        augmentations=config.augmentations, progress=progress,
+    )  # fmt: skip

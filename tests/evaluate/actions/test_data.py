@@ -1,0 +1,71 @@
+"""Labeled data: folders, CSV, groups, sequences, and every error named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from action_corpus import corpus
+
+from edgevid.errors import FileFormatError, InputError
+from edgevid.evaluate.actions.data import (
+    check,
+    concatenate,
+    group_of,
+    list_videos,
+    resample,
+)
+
+
+def test_the_group_in_a_name() -> None:
+    assert group_of(Path("v_Punch_g03_c02.avi")) == group_of(Path("v_Punch_g03_c07.avi"))
+    assert group_of(Path("park_3.mp4")) == "park"
+
+
+def test_folders_and_csv(tmp_path: Path) -> None:
+    for name in ("a/x_1.mp4", "a/x_2.mp4", "b/y.mp4"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    names, found = list_videos(tmp_path)
+    assert names == ("a", "b")
+    assert [(v.label, v.group) for v in found] == [("a", "x"), ("a", "x"), ("b", "y")]
+    (tmp_path / "list.csv").write_text("path,label,group\na/x_1.mp4,run,g1\nb/y.mp4,walk,\n")
+    names, found = list_videos(tmp_path / "list.csv")
+    assert [(v.label, v.group) for v in found] == [("run", "g1"), ("walk", "y")]
+
+
+def test_each_error_in_the_data_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a folder"):
+        list_videos(tmp_path / "nothing")
+    (tmp_path / "a").mkdir()
+    with pytest.raises(InputError, match="holds no video"):
+        list_videos(tmp_path)
+    (tmp_path / "a" / "x.mp4").touch()
+    with pytest.raises(InputError, match="at least 2 classes"):
+        list_videos(tmp_path)
+    (tmp_path / "bad.csv").write_text("file,class\nx,y\n")
+    with pytest.raises(FileFormatError, match="path,label"):
+        list_videos(tmp_path / "bad.csv")
+    (tmp_path / "gone.csv").write_text("path,label\nnone.mp4,a\n")
+    with pytest.raises(FileFormatError, match="line 2"):
+        list_videos(tmp_path / "gone.csv")
+    with pytest.raises(InputError, match="'fall' has no example"):
+        check(corpus((4, 0)))
+    broken = corpus()
+    broken.examples[2].raw[3, 1] = np.nan
+    with pytest.raises(InputError, match=r"'0/2' hold NaN"):
+        check(broken)
+
+
+def test_concatenated_clips_keep_their_labels() -> None:
+    made = concatenate(corpus(), 4, seed=0, length=3)
+    assert len(made) == 4
+    assert all(len(e.raw) == len(e.labels) == 36 for e in made.examples)
+
+
+def test_resampling_by_hand() -> None:
+    rows = np.arange(6.0)[:, None]
+    assert resample(rows, 2.5).ravel().tolist() == [0, 2.5, 5]
+    assert resample(rows[:1], 2.0).ravel().tolist() == [0]

@@ -1,0 +1,47 @@
+"""From training to the deployed recognizer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from action_corpus import corpus
+
+from edgevid.actions.clip_spec import ClipSpec
+
+torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
+
+from edgevid.evaluate.actions.score import evaluate_rows  # noqa: E402
+from edgevid.learn.actions.experiment import run  # noqa: E402
+from edgevid.learn.actions.export import Deployment  # noqa: E402
+from edgevid.learn.actions.fit import TrainOptions  # noqa: E402
+
+torch.set_num_threads(1)
+
+SMALL = TrainOptions(window=12, rate_hz=8.0, epochs=12, batch=8, rate=5e-3)
+
+
+@pytest.mark.parametrize("kind", ["gru", "transformer", "asformer"])
+def test_from_training_to_the_deployed_recognizer(tmp_path: Path, kind: str) -> None:
+    splits = {"1": (corpus((8, 8)), corpus((4, 4), seed=9))}
+    deployment = Deployment(("rise", "fall"), _spec(), "../features", min_steps=3, stride=3)
+    outcome = run(
+        splits, kind, tmp_path, SMALL, deployment, seeds=2, clips_per_sequence=2 if kind == "asformer" else 0
+    )
+    assert outcome.parity.window < 1e-4
+    assert outcome.parity.stream < 1e-5
+    assert outcome.parity.pipeline < 1e-4
+    assert len(outcome.trials) == 2
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert written["accuracy"]["mean"] == pytest.approx(outcome.accuracy().mean)
+    assert (tmp_path / "curves.png").stat().st_size > 0
+    assert (tmp_path / "confusion.png").stat().st_size > 0
+    if kind != "asformer":
+        evaluation = evaluate_rows(outcome.recipe, splits["1"][1])
+        assert evaluation.report.accuracy == pytest.approx(outcome.trials[0].accuracy)
+        assert evaluation.coverage == 1.0
+
+
+def _spec() -> ClipSpec:
+    return ClipSpec(steps=1, rate_hz=8.0, width=8, height=8, stride_s=0.0, min_side=1)
