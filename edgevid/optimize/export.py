@@ -23,7 +23,7 @@ from edgevid.detect.preprocess import Preprocessor
 from edgevid.errors import InputError, ModelError, ParityError, require
 from edgevid.models.identify import draft_recipe
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.recipe import Recipe, Source
+from edgevid.runtime.recipe import DetectorRecipe, Source
 from edgevid.runtime.recipe_file import write_recipe
 from edgevid.types import Array, Frame
 
@@ -40,7 +40,7 @@ class Exported:
 
     model: Path
     recipe_file: Path
-    recipe: Recipe
+    recipe: DetectorRecipe
     frames: int
     worst: float
     """Largest difference of a score, or of a box relative to the image's longer side."""
@@ -82,7 +82,7 @@ def export(
         result = _compare(model, made, recipe, frames)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(made, target)
-    recipe = dataclasses.replace(recipe, file=target.name, path=target.parent, local=target)
+    recipe = dataclasses.replace(recipe, file=target.name, path=target.parent)
     recipe_file = target.with_suffix(".toml")
     write_recipe(recipe, recipe_file, comment=_comment(weights, result, len(frames)))
     return Exported(target, recipe_file, recipe, len(frames), *result)
@@ -142,7 +142,7 @@ def _export(model: Any, size: int | tuple[int, int], opset: int, dynamic_batch: 
         os.chdir(here)
 
 
-def _recipe(made: Path) -> Recipe:
+def _recipe(made: Path) -> DetectorRecipe:
     """The recipe from the file's metadata: size, names, decoder, license."""
     with OrtEngine(made, device="cpu") as engine:
         notes = engine.metadata
@@ -156,12 +156,13 @@ def _recipe(made: Path) -> Recipe:
     finally:
         log.setLevel(level)
     summary = f"{notes.get('description', 'Ultralytics model').strip()}, {len(drafted.names)} classes"
-    return dataclasses.replace(drafted, source=source, summary=summary)
+    return DetectorRecipe.of(dataclasses.replace(drafted, source=source, summary=summary))
 
 
-def _compare(model: Any, made: Path, recipe: Recipe, frames: Sequence[Frame]) -> tuple[float, float, float]:
+def _compare(
+    model: Any, made: Path, recipe: DetectorRecipe, frames: Sequence[Frame]
+) -> tuple[float, float, float]:
     """Worst relative difference, least cosine, worst image difference; ParityError above tolerance."""
-    assert recipe.input is not None
     prepare = Preprocessor(recipe.input, 1)
     worst, cosine, levels = 0.0, 1.0, 0.0
     with OrtEngine(made, device="cpu") as engine:
@@ -181,16 +182,14 @@ def _compare(model: Any, made: Path, recipe: Recipe, frames: Sequence[Frame]) ->
         )
     if levels > IMAGE_TOLERANCE:
         raise ParityError(
-            f"export: edgevid's preprocessed images differ from Ultralytics' by {levels:.1f} of 255 levels on "
-            f"average (accepted: {IMAGE_TOLERANCE}). Nothing was written; please report it"
+            f"export: edgevid's preprocessed images differ from Ultralytics' by {levels:.1f} of 255 levels "
+            f"on average (accepted: {IMAGE_TOLERANCE}). Nothing was written; please report it"
         )
     return worst, cosine, levels
 
 
-def _differences(given: Array, expected: Array, recipe: Recipe) -> tuple[float, float]:
+def _differences(given: Array, expected: Array, recipe: DetectorRecipe) -> tuple[float, float]:
     """Largest difference of the boxes, relative to the image's longer side, and of the other values."""
-    assert recipe.decode is not None
-    assert recipe.input is not None
     off = np.abs(given - expected)
     if recipe.decode.layout == "columns" and recipe.decode.kind == "yolo":
         off = off.swapaxes(1, 2)
@@ -209,11 +208,10 @@ def _torch_output(model: Any, image: Array) -> Array:
     return np.asarray(first.numpy())
 
 
-def _ultralytics_image(frame: Frame, recipe: Recipe) -> Array:
+def _ultralytics_image(frame: Frame, recipe: DetectorRecipe) -> Array:
     """The frame as Ultralytics' own predictor prepares it, (1, 3, height, width), 0 to 1."""
     from ultralytics.data.augment import LetterBox
 
-    assert recipe.input is not None
     shape = (recipe.input.height, recipe.input.width)
     boxed = LetterBox(shape, auto=False)(image=np.ascontiguousarray(frame.image[:, :, ::-1]))
     return np.ascontiguousarray(boxed[:, :, ::-1].transpose(2, 0, 1)[None], np.float32) / 255

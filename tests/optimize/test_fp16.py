@@ -13,7 +13,7 @@ from edgevid.errors import ModelError
 from edgevid.optimize.fp16 import convert_fp16, make_fp16, make_int8_fp16
 from edgevid.optimize.quantize.quantizer import quantize
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.recipe import Recipe
+from edgevid.runtime.recipe import LocalRecipe
 from edgevid.runtime.variants import find_variant, read_record
 from edgevid.types import Frame, InputSpec
 
@@ -22,7 +22,7 @@ HALF, FULL = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
 WHITE = [Frame(np.full((4, 4, 3), 255, np.uint8), 0.0, 0)]
 
 
-def net(folder: Path, factor: float = 2.0) -> Recipe:
+def net(folder: Path, factor: float = 2.0) -> LocalRecipe:
     """y = 2 * relu(conv(x)) / factor, conv with the weight `factor`: y is the sum of the channels, twice."""
     path = folder / "net.onnx"
     onnx_models.save(
@@ -42,7 +42,7 @@ def net(folder: Path, factor: float = 2.0) -> Recipe:
         two=np.float32(2),
     )
     spec = InputSpec(4, 4, resize="stretch", std=(1.0, 1.0, 1.0))
-    return Recipe("net", "classify", path.name, folder, input=spec, names=("a",), local=path)
+    return LocalRecipe("net", "classify", path.name, folder, input=spec, names=("a",), local=path)
 
 
 def types(model: object) -> dict[str, int]:
@@ -58,8 +58,8 @@ def test_inputs_and_outputs_stay_float32(tmp_path: Path) -> None:
     assert [t.type.tensor_type.elem_type for t in (*model.graph.input, *model.graph.output)] == [FULL, FULL]
     assert [n.op_type for n in model.graph.node if n.op_type == "Cast"] == ["Cast", "Cast"]
     assert {types(model)[n] for n in ("c", "r", "d", "m")} == {HALF}
-    assert report.half == 5
-    assert not report.kept
+    assert report.fp16_nodes == 5
+    assert not report.fp32_nodes
     assert "no frames given" in report.warnings[0]
     with OrtEngine(report.path, device="cpu") as engine:
         given = np.full((1, 3, 4, 4), 0.25, np.float32)
@@ -71,8 +71,8 @@ def test_what_overflows_on_real_frames_stays_fp32(tmp_path: Path) -> None:
     recipe = net(tmp_path, factor=100.0)
     assert recipe.local is not None
     report = convert_fp16(recipe.local, tmp_path / "half.onnx", WHITE, recipe=recipe)
-    assert set(report.kept) == {"conv", "relu", "shrink"}
-    assert "reaches 76500" in report.kept["relu"]
+    assert set(report.fp32_nodes) == {"conv", "relu", "shrink"}
+    assert "reaches 76500" in report.fp32_nodes["relu"]
     seen = types(onnx.load(report.path))
     assert (seen["c"], seen["r"], seen["m"]) == (FULL, FULL, HALF)
     with OrtEngine(report.path, device="cpu") as engine:
@@ -82,8 +82,8 @@ def test_what_overflows_on_real_frames_stays_fp32(tmp_path: Path) -> None:
 
 def test_weights_beyond_halves_keep_their_layer(tmp_path: Path) -> None:
     report = make_fp16(net(tmp_path, factor=1e5), folder=tmp_path)
-    assert set(report.kept) == {"conv", "shrink"}
-    assert "halves end at 65504" in report.kept["conv"]
+    assert set(report.fp32_nodes) == {"conv", "shrink"}
+    assert "FP16 ends at 65504" in report.fp32_nodes["conv"]
 
 
 def test_positions_behind_the_last_layer_stay_fp32(tmp_path: Path) -> None:
@@ -97,8 +97,8 @@ def test_positions_behind_the_last_layer_stay_fp32(tmp_path: Path) -> None:
         grid=np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4) * 40,
     )
     report = convert_fp16(path, tmp_path / "half.onnx")
-    assert set(report.kept) == {"place"}
-    assert "would round positions" in report.kept["place"]
+    assert set(report.fp32_nodes) == {"place"}
+    assert "would round positions" in report.fp32_nodes["place"]
     with OrtEngine(report.path, device="cpu") as engine:
         assert engine.run({"x": np.zeros((1, 3, 4, 4), np.float32)})["y"].reshape(-1)[15] == 600.0
 
@@ -107,7 +107,7 @@ def test_the_record_makes_the_variant_findable(tmp_path: Path) -> None:
     recipe = net(tmp_path)
     report = make_fp16(recipe)
     assert find_variant(recipe, "fp16") == report.path == tmp_path / "build" / "net.fp16.onnx"
-    assert read_record(report.path)["operators_half"] == 5
+    assert read_record(report.path)["fp16_nodes"] == 5
 
 
 def test_int8_with_halves_between(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_int8_with_halves_between(tmp_path: Path) -> None:
     with VideoWriter(pictures / "v.mp4") as writer:
         for n in range(4):
             writer.write(np.full((16, 16, 3), 60 * n, np.uint8), n / 25)
-    quantize(recipe, pictures / "v.mp4", count=4, floor=0.0, save_ranges=tmp_path / "r.toml")
+    quantize(recipe, pictures / "v.mp4", max_frames=4, min_agreement=0.0, save_ranges=tmp_path / "r.toml")
     report = make_int8_fp16(recipe)
     model = onnx.load(report.path)
     assert model.opset_import[0].version == 19
@@ -146,15 +146,15 @@ def test_a_real_detector_finds_the_same_in_half(
     monkeypatch.setenv("EDGEVID_MODELS_MIRROR", str(shared_data))
     monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
     from edgevid.models.hub import resolve_model
-    from edgevid.optimize.quantize.evaluator import Judge
-    from edgevid.optimize.quantize.frames import pick
+    from edgevid.optimize.quantize.evaluator import Evaluator
+    from edgevid.optimize.quantize.frames import select_frames
 
     recipe = resolve_model("street-nano")
     assert recipe.local is not None
     video = shared_data / "videos" / "pets09_s2l1_vtest.avi"
-    frames = pick(video, count=3, held_out=False).calibration
+    frames = select_frames(video, max_frames=3, hold_out=False).calibration
     report = convert_fp16(recipe.local, tmp_path / "half.onnx", frames, recipe=recipe)
-    assert report.half > 50
-    judged = Judge(recipe, frames, recipe.local).agreement(report.path)
-    assert judged.share >= 0.95
-    assert judged.first >= 3
+    assert report.fp16_nodes > 50
+    found = Evaluator(recipe, frames, recipe.local).agreement(report.path)
+    assert found.agreement >= 0.95
+    assert found.details["boxes of the reference"] >= 3

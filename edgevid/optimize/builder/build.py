@@ -1,7 +1,7 @@
-"""`edgevid build`: an engine of a model, proven against the model on real frames, or refused.
+"""`edgevid build`: a TensorRT engine, verified against its ONNX model on real frames, or rejected.
 
-The graph that carries the precision is found (or made, for FP16), compared with the FP32 model, built,
-compared again where a device can run the engine, and only then put in place with its manifest.
+The graph of the precision is found (or made, for FP16), compared with the FP32 model, built, compared again
+where a device can run the engine, and only then moved into place with its manifest.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from edgevid.files.atomic import move_into_place, write_atomic
 from edgevid.files.digest import sha256, sha256_of
 from edgevid.optimize.builder import engine as build_engine
 from edgevid.optimize.builder import layers as build_layers
-from edgevid.optimize.builder import verify as build_gate
 from edgevid.optimize.builder.options import FALLBACK, BuildOptions, Shape
+from edgevid.optimize.builder.verify import Verification, Verifier
 from edgevid.runtime.cuda.driver import Gpu, gpus
 from edgevid.runtime.manifest import (
     TITLES,
@@ -31,66 +31,51 @@ from edgevid.runtime.manifest import (
     recipe_hash,
     write_manifest,
 )
-from edgevid.runtime.recipe import Recipe
+from edgevid.runtime.recipe import LocalRecipe
 from edgevid.runtime.variants import build_folder, find_variant, model_file, read_record, variant_path
 
 log = logging.getLogger("edgevid")
 
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Playback:
-    """How an engine is to prove itself."""
-
-    frames: str | Path | None = None
-    """A video, a folder of images or a list; None leaves the engine unproven, and its manifest says so."""
-    count: int = 100
-    """Frames taken of it, spread evenly."""
-    floor: float | None = None
-    """Least agreement, 0 to 1; None: the recipe's, else the default of the precision."""
-    fallback: bool = False
-    """Whether the next precision is taken where one does not keep the floor."""
+Report = Callable[[str], None]
+"""Receives one line of text for each step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that a build would do, known without TensorRT."""
+    """Everything that a build will do, known without TensorRT."""
 
     model: Path
     name: str
-    recipe: Recipe | None
+    recipe: LocalRecipe | None
     options: BuildOptions
     backend: str
     graph: Path
     variant: str
     """"fp32" for the model itself, else the variant's name."""
     missing: str
-    """The command that makes the graph where it is not there; empty where it is or will be made."""
+    """The error with the command that makes the graph; empty where the graph exists or will be made."""
     engine: Path
     timing_cache: Path | None
-    """None for a backend that keeps none."""
+    """None for a backend without one."""
     gpu: Gpu | None
 
-    def lines(self, gate: Playback) -> list[tuple[str, str]]:
-        """What would be done, in pairs of a heading and a sentence."""
+    def lines(self, verification: Verification) -> list[tuple[str, str]]:
+        """What would be done, as (heading, text) pairs."""
         installed = build_engine.installed_version(self.backend)
-        made = "" if self.graph.is_file() else "  (not there yet)"
-        where = self.gpu or ("none here: only TensorRT-RTX builds without one")
-        cap = (
-            f"at most {self.options.workspace_mb} MB" if self.options.workspace_mb else "all of the device's"
-        )
+        missing = "" if self.graph.is_file() else "  (does not exist yet)"
+        where = self.gpu or "none here: only TensorRT-RTX builds without one"
+        limit = self.options.workspace_mb
         found = [
             ("model", str(self.model)),
-            ("graph", f"{self.graph}{made}"),
+            ("graph", f"{self.graph}{missing}"),
             ("precision", self.options.precision),
             ("backend", f"{TITLES[self.backend]} {installed or '(not installed)'}"),
             ("device", str(where)),
-            ("batch", "least {}, best {}, most {}".format(*self.options.batch)),
-            ("workspace", cap),
+            ("batch", "MIN {}, OPT {}, MAX {}".format(*self.options.batch)),
+            ("workspace", f"at most {limit} MB" if limit else "all of the device's memory"),
             ("compatibility", self._compatibility()),
-            ("timing cache", str(self.timing_cache or "none: this backend measures nothing")),
-            ("parity gate", self._gate(gate)),
+            ("timing cache", str(self.timing_cache or "none: this backend measures no tactics")),
+            ("verification", self._verification(verification)),
             ("engine", str(self.engine)),
             ("manifest", str(manifest_path(self.engine))),
         ]
@@ -98,34 +83,38 @@ class Plan:
 
     def _compatibility(self) -> str:
         if self.backend == "tensorrt-rtx":
-            expected = ", ".join(self.options.targets) or "8.0 and more"
+            expected = ", ".join(self.options.compute_capabilities) or "8.0 and higher"
             return f"compute capability {expected}, this version"
         newer = "this and newer versions" if self.options.version_compatible else "this version"
-        cards = {"none": "this device", "same-capability": "devices of the same compute capability"}
-        return f"{newer}, {cards.get(self.options.hardware, 'every device from compute capability 8.0')}"
+        devices = {
+            "none": "this device",
+            "same-capability": "devices of the same compute capability",
+            "ampere+": "every device from compute capability 8.0",
+        }
+        return f"{newer}, {devices[self.options.hardware_compatibility]}"
 
-    def _gate(self, gate: Playback) -> str:
-        if gate.frames is None:
-            return "none: the engine is not proven"
-        how = "graph and engine" if self.gpu else "graph (no device here runs the engine)"
-        floor = "the recipe's or default floor" if gate.floor is None else f"floor {gate.floor:g}"
-        return f"{how} against FP32 on {gate.count} frames of {gate.frames}, {floor}"
+    def _verification(self, how: Verification) -> str:
+        if how.data is None:
+            return "skipped"
+        what = "graph and engine" if self.gpu else "graph (no device here runs the engine)"
+        floor = "the recipe's or the default" if how.min_agreement is None else f"{how.min_agreement:g}"
+        return f"{what} against FP32 on {how.max_frames} frames of {how.data}, minimum agreement {floor}"
 
 
 @dataclass(slots=True)
-class Outcome:
+class BuildResult:
     """A finished build."""
 
     engine: Path
     manifest: Manifest
-    refused: list[ParityError] = field(default_factory=list)
-    """What came before by --fallback: precisions below the floor."""
+    rejected: list[ParityError] = field(default_factory=list)
+    """Precisions below the floor that were tried before (`try_next`)."""
     warnings: list[str] = field(default_factory=list)
     """The builder's own."""
 
 
 def make_plan(
-    model: Recipe | str | Path,
+    model: LocalRecipe | str | Path,
     options: BuildOptions,
     *,
     out: Path | None = None,
@@ -133,11 +122,11 @@ def make_plan(
 ) -> Plan:
     """What `build` would do. `out` names the engine file, `folder` where variants lie, both by default
     `build/` beside the model."""
-    recipe = model if isinstance(model, Recipe) else _recipe(model)
-    source: Recipe | Path = recipe if recipe is not None else Path(str(model))
+    recipe = model if isinstance(model, LocalRecipe) else _recipe(model)
+    source: LocalRecipe | Path = recipe if recipe is not None else Path(str(model))
     path = model_file(source)
     backend = build_engine.choose_backend(options.backend)
-    options.for_backend(backend)
+    options.check_backend(backend)
     graph, variant, missing = _graph(source, options, folder)
     place = folder or build_folder(source)
     engine = out or place / engine_name(path.stem, options.precision, backend)
@@ -158,8 +147,8 @@ def make_plan(
     )
 
 
-def _recipe(model: str | Path) -> Recipe | None:
-    """The recipe of a name or file; None for an ONNX file of which no recipe and no decoder is known."""
+def _recipe(model: str | Path) -> LocalRecipe | None:
+    """The recipe of a name or file; None for an ONNX file without a recipe and without a known decoder."""
     from edgevid.models.hub import resolve_model
 
     try:
@@ -171,17 +160,20 @@ def _recipe(model: str | Path) -> Recipe | None:
         return None
 
 
-def _graph(model: Recipe | Path, options: BuildOptions, folder: Path | None) -> tuple[Path, str, str]:
-    """The file that carries a precision, its variant, and the command that makes it where it is absent.
+def _graph(model: LocalRecipe | Path, options: BuildOptions, folder: Path | None) -> tuple[Path, str, str]:
+    """The graph of a precision, its variant, and the error with the command that makes it where it is absent.
 
-    FP16 graphs are made by the build itself, INT8 ones need frames of the user's.
+    The build makes FP16 graphs itself; INT8 graphs need frames of the user's.
     """
     if options.precision == "fp32":
         return model_file(model), "fp32", ""
     if options.precision == "fp16":
         variant, needed = "fp16", "fp16"
     else:
-        variant, needed = ("int8-trt-fp16" if options.rest == "fp16" else "int8-trt"), "int8-trt"
+        variant, needed = (
+            ("int8-trt-fp16" if options.fallback_precision == "fp16" else "int8-trt"),
+            "int8-trt",
+        )
     path, missing = variant_path(model, variant, folder=folder), ""
     if options.precision == "int8" or path.is_file():
         try:
@@ -192,49 +184,49 @@ def _graph(model: Recipe | Path, options: BuildOptions, folder: Path | None) -> 
 
 
 def build(
-    model: Recipe | str | Path,
+    model: LocalRecipe | str | Path,
     options: BuildOptions | None = None,
     *,
-    gate: Playback | None = None,
+    verification: Verification | None = None,
     out: Path | None = None,
     folder: Path | None = None,
     progress: build_engine.Progress | None = None,
-    say: Say = log.info,
-) -> Outcome:
-    """Builds the engine of a model and proves it; ParityError below the floor, ModelError for the rest.
+    report: Report = log.info,
+) -> BuildResult:
+    """Builds the engine of a model and verifies it; ParityError below the floor, ModelError for the rest.
 
-    With `gate.fallback` the next precision (int8, fp16, fp32) is tried where one is refused.
+    With `verification.try_next` the next precision (int8, fp16, fp32) is tried where one is rejected.
     """
-    options, gate = options or BuildOptions(), gate or Playback()
-    refused: list[ParityError] = []
+    options, verification = options or BuildOptions(), verification or Verification()
+    rejected: list[ParityError] = []
     while True:
         plan = make_plan(model, options, out=out, folder=folder)
         try:
-            return _build(plan, gate, refused, folder, progress, say)
+            return _build(plan, verification, rejected, folder, progress, report)
         except ParityError as error:
             following = FALLBACK.get(options.precision)
-            if not gate.fallback or following is None:
+            if not verification.try_next or following is None:
                 raise
-            say(f"{error}. Falling back to {following}")
-            refused.append(error)
+            report(f"{error}. Trying {following}")
+            rejected.append(error)
             options = replace(options, precision=following)
 
 
 def _build(
     plan: Plan,
-    gate: Playback,
-    refused: list[ParityError],
+    verification: Verification,
+    rejected: list[ParityError],
     folder: Path | None,
     progress: build_engine.Progress | None,
-    say: Say,
-) -> Outcome:
+    report: Report,
+) -> BuildResult:
     if plan.missing:
         raise ModelError(plan.missing)
-    build_engine.load_backend(plan.backend)  # an absent package is told before minutes of comparing
-    _make_half(plan, gate, folder, say)
-    judge = build_gate.Judge(plan.model, plan.recipe, plan.options.precision, gate)
-    parity: dict[str, Any] = {"graph": judge.graph(plan.graph, plan.engine, say)}
-    say(f"building {plan.engine.name} with {TITLES[plan.backend]}")
+    build_engine.load_backend(plan.backend)  # a missing package is an error before minutes of comparing
+    _make_half_graph(plan, verification, folder, report)
+    verifier = Verifier(plan.model, plan.recipe, plan.options.precision, verification)
+    parity: dict[str, Any] = {"graph": verifier.graph(plan.graph, plan.engine, report)}
+    report(f"building {plan.engine.name} with {TITLES[plan.backend]}")
     started = time.monotonic()
     built = build_engine.build_engine(
         plan.graph,
@@ -246,50 +238,49 @@ def _build(
     )
     if plan.timing_cache and built.timing_cache:
         _write(plan.timing_cache, built.timing_cache)
-    _heed_types(plan, built)
+    _check_precision(plan, built)
     part = plan.engine.with_name(plan.engine.name + ".part")
     _write(part, built.plan)
     manifest = _manifest(plan, built, time.monotonic() - started, _calibration_hash(plan, folder))
     try:
-        parity["engine"] = judge.engine(part, manifest, plan.engine, say)
+        parity["engine"] = verifier.engine(part, manifest, plan.engine, report)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    parity["refused"] = [str(error) for error in refused]
+    parity["rejected"] = [str(error) for error in rejected]
     manifest = replace(manifest, parity=parity)
-    manifest_path(plan.engine).unlink(missing_ok=True)  # never an old manifest beside a new engine
+    manifest_path(plan.engine).unlink(missing_ok=True)  # never an old manifest next to a new engine
     move_into_place(part, plan.engine)
     write_manifest(manifest, manifest_path(plan.engine))
-    return Outcome(plan.engine, manifest, refused, built.warnings)
+    return BuildResult(plan.engine, manifest, rejected, built.warnings)
 
 
-def _make_half(plan: Plan, gate: Playback, folder: Path | None, say: Say) -> None:
-    """The graph with half precision in it: FP16 where there is none, INT8's always from its newest form."""
+def _make_half_graph(plan: Plan, how: Verification, folder: Path | None, report: Report) -> None:
+    """Makes the FP16 graph where there is none, and always the INT8 graph with FP16 between its layers."""
     expected = plan.variant == "int8-trt-fp16" or (plan.variant == "fp16" and not plan.graph.is_file())
     if not expected:
         return
     from edgevid.optimize.fp16 import make_fp16, make_int8_fp16
 
-    say(f"making {plan.graph.name} of {plan.model.name}")
+    report(f"making {plan.graph.name} of {plan.model.name}")
     source = plan.recipe or plan.model
     if plan.variant == "fp16":
-        make_fp16(source, gate.frames if plan.recipe else None, folder=folder)
+        make_fp16(source, how.data if plan.recipe else None, folder=folder)
     else:
         make_int8_fp16(source, folder=folder)
 
 
 def _calibration_hash(plan: Plan, folder: Path | None) -> str:
-    """SHA-256 of how the INT8 ranges were measured, as the graph's record tells it; empty for others."""
+    """SHA-256 of how the INT8 ranges were measured, from the graph's record; empty for other precisions."""
     if plan.options.precision != "int8":
         return ""
     record = read_record(variant_path(plan.recipe or plan.model, "int8-trt", folder=folder))
-    told = json.dumps(record.get("calibration", {}), sort_keys=True)
-    return sha256(told)
+    return sha256(json.dumps(record.get("calibration", {}), sort_keys=True))
 
 
-def _sizes(recipe: Recipe | None) -> dict[str, Shape]:
-    """The image's shape as the recipe states it, the batch left open."""
-    if recipe is None or recipe.input is None or not recipe.local:
+def _sizes(recipe: LocalRecipe | None) -> dict[str, Shape]:
+    """The image input's shape as the recipe states it, -1 for the batch."""
+    if recipe is None or recipe.input is None:
         return {}
     from edgevid.detect.preprocess import input_shape
     from edgevid.runtime.onnxruntime.engine import OrtEngine
@@ -301,14 +292,15 @@ def _sizes(recipe: Recipe | None) -> dict[str, Shape]:
     return {name: (-1, *input_shape(recipe.input))}
 
 
-def _heed_types(plan: Plan, built: build_engine.Built) -> None:
-    """ModelError where no convolution computes in the precision that was asked for."""
-    expected, counts = build_layers.asked_for(plan.options.precision), build_layers.tally(built.convolutions)
-    told = sum(n for kind, n in counts.items() if kind != "?")
-    if told and not counts.get(expected):
+def _check_precision(plan: Plan, built: build_engine.Built) -> None:
+    """ModelError where no convolution computes in the requested precision."""
+    expected = build_layers.LOG_NAMES[plan.options.precision]
+    counts = build_layers.tally(built.convolutions)
+    known = sum(n for kind, n in counts.items() if kind != "?")
+    if known and not counts.get(expected):
         raise ModelError(
-            f"{plan.graph}: asked for {plan.options.precision}, but the builder's log shows no convolution "
-            f"in {expected} (it shows {counts}); make the graph anew with `edgevid quantize`"
+            f"{plan.graph}: expected {plan.options.precision} convolutions, but the builder's log shows none "
+            f"in {expected} (it shows {counts}); make the graph again with `edgevid quantize`"
         )
 
 
@@ -328,11 +320,11 @@ def _manifest(plan: Plan, built: build_engine.Built, seconds: float, calibration
         engine_bytes=len(built.plan),
         gpu=plan.gpu.name if plan.gpu else "",
         capability=plan.gpu.capability if plan.gpu else "",
-        targets=plan.options.targets,
+        compute_capabilities=plan.options.compute_capabilities,
         cuda=plan.gpu.cuda if plan.gpu else "",
         recipe_sha256=recipe_hash(plan.recipe) if plan.recipe else "",
         calibration_sha256=calibration,
-        options=plan.options.told(),
+        options=plan.options.as_dict(),
         layers={"network": built.layers, "convolutions": build_layers.tally(built.convolutions)},
         made={
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -357,5 +349,5 @@ def _write(path: Path, data: bytes) -> None:
         write_atomic(path, data)
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be written ({error.strerror}); name another place with --out"
+            f"{path}: cannot be written ({error.strerror}); choose another place with --out"
         ) from error

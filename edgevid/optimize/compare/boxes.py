@@ -1,4 +1,4 @@
-"""Two detectors on the same frames: which boxes match, which are missed, extra, or only crossed the threshold."""
+"""Two detectors on the same frames: matched, missed and extra boxes, and threshold crossings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgevid.detect.detector import Detector
 from edgevid.optimize.agreement import BoxAgreement, above_threshold, match_boxes
 from edgevid.optimize.compare.pair import FramePair, TaskMetrics
 from edgevid.optimize.frames import NamedFrame
-from edgevid.runtime import Engine, Recipe
+from edgevid.runtime import DetectorRecipe, Engine, Recipe
 from edgevid.types import Array, Detections
 
 EXACT_IOU = 0.9
@@ -41,9 +41,9 @@ class BoxTask:
         self._thresholds: list[float] = []
         self._detectors: list[Detector] = []
         for engine, how in ((a, recipe), (b, other)):
-            assert how.decode is not None
-            limit = how.decode.score_threshold if threshold is None else threshold
-            # Boxes below the threshold are decoded too, to tell a missed box from one that just fell below it;
+            stated = DetectorRecipe.of(how).decode.score_threshold
+            limit = stated if threshold is None else threshold
+            # Boxes below the threshold are decoded too, to distinguish a missed box from one just below it;
             # suppression goes from the highest score down, so they change nothing above it.
             self._detectors.append(Detector(engine, how, score_threshold=max(limit - MARGIN, 0.0)))
             self._thresholds.append(limit)
