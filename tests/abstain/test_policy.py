@@ -11,11 +11,11 @@ import pytest
 
 from edgevid import kernels
 from edgevid.abstain import policy as abstain
-from edgevid.abstain.policy import NEVER, ClassPolicy, Policy, Settings, SpeedPolicy
+from edgevid.abstain.policy import NEVER, Policy, Settings
 from edgevid.errors import InputError
 from edgevid.kernels import reference
 from edgevid.pipeline import Pipeline, RecognitionTask
-from edgevid.types import Clips, Detections, Frame, Reason, Scores, Speeds, Tracks, Verdicts
+from edgevid.types import Clips, Detections, Frame, Reason, Scores, Tracks, Verdicts
 
 NAMES = ("walk", "run", "fall")
 
@@ -203,32 +203,13 @@ def test_rules_that_cannot_be(rules: dict[str, Any], message: str) -> None:
         Policy(NAMES, Settings(), margin=0.1)
 
 
-def test_class_verdicts_from_detector_scores() -> None:
-    policy = ClassPolicy(Policy(NAMES, threshold=0.5))
+def test_class_scores_of_detector_scores() -> None:
     seen, coasting = tracks_of(1), tracks_of(1, match=-1)
     assert abstain.class_scores(seen, 3, 2.0).values.tolist() == [pytest.approx([0.05, 0.9, 0.05])]
-    assert policy.update(coasting, 0.0).reason[0] == Reason.NOT_MEASURED
-    assert policy.update(seen, 0.1).labels.tolist() == [1]
-    assert policy.update(coasting, 0.2).labels.tolist() == [1]
-    policy.reset()
-    assert policy.update(coasting, 0.3).reason[0] == Reason.NOT_MEASURED
+    assert len(abstain.class_scores(coasting, 3, 2.0)) == 0
+    assert abstain.class_scores(seen, 1, 0.0).values.tolist() == [[1.0]]
     with pytest.raises(InputError, match="labels 0 to 0"):
         abstain.class_scores(seen, 1, 0.0)
-
-
-def test_speeds_with_too_large_an_error_are_not_said() -> None:
-    speeds = Speeds.of(
-        ids=[1, 2, 3, 4], mps=[10, 10, 40, np.nan], sigma=[0.5, 0.6, 1.9, np.nan], heading=[0] * 4,
-        time=[1] * 4, reason=[0, 0, 0, Reason.TOO_SHORT],
-    )  # fmt: skip
-    judged = SpeedPolicy(max_sigma_mps=0.55, max_share=0.05).update(speeds)
-    assert judged.reason.tolist() == [Reason.OK, Reason.UNCERTAIN, Reason.OK, Reason.TOO_SHORT]
-    assert np.isnan(judged.mps).tolist() == [False, True, False, True]
-    assert judged.sigma[1] == 0.6
-    certain = speeds[np.array([0])]
-    assert SpeedPolicy().update(certain) is certain
-    unknown = Speeds.of(ids=[1], mps=[9], sigma=[np.nan], heading=[0], time=[0], reason=[0])
-    assert SpeedPolicy().update(unknown).reason.tolist() == [Reason.UNCERTAIN]
 
 
 class Canned:
@@ -302,5 +283,5 @@ def test_the_kernels_check_their_input(make: Callable[..., Any]) -> None:
     ids, boxes, none = np.array([1]), np.zeros((1, 4), np.float32), np.zeros(0)
     with pytest.raises(ValueError, match="as many boxes as ids"):
         core.update(ids, boxes[:0], ids[:0], np.zeros((0, 2), np.float32), none, 0.0)
-    with pytest.raises(ValueError, match="one value a class"):
+    with pytest.raises(ValueError, match="one value per class"):
         core.update(ids, boxes, ids, np.zeros((1, 3), np.float32), np.zeros(1), 0.0)
