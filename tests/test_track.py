@@ -284,3 +284,95 @@ def test_a_new_frame_size_ends_every_object_and_ids_go_on(make: Any) -> None:
     assert after.ids.tolist() == [2]
     with pytest.raises(InputError, match="expected more than the last"):
         tracker.update(seen((100, 100)), 1.5)
+
+
+def test_only_oc_sort_recovers_an_object_where_it_was_last_observed(twin: Any) -> None:
+    # 12 px a frame, hidden for half a second while it stands: the prediction is 180 px on.
+    def ids(make: Any) -> list[int]:
+        tracker = make(coast_s=0.0)
+        for n in range(30):
+            tracker.update(seen((100 + 12 * n, 300)), n / 30)
+        for n in range(30, 45):
+            tracker.update(seen(), n / 30)
+        for n in (45, 46):
+            tracks = tracker.update(seen((100 + 12 * 29, 300)), n / 30)
+        return [int(i) for i in tracks.ids]
+
+    assert ids(OCSortTracker) == [1]
+    assert ids(ByteTracker) == [2]
+    assert ids(Tracker) == [2]
+
+
+def test_oc_sort_and_the_default_walk_the_gap_and_bytetrack_does_not(twin: Any) -> None:
+    # 3 px a frame, then hidden for 1.5 s in which it falls back by 20 px. Walked along the gap, the filter knows
+    # the mean velocity of the gap; one plain update takes more of the error for braking.
+    def drift(make: Any) -> float:
+        tracker = make(coast_s=1.0, lost_after_s=5.0)
+        for n in range(30):
+            tracker.update(seen((100 + 3 * n, 300)), n / 30)
+        for n in range(30, 75):
+            tracker.update(seen(), n / 30)
+        place = 100 + 3 * 75 - 20
+        assert tracker.update(seen((place, 300)), 75 / 30).ids.tolist() == [1]
+        return float(tracker.update(seen(), 85 / 30).boxes[0, [0, 2]].mean()) - place
+
+    assert drift(OCSortTracker) == pytest.approx(drift(Tracker), abs=1e-3)
+    assert drift(Tracker) - drift(ByteTracker) > 0.8
+
+
+def test_the_momentum_of_oc_sort_prefers_the_detection_ahead(twin: Any) -> None:
+    def match(make: Any) -> list[int]:
+        tracker = make()
+        for n in range(30):
+            tracker.update(seen((100 + 3 * n, 300)), n / 30)
+        pair = seen((190 + 10, 300), (190 - 9, 300))
+        tracks = tracker.update(pair, 1.0)
+        return [int(m) for m in tracks.match[tracks.ids == 1]]
+
+    assert match(OCSortTracker) == [0]
+    assert match(ByteTracker) == [1]
+
+
+def test_a_coasting_box_keeps_its_size(twin: Any) -> None:
+    tracker = ByteTracker(coast_s=1.0)
+    for n in range(20):
+        half = 20 + 2 * n
+        found = Detections.of(
+            boxes=[[300 - half, 300 - half, 300 + half, 300 + half]], scores=[0.9], labels=[0]
+        )
+        tracker.update(found, n / 30)
+    sizes = [np.ptp(tracker.update(seen(), (20 + n) / 30).boxes[0, [0, 2]]) for n in range(10)]
+    assert sizes[1:] == pytest.approx([sizes[0]] * 9, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["track_high_thresh", "track_low_thresh", "new_track_thresh"])
+def test_scores_are_0_to_1(make: Any, name: str) -> None:
+    for value in (0, 1):
+        make(**{name: value})
+    for value in (-0.01, 1.01, float("nan")):
+        with pytest.raises(InputError, match=f"{name}: expected 0 to 1"):
+            make(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["lost_after_s", "coast_s", "confirm_after_s"])
+def test_seconds_are_at_least_0(make: Any, name: str) -> None:
+    make(**{name: 0})
+    for value in (-0.01, float("nan")):
+        with pytest.raises(InputError, match=f"{name}: expected seconds of at least 0"):
+            make(**{name: value})
+
+
+def test_the_defaults_of_a_tracker(make: Any) -> None:
+    # Scores 0.6, 0.5 and 0.1; a second until an object is removed; 0.3 s of coasting; confirmed at once.
+    tracker = make()
+    assert tracker.update(seen((100, 300), score=0.59), 0.0).ids.tolist() == []
+    tracker.update(seen((100, 300), score=0.6), 0.125)
+    assert tracker.update(seen((100, 300), score=0.5), 0.25).match.tolist() == [0]
+    assert tracker.update(seen((100, 300), score=0.1), 0.375).match.tolist() == [0]
+    assert tracker.update(seen((100, 300), score=0.09), 0.5).match.tolist() == [-1]
+    assert tracker.update(seen((100, 300), score=0.1), 0.625).match.tolist() == [-1]
+    assert tracker.update(seen(), 0.6875).ids.tolist() == []  # 0.3125 s after it was last detected
+    assert tracker.update(seen((100, 300)), 1.375).ids.tolist() == [1]  # 1 s
+    tracker.update(seen(), 2.4375)  # more than a second
+    late = [tracker.update(seen((100, 300)), t).ids.tolist() for t in (2.5, 2.625)]
+    assert late == [[], [2]]
