@@ -47,11 +47,11 @@ Version = Annotated[
 
 
 class FullHelpGroup(typer.core.TyperGroup):
-    """Lists its commands in the order they were added, each with its whole first sentence."""
+    """Lists its commands in the order of COMMANDS, each with its whole first sentence."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The names, in the order they were added."""
-        return list(self.commands)
+        """The names in the order of COMMANDS; those of a subgroup in the order they were added."""
+        return sorted(self.commands, key=lambda name: COMMANDS.index(name) if name in COMMANDS else -1)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Wraps the sentences, where click would truncate them."""
