@@ -51,7 +51,7 @@ else:
     frames = RenderedStreet(seconds=60)
     detector = RenderedDetector(frames)
 makers = (("seen.mp4", lambda p: AnnotatedVideo(p, fps=25)), ("seen.jsonl", JsonLines), ("seen.txt", MotText))
-sinks = [SegmentedSink(folder / name, make, every_s=part_s) for name, make in makers]
+sinks = [SegmentedSink(folder / name, make, segment_s=part_s) for name, make in makers]
 print("up", flush=True)
 run(Pipeline(detector, Tracker()), frames, sinks)
 """

@@ -31,9 +31,10 @@ from edgevid.output.review import ReviewSink
 from edgevid.output.segments import SegmentedSink
 from edgevid.output.sinks import AnnotatedVideo, JsonLines, MotText
 from edgevid.run.loop import Summary, run
-from edgevid.run.watchdog import Watch
+from edgevid.run.watchdog import Watchdog
 from edgevid.site.build import build_calibration, build_pipeline, build_zones
 from edgevid.site.file import Site
+from edgevid.site.load import LoadedSite, load_site
 from edgevid.video.files import FileSource
 from edgevid.zones import Line, Zone
 
@@ -115,20 +116,21 @@ def pages() -> int:
 def soak(folder: Path, minutes: float) -> tuple[list[dict[str, float]], dict[str, Any]]:
     """The run; the samples and what was done."""
     chosen = site(folder)
+    loaded = load_site(chosen)
     source = FileSource(chosen.source, loop=True, threads=1)
-    pipeline, zones = build_pipeline(chosen, source.size, threads=1), build_zones(chosen, source.size)
+    pipeline, zones = build_pipeline(loaded, source.size, threads=1), build_zones(loaded, source.size)
     sinks: list[Any] = [
-        SegmentedSink(folder / "seen.mp4", AnnotatedVideo, every_s=PART_S, limit_bytes=LIMIT),
-        SegmentedSink(folder / "seen.jsonl", JsonLines, every_s=PART_S, limit_bytes=LIMIT),
-        SegmentedSink(folder / "seen.txt", MotText, every_s=PART_S, limit_bytes=LIMIT // 10),
+        SegmentedSink(folder / "seen.mp4", AnnotatedVideo, segment_s=PART_S, max_disk_bytes=LIMIT),
+        SegmentedSink(folder / "seen.jsonl", JsonLines, segment_s=PART_S, max_disk_bytes=LIMIT),
+        SegmentedSink(folder / "seen.txt", MotText, segment_s=PART_S, max_disk_bytes=LIMIT // 10),
         ReviewSink(folder / "kept", LIMIT),
     ]
     summary, end = Summary(), time.monotonic() + 60 * minutes
     with ExitStack() as stack:
         frames: Any = stack.enter_context(source)
-        watched = Watched(stack, chosen, pipeline, source, zones)
+        watched = Watched(stack, loaded, pipeline, source, zones)
         samples = stack.enter_context(Samples(folder, summary))
-        stack.enter_context(Watch(source, summary, every_s=60))
+        stack.enter_context(Watchdog(source, summary, every_s=60))
         for sink in sinks:
             stack.callback(sink.close)
 
@@ -140,19 +142,19 @@ def soak(folder: Path, minutes: float) -> tuple[list[dict[str, float]], dict[str
 
         run(pipeline, until_the_end(), sinks, zones=watched.zones, on_result=watched.observe, summary=summary)
         figures = {"frames": summary.frames, "objects": sum(summary.objects().values())}
-        figures |= {"events": sum(summary.event_counts.values()), "parts begun": sinks[0].begun}
+        figures |= {"events": sum(summary.event_counts.values()), "segments": sinks[0].started}
         return samples.rows, {**figures, "parts deleted": sinks[0].removed, **watched.figures()}
 
 
 class Watched:
     """The overlay viewer with two programs that watch it."""
 
-    def __init__(self, stack: ExitStack, chosen: Site, pipeline: Any, source: Any, zones: Any) -> None:
+    def __init__(self, stack: ExitStack, loaded: LoadedSite, pipeline: Any, source: Any, zones: Any) -> None:
         from edgevid.viewer.app import viewer_app
         from edgevid.viewer.serve import Server
         from edgevid.viewer.state import ViewerState
 
-        calibration = build_calibration(chosen, source.size)
+        calibration = build_calibration(loaded, source.size)
         show = ViewerState(source, pipeline, title=CLIP, calibration=calibration, monitor=zones)
         stack.callback(show.close)
         server = stack.enter_context(Server(viewer_app(show), port=0))

@@ -60,14 +60,14 @@ import asyncio
 from edgevid.types import Detections, Frame, Result, SpeedReport, Tracks
 from edgevid.viewer.broadcast import Broadcast
 
-hub = Broadcast(lambda moment: {}, widest=8000)
+broadcast = Broadcast(lambda published: {}, max_side=8000)
 async def look():
-    hub.join()
+    broadcast.join()
 asyncio.new_event_loop().run_until_complete(look())
 image = np.random.default_rng(0).integers(0, 255, (3000, 4000, 3)).astype(np.uint8)
 empty = (Detections.empty(), Tracks.empty(), SpeedReport())
-hub.publish(Frame(image, 0, 0), Result(0, 0.0, (4000, 3000), *empty, {}, {}, {"class": ()}, {}))
-while hub._slot is not None:  # until it is being encoded
+broadcast.publish(Frame(image, 0, 0), Result(0, 0.0, (4000, 3000), *empty, {}, {}, {"class": ()}, {}))
+while broadcast._slot is not None:  # until it is being encoded
     pass
 """
 

@@ -1,4 +1,4 @@
-"""`edgevid-demo --out`: an annotated MP4, a contact sheet and JSON lines, without any screen."""
+"""`edgevid-demo --out`: an annotated MP4, a contact sheet and JSON lines, without a display."""
 
 from __future__ import annotations
 
@@ -16,54 +16,60 @@ from edgevid.output.overlay import contact_sheet
 from edgevid.output.sinks import AnnotatedVideo, JsonLines, Sink
 from edgevid.run.loop import run
 from edgevid.types import Array, Frame, Result
-from edgevid.viewer.config import ViewerConfig, overlay_of
+from edgevid.viewer.config import ViewerConfig, make_overlay
 
-PICTURES = 6
+SHEET_IMAGES = 6
 """Images on the contact sheet."""
 
 
 def write_files(
-    setting: ViewerConfig, folder: Path, *, unit: str = "km/h", frames: int | None = None
+    config: ViewerConfig, folder: Path, *, unit: str = "km/h", max_frames: int | None = None
 ) -> None:
-    """Runs the setting once into `folder` and prints a summary."""
+    """Runs the config once into `folder` and prints a summary."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: expected a folder to write into: {error.strerror}") from None
     video, sheet, lines = folder / "demo.mp4", folder / "contact-sheet.png", folder / "demo.jsonl"
-    refuse_overwriting((video, sheet, lines), (getattr(setting.source, "path", None),))
-    started, total = clock.perf_counter(), frames or setting.source.frame_count
-    with closing(setting.pipeline), setting.source as source, progress_bar(setting.title, total) as bar:
-        annotated = AnnotatedVideo(video, fps=source.fps, overlay=overlay_of(setting, unit))
-        shots = Shots(annotated, bar, total or 1)
+    refuse_overwriting((video, sheet, lines), (getattr(config.source, "path", None),))
+    started, total = clock.perf_counter(), max_frames or config.source.frame_count
+    with closing(config.pipeline), config.source as source, progress_bar(config.title, total) as bar:
+        annotated = AnnotatedVideo(video, fps=source.fps, overlay=make_overlay(config, unit))
+        sampler = SheetSampler(annotated, bar, total or 1)
         sinks: list[Sink] = [annotated, JsonLines(lines)]
         summary = run(
-            setting.pipeline, source, sinks, zones=setting.monitor, limit=frames, on_result=shots.take
+            config.pipeline,
+            source,
+            sinks,
+            zones=config.monitor,
+            size=source.size,
+            max_frames=max_frames,
+            on_result=sampler.take,
         )
-    shots.write(sheet)
+    sampler.write(sheet)
     written = [str(video), str(sheet), str(lines)]
     seconds = clock.perf_counter() - started
-    names = setting.pipeline.names["class"]
-    print_summary(summary, names, seconds=seconds, written=written, notes=setting.notes)
+    names = config.pipeline.names["class"]
+    print_summary(summary, names, seconds=seconds, written=written, notes=config.notes)
 
 
-class Shots:
-    """Moves the progress bar and keeps a few drawn images for the contact sheet."""
+class SheetSampler:
+    """Advances the progress bar and keeps a few annotated images for the contact sheet."""
 
     def __init__(self, annotated: AnnotatedVideo, bar: Any, total: int) -> None:
-        """The images are spread over `total` frames."""
+        """The images are spread evenly over `total` frames."""
         self._annotated, self._bar = annotated, bar
-        self._wanted = {round((k + 0.5) * total / PICTURES) for k in range(PICTURES)}
-        self._pictures: list[Array] = []
+        self._indices = {round((k + 0.5) * total / SHEET_IMAGES) for k in range(SHEET_IMAGES)}
+        self._images: list[Array] = []
 
     def take(self, frame: Frame, result: Result) -> None:
         """Called after each frame was drawn."""
         advance(self._bar)
-        if frame.index in self._wanted and self._annotated.last is not None:
-            self._pictures.append(self._annotated.last)
+        if frame.index in self._indices and self._annotated.last is not None:
+            self._images.append(self._annotated.last)
 
     def write(self, path: Path) -> None:
-        """The contact sheet of what was kept (the last image where the run was short)."""
-        pictures = self._pictures or ([self._annotated.last] if self._annotated.last is not None else [])
-        if pictures:
-            cv2.imwrite(str(path), contact_sheet(pictures)[:, :, ::-1])
+        """The contact sheet of the sampled images (the last image of a short run)."""
+        images = self._images or ([self._annotated.last] if self._annotated.last is not None else [])
+        if images:
+            cv2.imwrite(str(path), contact_sheet(images)[:, :, ::-1])

@@ -1,4 +1,4 @@
-"""The overlay: what was learned, drawn over the image; silences are shown as silences."""
+"""The overlay: boxes, labels, speeds and trails drawn over the image; abstentions show their reason."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from typing import Any
 import cv2
 import numpy as np
 
+from edgevid.errors import InputError
 from edgevid.types import Array, DisplaySpeed, Frame, Reason, Result
 
 Color = tuple[int, int, int]
 UNITS = {"km/h": 3.6, "mph": 2.2369363, "m/s": 1.0}
 INK, PAPER, GRAY = (255, 255, 255), (20, 22, 26), (190, 190, 190)
-SETTLED_S = 0.1
-"""A speed that speaks of so many seconds ago, or more, is shown with its age."""
-FAR = 30_000
-"""Pixels beyond which nothing is drawn: OpenCV's own coordinates end soon after."""
+MAX_PX = 30_000
+"""Coordinates are clipped here: OpenCV's own end soon after."""
 FONT = cv2.FONT_HERSHEY_DUPLEX
 
 
@@ -68,28 +67,26 @@ class Style:
 def label_bitmap(lines: tuple[tuple[str, Color], ...], text: float, pad: int, edge: Color) -> Array:
     """(h, w, 3) uint8: the lines of text on a dark plate with a colored left edge."""
     thick = max(1, round(text * 1.4))
-    sizes = [cv2.getTextSize(words, FONT, text, thick) for words, _ in lines]
+    sizes = [cv2.getTextSize(line, FONT, text, thick) for line, _ in lines]
     step = max(size[0][1] + size[1] for size in sizes) + pad
     wide = max(size[0][0] for size in sizes) + 4 * pad
     plate = np.full((step * len(lines) + pad, wide, 3), PAPER, np.uint8)
     plate[:, : 2 * pad // 2 + 1] = edge
-    for n, (words, ink) in enumerate(lines):
+    for n, (line, ink) in enumerate(lines):
         base = (2 * pad + 1, step * (n + 1) - sizes[n][1] // 2)
-        cv2.putText(plate, words, base, FONT, text, ink, thick, cv2.LINE_AA)
+        cv2.putText(plate, line, base, FONT, text, ink, thick, cv2.LINE_AA)
     plate.setflags(write=False)
     return plate
 
 
 class Overlay:
-    """Draws results; keeps only the trails of the objects that are there."""
+    """Draws results; keeps the trails of the current tracks only."""
 
     def __init__(
         self, *, trail_s: float = 1.5, unit: str = "km/h", show_speed: bool = True, show_status: bool = True
     ) -> None:
         """`trail_s` seconds of each object's path are drawn; `unit` is "km/h", "mph" or "m/s"."""
         if unit not in UNITS:
-            from edgevid.errors import InputError
-
             raise InputError(f"unit: expected one of {tuple(UNITS)}, got {unit!r}")
         self.trail_s, self.unit, self.show_speed, self.show_status = trail_s, unit, show_speed, show_status
         self._trails: dict[int, deque[tuple[float, int, int]]] = {}
@@ -105,21 +102,21 @@ class Overlay:
         """
         image = self.background(frame)
         style = Style.of(frame.width, frame.height)
-        self._remember(result)
+        self._update_trails(result)
         tracks = result.tracks
         # Far objects first, so that the labels of near ones lie on top.
         order = np.argsort(tracks.boxes[:, 3], kind="stable")
         for row in order:
             self._trail(image, int(tracks.ids[row]), style)
-        corners = np.clip(np.nan_to_num(tracks.boxes), -FAR, FAR).astype(int).tolist()
+        corners = np.clip(np.nan_to_num(tracks.boxes), -MAX_PX, MAX_PX).astype(int).tolist()
         for row in order:
             self._box(image, corners[row], int(tracks.ids[row]), tracks.match[row] < 0, style)
         taken: list[tuple[int, int, int, int]] = []
         texts = _texts(result, self.unit if self.show_speed else None)
         for row in order[::-1]:
             edge = color_of(int(tracks.ids[row]))
-            far = tracks.boxes[row, 3] - tracks.boxes[row, 1] < 90 * style.text
-            plate = label_bitmap(texts[row][:1] if far else texts[row], style.text, style.pad, edge)
+            small = tracks.boxes[row, 3] - tracks.boxes[row, 1] < 90 * style.text
+            plate = label_bitmap(texts[row][:1] if small else texts[row], style.text, style.pad, edge)
             _place(image, plate, corners[row], taken)
         if self.show_status:
             self._status(image, result, notes, style)
@@ -129,7 +126,7 @@ class Overlay:
         """A copy of the frame (H, W, 3) to draw on."""
         return frame.image.copy()
 
-    def _remember(self, result: Result) -> None:
+    def _update_trails(self, result: Result) -> None:
         tracks = result.tracks
         present = {int(i) for i in tracks.ids}
         for gone in self._trails.keys() - present:
@@ -153,16 +150,16 @@ class Overlay:
         if not coasting:
             cv2.rectangle(image, (x1, y1), (x2, y2), color, style.line)  # upright: nothing to smooth
             return
-        # A predicted place, not a seen one: corners only.
+        # A predicted box, not a detected one: corners only.
         arm = max(3, min(x2 - x1, y2 - y1) // 4)
         for x, y, dx, dy in ((x1, y1, 1, 1), (x2, y1, -1, 1), (x1, y2, 1, -1), (x2, y2, -1, -1)):
             cv2.line(image, (x, y), (x + dx * arm, y), color, style.line)
             cv2.line(image, (x, y), (x, y + dy * arm), color, style.line)
 
     def _status(self, image: Array, result: Result, notes: Sequence[str], style: Style) -> None:
-        busy = sum(result.timings.values())
-        words = f"{result.time:7.2f} s   {len(result.tracks)} objects   {1000 * busy:.1f} ms"
-        lines = ((words, INK), *((note, GRAY) for note in notes))
+        seconds = sum(result.timings.values())
+        status = f"{result.time:7.2f} s   {len(result.tracks)} objects   {1000 * seconds:.1f} ms"
+        lines = ((status, INK), *((note, GRAY) for note in notes))
         plate = label_bitmap(lines, style.text, style.pad, GRAY)
         high = image.shape[0]
         _blit(image, plate, style.pad, high - plate.shape[0] - style.pad)
@@ -170,42 +167,35 @@ class Overlay:
 
 def _texts(result: Result, unit: str | None) -> list[tuple[tuple[str, Color], ...]]:
     """The label lines of each track, in the order of the tracks."""
-    names = result.names.get("class", ())
     speeds = result.display_speeds() if unit else {}
-    said = {task: {v.id: v for v in verdicts} for task, verdicts in result.verdicts.items()}
+    by_task = {task: {row.id: row for row in verdicts} for task, verdicts in result.verdicts.items()}
+    classes = by_task.pop("class", {})
     texts = []
-    for number, label in zip(result.tracks.ids, result.tracks.labels, strict=True):
-        i = int(number)
-        kind = names[label] if 0 <= label < len(names) else f"class {label}"
-        judged = said.get("class", {}).get(i)
-        if judged is not None:
-            kind = names[judged.label] if 0 <= judged.label < len(names) else "unsure"
-        lines = [(f"{kind} {i}", INK)]
-        for task, verdicts in said.items():
-            if i in verdicts and task != "class":
-                lines.append(verdict_words(task, verdicts[i], result.names.get(task, ())))
+    for i, label in zip(result.tracks.ids.tolist(), result.tracks.labels.tolist(), strict=True):
+        emitted = classes[i].label if i in classes else label
+        lines = [(f"{result.class_name(emitted) if emitted >= 0 else 'unknown'} {i}", INK)]
+        lines += [verdict_text(task, rows[i], result) for task, rows in by_task.items() if i in rows]
         if i in speeds and unit:
-            lines.append(speed_words(speeds[i], unit))
+            lines.append(speed_text(speeds[i], unit))
         texts.append(tuple(lines))
     return texts
 
 
-def verdict_words(task: str, verdict: Any, names: Sequence[str]) -> tuple[str, Color]:
-    """What a verdict says, or why it says nothing: ("unsure: too small", gray)."""
+def verdict_text(task: str, verdict: Any, result: Result) -> tuple[str, Color]:
+    """Label and confidence of a verdict, or the reason of an abstention: ("abstained: too small", gray)."""
     if verdict.label < 0 or verdict.reason is not Reason.OK:
-        lead = "unsure" if task == "action" else f"{task} unsure"
+        lead = "abstained" if task == "action" else f"{task} abstained"
         return f"{lead}: {verdict.reason.description}", GRAY
-    name = names[verdict.label] if verdict.label < len(names) else f"{task} {verdict.label}"
-    return f"{name} {100 * verdict.confidence:.0f}%", INK
+    return f"{result.class_name(verdict.label, task)} {100 * verdict.confidence:.0f}%", INK
 
 
-def speed_words(speed: DisplaySpeed, unit: str) -> tuple[str, Color]:
-    """ "52 +-2 km/h", of a smoothed value also its age, or why there is no speed: "- too uncertain"."""
+def speed_text(speed: DisplaySpeed, unit: str) -> tuple[str, Color]:
+    """ "52 +-2 km/h" with the age of a smoothed value, or why there is none: "no speed: uncertain"."""
     if speed.reason is not Reason.OK:
-        return f"- {speed.reason.description}", GRAY
+        return f"no speed: {speed.reason.description}", GRAY
     scale = UNITS[unit]
-    words = f"{scale * speed.mps:.0f} +-{math.ceil(scale * speed.sigma):.0f} {unit}"
-    return (f"{words}, {speed.age_s:.1f} s ago" if speed.age_s >= SETTLED_S else words), INK
+    text = f"{scale * speed.mps:.0f} +-{math.ceil(scale * speed.sigma):.0f} {unit}"
+    return (f"{text}, {speed.age_s:.1f} s ago" if speed.kind == "smoothed" else text), INK
 
 
 def _place(image: Array, plate: Array, box: Sequence[int], taken: list[tuple[int, int, int, int]]) -> None:

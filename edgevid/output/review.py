@@ -1,4 +1,4 @@
-"""Keeps what will be reviewed later: a crop and a description of each silent or doubtful object."""
+"""Saves abstained objects for review: a crop and a description of each, within a limit on disk use."""
 
 from __future__ import annotations
 
@@ -13,125 +13,119 @@ import cv2
 import numpy as np
 
 from edgevid.errors import InputError, SourceError
+from edgevid.output.sinks import ClosingSink
 from edgevid.types import Array, Frame, Reason, Result
 
 REVIEWED = frozenset({Reason.LOW_CONFIDENCE, Reason.LOW_MARGIN, Reason.DISAGREEMENT})
-"""Silences about which a person could say something; too small or too short to see is not among them."""
+"""Reasons that a person can resolve by looking; an object too small to recognize is not among them."""
+LARGER = 1.1
+"""A new crop costs a copy: only a box that grew by this factor in area gets one."""
 
 
 @dataclass(slots=True)
 class _Candidate:
-    """The clearest (largest) moment of one object's doubt so far."""
+    """The largest view of one object so far among those to review."""
 
     area: float
     crop: Array
     about: dict[str, Any]
 
 
-class ReviewSink:
-    """One crop (JPEG) and one JSON file for each track and task that was left silent or doubtful.
+class ReviewSink(ClosingSink):
+    """One crop (JPEG) and one JSON file for each track and task that abstained or had low confidence.
 
-    The crop is of the moment when the object was largest; it is written when the track ends, and only if
-    its last verdict still was silent or doubtful. When the folder's own files pass `limit_bytes`, the
-    oldest go. Use it as a context manager, or call `close`.
+    The crop shows the object where it was largest; it is written when the track ends, and only if its last
+    verdict still was abstained or of low confidence. When the folder's own files pass `max_disk_bytes`, the
+    oldest are deleted. Use it as a context manager, or call `close`.
     """
 
     def __init__(
         self,
         folder: str | Path,
-        limit_bytes: int = 200_000_000,
+        max_disk_bytes: int = 200_000_000,
         *,
-        doubtful: float = 0.0,
+        min_confidence: float = 0.0,
         tasks: Iterable[str] | None = None,
         reasons: Iterable[Reason] = REVIEWED,
         model_sha256: Mapping[str, str] | None = None,
         source: str = "",
         max_side_px: int = 512,
     ) -> None:
-        """Said verdicts with a confidence below `doubtful` are kept too; `tasks` None: all.
+        """Emitted verdicts with a confidence below `min_confidence` are saved too; `tasks` None: all.
 
-        `model_sha256` by task and `source` go into the descriptions; crops are shrunk to `max_side_px`.
+        `model_sha256` by task and `source` go into the descriptions; crops are downscaled to `max_side_px`.
         """
-        if limit_bytes <= 0 or max_side_px < 16 or not 0 <= doubtful <= 1:
+        if max_disk_bytes <= 0 or max_side_px < 16 or not 0 <= min_confidence <= 1:
             raise InputError(
-                "ReviewSink: expected limit_bytes > 0, max_side_px >= 16 and doubtful 0 to 1, "
-                f"got {limit_bytes}, {max_side_px} and {doubtful}"
+                "ReviewSink: expected max_disk_bytes > 0, max_side_px >= 16 and min_confidence 0 to 1, "
+                f"got {max_disk_bytes}, {max_side_px} and {min_confidence}"
             )
-        self._folder, self._limit, self._doubtful = Path(folder), limit_bytes, doubtful
+        self._folder, self._limit, self._min_confidence = Path(folder), max_disk_bytes, min_confidence
         self._tasks = None if tasks is None else frozenset(tasks)
         self._reasons, self._hashes = frozenset(reasons), dict(model_sha256 or {})
         self._source, self._side = source, max_side_px
-        self._waiting: dict[tuple[str, int], _Candidate] = {}
-        self._doubted: dict[tuple[str, int], bool] = {}
+        self._candidates: dict[tuple[str, int], _Candidate] = {}
+        self._pending: dict[tuple[str, int], bool] = {}
+        """Whether the last verdict of a track and task still is to be reviewed."""
         self._run = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%S%f")[:-3]
-        self.kept = self.removed = 0
-        """Pairs written, and pairs deleted for room."""
+        self.saved = self.removed = 0
+        """Pairs of files that were saved, and old pairs that were deleted."""
         self._open_folder()
 
-    def __enter__(self) -> ReviewSink:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def update(self, frame: Frame, result: Result) -> None:
-        """Takes in one frame and what was learned from it."""
+    def write(self, frame: Frame, result: Result) -> None:
+        """Takes one frame and its result."""
         for task in result.verdicts:
             if self._tasks is None or task in self._tasks:
                 self._take(task, frame, result)
-        here = set(result.tracks.ids.tolist())
-        for key in [k for k in self._doubted if k[1] not in here]:
+        present = set(result.tracks.ids.tolist())
+        for key in [k for k in self._pending if k[1] not in present]:
             self._finish(key)
-
-    def write(self, frame: Frame, result: Result) -> None:
-        """As `update`: the keeper is a sink among the others."""
-        self.update(frame, result)
 
     def close(self) -> None:
-        """Writes what is still waiting."""
-        for key in list(self._doubted):
+        """Saves what is still pending."""
+        for key in list(self._pending):
             self._finish(key)
 
-    reset = close
-
     def _take(self, task: str, frame: Frame, result: Result) -> None:
-        verdicts, tracks = result.verdicts[task], result.tracks
-        rows = {int(number): row for row, number in enumerate(tracks.ids)}
-        for row, number in enumerate(verdicts.ids.tolist()):
-            reason, confidence = Reason(int(verdicts.reason[row])), float(verdicts.confidence[row])
-            doubted = reason in self._reasons or (reason == Reason.OK and confidence < self._doubtful)
-            key = (task, number)
-            if doubted or key in self._doubted:
-                self._doubted[key] = doubted
-            if not doubted or number not in rows:
+        tracks = result.tracks
+        rows = {number: row for row, number in enumerate(tracks.ids.tolist())}
+        for verdict in result.verdicts[task]:
+            key = (task, verdict.id)
+            low = verdict.reason is Reason.OK and verdict.confidence < self._min_confidence
+            review = verdict.reason in self._reasons or low
+            if review or key in self._pending:
+                self._pending[key] = review
+            if not review or verdict.id not in rows:
                 continue
-            box = tracks.boxes[rows[number]]
-            area = float((box[2] - box[0]) * (box[3] - box[1]))
-            held = self._waiting.get(key)
-            if held is None or area > 1.1 * held.area:  # each new crop costs a copy: not for a few pixels
-                crop = self._crop(frame, box)
-                if crop is not None:
-                    held = self._waiting[key] = _Candidate(area, crop, {})
-                    held.about |= {"time_s": frame.time, "frame": frame.index}
-                    held.about |= {"box_xyxy": [round(float(v), 1) for v in box]}
-            if held is not None:
-                held.about |= self._describe(task, number, reason, row, result)
+            self._update_crop(key, frame, tracks.boxes[rows[verdict.id]])
+            if key in self._candidates:
+                self._candidates[key].about |= self._describe(task, verdict, result)
 
-    def _describe(self, task: str, number: int, reason: Reason, row: int, result: Result) -> dict[str, Any]:
-        verdicts = result.verdicts[task]
+    def _update_crop(self, key: tuple[str, int], frame: Frame, box: Array) -> None:
+        area = float((box[2] - box[0]) * (box[3] - box[1]))
+        before = self._candidates.get(key)
+        if before is not None and area <= LARGER * before.area:
+            return
+        crop = self._crop(frame, box)
+        if crop is not None:
+            about: dict[str, Any] = {"time_s": frame.time, "frame": frame.index}
+            about["box_xyxy"] = [round(float(v), 1) for v in box]
+            self._candidates[key] = _Candidate(area, crop, about)
+
+    def _describe(self, task: str, verdict: Any, result: Result) -> dict[str, Any]:
         about: dict[str, Any] = {
             "task": task,
-            "track": number,
-            "reason": reason.name,
-            "label": int(verdicts.labels[row]),
-            "confidence": round(float(verdicts.confidence[row]), 6),
+            "track": verdict.id,
+            "reason": verdict.reason.name,
+            "label": verdict.label,
+            "confidence": round(verdict.confidence, 6),
             "names": list(result.names.get(task, ())),
             "model_sha256": self._hashes.get(task, ""),
             "source": self._source,
         }
         scores = result.scores.get(task)
-        if scores is not None and (scores.ids == number).any():
-            about["scores"] = [round(float(v), 6) for v in scores.values[scores.ids == number][-1]]
+        if scores is not None and (scores.ids == verdict.id).any():
+            about["scores"] = [round(float(v), 6) for v in scores.values[scores.ids == verdict.id][-1]]
         return about
 
     def _crop(self, frame: Frame, box: Array) -> Array | None:
@@ -147,38 +141,38 @@ class ReviewSink:
         return crop.copy()  # the frame's pixels may be overwritten
 
     def _finish(self, key: tuple[str, int]) -> None:
-        doubted, held = self._doubted.pop(key), self._waiting.pop(key, None)
-        if not doubted or held is None:
+        review, candidate = self._pending.pop(key), self._candidates.pop(key, None)
+        if not review or candidate is None:
             return
         stem = f"{self._run}-{key[0]}-{key[1]:06d}"
-        done, jpeg = cv2.imencode(".jpg", held.crop[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
-        text = json.dumps({**held.about, "crop": f"{stem}.jpg"}, ensure_ascii=False, indent=1).encode()
+        done, jpeg = cv2.imencode(".jpg", candidate.crop[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+        text = json.dumps({**candidate.about, "crop": f"{stem}.jpg"}, ensure_ascii=False, indent=1).encode()
         if not done or len(jpeg) + len(text) > self._limit:
             return
-        self._make_room(len(jpeg) + len(text))
+        self._remove_oldest(len(jpeg) + len(text))
         (self._folder / f"{stem}.jpg").write_bytes(jpeg.tobytes())
         (self._folder / f"{stem}.json").write_bytes(text)
-        self._pairs[stem] = len(jpeg) + len(text)
-        self.kept += 1
+        self._sizes[stem] = len(jpeg) + len(text)
+        self.saved += 1
 
-    def _make_room(self, expected: int) -> None:
-        while self._pairs and sum(self._pairs.values()) + expected > self._limit:
-            stem = next(iter(self._pairs))
-            del self._pairs[stem]
+    def _remove_oldest(self, needed: int) -> None:
+        while self._sizes and sum(self._sizes.values()) + needed > self._limit:
+            stem = next(iter(self._sizes))
+            del self._sizes[stem]
             for suffix in (".jpg", ".json"):
                 (self._folder / (stem + suffix)).unlink(missing_ok=True)
             self.removed += 1
 
     def _open_folder(self) -> None:
-        """Makes the folder and counts what earlier runs left there: their files are bounded too."""
+        """Creates the folder and counts the files of earlier runs: the limit holds for them too."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SourceError(
-                f"keep-abstained: expected a folder, {self._folder} is none ({error.strerror})"
+                f"{self._folder}: expected a folder to save crops in, got a file ({error.strerror})"
             ) from error
-        self._pairs: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
         for about in sorted(self._folder.glob("????????T?????????-*.json")):
             crop = about.with_suffix(".jpg")
             if crop.exists():
-                self._pairs[about.stem] = about.stat().st_size + crop.stat().st_size
+                self._sizes[about.stem] = about.stat().st_size + crop.stat().st_size

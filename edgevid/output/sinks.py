@@ -24,7 +24,7 @@ class Sink(Protocol):
         """Finishes the output; called once, also after an error."""
 
 
-class _Closing:
+class ClosingSink:
     """A sink as a context manager."""
 
     def __enter__(self: Any) -> Any:
@@ -34,7 +34,7 @@ class _Closing:
         self.close()
 
 
-class _Text(_Closing):
+class _Text(ClosingSink):
     """A sink of text lines, each on its way to the disk before the next frame."""
 
     def __init__(self, path: str | Path) -> None:
@@ -77,7 +77,7 @@ class MotText(_Text):
         self._file.flush()
 
 
-class AnnotatedVideo(_Closing):
+class AnnotatedVideo(ClosingSink):
     """An MP4 with the overlay drawn in; a killed program leaves one that plays up to its last two seconds.
 
     InputError for a name that is no MP4's, SourceError where the file cannot be made.

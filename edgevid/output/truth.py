@@ -1,4 +1,4 @@
-"""The overlay of a rendered street: the true speeds drawn beside what was measured."""
+"""The overlay of a rendered street: true speeds drawn next to the measured ones."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from edgevid.types import Array, Frame, Result
 
 
 class TruthOverlay(Overlay):
-    """Draws results, and the truth of the scene in white."""
+    """Draws results, and the ground truth of the scene in white."""
 
     def __init__(self, scene: Scene) -> None:
         super().__init__()
         self._scene = scene
 
     def draw(self, frame: Frame, result: Result, *, notes: Sequence[str] = ()) -> Array:
-        """A copy of the frame with the results and the truth."""
-        image = super().draw(frame, result, notes=(*notes, "white: the truth"))
+        """A copy of the frame with the results and the ground truth."""
+        image = super().draw(frame, result, notes=(*notes, "white: ground truth"))
         return draw_truth(image, self._scene.at(frame.time))
 
 
@@ -29,7 +29,7 @@ def draw_truth(image: Array, truth: Truth, *, unit_scale: float = 3.6) -> Array:
     for box, speed in zip(truth.boxes, truth.speeds, strict=True):
         x, y = int((box[0] + box[2]) / 2), int(box[3])
         cv2.circle(image, (x, y), 3, (255, 255, 255), -1, cv2.LINE_AA)
-        words = f"true {unit_scale * speed:.0f}"
+        text = f"true {unit_scale * speed:.0f}"
         for ink, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-            cv2.putText(image, words, (x + 6, y + 12), cv2.FONT_HERSHEY_DUPLEX, 0.4, ink, thick, cv2.LINE_AA)
+            cv2.putText(image, text, (x + 6, y + 12), cv2.FONT_HERSHEY_DUPLEX, 0.4, ink, thick, cv2.LINE_AA)
     return image

@@ -1,3 +1,19 @@
-"""A rendered street and its truth."""
+"""A rendered street and its ground truth."""
 
 from __future__ import annotations
+
+from edgevid.synthetic.render import RenderedDetector, RenderedStreet
+from edgevid.synthetic.scene import CLASSES, Camera, Mover, Noise, Scene, Truth, drive, street
+
+__all__ = [
+    "CLASSES",
+    "Camera",
+    "Mover",
+    "Noise",
+    "RenderedDetector",
+    "RenderedStreet",
+    "Scene",
+    "Truth",
+    "drive",
+    "street",
+]

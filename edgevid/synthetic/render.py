@@ -1,11 +1,11 @@
-"""A rendered street: images of a synthetic scene, for trying edgevid where no camera is at hand.
+"""A rendered street: images of a synthetic scene, for trying edgevid without a camera.
 
-It looks like what it is, a drawing, and says so in every image. `RenderedDetector` hands out the true
-boxes with a detector's errors, so that tracking and speed can be seen at work without any model.
+Every image states that it is rendered.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 
@@ -14,26 +14,25 @@ import numpy as np
 
 from edgevid.synthetic.scene import CLASSES, Camera, Noise, Scene, Truth, street
 from edgevid.types import Array, Detections, Frame
+from edgevid.video.base import SourceBase
 
 FACES = ((0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7), (4, 5, 6, 7))
 """Corners of front, left, back, right and roof."""
-LIGHT = (0.80, 0.62, 0.72, 0.9, 1.08)
+SHADING = (0.80, 0.62, 0.72, 0.9, 1.08)
+"""Brightness of each face."""
 PAINTS = ((178, 42, 38), (36, 84, 160), (220, 220, 222), (52, 56, 62), (34, 112, 84), (206, 150, 48))
-MARK = "RENDERED - not a camera"
+WATERMARK = "RENDERED - not a camera"
 
 
-class RenderedStreet:
+class RenderedStreet(SourceBase):
     """A source of rendered frames; iterate it inside `with`, as any other."""
 
-    live = False
-    corrupted = dropped = 0
-
     def __init__(self, scene: Scene | None = None, *, seconds: float = 20.0, fps: float = 25.0) -> None:
+        super().__init__()
         self.scene = scene or street(1, seconds=seconds, camera=Camera(1280, 720, 930.0, 7.0, 16.0))
-        self.fps, self.frame_count = fps, round(seconds * fps)
-        self.times = [n / fps for n in range(self.frame_count)]
+        self.times = [n / fps for n in range(round(seconds * fps))]
+        self.fps, self.frame_count = fps, len(self.times)
         self.size = (self.scene.camera.width, self.scene.camera.height)
-        self.decoded = 0
         self._ground = _ground(self.scene.camera)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -45,41 +44,32 @@ class RenderedStreet:
         """(H, W, 3) uint8 RGB of one moment."""
         image = self._ground.copy()
         truth = self.scene.at(time)
-        for row in np.argsort(-truth.places[:, 1], kind="stable"):  # far ones first
-            if CLASSES[truth.kinds[row]] == "person":
+        for row in np.argsort(-truth.positions[:, 1], kind="stable"):  # far ones first
+            if CLASSES[truth.labels[row]] == "person":
                 _person(image, self.scene.camera, truth, row)
             else:
                 _vehicle(image, self.scene.camera, truth, row)
-        cv2.putText(image, MARK, (12, 26), cv2.FONT_HERSHEY_DUPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
+        cv2.putText(image, WATERMARK, (12, 26), cv2.FONT_HERSHEY_DUPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
         return image
-
-    def close(self) -> None:
-        """Nothing to give back."""
-
-    def __enter__(self) -> RenderedStreet:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class RenderedDetector:
-    """True boxes with a detector's errors: jitter that is correlated in time, misses, false alarms."""
+    """A detector without a model: true boxes with time-correlated jitter, misses and false positives."""
 
     names = CLASSES
 
     def __init__(self, source: RenderedStreet, noise: Noise | None = None) -> None:
-        scene = source.scene
-        scene.noise = noise or Noise(jitter_px=1.5, memory_s=0.15, miss=0.05, false_alarms=0.05)
-        self._seen = [found for _, found, _ in scene.watch(source.times)]
+        noise = noise or Noise(jitter_px=1.5, correlation_s=0.15, miss_rate=0.05, false_positives=0.05)
+        scene = dataclasses.replace(source.scene, noise=noise)
+        self._detections = [detections for _, detections, _ in scene.simulate(source.times)]
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """The detections of each frame, by its index."""
-        return [self._seen[frame.index] for frame in frames]
+        return [self._detections[frame.index] for frame in frames]
 
 
 def _ground(camera: Camera) -> Array:
-    """Sky, grass, pavements, road and its marks."""
+    """Sky, grass, pavements, road and its markings."""
     image = np.empty((camera.height, camera.width, 3), np.uint8)
     horizon = int(camera.height / 2 - camera.focal * math.tan(math.radians(camera.pitch)))
     rows = np.arange(camera.height)[:, None]
@@ -107,8 +97,8 @@ def _flat(
 
 
 def _nearest(camera: Camera) -> float:
-    """Meters to the ground that is still in front of the camera."""
-    return 0.15 - camera.above * math.tan(math.radians(camera.pitch)) if camera.pitch < 0 else 0.5
+    """Distance in meters of the nearest ground in front of the camera."""
+    return 0.15 - camera.height_m * math.tan(math.radians(camera.pitch)) if camera.pitch < 0 else 0.5
 
 
 def _fill(image: Array, corners: Array, color: Sequence[float] | Array) -> None:
@@ -123,29 +113,29 @@ def _vehicle(image: Array, camera: Camera, truth: Truth, row: int) -> None:
     shadow = corners[:4].copy()
     shadow[:, :2] = shadow[:, :2].mean(0) + 1.12 * (shadow[:, :2] - shadow[:, :2].mean(0))
     _fill(image, camera.project(shadow), (46, 48, 50))
-    eye = np.array([0, 0, camera.above])
+    eye = np.array([0, 0, camera.height_m])
     body = corners.copy()
     for n, face in enumerate(FACES):
         quad = body[list(face)]
         outward = quad.mean(0) - body.mean(0)
         if outward @ (eye - quad.mean(0)) <= 0:
             continue
-        _fill(image, camera.project(quad), paint * LIGHT[n])
+        _fill(image, camera.project(quad), paint * SHADING[n])
         if n < 4:  # windows: the upper part of each side, a little inside its edges
             spots = ((0.1, 0.55), (0.9, 0.55), (0.9, 0.9), (0.1, 0.9))
             glass = np.array([_between(quad, along, up) for along, up in spots])
-            _fill(image, camera.project(glass), np.array([60, 74, 90]) * LIGHT[n])
+            _fill(image, camera.project(glass), np.array([60, 74, 90]) * SHADING[n])
 
 
 def _between(quad: Array, along: float, up: float) -> Array:
-    """A point of a side face, in shares of its length and height."""
+    """A point of a side face, in fractions of its length and height."""
     low = quad[0] * (1 - along) + quad[1] * along
     high = quad[3] * (1 - along) + quad[2] * along
     return np.asarray(low * (1 - up) + high * up)
 
 
 def _person(image: Array, camera: Camera, truth: Truth, row: int) -> None:
-    x, y = truth.places[row]
+    x, y = truth.positions[row]
     feet, hip, head = camera.project(np.array([[x, y, 0.0], [x, y, 0.85], [x, y, 1.62]]))
     if not np.isfinite([feet, hip, head]).all():
         return

@@ -1,7 +1,7 @@
-"""A street whose truth is known: a camera, vehicles as 3-D boxes, people, and the boxes a detector would see.
+"""A street with ground truth: a camera, vehicles as 3-D boxes, people, and simulated detections.
 
 Ground coordinates are meters: x to the right, y away from the camera, z up. Everything is a function of
-the seed and of time, so any moment can be asked for, in any order.
+the seed and of time, so any moment can be evaluated, in any order.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Camera:
     height: int = 1080
     focal: float = 1400.0
     """Focal length in pixels."""
-    above: float = 8.0
+    height_m: float = 8.0
     """Height over the ground in meters."""
     pitch: float = 18.0
     """Degrees below the horizon."""
@@ -44,7 +44,7 @@ class Camera:
         """Pixels (..., 2) of ground points (..., 3) in meters; NaN behind the camera."""
         x, y, z = (np.asarray(points, float)[..., n] for n in range(3))
         s, c = math.sin(math.radians(self.pitch)), math.cos(math.radians(self.pitch))
-        down = self.above - z
+        down = self.height_m - z
         depth = y * c + down * s
         with np.errstate(divide="ignore", invalid="ignore"):
             u = np.where(depth > 0.1, x / depth, np.nan)
@@ -56,8 +56,8 @@ class Camera:
     def ground_homography(self) -> Array:
         """(3, 3) from pixels to meters on the ground; exact when k1 is 0."""
         s, c = math.sin(math.radians(self.pitch)), math.cos(math.radians(self.pitch))
-        # pixel ~ K [x, above c - y s, y c + above s] for a ground point (x, y, 0)
-        to_image = np.array([[1.0, 0, 0], [0, -s, self.above * c], [0, c, self.above * s]])
+        # pixel ~ K [x, h c - y s, y c + h s] for a ground point (x, y, 0)
+        to_image = np.array([[1.0, 0, 0], [0, -s, self.height_m * c], [0, c, self.height_m * s]])
         intrinsic = np.array([[self.focal, 0, self.width / 2], [0, self.focal, self.height / 2], [0, 0, 1]])
         return np.asarray(np.linalg.inv(intrinsic @ to_image))
 
@@ -73,9 +73,9 @@ class Mover:
     heading: float
     """Radians from +x towards +y."""
     speed: float
-    """Meters a second at `begin`; negative drives backwards."""
+    """m/s at `begin`; negative drives backwards."""
     legs: tuple[tuple[float, float, float], ...] = ()
-    """(seconds, acceleration m/s2, turn rate rad/s) one after another; afterwards straight on."""
+    """(seconds, acceleration m/s2, turn rate rad/s) one after another; afterwards straight ahead."""
     begin: float = 0.0
     end: float = math.inf
 
@@ -100,15 +100,15 @@ class Mover:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What is really there at one moment, in rows."""
+    """The ground truth of one moment, in rows."""
 
     time: float
     ids: Array
     """(N,) int64."""
-    kinds: Array
+    labels: Array
     """(N,) index into CLASSES."""
-    places: Array
-    """(N, 2) meters of the center of the base."""
+    positions: Array
+    """(N, 2) meters, center of the base."""
     headings: Array
     """(N,) radians."""
     speeds: Array
@@ -121,21 +121,21 @@ class Truth:
 
 @dataclass(slots=True)
 class Noise:
-    """How a detector errs."""
+    """The errors of a simulated detector."""
 
     jitter_px: float = 0.0
     """Standard deviation of each edge."""
-    memory_s: float = 0.0
-    """Correlation time of the jitter; 0 is independent from frame to frame. 0.15 is what detectors do."""
-    miss: float = 0.0
+    correlation_s: float = 0.0
+    """Correlation time of the jitter; 0 is independent from frame to frame. Detectors have about 0.15."""
+    miss_rate: float = 0.0
     """Share of detections missed, half of them in bursts of 5 frames."""
-    false_alarms: float = 0.0
-    """Expected false boxes a frame."""
+    false_positives: float = 0.0
+    """Expected false boxes per frame."""
 
 
 @dataclass(slots=True)
 class Scene:
-    """Movers before a camera."""
+    """Movers in front of a camera."""
 
     movers: Sequence[Mover]
     camera: Camera = field(default_factory=Camera)
@@ -143,41 +143,41 @@ class Scene:
     seed: int = 0
 
     def at(self, time: float) -> Truth:
-        """The truth of one moment: objects whose box is at least 4 pixels in both directions."""
-        here = [m for m in self.movers if m.begin <= time < m.end]
-        states = np.array([m.state(time) for m in here]).reshape(-1, 4)
-        sizes = np.array([SIZES[m.kind] for m in here]).reshape(-1, 3)
+        """The ground truth of one moment: objects whose box is at least 4 pixels in both directions."""
+        present = [m for m in self.movers if m.begin <= time < m.end]
+        states = np.array([m.state(time) for m in present]).reshape(-1, 4)
+        sizes = np.array([SIZES[m.kind] for m in present]).reshape(-1, 3)
         corners = box_corners(states[:, :2], states[:, 2], sizes)
         pixels = self.camera.project(corners)
-        boxes = np.concatenate([pixels.min(1), pixels.max(1)], 1) if len(here) else np.zeros((0, 4))
+        boxes = np.concatenate([pixels.min(1), pixels.max(1)], 1) if len(present) else np.zeros((0, 4))
         limit = np.array([self.camera.width, self.camera.height] * 2, float)
         clipped = np.clip(boxes, 0, limit)
-        seen = np.isfinite(boxes).all(1) & ((clipped[:, 2:] - clipped[:, :2]) >= 4).all(1)
-        rows = np.flatnonzero(seen)
+        visible = np.isfinite(boxes).all(1) & ((clipped[:, 2:] - clipped[:, :2]) >= 4).all(1)
+        rows = np.flatnonzero(visible)
         return Truth(
             time=time,
-            ids=np.array([m.id for m in here], np.int64)[rows],
-            kinds=np.array([CLASSES.index(m.kind) for m in here], np.int32)[rows],
-            places=states[rows, :2],
+            ids=np.array([m.id for m in present], np.int64)[rows],
+            labels=np.array([CLASSES.index(m.kind) for m in present], np.int32)[rows],
+            positions=states[rows, :2],
             headings=np.where(states[rows, 3] < 0, states[rows, 2] + math.pi, states[rows, 2]),
             speeds=np.abs(states[rows, 3]),
             corners=corners[rows],
             boxes=clipped[rows],
         )
 
-    def watch(self, times: Sequence[float]) -> list[tuple[Truth, Detections, Array]]:
-        """Truth, detections and the true id of each detection (-1: false alarm) at each time."""
+    def simulate(self, times: Sequence[float]) -> list[tuple[Truth, Detections, Array]]:
+        """Truth, detections and the true id of each detection (-1: false positive) at each time."""
         random = np.random.default_rng(self.seed)
         noise = self.noise
         error: dict[int, Array] = {}
         burst: dict[int, int] = {}
-        seen: list[tuple[Truth, Detections, Array]] = []
+        simulated: list[tuple[Truth, Detections, Array]] = []
         before = None
         for time in times:
             truth = self.at(time)
             keep = 0.0
-            if noise.memory_s > 0 and before is not None:
-                keep = math.exp(-(time - before) / noise.memory_s)
+            if noise.correlation_s > 0 and before is not None:
+                keep = math.exp(-(time - before) / noise.correlation_s)
             before = time
             boxes, labels, ids = [], [], []
             for n, i in enumerate(truth.ids.tolist()):
@@ -188,39 +188,39 @@ class Scene:
                     burst[i] -= 1
                     continue
                 chance = random.random()
-                if chance < noise.miss / 2:
+                if chance < noise.miss_rate / 2:
                     continue
-                if chance < noise.miss / 2 + noise.miss / 10:
+                if chance < noise.miss_rate / 2 + noise.miss_rate / 10:
                     burst[i] = 4
                     continue
                 boxes.append(truth.boxes[n] + error[i])
-                labels.append(int(truth.kinds[n]))
+                labels.append(int(truth.labels[n]))
                 ids.append(i)
-            for _ in range(random.poisson(noise.false_alarms)):
+            for _ in range(random.poisson(noise.false_positives)):
                 corner = random.uniform(0, [self.camera.width - 80, self.camera.height - 80])
                 boxes.append([*corner, *(corner + random.uniform(20, 80, 2))])
                 labels.append(int(random.integers(len(CLASSES))))
                 ids.append(-1)
             scores = np.where(np.array(ids, int) < 0, 0.45, 0.9)
             found = Detections.of(boxes=boxes, scores=scores, labels=labels)
-            seen.append((truth, found, np.array(ids, np.int64)))
-        return seen
+            simulated.append((truth, found, np.array(ids, np.int64)))
+        return simulated
 
 
-def box_corners(places: Array, headings: Array, sizes: Array) -> Array:
+def box_corners(positions: Array, headings: Array, sizes: Array) -> Array:
     """(N, 8, 3) corners of upright boxes from base centers (N, 2), headings (N,) and sizes (N, 3)."""
     signs = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) / 2
     along = np.stack([np.cos(headings), np.sin(headings)], -1)
     across = np.stack([-along[:, 1], along[:, 0]], -1)
-    base = places[:, None] + signs[:, :1] * (sizes[:, None, :1] * along[:, None])
+    base = positions[:, None] + signs[:, :1] * (sizes[:, None, :1] * along[:, None])
     base = base + signs[:, 1:] * (sizes[:, None, 1:2] * across[:, None])
-    floor = np.concatenate([base, np.zeros((len(places), 4, 1))], -1)
-    roof = np.concatenate([base, np.broadcast_to(sizes[:, None, 2:], (len(places), 4, 1))], -1)
+    floor = np.concatenate([base, np.zeros((len(positions), 4, 1))], -1)
+    roof = np.concatenate([base, np.broadcast_to(sizes[:, None, 2:], (len(positions), 4, 1))], -1)
     return np.concatenate([floor, roof], 1)
 
 
 LANES = (-5.25, -1.75, 1.75, 5.25)
-"""x of the lanes' middles in meters: two towards the camera, two away."""
+"""x of the lanes' centers in meters: two towards the camera, two away."""
 
 
 def drive(
@@ -244,7 +244,7 @@ def street(
     movers: list[Mover] = []
     for lane in LANES:
         time = float(random.uniform(-4, 2))
-        kmh = float(random.uniform(38, 62))  # of the whole lane: nobody drives through another
+        kmh = float(random.uniform(38, 62))  # of the whole lane, so that no vehicle drives through another
         while time < seconds:
             kind, number = str(random.choice(["car", "car", "car", "truck", "bus"])), len(movers) + 1
             movers.append(
@@ -261,5 +261,5 @@ def street(
             movers.append(
                 Mover(len(movers) + 1, "person", place, heading, pace, (), begin, begin + 33 / pace)
             )
-    movers.append(Mover(len(movers) + 1, "car", (8.1, 30.0), math.pi / 2, 0.0))  # parked at the kerb
+    movers.append(Mover(len(movers) + 1, "car", (8.1, 30.0), math.pi / 2, 0.0))  # parked at the curb
     return Scene(movers, camera or Camera(), noise or Noise(), seed)

@@ -1,4 +1,4 @@
-"""Pages that edgevid serves to a browser: the overlay viewer of `edgevid-demo`, and the calibration page.
+"""Pages served to a browser: the overlay viewer of `edgevid-demo`, and the calibration page.
 
-They need the extra `viewer` (starlette, uvicorn, websockets); docs/viewer.md describes them.
+They need the extra `viewer` (starlette, uvicorn, websockets): docs/viewer.md.
 """

@@ -1,8 +1,8 @@
-"""The overlay viewer's routes: the page, its socket, and the places that are edited in it.
+"""The overlay viewer's routes: the page, its socket, and the zones and lines that are edited in it.
 
 from edgevid.viewer.app import viewer_app
 from edgevid.viewer.serve import Server
-with Server(viewer_app(show)) as server: ...
+with Server(viewer_app(state)) as server: ...
 """
 
 from __future__ import annotations
@@ -20,77 +20,80 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edgevid.errors import InputError, SourceError
-from edgevid.viewer.broadcast import Viewer
+from edgevid.viewer.client import Client
 from edgevid.viewer.serve import STATIC, static_files
-from edgevid.viewer.state import Stale, ViewerState
+from edgevid.viewer.state import EditConflict, ViewerState
 
 log = logging.getLogger("edgevid")
 
-MOST_VIEWERS = 16
-MOST_BYTES = 256 * 1024
-"""Of an edit of the places."""
-TRY_AGAIN = 1013
+MAX_CLIENTS = 16
+MAX_BYTES = 256 * 1024
+"""Of an edit of the annotations."""
+TRY_AGAIN_LATER = 1013
+"""The close code of RFC 6455."""
 
 
-def viewer_app(show: ViewerState) -> Starlette:
-    """The application that shows `show`."""
+def viewer_app(state: ViewerState) -> Starlette:
+    """The application that serves `state`."""
 
     async def page(request: Request) -> Response:
         return FileResponse(STATIC / "viewer.html")
 
-    async def watch(socket: WebSocket) -> None:
-        await _watch(show, socket)
+    async def websocket(socket: WebSocket) -> None:
+        await _serve_client(state, socket)
 
-    async def places(request: Request) -> Response:
-        return await _places(show, request)
+    async def annotations(request: Request) -> Response:
+        return await _annotations(state, request)
 
     routes = [
         Route("/", page),
-        Route("/api/places", places, methods=["GET", "PUT"]),
-        WebSocketRoute("/ws", watch),
+        Route("/api/annotations", annotations, methods=["GET", "PUT"]),
+        WebSocketRoute("/ws", websocket),
         static_files(),
     ]
     return Starlette(routes=routes)
 
 
-async def _places(show: ViewerState, request: Request) -> Response:
-    """Zones and lines: read, or replaced as a whole. A refusal is a sentence under "error"."""
+async def _annotations(state: ViewerState, request: Request) -> Response:
+    """Zones and lines: read, or replaced as a whole. An error is a sentence under "error"."""
     if request.method == "GET":
-        return JSONResponse(show.places())
+        return JSONResponse(state.annotations())
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_BYTES:
-            return JSONResponse({"error": f"places: expected at most {MOST_BYTES} bytes"}, 413)
+        if len(body) > MAX_BYTES:
+            return JSONResponse({"error": f"annotations: expected at most {MAX_BYTES} bytes"}, 413)
     try:
-        asked = json.loads(body)
-        if not isinstance(asked, dict):
+        sent = json.loads(body)
+        if not isinstance(sent, dict):
             raise ValueError("expected an object")
-        answer = await asyncio.to_thread(show.set_places, asked.get("places"), asked.get("version"))
-    except Stale as error:
-        return JSONResponse({"error": str(error), **show.places()}, 409)
+        answer = await asyncio.to_thread(state.set_annotations, sent.get("annotations"), sent.get("version"))
+    except EditConflict as error:
+        return JSONResponse({"error": str(error), **state.annotations()}, 409)
     except InputError as error:
         return JSONResponse({"error": str(error)}, 422)
     except SourceError as error:
         return JSONResponse({"error": str(error)}, 507)
     except (ValueError, RecursionError) as error:
-        return JSONResponse({"error": f"places: expected JSON: {error}"}, 400)
+        return JSONResponse({"error": f"annotations: expected JSON: {error}"}, 400)
     return JSONResponse(answer)
 
 
-async def _watch(show: ViewerState, socket: WebSocket) -> None:
-    """One viewer, from its arrival to its end."""
+async def _serve_client(state: ViewerState, socket: WebSocket) -> None:
+    """One client, from its arrival to its end."""
     await socket.accept()
-    if len(show.hub.viewers) >= MOST_VIEWERS:
-        await socket.close(TRY_AGAIN, f"{MOST_VIEWERS} viewers are there already")
+    if len(state.broadcast.clients) >= MAX_CLIENTS:
+        await socket.close(TRY_AGAIN_LATER, f"{MAX_CLIENTS} viewers are connected already")
         return
-    viewer = show.hub.join()
-    tasks = [asyncio.create_task(one) for one in (_send(show, viewer, socket), _hear(show, viewer, socket))]
-    tasks.append(asyncio.create_task(_report(show, viewer)))
+    client = state.broadcast.join()
+    tasks = [
+        asyncio.create_task(one)
+        for one in (_send(state, client, socket), _receive(state, client, socket), _report(state, client))
+    ]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        show.hub.leave(viewer)
+        state.broadcast.leave(client)
         for task in tasks:
             task.cancel()
         done, _ = await asyncio.wait(tasks)
@@ -101,47 +104,47 @@ async def _watch(show: ViewerState, socket: WebSocket) -> None:
             await socket.close()
 
 
-async def _send(show: ViewerState, viewer: Viewer, socket: WebSocket) -> None:
+async def _send(state: ViewerState, client: Client, socket: WebSocket) -> None:
     with suppress(WebSocketDisconnect, RuntimeError):  # it may go at any time
-        await socket.send_text(json.dumps(show.hello(), allow_nan=False))
+        await socket.send_text(json.dumps(state.hello(), allow_nan=False))
         while True:
-            message = await viewer.next()
+            message = await client.next()
             if isinstance(message, str):
                 await socket.send_text(message)
             else:
                 await socket.send_bytes(message)
 
 
-async def _hear(show: ViewerState, viewer: Viewer, socket: WebSocket) -> None:
-    """What a viewer may say: {"got": n}, {"looking": bool}, {"paused": bool}, {"step": true}."""
+async def _receive(state: ViewerState, client: Client, socket: WebSocket) -> None:
+    """What a client may send: {"ack": n}, {"visible": bool}, {"paused": bool}, {"step": true}."""
     with suppress(WebSocketDisconnect):
         while True:
             try:
-                said: Any = json.loads(await socket.receive_text())
+                message: Any = json.loads(await socket.receive_text())
             except (ValueError, KeyError, RecursionError):
-                continue  # no viewer of ours says such a thing
-            if not isinstance(said, dict):
+                continue  # the page sends no such thing
+            if not isinstance(message, dict):
                 continue
-            if type(said.get("got")) is int:
-                viewer.heard(said["got"])
-            elif isinstance(said.get("looking"), bool):
-                viewer.look(said["looking"])
+            if type(message.get("ack")) is int:
+                client.acknowledge(message["ack"])
+            elif isinstance(message.get("visible"), bool):
+                client.set_visible(message["visible"])
             else:
-                show.control(said)
+                state.control(message)
 
 
-async def _report(show: ViewerState, viewer: Viewer) -> None:
-    """Once a second: how this viewer fares."""
+async def _report(state: ViewerState, client: Client) -> None:
+    """Once per second: what this client gets, and how late."""
     while True:
         await asyncio.sleep(1)
-        show.poll()
-        late = viewer.latency_s
-        viewer.say(
+        state.poll_stream()
+        latency = client.latency_s
+        client.send(
             {
                 "type": "stats",
-                "viewers": len(show.hub.viewers),
-                "sent": viewer.sent,
-                "left_out": viewer.dropped,
-                "late_ms": None if late is None else round(1000 * late, 1),
+                "viewers": len(state.broadcast.clients),
+                "sent": client.sent,
+                "dropped": client.dropped,
+                "latency_ms": None if latency is None else round(1000 * latency, 1),
             }
         )

@@ -10,44 +10,47 @@ from typing import Any
 import numpy as np
 
 from edgevid.detect.detector import Detector
+from edgevid.errors import masked
 from edgevid.output.ground_grid import GridOverlay
 from edgevid.output.overlay import Overlay
 from edgevid.output.truth import TruthOverlay
 from edgevid.pipeline import Pipeline
 from edgevid.site.build import build_calibration, build_pipeline, build_zones
 from edgevid.site.file import Site
+from edgevid.site.load import load_site
 from edgevid.speed.calibration import CameraCalibration, make_calibration
+from edgevid.speed.estimator import SpeedEstimator
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.synthetic.scene import Camera
 from edgevid.track import Tracker
-from edgevid.video.open import masked, open_video
+from edgevid.video.open import open_video
 from edgevid.zones import ZoneMonitor
 
 SHIPPED = "street-nano"
 """The detector inside the package, which needs no network."""
 RENDERED_NOTE = (
-    f"A rendered street: a drawing, not a camera. {SHIPPED}, the small detector that ships with edgevid, "
-    "finds its people and vehicles; it learned from drawings of other streets like this one."
+    f"A rendered street, not a camera. {SHIPPED}, the small detector in the package, detects its people and "
+    "vehicles; it was trained on renderings of other streets like this one."
 )
 SHIPPED_NOTE = (
-    f"{SHIPPED}, the small detector that ships with edgevid, finds the objects here, as no other could be "
-    "fetched. It is weaker than the default: engines/street-nano/CARD.md says by how much."
+    f"{SHIPPED}, the small detector in the package, detects the objects, because the default model could not "
+    "be downloaded. engines/street-nano/CARD.md states how much less accurate it is."
 )
 
 
 @dataclass(frozen=True)
 class ViewerConfig:
-    """What is shown, and by what."""
+    """A source, its pipeline and what the viewer needs to show them."""
 
     title: str
     """The source's name, secrets hidden."""
     source: Any
-    """An opened source; it is closed by who runs it."""
-    open_again: Callable[[], Any]
-    """Opens the source anew, for another round."""
+    """An opened source; the run closes it."""
+    reopen: Callable[[], Any]
+    """Opens the source again, to play it once more."""
     pipeline: Pipeline
     model: str
-    """What the boxes come from."""
+    """The detector's name."""
     notes: tuple[str, ...] = ()
     calibration: CameraCalibration | None = None
     monitor: ZoneMonitor | None = None
@@ -56,14 +59,15 @@ class ViewerConfig:
     """Where edited zones and lines are saved."""
 
 
-def real(site: Site, *, threads: int | None = None) -> ViewerConfig:
-    """The site's own source; DownloadError where a model cannot be had, SourceError without the source."""
+def open_site(site: Site, *, threads: int | None = None) -> ViewerConfig:
+    """The site's own source; DownloadError where a model is not available, SourceError without the source."""
+    loaded = load_site(site)
     video: Any = open_video(site.source)
     try:
         if video.live and hasattr(video, "wait"):
-            video.wait()  # calibrations and zones want the image's size
-        pipeline = build_pipeline(site, video.size, threads=threads)
-        calibration, monitor = build_calibration(site, video.size), build_zones(site, video.size)
+            video.wait()  # calibration and zones need the image's size
+        pipeline = build_pipeline(loaded, video.size, threads=threads)
+        calibration, monitor = build_calibration(loaded, video.size), build_zones(loaded, video.size)
     except BaseException:
         video.close()
         raise
@@ -82,27 +86,25 @@ def real(site: Site, *, threads: int | None = None) -> ViewerConfig:
     )
 
 
-def rendered() -> ViewerConfig:
-    """The rendered street with the calibration that its geometry gives, seen by the detector that ships."""
-    from edgevid.speed.estimator import SpeedEstimator
-
+def open_rendered_street() -> ViewerConfig:
+    """The rendered street with the calibration of its own geometry, and the detector in the package."""
     street = RenderedStreet(seconds=20)
-    calibration = calibration_of(street.scene.camera)
+    calibration = rendered_calibration(street.scene.camera)
     pipeline = Pipeline(Detector.load(SHIPPED), Tracker(), speed_estimator=SpeedEstimator(calibration))
     return ViewerConfig(
         "rendered street", street, lambda: street, pipeline, SHIPPED, (RENDERED_NOTE,), calibration
     )
 
 
-def calibration_of(camera: Camera) -> CameraCalibration:
-    """The calibration of a drawn camera, from its own geometry: the road from 12 to 60 m."""
+def rendered_calibration(camera: Camera) -> CameraCalibration:
+    """The calibration of a rendered camera, from its own geometry: the road from 12 to 60 m."""
     meters = np.array([[x, y] for y in (12.0, 20.0, 35.0, 60.0) for x in (-7.0, 0.0, 7.0)])
     pixels = camera.project(np.concatenate([meters, np.zeros((len(meters), 1))], 1))
     return make_calibration(pixels, meters, (camera.width, camera.height), k1=camera.k1, focal=camera.focal)
 
 
-def overlay_of(setting: ViewerConfig, unit: str) -> Overlay:
-    """What draws the setting: the ground grid where there is a calibration, the truth where there is one."""
-    if isinstance(setting.source, RenderedStreet):
-        return TruthOverlay(setting.source.scene)
-    return GridOverlay(setting.calibration, unit=unit)
+def make_overlay(config: ViewerConfig, unit: str) -> Overlay:
+    """The overlay of a config: with the truth where it is known, else with the ground grid if calibrated."""
+    if isinstance(config.source, RenderedStreet):
+        return TruthOverlay(config.source.scene)
+    return GridOverlay(config.calibration, unit=unit)

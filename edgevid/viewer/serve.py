@@ -4,8 +4,8 @@
         print(server.url)
     serve(app, port=8470)                  # until Ctrl-C
 
-Bound to 127.0.0.1 unless told otherwise; bound wider, there is always a token. guard.py says what is
-checked of each request.
+Bound to 127.0.0.1 by default; any other address always has a token. security.py lists what is checked of
+each request.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from typing import Any
 
 from edgevid.errors import InputError, SourceError, require
 from edgevid.run.signals import ended_by_sigterm
-from edgevid.viewer.security import Security
+from edgevid.viewer.security import SecurityMiddleware
 
 STATIC = Path(__file__).parent / "static"
 """Stylesheets and scripts of the pages; they are in the wheel."""
 PORT = 8470
-"""The first port that is tried where none was asked for."""
+"""The first port that is tried by default."""
 TRIES = 20
-SHORTEST_TOKEN = 8
+MIN_TOKEN_LENGTH = 8
 
 
 class Server:
@@ -44,25 +44,27 @@ class Server:
         host: str = "127.0.0.1",
         port: int | None = None,
         token: str | None = None,
-        names: Iterable[str] = (),
+        allowed_hosts: Iterable[str] = (),
         purpose: str = "The viewer",
     ) -> None:
-        """Takes the address at once, so that `url` is right before anything runs.
+        """Binds the address at once, so that `url` is right before anything runs.
 
-        `port` None takes the first free one from PORT on; 0 takes any. `token` None makes one where
-        `host` is not a loopback address. `names` are host names to answer to beside localhost (a
-        machine behind a proxy). Raises MissingExtraError, InputError (a bad token or port) and
-        SourceError (an address that is in use or not this machine's).
+        `port` None takes the first free one from PORT on; 0 takes any. `token` None generates one where
+        `host` is not a loopback address. `allowed_hosts` are host names to answer to besides
+        localhost (behind a proxy). Raises MissingExtraError, InputError (a bad token or port) and
+        SourceError (an address that is in use or of another machine).
         """
         self._uvicorn = require("uvicorn", extra="viewer", purpose=purpose)
         require("websockets", extra="viewer", purpose=purpose)
         require("starlette", extra="viewer", purpose=purpose)
-        wide = not is_loopback(host)
-        self.token = _checked(token) if token is not None else secrets.token_urlsafe(18) if wide else None
+        public = not is_loopback(host)
+        self.token = _checked(token) if token is not None else secrets.token_urlsafe(18) if public else None
         self._socket = _bind(host, port)
         self.host, self.port = host, int(self._socket.getsockname()[1])
-        known = [*names, host, socket.gethostname()] if wide else list(names)
-        self._app = Security(app, token=self.token, names=known, wide=wide, port=self.port)
+        hosts = [*allowed_hosts, host, socket.gethostname()] if public else list(allowed_hosts)
+        self._app = SecurityMiddleware(
+            app, token=self.token, allowed_hosts=hosts, public=public, port=self.port
+        )
         self._server: Any = None
         self._thread: threading.Thread | None = None
 
@@ -94,7 +96,7 @@ class Server:
             target=self._server.run, args=([self._socket],), name="edgevid-viewer", daemon=True
         )
         self._thread.start()
-        atexit.register(self.stop)  # answers that are being made in native code end before Python does
+        atexit.register(self.stop)  # responses that native code still makes end before Python does
         while self._thread.is_alive() and not self._server.started:
             self._thread.join(0.01)
         if not self._server.started:
@@ -102,7 +104,7 @@ class Server:
             raise SourceError(f"{self.address}: the server did not start; see the log above")
 
     def stop(self) -> None:
-        """Ends every connection and gives the address back."""
+        """Ends every connection and releases the address."""
         atexit.unregister(self.stop)
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
@@ -122,7 +124,7 @@ def serve(
 ) -> None:
     """Serves `app` until Ctrl-C or SIGTERM; `options` are those of Server.
 
-    `announce` is told the address once it can be opened; no browser is opened unless asked for.
+    `announce` gets the address once it can be opened; `open_browser` opens it in a browser.
     """
     with Server(app, **options) as server:
         if announce is not None:
@@ -142,7 +144,7 @@ def wait_for_stop() -> None:
 
 
 def static_files() -> Any:
-    """The route of /static: what every page shares (base.css, theme.js) and each page's own files."""
+    """The route of /static: files that all pages share (base.css, theme.js) and each page's own."""
     require("starlette", extra="viewer", purpose="The viewer")
     from starlette.routing import Mount
     from starlette.staticfiles import StaticFiles
@@ -151,7 +153,7 @@ def static_files() -> Any:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine itself can reach `host`.
+    """Whether only this machine can reach `host`.
 
     >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
     (True, True, False)
@@ -165,10 +167,10 @@ def is_loopback(host: str) -> bool:
 
 
 def _checked(token: str) -> str:
-    if len(token) < SHORTEST_TOKEN or not re.fullmatch(r"[\w.~-]+", token, re.ASCII):
+    if len(token) < MIN_TOKEN_LENGTH or not re.fullmatch(r"[\w.~-]+", token, re.ASCII):
         raise InputError(
-            f"token: expected at least {SHORTEST_TOKEN} letters, digits or any of - . _ ~, got "
-            f"{len(token)} characters; leave it out to have one made"
+            f"token: expected at least {MIN_TOKEN_LENGTH} letters, digits or any of - . _ ~, got "
+            f"{len(token)} characters; leave it out to have one generated"
         )
     return token
 
@@ -177,26 +179,25 @@ def _bind(host: str, port: int | None) -> socket.socket:
     """A socket that holds the address, or the first free one of a few ports."""
     if port is not None and not 0 <= port <= 65535:
         raise InputError(f"port: expected 0 to 65535, got {port}")
-    expected = [*range(PORT, PORT + TRIES), 0] if port is None else [port]
+    candidates = [*range(PORT, PORT + TRIES), 0] if port is None else [port]
     while True:
-        number = expected.pop(0)
+        number = candidates.pop(0)
         try:
             return _listen(host, number)
         except OSError as error:
-            if error.errno != errno.EADDRINUSE or not expected:
+            if error.errno != errno.EADDRINUSE or not candidates:
                 raise SourceError(
-                    f"{host}:{number}: cannot be served from: {error.strerror}; "
-                    "choose another --host or --port"
+                    f"{host}:{number}: cannot listen: {error.strerror}; choose another --host or --port"
                 ) from None
 
 
 def _listen(host: str, port: int) -> socket.socket:
     family, kind, _, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[0]
-    made = socket.socket(family, kind)
+    listener = socket.socket(family, kind)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(address)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
     except OSError:
-        made.close()
+        listener.close()
         raise
-    return made
+    return listener

@@ -1,7 +1,7 @@
-"""What is shown: one source through one pipeline, watched by whoever looks.
+"""What a viewer shows: one source through one pipeline, sent to every connected browser.
 
-`ViewerState.observe` is called by the frame loop after each frame and costs it a tenth of a millisecond.
-Everything that a viewer wants (records, images, grids) is made in other threads.
+`ViewerState.observe` is called by the frame loop after each frame and costs it 0.1 ms. Everything that a
+client needs (records, images, grids) is made in other threads.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import threading
 import time as clock
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,26 +18,25 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.output.records import as_json
 from edgevid.pipeline import Pipeline
-from edgevid.site.file import write_places
+from edgevid.site.file import write_zones
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.types import Array, Frame, Reason, Result, Tracks
-from edgevid.viewer.annotations import grid, shown, taken
-from edgevid.viewer.broadcast import Broadcast, Moment
+from edgevid.viewer.annotations import from_json, grid_json, to_json
+from edgevid.viewer.broadcast import Broadcast, Published
+from edgevid.viewer.events import EventLog, class_name
 from edgevid.viewer.playback import Playback
 from edgevid.zones import Event, ZoneMonitor
 
-EVENTS = 300
-"""Events that a viewer which comes late is told."""
 SMOOTHING = 0.1
-"""Share of the newest frame in the shown frame rate."""
+"""Weight of the newest frame in the displayed frame rate."""
 
 
-class Stale(InputError):
-    """Places that were edited from an older state than the present one."""
+class EditConflict(InputError):
+    """Annotations that were edited from an older version than the current one."""
 
 
 class ViewerState:
-    """A source and its pipeline, as viewers see them."""
+    """A source and its pipeline, as browsers get them."""
 
     def __init__(
         self,
@@ -54,12 +52,12 @@ class ViewerState:
         site_header: str = "",
         unit: str = "km/h",
         quality: int = 80,
-        widest: int = 1280,
+        max_side: int = 1280,
     ) -> None:
-        """`title` and `model` name what is seen and by what; `notes` are shown above the image.
+        """`title` and `model` name the source and the detector; `notes` are shown above the image.
 
-        Places are saved to `site_file`; without one they live as long as the show. `site_header` is how
-        that file begins where it does not exist yet.
+        Zones and lines are saved to `site_file`; without one they last as long as the program.
+        `site_header` is the beginning of that file where it does not exist yet.
         """
         self.source, self.pipeline, self.calibration, self.site_file = (
             source,
@@ -68,234 +66,160 @@ class ViewerState:
             site_file,
         )
         self.size: tuple[int, int] = tuple(source.size)
-        self._calibrated, self._site_header = calibration, site_header
+        self._original_calibration, self._site_header = calibration, site_header
         self._about = {"title": title, "model": model, "notes": list(notes), "unit": unit}
-        self.gate = Playback(paced=not source.live)
-        self.monitor = monitor or ZoneMonitor(to_ground=calibration.to_ground if calibration else None)
-        self._next_monitor: ZoneMonitor | None = None
-        self._lock = threading.RLock()  # what is told inside arrives in the order in which it happened
+        self.playback = Playback(paced=not source.live)
+        self.monitor = monitor or self._monitor((), ())
+        self._edited: ZoneMonitor | None = None
+        self._lock = threading.RLock()  # versions are sent in their order
         self._version = 0
-        self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS)
-        self._numbered = 0
-        self._said: dict[tuple[str, int], int] = {}
-        self._classes: dict[int, str] = {}
-        self._last_stream_event: Any = None
-        self._gap_s = 0.0
+        self._interval_s = 0.0
         self._before = math.nan
-        self.hub = Broadcast(self._describe, quality=quality, widest=widest)
+        self.broadcast = Broadcast(self._describe, quality=quality, max_side=max_side)
+        self._events = EventLog(lambda event: self.broadcast.send(type="event", event=event))
 
     # What the frame loop calls.
 
     def update(self, tracks: Tracks, time: float) -> list[Event]:
-        """The zones' events of this moment; edits take effect here, between two frames."""
+        """The events of zones and lines; edits take effect here, between two frames."""
         with self._lock:
-            if self._next_monitor is not None:
-                self.monitor = self.monitor.changed(self._next_monitor.zones, self._next_monitor.lines)
-                self._next_monitor = None
+            if self._edited is not None:
+                self.monitor = self.monitor.changed(self._edited.zones, self._edited.lines)
+                self._edited = None
         events = self.monitor.update(tracks, time)
-        names = self.pipeline.names["class"]
-        for event in events:
-            self._tell(
-                event.kind, event.time, place=event.place, id=event.id, direction=event.direction,
-                seconds=round(event.seconds, 2), **{"class": _name(names, event.label)},
-            )  # fmt: skip
+        self._events.add_zone_events(events, self.pipeline.names["class"])
         return events
 
     def observe(self, frame: Frame, result: Result) -> None:
-        """After each frame: tells events, and leaves the moment to those who look."""
+        """After each frame: emits events, and publishes the result."""
         if frame.size != self.size:
-            self._resize(frame.size)
+            self.resize(frame.size)
         now = clock.monotonic()
         if math.isfinite(self._before):
-            self._gap_s += (
-                SMOOTHING * ((now - self._before) - self._gap_s) if self._gap_s else now - self._before
-            )
+            interval = now - self._before
+            self._interval_s += SMOOTHING * (interval - self._interval_s) if self._interval_s else interval
         self._before = now
-        for number, label in zip(result.tracks.ids.tolist(), result.tracks.labels.tolist(), strict=True):
-            self._classes[number] = _name(self.pipeline.names["class"], label)
-        self._tell_passages(result)
-        self._tell_verdicts(result)
-        extra = self._counts() if self.hub.watched else {}
-        self.hub.publish(frame, result, **extra)
+        self._events.add_result(result)
+        self.broadcast.publish(frame, result, **(self._counts() if self.broadcast.watched else {}))
 
-    @property
-    def scale(self) -> tuple[float, float] | None:
-        """ZoneMonitor.scale, which site_resize.Resizing sets when the stream changes its size."""
-        return self.monitor.scale
+    def resize(self, size: tuple[int, int]) -> None:
+        """The stream's size changed: every client gets a new hello, with grid and zones rescaled."""
+        self.size = size
+        self.monitor.resize(size)
+        try:
+            original = self._original_calibration
+            self.calibration = original.scaled_to(size) if original else None
+        except InputError:  # another aspect ratio, so another view
+            self.calibration = None
+        self.broadcast.send(**self.hello())
 
-    @scale.setter
-    def scale(self, scale: tuple[float, float] | None) -> None:
-        self.monitor.scale = scale
-
-    def start_again(self) -> None:
-        """The source begins anew: so do ids, counts and trails."""
+    def restart(self) -> None:
+        """The source starts again: so do ids, counts and trails."""
         self.pipeline.reset()
         self.monitor.reset()
-        self._said.clear()
-        self._tell("restart", 0.0)
+        self._events.restart()
 
     def close(self) -> None:
-        """Ends the frame loop's waiting and the encoding."""
-        self.gate.close()
-        self.hub.close()
+        """Ends the playback and the encoding."""
+        self.playback.close()
+        self.broadcast.close()
 
     # What the server calls.
 
     def hello(self) -> dict[str, Any]:
-        """Everything that a new viewer must know before its first image."""
-        names = {task: list(given) for task, given in self.pipeline.names.items()}
-        with self._lock:
-            events = list(self._events)
+        """Everything that a new client needs before its first image."""
         return {
             "type": "hello",
             **self._about,
             "live": bool(self.source.live),
             "size": list(self.size),
             "fps": self.source.fps,
-            "names": names,
+            "names": {task: list(names) for task, names in self.pipeline.names.items()},
             "reasons": {reason.name: reason.description for reason in Reason},
-            "grid": grid(self.calibration),
+            "grid": grid_json(self.calibration),
             "calibrated": self.calibration is not None,
             "saves": self.site_file is not None,
-            "events": events,
-            **self.state(),
-            **self.places(),
+            "events": self._events.latest(),
+            "paused": self.playback.paused,
+            **self.annotations(),
         }
 
-    def state(self) -> dict[str, Any]:
-        """Whether it stands still."""
-        return {"paused": self.gate.paused}
-
-    def places(self) -> dict[str, Any]:
-        """Zones and lines as the browser has them, with the number of their state."""
+    def annotations(self) -> dict[str, Any]:
+        """Zones and lines as the browser has them, with the number of their version."""
         with self._lock:
-            now = self._next_monitor or self.monitor
-            scale = self.monitor.scale  # None: another view, on which no place belongs
-            made = shown(now.zones, now.lines, self.calibration, scale) if scale else []
-            return {"places": made, "version": self._version}
+            current = self._edited or self.monitor
+            scale = self.monitor.scale  # None: another view, where no annotation applies
+            items = to_json(current.zones, current.lines, self.calibration, scale) if scale else []
+            return {"annotations": items, "version": self._version}
 
-    def set_places(self, given: Any, version: object) -> dict[str, Any]:
-        """Takes edited places: checked, saved where there is a site file, applied before the next frame.
+    def set_annotations(self, items: Any, version: object) -> dict[str, Any]:
+        """Takes edited annotations: checked, saved where there is a site file, applied before the next frame.
 
-        InputError says what is wrong with them; Stale that somebody else changed them meanwhile.
+        InputError where they are invalid; EditConflict where another user changed them meanwhile.
         """
         with self._lock:
             if version != self._version:
-                raise Stale("somebody else changed the places; theirs are shown now, please edit again")
-            now, scale = self._next_monitor or self.monitor, self.monitor.scale
+                raise EditConflict(
+                    "another user changed the zones or lines; the page shows theirs now, please edit again"
+                )
+            current, scale = self._edited or self.monitor, self.monitor.scale
             if scale is None:
-                raise InputError("the stream shows another view than the one that the places were drawn on")
-            zones, lines = taken(given, self.size, self.calibration, (now.zones, now.lines), scale)
-            monitor = ZoneMonitor(
-                zones, lines, to_ground=self.calibration.to_ground if self.calibration else None
-            )
+                raise InputError("the stream shows another view than the one that zones and lines belong to")
+            before = (current.zones, current.lines)
+            zones, lines = from_json(items, self.size, self.calibration, before, scale)
+            edited = self._monitor(zones, lines)
             if self.site_file is not None:
-                write_places(self.site_file, zones, lines, header=self._site_header)
-            self._next_monitor = monitor
+                write_zones(self.site_file, zones, lines, header=self._site_header)
+            self._edited = edited
             self._version += 1
-            told = self.places()
-            self.hub.tell(type="places", **told)
-        return {**told, "saved": self.site_file is not None}
+            answer = self.annotations()
+            self.broadcast.send(type="annotations", **answer)
+        return {**answer, "saved": self.site_file is not None}
 
-    def control(self, asked: Any) -> None:
-        """Pause, go on or one step; a live camera is never held, its viewers hold their own image."""
-        if self.source.live or not isinstance(asked, dict):
+    def control(self, message: Any) -> None:
+        """Pause, continue or one step; a live camera is not paused, its viewers freeze their own image."""
+        if self.source.live or not isinstance(message, dict):
             return
-        if asked.get("step") is True:
-            self.gate.step()
-        elif isinstance(asked.get("paused"), bool):
-            self.gate.pause(asked["paused"])
-        self.hub.tell(type="state", **self.state())
+        if message.get("step") is True:
+            self.playback.step()
+        elif isinstance(message.get("paused"), bool):
+            self.playback.pause(message["paused"])
+        self.broadcast.send(type="state", paused=self.playback.paused)
 
-    def poll(self) -> None:
-        """Tells what happened to the connection since the last call (nobody does while no frame comes)."""
-        events = list(getattr(self.source, "events", ()))
-        known = [n for n, event in enumerate(events) if event is self._last_stream_event]
-        for event in events[known[0] + 1 if known else 0 :]:
-            self._tell(event.kind, event.time, detail=event.detail)
-            self._last_stream_event = event
+    def poll_stream(self) -> None:
+        """Emits what happened to the connection since the last call."""
+        self._events.add_stream_events(self.source)
 
-    def _resize(self, size: tuple[int, int]) -> None:
-        """The stream changed its size: viewers are greeted anew, with the grid where it is now."""
-        self.size = size
-        try:
-            self.calibration = self._calibrated.scaled_to(size) if self._calibrated else None
-        except InputError:  # another aspect, so another view
-            self.calibration = None
-        self.hub.tell(**self.hello())
+    def _monitor(self, zones: Sequence[Any], lines: Sequence[Any]) -> ZoneMonitor:
+        to_ground = self.calibration.to_ground if self.calibration else None
+        return ZoneMonitor(zones, lines, to_ground=to_ground, size=self.size)
 
-    # Records and events.
-
-    def _describe(self, moment: Moment) -> dict[str, Any]:
-        """A moment's record, as in JSON lines, with positions on the ground."""
-        result, calibration = moment.result, self.calibration  # the frame loop may take the calibration away
+    def _describe(self, published: Published) -> dict[str, Any]:
+        """The record of a published frame, as in JSON lines, with positions on the ground."""
+        result, calibration = published.result, self.calibration  # the frame loop may clear the calibration
         record = as_json(result)
-        if calibration is not None and len(moment.result.tracks):
-            boxes = moment.result.tracks.boxes.astype(float)
+        if calibration is not None and len(result.tracks):
+            boxes = result.tracks.boxes.astype(float)
             feet = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], 1)
-            for one, meters in zip(record["objects"], _on_ground(calibration, feet), strict=True):
+            for item, meters in zip(record["objects"], _on_ground(calibration, feet), strict=True):
                 if np.isfinite(meters).all():
-                    one["ground_m"] = [round(float(v), 2) for v in meters]
+                    item["ground_m"] = [round(float(v), 2) for v in meters]
         return record
 
     def _counts(self) -> dict[str, Any]:
         names = self.pipeline.names["class"]
         counts = [
-            {"place": place, "direction": direction, "class": _name(names, label), "n": n}
-            for (place, direction, label), n in self.monitor.counts.items()
+            {"place": place, "direction": direction, "class": class_name(names, label), "count": count}
+            for (place, direction, label), count in self.monitor.counts.items()
         ]
         return {
             "occupancy": self.monitor.occupancy(),
             "counts": counts,
-            "fps": round(1 / self._gap_s, 2) if self._gap_s > 0 else None,
+            "fps": round(1 / self._interval_s, 2) if self._interval_s > 0 else None,
             "dropped": int(self.source.dropped),
             "lag_ms": round(1000 * float(getattr(self.source, "lag_s", 0.0)), 1),
         }
 
-    def _tell_passages(self, result: Result) -> None:
-        """One event for each object whose track ended with a speed; then its class is forgotten."""
-        for row in result.speeds.track_speeds:
-            if row.reason == Reason.OK:
-                self._tell(
-                    "track speed", result.time, id=row.id, mps=round(row.mps, 3),
-                    sigma_mps=round(row.sigma, 3), **self._class_of(row.id),
-                )  # fmt: skip
-        present = set(result.tracks.ids.tolist())
-        for number in [number for number in self._classes if number not in present]:
-            del self._classes[number]
-
-    def _tell_verdicts(self, result: Result) -> None:
-        """An event whenever something else is said of an object than before."""
-        present = {int(i) for i in result.tracks.ids}
-        for key in [key for key in self._said if key[1] not in present]:
-            del self._said[key]
-        for task, verdicts in result.verdicts.items():
-            if task == "class":
-                continue
-            names = result.names.get(task, ())
-            for row in verdicts[verdicts.labels >= 0]:
-                key = (task, row.id)
-                if self._said.get(key) != row.label:
-                    self._said[key] = row.label
-                    self._tell(
-                        "verdict", result.time, id=row.id, task=task, label=_name(names, row.label),
-                        confidence=round(row.confidence, 3), **self._class_of(row.id),
-                    )  # fmt: skip
-
-    def _class_of(self, number: int) -> dict[str, str]:
-        return {"class": self._classes[number]} if number in self._classes else {}
-
-    def _tell(self, kind: str, time: float, **more: Any) -> None:
-        with self._lock:
-            self._numbered += 1
-            event = {"n": self._numbered, "kind": kind, "time_s": round(float(time), 3), **more}
-            self._events.append(event)
-            self.hub.tell(type="event", event=event)
-
 
 def _on_ground(calibration: CameraCalibration, feet: Array) -> Array:
     return np.where(calibration.contains(feet)[:, None], calibration.to_ground(feet), np.nan)
-
-
-def _name(names: Sequence[str], label: int) -> str:
-    return names[label] if 0 <= label < len(names) else f"class {label}"

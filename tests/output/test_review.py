@@ -1,4 +1,4 @@
-"""What is kept for review: which objects, what of them, and how much."""
+"""What is saved for review: which objects, what of them, and how much."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
 
 
-def test_the_largest_moment_of_a_silent_track_is_kept_once(tmp_path: Path) -> None:
-    with ReviewSink(tmp_path, model_sha256={"action": "ab"}, source="gate") as keep:
+def test_the_largest_view_of_an_abstained_track_is_saved_once(tmp_path: Path) -> None:
+    with ReviewSink(tmp_path, model_sha256={"action": "ab"}, source="gate") as sink:
         for time, side in ((0.0, 20), (0.1, 50), (0.2, 30)):
-            keep.update(frame(time), result([7], [LOW], [side]))
+            sink.write(frame(time), result([7], [LOW], [side]))
         assert read(tmp_path) == []  # not before the track ends
-        keep.update(frame(0.3), result([], [], []))
+        sink.write(frame(0.3), result([], [], []))
     (about,) = read(tmp_path)
     assert (about["time_s"], about["frame"], about["track"], about["reason"]) == (0.1, 1, 7, "LOW_CONFIDENCE")
     assert about["scores"] == [0.4, 0.6]
@@ -57,36 +57,36 @@ def test_the_largest_moment_of_a_silent_track_is_kept_once(tmp_path: Path) -> No
     crop = cv2.imread(str(tmp_path / about["crop"]))
     assert crop.shape == (50, 50, 3)
     assert crop[25, 25, 2] == pytest.approx(200, abs=4)  # red stayed red
-    assert keep.kept == 1
+    assert sink.saved == 1
 
 
-def test_what_was_said_in_the_end_is_not_kept(tmp_path: Path) -> None:
-    with ReviewSink(tmp_path) as keep:
-        keep.update(frame(), result([1, 2, 3], [LOW, OK, Reason.TOO_SMALL], [20, 20, 20]))
-        keep.update(frame(), result([1, 2, 3], [OK, OK, Reason.TOO_SMALL], [20, 20, 20]))
+def test_what_was_emitted_in_the_end_is_not_saved(tmp_path: Path) -> None:
+    with ReviewSink(tmp_path) as sink:
+        sink.write(frame(), result([1, 2, 3], [LOW, OK, Reason.TOO_SMALL], [20, 20, 20]))
+        sink.write(frame(), result([1, 2, 3], [OK, OK, Reason.TOO_SMALL], [20, 20, 20]))
     assert read(tmp_path) == []
 
 
-def test_doubtful_verdicts_and_chosen_tasks(tmp_path: Path) -> None:
-    with ReviewSink(tmp_path / "a", doubtful=0.5) as keep:
-        keep.update(frame(), result([1], [OK], [20], confidence=0.45))
+def test_low_confidence_verdicts_and_selected_tasks(tmp_path: Path) -> None:
+    with ReviewSink(tmp_path / "a", min_confidence=0.5) as sink:
+        sink.write(frame(), result([1], [OK], [20], confidence=0.45))
     assert [about["label"] for about in read(tmp_path / "a")] == [0]
-    with ReviewSink(tmp_path / "b", tasks=["class"]) as keep:
-        keep.update(frame(), result([1], [LOW], [20]))
+    with ReviewSink(tmp_path / "b", tasks=["class"]) as sink:
+        sink.write(frame(), result([1], [LOW], [20]))
     assert read(tmp_path / "b") == []
 
 
-def test_the_disk_is_bounded_also_over_runs(tmp_path: Path) -> None:
+def test_disk_use_is_bounded_also_over_runs(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     noisy = Frame(rng.integers(0, 255, (120, 160, 3), dtype=np.uint8), 0.0, 0)
     foreign = tmp_path / "mine.txt"
     foreign.write_text("stays")
     for first in (1, 100):
-        with ReviewSink(tmp_path, limit_bytes=40_000) as keep:
+        with ReviewSink(tmp_path, max_disk_bytes=40_000) as sink:
             for number in range(first, first + 30):
-                keep.update(noisy, result([number], [LOW], [90]))
-        assert keep.kept == 30
-        assert keep.removed > 0
+                sink.write(noisy, result([number], [LOW], [90]))
+        assert sink.saved == 30
+        assert sink.removed > 0
         size = sum(path.stat().st_size for path in tmp_path.iterdir() if path != foreign)
         assert size <= 40_000
     assert foreign.exists()
@@ -95,17 +95,17 @@ def test_the_disk_is_bounded_also_over_runs(tmp_path: Path) -> None:
 
 
 def test_crops_are_cut_at_the_edge_and_shrunk(tmp_path: Path) -> None:
-    with ReviewSink(tmp_path, max_side_px=32) as keep:
-        keep.update(frame(), result([1], [LOW], [500]))
+    with ReviewSink(tmp_path, max_side_px=32) as sink:
+        sink.write(frame(), result([1], [LOW], [500]))
     (about,) = read(tmp_path)
     assert cv2.imread(str(tmp_path / about["crop"])).shape == (21, 32, 3)  # 150 x 100 in the frame
-    with ReviewSink(tmp_path / "none") as keep:
-        keep.update(frame(), result([1], [LOW], [0.5]))
+    with ReviewSink(tmp_path / "none") as sink:
+        sink.write(frame(), result([1], [LOW], [0.5]))
     assert read(tmp_path / "none") == []
 
 
-def test_what_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="limit_bytes"):
+def test_invalid_arguments_are_rejected(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="max_disk_bytes"):
         ReviewSink(tmp_path, 0)
     (tmp_path / "file").write_text("x")
     with pytest.raises(SourceError, match="expected a folder"):

@@ -1,4 +1,4 @@
-"""The synthetic street is what it says: places, speeds and boxes from geometry."""
+"""The synthetic street: positions, speeds and boxes follow from geometry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgevid.track import Tracker
 
 
 def test_a_point_straight_ahead_on_the_horizon_line_of_sight() -> None:
-    level = Camera(width=200, height=100, focal=100.0, above=2.0, pitch=0.0)
+    level = Camera(width=200, height=100, focal=100.0, height_m=2.0, pitch=0.0)
     # 10 m away and 2 m below the eye: 100 * 2 / 10 = 20 pixels under the center.
     assert level.project(np.array([[0.0, 10.0, 0.0]])).tolist() == [[100.0, 70.0]]
     assert np.isnan(level.project(np.array([[0.0, -1.0, 0.0]]))).all()
@@ -24,8 +24,8 @@ def test_a_point_straight_ahead_on_the_horizon_line_of_sight() -> None:
 def test_the_homography_inverts_the_projection() -> None:
     camera = Camera()
     pixels = camera.project(np.array([[3.0, 25.0, 0.0]]))[0]
-    place = camera.ground_homography() @ [*pixels, 1.0]
-    np.testing.assert_allclose(place[:2] / place[2], [3, 25])
+    point = camera.ground_homography() @ [*pixels, 1.0]
+    np.testing.assert_allclose(point[:2] / point[2], [3, 25])
 
 
 def test_legs_of_acceleration_and_turning() -> None:
@@ -46,28 +46,28 @@ def test_corners_of_a_box() -> None:
 
 def test_the_same_seed_is_the_same_street_and_noise() -> None:
     times = [n / 10 for n in range(30)]
-    one, two, other = (street(s, noise=Noise(2, 0.1, 0.1, 0.5)).watch(times) for s in (3, 3, 4))
+    one, two, other = (street(s, noise=Noise(2, 0.1, 0.1, 0.5)).simulate(times) for s in (3, 3, 4))
     assert all(np.array_equal(a[1].boxes, b[1].boxes) for a, b in zip(one, two, strict=True))
     assert any(len(a[1]) != len(b[1]) for a, b in zip(one, other, strict=True))
 
 
-def test_jitter_has_the_size_and_the_memory_that_were_asked_for() -> None:
+def test_jitter_has_the_size_and_the_correlation_that_were_requested() -> None:
     scene = Scene([drive(1, 0, towards=True, lane=0.0, far=30)], noise=Noise(2.0, 0.15), seed=1)
-    seen = scene.watch([n / 30 for n in range(20_000)])
-    errors = np.array([found.boxes[0] - truth.boxes[0] for truth, found, _ in seen])
+    simulated = scene.simulate([n / 30 for n in range(20_000)])
+    errors = np.array([found.boxes[0] - truth.boxes[0] for truth, found, _ in simulated])
     assert errors.std() == pytest.approx(2.0, rel=0.1)
     kept = np.corrcoef(errors[1:, 0], errors[:-1, 0])[0, 1]
     assert kept == pytest.approx(math.exp(-1 / 30 / 0.15), abs=0.03)
 
 
-def test_misses_and_false_alarms_come_at_their_rates() -> None:
+def test_misses_and_false_positives_come_at_their_rates() -> None:
     scene = Scene([drive(1, 0, towards=True, lane=0.0, far=30)], noise=Noise(0, 0, 0.1, 0.5), seed=2)
-    ids = [i for _, _, i in scene.watch([n / 30 for n in range(6000)])]
+    ids = [i for _, _, i in scene.simulate([n / 30 for n in range(6000)])]
     assert np.mean([1 not in i for i in ids]) == pytest.approx(0.1, abs=0.025)
     assert np.mean([(i < 0).sum() for i in ids]) == pytest.approx(0.5, abs=0.05)
 
 
-def test_a_street_has_vehicles_and_people_who_are_followed() -> None:
+def test_a_street_has_vehicles_and_people_who_are_tracked() -> None:
     with RenderedStreet(seconds=4) as source:
         pipeline = Pipeline(RenderedDetector(source), Tracker())
         results = [result for _, result in pipeline.run(source)]
@@ -79,7 +79,7 @@ def test_a_street_has_vehicles_and_people_who_are_followed() -> None:
     assert len(last.tracks) >= 0.6 * len(truth.ids)
 
 
-def test_rendered_pictures_say_so_and_show_the_objects() -> None:
+def test_rendered_images_are_marked_and_show_the_objects() -> None:
     source = RenderedStreet(seconds=1)
     truth, image = source.scene.at(0.5), source.render(0.5)
     assert (image[5:30, 10:260] > 240).all(2).sum() > 100  # the mark, in white
@@ -88,6 +88,6 @@ def test_rendered_pictures_say_so_and_show_the_objects() -> None:
         assert (image[y1:y2, x1:x2] != empty[y1:y2, x1:x2]).any(2).mean() > 0.2
 
 
-def test_a_street_of_no_time_is_refused() -> None:
+def test_a_street_of_no_duration_is_rejected() -> None:
     with pytest.raises(InputError, match="seconds"):
         street(seconds=0)

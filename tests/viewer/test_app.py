@@ -1,4 +1,4 @@
-"""The viewer's routes over a real event loop: images, words, pause, and places that are edited."""
+"""The viewer's routes over a real event loop: images, messages, pause, and annotations that are edited."""
 
 from __future__ import annotations
 
@@ -21,67 +21,67 @@ from edgevid.site.file import read_site
 from edgevid.types import Frame
 from edgevid.video.live import StreamEvent
 from edgevid.viewer.app import viewer_app
-from edgevid.viewer.broadcast import Moment
+from edgevid.viewer.broadcast import Published
 from edgevid.viewer.encode import unpack
 from edgevid.viewer.serve import Server
 
 
 @pytest.fixture
-def show():
-    made = scene.make_show()
+def state():
+    made = scene.make_state()
     yield made
     made.close()
 
 
 @contextlib.contextmanager
-def watching(show):
-    """A socket that has had the greeting."""
-    with TestClient(viewer_app(show)) as client, client.websocket_connect("/ws") as ws:
+def watching(state):
+    """A socket that got the hello."""
+    with TestClient(viewer_app(state)) as client, client.websocket_connect("/ws") as ws:
         yield ws, ws.receive_json()
 
 
-def play(show, *indices: int) -> None:
+def play(state, *indices: int) -> None:
     for index in indices:
-        scene.play_one(show, Frame(scene.pixels(index), index / 25, index))
+        scene.play_one(state, Frame(scene.pixels(index), index / 25, index))
 
 
-def picture(ws) -> dict:
-    """The next image's record, answered; words before it are passed over."""
+def image(ws) -> dict:
+    """The next image's record, answered; messages before it are skipped."""
     while True:
         message = ws.receive()
         if message.get("bytes"):
             record, data = unpack(message["bytes"])
             assert data[:2] == b"\xff\xd8"
-            ws.send_json({"got": record["n"]})
+            ws.send_json({"ack": record["n"]})
             return record
 
 
-def words(ws, kind: str) -> dict:
+def text(ws, kind: str) -> dict:
     while True:
         message = ws.receive()
         if message.get("text"):
-            said = json.loads(message["text"])
-            if said["type"] == kind:
-                return said
+            message = json.loads(message["text"])
+            if message["type"] == kind:
+                return message
 
 
-def test_the_greeting_says_what_is_seen(show) -> None:
-    with watching(show) as (_, hello):
+def test_the_hello_describes_the_source(state) -> None:
+    with watching(state) as (_, hello):
         assert hello["title"] == "yard.mp4"
         assert hello["model"] == "made by hand"
         assert hello["size"] == [640, 360]
         assert hello["reasons"]["TOO_SMALL"] == "too small"
         assert hello["calibrated"] is True
         assert hello["saves"] is False
-        assert [place["name"] for place in hello["places"]] == ["crossing", "gate"]
+        assert [place["name"] for place in hello["annotations"]] == ["crossing", "gate"]
 
 
-def test_a_picture_comes_with_its_record(show) -> None:
-    play(show, 0)
-    with watching(show) as (ws, _):
-        play(show, 1)
-        record = picture(ws)
-        record = record if record["frame"] == 1 else picture(ws)
+def test_an_image_comes_with_its_record(state) -> None:
+    play(state, 0)
+    with watching(state) as (ws, _):
+        play(state, 1)
+        record = image(ws)
+        record = record if record["frame"] == 1 else image(ws)
         person, small, car = record["objects"]
         assert person["verdicts"]["action"] == {"label": "walk", "confidence": 0.83}
         assert person["speed"] == {"reason": "UNCERTAIN"}
@@ -94,75 +94,75 @@ def test_a_picture_comes_with_its_record(show) -> None:
         assert record["fps"] > 0
 
 
-def test_two_viewers_see_the_same_picture_that_was_encoded_once(show) -> None:
+def test_two_viewers_get_the_same_image_that_was_encoded_once(state) -> None:
     with (
-        TestClient(viewer_app(show)) as client,
+        TestClient(viewer_app(state)) as client,
         client.websocket_connect("/ws") as one,
         client.websocket_connect("/ws") as two,
     ):
-        play(show, 5)
-        assert picture(one)["n"] == picture(two)["n"] == 1
-        assert show.hub.encoded == 1
+        play(state, 5)
+        assert image(one)["n"] == image(two)["n"] == 1
+        assert state.broadcast.encoded == 1
 
 
-def test_what_happened_before_and_now_is_told(show) -> None:
-    play(show, 0)
-    with watching(show) as (ws, hello):
+def test_events_of_before_and_now_are_sent(state) -> None:
+    play(state, 0)
+    with watching(state) as (ws, hello):
         kinds = [(event["kind"], event.get("class")) for event in hello["events"]]
         assert kinds == [("enter", "person"), ("verdict", "person")]
         assert hello["events"][1]["label"] == "walk"
-        show.source.events.append(StreamEvent(3.0, "lost", "the stream ended"))
-        show.poll()
-        show.poll()
-        event = words(ws, "event")["event"]
+        state.source.events.append(StreamEvent(3.0, "lost", "the stream ended"))
+        state.poll_stream()
+        state.poll_stream()
+        event = text(ws, "event")["event"]
         assert (event["kind"], event["detail"], event["n"]) == ("lost", "the stream ended", 3)
 
 
-def test_a_file_is_paused_for_all_and_a_camera_for_none(show) -> None:
-    with watching(show) as (ws, hello):
+def test_a_file_is_paused_for_all_and_a_camera_for_none(state) -> None:
+    with watching(state) as (ws, hello):
         assert hello["paused"] is False
         ws.send_json({"paused": True})
-        assert words(ws, "state")["paused"] is True
-        assert show.gate.paused
-    show.source.live = True
-    show.control({"paused": False})
-    assert show.gate.paused
+        assert text(ws, "state")["paused"] is True
+        assert state.playback.paused
+    state.source.live = True
+    state.control({"paused": False})
+    assert state.playback.paused
 
 
-@pytest.mark.parametrize("said", ["", "null", "[]", "{", '{"got": "1"}', '{"paused": 1}', "[" * 2000])
-def test_nonsense_from_a_viewer_is_passed_over(show, said: str) -> None:
-    with watching(show) as (ws, _):
-        ws.send_text(said)
-        play(show, 1)
-        assert picture(ws)["frame"] == 1
+@pytest.mark.parametrize("message", ["", "null", "[]", "{", '{"ack": "1"}', '{"paused": 1}', "[" * 2000])
+def test_malformed_messages_are_ignored(state, message: str) -> None:
+    with watching(state) as (ws, _):
+        ws.send_text(message)
+        play(state, 1)
+        assert image(ws)["frame"] == 1
 
 
-def test_how_a_viewer_fares_is_told_every_second(show) -> None:
-    with watching(show) as (ws, _):
-        play(show, 1)
-        picture(ws)
-        stats = words(ws, "stats")
+def test_each_viewer_gets_its_statistics_every_second(state) -> None:
+    with watching(state) as (ws, _):
+        play(state, 1)
+        image(ws)
+        stats = text(ws, "stats")
         assert stats["viewers"] == 1
         assert stats["sent"] == 1
-        assert stats["late_ms"] > 0
+        assert stats["latency_ms"] > 0
 
 
-def test_edited_places_count_from_the_next_frame_on(show) -> None:
-    play(show, 0)
-    with watching(show) as (ws, hello), TestClient(viewer_app(show)) as client:
-        places = hello["places"]
-        places[0]["name"] = "square"
-        places.append({"kind": "zone", "name": "lane", "points": [[400, 100], [600, 100], [600, 300]]})
-        answer = client.put("/api/places", json={"places": places, "version": 0})
+def test_edited_annotations_count_from_the_next_frame_on(state) -> None:
+    play(state, 0)
+    with watching(state) as (ws, hello), TestClient(viewer_app(state)) as client:
+        annotations = hello["annotations"]
+        annotations[0]["name"] = "square"
+        annotations.append({"kind": "zone", "name": "lane", "points": [[400, 100], [600, 100], [600, 300]]})
+        answer = client.put("/api/annotations", json={"annotations": annotations, "version": 0})
         assert answer.status_code == 200
         assert answer.json()["saved"] is False
-        assert words(ws, "places")["version"] == 1
-        play(show, 1)
-        assert {zone.name for zone in show.monitor.zones} == {"square", "lane"}
-        assert client.get("/api/places").json()["version"] == 1
+        assert text(ws, "annotations")["version"] == 1
+        play(state, 1)
+        assert {zone.name for zone in state.monitor.zones} == {"square", "lane"}
+        assert client.get("/api/annotations").json()["version"] == 1
 
 
-def test_places_are_saved_to_the_site_file_and_nothing_else_in_it_changes(tmp_path: Path) -> None:
+def test_annotations_are_saved_to_the_site_file_and_nothing_else_in_it_changes(tmp_path: Path) -> None:
     site = tmp_path / "gate.toml"
     before = (
         '# my gate\nsource = "gate.mp4"\n\n[[zone]]\nname = "old"\n'
@@ -170,11 +170,11 @@ def test_places_are_saved_to_the_site_file_and_nothing_else_in_it_changes(tmp_pa
         '[detect]\nscore = 0.5  # mine\n\n[[line]]\nname = "l"\nstart = [0, 1]\nend = [9, 1]\n'
     )
     site.write_text(before)
-    show = scene.make_show(site_file=site)
-    with TestClient(viewer_app(show)) as client:
-        sent = client.get("/api/places").json()
-        assert client.put("/api/places", json=sent).json()["saved"] is True
-    show.close()
+    state = scene.make_state(site_file=site)
+    with TestClient(viewer_app(state)) as client:
+        sent = client.get("/api/annotations").json()
+        assert client.put("/api/annotations", json=sent).json()["saved"] is True
+    state.close()
     text = site.read_text()
     assert text.startswith('# my gate\nsource = "gate.mp4"\n')
     assert "score = 0.5  # mine" in text
@@ -185,12 +185,12 @@ def test_places_are_saved_to_the_site_file_and_nothing_else_in_it_changes(tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["gate.toml"]
 
 
-def test_two_editors_do_not_overwrite_each_other(show) -> None:
-    with TestClient(viewer_app(show)) as client:
-        assert client.put("/api/places", json={"places": [], "version": 0}).status_code == 200
-        answer = client.put("/api/places", json={"places": [], "version": 0})
+def test_two_editors_do_not_overwrite_each_other(state) -> None:
+    with TestClient(viewer_app(state)) as client:
+        assert client.put("/api/annotations", json={"annotations": [], "version": 0}).status_code == 200
+        answer = client.put("/api/annotations", json={"annotations": [], "version": 0})
         assert answer.status_code == 409
-        assert "somebody else" in answer.json()["error"]
+        assert "another user" in answer.json()["error"]
         assert answer.json()["version"] == 1
 
 
@@ -198,116 +198,116 @@ def test_two_editors_do_not_overwrite_each_other(show) -> None:
     ("body", "status"),
     [
         (b"", 400), (b"[1]", 400), (b"\xff", 400), (b"[" * 100000, 400), (b"x" * 300_000, 413),
-        (b'{"places": [{}], "version": 0}', 422), (b'{"places": [], "version": "0"}', 409),
+        (b'{"annotations": [{}], "version": 0}', 422), (b'{"annotations": [], "version": "0"}', 409),
     ],
 )  # fmt: skip
-def test_bad_places_are_refused_with_a_sentence(show, body: bytes, status: int) -> None:
-    with TestClient(viewer_app(show)) as client:
-        answer = client.put("/api/places", content=body)
+def test_invalid_annotations_are_rejected_with_a_reason(state, body: bytes, status: int) -> None:
+    with TestClient(viewer_app(state)) as client:
+        answer = client.put("/api/annotations", content=body)
         assert answer.status_code == status
         assert len(answer.json()["error"]) > 10
-        assert show.places()["version"] == 0
+        assert state.annotations()["version"] == 0
 
 
-def test_a_site_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_site_file_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    show = scene.make_show(site_file=tmp_path / "file" / "gate.toml")
-    with TestClient(viewer_app(show)) as client:
-        answer = client.put("/api/places", json={"places": [], "version": 0})
+    state = scene.make_state(site_file=tmp_path / "file" / "gate.toml")
+    with TestClient(viewer_app(state)) as client:
+        answer = client.put("/api/annotations", json={"annotations": [], "version": 0})
         assert answer.status_code == 507
         assert "cannot be written" in answer.json()["error"]
-        assert len(client.get("/api/places").json()["places"]) == 2
-    show.close()
+        assert len(client.get("/api/annotations").json()["annotations"]) == 2
+    state.close()
 
 
-def test_a_real_socket_that_reads_nothing_holds_nobody_up() -> None:
+def test_a_real_socket_that_reads_nothing_delays_no_one() -> None:
     """Over TCP with the websockets client: one viewer never answers, the other one sees every frame."""
     websockets = pytest.importorskip("websockets.sync.client")
-    show = scene.make_show()
-    with Server(viewer_app(show), port=0) as server:
+    state = scene.make_state()
+    with Server(viewer_app(state), port=0) as server:
         url = f"ws://127.0.0.1:{server.port}/ws"
         with websockets.connect(url), websockets.connect(url) as quick:
             json.loads(quick.recv())
             seen = []
             for index in range(40):
-                play(show, index)
+                play(state, index)
                 while True:
                     message = quick.recv(timeout=5)
                     if isinstance(message, bytes):
                         record, _ = unpack(message)
-                        quick.send(json.dumps({"got": record["n"]}))
+                        quick.send(json.dumps({"ack": record["n"]}))
                         seen.append(record["frame"])
                         break
             assert seen == list(range(40))
-            assert {viewer.sent for viewer in show.hub.viewers} == {2, 40}
-            assert show.hub.encoded == 40
-        show.close()
+            assert {client.sent for client in state.broadcast.clients} == {2, 40}
+            assert state.broadcast.encoded == 40
+        state.close()
 
 
-def test_more_viewers_than_there_is_room_for_are_told_to_come_again(show, monkeypatch) -> None:
+def test_more_viewers_than_there_is_room_for_are_told_to_come_again(state, monkeypatch) -> None:
     from starlette.websockets import WebSocketDisconnect
 
-    monkeypatch.setattr("edgevid.viewer.app.MOST_VIEWERS", 1)
-    with TestClient(viewer_app(show)) as client, client.websocket_connect("/ws") as first:
+    monkeypatch.setattr("edgevid.viewer.app.MAX_CLIENTS", 1)
+    with TestClient(viewer_app(state)) as client, client.websocket_connect("/ws") as first:
         first.receive_json()
-        with client.websocket_connect("/ws") as second, pytest.raises(WebSocketDisconnect) as told:
+        with client.websocket_connect("/ws") as second, pytest.raises(WebSocketDisconnect) as caught:
             second.receive_json()
-        assert told.value.code == 1013
+        assert caught.value.code == 1013
 
 
-def test_a_stream_that_changes_its_size_brings_grid_and_zones_along(show) -> None:
+def test_a_stream_that_changes_its_size_brings_grid_and_zones_along(state) -> None:
     import numpy as np
 
-    with watching(show) as (ws, hello):
-        show.scale = (0.5, 0.5)  # as site_resize.Resizing sets it, before the frame is processed
+    with watching(state) as (ws, hello):
+        state.resize((1280, 720))  # as the frame loop does before the frame is processed
         frame = Frame(np.zeros((720, 1280, 3), np.uint8), 1.0, 1)
-        show.observe(frame, scene.result(1, Frame(scene.pixels(1), 1.0, 1)))
-        again = words(ws, "hello")
+        state.observe(frame, scene.result(1, Frame(scene.pixels(1), 1.0, 1)))
+        again = text(ws, "hello")
         assert again["size"] == [1280, 720]
-        assert again["places"][0]["points"][0] == [120, 400]
+        assert again["annotations"][0]["points"][0] == [120, 400]
         doubled = (2 * np.array(hello["grid"][0]["points"])).tolist()
         assert np.allclose(again["grid"][0]["points"], doubled, atol=0.05)
-        show.scale = None  # another view
-        assert show.places()["places"] == []
-        with TestClient(viewer_app(show)) as client:
-            answer = client.put("/api/places", json={"places": [], "version": 0})
+        state.resize((720, 720))  # another aspect ratio, so another view
+        assert state.annotations()["annotations"] == []
+        with TestClient(viewer_app(state)) as client:
+            answer = client.put("/api/annotations", json={"annotations": [], "version": 0})
             assert answer.status_code == 422
             assert "another view" in answer.json()["error"]
 
 
-def test_a_calibration_that_goes_while_a_picture_is_described_is_used_to_its_end(show) -> None:
+def test_a_calibration_that_goes_while_an_image_is_described_is_used_to_its_end(state) -> None:
     class Leaving:
         """A calibration that the frame loop takes away in the middle: the stream shows another view."""
 
-        def holds(self, feet):
-            show.calibration = None
+        def contains(self, feet):
+            state.calibration = None
             return np.ones(len(feet), bool)
 
-        def place(self, feet):
+        def to_ground(self, feet):
             return feet / 10
 
-    show.calibration = Leaving()
+    state.calibration = Leaving()
     frame = Frame(scene.pixels(0), 0.0, 0)
-    record = show._describe(Moment(1, frame, scene.result(0, frame), {}, 0.0))
+    record = state._describe(Published(1, frame, scene.result(0, frame), {}, 0.0))
     assert all("ground_m" in one for one in record["objects"])
-    show.calibration = scene.calibration()
+    state.calibration = scene.calibration()
 
 
-def test_edits_are_told_in_the_order_of_their_versions(show, monkeypatch) -> None:
-    told, tell = [], show.hub.tell
+def test_edits_are_sent_in_the_order_of_their_versions(state, monkeypatch) -> None:
+    sent, send = [], state.broadcast.send
 
-    def slowly(**words) -> None:
-        if words.get("version") == 1:
+    def slowly(**message) -> None:
+        if message.get("version") == 1:
             time.sleep(0.2)  # time for the second edit to overtake the first
-        told.append(words.get("version"))
-        tell(**words)
+        sent.append(message.get("version"))
+        send(**message)
 
-    monkeypatch.setattr(show.hub, "tell", slowly)
-    now = show.places()
-    first = threading.Thread(target=show.set_places, args=(now["places"], now["version"]))
+    monkeypatch.setattr(state.broadcast, "send", slowly)
+    now = state.annotations()
+    first = threading.Thread(target=state.set_annotations, args=(now["annotations"], now["version"]))
     first.start()
-    while show._version == 0:
+    while state._version == 0:
         time.sleep(0.001)
-    show.set_places(now["places"], 1)
+    state.set_annotations(now["annotations"], 1)
     first.join()
-    assert told == [1, 2]
+    assert sent == [1, 2]

@@ -1,4 +1,4 @@
-"""Between the frame loop and the viewers: nobody waits, nothing is encoded twice or for nobody."""
+"""Between the frame loop and the clients: no one waits, nothing is encoded twice or without need."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from edgevid.types import Detections, Frame, Result, SpeedReport, Tracks
-from edgevid.viewer.broadcast import WINDOW, Broadcast, Viewer
-from edgevid.viewer.encode import fitted, jpeg, unpack
+from edgevid.viewer.broadcast import Broadcast
+from edgevid.viewer.client import MAX_IN_FLIGHT, Client
+from edgevid.viewer.encode import encode_jpeg, limit_size, unpack
 from edgevid.viewer.playback import Playback
 
 
@@ -21,20 +22,20 @@ def moment(index: int = 0, size: tuple[int, int] = (64, 48)) -> tuple[Frame, Res
     return frame, Result(index, frame.time, size, *empty, {}, {}, {"class": ()}, {"detect": 0.001})
 
 
-def hub() -> Broadcast:
-    return Broadcast(lambda m: {"frame": m.result.frame_index}, fps=1000)
+def broadcast() -> Broadcast:
+    return Broadcast(lambda m: {"frame": m.result.frame_index}, max_fps=1000)
 
 
-async def pictures(viewer: Viewer, count: int, *, answer: bool = True) -> list[dict]:
+async def images(client: Client, count: int, *, answer: bool = True) -> list[dict]:
     found: list[dict] = []
     while len(found) < count:
-        message = await asyncio.wait_for(viewer.next(), 5)
+        message = await asyncio.wait_for(client.next(), 5)
         if isinstance(message, bytes):
-            record, picture = unpack(message)
-            assert picture[:2] == b"\xff\xd8"
+            record, jpeg = unpack(message)
+            assert jpeg[:2] == b"\xff\xd8"
             found.append(record)
             if answer:
-                viewer.heard(record["n"])
+                client.acknowledge(record["n"])
     return found
 
 
@@ -46,8 +47,8 @@ async def until(condition) -> None:
     raise AssertionError("it did not happen within 5 s")
 
 
-def test_nothing_is_encoded_while_nobody_looks() -> None:
-    made = hub()
+def test_nothing_is_encoded_while_no_client_is_connected() -> None:
+    made = broadcast()
     for n in range(50):
         made.publish(*moment(n))
     time.sleep(0.05)
@@ -57,53 +58,53 @@ def test_nothing_is_encoded_while_nobody_looks() -> None:
     made.close()
 
 
-def test_a_frame_is_encoded_once_for_all_viewers() -> None:
+def test_a_frame_is_encoded_once_for_all_clients() -> None:
     async def run() -> None:
-        made = hub()
-        viewers = [made.join() for _ in range(3)]
+        made = broadcast()
+        clients = [made.join() for _ in range(3)]
         for n in range(5):
             made.publish(*moment(n))
-            for viewer in viewers:
-                assert (await pictures(viewer, 1))[0]["frame"] == n
+            for client in clients:
+                assert (await images(client, 1))[0]["frame"] == n
         assert made.encoded == 5
         made.close()
 
     asyncio.run(run())
 
 
-def test_who_comes_late_gets_the_last_picture_of_a_loop_that_stands_still() -> None:
+def test_a_late_client_gets_the_last_image_of_a_paused_loop() -> None:
     async def run() -> None:
-        made = hub()
+        made = broadcast()
         made.publish(*moment(7))
         first, second = made.join(), made.join()
-        assert (await pictures(first, 1))[0]["frame"] == 7
-        assert (await pictures(second, 1))[0]["frame"] == 7
+        assert (await images(first, 1))[0]["frame"] == 7
+        assert (await images(second, 1))[0]["frame"] == 7
         made.close()
 
     asyncio.run(run())
 
 
-def test_a_slow_viewer_loses_pictures_and_holds_up_nobody() -> None:
-    """It never answers: only WINDOW images are on their way; the other one sees all it can take."""
+def test_a_slow_client_loses_images_and_delays_no_one() -> None:
+    """It never answers: only MAX_IN_FLIGHT images are on their way; the other one sees all it can take."""
 
     async def run() -> None:
-        made = hub()
+        made = broadcast()
         slow, quick = made.join(), made.join()
         for n in range(30):
             made.publish(*moment(n))
-            assert (await pictures(quick, 1))[0]["frame"] == n
-            if n < WINDOW:
-                await pictures(slow, 1, answer=False)
+            assert (await images(quick, 1))[0]["frame"] == n
+            if n < MAX_IN_FLIGHT:
+                await images(slow, 1, answer=False)
         assert quick.sent == 30
         assert quick.dropped == 0
-        assert slow.sent == WINDOW
+        assert slow.sent == MAX_IN_FLIGHT
         assert not slow.has_room
-        slow.heard(WINDOW)
-        record = (await pictures(slow, 1))[0]
-        assert record["n"] > WINDOW + 1
-        assert slow.dropped == record["n"] - WINDOW - 1
+        slow.acknowledge(MAX_IN_FLIGHT)
+        record = (await images(slow, 1))[0]
+        assert record["n"] > MAX_IN_FLIGHT + 1
+        assert slow.dropped == record["n"] - MAX_IN_FLIGHT - 1
         made.publish(*moment(99))
-        assert (await pictures(slow, 1))[0]["frame"] == 99
+        assert (await images(slow, 1))[0]["frame"] == 99
         made.close()
 
     asyncio.run(run())
@@ -120,15 +121,15 @@ def test_publishing_does_not_wait_for_encoding() -> None:
             assert gate.wait(10)
             return {"frame": given.result.frame_index}
 
-        made = Broadcast(describe, fps=1000)
-        viewer = made.join()
+        made = Broadcast(describe, max_fps=1000)
+        client = made.join()
         made.publish(*moment(0))
         await until(entered.is_set)
         for n in range(1, 1000):
             made.publish(*moment(n))
         assert made.published == 1000
         gate.set()
-        assert [r["frame"] for r in await pictures(viewer, 2)] == [0, 999]
+        assert [r["frame"] for r in await images(client, 2)] == [0, 999]
         made.close()
 
     asyncio.run(run())
@@ -136,31 +137,31 @@ def test_publishing_does_not_wait_for_encoding() -> None:
 
 def test_a_hidden_tab_costs_nothing_and_loses_nothing_that_counts() -> None:
     async def run() -> None:
-        made = hub()
-        viewer = made.join()
-        viewer.look(False)
+        made = broadcast()
+        client = made.join()
+        client.set_visible(False)
         for n in range(20):
             made.publish(*moment(n))
         await asyncio.sleep(0.03)
         assert made.encoded == 0
-        viewer.look(True)
-        assert (await pictures(viewer, 1))[0]["frame"] == 19
-        assert viewer.dropped == 0
+        client.set_visible(True)
+        assert (await images(client, 1))[0]["frame"] == 19
+        assert client.dropped == 0
         made.close()
 
     asyncio.run(run())
 
 
-def test_words_are_never_left_out_for_pictures() -> None:
+def test_messages_are_never_dropped_for_images() -> None:
     async def run() -> None:
-        made = hub()
-        viewer = made.join()
+        made = broadcast()
+        client = made.join()
         for n in range(20):
             made.publish(*moment(n))
-            made.tell(type="event", n=n)
+            made.send(type="event", n=n)
         found = []
         while len(found) < 20:
-            message = await asyncio.wait_for(viewer.next(), 5)
+            message = await asyncio.wait_for(client.next(), 5)
             if isinstance(message, str):
                 found.append(message)
         assert [f'"n": {n}' in words for n, words in enumerate(found)] == [True] * 20
@@ -169,32 +170,32 @@ def test_words_are_never_left_out_for_pictures() -> None:
     asyncio.run(run())
 
 
-def test_the_time_to_a_viewer_is_measured_by_its_answer() -> None:
+def test_the_time_to_a_client_is_measured_by_its_acknowledgement() -> None:
     async def run() -> None:
-        made = hub()
-        viewer = made.join()
+        made = broadcast()
+        client = made.join()
         made.publish(*moment(0))
-        record = (await pictures(viewer, 1, answer=False))[0]
-        assert viewer.latency_s is None
-        viewer.heard(record["n"])
-        assert viewer.latency_s is not None
-        assert viewer.latency_s > 0
+        record = (await images(client, 1, answer=False))[0]
+        assert client.latency_s is None
+        client.acknowledge(record["n"])
+        assert client.latency_s is not None
+        assert client.latency_s > 0
         made.close()
 
     asyncio.run(run())
 
 
-def test_large_pictures_are_made_smaller_and_small_ones_are_not() -> None:
-    assert fitted(np.zeros((1080, 1920, 3), np.uint8), 1280).shape == (720, 1280, 3)
-    assert fitted(np.zeros((1920, 1080, 3), np.uint8), 1280).shape == (1280, 720, 3)
-    assert fitted(np.zeros((288, 384, 3), np.uint8), 1280).shape == (288, 384, 3)
+def test_large_images_are_made_smaller_and_small_ones_are_not() -> None:
+    assert limit_size(np.zeros((1080, 1920, 3), np.uint8), 1280).shape == (720, 1280, 3)
+    assert limit_size(np.zeros((1920, 1080, 3), np.uint8), 1280).shape == (1280, 720, 3)
+    assert limit_size(np.zeros((288, 384, 3), np.uint8), 1280).shape == (288, 384, 3)
 
 
 def test_colors_arrive_as_they_were() -> None:
     cv2 = pytest.importorskip("cv2")
     red = np.zeros((16, 16, 3), np.uint8)
     red[..., 0] = 255
-    back = cv2.imdecode(np.frombuffer(jpeg(red, 90), np.uint8), cv2.IMREAD_COLOR)[8, 8]
+    back = cv2.imdecode(np.frombuffer(encode_jpeg(red, 90), np.uint8), cv2.IMREAD_COLOR)[8, 8]
     assert back[2] > 240  # OpenCV reads blue, green, red
     assert back[0] < 15
 
@@ -204,48 +205,48 @@ def frames(count: int) -> list[Frame]:
 
 
 def test_a_paused_file_stands_still_and_steps_frame_by_frame() -> None:
-    gate, seen = Playback(), []
-    gate.pause(True)
-    worker = threading.Thread(target=lambda: seen.extend(f.index for f in gate.through(frames(5))))
+    playback, played = Playback(), []
+    playback.pause(True)
+    worker = threading.Thread(target=lambda: played.extend(f.index for f in playback.play(frames(5))))
     worker.start()
     time.sleep(0.05)
-    assert seen == []
-    gate.step()
-    gate.step()
+    assert played == []
+    playback.step()
+    playback.step()
     time.sleep(0.1)
     assert worker.is_alive()
-    gate.pause(False)
+    playback.pause(False)
     worker.join(5)
-    assert seen == [0, 1, 2, 3, 4]
+    assert played == [0, 1, 2, 3, 4]
 
 
-def test_a_closed_gate_lets_nothing_through() -> None:
-    gate = Playback()
-    gate.pause(True)
-    gate.close()
-    assert list(gate.through(frames(3))) == []
+def test_a_closed_playback_hands_on_no_frame() -> None:
+    playback = Playback()
+    playback.pause(True)
+    playback.close()
+    assert list(playback.play(frames(3))) == []
 
 
 def test_a_file_plays_at_its_own_pace() -> None:
     begun = time.monotonic()
-    assert len(list(Playback(paced=True).through(frames(4)))) == 4
+    assert len(list(Playback(paced=True).play(frames(4)))) == 4
     assert time.monotonic() - begun >= 0.29  # frames at 0, 0.1, 0.2 and 0.3 s
 
 
-def test_one_picture_that_fails_does_not_end_the_encoding(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_image_that_fails_does_not_end_the_encoding(caplog: pytest.LogCaptureFixture) -> None:
     def describe(m) -> dict:
         if m.result.frame_index < 2:
             raise ValueError("no such record")
         return {"frame": m.result.frame_index}
 
     async def look() -> None:
-        made = Broadcast(describe, fps=1000)
-        viewer = made.join()
+        made = Broadcast(describe, max_fps=1000)
+        client = made.join()
         for index in range(2):
             made.publish(*moment(index))
             await until(lambda index=index: made.failed == index + 1)
         made.publish(*moment(2))
-        assert [one["frame"] for one in await pictures(viewer, 1)] == [2]
+        assert [one["frame"] for one in await images(client, 1)] == [2]
         made.close()
 
     asyncio.run(look())

@@ -1,4 +1,4 @@
-"""The viewer in a real headless Chromium: what is seen, clicked, typed, and how accessible it is.
+"""The viewer in a real headless Chromium: what is displayed, clicked, typed, and how accessible it is.
 
 Needs Chromium on the machine (EDGEVID_CHROMIUM names it where it is not on the path) and the packages
 playwright (its driver alone; no browser is fetched) and axe-playwright-python.
@@ -51,15 +51,15 @@ def site(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def show(site: Path) -> Iterator[Any]:
-    made = scene.make_show(site_file=site)
+def state(site: Path) -> Iterator[Any]:
+    made = scene.make_state(site_file=site)
     with scene.Player(made):
         yield made
 
 
 @pytest.fixture
-def url(show) -> Iterator[str]:
-    with Server(application(show), port=0) as server:
+def url(state) -> Iterator[str]:
+    with Server(application(state), port=0) as server:
         yield server.url
 
 
@@ -84,10 +84,10 @@ def page(browser, url) -> Iterator[Any]:
     made.context.close()
 
 
-def application(show: Any) -> Any:
+def application(state: Any) -> Any:
     from edgevid.viewer.app import viewer_app
 
-    return viewer_app(show)
+    return viewer_app(state)
 
 
 def at(page: Any, x: float, y: float) -> tuple[float, float]:
@@ -102,15 +102,15 @@ def expect(page: Any, selector: str, words: str) -> None:
     api.expect(page.locator(selector)).to_contain_text(words)
 
 
-def test_what_is_known_is_said_and_what_is_not_says_why(page) -> None:
+def test_values_are_shown_and_abstentions_have_a_reason(page) -> None:
     expect(page, "#title", "yard.mp4 · made by hand")
     expect(page, "#notes", "A scene made for a test.")
     expect(page, "#connection", "playing")
     rows = page.locator("#objects tbody tr")
     api.expect(rows).to_have_count(3)
-    api.expect(rows.nth(0)).to_have_text(re.compile(r"person 1walk 83\u202f%too uncertain"))
-    api.expect(rows.nth(1)).to_have_text(re.compile(r"person 2unsure: too smalltoo short"))
-    api.expect(rows.nth(2)).to_have_text(re.compile("car 7unsure: not measured52\u202f±\u202f2\u202fkm/h"))
+    api.expect(rows.nth(0)).to_have_text(re.compile(r"person 1walk 83\u202f%uncertain"))
+    api.expect(rows.nth(1)).to_have_text(re.compile(r"person 2abstained: too smalltoo short"))
+    api.expect(rows.nth(2)).to_have_text(re.compile("car 7abstained: not measured52\u202f±\u202f2\u202fkm/h"))
     expect(page, "#timings-table", "detect12.00\u202fms")
     expect(page, "#events", "person 1 entered crossing")
     expect(page, "#events", "person 1: walk 83\u202f%")
@@ -134,7 +134,7 @@ def test_the_keyboard_reaches_everything(page) -> None:
     expect(page, "#object-title", "car 7")
     page.keyboard.press("u")
     expect(page, "#object", "mph")
-    for key, layer in (("b", "boxes"), ("t", "trails"), ("g", "grid"), ("z", "places")):
+    for key, layer in (("b", "boxes"), ("t", "trails"), ("g", "grid"), ("z", "annotations")):
         button = page.locator(f'[data-layer="{layer}"]')
         before = button.get_attribute("aria-pressed")
         page.keyboard.press(key)
@@ -144,7 +144,7 @@ def test_the_keyboard_reaches_everything(page) -> None:
     page.keyboard.press("d")
     api.expect(page.locator("html")).to_have_attribute("data-theme", "light")
     page.keyboard.press("?")
-    expect(page, "#help", "Pause or go on")
+    expect(page, "#help", "Pause or resume")
     page.keyboard.press("Escape")
     api.expect(page.locator("#help")).to_be_hidden()
     expect(page, "#object-title", "car 7")  # Escape closed the help alone
@@ -155,21 +155,21 @@ def test_the_keyboard_reaches_everything(page) -> None:
     expect(page, "#object-title", "car 7")
 
 
-def test_pause_holds_the_pipeline_and_a_step_lets_one_frame_through(page, show) -> None:
+def test_pause_stops_the_pipeline_and_a_step_lets_one_frame_through(page, state) -> None:
     page.keyboard.press(" ")
     expect(page, "#connection", "paused")
     page.wait_for_timeout(150)
-    held = show.hub.published
+    held = state.broadcast.published
     page.wait_for_timeout(200)
-    assert show.hub.published == held
+    assert state.broadcast.published == held
     page.locator("#step").click()
     page.wait_for_selector(f'html[data-frame="{held + 1}"]', state="attached")
-    assert show.hub.published == held + 1
+    assert state.broadcast.published == held + 1
     page.locator("#pause").click()
     expect(page, "#connection", "playing")
 
 
-def test_a_snapshot_holds_picture_and_boxes(page, tmp_path: Path) -> None:
+def test_a_snapshot_contains_image_and_boxes(page, tmp_path: Path) -> None:
     with page.expect_download() as waiting:
         page.keyboard.press("s")
     assert re.fullmatch(r"edgevid[ _]yard\.mp4.*\.png", waiting.value.suggested_filename)
@@ -180,7 +180,7 @@ def test_a_snapshot_holds_picture_and_boxes(page, tmp_path: Path) -> None:
     assert (~gray[120:480, 860:1120]).sum() > 200  # the colored corners of car 7, on a gray image
 
 
-def test_a_zone_is_drawn_changed_and_deleted_and_the_site_file_follows(page, show, site: Path) -> None:
+def test_a_zone_is_drawn_changed_and_deleted_and_the_site_file_follows(page, state, site: Path) -> None:
     page.keyboard.press("e")
     page.locator("#draw-zone").click()
     for point in ((420, 40), (600, 40), (600, 130), (420, 130)):
@@ -190,10 +190,10 @@ def test_a_zone_is_drawn_changed_and_deleted_and_the_site_file_follows(page, sho
     zone = read_site(site).zones[1]
     assert zone.name == "zone 1"
     assert np.allclose(zone.points, [(420, 40), (600, 40), (600, 130), (420, 130)], atol=1)
-    page.locator("#place-name").fill("parking")
-    page.locator("#place-name").press("Tab")
-    page.locator("#place-dwell_s").fill("30")
-    page.locator("#place-dwell_s").press("Tab")
+    page.locator("#annotation-name").fill("parking")
+    page.locator("#annotation-name").press("Tab")
+    page.locator("#annotation-dwell_s").fill("30")
+    page.locator("#annotation-dwell_s").press("Tab")
     api.expect(page.locator("#editor ul")).to_contain_text("parking")
     wait_until(page, lambda: read_site(site).zones[1].dwell_s == 30)
     page.mouse.move(*at(page, 600, 130))
@@ -201,21 +201,21 @@ def test_a_zone_is_drawn_changed_and_deleted_and_the_site_file_follows(page, sho
     page.mouse.move(*at(page, 620, 150), steps=3)
     page.mouse.up()
     wait_until(page, lambda: np.allclose(read_site(site).zones[1].points[2], (620, 150), atol=1.5))
-    wait_until(page, lambda: "parking" in {one.name for one in show.monitor.zones})  # and it counts already
+    wait_until(page, lambda: "parking" in {one.name for one in state.monitor.zones})  # and it counts already
     page.locator("#editor-undo").click()
     wait_until(page, lambda: np.allclose(read_site(site).zones[1].points[2], (600, 130), atol=1.5))
     page.get_by_label("Delete parking").click()
     wait_until(page, lambda: [one.name for one in read_site(site).zones] == ["crossing"])
 
 
-def test_a_line_takes_two_clicks_and_a_bad_polygon_is_refused_in_words(page, site: Path) -> None:
+def test_a_line_takes_two_clicks_and_a_bad_polygon_is_rejected_with_a_reason(page, site: Path) -> None:
     page.keyboard.press("e")
     page.locator("#draw-line").click()
     page.mouse.click(*at(page, 350, 200))
     page.mouse.click(*at(page, 350, 340))
     wait_until(page, lambda: site.exists() and len(read_site(site).lines) == 2)
-    page.locator("#place-points").fill("350, 340; 350, 200")
-    page.locator("#place-points").press("Tab")
+    page.locator("#annotation-points").fill("350, 340; 350, 200")
+    page.locator("#annotation-points").press("Tab")
     wait_until(page, lambda: read_site(site).lines[1].start == (350, 340))
     page.locator("#draw-zone").click()
     for point in ((420, 40), (600, 130), (600, 40), (420, 130)):
@@ -228,23 +228,23 @@ def test_a_line_takes_two_clicks_and_a_bad_polygon_is_refused_in_words(page, sit
 OTHERS = {"kind": "line", "name": "theirs", "ground": False, "points": [[500, 40], [500, 200]]}
 
 
-def somebody_adds_a_line(show: Any) -> None:
+def another_user_adds_a_line(state: Any) -> None:
     """Another viewer's edit, from the newest places."""
-    now = show.places()
-    show.set_places([*now["places"], OTHERS], now["version"])
+    now = state.annotations()
+    state.set_annotations([*now["annotations"], OTHERS], now["version"])
 
 
-def test_a_drag_does_not_take_away_what_somebody_else_drew_meanwhile(page, show, site: Path) -> None:
+def test_a_drag_does_not_take_away_what_another_user_drew_meanwhile(page, state, site: Path) -> None:
     page.keyboard.press("e")
     page.get_by_role("button", name="▱ crossing").click()
     page.mouse.move(*at(page, 300, 340))
     page.mouse.down()
     page.mouse.move(*at(page, 310, 345), steps=3)
-    somebody_adds_a_line(show)
+    another_user_adds_a_line(state)
     page.wait_for_timeout(200)  # the broadcast is there
     page.mouse.move(*at(page, 320, 350), steps=3)
     page.mouse.up()
-    expect(page, "#toast", "somebody else changed the places")
+    expect(page, "#toast", "another user changed")
     expect(page, "#editor ul", "theirs")
     assert [one.name for one in read_site(site).lines] == ["gate", "theirs"]
     page.mouse.move(*at(page, 300, 340))  # and again, from what is there now
@@ -256,14 +256,14 @@ def test_a_drag_does_not_take_away_what_somebody_else_drew_meanwhile(page, show,
     page.complaints = [words for words in page.complaints if "409" not in words]
 
 
-def test_quick_changes_outrun_a_slow_server_and_none_is_lost(page, show, site: Path, monkeypatch) -> None:
-    at_once = show.set_places
+def test_quick_changes_outrun_a_slow_server_and_none_is_lost(page, state, site: Path, monkeypatch) -> None:
+    at_once = state.set_annotations
 
     def slowly(*given: Any) -> Any:
         time.sleep(0.25)
         return at_once(*given)
 
-    monkeypatch.setattr(show, "set_places", slowly)
+    monkeypatch.setattr(state, "set_annotations", slowly)
     page.keyboard.press("e")
     page.get_by_role("button", name="▱ crossing").click()
     page.mouse.move(*at(page, 300, 340))
@@ -278,31 +278,31 @@ def test_quick_changes_outrun_a_slow_server_and_none_is_lost(page, show, site: P
     assert np.allclose(read_site(site).zones[0].points[2], (314, 340), atol=1.5)
 
 
-def test_a_step_back_takes_nobody_elses_place_away(page, show, site: Path) -> None:
+def test_undo_keeps_the_annotations_of_others(page, state, site: Path) -> None:
     page.keyboard.press("e")
     page.get_by_label("Delete gate").click()
     wait_until(page, lambda: site.exists() and not read_site(site).lines)
-    somebody_adds_a_line(show)
+    another_user_adds_a_line(state)
     expect(page, "#editor ul", "theirs")
     page.locator("#editor-undo").click()
     expect(page, "#toast", "nothing to undo")
     assert [one.name for one in read_site(site).lines] == ["theirs"]
 
 
-def test_what_is_being_typed_stays_when_somebody_else_draws(page, show) -> None:
+def test_what_is_being_typed_stays_when_another_user_draws(page, state) -> None:
     page.keyboard.press("e")
     page.get_by_role("button", name="▱ crossing").click()
-    page.locator("#place-name").fill("half a na")
-    somebody_adds_a_line(show)
+    page.locator("#annotation-name").fill("half a na")
+    another_user_adds_a_line(state)
     page.wait_for_timeout(200)
-    api.expect(page.locator("#place-name")).to_have_value("half a na")
-    assert "half a na" not in {one["name"] for one in show.places()["places"]}
-    page.locator("#place-name").fill("crossing")
-    page.locator("#place-name").press("Tab")
+    api.expect(page.locator("#annotation-name")).to_have_value("half a na")
+    assert "half a na" not in {one["name"] for one in state.annotations()["annotations"]}
+    page.locator("#annotation-name").fill("crossing")
+    page.locator("#annotation-name").press("Tab")
     expect(page, "#editor ul", "theirs")
 
 
-def test_pictures_that_are_decoded_late_are_not_shown_after_newer_ones(browser, url: str) -> None:
+def test_images_that_are_decoded_late_are_not_shown_after_newer_ones(browser, url: str) -> None:
     page = browser.new_page(viewport=DESK)
     page.add_init_script("""
         const made = window.createImageBitmap.bind(window);
@@ -334,36 +334,36 @@ def wait_until(page: Any, condition: Any) -> None:
     assert condition()
 
 
-def test_a_live_camera_is_held_by_this_page_alone(browser) -> None:
-    show = scene.make_show(live=True)
-    with scene.Player(show), Server(application(show), port=0) as server:
+def test_a_live_camera_is_frozen_in_this_page_alone(browser) -> None:
+    state = scene.make_state(live=True)
+    with scene.Player(state), Server(application(state), port=0) as server:
         page = opened(browser, server.url)
         expect(page, "#connection", "live")
         page.keyboard.press(" ")
-        expect(page, "#connection", "held")
+        expect(page, "#connection", "frozen")
         page.wait_for_timeout(100)
-        shown, published = page.locator("html").get_attribute("data-frame"), show.hub.published
+        shown, published = page.locator("html").get_attribute("data-frame"), state.broadcast.published
         page.wait_for_timeout(250)
         assert page.locator("html").get_attribute("data-frame") == shown
-        assert show.hub.published > published
+        assert state.broadcast.published > published
         page.keyboard.press(".")
         api.expect(page.locator("html")).not_to_have_attribute("data-frame", shown)
         page.context.close()
 
 
-def test_the_page_comes_back_by_itself(browser) -> None:
-    show = scene.make_show()
-    with scene.Player(show):
-        with Server(application(show), port=0) as server:
+def test_the_page_reconnects(browser) -> None:
+    state = scene.make_state()
+    with scene.Player(state):
+        with Server(application(state), port=0) as server:
             page, port = opened(browser, server.url), server.port
         expect(page, "#connection", "reconnecting")
-        with Server(application(show), port=port):
+        with Server(application(state), port=port):
             expect(page, "#connection", "playing")
         page.context.close()
 
 
-def test_a_token_is_asked_for_and_then_remembered(browser, show) -> None:
-    with Server(application(show), port=0, token="a-long-token") as server:
+def test_a_token_is_required_and_then_stored(browser, state) -> None:
+    with Server(application(state), port=0, token="a-long-token") as server:
         page = browser.new_page()
         page.goto(server.address)
         assert blocking(page) == []

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from edgevid.errors import InputError, MissingExtraError, SourceError
-from edgevid.viewer.security import Security
+from edgevid.viewer.security import SecurityMiddleware
 from edgevid.viewer.serve import STATIC, Server, is_loopback, static_files
 
 pytest.importorskip("starlette", reason="the extra viewer is not installed")
@@ -40,7 +40,7 @@ def application() -> Starlette:
 
 
 def client(token: str | None = None, *, host: str = "127.0.0.1:8470", **options) -> TestClient:
-    return TestClient(Security(application(), token=token, **options), base_url=f"http://{host}")
+    return TestClient(SecurityMiddleware(application(), token=token, **options), base_url=f"http://{host}")
 
 
 def test_a_page_is_served_with_headers_that_bind_the_browser() -> None:
@@ -60,24 +60,24 @@ def test_this_machine_may_be_named_in_its_own_ways(host: str) -> None:
     "host",
     ["evil.example", "127.0.0.1.evil.example", "", "192.168.1.5", "localhost.evil.example", "a/b", "[::1"],
 )
-def test_a_foreign_host_name_is_refused(host: str) -> None:
+def test_a_foreign_host_name_is_rejected(host: str) -> None:
     """DNS rebinding: evil.example may resolve to 127.0.0.1."""
-    guard = Security(application(), token=None)
+    middleware = SecurityMiddleware(application(), token=None)
     sent: list[dict] = []
 
     async def send(message):
         sent.append(message)
 
     scope = {"type": "http", "method": "GET", "path": "/", "query_string": b""}
-    asyncio.run(guard({**scope, "headers": [(b"host", host.encode())]}, None, send))
+    asyncio.run(middleware({**scope, "headers": [(b"host", host.encode())]}, None, send))
     assert sent[0]["status"] == 421
 
 
-def test_bound_wide_a_literal_address_will_do_and_a_name_must_be_given() -> None:
-    wide = client(wide=True, names=["gate.local"])
-    assert wide.get("/", headers={"host": "192.168.1.5:8470"}).status_code == 200
-    assert wide.get("/", headers={"host": "gate.local"}).status_code == 200
-    assert wide.get("/", headers={"host": "evil.example"}).status_code == 421
+def test_on_a_public_address_a_literal_address_is_accepted_and_a_name_must_be_allowed() -> None:
+    public = client(public=True, allowed_hosts=["gate.local"])
+    assert public.get("/", headers={"host": "192.168.1.5:8470"}).status_code == 200
+    assert public.get("/", headers={"host": "gate.local"}).status_code == 200
+    assert public.get("/", headers={"host": "evil.example"}).status_code == 421
 
 
 def test_without_the_token_there_is_a_form_and_nothing_else() -> None:
@@ -89,7 +89,7 @@ def test_without_the_token_there_is_a_form_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", "right-toke", "right-tokenn", "RIGHT-TOKEN", "ü"])
-def test_a_wrong_token_is_refused(wrong: str) -> None:
+def test_a_wrong_token_is_rejected(wrong: str) -> None:
     assert client(TOKEN).get("/", params={"token": wrong}).status_code == 401
     assert client(TOKEN).get("/", headers={"authorization": f"Bearer {wrong}".encode()}).status_code == 401
 
@@ -140,7 +140,7 @@ def test_a_socket_needs_the_token_too() -> None:
         pass
 
 
-def test_a_served_page_ends_cleanly_and_gives_its_port_back() -> None:
+def test_a_served_page_ends_cleanly_and_releases_its_port() -> None:
     before = threading.active_count()
     with Server(application()) as server:
         assert server.host == "127.0.0.1"
@@ -152,12 +152,12 @@ def test_a_served_page_ends_cleanly_and_gives_its_port_back() -> None:
         assert again.port == port
 
 
-def test_a_taken_port_is_told_or_stepped_over() -> None:
+def test_a_port_in_use_is_reported_or_skipped() -> None:
     with Server(application(), port=0) as first, pytest.raises(SourceError, match="choose another"):
         Server(application(), port=first.port)
 
 
-def test_bound_wide_there_is_always_a_token() -> None:
+def test_on_a_public_address_there_is_always_a_token() -> None:
     with Server(application(), host="0.0.0.0", port=0) as server:
         assert server.token
         assert len(server.token) >= 24
@@ -171,21 +171,21 @@ def test_bound_wide_there_is_always_a_token() -> None:
 
 
 @pytest.mark.parametrize("token", ["", "short", "with a space in it", 'quote"and;semicolon'])
-def test_a_weak_or_odd_token_is_refused(token: str) -> None:
+def test_a_weak_or_odd_token_is_rejected(token: str) -> None:
     with pytest.raises(InputError, match="token: expected"):
         Server(application(), token=token)
 
 
-def test_odd_ports_and_addresses_are_told() -> None:
+def test_odd_ports_and_addresses_are_rejected() -> None:
     with pytest.raises(InputError, match="port"):
         Server(application(), port=70000)
-    with pytest.raises(SourceError, match="cannot be served"):
+    with pytest.raises(SourceError, match="cannot listen"):
         Server(application(), host="203.0.113.7", port=0)
     with pytest.raises((SourceError, socket.gaierror)):
         Server(application(), host="no such host", port=0)
 
 
-def test_the_missing_extra_is_told_with_its_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_missing_extra_is_reported_with_its_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "uvicorn", None)
@@ -193,7 +193,7 @@ def test_the_missing_extra_is_told_with_its_pip_line(monkeypatch: pytest.MonkeyP
         Server(application())
 
 
-def test_the_shared_files_are_there_and_ask_the_network_for_nothing() -> None:
+def test_the_shared_files_exist_and_load_nothing_from_the_network() -> None:
     for file in STATIC.iterdir():
         text = file.read_text()
         assert not re.search(r"(https?:)?//(?!www\.w3\.org)[a-z]+\.[a-z]", text), file.name

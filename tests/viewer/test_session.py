@@ -13,19 +13,19 @@ import pytest
 
 from edgevid import cli
 from edgevid.pipeline import Pipeline
-from edgevid.site.file import Site, read_site, write_places
+from edgevid.site.file import Site, read_site, write_zones
 from edgevid.track import Tracker
 from edgevid.types import Detections
 from edgevid.video.images import ArraySource
 from edgevid.video.writer import VideoWriter
-from edgevid.viewer.config import ViewerConfig, calibration_of
+from edgevid.viewer.config import ViewerConfig, rendered_calibration
 from edgevid.zones import Zone
 
 pytest.importorskip("starlette", reason="the extra viewer is not installed")
 
 
 class Still:
-    """A detector that sees one person in every frame."""
+    """A detector that finds one person in every frame."""
 
     names = ("person",)
 
@@ -33,7 +33,7 @@ class Still:
         return [Detections.of(boxes=[[10, 10, 40, 60]], scores=[0.9], labels=[0]) for _ in frames]
 
 
-def setting(frames: int = 5) -> ViewerConfig:
+def config(frames: int = 5) -> ViewerConfig:
     def source() -> Any:
         return ArraySource([np.zeros((80, 120, 3), np.uint8)] * frames, fps=100.0)
 
@@ -42,28 +42,28 @@ def setting(frames: int = 5) -> ViewerConfig:
     return ViewerConfig("test", first, source, Pipeline(Still(), Tracker()), "still")
 
 
-def watch(given: ViewerConfig, **options: Any) -> Any:
-    from edgevid.viewer.session import watch as start
+def play(given: ViewerConfig, **options: Any) -> Any:
+    from edgevid.viewer.session import run_viewer
 
-    told: list[str] = []
-    summary = start(given, announce=told.append, serving={"port": 0}, picture={}, **options)
-    assert told[0].startswith("http://127.0.0.1:")
+    addresses: list[str] = []
+    summary = run_viewer(given, announce=addresses.append, server={"port": 0}, display={}, **options)
+    assert addresses[0].startswith("http://127.0.0.1:")
     return summary
 
 
 def test_a_file_begins_again_and_its_ids_too() -> None:
-    summary = watch(setting(), frames=12)
+    summary = play(config(), max_frames=12)
     assert summary.frames == 12
     assert set(summary.ids) == {1}
 
 
 def test_once_means_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgevid.viewer.session.wait_for_stop", lambda: None)
-    assert watch(setting(), once=True).frames == 5
+    assert play(config(), once=True).frames == 5
 
 
 def test_a_new_site_file_can_be_run_as_it_is(tmp_path: Path) -> None:
-    from edgevid.viewer.session import header_of
+    from edgevid.viewer.session import site_header
 
     clip, calibration, site = (
         tmp_path / "a clip.mp4",
@@ -81,7 +81,7 @@ def test_a_new_site_file_can_be_run_as_it_is(tmp_path: Path) -> None:
     calibration.write_text(f"image_size = [120, 80]\n{points}")
     given = ViewerConfig("a", SimpleNamespace(size=(120, 80)), lambda: None, Pipeline(Still(), Tracker()), "",
                     site=Site(source=str(clip), calibration=calibration), site_file=site)  # fmt: skip
-    write_places(site, (Zone("z", [(0, 0), (9, 0), (9, 9)]),), (), header=header_of(given))
+    write_zones(site, (Zone("z", [(0, 0), (9, 0), (9, 9)]),), (), header=site_header(given))
     read = read_site(site)
     assert Path(read.source) == clip
     assert read.size == (120, 80)
@@ -89,35 +89,35 @@ def test_a_new_site_file_can_be_run_as_it_is(tmp_path: Path) -> None:
     assert read.calibration.resolve() == calibration
 
 
-def test_the_drawn_street_s_calibration_measures_what_was_drawn() -> None:
+def test_the_drawn_streets_calibration_measures_what_was_drawn() -> None:
     from edgevid.synthetic.scene import Camera
 
     camera = Camera(1280, 720, 930.0, 7.0, 16.0)
-    calibration = calibration_of(camera)
+    calibration = rendered_calibration(camera)
     where = np.array([[1.5, 25.0], [-3.0, 40.0]])
     pixels = camera.project(np.concatenate([where, np.zeros((2, 1))], 1))
     assert np.allclose(calibration.to_ground(pixels), where, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "expected"),
     [
         (["--unit", "knots"], "unit: expected"),
         (["--rendered", "--host", "0.0.0.0", "--token", "short"], "token: expected at least"),
         (["missing.mp4"], "no such file"),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_mistakes_end_with_one_sentence(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:    NONE\n")
     with pytest.raises(SystemExit) as stop:
         cli.demo_main(arguments)
     assert stop.value.code == 2
-    assert words in capsys.readouterr().err.replace("\n", " ")
+    assert expected in capsys.readouterr().err.replace("\n", " ")
 
 
-def test_without_the_extra_the_pip_line_is_told(
+def test_without_the_extra_the_pip_line_is_printed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "starlette", None)
@@ -128,7 +128,7 @@ def test_without_the_extra_the_pip_line_is_told(
 
 
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])
-def test_it_ends_cleanly_when_it_is_told_to(how: str) -> None:
+def test_it_ends_cleanly_when_it_is_asked_to(how: str) -> None:
     import os
     import signal
     import subprocess
@@ -137,12 +137,12 @@ def test_it_ends_cleanly_when_it_is_told_to(how: str) -> None:
         "import sys; sys.path[:] = [p for p in sys.path if p]\n"  # the installed package, not the checkout's
         "from edgevid.cli import demo_main; demo_main(['--rendered', '--port', '0', '--threads', '1'])"
     )
-    words = [sys.executable, "-c", code]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         assert "http://127.0.0.1:" in program.stdout.readline()
         os.kill(program.pid, getattr(signal, how))
-        said, complaints = program.communicate(timeout=60)
+        output, errors = program.communicate(timeout=60)
     assert program.returncode == 0
-    assert "interrupted after" in said
-    assert "Traceback" not in complaints
+    assert "interrupted after" in output
+    assert "Traceback" not in errors

@@ -1,4 +1,4 @@
-// Small charts: the stages' times of the latest frames, and one object's speed.
+// Small charts: stage times of the latest frames, and one object's speed.
 
 import { stageColor } from "./colors.js";
 import { inUnit, ms, number } from "./format.js";
@@ -6,13 +6,13 @@ import { inUnit, ms, number } from "./format.js";
 const FRAMES = 120;
 const history = [];
 
-/** Remembers one frame's stage times in milliseconds. */
-export function noteTimings(stages) {
+/** Records one frame's stage times in milliseconds. */
+export function recordTimings(stages) {
   history.push(stages);
   if (history.length > FRAMES) history.shift();
 }
 
-/** Stacked bars, newest to the right; a dashed line where frames would no longer keep up with the source. */
+/** Stacked bars, newest to the right; a dashed line at the time per frame beyond which the pipeline is slower than the source. */
 export function drawTimings(canvas, fps) {
   const { ctx, width, height, ink } = prepared(canvas);
   const totals = history.map((one) => Object.values(one).reduce((sum, v) => sum + v, 0));
@@ -48,26 +48,26 @@ export function drawTimings(canvas, fps) {
   }
 }
 
-/** [[stage, median ms]] of the remembered frames, and the median of whole frames. */
+/** [[stage, median ms]] of the recorded frames, and the median of whole frames. */
 export function medians() {
   const stages = [...new Set(history.flatMap((one) => Object.keys(one)))];
   const totals = history.map((one) => Object.values(one).reduce((sum, v) => sum + v, 0));
   return { stages: stages.map((stage) => [stage, median(history.map((one) => one[stage] ?? 0))]), total: median(totals) };
 }
 
-/** Speed over the last seconds, with its error as a band; silences are gaps. */
+/** Speed over the last seconds, with its standard error as a band; abstentions are gaps. */
 export function drawTrace(canvas, points, seconds, color, unit) {
   const { ctx, width, height, ink } = prepared(canvas);
-  const said = points.filter((p) => p.mps !== null);
-  if (said.length < 2) return;
+  const values = points.filter((p) => p.mps !== null);
+  if (values.length < 2) return;
   const now = points.at(-1).time;
-  const most = nice(Math.max(...said.map((p) => inUnit(p.mps + p.sigma, unit)), 1));
+  const limit = nice(Math.max(...values.map((p) => inUnit(p.mps + p.sigma, unit)), 1));
   const plot = { left: 0, top: 10, right: width - 30, bottom: height - 2 };
   const x = (t) => plot.right - ((now - t) / seconds) * (plot.right - plot.left);
-  const y = (v) => plot.bottom - Math.min(1, Math.max(0, inUnit(v, unit) / most)) * (plot.bottom - plot.top);
+  const y = (v) => plot.bottom - Math.min(1, Math.max(0, inUnit(v, unit) / limit)) * (plot.bottom - plot.top);
   ctx.font = "11px system-ui, sans-serif";
   ctx.textBaseline = "middle";
-  for (const value of [0, most]) {
+  for (const value of [0, limit]) {
     const at = value ? plot.top : plot.bottom;
     ctx.strokeStyle = ink.edge;
     line(ctx, plot.left, at, plot.right, at);
@@ -100,12 +100,12 @@ function runs(points) {
 }
 
 function prepared(canvas) {
-  const dense = window.devicePixelRatio || 1;
+  const ratio = window.devicePixelRatio || 1;
   const { width, height } = canvas.getBoundingClientRect();
-  canvas.width = Math.round(width * dense);
-  canvas.height = Math.round(height * dense);
+  canvas.width = Math.round(width * ratio);
+  canvas.height = Math.round(height * ratio);
   const ctx = canvas.getContext("2d");
-  ctx.setTransform(dense, 0, 0, dense, 0, 0);
+  ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
   ctx.lineWidth = 1;
   const style = getComputedStyle(document.documentElement);
   const ink = Object.fromEntries(["edge", "dim", "warn"].map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));

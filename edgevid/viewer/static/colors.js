@@ -1,4 +1,4 @@
-// Colors of ids and stages. The ids' are those of edgevid/output/overlay.py: OKLab, equally light, golden angle.
+// Colors of ids and stages. Those of ids equal edgevid/output/overlay.py: OKLab, equally light, golden angle.
 
 const known = new Map();
 
@@ -7,13 +7,13 @@ export function colorOf(id) {
   let color = known.get(id);
   if (!color) {
     if (known.size > 4096) known.clear();
-    color = made(id);
+    color = computed(id);
     known.set(id, color);
   }
   return color;
 }
 
-function made(id) {
+function computed(id) {
   const hue = id * 2.399963;
   const [light, a, b] = [0.76, 0.14 * Math.cos(hue), 0.14 * Math.sin(hue)];
   const l = (light + 0.3963377774 * a + 0.2158037573 * b) ** 3;
@@ -27,7 +27,7 @@ function made(id) {
   return `rgb(${linear.map((v) => Math.round(255 * Math.min(1, Math.max(0, v)) ** (1 / 2.2))).join(" ")})`;
 }
 
-const STAGES = { detect: "#4e9be8", track: "#e0a33a", recognize: "#b07fe0", judge: "#e0708f", speed: "#4bb98a" };
+const STAGES = { detect: "#4e9be8", track: "#e0a33a", recognize: "#b07fe0", policy: "#e0708f", speed: "#4bb98a" };
 
 export function stageColor(stage) {
   return STAGES[stage] ?? "#8b95a1";

@@ -1,22 +1,22 @@
-// Paints what was learned over the image. `view` says where: {ctx, width, height, scale, font}, scale being
-// view pixels a frame pixel. The same painter serves the page and the snapshot.
+// Draws the results over the image. `view` is {ctx, width, height, scale, font}, scale in view pixels per
+// frame pixel. The same painter serves the page and the snapshot.
 
 import { colorOf } from "./colors.js";
-import { drawGrid, drawPlaces } from "./draw_ground.js";
+import { drawGrid, drawAnnotations } from "./draw_ground.js";
 import { drawLabels, lines } from "./draw_labels.js";
 
 /** Everything that is switched on, far objects first so that near labels lie on top. */
 export function paint(view, state, unit) {
   const { record, choices, hello } = state;
   if (choices.grid && hello) drawGrid(view, hello.grid);
-  if (choices.places || state.editing) drawPlaces(view, state);
+  if (choices.annotations || state.editing) drawAnnotations(view, state);
   if (!record || !hello) return;
   const objects = [...record.objects].sort((a, b) => a.box[3] - b.box[3]);
   if (choices.trails) for (const object of objects) trail(view, state.trails.get(object.id), object.id, record.time_s);
   if (choices.boxes) for (const object of objects) box(view, object, object.id === state.selected, object.id === state.hovered);
   if (choices.labels === "none" || state.editing) return; // labels would hide what is edited
   const chosen = (object) => object.id === state.selected || object.id === state.hovered;
-  const near = objects.reverse().sort((a, b) => chosen(b) - chosen(a)); // these get the best places
+  const near = objects.reverse().sort((a, b) => chosen(b) - chosen(a)); // these are placed first
   drawLabels(view, near, (object, form) => lines(view, object, hello, unit, form ?? choices.labels, chosen(object)), chosen);
 }
 
@@ -46,7 +46,7 @@ function box(view, object, selected, hovered) {
     ctx.fillRect(x1, y1, x2 - x1, y2 - y1);
     ctx.globalAlpha = 1;
   }
-  // A dark line under the colored one: the box is seen on any ground.
+  // A dark line under the colored one: the box is visible on any background.
   for (const [style, extra] of [["rgb(0 0 0 / 0.45)", 1.6], [color, 0]]) {
     ctx.strokeStyle = style;
     ctx.lineWidth = (selected || hovered ? 3 : 2) * view.unit + extra;
@@ -56,7 +56,7 @@ function box(view, object, selected, hovered) {
   }
 }
 
-/** A predicted place, not a seen one. */
+/** A predicted box, not a detected one. */
 function corners(ctx, x1, y1, x2, y2) {
   const arm = Math.max(4, Math.min(x2 - x1, y2 - y1) / 4);
   ctx.beginPath();

@@ -1,4 +1,4 @@
-// The ground grid, and zones and lines with what was counted.
+// The ground grid, and zones and lines with their counts.
 
 const GRID = "rgb(150 236 255 / 0.5)";
 export const ZONE = "#ffd166";
@@ -15,7 +15,7 @@ export function drawGrid(view, grid) {
   }
   ctx.font = `${0.9 * font}px ${view.family}`;
   ctx.textBaseline = "alphabetic";
-  const taken = []; // far lines crowd: nearer labels come first, the others are left out
+  const taken = []; // far lines crowd: nearer labels come first, others are omitted
   for (const { label, at } of grid.filter((one) => one.at).sort((a, b) => b.at[1] - a.at[1])) {
     const [x, y, wide] = [at[0] * scale + 3, at[1] * scale - 3, ctx.measureText(label).width];
     if (taken.some((t) => Math.abs(t.y - y) < 1.2 * font && x < t.x + t.wide && t.x < x + wide)) continue;
@@ -24,52 +24,52 @@ export function drawGrid(view, grid) {
   }
 }
 
-export function drawPlaces(view, state) {
+export function drawAnnotations(view, state) {
   const { ctx, scale, font } = view;
   const counts = state.record?.counts ?? [];
   const occupancy = state.record?.occupancy ?? {};
-  for (const place of state.places) {
-    const zone = place.kind === "zone";
+  for (const annotation of state.annotations) {
+    const zone = annotation.kind === "zone";
     const color = zone ? ZONE : LINE;
     ctx.strokeStyle = color;
     ctx.lineWidth = (zone ? 1.5 : 2.5) * view.unit;
-    path(ctx, place.points, scale);
+    path(ctx, annotation.points, scale);
     if (zone) {
       ctx.closePath();
       ctx.fillStyle = color;
-      ctx.globalAlpha = occupancy[place.name] ? 0.2 : 0.1;
+      ctx.globalAlpha = occupancy[annotation.name] ? 0.2 : 0.1;
       ctx.fill();
       ctx.globalAlpha = 1;
     }
     ctx.stroke();
-    if (zone && place.arrow?.length === 2) arrow(view, place.arrow[0], place.arrow[1], color);
-    if (!zone) ways(view, place, color);
+    if (zone && annotation.arrow?.length === 2) arrow(view, annotation.arrow[0], annotation.arrow[1], color);
+    if (!zone) directions(view, annotation, color);
     ctx.font = `600 ${font}px ${view.family}`;
     ctx.textBaseline = "middle";
-    const words = zone ? zoneWords(place, occupancy) : lineWords(place, counts);
-    const at = zone ? top(place.points) : middle(place.points);
-    const wide = ctx.measureText(words).width;
+    const text = zone ? zoneText(annotation, occupancy) : lineText(annotation, counts);
+    const at = zone ? top(annotation.points) : middle(annotation.points);
+    const wide = ctx.measureText(text).width;
     const x = Math.min(Math.max(4, at[0] * scale + (zone ? -wide / 2 : 8)), view.width - wide - 4);
     const y = Math.min(Math.max(font, at[1] * scale + (zone ? font : -font)), view.height - font);
-    haloed(ctx, words, x, y, color);
+    haloed(ctx, text, x, y, color);
   }
 }
 
-function zoneWords(place, occupancy) {
-  const n = occupancy[place.name];
-  return n === undefined ? place.name : `${place.name}  ${n}`;
+function zoneText(annotation, occupancy) {
+  const n = occupancy[annotation.name];
+  return n === undefined ? annotation.name : `${annotation.name}  ${n}`;
 }
 
-function lineWords(place, counts) {
-  const sum = (way) => counts.filter((c) => c.place === place.name && c.direction === way).reduce((all, c) => all + c.n, 0);
-  return `${place.name}  ▸${sum("forward")} ◂${sum("backward")}`;
+function lineText(annotation, counts) {
+  const sum = (direction) => counts.filter((c) => c.place === annotation.name && c.direction === direction).reduce((all, c) => all + c.count, 0);
+  return `${annotation.name}  ▸${sum("forward")} ◂${sum("backward")}`;
 }
 
 /** A small arrow across a line, to the side that counts as forward: the right of start to end. */
-function ways(view, place, color) {
-  const [[x1, y1], [x2, y2]] = place.points;
+function directions(view, annotation, color) {
+  const [[x1, y1], [x2, y2]] = annotation.points;
   const length = Math.hypot(x2 - x1, y2 - y1) || 1;
-  const [cx, cy] = middle(place.points);
+  const [cx, cy] = middle(annotation.points);
   const reach = (14 * view.unit) / view.scale;
   arrow(view, [cx, cy], [cx - ((y2 - y1) / length) * reach, cy + ((x2 - x1) / length) * reach], color);
 }
@@ -97,13 +97,13 @@ export function path(ctx, points, scale) {
   points.forEach(([x, y], n) => (n ? ctx.lineTo(x * scale, y * scale) : ctx.moveTo(x * scale, y * scale)));
 }
 
-function haloed(ctx, words, x, y, color) {
+function haloed(ctx, text, x, y, color) {
   ctx.lineJoin = "round";
   ctx.lineWidth = 3.5;
   ctx.strokeStyle = "rgb(0 0 0 / 0.75)";
-  ctx.strokeText(words, x, y);
+  ctx.strokeText(text, x, y);
   ctx.fillStyle = color;
-  ctx.fillText(words, x, y);
+  ctx.fillText(text, x, y);
 }
 
 function middle(points) {

@@ -1,9 +1,9 @@
-// Zones and lines, drawn and changed on the image. Every finished change goes to the server at once and
-// counts from the next frame on.
+// Zones and lines, drawn and edited on the image. Every finished edit is sent to the server at once and
+// applies from the next frame on.
 
 import { el, setText, toast } from "./dom.js";
 import { form, freshName } from "./editor_form.js";
-import { changed, grab, handleAt, paintHandles, placeAt } from "./editor_shape.js";
+import { annotationAt, changed, grab, handleAt, paintHandles } from "./editor_shape.js";
 import { addPainter, framePoint, overlay, redraw, shownScale } from "./screen.js";
 import { state } from "./state.js";
 
@@ -13,13 +13,13 @@ const editing = { chosen: null, point: null, drawing: null, cursor: null, undo: 
 let drag = null;
 let status = null;
 let sending = Promise.resolve();
-let edits = 0; // changes made here
-let taken = 0; // those of them that the server has answered
-let late = null; // the newest places that came while changes of this page were under way
+let edits = 0; // edits made here
+let answeredEdits = 0; // those that the server has answered
+let late = null; // the newest annotations that came while edits of this page were pending
 let keys = 0;
 
 export function prepareEditor() {
-  addPainter((view) => state.editing && paintHandles(view, state.places, editing));
+  addPainter((view) => state.editing && paintHandles(view, state.annotations, editing));
   overlay.addEventListener("pointerdown", down);
   overlay.addEventListener("pointermove", move);
   overlay.addEventListener("pointerup", up);
@@ -47,52 +47,52 @@ export function toggleEditor() {
   redraw();
 }
 
-/** The server greets this page: what it says holds, whatever was under way. */
-export function placesGreeted(message) {
+/** The server's hello replaces whatever was pending. */
+export function annotationsReset(message) {
   drag = late = null;
-  taken = edits;
-  state.version = -1; // another start of the program counts anew
-  theirs(message);
+  answeredEdits = edits;
+  state.version = -1; // a restarted program counts from 0
+  replace(message);
 }
 
 /**
- * Somebody's places. While changes of this page are under way they wait, and the changes go on being sent as
- * made from the older ones: so the server refuses them, instead of losing somebody else's.
+ * Annotations of any user. While edits of this page are pending they wait, and the edits are sent with the older
+ * version: so the server rejects them instead of losing those of another user.
  */
-export function placesChanged(message) {
+export function annotationsChanged(message) {
   if (message.version <= state.version || message.version <= late?.version) return;
   if (busy()) late = message;
-  else theirs(message);
+  else replace(message);
 }
 
 function busy() {
   const field = document.activeElement;
   const typing = panel.contains(field) && field.matches("input") && field.value !== field.defaultValue;
-  return drag !== null || typing || edits > taken;
+  return drag !== null || typing || edits > answeredEdits;
 }
 
-/** Nothing is under way any more: now for what came meanwhile. */
+/** No edit is pending any more: apply what came meanwhile. */
 function settle() {
   if (!late || busy()) return;
-  if (late.version > state.version) theirs(late);
+  if (late.version > state.version) replace(late);
   else show(late);
 }
 
-/** Somebody else's places: a step back would take their change away. */
-function theirs(message) {
+/** Annotations of another user: undo would discard their edit. */
+function replace(message) {
   editing.undo = [];
   show(message);
 }
 
-/** The server's places take the place of what is shown. */
-function show({ places, version }) {
+/** The server's annotations replace the displayed ones. */
+function show({ annotations, version }) {
   state.version = version;
   if (late?.version <= version) late = null;
-  const chosen = state.places[editing.chosen]?.name;
-  state.places = places.map((place) => ({ ...place, was: place.name, key: ++keys }));
-  const found = state.places.findIndex((place) => place.name === chosen); // the server puts zones first
+  const chosen = state.annotations[editing.chosen]?.name;
+  state.annotations = annotations.map((annotation) => ({ ...annotation, previous_name: annotation.name, key: ++keys }));
+  const found = state.annotations.findIndex((annotation) => annotation.name === chosen); // the server puts zones first
   editing.chosen = found < 0 ? null : found;
-  if (editing.point >= (state.places[found]?.points.length ?? 0)) editing.point = null;
+  if (editing.point >= (state.annotations[found]?.points.length ?? 0)) editing.point = null;
   if (state.editing) build();
   redraw();
 }
@@ -103,27 +103,27 @@ function build() {
   const tools = el("div", { className: "tools" },
     el("button", { type: "button", id: "draw-zone", className: "primary", onclick: () => begin("zone") }, "Draw a zone"),
     el("button", { type: "button", id: "draw-line", onclick: () => begin("line") }, "Draw a line"));
-  const list = el("ul", {}, ...state.places.map((place, n) => el("li", {},
-    el("button", { type: "button", className: "quiet", "aria-pressed": String(n === editing.chosen), onclick: () => pick(n) }, `${place.kind === "zone" ? "▱" : "╱"} ${place.name}`),
-    el("button", { type: "button", className: "danger quiet", "aria-label": `Delete ${place.name}`, onclick: () => remove(n) }, "Delete"))));
-  const parts = [tools, state.places.length ? list : el("p", { className: "dim" }, "There are none yet.")];
-  if (editing.chosen !== null) parts.push(form(state.places[editing.chosen], state.hello, commit));
+  const list = el("ul", {}, ...state.annotations.map((annotation, n) => el("li", {},
+    el("button", { type: "button", className: "quiet", "aria-pressed": String(n === editing.chosen), onclick: () => pick(n) }, `${annotation.kind === "zone" ? "▱" : "╱"} ${annotation.name}`),
+    el("button", { type: "button", className: "danger quiet", "aria-label": `Delete ${annotation.name}`, onclick: () => remove(n) }, "Delete"))));
+  const parts = [tools, state.annotations.length ? list : el("p", { className: "dim" }, "No zones or lines yet.")];
+  if (editing.chosen !== null) parts.push(form(state.annotations[editing.chosen], state.hello, commit));
   body.replaceChildren(...parts, status);
   if (kept) document.getElementById(kept)?.focus();
-  tell();
+  showStatus();
 }
 
-function tell(words, bad = false) {
-  const kept = state.hello?.saves ? "Changes are saved to the site file." : "Changes last until the program ends: start with --site FILE to keep them.";
+function showStatus(text, bad = false) {
+  const kept = state.hello?.saves ? "Changes are saved to the site file." : "Changes are lost when the program ends: start with --site FILE to save them.";
   const hint = editing.drawing
-    ? editing.drawing.kind === "line" ? "Click the two ends. Forward is to the right of first to second." : "Click the corners; click the first one again, or press Enter, to finish."
-    : editing.chosen !== null ? "Drag points; click a side's middle for a new one; Delete takes the chosen one away." : kept;
+    ? editing.drawing.kind === "line" ? "Click the two ends. Forward is to the right, looking from the first to the second." : "Click the corners; click the first one again, or press Enter, to finish."
+    : editing.chosen !== null ? "Drag points; click the middle of a side to add one; Delete removes the selected point." : kept;
   status.className = `status ${bad ? "bad" : "dim"}`;
-  setText(status, words ?? hint);
+  setText(status, text ?? hint);
 }
 
 function begin(kind) {
-  if (!state.choices.places) document.querySelector('[data-layer="places"]').click();
+  if (!state.choices.annotations) document.querySelector('[data-layer="annotations"]').click();
   editing.drawing = { kind, points: [] };
   editing.chosen = editing.point = null;
   build();
@@ -143,8 +143,8 @@ function finish() {
   if (points.length < (made.kind === "line" ? 2 : 3)) return;
   editing.drawing = null;
   remember();
-  state.places.push({ kind: made.kind, name: freshName(made.kind, state.places), ground: false, points, key: ++keys });
-  editing.chosen = state.places.length - 1;
+  state.annotations.push({ kind: made.kind, name: freshName(made.kind, state.annotations), ground: false, points, key: ++keys });
+  editing.chosen = state.annotations.length - 1;
   send();
 }
 
@@ -157,7 +157,7 @@ function pick(n) {
 
 function remove(n) {
   remember();
-  state.places.splice(n, 1);
+  state.annotations.splice(n, 1);
   editing.chosen = editing.point = null;
   send();
 }
@@ -165,27 +165,27 @@ function remove(n) {
 /** A field of the form changed. */
 function commit(key, value) {
   remember();
-  const place = state.places[editing.chosen];
-  if (value === null) delete place[key];
-  else place[key] = value;
+  const annotation = state.annotations[editing.chosen];
+  if (value === null) delete annotation[key];
+  else annotation[key] = value;
   send();
 }
 
 function remember() {
-  editing.undo.push(structuredClone(state.places));
+  editing.undo.push(structuredClone(state.annotations));
   if (editing.undo.length > 50) editing.undo.shift();
 }
 
 function undo() {
   const before = editing.undo.pop();
   if (!before) return toast("There is nothing to undo.");
-  // Names may have changed since: the server knows them by what they are called now.
-  state.places = before.map((place) => ({ ...place, was: undefined }));
+  // Names may have changed since: the server identifies them by their current names.
+  state.annotations = before.map((annotation) => ({ ...annotation, previous_name: undefined }));
   editing.chosen = editing.point = null;
   send();
 }
 
-/** Sends all places; one request after another, so that versions follow each other. */
+/** Sends all annotations; one request after another, so that versions follow each other. */
 function send() {
   edits += 1;
   build();
@@ -194,47 +194,47 @@ function send() {
 }
 
 async function put() {
-  if (edits === taken) return; // the request before took this change along, or it was refused
+  if (edits === answeredEdits) return; // the previous request included this edit, or it was rejected
   const sent = edits;
-  const places = structuredClone(state.places);
+  const annotations = structuredClone(state.annotations);
   try {
-    const reply = await fetch("/api/places", {
+    const reply = await fetch("/api/annotations", {
       method: "PUT",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ places: places.map(({ arrow, key, ...place }) => place), version: state.version }),
+      body: JSON.stringify({ annotations: annotations.map(({ arrow, key, ...annotation }) => annotation), version: state.version }),
     });
     const answer = await reply.json();
-    if (sent > taken) answered(reply, answer, sent, places); // else: greeted meanwhile
+    if (sent > answeredEdits) answered(reply, answer, sent, annotations); // else: the server said hello meanwhile
   } catch {
-    taken = Math.max(taken, sent);
-    refused("The program does not answer; the change was not taken.");
+    answeredEdits = Math.max(answeredEdits, sent);
+    rejected("The program does not respond; the change was not applied.");
   }
   settle();
 }
 
-function answered(reply, answer, sent, places) {
-  taken = sent;
+function answered(reply, answer, sent, annotations) {
+  answeredEdits = sent;
   if (reply.status === 409) {
-    taken = edits; // what was changed since was made from the older places too
+    answeredEdits = edits; // later edits were based on the older annotations too
     drag = null;
-    theirs(answer);
-  } else if (reply.ok && busy()) follow(answer, places);
+    replace(answer);
+  } else if (reply.ok && busy()) follow(answer, annotations);
   else if (reply.ok) show(answer);
-  if (reply.ok) tell(answer.saved ? "Saved to the site file." : undefined);
-  else refused(answer.error);
+  if (reply.ok) showStatus(answer.saved ? "Saved to the site file." : undefined);
+  else rejected(answer.error);
 }
 
-/** The server took what was sent, and more was changed here since: that stays, under the names it has now. */
+/** The server applied what was sent, and more was edited here since: that stays, under its current names. */
 function follow(answer, sent) {
   state.version = answer.version;
   if (!(late?.version > answer.version)) late = answer;
-  const names = new Map(sent.map((place) => [place.key, place.name]));
-  for (const place of state.places) place.was = names.get(place.key);
+  const names = new Map(sent.map((one) => [one.key, one.name]));
+  for (const annotation of state.annotations) annotation.previous_name = names.get(annotation.key);
 }
 
-function refused(words) {
-  tell(words, true);
-  toast(words, 6);
+function rejected(text) {
+  showStatus(text, true);
+  toast(text, 6);
 }
 
 function down(event) {
@@ -242,12 +242,12 @@ function down(event) {
   const at = framePoint(event);
   const reach = (event.pointerType === "touch" ? 22 : 10) / shownScale();
   if (editing.drawing) return corner(at, reach);
-  const hit = handleAt(state.places, editing.chosen, at, reach);
-  const inside = hit ? editing.chosen : placeAt(state.places, at, reach);
+  const hit = handleAt(state.annotations, editing.chosen, at, reach);
+  const inside = hit ? editing.chosen : annotationAt(state.annotations, at, reach);
   if (hit === null && inside !== editing.chosen) return pick(inside);
   if (hit === null && inside === null) return;
   overlay.setPointerCapture(event.pointerId);
-  drag = { ...grab(state.places[editing.chosen], hit, at), moved: false, before: structuredClone(state.places) };
+  drag = { ...grab(state.annotations[editing.chosen], hit, at), moved: false, before: structuredClone(state.annotations) };
   editing.point = drag.point;
   redraw();
 }
@@ -266,11 +266,11 @@ function move(event) {
   editing.cursor = at;
   if (drag) {
     drag.moved = true;
-    state.places[editing.chosen].points = changed(drag, at);
-    delete state.places[editing.chosen].arrow;
+    state.annotations[editing.chosen].points = changed(drag, at);
+    delete state.annotations[editing.chosen].arrow;
   } else {
     const reach = 10 / shownScale();
-    const grabs = !editing.drawing && (handleAt(state.places, editing.chosen, at, reach) || placeAt(state.places, at, reach) !== null);
+    const grabs = !editing.drawing && (handleAt(state.annotations, editing.chosen, at, reach) || annotationAt(state.annotations, at, reach) !== null);
     overlay.dataset.hover = grabs ? "grab" : "";
   }
   redraw();
@@ -284,10 +284,10 @@ function up() {
   send();
 }
 
-/** The drag was taken away (a gesture of the system): the place is where it was. */
+/** The drag was canceled (a gesture of the system): the annotation returns to where it was. */
 function cancel() {
   if (!drag) return;
-  state.places = drag.before;
+  state.annotations = drag.before;
   drag = null;
   settle();
   redraw();
@@ -295,20 +295,20 @@ function cancel() {
 
 function key(event) {
   if (!state.editing || event.target.closest?.("input, select, textarea, dialog[open]")) return;
-  const place = state.places[editing.chosen];
+  const annotation = state.annotations[editing.chosen];
   const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   if ((event.ctrlKey || event.metaKey) && event.key === "z") undo();
   else if (event.key === "Enter" && editing.drawing && event.target === document.body) finish();
   else if (event.key === "Backspace" && editing.drawing) editing.drawing.points.pop();
-  else if (["Delete", "Backspace"].includes(event.key) && place && editing.point !== null && place.points.length > (place.kind === "line" ? 2 : 3)) {
+  else if (["Delete", "Backspace"].includes(event.key) && annotation && editing.point !== null && annotation.points.length > (annotation.kind === "line" ? 2 : 3)) {
     remember();
-    place.points.splice(editing.point, 1);
+    annotation.points.splice(editing.point, 1);
     editing.point = null;
     send();
-  } else if (arrows[event.key] && place && editing.point !== null) {
+  } else if (arrows[event.key] && annotation && editing.point !== null) {
     remember();
     const by = event.shiftKey ? 10 : 1;
-    place.points[editing.point] = place.points[editing.point].map((v, axis) => v + by * arrows[event.key][axis]);
+    annotation.points[editing.point] = annotation.points[editing.point].map((v, axis) => v + by * arrows[event.key][axis]);
     send();
   } else return;
   event.preventDefault();

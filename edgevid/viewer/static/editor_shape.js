@@ -1,37 +1,37 @@
-// The geometry of editing: what lies under the pointer, and what a drag does to a place's points.
+// The geometry of editing: what lies under the pointer, and how a drag moves points.
 
 import { LINE, path, ZONE } from "./draw_ground.js";
 
 const near = (a, b, reach) => Math.hypot(a[0] - b[0], a[1] - b[1]) <= reach;
 const middle = (a, b) => [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];
 
-/** The sides of a place as [a, b]; a zone's last point leads back to its first. */
+/** The sides of an annotation as [a, b]; a zone's last point leads back to its first. */
 function sides({ kind, points }) {
   const found = points.slice(1).map((b, n) => [points[n], b]);
   return kind === "zone" ? [...found, [points.at(-1), points[0]]] : found;
 }
 
-/** {point} or {side} of the chosen place under `at`, null where there is none. */
-export function handleAt(places, chosen, at, reach) {
-  const place = places[chosen];
-  if (!place) return null;
-  const point = place.points.findIndex((p) => near(p, at, reach));
+/** {point} or {side} of the selected annotation under `at`, null where there is none. */
+export function handleAt(annotations, chosen, at, reach) {
+  const annotation = annotations[chosen];
+  if (!annotation) return null;
+  const point = annotation.points.findIndex((p) => near(p, at, reach));
   if (point >= 0) return { point };
-  const side = place.kind === "zone" ? sides(place).findIndex(([a, b]) => near(middle(a, b), at, reach)) : -1;
+  const side = annotation.kind === "zone" ? sides(annotation).findIndex(([a, b]) => near(middle(a, b), at, reach)) : -1;
   return side >= 0 ? { side } : null;
 }
 
-/** The number of the place under `at`, the last drawn first; null where there is none. */
-export function placeAt(places, at, reach) {
-  for (let n = places.length - 1; n >= 0; n--) {
-    const place = places[n];
-    if (place.kind === "zone" ? holds(place.points, at) : sides(place).some(([a, b]) => distance(a, b, at) < reach)) return n;
+/** The index of the annotation under `at`, the last drawn first; null where there is none. */
+export function annotationAt(annotations, at, reach) {
+  for (let n = annotations.length - 1; n >= 0; n--) {
+    const annotation = annotations[n];
+    if (annotation.kind === "zone" ? contains(annotation.points, at) : sides(annotation).some(([a, b]) => distance(a, b, at) < reach)) return n;
   }
   return null;
 }
 
 /** Even-odd rule. */
-function holds(points, [x, y]) {
+function contains(points, [x, y]) {
   let inside = false;
   points.forEach(([x1, y1], n) => {
     const [x2, y2] = points[(n + 1) % points.length];
@@ -46,12 +46,12 @@ function distance(a, b, p) {
   return Math.hypot(p[0] - a[0] - t * dx, p[1] - a[1] - t * dy);
 }
 
-/** What a drag begins with: a point, a new point in the middle of a side, or the whole place. */
-export function grab(place, hit, at) {
-  const points = place.points.map((p) => [...p]);
+/** What a drag begins with: a point, a new point in the middle of a side, or the whole annotation. */
+export function grab(annotation, hit, at) {
+  const points = annotation.points.map((p) => [...p]);
   if (hit?.side !== undefined) {
     points.splice(hit.side + 1, 0, at);
-    place.points = points;
+    annotation.points = points;
     return { points, point: hit.side + 1, from: at, added: true };
   }
   return { points, point: hit?.point ?? null, from: at, added: false };
@@ -65,14 +65,14 @@ export function changed({ points, point, from }, at) {
 
 const round = (v) => Math.round(v * 10) / 10;
 
-/** Handles of the chosen place, and what is being drawn. */
-export function paintHandles(view, places, { chosen, point, drawing, cursor }) {
+/** Handles of the selected annotation, and what is being drawn. */
+export function paintHandles(view, annotations, { chosen, point, drawing, cursor }) {
   const { ctx, scale } = view;
-  const place = places[chosen];
-  if (place) {
-    const color = place.kind === "zone" ? ZONE : LINE;
-    if (place.kind === "zone") for (const [a, b] of sides(place)) dot(view, middle(a, b), 3.5, "rgb(0 0 0 / 0.6)", color);
-    place.points.forEach((p, n) => dot(view, p, n === point ? 8 : 6.5, n === point ? "#ffffff" : color, "#000000"));
+  const annotation = annotations[chosen];
+  if (annotation) {
+    const color = annotation.kind === "zone" ? ZONE : LINE;
+    if (annotation.kind === "zone") for (const [a, b] of sides(annotation)) dot(view, middle(a, b), 3.5, "rgb(0 0 0 / 0.6)", color);
+    annotation.points.forEach((p, n) => dot(view, p, n === point ? 8 : 6.5, n === point ? "#ffffff" : color, "#000000"));
   }
   if (!drawing) return;
   const color = drawing.kind === "zone" ? ZONE : LINE;

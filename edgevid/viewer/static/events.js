@@ -1,15 +1,15 @@
 // The list of what happened, newest first.
 
 import { el, toast } from "./dom.js";
-import { clock, duration, percent, speedWords } from "./format.js";
+import { clock, duration, percent, formatSpeed } from "./format.js";
 import { state, unit } from "./state.js";
 
-const MOST = 200;
+const MAX_EVENTS = 200;
 const list = document.getElementById("events");
 const filter = document.getElementById("events-filter");
 const none = document.getElementById("events-none");
-const GROUPS = { passage: "speed", verdict: "verdict", connected: "stream", lost: "stream", stalled: "stream", resized: "stream", restart: "stream" };
-const WORDS = { enter: "entered", leave: "left", dwell: "stays in", stopped: "stands still in", "wrong-way": "goes the wrong way in", cross: "crossed" };
+const GROUPS = { track_speed: "speed", verdict: "verdict", connected: "stream", lost: "stream", stalled: "stream", resized: "stream", restart: "stream" };
+const VERBS = { enter: "entered", leave: "left", dwell: "dwells in", stopped: "stopped in", "wrong-way": "moves the wrong way in", cross: "crossed" };
 let events = [];
 let select = () => {};
 
@@ -18,30 +18,30 @@ export function prepareEvents(onSelect) {
   filter.addEventListener("change", show);
 }
 
-/** Takes the events of before this visit. */
-export function setEvents(given) {
-  events = [...given];
+/** Takes the events from before this page was opened. */
+export function setEvents(earlier) {
+  events = [...earlier];
   show();
 }
 
 export function addEvent(event) {
   if (events.some((one) => one.n === event.n)) return;
   events.push(event);
-  if (events.length > MOST) events.shift();
+  if (events.length > MAX_EVENTS) events.shift();
   if (!fits(event)) return;
   list.prepend(line(event));
-  while (list.children.length > MOST) list.lastChild.remove();
-  told();
+  while (list.children.length > MAX_EVENTS) list.lastChild.remove();
+  showEmpty();
 }
 
 export function show() {
-  list.replaceChildren(...events.filter(fits).slice(-MOST).reverse().map(line));
-  told();
+  list.replaceChildren(...events.filter(fits).slice(-MAX_EVENTS).reverse().map(line));
+  showEmpty();
 }
 
-function told() {
+function showEmpty() {
   none.hidden = list.children.length > 0;
-  none.textContent = filter.value ? "Nothing of this kind has happened yet." : "Nothing has happened yet. Zones, lines and verdicts make events.";
+  none.textContent = filter.value ? "No event of this kind yet." : "No events yet. Zones, lines, track speeds and verdicts cause them.";
 }
 
 function fits(event) {
@@ -49,43 +49,43 @@ function fits(event) {
 }
 
 function line(event) {
-  return el("li", {}, el("time", {}, clock(event.time_s)), el("span", {}, ...words(event)));
+  return el("li", {}, el("time", {}, clock(event.time_s)), el("span", {}, ...describe(event)));
 }
 
-function words(event) {
-  const who = event.id === undefined ? null : object(event);
+function describe(event) {
+  const name = event.id === undefined ? null : objectButton(event);
   switch (event.kind) {
-    case "passage":
-      return [who, ` passed at ${speedWords(event, unit())}`];
+    case "track_speed":
+      return [name, `: track speed ${formatSpeed(event, unit())}`];
     case "verdict":
-      return [who, `: ${event.task === "action" ? "" : `${event.task} `}${event.label} ${percent(event.confidence)}`];
+      return [name, `: ${event.task === "action" ? "" : `${event.task} `}${event.label} ${percent(event.confidence)}`];
     case "restart":
-      return ["The file begins again; ids start anew."];
+      return ["The file starts again; track ids restart."];
     case "connected":
       return [`Connected: ${event.detail}`];
     case "resized":
-      return [`The image's size changed: ${event.detail}`];
+      return [`Resolution changed: ${event.detail}`];
     case "lost":
     case "stalled":
-      return [el("span", { className: "fault" }, event.kind === "lost" ? "Stream lost" : "Stream silent"), `: ${event.detail}`];
+      return [el("span", { className: "fault" }, event.kind === "lost" ? "Stream lost" : "Stream stalled"), `: ${event.detail}`];
     default:
-      return place(event, who);
+      return describePlace(event, name);
   }
 }
 
-function place(event, who) {
+function describePlace(event, name) {
   const alarm = ["wrong-way", "stopped", "dwell"].includes(event.kind);
-  const verb = el("span", { className: alarm ? "alarm" : "" }, ` ${WORDS[event.kind] ?? event.kind} `);
+  const verb = el("span", { className: alarm ? "alarm" : "" }, ` ${VERBS[event.kind] ?? event.kind} `);
   const after = event.kind === "cross" ? ` ${event.direction === "forward" ? "▸ forward" : "◂ backward"}` : event.seconds ? ` (${duration(event.seconds)})` : "";
-  return [who, verb, `${event.place}${after}`];
+  return [name, verb, `${event.place}${after}`];
 }
 
-function object(event) {
-  const name = `${event.class ?? "object"} ${event.id}`;
-  const onclick = () => (there(event.id) ? select(event.id) : toast(`${name} is no longer there.`));
-  return el("button", { type: "button", onclick }, name);
+function objectButton(event) {
+  const label = `${event.class ?? "object"} ${event.id}`;
+  const onclick = () => (isTracked(event.id) ? select(event.id) : toast(`${label} is no longer tracked.`));
+  return el("button", { type: "button", onclick }, label);
 }
 
-function there(id) {
+function isTracked(id) {
   return state.record?.objects.some((one) => one.id === id);
 }

@@ -1,19 +1,19 @@
-// Values as words. Numbers are set as a typographer would: a true minus and plus-minus, narrow spaces.
+// Values as text, with a true minus and plus-minus and narrow spaces.
 
 const NARROW = "\u202f";
 const SCALE = { "km/h": 3.6, mph: 2.2369363, "m/s": 1 };
 
-/** "52 ± 2 km/h" of a record's speed, with the age of a smoothed one; the error is rounded up, never down to 0. */
-export function speedWords(speed, unit) {
+/** "52 ± 2 km/h" of a record's speed, with the age of a smoothed one; the standard error is rounded up. */
+export function formatSpeed(speed, unit) {
   const scale = SCALE[unit];
   const digits = unit === "m/s" ? 1 : 0;
   const step = 10 ** -digits;
   const error = Math.ceil((scale * speed.sigma_mps) / step - 1e-9) * step;
-  const age = speed.age_s >= 0.1 ? `, ${duration(speed.age_s)} ago` : "";
+  const age = speed.kind === "smoothed" ? `, ${duration(speed.age_s)} ago` : "";
   return `${number(scale * speed.mps, digits)}${NARROW}±${NARROW}${number(error, digits)}${NARROW}${unit}${age}`;
 }
 
-/** What a speed in m/s is in `unit`. */
+/** A speed in m/s in `unit`. */
 export function inUnit(mps, unit) {
   return mps * SCALE[unit];
 }
@@ -44,25 +44,25 @@ export function duration(seconds) {
   return `${Math.floor(seconds / 60)}${NARROW}min ${Math.round(seconds % 60)}${NARROW}s`;
 }
 
-/** What an object is called: its class as judged where there is a judge, "unsure" where that is silent. */
-export function kind(object) {
-  const judged = object.verdicts?.class;
-  return judged ? (judged.label ?? "unsure") : object.class;
+/** The class of an object: the verdict where there is a class policy, "unknown" where that abstains. */
+export function className(object) {
+  const verdict = object.verdicts?.class;
+  return verdict ? (verdict.label ?? "unknown") : object.class;
 }
 
-/** {words, silent} of one verdict. */
-export function verdictWords(task, verdict, reasons) {
-  if (verdict.label !== undefined) return { words: `${verdict.label} ${percent(verdict.confidence)}`, silent: false };
-  const lead = task === "action" ? "unsure" : `${task} unsure`;
-  return { words: `${lead}: ${reasons[verdict.reason] ?? verdict.reason}`, silent: true };
+/** {text, abstained} of one verdict. */
+export function verdictText(task, verdict, reasons) {
+  if (verdict.label !== undefined) return { text: `${verdict.label} ${percent(verdict.confidence)}`, abstained: false };
+  const lead = task === "action" ? "abstained" : `${task} abstained`;
+  return { text: `${lead}: ${reasons[verdict.reason] ?? verdict.reason}`, abstained: true };
 }
 
-/** {words, silent} of a speed, or null where none is measured. */
-export function speedSaid(object, unit, reasons) {
+/** {text, abstained} of a speed, or null where none is measured. */
+export function speedText(object, unit, reasons) {
   const speed = object.speed;
   if (!speed) return null;
-  if (speed.reason) return { words: reasons[speed.reason] ?? speed.reason, silent: true };
-  return { words: speedWords(speed, unit), silent: false };
+  if (speed.reason) return { text: reasons[speed.reason] ?? speed.reason, abstained: true };
+  return { text: formatSpeed(speed, unit), abstained: false };
 }
 
 /** The verdicts of an object, its class left out, as [task, verdict]. */

@@ -1,13 +1,13 @@
-// Keyboard shortcuts. They can be switched off, as single keys get in the way of some ways of typing.
+// Keyboard shortcuts. They can be switched off, as single keys interfere with some input methods.
 
 import { el } from "./dom.js";
 import { state } from "./state.js";
 
 const SHOWN = [
-  [["Space"], "Pause or go on"],
-  [["."], "One frame on"],
-  [["N"], "Next object; ", ["P"], "the one before"],
-  [["Esc"], "Nothing selected"],
+  [["Space"], "Pause or resume"],
+  [["."], "Next frame"],
+  [["N"], "Next object; ", ["P"], "previous one"],
+  [["Esc"], "Clear the selection"],
   [["B"], "Boxes"],
   [["L"], "Labels: all, short, none"],
   [["T"], "Trails"],
@@ -24,11 +24,11 @@ const SHOWN = [
 /** Fills the help's table. */
 export function listKeys(body) {
   const keys = (names) => names.map((name) => el("kbd", {}, name));
-  body.append(...SHOWN.map(([first, words, second, more]) => el("tr", {}, el("td", {}, ...keys(first), ...(second ? [" ", ...keys(second)] : [])), el("td", {}, words + (more ?? "")))));
+  body.append(...SHOWN.map(([first, text, second, more]) => el("tr", {}, el("td", {}, ...keys(first), ...(second ? [" ", ...keys(second)] : [])), el("td", {}, text + (more ?? "")))));
 }
 
 /** `actions` by key; "Space" is " ". */
-export function heedKeys(actions) {
+export function handleKeys(actions) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !state.choices.keys) return;
     const on = event.target;

@@ -1,14 +1,14 @@
-// The overlay viewer: ties the stream to what is drawn and to what the user asks for.
+// The overlay viewer: connects the stream, the drawing and the controls.
 
-import { drawTimings, medians, noteTimings } from "./chart.js";
+import { drawTimings, medians, recordTimings } from "./chart.js";
 import { stageColor } from "./colors.js";
 import { el, setText, toast } from "./dom.js";
 import { objectAt } from "./draw.js";
-import { placesChanged, placesGreeted, prepareEditor, toggleEditor } from "./editor.js";
+import { annotationsChanged, annotationsReset, prepareEditor, toggleEditor } from "./editor.js";
 import { addEvent, prepareEvents, setEvents, show as showEvents } from "./events.js";
 import { clock, ms, number } from "./format.js";
-import { heedKeys, listKeys } from "./keys.js";
-import { forgetSpeeds, noteSpeeds, showObject } from "./object.js";
+import { handleKeys, listKeys } from "./keys.js";
+import { clearSpeeds, recordSpeeds, showObject } from "./object.js";
 import { neighbor, showObjects } from "./objects.js";
 import { framePoint, overlay, redraw, screen, shape, snapshot } from "./screen.js";
 import { choose, remember, state, unit } from "./state.js";
@@ -18,12 +18,12 @@ import { toggleTheme } from "./theme.js";
 const LABELS = ["all", "short", "none"];
 const UNITS = ["km/h", "mph", "m/s"];
 const $ = (id) => document.getElementById(id);
-let steps = 0; // live frames that may pass while the image is held
+let steps = 0; // live frames to show while the image is frozen
 
-const stream = openStream({ frame, words, link });
+const stream = openStream({ frame, message, link });
 
 function frame(record, bitmap) {
-  if (state.held && steps-- <= 0) {
+  if (state.frozen && steps-- <= 0) {
     steps = 0;
     bitmap.close();
     return;
@@ -31,8 +31,8 @@ function frame(record, bitmap) {
   state.bitmap?.close();
   state.bitmap = bitmap;
   if (record.n !== state.record?.n) {
-    noteTimings(record.timings_ms);
-    noteSpeeds(record);
+    recordTimings(record.timings_ms);
+    recordSpeeds(record);
   }
   const before = state.record?.size.join();
   remember(record);
@@ -42,12 +42,12 @@ function frame(record, bitmap) {
   redraw();
 }
 
-function words(message) {
-  if (message.type === "hello") hello(message);
-  else if (message.type === "event") happened(message.event);
-  else if (message.type === "places") placesChanged(message);
-  else if (message.type === "stats") state.stats = message;
-  else if (message.type === "state") paused(message.paused);
+function message(received) {
+  if (received.type === "hello") hello(received);
+  else if (received.type === "event") event(received.event);
+  else if (received.type === "annotations") annotationsChanged(received);
+  else if (received.type === "stats") state.stats = received;
+  else if (received.type === "state") paused(received.paused);
 }
 
 function hello(message) {
@@ -59,18 +59,18 @@ function hello(message) {
   $("unit").value = unit();
   document.querySelector('[data-layer="grid"]').disabled = !message.calibrated;
   document.querySelector('[data-layer="grid"]').title = message.calibrated ? "Ground grid (G)" : "Ground grid: this camera is not calibrated";
-  placesGreeted(message);
+  annotationsReset(message);
   setEvents(message.events);
   paused(message.paused);
   shape();
 }
 
-function happened(event) {
-  addEvent(event);
-  if (event.kind === "restart") {
+function event(one) {
+  addEvent(one);
+  if (one.kind === "restart") {
     state.selected = null;
     state.trails.clear();
-    forgetSpeeds();
+    clearSpeeds();
   }
 }
 
@@ -80,15 +80,15 @@ function link(how) {
   connection();
 }
 
-/** One badge says whether what is seen is now. */
+/** One badge tells whether the displayed image is current. */
 function connection() {
   const badge = $("connection");
   const [mode, text] = lost
     ? ["lost", "reconnecting"]
     : !state.record
       ? ["waiting", "waiting"]
-      : state.held || state.paused
-        ? ["held", state.held ? "held" : "paused"]
+      : state.frozen || state.paused
+        ? ["paused", state.frozen ? "frozen" : "paused"]
         : ["live", state.hello?.live ? "live" : "playing"];
   badge.dataset.state = mode;
   setText(badge, text);
@@ -96,16 +96,16 @@ function connection() {
 
 function paused(now) {
   state.paused = now;
-  const still = now || state.held;
-  $("pause").setAttribute("aria-pressed", String(still));
-  $("pause-shape").setAttribute("d", still ? "M4 3l9 5-9 5z" : "M4 3h3v10H4zM9 3h3v10H9z");
-  setText($("pause").querySelector("span"), still ? "Go on" : "Pause");
+  const stopped = now || state.frozen;
+  $("pause").setAttribute("aria-pressed", String(stopped));
+  $("pause-shape").setAttribute("d", stopped ? "M4 3l9 5-9 5z" : "M4 3h3v10H4zM9 3h3v10H9z");
+  setText($("pause").querySelector("span"), stopped ? "Resume" : "Pause");
   connection();
 }
 
 function pause() {
   if (state.hello?.live) {
-    state.held = !state.held;
+    state.frozen = !state.frozen;
     steps = 0;
     paused(state.paused);
   } else stream.send({ paused: !state.paused });
@@ -113,7 +113,7 @@ function pause() {
 
 function step() {
   if (!state.hello?.live) return stream.send({ step: true });
-  state.held = true;
+  state.frozen = true;
   steps = 1;
   paused(state.paused);
 }
@@ -126,7 +126,7 @@ function select(id) {
 
 async function save() {
   const blob = await snapshot();
-  if (!blob) return toast("There is no image yet.");
+  if (!blob) return toast("No image yet.");
   const time = clock(state.record.time_s).replace(/[:.]/g, "-");
   const name = `edgevid ${state.hello.title.replace(/[^\w.-]+/g, "_")} ${time}.png`;
   const link = el("a", { href: URL.createObjectURL(blob), download: name });
@@ -137,7 +137,7 @@ async function save() {
 
 function layer(name) {
   if (name === "labels") choose("labels", LABELS[(LABELS.indexOf(state.choices.labels) + 1) % LABELS.length]);
-  else if (name === "grid" && !state.hello?.calibrated) return toast("This camera is not calibrated: start with --camera CALIBRATION to have a grid and speeds.");
+  else if (name === "grid" && !state.hello?.calibrated) return toast("This camera is not calibrated: start with --calibration FILE for a grid and speeds.");
   else choose(name, !state.choices[name]);
   layers();
   redraw();
@@ -161,10 +161,10 @@ function setUnit(name) {
 
 function fullscreen() {
   if (document.fullscreenElement) document.exitFullscreen();
-  else screen.requestFullscreen?.().catch(() => toast("This browser has no full screen here."));
+  else screen.requestFullscreen?.().catch(() => toast("This browser does not support full screen here."));
 }
 
-/** The words around the image, four times a second: often enough to read. */
+/** The text around the image, at 4 Hz: often enough to read. */
 function refresh() {
   showObjects(select);
   showObject();
@@ -194,11 +194,11 @@ function legend(stages) {
 
 function facts(record, hello, stats) {
   const shown = [["Time", clock(record.time_s)], ["Frame", String(record.frame)], ["Size", record.size.join("\u202f×\u202f")]];
-  if (record.fps) shown.push(["Rate", `${number(record.fps, 1)}\u202f/s`]);
+  if (record.fps) shown.push(["Rate", `${number(record.fps, 1)}\u202ffps`]);
   if (hello.live && record.lag_ms !== undefined) shown.push(["Lag", ms(record.lag_ms)]);
   if (record.dropped) shown.push(["Frames dropped", String(record.dropped)]);
-  if (stats.late_ms !== undefined && stats.late_ms !== null) shown.push(["To this page", ms(stats.late_ms)]);
-  if (stats.left_out) shown.push(["Left out here", String(stats.left_out)]);
+  if (stats.latency_ms !== undefined && stats.latency_ms !== null) shown.push(["Latency to this page", ms(stats.latency_ms)]);
+  if (stats.dropped) shown.push(["Dropped for this page", String(stats.dropped)]);
   if (stats.viewers > 1) shown.push(["Viewers", String(stats.viewers)]);
   const list = $("facts");
   if (list.children.length !== shown.length) list.replaceChildren(...shown.map(() => el("div", {}, el("dt"), el("dd"))));
@@ -239,7 +239,7 @@ $("fullscreen").onclick = fullscreen;
 $("help-open").onclick = help;
 $("help-close").onclick = () => $("help").close();
 $("help").addEventListener("click", (event) => {
-  if (event.target === $("help")) $("help").close(); // beside it
+  if (event.target === $("help")) $("help").close(); // outside of it
 });
 $("object-close").onclick = () => select(state.selected);
 $("unit").onchange = (event) => setUnit(event.target.value);
@@ -248,15 +248,15 @@ $("keys-on").onchange = (event) => choose("keys", event.target.checked);
 for (const button of document.querySelectorAll("[data-layer]")) button.onclick = () => layer(button.dataset.layer);
 document.addEventListener("edgevid:theme", refresh);
 
-heedKeys({
+handleKeys({
   " ": pause, ".": step, s: save, e: toggleEditor, f: fullscreen, d: toggleTheme, "?": help,
-  b: () => layer("boxes"), l: () => layer("labels"), t: () => layer("trails"), g: () => layer("grid"), z: () => layer("places"),
+  b: () => layer("boxes"), l: () => layer("labels"), t: () => layer("trails"), g: () => layer("grid"), z: () => layer("annotations"),
   u: () => setUnit(UNITS[(UNITS.indexOf(unit()) + 1) % UNITS.length]),
-  n: () => hop(1), p: () => hop(-1),
+  n: () => selectNeighbor(1), p: () => selectNeighbor(-1),
   Escape: () => (state.editing ? toggleEditor() : state.selected !== null && select(state.selected)),
 });
 
-function hop(by) {
+function selectNeighbor(by) {
   const id = neighbor(by);
   if (id !== null && id !== state.selected) select(id);
 }

@@ -1,9 +1,9 @@
-// One object's panel: its image, all that is said of it, and why the rest is not.
+// One object's panel: its image, its verdicts and speed, and the reason of each abstention.
 
 import { drawTrace } from "./chart.js";
 import { colorOf } from "./colors.js";
 import { el, setText } from "./dom.js";
-import { duration, headingArrow, kind, number, percent, speedSaid, verdictsOf, verdictWords } from "./format.js";
+import { duration, headingArrow, className, number, percent, speedText, verdictsOf, verdictText } from "./format.js";
 import { state, unit } from "./state.js";
 
 const TRACE_S = 20;
@@ -14,8 +14,8 @@ const traces = new Map(); // id -> [{time, mps, sigma}]
 let parts = null;
 let shown = null;
 
-/** Remembers each object's speed, also of those that are not selected. */
-export function noteSpeeds(record) {
+/** Records each object's speed, also of those that are not selected. */
+export function recordSpeeds(record) {
   const present = new Set();
   for (const { id, speed } of record.objects) {
     present.add(id);
@@ -29,11 +29,11 @@ export function noteSpeeds(record) {
   for (const id of traces.keys()) if (!present.has(id) && id !== state.selected) traces.delete(id);
 }
 
-export function forgetSpeeds() {
+export function clearSpeeds() {
   traces.clear();
 }
 
-/** Shows the selected object; one that is gone keeps its last words. */
+/** Shows the selected object; one whose track ended keeps its last values. */
 export function showObject() {
   const id = state.selected;
   panel.hidden = id === null;
@@ -41,64 +41,64 @@ export function showObject() {
   if (shown !== id) build(id);
   const object = state.record.objects.find((one) => one.id === id);
   if (!object) {
-    setText(parts.seen, "no longer there");
+    setText(parts.detected, "track ended");
     return;
   }
-  setText(title, `${kind(object)} ${id}`);
+  setText(title, `${className(object)} ${id}`);
   portrait(object);
-  setText(parts.seen, object.detected ? "in this frame" : "not in this frame: its place is predicted");
+  setText(parts.detected, object.detected ? "in this frame" : "not in this frame: predicted");
   setText(parts.score, `${object.class} ${percent(object.score)}`);
   setText(parts.age, duration(object.age_s));
   verdicts(object);
   speed(object);
-  setText(parts.place, object.ground_m ? object.ground_m.map((v) => `${number(v, 1)}`).join(", ") + " m" : "off the calibration");
+  setText(parts.position, object.ground_m ? object.ground_m.map((v) => `${number(v, 1)}`).join(", ") + " m" : "outside the calibration");
   const trace = traces.get(id) ?? [];
-  const told = trace.filter((p) => p.mps !== null).length > 1;
-  parts.trace.hidden = parts.traceWords.hidden = !told;
-  if (told) drawTrace(parts.trace, trace, TRACE_S, colorOf(id), unit());
+  const enough = trace.filter((p) => p.mps !== null).length > 1;
+  parts.trace.hidden = parts.traceCaption.hidden = !enough;
+  if (enough) drawTrace(parts.trace, trace, TRACE_S, colorOf(id), unit());
 }
 
 function build(id) {
   shown = id;
   document.getElementById("object-swatch").style.background = colorOf(id);
   const dd = () => el("dd");
-  parts = { score: dd(), age: dd(), seen: dd(), place: dd(), said: el("div"), crop: el("canvas", { id: "object-crop" }) };
+  parts = { score: dd(), age: dd(), detected: dd(), position: dd(), values: el("div"), crop: el("canvas", { id: "object-crop" }) };
   parts.crop.setAttribute("role", "img");
   parts.crop.setAttribute("aria-label", `Image of object ${id}`);
   parts.trace = el("canvas", { className: "trace" });
   parts.trace.setAttribute("role", "img");
   parts.trace.setAttribute("aria-label", `Speed of object ${id} over the last ${TRACE_S} seconds`);
-  parts.traceWords = el("p", { className: "trace-words dim" }, `Speed over the last ${TRACE_S} s; the band is its standard error.`);
-  const list = el("dl", {}, el("dt", {}, "Class"), parts.score, el("dt", {}, "Seen"), parts.seen, el("dt", {}, "For"), parts.age);
-  parts.placeName = el("dt", {}, "Place");
-  list.append(parts.placeName, parts.place);
-  body.replaceChildren(parts.said, el("div", { className: "portrait" }, parts.crop, list), parts.trace, parts.traceWords);
-  parts.placeName.hidden = parts.place.hidden = !state.hello?.calibrated;
-  parts.trace.hidden = parts.traceWords.hidden = true;
+  parts.traceCaption = el("p", { className: "trace-caption dim" }, `Speed over the last ${TRACE_S} s; the band is its standard error.`);
+  const list = el("dl", {}, el("dt", {}, "Class"), parts.score, el("dt", {}, "Detected"), parts.detected, el("dt", {}, "Tracked for"), parts.age);
+  parts.positionName = el("dt", {}, "Position");
+  list.append(parts.positionName, parts.position);
+  body.replaceChildren(parts.values, el("div", { className: "portrait" }, parts.crop, list), parts.trace, parts.traceCaption);
+  parts.positionName.hidden = parts.position.hidden = !state.hello?.calibrated;
+  parts.trace.hidden = parts.traceCaption.hidden = true;
 }
 
 function verdicts(object) {
   const rows = verdictsOf(object).map(([task, verdict]) => {
-    const { words, silent } = verdictWords(task, verdict, state.hello.reasons);
-    const meter = el("span", { className: `meter${silent ? " silent-meter" : ""}` }, el("i"));
+    const { text, abstained } = verdictText(task, verdict, state.hello.reasons);
+    const meter = el("span", { className: `meter${abstained ? " abstained-meter" : ""}` }, el("i"));
     meter.firstChild.style.width = percent(verdict.confidence).replace("\u202f", "");
-    const note = silent ? ` (best guess ${percent(verdict.confidence)})` : "";
+    const note = abstained ? ` (best guess ${percent(verdict.confidence)})` : "";
     const shownNote = verdict.confidence ? note : "";
-    return el("p", { className: silent ? "silent" : "big" }, `${words}${shownNote}`, verdict.confidence ? meter : null);
+    return el("p", { className: abstained ? "abstained" : "big" }, `${text}${shownNote}`, verdict.confidence ? meter : null);
   });
   parts.verdictRows = rows;
 }
 
 function speed(object) {
-  const said = speedSaid(object, unit(), state.hello.reasons);
+  const formatted = speedText(object, unit(), state.hello.reasons);
   const rows = [...parts.verdictRows];
-  if (said) {
+  if (formatted) {
     const heading = object.speed.heading_deg === undefined ? "" : ` ${headingArrow(object.speed.heading_deg)}`;
-    rows.push(el("p", { className: said.silent ? "silent" : "big" }, said.silent ? `no speed: ${said.words}` : said.words + heading));
+    rows.push(el("p", { className: formatted.abstained ? "abstained" : "big" }, formatted.abstained ? `no speed: ${formatted.text}` : formatted.text + heading));
   }
-  const words = rows.map((row) => row.outerHTML).join("");
-  if (parts.words !== words) parts.said.replaceChildren(...rows);
-  parts.words = words;
+  const html = rows.map((row) => row.outerHTML).join("");
+  if (parts.html !== html) parts.values.replaceChildren(...rows);
+  parts.html = html;
 }
 
 function portrait(object) {

@@ -1,4 +1,4 @@
-// The two canvases: the image below, what is drawn over it above; one animation frame paints both.
+// The two canvases: the image, and the overlay above it; one animation frame paints both.
 
 import { paint } from "./draw.js";
 import { state, unit } from "./state.js";
@@ -8,16 +8,16 @@ const screen = document.getElementById("screen");
 const image = document.getElementById("image");
 const overlay = document.getElementById("overlay");
 const extras = []; // further painters, for the editor
-let asked = false;
+let pending = false;
 
 export { overlay, screen };
 
 /** Paints again before the next screen refresh. */
 export function redraw() {
-  if (asked) return;
-  asked = true;
+  if (pending) return;
+  pending = true;
   requestAnimationFrame(() => {
-    asked = false;
+    pending = false;
     draw();
   });
 }
@@ -28,15 +28,15 @@ export function addPainter(painter) {
 
 /** Frame pixels of a pointer event. */
 export function framePoint(event) {
-  const place = overlay.getBoundingClientRect();
-  const { scale, left, top } = fit(place.width, place.height);
-  return [(event.clientX - place.left - left) / scale, (event.clientY - place.top - top) / scale];
+  const rect = overlay.getBoundingClientRect();
+  const { scale, left, top } = fit(rect.width, rect.height);
+  return [(event.clientX - rect.left - left) / scale, (event.clientY - rect.top - top) / scale];
 }
 
-/** CSS pixels a frame pixel, for hit tests in hand's breadths. */
+/** CSS pixels per frame pixel, for hit tests of a constant size on the screen. */
 export function shownScale() {
-  const place = overlay.getBoundingClientRect();
-  return fit(place.width, place.height).scale;
+  const rect = overlay.getBoundingClientRect();
+  return fit(rect.width, rect.height).scale;
 }
 
 function fit(width, height) {
@@ -52,36 +52,36 @@ function size() {
 export function shape() {
   const [w, h] = size();
   screen.style.aspectRatio = `${w} / ${h}`;
-  // As wide as it can be without being higher than its limit.
+  // As wide as possible without exceeding the height limit.
   screen.style.width = `min(100%, calc(max(240px, 100dvh - 170px) * ${w / h}))`;
   redraw();
 }
 
 function draw() {
-  const place = overlay.getBoundingClientRect();
-  if (!place.width) return;
-  const dense = Math.min(window.devicePixelRatio || 1, 3);
-  const { scale, left, top } = fit(place.width, place.height);
-  for (const canvas of [image, overlay]) sized(canvas, Math.round(place.width * dense), Math.round(place.height * dense));
+  const rect = overlay.getBoundingClientRect();
+  if (!rect.width) return;
+  const ratio = Math.min(window.devicePixelRatio || 1, 3);
+  const { scale, left, top } = fit(rect.width, rect.height);
+  for (const canvas of [image, overlay]) sized(canvas, Math.round(rect.width * ratio), Math.round(rect.height * ratio));
   const [w, h] = size();
   if (state.bitmap) {
     const ctx = image.getContext("2d", { alpha: false });
     ctx.imageSmoothingQuality = "high";
     ctx.fillStyle = "#000";
     ctx.fillRect(0, 0, image.width, image.height);
-    ctx.drawImage(state.bitmap, left * dense, top * dense, w * scale * dense, h * scale * dense);
+    ctx.drawImage(state.bitmap, left * ratio, top * ratio, w * scale * ratio, h * scale * ratio);
   }
   const ctx = overlay.getContext("2d");
   ctx.setTransform(1, 0, 0, 1, 0, 0);
   ctx.clearRect(0, 0, overlay.width, overlay.height);
-  ctx.setTransform(dense, 0, 0, dense, left * dense, top * dense);
+  ctx.setTransform(ratio, 0, 0, ratio, left * ratio, top * ratio);
   const view = viewOf(ctx, w * scale, h * scale, scale);
   paint(view, state, unit());
   for (const painter of extras) painter(view);
   document.documentElement.dataset.frame = state.record?.n ?? "";
 }
 
-/** Sizes grow slowly with the image: readable on a phone and on a wall. */
+/** Sizes grow slowly with the image: readable on a phone and on a large screen. */
 function viewOf(ctx, width, height, scale) {
   const part = Math.min(1.6, Math.max(0.8, width / 900));
   return { ctx, width, height, scale, unit: part, font: Math.max(10.5, 12.5 * part), family: FAMILY };
@@ -91,7 +91,7 @@ function sized(canvas, width, height) {
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
 }
 
-/** The shown image with what is drawn over it, as a PNG of at least 1280 pixels' width. */
+/** The displayed image with its overlay, as a PNG at least 1280 pixels wide. */
 export async function snapshot() {
   if (!state.bitmap) return null;
   const [w, h] = size();

@@ -1,25 +1,25 @@
-// What the page knows and what its user chose; choices are kept in this browser.
+// What the page knows and what its user chose; choices are stored in this browser.
 
 const KEY = "edgevid-viewer";
-const CHOICES = { boxes: true, labels: "all", trails: true, grid: false, places: true, unit: null, keys: true };
+const CHOICES = { boxes: true, labels: "all", trails: true, grid: false, annotations: true, unit: null, keys: true };
 
 export const state = {
-  hello: null, // what the server said of itself
-  record: null, // the shown frame's record
+  hello: null, // the server's first message
+  record: null, // the displayed frame's record
   bitmap: null, // and its image
   paused: false,
-  held: false, // a live image that this page holds still
+  frozen: false, // whether this page has frozen a live image
   selected: null, // id of an object
   hovered: null,
   editing: false,
-  places: [],
+  annotations: [],
   version: 0,
   stats: {},
   trails: new Map(), // id -> [{time, x, y}]
-  choices: { ...CHOICES, ...kept() },
+  choices: { ...CHOICES, ...stored() },
 };
 
-function kept() {
+function stored() {
   try {
     const found = JSON.parse(localStorage.getItem(KEY) ?? "{}");
     return Object.fromEntries(Object.entries(found).filter(([key]) => key in CHOICES));

@@ -1,30 +1,30 @@
-// The socket to the server: images with their records in, answers out, reconnected for ever.
+// The socket to the server: images with their records in, acknowledgements out, reconnected indefinitely.
 
-const FIRST_WAIT_MS = 400;
-const LONGEST_WAIT_MS = 8000;
+const MIN_BACKOFF_MS = 400;
+const MAX_BACKOFF_MS = 8000;
 const decoder = new TextDecoder();
 
 /**
- * Opens the stream. `on.frame(record, bitmap)`, `on.words(message)`, `on.link("open" | "lost")`.
+ * Opens the stream. `on.frame(record, bitmap)`, `on.message(message)`, `on.link("open" | "lost")`.
  * Returns {send(message)}.
  */
 export function openStream(on) {
   let socket = null;
-  let wait = FIRST_WAIT_MS;
-  let refused = 0;
-  let newest = 0; // number of the newest image that was handed on
+  let backoff = MIN_BACKOFF_MS;
+  let attempts = 0;
+  let newest = 0; // number of the newest image that was shown
 
   function connect() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     socket = new WebSocket(`${scheme}://${location.host}/ws`);
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
-      wait = FIRST_WAIT_MS;
-      refused = newest = 0;
+      backoff = MIN_BACKOFF_MS;
+      attempts = newest = 0;
       on.link("open");
-      if (document.hidden) send({ looking: false });
+      if (document.hidden) send({ visible: false });
     };
-    socket.onmessage = ({ data }) => (typeof data === "string" ? on.words(JSON.parse(data)) : image(data));
+    socket.onmessage = ({ data }) => (typeof data === "string" ? on.message(JSON.parse(data)) : image(data));
     socket.onclose = lost;
   }
 
@@ -39,16 +39,16 @@ export function openStream(on) {
         on.frame(record, bitmap);
       } else bitmap.close(); // an older one that took longer to decode
     } finally {
-      if (from === socket) send({ got: record.n });
+      if (from === socket) send({ ack: record.n });
     }
   }
 
   async function lost() {
     on.link("lost");
-    refused += 1;
-    await new Promise((done) => setTimeout(done, wait * (1 + Math.random() / 2)));
-    wait = Math.min(2 * wait, LONGEST_WAIT_MS);
-    if (refused % 4 === 0 && (await needsToken())) location.reload();
+    attempts += 1;
+    await new Promise((done) => setTimeout(done, backoff * (1 + Math.random() / 2)));
+    backoff = Math.min(2 * backoff, MAX_BACKOFF_MS);
+    if (attempts % 4 === 0 && (await needsToken())) location.reload();
     connect();
   }
 
@@ -56,12 +56,12 @@ export function openStream(on) {
     if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
   }
 
-  document.addEventListener("visibilitychange", () => send({ looking: !document.hidden }));
+  document.addEventListener("visibilitychange", () => send({ visible: !document.hidden }));
   connect();
   return { send };
 }
 
-/** Whether the server is there again and wants a token that this browser does not have. */
+/** Whether the server is back and needs a token that this browser does not have. */
 async function needsToken() {
   try {
     return (await fetch("/", { method: "HEAD" })).status === 401;

@@ -1,4 +1,4 @@
-// Dark or light: the system's choice until someone picks one, which is then remembered.
+// Dark or light: the system's choice until the user picks one, which is then stored.
 // <button data-theme-toggle> anywhere in a page switches. Import it first, so that nothing flashes.
 
 const KEY = "edgevid-theme";
@@ -9,34 +9,34 @@ export function theme() {
   return document.documentElement.dataset.theme ?? (system.matches ? "light" : "dark");
 }
 
-/** Switches to the other one; `edgevid:theme` is sent to the document for what draws on a canvas. */
+/** Switches to the other one; `edgevid:theme` is sent to the document for canvas painters. */
 export function toggleTheme() {
   const next = theme() === "dark" ? "light" : "dark";
   document.documentElement.dataset.theme = next;
   try {
     localStorage.setItem(KEY, next);
   } catch {
-    // A browser that keeps nothing still switches.
+    // A browser without storage still switches.
   }
-  told();
+  notify();
 }
 
-function told() {
+function notify() {
   for (const button of document.querySelectorAll("[data-theme-toggle]")) {
     button.setAttribute("aria-pressed", String(theme() === "light"));
   }
   document.dispatchEvent(new CustomEvent("edgevid:theme", { detail: theme() }));
 }
 
-let kept = null;
+let stored = null;
 try {
-  kept = localStorage.getItem(KEY);
+  stored = localStorage.getItem(KEY);
 } catch {
-  kept = null;
+  stored = null;
 }
-if (kept === "dark" || kept === "light") document.documentElement.dataset.theme = kept;
-system.addEventListener("change", told);
+if (stored === "dark" || stored === "light") document.documentElement.dataset.theme = stored;
+system.addEventListener("change", notify);
 document.addEventListener("click", (event) => {
   if (event.target.closest?.("[data-theme-toggle]")) toggleTheme();
 });
-document.addEventListener("DOMContentLoaded", told);
+document.addEventListener("DOMContentLoaded", notify);
