@@ -10,8 +10,8 @@ import numpy as np
 
 from edgevid.errors import InputError
 from edgevid.output.overlay import FONT, Overlay, Style
-from edgevid.speed.calibration import CameraCalibration, scale_between
-from edgevid.types import Array, Frame
+from edgevid.speed.calibration import CameraCalibration
+from edgevid.types import Array, Frame, scale_between
 
 INK = (255, 236, 150)
 

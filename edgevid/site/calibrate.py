@@ -12,11 +12,9 @@ import numpy as np
 import shapely
 
 from edgevid.errors import FileFormatError, InputError
-from edgevid.files.atomic import atomic_path
 from edgevid.output.ground_grid import draw_ground_grid
 from edgevid.output.overlay import FONT, Style
 from edgevid.speed.calibration import CameraCalibration, rectangle
-from edgevid.speed.calibration_file import calibration_text, read_calibration
 from edgevid.speed.calibration_report import CalibrationReport
 from edgevid.types import Array
 
@@ -25,9 +23,9 @@ GOOD, BAD, DARK = (120, 230, 160), (255, 96, 84), (16, 18, 22)
 
 
 def parse_points(text: str, what: str) -> Array:
-    """(N, 2) of "x,y x,y ..."; InputError names the piece that is no point.
+    """(N, 2) of "x,y x,y ..."; InputError names the piece that is not a point.
 
-    >>> parse_points("1,2 3,4.5", "--rect").tolist()
+    >>> parse_points("1,2 3,4.5", "--rectangle").tolist()
     [[1.0, 2.0], [3.0, 4.5]]
     """
     points = []
@@ -44,11 +42,11 @@ def parse_points(text: str, what: str) -> Array:
 
 def parse_rectangle(text: str, width_m: float | None, length_m: float | None) -> tuple[Array, Array]:
     """Four pixels and their meters, from corners and two measures."""
-    pixels = parse_points(text, "--rect")
+    pixels = parse_points(text, "--rectangle")
     if len(pixels) != 4:
-        raise InputError(f"--rect: expected 4 corners ({CORNERS}), got {len(pixels)}")
+        raise InputError(f"--rectangle: expected 4 corners ({CORNERS}), got {len(pixels)}")
     if width_m is None or length_m is None:
-        raise InputError("--rect: expected --width and --length of the rectangle in meters too")
+        raise InputError("--rectangle: expected its --width-m and --length-m too")
     return pixels, rectangle(width_m, length_m)
 
 
@@ -70,7 +68,7 @@ def parse_pairs(texts: Sequence[str]) -> tuple[Array, Array]:
 
 
 def read_pairs(path: str | Path) -> tuple[Array, Array]:
-    """Pixels and meters (N, 2) of a CSV file: u, v, X, Y a line; a heading and # comments are passed over."""
+    """Pixels and meters (N, 2) of a CSV file: u, v, X, Y per line; a header and # comments are skipped."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -84,7 +82,7 @@ def read_pairs(path: str | Path) -> tuple[Array, Array]:
             values = [float(cell) for cell in cells]
         except ValueError:
             if place == 0:
-                continue  # a heading
+                continue  # a header
             values = []
         if len(values) != 4 or not all(map(math.isfinite, values)):
             raise FileFormatError(
@@ -98,7 +96,7 @@ def read_pairs(path: str | Path) -> tuple[Array, Array]:
 
 
 def _separator(line: str) -> str:
-    """Semicolons or tabs where there are any: spreadsheets differ."""
+    """Semicolons or tabs where there are any: spreadsheets write different ones."""
     return next((mark for mark in (";", "\t") if mark in line), ",")
 
 
@@ -131,26 +129,3 @@ def draw_calibration(image: Array, calibration: CameraCalibration, report: Calib
         cv2.putText(drawn, str(row + 1), at, FONT, style.text, DARK, 3, cv2.LINE_AA)
         cv2.putText(drawn, str(row + 1), at, FONT, style.text, paint, 1, cv2.LINE_AA)
     return drawn
-
-
-def write_calibration(
-    path: str | Path, calibration: CameraCalibration, provenance: str = "", *, replace: bool = False
-) -> Path:
-    """Writes the calibration in one step and reads it back; an existing file only with `replace`.
-
-    A crash leaves the old file or the new one, never half of one.
-    """
-    path = Path(path)
-    if path.suffix != ".toml":
-        raise InputError(f"calibration: expected a file that ends in .toml, got {path.name!r}")
-    if path.exists() and not replace:
-        raise InputError(
-            f"{path}: there is a calibration already; take another name, or say to replace it (--force)"
-        )
-    try:
-        with atomic_path(path) as new:
-            new.write_text(calibration_text(calibration, provenance), encoding="utf-8")
-            read_calibration(new)  # what was written is what will be read
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
-    return path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgevid.speed.calibration import CameraCalibration, make_calibration
-from edgevid.speed.calibration_file import read_calibration
+from edgevid.speed.calibration_file import read_calibration, write_calibration
 from edgevid.speed.calibration_report import CalibrationReport, examine
 from edgevid.speed.displacement import Displacement
 from edgevid.speed.estimator import SpeedEstimator
@@ -16,4 +16,5 @@ __all__ = [
     "examine",
     "make_calibration",
     "read_calibration",
+    "write_calibration",
 ]

@@ -15,7 +15,7 @@ from edgevid.errors import InputError
 from edgevid.speed import homography
 from edgevid.speed.calibration_checks import check_lens, check_pairs, check_region, check_spread
 from edgevid.speed.camera import GroundCamera, camera_from_homography
-from edgevid.types import Array
+from edgevid.types import Array, scale_between
 
 CLICK_PX = 2.0
 """Standard error of a calibrated pixel, for the error of the scale."""
@@ -131,15 +131,6 @@ class CameraCalibration:
             self.image * scale, self.meters, size, region=region, k1=self.k1, focal=self.focal * scale[0],
             name=self.name,
         )  # fmt: skip
-
-
-def scale_between(size: tuple[int, int], other: tuple[int, int]) -> tuple[float, float] | None:
-    """The factors (x, y) from pixels of an image of `size` to those of `other`, both (width, height).
-
-    None where the aspect ratios differ by more than a hundredth: another view.
-    """
-    x, y = other[0] / size[0], other[1] / size[1]
-    return (x, y) if abs(x / y - 1) <= 0.01 else None
 
 
 def make_calibration(

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from edgevid.errors import FileFormatError, InputError
+from edgevid.errors import FileFormatError, InputError, masked
+from edgevid.files.atomic import atomic_path
 from edgevid.files.toml import Section, read_toml, toml_table
 from edgevid.speed.calibration import CameraCalibration, default_regions, make_calibration, rectangle
 from edgevid.speed.calibration_checks import MAX_COORDINATE
@@ -106,3 +107,28 @@ def rectangle_size(calibration: CameraCalibration) -> tuple[float, float] | None
     width, length = map(float, calibration.meters[2])
     fits = width > 0 and length > 0 and np.array_equal(calibration.meters, rectangle(width, length))
     return (width, length) if fits else None
+
+
+def provenance_text(source: str, time: float, calibration: CameraCalibration) -> str:
+    """The default provenance: source, time in seconds, points and reprojection error."""
+    name, count = masked(source) if "://" in source else Path(source).name, len(calibration.image)
+    error = f", mean error {calibration.error_px().mean():.2f} px" if count > 4 else ""
+    return f"edgevid calibrate on {name} at {time:.2f} s; {count} points{error}"
+
+
+def write_calibration(
+    path: str | Path, calibration: CameraCalibration, provenance: str = "", *, replace: bool = False
+) -> Path:
+    """Writes the calibration in one step and reads it back; an existing file only with `replace`."""
+    path = Path(path)
+    if path.suffix != ".toml":
+        raise InputError(f"calibration: expected a file that ends in .toml, got {path.name!r}")
+    if path.exists() and not replace:
+        raise InputError(f"{path}: this calibration exists; choose another name, or replace it (--force)")
+    try:
+        with atomic_path(path) as new:
+            new.write_text(calibration_text(calibration, provenance), encoding="utf-8")
+            read_calibration(new)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+    return path

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -26,6 +28,7 @@ from edgevid.speed.track_speed import track_speed
 from edgevid.speed.window import WindowCore
 from edgevid.types import Array, Reason, SpeedReport, Speeds, Tracks
 
+log = logging.getLogger("edgevid")
 KMH = 3.6
 Method = Literal["filter", "displacement", "window"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -81,25 +84,44 @@ class SpeedEstimator:
         standard error is above both `sigma_limit_mps` and `sigma_limit_share` of the speed.
         """
         _check(method, contact, window_s, lag_s, process_noise)
-        self.calibration = calibration.scaled_to(size) if size is not None else calibration
         self._noise, self._first, self._stale = noise_px, first_after_s, stale_s
         self._limits = sigma_limit_mps, sigma_limit_share
         self._lookahead = LOOKAHEAD * lag_s if method == "filter" else -math.inf
-        self._to_ground = np.ascontiguousarray(self.calibration.homography, np.float64)
-        self._to_image = np.ascontiguousarray(self.calibration.inverse_homography, np.float64)
-        self._camera = _camera_matrix(self.calibration) if contact == "footprint" else None
-        self._road_deg = float(road_deg)
-        self._core: SpeedCore
-        if method == "filter":
-            settings = {"process_noise": float(process_noise), "lag_s": float(lag_s)}
-            self._core = kernels.PlaneCore(settings, self._to_ground, self._to_image)
-        elif method == "window":
-            self._core = WindowCore(window_s, process_noise, self._to_ground)
-        else:
-            self._core = DisplacementCore(displacement or Displacement(), process_noise, self._to_ground)
-        self._scale = ScaleErrorGrid(self.calibration, click_px)
+        self._footprint, self._road_deg, self._click_px = contact == "footprint", float(road_deg), click_px
+        settings = {"process_noise": float(process_noise), "lag_s": float(lag_s)}
+        cores: dict[Method, Callable[[Array, Array], SpeedCore]] = {
+            "filter": lambda to_ground, to_image: kernels.PlaneCore(settings, to_ground, to_image),
+            "window": lambda to_ground, _: WindowCore(window_s, process_noise, to_ground),
+            "displacement": lambda to_ground, _: DisplacementCore(
+                displacement or Displacement(), process_noise, to_ground
+            ),
+        }
+        self._new_core, self._calibrated = cores[method], calibration
+        self._start(calibration.scaled_to(size) if size is not None else calibration)
         self.camera_moved = False
-        """Set by camera health: every speed is CAMERA_MOVED until it is cleared."""
+        """While set, every speed is CAMERA_MOVED."""
+
+    def _start(self, calibration: CameraCalibration) -> None:
+        """Starts without tracks on a calibration of the stream's size."""
+        self.calibration = calibration
+        self._to_ground = np.ascontiguousarray(calibration.homography, np.float64)
+        self._to_image = np.ascontiguousarray(calibration.inverse_homography, np.float64)
+        self._camera = _camera_matrix(calibration) if self._footprint else None
+        self._core = self._new_core(self._to_ground, self._to_image)
+        self._scale = ScaleErrorGrid(calibration, self._click_px)
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """The stream continues with frames of another (width, height): every track ends.
+
+        Another aspect ratio is another view: every speed is CAMERA_MOVED until the calibrated one is back.
+        """
+        self.reset()
+        try:
+            self._start(self._calibrated.scaled_to(size))
+            self.camera_moved = False
+        except InputError as error:
+            self.camera_moved = True
+            log.warning("no speeds: %s", error)
 
     def reset(self) -> None:
         """Forgets every track."""
@@ -164,7 +186,7 @@ class SpeedEstimator:
         limit = np.maximum(self._limits[0], self._limits[1] * speed)
         # Neither moving beyond the noise nor stationary for long enough.
         undecided = (stationary == UNDECIDED) | ((stationary > 0) & moving)
-        reason[(sigma > limit) | undecided] = UNCERTAIN
+        reason[~(sigma <= limit) | undecided] = UNCERTAIN
         reason[(sightings < MIN_SIGHTINGS) | (rows[PlaneColumn.AGE_S] < self._first)] = TOO_SHORT
         # A smoothed value close to the last sighting: no sighting would show a change of speed.
         late = (unseen > -self._lookahead) & moving & (reason == OK)

@@ -1,6 +1,6 @@
 """The answers to the calibration page while points are dragged: grid, errors and warnings.
 
-Solved by the same `make_calibration` and `examine` as everywhere else; the page itself knows no geometry.
+`make_calibration` and `examine` solve it as everywhere else; the page itself has no geometry.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import shapely
 
 from edgevid.errors import InputError
 from edgevid.output.ground_grid import grid_lines, round_cell
-from edgevid.speed.calibration import CameraCalibration, default_regions, make_calibration, rectangle
+from edgevid.speed.calibration import CameraCalibration, make_calibration, rectangle
+from edgevid.speed.calibration_file import has_default_region, rectangle_size
 from edgevid.speed.calibration_report import CalibrationReport, examine
 from edgevid.types import Array
 
-MOST = 200
-"""Points that a page may send."""
+MAX_POINTS = 200
 
 
-class Unfinished(InputError):
-    """Something is still to be typed."""
+class IncompleteError(InputError):
+    """Some fields are still empty."""
 
 
-def calibration_of(body: Any, size: tuple[int, int], name: str = "") -> CameraCalibration:
-    """The calibration of what the page sent; InputError says what is wrong in the page's own words."""
+def from_page(body: Any, size: tuple[int, int], name: str = "") -> CameraCalibration:
+    """The calibration that the page sent; InputError names the mistake in the terms of the page."""
     if not isinstance(body, dict):
         raise InputError("calibration: expected an object")
     lens = body.get("lens") or {}
@@ -43,16 +43,15 @@ def calibration_of(body: Any, size: tuple[int, int], name: str = "") -> CameraCa
 def solve(body: Any, size: tuple[int, int]) -> dict[str, Any]:
     """The answer for the page: `ok` with grid and report, or `error` in one sentence.
 
-    `todo` says that nothing is wrong, only not everything typed yet.
+    `incomplete`: nothing is wrong, but fields are still empty.
     """
     try:
-        calibration = calibration_of(body, size)
+        calibration = from_page(body, size)
         report = examine(calibration)
         lines = grid_lines(calibration, cell_m=_cell(calibration))
-    except Unfinished as words:
-        return {"ok": False, "todo": True, "error": _plain(str(words))}
     except InputError as error:
-        return {"ok": False, "todo": False, "error": _plain(str(error))}
+        incomplete = isinstance(error, IncompleteError)
+        return {"ok": False, "incomplete": incomplete, "error": _plain(str(error))}
     corners = np.array(calibration.region.exterior.coords)[:-1]
     grid = [
         {
@@ -62,17 +61,22 @@ def solve(body: Any, size: tuple[int, int]) -> dict[str, Any]:
         }
         for line in lines
     ]
-    return {"ok": True, "grid": grid, "region": np.round(corners, 1).tolist(), **told(calibration, report)}
+    return {
+        "ok": True,
+        "grid": grid,
+        "region": np.round(corners, 1).tolist(),
+        **report_json(calibration, report),
+    }
 
 
 def _cell(calibration: CameraCalibration) -> float:
-    """Meters of a cell: a few across the road, not too many along it."""
+    """Meters per cell: a few across the road, not too many along it."""
     corners = calibration.to_ground(np.array(calibration.region.exterior.coords))
     short, long = sorted(np.ptp(corners, axis=0).tolist())
     return round_cell(min(long / 8, max(short / 3, long / 24)))
 
 
-def told(calibration: CameraCalibration, report: CalibrationReport) -> dict[str, Any]:
+def report_json(calibration: CameraCalibration, report: CalibrationReport) -> dict[str, Any]:
     """The report as JSON; what is not finite is null."""
     camera = report.camera
     return {
@@ -92,28 +96,29 @@ def told(calibration: CameraCalibration, report: CalibrationReport) -> dict[str,
         ],
         "camera": {
             "height": _finite(camera.height_m), "pitch": _finite(camera.pitch_deg),
-            "wide": _finite(camera.width_deg), "focal": _finite(camera.focal_px),
+            "width": _finite(camera.width_deg), "focal": _finite(camera.focal_px),
         } if camera else None,
         "warnings": list(report.warnings),
     }  # fmt: skip
 
 
-def page_of(calibration: CameraCalibration) -> dict[str, Any]:
-    """An existing calibration as the page holds it."""
-    size = calibration.meters[2] if len(calibration.meters) == 4 else np.zeros(2)
-    chosen = not any(calibration.region.equals(area) for area in default_regions(calibration.image))
+def to_page(calibration: CameraCalibration) -> dict[str, Any]:
+    """An existing calibration in the page's JSON."""
     made: dict[str, Any] = {
         "mode": "points",
         "points": [
             {"u": float(u), "v": float(v), "x": float(x), "y": float(y)}
             for (u, v), (x, y) in zip(calibration.image, calibration.meters, strict=True)
         ],
-        "region": np.array(calibration.region.exterior.coords)[:-1].tolist() if chosen else None,
+        "region": np.array(calibration.region.exterior.coords)[:-1].tolist()
+        if not has_default_region(calibration)
+        else None,
         "lens": {"k1": calibration.k1 or None, "focal": calibration.focal if calibration.k1 else None},
     }
-    if (size > 0).all() and np.array_equal(calibration.meters, rectangle(*size)):
+    size = rectangle_size(calibration)
+    if size is not None:
         made |= {"mode": "rectangle", "rectangle": calibration.image.tolist()}
-        made |= {"width": float(size[0]), "length": float(size[1])}
+        made |= {"width": size[0], "length": size[1]}
     return made
 
 
@@ -124,30 +129,30 @@ def _pairs(body: dict[str, Any]) -> tuple[Array, Array]:
         if len(pixels) != 4:
             raise InputError(f"calibration: expected 4 corners, got {len(pixels)}")
         if body.get("width") is None or body.get("length") is None:
-            raise Unfinished("calibration: type the rectangle's width and length in meters")
+            raise IncompleteError("calibration: enter the rectangle's width and length in meters")
         return pixels, rectangle(_number(body["width"], "width"), _number(body["length"], "length"))
     rows = body.get("points")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or len(rows) > MOST:
-        raise InputError(f"calibration: expected a list of at most {MOST} points")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or len(rows) > MAX_POINTS:
+        raise InputError(f"calibration: expected a list of at most {MAX_POINTS} points")
     whole = [row for row in rows if row.get("x") is not None and row.get("y") is not None]
     if len(whole) < 4:
         missing = len(rows) - len(whole)
-        raise Unfinished(
+        raise IncompleteError(
             f"calibration: expected at least 4 points with meters, got {len(whole)}"
-            + (f"; {missing} still without meters" if missing else "")
+            + (f"; {missing} without meters" if missing else "")
         )
     if len(whole) < len(rows):
         number = next(n for n, row in enumerate(rows, 1) if row not in whole)
-        raise Unfinished(f"calibration: type the meters of point {number}, or remove it")
+        raise IncompleteError(f"calibration: enter the meters of point {number}, or remove it")
     pixels = np.array([[_number(r.get(k), f"point {n}") for k in "uv"] for n, r in enumerate(rows, 1)])
     meters = np.array([[_number(r.get(k), f"point {n}") for k in "xy"] for n, r in enumerate(rows, 1)])
     return pixels, meters
 
 
 def _points(given: Any, what: str, *, least: int) -> Array:
-    good = isinstance(given, list) and least <= len(given) <= MOST
+    good = isinstance(given, list) and least <= len(given) <= MAX_POINTS
     if not good or not all(isinstance(p, list) and len(p) == 2 for p in given):
-        raise InputError(f"calibration: expected {least} to {MOST} points [u, v] as {what}")
+        raise InputError(f"calibration: expected {least} to {MAX_POINTS} points [u, v] as {what}")
     return np.array([[_number(v, what) for v in p] for p in given])
 
 
@@ -163,7 +168,7 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _plain(words: str) -> str:
-    """Without the prefix that tells a terminal which part speaks."""
-    words = words.removeprefix("calibration: ")
-    return words[:1].upper() + words[1:]
+def _plain(message: str) -> str:
+    """Without the prefix that a terminal needs."""
+    message = message.removeprefix("calibration: ")
+    return message[:1].upper() + message[1:]

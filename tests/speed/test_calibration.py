@@ -13,9 +13,9 @@ import shapely
 
 from edgevid import cli
 from edgevid.errors import FileFormatError, InputError
-from edgevid.site.calibrate import draw_calibration, parse_pairs, parse_region, read_pairs, write_calibration
+from edgevid.site.calibrate import draw_calibration, parse_pairs, parse_region, read_pairs
 from edgevid.speed.calibration import CameraCalibration, make_calibration, rectangle
-from edgevid.speed.calibration_file import calibration_text, read_calibration
+from edgevid.speed.calibration_file import calibration_text, read_calibration, write_calibration
 from edgevid.speed.calibration_report import examine, is_mirrored
 from edgevid.speed.outliers import find_outliers, without
 from edgevid.synthetic.scene import Camera
@@ -111,7 +111,7 @@ def test_five_points_tell_that_one_is_wrong_but_not_which() -> None:
         ({"mirror": True}, "the ground is mirrored"),
         ({"region": shapely.box(0, 200, 1920, 1079)}, "extrapolated"),
         ({"meters": shifted(7, 300)}, "the horizon is near"),
-        ({"stretch": 8}, "only a lens that sees"),
+        ({"stretch": 8}, "only a lens with a"),
     ],
 )
 def test_what_is_doubtful_is_said(change: dict, words: str | None) -> None:
@@ -144,7 +144,7 @@ QUAD = np.array([[400, 900], [1500, 900], [1100, 400], [800, 400]], float)
         (QUAD, rectangle(7, 30)[[0, 1, 2, 2]], {}, "one place in meters with two pixels"),
         (np.concatenate([QUAD, QUAD[:1]]), np.concatenate([rectangle(7, 30), [[0, 0]]]), {}, "are the same"),
         (QUAD, rectangle(7, 30), {"k1": 3.0}, "k1 from -1 to 1"),
-        (QUAD, rectangle(7, 30), {"k1": -0.9, "focal": 300}, "nothing can be seen"),
+        (QUAD, rectangle(7, 30), {"k1": -0.9, "focal": 300}, "a lens shows nothing"),
         (QUAD, rectangle(7, 30), {"focal": -5}, "focal length above 0"),
         (QUAD, rectangle(7, 30), {"size": (0, 1080)}, "width and height"),
         (QUAD, rectangle(7, 30), {"region": shapely.box(0, 10, 1900, 900)}, "beyond the horizon"),
@@ -188,7 +188,7 @@ def run(*arguments: object) -> int:
     return 0
 
 
-RECT = ("--rect", "200,450 750,450 550,200 400,200", "--width", 7, "--length", 30)
+RECT = ("--rectangle", "200,450 750,450 550,200 400,200", "--width-m", 7, "--length-m", 30)
 
 
 def test_six_numbers_make_a_calibration_and_a_picture(
@@ -197,7 +197,7 @@ def test_six_numbers_make_a_calibration_and_a_picture(
     out, seen = tmp_path / "camera" / "gate.toml", tmp_path / "grid.png"
     assert run(photo, *RECT, "--out", out, "--image", seen) == 0
     said = capsys.readouterr().out
-    for words in ("4 points", "near", "middle", "far", "m/pixel", "camera seen from this", "written: "):
+    for words in ("4 points", "near", "middle", "far", "m/pixel", "camera of this view", "written: "):
         assert words in said
     text = out.read_text()
     assert "[rectangle]" in text
@@ -223,7 +223,10 @@ def test_pairs_of_flags_and_files_are_joined_and_outliers_dropped(
     for (u, v), (x, y) in zip(image[13:], LATTICE[13:], strict=True):
         points += ["--point", f"{u},{v}={x},{y}"]
     out = tmp_path / "gate.toml"
-    assert run(photo, "--pairs", table, *points, "--out", out, "--drop-outliers", "--note", 'a "wheel"') == 0
+    assert (
+        run(photo, "--pairs", table, *points, "--out", out, "--drop-outliers", "--provenance", 'a "wheel"')
+        == 0
+    )
     said = capsys.readouterr().out
     assert "dropped: point 7" in said  # the two points of the flags come first
     assert "14 points: reprojection error mean 0.0" in said
@@ -240,7 +243,7 @@ def test_an_existing_calibration_is_checked_and_rescaled(
         calibration_text(make_calibration(pixels_of(LATTICE), LATTICE, SIZE, region=area), "by hand")
     )
     out = tmp_path / "new.toml"
-    assert run(photo, "--from", old, "--out", out) == 0
+    assert run(photo, "--calibration", old, "--out", out) == 0
     made = read_calibration(out)
     assert made.size == (960, 540)
     np.testing.assert_allclose(made.region.bounds, (150, 250, 750, 500))
@@ -250,25 +253,25 @@ def test_an_existing_calibration_is_checked_and_rescaled(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--rect", "1,2 3,4 5,6", "--width", 7, "--length", 30), "expected 4 corners"),
-        (("--rect", "1,2 3,4 5,6 seven", "--width", 7, "--length", 30), "got 'seven'"),
-        (("--rect", "1,2 3,4 5,6 7,inf", "--width", 7, "--length", 30), "finite"),
-        (RECT[:4], "--width and --length"),
-        ((*RECT[:4], "--length", 0), "positive size"),
-        (("--width", 7, "--point", "1,2=3,4"), "belong to --rect"),
+        (("--rectangle", "1,2 3,4 5,6", "--width-m", 7, "--length-m", 30), "expected 4 corners"),
+        (("--rectangle", "1,2 3,4 5,6 seven", "--width-m", 7, "--length-m", 30), "got 'seven'"),
+        (("--rectangle", "1,2 3,4 5,6 7,inf", "--width-m", 7, "--length-m", 30), "finite"),
+        (RECT[:4], "--width-m and --length-m"),
+        ((*RECT[:4], "--length-m", 0), "positive size"),
+        (("--width-m", 7, "--point", "1,2=3,4"), "expected --rectangle with"),
         (("--point", "1,2"), '"u,v=X,Y"'),
         (("--point", "1,2=3,4"), "at least 4"),
-        (("--rect", "400,200 750,450 550,200 200,450", *RECT[2:]), "cross over"),
-        (("--rect", "100,100 200,100 300,100 400,100", *RECT[2:]), "on one line"),
+        (("--rectangle", "400,200 750,450 550,200 200,450", *RECT[2:]), "cross over"),
+        (("--rectangle", "100,100 200,100 300,100 400,100", *RECT[2:]), "on one line"),
         ((*RECT, "--region", "1,2 3,4"), "at least 3 corners"),
         ((*RECT, "--region", "0,0 900,500 900,0 0,500"), "cross itself"),
         ((*RECT, "--region", "0,1 950,1 950,500"), "beyond the horizon"),
-        ((*RECT, "--lens", 5), "k1 from -1 to 1"),
+        ((*RECT, "--k1", 5), "k1 from -1 to 1"),
         ((*RECT, "--out", "gate.json"), "ends in .toml"),
         ((*RECT, "--out", "/proc/nowhere/gate.toml"), "cannot be written"),
         ((*RECT, "--image", "grid.what"), "ends in .png or .jpg"),
         (("--pairs", "absent.csv"), "readable CSV"),
-        (("--from", "absent.toml", "--out", "x.toml"), "no such file"),
+        (("--calibration", "absent.toml", "--out", "x.toml"), "no such file"),
     ],
 )
 def test_each_mistake_of_the_flags_is_one_sentence(
@@ -284,7 +287,7 @@ def test_another_aspect_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
     square, old = tmp_path / "square.png", tmp_path / "old.toml"
     cv2.imwrite(str(square), np.zeros((600, 600, 3), np.uint8))
     old.write_text(calibration_text(lattice()))
-    assert run(square, "--from", old, "--out", tmp_path / "new.toml") == 2
+    assert run(square, "--calibration", old, "--out", tmp_path / "new.toml") == 2
     assert "aspect ratio" in capsys.readouterr().err
 
 
@@ -311,7 +314,7 @@ def test_parts_that_are_empty_are_empty() -> None:
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_calibration(tmp_path / "gate.toml", lattice())
     before = path.read_text()
-    monkeypatch.setattr("edgevid.site.calibrate.calibration_text", lambda *_: "image_size = 3")
+    monkeypatch.setattr("edgevid.speed.calibration_file.calibration_text", lambda *_: "image_size = 3")
     with pytest.raises(FileFormatError):
         write_calibration(path, lattice(), replace=True)
     assert path.read_text() == before

@@ -65,7 +65,7 @@ def measure(
 ) -> list[SpeedReport]:
     """The reports of one object watched by a detector that errs as `noise` says, and of its end."""
     scene, reports, last = Scene([mover], CAMERA, noise, seed), [], None
-    for truth, found, ids in scene.watch([n / fps for n in range(round(seconds * fps))]):
+    for truth, found, ids in scene.simulate([n / fps for n in range(round(seconds * fps))]):
         boxes = found.boxes[ids >= 0]
         if len(boxes):
             last = boxes
@@ -273,7 +273,7 @@ def test_both_twins_give_the_same_numbers() -> None:
     i = np.ascontiguousarray(calibration().inverse_homography)
     one, two = native.PlaneCore({}, g, i), reference.PlaneCore({}, g, i)
     scene = street(2, seconds=4, noise=Noise(2, 0.1, 0.2))
-    for truth, found, ids in scene.watch([n / 20 for n in range(80)]):
+    for truth, found, ids in scene.simulate([n / 20 for n in range(80)]):
         real = ids >= 0
         contacts = contact_points(found.boxes[real])
         rows = (ids[real], contacts, np.full(real.sum(), 2.0), np.ones(real.sum(), np.uint8), truth.time)

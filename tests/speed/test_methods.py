@@ -39,7 +39,7 @@ def watch(
     mover: Mover, speed_estimator: SpeedEstimator, times: Any, noise: Noise | None = None, seed: int = 0
 ) -> list[SpeedReport]:
     reports, last = [], None
-    for truth, found, ids in Scene([mover], CAMERA, noise or Noise(), seed).watch(list(times)):
+    for truth, found, ids in Scene([mover], CAMERA, noise or Noise(), seed).simulate(list(times)):
         real = ids >= 0
         last = found.boxes[real][0] if real.any() else last
         if last is not None:
@@ -287,7 +287,7 @@ def test_the_last_moments_of_a_track_have_no_settled_value() -> None:
 def test_a_film_played_backwards_gives_the_same_speeds() -> None:
     """With a lag longer than the track the smoothed series is the smoother over all of it."""
     mover, n = drive(1, 50, towards=True, lane=-1.75, near=15, far=60), 75
-    found = Scene([mover], CAMERA, Noise(2, 0.0), 4).watch([k / 30 for k in range(n)])
+    found = Scene([mover], CAMERA, Noise(2, 0.0), 4).simulate([k / 30 for k in range(n)])
     boxes = [d.boxes[0] for _, d, _ in found]
     series = []
     for order in (boxes, boxes[::-1]):

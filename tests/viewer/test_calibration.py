@@ -22,8 +22,8 @@ from edgevid.errors import InputError, SourceError
 from edgevid.speed.calibration import make_calibration, rectangle
 from edgevid.speed.calibration_file import calibration_text, read_calibration
 from edgevid.video.seek import FrameSeeker
-from edgevid.viewer.calibration import CalibrationDesk, calibration_app
-from edgevid.viewer.calibration_solver import calibration_of, page_of, solve
+from edgevid.viewer.calibration import CalibrationSession, calibration_app
+from edgevid.viewer.calibration_solver import from_page, solve, to_page
 
 SIZE = (960, 540)
 CORNERS = [[200, 450], [750, 450], [550, 200], [400, 200]]
@@ -41,20 +41,20 @@ def photo(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def desk(photo: Path, tmp_path: Path) -> Iterator[CalibrationDesk]:
-    with FrameSeeker(photo) as stills:
-        yield CalibrationDesk(stills, folder=tmp_path / "camera", name="gate")
+def session(photo: Path, tmp_path: Path) -> Iterator[CalibrationSession]:
+    with FrameSeeker(photo) as frames:
+        yield CalibrationSession(frames, folder=tmp_path / "camera", name="gate")
 
 
 @pytest.fixture
-def client(desk: CalibrationDesk) -> TestClient:
-    return TestClient(calibration_app(desk))
+def client(session: CalibrationSession) -> TestClient:
+    return TestClient(calibration_app(session))
 
 
 def test_the_page_and_its_files_are_served(client: TestClient) -> None:
     page = client.get("/")
     assert page.status_code == 200
-    assert "Calibration a camera" in page.text
+    assert "Calibrate a camera" in page.text
     for name in (
         "calibration.css",
         "calibration.js",
@@ -83,7 +83,7 @@ def test_what_the_page_starts_with(client: TestClient) -> None:
     assert start["calibration"] is None
 
 
-def test_the_picture_is_that_of_the_source(client: TestClient) -> None:
+def test_the_image_is_that_of_the_source(client: TestClient) -> None:
     reply = client.get("/api/frame?t=0")
     assert reply.headers["x-size"] == "960x540"
     image = cv2.imdecode(np.frombuffer(reply.content, np.uint8), cv2.IMREAD_COLOR)
@@ -108,9 +108,9 @@ def test_solving_is_make_calibration(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words", "todo"),
+    ("change", "words", "incomplete"),
     [
-        ({"width": None}, "Type the rectangle's width", True),
+        ({"width": None}, "Enter the rectangle's width", True),
         ({"width": 0}, "positive size", False),
         ({"width": "seven"}, "a number for width", False),
         ({"width": True}, "a number for width", False),
@@ -125,14 +125,14 @@ def test_solving_is_make_calibration(client: TestClient) -> None:
         ({"lens": {"k1": 4}}, "K1 from -1 to 1", False),
         ({"lens": 3}, "object as lens", False),
         ({"mode": "points", "points": 3}, "a list of", False),
-        ({"mode": "points", "points": [{"u": 1, "v": 2, "x": None, "y": 2}]}, "1 still without meters", True),
+        ({"mode": "points", "points": [{"u": 1, "v": 2, "x": None, "y": 2}]}, "1 without meters", True),
     ],
 )
-def test_each_mistake_is_one_sentence(client: TestClient, change: dict, words: str, todo: bool) -> None:
+def test_each_mistake_is_one_sentence(client: TestClient, change: dict, words: str, incomplete: bool) -> None:
     answer = client.post("/api/solve", json={**BODY, **change}).json()
     assert not answer["ok"]
     assert words.lower() in answer["error"].lower()
-    assert answer["todo"] is todo
+    assert answer["incomplete"] is incomplete
 
 
 def test_points_need_all_their_meters() -> None:
@@ -141,11 +141,11 @@ def test_points_need_all_their_meters() -> None:
     ]
     assert solve({"mode": "points", "points": rows}, SIZE)["ok"]
     answer = solve({"mode": "points", "points": [*rows, {"u": 5, "v": 5, "x": 1, "y": None}]}, SIZE)
-    assert answer["error"] == "Type the meters of point 5, or remove it"
+    assert answer["error"] == "Enter the meters of point 5, or remove it"
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000, b"x" * 2_000_000])
-def test_what_is_no_json_is_refused(client: TestClient, data: bytes) -> None:
+def test_requests_that_are_not_json_are_rejected(client: TestClient, data: bytes) -> None:
     for path in ("/api/solve", "/api/save"):
         assert client.post(path, content=data).status_code == 400
     assert not client.post("/api/solve", content=b"[1]").json()["ok"]
@@ -177,7 +177,7 @@ def test_a_name_stays_in_its_folder(client: TestClient, tmp_path: Path, name: An
     assert not list(tmp_path.rglob("*.toml"))
 
 
-def test_a_calibration_that_is_refused_is_not_saved(client: TestClient, tmp_path: Path) -> None:
+def test_an_invalid_calibration_is_not_saved(client: TestClient, tmp_path: Path) -> None:
     reply = client.post("/api/save", json={**BODY, "width": -7, "name": "gate"})
     assert reply.status_code == 400
     assert "positive size" in reply.json()["error"]
@@ -186,25 +186,25 @@ def test_a_calibration_that_is_refused_is_not_saved(client: TestClient, tmp_path
 
 def test_an_existing_calibration_comes_back_as_it_was() -> None:
     area = [[150, 480], [800, 480], [560, 190], [390, 190]]
-    made = calibration_of({**BODY, "region": area, "lens": {"k1": -0.05, "focal": 900}}, SIZE)
-    page = page_of(made)
+    made = from_page({**BODY, "region": area, "lens": {"k1": -0.05, "focal": 900}}, SIZE)
+    page = to_page(made)
     assert page["mode"] == "rectangle"
     assert (page["width"], page["length"]) == (7, 30)
     assert page["region"] == area
-    again = calibration_of(page, SIZE)
+    again = from_page(page, SIZE)
     np.testing.assert_allclose(again.homography, made.homography)
     meters = np.vstack([rectangle(7, 30), [[3.5, 10]]])
     pixels = np.vstack([CORNERS, made.image[:1] * 0 + [470, 330]])
-    five = page_of(make_calibration(pixels, meters, SIZE))
+    five = to_page(make_calibration(pixels, meters, SIZE))
     assert five["mode"] == "points"
     assert len(five["points"]) == 5
     assert five["region"] is None
 
 
-def test_a_calibration_of_another_aspect_is_refused(photo: Path, tmp_path: Path) -> None:
+def test_a_calibration_of_another_aspect_ratio_is_rejected(photo: Path, tmp_path: Path) -> None:
     square = make_calibration(np.array(CORNERS, float), rectangle(7, 30), (700, 700))
-    with FrameSeeker(photo) as stills, pytest.raises(InputError, match="aspect ratio"):
-        CalibrationDesk(stills, folder=tmp_path, name="x", given=square)
+    with FrameSeeker(photo) as frames, pytest.raises(InputError, match="aspect ratio"):
+        CalibrationSession(frames, folder=tmp_path, name="x", existing=square)
     with pytest.raises(SourceError, match="no such file"):
         FrameSeeker(tmp_path / "gone.mp4")
 
@@ -216,18 +216,18 @@ def test_the_command_serves_the_page(photo: Path, tmp_path: Path, monkeypatch: A
     (tmp_path / "gate.toml").write_text(
         calibration_text(make_calibration(np.array(CORNERS, float), rectangle(7, 30), SIZE))
     )
-    seen: dict[str, Any] = {}
+    served: dict[str, Any] = {}
 
     def pretend(app: Any, **options: Any) -> None:
-        seen.update(options, start=TestClient(app).get("/api/start").json())
+        served.update(options, start=TestClient(app).get("/api/start").json())
 
     monkeypatch.setattr(serve, "serve", pretend)
     with contextlib.suppress(SystemExit):
         cli.main(
             ["calibrate", str(photo), "--out", str(tmp_path / "gate.toml"), "--no-browser", "--port", "0"]
         )
-    assert seen["start"]["calibration"]["width"] == 7  # it goes on from what is there
-    assert seen["open_browser"] is False
+    assert served["start"]["calibration"]["width"] == 7  # it goes on from what is there
+    assert served["open_browser"] is False
     assert "nothing was written" in capsys.readouterr().out
 
 
@@ -247,10 +247,10 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(chromium: Any, desk: CalibrationDesk) -> Iterator[Any]:
+def page(chromium: Any, session: CalibrationSession) -> Iterator[Any]:
     from edgevid.viewer.serve import Server
 
-    with Server(calibration_app(desk), port=0) as server:
+    with Server(calibration_app(session), port=0) as server:
         context = chromium.new_context(viewport={"width": 1200, "height": 800})
         shown = context.new_page()
         wrong: list[str] = []
@@ -282,12 +282,12 @@ def drag(page: Any, number: int, to: list[float]) -> None:
 def test_a_calibration_is_made_by_hand(page: Any, tmp_path: Path) -> None:
     for number, corner in enumerate(CORNERS):
         drag(page, number, corner)
-    assert page.locator("#verdict").inner_text() == "to be finished"
+    assert page.locator("#status").inner_text() == "incomplete"
     page.fill("#width", "7")
     page.fill("#length", "30,0")  # a decimal comma is understood
     page.wait_for_selector(".grid-line", state="attached")
     assert page.locator("#scales tbody tr").count() == 3
-    assert "So the camera hangs" in page.inner_text("#camera")
+    assert "Camera: " in page.inner_text("#camera")
     page.click("#save")
     page.wait_for_selector("#saved:has-text('Saved')")
     made = read_calibration(tmp_path / "camera" / "gate.toml")
@@ -334,7 +334,7 @@ def test_points_and_a_region_are_added_and_taken_away(page: Any) -> None:
     assert calibration_in(page)["region"] is None
 
 
-def test_refusals_are_shown(page: Any) -> None:
+def test_mistakes_are_shown(page: Any) -> None:
     page.fill("#width", "0")
     page.fill("#length", "30")
     page.wait_for_selector("#problem:has-text('positive size')")
@@ -344,11 +344,11 @@ def test_refusals_are_shown(page: Any) -> None:
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "dark"), (390, "light")])
-def test_axe_finds_no_fault(chromium: Any, desk: CalibrationDesk, width: int, scheme: str) -> None:
+def test_axe_finds_no_fault(chromium: Any, session: CalibrationSession, width: int, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
     from edgevid.viewer.serve import Server
 
-    with Server(calibration_app(desk), port=0) as server:
+    with Server(calibration_app(session), port=0) as server:
         context = chromium.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
         shown = context.new_page()
         shown.goto(server.url)

@@ -1,4 +1,4 @@
-// The calibration page: brings the model, the stage, the forms and the server together.
+// The calibration page: connects the model, the stage, the forms and the server.
 
 import { Model, typed } from "/static/calibration_model.js";
 import { Stage } from "/static/calibration_stage.js";
@@ -8,21 +8,21 @@ const $ = (id) => document.getElementById(id);
 const FIELDS = { width: (s) => [s, "width"], length: (s) => [s, "length"], k1: (s) => [s.lens, "k1"], focal: (s) => [s.lens, "focal"] };
 let model, stage, info, answer = null;
 
-async function ask(path, body) {
+async function post(path, body) {
   const reply = await fetch(path, {
     method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
   });
   return { status: reply.status, ...(await reply.json()) };
 }
 
-// Solving: one question at a time; what changes meanwhile is asked next.
+// Solving: one request at a time; changes in between are sent with the next one.
 
-let asking = false, again = false, timer = 0;
+let waiting = false, again = false, timer = 0;
 
 function changed() {
   stage.stale();
   fillForms();
-  keep();
+  store();
   $("undo").disabled = !model.past.length;
   $("redo").disabled = !model.future.length;
   $("saved").textContent = "";
@@ -31,17 +31,17 @@ function changed() {
 }
 
 async function solve() {
-  if (asking) {
+  if (waiting) {
     again = true;
     return;
   }
-  asking = true;
+  waiting = true;
   try {
-    answer = await ask("/api/solve", model.now);
+    answer = await post("/api/solve", model.now);
   } catch {
-    answer = { ok: false, error: "The program that serves this page does not answer. Is it still running?" };
+    answer = { ok: false, error: "The server does not answer. Is edgevid calibrate still running?" };
   }
-  asking = false;
+  waiting = false;
   stage.show(answer);
   showReport(answer);
   fillErrors();
@@ -142,7 +142,7 @@ function wireForms() {
     );
   }
   for (const button of document.querySelectorAll("[data-mode]")) {
-    button.addEventListener("click", () => model.turnTo(button.dataset.mode));
+    button.addEventListener("click", () => model.setMode(button.dataset.mode));
   }
   $("add-point").addEventListener("click", () => {
     if (stage.placing) {
@@ -172,7 +172,7 @@ function showFrame(seconds) {
   }, 120);
 }
 
-function wirePicture() {
+function wireImage() {
   const image = $("image");
   image.addEventListener("load", () => {
     $("wait").hidden = true;
@@ -184,16 +184,16 @@ function wirePicture() {
   });
   image.addEventListener("error", () => {
     $("wait").hidden = false;
-    $("wait").textContent = "This image could not be had. Try another time.";
+    $("wait").textContent = "This frame cannot be read. Choose another time.";
   });
   $("slider").max = info.duration || 0;
   $("slider").addEventListener("input", () => showFrame(Number($("slider").value)));
   $("seconds").addEventListener("change", () => showFrame(Number(typed($("seconds").value))));
   $("earlier").addEventListener("click", () => showFrame(Number($("slider").value) - 1));
   $("later").addEventListener("click", () => showFrame(Number($("slider").value) + 1));
-  $("renew").addEventListener("click", () => showFrame(0));
+  $("refresh").addEventListener("click", () => showFrame(0));
   $("times").hidden = info.live || !info.duration;
-  $("renew").hidden = !info.live;
+  $("refresh").hidden = !info.live;
   for (const button of document.querySelectorAll("[data-zoom]")) {
     button.addEventListener("click", () => {
       stage.enlarge(Number(button.dataset.zoom));
@@ -208,13 +208,13 @@ function wirePicture() {
   showFrame(info.time);
 }
 
-function chose(handle) {
-  $("chosen").textContent = handle
+function selected(handle) {
+  $("selected").textContent = handle
     ? `${handle.label}: ${handle.at[0].toFixed(1)}, ${handle.at[1].toFixed(1)}`
-    : "No point chosen";
+    : "No point selected";
 }
 
-// Keys, saving, and what outlives a reload
+// Keys, saving, and the state that survives a reload
 
 function wireKeys() {
   document.addEventListener("keydown", (event) => {
@@ -236,12 +236,12 @@ function wireKeys() {
 }
 
 async function save(replace) {
-  const said = $("saved");
+  const status = $("saved");
   let reply;
   try {
-    reply = await ask("/api/save", { ...model.now, name: $("name").value.trim(), note: $("note").value, replace });
+    reply = await post("/api/save", { ...model.now, name: $("name").value.trim(), note: $("note").value, replace });
   } catch {
-    reply = { status: 0, error: "The program that serves this page does not answer." };
+    reply = { status: 0, error: "The server does not answer." };
   }
   if (reply.status === 409) {
     $("replace-path").textContent = reply.path;
@@ -249,8 +249,8 @@ async function save(replace) {
     $("replace").showModal();
     return;
   }
-  said.className = reply.status === 200 ? "small good" : "small bad";
-  said.textContent = reply.status === 200 ? `Saved as ${reply.path}` : reply.error;
+  status.className = reply.status === 200 ? "small good" : "small bad";
+  status.textContent = reply.status === 200 ? `Saved as ${reply.path}` : reply.error;
 }
 
 function wireSaving() {
@@ -266,15 +266,15 @@ function wireSaving() {
 
 const keyOf = () => `edgevid-calibration ${info.source} ${info.size.join("x")}`;
 
-function keep() {
+function store() {
   try {
     sessionStorage.setItem(keyOf(), JSON.stringify(model.now));
   } catch {
-    // Without storage a reload begins anew.
+    // Without storage a reload starts again.
   }
 }
 
-function kept() {
+function stored() {
   try {
     return JSON.parse(sessionStorage.getItem(keyOf()));
   } catch {
@@ -286,10 +286,10 @@ async function open() {
   info = await (await fetch("/api/start")).json();
   $("source").textContent = info.source;
   document.title = `Calibration of ${info.source} - edgevid`;
-  model = new Model(info.size, kept() ?? info.calibration, changed);
-  stage = new Stage(model, { chose, place: addPoint });
+  model = new Model(info.size, stored() ?? info.calibration, changed);
+  stage = new Stage(model, { selected, place: addPoint });
   wireForms();
-  wirePicture();
+  wireImage();
   wireKeys();
   wireSaving();
   fillForms();

@@ -1,4 +1,4 @@
-// What is calibrated, and its past: the model knows no page.
+// The calibration and its undo history, without any page.
 
 /** A new calibration of an image of `size`: a rectangle in its middle, without meters. */
 export function fresh(size) {
@@ -15,18 +15,18 @@ export function fresh(size) {
   };
 }
 
-/** Holds the calibration and its past; `changed` is called after each change. */
+/** Holds the calibration and its undo history; `changed` is called after each change. */
 export class Model {
-  constructor(size, given, changed) {
+  constructor(size, existing, changed) {
     this.size = size;
-    this.now = { ...fresh(size), ...(given ?? {}) };
+    this.now = { ...fresh(size), ...(existing ?? {}) };
     this.changed = changed;
     this.past = [];
     this.future = [];
     this.last = { key: "", time: 0 };
   }
 
-  /** Changes the calibration by `edit(calibration)`. Edits of one `key` in a row, close in time, are one step back. */
+  /** Changes the calibration by `edit(calibration)`. Edits of one `key` in a row, close in time, are one undo step. */
   edit(key, edit) {
     const before = JSON.stringify(this.now);
     edit(this.now);
@@ -78,7 +78,7 @@ export class Model {
     });
   }
 
-  /** Takes a point or a corner of the region away; whether there was one to take. */
+  /** Removes a point or a corner of the region; whether there was one. */
   remove(kind, index) {
     if (kind === "points") this.edit("", (s) => s.points.splice(index, 1));
     else if (kind === "region" && this.now.region.length > 3) this.edit("", (s) => s.region.splice(index, 1));
@@ -88,7 +88,7 @@ export class Model {
   }
 
   /** Rectangle or points; the first time, the rectangle's corners become points. */
-  turnTo(mode) {
+  setMode(mode) {
     this.edit("", (s) => {
       if (mode === "points" && !s.points.length) {
         const { width: w, length: l } = s;
@@ -100,7 +100,7 @@ export class Model {
     });
   }
 
-  /** A region around what is calibrated: its box, a little larger. */
+  /** A region around the calibrated points: their bounding box with a margin. */
   makeRegion() {
     const at = this.handles().filter((one) => one.kind !== "region").map((one) => one.at);
     const [w, h] = this.size;
@@ -125,7 +125,7 @@ export class Model {
   }
 }
 
-/** A typed number, a decimal comma understood; null where nothing is typed, the text where it is no number. */
+/** A typed number, with a decimal point or comma; null for an empty field, the text where it is not a number. */
 export function typed(text) {
   const plain = text.trim().replace(",", ".");
   const number = Number(plain);

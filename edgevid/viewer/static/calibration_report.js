@@ -1,19 +1,19 @@
-// What the server said of the calibration, in words and tables.
+// The report on the calibration: errors, scale, camera and warnings.
 
 const $ = (id) => document.getElementById(id);
 const meters = (value) => (value === null ? "?" : value.toFixed(value < 0.1 ? 3 : 2));
 
-/** Shows an answer of /api/solve; `busy` while a newer one is on its way. */
+/** Shows an answer of /api/solve. */
 export function showReport(answer) {
   const ok = Boolean(answer?.ok);
   $("report").hidden = !ok;
   $("problem").hidden = ok || !answer;
   $("problem").textContent = ok ? "" : (answer?.error ?? "");
-  const badge = $("verdict");
-  const doubts = ok ? answer.warnings.length : 0;
-  $("problem").className = `banner ${answer?.todo ? "todo" : "bad"}`;
-  badge.className = `badge ${!answer || answer.todo ? "" : !ok ? "bad" : doubts ? "warn" : "good"}`;
-  badge.textContent = !answer || answer.todo ? "to be finished" : !ok ? "refused" : doubts ? `${doubts} to look at` : "good";
+  const badge = $("status");
+  const warnings = ok ? answer.warnings.length : 0;
+  $("problem").className = `banner ${answer?.incomplete ? "incomplete" : "bad"}`;
+  badge.className = `badge ${!answer || answer.incomplete ? "" : !ok ? "bad" : warnings ? "warn" : "good"}`;
+  badge.textContent = !answer || answer.incomplete ? "incomplete" : !ok ? "invalid" : warnings ? `${warnings} warning${warnings > 1 ? "s" : ""}` : "valid";
   if (!ok) return;
   $("errors").textContent = errors(answer);
   $("scales").tBodies[0].replaceChildren(...answer.scales.map(scaleRow));
@@ -22,12 +22,12 @@ export function showReport(answer) {
 }
 
 function errors(answer) {
-  if (answer.exact) return "Four points fix the plane exactly, so that their own error cannot show. A fifth tells.";
+  if (answer.exact) return "Four points fit exactly. A fifth point shows the reprojection error.";
   const px = answer.errors.map((one) => one.px ?? 0);
   const worst = px.indexOf(Math.max(...px));
   const mean = px.reduce((a, b) => a + b, 0) / px.length;
   const far = answer.errors[worst].m;
-  return `${px.length} points: ${mean.toFixed(2)} px off on average, worst point ${worst + 1} with ${px[worst].toFixed(1)} px (${meters(far)} m).`;
+  return `${px.length} points: mean reprojection error ${mean.toFixed(2)} px, worst ${px[worst].toFixed(1)} px (${meters(far)} m, point ${worst + 1}).`;
 }
 
 function scaleRow(scale) {
@@ -44,14 +44,14 @@ function scaleRow(scale) {
   return row;
 }
 
-function camera(seen) {
-  if (!seen) return "The view has no perspective that tells where the camera stands.";
-  const wide = `${seen.wide.toFixed(0)} degrees wide`;
-  return `So the camera hangs ${seen.height.toFixed(1)} m above the road, looks ${seen.pitch.toFixed(0)} degrees down and sees ${wide}. Does it?`;
+function camera(found) {
+  if (!found) return "The view has no perspective to measure the camera from.";
+  const width = `angle of view ${found.width.toFixed(0)} degrees`;
+  return `Camera: ${found.height.toFixed(1)} m above the road, pitch ${found.pitch.toFixed(0)} degrees down, ${width}. Compare with the site.`;
 }
 
-function item(words) {
+function item(text) {
   const one = document.createElement("li");
-  one.textContent = words.charAt(0).toUpperCase() + words.slice(1);
+  one.textContent = text.charAt(0).toUpperCase() + text.slice(1);
   return one;
 }

@@ -1,13 +1,13 @@
-// The image with its handles, the grid over it and the loupe: pointers, touch and keys.
+// The image with its handles, the grid and the loupe: pointers, touch and keys.
 
 const SVG = "http://www.w3.org/2000/svg";
 const LOUPE = 10; // times
 
 /** Draws a model on the image and moves its handles. */
 export class Stage {
-  constructor(model, { chose, place }) {
+  constructor(model, { selected, place }) {
     this.model = model;
-    this.chose = chose; // called with the chosen handle's label, or ""
+    this.selected = selected; // called with the selected handle, or null
     this.place = place; // called with [u, v] where the image was clicked while placing
     this.stage = document.getElementById("stage");
     this.scroller = document.getElementById("scroller");
@@ -16,7 +16,7 @@ export class Stage {
     this.box = document.getElementById("handles");
     this.loupe = document.getElementById("loupe");
     this.zoom = 1;
-    this.chosen = null;
+    this.current = null;
     this.answer = null;
     this.placing = false;
     this.buttons = new Map();
@@ -45,25 +45,25 @@ export class Stage {
     this.draw();
   }
 
-  /** Enlarges around the chosen handle, else around the middle. */
+  /** Enlarges around the selected handle, else around the middle. */
   enlarge(zoom) {
     const box = this.scroller;
     const middle = [(box.scrollLeft + box.clientWidth / 2) / this.scale, (box.scrollTop + box.clientHeight / 2) / this.scale];
-    const at = this.#chosenHandle()?.at ?? middle;
+    const at = this.#currentHandle()?.at ?? middle;
     this.zoom = zoom;
     this.fit();
     box.scrollLeft = at[0] * this.scale - box.clientWidth / 2;
     box.scrollTop = at[1] * this.scale - box.clientHeight / 2;
   }
 
-  /** What the server said of the present calibration (null while there is nothing). */
+  /** The server's answer for the current calibration (null while there is none). */
   show(answer) {
     this.answer = answer;
     this.stage.classList.remove("stale");
     this.draw();
   }
 
-  /** The calibration changed; the grid shown is that of a moment ago. */
+  /** The calibration changed; the grid is out of date. */
   stale() {
     this.stage.classList.add("stale");
     this.draw();
@@ -75,25 +75,25 @@ export class Stage {
   }
 
   #drawHandles() {
-    const seen = new Set();
+    const present = new Set();
     this.stage.classList.toggle("crowded", this.model.handles().length > 8 && this.scale * this.model.size[0] < 600);
     for (const handle of this.model.handles()) {
       const key = `${handle.kind} ${handle.index}`;
-      seen.add(key);
+      present.add(key);
       const button = this.buttons.get(key) ?? this.#makeHandle(key, handle.kind, handle.index);
       const [u, v] = handle.at;
       button.style.left = `${u * this.scale}px`;
       button.style.top = `${v * this.scale}px`;
       button.setAttribute("aria-label", `${handle.label}: ${u.toFixed(1)}, ${v.toFixed(1)}. Arrow keys move it.`);
-      button.setAttribute("aria-current", String(this.chosen === key));
+      button.setAttribute("aria-current", String(this.current === key));
       const outlier = handle.kind !== "region" && this.answer?.outliers?.includes(handle.index);
       button.classList.toggle("outlier", Boolean(outlier));
     }
     for (const [key, button] of this.buttons) {
-      if (seen.has(key)) continue;
+      if (present.has(key)) continue;
       button.remove();
       this.buttons.delete(key);
-      if (this.chosen === key) this.choose(null);
+      if (this.current === key) this.select(null);
     }
   }
 
@@ -107,7 +107,7 @@ export class Stage {
     button.append(number);
     button.addEventListener("pointerdown", (event) => this.#grab(event, button, kind, index));
     button.addEventListener("keydown", (event) => this.#key(event, kind, index));
-    button.addEventListener("focus", () => this.choose(key));
+    button.addEventListener("focus", () => this.select(key));
     this.box.append(button);
     this.buttons.set(key, button);
     return button;
@@ -135,17 +135,17 @@ export class Stage {
     this.svg.replaceChildren(...parts);
   }
 
-  /** Labels that do not cover each other or a point's number, the near ones first. */
+  /** Labels that overlap neither each other nor a point's number, the near ones first. */
   #labels(grid) {
     const taken = this.model.handles().map((one) => [one.at[0] * this.scale + 14, one.at[1] * this.scale + 6]);
-    const kept = [];
+    const labels = [];
     for (const one of grid.filter((line) => line.label).sort((a, b) => b.at[1] - a.at[1])) {
       const at = one.at.map((v) => v * this.scale);
       if (taken.some(([x, y]) => Math.abs(x - at[0] - 14) < 34 && Math.abs(y - at[1] + 6) < 15)) continue;
       taken.push([at[0] + 14, at[1] - 6]);
-      kept.push(this.#label(one));
+      labels.push(this.#label(one));
     }
-    return kept;
+    return labels;
   }
 
   #label(one) {
@@ -158,11 +158,11 @@ export class Stage {
   }
 
   /** Makes a handle ("kind index") the one that keys and nudges move; null for none. */
-  choose(key) {
-    this.chosen = key;
+  select(key) {
+    this.current = key;
     for (const [name, button] of this.buttons) button.setAttribute("aria-current", String(name === key));
-    const handle = this.#chosenHandle();
-    this.chose(handle);
+    const handle = this.#currentHandle();
+    this.selected(handle);
     if (handle) this.#magnify(handle.at);
     else this.hideLoupe();
   }
@@ -172,28 +172,28 @@ export class Stage {
     this.buttons.get(`${kind} ${index}`)?.focus();
   }
 
-  #chosenHandle() {
-    return this.model.handles().find((one) => `${one.kind} ${one.index}` === this.chosen) ?? null;
+  #currentHandle() {
+    return this.model.handles().find((one) => `${one.kind} ${one.index}` === this.current) ?? null;
   }
 
-  /** Moves the chosen handle by so many pixels. */
+  /** Moves the selected handle by so many pixels. */
   nudge(dx, dy) {
-    const handle = this.#chosenHandle();
+    const handle = this.#currentHandle();
     if (!handle) return false;
     const at = [handle.at[0] + dx, handle.at[1] + dy];
-    this.model.move(handle.kind, handle.index, at, `nudge ${this.chosen}`);
-    this.chose(this.#chosenHandle());
+    this.model.move(handle.kind, handle.index, at, `nudge ${this.current}`);
+    this.selected(this.#currentHandle());
     this.#magnify(at);
     return true;
   }
 
   #key(event, kind, index) {
     const step = event.shiftKey ? 10 : event.altKey ? 0.1 : 1;
-    const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-    const way = ways[event.key];
-    if (way) {
+    const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    const direction = steps[event.key];
+    if (direction) {
       event.preventDefault();
-      this.nudge(way[0] * step, way[1] * step);
+      this.nudge(direction[0] * step, direction[1] * step);
     } else if (event.key === "Delete" || event.key === "Backspace") {
       event.preventDefault();
       this.model.remove(kind, index);
@@ -214,15 +214,15 @@ export class Stage {
     button.setPointerCapture(event.pointerId);
     const start = this.at(event);
     const handle = this.model.handles().find((one) => one.kind === kind && one.index === index);
-    const offset = [handle.at[0] - start[0], handle.at[1] - start[1]]; // grabbing beside it does not move it
+    const offset = [handle.at[0] - start[0], handle.at[1] - start[1]]; // the pointer keeps its distance to the handle
     const key = `drag ${event.pointerId} ${event.timeStamp}`;
     const move = (moved) => {
       const [x, y] = this.at(moved);
       const at = [x + offset[0], y + offset[1]];
-      this.model.last.time = performance.now(); // one drag is one step back, however long it takes
+      this.model.last.time = performance.now(); // one drag is one undo step
       this.model.move(kind, index, at, key);
-      this.chose(this.#chosenHandle());
-      this.#magnify(this.#chosenHandle()?.at ?? at);
+      this.selected(this.#currentHandle());
+      this.#magnify(this.#currentHandle()?.at ?? at);
     };
     const done = () => {
       button.removeEventListener("pointermove", move);
