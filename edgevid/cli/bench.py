@@ -1,10 +1,9 @@
-"""`edgevid bench`: how long a frame takes, stage by stage, several engines side by side."""
+"""`edgevid bench`: the time of a frame, stage by stage, of one or more engines."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,74 +15,70 @@ if TYPE_CHECKING:
     from edgevid.optimize.bench_subject import Timing
 
 Models = Annotated[list[str], typer.Argument(help="Names of models, ONNX files, recipes or engines.")]
-Precision = Annotated[list[str] | None, typer.Option(help="fp32, fp16 or int8; may be repeated.")]
-Frames = Annotated[str | None, typer.Option(help="Real frames: a video, a folder of images or a list.")]
-Runs = Annotated[int, typer.Option(help="Frames that count.", min=1)]
-WarmUp = Annotated[int, typer.Option(help="Frames before that, which do not.", min=0)]
+Precision = Annotated[list[str] | None, typer.Option(help="fp32, fp16 or int8; repeatable.")]
+Data = Annotated[str | None, typer.Option(help="Real frames: a video, a folder of images or a list.")]
+Runs = Annotated[int, typer.Option(help="Frames to time.", min=1)]
+WarmUp = Annotated[int, typer.Option(help="Frames before them that are not timed.", min=0)]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda:0")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads of a model.", min=1)]
-Json = Annotated[Path | None, typer.Option("--json", help="All figures as JSON, - for the screen.")]
+Json = Annotated[Path | None, typer.Option("--json", help="JSON file to write; - prints it.")]
 
 
 def command(
     models: Models,
     precision: Precision = None,
-    frames: Frames = None,
+    data: Data = None,
     runs: Runs = 200,
     warm_up: WarmUp = 20,
     device: Device = "auto",
     threads: Threads = None,
     out: Json = None,
 ) -> None:
-    """Time pre-processing, inference, post-processing and the whole frame of one or more models.
+    """Time preprocessing, inference, postprocessing and the whole frame of one or more models.
 
-    CPU is the processor time of a frame over all threads: where other work shares the machine, it says more
-    than the time that passed.
+    CPU is the processor time of a frame over all threads: on a machine with other work it is more reliable
+    than the elapsed time.
     """
+    from edgevid.cli.json_output import write_json
     from edgevid.cli.progress import advance, progress_bar
     from edgevid.optimize.bench import bench
 
+    chosen: Any = precision or ()
     with progress_bar("timing", runs + warm_up) as bar:
         found = bench(
-            models, precisions=precision or (), frames=frames, runs=runs, warm_up=warm_up,
+            models, precisions=chosen, data=data, runs=runs, warm_up=warm_up,
             threads=threads, device=device, on_frame=lambda _: advance(bar),
         )  # fmt: skip
-    text = json.dumps(found.as_dict(), indent=1, ensure_ascii=False)
-    if out is not None and str(out) == "-":
-        print(text)
-        return
-    _show(found)
-    if out is not None:
-        out.write_text(text + "\n", encoding="utf-8")
-        Console(stderr=True, soft_wrap=True).print(f"[dim]written:[/] {escape(str(out))}", highlight=False)
+    if write_json(found.as_dict(), out):
+        _show(found)
 
 
 def _show(found: Benchmark) -> None:
-    from edgevid.optimize.conditions import plainly
+    from edgevid.optimize.conditions import as_rows
 
     console = Console(soft_wrap=True)
     console.print(_times(found.timings))
     console.print()
     for t in found.timings:
         threads = f", {t.threads} thread{'s' if t.threads != 1 else ''}" if t.threads else ""
-        how = f"{t.file} on {t.device or 'its device'}{threads}, {t.shape}, loaded in {t.load_s:.2f} s"
+        how = f"{t.file} on {t.device or 'an unknown device'}{threads}, {t.shape}, loaded in {t.load_s:.2f} s"
         console.print(f"[dim]{escape(t.title)}:[/] {escape(how)}", highlight=False)
     for name, why in found.failed.items():
-        console.print(f"[yellow]not run:[/] {escape(name)}: {escape(why)}", highlight=False)
+        console.print(f"[yellow]failed:[/] {escape(name)}: {escape(why)}", highlight=False)
     for note in found.notes:
         console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
     console.print()
-    for key, value in plainly(dict(found.conditions)):
+    for key, value in as_rows(dict(found.conditions)):
         console.print(f"[dim]{escape(key)}:[/] {escape(value)}", highlight=False)
 
 
 def _times(timings: tuple[Timing, ...]) -> Table:
-    """Milliseconds as p50 / p99; the last column compares p50 of the frame with the first engine's."""
+    """Milliseconds as p50 / p99; the last column is the speed relative to the first engine."""
     from edgevid.optimize.bench_subject import STAGES
 
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("ms, p50 / p99", overflow="fold")
-    for head in (*STAGES, "CPU", "frames/s", ""):
+    table.add_column("ms, p50 / p99", no_wrap=True)
+    for head in (*STAGES, "CPU", "fps", ""):
         table.add_column(head, justify="right", no_wrap=True)
     first = timings[0].at("frame", 50)
     for t in timings:

@@ -1,8 +1,7 @@
-"""`edgevid estimate`: lower bounds of a model's time on a device, and its memory, before anything is built."""
+"""`edgevid estimate`: bounds of a model's speed on a device, and its memory, before anything is built."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 

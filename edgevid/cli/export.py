@@ -38,8 +38,8 @@ def command(
     )
     show(f"[green]Recipe:[/]   {escape(str(made.recipe_file))}")
     show(
-        f"[green]Verified:[/] equal to PyTorch on {made.frames} frames, scores and boxes within {made.worst:.1e}, "
-        f"cosine {made.cosine:.7f}; images within {made.image_levels:.2f} of 255 levels"
+        f"[green]Verified:[/] against PyTorch on {made.frames} frames, scores and boxes within "
+        f"{made.worst:.1e}, cosine {made.cosine:.7f}; images within {made.image_levels:.2f} of 255 levels"
     )
     if made.recipe.source.license:
         show(f"[yellow]License:[/]  the exporter states {escape(made.recipe.source.license)}")

@@ -1,4 +1,4 @@
-"""`edgevid quantize`: INT8 files of a model, from real frames, and what they cost in accuracy."""
+"""`edgevid quantize`: INT8 files of a model from real frames, and their agreement with it."""
 
 from __future__ import annotations
 
@@ -12,51 +12,53 @@ from edgevid.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgevid.optimize.fp16 import HalfReport
-    from edgevid.optimize.quantize.quantizer import Made, Report
+    from edgevid.optimize.fp16 import Fp16Report
+    from edgevid.optimize.quantize.quantizer import QuantizedFile, Report
 
-SHOWN = 12
-"""Layers listed in the terminal; the JSON names all."""
+MAX_NODES = 12
+"""Excluded nodes listed in the terminal; the JSON names all."""
 
 Model = Annotated[str, typer.Argument(help="A model's name, an ONNX file, or a recipe.")]
-Frames = Annotated[
+Data = Annotated[
     list[str] | None,
-    typer.Option(help="Video, folder or glob of images, or a text file that lists them; may be repeated."),
+    typer.Option(help="Video, folder or glob of images, or a text file that lists them; repeatable."),
 ]
 Ranges = Annotated[
     Path | None, typer.Option(help="Ranges of an earlier calibration: the same files again, without frames.")
 ]
 Calibrator = Annotated[str, typer.Option(help="min-max, percentile or entropy.")]
-Count = Annotated[int, typer.Option(help="Frames to pick, spread evenly; one in five is held out.")]
-Floor = Annotated[
+MaxFrames = Annotated[int, typer.Option(help="Frames to use, spread evenly; one in five is held out.")]
+MinAgreement = Annotated[
     float | None,
-    typer.Option(help="Least agreement with the float model, 0 to 1 (default: the recipe's, else 0.97)."),
+    typer.Option(help="Least agreement with the float model, 0 to 1; default: the recipe's, else 0.97."),
 ]
-Only = Annotated[str | None, typer.Option(help="Make one file alone: int8-cpu or int8-trt.")]
-Out = Annotated[Path | None, typer.Option(help="Folder of the files (default: build/ beside the model).")]
+Variant = Annotated[str | None, typer.Option(help="Make only this file: int8-cpu or int8-trt.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the files; default: build/ next to the model.")]
 Save = Annotated[
-    Path | None, typer.Option(help="Where to save the ranges (default: calibration/int8/<model>.toml).")
+    Path | None, typer.Option(help="File of the ranges; default: calibration/int8/<model>.toml.")
 ]
-Rest = Annotated[
-    bool, typer.Option("--fp16-rest", help="Also write int8-trt-fp16: TensorRT's file, half where not int8.")
+Fp16Fallback = Annotated[
+    bool, typer.Option("--fp16-fallback", help="Also write int8-trt-fp16: FP16 in the layers not INT8.")
 ]
-Bits = Annotated[int, typer.Option(help="Of the CPU file's weights: 7 for x86 processors without VNNI.")]
-Precision = Annotated[str, typer.Option(help="int8, or fp16 for a half-precision graph (frames optional).")]
+ReduceRange = Annotated[
+    bool, typer.Option("--reduce-range", help="7-bit weights in the CPU file, for x86 without VNNI.")
+]
+Precision = Annotated[str, typer.Option(help="int8, or fp16 for an FP16 graph (data optional).")]
 
 
 def command(
     model: Model,
-    frames: Frames = None,
+    data: Data = None,
     precision: Precision = "int8",
     calibrator: Calibrator = "percentile",
-    count: Count = 200,
-    floor: Floor = None,
+    max_frames: MaxFrames = 200,
+    min_agreement: MinAgreement = None,
     ranges: Ranges = None,
-    only: Only = None,
+    variant: Variant = None,
     out: Out = None,
     save_ranges: Save = None,
-    fp16_rest: Rest = False,
-    weight_bits: Bits = 8,
+    fp16_fallback: Fp16Fallback = False,
+    reduce_range: ReduceRange = False,
 ) -> None:
     """Make the INT8 files of a model (one for CPUs, one for TensorRT), or its FP16 graph."""
     from rich.console import Console
@@ -65,36 +67,39 @@ def command(
         raise InputError(f"--precision: expected int8 or fp16, got {precision!r}")
     console = Console(soft_wrap=True, highlight=False)
     if precision == "fp16":
-        from edgevid.optimize.fp16 import COUNT, make_fp16
+        from edgevid.optimize.fp16 import MAX_FRAMES, make_fp16
 
-        _say_half(console, make_fp16(model, frames, count=min(count, COUNT), folder=out))
+        _show_fp16(console, make_fp16(model, data, max_frames=min(max_frames, MAX_FRAMES), folder=out))
         return
     from edgevid.optimize.quantize.quantizer import VARIANTS, quantize
 
-    with console.status("reading the model") as status:
+    with console.status("loading the model") as status:
+        chosen: dict[str, Any] = {
+            "calibrator": calibrator,
+            "variants": (variant,) if variant else VARIANTS,
+        }
         report = quantize(
             model,
-            frames,
+            data,
             ranges=ranges,
-            calibrator=calibrator,
-            count=count,
-            floor=floor,
-            weight_bits=weight_bits,
-            variants=(only,) if only else VARIANTS,
+            max_frames=max_frames,
+            min_agreement=min_agreement,
+            reduce_range=reduce_range,
             out=out,
             save_ranges=save_ranges,
-            progress=lambda what, done, of: status.update(f"{what} {done}/{of}"),
+            progress=lambda step, done, of: status.update(f"{step} {done}/{of}"),
+            **chosen,
         )
-    _say(console, report)
-    if fp16_rest and any(m.variant == "int8-trt" for m in report.made):
+    _show(console, report)
+    if fp16_fallback and any(file.variant == "int8-trt" for file in report.files):
         from edgevid.optimize.fp16 import make_int8_fp16
 
-        _say_half(console, make_int8_fp16(report.recipe, folder=out))
-    if report.below:
+        _show_fp16(console, make_int8_fp16(report.recipe, folder=out))
+    if report.failed:
         raise typer.Exit(1)
 
 
-def _say(console: Console, report: Report) -> None:
+def _show(console: Console, report: Report) -> None:
     from rich.markup import escape
 
     found = report.calibration
@@ -103,12 +108,12 @@ def _say(console: Console, report: Report) -> None:
     how = f"{found.calibrator}, {found.frames} frames of {sources}"
     console.print(f"[bold]{escape(report.recipe.name)}[/]  {escape(how)}")
     console.print(_table(report))
-    for made in report.made:
-        _say_kept(console, made)
+    for file in report.files:
+        _show_excluded(console, file)
     for warning in report.warnings:
         console.print(f"[yellow]note:[/] {escape(warning)}")
     console.print()
-    for path in [*(m.path for m in report.made), report.ranges]:
+    for path in [*(file.path for file in report.files), report.ranges]:
         console.print(f"wrote {path}", markup=False)
 
 
@@ -116,47 +121,48 @@ def _table(report: Report) -> Any:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    judged = f"agrees with FP32 (floor {report.floor:.1%})" if report.judged_on else "agrees with FP32"
-    for name in ("file", "int8 / float", judged, "speed here", "size"):
-        table.add_column(name, justify="left" if name == "file" else "right")
-    for made in report.made:
-        agreed = "not judged again"  # made of stored ranges
-        if made.agreement is not None and not made.agreement.proven:
-            agreed = "[red]not proven: nothing was seen[/]"
-        elif made.agreement is not None:
-            ok = made.agreement.share >= report.floor
-            agreed = f"[{'green' if ok else 'red'}]{made.agreement.share:.1%}[/]"
-        size = f"{made.path.stat().st_size / 1e6:.2f} MB"
-        speed = f"{made.faster:.2f}x" if made.faster is not None else ""
-        layers = f"{len(made.plan.layers)} / {len(made.plan.kept)}"
-        table.add_row(made.variant, layers, agreed, speed, size)
+    agreement = f"agreement (min {report.floor.value:.1%})" if report.held_out else "agreement"
+    for name in ("file", "int8 / float", agreement, "speedup", "size"):
+        table.add_column(name, justify="left" if name == "file" else "right", no_wrap=True)
+    for file in report.files:
+        found, text = file.agreement, "not measured"  # made from stored ranges
+        if found is not None and not found.total:
+            text = "[red]unverified: nothing detected[/]"
+        elif found is not None:
+            color = "green" if found.agreement >= report.floor.value else "red"
+            text = f"[{color}]{found.agreement:.1%}[/]"
+        size = f"{file.path.stat().st_size / 1e6:.2f} MB"
+        speed = f"{file.speedup:.2f}x" if file.speedup is not None else ""
+        layers = f"{len(file.plan.layers)} / {len(file.plan.float_layers)}"
+        table.add_row(file.variant, layers, text, speed, size)
     return table
 
 
-def _say_kept(console: Console, made: Made) -> None:
-    """The activations or layers that stay float, with what each would cost."""
-    if not made.kept:
+def _show_excluded(console: Console, file: QuantizedFile) -> None:
+    """The excluded activations or layers, with their sensitivities."""
+    names, record = file.excluded_nodes, f"{file.path.stem}.json"
+    if not names:
         return
-    what = "activations" if made.variant == "int8-cpu" else "layers"
-    console.print(f"\n[bold]{made.variant}[/] keeps {len(made.kept)} {what} in float, the costliest first:")
-    for name in made.kept[:SHOWN]:
-        cost = f"{made.costs[name]:8.4f}" if name in made.costs else ""
-        console.print(f"  {cost}  {name}", markup=False)
-    if len(made.kept) > SHOWN:
-        console.print(f"  ... and {len(made.kept) - SHOWN} more (all are named in {made.path.stem}.json)")
+    kind = "activations" if file.variant == "int8-cpu" else "layers"
+    console.print(f"\n[bold]{file.variant}[/]: {len(names)} {kind} excluded, the most sensitive first:")
+    for name in names[:MAX_NODES]:
+        drift = f"{file.sensitivities[name]:8.4f}" if name in file.sensitivities else ""
+        console.print(f"  {drift}  {name}", markup=False)
+    if len(names) > MAX_NODES:
+        console.print(f"  ... and {len(names) - MAX_NODES} more (all are in {record})")
 
 
-def _say_half(console: Console, report: HalfReport) -> None:
+def _show_fp16(console: Console, report: Fp16Report) -> None:
     from rich.markup import escape
 
+    names, record = report.fp32_nodes, f"{report.path.stem}.json"
     console.print(
-        f"[bold]{escape(report.model)}[/]  fp16: {report.half} operators in half precision, "
-        f"{len(report.kept)} kept in FP32"
+        f"[bold]{escape(report.model)}[/]  fp16: {report.fp16_nodes} operators in FP16, {len(names)} in FP32"
     )
-    for name, why in list(report.kept.items())[:SHOWN]:
+    for name, why in list(names.items())[:MAX_NODES]:
         console.print(f"  {name}: {why}", markup=False)
-    if len(report.kept) > SHOWN:
-        console.print(f"  ... and {len(report.kept) - SHOWN} more (all are named in {report.path.stem}.json)")
+    if len(names) > MAX_NODES:
+        console.print(f"  ... and {len(names) - MAX_NODES} more (all are in {record})")
     for warning in report.warnings:
         console.print(f"[yellow]note:[/] {escape(warning)}")
     console.print(f"wrote {report.path}", markup=False)

@@ -1,1 +1,1 @@
-"""From an ONNX model to one that is smaller and faster and still agrees: quantize, build, compare, export, estimate, bench."""
+"""Smaller and faster models that agree with the original: quantize, build, compare, bench, estimate."""

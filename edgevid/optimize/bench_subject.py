@@ -1,4 +1,4 @@
-"""One engine on the bench: run as the pipeline runs it, with the moments noted at which it is called."""
+"""One engine of a benchmark, run as the pipeline runs it, with the times of its stages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,27 +15,39 @@ from edgevid.detect.detector import Detector
 from edgevid.detect.preprocess import Preprocessor
 from edgevid.errors import EdgevidError, InputError
 from edgevid.optimize.compare.gate import same_outputs
-from edgevid.optimize.compare.run import find, load
+from edgevid.optimize.compare.run import find_model, load_model
 from edgevid.runtime import Engine, Recipe
+from edgevid.runtime.recipe import Precision
 from edgevid.types import Array, Frame
 
 STAGES = ("pre", "inference", "post", "frame")
-"""Pixels made into the model's input; the engine; its answer made into boxes; all of it."""
+"""Preprocessing; the engine; decoding and suppression; all of it."""
+
+
+class StageTimes(NamedTuple):
+    """Seconds of one frame."""
+
+    pre: float
+    inference: float
+    post: float
+    frame: float
+    cpu: float
+    """Processor time over all threads of the process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What one engine took."""
+    """The times of one engine."""
 
     title: str
     model: str
     file: str
-    precision: str
+    precision: Precision
     device: str
     threads: int | None
-    """CPU threads of the engine; None where it does not tell."""
+    """CPU threads of the engine; None where it does not report them."""
     shape: str
-    """The model's image, as "320x320x3 float32"."""
+    """The model's input, as "1x3x320x320 float32"."""
     load_s: float
     """Seconds from the file to an engine that has run nothing yet."""
     ms: Mapping[str, Array]
@@ -44,7 +56,7 @@ class Timing:
     """Mean processor time of a frame, over all threads of the process."""
 
     def at(self, stage: str, share: float) -> float:
-        """The percentile of a stage in milliseconds, as one that was really measured."""
+        """The percentile of a stage in milliseconds; a measured value, not interpolated."""
         return float(np.percentile(self.ms[stage], share, method="higher"))
 
     def as_dict(self) -> dict[str, Any]:
@@ -57,30 +69,30 @@ class Timing:
             "engine": self.title, "model": self.model, "file": self.file, "precision": self.precision,
             "device": self.device, "threads": self.threads, "input": self.shape,
             "load_s": round(self.load_s, 4), "ms": figures, "cpu_ms": round(self.cpu_ms, 4),
-            "frames_per_s": round(1000 / self.at("frame", 50), 2),
+            "fps": round(1000 / self.at("frame", 50), 2),
         }  # fmt: skip
 
 
-class Clocked:
-    """An engine that notes when it was last called and when it answered."""
+class TimedEngine:
+    """An engine that records when it was last called and when it returned."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.inputs, self.outputs = engine.inputs, engine.outputs
-        self.called = self.answered = 0.0
+        self.called = self.returned = 0.0
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The engine's answer."""
+        """The engine's outputs."""
         self.called = time.perf_counter()
         found = self._engine.run(inputs)
-        self.answered = time.perf_counter()
+        self.returned = time.perf_counter()
         return found
 
     def close(self) -> None:
         """Closes the engine."""
         self._engine.close()
 
-    def __enter__(self) -> Clocked:
+    def __enter__(self) -> TimedEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -88,66 +100,58 @@ class Clocked:
 
 
 class Subject:
-    """One engine under test, with its times."""
+    """One engine under test."""
 
     def __init__(
         self,
         model: str | Path,
-        precision: str | None,
+        precision: Precision | None,
         device: str,
         threads: int | None,
         others: Sequence[Subject],
     ) -> None:
-        """`others` lend their recipe to a bare file that has the same outputs."""
-        side = find(model, precision)
+        """A file without a recipe takes that of the first of `others` with the same outputs."""
+        found = find_model(model, precision)
         start = time.perf_counter()
-        raw = load(side, device, threads)
+        raw = load_model(found, device, threads)
         self.load_s = time.perf_counter() - start
-        self.side, self.raw, self.engine = side, raw, Clocked(raw)
-        lent = (o.recipe for o in others if o.recipe is not None and same_outputs(o.raw, raw))
-        self.recipe: Recipe | None = side.recipe or next(lent, None) or _drafted(side.file)
+        self.model, self.raw, self.engine = found, raw, TimedEngine(raw)
+        shared = (o.recipe for o in others if o.recipe is not None and same_outputs(o.raw, raw))
+        self.recipe: Recipe | None = found.recipe or next(shared, None) or _drafted(found.file)
         self._work = _work(self.engine, self.recipe)
-        self._times: list[tuple[float, float, float, float]] = []
-        self._cpu = 0.0
 
-    def see(self, frame: Frame, *, count: bool) -> None:
-        """One frame through the whole of it."""
+    def run(self, frame: Frame) -> StageTimes:
+        """Runs one frame through all stages."""
         used, start = time.process_time(), time.perf_counter()
         self._work(frame)
-        end = time.perf_counter()
-        if count:
-            clock = self.engine
-            self._times.append(
-                (clock.called - start, clock.answered - clock.called, end - clock.answered, end - start)
-            )
-            self._cpu += time.process_time() - used
+        end, engine = time.perf_counter(), self.engine
+        return StageTimes(
+            engine.called - start, engine.returned - engine.called, end - engine.returned, end - start,
+            time.process_time() - used,
+        )  # fmt: skip
 
-    def timing(self) -> Timing:
-        """All that was counted."""
-        times = np.array(self._times).T * 1e3
-        stages = (
-            STAGES
-            if self.recipe is not None and self.recipe.task == "detect"
-            else ("pre", "inference", "", "frame")
-        )
-        if self.recipe is None or self.recipe.input is None:
-            stages = ("", "inference", "", "frame")
+    def timing(self, rows: Sequence[StageTimes]) -> Timing:
+        """The timing of all counted runs."""
+        detects = self.recipe is not None and self.recipe.task == "detect"
+        prepares = self.recipe is not None and self.recipe.input is not None
+        stages = {"pre": prepares, "inference": True, "post": detects, "frame": True}
+        times = {stage: np.array([getattr(row, stage) for row in rows]) * 1e3 for stage in StageTimes._fields}
         return Timing(
-            title=self.side.title,
-            model=self.recipe.name if self.recipe else self.side.file.stem,
-            file=Path(getattr(self.raw, "path", self.side.file)).name,
-            precision=self.side.precision,
+            title=self.model.title,
+            model=self.recipe.name if self.recipe else self.model.file.stem,
+            file=Path(getattr(self.raw, "path", self.model.file)).name,
+            precision=self.model.precision,
             device=str(getattr(self.raw, "device", "")),
             threads=getattr(self.raw, "threads", None),
             shape=_shape(self.engine, self.recipe),
             load_s=self.load_s,
-            ms={stage: row for stage, row in zip(stages, times, strict=True) if stage},
-            cpu_ms=self._cpu * 1e3 / len(self._times),
+            ms={stage: times[stage] for stage, exists in stages.items() if exists},
+            cpu_ms=float(times["cpu"].mean()),
         )
 
 
-def _work(engine: Clocked, recipe: Recipe | None) -> Callable[[Frame], Any]:
-    """What is done with a frame: as the pipeline does it, as far as the task goes without one."""
+def _work(engine: TimedEngine, recipe: Recipe | None) -> Callable[[Frame], Any]:
+    """The work on a frame, as the pipeline does it, as far as the task needs no other model."""
     if recipe is not None and recipe.task == "detect":
         detector = Detector(engine, recipe)
         return lambda frame: detector.detect([frame])
@@ -155,29 +159,29 @@ def _work(engine: Clocked, recipe: Recipe | None) -> Callable[[Frame], Any]:
         name = input_named(engine, recipe.input_name, recipe)
         prepare = Preprocessor(recipe.input, max(name.shape[0], 1))
 
-        def see(frame: Frame) -> None:
+        def run(frame: Frame) -> None:
             prepare([frame])
             engine.run({name.name: prepare.buffer})
 
-        return see
-    given = _made_up(engine, recipe)
-    return lambda _: engine.run(given)
+        return run
+    inputs = _random_inputs(engine)
+    return lambda _: engine.run(inputs)
 
 
-def _made_up(engine: Engine, recipe: Recipe | None) -> dict[str, Array]:
-    """Arbitrary inputs for models that take more than an image; InputError where sizes are open."""
+def _random_inputs(engine: Engine) -> dict[str, Array]:
+    """Random inputs for models that take more than an image; InputError for dynamic sizes."""
     rng = np.random.default_rng(0)
-    given: dict[str, Array] = {}
+    inputs: dict[str, Array] = {}
     for spec in engine.inputs:
         shape = [max(n, 1) for n in spec.shape[:1]] + list(spec.shape[1:])
         if min(shape, default=1) < 1:
-            raise InputError(f"bench: input {spec} has open sizes, and no recipe says what to give")
-        given[spec.name] = rng.random(shape).astype(spec.dtype)
-    return given
+            raise InputError(f"bench: input {spec} has dynamic sizes, and no recipe fixes them")
+        inputs[spec.name] = rng.random(shape).astype(spec.dtype)
+    return inputs
 
 
 def _drafted(file: Path) -> Recipe | None:
-    """The recipe that an ONNX file's shapes amount to, None where they amount to none."""
+    """A recipe drafted from an ONNX file's shapes; None where that fails."""
     from edgevid.models.hub import resolve_model
 
     try:

@@ -1,4 +1,4 @@
-"""The conditions that a measurement travels with: processor, clocks as found, device, load, versions."""
+"""The conditions of a measurement: processor, clocks, device, load, versions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CPU = Path("/sys/devices/system/cpu")
 
 
 def conditions() -> dict[str, Any]:
-    """What is found now, before a run, in plain values; what a machine does not tell is left out."""
+    """The state of the machine before a run as plain values; what it does not report is left out."""
     found: dict[str, Any] = {
         "processor": processor_name(),
         "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
@@ -60,15 +60,15 @@ def versions() -> dict[str, str]:
 
 
 def gpu() -> str:
-    """The NVIDIA device with its clocks, power limit and driver, as its own tool tells them; else empty."""
-    asked = "name,driver_version,clocks.sm,clocks.mem,power.limit,temperature.gpu"
-    if lines := _told("nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader"):
+    """The NVIDIA device with its clocks, power limit and driver, as nvidia-smi reports them; else empty."""
+    query = "name,driver_version,clocks.sm,clocks.mem,power.limit,temperature.gpu"
+    if lines := _tool_output("nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"):
         return "; ".join(lines)
-    return " ".join(_told("nvpmodel", "-q"))  # Jetson: its power mode
+    return " ".join(_tool_output("nvpmodel", "-q"))  # Jetson: its power mode
 
 
-def _told(*command: str) -> list[str]:
-    """The lines that a tool prints; none where it is absent, fails or hangs."""
+def _tool_output(*command: str) -> list[str]:
+    """The lines that a tool prints; none where it is missing, fails or hangs."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -76,8 +76,8 @@ def _told(*command: str) -> list[str]:
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]
 
 
-def plainly(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The conditions as lines of a table."""
+def as_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The conditions as rows of a table."""
     for key, value in found.items():
         if isinstance(value, dict):
             yield key, ", ".join(f"{name} {what}" for name, what in value.items())
@@ -105,13 +105,13 @@ def _board() -> str:
     return _text(Path("/proc/device-tree/model")).rstrip("\0")
 
 
-def busy() -> float:
-    """Processes that wanted a processor, over the last minute; 0 where the system tells nothing."""
+def load_average() -> float:
+    """Runnable processes, averaged over the last minute; 0 where the system does not report it."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
 def _load() -> str:
-    return f"{busy():.2f} before the run" if hasattr(os, "getloadavg") else ""
+    return f"{load_average():.2f} before the run" if hasattr(os, "getloadavg") else ""
 
 
 def _text(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What one run of an ONNX model costs, counted from its graph: operations, bytes, memory."""
+"""The cost of one run of an ONNX model, counted from its graph: operations, bytes, memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Layer:
     name: str
     kind: str
     operations: int
-    """Multiplications and additions, two for each multiply-add."""
+    """Two for each multiply-add."""
     weights: int
     """Elements of its constant inputs."""
     values: int
@@ -42,18 +42,18 @@ class Cost:
     """Elements of the weights."""
     inputs: int
     outputs: int
-    """Elements that go in and come out."""
+    """Elements of the inputs and outputs."""
     peak: int
-    """Most elements of intermediate values alive at once, when each is freed after its last reader."""
+    """Most elements of intermediate values alive at once, each freed after its last consumer."""
 
 
 def model_cost(path: str | Path, *, batch: int = 1) -> Cost:
-    """Counts an ONNX file. Open axes: the first of an input is the batch, others must be stated by the file.
+    """Counts an ONNX file. Dynamic axes: the first of an input is the batch, others must be fixed.
 
     Raises ModelError for a file that cannot be read or run, MissingExtraError without `onnx`.
     """
     if batch < 1:
-        raise InputError(f"batch: expected 1 or more, got {batch}")
+        raise InputError(f"--batch: expected 1 or more, got {batch}")
     graph, shapes = _shaped(Path(path), batch)
     constants = {t.name: math.prod(t.dims) for t in graph.initializer} | _constant_nodes(graph)
     nodes = [node for node in graph.node if node.op_type != "Constant"]
@@ -81,7 +81,7 @@ def _shaped(path: Path, batch: int) -> tuple[Any, _Shapes]:
     try:
         model = onnx.load(str(path))
     except Exception as error:  # the protocol buffer library raises several unrelated kinds
-        raise ModelError(f"{path}: is not an ONNX file that can be read ({error})") from None
+        raise ModelError(f"{path}: expected an ONNX file, got: {error}") from None
     graph, shown = model.graph, onnx.ModelProto()
     feeds = _blank_inputs(graph, path, batch)
     shown.CopyFrom(model)
@@ -113,12 +113,12 @@ def _blank_inputs(graph: Any, path: Path, batch: int) -> dict[str, Any]:
         if shape and (shape[0] < 1 or (shape[0] == 1 and batch > 1)):
             if shape[0] == 1:
                 raise InputError(
-                    f"{path}: its batch is fixed at 1; export it with an open batch axis to count {batch}"
+                    f"{path}: its batch is fixed at 1; export it with a dynamic batch axis to count {batch}"
                 )
             shape[0] = batch
         if any(n < 1 for n in shape):
             raise ModelError(
-                f"{path}: input {given.name!r} leaves its size open {shape}; export it with a fixed size"
+                f"{path}: input {given.name!r} has a dynamic size {shape}; export it with a fixed size"
             )
         feeds[given.name] = np.zeros(shape, tensor_dtype_to_np_dtype(kind.elem_type))
     return feeds
@@ -148,12 +148,12 @@ def _layer(node: Any, shapes: _Shapes, constants: Mapping[str, int]) -> Layer:
 
 
 def _conv(node: Any, shapes: _Shapes) -> int:
-    """Each output element takes one multiply-add a weight of its filter."""
+    """One multiply-add per output element and weight of its filter."""
     return 2 * _elements(node.output[:1], shapes) * math.prod(shapes[node.input[1]][1:])
 
 
 def _conv_transpose(node: Any, shapes: _Shapes) -> int:
-    """Each input element meets one multiply-add a weight of its channel's filters."""
+    """One multiply-add per input element and weight of its channel's filters."""
     return 2 * _elements(node.input[:1], shapes) * math.prod(shapes[node.input[1]][1:])
 
 
@@ -168,7 +168,7 @@ def _gemm(node: Any, shapes: _Shapes) -> int:
 
 
 def _recurrent(node: Any, shapes: _Shapes) -> int:
-    """Every step of every sequence meets both weight matrices once."""
+    """Both weight matrices once per step and sequence."""
     steps, batch = shapes[node.input[0]][:2]
     return 2 * steps * batch * _elements(node.input[1:3], shapes)
 
@@ -203,7 +203,7 @@ _FREE = frozenset(
         "ConstantOfShape",
     ]
 )
-"""Nodes that move or rename values and calculate nothing."""
+"""Nodes that move or rename values and compute nothing."""
 
 
 def _peak(nodes: list[Any], shapes: _Shapes, constants: set[str], outputs: set[str]) -> int:

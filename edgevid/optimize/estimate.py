@@ -1,9 +1,9 @@
-"""How fast a model can be on a device at the very most, and the memory it needs, before anything is built.
+"""Upper bounds of a model's speed on a device, and the memory it needs, before anything is built.
 
 The bound is a roofline (Williams, Waterman and Patterson, Communications of the ACM 52(4), 2009): no run
 can be faster than its operations at the device's peak, nor than its weights and images at its memory's
-bandwidth. `typical_ms` adds the layers up one by one, each with its values read and written: what is
-reached when nothing stays in a cache and every layer runs at its own limit.
+bandwidth. `layers_ms` adds up the layers' own bounds, each with its values read from and written to memory:
+what a runtime reaches that keeps nothing in a cache.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from edgevid.runtime.onnxruntime.session import open_session
 
 BYTES: Mapping[str, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 """Bytes of a weight or value in each precision."""
-THIS = "this-cpu"
-"""The name that stands for one core of this machine, whose peak is measured."""
+THIS_CPU = "this-cpu"
+"""The name of one core of this machine, whose peak is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """The most that a device can do."""
+    """Peak rates of a device."""
 
     name: str
     what: str
     gflops: Mapping[str, float]
-    """1e9 dense operations a second, by precision; a precision that is absent is not supported."""
+    """1e9 dense operations per second, by precision; a missing precision is not supported."""
     gb_per_s: float
     """Memory bandwidth."""
     memory_gb: float
@@ -47,11 +47,11 @@ class Estimate:
     device: Device
     precision: str
     bound_ms: float
-    """No run can be faster."""
+    """No run can be faster (roofline)."""
     limit: str
-    """What the bound comes from: "arithmetic" or "memory"."""
-    typical_ms: float
-    """Sum of the layers' own limits."""
+    """What limits the bound: "arithmetic" or "memory"."""
+    layers_ms: float
+    """Sum of the layers' own bounds."""
     memory_mb: float
     """Weights and the most values alive at once; the runtime's own memory comes on top."""
 
@@ -83,23 +83,23 @@ def devices() -> dict[str, Device]:
 
 def device(name: str) -> Device:
     """The device of this name, "this-cpu" measured now. InputError with the nearest name otherwise."""
-    if name == THIS:
-        return measure_this()
+    if name == THIS_CPU:
+        return measure_this_cpu()
     known = devices()
     if name not in known:
-        hint = did_you_mean(name, [*known, THIS]) or "."
-        raise InputError(f"device: there is no {name!r}{hint} Known: {', '.join([*known, THIS])}")
+        hint = did_you_mean(name, [*known, THIS_CPU]) or "."
+        raise InputError(f"--device: there is no {name!r}{hint} Known: {', '.join([*known, THIS_CPU])}")
     return known[name]
 
 
-def measure_this(seconds: float = 0.4) -> Device:
-    """One core of this machine: the best of repeated matrix products and copies, about a second in all."""
+def measure_this_cpu(seconds: float = 0.4) -> Device:
+    """One core of this machine: the best of repeated matrix products and copies, about one second in all."""
     side = 512
     rates = {p: 2 * side**3 / _product_seconds(p, side, seconds) / 1e9 for p in ("fp32", "int8")}
     block = np.ones(1 << 25, np.uint8)
     target = np.empty_like(block)
     copy = _best(lambda: np.copyto(target, block), seconds)
-    return Device(THIS, "one core of this machine, measured", rates, 2 * block.size / copy / 1e9, 0.0)
+    return Device(THIS_CPU, "one core of this machine, measured", rates, 2 * block.size / copy / 1e9, 0.0)
 
 
 def _product_seconds(precision: str, side: int, seconds: float) -> float:
@@ -149,6 +149,6 @@ def estimate(cost: Cost, on: Device, precision: str) -> Estimate | None:
         precision=precision,
         bound_ms=bound,
         limit="arithmetic" if arithmetic >= memory else "memory",
-        typical_ms=max(bound, sum(layers) / 1e6),
+        layers_ms=max(bound, sum(layers) / 1e6),
         memory_mb=(width * (cost.parameters + cost.peak) + 4 * (cost.inputs + cost.outputs)) / 1e6,
     )

@@ -1,4 +1,4 @@
-"""`edgevid bench`: what is timed, what is said of it, and what is left out. No test here looks at a clock."""
+"""`edgevid bench`: what is timed, what is reported, and what is left out. No test here looks at a clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgevid.errors import EdgevidError, InputError, SourceError
 from edgevid.optimize import bench as module
 from edgevid.optimize import conditions as found
 from edgevid.optimize.bench import bench
-from edgevid.optimize.bench_subject import Clocked, Subject, Timing
+from edgevid.optimize.bench_subject import Subject, TimedEngine, Timing
 from edgevid.runtime import FakeEngine, TensorSpec
 
 RECIPE = """
@@ -58,13 +58,11 @@ def test_percentiles_are_values_that_were_measured() -> None:
     made = timing(frame=np.arange(1, 101))
     assert (made.at("frame", 50), made.at("frame", 99)) == (51.0, 100.0)
     assert timing(frame=[3.0]).at("frame", 99) == 3.0
-    assert made.as_dict()["frames_per_s"] == pytest.approx(1000 / 51, abs=0.01)
+    assert made.as_dict()["fps"] == pytest.approx(1000 / 51, abs=0.01)
 
 
 def test_the_stages_of_a_detector_add_up_to_its_frame(folder: Path) -> None:
-    result = bench(
-        [folder / "tiny.onnx"], frames=folder / "photos", runs=5, warm_up=2, device="cpu", threads=1
-    )
+    result = bench([folder / "tiny.onnx"], data=folder / "photos", runs=5, warm_up=2, device="cpu", threads=1)
     (made,) = result.timings
     assert set(made.ms) == {"pre", "inference", "post", "frame"}
     assert all(len(row) == 5 for row in made.ms.values())
@@ -76,16 +74,16 @@ def test_the_stages_of_a_detector_add_up_to_its_frame(folder: Path) -> None:
 
 def test_engines_take_turns_frame_by_frame(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, float]] = []
-    true = Subject.see
+    true = Subject.run
 
-    def see(self: Any, frame: Any, *, count: bool) -> None:
-        seen.append((self.side.file.stem, float(frame.image[0, 0, 0])))
-        true(self, frame, count=count)
+    def run(self: Any, frame: Any) -> Any:
+        seen.append((self.model.file.stem, float(frame.image[0, 0, 0])))
+        return true(self, frame)
 
-    monkeypatch.setattr(Subject, "see", see)
+    monkeypatch.setattr(Subject, "run", run)
     bench(
         [folder / "tiny.onnx", folder / "other.onnx"],
-        frames=folder / "photos",
+        data=folder / "photos",
         runs=2,
         warm_up=1,
         device="cpu",
@@ -101,14 +99,14 @@ def test_a_bare_file_with_the_same_outputs_borrows_the_recipe(folder: Path) -> N
 
 
 def test_conditions_travel_with_the_figures(folder: Path) -> None:
-    result = bench([folder / "tiny.onnx"], frames=folder / "photos", runs=3, warm_up=1, device="cpu")
-    said = result.conditions
-    assert said["frames"] == f"2 of {folder / 'photos'}, 64x48, RGB, held in memory"
-    assert (said["runs"], said["warm-up"]) == (3, 1)
-    assert said["processor"]
-    assert said["versions"]["onnxruntime"]
+    result = bench([folder / "tiny.onnx"], data=folder / "photos", runs=3, warm_up=1, device="cpu")
+    printed = result.conditions
+    assert printed["frames"] == f"2 of {folder / 'photos'}, 64x48, RGB, held in memory"
+    assert (printed["runs"], printed["warm-up"]) == (3, 1)
+    assert printed["processor"]
+    assert printed["versions"]["onnxruntime"]
     made_up = bench([folder / "tiny.onnx"], runs=1, warm_up=0, device="cpu").conditions["frames"]
-    assert made_up == "a made-up image, 1280x720, RGB, held in memory"
+    assert made_up == "a synthetic image, 1280x720, RGB, held in memory"
 
 
 def test_a_model_without_any_recipe_is_timed_by_its_engine_alone(tmp_path: Path) -> None:
@@ -118,7 +116,7 @@ def test_a_model_without_any_recipe_is_timed_by_its_engine_alone(tmp_path: Path)
     open_sizes = constant_model(
         tmp_path / "o.onnx", {"a": np.ones((1, 7), np.float32)}, picture=(1, 5, "h", "w")
     )
-    with pytest.raises(InputError, match="has open sizes"):
+    with pytest.raises(InputError, match="has dynamic sizes"):
         bench([open_sizes], runs=1, device="cpu")
 
 
@@ -126,7 +124,7 @@ def test_one_that_does_not_load_is_named_and_the_others_run(folder: Path) -> Non
     (folder / "broken.onnx").write_bytes(b"nothing")
     result = bench([folder / "tiny.onnx", folder / "broken.onnx"], runs=1, warm_up=0, device="cpu")
     assert [t.title for t in result.timings] == ["tiny fp32"]
-    assert "is none or is damaged" in result.failed["broken.onnx"]
+    assert "none or is damaged" in result.failed["broken.onnx"]
     with pytest.raises(EdgevidError, match="damaged"):
         bench([folder / "broken.onnx"], runs=1, device="cpu")
 
@@ -141,27 +139,27 @@ def test_nothing_to_run_or_to_see(folder: Path) -> None:
     with pytest.raises(InputError, match="at least one model"):
         bench([])
     with pytest.raises(SourceError, match="no such file"):
-        bench([folder / "tiny.onnx"], frames=folder / "absent.mp4")
+        bench([folder / "tiny.onnx"], data=folder / "absent.mp4")
 
 
 def test_the_clocked_engine_answers_like_the_engine_and_closes_it() -> None:
     spec = TensorSpec("x", (1,), np.dtype(np.float32))
     inner = FakeEngine((spec,), (spec,), lambda given: {"x": given["x"] * 2})
-    with Clocked(inner) as engine:
+    with TimedEngine(inner) as engine:
         assert engine.run({"x": np.ones(1, np.float32)})["x"].tolist() == [2.0]
-        assert 0 < engine.called <= engine.answered
+        assert 0 < engine.called <= engine.returned
     assert inner.closed
 
 
 def test_the_command_prints_a_table_and_writes_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["bench", str(folder / "tiny.onnx"), "--frames", str(folder / "photos"), "--runs", "3"]
+    words = ["bench", str(folder / "tiny.onnx"), "--data", str(folder / "photos"), "--runs", "3"]
     with pytest.raises(SystemExit) as stopped:
         main([*words, "--json", str(folder / "b.json"), "--device", "cpu"])
     assert stopped.value.code == 0
-    said = capsys.readouterr().out
-    assert "tiny fp32" in said
-    assert "inference" in said
-    assert "p99 is the slowest of them" in said
+    printed = capsys.readouterr().out
+    assert "tiny fp32" in printed
+    assert "inference" in printed
+    assert "p99 is the slowest of them" in printed
     written = json.loads((folder / "b.json").read_text())
     assert set(written["engines"][0]["ms"]["frame"]) == {"p50", "p90", "p99"}
     assert written["conditions"]["runs"] == 3
@@ -170,7 +168,7 @@ def test_the_command_prints_a_table_and_writes_json(folder: Path, capsys: pytest
     assert json.loads(capsys.readouterr().out)["engines"][0]["engine"] == "tiny fp32"
 
 
-def test_a_busy_machine_and_few_runs_are_said() -> None:
+def test_a_busy_machine_and_few_runs_are_noted() -> None:
     assert module._notes(200, 0.9, 2) == ()
     few, shared = module._notes(99, 5.0, 2)
     assert "p99 is the slowest" in few
@@ -185,9 +183,9 @@ def test_three_digits_are_shown() -> None:
 
 def test_the_device_is_asked_through_its_own_tool(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"nvidia-smi": ["NVIDIA X, 550.1, 1500 MHz"], "nvpmodel": []}
-    monkeypatch.setattr(found, "_told", lambda *command: answers[command[0]])
+    monkeypatch.setattr(found, "_tool_output", lambda *command: answers[command[0]])
     assert found.gpu() == "NVIDIA X, 550.1, 1500 MHz"
     answers.update({"nvidia-smi": [], "nvpmodel": ["NV Power Mode: 25W", "1"]})
     assert found.gpu() == "NV Power Mode: 25W 1"
     monkeypatch.undo()
-    assert found._told("no-such-tool-anywhere") == []
+    assert found._tool_output("no-such-tool-anywhere") == []

@@ -1,4 +1,4 @@
-"""Frames for calibration and comparison: which are taken, and what is said where there are none."""
+"""Frames for calibration and comparison: which are selected, and the errors where there are none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from edgevid.errors import InputError, SourceError
 from edgevid.optimize import frames as module
-from edgevid.optimize.frames import picks, read_frames
+from edgevid.optimize.frames import read_frames, spread_indices
 
 
 def gray(value: int) -> np.ndarray:
@@ -41,10 +41,10 @@ def video(tmp_path: Path) -> Path:
 
 
 def test_frames_are_the_middles_of_equal_parts() -> None:
-    assert picks(10, 2) == [2, 7]
-    assert picks(10, 1) == [5]
-    assert picks(3, 3) == picks(3, 9) == picks(3, None) == [0, 1, 2]
-    assert len(set(picks(1000, 999))) == 999
+    assert spread_indices(10, 2) == [2, 7]
+    assert spread_indices(10, 1) == [5]
+    assert spread_indices(3, 3) == spread_indices(3, 9) == spread_indices(3, None) == [0, 1, 2]
+    assert len(set(spread_indices(1000, 999))) == 999
 
 
 def test_a_folder_gives_its_images_spread_evenly_in_natural_order(folder: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_video_that_announces_too_many_still_gives_what_was_asked(
     assert len(list(module._of_video(video, 4, announced=None))) == 4
 
 
-def test_no_frames_is_said_at_once(tmp_path: Path) -> None:
+def test_no_frames_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="expected images"):
         read_frames(tmp_path)
     (tmp_path / "a.jpg").write_bytes(b"no image")
@@ -101,7 +101,7 @@ def test_no_frames_is_said_at_once(tmp_path: Path) -> None:
 def test_lists_with_mistakes(tmp_path: Path) -> None:
     names = tmp_path / "some.txt"
     names.write_text("# nothing\n")
-    with pytest.raises(SourceError, match="the list is empty"):
+    with pytest.raises(SourceError, match="got an empty list"):
         read_frames(names)
     names.write_text("gone.png\n")
     with pytest.raises(SourceError, match="1 of 1 images do not exist"):
@@ -111,7 +111,7 @@ def test_lists_with_mistakes(tmp_path: Path) -> None:
         read_frames(names)
 
 
-def test_an_image_that_does_not_decode_is_passed_over(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_image_that_does_not_decode_is_skipped(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "frame_0.png").write_bytes(b"damaged")
     assert len(list(read_frames(folder))) == 9
     assert "frame_0.png does not decode" in caplog.text

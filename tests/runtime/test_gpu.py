@@ -130,14 +130,14 @@ def test_beside_torch(built: dict[str, BuildResult], model: Recipe, frame: Frame
 
 
 def test_other_devices_are_errors(device_backend: str, model: Recipe) -> None:
-    with pytest.raises(ModelError, match="there is none of this number"):
+    with pytest.raises(ModelError, match="no device has this number"):
         load_engine(model, device="cuda:63")
     with pytest.raises(InputError, match="device: expected"):
         load_engine(model, device="gpu")
 
 
 def test_requiring_tensorrt_turns_the_skips_into_failures() -> None:
-    """Where there is neither device nor TensorRT: nobody shall take a skip for a pass."""
+    """Where there is neither device nor TensorRT: a skip must not count as a pass."""
     from edgevid.runtime.cuda.driver import gpus
 
     if gpus():

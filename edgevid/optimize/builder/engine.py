@@ -72,7 +72,7 @@ def installed_version(backend: str) -> str:
 
 
 def load_backend(backend: str) -> Any:
-    """The imported package of a backend; MissingExtraError with its pip line, ModelError for other versions."""
+    """The imported package of a backend; MissingExtraError without it, ModelError for other versions."""
     purpose = f"building engines with {TITLES[backend]}"
     if backend == "tensorrt" and not gpus():
         purpose += " (no NVIDIA device is here; 'edgevid[tensorrt-rtx]' builds without one)"
@@ -252,12 +252,16 @@ def _configure(trt: Any, config: Any, options: BuildOptions, backend: str) -> No
     elif options.hardware_compatibility == "same-capability":
         level = getattr(trt.HardwareCompatibilityLevel, "SAME_COMPUTE_CAPABILITY", None)
         if level is None:
-            raise InputError(f"--hardware-compatibility: TensorRT {trt.__version__} has no same-capability (10.13 and newer have)")
+            raise InputError(
+                f"--hardware-compatibility: TensorRT {trt.__version__} has no same-capability; 10.13 has"
+            )
         config.hardware_compatibility_level = level
     if backend == "tensorrt-rtx" and options.compute_capabilities:
         config.num_compute_capabilities = len(options.compute_capabilities)
         for i, capability in enumerate(options.compute_capabilities):
-            config.set_compute_capability(getattr(trt.ComputeCapability, "SM" + capability.replace(".", "")), i)
+            config.set_compute_capability(
+                getattr(trt.ComputeCapability, "SM" + capability.replace(".", "")), i
+            )
 
 
 def _profile(builder: Any, network: Any, options: BuildOptions, sizes: dict[str, Shape]) -> Any:
@@ -268,8 +272,8 @@ def _profile(builder: Any, network: Any, options: BuildOptions, sizes: dict[str,
     }
     if options.batch != (1, 1, 1) and -1 not in firsts and firsts != set(options.batch):
         raise InputError(
-            f"--batch: got {options.batch}, but the model's batch is fixed at {max(firsts, default=1)}; export "
-            "it with a dynamic batch"
+            f"--batch: got {options.batch}, but the model's batch is fixed at {max(firsts, default=1)}; "
+            "export it with a dynamic batch"
         )
     for i in range(network.num_inputs):
         tensor = network.get_input(i)

@@ -1,7 +1,7 @@
-"""Which precision each convolution got, read from the builder's own account of the engine's kernels.
+"""Which precision each convolution got, read from the builder's log of the engine's kernels.
 
 At verbose level and with detailed profiling the builder logs every kernel with the types of what goes
-in and out, and the ONNX layers that it stands for. That is what was built, whatever was asked for.
+in and out, and the ONNX layers that it implements. That is what was built, whatever was requested.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MARK = "LayerType: "
-"""Found in the builder's messages that describe kernels, and in no others."""
-_WANTED = {"fp32": "Float", "fp16": "Half", "int8": "Int8"}
+"""In the builder's messages that describe kernels, and in no others."""
+LOG_NAMES = {"fp32": "Float", "fp16": "Half", "int8": "Int8"}
+"""The log's name of each precision."""
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
 _TYPE = re.compile(r"Datatype: (\w+)")
 
@@ -24,13 +25,13 @@ class Kernel:
 
     name: str
     kind: str
-    takes: tuple[str, ...]
+    input_types: tuple[str, ...]
     """Types of its inputs, weights left out: "Float", "Half", "Int8"."""
     nodes: frozenset[str]
-    """ONNX layers that it stands for, in part or whole."""
+    """ONNX layers that it implements, in part or whole."""
 
     @property
-    def convolves(self) -> bool:
+    def is_convolution(self) -> bool:
         """Whether it does the products, not only the rounding before or the bias after them."""
         return self.kind in ("correlation", "CaskConvolution", "CaskGemmConvolution") or bool(
             re.search(r"Corr|^Conv", self.name)
@@ -46,16 +47,16 @@ def kernels(messages: Iterable[str]) -> list[Kernel]:
 def _kernel(line: str) -> Kernel:
     name, _, rest = line.removeprefix("Name: ").partition(", LayerType: ")
     kind, _, rest = rest.partition(", Inputs: ")
-    takes = re.split(r", (?:Constants|Outputs): ", rest, maxsplit=1)[0]
+    inputs = re.split(r", (?:Constants|Outputs): ", rest, maxsplit=1)[0]
     nodes = _NODE.findall(rest.rpartition("Metadata: ")[2])
-    return Kernel(name, kind, tuple(_TYPE.findall(takes)), frozenset(nodes))
+    return Kernel(name, kind, tuple(_TYPE.findall(inputs)), frozenset(nodes))
 
 
 def convolution_types(found: Iterable[Kernel], convolutions: Iterable[str]) -> dict[str, str]:
-    """The type that each named convolution computes in; "?" where the log does not tell.
+    """The type that each named convolution computes in; "?" where the log does not show it.
 
     A quantized convolution appears again in the kernels that round its input: the one that does the
-    products counts, and a kernel that alone stands for the layer does them.
+    products counts, and a kernel that alone implements the layer computes them.
     """
     by_node: dict[str, list[Kernel]] = {}
     for kernel in found:
@@ -63,18 +64,15 @@ def convolution_types(found: Iterable[Kernel], convolutions: Iterable[str]) -> d
             by_node.setdefault(node, []).append(kernel)
     types: dict[str, str] = {}
     for name in convolutions:
-        all_of_it = by_node.get(name, [])
-        does = [k for k in all_of_it if k.convolves] or (all_of_it if len(all_of_it) == 1 else [])
-        told = {k.takes[0] for k in does if k.takes}
-        types[name] = told.pop() if len(told) == 1 else "?"
+        implementing = by_node.get(name, [])
+        computing = [k for k in implementing if k.is_convolution] or (
+            implementing if len(implementing) == 1 else []
+        )
+        kinds = {k.input_types[0] for k in computing if k.input_types}
+        types[name] = kinds.pop() if len(kinds) == 1 else "?"
     return types
 
 
 def tally(types: dict[str, str]) -> dict[str, int]:
     """How many convolutions compute in each type, the most first."""
     return dict(Counter(types.values()).most_common())
-
-
-def asked_for(precision: str) -> str:
-    """The log's word for a precision."""
-    return _WANTED[precision]

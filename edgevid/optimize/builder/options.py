@@ -1,4 +1,4 @@
-"""What is asked of a TensorRT build, checked before anything is loaded."""
+"""The options of a TensorRT build, checked before anything is loaded."""
 
 from __future__ import annotations
 
@@ -7,97 +7,101 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, get_args
 
 from edgevid.errors import InputError
+from edgevid.runtime.recipe import Precision
 
-PRECISIONS = ("fp32", "fp16", "int8")
-FALLBACK: Mapping[str, str] = MappingProxyType({"int8": "fp16", "fp16": "fp32"})
-"""The next precision where one does not keep the floor."""
-CHOICES = ("auto", "tensorrt", "tensorrt-rtx")
-HARDWARE = ("none", "same-capability", "ampere+")
-RTX_TARGETS = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
+BackendChoice = Literal["auto", "tensorrt", "tensorrt-rtx"]
+HardwareCompatibility = Literal["none", "same-capability", "ampere+"]
+FallbackPrecision = Literal["fp16", "fp32"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+FALLBACK: Mapping[Precision, Precision] = MappingProxyType({"int8": "fp16", "fp16": "fp32"})
+"""The next precision to try where one does not reach the floor."""
+RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 """Compute capabilities that TensorRT-RTX builds for (enum ComputeCapability of 1.7)."""
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """Choices of one build; InputError where they cannot be."""
+    """The options of one build; InputError for values out of range."""
 
-    precision: str = "fp16"
-    backend: str = "auto"
+    precision: Precision = "fp16"
+    backend: BackendChoice = "auto"
     """"tensorrt", "tensorrt-rtx", or "auto": TensorRT where it is installed, else TensorRT-RTX."""
     batch: tuple[int, int, int] = (1, 1, 1)
-    """Least, best and most images of one run, for models of open batch."""
+    """Minimum, optimal and maximum images of one run, for models with a dynamic batch."""
     shapes: Mapping[str, tuple[Shape, Shape, Shape]] = field(default_factory=dict)
-    """Least, best and greatest shape of inputs whose open axes neither batch nor recipe tells."""
+    """Minimum, optimal and maximum shape of inputs whose dynamic axes neither batch nor recipe fixes."""
     workspace_mb: int | None = None
-    """Most device memory that the builder's tactics may use; None: all of the device's."""
-    level: int | None = None
-    """Builder optimization level, 0 (quick build) to 5 (long search); None: TensorRT's own, 3."""
+    """Device memory limit of the builder's tactics; None: all of the device's."""
+    optimization_level: int | None = None
+    """Builder optimization level, 0 (fast build) to 5 (long search); None: TensorRT's default, 3."""
     version_compatible: bool = False
     """Whether newer TensorRT versions may load the engine; it can be slower."""
-    hardware: str = "none"
-    """"none": this device alone; "same-capability"; "ampere+": any of compute capability 8.0 up."""
-    targets: tuple[str, ...] = ()
-    """Compute capabilities to build for, TensorRT-RTX only; empty: 8.0 and more."""
-    rest: str = "fp16"
-    """What INT8 engines compute between their INT8 layers: "fp16" or "fp32"."""
+    hardware_compatibility: HardwareCompatibility = "none"
+    """"none": this device only; "same-capability"; "ampere+": compute capability 8.0 and higher."""
+    compute_capabilities: tuple[str, ...] = ()
+    """Compute capabilities to build for, TensorRT-RTX only; empty: 8.0 and higher."""
+    fallback_precision: FallbackPrecision = "fp16"
+    """Precision of the layers of an INT8 engine that are not INT8."""
     tf32: bool = False
     """Whether FP32 may be rounded to TF32 in tensor cores; off, so that fp32 means it."""
     timing_cache: Path | None = None
-    """Where measured tactics are kept from build to build; None: beside the engine."""
+    """File of the tactics that earlier builds measured; None: next to the engine."""
 
     def __post_init__(self) -> None:
-        _one_of("precision", self.precision, PRECISIONS)
-        _one_of("backend", self.backend, CHOICES)
-        _one_of("hardware", self.hardware, HARDWARE)
-        _one_of("rest", self.rest, ("fp16", "fp32"))
+        _one_of("--precision", self.precision, Precision)
+        _one_of("--backend", self.backend, BackendChoice)
+        _one_of("--hardware-compatibility", self.hardware_compatibility, HardwareCompatibility)
+        _one_of("--fallback-precision", self.fallback_precision, FallbackPrecision)
         low, best, high = self.batch
         if not 1 <= low <= best <= high:
-            raise InputError(f"batch: expected 1 <= least <= best <= most, got {self.batch}")
+            raise InputError(f"--batch: expected 1 <= MIN <= OPT <= MAX, got {self.batch}")
         if self.workspace_mb is not None and self.workspace_mb < 1:
-            raise InputError(f"workspace: expected at least 1 MB, got {self.workspace_mb}")
-        if self.level is not None and not 0 <= self.level <= 5:
-            raise InputError(f"level: expected 0 to 5, got {self.level}")
-        for target in self.targets:
-            _one_of("for-gpu", target, RTX_TARGETS)
+            raise InputError(f"--workspace: expected at least 1 MB, got {self.workspace_mb}")
+        if self.optimization_level is not None and not 0 <= self.optimization_level <= 5:
+            raise InputError(f"--optimization-level: expected 0 to 5, got {self.optimization_level}")
+        for capability in self.compute_capabilities:
+            if capability not in RTX_CAPABILITIES:
+                expected = ", ".join(RTX_CAPABILITIES)
+                raise InputError(f"--compute-capability: expected some of {expected}, got {capability!r}")
         for name, (a, b, c) in self.shapes.items():
-            orderly = all(1 <= x <= y <= z for x, y, z in zip(a, b, c, strict=False))
-            if not (len(a) == len(b) == len(c) and orderly):
-                raise InputError(f"shape of {name}: expected least <= best <= greatest, got {a}, {b}, {c}")
+            ordered = all(1 <= x <= y <= z for x, y, z in zip(a, b, c, strict=False))
+            if not (len(a) == len(b) == len(c) and ordered):
+                raise InputError(f"--shape: {name}: expected 1 <= MIN <= OPT <= MAX, got {a}, {b}, {c}")
 
-    def for_backend(self, backend: str) -> None:
-        """InputError where a choice is not to be had from this backend."""
-        if self.targets and backend != "tensorrt-rtx":
+    def check_backend(self, backend: str) -> None:
+        """InputError for an option that this backend does not have."""
+        if self.compute_capabilities and backend != "tensorrt-rtx":
             raise InputError(
-                "for-gpu: only TensorRT-RTX builds for other devices; TensorRT builds on the device that "
-                "runs the engine (or with --hardware ampere+)"
+                "--compute-capability: only TensorRT-RTX builds for other devices; TensorRT builds on the "
+                "device that runs the engine (or with --hardware-compatibility ampere+)"
             )
-        if self.hardware != "none" and backend == "tensorrt-rtx":
+        if self.hardware_compatibility != "none" and backend == "tensorrt-rtx":
             raise InputError(
-                "hardware: TensorRT-RTX engines run on every card from compute capability 8.0; choose others "
-                "with --for-gpu"
+                "--hardware-compatibility: TensorRT-RTX engines run on every card from compute capability "
+                "8.0; select others with --compute-capability"
             )
 
-    def told(self) -> dict[str, Any]:
-        """The choices as the manifest keeps them."""
-        kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        for name in ("precision", "backend", "targets", "timing_cache"):
-            del kept[name]
-        kept["batch"] = list(self.batch)
-        kept["shapes"] = {name: [list(s) for s in three] for name, three in self.shapes.items()}
-        return kept
+    def as_dict(self) -> dict[str, Any]:
+        """The options as the manifest stores them."""
+        stored = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        for name in ("precision", "backend", "compute_capabilities", "timing_cache"):
+            del stored[name]
+        stored["batch"] = list(self.batch)
+        stored["shapes"] = {name: [list(s) for s in three] for name, three in self.shapes.items()}
+        return stored
 
 
-def _one_of(name: str, given: str, choices: tuple[str, ...]) -> None:
-    if given not in choices:
-        raise InputError(f"{name}: expected one of {', '.join(choices)}, got {given!r}")
+def _one_of(option: str, value: str, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise InputError(f"{option}: expected one of {', '.join(get_args(choices))}, got {value!r}")
 
 
 def read_shapes(text: str) -> tuple[str, tuple[Shape, Shape, Shape]]:
-    """An input's name and three shapes, from "name=1x3x64x64" or "name=least,best,greatest".
+    """An input's name and three shapes, from "name=1x3x64x64" or "name=MIN,OPT,MAX".
 
     >>> read_shapes("x=1x8,4x8,8x8")
     ('x', ((1, 8), (4, 8), (8, 8)))
@@ -108,18 +112,18 @@ def read_shapes(text: str) -> tuple[str, tuple[Shape, Shape, Shape]]:
     except ValueError:
         found = []
     if not name or len(found) not in (1, 3):
-        raise InputError(f"shape: expected NAME=1x3x64x64 or NAME=LEAST,BEST,GREATEST, got {text!r}")
+        raise InputError(f"--shape: expected NAME=1x3x64x64 or NAME=MIN,OPT,MAX, got {text!r}")
     return name, (found[0], found[len(found) // 2], found[-1])
 
 
 def read_batch(text: str) -> tuple[int, int, int]:
-    """Least, best and most of "4" or "1,4,8".
+    """Minimum, optimum and maximum of "4" or "1,4,8".
 
     >>> read_batch("4"), read_batch("1,4,8")
     ((4, 4, 4), (1, 4, 8))
     """
     parts = text.split(",")
     if len(parts) not in (1, 3) or not all(p.strip().isdigit() for p in parts):
-        raise InputError(f"batch: expected a number or LEAST,BEST,MOST like 1,4,8, got {text!r}")
+        raise InputError(f"--batch: expected a number or MIN,OPT,MAX like 1,4,8, got {text!r}")
     numbers = [int(p) for p in parts]
     return numbers[0], numbers[len(numbers) // 2], numbers[-1]

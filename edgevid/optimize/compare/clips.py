@@ -1,4 +1,4 @@
-"""Two engines' classes of the same clips: windows of consecutive frames, taken whole."""
+"""Two models' classes of the same clips: windows of consecutive whole frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgevid.actions.recognizer import Recognizer
 from edgevid.actions.streaming import StreamRecognizer
 from edgevid.detect.preprocess import crop
 from edgevid.errors import InputError, ModelError
-from edgevid.optimize.compare.pair import Pair, TaskFigures, Top
+from edgevid.optimize.compare.pair import FramePair, TaskMetrics, TopClass
 from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array, Clips
@@ -24,61 +24,67 @@ KINDS: dict[str, Callable[[Engine, Recipe], Recognizer]] = {
 
 
 class ClipTask:
-    """Models of clips (a window a frame, once it is full) and of streams (a step a frame, with its state)."""
+    """Clip models (one full window per frame) and streaming models (one step per frame, with state)."""
 
-    notes: tuple[str, ...] = ("frames are taken whole, in their order, as the steps of one object's clip",)
+    notes: tuple[str, ...] = ("whole frames are used, in their order, as the steps of one object's clip",)
 
     def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe) -> None:
         self.recipe = recipe
-        self._eyes = [KINDS[r.task](e, r) for e, r in ((a, recipe), (b, other))]
-        self._spec = self._eyes[0].spec
+        self._recognizers = [KINDS[r.task](e, r) for e, r in ((a, recipe), (b, other))]
+        self._spec = self._recognizers[0].spec
         self._steps: deque[tuple[Array, float]] = deque(maxlen=self._spec.steps)
-        self._clock, self._alike, self._drifts = 0.0, 0, list[float]()
+        self._time, self._agreeing, self._drifts = 0.0, 0.0, list[float]()
 
-    def look(self, given: NamedFrame) -> Pair:
-        """Both engines' best class of the clip that ends with this frame; nothing until a clip is full."""
+    def compare(self, frame: NamedFrame) -> FramePair:
+        """Both models' most probable class of the clip that ends with this frame, once it is full."""
         size = (self._spec.width, self._spec.height)
-        whole = np.array([[0, 0, *given.frame.size]], np.float32)
-        self._steps.append((crop(given.frame, whole, size)[0].copy(), self._clock))
-        self._clock += 1.0 / self._spec.rate_hz  # the frames are the steps, whatever lay between them
+        whole = np.array([[0, 0, *frame.frame.size]], np.float32)
+        self._steps.append((crop(frame.frame, whole, size)[0].copy(), self._time))
+        self._time += 1.0 / self._spec.rate_hz  # each frame is one step, however far apart they were
         if len(self._steps) < self._spec.steps:
-            return Pair(given, 0.0, 0.0, 0.0, "the first clip is not full yet", None, None)
-        rows = [self._ask(eye) for eye in self._eyes]
-        a, b = (Top.of(row, self.recipe.names) for row in rows)
-        alike = a.label == b.label and a.label >= 0
-        drift = float(np.nanmax(np.abs(rows[1] - rows[0]), initial=0.0))
-        self._alike += alike
-        self._drifts.append(drift)
-        words = f"{a.name} {a.probability:.2f} against {b.name} {b.probability:.2f}"
-        return Pair(given, float(alike), 1.0, drift, words, a, b)
+            return FramePair(frame, 0.0, 0.0, 0.0, "the first clip is not full yet", None, None)
+        a, b = (self._probabilities(recognizer) for recognizer in self._recognizers)
+        pair = class_pair(frame, a, b, self.recipe.names)
+        self._agreeing += pair.agreeing
+        self._drifts.append(pair.drift)
+        return pair
 
-    def figures(self) -> TaskFigures:
+    def metrics(self) -> TaskMetrics:
         """Top-1 agreement over the clips."""
         count = len(self._drifts)
         if not count:
             raise InputError(
-                f"compare: expected at least the {self._spec.steps} frames of one clip of {self.recipe.name}, "
-                f"got {len(self._steps)}"
+                f"compare: expected at least the {self._spec.steps} frames of one clip of "
+                f"{self.recipe.name}, got {len(self._steps)}"
             )
-        more = {
+        details = {
             "probability drift, mean of the largest": float(np.mean(self._drifts)),
             "probability drift, largest": float(np.max(self._drifts)),
         }
-        meaning = "share of clips on which both engines' best class is the same (top-1)"
-        share = self._alike / count
-        return TaskFigures(
-            self.recipe.task, share, float(count), count, "clips", " by best class", meaning, more
+        definition = "share of clips on which both models' most probable class is the same (top-1)"
+        share = self._agreeing / count
+        return TaskMetrics(
+            self.recipe.task, share, float(count), count, "clips", " by top-1 class", definition, details
         )
 
-    def _ask(self, eye: Recognizer) -> Array:
-        """(C,) probabilities; NaN where the model's answer is none."""
+    def _probabilities(self, recognizer: Recognizer) -> Array:
+        """(C,) probabilities; NaN where the model's answer is not finite."""
         pixels = np.stack([pixels for pixels, _ in self._steps])[None]
         times = np.array([[time for _, time in self._steps]])
         boxes = np.tile(np.array([0, 0, 1, 1], np.float32), (1, len(self._steps), 1))
         try:
-            found = eye.recognize(Clips(np.ones(1, np.int64), pixels, times, boxes))
+            found = recognizer.recognize(Clips(np.ones(1, np.int64), pixels, times, boxes))
         except ModelError as error:
             if "NaN" not in str(error):
                 raise
             return np.full(len(self.recipe.names), np.nan)
         return np.asarray(found.values[0], np.float64)
+
+
+def class_pair(frame: NamedFrame, a: Array, b: Array, names: tuple[str, ...]) -> FramePair:
+    """Two rows of (C,) probabilities, compared by their most probable class."""
+    first, second = TopClass.of(a, names), TopClass.of(b, names)
+    agreeing = first.label == second.label and first.label >= 0
+    drift = float(np.nanmax(np.abs(b - a), initial=0.0))
+    text = f"{first.name} {first.probability:.2f}, {second.name} {second.probability:.2f}"
+    return FramePair(frame, float(agreeing), 1.0, drift, text, first, second)

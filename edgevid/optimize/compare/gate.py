@@ -1,31 +1,29 @@
-"""The parity gate: is an engine still the model it was made from? Judged on real frames, or refused.
+"""The parity gate: does an engine agree with the model it was made from? Decided on real frames.
 
-Both engines see the same frames through the recipe's own preprocessing and decoding (the Detector's code,
-no other). Two things are measured: how far their raw outputs lie apart, and how far apart what a user gets
-lies: boxes, classes, joints. The second decides.
+Both engines see the same frames through the recipe's own preprocessing and decoding (the Detector's code).
+Two differences are measured: of the raw outputs, and of what a user gets: boxes, classes, joints. The second
+decides.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from edgevid.errors import InputError, ParityError
-from edgevid.optimize.compare.outputs import OutputParity, OutputTally, Watched
-from edgevid.optimize.compare.pair import Pair, TaskFigures
+from edgevid.optimize.agreement import Floor, floor_of
+from edgevid.optimize.compare.outputs import OutputParity, OutputTally, RecordingEngine
+from edgevid.optimize.compare.pair import FramePair, TaskMetrics
 from edgevid.optimize.compare.tasks import Task, task_of
 from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import Engine, Recipe, TensorSpec
+from edgevid.runtime.recipe import Precision
 from edgevid.types import Array, Frame
 
-FLOORS: Mapping[str, float] = {"fp32": 0.99, "fp16": 0.99, "int8": 0.97}
-"""Least agreement where neither the caller nor the recipe states one."""
-METRIC = "agreement"
-"""The metric of a recipe's [precision.*] whose floor is one of agreement; others need labels."""
 FEW_FRAMES, FEW_THINGS = 20, 100
-"""Below so many frames, or things compared, a report says that it rests on little."""
+"""With fewer frames, or things compared, a report notes that it rests on little evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,89 +33,86 @@ class ParityReport:
     model: str
     """The recipe's name."""
     names: tuple[str, str]
-    """What the reference and the candidate are called."""
+    """Names of the reference and of the candidate."""
     classes: tuple[str, ...]
     """Class names by label."""
-    precision: str
-    """The candidate's precision, which chooses the floor."""
+    precision: Precision
+    """The candidate's precision, which selects the floor."""
     frames: int
-    """Frames that both engines saw."""
-    unchanged: int
+    """Frames that both engines ran on."""
+    identical_frames: int
     """Frames on which they agree in everything."""
-    task: TaskFigures
-    """What a user gets from both: boxes, classes or joints."""
+    task: TaskMetrics
+    """Agreement of what a user gets: boxes, classes or joints."""
     outputs: tuple[OutputParity, ...]
-    """Raw outputs, one row each; empty for models of different outputs."""
-    floor: float
-    """Least `agreement` that passes, 0 to 1."""
-    floor_from: str
-    """Who set the floor: "given", the recipe, or the default of the precision."""
-    worst: tuple[Pair, ...]
+    """Raw outputs, one row each; empty for models with different outputs."""
+    floor: Floor
+    """The least `agreement` that passes, and who set it."""
+    worst: tuple[FramePair, ...]
     """The frames with the most differences, worst first, with their images."""
     notes: tuple[str, ...]
-    """What a reader should know before trusting the figures."""
+    """What limits the evidence."""
 
     @property
     def agreement(self) -> float:
-        """The figure that is judged, 0 to 1 (`task.meaning` defines it); 0 where nothing was seen."""
+        """The metric that decides, 0 to 1 (`task.definition`); 0 where neither engine found anything."""
         return self.task.agreement
 
     @property
-    def broken(self) -> int:
-        """Output values that are numbers in the reference and NaN or infinite in the candidate."""
-        return sum(output.broken for output in self.outputs)
+    def non_finite(self) -> int:
+        """Output values that are finite in the reference and NaN or infinite in the candidate."""
+        return sum(output.non_finite for output in self.outputs)
 
     @property
     def passed(self) -> bool:
-        """Whether something was seen, no number was lost, and the agreement reaches the floor."""
-        return self.task.total > 0 and not self.broken and self.agreement >= self.floor
+        """Whether something was found, all values stayed finite, and the agreement reaches the floor."""
+        return self.task.total > 0 and not self.non_finite and self.agreement >= self.floor.value
 
-    def sentence(self) -> str:
-        """The verdict in one sentence: figures, floor, and what to do where it failed."""
+    def summary(self) -> str:
+        """The result in one sentence: agreement, floor, and what to do where it failed."""
         a, b = self.names
         if not self.task.total:
             return (
-                f"{b} is not proven: neither it nor {a} saw any {self.task.things} in {self.frames} frames; "
-                "give frames that show what the model looks for"
+                f"{b} is unverified: neither it nor {a} found any {self.task.unit} in {self.frames} frames; "
+                "give frames that show what the model detects"
             )
-        over = f" over {self.frames} frames" if self.task.things != "frames" else ""
-        said = (
-            f"{b} agrees with {a} on {shown(self.agreement)} of {self.task.count} {self.task.things}"
-            f"{self.task.how}{over} (floor {shown(self.floor)})"
-        )
-        if self.broken:
+        if self.non_finite:
             return (
-                f"{b} answers NaN or infinity {self.broken} times where {a} has numbers "
-                "(overflow); keep those operations in fp32"
+                f"{b} has {self.non_finite} NaN or infinite values where {a} has finite ones "
+                "(overflow); keep those operations in FP32"
             )
+        over = f" over {self.frames} frames" if self.task.unit != "frames" else ""
+        text = (
+            f"{b} agrees with {a} on {percent(self.agreement)} of {self.task.count} {self.task.unit}"
+            f"{self.task.condition}{over} (floor {percent(self.floor.value)})"
+        )
         if self.passed:
-            return said
+            return text
         return (
-            f"{said}: below the floor. Worst: {self.worst[0].name} "
-            f"({self.worst[0].words}). Keep more layers in higher precision, take the next precision, or "
-            "lower the floor if you can live with it"
+            f"{text}: below the floor. Worst: {self.worst[0].name} ({self.worst[0].difference}). Keep more "
+            "layers in higher precision, use the next precision, or lower --min-agreement"
         )
 
-    def demand(self) -> ParityReport:
-        """The report itself where it passed; ParityError with its sentence where not."""
+    def raise_if_failed(self) -> ParityReport:
+        """The report itself where it passed; ParityError with its summary otherwise."""
         if not self.passed:
-            raise ParityError(self.sentence())
+            raise ParityError(self.summary())
         return self
 
     def as_dict(self) -> dict[str, Any]:
-        """All figures as plain values for JSON; of the worst frames their names and figures, no pixels."""
+        """All metrics as plain values for JSON; the worst frames without their pixels."""
         return {
             "model": self.model,
             "reference": self.names[0],
             "candidate": self.names[1],
             "precision": self.precision,
             "passed": self.passed,
-            "sentence": self.sentence(),
+            "summary": self.summary(),
             "frames": self.frames,
-            "frames without a difference": self.unchanged,
+            "identical_frames": self.identical_frames,
             "agreement": round(self.agreement, 6),
-            "floor": self.floor,
-            "floor_from": self.floor_from,
+            "floor": self.floor.value,
+            "floor_from": self.floor.source,
             "task": self.task.as_dict(),
             "outputs": [output.as_dict() for output in self.outputs],
             "worst": [pair.as_dict() for pair in self.worst],
@@ -131,74 +126,66 @@ def compare_engines(
     recipe: Recipe,
     frames: Iterable[NamedFrame | Frame | Array],
     *,
-    precision: str = "fp32",
-    floor: float | None = None,
+    precision: Precision = "fp32",
+    min_agreement: float | None = None,
     candidate_recipe: Recipe | None = None,
-    score: float | None = None,
+    score_threshold: float | None = None,
     keep_worst: int = 6,
     names: tuple[str, str] = ("reference", "candidate"),
     on_frame: Callable[[int], None] | None = None,
 ) -> ParityReport:
     """Runs both engines over `frames` and reports how well they agree.
 
-    `floor` is the least agreement that passes (default: the recipe's for `precision`, where its metric is
-    "agreement", else FLOORS). `score` overrides the recipe's least confidence. `candidate_recipe` is for a
-    candidate that is decoded in its own way, another model of the same classes. `on_frame` is called with
-    the number of frames done. Nothing is raised for a failed gate: ask `passed`, or call `demand()`.
+    `min_agreement` is the least agreement that passes (default: `floor_of` the recipe and `precision`).
+    `score_threshold` overrides the recipe's. `candidate_recipe` is for a candidate with its own decoding,
+    another model of the same classes. `on_frame` is called with the number of frames done. A failed gate
+    raises nothing: see `passed`, or call `raise_if_failed()`.
 
-    Raises InputError where the two cannot be compared: no frames, other outputs, other classes.
+    Raises InputError where the two cannot be compared: no frames, different outputs, different classes.
     """
-    if precision not in FLOORS:
-        raise InputError(f"precision: expected one of {', '.join(FLOORS)}, got {precision!r}")
-    least, said_by = floor_of(recipe, precision, floor)
+    floor = floor_of(recipe, precision, min_agreement)
     other = candidate_recipe or recipe
     check_comparable(reference, candidate, recipe, other)
-    a, b = Watched(reference), Watched(candidate)
-    task = task_of(a, b, recipe, other, score=score)
+    a, b = RecordingEngine(reference), RecordingEngine(candidate)
+    task = task_of(a, b, recipe, other, threshold=score_threshold)
     tally = OutputTally(reference.outputs if same_outputs(reference, candidate) else ())
-    worst: list[tuple[tuple[float, float], int, Pair]] = []
-    done = unchanged = 0
-    for done, given in enumerate(frames, start=1):
-        pair = task.look(named(given, done))
+    worst = _WorstFrames(keep_worst)
+    count = identical = 0
+    for count, given in enumerate(frames, start=1):
+        pair = task.compare(_named(given, count))
         if a.last:  # a clip that is not full yet is not run
             tally.add(a.last, b.last)
-        unchanged += pair.agreeing >= pair.total
-        entry = (pair.severity, -done, pair)
-        heapq.heappush(worst, entry)
-        if len(worst) > keep_worst:
-            heapq.heappop(worst)
+        identical += pair.agreeing >= pair.total
+        worst.add(pair)
         if on_frame:
-            on_frame(done)
-    if not done:
-        raise InputError("compare: expected at least one real frame, got none; nothing can be proven without")
-    kept = tuple(pair for _, _, pair in sorted(worst, key=lambda w: w[:2], reverse=True))
-    figures = task.figures()
+            on_frame(count)
+    if not count:
+        raise InputError(
+            "compare: expected at least one real frame, got none; without one nothing is verified"
+        )
+    metrics = task.metrics()
+    notes = tuple(_notes(task, metrics, tally, count))
     return ParityReport(
-        model=recipe.name,
-        names=names,
-        classes=recipe.names,
-        precision=precision,
-        frames=done,
-        unchanged=unchanged,
-        task=figures,
-        outputs=tally.figures(),
-        floor=least,
-        floor_from=said_by,
-        worst=kept,
-        notes=tuple(_notes(task, figures, tally, done)),
-    )
+        recipe.name, names, recipe.names, precision, count, identical, metrics,
+        tally.metrics(), floor, worst.sorted(), notes,
+    )  # fmt: skip
 
 
-def floor_of(recipe: Recipe, precision: str, given: float | None = None) -> tuple[float, str]:
-    """The least agreement that passes, and who said so."""
-    if given is not None:
-        if not 0 <= given <= 1:
-            raise InputError(f"floor: expected 0 to 1 (0.97 is 97 %), got {given}")
-        return given, "given"
-    stated = recipe.precisions.get(precision)
-    if stated is not None and stated.metric.casefold().startswith(METRIC):
-        return stated.floor, f"the recipe of {recipe.name}"
-    return FLOORS[precision], f"edgevid's default for {precision}"
+class _WorstFrames:
+    """The frames with the most differences so far; of equal ones the first."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self._added = size, 0
+        self._heap: list[tuple[tuple[float, float], int, FramePair]] = []
+
+    def add(self, pair: FramePair) -> None:
+        self._added += 1
+        heapq.heappush(self._heap, (pair.severity, -self._added, pair))
+        if len(self._heap) > self.size:
+            heapq.heappop(self._heap)
+
+    def sorted(self) -> tuple[FramePair, ...]:
+        return tuple(pair for _, _, pair in sorted(self._heap, key=lambda w: w[:2], reverse=True))
 
 
 def same_outputs(reference: Engine, candidate: Engine) -> bool:
@@ -214,39 +201,38 @@ def check_comparable(reference: Engine, candidate: Engine, recipe: Recipe, other
         )
     if recipe.names != other.names:
         raise InputError(
-            f"compare: expected two models of the same classes; {recipe.name} knows {_few(recipe.names)}, "
-            f"{other.name} knows {_few(other.names)}"
+            f"compare: expected two models of the same classes; {recipe.name} has {_few(recipe.names)}, "
+            f"{other.name} has {_few(other.names)}"
         )
-    if _reads_alike(recipe, other) and not _fits(reference.outputs, candidate.outputs):
+    if _same_decoding(recipe, other) and not _same_shapes(reference.outputs, candidate.outputs):
         raise InputError(
-            "compare: expected two engines with the same outputs; the reference gives "
+            "compare: expected two engines with the same outputs; the reference has "
             f"{_listed(reference.outputs)}, the candidate {_listed(candidate.outputs)}. "
             "Another model needs its own recipe"
         )
 
 
-def named(given: NamedFrame | Frame | Array, number: int) -> NamedFrame:
-    """The frame with a name, made of what the caller gave."""
+def _named(given: NamedFrame | Frame | Array, number: int) -> NamedFrame:
     if isinstance(given, NamedFrame):
         return given
     frame = given if isinstance(given, Frame) else Frame(given, float(number), number - 1)
     return NamedFrame(f"frame {number}", frame)
 
 
-def shown(share: float) -> str:
-    """A share as a percentage that never rounds up to a floor it misses.
+def percent(share: float) -> str:
+    """A share as a percentage that never rounds up to a floor above it.
 
-    >>> shown(0.96999), shown(0.97), shown(1.0)
+    >>> percent(0.96999), percent(0.97), percent(1.0)
     ('96.9 %', '97.0 %', '100.0 %')
     """
     return f"{int(share * 1000 + 1e-6) / 10:.1f} %"
 
 
-def _reads_alike(recipe: Recipe, other: Recipe) -> bool:
+def _same_decoding(recipe: Recipe, other: Recipe) -> bool:
     return recipe is other or (recipe.decode == other.decode and recipe.outputs == other.outputs)
 
 
-def _fits(a: tuple[TensorSpec, ...], b: tuple[TensorSpec, ...]) -> bool:
+def _same_shapes(a: tuple[TensorSpec, ...], b: tuple[TensorSpec, ...]) -> bool:
     """The same names, and sizes that agree wherever both are fixed (the batch axis may differ)."""
     shapes = {spec.name: spec.shape for spec in b}
     if {spec.name for spec in a} != set(shapes):
@@ -258,13 +244,13 @@ def _fits(a: tuple[TensorSpec, ...], b: tuple[TensorSpec, ...]) -> bool:
     )
 
 
-def _notes(task: Task, figures: TaskFigures, tally: OutputTally, frames: int) -> list[str]:
+def _notes(task: Task, metrics: TaskMetrics, tally: OutputTally, frames: int) -> list[str]:
     notes = list(task.notes)
-    if frames < FEW_FRAMES or 0 < figures.count < FEW_THINGS:
-        held = f" with {figures.count} {figures.things}" if figures.things != "frames" else ""
+    if frames < FEW_FRAMES or 0 < metrics.count < FEW_THINGS:
+        found = f" with {metrics.count} {metrics.unit}" if metrics.unit != "frames" else ""
         notes.append(
-            f"{frames} frames{held} are little evidence: one more difference "
-            f"moves the agreement by {shown(1 / max(figures.count, 1))}"
+            f"{frames} frames{found} are little evidence: one more difference "
+            f"moves the agreement by {percent(1 / max(metrics.count, 1))}"
         )
     if tally.uncompared:
         notes.append(

@@ -1,4 +1,4 @@
-"""How far the raw outputs of two engines lie apart."""
+"""The differences of the raw outputs of two engines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgevid.types import Array
 
 @dataclass(frozen=True, slots=True)
 class OutputParity:
-    """One output of two engines over all frames; values that are no numbers in either are left out."""
+    """One output of two engines over all frames; values that are not finite in either are left out."""
 
     name: str
     max_abs: float
@@ -23,12 +23,12 @@ class OutputParity:
     mean_abs: float
     """Mean |a - b|."""
     scale: float
-    """Root mean square of the reference: what the errors are to be measured by."""
+    """Root mean square of the reference, to compare the errors with."""
     cosine: float
     """Mean over the frames of cos(a, b) of the flattened output; 1 where both are zero."""
     least_cosine: float
-    """The frame with the least."""
-    broken: int
+    """That of the frame with the least."""
+    non_finite: int
     """Values finite in the reference and NaN or infinite in the candidate."""
 
     def as_dict(self) -> dict[str, Any]:
@@ -36,8 +36,8 @@ class OutputParity:
         return {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in asdict(self).items()}
 
 
-class Watched:
-    """An engine that remembers what it answered last."""
+class RecordingEngine:
+    """An engine that keeps its last outputs."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -46,14 +46,14 @@ class Watched:
         """The arrays of the last run, valid until the next."""
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The engine's own answer."""
+        """The engine's outputs."""
         self.last = self._engine.run(inputs)
         return self.last
 
     def close(self) -> None:
-        """The engine stays open: it is the caller's."""
+        """Does nothing: the engine belongs to the caller."""
 
-    def __enter__(self) -> Watched:
+    def __enter__(self) -> RecordingEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -61,12 +61,12 @@ class Watched:
 
 
 class OutputTally:
-    """Gathers differences frame by frame."""
+    """Sums up differences frame by frame."""
 
     def __init__(self, specs: tuple[TensorSpec, ...]) -> None:
         self._sums = {spec.name: _Sum() for spec in specs}
         self.uncompared = 0
-        """Frames on which an output had another shape in each engine."""
+        """Frames on which the shapes of an output differed."""
 
     def add(self, a: Mapping[str, Array], b: Mapping[str, Array]) -> None:
         """One more frame; where the batches differ, the first image's rows are compared."""
@@ -81,36 +81,36 @@ class OutputTally:
                 different = True
         self.uncompared += different
 
-    def figures(self) -> tuple[OutputParity, ...]:
-        """One row an output that was compared at least once."""
-        return tuple(s.figures(name) for name, s in self._sums.items() if s.cosines)
+    def metrics(self) -> tuple[OutputParity, ...]:
+        """One row per output that was compared at least once."""
+        return tuple(s.metrics(name) for name, s in self._sums.items() if s.cosines)
 
 
 class _Sum:
     def __init__(self) -> None:
         self.high = self.total = self.squares = 0.0
-        self.count = self.broken = 0
+        self.count = self.non_finite = 0
         self.cosines: list[float] = []
 
     def add(self, left: Array, right: Array) -> None:
         a, b = (np.asarray(x, np.float64).ravel() for x in (left, right))
-        sound_a, sound_b = np.isfinite(a), np.isfinite(b)
-        self.broken += int((sound_a & ~sound_b).sum())
-        both = sound_a & sound_b
+        finite_a, finite_b = np.isfinite(a), np.isfinite(b)
+        self.non_finite += int((finite_a & ~finite_b).sum())
+        both = finite_a & finite_b
         if not both.all():
             a, b = a[both], b[both]
-        apart = np.abs(a - b)
-        self.high = max(self.high, float(apart.max(initial=0.0)))
-        self.total += float(apart.sum())
+        difference = np.abs(a - b)
+        self.high = max(self.high, float(difference.max(initial=0.0)))
+        self.total += float(difference.sum())
         self.squares += float(a @ a)
         self.count += len(a)
         self.cosines.append(_cosine(a, b))
 
-    def figures(self, name: str) -> OutputParity:
+    def metrics(self, name: str) -> OutputParity:
         count = max(self.count, 1)
         return OutputParity(
             name, self.high, self.total / count, math.sqrt(self.squares / count),
-            float(np.mean(self.cosines)), min(self.cosines), self.broken,
+            float(np.mean(self.cosines)), min(self.cosines), self.non_finite,
         )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The values a comparison is made of: what two engines saw in one frame, and the figures over all frames."""
+"""The values of a comparison: the answers of two models to one frame, and the metrics over all frames."""
 
 from __future__ import annotations
 
@@ -13,100 +13,100 @@ from edgevid.types import Array, Detections
 
 
 @dataclass(frozen=True, slots=True)
-class Top:
-    """What a classifier says of one frame."""
+class TopClass:
+    """The most probable class of one frame."""
 
     label: int
-    """Index of the best class, -1 where the answer holds no numbers."""
+    """Index of the class, -1 where the answer is not finite."""
     name: str
     probability: float
 
     @classmethod
-    def of(cls, row: Array, names: tuple[str, ...]) -> Top:
-        """The best of (C,) probabilities.
+    def of(cls, row: Array, names: tuple[str, ...]) -> TopClass:
+        """The argmax of (C,) probabilities.
 
-        >>> Top.of(np.array([0.2, 0.8]), ("walk", "run")).name
+        >>> TopClass.of(np.array([0.2, 0.8]), ("walk", "run")).name
         'run'
         """
         if not np.isfinite(row).all():
-            return cls(-1, "no numbers", float("nan"))
+            return cls(-1, "not finite", float("nan"))
         best = int(row.argmax())
         return cls(best, names[best], float(row[best]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pair:
-    """One frame seen by both engines."""
+class FramePair:
+    """The answers of both models to one frame."""
 
-    given: NamedFrame
+    frame: NamedFrame
     agreeing: float
-    """How much of `total` is alike."""
+    """How much of `total` agrees."""
     total: float
-    """What there was to agree on: boxes of both, joints, or 1 for a class."""
+    """What can agree: boxes of both, joints, or 1 for a class."""
     drift: float
     """Largest difference of a score."""
-    words: str
-    """The differences in plain words."""
+    difference: str
+    """The differences as text."""
     reference: Any
-    """Detections, Top, or (K, 3) joints as x, y, score in frame pixels; None for features."""
+    """Detections, TopClass, or (K, 3) joints as x, y, score in frame pixels; None for features."""
     candidate: Any
     rows: Array | None = None
-    """(M, 2) rows of partners: boxes, or joints that agree."""
+    """(M, 2) rows of matches: boxes, or joints that agree."""
 
     @property
     def name(self) -> str:
         """The frame's name."""
-        return self.given.name
+        return self.frame.name
 
     @property
     def severity(self) -> tuple[float, float]:
-        """What the worst frames are sorted by: things that differ, then the drift of scores."""
+        """Sorts the worst frames: what disagrees, then the drift of scores."""
         return self.total - self.agreeing, self.drift
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        found: dict[str, Any] = {
+        values: dict[str, Any] = {
             "frame": self.name, "differing": round(self.total - self.agreeing, 4), "of": round(self.total, 4),
-            "drift": round(self.drift, 4), "words": self.words,
+            "drift": round(self.drift, 4), "difference": self.difference,
         }  # fmt: skip
         if isinstance(self.reference, Detections):
-            found["reference"], found["candidate"] = _plain(self.reference), _plain(self.candidate)
-        elif isinstance(self.reference, Top):
-            found["reference"], found["candidate"] = self.reference.name, self.candidate.name
-        return found
+            values["reference"], values["candidate"] = _plain(self.reference), _plain(self.candidate)
+        elif isinstance(self.reference, TopClass):
+            values["reference"], values["candidate"] = self.reference.name, self.candidate.name
+        return values
 
 
 @dataclass(frozen=True, slots=True)
-class TaskFigures:
-    """What a user gets from both engines, over all frames."""
+class TaskMetrics:
+    """The agreement of both models' answers over all frames."""
 
-    kind: str
+    task: str
     """The recipe's task."""
     agreement: float
-    """0 to 1; `meaning` says of what."""
+    """0 to 1, defined by `definition`."""
     total: float
-    """What there was to agree on."""
+    """What could agree; 0 where neither model found anything, which verifies nothing."""
     count: int
-    things: str
+    unit: str
     """What was counted: "boxes", "frames", "joints"."""
-    how: str
-    """The condition under which two are alike, for the sentence."""
-    meaning: str
+    condition: str
+    """The condition of a match, for the summary."""
+    definition: str
     """The definition of the agreement."""
-    more: Mapping[str, Any]
-    """Further figures by their names."""
+    details: Mapping[str, Any]
+    """Further metrics by name."""
     scores: Array | None = None
     """(M, 2) scores that the reference and the candidate give to the same box."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        more = {k: round(v, 6) if isinstance(v, float) else v for k, v in self.more.items()}
         return {
-            "kind": self.kind,
-            "definition": self.meaning,
+            "task": self.task,
+            "agreement": round(self.agreement, 6),
+            "definition": self.definition,
             "compared": self.count,
-            "unit": self.things,
-            **more,
+            "unit": self.unit,
+            **{k: round(v, 6) if isinstance(v, float) else v for k, v in self.details.items()},
         }
 
 

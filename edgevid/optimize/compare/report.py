@@ -1,4 +1,4 @@
-"""A comparison as one self-contained HTML page: verdict, figures, the worst frames side by side."""
+"""A comparison as one self-contained HTML page: result, metrics, the worst frames side by side."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ import cv2
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.optimize.compare.gate import ParityReport, shown
+from edgevid.files.atomic import write_atomic
+from edgevid.optimize.compare.gate import ParityReport, percent
 from edgevid.optimize.compare.marks import Mark, marks
-from edgevid.optimize.compare.pair import Pair, Top
-from edgevid.optimize.conditions import plainly
+from edgevid.optimize.compare.pair import FramePair, TopClass
+from edgevid.optimize.conditions import as_rows
 from edgevid.types import Array
 
 PAGE = Path(__file__).with_name("report.html")
-"""The frame and style of the page, dark and light as the reader's system is."""
+"""The template of the page, dark or light as the reader's system."""
 WIDTH = 960
 """Images in the page are at most this wide, in pixels."""
 POINTS = 1500
@@ -28,7 +29,7 @@ POINTS = 1500
 
 
 def check_target(path: str | Path) -> Path:
-    """The path, before any work is done; InputError where no report can be written there."""
+    """The path, checked before any work; InputError where no report can be written there."""
     path = Path(path)
     if path.suffix.lower() != ".html":
         raise InputError(f"report: expected a file that ends in .html, got {path}")
@@ -38,56 +39,60 @@ def check_target(path: str | Path) -> Path:
 
 
 def write_report(report: ParityReport, path: str | Path, found: Mapping[str, Any] | None = None) -> Path:
-    """Writes the report; `found` are the conditions it holds under."""
+    """Writes the report; `found` are the conditions of the measurement."""
     path = check_target(path)
-    path.write_text(page(report, found or {}), encoding="utf-8")
+    write_atomic(path, page(report, found or {}))
     return path
 
 
 def page(report: ParityReport, found: Mapping[str, Any]) -> str:
-    """The HTML of the whole page; nothing in it is fetched from elsewhere."""
+    """The HTML of the whole page; it loads nothing from elsewhere."""
     a, b = (escape(name) for name in report.names)
     worst = [pair for pair in report.worst if pair.severity > (0.0, 0.005)]
     return Template(PAGE.read_text(encoding="utf-8")).substitute(
         title=f"{b} against {a}",
-        state="passed" if report.passed else "refused",
-        verdict="Passed" if report.passed else "Refused",
-        sentence=escape(report.sentence()),
+        state="passed" if report.passed else "rejected",
+        verdict="Passed" if report.passed else "Rejected",
+        sentence=escape(report.summary()),
         a=a,
         b=b,
         cards=_cards(report),
         notes="".join(f"<p class=note>{escape(note)}</p>" for note in report.notes),
         legend=_legend(report) if worst else "",
         worst="".join(_frame(pair, n, report) for n, pair in enumerate(worst))
-        or "<p class=quiet>No frame shows a difference worth drawing.</p>",
+        or "<p class=quiet>No frame differs.</p>",
         figures=_figures(report),
         scatter=_scatter(report),
         outputs=_outputs(report),
         conditions="".join(
-            f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in plainly(dict(found))
+            f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in as_rows(dict(found))
         ),
     )
 
 
 def _cards(report: ParityReport) -> str:
-    more = report.task.more
+    details = report.task.details
     cards = [
         (
-            shown(report.agreement),
-            f"of {report.task.count} {report.task.things} agree{report.task.how}",
+            percent(report.agreement),
+            f"of {report.task.count} {report.task.unit} agree{report.task.condition}",
             _bar(report),
         ),
-        (f"{report.unchanged} of {report.frames}", "frames without a difference", ""),
+        (f"{report.identical_frames} of {report.frames}", "identical frames", ""),
     ]
-    if report.task.kind == "detect":
-        lost = more["boxes of the reference"] - more["matched at IoU 0.5"]
-        added = more["boxes of the candidate"] - more["matched at IoU 0.5"]
-        high = more["score drift, largest"]
-        crossed = more["unmatched that only crossed the score limit"]
+    if report.task.task == "detect":
+        missed = details["boxes of the reference"] - details["matched at IoU 0.5"]
+        extra = details["boxes of the candidate"] - details["matched at IoU 0.5"]
+        largest = details["score drift, largest"]
+        crossings = details["threshold crossings"]
         cards += [
-            (f"{lost} lost, {added} added", f"{crossed} of them only crossed the score limit", ""),
-            (shown(more["agreement at IoU 0.9"]), "agree at IoU 0.9", ""),
-            (f"{more['score drift, mean size']:.3f}", f"mean score drift, largest {high:.2f}", ""),
+            (f"{missed} missed, {extra} extra", f"{crossings} of them only crossed the score threshold", ""),
+            (percent(details["agreement at IoU 0.9"]), "agreement at IoU 0.9", ""),
+            (
+                f"{details['score drift, mean absolute']:.3f}",
+                f"mean absolute score drift, largest {largest:.2f}",
+                "",
+            ),
         ]
     return "".join(
         f"<div class=card><b>{escape(big)}</b><span>{escape(small)}</span>{extra}</div>"
@@ -96,42 +101,47 @@ def _cards(report: ParityReport) -> str:
 
 
 def _bar(report: ParityReport) -> str:
-    """Agreement against its floor, on a scale that starts where the two can be told apart."""
-    low = min(report.floor, report.agreement, 0.99)
+    """Agreement and its floor, on a scale that starts where the two can be distinguished."""
+    low = min(report.floor.value, report.agreement, 0.99)
     start = max(0.0, low - 1.5 * (1 - low))
-    share, mark = ((v - start) / (1 - start) * 100 for v in (report.agreement, report.floor))
+    share, mark = ((v - start) / (1 - start) * 100 for v in (report.agreement, report.floor.value))
     return (
         f'<div class=bar><i style="width:{share:.2f}%"></i><u style="left:{mark:.2f}%"></u></div>'
-        f"<span>floor {shown(report.floor)}, {escape(report.floor_from)}</span>"
+        f"<span>floor {percent(report.floor.value)}, {escape(report.floor.source)}</span>"
     )
 
 
 def _legend(report: ParityReport) -> str:
-    if report.task.kind not in ("detect", "pose"):
+    if report.task.task not in ("detect", "pose"):
         return ""
-    words = {"alike": "both", "lost": "only A", "added": "only B", "ghost": "missing here"}
-    if report.task.kind == "pose":
-        del words["ghost"]
+    words = {
+        "matched": "matched",
+        "missed": "missed (only A)",
+        "extra": "extra (only B)",
+        "absent": "absent here",
+    }
+    if report.task.task == "pose":
+        del words["absent"]
     return "<p class=legend>" + "".join(f"<i class={k}></i>{w}" for k, w in words.items()) + "</p>"
 
 
-def _frame(pair: Pair, number: int, report: ParityReport) -> str:
-    wide, high = pair.given.frame.size
+def _frame(pair: FramePair, number: int, report: ParityReport) -> str:
+    wide, high = pair.frame.frame.size
     left, right = marks(pair, report.classes)
-    source = f'<image id="p{number}" width="{wide}" height="{high}" href="{_jpeg(pair.given.image)}"/>'
+    source = f'<image id="p{number}" width="{wide}" height="{high}" href="{_jpeg(pair.frame.image)}"/>'
     sides = []
-    for title, found, given, what in (
+    for title, drawn, image, what in (
         ("A", left, source, pair.reference),
         ("B", right, f'<use href="#p{number}"/>', pair.candidate),
     ):
-        said = f" {what.name} {what.probability:.2f}" if isinstance(what, Top) else ""
+        top = f" {what.name} {what.probability:.2f}" if isinstance(what, TopClass) else ""
         name = report.names[0 if title == "A" else 1]
         sides.append(
-            f"<figure><figcaption><b>{title}</b> {escape(name)}<em>{escape(said)}</em></figcaption>"
-            f'<svg viewBox="0 0 {wide} {high}" role="img">{given}'
-            f"{''.join(_mark(m, wide, high) for m in found)}</svg></figure>"
+            f"<figure><figcaption><b>{title}</b> {escape(name)}<em>{escape(top)}</em></figcaption>"
+            f'<svg viewBox="0 0 {wide} {high}" role="img">{image}'
+            f"{''.join(_mark(m, wide, high) for m in drawn)}</svg></figure>"
         )
-    head = f"<h3>{escape(pair.name)} <small>{escape(pair.words)}</small></h3>"
+    head = f"<h3>{escape(pair.name)} <small>{escape(pair.difference)}</small></h3>"
     return f"<article>{head}<div class=pair>{''.join(sides)}</div></article>"
 
 
@@ -140,7 +150,7 @@ def _mark(mark: Mark, wide: int, high: int) -> str:
     text = ""
     if mark.label:
         size = max(wide, high) / 48
-        letters = 0.6 * size * len(mark.label)  # told to the browser too, whatever its font
+        letters = 0.6 * size * len(mark.label)  # the browser scales its font to this length
         length = letters + 0.6 * size
         x = min(max(x1, 0), max(wide - length, 0))
         y = y1 if y1 >= 1.3 * size else y1 + 1.3 * size
@@ -149,9 +159,9 @@ def _mark(mark: Mark, wide: int, high: int) -> str:
             + f'<text x="{x + 0.3 * size:.1f}" y="{y - 0.35 * size:.1f}" font-size="{size:.1f}" '
             f'textLength="{letters:.1f}" lengthAdjust="spacingAndGlyphs">' + f"{escape(mark.label)}</text>"
         )
-    told = f"<title>{escape(mark.told)}</title>"
-    under = _rect("under", x1, y1, x2 - x1, y2 - y1) if mark.kind == "ghost" else ""  # seen on white too
-    return f'<g class="{mark.kind}">{told}{under}{_rect("box", x1, y1, x2 - x1, y2 - y1)}{text}</g>'
+    tooltip = f"<title>{escape(mark.tooltip)}</title>"
+    under = _rect("under", x1, y1, x2 - x1, y2 - y1) if mark.kind == "absent" else ""  # visible on white too
+    return f'<g class="{mark.kind}">{tooltip}{under}{_rect("box", x1, y1, x2 - x1, y2 - y1)}{text}</g>'
 
 
 def _rect(kind: str, x: float, y: float, wide: float, high: float) -> str:
@@ -160,13 +170,14 @@ def _rect(kind: str, x: float, y: float, wide: float, high: float) -> str:
 
 def _figures(report: ParityReport) -> str:
     rows = [
-        f"<tr><th>{escape(key)}</th><td>{_number(value)}</td></tr>" for key, value in report.task.more.items()
+        f"<tr><th>{escape(key)}</th><td>{_number(value)}</td></tr>"
+        for key, value in report.task.details.items()
     ]
     return "".join(rows)
 
 
 def _scatter(report: ParityReport) -> str:
-    """Scores of the same boxes, A to the right and B upwards: on the diagonal nothing changed."""
+    """Scores of the matched boxes, A to the right and B upwards: on the diagonal nothing changed."""
     scores = report.task.scores
     if scores is None or not len(scores):
         return ""
@@ -180,27 +191,27 @@ def _scatter(report: ParityReport) -> str:
         '<path d="M20 10V210H220"/><path class=diagonal d="M20 210L220 10"/>'
         f'{dots}<text x="120" y="230">score in A</text>'
         '<text x="-110" y="12" transform="rotate(-90)">score in B</text>'
-        "</svg><figcaption>Scores of the boxes that both have</figcaption></figure>"
+        "</svg><figcaption>Scores of the matched boxes</figcaption></figure>"
     )
 
 
 def _outputs(report: ParityReport) -> str:
     if not report.outputs:
-        return "<p class=quiet>The two give different outputs, so only what they see was compared.</p>"
+        return "<p class=quiet>The models have different outputs, so only their results were compared.</p>"
     head = (
         "output",
         "largest |a−b|",
         "mean |a−b|",
-        "size of a (rms)",
-        "cosine, mean",
-        "cosine, least",
+        "rms of a",
+        "mean cosine",
+        "least cosine",
         "NaN or inf",
     )
     rows = [
         f"<tr><th>{escape(o.name)}</th>" + "".join(
             f"<td>{cell}</td>" for cell in (
                 f"{o.max_abs:.4g}", f"{o.mean_abs:.4g}", f"{o.scale:.4g}",
-                f"{o.cosine:.6f}", f"{o.least_cosine:.6f}", o.broken,
+                f"{o.cosine:.6f}", f"{o.least_cosine:.6f}", o.non_finite,
             )
         ) + "</tr>"
         for o in report.outputs
@@ -217,7 +228,7 @@ def _number(value: Any) -> str:
 
 
 def _jpeg(image: Array) -> str:
-    """The image as a data address, shrunk to WIDTH."""
+    """The image as a data URL, at most WIDTH wide."""
     if image.shape[1] > WIDTH:
         size = (WIDTH, max(1, round(image.shape[0] * WIDTH / image.shape[1])))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from edgevid.errors import InputError
 from edgevid.files.digest import sha256_of
@@ -18,6 +18,7 @@ from edgevid.optimize.conditions import conditions
 from edgevid.optimize.frames import read_frames
 from edgevid.runtime import Engine, Recipe, load_engine, read_recipe
 from edgevid.runtime.onnxruntime.engine import OrtEngine
+from edgevid.runtime.recipe import Precision
 from edgevid.runtime.variants import FOR_TENSORRT, variant_of
 
 FILES = (".onnx", ".engine", ".plan", ".trt")
@@ -32,7 +33,7 @@ class ComparedModel:
     recipe: Recipe | None
     """None for a file without one, which takes the other model's recipe."""
     file: Path
-    precision: str
+    precision: Precision
     title: str
     drafted: bool = False
     """Whether the recipe is a draft from the file's shapes."""
@@ -44,7 +45,7 @@ def compare(
     data: str | Path,
     *,
     max_frames: int | None = 100,
-    precision: str | None = None,
+    precision: Precision | None = None,
     min_agreement: float | None = None,
     score_threshold: float | None = None,
     device: str = "auto",
@@ -93,7 +94,7 @@ def compare(
     return report, {key: value for key, value in found.items() if value}
 
 
-def find_model(requested: str | Path, precision: str | None) -> ComparedModel:
+def find_model(requested: str | Path, precision: Precision | None) -> ComparedModel:
     """The model of a name or path, not loaded yet. InputError where there is none."""
     path = Path(requested)
     if path.suffix.lower() in FILES and not _has_recipe(path):
@@ -102,7 +103,6 @@ def find_model(requested: str | Path, precision: str | None) -> ComparedModel:
         kind = precision or precision_of(path)
         return ComparedModel(str(requested), _recipe_of_source(path), path, kind, path.name)
     recipe = resolve_model(str(requested))
-    assert recipe.local is not None
     kind = precision or (precision_of(recipe.local) if path.suffix.lower() in FILES else "fp32")
     return ComparedModel(str(requested), recipe, recipe.local, kind, f"{recipe.name} {kind}")
 
@@ -114,7 +114,9 @@ def _next_to(reference: ComparedModel, requested: str | Path) -> str | Path:
     return there if path.suffix.lower() in FILES and not path.exists() and there.is_file() else requested
 
 
-def load_model(model: ComparedModel, device: str, threads: int | None, *, recipe: Recipe | None = None) -> Engine:
+def load_model(
+    model: ComparedModel, device: str, threads: int | None, *, recipe: Recipe | None = None
+) -> Engine:
     """The engine of a model: exactly the file that was given, or what `load_engine` selects for a name.
 
     InputError where a name would run in another precision than the requested one: that verifies nothing.
@@ -136,11 +138,11 @@ def load_model(model: ComparedModel, device: str, threads: int | None, *, recipe
     return engine
 
 
-def precision_of(path: Path) -> str:
+def precision_of(path: Path) -> Precision:
     """The precision of a model file: from the manifest or record next to it, else from its operators."""
     stated = _record(path).get("precision")
-    if stated in ("fp32", "fp16", "int8"):
-        return str(stated)
+    if stated in get_args(Precision):
+        return cast(Precision, stated)
     if path.suffix.lower() != ".onnx":
         return "fp32"
     content = path.read_bytes()

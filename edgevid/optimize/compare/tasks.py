@@ -1,173 +1,209 @@
-"""What a user gets from two engines on one frame: boxes (compare_boxes), a class, joints or features."""
+"""The comparison of two models by task: boxes (boxes.py), clips (clips.py), a class, joints or features."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from edgevid.actions.clip_table import ClipTable
+from edgevid.actions.clip_section import ClipSection
 from edgevid.actions.features import FeatureExtractor, PoseExtractor
-from edgevid.actions.recognizer import first_output, input_named, picture_of, pictures, run_batch, softmax
+from edgevid.actions.recognizer import (
+    first_output,
+    image_input,
+    input_named,
+    preprocess_crops,
+    run_batch,
+    softmax,
+)
 from edgevid.errors import InputError
 from edgevid.optimize.compare.boxes import BoxTask
-from edgevid.optimize.compare.clips import KINDS, ClipTask
-from edgevid.optimize.compare.pair import Pair, TaskFigures, Top
+from edgevid.optimize.compare.clips import KINDS, ClipTask, class_pair
+from edgevid.optimize.compare.pair import FramePair, TaskMetrics
 from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array
 
-SEEN = 0.3
-"""Score from which a joint counts as seen."""
-REACH = 0.05
-"""Joints of both engines agree within this share of the frame's longer side."""
+MIN_JOINT_SCORE = 0.3
+"""Score from which a joint counts as detected."""
+MAX_JOINT_DISTANCE = 0.05
+"""Joints of both models agree within this share of the frame's longer side."""
 
 
 class Task(Protocol):
-    """Looks at frames with both engines and sums up."""
+    """Compares two models frame by frame."""
 
     @property
     def notes(self) -> tuple[str, ...]: ...
-    def look(self, given: NamedFrame) -> Pair: ...
-    def figures(self) -> TaskFigures: ...
+    def compare(self, frame: NamedFrame) -> FramePair: ...
+    def metrics(self) -> TaskMetrics: ...
 
 
-def task_of(a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, score: float | None = None) -> Task:
-    """The comparison that the recipe's task wants; InputError for tasks that frames cannot feed."""
-    if recipe.task == "detect":
-        return BoxTask(a, b, recipe, other, score)
+class FrameTask(Task, Protocol):
+    """A task whose frames are independent, so that one model's answers can be stored."""
+
+    def answer(self, side: int, frame: NamedFrame) -> Any: ...
+    def pair(self, frame: NamedFrame, a: Any, b: Any) -> FramePair: ...
+
+
+def task_of(a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, threshold: float | None = None) -> Task:
+    """The comparison for the recipe's task; InputError for tasks without one."""
     if recipe.task in KINDS:
         return ClipTask(a, b, recipe, other)
-    kinds: dict[str, type[_PictureTask]]
+    return frame_task_of(a, b, recipe, other, threshold=threshold)
+
+
+def frame_task_of(
+    a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, threshold: float | None = None
+) -> FrameTask:
+    """The comparison for a task whose frames are independent; InputError for other tasks."""
+    if recipe.task == "detect":
+        return BoxTask(a, b, recipe, other, threshold)
+    kinds: dict[str, type[ImageTask]]
     kinds = {"classify": ClassTask, "pose": JointTask, "features": FeatureTask}
     if recipe.task not in kinds:
         raise InputError(
-            f"compare: {recipe.name} has the task {recipe.task!r}; expected one that takes images: "
+            f"{recipe.name}: has the task {recipe.task!r}; expected one that takes images: "
             f"detect, {', '.join((*kinds, *KINDS))}"
         )
     return kinds[recipe.task](a, b, recipe, other)
 
 
-class _PictureTask:
-    """Models that answer one thing an image."""
+class ImageTask:
+    """Models with one answer per image; `answer` and `pair` depend on the task."""
 
     notes: tuple[str, ...] = (
-        "each frame is taken as one image, whole: give crops of the objects where the model wants them",
+        "each frame is used as one whole image: give crops of the objects where the model expects crops",
     )
 
     def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe) -> None:
-        self.recipe, self.pairs = recipe, list[tuple[float, float, float]]()
+        self.recipe, self._frames = recipe, list[tuple[float, float, float]]()
 
-    def note(self, pair: Pair) -> Pair:
-        """Remembers the pair's figures, not its pixels."""
-        self.pairs.append((pair.agreeing, pair.total, pair.drift))
+    def answer(self, side: int, frame: NamedFrame) -> Array:
+        """The answer of the reference (0) or the candidate (1)."""
+        raise NotImplementedError
+
+    def pair(self, frame: NamedFrame, a: Array, b: Array) -> FramePair:
+        """Compares both answers to one frame and counts them."""
+        raise NotImplementedError
+
+    def metrics(self) -> TaskMetrics:
+        """The metrics over all frames."""
+        raise NotImplementedError
+
+    def compare(self, frame: NamedFrame) -> FramePair:
+        """Both models' answers to one frame."""
+        return self.pair(frame, self.answer(0, frame), self.answer(1, frame))
+
+    def count(self, pair: FramePair) -> FramePair:
+        """Keeps the pair's figures, not its pixels."""
+        self._frames.append((pair.agreeing, pair.total, pair.drift))
         return pair
-
-    def look(self, given: NamedFrame) -> Pair:
-        raise NotImplementedError
-
-    def figures(self) -> TaskFigures:
-        raise NotImplementedError
 
     def sums(self) -> tuple[float, float, float, float]:
         """Agreement, total, mean and largest drift."""
-        if not self.pairs:
+        if not self._frames:
             return 0.0, 0.0, 0.0, 0.0
-        agreeing, total, drift = np.array(self.pairs).T
+        agreeing, total, drift = np.array(self._frames).T
         share = float(agreeing.sum() / total.sum()) if total.sum() else 0.0
         return share, float(total.sum()), float(drift.mean()), float(drift.max())
 
 
-class ClassTask(_PictureTask):
-    """Classifiers: the best class, and its probability."""
+class ClassTask(ImageTask):
+    """Classifiers: the most probable class."""
 
     def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe) -> None:
         super().__init__(a, b, recipe, other)
         self._sides = [
-            (e, r, picture_of(r), input_named(e, r.input_name, r).name, first_output(e, r), _activation(r))
+            (e, r, image_input(r), input_named(e, r.input_name, r).name, first_output(e, r), _activation(r))
             for e, r in ((a, recipe), (b, other))
         ]
 
-    def look(self, given: NamedFrame) -> Pair:
-        """Both engines' best class of one frame."""
-        rows = [self._ask(given.image, side) for side in self._sides]
-        a, b = (Top.of(row, self.recipe.names) for row in rows)
-        alike = a.label == b.label and a.label >= 0
-        drift = float(np.nanmax(np.abs(rows[1] - rows[0]), initial=0.0))
-        words = f"{a.name} {a.probability:.2f} against {b.name} {b.probability:.2f}"
-        return self.note(Pair(given, float(alike), 1.0, drift, words, a, b))
-
-    def figures(self) -> TaskFigures:
-        """Top-1 agreement."""
-        share, total, mean, high = self.sums()
-        more = {"probability drift, mean of the largest": mean, "probability drift, largest": high}
-        meaning = "share of frames on which both engines' best class is the same (top-1)"
-        return TaskFigures("classify", share, total, int(total), "frames", " by best class", meaning, more)
-
-    def _ask(self, image: Array, side: tuple[Engine, Recipe, object, str, str, str]) -> Array:
-        engine, recipe, picture, name, output, activation = side
-        answer = run_batch(engine, {name: pictures(image[None], picture)})[output]  # type: ignore[arg-type]
+    def answer(self, side: int, frame: NamedFrame) -> Array:
+        """(C,) probabilities."""
+        engine, recipe, spec, name, output, activation = self._sides[side]
+        answer = run_batch(engine, {name: preprocess_crops(frame.image[None], spec)})[output]
         row = np.asarray(answer, np.float64).reshape(-1)
         if len(row) != len(recipe.names):
-            raise InputError(
-                f"{recipe.name}: names {len(recipe.names)} classes, the model answers {len(row)}"
-            )
+            raise InputError(f"{recipe.name}: expected {len(recipe.names)} classes, the model has {len(row)}")
         return softmax(row) if activation == "softmax" and np.isfinite(row).all() else row
 
+    def pair(self, frame: NamedFrame, a: Array, b: Array) -> FramePair:
+        """Compares the most probable class of both models."""
+        return self.count(class_pair(frame, a, b, self.recipe.names))
 
-class JointTask(_PictureTask):
-    """Single-person pose models: joints that lie in the same place."""
+    def metrics(self) -> TaskMetrics:
+        """Top-1 agreement."""
+        share, total, mean, high = self.sums()
+        details = {"probability drift, mean of the largest": mean, "probability drift, largest": high}
+        definition = "share of frames on which both models' most probable class is the same (top-1)"
+        return TaskMetrics(
+            "classify", share, total, int(total), "frames", " by top-1 class", definition, details
+        )
+
+
+class JointTask(ImageTask):
+    """Single-person pose models: joints at the same position."""
 
     def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe) -> None:
         super().__init__(a, b, recipe, other)
-        self._eyes = [PoseExtractor(a, recipe), PoseExtractor(b, other)]
+        self._extractors = [PoseExtractor(a, recipe), PoseExtractor(b, other)]
 
-    def look(self, given: NamedFrame) -> Pair:
-        """Both engines' joints of one frame: agreeing where both see it and lie close, or neither does."""
-        box = np.array([[0, 0, *given.frame.size]], np.float64)
-        a, b = (eye.keypoints(given.image[None], box)[0] for eye in self._eyes)
-        seen_a, seen_b = a[:, 2] >= SEEN, b[:, 2] >= SEEN
-        apart = np.hypot(*(b - a)[:, :2].T)
-        alike = seen_a & seen_b & (apart <= REACH * max(given.frame.size))
-        either, drift = seen_a | seen_b, float(np.nanmax(np.abs(b - a)[:, 2], initial=0.0))
-        far = float(np.nanmax(apart[either], initial=0.0))
-        words = f"{int((either & ~alike).sum())} of {int(either.sum())} joints differ, up to {far:.0f} pixels"
-        rows = np.repeat(np.flatnonzero(alike)[:, None], 2, axis=1)
-        return self.note(Pair(given, float(alike.sum()), float(either.sum()), drift, words, a, b, rows))
+    def answer(self, side: int, frame: NamedFrame) -> Array:
+        """(K, 3) joints as x, y, score in frame pixels."""
+        box = np.array([[0, 0, *frame.frame.size]], np.float64)
+        return np.asarray(self._extractors[side].keypoints(frame.image[None], box)[0])
 
-    def figures(self) -> TaskFigures:
+    def pair(self, frame: NamedFrame, a: Array, b: Array) -> FramePair:
+        """Joints agree where both models detect them and they lie close together."""
+        by_a, by_b = a[:, 2] >= MIN_JOINT_SCORE, b[:, 2] >= MIN_JOINT_SCORE
+        distance = np.hypot(*(b - a)[:, :2].T)
+        agreeing = by_a & by_b & (distance <= MAX_JOINT_DISTANCE * max(frame.frame.size))
+        either, drift = by_a | by_b, float(np.nanmax(np.abs(b - a)[:, 2], initial=0.0))
+        largest = float(np.nanmax(distance[either], initial=0.0))
+        differing = int((either & ~agreeing).sum())
+        text = f"{differing} of {int(either.sum())} joints differ, by up to {largest:.0f} pixels"
+        rows = np.repeat(np.flatnonzero(agreeing)[:, None], 2, axis=1)
+        return self.count(
+            FramePair(frame, float(agreeing.sum()), float(either.sum()), drift, text, a, b, rows)
+        )
+
+    def metrics(self) -> TaskMetrics:
         """Agreement of joints."""
         share, total, mean, high = self.sums()
-        more = {"score drift, mean of the largest": mean, "score drift, largest": high}
-        meaning = (
-            f"share of the joints seen by either engine (score from {SEEN}) that both see within "
-            f"{REACH:.0%} of the frame's longer side"
+        details = {"score drift, mean of the largest": mean, "score drift, largest": high}
+        definition = (
+            f"share of the joints detected by either model (score from {MIN_JOINT_SCORE}) that both detect "
+            f"within {MAX_JOINT_DISTANCE:.0%} of the frame's longer side"
         )
-        return TaskFigures("pose", share, total, int(total), "joints", " by place", meaning, more)
+        return TaskMetrics("pose", share, total, int(total), "joints", " by position", definition, details)
 
 
-class FeatureTask(_PictureTask):
+class FeatureTask(ImageTask):
     """Frozen feature networks: the direction of the feature vector."""
 
     def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe) -> None:
         super().__init__(a, b, recipe, other)
-        self._eyes = [FeatureExtractor(a, recipe), FeatureExtractor(b, other)]
+        self._extractors = [FeatureExtractor(a, recipe), FeatureExtractor(b, other)]
 
-    def look(self, given: NamedFrame) -> Pair:
-        """The cosine of both engines' features of one frame."""
-        box = np.array([[0, 0, *given.frame.size]], np.float32)
-        a, b = (eye.look(given.image[None], box)[0].astype(np.float64) for eye in self._eyes)
+    def answer(self, side: int, frame: NamedFrame) -> Array:
+        """(D,) features."""
+        box = np.array([[0, 0, *frame.frame.size]], np.float32)
+        return np.asarray(self._extractors[side].extract(frame.image[None], box)[0], np.float64)
+
+    def pair(self, frame: NamedFrame, a: Array, b: Array) -> FramePair:
+        """The cosine similarity of both models' features."""
         norm = float(np.linalg.norm(a) * np.linalg.norm(b))
         cosine = float(a @ b) / norm if np.isfinite(norm) and norm > 0 else float(not a.any() and not b.any())
-        return self.note(Pair(given, cosine, 1.0, 1 - cosine, f"cosine {cosine:.5f}", None, None))
+        return self.count(FramePair(frame, cosine, 1.0, 1 - cosine, f"cosine {cosine:.5f}", None, None))
 
-    def figures(self) -> TaskFigures:
-        """Mean cosine."""
+    def metrics(self) -> TaskMetrics:
+        """Mean cosine similarity."""
         share, total, _, high = self.sums()
-        more = {"least cosine of a frame": 1 - high}
-        meaning = "mean over the frames of the cosine between both engines' feature vectors"
-        return TaskFigures("features", share, total, int(total), "frames", " by cosine", meaning, more)
+        details = {"least cosine of a frame": 1 - high}
+        definition = "mean over the frames of the cosine similarity of both models' feature vectors"
+        return TaskMetrics("features", share, total, int(total), "frames", " by cosine", definition, details)
 
 
 def _activation(recipe: Recipe) -> str:
-    return ClipTable.read(recipe).activation
+    return ClipSection.read(recipe).activation

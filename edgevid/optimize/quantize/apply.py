@@ -1,4 +1,4 @@
-"""A plan written into a graph: QuantizeLinear and DequantizeLinear around what the plan names.
+"""Applies a plan to a graph: QuantizeLinear and DequantizeLinear around what the plan names.
 
 B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
 Inference", 2018: int8 weights with one scale a channel, biases as int32 of scale input x weight.
@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 
 from edgevid.optimize.quantize.graph import Graph, attribute, load_onnx
-from edgevid.optimize.quantize.plan import Plan, Scale, unsigned
+from edgevid.optimize.quantize.plan import Plan, Scale, asymmetric_scale
 from edgevid.types import Array
 
 Means = tuple[Mapping[str, Array], Mapping[str, Array]]
 """Mean of each channel of the layers' inputs, as floats and after rounding."""
 
 
-def written(graph: Graph, plan: Plan, means: Means | None = None) -> Any:
-    """A new model: the graph with the plan carried out; with `means`, biases take off what rounding moves."""
+def apply_plan(graph: Graph, plan: Plan, means: Means | None = None) -> Any:
+    """A new model with the plan applied; with `means`, biases correct the mean error of rounding."""
     return _Writer(graph, plan, means).model
 
 
-def with_pairs(graph: Graph, tensors: dict[str, Scale]) -> Any:
-    """A new model that only rounds these activations, everything else as it was: to measure what it costs."""
+def insert_qdq(graph: Graph, tensors: dict[str, Scale]) -> Any:
+    """A new model that rounds only these activations, to measure its sensitivity to them."""
     return _Writer(graph, Plan(tensors, (), ())).model
 
 
@@ -34,8 +34,8 @@ def weight_scale(values: Array, axis: int | None, least: Array | None = None, to
 
     `least` (per channel) is the smallest scale with which a bias still fits its int32.
     """
-    others = None if axis is None else tuple(a for a in range(values.ndim) if a != axis)
-    scale = np.asarray(np.abs(values).max(axis=others) / top, np.float64)
+    reduced = None if axis is None else tuple(a for a in range(values.ndim) if a != axis)
+    scale = np.asarray(np.abs(values).max(axis=reduced) / top, np.float64)
     if least is not None:
         scale = np.maximum(scale, least)
     return np.where(scale > 0, scale, 1.0).astype(np.float32)
@@ -47,7 +47,7 @@ def rounded(values: Array, scale: Array, axis: int | None, top: int = 127) -> Ar
 
 
 def _along(scale: Array, axis: int | None, rank: int) -> Array:
-    """The scale shaped so that it meets weights of this rank."""
+    """The scale reshaped to broadcast over weights of this rank."""
     return scale if axis is None else scale.reshape([-1 if a == axis else 1 for a in range(rank)])
 
 
@@ -65,7 +65,7 @@ class _Writer:
         self.model.ir_version = max(self.model.ir_version, 8)
         self.model.producer_name = "edgevid quantize"
         self.copies = {n.name: n for n in self.model.graph.node}
-        self.folded_away = {graph.maker[o].name for o in plan.folded.values()}
+        self.folded_away = {graph.producer[o].name for o in plan.folded.values()}
         self.constants: dict[str, Any] = {}
         self.before: dict[str, list[Any]] = {}
         for name, scale in plan.tensors.items():
@@ -78,7 +78,7 @@ class _Writer:
         self._finish()
 
     def constant(self, name: str, value: Array) -> str:
-        """A weight of this name, made once."""
+        """A weight of this name, stored once."""
         if name not in self.constants:
             self.constants[name] = self.onnx.numpy_helper.from_array(value, name)
         return name
@@ -91,49 +91,49 @@ class _Writer:
         ]
 
     def _rewire(self, name: str, scale: Scale) -> None:
-        """Q and DQ behind a tensor; its readers read what they leave of it."""
-        make, maker = self.onnx.helper.make_node, self.graph.maker.get(name)
+        """Q and DQ behind a tensor; its consumers read the rounded values."""
+        make, producer = self.onnx.helper.make_node, self.graph.producer.get(name)
         terms = self._scale(name, scale)
         raw, back = name, f"{name} back"
         if name in self.graph.outputs:
             raw, back = f"{name} raw", name
-        if maker is not None:
-            copy = self.copies[maker.name]
+        if producer is not None:
+            copy = self.copies[producer.name]
             folded = next((s for s, o in self.plan.folded.items() if o == name), None)
             if folded is not None:  # the node before the activation writes its output instead
-                copy = self.copies[self.graph.maker[folded].name]
+                copy = self.copies[self.graph.producer[folded].name]
             copy.output[list(copy.output).index(folded or name)] = raw
         bytes_ = f"{name} bytes"
         pair = [
             make("QuantizeLinear", [raw, *terms], [bytes_], f"{name} quantize"),
             make(
                 "DequantizeLinear",
-                [bytes_, *self._gate_terms(maker, name, terms)],
+                [bytes_, *self._gate_terms(producer, name, terms)],
                 [back],
                 f"{name} dequantize",
             ),
         ]
-        owner = maker.name if maker is not None else ""
+        owner = producer.name if producer is not None else ""
         self.before.setdefault(owner, []).extend(pair)
-        in_bytes = maker is None or maker.name in self.plan.integer or maker.name in self.folded_away
-        for reader in self.graph.readers[name]:
-            # A float reader behind a float maker takes the value as it is.
+        in_bytes = producer is None or producer.name in self.plan.integer or producer.name in self.folded_away
+        for reader in self.graph.consumers[name]:
+            # A float consumer of a float producer reads the exact value.
             exact = not in_bytes and reader.name not in self.plan.integer and bool(self.plan.integer)
             if back == name and not exact:
                 continue
             self._replace(self.copies[reader.name], name, raw if exact else back)
 
-    def _gate_terms(self, maker: Any, name: str, terms: list[str]) -> list[str]:
+    def _gate_terms(self, producer: Any, name: str, terms: list[str]) -> list[str]:
         """A HardSigmoid on bytes is clip(x + b/a, 0, 1/a): its bytes are read back with the scale times a."""
-        if maker is None or maker.op_type != "HardSigmoid" or maker.name not in self.plan.integer:
+        if producer is None or producer.op_type != "HardSigmoid" or producer.name not in self.plan.integer:
             return terms
-        alpha, beta = attribute(maker, "alpha", 0.2), attribute(maker, "beta", 0.5)
-        copy = self.copies[maker.name]
+        alpha, beta = attribute(producer, "alpha", 0.2), attribute(producer, "beta", 0.5)
+        copy = self.copies[producer.name]
         copy.op_type = "Add"
         del copy.attribute[:]
         shift = beta / alpha
         copy.input.append(
-            self._bytes_of(f"{name} shift", np.array(shift, np.float32), unsigned((0.0, shift)))
+            self._bytes_of(f"{name} shift", np.array(shift, np.float32), asymmetric_scale((0.0, shift)))
         )
         wide = np.array(self.plan.tensors[name].scale / alpha, np.float32)
         self.constants[terms[0]] = self.onnx.numpy_helper.from_array(wide, terms[0])
@@ -157,23 +157,23 @@ class _Writer:
         for source in set(node.input):
             values = self.graph.array(source)
             if values is not None:
-                scale = unsigned((float(values.min()), float(values.max())))
+                scale = asymmetric_scale((float(values.min()), float(values.max())))
                 name = self._bytes_of(f"{source} of {node.name}", values, scale)
                 self._replace(self.copies[node.name], source, name)
 
     def _weights(self, node: Any) -> None:
-        """int8 weights with their scales in the place of float ones, and the bias as int32 where planned."""
+        """int8 weights with their scales instead of float ones, and the bias as int32 where planned."""
         values = self.graph.array(node.input[1])
         assert values is not None
         axis, copy = channel_axis(node), self.copies[node.name]
         groups = attribute(node, "group", 1) if node.op_type == "ConvTranspose" else 1
-        axis = axis if groups == 1 else None  # its channels lie group by group there
+        axis = axis if groups == 1 else None  # its channels are stored group by group
         bias = self.graph.array(node.input[2]) if len(node.input) > 2 and node.input[2] else None
         least, into = None, self.plan.tensors[node.input[0]].scale
         if bias is not None and self.plan.quantized_bias:
             least = np.abs(bias.astype(np.float64)) / (into * 2.0**30)
             least = least if axis is not None else np.asarray(least.max())
-        top = 2 ** (self.plan.weight_bits - 1) - 1
+        top = 63 if self.plan.reduce_range else 127
         scale = weight_scale(values, axis, least, top)
         zero = np.zeros(scale.shape, np.int8)
         name = f"{node.input[1]} of {node.name}"
@@ -197,7 +197,7 @@ class _Writer:
         copy.input.append(read)
 
     def _shift(self, node: Any, exact: Array, rounded_: Array) -> Array | None:
-        """(O,) what rounding takes off the layer's mean output: W E[x] - W' E[x']."""
+        """(O,) what rounding subtracts from the layer's mean output: W E[x] - W' E[x']."""
         name = node.input[0]
         if self.means is None or node.op_type != "Conv" or name not in self.means[0]:
             return None
@@ -241,9 +241,9 @@ class _Writer:
 
     def _drop_unread(self, nodes: Iterable[Any]) -> None:
         read = {i for n in nodes for i in n.input} | set(self.graph.outputs)
-        stay = [t for t in self.model.graph.initializer if t.name in read]
+        kept = [t for t in self.model.graph.initializer if t.name in read]
         del self.model.graph.initializer[:]
-        self.model.graph.initializer.extend(stay)
+        self.model.graph.initializer.extend(kept)
         made = {o for n in nodes for o in n.output}
         infos = [v for v in self.model.graph.value_info if v.name in made]
         del self.model.graph.value_info[:]

@@ -1,7 +1,7 @@
-"""A model's graph as quantization wants it: one plain form, and who makes and who reads each tensor.
+"""A model's graph in one normal form for quantization, with the producer and consumers of each tensor.
 
-`tidy` brings exports of all ages to one form: weights are no inputs, opset 17 or later, constants folded,
-batch normalization inside its convolution (ONNX Runtime's basic optimizations), each node with a name
+`normalize` brings exports of all versions to one form: weights are no inputs, opset 17 or later, constants
+folded, batch normalization inside its convolution (ONNX Runtime's basic optimizations), each node with a name
 of its own, hard-swish written as x * HardSigmoid(x) whatever the exporter spelled it as.
 """
 
@@ -21,10 +21,10 @@ from edgevid.runtime.onnxruntime.session import optimize_basic
 from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
 from edgevid.types import Array
 
-OPSET = 17
-"""Least opset: per-channel DequantizeLinear came with 13, 17 is what every TensorRT from 10.3 reads."""
-WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""Layers with constant weights: what INT8 makes faster."""
+MIN_OPSET = 17
+"""Per-channel DequantizeLinear came with 13, 17 is what every TensorRT from 10.3 reads."""
+WEIGHTED_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Layers with constant weights, which INT8 makes faster."""
 PURPOSE = "quantizing a model"
 
 
@@ -36,18 +36,18 @@ def load_onnx() -> Any:
 
 
 class Graph:
-    """A tidy model with its tensors looked up: makers, readers, weights, element types."""
+    """A normalized model with lookups of its tensors: producers, consumers, weights, element types."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
         graph, onnx = model.graph, load_onnx()
         self.nodes = list(graph.node)
         self.weights = {t.name: t for t in graph.initializer}
-        self.maker = {name: node for node in self.nodes for name in node.output}
-        self.readers: dict[str, list[Any]] = defaultdict(list)
+        self.producer = {name: node for node in self.nodes for name in node.output}
+        self.consumers: dict[str, list[Any]] = defaultdict(list)
         for node in self.nodes:
             for name in node.input:
-                self.readers[name].append(node)
+                self.consumers[name].append(node)
         self.inputs = tuple(i.name for i in graph.input)
         self.outputs = tuple(o.name for o in graph.output)
         known = [*graph.value_info, *graph.input, *graph.output]
@@ -56,14 +56,14 @@ class Graph:
         """Names of float32 activations (not weights)."""
 
     def array(self, name: str) -> Array | None:
-        """A weight's values, None where the tensor is no weight."""
+        """A weight's values; None for other tensors."""
         if name not in self.weights:
             return None
         return np.asarray(load_onnx().numpy_helper.to_array(self.weights[name]))
 
     def layers(self) -> list[Any]:
         """The nodes with constant float weights, in the graph's order."""
-        return [n for n in self.nodes if n.op_type in WEIGHTED and self._has_weights(n)]
+        return [n for n in self.nodes if n.op_type in WEIGHTED_OPS and self._has_weights(n)]
 
     def _has_weights(self, node: Any) -> bool:
         values = self.array(node.input[1])
@@ -71,13 +71,13 @@ class Graph:
         return fits and node.input[0] in self.floats
 
     def feeding_layers(self) -> set[str]:
-        """Tensors from which some layer with weights is still reached; the rest is the model's tail."""
-        expected: set[str] = set()
+        """Tensors from which a layer with weights can be reached; the others are the model's tail."""
+        reaching: set[str] = set()
         layers = {n.name for n in self.layers()}
         for node in reversed(self.nodes):
-            if node.name in layers or any(o in expected for o in node.output):
-                expected.update(i for i in node.input if i)
-        return expected
+            if node.name in layers or any(o in reaching for o in node.output):
+                reaching.update(i for i in node.input if i)
+        return reaching
 
 
 def attribute(node: Any, name: str, default: Any = None) -> Any:
@@ -89,22 +89,20 @@ def attribute(node: Any, name: str, default: Any = None) -> Any:
     return default
 
 
-def tidy(path: Path) -> Any:
-    """The model in its plain form, as an onnx ModelProto with shapes. ModelError where it is no ONNX."""
+def normalize(path: Path) -> Any:
+    """The model in its normal form, as an onnx ModelProto with shapes. ModelError for another file."""
     onnx = load_onnx()
     try:
         model = onnx.load_from_string(without_weight_inputs(path.read_bytes()))
         version = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
     except Exception as error:
-        raise ModelError(
-            f"{path}: expected an ONNX model, the file is none or is damaged: {error}"
-        ) from error
-    _refuse_quantized(model, path)
-    if version < OPSET:
-        model = onnx.version_converter.convert_version(model, OPSET)
+        raise ModelError(f"{path}: expected an ONNX model, got another or a damaged file: {error}") from error
+    _reject_quantized(model, path)
+    if version < MIN_OPSET:
+        model = onnx.version_converter.convert_version(model, MIN_OPSET)
     model = _optimized(model, path)
-    plain_hard_swish(model)
-    _give_names(model.graph.node)
+    rewrite_hard_swish(model)
+    _make_names_unique(model.graph.node)
     read = {i for n in model.graph.node for i in n.input} | {o.name for o in model.graph.output}
     for weight in [t for t in model.graph.initializer if t.name not in read]:
         model.graph.initializer.remove(weight)
@@ -113,16 +111,16 @@ def tidy(path: Path) -> Any:
     return onnx.shape_inference.infer_shapes(model)
 
 
-def _refuse_quantized(model: Any, path: Path) -> None:
-    done = {"QuantizeLinear", "QLinearConv", "ConvInteger", "DynamicQuantizeLinear"}
-    if found := done & {n.op_type for n in model.graph.node}:
+def _reject_quantized(model: Any, path: Path) -> None:
+    quantized = {"QuantizeLinear", "QLinearConv", "ConvInteger", "DynamicQuantizeLinear"}
+    if found := quantized & {n.op_type for n in model.graph.node}:
         raise ModelError(
-            f"{path}: is quantized already (it holds {sorted(found)[0]}); give the float model it was made of"
+            f"{path}: is quantized already ({sorted(found)[0]}); give the float model that it was made from"
         )
 
 
 def _optimized(model: Any, path: Path) -> Any:
-    """Through ONNX Runtime's basic optimizations, which keep to standard operators."""
+    """The model after ONNX Runtime's basic optimizations, which keep to standard operators."""
     try:
         return load_onnx().load_from_string(optimize_basic(model.SerializeToString()))
     except Exception as error:
@@ -130,8 +128,8 @@ def _optimized(model: Any, path: Path) -> Any:
         raise ModelError(f"{path}: ONNX Runtime cannot load it: {text}") from error
 
 
-def _give_names(nodes: Iterable[Any]) -> None:
-    """Every node gets a name that no other has; those of the exporter stay where they can."""
+def _make_names_unique(nodes: Iterable[Any]) -> None:
+    """Gives every node a unique name; the exporter's names stay where they are unique."""
     taken: set[str] = set()
     for node in nodes:
         name = node.name or f"{node.op_type}:{node.output[0]}"
@@ -141,14 +139,14 @@ def _give_names(nodes: Iterable[Any]) -> None:
         taken.add(name)
 
 
-def plain_hard_swish(model: Any) -> int:
-    """Rewrites x * clip(x + 3, 0, 6) / 6 and HardSwish(x) as x * HardSigmoid(x); how many were found.
+def rewrite_hard_swish(model: Any) -> int:
+    """Rewrites x * clip(x + 3, 0, 6) / 6 and HardSwish(x) as x * HardSigmoid(x); returns how many were found.
 
-    (A. Howard et al., "Searching for MobileNetV3", 2019.) Two operators in the place of four.
+    (A. Howard et al., "Searching for MobileNetV3", 2019.) Two operators instead of four.
     """
     onnx = load_onnx()
-    made: dict[str, list[Any]] = {}
-    gone: set[str] = set()
+    replaced: dict[str, list[Any]] = {}
+    removed: set[str] = set()
     graph = Graph(model)
     for node in graph.nodes:
         found = _hard_swish(graph, node)
@@ -158,38 +156,38 @@ def plain_hard_swish(model: Any) -> int:
         y = node.output[0]
         sigmoid = onnx.helper.make_node("HardSigmoid", [x], [f"{y} gate"], alpha=1 / 6, beta=0.5)
         product = onnx.helper.make_node("Mul", [x, f"{y} gate"], [y])
-        made[node.output[0]] = [sigmoid, product]
-        gone.update(p.output[0] for p in parts)
+        replaced[node.output[0]] = [sigmoid, product]
+        removed.update(p.output[0] for p in parts)
     nodes = []
     for node in graph.nodes:
-        if node.output[0] in made:
-            nodes += made[node.output[0]]
-        elif node.output[0] not in gone:
+        if node.output[0] in replaced:
+            nodes += replaced[node.output[0]]
+        elif node.output[0] not in removed:
             nodes.append(node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    return len(made)
+    return len(replaced)
 
 
 def _hard_swish(graph: Graph, last: Any) -> tuple[str, list[Any]] | None:
-    """(x, nodes that go) where `last` ends a hard-swish."""
+    """(x, nodes to remove) where `last` ends a hard-swish."""
     if last.op_type == "HardSwish":
         return last.input[0], [last]
     if last.op_type == "Div" and _is(graph, last.input[1], 6):
-        product = graph.maker.get(last.input[0])
-    elif last.op_type == "Mul" and (other := _beside(graph, last, 1 / 6)):
-        product = graph.maker.get(other)
+        product = graph.producer.get(last.input[0])
+    elif last.op_type == "Mul" and (other := _other_input(graph, last, 1 / 6)):
+        product = graph.producer.get(other)
     else:
         return None
-    if product is None or product.op_type != "Mul" or len(graph.readers[product.output[0]]) != 1:
+    if product is None or product.op_type != "Mul" or len(graph.consumers[product.output[0]]) != 1:
         return None
     for x, gate in (tuple(product.input), tuple(reversed(product.input))):
-        clip = graph.maker.get(gate)
+        clip = graph.producer.get(gate)
         if clip is None or clip.op_type != "Clip" or len(clip.input) != 3:
             continue
-        add = graph.maker.get(clip.input[0])
-        alone = all(len(graph.readers[n]) == 1 for n in (gate, clip.input[0]))
-        fits = add is not None and add.op_type == "Add" and _beside(graph, add, 3) == x
+        add = graph.producer.get(clip.input[0])
+        alone = all(len(graph.consumers[n]) == 1 for n in (gate, clip.input[0]))
+        fits = add is not None and add.op_type == "Add" and _other_input(graph, add, 3) == x
         if alone and fits and _is(graph, clip.input[1], 0) and _is(graph, clip.input[2], 6):
             return x, [last, product, clip, add]
     return None
@@ -200,7 +198,7 @@ def _is(graph: Graph, name: str, value: float) -> bool:
     return array is not None and array.size == 1 and bool(np.isclose(array.reshape(()), value))
 
 
-def _beside(graph: Graph, node: Any, value: float) -> str | None:
+def _other_input(graph: Graph, node: Any, value: float) -> str | None:
     """The other input of a two-input node that has the constant `value`."""
     first, second = node.input
     if _is(graph, second, value):

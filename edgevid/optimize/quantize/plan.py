@@ -1,14 +1,14 @@
 """What is quantized in a graph, and with which scales: one plan for ONNX Runtime's CPU, one for TensorRT.
 
 CPU: unsigned 8-bit activations with a zero point, on both sides of every operator that ONNX Runtime has
-an integer kernel for, so that pixels stay bytes from the first layer to the last. TensorRT: signed 8-bit
-activations symmetric about 0 at the inputs of layers with weights, nothing else; the builder fuses the rest.
+an integer kernel for, so that values stay bytes from the first layer to the last. TensorRT: signed 8-bit
+activations, symmetric about 0, at the inputs of layers with weights only; the builder fuses the others.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +16,10 @@ import numpy as np
 
 from edgevid.optimize.quantize.graph import Graph, attribute
 
-Span = tuple[float, float]
+Range = tuple[float, float]
 """Lowest and highest value of an activation."""
 
-SAME = (
+PASS_THROUGH_OPS = (
     "Reshape",
     "Transpose",
     "Squeeze",
@@ -32,7 +32,16 @@ SAME = (
     "Resize",
 )
 """Operators that only move values: their outputs keep the scale of their input."""
-INTEGER = ("Add", "Mul", "Concat", "Sigmoid", "LeakyRelu", "AveragePool", "GlobalAveragePool", "HardSigmoid")
+INTEGER_OPS = (
+    "Add",
+    "Mul",
+    "Concat",
+    "Sigmoid",
+    "LeakyRelu",
+    "AveragePool",
+    "GlobalAveragePool",
+    "HardSigmoid",
+)
 """Further operators that ONNX Runtime's CPU computes on bytes."""
 SILU_FLOOR = -7.0
 """Below this x * sigmoid(x) is 0 within 0.007: no step of a byte is spent there."""
@@ -57,87 +66,88 @@ class Plan:
     """Activations that pass through a byte."""
     layers: tuple[str, ...]
     """Names of the layers whose weights are int8."""
-    kept: tuple[str, ...]
-    """Names of the layers that stay float."""
+    float_layers: tuple[str, ...]
+    """Names of the layers that are not quantized."""
     integer: frozenset[str] = frozenset()
     """CPU: names of all nodes that compute on bytes."""
     folded: Mapping[str, str] = field(default_factory=dict)
-    """CPU: tensors whose only reader is a Relu or Clip that rounding to bytes already does -> its output."""
+    """CPU: tensors whose only consumer is a Relu or Clip that rounding to bytes replaces -> its output."""
     quantized_bias: bool = False
-    weight_bits: int = 8
-    """7 for the CPU file on x86 without VNNI, whose sums of two byte products saturate at 16 bits."""
+    reduce_range: bool = False
+    """7-bit weights, for x86 without VNNI, whose sums of two byte products saturate at 16 bits."""
 
 
-def unsigned(span: Span) -> Scale:
-    """256 steps over the span, 0 among them."""
-    low, high = min(span[0], 0.0), max(span[1], 0.0)
+def asymmetric_scale(limits: Range) -> Scale:
+    """256 steps over the range, which includes 0."""
+    low, high = min(limits[0], 0.0), max(limits[1], 0.0)
     scale = float(np.float32((high - low) / 255))
     if not scale > 0:
         return Scale(1.0)
     return Scale(scale, int(np.clip(round(-low / scale), 0, 255)))
 
 
-def symmetric(span: Span) -> Scale:
-    """255 steps about 0."""
-    return Scale(float(np.float32(max(abs(span[0]), abs(span[1])) / 127)) or 1.0, signed=True)
+def symmetric_scale(limits: Range) -> Scale:
+    """255 steps, symmetric about 0."""
+    return Scale(float(np.float32(max(abs(limits[0]), abs(limits[1])) / 127)) or 1.0, signed=True)
 
 
-def useful(graph: Graph, name: str, span: Span) -> Span:
-    """The span without what the readers of the tensor turn into a constant anyway.
+def clipped_range(graph: Graph, name: str, limits: Range) -> Range:
+    """The range without the part that the tensor's consumers map to a constant.
 
     Hard-swish is 0 below -3 whatever the input; silu nearly so below -7; sigmoid is flat beyond 8.
     """
-    low, high = span
-    kinds = sorted({r.op_type for r in graph.readers[name]})
-    gates = [r for r in graph.readers[name] if r.op_type in ("HardSigmoid", "Sigmoid")]
+    low, high = limits
+    kinds = sorted({r.op_type for r in graph.consumers[name]})
+    gates = [r for r in graph.consumers[name] if r.op_type in ("HardSigmoid", "Sigmoid")]
     swish = kinds in (["HardSigmoid", "Mul"], ["Mul", "Sigmoid"]) and _gated(graph, name, gates)
     if len(gates) == 1 and (swish or len(kinds) == 1):
         ends = _ends(gates[0], swish)
         low, high = max(low, ends[0]), high if swish else min(high, ends[1])
-    return (low, high) if low < high else span
+    return (low, high) if low < high else limits
 
 
 def _gated(graph: Graph, name: str, gates: list[Any]) -> bool:
     """Whether every product that reads `name` multiplies it by its own gate."""
     outputs = {g.output[0] for g in gates}
-    products = [r for r in graph.readers[name] if r.op_type == "Mul"]
+    products = [r for r in graph.consumers[name] if r.op_type == "Mul"]
     return all(outputs & set(p.input) for p in products)
 
 
-def _ends(gate: Any, swish: bool) -> Span:
+def _ends(gate: Any, swish: bool) -> Range:
     if gate.op_type == "HardSigmoid":
         alpha, beta = attribute(gate, "alpha", 0.2), attribute(gate, "beta", 0.5)
         return -beta / alpha, (1 - beta) / alpha
     return (SILU_FLOOR, math.inf) if swish else (-SIGMOID_END, SIGMOID_END)
 
 
-def plan_tensorrt(graph: Graph, spans: Mapping[str, Span], keep: frozenset[str] = frozenset()) -> Plan:
-    """Symmetric int8 at the inputs of all layers but those named in `keep`; biases stay float."""
-    layers, kept = [], []
+def plan_tensorrt(graph: Graph, ranges: Mapping[str, Range], excluded: frozenset[str] = frozenset()) -> Plan:
+    """Symmetric int8 at the inputs of all layers that are not in `excluded`; biases stay float."""
+    layers, float_layers = [], []
     tensors: dict[str, Scale] = {}
     for node in graph.layers():
         source = node.input[0]
-        if node.name in keep or source not in spans:
-            kept.append(node.name)
+        if node.name in excluded or source not in ranges:
+            float_layers.append(node.name)
             continue
         layers.append(node.name)
-        tensors[source] = symmetric(spans[source])
-    return Plan(tensors, tuple(layers), tuple(kept))
+        tensors[source] = symmetric_scale(ranges[source])
+    return Plan(tensors, tuple(layers), tuple(float_layers))
 
 
-def plan_cpu(graph: Graph, spans: Mapping[str, Span], keep: frozenset[str] = frozenset()) -> Plan:
-    """Bytes wherever an integer kernel has bytes on all sides; tensors and layers in `keep` stay float."""
-    known = {t for t in spans if t in graph.floats}
-    keep = _carried(graph, keep)
-    # What is kept behind a folded activation is kept before it too: it would be rounded there instead.
-    free = known - keep - {before for before, after in _folded(graph, known).items() if after in keep}
+def plan_cpu(graph: Graph, ranges: Mapping[str, Range], excluded: frozenset[str] = frozenset()) -> Plan:
+    """Bytes where an integer kernel has bytes on all sides; tensors and layers in `excluded` stay float."""
+    known = {t for t in ranges if t in graph.floats}
+    excluded = _with_moved(graph, excluded)
+    # A tensor excluded behind a folded activation is excluded before it too, where it would be rounded.
+    before = {source for source, output in _folded(graph, known).items() if output in excluded}
+    free = known - excluded - before
     folded = _folded(graph, free)
     inside = graph.feeding_layers()
     layers = [n for n in graph.layers() if n.op_type != "ConvTranspose"]
     integer = {
         n.name: n
         for n in layers
-        if n.name not in keep and n.input[0] in free and _end(folded, n.output[0]) in free
+        if n.name not in excluded and n.input[0] in free and _end(folded, n.output[0]) in free
     }
     others = [n for n in graph.nodes if _eligible(graph, n, free, folded, inside)]
     grown = True
@@ -151,25 +161,25 @@ def plan_cpu(graph: Graph, spans: Mapping[str, Span], keep: frozenset[str] = fro
         }
         grown = bool(new)
         integer |= new
-    tensors = _scales(graph, spans, integer, folded)
+    tensors = _scales(graph, ranges, integer, folded)
     names = {n.name for n in layers}
     return Plan(
         tensors,
         tuple(n.name for n in layers if n.name in integer),
         tuple(n.name for n in graph.layers() if n.name not in integer or n.name not in names),
         frozenset(integer),
-        {k: v for k, v in folded.items() if graph.maker[k].name in integer},
+        {k: v for k, v in folded.items() if graph.producer[k].name in integer},
         quantized_bias=True,
     )
 
 
-def _carried(graph: Graph, keep: frozenset[str]) -> frozenset[str]:
-    """What is kept, and what it becomes by only being moved: the same values would be rounded there."""
-    kept = set(keep)
+def _with_moved(graph: Graph, excluded: frozenset[str]) -> frozenset[str]:
+    """The excluded names with the tensors that hold the same values moved: they would be rounded there."""
+    names = set(excluded)
     for node in graph.nodes:
-        if node.op_type in SAME and node.input[0] in kept:
-            kept.update(node.output)
-    return frozenset(kept)
+        if node.op_type in PASS_THROUGH_OPS and node.input[0] in names:
+            names.update(node.output)
+    return frozenset(names)
 
 
 def _end(folded: Mapping[str, str], name: str) -> str:
@@ -178,32 +188,32 @@ def _end(folded: Mapping[str, str], name: str) -> str:
 
 
 def _folded(graph: Graph, free: set[str]) -> dict[str, str]:
-    """Outputs read only by a Relu, or by a Clip about 0: rounding to a byte saturates just there."""
+    """Outputs read only by a Relu, or by a Clip around 0: rounding to a byte saturates at the same values."""
     found = {}
     for node in graph.nodes:
         if node.op_type not in ("Relu", "Clip") or node.output[0] not in free:
             continue
         source = node.input[0]
-        maker = graph.maker.get(source)
-        alone = len(graph.readers[source]) == 1 and source not in graph.outputs
-        if maker is None or not alone or maker.op_type not in ("Conv", "Add", "Gemm", "MatMul"):
+        producer = graph.producer.get(source)
+        alone = len(graph.consumers[source]) == 1 and source not in graph.outputs
+        if producer is None or not alone or producer.op_type not in ("Conv", "Add", "Gemm", "MatMul"):
             continue
-        limits = [graph.array(i) for i in node.input[1:]]
-        about_zero = len(limits) == 2 and all(
-            x is not None and x * s <= 0 for x, s in zip(limits, (1, -1), strict=True)
+        bounds = [graph.array(i) for i in node.input[1:]]
+        around_zero = len(bounds) == 2 and all(
+            x is not None and x * s <= 0 for x, s in zip(bounds, (1, -1), strict=True)
         )
-        if node.op_type == "Relu" or about_zero:
+        if node.op_type == "Relu" or around_zero:
             found[source] = node.output[0]
     return found
 
 
 def _eligible(graph: Graph, node: Any, free: set[str], folded: Mapping[str, str], inside: set[str]) -> bool:
     """Whether a node without weights has an integer kernel and bytes on all sides."""
-    if node.op_type not in (*SAME, *INTEGER) or _end(folded, node.output[0]) not in inside:
+    if node.op_type not in (*PASS_THROUGH_OPS, *INTEGER_OPS) or _end(folded, node.output[0]) not in inside:
         return False
     if node.op_type == "Resize" and attribute(node, "mode", b"nearest") not in (b"nearest", b"linear"):
         return False
-    values = node.input[:1] if node.op_type in SAME else node.input
+    values = node.input[:1] if node.op_type in PASS_THROUGH_OPS else node.input
     constant = [i for i in values if i in graph.weights]
     if constant and (node.op_type not in ("Add", "Mul") or len(constant) == len(values)):
         return False
@@ -212,23 +222,27 @@ def _eligible(graph: Graph, node: Any, free: set[str], folded: Mapping[str, str]
 
 
 def _scales(
-    graph: Graph, spans: Mapping[str, Span], integer: Mapping[str, Any], folded: Mapping[str, str]
+    graph: Graph, ranges: Mapping[str, Range], integer: Mapping[str, Any], folded: Mapping[str, str]
 ) -> dict[str, Scale]:
-    """The scale of each tensor that an integer node makes or reads; movers hand theirs on."""
+    """The scale of each tensor that an integer node writes or reads; moved values keep theirs."""
     scales: dict[str, Scale] = {}
     for name in graph.inputs:
-        if any(r.name in integer for r in graph.readers[name]) and name in spans:
-            scales[name] = unsigned(useful(graph, name, spans[name]))
+        if any(r.name in integer for r in graph.consumers[name]) and name in ranges:
+            scales[name] = asymmetric_scale(clipped_range(graph, name, ranges[name]))
     for node in graph.nodes:
         for output in node.output:
             name = _end(folded, output)
-            read = any(r.name in integer for r in graph.readers[name])
-            if name not in spans or not (node.name in integer or read) or output in folded.values():
+            read = any(r.name in integer for r in graph.consumers[name])
+            if name not in ranges or not (node.name in integer or read) or output in folded.values():
                 continue
-            if node.name in integer and node.op_type in SAME:
+            if node.name in integer and node.op_type in PASS_THROUGH_OPS:
                 scales[name] = scales[node.input[0]]
             elif node.op_type in ("Sigmoid", "HardSigmoid"):
                 scales[name] = Scale(float(np.float32(1 / 255)))
             else:
-                scales[name] = unsigned(useful(graph, name, spans[name]))
+                scales[name] = asymmetric_scale(clipped_range(graph, name, ranges[name]))
     return scales
+
+
+PLANNERS: Mapping[str, Callable[..., Plan]] = {"int8-cpu": plan_cpu, "int8-trt": plan_tensorrt}
+"""The planner of each variant."""

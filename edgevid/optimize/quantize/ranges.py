@@ -1,46 +1,46 @@
-"""Activation ranges: measured by ONNX Runtime's own calibrators, kept as text that people can read and diff.
+"""Activation ranges: measured by ONNX Runtime's own calibrators, stored as readable text.
 
-The file under calibration/int8/ says of which model, on which frames and how it was measured; from it alone
-the quantized files are made again, byte for byte, without a frame (`edgevid quantize --ranges FILE`).
+The file under calibration/int8/ states the model, the frames and how they were measured; from it alone the
+quantized files are made again, byte for byte, without a frame (`edgevid quantize --ranges FILE`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from edgevid._version import __version__
 from edgevid.errors import InputError
+from edgevid.files.atomic import write_atomic
 from edgevid.files.digest import sha256_of
-from edgevid.files.toml import Section, read_toml
-from edgevid.optimize.quantize.frames import Feed, frames_sha256
-from edgevid.optimize.quantize.graph import PURPOSE, WEIGHTED, Graph, load_onnx, save_model
-from edgevid.optimize.quantize.plan import INTEGER, SAME, Scale, Span
-from edgevid.runtime import Recipe
+from edgevid.files.toml import Section, read_toml, toml_table
+from edgevid.optimize.quantize.frames import FrameRunner, frames_sha256
+from edgevid.optimize.quantize.graph import PURPOSE, WEIGHTED_OPS, Graph, load_onnx, save_model
+from edgevid.optimize.quantize.plan import INTEGER_OPS, PASS_THROUGH_OPS, Range, Scale
+from edgevid.runtime import LocalRecipe
 from edgevid.runtime.onnxruntime.calibrate import Calibrator, activation_ranges
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.session import open_session, version
 from edgevid.types import Array, Frame
 
-MEASURED = (*WEIGHTED, *INTEGER, "Relu", "Clip", "MaxPool")
-"""Operators whose inputs and outputs are measured; what only moves values has the range of its input."""
-CALIBRATORS = ("min-max", "percentile", "entropy")
+MEASURED_OPS = (*WEIGHTED_OPS, *INTEGER_OPS, "Relu", "Clip", "MaxPool")
+"""Operators whose inputs and outputs are measured; pass-through operators have the range of their input."""
+CALIBRATORS = get_args(Calibrator)
 PERCENTILE = 99.999
 """Share of an activation's values, in percent, that the percentile calibrator's range holds."""
 Progress = Callable[[str, int, int], None]
-"""Told what is done, how much of it, and of how much."""
+"""Called with the step, how much of it is done, and of how much."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What was measured of one model on real frames, and which layers each file keeps in float."""
+    """The activation ranges of one model on real frames, and what each quantized file excludes."""
 
     model: str
     file: str
@@ -49,35 +49,34 @@ class Calibration:
     calibrator: str
     frames: int
     frames_sha256: str
-    """Of the images as the model saw them."""
+    """Of the images after preprocessing."""
     sources: tuple[str, ...]
     versions: Mapping[str, str]
-    spans: Mapping[str, Span]
+    activation_ranges: Mapping[str, Range]
     """Lowest and highest value of each float activation."""
     means: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
     """"float", "int8-cpu", "int8-trt" -> input of a layer -> (C,) mean of each channel, rounded that way."""
-    weight_bits: int = 8
-    """Of the CPU file: 7 for x86 processors without VNNI."""
-    keep: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Variant -> names of activations and layers that stay float, those that cost most first."""
+    reduce_range: bool = False
+    """Whether the CPU file has 7-bit weights, for x86 processors without VNNI."""
+    excluded_nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Variant -> names of activations and layers that stay float, the most sensitive first."""
 
 
 def measure(
-    recipe: Recipe,
+    recipe: LocalRecipe,
     graph: Graph,
     frames: Sequence[Frame],
     sources: Sequence[str],
     calibrator: Calibrator = "percentile",
     progress: Progress | None = None,
 ) -> Calibration:
-    """Ranges of all activations over `frames`, fed through the recipe's own preprocessing."""
+    """Ranges of all activations over `frames`, preprocessed as the recipe states."""
     if calibrator not in CALIBRATORS:
         raise InputError(f"--calibrator: expected one of {', '.join(CALIBRATORS)}, got {calibrator!r}")
-    assert recipe.local is not None
     with OrtEngine(recipe.local, device="cpu", threads=1) as engine:
-        feed = Feed(recipe, engine)
-        spans = spans_of(graph, feed, frames, calibrator, progress)
-        digest = frames_sha256(feed, frames)
+        runner = FrameRunner(recipe, engine)
+        ranges = measure_ranges(graph, runner, frames, calibrator, progress)
+        digest = frames_sha256(runner, frames)
     versions = {
         "edgevid": __version__,
         "onnxruntime": version(),
@@ -94,24 +93,24 @@ def measure(
         digest,
         tuple(sources),
         versions,
-        spans,
+        ranges,
     )
 
 
-def spans_of(
+def measure_ranges(
     graph: Graph,
-    feed: Feed,
+    runner: FrameRunner,
     frames: Sequence[Frame],
     calibrator: Calibrator,
     progress: Progress | None = None,
     *,
     only_planned: bool = True,
-) -> dict[str, Span]:
-    """Lowest and highest value of activations: of those that plans may ask for, or of all."""
+) -> dict[str, Range]:
+    """Lowest and highest value of activations: of those that plans may need, or of all."""
 
-    def shown() -> Iterator[dict[str, Array]]:
+    def inputs() -> Iterator[dict[str, Array]]:
         for number, frame in enumerate(frames):
-            yield feed.inputs(frame)
+            yield runner.inputs(frame)
             if progress:
                 progress("calibrating", number + 1, len(frames))
 
@@ -120,45 +119,45 @@ def spans_of(
         save_model(graph.model, path)
         found = activation_ranges(
             path,
-            shown(),
+            inputs(),
             calibrator,
-            operators=MEASURED if only_planned else None,
+            operators=MEASURED_OPS if only_planned else None,
             percentile=PERCENTILE if calibrator == "percentile" else None,
             purpose=PURPOSE,
         )
-    spans = {
+    ranges = {
         name: (_number(low), _number(high))
         for name, (low, high) in found.items()
         if name in graph.floats and np.isfinite([_number(low), _number(high)]).all()
     }
     for node in graph.nodes:
-        if node.op_type in SAME and node.input[0] in spans:
-            spans = {o: spans[node.input[0]] for o in node.output if o in graph.floats} | spans
-    return dict(sorted(spans.items()))
+        if node.op_type in PASS_THROUGH_OPS and node.input[0] in ranges:
+            ranges = {o: ranges[node.input[0]] for o in node.output if o in graph.floats} | ranges
+    return dict(sorted(ranges.items()))
 
 
 def _number(value: Any) -> float:
-    """A float32 as the shortest decimal that gives it back."""
+    """A float32 as the shortest decimal that restores it."""
     return float(str(np.float32(np.asarray(value).reshape(-1)[0])))
 
 
 def measure_means(
     graph: Graph,
-    feed: Feed,
+    runner: FrameRunner,
     frames: Sequence[Frame],
-    scales: Mapping[str, Mapping[str, Scale]],
+    scales: Mapping[Any, Mapping[str, Scale]],
     progress: Progress | None = None,
 ) -> dict[str, dict[str, Array]]:
     """Mean of each channel of the inputs of layers: as floats, and rounded with the scales of each variant.
 
-    Four digits are kept. What rounding moves on average is then taken off again by the layer's bias
+    Four digits are kept. The layer's bias then corrects the mean error of rounding
     (M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019).
     """
     model, names = _with_means(graph, scales)
     session = open_session(model.SerializeToString(), threads=1)
     total: dict[str, Array] = {}
     for number, frame in enumerate(frames):
-        values = session.run([output for output, _, _ in names], feed.inputs(frame))
+        values = session.run([output for output, _, _ in names], runner.inputs(frame))
         for (output, _, _), value in zip(names, values, strict=True):
             total[output] = total.get(output, 0.0) + value.astype(np.float64)
         if progress:
@@ -209,45 +208,34 @@ def _with_means(
     return model, names
 
 
-def text_of(found: Calibration) -> str:
+def calibration_text(found: Calibration) -> str:
     """The calibration as TOML."""
-    head = {k: getattr(found, k) for k in HEAD}
     lines = [
         f"# Activation ranges of {found.model}, written by `edgevid quantize` (docs/quantize.md).",
-        "# The quantized files are made again of this alone: edgevid quantize MODEL --ranges THIS_FILE",
-        "",
-        "[measured]",
-        *(f"{k} = {json.dumps(list(v) if isinstance(v, tuple) else v)}" for k, v in head.items()),
-        "",
-        "[versions]",
-        *(f"{k} = {json.dumps(v)}" for k, v in found.versions.items()),
-        "",
-        "[keep]  # what stays float: activations and layers, those that cost most first",
-        *(f"{k} = {json.dumps(list(v))}" for k, v in found.keep.items()),
-        "",
-        "[ranges]  # lowest and highest value of each activation",
-        *(f"{json.dumps(k)} = [{low!r}, {high!r}]" for k, (low, high) in found.spans.items()),
+        "# It is enough to make the quantized files again: edgevid quantize MODEL --ranges THIS_FILE",
+        *toml_table("measured", {key: getattr(found, key) for key in HEAD}),
+        *toml_table("versions", found.versions),
+        *toml_table("excluded", found.excluded_nodes, comment="activations and layers that stay float"),
+        *toml_table("ranges", found.activation_ranges, comment="lowest and highest value of each activation"),
     ]
     for variant, table in found.means.items():
-        lines += ["", f"[means.{variant}]  # of each channel of the layers' inputs, rounded that way"]
-        lines += [f"{json.dumps(k)} = [{', '.join(f'{float(x)!r}' for x in v)}]" for k, v in table.items()]
+        lines += toml_table(f"means.{variant}", table, comment="of each channel of the layers' inputs")
     return "\n".join(lines) + "\n"
 
 
-HEAD = ("model", "file", "sha256", "calibrator", "frames", "frames_sha256", "sources", "weight_bits")
+HEAD = ("model", "file", "sha256", "calibrator", "frames", "frames_sha256", "sources", "reduce_range")
 
 
 def write_ranges(found: Calibration, path: Path) -> None:
     """Writes the calibration as text."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text_of(found), encoding="utf-8")
+    write_atomic(path, calibration_text(found))
 
 
 def read_ranges(path: Path) -> Calibration:
     """The calibration of a file; FileFormatError names each mistake."""
     top = read_toml(path)
-    head, kept, ranges = top.table("measured"), top.table("keep", optional=True), top.table("ranges")
-    versions, means = top.table("versions", optional=True), top.table("means", optional=True)
+    head, ranges = top.table("measured"), top.table("ranges")
+    versions, means, excluded = (top.table(k, optional=True) for k in ("versions", "means", "excluded"))
     tables = {variant: means.table(variant) for variant in means.keys()}  # noqa: SIM118 (a Section is no dict)
     found = Calibration(
         head.text("model"),
@@ -258,42 +246,34 @@ def read_ranges(path: Path) -> Calibration:
         head.text("frames_sha256"),
         head.texts("sources"),
         {k: versions.text(k) for k in versions.keys()},  # noqa: SIM118
-        {k: _span(ranges, k) for k in ranges.keys()},  # noqa: SIM118
+        {k: _range(ranges, k) for k in ranges.keys()},  # noqa: SIM118
         {v: {k: np.array(t.numbers(k)) for k in t.keys()} for v, t in tables.items()},  # noqa: SIM118
-        _bits(head),
-        {k: kept.texts(k) for k in kept.keys()},  # noqa: SIM118
+        head.flag("reduce_range", False),
+        {k: excluded.texts(k) for k in excluded.keys()},  # noqa: SIM118
     )
-    for section in (head, ranges, versions, means, kept, *tables.values()):
+    for section in (head, ranges, versions, means, excluded, *tables.values()):
         section.done()
     top.done()
     return found
 
 
-def _bits(table: Section) -> int:
-    bits = table.integer("weight_bits", 8)
-    if bits not in (7, 8):
-        table.fail("weight_bits", "7 or 8", bits)
-    return bits
-
-
-def _span(table: Section, key: str) -> Span:
+def _range(table: Section, key: str) -> Range:
     low, high = table.numbers(key, count=2)
     if not (np.isfinite([low, high]).all() and low <= high):
         table.fail(key, "two finite numbers, the lower first", [low, high])
     return low, high
 
 
-def must_fit(found: Calibration, recipe: Recipe, path: Path) -> None:
+def check_model(found: Calibration, recipe: LocalRecipe, path: Path) -> None:
     """InputError where the ranges were measured on another model file."""
-    assert recipe.local is not None
     given = sha256_of(recipe.local)
     if given != found.sha256:
         raise InputError(
-            f"{path}: holds the ranges of {found.file} with SHA-256 {found.sha256}, "
-            f"got {recipe.local} with {given}; measure this one with --frames"
+            f"{path}: expected the ranges of {recipe.local} with SHA-256 {given}, got those of {found.file} "
+            f"with {found.sha256}; measure this model with --data"
         )
 
 
-def with_keep(found: Calibration, keep: Mapping[str, Sequence[str]]) -> Calibration:
-    """The same calibration with other layers kept."""
-    return dataclasses.replace(found, keep={**found.keep, **{k: tuple(v) for k, v in keep.items()}})
+def with_excluded(found: Calibration, variant: str, names: Sequence[str]) -> Calibration:
+    """The same calibration with these nodes excluded in one variant."""
+    return dataclasses.replace(found, excluded_nodes={**found.excluded_nodes, variant: tuple(names)})

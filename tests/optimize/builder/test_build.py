@@ -85,7 +85,7 @@ def test_open_axes_that_nothing_fixes_are_an_error(small: Path) -> None:
 def test_a_batch_that_the_model_has_not_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "one.onnx"
     save(path, [node("Relu", "x", "y")], {"x": ("float32", (2, 3, 8, 8))}, {"y": (2, 3, 8, 8)})
-    with pytest.raises(InputError, match=r"--batch: got \(1, 4, 8\), but the model's is fixed at 2"):
+    with pytest.raises(InputError, match=r"--batch: got \(1, 4, 8\), but the model's batch is fixed at 2"):
         build(path, options(batch=(1, 4, 8)))
     assert build(path, options(batch=(2, 2, 2))).manifest.options["batch"] == [2, 2, 2]
 
@@ -277,7 +277,9 @@ def test_the_command_builds_and_reports(small: Path, capsys: pytest.CaptureFixtu
     out = small.parent / "elsewhere" / "mine.engine"
     arguments = [str(small), "--precision", "fp32", "--backend", "tensorrt-rtx", "--skip-verification"]
     with pytest.raises(SystemExit) as stop:
-        cli.build_main([*arguments, "--shape", "x=1x3x16x16", "--compute-capability", "8.6,8.9", "--out", str(out)])
+        cli.build_main(
+            [*arguments, "--shape", "x=1x3x16x16", "--compute-capability", "8.6,8.9", "--out", str(out)]
+        )
     assert stop.value.code == 0
     printed = capsys.readouterr().out
     assert "1 in Float (from the builder's log)" in printed

@@ -58,8 +58,8 @@ def int8(recipe: Recipe, frames: Path, folder: Path) -> None:
     from edgevid.optimize.quantize.quantizer import quantize
 
     quantize(
-        recipe, frames, max_frames=2, min_agreement=0.0, variants=("int8-trt",), calibrator="min-max", out=folder,
-        save_ranges=folder / "ranges.toml",
+        recipe, frames, max_frames=2, min_agreement=0.0, variants=("int8-trt",), calibrator="min-max",
+        out=folder, save_ranges=folder / "ranges.toml",
     )  # fmt: skip
 
 
@@ -151,7 +151,12 @@ def test_with_fallback_the_next_precision_is_taken_and_the_manifest_says_so(
 ) -> None:
     recipe = resolve_model("street-nano")
     blinded(recipe, tmp_path)
-    done = build(recipe, rtx("fp16"), verification=Verification(frames, min_agreement=0.9, try_next=True), folder=tmp_path)
+    done = build(
+        recipe,
+        rtx("fp16"),
+        verification=Verification(frames, min_agreement=0.9, try_next=True),
+        folder=tmp_path,
+    )
     assert done.manifest.precision == "fp32"
     assert done.engine.name == "street_nano.fp32.rtx.engine"
     assert len(done.rejected) == 1
@@ -187,7 +192,15 @@ def test_the_command_is_red_and_exits_1_below_the_floor(
     local = recipe.with_local(tmp_path / recipe.file)
     (tmp_path / "build").mkdir()
     blinded(local, tmp_path / "build")
-    arguments = [str(local.local), "--backend", "tensorrt-rtx", "--data", str(frames), "--min-agreement", "0.9"]
+    arguments = [
+        str(local.local),
+        "--backend",
+        "tensorrt-rtx",
+        "--data",
+        str(frames),
+        "--min-agreement",
+        "0.9",
+    ]
     with pytest.raises(SystemExit) as stop:
         cli.build_main(arguments)
     assert stop.value.code == 1

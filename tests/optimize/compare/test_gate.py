@@ -13,11 +13,11 @@ import pytest
 
 from edgevid.errors import InputError, ParityError
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.agreement import FLOORS, match_boxes
+from edgevid.optimize.agreement import FLOORS
 from edgevid.optimize.compare.gate import ParityReport, compare_engines, percent
 from edgevid.optimize.frames import read_frames
 from edgevid.runtime import FakeEngine, Recipe, TensorSpec, load_engine
-from edgevid.runtime.recipe import Decode, Precision
+from edgevid.runtime.recipe import Decode
 from edgevid.types import Array, Detections, Frame, InputSpec
 
 SPEC = InputSpec(64, 64, std=(1.0, 1.0, 1.0))
@@ -61,29 +61,6 @@ PERSON = (16.0, 16.0, 20.0, 20.0, 0.9, 0.0)
 CAR = (48.0, 48.0, 20.0, 20.0, 0.0, 0.8)
 
 
-class TestPairs:
-    def test_the_best_overlap_is_taken_first_and_each_box_once(self) -> None:
-        a = boxes((0, 0, 10, 10, 0.9, 0), (0, 0, 10, 8, 0.8, 0))
-        b = boxes((0, 0, 10, 9, 0.9, 0))  # IoU 0.9 with the first, 8/9 with the second
-        found, ious = match_boxes(a, b)
-        assert found.tolist() == [[0, 0]]
-        assert ious.tolist() == pytest.approx([0.9])
-
-    def test_another_class_is_no_partner(self) -> None:
-        a, b = boxes((0, 0, 10, 10, 0.9, 0)), boxes((0, 0, 10, 10, 0.9, 1))
-        assert len(match_boxes(a, b)[0]) == 0
-
-    def test_exactly_the_least_overlap_is_a_partner(self) -> None:
-        a, b = boxes((0, 0, 10, 10, 0.9, 0)), boxes((0, 0, 10, 5, 0.9, 0))
-        assert len(match_boxes(a, b, 0.5)[0]) == 1
-        assert len(match_boxes(a, b, 0.51)[0]) == 0
-
-    def test_empty_tables_have_no_pairs(self) -> None:
-        found, ious = match_boxes(Detections.empty(), boxes((0, 0, 10, 10, 0.9, 0)))
-        assert found.shape == (0, 2)
-        assert ious.shape == (0,)
-
-
 class TestDetectors:
     def test_an_engine_agrees_with_itself(self) -> None:
         report = compare_engines(always(PERSON, CAR), always(PERSON, CAR), recipe(), frames(3))
@@ -99,7 +76,10 @@ class TestDetectors:
         report = compare_engines(always(PERSON, CAR), always(PERSON), recipe(), frames())
         assert report.agreement == pytest.approx(2 / 3)  # one pair among two boxes and one
         details = report.task.details
-        assert (details["recall of the reference's boxes"], details["precision of the candidate's boxes"]) == (0.5, 1.0)
+        assert (
+            details["recall of the reference's boxes"],
+            details["precision of the candidate's boxes"],
+        ) == (0.5, 1.0)
         back = compare_engines(always(PERSON), always(PERSON, CAR), recipe(), frames())
         assert back.agreement == report.agreement
         assert back.task.details["precision of the candidate's boxes"] == 0.5
@@ -181,7 +161,9 @@ class TestOtherTasks:
 
     def test_a_classifier_without_numbers_agrees_with_nothing(self) -> None:
         how = recipe(task="classify", decode=None, names=("a", "b"))
-        report = compare_engines(self.classifier(0, 1), self.classifier(0, np.nan), how, frames(), min_agreement=0.0)
+        report = compare_engines(
+            self.classifier(0, 1), self.classifier(0, np.nan), how, frames(), min_agreement=0.0
+        )
         assert report.agreement == 0.0
         assert not report.passed
 
@@ -285,7 +267,9 @@ class TestRejections:
         assert report.agreement == 1.0
         assert report.outputs == ()
 
-    @pytest.mark.parametrize("given", [{"min_agreement": 1.5}, {"min_agreement": -0.1}, {"precision": "int4"}])
+    @pytest.mark.parametrize(
+        "given", [{"min_agreement": 1.5}, {"min_agreement": -0.1}, {"precision": "int4"}]
+    )
     def test_values_out_of_range(self, given: Mapping[str, Any]) -> None:
         with pytest.raises(InputError, match="expected"):
             compare_engines(always(PERSON), always(PERSON), recipe(), frames(), **given)

@@ -96,8 +96,16 @@ def test_engines_that_agree_have_no_worst_frames() -> None:
 
 def test_the_marks_distinguish_missed_from_extra() -> None:
     left, right = marks(report().worst[0], ("person", "a & b"))
-    assert [(m.kind, m.label) for m in left] == [("matched", "0.90"), ("missed", "person 0.90"), ("absent", "")]
-    assert [(m.kind, m.label) for m in right] == [("matched", "0.70"), ("absent", ""), ("extra", "person 0.80")]
+    assert [(m.kind, m.label) for m in left] == [
+        ("matched", "0.90"),
+        ("missed", "person 0.90"),
+        ("absent", ""),
+    ]
+    assert [(m.kind, m.label) for m in right] == [
+        ("matched", "0.70"),
+        ("absent", ""),
+        ("extra", "person 0.80"),
+    ]
     assert left[1].box == right[1].box
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,16 +13,26 @@ from onnx_models import node
 
 from edgevid.errors import FileFormatError, InputError, ModelError, SourceError
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.quantize.apply import rounded, weight_scale, with_pairs, written
-from edgevid.optimize.quantize.evaluator import Agreement, Judge
-from edgevid.optimize.quantize.frames import pick
-from edgevid.optimize.quantize.graph import Graph, tidy
-from edgevid.optimize.quantize.plan import Scale, plan_cpu, plan_tensorrt, symmetric, unsigned, useful
-from edgevid.optimize.quantize.quantizer import FLOOR, build, floor_of, last_layers, quantize, saturates
-from edgevid.optimize.quantize.ranges import Calibration, read_ranges, text_of, write_ranges
-from edgevid.optimize.quantize.speedup import pace
+from edgevid.optimize.agreement import Floor
+from edgevid.optimize.compare.pair import TaskMetrics
+from edgevid.optimize.quantize.apply import apply_plan, insert_qdq, rounded, weight_scale
+from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator
+from edgevid.optimize.quantize.frames import select_frames
+from edgevid.optimize.quantize.graph import Graph, normalize
+from edgevid.optimize.quantize.plan import (
+    Scale,
+    asymmetric_scale,
+    clipped_range,
+    plan_cpu,
+    plan_tensorrt,
+    symmetric_scale,
+)
+from edgevid.optimize.quantize.quantizer import lacks_vnni, output_layers, quantize
+from edgevid.optimize.quantize.ranges import Calibration, calibration_text, read_ranges, write_ranges
+from edgevid.optimize.quantize.search import ExclusionSearch, build
+from edgevid.optimize.quantize.speedup import speedup
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.recipe import Recipe, Source
+from edgevid.runtime.recipe import LocalRecipe, Source
 from edgevid.runtime.variants import find_variant, read_record
 from edgevid.types import InputSpec
 from edgevid.video.writer import VideoWriter
@@ -58,10 +69,10 @@ def small_net(path: Path) -> Path:
 
 
 @pytest.fixture
-def net(tmp_path: Path) -> Recipe:
+def net(tmp_path: Path) -> LocalRecipe:
     """A classifier of 8 x 8 images, with its file."""
     path = small_net(tmp_path / "small.onnx")
-    return Recipe(
+    return LocalRecipe(
         "small",
         "classify",
         path.name,
@@ -83,18 +94,18 @@ def video(tmp_path: Path) -> Path:
     return path
 
 
-def graph_of(net: Recipe) -> Graph:
+def graph_of(net: LocalRecipe) -> Graph:
     assert net.local is not None
-    return Graph(tidy(net.local))
+    return Graph(normalize(net.local))
 
 
 def test_scales_are_as_published() -> None:
     # 0 .. 25.5 in 255 steps of 0.1; -12.7 .. 12.7 in 254 steps of 0.1
-    assert unsigned((0.0, 25.5)) == Scale(float(np.float32(0.1)), 0)
-    assert unsigned((-5.1, 20.4)) == Scale(float(np.float32(0.1)), 51)
-    assert unsigned((3.0, 25.5)).zero == 0  # 0 is always among the steps: padding is exactly 0
-    assert symmetric((-12.7, 3.0)) == Scale(float(np.float32(0.1)), 0, signed=True)
-    assert unsigned((0.0, 0.0)).scale == 1.0
+    assert asymmetric_scale((0.0, 25.5)) == Scale(float(np.float32(0.1)), 0)
+    assert asymmetric_scale((-5.1, 20.4)) == Scale(float(np.float32(0.1)), 51)
+    assert asymmetric_scale((3.0, 25.5)).zero == 0  # 0 is always among the steps: padding is exactly 0
+    assert symmetric_scale((-12.7, 3.0)) == Scale(float(np.float32(0.1)), 0, signed=True)
+    assert asymmetric_scale((0.0, 0.0)).scale == 1.0
 
 
 def test_weights_get_a_scale_for_each_channel() -> None:
@@ -105,10 +116,10 @@ def test_weights_get_a_scale_for_each_channel() -> None:
     assert weight_scale(np.zeros((1, 4), np.float32), 0).tolist() == [1.0]  # a dead channel
 
 
-def test_a_range_is_not_spent_on_what_the_activation_cuts_off(net: Recipe) -> None:
+def test_a_range_is_not_spent_on_what_the_activation_cuts_off(net: LocalRecipe) -> None:
     graph = graph_of(net)
-    assert useful(graph, "c2", (-30.0, 5.0)) == (-7.0, 5.0)  # silu is 0 below -7
-    assert useful(graph, "r1", (-1.0, 5.0)) == (-1.0, 5.0)
+    assert clipped_range(graph, "c2", (-30.0, 5.0)) == (-7.0, 5.0)  # silu is 0 below -7
+    assert clipped_range(graph, "r1", (-1.0, 5.0)) == (-1.0, 5.0)
 
 
 def test_hard_swish_is_found_however_it_is_written(tmp_path: Path) -> None:
@@ -129,7 +140,7 @@ def test_hard_swish_is_found_however_it_is_written(tmp_path: Path) -> None:
         zero=np.float32(0),
         six=np.float32(6),
     )
-    model = tidy(path)
+    model = normalize(path)
     assert [n.op_type for n in model.graph.node] == ["Conv", "HardSigmoid", "Mul"]
     picture = {"x": RNG.normal(size=(1, 3, 4, 4)).astype(np.float32)}
     with OrtEngine(path, device="cpu") as engine:
@@ -140,27 +151,27 @@ def test_hard_swish_is_found_however_it_is_written(tmp_path: Path) -> None:
         assert engine.run(picture)["y"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_cpu_plan_keeps_bytes_from_layer_to_layer(net: Recipe) -> None:
+def test_the_cpu_plan_keeps_bytes_from_layer_to_layer(net: LocalRecipe) -> None:
     graph = graph_of(net)
     spans = dict.fromkeys(graph.floats, (-1.0, 1.0))
     plan = plan_cpu(graph, spans)
     assert len(plan.layers) == 3
-    assert not plan.kept
+    assert not plan.float_layers
     assert plan.folded == {"c1": "r1"}  # the Relu is done by rounding
     assert set(plan.tensors) == {"x", "r1", "c2", "gate", "s", "c3"}
-    model = written(graph, plan)
+    model = apply_plan(graph, plan)
     onnx.checker.check_model(model)
     assert "Relu" not in {n.op_type for n in model.graph.node}
     kinds = {t.data_type for t in model.graph.initializer if t.name.endswith("zero")}
     assert {onnx.TensorProto.UINT8, onnx.TensorProto.INT8, onnx.TensorProto.INT32} == kinds
 
 
-def test_the_tensorrt_plan_is_symmetric_with_float_biases(net: Recipe) -> None:
+def test_the_tensorrt_plan_is_symmetric_with_float_biases(net: LocalRecipe) -> None:
     graph = graph_of(net)
     spans = dict.fromkeys(graph.floats, (-1.0, 2.54))
     plan = plan_tensorrt(graph, spans)
     assert set(plan.tensors) == {"x", "r1", "s"}
-    model = written(graph, plan)
+    model = apply_plan(graph, plan)
     onnx.checker.check_model(model)
     zeros = [t for t in model.graph.initializer if t.name.endswith("zero")]
     assert {t.data_type for t in zeros} == {onnx.TensorProto.INT8}
@@ -171,34 +182,34 @@ def test_the_tensorrt_plan_is_symmetric_with_float_biases(net: Recipe) -> None:
     assert float(onnx.numpy_helper.to_array(scale)) == pytest.approx(0.02)
 
 
-def test_what_is_kept_stays_float(net: Recipe) -> None:
+def test_what_is_kept_stays_float(net: LocalRecipe) -> None:
     graph = graph_of(net)
     spans = dict.fromkeys(graph.floats, (-1.0, 1.0))
     second = graph.layers()[1].name
     plan = plan_tensorrt(graph, spans, frozenset({second}))
-    assert plan.kept == (second,)
+    assert plan.float_layers == (second,)
     assert set(plan.tensors) == {"x", "s"}
     plan = plan_cpu(graph, spans, frozenset({"r1"}))
     assert "r1" not in plan.tensors
-    assert len(plan.kept) == 2  # the layer that makes it and the one that reads it
-    onnx.checker.check_model(written(graph, plan))
+    assert len(plan.float_layers) == 2  # the layer that makes it and the one that reads it
+    onnx.checker.check_model(apply_plan(graph, plan))
 
 
-def test_a_pair_alone_rounds_one_activation(net: Recipe, tmp_path: Path) -> None:
+def test_a_pair_alone_rounds_one_activation(net: LocalRecipe, tmp_path: Path) -> None:
     graph = graph_of(net)
-    model = with_pairs(graph, {"s": unsigned((-1.0, 3.0))})
+    model = insert_qdq(graph, {"s": asymmetric_scale((-1.0, 3.0))})
     assert sum(n.op_type == "QuantizeLinear" for n in model.graph.node) == 1
     onnx.checker.check_model(model)
 
 
-def test_biases_take_off_what_rounding_moves(net: Recipe, tmp_path: Path) -> None:
+def test_biases_take_off_what_rounding_moves(net: LocalRecipe, tmp_path: Path) -> None:
     """With all inputs at their mean the corrected layer gives exactly the float layer's mean."""
     graph = graph_of(net)
     first = graph.layers()[0]
     spans = dict.fromkeys(graph.floats, (0.0, 2.55))
     plan = plan_tensorrt(graph, spans, frozenset(n.name for n in graph.layers()[1:]))
     mean = np.array([0.5, 1.0, 1.5])
-    model = written(graph, plan, ({"x": mean}, {"x": mean}))
+    model = apply_plan(graph, plan, ({"x": mean}, {"x": mean}))
     bias = next(
         onnx.numpy_helper.to_array(t) for t in model.graph.initializer if t.name.startswith("bias of")
     )
@@ -209,111 +220,115 @@ def test_biases_take_off_what_rounding_moves(net: Recipe, tmp_path: Path) -> Non
     assert first.name in plan.layers
 
 
-def test_files_records_and_ranges_are_written(net: Recipe, video: Path, tmp_path: Path) -> None:
-    report = quantize(net, video, count=20, floor=0.0, save_ranges=tmp_path / "small.toml")
-    assert [m.variant for m in report.made] == ["int8-cpu", "int8-trt"]
+def test_files_records_and_ranges_are_written(net: LocalRecipe, video: Path, tmp_path: Path) -> None:
+    report = quantize(net, video, max_frames=20, min_agreement=0.0, save_ranges=tmp_path / "small.toml")
+    assert [m.variant for m in report.files] == ["int8-cpu", "int8-trt"]
     assert any("few to calibrate on" in w for w in report.warnings)
-    for made in report.made:
+    for made in report.files:
         assert find_variant(net, made.variant) == made.path
         record = read_record(made.path)
-        assert record["layers_int8"] == 3
+        assert record["int8_layers"] == 3
         assert record["calibration"]["frames"] == 16
-        assert record["judged_on_frames"] == 4
+        assert record["held_out_frames"] == 4
         with OrtEngine(made.path, device="cpu") as engine:
             assert engine.run({"x": np.zeros((1, 3, 8, 8), np.float32)})["y"].shape == (1, 4)
     found = read_ranges(tmp_path / "small.toml")
-    assert text_of(found) == (tmp_path / "small.toml").read_text()
+    assert calibration_text(found) == (tmp_path / "small.toml").read_text()
     assert found.sources == ("noise.mp4",)
-    assert found.spans["x"][1] <= 1.0
+    assert found.activation_ranges["x"][1] <= 1.0
 
 
 @pytest.mark.parametrize("calibrator", ["min-max", "percentile", "entropy"])
 def test_stored_ranges_make_the_same_bytes_without_frames(
-    net: Recipe, video: Path, tmp_path: Path, calibrator: str
+    net: LocalRecipe, video: Path, tmp_path: Path, calibrator: str
 ) -> None:
     ranges = tmp_path / "small.toml"
-    first = quantize(net, video, calibrator=calibrator, count=10, out=tmp_path / "a", save_ranges=ranges)
+    first = quantize(net, video, calibrator=calibrator, max_frames=10, out=tmp_path / "a", save_ranges=ranges)
     again = quantize(net, ranges=ranges, out=tmp_path / "b")
-    for one, two in zip(first.made, again.made, strict=True):
+    for one, two in zip(first.files, again.files, strict=True):
         assert one.path.read_bytes() == two.path.read_bytes()
         assert two.agreement is None
-    assert json.loads((tmp_path / "b" / "small.int8-cpu.json").read_text())["kept"] == list(
-        first.made[0].kept
+    assert json.loads((tmp_path / "b" / "small.int8-cpu.json").read_text())["excluded_nodes"] == list(
+        first.files[0].excluded_nodes
     )
 
 
-def test_layers_that_hurt_stay_float_until_the_floor_holds(net: Recipe, video: Path, tmp_path: Path) -> None:
+def test_layers_that_hurt_stay_float_until_the_floor_holds(
+    net: LocalRecipe, video: Path, tmp_path: Path
+) -> None:
     """One activation's range is made absurd: it must be the first that is kept, and then the floor holds."""
-    import dataclasses
-
-    from edgevid.optimize.quantize import quantizer as module
-    from edgevid.optimize.quantize.evaluator import Judge
     from edgevid.optimize.quantize.ranges import measure
 
-    graph, picked = graph_of(net), pick(video, count=20)
-    found = measure(net, graph, picked.calibration, picked.sources)
-    found = dataclasses.replace(found, spans={**found.spans, "s": (-9000.0, 9000.0)})
+    graph, selection = graph_of(net), select_frames(video, max_frames=20)
+    found = measure(net, graph, selection.calibration, selection.sources)
+    ranges = {**found.activation_ranges, "s": (-9000.0, 9000.0)}
+    found = dataclasses.replace(found, activation_ranges=ranges)
     plain = tmp_path / "plain.onnx"
     onnx.save(graph.model, plain)
-    judge = Judge(net, picked.held_out, plain)
-    assert judge.drift(build(graph, found, "int8-cpu", frozenset())[0]) > 0.2
+    evaluator = Evaluator(net, selection.held_out, plain)
+    meter = DriftMeter(net, selection.held_out, plain)
+    assert meter.drift(build(graph, found, "int8-cpu", frozenset())[0]) > 0.2
     for variant, blamed in (("int8-cpu", "s"), ("int8-trt", graph.layers()[2].name)):
-        search = module._Search(graph, found, variant, judge, judge, None)
-        search._rank()
-        assert next(iter(search.costs)) == blamed
-        kept = build(graph, found, variant, frozenset({blamed}))[0]
-        assert judge.drift(kept) < 0.05
+        search = ExclusionSearch(graph, found, variant, meter, evaluator)
+        search.rank()
+        assert next(iter(search.sensitivities)) == blamed
+        model = build(graph, found, variant, frozenset({blamed}))[0]
+        assert meter.drift(model) < 0.05
 
 
-def test_a_file_with_little_int8_in_it_is_told(
-    net: Recipe, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def metrics(agreement: float, total: float) -> TaskMetrics:
+    return TaskMetrics("classify", agreement, total, int(total), "frames", "", "", {})
+
+
+def test_a_file_with_few_int8_layers_is_a_warning(
+    net: LocalRecipe, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgevid.optimize.quantize import quantizer as module
-    from edgevid.optimize.quantize.evaluator import Agreement
-
-    seen = Agreement(0.5, 4, 4, 2, "same best class")
-    monkeypatch.setattr(module.Judge, "agreement", lambda *_, **__: seen)
-    report = quantize(net, video, count=5, variants=["int8-trt"], save_ranges=tmp_path / "r.toml")
-    assert not report.made[0].plan.layers  # nothing reached the floor: all was kept
+    monkeypatch.setattr(Evaluator, "agreement", lambda *_, **__: metrics(0.5, 4))
+    report = quantize(net, video, max_frames=5, variants=["int8-trt"], save_ranges=tmp_path / "r.toml")
+    assert not report.files[0].plan.layers  # nothing reached the floor: all are excluded
     assert any("agrees on 50.0%, below the floor of 97.0%" in w for w in report.warnings)
     assert any("only 0 of 3 layers are INT8" in w for w in report.warnings)
 
 
-@pytest.mark.parametrize(("faster", "told"), [(0.6, "slower than"), (1.0, "no faster than"), (1.4, None)])
-def test_a_cpu_file_that_gains_nothing_is_told(
-    net: Recipe, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faster: float, told: str | None
+@pytest.mark.parametrize(("ratio", "text"), [(0.6, "slower than"), (1.0, "no faster than"), (1.4, None)])
+def test_a_cpu_file_without_a_gain_is_a_warning(
+    net: LocalRecipe,
+    video: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ratio: float,
+    text: str | None,
 ) -> None:
     from edgevid.optimize.quantize import quantizer as module
 
-    asked = []
-    monkeypatch.setattr(module, "pace", lambda recipe, path: asked.append(path) or faster)
-    report = quantize(net, video, count=5, out=tmp_path, save_ranges=tmp_path / "r.toml")
-    cpu, trt = report.made
-    assert (cpu.faster, trt.faster) == (faster, None)
-    assert asked == [cpu.path]  # what ONNX Runtime takes for TensorRT's file says nothing
-    assert read_record(cpu.path)["faster"] == faster
-    notes = [w for w in report.warnings if f"({faster:.2f}x its speed)" in w]
-    assert len(notes) == (told is not None)
-    assert all(f"int8-cpu is {told} FP32 on this processor" in note for note in notes)
+    measured = []
+    monkeypatch.setattr(module, "speedup", lambda recipe, path: measured.append(path) or ratio)
+    report = quantize(net, video, max_frames=5, out=tmp_path, save_ranges=tmp_path / "r.toml")
+    cpu, trt = report.files
+    assert (cpu.speedup, trt.speedup) == (ratio, None)
+    assert measured == [cpu.path]  # ONNX Runtime's time for TensorRT's file is no evidence
+    assert read_record(cpu.path)["speedup"] == ratio
+    notes = [w for w in report.warnings if f"({ratio:.2f}x its speed)" in w]
+    assert len(notes) == (text is not None)
+    assert all(f"int8-cpu is {text} FP32 on this processor" in note for note in notes)
 
 
-def test_frames_that_show_nothing_prove_nothing(
-    net: Recipe, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_frames_without_objects_verify_nothing(
+    net: LocalRecipe, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nothing = Agreement(1.0, 0, 0, 0, "box agreement at IoU 0.5")
-    monkeypatch.setattr(Judge, "agreement", lambda *_, **__: nothing)
+    monkeypatch.setattr(Evaluator, "agreement", lambda *_, **__: metrics(0.0, 0))
     report = quantize(net, video, out=tmp_path / "build", save_ranges=tmp_path / "r.toml")
-    assert report.below == report.made
-    assert sum("is not proven" in words for words in report.warnings) == len(report.made)
+    assert report.failed == report.files
+    assert sum("is unverified" in text for text in report.warnings) == len(report.files)
 
 
-def test_the_pace_is_a_ratio_of_two_files_that_run(net: Recipe) -> None:
+def test_the_speedup_is_a_ratio_of_two_files_that_run(net: LocalRecipe) -> None:
     assert net.local is not None
-    assert pace(net, net.local) > 0
+    assert speedup(net, net.local) > 0
 
 
-def test_no_frames_are_refused(net: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"expected frames that the model will really see, got none"):
+def test_no_frames_are_refused(net: LocalRecipe, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected frames like those that the model will run on, got none"):
         quantize(net)
     with pytest.raises(InputError, match="got none"):
         quantize(net, [])
@@ -324,48 +339,50 @@ def test_no_frames_are_refused(net: Recipe, tmp_path: Path) -> None:
         quantize(net, "rtsp://gate/1")
 
 
-def test_wrong_choices_are_refused(net: Recipe, video: Path, tmp_path: Path) -> None:
+def test_wrong_choices_are_refused(net: LocalRecipe, video: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected one of min-max, percentile, entropy"):
         quantize(net, video, calibrator="mse")
-    with pytest.raises(InputError, match="--floor: expected 0 to 1"):
-        quantize(net, video, floor=97)
+    with pytest.raises(InputError, match="--min-agreement: expected 0 to 1"):
+        quantize(net, video, min_agreement=97)
     with pytest.raises(InputError, match="got both"):
         quantize(net, video, ranges=tmp_path / "r.toml")
-    with pytest.raises(InputError, match="expected at least 1 frame"):
-        quantize(net, video, count=0)
-    with pytest.raises(InputError, match="expected some of int8-cpu, int8-trt"):
+    with pytest.raises(InputError, match="--max-frames: expected at least 1"):
+        quantize(net, video, max_frames=0)
+    with pytest.raises(InputError, match="expected one of int8-cpu, int8-trt"):
         quantize(net, video, variants=["int4"])
 
 
-def test_seven_bits_leave_room_for_sums(net: Recipe, video: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected 7 or 8, got 4"):
-        quantize(net, video, weight_bits=4)
+def test_seven_bits_leave_room_for_sums(net: LocalRecipe, video: Path, tmp_path: Path) -> None:
     ranges = tmp_path / "r.toml"
-    report = quantize(net, video, count=5, floor=0.0, weight_bits=7, out=tmp_path / "a", save_ranges=ranges)
+    report = quantize(
+        net, video, max_frames=5, min_agreement=0.0, reduce_range=True, out=tmp_path / "a", save_ranges=ranges
+    )
     largest = {}
-    for made in report.made:
+    for made in report.files:
         stored = onnx.load(made.path).graph.initializer
         weights = [onnx.numpy_helper.to_array(t) for t in stored if t.name.endswith(" int")]
         largest[made.variant] = max(int(np.abs(w).max()) for w in weights if w.dtype == np.int8)
     assert largest == {"int8-cpu": 63, "int8-trt": 127}
     again = quantize(net, ranges=ranges, out=tmp_path / "b")
-    assert [m.sha256 for m in again.made] == [m.sha256 for m in report.made]
+    assert [m.sha256 for m in again.files] == [m.sha256 for m in report.files]
 
 
 def test_a_processor_without_vnni_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = tmp_path / "cpuinfo"
     monkeypatch.setattr("edgevid.runtime.processor.INFO", info)
-    assert not saturates()
+    assert not lacks_vnni()
     info.write_text("flags\t\t: fpu avx2 avx512f\n")
-    assert saturates()
+    assert lacks_vnni()
     info.write_text("flags\t\t: fpu avx2 avx512_vnni\n")
-    assert not saturates()
+    assert not lacks_vnni()
 
 
-def test_ranges_of_another_model_are_refused(net: Recipe, tmp_path: Path) -> None:
+def test_ranges_of_another_model_are_refused(net: LocalRecipe, tmp_path: Path) -> None:
     ranges = tmp_path / "other.toml"
     write_ranges(calibration("0" * 64), ranges)
-    with pytest.raises(InputError, match=r"holds the ranges of other.onnx with SHA-256 000"):
+    with pytest.raises(
+        InputError, match=r"expected the ranges of .*small.onnx .* got those of other.onnx with 000"
+    ):
         quantize(net, ranges=ranges)
 
 
@@ -376,7 +393,7 @@ def calibration(sha256: str, **more: object) -> Calibration:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("[0.0, 1.0]", "[1.0, 0.0]", "two finite numbers, the lower first"),
         ("[0.0, 1.0]", "[1.0]", "a list of 2 numbers"),
@@ -384,53 +401,40 @@ def calibration(sha256: str, **more: object) -> Calibration:
         ("[measured]", "[mesured]", "measured"),
     ],
 )
-def test_mistakes_in_a_ranges_file_are_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_mistakes_in_a_ranges_file_are_named(tmp_path: Path, old: str, new: str, message: str) -> None:
     path = tmp_path / "r.toml"
-    text = text_of(calibration("0" * 64))
+    text = calibration_text(calibration("0" * 64))
     assert old in text
     path.write_text(text.replace(old, new))
-    with pytest.raises(FileFormatError, match=said):
+    with pytest.raises(FileFormatError, match=message):
         read_ranges(path)
 
 
-def test_a_quantized_model_is_not_quantized_again(net: Recipe, video: Path, tmp_path: Path) -> None:
-    report = quantize(net, video, count=5, floor=0.0, out=tmp_path / "q", save_ranges=tmp_path / "r.toml")
+def test_a_quantized_model_is_not_quantized_again(net: LocalRecipe, video: Path, tmp_path: Path) -> None:
+    report = quantize(
+        net, video, max_frames=5, min_agreement=0.0, out=tmp_path / "q", save_ranges=tmp_path / "r.toml"
+    )
     with pytest.raises(ModelError, match="is quantized already"):
-        tidy(report.made[0].path)
+        normalize(report.files[0].path)
 
 
 def test_what_is_no_onnx_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bad.onnx"
     path.write_bytes(b"not a model")
     with pytest.raises(ModelError, match="expected an ONNX model"):
-        tidy(path)
+        normalize(path)
 
 
-def test_a_model_without_pictures_cannot_be_calibrated(net: Recipe, video: Path) -> None:
-    import dataclasses
-
-    with pytest.raises(InputError, match="takes no image"):
-        quantize(dataclasses.replace(net, task="head", input=None), video, count=5)
-
-
-def test_the_recipe_states_the_floor(net: Recipe) -> None:
-    import dataclasses
-
-    from edgevid.runtime.recipe import Precision
-
-    assert floor_of(net) == FLOOR
-    stated = dataclasses.replace(net, precisions={"int8": Precision(0.9, "box agreement at IoU 0.5")})
-    assert floor_of(stated) == 0.9
-    assert floor_of(stated, 0.95) == 0.95
-    other = dataclasses.replace(net, precisions={"int8": Precision(0.6, "AP50 of person")})
-    assert floor_of(other) == FLOOR  # a floor of another measure is none of this one
+def test_a_model_without_an_image_input_cannot_be_calibrated(net: LocalRecipe, video: Path) -> None:
+    with pytest.raises(InputError, match="has no image input"):
+        quantize(dataclasses.replace(net, task="head", input=None), video, max_frames=5)
 
 
 def test_frames_are_picked_evenly_and_held_out_apart(video: Path) -> None:
-    picked = pick(video, count=10)
-    assert [f.index for f in picked.held_out] == [5, 15]
-    assert [f.index for f in picked.calibration] == [1, 3, 7, 9, 11, 13, 17, 19]
-    twice = pick([video, video], count=30)
+    selection = select_frames(video, max_frames=10)
+    assert [f.index for f in selection.held_out] == [5, 15]
+    assert [f.index for f in selection.calibration] == [1, 3, 7, 9, 11, 13, 17, 19]
+    twice = select_frames([video, video], max_frames=30)
     assert len(twice.calibration) + len(twice.held_out) == 30
 
 
@@ -444,51 +448,51 @@ def test_a_real_detector_agrees_with_itself(
         "street-nano",
         video,
         calibrator="min-max",
-        count=10,
-        floor=0.5,
+        max_frames=10,
+        min_agreement=0.5,
         out=tmp_path,
         save_ranges=tmp_path / "r.toml",
     )
-    for made in report.made:
+    for made in report.files:
         assert made.agreement is not None
-        assert made.agreement.share >= 0.8
-        assert made.agreement.first >= 5
+        assert made.agreement.agreement >= 0.8
+        assert made.agreement.details["boxes of the reference"] >= 5
         assert len(made.plan.layers) >= 20
-    last = set(last_layers(Graph(tidy(resolve_model("street-nano").local))))
-    assert last == last & set(report.made[0].plan.kept)  # boxes and scores are no bytes
+    last = set(output_layers(Graph(normalize(resolve_model("street-nano").local))))
+    assert last == last & set(report.files[0].plan.float_layers)  # boxes and scores are no bytes
 
 
-def test_the_command_says_what_it_made_and_fails_below_the_floor(
-    net: Recipe, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_command_lists_its_files_and_fails_below_the_floor(
+    net: LocalRecipe, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import typer
 
     from edgevid.cli.quantize import command
-    from edgevid.runtime.recipe_writer import write_recipe
+    from edgevid.runtime.recipe_file import write_recipe
 
     write_recipe(net, tmp_path / "small.toml")
     arguments = {
-        "frames": [str(video)],
-        "count": 10,
+        "data": [str(video)],
+        "max_frames": 10,
         "out": tmp_path / "q",
         "save_ranges": tmp_path / "r.toml",
     }
-    command(str(tmp_path / "small.onnx"), floor=0.0, fp16_rest=True, **arguments)
-    told = capsys.readouterr().out
-    assert "agrees with FP32 (floor 0.0%)" in told
-    assert "8 frames of noise.mp4" in told
+    command(str(tmp_path / "small.onnx"), min_agreement=0.0, fp16_fallback=True, **arguments)
+    printed = capsys.readouterr().out
+    assert "agreement (min 0.0%)" in printed
+    assert "8 frames of noise.mp4" in printed
     for variant in ("int8-cpu", "int8-trt", "int8-trt-fp16"):
-        assert f"small.{variant}.onnx" in told
+        assert f"small.{variant}.onnx" in printed
         assert (tmp_path / "q" / f"small.{variant}.onnx").is_file()
     command(str(tmp_path / "small.onnx"), precision="fp16", out=tmp_path / "q")
-    assert "operators in half precision" in capsys.readouterr().out
+    assert "operators in FP16" in capsys.readouterr().out
     with pytest.raises(InputError, match="--precision: expected int8 or fp16"):
         command(str(tmp_path / "small.onnx"), precision="int4")
     from edgevid.optimize.quantize import quantizer as module
 
-    report = module.quantize(net, video, count=10, out=tmp_path / "q", save_ranges=tmp_path / "r.toml")
-    report.floor = 1.1
-    assert len(report.below) == 2
+    report = module.quantize(net, video, max_frames=10, out=tmp_path / "q", save_ranges=tmp_path / "r.toml")
+    report.floor = Floor(1.1, "test")
+    assert len(report.failed) == 2
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "quantize", lambda *_, **__: report)
         with pytest.raises(typer.Exit):
