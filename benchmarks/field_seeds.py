@@ -131,5 +131,5 @@ def records(path: Path, pictures: list[Any]) -> Path:
     from edgevid.track import Tracker
 
     street = RenderedStreet(seconds=2)
-    run(Pipeline(RenderedDetector(street), Tracker()), street, [JsonLines(path)], limit=30)
+    run(Pipeline(RenderedDetector(street), Tracker()), street, [JsonLines(path)], max_frames=30)
     return path

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from edgevid._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from edgevid.abstain import ClassPolicy, DriftMonitor, Policy, SpeedPolicy, read_policy
+    from edgevid.abstain import DriftMonitor, Policy, SpeedPolicy, read_policy
     from edgevid.actions import ClipBuffer, ClipSpec, load_recognizer
     from edgevid.detect import Detector
     from edgevid.errors import EdgevidError
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from edgevid.zones import Event, Line, Zone, ZoneMonitor
 
 _ROOMS = {
-    "abstain": "ClassPolicy DriftMonitor Policy SpeedPolicy read_policy",
+    "abstain": "DriftMonitor Policy SpeedPolicy read_policy",
     "actions": "ClipBuffer ClipSpec load_recognizer",
     "detect": "Detector",
     "errors": "EdgevidError",
@@ -90,7 +90,6 @@ __all__ = [
     "ByteTracker",
     "CameraCalibration",
     "CameraHealth",
-    "ClassPolicy",
     "ClipBuffer",
     "ClipSpec",
     "Clips",

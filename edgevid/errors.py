@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import re
 from collections.abc import Iterable
 from types import ModuleType
@@ -100,6 +101,24 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         if error.name is None or not (module + ".").startswith(error.name + "."):
             raise  # the package is installed and lacks a module of its own: a different error
         raise MissingExtraError(module.partition(".")[0], extra, purpose) from None
+
+
+def check_part(part: object, protocol: type, role: str) -> None:
+    """InputError where `part` lacks a method or attribute of `protocol`; names both and what is expected."""
+    members = [name for name in vars(protocol) if not name.startswith("_")]
+    if missing := [name for name in members if not hasattr(part, name)]:
+        expected = ", ".join(_signature(name, vars(protocol)[name]) for name in members)
+        raise InputError(
+            f"{role}: expected an object with {expected}, got {type(part).__name__} without "
+            f"{' and '.join(map(repr, missing))}"
+        )
+
+
+def _signature(name: str, member: object) -> str:
+    """`update(tracks: Tracks, time: float) -> SpeedReport` of a protocol's method; an attribute's name."""
+    if not inspect.isfunction(member):
+        return name
+    return name + str(inspect.signature(member)).replace("'", "").replace("(self, ", "(").replace("self", "")
 
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:

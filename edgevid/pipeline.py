@@ -1,4 +1,4 @@
-"""The frame loop: from an image to everything that was learned from it.
+"""The frame loop: from an image to everything that was found in it.
 
 `Pipeline.process` reads like the program's one-sentence description. A new feature is a new stage or
 a new value, not a new branch in the loop.
@@ -10,10 +10,11 @@ import time as clock
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
-from edgevid.errors import InputError
-from edgevid.types import Clips, Detections, Frame, Result, Scores, SpeedReport, Speeds, Tracks, Verdicts
+from edgevid.abstain.policy import class_scores
+from edgevid.errors import InputError, check_part
+from edgevid.types import Clips, Detections, Frame, Result, Scores, SpeedReport, Tracks, Verdicts
 
 
 class DetectorLike(Protocol):
@@ -25,21 +26,21 @@ class DetectorLike(Protocol):
 
 
 class TrackerLike(Protocol):
-    """A tracker: objects with ids that last, from the detections of one moment after another."""
+    """A tracker: objects with persistent ids, from the detections of successive frames."""
 
     def update(self, detections: Detections, time: float) -> Tracks: ...
     def reset(self) -> None: ...
 
 
 class SpeedEstimatorLike(Protocol):
-    """A speed estimator: live, smoothed and track speed over the ground."""
+    """A speed estimator: live, smoothed and track speeds over the ground."""
 
     def update(self, tracks: Tracks, time: float) -> SpeedReport: ...
     def reset(self) -> None: ...
 
 
 class ClipSamplerLike(Protocol):
-    """A clip buffer: the clips of the objects that are due for recognition."""
+    """A clip sampler: the clips of the objects that are due for recognition."""
 
     def update(self, frame: Frame, tracks: Tracks) -> Clips: ...
     def update_confidence(self, scores: Scores) -> None: ...
@@ -47,7 +48,7 @@ class ClipSamplerLike(Protocol):
 
 
 class RecognizerLike(Protocol):
-    """A recognizer: class probabilities of clips, one engine batch for all."""
+    """A recognizer: class probabilities of clips, one engine batch for all objects."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
@@ -56,27 +57,14 @@ class RecognizerLike(Protocol):
 
 
 class PolicyLike(Protocol):
-    """An abstain policy: verdicts from scores, one row a track."""
+    """An abstain policy: verdicts from class scores, one row per track."""
 
     def update(self, scores: Scores, tracks: Tracks, time: float) -> Verdicts: ...
     def reset(self) -> None: ...
 
 
-class ClassPolicyLike(Protocol):
-    """A policy for the detector's own classes, from what each track was taken for over time."""
-
-    def update(self, tracks: Tracks, time: float) -> Verdicts: ...
-    def reset(self) -> None: ...
-
-
-class SpeedPolicyLike(Protocol):
-    """A policy that silences speeds which are too uncertain for its user."""
-
-    def update(self, speeds: Speeds) -> Speeds: ...
-
-
 class CameraMonitorLike(Protocol):
-    """Camera health: gives the speeds back, silent where the camera no longer stands as calibrated."""
+    """A camera monitor: passes speeds on, or makes them CAMERA_MOVED while the calibration does not hold."""
 
     def update(self, frame: Frame, tracks: Tracks, speeds: SpeedReport) -> SpeedReport: ...
     def reset(self) -> None: ...
@@ -85,11 +73,16 @@ class CameraMonitorLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RecognitionTask:
-    """One thing to recognize of each object: how it is cut, what is asked, what may be said."""
+    """One recognition task: the clips to cut, their recognizer, and the policy of its verdicts."""
 
     clips: ClipSamplerLike
     recognizer: RecognizerLike
     policy: PolicyLike
+
+    def __post_init__(self) -> None:
+        check_part(self.clips, ClipSamplerLike, "a clip sampler")
+        check_part(self.recognizer, RecognizerLike, "a recognizer")
+        check_part(self.policy, PolicyLike, "a policy")
 
 
 @dataclass(slots=True)
@@ -110,8 +103,8 @@ class Stopwatch:
 class Pipeline:
     """Detection, tracking, recognition, speed and the abstain policy, one frame at a time.
 
-    The parts keep their own state; the pipeline keeps none, so any part can be replaced by an object
-    with the same methods.
+    The parts keep their own state; the pipeline keeps none. Any object with a part's methods can take its
+    place: docs/pipeline.md lists them.
     """
 
     def __init__(
@@ -122,19 +115,23 @@ class Pipeline:
         speed_estimator: SpeedEstimatorLike | None = None,
         health: CameraMonitorLike | None = None,
         recognitions: Mapping[str, RecognitionTask] | None = None,
-        class_policy: ClassPolicyLike | None = None,
-        speed_policy: SpeedPolicyLike | None = None,
+        class_policy: PolicyLike | None = None,
     ) -> None:
-        """`speed_estimator` adds speeds over the ground; without it the three tables of speeds stay empty.
+        """`speed_estimator` adds speeds over the ground; `health` abstains from them once the camera moved.
 
-        `recognitions` by task name, as it will stand in `Result.verdicts` ("action", ...).
-
-        With a `class_policy`, `Result.verdicts["class"]` says what each object is, or why not.
-        With `health`, speeds are silent once the camera no longer stands as it was calibrated.
+        `recognitions` by task name, the key in `Result.verdicts` ("action", ...). `class_policy` decides on
+        the detector's own classes, in `Result.verdicts["class"]`. InputError where a part lacks a method.
         """
+        check_part(detector, DetectorLike, "a detector")
+        check_part(tracker, TrackerLike, "a tracker")
+        if speed_estimator is not None:
+            check_part(speed_estimator, SpeedEstimatorLike, "a speed estimator")
+        if health is not None:
+            check_part(health, CameraMonitorLike, "a camera monitor")
+        if class_policy is not None:
+            check_part(class_policy, PolicyLike, "a policy")
         self.detector, self.tracker, self.speed_estimator = detector, tracker, speed_estimator
-        self.health = health
-        self.class_policy, self.speed_policy = class_policy, speed_policy
+        self.health, self.class_policy = health, class_policy
         self.recognitions = dict(recognitions or {})
         if "class" in self.recognitions:
             raise InputError("recognitions: 'class' names the detector's labels, choose another task name")
@@ -143,56 +140,59 @@ class Pipeline:
         }
 
     def process(self, frame: Frame) -> Result:
-        """All that is learned from `frame`; frames must come in the order of their times (else InputError)."""
-        watch = Stopwatch()
-        with watch("detect"):
+        """Everything that is found in `frame`; InputError where it is not later than the one before."""
+        stage = Stopwatch()
+        with stage("detect"):
             detections = self.detector.detect([frame])[0]
-        with watch("track"):
+        with stage("track"):
             tracks = self.tracker.update(detections, frame.time)
-        with watch("recognize"):
+        with stage("recognize"):
             scores = self._recognize(frame, tracks)
-        with watch("judge"):
-            verdicts = self._judge(scores, tracks, frame.time)
-        with watch("speed"):
-            speeds = self._measure(tracks, frame.time)
-        with watch("health"):
-            speeds = self._trusted(frame, tracks, speeds)
+        with stage("speed"):
+            estimator = self.speed_estimator
+            speeds = estimator.update(tracks, frame.time) if estimator else SpeedReport()
+        with stage("health"):
+            speeds = self.health.update(frame, tracks, speeds) if self.health else speeds
+        with stage("policy"):
+            verdicts = self._decide(scores, tracks, frame.time)
         return Result(
-            frame_index=frame.index,
-            time=frame.time,
-            size=frame.size,
-            detections=detections,
-            tracks=tracks,
-            speeds=speeds,
-            scores=scores,
-            verdicts=verdicts,
-            names=self.names,
-            timings=watch.seconds,
-        )
+            frame_index=frame.index, time=frame.time, size=frame.size, detections=detections, tracks=tracks,
+            speeds=speeds, scores=scores, verdicts=verdicts, names=self.names, timings=stage.seconds,
+        )  # fmt: skip
 
     def run(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Result]]:
         """Each frame with its result, as they come."""
         for frame in frames:
             yield frame, self.process(frame)
 
+    def resize(self, size: tuple[int, int]) -> None:
+        """The stream continues with frames of another (width, height): objects end, the next ids are new.
+
+        A part that can continue has `resize(size)`; the others are reset. Camera health stays as it is: it
+        compares images of any size.
+        """
+        for part in self._parts():
+            resize = getattr(part, "resize", None)
+            resize(size) if resize is not None else part.reset()
+
     def reset(self) -> None:
         """Forgets every object: call it when the source changes."""
-        self.tracker.reset()
-        if self.speed_estimator is not None:
-            self.speed_estimator.reset()
-        for part in self.recognitions.values():
-            part.clips.reset()
-            part.recognizer.reset()
-            part.policy.reset()
+        for part in self._parts():
+            part.reset()
         if self.health is not None:
             self.health.reset()
-        if self.class_policy is not None:
-            self.class_policy.reset()
 
     def close(self) -> None:
-        """Writes what the camera's watch has learned; the other parts have nothing to write."""
+        """Saves what camera health has learned; the other parts have nothing to save."""
         if self.health is not None:
             self.health.close()
+
+    def _parts(self) -> list[Any]:
+        """The parts that keep state of objects."""
+        parts: list[Any] = [self.tracker, self.speed_estimator, self.class_policy]
+        for task in self.recognitions.values():
+            parts += [task.clips, task.recognizer, task.policy]
+        return [part for part in parts if part is not None]
 
     def _recognize(self, frame: Frame, tracks: Tracks) -> dict[str, Scores]:
         scores = {}
@@ -201,25 +201,11 @@ class Pipeline:
             part.clips.update_confidence(scores[task])  # what is uncertain is due again sooner
         return scores
 
-    def _measure(self, tracks: Tracks, time: float) -> SpeedReport:
-        if self.speed_estimator is None:
-            return SpeedReport()
-        return self.speed_estimator.update(tracks, time)
-
-    def _trusted(
-        self, frame: Frame, tracks: Tracks, speeds: SpeedReport
-    ) -> SpeedReport:
-        """The speeds that the camera's health and the user's policy leave."""
-        if self.health is not None:
-            speeds = self.health.update(frame, tracks, speeds)
-        if self.speed_policy is None:
-            return speeds
-        return speeds.map(self.speed_policy.update)
-
-    def _judge(self, scores: Mapping[str, Scores], tracks: Tracks, time: float) -> dict[str, Verdicts]:
+    def _decide(self, scores: Mapping[str, Scores], tracks: Tracks, time: float) -> dict[str, Verdicts]:
         verdicts = {
             task: part.policy.update(scores[task], tracks, time) for task, part in self.recognitions.items()
         }
         if self.class_policy is not None:
-            verdicts["class"] = self.class_policy.update(tracks, time)
+            of_class = class_scores(tracks, len(self.names["class"]), time)
+            verdicts["class"] = self.class_policy.update(of_class, tracks, time)
         return verdicts

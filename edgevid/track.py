@@ -108,8 +108,8 @@ class ByteTracker:
         self._core.reset()
         self._time = -np.inf
 
-    def forget(self) -> None:
-        """Removes every object; time and ids go on (the image changed its size, the stream goes on)."""
+    def resize(self, size: tuple[int, int]) -> None:
+        """The stream continues with frames of another (width, height): removes every object, ids go on."""
         self._core.forget()
 
 

@@ -7,6 +7,7 @@ the line between two frames is counted too. Every object counts once for each li
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,9 @@ import numpy as np
 import shapely
 
 from edgevid.errors import InputError
-from edgevid.types import Array, Tracks
+from edgevid.types import Array, Tracks, scale_between
+
+log = logging.getLogger("edgevid")
 
 ToGround = Callable[[Array], Array]
 """Image points (N, 2) in pixels to ground points (N, 2) in meters."""
@@ -105,20 +108,26 @@ class _Stay:
 class ZoneMonitorLike(Protocol):
     """What turns tracks into events: a ZoneMonitor, or a wrapper of one."""
 
-    @property
-    def scale(self) -> tuple[float, float] | None: ...
-    @scale.setter
-    def scale(self, scale: tuple[float, float] | None) -> None: ...
     def update(self, tracks: Tracks, time: float) -> list[Event]: ...
+    def resize(self, size: tuple[int, int]) -> None: ...
 
 
 class ZoneMonitor:
     """Events of zones and lines; `counts[(line, direction, label)]` are the crossings so far."""
 
     def __init__(
-        self, zones: Iterable[Zone] = (), lines: Iterable[Line] = (), *, to_ground: ToGround | None = None
+        self,
+        zones: Iterable[Zone] = (),
+        lines: Iterable[Line] = (),
+        *,
+        to_ground: ToGround | None = None,
+        size: tuple[int, int] | None = None,
     ) -> None:
-        """`to_ground` is needed when a zone or line is given in meters."""
+        """`to_ground` is needed when a zone or line is given in meters.
+
+        `size` is the (width, height) of the frames that zones and lines were drawn on, for streams whose size
+        differs or changes (see `resize`).
+        """
         self.zones, self.lines = tuple(zones), tuple(lines)
         places: list[Zone | Line] = [*self.zones, *self.lines]
         names = [place.name for place in places]
@@ -126,10 +135,10 @@ class ZoneMonitor:
             raise InputError(f"zones and lines: expected different names, got {sorted(names)}")
         if to_ground is None and any(place.ground for place in places):
             raise InputError("zones and lines in meters need a calibrated camera: give to_ground")
-        self._to_ground = to_ground
+        self._to_ground, self._size = to_ground, size
         self.scale: tuple[float, float] | None = (1.0, 1.0)
-        """Factors of x and y from the frame to the zones' pixels, for streams that changed their size;
-        None: another view, where no zone and no line applies."""
+        """Factors of x and y from the frame to the zones' pixels; None: another view, where no zone and no
+        line applies."""
         self._polygons = [shapely.Polygon(zone.points) for zone in self.zones]
         for polygon in self._polygons:
             shapely.prepare(polygon)
@@ -144,10 +153,20 @@ class ZoneMonitor:
         self._crossed: dict[int, set[tuple[str, str]]] = {}
         self._time = -np.inf
 
+    def resize(self, size: tuple[int, int]) -> None:
+        """The stream continues with frames of another (width, height); counts and objects stay.
+
+        Another aspect ratio is another view: there are no events until the old one is back.
+        """
+        if self._size is not None:
+            self.scale = scale_between(size, self._size)
+            if self.scale is None:
+                log.warning("zones and lines: drawn on another view (aspect ratio); nothing is counted")
+
     def changed(self, zones: Iterable[Zone], lines: Iterable[Line]) -> ZoneMonitor:
         """A monitor of other zones and lines that continues from here: those that did not change keep
         their counts and the objects inside."""
-        other = ZoneMonitor(zones, lines, to_ground=self._to_ground)
+        other = ZoneMonitor(zones, lines, to_ground=self._to_ground, size=self._size)
         other.scale = self.scale
         lasting = {line.name for line in other.lines if line in self.lines}
         other.counts.update({key: n for key, n in self.counts.items() if key[0] in lasting})

@@ -93,13 +93,17 @@ def test_one_frame_through_every_stage() -> None:
     assert result.scores["action"].values.tolist() == [[np.float32(0.2), np.float32(0.8)]]
     assert cut.heeded == 1
     assert result.names == {"class": ("person", "car"), "action": ("walk", "run")}
-    assert set(result.timings) == {"detect", "track", "recognize", "judge", "speed", "health"}
+    assert set(result.timings) == {"detect", "track", "recognize", "speed", "health", "policy"}
     assert all(seconds >= 0 for seconds in result.timings.values())
 
 
 def test_without_a_calibration_and_recognizers_the_tables_are_empty() -> None:
     result = Pipeline(OneBox(), Follow()).process(frame(0))
-    assert (len(result.speeds.live), len(result.speeds.smoothed), len(result.speeds.track_speeds)) == (0, 0, 0)
+    assert (len(result.speeds.live), len(result.speeds.smoothed), len(result.speeds.track_speeds)) == (
+        0,
+        0,
+        0,
+    )
     assert result.verdicts == {}
 
 
@@ -122,31 +126,84 @@ def test_a_task_may_not_take_the_detector_s_name() -> None:
         Pipeline(OneBox(), Follow(), recognitions={"class": RecognitionTask(Cut(), Recognize(), Judge())})
 
 
-class Unsure:
-    """A class policy that says nothing, and a speed policy that silences everything."""
+class Unsure(Judge):
+    """A class policy that abstains on everything, and keeps the scores it was given."""
 
-    def update(self, tracks: Tracks, time: float) -> Verdicts:
-        n = len(tracks)
+    scores: Scores
+
+    def update(self, scores: Scores, tracks: Tracks, time: float) -> Verdicts:  # type: ignore[override]
+        self.scores, n = scores, len(tracks)
         return Verdicts.of(
             ids=tracks.ids, labels=[-1] * n, confidence=[0.4] * n, reason=[Reason.LOW_CONFIDENCE] * n
         )
 
-    def reset(self) -> None: ...
 
-
-class Hush:
-    def update(self, speeds: Speeds) -> Speeds:
-        return Speeds.of(
-            ids=speeds.ids, mps=speeds.mps * np.nan, sigma=speeds.sigma, heading=speeds.heading,
-            time=speeds.time, reason=np.full(len(speeds), Reason.UNCERTAIN),
-        )  # fmt: skip
-
-
-def test_classes_and_speeds_have_their_policies_too() -> None:
-    pipeline = Pipeline(
-        OneBox(), Follow(), speed_estimator=Meter(), class_policy=Unsure(), speed_policy=Hush()
-    )
+def test_the_detector_s_classes_have_a_policy_too() -> None:
+    policy = Unsure()
+    pipeline = Pipeline(OneBox(), Follow(), class_policy=policy)
     result = pipeline.process(frame(0))
     assert result.verdicts["class"].labels.tolist() == [-1]
-    assert [Reason(r) for r in result.speeds.live.reason] == [Reason.UNCERTAIN]
+    assert policy.scores.values.tolist() == [pytest.approx([0.1, 0.9])]  # the detector's: car, 0.9
     pipeline.reset()
+    assert policy.resets == 1
+
+
+class Moved:
+    """A camera monitor that trusts nothing, and counts what it is asked to do."""
+
+    resets = closed = 0
+
+    def update(self, frame: Frame, tracks: Tracks, speeds: SpeedReport) -> SpeedReport:
+        return SpeedReport()
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_health_has_the_last_word_on_speeds() -> None:
+    health = Moved()
+    pipeline = Pipeline(OneBox(), Follow(), speed_estimator=Meter(), health=health)
+    assert len(pipeline.process(frame(0)).speeds.live) == 0
+    pipeline.reset()
+    pipeline.close()
+    assert (health.resets, health.closed) == (1, 1)
+
+
+class Resizable(Follow):
+    size: tuple[int, int] | None = None
+
+    def resize(self, size: tuple[int, int]) -> None:
+        self.size = size
+
+
+def test_another_frame_size_reaches_every_part_and_leaves_health_alone() -> None:
+    tracker, meter, cut, health = Resizable(), Meter(), Cut(), Moved()
+    task = RecognitionTask(cut, Recognize(), Judge())
+    pipeline = Pipeline(
+        OneBox(), tracker, speed_estimator=meter, health=health, recognitions={"action": task}
+    )
+    pipeline.resize((32, 24))
+    assert (tracker.size, tracker.resets) == ((32, 24), 0)
+    assert (meter.resets, cut.resets, health.resets) == (1, 1, 0)
+
+
+def test_a_part_without_a_method_is_refused_at_the_door() -> None:
+    with pytest.raises(
+        InputError, match=r"a detector: .*detect\(frames.* got Follow without 'names' and 'detect'"
+    ):
+        Pipeline(Follow(), Follow())  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"a tracker: expected .*update\(detections.* got OneBox"):
+        Pipeline(OneBox(), OneBox())  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"a speed estimator: .* got str without 'update' and 'reset'"):
+        Pipeline(OneBox(), Follow(), speed_estimator="fast")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"a camera monitor: .* got Follow without 'close'"):
+        Pipeline(OneBox(), Follow(), health=Follow())  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"a policy: .* got OneBox"):
+        Pipeline(OneBox(), Follow(), class_policy=OneBox())  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"a clip sampler: .* got Follow without 'update_confidence'"):
+        RecognitionTask(Follow(), Recognize(), Judge())  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"a recognizer: .* without 'names' and 'recognize'"):
+        RecognitionTask(Cut(), Follow(), Judge())  # type: ignore[arg-type]

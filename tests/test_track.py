@@ -304,8 +304,8 @@ def test_only_oc_sort_recovers_an_object_where_it_was_last_observed(twin: Any) -
 
 
 def test_oc_sort_and_the_default_walk_the_gap_and_bytetrack_does_not(twin: Any) -> None:
-    # 3 px a frame, then hidden for 1.5 s in which it falls back by 20 px. Walked along the gap, the filter knows
-    # the mean velocity of the gap; one plain update takes more of the error for braking.
+    # 3 px a frame, then hidden for 1.5 s in which it falls back by 20 px. Walked along the gap, the filter
+    # knows the mean velocity of the gap; one plain update takes more of the error for braking.
     def drift(make: Any) -> float:
         tracker = make(coast_s=1.0, lost_after_s=5.0)
         for n in range(30):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from edgevid.abstain.drift import DriftMonitor
 from edgevid.abstain.file import PolicyFile, read_policy, write_policy
-from edgevid.abstain.policy import ClassPolicy, Policy, Settings, SpeedPolicy
+from edgevid.abstain.policy import Policy, Settings, SpeedPolicy
 
 __all__ = [
-    "ClassPolicy",
     "DriftMonitor",
     "Policy",
     "PolicyFile",

@@ -16,7 +16,7 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.errors import InputError
-from edgevid.types import Array, Reason, Scores, Speeds, Tracks, Verdicts
+from edgevid.types import Array, Scores, Tracks, Verdicts
 
 Aggregate = Literal["mean-log-prob", "vote", "sequential"]
 """How the observations of a track become one: see `Settings.aggregate`."""
@@ -145,44 +145,14 @@ class Policy:
         self._core.reset()
 
 
-class ClassPolicy:
-    """Verdicts of the detector's own classes, from its scores along each track."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
-
-    def update(self, tracks: Tracks, time: float) -> Verdicts:
-        """One row a track; a track counts as observed while it is matched by a detection."""
-        return self.policy.update(class_scores(tracks, len(self.policy.names), time), tracks, time)
-
-    def reset(self) -> None:
-        """Forgets every track."""
-        self.policy.reset()
-
-
 @dataclass(frozen=True, slots=True)
 class SpeedPolicy:
-    """Limits of the standard error above which a speed is not emitted."""
+    """Limits of the standard error above which a `SpeedEstimator` does not emit a speed."""
 
     max_sigma_mps: float = 2 / 3.6
     """A standard error up to this is accepted at any speed, m/s."""
     max_share: float = 0.05
     """And up to this share of the speed."""
-
-    def update(self, speeds: Speeds) -> Speeds:
-        """The same rows; a too large or unknown `sigma` makes a row abstain (UNCERTAIN) and stays."""
-        limit = np.maximum(self.max_sigma_mps, self.max_share * np.abs(speeds.mps))
-        bad = (speeds.reason == Reason.OK) & ~(speeds.sigma <= limit)
-        if not bad.any():
-            return speeds
-        return Speeds.trusted(
-            speeds.ids,
-            np.where(bad, np.nan, speeds.mps),
-            speeds.sigma,
-            np.where(bad, np.nan, speeds.heading),
-            speeds.time,
-            np.where(bad, Reason.UNCERTAIN, speeds.reason).astype(np.uint8),
-        )
 
 
 def class_scores(tracks: Tracks, classes: int, time: float) -> Scores:

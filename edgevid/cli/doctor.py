@@ -1,4 +1,4 @@
-"""`edgevid doctor`: what is installed and in use, and whether a site file and a camera are fit to be run."""
+"""`edgevid doctor`: what is installed and in use, and whether a site file and a camera are ready to run."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _driver() -> Finding:
 
 
 def findings() -> list[Finding]:
-    """Everything that the report tells, in order."""
+    """The report on the installation, in order."""
     from edgevid._version import __version__
 
     found = [
@@ -82,18 +82,18 @@ def findings() -> list[Finding]:
     return found
 
 
-SiteFile = Annotated[Path | None, typer.Option(help="Check this site file, every part of it.")]
-Camera = Annotated[str, typer.Option(help="Check this camera: rtsp://..., http://..., a number.")]
-Seconds = Annotated[float, typer.Option(help="How long a camera is watched.", min=1)]
+SiteFile = Annotated[Path | None, typer.Option(help="Check this site file.")]
+Source = Annotated[str, typer.Option(help="Check this camera: rtsp://..., http://..., a number.")]
+Seconds = Annotated[float, typer.Option(help="How long to read the camera.", min=1)]
 
 
-def command(site: SiteFile = None, camera: Camera = "", seconds: Seconds = 5.0) -> None:
-    """Tell what is installed and in use, or what is wrong with a site or a camera, and what to do.
+def command(site: SiteFile = None, source: Source = "", seconds: Seconds = 5.0) -> None:
+    """Show what is installed and in use, or check a site file or a camera, with remedies.
 
-    The exit status is 1 where something must be put right.
+    The exit status is 1 where something must be fixed.
     """
     console = Console(highlight=False)
-    if site is None and not camera:
+    if site is None and not source:
         report = findings()
         _print_wide(console, report)
     else:
@@ -101,11 +101,11 @@ def command(site: SiteFile = None, camera: Camera = "", seconds: Seconds = 5.0) 
         from edgevid.site.check_camera import check_camera
 
         if site is not None:
-            report = check_site(site, source=camera, watch_s=seconds)
+            report = check_site(site, source=source, watch_s=seconds)
         else:
-            report, _ = check_camera(camera, watch_s=seconds)
+            report = check_camera(source, watch_s=seconds).findings
         _print_steps(console, report)
-    if any(finding.good is False for finding in report):
+    if any(finding.ok is False for finding in report):
         sys.exit(1)
 
 
@@ -114,26 +114,26 @@ MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}
 
 def _print_wide(console: Console, report: list[Finding]) -> None:
     table = Table(box=None, pad_edge=False)
-    for heading in ("", "what", "state", "to change it"):
+    for heading in ("", "subject", "state", "to change it"):
         table.add_column(heading)
-    for what, state, good, remedy in report:
-        table.add_row(MARKS[good], what, escape(state), f"[cyan]{escape(remedy)}[/]")
+    for subject, state, ok, remedy in report:
+        table.add_row(MARKS[ok], subject, escape(state), f"[cyan]{escape(remedy)}[/]")
     console.print(table)
 
 
 def _print_steps(console: Console, report: list[Finding]) -> None:
-    """Findings one under the other, then what is to be done, in order."""
+    """The findings, then what to do, in order."""
     table = Table(box=None, show_header=False, pad_edge=False)
-    for what, state, good, _ in report:
-        table.add_row(MARKS[good], what, escape(state))
+    for subject, state, ok, _ in report:
+        table.add_row(MARKS[ok], subject, escape(state))
     console.print(table)
-    must = [f for f in report if f.good is False]
-    may = [f for f in report if f.good is None and f.remedy]
-    for title, chosen in (("to put right", must), ("to think about", may)):
+    must = [f for f in report if f.ok is False]
+    may = [f for f in report if f.ok is None and f.remedy]
+    for title, chosen in (("to fix", must), ("to consider", may)):
         if chosen:
             console.print(f"\n[bold]{title}[/]")
             for number, finding in enumerate(chosen, 1):
-                words = f"  {number}. {escape(finding.what)}: [cyan]{escape(finding.remedy)}[/]"
-                console.print(words, soft_wrap=True)
+                line = f"  {number}. {escape(finding.subject)}: [cyan]{escape(finding.remedy)}[/]"
+                console.print(line, soft_wrap=True)
     if not must:
-        console.print("\n[green]fit to run[/]")
+        console.print("\n[green]ready to run[/]")

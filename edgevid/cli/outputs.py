@@ -1,4 +1,4 @@
-"""What a command writes must not be what it reads: a recording that is written over is lost."""
+"""Checks that a command does not overwrite its own inputs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from edgevid.errors import InputError
 
 
 def refuse_overwriting(outputs: Iterable[str | Path | None], inputs: Iterable[str | Path | None]) -> None:
-    """InputError where an output is also read, by any of its names, or is written twice; None is no file."""
+    """InputError where an output is also an input (links count), or is given twice; None is no file."""
     read = [Path(path) for path in inputs if path and os.path.exists(path)]
     written: list[Path] = []
     for path in (Path(given) for given in outputs if given):
         if any(_same(path, other) for other in read):
-            raise InputError(f"{path}: it is read here and would be written over; take another name")
+            raise InputError(f"{path}: this input would be overwritten; choose another name")
         if any(_same(path, other) for other in written):
-            raise InputError(f"{path}: it would be written twice; give each output a name of its own")
+            raise InputError(f"{path}: two outputs have this name; choose different names")
         written.append(path)
 
 

@@ -1,4 +1,4 @@
-"""What a run prints: a progress bar while it goes on, a summary when it ends."""
+"""The output of a run in a terminal: a progress bar, then a summary."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def progress_bar(title: str, total: int | None) -> Iterator[Progress]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[fps]:.0f} frames/s"),
+        TextColumn("{task.fields[fps]:.0f} fps"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -44,23 +44,22 @@ def print_summary(
     written: Sequence[str],
     notes: Sequence[str] = (),
 ) -> None:
-    """Objects by class, silences by reason, time by stage, files written."""
+    """Objects by class, abstentions by reason, time by stage, files written."""
     console = Console(highlight=False)
     ended = "interrupted after" if summary.interrupted else "done:"
     rate = summary.frames / seconds if seconds > 0 else 0.0
-    console.print(f"[bold]{ended}[/] {summary.frames} frames in {seconds:.1f} s ({rate:.0f} frames/s)")
+    console.print(f"[bold]{ended}[/] {summary.frames} frames in {seconds:.1f} s ({rate:.0f} fps)")
     table = Table(box=None, show_header=False, pad_edge=False)
     classes = {names[k] if 0 <= k < len(names) else str(k): n for k, n in summary.objects().most_common()}
     table.add_row("objects", ", ".join(f"{n} {name}" for name, n in classes.items()) or "none")
-    for task in sorted({task for task, _ in summary.silences}):
-        reasons = {r: n for (t, r), n in summary.silences.items() if t == task}
-        said, total = reasons.pop("OK", 0), sum(reasons.values())
-        words = ", ".join(f"{Reason[r].description} {n}" for r, n in Counter(reasons).most_common())
-        table.add_row(task, f"said {said} times, silent {total}" + (f" ({words})" if words else ""))
+    for task in sorted({task for task, _ in summary.reasons}):
+        reasons = Counter({r: n for (t, r), n in summary.reasons.items() if t == task})
+        emitted = reasons.pop(Reason.OK, 0)
+        why = ", ".join(f"{reason.description} {n}" for reason, n in reasons.most_common())
+        table.add_row(task, f"emitted {emitted}, abstained {reasons.total()}" + (f" ({why})" if why else ""))
     if summary.track_speeds:
-        table.add_row(
-            "track_speeds", f"{summary.track_speeds['OK']} objects with one speed each, told when they go"
-        )
+        emitted, total = summary.track_speeds[Reason.OK], summary.track_speeds.total()
+        table.add_row("track speeds", f"{emitted} of {total} ended tracks")
     spent = {stage: 1000 * s / max(1, summary.frames) for stage, s in summary.seconds.items()}
     shown = ", ".join(f"{stage} {ms:.2f}" for stage, ms in spent.items() if ms >= 0.01)
     table.add_row("ms/frame", shown)

@@ -16,147 +16,161 @@ import typer
 if TYPE_CHECKING:
     from edgevid.output.sinks import Sink
     from edgevid.site.file import Site
+    from edgevid.site.load import LoadedSite
 
-Source = Annotated[str, typer.Argument(help="File, folder or glob of images, camera number, or address.")]
+Source = Annotated[str, typer.Argument(help="Video file, folder or glob of images, camera number, or URL.")]
 Model = Annotated[str | None, typer.Option(help="Model name (`edgevid models list`), ONNX file or recipe.")]
-Camera = Annotated[Path | None, typer.Option(help="Camera calibration (TOML): adds speeds over the ground.")]
-Health = Annotated[Path | None, typer.Option(help="Folder of camera health: speeds stop if it moves.")]
-Actions = Annotated[str | None, typer.Option(help="Recognizer of what each object does (recipe).")]
-Rules = Annotated[Path | None, typer.Option("--policy", help="Abstain policy that `edgevid tune` wrote.")]
-Kept = Annotated[Path | None, typer.Option(help="Folder for crops and scores of silent verdicts.")]
-Unit = Annotated[str, typer.Option(help="km/h, mph or m/s, in the image.")]
-SiteFile = Annotated[Path | None, typer.Option(help="Site file: source, model, zones of one camera.")]
+Calibration = Annotated[Path | None, typer.Option(help="Camera calibration (TOML): adds speeds.")]
+Health = Annotated[Path | None, typer.Option(help="Folder of camera health: watches for motion.")]
+Actions = Annotated[str | None, typer.Option(help="Action recognizer (recipe): adds what each object does.")]
+PolicyFile = Annotated[Path | None, typer.Option("--policy", help="Abstain policy (`edgevid tune`).")]
+Review = Annotated[Path | None, typer.Option(help="Folder for crops and scores of abstained verdicts.")]
+Unit = Annotated[str, typer.Option(help="Unit of speeds in the video: km/h, mph or m/s.")]
+SiteFile = Annotated[Path | None, typer.Option(help="Site file (TOML) of one camera.")]
 Out = Annotated[Path | None, typer.Option(help="Annotated video to write (MP4).")]
-Jsonl = Annotated[Path | None, typer.Option(help="JSON lines to write, one object a frame.")]
+Jsonl = Annotated[Path | None, typer.Option(help="JSON lines to write, one object per frame.")]
 Mot = Annotated[Path | None, typer.Option(help="MOTChallenge text to write.")]
-PartS = Annotated[float | None, typer.Option(help="A new output file every so many seconds.", min=1)]
-KeepGb = Annotated[float | None, typer.Option(help="With --part-s: disk for each output; oldest go.", min=0)]
-Classes = Annotated[str, typer.Option(help="Only these classes, separated by commas: person,car")]
-Score = Annotated[float | None, typer.Option(help="Least confidence of a new object.", min=0, max=1)]
-Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda:0")]
-Precision = Annotated[str | None, typer.Option(help="fp32, fp16 or int8")]
+SegmentS = Annotated[float | None, typer.Option(help="Starts new output files after so many seconds.", min=1)]
+MaxDiskGb = Annotated[
+    float | None, typer.Option(help="With --segment-s: disk per output, the oldest are deleted.", min=0)
+]
+Classes = Annotated[str, typer.Option(help="Only these classes, separated by commas: person,car.")]
+Score = Annotated[float | None, typer.Option(help="Minimum confidence of a new object.", min=0, max=1)]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda:0.")]
+Precision = Annotated[str | None, typer.Option(help="fp32, fp16 or int8.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads of the model.", min=1)]
-Frames = Annotated[int | None, typer.Option(help="Stop after so many frames.", min=1)]
-StatusS = Annotated[float, typer.Option(help="Live: seconds between status lines, 0 for none.", min=0)]
+MaxFrames = Annotated[int | None, typer.Option(help="Stop after so many frames.", min=1)]
+StatusS = Annotated[float, typer.Option(help="Live: seconds between status lines (0: none).", min=0)]
 
 
 def command(
     source: Source = "",
     model: Model = None,
     site: SiteFile = None,
-    camera: Camera = None,
+    calibration: Calibration = None,
     health: Health = None,
     actions: Actions = None,
-    policy: Rules = None,
-    save_abstained: Kept = None,
+    policy: PolicyFile = None,
+    save_abstained: Review = None,
     unit: Unit = "km/h",
     out: Out = None,
     jsonl: Jsonl = None,
     mot: Mot = None,
-    part_s: PartS = None,
-    keep_gb: KeepGb = None,
+    segment_s: SegmentS = None,
+    max_disk_gb: MaxDiskGb = None,
     classes: Classes = "",
     score: Score = None,
     device: Device = None,
     precision: Precision = None,
     threads: Threads = None,
-    frames: Frames = None,
+    max_frames: MaxFrames = None,
     status_s: StatusS = 60.0,
 ) -> None:
-    """Detect, follow and record what is in a video."""
+    """Detect, track and record the objects of a video or camera."""
     from edgevid.cli.outputs import refuse_overwriting
     from edgevid.cli.progress import print_summary
-    from edgevid.errors import InputError
+    from edgevid.errors import InputError, masked
     from edgevid.output.overlay import UNITS
     from edgevid.output.review import ReviewSink
-    from edgevid.site.file import RecognizerChoice, Site, read_site
-    from edgevid.video.open import masked
+    from edgevid.site.load import load_site
 
-    asked: dict[str, Any] = {"source": source, "model": model, "score": score, "device": device}
-    asked |= {"precision": precision, "calibration": camera, "health": health}
-    asked["classes"] = tuple(name.strip() for name in classes.split(",") if name.strip())
-    if actions:
-        asked["recognizers"] = (RecognizerChoice("action", actions, policy),)
-    elif policy:
-        raise InputError("run: --policy judges what --actions recognizes; give it too, or a --site")
+    options: dict[str, Any] = {"source": source, "model": model, "score": score, "device": device}
+    options |= {"precision": precision, "calibration": calibration, "health": health}
+    options["classes"] = tuple(name.strip() for name in classes.split(",") if name.strip())
     if unit not in UNITS:
         raise InputError(f"unit: expected one of {', '.join(UNITS)}, got {unit!r}")
-    chosen = read_site(site) if site else Site()
-    chosen = dataclasses.replace(chosen, **{key: value for key, value in asked.items() if value})
-    if not chosen.source:
-        raise InputError("run: expected a source (a file, folder, camera or address), got none")
-    if keep_gb and part_s is None:
-        raise InputError("run: --keep-gb needs parts to delete: give --part-s, such as --part-s 600")
-    if part_s is None:  # parts have names of their own
-        read = (chosen.source, site, chosen.calibration, chosen.model, actions, policy)
-        refuse_overwriting((out, jsonl, mot), read)
-    outputs = _Outputs(chosen, out, jsonl, mot, part_s, keep_gb, unit)
+    chosen = _site(site, options, actions, policy)
+    if max_disk_gb and segment_s is None:
+        raise InputError("run: --max-disk-gb deletes segments: give --segment-s too, such as --segment-s 600")
+    if segment_s is None:  # segments have names of their own
+        inputs = (chosen.source, site, chosen.calibration, chosen.model, actions, policy)
+        refuse_overwriting((out, jsonl, mot), inputs)
+    loaded = load_site(chosen)
+    outputs = _Outputs(loaded, out, jsonl, mot, segment_s, max_disk_gb, unit)
     if save_abstained:
         outputs.more.append(ReviewSink(save_abstained, source=masked(chosen.source)))
     started = clock.perf_counter()
-    summary, names, notes = _run(chosen, outputs.sinks, threads=threads, frames=frames, status_s=status_s)
+    summary, names, notes = _run(
+        loaded, outputs.sinks, threads=threads, max_frames=max_frames, status_s=status_s
+    )
     print_summary(
         summary, names, seconds=clock.perf_counter() - started, written=outputs.written(), notes=notes
     )
 
 
+def _site(path: Path | None, options: dict[str, Any], actions: str | None, policy: Path | None) -> Site:
+    """The site of a file, or of defaults, with the command line's options instead of its own."""
+    from edgevid.errors import InputError
+    from edgevid.site.file import RecognizerChoice, Site, read_site
+
+    if actions:
+        options["recognizers"] = (RecognizerChoice("action", actions, policy),)
+    elif policy:
+        raise InputError("run: --policy is for the verdicts of --actions: give that too, or a --site")
+    site = read_site(path) if path else Site()
+    site = dataclasses.replace(site, **{key: value for key, value in options.items() if value})
+    if not site.source:
+        raise InputError("run: expected a source (a file, folder, camera or URL), got none")
+    return site
+
+
 def _run(
-    site: Site,
+    loaded: LoadedSite,
     make_sinks: Callable[[Any], list[Sink]],
     *,
     threads: int | None,
-    frames: int | None,
+    max_frames: int | None,
     status_s: float,
 ) -> tuple[Any, Any, list[str]]:
-    """The run itself: its summary, the class names, and what should be noted."""
+    """The run itself: its summary, the class names, and notes for the user."""
     from edgevid.cli.progress import advance, progress_bar
+    from edgevid.errors import masked
     from edgevid.run.loop import Summary, run
     from edgevid.run.signals import ended_by_sigterm
-    from edgevid.run.watchdog import Watch
-    from edgevid.site.build import build_monitors, build_pipeline, build_zones
-    from edgevid.site.resize import ResolutionChange
-    from edgevid.video.open import masked, open_video
+    from edgevid.run.watchdog import Watchdog
+    from edgevid.site.build import build_drift_monitors, build_pipeline, build_zones
+    from edgevid.video.open import open_video
 
-    summary = Summary()
+    summary, source = Summary(), loaded.site.source
     with (
         ended_by_sigterm(),
-        open_video(site.source) as video,
-        progress_bar(masked(site.source), frames or video.frame_count) as bar,
-        _told(bar),
-        Watch(video, summary, every_s=status_s if video.live else 0.0),
+        open_video(source) as video,
+        progress_bar(masked(source), max_frames or video.frame_count) as bar,
+        _log_above(bar),
+        Watchdog(video, summary, every_s=status_s if video.live else 0.0),
     ):
         if video.live:
-            video.wait()  # type: ignore[attr-defined]  # zones and calibrations want the image's size
-        pipeline = build_pipeline(site, video.size, threads=threads)
-        zones, monitors = build_zones(site, video.size), build_monitors(site)
+            video.wait()  # type: ignore[attr-defined]  # zones and calibrations need the image's size
+        pipeline = build_pipeline(loaded, video.size, threads=threads)
+        zones, monitors = build_zones(loaded, video.size), build_drift_monitors(loaded)
 
         def note(frame: Any, result: Any) -> None:
             advance(bar)
             for task, monitor in monitors.items():
                 monitor.update(result.verdicts[task])
 
-        resizing = ResolutionChange(site, pipeline, zones, video.size)
         run(
-            pipeline, video, make_sinks(video), zones=zones, limit=frames, on_result=note, before=resizing,
-            summary=summary,
+            pipeline, video, make_sinks(video), zones=zones, size=video.size, max_frames=max_frames,
+            on_result=note, summary=summary,
         )  # fmt: skip
-    lost = {"damaged packets or images passed over": video.corrupted, "frames dropped": video.dropped}
-    lost |= {"times reconnected": getattr(video, "reconnections", 0), "changes of size": resizing.changes}
-    notes = [f"{count} {what}" for what, count in lost.items() if count]
-    notes += [f"camera health: {words}" for words in getattr(pipeline.health, "events", ())]
-    return summary, pipeline.names["class"], notes + [f"{t}: {m.report().words}" for t, m in monitors.items()]
+    counts = {"damaged packets or frames skipped": video.corrupted, "frames dropped": video.dropped}
+    counts |= {"reconnections": getattr(video, "reconnections", 0), "changes of size": summary.size_changes}
+    notes = [f"{count} {what}" for what, count in counts.items() if count]
+    notes += [f"camera health: {event}" for event in getattr(pipeline.health, "events", ())]
+    notes += [f"{task}: {monitor.report().description}" for task, monitor in monitors.items()]
+    return summary, pipeline.names["class"], notes
 
 
 @dataclasses.dataclass
 class _Outputs:
-    """The files that were asked for."""
+    """The requested output files."""
 
-    site: Site
+    loaded: LoadedSite
     out: Path | None
     jsonl: Path | None
     mot: Path | None
-    part_s: float | None
-    keep_gb: float | None
+    segment_s: float | None
+    max_disk_gb: float | None
     unit: str
     more: list[Any] = dataclasses.field(default_factory=list)
     made: list[Any] = dataclasses.field(default_factory=list)
@@ -165,36 +179,36 @@ class _Outputs:
         """The sinks for the frames of `video`."""
         from edgevid.output.sinks import JsonLines, MotText
 
-        limit = round(self.keep_gb * 1e9) if self.keep_gb else None
+        limit = round(self.max_disk_gb * 1e9) if self.max_disk_gb else None
         for path, make in (
             (self.out, lambda p: self._video(p, video)),
             (self.jsonl, JsonLines),
             (self.mot, MotText),
         ):
             if path is not None:
-                self.made.append(self._in_parts(path, make, limit))
+                self.made.append(self._segmented(path, make, limit))
         return [*self.made, *self.more]
 
     def written(self) -> list[str]:
         """The names of the files, the latest where there were many."""
         names: list[str] = []
         for sink, path in zip(self.made, (p for p in (self.out, self.jsonl, self.mot) if p), strict=True):
-            parts = getattr(sink, "parts", [path])
+            segments = getattr(sink, "segments", [path])
             more = (
-                f" and {sink.begun - len(parts[-3:])} before"
-                if hasattr(sink, "begun") and sink.begun > 3
+                f" and {sink.started - len(segments[-3:])} before"
+                if hasattr(sink, "started") and sink.started > 3
                 else ""
             )
-            names.append(", ".join(map(str, parts[-3:])) + more)
+            names.append(", ".join(map(str, segments[-3:])) + more)
         return names
 
-    def _in_parts(self, path: Path, make: Any, limit: int | None) -> Any:
-        """One plain file where nothing else is wanted; a video also where the image's size changes."""
+    def _segmented(self, path: Path, make: Any, limit: int | None) -> Any:
+        """One plain file without --segment-s; a video starts another one where the frames' size changes."""
         from edgevid.output.segments import SegmentedSink
 
-        if self.part_s is None and path != self.out:
+        if self.segment_s is None and path != self.out:
             return make(path)
-        return SegmentedSink(path, make, every_s=self.part_s, limit_bytes=limit)
+        return SegmentedSink(path, make, segment_s=self.segment_s, max_disk_bytes=limit)
 
     def _video(self, path: Path, video: Any) -> Sink:
         from edgevid.errors import InputError
@@ -203,16 +217,15 @@ class _Outputs:
         from edgevid.site.build import build_calibration
 
         try:
-            grid = build_calibration(self.site, video.size)
+            grid = build_calibration(self.loaded, video.size)
         except InputError:  # another view than the calibrated one: no grid to draw
             grid = None
         return AnnotatedVideo(path, fps=video.fps, overlay=GridOverlay(grid, unit=self.unit))
 
 
 @contextmanager
-def _told(bar: Any) -> Iterator[None]:
-    """Shows what the log says (what runs the model, what is fetched, how a stream goes): above the bar in a
-    terminal, plainly in a journal."""
+def _log_above(bar: Any) -> Iterator[None]:
+    """Shows the log (backend, downloads, stream): above the bar in a terminal, plain in a journal."""
     from rich.logging import RichHandler
 
     log = logging.getLogger("edgevid")

@@ -10,7 +10,7 @@ from typing import IO, Any, Protocol
 from edgevid.errors import SourceError
 from edgevid.output.overlay import Overlay
 from edgevid.output.records import as_json
-from edgevid.types import Frame, Result
+from edgevid.types import U8, Frame, Result
 from edgevid.video.writer import VideoWriter
 
 

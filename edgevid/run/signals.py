@@ -1,4 +1,4 @@
-"""Ending a command well, however it is asked to."""
+"""Signals: a run that is stopped finishes its outputs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM (a service or container that is stopped) ends what runs inside as Ctrl-C does: every record is
-    finished. With KeyboardInterrupt, so in the main thread only."""
+    """Turns SIGTERM (a service or container is stopped) into KeyboardInterrupt, so that outputs are finished.
+
+    In the main thread, where Python handles signals; elsewhere nothing changes.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -24,17 +26,20 @@ def ended_by_sigterm() -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the block has ended, so that what it writes is whole; a second one does
-    not wait. In the main thread, where Python handles signals; elsewhere nothing changes."""
+    """Delays Ctrl-C and SIGTERM until the block has ended, so that its writes are whole; a second one is not
+    delayed.
+
+    In the main thread, where Python handles signals; elsewhere nothing changes.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    asked: list[int] = []
+    pending: list[int] = []
 
     def later(number: int, _: object) -> None:
-        if asked:
+        if pending:
             raise KeyboardInterrupt
-        asked.append(number)
+        pending.append(number)
 
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not None]
     before = [(number, signal.signal(number, later)) for number in numbers]
@@ -43,8 +48,8 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in before:
             signal.signal(number, handler)
-    if asked:
-        signal.raise_signal(asked[0])
+    if pending:
+        signal.raise_signal(pending[0])
 
 
 def _interrupt(*_: object) -> None:

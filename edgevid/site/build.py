@@ -1,10 +1,10 @@
-"""From a site to the pipeline that serves it."""
+"""From a loaded site to the pipeline, zones and monitors that serve it."""
 
 from __future__ import annotations
 
 from edgevid.abstain.drift import DriftMonitor
-from edgevid.abstain.file import read_policy
-from edgevid.abstain.policy import ClassPolicy, Policy, SpeedPolicy
+from edgevid.abstain.file import PolicyFile
+from edgevid.abstain.policy import Policy, SpeedPolicy
 from edgevid.actions import load_recognizer
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.detect.detector import Detector
@@ -13,90 +13,100 @@ from edgevid.files.digest import sha256_of
 from edgevid.health.monitor import CameraHealth
 from edgevid.models.hub import resolve_model
 from edgevid.pipeline import Pipeline, RecognitionTask
-from edgevid.site.file import RecognizerChoice, Site
-from edgevid.speed.calibration import CameraCalibration, scale_between
-from edgevid.speed.calibration_file import read_calibration
+from edgevid.site.file import RecognizerChoice
+from edgevid.site.load import LoadedSite
+from edgevid.speed.calibration import CameraCalibration
 from edgevid.speed.estimator import SpeedEstimator
 from edgevid.track import Tracker
+from edgevid.types import scale_between
 from edgevid.zones import ZoneMonitor
 
-RECOGNITIONS_A_SECOND = 50
+RECOGNITIONS_PER_S = 50
 """The budget of each recognizer: new and uncertain objects come first."""
+TRACK_LOW_SCORE = 0.1
+"""From this score on a detection continues a track; the site's `score` starts one (ByteTrack's stages)."""
 
 
-def build_pipeline(site: Site, size: tuple[int, int], *, threads: int | None = None) -> Pipeline:
-    """The pipeline of `site` for frames of `size` (width, height); models are fetched where needed."""
+def build_pipeline(loaded: LoadedSite, size: tuple[int, int], *, threads: int | None = None) -> Pipeline:
+    """The pipeline of a site for frames of `size` (width, height); fetches models that are not there."""
+    site = loaded.site
     detector = Detector.load(
         site.model,
         device=site.device,
         precision=site.precision,
         threads=threads,
-        # Doubtful boxes carry known objects on; the tracker starts new ones only from sure ones.
-        score_threshold=min(0.1, site.score),
+        score_threshold=min(TRACK_LOW_SCORE, site.score),
         classes=site.classes or None,
     )
-    tracker = Tracker(track_high_thresh=site.score, new_track_thresh=min(1.0, site.score + 0.1))
-    calibration = build_calibration(site, size)
-    speed_estimator = build_speed_estimator(site, calibration) if calibration else None
-    recognitions = {choice.task: build_recognition(choice, threads=threads) for choice in site.recognizers}
-    classes = ClassPolicy(read_policy(site.policy, names=detector.names).policy()) if site.policy else None
-    speeds = read_policy(site.policy).speed if site.policy else None
-    health = CameraHealth(site.health, calibration=calibration) if site.health else None
+    calibration = build_calibration(loaded, size)
+    recognitions = {
+        choice.task: build_recognition(choice, loaded.recognizer_policies.get(choice.task), threads=threads)
+        for choice in site.recognizers
+    }
+    if loaded.policy is not None:
+        loaded.policy.must_fit(names=detector.names, model_sha256=None)
     return Pipeline(
-        detector, tracker, speed_estimator=speed_estimator, health=health, recognitions=recognitions, class_policy=classes,
-        speed_policy=speeds,
-    )  # fmt: skip
+        detector,
+        Tracker(track_high_thresh=site.score, new_track_thresh=min(1.0, site.score + 0.1)),
+        speed_estimator=build_speed_estimator(loaded, size),
+        health=CameraHealth(site.health, calibration=calibration) if site.health else None,
+        recognitions=recognitions,
+        class_policy=loaded.policy.policy() if loaded.policy else None,
+    )
 
 
-def build_recognition(choice: RecognizerChoice, *, threads: int | None = None) -> RecognitionTask:
-    """A recognizer with its clips and its abstain policy (the cautious default where none was tuned)."""
+def build_recognition(
+    choice: RecognizerChoice, policy: PolicyFile | None = None, *, threads: int | None = None
+) -> RecognitionTask:
+    """A recognizer with its clips and its abstain policy (without a `policy`, the default one)."""
     recognizer = load_recognizer(choice.model, threads=threads)
-    if choice.policy is not None:
+    if policy is not None:
         model = resolve_model(choice.model).local
-        policy = read_policy(
-            choice.policy, names=recognizer.names, model_sha256=sha256_of(model) if model else None
-        ).policy()
-    else:
-        policy = Policy(recognizer.names, task=choice.task)
-    return RecognitionTask(ClipBuffer(recognizer.spec, budget=RECOGNITIONS_A_SECOND), recognizer, policy)
+        policy.must_fit(names=recognizer.names, model_sha256=sha256_of(model) if model else None)
+    decide = policy.policy() if policy else Policy(recognizer.names, task=choice.task)
+    return RecognitionTask(ClipBuffer(recognizer.spec, budget=RECOGNITIONS_PER_S), recognizer, decide)
 
 
-def build_speed_estimator(site: Site, calibration: CameraCalibration) -> SpeedEstimator:
-    """The speed estimator as `site` wants it; the [speed] limits of its policy count, wider ones too."""
-    limits = (read_policy(site.policy).speed if site.policy else None) or SpeedPolicy()
+def build_speed_estimator(loaded: LoadedSite, size: tuple[int, int]) -> SpeedEstimator | None:
+    """The speed estimator of a site, with the [speed] limits of its policy; None without a calibration."""
+    if loaded.calibration is None:
+        return None
+    limits = (loaded.policy.speed if loaded.policy else None) or SpeedPolicy()
     return SpeedEstimator(
-        calibration,
-        method=site.speed_method,
-        contact=site.contact,
-        road_deg=site.road_deg,
+        loaded.calibration,
+        size,
+        method=loaded.site.speed_method,
+        contact=loaded.site.contact,
+        road_deg=loaded.site.road_deg,
         sigma_limit_mps=limits.max_sigma_mps,
         sigma_limit_share=limits.max_share,
     )
 
 
-def build_calibration(site: Site, size: tuple[int, int]) -> CameraCalibration | None:
-    """The calibration of `site` for frames of `size`, None where it has none."""
-    return read_calibration(site.calibration).scaled_to(size) if site.calibration else None
+def build_calibration(loaded: LoadedSite, size: tuple[int, int]) -> CameraCalibration | None:
+    """The calibration of a site for frames of `size`; InputError for another aspect ratio."""
+    return loaded.calibration.scaled_to(size) if loaded.calibration else None
 
 
-def build_zones(site: Site, size: tuple[int, int]) -> ZoneMonitor | None:
-    """The zone monitor of `site`, None where it has no zones and lines."""
+def build_zones(loaded: LoadedSite, size: tuple[int, int]) -> ZoneMonitor | None:
+    """The zone monitor of a site for frames of `size`, None without zones and lines."""
+    site = loaded.site
     if not site.zones and not site.lines:
         return None
     drawn = site.size or size
-    calibration = build_calibration(site, drawn)
-    monitor = ZoneMonitor(site.zones, site.lines, to_ground=calibration.to_ground if calibration else None)
-    scale = scale_between(size, drawn)
-    if scale is None:
+    if scale_between(size, drawn) is None:
         raise InputError(
-            f"zones and lines: expected the aspect ratio of {drawn[0]}x{drawn[1]}, got a stream of "
-            f"{size[0]}x{size[1]}: another view; draw them again"
+            f"zones and lines: drawn on {drawn[0]}x{drawn[1]}, the stream is {size[0]}x{size[1]}: another "
+            "aspect ratio, so another view; draw them again"
         )
-    monitor.scale = scale
+    calibration = build_calibration(loaded, drawn)
+    to_ground = calibration.to_ground if calibration else None
+    monitor = ZoneMonitor(site.zones, site.lines, to_ground=to_ground, size=drawn)
+    monitor.resize(size)
     return monitor
 
 
-def build_monitors(site: Site) -> dict[str, DriftMonitor]:
-    """A watch for each tuned policy of `site`: does it refuse as much here as where it was tuned?"""
-    tuned = {choice.task: read_policy(choice.policy).tuned for choice in site.recognizers if choice.policy}
+def build_drift_monitors(loaded: LoadedSite) -> dict[str, DriftMonitor]:
+    """By task, a monitor of each tuned policy: does it abstain as often here as where it was tuned?"""
+    tuned = {task: policy.tuned for task, policy in loaded.recognizer_policies.items()}
     return {task: DriftMonitor(found) for task, found in tuned.items() if found.quantiles}

@@ -5,24 +5,23 @@ docs/field.md describes the file. Paths in it are relative to the file.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from edgevid.errors import InputError, SourceError
 from edgevid.files.atomic import write_atomic
-from edgevid.files.toml import Section, read_toml
+from edgevid.files.toml import Section, read_toml, toml_table
+from edgevid.runtime.recipe import Precision
 from edgevid.speed.contact import CONTACTS, Contact
 from edgevid.speed.estimator import METHODS, Method
 from edgevid.zones import Line, Zone
 
 _HEADER = re.compile(r"\s*\[\[?\s*[\w.\"'-]+(\s*\.\s*[\w\"'-]+)*\s*\]\]?\s*(#.*)?$")
 """A table's header; rows of points in an array hold a comma and are none."""
-_PLACE = re.compile(r"\s*\[\[\s*(zone|line)\s*\]\]")
-
-
+_ZONE_HEADER = re.compile(r"\s*\[\[\s*(zone|line)\s*\]\]")
 FARTHEST = 1e6
 """No corner of a zone is farther from the origin, in pixels or meters."""
 
@@ -50,7 +49,7 @@ class Site:
     classes: tuple[str, ...] = ()
     """Only these classes; empty: all."""
     device: str = "auto"
-    precision: str = "fp32"
+    precision: Precision = "fp32"
     calibration: Path | None = None
     """Camera calibration of calibration/camera; None: no speeds."""
     speed_method: Method = "filter"
@@ -89,7 +88,7 @@ def read_site(path: str | Path) -> Site:
         score=detect.number("score", 0.4, low=0, high=1),
         classes=detect.texts("classes", ()),
         device=detect.text("device", "auto"),
-        precision=detect.text("precision", "fp32", choices=("fp32", "fp16", "int8")),
+        precision=detect.text("precision", "fp32", choices=get_args(Precision)),
         calibration=_file(path, camera, "calibration"),
         speed_method=camera.text("speed_method", "filter", choices=METHODS),
         contact=camera.text("contact", "bottom", choices=CONTACTS),
@@ -106,7 +105,7 @@ def read_site(path: str | Path) -> Site:
     return site
 
 
-def write_places(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...], *, header: str = "") -> None:
+def write_zones(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...], *, header: str = "") -> None:
     """Writes the zones and lines of a site file anew, at its end, and keeps everything else in it.
 
     `header` is what a file that does not exist yet begins with. The file is replaced in one step, so that a
@@ -115,12 +114,17 @@ def write_places(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...], *
     kept, inside = [], False
     for text in (path.read_text(encoding="utf-8") if path.exists() else header).splitlines():
         if _HEADER.match(text):
-            inside = bool(_PLACE.match(text))
+            inside = bool(_ZONE_HEADER.match(text))
         if not inside:
             kept.append(text)
-    parts = ["\n".join(kept).rstrip(), *map(_zone_text, zones), *map(_line_text, lines)]
+    while kept and not kept[-1].strip():
+        kept.pop()
+    for zone in zones:
+        kept += toml_table("[zone]", _zone_values(zone))
+    for line in lines:
+        kept += toml_table("[line]", _line_values(line))
     try:
-        write_atomic(path, "\n\n".join(part for part in parts if part) + "\n")
+        write_atomic(path, "\n".join(kept).lstrip("\n") + "\n")
     except OSError as error:
         raise SourceError(f"{path}: cannot be written: {error.strerror}; check the folder's rights") from None
 
@@ -187,7 +191,7 @@ def _zone(table: Section) -> Zone:
     optional = {key: table.number(key, low=0) for key in ("dwell_s", "stopped_s") if key in table}
     if "direction" in table:
         optional["direction"] = table.number("direction", low=-360, high=360)
-    debounce = table.number("debounce_s", 0.2, low=0)
+    debounce = table.number("debounce_s", Zone.debounce_s, low=0)
     table.done()
     try:
         return Zone(name, points, ground, debounce_s=debounce, **optional)
@@ -213,22 +217,22 @@ def _point(table: Section, key: str, given: object) -> tuple[float, float]:
     return float(given[0]), float(given[1])
 
 
-def _zone_text(zone: Zone) -> str:
-    lines = ["[[zone]]", f"name = {json.dumps(zone.name)}", f"points = {_points(zone.points)}"]
-    lines += ["ground = true"] if zone.ground else []
-    for key in ("dwell_s", "stopped_s", "direction"):
-        value = getattr(zone, key)
-        lines += [f"{key} = {value:g}"] if value is not None else []
-    lines += [f"debounce_s = {zone.debounce_s:g}"] if zone.debounce_s != 0.2 else []
-    return "\n".join(lines)
+def _zone_values(zone: Zone) -> dict[str, object]:
+    return {
+        "name": zone.name,
+        "points": [_rounded(point) for point in zone.points],
+        "ground": zone.ground or None,
+        "dwell_s": zone.dwell_s,
+        "stopped_s": zone.stopped_s,
+        "direction": zone.direction,
+        "debounce_s": zone.debounce_s if zone.debounce_s != Zone.debounce_s else None,
+    }
 
 
-def _line_text(line: Line) -> str:
-    ends = [f"{key} = {_points([getattr(line, key)])[1:-1]}" for key in ("start", "end")]
-    ground = ["ground = true"] if line.ground else []
-    return "\n".join(["[[line]]", f"name = {json.dumps(line.name)}", *ends, *ground])
+def _line_values(line: Line) -> dict[str, object]:
+    ends = {"start": _rounded(line.start), "end": _rounded(line.end)}
+    return {"name": line.name, **ends, "ground": line.ground or None}
 
 
-def _points(points: object) -> str:
-    rounded = [[round(float(x), 2), round(float(y), 2)] for x, y in points]  # type: ignore[attr-defined]
-    return json.dumps(rounded)
+def _rounded(point: tuple[float, float]) -> list[float]:
+    return [round(float(v), 2) for v in point]

@@ -12,6 +12,7 @@ from edgevid.types.frame import Frame
 from edgevid.types.input_spec import InputSpec
 from edgevid.types.reason import Reason
 from edgevid.types.result import Result
+from edgevid.types.scale import scale_between
 from edgevid.types.speeds import DisplaySpeed, SpeedReport, Speeds
 from edgevid.types.table import F32, F64, I32, I64, U8, Array, Table
 from edgevid.types.tables import Clips, Detections, Scores, Tracks, Verdicts
@@ -36,4 +37,5 @@ __all__ = [
     "Table",
     "Tracks",
     "Verdicts",
+    "scale_between",
 ]

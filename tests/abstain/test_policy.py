@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -207,7 +208,8 @@ def test_class_scores_of_detector_scores() -> None:
     seen, coasting = tracks_of(1), tracks_of(1, match=-1)
     assert abstain.class_scores(seen, 3, 2.0).values.tolist() == [pytest.approx([0.05, 0.9, 0.05])]
     assert len(abstain.class_scores(coasting, 3, 2.0)) == 0
-    assert abstain.class_scores(seen, 1, 0.0).values.tolist() == [[1.0]]
+    person = dataclasses.replace(seen, labels=np.zeros(1, np.int32))
+    assert abstain.class_scores(person, 1, 0.0).values.tolist() == [[1.0]]
     with pytest.raises(InputError, match="labels 0 to 0"):
         abstain.class_scores(seen, 1, 0.0)
 

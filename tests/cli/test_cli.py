@@ -20,7 +20,7 @@ def test_doctor_names_kernels_providers_and_the_pip_line_of_each_gap(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "_version", lambda module: None)
-    found = {finding.what: finding for finding in doctor.findings()}
+    found = {finding.subject: finding for finding in doctor.findings()}
     assert found["torch"].remedy == "pip install 'edgevid[train]'"
     assert "CPU" in found["ONNX Runtime"].state
     assert found["kernels"].state.startswith(("native", "numpy"))
@@ -54,6 +54,6 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_file_is_no_camera(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "road.mp4").touch()
     with pytest.raises(SystemExit) as stop:
-        cli.main(["doctor", "--camera", str(tmp_path / "road.mp4")])
+        cli.main(["doctor", "--source", str(tmp_path / "road.mp4")])
     assert stop.value.code == 1
     assert "no camera" in " ".join(capsys.readouterr().out.split())

@@ -49,16 +49,16 @@ def test_the_recording_is_never_written_over(
     link = clip.with_name("link.mp4")
     link.symlink_to(clip)
     for name in (clip, link, clip.parent / "." / clip.name):
-        assert "written over" in refused(["run", str(clip), option, str(name), *MODEL], capsys)
+        assert "overwritten" in refused(["run", str(clip), option, str(name), *MODEL], capsys)
     assert clip.read_bytes() == before
 
 
 def test_what_is_read_and_what_is_written_twice_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "gate.toml").touch()
     refuse_overwriting([tmp_path / "new.mp4", None], [tmp_path / "gate.toml", None, "", "rtsp://gate/1"])
-    with pytest.raises(InputError, match="written over"):
+    with pytest.raises(InputError, match="overwritten"):
         refuse_overwriting([tmp_path / "gate.toml"], [tmp_path / "gate.toml"])
-    with pytest.raises(InputError, match="written twice"):
+    with pytest.raises(InputError, match="two outputs"):
         refuse_overwriting([tmp_path / "a", tmp_path / "b" / ".." / "a"], [])
 
 
@@ -80,7 +80,7 @@ def test_the_demo_does_not_write_over_what_it_shows(clip: Path) -> None:
         (["--policy", "p.toml"], "--actions"),
         (["--out", "seen.avi"], "ends in .mp4"),
         (["--site", "nowhere.toml"], "there is no such file"),
-        (["--camera", "nowhere.toml"], "there is no such file"),
+        (["--calibration", "nowhere.toml"], "there is no such file"),
         (["--actions", "runs/nowhere.toml"], "there is no such file"),
         (["--model", "yolo.engine"], "TensorRT engine"),
     ],

@@ -23,13 +23,12 @@ from edgevid.output.segments import SegmentedSink
 from edgevid.output.sinks import AnnotatedVideo, JsonLines
 from edgevid.pipeline import Pipeline
 from edgevid.run.loop import Summary, run
-from edgevid.run.watchdog import Watch, notify
+from edgevid.run.watchdog import Watchdog, notify
 from edgevid.site.build import build_zones
 from edgevid.site.file import Site, read_site
-from edgevid.site.resize import ResolutionChange, UncalibratedView
-from edgevid.speed.calibration import scale_between
+from edgevid.site.load import LoadedSite
 from edgevid.track import Tracker
-from edgevid.types import Detections, Frame, Reason, Result, Tracks
+from edgevid.types import Detections, Frame, Reason, Result, SpeedReport, Speeds, Tracks
 from edgevid.video.files import FileSource
 from edgevid.video.open import open_video
 from edgevid.zones import Event, Line, Zone, ZoneMonitor
@@ -136,27 +135,25 @@ def pictures(*sizes: tuple[int, int], each: int = 10) -> list[Frame]:
 def test_a_new_size_begins_new_objects_and_a_new_video_and_zones_go_on(tmp_path: Path) -> None:
     zone = Zone("middle", [(60, 40), (100, 40), (100, 80), (60, 80)])
     site = Site(zones=(zone,), lines=(Line("gate", (0, 0), (10, 0)),))
-    pipeline, zones = Pipeline(Square(), Tracker()), build_zones(site, (160, 120))
-    resizing = ResolutionChange(site, pipeline, zones, (160, 120))
+    pipeline, zones = Pipeline(Square(), Tracker()), build_zones(LoadedSite(site), (160, 120))
     lines, video = tmp_path / "seen.jsonl", SegmentedSink(tmp_path / "seen.mp4", AnnotatedVideo)
     summary = run(
         pipeline, pictures((160, 120), (320, 240), (160, 80), (160, 120)), [JsonLines(lines), video],
-        zones=zones, before=resizing,
+        zones=zones, size=(160, 120),
     )  # fmt: skip
     ids = [line["objects"][0]["id"] for line in read_jsonl(lines) if line["objects"]]
     assert sorted(set(ids)) == ids[:: len(ids) // 4][:4] == [1, 2, 3, 4]  # never one twice
     # In the twice larger image the zone lies where it lay; in another aspect it is not watched.
     assert summary.event_counts["enter", "middle"] == 3
-    assert resizing.changes == 3
-    assert [path.name for path in video.parts] == ["seen.mp4", "seen-2.mp4", "seen-3.mp4", "seen-4.mp4"]
-    for path, size in zip(video.parts, ((160, 120), (320, 240), (160, 80), (160, 120)), strict=True):
+    assert summary.size_changes == 3
+    assert [path.name for path in video.segments] == ["seen.mp4", "seen-2.mp4", "seen-3.mp4", "seen-4.mp4"]
+    for path, size in zip(video.segments, ((160, 120), (320, 240), (160, 80), (160, 120)), strict=True):
         with FileSource(path) as played:
             assert played.size == size
             assert len(list(played)) == 10
 
 
 def test_in_another_view_speeds_are_silent_with_the_reason(shared_calibration: Path) -> None:
-    site = Site(calibration=shared_calibration)
     from edgevid.speed.calibration_file import read_calibration
     from edgevid.speed.estimator import SpeedEstimator
 
@@ -166,7 +163,7 @@ def test_in_another_view_speeds_are_silent_with_the_reason(shared_calibration: P
     results: list[Result] = []
     run(
         pipeline, pictures((640, 360), (640, 480), (320, 180)), on_result=lambda _, r: results.append(r),
-        before=ResolutionChange(site, pipeline, None, (640, 360)),
+        size=(640, 360),
     )  # fmt: skip
     reasons = [set(r.speeds.live.reason.tolist()) for r in results if len(r.tracks)]
     assert Reason.CAMERA_MOVED not in set.union(*reasons[:8])
@@ -180,80 +177,65 @@ def shared_calibration() -> Path:
     return REPOSITORY / "calibration" / "camera" / "gantry_road.toml"
 
 
-def test_the_size_that_places_were_drawn_on_is_heeded() -> None:
+def test_zones_are_scaled_from_the_size_they_were_drawn_on() -> None:
     site = Site(zones=(Zone("z", [(0, 0), (9, 0), (9, 9)]),), size=(640, 360))
-    monitor = build_zones(site, (1280, 720))
+    monitor = build_zones(LoadedSite(site), (1280, 720))
     assert monitor is not None
     assert monitor.scale == (0.5, 0.5)
     with pytest.raises(InputError, match="drawn on 640x360, the stream is 640x480"):
-        build_zones(site, (640, 480))
-    assert scale_between((1920, 1088), (1920, 1080)) == (1.0, 1080 / 1088)
-    assert scale_between((640, 480), (640, 360)) is None
+        build_zones(LoadedSite(site), (640, 480))
 
 
-def test_another_view_says_nothing_and_says_why() -> None:
-    tracks = Tracks(
-        ids=np.array([7]), boxes=np.ones((1, 4), np.float32), scores=np.ones(1, np.float32),
-        labels=np.zeros(1, np.int32), match=np.zeros(1, np.int32), age=np.ones(1, np.float32),
-        unseen=np.zeros(1, np.float32),
-    )  # fmt: skip
-    live, smoothed, track_speeds = UncalibratedView().update(tracks, 3.0)
-    assert (live.ids.tolist(), live.reason.tolist()) == ([7], [Reason.CAMERA_MOVED])
-    assert np.isnan(live.mps).all()
-    assert len(smoothed) == len(track_speeds) == 0
-
-
-def test_parts_are_named_by_their_moment_and_the_oldest_make_room(tmp_path: Path) -> None:
+def test_segments_are_named_by_their_start_and_the_oldest_are_deleted(tmp_path: Path) -> None:
     (tmp_path / "seen-20200101T000000Z.jsonl").write_text("x" * 3000)  # of an earlier run
     (tmp_path / "seen-notes.jsonl").write_text("mine")
     os.utime(tmp_path / "seen-20200101T000000Z.jsonl", (1, 1))
-    parts = SegmentedSink(tmp_path / "seen.jsonl", JsonLines, every_s=1.0, limit_bytes=3000)
+    parts = SegmentedSink(tmp_path / "seen.jsonl", JsonLines, segment_s=1.0, max_disk_bytes=3000)
     run(Pipeline(Square(), Tracker()), pictures((160, 120), each=35), [parts])
-    names = [path.name for path in parts.parts]
+    names = [path.name for path in parts.segments]
     assert len(names) == 4  # 3.5 seconds
     assert all(re.fullmatch(r"seen-\d{8}T\d{6}Z(_\d+)?\.jsonl", name) for name in names)
     left = {path.name for path in tmp_path.iterdir()}
     assert "seen-20200101T000000Z.jsonl" not in left
     assert "seen-notes.jsonl" in left  # not one of ours
     assert parts.removed >= 1
-    kept = [path for path in parts.parts if path.exists()]
+    kept = [path for path in parts.segments if path.exists()]
     assert kept[-1].name == names[-1]
     assert sum(len(list(read_jsonl(path))) for path in kept) >= 10
 
 
-@pytest.mark.parametrize("wrong", [{"every_s": 0.0}, {"every_s": 1.0, "limit_bytes": 0}, {"limit_bytes": 9}])
-def test_parts_of_nothing_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="parts"):
+@pytest.mark.parametrize(
+    "wrong", [{"segment_s": 0.0}, {"segment_s": 1.0, "max_disk_bytes": 0}, {"max_disk_bytes": 9}]
+)
+def test_segments_of_nothing_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="segments"):
         SegmentedSink(tmp_path / "x.jsonl", JsonLines, **wrong)
 
 
-def test_a_full_disk_is_told_in_a_sentence() -> None:
+def test_a_full_disk_is_one_sentence() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    with pytest.raises(SourceError, match="cannot be written any more: No space left"):
+    with pytest.raises(SourceError, match="cannot be written: No space left on device; if"):
         run(Pipeline(Square(), Tracker()), pictures((160, 120)), [JsonLines("/dev/full")])
 
 
 def test_a_summary_of_months_stays_small_and_forgets_no_count() -> None:
     summary = Summary()
     for n in range(2000):
-        tracks = SimpleNamespace(ids=np.array([n]), labels=np.array([n % 2]))
+        ids, zero = [n], [0.0]
+        tracks = Tracks.of(
+            ids=ids, boxes=[[0, 0, 9, 9]], scores=zero, labels=[n % 2], match=ids, age=zero, unseen=zero
+        )
+        ended = Speeds.of(ids=ids, mps=zero, sigma=zero, heading=zero, time=zero, reason=[Reason.OK])
         summary.add(
-            SimpleNamespace(
-                tracks=tracks,
-                time=float(n),
-                verdicts={},
-                timings={},
-                speeds=SimpleNamespace(reason=np.zeros(0, np.uint8)),
-                track_speeds=SimpleNamespace(reason=np.zeros(1, np.uint8)),
-            )
-        )  # fmt: skip
-        summary.happened([Event(float(n), "cross", "gate", n, 0)])
+            Result(n, float(n), (64, 48), Detections.empty(), tracks, SpeedReport(track_speeds=ended))
+        )
+        summary.add_events([Event(float(n), "cross", "gate", n, 0)])
     assert len(summary.ids) < 130
     assert summary.objects() == {0: 1000, 1: 1000}
     assert len(summary.events) == 1000
     assert summary.event_counts["cross", "gate"] == 2000
-    assert summary.track_speeds == {"OK": 2000}
+    assert summary.track_speeds == {Reason.OK: 2000}
 
 
 def test_systemd_hears_that_the_run_is_ready_lives_and_stops(
@@ -266,7 +248,7 @@ def test_systemd_hears_that_the_run_is_ready_lives_and_stops(
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "n"))
         monkeypatch.setenv("WATCHDOG_USEC", "60000")
         source = SimpleNamespace(live=False, dropped=0, corrupted=0)
-        with Watch(source, Summary(), every_s=0.0):
+        with Watchdog(source, Summary(), every_s=0.0):
             said = [listener.recv(4096).decode() for _ in range(3)]
         while said[-1] != "STOPPING=1":
             said.append(listener.recv(4096).decode())
@@ -276,7 +258,7 @@ def test_systemd_hears_that_the_run_is_ready_lives_and_stops(
 
 def test_a_run_that_hangs_is_not_alive_and_one_that_waits_is() -> None:
     source, summary = SimpleNamespace(live=True, waiting=False, dropped=3, corrupted=0), Summary()
-    watch = Watch(source, summary)
+    watch = Watchdog(source, summary)
     assert watch.alive()  # models may load
     summary.frames = 1
     assert watch.alive()
@@ -286,7 +268,7 @@ def test_a_run_that_hangs_is_not_alive_and_one_that_waits_is() -> None:
     vars(source).update(now=lambda: 30.0, newest_at=10.0, lag_s=0.04, reconnections=2)
     line = watch.line()
     assert "dropped 3 since" in line
-    assert "lag 40 ms; reconnected 2; no image for 20 s" in line
+    assert "lag 40 ms; reconnected 2; no frame for 20 s" in line
 
 
 @pytest.mark.parametrize(
@@ -326,3 +308,12 @@ def test_zones_scaled_by_nothing_watch_nothing() -> None:
     assert monitor.update(tracks, 0.0) == []
     monitor.scale = (1.0, 1.0)
     assert [event.kind for event in monitor.update(tracks, 0.1)] == ["enter"]
+
+
+def test_a_sink_without_a_method_is_refused_before_the_first_frame() -> None:
+    class OnlyWrites:
+        def write(self, frame: Frame, result: Result) -> None:
+            raise AssertionError("no frame is written")
+
+    with pytest.raises(InputError, match=r"a sink: expected .*write\(frame.* got OnlyWrites without 'close'"):
+        run(Pipeline(Square(), Tracker()), pictures((160, 120)), [OnlyWrites()])  # type: ignore[list-item]

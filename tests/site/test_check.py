@@ -10,7 +10,7 @@ from rtsp_server import PACKAGES, Camera, free_port, gstreamer_python, numbered
 
 from edgevid import cli
 from edgevid.site.check import check_site
-from edgevid.site.check_camera import _no_picture, _rate, _stamps, check_camera
+from edgevid.site.check_camera import _check_frame_rate, _check_timestamps, _no_frame, check_camera
 from edgevid.site.findings import Finding
 from edgevid.video.live import LiveSource, StreamEvent
 from edgevid.video.writer import VideoWriter
@@ -49,13 +49,13 @@ def site(tmp_path: Path) -> Path:
     return path
 
 
-def by_what(report: list[Finding]) -> dict[str, Finding]:
-    return {finding.what: finding for finding in report}
+def by_subject(report: list[Finding]) -> dict[str, Finding]:
+    return {finding.subject: finding for finding in report}
 
 
-def test_a_good_site_is_fit(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = by_what(check_site(site))
-    assert {finding.good for finding in found.values()} == {True}
+def test_a_good_site_is_ready(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = by_subject(check_site(site))
+    assert {finding.ok for finding in found.values()} == {True}
     assert found["model"].state == "street-nano: person, car"
     assert found["source"].state.endswith("clip.mp4: 640x360")
     assert "made on 640x360, 15 points, median error 1" in found["calibration"].state
@@ -63,13 +63,19 @@ def test_a_good_site_is_fit(site: Path, capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit) as stop:
         cli.main(["doctor", "--site", str(site)])
     assert stop.value.code == 0
-    assert "fit to run" in capsys.readouterr().out
+    assert "ready to run" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("old", "new", "what", "state", "remedy"),
     [
-        ('"car"]', '"cart"]', "classes", "street-nano knows no 'cart'", "it knows person, bicycle"),
+        (
+            '"car"]',
+            '"cart"]',
+            "classes",
+            "street-nano has no class 'cart'",
+            "its classes are person, bicycle",
+        ),
         ("street-nano", "street-nono", "model", "street-nono", "edgevid models list"),
         (
             "[600, 340]",
@@ -97,8 +103,8 @@ def test_each_mistake_is_named_with_its_remedy(
 ) -> None:
     assert old in site.read_text()
     site.write_text(site.read_text().replace(old, new))
-    found = by_what(check_site(site))[what]
-    assert found.good is False
+    found = by_subject(check_site(site))[what]
+    assert found.ok is False
     assert state in found.state
     assert remedy in found.remedy
 
@@ -108,7 +114,7 @@ def test_a_zone_drawn_on_another_size_lies_where_it_lay(site: Path) -> None:
     site.write_text(
         text.replace('calibration = "gate.toml"', 'calibration = "gate.toml"\nsize = [1280, 720]')
     )
-    assert by_what(check_site(site))["zones and lines"].state == "3 of 3 lie in the image"
+    assert by_subject(check_site(site))["zones and lines"].state == "3 of 3 lie in the image"
 
 
 def test_a_policy_of_other_classes_does_not_fit(site: Path) -> None:
@@ -117,8 +123,8 @@ def test_a_policy_of_other_classes_does_not_fit(site: Path) -> None:
 
     write_policy(site.parent / "policy.toml", PolicyFile(("walk", "run"), Settings(), task="class"))
     site.write_text('policy = "policy.toml"\n' + site.read_text())
-    found = by_what(check_site(site))["policy"]
-    assert found.good is False
+    found = by_subject(check_site(site))["policy"]
+    assert found.ok is False
     assert "walk" in found.state
     assert "edgevid tune" in found.remedy
 
@@ -137,7 +143,7 @@ def test_a_password_that_others_may_read_is_told_and_never_shown(
     assert "refused" in printed
     assert "hunter2" not in printed
     site.chmod(0o600)
-    assert by_what(check_site(site))["secrecy"].good is True
+    assert by_subject(check_site(site))["permissions"].ok is True
 
 
 def test_a_camera_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,14 +152,14 @@ def test_a_camera_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str
     random = np.random.default_rng(0)
     numbered((random.integers(0, 255, (120, 160, 3), np.uint8) for _ in range(60)), tmp_path)
     with Camera(tmp_path, (160, 120)) as camera:
-        found = by_what(check_camera(camera.uri, watch_s=1.0)[0])
-        assert found["image"] == Finding("image", "160x120, h264", True)
-        assert "announced 25" in found["rate"].state
-        wrong = by_what(check_camera(camera.uri.replace("hunter2", "hunter3"), patience_s=3.0)[0])
-        assert "401" in wrong["image"].state
-        assert "check the user and the password" in wrong["image"].remedy
+        found = by_subject(check_camera(camera.uri, watch_s=1.0).findings)
+        assert found["frame"] == Finding("frame", "160x120, h264", True)
+        assert "announced 25" in found["frame rate"].state
+        wrong = by_subject(check_camera(camera.uri.replace("hunter2", "hunter3"), timeout_s=3.0).findings)
+        assert "401" in wrong["frame"].state
+        assert "check the user and the password" in wrong["frame"].remedy
         with pytest.raises(SystemExit):
-            cli.main(["doctor", "--camera", camera.uri.replace("/cam", "/no"), "--seconds", "1"])
+            cli.main(["doctor", "--source", camera.uri.replace("/cam", "/no"), "--seconds", "1"])
     printed = "".join(capsys.readouterr())
     assert "404" in printed
     assert "hunter" not in printed
@@ -162,15 +168,15 @@ def test_a_camera_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("uri", "what", "state"),
     [
-        ("rtsp://u:secret@no-such-host.invalid/1", "name", "no-such-host.invalid: "),
+        ("rtsp://u:secret@no-such-host.invalid/1", "host", "no-such-host.invalid: "),
         ("rtsp://u:secret@gate:99999/1", "address", "Port out of range"),
     ],
 )
 def test_an_address_that_leads_nowhere(uri: str, what: str, state: str) -> None:
-    report, frame = check_camera(uri)
+    report, frame, _ = check_camera(uri)
     assert frame is None
-    assert report[-1].what == what
-    assert report[-1].good is False
+    assert report[-1].subject == what
+    assert report[-1].ok is False
     assert state in report[-1].state
     assert "secret" not in repr(report)
 
@@ -178,11 +184,11 @@ def test_an_address_that_leads_nowhere(uri: str, what: str, state: str) -> None:
 def test_what_a_camera_did_wrong_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LiveSource, "_work", lambda self: None)
     source = LiveSource("rtsp://nowhere")
-    assert _rate(source, [0.0], 0).good is False
-    assert _rate(source, [0.0, 0.04, 0.08], 2).good is True
-    assert _rate(source, [0.0, 0.04, 2.0, 2.04], 50).good is False
-    assert _stamps(5.0, 5.1).good is True
-    assert _stamps(5.0, 10.0).state == "runs 50 % slow"
-    assert _stamps(5.0, 1.0).good is None
+    assert _check_frame_rate(source, [0.0], 0).ok is False
+    assert _check_frame_rate(source, [0.0, 0.04, 0.08], 2).ok is True
+    assert _check_frame_rate(source, [0.0, 0.04, 2.0, 2.04], 50).ok is False
+    assert _check_timestamps(5.0, 5.1).ok is True
+    assert _check_timestamps(5.0, 10.0).state == "runs 50 % slow"
+    assert _check_timestamps(5.0, 1.0).ok is None
     source.events.append(StreamEvent(0.0, "stalled", "no frame for 4 s"))
-    assert "no image" in _no_picture(source).remedy
+    assert "no image" in _no_frame(source).remedy

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgevid.errors import FileFormatError
-from edgevid.site.file import read_site, write_places
+from edgevid.site.file import read_site, write_zones
 from edgevid.zones import Line, Zone
 
 GOOD = """\
@@ -77,19 +78,20 @@ def test_each_mistake_names_its_key(tmp_path: Path, old: str, new: str, key: str
     assert "site.toml" in str(caught.value)
 
 
-def test_rewriting_the_places_keeps_what_a_person_wrote_before_them(tmp_path: Path) -> None:
+def test_rewriting_the_zones_keeps_what_a_person_wrote_before_them(tmp_path: Path) -> None:
     path = site_file(tmp_path, GOOD)
     zones = (Zone('the "dock"', [(0, 0), (5, 0), (5, 5.25)], stopped_s=20, debounce_s=0.5),)
     lines = (Line("exit", (1, 2), (3, 4)),)
-    write_places(path, zones, lines)
+    write_zones(path, zones, lines)
     assert path.read_text().startswith("# the gate of the yard\n")
     again = read_site(path)
     assert (again.zones, again.lines, again.score) == (zones, lines, 0.3)
     assert [p.name for p in tmp_path.iterdir()] == ["site.toml"]
 
 
-def test_how_speeds_are_measured_is_said_by_the_site(tmp_path: Path) -> None:
+def test_the_site_sets_how_speeds_are_measured(tmp_path: Path) -> None:
     from edgevid.site.build import build_speed_estimator
+    from edgevid.site.load import LoadedSite
     from edgevid.speed.calibration import make_calibration
     from edgevid.speed.contact import CONTACTS
 
@@ -99,7 +101,9 @@ def test_how_speeds_are_measured_is_said_by_the_site(tmp_path: Path) -> None:
     assert (site.speed_method, site.contact, site.road_deg) == ("displacement", "footprint", 45.0)
     corners = np.array([(402, 903), (1498, 899), (1102, 402), (801, 399)])
     meters = np.array([(0, 0), (7, 0), (7, 30), (0, 30)])
-    speed_estimator = build_speed_estimator(site, make_calibration(corners, meters, (1920, 1080)))
+    calibration = make_calibration(corners, meters, (1920, 1080))
+    speed_estimator = build_speed_estimator(LoadedSite(site, calibration), (1920, 1080))
+    assert speed_estimator is not None
     assert type(speed_estimator._core).__name__ == "DisplacementCore"
     assert speed_estimator._road_deg == 45.0
     path.write_text('[camera]\ncontact = "middle"\n')
@@ -107,8 +111,10 @@ def test_how_speeds_are_measured_is_said_by_the_site(tmp_path: Path) -> None:
         read_site(path)
 
 
-def test_a_policy_may_let_less_certain_speeds_pass(tmp_path: Path) -> None:
+def test_the_speed_limits_of_a_policy_hold(tmp_path: Path) -> None:
     from edgevid.site.build import build_speed_estimator
+    from edgevid.site.file import Site
+    from edgevid.site.load import LoadedSite, load_site
     from edgevid.speed.calibration import make_calibration
 
     corners = np.array([(402, 903), (1498, 899), (1102, 402), (801, 399)])
@@ -118,6 +124,7 @@ def test_a_policy_may_let_less_certain_speeds_pass(tmp_path: Path) -> None:
         "[decide]\nthreshold = 0.5\n[speed]\nmax_sigma_kmh = 7.2\nmax_share = 0.2\n"
     )
     (tmp_path / "gate.toml").write_text('policy = "p.toml"\n')
-    assert build_speed_estimator(read_site(tmp_path / "gate.toml"), calibration)._limits == (2.0, 0.2)
-    (tmp_path / "gate.toml").write_text("")
-    assert build_speed_estimator(read_site(tmp_path / "gate.toml"), calibration)._limits == (2 / 3.6, 0.05)
+    loaded = dataclasses.replace(load_site(tmp_path / "gate.toml"), calibration=calibration)
+    assert build_speed_estimator(loaded, (1920, 1080))._limits == (2.0, 0.2)  # type: ignore[union-attr]
+    loaded = LoadedSite(Site(), calibration)
+    assert build_speed_estimator(loaded, (1920, 1080))._limits == (2 / 3.6, 0.05)  # type: ignore[union-attr]
