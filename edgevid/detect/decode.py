@@ -1,4 +1,4 @@
-"""From a detector's named outputs to candidate boxes, as its recipe says."""
+"""From a detector's named outputs to candidate boxes, by the decoder of its recipe."""
 
 from __future__ import annotations
 

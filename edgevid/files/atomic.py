@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written beside, flushed to the disk, moved into place."""
+"""Files that are complete or absent: written under another name, flushed to the disk, moved into place."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A new file beside `path` to write to, which takes its place when the block ends without an error.
+    """A new file next to `path`, which replaces it when the block ends without an error.
 
-    Readers see the old file or the new one, never half of one; a crash or a power failure leaves one of both.
-    The name is this writer's own, so that two programs cannot mix their halves. The mode of a file that is
-    replaced stays, and a symbolic link goes on pointing to its file. OSError where the disk refuses.
+    Readers get the old file or the new one, never a part; a crash or a power failure leaves one of both. The
+    temporary name is unique, so that two programs never write one file. The mode of a replaced file stays,
+    and a symbolic link keeps pointing to its file. OSError where the disk refuses.
     """
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 def move_into_place(new: Path, path: Path) -> None:
-    """Flushes a finished file to the disk and gives it its name, in the place of what is there."""
+    """Flushes a finished file to the disk and renames it to `path`, replacing what is there."""
     _flush(new)
     os.replace(new, path)
     with suppress(OSError):  # a file system that cannot flush a folder

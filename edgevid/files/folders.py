@@ -1,4 +1,4 @@
-"""Where edgevid keeps what it fetches, and where its recipes lie."""
+"""The folders of downloads and of recipes."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ else:
 
 C = TypeVar("C")
 MISSING: Any = object()
-"""Default of a key that must be there."""
+"""Default of a required key."""
 
 
 def read_toml(path: Path) -> Section:
-    """The file's top table; InputError where it cannot be read, FileFormatError where it is no TOML."""
+    """The file's top table; InputError where it cannot be read, FileFormatError where it is not TOML."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         _must_be_64_bit(values)
@@ -33,11 +33,13 @@ def read_toml(path: Path) -> Section:
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise InputError(f"{path}: there is no such file; check the path") from None
-        raise InputError(f"{path}: cannot be read: {error.strerror}; check the path and its rights") from None
+        raise InputError(
+            f"{path}: cannot be read: {error.strerror}; check the path and its permissions"
+        ) from None
 
 
 def _must_be_64_bit(value: Any) -> None:
-    """ValueError for whole numbers beyond 64 bits: TOML has none, Python would read them."""
+    """ValueError for integers beyond 64 bits, which TOML does not have but Python reads."""
     if isinstance(value, dict):
         for inner in value.values():
             _must_be_64_bit(inner)
@@ -49,26 +51,26 @@ def _must_be_64_bit(value: Any) -> None:
 
 
 class Section:
-    """A table whose keys are asked for one at a time; `done` refuses the keys nobody asked for."""
+    """A table that is read key by key; `done` rejects the keys that were not read."""
 
     def __init__(self, path: Path, name: str, values: Mapping[str, Any]) -> None:
         self.path, self.name, self._values = path, name, values
-        self._asked: set[str] = set()
+        self._read: set[str] = set()
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
 
     def keys(self) -> tuple[str, ...]:
-        """The keys that are there."""
+        """The table's keys."""
         return tuple(self._values)
 
-    def fail(self, key: str, expected: str, given: object) -> NoReturn:
+    def fail(self, key: str, expected: str, got: object) -> NoReturn:
         """Raises the FileFormatError of this key."""
         full = f"{self.name}.{key}" if self.name else key
-        raise FileFormatError(self.path, full, expected=expected, got=given)
+        raise FileFormatError(self.path, full, expected=expected, got=got)
 
     def _value(self, key: str, kind: type | tuple[type, ...], expected: str, default: Any) -> Any:
-        self._asked.add(key)
+        self._read.add(key)
         if key not in self._values:
             if default is MISSING:
                 self.fail(key, expected, None)
@@ -83,7 +85,7 @@ class Section:
     @overload
     def text(self, key: str, default: str = MISSING, *, choices: Iterable[C]) -> C: ...
     def text(self, key: str, default: str = MISSING, *, choices: Iterable[Any] = ()) -> Any:
-        """A text, one of `choices` where they are given."""
+        """A text; one of `choices`, if any."""
         options = tuple(choices)
         expected = "one of " + ", ".join(repr(c) for c in options) if options else "a text"
         value = self._value(key, str, expected, default)
@@ -147,15 +149,15 @@ class Section:
         return Section(self.path, f"{self.name}.{key}" if self.name else key, value)
 
     def raw(self, key: str) -> Any:
-        """The value as it stands, None where absent: its owner checks it."""
-        self._asked.add(key)
+        """The unchecked value, None where absent."""
+        self._read.add(key)
         return self._values.get(key)
 
     def done(self, also: Iterable[str] = ()) -> None:
-        """Refuses every key that was not asked for; `also` could have been there too."""
-        known = sorted(self._asked.union(also))
+        """FileFormatError for a key that was not read; `also` names further valid keys."""
+        known = sorted(self._read.union(also))
         for key in self._values:
-            if key not in self._asked:
+            if key not in self._read:
                 expected = f"only {', '.join(known) or 'no keys'}{did_you_mean(key, known)}"
                 self.fail(key, expected, self._values[key])
 

@@ -1,4 +1,4 @@
-"""The models and sample videos that edgevid knows, and where their files are on this machine."""
+"""The models and sample videos of edgevid, and where their files are on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULT_MODEL = "yolox-nano-416"
 
 
 def recipes() -> dict[str, Recipe]:
-    """Every recipe that comes with edgevid, by name, sorted; a LocalRecipe where the file is at hand."""
+    """The recipes that come with edgevid, sorted by name; LocalRecipes where the file is on this machine."""
     found = [read_recipe(path) for path in sorted(engines_folder().glob("*/recipe.toml"))]
     return {r.name: r.with_local(path) if (path := local_file(r)) else r for r in found}
 

@@ -21,7 +21,7 @@ except ImportError:  # no Unix: two programs that download one file at once may 
 
 CHUNK = 1 << 18
 TIMEOUT_S = 10.0
-"""A server that sends nothing for so long is given up; the partial file is kept and resumed later."""
+"""A server that sends nothing for so long counts as gone; the partial file is kept and resumed later."""
 Progress = Callable[[int, int], None]
 """Called with the bytes received and the bytes expected (0 where unknown)."""
 
@@ -92,7 +92,7 @@ def _transfer(url: str, part: Path, size: int, progress: Progress | None) -> boo
     except urllib.error.HTTPError as error:
         if error.code == 416 and have:  # nothing left to send: the file is complete, or another one
             return True
-        raise DownloadError(f"{url}: the server answers {error.code} {error.reason}") from error
+        raise DownloadError(f"{url}: the server responds {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
         raise DownloadError(f"{url}: cannot be reached ({error.reason})") from error
     except (OSError, http.client.HTTPException) as error:

@@ -83,7 +83,7 @@ def _three_outputs(model: ModelSignature) -> DecoderGuess | None:
 
 
 def _two_outputs(model: ModelSignature) -> DecoderGuess | None:
-    """Boxes (1, Q, 4) beside class values (1, Q, C)."""
+    """Boxes (1, Q, 4) and class values (1, Q, C)."""
     boxes = [o for o in model.outputs if len(o.shape) == 3 and o.shape[2] == 4]
     scores = [o for o in model.outputs if len(o.shape) == 3 and o.shape[2] != 4]
     if len(boxes) != 1 or len(scores) != 1 or boxes[0].shape[1] != scores[0].shape[1]:

@@ -10,6 +10,7 @@ from typing import get_args
 
 from edgevid.errors import EdgevidError, InputError, ModelError
 from edgevid.runtime.cuda.driver import gpu_of, gpus
+from edgevid.runtime.device import parse_device
 from edgevid.runtime.engine import Engine
 from edgevid.runtime.log import log, log_once
 from edgevid.runtime.manifest import BACKENDS, engine_name, manifest_path, read_manifest
@@ -39,7 +40,7 @@ def load_engine(
     """
     if precision not in get_args(Precision):
         raise InputError(f"precision: expected 'fp32', 'fp16' or 'int8', got {precision!r}")
-    _check_device(device)
+    parse_device(device)
     if not isinstance(model, Recipe) and Path(model).suffix in ENGINE_SUFFIXES:
         return _engine_file(Path(model), device, rebuild)
     if isinstance(model, Recipe) and not isinstance(model, LocalRecipe):
@@ -48,12 +49,6 @@ def load_engine(
         )
     found = None if device == "cpu" else _by_tensorrt(model, device, precision, rebuild)
     return found or _by_onnx_runtime(model, device, precision, threads)
-
-
-def _check_device(device: str) -> None:
-    kind, _, number = device.partition(":")
-    if device not in ("auto", "cpu") and (kind != "cuda" or not (number or "0").isdigit()):
-        raise InputError(f"device: expected 'auto', 'cpu' or 'cuda:0', got {device!r}")
 
 
 def _engine_file(path: Path, device: str, rebuild: bool) -> Engine:
@@ -78,8 +73,8 @@ def _engine_file(path: Path, device: str, rebuild: bool) -> Engine:
         if not (rebuild and known and gpus()):
             raise
         manifest = read_manifest(manifest_path(path))
-        beside = [p / manifest.onnx for p in (path.parent, path.parent.parent)]
-        model = next((str(p) for p in beside if p.is_file()), manifest.model)
+        candidates = [p / manifest.onnx for p in (path.parent, path.parent.parent)]
+        model = next((str(p) for p in candidates if p.is_file()), manifest.model)
         _build([*shlex.split(manifest.rebuild_command(model))[1:], "--out", str(path)])
         engine = TrtEngine(path, device=device)
     log_once(f"{path.name} runs on {engine.device} by {engine.title}")
@@ -129,14 +124,14 @@ def _checked(path: Path, model: Recipe | str | Path, device: str) -> Engine:
 
 
 def _build(arguments: list[str]) -> None:
-    """Builds in a process of its own, which gives the builder's memory back when it ends."""
+    """Builds in a process of its own, which frees the builder's memory when it ends."""
     log.warning("building with: edgevid %s --skip-verification", " ".join(arguments))
     code = "import sys; from edgevid.cli import build_main; build_main(sys.argv[1:])"
     command = [sys.executable, "-c", code, *arguments[1:], "--skip-verification"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        told = " ".join(done.stderr.split()[-60:]) or f"exit status {done.returncode}"
-        raise ModelError(f"the engine could not be built: {told}")
+        cause = " ".join(done.stderr.split()[-60:]) or f"exit status {done.returncode}"
+        raise ModelError(f"the engine could not be built: {cause}")
 
 
 def _by_onnx_runtime(model: Recipe | str | Path, device: str, precision: str, threads: int | None) -> Engine:

@@ -31,7 +31,7 @@ TITLES: Mapping[str, str] = MappingProxyType({"tensorrt": "TensorRT", "tensorrt-
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """How an engine was made. `check` says whether it may be loaded here."""
+    """How an engine was made. `check` decides whether it may be loaded here."""
 
     model: str
     """Name of the recipe, or the ONNX file's stem."""
@@ -50,9 +50,9 @@ class Manifest:
     engine_sha256: str
     engine_bytes: int
     gpu: str = ""
-    """Name of the device it was built on; empty where none was at hand (TensorRT-RTX)."""
+    """Name of the device it was built on; empty where it was built without one (TensorRT-RTX)."""
     capability: str = ""
-    """Its compute capability; empty where none was at hand."""
+    """Its compute capability; empty where it was built without one."""
     compute_capabilities: tuple[str, ...] = ()
     """Compute capabilities asked for (TensorRT-RTX); empty: from 8.0 up."""
     cuda: str = ""
@@ -223,10 +223,10 @@ def check(
 def _of_the_file(engine: Path, manifest: Manifest) -> str:
     if not engine.is_file():
         return "there is no such file"
-    given = engine.stat().st_size
-    if given != manifest.engine_bytes:
+    size = engine.stat().st_size
+    if size != manifest.engine_bytes:
         return (
-            f"expected {manifest.engine_bytes} bytes, got {given}: the file is cut off or not the one built"
+            f"expected {manifest.engine_bytes} bytes, got {size}: the file is truncated or not the one built"
         )
     if sha256_of(engine) != manifest.engine_sha256:
         return "its bytes are not those that were built (SHA-256 differs): the file is damaged or replaced"

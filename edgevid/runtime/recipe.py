@@ -29,7 +29,7 @@ class Source:
     """Where a model's file comes from and what it must be."""
 
     url: str = ""
-    """Address at the model's own project; empty for a file that lies beside the recipe."""
+    """Address at the model's own project; empty for a file next to the recipe."""
     sha256: str = ""
     """Lower-case hexadecimal; empty where unknown, then the first download is pinned."""
     bytes: int = 0
@@ -44,7 +44,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Decode:
-    """How a detector's outputs become boxes; docs/recipes.md says which keys each kind reads."""
+    """How a detector's outputs become boxes; docs/recipes.md lists the keys of each kind."""
 
     kind: DecoderKind
     layout: OutputLayout = "columns"
@@ -90,7 +90,7 @@ DECODE_KEYS: Mapping[DecoderKind, tuple[str, ...]] = MappingProxyType(
         "boxes-scores-labels": ("normalized",),
     }
 )
-"""The keys that each kind of decoder reads besides `score_threshold`."""
+"""The keys of each kind of decoder; all have `score_threshold`, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class AccuracyFloor:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One model: what it is, where it comes from, how it is fed and how its answer is read."""
+    """One model: what it is, where it comes from, its preprocessing and how its outputs are read."""
 
     name: str
     task: Task

@@ -73,7 +73,7 @@ def _file(model: Section) -> str:
 
 
 def read_source(table: Section) -> Source:
-    """A table that says where a file comes from."""
+    """The table [source] of a recipe, or of a sample video."""
     source = Source(
         url=table.text("url", ""),
         sha256=table.text("sha256", ""),
@@ -88,7 +88,7 @@ def read_source(table: Section) -> Source:
     if source.sha256 and not re.fullmatch(r"[0-9a-f]{64}", source.sha256):
         table.fail("sha256", "64 lower-case hexadecimal digits", source.sha256)
     if source.verified and not (source.sha256 and source.bytes):
-        table.fail("verified", "false, or sha256 and bytes beside it", True)
+        table.fail("verified", "false, or sha256 and bytes with it", True)
     return source
 
 
@@ -125,31 +125,31 @@ def _outputs(table: Section) -> tuple[str, ...]:
 
 def _decode(table: Section) -> Decode:
     kind = table.text("kind", choices=DECODE_KEYS)
-    asked: dict[str, Any] = {"score_threshold": table.number("score_threshold", 0.25, low=0, high=1)}
+    values: dict[str, Any] = {"score_threshold": table.number("score_threshold", 0.25, low=0, high=1)}
     if "strides" in DECODE_KEYS[kind]:
-        asked["strides"] = table.integers("strides")
+        values["strides"] = table.integers("strides")
     if "layout" in DECODE_KEYS[kind]:
-        asked["layout"] = table.text("layout", "columns", choices=get_args(OutputLayout))
+        values["layout"] = table.text("layout", "columns", choices=get_args(OutputLayout))
     if "box" in DECODE_KEYS[kind] and "box" in table:
-        asked["box"] = table.text("box", choices=get_args(BoxFormat))
+        values["box"] = table.text("box", choices=get_args(BoxFormat))
     for key in ("objectness", "normalized", "logits"):
         if key in DECODE_KEYS[kind]:
-            asked[key] = table.flag(key, False)
+            values[key] = table.flag(key, False)
     if "offset" in DECODE_KEYS[kind]:
-        asked["offset"] = table.number("offset", 0.5, low=0, high=1)
+        values["offset"] = table.number("offset", 0.5, low=0, high=1)
     if "nms_iou" in table and "nms_iou" in DECODE_KEYS[kind]:
-        asked["nms_iou"] = table.number("nms_iou", low=0, high=1)
+        values["nms_iou"] = table.number("nms_iou", low=0, high=1)
     table.done()
-    return Decode(kind=kind, **asked)
+    return Decode(kind=kind, **values)
 
 
 def _names(table: Section) -> tuple[str, ...]:
-    given = table.raw("classes")
-    if isinstance(given, str):
-        if given not in CLASS_LISTS:
+    classes = table.raw("classes")
+    if isinstance(classes, str):
+        if classes not in CLASS_LISTS:
             expected = f"a list of texts or one of {', '.join(CLASS_LISTS)}"
-            table.fail("classes", expected + did_you_mean(given, CLASS_LISTS), given)
-        names = CLASS_LISTS[given]
+            table.fail("classes", expected + did_you_mean(classes, CLASS_LISTS), classes)
+        names = CLASS_LISTS[classes]
     else:
         names = table.texts("classes") if table.keys() else ()
     table.done()
@@ -188,7 +188,7 @@ def write_recipe(recipe: Recipe, path: Path, *, comment: str = "") -> None:
 
 
 def recipe_text(recipe: Recipe, *, comment: str = "") -> str:
-    """The recipe as TOML; open tables are left to their owners."""
+    """The recipe as TOML, without the tables of other modules."""
     lines = [f"# {line}" for line in comment.splitlines()]
     head = {k: getattr(recipe, k) for k in ("name", "task", "file", "summary")}
     lines += _table("model", head)
@@ -198,8 +198,8 @@ def recipe_text(recipe: Recipe, *, comment: str = "") -> str:
     if recipe.outputs:
         lines += _table("output", {"names": recipe.outputs})
     if recipe.decode:
-        asked = {k: getattr(recipe.decode, k) for k in (*DECODE_KEYS[recipe.decode.kind], "score_threshold")}
-        lines += _table("decode", {"kind": recipe.decode.kind, **asked})
+        keys = ("kind", *DECODE_KEYS[recipe.decode.kind], "score_threshold")
+        lines += _table("decode", {key: getattr(recipe.decode, key) for key in keys})
     if recipe.names:
         known = next((n for n, names in CLASS_LISTS.items() if names == recipe.names), recipe.names)
         lines += _table("names", {"classes": known})

@@ -1,4 +1,4 @@
-"""How many threads a model should run on here: what the process may really use, not what the board has."""
+"""How many threads a model should run on: by the processors that this process may use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def usable() -> set[int]:
 
 
 def physical_cores(logical: set[int], cpu: Path = CPU) -> int:
-    """How many physical cores these processors belong to; each is one where the system tells nothing."""
+    """How many physical cores these processors belong to; each is one where the system does not state it."""
     siblings = {_text(cpu / f"cpu{n}" / "topology" / "thread_siblings_list") or f"only {n}" for n in logical}
     return len(siblings)
 

@@ -85,7 +85,7 @@ def test_a_corrupted_answer_is_not_kept(server: Server, tmp_path: Path) -> None:
 
 def test_absent_files_and_servers_are_named(server: Server, tmp_path: Path) -> None:
     server.mode = "absent"
-    with pytest.raises(DownloadError, match=r"/a: the server answers 404"):
+    with pytest.raises(DownloadError, match=r"/a: the server responds 404"):
         download(f"{server.url}/a", tmp_path / "a")
     server.stop()
     with pytest.raises(DownloadError, match="cannot be reached"):

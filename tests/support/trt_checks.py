@@ -37,7 +37,7 @@ def trt(monkeypatch: pytest.MonkeyPatch) -> Any:
     return made
 
 
-def test_the_stand_in_offers_nothing_that_the_real_one_has_not(trt: Any) -> None:
+def test_the_stand_in_has_no_member_that_the_real_one_lacks(trt: Any) -> None:
     table = json.loads(Path(__file__).with_name("tensorrt_names.json").read_text())["classes"]
     for name in ("Runtime", "ICudaEngine", "IExecutionContext", "TensorIOMode", "TensorLocation", "DataType"):
         everywhere = set(table[name]["1111"].split(" "))
@@ -45,7 +45,7 @@ def test_the_stand_in_offers_nothing_that_the_real_one_has_not(trt: Any) -> None
         assert offered - {"name", "value"} <= everywhere, name
 
 
-def test_an_engine_of_open_batch_runs_each_size(trt: Any, tmp_path: Path) -> None:
+def test_an_engine_of_dynamic_batch_runs_each_size(trt: Any, tmp_path: Path) -> None:
     with load_engine(written(tmp_path / "net.engine", plan())) as engine:
         assert [str(s) for s in (*engine.inputs, *engine.outputs)] == [
             "images: float32 (any, 3, 8, 8)",
@@ -134,7 +134,7 @@ def test_frames_are_letterboxed_into_the_engine(trt: Any, tmp_path: Path) -> Non
                     assert given[row].tobytes() == letterbox(frame, spec)[0].tobytes()
             x = batch_of(2)
             assert np.array_equal(engine.run({"images": x})["y"], x)  # both ways in turn
-        with pytest.raises(InputError, match="does not hold images"):
+        with pytest.raises(InputError, match="does not fit images"):
             engine.run_frames([rgb(8, 8)], [(0, 0, 8, 8)], InputSpec(9, 9))
         with pytest.raises(InputError, match="one rectangle for each"):
             engine.run_frames([rgb(8, 8)], [], spec)
@@ -213,30 +213,32 @@ def test_what_does_not_match_is_refused_before_tensorrt_sees_it(
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
-        (b"something else", "does not take it: Error Code 1: Serialization"),
+        (b"something else", "cannot load it: Error Code 1: Serialization"),
         (
             plan("search", batch=1).replace(b'"y", "shape": [1', b'"y", "shape": [-1'),
-            "depends on what is seen",
+            "depends on the image",
         ),
         (plan("fail", batch=1), "could not start the run"),
-        (plan(dtype="bfloat16"), "'y' has type DataType.BF16, which NumPy has not"),
-        (plan(location="HOST"), "must lie on the host"),
+        (plan(dtype="bfloat16"), "'y' has type DataType.BF16, which NumPy does not have"),
+        (plan(location="HOST"), "is a shape tensor"),
     ],
 )
-def test_engines_that_cannot_be_run_say_why(trt: Any, tmp_path: Path, data: bytes, told: str) -> None:
+def test_engines_that_cannot_be_run_name_the_cause(
+    trt: Any, tmp_path: Path, data: bytes, message: str
+) -> None:
     (tmp_path / "net.engine").write_bytes(data)
 
     def use() -> None:
         with load_engine(tmp_path / "net.engine") as engine:
             engine.run({"images": batch_of(1)})
 
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=message):
         use()
 
 
-def test_rtx_keeps_its_finished_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rtx_caches_its_compiled_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tensorrt_host
 
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", tensorrt_host.module("tensorrt_rtx"))
@@ -257,7 +259,7 @@ def test_rtx_keeps_its_finished_kernels(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_many_runs_of_an_engine_leak_nothing(trt: Any, tmp_path: Path) -> None:
-    """Recorded and step by step, with sizes that change."""
+    """With and without CUDA graphs, with sizes that change."""
     from edgevid.runtime.tensorrt.engine import TrtEngine
 
     def resident() -> int:
@@ -323,7 +325,7 @@ def test_the_matching_engine_is_taken(trt: Any, model: Path, caplog: pytest.LogC
 
 
 @pytest.mark.parametrize("changes", [{"onnx_sha256": "0" * 64}, {"version": "10.3.0"}, {"gpu": "Orin"}])
-def test_an_engine_that_does_not_match_gives_way_and_says_why(
+def test_an_engine_that_does_not_match_is_replaced_and_the_cause_logged(
     trt: Any, model: Path, caplog: pytest.LogCaptureFixture, changes: dict[str, Any]
 ) -> None:
     engine_for(model, **changes)
@@ -349,14 +351,14 @@ def test_an_engine_without_its_manifest_is_not_taken_for_the_model(
     assert "its manifest net.fp16.engine.json is missing" in caplog.text
 
 
-def test_by_choice_it_is_rebuilt(trt: Any, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command is the one that the manifest names; its work is done here in its place."""
+def test_it_is_rebuilt_on_request(trt: Any, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command is the one that the manifest names; the test does its work."""
     from edgevid.runtime import load as choose
 
-    asked: list[list[str]] = []
+    requested: list[list[str]] = []
 
     def rebuilt(arguments: list[str]) -> None:
-        asked.append(arguments)
+        requested.append(arguments)
         engine_for(model)
 
     monkeypatch.setattr(choose, "_build", rebuilt)
@@ -365,10 +367,10 @@ def test_by_choice_it_is_rebuilt(trt: Any, model: Path, monkeypatch: pytest.Monk
     assert kind(load_engine(path, rebuild=True)) == "TrtEngine"
     assert kind(load_engine(path, rebuild=True)) == "TrtEngine"  # it matches now: nothing is built
     common = ["build", str(model), "--precision", "fp16"]
-    assert asked == [common, [*common, "--backend", "tensorrt", "--out", str(path)]]
+    assert requested == [common, [*common, "--backend", "tensorrt", "--out", str(path)]]
 
 
-def test_a_rebuild_that_fails_says_why(trt: Any, model: Path) -> None:
+def test_a_rebuild_that_fails_names_the_cause(trt: Any, model: Path) -> None:
     """In a process of its own, where there is no TensorRT at all."""
     path = engine_for(model, version="10.3.0")
     with pytest.raises(ModelError, match=r"could not be built.*edgevid"):

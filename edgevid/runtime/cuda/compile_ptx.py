@@ -2,10 +2,10 @@
 
     python -m edgevid.runtime.cuda.compile_ptx [LIBNVRTC]
 
-PTX runs on every device from compute capability 7.5 up: the driver finishes it for the card and keeps
+PTX runs on every device from compute capability 7.5 up: the driver compiles it for the device and caches
 the result. It is made by NVRTC 12.0 (pip install nvidia-cuda-nvrtc-cu12==12.0.140), whose PTX ISA 8.0
 drivers from CUDA 12.0 on read, JetPack 6 included; newer compilers write an ISA that older drivers
-refuse. Its first line names the sources' SHA-256, so that a test sees when they have moved on.
+reject. Its first line holds the sources' SHA-256, so that a test fails when they have changed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def compile_ptx(library: str = "libnvrtc.so.12") -> str:
     nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, b"letterbox.cu", 1, headers, names)
     code = nvrtc.nvrtcCompileProgram(program, len(OPTIONS), (ctypes.c_char_p * len(OPTIONS))(*OPTIONS))
     if code:
-        raise ModelError(f"letterbox.cu: NVRTC refuses it:\n{_text(nvrtc, program, 'ProgramLog')}")
+        raise ModelError(f"letterbox.cu: NVRTC rejects it:\n{_text(nvrtc, program, 'ProgramLog')}")
     return _text(nvrtc, program, "PTX")
 
 

@@ -44,11 +44,11 @@ class NvidiaCuda(Cuda):
         self._context: Any = self.call("cuDevicePrimaryCtxRetain", self._device)
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """What a driver function gives; ModelError with the driver's word for its error."""
-        code, *given = getattr(self.driver, name)(*arguments)
+        """The results of a driver function; ModelError with the driver's name of its error."""
+        code, *results = getattr(self.driver, name)(*arguments)
         if int(code) != 0:
             raise ModelError(f"CUDA: {name} failed: {getattr(code, 'name', code)} on {self.gpu}")
-        return given[0] if len(given) == 1 else tuple(given) or None
+        return results[0] if len(results) == 1 else tuple(results) or None
 
     def _push(self) -> None:
         if self._context is None:
@@ -67,7 +67,7 @@ class NvidiaCuda(Cuda):
         return Memory(address, nbytes, lambda: self.freed("cuMemFree", address))
 
     def freed(self, name: str, made: Any) -> None:
-        """Calls a function that ends something, with the context current."""
+        """Calls a function that frees an object, with the context current."""
         with self.current():
             self.call(name, made)
 

@@ -1,7 +1,7 @@
-"""The NVIDIA driver, looked for before anything of TensorRT is touched; needs no package.
+"""The NVIDIA driver, looked up before TensorRT is loaded; needs no package.
 
-Some of TensorRT's runtimes end the process when they deserialize an engine where there is no driver,
-so that the question "is there a device?" is asked here first, of libcuda itself, through ctypes.
+Some of TensorRT's runtimes end the process when they deserialize an engine without a driver, so libcuda is
+asked for devices first, through ctypes.
 Names: CUDA Driver API, docs.nvidia.com/cuda/cuda-driver-api.
 """
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from edgevid.errors import InputError, ModelError
+from edgevid.runtime.device import parse_device
 
 LIBRARY = "libcuda.so.1"
 _MAJOR, _MINOR, _PROCESSORS, _INTEGRATED = 75, 76, 16, 18
@@ -31,7 +32,7 @@ class Gpu:
     processors: int = 0
     """Streaming multiprocessors."""
     cuda: str = ""
-    """Newest CUDA version that the driver serves, "12.6"."""
+    """Newest CUDA version that the driver supports, "12.6"."""
     integrated: bool = False
     """Whether it shares the machine's memory, as on a Jetson."""
 
@@ -41,7 +42,7 @@ class Gpu:
 
 @cache
 def driver() -> ctypes.CDLL | None:
-    """The initialized driver library; None where there is none or where it serves no device."""
+    """The initialized driver library; None where it is missing or has no device."""
     try:
         library = ctypes.CDLL(LIBRARY)
     except OSError:
@@ -51,7 +52,7 @@ def driver() -> ctypes.CDLL | None:
 
 @cache
 def gpus() -> tuple[Gpu, ...]:
-    """The devices that the driver shows to this process, in its order; empty without a driver."""
+    """The devices that are visible to this process, in the driver's order; empty without a driver."""
     library, count = driver(), ctypes.c_int(0)
     if library is None or library.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return ()
@@ -82,17 +83,12 @@ def _describe(library: ctypes.CDLL, index: int) -> Gpu:
     )
 
 
-def device_index(device: str) -> int:
-    """The number in "cuda:N"; 0 for "auto" and "cuda". InputError for anything else."""
-    kind, _, number = device.partition(":")
-    if device == "auto" or (kind == "cuda" and (number or "0").isdigit()):
-        return int(number or 0)
-    raise InputError(f"device: expected 'auto' or 'cuda:0', got {device!r}")
-
-
 def gpu_of(device: str) -> Gpu:
-    """The device of a choice like "cuda:0" or "auto"; ModelError where it is not there."""
-    index, found = device_index(device), gpus()
+    """The device of a choice like "cuda:0" or "auto"; ModelError where there is none."""
+    kind, index = parse_device(device)
+    if kind == "cpu":
+        raise InputError(f"device: expected 'auto' or 'cuda:0', got {device!r}")
+    found = gpus()
     if index < len(found):
         return found[index]
     if not found:
@@ -101,4 +97,4 @@ def gpu_of(device: str) -> Gpu:
             "`edgevid doctor` lists what is there; device='cpu' needs none"
         )
     names = ", ".join(f"cuda:{gpu.index} is {gpu.name}" for gpu in found)
-    raise ModelError(f"device {device!r}: there is none of this number; {names}")
+    raise ModelError(f"device {device!r}: no device has this number; {names}")

@@ -28,7 +28,7 @@ def _call(name: str, *arguments: object) -> None:
 
 @contextmanager
 def _capturing(stream: ctypes.c_void_p, graph: ctypes.c_void_p) -> Iterator[None]:
-    """Ends the capture in any case: a stream that stays in it can do nothing else."""
+    """Ends the capture in any case: a stream in capture mode can do nothing else."""
     _call("cuStreamBeginCapture_v2", stream, _THREAD_LOCAL)
     try:
         yield
@@ -56,7 +56,7 @@ class DriverGraph(Graph):
 
     def launch(self, stream: Stream) -> None:
         if not self._exec:
-            raise ModelError("CUDA graph: closed already")
+            raise ModelError("CUDA graph: is closed; record it again")
         with self._cuda.current():
             _call("cuGraphLaunch", self._exec, ctypes.c_void_p(stream.handle))
 

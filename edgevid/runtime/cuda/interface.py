@@ -1,9 +1,9 @@
 """CUDA behind one small interface: memory, copies, streams, events, kernels, graphs.
 
-Two implementations wear it: pycuda, and NVIDIA's cuda-bindings where pycuda is absent. Both use the
-device's primary context, the one that torch and the CUDA runtime use, and push it only for the length
-of a call: any thread may call, and nobody else's current context is disturbed. What is made here is
-freed by hand or by `close`, never by the garbage collector, which may come in another thread.
+Two implementations: pycuda, and NVIDIA's cuda-bindings where pycuda is absent. Both use the device's
+primary context, as torch and the CUDA runtime do, and push it only for the length of a call: any thread may
+call, and the current context of other code does not change. Objects are freed by `free` or `close`, never
+by the garbage collector, which may run in another thread.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Memory:
         self._free: Callable[[], None] | None = free
 
     def free(self) -> None:
-        """Gives the bytes back; once is enough, again does nothing."""
+        """Frees the bytes; a second call does nothing."""
         if self._free is not None:
             self._free()
             self._free = None
@@ -40,7 +40,7 @@ class Memory:
 
 
 class Pinned:
-    """An array in page-locked host memory, from which copies run beside the computation."""
+    """An array in page-locked host memory: copies from it overlap the computation."""
 
     __slots__ = ("_free", "array")
 
@@ -49,7 +49,7 @@ class Pinned:
         self._free: Callable[[], None] | None = free
 
     def free(self) -> None:
-        """Gives the memory back: `array` and its views must not be used any more."""
+        """Frees the memory: `array` and its views must not be used afterwards."""
         if self._free is not None:
             self.array = np.empty(0, self.array.dtype)
             self._free()
@@ -64,11 +64,11 @@ class Stream(ABC):
 
     @abstractmethod
     def synchronize(self) -> None:
-        """Waits until all its work is done; other threads run meanwhile."""
+        """Waits until all its work is done; other threads go on running."""
 
     @abstractmethod
     def close(self) -> None:
-        """Destroys it; once is enough."""
+        """Destroys it; a second call does nothing."""
 
 
 class Event(ABC):
@@ -76,7 +76,7 @@ class Event(ABC):
 
     @abstractmethod
     def record(self, stream: Stream) -> None:
-        """Marks the moment when the stream has done what it was given so far."""
+        """Marks the moment when the work in the stream so far is done."""
 
     @abstractmethod
     def seconds_until(self, later: Event) -> float:
@@ -84,7 +84,7 @@ class Event(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Destroys it; once is enough."""
+        """Destroys it; a second call does nothing."""
 
 
 class Module(ABC):
@@ -92,11 +92,11 @@ class Module(ABC):
 
     @abstractmethod
     def function(self, name: str) -> Any:
-        """The kernel of this name, for `launch`; let go of it before the module is closed."""
+        """The kernel of this name, for `launch`; drop it before the module is closed."""
 
     @abstractmethod
     def close(self) -> None:
-        """Unloads it; once is enough."""
+        """Unloads it; a second call does nothing."""
 
 
 class Graph(ABC):
@@ -108,7 +108,7 @@ class Graph(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Destroys it; once is enough."""
+        """Destroys it; a second call does nothing."""
 
 
 class Cuda(ABC):
@@ -140,7 +140,7 @@ class Cuda(ABC):
 
     @abstractmethod
     def alloc(self, nbytes: int) -> Memory:
-        """Device memory, not cleared; ModelError where the device has no more."""
+        """Device memory, not cleared; ModelError where the device is out of memory."""
 
     @abstractmethod
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> Pinned:
@@ -152,7 +152,7 @@ class Cuda(ABC):
 
     @abstractmethod
     def event(self) -> Event:
-        """A new event that takes the time."""
+        """A new event with timing."""
 
     @abstractmethod
     def upload(self, address: int, array: Array, stream: Stream) -> None:
@@ -170,23 +170,23 @@ class Cuda(ABC):
     def launch(
         self, function: Any, grid: Grid, block: Grid, args: Sequence[np.number[Any]], stream: Stream
     ) -> None:
-        """Starts a kernel; addresses are given as numpy.uint64."""
+        """Starts a kernel; addresses are numpy.uint64."""
 
     @abstractmethod
     def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
-        """Records what `work` puts into the stream, which is not run by that."""
+        """Records the work that `work` puts into the stream, without running it."""
 
     @abstractmethod
     def free_memory(self) -> tuple[int, int]:
-        """Bytes of device memory that are free, and all."""
+        """Free and total bytes of device memory."""
 
     @abstractmethod
     def close(self) -> None:
-        """Lets go of the primary context, which ends with its last user."""
+        """Releases the primary context, which ends with its last user."""
 
 
 def contiguous(array: Array) -> Array:
-    """The array itself; InputError where its bytes do not lie in one piece."""
+    """The array itself; InputError where it is not C-contiguous."""
     if not array.flags.c_contiguous:
         raise InputError(f"expected a C-contiguous array, got strides {array.strides} of {array.shape}")
     return array
@@ -195,6 +195,6 @@ def contiguous(array: Array) -> Array:
 def out_of_memory(gpu: Gpu, nbytes: int, error: object) -> ModelError:
     """The error of an allocation that the device refused."""
     return ModelError(
-        f"{gpu}: no {nbytes / 1e6:.1f} MB of memory could be had ({error}); close other engines, take a "
-        "smaller batch, or another precision"
+        f"{gpu}: out of memory: {nbytes / 1e6:.1f} MB could not be allocated ({error}); close other "
+        "engines, or use a smaller batch or another precision"
     )

@@ -70,7 +70,7 @@ def pack_frame(frame: Frame, out: Array) -> None:
 
 
 def write_task(task: Array, frame: Frame, spec: InputSpec, rectangle: Rectangle) -> None:
-    """Fills one record of TASK with all that is no address."""
+    """Fills one record of TASK, except its addresses."""
     half = (frame.width + 1) // 2
     planar = frame.planes is not None
     channels = 1 if spec.color == "GRAY" else 3
@@ -90,13 +90,13 @@ def write_task(task: Array, frame: Frame, spec: InputSpec, rectangle: Rectangle)
 
 @dataclass(slots=True)
 class _Slot:
-    """Where one image of the batch lies, on its way and on the device."""
+    """The buffers of one image of the batch, on the host and on the device."""
 
     staged: Pinned
     source: Memory
     axes: Memory
     shape: tuple[object, ...]
-    """What the record was made for: it is made anew when this changes."""
+    """What the record was made for: it is made again when this changes."""
 
 
 class DeviceLetterbox:
@@ -133,7 +133,7 @@ class DeviceLetterbox:
             self._cuda.launch(self._function, grid, BLOCK, [np.uint64(self._device_tasks.address)], stream)
 
     def _stage(self, row: int, frame: Frame, rectangle: Rectangle, target: int, stream: Stream) -> bool:
-        """Sends one frame up; whether its record has changed."""
+        """Uploads one frame; whether its record has changed."""
         shape = (frame.size, frame.planes is None, frame.full_range, frame.matrix, rectangle, target)
         slot, size = self._slots[row], frame_bytes(frame)
         changed = slot is None or slot.shape != shape
@@ -161,7 +161,7 @@ class DeviceLetterbox:
         slot = _Slot(staged, self._cuda.alloc(size), self._cuda.alloc(flat.nbytes), shape)
         self._slots[row] = slot
         self._cuda.upload(slot.axes.address, flat, stream)
-        stream.synchronize()  # `flat` goes when this returns
+        stream.synchronize()  # `flat` is freed when this returns
         task = self._tasks.array[row : row + 1]
         write_task(task, frame, self.spec, rectangle)
         luma = frame.width * frame.height

@@ -17,7 +17,7 @@ CHOICE = "EDGEVID_CUDA"
 def open_cuda(device: str = "auto", backend: str | None = None) -> Cuda:
     """The device "cuda:N" (or the first one), by pycuda where it is installed, else by cuda-bindings.
 
-    The driver is asked first. Raises ModelError without a device, MissingExtraError without a backend.
+    The driver is looked up first. Raises ModelError without a device, MissingExtraError without a backend.
     """
     gpu = gpu_of(device)
     name = backend or os.environ.get(CHOICE) or _installed()

@@ -173,16 +173,16 @@ def _without_weight_inputs(content: bytes) -> bytes:
         return content  # no protocol buffer: ONNX Runtime's own error names it
 
 
-def _check_device(asked: str, providers: list[Any], device: str, path: Path) -> None:
-    """Where CUDA was to be had and did not start: a warning for "auto", an error where it was asked for."""
+def _check_device(requested: str, providers: list[Any], device: str, path: Path) -> None:
+    """Where CUDA is installed and did not start: a warning for "auto", an error for "cuda:N"."""
     if len(providers) == 1 or device != "cpu":
         return
     why = (
         "CUDA did not start (check the NVIDIA driver, and that CUDA and cuDNN have the versions that "
         f"onnxruntime {version()} needs)"
     )
-    if asked != "auto":
-        raise ModelError(f"{path}: device {asked!r}: {why}; fix that, or take device='cpu'")
+    if requested != "auto":
+        raise ModelError(f"{path}: device {requested!r}: {why}; fix that, or take device='cpu'")
     log_once(f"{path.name}: {why}; it runs on the CPU", logging.WARNING)
 
 

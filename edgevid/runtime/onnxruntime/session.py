@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 
 from edgevid.errors import InputError, ModelError
+from edgevid.runtime.device import parse_device
 from edgevid.runtime.threads import default_threads
 
 Optimization = Literal["all", "basic", "none"]
@@ -92,17 +93,15 @@ def choose_providers(device: str) -> list[Any]:
 
     InputError for another word, ModelError for CUDA where this ONNX Runtime has none.
     """
-    if device == "cpu" or (device == "auto" and not has_cuda()):
+    kind, number = parse_device(device)
+    if kind == "cpu" or (kind == "auto" and not has_cuda()):
         return list(CPU)
-    kind, _, number = device.partition(":")
-    if device != "auto" and (kind != "cuda" or not (number or "0").isdigit()):
-        raise InputError(f"device: expected 'auto', 'cpu' or 'cuda:0', got {device!r}")
     if not has_cuda():
         raise ModelError(
             f"device {device!r}: this onnxruntime has no CUDA (it has {', '.join(providers())}); "
             "install onnxruntime-gpu in its place, or take device='cpu'"
         )
-    return [("CUDAExecutionProvider", {"device_id": int(number or 0)}), *CPU]
+    return [("CUDAExecutionProvider", {"device_id": number}), *CPU]
 
 
 def device_of(session: Any) -> str:

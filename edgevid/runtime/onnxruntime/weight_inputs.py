@@ -17,7 +17,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 def without_weight_inputs(model: bytes) -> bytes:
     """The same model whose graph inputs are only those that a caller must give.
 
-    The same object where there is nothing to take off, and where weights lie in other files: such a
+    The same object where there is nothing to take off, and where weights are in other files: such a
     model must be loaded by its path. ValueError for bytes that are no protocol buffer.
     """
     made: list[bytes] = []

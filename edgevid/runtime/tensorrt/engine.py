@@ -1,7 +1,7 @@
 """TensorRT engines behind the Engine interface: run by TensorRT 10.3 to 11.x, or by TensorRT-RTX.
 
-The manifest beside an engine is checked before TensorRT sees a byte of it, and the driver is looked
-for before TensorRT is imported: deserializing without a device ends the process in some of its builds.
+The manifest of an engine is checked before TensorRT gets its bytes, and the driver is looked up before
+TensorRT is imported: deserializing without a device ends the process in some of its builds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from edgevid.types import Array, Frame, InputSpec
 
 log = logging.getLogger("edgevid")
 
-SUFFIXES = (".engine", ".plan", ".trt")
 _MAGIC = b"ftrt"
 """First bytes of a serialized engine."""
 
@@ -63,8 +62,8 @@ def split_header(data: bytes) -> tuple[dict[str, Any], bytes]:
 class TrtEngine:
     """A serialized engine on an NVIDIA device.
 
-    Inputs go through page-locked buffers and come back the same way; runs of one shape are replayed as
-    one CUDA graph. What `run` returns is valid until the next `run`. Any thread may call, one at a time.
+    Inputs and outputs go through page-locked buffers; runs of one shape are replayed as one CUDA graph.
+    What `run` returns is valid until the next `run`. Any thread may call, one at a time.
     """
 
     def __init__(
@@ -78,12 +77,12 @@ class TrtEngine:
         backend: str = "tensorrt",
         graphs: bool = True,
     ) -> None:
-        """`manifest` stands in for the JSON beside the engine; without either the engine is loaded
-        unchecked by `backend`. `model` and `recipe` are what it must have been built of. `graphs=False`
-        runs every call step by step.
+        """`manifest` replaces the JSON next to the engine; without either the engine is loaded unchecked by
+        `backend`. `model` and `recipe` are what it must have been built of. `graphs=False` runs every call
+        without a CUDA graph.
 
         Raises ModelError for a device, version, model or file that does not match, with the command
-        that builds the engine anew; MissingExtraError for an absent package.
+        that builds the engine again; MissingExtraError for an absent package.
         """
         self.path, gpu = Path(path), gpu_of(device)
         cache = None
@@ -147,7 +146,7 @@ class TrtEngine:
             raise ModelError(f"{self.path}: this engine is closed; load it again")
 
     def close(self) -> None:
-        """Gives device and host memory back; a later `run` is a ModelError. Once is enough."""
+        """Frees device and host memory; a later `run` is a ModelError, a second call does nothing."""
         with self._lock:
             self._release()
 
@@ -183,15 +182,15 @@ def _deserialize(
 
     logger = Logger()
     if backend == "tensorrt":
-        trt.init_libnvinfer_plugins(logger, "")  # engines of other tools may hold NVIDIA's own plugins
+        trt.init_libnvinfer_plugins(logger, "")  # engines built by other tools may use NVIDIA's plugins
     runtime = trt.Runtime(logger)
     if manifest is not None and manifest.version_compatible:
-        runtime.engine_host_code_allowed = True  # such an engine carries a runtime of its own
+        runtime.engine_host_code_allowed = True  # such an engine holds its own runtime
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
-        told = "; ".join(errors[-2:]) or "it does not say why"
+        cause = "; ".join(errors[-2:]) or "without a message"
         raise ModelError(
-            f"{path}: {TITLES[backend]} {trt.__version__} does not take it: {told}. An engine fits one "
+            f"{path}: {TITLES[backend]} {trt.__version__} cannot load it: {cause}. An engine fits one "
             "version and one kind of device: build it here with `edgevid build`"
         )
     return runtime, engine

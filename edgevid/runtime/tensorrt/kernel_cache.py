@@ -1,4 +1,4 @@
-"""The kernels that TensorRT-RTX finishes on the card, kept from start to start."""
+"""The kernels that TensorRT-RTX compiles on the device, cached between starts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from edgevid.files.atomic import write_atomic
 
 
 class KernelCache:
-    """TensorRT-RTX finishes an engine's kernels for the card when it is first run: they are kept in a file,
-    so that the next start is quick. TensorRT proper has no such thing, then nothing is kept."""
+    """TensorRT-RTX compiles an engine's kernels for the device in its first run: they are cached in a file,
+    so that the next start is fast. TensorRT itself has no such step: then nothing is cached."""
 
     def __init__(self, trt: Any, engine: Any, path: Path | None) -> None:
         self._path = path
@@ -22,18 +22,18 @@ class KernelCache:
         runtime_config = engine.create_runtime_config()
         runtime_cache = runtime_config.create_runtime_cache()
         with suppress(OSError):
-            runtime_cache.deserialize(path.read_bytes())  # refuses what another version or card has left
+            runtime_cache.deserialize(path.read_bytes())  # rejects the cache of another version or device
         runtime_config.set_runtime_cache(runtime_cache)
         self._runtime_cache, self._runtime_config = runtime_cache, runtime_config
 
     def context(self, engine: Any) -> Any:
-        """A new execution context that uses it."""
+        """A new execution context that uses the cache."""
         if self._runtime_config is None:
             return engine.create_execution_context()
         return engine.create_execution_context(self._runtime_config)
 
     def save(self) -> None:
-        """Writes the file in one step where there is something new; a read-only folder is no error."""
+        """Writes the file in one step if the cache has changed; a read-only folder is no error."""
         if self._runtime_cache is None or self._path is None:
             return
         kept = bytes(self._runtime_cache.serialize())
@@ -43,5 +43,5 @@ class KernelCache:
             write_atomic(self._path, kept)
 
     def close(self) -> None:
-        """Lets go of it, before the engine."""
+        """Frees the cache; to be called before the engine is freed."""
         self._runtime_cache = self._runtime_config = None

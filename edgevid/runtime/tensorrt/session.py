@@ -20,7 +20,7 @@ from edgevid.types import Array, Frame, InputSpec
 log = logging.getLogger("edgevid")
 
 KEPT_GRAPHS = 8
-"""Shapes whose runs are kept recorded; further ones run step by step."""
+"""Shapes whose runs are kept as CUDA graphs; further ones run without one."""
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -35,7 +35,7 @@ def spec_of(trt: Any, engine: Any, name: str, path: Path) -> TensorSpec:
     try:
         dtype = np.dtype(trt.nptype(kind))
     except (TypeError, KeyError):
-        raise ModelError(f"{path}: tensor {name!r} has type {kind}, which NumPy has not") from None
+        raise ModelError(f"{path}: tensor {name!r} has type {kind}, which NumPy does not have") from None
     return TensorSpec(name, shape_of(engine.get_tensor_shape(name)), dtype)
 
 
@@ -55,7 +55,7 @@ class Buffer:
         self.view = self._host.array[:size].view(self.spec.dtype).reshape(shape)
 
     def free(self) -> None:
-        """Gives both back."""
+        """Frees both."""
         self.view = np.empty(0, self.spec.dtype)
         self._host.free()
         self.device.free()
@@ -100,8 +100,8 @@ class Session:
         engine = self._engine
         if engine.get_tensor_location(name) == trt.TensorLocation.HOST:
             raise ModelError(
-                f"{self._path}: tensor {name!r} holds a shape, which must lie on the host; export the model "
-                "with fixed shapes"
+                f"{self._path}: tensor {name!r} is a shape tensor in host memory; export the model with "
+                "fixed shapes"
             )
         return spec_of(trt, engine, name, self._path)
 
@@ -124,40 +124,40 @@ class Session:
             self._closers.append(buffer.free)
             self._buffers[spec.name] = buffer
             if not self._context.set_tensor_address(spec.name, buffer.device.address):
-                raise ModelError(f"{self._path}: TensorRT refuses the address of tensor {spec.name!r}")
+                raise ModelError(f"{self._path}: TensorRT rejects the address of tensor {spec.name!r}")
         self._take(greatest, found)
 
     def _infer(self, shapes: Shapes) -> Shapes:
         """Sets the inputs' shapes and gives the outputs'."""
         for spec, shape in zip(self.inputs, shapes, strict=True):
             if not self._context.set_input_shape(spec.name, shape):
-                raise InputError(f"{self._path}: input {spec.name!r} takes no shape {shape}")
+                raise InputError(f"{self._path}: input {spec.name!r} does not accept shape {shape}")
         found = tuple(shape_of(self._context.get_tensor_shape(spec.name)) for spec in self.outputs)
         for spec, shape in zip(self.outputs, found, strict=True):
             if min(shape, default=1) < 0:
                 raise ModelError(
-                    f"{self._path}: the shape of output {spec.name!r} depends on what is seen {shape}; "
-                    "export the model without suppression inside (nms=False), or with a fixed number of boxes"
+                    f"{self._path}: the shape of output {spec.name!r} depends on the image {shape}; "
+                    "export the model without suppression (nms=False), or with a fixed number of boxes"
                 )
         return found
 
-    def _take(self, given: Shapes, found: Shapes) -> None:
-        self._shapes = given
-        for spec, shape in zip((*self.inputs, *self.outputs), (*given, *found), strict=True):
+    def _take(self, shapes: Shapes, outputs: Shapes) -> None:
+        self._shapes = shapes
+        for spec, shape in zip((*self.inputs, *self.outputs), (*shapes, *outputs), strict=True):
             self._buffers[spec.name].shape(shape)
 
-    def _reshape(self, given: Shapes) -> None:
-        """Makes ready for inputs of these shapes; InputError outside of what the engine was built for."""
-        if given == self._shapes:
+    def _reshape(self, shapes: Shapes) -> None:
+        """Sets the inputs' shapes; InputError outside of the range that the engine was built for."""
+        if shapes == self._shapes:
             return
-        for spec, shape in zip(self.inputs, given, strict=True):
+        for spec, shape in zip(self.inputs, shapes, strict=True):
             least, _, most = self._limits[spec.name]
             if not all(a <= n <= b for a, n, b in zip(least, shape, most, strict=True)):
                 raise InputError(
                     f"engine input {spec.name!r}: expected {least} to {most}, got {shape}; build the engine "
-                    "for more with `edgevid build --batch LEAST,BEST,MOST`"
+                    "for this range with `edgevid build --batch MIN,OPT,MAX`"
                 )
-        self._take(given, self._infer(given))
+        self._take(shapes, self._infer(shapes))
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs, in arrays that the next run overwrites."""
@@ -175,7 +175,7 @@ class Session:
         name: str,
         extra_inputs: dict[str, Array],
     ) -> dict[str, Array]:
-        """The same, with the input `name` made on the device."""
+        """The outputs, with the input `name` preprocessed on the device."""
         expected = next((i for i in self.inputs if i.name == name), None)
         if expected is None or {i.name for i in self.inputs} != {name, *extra_inputs}:
             raise InputError(
@@ -192,7 +192,7 @@ class Session:
             for other, array in extra_inputs.items():
                 np.copyto(self._buffers[other].view, array)
             if not self._fits(spec, expected):
-                raise InputError(f"engine input {expected}: does not hold images of {spec}")
+                raise InputError(f"engine input {expected}: does not fit images of {spec}")
             buffer, letterbox = self._buffers[name], self._letterbox_for(spec, name)
             if letterbox is None:
                 for row, (frame, rectangle) in enumerate(zip(frames, rectangles, strict=True)):
@@ -208,7 +208,7 @@ class Session:
         return self._limits[expected.name][2][1:] == tail and expected.dtype == np.dtype(spec.dtype)
 
     def _letterbox_for(self, spec: InputSpec, name: str) -> DeviceLetterbox | None:
-        """The device's letterbox; None, said once, where its kernels do not load."""
+        """The device's letterbox; None, with one warning, where its kernels do not load."""
         if self._letterbox is not None and self._letterbox.spec == spec:
             return self._letterbox
         if self._letterbox is not None:
@@ -223,7 +223,7 @@ class Session:
         return self._letterbox
 
     def _go(self, made: str) -> dict[str, Array]:
-        """Runs what lies in the buffers; input `made` lies on the device already."""
+        """Runs the engine on its buffers; input `made` is on the device already."""
         key = (self._shapes, made)
         graph = self._graphs.get(key)
         if graph is None and self._record and key in self._warm and len(self._graphs) < KEPT_GRAPHS:
@@ -232,7 +232,7 @@ class Session:
             graph.launch(self.stream)
         else:
             self._enqueue(made)
-            self._warm.add(key)  # TensorRT sets itself up in the first run of a shape
+            self._warm.add(key)  # TensorRT initializes itself in the first run of a shape
         self.stream.synchronize()
         return {spec.name: self._buffers[spec.name].view for spec in self.outputs}
 
@@ -240,7 +240,7 @@ class Session:
         try:
             graph = self._cuda.capture(self.stream, lambda: self._enqueue(made))
         except ModelError as error:
-            log.info("%s: runs step by step, it cannot be recorded (%s)", self._path.name, error)
+            log.info("%s: runs without a CUDA graph, it cannot be recorded (%s)", self._path.name, error)
             self._record = False
             return None
         self._graphs[key] = graph
@@ -252,13 +252,13 @@ class Session:
                 buffer = self._buffers[spec.name]
                 self._cuda.upload(buffer.device.address, buffer.view, self.stream)
         if not self._context.execute_async_v3(self.stream.handle):
-            raise ModelError(f"{self._path}: TensorRT could not start the run; its log (DEBUG) says why")
+            raise ModelError(f"{self._path}: TensorRT could not start the run; its log (DEBUG) has the cause")
         for spec in self.outputs:
             buffer = self._buffers[spec.name]
             self._cuda.download(buffer.view, buffer.device.address, self.stream)
 
     def close(self) -> None:
-        """Frees everything, the context and the engine before their memory; once is enough."""
+        """Frees everything, the context and the engine before their memory; a second call does nothing."""
         with self._cuda.current():
             if self._closers:
                 self.stream.synchronize()

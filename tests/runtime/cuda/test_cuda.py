@@ -98,4 +98,4 @@ def test_devices_that_are_none(device: str) -> None:
     with pytest.raises(InputError, match="device: expected"):
         load_engine("model.onnx", device=device)
     with pytest.raises(InputError, match="device: expected"):
-        cuda_driver.device_index(device)
+        cuda_driver.gpu_of(device)
