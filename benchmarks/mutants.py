@@ -1,0 +1,304 @@
+"""Mutation testing: one small error at a time in kernels, track, speed, abstain and zones.
+
+python benchmarks/mutants.py                       (--count 200 --seed 0 --jobs 2; about a minute for 10)
+python benchmarks/mutants.py --files speed --count 30
+
+A mutant is one change of the source: a comparison, an operator, a constant, a condition, or a statement left
+out. It is killed where the tests of its room fail, or take more than a minute. Runs are in copies of the tree.
+Left out: annotations, decorators, texts of messages, and mutants of EQUIVALENT, which no test can notice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from bench import conditions, save
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = {
+    "edgevid/kernels/reference/boxes.py": ["tests/kernels/test_boxes.py"],
+    "edgevid/kernels/reference/motion.py": [
+        "tests/kernels/test_motion.py",
+        "tests/kernels/test_assignment.py",
+    ],
+    "edgevid/kernels/reference/pixels.py": ["tests/kernels/test_pixels.py"],
+    "edgevid/kernels/reference/plane.py": ["tests/kernels/test_plane.py"],
+    "edgevid/kernels/reference/policy.py": ["tests/abstain/test_policy.py"],
+    "edgevid/track.py": ["tests/test_track.py"],
+    "edgevid/zones.py": ["tests/test_zones.py"],
+    "edgevid/speed/*.py": ["tests/speed"],
+    "edgevid/abstain/*.py": ["tests/abstain"],
+}
+"""Which tests answer for which file."""
+COMPARISONS = {
+    ast.Lt: ("<", ["<=", ">="]), ast.LtE: ("<=", ["<", ">"]), ast.Gt: (">", [">=", "<="]),
+    ast.GtE: (">=", [">", "<"]), ast.Eq: ("==", ["!="]), ast.NotEq: ("!=", ["=="]),
+    ast.Is: ("is", ["is not"]), ast.IsNot: ("is not", ["is"]), ast.In: ("in", ["not in"]),
+    ast.NotIn: ("not in", ["in"]),
+}  # fmt: skip
+OPERATORS = {
+    ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "/"), ast.Div: ("/", "*"),
+    ast.Pow: ("**", "*"),
+    ast.FloorDiv: ("//", "*"), ast.Mod: ("%", "*"), ast.BitAnd: ("&", "|"), ast.BitOr: ("|", "&"),
+}  # fmt: skip
+NAMES = {"min": "max", "max": "min", "minimum": "maximum", "maximum": "minimum", "any": "all", "all": "any"}
+SKIPPED = (ast.JoinedStr, ast.Import, ast.ImportFrom)
+EQUIVALENT: dict[tuple[str, str, str], str] = {}
+"""(file, line, mutated line): why no test can tell them apart."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one file."""
+
+    file: str
+    line: int
+    start: int
+    end: int
+    text: str
+
+    def of(self, source: bytes) -> bytes:
+        """The mutated source."""
+        return source[: self.start] + self.text.encode() + source[self.end :]
+
+    def lines(self, source: bytes) -> tuple[str, str]:
+        """The lines that change, before and after, without indentation."""
+        begin = source.rfind(b"\n", 0, self.start) + 1
+        rest = source.find(b"\n", self.end)
+        after = self.of(source)
+        shift = len(after) - len(source)
+        before, mutated = source[begin:rest].decode(), after[begin : rest + shift].decode()
+        return " ".join(before.split()), " ".join(mutated.split())
+
+
+class Finder(ast.NodeVisitor):
+    """All mutants of one file."""
+
+    def __init__(self, file: str, source: bytes) -> None:
+        self.file, self.source, self.found = file, source, list[Mutant]()
+        starts = [0]
+        for line in source.splitlines(keepends=True):
+            starts.append(starts[-1] + len(line))
+        self.starts = starts
+        self.visit(ast.parse(source))
+
+    def _at(self, line: int, column: int) -> int:
+        return self.starts[line - 1] + column
+
+    def _span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
+        return self._at(node.lineno, node.col_offset), self._at(node.end_lineno, node.end_col_offset)
+
+    def _add(self, node: ast.expr | ast.stmt, start: int, end: int, *texts: str) -> None:
+        self.found += [Mutant(self.file, node.lineno, start, end, text) for text in texts]
+
+    def _between(self, node: ast.expr, left: ast.expr, right: ast.expr, old: str, *new: str) -> None:
+        """Replaces the operator between two expressions."""
+        begin, end = self._span(left)[1], self._span(right)[0]
+        pattern = r"\s+".join(map(re.escape, old.split())).encode()
+        place = re.search(pattern, self.source[begin:end])
+        if place:
+            self._add(node, begin + place.start(), begin + place.end(), *new)
+
+    def visit(self, node: ast.AST) -> None:
+        if isinstance(node, SKIPPED) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            return
+        getattr(self, f"_{type(node).__name__}", lambda _: None)(node)
+        for name, value in ast.iter_fields(node):
+            if name in ("annotation", "returns", "decorator_list", "bases"):
+                continue
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, ast.AST):
+                    self.visit(child)
+
+    def _Compare(self, node: ast.Compare) -> None:
+        sides = [node.left, *node.comparators]
+        for op, left, right in zip(node.ops, sides, sides[1:], strict=False):
+            old, new = COMPARISONS[type(op)]
+            self._between(node, left, right, old, *new)
+
+    def _BinOp(self, node: ast.BinOp) -> None:
+        if type(node.op) in OPERATORS:
+            self._between(node, node.left, node.right, *OPERATORS[type(node.op)])
+
+    def _AugAssign(self, node: ast.AugAssign) -> None:
+        self._statement(node)
+        if type(node.op) in OPERATORS:
+            old, new = OPERATORS[type(node.op)]
+            self._between(node.value, node.target, node.value, old, new)
+
+    def _BoolOp(self, node: ast.BoolOp) -> None:
+        old, new = ("and", "or") if isinstance(node.op, ast.And) else ("or", "and")
+        for left, right in zip(node.values, node.values[1:], strict=False):
+            self._between(node, left, right, old, new)
+
+    def _UnaryOp(self, node: ast.UnaryOp) -> None:
+        start = self._span(node)[0]
+        self._add(node, start, start + (3 if isinstance(node.op, ast.Not) else 1), "")
+
+    def _Constant(self, node: ast.Constant) -> None:
+        value, span = node.value, self._span(node)
+        if isinstance(value, bool):
+            self._add(node, *span, str(not value))
+        elif isinstance(value, int):
+            self._add(node, *span, str(value + 1))
+        elif isinstance(value, float):
+            self._add(node, *span, repr(value * 2 or 1.0))
+
+    def _Name(self, node: ast.Name) -> None:
+        if node.id in NAMES:
+            self._add(node, *self._span(node), NAMES[node.id])
+
+    def _Attribute(self, node: ast.Attribute) -> None:
+        if node.attr in NAMES:
+            end = self._span(node)[1]
+            self._add(node, end - len(node.attr), end, NAMES[node.attr])
+
+    def _If(self, node: ast.If | ast.IfExp) -> None:
+        self._add(node.test, *self._span(node.test), "True", "False")
+
+    _IfExp = _If
+
+    def _statement(self, node: ast.stmt) -> None:
+        self._add(node, *self._span(node), "pass")
+
+    _Expr = _Assign = _Raise = _Continue = _Break = _statement
+
+    def _Return(self, node: ast.Return) -> None:
+        if node.value is not None and not isinstance(node.value, ast.Constant):
+            self._add(node, *self._span(node), "return None")
+
+
+def targets() -> Iterator[str]:
+    """The files to mutate."""
+    for pattern in ROOMS:
+        paths = [path for path in ROOT.glob(pattern) if path.name != "__init__.py"]
+        yield from sorted(str(path.relative_to(ROOT)) for path in paths)
+
+
+def tests_of(file: str) -> list[str]:
+    """Which tests answer for `file`."""
+    return next(tests for pattern, tests in ROOMS.items() if fnmatch(file, pattern))
+
+
+def copy_tree(folder: Path) -> Path:
+    """The tracked files and the compiled kernels."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    native = [str(path.relative_to(ROOT)) for path in (ROOT / "edgevid/kernels").glob("_native*.so")]
+    for name in [*listed.stdout.splitlines(), *native]:
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def run_tests(tree: Path, tests: list[str]) -> bool:
+    """Whether the tests pass in `tree`, within two minutes."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "--timeout",
+        "60",
+        "-p",
+        "no:cacheprovider",
+        *tests,
+    ]
+    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(
+            command, cwd=tree, env=environment, capture_output=True, timeout=120, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def survives(tree: Path, mutant: Mutant) -> bool:
+    """Whether the tests of its room pass with the mutant."""
+    path = tree / mutant.file
+    source = path.read_bytes()
+    try:
+        path.write_bytes(mutant.of(source))
+        return run_tests(tree, tests_of(mutant.file))
+    finally:
+        path.write_bytes(source)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--count", type=int, default=200)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--jobs", type=int, default=2)
+    options.add_argument("--files", default="", help="only files whose path contains this; nothing is saved")
+    given = options.parse_args()
+    sources = {file: (ROOT / file).read_bytes() for file in targets() if given.files in file}
+    every = [mutant for file, source in sources.items() for mutant in Finder(file, source).found]
+    equal = [m for m in every if (m.file, *m.lines(sources[m.file])) in EQUIVALENT]
+    chosen = random.Random(given.seed).sample([m for m in every if m not in equal], given.count)
+    queue: SimpleQueue[Mutant] = SimpleQueue()
+    for mutant in chosen:
+        queue.put(mutant)
+    survivors: list[Mutant] = []
+
+    def work(tree: Path) -> None:
+        while True:
+            try:
+                mutant = queue.get_nowait()
+            except Empty:
+                return
+            alive = survives(tree, mutant)
+            before, after = mutant.lines(sources[mutant.file])
+            print(
+                "ALIVE " if alive else "killed",
+                f"{mutant.file}:{mutant.line}\n  - {before}\n  + {after}",
+                flush=True,
+            )
+            survivors.extend([mutant] * alive)
+
+    with tempfile.TemporaryDirectory() as folder:
+        trees = [copy_tree(Path(folder) / str(n)) for n in range(given.jobs)]
+        for tests in {tuple(tests_of(file)) for file in sources}:
+            if not run_tests(trees[0], list(tests)):
+                raise SystemExit(f"the tests fail without a mutant: {' '.join(tests)}")
+        threads = [threading.Thread(target=work, args=(tree,)) for tree in trees]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    killed = len(chosen) - len(survivors)
+    print(f"{killed} of {len(chosen)} killed, out of {len(every)} possible mutants")
+    if given.files:
+        return
+    made, alive = Counter(m.file for m in chosen), Counter(m.file for m in survivors)
+    result = {
+        "possible": len(every), "equivalent": len(equal), "mutants": len(chosen), "killed": killed,
+        "rows": [["file", "mutants", "killed"], *[[f, n, n - alive[f]] for f, n in sorted(made.items())]],
+        "survivors": [
+            [f"{m.file}:{m.line}", *m.lines(sources[m.file])]
+            for m in sorted(survivors, key=lambda m: (m.file, m.line))
+        ],
+    }  # fmt: skip
+    print(save("mutants", result, conditions()))
+
+
+if __name__ == "__main__":
+    main()
