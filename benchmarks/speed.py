@@ -1,12 +1,12 @@
-"""Speed over the ground on a simulated road: three methods beside their peers, in one run, against the truth.
+"""Speed over the ground on a simulated road: three methods and their peers, in one run, against the truth.
 
 python benchmarks/speed.py [--seeds 5] [--python ultralytics=PATH] [--python roboflow=PATH] ...
 
 Setting: speed_scenes.py. Peers are called from their packages by the interpreter that has them
-(speed_peers.py says what is called); ids are given, so nobody's tracker plays a part. Errors are in km/h,
-over every frame in which a method says a speed, against the truth at the moment that the value is for: now,
-or the time that our smoothed values state. "all" counts our values with no limit of uncertainty (a standard
-error under 10 km/h): the others withhold nothing.
+(speed_peers.py lists what is called); ids are given, so no tracker plays a part. Errors are in km/h, over
+every frame in which a method emits a speed, against the truth at the moment that the value is for: now, or
+the time that our smoothed values state. "all" counts our values with no limit of uncertainty (a standard
+error under 10 km/h): the others never abstain.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from speed_scenes import CAMERA, CORRELATED, FAR, FPS, LANES, NEAR, WHITE, Run, 
 from edgevid.speed import estimator as ground_speed
 from edgevid.speed import homography
 from edgevid.speed.displacement import Displacement
-from edgevid.speed.estimator import METHODS, SpeedEstimator
+from edgevid.speed.estimator import METHODS, Method, SpeedEstimator
 from edgevid.synthetic.scene import Noise
 from edgevid.types import Tracks
 
@@ -39,7 +39,7 @@ NAMES = {"ultralytics": "Ultralytics SpeedEstimator", "roboflow": "Roboflow velo
 PEER_SEEDS = 2
 """Seeds that peers are given: they are slow, and their errors are not small differences."""
 LIMIT = (2.0, 0.05)
-"""The meter's own limits of uncertainty: 2 km/h, or 5 % of the speed."""
+"""The estimator's own limits of uncertainty: 2 km/h, or 5 % of the speed."""
 
 
 def parts(seeds: int) -> dict[str, list[Run]]:
@@ -56,19 +56,19 @@ def parts(seeds: int) -> dict[str, list[Run]]:
     }
 
 
-def speed_estimator(method: str) -> SpeedEstimator:
-    """Ours, with nothing withheld for uncertainty: the limit is applied when scoring."""
+def speed_estimator(method: Method) -> SpeedEstimator:
+    """Ours, without abstention for uncertainty: the limit is applied when scoring."""
     displacement = Displacement(frames=10, average=3) if method == "displacement" else None
     return SpeedEstimator(
         calibration(), method=method, displacement=displacement, noise_px=2, click_px=0, sigma_limit_mps=1e9
     )
 
 
-def measure(method: str, given: list[Run]) -> list[dict[str, np.ndarray]]:
+def measure(method: Method, given: list[Run]) -> list[dict[str, np.ndarray]]:
     """Of each run (n, 4) of live, smoothed and track speed: moment, km/h, sigma in km/h, time of report.
 
-    All runs of a seed go through one meter at once, as tracks that do not know of each other: the check
-    for nearer boxes, which would find them in front of one another, is off.
+    All runs of a seed go through one estimator at once, as independent tracks: the occlusion check, which
+    would find them in front of one another, is off.
     """
     found: list[dict[str, list[tuple[float, ...]]]] = [
         {"live": [], "smoothed": [], "track_speeds": []} for _ in given
@@ -85,10 +85,11 @@ def measure(method: str, given: list[Run]) -> list[dict[str, np.ndarray]]:
             boxes = np.array([given[n].boxes[k] for n, k in here]).reshape(-1, 4)
             tracks = Tracks.of(ids=[n + 1 for n, _ in here], boxes=boxes, scores=zero, labels=zero,
                                match=np.where(seen, 0, -1), age=zero, unseen=zero)  # fmt: skip
-            for part, table_ in made.update(tracks, now)._asdict().items():
-                for r in np.flatnonzero(table_.reason == 0):
-                    values = (table_.time[r], 3.6 * table_.mps[r], 3.6 * table_.sigma[r], now)
-                    found[table_.ids[r] - 1][part].append(values)
+            report = made.update(tracks, now)
+            for part in ("live", "smoothed", "track_speeds"):
+                for row in getattr(report, part):
+                    if row.reason == 0:
+                        found[row.id - 1][part].append((row.time, 3.6 * row.mps, 3.6 * row.sigma, now))
     return [{part: np.array(v).reshape(-1, 4) for part, v in one.items()} for one in found]
 
 
@@ -97,11 +98,11 @@ def score(given: list[Run], values: list[np.ndarray], limit: tuple[float, float]
     off, sigma, steps, frames = [], [], [], 0
     for run, rows in zip(given, values, strict=True):
         most = np.maximum(limit[0], limit[1] * rows[:, 1]) if limit else np.full(len(rows), 10.0)
-        said = rows[rows[:, 2] <= most]
-        error = said[:, 1] - np.interp(said[:, 0], run.times, run.kmh)
+        emitted = rows[rows[:, 2] <= most]
+        error = emitted[:, 1] - np.interp(emitted[:, 0], run.times, run.kmh)
         off.append(error)
-        sigma.append(said[:, 2])
-        follows = np.diff(said[:, 3]) < 2.5 / FPS
+        sigma.append(emitted[:, 2])
+        follows = np.diff(emitted[:, 3]) < 2.5 / FPS
         steps.append(np.diff(error)[follows])
         frames += len(run.times)
     e, s, d = (np.concatenate(x) for x in (off, sigma, steps))
@@ -109,12 +110,12 @@ def score(given: list[Run], values: list[np.ndarray], limit: tuple[float, float]
     return {
         "mean": float(a.mean()), "p95": float(np.percentile(a, 95)), "bias": float(e.mean()),
         "within 68": float((a < s).mean()), "within 95": float((a < 1.96 * s).mean()),
-        "said": len(e) / frames, "jitter": float(np.sqrt((d**2).mean())) if len(d) else 0.0,
+        "emitted": len(e) / frames, "jitter": float(np.sqrt((d**2).mean())) if len(d) else 0.0,
     }  # fmt: skip
 
 
 def floor(run: Run, rho: float) -> float:
-    """Cramer-Rao: the least standard error in km/h of a straight constant motion seen as in `run`."""
+    """Cramer-Rao: the least standard error in km/h of a straight constant motion observed as in `run`."""
     found = calibration()
     at, low = np.flatnonzero(run.seen), run.boxes[:, 3] < CAMERA.height - 6
     at = at[low[at]]
@@ -134,7 +135,7 @@ def floor(run: Run, rho: float) -> float:
 
 
 def track_speeds(given: list[Run], values: list[np.ndarray], rho: float) -> dict[str, float]:
-    """Errors of the track speed values, and how they stand to the Cramer-Rao floor."""
+    """Errors of the track speeds, also relative to the Cramer-Rao bound."""
     rows = [
         (v[0, 1] - r.kmh[0], v[0, 2], floor(r, rho)) for r, v in zip(given, values, strict=True) if len(v)
     ]
@@ -144,23 +145,23 @@ def track_speeds(given: list[Run], values: list[np.ndarray], rho: float) -> dict
         "p95": float(np.percentile(np.abs(e), 95)), "within 95": float((np.abs(e) < 1.96 * s).mean()),
         "of the floor": float(np.sqrt((e**2).mean() / (least**2).mean())),
         "of the floor, mean of |e|": float(np.abs(e).mean() / (least.mean() * np.sqrt(2 / np.pi))),
-        "said": len(e) / len(given),
+        "emitted": len(e) / len(given),
     }  # fmt: skip
 
 
-def standing(given: list[Run], values: list[np.ndarray]) -> dict[str, float]:
-    """What parked cars read: tracks ever called moving, and the mean speed shown."""
+def stationary(given: list[Run], values: list[np.ndarray]) -> dict[str, float]:
+    """Speeds of parked cars: tracks ever reported as moving, and the mean speed."""
     shown = [np.nan_to_num(v[v[:, 2] <= LIMIT[0]][:, 1]) for v in values]
     everything = np.concatenate(shown)
     return {
-        "tracks": len(given), "called moving": int(sum((v > 0).any() for v in shown)),
-        "mean shown": float(everything.mean()) if len(everything) else 0.0,
-        "said": len(everything) / sum(len(r.times) for r in given),
+        "tracks": len(given), "reported as moving": int(sum((v > 0).any() for v in shown)),
+        "mean speed": float(everything.mean()) if len(everything) else 0.0,
+        "emitted": len(everything) / sum(len(r.times) for r in given),
     }  # fmt: skip
 
 
 def peers(all_parts: dict[str, list[Run]], pythons: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """What each peer shows in each frame, scored; and why one was not run."""
+    """What each peer emits in each frame, scored; and why one was not run."""
     clean = runs("constant", Noise(), 1)
     packed: dict[str, Any] = {"parts": np.array(list(all_parts))}
     corners = np.array([[-7, FAR, 0], [7, FAR, 0], [7, NEAR, 0], [-7, NEAR, 0]], float)
@@ -188,7 +189,7 @@ def peers(all_parts: dict[str, list[Run]], pythons: dict[str, str]) -> tuple[dic
                 same = packed[f"{part}_run"][1:] == packed[f"{part}_run"][:-1]
                 a, d = np.abs(e[np.isfinite(e)]), np.diff(e)[same]
                 scored[name][part] = {
-                    "mean": float(a.mean()), "p95": float(np.percentile(a, 95)), "said": len(a) / len(e),
+                    "mean": float(a.mean()), "p95": float(np.percentile(a, 95)), "emitted": len(a) / len(e),
                     "jitter": float(np.sqrt(np.nanmean(d**2))),
                 }  # fmt: skip
     return scored, absent
@@ -222,7 +223,7 @@ def cost(objects: int = 50, frames: int = 300, rounds: int = 5) -> dict[str, flo
 
 
 def bars(ours: dict[str, Any], micro: dict[str, float]) -> list[list[str]]:
-    """Every bar with what was measured."""
+    """Every bar and the measured value."""
     f, rows = ours["filter"], []
 
     def bar(what: str, found: float, most: float, least: float = -np.inf, form: str = "{:.2f}") -> None:
@@ -237,21 +238,26 @@ def bars(ours: dict[str, Any], micro: dict[str, float]) -> list[list[str]]:
         ("smoothed, braking", "brake", "smoothed", 1.45),
     ):
         bar(f"{what}: mean error, km/h", f[part][kind]["mean"], most)
-        rows[-1][3] += f" ({f[part][kind + ' all']['mean']:.2f} with nothing withheld)"
+        rows[-1][3] += f" ({f[part][kind + ' all']['mean']:.2f} without abstention)"
         bar(f"{what}: 95th percentile", f[part][kind]["p95"], 3 * most)
     bar("95 % intervals, smoothed, constant", f["constant"]["smoothed"]["within 95"], 0.98, 0.92)
     bar("95 % intervals, smoothed, braking", f["brake"]["smoothed"]["within 95"], 1.0, 0.88)
     for part in ("constant, white", "constant"):
         name = "independent" if "white" in part else "correlated"
-        bar(f"track speed against Cramer-Rao, {name} jitter", f[part]["track_speeds"]["of the floor"], 1.15)
+        bar(f"track speeds against Cramer-Rao, {name} jitter", f[part]["track_speeds"]["of the floor"], 1.15)
     bar("smoothed, frame to frame, km/h", f["constant"]["smoothed"]["jitter"], 0.3)
     bar(
         "uneven fps against even",
         f["uneven fps"]["smoothed"]["mean"] / f["constant"]["smoothed"]["mean"],
         1.2,
     )
-    bar("parked tracks called moving, of 100 x 10 s", f["parked"]["live"]["called moving"], 0, form="{:.0f}")
-    bar("the same, smoothed", f["parked"]["smoothed"]["called moving"], 0, form="{:.0f}")
+    bar(
+        "parked tracks reported as moving, of 100 x 10 s",
+        f["parked"]["live"]["reported as moving"],
+        0,
+        form="{:.0f}",
+    )
+    bar("the same, smoothed", f["parked"]["smoothed"]["reported as moving"], 0, form="{:.0f}")
     bar("update at 50 tracks, microseconds", micro["filter"], 100, form="{:.0f}")
     return rows
 
@@ -265,7 +271,7 @@ def ours_of(all_parts: dict[str, list[Run]]) -> dict[str, Any]:
             found = measure(method, given)
             kinds = {k: [v[k] for v in found] for k in ("live", "smoothed", "track_speeds")}
             if part == "parked":
-                made[method][part] = {k: standing(given, kinds[k]) for k in ("live", "smoothed")}
+                made[method][part] = {k: stationary(given, kinds[k]) for k in ("live", "smoothed")}
                 continue
             made[method][part] = {k: score(given, kinds[k], LIMIT) for k in ("live", "smoothed")}
             made[method][part] |= {f"{k} all": score(given, kinds[k], None) for k in ("live", "smoothed")}
@@ -295,7 +301,7 @@ def main() -> None:
     theirs, absent = peers(few, dict(one.split("=", 1) for one in chosen.python))
     micro = cost()
     head = ["mean error / 95th percentile, km/h", "constant, independent", "constant", "accelerating",
-            "braking", "stop and go", "parked", "said"]  # fmt: skip
+            "braking", "stop and go", "parked", "emitted"]  # fmt: skip
     order = ("constant, white", "constant", "accelerate", "brake", "stop and go")
     rows = []
     for method in METHODS:
@@ -303,21 +309,21 @@ def main() -> None:
             part = ours[method]
             name = f"edgevid {method}, {kind}" if method == "filter" else f"edgevid {method}"
             cells = [f"{part[p][kind]['mean']:.2f} / {part[p][kind]['p95']:.2f}" for p in order]
-            rows.append([name, *cells, f"{part['parked'][kind]['mean shown']:.2f}",
-                         f"{100 * part['constant'][kind]['said']:.0f} %"])  # fmt: skip
+            rows.append([name, *cells, f"{part['parked'][kind]['mean speed']:.2f}",
+                         f"{100 * part['constant'][kind]['emitted']:.0f} %"])  # fmt: skip
     for name, part in theirs.items():
         cells = [f"{part[p]['mean']:.1f} / {part[p]['p95']:.1f}" for p in order]
         rows.append([f"{NAMES[name]} {part['version']}", *cells, f"{part['parked']['mean']:.1f}",
-                     f"{100 * part['constant']['said']:.0f} %"])  # fmt: skip
+                     f"{100 * part['constant']['emitted']:.0f} %"])  # fmt: skip
     judged = bars(ours, micro)
     print(table(head, rows), "\n")
-    print(table(["bar", "expected", "measured", ""], judged))
+    print(table(["bar", "target", "measured", ""], judged))
     where = conditions({name: part["version"] for name, part in theirs.items()})
     where["command"] = "python benchmarks/speed.py" + (
         f" --seeds {chosen.seeds}" if chosen.seeds != 5 else ""
     )
     result = {
-        "head": head, "rows": rows, "bars": [["bar", "expected", "measured", ""], *judged], "ours": ours,
+        "head": head, "rows": rows, "bars": [["bar", "target", "measured", ""], *judged], "ours": ours,
         "peers": theirs, "not run": absent, "microseconds at 50 tracks": micro, "seeds": chosen.seeds,
     }  # fmt: skip
     save("speed", result, where)

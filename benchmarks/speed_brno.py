@@ -3,10 +3,10 @@
 python benchmarks/speed_brno.py ../shared/data/speed/brnocompspeed
 
 Of each camera the data set gives distances measured on the road, lines across it, the true speed of every
-car, and image tracks (points on the road). The calibration is fitted by least squares to the measured distances,
-to the lane lines (along the road) and to the lines across, never to a true speed. Matching is the published
-protocol's: by lane, and within 0.2 s at the last line. Tracks of five points or fewer, and points within 10
-pixels of the border, do not count.
+car, and image tracks (points on the road). The calibration is fitted by least squares to the measured
+distances, to the lane lines (along the road) and to the lines across, never to a true speed. Matching is
+the published protocol's: by lane, and within 0.2 s at the last line. Tracks of five points or fewer, and
+points within 10 pixels of the border, do not count.
 
 The data are for research: cite the authors, do not pass them on.
 """
@@ -55,7 +55,7 @@ def along(line: list[float]) -> np.ndarray:
     return points[inside][:: max(1, inside.sum() // 5)]
 
 
-class LetterboxTransform:
+class PlaneFit:
     """A plane from distances: x across the road, y along it, meters."""
 
     def __init__(self, truth: dict[str, Any]) -> None:
@@ -88,7 +88,7 @@ class LetterboxTransform:
             a, b = at(g, one), at(g, other)
             step = np.where(self.road[:, None], [0.0, 1.0], [1.0, 0.0]) * self.meters[:, None]
             step *= np.sign(((b - a) * step).sum(1))[:, None]
-            out.append((at(h, a + step) - other).ravel() / np.sqrt(2))  # both ends say the same twice
+            out.append((at(h, a + step) - other).ravel() / np.sqrt(2))  # both ends count twice
         for lines, axis in ((self.lanes, 0), (self.across, 1)):
             for points in lines:
                 place = at(g, points)
@@ -146,7 +146,7 @@ def calibration_of(truth: dict[str, Any]) -> tuple[CameraCalibration, float]:
     cameras the given points stop at the image's edge while the car drives on), over the lanes and one more
     on each side.
     """
-    fit = LetterboxTransform(truth)
+    fit = PlaneFit(truth)
     h = fit.solve()
     r = fit.residuals(h)
     lines = [at(np.linalg.inv(h), points)[:, 1].mean() for points in fit.across]
@@ -202,8 +202,8 @@ def match(
 ) -> list[tuple[int, int]]:
     """(track id, row of the true cars) by lane and within 0.2 s at the last line.
 
-    Lanes of tracks are numbered across the road; which number the truth gives to which is learned from the
-    cars that time alone pairs without doubt.
+    Lanes of tracks are numbered across the road; the mapping to the numbers of the truth is learned from
+    the cars that time alone pairs unambiguously.
     """
     fps, line = truth["fps"], truth["measurementLines"][0]
     edges = np.sort([calibration.to_ground(along(d))[:, 0].mean() for d in truth["laneDivLines"]])
@@ -256,7 +256,7 @@ def judge(folder: Path) -> dict[str, Any]:
     a = np.abs(e)
     return {
         "camera": folder.name, "cars": sum(c["valid"] for c in truth["cars"]), "matched": counted,
-        "said": len(a), "mean": float(a.mean()), "median": float(np.median(a)),
+        "emitted": len(a), "mean": float(a.mean()), "median": float(np.median(a)),
         "p95": float(np.percentile(a, 95)), "worst": float(a.max()), "bias": float(e.mean()),
         "bias, percent": float(100 * (e / speed).mean()), "spread": float(np.std(e)),
         "within 95": float((a < 1.96 * sigma).mean()), "median sigma": float(np.median(sigma)),
@@ -276,7 +276,7 @@ def main() -> None:
     for j in judged:
         cells = [f"{j[k]:.2f}" for k in ("mean", "median", "p95")]
         rows.append([f"edgevid, {j['camera']}", *cells, f"{j['bias']:+.2f}",
-                     f"{100 * j['within 95']:.0f} %", f"{j['said']} of {j['cars']}"])  # fmt: skip
+                     f"{100 * j['within 95']:.0f} %", f"{j['emitted']} of {j['cars']}"])  # fmt: skip
     for session in sorted({j["camera"].split("_")[0] for j in judged}):
         e = np.concatenate([j["errors"] for j in judged if j["camera"].startswith(session)])
         a = np.abs(e)

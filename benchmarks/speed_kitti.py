@@ -1,14 +1,15 @@
-"""Speeds of cars, cyclists and pedestrians against KITTI's 3-D tracks, while the camera car stands.
+"""Speeds of cars, cyclists and pedestrians against KITTI's 3-D tracks, while the camera car is stationary.
 
 python benchmarks/speed_kitti.py ../shared/data/tracks/kitti
 
-A stretch counts as standing where at least two labeled vehicles keep their place within 0.5 m/s for two
-seconds or more. The calibration is the calibration alone (focal length, principal point, a camera 1.65 m over a
-level road), taken as exact. Boxes are PermaTrack's detections followed by our tracker, and, for comparison,
-the labeled boxes with their own ids. The truth is the slope of the labeled places over half a second.
+A stretch counts as stationary where at least two labeled vehicles keep their place within 0.5 m/s for two
+seconds or more. The calibration comes from KITTI's intrinsics alone (focal length, principal point, a camera
+1.65 m over a level road), taken as exact. Boxes are PermaTrack's detections tracked by our tracker, and, for
+comparison, the labeled boxes with their own ids. The truth is the slope of the labeled places over half a
+second.
 
-A camera at the height of a car's roof sees a meter of road 30 m away in little more than one pixel: most is
-silent here, as it should be.
+A camera at the height of a car's roof sees a meter of road 30 m away in little more than one pixel: most rows
+abstain here, as they should.
 
 KITTI is CC BY-NC-SA 3.0 (Geiger et al. 2012).
 """
@@ -64,7 +65,7 @@ def standing(labels: list[list[str]]) -> list[tuple[int, int]]:
 
 
 def calibration_of(path: Path) -> CameraCalibration:
-    """The calibration that the calibration gives: meters right of and before the camera."""
+    """The calibration of KITTI's intrinsics: meters right of and before the camera."""
     row = next(line for line in path.read_text().splitlines() if line.startswith("P2:")).split()[1:]
     f, cx, cy = float(row[0]), float(row[2]), float(row[6])
     meters = np.array([[-10, 5], [10, 5], [15, 60], [-15, 60]], float)

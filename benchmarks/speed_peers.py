@@ -10,8 +10,8 @@ NAME is one of
                 code, so sv.Detections and get_anchors_coordinates are the package's, and the example's four
                 lines (perspective transform, whole meters, a deque of one second, y only) are written here.
 
-The first two know one number for the whole image (meters per pixel). It is chosen for them: the one with
-which they are best on the same runs without noise, which nobody could know in the field.
+The first two take one number for the whole image (meters per pixel): the one with which they are best on the
+same runs without noise, which is unknown in the field.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def ultralytics(scale: float, fps: float) -> Shown:
     from ultralytics.solutions import SpeedEstimator
 
     torch.set_num_threads(1)
-    picture = np.zeros((1080, 1920, 3), np.uint8)
+    image = np.zeros((1080, 1920, 3), np.uint8)
     made = SpeedEstimator(
         model="yolov8n.yaml", fps=fps, meter_per_pixel=scale, max_speed=1000, verbose=False, show=False
     )
@@ -49,7 +49,7 @@ def ultralytics(scale: float, fps: float) -> Shown:
 
         made.extract_tracks = given
         made.frame_count = frame
-        return float(made.process(picture).speed_dict.get(run, np.nan))
+        return float(made.process(image).speed_dict.get(run, np.nan))
 
     return shown
 
@@ -136,7 +136,7 @@ def scale_of(name: str, data: dict[str, np.ndarray]) -> float:
 
 
 def play(shown: Shown, data: dict[str, np.ndarray], part: str) -> np.ndarray:
-    """The speed that is shown in each frame; while the object is missed, what was shown last stays."""
+    """The speed that is shown in each frame; while the object is missed, the last one stays."""
     out = np.full(len(data[f"{part}_times"]), np.nan)
     runs, frames = data[f"{part}_run"], data[f"{part}_frame"]
     for n in range(len(out)):

@@ -1,4 +1,4 @@
-"""The simulated road of the speed benchmark: what a detector sees of one vehicle at a time, and the truth.
+"""The simulated road of the speed benchmark: detections of one vehicle at a time, and the truth.
 
 A camera 8 m high, 1080p, focal length 1400 px, pitch 18 degrees, over a road from 15 to 60 m; cars of
 4.5 x 1.8 x 1.5 m as 3-D boxes whose projected box is jittered edge by edge, independently ("white") or with
@@ -29,13 +29,13 @@ WHITE, CORRELATED = Noise(2.0, 0.0, 0.1), Noise(2.0, MEMORY_S, 0.1)
 
 @dataclass(slots=True)
 class Run:
-    """One vehicle as seen: T frames from its first sighting on."""
+    """One vehicle as detected: T frames from its first sighting on."""
 
     kind: str
     times: np.ndarray
     """(T,) seconds."""
     boxes: np.ndarray
-    """(T, 4) pixels, float32; the last seen one where it was missed."""
+    """(T, 4) pixels, float32; the last detected one where it was missed."""
     seen: np.ndarray
     """(T,) bool."""
     kmh: np.ndarray
@@ -67,10 +67,10 @@ def clock(seconds: float, fps: float = FPS, uneven: np.random.Generator | None =
 
 
 def watch(kind: str, mover: Mover, noise: Noise, seed: int, times: list[float]) -> Run | None:
-    """The vehicle alone before the camera (others would cover it) while it is on the road."""
+    """The vehicle alone before the camera (others would occlude it) while it is on the road."""
     scene = Scene([mover], CAMERA, noise, seed)
     boxes, seen, kept, truth = [], [], [], []
-    for now, found, ids in scene.watch(times):
+    for now, found, ids in scene.simulate(times):
         real = ids >= 0
         if real.any():
             boxes.append(found.boxes[real][0])

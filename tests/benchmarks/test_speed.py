@@ -52,7 +52,7 @@ def test_scenes_keep_to_the_road_and_miss_a_tenth(bench: Any) -> None:
 
 def test_a_calibration_is_found_from_distances_and_lines(bench: Any) -> None:
     _, brno, _ = bench
-    camera = Camera(above=8.0, pitch=18.0)
+    camera = Camera(height_m=8.0, pitch=18.0)
 
     def pixels(points: list[tuple[float, float]]) -> np.ndarray:
         return camera.project(np.column_stack([np.array(points, float), np.zeros(len(points))]))
@@ -77,12 +77,12 @@ def test_a_calibration_is_found_from_distances_and_lines(bench: Any) -> None:
     places = calibration.to_ground(pixels([(-2, 20), (2, 20), (2, 40)]))
     assert np.hypot(*(places[1] - places[0])) == pytest.approx(4, abs=0.01)
     assert np.hypot(*(places[2] - places[1])) == pytest.approx(20, abs=0.02)
-    fit = brno.LetterboxTransform(truth)
+    fit = brno.PlaneFit(truth)
     exact = homography.normalized(np.linalg.inv(camera.ground_homography()), np.array([[0.0, 20.0]]))
     assert np.abs(fit.residuals(exact)).max() < 1e-6
 
 
-def test_scores_count_what_is_said_and_how_honest_it_is(bench: Any) -> None:
+def test_scores_count_emitted_values_and_interval_coverage(bench: Any) -> None:
     speed, _, scenes = bench
     run = scenes.Run("constant", np.arange(4) / 30, np.zeros((4, 4)), np.ones(4, bool), np.full(4, 50.0),
                      drive(1, 50, towards=True, lane=0.0))  # fmt: skip
@@ -90,6 +90,6 @@ def test_scores_count_what_is_said_and_how_honest_it_is(bench: Any) -> None:
     limited = speed.score([run], [rows], (2.0, 0.05))
     assert limited["mean"] == pytest.approx(1)
     assert limited["within 95"] == pytest.approx(0.5)
-    assert limited["said"] == pytest.approx(0.5)
+    assert limited["emitted"] == pytest.approx(0.5)
     assert limited["jitter"] == pytest.approx(2)
     assert speed.score([run], [rows], None)["mean"] == pytest.approx(2 / 3)
