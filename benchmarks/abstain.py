@@ -51,10 +51,10 @@ def main() -> None:
     default = Path(__file__).resolve().parents[2] / "shared/data/actions/jhmdb_skeleton"
     parser.add_argument("--data", type=Path, default=default)
     parser.add_argument("--repeats", type=int, default=1000)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     where = conditions({"scikit-learn": sklearn.__version__, "edgevid": edgevid.__version__})
-    found: dict[str, Any] = {"reference": REFERENCE, "real": real_scores(asked.data)}
-    found["guarantee"] = guarantee(asked.repeats)
+    found: dict[str, Any] = {"reference": REFERENCE, "real": real_scores(options.data)}
+    found["guarantee"] = guarantee(options.repeats)
     found["cost"] = cost()
     print(f"\nwrote {save('abstain', found, where)}")
 

@@ -1,10 +1,10 @@
-"""What recognizing costs beside the models: clips a frame, temporal heads a batch.
+"""The cost of recognition besides the models: clips per frame, temporal heads per batch.
 
     python benchmarks/actions.py [--head runs/actions/recipe.toml]
 
 Bars: clip bookkeeping under 0.3 ms/frame at 16 objects of 112x112; 16 tracks through a temporal
-head under 4 times one track. No peer cuts clips per track, so the clips stand beside the plain way:
-a list of cv2 crops per object, stacked anew for every recognition.
+head under 4 times one track. No peer cuts clips per track, so the clips are compared with the simple way:
+a list of cv2 crops per object, stacked again for every recognition.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from edgevid.runtime import load_engine, read_recipe
 from edgevid.types import Frame, Tracks
 
 OBJECTS, FPS, SECONDS = 16, 25, 12
-SCENE = {"objects": OBJECTS, "crop": "112x112", "frames per second": FPS, "moments a second": 8, "threads": 1}
+SCENE = {"objects": OBJECTS, "crop": "112x112", "fps": FPS, "moments per second": 8, "threads": 1}
 
 
 def scene() -> tuple[list[np.ndarray], list[Tracks]]:
@@ -70,7 +70,7 @@ def run_buffer(images: list[np.ndarray], tables: list[Tracks], *, crops: bool) -
 
 
 def run_plain(images: list[np.ndarray], tables: list[Tracks]) -> list[float]:
-    """The plain way: a crop of every object every third frame (about 8 a second), stacked when due."""
+    """The simple way: a crop of every object every third frame (about 8 per second), stacked when due."""
     held: dict[int, deque[np.ndarray]] = defaultdict(lambda: deque(maxlen=16))
     spent = []
     for i, tracks in enumerate(tables):
@@ -120,7 +120,7 @@ def timed(call: Callable[[], Any], repeat: int = 200) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--head", type=Path, action="append", default=[], help="recipe of a trained head")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     cv2.setNumThreads(1)
     where = conditions(
         {"numpy": np.__version__, "opencv": cv2.__version__, "onnxruntime": onnxruntime.__version__}
@@ -135,7 +135,7 @@ def main() -> None:
     for _ in range(3):  # interleaved, so that all see the same machine
         for name, way in ways.items():
             spent[name] += way()
-    told = {
+    figures = {
         name: {
             "mean_ms": float(np.mean(v)),
             "median_ms": float(np.median(v)),
@@ -143,13 +143,13 @@ def main() -> None:
         }
         for name, v in spent.items()
     }
-    rows = [[n, *(f"{r[k]:.3f}" for k in ("mean_ms", "median_ms", "p95_ms"))] for n, r in told.items()]
+    rows = [[n, *(f"{r[k]:.3f}" for k in ("mean_ms", "median_ms", "p95_ms"))] for n, r in figures.items()]
     print(table(["clips, ms/frame", "mean", "median", "p95"], rows))
-    batches = {str(p.parent.name): heads(p) for p in asked.head}
+    batches = {str(p.parent.name): heads(p) for p in options.head}
     graphs = [(g, r) for run in batches.values() for g, r in run.items()]
     rows = [[g, f"{r['1']:.3f}", f"{r['16']:.3f}", f"{r['16'] / r['1']:.2f}"] for g, r in graphs]
     print(table(["head, ms", "1 track", "16 tracks", "ratio"], rows))
-    save("actions", {"kernels": kernels.BACKEND, "scene": SCENE, "clips": told, "heads": batches}, where)
+    save("actions", {"kernels": kernels.BACKEND, "scene": SCENE, "clips": figures, "heads": batches}, where)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import numpy as np
 
 from edgevid.kernels import iou
 from edgevid.types import Array, Detections, Frame
-from edgevid.video.open import open_video, read_image
+from edgevid.video.images import read_image
+from edgevid.video.open import open_video
 
 LABELS = Path(__file__).parent / "labels"
 EYE = (("vehicle_counting_tf_input", "car"), ("intel_one-by-one-person-detection", "person"))
@@ -48,9 +49,9 @@ def average_precision(cases: Sequence[tuple[Detections, Array, Array]]) -> float
                 scored.append((float(found.scores[row]), False))
     if not total or not scored:
         return 0.0
-    hits = np.cumsum([hit for _, hit in sorted(scored, key=lambda s: -s[0])])
-    precision = np.maximum.accumulate((hits / np.arange(1, len(hits) + 1))[::-1])[::-1]
-    recall = hits / total
+    true_positives = np.cumsum([hit for _, hit in sorted(scored, key=lambda s: -s[0])])
+    precision = np.maximum.accumulate((true_positives / np.arange(1, len(true_positives) + 1))[::-1])[::-1]
+    recall = true_positives / total
     return float(np.mean([precision[recall >= r].max(initial=0) for r in np.linspace(0, 1, 101)]))
 
 

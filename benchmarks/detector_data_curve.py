@@ -6,8 +6,8 @@ TRAIN holds images/ and labels/ as benchmarks/street_nano.py writes them, DATA i
 
 Each share is trained from nothing for the same number of equally large batches, at a smaller input than the
 shipped one so that the curve takes minutes, not hours: the figures are below the shipped detector's and only
-their order means something. Scenes are real ones (rendered frames left out), whole clips or photos, nested:
-the half holds the quarter. Judged like benchmarks/detector_quality.py.
+their order is meaningful. Scenes are real ones (rendered frames left out), whole clips or photos, nested:
+the half contains the quarter. Evaluated like benchmarks/detector_quality.py.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from bench import conditions, save, table
 from detector_cases import EYE, Case, eye, judge, photos
 from tracker_peers import version
 
-from edgevid.learn.detector.data import Composer, Picture, load
-from edgevid.learn.detector.logit_bias import seen
+from edgevid.learn.detector.data import Composer, Sample, load
+from edgevid.learn.detector.logit_bias import detect_image
 from edgevid.learn.detector.network import CLASSES, Deployed, Shape
 from edgevid.learn.detector.train import Schedule, Trainer
 from edgevid.types import Detections, Frame
@@ -35,9 +35,9 @@ SHAPE = Shape(320, 192)
 SHARES = (0.25, 0.5, 1.0)
 
 
-def scenes(pictures: list[Picture], share: float) -> list[Picture]:
+def scenes(samples: list[Sample], share: float) -> list[Sample]:
     """The images of a share of the clips and of the photos: nested, in an order drawn once."""
-    real = [p for p in pictures if p.clip != "rendered"]
+    real = [p for p in samples if p.clip != "rendered"]
     count = {clip: sum(p.clip == clip for p in real) for clip in sorted({p.clip for p in real})}
     kept: set[str] = set()
     for group in ([c for c, n in count.items() if n > 1], [c for c, n in count.items() if n == 1]):
@@ -51,7 +51,7 @@ def seer(network: Deployed, expected: str) -> Callable[[Frame], Detections]:
     label = CLASSES.index(expected)
 
     def detect(frame: Frame) -> Detections:
-        found = seen(network, frame.image, nms_iou=0.6)
+        found = detect_image(network, frame.image, nms_iou=0.6)
         return found[found.labels == label]
 
     return detect
@@ -65,14 +65,14 @@ def main() -> None:
     options.add_argument("--work", type=Path, default=Path("runs/detector-curve"))
     given = options.parse_args()
     torch.set_num_threads(1)
-    pictures = load(given.train, CLASSES)
+    samples = load(given.train, CLASSES)
     tests: list[tuple[str, str, list[Case]]] = [("person, photos", "person", photos(given.data))]
     tests += [(f"{expected}, {name}", expected, eye(given.data, name)) for name, expected in EYE]
     rows = []
     for share in SHARES:
-        kept = scenes(pictures, share)
+        kept = scenes(samples, share)
         composer = Composer(kept, SHAPE.width, SHAPE.height, seed=3)
-        schedule = Schedule(steps=given.steps, batch=16, seed=3, average=0.998)
+        schedule = Schedule(steps=given.steps, batch=16, seed=3, ema_decay=0.998)
         trainer = Trainer(composer, schedule, SHAPE)
         folder = given.work / f"{share:.2f}"
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,13 @@
-"""The detector that ships beside its teachers and peers, on images and clips that its training never saw.
+"""The shipped detector against larger detectors and peers, on held-out images and clips.
 
     python benchmarks/detector_quality.py DATA          (DATA holds images/ and videos/)
 
 Photos: person AP50 against human boxes on the labeled COCO val2017 photos that were held out of training
 (every second labeled photo, by number). Clips, by eye: AP50 against the boxes of benchmarks/labels/, 255
-frames of two clips held out whole; their files say how they were made. Clips, by teachers: AP50 against what
-an ensemble of three permissive teachers agrees on (fused score 0.4; 0.15 to 0.4 counts neither way) on the
-same two clips; a teacher is judged there by itself and its peers, so its figures are no independent measure.
-Time: median of one run of the model alone, one thread, models taking turns.
+frames of two held-out clips; the files say how they were made. Clips, by ensemble: AP50 against the labels
+of an ensemble of three permissively licensed detectors (fused score 0.4; 0.15 to 0.4 is ignored) on the same
+two clips; its members are compared with themselves there, so their figures are no independent measure. Time:
+median of one run of the model alone, one thread, models taking turns.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from detector_cases import EYE, Case, eye, judge, photos
 from tracker_peers import version
 
 from edgevid.detect.detector import Detector
-from edgevid.learn.detector.label import DOUBTFUL, SURE, Ensemble, smooth
+from edgevid.learn.detector.label import IGNORE_SCORE, LABEL_SCORE, Ensemble, smooth_scores
 from edgevid.learn.detector.network import CLASSES
 from edgevid.types import Detections, Frame
 from edgevid.video.open import open_video
 
 SHIPPED = "street-nano"
 MODELS = (SHIPPED, "yolox-nano-416", "nanodet-m-416", "picodet-s-416", "fastestdet-352")
-TEACHERS = ("picodet-s-416", "nanodet-m-416", "yolox-nano-416")
+LABELERS = ("picodet-s-416", "nanodet-m-416", "yolox-nano-416")
 CLIPS = (
     ("vehicle_counting_tf_input.mp4", "car", 0.4),
     ("intel_one-by-one-person-detection.mp4", "person", 1.0),
@@ -42,8 +42,8 @@ RULER = "yolox-nano-416"
 """Whose time the ratios are of."""
 
 
-def agreed(path: Path, expected: str, every_s: float, kept: Path | None) -> list[Case]:
-    """Frames of a clip and what the teachers agree on; their answers are read from `kept` if it is there."""
+def ensemble_cases(path: Path, expected: str, every_s: float, kept: Path | None) -> list[Case]:
+    """Frames of a clip with the ensemble's labels, read from `kept` if they are there."""
     frames, due = [], 0.0
     with open_video(path) as video:
         for frame in video:
@@ -51,22 +51,22 @@ def agreed(path: Path, expected: str, every_s: float, kept: Path | None) -> list
                 due += every_s
                 frames.append(Frame(frame.image.copy(), frame.time, frame.index))
     file = kept / f"{path.stem}.npz" if kept else None
-    seen = _read(file) if file and file.exists() else _labels(frames)
+    labeled = _read(file) if file and file.exists() else _labels(frames)
     if file and not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        columns = ((d.boxes, d.scores, d.labels) for d in seen)
+        columns = ((d.boxes, d.scores, d.labels) for d in labeled)
         np.savez(file, **{f"{n}-{k}": c for n, row in enumerate(columns) for k, c in enumerate(row)})
     cases = []
-    for frame, found in zip(frames, seen, strict=True):
+    for frame, found in zip(frames, labeled, strict=True):
         mine = only(found, CLASSES, expected)
-        doubtful = (found.scores >= DOUBTFUL) & (found.scores < SURE)
-        cases.append(Case(frame, mine.boxes[mine.scores >= SURE], found.boxes[doubtful]))
+        ignored = (found.scores >= IGNORE_SCORE) & (found.scores < LABEL_SCORE)
+        cases.append(Case(frame, mine.boxes[mine.scores >= LABEL_SCORE], found.boxes[ignored]))
     return cases
 
 
 def _labels(frames: list[Frame]) -> list[Detections]:
-    ensemble = Ensemble([Detector.load(t, score_threshold=0.05, threads=1) for t in TEACHERS], CLASSES)
-    return smooth([(frame.time, ensemble.look(frame.image)) for frame in frames])
+    ensemble = Ensemble([Detector.load(t, score_threshold=0.05, threads=1) for t in LABELERS], CLASSES)
+    return smooth_scores([(frame.time, ensemble.detect(frame.image)) for frame in frames])
 
 
 def _read(file: Path) -> list[Detections]:
@@ -97,11 +97,11 @@ def times(models: dict[str, Detector]) -> dict[str, float]:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("data", type=Path)
-    options.add_argument("--kept", type=Path, help="folder that keeps the teachers' labels between runs")
-    asked = options.parse_args()
-    data = asked.data
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--kept", type=Path, help="folder that keeps the ensemble's labels between runs")
+    options = parser.parse_args()
+    data = options.data
     models = {name: Detector.load(name, score_threshold=0.02, threads=1) for name in MODELS}
     given = photos(data)
     tests = [(f"person, {len(given)} photos", "person", given)]
@@ -109,8 +109,8 @@ def main() -> None:
         cases = eye(data, name)
         tests.append((f"{expected}, {len(cases)} frames by eye", expected, cases))
     for file, expected, every in CLIPS:
-        cases = agreed(data / "videos" / file, expected, every, asked.kept)
-        tests.append((f"{expected}, {len(cases)} frames by teachers", expected, cases))
+        cases = ensemble_cases(data / "videos" / file, expected, every, options.kept)
+        tests.append((f"{expected}, {len(cases)} frames by ensemble", expected, cases))
     rows = {
         name: [f"{judge(seer(model, expected), cases):.3f}" for _, expected, cases in tests]
         for name, model in models.items()

@@ -1,13 +1,13 @@
-"""Makes the detector that ships with edgevid from the frames it was made of: labels, training, export.
+"""Trains the detector that ships with edgevid: labels, training, export.
 
     python benchmarks/street_nano.py DATA OUT          (DATA: the test data folder, with images/ and videos/)
 
-Goes on where it was interrupted. Labels come from three teachers that must agree, and from people for the
-labeled photos; one of the teachers looks at every composed image again. The held-out clips and every
+Resumes after an interruption. Labels come from an ensemble of three detectors, and from human annotators for
+the labeled photos; one of the detectors labels every composed image again. The held-out clips and every
 second labeled photo are never read. OUT gets train/ (images and labels), validation/ (a clip that is not
-learned: it tells what is added to the classes' logits), the checkpoint, the ONNX, its recipe, street_nano.json
-(what was chosen) and runs.jsonl (how long it took). `--opencv FOLDER` adds photos of OpenCV's samples
-(Debian: opencv-doc, usr/share/doc/opencv-doc/examples).
+trained on, for the bias of the class logits), the checkpoint, the ONNX, its recipe, street_nano.json (the
+options) and runs.jsonl (the durations). `--opencv FOLDER` adds photos of OpenCV's samples (Debian:
+opencv-doc, usr/share/doc/opencv-doc/examples).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from edgevid.learn.detector.data import load
 from edgevid.learn.detector.distributed import Task, train
 from edgevid.learn.detector.export import export, write_recipe
 from edgevid.learn.detector.label import Ensemble, label_lines, write_clip
-from edgevid.learn.detector.logit_bias import CUT, offset
+from edgevid.learn.detector.logit_bias import SCORE_THRESHOLD, fit_logit_bias
 from edgevid.learn.detector.network import CLASSES, Deployed
 from edgevid.learn.detector.rendered import write_rendered
 from edgevid.learn.detector.train import Schedule
@@ -39,7 +39,7 @@ from edgevid.types import Array
 from edgevid.video.images import read_image
 from edgevid.video.open import open_video
 
-TEACHERS = ("picodet-s-416", "nanodet-m-416", "yolox-nano-416")
+LABELERS = ("picodet-s-416", "nanodet-m-416", "yolox-nano-416")
 CLIPS = (
     ("videos/kraten_speedcheck_cars.mp4", 0.16),
     ("videos/pets09_s2l1_vtest.avi", 0.2),
@@ -59,19 +59,25 @@ OPENCV = (
     *(f"text/scenetext0{n}.jpg" for n in range(1, 7)),
 )
 """Photos of OpenCV's samples: streets, signs, people, and images without any."""
-LOOKS = "yolox-nano-416"
-"""The teacher that looks at the composed images: the fastest of the three."""
-VIEWS: dict[str, Any] = {"mosaic": 0.5, "paste": 0.3, "photos": 0.6, "peopled": 2.5, "zoom": (0.5, 3.0)}
-"""How the training images are composed; the experiments on validation images are in the card."""
+PSEUDO_LABELS = "yolox-nano-416"
+"""The detector that labels the composed images: the fastest of the three."""
+AUGMENTATIONS: dict[str, Any] = {
+    "mosaic": 0.5,
+    "paste": 0.3,
+    "photo_share": 0.6,
+    "object_weight": 2.5,
+    "zoom": (0.5, 3.0),
+}
+"""Options of the training images' composition; the experiments on validation images are in the card."""
 STEPS, BATCH = 13_500, 16
-"""68 minutes on one core and part of a second."""
+"""68 minutes on one core and part of another."""
 SUMMARY = "Ships with edgevid: people and vehicles, 448x256, trained by this project"
 LONGEST = 960
 """Pixels of the longer side of a stored image."""
 
 
 def human_boxes(data: Path, photo: Path, image: Array) -> Array | None:
-    """Person boxes (G, 4) that people drew on a photo; None where nobody did."""
+    """Person boxes (G, 4) that annotators drew on a photo; None without annotations."""
     path = data / "images" / "coco_val2017_100_person_kpt_labels" / f"{photo.stem}.txt"
     if not path.exists():
         return None
@@ -82,7 +88,7 @@ def human_boxes(data: Path, photo: Path, image: Array) -> Array | None:
 
 
 def corrected(text: str, human: Array | None) -> str:
-    """Label lines with the people's boxes in place of the teachers' boxes of the same persons."""
+    """Label lines with the human boxes in place of the ensemble's boxes of the same persons."""
     if human is None:
         return text
     kept = []
@@ -115,7 +121,7 @@ def write_photos(data: Path, train: Path, ensemble: Ensemble) -> None:
         if photo.stem in labeled[::2]:
             continue
         image = shrunk(read_image(photo))
-        text = corrected(label_lines(ensemble.look(image), CLASSES), human_boxes(data, photo, image))
+        text = corrected(label_lines(ensemble.detect(image), CLASSES), human_boxes(data, photo, image))
         write_photo(train, f"coco{photo.stem}", image, text)
 
 
@@ -124,7 +130,7 @@ def prepare(data: Path, out: Path, opencv: Path | None) -> None:
     train, validation = out / "train", out / "validation"
     if (out / "prepared").exists():
         return
-    ensemble = Ensemble([Detector.load(t, score_threshold=0.05, threads=1) for t in TEACHERS], CLASSES)
+    ensemble = Ensemble([Detector.load(t, score_threshold=0.05, threads=1) for t in LABELERS], CLASSES)
     for folder, clips in ((train, CLIPS), (validation, (VALIDATION,))):
         for name, every in clips:
             path = data / name
@@ -134,35 +140,38 @@ def prepare(data: Path, out: Path, opencv: Path | None) -> None:
     write_photos(data, train, ensemble)
     for name in OPENCV if opencv else ():
         image = shrunk(read_image(opencv / name))
-        text = label_lines(ensemble.look(image), CLASSES)
+        text = label_lines(ensemble.detect(image), CLASSES)
         write_photo(train, f"opencv{Path(name).stem.replace('_', '-')}", image, text)
     write_rendered(train)
     (out / "prepared").touch()
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("data", type=Path)
-    options.add_argument("out", type=Path)
-    options.add_argument("--steps", type=int, default=STEPS)
-    options.add_argument("--opencv", type=Path)
-    options.add_argument("--processes", type=int, default=1, help="that train together")
-    given = options.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--opencv", type=Path)
+    parser.add_argument("--processes", type=int, default=1, help="processes of the distributed training")
+    given = parser.parse_args()
     out = given.out
     out.mkdir(parents=True, exist_ok=True)
     prepare(given.data, out, given.opencv)
-    schedule = Schedule(steps=given.steps, batch=BATCH, warm_up=300, weight_decay=0.04, seed=2)
-    task = Task(out / "train", out / "checkpoint.pt", schedule, views=VIEWS, teacher=LOOKS, save_every=250)
+    schedule = Schedule(steps=given.steps, batch=BATCH, warmup_steps=300, weight_decay=0.04, seed=2)
+    options: dict[str, Any] = {"augmentations": AUGMENTATIONS, "pseudo_labels": PSEUDO_LABELS}
+    task = Task(out / "train", out / "checkpoint.pt", schedule, save_every=250, **options)
     begin = time.monotonic()
     network = train(task, processes=given.processes)
     spent = round(time.monotonic() - begin, 1)
     with (out / "runs.jsonl").open("a") as log:  # one line each time that the command was run
         log.write(json.dumps({"to step": given.steps, "processes": given.processes, "seconds": spent}) + "\n")
-    surer = offset(Deployed(network).eval(), load(out / "validation", CLASSES))
-    print(f"added to the classes' logits: {surer}")
-    file = export(network, out / "street_nano.onnx", surer=surer)
-    write_recipe(out, file.name, network, name="street-nano", summary=SUMMARY, nms_iou=0.5, score=CUT)
-    report = {"schedule": asdict(schedule), "views": VIEWS, "teacher": LOOKS, "offset": surer}
+    logit_bias = fit_logit_bias(Deployed(network).eval(), load(out / "validation", CLASSES))
+    print(f"bias of the class logits: {logit_bias}")
+    file = export(network, out / "street_nano.onnx", logit_bias=logit_bias)
+    write_recipe(
+        out, file.name, network, name="street-nano", summary=SUMMARY, nms_iou=0.5, score=SCORE_THRESHOLD
+    )
+    report = {"schedule": asdict(schedule), **options, "logit_bias": logit_bias}
     (out / "street_nano.json").write_text(json.dumps(report, indent=1) + "\n")
     print(f"written {file}")
 

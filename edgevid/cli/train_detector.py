@@ -1,4 +1,4 @@
-"""`edgevid train label`, `rendered` and `detector`: a small detector of your own scenes."""
+"""`edgevid train label`, `rendered` and `detector`: a detector of your own scenes."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ import typer
 
 Sources = Annotated[list[str], typer.Argument(help="Videos and folders of images; each is one clip.")]
 Data = Annotated[Path, typer.Option(help="Data folder to write (images/ and labels/).")]
-Teachers = Annotated[str, typer.Option(help="Detectors that label together, separated by commas.")]
+Models = Annotated[str, typer.Option(help="Detectors whose results are fused, separated by commas.")]
 Every = Annotated[float, typer.Option(help="Seconds between labeled frames of a video.", min=0.0)]
 Folder = Annotated[Path, typer.Argument(help="Data folder with images/ and labels/.")]
 Out = Annotated[Path, typer.Option(help="Folder for the ONNX, recipe and checkpoint.")]
-Steps = Annotated[int, typer.Option(help="Batches to learn from.", min=1)]
-Batch = Annotated[int, typer.Option(help="Images a batch.", min=1)]
-Seed = Annotated[int, typer.Option(help="Start of all chance.")]
+Steps = Annotated[int, typer.Option(help="Batches to train on.", min=1)]
+Batch = Annotated[int, typer.Option(help="Images per batch.", min=1)]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda:0")]
 Processes = Annotated[
     int | None,
-    typer.Option(help="Processes that learn together on the CPU (default: its cores, 4 at most).", min=1),
+    typer.Option(help="Distributed processes on the CPU (default: its cores, 4 at most).", min=1),
 ]
 Name = Annotated[str, typer.Option(help="Name of the model.")]
 Start = Annotated[
-    Path | None, typer.Option(help="Checkpoint to begin with: its weights are taken where they fit.")
+    Path | None, typer.Option(help="Checkpoint to start from: its weights are loaded where they fit.")
 ]
-Teacher = Annotated[
+PseudoLabels = Annotated[
     str | None,
-    typer.Option(help="Detector that looks at every composed image too: slower, and better."),
+    typer.Option(help="Detector that labels every composed image too: slower, and better."),
 ]
 Scenes = Annotated[int, typer.Option(help="Streets to render.", min=1)]
-Pictures = Annotated[int, typer.Option(help="Images of each street.", min=1)]
+FramesPerScene = Annotated[int, typer.Option("--frames", help="Images of each street.", min=1)]
 
 
 def label(
     sources: Sources,
     data: Data = Path("data/street"),
-    teachers: Teachers = "picodet-s-416,nanodet-m-416,yolox-nano-416",
+    models: Models = "picodet-s-416,nanodet-m-416,yolox-nano-416",
     every: Every = 0.2,
 ) -> None:
-    """Label videos by several detectors that must agree; labels are text, to be corrected by eye."""
+    """Label videos with an ensemble of detectors; labels are text files, to be corrected by hand."""
     from rich.console import Console
 
     from edgevid.detect.detector import Detector
@@ -50,26 +50,30 @@ def label(
     from edgevid.learn.detector.label import Ensemble, write_clip
     from edgevid.learn.detector.network import CLASSES
 
-    found = [Detector.load(name.strip(), score_threshold=0.05) for name in teachers.split(",")]
+    found = [Detector.load(name.strip(), score_threshold=0.05) for name in models.split(",")]
     ensemble, console = Ensemble(found, CLASSES), Console(highlight=False)
     for source in sources:
         clip = Path(source).stem.replace("_", "-")
         with open_video(source) as video:
             counts = write_clip(clip, video, ensemble, data, every_s=every)
-        console.print(f"{clip}: " + (", ".join(f"{n} {k}" for k, n in counts.items()) or "nothing sure"))
+        console.print(
+            f"{clip}: " + (", ".join(f"{n} {k}" for k, n in counts.items()) or "no confident labels")
+        )
 
 
 def rendered(
-    data: Data = Path("data/street"), scenes: Scenes = 60, frames: Pictures = 6, seed: Seed = 100
+    data: Data = Path("data/street"), scenes: Scenes = 60, frames: FramesPerScene = 6, seed: Seed = 100
 ) -> None:
-    """Add rendered street images with exact boxes to a data folder; never the demo's own street."""
+    """Add rendered street images with exact boxes to a data folder; never the street of edgevid-demo."""
     from rich.console import Console
 
     from edgevid.errors import InputError
     from edgevid.learn.detector.rendered import write_rendered
 
     if seed <= 1 < seed + scenes:
-        raise InputError(f"rendered: expected seeds without 1, the street of edgevid-demo, got --seed {seed}")
+        raise InputError(
+            f"--seed: expected seeds without 1, the street of edgevid-demo, got {seed} to {seed + scenes - 1}"
+        )
     count = write_rendered(data, scenes=scenes, frames=frames, seed=seed)
     Console(highlight=False).print(f"written {count} images to [cyan]{data}[/]")
 
@@ -84,10 +88,11 @@ def detector(
     processes: Processes = None,
     name: Name = "my-detector",
     start: Start = None,
-    teacher: Teacher = None,
+    pseudo_labels: PseudoLabels = None,
 ) -> None:
-    """Train a compact detector on labeled images; goes on where it was interrupted."""
+    """Train a compact detector on labeled images; resumes an interrupted training."""
     from rich.console import Console
+    from rich.progress import Progress
 
     from edgevid.errors import require
 
@@ -101,10 +106,16 @@ def detector(
     out.mkdir(parents=True, exist_ok=True)
     console, checkpoint = Console(highlight=False), out / "checkpoint.pt"
     schedule = Schedule(steps=steps, batch=batch, seed=seed)
-    task = Task(data, checkpoint, schedule, start=start, teacher=teacher)
+    task = Task(data, checkpoint, schedule, start=start, pseudo_labels=pseudo_labels)
     if device == "cpu" and processes is None:
         processes = next(n for n in (4, 3, 2, 1) if n <= default_threads() and batch % n == 0)
-    network = train(task, device=device, processes=processes or 1)
+    with Progress(console=console) as bar:
+        line = bar.add_task("training", total=steps)
+
+        def progress(step: int, total: int, loss: float) -> None:
+            bar.update(line, completed=step, total=total, description=f"training, loss {loss:.3f}")
+
+        network = train(task, device=device, processes=processes or 1, progress=progress)
     file = export(network, out / f"{name}.onnx")
     recipe = write_recipe(out, file.name, network, name=name, summary=f"trained on {data.name}")
     console.print(f"written [cyan]{file}[/] and [cyan]{recipe}[/]")

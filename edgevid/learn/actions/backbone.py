@@ -14,7 +14,7 @@ from typing import Any
 from edgevid.errors import InputError, ModelError, require
 from edgevid.files.digest import sha256_of
 from edgevid.runtime import LocalRecipe, Recipe
-from edgevid.runtime.recipe_file import recipe_text
+from edgevid.runtime.recipe_file import write_recipe
 
 OUTPUT = "edgevid_features"
 
@@ -47,9 +47,7 @@ def cut_backbone(recipe: Recipe, out: Path, *, tensor: str = "") -> tuple[Path, 
         ),
     )  # fmt: skip
     path = out / "recipe.toml"
-    path.write_text(
-        recipe_text(made, comment=f"Cut from {recipe.name} at tensor {chosen}."), encoding="utf-8"
-    )
+    write_recipe(made, path, comment=f"Cut from {recipe.name} at tensor {chosen}.")
     return path, maps[chosen][0]
 
 

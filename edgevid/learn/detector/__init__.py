@@ -1,1 +1,1 @@
-"""Training of the compact detector."""
+"""Training of a compact detector."""

@@ -1,9 +1,9 @@
-"""Training images of the detector: a folder of images and labels, composed anew for every batch.
+"""Training images of the detector: a folder of images and labels, composed again for every batch.
 
-A data folder holds `images/<clip>_<number>.jpg` and `labels/<clip>_<number>.txt`, one object a line:
-`class x1 y1 x2 y2 weight` in pixels of the image. The weight says how sure the label is (0 to 1); a
-negative one marks a place where the labeller could not tell, which the loss leaves out. The part of the
-name before the last underscore is the clip: splits are made by clip, never by frame.
+A data folder holds `images/<clip>_<number>.jpg` and `labels/<clip>_<number>.txt`, one object per line:
+`class x1 y1 x2 y2 weight` in pixels of the image. The weight is the confidence of the label (0 to 1); a
+negative one marks a region that the loss ignores. The part of the name before the last underscore is the
+clip: splits are made by clip, never by frame.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import cv2
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.learn.detector.teacher import Teacher, merged
+from edgevid.learn.detector.pseudo_labels import PseudoLabeler, merge_labels
 from edgevid.types import Array
 
 PAD = 114
-SURE = 0.6
-"""Weight from which a label is good enough to paste its object elsewhere."""
+PASTE_WEIGHT = 0.6
+"""Weight from which a label's object is pasted into other images."""
 
 
 @dataclass(slots=True)
-class Picture:
+class Sample:
     """One labeled image."""
 
     image: Array
@@ -35,7 +35,7 @@ class Picture:
     labels: Array
     """(G,) int64."""
     weights: Array
-    """(G,) float32; negative: leave this place out."""
+    """(G,) float32; negative: ignore this region."""
     clip: str
 
 
@@ -51,8 +51,8 @@ def read_labels(path: Path, classes: Sequence[str]) -> tuple[Array, Array, Array
             continue
         if len(words) != 6 or words[0] not in classes:
             raise InputError(
-                f"{path}, line {number}: expected 'class x1 y1 x2 y2 weight' with a class of {list(classes)}, "
-                f"got {line!r}"
+                f"{path}, line {number}: expected 'class x1 y1 x2 y2 weight' with one of "
+                f"{list(classes)}, got {line!r}"
             )
         x1, y1, x2, y2, weight = map(float, words[1:])
         if not (x2 > x1 and y2 > y1):
@@ -67,84 +67,84 @@ def read_labels(path: Path, classes: Sequence[str]) -> tuple[Array, Array, Array
     )
 
 
-def load(folder: Path, classes: Sequence[str], *, longest: int = 640) -> list[Picture]:
+def load(folder: Path, classes: Sequence[str], *, longest: int = 640) -> list[Sample]:
     """Every labeled image of a data folder, shrunk so that its longer side is at most `longest` pixels."""
     paths = sorted((folder / "images").glob("*.jpg"))
     if not paths:
-        raise InputError(f"{folder}: expected images/*.jpg with labels/*.txt beside them, found no image")
-    pictures = []
+        raise InputError(f"{folder}: expected images/*.jpg and labels/*.txt, found no image")
+    samples = []
     for path in paths:
         image = cv2.imread(str(path))
         if image is None:
-            raise InputError(f"{path}: expected a JPEG image, and it does not decode")
+            raise InputError(f"{path}: expected a JPEG image, got a file that cannot be decoded")
         boxes, labels, weights = read_labels(folder / "labels" / f"{path.stem}.txt", classes)
         scale = min(1.0, longest / max(image.shape[:2]))
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-        pictures.append(Picture(rgb, boxes * scale, labels, weights, path.stem.rpartition("_")[0]))
-    return pictures
+        samples.append(Sample(rgb, boxes * scale, labels, weights, path.stem.rpartition("_")[0]))
+    return samples
 
 
 class Composer:
-    """Makes training images: scaled views, mosaics of four scenes, objects pasted from other scenes."""
+    """Composes training images: scaled views, mosaics of four scenes, objects pasted from other scenes."""
 
     def __init__(
         self,
-        pictures: Sequence[Picture],
+        samples: Sequence[Sample],
         width: int,
         height: int,
         *,
         seed: int = 0,
         mosaic: float = 0.5,
         paste: float = 0.5,
-        photos: float | None = None,
-        peopled: float = 1.0,
+        photo_share: float | None = None,
+        object_weight: float = 1.0,
         zoom: tuple[float, float] = (0.6, 1.9),
-        teacher: Teacher | None = None,
+        pseudo_labels: PseudoLabeler | None = None,
     ) -> None:
-        """`mosaic` and `paste` are the shares of images made that way, `photos` of views of clips of one
-        image; of those, the ones with an object are drawn `peopled` times as often as empty ones.
+        """`mosaic` and `paste` are the shares of images composed that way, `photo_share` of views of clips of
+        one image; of those, the ones with an object are drawn `object_weight` times as often as empty ones.
 
-        `zoom` is the range of the views' scale, 1 where the whole image just fits. A `teacher` looks at
-        every composed image before its light is changed, and adds what it sees to the labels.
+        `zoom` is the range of the views' scale, 1 where the whole image just fits. `pseudo_labels` labels
+        every composed image before its photometric augmentation, in addition to its own labels.
         """
-        self.pictures, self.width, self.height = pictures, width, height
-        self.mosaic, self.paste, self.zoom, self.teacher = mosaic, paste, zoom, teacher
+        self.samples, self.width, self.height = samples, width, height
+        self.mosaic, self.paste, self.zoom, self.pseudo_labels = mosaic, paste, zoom, pseudo_labels
         self.seed, self.random = seed, np.random.default_rng(seed)
         clips: dict[str, list[int]] = {}
-        for n, picture in enumerate(pictures):
-            clips.setdefault(picture.clip, []).append(n)
-        # Long clips are many images of one scene: a clip is drawn by the square root of its length.
+        for n, sample in enumerate(samples):
+            clips.setdefault(sample.clip, []).append(n)
+        # A clip is many images of one scene: it is drawn by the square root of its length.
         self._clips = list(clips.values())
         odds = np.sqrt([len(clip) for clip in self._clips])
         single = odds == 1
-        odds[single & [self._sure(clip[0]) for clip in self._clips]] *= peopled
-        if photos is not None and single.any() and not single.all():
-            odds[single] *= photos / odds[single].sum()
-            odds[~single] *= (1 - photos) / odds[~single].sum()
+        odds[single & [self._has_object(clip[0]) for clip in self._clips]] *= object_weight
+        if photo_share is not None and single.any() and not single.all():
+            odds[single] *= photo_share / odds[single].sum()
+            odds[~single] *= (1 - photo_share) / odds[~single].sum()
         self._odds = odds / odds.sum()
-        # People are nearly everywhere, vehicles in few scenes: pasted objects are drawn by class, then scene.
+        # People are in most scenes, vehicles in few: pasted objects are drawn by class, then by scene.
         self._objects: dict[int, dict[str, list[tuple[int, int]]]] = {}
-        for n, picture in enumerate(pictures):
-            for k in np.flatnonzero(picture.weights > SURE):
-                scenes = self._objects.setdefault(int(picture.labels[k]), {})
-                scenes.setdefault(picture.clip, []).append((n, int(k)))
+        for n, sample in enumerate(samples):
+            for k in np.flatnonzero(sample.weights > PASTE_WEIGHT):
+                scenes = self._objects.setdefault(int(sample.labels[k]), {})
+                scenes.setdefault(sample.clip, []).append((n, int(k)))
 
-    def go_on(self, step: int) -> None:
-        """Other images than those that were composed before an interruption at `step`."""
+    def resume(self, step: int) -> None:
+        """Continues with other random images than before an interruption at `step`."""
         self.random = np.random.default_rng([self.seed, step])
 
-    def _sure(self, number: int) -> bool:
-        """Whether an image has an object that is surely one."""
-        return bool((self.pictures[number].weights > SURE).any())
+    def _has_object(self, number: int) -> bool:
+        """Whether an image has an object with a confident label."""
+        return bool((self.samples[number].weights > PASTE_WEIGHT).any())
 
-    def pick(self) -> Picture:
+    def draw(self) -> Sample:
         """A random image, scenes drawn more evenly than frames."""
         clip = self._clips[self.random.choice(len(self._clips), p=self._odds)]
-        return self.pictures[clip[self.random.integers(len(clip))]]
+        return self.samples[clip[self.random.integers(len(clip))]]
 
-    def compose(self) -> Picture:
+    def compose(self) -> Sample:
         """One training image of the network's input size."""
         canvas = np.full((self.height, self.width, 3), PAD, np.uint8)
         if self.random.random() < self.mosaic:
@@ -158,32 +158,32 @@ class Composer:
             ]
         else:
             windows = [(0, 0, self.width, self.height)]
-        parts = [self._view(canvas, self.pick(), window) for window in windows]
+        parts = [self._view(canvas, self.draw(), window) for window in windows]
         if self.random.random() < self.paste:
             parts += [self._paste(canvas) for _ in range(self.random.integers(1, 5))]
         boxes, labels, weights = (np.concatenate([p[k] for p in parts]) for k in range(3))
-        if self.teacher:
-            boxes, labels, weights = merged(boxes, labels, weights, self.teacher.look(canvas))
-        return Picture(self._degrade(self._light(canvas)), boxes, labels, weights, "")
+        if self.pseudo_labels:
+            boxes, labels, weights = merge_labels(boxes, labels, weights, self.pseudo_labels.label(canvas))
+        return Sample(self._corrupt(self._photometric(canvas)), boxes, labels, weights, "")
 
     def batches(self, size: int) -> Iterator[tuple[Array, Array, Array, Array]]:
-        """Images (B, H, W, 3) uint8, boxes (B, G, 4), labels (B, G), weights (B, G), for ever."""
+        """Images (B, H, W, 3) uint8, boxes (B, G, 4), labels (B, G), weights (B, G), endlessly."""
         while True:
-            made = [self.compose() for _ in range(size)]
-            most = max(1, max(len(picture.boxes) for picture in made))
+            composed = [self.compose() for _ in range(size)]
+            most = max(1, max(len(sample.boxes) for sample in composed))
             boxes = np.zeros((size, most, 4), np.float32)
             labels, weights = np.zeros((size, most), np.int64), np.zeros((size, most), np.float32)
-            for n, picture in enumerate(made):
-                k = len(picture.boxes)
-                boxes[n, :k], labels[n, :k], weights[n, :k] = picture.boxes, picture.labels, picture.weights
-            yield np.stack([picture.image for picture in made]), boxes, labels, weights
+            for n, sample in enumerate(composed):
+                k = len(sample.boxes)
+                boxes[n, :k], labels[n, :k], weights[n, :k] = sample.boxes, sample.labels, sample.weights
+            yield np.stack([sample.image for sample in composed]), boxes, labels, weights
 
     def _view(
-        self, canvas: Array, picture: Picture, window: tuple[int, int, int, int]
+        self, canvas: Array, sample: Sample, window: tuple[int, int, int, int]
     ) -> tuple[Array, Array, Array]:
         """Draws a random flipped, scaled and shifted view of `image` into `window` of the canvas."""
         x1, y1, x2, y2 = window
-        high, wide = picture.image.shape[:2]
+        high, wide = sample.image.shape[:2]
         fit = min(self.width / wide, self.height / high)
         scale = fit * float(np.exp(self.random.uniform(*np.log(self.zoom))))
         stretch = float(np.exp(self.random.uniform(-0.15, 0.15)))
@@ -196,25 +196,25 @@ class Composer:
         local = matrix - [[0, 0, x1], [0, 0, y1]]
         mode = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
         canvas[y1:y2, x1:x2] = cv2.warpAffine(
-            picture.image, local, (x2 - x1, y2 - y1), flags=mode, borderValue=(PAD, PAD, PAD)
+            sample.image, local, (x2 - x1, y2 - y1), flags=mode, borderValue=(PAD, PAD, PAD)
         )
-        moved = picture.boxes.reshape(-1, 2, 2) * [flip * sx, sy] + matrix[:, 2]
+        moved = sample.boxes.reshape(-1, 2, 2) * [flip * sx, sy] + matrix[:, 2]
         boxes = np.concatenate([moved.min(1), moved.max(1)], 1).astype(np.float32).reshape(-1, 4)
-        return clipped(boxes, picture.labels, picture.weights, window)
+        return clip_boxes(boxes, sample.labels, sample.weights, window)
 
     def _paste(self, canvas: Array) -> tuple[Array, Array, Array]:
-        """Pastes one sure object of another scene, with soft edges, somewhere on the canvas."""
+        """Pastes an object of another scene, with soft edges, at a random position of the canvas."""
         nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32)
         if not self._objects:
             return nothing
-        picture, k = self._object()
-        x1, y1, x2, y2 = picture.boxes[k]
+        sample, k = self._object()
+        x1, y1, x2, y2 = sample.boxes[k]
         rim = 0.08 * max(x2 - x1, y2 - y1)
         a, b = max(0, int(x1 - rim)), max(0, int(y1 - rim))
-        c = min(picture.image.shape[1], int(np.ceil(x2 + rim)))
-        d = min(picture.image.shape[0], int(np.ceil(y2 + rim)))
-        patch = picture.image[b:d, a:c]
-        least = 0.08 if picture.labels[k] == 0 else 0.05
+        c = min(sample.image.shape[1], int(np.ceil(x2 + rim)))
+        d = min(sample.image.shape[0], int(np.ceil(y2 + rim)))
+        patch = sample.image[b:d, a:c]
+        least = 0.08 if sample.labels[k] == 0 else 0.05
         high = self.height * float(np.exp(self.random.uniform(np.log(least), np.log(0.6))))
         scale = high / max(1.0, y2 - y1)
         wide, tall = int(patch.shape[1] * scale), int(patch.shape[0] * scale)
@@ -228,7 +228,7 @@ class Composer:
             int(self.random.integers(self.width - wide)),
             int(self.random.integers(self.height - tall)),
         )
-        soft = np.zeros((tall, wide, 1), np.float32)
+        soft: Array = np.zeros((tall, wide, 1), np.float32)
         edge = max(1, int(rim * scale))
         soft[edge:-edge, edge:-edge] = 1
         soft = cv2.blur(soft, (2 * edge + 1, 2 * edge + 1))[..., None]
@@ -237,10 +237,10 @@ class Composer:
         box = (np.array([[x1 - a, y1 - b, x2 - a, y2 - b]]) * scale + [left, top, left, top]).astype(
             np.float32
         )
-        return box, picture.labels[k : k + 1], picture.weights[k : k + 1]
+        return box, sample.labels[k : k + 1], sample.weights[k : k + 1]
 
-    def _object(self) -> tuple[Picture, int]:
-        """A sure object to paste: a person half the time, else a vehicle; scenes drawn evenly."""
+    def _object(self) -> tuple[Sample, int]:
+        """An object to paste: a person half the time, else a vehicle; scenes drawn evenly."""
         vehicles = [label for label in self._objects if label != 0]
         if 0 in self._objects and (not vehicles or self.random.random() < 0.5):
             label = 0
@@ -250,9 +250,9 @@ class Composer:
         scenes = list(self._objects[label].values())
         scene = scenes[self.random.integers(len(scenes))]
         n, k = scene[self.random.integers(len(scene))]
-        return self.pictures[n], k
+        return self.samples[n], k
 
-    def _light(self, image: Array) -> Array:
+    def _photometric(self, image: Array) -> Array:
         """Random exposure, contrast, gamma, tint, hue and saturation."""
         gain = self.random.uniform(0.6, 1.4) * self.random.uniform(0.85, 1.15, 3)
         shift, gamma = self.random.uniform(-30, 30), float(np.exp(self.random.uniform(-0.4, 0.4)))
@@ -267,11 +267,11 @@ class Composer:
             image = cv2.cvtColor(cv2.LUT(hsv, tables.astype(np.uint8)[None]), cv2.COLOR_HSV2RGB)
         return np.asarray(image)
 
-    def _degrade(self, image: Array) -> Array:
-        """What cameras and encoders do: blur, noise, loss of color, JPEG.
+    def _corrupt(self, image: Array) -> Array:
+        """Corruptions of cameras and encoders: blur, noise, grayscale, JPEG.
 
-        By OpenCV's real codec: with kornia's differentiable one a CPU core trained 4 frames per second
-        instead of 80, and a detector's labels need no gradient through it.
+        With OpenCV's codec: with kornia's differentiable one a CPU core trained 4 frames per second instead
+        of 80, and a detector's labels need no gradient through it.
         """
         chance = self.random.random(4)
         if chance[0] < 0.25:
@@ -288,16 +288,16 @@ class Composer:
         return image
 
 
-def clipped(
+def clip_boxes(
     boxes: Array, labels: Array, weights: Array, window: tuple[int, int, int, int]
 ) -> tuple[Array, Array, Array]:
-    """The labels inside a window: cut at its edge; where less than 40 % is left, a place to leave out."""
+    """The labels inside a window, clipped to it; boxes with less than 40 % left are ignored regions."""
     low, high = np.array(window[:2], np.float32), np.array(window[2:], np.float32)
     cut = np.concatenate([np.clip(boxes[:, :2], low, high), np.clip(boxes[:, 2:], low, high)], 1)
     size = (cut[:, 2:] - cut[:, :2]).clip(0)
     whole = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     left = size.prod(1) / np.maximum(whole, 1e-6)
     kept = (size > 1).all(1)
-    doubtful = (left < 0.4) | (size.max(1) < 6)
-    weights = np.where(doubtful, -np.abs(weights), weights).astype(np.float32)
+    ignored = (left < 0.4) | (size.max(1) < 6)
+    weights = np.where(ignored, -np.abs(weights), weights).astype(np.float32)
     return cut[kept].astype(np.float32), labels[kept], weights[kept]

@@ -1,7 +1,7 @@
-"""Training of the compact detector from a data folder, by one process or by several that learn together.
+"""Training of the detector from a data folder, in one process or distributed over several.
 
-On a CPU, processes with a core each learn faster than one with as many threads: 143 frames per second against
-90, measured with two cores. Each composes images of its own; their gradients are averaged in every step.
+On a CPU, processes with a core each train faster than one with as many threads: 143 frames per second against
+90, measured with two cores. Each composes its own images; their gradients are averaged in every step.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from edgevid.detect.detector import Detector
 from edgevid.errors import InputError
 from edgevid.learn.detector.data import Composer, load
 from edgevid.learn.detector.network import CLASSES, Shape, StreetDetector
-from edgevid.learn.detector.pseudo_labels import Teacher
-from edgevid.learn.detector.train import Schedule, Trainer
+from edgevid.learn.detector.pseudo_labels import PseudoLabeler
+from edgevid.learn.detector.train import Progress, Schedule, Trainer
 
 SEED_STEP = 1000
 """Between the seeds of two processes, so that they compose different images."""
@@ -31,18 +31,18 @@ SEED_STEP = 1000
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is to be learned, from which images, and where it is kept."""
+    """Data, schedule and checkpoint of a training."""
 
     data: Path
     """Folder with images/ and labels/."""
     checkpoint: Path
     schedule: Schedule = Schedule()
-    """Its batch is of all processes together."""
+    """Its batch is the sum over all processes."""
     shape: Shape = Shape()
-    views: Mapping[str, Any] = field(default_factory=dict)
-    """How the images are composed: what `Composer` takes by name."""
-    teacher: str | None = None
-    """Model that looks at every composed image too (see `detector_teacher`): slower, and better."""
+    augmentations: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of `Composer`."""
+    pseudo_labels: str | None = None
+    """Model that labels every composed image too (see `PseudoLabeler`): slower, and better."""
     start: Path | None = None
     """Checkpoint of another training whose weights are taken where they fit, unless this one has begun."""
     save_every: int = 500
@@ -50,11 +50,17 @@ class Task:
     """Of each process."""
 
 
-def train(task: Task, *, device: str = "cpu", processes: int = 1) -> StreetDetector:
+def train(
+    task: Task,
+    *,
+    device: str = "cpu",
+    processes: int = 1,
+    progress: Progress = lambda step, total, loss: None,
+) -> StreetDetector:
     """Trains to the end of the task's schedule and returns the averaged network, on the CPU.
 
-    Goes on from the task's checkpoint where there is one. A program that asks for several processes must be
-    guarded by `if __name__ == "__main__":`, as each of them imports it. Raises InputError for several
+    Resumes from the task's checkpoint if it exists. A program that uses several processes must be guarded
+    by `if __name__ == "__main__":`, as each of them imports it. Raises InputError for several
     processes on a device other than the CPU, a batch that they cannot share, and data or checkpoints that
     cannot be read.
     """
@@ -66,10 +72,10 @@ def train(task: Task, *, device: str = "cpu", processes: int = 1) -> StreetDetec
         raise InputError(f"batch: expected a multiple of {processes} processes, got {task.schedule.batch}")
     trainer = _trainer(task, 0, processes, device)
     if processes == 1:
-        trainer.run(task.checkpoint, save_every=task.save_every)
+        trainer.run(task.checkpoint, save_every=task.save_every, progress=progress)
     else:
-        with _company(task, processes):
-            trainer.run(task.checkpoint, save_every=task.save_every)
+        with _workers(task, processes):
+            trainer.run(task.checkpoint, save_every=task.save_every, progress=progress)
     average: StreetDetector = trainer.average.cpu()
     return average
 
@@ -78,11 +84,15 @@ def _trainer(task: Task, rank: int, processes: int, device: str) -> Trainer:
     torch.set_num_threads(task.threads)
     cv2.setNumThreads(1)
     seed = task.schedule.seed + SEED_STEP * rank
-    shape, pictures = task.shape, load(task.data, CLASSES)
-    teacher = None
-    if task.teacher:
-        teacher = Teacher(Detector.load(task.teacher, score_threshold=0.05, threads=1), CLASSES)
-    composer = Composer(pictures, shape.width, shape.height, seed=seed, teacher=teacher, **task.views)
+    shape, samples = task.shape, load(task.data, CLASSES)
+    pseudo_labels = None
+    if task.pseudo_labels:
+        pseudo_labels = PseudoLabeler(
+            Detector.load(task.pseudo_labels, score_threshold=0.05, threads=1), CLASSES
+        )
+    composer = Composer(
+        samples, shape.width, shape.height, seed=seed, pseudo_labels=pseudo_labels, **task.augmentations
+    )
     share = replace(task.schedule, batch=task.schedule.batch // processes)
     trainer = Trainer(composer, share, shape, device=device)
     if task.start and not task.checkpoint.exists() and not trainer.start_from(task.start):
@@ -91,19 +101,19 @@ def _trainer(task: Task, rank: int, processes: int, device: str) -> Trainer:
 
 
 @contextmanager
-def _company(task: Task, processes: int) -> Iterator[None]:
-    """The other processes, connected to this one; they end with the block, however it ends."""
+def _workers(task: Task, processes: int) -> Iterator[None]:
+    """The other processes, connected to this one; they end with the block."""
     with tempfile.TemporaryDirectory() as folder:
-        meeting = f"file://{folder}/meeting"
+        rendezvous = f"file://{folder}/meeting"
         others = torch.multiprocessing.start_processes(
-            _other, (task, processes, meeting), nprocs=processes - 1, join=False
+            _worker, (task, processes, rendezvous), nprocs=processes - 1, join=False
         )
         try:
-            _meet(meeting, 0, processes)
+            _connect(rendezvous, 0, processes)
             yield
             while not others.join():
                 pass
-        except RuntimeError:  # the connection is lost where another process ended: say why it did
+        except RuntimeError:  # the connection is lost when a process ends: report why it did
             others.join(timeout=30)
             raise
         finally:
@@ -115,14 +125,14 @@ def _company(task: Task, processes: int) -> Iterator[None]:
                 process.join()
 
 
-def _other(number: int, task: Task, processes: int, meeting: str) -> None:
+def _worker(number: int, task: Task, processes: int, rendezvous: str) -> None:
     """One of the other processes, from 0."""
     rank = number + 1
     trainer = _trainer(task, rank, processes, "cpu")
-    _meet(meeting, rank, processes)
+    _connect(rendezvous, rank, processes)
     trainer.run(task.checkpoint)
     torch.distributed.destroy_process_group()
 
 
-def _meet(meeting: str, rank: int, processes: int) -> None:
-    torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=processes)
+def _connect(rendezvous: str, rank: int, processes: int) -> None:
+    torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=processes)

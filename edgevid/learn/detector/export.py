@@ -12,22 +12,21 @@ import torch
 from onnx import helper, numpy_helper
 
 from edgevid.learn.detector.network import CLASSES, Deployed, StreetDetector
+from edgevid.runtime import recipe_file
 from edgevid.runtime.recipe import Decode, Recipe, Source
-from edgevid.runtime.recipe_file import recipe_text
 from edgevid.types import InputSpec
 
 
-def export(network: StreetDetector, path: Path, *, surer: float = 0.0) -> Path:
+def export(network: StreetDetector, path: Path, *, logit_bias: float = 0.0) -> Path:
     """Writes the ONNX: input "images" (1, 3, H, W), output "output" (1, 4 + C, N), weights as float16.
 
     The arithmetic stays float32: each stored weight goes through a Cast, which runtimes fold at loading.
-    `surer` is added to the logits of the classes: a model of few scenes is right at scores that trackers take
-    for doubt (+1 makes 0.35 a 0.6). The order of the detections stays.
+    `logit_bias` is added to the class logits (+1 makes 0.35 a 0.6); the ranking of the detections stays.
     """
     network = copy.deepcopy(network)
     with torch.no_grad():
         for layer in network.to_class:
-            cast(torch.nn.Conv2d, layer).bias += surer
+            cast(torch.nn.Conv2d, layer).bias += logit_bias
     deployed = Deployed(network).eval()
     blank = torch.zeros(1, 3, network.shape.height, network.shape.width)
     torch.onnx.export(
@@ -39,11 +38,11 @@ def export(network: StreetDetector, path: Path, *, surer: float = 0.0) -> Path:
         opset_version=17,
         dynamo=False,
     )
-    onnx.save(half_stored(onnx.load(path)), path)
+    onnx.save(store_half_precision(onnx.load(path)), path)
     return path
 
 
-def half_stored(model: onnx.ModelProto) -> onnx.ModelProto:
+def store_half_precision(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same model with its larger float32 weights stored as float16 behind a Cast."""
     graph, casts = model.graph, []
     for weight in graph.initializer:
@@ -69,7 +68,7 @@ def write_recipe(
     nms_iou: float = 0.6,
     score: float = 0.25,
 ) -> Path:
-    """`recipe.toml` of a detector; boxes that overlap by `nms_iou` are one, those below `score` none."""
+    """`recipe.toml` of a detector; boxes that overlap by `nms_iou` or score below `score` are suppressed."""
     recipe = Recipe(
         name=name,
         task="detect",
@@ -83,5 +82,5 @@ def write_recipe(
         decode=Decode(kind="yolo", nms_iou=nms_iou, score_threshold=score),
         names=CLASSES,
     )
-    recipe.path.write_text(recipe_text(recipe), encoding="utf-8")
+    recipe_file.write_recipe(recipe, recipe.path)
     return recipe.path

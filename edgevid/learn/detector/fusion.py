@@ -1,7 +1,7 @@
-"""Weighted box fusion: the boxes of several teachers, views and scales become one set.
+"""Weighted box fusion: one set of boxes from several detectors, views and scales.
 
 Solovyev 2021 (arXiv 1910.13302): boxes of one class that overlap are averaged with their scores as
-weights; the fused score is the mean over all views, so that a box which few views saw is doubted.
+weights; the fused score is the mean over all views, so a box in few views gets a low score.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from edgevid.types import Detections
 
 
 def fuse(views: Sequence[Detections], *, overlap: float = 0.55) -> Detections:
-    """One set of boxes from what each view saw of the same image; scores in 0..1.
+    """One set of boxes from the detections in each view of an image; scores in 0..1.
 
     The score is the summed score of the best box of each agreeing view over the number of views.
 
@@ -44,7 +44,7 @@ def fuse(views: Sequence[Detections], *, overlap: float = 0.55) -> Detections:
 
 
 def _clusters(boxes: np.ndarray, scores: np.ndarray, overlap: float) -> list[list[int]]:
-    """Rows that mean one object, taken in order of score; each joins the fused box it overlaps most."""
+    """Rows of one object each, in order of score; a row joins the fused box that it overlaps most."""
     clusters: list[list[int]] = []
     centers = np.zeros((0, 4), np.float32)
     for n in range(len(boxes)):

@@ -19,7 +19,7 @@ STRIDES = (8, 16, 32)
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Size of the network and of its input; the shipped one is the default."""
+    """Size of the network and of its input; the default is that of street-nano."""
 
     width: int = 448
     height: int = 256
@@ -78,7 +78,7 @@ class StreetDetector(nn.Module):
         self.to_class = nn.ModuleList(nn.Conv2d(neck, classes, 1) for _ in STRIDES)
         self.to_box = nn.ModuleList(nn.Conv2d(neck, 4, 1) for _ in STRIDES)
         for layer in self.to_class:
-            nn.init.constant_(layer.bias, -4.6)  # starts by expecting an object at one place in a hundred
+            nn.init.constant_(layer.bias, -4.6)  # a prior of one object in a hundred anchors
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
@@ -86,7 +86,7 @@ class StreetDetector(nn.Module):
         for stage, lateral in zip(self.stages, self.lateral, strict=True):
             x = stage(x)
             features.append(lateral(x))
-        for level in (1, 0):  # top-down: the coarse level tells the finer one what it sees
+        for level in (1, 0):  # top-down
             features[level] = features[level] + F.interpolate(features[level + 1], scale_factor=2.0)
         levels = []
         for n, feature in enumerate(features):
@@ -134,14 +134,14 @@ class Deployed(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """Labels of a batch, padded to G objects an image."""
+    """Labels of a batch, padded to G objects per image."""
 
     boxes: Tensor
     """(B, G, 4) x1, y1, x2, y2 in input pixels."""
     labels: Tensor
     """(B, G) class index."""
     weights: Tensor
-    """(B, G) how sure the label is, 0 to 1; 0 is padding; negative marks a place to ignore."""
+    """(B, G) confidence of the label, 0 to 1; 0 is padding; negative marks an ignored region."""
 
 
 def pair_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -170,20 +170,20 @@ def assign(
     alpha: float = 0.5,
     beta: float = 6.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Task-aligned assignment: which object each place answers for, and how well it should.
+    """Task-aligned assignment: the object of each anchor, and its target quality.
 
     `scores` (B, N, C) 0..1 and `boxes` (B, N, 4) are the predictions. Returns the object's row (B, N),
-    -1 for background, the soft class target (B, N), and a mask (B, N) of places that count.
+    -1 for background, the soft class target (B, N), and a mask (B, N) of anchors that count.
     """
     batch, places = scores.shape[:2]
     owner = torch.full((batch, places), -1, dtype=torch.long, device=scores.device)
     quality = torch.zeros(batch, places, device=scores.device)
     counts = torch.ones(batch, places, dtype=torch.bool, device=scores.device)
-    for n in range(batch):  # one image at a time: crowds are rare, and padding to the largest is dear
+    for n in range(batch):  # one image at a time: crowds are rare, and padding to the largest is slow
         real = (truth.weights[n] > 0).nonzero()[:, 0]
-        doubtful = truth.weights[n] < 0
-        if bool(doubtful.any()):
-            counts[n] = ~_inside(points, truth.boxes[n][doubtful]).any(0)
+        ignored = truth.weights[n] < 0
+        if bool(ignored.any()):
+            counts[n] = ~_inside(points, truth.boxes[n][ignored]).any(0)
         if not len(real):
             continue
         expected = truth.boxes[n][real]
@@ -231,9 +231,9 @@ def loss(raw: Tensor, truth: Truth, points: Tensor, strides: Tensor, *, box_gain
     focus = (target - logits.sigmoid()).abs().pow(2)
     classes = F.binary_cross_entropy_with_logits(logits, target, reduction="none") * focus
     total = quality[positive].sum().clamp(min=1.0)
-    seen = (classes.sum(2) * counts).sum() / total
+    class_loss = (classes.sum(2) * counts).sum() / total
     if not bool(positive.any()):
-        return seen
+        return class_loss
     expected = truth.boxes.gather(1, picked[..., None].expand(-1, -1, 4))[positive]
-    placed = ((1 - complete_iou(boxes[positive], expected)) * quality[positive]).sum() / total
-    return seen + box_gain * placed
+    box_loss = ((1 - complete_iou(boxes[positive], expected)) * quality[positive]).sum() / total
+    return class_loss + box_gain * box_loss

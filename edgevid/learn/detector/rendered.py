@@ -1,7 +1,7 @@
 """Rendered street frames with exact boxes, as training images.
 
-Scenes of `edgevid.synthetic.render` seen by cameras of many heights, tilts and focal lengths. What is hidden
-behind nearer objects, or too small to be told, is marked as a place to leave out.
+Scenes of `edgevid.synthetic.render` from cameras of many heights, tilts and focal lengths. Occluded and too
+small objects are ignored regions.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from edgevid.synthetic.render import RenderedStreet
 from edgevid.synthetic.scene import CLASSES, Camera, Truth, street
 from edgevid.types import Array
 
-HIDDEN = 0.6
-"""Share of a box behind nearer boxes from which it is left out."""
-LEAST = 12.0
-"""Pixels of the longer side of a box from which it is a label."""
+MAX_OCCLUDED = 0.6
+"""Share of a box behind nearer boxes above which it is an ignored region."""
+MIN_SIDE_PX = 12.0
+"""Longer side of a box, in pixels, from which it is a label."""
 
 
 def random_camera(random: np.random.Generator) -> Camera:
@@ -27,14 +27,14 @@ def random_camera(random: np.random.Generator) -> Camera:
         1280,
         720,
         focal=float(random.uniform(600, 1500)),
-        above=float(random.uniform(4, 12)),
+        height_m=float(random.uniform(4, 12)),
         pitch=float(random.uniform(6, 28)),
     )
 
 
-def covered(truth: Truth) -> Array:
-    """(N,) share of each box that boxes of objects nearer to the camera cover."""
-    order = np.argsort(truth.places[:, 1], kind="stable")
+def occluded_share(truth: Truth) -> Array:
+    """(N,) share of each box that is covered by boxes of nearer objects."""
+    order = np.argsort(truth.positions[:, 1], kind="stable")
     share = np.zeros(len(order))
     boxes = np.round(truth.boxes).astype(int)
     mask = np.zeros((boxes[:, 3].max(initial=0) + 1, boxes[:, 2].max(initial=0) + 1), bool)
@@ -49,19 +49,19 @@ def covered(truth: Truth) -> Array:
 def label_text(truth: Truth) -> str:
     """The label file of one rendered frame."""
     lines = []
-    for row, hidden in enumerate(covered(truth)):
+    for row, occluded in enumerate(occluded_share(truth)):
         x1, y1, x2, y2 = truth.boxes[row]
-        if hidden > 0.95:
+        if occluded > 0.95:
             continue
-        weight = -1.0 if hidden > HIDDEN or max(x2 - x1, y2 - y1) < LEAST else 1.0
-        lines.append(f"{CLASSES[truth.kinds[row]]} {x1:.1f} {y1:.1f} {x2:.1f} {y2:.1f} {weight:.2f}\n")
+        weight = -1.0 if occluded > MAX_OCCLUDED or max(x2 - x1, y2 - y1) < MIN_SIDE_PX else 1.0
+        lines.append(f"{CLASSES[truth.labels[row]]} {x1:.1f} {y1:.1f} {x2:.1f} {y2:.1f} {weight:.2f}\n")
     return "".join(lines)
 
 
 def write_rendered(folder: Path, *, scenes: int = 60, frames: int = 6, seed: int = 100) -> int:
     """Writes frames of `scenes` rendered streets into a data folder; returns how many.
 
-    Seeds count up from `seed`: the street that `edgevid-demo` shows (seed 1) is never among them.
+    Seeds count up from `seed`; seed 1 is the street of `edgevid-demo`.
     """
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Training of the compact detector: resumable, seeded, on the CPU or a GPU."""
+"""The training loop of the detector: resumable, seeded, on the CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as together
-from rich.progress import Progress
+import torch.distributed as distributed
 
 from edgevid.errors import InputError
 from edgevid.files.atomic import atomic_path
@@ -28,67 +27,69 @@ from edgevid.learn.detector.network import (
 )
 from edgevid.types import Array
 
+Progress = Callable[[int, int, float], None]
+"""Called with the steps done, their total, and the mean loss of the last 50."""
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long and how fast to learn."""
+    """Steps, batch size and optimizer settings of a training."""
 
     steps: int = 12_000
     batch: int = 32
-    rate: float = 2e-3
-    warm_up: int = 300
+    learning_rate: float = 2e-3
+    warmup_steps: int = 300
     weight_decay: float = 0.02
-    average: float = 0.9995
-    """Share of the old weights in the running average that is shipped."""
+    ema_decay: float = 0.9995
+    """Decay of the exponential moving average of the weights, which is exported."""
     seed: int = 1
-    plain_share: float = 0.0
-    """A last part without mosaics and pasting. With few scenes it only learns those by heart: person AP50 on
-    unseen photos fell from 0.30 to 0.24 during one of 750 steps."""
 
 
-def _many() -> bool:
-    """Whether several processes train together."""
-    return bool(together.is_available() and together.is_initialized())
+def _is_distributed() -> bool:
+    """Whether several processes train one network."""
+    return bool(distributed.is_available() and distributed.is_initialized())
 
 
 @contextmanager
-def _ahead(batches: Iterator[tuple[Array, ...]], depth: int = 4) -> Iterator[Callable[[], tuple[Array, ...]]]:
-    """Gives the next batch, made in a thread while the network learns; the thread ends with the block.
+def _prefetch(
+    batches: Iterator[tuple[Array, ...]], depth: int = 4
+) -> Iterator[Callable[[], tuple[Array, ...]]]:
+    """Composes batches in a thread during training; yields a function for the next one.
 
-    A mistake made in the thread is raised where the batch is asked for.
+    The thread ends with the block; an error in it is raised by that function.
     """
-    made: queue.Queue[tuple[Array, ...] | BaseException] = queue.Queue(depth)
-    over = threading.Event()
+    batches_ahead: queue.Queue[tuple[Array, ...] | BaseException] = queue.Queue(depth)
+    stop = threading.Event()
 
-    def work() -> None:
+    def produce() -> None:
         try:
             for batch in batches:
-                made.put(batch)
-                if over.is_set():
+                batches_ahead.put(batch)
+                if stop.is_set():
                     return
         except BaseException as error:
-            made.put(error)
+            batches_ahead.put(error)
 
     def take() -> tuple[Array, ...]:
-        batch = made.get()
+        batch = batches_ahead.get()
         if isinstance(batch, BaseException):
             raise batch
         return batch
 
-    thread = threading.Thread(target=work, daemon=True, name="edgevid-batches")
+    thread = threading.Thread(target=produce, daemon=True, name="edgevid-batches")
     thread.start()
     try:
         yield take
     finally:
-        over.set()
+        stop.set()
         while thread.is_alive():  # it may wait for room in the queue
             with suppress(queue.Empty):
-                made.get(timeout=0.05)
+                batches_ahead.get(timeout=0.05)
         thread.join()
 
 
 class Trainer:
-    """Learns from a Composer's images and keeps everything needed to go on after an interruption."""
+    """Trains on a Composer's images and saves everything needed to resume."""
 
     def __init__(self, composer: Composer, schedule: Schedule, shape: Shape, *, device: str = "cpu") -> None:
         torch.manual_seed(schedule.seed)
@@ -103,12 +104,12 @@ class Trainer:
             {"params": decayed, "weight_decay": schedule.weight_decay},
             {"params": plain, "weight_decay": 0.0},
         ]
-        self.optimizer = torch.optim.AdamW(groups, lr=schedule.rate)
+        self.optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate)
         self.points, self.strides = (t.to(self.device) for t in anchor_points(shape))
         self.step = 0
 
     def start_from(self, path: Path) -> int:
-        """Takes the averaged weights of another training, where name and shape agree; returns how many.
+        """Loads the averaged weights of another training where name and shape agree; returns how many.
 
         Raises InputError where the file is no checkpoint of a training.
         """
@@ -119,37 +120,31 @@ class Trainer:
             network.load_state_dict(own | taken)
         return len(taken)
 
-    def run(self, checkpoint: Path, *, save_every: int = 500, keep_every: int = 0) -> list[float]:
+    def run(
+        self, checkpoint: Path, *, save_every: int = 500, progress: Progress = lambda step, total, loss: None
+    ) -> list[float]:
         """Trains to the end of the schedule, resuming from `checkpoint` if it exists; returns the losses.
 
-        With `keep_every` the averaged weights of every so many steps stay beside the checkpoint. Where
-        `torch.distributed` is initialized, its processes train one network together, each on batches of its
-        own, and the first of them saves.
+        `progress` is called after every step. Where `torch.distributed` is initialized, its processes train
+        one network, each on its own batches; the first of them saves and reports.
         """
         if checkpoint.exists():
             self.restore(checkpoint)
-            self.composer.go_on(self.step)
+            self.composer.resume(self.step)
         losses: list[float] = []
         batches = self.composer.batches(self.schedule.batch)
-        first = not _many() or together.get_rank() == 0
-        with Progress(disable=not first) as progress, _ahead(batches) as next_batch:
-            task = progress.add_task("training", total=self.schedule.steps, completed=self.step)
+        first = not _is_distributed() or distributed.get_rank() == 0
+        with _prefetch(batches) as next_batch:
             while self.step < self.schedule.steps:
-                if self.step >= self.schedule.steps * (1 - self.schedule.plain_share):
-                    self.composer.mosaic = self.composer.paste = 0.0
-                losses.append(self.learn(next_batch()))
+                losses.append(self.train_step(next_batch()))
                 if first and (self.step % save_every == 0 or self.step == self.schedule.steps):
                     self.save(checkpoint)
-                if first and keep_every and self.step % keep_every == 0:
-                    torch.save(
-                        {"average": self.average.state_dict(), "step": self.step},
-                        checkpoint.with_name(f"{checkpoint.stem}-{self.step}.pt"),
-                    )
-                recent = sum(losses[-50:]) / len(losses[-50:])
-                progress.update(task, completed=self.step, description=f"training, loss {recent:.3f}")
+                if first:
+                    recent = losses[-50:]
+                    progress(self.step, self.schedule.steps, sum(recent) / len(recent))
         return losses
 
-    def learn(self, batch: tuple[Array, ...]) -> float:
+    def train_step(self, batch: tuple[Array, ...]) -> float:
         """One step on images (B, H, W, 3) uint8 with boxes, labels and weights; returns the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
@@ -161,37 +156,37 @@ class Trainer:
         value = loss(raw, Truth(boxes, labels, weights), self.points, self.strides)
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
-        self._agree()
+        self._average_gradients()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
         self.optimizer.step()
         self.step += 1
-        self._follow()
+        self._update_average()
         return float(value.detach())
 
-    def _agree(self) -> None:
-        """Averages the gradients of the processes that train together."""
-        if not _many():
+    def _average_gradients(self) -> None:
+        """Averages the gradients of all processes."""
+        if not _is_distributed():
             return
         weights = list(self.network.parameters())
         for weight in weights:
-            if weight.grad is None:  # a batch without any object says nothing about boxes
+            if weight.grad is None:  # a batch without objects has no box loss
                 weight.grad = torch.zeros_like(weight)
         gradients = [w.grad for w in weights if w.grad is not None]
         flat = torch.cat([g.flatten() for g in gradients])
-        together.all_reduce(flat)
-        flat /= together.get_world_size()
+        distributed.all_reduce(flat)
+        flat /= distributed.get_world_size()
         for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
 
     def _rate(self) -> float:
         s = self.schedule
-        warm = min(1.0, (self.step + 1) / s.warm_up)
-        return s.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.step / s.steps)))
+        warm = min(1.0, (self.step + 1) / s.warmup_steps)
+        return s.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.step / s.steps)))
 
     @torch.no_grad()
-    def _follow(self) -> None:
-        """Moves the running average a little towards the weights; its memory grows with the steps."""
-        keep = min(self.schedule.average, (1 + self.step) / (10 + self.step))
+    def _update_average(self) -> None:
+        """Updates the moving average of the weights; its decay grows over the first steps."""
+        keep = min(self.schedule.ema_decay, (1 + self.step) / (10 + self.step))
         for old, new in zip(
             self.average.state_dict().values(), self.network.state_dict().values(), strict=True
         ):
@@ -201,7 +196,7 @@ class Trainer:
                 old.copy_(new)
 
     def save(self, path: Path) -> None:
-        """Everything needed to go on, written beside and moved into place."""
+        """Writes everything needed to resume."""
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -213,7 +208,7 @@ class Trainer:
             torch.save(state, new)
 
     def restore(self, path: Path) -> None:
-        """Goes on from a saved state."""
+        """Resumes from a saved state."""
         state = self._saved(path)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
@@ -221,7 +216,7 @@ class Trainer:
         self.step = state["step"]
 
     def _saved(self, path: Path) -> dict[str, Any]:
-        """A checkpoint's content, tensors and numbers only: a file cannot run code."""
+        """A checkpoint's content, tensors and numbers only: loading it runs no code."""
         try:
             state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
             state["average"], state["step"]

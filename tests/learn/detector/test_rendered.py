@@ -10,7 +10,7 @@ import pytest
 from edgevid.cli.train_detector import rendered
 from edgevid.errors import InputError
 from edgevid.learn.detector.data import load, read_labels
-from edgevid.learn.detector.rendered import covered, label_text, random_camera, write_rendered
+from edgevid.learn.detector.rendered import label_text, occluded_share, random_camera, write_rendered
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.synthetic.scene import CLASSES, Camera, Mover, Scene
 
@@ -22,9 +22,9 @@ def two_cars(gap_m: float) -> Scene:
     return Scene([far, near], Camera(1280, 720, 1000.0, 1.5, 0.0))
 
 
-def test_what_a_nearer_box_covers_is_left_out() -> None:
+def test_occluded_boxes_are_ignored() -> None:
     truth = two_cars(30.0).at(0.0)
-    share = dict(zip(truth.ids.tolist(), covered(truth).tolist(), strict=True))
+    share = dict(zip(truth.ids.tolist(), occluded_share(truth).tolist(), strict=True))
     assert share[1] == 0.0
     assert share[2] > 0.95  # at the height of its roof the near car hides the far one wholly
     assert label_text(truth).count("car") == 1
@@ -34,19 +34,19 @@ def test_what_a_nearer_box_covers_is_left_out() -> None:
     assert label_text(beside.at(0.0)).count(" 1.00") == 2
 
 
-def test_what_is_too_small_to_tell_is_a_place_to_leave_out() -> None:
+def test_small_boxes_are_ignored_regions() -> None:
     far = Scene([Mover(1, "car", (0.0, 150.0), np.pi / 2, 0.0)], Camera(1280, 720, 900.0, 5.0, 6.0))
     x1, y1, x2, y2, weight = map(float, label_text(far.at(0.0)).split()[1:])
     assert max(x2 - x1, y2 - y1) < 12
     assert weight == -1
 
 
-def test_rendered_pictures_are_training_pictures_of_one_scene_name(tmp_path: Path) -> None:
+def test_rendered_images_are_samples_of_one_clip(tmp_path: Path) -> None:
     assert write_rendered(tmp_path, scenes=2, frames=2, seed=100) == 4
-    pictures = load(tmp_path, CLASSES)
-    assert len(pictures) == 4
-    assert {p.clip for p in pictures} == {"rendered"}
-    assert sum(len(p.boxes) for p in pictures) >= 4
+    samples = load(tmp_path, CLASSES)
+    assert len(samples) == 4
+    assert {p.clip for p in samples} == {"rendered"}
+    assert sum(len(p.boxes) for p in samples) >= 4
     again = tmp_path / "again"
     write_rendered(again, scenes=2, frames=2, seed=100)
     for path in sorted((tmp_path / "labels").glob("*.txt")):
@@ -70,7 +70,7 @@ def test_a_labeled_box_holds_the_drawn_car(tmp_path: Path) -> None:
 def test_cameras_are_drawn_from_the_stated_ranges() -> None:
     random = np.random.default_rng(0)
     for camera in (random_camera(random) for _ in range(50)):
-        assert 4 <= camera.above <= 12
+        assert 4 <= camera.height_m <= 12
         assert 6 <= camera.pitch <= 28
         assert 600 <= camera.focal <= 1500
 
