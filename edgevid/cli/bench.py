@@ -54,10 +54,11 @@ def command(
 
 
 def _show(found: Benchmark) -> None:
+    from edgevid.cli.tables import print_table
     from edgevid.optimize.conditions import as_rows
 
     console = Console(soft_wrap=True)
-    console.print(_times(found.timings))
+    print_table(console, _times(found.timings))
     console.print()
     for t in found.timings:
         threads = f", {t.threads} thread{'s' if t.threads != 1 else ''}" if t.threads else ""

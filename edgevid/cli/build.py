@@ -16,6 +16,8 @@ from edgevid.errors import InputError, ParityError
 if TYPE_CHECKING:
     from edgevid.optimize.builder.build import BuildResult
     from edgevid.optimize.builder.engine import Progress
+    from edgevid.optimize.builder.options import BuildOptions
+    from edgevid.optimize.builder.verify import Verification
 
 
 Model = Annotated[str, typer.Argument(help="A model's name, an ONNX file, a recipe or its folder.")]
@@ -25,7 +27,7 @@ Data = Annotated[
 ]
 MaxFrames = Annotated[int, typer.Option(help="Frames to compare, spread evenly over the data.", min=1)]
 MinAgreement = Annotated[
-    float | None, typer.Option(help="Least agreement with FP32, 0 to 1; default: the recipe's.")
+    float | None, typer.Option(help="Minimum agreement with FP32, 0 to 1; default: the recipe's.")
 ]
 TryNext = Annotated[
     bool, typer.Option("--try-next", help="Below the minimum try the next precision instead of failing.")
@@ -41,13 +43,13 @@ Shapes = Annotated[
 ]
 Workspace = Annotated[int | None, typer.Option(help="Device memory for tactics, MB.", min=1)]
 OptimizationLevel = Annotated[
-    int | None, typer.Option(help="Builder optimization level, 0 (fast build) to 5 (long search).")
+    int | None, typer.Option(help="0 (fast build) to 5 (long search).", min=0, max=5)
 ]
 VersionCompatible = Annotated[
     bool, typer.Option("--version-compatible", help="Let newer TensorRT versions load it (can be slower).")
 ]
 HardwareCompatibility = Annotated[
-    str, typer.Option(help="Other devices that may run it: none, same-capability or ampere+.")
+    str, typer.Option(help="none, same-capability or ampere+: other devices that may run it.")
 ]
 ComputeCapability = Annotated[
     str | None, typer.Option(help="Compute capabilities for TensorRT-RTX, like 8.6,8.9 (or 7.5).")
@@ -88,7 +90,7 @@ def command(
     dry_run: DryRun = False,
 ) -> None:
     """Build a TensorRT engine of a model, verify it against the model, and write its manifest."""
-    from edgevid.optimize.builder.build import build, make_plan
+    from edgevid.optimize.builder.build import make_plan
     from edgevid.optimize.builder.options import BuildOptions, read_batch, read_shapes
     from edgevid.optimize.builder.verify import Verification
 
@@ -117,6 +119,13 @@ def command(
             "--data: expected real frames to verify the engine on, got none; give --data VIDEO|FOLDER|LIST, "
             "or --skip-verification to build an engine whose manifest records that it was not compared"
         )
+    _build(model, options, verification, out)
+
+
+def _build(model: str, options: BuildOptions, verification: Verification, out: Path | None) -> None:
+    """Builds with a progress bar and prints the result; exit status 1 for a rejected engine."""
+    from edgevid.optimize.builder.build import build
+
     console = Console(stderr=True, soft_wrap=True)
     try:
         with _progress(console) as progress:

@@ -20,7 +20,7 @@ A = Annotated[str, typer.Argument(help="Reference: a model's name, an ONNX file 
 B = Annotated[str, typer.Argument(help="Candidate: the same.")]
 Data = Annotated[str, typer.Option(help="Real frames: a video, a folder of images or a list of images.")]
 MaxFrames = Annotated[int, typer.Option(help="Frames to compare, spread evenly; 0: all.", min=0)]
-MinAgreement = Annotated[float | None, typer.Option(help="Least agreement that passes, 0 to 1.")]
+MinAgreement = Annotated[float | None, typer.Option(help="Minimum agreement that passes, 0 to 1.")]
 Precision = Annotated[str | None, typer.Option(help="The candidate's: fp32, fp16 or int8.")]
 Score = Annotated[float | None, typer.Option(help="Only boxes above this score count.", min=0, max=1)]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda:0")]
@@ -67,17 +67,19 @@ def command(
 
 
 def _show(report: ParityReport, found: dict[str, Any]) -> None:
+    from edgevid.cli.tables import print_table
+
     console = Console(soft_wrap=True)
     a, b = report.names
     console.print(f"[bold]{escape(b)}[/] against [bold]{escape(a)}[/], {escape(found['frames'])}")
     console.print()
-    console.print(_figures(report))
+    print_table(console, _figures(report))
     if report.outputs:
         console.print()
-        console.print(_outputs(report))
+        print_table(console, _outputs(report))
     if report.worst[0].severity > (0.0, 0.0):
         console.print()
-        console.print(_worst(report))
+        print_table(console, _worst(report))
     for note in report.notes:
         console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
     color, word = ("green", "passed") if report.passed else ("red", "rejected")
@@ -104,11 +106,11 @@ def _figures(report: ParityReport) -> Table:
 def _outputs(report: ParityReport) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("output", no_wrap=True)
-    for head in ("max |a-b|", "mean |a-b|", "rms of a", "cosine", "least"):
+    for head in ("max |a-b|", "mean |a-b|", "rms of a", "mean cosine", "min cosine"):
         table.add_column(head, justify="right")
     for o in report.outputs:
         errors = (f"{o.max_abs:.4g}", f"{o.mean_abs:.4g}", f"{o.scale:.4g}")
-        table.add_row(escape(o.name), *errors, f"{o.cosine:.6f}", f"{o.least_cosine:.6f}")
+        table.add_row(escape(o.name), *errors, f"{o.cosine:.6f}", f"{o.min_cosine:.6f}")
     return table
 
 

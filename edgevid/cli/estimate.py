@@ -73,6 +73,8 @@ def _as_json(model: str, cost: Cost, rows: list[Estimate]) -> dict[str, object]:
 
 
 def _show(model: str, cost: Cost, rows: list[Estimate]) -> None:
+    from edgevid.cli.tables import print_table
+
     console = Console(soft_wrap=True)
     console.print(
         f"[bold]{escape(model)}[/], batch {cost.batch}: {cost.operations / 1e9:.2f} GFLOP "
@@ -100,7 +102,7 @@ def _show(model: str, cost: Cost, rows: list[Estimate]) -> None:
             memory,
             row.limit,
         )
-    console.print(table)
+    print_table(console, table)
     console.print(
         "\nbound ms: no run can be faster (roofline). layers ms: sum of the layers' own bounds,\n"
         "without a cache. Small models stay above both: launching a layer takes microseconds.\n"

@@ -30,7 +30,7 @@ Calibrator = Annotated[str, typer.Option(help="min-max, percentile or entropy.")
 MaxFrames = Annotated[int, typer.Option(help="Frames to use, spread evenly; one in five is held out.")]
 MinAgreement = Annotated[
     float | None,
-    typer.Option(help="Least agreement with the float model, 0 to 1; default: the recipe's, else 0.97."),
+    typer.Option(help="Minimum agreement with the float model, 0 to 1; default: the recipe's, else 0.97."),
 ]
 Variant = Annotated[str | None, typer.Option(help="Make only this file: int8-cpu or int8-trt.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the files; default: build/ next to the model.")]
@@ -102,12 +102,14 @@ def command(
 def _show(console: Console, report: Report) -> None:
     from rich.markup import escape
 
+    from edgevid.cli.tables import print_table
+
     found = report.calibration
     sources, more = ", ".join(found.sources[:4]), len(found.sources) - 4
     sources += f" and {more} more" if more > 0 else ""
     how = f"{found.calibrator}, {found.frames} frames of {sources}"
     console.print(f"[bold]{escape(report.recipe.name)}[/]  {escape(how)}")
-    console.print(_table(report))
+    print_table(console, _table(report))
     for file in report.files:
         _show_excluded(console, file)
     for warning in report.warnings:
@@ -143,8 +145,7 @@ def _show_excluded(console: Console, file: QuantizedFile) -> None:
     names, record = file.excluded_nodes, f"{file.path.stem}.json"
     if not names:
         return
-    kind = "activations" if file.variant == "int8-cpu" else "layers"
-    console.print(f"\n[bold]{file.variant}[/]: {len(names)} {kind} excluded, the most sensitive first:")
+    console.print(f"\n[bold]{file.variant}[/]: {len(names)} nodes excluded, the most sensitive first:")
     for name in names[:MAX_NODES]:
         drift = f"{file.sensitivities[name]:8.4f}" if name in file.sensitivities else ""
         console.print(f"  {drift}  {name}", markup=False)

@@ -1,4 +1,4 @@
-"""The agreement of two models, and the least agreement that passes: for quantize, build and compare alike.
+"""The agreement of two models, and the minimum agreement that passes: for quantize, build and compare alike.
 
 Agreement of detectors: in each frame and class, pairs of boxes (one of each model) are matched in order of
 decreasing IoU, each box at most once, down to IoU 0.5. With M matches, A boxes of the reference and B of the
@@ -24,13 +24,13 @@ from edgevid.types import Array, Detections
 METRIC = "agreement"
 """The `metric` of a recipe's [precision.*] whose floor is one of agreement; other metrics need labels."""
 FLOORS: Mapping[Precision, float] = MappingProxyType({"fp32": 0.99, "fp16": 0.99, "int8": 0.97})
-"""Least agreement by precision where neither the caller nor the recipe states one."""
+"""Minimum agreement by precision where neither the caller nor the recipe states one."""
 MATCH_IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """The least agreement that passes."""
+    """The minimum agreement that passes."""
 
     value: float
     """0 to 1."""

@@ -105,10 +105,10 @@ def _blank_inputs(graph: Any, path: Path, batch: int) -> dict[str, Any]:
 
     weights = {t.name for t in graph.initializer}
     feeds = {}
-    for given in graph.input:
-        if given.name in weights:
+    for tensor in graph.input:
+        if tensor.name in weights:
             continue
-        kind = given.type.tensor_type
+        kind = tensor.type.tensor_type
         shape = [d.dim_value if d.HasField("dim_value") else -1 for d in kind.shape.dim]
         if shape and (shape[0] < 1 or (shape[0] == 1 and batch > 1)):
             if shape[0] == 1:
@@ -118,9 +118,9 @@ def _blank_inputs(graph: Any, path: Path, batch: int) -> dict[str, Any]:
             shape[0] = batch
         if any(n < 1 for n in shape):
             raise ModelError(
-                f"{path}: input {given.name!r} has a dynamic size {shape}; export it with a fixed size"
+                f"{path}: input {tensor.name!r} has a dynamic size {shape}; export it with a fixed size"
             )
-        feeds[given.name] = np.zeros(shape, tensor_dtype_to_np_dtype(kind.elem_type))
+        feeds[tensor.name] = np.zeros(shape, tensor_dtype_to_np_dtype(kind.elem_type))
     return feeds
 
 

@@ -103,7 +103,7 @@ def measure_this_cpu(seconds: float = 0.4) -> Device:
 
 
 def _product_seconds(precision: str, side: int, seconds: float) -> float:
-    """Least time of a product of two square matrices in ONNX Runtime, one thread."""
+    """Minimum time of a product of two square matrices in ONNX Runtime, one thread."""
     helper = require("onnx", extra="build", purpose="measuring this machine").helper
     kinds = (helper.np_dtype_to_tensor_dtype(np.dtype(t)) for t in _PRODUCT_TYPES[precision])
     a, b, y = (helper.make_tensor_value_info(n, k, [side, side]) for n, k in zip("aby", kinds, strict=True))
@@ -121,7 +121,7 @@ _PRODUCT_TYPES = {"fp32": (np.float32, np.float32, np.float32), "int8": (np.uint
 
 
 def _best(action: Callable[[], object], seconds: float) -> float:
-    """The least time of one call while `seconds` last."""
+    """The minimum time of one call within `seconds`."""
     best, end = float("inf"), time.perf_counter() + seconds
     while (start := time.perf_counter()) < end:
         action()

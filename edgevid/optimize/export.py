@@ -45,7 +45,7 @@ class Exported:
     worst: float
     """Largest difference of a score, or of a box relative to the image's longer side."""
     cosine: float
-    """Least cosine between the two outputs of a frame."""
+    """Minimum cosine between the two outputs of a frame."""
     image_levels: float
     """Largest mean difference between edgevid's and Ultralytics' preprocessed images, of 255 levels."""
 
@@ -162,7 +162,7 @@ def _recipe(made: Path) -> DetectorRecipe:
 def _compare(
     model: Any, made: Path, recipe: DetectorRecipe, frames: Sequence[Frame]
 ) -> tuple[float, float, float]:
-    """Worst relative difference, least cosine, worst image difference; ParityError above tolerance."""
+    """Worst relative difference, minimum cosine, worst image difference; ParityError above tolerance."""
     prepare = Preprocessor(recipe.input, 1)
     worst, cosine, levels = 0.0, 1.0, 0.0
     with OrtEngine(made, device="cpu") as engine:
@@ -226,6 +226,6 @@ def _comment(weights: Path, result: tuple[float, float, float], frames: int) -> 
     worst, cosine, levels = result
     return (
         f"Exported from {weights.name} by `edgevid export`. On {frames} frames scores and boxes (as parts of "
-        f"the image's\nside) differ from PyTorch's by at most {worst:.1e}, least cosine {cosine:.7f}; "
+        f"the image's\nside) differ from PyTorch's by at most {worst:.1e}, minimum cosine {cosine:.7f}; "
         f"the preprocessed images differ\nfrom Ultralytics' own by {levels:.2f} of 255 levels."
     )

@@ -117,26 +117,26 @@ def _images(paths: list[Path], count: int | None) -> Iterator[NamedFrame]:
 def _of_video(path: Path, count: int | None, announced: int | None) -> Iterator[NamedFrame]:
     """Frames of a video; where it holds fewer than announced, a second pass reads the missing ones."""
     total = announced if announced or count is None else _counted(path)
-    given: set[int] = set()
+    yielded: set[int] = set()
     expected = set(spread_indices(total, count)) if total and count is not None else None
-    seen = yield from _pass(path, expected, given)
-    if count is not None and len(given) < min(count, seen):
-        left = [row for row in range(seen) if row not in given]
-        yield from _pass(path, {left[i] for i in spread_indices(len(left), count - len(given))}, given)
+    decoded = yield from _pass(path, expected, yielded)
+    if count is not None and len(yielded) < min(count, decoded):
+        left = [row for row in range(decoded) if row not in yielded]
+        yield from _pass(path, {left[i] for i in spread_indices(len(left), count - len(yielded))}, yielded)
 
 
-def _pass(path: Path, expected: set[int] | None, given: set[int]) -> Generator[NamedFrame, None, int]:
-    """Yields the expected frames (None: all) and adds them to `given`; returns how many were decoded."""
-    last, seen = max(expected, default=-1) if expected is not None else None, 0
+def _pass(path: Path, expected: set[int] | None, yielded: set[int]) -> Generator[NamedFrame, None, int]:
+    """Yields the expected frames (None: all) and adds them to `yielded`; returns how many were decoded."""
+    last, decoded = max(expected, default=-1) if expected is not None else None, 0
     with open_video(path) as video:
         for number, frame in enumerate(video):
-            seen = number + 1
+            decoded = number + 1
             if expected is None or number in expected:
-                given.add(number)
+                yielded.add(number)
                 yield NamedFrame(f"{path.name} at {frame.time:.2f} s", frame)
             if number == last:
                 break
-    return seen
+    return decoded
 
 
 def _counted(path: Path) -> int:

@@ -121,7 +121,7 @@ def make_plan(
     folder: Path | None = None,
 ) -> Plan:
     """What `build` would do. `out` names the engine file, `folder` where variants lie, both by default
-    `build/` beside the model."""
+    `build/` next to the model."""
     recipe = model if isinstance(model, LocalRecipe) else _recipe(model)
     source: LocalRecipe | Path = recipe if recipe is not None else Path(str(model))
     path = model_file(source)

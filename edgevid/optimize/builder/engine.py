@@ -79,10 +79,10 @@ def load_backend(backend: str) -> Any:
     trt = import_backend(backend, purpose)
     if not hasattr(trt, "Builder"):
         raise ModelError(f"{TITLES[backend]} {trt.__version__}: has no builder; install the full package")
-    given = tuple(int(n) for n in re.findall(r"\d+", trt.__version__)[:2])
-    if backend == "tensorrt" and not OLDEST <= given < (_NEWEST_MAJOR + 1, 0):
+    installed = tuple(int(n) for n in re.findall(r"\d+", trt.__version__)[:2])
+    if backend == "tensorrt" and not OLDEST <= installed < (_NEWEST_MAJOR + 1, 0):
         raise ModelError(f"TensorRT: expected 10.3 to 11.x, got {trt.__version__}")
-    if backend == "tensorrt-rtx" and given < _RTX_OLDEST:
+    if backend == "tensorrt-rtx" and installed < _RTX_OLDEST:
         raise ModelError(f"TensorRT-RTX: expected 1.1 or newer, got {trt.__version__}")
     return trt
 

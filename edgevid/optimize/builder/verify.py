@@ -33,7 +33,7 @@ class Verification:
     max_frames: int = 100
     """Frames compared, spread evenly over `data`."""
     min_agreement: float | None = None
-    """Least agreement, 0 to 1; None: the recipe's floor, else the default of the precision."""
+    """Minimum agreement, 0 to 1; None: the recipe's floor, else the default of the precision."""
     try_next: bool = False
     """Whether the next precision is tried where one does not reach the floor."""
 

@@ -47,7 +47,7 @@ class ParityReport:
     outputs: tuple[OutputParity, ...]
     """Raw outputs, one row each; empty for models with different outputs."""
     floor: Floor
-    """The least `agreement` that passes, and who set it."""
+    """The minimum `agreement` that passes, and who set it."""
     worst: tuple[FramePair, ...]
     """The frames with the most differences, worst first, with their images."""
     notes: tuple[str, ...]
@@ -136,7 +136,7 @@ def compare_engines(
 ) -> ParityReport:
     """Runs both engines over `frames` and reports how well they agree.
 
-    `min_agreement` is the least agreement that passes (default: `floor_of` the recipe and `precision`).
+    `min_agreement` is the minimum agreement that passes (default: `floor_of` the recipe and `precision`).
     `score_threshold` overrides the recipe's. `candidate_recipe` is for a candidate with its own decoding,
     another model of the same classes. `on_frame` is called with the number of frames done. A failed gate
     raises nothing: see `passed`, or call `raise_if_failed()`.

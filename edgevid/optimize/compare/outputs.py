@@ -26,7 +26,7 @@ class OutputParity:
     """Root mean square of the reference, to compare the errors with."""
     cosine: float
     """Mean over the frames of cos(a, b) of the flattened output; 1 where both are zero."""
-    least_cosine: float
+    min_cosine: float
     """That of the frame with the least."""
     non_finite: int
     """Values finite in the reference and NaN or infinite in the candidate."""

@@ -204,14 +204,14 @@ def _outputs(report: ParityReport) -> str:
         "mean |a−b|",
         "rms of a",
         "mean cosine",
-        "least cosine",
+        "min cosine",
         "NaN or inf",
     )
     rows = [
         f"<tr><th>{escape(o.name)}</th>" + "".join(
             f"<td>{cell}</td>" for cell in (
                 f"{o.max_abs:.4g}", f"{o.mean_abs:.4g}", f"{o.scale:.4g}",
-                f"{o.cosine:.6f}", f"{o.least_cosine:.6f}", o.non_finite,
+                f"{o.cosine:.6f}", f"{o.min_cosine:.6f}", o.non_finite,
             )
         ) + "</tr>"
         for o in report.outputs

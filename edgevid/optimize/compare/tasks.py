@@ -200,7 +200,7 @@ class FeatureTask(ImageTask):
     def metrics(self) -> TaskMetrics:
         """Mean cosine similarity."""
         share, total, _, high = self.sums()
-        details = {"least cosine of a frame": 1 - high}
+        details = {"minimum cosine of a frame": 1 - high}
         definition = "mean over the frames of the cosine similarity of both models' feature vectors"
         return TaskMetrics("features", share, total, int(total), "frames", " by cosine", definition, details)
 

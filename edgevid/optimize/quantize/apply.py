@@ -29,15 +29,15 @@ def insert_qdq(graph: Graph, tensors: dict[str, Scale]) -> Any:
     return _Writer(graph, Plan(tensors, (), ())).model
 
 
-def weight_scale(values: Array, axis: int | None, least: Array | None = None, top: int = 127) -> Array:
+def weight_scale(values: Array, axis: int | None, min_scale: Array | None = None, top: int = 127) -> Array:
     """float32 scale of int8 weights, one for each index of `axis` (None: one in all); never 0.
 
-    `least` (per channel) is the smallest scale with which a bias still fits its int32.
+    `min_scale` (per channel) is the smallest scale with which a bias still fits its int32.
     """
     reduced = None if axis is None else tuple(a for a in range(values.ndim) if a != axis)
     scale = np.asarray(np.abs(values).max(axis=reduced) / top, np.float64)
-    if least is not None:
-        scale = np.maximum(scale, least)
+    if min_scale is not None:
+        scale = np.maximum(scale, min_scale)
     return np.where(scale > 0, scale, 1.0).astype(np.float32)
 
 
@@ -169,12 +169,12 @@ class _Writer:
         groups = attribute(node, "group", 1) if node.op_type == "ConvTranspose" else 1
         axis = axis if groups == 1 else None  # its channels are stored group by group
         bias = self.graph.array(node.input[2]) if len(node.input) > 2 and node.input[2] else None
-        least, into = None, self.plan.tensors[node.input[0]].scale
+        min_scale, into = None, self.plan.tensors[node.input[0]].scale
         if bias is not None and self.plan.quantized_bias:
-            least = np.abs(bias.astype(np.float64)) / (into * 2.0**30)
-            least = least if axis is not None else np.asarray(least.max())
+            min_scale = np.abs(bias.astype(np.float64)) / (into * 2.0**30)
+            min_scale = min_scale if axis is not None else np.asarray(min_scale.max())
         top = 63 if self.plan.reduce_range else 127
-        scale = weight_scale(values, axis, least, top)
+        scale = weight_scale(values, axis, min_scale, top)
         zero = np.zeros(scale.shape, np.int8)
         name = f"{node.input[1]} of {node.name}"
         stored = rounded(values, scale, axis, top)

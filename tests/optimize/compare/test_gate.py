@@ -68,7 +68,7 @@ class TestDetectors:
         assert report.agreement == 1.0
         assert (report.frames, report.task.count) == (3, 12)
         (output,) = report.outputs
-        assert (output.max_abs, output.mean_abs, output.least_cosine) == (0.0, 0.0, 1.0)
+        assert (output.max_abs, output.mean_abs, output.min_cosine) == (0.0, 0.0, 1.0)
         assert report.raise_if_failed() is report
         assert "agrees with reference on 100.0 % of 12 boxes at IoU 0.5 over 3 frames" in report.summary()
 

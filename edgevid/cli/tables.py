@@ -1,0 +1,20 @@
+"""Tables in the terminal whose names are never broken."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+FULL_WIDTH = 1000
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Prints a table whose `no_wrap` columns stay whole, past the terminal's edge where they must."""
+    options = console.options.update(width=FULL_WIDTH, max_width=FULL_WIDTH)
+    for column in table.columns:
+        if column.no_wrap:
+            cells = [column.header, *column.cells]
+            column.min_width = max(Measurement.get(console, options, cell).maximum for cell in cells)
+    needed = Measurement.get(console, options, table).minimum
+    console.print(table, width=max(console.width, needed))
