@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from edgevid.errors import ModelError
 from edgevid.runtime.cuda.driver import Gpu
-from edgevid.runtime.cuda.graph import DriverGraph
 from edgevid.runtime.cuda.interface import (
     Cuda,
-    Event,
-    Graph,
     Grid,
     Memory,
     Module,
@@ -86,10 +83,6 @@ class NvidiaCuda(Cuda):
         with self.current():
             return _Stream(self, self.call("cuStreamCreate", _NON_BLOCKING))
 
-    def event(self) -> Event:
-        with self.current():
-            return _Event(self, self.call("cuEventCreate", 0))
-
     def upload(self, address: int, array: Array, stream: Stream) -> None:
         data = contiguous(array).ctypes.data
         with self.current():
@@ -112,9 +105,6 @@ class NvidiaCuda(Cuda):
         with self.current():
             where = (*grid, *block, 0, stream.handle)
             self.call("cuLaunchKernel", function, *where, ctypes.addressof(pointers), 0)
-
-    def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
-        return DriverGraph(self, stream, work)
 
     def free_memory(self) -> tuple[int, int]:
         with self.current():
@@ -139,26 +129,6 @@ class _Stream(Stream):
         if self._made is not None:
             self._cuda.freed("cuStreamDestroy", self._made)
             self._made = None
-
-
-class _Event(Event):
-    def __init__(self, cuda: NvidiaCuda, made: Any) -> None:
-        self._cuda, self.made = cuda, made
-
-    def record(self, stream: Stream) -> None:
-        with self._cuda.current():
-            self._cuda.call("cuEventRecord", self.made, stream.handle)
-
-    def seconds_until(self, later: Event) -> float:
-        assert isinstance(later, _Event)
-        with self._cuda.current():
-            self._cuda.call("cuEventSynchronize", later.made)
-            return float(self._cuda.call("cuEventElapsedTime", self.made, later.made)) / 1000.0
-
-    def close(self) -> None:
-        if self.made is not None:
-            self._cuda.freed("cuEventDestroy", self.made)
-            self.made = None
 
 
 class _Module(Module):

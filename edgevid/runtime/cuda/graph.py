@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from edgevid.errors import ModelError
 from edgevid.runtime.cuda.driver import driver
-from edgevid.runtime.cuda.interface import Cuda, Graph, Stream
+from edgevid.runtime.cuda.interface import Cuda, Stream
 
 _THREAD_LOCAL = 1
 """CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may allocate meanwhile."""
@@ -40,10 +40,11 @@ def _capturing(stream: ctypes.c_void_p, graph: ctypes.c_void_p) -> Iterator[None
     _call("cuStreamEndCapture", stream, ctypes.byref(graph))
 
 
-class DriverGraph(Graph):
-    """A graph recorded from a stream."""
+class Graph:
+    """A recorded sequence of copies and kernels, started by one call."""
 
     def __init__(self, cuda: Cuda, stream: Stream, work: Callable[[], None]) -> None:
+        """Records the work that `work` puts into the stream, without running it."""
         self._cuda = cuda
         graph, self._exec = ctypes.c_void_p(), ctypes.c_void_p()
         with cuda.current():
@@ -55,12 +56,14 @@ class DriverGraph(Graph):
                 _call("cuGraphDestroy", graph)
 
     def launch(self, stream: Stream) -> None:
+        """Starts it in a stream."""
         if not self._exec:
             raise ModelError("CUDA graph: is closed; record it again")
         with self._cuda.current():
             _call("cuGraphLaunch", self._exec, ctypes.c_void_p(stream.handle))
 
     def close(self) -> None:
+        """Destroys it; a second call does nothing."""
         if self._exec:
             with self._cuda.current():
                 _call("cuGraphExecDestroy", self._exec)

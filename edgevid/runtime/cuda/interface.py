@@ -1,4 +1,4 @@
-"""CUDA behind one small interface: memory, copies, streams, events, kernels, graphs.
+"""CUDA behind one small interface: memory, copies, streams, kernels.
 
 Two implementations: pycuda, and NVIDIA's cuda-bindings where pycuda is absent. Both use the device's
 primary context, as torch and the CUDA runtime do, and push it only for the length of a call: any thread may
@@ -71,22 +71,6 @@ class Stream(ABC):
         """Destroys it; a second call does nothing."""
 
 
-class Event(ABC):
-    """A moment in a stream."""
-
-    @abstractmethod
-    def record(self, stream: Stream) -> None:
-        """Marks the moment when the work in the stream so far is done."""
-
-    @abstractmethod
-    def seconds_until(self, later: Event) -> float:
-        """Device time between two recorded moments, once both have passed."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Destroys it; a second call does nothing."""
-
-
 class Module(ABC):
     """Compiled kernels on the device."""
 
@@ -97,18 +81,6 @@ class Module(ABC):
     @abstractmethod
     def close(self) -> None:
         """Unloads it; a second call does nothing."""
-
-
-class Graph(ABC):
-    """A recorded sequence of copies and kernels, started by one call."""
-
-    @abstractmethod
-    def launch(self, stream: Stream) -> None:
-        """Starts it in a stream."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Destroys it; a second call does nothing."""
 
 
 class Cuda(ABC):
@@ -151,10 +123,6 @@ class Cuda(ABC):
         """A new stream that does not wait for the default one."""
 
     @abstractmethod
-    def event(self) -> Event:
-        """A new event with timing."""
-
-    @abstractmethod
     def upload(self, address: int, array: Array, stream: Stream) -> None:
         """Copies a C-contiguous array to the device, in the stream's order."""
 
@@ -171,10 +139,6 @@ class Cuda(ABC):
         self, function: Any, grid: Grid, block: Grid, args: Sequence[np.number[Any]], stream: Stream
     ) -> None:
         """Starts a kernel; addresses are numpy.uint64."""
-
-    @abstractmethod
-    def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
-        """Records the work that `work` puts into the stream, without running it."""
 
     @abstractmethod
     def free_memory(self) -> tuple[int, int]:

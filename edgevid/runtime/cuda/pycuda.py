@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,11 +12,8 @@ import numpy as np
 
 from edgevid.errors import ModelError
 from edgevid.runtime.cuda.driver import Gpu, driver
-from edgevid.runtime.cuda.graph import DriverGraph
 from edgevid.runtime.cuda.interface import (
     Cuda,
-    Event,
-    Graph,
     Grid,
     Memory,
     Module,
@@ -84,10 +81,6 @@ class PyCuda(Cuda):
         with self.current():
             return _Stream(self, self._drv.Stream(1))  # CU_STREAM_NON_BLOCKING
 
-    def event(self) -> Event:
-        with self.current():
-            return _Event(self, self._drv.Event())
-
     def upload(self, address: int, array: Array, stream: Stream) -> None:
         assert isinstance(stream, _Stream)
         with self.current():
@@ -108,9 +101,6 @@ class PyCuda(Cuda):
         assert isinstance(stream, _Stream)
         with self.current():
             function(*args, grid=grid, block=block, stream=stream.made)
-
-    def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
-        return DriverGraph(self, stream, work)
 
     def free_memory(self) -> tuple[int, int]:
         with self.current():
@@ -143,27 +133,6 @@ class _Stream(Stream):
         if self.made is not None:
             with self._cuda.current():
                 self.made = None  # its destructor, while the context is current
-
-
-class _Event(Event):
-    def __init__(self, cuda: PyCuda, made: Any) -> None:
-        self._cuda, self.made = cuda, made
-
-    def record(self, stream: Stream) -> None:
-        assert isinstance(stream, _Stream)
-        with self._cuda.current():
-            self.made.record(stream.made)
-
-    def seconds_until(self, later: Event) -> float:
-        assert isinstance(later, _Event)
-        with self._cuda.current():
-            later.made.synchronize()
-            return float(self.made.time_till(later.made)) / 1000.0
-
-    def close(self) -> None:
-        if self.made is not None:
-            with self._cuda.current():
-                self.made = None
 
 
 class _Module(Module):

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import InputError, ModelError
-from edgevid.runtime.cuda.interface import Cuda, Graph, Memory, Pinned
+from edgevid.runtime.cuda.graph import Graph
+from edgevid.runtime.cuda.interface import Cuda, Memory, Pinned
 from edgevid.runtime.cuda.letterbox import DeviceLetterbox
 from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.letterbox import Rectangle, write_letterbox
@@ -238,7 +239,7 @@ class Session:
 
     def _recorded(self, key: tuple[Shapes, str], made: str) -> Graph | None:
         try:
-            graph = self._cuda.capture(self.stream, lambda: self._enqueue(made))
+            graph = Graph(self._cuda, self.stream, lambda: self._enqueue(made))
         except ModelError as error:
             log.info("%s: runs without a CUDA graph, it cannot be recorded (%s)", self._path.name, error)
             self._record = False
