@@ -4,7 +4,7 @@ python benchmarks/mutants.py                       (--count 200 --seed 0 --jobs 
 python benchmarks/mutants.py --files speed --count 30
 
 A mutant is one change of the source: a comparison, an operator, a constant, a condition, or a statement left
-out. It is killed where the tests of its room fail, or take more than a minute. Runs are in copies of the tree.
+out. It is killed where the tests of its room fail or take more than a minute, in a copy of the tree.
 Left out: annotations, decorators, texts of messages, and mutants of EQUIVALENT, which no test can notice.
 """
 

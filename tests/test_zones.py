@@ -130,3 +130,180 @@ def test_ten_thousand_objects_leave_nothing_behind() -> None:
         monitor.update(at({n + 1: (150, 150)}), n * 0.1)
     assert (len(monitor._stays), len(monitor._before), len(monitor._labels)) == (1, 1, 1)
     assert len(monitor._crossed) <= 1
+
+
+def boxes_of(*boxes: tuple[float, float, float, float], label: int = 2) -> Tracks:
+    n = len(boxes)
+    zero = np.zeros(n)
+    return Tracks.of(
+        ids=np.arange(1, n + 1), boxes=boxes, scores=zero + 1, labels=zero + label, match=zero, age=zero,
+        unseen=zero,
+    )  # fmt: skip
+
+
+def test_the_point_of_an_object_is_the_middle_of_its_bottom_edge() -> None:
+    monitor = ZoneMonitor([Zone("square", SQUARE, debounce_s=0)])
+    inside = [(60, 0, 150, 101), (0, 90, 202, 199), (110, 150, 189, 101)]
+    outside = [(110, 110, 190, 202), (0, 110, 198, 150), (10, 110, 400, 150), (110, 10, 190, 99)]
+    for box, expected in [(b, 1) for b in inside] + [(b, 0) for b in outside]:
+        monitor.reset()
+        monitor.update(boxes_of(box), 0.0)
+        assert monitor.occupancy() == {"square": expected}, box
+
+
+def test_debouncing_asks_for_the_time_and_reports_the_moment_of_the_change() -> None:
+    monitor = ZoneMonitor([Zone("square", SQUARE, debounce_s=0.5)])
+    inside, outside = (150.0, 150.0), (50.0, 150.0)
+    steps = [(0.0, outside), (1.0, inside), (1.25, inside), (1.5, inside), (2.0, inside)]
+    events = [e for t, p in steps for e in monitor.update(at({1: p}), t)]
+    assert events == [Event(1.0, "enter", "square", 1, 2)]
+    # A step outside that is too short starts the wait again.
+    steps = [(3.0, outside), (3.25, inside), (4.0, outside), (4.25, outside), (4.5, outside)]
+    events = [e for t, p in steps for e in monitor.update(at({1: p}), t)]
+    assert events == [Event(4.0, "leave", "square", 1, 2, "", 3.0)]
+
+
+def test_the_default_debounce_is_a_fifth_of_a_second() -> None:
+    monitor = ZoneMonitor([Zone("square", SQUARE)])
+    inside = (150.0, 150.0)
+    counts = [len(monitor.update(at({1: inside}), t)) for t in (0.0, 0.125, 0.1875, 0.21)]
+    assert counts == [0, 0, 0, 1]
+
+
+def test_dwelling_counts_from_entering_and_again_in_the_next_stay() -> None:
+    monitor = ZoneMonitor([Zone("square", SQUARE, dwell_s=1.0, debounce_s=0)])
+    path = [(150.0, 150.0)] * 12 + [(50.0, 150.0)] * 2 + [(150.0, 150.0)] * 12
+    events = [e for n, p in enumerate(path) for e in monitor.update(at({1: p}), n / 8)]
+    assert [(e.kind, e.time, e.seconds) for e in events] == [
+        ("enter", 0.0, 0.0), ("dwell", 1.0, 1.0), ("leave", 1.5, 1.5),
+        ("enter", 1.75, 0.0), ("dwell", 2.75, 1.0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("ground", "reach"), [(False, 8.0), (True, 0.5)])
+def test_stopped_is_within_a_fifth_of_the_height_or_half_a_meter(ground: bool, reach: float) -> None:
+    # Boxes are 40 high: a fifth is 8 pixels. On the ground in meters it is 0.5 m, whatever the height.
+    zone = Zone("square", SQUARE, ground=ground, stopped_s=1.0, debounce_s=0)
+    for share, kinds in ((0.99, ["enter", "stopped"]), (1.01, ["enter"])):
+        monitor = ZoneMonitor([zone], to_ground=lambda p: p)
+        path = [(150.0 + share * reach * (n % 2), 150.0) for n in range(13)]
+        events = [e for n, p in enumerate(path) for e in monitor.update(at({1: p}), n / 8)]
+        assert [e.kind for e in events] == kinds
+        if "stopped" in kinds:
+            assert (events[1].time, events[1].seconds) == (1.0, 1.0)
+
+
+def test_a_stop_is_emitted_once_until_it_moves_on() -> None:
+    monitor = ZoneMonitor([Zone("square", SQUARE, stopped_s=1.0, debounce_s=0)])
+    path = [(120.0, 150.0)] * 20 + [(170.0, 150.0)] * 9
+    events = [e for n, p in enumerate(path) for e in monitor.update(at({1: p}), n / 8)]
+    assert [(e.kind, e.time, e.seconds) for e in events] == [
+        ("enter", 0.0, 0.0), ("stopped", 1.0, 1.0), ("stopped", 3.5, 1.0)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("off", "wrong"), [(119, False), (121, True), (180, True), (239, True), (241, False)]
+)
+def test_the_wrong_way_is_more_than_120_degrees_off(off: float, wrong: bool) -> None:
+    # The object travels towards +x and +y (down): at 30 degrees; the zone allows what is `off` from it.
+    monitor = ZoneMonitor([Zone("lane", SQUARE, direction=30.0 - off, debounce_s=0)])
+    step = np.array([np.cos(np.pi / 6), np.sin(np.pi / 6)])
+    events = walk(monitor, [tuple(105 + 4 * n * step) for n in range(20)])
+    assert ("wrong-way" in [e.kind for e in events]) is wrong
+
+
+@pytest.mark.parametrize(("ground", "reach"), [(False, 40.0), (True, 2.0)])
+def test_a_way_is_judged_over_the_height_or_two_meters(ground: bool, reach: float) -> None:
+    zone = Zone("lane", SQUARE, ground=ground, direction=180.0, debounce_s=0)
+    for share, kinds in ((0.99, ["enter"]), (1.0, ["enter", "wrong-way"])):
+        monitor = ZoneMonitor([zone], to_ground=lambda p: p)
+        events = walk(monitor, [(110.0, 150.0), (110 + share * reach, 150.0)])
+        assert [e.kind for e in events] == kinds
+    # A U-turn: each leg is judged by itself, from where the last one ended; wrong once a stay.
+    monitor = ZoneMonitor([zone], to_ground=lambda p: p)
+    path = [(150.0, 150.0), (150 - reach, 150.0), (150.0, 150.0), (150 - reach, 150.0), (150.0, 150.0)]
+    events = walk(monitor, path)
+    assert [(e.kind, round(e.time, 3)) for e in events] == [("enter", 0.0), ("wrong-way", 0.2)]
+
+
+def test_crossings_at_the_ends_of_a_line() -> None:
+    line = Line("gate", (0.0, 0.0), (0.0, 10.0))
+    before = np.array([[5.0, y] for y in (-0.1, 0.0, 10.0, 10.1)])
+    after = before - [9.0, 0.0]
+    assert crossing_sides(line, before, after).tolist() == [0, 1, 1, 0]
+    assert crossing_sides(line, after, before).tolist() == [0, -1, -1, 0]
+    slanted = np.array([[5.0, -4.0]]), np.array([[-5.0, 8.0]])  # cuts the line at y = 2
+    assert crossing_sides(line, *slanted).tolist() == [1]
+    assert crossing_sides(line, np.array([[5.0, -8.0]]), np.array([[-5.0, 4.0]])).tolist() == [0]  # at -2
+
+
+def test_lines_in_meters_and_in_pixels_side_by_side() -> None:
+    lines = [
+        Line("meters", (3.0, 0.0), (3.0, 4.0), ground=True),
+        Line("pixels", (300.0, 0.0), (300.0, 400.0)),
+    ]
+    monitor = ZoneMonitor(lines=lines, to_ground=lambda p: p / 100 + [0, 0.5])
+    events = walk(monitor, [(310, 340), (290, 340)])
+    assert [(e.kind, e.place, e.direction) for e in events] == [
+        ("cross", "meters", "forward"), ("cross", "pixels", "forward")
+    ]  # fmt: skip
+    below = walk(ZoneMonitor(lines=lines, to_ground=lambda p: p / 100 + [0, 0.5]), [(310, 380), (290, 380)])
+    assert [e.place for e in below] == ["pixels"]
+
+
+def test_counts_are_by_line_direction_and_label() -> None:
+    monitor = ZoneMonitor(lines=[Line("gate", (300, 0), (300, 400))])
+    monitor.update(at({1: (310, 50), 2: (310, 90), 3: (290, 50)}), 0.0)
+    monitor.update(at({1: (290, 50), 2: (290, 90), 3: (310, 50)}, label=5), 0.1)
+    assert monitor.counts == {("gate", "forward", 5): 2, ("gate", "backward", 5): 1}
+    monitor.reset()
+    assert monitor.counts == {}
+    assert monitor.update(at({1: (310, 50)}), 0.2) == []  # where it was before is forgotten too
+
+
+def test_a_track_that_comes_back_under_its_id_crosses_again() -> None:
+    monitor = ZoneMonitor(lines=[Line("gate", (300, 0), (300, 400))])
+    walk(monitor, [(310, 50), (290, 50)])
+    monitor.update(at({}), 1.0)
+    events = [monitor.update(at({1: (x, 50)}), t) for x, t in ((290, 1.1), (310, 1.2), (290, 1.3))]
+    assert [[e.direction for e in found] for found in events] == [[], ["backward"], ["forward"]]
+
+
+def test_a_change_of_zones_keeps_what_did_not_change() -> None:
+    square, other = Zone("square", SQUARE, debounce_s=0), Zone("other", SQUARE, debounce_s=0)
+    gate, bar = Line("gate", (300, 0), (300, 400)), Line("bar", (320, 0), (320, 400))
+    monitor = ZoneMonitor([square, other], [gate, bar])
+    monitor.scale = (2.0, 2.0)
+    half = {1: (150 / 2, 150 / 2), 2: (330 / 2, 50 / 2)}
+    monitor.update(at(half), 0.0)
+    monitor.update(at(half | {2: (290 / 2, 50 / 2)}), 1.0)
+    assert monitor.counts == {("gate", "forward", 2): 1, ("bar", "forward", 2): 1}
+    moved = Zone("other", [(x + 500, y) for x, y in SQUARE], debounce_s=0)
+    after = monitor.changed([moved, square], [gate, Line("bar", (320, 0), (320, 401))])
+    assert after.scale == (2.0, 2.0)
+    assert after.counts == {("gate", "forward", 2): 1}
+    assert after.occupancy() == {"other": 0, "square": 1}
+    # It crosses back: the gate counts each way once, the new bar begins at 0; the stay goes on.
+    back = after.update(at(half), 2.0)
+    assert [(e.place, e.direction) for e in back] == [("gate", "backward"), ("bar", "backward")]
+    forth = after.update(at(half | {2: (290 / 2, 50 / 2)}), 3.0)
+    assert [(e.place, e.direction) for e in forth] == [("bar", "forward")]
+    left = after.update(at({}), 4.0)
+    assert left == [Event(3.0, "leave", "square", 1, 2, "", 3.0)]
+
+
+def test_a_scale_maps_the_frame_to_the_zones_and_none_watches_nothing() -> None:
+    monitor = ZoneMonitor([Zone("square", SQUARE, debounce_s=0)])
+    monitor.scale = (2.0, 4.0)
+    assert [e.kind for e in monitor.update(boxes_of((70, 10, 80, 30)), 0.0)] == ["enter"]
+    monitor.scale = None
+    assert [e.kind for e in monitor.update(boxes_of((70, 10, 80, 30)), 1.0)] == ["leave"]
+    assert monitor.occupancy() == {"square": 0}
+
+
+def test_a_square_of_three_corners_is_enough_and_an_area_is_needed() -> None:
+    Zone("triangle", SQUARE[:3])
+    for corners in (SQUARE[:2], [(0, 0), (5, 5), (10, 10)]):
+        with pytest.raises(InputError, match="zone 'bad': expected at least 3 corners"):
+            Zone("bad", corners)
