@@ -9,28 +9,24 @@ import argparse
 
 import numpy as np
 
-from edgevid.pipeline import Pipeline
-from edgevid.speed.calibration import make_calibration
-from edgevid.speed.estimator import SpeedEstimator
+from edgevid import Pipeline, Reason, SpeedEstimator, Tracker, make_calibration
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
-from edgevid.track import Tracker
-from edgevid.types import Reason
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--seconds", type=float, default=15.0)
-    street = RenderedStreet(seconds=options.parse_args().seconds)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=15.0)
+    street = RenderedStreet(seconds=parser.parse_args().seconds)
     camera = street.scene.camera
     corners = np.array([[-7, 14], [7, 14], [7, 60], [-7, 60]], float)
     pixels = camera.project(np.column_stack([corners, np.zeros(4)]))
     speed_estimator = SpeedEstimator(make_calibration(pixels, corners, street.size))
     pipeline = Pipeline(RenderedDetector(street), Tracker(), speed_estimator=speed_estimator)
-    print("rendered street; object: measured (true) km/h over its whole track speed")
+    print("rendered street; object: track speed +- standard error (true speeds in view), km/h")
     for _, result in pipeline.run(street):
         for track_speed in result.speeds.track_speeds:
             if track_speed.reason != Reason.OK:
-                print(f"object {track_speed.id}: silent, {track_speed.reason.description}")
+                print(f"object {track_speed.id}: abstained, {track_speed.reason.description}")
                 continue
             truth = street.scene.at(track_speed.time)
             print(f"object {track_speed.id}: {3.6 * track_speed.mps:5.1f} +-{3.6 * track_speed.sigma:.1f} "

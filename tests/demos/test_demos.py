@@ -34,7 +34,7 @@ def test_speeds_of_a_rendered_street_stand_beside_the_true_ones() -> None:
 def test_crossings_of_a_real_square_are_counted(shared_data: Path, tmp_path: Path) -> None:
     clip = shared_data / "videos" / "pets09_s2l1_vtest.avi"
     mirror = {"EDGEVID_MODELS_MIRROR": str(shared_data), "EDGEVID_CACHE": str(tmp_path)}
-    said = run_demo("count_crossings.py", str(clip), "--frames", "150", **mirror)
+    said = run_demo("count_crossings.py", str(clip), "--max-frames", "150", **mirror)
     assert "person" in said
     assert " x person " in said
 
