@@ -9,10 +9,10 @@ import argparse
 
 import numpy as np
 
-from edgevid import (
-    ClipBuffer, Detector, Overlay, Pipeline, Reason, RecognitionTask, Scores, Tracker, Tracks, Verdicts,
-    VideoWriter, load_recognizer, open_video,
-)  # fmt: skip
+from edgevid import Detector, Overlay, Pipeline, RecognitionTask, Tracker
+from edgevid.actions import ClipBuffer, load_recognizer
+from edgevid.types import Reason, Scores, Tracks, Verdicts
+from edgevid.video import VideoWriter, open_video
 
 
 class Threshold:
