@@ -1,4 +1,4 @@
-"""Decode + suppression of a (1, 84, 8400) output: edgevid beside OpenCV, NumPy and Ultralytics.
+"""Decode + suppression of a (1, 84, 8400) output: edgevid compared with OpenCV, NumPy and Ultralytics.
 
     python benchmarks/decode.py                 peers that are not importable say so in their row
 
@@ -22,6 +22,7 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.kernels import reference
+from edgevid.runtime.processor import processor_name
 
 SCORE, IOU, ANCHORS, CLASSES = 0.25, 0.7, 8400, 80
 OBJECTS, ROUNDS = (10, 30, 100), 31
@@ -115,13 +116,6 @@ def measure(running: dict[str, Callable[[np.ndarray], int]], objects: int, cold:
     return {"objects": objects, "ms": ms, "read_ms": float(np.median(reads) * 1e3), "kept": kept}
 
 
-def cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def versions() -> dict[str, str]:
     import importlib.metadata
 
@@ -154,7 +148,7 @@ def main() -> None:
     result: dict[str, Any] = {
         "claim": "decode + class-aware NMS of a (1, 84, 8400) float32 output, ms",
         "conditions": {
-            "cpu": cpu_name(),
+            "cpu": processor_name(),
             "cores": os.cpu_count(),
             "date": datetime.date.today().isoformat(),
             "versions": versions(),

@@ -1,10 +1,10 @@
-"""What one stream costs: processor time an image and memory of `edgevid run`, by size and by output.
+"""What one stream costs: processor time per frame and memory of `edgevid run`, by size and by output.
 
     python benchmarks/field_budget.py
 
 A real clip, resized to each size and coded as cameras do, goes through the command in a process of its own
-with one thread for the model. Time is the process's on all processors, less that of a run of ten images, so
-that starting does not count; other programs on the machine do not count either. Memory is the most resident.
+with one thread for the model. Time is the process's on all processors, less that of a run of ten frames, so
+that the start does not count; nor do other programs on the machine. Memory is the peak resident size.
 """
 
 from __future__ import annotations
@@ -17,27 +17,37 @@ from typing import Any
 
 import cv2
 from bench import conditions, save, table
-from field_pictures import EDGEVID, clip_or_street, environment
+from field_clip import EDGEVID, clip_or_street, environment
 
 from edgevid.video.writer import VideoWriter
 
-SIZES, PICTURES, FEW, FPS = ((640, 360), (1280, 720), (1920, 1080)), 90, 10, 25
+SIZES, FRAMES, FEW, FPS = ((640, 360), (1280, 720), (1920, 1080)), 90, 10, 25
 OUTPUTS = {"nothing": (), "JSON lines": ("--jsonl",), "JSON lines and video": ("--jsonl", "--out")}
 NAMES = {"--jsonl": "seen.jsonl", "--out": "seen.mp4"}
 
 
 def clip(size: tuple[int, int], path: Path) -> str:
-    """PICTURES images of the clip in this size; returns where they are from."""
+    """FRAMES frames of the clip in this size; returns their source."""
     title, video = clip_or_street()
     with VideoWriter(path, fps=FPS) as writer, video:
-        for n, frame in zip(range(PICTURES), video, strict=False):
+        for n, frame in zip(range(FRAMES), video, strict=False):
             writer.write(cv2.resize(frame.image, size), n / FPS)
     return title
 
 
 def cost(path: Path, outputs: tuple[str, ...], frames: int) -> tuple[float, float]:
     """CPU seconds and peak MB of one run."""
-    call = [*EDGEVID, "run", str(path), "--model", "street-nano", "--threads", "1", "--frames", str(frames)]
+    call = [
+        *EDGEVID,
+        "run",
+        str(path),
+        "--model",
+        "street-nano",
+        "--threads",
+        "1",
+        "--max-frames",
+        str(frames),
+    ]
     for option in outputs:
         call += [option, str(path.parent / NAMES[option])]
     process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
@@ -56,13 +66,13 @@ def main() -> None:
             path = Path(scratch) / "clip.mp4"
             title = clip(size, path)
             for name, outputs in OUTPUTS.items():
-                (long, memory), (short, _) = cost(path, outputs, PICTURES), cost(path, outputs, FEW)
-                ms = 1000 * (long - short) / (PICTURES - FEW)
+                (long, memory), (short, _) = cost(path, outputs, FRAMES), cost(path, outputs, FEW)
+                ms = 1000 * (long - short) / (FRAMES - FEW)
                 share = 100 * ms / (1000 / FPS)
                 rows.append([f"{size[0]}x{size[1]}", name, f"{ms:.1f}", f"{share:.0f} %", f"{memory:.0f}"])
                 figures.append({"size": size, "written": name, "cpu ms": ms, "MB": memory, "start s": short})
                 print(rows[-1], flush=True)
-    head = ["image", "written", "CPU ms/frame", "of one core at 25/s", "memory MB"]
+    head = ["frame", "written", "CPU ms/frame", "of one core at 25 fps", "memory MB"]
     print(table(head, rows))
     print(save("field_budget", {"clip": title, "head": head, "rows": rows, "figures": figures}, where))
 

@@ -3,8 +3,9 @@
     python benchmarks/field_fuzz.py                 10,000 files, minutes
     python benchmarks/field_fuzz.py --count 300     the short version that the tests run
 
-Each file is a good one with bytes flipped, cut out, doubled, moved or put in, or cut short; texts also lose,
-swap and change their values. A reader must refuse it with an EdgevidError, or read it as far as it is good.
+Each file is a valid one with bytes flipped, deleted, duplicated or inserted, or truncated; texts also lose,
+duplicate and change their values. A reader must reject it with an EdgevidError, or read it as far as it is
+valid.
 Anything else (another exception, a crash, more than LIMIT_S seconds) is a finding, and its file is kept.
 """
 
@@ -35,7 +36,7 @@ from field_seeds import seeds
 LIMIT_S = 20
 """Seconds for one file, on a busy machine."""
 FRAMES = 40
-"""Images read of each damaged video."""
+"""Frames read of each damaged video."""
 SHARES = {
     "container": 40,
     "image": 15,
@@ -50,11 +51,11 @@ WORTH = (
     "0", "-1", "9", "1e308", "1e-308", "nan", "inf", "-inf", '""', "[]", "{}", "true", "9" * 40, "9" * 400,
     "9" * 5000, "[" * 2000, "[[1, 2]]", "\"\\u0000\"",
 )  # fmt: skip
-"""Values that texts are given."""
+"""Values that texts are arguments."""
 
 
 def read_container(path: Path) -> str:
-    """A damaged video, its images looked at."""
+    """A damaged video, its frames converted."""
     from edgevid.video.files import FileSource
 
     with FileSource(path) as video:
@@ -65,7 +66,7 @@ def read_container(path: Path) -> str:
         return "read" if not video.corrupted else "read in part"
 
 
-def read_picture(path: Path) -> str:
+def read_image(path: Path) -> str:
     """A damaged image, alone in its folder."""
     from edgevid.video.images import ImageSource
 
@@ -84,7 +85,7 @@ def read_recipe(path: Path) -> str:
 
 
 def read_site(path: Path) -> str:
-    """A damaged site and what is built of it: zones that see an object."""
+    """A damaged site and what is built of it: zones with an object in them."""
     from edgevid.site.build import build_zones
     from edgevid.site.load import load_site
     from edgevid.types import Tracks
@@ -93,16 +94,16 @@ def read_site(path: Path) -> str:
     if monitor is not None:
         for moment in range(3):
             left = 100.0 + 200 * moment
-            seen = Tracks.of(
+            tracks = Tracks.of(
                 ids=[1], boxes=[[left, 100, left + 40, 200]], scores=[0.9], labels=[0], match=[0],
                 age=[1.0], unseen=[0.0],
             )  # fmt: skip
-            monitor.update(seen, float(moment))
+            monitor.update(tracks, float(moment))
     return "read"
 
 
 def read_calibration(path: Path) -> str:
-    """A damaged calibration, asked for places and speeds' errors."""
+    """A damaged calibration, asked for positions and scale errors."""
     from edgevid.speed.calibration_file import read_calibration as read
 
     calibration = read(path)
@@ -133,23 +134,23 @@ def read_records(path: Path) -> str:
 
 
 READERS: dict[str, Callable[[Path], str]] = {
-    "container": read_container, "image": read_picture, "recipe": read_recipe, "site": read_site,
+    "container": read_container, "image": read_image, "recipe": read_recipe, "site": read_site,
     "calibration": read_calibration, "policy": read_policy, "records": read_records,
 }  # fmt: skip
 
 
 def mutated(data: bytes, rng: random.Random, *, text: bool) -> bytes:
-    """`data` with one to eight injuries; texts have fewer, so that much of them still is good."""
+    """`data` with one to eight damages; texts have fewer, so that much of them stays valid."""
     held = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 3) if text else (1, 1, 2, 3, 5, 8))):
-        held = bytearray(_spoiled_text(held, rng) if text and rng.random() < 0.8 else _spoiled(held, rng))
+        held = bytearray(_damaged_text(held, rng) if text and rng.random() < 0.8 else _damaged(held, rng))
     return bytes(held)
 
 
-def _spoiled(held: bytearray, rng: random.Random) -> bytearray:
+def _damaged(held: bytearray, rng: random.Random) -> bytearray:
     if not held:
         return bytearray(rng.randbytes(9))
-    # Heads hold the structure: half of all injuries are there.
+    # Headers contain the structure: half of all damage is there.
     at = rng.randrange(min(len(held), 2000) if rng.random() < 0.5 else len(held))
     long = rng.choice((1, 1, 2, 4, 16, 200, 5000))
     kind = rng.randrange(7)
@@ -170,7 +171,7 @@ def _spoiled(held: bytearray, rng: random.Random) -> bytearray:
     return held
 
 
-def _spoiled_text(held: bytearray, rng: random.Random) -> bytes:
+def _damaged_text(held: bytearray, rng: random.Random) -> bytes:
     """A value, a key or a line of a text changed, lost or doubled."""
     lines = held.decode("utf-8", "replace").split("\n")
     at = rng.randrange(len(lines))
@@ -187,11 +188,11 @@ def _spoiled_text(held: bytearray, rng: random.Random) -> bytes:
 
 
 class TooLong(BaseException):
-    """The clock rang."""
+    """The alarm went off."""
 
 
 def examine(kind: str, path: Path) -> str:
-    """What became of one file: "read", "refused", ... or "FINDING: ..."."""
+    """The outcome of one file: "read", "rejected", ... or "FINDING: ..."."""
     from edgevid.errors import EdgevidError
 
     def ring(*_: Any) -> None:
@@ -204,14 +205,14 @@ def examine(kind: str, path: Path) -> str:
             warnings.simplefilter("error")
             return READERS[kind](path)
     except EdgevidError as error:
-        words = str(error)
-        leaks = "secret" in words
+        text = str(error)
+        leaks = "secret" in text
         return (
             "FINDING: the password shows"
             if leaks
-            else "refused"
-            if len(words) > 15
-            else f"FINDING: says {words!r}"
+            else "rejected"
+            if len(text) > 15
+            else f"FINDING: message {text!r}"
         )
     except TooLong:
         return f"FINDING: took over {LIMIT_S} s"
@@ -230,7 +231,7 @@ def work(tasks: Any, answers: Any) -> None:
 
 
 class Worker:
-    """A process to examine files in, started anew whenever one of them killed or blocked it."""
+    """A process to examine files in, restarted whenever one of them killed or blocked it."""
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("spawn")
@@ -297,17 +298,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="folder for the files of findings")
     parser.add_argument("--json", type=Path, help="write the figures there instead of benchmarks/results/")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     where, began = conditions(), time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
-        result = fuzz(given.count, given.seed, Path(scratch), given.keep)
+        result = fuzz(arguments.count, arguments.seed, Path(scratch), arguments.keep)
     result["minutes"] = round((time.monotonic() - began) / 60, 1)
-    heads = ["read", "read in part", "empty", "refused", "finding"]
+    heads = ["read", "read in part", "empty", "rejected", "finding"]
     rows = [[kind, *(str(counts[head]) for head in heads)] for kind, counts in result["outcomes"].items()]
     print(table(["kind", *heads], rows))
     print(f"{result['files']} files, {len(result['findings'])} findings, {result['minutes']} minutes")
-    if given.json:
-        given.json.write_text(json.dumps(result))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result))
     else:
         print(save("field_fuzz", result, where))
     raise SystemExit(bool(result["findings"]))

@@ -1,12 +1,12 @@
-"""kill -9 at random moments while `edgevid run` writes: what was flushed stays readable, closed parts play.
+"""kill -9 at random moments while `edgevid run` writes: flushed lines stay readable, closed segments play.
 
     python benchmarks/field_kill.py                50 kills
     python benchmarks/field_kill.py --kills 3      the short version that the tests run
 
-The program plays a real clip with every output in parts, beside a file that is not its own.
-Before each kill the lines on disk are counted; afterwards all of them must be read back, every part but the
-last must play to its end with all its images, the last one as far as it was written, and a new run in the
-same folder must go on without harm to the old parts.
+The program plays a real clip with every output in segments, next to a file that is not its own.
+Before each kill the lines on disk are counted; afterwards all of them must be read back, every segment but
+the last must play to its end with all its frames, the last one as far as it was written, and a new run in the
+same folder must not change the old segments.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from pathlib import Path
 from typing import Any
 
 from bench import conditions, save, table
-from field_pictures import CLIP, CLIPS, OUTSIDE, environment
+from field_clip import CLIP, CLIPS, OUTSIDE, environment
 
 from edgevid.errors import SourceError
 from edgevid.output.records import read_jsonl
 from edgevid.video.files import FileSource
 
-PARTS_S = (0.5, 60.0)
-"""Short parts, of which some are closed before a kill, and long ones, of which the start must play."""
+SEGMENTS_S = (0.5, 60.0)
+"""Short segments, of which some are closed before a kill, and long ones, of which the start must play."""
 WRITER = """
 import sys
 from itertools import cycle
@@ -42,7 +42,7 @@ from edgevid.output.segments import SegmentedSink
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
 from edgevid.run.loop import run
 from edgevid.track import Tracker
-folder, clip, part_s = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+folder, clip, segment_s = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 if clip:
     from edgevid.detect.detector import Detector
     from edgevid.video.files import FileSource
@@ -51,16 +51,16 @@ else:
     frames = RenderedStreet(seconds=60)
     detector = RenderedDetector(frames)
 makers = (("seen.mp4", lambda p: AnnotatedVideo(p, fps=25)), ("seen.jsonl", JsonLines), ("seen.txt", MotText))
-sinks = [SegmentedSink(folder / name, make, segment_s=part_s) for name, make in makers]
+sinks = [SegmentedSink(folder / name, make, segment_s=segment_s) for name, make in makers]
 print("up", flush=True)
 run(Pipeline(detector, Tracker()), frames, sinks)
 """
-"""What `edgevid run --out --jsonl --mot --part-s` does, on a clip that begins again at its end."""
+"""What `edgevid run --out --jsonl --mot --segment-s` does, on a clip that loops."""
 
 
-def killed(folder: Path, clip: str, part_s: float, delay: float) -> dict[str, int]:
+def killed(folder: Path, clip: str, segment_s: float, delay: float) -> dict[str, int]:
     """One run that is killed `delay` seconds after its first line; what was on disk just before."""
-    call = [sys.executable, "-c", OUTSIDE + WRITER, str(folder), clip, str(part_s)]
+    call = [sys.executable, "-c", OUTSIDE + WRITER, str(folder), clip, str(segment_s)]
     before = set(folder.iterdir())
     with subprocess.Popen(call, env=environment(), stdout=subprocess.DEVNULL) as program:
         while not (lines := sum(on_disk(p) for p in set(folder.glob("*.jsonl")) - before)):
@@ -69,7 +69,7 @@ def killed(folder: Path, clip: str, part_s: float, delay: float) -> dict[str, in
         time.sleep(delay)
         lines = sum(on_disk(p) for p in set(folder.glob("*.jsonl")) - before)
         program.send_signal(signal.SIGKILL)
-    return judge({p for p in folder.iterdir() if p not in before}, lines)
+    return check({p for p in folder.iterdir() if p not in before}, lines)
 
 
 def on_disk(path: Path) -> int:
@@ -77,13 +77,13 @@ def on_disk(path: Path) -> int:
     return path.read_bytes().count(b"\n")
 
 
-def judge(new: set[Path], flushed: int) -> dict[str, int]:
+def check(new: set[Path], flushed: int) -> dict[str, int]:
     """Reads back what one killed run left."""
     records = sorted(p for p in new if p.suffix == ".jsonl")
     videos = sorted(p for p in new if p.suffix == ".mp4")
     lines = [len(list(read_jsonl(path))) for path in records]
-    played = [pictures(path) for path in videos]
-    # Parts that were closed are complete: as many images as lines. The last one was being written.
+    played = [count_frames(path) for path in videos]
+    # Closed segments are complete: as many frames as lines. The last one was being written.
     whole = min(len(records), len(videos)) - 1
     assert played[:whole] == lines[:whole], (played, lines)
     for path in (p for p in new if p.suffix == ".txt"):
@@ -92,14 +92,14 @@ def judge(new: set[Path], flushed: int) -> dict[str, int]:
     return {
         "lines on disk before": flushed,
         "lines read back": sum(lines),
-        "parts closed before": whole,
+        "segments closed before": whole,
         "of them playable": whole,
-        "images in the part being written": played[-1] if len(played) > whole else 0,
+        "frames in the segment being written": played[-1] if len(played) > whole else 0,
     }
 
 
-def pictures(path: Path) -> int:
-    """How many images of a video play; 0 where it had not come to its first two seconds."""
+def count_frames(path: Path) -> int:
+    """How many frames of a video play; 0 where less than its first two seconds were written."""
     try:
         with FileSource(path) as video:
             return sum(1 for _ in video)
@@ -118,18 +118,18 @@ def main() -> None:
     parser.add_argument("--longest", type=float, default=6.0, help="seconds until the latest kill")
     parser.add_argument("--rendered", action="store_true", help="a rendered street instead of the clip")
     parser.add_argument("--json", type=Path, help="write the figures there instead of benchmarks/results/")
-    given = parser.parse_args()
-    clip = "" if given.rendered or not (CLIPS / CLIP).is_file() else str(CLIPS / CLIP)
+    arguments = parser.parse_args()
+    clip = "" if arguments.rendered or not (CLIPS / CLIP).is_file() else str(CLIPS / CLIP)
     where, rng, rows = conditions(), random.Random(0), []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "seen-notes.txt").write_text("not ours\n")
         old: dict[str, str] = {}
-        for number in range(given.kills):
-            part_s = PARTS_S[number % 2]
+        for number in range(arguments.kills):
+            segment_s = SEGMENTS_S[number % 2]
             # Two seconds of video must be there before a part that is still written plays at all.
-            wait = rng.uniform(0, given.longest) * (1 if part_s < 1 else 3)
-            rows.append(killed(folder, clip, part_s, wait))
+            wait = rng.uniform(0, arguments.longest) * (1 if segment_s < 1 else 3)
+            rows.append(killed(folder, clip, segment_s, wait))
             now = hashes(folder)
             assert all(now.get(name) == value for name, value in old.items())  # nothing older was touched
             old = now
@@ -139,11 +139,11 @@ def main() -> None:
         "clip": Path(clip).name or "rendered street",
         "kills": len(rows),
         **total,
-        "old files harmed": 0,
+        "old files changed": 0,
     }
     print(table(["what", "figure"], [[k, str(v)] for k, v in result.items()]))
-    if given.json:
-        given.json.write_text(json.dumps(result))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result))
     else:
         print(save("field_kill", result, where))
 

@@ -1,11 +1,11 @@
-"""From the camera's shutter to the finished result, over a real RTSP server on loopback at 25 images/s.
+"""From the camera's shutter to the finished result, over a real RTSP server on loopback at 25 fps.
 
     python benchmarks/field_latency.py                     60 s at a sustainable size, 600 s too slow
     python benchmarks/field_latency.py --fast 20 --slow 60
 
-Each image carries its number, and the server writes down when it took it, so that the age of a result is
+Each image carries its number, and the server logs when it was captured, so that the age of a result is
 the true one: encoding, network, decoding, waiting and the pipeline. The second part gives the same camera to
-a model that is made too slow (it sleeps): the age must not grow, and the images left out must be counted.
+a model that is made too slow (it sleeps): the age must not grow, and dropped frames must be counted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from bench import conditions, save, table
-from field_pictures import camera_pictures
+from field_clip import camera_images
 from rtsp_server import PACKAGES, Camera, gstreamer_python, number_of
 
 from edgevid.detect.detector import Detector
@@ -31,7 +31,7 @@ SIZE, FPS, COUNT = (448, 252), 25, 250
 
 
 class Shutter:
-    """When the camera took each image, read from the file that the server writes."""
+    """When the camera captured each image, read from the file that the server writes."""
 
     def __init__(self, path: Path) -> None:
         self._file = open(path)  # noqa: SIM115
@@ -58,25 +58,24 @@ class Slow:
 
 
 def measure(camera: Camera, shutter: Path, seconds: float, slow_s: float) -> dict[str, Any]:
-    """Ages of results in ms over `seconds`; the first two seconds, in which all warms up, do not count."""
+    """Ages of results in ms over `seconds`; without the first two seconds (warm-up)."""
     detector = Detector.load("street-nano", threads=1, score_threshold=0.1)
     pipeline = Pipeline(Slow(detector, slow_s) if slow_s else detector, Tracker())
     ages: list[tuple[float, float, float]] = []
     with LiveSource(camera.uri, min_backoff_s=0.1) as source:
-        clock, begun, first = None, time.monotonic(), -1
+        clock, started, first = None, time.monotonic(), -1
         for frame in source:
             result = pipeline.process(frame)
             done = time.monotonic()
             clock = clock or Shutter(shutter)
-            if done - begun > 2:
+            if done - started > 2:
                 first = frame.index if first < 0 else first
-                ages.append((done - begun, done - clock.taken(number_of(frame)), result.timings["detect"]))
-            if done - begun > seconds + 2:
+                ages.append((done - started, done - clock.taken(number_of(frame)), result.timings["detect"]))
+            if done - started > seconds + 2:
                 break
-        handed = len(ages)
-        spanned = frame.index - first + 1
-        figures = {"decoded meanwhile": spanned, "handed on": handed, "left out": spanned - handed}
-        figures |= {"dropped in all": source.dropped, "reconnections": source.reconnections}
+        processed, decoded = len(ages), frame.index - first + 1
+        figures = {"decoded": decoded, "processed": processed, "dropped": decoded - processed}
+        figures |= {"dropped in total": source.dropped, "reconnections": source.reconnections}
     at, age, inference = (1000 * np.array(column) for column in zip(*ages, strict=True))
     minutes = [age[(at >= lo) & (at < lo + 60e3)] for lo in np.arange(2000, at[-1], 60e3)]
     return {
@@ -86,7 +85,7 @@ def measure(camera: Camera, shutter: Path, seconds: float, slow_s: float) -> dic
         "age ms, longest": round(float(age.max()), 1),
         "inference ms, median": round(float(np.median(inference)), 1),
         "median age of each minute, ms": [round(float(np.median(m)), 1) for m in minutes if len(m) > 20],
-        "growth of the age, ms a minute": round(float(np.polyfit(at / 60e3, age, 1)[0]), 2),
+        "growth of the age, ms/min": round(float(np.polyfit(at / 60e3, age, 1)[0]), 2),
         **figures,
     }
 
@@ -95,14 +94,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fast", type=float, default=60.0, help="seconds of the sustainable part, 0: none")
     parser.add_argument("--slow", type=float, default=600.0, help="seconds of the too slow part, 0: none")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     if gstreamer_python() is None:
         raise SystemExit(f"needs GStreamer's RTSP server: {PACKAGES}")
     where = conditions()
     with tempfile.TemporaryDirectory() as scratch:
-        title = camera_pictures(Path(scratch), COUNT, SIZE)
+        title = camera_images(Path(scratch), COUNT, SIZE)
         parts = {}
-        for name, seconds, slow_s in (("sustainable", given.fast, 0.0), ("too slow", given.slow, 0.15)):
+        for name, seconds, slow_s in (
+            ("sustainable", arguments.fast, 0.0),
+            ("too slow", arguments.slow, 0.15),
+        ):
             if not seconds:
                 continue
             shutter = Path(scratch) / f"{name}.txt"
@@ -110,7 +112,7 @@ def main() -> None:
                 parts[name] = measure(camera, shutter, seconds, slow_s)
     if fast := parts.get("sustainable"):
         bar = 2 * 1000 / FPS + fast["inference ms, median"]
-        fast |= {"bar: two images + inference, ms": round(bar, 1), "met": fast["age ms, 95 %"] < bar}
+        fast |= {"limit: two frames + inference, ms": round(bar, 1), "met": fast["age ms, 95 %"] < bar}
     for name, part in parts.items():
         print(f"\n{name}\n" + table(["what", "figure"], [[k, str(v)] for k, v in part.items()]))
         file = "field_latency" if name == "sustainable" else "field_latency_slow"

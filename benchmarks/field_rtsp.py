@@ -1,12 +1,12 @@
-"""A real RTSP camera on loopback, killed, frozen, garbled and resized while `edgevid run` watches it.
+"""A real RTSP camera on loopback, killed, frozen, corrupted and resized while `edgevid run` reads it.
 
     python benchmarks/field_rtsp.py                  20 restarts (needs GStreamer's RTSP server)
     python benchmarks/field_rtsp.py --restarts 2     the short version that the tests run
 
-The program under test is the command as a user starts it, with every output, zones, speeds and parts. What
-it printed and wrote is judged from outside: records read back, videos played, and everything searched for
-the password. A second part counts images: each one carries its number, so that a reader knows which
-images of the camera it was given and which it was not.
+The program under test is the command as a user starts it, with every output, zones and speeds. What it
+printed and wrote is checked from outside: records read back, videos played, and everything searched for the
+password. A second part counts images: each one carries its number, so that a reader knows which images of
+the camera it received and which it did not.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import conditions, save, table
-from field_pictures import CALIBRATION, EDGEVID, camera_pictures, environment
+from field_clip import CALIBRATION, EDGEVID, camera_images, environment
 from rtsp_server import PACKAGES, PASSWORD, USER, Camera, Proxy, gstreamer_python, number_of
 
 from edgevid.output.records import read_jsonl
@@ -31,7 +31,7 @@ from edgevid.video.files import FileSource
 from edgevid.video.live import LiveSource
 
 SIZES = ((640, 360), (640, 360), (960, 540), (640, 480))
-"""The camera's sizes from restart to restart: the same, larger, another aspect."""
+"""The camera's sizes from restart to restart: the same, larger, another aspect ratio."""
 SITE = """source = "{uri}"
 [camera]
 calibration = "{calibration}"
@@ -59,7 +59,7 @@ class Program:
     def __init__(self, folder: Path, uri: str) -> None:
         self.folder, self.lines = folder, folder / "seen.jsonl"
         (folder / "site.toml").write_text(SITE.format(uri=uri, calibration=CALIBRATION))
-        (folder / "site.toml").rename(folder.parent / "site.toml")  # holds the password by its nature
+        (folder / "site.toml").rename(folder.parent / "site.toml")  # contains the password, as it must
         call = [*EDGEVID, "run", "--site", str(folder.parent / "site.toml"), "--threads", "1"]
         call += [
             "--jsonl",
@@ -73,8 +73,8 @@ class Program:
         self._out, self._err = (open(folder / f"{n}.log", "wb") for n in ("stdout", "stderr"))  # noqa: SIM115
         self._process = subprocess.Popen(call, stdout=self._out, stderr=self._err, env=environment())
 
-    def told(self) -> str:
-        """What it has said on stderr so far."""
+    def log(self) -> str:
+        """What it has logged on stderr so far."""
         return (self.folder / "stderr.log").read_text()
 
     def newest(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class Program:
         return dict(json.loads(whole[-2]))
 
     def recovers(self, size: tuple[int, int] | None = None, seconds: float = 60.0) -> bool:
-        """Whether ten images more come, of the wanted size."""
+        """Whether ten images more come, of the requested size."""
         had = self.newest()["frame"]
         return until(
             lambda: self.newest()["frame"] > had + 10 and size in (None, tuple(self.newest()["size"])),
@@ -99,7 +99,7 @@ class Program:
         return self._process.poll() is None
 
     def stop(self) -> int:
-        """Ctrl-C, as systemd is told to; returns the exit status."""
+        """Ctrl-C, as systemd is configured to; returns the exit status."""
         self._process.send_signal(signal.SIGINT)
         try:
             return self._process.wait(30)
@@ -109,15 +109,15 @@ class Program:
             self._err.close()
 
 
-def whole_program(pictures: Path, folder: Path, restarts: int, freezes: int, harm_s: float) -> dict[str, Any]:
-    """Kills, freezes and garbles the camera of a running program; what came of it."""
+def whole_program(images: Path, folder: Path, restarts: int, freezes: int, harm_s: float) -> dict[str, Any]:
+    """Kills, freezes and corrupts the camera of a running program; the outcome."""
     recoveries: list[float] = []
     noticed: list[float] = []
     harmed: dict[str, int] = {}
-    with Camera(pictures, SIZES[0]) as camera:
+    with Camera(images, SIZES[0]) as camera:
         proxy = Proxy(camera.port)
         program = Program(folder, camera.uri.replace(f":{camera.port}/", f":{proxy.port}/"))
-        assert program.recovers(SIZES[0]), program.told()
+        assert program.recovers(SIZES[0]), program.log()
         for turn in range(restarts):
             camera.kill()
             time.sleep(0.3)
@@ -127,19 +127,19 @@ def whole_program(pictures: Path, folder: Path, restarts: int, freezes: int, har
             if program.recovers(size):
                 recoveries.append(time.monotonic() - began)
         for _ in range(freezes):
-            stalls = program.told().count(": stalled")
+            stalls = program.log().count(": stalled")
             camera.send(signal.SIGSTOP)
             began = time.monotonic()
-            if until(lambda: program.told().count(": stalled") > stalls, 20):  # noqa: B023
+            if until(lambda: program.log().count(": stalled") > stalls, 20):  # noqa: B023
                 noticed.append(time.monotonic() - began)
             camera.send(signal.SIGCONT)
-            assert program.recovers(), program.told()
+            assert program.recovers(), program.log()
         for harm in ("truncate", "drop"):
             before, proxy.harm, proxy.every = proxy.harmed, harm, 40
             time.sleep(harm_s)
             proxy.harm = ""
             harmed[harm] = proxy.harmed - before
-            assert program.recovers(), program.told()
+            assert program.recovers(), program.log()
         alive = program.running()
         status = program.stop()
         proxy.close()
@@ -153,11 +153,11 @@ def whole_program(pictures: Path, folder: Path, restarts: int, freezes: int, har
         "packets harmed": harmed,
         "alive at the end": alive,
         "exit status after Ctrl-C": status,
-        **judge(folder),
+        **check(folder),
     }
 
 
-def judge(folder: Path) -> dict[str, Any]:
+def check(folder: Path) -> dict[str, Any]:
     """Reads back all that was written and searches it for the password and the user's name."""
     lines = list(read_jsonl(folder / "seen.jsonl"))
     assert all(a["time_s"] < b["time_s"] and a["frame"] < b["frame"] for a, b in pairwise(lines))
@@ -168,7 +168,7 @@ def judge(folder: Path) -> dict[str, Any]:
         assert len(ids) == len(set(ids))
         for one in line["objects"]:
             ids_of.setdefault(one["id"], tuple(line["size"]))
-            assert ids_of[one["id"]] == tuple(line["size"])  # no object lives on in another size of image
+            assert ids_of[one["id"]] == tuple(line["size"])  # no track continues in another frame size
         objects += len(ids)
     speeds = sum("mps" in one.get("speed", {}) for line in lines for one in line["objects"])
     moved = sum(
@@ -188,22 +188,22 @@ def judge(folder: Path) -> dict[str, Any]:
     return {
         "records": len(lines),
         "objects in them": objects,
-        "speeds said": speeds,
-        "silent because the view is another one": moved,
-        "video parts, all playable": len(videos),
+        "speeds emitted": speeds,
+        "abstained because the view is another one": moved,
+        "video segments, all playable": len(videos),
         "images in them": played,
         "files searched for credentials": len(files),
         "files with credentials": leaks,
     }
 
 
-def counts(pictures: Path, count: int, seconds: float, restarts: int) -> dict[str, Any]:
+def counts(images: Path, count: int, seconds: float, restarts: int) -> dict[str, Any]:
     """A slow reader across restarts: is each image of the camera accounted for?"""
     taken = unexplained = 0
     spans: list[dict[str, int]] = []
-    with Camera(pictures, SIZES[0]) as camera:
+    with Camera(images, SIZES[0]) as camera:
         with LiveSource(camera.uri, min_backoff_s=0.1, max_backoff_s=0.5) as source:
-            begun, last, connection = time.monotonic(), (0, 0), -1
+            started, last, connection = time.monotonic(), (0, 0), -1
             kills = 0
             for frame in source:
                 if source.reconnections == connection and not spans[-1]["ended"]:
@@ -217,29 +217,29 @@ def counts(pictures: Path, count: int, seconds: float, restarts: int) -> dict[st
                 last = number_of(frame), frame.index
                 taken += 1
                 time.sleep(0.11)  # slower than the camera
-                if time.monotonic() - begun > seconds:
+                if time.monotonic() - started > seconds:
                     if kills == restarts:
                         break
                     camera.kill()
                     camera.start(SIZES[0])
-                    kills, begun = kills + 1, time.monotonic()
+                    kills, started = kills + 1, time.monotonic()
                     spans[-1]["ended"] = 1
-        still = source.decoded - taken - source.dropped  # one may wait in the box
+        still = source.decoded - taken - source.dropped  # one may wait in the slot
     return {
         "restarts": restarts,
         "images decoded": source.decoded,
-        "handed on": taken,
+        "processed": taken,
         "counted as dropped": source.dropped,
         "waiting when it ended": still,
         "steps where the images' numbers disagree with the count": unexplained,
     }
 
 
-def harms(pictures: Path, seconds: float) -> list[dict[str, Any]]:
-    """Truncated and missing packets: are damaged images held back and counted?"""
+def harms(images: Path, seconds: float) -> list[dict[str, Any]]:
+    """Truncated and missing packets: are damaged images dropped and counted?"""
     rows = []
-    shutter = pictures / "shutter.txt"
-    with Camera(pictures, SIZES[0], clock=shutter) as camera:
+    shutter = images / "shutter.txt"
+    with Camera(images, SIZES[0], clock=shutter) as camera:
         for harm in ("truncate", "drop"):
             proxy = Proxy(camera.port)
             proxy.harm, proxy.every = harm, 40
@@ -247,10 +247,10 @@ def harms(pictures: Path, seconds: float) -> list[dict[str, Any]]:
             with LiveSource(uri, min_backoff_s=0.1) as source:
                 frames = iter(source)
                 next(frames)
-                begun, taken, handed = time.monotonic(), len(shutter.read_text().splitlines()), 1
+                started, taken, handed = time.monotonic(), len(shutter.read_text().splitlines()), 1
                 for _ in frames:
                     handed += 1
-                    if time.monotonic() - begun > seconds:
+                    if time.monotonic() - started > seconds:
                         break
                 taken = len(shutter.read_text().splitlines()) - taken
             proxy.close()
@@ -258,8 +258,8 @@ def harms(pictures: Path, seconds: float) -> list[dict[str, Any]]:
                 {
                     "harm": harm,
                     "packets harmed": proxy.harmed,
-                    "images that the camera took meanwhile": taken,
-                    "handed on": handed,
+                    "images that the camera sent": taken,
+                    "received": handed,
                     "counted as damaged": source.corrupted,
                     "counted as dropped": source.dropped,
                 }
@@ -272,26 +272,26 @@ def main() -> None:
     parser.add_argument("--restarts", type=int, default=20)
     parser.add_argument("--short", action="store_true", help="less of everything, as the tests do")
     parser.add_argument("--json", type=Path, help="write the figures there instead of benchmarks/results/")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     if gstreamer_python() is None:
         raise SystemExit(f"needs GStreamer's RTSP server: {PACKAGES}")
     where = conditions()
     with tempfile.TemporaryDirectory() as scratch:
-        pictures, folder = Path(scratch) / "images", Path(scratch) / "written"
-        pictures.mkdir()
+        images, folder = Path(scratch) / "images", Path(scratch) / "written"
+        images.mkdir()
         folder.mkdir()
-        count = 60 if given.short else 250
-        title = camera_pictures(pictures, count)
-        freezes, harm_s, seconds = (1, 2.0, 3.0) if given.short else (3, 10.0, 8.0)
-        result = {"clip": title, **whole_program(pictures, folder, given.restarts, freezes, harm_s)}
-        if not given.short:
-            result["counts"] = counts(pictures, count, seconds, 5)
-            result["harms"] = harms(pictures, 20.0)
+        count = 60 if arguments.short else 250
+        title = camera_images(images, count)
+        freezes, harm_s, seconds = (1, 2.0, 3.0) if arguments.short else (3, 10.0, 8.0)
+        result = {"clip": title, **whole_program(images, folder, arguments.restarts, freezes, harm_s)}
+        if not arguments.short:
+            result["counts"] = counts(images, count, seconds, 5)
+            result["harms"] = harms(images, 20.0)
     print(table(["what", "figure"], [[k, str(v)] for k, v in result.items() if k not in ("counts", "harms")]))
     for name in ("counts", "harms"):
         print(f"\n{name}: {json.dumps(result.get(name), indent=1)}")
-    if given.json:
-        given.json.write_text(json.dumps(result))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result))
     else:
         print(save("field_rtsp", result, where))
 

@@ -1,4 +1,4 @@
-"""The good files that field_fuzz.py damages: made from a short clip, or taken from the repository."""
+"""The valid files that field_fuzz.py damages: made from a short clip, or taken from the repository."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from field_pictures import REPOSITORY, clip_or_street
+from field_clip import REPOSITORY, clip_or_street
 
 
 def seeds(folder: Path) -> dict[str, list[Path]]:
-    """Good files of each kind, made here from a short clip or taken from the repository."""
+    """Valid files of each kind, made here from a short clip or taken from the repository."""
     made: dict[str, list[Path]] = {}
-    pictures = first_pictures(30)
-    made["container"] = videos(pictures, folder)
-    made["image"] = images(pictures[0], folder)
+    frames = first_images(30)
+    made["container"] = videos(frames, folder)
+    made["image"] = images(frames[0], folder)
     made["recipe"] = sorted((REPOSITORY / "engines").glob("*/recipe.toml"))
     made["calibration"] = sorted((REPOSITORY / "calibration" / "camera").glob("*.toml"))
     made["calibration"].append(written(folder / "four.toml", CALIBRATION_TEXT))
     (folder / "gate.toml").write_text(CALIBRATION_TEXT)
     made["site"] = [written(folder / "site.toml", SITE_TEXT)]
     made["policy"] = [policy(folder / "policy.toml")]
-    made["records"] = [records(folder / "seen.jsonl", pictures)]
+    made["records"] = [records(folder / "seen.jsonl", frames)]
     return made
 
 
@@ -66,7 +66,7 @@ end = [300, 350]
 """
 
 
-def first_pictures(count: int) -> list[Any]:
+def first_images(count: int) -> list[Any]:
     """(H, W, 3) RGB images of the clip, halved."""
     found = []
     with clip_or_street()[1] as video:
@@ -77,7 +77,7 @@ def first_pictures(count: int) -> list[Any]:
     return found
 
 
-def videos(pictures: list[Any], folder: Path) -> list[Path]:
+def videos(frames: list[Any], folder: Path) -> list[Path]:
     """The images in the containers and codecs that cameras and recorders write."""
     import av
 
@@ -92,10 +92,10 @@ def videos(pictures: list[Any], folder: Path) -> list[Path]:
         try:
             with av.open(str(folder / name), "w", container_options=options) as container:
                 stream = container.add_stream(codec, rate=25)
-                stream.height, stream.width = pictures[0].shape[:2]
+                stream.height, stream.width = frames[0].shape[:2]
                 stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-                for picture in pictures:
-                    container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+                for frame in frames:
+                    container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
                 container.mux(stream.encode())
         except (av.FFmpegError, ValueError):
             continue  # this FFmpeg does not write it
@@ -103,12 +103,12 @@ def videos(pictures: list[Any], folder: Path) -> list[Path]:
     return made
 
 
-def images(picture: Any, folder: Path) -> list[Path]:
+def images(image: Any, folder: Path) -> list[Path]:
     """One image in each format that is read."""
     import cv2
 
     names = ["p.jpg", "p.png", "p.bmp", "p.webp", "p.tif"]
-    return [folder / name for name in names if cv2.imwrite(str(folder / name), picture[:90, :160, ::-1])]
+    return [folder / name for name in names if cv2.imwrite(str(folder / name), image[:90, :160, ::-1])]
 
 
 def policy(path: Path) -> Path:
@@ -122,7 +122,7 @@ def policy(path: Path) -> Path:
     return path
 
 
-def records(path: Path, pictures: list[Any]) -> Path:
+def records(path: Path, frames: list[Any]) -> Path:
     """JSON lines of a run."""
     from edgevid.output.sinks import JsonLines
     from edgevid.pipeline import Pipeline

@@ -1,11 +1,11 @@
-"""Ten minutes at full speed on a real clip that begins again and again, with two viewers attached.
+"""Ten minutes at full speed on a real clip that loops, with two viewers connected.
 
     python benchmarks/field_soak.py                 10 minutes
     python benchmarks/field_soak.py --minutes 1
 
-Detector, tracker, speeds, abstain policies, zones, every record in parts with a limit of disk, and the
-overlay viewer with two programs that watch it as browsers do. Memory, threads, open files and files on
-disk are looked at every five seconds; after the warm-up none may grow.
+Detector, tracker, speeds, abstain policies, zones, every output in segments with a disk limit, and the
+overlay viewer with two clients that behave as browsers do. Memory, threads, open files and files on
+disk are sampled every five seconds; after the warm-up none may grow.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from bench import conditions, save, table
-from field_pictures import CALIBRATION, CLIP, CLIPS, OUTSIDE, environment
+from field_clip import CALIBRATION, CLIP, CLIPS, OUTSIDE, environment
 
 from edgevid.abstain.file import PolicyFile, write_policy
 from edgevid.abstain.policy import Settings, SpeedPolicy
@@ -38,28 +38,28 @@ from edgevid.site.load import LoadedSite, load_site
 from edgevid.video.files import FileSource
 from edgevid.zones import Line, Zone
 
-EVERY_S, PART_S, LIMIT = 5.0, 5.0, 2_500_000
+SAMPLE_S, SEGMENT_S, LIMIT = 5.0, 5.0, 2_500_000
 CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
 ROAD = ((60, 60), (600, 60), (600, 340), (60, 340))
 VIEWER = """
 import json, struct, sys
 from websockets.sync.client import connect
-seen = 0
+received = 0
 with connect(sys.argv[1], max_size=None) as socket:
     for message in socket:
         if isinstance(message, bytes):
             length = struct.unpack("<I", message[:4])[0]
             number = json.loads(message[4 : 4 + length])["n"]
-            socket.send(json.dumps({"got": number}))
-            seen += 1
-            if seen % 100 == 0:
-                print(seen, flush=True)
+            socket.send(json.dumps({"ack": number}))
+            received += 1
+            if received % 100 == 0:
+                print(received, flush=True)
 """
-"""A browser's part of the conversation: takes an image, says that it has it."""
+"""A browser's part of the protocol: receives an image and acknowledges it."""
 
 
 def site(folder: Path) -> Site:
-    """The gantry road with everything switched on."""
+    """The gantry road with every stage enabled."""
     policy = folder / "classes.toml"
     write_policy(policy, PolicyFile(CLASSES, Settings(), task="class", speed=SpeedPolicy()))
     return Site(
@@ -75,7 +75,7 @@ def site(folder: Path) -> Site:
 
 
 class Samples:
-    """Looks at this process every five seconds, from a thread."""
+    """Samples this process every five seconds, from a thread."""
 
     def __init__(self, folder: Path, summary: Summary) -> None:
         self.rows: list[dict[str, float]] = []
@@ -92,7 +92,7 @@ class Samples:
         self._thread.join()
 
     def _work(self) -> None:
-        while not self._over.wait(EVERY_S):
+        while not self._over.wait(SAMPLE_S):
             files = [p for p in self._folder.rglob("*") if p.is_file()]
             row = {
                 "at": time.monotonic() - self._began,
@@ -120,15 +120,15 @@ def soak(folder: Path, minutes: float) -> tuple[list[dict[str, float]], dict[str
     source = FileSource(chosen.source, loop=True, threads=1)
     pipeline, zones = build_pipeline(loaded, source.size, threads=1), build_zones(loaded, source.size)
     sinks: list[Any] = [
-        SegmentedSink(folder / "seen.mp4", AnnotatedVideo, segment_s=PART_S, max_disk_bytes=LIMIT),
-        SegmentedSink(folder / "seen.jsonl", JsonLines, segment_s=PART_S, max_disk_bytes=LIMIT),
-        SegmentedSink(folder / "seen.txt", MotText, segment_s=PART_S, max_disk_bytes=LIMIT // 10),
+        SegmentedSink(folder / "seen.mp4", AnnotatedVideo, segment_s=SEGMENT_S, max_disk_bytes=LIMIT),
+        SegmentedSink(folder / "seen.jsonl", JsonLines, segment_s=SEGMENT_S, max_disk_bytes=LIMIT),
+        SegmentedSink(folder / "seen.txt", MotText, segment_s=SEGMENT_S, max_disk_bytes=LIMIT // 10),
         ReviewSink(folder / "kept", LIMIT),
     ]
     summary, end = Summary(), time.monotonic() + 60 * minutes
     with ExitStack() as stack:
         frames: Any = stack.enter_context(source)
-        watched = Watched(stack, loaded, pipeline, source, zones)
+        viewed = Viewed(stack, loaded, pipeline, source, zones)
         samples = stack.enter_context(Samples(folder, summary))
         stack.enter_context(Watchdog(source, summary, every_s=60))
         for sink in sinks:
@@ -140,14 +140,14 @@ def soak(folder: Path, minutes: float) -> tuple[list[dict[str, float]], dict[str
                 if time.monotonic() > end:
                     return
 
-        run(pipeline, until_the_end(), sinks, zones=watched.zones, on_result=watched.observe, summary=summary)
+        run(pipeline, until_the_end(), sinks, zones=viewed.zones, on_result=viewed.observe, summary=summary)
         figures = {"frames": summary.frames, "objects": sum(summary.objects().values())}
         figures |= {"events": sum(summary.event_counts.values()), "segments": sinks[0].started}
-        return samples.rows, {**figures, "parts deleted": sinks[0].removed, **watched.figures()}
+        return samples.rows, {**figures, "segments deleted": sinks[0].removed, **viewed.figures()}
 
 
-class Watched:
-    """The overlay viewer with two programs that watch it."""
+class Viewed:
+    """The overlay viewer with two clients."""
 
     def __init__(self, stack: ExitStack, loaded: LoadedSite, pipeline: Any, source: Any, zones: Any) -> None:
         from edgevid.viewer.app import viewer_app
@@ -155,9 +155,9 @@ class Watched:
         from edgevid.viewer.state import ViewerState
 
         calibration = build_calibration(loaded, source.size)
-        show = ViewerState(source, pipeline, title=CLIP, calibration=calibration, monitor=zones)
-        stack.callback(show.close)
-        server = stack.enter_context(Server(viewer_app(show), port=0))
+        state = ViewerState(source, pipeline, title=CLIP, calibration=calibration, monitor=zones)
+        stack.callback(state.close)
+        server = stack.enter_context(Server(viewer_app(state), port=0))
         address = server.address.replace("http://", "ws://") + "ws"
         self._viewers = []
         for _ in range(2):
@@ -170,15 +170,15 @@ class Watched:
             stack.callback(viewer.wait)
             stack.callback(viewer.kill)
             self._viewers.append(viewer)
-        self.zones, self.observe, self._hub = show, show.observe, show.hub
+        self.zones, self.observe, self._broadcast = state, state.observe, state.broadcast
 
     def figures(self) -> dict[str, Any]:
-        """What the viewers were sent."""
-        there = self._hub.viewers
-        return {"viewers at the end": len(there), "images sent to each": [viewer.sent for viewer in there]}
+        """What the clients got."""
+        clients = self._broadcast.clients
+        return {"clients at the end": len(clients), "images sent to each": [one.sent for one in clients]}
 
 
-def judged(rows: list[dict[str, float]], minutes: float) -> dict[str, Any]:
+def growth(rows: list[dict[str, float]], minutes: float) -> dict[str, Any]:
     """Growth of each column from the first fifth after the warm-up to the last fifth, by their medians."""
     warm = min(120.0, 12 * minutes)
     kept = [row for row in rows if row["at"] > warm]
@@ -199,21 +199,21 @@ def judged(rows: list[dict[str, float]], minutes: float) -> dict[str, Any]:
 def _bytes(path: Path) -> int:
     try:
         return path.stat().st_size
-    except FileNotFoundError:  # deleted meanwhile, as old parts are
+    except FileNotFoundError:  # deleted meanwhile, as old segments are
         return 0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     if not (CLIPS / CLIP).is_file():
-        raise SystemExit(f"needs the clip {CLIP} of the test data")
+        raise SystemExit(f"needs the clip {CLIP} of the shared test data")
     where = conditions()
     with tempfile.TemporaryDirectory() as scratch:
-        rows, done = soak(Path(scratch), given.minutes)
-    found = judged(rows, given.minutes)
-    result = {"clip": CLIP, "minutes": given.minutes, **done, **found, "samples": rows[::6]}
+        rows, done = soak(Path(scratch), arguments.minutes)
+    found = growth(rows, arguments.minutes)
+    result = {"clip": CLIP, "minutes": arguments.minutes, **done, **found, "samples": rows[::6]}
     print(table(["what", "figure"], [[k, str(v)] for k, v in result.items() if k != "samples"]))
     print(save("field_soak", result, where))
 

@@ -1,8 +1,8 @@
-"""Letterboxing a frame into a float32 NCHW input: edgevid beside OpenCV, kornia-rs and the memory itself.
+"""Letterboxing a frame into a float32 NCHW input: edgevid, OpenCV, kornia-rs and the memory bandwidth.
 
     python benchmarks/letterbox.py              peers that are not importable say so in their row
 
-Interleaved rounds in one process on one thread, medians. "cached": one frame again and again, as when
+Interleaved rounds in one process on one thread, medians. "cached": the same frame repeatedly, as when
 the decoder has just written it; "from memory": 64 MiB were read in between. The floor writes the whole
 input once (memset) and touches once each cache line of the source rows that bilinear sampling needs.
 Every contender's image is compared with edgevid's, in levels of 255.
@@ -27,6 +27,7 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.detect.preprocess import Preprocessor, letterbox
+from edgevid.runtime.processor import processor_name
 from edgevid.types import Frame, InputSpec
 
 Call = Callable[[], np.ndarray]
@@ -94,10 +95,10 @@ def ours_kept(scene: Scene) -> Call:
 
 
 def ours_planes(scene: Scene) -> Call:
-    def nobody(frame: Frame) -> np.ndarray:
-        raise AssertionError("RGB was not expected")
+    def unused(frame: Frame) -> np.ndarray:
+        raise AssertionError("RGB was not needed")
 
-    frame = Frame.from_yuv420(scene.planes, 0.0, 0, to_rgb=nobody)
+    frame = Frame.from_yuv420(scene.planes, 0.0, 0, to_rgb=unused)
     prepare = Preprocessor(scene.spec)
     return lambda: prepare([frame])[0]
 
@@ -140,7 +141,7 @@ def cv2_chain(scene: Scene) -> Call:
 
 
 def cv2_tuned(scene: Scene) -> Call:
-    """All that preallocation gives: resize into a kept buffer, split, convert each plane in place."""
+    """All that preallocation gives: resize into a reused buffer, split, convert each plane in place."""
     out = np.full((1, 3, scene.spec.height, scene.spec.width), 114 / 255, np.float32)
     resized = np.empty((scene.height, scene.width, 3), np.uint8)
     parts = [np.empty((scene.height, scene.width), np.uint8) for _ in range(3)]
@@ -183,7 +184,7 @@ CONTENDERS: dict[str, Callable[[Scene], Call]] = {
     KEPT: ours_kept,
     "cv2.resize + cv2.dnn.blobFromImage": cv2_blob,
     "cv2.resize + copyMakeBorder + transpose": cv2_chain,
-    "cv2 tuned: kept buffers, padding kept": cv2_tuned,
+    "cv2 tuned: reused buffers, padding kept": cv2_tuned,
     "kornia-rs Preprocessor": kornia,
     PLANES: ours_planes,
     PLANES_TO_RGB: ours_through_rgb,
@@ -242,13 +243,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def cpu() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
-
-
 def show(title: str, rows: dict[str, dict[str, float]], missing: dict[str, str]) -> None:
     print(f"\n{title}")
     print(f"{'':42}{'cached ms':>10}{'x floor':>9}{'memory ms':>11}{'x floor':>9}{'levels off':>12}")
@@ -274,7 +268,7 @@ def main() -> None:
         }
         results.append(case)
     conditions = {
-        "cpu": cpu(),
+        "cpu": processor_name(),
         "cores": os.cpu_count(),
         "load_average": round(os.getloadavg()[0], 2),
         "threads": 1,

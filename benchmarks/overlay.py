@@ -1,10 +1,10 @@
-"""Drawing 50 boxes with labels on a 1080p image: edgevid's overlay beside supervision and Ultralytics.
+"""Drawing 50 boxes with labels on a 1080p image: edgevid's overlay compared with supervision and Ultralytics.
 
     python benchmarks/overlay.py        (peers: pip install supervision ultralytics)
 
 Every contender gets the same moving boxes, ids, classes and scores, copies the image first, and draws a box
 and a label with class and id, the peers with the score too. Interleaved rounds in one process on one thread,
-medians of single images, in time of this thread on a processor, so that other programs
+medians per frame, in CPU time of this thread, so that other programs
 do not count. Peers are called from their packages, as their own documentation does.
 """
 
@@ -31,7 +31,7 @@ from edgevid.output.overlay import Overlay
 from edgevid.speed import read_calibration
 from edgevid.types import Detections, Frame, Result, Tracks
 
-OBJECTS, PICTURES, ROUNDS = 50, 40, 5
+OBJECTS, FRAMES, ROUNDS = 50, 40, 5
 CALIBRATION = Path(__file__).resolve().parents[1] / "calibration" / "camera" / "gantry_road.toml"
 NAMES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
 PACKAGES = ("numpy", "opencv-python-headless", "opencv-python", "supervision", "ultralytics")
@@ -42,11 +42,11 @@ def scene() -> tuple[list[np.ndarray], list[Tracks]]:
     """Images with some texture, and boxes that move by a few pixels from one to the next."""
     rng = np.random.default_rng(0)
     small = rng.integers(40, 200, (68, 120, 3), np.uint8)
-    picture = cv2.resize(small, (1920, 1080), interpolation=cv2.INTER_CUBIC)
+    image = cv2.resize(small, (1920, 1080), interpolation=cv2.INTER_CUBIC)
     corner, size = rng.uniform((0, 60), (1700, 900), (OBJECTS, 2)), rng.uniform(50, 170, (OBJECTS, 2))
     speed, labels = rng.normal(0, 3, (OBJECTS, 2)), rng.integers(0, len(NAMES), OBJECTS)
-    pictures, tracks = [], []
-    for n in range(PICTURES):
+    images, tracks = [], []
+    for n in range(FRAMES):
         at = corner + n * speed
         tracks.append(
             Tracks.of(
@@ -55,20 +55,20 @@ def scene() -> tuple[list[np.ndarray], list[Tracks]]:
                 age=np.full(OBJECTS, 1.0), unseen=np.zeros(OBJECTS),
             )
         )  # fmt: skip
-        pictures.append(np.roll(picture, 3 * n, 1))
-    return pictures, tracks
+        images.append(np.roll(image, 3 * n, 1))
+    return images, tracks
 
 
 def ours(overlay: Overlay) -> Draw:
     moments = count()
 
-    def draw(picture: np.ndarray, tracks: Tracks, n: int) -> np.ndarray:
+    def draw(image: np.ndarray, tracks: Tracks, n: int) -> np.ndarray:
         n = next(moments)  # a stream's time never goes back: trails end by it
         result = Result(
             frame_index=n, time=n / 25, size=(1920, 1080), detections=Detections.empty(), tracks=tracks,
             names={"class": NAMES},
         )  # fmt: skip
-        return overlay.draw(Frame(picture, n / 25, n), result)
+        return overlay.draw(Frame(image, n / 25, n), result)
 
     return draw
 
@@ -78,13 +78,13 @@ def supervision() -> Draw:
 
     boxes, labels = sv.BoxAnnotator(), sv.LabelAnnotator()
 
-    def draw(picture: np.ndarray, tracks: Tracks, n: int) -> np.ndarray:
+    def draw(image: np.ndarray, tracks: Tracks, n: int) -> np.ndarray:
         found = sv.Detections(
             tracks.boxes, confidence=tracks.scores, class_id=tracks.labels, tracker_id=tracks.ids
         )
         rows = zip(tracks.ids, tracks.labels, tracks.scores, strict=True)
         texts = [f"#{i} {NAMES[k]} {s:.2f}" for i, k, s in rows]
-        return labels.annotate(boxes.annotate(picture.copy(), found), found, texts)
+        return labels.annotate(boxes.annotate(image.copy(), found), found, texts)
 
     return draw
 
@@ -92,8 +92,8 @@ def supervision() -> Draw:
 def ultralytics_annotator() -> Draw:
     from ultralytics.utils.plotting import Annotator, colors
 
-    def draw(picture: np.ndarray, tracks: Tracks, n: int) -> np.ndarray:
-        annotator = Annotator(picture.copy())
+    def draw(image: np.ndarray, tracks: Tracks, n: int) -> np.ndarray:
+        annotator = Annotator(image.copy())
         for i, box, k, s in zip(tracks.ids, tracks.boxes, tracks.labels, tracks.scores, strict=True):
             annotator.box_label(box, f"id:{i} {NAMES[k]} {s:.2f}", color=colors(int(k), True))
         return annotator.result()
@@ -108,9 +108,9 @@ def ultralytics_plot() -> Draw:
     torch.set_num_threads(1)
     names = dict(enumerate(NAMES))
 
-    def draw(picture: np.ndarray, tracks: Tracks, n: int) -> np.ndarray:
+    def draw(image: np.ndarray, tracks: Tracks, n: int) -> np.ndarray:
         rows = np.column_stack([tracks.boxes, tracks.ids, tracks.scores, tracks.labels])
-        return Results(picture, path="", names=names, boxes=torch.from_numpy(rows.astype(np.float32))).plot()
+        return Results(image, path="", names=names, boxes=torch.from_numpy(rows.astype(np.float32))).plot()
 
     return draw
 
@@ -130,7 +130,7 @@ CONTENDERS: dict[str, Callable[[], Draw]] = {
 def main() -> None:
     cv2.setNumThreads(1)
     found = {p: metadata.version(p) for p in PACKAGES if any(metadata.distributions(name=p))}
-    where, (pictures, tracks) = conditions(found), scene()
+    where, (images, tracks) = conditions(found), scene()
     draws: dict[str, Draw] = {}
     absent: dict[str, str] = {}
     for name, make in CONTENDERS.items():
@@ -139,18 +139,18 @@ def main() -> None:
         except ImportError as error:
             absent[name] = str(error)
             continue
-        shown = draws[name](pictures[0], tracks[0], 0)
+        shown = draws[name](images[0], tracks[0], 0)
         if folder := os.environ.get("SHOW"):  # for a person to compare what was drawn
             cv2.imwrite(str(Path(folder) / f"{len(draws)}.png"), shown[:, :, ::-1])
     times: dict[str, list[float]] = {name: [] for name in draws}
     random.seed(0)
     for _ in range(ROUNDS):
-        for n, (picture, one) in enumerate(zip(pictures, tracks, strict=True)):
-            for name in random.sample(list(draws), len(draws)):  # whoever is first finds a cold image
+        for n, (image, one) in enumerate(zip(images, tracks, strict=True)):
+            for name in random.sample(list(draws), len(draws)):  # the first one finds a cold image
                 draw = draws[name]
-                begun = time.thread_time()
-                draw(picture, one, n)
-                times[name].append(time.thread_time() - begun)
+                started = time.thread_time()
+                draw(image, one, n)
+                times[name].append(time.thread_time() - started)
     ms = {name: 1000 * statistics.median(taken) for name, taken in times.items()}
     first = next(iter(ms.values()))
     rows = [[name, f"{value:.2f}", f"{value / first:.1f}"] for name, value in ms.items()]

@@ -1,28 +1,28 @@
-// The page of viewer_transport.py: shows pictures as they come and notes when each number is seen.
+// The page of viewer_transport.py: shows images as they arrive and records when each number is painted.
 
-const BITS = 16; // blocks of 16 pixels along the top of a picture, lowest bit first
+const BITS = 16; // blocks of 16 pixels along the top of an image, lowest bit first
 
 window.run = async (way, seconds, [width, height]) => {
   const ctx = new OffscreenCanvas(BITS, 1).getContext("2d", { willReadFrequently: true });
   const { target, stop } = [socketJpeg, mjpeg, socketVideo][way](width, height);
   document.body.append(target);
-  const seen = [];
-  const begun = performance.now();
-  while (performance.now() - begun < 1000 * seconds) {
+  const painted = [];
+  const start = performance.now();
+  while (performance.now() - start < 1000 * seconds) {
     await new Promise(requestAnimationFrame);
     const number = read(ctx, target);
-    if (number && seen.at(-1)?.[0] !== number) seen.push([number, Date.now()]);
+    if (number && painted.at(-1)?.[0] !== number) painted.push([number, Date.now()]);
   }
   stop();
   target.remove();
-  return seen;
+  return painted;
 };
 
 function read(ctx, target) {
   try {
     for (let bit = 0; bit < BITS; bit++) ctx.drawImage(target, 16 * bit + 8, 8, 1, 1, bit, 0, 1, 1);
   } catch {
-    return 0; // nothing has come yet
+    return 0; // nothing has arrived yet
   }
   const pixels = ctx.getImageData(0, 0, BITS, 1).data;
   let number = 0;
@@ -69,7 +69,7 @@ function socketVideo() {
       feed();
       const ranges = target.buffered;
       const end = ranges.length ? ranges.end(ranges.length - 1) : 0;
-      if (end - target.currentTime > 0.3) target.currentTime = end - 0.02; // to the newest there is
+      if (end - target.currentTime > 0.3) target.currentTime = end - 0.02; // to the newest frame
       if (target.paused) target.play();
     };
     socket.onmessage = ({ data }) => {

@@ -1,11 +1,11 @@
-"""How the viewer's image should travel: CPU time and bytes a frame, and latency in a real browser.
+"""How to send the viewer's images: CPU time and bytes per frame, and latency in a real browser.
 
     python benchmarks/viewer_transport.py VIDEO [VIDEO ...] [--seconds 8]
 
 JPEG over a WebSocket, the same JPEG as MJPEG (multipart/x-mixed-replace) and H.264 as fragmented MP4 over a
 WebSocket into Media Source Extensions. Encoding is timed as CPU time of its thread, frame by frame in turn.
 Latency: each image carries its number as black and white blocks; a script in headless Chromium reads it
-back from what is painted and notes the time. Same machine, same clock; the three run in one page, in turn.
+back from the painted page and records the time. Same machine, same clock; the three run in turn.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from edgevid.output.overlay import Overlay
 from edgevid.output.records import as_json
 from edgevid.types import Detections, Frame, Result, SpeedReport, Speeds, Tracks
 from edgevid.video.open import open_video
-from edgevid.viewer.encode import jpeg, pack
+from edgevid.viewer.encode import encode_jpeg, pack
 from edgevid.viewer.serve import Server
 
 FPS, FRAMES, OBJECTS, BITS = 25, 60, 20, 16
-WAYS = ("JPEG over WebSocket", "MJPEG", "H.264 fragmented MP4 over WebSocket")
+TRANSPORTS = ("JPEG over WebSocket", "MJPEG", "H.264 fragmented MP4 over WebSocket")
 
 
 class H264:
-    """Frames to fragments of an MP4: one fragment a frame, no frame held back."""
+    """Frames to fragments of an MP4: one fragment per frame, no frame delayed."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.out: list[bytes] = []
@@ -57,7 +57,7 @@ class H264:
         self._count = 0
 
     def write(self, data: bytes) -> int:
-        """What the muxer writes."""
+        """Called by the muxer."""
         self.out.append(bytes(data))
         return len(data)
 
@@ -71,7 +71,7 @@ class H264:
         return data
 
 
-def pictures(path: Path) -> list[np.ndarray]:
+def read_images(path: Path) -> list[np.ndarray]:
     with open_video(path) as video:
         found = []
         for frame in video:
@@ -81,8 +81,8 @@ def pictures(path: Path) -> list[np.ndarray]:
     return found
 
 
-def drawn(index: int, size: tuple[int, int]) -> Result:
-    """A result of OBJECTS boxes, for what drawing and describing cost."""
+def example(index: int, size: tuple[int, int]) -> Result:
+    """A result of OBJECTS boxes, to measure drawing and encoding."""
     random = np.random.default_rng(index)
     low = random.uniform((0, 0), (size[0] * 0.8, size[1] * 0.7), (OBJECTS, 2))
     boxes = np.concatenate([low, low + np.array([size[0] * 0.08, size[1] * 0.2])], 1)
@@ -95,34 +95,36 @@ def drawn(index: int, size: tuple[int, int]) -> Result:
 
 
 def cost(path: Path) -> list[list[str]]:
-    """Rows of CPU milliseconds and kilobytes a frame."""
-    images = pictures(path)
+    """Rows of CPU milliseconds and kilobytes per frame."""
+    images = read_images(path)
     size = (images[0].shape[1], images[0].shape[0])
     overlay, h264 = Overlay(), H264(size)
-    seen: dict[str, list[tuple[float, int]]] = {}
+    measured: dict[str, list[tuple[float, int]]] = {}
 
     def draw(frame: Frame, result: Result) -> None:
         overlay.draw(frame, result)
 
     def timed(name: str, work: Any) -> None:
-        begun = time.thread_time()
+        started = time.thread_time()
         data = work()
-        seen.setdefault(name, []).append((time.thread_time() - begun, len(data) if data is not None else 0))
+        measured.setdefault(name, []).append(
+            (time.thread_time() - started, len(data) if data is not None else 0)
+        )
 
     for index, image in enumerate(images):
-        result = drawn(index, size)
+        result = example(index, size)
         frame = Frame(image, index / FPS, index)
-        timed("JPEG, quality 80, of the plain image", lambda image=image: jpeg(image, 80))
+        timed("JPEG, quality 80, of the plain image", lambda image=image: encode_jpeg(image, 80))
         timed("+ its record as JSON", lambda result=result: pack(as_json(result), b""))
         timed(
             "drawing boxes and labels on the server", lambda frame=frame, result=result: draw(frame, result)
         )
         marked = overlay.draw(frame, result)
-        timed("JPEG, quality 80, of the drawn image", lambda marked=marked: jpeg(marked, 80))
+        timed("JPEG, quality 80, of the drawn image", lambda marked=marked: encode_jpeg(marked, 80))
         timed("H.264 (ultrafast, zerolatency, crf 26), fragmented MP4", lambda image=image: h264(image))
     name = f"{path.name}, {size[0]}x{size[1]}"
     rows = []
-    for what, values in seen.items():
+    for what, values in measured.items():
         ms = 1000 * statistics.median(v[0] for v in values)
         rows.append([name, what, f"{ms:.2f}", f"{statistics.fmean(v[1] for v in values) / 1000:.1f}"])
     return rows
@@ -141,13 +143,13 @@ POLICY = "default-src 'self'; media-src blob:; img-src 'self' blob:; connect-src
 
 
 def application(images: list[np.ndarray], sent: dict[int, float]) -> Starlette:
-    """Sends a numbered image FPS times a second in each of the three ways; `sent` gets when."""
+    """Sends a numbered image at FPS in each of the three ways; `sent` gets the times."""
     size = (images[0].shape[1], images[0].shape[0])
 
     async def frames(encode: Any):
-        begun = time.monotonic()
+        started = time.monotonic()
         for count in range(1, 100_000):
-            wait = begun + count / FPS - time.monotonic()
+            wait = started + count / FPS - time.monotonic()
             if wait > 0:
                 await asyncio.sleep(wait)
             number = len(sent) + 1
@@ -162,7 +164,7 @@ def application(images: list[np.ndarray], sent: dict[int, float]) -> Starlette:
 
     async def mjpeg(request):
         async def parts():
-            async for data in frames(lambda image: jpeg(image, 80)):
+            async for data in frames(lambda image: encode_jpeg(image, 80)):
                 yield (
                     b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data)
                     + data
@@ -175,9 +177,9 @@ def application(images: list[np.ndarray], sent: dict[int, float]) -> Starlette:
         await ws.accept()
         way = ws.path_params["way"]
         try:
-            async for data in frames(H264(size) if way == 2 else (lambda image: jpeg(image, 80))):
+            async for data in frames(H264(size) if way == 2 else (lambda image: encode_jpeg(image, 80))):
                 await ws.send_bytes(data)
-        except Exception:  # the page went on to the next way
+        except Exception:  # the page went on to the next transport
             return
 
     routes = [
@@ -190,8 +192,8 @@ def application(images: list[np.ndarray], sent: dict[int, float]) -> Starlette:
 
 
 def latency(path: Path, seconds: float, rounds: int) -> list[list[str]]:
-    """Rows of the time from submitting an image to seeing it painted."""
-    images, sent = pictures(path), {}
+    """Rows of the time from submitting an image to its being painted."""
+    images, sent = read_images(path), {}
     size = [images[0].shape[1], images[0].shape[0]]
     found: dict[int, list[float]] = {0: [], 1: [], 2: []}
     shown: dict[int, int] = {0: 0, 1: 0, 2: 0}
@@ -200,10 +202,10 @@ def latency(path: Path, seconds: float, rounds: int) -> list[list[str]]:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         for _ in range(rounds):
             for way in (0, 1, 2):
-                page = browser.new_page()  # alone, so that no way is fed by another
+                page = browser.new_page()  # alone, so that no transport affects another
                 page.goto(server.url)
-                seen = page.evaluate("([way, s, size]) => window.run(way, s, size)", [way, seconds, size])
-                late = [1000 * (at / 1000 - sent[n]) for n, at in seen if n in sent][
+                painted = page.evaluate("([way, s, size]) => window.run(way, s, size)", [way, seconds, size])
+                late = [1000 * (at / 1000 - sent[n]) for n, at in painted if n in sent][
                     FPS:
                 ]  # the first second warms up
                 found[way] += late
@@ -212,7 +214,13 @@ def latency(path: Path, seconds: float, rounds: int) -> list[list[str]]:
         browser.close()
     name = f"{path.name}, {size[0]}x{size[1]}"
     return [
-        [name, WAYS[way], f"{statistics.median(late):.0f}", f"{np.percentile(late, 95):.0f}", str(len(late))]
+        [
+            name,
+            TRANSPORTS[way],
+            f"{statistics.median(late):.0f}",
+            f"{np.percentile(late, 95):.0f}",
+            str(len(late)),
+        ]
         for way, late in found.items()
     ]
 
@@ -222,16 +230,16 @@ def main() -> None:
     parser.add_argument("video", type=Path, nargs="+")
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--rounds", type=int, default=2)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     cv2.setNumThreads(1)
     versions = {"av": av.__version__, "cv2": cv2.__version__, "starlette": starlette.__version__}
     where = conditions(versions | {"playwright": version("playwright")})
-    head, rows = ["video", "what", "CPU ms/frame", "kB a frame"], []
-    for path in asked.video:
+    head, rows = ["video", "what", "CPU ms/frame", "kB/frame"], []
+    for path in arguments.video:
         rows += cost(path)
     print(table(head, rows))
-    late_head = ["video", "way", "median ms", "p95 ms", "images seen"]
-    late = [row for path in asked.video[:1] for row in latency(path, asked.seconds, asked.rounds)]
+    late_head = ["video", "transport", "median ms", "p95 ms", "images painted"]
+    late = [row for path in arguments.video[:1] for row in latency(path, arguments.seconds, arguments.rounds)]
     print(table(late_head, late))
     save("viewer_transport", {"head": head, "rows": rows, "latency_head": late_head, "latency": late}, where)
 

@@ -1,4 +1,4 @@
-"""What a 1080p frame with 50 objects costs beyond inference: edgevid's loop beside Ultralytics' track mode.
+"""What a 1080p frame with 50 objects costs beyond inference: edgevid's loop and Ultralytics' track mode.
 
     python benchmarks/whole_frame.py        (peer: pip install ultralytics)
 
@@ -54,7 +54,7 @@ def outputs(seed: int = 1) -> list[np.ndarray]:
 
 
 def frames() -> list[Frame]:
-    """1080p images as a decoder hands them over: YUV planes."""
+    """1080p images as a decoder returns them: YUV planes."""
     random = np.random.default_rng(0)
     y = random.integers(16, 235, (1080, 1920), np.uint8)
     u, v = (random.integers(90, 160, (540, 960), np.uint8) for _ in range(2))
@@ -64,7 +64,7 @@ def frames() -> list[Frame]:
     ]
 
 
-def ours(given: list[Frame], tensors: list[np.ndarray], stages: dict[str, list[float]]) -> list[float]:
+def ours(inputs: list[Frame], tensors: list[np.ndarray], stages: dict[str, list[float]]) -> list[float]:
     """Seconds of each frame through edgevid's Pipeline."""
     turn = iter(tensors)
     engine = FakeEngine(
@@ -78,7 +78,7 @@ def ours(given: list[Frame], tensors: list[np.ndarray], stages: dict[str, list[f
     )  # fmt: skip
     pipeline = Pipeline(Detector(engine, recipe, score_threshold=0.25), Tracker())
     spent = []
-    for frame in given:
+    for frame in inputs:
         begin = time.perf_counter()
         result = pipeline.process(frame)
         spent.append(time.perf_counter() - begin)
@@ -88,7 +88,7 @@ def ours(given: list[Frame], tensors: list[np.ndarray], stages: dict[str, list[f
     return spent
 
 
-def ultralytics(pictures: list[np.ndarray], tensors: list[np.ndarray]) -> list[float]:
+def ultralytics(images: list[np.ndarray], tensors: list[np.ndarray]) -> list[float]:
     """Seconds of each frame through the pieces of its track mode."""
     import torch
     from ultralytics.data.augment import LetterBox
@@ -101,15 +101,15 @@ def ultralytics(pictures: list[np.ndarray], tensors: list[np.ndarray]) -> list[f
     tracker = BYTETracker(SimpleNamespace(**YAML.load(ROOT / "cfg/trackers/bytetrack.yaml")))
     names, letterbox = dict(enumerate(NAMES)), LetterBox((640, 640), auto=False)
     spent = []
-    for picture, tensor in zip(pictures, tensors, strict=True):
+    for frame_image, tensor in zip(images, tensors, strict=True):
         ready = torch.from_numpy(tensor)
         begin = time.perf_counter()
-        stacked = np.stack([letterbox(image=picture)])[..., ::-1].transpose((0, 3, 1, 2))
+        stacked = np.stack([letterbox(image=frame_image)])[..., ::-1].transpose((0, 3, 1, 2))
         image = torch.from_numpy(np.ascontiguousarray(stacked)).float() / 255
         found = non_max_suppression(ready, 0.25, 0.7)[0]
-        found[:, :4] = ops.scale_boxes(image.shape[2:], found[:, :4], picture.shape)
-        result = Results(picture, path="", names=names, boxes=found[:, :6])
-        tracks = tracker.update(result.boxes.cpu().numpy(), picture)
+        found[:, :4] = ops.scale_boxes(image.shape[2:], found[:, :4], frame_image.shape)
+        result = Results(frame_image, path="", names=names, boxes=found[:, :6])
+        tracks = tracker.update(result.boxes.cpu().numpy(), frame_image)
         result.update(boxes=torch.as_tensor(tracks[:, :-1]))
         spent.append(time.perf_counter() - begin)
     assert len(tracks) >= 0.9 * OBJECTS
@@ -117,16 +117,16 @@ def ultralytics(pictures: list[np.ndarray], tensors: list[np.ndarray]) -> list[f
 
 
 def main() -> None:
-    given, tensors = frames(), outputs()
+    inputs, tensors = frames(), outputs()
     stages: dict[str, list[float]] = {}
     mine: list[float] = []
     theirs: list[float] = []
     missing = ""
-    pictures = [np.ascontiguousarray(cv2.merge([f.planes[0]] * 3)) for f in given]
+    images = [np.ascontiguousarray(cv2.merge([f.planes[0]] * 3)) for f in inputs]
     for _ in range(ROUNDS):
-        mine += ours(given, tensors, stages)[10:]
+        mine += ours(inputs, tensors, stages)[10:]
         try:
-            theirs += ultralytics(pictures, tensors)[10:]
+            theirs += ultralytics(images, tensors)[10:]
         except Exception as error:
             missing = f"{type(error).__name__}: {error}"[:120]
     a = 1000 * float(np.median(mine))

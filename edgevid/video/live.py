@@ -36,7 +36,7 @@ class StreamEvent(NamedTuple):
     time: float
     """Seconds on the source's clock."""
     kind: Literal["connected", "lost", "stalled", "resized"]
-    """Lost: the stream ended or was refused; stalled: no frame came for too long."""
+    """Lost: the stream ended or could not be opened; stalled: no frame came for too long."""
     detail: str
 
 

@@ -1,6 +1,6 @@
 """Access checks before every page: which host name, which origin, which token.
 
-Three checks, as ASGI middleware, for HTTP and WebSocket alike:
+Three checks, as ASGI middleware, for HTTP and WebSocket:
 
 - the Host header must name this machine, else a web site whose name resolves to 127.0.0.1 could read
   the page (DNS rebinding);

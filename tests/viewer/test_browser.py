@@ -120,7 +120,7 @@ def test_a_click_opens_an_object_and_escape_closes_it(page) -> None:
     page.mouse.click(*at(page, 495, 195))
     expect(page, "#object-title", "car 7")
     expect(page, "#object", "52\u202f±\u202f2\u202fkm/h ↑")
-    expect(page, "#object", "not in this frame")
+    expect(page, "#object", "predicted, not detected")
     expect(page, "#object", "42.5, 10.5 m")
     page.keyboard.press("Escape")
     api.expect(page.locator("#object")).to_be_hidden()

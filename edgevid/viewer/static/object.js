@@ -41,12 +41,12 @@ export function showObject() {
   if (shown !== id) build(id);
   const object = state.record.objects.find((one) => one.id === id);
   if (!object) {
-    setText(parts.detected, "track ended");
+    setText(parts.state, "track ended");
     return;
   }
   setText(title, `${className(object)} ${id}`);
   portrait(object);
-  setText(parts.detected, object.detected ? "in this frame" : "not in this frame: predicted");
+  setText(parts.state, object.detected ? "detected in this frame" : "predicted, not detected");
   setText(parts.score, `${object.class} ${percent(object.score)}`);
   setText(parts.age, duration(object.age_s));
   verdicts(object);
@@ -62,14 +62,14 @@ function build(id) {
   shown = id;
   document.getElementById("object-swatch").style.background = colorOf(id);
   const dd = () => el("dd");
-  parts = { score: dd(), age: dd(), detected: dd(), position: dd(), values: el("div"), crop: el("canvas", { id: "object-crop" }) };
+  parts = { score: dd(), age: dd(), state: dd(), position: dd(), values: el("div"), crop: el("canvas", { id: "object-crop" }) };
   parts.crop.setAttribute("role", "img");
   parts.crop.setAttribute("aria-label", `Image of object ${id}`);
   parts.trace = el("canvas", { className: "trace" });
   parts.trace.setAttribute("role", "img");
   parts.trace.setAttribute("aria-label", `Speed of object ${id} over the last ${TRACE_S} seconds`);
   parts.traceCaption = el("p", { className: "trace-caption dim" }, `Speed over the last ${TRACE_S} s; the band is its standard error.`);
-  const list = el("dl", {}, el("dt", {}, "Class"), parts.score, el("dt", {}, "Detected"), parts.detected, el("dt", {}, "Tracked for"), parts.age);
+  const list = el("dl", {}, el("dt", {}, "Class"), parts.score, el("dt", {}, "State"), parts.state, el("dt", {}, "Tracked for"), parts.age);
   parts.positionName = el("dt", {}, "Position");
   list.append(parts.positionName, parts.position);
   body.replaceChildren(parts.values, el("div", { className: "portrait" }, parts.crop, list), parts.trace, parts.traceCaption);

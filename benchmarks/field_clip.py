@@ -1,4 +1,4 @@
-"""What the field scripts share: a clip as numbered images for the camera, and places of programs."""
+"""Shared by the field scripts: a clip as numbered images for the camera, and how programs are started."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLIP = "kraten_speedcheck_cars.mp4"
 sys.path.insert(0, str(REPOSITORY / "tests" / "support"))  # the RTSP server is the tests' own
 
 OUTSIDE = "import sys; sys.path[:] = [p for p in sys.path if p]\n"
-"""Begins code for `python -c`, which would else take the working folder's package, not the installed one."""
+"""Start of code for `python -c`, which would otherwise import the package of the working folder."""
 EDGEVID = [sys.executable, "-c", OUTSIDE + "from edgevid.cli import main; main()"]
 """The command `edgevid`."""
 CALIBRATION = REPOSITORY / "calibration" / "camera" / "gantry_road.toml"
@@ -31,8 +31,8 @@ def clip_or_street(name: str = CLIP) -> tuple[str, Any]:
     return (name, open_video(path)) if path.is_file() else ("rendered street", RenderedStreet(seconds=10))
 
 
-def camera_pictures(folder: Path, count: int, size: tuple[int, int] | None = None) -> str:
-    """Writes `count` numbered JPEG images for the server into `folder`; returns where they are from."""
+def camera_images(folder: Path, count: int, size: tuple[int, int] | None = None) -> str:
+    """Writes `count` numbered JPEG images for the server into `folder`; returns their source."""
     import cv2
     from rtsp_server import numbered
 
@@ -48,7 +48,7 @@ def camera_pictures(folder: Path, count: int, size: tuple[int, int] | None = Non
 
 
 def environment() -> dict[str, str]:
-    """For programs started from here: quiet threads; the package is the one that this process has."""
+    """For programs started from here: threads that do not spin; the package of this process."""
     return {
         **os.environ,
         "OMP_WAIT_POLICY": "passive",
