@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from edgevid import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "edgevid"
+MODULES = sorted(PACKAGE.rglob("*.py"))
 
 STANDARD = r"""
 heed\w*                                       observe
@@ -78,8 +80,6 @@ def found_in(text: str) -> list[str]:
 
 def helps() -> Iterator[tuple[str, str]]:
     """Every help text of every command, as (where, text)."""
-    import importlib
-
     roots = {"edgevid": cli.app()}
     for name in ("demo", "build"):
         made = typer.Typer()
@@ -103,25 +103,33 @@ def sentences(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def pages() -> list[Path]:
-    """The documents and the pages of the viewer."""
-    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "engines").glob("*/CARD.md")]
-    return sorted([*documents, *(PACKAGE / "viewer" / "static").glob("*.html")])
+    """README, docs, cards, and the pages and scripts of the viewer."""
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("engines/*/CARD.md")]
+    static = PACKAGE / "viewer" / "static"
+    return sorted([*documents, *static.glob("*.html"), *static.glob("*.js")])
+
+
+def lines(page: Path) -> Iterator[tuple[str, str]]:
+    """The lines of a page without code and generated tables; the comments and texts of a script."""
+    text = re.sub(r"```.*?```|<!-- table.*?<!-- end -->", blank, page.read_text(), flags=re.DOTALL)
+    for number, line in enumerate(text.splitlines(), 1):
+        parts = [line]
+        if page.suffix == ".js":
+            parts = [part for part in re.findall(r'"[^"]*"|`[^`]*`|//.*|^ *\*.*', line) if " " in part]
+        for part in parts:
+            yield f"{page.relative_to(ROOT).as_posix()}:{number}", part.strip("`")
+
+
+def blank(match: re.Match[str]) -> str:
+    return "\n" * match[0].count("\n")
 
 
 def all_texts() -> Iterator[tuple[str, str]]:
     yield from helps()
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path in MODULES:
         yield from sentences(path)
-    for path in pages():
-        name = path.relative_to(ROOT).as_posix()
-        text = re.sub(
-            r"```.*?```|<!-- table.*?<!-- end -->",
-            lambda m: "\n" * m[0].count("\n"),
-            path.read_text(),
-            flags=re.DOTALL,
-        )
-        for number, line in enumerate(text.splitlines(), 1):
-            yield f"{name}:{number}", line
+    for page in pages():
+        yield from lines(page)
 
 
 def offenders(texts: Iterator[tuple[str, str]]) -> list[str]:
@@ -132,8 +140,22 @@ def test_help_texts_use_the_words_of_the_field() -> None:
     assert not offenders(helps())
 
 
-@pytest.mark.parametrize(
-    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.relative_to(PACKAGE).as_posix()
-)
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_messages_and_docstrings_use_the_words_of_the_field(path: Path) -> None:
     assert not offenders(sentences(path))
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_pages_use_the_words_of_the_field(page: Path) -> None:
+    assert not offenders(lines(page))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a speed that was settled, said `said` and 3 pictures a second", ["settled", "said", "pictures"]),
+        ("an image of frames per second, expected 3, got 4", []),
+    ],
+)
+def test_the_table_finds_its_words(text: str, words: list[str]) -> None:
+    assert found_in(text) == words
