@@ -1,4 +1,4 @@
-"""The demos run, and say something."""
+"""The demos run and print their results."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def run_demo(name: str, *words: str, **environment: str) -> str:
     return done.stdout
 
 
-def test_speeds_of_a_rendered_street_stand_beside_the_true_ones() -> None:
-    said = run_demo("speed_of_a_street.py", "--seconds", "8")
-    lines = [line for line in said.splitlines() if "(of" in line]
+def test_speeds_of_a_rendered_street_are_close_to_the_true_ones() -> None:
+    printed = run_demo("speed_of_a_street.py", "--seconds", "8")
+    lines = [line for line in printed.splitlines() if "(of" in line]
     assert len(lines) >= 2
     for line in lines:
         measured = float(line.split(":")[1].split("+-")[0])
@@ -34,9 +34,9 @@ def test_speeds_of_a_rendered_street_stand_beside_the_true_ones() -> None:
 def test_crossings_of_a_real_square_are_counted(shared_data: Path, tmp_path: Path) -> None:
     clip = shared_data / "videos" / "pets09_s2l1_vtest.avi"
     mirror = {"EDGEVID_MODELS_MIRROR": str(shared_data), "EDGEVID_CACHE": str(tmp_path)}
-    said = run_demo("count_crossings.py", str(clip), "--max-frames", "150", **mirror)
-    assert "person" in said
-    assert " x person " in said
+    printed = run_demo("count_crossings.py", str(clip), "--max-frames", "150", **mirror)
+    assert "person" in printed
+    assert " x person " in printed
 
 
 @pytest.mark.parametrize("path", sorted(DEMOS.glob("*.py")), ids=lambda p: p.name)
