@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgevid.runtime.engine import Engine, FakeEngine, TensorSpec
+from edgevid.runtime.engine import Engine, FakeEngine, LoadedEngine, TensorSpec
 from edgevid.runtime.load import load_engine
 from edgevid.runtime.recipe import DetectorRecipe, LocalRecipe, Recipe
 from edgevid.runtime.recipe_file import read_recipe
@@ -11,6 +11,7 @@ __all__ = [
     "DetectorRecipe",
     "Engine",
     "FakeEngine",
+    "LoadedEngine",
     "LocalRecipe",
     "Recipe",
     "TensorSpec",

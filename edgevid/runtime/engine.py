@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Engine(Protocol):
     """A loaded model. What `run` returns is valid until the next `run`.
 
     Where threads share an engine, the next `run` may be another thread's: copy the outputs, or take turns
-    until they are read (only OrtEngine keeps them for each thread). Engines are context managers, too.
+    until they are read (only OrtEngine keeps them for each thread).
     """
 
     @property
@@ -48,10 +48,30 @@ class Engine(Protocol):
     def outputs(self) -> tuple[TensorSpec, ...]: ...
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]: ...
     def close(self) -> None: ...
-    def __enter__(self) -> Engine: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+
+
+class LoadedEngine(ABC):
+    """An engine of edgevid's own, what `load_engine` gives: as a context manager it closes itself."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @abstractmethod
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The named outputs. InputError for wrong names, types or shapes; ModelError where the run fails."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Frees the model's memory; a later `run` is a ModelError, a second call does nothing."""
+
+    def __enter__(self: E) -> E:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+E = TypeVar("E", bound=LoadedEngine)
 
 
 @runtime_checkable
@@ -80,7 +100,7 @@ def check_inputs(specs: tuple[TensorSpec, ...], inputs: Mapping[str, Array]) -> 
             raise InputError(f"engine input {spec}: got {array.dtype} {array.shape}")
 
 
-class FakeEngine:
+class FakeEngine(LoadedEngine):
     """An engine that runs a Python function: for tests of the stages around a model."""
 
     def __init__(
@@ -93,16 +113,8 @@ class FakeEngine:
         self.closed = False
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The function's outputs for checked inputs."""
         check_inputs(self.inputs, inputs)
         return self._function(inputs)
 
     def close(self) -> None:
-        """Sets `closed`."""
         self.closed = True
-
-    def __enter__(self) -> FakeEngine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -11,7 +11,7 @@ from typing import get_args
 from edgevid.errors import EdgevidError, InputError, ModelError
 from edgevid.runtime.cuda.driver import gpu_of, gpus
 from edgevid.runtime.device import parse_device
-from edgevid.runtime.engine import Engine
+from edgevid.runtime.engine import LoadedEngine
 from edgevid.runtime.log import log, log_once
 from edgevid.runtime.manifest import BACKENDS, engine_name, manifest_path, read_manifest
 from edgevid.runtime.recipe import LocalRecipe, Precision, Recipe
@@ -27,7 +27,7 @@ def load_engine(
     precision: Precision = "fp32",
     threads: int | None = None,
     rebuild: bool = False,
-) -> Engine:
+) -> LoadedEngine:
     """The engine that runs `model`: a recipe with its local file, an ONNX file, or a TensorRT engine.
 
     `device` is "auto", "cpu" or "cuda:N". On an NVIDIA device the TensorRT engine that `edgevid build`
@@ -51,7 +51,7 @@ def load_engine(
     return found or _by_onnx_runtime(model, device, precision, threads)
 
 
-def _engine_file(path: Path, device: str, rebuild: bool) -> Engine:
+def _engine_file(path: Path, device: str, rebuild: bool) -> LoadedEngine:
     """The engine of a path; nothing else may take its place."""
     if device == "cpu":
         raise InputError(f"{path}: a TensorRT engine runs on an NVIDIA device, not on device='cpu'")
@@ -87,7 +87,9 @@ def engine_paths(model: Recipe | str | Path, precision: str) -> list[Path]:
     return [folder / engine_name(stem, precision, backend) for backend in BACKENDS]
 
 
-def _by_tensorrt(model: Recipe | str | Path, device: str, precision: str, rebuild: bool) -> Engine | None:
+def _by_tensorrt(
+    model: Recipe | str | Path, device: str, precision: str, rebuild: bool
+) -> LoadedEngine | None:
     """The model's TensorRT engine; None, with the reason logged, where there is none to take."""
     name = model.name if isinstance(model, Recipe) else str(model)
     if not gpus():
@@ -112,7 +114,7 @@ def _by_tensorrt(model: Recipe | str | Path, device: str, precision: str, rebuil
     return _checked(path, model, device)
 
 
-def _checked(path: Path, model: Recipe | str | Path, device: str) -> Engine:
+def _checked(path: Path, model: Recipe | str | Path, device: str) -> LoadedEngine:
     from edgevid.runtime.tensorrt.engine import TrtEngine
 
     if not manifest_path(path).is_file():
@@ -134,7 +136,9 @@ def _build(arguments: list[str]) -> None:
         raise ModelError(f"the engine could not be built: {cause}")
 
 
-def _by_onnx_runtime(model: Recipe | str | Path, device: str, precision: str, threads: int | None) -> Engine:
+def _by_onnx_runtime(
+    model: Recipe | str | Path, device: str, precision: str, threads: int | None
+) -> LoadedEngine:
     from edgevid.runtime.onnxruntime.engine import OrtEngine  # takes 0.1 s to import
     from edgevid.runtime.onnxruntime.session import has_cuda
 

@@ -16,7 +16,7 @@ from edgevid.models.hub import resolve_model
 from edgevid.optimize.compare.gate import ParityReport, compare_engines
 from edgevid.optimize.conditions import conditions
 from edgevid.optimize.frames import read_frames
-from edgevid.runtime import Engine, Recipe, load_engine, read_recipe
+from edgevid.runtime import Engine, LoadedEngine, Recipe, load_engine, read_recipe
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import Precision
 from edgevid.runtime.variants import FOR_TENSORRT, variant_of
@@ -116,7 +116,7 @@ def _next_to(reference: ComparedModel, requested: str | Path) -> str | Path:
 
 def load_model(
     model: ComparedModel, device: str, threads: int | None, *, recipe: Recipe | None = None
-) -> Engine:
+) -> LoadedEngine:
     """The engine of a model: exactly the file that was given, or what `load_engine` selects for a name.
 
     InputError where a name would run in another precision than the requested one: that verifies nothing.
@@ -172,7 +172,7 @@ def _has_recipe(path: Path) -> bool:
     return False
 
 
-def _reference(model: ComparedModel, recipe: Recipe, device: str, threads: int | None) -> Engine:
+def _reference(model: ComparedModel, recipe: Recipe, device: str, threads: int | None) -> LoadedEngine:
     """ONNX Runtime on the CPU for an FP32 ONNX model, whatever else could run it here."""
     if model.file.suffix.lower() == ".onnx" and model.precision == "fp32":
         return OrtEngine(model.file, device="cpu", threads=threads)

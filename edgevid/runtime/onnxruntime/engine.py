@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import EdgevidError, ModelError
-from edgevid.runtime.engine import TensorSpec, check_inputs
+from edgevid.runtime.engine import LoadedEngine, TensorSpec, check_inputs
 from edgevid.runtime.log import log_once
 from edgevid.runtime.onnxruntime.cached_session import open_cached
 from edgevid.runtime.onnxruntime.graph_cache import graph_entry
@@ -29,7 +29,7 @@ from edgevid.runtime.threads import default_threads
 from edgevid.types import Array
 
 
-class OrtEngine:
+class OrtEngine(LoadedEngine):
     """A model run by ONNX Runtime on the CPU or on an NVIDIA device.
 
     Outputs of fixed shape are written into the same arrays at every run, so that the loop allocates
@@ -91,7 +91,6 @@ class OrtEngine:
         return made
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The named outputs. InputError for wrong names, types or shapes; ModelError where the run fails."""
         session = self._session
         if session is None:
             raise ModelError(f"{self.path}: this engine is closed; load it again")
@@ -105,14 +104,7 @@ class OrtEngine:
             raise ModelError(f"{self.path}: the run failed: {error_text(error)}") from error
 
     def close(self) -> None:
-        """Frees the model's memory; a later `run` is a ModelError."""
         self._session, self._bindings = None, threading.local()
-
-    def __enter__(self) -> OrtEngine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class _Binding:

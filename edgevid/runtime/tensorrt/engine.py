@@ -18,7 +18,7 @@ from edgevid.errors import InputError, ModelError
 from edgevid.runtime.cuda.driver import gpu_of
 from edgevid.runtime.cuda.interface import Cuda
 from edgevid.runtime.cuda.open import open_cuda
-from edgevid.runtime.engine import check_inputs
+from edgevid.runtime.engine import LoadedEngine, check_inputs
 from edgevid.runtime.letterbox import Rectangle
 from edgevid.runtime.manifest import (
     TITLES,
@@ -59,7 +59,7 @@ def split_header(data: bytes) -> tuple[dict[str, Any], bytes]:
     return {}, data
 
 
-class TrtEngine:
+class TrtEngine(LoadedEngine):
     """A serialized engine on an NVIDIA device.
 
     Inputs and outputs go through page-locked buffers; runs of one shape are replayed as one CUDA graph.
@@ -111,7 +111,6 @@ class TrtEngine:
         self._release = weakref.finalize(self, _release, self._session, cuda)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The named outputs. InputError for wrong names, types or shapes; ModelError where the run fails."""
         with self._lock:
             self._check_open()
             check_inputs(self.inputs, inputs)
@@ -146,15 +145,8 @@ class TrtEngine:
             raise ModelError(f"{self.path}: this engine is closed; load it again")
 
     def close(self) -> None:
-        """Frees device and host memory; a later `run` is a ModelError, a second call does nothing."""
         with self._lock:
             self._release()
-
-    def __enter__(self) -> TrtEngine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _release(session: Session, cuda: Cuda) -> None:
