@@ -307,3 +307,17 @@ def test_a_square_of_three_corners_is_enough_and_an_area_is_needed() -> None:
     for corners in (SQUARE[:2], [(0, 0), (5, 5), (10, 10)]):
         with pytest.raises(InputError, match="zone 'bad': expected at least 3 corners"):
             Zone("bad", corners)
+
+
+def test_zones_scaled_by_nothing_watch_nothing() -> None:
+    monitor = ZoneMonitor([Zone("z", [(0, 0), (99, 0), (99, 99), (0, 99)], debounce_s=0)])
+    monitor.scale = None
+    boxes = np.array([[10, 10, 20, 20]], np.float32)
+    tracks = Tracks(
+        ids=np.array([1]), boxes=boxes, scores=np.ones(1, np.float32), labels=np.zeros(1, np.int32),
+        match=np.zeros(1, np.int32), age=np.ones(1, np.float32),
+        unseen=np.zeros(1, np.float32),
+    )  # fmt: skip
+    assert monitor.update(tracks, 0.0) == []
+    monitor.scale = (1.0, 1.0)
+    assert [event.kind for event in monitor.update(tracks, 0.1)] == ["enter"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Source = Annotated[str, typer.Argument(help="Video file, folder or glob of images, camera number, or URL.")]
 Model = Annotated[str | None, typer.Option(help="Model name (`edgevid models list`), ONNX file or recipe.")]
 Calibration = Annotated[Path | None, typer.Option(help="Camera calibration (TOML): adds speeds.")]
-Health = Annotated[Path | None, typer.Option(help="Folder of camera health: watches for motion.")]
+Health = Annotated[Path | None, typer.Option(help="Folder for camera health: detects a moved camera.")]
 Actions = Annotated[str | None, typer.Option(help="Action recognizer (recipe): adds what each object does.")]
 PolicyFile = Annotated[Path | None, typer.Option("--policy", help="Abstain policy (`edgevid tune`).")]
 Review = Annotated[Path | None, typer.Option(help="Folder for crops and scores of abstained verdicts.")]

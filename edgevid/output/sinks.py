@@ -35,7 +35,7 @@ class ClosingSink:
 
 
 class _Text(ClosingSink):
-    """A sink of text lines, each on its way to the disk before the next frame."""
+    """A sink of text lines, each flushed before the next frame."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -43,15 +43,15 @@ class _Text(ClosingSink):
 
     def close(self) -> None:
         """Closes the file."""
-        # After a full disk a line may still wait to be written: it was told when it came.
+        # After a full disk a line may still be in the buffer: its error was raised when it was written.
         with suppress(OSError):
             self._file.close()
 
 
 class JsonLines(_Text):
-    """One JSON object a frame and line, each on its way to the disk before the next frame: docs/records.md.
+    """JSON lines, one object per frame, each flushed before the next frame: docs/records.md.
 
-    SourceError where the file cannot be made. `read_jsonl` reads it back.
+    SourceError where the file cannot be created. `read_jsonl` reads it back.
     """
 
     def write(self, frame: Frame, result: Result) -> None:
@@ -64,34 +64,34 @@ class JsonLines(_Text):
 class MotText(_Text):
     """MOTChallenge lines: frame (from 1), id, left, top, width, height, score, -1, -1, -1.
 
-    Only objects that were seen in the frame are written, not predicted ones. SourceError where the file
-    cannot be made.
+    Only objects that were detected in the frame are written, not predicted ones. SourceError where the file
+    cannot be created.
     """
 
     def write(self, frame: Frame, result: Result) -> None:
-        """Appends the objects that were seen."""
+        """Appends the detected objects."""
         for row in result.tracks[result.tracks.match >= 0]:
             x1, y1, x2, y2 = row.box
-            where = f"{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
-            self._file.write(f"{result.frame_index + 1},{row.id},{where},{row.score:.4f},-1,-1,-1\n")
+            box = f"{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
+            self._file.write(f"{result.frame_index + 1},{row.id},{box},{row.score:.4f},-1,-1,-1\n")
         self._file.flush()
 
 
 class AnnotatedVideo(ClosingSink):
-    """An MP4 with the overlay drawn in; a killed program leaves one that plays up to its last two seconds.
+    """An MP4 with the overlay; a killed program leaves one that plays up to its last two seconds.
 
-    InputError for a name that is no MP4's, SourceError where the file cannot be made.
+    InputError for a name that does not end in .mp4, SourceError where the file cannot be created.
     """
 
     def __init__(self, path: str | Path, *, fps: float | None = None, overlay: Overlay | None = None) -> None:
-        """`fps` is the nominal rate; the images keep their own times."""
+        """`fps` is the nominal rate; the frames keep their own times."""
         self._writer = VideoWriter(path, fps=fps or 25.0)
         self._overlay = overlay or Overlay()
         self.last: U8 | None = None
-        """The image that was drawn last."""
+        """The latest drawn image."""
 
     def write(self, frame: Frame, result: Result) -> None:
-        """Draws and appends one image."""
+        """Draws and appends one frame."""
         self.last = self._overlay.draw(frame, result)
         self._writer.write(self.last, frame.time)
 

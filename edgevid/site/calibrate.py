@@ -40,6 +40,15 @@ def parse_points(text: str, what: str) -> Array:
     return np.array(points, float).reshape(-1, 2)
 
 
+def parse_sources(
+    corners: str, width_m: float | None, length_m: float | None, points: Sequence[str], file: Path | None
+) -> list[tuple[Array, Array]]:
+    """Pixels and meters of a rectangle, of "u,v=X,Y" texts and of a CSV file, where they are given."""
+    parts = [parse_rectangle(corners, width_m, length_m)] if corners else []
+    parts += [parse_pairs(points)] if points else []
+    return parts + ([read_pairs(file)] if file else [])
+
+
 def parse_rectangle(text: str, width_m: float | None, length_m: float | None) -> tuple[Array, Array]:
     """Four pixels and their meters, from corners and two measures."""
     pixels = parse_points(text, "--rectangle")

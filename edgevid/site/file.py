@@ -1,6 +1,6 @@
 """A site: one camera's source, model, calibration, recognizers, zones and lines, read from one TOML file.
 
-docs/field.md describes the file. Paths in it are relative to the file.
+docs/site.md describes the file. Paths in it are relative to the file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edgevid.speed.estimator import METHODS, Method
 from edgevid.zones import Line, Zone
 
 _HEADER = re.compile(r"\s*\[\[?\s*[\w.\"'-]+(\s*\.\s*[\w\"'-]+)*\s*\]\]?\s*(#.*)?$")
-"""A table's header; rows of points in an array hold a comma and are none."""
+"""A table's header; a row of points inside an array has a comma and is none."""
 _ZONE_HEADER = re.compile(r"\s*\[\[\s*(zone|line)\s*\]\]")
 FARTHEST = 1e6
 """No corner of a zone is farther from the origin, in pixels or meters."""
@@ -28,19 +28,19 @@ FARTHEST = 1e6
 
 @dataclass(frozen=True, slots=True)
 class RecognizerChoice:
-    """One thing to recognize of each object."""
+    """One recognition task of each object."""
 
     task: str
-    """Name of the verdict: "action", "emotion", ..."""
+    """Name of the task, the key of its verdicts: "action", "emotion", ..."""
     model: str
     """Name or path of the recognizer's recipe."""
     policy: Path | None = None
-    """Abstain policy of calibration/confidence; None takes the default one."""
+    """Abstain policy of `edgevid tune`; None: the default one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What to run for one camera."""
+    """The configuration of one camera; files are paths here, `load_site` reads them."""
 
     source: str = ""
     model: str | None = None
@@ -59,18 +59,18 @@ class Site:
     road_deg: float = 90.0
     """Direction of the road on the calibrated plane, for contact "footprint"; 90 is along +y."""
     size: tuple[int, int] | None = None
-    """(width, height) of the image that zones and lines were drawn on; None: the stream's."""
+    """(width, height) of the frames that zones and lines were drawn on; None: the stream's."""
     health: Path | None = None
-    """Folder in which camera health keeps what it learns; None: no watch over the camera."""
+    """Folder of camera health; None: it is not used."""
     policy: Path | None = None
-    """Abstain policy of the detector's classes; its [speed] limits hold for speeds."""
+    """Abstain policy of the detector's classes; its [speed] table limits speeds."""
     recognizers: tuple[RecognizerChoice, ...] = ()
     zones: tuple[Zone, ...] = ()
     lines: tuple[Line, ...] = ()
 
     def __post_init__(self) -> None:
-        places: list[Zone | Line] = [*self.zones, *self.lines]
-        if self.calibration is None and any(place.ground for place in places):
+        shapes: list[Zone | Line] = [*self.zones, *self.lines]
+        if self.calibration is None and any(shape.ground for shape in shapes):
             raise InputError("zones and lines in meters need a calibrated camera: give [camera] calibration")
 
 
@@ -106,10 +106,10 @@ def read_site(path: str | Path) -> Site:
 
 
 def write_zones(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...], *, header: str = "") -> None:
-    """Writes the zones and lines of a site file anew, at its end, and keeps everything else in it.
+    """Replaces the zones and lines of a site file, at its end, and keeps everything else in it.
 
-    `header` is what a file that does not exist yet begins with. The file is replaced in one step, so that a
-    reader never sees half of it. Comments between or inside the old zones and lines go with them.
+    `header` starts a file that does not exist yet. The file is replaced in one step. Comments between or inside
+    the old zones and lines are deleted with them.
     """
     kept, inside = [], False
     for text in (path.read_text(encoding="utf-8") if path.exists() else header).splitlines():

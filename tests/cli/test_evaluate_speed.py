@@ -16,7 +16,9 @@ from edgevid.errors import InputError
 from edgevid.output.sinks import JsonLines
 from edgevid.speed.calibration import make_calibration
 from edgevid.speed.estimator import SpeedEstimator
-from edgevid.synthetic.scene import Camera, Scene, drive
+from edgevid.synthetic.camera import Camera
+from edgevid.synthetic.scene import Scene
+from edgevid.synthetic.street import drive
 from edgevid.types import Detections, Frame, Result, Tracks
 
 TRUTH = "id,time_s,kmh\n1,0,36\n1,10,36\n2,0,0\n2,10,72\n"

@@ -15,8 +15,9 @@ import pytest
 
 from edgevid import cli
 from edgevid.cli.outputs import refuse_overwriting
-from edgevid.errors import InputError
+from edgevid.errors import EdgevidError, InputError, masked
 from edgevid.output.records import read_jsonl
+from edgevid.types import Reason
 from edgevid.video.open import open_video
 from edgevid.video.writer import VideoWriter
 
@@ -128,3 +129,106 @@ def test_sigterm_ends_a_run_as_well_as_ctrl_c(shared_data: Path, tmp_path: Path)
     assert "interrupted after" in told
     with open_video(video) as written:  # all but the one in work, not all but the last two seconds
         assert abs(len(list(read_jsonl(lines))) - sum(1 for _ in written)) <= 1
+
+
+def test_real_people_are_followed_from_file_to_records(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGEVID_MODELS_MIRROR", str(shared_data))
+    monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
+    clip, out = shared_data / "videos" / "pets09_s2l1_vtest.avi", tmp_path / "seen.jsonl"
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["run", str(clip), "--jsonl", str(out), "--classes", "person", "--max-frames", "60"])
+    assert stop.value.code == 0
+    lines = list(read_jsonl(out))
+    counts = [len(line["objects"]) for line in lines]
+    ids = {one["id"] for line in lines for one in line["objects"]}
+    assert np.median(counts) >= 4  # five to eight people cross the square in these six seconds
+    assert len(ids) <= 14
+    assert "person" in capsys.readouterr().out
+
+
+def test_vehicles_on_a_calibrated_road_have_plausible_speeds(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEVID_MODELS_MIRROR", str(shared_data))
+    monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
+    calibration = Path(__file__).resolve().parents[2] / "calibration" / "camera" / "gantry_road.toml"
+    clip, out = shared_data / "videos" / "kraten_speedcheck_cars.mp4", tmp_path / "seen.jsonl"
+    words = ["run", str(clip), "--jsonl", str(out), "--calibration", str(calibration), "--max-frames", "350"]
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--model", "picodet-s-416", "--classes", "car,bus,truck"])
+    track_speeds = [one for line in read_jsonl(out) for one in line.get("track_speeds", []) if "mps" in one]
+    kmh = [3.6 * one["mps"] for one in track_speeds if one["mps"] > 1]
+    assert len(kmh) >= 2
+    assert all(20 < v < 80 for v in kmh)  # a city road; its limit is not known
+    assert all(60 < one["heading_deg"] < 120 for one in track_speeds if one["mps"] > 1)  # along the lanes
+
+
+def test_verdicts_of_people_are_said_or_silent_and_the_silent_are_kept(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGEVID_MODELS_MIRROR", str(shared_data))
+    monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
+    clip, out, kept = (
+        shared_data / "videos" / "felix_exercise.avi",
+        tmp_path / "seen.jsonl",
+        tmp_path / "kept",
+    )
+    words = ["run", str(clip), "--classes", "person", "--actions", "emotion-mini-xception-64"]
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--jsonl", str(out), "--save-abstained", str(kept), "--max-frames", "60"])
+    verdicts = [o["verdicts"]["action"] for line in read_jsonl(out) for o in line["objects"]]
+    said, silent = [v for v in verdicts if "label" in v], [v for v in verdicts if "reason" in v]
+    assert len(said) + len(silent) == len(verdicts) > 100
+    assert {v["reason"] for v in silent} <= {reason.name for reason in Reason}
+    assert len(silent) > 0  # faces of 12 pixels: nobody can tell them all
+    assert len(list(kept.glob("*.json"))) == len(list(kept.glob("*.jpg"))) > 0
+    assert "abstained" in capsys.readouterr().out
+
+
+def test_a_site_s_policy_decides_what_is_said_of_classes(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["person", "bicycle", "car", "motorcycle", "bus", "truck"]
+    (tmp_path / "policy.toml").write_text(
+        f'format = "edgevid-policy 1"\ntask = "class"\nnames = {names}\n'
+        "[decide]\nthreshold = 0.9\nmin_observations = 3\n[speed]\nmax_sigma_kmh = 1.0\nmax_share = 0.02\n"
+    )
+    clip = shared_data / "videos" / "pets09_s2l1_vtest.avi"
+    (tmp_path / "site.toml").write_text(
+        f'source = "{clip}"\npolicy = "policy.toml"\n[detect]\nmodel = "street-nano"\n'
+    )
+    out = tmp_path / "seen.jsonl"
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["run", "--site", str(tmp_path / "site.toml"), "--jsonl", str(out), "--max-frames", "40"])
+    assert stop.value.code == 0
+    verdicts = [o["verdicts"]["class"] for line in read_jsonl(out) for o in line["objects"]]
+    assert {v.get("reason") for v in verdicts} & {"TOO_SHORT", "LOW_CONFIDENCE"}
+    assert any(v.get("label") == "person" for v in verdicts)
+    assert "class" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "mistyped",
+    [
+        "rtsp:/admin:hunter2@gate/1",
+        "RTSP://admin:hunter2@gate/1",
+        "rtsp:admin:hunter2@gate",
+        "https:/u:hunter2@x",
+    ],
+)
+def test_a_mistyped_address_shows_no_password_either(
+    mistyped: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "hunter2" not in masked(mistyped)
+    if mistyped.islower():
+        with pytest.raises(EdgevidError) as caught:
+            open_video(mistyped)
+        assert "hunter2" not in str(caught.value)
+    (tmp_path / "site.toml").write_text(f'source = ["{mistyped}"]')
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--site", str(tmp_path / "site.toml")])
+    printed = "".join(capsys.readouterr())
+    assert "expected a text" in printed
+    assert "hunter2" not in printed

@@ -35,7 +35,7 @@ def test_the_unit_starts_a_command_that_exists() -> None:
     words = shlex.split(start[1].replace("\\\n", " "))
     assert words[:2] == ["/opt/edgevid/bin/edgevid", "run"]
     options = {word for word in words if word.startswith("--")}
-    assert {"--site", "--part-s", "--keep-gb"} <= options <= known_options("run")
+    assert {"--site", "--segment-s", "--max-disk-gb"} <= options <= known_options("run")
 
 
 @pytest.mark.parametrize("command", ["run", "doctor"])

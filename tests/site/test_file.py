@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from edgevid.errors import FileFormatError
-from edgevid.site.file import read_site, write_zones
+from edgevid.site.file import Site, read_site, write_zones
+from edgevid.site.load import LoadedSite
 from edgevid.zones import Line, Zone
 
 GOOD = """\
@@ -91,7 +92,6 @@ def test_rewriting_the_zones_keeps_what_a_person_wrote_before_them(tmp_path: Pat
 
 def test_the_site_sets_how_speeds_are_measured(tmp_path: Path) -> None:
     from edgevid.site.build import build_speed_estimator
-    from edgevid.site.load import LoadedSite
     from edgevid.speed.calibration import make_calibration
     from edgevid.speed.contact import CONTACTS
 
@@ -113,7 +113,6 @@ def test_the_site_sets_how_speeds_are_measured(tmp_path: Path) -> None:
 
 def test_the_speed_limits_of_a_policy_hold(tmp_path: Path) -> None:
     from edgevid.site.build import build_speed_estimator
-    from edgevid.site.file import Site
     from edgevid.site.load import LoadedSite, load_site
     from edgevid.speed.calibration import make_calibration
 
@@ -128,3 +127,20 @@ def test_the_speed_limits_of_a_policy_hold(tmp_path: Path) -> None:
     assert build_speed_estimator(loaded, (1920, 1080))._limits == (2.0, 0.2)  # type: ignore[union-attr]
     loaded = LoadedSite(Site(), calibration)
     assert build_speed_estimator(loaded, (1920, 1080))._limits == (2 / 3.6, 0.05)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[[zone]]\nname = 'z'\npoints = true", "zone 1.points: expected points"),
+        ("[[zone]]\nname = 'z'\npoints = [[0, 0], [1e9, 0], [9, 9]]", "each less than 1e\\+06"),
+        ("[[zone]]\nname = 'z'\npoints = [[0, 0], [nan, 0], [9, 9]]", "each less than 1e\\+06"),
+        (f"[camera]\nsize = [{'9' * 400}, 1]", "more than 64 bits"),
+        ("[camera]\nsize = [0, 9]", "camera.size: expected .width, height. in pixels"),
+        (f"source = {'[' * 3000}", "expected TOML"),
+    ],
+)
+def test_what_the_fuzzer_found_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    (tmp_path / "site.toml").write_text(text)
+    with pytest.raises(FileFormatError, match=expected):
+        read_site(tmp_path / "site.toml")

@@ -1,0 +1,45 @@
+"""Segments: named by their start, limited in their bytes."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loop_samples import SquareDetector, frames_of
+
+from edgevid.errors import InputError
+from edgevid.output.records import read_jsonl
+from edgevid.output.segments import SegmentedSink
+from edgevid.output.sinks import JsonLines
+from edgevid.pipeline import Pipeline
+from edgevid.run.loop import run
+from edgevid.track import Tracker
+
+
+def test_segments_are_named_by_their_start_and_the_oldest_are_deleted(tmp_path: Path) -> None:
+    (tmp_path / "seen-20200101T000000Z.jsonl").write_text("x" * 3000)  # of an earlier run
+    (tmp_path / "seen-notes.jsonl").write_text("mine")
+    os.utime(tmp_path / "seen-20200101T000000Z.jsonl", (1, 1))
+    parts = SegmentedSink(tmp_path / "seen.jsonl", JsonLines, segment_s=1.0, max_disk_bytes=3000)
+    run(Pipeline(SquareDetector(), Tracker()), frames_of((160, 120), each=35), [parts])
+    names = [path.name for path in parts.segments]
+    assert len(names) == 4  # 3.5 seconds
+    assert all(re.fullmatch(r"seen-\d{8}T\d{6}Z(_\d+)?\.jsonl", name) for name in names)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert "seen-20200101T000000Z.jsonl" not in left
+    assert "seen-notes.jsonl" in left  # not one of ours
+    assert parts.removed >= 1
+    kept = [path for path in parts.segments if path.exists()]
+    assert kept[-1].name == names[-1]
+    assert sum(len(list(read_jsonl(path))) for path in kept) >= 10
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"segment_s": 0.0}, {"segment_s": 1.0, "max_disk_bytes": 0}, {"max_disk_bytes": 9}]
+)
+def test_segments_of_nothing_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="segments"):
+        SegmentedSink(tmp_path / "x.jsonl", JsonLines, **wrong)
