@@ -28,8 +28,8 @@ import numpy as np
 from edgevid.detect.detector import Detector
 from edgevid.kernels import iou
 from edgevid.learn.detector.data import load
-from edgevid.learn.detector.distributed import Task, train
-from edgevid.learn.detector.export import export, write_recipe
+from edgevid.learn.detector.distributed import Task, train_detector
+from edgevid.learn.detector.export import export_onnx, write_recipe
 from edgevid.learn.detector.label import Ensemble, label_lines, write_clip
 from edgevid.learn.detector.logit_bias import SCORE_THRESHOLD, fit_logit_bias
 from edgevid.learn.detector.network import CLASSES, Deployed
@@ -161,13 +161,13 @@ def main() -> None:
     options: dict[str, Any] = {"augmentations": AUGMENTATIONS, "pseudo_labels": PSEUDO_LABELS}
     task = Task(out / "train", out / "checkpoint.pt", schedule, save_every=250, **options)
     begin = time.monotonic()
-    network = train(task, processes=given.processes)
+    network = train_detector(task, processes=given.processes)
     spent = round(time.monotonic() - begin, 1)
     with (out / "runs.jsonl").open("a") as log:  # one line each time that the command was run
         log.write(json.dumps({"to step": given.steps, "processes": given.processes, "seconds": spent}) + "\n")
     logit_bias = fit_logit_bias(Deployed(network).eval(), load(out / "validation", CLASSES))
     print(f"bias of the class logits: {logit_bias}")
-    file = export(network, out / "street_nano.onnx", logit_bias=logit_bias)
+    file = export_onnx(network, out / "street_nano.onnx", logit_bias=logit_bias)
     write_recipe(
         out, file.name, network, name="street-nano", summary=SUMMARY, nms_iou=0.5, score=SCORE_THRESHOLD
     )

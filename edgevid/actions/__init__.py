@@ -1,4 +1,4 @@
-"""What each object is doing: recognizers of clips, streams, features, images and skeletons."""
+"""Action recognition of each object: recognizers of clips, streams, features, images and skeletons."""
 
 from __future__ import annotations
 

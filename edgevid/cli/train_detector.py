@@ -98,8 +98,8 @@ def detector(
 
     require("torch", extra="train", purpose="edgevid train detector")
     require("onnx", extra="train", purpose="edgevid train detector")
-    from edgevid.learn.detector.distributed import Task, train
-    from edgevid.learn.detector.export import export, write_recipe
+    from edgevid.learn.detector.distributed import Task, train_detector
+    from edgevid.learn.detector.export import export_onnx, write_recipe
     from edgevid.learn.detector.train import Schedule
     from edgevid.runtime.threads import default_threads
 
@@ -115,7 +115,7 @@ def detector(
         def progress(step: int, total: int, loss: float) -> None:
             bar.update(line, completed=step, total=total, description=f"training, loss {loss:.3f}")
 
-        network = train(task, device=device, processes=processes or 1, progress=progress)
-    file = export(network, out / f"{name}.onnx")
+        network = train_detector(task, device=device, processes=processes or 1, progress=progress)
+    file = export_onnx(network, out / f"{name}.onnx")
     recipe = write_recipe(out, file.name, network, name=name, summary=f"trained on {data.name}")
     console.print(f"written [cyan]{file}[/] and [cyan]{recipe}[/]")

@@ -168,7 +168,7 @@ def _print_report(report: Report, written: list[Path]) -> None:
 
 
 def _risk_lines(report: Report) -> Iterator[str]:
-    """What the labels of the tracks tell; nothing without labels."""
+    """Risk, areas and calibration; nothing without labels."""
     found, before, after = report.curve, report.before, report.after
     if found is None or before is None or after is None:
         return

@@ -68,7 +68,7 @@ def _augment_joints(rows: Array, joints: str, strength: Augmentation, rng: Rng) 
 
 
 def augment_crops(crops: Array, seed: int) -> Array:
-    """(T, h, w, 3) uint8 crops of one clip, all augmented alike: flip, rotation, scale, color, JPEG.
+    """(T, h, w, 3) uint8 crops of one clip, all augmented the same way: flip, rotation, scale, color, JPEG.
 
     With kornia (extra `train`); one draw for the whole clip avoids flicker. The JPEG codec is kornia's
     differentiable one, quality 20 to 95 in half of the clips.

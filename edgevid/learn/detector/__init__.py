@@ -1,1 +1,27 @@
-"""Training of a compact detector."""
+"""Training of a compact detector; each name is imported from its module at first use, as most need torch."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgevid.learn.detector.distributed import Task, train_detector
+    from edgevid.learn.detector.export import export_onnx, write_recipe
+    from edgevid.learn.detector.train import Schedule
+
+_HOMES = {
+    "Schedule": "train",
+    "Task": "distributed",
+    "export_onnx": "export",
+    "train_detector": "distributed",
+    "write_recipe": "export",
+}
+
+__all__ = ["Schedule", "Task", "export_onnx", "train_detector", "write_recipe"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -50,7 +50,7 @@ class Task:
     """Of each process."""
 
 
-def train(
+def train_detector(
     task: Task,
     *,
     device: str = "cpu",

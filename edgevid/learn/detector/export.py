@@ -17,7 +17,7 @@ from edgevid.runtime.recipe import Decode, Recipe, Source
 from edgevid.types import InputSpec
 
 
-def export(network: StreetDetector, path: Path, *, logit_bias: float = 0.0) -> Path:
+def export_onnx(network: StreetDetector, path: Path, *, logit_bias: float = 0.0) -> Path:
     """Writes the ONNX: input "images" (1, 3, H, W), output "output" (1, 4 + C, N), weights as float16.
 
     The arithmetic stays float32: each stored weight goes through a Cast, which runtimes fold at loading.

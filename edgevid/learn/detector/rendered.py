@@ -11,8 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edgevid.synthetic.camera import Camera
 from edgevid.synthetic.render import RenderedStreet
-from edgevid.synthetic.scene import CLASSES, Camera, Truth, street
+from edgevid.synthetic.scene import CLASSES, Truth
+from edgevid.synthetic.street import street
 from edgevid.types import Array
 
 MAX_OCCLUDED = 0.6

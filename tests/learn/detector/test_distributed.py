@@ -14,7 +14,7 @@ pytest.importorskip("onnx", reason="export needs onnx")
 from detector_samples import squares  # noqa: E402
 
 from edgevid.errors import InputError  # noqa: E402
-from edgevid.learn.detector.distributed import Task, train  # noqa: E402
+from edgevid.learn.detector.distributed import Task, train_detector  # noqa: E402
 from edgevid.learn.detector.network import (  # noqa: E402
     Shape,
 )
@@ -61,7 +61,7 @@ def test_several_processes_train_one_network_and_resume(tmp_path: Path) -> None:
     data, checkpoint = squares(tmp_path), tmp_path / "checkpoint.pt"
     for steps in (3, 5):
         task = Task(data, checkpoint, Schedule(steps=steps, batch=4, warmup_steps=2), SMALL)
-        network = train(task, processes=2)
+        network = train_detector(task, processes=2)
         assert torch.load(checkpoint, weights_only=True)["step"] == steps
     weights = torch.load(checkpoint, weights_only=True)["average"]
     assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
@@ -80,7 +80,7 @@ def test_work_that_processes_cannot_share_is_rejected(
     tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        train(Task(tmp_path, tmp_path / "c.pt"), **settings)
+        train_detector(Task(tmp_path, tmp_path / "c.pt"), **settings)
 
 
 def test_weights_of_another_network_are_rejected(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_weights_of_another_network_are_rejected(tmp_path: Path) -> None:
     torch.save(other, tmp_path / "other.pt")
     task = Task(squares(tmp_path), tmp_path / "c.pt", Schedule(steps=1), SMALL, start=tmp_path / "other.pt")
     with pytest.raises(InputError, match=r"other\.pt.*none fits"):
-        train(task)
+        train_detector(task)
 
 
 def test_a_process_that_fails_ends_the_others(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_process_that_fails_ends_the_others(tmp_path: Path) -> None:
         data, tmp_path / "c.pt", Schedule(steps=10**6, batch=4), SMALL, augmentations={"zoom": Once((1, 2))}
     )
     with pytest.raises(torch.multiprocessing.ProcessRaisedException, match="ufunc"):
-        train(task, processes=2)
+        train_detector(task, processes=2)
     assert not torch.distributed.is_initialized()
 
 

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 pytest.importorskip("onnx", reason="export needs onnx")
 
 from edgevid.detect.detector import Detector  # noqa: E402
-from edgevid.learn.detector.export import export, write_recipe  # noqa: E402
+from edgevid.learn.detector.export import export_onnx, write_recipe  # noqa: E402
 from edgevid.learn.detector.network import (  # noqa: E402
     Shape,
     StreetDetector,
@@ -27,7 +27,7 @@ def test_a_logit_bias_shifts_scores_and_keeps_boxes(tmp_path: Path) -> None:
     sample = Frame(np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8), 0.0, 0)
     found = []
     for name, logit_bias in (("plain", 0.0), ("biased", 1.0)):
-        file = export(network, tmp_path / f"{name}.onnx", logit_bias=logit_bias)
+        file = export_onnx(network, tmp_path / f"{name}.onnx", logit_bias=logit_bias)
         recipe = write_recipe(tmp_path, file.name, network, name=name, summary="")
         detector = Detector.load(recipe, score_threshold=0.001)
         found.append(detector.engine.run({"images": detector_input(sample)})["output"][0].copy())

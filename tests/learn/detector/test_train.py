@@ -15,7 +15,7 @@ from detector_samples import squares  # noqa: E402
 from edgevid.detect.detector import Detector  # noqa: E402
 from edgevid.errors import InputError  # noqa: E402
 from edgevid.learn.detector.data import Composer, Sample, load  # noqa: E402
-from edgevid.learn.detector.export import export, write_recipe  # noqa: E402
+from edgevid.learn.detector.export import export_onnx, write_recipe  # noqa: E402
 from edgevid.learn.detector.network import (  # noqa: E402
     CLASSES,
     Deployed,
@@ -39,7 +39,7 @@ def test_training_converges_resumes_and_exports(tmp_path: Path) -> None:
     assert second.step == 60
     assert len(losses) == 60
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:5])
-    onnx_file = export(second.average, tmp_path / "squares.onnx")
+    onnx_file = export_onnx(second.average, tmp_path / "squares.onnx")
     recipe = write_recipe(tmp_path, onnx_file.name, second.average, name="squares", summary="red squares")
     detector = Detector.load(recipe, score_threshold=0.05)
     sample = samples[0]
