@@ -16,7 +16,9 @@ import numpy as np
 import shapely
 
 from edgevid.speed.calibration import CameraCalibration, make_calibration
-from edgevid.synthetic.scene import LANES, Camera, Mover, Noise, Scene, drive
+from edgevid.synthetic.camera import Camera
+from edgevid.synthetic.scene import Mover, Noise, Scene
+from edgevid.synthetic.street import LANES, drive
 
 CAMERA = Camera()
 NEAR, FAR = 15.0, 60.0

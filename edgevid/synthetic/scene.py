@@ -1,4 +1,4 @@
-"""A street with ground truth: a camera, vehicles as 3-D boxes, people, and simulated detections.
+"""A scene with ground truth: vehicles as 3-D boxes and people in front of a camera, and simulated detections.
 
 Ground coordinates are meters: x to the right, y away from the camera, z up. Everything is a function of
 the seed and of time, so any moment can be evaluated, in any order.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgevid.errors import InputError
+from edgevid.synthetic.camera import Camera
 from edgevid.types import Array, Detections
 
 CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
@@ -23,43 +23,6 @@ SIZES = {
     "bus": (12.0, 2.55, 3.1),
 }
 """Length, width, height in meters."""
-
-
-@dataclass(frozen=True, slots=True)
-class Camera:
-    """A camera above the origin that looks along +y and down."""
-
-    width: int = 1920
-    height: int = 1080
-    focal: float = 1400.0
-    """Focal length in pixels."""
-    height_m: float = 8.0
-    """Height over the ground in meters."""
-    pitch: float = 18.0
-    """Degrees below the horizon."""
-    k1: float = 0.0
-    """Radial distortion: r -> r (1 + k1 r^2) in units of the focal length."""
-
-    def project(self, points: Array) -> Array:
-        """Pixels (..., 2) of ground points (..., 3) in meters; NaN behind the camera."""
-        x, y, z = (np.asarray(points, float)[..., n] for n in range(3))
-        s, c = math.sin(math.radians(self.pitch)), math.cos(math.radians(self.pitch))
-        down = self.height_m - z
-        depth = y * c + down * s
-        with np.errstate(divide="ignore", invalid="ignore"):
-            u = np.where(depth > 0.1, x / depth, np.nan)
-            v = np.where(depth > 0.1, (down * c - y * s) / depth, np.nan)
-        stretch = 1 + self.k1 * (u * u + v * v)
-        center = np.array([self.width / 2, self.height / 2])
-        return np.asarray(np.stack([u * stretch, v * stretch], -1) * self.focal + center)
-
-    def ground_homography(self) -> Array:
-        """(3, 3) from pixels to meters on the ground; exact when k1 is 0."""
-        s, c = math.sin(math.radians(self.pitch)), math.cos(math.radians(self.pitch))
-        # pixel ~ K [x, h c - y s, y c + h s] for a ground point (x, y, 0)
-        to_image = np.array([[1.0, 0, 0], [0, -s, self.height_m * c], [0, c, self.height_m * s]])
-        intrinsic = np.array([[self.focal, 0, self.width / 2], [0, self.focal, self.height / 2], [0, 0, 1]])
-        return np.asarray(np.linalg.inv(intrinsic @ to_image))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,49 +180,3 @@ def box_corners(positions: Array, headings: Array, sizes: Array) -> Array:
     floor = np.concatenate([base, np.zeros((len(positions), 4, 1))], -1)
     roof = np.concatenate([base, np.broadcast_to(sizes[:, None, 2:], (len(positions), 4, 1))], -1)
     return np.concatenate([floor, roof], 1)
-
-
-LANES = (-5.25, -1.75, 1.75, 5.25)
-"""x of the lanes' centers in meters: two towards the camera, two away."""
-
-
-def drive(
-    number: int, kmh: float, *, towards: bool, lane: float, legs: Sequence[tuple[float, float, float]] = (),
-    kind: str = "car", begin: float = 0.0, near: float = 14.0, far: float = 62.0,
-) -> Mover:  # fmt: skip
-    """A vehicle that drives along the road from its far (or near) end."""
-    start, heading = ((lane, far), -math.pi / 2) if towards else ((lane, near), math.pi / 2)
-    speed = kmh / 3.6
-    stay = math.inf if legs or speed == 0 else (far - near) / speed
-    return Mover(number, kind, start, heading, speed, tuple(legs), begin, begin + stay)
-
-
-def street(
-    seed: int = 1, *, seconds: float = 30.0, camera: Camera | None = None, noise: Noise | None = None
-) -> Scene:
-    """A two-way street with cars, a bus, trucks, and people on both pavements."""
-    if not seconds > 0:
-        raise InputError(f"street: expected more than 0 seconds, got {seconds}")
-    random = np.random.default_rng(seed)
-    movers: list[Mover] = []
-    for lane in LANES:
-        time = float(random.uniform(-4, 2))
-        kmh = float(random.uniform(38, 62))  # of the whole lane, so that no vehicle drives through another
-        while time < seconds:
-            kind, number = str(random.choice(["car", "car", "car", "truck", "bus"])), len(movers) + 1
-            movers.append(
-                drive(number, kmh, towards=lane < 0, lane=lane, kind=kind, begin=time, near=8, far=90)
-            )
-            time += float(random.uniform(2.2, 5.0))
-    for side in (-9.0, 9.6):
-        for _ in range(5):
-            away = bool(random.random() < 0.5)
-            begin = float(random.uniform(-15, seconds * 0.8))
-            place = (side + float(random.uniform(-0.8, 0.8)), 12.0 if away else 45.0)
-            heading = math.pi / 2 if away else -math.pi / 2
-            pace = float(random.uniform(1.0, 1.7))
-            movers.append(
-                Mover(len(movers) + 1, "person", place, heading, pace, (), begin, begin + 33 / pace)
-            )
-    movers.append(Mover(len(movers) + 1, "car", (8.1, 30.0), math.pi / 2, 0.0))  # parked at the curb
-    return Scene(movers, camera or Camera(), noise or Noise(), seed)

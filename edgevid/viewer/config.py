@@ -20,8 +20,8 @@ from edgevid.site.file import Site
 from edgevid.site.load import load_site
 from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.speed.estimator import SpeedEstimator
+from edgevid.synthetic.camera import Camera
 from edgevid.synthetic.render import RenderedStreet
-from edgevid.synthetic.scene import Camera
 from edgevid.track import Tracker
 from edgevid.video.open import open_video
 from edgevid.zones import ZoneMonitor

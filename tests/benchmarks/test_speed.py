@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from edgevid.speed import homography
-from edgevid.synthetic.scene import LANES, Camera, Noise, drive
+from edgevid.synthetic.camera import Camera
+from edgevid.synthetic.scene import Noise
+from edgevid.synthetic.street import LANES, drive
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 

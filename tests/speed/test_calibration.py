@@ -18,7 +18,7 @@ from edgevid.speed.calibration import CameraCalibration, make_calibration, recta
 from edgevid.speed.calibration_file import calibration_text, read_calibration, write_calibration
 from edgevid.speed.calibration_report import examine, is_mirrored
 from edgevid.speed.outliers import find_outliers, without
-from edgevid.synthetic.scene import Camera
+from edgevid.synthetic.camera import Camera
 
 CAMERA = Camera()
 SIZE = (1920, 1080)

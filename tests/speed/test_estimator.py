@@ -18,7 +18,9 @@ from edgevid.speed.calibration import make_calibration, rectangle
 from edgevid.speed.calibration_file import calibration_text, read_calibration
 from edgevid.speed.contact import contact_points, is_occluded
 from edgevid.speed.estimator import SpeedEstimator
-from edgevid.synthetic.scene import Camera, Mover, Noise, Scene, drive, street
+from edgevid.synthetic.camera import Camera
+from edgevid.synthetic.scene import Mover, Noise, Scene
+from edgevid.synthetic.street import drive, street
 from edgevid.types import Reason, SpeedReport, Tracks
 
 CAMERA = Camera()

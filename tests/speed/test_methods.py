@@ -14,7 +14,9 @@ from edgevid.speed.contact import contact_points, footprint_centers, is_truncate
 from edgevid.speed.displacement import Displacement, DisplacementCore
 from edgevid.speed.estimator import METHODS, SpeedEstimator
 from edgevid.speed.window import WindowCore
-from edgevid.synthetic.scene import Camera, Mover, Noise, Scene, drive
+from edgevid.synthetic.camera import Camera
+from edgevid.synthetic.scene import Mover, Noise, Scene
+from edgevid.synthetic.street import drive
 from edgevid.types import Reason, SpeedReport, Tracks
 
 CAMERA = Camera()

@@ -9,8 +9,10 @@ import pytest
 
 from edgevid.errors import InputError
 from edgevid.pipeline import Pipeline
+from edgevid.synthetic.camera import Camera
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
-from edgevid.synthetic.scene import CLASSES, Camera, Mover, Noise, Scene, box_corners, drive, street
+from edgevid.synthetic.scene import CLASSES, Mover, Noise, Scene, box_corners
+from edgevid.synthetic.street import drive, street
 from edgevid.track import Tracker
 
 

@@ -204,7 +204,7 @@ async function put() {
       body: JSON.stringify({ annotations: annotations.map(({ arrow, key, ...annotation }) => annotation), version: state.version }),
     });
     const answer = await reply.json();
-    if (sent > answeredEdits) answered(reply, answer, sent, annotations); // else: the server said hello meanwhile
+    if (sent > answeredEdits) answered(reply, answer, sent, annotations); // else: a new hello came meanwhile
   } catch {
     answeredEdits = Math.max(answeredEdits, sent);
     rejected("The program does not respond; the change was not applied.");
