@@ -1,4 +1,4 @@
-"""What every benchmark shares: its conditions, its table, its JSON file."""
+"""Shared by all benchmarks: conditions, table, JSON file."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgevid.files.atomic import write_atomic
+from edgevid.runtime.processor import processor_name
+
 RESULTS = Path(__file__).parent / "results"
 
 
 def conditions(versions: dict[str, str] | None = None) -> dict[str, Any]:
     """Processor, cores, load, Python, date and the versions of the packages compared."""
-    model = ""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        model = lines[0].partition(":")[2].strip() if lines else ""
     return {
-        "processor": model or platform.processor(),
+        "processor": processor_name(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "load before": round(os.getloadavg()[0], 2),
@@ -44,7 +42,6 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def save(name: str, result: dict[str, Any], where: dict[str, Any]) -> Path:
     """Writes benchmarks/results/<name>.json with its conditions."""
-    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"conditions": where, **result}, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(path, json.dumps({"conditions": where, **result}, indent=1, ensure_ascii=False) + "\n")
     return path

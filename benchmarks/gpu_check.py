@@ -1,8 +1,8 @@
-"""What an NVIDIA device and TensorRT must show; gpu_check.sh calls it.
+"""The checks that need an NVIDIA device and TensorRT; gpu_check.sh calls it.
 
 python benchmarks/gpu_check.py [FRAMES]
 
-Parts that cannot run here say so in the JSON, with the reason: nothing passes by not being run.
+Parts that cannot run here are marked as not run in the JSON, with the reason.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ import numpy as np
 from bench import conditions, save
 
 from edgevid.detect.detector import Detector
-from edgevid.detect.preprocess import Preprocessor, place
+from edgevid.detect.preprocess import Preprocessor, letterbox_rectangle
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.builder.build import Playback, build
+from edgevid.optimize.builder.build import build
 from edgevid.optimize.builder.engine import choose_backend, installed_version
 from edgevid.optimize.builder.options import PRECISIONS, BuildOptions
+from edgevid.optimize.builder.verify import Verification
 from edgevid.optimize.frames import read_frames
 from edgevid.runtime import Recipe, load_engine
 from edgevid.runtime.cuda.driver import gpus
@@ -46,11 +47,11 @@ Result = dict[str, Any]
 
 
 def part(name: str, work: Callable[[], Result], into: Result) -> None:
-    """Runs one part; what goes wrong is its result."""
+    """Runs one part; an error is its result."""
     started = time.monotonic()
     try:
         found = {"state": "passed", **work()}
-    except Exception as error:  # the other parts are still worth their time
+    except Exception as error:  # the other parts still run
         found = {"state": "failed", "why": f"{type(error).__name__}: {error}"}
     into[name] = {**found, "seconds": round(time.monotonic() - started, 1)}
     why = f": {found['why']}" if "why" in found else ""
@@ -76,7 +77,7 @@ def checks(backend: str) -> Result:
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-500:]
-    return {"told": done.stdout.strip().splitlines()[-1], "letterbox runs": RUNS}
+    return {"pytest": done.stdout.strip().splitlines()[-1], "letterbox runs": RUNS}
 
 
 def real_tests() -> Result:
@@ -93,29 +94,31 @@ def real_tests() -> Result:
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-500:]
-    return {"told": done.stdout.strip().splitlines()[-1]}
+    return {"pytest": done.stdout.strip().splitlines()[-1]}
 
 
 def built(model: Recipe, precision: str, backend: str, frames: Path) -> Result:
-    """An engine, proven on the frames: its manifest's figures."""
+    """An engine, verified on the frames: the metrics of its manifest."""
     if precision == "int8":
         from edgevid.optimize.quantize.quantizer import quantize
 
         assert model.local is not None
         quantize(model, frames, variants=("int8-trt",), save_ranges=model.local.parent / "ranges.toml")
-    done = build(model, BuildOptions(precision=precision, backend=backend), gate=Playback(frames, COUNT))
-    kept = done.manifest
+    result = build(
+        model, BuildOptions(precision=precision, backend=backend), verification=Verification(frames, COUNT)
+    )
+    manifest = result.manifest
     return {
-        "engine bytes": kept.engine_bytes,
-        "build seconds": float(kept.made["seconds"]),
-        "convolutions": kept.layers["convolutions"],
-        "graph parity": _sentence(kept.parity["graph"]),
-        "engine parity": _sentence(kept.parity["engine"]),
+        "engine bytes": manifest.engine_bytes,
+        "build seconds": float(manifest.made["seconds"]),
+        "convolutions": manifest.layers["convolutions"],
+        "graph parity": _summary(manifest.parity["graph"]),
+        "engine parity": _summary(manifest.parity["engine"]),
     }
 
 
-def _sentence(found: str | Result) -> str:
-    return found if isinstance(found, str) else str(found["sentence"])
+def _summary(found: str | Result) -> str:
+    return found if isinstance(found, str) else str(found["summary"])
 
 
 def timed(work: Callable[[], object], seconds: float = 4.0) -> Result:
@@ -136,15 +139,15 @@ def speeds(model: Recipe, precision: str, frame: Frame) -> Result:
     """One engine: recorded and step by step, letterboxed by the CPU and on the device; the whole detector."""
     assert model.input is not None
     prepare = Preprocessor(model.input)
-    spots = [place(frame.size, model.input)]
+    rectangles = [letterbox_rectangle(frame.size, model.input)]
     found: Result = {}
     with load_engine(model, device="cuda:0", precision=precision) as engine:
-        assert isinstance(engine, TrtEngine), "ONNX Runtime was taken in TensorRT's place"
+        assert isinstance(engine, TrtEngine), "ONNX Runtime was used instead of TensorRT"
         name, x = engine.inputs[0].name, prepare([frame])[0]
         found["engine"] = timed(lambda: engine.run({name: x}))
         found["letterbox on CPU + engine"] = timed(lambda: engine.run({name: prepare([frame])[0]}))
         found["letterbox on device + engine"] = timed(
-            lambda: engine.run_frames([frame], spots, model.input, name=name)
+            lambda: engine.run_frames([frame], rectangles, model.input, name=name)
         )
         detector = Detector(engine, model)
         found["whole detector"] = timed(lambda: detector.detect([frame]))

@@ -1,4 +1,4 @@
-"""What each choice in runtime/onnxruntime is worth: graphs kept on disk, threads, spinning, bound outputs.
+"""The effect of each setting in edgevid/runtime/onnxruntime: cached graphs, threads, spinning, bound outputs.
 
     python benchmarks/ort_tuning.py MODEL.onnx...        JSON in benchmarks/results/ort_tuning.json
 
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 import onnxruntime
 from bench import conditions, save, table
 
+from edgevid.optimize.timing import take_turns
 from edgevid.runtime.onnxruntime import cached_session, graph_cache
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
@@ -31,13 +33,14 @@ LOADS, RUNS = 5, 30
 
 def medians(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
     """Milliseconds of processor time of each, interleaved."""
-    times: dict[str, list[float]] = {name: [] for name in work}
-    for _ in range(rounds):
-        for name, call in work.items():
-            start = time.process_time()
-            call()
-            times[name].append(time.process_time() - start)
-    return {name: float(np.median(t) * 1e3) for name, t in times.items()}
+
+    def timed(call: Callable[[], Any], _: int) -> float:
+        start = time.process_time()
+        call()
+        return time.process_time() - start
+
+    times = take_turns([partial(timed, call) for call in work.values()], rounds)
+    return {name: float(np.median(t) * 1e3) for name, t in zip(work, times, strict=True)}
 
 
 def loads(path: Path) -> dict[str, float]:

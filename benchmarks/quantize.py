@@ -1,15 +1,14 @@
-"""What INT8 costs the real detectors, and what it gains: accuracy, agreement, time; both files, one run.
+"""Accuracy, agreement and time of INT8 against FP32 for the real detectors: both files, one run.
 
-    python benchmarks/quantize.py DATA [--models A,B] [--floor 0.97] [--calibrator percentile]
+    python benchmarks/quantize.py DATA [--models A,B] [--min-agreement 0.97] [--calibrator percentile]
 
-DATA holds images/, videos/ (and models/ where EDGEVID_MODELS_MIRROR names it). Calibrated on the photos that
-nobody labeled and on frames of the videos; judged on the labeled photos, which calibration never sees.
+DATA has images/, videos/ (and models/ where EDGEVID_MODELS_MIRROR names it). Calibrated on the photos without
+labels and on frames of the videos; evaluated on the labeled photos, which the calibration does not use.
 
-AP: person AP50 against human boxes, 101 recalls, in points. Agreement: greedy one-to-one pairs of boxes of
-the same class at IoU 0.5, all classes, at the recipe's score threshold: 2 M / (A + B), FP32 against INT8,
-on all labeled photos. Time: processor time of the one thread that runs the model, all three files taking
-turns in one process; ratio of the medians. A higher floor keeps more layers in
-float: slower and closer. int8-trt is run by ONNX Runtime too, as the reference for TensorRT: its time there
+AP: person AP50 against human boxes, 101 recalls, in points. Agreement: as in edgevid/optimize/agreement.py,
+all classes, FP32 against INT8, on all labeled photos. Time: processor time of the one thread that runs the
+model, all three files taking turns in one process; ratio of the medians. A higher minimum excludes more
+layers: slower and closer. int8-trt is run by ONNX Runtime too, as the reference for TensorRT: its time there
 says nothing about TensorRT.
 """
 
@@ -31,10 +30,12 @@ from bench import RESULTS, conditions, save, table
 from edgevid.detect.detector import Detector
 from edgevid.kernels import iou
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.compare.boxes import pair_boxes
-from edgevid.optimize.quantize.quantizer import FLOOR, VARIANTS, quantize
+from edgevid.optimize.agreement import FLOORS, BoxAgreement
+from edgevid.optimize.quantize.quantizer import VARIANTS, QuantizedFile, quantize
+from edgevid.optimize.quantize.speedup import median_cpu_ms
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.recipe import Recipe
+from edgevid.runtime.processor import processor_features
+from edgevid.runtime.recipe import LocalRecipe
 from edgevid.types import Frame
 from edgevid.video.images import read_image
 
@@ -93,79 +94,74 @@ def average_precision(detector: Detector, cases: list[Case]) -> float:
     return float(np.mean([precision[recall >= r].max(initial=0) for r in np.linspace(0, 1, 101)]))
 
 
-def agreement(one: Detector, two: Detector, cases: list[Case]) -> tuple[float, int, int, int]:
-    """2 M / (A + B), M, A, B."""
-    both = first = second = 0
+def agreement(one: Detector, two: Detector, cases: list[Case]) -> BoxAgreement:
+    """FP32 against INT8 on all photos."""
+    found = BoxAgreement()
     for frame, _ in cases:
-        a, b = one.detect([frame])[0], two.detect([frame])[0]
-        both, first, second = both + len(pair_boxes(a, b)[0]), first + len(a), second + len(b)
-    return 2 * both / max(first + second, 1), both, first, second
+        found.add(one.detect([frame])[0], two.detect([frame])[0])
+    return found
 
 
-def times(paths: list[Path], recipe: Recipe, cases: list[Case]) -> list[float]:
-    """Median processor milliseconds of one run of each file, on a photo, the files taking turns."""
-    detectors = [Detector(OrtEngine(p, device="cpu", threads=1), recipe) for p in paths]
-    spent: list[list[float]] = [[] for _ in paths]
-    for turn in range(ROUNDS + 5):
-        for detector, list_ in zip(detectors, spent, strict=True):
-            inputs, _ = detector.preprocess([cases[turn % len(cases)][0]])
-            begin = time.thread_time()
-            detector.engine.run(inputs)
-            if turn >= 5:
-                list_.append(time.thread_time() - begin)
-    return [1000 * float(np.median(s)) for s in spent]
+def measured(recipe: LocalRecipe, file: QuantizedFile, cases: list[Case], ms: list[float]) -> dict[str, Any]:
+    """One quantized file; `ms` are the times of the float model and of this file."""
+    off = file.variant == "int8-trt"
+    plain = Detector(OrtEngine(recipe.local, device="cpu", threads=1), recipe)
+    wide = Detector(plain.engine, recipe, score_threshold=0.02)
+    engine = OrtEngine(file.path, device="cpu", threads=1, disable_optimizations=off)
+    found = average_precision(Detector(engine, recipe, score_threshold=0.02), cases)
+    boxes = agreement(plain, Detector(engine, recipe), cases)
+    return {
+        "AP": found,
+        "points": 100 * (found - average_precision(wide, cases)),
+        "agreement": boxes.share,
+        "boxes": [boxes.matched, boxes.reference, boxes.candidate],
+        "held out": file.agreement.agreement if file.agreement else None,
+        "ms": ms[1],
+        "faster": ms[0] / ms[1],
+        "layers int8": len(file.plan.layers),
+        "layers float": list(file.plan.float_layers),
+        "excluded": list(file.excluded_nodes),
+    }
 
 
 def one_model(name: str, data: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Everything about one model."""
-    cases, free = photos(data)
+    cases, unlabeled = photos(data)
     recipe = resolve_model(name)
-    assert recipe.local is not None
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder) / "unlabeled.txt"
-        listed.write_text("\n".join(str(p.resolve()) for p in free))
+        listed.write_text("\n".join(str(p.resolve()) for p in unlabeled))
         begin = time.process_time()
         report = quantize(
             recipe,
             [listed, *sorted((data / "videos").iterdir())],
             calibrator=options.calibrator,
-            count=options.count,
-            floor=options.floor,
+            max_frames=options.max_frames,
+            min_agreement=options.min_agreement,
             out=options.out or folder,
             save_ranges=Path(options.out or folder) / f"{name}.toml",
         )
         spent = time.process_time() - begin
-        plain = Detector(OrtEngine(recipe.local, device="cpu", threads=1), recipe)
-        wide = Detector(OrtEngine(recipe.local, device="cpu", threads=1), recipe, score_threshold=0.02)
-        base = average_precision(wide, cases)
-        ms = times([recipe.local, *(m.path for m in report.made)], recipe, cases)
-        rows = {}
-        for made, mine in zip(report.made, ms[1:], strict=True):
-            engine = OrtEngine(
-                made.path, device="cpu", threads=1, disable_optimizations=made.variant == "int8-trt"
-            )
-            found = average_precision(Detector(engine, recipe, score_threshold=0.02), cases)
-            share, both, first, second = agreement(plain, Detector(engine, recipe), cases)
-            held = made.agreement
-            rows[made.variant] = {
-                "AP": found,
-                "points": 100 * (found - base),
-                "agreement": share,
-                "boxes": [both, first, second],
-                "held out": held.share if held else None,
-                "ms": mine,
-                "faster": ms[0] / mine,
-                "layers int8": len(made.plan.layers),
-                "layers float": list(made.plan.kept),
-                "kept": list(made.kept),
-            }
+        plain = OrtEngine(recipe.local, device="cpu", threads=1)
+        base = average_precision(Detector(plain, recipe, score_threshold=0.02), cases)
+        frames = [frame for frame, _ in cases]
+        files = [recipe.local, *(file.path for file in report.files)]
+        first, *ms = median_cpu_ms(recipe, files, frames, runs=ROUNDS, warm_up=5)
+        rows = {
+            file.variant: measured(recipe, file, cases, [first, mine])
+            for file, mine in zip(report.files, ms, strict=True)
+        }
     return {
         "AP FP32": base,
-        "ms FP32": ms[0],
+        "ms FP32": first,
         "frames": report.calibration.frames,
-        "judged on": report.judged_on,
+        "held-out frames": report.held_out,
         "processor seconds to quantize": spent,
-        "settings": {k: getattr(options, k) for k in ("calibrator", "count", "floor")},
+        "settings": {
+            "calibrator": options.calibrator,
+            "count": options.max_frames,
+            "floor": options.min_agreement,
+        },
         **rows,
     }
 
@@ -191,29 +187,29 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--calibrator", default="percentile")
-    parser.add_argument("--count", type=int, default=160)
-    parser.add_argument("--floor", type=float, default=FLOOR)
+    parser.add_argument("--max-frames", type=int, default=160)
+    parser.add_argument("--min-agreement", type=float, default=FLOORS["int8"])
     parser.add_argument("--out", type=Path, help="Keep the quantized files here.")
     options = parser.parse_args()
     for name in filter(None, options.models.split(",")):
-        measured = one_model(name, options.data, options)
-        print(table(*summary({name: measured})), flush=True)
-        store({f"{name} @ {options.floor}": measured})
+        found = one_model(name, options.data, options)
+        print(table(*summary({name: found})), flush=True)
+        store({f"{name} @ {options.min_agreement}": found})
     print(table(*store({})))
 
 
-def store(measured: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+def store(new: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Adds to what earlier runs measured (models and floors may be run in parts); the table of all."""
     stored = RESULTS / "quantize.json"
     before = json.loads(stored.read_text()) if stored.is_file() else {"models": {}}
-    found = {**before["models"], **measured}
+    found = {**before["models"], **new}
     order = sorted(found, key=lambda k: (MODELS.index(k.split(" ")[0]), found[k]["settings"]["floor"]))
     found = {k: found[k] for k in order}
     head, rows = summary(found)
     save(
         "quantize",
         {"head": head, "rows": rows, "models": found},
-        where() if measured else before["conditions"],
+        where() if new else before["conditions"],
     )
     return head, rows
 
@@ -222,12 +218,10 @@ def where() -> dict[str, Any]:
     """Conditions, with the byte instructions that the processor has."""
     import onnxruntime
 
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    flags = next((line.split() for line in lines if line.startswith(("flags", "Features"))), [])
+    features = processor_features()
     made = conditions({"onnxruntime": onnxruntime.__version__})
-    made["command"] = "python benchmarks/quantize.py DATA --models MODEL --floor FLOOR --count 128"
-    return made | {"instructions": [i for i in INSTRUCTIONS if i in flags]}
+    made["command"] = "python benchmarks/quantize.py DATA --models MODEL --min-agreement MIN --max-frames 128"
+    return made | {"instructions": [i for i in INSTRUCTIONS if i in features]}
 
 
 if __name__ == "__main__":
