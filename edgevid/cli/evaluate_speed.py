@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgevid.errors import InputError, SourceError
+from edgevid.files.atomic import write_atomic
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -42,7 +45,6 @@ def speed(
     csv_out: Csv = None,
 ) -> None:
     """Errors, bias, interval coverage, abstention, variation and delay of measured speeds."""
-    from edgevid.errors import InputError
     from edgevid.evaluate.speed.files import KINDS, check_ids, read_pairs, read_results, read_truth
     from edgevid.evaluate.speed.score import evaluate
 
@@ -140,8 +142,6 @@ def _write_csv(found: Evaluation, path: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    from edgevid.errors import SourceError
-    from edgevid.files.atomic import write_atomic
 
     try:
         write_atomic(path, text)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgevid.cli import train_detector
+from edgevid.errors import require
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,8 +75,6 @@ def actions(
     """Train a temporal head on labeled clips or skeletons of people."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from edgevid.errors import require
 
     require("torch", extra="train", purpose="training")
     from edgevid.learn.actions.train import TrainConfig, train_actions

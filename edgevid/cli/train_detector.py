@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from edgevid.errors import InputError, require
+
 Sources = Annotated[list[str], typer.Argument(help="Videos and folders of images; each is one clip.")]
 Data = Annotated[Path, typer.Option(help="Data folder to write (images/ and labels/).")]
 Models = Annotated[str, typer.Option(help="Detectors whose results are fused, separated by commas.")]
@@ -43,7 +45,6 @@ def label(
     from rich.console import Console
 
     from edgevid.detect.detector import Detector
-    from edgevid.errors import require
     from edgevid.video.open import open_video
 
     require("torch", extra="train", purpose="edgevid train")
@@ -67,7 +68,6 @@ def rendered(
     """Add rendered street images with exact boxes to a data folder; never the street of edgevid-demo."""
     from rich.console import Console
 
-    from edgevid.errors import InputError
     from edgevid.learn.detector.rendered import write_rendered
 
     if seed <= 1 < seed + scenes:
@@ -93,8 +93,6 @@ def detector(
     """Train a compact detector on labeled images; resumes an interrupted training."""
     from rich.console import Console
     from rich.progress import Progress
-
-    from edgevid.errors import require
 
     require("torch", extra="train", purpose="edgevid train detector")
     require("onnx", extra="train", purpose="edgevid train detector")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from edgevid.errors import InputError, MissingExtraError
+from edgevid.files.digest import sha256_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -121,7 +122,6 @@ def _target(targets: Mapping[Kind, float | None], confidence: float, method: str
 
 
 def _sha256(path: Path) -> str:
-    from edgevid.files.digest import sha256_of
 
     try:
         return sha256_of(path)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevid.actions.clip_spec import crop_rectangles, union_box
-from edgevid.actions.clip_section import ClipSection, read_spec
 from edgevid.actions.clip_buffer import ClipBuffer, ClipSpec
+from edgevid.actions.clip_section import ClipSection, read_spec
+from edgevid.actions.clip_spec import crop_rectangles, union_box
 from edgevid.actions.schedule import TokenBucket, entropy_share
 from edgevid.errors import InputError
 from edgevid.files.toml import read_toml
@@ -120,7 +120,7 @@ def test_the_rectangle_by_hand() -> None:
     assert crop_rectangles(boxes, head).tolist() == [[10, 20, 30, 40]]
 
 
-def test_letterbox_pads_what_is_beside_the_box() -> None:
+def test_letterbox_pads_outside_the_box() -> None:
     buffer = ClipBuffer(spec(steps=1, fit="letterbox", pad=7, min_side=0))
     clips = buffer.update(frame(0.0, 200), tracks([1], [(60, 20, 80, 60)]))  # 20 x 40 in 8 x 8: 4 columns
     assert clips.pixels[0, 0, 4, :, 0].tolist() == [7, 7, 200, 200, 200, 200, 7, 7]
@@ -261,7 +261,9 @@ def test_a_spec_that_cannot_be_cut_is_rejected(wrong: dict[str, object]) -> None
 def test_a_spec_survives_its_recipe(tmp_path: Path) -> None:
     expected = ClipSpec(steps=20, rate_hz=15, region=(0.1, 0, 0.9, 0.5), policy="union")
     path = tmp_path / "recipe.toml"
-    path.write_text("\n".join(ClipSection(expected).toml()).replace('layout = "NTCHW"\nactivation = "softmax"\n', ""))
+    path.write_text(
+        "\n".join(ClipSection(expected).toml()).replace('layout = "NTCHW"\nactivation = "softmax"\n', "")
+    )
     read = read_spec(read_toml(path).table("clip"), width=1, height=1)
     assert read == expected
     assert read.digest == expected.digest

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from edgevid.actions.load import load_recognizer
@@ -63,8 +64,6 @@ def corrupt_images(crops: Array, kind: str, strength: float, seed: int) -> Array
 
 
 def _jpeg(crop: Array, quality: int) -> Array:
-    import cv2
-
     _, data = cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded: Array = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
     return decoded[..., ::-1]
