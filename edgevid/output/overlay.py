@@ -91,10 +91,6 @@ class Overlay:
         self.trail_s, self.unit, self.show_speed, self.show_status = trail_s, unit, show_speed, show_status
         self._trails: dict[int, deque[tuple[float, int, int]]] = {}
 
-    def reset(self) -> None:
-        """Forgets every trail."""
-        self._trails.clear()
-
     def draw(self, frame: Frame, result: Result, *, notes: Sequence[str] = ()) -> Array:
         """A copy of the frame (H, W, 3) uint8 RGB with boxes, ids, verdicts, speeds and trails.
 

@@ -12,8 +12,7 @@ import pytest
 from edgevid.types import Detections, Frame, Result, SpeedReport, Tracks
 from edgevid.viewer.broadcast import Broadcast
 from edgevid.viewer.client import MAX_IN_FLIGHT, Client
-from edgevid.viewer.encode import encode_jpeg, limit_size, unpack
-from edgevid.viewer.playback import Playback
+from edgevid.viewer.encode import unpack
 
 
 def moment(index: int = 0, size: tuple[int, int] = (64, 48)) -> tuple[Frame, Result]:
@@ -183,54 +182,6 @@ def test_the_time_to_a_client_is_measured_by_its_acknowledgement() -> None:
         made.close()
 
     asyncio.run(run())
-
-
-def test_large_images_are_made_smaller_and_small_ones_are_not() -> None:
-    assert limit_size(np.zeros((1080, 1920, 3), np.uint8), 1280).shape == (720, 1280, 3)
-    assert limit_size(np.zeros((1920, 1080, 3), np.uint8), 1280).shape == (1280, 720, 3)
-    assert limit_size(np.zeros((288, 384, 3), np.uint8), 1280).shape == (288, 384, 3)
-
-
-def test_colors_arrive_as_they_were() -> None:
-    cv2 = pytest.importorskip("cv2")
-    red = np.zeros((16, 16, 3), np.uint8)
-    red[..., 0] = 255
-    back = cv2.imdecode(np.frombuffer(encode_jpeg(red, 90), np.uint8), cv2.IMREAD_COLOR)[8, 8]
-    assert back[2] > 240  # OpenCV reads blue, green, red
-    assert back[0] < 15
-
-
-def frames(count: int) -> list[Frame]:
-    return [Frame(np.zeros((2, 2, 3), np.uint8), n / 10, n) for n in range(count)]
-
-
-def test_a_paused_file_stands_still_and_steps_frame_by_frame() -> None:
-    playback, played = Playback(), []
-    playback.pause(True)
-    worker = threading.Thread(target=lambda: played.extend(f.index for f in playback.play(frames(5))))
-    worker.start()
-    time.sleep(0.05)
-    assert played == []
-    playback.step()
-    playback.step()
-    time.sleep(0.1)
-    assert worker.is_alive()
-    playback.pause(False)
-    worker.join(5)
-    assert played == [0, 1, 2, 3, 4]
-
-
-def test_a_closed_playback_hands_on_no_frame() -> None:
-    playback = Playback()
-    playback.pause(True)
-    playback.close()
-    assert list(playback.play(frames(3))) == []
-
-
-def test_a_file_plays_at_its_own_pace() -> None:
-    begun = time.monotonic()
-    assert len(list(Playback(paced=True).play(frames(4)))) == 4
-    assert time.monotonic() - begun >= 0.29  # frames at 0, 0.1, 0.2 and 0.3 s
 
 
 def test_one_image_that_fails_does_not_end_the_encoding(caplog: pytest.LogCaptureFixture) -> None:
