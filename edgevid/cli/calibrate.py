@@ -69,19 +69,13 @@ def command(
     Opens a page; without one with --rectangle, --point or --pairs, or --calibration with --out or --image.
     """
     from edgevid.cli.outputs import refuse_overwriting
-    from edgevid.errors import InputError
     from edgevid.site import calibrate
-    from edgevid.speed.calibration import make_calibration
-    from edgevid.speed.calibration_file import provenance_text, read_calibration
-    from edgevid.speed.calibration_report import examine
+    from edgevid.speed import examine, make_calibration, read_calibration
+    from edgevid.speed.calibration_file import provenance_text
     from edgevid.speed.outliers import without
     from edgevid.video.seek import FrameSeeker
 
-    parts = [calibrate.parse_rectangle(rectangle, width_m, length_m)] if rectangle else []
-    if not rectangle and (width_m is not None or length_m is not None):
-        raise InputError("calibration: expected --rectangle with --width-m and --length-m, got none")
-    parts += [calibrate.parse_pairs(point)] if point else []
-    parts += [calibrate.read_pairs(pairs)] if pairs else []
+    parts = calibrate.parse_sources(rectangle, width_m, length_m, point, pairs)
     area = calibrate.parse_region(region)
     existing = read_calibration(calibration) if calibration else None
     with FrameSeeker(source) as frames:
@@ -91,7 +85,7 @@ def command(
         frame = frames.at(time)
     if existing is not None:
         existing = existing.scaled_to(frame.size)
-        parts.insert(0, (existing.image, existing.meters))
+        parts = [(existing.image, existing.meters), *parts]
         k1, focal_px = k1 or existing.k1, focal_px or existing.focal
         area = area if area is not None or len(parts) > 1 else existing.region
     made = make_calibration(
@@ -99,11 +93,11 @@ def command(
     )
     report = examine(made)
     if drop_outliers and report.outliers:
-        dropped, made = report.outliers, without(made, report.outliers)
+        typer.echo(f"dropped: point {', '.join(str(row + 1) for row in sorted(report.outliers))}")
+        made = without(made, report.outliers)
         report = examine(made)
-        typer.echo(f"dropped: point {', '.join(str(row + 1) for row in sorted(dropped))}")
-    print_report(made, report)
     refuse_overwriting((out, image), (source, pairs))
+    print_report(made, report)
     _write_toml(made, out, force, provenance or provenance_text(source, frame.time, made))
     if image:
         _write_image(made, report, frame, image)
@@ -193,11 +187,9 @@ def print_report(calibration: CameraCalibration, report: CalibrationReport) -> N
         c = report.camera
         console.print(
             f"camera of this view: {c.height_m:.1f} m above the road, pitch {c.pitch_deg:.0f} degrees down, "
-            f"angle of view {c.width_deg:.0f} degrees, focal length {c.focal_px:.0f} px; compare with the site"
+            f"{c.width_deg:.0f} degrees wide, focal length {c.focal_px:.0f} px; compare with the site"
         )
     for row in report.outliers:
-        console.print(
-            f"[bold red]outlier:[/] point {row + 1}, off by {px[row]:.1f} px ({meters[row]:.2f} m)"
-        )
+        console.print(f"[bold red]outlier:[/] point {row + 1}, off by {px[row]:.1f} px ({meters[row]:.2f} m)")
     for text in report.warnings:
         console.print(f"[yellow]warning:[/] {escape(text)}")

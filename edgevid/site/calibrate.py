@@ -44,6 +44,8 @@ def parse_sources(
     corners: str, width_m: float | None, length_m: float | None, points: Sequence[str], file: Path | None
 ) -> list[tuple[Array, Array]]:
     """Pixels and meters of a rectangle, of "u,v=X,Y" texts and of a CSV file, where they are given."""
+    if not corners and (width_m is not None or length_m is not None):
+        raise InputError("calibration: expected --rectangle with --width-m and --length-m, got none")
     parts = [parse_rectangle(corners, width_m, length_m)] if corners else []
     parts += [parse_pairs(points)] if points else []
     return parts + ([read_pairs(file)] if file else [])

@@ -142,15 +142,15 @@ class TrackHistory:
         state, place = self.state, homography.apply(self._to_ground, pixels)
         good = measured & np.isfinite(place).all(1)
         self._reject(slots, ids, pixels, noise, place, good, time)
-        seen = slots[good]
+        used = slots[good]
         root = homography.jacobian(self._to_ground, pixels[good]) * noise[good, None, None]
         root[:, :, 0] /= math.sqrt(2)  # the mean of two edges
-        self.valid[seen, self._head] = True
-        self.place[seen, self._head], self.root[seen, self._head] = place[good], root
-        first = seen[state["sightings"][seen] == 0]
+        self.valid[used, self._head] = True
+        self.place[used, self._head], self.root[used, self._head] = place[good], root
+        first = used[state["sightings"][used] == 0]
         state["first_seen"][first] = state["stationary_since"][first] = time
-        state["last_seen"][seen] = time
-        state["sightings"][seen] += 1
+        state["last_seen"][used] = time
+        state["sightings"][used] += 1
         state["frames"][slots] += state["sightings"][slots] > 0
         for n in np.flatnonzero(good):
             self._remember(int(ids[n]), time, pixels[n], noise[n])
@@ -218,7 +218,7 @@ class TrackHistory:
         self, slots: Array, time: float, known: Array, when: Array, velocity: Array, variance: Array,
         place: Array, motion: Array | None = None,
     ) -> Array:  # fmt: skip
-        """(N, len(PlaneColumn)) of tracks in `slots`; one without a value counts as not seen often enough.
+        """(N, len(PlaneColumn)) of tracks in `slots`; without a value they count as having too few sightings.
 
         `motion` (N, 2) is the velocity that is tested for being noise (None: `velocity`).
         """
