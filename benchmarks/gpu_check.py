@@ -102,7 +102,6 @@ def built(model: Recipe, precision: str, backend: str, frames: Path) -> Result:
     if precision == "int8":
         from edgevid.optimize.quantize.quantizer import quantize
 
-        assert model.local is not None
         quantize(model, frames, variants=("int8-trt",), save_ranges=model.local.parent / "ranges.toml")
     result = build(
         model, BuildOptions(precision=precision, backend=backend), verification=Verification(frames, COUNT)
@@ -179,7 +178,6 @@ def onnx_runtime(model: Recipe, device: str, frame: Frame) -> Result:
     from edgevid.runtime.onnxruntime.engine import OrtEngine
 
     assert model.input is not None
-    assert model.local is not None
     x = Preprocessor(model.input)([frame])[0]
     with OrtEngine(model.local, device=device) as engine:
         return timed(lambda: engine.run({engine.inputs[0].name: x}))
@@ -223,7 +221,6 @@ def main() -> int:
         part("tests/runtime/test_gpu.py", real_tests, found)
         with tempfile.TemporaryDirectory() as folder:
             model = resolve_model(MODEL)
-            assert model.local is not None
             own = model.with_local(Path(shutil.copy(model.local, folder)))
             if frames.exists():
                 engines(own, backend, frames, found)

@@ -16,7 +16,7 @@ def test_each_error_is_also_the_builtin_that_a_user_would_guess() -> None:
     assert all(issubclass(error, errors.EdgevidError) for error in every)
 
 
-def test_a_file_mistake_names_file_key_wanted_and_given() -> None:
+def test_a_file_mistake_names_file_key_expected_and_got() -> None:
     error = errors.FileFormatError("a.toml", "input.width", expected="a positive whole number", got=-3)
     assert str(error) == "a.toml: input.width: expected a positive whole number, got -3"
 

@@ -1,7 +1,7 @@
 """The JSON next to an engine: what it was built from, by what and for what, and how well it agrees.
 
 It is read before the engine is handed to TensorRT, so that an engine of another device, of another
-version, of a model that has changed since, or damaged on its way is refused in one sentence
+version, of a model that has changed since, or damaged on its way is rejected in one sentence
 with the rebuild command. docs/engines.md describes the file.
 """
 

@@ -38,13 +38,13 @@ def engine(
     outputs: Mapping[str, np.ndarray], *, size: int = 32, batch: int = 1, extra: tuple[TensorSpec, ...] = ()
 ) -> FakeEngine:
     """An engine that answers with these arrays, whatever it sees."""
-    picture = TensorSpec("images", (batch, 3, size, size), np.dtype(np.float32))
+    image = TensorSpec("images", (batch, 3, size, size), np.dtype(np.float32))
     specs = tuple(TensorSpec(n, (batch, *a.shape[1:]), a.dtype) for n, a in outputs.items())
-    return FakeEngine((picture, *extra), specs, lambda _: dict(outputs))
+    return FakeEngine((image, *extra), specs, lambda _: dict(outputs))
 
 
 def detect(decode: Decode, outputs: Mapping[str, Any], *, score: float = 0.25, **more: Any) -> Detections:
-    """What the detector makes of constructed outputs for one 64x64 frame seen at 32x32 (scale 2)."""
+    """What the detector makes of constructed outputs for one 64x64 frame resized to 32x32 (scale 2)."""
     arrays = {n: np.asarray(a, np.float32) for n, a in outputs.items()}
     return Detector(engine(arrays), recipe(decode, **more), score_threshold=score).detect([frame()])[0]
 
@@ -189,11 +189,11 @@ def test_frames_go_through_together_as_far_as_the_batch_allows(batch: int, frame
     sizes: list[int] = []
 
     def answer(inputs: Mapping[str, Any]) -> dict[str, Any]:
-        pictures = inputs["images"]
-        sizes.append(len(pictures))
-        output = np.zeros((len(pictures), 21, 6), np.float32)
+        images = inputs["images"]
+        sizes.append(len(images))
+        output = np.zeros((len(images), 21, 6), np.float32)
         output[:, 0] = [8, 8, 4, 4, 0.9, 0]
-        output[:, 0, 0] += pictures[:, 0, 0, 0]  # the image's own value moves the box
+        output[:, 0, 0] += images[:, 0, 0, 0]  # the image's own value moves the box
         return {"o": output}
 
     specs = (
@@ -337,7 +337,7 @@ def test_real_models_reach_the_floor_of_their_recipe(
     photos: list[tuple[str, Frame, np.ndarray]], name: str
 ) -> None:
     detector = Detector.load(name, device="cpu", threads=2, score_threshold=0.01)
-    found = [detector.detect([picture])[0] for _, picture, _ in photos]
+    found = [detector.detect([image])[0] for _, image, _ in photos]
     reached = average_precision(found, [boxes for _, _, boxes in photos])
     assert reached >= recipes()[name].precisions["fp32"].floor
 
@@ -347,9 +347,9 @@ def test_real_models_reach_the_floor_of_their_recipe(
 def test_two_buses_where_a_person_sees_them(shared_data: Path, name: str) -> None:
     cv2 = pytest.importorskip("cv2")
     image = cv2.imread(str(shared_data / "images" / "coco_val2017_100" / "000000001584.jpg"))
-    picture = Frame(np.ascontiguousarray(image[:, :, ::-1]), 0.0, 0)
+    image = Frame(np.ascontiguousarray(image[:, :, ::-1]), 0.0, 0)
     detector = Detector.load(name, device="cpu", threads=2, score_threshold=0.5, classes="bus")
-    found = detector.detect([picture])[0]
+    found = detector.detect([image])[0]
     by_hand = np.array([[122, 89, 520, 531], [503, 316, 569, 383]], np.float32)
     overlap = iou(found.boxes, by_hand).max(axis=0)
     assert overlap[0] > 0.9

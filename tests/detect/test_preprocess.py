@@ -88,7 +88,7 @@ def test_planes_and_pixels_give_the_same_numbers() -> None:
 
 def test_planes_are_not_turned_into_rgb() -> None:
     def never(frame: Frame) -> Array:
-        raise AssertionError("somebody looked")
+        raise AssertionError("RGB was made")
 
     half = np.full((4, 4), 128, np.uint8)
     frame = Frame.from_yuv420(
@@ -144,7 +144,7 @@ def test_preprocessor_reuses_its_buffer_and_keeps_padding_right() -> None:
     assert np.array_equal(again[0], expected)  # the bars moved, and nothing of the first frame is left
 
 
-def test_preprocessor_takes_no_frames_and_refuses_too_many() -> None:
+def test_preprocessor_takes_no_frames_and_rejects_too_many() -> None:
     prepare = Preprocessor(InputSpec(8, 8), batch=1)
     batch, fits = prepare([])
     assert (batch.shape, fits) == ((0, 3, 8, 8), [])
@@ -154,7 +154,7 @@ def test_preprocessor_takes_no_frames_and_refuses_too_many() -> None:
         Preprocessor(InputSpec(8, 8), batch=0)
 
 
-def test_letterbox_says_what_it_wanted_of_out() -> None:
+def test_letterbox_states_what_it_expected_of_out() -> None:
     spec = InputSpec(8, 6, layout="NHWC")
     assert input_shape(spec) == (6, 8, 3)
     with pytest.raises(InputError, match=r"expected float32 \(6, 8, 3\), got float32 \(3, 6, 8\)"):

@@ -20,7 +20,6 @@ NAME = "street-nano"
 
 def test_it_is_there_small_and_needs_no_address() -> None:
     recipe = recipes()[NAME]
-    assert recipe.local is not None
     assert recipe.source.url == ""
     assert recipe.local.stat().st_size < 4_000_000
     assert recipe.names == ("person", "bicycle", "car", "motorcycle", "bus", "truck")
@@ -47,7 +46,7 @@ def unreachable() -> object:
     return dataclasses.replace(recipe, source=source)
 
 
-def test_a_gray_picture_holds_nothing() -> None:
+def test_a_gray_image_holds_nothing() -> None:
     gray = Frame(np.full((360, 640, 3), 128, np.uint8), 0.0, 0)
     assert len(Detector.load(NAME).detect([gray])[0]) == 0
 
@@ -67,23 +66,23 @@ def test_it_sees_people_and_cars_in_scenes_it_never_learned(shared_data: Path) -
                 if frame.index % 20 == 0
             ]
         seen[expected] = float(np.mean(np.array(counts) > 0))
-    assert seen["person"] > 0.4  # somebody is there in about two thirds of the images
+    assert seen["person"] > 0.4  # a person is there in about two thirds of the images
     assert seen["car"] > 0.7
 
 
 def test_it_finds_the_rendered_street_that_the_demo_shows() -> None:
     detector, street = Detector.load(NAME, score_threshold=0.5), RenderedStreet(seconds=20)
-    right = said = there = found = 0
+    right = detected = there = found = 0
     for time in np.arange(1.0, 20.0, 2.0):
         seen = detector.detect([Frame(street.render(float(time)), float(time), 0)])[0]
         truth = street.scene.at(float(time))
         boxes = truth.boxes.astype(np.float32)
         overlap = iou(seen.boxes, boxes) * ((seen.labels[:, None] == 0) == (truth.labels[None] == 0))
-        right, said = right + int((overlap.max(1) > 0.5).sum()), said + len(seen)
-        near = boxes[:, 3] - boxes[:, 1] > 60  # those that nobody could miss, hidden ones among them
+        right, detected = right + int((overlap.max(1) > 0.5).sum()), detected + len(seen)
+        near = boxes[:, 3] - boxes[:, 1] > 60  # those that are easy to find, hidden ones among them
         found, there = found + int((overlap[:, near].max(0) > 0.5).sum()), there + int(near.sum())
     assert there > 30
-    assert right > 0.8 * said
+    assert right > 0.8 * detected
     assert found > 0.7 * there
 
 

@@ -21,16 +21,16 @@ def server() -> Iterator[Server]:
 
 
 def test_a_file_is_downloaded_verified_and_reported(server: Server, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     target = download(
         f"{server.url}/a",
         tmp_path / "deep" / "a.onnx",
         sha256=SHA,
         size=len(CONTENT),
-        progress=lambda done, total: told.append((done, total)),
+        progress=lambda done, total: reported.append((done, total)),
     )
     assert target.read_bytes() == CONTENT
-    assert told[-1] == (len(CONTENT), len(CONTENT))
+    assert reported[-1] == (len(CONTENT), len(CONTENT))
     assert [p.name for p in target.parent.iterdir()] == ["a.onnx"]
 
 

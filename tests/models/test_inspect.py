@@ -72,7 +72,7 @@ def zeros(*shape: int) -> np.ndarray:
 def test_each_family_is_recognized_and_its_draft_runs(
     tmp_path: Path, outputs: dict[str, np.ndarray], more: dict[str, Any], kind: str, expected: dict[str, Any]
 ) -> None:
-    path = constant_model(tmp_path / "Some Model.onnx", outputs, picture=(1, 3, S, S), **more)
+    path = constant_model(tmp_path / "Some Model.onnx", outputs, image=(1, 3, S, S), **more)
     report = inspect(path)
     assert report.guess is not None
     assert report.guess.decode.kind == kind
@@ -80,7 +80,7 @@ def test_each_family_is_recognized_and_its_draft_runs(
         assert getattr(report.guess.decode, key) == value, key
     draft = read_recipe(write_draft(report))
     with pytest.raises(InputError, match="a recipe already"):
-        write_draft(report)  # somebody may have put it right
+        write_draft(report)  # it may have been edited
     write_draft(report, replace=True)
     assert draft.decode == report.guess.decode
     assert draft.name == "some-model"
@@ -93,7 +93,7 @@ def test_ultralytics_notes_are_read(tmp_path: Path) -> None:
     path = constant_model(
         tmp_path / "m.onnx",
         {"output0": zeros(1, 7, 84)},
-        picture=(1, 3, "height", "width"),
+        image=(1, 3, "height", "width"),
         metadata=ULTRALYTICS,
     )
     recipe = inspect(path).recipe
@@ -110,11 +110,11 @@ def test_ultralytics_notes_are_read(tmp_path: Path) -> None:
     )
 
 
-def test_open_outputs_are_measured_with_a_blank_picture(tmp_path: Path) -> None:
+def test_open_outputs_are_measured_with_a_blank_image(tmp_path: Path) -> None:
     path = constant_model(
         tmp_path / "m.onnx",
         {"o": zeros(1, 7, 84)},
-        picture=("batch", 3, S, S),
+        image=("batch", 3, S, S),
         metadata=ULTRALYTICS,
     )
     report = inspect(path)
@@ -137,8 +137,8 @@ def test_unknown_outputs_are_said_and_nothing_is_written(
     assert "No decoder fits" in capsys.readouterr().out
 
 
-def test_a_model_without_pictures_is_still_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = constant_model(tmp_path / "m.onnx", {"o": zeros(1, 5)}, picture=(1, 16), name="features")
+def test_a_model_without_images_is_still_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = constant_model(tmp_path / "m.onnx", {"o": zeros(1, 5)}, image=(1, 16), name="features")
     command(path)
     assert "features" in capsys.readouterr().out
     with pytest.raises(ModelError, match="expected an input for images"):
@@ -159,8 +159,8 @@ def test_real_models_are_recognized(
 ) -> None:
     path = shared_data / "models" / f"{file}.onnx"
     command(path, out=tmp_path / "draft.toml")
-    said = capsys.readouterr().out
-    assert family in said
+    output = capsys.readouterr().out
+    assert family in output
     drafted, ours = read_recipe(tmp_path / "draft.toml"), resolve_known(file)
     assert drafted.input == ours.input
     assert drafted.outputs == ours.outputs
@@ -177,7 +177,7 @@ def resolve_known(file: str) -> Any:
 
 
 def test_onnx_is_not_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    path = constant_model(tmp_path / "m.onnx", {"o": zeros(1, 7, 84)}, picture=(1, 3, S, S))
+    path = constant_model(tmp_path / "m.onnx", {"o": zeros(1, 7, 84)}, image=(1, 3, S, S))
     assert onnx is not None
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     assert inspect(path).guess is not None

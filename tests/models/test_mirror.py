@@ -34,7 +34,7 @@ def test_nothing_to_be_had_names_mirror_address_and_file(
     source = Source(url="https://example.org/x/a.onnx", sha256=SHA, bytes=len(CONTENT))
     with pytest.raises(DownloadError) as caught:
         obtain(source, "a.onnx", tmp_path / "a.onnx")
-    said = str(caught.value)
+    output = str(caught.value)
     for part in (
         MIRROR,
         "https://example.org/x/a.onnx",
@@ -42,7 +42,7 @@ def test_nothing_to_be_had_names_mirror_address_and_file(
         "neither a folder",
         str(tmp_path / "a.onnx"),
     ):
-        assert part in said
+        assert part in output
 
 
 @pytest.mark.parametrize("name", ["a.onnx", "renamed.bin"])
@@ -68,7 +68,7 @@ def test_a_mirror_folder_with_another_file_of_that_name(
 
 
 @pytest.mark.parametrize("mode", ["good", "by hash"])
-def test_a_mirror_address_is_asked_by_name_then_by_checksum(
+def test_a_mirror_address_is_tried_by_name_then_by_checksum(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     server.mode = mode

@@ -110,11 +110,11 @@ def test_conditions_travel_with_the_figures(folder: Path) -> None:
 
 
 def test_a_model_without_any_recipe_is_timed_by_its_engine_alone(tmp_path: Path) -> None:
-    path = constant_model(tmp_path / "m.onnx", {"a": np.ones((1, 7), np.float32)}, picture=("n", 5, 9, 9))
+    path = constant_model(tmp_path / "m.onnx", {"a": np.ones((1, 7), np.float32)}, image=("n", 5, 9, 9))
     (made,) = bench([path], runs=2, warm_up=0, device="cpu").timings
     assert set(made.ms) == {"inference", "frame"}
     open_sizes = constant_model(
-        tmp_path / "o.onnx", {"a": np.ones((1, 7), np.float32)}, picture=(1, 5, "h", "w")
+        tmp_path / "o.onnx", {"a": np.ones((1, 7), np.float32)}, image=(1, 5, "h", "w")
     )
     with pytest.raises(InputError, match="has dynamic sizes"):
         bench([open_sizes], runs=1, device="cpu")

@@ -20,22 +20,21 @@ from edgevid.optimize.builder.options import BuildOptions
 from edgevid.runtime import load_engine
 from edgevid.runtime.cuda.open import open_cuda
 from edgevid.runtime.manifest import manifest_path, read_manifest, write_manifest
-from edgevid.runtime.recipe import Recipe
+from edgevid.runtime.recipe import LocalRecipe
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.types import Frame
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+def model(tmp_path_factory: pytest.TempPathFactory) -> LocalRecipe:
     """The shipped detector in a folder of its own."""
     recipe = resolve_model("street-nano")
-    assert recipe.local is not None
     folder = tmp_path_factory.mktemp("gpu")
     return recipe.with_local(Path(shutil.copy(recipe.local, folder)))
 
 
 @pytest.fixture(scope="module")
-def built(model: Recipe, device_backend: str) -> dict[str, BuildResult]:
+def built(model: LocalRecipe, device_backend: str) -> dict[str, BuildResult]:
     """FP32 and FP16 engines of it."""
     make = {p: BuildOptions(precision=p, backend=device_backend) for p in ("fp32", "fp16")}
     return {precision: build(model, options) for precision, options in make.items()}
@@ -43,20 +42,20 @@ def built(model: Recipe, device_backend: str) -> dict[str, BuildResult]:
 
 @pytest.fixture
 def frame() -> Frame:
-    picture = np.random.default_rng(0).integers(0, 256, (540, 960, 3), np.uint8)
-    return Frame(picture, 0.0, 0)
+    image = np.random.default_rng(0).integers(0, 256, (540, 960, 3), np.uint8)
+    return Frame(image, 0.0, 0)
 
 
-def pictures(model: Recipe, frame: Frame) -> np.ndarray:
+def images(model: LocalRecipe, frame: Frame) -> np.ndarray:
     assert model.input is not None
     return Preprocessor(model.input)([frame])[0].copy()
 
 
 @pytest.mark.parametrize(("precision", "near"), [("fp32", 1e-3), ("fp16", 2e-2)])
 def test_an_engine_answers_as_onnx_runtime_does(
-    built: dict[str, BuildResult], model: Recipe, frame: Frame, precision: str, near: float
+    built: dict[str, BuildResult], model: LocalRecipe, frame: Frame, precision: str, near: float
 ) -> None:
-    x = pictures(model, frame)
+    x = images(model, frame)
     with load_engine(model, device="cpu") as reference:
         name = reference.inputs[0].name
         expected = {k: v.copy() for k, v in reference.run({name: x}).items()}
@@ -70,19 +69,19 @@ def test_an_engine_answers_as_onnx_runtime_does(
 
 
 def test_frames_letterboxed_on_the_device_give_the_same(
-    built: dict[str, BuildResult], model: Recipe, frame: Frame
+    built: dict[str, BuildResult], model: LocalRecipe, frame: Frame
 ) -> None:
     assert model.input is not None
     with load_engine(model, device="cuda:0", precision="fp16") as engine:
         name = engine.inputs[0].name
-        expected = {k: v.copy() for k, v in engine.run({name: pictures(model, frame)}).items()}
+        expected = {k: v.copy() for k, v in engine.run({name: images(model, frame)}).items()}
         rectangles = [letterbox_rectangle(frame.size, model.input)]
         given = engine.run_frames([frame], rectangles, model.input, name=name)  # type: ignore[attr-defined]
         for output, value in expected.items():
             assert np.array_equal(given[output], value)
 
 
-def test_a_wrong_version_or_a_damaged_file_is_refused(built: dict[str, BuildResult], tmp_path: Path) -> None:
+def test_a_wrong_version_or_a_damaged_file_is_rejected(built: dict[str, BuildResult], tmp_path: Path) -> None:
     path = Path(shutil.copy(built["fp16"].engine, tmp_path))
     manifest = read_manifest(manifest_path(built["fp16"].engine))
     write_manifest(manifest, manifest_path(path))
@@ -91,8 +90,10 @@ def test_a_wrong_version_or_a_damaged_file_is_refused(built: dict[str, BuildResu
         load_engine(path)
 
 
-def test_a_hundred_loads_give_all_memory_back(built: dict[str, BuildResult], model: Recipe, frame: Frame) -> None:
-    x = pictures(model, frame)
+def test_a_hundred_loads_free_all_memory(
+    built: dict[str, BuildResult], model: LocalRecipe, frame: Frame
+) -> None:
+    x = images(model, frame)
 
     def use() -> None:
         with load_engine(built["fp16"].engine) as engine:
@@ -107,7 +108,7 @@ def test_a_hundred_loads_give_all_memory_back(built: dict[str, BuildResult], mod
         assert cuda.free_memory()[0] >= free - (32 << 20)
 
 
-def test_a_detector_runs_on_it(built: dict[str, BuildResult], model: Recipe) -> None:
+def test_a_detector_runs_on_it(built: dict[str, BuildResult], model: LocalRecipe) -> None:
     frames = list(RenderedStreet(seconds=0.12))
     by_cpu = Detector(load_engine(model, device="cpu"), model)
     by_device = Detector(load_engine(model, device="cuda:0", precision="fp32"), model)
@@ -116,11 +117,11 @@ def test_a_detector_runs_on_it(built: dict[str, BuildResult], model: Recipe) -> 
         assert np.allclose(a.boxes, b.boxes, atol=1.0)
 
 
-def test_beside_torch(built: dict[str, BuildResult], model: Recipe, frame: Frame) -> None:
+def test_next_to_torch(built: dict[str, BuildResult], model: LocalRecipe, frame: Frame) -> None:
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("this torch has no CUDA")
-    x = pictures(model, frame)
+    x = images(model, frame)
     a = torch.arange(1000, device="cuda")
     with load_engine(built["fp16"].engine) as engine:
         engine.run({engine.inputs[0].name: x})
@@ -129,7 +130,7 @@ def test_beside_torch(built: dict[str, BuildResult], model: Recipe, frame: Frame
     assert int((a + 1).sum()) == 500500
 
 
-def test_other_devices_are_errors(device_backend: str, model: Recipe) -> None:
+def test_other_devices_are_errors(device_backend: str, model: LocalRecipe) -> None:
     with pytest.raises(ModelError, match="no device has this number"):
         load_engine(model, device="cuda:63")
     with pytest.raises(InputError, match="device: expected"):

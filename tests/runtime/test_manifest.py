@@ -1,4 +1,4 @@
-"""The manifest beside an engine: read back as written, and every refusal one clear sentence."""
+"""The manifest next to an engine: read back as written, and every rejection is one clear sentence."""
 
 from __future__ import annotations
 
@@ -78,17 +78,17 @@ def test_the_engine_of_this_device_version_and_model_is_accepted(engine: tuple[P
     check(path, manifest, gpu=ORIN, version="10.3.0", model=path.with_name("yolo.onnx"))
 
 
-def test_another_device_is_refused_with_the_rebuild_command(engine: tuple[Path, Manifest]) -> None:
+def test_another_device_is_rejected_with_the_rebuild_command(engine: tuple[Path, Manifest]) -> None:
     path, manifest = engine
-    with pytest.raises(ModelError) as told:
+    with pytest.raises(ModelError) as reported:
         check(path, manifest, gpu=ADA, version="10.3.0")
     assert "built for Orin (compute capability 8.7), this is NVIDIA RTX 4090 (compute capability 8.9)" in str(
-        told.value
+        reported.value
     )
-    assert str(told.value).endswith("edgevid build yolo --precision fp16 --backend tensorrt")
+    assert str(reported.value).endswith("edgevid build yolo --precision fp16 --backend tensorrt")
 
 
-def test_another_version_is_refused(engine: tuple[Path, Manifest]) -> None:
+def test_another_version_is_rejected(engine: tuple[Path, Manifest]) -> None:
     path, manifest = engine
     with pytest.raises(ModelError, match=r"built by TensorRT 10.3.0, here is 10.13.3.9.*edgevid build yolo"):
         check(path, manifest, gpu=ORIN, version="10.13.3.9")
@@ -125,7 +125,7 @@ def test_version_compatible_engines_run_with_newer_versions_only(
         ("ampere+", Gpu(0, "Thor", "11.0"), True),  # 11 is more than 8, as a number
     ],
 )
-def test_hardware_compatibility_is_heeded(
+def test_hardware_compatibility_is_checked(
     engine: tuple[Path, Manifest], hardware: str, gpu: Gpu, taken: bool
 ) -> None:
     path, manifest = engine
@@ -142,7 +142,7 @@ def test_rtx_engines_run_from_8_0_or_where_they_were_built_for(engine: tuple[Pat
     assert not accepts(path, with_options(rtx, version_compatible=True), ADA, "1.8.0")
 
 
-def test_a_changed_model_is_refused(engine: tuple[Path, Manifest]) -> None:
+def test_a_changed_model_is_rejected(engine: tuple[Path, Manifest]) -> None:
     path, manifest = engine
     model = path.with_name("yolo.onnx")
     model.write_bytes(b"another")
@@ -150,7 +150,7 @@ def test_a_changed_model_is_refused(engine: tuple[Path, Manifest]) -> None:
         check(path, manifest, gpu=ORIN, version="10.3.0", model=model)
 
 
-def test_a_recipe_that_feeds_the_model_differently_is_refused(engine: tuple[Path, Manifest]) -> None:
+def test_a_recipe_that_feeds_the_model_differently_is_rejected(engine: tuple[Path, Manifest]) -> None:
     path, manifest = engine
     recipe = Recipe("yolo", "detect", "yolo.onnx", path, input=InputSpec(64, 64))
     manifest = dataclasses.replace(manifest, recipe_sha256=recipe_hash(recipe))
@@ -161,7 +161,7 @@ def test_a_recipe_that_feeds_the_model_differently_is_refused(engine: tuple[Path
         check(path, manifest, gpu=ORIN, version="10.3.0", recipe=other)
 
 
-def test_a_damaged_a_cut_and_a_missing_engine_are_refused(engine: tuple[Path, Manifest]) -> None:
+def test_a_damaged_a_cut_and_a_missing_engine_are_rejected(engine: tuple[Path, Manifest]) -> None:
     path, manifest = engine
     path.write_bytes(b"plan" * 99 + b"plaN")
     with pytest.raises(ModelError, match=r"damaged or replaced.*edgevid build yolo"):
@@ -174,7 +174,7 @@ def test_a_damaged_a_cut_and_a_missing_engine_are_refused(engine: tuple[Path, Ma
         check(path, manifest, gpu=ORIN, version="10.3.0")
 
 
-def test_the_rebuild_command_repeats_what_was_asked(engine: tuple[Path, Manifest]) -> None:
+def test_the_rebuild_command_repeats_the_options(engine: tuple[Path, Manifest]) -> None:
     _, manifest = engine
     asked = with_options(
         manifest,
@@ -196,7 +196,7 @@ def test_the_rebuild_command_repeats_what_was_asked(engine: tuple[Path, Manifest
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         ({"format": 1}, "format: expected 2"),
         ({"backend": "onnx"}, "backend: expected tensorrt or tensorrt-rtx"),
@@ -205,14 +205,14 @@ def test_the_rebuild_command_repeats_what_was_asked(engine: tuple[Path, Manifest
     ],
 )
 def test_a_manifest_with_a_mistake_names_its_key(
-    engine: tuple[Path, Manifest], change: dict[str, object], told: str
+    engine: tuple[Path, Manifest], change: dict[str, object], reported: str
 ) -> None:
     path, manifest = engine
     write_manifest(manifest, manifest_path(path))
     values = json.loads(manifest_path(path).read_text())
     values.update(change)
     manifest_path(path).write_text(json.dumps(values))
-    with pytest.raises(FileFormatError, match=told):
+    with pytest.raises(FileFormatError, match=reported):
         read_manifest(manifest_path(path))
 
 

@@ -126,7 +126,7 @@ def test_a_missing_recipe_and_a_binary_one(tmp_path: Path) -> None:
         read_recipe(tmp_path)
 
 
-def test_tasks_without_pictures_need_no_input(tmp_path: Path) -> None:
+def test_tasks_without_images_need_no_input(tmp_path: Path) -> None:
     text = '[model]\nname = "h"\ntask = "head"\nfile = "h.onnx"\n[head]\nsize = 4\n'
     recipe = read_recipe(written(tmp_path, text))
     assert (recipe.input, recipe.decode, recipe.names) == (None, None, ())

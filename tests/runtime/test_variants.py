@@ -24,7 +24,7 @@ def made(folder: Path) -> tuple[Path, Path]:
     return source, path
 
 
-def test_variants_lie_in_build_beside_the_model(tmp_path: Path) -> None:
+def test_variants_lie_in_build_next_to_the_model(tmp_path: Path) -> None:
     source = tmp_path / "net.onnx"
     assert variant_path(source, "fp16") == tmp_path / "build" / "net.fp16.onnx"
     inside = tmp_path / "build" / "net.onnx"
@@ -32,7 +32,7 @@ def test_variants_lie_in_build_beside_the_model(tmp_path: Path) -> None:
     assert record_path(variant_path(source, "int8-trt")) == tmp_path / "build" / "net.int8-trt.json"
 
 
-def test_an_unknown_variant_is_refused() -> None:
+def test_an_unknown_variant_is_rejected() -> None:
     with pytest.raises(InputError, match="expected one of fp16, int8-cpu"):
         variant_path("net.onnx", "int4")
 

@@ -63,7 +63,7 @@ def cuda() -> Iterator[Cuda]:
         yield opened
 
 
-def test_the_backend_is_the_one_asked_for(cuda: Cuda) -> None:
+def test_the_backend_is_the_requested_one(cuda: Cuda) -> None:
     assert cuda.backend == os.environ.get("EDGEVID_CUDA", cuda.backend)
     with pytest.raises(InputError, match="expected pycuda or cuda-bindings"):
         open_cuda(backend="opencl")
@@ -134,7 +134,7 @@ def test_a_recorded_graph_runs_again_and_again(cuda: Cuda) -> None:
     stream.close()
 
 
-def test_kernels_that_are_none_are_refused(cuda: Cuda) -> None:
+def test_kernels_that_are_none_are_rejected(cuda: Cuda) -> None:
     with pytest.raises(ModelError, match="CUDA"):
         cuda.module(b"no kernels\0")
     module = cuda.module(kernel_image())
@@ -172,8 +172,8 @@ def test_other_threads_may_use_it(cuda: Cuda) -> None:
 
 
 @only_on_host
-def test_nobody_elses_context_is_disturbed() -> None:
-    """As beside torch: another context is this thread's current one before, between and after the calls."""
+def test_the_context_of_other_code_is_kept() -> None:
+    """As with torch: another context is this thread's current one before, between and after the calls."""
     driver = ctypes.CDLL("libcuda.so.1")
     theirs, now = ctypes.c_void_p(0x1234), ctypes.c_void_p()
     driver.cuCtxPushCurrent_v2(theirs)

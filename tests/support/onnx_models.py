@@ -51,7 +51,7 @@ def constant_model(
     path: Path,
     outputs: Mapping[str, np.ndarray],
     *,
-    picture: Shape = (1, 3, 32, 32),
+    image: Shape = (1, 3, 32, 32),
     name: str = "images",
     further: Mapping[str, tuple[int, Shape]] | None = None,
     metadata: Mapping[str, str] | None = None,
@@ -63,9 +63,9 @@ def constant_model(
     A text in `image` is an open axis; an open batch repeats the outputs for each image.
     """
     helper, kind = onnx.helper, onnx.TensorProto
-    inputs = [helper.make_tensor_value_info(name, kind.FLOAT, list(picture))]
+    inputs = [helper.make_tensor_value_info(name, kind.FLOAT, list(image))]
     inputs += [helper.make_tensor_value_info(n, t, list(s)) for n, (t, s) in (further or {}).items()]
-    axes = list(range(1, len(picture)))
+    axes = list(range(1, len(image)))
     nodes = [
         helper.make_node("ReduceMean", [name], ["mean"], axes=axes, keepdims=1),
         helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
@@ -81,7 +81,7 @@ def constant_model(
             helper.make_node("CastLike", [f"{out} flat", f"{out} value"], [f"{out} nothing"]),
             helper.make_node("Add", [f"{out} value", f"{out} nothing"], [out]),
         ]
-        stated = [picture[0] if isinstance(picture[0], str) else array.shape[0], *array.shape[1:]]
+        stated = [image[0] if isinstance(image[0], str) else array.shape[0], *array.shape[1:]]
         dtype = helper.np_dtype_to_tensor_dtype(array.dtype)
         results.append(helper.make_tensor_value_info(out, dtype, stated))
     if weights_among_inputs:

@@ -1,8 +1,8 @@
-"""A real RTSP server on loopback for the tests and benchmarks of live sources, and a proxy that does harm.
+"""A real RTSP server on loopback for the tests and benchmarks of live sources, and a proxy that damages packets.
 
 The server is GStreamer's, run by the system's Python: as a program, this file is that server. It shows
-numbered images: the number stands in black and white squares in the upper left corner, so that a reader
-can tell which image of the camera it was given, and when that image was taken.
+numbered images: the number is drawn in black and white squares in the upper left corner, so that a reader
+can tell which image of the camera it received, and when that image was captured.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 BITS, SIDE = 12, 8
-"""A number has so many squares, each of so many pixels."""
+"""A number has this many squares, each of this many pixels."""
 USER, PASSWORD = "admin", "hunter2"
 PACKAGES = (
     "apt install python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly"
@@ -120,7 +120,7 @@ class Camera:
         assert self._process.stdout.readline() == b"up\n"
 
     def send(self, number: int) -> None:
-        """A signal: SIGSTOP freezes, SIGCONT goes on."""
+        """A signal: SIGSTOP freezes, SIGCONT resumes."""
         assert self._process is not None
         self._process.send_signal(number)
 
@@ -144,12 +144,12 @@ def numbered(images: Iterable[Any], folder: Path) -> int:
 
     count = 0
     for count, image in enumerate(images, 1):
-        picture = image[:, :, ::-1].copy()
+        bgr = image[:, :, ::-1].copy()
         for bit in range(BITS):
             value = 255 * (count - 1 >> bit & 1)
-            picture[:SIDE, bit * SIDE : (bit + 1) * SIDE] = value
+            bgr[:SIDE, bit * SIDE : (bit + 1) * SIDE] = value
         quality = [cv2.IMWRITE_JPEG_QUALITY, 92]
-        assert cv2.imwrite(str(folder / f"{count - 1:05d}.jpg"), picture, quality)
+        assert cv2.imwrite(str(folder / f"{count - 1:05d}.jpg"), bgr, quality)
     return count
 
 

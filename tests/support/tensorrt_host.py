@@ -1,7 +1,7 @@
 """A TensorRT that runs on the host stand-in driver: enough of it to run the code of runtime/trt.py.
 
 Its classes have only members that the real ones have in every version (cuda_checks.py asserts that), and
-it refuses what the real one refuses: shapes outside the profile, addresses that are no device memory,
+it rejects what the real one rejects: shapes outside the profile, addresses that are no device memory,
 runs before all addresses are set, and plans of another device. An "engine" is the bytes "ftrt" and a JSON
 that names its tensors and what it computes.
 """
@@ -75,10 +75,10 @@ class Runtime:
 
 
 class ICudaEngine:
-    def __init__(self, told: dict[str, Any]) -> None:
-        self._tensors = {t["name"]: t for t in (*told["inputs"], *told["outputs"])}
-        self._inputs = [t["name"] for t in told["inputs"]]
-        self._does = told["does"]
+    def __init__(self, reported: dict[str, Any]) -> None:
+        self._tensors = {t["name"]: t for t in (*reported["inputs"], *reported["outputs"])}
+        self._inputs = [t["name"] for t in reported["inputs"]]
+        self._does = reported["does"]
 
     @property
     def num_io_tensors(self) -> int:
@@ -230,21 +230,25 @@ def module(package: str = "tensorrt") -> types.ModuleType:
 
 
 def plan(does: str = "copy", *, batch: int = -1, most: int = 4, **more: Any) -> bytes:
-    picture = {
+    image = {
         "name": "images",
         "shape": [batch, 3, 8, 8],
         "profile": [[1, 3, 8, 8], [2, 3, 8, 8], [most, 3, 8, 8]],
     }
-    told = {"does": does, "inputs": [picture], "outputs": [{"name": "y", "shape": [batch, 3, 8, 8], **more}]}
+    reported = {
+        "does": does,
+        "inputs": [image],
+        "outputs": [{"name": "y", "shape": [batch, 3, 8, 8], **more}],
+    }
     if does == "add":
-        told["inputs"].append({"name": "offset", "shape": [1]})
-    return b"ftrt" + json.dumps(told).encode()
+        reported["inputs"].append({"name": "offset", "shape": [1]})
+    return b"ftrt" + json.dumps(reported).encode()
 
 
 def written(path: Path, data: bytes, **changes: Any) -> Path:
     """An engine and its manifest, for the device and version at hand."""
     path.write_bytes(data)
-    told: dict[str, Any] = {
+    reported: dict[str, Any] = {
         "model": "net",
         "onnx": "net.onnx",
         "onnx_sha256": hashlib.sha256(b"onnx").hexdigest(),
@@ -258,7 +262,7 @@ def written(path: Path, data: bytes, **changes: Any) -> Path:
         "gpu": gpus()[0].name,
         "capability": gpus()[0].capability,
     }
-    write_manifest(Manifest(**{**told, **changes}), manifest_path(path))
+    write_manifest(Manifest(**{**reported, **changes}), manifest_path(path))
     return path
 
 

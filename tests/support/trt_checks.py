@@ -169,10 +169,10 @@ def test_a_detector_hands_its_frames_to_the_engine(trt: Any, tmp_path: Path) -> 
     from edgevid.runtime.recipe import Decode, Recipe
     from edgevid.runtime.tensorrt.engine import TrtEngine
 
-    picture = {"name": "x", "shape": [1, 8, 8, 3]}
+    image = {"name": "x", "shape": [1, 8, 8, 3]}
     answer = [[4.0], [4.0], [2.0], [2.0], [0.9], [0.1]]  # center, size, two classes
-    told = {"does": answer, "inputs": [picture], "outputs": [{"name": "y", "shape": [1, 6, 1]}]}
-    path = written(tmp_path / "net.engine", b"ftrt" + json.dumps(told).encode())
+    reported = {"does": answer, "inputs": [image], "outputs": [{"name": "y", "shape": [1, 6, 1]}]}
+    path = written(tmp_path / "net.engine", b"ftrt" + json.dumps(reported).encode())
     spec = InputSpec(8, 8, layout="NHWC", std=(1.0, 1.0, 1.0))
     decode = Decode("yolo", layout="columns", nms_iou=0.5)
     recipe = Recipe("net", "detect", "net.onnx", tmp_path, input=spec, decode=decode, names=("a", "b"))
@@ -195,7 +195,7 @@ def test_the_header_of_ultralytics_is_read_past(trt: Any, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reported"),
     [
         ({"gpu": "Orin"}, "built for Orin .*this is Host stand-in.*edgevid build net --precision fp16"),
         ({"version": "10.3.0"}, "built by TensorRT 10.3.0, here is 10.13.3.9.*edgevid build net"),
@@ -203,12 +203,12 @@ def test_the_header_of_ultralytics_is_read_past(trt: Any, tmp_path: Path) -> Non
         ({"engine_bytes": 7}, "expected 7 bytes"),
     ],
 )
-def test_what_does_not_match_is_refused_before_tensorrt_sees_it(
-    trt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], told: str
+def test_what_does_not_match_is_rejected_before_tensorrt_gets_it(
+    trt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], reported: str
 ) -> None:
     path = written(tmp_path / "net.engine", plan(), **changes)
     monkeypatch.setattr(trt, "Runtime", None)
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=reported):
         load_engine(path)
 
 
@@ -318,9 +318,9 @@ def test_the_matching_engine_is_taken(trt: Any, model: Path, caplog: pytest.LogC
     with caplog.at_level("INFO", logger="edgevid"):
         assert kind(load_engine(model, precision="fp16")) == "TrtEngine"
         assert kind(load_engine(model, precision="fp16", device="cuda:0")) == "TrtEngine"
-    said = [r.message for r in caplog.records if "TensorRT 10.13.3.9" in r.message]
-    assert len(said) == 1  # once
-    assert said[0].startswith("net.fp16.engine runs on cuda:0 by TensorRT 10.13.3.9")
+    output = [r.message for r in caplog.records if "TensorRT 10.13.3.9" in r.message]
+    assert len(output) == 1  # once
+    assert output[0].startswith("net.fp16.engine runs on cuda:0 by TensorRT 10.13.3.9")
     assert kind(load_engine(model, precision="fp16", device="cpu")) == "OrtEngine"
 
 

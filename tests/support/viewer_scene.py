@@ -22,7 +22,7 @@ LINE = Line("gate", (400, 100), (400, 340))
 
 
 def calibration() -> CameraCalibration:
-    """10 pixels per meter, seen from straight above."""
+    """10 pixels per meter, viewed from straight above."""
     meters = np.array([[0, 0], [50, 0], [50, 30], [0, 30.0]])
     return make_calibration(np.stack([70 + 10 * meters[:, 0], 345 - 10 * meters[:, 1]], 1), meters, SIZE)
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime as an engine: what it runs, and how it refuses."""
+"""ONNX Runtime as an engine: what it runs, and what it rejects."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_threads_that_share_an_engine_keep_their_own_outputs(tmp_path: Path) -> 
         assert np.shares_memory(mine["y"], engine.run(IMAGES)["y"])
 
 
-def test_a_graph_runs_as_it_is_written_where_that_is_asked(tmp_path: Path) -> None:
+def test_a_graph_runs_as_it_is_written_on_request(tmp_path: Path) -> None:
     """ONNX Runtime folds the factor behind a convolution into its weight, which rounds otherwise."""
     random = np.random.default_rng(4)
     x, w, s = (random.uniform(1, 2, n).astype(np.float32) for n in (64, 1, 1))
@@ -90,7 +90,7 @@ def test_a_graph_runs_as_it_is_written_where_that_is_asked(tmp_path: Path) -> No
 
 
 def test_an_open_batch_takes_any(tmp_path: Path) -> None:
-    path = constant_model(tmp_path / "m.onnx", {"a": OUT}, picture=("batch", 3, 32, 32))
+    path = constant_model(tmp_path / "m.onnx", {"a": OUT}, image=("batch", 3, 32, 32))
     engine = OrtEngine(path, device="cpu")
     assert (engine.inputs[0].shape, engine.outputs[0].shape) == ((-1, 3, 32, 32), (-1, 3, 4))
     for batch in (1, 3):
@@ -135,7 +135,7 @@ def test_wrong_choices_are_named(tmp_path: Path) -> None:
         load_engine(path, threads=0)
 
 
-def test_cuda_without_cuda_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_without_cuda_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     path = constant_model(tmp_path / "m.onnx", {"a": OUT})
     with pytest.raises(ModelError, match="onnxruntime-gpu"):
@@ -143,13 +143,13 @@ def test_cuda_without_cuda_says_what_to_install(tmp_path: Path, monkeypatch: pyt
     assert OrtEngine(path, device="auto").device == "cpu"
 
 
-def test_the_device_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = constant_model(tmp_path / "said-once.onnx", {"a": OUT})
+def test_the_device_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = constant_model(tmp_path / "output-once.onnx", {"a": OUT})
     with caplog.at_level(logging.INFO, "edgevid"):
         for _ in range(2):
             OrtEngine(path, device="cpu").close()
-    assert [r.message for r in caplog.records if "said-once.onnx runs on cpu" in r.message] != []
-    assert len([r for r in caplog.records if "said-once.onnx" in r.message]) == 1
+    assert [r.message for r in caplog.records if "output-once.onnx runs on cpu" in r.message] != []
+    assert len([r for r in caplog.records if "output-once.onnx" in r.message]) == 1
 
 
 def test_weights_are_taken_off_the_list_of_inputs(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_weights_in_other_files_are_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("raw", [b"\x0b", b"\x3a\x7f", b"\xff" * 12])
-def test_bytes_that_are_no_message_are_refused(raw: bytes) -> None:
+def test_bytes_that_are_no_message_are_rejected(raw: bytes) -> None:
     with pytest.raises(ValueError):
         without_weight_inputs(raw)
 
@@ -187,7 +187,7 @@ class _NoCuda:
         return cls.made(source, options, providers=["CPUExecutionProvider"])
 
 
-def test_cuda_that_does_not_start_falls_back_and_says_so_once(
+def test_cuda_that_does_not_start_falls_back_and_warns_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     have = ["CUDAExecutionProvider", "CPUExecutionProvider"]

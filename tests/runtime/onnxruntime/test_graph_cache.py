@@ -123,10 +123,10 @@ def test_a_graph_with_other_outputs_is_not_kept(
 
 
 def test_models_with_open_sizes_are_not_kept(cache: Path, tmp_path: Path) -> None:
-    path = constant_model(tmp_path / "m.onnx", {"a": OUT}, picture=(1, 3, "h", "w"))
+    path = constant_model(tmp_path / "m.onnx", {"a": OUT}, image=(1, 3, "h", "w"))
     np.testing.assert_array_equal(answer(path), OUT)
     assert kept(cache) == []
-    open_batch = constant_model(tmp_path / "b.onnx", {"a": OUT}, picture=("batch", 3, 32, 32))
+    open_batch = constant_model(tmp_path / "b.onnx", {"a": OUT}, image=("batch", 3, 32, 32))
     np.testing.assert_array_equal(answer(open_batch), OUT)
     assert len(kept(cache)) == 1
 
