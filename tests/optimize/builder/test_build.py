@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from edgevid.optimize.builder import layers as build_layers
 from edgevid.optimize.builder.build import build, make_plan
 from edgevid.optimize.builder.options import BuildOptions, read_batch, read_shapes
 from edgevid.optimize.builder.verify import Verification
-from edgevid.runtime.manifest import check, manifest_path, read_manifest
+from edgevid.runtime.manifest import Manifest, check, manifest_path, read_manifest
 
 import numpy as np  # isort: skip
 
@@ -285,3 +286,30 @@ def test_the_command_builds_and_reports(small: Path, capsys: pytest.CaptureFixtu
     assert "1 in Float (from the builder's log)" in printed
     assert "compute capability 8.6, 8.9" in printed
     assert json.loads(manifest_path(out).read_text())["compute_capabilities"] == ["8.6", "8.9"]
+
+
+def test_the_command_takes_every_option_of_a_rebuild_command(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = {
+        "batch": (1, 4, 8),
+        "shapes": dict([read_shapes("x=1x3x16x16")]),
+        "workspace_mb": 512,
+        "optimization_level": 5,
+        "version_compatible": True,
+        "tf32": True,
+    }
+    chosen = [
+        options(backend="tensorrt", hardware_compatibility="ampere+", **common),
+        options(compute_capabilities=("8.6", "8.9"), **common),
+        options(precision="int8", fallback_precision="fp32", **common),
+    ]
+    for one in chosen:
+        manifest = Manifest(
+            "small", small.name, "0", small.name, "0", one.precision, one.backend, "10.3.0", "0", 1,
+            compute_capabilities=one.compute_capabilities, options=one.as_dict(),
+        )  # fmt: skip
+        with pytest.raises(SystemExit) as stop:
+            cli.main([*shlex.split(manifest.rebuild_command(small))[1:], "--dry-run"])
+        assert stop.value.code == 0
+        assert "at most 512 MB" in capsys.readouterr().out
