@@ -1,4 +1,4 @@
-"""Time of a tracker's update at 10 to 1000 objects a frame, beside peers, interleaved in one run.
+"""Time of a tracker's update at 10 to 1000 objects per frame, next to peers, interleaved in one run.
 
 python benchmarks/tracker.py            (peers: pip install ultralytics supervision trackers norfair
                                          edgefirst-tracker ioutrack)
@@ -22,7 +22,7 @@ SLOW_MS = 400.0
 
 
 def scene(objects: int, frames: int, seed: int = 5) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, float]]:
-    """Walking boxes at a density of 50 in 1920x1080, with jitter, 8 % misses and doubtful scores."""
+    """Walking boxes at a density of 50 in 1920x1080, with jitter, 8 % misses and low scores."""
     random = np.random.default_rng(seed)
     area = np.array([1920.0, 1080.0]) * np.sqrt(objects / 50)
     place, speed = random.uniform(0, area, (objects, 2)), random.normal(0, 60, (objects, 2))

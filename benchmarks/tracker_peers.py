@@ -1,9 +1,9 @@
-"""Trackers behind one pair of calls: `update` (boxes, scores, labels, t) gives what the package itself
-gives, and `rows` makes x1, y1, x2, y2, id of it. Only `update` is timed: it holds the package's own step
-and the making of the input that the package asks for.
+"""Trackers behind one pair of calls: `update` (boxes, scores, labels, t) returns the package's own result,
+and `rows` makes x1, y1, x2, y2, id of it. Only `update` is timed: the package's own step and the
+conversion of its input.
 
-Ours, and peers called from their own packages with their own defaults; the frame rate is told where a
-package asks for it. A peer that is not installed is left out and named.
+Ours, and peers called from their own packages with their own defaults; they get the frame rate where
+their package has a setting for it. A peer that is not installed is left out and named.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
-class Followed(NamedTuple):
+class Peer(NamedTuple):
     """One tracker at work."""
 
     update: Callable[[np.ndarray, np.ndarray, np.ndarray, float], Any]
     rows: Callable[[Any], np.ndarray]
 
 
-def _edgevid(name: str) -> Callable[[float], Followed]:
-    def make(fps: float) -> Followed:
+def _edgevid(name: str) -> Callable[[float], Peer]:
+    def make(fps: float) -> Peer:
         from edgevid import track
         from edgevid.types import Detections
 
@@ -34,16 +34,16 @@ def _edgevid(name: str) -> Callable[[float], Followed]:
             return tracker.update(Detections(boxes, scores, labels), t)
 
         def rows(tracks: Any) -> np.ndarray:
-            seen = tracks.match >= 0
-            return np.column_stack([tracks.boxes[seen], tracks.ids[seen]])
+            detected = tracks.match >= 0
+            return np.column_stack([tracks.boxes[detected], tracks.ids[detected]])
 
-        return Followed(update, rows)
+        return Peer(update, rows)
 
     return make
 
 
-def _ultralytics(kind: str) -> Callable[[float], Followed]:
-    def make(fps: float) -> Followed:
+def _ultralytics(kind: str) -> Callable[[float], Peer]:
+    def make(fps: float) -> Peer:
         import torch
         from ultralytics.engine.results import Boxes
         from ultralytics.trackers import BOTSORT, BYTETracker
@@ -59,12 +59,12 @@ def _ultralytics(kind: str) -> Callable[[float], Followed]:
             rows = np.column_stack([boxes, scores, labels]).astype(np.float32)
             return tracker.update(Boxes(rows, (4000, 4000)))
 
-        return Followed(update, lambda found: np.asarray(found)[:, :5] if len(found) else np.zeros((0, 5)))
+        return Peer(update, lambda found: np.asarray(found)[:, :5] if len(found) else np.zeros((0, 5)))
 
     return make
 
 
-def _supervision(fps: float) -> Followed:
+def _supervision(fps: float) -> Peer:
     import supervision as sv
 
     tracker = sv.ByteTrack(frame_rate=round(fps))
@@ -74,7 +74,7 @@ def _supervision(fps: float) -> Followed:
             sv.Detections(xyxy=boxes, confidence=scores, class_id=labels.astype(int))
         )
 
-    return Followed(update, _supervision_rows)
+    return Peer(update, _supervision_rows)
 
 
 def _supervision_rows(found: Any) -> np.ndarray:
@@ -84,8 +84,8 @@ def _supervision_rows(found: Any) -> np.ndarray:
     return np.column_stack([found.xyxy[known], found.tracker_id[known]])
 
 
-def _roboflow(name: str) -> Callable[[float], Followed]:
-    def make(fps: float) -> Followed:
+def _roboflow(name: str) -> Callable[[float], Peer]:
+    def make(fps: float) -> Peer:
         import supervision as sv
         import trackers
 
@@ -94,12 +94,12 @@ def _roboflow(name: str) -> Callable[[float], Followed]:
         def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> Any:
             return tracker.update(sv.Detections(xyxy=boxes, confidence=scores, class_id=labels.astype(int)))
 
-        return Followed(update, _supervision_rows)
+        return Peer(update, _supervision_rows)
 
     return make
 
 
-def _norfair(fps: float) -> Followed:
+def _norfair(fps: float) -> Peer:
     import norfair
 
     tracker = norfair.Tracker(distance_function="iou", distance_threshold=0.7)
@@ -116,10 +116,10 @@ def _norfair(fps: float) -> Followed:
         live = [[*o.estimate.ravel(), o.id] for o in objects if o.live_points.any()]
         return np.array(live).reshape(-1, 5)
 
-    return Followed(update, rows)
+    return Peer(update, rows)
 
 
-def _edgefirst(fps: float) -> Followed:
+def _edgefirst(fps: float) -> Peer:
     from edgefirst.tracker import ByteTrack
 
     tracker = ByteTrack()
@@ -137,10 +137,10 @@ def _edgefirst(fps: float) -> Followed:
         ]
         return np.array(known).reshape(-1, 5)
 
-    return Followed(update, rows)
+    return Peer(update, rows)
 
 
-def _ioutrack(fps: float) -> Followed:
+def _ioutrack(fps: float) -> Peer:
     import ioutrack
 
     tracker = ioutrack.ByteTrack()
@@ -149,10 +149,10 @@ def _ioutrack(fps: float) -> Followed:
         rows = np.column_stack([boxes, scores]).astype(np.float32)
         return tracker.update(rows, return_all=False)
 
-    return Followed(update, np.asarray)
+    return Peer(update, np.asarray)
 
 
-TRACKERS: dict[str, tuple[str, Callable[[float], Followed]]] = {
+TRACKERS: dict[str, tuple[str, Callable[[float], Peer]]] = {
     "edgevid Tracker (default)": ("edgevid", _edgevid("Tracker")),
     "edgevid ByteTracker": ("edgevid", _edgevid("ByteTracker")),
     "edgevid OCSortTracker": ("edgevid", _edgevid("OCSortTracker")),
@@ -177,14 +177,14 @@ def version(package: str) -> str:
 
 
 def available(
-    expected: list[str] | None = None,
-) -> tuple[dict[str, Callable[[float], Followed]], dict[str, str]]:
+    only: list[str] | None = None,
+) -> tuple[dict[str, Callable[[float], Peer]], dict[str, str]]:
     """Makers of the trackers that work here, and why the others do not."""
     works: dict[str, Any] = {}
     fails: dict[str, str] = {}
     box = np.array([[10, 10, 50, 90]], np.float32)
     for name, (_, make) in TRACKERS.items():
-        if expected and name not in expected:
+        if only and name not in only:
             continue
         try:
             one = make(30.0)
