@@ -13,7 +13,7 @@ def refuse_overwriting(outputs: Iterable[str | Path | None], inputs: Iterable[st
     """InputError where an output is also an input (links count), or is given twice; None is no file."""
     read = [Path(path) for path in inputs if path and os.path.exists(path)]
     written: list[Path] = []
-    for path in (Path(given) for given in outputs if given):
+    for path in (Path(output) for output in outputs if output):
         if any(_same(path, other) for other in read):
             raise InputError(f"{path}: this input would be overwritten; choose another name")
         if any(_same(path, other) for other in written):

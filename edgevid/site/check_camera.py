@@ -29,7 +29,7 @@ REMEDIES = {
     "no such file": "there is no such device: `ls /dev/video*`, and is this user in the group `video`?",
     "no frame for": "the camera answers but sends no image: is another program using up its connections?",
 }
-"""What to do, by words of an error."""
+"""Remedies, by a part of the error's text."""
 FINAL = ("401", "403", "404", "No such file")
 """Answers that waiting does not change."""
 

@@ -108,8 +108,8 @@ def read_site(path: str | Path) -> Site:
 def write_zones(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...], *, header: str = "") -> None:
     """Replaces the zones and lines of a site file, at its end, and keeps everything else in it.
 
-    `header` starts a file that does not exist yet. The file is replaced in one step. Comments between or inside
-    the old zones and lines are deleted with them.
+    `header` starts a file that does not exist yet. The file is replaced in one step. Comments between or
+    inside the old zones and lines are deleted with them.
     """
     kept, inside = [], False
     for text in (path.read_text(encoding="utf-8") if path.exists() else header).splitlines():
@@ -131,45 +131,45 @@ def write_zones(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...], *,
 
 def _tables(top: Section, key: str) -> Iterator[Section]:
     """The tables of [[key]]."""
-    given = top.raw(key)
-    if given is None:
+    value = top.raw(key)
+    if value is None:
         return
-    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
-        top.fail(key, f"tables [[{key}]]", given)
-    for number, values in enumerate(given, 1):
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        top.fail(key, f"tables [[{key}]]", value)
+    for number, values in enumerate(value, 1):
         yield Section(top.path, f"{key} {number}", values)
 
 
 def _model(path: Path, detect: Section) -> str | None:
     """A model's name, or a path relative to the site file."""
-    given = detect.text("model", "")
-    beside = path.parent / given
-    return str(beside) if given and beside.exists() else given or None
+    value = detect.text("model", "")
+    local = path.parent / value
+    return str(local) if value and local.exists() else value or None
 
 
 def _file(path: Path, table: Section, key: str) -> Path | None:
-    given = table.text(key, "")
-    if not given:
+    value = table.text(key, "")
+    if not value:
         return None
-    found = path.parent / given
+    found = path.parent / value
     if not found.is_file():
-        table.fail(key, "an existing file, relative to the site file", given)
+        table.fail(key, "an existing file, relative to the site file", value)
     return found
 
 
 def _size(camera: Section) -> tuple[int, int] | None:
-    given = camera.raw("size")
-    if given is None:
+    value = camera.raw("size")
+    if value is None:
         return None
     whole = (
-        isinstance(given, list)
-        and len(given) == 2
-        and all(type(v) is int and 0 < v < FARTHEST for v in given)
+        isinstance(value, list)
+        and len(value) == 2
+        and all(type(v) is int and 0 < v < FARTHEST for v in value)
     )
     if not whole:
-        camera.fail("size", "[width, height] in pixels", given)
-    assert isinstance(given, list)
-    return given[0], given[1]
+        camera.fail("size", "[width, height] in pixels", value)
+    assert isinstance(value, list)
+    return value[0], value[1]
 
 
 def _recognizer(path: Path, table: Section) -> RecognizerChoice:
@@ -184,10 +184,10 @@ def _recognizer(path: Path, table: Section) -> RecognizerChoice:
 
 def _zone(table: Section) -> Zone:
     name, ground = table.text("name"), table.flag("ground", False)
-    given = table.raw("points") or []
-    if not isinstance(given, list):
-        table.fail("points", "points [[x, y], ...]", given)
-    points = [_point(table, "points", point) for point in given]
+    value = table.raw("points") or []
+    if not isinstance(value, list):
+        table.fail("points", "points [[x, y], ...]", value)
+    points = [_point(table, "points", point) for point in value]
     optional = {key: table.number(key, low=0) for key in ("dwell_s", "stopped_s") if key in table}
     if "direction" in table:
         optional["direction"] = table.number("direction", low=-360, high=360)
@@ -209,12 +209,12 @@ def _line(table: Section) -> Line:
         table.fail("end", str(error).partition(": ")[2], end)
 
 
-def _point(table: Section, key: str, given: object) -> tuple[float, float]:
-    numbers = isinstance(given, list) and len(given) == 2 and all(type(v) in (int, float) for v in given)
-    if not numbers or not all(abs(v) < FARTHEST for v in given):  # type: ignore[attr-defined]
-        table.fail(key, f"points [x, y], each less than {FARTHEST:g} from 0", given)
-    assert isinstance(given, list)
-    return float(given[0]), float(given[1])
+def _point(table: Section, key: str, value: object) -> tuple[float, float]:
+    numbers = isinstance(value, list) and len(value) == 2 and all(type(v) in (int, float) for v in value)
+    if not numbers or not all(abs(v) < FARTHEST for v in value):  # type: ignore[attr-defined]
+        table.fail(key, f"points [x, y], each less than {FARTHEST:g} from 0", value)
+    assert isinstance(value, list)
+    return float(value[0]), float(value[1])
 
 
 def _zone_values(zone: Zone) -> dict[str, object]:

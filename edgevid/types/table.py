@@ -112,10 +112,10 @@ class Table:
         return cls(**made)
 
     @classmethod
-    def empty(cls: type[T], **given: Any) -> T:
-        """A table without rows; columns of free inner size get size 0 unless given."""
+    def empty(cls: type[T], **columns: Any) -> T:
+        """A table without rows; columns of free inner size get size 0 unless passed."""
         made = {n: np.zeros((0, *(k or 0 for k in tail)), dtype) for n, dtype, tail, _ in _columns(cls)}
-        return cls(**{**made, **given})
+        return cls(**{**made, **columns})
 
     @classmethod
     def trusted(cls: type[T], *columns: Array) -> T:
