@@ -1,4 +1,4 @@
-"""The agreement of two models, and the minimum agreement that passes: for quantize, build and compare alike.
+"""The agreement of two models, and the minimum agreement that passes: one for quantize, build and compare.
 
 Agreement of detectors: in each frame and class, pairs of boxes (one of each model) are matched in order of
 decreasing IoU, each box at most once, down to IoU 0.5. With M matches, A boxes of the reference and B of the

@@ -22,6 +22,7 @@ import numpy as np
 from edgevid.detect.preprocess import Preprocessor
 from edgevid.errors import InputError, ModelError, ParityError, require
 from edgevid.models.identify import draft_recipe
+from edgevid.optimize.compare.outputs import cosine
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import DetectorRecipe, Source
 from edgevid.runtime.recipe_file import write_recipe
@@ -164,7 +165,7 @@ def _compare(
 ) -> tuple[float, float, float]:
     """Worst relative difference, minimum cosine, worst image difference; ParityError above tolerance."""
     prepare = Preprocessor(recipe.input, 1)
-    worst, cosine, levels = 0.0, 1.0, 0.0
+    worst, similarity, levels = 0.0, 1.0, 0.0
     with OrtEngine(made, device="cpu") as engine:
         for frame in frames:
             prepare([frame])
@@ -173,7 +174,7 @@ def _compare(
             expected = _torch_output(model, image)
             given = engine.run({recipe.input_name: image})[recipe.outputs[0]]
             worst = max(worst, *_differences(given, expected, recipe))
-            cosine = min(cosine, _cosine(expected, given))
+            similarity = min(similarity, cosine(*(x.ravel().astype(np.float64) for x in (expected, given))))
     if worst > TOLERANCE:
         raise ParityError(
             f"export: the ONNX file and the PyTorch model differ by {worst:.2g} (scores, or boxes as a part "
@@ -185,7 +186,7 @@ def _compare(
             f"export: edgevid's preprocessed images differ from Ultralytics' by {levels:.1f} of 255 levels "
             f"on average (accepted: {IMAGE_TOLERANCE}). Nothing was written; please report it"
         )
-    return worst, cosine, levels
+    return worst, similarity, levels
 
 
 def _differences(given: Array, expected: Array, recipe: DetectorRecipe) -> tuple[float, float]:
@@ -215,11 +216,6 @@ def _ultralytics_image(frame: Frame, recipe: DetectorRecipe) -> Array:
     shape = (recipe.input.height, recipe.input.width)
     boxed = LetterBox(shape, auto=False)(image=np.ascontiguousarray(frame.image[:, :, ::-1]))
     return np.ascontiguousarray(boxed[:, :, ::-1].transpose(2, 0, 1)[None], np.float32) / 255
-
-
-def _cosine(one: Array, other: Array) -> float:
-    a, b = one.ravel().astype(np.float64), other.ravel().astype(np.float64)
-    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
 
 
 def _comment(weights: Path, result: tuple[float, float, float], frames: int) -> str:

@@ -104,7 +104,7 @@ class _Sum:
         self.total += float(difference.sum())
         self.squares += float(a @ a)
         self.count += len(a)
-        self.cosines.append(_cosine(a, b))
+        self.cosines.append(cosine(a, b))
 
     def metrics(self, name: str) -> OutputParity:
         count = max(self.count, 1)
@@ -114,8 +114,9 @@ class _Sum:
         )  # fmt: skip
 
 
-def _cosine(a: Array, b: Array) -> float:
+def cosine(a: Array, b: Array) -> float:
+    """Cosine similarity of two vectors; 1 where both are zero, 0 where one is or a value is not finite."""
     norm = math.sqrt(float(a @ a)) * math.sqrt(float(b @ b))
-    if norm == 0:
-        return 1.0 if not a.any() and not b.any() else 0.0
+    if norm == 0 or not math.isfinite(norm):
+        return float(not a.any() and not b.any())
     return min(1.0, float(a @ b) / norm)

@@ -19,6 +19,7 @@ from edgevid.actions.recognizer import (
 from edgevid.errors import InputError
 from edgevid.optimize.compare.boxes import BoxTask
 from edgevid.optimize.compare.clips import KINDS, ClipTask, class_pair
+from edgevid.optimize.compare.outputs import cosine
 from edgevid.optimize.compare.pair import FramePair, TaskMetrics
 from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import Engine, Recipe
@@ -193,9 +194,10 @@ class FeatureTask(ImageTask):
 
     def pair(self, frame: NamedFrame, a: Array, b: Array) -> FramePair:
         """The cosine similarity of both models' features."""
-        norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-        cosine = float(a @ b) / norm if np.isfinite(norm) and norm > 0 else float(not a.any() and not b.any())
-        return self.count(FramePair(frame, cosine, 1.0, 1 - cosine, f"cosine {cosine:.5f}", None, None))
+        similarity = cosine(a, b)
+        return self.count(
+            FramePair(frame, similarity, 1.0, 1 - similarity, f"cosine {similarity:.5f}", None, None)
+        )
 
     def metrics(self) -> TaskMetrics:
         """Mean cosine similarity."""

@@ -121,7 +121,7 @@ def _ends(gate: Any, swish: bool) -> Range:
 
 
 def plan_tensorrt(graph: Graph, ranges: Mapping[str, Range], excluded: frozenset[str] = frozenset()) -> Plan:
-    """Symmetric int8 at the inputs of all layers that are not in `excluded`; biases stay float."""
+    """Symmetric int8 at the inputs of all layers that are not in `excluded`; float biases."""
     layers, float_layers = [], []
     tensors: dict[str, Scale] = {}
     for node in graph.layers():
@@ -135,7 +135,7 @@ def plan_tensorrt(graph: Graph, ranges: Mapping[str, Range], excluded: frozenset
 
 
 def plan_cpu(graph: Graph, ranges: Mapping[str, Range], excluded: frozenset[str] = frozenset()) -> Plan:
-    """Bytes where an integer kernel has bytes on all sides; tensors and layers in `excluded` stay float."""
+    """Bytes where an integer kernel has bytes on all sides; except for tensors and layers in `excluded`."""
     known = {t for t in ranges if t in graph.floats}
     excluded = _with_moved(graph, excluded)
     # A tensor excluded behind a folded activation is excluded before it too, where it would be rounded.

@@ -1,8 +1,8 @@
 """INT8 from one calibration: a file for ONNX Runtime on the CPU and a file for TensorRT, and their agreement.
 
 Layer by layer the sensitivity is measured: how far rounding one activation (CPU) or one layer (TensorRT)
-moves the model's answers. The most sensitive stay float until the answers on frames that the calibration did
-not use agree with the float model's to the floor.
+moves the model's answers. The most sensitive are excluded until the answers on frames that the calibration
+did not use agree with the float model's to the floor.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class QuantizedFile:
     agreement: TaskMetrics | None
     """On the held-out frames; None where it was made from stored ranges."""
     excluded_nodes: tuple[str, ...]
-    """Names of activations and layers that stay float, the most sensitive first."""
+    """Names of activations and layers that are not quantized, the most sensitive first."""
     sensitivities: Mapping[str, float]
     """Drift of the answers from rounding each activation or layer alone, the largest first."""
     speedup: float | None

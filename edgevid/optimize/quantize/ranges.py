@@ -59,7 +59,7 @@ class Calibration:
     reduce_range: bool = False
     """Whether the CPU file has 7-bit weights, for x86 processors without VNNI."""
     excluded_nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Variant -> names of activations and layers that stay float, the most sensitive first."""
+    """Variant -> names of activations and layers that are not quantized, the most sensitive first."""
 
 
 def measure(
@@ -215,7 +215,9 @@ def calibration_text(found: Calibration) -> str:
         "# It is enough to make the quantized files again: edgevid quantize MODEL --ranges THIS_FILE",
         *toml_table("measured", {key: getattr(found, key) for key in HEAD}),
         *toml_table("versions", found.versions),
-        *toml_table("excluded", found.excluded_nodes, comment="activations and layers that stay float"),
+        *toml_table(
+            "excluded", found.excluded_nodes, comment="activations and layers that are not quantized"
+        ),
         *toml_table("ranges", found.activation_ranges, comment="lowest and highest value of each activation"),
     ]
     for variant, table in found.means.items():

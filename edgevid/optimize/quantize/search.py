@@ -1,4 +1,4 @@
-"""The search for the activations and layers that must stay float for the agreement to reach a floor."""
+"""The search for the activations and layers to exclude, so that the agreement reaches a floor."""
 
 from __future__ import annotations
 
