@@ -103,7 +103,7 @@ def read_site(path: Path) -> str:
 
 
 def read_calibration(path: Path) -> str:
-    """A damaged calibration, asked for positions and scale errors."""
+    """A damaged calibration, evaluated for positions and scale errors."""
     from edgevid.speed.calibration_file import read_calibration as read
 
     calibration = read(path)
@@ -223,7 +223,7 @@ def examine(kind: str, path: Path) -> str:
 
 
 def work(tasks: Any, answers: Any) -> None:
-    """A process that examines files until it is told to end, or until one of them kills it."""
+    """A process that examines files until it is stopped, or until one of them kills it."""
     faulthandler.enable()
     while (task := tasks.get()) is not None:
         kind, path = task

@@ -35,7 +35,7 @@ class ImageSource(SourceBase):
         self.fps, self.frame_count, self._gap = fps, len(self.paths), 1.0 / fps
         first = next((image for p in self.paths if (image := read_image(p)) is not None), None)
         if first is None:
-            raise SourceError(f"{where}: none of the {len(self.paths)} images can be decoded")
+            raise SourceError(f"{where}: expected images, none of the {len(self.paths)} can be decoded")
         self.size = (first.shape[1], first.shape[0])
 
     def __iter__(self) -> Iterator[Frame]:

@@ -36,7 +36,7 @@ class StreamClock:
         ahead = stamp + self._offset - now
         if abs(ahead) > JUMP_S:
             self._offset = now - stamp
-        elif abs(ahead) > SLACK_S:  # two clocks never run alike
+        elif abs(ahead) > SLACK_S:  # two clocks never run at the same rate
             step = SLEW * min(max(stamp + self._offset - last, 0.0), 1.0)
             self._offset -= math.copysign(step, ahead)
         return stamp + self._offset

@@ -47,7 +47,7 @@ class VideoWriter:
         self._reused: Any = None
         self._start = 0.0
         self._last_tick = -1
-        self._failed = False  # after FFmpeg refused a frame it must get no more
+        self._failed = False  # after FFmpeg failed on a frame it must get no more
 
     def write(self, image: Array, time: float) -> None:
         """Adds `image` (H, W, 3) uint8 RGB shown at `time` seconds; sizes are made even, as H.264 needs."""

@@ -1,4 +1,4 @@
-"""A real RTSP server on loopback for the tests and benchmarks of live sources, and a proxy that damages packets.
+"""A real RTSP server on loopback for tests and benchmarks of live sources, and a proxy that damages packets.
 
 The server is GStreamer's, run by the system's Python: as a program, this file is that server. It shows
 numbered images: the number is drawn in black and white squares in the upper left corner, so that a reader

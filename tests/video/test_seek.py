@@ -50,7 +50,7 @@ def test_images_and_folders_are_sources_too(tmp_path: Path) -> None:
         FrameSeeker(tmp_path / "absent.mp4")
 
 
-def test_a_file_goes_on_from_where_it_was_sought(ramp: Path) -> None:
+def test_a_file_goes_on_after_a_seek(ramp: Path) -> None:
     with FileSource(ramp) as source:
         assert source.seek(2.5)
         times = [frame.time for frame in source]

@@ -228,7 +228,7 @@ def test_a_real_socket_that_reads_nothing_delays_no_one() -> None:
         url = f"ws://127.0.0.1:{server.port}/ws"
         with websockets.connect(url), websockets.connect(url) as quick:
             json.loads(quick.recv())
-            seen = []
+            indices = []
             for index in range(40):
                 play(state, index)
                 while True:
@@ -236,15 +236,15 @@ def test_a_real_socket_that_reads_nothing_delays_no_one() -> None:
                     if isinstance(message, bytes):
                         record, _ = unpack(message)
                         quick.send(json.dumps({"ack": record["n"]}))
-                        seen.append(record["frame"])
+                        indices.append(record["frame"])
                         break
-            assert seen == list(range(40))
+            assert indices == list(range(40))
             assert {client.sent for client in state.broadcast.clients} == {2, 40}
             assert state.broadcast.encoded == 40
         state.close()
 
 
-def test_more_viewers_than_there_is_room_for_are_told_to_come_again(state, monkeypatch) -> None:
+def test_more_viewers_than_there_is_room_for_are_rejected(state, monkeypatch) -> None:
     from starlette.websockets import WebSocketDisconnect
 
     monkeypatch.setattr("edgevid.viewer.app.MAX_CLIENTS", 1)

@@ -128,7 +128,7 @@ def test_without_the_extra_the_pip_line_is_printed(
 
 
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])
-def test_it_ends_cleanly_when_it_is_asked_to(how: str) -> None:
+def test_it_ends_cleanly_at_a_signal(how: str) -> None:
     import os
     import signal
     import subprocess
