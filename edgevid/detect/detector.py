@@ -12,6 +12,7 @@ from edgevid import kernels
 from edgevid.detect.decode import Decoder
 from edgevid.detect.preprocess import LetterboxTransform, Preprocessor, input_shape, letterbox_rectangle
 from edgevid.errors import InputError, ModelError, did_you_mean
+from edgevid.models.hub import resolve_model
 from edgevid.runtime.engine import AcceptsFrames, Engine, TensorSpec
 from edgevid.runtime.load import load_engine
 from edgevid.runtime.recipe import DetectorRecipe, LocalRecipe, Precision, Recipe
@@ -74,8 +75,6 @@ class Detector:
         Named models are downloaded once and verified (`edgevid models list` shows them). `device`,
         `precision` and `threads` are those of `load_engine`, whose errors it raises too.
         """
-        from edgevid.models.hub import resolve_model
-
         recipe = model if isinstance(model, Recipe) else resolve_model(model)
         engine = load_engine(recipe, device=device, precision=precision, threads=threads)
         return cls(engine, recipe, score_threshold=score_threshold, nms_iou=nms_iou, classes=classes)

@@ -1,132 +1,24 @@
-"""`edgevid inspect`: the decoder recognized from made models, real ones, and none."""
+"""`edgevid inspect`: the report, and the draft where a decoder fits."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from onnx_models import constant_model, onnx
+from onnx_models import constant_model
 
 from edgevid.cli.inspect import command
-from edgevid.detect.detector import Detector
-from edgevid.errors import InputError, ModelError
+from edgevid.errors import ModelError
 from edgevid.models.hub import resolve_model
 from edgevid.models.inspect import inspect, write_draft
 from edgevid.runtime.recipe_file import read_recipe
-from edgevid.types import Frame
-
-INT64 = 7
-S = 64  # 64x64: 64 + 16 + 4 = 84 cells of strides 8, 16, 32
-ULTRALYTICS = {
-    "author": "Ultralytics",
-    "description": "Ultralytics YOLO11n model",
-    "stride": "32",
-    "imgsz": "[64, 64]",
-    "names": "{0: 'person', 1: 'van', 2: 'bus'}",
-}
 
 
-def zeros(*shape: int) -> np.ndarray:
-    return np.zeros(shape, np.float32)
-
-
-@pytest.mark.parametrize(
-    ("outputs", "more", "kind", "expected"),
-    [
-        ({"o": zeros(1, 7, 84)}, {"metadata": ULTRALYTICS}, "yolo", {"layout": "columns", "nms_iou": 0.7}),
-        ({"o": zeros(1, 84, 7)}, {"metadata": ULTRALYTICS}, "yolo", {"layout": "rows", "objectness": False}),
-        ({"o": zeros(1, 252, 85)}, {}, "yolo", {"layout": "rows", "objectness": True}),
-        ({"o": zeros(1, 300, 6)}, {"metadata": ULTRALYTICS}, "end-to-end", {"nms_iou": None}),
-        (
-            {"o": zeros(1, 300, 6)},
-            {"metadata": {**ULTRALYTICS, "head": "RTDETRDecoder"}},
-            "end-to-end",
-            {"box": "cxcywh", "normalized": True},
-        ),
-        ({"o": zeros(1, 300, 44)}, {"metadata": {**ULTRALYTICS, "names": ""}}, "yolo", {"normalized": True}),
-        ({"o": zeros(1, 84, 85)}, {}, "yolox", {"strides": (8, 16, 32)}),
-        ({"o": zeros(1, 85, 112)}, {}, "dfl", {"strides": (8, 16, 32, 64), "offset": 0.0}),
-        ({"o": zeros(1, 85, 4, 4)}, {}, "fastestdet", {}),
-        (
-            {"logits": zeros(1, 300, 80), "pred_boxes": zeros(1, 300, 4)},
-            {},
-            "boxes-scores",
-            {"normalized": True, "logits": True},
-        ),
-        (
-            {"labels": np.zeros((1, 300), np.int64), "boxes": zeros(1, 300, 4), "scores": zeros(1, 300)},
-            {"further": {"orig_target_sizes": (INT64, (1, 2))}},
-            "boxes-scores-labels",
-            {},
-        ),
-        (
-            {f"{k}{s}": zeros(1, (S // s) ** 2, n) for k, n in (("c", 80), ("d", 32)) for s in (8, 16, 32)},
-            {},
-            "dfl",
-            {"strides": (8, 16, 32), "offset": 0.5},
-        ),
-    ],
-)
-def test_each_family_is_recognized_and_its_draft_runs(
-    tmp_path: Path, outputs: dict[str, np.ndarray], more: dict[str, Any], kind: str, expected: dict[str, Any]
-) -> None:
-    path = constant_model(tmp_path / "Some Model.onnx", outputs, image=(1, 3, S, S), **more)
-    report = inspect(path)
-    assert report.guess is not None
-    assert report.guess.decode.kind == kind
-    for key, value in expected.items():
-        assert getattr(report.guess.decode, key) == value, key
-    draft = read_recipe(write_draft(report))
-    with pytest.raises(InputError, match="a recipe already"):
-        write_draft(report)  # it may have been edited
-    write_draft(report, replace=True)
-    assert draft.decode == report.guess.decode
-    assert draft.name == "some-model"
-    detector = Detector.load(path, device="cpu", threads=1)
-    assert detector.recipe.path == path.with_suffix(".toml")
-    assert len(detector.detect([Frame(np.zeros((40, 80, 3), np.uint8), 0.0, 0)])[0]) == 0
-
-
-def test_ultralytics_notes_are_read(tmp_path: Path) -> None:
-    path = constant_model(
-        tmp_path / "m.onnx",
-        {"output0": zeros(1, 7, 84)},
-        image=(1, 3, "height", "width"),
-        metadata=ULTRALYTICS,
-    )
-    recipe = inspect(path).recipe
-    assert recipe is not None
-    assert recipe.names == ("person", "van", "bus")
-    assert recipe.input is not None
-    spec = recipe.input
-    assert (spec.width, spec.height, spec.color, spec.resize, spec.std) == (
-        64,
-        64,
-        "RGB",
-        "letterbox",
-        (255.0,) * 3,
-    )
-
-
-def test_open_outputs_are_measured_with_a_blank_image(tmp_path: Path) -> None:
-    path = constant_model(
-        tmp_path / "m.onnx",
-        {"o": zeros(1, 7, 84)},
-        image=("batch", 3, S, S),
-        metadata=ULTRALYTICS,
-    )
-    report = inspect(path)
-    assert report.outputs[0].shape == (-1, 7, 84)
-    assert report.guess is not None
-    assert report.guess.decode.kind == "yolo"
-
-
-def test_unknown_outputs_are_said_and_nothing_is_written(
+def test_unknown_outputs_are_reported_and_nothing_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = constant_model(tmp_path / "m.onnx", {"o": zeros(1, 5)})
+    path = constant_model(tmp_path / "m.onnx", {"o": np.zeros((1, 5), np.float32)})
     report = inspect(path)
     assert report.guess is None
     with pytest.raises(ModelError, match="no draft"):
@@ -137,47 +29,22 @@ def test_unknown_outputs_are_said_and_nothing_is_written(
     assert "No decoder fits" in capsys.readouterr().out
 
 
-def test_a_model_without_images_is_still_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = constant_model(tmp_path / "m.onnx", {"o": zeros(1, 5)}, image=(1, 16), name="features")
+def test_a_model_without_an_image_input_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = constant_model(
+        tmp_path / "m.onnx", {"o": np.zeros((1, 5), np.float32)}, image=(1, 16), name="features"
+    )
     command(path)
     assert "features" in capsys.readouterr().out
     with pytest.raises(ModelError, match="expected an input for images"):
         resolve_model(path)
 
 
-@pytest.mark.parametrize(
-    ("file", "family", "color"),
-    [
-        ("yolox_nano_416", "YOLOX", "BGR"),
-        ("nanodet_m_320", "NanoDet", "BGR"),
-        ("picodet_s_416_coco", "PicoDet", "RGB"),
-        ("fastestdet_352", "FastestDet", "BGR"),
-    ],
-)
-def test_real_models_are_recognized(
-    shared_data: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, file: str, family: str, color: str
+def test_the_command_prints_the_decoder_and_writes_the_draft(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = shared_data / "models" / f"{file}.onnx"
+    path = constant_model(tmp_path / "m.onnx", {"o": np.zeros((1, 7, 84), np.float32)}, image=(1, 3, 64, 64))
     command(path, out=tmp_path / "draft.toml")
     output = capsys.readouterr().out
-    assert family in output
-    drafted, ours = read_recipe(tmp_path / "draft.toml"), resolve_known(file)
-    assert drafted.input == ours.input
-    assert drafted.outputs == ours.outputs
-    assert drafted.input is not None
-    assert drafted.input.color == color
-
-
-def resolve_known(file: str) -> Any:
-    """The recipe in engines/ that is for this file."""
-    from edgevid.models.catalog import recipes
-
-    name = file.removesuffix("_coco").replace("_", "-")
-    return next(r for r in recipes().values() if r.name.removesuffix("-352") == name.removesuffix("-352"))
-
-
-def test_onnx_is_not_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    path = constant_model(tmp_path / "m.onnx", {"o": zeros(1, 7, 84)}, image=(1, 3, S, S))
-    assert onnx is not None
-    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
-    assert inspect(path).guess is not None
+    assert "YOLOv8" in output
+    assert str(tmp_path / "draft.toml") in output
+    assert read_recipe(tmp_path / "draft.toml").decode is not None

@@ -14,7 +14,6 @@ from onnx_models import constant_model, onnx
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime import load_engine
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
 
 OUT = np.arange(12, dtype=np.float32).reshape(1, 3, 4)
 IMAGES = {"images": np.zeros((1, 3, 32, 32), np.float32)}
@@ -34,7 +33,7 @@ def test_a_fixed_model_runs_into_the_same_arrays_each_time(tmp_path: Path) -> No
         engine.run(IMAGES)
 
 
-def test_inputs_are_read_afresh_where_they_lie(tmp_path: Path) -> None:
+def test_changed_inputs_are_read_in_place(tmp_path: Path) -> None:
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node("Add", ["x", "x"], ["y"])],
         "g",
@@ -89,7 +88,7 @@ def test_a_graph_runs_as_it_is_written_on_request(tmp_path: Path) -> None:
     assert (answers[True] != answers[False]).any()
 
 
-def test_an_open_batch_takes_any(tmp_path: Path) -> None:
+def test_a_dynamic_batch_takes_any_size(tmp_path: Path) -> None:
     path = constant_model(tmp_path / "m.onnx", {"a": OUT}, image=("batch", 3, 32, 32))
     engine = OrtEngine(path, device="cpu")
     assert (engine.inputs[0].shape, engine.outputs[0].shape) == ((-1, 3, 32, 32), (-1, 3, 4))
@@ -135,7 +134,7 @@ def test_wrong_choices_are_named(tmp_path: Path) -> None:
         load_engine(path, threads=0)
 
 
-def test_cuda_without_cuda_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_cuda_it_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     path = constant_model(tmp_path / "m.onnx", {"a": OUT})
     with pytest.raises(ModelError, match="onnxruntime-gpu"):
@@ -144,38 +143,12 @@ def test_cuda_without_cuda_names_what_to_install(tmp_path: Path, monkeypatch: py
 
 
 def test_the_device_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = constant_model(tmp_path / "output-once.onnx", {"a": OUT})
+    path = constant_model(tmp_path / "logged-once.onnx", {"a": OUT})
     with caplog.at_level(logging.INFO, "edgevid"):
         for _ in range(2):
             OrtEngine(path, device="cpu").close()
-    assert [r.message for r in caplog.records if "output-once.onnx runs on cpu" in r.message] != []
-    assert len([r for r in caplog.records if "output-once.onnx" in r.message]) == 1
-
-
-def test_weights_are_taken_off_the_list_of_inputs(tmp_path: Path) -> None:
-    path = constant_model(tmp_path / "m.onnx", {"a": OUT}, weights_among_inputs=True)
-    before = onnx.load(path)
-    assert [i.name for i in before.graph.input] == ["images", "zero", "a value", "a ones"]
-    after = onnx.load_from_string(without_weight_inputs(path.read_bytes()))
-    assert [i.name for i in after.graph.input] == ["images"]
-    del before.graph.input[1:]
-    assert after == before  # nothing else has changed
-    with OrtEngine(path, device="cpu") as engine:
-        np.testing.assert_array_equal(engine.run(IMAGES)["a"], OUT)
-
-
-def test_weights_in_other_files_are_left_alone(tmp_path: Path) -> None:
-    path = constant_model(tmp_path / "m.onnx", {"a": OUT}, weights_among_inputs=True)
-    model = onnx.load(path)
-    onnx.save(model, tmp_path / "e.onnx", save_as_external_data=True, location="e.bin", size_threshold=0)
-    raw = (tmp_path / "e.onnx").read_bytes()
-    assert without_weight_inputs(raw) == raw
-
-
-@pytest.mark.parametrize("raw", [b"\x0b", b"\x3a\x7f", b"\xff" * 12])
-def test_bytes_that_are_no_message_are_rejected(raw: bytes) -> None:
-    with pytest.raises(ValueError):
-        without_weight_inputs(raw)
+    assert [r.message for r in caplog.records if "logged-once.onnx runs on cpu" in r.message] != []
+    assert len([r for r in caplog.records if "logged-once.onnx" in r.message]) == 1
 
 
 class _NoCuda:
@@ -201,11 +174,6 @@ def test_cuda_that_does_not_start_falls_back_and_warns_once(
     assert caplog.text.count("CUDA did not start") == 1
     with pytest.raises(ModelError, match=r"device 'cuda:0': CUDA did not start .*take device='cpu'"):
         OrtEngine(path, device="cuda:0")
-
-
-def test_a_model_that_lists_no_weights_is_passed_on_as_it_is(tmp_path: Path) -> None:
-    raw = constant_model(tmp_path / "m.onnx", {"a": OUT}).read_bytes()
-    assert without_weight_inputs(raw) is raw
 
 
 def test_threads_are_counted_unless_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
