@@ -10,7 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgevid.actions.clip_spec import ClipSpec, crop_rectangles, union_box
+from edgevid.actions.clip_spec import (
+    ClipSpec,
+    crop_rectangles,
+    scaled,
+    to_aspect,
+    union_box,
+    with_context,
+)
 from edgevid.actions.schedule import PriorityWeights, TokenBucket, entropy_share
 from edgevid.detect.preprocess import crop
 from edgevid.errors import InputError
@@ -198,7 +205,7 @@ class ClipBuffer:
             return
         cell, box = moment % self._step.shape[1], boxes[slots]
         shown = crop_rectangles(box, self.spec)
-        stored = shown if self.spec.policy == "box" else _scaled(shown, WIDE)
+        stored = shown if self.spec.policy == "box" else scaled(shown, WIDE)
         self._step[slots, cell], self._time[slots, cell] = moment, frame.time
         self._shown[slots, cell], self._stored[slots, cell] = shown, stored
         self._write(frame, slots, cell, stored, box)
@@ -206,20 +213,12 @@ class ClipBuffer:
     def _write(self, frame: Frame, slots: Array, cell: int, stored: Array, boxes: Array) -> None:
         pixels = crop(frame, stored, self._size, fill=self.spec.pad, out=self._work[: len(slots)])
         if self.spec.fit == "letterbox":
-            for image, rectangle, box in zip(pixels, stored, self._inner(boxes), strict=True):
+            for image, rectangle, box in zip(pixels, stored, with_context(boxes, self.spec), strict=True):
                 _blank_outside(image, rectangle, box, self.spec.pad)
         self._pixels[slots, cell] = pixels
         height, width = pixels.shape[1:3]
         rows, columns = _centers(height), _centers(width)
         self._newest_thumb[slots] = pixels[:, rows[:, None], columns, 1]
-
-    def _inner(self, boxes: Array) -> Array:
-        """The box with its context, without the padding to the crop's aspect."""
-        spec = self.spec
-        left, top, right, bottom = spec.region
-        size = boxes[:, 2:] - boxes[:, :2]
-        low, high = boxes[:, :2] + size * (left, top), boxes[:, :2] + size * (right, bottom)
-        return _scaled(np.concatenate((low, high), axis=1), spec.context)
 
     def _due(self, slots: Array, moment: int) -> Array:
         """Slots to recognize now, most urgent first, within the budget."""
@@ -263,7 +262,7 @@ class ClipBuffer:
         if self.spec.policy == "union" and held.any():
             union = union_box(shown[held])
             if union is not None:
-                shown[held] = _to_aspect(union, self.spec)
+                shown[held] = to_aspect(union[None], self.spec)
             for step in np.flatnonzero(held):
                 image, stored = self._pixels[slot, cells[step]], self._stored[slot, cells[step]]
                 out[step] = _crop_from_stored(image, stored, shown[step], self.spec)
@@ -274,11 +273,6 @@ class ClipBuffer:
             out[:head] = self._pixels[slot, start : start + head]
             out[head:] = self._pixels[slot, : len(cells) - head]
         out[~held] = 0
-
-
-def _scaled(boxes: Array, factor: float) -> Array:
-    center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * factor
-    return np.concatenate((center - half, center + half), axis=1).astype(np.float32)
 
 
 def _centers(length: int) -> Array:
@@ -294,16 +288,6 @@ def _blank_outside(image: Array, rectangle: Array, box: Array, pad: int) -> None
     right, bottom = np.round((box[2:] - rectangle[:2]) * scale).astype(int)
     image[: max(top, 0)], image[max(bottom, 0) :] = pad, pad
     image[:, : max(left, 0)], image[:, max(right, 0) :] = pad, pad
-
-
-def _to_aspect(box: Array, spec: ClipSpec) -> Array:
-    """A rectangle widened to the crop's aspect, unless the spec stretches it."""
-    if spec.fit == "stretch":
-        return box
-    center, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
-    aspect = spec.width / spec.height
-    half = np.array((max(half[0], half[1] * aspect), max(half[1], half[0] / aspect)))
-    return np.concatenate((center - half, center + half))
 
 
 def _crop_from_stored(image: Array, stored: Array, shown: Array, spec: ClipSpec) -> Array:

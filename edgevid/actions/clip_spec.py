@@ -90,17 +90,30 @@ UNION_LIMIT = 3.0
 
 def crop_rectangles(boxes: Array, spec: ClipSpec) -> Array:
     """The rectangles (N, 4) to crop for boxes (N, 4) xyxy: region, then context, then the crop's aspect."""
-    left, top, right, bottom = spec.region
+    return to_aspect(with_context(boxes, spec), spec)
+
+
+def with_context(boxes: Array, spec: ClipSpec) -> Array:
+    """The region of boxes (N, 4) with its context, without the padding to the crop's aspect."""
     size = boxes[:, 2:] - boxes[:, :2]
-    low = boxes[:, :2] + size * np.array((left, top), boxes.dtype)
-    high = boxes[:, :2] + size * np.array((right, bottom), boxes.dtype)
-    center, half = (low + high) / 2, (high - low) / 2 * spec.context
-    if spec.fit != "stretch":
-        aspect = spec.width / spec.height
-        half = np.stack(
-            (np.maximum(half[:, 0], half[:, 1] * aspect), np.maximum(half[:, 1], half[:, 0] / aspect)), 1
-        )
-    return np.asarray(np.concatenate((center - half, center + half), axis=1), np.float32)
+    corners = np.concatenate([boxes[:, :2] + size * spec.region[k : k + 2] for k in (0, 2)], axis=1)
+    return scaled(corners, spec.context)
+
+
+def to_aspect(boxes: Array, spec: ClipSpec) -> Array:
+    """Boxes (N, 4) widened to the crop's aspect, unless the spec stretches them."""
+    if spec.fit == "stretch":
+        return boxes
+    center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    aspect = spec.width / spec.height
+    half = np.maximum(half, half[:, ::-1] * (aspect, 1 / aspect))
+    return np.concatenate((center - half, center + half), axis=1).astype(np.float32)
+
+
+def scaled(boxes: Array, factor: float) -> Array:
+    """Boxes (N, 4) scaled about their centers."""
+    center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * factor
+    return np.concatenate((center - half, center + half), axis=1).astype(np.float32)
 
 
 def union_box(boxes: Array) -> Array | None:

@@ -39,12 +39,5 @@ def _clips(path: Path, spec: ClipSpec) -> Iterator[Clips]:
 
 def whole_frame(frame: Frame) -> Tracks:
     """One object that fills the frame: labeled clips show one acting person."""
-    return Tracks.of(
-        ids=[1],
-        boxes=[[0, 0, frame.width, frame.height]],
-        scores=[1],
-        labels=[0],
-        match=[0],
-        age=[0],
-        unseen=[0],
-    )
+    box = [0, 0, frame.width, frame.height]
+    return Tracks.of(ids=[1], boxes=[box], scores=[1], labels=[0], match=[0], age=[0], unseen=[0])

@@ -17,6 +17,7 @@ from typing import NoReturn
 import numpy as np
 
 from edgevid.abstain.policy import Policy, Settings
+from edgevid.actions.recognizer import softmax
 from edgevid.errors import FileFormatError, InputError
 from edgevid.files.digest import sha256_of
 from edgevid.types import Array, Reason, Scores, Tracks
@@ -154,8 +155,7 @@ def _probabilities(path: Path, values: Array, logits: bool) -> Array:
     if len(bad):
         _fail(path, f"row {bad[0] + 1}", "finite scores", f"NaN or infinity in {len(bad)} rows")
     if logits:
-        powers = np.exp(values - values.max(1, keepdims=True))
-        return np.asarray(powers / powers.sum(1, keepdims=True))
+        return softmax(values)
     off = np.flatnonzero((np.abs(values.sum(1) - 1) > 1e-2) | (values < 0).any(1))
     if len(off):
         expected = "probabilities that sum to 1 (for raw network outputs add --logits)"

@@ -76,10 +76,7 @@ class ASFormerHead(Head):
         dropout: float = 0.2,
     ) -> None:
         """`levels` blocks reach back 2, 4, 8 ... steps."""
-        super().__init__(
-            features, classes, width=width, levels=levels, decoders=decoders, heads=heads, causal=causal,
-            dropout=dropout,
-        )  # fmt: skip
+        super().__init__(features, classes)
         self._causal, self.width = causal, width
         self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width))
         self.dropout = nn.Dropout(dropout)

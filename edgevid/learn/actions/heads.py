@@ -7,8 +7,6 @@ and `step`, one moment of many tracks at a time, equal to the full pass.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -23,11 +21,11 @@ class Head(nn.Module):
     per_step = False
     """Whether the output has one row per step."""
 
-    def __init__(self, features: int, classes: int, **options: Any) -> None:
+    def __init__(self, features: int, classes: int) -> None:
         super().__init__()
         if features < 1 or classes < 2:
             raise InputError(f"head: expected features and at least 2 classes, got {features} and {classes}")
-        self.features, self.classes, self.options = features, classes, options
+        self.features, self.classes = features, classes
 
     @property
     def causal(self) -> bool:
@@ -36,7 +34,8 @@ class Head(nn.Module):
 
     def states(self, batch: int) -> States:
         """The states of `batch` tracks that start now: zeros, batch first."""
-        self.require_causal()
+        if not self.causal:
+            raise InputError(self.not_causal())
         return self._states(batch)
 
     def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
@@ -46,12 +45,8 @@ class Head(nn.Module):
     def _states(self, batch: int) -> States:
         raise NotImplementedError
 
-    def require_causal(self) -> None:
-        """InputError that says why this head cannot be streamed."""
-        if not self.causal:
-            raise InputError(self.not_causal())
-
     def not_causal(self) -> str:
+        """Why this head cannot be streamed."""
         return f"{type(self).__name__} uses later steps and cannot be streamed; train it with causal=True"
 
 
@@ -77,16 +72,7 @@ class RecurrentHead(Head):
 
         `bidirectional` is for recorded clips only: such a head cannot be streamed.
         """
-        super().__init__(
-            features,
-            classes,
-            cell=cell,
-            hidden=hidden,
-            layers=layers,
-            bidirectional=bidirectional,
-            dropout=dropout,
-            window=window,
-        )
+        super().__init__(features, classes)
         if cell not in ("gru", "lstm"):
             raise InputError(f"cell: expected 'gru' or 'lstm', got {cell!r}")
         if layers < 2:

@@ -53,10 +53,7 @@ class TransformerHead(Head):
         dropout: float = 0.3,
     ) -> None:
         """`window` is how many steps back (and ahead, unless causal) a step attends."""
-        super().__init__(
-            features, classes, width=width, heads=heads, layers=layers, window=window, pool=pool,
-            causal=causal, dropout=dropout,
-        )  # fmt: skip
+        super().__init__(features, classes)
         if pool not in ("max", "cls"):
             raise InputError(f"pool: expected 'max' or 'cls', got {pool!r}")
         if pool == "cls" and causal:

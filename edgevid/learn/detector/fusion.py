@@ -13,8 +13,11 @@ import numpy as np
 from edgevid.kernels import iou
 from edgevid.types import Detections
 
+OVERLAP = 0.55
+"""IoU from which boxes of one class are one object."""
 
-def fuse(views: Sequence[Detections], *, overlap: float = 0.55) -> Detections:
+
+def fuse(views: Sequence[Detections], *, overlap: float = OVERLAP) -> Detections:
     """One set of boxes from the detections in each view of an image; scores in 0..1.
 
     The score is the summed score of the best box of each agreeing view over the number of views.

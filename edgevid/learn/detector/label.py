@@ -14,9 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edgevid import kernels
 from edgevid.detect.detector import Detector
-from edgevid.kernels import iou
-from edgevid.learn.detector.fusion import fuse
+from edgevid.learn.detector.fusion import OVERLAP, fuse
+from edgevid.learn.detector.pseudo_labels import detect_classes
 from edgevid.track import Tracker
 from edgevid.types import Array, Detections, Frame
 
@@ -33,60 +34,43 @@ class Ensemble:
 
     def detect(self, image: Array) -> Detections:
         """The fused detections of `image` (H, W, 3) uint8 RGB."""
-        whole = [view for pseudo_labels in self.detectors for view in self._whole(pseudo_labels, image)]
-        tiled = [self._tiled(pseudo_labels, image) for pseudo_labels in self.detectors]
-        both = [fuse(whole), fuse(tiled)]
-        return self._suppress(both)
+        whole = [view for detector in self.detectors for view in self._whole(detector, image)]
+        tiled = [self._tiled(detector, image) for detector in self.detectors]
+        return _suppress([fuse(whole), fuse(tiled)])
 
-    def _detect(self, pseudo_labels: Detector, image: Array) -> Detections:
-        found = pseudo_labels.detect([Frame(np.ascontiguousarray(image), 0.0, 0)])[0]
-        names = pseudo_labels.names
-        mapped = np.array([self.classes.index(n) if n in self.classes else -1 for n in names], np.int32)
-        labels = mapped[found.labels]
-        known = Detections(boxes=found.boxes, scores=found.scores, labels=labels)
-        return known[labels >= 0]
-
-    def _whole(self, pseudo_labels: Detector, image: Array) -> Iterator[Detections]:
-        yield self._detect(pseudo_labels, image)
-        mirrored = self._detect(pseudo_labels, image[:, ::-1])
+    def _whole(self, detector: Detector, image: Array) -> Iterator[Detections]:
+        yield detect_classes(detector, self.classes, image)
+        mirrored = detect_classes(detector, self.classes, image[:, ::-1])
         boxes = mirrored.boxes.copy()
         boxes[:, [0, 2]] = image.shape[1] - mirrored.boxes[:, [2, 0]]
         yield Detections(boxes=boxes, scores=mirrored.scores, labels=mirrored.labels)
 
-    def _tiled(self, pseudo_labels: Detector, image: Array) -> Detections:
+    def _tiled(self, detector: Detector, image: Array) -> Detections:
         """One view of four tiles; boxes at an inner tile edge are dropped for those of the other tiles."""
         high, wide = image.shape[:2]
         tall, broad = int(high * 0.6), int(wide * 0.6)
         parts = []
         for top in (0, high - tall):
             for left in (0, wide - broad):
-                found = self._detect(pseudo_labels, image[top : top + tall, left : left + broad])
+                tile = image[top : top + tall, left : left + broad]
+                found = detect_classes(detector, self.classes, tile)
                 inner = np.zeros(len(found), bool)
-                for side, limit, outer in (
-                    (0, 0, left == 0),
-                    (1, 0, top == 0),
-                    (2, broad, left > 0),
-                    (3, tall, top > 0),
-                ):
-                    if not outer:
-                        inner |= np.abs(found.boxes[:, side] - limit) < 4
+                for side, edge, is_inner in ((0, 0, left > 0), (1, 0, top > 0), (2, broad, left == 0),
+                                             (3, tall, top == 0)):  # fmt: skip
+                    if is_inner:
+                        inner |= np.abs(found.boxes[:, side] - edge) < 4
                 moved = found.boxes + np.array([left, top, left, top], np.float32)
                 parts.append(Detections(boxes=moved, scores=found.scores, labels=found.labels)[~inner])
-        return self._suppress(parts)
+        return _suppress(parts)
 
-    @staticmethod
-    def _suppress(parts: Sequence[Detections]) -> Detections:
-        """Suppresses the lower-scoring of boxes of one class that overlap."""
-        boxes = np.concatenate([p.boxes for p in parts])
-        scores = np.concatenate([p.scores for p in parts])
-        labels = np.concatenate([p.labels for p in parts])
-        order = np.argsort(-scores, kind="stable")
-        kept: list[int] = []
-        for n in order:
-            rivals = [k for k in kept if labels[k] == labels[n]]
-            if not rivals or iou(boxes[n : n + 1], boxes[rivals]).max() < 0.55:
-                kept.append(int(n))
-        return Detections(boxes=boxes, scores=scores, labels=labels)[np.array(kept, int)]
+
+def _suppress(parts: Sequence[Detections]) -> Detections:
+    """All detections without the lower-scoring ones of a class that overlap."""
+    boxes, scores, labels = (
+        np.concatenate([getattr(p, c) for p in parts]) for c in ("boxes", "scores", "labels")
+    )
+    kept = kernels.nms(boxes, scores, labels, OVERLAP, max_detections=len(boxes))
+    return Detections(boxes=boxes[kept], scores=scores[kept], labels=labels[kept])
 
 
 def smooth_scores(labeled: Sequence[tuple[float, Detections]]) -> list[Detections]:

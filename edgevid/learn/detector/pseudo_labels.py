@@ -12,10 +12,18 @@ import numpy as np
 
 from edgevid.detect.detector import Detector
 from edgevid.kernels import iou
-from edgevid.types import Array, Frame
+from edgevid.types import Array, Detections, Frame
 
 MATCH_IOU = 0.5
 """IoU from which a pseudo-label and a label are the same object."""
+
+
+def detect_classes(detector: Detector, classes: Sequence[str], image: Array) -> Detections:
+    """Detections in `image` (H, W, 3) uint8 RGB with labels of `classes`, matched by name."""
+    found = detector.detect([Frame(np.ascontiguousarray(image), 0.0, 0)])[0]
+    index = {name: label for label, name in enumerate(classes)}
+    labels = np.array([index.get(name, -1) for name in detector.names], np.int32)[found.labels]
+    return Detections(boxes=found.boxes, scores=found.scores, labels=labels)[labels >= 0]
 
 
 class PseudoLabeler:
@@ -23,20 +31,16 @@ class PseudoLabeler:
 
     def __init__(self, detector: Detector, classes: Sequence[str]) -> None:
         """`detector` should keep low scores (0.05); its class names are matched to `classes` by name."""
-        self.detector = detector
-        known = list(classes)
-        self._labels = np.array([known.index(n) if n in known else -1 for n in detector.names], np.int64)
+        self.detector, self.classes = detector, tuple(classes)
 
     def label(self, image: Array) -> tuple[Array, Array, Array]:
         """Boxes (G, 4), labels (G,) and weights (G,) of the detections in `image` (H, W, 3) uint8 RGB.
 
         A weight is twice the score, at most 1.
         """
-        found = self.detector.detect([Frame(image, 0.0, 0)])[0]
-        labels = self._labels[found.labels]
-        known = labels >= 0
+        found = detect_classes(self.detector, self.classes, image)
         weights = np.minimum(2 * found.scores, 1).astype(np.float32)
-        return found.boxes[known], labels[known], weights[known]
+        return found.boxes, found.labels.astype(np.int64), weights
 
 
 def merge_labels(
