@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.types import Array, Frame
+from edgevid.types import F32, F64, I64, U8, Array, Frame
 
 WIDTH = 512
 """Columns of the thumbnails; images are never enlarged."""
@@ -52,7 +52,7 @@ class Motion:
         """The identity."""
         return cls(0.0, 0.0, 0.0, 1.0, size)
 
-    def apply(self, pixels: Array) -> Array:
+    def apply(self, pixels: F64) -> F64:
         """(N, 2) where pixels of the reference lie in the image."""
         middle = np.array(self.size) / 2
         a = math.radians(self.rotation_deg)
@@ -110,7 +110,7 @@ class Registration:
         return self.inliers / max(1, self.reference_tiles)
 
 
-def thumbnail(frame: Frame) -> Array:
+def thumbnail(frame: Frame) -> U8:
     """(h, w) uint8 gray image of at most WIDTH columns; needs no color conversion of YUV frames."""
     gray = frame.planes[0] if frame.planes is not None else cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)
     scale = min(1.0, WIDTH / frame.width)
@@ -121,7 +121,7 @@ def thumbnail(frame: Frame) -> Array:
 class GradientImage:
     """A thumbnail prepared for registration, once for all references."""
 
-    def __init__(self, gray: Array) -> None:
+    def __init__(self, gray: U8) -> None:
         """`gray` (h, w) uint8, at least a tile high and wide."""
         if gray.ndim != 2 or gray.dtype != np.uint8 or min(gray.shape) < TILE + 2:
             raise InputError(
@@ -138,7 +138,7 @@ class GradientImage:
 class Reference:
     """A thumbnail, cut into tiles that can be found again."""
 
-    def __init__(self, gray: Array, size: tuple[int, int]) -> None:
+    def __init__(self, gray: U8, size: tuple[int, int]) -> None:
         """`gray` (h, w) uint8; `size` (width, height) of the frames it was made from."""
         image = GradientImage(gray)
         self.gray, self.size, self._gradients = gray, size, image.gradients
@@ -192,9 +192,11 @@ class Reference:
         residuals = source[mask] @ matrix[:, :2].T + matrix[:, 2] - target[mask]
         factor = self.size[0] / self.gray.shape[1]
         sigma = factor * math.sqrt(float((residuals**2).sum()) / max(1, 2 * inliers - 4) / inliers)
-        return Registration(self._motion(matrix, factor), inliers, self.tiles, image_tiles, sigma)
+        return Registration(
+            self._motion(np.asarray(matrix, float), factor), inliers, self.tiles, image_tiles, sigma
+        )
 
-    def _motion(self, matrix: Array, factor: float) -> Motion:
+    def _motion(self, matrix: F64, factor: float) -> Motion:
         middle = np.array(self.gray.shape[::-1]) / 2
         dx, dy = (matrix[:, :2] @ middle + matrix[:, 2] - middle) * factor
         scale = math.hypot(matrix[0, 0], matrix[1, 0])
@@ -202,7 +204,7 @@ class Reference:
         return Motion(float(dx), float(dy), rotation, scale, self.size)
 
 
-def _unit_gradients(gray: Array) -> Array:
+def _unit_gradients(gray: U8) -> F32:
     """(h, w, 2) float32 gradients, nearly of length 1 where strong, near 0 where there is only noise."""
     smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 0.8)
     dx, dy = (cv2.Sobel(smooth, cv2.CV_32F, *order, ksize=3, scale=0.125) for order in ((1, 0), (0, 1)))
@@ -210,7 +212,7 @@ def _unit_gradients(gray: Array) -> Array:
     return np.stack([dx / length, dy / length], -1)
 
 
-def _has_structure(gradients: Array, corners: Array) -> Array:
+def _has_structure(gradients: F32, corners: I64) -> Array:
     """(N,) whether the tile at each corner has edges in more than one direction."""
     good = np.zeros(len(corners), bool)
     for n, (x, y) in enumerate(corners.tolist()):
@@ -220,7 +222,7 @@ def _has_structure(gradients: Array, corners: Array) -> Array:
 
 
 def _find(
-    reference: Array, image: Array, corner: tuple[int, int], start: tuple[int, int]
+    reference: F32, image: F32, corner: tuple[int, int], start: tuple[int, int]
 ) -> tuple[float, float] | None:
     """(dx, dy) of one tile in thumbnail pixels, None where it is not found."""
     x, y = corner

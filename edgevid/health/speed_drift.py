@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.types import Array, Reason, Speeds, Tracks
+from edgevid.types import F64, Reason, Speeds, Tracks
 
 Direction = Literal["up", "down"]
 MIN_VEHICLES = 30
@@ -297,5 +297,5 @@ def _change(direction: Direction, change: float) -> str:
     return f"{100 * change:.0f} % or more {'higher' if direction == 'up' else 'lower'}"
 
 
-def _median(values: Array) -> float:
+def _median(values: F64) -> float:
     return float(np.median(values))

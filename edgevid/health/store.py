@@ -131,7 +131,7 @@ class HealthFolder:
         try:
             if gray is None:
                 raise InputError("it is missing or does not decode")
-            return LearnedReference(Reference(gray, offset.size), offset, -1.0)
+            return LearnedReference(Reference(np.asarray(gray, np.uint8), offset.size), offset, -1.0)
         except InputError as error:
             self.notes.append(f"{file}: this reference is left out ({error}); it is learned again")
             return None

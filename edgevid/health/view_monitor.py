@@ -21,7 +21,7 @@ from edgevid.health.registration import (
     Registration,
     thumbnail,
 )
-from edgevid.types import Array, Frame
+from edgevid.types import U8, Frame
 
 LIMIT_SHARE = 0.0016
 """Displacement that counts as moved, as a share of the image's width: 3 pixels of 1920."""
@@ -75,7 +75,7 @@ class ViewMonitor:
     checks: int = 0
     _next: float = -np.inf
     _before: float = -np.inf
-    _recent: deque[Array] = field(default_factory=lambda: deque(maxlen=LEARN))
+    _recent: deque[U8] = field(default_factory=lambda: deque(maxlen=LEARN))
     _displaced: list[tuple[float, Motion]] = field(default_factory=list)
     _aligned_checks: int = 0
     _lost_since: float | None = None
@@ -166,7 +166,7 @@ class ViewMonitor:
         else:
             self.detail = "too little structure: too dark, too plain or covered"
 
-    def _add(self, gray: Array, offset: Motion, time: float, size: tuple[int, int]) -> bool:
+    def _add(self, gray: U8, offset: Motion, time: float, size: tuple[int, int]) -> bool:
         reference = Reference(gray, size)
         if reference.tiles < MIN_TILES:
             return False
@@ -175,7 +175,7 @@ class ViewMonitor:
         self.references.append(LearnedReference(reference, offset, time))
         return True
 
-    def _check(self, frame: Frame, gray: Array) -> None:
+    def _check(self, frame: Frame, gray: U8) -> None:
         found, known = self._best(gray)
         if found.motion is None:
             self._unmatched(frame.time, found)
@@ -195,7 +195,7 @@ class ViewMonitor:
             self.detail = f"{found.inliers} of {found.reference_tiles} tiles agree"
             self._refresh(found, frame, self.motion)
 
-    def _best(self, gray: Array) -> tuple[Registration, LearnedReference]:
+    def _best(self, gray: U8) -> tuple[Registration, LearnedReference]:
         """The registration to the reference of the most similar light; the last good one comes first."""
         image, tried = GradientImage(gray), []
         for known in reversed(self.references):
@@ -244,5 +244,5 @@ class ViewMonitor:
             self._add(_median(self._recent), motion, frame.time, frame.size)
 
 
-def _median(grays: deque[Array]) -> Array:
+def _median(grays: deque[U8]) -> U8:
     return np.asarray(np.median(np.stack(grays), axis=0).astype(np.uint8))

@@ -11,7 +11,7 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.output.overlay import FONT, Overlay, Style
 from edgevid.speed.calibration import CameraCalibration
-from edgevid.types import Array, Frame, scale_between
+from edgevid.types import F64, U8, Array, Frame, scale_between
 
 INK = (255, 236, 150)
 
@@ -24,7 +24,7 @@ class GridOverlay(Overlay):
         self._calibration = calibration
         self._grid: GroundGrid | None = None
 
-    def background(self, frame: Frame) -> Array:
+    def background(self, frame: Frame) -> U8:
         """A copy of the frame with the grid; without it where the aspect ratio is not the calibration's."""
         image = super().background(frame)
         if self._calibration is None or scale_between(self._calibration.size, frame.size) is None:
@@ -56,7 +56,7 @@ class GroundGrid:
         self._factor = ((bright - dark) * 256 // 255).astype(np.uint16)
         self._offset = (dark * 256 + 255).astype(np.uint16)
 
-    def paint(self, image: Array) -> None:
+    def paint(self, image: U8) -> None:
         """Draws the grid into `image` (H, W, 3) uint8 RGB, C-contiguous, of this grid's size."""
         values = image.reshape(-1)
         changed = values.take(self._at).astype(np.uint16)
@@ -67,8 +67,8 @@ class GroundGrid:
 
 
 def draw_ground_grid(
-    image: Array, calibration: CameraCalibration, *, cell_m: float | None = None, opacity: float = 0.45
-) -> Array:
+    image: U8, calibration: CameraCalibration, *, cell_m: float | None = None, opacity: float = 0.45
+) -> U8:
     """A copy of `image` (H, W, 3) uint8 RGB with a metric grid inside the calibration's region.
 
     Cells are squares of `cell_m` meters (None: about 8 along the longer side, in round meters). Lines are
@@ -93,7 +93,7 @@ def draw_ground_grid(
 class GridLine(NamedTuple):
     """A part of a line of the grid that lies inside the calibration's region."""
 
-    points: Array
+    points: F64
     """(K, 2) pixels."""
     label: str
     """Its meters ("12 m"); empty for the further parts of a line."""
@@ -135,7 +135,7 @@ def round_cell(meters: float) -> float:
     return float(unit * min((1, 2, 5, 10), key=lambda k: abs(k * unit - meters)))
 
 
-def _line(calibration: CameraCalibration, axis: int, value: float, low: Array, high: Array) -> Array:
+def _line(calibration: CameraCalibration, axis: int, value: float, low: F64, high: F64) -> F64:
     """(K, 2) pixels along x = value (axis 0) or y = value (axis 1)."""
     along = np.linspace(low[1 - axis], high[1 - axis], 200)
     meters = np.stack([np.full(200, value), along] if axis == 0 else [along, np.full(200, value)], 1)

@@ -16,13 +16,13 @@ from edgevid.output.ground_grid import draw_ground_grid
 from edgevid.output.overlay import FONT, Style
 from edgevid.speed.calibration import CameraCalibration, rectangle
 from edgevid.speed.calibration_report import CalibrationReport
-from edgevid.types import Array
+from edgevid.types import F64, U8
 
 CORNERS = "near left, near right, far right, far left"
 GOOD, BAD, DARK = (120, 230, 160), (255, 96, 84), (16, 18, 22)
 
 
-def parse_points(text: str, what: str) -> Array:
+def parse_points(text: str, what: str) -> F64:
     """(N, 2) of "x,y x,y ..."; InputError names the piece that is not a point.
 
     >>> parse_points("1,2 3,4.5", "--rectangle").tolist()
@@ -42,7 +42,7 @@ def parse_points(text: str, what: str) -> Array:
 
 def parse_sources(
     corners: str, width_m: float | None, length_m: float | None, points: Sequence[str], file: Path | None
-) -> list[tuple[Array, Array]]:
+) -> list[tuple[F64, F64]]:
     """Pixels and meters of a rectangle, of "u,v=X,Y" texts and of a CSV file, where they are given."""
     if not corners and (width_m is not None or length_m is not None):
         raise InputError("calibration: expected --rectangle with --width-m and --length-m, got none")
@@ -51,7 +51,7 @@ def parse_sources(
     return parts + ([read_pairs(file)] if file else [])
 
 
-def parse_rectangle(text: str, width_m: float | None, length_m: float | None) -> tuple[Array, Array]:
+def parse_rectangle(text: str, width_m: float | None, length_m: float | None) -> tuple[F64, F64]:
     """Four pixels and their meters, from corners and two measures."""
     pixels = parse_points(text, "--rectangle")
     if len(pixels) != 4:
@@ -61,7 +61,7 @@ def parse_rectangle(text: str, width_m: float | None, length_m: float | None) ->
     return pixels, rectangle(width_m, length_m)
 
 
-def parse_pairs(texts: Sequence[str]) -> tuple[Array, Array]:
+def parse_pairs(texts: Sequence[str]) -> tuple[F64, F64]:
     """Pixels and meters (N, 2) of "u,v=X,Y" texts.
 
     >>> parse_pairs(["10,20=0,3.5"])[1].tolist()
@@ -78,7 +78,7 @@ def parse_pairs(texts: Sequence[str]) -> tuple[Array, Array]:
     return np.array(pixels, float).reshape(-1, 2), np.array(meters, float).reshape(-1, 2)
 
 
-def read_pairs(path: str | Path) -> tuple[Array, Array]:
+def read_pairs(path: str | Path) -> tuple[F64, F64]:
     """Pixels and meters (N, 2) of a CSV file: u, v, X, Y per line; a header and # comments are skipped."""
     path = Path(path)
     try:
@@ -121,12 +121,12 @@ def parse_region(text: str) -> shapely.Polygon | None:
     return shapely.Polygon(corners)
 
 
-def joined(parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+def joined(parts: Sequence[tuple[F64, F64]]) -> tuple[F64, F64]:
     """All pairs of several sources, in order."""
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
 
-def draw_calibration(image: Array, calibration: CameraCalibration, report: CalibrationReport) -> Array:
+def draw_calibration(image: U8, calibration: CameraCalibration, report: CalibrationReport) -> U8:
     """A copy of `image` (H, W, 3) uint8 RGB with the grid and the numbered points; outliers in red."""
     drawn = draw_ground_grid(image, calibration)
     style = Style.of(image.shape[1], image.shape[0])

@@ -15,7 +15,7 @@ from edgevid.errors import InputError
 from edgevid.speed import homography
 from edgevid.speed.calibration_checks import check_lens, check_pairs, check_region, check_spread
 from edgevid.speed.camera import GroundCamera, camera_from_homography
-from edgevid.types import Array, scale_between
+from edgevid.types import F64, Array, scale_between
 
 CLICK_PX = 2.0
 """Standard error of a calibrated pixel, for the error of the scale."""
@@ -33,11 +33,11 @@ class CameraCalibration:
 
     size: tuple[int, int]
     """(width, height) of the image that was calibrated."""
-    image: Array
+    image: F64
     """(N, 2) calibrated pixels."""
-    meters: Array
+    meters: F64
     """(N, 2) the same points on the ground."""
-    homography: Array
+    homography: F64
     """(3, 3) undistorted pixels to meters."""
     region: shapely.Polygon
     """Where on the image the calibration is valid, in pixels."""
@@ -48,47 +48,47 @@ class CameraCalibration:
     name: str = ""
 
     @property
-    def inverse_homography(self) -> Array:
+    def inverse_homography(self) -> F64:
         """(3, 3) meters to undistorted pixels."""
-        return homography.normalized(np.linalg.inv(self.homography), self.meters)
+        return homography.inverse(self.homography, self.meters)
 
     @property
     def center(self) -> tuple[float, float]:
         """The middle of the image in pixels, taken for the principal point."""
         return self.size[0] / 2, self.size[1] / 2
 
-    def undistort(self, pixels: Array) -> Array:
+    def undistort(self, pixels: F64) -> F64:
         """(N, 2) pixels as a lens without distortion would show them."""
         return homography.undistort(pixels, self.k1, self.focal, self.center)
 
-    def to_ground(self, pixels: Array) -> Array:
+    def to_ground(self, pixels: F64) -> F64:
         """(N, 2) meters of pixels (N, 2), lens distortion included; NaN beyond the horizon."""
         return homography.apply(self.homography, self.undistort(pixels))
 
-    def to_image(self, meters: Array) -> Array:
+    def to_image(self, meters: F64) -> F64:
         """(N, 2) pixels of points on the ground (N, 2), lens distortion included; NaN where not visible."""
         straight = homography.apply(self.inverse_homography, meters)
         return homography.distort(straight, self.k1, self.focal, self.center)
 
-    def contains(self, pixels: Array) -> Array:
+    def contains(self, pixels: F64) -> Array:
         """(N,) whether each pixel lies in the calibrated region."""
         with _ONE_THREAD:
             return np.asarray(shapely.contains_xy(self.region, pixels[:, 0], pixels[:, 1]))
 
-    def error_px(self) -> Array:
+    def error_px(self) -> F64:
         """(N,) reprojection error of each calibrated point in undistorted pixels."""
         projected = homography.apply(self.inverse_homography, self.meters)
         return np.asarray(np.hypot(*(projected - self.undistort(self.image)).T))
 
-    def error_m(self) -> Array:
+    def error_m(self) -> F64:
         """(N,) the same error on the ground in meters."""
         return np.asarray(np.hypot(*(self.to_ground(self.image) - self.meters).T))
 
-    def ground_sample_distance(self, pixels: Array) -> Array:
+    def ground_sample_distance(self, pixels: F64) -> F64:
         """(N,) meters per pixel in the direction of strongest foreshortening, at each pixel (N, 2)."""
         return self.ground_sample_distances(pixels)[:, 0]
 
-    def ground_sample_distances(self, pixels: Array) -> Array:
+    def ground_sample_distances(self, pixels: F64) -> F64:
         """(N, 2) meters per pixel along and across the strongest foreshortening: singular values."""
         return np.asarray(np.linalg.svd(homography.jacobian(self.homography, self.undistort(pixels)))[1])
 
@@ -96,7 +96,7 @@ class CameraCalibration:
         """The camera that projects the ground like this; None where the view has no perspective."""
         return camera_from_homography(self.inverse_homography, self.size, self.meters.mean(0))
 
-    def scale_error(self, pixels: Array, *, samples: int = 48) -> Array:
+    def scale_error(self, pixels: F64, *, samples: int = 48) -> F64:
         """(N,) relative standard error of lengths at each pixel, from CLICK_PX at every calibrated point.
 
         Lengths along the direction of strongest foreshortening: the least certain one, and on a road that
@@ -134,8 +134,8 @@ class CameraCalibration:
 
 
 def make_calibration(
-    image: Array,
-    meters: Array,
+    image: F64,
+    meters: F64,
     size: tuple[int, int],
     *,
     region: shapely.Polygon | None = None,
@@ -162,13 +162,13 @@ def make_calibration(
     raise InputError("calibration: the region reaches beyond the horizon; make it smaller")
 
 
-def default_regions(image: Array) -> list[shapely.Polygon]:
+def default_regions(image: F64) -> list[shapely.Polygon]:
     """The convex hull of the calibrated pixels (N, 2) with a margin, the widest first."""
     hull = shapely.MultiPoint(image).convex_hull
     return [hull.buffer(m * np.sqrt(hull.area)) for m in MARGINS]
 
 
-def rectangle(width_m: float, length_m: float) -> Array:
+def rectangle(width_m: float, length_m: float) -> F64:
     """(4, 2) meters of the corners of a rectangle on the road: (0, 0), (w, 0), (w, l), (0, l)."""
     if not (width_m > 0 and length_m > 0):
         raise InputError(

@@ -6,13 +6,13 @@ import numpy as np
 import shapely
 
 from edgevid.errors import InputError
-from edgevid.types import Array
+from edgevid.types import F64
 
 MAX_COORDINATE = 1e6
 """No pixel and no meter of a calibration is farther from the origin."""
 
 
-def check_pairs(image: Array, meters: Array, size: tuple[int, int]) -> None:
+def check_pairs(image: F64, meters: F64, size: tuple[int, int]) -> None:
     """InputError unless there are 4 or more pairs (N, 2) of finite numbers and a positive image size."""
     if image.ndim != 2 or image.shape[1:] != (2,) or image.shape != meters.shape or len(image) < 4:
         raise InputError(
@@ -34,7 +34,7 @@ def check_region(region: shapely.Polygon) -> shapely.Polygon:
     return region
 
 
-def check_lens(image: Array, size: tuple[int, int], k1: float, focal: float) -> None:
+def check_lens(image: F64, size: tuple[int, int], k1: float, focal: float) -> None:
     """InputError for a distortion that folds the image over itself before the calibrated points."""
     if not (np.isfinite(k1) and np.isfinite(focal) and focal > 0 and -1 <= k1 <= 1):
         raise InputError(
@@ -51,7 +51,7 @@ def check_lens(image: Array, size: tuple[int, int], k1: float, focal: float) -> 
         )
 
 
-def check_spread(image: Array, meters: Array) -> None:
+def check_spread(image: F64, meters: F64) -> None:
     """InputError for points without area, duplicate points, and four corners in crossed order."""
     _check_duplicates(image, meters)
     for points, what in ((image, "pixels"), (meters, "meters")):
@@ -63,7 +63,7 @@ def check_spread(image: Array, meters: Array) -> None:
         _check_corners(image, meters)
 
 
-def _check_corners(image: Array, meters: Array) -> None:
+def _check_corners(image: F64, meters: F64) -> None:
     """Four points: in order around, no three on one line, convex in pixels and in meters."""
     for points, what in ((image, "pixels"), (meters, "meters")):
         if not shapely.Polygon(points).is_valid:
@@ -81,7 +81,7 @@ def _check_corners(image: Array, meters: Array) -> None:
         )
 
 
-def _check_duplicates(image: Array, meters: Array) -> None:
+def _check_duplicates(image: F64, meters: F64) -> None:
     """InputError for a pixel or a place that is given twice."""
     for a in range(len(image)):
         for b in range(a + 1, len(image)):
@@ -96,7 +96,7 @@ def _check_duplicates(image: Array, meters: Array) -> None:
                 )
 
 
-def _least_height(points: Array) -> float:
+def _least_height(points: F64) -> float:
     """The least distance of a corner from the line through two others, of four points."""
     heights = []
     for left in range(4):
@@ -107,7 +107,7 @@ def _least_height(points: Array) -> float:
     return float(min(heights))
 
 
-def _is_convex(points: Array) -> bool:
+def _is_convex(points: F64) -> bool:
     """Whether every corner of a polygon turns the same way."""
     edges = np.roll(points, -1, 0) - points
     following = np.roll(edges, -1, 0)

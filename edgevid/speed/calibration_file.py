@@ -12,7 +12,7 @@ from edgevid.files.atomic import atomic_path
 from edgevid.files.toml import Section, read_toml, toml_table
 from edgevid.speed.calibration import CameraCalibration, default_regions, make_calibration, rectangle
 from edgevid.speed.calibration_checks import MAX_COORDINATE
-from edgevid.types import Array
+from edgevid.types import F64
 
 
 def read_calibration(path: str | Path) -> CameraCalibration:
@@ -44,7 +44,7 @@ def read_calibration(path: str | Path) -> CameraCalibration:
         raise FileFormatError(path, key, expected="points that fix a plane", got=str(error)) from None
 
 
-def _rectangle_pairs(table: Section) -> tuple[Array, Array]:
+def _rectangle_pairs(table: Section) -> tuple[F64, F64]:
     pixels = _points(table, "pixels", count=4)
     width, length = table.number("width_m"), table.number("length_m")
     table.done()
@@ -53,7 +53,7 @@ def _rectangle_pairs(table: Section) -> tuple[Array, Array]:
     return pixels, rectangle(width, length)
 
 
-def _pairs(top: Section) -> tuple[Array, Array]:
+def _pairs(top: Section) -> tuple[F64, F64]:
     tables = top.raw("points")
     if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
         top.fail("points", "tables [[points]] with pixel = [u, v] and meter = [x, y], or [rectangle]", tables)
@@ -66,7 +66,7 @@ def _pairs(top: Section) -> tuple[Array, Array]:
     return table[:, :2], table[:, 2:]
 
 
-def _points(table: Section, key: str, count: int = 0) -> Array:
+def _points(table: Section, key: str, count: int = 0) -> F64:
     given = table.raw(key)
     expected = f"{count or 'at least 3'} points [u, v]"
     good = isinstance(given, list) and all(

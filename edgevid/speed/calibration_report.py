@@ -13,7 +13,7 @@ from edgevid.speed import homography
 from edgevid.speed.calibration import CLICK_PX, CameraCalibration
 from edgevid.speed.camera import GroundCamera
 from edgevid.speed.outliers import find_outliers
-from edgevid.types import Array
+from edgevid.types import F64
 
 PLACES = {"near": 0.97, "middle": 0.5, "far": 0.03}
 """Shares of the region's height in the image, from its far edge."""
@@ -38,9 +38,9 @@ class Scale:
 class CalibrationReport:
     """What `examine` found."""
 
-    error_px: Array
+    error_px: F64
     """(N,) reprojection error of each point in pixels."""
-    error_m: Array
+    error_m: F64
     """(N,) the same error on the ground in meters."""
     outliers: tuple[int, ...]
     """Rows that the other points contradict."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgevid.types import Array
+from edgevid.types import F64
 
 MAX_FOCAL_WIDTHS = 100.0
 """A focal length of more image widths than this is no perspective that can be measured."""
@@ -17,7 +17,7 @@ MAX_FOCAL_WIDTHS = 100.0
 class GroundCamera:
     """A pinhole camera with square pixels and its principal point in the middle of the image."""
 
-    matrix: Array
+    matrix: F64
     """(3, 4) points in space (x, y, z up, in meters) to undistorted pixels."""
     focal_px: float
     height_m: float
@@ -28,7 +28,7 @@ class GroundCamera:
     """Horizontal angle of view."""
 
 
-def camera_from_homography(to_image: Array, size: tuple[int, int], visible: Array) -> GroundCamera | None:
+def camera_from_homography(to_image: F64, size: tuple[int, int], visible: F64) -> GroundCamera | None:
     """The camera that projects the plane by `to_image` (3, 3), meters to undistorted pixels.
 
     The two columns of the homography are orthogonal and equally long once the focal length is right: least

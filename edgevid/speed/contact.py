@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from edgevid.speed import homography
-from edgevid.types import Array
+from edgevid.types import F64, Array
 
 Contact = Literal["bottom", "footprint"]
 """The middle of the box's bottom edge, or the center of the footprint."""
@@ -22,7 +22,7 @@ MAX_RESIDUAL_PX = 1.0
 """A box in space whose image misses an edge of the detected box by more is none."""
 
 
-def contact_points(boxes: Array) -> Array:
+def contact_points(boxes: F64) -> F64:
     """(N, 2) float64: the middle of each box's bottom edge, where the object stands on the ground."""
     out = np.empty((len(boxes), 2))
     out[:, 0] = boxes[:, 0]
@@ -33,8 +33,8 @@ def contact_points(boxes: Array) -> Array:
 
 
 def footprint_centers(
-    boxes: Array, to_ground: Array, camera: Array, *, road_deg: float, ratio: float = LENGTH_PER_WIDTH
-) -> Array:
+    boxes: F64, to_ground: F64, camera: F64, *, road_deg: float, ratio: float = LENGTH_PER_WIDTH
+) -> F64:
     """(N, 2) pixels of the centers of the footprints of vehicles that drive along `road_deg` on the plane.
 
     For roads that run obliquely through the image: the bottom edge of the box touches one corner of the
@@ -65,7 +65,7 @@ def footprint_centers(
 _CORNERS = ((1, 1), (1, -1), (-1, -1), (-1, 1))
 
 
-def _edges(unknown: Array, floor: Array, camera: Array) -> tuple[Array, Array]:
+def _edges(unknown: F64, floor: F64, camera: F64) -> tuple[F64, F64]:
     """Left, top, right, bottom (N, 4) of boxes in space, and the derivative (N, 4, 4) by x, y, width, height.
 
     `floor` (4, 2): the corners of a footprint of width 1.
@@ -93,7 +93,7 @@ def _edges(unknown: Array, floor: Array, camera: Array) -> tuple[Array, Array]:
     return found, slope
 
 
-def _solve(slope: Array, error: Array) -> Array:
+def _solve(slope: F64, error: F64) -> F64:
     """(N, 4) Newton steps of bounded length; none where the derivative is singular or not finite."""
     good = np.asarray(np.isfinite(slope).all((1, 2)) & np.isfinite(error).all(1))
     safe = np.where(good[:, None, None], slope, np.eye(4))
@@ -103,7 +103,7 @@ def _solve(slope: Array, error: Array) -> Array:
     return np.asarray(np.clip(step, -3.0, 3.0))
 
 
-def is_occluded(boxes: Array, share: float = 0.2) -> Array:
+def is_occluded(boxes: F64, share: float = 0.2) -> Array:
     """(N,) whether a nearer box (its bottom is lower in the image) hides over `share` of the bottom edge."""
     left, top, right, bottom = boxes.T
     over = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
@@ -113,7 +113,7 @@ def is_occluded(boxes: Array, share: float = 0.2) -> Array:
     return np.asarray(hidden.any(1))
 
 
-def is_truncated(boxes: Array, size: tuple[int, int], noise: Array) -> Array:
+def is_truncated(boxes: F64, size: tuple[int, int], noise: F64) -> Array:
     """(N,) whether the left, right or bottom edge may be the image's own border instead of the object's.
 
     `noise` (N,) is the standard error of an edge in pixels: a truncated box still jitters, so that its edge

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from edgevid.types import Array
+from edgevid.types import F64, I64, Array
 
-Rows = tuple[Array, Array]
+Rows = tuple[I64, F64]
 """Track ids (N,) and their values (N, len(PlaneColumn))."""
-PlaneUpdate = tuple[Rows, Rows, list[tuple[int, Array]]]
+PlaneUpdate = tuple[Rows, Rows, list[tuple[int, F64]]]
 """Live rows, smoothed rows, and (id, sightings (n, 4): time, u, v, noise) of each track that ended."""
 
 
 class SpeedCore(Protocol):
     """Velocities on the plane of all tracks."""
 
-    def update(self, ids: Array, pixels: Array, noise: Array, measured: Array, time: float) -> PlaneUpdate:
+    def update(self, ids: I64, pixels: F64, noise: F64, measured: Array, time: float) -> PlaneUpdate:
         """One moment of tracks `ids` (N,) at undistorted `pixels` (N, 2); tracks that are not named end."""
         ...
 

@@ -11,7 +11,7 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.speed.core import PlaneUpdate
 from edgevid.speed.track_history import TrackHistory, no_rows, unit
-from edgevid.types import Array
+from edgevid.types import F64, I64, Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class _Place(NamedTuple):
     """A counted place of a track."""
 
     time: float
-    meters: Array
+    meters: F64
     """(2,)"""
-    root: Array
+    root: F64
     """(2, 2) square root of its covariance."""
 
 
@@ -57,12 +57,12 @@ class _Value(NamedTuple):
     """The last velocity of a track."""
 
     time: float = math.nan
-    velocity: Array = _NAN
+    velocity: F64 = _NAN
     """(2,) m/s; its length may be a mean of lengths."""
     variance: float = math.nan
-    place: Array = _NAN
+    place: F64 = _NAN
     """(2,) meters."""
-    mean: Array = _NAN
+    mean: F64 = _NAN
     """(2,) m/s, the mean vector."""
 
 
@@ -75,7 +75,7 @@ class DisplacementCore:
     Where a track is missed at its frame, the next sighting takes its place, over the time that really passed.
     """
 
-    def __init__(self, settings: Displacement, process_noise: float, to_ground: Array) -> None:
+    def __init__(self, settings: Displacement, process_noise: float, to_ground: F64) -> None:
         self._settings, self._q = settings, process_noise
         self._history = TrackHistory(0.5, process_noise, to_ground)
         self._anchors: dict[int, _Anchor] = {}
@@ -85,7 +85,7 @@ class DisplacementCore:
         self._history.reset()
         self._anchors.clear()
 
-    def update(self, ids: Array, pixels: Array, noise: Array, measured: Array, time: float) -> PlaneUpdate:
+    def update(self, ids: I64, pixels: F64, noise: F64, measured: Array, time: float) -> PlaneUpdate:
         """One moment; see `SpeedCore.update`."""
         history = self._history
         slots = history.begin(time, ids)
@@ -100,7 +100,7 @@ class DisplacementCore:
         rows = history.rows(slots, time, np.isfinite(when), when, velocity, variance, place, motion=mean)
         return (ids, rows), (ids[fresh], rows[fresh]), history.ended
 
-    def _measure(self, ids: Array, slots: Array, good: Array, time: float) -> Array:
+    def _measure(self, ids: I64, slots: I64, good: Array, time: float) -> Array:
         """Takes the displacements that are due; (N,) whose value is new."""
         state, fresh = self._history.state[slots], np.zeros(len(ids), bool)
         n, since = self._settings.frames, time - state["first_seen"]

@@ -26,7 +26,7 @@ from edgevid.speed.displacement import Displacement, DisplacementCore
 from edgevid.speed.scale_error import ScaleErrorGrid
 from edgevid.speed.track_speed import track_speed
 from edgevid.speed.window import WindowCore
-from edgevid.types import Array, Reason, SpeedReport, Speeds, Tracks
+from edgevid.types import F64, U8, Array, Reason, SpeedReport, Speeds, Tracks
 
 log = logging.getLogger("edgevid")
 KMH = 3.6
@@ -89,7 +89,7 @@ class SpeedEstimator:
         self._lookahead = LOOKAHEAD * lag_s if method == "filter" else -math.inf
         self._footprint, self._road_deg, self._click_px = contact == "footprint", float(road_deg), click_px
         settings = {"process_noise": float(process_noise), "lag_s": float(lag_s)}
-        cores: dict[Method, Callable[[Array, Array], SpeedCore]] = {
+        cores: dict[Method, Callable[[F64, F64], SpeedCore]] = {
             "filter": lambda to_ground, to_image: kernels.PlaneCore(settings, to_ground, to_image),
             "window": lambda to_ground, _: WindowCore(window_s, process_noise, to_ground),
             "displacement": lambda to_ground, _: DisplacementCore(
@@ -138,26 +138,26 @@ class SpeedEstimator:
         live, smoothed, ended = self._core.update(tracks.ids, pixels, noise, measured.view(np.uint8), time)
         return SpeedReport(*self._speeds(live, smoothed, unusable), self._track_speeds(ended, time))
 
-    def _noise_of(self, boxes: Array) -> Array:
+    def _noise_of(self, boxes: F64) -> F64:
         if self._noise is not None:
             return np.full(len(boxes), float(self._noise))
         return np.maximum(2.0, 0.015 * (boxes[:, 3] - boxes[:, 1]))
 
-    def _pixels(self, boxes: Array, contacts: Array) -> Array:
+    def _pixels(self, boxes: F64, contacts: F64) -> F64:
         """(N, 2) undistorted pixels of the contact points."""
         if self._camera is None:
             return self.calibration.undistort(contacts)
         straight = self.calibration.undistort(boxes.reshape(-1, 2)).reshape(-1, 4)
         return footprint_centers(straight, self._to_ground, self._camera, road_deg=self._road_deg)
 
-    def _unusable(self, boxes: Array, contacts: Array, noise: Array) -> Array:
+    def _unusable(self, boxes: F64, contacts: F64, noise: F64) -> U8:
         """(N,) Reason for which a contact point cannot be used, OK where it can."""
         reason = np.where(self.calibration.contains(contacts), OK, OFF_PLANE).astype(np.uint8)
         reason[is_occluded(boxes)] = OCCLUDED
         reason[is_truncated(boxes, self.calibration.size, noise)] = TRUNCATED
         return reason
 
-    def _speeds(self, live: Rows, smoothed: Rows, unusable: Array) -> tuple[Speeds, Speeds]:
+    def _speeds(self, live: Rows, smoothed: Rows, unusable: U8) -> tuple[Speeds, Speeds]:
         """The tables of both kinds of rows, computed together: half the calls."""
         n, ids = len(live[0]), np.concatenate([live[0], smoothed[0]])
         rows = np.ascontiguousarray(np.concatenate([live[1], smoothed[1]]).T)
@@ -176,9 +176,7 @@ class SpeedEstimator:
         columns = (ids, speed, sigma, heading, rows[PlaneColumn.TIME], reason)
         return Speeds.trusted(*(c[:n] for c in columns)), Speeds.trusted(*(c[n:] for c in columns))
 
-    def _reasons(
-        self, rows: Array, speed: Array, sigma: Array, moving: Array, n: int, unusable: Array
-    ) -> Array:
+    def _reasons(self, rows: F64, speed: F64, sigma: F64, moving: Array, n: int, unusable: U8) -> U8:
         """(N,) Reason of each row; the first `n` are live, their boxes were `unusable` or OK."""
         reason = np.zeros(len(speed), np.uint8)
         stationary, unseen = rows[PlaneColumn.STATIONARY_S], rows[PlaneColumn.UNSEEN_S]
@@ -201,7 +199,7 @@ class SpeedEstimator:
             reason[:] = CAMERA_MOVED
         return reason
 
-    def _track_speeds(self, ended: list[tuple[int, Array]], time: float) -> Speeds:
+    def _track_speeds(self, ended: list[tuple[int, F64]], time: float) -> Speeds:
         """One speed for each track that ended, or was another object from some moment on."""
         if not ended:
             return _NONE
@@ -238,7 +236,7 @@ def _check(method: str, contact: str, window_s: float, lag_s: float, process_noi
         raise InputError(f"SpeedEstimator: expected window_s of at least 0.3 s, got {window_s}")
 
 
-def _camera_matrix(calibration: CameraCalibration) -> Array:
+def _camera_matrix(calibration: CameraCalibration) -> F64:
     """(3, 4) the projection that the footprint needs."""
     camera = calibration.camera()
     if camera is None or not 0.2 < camera.focal_px / max(calibration.size) < 20:

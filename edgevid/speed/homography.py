@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.types import Array
+from edgevid.types import F64
 
 
-def apply(h: Array, points: Array) -> Array:
+def apply(h: F64, points: F64) -> F64:
     """(N, 2) points through a homography (3, 3); NaN beyond the horizon (see `normalized`).
 
     >>> apply(np.diag([2.0, 2.0, 1.0]), np.array([[1.0, 3.0]])).tolist()
@@ -20,19 +20,24 @@ def apply(h: Array, points: Array) -> Array:
     return np.asarray(lifted[:, :2] / w[:, None])
 
 
-def jacobian(h: Array, points: Array) -> Array:
+def jacobian(h: F64, points: F64) -> F64:
     """(N, 2, 2) derivative of `apply` at each point."""
     lifted = np.concatenate([points, np.ones((len(points), 1))], 1) @ h.T
     out = lifted[:, :2] / lifted[:, 2:]
     return np.asarray((h[None, :2, :2] - out[:, :, None] * h[None, 2:, :2]) / lifted[:, 2, None, None])
 
 
-def normalized(h: Array, points: Array) -> Array:
+def normalized(h: F64, points: F64) -> F64:
     """The homography scaled so that the scale is 1 at the middle of `points`: positive before the horizon."""
     return np.asarray(h / (h[2] @ [*points.mean(0), 1.0]))
 
 
-def fit(image: Array, meters: Array) -> Array:
+def inverse(h: F64, points: F64) -> F64:
+    """(3, 3) inverse homography, normalized at `points` (N, 2) of its source; LinAlgError where singular."""
+    return normalized(np.asarray(np.linalg.inv(h), np.float64), points)
+
+
+def fit(image: F64, meters: F64) -> F64:
     """(3, 3) homography from pixels to meters of least reprojection error over N >= 4 pairs.
 
     Direct linear transform on normalized points, then Levenberg-Marquardt on the error in pixels
@@ -42,15 +47,16 @@ def fit(image: Array, meters: Array) -> Array:
         raise InputError(f"calibration: expected at least 4 pairs, got {len(image)} and {len(meters)} points")
     to_image = _linear(meters, image)
     if len(image) > 4:
-        to_image, _ = cv2.findHomography(meters, image, method=0)
-        if to_image is None:
+        found, _ = cv2.findHomography(meters, image, method=0)
+        if found is None:
             raise InputError("calibration: the points fix no plane; spread them over an area")
+        to_image = np.asarray(found, np.float64)
     if not np.isfinite(to_image).all() or abs(np.linalg.det(to_image)) < 1e-12:
         raise InputError("calibration: the points fix no plane; they lie on one line, or two are the same")
-    return normalized(np.linalg.inv(to_image), image)
+    return inverse(to_image, image)
 
 
-def _linear(source: Array, target: Array) -> Array:
+def _linear(source: F64, target: F64) -> F64:
     """Direct linear transform with normalized points."""
     a, b = _normalizer(source), _normalizer(target)
     p, q = apply(a, source), apply(b, target)
@@ -64,7 +70,7 @@ def _linear(source: Array, target: Array) -> Array:
     return normalized(np.linalg.inv(b) @ vectors[8].reshape(3, 3) @ a, source)
 
 
-def _normalizer(points: Array) -> Array:
+def _normalizer(points: F64) -> F64:
     """(3, 3) translation of the center to 0 and scaling of the mean distance to sqrt 2."""
     center = points.mean(0)
     spread = max(float(np.hypot(*(points - center).T).mean()), 1e-12)
@@ -72,7 +78,7 @@ def _normalizer(points: Array) -> Array:
     return np.array([[s, 0, -s * center[0]], [0, s, -s * center[1]], [0, 0, 1]])
 
 
-def undistort(points: Array, k1: float, focal: float, center: tuple[float, float]) -> Array:
+def undistort(points: F64, k1: float, focal: float, center: tuple[float, float]) -> F64:
     """(N, 2) pixels with radial distortion r -> r (1 + k1 r^2) removed (r in focal lengths)."""
     if k1 == 0:
         return points
@@ -83,7 +89,7 @@ def undistort(points: Array, k1: float, focal: float, center: tuple[float, float
     return np.asarray(straight * focal + center)
 
 
-def distort(points: Array, k1: float, focal: float, center: tuple[float, float]) -> Array:
+def distort(points: F64, k1: float, focal: float, center: tuple[float, float]) -> F64:
     """(N, 2) the inverse of `undistort`; NaN beyond the radius at which barrel distortion folds back."""
     if k1 == 0:
         return points

@@ -9,7 +9,7 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.speed import homography
 from edgevid.speed.calibration import CLICK_PX, CameraCalibration, make_calibration
-from edgevid.types import Array
+from edgevid.types import F64
 
 OUTLIER_PX = 3 * CLICK_PX
 """The least reprojection error of an outlier, under the fit to the other points."""
@@ -43,15 +43,14 @@ def without(calibration: CameraCalibration, rows: tuple[int, ...]) -> CameraCali
     )  # fmt: skip
 
 
-def _fit(image: Array, meters: Array, rows: list[int]) -> Array | None:
+def _fit(image: F64, meters: F64, rows: list[int]) -> F64 | None:
     try:
-        h = homography.fit(image[rows], meters[rows])
-        return homography.normalized(np.linalg.inv(h), meters[rows])
+        return homography.inverse(homography.fit(image[rows], meters[rows]), meters[rows])
     except (InputError, np.linalg.LinAlgError):
         return None
 
 
-def _rms(image: Array, meters: Array, rows: list[int]) -> float:
+def _rms(image: F64, meters: F64, rows: list[int]) -> float:
     """Root mean square error in pixels of the fit to `rows`, per degree of freedom."""
     h = _fit(image, meters, rows)
     if h is None:
@@ -60,7 +59,7 @@ def _rms(image: Array, meters: Array, rows: list[int]) -> float:
     return math.sqrt(squares / max(1, 2 * len(rows) - 8)) if np.isfinite(squares) else math.inf
 
 
-def _distance(image: Array, meters: Array, rows: list[int], row: int) -> float:
+def _distance(image: F64, meters: F64, rows: list[int], row: int) -> float:
     """Reprojection error in pixels of one point under the fit to `rows`."""
     h = _fit(image, meters, rows)
     if h is None:

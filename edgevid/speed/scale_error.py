@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgevid.speed.calibration import CLICK_PX, CameraCalibration
-from edgevid.types import Array
+from edgevid.types import F64
 
 CELLS = 16
 """Of the grid, along each side of the region."""
@@ -23,7 +23,7 @@ class ScaleErrorGrid:
         errors = np.nan_to_num(errors, nan=1.0, posinf=1.0) * (click_px / CLICK_PX)
         self._grid = errors.reshape(CELLS, -1)
 
-    def at_meters(self, x: Array, y: Array) -> Array:
+    def at_meters(self, x: F64, y: F64) -> F64:
         """(N,) at meters x, y (N,)."""
         h = self._to_image
         w = h[2, 0] * x + h[2, 1] * y + h[2, 2]
@@ -32,7 +32,7 @@ class ScaleErrorGrid:
             (h[0, 0] * x + h[0, 1] * y + h[0, 2]) / w, (h[1, 0] * x + h[1, 1] * y + h[1, 2]) / w
         )
 
-    def at_pixels(self, u: Array, v: Array) -> Array:
+    def at_pixels(self, u: F64, v: F64) -> F64:
         """(N,) at pixels u, v (N,)."""
         last = CELLS - 1.0
         column = np.minimum(np.maximum((u - self._low[0]) / self._step[0], 0.0), last)

@@ -10,7 +10,7 @@ import numpy as np
 from edgevid.kernels.plane_columns import UNDECIDED, UNMEASURED, PlaneColumn
 from edgevid.speed import homography
 from edgevid.speed.core import Rows
-from edgevid.types import Array
+from edgevid.types import F64, I64, Array
 
 CORRELATION_S = 0.15
 """Correlation time of box errors: typical of detectors (0.8 per frame at 30 fps)."""
@@ -43,17 +43,17 @@ STATE = np.dtype(
 class Lines:
     """Straight lines through the windows of N tracks."""
 
-    count: Array
+    count: F64
     """(N,) sightings."""
-    middle: Array
+    middle: F64
     """(N,) middle time of the sightings in seconds."""
-    length: Array
+    length: F64
     """(N,) seconds from the first sighting to the last."""
-    place: Array
+    place: F64
     """(N, 2) meters at the middle."""
-    velocity: Array
+    velocity: F64
     """(N, 2) m/s."""
-    variance: Array
+    variance: F64
     """(N,) variance of the velocity along itself; NaN where there are too few sightings."""
 
 
@@ -63,7 +63,7 @@ class TrackHistory:
     Jumps, and ids that went to another object, are outliers of the line through the window.
     """
 
-    def __init__(self, window_s: float, process_noise: float, to_ground: Array) -> None:
+    def __init__(self, window_s: float, process_noise: float, to_ground: F64) -> None:
         self._window, self._q, self._to_ground = window_s, process_noise, to_ground
         self.reset()
 
@@ -80,9 +80,9 @@ class TrackHistory:
         """Square root of each place's covariance."""
         self.state = np.zeros(0, STATE)
         self.sightings: dict[int, list[tuple[float, float, float, float]]] = {}
-        self.ended: list[tuple[int, Array]] = []
+        self.ended: list[tuple[int, F64]] = []
 
-    def begin(self, time: float, ids: Array) -> Array:
+    def begin(self, time: float, ids: I64) -> I64:
         """Opens the column of this moment and ends the tracks that are not named; the slots (N,)."""
         self._advance(time)
         present = set(ids.tolist())
@@ -92,7 +92,7 @@ class TrackHistory:
             self._end(gone, 0)
         return np.array([self._slot(i) for i in ids.tolist()], np.int64)
 
-    def newest(self, slot: int) -> tuple[Array, Array]:
+    def newest(self, slot: int) -> tuple[F64, F64]:
         """Place (2,) and the root of its covariance (2, 2) at this moment."""
         return self.place[slot, self._head].copy(), self.root[slot, self._head].copy()
 
@@ -135,9 +135,7 @@ class TrackHistory:
         self.valid[slot] = False
         self.state[slot] = (math.nan, math.nan, math.nan, 0, 0, -1)
 
-    def add(
-        self, slots: Array, ids: Array, pixels: Array, noise: Array, measured: Array, time: float
-    ) -> Array:
+    def add(self, slots: I64, ids: I64, pixels: F64, noise: F64, measured: Array, time: float) -> Array:
         """Writes the sightings of this moment; (N,) which count: measured, on the ground, no outliers."""
         state, place = self.state, homography.apply(self._to_ground, pixels)
         good = measured & np.isfinite(place).all(1)
@@ -157,7 +155,7 @@ class TrackHistory:
         return np.asarray(good)
 
     def _reject(
-        self, slots: Array, ids: Array, pixels: Array, noise: Array, place: Array, good: Array, time: float
+        self, slots: I64, ids: I64, pixels: F64, noise: F64, place: F64, good: Array, time: float
     ) -> None:
         """Takes outliers out of `good`; a track with MAX_OUTLIERS of them in a row starts again."""
         rows = np.flatnonzero(good & (self.state["sightings"][slots] >= MIN_SIGHTINGS))
@@ -174,13 +172,13 @@ class TrackHistory:
                 good[n] = False
                 self._remember(int(ids[n]), time, pixels[n], noise[n])
 
-    def _remember(self, i: int, time: float, pixel: Array, noise: float) -> None:
+    def _remember(self, i: int, time: float, pixel: F64, noise: float) -> None:
         rows = self.sightings.setdefault(i, [])
         rows.append((time, float(pixel[0]), float(pixel[1]), float(noise)))
         if len(rows) > MAX_SIGHTINGS:
             self.sightings[i] = rows[::2]
 
-    def _is_outlier(self, slots: Array, place: Array, pixels: Array, noise: Array, time: float) -> Array:
+    def _is_outlier(self, slots: I64, place: F64, pixels: F64, noise: F64, time: float) -> Array:
         """(N,) whether a place is farther from the window's line than error and agility allow."""
         line = self.line(slots)
         ahead = time - line.middle
@@ -191,7 +189,7 @@ class TrackHistory:
         variance = 2 * own + np.nan_to_num(line.variance, nan=np.inf) * ahead**2 + agility
         return np.asarray((off**2).sum(1) > OUTLIER_GATE * variance)
 
-    def line(self, slots: Array) -> Lines:
+    def line(self, slots: I64) -> Lines:
         """Least squares over the sightings in the window, with the variance of the slope."""
         columns = np.flatnonzero(self.times >= self.times[self._head] - self._window - 1e-9)
         t = self.times[columns]
@@ -215,9 +213,9 @@ class TrackHistory:
         return Lines(count, middle, length, center, velocity, np.where(count >= 3, variance, np.nan))
 
     def rows(
-        self, slots: Array, time: float, known: Array, when: Array, velocity: Array, variance: Array,
-        place: Array, motion: Array | None = None,
-    ) -> Array:  # fmt: skip
+        self, slots: I64, time: float, known: Array, when: F64, velocity: F64, variance: F64,
+        place: F64, motion: F64 | None = None,
+    ) -> F64:  # fmt: skip
         """(N, len(PlaneColumn)) of tracks in `slots`; without a value they count as having too few sightings.
 
         `motion` (N, 2) is the velocity that is tested for being noise (None: `velocity`).
@@ -244,7 +242,7 @@ class TrackHistory:
         return np.nan_to_num(rows)
 
 
-def unit(v: Array) -> Array:
+def unit(v: F64) -> F64:
     """(N, 2) vectors of length 1 in the direction of `v`, or (0, 1) where it is 0."""
     size = np.hypot(v[:, 0], v[:, 1])
     return np.where(size[:, None] > 1e-9, v / np.maximum(size, 1e-9)[:, None], np.array([0.0, 1.0]))

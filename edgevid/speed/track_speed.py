@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edgevid.speed import homography
-from edgevid.types import Array
+from edgevid.types import F64
 
 CORRELATION_S = 0.15
 """Prior of the correlation time of box errors in seconds: typical of detectors."""
@@ -36,11 +36,11 @@ class TrackSpeed(NamedTuple):
     """Degrees on the plane; NaN at rest."""
     time: float
     """The middle of the sightings in seconds."""
-    pixel: Array
+    pixel: F64
     """(2,) undistorted contact pixel in the middle."""
 
 
-def track_speed(sightings: Array, to_ground: Array, to_image: Array) -> TrackSpeed | None:
+def track_speed(sightings: F64, to_ground: F64, to_image: F64) -> TrackSpeed | None:
     """The speed of the straight motion that fits `sightings` best; None for too few of them.
 
     `sightings` (n, 4): time in s, undistorted contact pixel u, v, standard error of a box edge in pixels.
@@ -68,13 +68,13 @@ def track_speed(sightings: Array, to_ground: Array, to_image: Array) -> TrackSpe
     return TrackSpeed(speed, math.sqrt(float(u @ cov @ u)), heading, middle, pixel)
 
 
-def _chi_square(value: Array, cov: Array) -> float:
+def _chi_square(value: F64, cov: F64) -> float:
     return float(value @ np.linalg.solve(cov, value))
 
 
 def _fit(
-    t: Array, pixels: Array, noise: Array, to_ground: Array, to_image: Array, *, terms: int
-) -> tuple[Array, Array] | None:
+    t: F64, pixels: F64, noise: F64, to_ground: F64, to_image: F64, *, terms: int
+) -> tuple[F64, F64] | None:
     """State (2 * terms,) and covariance by Gauss-Newton on the pixels, robust by Huber's weights."""
     basis = np.stack([np.ones_like(t), t, 0.5 * t * t][:terms], 1)
     places = homography.apply(to_ground, pixels)
@@ -96,10 +96,12 @@ def _fit(
         state = state + change.reshape(terms, 2)
         if np.abs(change).max() < 1e-6:
             break
-    return state.ravel(), np.linalg.inv(information) * _inflation(error * weight[:, None], np.diff(t))
+    return np.asarray(state.ravel()), np.linalg.inv(information) * _inflation(
+        error * weight[:, None], np.diff(t)
+    )
 
 
-def _inflation(error: Array, gaps: Array) -> float:
+def _inflation(error: F64, gaps: F64) -> float:
     """The factor by which correlation in time widens the variance of a slow quantity: (1 + r) / (1 - r).
 
     r is the correlation from one sighting to the next: estimated from the residuals (n, 2), and drawn towards

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgevid.speed.core import PlaneUpdate
 from edgevid.speed.track_history import TrackHistory, no_rows
-from edgevid.types import Array
+from edgevid.types import F64, I64, Array
 
 
 class WindowCore:
@@ -14,14 +14,14 @@ class WindowCore:
     from the boxes' noise with its correlation in time, and from the process noise.
     """
 
-    def __init__(self, window_s: float, process_noise: float, to_ground: Array) -> None:
+    def __init__(self, window_s: float, process_noise: float, to_ground: F64) -> None:
         self._history = TrackHistory(window_s, process_noise, to_ground)
 
     def reset(self) -> None:
         """Forgets every track."""
         self._history.reset()
 
-    def update(self, ids: Array, pixels: Array, noise: Array, measured: Array, time: float) -> PlaneUpdate:
+    def update(self, ids: I64, pixels: F64, noise: F64, measured: Array, time: float) -> PlaneUpdate:
         """One moment; see `SpeedCore.update`."""
         history = self._history
         slots = history.begin(time, ids)

@@ -16,7 +16,7 @@ from edgevid.output.ground_grid import grid_lines, round_cell
 from edgevid.speed.calibration import CameraCalibration, make_calibration, rectangle
 from edgevid.speed.calibration_file import has_default_region, rectangle_size
 from edgevid.speed.calibration_report import CalibrationReport, examine
-from edgevid.types import Array
+from edgevid.types import F64
 
 MAX_POINTS = 200
 
@@ -122,7 +122,7 @@ def to_page(calibration: CameraCalibration) -> dict[str, Any]:
     return made
 
 
-def _pairs(body: dict[str, Any]) -> tuple[Array, Array]:
+def _pairs(body: dict[str, Any]) -> tuple[F64, F64]:
     """Pixels and meters of the rectangle or of the points."""
     if body.get("mode") == "rectangle":
         pixels = _points(body.get("rectangle"), "rectangle", least=4)
@@ -149,7 +149,7 @@ def _pairs(body: dict[str, Any]) -> tuple[Array, Array]:
     return pixels, meters
 
 
-def _points(given: Any, what: str, *, least: int) -> Array:
+def _points(given: Any, what: str, *, least: int) -> F64:
     good = isinstance(given, list) and least <= len(given) <= MAX_POINTS
     if not good or not all(isinstance(p, list) and len(p) == 2 for p in given):
         raise InputError(f"calibration: expected {least} to {MAX_POINTS} points [u, v] as {what}")
