@@ -1,0 +1,39 @@
+"""The search for the nodes to exclude."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import onnx_models
+
+from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator
+from edgevid.optimize.quantize.frames import select_frames
+from edgevid.optimize.quantize.graph import Graph
+from edgevid.optimize.quantize.search import ExclusionSearch, build
+from edgevid.runtime.recipe import LocalRecipe
+
+onnx = onnx_models.onnx
+
+
+def test_the_most_sensitive_node_is_excluded_first(
+    net: LocalRecipe, graph: Graph, video: Path, tmp_path: Path
+) -> None:
+    """One activation's range is made absurd: it must be the first that is kept, and then the floor holds."""
+    from edgevid.optimize.quantize.ranges import measure
+
+    selection = select_frames(video, max_frames=20)
+    found = measure(net, graph, selection.calibration, selection.sources)
+    ranges = {**found.activation_ranges, "s": (-9000.0, 9000.0)}
+    found = dataclasses.replace(found, activation_ranges=ranges)
+    plain = tmp_path / "plain.onnx"
+    onnx.save(graph.model, plain)
+    evaluator = Evaluator(net, selection.held_out, plain)
+    meter = DriftMeter(net, selection.held_out, plain)
+    assert meter.drift(build(graph, found, "int8-cpu", frozenset())[0]) > 0.2
+    for variant, blamed in (("int8-cpu", "s"), ("int8-trt", graph.layers()[2].name)):
+        search = ExclusionSearch(graph, found, variant, meter, evaluator)
+        search.rank()
+        assert next(iter(search.sensitivities)) == blamed
+        model = build(graph, found, variant, frozenset({blamed}))[0]
+        assert meter.drift(model) < 0.05
