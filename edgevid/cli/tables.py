@@ -16,5 +16,7 @@ def print_table(console: Console, table: Table) -> None:
         if column.no_wrap:
             cells = [column.header, *column.cells]
             column.min_width = max(Measurement.get(console, options, cell).maximum for cell in cells)
-    needed = Measurement.get(console, options, table).minimum
-    console.print(table, width=max(console.width, needed))
+    width = console.width
+    console.width = max(width, Measurement.get(console, options, table).minimum)
+    console.print(table)
+    console.width = width
