@@ -7,6 +7,7 @@ import io
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 from edgevid.errors import require
@@ -14,17 +15,6 @@ from edgevid.types import Array
 
 Calibrator = Literal["min-max", "percentile", "entropy"]
 _METHODS = {"min-max": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
-
-
-class _OneInput:
-    """One frame's inputs, once: what ONNX Runtime's calibrators read."""
-
-    def __init__(self, inputs: dict[str, Array]) -> None:
-        self._inputs: dict[str, Array] | None = inputs
-
-    def get_next(self) -> dict[str, Array] | None:
-        inputs, self._inputs = self._inputs, None
-        return inputs
 
 
 def activation_ranges(
@@ -51,6 +41,7 @@ def activation_ranges(
             extra_options={} if percentile is None else {"percentile": percentile},
         )
         for one in inputs:
-            worker.collect_data(_OneInput({name: array.copy() for name, array in one.items()}))
+            reader = iter(({name: array.copy() for name, array in one.items()}, None))
+            worker.collect_data(SimpleNamespace(get_next=reader.__next__))
         data = worker.compute_data()
     return {name: data[name].range_value for name in data}
