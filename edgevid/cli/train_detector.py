@@ -11,7 +11,13 @@ from edgevid.errors import InputError, require
 
 Sources = Annotated[list[str], typer.Argument(help="Videos and folders of images; each is one clip.")]
 Data = Annotated[Path, typer.Option(help="Data folder to write (images/ and labels/).")]
-Models = Annotated[str, typer.Option(help="Detectors whose results are fused, separated by commas.")]
+Models = Annotated[
+    str,
+    typer.Option(
+        help="Detectors whose results are fused, separated by commas (default: three small ones).",
+        show_default=False,
+    ),
+]
 Every = Annotated[float, typer.Option(help="Seconds between labeled frames of a video.", min=0.0)]
 Folder = Annotated[Path, typer.Argument(help="Data folder with images/ and labels/.")]
 Out = Annotated[Path, typer.Option(help="Folder for the ONNX, recipe and checkpoint.")]
