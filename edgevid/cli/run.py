@@ -179,35 +179,27 @@ class _Outputs:
         """The sinks for the frames of `video`."""
         from edgevid.output.sinks import JsonLines, MotText
 
-        limit = round(self.max_disk_gb * 1e9) if self.max_disk_gb else None
-        for path, make in (
-            (self.out, lambda p: self._video(p, video)),
-            (self.jsonl, JsonLines),
-            (self.mot, MotText),
-        ):
-            if path is not None:
-                self.made.append(self._segmented(path, make, limit))
+        makers = (lambda path: self._video(path, video)), JsonLines, MotText
+        paths = self.out, self.jsonl, self.mot
+        self.made = [self._segmented(p, make) for p, make in zip(paths, makers, strict=True) if p]
         return [*self.made, *self.more]
 
     def written(self) -> list[str]:
         """The names of the files, the latest where there were many."""
         names: list[str] = []
-        for sink, path in zip(self.made, (p for p in (self.out, self.jsonl, self.mot) if p), strict=True):
-            segments = getattr(sink, "segments", [path])
-            more = (
-                f" and {sink.started - len(segments[-3:])} before"
-                if hasattr(sink, "started") and sink.started > 3
-                else ""
-            )
-            names.append(", ".join(map(str, segments[-3:])) + more)
+        for sink in self.made:
+            latest = getattr(sink, "segments", [sink.path])[-3:]
+            earlier = getattr(sink, "started", 0) - len(latest)
+            names.append(", ".join(map(str, latest)) + (f" and {earlier} before" if earlier > 0 else ""))
         return names
 
-    def _segmented(self, path: Path, make: Any, limit: int | None) -> Any:
+    def _segmented(self, path: Path, make: Any) -> Any:
         """One plain file without --segment-s; a video starts another one where the frames' size changes."""
         from edgevid.output.segments import SegmentedSink
 
         if self.segment_s is None and path != self.out:
             return make(path)
+        limit = round(self.max_disk_gb * 1e9) if self.max_disk_gb else None
         return SegmentedSink(path, make, segment_s=self.segment_s, max_disk_bytes=limit)
 
     def _video(self, path: Path, video: Any) -> Sink:

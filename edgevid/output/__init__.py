@@ -11,18 +11,7 @@ from edgevid.output.segments import SegmentedSink
 from edgevid.output.sinks import AnnotatedVideo, JsonLines, MotText, Sink
 
 __all__ = [
-    "AnnotatedVideo",
-    "GridOverlay",
-    "JsonLines",
-    "MotText",
-    "Overlay",
-    "ReviewSink",
-    "SegmentedSink",
-    "Sink",
-    "as_json",
-    "contact_sheet",
-    "draw_ground_grid",
-    "from_supervision",
-    "read_jsonl",
+    "AnnotatedVideo", "GridOverlay", "JsonLines", "MotText", "Overlay", "ReviewSink", "SegmentedSink",
+    "Sink", "as_json", "contact_sheet", "draw_ground_grid", "from_supervision", "read_jsonl",
     "to_supervision",
-]
+]  # fmt: skip

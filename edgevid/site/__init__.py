@@ -8,12 +8,6 @@ from edgevid.site.file import RecognizerChoice, Site, read_site
 from edgevid.site.load import LoadedSite, load_site
 
 __all__ = [
-    "LoadedSite",
-    "RecognizerChoice",
-    "Site",
-    "build_pipeline",
-    "build_zones",
-    "check_site",
-    "load_site",
+    "LoadedSite", "RecognizerChoice", "Site", "build_pipeline", "build_zones", "check_site", "load_site",
     "read_site",
-]
+]  # fmt: skip

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from edgevid.errors import InputError, SourceError
 from edgevid.files.atomic import write_atomic
@@ -161,14 +161,9 @@ def _size(camera: Section) -> tuple[int, int] | None:
     value = camera.raw("size")
     if value is None:
         return None
-    whole = (
-        isinstance(value, list)
-        and len(value) == 2
-        and all(type(v) is int and 0 < v < FARTHEST for v in value)
-    )
-    if not whole:
+    pair = isinstance(value, list) and len(value) == 2
+    if not pair or not all(type(v) is int and 0 < v < FARTHEST for v in value):
         camera.fail("size", "[width, height] in pixels", value)
-    assert isinstance(value, list)
     return value[0], value[1]
 
 
@@ -209,11 +204,10 @@ def _line(table: Section) -> Line:
         table.fail("end", str(error).partition(": ")[2], end)
 
 
-def _point(table: Section, key: str, value: object) -> tuple[float, float]:
+def _point(table: Section, key: str, value: Any) -> tuple[float, float]:
     numbers = isinstance(value, list) and len(value) == 2 and all(type(v) in (int, float) for v in value)
-    if not numbers or not all(abs(v) < FARTHEST for v in value):  # type: ignore[attr-defined]
+    if not numbers or not all(abs(v) < FARTHEST for v in value):
         table.fail(key, f"points [x, y], each less than {FARTHEST:g} from 0", value)
-    assert isinstance(value, list)
     return float(value[0]), float(value[1])
 
 

@@ -18,24 +18,7 @@ from edgevid.types.table import F32, F64, I32, I64, U8, Array, Table
 from edgevid.types.tables import Clips, Detections, Scores, Tracks, Verdicts
 
 __all__ = [
-    "F32",
-    "F64",
-    "I32",
-    "I64",
-    "U8",
-    "Array",
-    "Clips",
-    "Detections",
-    "DisplaySpeed",
-    "Frame",
-    "InputSpec",
-    "Reason",
-    "Result",
-    "Scores",
-    "SpeedReport",
-    "Speeds",
-    "Table",
-    "Tracks",
-    "Verdicts",
+    "F32", "F64", "I32", "I64", "U8", "Array", "Clips", "Detections", "DisplaySpeed", "Frame",
+    "InputSpec", "Reason", "Result", "Scores", "SpeedReport", "Speeds", "Table", "Tracks", "Verdicts",
     "scale_between",
-]
+]  # fmt: skip

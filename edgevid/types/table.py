@@ -53,17 +53,12 @@ _ROWS: dict[type, Callable[..., Any]] = {}
 
 def _columns(cls: type) -> tuple[_Column, ...]:
     if cls not in _COLUMNS:
-        found = [f for f in dataclasses.fields(cls) if "dtype" in f.metadata]
+        found = {f.name: f.metadata for f in dataclasses.fields(cls) if "dtype" in f.metadata}
         _COLUMNS[cls] = tuple(
-            _Column(
-                f.name,
-                f.metadata["dtype"],
-                f.metadata["tail"],
-                {e.value: e for e in f.metadata["enum"] or ()},
-            )
-            for f in found
+            _Column(name, m["dtype"], m["tail"], {e.value: e for e in m["enum"] or ()})
+            for name, m in found.items()
         )
-        _ROWS[cls] = namedtuple(cls.__name__ + "Row", [f.metadata["row"] for f in found])
+        _ROWS[cls] = namedtuple(cls.__name__ + "Row", [m["row"] for m in found.values()])
     return _COLUMNS[cls]
 
 
@@ -136,6 +131,5 @@ class Table:
         return dataclasses.replace(self, **picked)  # type: ignore[type-var]
 
     def __iter__(self) -> Iterator[Any]:
-        columns = _columns(type(self))
-        row = _ROWS[type(self)]
+        columns, row = _columns(type(self)), _ROWS[type(self)]
         return (row(*values) for values in zip(*(c.values(self) for c in columns), strict=True))
