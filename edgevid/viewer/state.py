@@ -134,7 +134,6 @@ class ViewerState:
             "live": bool(self.source.live),
             "size": list(self.size),
             "fps": self.source.fps,
-            "names": {task: list(names) for task, names in self.pipeline.names.items()},
             "reasons": {reason.name: reason.description for reason in Reason},
             "grid": grid_json(self.calibration),
             "calibrated": self.calibration is not None,
