@@ -10,8 +10,9 @@ import shapely
 
 from edgevid.errors import InputError
 from edgevid.speed import homography
-from edgevid.speed.calibration import CameraCalibration, make_calibration, scale_between
+from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.synthetic.camera import Camera
+from edgevid.types import scale_between
 
 K1, FOCAL, SIZE = -0.15, 1400.0, (1920, 1080)
 METERS = np.array([[-7, 15], [7, 15], [7, 60], [-7, 60]], float)
