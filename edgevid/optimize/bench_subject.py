@@ -14,6 +14,7 @@ from edgevid.actions.recognizer import input_named
 from edgevid.detect.detector import Detector
 from edgevid.detect.preprocess import Preprocessor
 from edgevid.errors import EdgevidError, InputError
+from edgevid.models.hub import resolve_model
 from edgevid.optimize.compare.gate import same_outputs
 from edgevid.optimize.compare.run import find_model, load_model
 from edgevid.runtime import Engine, Recipe
@@ -182,8 +183,6 @@ def _random_inputs(engine: Engine) -> dict[str, Array]:
 
 def _drafted(file: Path) -> Recipe | None:
     """A recipe drafted from an ONNX file's shapes; None where that fails."""
-    from edgevid.models.hub import resolve_model
-
     try:
         return resolve_model(file) if file.suffix.lower() == ".onnx" else None
     except EdgevidError:

@@ -15,22 +15,28 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from edgevid._version import __version__
+from edgevid.detect.preprocess import input_shape
 from edgevid.errors import InputError, ModelError, ParityError
 from edgevid.files.atomic import move_into_place, write_atomic
 from edgevid.files.digest import sha256, sha256_of
+from edgevid.models.hub import resolve_model
 from edgevid.optimize.builder import engine as build_engine
 from edgevid.optimize.builder import layers as build_layers
 from edgevid.optimize.builder.options import FALLBACK, BuildOptions, Shape
 from edgevid.optimize.builder.verify import Verification, Verifier
+from edgevid.optimize.fp16 import make_fp16, make_int8_fp16
 from edgevid.runtime.cuda.driver import Gpu, gpus
 from edgevid.runtime.manifest import (
     TITLES,
+    Backend,
     Manifest,
     engine_name,
     manifest_path,
     recipe_hash,
     write_manifest,
 )
+from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import LocalRecipe
 from edgevid.runtime.variants import build_folder, find_variant, model_file, read_record, variant_path
 
@@ -48,7 +54,7 @@ class Plan:
     name: str
     recipe: LocalRecipe | None
     options: BuildOptions
-    backend: str
+    backend: Backend
     graph: Path
     variant: str
     """"fp32" for the model itself, else the variant's name."""
@@ -149,8 +155,6 @@ def make_plan(
 
 def _recipe(model: str | Path) -> LocalRecipe | None:
     """The recipe of a name or file; None for an ONNX file without a recipe and without a known decoder."""
-    from edgevid.models.hub import resolve_model
-
     try:
         return resolve_model(model)
     except ModelError as error:
@@ -260,8 +264,6 @@ def _make_half_graph(plan: Plan, how: Verification, folder: Path | None, report:
     expected = plan.variant == "int8-trt-fp16" or (plan.variant == "fp16" and not plan.graph.is_file())
     if not expected:
         return
-    from edgevid.optimize.fp16 import make_fp16, make_int8_fp16
-
     report(f"making {plan.graph.name} of {plan.model.name}")
     source = plan.recipe or plan.model
     if plan.variant == "fp16":
@@ -282,9 +284,6 @@ def _sizes(recipe: LocalRecipe | None) -> dict[str, Shape]:
     """The image input's shape as the recipe states it, -1 for the batch."""
     if recipe is None or recipe.input is None:
         return {}
-    from edgevid.detect.preprocess import input_shape
-    from edgevid.runtime.onnxruntime.engine import OrtEngine
-
     name = recipe.input_name
     if not name:
         with OrtEngine(recipe.local, device="cpu", threads=1) as engine:
@@ -305,8 +304,6 @@ def _check_precision(plan: Plan, built: build_engine.Built) -> None:
 
 
 def _manifest(plan: Plan, built: build_engine.Built, seconds: float, calibration: str) -> Manifest:
-    from edgevid._version import __version__
-
     return Manifest(
         model=plan.name,
         onnx=plan.model.name,

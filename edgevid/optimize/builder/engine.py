@@ -21,9 +21,9 @@ from typing import Any
 
 from edgevid.errors import InputError, ModelError
 from edgevid.optimize.builder import layers as build_layers
-from edgevid.optimize.builder.options import BuildOptions, Shape
+from edgevid.optimize.builder.options import BackendChoice, BuildOptions, Shape
 from edgevid.runtime.cuda.driver import gpus
-from edgevid.runtime.manifest import BACKENDS, TITLES, import_backend
+from edgevid.runtime.manifest import BACKENDS, TITLES, Backend, import_backend
 from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
 
 log = logging.getLogger("edgevid")
@@ -50,7 +50,7 @@ class Built:
     timing_cache: bytes = b""
 
 
-def choose_backend(requested: str = "auto") -> str:
+def choose_backend(requested: BackendChoice = "auto") -> Backend:
     """The backend that is installed, TensorRT first; MissingExtraError where none is."""
     if requested != "auto":
         return requested
@@ -60,7 +60,7 @@ def choose_backend(requested: str = "auto") -> str:
     return "tensorrt"
 
 
-def installed_version(backend: str) -> str:
+def installed_version(backend: Backend) -> str:
     """The installed version of a backend without importing it; empty where it is not installed."""
     package = BACKENDS[backend]
     if importlib.util.find_spec(package) is None:
@@ -71,7 +71,7 @@ def installed_version(backend: str) -> str:
         return "of the system"  # as JetPack brings it
 
 
-def load_backend(backend: str) -> Any:
+def load_backend(backend: Backend) -> Any:
     """The imported package of a backend; MissingExtraError without it, ModelError for other versions."""
     purpose = f"building engines with {TITLES[backend]}"
     if backend == "tensorrt" and not gpus():
@@ -90,7 +90,7 @@ def load_backend(backend: str) -> Any:
 def build_engine(
     graph: Path,
     options: BuildOptions,
-    backend: str,
+    backend: Backend,
     *,
     sizes: dict[str, Shape] | None = None,
     timing_cache: bytes = b"",
@@ -235,7 +235,7 @@ def _convolutions(trt: Any, network: Any) -> list[str]:
     ]
 
 
-def _configure(trt: Any, config: Any, options: BuildOptions, backend: str) -> None:
+def _configure(trt: Any, config: Any, options: BuildOptions, backend: Backend) -> None:
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if options.workspace_mb is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb << 20)

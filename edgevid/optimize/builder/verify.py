@@ -17,6 +17,7 @@ from edgevid.runtime.engine import Engine
 from edgevid.runtime.manifest import Manifest
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import Precision, Recipe
+from edgevid.runtime.tensorrt.engine import TrtEngine
 from edgevid.runtime.variants import variant_of
 
 SKIPPED = "not run: verification was skipped, no frames were given"
@@ -81,8 +82,6 @@ class Verifier:
         built_for = manifest.compute_capabilities
         if built_for and gpus()[0].capability not in built_for:
             return f"not run: built for compute capability {', '.join(built_for)}, here is {gpus()[0]}"
-        from edgevid.runtime.tensorrt.engine import TrtEngine
-
         report(f"comparing {engine.name} with {self.model.name} in ONNX Runtime")
         with TrtEngine(part, manifest=manifest) as candidate:
             return self._compare(candidate, engine.name, engine)

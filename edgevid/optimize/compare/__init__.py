@@ -1,1 +1,8 @@
 """Two engines on the same frames."""
+
+from __future__ import annotations
+
+from edgevid.optimize.compare.gate import ParityReport, compare_engines
+from edgevid.optimize.compare.report import write_report
+
+__all__ = ["ParityReport", "compare_engines", "write_report"]
