@@ -14,19 +14,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, get_args
 
 from edgevid.errors import FileFormatError, MissingExtraError, ModelError, require
 from edgevid.files.atomic import write_atomic
 from edgevid.files.digest import sha256, sha256_of
 from edgevid.files.toml import Section
 from edgevid.runtime.cuda.driver import Gpu
-from edgevid.runtime.recipe import Recipe
+from edgevid.runtime.recipe import Precision, Recipe
 
 FORMAT = 2
-BACKENDS: Mapping[str, str] = MappingProxyType({"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"})
-"""Backend: the Python package that it is."""
-TITLES: Mapping[str, str] = MappingProxyType({"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"})
+Backend = Literal["tensorrt", "tensorrt-rtx"]
+BACKENDS: Mapping[Backend, str] = MappingProxyType({"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"})
+"""The Python package of each backend."""
+TITLES: Mapping[Backend, str] = MappingProxyType({"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,9 @@ class Manifest:
     graph: str
     """File name of the graph that was built: the model itself, or its FP16 or INT8 form."""
     graph_sha256: str
-    precision: str
+    precision: Precision
     """"fp32", "fp16" or "int8": that of the graph, which the network is bound to."""
-    backend: str
+    backend: Backend
     """"tensorrt" or "tensorrt-rtx"."""
     version: str
     """The builder's full version: "10.3.0", "1.7.1.116"."""
@@ -54,7 +55,7 @@ class Manifest:
     capability: str = ""
     """Its compute capability; empty where it was built without one."""
     compute_capabilities: tuple[str, ...] = ()
-    """Compute capabilities asked for (TensorRT-RTX); empty: from 8.0 up."""
+    """Requested compute capabilities (TensorRT-RTX); empty: from 8.0 up."""
     cuda: str = ""
     """Newest CUDA version that the driver of that device serves."""
     recipe_sha256: str = ""
@@ -111,7 +112,7 @@ class Manifest:
         return words
 
 
-def import_backend(backend: str, purpose: str) -> Any:
+def import_backend(backend: Backend, purpose: str) -> Any:
     """The package of a backend; MissingExtraError with its pip line, ModelError where it does not load."""
     try:
         return require(BACKENDS[backend], extra=backend, purpose=purpose)
@@ -133,7 +134,7 @@ def manifest_path(engine: str | Path) -> Path:
     return Path(f"{engine}.json")
 
 
-def engine_name(stem: str, precision: str, backend: str) -> str:
+def engine_name(stem: str, precision: str, backend: Backend) -> str:
     """File name of an engine.
 
     >>> engine_name("yolox", "fp16", "tensorrt"), engine_name("yolox", "int8", "tensorrt-rtx")
@@ -189,10 +190,9 @@ def _read(table: Section) -> Manifest:
             found[one.name] = table.text(one.name)
         else:
             found[one.name] = table.text(one.name, one.default)
-    manifest = Manifest(**found)
-    if manifest.backend not in BACKENDS:
-        table.fail("backend", " or ".join(BACKENDS), manifest.backend)
-    return manifest
+    table.text("backend", choices=BACKENDS)
+    table.text("precision", choices=get_args(Precision))
+    return Manifest(**found)
 
 
 def check(

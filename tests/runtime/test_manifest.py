@@ -199,7 +199,7 @@ def test_the_rebuild_command_repeats_the_options(engine: tuple[Path, Manifest]) 
     ("change", "reported"),
     [
         ({"format": 1}, "format: expected 2"),
-        ({"backend": "onnx"}, "backend: expected tensorrt or tensorrt-rtx"),
+        ({"backend": "onnx"}, "backend: expected one of .tensorrt., .tensorrt-rtx."),
         ({"engine_bytes": "many"}, "engine_bytes: expected a whole number"),
         ({"engine_sha256": None}, "engine_sha256: expected a text"),
     ],

@@ -1,7 +1,7 @@
 """The NVIDIA driver, looked up before TensorRT is loaded; needs no package.
 
 Some of TensorRT's runtimes end the process when they deserialize an engine without a driver, so libcuda is
-asked for devices first, through ctypes.
+queried for devices first, through ctypes.
 Names: CUDA Driver API, docs.nvidia.com/cuda/cuda-driver-api.
 """
 

@@ -157,7 +157,7 @@ def contiguous(array: Array) -> Array:
 
 
 def out_of_memory(gpu: Gpu, nbytes: int, error: object) -> ModelError:
-    """The error of an allocation that the device refused."""
+    """The error of an allocation that failed on the device."""
     return ModelError(
         f"{gpu}: out of memory: {nbytes / 1e6:.1f} MB could not be allocated ({error}); close other "
         "engines, or use a smaller batch or another precision"

@@ -59,7 +59,7 @@ class GraphEntry:
         return self.refusal.exists()
 
     def keep(self, graph: bytes) -> None:
-        """Puts the graph into place in one step; a disk that refuses is ignored."""
+        """Puts the graph into place in one step; a disk that cannot be written is ignored."""
         _put(self.path, _digest(graph) + graph)
         _prune(self.path.parent)
 

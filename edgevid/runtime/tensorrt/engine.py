@@ -22,6 +22,7 @@ from edgevid.runtime.engine import LoadedEngine, check_inputs
 from edgevid.runtime.letterbox import Rectangle
 from edgevid.runtime.manifest import (
     TITLES,
+    Backend,
     Manifest,
     check,
     import_backend,
@@ -74,7 +75,7 @@ class TrtEngine(LoadedEngine):
         manifest: Manifest | None = None,
         model: Path | None = None,
         recipe: Recipe | None = None,
-        backend: str = "tensorrt",
+        backend: Backend = "tensorrt",
         graphs: bool = True,
     ) -> None:
         """`manifest` replaces the JSON next to the engine; without either the engine is loaded unchecked by
@@ -162,7 +163,7 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def _deserialize(
-    trt: Any, plan: bytes, path: Path, backend: str, manifest: Manifest | None
+    trt: Any, plan: bytes, path: Path, backend: Backend, manifest: Manifest | None
 ) -> tuple[Any, Any]:
     errors: list[str] = []
 
