@@ -10,7 +10,7 @@ import argparse
 import numpy as np
 
 from edgevid import Pipeline, Reason, SpeedEstimator, Tracker, make_calibration
-from edgevid.synthetic.render import RenderedDetector, RenderedStreet
+from edgevid.synthetic import RenderedDetector, RenderedStreet
 
 
 def main() -> None:

@@ -81,7 +81,7 @@ def examples() -> Iterator[tuple[str, str]]:
     yield "edgevid.__doc__", re.sub(r"(?m)^(?!    ).*$", "", edgevid.__doc__ or "").replace("\n    ", "\n")
 
 
-@pytest.mark.parametrize(("where", "source"), examples(), ids=[where for where, _ in examples()])
+@pytest.mark.parametrize(("where", "source"), list(examples()), ids=[where for where, _ in examples()])
 def test_what_the_docs_import_is_importable_from_a_room(where: str, source: str) -> None:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "edgevid":

@@ -15,7 +15,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Readers get the old file or the new one, never a part; a crash or a power failure leaves one of both. The
     temporary name is unique, so that two programs never write one file. The mode of a replaced file stays,
-    and a symbolic link keeps pointing to its file. OSError where the disk refuses.
+    and a symbolic link keeps pointing to its file. OSError where the disk cannot be written.
     """
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -85,7 +85,7 @@ class HealthFolder:
     def write(
         self, references: list[LearnedReference], statistics: dict[str, Any], alarm: Alarm | None
     ) -> None:
-        """Writes everything; OSError where the disk refuses."""
+        """Writes everything; OSError where the disk cannot be written."""
         rows = []
         for one in references:
             data = cv2.imencode(".png", one.reference.gray)[1].tobytes()

@@ -35,4 +35,4 @@ UNMEASURED = -1.0
 MOVING = -1.0
 """STATIONARY_S of a smoothed row: it moved."""
 UNDECIDED = -2.0
-"""STATIONARY_S where the velocity may be noise or motion: neither can be told from the other."""
+"""STATIONARY_S where the velocity may be noise or motion: they cannot be distinguished."""

@@ -267,7 +267,7 @@ def _check_target(
     scale: Sequence[float],
     bias: Sequence[float],
 ) -> Array:
-    """`out` seen as (C, h, w)."""
+    """`out` viewed as (C, h, w)."""
     if color not in ("RGB", "BGR", "GRAY"):
         raise InputError(f"color: expected 'RGB', 'BGR' or 'GRAY', got {color!r}")
     if layout not in ("NCHW", "NHWC"):
