@@ -185,24 +185,10 @@ _OPERATIONS: Mapping[str, Callable[[Any, _Shapes], int]] = {
         2 * _elements(node.output[:1], shapes) * math.prod(shapes[node.input[3]][1:])
     ),
 }
-_FREE = frozenset(
-    [
-        "Reshape",
-        "Squeeze",
-        "Unsqueeze",
-        "Flatten",
-        "Identity",
-        "Shape",
-        "Cast",
-        "Transpose",
-        "Concat",
-        "Split",
-        "Slice",
-        "Gather",
-        "Expand",
-        "ConstantOfShape",
-    ]
-)
+_FREE = {
+    *("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Shape", "Cast", "Transpose", "Concat"),
+    *("Split", "Slice", "Gather", "Expand", "ConstantOfShape"),
+}
 """Nodes that move or rename values and compute nothing."""
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgevid.detect.detector import Detector
 from edgevid.optimize.agreement import BoxAgreement, above_threshold, match_boxes
-from edgevid.optimize.compare.pair import FramePair, TaskMetrics
+from edgevid.optimize.compare.pair import FramePair, FrameTask, TaskMetrics
 from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import DetectorRecipe, Engine, Recipe
 from edgevid.types import Array, Detections
@@ -30,7 +30,7 @@ class _Sums:
     scores: list[Array] = field(default_factory=list)
 
 
-class BoxTask:
+class BoxTask(FrameTask):
     """Matches the boxes of two detectors frame by frame."""
 
     notes: tuple[str, ...] = ()
@@ -71,10 +71,6 @@ class BoxTask:
         drift = float(np.abs(scores[:, 1] - scores[:, 0]).max(initial=0.0))
         text = f"{len(missed)} missed, {len(extra)} extra, {len(rows)} matched, score drift up to {drift:.2f}"
         return FramePair(frame, 2.0 * len(rows), float(len(a) + len(b)), drift, text, a, b, rows)
-
-    def compare(self, frame: NamedFrame) -> FramePair:
-        """Both models' boxes in one frame, and which of them match."""
-        return self.pair(frame, self.answer(0, frame), self.answer(1, frame))
 
     def metrics(self) -> TaskMetrics:
         """The sums over all frames."""

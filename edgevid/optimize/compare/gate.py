@@ -15,8 +15,8 @@ from typing import Any
 from edgevid.errors import InputError, ParityError
 from edgevid.optimize.agreement import Floor, floor_of
 from edgevid.optimize.compare.outputs import OutputParity, OutputTally, RecordingEngine
-from edgevid.optimize.compare.pair import FramePair, TaskMetrics
-from edgevid.optimize.compare.tasks import Task, task_of
+from edgevid.optimize.compare.pair import FramePair, Task, TaskMetrics
+from edgevid.optimize.compare.tasks import task_of
 from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import Engine, Recipe, TensorSpec
 from edgevid.runtime.recipe import Precision

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -108,6 +108,31 @@ class TaskMetrics:
             "unit": self.unit,
             **{k: round(v, 6) if isinstance(v, float) else v for k, v in self.details.items()},
         }
+
+
+class Task(Protocol):
+    """Compares two models frame by frame."""
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+    def compare(self, frame: NamedFrame) -> FramePair: ...
+    def metrics(self) -> TaskMetrics: ...
+
+
+class FrameTask(Task, Protocol):
+    """A task whose frames are independent, so that one model's answers can be stored."""
+
+    def answer(self, side: int, frame: NamedFrame) -> Any:
+        """The answer of the reference (0) or the candidate (1)."""
+        ...
+
+    def pair(self, frame: NamedFrame, a: Any, b: Any) -> FramePair:
+        """Compares both answers to one frame and counts them."""
+        ...
+
+    def compare(self, frame: NamedFrame) -> FramePair:
+        """Both models' answers to one frame."""
+        return self.pair(frame, self.answer(0, frame), self.answer(1, frame))
 
 
 def _plain(found: Detections) -> list[list[float]]:

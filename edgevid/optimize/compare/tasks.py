@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
 import numpy as np
 
 from edgevid.actions.clip_section import ClipSection
@@ -20,7 +18,7 @@ from edgevid.errors import InputError
 from edgevid.optimize.compare.boxes import BoxTask
 from edgevid.optimize.compare.clips import KINDS, ClipTask, class_pair
 from edgevid.optimize.compare.outputs import cosine
-from edgevid.optimize.compare.pair import FramePair, TaskMetrics
+from edgevid.optimize.compare.pair import FramePair, FrameTask, Task, TaskMetrics
 from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array
@@ -29,22 +27,6 @@ MIN_JOINT_SCORE = 0.3
 """Score from which a joint counts as detected."""
 MAX_JOINT_DISTANCE = 0.05
 """Joints of both models agree within this share of the frame's longer side."""
-
-
-class Task(Protocol):
-    """Compares two models frame by frame."""
-
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-    def compare(self, frame: NamedFrame) -> FramePair: ...
-    def metrics(self) -> TaskMetrics: ...
-
-
-class FrameTask(Task, Protocol):
-    """A task whose frames are independent, so that one model's answers can be stored."""
-
-    def answer(self, side: int, frame: NamedFrame) -> Any: ...
-    def pair(self, frame: NamedFrame, a: Any, b: Any) -> FramePair: ...
 
 
 def task_of(a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, threshold: float | None = None) -> Task:
@@ -70,8 +52,8 @@ def frame_task_of(
     return kinds[recipe.task](a, b, recipe, other)
 
 
-class ImageTask:
-    """Models with one answer per image; `answer` and `pair` depend on the task."""
+class ImageTask(FrameTask):
+    """Models with one answer per image."""
 
     notes: tuple[str, ...] = (
         "each frame is used as one whole image: give crops of the objects where the model expects crops",
@@ -79,22 +61,6 @@ class ImageTask:
 
     def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe) -> None:
         self.recipe, self._frames = recipe, list[tuple[float, float, float]]()
-
-    def answer(self, side: int, frame: NamedFrame) -> Array:
-        """The answer of the reference (0) or the candidate (1)."""
-        raise NotImplementedError
-
-    def pair(self, frame: NamedFrame, a: Array, b: Array) -> FramePair:
-        """Compares both answers to one frame and counts them."""
-        raise NotImplementedError
-
-    def metrics(self) -> TaskMetrics:
-        """The metrics over all frames."""
-        raise NotImplementedError
-
-    def compare(self, frame: NamedFrame) -> FramePair:
-        """Both models' answers to one frame."""
-        return self.pair(frame, self.answer(0, frame), self.answer(1, frame))
 
     def count(self, pair: FramePair) -> FramePair:
         """Keeps the pair's figures, not its pixels."""

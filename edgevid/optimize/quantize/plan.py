@@ -20,27 +20,13 @@ Range = tuple[float, float]
 """Lowest and highest value of an activation."""
 
 PASS_THROUGH_OPS = (
-    "Reshape",
-    "Transpose",
-    "Squeeze",
-    "Unsqueeze",
-    "Flatten",
-    "Split",
-    "Slice",
-    "Gather",
-    "MaxPool",
-    "Resize",
+    *("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Split", "Slice", "Gather"),
+    *("MaxPool", "Resize"),
 )
 """Operators that only move values: their outputs keep the scale of their input."""
 INTEGER_OPS = (
-    "Add",
-    "Mul",
-    "Concat",
-    "Sigmoid",
-    "LeakyRelu",
-    "AveragePool",
-    "GlobalAveragePool",
-    "HardSigmoid",
+    *("Add", "Mul", "Concat", "Sigmoid", "HardSigmoid", "LeakyRelu"),
+    *("AveragePool", "GlobalAveragePool"),
 )
 """Further operators that ONNX Runtime's CPU computes on bytes."""
 SILU_FLOOR = -7.0
