@@ -74,10 +74,7 @@ def command(
     from edgevid.optimize.quantize.quantizer import VARIANTS, quantize
 
     with console.status("loading the model") as status:
-        chosen: dict[str, Any] = {
-            "calibrator": calibrator,
-            "variants": (variant,) if variant else VARIANTS,
-        }
+        chosen: dict[str, Any] = {"calibrator": calibrator, "variants": (variant,) if variant else VARIANTS}
         report = quantize(
             model,
             data,

@@ -109,11 +109,7 @@ def make_int8_fp16(model: LocalRecipe | str | Path, *, folder: str | Path | None
 
 
 def convert_fp16(
-    src: Path,
-    dst: Path,
-    frames: Sequence[Frame] = (),
-    *,
-    recipe: LocalRecipe | None = None,
+    src: Path, dst: Path, frames: Sequence[Frame] = (), *, recipe: LocalRecipe | None = None
 ) -> Fp16Report:
     """Writes the FP16 graph of the ONNX file `src` as `dst`.
 

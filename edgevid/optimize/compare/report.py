@@ -198,15 +198,7 @@ def _scatter(report: ParityReport) -> str:
 def _outputs(report: ParityReport) -> str:
     if not report.outputs:
         return "<p class=quiet>The models have different outputs, so only their results were compared.</p>"
-    head = (
-        "output",
-        "largest |a−b|",
-        "mean |a−b|",
-        "rms of a",
-        "mean cosine",
-        "min cosine",
-        "NaN or inf",
-    )
+    head = ("output", "largest |a−b|", "mean |a−b|", "rms of a", "mean cosine", "min cosine", "NaN or inf")
     rows = [
         f"<tr><th>{escape(o.name)}</th>" + "".join(
             f"<td>{cell}</td>" for cell in (

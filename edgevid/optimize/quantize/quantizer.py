@@ -127,9 +127,7 @@ def quantize(
     graph = Graph(normalize(recipe.local))
     found = measure(recipe, graph, selection.calibration, selection.sources, calibrator, progress)
     found = dataclasses.replace(
-        found,
-        means=_means(recipe, graph, found, selection, progress),
-        reduce_range=reduce_range,
+        found, means=_means(recipe, graph, found, selection, progress), reduce_range=reduce_range
     )
     target = Path(save_ranges) if save_ranges is not None else FOLDER / f"{recipe.name}.toml"
     report = Report(recipe, found, target, floor, held_out=len(selection.held_out))
