@@ -70,7 +70,7 @@ class PoseExtractor:
 
     memory = 1 + max(skeleton.LAGS)
 
-    def __init__(self, engine: Engine, recipe: Recipe, *, joints: str = "jhmdb15") -> None:
+    def __init__(self, engine: Engine, recipe: Recipe, *, joints: skeleton.JointSet = "jhmdb15") -> None:
         self.engine, self.recipe, self.joints = engine, recipe, joints
         table = recipe.section("pose")
         self._order = table.text("order", "yxs", choices=("yxs", "xys"))

@@ -10,6 +10,7 @@ from edgevid.actions.features import FeatureExtractor, PoseExtractor
 from edgevid.actions.image import ImageRecognizer
 from edgevid.actions.recognizer import Recognizer
 from edgevid.actions.sequence import HeadSection, SequenceRecognizer
+from edgevid.actions.skeleton import JointSet
 from edgevid.actions.streaming import StreamRecognizer
 from edgevid.errors import InputError
 from edgevid.models.hub import resolve_model
@@ -43,7 +44,7 @@ def load_recognizer(
 
 
 def load_extractor(
-    model: str | Path, *, joints: str = "jhmdb15", device: str = "auto", threads: int | None = None
+    model: str | Path, *, joints: JointSet = "jhmdb15", device: str = "auto", threads: int | None = None
 ) -> FeatureExtractor | PoseExtractor:
     """The feature or pose model of a name, a recipe or its folder."""
     recipe = resolve_model(model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from edgevid.actions.clip_section import ClipSection
 from edgevid.actions.features import Extractor
 from edgevid.actions.overlap import OverlapMean
 from edgevid.actions.recognizer import first_output, newest_crops, no_scores, probabilities, run_batch, scores
+from edgevid.actions.skeleton import JointSet
 from edgevid.actions.streaming import StateNames, Stepper
 from edgevid.actions.track_state import StateStore
 from edgevid.errors import InputError, ModelError
@@ -24,7 +26,7 @@ EMPTY = np.iinfo(np.int64).min // 2
 class HeadSection:
     """A recipe's table [head]: the inputs and the schedule of a temporal head."""
 
-    kind: str
+    kind: Literal["window", "step"]
     """"window": features (B, T, D) and mask (B, T) at once; "step": one step and states."""
     extractor: str
     """Recipe of the feature or pose model, relative to this one, or a model's name."""
@@ -38,7 +40,7 @@ class HeadSection:
     """Moments that must be observed before the first score."""
     per_step: bool = False
     """Whether a window scores each of its steps, (B, T, C)."""
-    joints: str = "jhmdb15"
+    joints: JointSet = "jhmdb15"
     """Joint set of a pose extractor."""
     clip_digest: str = ""
     """Digest of the clip spec that the head was trained with."""
@@ -51,14 +53,14 @@ class HeadSection:
             raise InputError(f"{recipe.name}: expected a recipe of task 'head', got {recipe.task!r}")
         table = recipe.section("head")
         made = cls(
-            kind=table.text("kind", choices=("window", "step")),
+            kind=cast(Any, table.text("kind", choices=("window", "step"))),
             extractor=table.text("extractor", ""),
             features=table.integer("features", low=1),
             window=table.integer("window", 32, low=1),
             stride=table.integer("stride", 16, low=1),
             min_steps=table.integer("min_steps", 4, low=1),
             per_step=table.flag("per_step", False),
-            joints=table.text("joints", "jhmdb15"),
+            joints=cast(JointSet, table.text("joints", "jhmdb15", choices=get_args(JointSet))),
             clip_digest=table.text("clip_digest", ""),
             states=StateNames.read(table),
         )

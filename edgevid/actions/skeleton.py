@@ -8,6 +8,8 @@ recorded clip give the same values.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from edgevid.errors import InputError
@@ -22,7 +24,8 @@ COCO17 = (
     "left elbow", "right elbow", "left wrist", "right wrist", "left hip", "right hip", "left knee",
     "right knee", "left ankle", "right ankle",
 )  # fmt: skip
-JOINT_SETS = {"jhmdb15": JHMDB15, "coco17": COCO17}
+JointSet = Literal["jhmdb15", "coco17"]
+JOINT_SETS: dict[str, tuple[str, ...]] = {"jhmdb15": JHMDB15, "coco17": COCO17}
 LAGS = (1, 2)
 """Steps over which movement is measured."""
 

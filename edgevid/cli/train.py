@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -80,7 +80,7 @@ def actions(
     from edgevid.learn.actions.train import TrainConfig, train_actions
 
     config = TrainConfig(
-        data=data, head=head, out=out, seeds=seeds, epochs=epochs, rate_hz=rate, window=window,
+        data=data, head=cast("Any", head), out=out, seeds=seeds, epochs=epochs, rate_hz=rate, window=window,
         extractor=extractor, bidirectional=bidirectional, augmentations=augmentations, test=test,
         patience=patience, clips_per_sequence=clips_per_sequence if head == "asformer" else 0,
         threads=threads,

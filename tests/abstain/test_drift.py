@@ -83,7 +83,7 @@ def test_the_rate_alone_raises_the_alarm() -> None:
     assert "abstain rate has drifted" in monitor.report().description
 
 
-def test_only_judged_tracks_count_and_once() -> None:
+def test_only_decided_tracks_count_and_once() -> None:
     monitor = DriftMonitor(tuned(), min_tracks=2)
     for _ in range(5):
         monitor.update(

@@ -1,4 +1,4 @@
-"""The policy: what it says, every reason it gives for silence, and its two kernels agreeing."""
+"""The policy: its verdicts, every reason for abstaining, and the agreement of its two kernels."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def show(policy: Policy, *values: list[float], dt: float = 1.0) -> tuple[int, fl
     return int(verdicts.labels[0]), float(verdicts.confidence[0]), Reason(int(verdicts.reason[0]))
 
 
-def test_a_clear_score_is_said_and_a_spread_one_is_not() -> None:
+def test_a_confident_score_is_emitted_and_a_uniform_one_is_not() -> None:
     policy = Policy(NAMES, threshold=0.6)
     verdicts = policy.update(scores_of([0.8, 0.1, 0.1], [0.36, 0.33, 0.31]), tracks_of(1, 2), 0.0)
     assert verdicts.labels.tolist() == [0, -1]
@@ -55,7 +55,7 @@ def test_a_clear_score_is_said_and_a_spread_one_is_not() -> None:
     assert verdicts.reason.tolist() == [Reason.OK, Reason.LOW_CONFIDENCE]
 
 
-def test_an_object_nobody_looked_at_is_not_measured() -> None:
+def test_an_object_without_observations_is_not_measured() -> None:
     verdicts = Policy(NAMES).update(Scores.empty(), tracks_of(4, 9), 0.0)
     assert verdicts.ids.tolist() == [4, 9]
     assert verdicts.reason.tolist() == [Reason.NOT_MEASURED] * 2
@@ -74,7 +74,7 @@ def test_each_rule_gives_its_reason() -> None:
     assert show(Policy(NAMES, min_agreement=0.3), *torn)[:1] == (0,)
 
 
-def test_a_small_object_is_neither_judged_nor_observed() -> None:
+def test_a_small_object_is_neither_decided_nor_observed() -> None:
     policy = Policy(NAMES, min_side_px=20)
     assert policy.update(scores_of([1, 0, 0]), tracks_of(1, side=10), 0.0).reason[0] == Reason.TOO_SMALL
     assert policy.update(Scores.empty(), tracks_of(1, side=40), 1.0).reason[0] == Reason.NOT_MEASURED
@@ -138,12 +138,12 @@ def test_the_sequential_test_decides_when_the_evidence_passes_the_odds() -> None
 
 def test_a_decided_verdict_does_not_flicker_but_follows_a_change() -> None:
     policy = Policy(NAMES, threshold=0, aggregate="sequential", ema_s=2)
-    said = []
+    emitted = []
     rows = [[0.8, 0.1, 0.1]] * 10 + [[0.2, 0.7, 0.1], [0.8, 0.1, 0.1]] * 5 + [[0.05, 0.9, 0.05]] * 20
     for step, p in enumerate(rows):
-        said.append(int(policy.update(scores_of(p, time=step), tracks_of(1), step).labels[0]))
-    changes = [b for a, b in zip(said, said[1:]) if a != b]  # noqa: B905, RUF007
-    assert said[9:20] == [0] * 11
+        emitted.append(int(policy.update(scores_of(p, time=step), tracks_of(1), step).labels[0]))
+    changes = [b for a, b in zip(emitted, emitted[1:]) if a != b]  # noqa: B905, RUF007
+    assert emitted[9:20] == [0] * 11
     assert changes == [0, -1, 1]
 
 
@@ -170,7 +170,7 @@ def test_nan_rows_are_counted_and_leave_no_trace() -> None:
     assert policy.rejected == 1
 
 
-def test_what_is_no_probability_is_refused() -> None:
+def test_what_is_no_probability_is_rejected() -> None:
     with pytest.raises(InputError, match=r"sum to 1.*softmax"):
         Policy(NAMES).update(scores_of([3.1, -1.0, 0.4]), tracks_of(1), 0.0)
     with pytest.raises(InputError, match="3 classes, got 2"):

@@ -199,14 +199,14 @@ def test_the_budget_is_kept_and_the_new_come_first() -> None:
     assert total <= 2 + 10 * 16
 
 
-def test_the_uncertain_are_asked_again_before_the_certain() -> None:
+def test_uncertain_objects_are_due_before_certain_ones() -> None:
     buffer = ClipBuffer(spec(steps=1), budget=8, burst=2)
     buffer.update(frame(0.0), tracks([1, 2]))
     buffer.update_confidence(Scores.of(ids=[1, 2], values=[[0.99, 0.01], [0.5, 0.5]], times=[0, 0]))
     assert buffer.update(frame(0.125), tracks([1, 2])).ids.tolist() == [2]
 
 
-def test_the_changed_are_asked_again_before_the_still() -> None:
+def test_changed_objects_are_due_before_static_ones() -> None:
     buffer = ClipBuffer(spec(steps=1), budget=8, burst=2)
     boxes: list[tuple[float, ...]] = [(0, 0, 40, 40), (80, 0, 120, 40)]
     buffer.update(frame(0.0), tracks([1, 2], boxes))

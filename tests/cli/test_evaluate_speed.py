@@ -77,7 +77,7 @@ def test_the_command_with_pairs_and_one_kind(tmp_path: Path) -> None:
 
 
 def test_from_a_run_to_its_score(tmp_path: Path) -> None:
-    """A street without noise, measured, recorded and judged: the record carries all that is needed."""
+    """A street without noise, measured, recorded and evaluated from the record alone."""
     scene, camera = Scene([drive(4, 50, towards=True, lane=-1.75, near=15, far=60)]), Camera()
     meters = np.array([[-7, 15], [7, 15], [7, 60], [-7, 60]], float)
     pixels = camera.project(np.column_stack([meters, np.zeros(4)]))

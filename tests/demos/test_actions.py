@@ -17,11 +17,11 @@ from edgevid.video.writer import VideoWriter
 DEMO = Path(__file__).parents[2] / "demos" / "actions_per_person.py"
 
 
-def test_actions_are_drawn_beside_each_person(
+def test_actions_are_drawn_next_to_each_person(
     tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = next(p for p in sorted((shared_data / "images").rglob("*.jpg")) if p.stem == "000000000785")
-    image = cv2.imread(str(picture))[..., ::-1].copy()  # a skier, alone
+    photo = next(p for p in sorted((shared_data / "images").rglob("*.jpg")) if p.stem == "000000000785")
+    image = cv2.imread(str(photo))[..., ::-1].copy()  # a skier, alone
     height, width = (n // 2 * 2 for n in image.shape[:2])
     with VideoWriter(tmp_path / "in.mp4", fps=8.0) as writer:
         for i in range(6):

@@ -22,7 +22,7 @@ def test_the_walk_through(
     pytest.importorskip("sklearn")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    said = []
+    emitted = []
     for kind, block in re.findall(r"```(python|sh)\n(.*?)```", PAGE.read_text(), re.DOTALL):
         if kind == "python":
             exec(compile(block, str(PAGE), "exec"), names)
@@ -31,11 +31,11 @@ def test_the_walk_through(
             program, *arguments = shlex.split(line)
             done = CliRunner().invoke(app(), arguments)
             assert (program, done.exit_code) == ("edgevid", 0), f"{line}: {done.output} {done.exception}"
-            said.append(done.output)
-    assert len(said) == 4
-    assert "guaranteed" in said[1]
-    assert "production scores differ" in said[2]
-    assert "not certified" in said[3]
+            emitted.append(done.output)
+    assert len(emitted) == 4
+    assert "guaranteed" in emitted[1]
+    assert "production scores differ" in emitted[2]
+    assert "not certified" in emitted[3]
     assert "2 abstained: low confidence" in capsys.readouterr().out
     assert read_policy(tmp_path / "policy" / "digits.toml").made["certified_risk"] == 0.05
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from edgevid.learn.actions.heads import Head, LinearHead, RecurrentHead, StepLin
 from edgevid.learn.actions.plots import plot_curves
 from edgevid.learn.actions.transformer import TransformerHead
 
-HEADS = ("gru", "lstm", "transformer", "asformer")
+HeadKind = Literal["gru", "lstm", "transformer", "asformer"]
 Report = Callable[[str], None]
 
 
@@ -62,20 +63,20 @@ class Outcome:
         return [float(np.mean([getattr(t, what) for t in self.trials if t.seed == s])) for s in seeds]
 
 
-def make_head(kind: str, width: int, classes: int, *, window: int, causal: bool = True) -> Head:
-    """A new head of one of `HEADS`."""
-    if kind in ("gru", "lstm"):
+def make_head(kind: HeadKind, width: int, classes: int, *, window: int, causal: bool = True) -> Head:
+    """A new head."""
+    if kind == "gru" or kind == "lstm":
         return RecurrentHead(width, classes, cell=kind, bidirectional=not causal, window=window)
     if kind == "transformer":
         return TransformerHead(width, classes, window=window, causal=causal)
     if kind == "asformer":
         return ASFormerHead(width, classes, causal=causal)
-    raise InputError(f"head: expected one of {', '.join(HEADS)}, got {kind!r}")
+    raise InputError(f"head: expected one of {', '.join(get_args(HeadKind))}, got {kind!r}")
 
 
 def run(
     splits: Mapping[str, tuple[Corpus, Corpus]],
-    kind: str,
+    kind: HeadKind,
     out: Path,
     options: TrainOptions,
     deployment: Deployment,
@@ -116,7 +117,7 @@ def run(
 
 
 def _trial(
-    kind: str,
+    kind: HeadKind,
     name: str,
     train: Corpus,
     test: Corpus,
@@ -159,7 +160,7 @@ def evaluate(head: Head, test: Corpus, options: TrainOptions) -> tuple[float, Se
 def _deploy(
     kept: tuple[Fitted, Corpus],
     trials: list[Trial],
-    kind: str,
+    kind: HeadKind,
     out: Path,
     deployment: Deployment,
     cpu_s: float,
@@ -181,7 +182,7 @@ def _deploy(
     return outcome
 
 
-def _write(outcome: Outcome, kind: str, options: TrainOptions, test: Corpus, out: Path) -> None:
+def _write(outcome: Outcome, kind: HeadKind, options: TrainOptions, test: Corpus, out: Path) -> None:
     """report.json: figures with their conditions."""
     figures = {
         "head": kind,

@@ -7,6 +7,8 @@ and `step`, one moment of many tracks at a time, equal to the full pass.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -61,7 +63,7 @@ class RecurrentHead(Head):
         features: int,
         classes: int,
         *,
-        cell: str = "gru",
+        cell: Literal["gru", "lstm"] = "gru",
         hidden: int = 128,
         layers: int = 2,
         bidirectional: bool = False,

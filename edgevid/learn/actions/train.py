@@ -14,7 +14,7 @@ from edgevid.actions.features import FeatureExtractor, PoseExtractor
 from edgevid.actions.load import load_extractor
 from edgevid.evaluate.actions.data import Corpus, check, list_videos
 from edgevid.files.folders import cache_folder
-from edgevid.learn.actions.experiment import Outcome, Report, run
+from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, run
 from edgevid.learn.actions.export import Deployment
 from edgevid.learn.actions.features import Progress, extract_features
 from edgevid.learn.actions.fit import TrainOptions
@@ -28,7 +28,7 @@ class TrainConfig:
     """The options of the command."""
 
     data: Path
-    head: str
+    head: HeadKind
     out: Path
     seeds: int
     epochs: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -48,7 +50,7 @@ class TransformerHead(Head):
         heads: int = 4,
         layers: int = 2,
         window: int = 64,
-        pool: str = "max",
+        pool: Literal["max", "cls"] = "max",
         causal: bool = True,
         dropout: float = 0.3,
     ) -> None:

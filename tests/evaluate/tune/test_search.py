@@ -122,7 +122,7 @@ def test_unreachable_targets_say_what_can_be_reached() -> None:
         tune(top, Target("max-risk", 0.1))
 
 
-def test_the_reachable_risk_is_reached_when_asked_for() -> None:
+def test_the_reachable_risk_is_reached() -> None:
     scores = table(900)
     with pytest.raises(InputError) as caught:
         tune(scores, Target("max-risk", 0.001))

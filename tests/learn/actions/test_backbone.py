@@ -16,7 +16,7 @@ from edgevid.runtime import read_recipe
 
 
 def model(folder: Path) -> Path:
-    """An image of 8 x 8 halved twice (means), then ten numbers that nobody wants."""
+    """An image of 8 x 8 halved twice (means), then ten unused numbers."""
     (folder / "recipe.toml").write_text(
         '[model]\nname = "two-pools"\ntask = "clip"\nfile = "m.onnx"\n[input]\nwidth = 8\nheight = 8\n'
     )

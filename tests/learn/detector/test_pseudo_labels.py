@@ -18,7 +18,7 @@ from edgevid.types import Detections, Frame  # noqa: E402
 
 
 class FakeDetector:
-    """A detector that says what it is told; keeps the images that it was shown."""
+    """A detector with fixed results that keeps its input images."""
 
     names = ("cat", "car", "person")
 
@@ -42,7 +42,7 @@ def test_pseudo_labels_add_what_has_no_label() -> None:
     assert seen[2].tolist() == pytest.approx([1, 0.2, 1])
     mine = np.array([[20, 10, 60, 50], [70, 40, 90, 60]], np.float32), np.array([2, 0])
     boxes, labels, weights = merge_labels(*mine, np.array([1, -1], np.float32), seen)
-    assert labels.tolist() == [2, 0, 2, 0]  # the second label is a place to leave out: the teacher fills it
+    assert labels.tolist() == [2, 0, 2, 0]  # the second label is an ignored region: it gets a pseudo-label
     assert weights.tolist() == pytest.approx([1, -1, 0.2, 1])
     assert boxes[2].tolist() == [1, 2, 30, 40]
 
