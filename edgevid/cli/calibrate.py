@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edgevid.types import Frame
     from edgevid.video.seek import FrameSeeker
 
-Source = Annotated[str, typer.Argument(help="Video, image, folder of images, camera number, or address.")]
+Source = Annotated[str, typer.Argument(help="Video, image, folder of images, camera number, or URL.")]
 Rectangle = Annotated[
     str, typer.Option(help='Corners of a rectangle on the road: "x,y x,y x,y x,y" (near left, near right, '
                            "far right, far left).")

@@ -17,7 +17,7 @@ Relearn = Annotated[
 
 
 def command(folder: Folder, acknowledge: Acknowledge = False, relearn: Relearn = False) -> None:
-    """Show a camera's health, and answer its alarm (exit status 1 while one is open)."""
+    """Show a camera's health, and acknowledge its alarm (exit status 1 while one is open)."""
     from edgevid.errors import InputError
     from edgevid.health.store import STATE, HealthFolder
 
