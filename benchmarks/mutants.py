@@ -46,7 +46,7 @@ ROOMS = {
     ],
     "edgevid/kernels/reference/pixels.py": ["tests/kernels/test_pixels.py"],
     "edgevid/kernels/reference/plane.py": ["tests/kernels/test_plane.py"],
-    "edgevid/kernels/reference/policy.py": ["tests/abstain/test_policy.py"],
+    "edgevid/kernels/reference/policy.py": ["tests/kernels/test_policy.py"],
     "edgevid/track.py": ["tests/test_track.py"],
     "edgevid/zones.py": ["tests/test_zones.py"],
     "edgevid/speed/*.py": [
