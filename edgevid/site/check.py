@@ -40,7 +40,7 @@ def check_site(path: Path, *, source: str = "", watch_s: float = 5.0) -> list[Fi
     found += stream.findings
     detector = _check_detector(found, site)
     if detector is not None and stream.frame is not None:
-        found.append(_check_speed(detector, stream.frame, stream.fps))
+        found.append(_check_model_speed(detector, stream.frame, stream.fps))
     policy = _check_policy(found, site, detector) if detector is not None else None
     size = stream.frame.size if stream.frame is not None else site.size
     calibration = _check_calibration(found, site, size)
@@ -112,7 +112,7 @@ def _class_names(model: str) -> tuple[str, ...]:
         return ()
 
 
-def _check_speed(detector: Detector, frame: Frame, fps: float | None) -> Finding:
+def _check_model_speed(detector: Detector, frame: Frame, fps: float | None) -> Finding:
     """The model's time for this frame, against the camera's frame rate."""
     detector.detect([frame])
     start = clock.perf_counter()
@@ -121,9 +121,9 @@ def _check_speed(detector: Detector, frame: Frame, fps: float | None) -> Finding
     spent = (clock.perf_counter() - start) / TIMED_FRAMES
     state = f"{1000 * spent:.0f} ms/frame"
     if fps is None or spent < 0.8 / fps:
-        return Finding("speed", state + (f", {1000 / fps:.0f} ms between frames" if fps else ""), True)
+        return Finding("model speed", state + (f", {1000 / fps:.0f} ms between frames" if fps else ""), True)
     remedy = "frames will be dropped (and counted): a smaller model, a lower frame rate, or a faster machine"
-    return Finding("speed", f"{state}, only {1000 / fps:.0f} ms between frames", None, remedy)
+    return Finding("model speed", f"{state}, only {1000 / fps:.0f} ms between frames", None, remedy)
 
 
 def _check_policy(found: list[Finding], site: Site, detector: Detector) -> PolicyFile | None:
