@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from edgevid.actions.clip_buffer import ClipBuffer, ClipSpec
-from edgevid.actions.clip_section import ClipSection, read_spec
-from edgevid.actions.clip_spec import crop_rectangles, union_box
-from edgevid.actions.schedule import TokenBucket, entropy_share
+from edgevid.actions.clip_spec import union_box
 from edgevid.errors import InputError
-from edgevid.files.toml import read_toml
 from edgevid.types import Array, Clips, Frame, Scores, Tracks
 
 BOX = (40.0, 40.0, 80.0, 80.0)
@@ -110,16 +105,6 @@ def test_small_and_broken_boxes_are_not_cut() -> None:
     assert clips.ids.tolist() == [1]
 
 
-def test_the_rectangle_by_hand() -> None:
-    boxes = np.array([[10, 20, 30, 60]], np.float32)  # 20 wide, 40 high, center (20, 40)
-    wide = ClipSpec(width=10, height=10, context=1.5)
-    assert crop_rectangles(boxes, wide).tolist() == [[-10, 10, 50, 70]]  # 1.5 x 40 = 60 square
-    stretch = ClipSpec(width=10, height=10, context=1.5, fit="stretch")
-    assert crop_rectangles(boxes, stretch).tolist() == [[5, 10, 35, 70]]
-    head = ClipSpec(width=10, height=10, context=1.0, region=(0.0, 0.0, 1.0, 0.5))
-    assert crop_rectangles(boxes, head).tolist() == [[10, 20, 30, 40]]
-
-
 def test_letterbox_pads_outside_the_box() -> None:
     buffer = ClipBuffer(spec(steps=1, fit="letterbox", pad=7, min_side=0))
     clips = buffer.update(frame(0.0, 200), tracks([1], [(60, 20, 80, 60)]))  # 20 x 40 in 8 x 8: 4 columns
@@ -215,16 +200,6 @@ def test_changed_objects_are_due_before_static_ones() -> None:
     assert buffer.update(frame(0.125, image=image), tracks([1, 2], boxes)).ids.tolist() == [2]
 
 
-def test_the_token_bucket_by_hand() -> None:
-    bucket = TokenBucket(4.0, burst=2)
-    assert [bucket.take(5, t) for t in (0.0, 0.1, 0.25, 0.5, 9.0)] == [2, 0, 1, 1, 2]
-    assert TokenBucket(None, burst=3).take(5, 0.0) == 3
-
-
-def test_entropy_share() -> None:
-    np.testing.assert_allclose(entropy_share(np.array([[0.25] * 4, [1, 0, 0, 0]])), [1, 0], atol=1e-12)
-
-
 def test_time_must_not_run_backwards() -> None:
     buffer = ClipBuffer(spec())
     buffer.update(frame(1.0), tracks([1]))
@@ -240,33 +215,6 @@ def test_no_objects_no_clips() -> None:
     clips = ClipBuffer(spec()).update(frame(0.0), Tracks.empty())
     assert len(clips) == 0
     assert clips.pixels.shape == (0, 4, 8, 8, 3)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"steps": 0},
-        {"rate_hz": 0},
-        {"policy": "boxes"},
-        {"min_steps": 9},
-        {"region": (1, 0, 0, 1)},
-        {"context": 0},
-    ],
-)
-def test_a_spec_that_cannot_be_cut_is_rejected(wrong: dict[str, object]) -> None:
-    with pytest.raises(InputError, match=next(iter(wrong))):
-        spec(**wrong)
-
-
-def test_a_spec_survives_its_recipe(tmp_path: Path) -> None:
-    expected = ClipSpec(steps=20, rate_hz=15, region=(0.1, 0, 0.9, 0.5), policy="union")
-    path = tmp_path / "recipe.toml"
-    path.write_text(
-        "\n".join(ClipSection(expected).toml()).replace('layout = "NTCHW"\nactivation = "softmax"\n', "")
-    )
-    read = read_spec(read_toml(path).table("clip"), width=1, height=1)
-    assert read == expected
-    assert read.digest == expected.digest
 
 
 def test_a_box_belongs_to_its_own_frame() -> None:
