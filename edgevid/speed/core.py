@@ -6,6 +6,10 @@ from typing import Protocol
 
 from edgevid.types import F64, I64, Array
 
+MIN_SIGHTINGS, MIN_SECONDS = 5, 0.3
+"""Below either a track has no line, no window and no track speed; below the first no live value."""
+CORRELATION_S = 0.15
+"""Correlation time of box errors in seconds: typical of detectors (0.8 per frame at 30 fps)."""
 Rows = tuple[I64, F64]
 """Track ids (N,) and their values (N, len(PlaneColumn))."""
 PlaneUpdate = tuple[Rows, Rows, list[tuple[int, F64]]]

@@ -21,7 +21,7 @@ from edgevid.speed.contact import (
     is_occluded,
     is_truncated,
 )
-from edgevid.speed.core import Rows, SpeedCore
+from edgevid.speed.core import MIN_SECONDS, MIN_SIGHTINGS, Rows, SpeedCore
 from edgevid.speed.displacement import Displacement, DisplacementCore
 from edgevid.speed.scale_error import ScaleErrorGrid
 from edgevid.speed.track_speed import track_speed
@@ -34,7 +34,6 @@ Method = Literal["filter", "displacement", "window"]
 METHODS: tuple[Method, ...] = get_args(Method)
 LOOKAHEAD = 0.6
 """A smoothed value needs sightings up to this share of `lag_s` after its moment."""
-MIN_SIGHTINGS = 5
 STATIONARY_AFTER_S = 0.5
 """An object that has been stationary for so long has the speed 0."""
 # Plain numbers: looking a member up in an enumeration costs a microsecond, and each frame does it often.
@@ -232,8 +231,8 @@ def _check(method: str, contact: str, window_s: float, lag_s: float, process_noi
             f"SpeedEstimator: expected method one of {METHODS} and contact one of {CONTACTS}, "
             f"got {method!r}, {contact!r}"
         )
-    if not window_s >= 0.3:
-        raise InputError(f"SpeedEstimator: expected window_s of at least 0.3 s, got {window_s}")
+    if not window_s >= MIN_SECONDS:
+        raise InputError(f"SpeedEstimator: expected window_s of at least {MIN_SECONDS} s, got {window_s}")
 
 
 def _camera_matrix(calibration: CameraCalibration) -> F64:

@@ -9,11 +9,9 @@ import numpy as np
 
 from edgevid.kernels.plane_columns import UNDECIDED, UNMEASURED, PlaneColumn
 from edgevid.speed import homography
-from edgevid.speed.core import Rows
+from edgevid.speed.core import CORRELATION_S, MIN_SIGHTINGS, Rows
 from edgevid.types import F64, I64, Array
 
-CORRELATION_S = 0.15
-"""Correlation time of box errors: typical of detectors (0.8 per frame at 30 fps)."""
 STATIONARY_GATE, MOVING_GATE = 5.99, 16.0
 """Chi-square of 2, 95 % and 99.97 %: below the first a velocity is noise, above the second it is motion (a
 parked car is tested often); between them it is undecided."""
@@ -21,8 +19,6 @@ OUTLIER_GATE = 25.0
 """A sighting farther off than 5 standard errors is an outlier."""
 MAX_OUTLIERS = 5
 """So many outliers in a row start the track again at its new place."""
-MIN_SIGHTINGS = 5
-"""With fewer sightings there is no line to compare with."""
 AGILE_MPS2 = 8.0
 """Acceleration that a jump must exceed: hard braking is not a jump."""
 MAX_SIGHTINGS = 2048

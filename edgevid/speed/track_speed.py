@@ -8,14 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from edgevid.speed import homography
+from edgevid.speed.core import CORRELATION_S, MIN_SECONDS, MIN_SIGHTINGS
 from edgevid.types import F64
 
-CORRELATION_S = 0.15
-"""Prior of the correlation time of box errors in seconds: typical of detectors."""
 PRIOR_SIGHTINGS = 20
-"""Sightings that the prior counts for next to the correlation of the residuals."""
-MIN_SIGHTINGS, MIN_SECONDS = 5, 0.3
-"""Below either there is no track speed."""
+"""Sightings that the usual correlation counts for next to that of the residuals."""
 STATIONARY_M = 0.5
 """An object that went less far than this in all its time was stationary."""
 MOVING_GATE = 5.99

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgevid.speed.core import PlaneUpdate
+from edgevid.speed.core import MIN_SECONDS, MIN_SIGHTINGS, PlaneUpdate
 from edgevid.speed.track_history import TrackHistory, no_rows
 from edgevid.types import F64, I64, Array
 
@@ -29,7 +29,7 @@ class WindowCore:
             return no_rows(), no_rows(), history.ended
         good = history.add(slots, ids, pixels, noise, measured.astype(bool), time)
         line = history.line(slots)
-        known = (line.count >= 5) & (line.length >= 0.3 - 1e-6)
+        known = (line.count >= MIN_SIGHTINGS) & (line.length >= MIN_SECONDS - 1e-6)
         rows = history.rows(slots, time, known, line.middle, line.velocity, line.variance, line.place)
         fresh = known & good
         return (ids, rows), (ids[fresh], rows[fresh]), history.ended
