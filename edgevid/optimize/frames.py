@@ -77,7 +77,7 @@ def _non_empty(frames: Iterator[NamedFrame], source: str) -> Iterator[NamedFrame
     """The same frames with the first one already read, so that an empty source fails at once."""
     first = next(frames, None)
     if first is None:
-        raise SourceError(f"--data: {source}: expected at least one image, none could be read")
+        raise SourceError(f"--data: {source}: expected at least one image, none can be decoded")
 
     def rest() -> Iterator[NamedFrame]:
         yield first

@@ -90,9 +90,9 @@ def test_no_frames_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="expected images"):
         read_frames(tmp_path)
     (tmp_path / "a.jpg").write_bytes(b"no image")
-    with pytest.raises(SourceError, match=r"none of the 1 images|none could be read"):
+    with pytest.raises(SourceError, match="none of the 1 can be decoded"):
         read_frames(tmp_path)
-    with pytest.raises(SourceError, match="none could be read"):
+    with pytest.raises(SourceError, match="none can be decoded"):
         read_frames(tmp_path / "a.jpg")
     with pytest.raises(SourceError, match="no such file"):
         read_frames(tmp_path / "absent.mp4")
