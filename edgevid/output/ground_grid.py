@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -99,6 +99,14 @@ class GridLine(NamedTuple):
     """Its meters ("12 m"); empty for the further parts of a line."""
     at: tuple[float, float]
     """Where the label belongs, in pixels."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The line in JSON, rounded to a tenth of a pixel."""
+        return {
+            "points": np.round(self.points, 1).tolist(),
+            "label": self.label,
+            "at": np.round(self.at, 1).tolist(),
+        }
 
 
 def grid_lines(calibration: CameraCalibration, *, cell_m: float | None = None) -> list[GridLine]:

@@ -76,10 +76,7 @@ def grid_json(calibration: CameraCalibration | None) -> list[dict[str, Any]]:
     """The ground grid and the calibrated region in frame pixels: polylines, each with its label."""
     if calibration is None:
         return []
-    lines = [
-        {"points": _rounded(line.points), "label": line.label, "at": _rounded([line.at])[0]}
-        for line in grid_lines(calibration)
-    ]
+    lines = [line.as_json() for line in grid_lines(calibration)]
     region = _rounded(np.array(calibration.region.exterior.coords))
     return [*lines, {"points": region, "label": "", "at": None}]
 

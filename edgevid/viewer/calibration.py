@@ -15,14 +15,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from edgevid.errors import EdgevidError, InputError, masked, require
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.speed.calibration_file import provenance_text, write_calibration
 from edgevid.types import Frame
 from edgevid.video.seek import FrameSeeker
 from edgevid.viewer.calibration_solver import from_page, solve, to_page
+from edgevid.viewer.encode import encode_jpeg
 from edgevid.viewer.serve import STATIC, static_files
 
 QUALITY = 93
@@ -118,47 +117,42 @@ def calibration_app(session: CalibrationSession) -> Any:
             frame = await run_in_threadpool(session.frame, seconds)
         except (EdgevidError, ValueError, OverflowError) as error:
             return JSONResponse({"error": str(error)}, status_code=400)
-        data = await run_in_threadpool(_jpeg, frame)
+        data = await run_in_threadpool(encode_jpeg, frame.image, QUALITY)
         headers = {"x-time": f"{frame.time:.4f}", "x-size": f"{frame.width}x{frame.height}"}
         return Response(data, media_type="image/jpeg", headers={**headers, "cache-control": "no-store"})
 
-    async def solved(request: Request) -> Response:
-        body = await _body(request)
-        if body is None:
-            return JSONResponse({"ok": False, "error": "Expected JSON"}, status_code=400)
-        return JSONResponse(await run_in_threadpool(solve, body, session.size))
+    async def solve_points(request: Request) -> Response:
+        answer = await run_in_threadpool(solve, await _json_of(request), session.size)
+        return JSONResponse(answer)
 
-    async def saved(request: Request) -> Response:
-        body = await _body(request)
-        if body is None:
-            return JSONResponse({"error": "Expected JSON"}, status_code=400)
-        status, answer = await run_in_threadpool(session.save, body)
+    async def save(request: Request) -> Response:
+        status, answer = await run_in_threadpool(session.save, await _json_of(request))
         return JSONResponse(answer, status_code=status)
+
+    async def not_json(_: Request, error: Exception) -> Response:
+        return JSONResponse({"ok": False, "error": str(error)}, status_code=400)
 
     return Starlette(
         routes=[
             Route("/", page),
             Route("/api/start", start),
             Route("/api/frame", image),
-            Route("/api/solve", solved, methods=["POST"]),
-            Route("/api/save", saved, methods=["POST"]),
+            Route("/api/solve", solve_points, methods=["POST"]),
+            Route("/api/save", save, methods=["POST"]),
             static_files(),
-        ]
+        ],
+        exception_handlers={NotJsonError: not_json},
     )
 
 
-async def _body(request: Any) -> Any:
-    """The JSON of a request; None where it is not JSON or too large."""
-    if int(request.headers.get("content-length") or 0) > MAX_BYTES:
-        return None
-    data = await request.body()
+class NotJsonError(InputError):
+    """A request whose body is not JSON, or too large."""
+
+
+async def _json_of(request: Any) -> Any:
+    """The JSON of a request; NaN reads as the number."""
+    data = b"" if int(request.headers.get("content-length") or 0) > MAX_BYTES else await request.body()
     try:
-        return json.loads(data, parse_constant=lambda _: math.nan) if len(data) <= MAX_BYTES else None
+        return json.loads(data[: MAX_BYTES + 1], parse_constant=lambda _: math.nan)
     except (ValueError, RecursionError):
-        return None
-
-
-def _jpeg(frame: Frame) -> bytes:
-    done, data = cv2.imencode(".jpg", frame.image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    assert done
-    return bytes(data.tobytes())
+        raise NotJsonError("expected JSON") from None

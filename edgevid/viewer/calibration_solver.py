@@ -53,17 +53,9 @@ def solve(body: Any, size: tuple[int, int]) -> dict[str, Any]:
         incomplete = isinstance(error, IncompleteError)
         return {"ok": False, "incomplete": incomplete, "error": _plain(str(error))}
     corners = np.array(calibration.region.exterior.coords)[:-1]
-    grid = [
-        {
-            "points": np.round(line.points, 1).tolist(),
-            "label": line.label,
-            "at": [round(v, 1) for v in line.at],
-        }
-        for line in lines
-    ]
     return {
         "ok": True,
-        "grid": grid,
+        "grid": [line.as_json() for line in lines],
         "region": np.round(corners, 1).tolist(),
         **report_json(calibration, report),
     }
