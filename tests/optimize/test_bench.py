@@ -181,7 +181,7 @@ def test_three_digits_are_shown() -> None:
     ]  # fmt: skip
 
 
-def test_the_device_is_asked_through_its_own_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_device_is_read_by_its_own_tool(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"nvidia-smi": ["NVIDIA X, 550.1, 1500 MHz"], "nvpmodel": []}
     monkeypatch.setattr(found, "_tool_output", lambda *command: answers[command[0]])
     assert found.gpu() == "NVIDIA X, 550.1, 1500 MHz"

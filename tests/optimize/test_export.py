@@ -1,4 +1,4 @@
-"""`edgevid export`: Ultralytics' untrained models exported, equal to PyTorch, and the refusals."""
+"""`edgevid export`: Ultralytics' untrained models exported, equal to PyTorch, and the errors."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_height_comes_before_width_and_the_batch_may_be_open(tmp_path: Path) -> 
 
 
 @needs_ultralytics
-def test_a_file_that_differs_from_pytorch_is_refused_and_not_written(
+def test_a_file_that_differs_from_pytorch_is_rejected_and_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = tool._torch_output
@@ -70,7 +70,7 @@ def test_a_file_that_differs_from_pytorch_is_refused_and_not_written(
 
 
 @needs_ultralytics
-def test_another_preprocessing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_preprocessing_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = tool._ultralytics_image
     monkeypatch.setattr(tool, "_ultralytics_image", lambda frame, recipe: right(frame, recipe)[:, ::-1])
     with pytest.raises(ParityError, match="preprocessed images"):
@@ -79,7 +79,7 @@ def test_another_preprocessing_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @needs_ultralytics
-def test_other_tasks_and_broken_weights_are_refused(tmp_path: Path) -> None:
+def test_other_tasks_and_broken_weights_are_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="task is 'segment'"):
         tool.export("yolov8n-seg.yaml", frames(), size=64, out=tmp_path / "m.onnx")
     broken = tmp_path / "broken.pt"
@@ -89,7 +89,7 @@ def test_other_tasks_and_broken_weights_are_refused(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["broken.pt"]
 
 
-def test_scores_and_boxes_are_judged_on_their_own_scales() -> None:
+def test_scores_and_boxes_are_compared_on_their_own_scales() -> None:
     """A box off by 6.4 pixels of 640 and a score off by 0.5 are 0.01 and 0.5."""
     from edgevid.runtime.recipe import Decode, Recipe
     from edgevid.types import InputSpec
@@ -101,7 +101,7 @@ def test_scores_and_boxes_are_judged_on_their_own_scales() -> None:
     assert tool._differences(given, expected, recipe) == (pytest.approx(0.01), pytest.approx(0.5))
 
 
-def test_frames_and_weights_are_wanted(tmp_path: Path) -> None:
+def test_frames_and_weights_are_required(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least one real frame"):
         tool.export("yolov8n.yaml", [])
     with pytest.raises(InputError, match=r"\.pt"):
@@ -111,12 +111,12 @@ def test_frames_and_weights_are_wanted(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(HERE, reason="ultralytics is installed")
-def test_without_ultralytics_the_pip_line_is_told() -> None:
+def test_without_ultralytics_the_error_has_the_pip_line() -> None:
     with pytest.raises(MissingExtraError, match=r"pip install 'edgevid\[export\]'"):
         tool.export("yolov8n.yaml", frames())
 
 
 @pytest.mark.parametrize("size", ["big", "0", "1x2x3", "-5", "12.5"])
-def test_a_size_that_is_none_is_refused_with_an_example(size: str) -> None:
+def test_an_invalid_size_is_an_error_with_an_example(size: str) -> None:
     done = CliRunner().invoke(cli.app(), ["export", "m.pt", "--data", "x", f"--size={size}"])
     assert isinstance(done.exception, InputError) or done.exit_code != 0

@@ -116,14 +116,14 @@ def test_int8_with_halves_between(tmp_path: Path) -> None:
     recipe = net(tmp_path)
     with pytest.raises(ModelError, match="has no int8-trt file yet"):
         make_int8_fp16(recipe)
-    pictures = tmp_path / "images"
-    pictures.mkdir()
+    images = tmp_path / "images"
+    images.mkdir()
     from edgevid.video.writer import VideoWriter
 
-    with VideoWriter(pictures / "v.mp4") as writer:
+    with VideoWriter(images / "v.mp4") as writer:
         for n in range(4):
             writer.write(np.full((16, 16, 3), 60 * n, np.uint8), n / 25)
-    quantize(recipe, pictures / "v.mp4", max_frames=4, min_agreement=0.0, save_ranges=tmp_path / "r.toml")
+    quantize(recipe, images / "v.mp4", max_frames=4, min_agreement=0.0, save_ranges=tmp_path / "r.toml")
     report = make_int8_fp16(recipe)
     model = onnx.load(report.path)
     assert model.opset_import[0].version == 19
@@ -135,7 +135,7 @@ def test_int8_with_halves_between(tmp_path: Path) -> None:
     assert find_variant(recipe, "int8-trt-fp16") == report.path
 
 
-def test_what_is_no_onnx_is_refused(tmp_path: Path) -> None:
+def test_another_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "bad.onnx"
     path.write_bytes(b"nothing")
     with pytest.raises(ModelError, match="expected an ONNX"):

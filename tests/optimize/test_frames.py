@@ -34,8 +34,8 @@ def video(tmp_path: Path) -> Path:
         stream = out.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for number in range(20):
-            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 10 * number, np.uint8), "rgb24")
-            out.mux(stream.encode(picture))
+            image = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 10 * number, np.uint8), "rgb24")
+            out.mux(stream.encode(image))
         out.mux(stream.encode())
     return path
 
@@ -77,7 +77,7 @@ def test_a_video_gives_the_same_frames_each_time(video: Path) -> None:
     assert len(list(read_frames(video))) == 20
 
 
-def test_a_video_that_announces_too_many_still_gives_what_was_asked(
+def test_a_video_that_announces_too_many_still_yields_the_requested_number(
     video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = list(module._of_video(video, 4, announced=80))
@@ -117,11 +117,11 @@ def test_an_image_that_does_not_decode_is_skipped(folder: Path, caplog: pytest.L
     assert "frame_0.png does not decode" in caplog.text
 
 
-def test_a_count_below_one_is_refused(folder: Path) -> None:
+def test_a_count_below_one_is_an_error(folder: Path) -> None:
     with pytest.raises(InputError, match="at least 1"):
         read_frames(folder, 0)
 
 
-def test_a_live_source_is_refused_without_opening_it() -> None:
+def test_a_live_source_is_an_error_without_opening_it() -> None:
     with pytest.raises(InputError, match=r"rtsp://\*\*\*:\*\*\*@gate is a live source"):
         read_frames("rtsp://admin:secret@gate", 3)

@@ -83,7 +83,7 @@ def test_open_axes_that_nothing_fixes_are_an_error(small: Path) -> None:
 
 
 @pytest.mark.usefixtures("rtx")
-def test_a_batch_that_the_model_has_not_is_refused(tmp_path: Path) -> None:
+def test_a_batch_that_the_model_lacks_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "one.onnx"
     save(path, [node("Relu", "x", "y")], {"x": ("float32", (2, 3, 8, 8))}, {"y": (2, 3, 8, 8)})
     with pytest.raises(InputError, match=r"--batch: got \(1, 4, 8\), but the model's batch is fixed at 2"):
@@ -187,7 +187,7 @@ def test_a_version_out_of_range_is_an_error(version: str, got: str, monkeypatch:
         build_engine.load_backend("tensorrt")
 
 
-def test_tensorrt_without_a_device_says_where_to_build(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorrt_without_a_device_names_where_to_build(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Package:
         __version__ = "10.13.3"
         Builder = object

@@ -67,7 +67,7 @@ def rtx(precision: str, **more: object) -> BuildOptions:
     return BuildOptions(precision=precision, backend="tensorrt-rtx", **more)  # type: ignore[arg-type]
 
 
-def test_every_convolution_is_in_the_precision_asked_for(model: tuple[Recipe, Path], frames: Path) -> None:
+def test_every_convolution_is_in_the_requested_precision(model: tuple[Recipe, Path], frames: Path) -> None:
     recipe, folder = model
     assert recipe.local is not None
     weights = onnx.load(recipe.local).graph.node
@@ -146,9 +146,7 @@ def test_int8_with_fp16_around_it_is_rejected_with_the_way_out(frames: Path, tmp
         build(recipe, rtx("int8"), verification=Verification(frames, min_agreement=1.0), folder=tmp_path)
 
 
-def test_with_fallback_the_next_precision_is_taken_and_the_manifest_says_so(
-    frames: Path, tmp_path: Path
-) -> None:
+def test_the_next_precision_is_tried_and_the_manifest_records_it(frames: Path, tmp_path: Path) -> None:
     recipe = resolve_model("street-nano")
     blinded(recipe, tmp_path)
     done = build(

@@ -32,9 +32,9 @@ def recipe(**more: Any) -> Recipe:
 
 def engine(answer: Any, *, shape: tuple[int, ...] = (1, 8, 6), name: str = "output") -> FakeEngine:
     """Answers with what `answer` makes of the image (1, 3, 64, 64)."""
-    picture = TensorSpec("images", (1, 3, 64, 64), np.dtype(np.float32))
+    image = TensorSpec("images", (1, 3, 64, 64), np.dtype(np.float32))
     out = TensorSpec(name, shape, np.dtype(np.float32))
-    return FakeEngine((picture,), (out,), lambda inputs: {name: answer(inputs["images"])})
+    return FakeEngine((image,), (out,), lambda inputs: {name: answer(inputs["images"])})
 
 
 def rows(*boxes: Sequence[float]) -> Array:
@@ -119,8 +119,8 @@ class TestDetectors:
         assert output.scale == pytest.approx(np.sqrt((a @ a) / 48))
 
     def test_the_worst_frames_come_first(self) -> None:
-        def candidate(picture: Array) -> Array:
-            return rows() if picture.max() == 2 else rows(PERSON) if picture.max() == 1 else rows(PERSON, CAR)
+        def candidate(image: Array) -> Array:
+            return rows() if image.max() == 2 else rows(PERSON) if image.max() == 1 else rows(PERSON, CAR)
 
         report = compare_engines(
             always(PERSON, CAR), engine(candidate), recipe(), frames(4), min_agreement=0.0, keep_worst=3
@@ -210,7 +210,7 @@ class TestOtherTasks:
         with pytest.raises(InputError, match="at least the 3 frames of one clip"):
             compare_engines(made(False), made(True), how, frames(2))
 
-    def test_a_head_that_another_model_feeds_is_refused(self) -> None:
+    def test_a_head_is_an_error(self) -> None:
         how = recipe(task="head", decode=None)
         with pytest.raises(InputError, match="expected one that takes images"):
             compare_engines(always(PERSON), always(PERSON), how, frames())

@@ -25,9 +25,9 @@ MISSED, MATCHED, EXTRA = (16, 16, 20, 20, 0.9, 0), (48, 48, 20, 20, 0, 0.9), (48
 def engine(*boxes: tuple[float, ...], width: int = 6, shape: tuple[int, ...] | None = None) -> FakeEngine:
     made = np.zeros(shape or (1, 8, width), np.float32)
     made.reshape(-1, made.shape[-1])[: len(boxes)] = np.reshape(boxes, (-1, made.shape[-1]))
-    picture = TensorSpec("images", (1, 3, 64, 64), np.dtype(np.float32))
+    image = TensorSpec("images", (1, 3, 64, 64), np.dtype(np.float32))
     out = TensorSpec("output <1>", made.shape, np.dtype(np.float32))
-    return FakeEngine((picture,), (out,), lambda _: {"output <1>": made})
+    return FakeEngine((image,), (out,), lambda _: {"output <1>": made})
 
 
 def recipe(task: str = "detect", names: tuple[str, ...] = ("person", "a & b")) -> Recipe:
@@ -133,7 +133,7 @@ def test_reports_are_written_by_their_suffix(tmp_path: Path) -> None:
     assert write_report(made, tmp_path / "r.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
-def test_targets_that_cannot_be_written_are_refused_before_any_work(tmp_path: Path) -> None:
+def test_targets_that_cannot_be_written_are_errors_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"ends in \.html"):
         check_target(tmp_path / "r.png")
     with pytest.raises(InputError, match="there is no folder"):

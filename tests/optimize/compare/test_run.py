@@ -147,7 +147,7 @@ def test_files_in_a_build_folder_belong_to_the_recipe_above(folder: Path) -> Non
     assert find_model(model(made / "other.onnx", PERSON), None).recipe is None
 
 
-def test_a_relative_path_that_is_not_here_is_looked_for_beside_the_reference(
+def test_a_relative_path_that_is_not_here_is_searched_next_to_the_reference(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "build").mkdir()
@@ -161,12 +161,12 @@ def test_a_relative_path_that_is_not_here_is_looked_for_beside_the_reference(
         compare(folder / "tiny.toml", "build/absent.onnx", folder / "photos", device="cpu")
 
 
-def test_a_name_that_runs_in_another_precision_is_refused(folder: Path) -> None:
+def test_a_name_that_runs_in_another_precision_is_an_error(folder: Path) -> None:
     with pytest.raises(InputError, match="runs in fp32 on this device"):
         compare(folder / "tiny.toml", folder / "tiny.toml", folder / "photos", precision="fp16", device="cpu")
 
 
-def test_other_outputs_are_refused(folder: Path) -> None:
+def test_other_outputs_are_an_error(folder: Path) -> None:
     made = np.zeros((1, 8, 6), np.float32)
     constant_model(folder / "renamed.onnx", {"boxes": made})
     with pytest.raises(InputError, match="same outputs"):
@@ -190,7 +190,7 @@ def test_the_precision_is_read_from_manifest_operators_or_name(tmp_path: Path) -
     assert find_model(half, "int8").precision == "int8"
 
 
-def test_the_recipe_beside_a_file_is_its_own(folder: Path) -> None:
+def test_the_recipe_next_to_a_file_is_its_own(folder: Path) -> None:
     found = find_model(folder / "tiny.onnx", None)
     assert found.recipe is not None
     assert found.recipe.name == read_recipe(folder / "tiny.toml").name

@@ -39,13 +39,13 @@ def test_hard_swish_is_found_in_every_spelling(tmp_path: Path) -> None:
     )
     model = normalize(path)
     assert [n.op_type for n in model.graph.node] == ["Conv", "HardSigmoid", "Mul"]
-    picture = {"x": RNG.normal(size=(1, 3, 4, 4)).astype(np.float32)}
+    image = {"x": RNG.normal(size=(1, 3, 4, 4)).astype(np.float32)}
     with OrtEngine(path, device="cpu") as engine:
-        expected = engine.run(picture)["y"].copy()
+        expected = engine.run(image)["y"].copy()
     target = tmp_path / "tidy.onnx"
     onnx.save(model, target)
     with OrtEngine(target, device="cpu") as engine:
-        assert engine.run(picture)["y"] == pytest.approx(expected, abs=1e-5)
+        assert engine.run(image)["y"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_quantized_model_is_not_quantized_again(net: LocalRecipe, video: Path, tmp_path: Path) -> None:
