@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgevid.types import Array
+from edgevid.types import F32, I32
 
-Candidates = tuple[Array, Array, Array]
+Candidates = tuple[F32, F32, I32]
 
 
-def iou(a: Array, b: Array) -> Array:
+def iou(a: F32, b: F32) -> F32:
     """(N, M) float32 intersection over union of boxes (N, 4) and (M, 4); 0 where either is empty."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
@@ -25,18 +25,18 @@ def iou(a: Array, b: Array) -> Array:
     inter = np.where((size > 0).all(axis=2), size[..., 0] * size[..., 1], np.float32(0))
     area_a, area_b = ((x[:, 2] - x[:, 0]) * (x[:, 3] - x[:, 1]) for x in (a, b))
     both = area_a[:, None] + area_b[None, :]
-    found: Array = np.where(inter > 0, inter / np.where(inter > 0, both - inter, 1), 0).astype(np.float32)
+    found: F32 = np.where(inter > 0, inter / np.where(inter > 0, both - inter, 1), 0).astype(np.float32)
     return found
 
 
 def nms(
-    boxes: Array,
-    scores: Array,
-    labels: Array,
+    boxes: F32,
+    scores: F32,
+    labels: I32,
     iou_threshold: float,
     class_aware: bool = True,
     max_detections: int = 300,
-) -> Array:
+) -> I32:
     """(K,) int32 rows that stay, best score first (the earlier row on a tie), at most `max_detections`.
 
     Greedy: a box stays unless one that already stayed overlaps it by more than `iou_threshold`; with
@@ -55,9 +55,9 @@ def nms(
     return np.array(kept, np.int32)
 
 
-def _sigmoid(x: Array) -> Array:
+def _sigmoid(x: F32) -> F32:
     with np.errstate(over="ignore"):
-        found: Array = 1 / (1 + np.exp(-x))
+        found: F32 = np.float32(1) / (np.float32(1) + np.exp(-x))
     return found
 
 
@@ -70,14 +70,14 @@ def _raw_threshold(score_threshold: float, logits: bool) -> np.float32:
     return np.float32(np.log(s / (np.float32(1) - s)))
 
 
-def _best(scores: Array) -> tuple[Array, Array]:
+def _best(scores: F32) -> tuple[F32, I32]:
     """The largest class value of each row (N, C), ignoring NaN, and its first index."""
     safe = np.where(np.isnan(scores), np.float32(-np.inf), scores)
     labels = safe.argmax(axis=1).astype(np.int32)
     return safe[np.arange(len(safe)), labels], labels
 
 
-def _valid(boxes: Array, scores: Array, labels: Array) -> Candidates:
+def _valid(boxes: F32, scores: F32, labels: I32) -> Candidates:
     """The candidates whose boxes are finite and have an area."""
     with np.errstate(invalid="ignore"):
         size = boxes[:, 2:] - boxes[:, :2]
@@ -89,7 +89,7 @@ def _valid(boxes: Array, scores: Array, labels: Array) -> Candidates:
     )
 
 
-def _corners(boxes: Array) -> Array:
+def _corners(boxes: F32) -> F32:
     """Center and size to corners."""
     half = boxes[:, 2:] * np.float32(0.5)
     with np.errstate(invalid="ignore"):
@@ -97,7 +97,7 @@ def _corners(boxes: Array) -> Array:
 
 
 def decode_columns(
-    boxes: Array, scores: Array, score_threshold: float, xyxy: bool = False, logits: bool = False
+    boxes: F32, scores: F32, score_threshold: float, xyxy: bool = False, logits: bool = False
 ) -> Candidates:
     """Anchors along the columns, as YOLOv8 and YOLO11 have them: boxes (4, N), scores (C, N).
 
@@ -107,10 +107,10 @@ def decode_columns(
 
 
 def decode_rows(
-    boxes: Array,
-    scores: Array,
+    boxes: F32,
+    scores: F32,
     score_threshold: float,
-    objectness: Array | None = None,
+    objectness: F32 | None = None,
     xyxy: bool = False,
     logits: bool = False,
 ) -> Candidates:
@@ -128,7 +128,7 @@ def decode_rows(
 
 
 def decode_yolox(
-    output: Array, width: int, height: int, strides: Sequence[int], score_threshold: float
+    output: F32, width: int, height: int, strides: Sequence[int], score_threshold: float
 ) -> Candidates:
     """YOLOX: output (N, 5 + C) rows x, y, w, h, objectness, classes, one for each cell of each stride.
 
@@ -152,8 +152,8 @@ def decode_yolox(
 
 
 def decode_dfl(
-    scores: Array,
-    distances: Array,
+    scores: F32,
+    distances: F32,
     columns: int,
     stride: float,
     offset: float,
@@ -181,7 +181,7 @@ def decode_dfl(
 
 
 def decode_fastestdet(
-    output: Array, columns: int, width: int, height: int, score_threshold: float
+    output: F32, columns: int, width: int, height: int, score_threshold: float
 ) -> Candidates:
     """FastestDet: output (5 + C, cells) of objectness, x, y, w, h, classes over a grid of `columns`.
 
@@ -202,7 +202,7 @@ def decode_fastestdet(
     return _valid(_corners(np.concatenate([centers, sizes], axis=1)), value[keep], labels[keep])
 
 
-def decode_end_to_end(output: Array, score_threshold: float) -> Candidates:
+def decode_end_to_end(output: F32, score_threshold: float) -> Candidates:
     """Rows x1, y1, x2, y2, score, label of a model that suppresses duplicates itself: output (N, 6)."""
     with np.errstate(invalid="ignore"):
         keep = (output[:, 4] > np.float32(score_threshold)) & (output[:, 5] >= 0) & (output[:, 5] < 1e6)

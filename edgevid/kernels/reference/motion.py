@@ -16,7 +16,7 @@ from typing import Any
 import lap
 import numpy as np
 
-from edgevid.types import Array
+from edgevid.types import F32, F64, I32, I64
 
 REFERENCE_RATE = 30.0
 """The noise shares are stated for one frame at this rate."""
@@ -24,7 +24,7 @@ LABEL_MEMORY_S = 2.0
 """Seconds in which an observation's vote on the class falls to 1/e."""
 
 
-def max_weight_matching(weights: Array) -> list[tuple[int, int]]:
+def max_weight_matching(weights: F64) -> list[tuple[int, int]]:
     """The (row, column) pairs of the maximum-weight matching of `weights` (R, C) float64.
 
     Weights that are not finite or not positive never match.
@@ -67,7 +67,7 @@ class Settings:
 class Motion:
     """Four independent filters (center x, center y, width, height), each a position and a velocity."""
 
-    def __init__(self, box: Array, s: Settings) -> None:
+    def __init__(self, box: F32, s: Settings) -> None:
         self.x, self.v = measured(box), np.zeros(4)
         size = np.tile(self.x[2:], 2)
         self.pxx = 4 * (s.position_noise * size) ** 2
@@ -93,7 +93,7 @@ class Motion:
         self.pvv = self.pvv + (s.velocity_noise * size * REFERENCE_RATE) ** 2 * frames
         self.x[2:] = np.maximum(self.x[2:], 1)
 
-    def update(self, box: Array, s: Settings) -> None:
+    def update(self, box: F32, s: Settings) -> None:
         """Corrects with an observed box (4,)."""
         size = np.tile(np.maximum(self.x[2:], 1), 2)
         total = self.pxx + (s.measure_noise * size) ** 2
@@ -104,13 +104,13 @@ class Motion:
         self.pxx = self.pxx - k * self.pxx
         self.x[2:] = np.maximum(self.x[2:], 1)
 
-    def box(self) -> Array:
+    def box(self) -> F32:
         """x1, y1, x2, y2 as float32."""
         half = self.x[2:] / 2
         return np.concatenate([self.x[:2] - half, self.x[:2] + half]).astype(np.float32)
 
 
-def measured(box: Array) -> Array:
+def measured(box: F32) -> F64:
     """Center and size of a box."""
     b = box.astype(np.float64)
     return np.array([(b[0] + b[2]) / 2, (b[1] + b[3]) / 2, b[2] - b[0], b[3] - b[1]])
@@ -122,20 +122,20 @@ class TrackedObject:
 
     id: int
     motion: Motion
-    box: Array
-    last_box: Array
+    box: F32
+    last_box: F32
     score: float
     label: int
     match: int
     start_time: float
     last_time: float
     confirmed: bool
-    recent: list[tuple[Array, float]] = field(default_factory=list)
+    recent: list[tuple[F32, float]] = field(default_factory=list)
     at_observation: Motion | None = None
     label_votes: float = 0.0
 
 
-def overlap(a: Array, b: Array) -> float:
+def overlap(a: F32, b: F32) -> float:
     """Intersection over union of two boxes."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
@@ -145,14 +145,14 @@ def overlap(a: Array, b: Array) -> float:
     return float(w * h / whole) if whole > 0 else 0.0
 
 
-def height_overlap(a: Array, b: Array) -> float:
+def height_overlap(a: F32, b: F32) -> float:
     """Intersection over union of the vertical extents (Hybrid-SORT, Yang 2024, arXiv 2308.00783)."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     h = min(a[3], b[3]) - max(a[1], b[1])
     return float(h / (max(a[3], b[3]) - min(a[1], b[1]))) if h > 0 else 0.0
 
 
-def direction_consistency(o: TrackedObject, box: Array) -> float:
+def direction_consistency(o: TrackedObject, box: F32) -> float:
     """Cosine between the object's direction of travel and the step to the detection (OC-SORT's OCM)."""
     if len(o.recent) < 2:
         return 0.0
@@ -163,6 +163,8 @@ def direction_consistency(o: TrackedObject, box: Array) -> float:
 
 
 Similarity = Callable[[TrackedObject, int], float]
+TrackColumns = tuple[I64, F32, F32, I32, I32, F32, F32]
+"""In the order of types.Tracks."""
 
 
 class TrackerCore:
@@ -186,9 +188,7 @@ class TrackerCore:
         self.objects: list[TrackedObject] = []
         self._time = math.nan
 
-    def update(
-        self, boxes: Array, scores: Array, labels: Array, time: float, coast_s: float
-    ) -> tuple[Array, ...]:
+    def update(self, boxes: F32, scores: F32, labels: I32, time: float, coast_s: float) -> TrackColumns:
         """One step: predict, match high then low scores, remove stale objects, spawn new ones."""
         s, first = self.s, math.isnan(self._time)
         dt = 0.0 if first else time - self._time
@@ -234,7 +234,7 @@ class TrackerCore:
         pool: list[int],
         similarity: Similarity,
         min_similarity: float,
-        frame: tuple[Array, Array, Array, float],
+        frame: tuple[F32, F32, I32, float],
         where: str = "box",
     ) -> None:
         boxes, scores, labels, time = frame
@@ -253,7 +253,7 @@ class TrackerCore:
             )
 
     def _update_object(
-        self, o: TrackedObject, box: Array, score: float, label: int, d: int, time: float
+        self, o: TrackedObject, box: F32, score: float, label: int, d: int, time: float
     ) -> None:
         s = self.s
         if s.re_update and time - o.last_time > 1.5 / REFERENCE_RATE and o.last_time < self._time:
@@ -278,7 +278,7 @@ class TrackerCore:
         if o.label_votes < 0:
             o.label, o.label_votes = label, -o.label_votes
 
-    def _re_update(self, o: TrackedObject, box: Array, time: float) -> None:
+    def _re_update(self, o: TrackedObject, box: F32, time: float) -> None:
         """Observation-centric re-update: the filter walks the straight line between two observations."""
         steps = min(max(int((time - o.last_time) * REFERENCE_RATE), 1), 60)
         dt = (time - o.last_time) / steps
@@ -297,7 +297,7 @@ class TrackerCore:
             if o.match >= 0 or (o.confirmed and time - o.last_time <= self.s.lost_after_s)
         ]
 
-    def _spawn(self, high: list[int], frame: tuple[Array, Array, Array, float], first: bool) -> None:
+    def _spawn(self, high: list[int], frame: tuple[F32, F32, I32, float], first: bool) -> None:
         boxes, scores, labels, time = frame
         taken = {o.match for o in self.objects}
         for d in high:
@@ -309,7 +309,7 @@ class TrackerCore:
             self.objects.append(made)
             self._next += 1
 
-    def _report(self, time: float, coast_s: float) -> tuple[Array, ...]:
+    def _report(self, time: float, coast_s: float) -> TrackColumns:
         shown = [o for o in self.objects if o.confirmed and (o.match >= 0 or time - o.last_time <= coast_s)]
         return (
             np.array([o.id for o in shown], np.int64),

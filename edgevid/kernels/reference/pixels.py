@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.types import Array
+from edgevid.types import F32, U8, Array
 
 KR_KB = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
 """Weights of red and blue in luma (ITU-R BT.601 and BT.709)."""
@@ -23,7 +23,7 @@ Taps = tuple[Array, Array, Array, Array]
 
 
 def letterbox(
-    image: Array,
+    image: U8,
     out: Array,
     place: tuple[int, int, int, int],
     *,
@@ -61,9 +61,9 @@ def letterbox(
 
 
 def letterbox_yuv420(
-    y: Array,
-    u: Array,
-    v: Array,
+    y: U8,
+    u: U8,
+    v: U8,
     full_range: bool,
     matrix: str,
     out: Array,
@@ -90,9 +90,7 @@ def letterbox_yuv420(
     )
 
 
-def yuv420_to_rgb(
-    y: Array, u: Array, v: Array, full_range: bool, matrix: str, out: Array | None = None
-) -> Array:
+def yuv420_to_rgb(y: U8, u: U8, v: U8, full_range: bool, matrix: str, out: U8 | None = None) -> U8:
     """(H, W, 3) uint8 RGB of planes y (H, W), u and v ((H+1)//2, (W+1)//2), uint8.
 
     Each chroma sample serves its block of 2x2 pixels, as in libswscale and cv2. 16 fractional bits,
@@ -115,9 +113,7 @@ def yuv420_to_rgb(
     return out
 
 
-def crop_resize(
-    image: Array, boxes: Array, height: int, width: int, fill: int = 0, out: Array | None = None
-) -> Array:
+def crop_resize(image: U8, boxes: F32, height: int, width: int, fill: int = 0, out: U8 | None = None) -> U8:
     """(N, height, width, 3) uint8 crops of `image` (H, W, 3) uint8 at `boxes` (N, 4) float32 xyxy.
 
     A pixel is the mean of kx x ky bilinear samples spread evenly over its footprint, k being
@@ -154,17 +150,17 @@ def crop_resize(
 
 
 def crop_resize_yuv420(
-    y: Array,
-    u: Array,
-    v: Array,
+    y: U8,
+    u: U8,
+    v: U8,
     full_range: bool,
     matrix: str,
-    boxes: Array,
+    boxes: F32,
     height: int,
     width: int,
     fill: int = 0,
-    out: Array | None = None,
-) -> Array:
+    out: U8 | None = None,
+) -> U8:
     """`crop_resize` of yuv420_to_rgb(y, u, v, full_range, matrix), exactly, without that image."""
     return crop_resize(yuv420_to_rgb(y, u, v, full_range, matrix), boxes, height, width, fill, out)
 
@@ -185,7 +181,7 @@ def _axis(limit: int, count: int, start: float = 0.0, length: float | None = Non
     return lower, upper, (position - lower).astype(np.float32), inside
 
 
-def _sample(image: Array, rows: Taps, columns: Taps) -> Array:
+def _sample(image: U8, rows: Taps, columns: Taps) -> Array:
     """(rows, columns, 3) float32, interpolated along x first."""
     lines = []
     for taps in (rows[0], rows[1]):
@@ -226,14 +222,14 @@ def _described(array: object) -> str:
     return f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
 
 
-def _check_image(image: Array) -> None:
+def _check_image(image: U8) -> None:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise InputError(f"image: expected uint8 RGB of shape (H, W, 3), got {_described(image)}")
     if image.size == 0:
         raise InputError(f"image: expected at least one pixel, got shape {image.shape}")
 
 
-def _check_planes(y: Array, u: Array, v: Array) -> None:
+def _check_planes(y: U8, u: U8, v: U8) -> None:
     for name, plane in (("y", y), ("u", u), ("v", v)):
         if not isinstance(plane, np.ndarray) or plane.dtype != np.uint8 or plane.ndim != 2:
             raise InputError(f"plane {name}: expected uint8 of two dimensions, got {_described(plane)}")
@@ -245,7 +241,7 @@ def _check_planes(y: Array, u: Array, v: Array) -> None:
             raise InputError(f"plane {name}: expected shape {half} for y {y.shape}, got {plane.shape}")
 
 
-def _check_boxes(boxes: Array, height: int, width: int, fill: int) -> None:
+def _check_boxes(boxes: F32, height: int, width: int, fill: int) -> None:
     if (
         not isinstance(boxes, np.ndarray)
         or boxes.dtype != np.float32

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.kernels.plane_columns import MOVING, UNDECIDED, UNMEASURED, PlaneColumn
-from edgevid.types import Array
+from edgevid.types import F64, I64, U8
 
 SETTINGS = {
     "process_noise": 1.0,
@@ -40,10 +40,10 @@ class Step:
 
     time: float
     dt: float
-    x: Array
-    p: Array
-    predicted_x: Array
-    predicted_p: Array
+    x: F64
+    p: F64
+    predicted_x: F64
+    predicted_p: F64
 
 
 @dataclass
@@ -61,14 +61,14 @@ class Track:
     """time, u, v, noise of each; beyond `max_observations` every second one is dropped."""
 
 
-def project(h: Array, x: float, y: float) -> tuple[Array, Array]:
+def project(h: F64, x: float, y: float) -> tuple[F64, F64]:
     """The point (2,) and the Jacobian (2, 2) of a homography (3, 3) at x, y."""
     u, v, w = h @ [x, y, 1.0]
     out = np.array([u / w, v / w])
     return out, (h[:2, :2] - np.outer(out, h[2, :2])) / w
 
 
-def motion(dt: float) -> Array:
+def motion(dt: float) -> F64:
     """(4, 4) transition of constant velocity."""
     f = np.eye(4)
     f[0, 2] = f[1, 3] = dt
@@ -81,22 +81,22 @@ class PlaneCore:
     The columns of the values are those of PlaneColumn.
     """
 
-    def __init__(self, settings: Mapping[str, float], to_ground: Array, to_image: Array) -> None:
+    def __init__(self, settings: Mapping[str, float], to_ground: F64, to_image: F64) -> None:
         unknown = set(settings) - set(SETTINGS)
         if unknown:
             raise ValueError(f"plane setting: there is no {sorted(unknown)[0]}")
         self.s: dict[str, Any] = {**SETTINGS, **settings}
         self._ground, self._image = to_ground, to_image
         self.tracks: dict[int, Track] = {}
-        self._ended: list[tuple[int, Array]] = []
+        self._ended: list[tuple[int, F64]] = []
 
     def reset(self) -> None:
         """Forgets everything."""
         self.tracks.clear()
 
     def update(
-        self, ids: Array, contacts: Array, noise: Array, measured: Array, time: float
-    ) -> tuple[tuple[Array, Array], tuple[Array, Array], list[tuple[int, Array]]]:
+        self, ids: I64, contacts: F64, noise: F64, measured: U8, time: float
+    ) -> tuple[tuple[I64, F64], tuple[I64, F64], list[tuple[int, F64]]]:
         """One moment; tracks that are not in `ids` end, and their last steps are smoothed.
 
         The third value holds (id, observations (n, 4): time, u, v, noise) of each track that ended.
@@ -129,11 +129,11 @@ class PlaneCore:
         ended, self._ended = sorted(self._ended, key=lambda one: one[0]), []
         return _columns(live), _columns(smoothed), ended
 
-    def _pixel_noise(self, noise: float, gap: float) -> Array:
+    def _pixel_noise(self, noise: float, gap: float) -> F64:
         f = max(1.0, 2 * self.s["correlation_s"] / gap) if gap > 0 else 1.0
         return np.diag([f * noise**2 / 2, f * noise**2])
 
-    def _initialize(self, t: Track, contact: Array, noise: float, time: float) -> None:
+    def _initialize(self, t: Track, contact: F64, noise: float, time: float) -> None:
         place, j = project(self._ground, *contact)
         x, p = np.array([*place, 0.0, 0.0]), np.zeros((4, 4))
         p[:2, :2] = j @ self._pixel_noise(noise, 1 / 30) @ j.T
@@ -142,7 +142,7 @@ class PlaneCore:
         t.first_time = t.last_time = t.stationary_since = time
         t.count, t.outliers = 1, 0
 
-    def _step(self, t: Track, contact: Array, noise: float, measured: bool, time: float) -> None:
+    def _step(self, t: Track, contact: F64, noise: float, measured: bool, time: float) -> None:
         last = t.steps[-1]
         dt, q = time - last.time, self.s["process_noise"]
         f = motion(dt)
@@ -165,11 +165,11 @@ class PlaneCore:
         if self._moving(step.x, step.p, self.s["stationary_gate"]):
             t.stationary_since = time
 
-    def _moving(self, x: Array, p: Array, gate: float) -> bool:
+    def _moving(self, x: F64, p: F64, gate: float) -> bool:
         """Whether the velocity differs from 0 by more than the gate (chi-square of 2)."""
         return bool(x[2:] @ np.linalg.solve(p[2:, 2:], x[2:]) >= gate)
 
-    def _correct(self, t: Track, x: Array, p: Array, contact: Array, r: Array) -> tuple[Array, Array] | None:
+    def _correct(self, t: Track, x: F64, p: F64, contact: F64, r: F64) -> tuple[F64, F64] | None:
         expected, j = project(self._image, x[0], x[1])
         h = np.hstack([j, np.zeros((2, 2))])
         e = contact - expected
@@ -183,7 +183,7 @@ class PlaneCore:
         rest = np.eye(4) - k @ h
         return x + k @ e, rest @ p @ rest.T + k @ r @ k.T
 
-    def _row(self, t: Track, time: float, x: Array, p: Array) -> list[float]:
+    def _row(self, t: Track, time: float, x: F64, p: F64) -> list[float]:
         speed = math.hypot(x[2], x[3])
         u = x[2:] / speed if speed > 1e-9 else None
         variance = max(p[2, 2], p[3, 3]) if u is None else u @ p[2:, 2:] @ u
@@ -218,6 +218,6 @@ class PlaneCore:
         del t.steps[:done]
 
 
-def _columns(rows: list[tuple[int, list[float]]]) -> tuple[Array, Array]:
+def _columns(rows: list[tuple[int, list[float]]]) -> tuple[I64, F64]:
     ids = np.array([i for i, _ in rows], np.int64)
     return ids, np.array([values for _, values in rows], np.float64).reshape(-1, len(PlaneColumn))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgevid.types import Array, Reason
+from edgevid.types import F32, F64, I32, I64, U8, Reason
 
 DEFAULTS: dict[str, float] = {
     "aggregate": 0, "temperature": 1, "correlation": 0.35, "memory_s": math.inf, "margin": 0,
@@ -23,9 +23,9 @@ SMALLEST = np.float32(1e-12)
 class Evidence:
     """The observations of one track: sums of log p, votes and running means by class."""
 
-    sums: Array
-    votes: Array
-    ema: Array
+    sums: F64
+    votes: F64
+    ema: F64
     count: int = 0
     first: float = 0.0
     last: float = 0.0
@@ -42,7 +42,7 @@ class Evidence:
 class PolicyCore:
     """Verdicts of tracks from their class probabilities; `policy.hpp` is its fast copy."""
 
-    def __init__(self, settings: Mapping[str, float], thresholds: Array) -> None:
+    def __init__(self, settings: Mapping[str, float], thresholds: F32) -> None:
         """`settings` overrides DEFAULTS; `thresholds` (C,) float32, one per class."""
         unknown = set(settings) - set(DEFAULTS)
         if unknown:
@@ -58,8 +58,8 @@ class PolicyCore:
         self.rejected = 0
 
     def update(
-        self, ids: Array, boxes: Array, score_ids: Array, values: Array, times: Array, time: float
-    ) -> tuple[Array, Array, Array]:
+        self, ids: I64, boxes: F32, score_ids: I64, values: F32, times: F64, time: float
+    ) -> tuple[I32, F32, U8]:
         """Labels (N,) int32, confidences (N,) float32 and reasons (N,) uint8 of the tracks `ids`.
 
         `values` (M, C) float32 rows of probabilities of `score_ids` at `times`; rows that are
@@ -82,7 +82,7 @@ class PolicyCore:
         labels[reasons != Reason.OK] = -1
         return labels, np.array([t.concluded[1] for t in tracks], np.float32), reasons
 
-    def probabilities(self, ids: Array) -> Array:
+    def probabilities(self, ids: I64) -> F64:
         """(N, C) class probabilities that the gathered evidence gives; NaN for a track without any."""
         out = np.full((len(ids), len(self._thresholds)), np.nan)
         for row, number in enumerate(ids):
@@ -95,7 +95,7 @@ class PolicyCore:
         size = len(self._thresholds)
         return Evidence(np.zeros(size), np.zeros(size), np.zeros(size))
 
-    def _check(self, ids: int, boxes: int, score_ids: int, values: Array, times: Array) -> None:
+    def _check(self, ids: int, boxes: int, score_ids: int, values: F32, times: F64) -> None:
         if boxes != ids or len(values) != score_ids or len(times) != score_ids:
             raise ValueError(
                 "update: expected as many boxes as ids, and as many values and times as score ids"
@@ -106,11 +106,11 @@ class PolicyCore:
         if (rows < -1e-4).any() or (np.abs(rows.sum(1) - 1) > 1e-2).any():
             raise ValueError("expected probabilities that sum to 1")
 
-    def _temper(self, p: Array) -> Array:
+    def _temper(self, p: F32) -> F64:
         log = np.log(np.maximum(p, SMALLEST)).astype(np.float64) / self._s["temperature"]
         return log if self._s["temperature"] == 1 else log - np.log(np.exp(log).sum())
 
-    def _observe(self, t: Evidence, p: Array, time: float) -> None:
+    def _observe(self, t: Evidence, p: F32, time: float) -> None:
         if t.count == 0:
             t.first = time
         elif time > t.last and math.isfinite(self._s["memory_s"]):
@@ -129,7 +129,7 @@ class PolicyCore:
         t.count += 1
         self._conclude(t)
 
-    def _test(self, t: Evidence, log: Array, time: float) -> None:
+    def _test(self, t: Evidence, log: F64, time: float) -> None:
         """Wald's sequential test with a damped step; a decided class is left only when contradicted."""
         rate = 1.0 if t.count == 0 else 1 - math.exp(-max(0.0, time - t.last) / self._s["ema_s"])
         t.ema += rate * (np.exp(log) - t.ema)
@@ -146,7 +146,7 @@ class PolicyCore:
         if sure and (not t.decided_once or t.ema[best] > self._s["take"]):
             t.decided, t.decided_once = best, True
 
-    def _posterior(self, t: Evidence) -> Array:
+    def _posterior(self, t: Evidence) -> F64:
         if self._s["aggregate"] == VOTE:
             return t.votes / t.weight
         sequential = self._s["aggregate"] == SEQUENTIAL
