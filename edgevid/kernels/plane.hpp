@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <unordered_map>
 #include <utility>
@@ -35,11 +36,9 @@ struct PlaneSettings {
     double max_observations = 2048;  // kept of one track for its track speed; beyond, every second one is dropped
 };
 
-// Values of a row that are no measurement (plane_columns.py).
-constexpr double kUnmeasured = -1, kMoving = -1, kUndecided = -2;
-// An observation beyond this chi-square of 2 (5 standard errors) is an outlier; so many in a row are a jump.
-constexpr double kOutlierGate = 25;
-constexpr int kOutliersInARow = 5;
+constexpr double kUnmeasured = -1, kMoving = -1, kUndecided = -2;  // as plane_columns.py says
+constexpr double kOutlierGate = 25;  // chi-square of 2, 5 standard errors
+constexpr int kOutliersInARow = 5;   // a jump
 
 struct PlaneState {
     double x[4] = {};
@@ -372,10 +371,9 @@ class PlaneCore {
             }
         for (int r = 0; r < 4; ++r)
             for (int k = 0; k < 4; ++k) state.x[r] -= s.now.p(r, k) * l[k];
-        for (int r = 0; r < 2; ++r) {
+        for (int r = 0; r < 2; ++r)
             for (int c = 0; c < 2; ++c)
                 for (int k = 0; k < 4; ++k) state.p(r + 2, c + 2) -= pb[4 * r + k] * s.now.p(k, c + 2);
-        }
         PlaneRow made = row(t, s.time, state);
         // In hindsight it was stationary (from then until now), it moved, or neither can be decided.
         const bool stationary = s.time >= t.stationary_since;
@@ -387,13 +385,12 @@ class PlaneCore {
 
     void remove_gone(std::vector<PlaneRow>& smoothed) {
         for (auto it = tracks.begin(); it != tracks.end();) {
-            if (it->second.current) {
-                ++it;
-                continue;
+            PlaneTrack& t = it->second;
+            if (!t.current) {
+                smooth(t, std::numeric_limits<double>::infinity(), smoothed);
+                ended.emplace_back(it->first, std::move(t.observations));
             }
-            smooth(it->second, std::numeric_limits<double>::infinity(), smoothed);
-            ended.emplace_back(it->first, std::move(it->second.observations));
-            it = tracks.erase(it);
+            it = t.current ? std::next(it) : tracks.erase(it);
         }
         std::stable_sort(ended.begin(), ended.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     }
