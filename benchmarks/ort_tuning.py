@@ -1,4 +1,4 @@
-"""The effect of each setting in edgevid/runtime/onnxruntime: cached graphs, threads, spinning, bound outputs.
+"""The effect of each setting in edgevid/runtime/onnxruntime: threads, spinning, bound outputs.
 
     python benchmarks/ort_tuning.py MODEL.onnx...        JSON in benchmarks/results/ort_tuning.json
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -23,12 +22,11 @@ import onnxruntime
 from bench import conditions, save, table
 
 from edgevid.optimize.timing import take_turns
-from edgevid.runtime.onnxruntime import cached_session, graph_cache
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
 from edgevid.runtime.threads import default_threads
 
-LOADS, RUNS = 5, 30
+RUNS = 30
 
 
 def medians(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
@@ -41,20 +39,6 @@ def medians(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]
 
     times = take_turns([partial(timed, call) for call in work.values()], rounds)
     return {name: float(np.median(t) * 1e3) for name, t in zip(work, times, strict=True)}
-
-
-def loads(path: Path) -> dict[str, float]:
-    """Loading with and without the graph that was kept."""
-
-    def load(switch: str) -> None:
-        os.environ[graph_cache.SWITCH] = switch
-        OrtEngine(path, device="cpu", threads=1, cache_optimized_graph=True).close()
-
-    cached_session.SLOW_S = 0.0  # every model is kept here, to see what it would bring
-    load("1")
-    found = medians({"load, CPU ms": lambda: load("0"), "from kept graph, CPU ms": lambda: load("1")}, LOADS)
-    os.environ[graph_cache.SWITCH] = "0"
-    return found
 
 
 def picture(engine: OrtEngine) -> dict[str, Any]:
@@ -129,12 +113,10 @@ def main() -> None:
     threads = max(2, default_threads())
     where = conditions({"onnxruntime": onnxruntime.__version__})
     where["command"] = " ".join(["python benchmarks/ort_tuning.py", *(path.name for path in paths)])
-    where |= {"threads of the waiting test": threads, "threads otherwise": 1, "loads": LOADS, "runs": RUNS}
+    where |= {"threads of the waiting test": threads, "threads otherwise": 1, "runs": RUNS}
     rows: dict[str, dict[str, float]] = {}
-    with tempfile.TemporaryDirectory() as cache:
-        os.environ["EDGEVID_CACHE"] = cache
-        for path in paths:
-            rows[path.name] = {**loads(path), **binding(path), **waiting(path, threads), **crowded(path)}
+    for path in paths:
+        rows[path.name] = {**binding(path), **waiting(path, threads), **crowded(path)}
     head = ["model", *next(iter(rows.values()))]
     cells = [[name, *(f"{v:.1f}" for v in row.values())] for name, row in rows.items()]
     print(table(head, cells))

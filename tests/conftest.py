@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("EDGEVID_GRAPH_CACHE", "0")  # test models leave nothing in the user's cache
 if "PYTHONPATH" in os.environ:  # subprocesses run in other folders
     entries = os.environ["PYTHONPATH"].split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join(os.path.abspath(entry) for entry in entries)

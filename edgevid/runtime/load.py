@@ -151,4 +151,4 @@ def _by_onnx_runtime(
     elif precision != "fp32":
         why = "FP32 is as exact and faster on a CPU" if not on_device else "there is no FP16 file"
         log_once(f"{path.name}: {precision} was requested, it runs in FP32: {why}")
-    return OrtEngine(path, device=device, threads=threads, cache_optimized_graph=True)
+    return OrtEngine(path, device=device, threads=threads)

@@ -72,7 +72,7 @@ def hardest_frames(recipe: Recipe, frames: Sequence[Frame], reference: Path, cou
 
 
 def _engine(model: Any, disable_optimizations: bool = False) -> OrtEngine:
-    """An engine in memory: `OrtEngine` of a path would keep the optimized graphs of hundreds of models."""
+    """An engine of a file or of a model in memory."""
     data = model.read_bytes() if isinstance(model, Path) else model.SerializeToString()
     return OrtEngine(data, device="cpu", threads=1, disable_optimizations=disable_optimizations)
 

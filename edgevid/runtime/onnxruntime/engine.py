@@ -13,8 +13,6 @@ import numpy as np
 from edgevid.errors import EdgevidError, ModelError
 from edgevid.runtime.engine import LoadedEngine, TensorSpec, check_inputs
 from edgevid.runtime.log import log_once
-from edgevid.runtime.onnxruntime.cached_session import open_cached
-from edgevid.runtime.onnxruntime.graph_cache import graph_entry
 from edgevid.runtime.onnxruntime.session import (
     NUMPY_TYPES,
     Optimization,
@@ -43,14 +41,11 @@ class OrtEngine(LoadedEngine):
         *,
         device: str = "auto",
         threads: int | None = None,
-        cache_optimized_graph: bool = False,
         disable_optimizations: bool = False,
     ) -> None:
         """`model` is an ONNX file, or the bytes of one; `device` is "auto", "cpu" or "cuda:N"; `threads` None
         takes one for each physical core that this process may use, within the CPU quota of its container.
 
-        With `cache_optimized_graph`, a file that loads slowly on the CPU (INT8 graphs, small boards) leaves
-        its optimized graph in the cache and loads faster the next time: for models that are loaded again.
         `disable_optimizations` runs the graph node by node as the file has it: the reference for graphs made
         for TensorRT, as ONNX Runtime's rewriting moves Q/DQ pairs and casts and changes the outputs.
 
@@ -62,9 +57,8 @@ class OrtEngine(LoadedEngine):
         providers = choose_providers(device)
         content = model if isinstance(model, bytes) else _content_of(self.path)
         file = None if in_memory else str(self.path)
-        cached = cache_optimized_graph and not disable_optimizations and not in_memory
         try:
-            self._session = _open(content, file, providers, self.threads, disable_optimizations, cached)
+            self._session = _open(content, file, providers, self.threads, disable_optimizations)
         except EdgevidError:
             raise
         except Exception as error:  # ONNX Runtime's errors share no base
@@ -137,17 +131,10 @@ def _content_of(path: Path) -> bytes:
         raise ModelError(f"{path}: cannot be read: {error.strerror}; check its rights") from error
 
 
-def _open(
-    content: bytes, file: str | None, providers: list[Any], threads: int, plain: bool, cached: bool
-) -> Any:
+def _open(content: bytes, file: str | None, providers: list[Any], threads: int, plain: bool) -> Any:
     model = _without_weight_inputs(content)
-    # Weights in other files are found only from the path, and are not part of the cache's key.
+    # Weights in other files are found only from the path.
     source = file if file is not None and model is content else model
-    # A graph optimized for CUDA does not fit the CPU.
-    fits = cached and len(providers) == 1 and b"location" not in content
-    entry = graph_entry(model, version()) if fits else None
-    if entry is not None:
-        return open_cached(entry, source, threads)
     optimization: Optimization = "none" if plain else "all"
     return open_session(source, providers=providers, threads=threads, optimization=optimization)
 
