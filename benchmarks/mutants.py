@@ -41,8 +41,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = {
     "edgevid/kernels/reference/boxes.py": ["tests/kernels/test_boxes.py"],
     "edgevid/kernels/reference/motion.py": [
-        "tests/kernels/test_motion.py",
-        "tests/kernels/test_assignment.py",
+        "tests/kernels/test_motion.py", "tests/kernels/test_assignment.py", "tests/test_track.py",
     ],
     "edgevid/kernels/reference/pixels.py": ["tests/kernels/test_pixels.py"],
     "edgevid/kernels/reference/plane.py": ["tests/kernels/test_plane.py"],

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgevid.errors import InputError
+from edgevid.errors import FileFormatError, InputError
 from edgevid.speed import homography
 from edgevid.speed.calibration import CameraCalibration, make_calibration, rectangle
 from edgevid.speed.calibration_checks import check_lens, check_pairs, check_region, check_spread
+from edgevid.speed.calibration_file import read_calibration
 from edgevid.speed.camera import camera_from_homography
 from edgevid.types import Array
 
@@ -189,3 +191,21 @@ def test_a_rectangle_has_a_size() -> None:
     for sides in ((0, 3), (2, 0), (-2, 3)):
         with pytest.raises(InputError, match="rectangle of positive size"):
             rectangle(*sides)
+
+
+def test_an_image_has_one_pixel_or_more(tmp_path: Path) -> None:
+    path = tmp_path / "gate.toml"
+    corners = "[[300, 700], [900, 700], [700, 400], [500, 400]]"
+    for size, good in (
+        ([1, 1], True),
+        ([0.9, 1], False),
+        ([1, 0.9], False),
+        ([1e6, 1], False),
+        ([1, 1e6], False),
+    ):
+        path.write_text(f"image_size = {size}\n[rectangle]\npixels = {corners}\nwidth_m = 7\nlength_m = 30\n")
+        if good:
+            assert read_calibration(path).size == (1, 1)
+        else:
+            with pytest.raises(FileFormatError, match="image_size"):
+                read_calibration(path)

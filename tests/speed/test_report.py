@@ -13,7 +13,7 @@ from edgevid.speed import calibration_report as report
 from edgevid.speed.calibration import CameraCalibration, make_calibration, rectangle
 from edgevid.speed.calibration_report import Scale, examine
 from edgevid.speed.camera import GroundCamera
-from edgevid.speed.outliers import find_outliers
+from edgevid.speed.outliers import find_outliers, without
 from edgevid.speed.scale_error import ScaleErrorGrid
 
 GRID = np.array([(x, y) for y in (0, 10, 20) for x in (0, 10, 20)], float)
@@ -138,3 +138,19 @@ def test_scale_errors_are_looked_up_at_the_nearest_of_16_cells() -> None:
     np.testing.assert_allclose(ScaleErrorGrid(made, 5.0).at_pixels(u, v), 2.5 * exact)
     outside = grid.at_pixels(np.array([-900.0, 9000.0]), np.array([-900.0, 9000.0]))
     assert outside == pytest.approx([exact[0, 0], exact[-1, -1]])
+
+
+def test_the_error_that_is_halved_is_that_of_each_degree_of_freedom() -> None:
+    # Nine points leave 18 - 8 degrees of freedom, eight leave 16 - 8; the outlier is 6 pixels and more off.
+    noise, decisions = np.random.default_rng(6).normal(0, 3, (9, 2)), set()
+    for off in np.linspace(4, 40, 73):
+        errors = noise.copy()
+        errors[4] += [off, 0]
+        made = above(errors)
+        rest = without(made, (4,))
+        before, after = ((c.error_px() ** 2).sum() for c in (made, rest))
+        away = np.hypot(*(rest.to_image(GRID[4:5]) - made.image[4:5]).T)[0]
+        expected = bool(np.sqrt(after / 8) < 0.5 * np.sqrt(before / 10) and away > 6)
+        assert (4 in find_outliers(made)) is expected, off
+        decisions.add(expected)
+    assert decisions == {True, False}

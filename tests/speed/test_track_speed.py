@@ -155,3 +155,16 @@ def test_no_place_beyond_the_horizon() -> None:
     times = np.arange(11) / 10
     rows = np.column_stack([times, 10 * times, 10 * times, np.ones(11)])
     assert track_speed(rows, np.array([[0.1, 0, 0], [0, 0.1, 0], [0, 0.5, -1.0]]), TO_IMAGE) is None
+
+
+@pytest.mark.parametrize("meters", [(0.3, 0.1), (0.1, 0.3)])
+def test_at_rest_the_standard_error_is_that_of_the_less_certain_axis(meters: tuple[float, float]) -> None:
+    times = np.arange(21) / 10
+    rows = np.column_stack([times, np.full((21, 2), 50.0), np.ones(21)])
+    to_ground = np.diag([*meters, 1.0])
+    found = track_speed(rows, to_ground, np.linalg.inv(to_ground))
+    assert found is not None
+    r = 20 * math.exp(-0.1 / 0.15) / 40
+    slope = math.sqrt((1 + r) / (1 - r) / ((times - 1) ** 2).sum())
+    assert found.mps == 0
+    assert found.sigma == pytest.approx(max(meters[0] / math.sqrt(2), meters[1]) * slope)
