@@ -25,7 +25,7 @@ HOMES = {
     "minimum agreement": (r"(?:int8\W+|floor\w* *[:=] *)0\.97\b", "optimize/agreement.py"),
     "models taking turns": (r"\brange\(-?warm\w*", "optimize/timing.py"),
     "aspect check": (r"SAME_ASPECT = |abs\(\w+ / \w+ - 1(?:\.0)?\)", "types/scale.py"),
-    "camera from a homography": (r"def \w*_from_homography\(|\w*focal\w* = [^#\n]*sqrt\(", "speed/camera.py"),
+    "camera from a homography": (r"def \w*_from_homography\(|\w*focal\w* = [^#\n]*sqrt\(", "speed/homography.py"),
     "inverse of a homography": (r"linalg\.inv\((?:\w+\.)*(?:h|homography)\)", "speed/homography.py"),
     "suggestion for a misspelling": (r"\bget_close_matches\(", "errors.py"),
     "masked passwords": (r":\*\*\*@", "errors.py"),

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
+from edgevid.errors import InputError
 from edgevid.speed import homography
-from edgevid.speed.calibration import CLICK_PX, CameraCalibration
-from edgevid.speed.camera import GroundCamera
-from edgevid.speed.outliers import find_outliers
+from edgevid.speed.calibration import CLICK_PX, CameraCalibration, make_calibration
+from edgevid.speed.homography import GroundCamera
 from edgevid.types import F64
 
 PLACES = {"near": 0.97, "middle": 0.5, "far": 0.03}
 """Shares of the region's height in the image, from its far edge."""
+OUTLIER_PX = 3 * CLICK_PX
+"""The least reprojection error of an outlier, under the fit to the other points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,14 @@ class CalibrationReport:
 def examine(calibration: CameraCalibration) -> CalibrationReport:
     """Errors, outliers, scale, camera and warnings of a calibration."""
     outliers, scales, camera = find_outliers(calibration), _scales(calibration), calibration.camera()
+    warnings = (
+        *_point_warnings(calibration, outliers),
+        *_extent_warnings(calibration),
+        *_scale_warnings(scales),
+        *_camera_warnings(calibration, camera),
+    )
     return CalibrationReport(
-        error_px=calibration.error_px(),
-        error_m=calibration.error_m(),
-        outliers=outliers,
-        scales=scales,
-        camera=camera,
-        warnings=tuple(_warnings(calibration, outliers, scales, camera)),
+        calibration.error_px(), calibration.error_m(), outliers, scales, camera, warnings
     )
 
 
@@ -89,21 +92,6 @@ def is_mirrored(calibration: CameraCalibration) -> bool:
     """Whether the ground's y axis lies to the right of its x axis from above: headings are mirrored too."""
     middle = calibration.undistort(calibration.image.mean(0, keepdims=True))
     return bool(np.linalg.det(homography.jacobian(calibration.homography, middle))[0] > 0)
-
-
-def _warnings(
-    calibration: CameraCalibration,
-    outliers: tuple[int, ...],
-    scales: tuple[Scale, ...],
-    camera: GroundCamera | None,
-) -> list[str]:
-    """Sentences: what may be wrong, and what to do."""
-    return [
-        *_point_warnings(calibration, outliers),
-        *_extent_warnings(calibration),
-        *_scale_warnings(scales),
-        *_camera_warnings(calibration, camera),
-    ]
 
 
 def _point_warnings(calibration: CameraCalibration, outliers: tuple[int, ...]) -> Iterator[str]:
@@ -167,3 +155,55 @@ def _camera_warnings(calibration: CameraCalibration, camera: GroundCamera | None
             f"only a lens with a {camera.width_deg:.0f} degree angle of view shows this: is the width or the "
             "length wrong, or is the image cropped?"
         )
+
+
+def find_outliers(calibration: CameraCalibration) -> tuple[int, ...]:
+    """Rows of the points that the others contradict, worst first.
+
+    Greedy: the point without which the fit is best is removed while that more than halves the error, and
+    while the fit to the others misses it by over OUTLIER_PX. Needs 6 points: of 5, any 4 fit exactly.
+    """
+    inliers, outliers = list(range(len(calibration.image))), []
+    image, meters = calibration.undistort(calibration.image), calibration.meters
+    while len(inliers) > 5:
+        before = _rms(image, meters, inliers)
+        best, row = min((_rms(image, meters, [i for i in inliers if i != row]), row) for row in inliers)
+        others = [i for i in inliers if i != row]
+        if not (best < 0.5 * before and _distance(image, meters, others, row) > OUTLIER_PX):
+            break
+        outliers.append(row)
+        inliers = others
+    return tuple(outliers)
+
+
+def without(calibration: CameraCalibration, rows: tuple[int, ...]) -> CameraCalibration:
+    """The calibration fitted again without the points of `rows`."""
+    keep = np.setdiff1d(np.arange(len(calibration.image)), rows)
+    return make_calibration(
+        calibration.image[keep], calibration.meters[keep], calibration.size, region=calibration.region,
+        k1=calibration.k1, focal=calibration.focal, name=calibration.name,
+    )  # fmt: skip
+
+
+def _fit(image: F64, meters: F64, rows: list[int]) -> F64 | None:
+    try:
+        return homography.inverse(homography.fit(image[rows], meters[rows]), meters[rows])
+    except (InputError, np.linalg.LinAlgError):
+        return None
+
+
+def _rms(image: F64, meters: F64, rows: list[int]) -> float:
+    """Root mean square error in pixels of the fit to `rows`, per degree of freedom."""
+    h = _fit(image, meters, rows)
+    if h is None:
+        return math.inf
+    squares = ((homography.apply(h, meters[rows]) - image[rows]) ** 2).sum()
+    return math.sqrt(squares / max(1, 2 * len(rows) - 8)) if np.isfinite(squares) else math.inf
+
+
+def _distance(image: F64, meters: F64, rows: list[int], row: int) -> float:
+    """Reprojection error in pixels of one point under the fit to `rows`."""
+    h = _fit(image, meters, rows)
+    if h is None:
+        return 0.0
+    return float(np.nan_to_num(np.hypot(*(homography.apply(h, meters[[row]])[0] - image[row])), nan=math.inf))

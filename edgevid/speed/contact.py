@@ -41,7 +41,7 @@ def footprint_centers(
     vehicle there, and the middle of the edge is not on the vehicle's axis. Newton's method fits the upright
     box in space, `ratio` times as long as wide and turned along the road, whose image has the four edges of
     the detected box; where there is none, the result is the middle of the bottom edge. `boxes` are (N, 4)
-    undistorted pixels, `to_ground` (3, 3) and `camera` (3, 4) the calibration's (speed/camera.py).
+    undistorted pixels, `to_ground` (3, 3) and `camera` (3, 4) the calibration's (`CameraCalibration.camera`).
     """
     contacts = contact_points(boxes)
     if not len(boxes):

@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.speed.core import PlaneUpdate
-from edgevid.speed.track_history import TrackHistory, no_rows, unit
+from edgevid.speed.window import WindowCore, unit
 from edgevid.types import F64, I64, Array
 
 
@@ -69,49 +68,44 @@ class _Value(NamedTuple):
 _NO_VALUE = _Value()
 
 
-class DisplacementCore:
+class DisplacementCore(WindowCore):
     """Displacements of all tracks, averaged over the last k and stamped at the middle of what was averaged.
 
     Where a track is missed at its frame, the next sighting takes its place, over the time that really passed.
+    Outliers are those of a window of half a second.
     """
 
     def __init__(self, settings: Displacement, process_noise: float, to_ground: F64) -> None:
-        self._settings, self._q = settings, process_noise
-        self._history = TrackHistory(0.5, process_noise, to_ground)
-        self._anchors: dict[int, _Anchor] = {}
+        self._settings = settings
+        super().__init__(0.5, process_noise, to_ground)
 
     def reset(self) -> None:
         """Forgets every track."""
-        self._history.reset()
-        self._anchors.clear()
+        super().reset()
+        self._anchors: dict[int, _Anchor] = {}
 
-    def update(self, ids: I64, pixels: F64, noise: F64, measured: Array, time: float) -> PlaneUpdate:
-        """One moment; see `SpeedCore.update`."""
-        history = self._history
-        slots = history.begin(time, ids)
-        present = set(ids.tolist())
-        self._anchors = {i: anchor for i, anchor in self._anchors.items() if i in present}
-        if not len(ids):
-            return no_rows(), no_rows(), history.ended
-        good = history.add(slots, ids, pixels, noise, measured.astype(bool), time)
-        fresh = self._measure(ids, slots, good, time)
+    def _end(self, i: int, moved: int) -> None:
+        super()._end(i, moved)
+        self._anchors.pop(i, None)
+
+    def _measure(self, ids: I64, slots: I64, good: Array, time: float) -> tuple[F64, Array]:
+        fresh = self._move(ids, slots, good, time)
         values = [self._anchors[i].value if i in self._anchors else _NO_VALUE for i in ids.tolist()]
         when, velocity, variance, place, mean = (np.array(column) for column in zip(*values, strict=True))
-        rows = history.rows(slots, time, np.isfinite(when), when, velocity, variance, place, motion=mean)
-        return (ids, rows), (ids[fresh], rows[fresh]), history.ended
+        return self.rows(slots, time, np.isfinite(when), when, velocity, variance, place, motion=mean), fresh
 
-    def _measure(self, ids: I64, slots: I64, good: Array, time: float) -> Array:
+    def _move(self, ids: I64, slots: I64, good: Array, time: float) -> Array:
         """Takes the displacements that are due; (N,) whose value is new."""
-        state, fresh = self._history.state[slots], np.zeros(len(ids), bool)
+        state, fresh = self.state[slots], np.zeros(len(ids), bool)
         n, since = self._settings.frames, time - state["first_seen"]
         grid = np.floor(state["frames"] / n if n is not None else (since + 1e-6) / self._settings.seconds)
         for row in np.flatnonzero(good):
             i = int(ids[row])
-            if i not in self._anchors or state["sightings"][row] == 1:  # the first ever, or since a jump
+            if i not in self._anchors:  # the first ever, or since a jump
                 self._anchors[i] = _Anchor()
             anchor = self._anchors[i]
             if grid[row] > anchor.grid:
-                place = _Place(time, *self._history.newest(slots[row]))
+                place = _Place(time, *self.newest(slots[row]))
                 fresh[row] = anchor.move(grid[row], place, self._settings, self._q)
         return fresh
 

@@ -12,7 +12,7 @@ import numpy as np
 from edgevid import kernels
 from edgevid.errors import InputError
 from edgevid.kernels.plane_columns import UNDECIDED, PlaneColumn
-from edgevid.speed.calibration import CLICK_PX, CameraCalibration
+from edgevid.speed.calibration import CLICK_PX, CameraCalibration, ScaleErrorGrid
 from edgevid.speed.contact import (
     CONTACTS,
     Contact,
@@ -23,7 +23,6 @@ from edgevid.speed.contact import (
 )
 from edgevid.speed.core import MIN_SECONDS, MIN_SIGHTINGS, Rows, SpeedCore
 from edgevid.speed.displacement import Displacement, DisplacementCore
-from edgevid.speed.scale_error import ScaleErrorGrid
 from edgevid.speed.track_speed import track_speed
 from edgevid.speed.window import WindowCore
 from edgevid.types import F64, U8, Array, Reason, SpeedReport, Speeds, Tracks

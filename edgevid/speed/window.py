@@ -1,35 +1,267 @@
-"""The window method: a straight line through the places of the last second."""
+"""The window method: the recent places of all tracks in one table (slot x frame), and lines through them."""
 
 from __future__ import annotations
 
-from edgevid.speed.core import MIN_SECONDS, MIN_SIGHTINGS, PlaneUpdate
-from edgevid.speed.track_history import TrackHistory, no_rows
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgevid.kernels.plane_columns import UNDECIDED, UNMEASURED, PlaneColumn
+from edgevid.speed import homography
+from edgevid.speed.core import CORRELATION_S, MIN_SECONDS, MIN_SIGHTINGS, PlaneUpdate, Rows
 from edgevid.types import F64, I64, Array
+
+STATIONARY_GATE, MOVING_GATE = 5.99, 16.0
+"""Chi-square of 2, 95 % and 99.97 %: below the first a velocity is noise, above the second it is motion (a
+parked car is tested often); between them it is undecided."""
+OUTLIER_GATE = 25.0
+"""A sighting farther off than 5 standard errors is an outlier."""
+MAX_OUTLIERS = 5
+"""So many outliers in a row start the track again at its new place."""
+AGILE_MPS2 = 8.0
+"""Acceleration that a jump must exceed: hard braking is not a jump."""
+MAX_SIGHTINGS = 2048
+"""Sightings kept of one track for its track speed; beyond, every second one is dropped."""
+STATE = np.dtype(
+    [
+        ("first_seen", float),
+        ("last_seen", float),
+        ("stationary_since", float),
+        ("sightings", np.int64),
+        ("outliers", np.int64),  # in a row
+        ("frames", np.int64),  # since the first sighting
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Straight lines through the windows of N tracks."""
+
+    count: F64
+    """(N,) sightings."""
+    middle: F64
+    """(N,) middle time of the sightings in seconds."""
+    length: F64
+    """(N,) seconds from the first sighting to the last."""
+    place: F64
+    """(N, 2) meters at the middle."""
+    velocity: F64
+    """(N, 2) m/s."""
+    variance: F64
+    """(N,) variance of the velocity along itself; NaN where there are too few sightings."""
 
 
 class WindowCore:
     """Least squares over the last `window_s` seconds, stamped at the middle of the sightings.
 
     Residuals contain neither the correlation of box errors nor changes of speed, so the standard error comes
-    from the boxes' noise with its correlation in time, and from the process noise.
+    from the boxes' noise with its correlation in time, and from the process noise. Jumps, and ids that went
+    to another object, are outliers of the line. One column per frame, for all tracks; one row (slot) per track.
     """
 
     def __init__(self, window_s: float, process_noise: float, to_ground: F64) -> None:
-        self._history = TrackHistory(window_s, process_noise, to_ground)
+        self._window, self._q, self._to_ground = window_s, process_noise, to_ground
+        self.reset()
 
     def reset(self) -> None:
         """Forgets every track."""
-        self._history.reset()
+        self.slots: dict[int, int] = {}
+        self._free: list[int] = []
+        self._head = -1
+        self.times = np.full(16, -np.inf)
+        self.valid = np.zeros((0, 16), bool)
+        self.place = np.zeros((0, 16, 2))
+        """Meters."""
+        self.root = np.zeros((0, 16, 2, 2))
+        """Square root of each place's covariance."""
+        self.state = np.zeros(0, STATE)
+        self.sightings: dict[int, list[tuple[float, float, float, float]]] = {}
+        self.ended: list[tuple[int, F64]] = []
 
     def update(self, ids: I64, pixels: F64, noise: F64, measured: Array, time: float) -> PlaneUpdate:
         """One moment; see `SpeedCore.update`."""
-        history = self._history
-        slots = history.begin(time, ids)
+        slots = self.begin(time, ids)
         if not len(ids):
-            return no_rows(), no_rows(), history.ended
-        good = history.add(slots, ids, pixels, noise, measured.astype(bool), time)
-        line = history.line(slots)
+            return no_rows(), no_rows(), self.ended
+        good = self.add(slots, ids, pixels, noise, measured.astype(bool), time)
+        rows, fresh = self._measure(ids, slots, good, time)
+        return (ids, rows), (ids[fresh], rows[fresh]), self.ended
+
+    def _measure(self, ids: I64, slots: I64, good: Array, time: float) -> tuple[F64, Array]:
+        """(N, len(PlaneColumn)) of tracks whose sighting counts where `good`; (N,) whose value is new."""
+        line = self.line(slots)
         known = (line.count >= MIN_SIGHTINGS) & (line.length >= MIN_SECONDS - 1e-6)
-        rows = history.rows(slots, time, known, line.middle, line.velocity, line.variance, line.place)
-        fresh = known & good
-        return (ids, rows), (ids[fresh], rows[fresh]), history.ended
+        rows = self.rows(slots, time, known, line.middle, line.velocity, line.variance, line.place)
+        return rows, known & good
+
+    def begin(self, time: float, ids: I64) -> I64:
+        """Opens the column of this moment and ends the tracks that are not named; the slots (N,)."""
+        self._advance(time)
+        present = set(ids.tolist())
+        self.ended = []
+        for gone in sorted(i for i in self.slots if i not in present):
+            self._free.append(self.slots.pop(gone))
+            self._end(gone, 0)
+        return np.array([self._slot(i) for i in ids.tolist()], np.int64)
+
+    def newest(self, slot: int) -> tuple[F64, F64]:
+        """Place (2,) and the root of its covariance (2, 2) at this moment."""
+        return self.place[slot, self._head].copy(), self.root[slot, self._head].copy()
+
+    def _end(self, i: int, moved: int) -> None:
+        """The sightings of track `i` become a track speed; the last `moved` belong to what follows."""
+        rows = self.sightings.pop(i, [])
+        split = len(rows) - moved
+        if rows[:split]:
+            self.ended.append((i, np.array(rows[:split])))
+        if moved:
+            self.sightings[i] = rows[split:]
+
+    def _advance(self, time: float) -> None:
+        following = (self._head + 1) % len(self.times)
+        if self.times[following] >= time - self._window:  # the ring is too short for this frame rate
+            order = (np.arange(len(self.times)) + following) % len(self.times)
+            following = len(self.times)
+            self.times = np.concatenate([self.times[order], np.full(following, -np.inf)])
+            for name in ("valid", "place", "root"):
+                old = getattr(self, name)[:, order]
+                setattr(self, name, np.concatenate([old, np.zeros_like(old)], 1))
+        self._head = following
+        self.times[following] = time
+        self.valid[:, following] = False
+
+    def _slot(self, i: int) -> int:
+        if i in self.slots:
+            return self.slots[i]
+        if not self._free:
+            grown = max(8, len(self.state))
+            self._free = list(range(len(self.state) + grown - 1, len(self.state) - 1, -1))
+            for name in ("valid", "place", "root", "state"):
+                old = getattr(self, name)
+                setattr(self, name, np.concatenate([old, np.zeros((grown, *old.shape[1:]), old.dtype)]))
+        slot = self.slots[i] = self._free.pop()
+        self._clear(slot)
+        return slot
+
+    def _clear(self, slot: int) -> None:
+        self.valid[slot] = False
+        self.state[slot] = (math.nan, math.nan, math.nan, 0, 0, -1)
+
+    def add(self, slots: I64, ids: I64, pixels: F64, noise: F64, measured: Array, time: float) -> Array:
+        """Writes the sightings of this moment; (N,) which count: measured, on the ground, no outliers."""
+        state, place = self.state, homography.apply(self._to_ground, pixels)
+        good = measured & np.isfinite(place).all(1)
+        self._reject(slots, ids, pixels, noise, place, good, time)
+        used = slots[good]
+        root = homography.jacobian(self._to_ground, pixels[good]) * noise[good, None, None]
+        root[:, :, 0] /= math.sqrt(2)  # the mean of two edges
+        self.valid[used, self._head] = True
+        self.place[used, self._head], self.root[used, self._head] = place[good], root
+        first = used[state["sightings"][used] == 0]
+        state["first_seen"][first] = state["stationary_since"][first] = time
+        state["last_seen"][used] = time
+        state["sightings"][used] += 1
+        state["frames"][slots] += state["sightings"][slots] > 0
+        for n in np.flatnonzero(good):
+            self._remember(int(ids[n]), time, pixels[n], noise[n])
+        return np.asarray(good)
+
+    def _reject(
+        self, slots: I64, ids: I64, pixels: F64, noise: F64, place: F64, good: Array, time: float
+    ) -> None:
+        """Takes outliers out of `good`; a track with MAX_OUTLIERS of them in a row starts again."""
+        rows = np.flatnonzero(good & (self.state["sightings"][slots] >= MIN_SIGHTINGS))
+        if not len(rows):
+            return
+        far = self._is_outlier(slots[rows], place[rows], pixels[rows], noise[rows], time)
+        outliers = self.state["outliers"]
+        outliers[slots[rows]] = np.where(far, outliers[slots[rows]] + 1, 0)
+        for n in rows[far]:
+            if outliers[slots[n]] >= MAX_OUTLIERS:
+                self._end(int(ids[n]), MAX_OUTLIERS - 1)
+                self._clear(slots[n])
+            else:
+                good[n] = False
+                self._remember(int(ids[n]), time, pixels[n], noise[n])
+
+    def _remember(self, i: int, time: float, pixel: F64, noise: float) -> None:
+        rows = self.sightings.setdefault(i, [])
+        rows.append((time, float(pixel[0]), float(pixel[1]), float(noise)))
+        if len(rows) > MAX_SIGHTINGS:
+            self.sightings[i] = rows[::2]
+
+    def _is_outlier(self, slots: I64, place: F64, pixels: F64, noise: F64, time: float) -> Array:
+        """(N,) whether a place is farther from the window's line than error and agility allow."""
+        line = self.line(slots)
+        ahead = time - line.middle
+        off = place - (line.place + line.velocity * ahead[:, None])
+        root = homography.jacobian(self._to_ground, pixels) * noise[:, None, None]
+        own = (root**2).sum((1, 2))
+        agility = (0.5 * AGILE_MPS2 * ahead**2) ** 2
+        variance = 2 * own + np.nan_to_num(line.variance, nan=np.inf) * ahead**2 + agility
+        return np.asarray((off**2).sum(1) > OUTLIER_GATE * variance)
+
+    def line(self, slots: I64) -> Lines:
+        """Least squares over the sightings in the window, with the variance of the slope."""
+        columns = np.flatnonzero(self.times >= self.times[self._head] - self._window - 1e-9)
+        t = self.times[columns]
+        weight = self.valid[np.ix_(slots, columns)].astype(float)
+        place, root = self.place[np.ix_(slots, columns)], self.root[np.ix_(slots, columns)]
+        count = weight.sum(1)
+        total = np.maximum(count, 1e-9)
+        middle = weight @ t / total
+        off = (t - middle[:, None]) * weight
+        spread = np.maximum((off * (t - middle[:, None])).sum(1), 1e-12)
+        velocity = np.einsum("nh,nhk->nk", off, place) / spread[:, None]
+        center = np.einsum("nh,nhk->nk", weight, place) / total[:, None]
+        ends = np.where(weight > 0, t, np.inf).min(1), np.where(weight > 0, t, -np.inf).max(1)
+        length = np.where(count > 1, ends[1] - ends[0], 0.0)
+        sd = np.sqrt((np.einsum("nk,nhkj->nhj", unit(velocity), root) ** 2).sum(2))
+        share = off / spread[:, None] * sd
+        correlation = np.exp(-np.abs(t[:, None] - t) / CORRELATION_S)
+        noise = ((share @ correlation) * share).sum(1)
+        # Speeds that wander as white acceleration: the slope against the velocity in the middle.
+        variance = noise + 0.0589 * self._q * length
+        return Lines(count, middle, length, center, velocity, np.where(count >= 3, variance, np.nan))
+
+    def rows(
+        self, slots: I64, time: float, known: Array, when: F64, velocity: F64, variance: F64,
+        place: F64, motion: F64 | None = None,
+    ) -> F64:  # fmt: skip
+        """(N, len(PlaneColumn)) of tracks in `slots`; without a value they count as having too few sightings.
+
+        `motion` (N, 2) is the velocity that is tested for being noise (None: `velocity`).
+        """
+        motion = velocity if motion is None else motion
+        with np.errstate(invalid="ignore"):
+            squared = (motion**2).sum(1)
+            moves = known & (squared >= STATIONARY_GATE * variance)
+            undecided = moves & (squared < MOVING_GATE * variance)
+        self.state["stationary_since"][slots[moves]] = time
+        state = self.state[slots]
+        rows = np.zeros((len(slots), len(PlaneColumn)))
+        rows[:, PlaneColumn.TIME] = np.where(known, when, time)
+        rows[known, PlaneColumn.VX], rows[known, PlaneColumn.VY] = velocity[known].T
+        rows[:, PlaneColumn.VARIANCE] = np.where(known, variance, UNMEASURED)
+        rows[:, PlaneColumn.STATIONARY_S] = np.where(known, time - state["stationary_since"], 0.0)
+        rows[undecided, PlaneColumn.STATIONARY_S] = UNDECIDED
+        rows[:, PlaneColumn.AGE_S] = time - state["first_seen"]
+        rows[:, PlaneColumn.UNSEEN_S] = time - state["last_seen"]
+        rows[:, PlaneColumn.SIGHTINGS] = np.where(
+            known, state["sightings"], np.minimum(state["sightings"], 1)
+        )
+        rows[known, PlaneColumn.X], rows[known, PlaneColumn.Y] = place[known].T
+        return np.nan_to_num(rows)
+
+
+def unit(v: F64) -> F64:
+    """(N, 2) vectors of length 1 in the direction of `v`, or (0, 1) where it is 0."""
+    size = np.hypot(v[:, 0], v[:, 1])
+    return np.where(size[:, None] > 1e-9, v / np.maximum(size, 1e-9)[:, None], np.array([0.0, 1.0]))
+
+
+def no_rows() -> Rows:
+    """The rows of no tracks."""
+    return np.zeros(0, np.int64), np.zeros((0, len(PlaneColumn)))

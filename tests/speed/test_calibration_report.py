@@ -8,8 +8,7 @@ import shapely
 from road_camera import LATTICE, SIZE, lattice, pixels_of
 
 from edgevid.speed.calibration import make_calibration, rectangle
-from edgevid.speed.calibration_report import examine, is_mirrored
-from edgevid.speed.outliers import find_outliers, without
+from edgevid.speed.calibration_report import examine, find_outliers, is_mirrored, without
 
 
 def shifted(width: float, length: float, x: float = -3.5) -> np.ndarray:

@@ -13,7 +13,7 @@ from edgevid.speed import homography
 from edgevid.speed.calibration import CameraCalibration, make_calibration, rectangle
 from edgevid.speed.calibration_checks import check_lens, check_pairs, check_region, check_spread
 from edgevid.speed.calibration_file import read_calibration
-from edgevid.speed.camera import camera_from_homography
+from edgevid.speed.homography import camera_from_homography
 from edgevid.types import Array
 
 SIZE = (1200, 800)

@@ -10,11 +10,9 @@ import pytest
 import shapely
 
 from edgevid.speed import calibration_report as report
-from edgevid.speed.calibration import CameraCalibration, make_calibration, rectangle
-from edgevid.speed.calibration_report import Scale, examine
-from edgevid.speed.camera import GroundCamera
-from edgevid.speed.outliers import find_outliers, without
-from edgevid.speed.scale_error import ScaleErrorGrid
+from edgevid.speed.calibration import CameraCalibration, ScaleErrorGrid, make_calibration, rectangle
+from edgevid.speed.calibration_report import Scale, examine, find_outliers, without
+from edgevid.speed.homography import GroundCamera
 
 GRID = np.array([(x, y) for y in (0, 10, 20) for x in (0, 10, 20)], float)
 
