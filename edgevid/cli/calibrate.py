@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
+
+from edgevid.cli import options as shared
 
 if TYPE_CHECKING:
     from edgevid.speed.calibration import CameraCalibration
@@ -13,56 +16,44 @@ if TYPE_CHECKING:
     from edgevid.types import Frame
     from edgevid.video.seek import FrameSeeker
 
-Source = Annotated[str, typer.Argument(help="Video, image, folder of images, camera number, or URL.")]
-Rectangle = Annotated[
-    str, typer.Option(help='Corners of a rectangle on the road: "x,y x,y x,y x,y" (near left, near right, '
-                           "far right, far left).")
-]  # fmt: skip
-Width = Annotated[float | None, typer.Option("--width-m", help="Meters from the first corner to the second.")]
-Length = Annotated[
-    float | None, typer.Option("--length-m", help="Meters from the second corner to the third.")
-]
-Point = Annotated[list[str], typer.Option(help='A pixel and its meters, "u,v=X,Y"; repeat for each point.')]
-Pairs = Annotated[Path | None, typer.Option(help="CSV file of pairs: u,v,X,Y per line.")]
-Calibration = Annotated[
-    Path | None, typer.Option("--calibration", help="Start from this calibration, to check or change it.")
-]
-K1 = Annotated[float, typer.Option(help="Radial distortion of a wide lens (barrel: below 0).")]
-Focal = Annotated[float | None, typer.Option(help="Focal length in pixels that k1 refers to.")]
-Region = Annotated[
-    str, typer.Option(help='Where the calibration is valid: "x,y x,y x,y ..." (default: the convex hull).')
-]
-Time = Annotated[float, typer.Option(help="Time of the frame in the video, in seconds.", min=0)]
-Out = Annotated[Path | None, typer.Option(help="Calibration to write: calibration/camera/<name>.toml")]
-Image = Annotated[Path | None, typer.Option("--image", help="Image of the grid to write (PNG or JPEG).")]
-Drop = Annotated[bool, typer.Option("--drop-outliers", help="Leave out points that the others contradict.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace an existing calibration.")]
-Provenance = Annotated[str, typer.Option(help="Where the meters come from; kept in the file.")]
-Host = Annotated[str, typer.Option(help="Address to serve the page on; 0.0.0.0: to other machines too.")]
-Port = Annotated[int | None, typer.Option(help="Port of the page (default: the first free one).")]
-Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")]
+Width = Annotated[float | None, Option("--width-m", help="Meters from the first corner to the second.")]
+Point = Annotated[list[str], Option(help='A pixel and its meters, "u,v=X,Y"; repeat for each point.')]
+Drop = Annotated[bool, Option("--drop-outliers", help="Leave out points that the others contradict.")]
+Host = Annotated[str, Option(help="Address to serve the page on; 0.0.0.0: to other machines too.")]
 
 
 def command(
-    source: Source,
-    rectangle: Rectangle = "",
+    source: Annotated[str, Argument(help="Video, image, folder of images, camera number, or URL.")],
+    rectangle: Annotated[
+        str,
+        Option(
+            help='Corners of a rectangle on the road: "x,y x,y x,y x,y" (near left, near right, '
+            "far right, far left)."
+        ),
+    ] = "",
     width_m: Width = None,
-    length_m: Length = None,
+    length_m: Annotated[
+        float | None, Option("--length-m", help="Meters from the second corner to the third.")
+    ] = None,
     point: Point = [],  # noqa: B006  typer copies it
-    pairs: Pairs = None,
-    calibration: Calibration = None,
-    k1: K1 = 0.0,
-    focal_px: Focal = None,
-    region: Region = "",
-    time: Time = 0.0,
-    out: Out = None,
-    image: Image = None,
+    pairs: Annotated[Path | None, Option(help="CSV file of pairs: u,v,X,Y per line.")] = None,
+    calibration: Annotated[
+        Path | None, Option("--calibration", help="Start from this calibration, to check or change it.")
+    ] = None,
+    k1: Annotated[float, Option(help="Radial distortion of a wide lens (barrel: below 0).")] = 0.0,
+    focal_px: Annotated[float | None, Option(help="Focal length in pixels that k1 refers to.")] = None,
+    region: Annotated[
+        str, Option(help='Where the calibration is valid: "x,y x,y x,y ..." (default: the convex hull).')
+    ] = "",
+    time: Annotated[float, Option(help="Time of the frame in the video, in seconds.", min=0)] = 0.0,
+    out: Annotated[Path | None, Option(help="Calibration to write: calibration/camera/<name>.toml")] = None,
+    image: Annotated[Path | None, Option("--image", help="Image of the grid to write (PNG or JPEG).")] = None,
     drop_outliers: Drop = False,
-    force: Force = False,
-    provenance: Provenance = "",
+    force: Annotated[bool, Option("--force", help="Replace an existing calibration.")] = False,
+    provenance: Annotated[str, Option(help="Where the meters come from; kept in the file.")] = "",
     host: Host = "127.0.0.1",
-    port: Port = None,
-    browser: Browser = True,
+    port: Annotated[int | None, Option(help="Port of the page (default: the first free one).")] = None,
+    browser: shared.Browser = True,
 ) -> None:
     """Calibrate a camera: pair pixels with meters on the road, and see the grid.
 
@@ -72,7 +63,7 @@ def command(
     from edgevid.site import calibrate
     from edgevid.speed import examine, make_calibration, read_calibration
     from edgevid.speed.calibration_file import provenance_text
-    from edgevid.speed.outliers import without
+    from edgevid.speed.calibration_report import without
     from edgevid.video.seek import FrameSeeker
 
     parts = calibrate.parse_sources(rectangle, width_m, length_m, point, pairs)
