@@ -17,9 +17,9 @@ from edgevid.abstain.policy import AGGREGATES, LIMITS, NEVER, Policy, Settings, 
 from edgevid.errors import FileFormatError, InputError
 from edgevid.files.atomic import write_atomic
 from edgevid.files.toml import Section, read_toml, toml_table
+from edgevid.types import KMH
 
 FORMAT = "edgevid-policy 1"
-KMH = 3.6
 _DECIDE = ("threshold", "margin", "min_seconds", "min_agreement", "stale_s", "min_side_px")
 _EVIDENCE = ("temperature", "correlation", "memory_s", "odds", "step", "take", "drop", "ema_s")
 

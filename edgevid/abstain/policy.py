@@ -16,7 +16,7 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.errors import InputError
-from edgevid.types import Array, Scores, Tracks, Verdicts
+from edgevid.types import KMH, Array, Scores, Tracks, Verdicts
 
 Aggregate = Literal["mean-log-prob", "vote", "sequential"]
 """How the observations of a track become one: see `Settings.aggregate`."""
@@ -149,7 +149,7 @@ class Policy:
 class SpeedPolicy:
     """Limits of the standard error above which a `SpeedEstimator` does not emit a speed."""
 
-    max_sigma_mps: float = 2 / 3.6
+    max_sigma_mps: float = 2 / KMH
     """A standard error up to this is accepted at any speed, m/s."""
     max_share: float = 0.05
     """And up to this share of the speed."""

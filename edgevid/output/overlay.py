@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.types import Array, DisplaySpeed, Frame, Reason, Result
+from edgevid.types import KMH, Array, DisplaySpeed, Frame, Reason, Result
 
 Color = tuple[int, int, int]
-UNITS = {"km/h": 3.6, "mph": 2.2369363, "m/s": 1.0}
+UNITS = {"km/h": KMH, "mph": 2.2369363, "m/s": 1.0}
 INK, PAPER, GRAY = (255, 255, 255), (20, 22, 26), (190, 190, 190)
 MAX_PX = 30_000
 """Coordinates are clipped here: OpenCV's own end soon after."""

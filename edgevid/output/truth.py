@@ -8,7 +8,7 @@ import cv2
 
 from edgevid.output.overlay import Overlay
 from edgevid.synthetic.scene import Scene, Truth
-from edgevid.types import Array, Frame, Result
+from edgevid.types import KMH, Array, Frame, Result
 
 
 class TruthOverlay(Overlay):
@@ -24,12 +24,12 @@ class TruthOverlay(Overlay):
         return draw_truth(image, self._scene.at(frame.time))
 
 
-def draw_truth(image: Array, truth: Truth, *, unit_scale: float = 3.6) -> Array:
+def draw_truth(image: Array, truth: Truth) -> Array:
     """Marks each object's true contact point and true speed (km/h) in white, into `image`."""
     for box, speed in zip(truth.boxes, truth.speeds, strict=True):
         x, y = int((box[0] + box[2]) / 2), int(box[3])
         cv2.circle(image, (x, y), 3, (255, 255, 255), -1, cv2.LINE_AA)
-        text = f"true {unit_scale * speed:.0f}"
+        text = f"true {KMH * speed:.0f}"
         for ink, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
             cv2.putText(image, text, (x + 6, y + 12), cv2.FONT_HERSHEY_DUPLEX, 0.4, ink, thick, cv2.LINE_AA)
     return image

@@ -25,10 +25,9 @@ from edgevid.speed.core import MIN_SECONDS, MIN_SIGHTINGS, Rows, SpeedCore
 from edgevid.speed.displacement import Displacement, DisplacementCore
 from edgevid.speed.track_speed import track_speed
 from edgevid.speed.window import WindowCore
-from edgevid.types import F64, U8, Array, Reason, SpeedReport, Speeds, Tracks
+from edgevid.types import F64, KMH, U8, Array, Reason, SpeedReport, Speeds, Tracks
 
 log = logging.getLogger("edgevid")
-KMH = 3.6
 Method = Literal["filter", "displacement", "window"]
 METHODS: tuple[Method, ...] = get_args(Method)
 LOOKAHEAD = 0.6

@@ -10,6 +10,7 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.synthetic.camera import Camera
 from edgevid.synthetic.scene import Mover, Noise, Scene
+from edgevid.types import KMH
 
 LANES = (-5.25, -1.75, 1.75, 5.25)
 """x of the lanes' centers in meters: two towards the camera, two away."""
@@ -21,7 +22,7 @@ def drive(
 ) -> Mover:  # fmt: skip
     """A vehicle that drives along the road from its far (or near) end."""
     start, heading = ((lane, far), -math.pi / 2) if towards else ((lane, near), math.pi / 2)
-    speed = kmh / 3.6
+    speed = kmh / KMH
     stay = math.inf if legs or speed == 0 else (far - near) / speed
     return Mover(number, kind, start, heading, speed, tuple(legs), begin, begin + stay)
 

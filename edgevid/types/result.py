@@ -1,12 +1,57 @@
-"""Result: everything that was found in one frame."""
+"""Result: everything that was found in one frame; SpeedReport: its speeds, and which to display."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
-from edgevid.types.speeds import DisplaySpeed, SpeedReport
-from edgevid.types.tables import Detections, Scores, Tracks, Verdicts
+from edgevid.types.tables import Detections, Reason, Scores, Speeds, Tracks, Verdicts
+
+
+class DisplaySpeed(NamedTuple):
+    """The speed to display for one track."""
+
+    kind: Literal["live", "smoothed"]
+    mps: float
+    """m/s, NaN when abstaining."""
+    sigma: float
+    """Standard error in m/s, NaN where unknown."""
+    heading: float
+    """Degrees from +x towards +y, NaN at rest or when abstaining."""
+    age_s: float
+    """How long ago the value held, seconds."""
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedReport:
+    """The speeds that are known at one moment."""
+
+    live: Speeds = field(default_factory=Speeds.empty)
+    """One row per track, of now."""
+    smoothed: Speeds = field(default_factory=Speeds.empty)
+    """Smoothed values of about half a second ago: store, report and alarm on these."""
+    track_speeds: Speeds = field(default_factory=Speeds.empty)
+    """One value per track that ended now."""
+
+    def map(self, change: Callable[[Speeds], Speeds]) -> SpeedReport:
+        """The report with each of its three tables changed."""
+        return SpeedReport(change(self.live), change(self.smoothed), change(self.track_speeds))
+
+    def display(self, now: float) -> dict[int, DisplaySpeed]:
+        """The speed to display at `now` by track id: live, or smoothed where the live one is UNCERTAIN.
+
+        A smoothed value has the smaller standard error and holds for the past: `age_s` tells how far back.
+        """
+        smoothed = {row.id: row for row in self.smoothed if row.reason is Reason.OK}
+
+        def choose(row: Any) -> DisplaySpeed:
+            other = smoothed.get(row.id) if row.reason is Reason.UNCERTAIN else None
+            kind, used = ("live", row) if other is None else ("smoothed", other)
+            return DisplaySpeed(kind, used.mps, used.sigma, used.heading, now - used.time, used.reason)  # type: ignore[arg-type]
+
+        return {row.id: choose(row) for row in self.live}
 
 
 @dataclass(frozen=True, slots=True)

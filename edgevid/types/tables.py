@@ -1,13 +1,43 @@
-"""The tables of a frame: detections, tracks, clips, class scores and verdicts."""
+"""The tables of a frame: detections, tracks, clips, class scores, verdicts and speeds; Reason."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 
-from edgevid.types.reason import Reason
 from edgevid.types.table import F32, F64, I32, I64, U8, Table, column
+
+KMH = 3.6
+"""km/h of 1 m/s."""
+
+
+class Reason(IntEnum):
+    """Why a row was emitted (OK) or abstained from (every other value)."""
+
+    OK = 0
+    TOO_SHORT = 1  #: not enough observations or time yet
+    TOO_SMALL = 2  #: the object has too few pixels
+    LOW_CONFIDENCE = 3  #: the best class is below its threshold
+    LOW_MARGIN = 4  #: the best two classes are too close
+    DISAGREEMENT = 5  #: observations of one track contradict each other
+    STALE = 6  #: the last observation is too old
+    OFF_PLANE = 7  #: outside the calibrated part of the ground
+    TRUNCATED = 8  #: the box touches the image border, so its contact point is not visible
+    OCCLUDED = 9  #: a nearer object covers the contact point
+    UNCERTAIN = 10  #: the standard error is above the limit
+    CAMERA_MOVED = 11  #: the calibration no longer fits the image
+    NOT_MEASURED = 12  #: no recognizer or calibration covers this object
+
+    @property
+    def description(self) -> str:
+        """The reason as text for overlays and reports.
+
+        >>> Reason.TOO_SMALL.description
+        'too small'
+        """
+        return self.name.lower().replace("_", " ")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,5 +108,23 @@ class Verdicts(Table):
     """(N,) class index, -1 when abstaining."""
     confidence: F32 = column(np.float32, row="confidence")
     """(N,) calibrated confidence of the best class, also when abstaining; 0 without any observation."""
+    reason: U8 = column(np.uint8, row="reason", enum=Reason)
+    """(N,) Reason."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Speeds(Table):
+    """Speeds over the ground, one row per object; abstained rows carry NaN and a Reason."""
+
+    ids: I64 = column(np.int64, row="id")
+    """(N,) track ids."""
+    mps: F64 = column(np.float64, row="mps")
+    """(N,) m/s, NaN when abstaining."""
+    sigma: F64 = column(np.float64, row="sigma")
+    """(N,) standard error in m/s, NaN where unknown."""
+    heading: F64 = column(np.float64, row="heading")
+    """(N,) direction of travel on the plane, degrees from +x towards +y, NaN at rest or when abstaining."""
+    time: F64 = column(np.float64, row="time")
+    """(N,) the moment in seconds that the value holds for (smoothed values hold for the past)."""
     reason: U8 = column(np.uint8, row="reason", enum=Reason)
     """(N,) Reason."""

@@ -17,10 +17,9 @@ import numpy as np
 
 from edgevid.errors import FileFormatError, InputError, SourceError
 from edgevid.output.records import SCHEMA, read_jsonl
-from edgevid.types import Array, Reason
+from edgevid.types import KMH, Array, Reason
 
 KINDS = ("live", "smoothed", "track speed")
-KMH = 3.6
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.evaluate.speed.files import KINDS, KMH, Measured, TrueTrack
+from edgevid.evaluate.speed.files import KINDS, Measured, TrueTrack
+from edgevid.types import KMH
 
 SIGMAS = {"within_68": 1.0, "within_95": 1.96}
 
