@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from edgevid.actions.clip import ClipRecognizer
+from edgevid.actions.clip import ClipRecognizer, ImageRecognizer
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.actions.clip_spec import ClipSpec
 from edgevid.actions.features import FeatureExtractor, PoseExtractor
-from edgevid.actions.image import ImageRecognizer
 from edgevid.actions.load import load_extractor, load_recognizer
 from edgevid.actions.recognizer import Recognizer
 from edgevid.actions.segment import OnlineSegments, Segment

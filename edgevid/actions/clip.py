@@ -1,21 +1,11 @@
-"""Clip models: a whole window of crops at once, for all due objects."""
+"""Models without states, their scores averaged over the track: of whole windows of crops, of single crops."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from edgevid.actions.clip_section import ClipSection
-from edgevid.actions.overlap import OverlapMean
-from edgevid.actions.recognizer import (
-    first_output,
-    image_input,
-    input_named,
-    no_scores,
-    preprocess_crops,
-    probabilities,
-    run_batch,
-    scores,
-)
+from edgevid.actions.recognizer import CropModel, newest_crops, no_scores, preprocess_crops, run_batch, scores
+from edgevid.actions.track_state import OverlapMean, StateStore
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array, Clips, Scores
@@ -24,22 +14,15 @@ ORDER = {"NCTHW": (0, 2, 1, 3, 4), "NTCHW": (0, 1, 2, 3, 4), "NTHWC": (0, 1, 3, 
 """Axes of (N, T, C, H, W) images in each layout."""
 
 
-class ClipRecognizer:
+class ClipRecognizer(CropModel):
     """Runs (N, C, T, H, W) or (N, T, C, H, W) models and averages a track's overlapping windows."""
 
-    def __init__(self, engine: Engine, recipe: Recipe, *, average: bool = True, capacity: int = 256) -> None:
+    def __init__(self, engine: Engine, recipe: Recipe, *, average: bool = True) -> None:
         """Without `average` each window is scored alone."""
-        self.engine, self.recipe, self.names = engine, recipe, recipe.names
-        table = ClipSection.read(recipe)
-        self.spec, self._layout, self._activation = table.spec, table.layout, table.activation
-        self._image = image_input(recipe)
-        self._input, self._output = (
-            input_named(engine, recipe.input_name, recipe),
-            first_output(engine, recipe),
-        )
+        super().__init__(engine, recipe)
         self._check()
         span = self.spec.steps / self.spec.rate_hz
-        self._mean = OverlapMean(len(self.names), span_s=span, capacity=capacity) if average else None
+        self._mean = OverlapMean(len(self.names), span_s=span) if average else None
 
     def _check(self) -> None:
         p, t = self._image, self.spec.steps
@@ -63,8 +46,9 @@ class ClipRecognizer:
                 f"{self.recipe.name}: expected clips of {self.spec.steps} steps, "
                 f"got {clips.pixels.shape[1]}; use ClipBuffer(recognizer.spec)"
             )
-        answer = run_batch(self.engine, {self._input.name: self._tensor(clips)})[self._output]
-        values = probabilities(answer, self._activation, self.names, self.recipe.name)
+        values = self._probabilities(
+            run_batch(self.engine, {self._input.name: self._tensor(clips)})[self._output]
+        )
         times = np.nanmax(clips.times, axis=1)
         if self._mean is not None:
             values = self._mean.update(clips.ids, values, times)
@@ -95,3 +79,35 @@ def fill_steps(observed: Array) -> Array:
     steps = np.arange(observed.shape[1])
     apart = np.abs(steps[:, None] - steps[None, :])[None] + np.where(observed[:, None, :], 0, 10**6)
     return np.asarray(apart.argmin(axis=2))
+
+
+class ImageRecognizer(CropModel):
+    """Classifies the newest crop of each object (emotion, color, type), averaged over the track."""
+
+    def __init__(self, engine: Engine, recipe: Recipe, *, memory_s: float = 5.0) -> None:
+        """`memory_s` is the time constant of the average over the track; 0 scores each image alone."""
+        super().__init__(engine, recipe, steps=1)
+        self.memory_s = memory_s
+        shapes = {"sum": (len(self.names),), "weight": (), "time": ()}
+        self._store = StateStore(shapes, reset_after_s=np.inf, dtypes={"time": np.dtype(np.float64)})
+
+    def recognize(self, clips: Clips) -> Scores:
+        """Probabilities of every clip's object, one engine batch for all."""
+        if not len(clips):
+            return no_scores(self.names)
+        crops, times = newest_crops(clips)
+        images = preprocess_crops(crops, self._image)
+        values = self._probabilities(run_batch(self.engine, {self._input.name: images})[self._output])
+        if self.memory_s == 0:
+            return scores(clips.ids, values, times)
+        rows, fresh = self._store.rows(clips.ids, times)
+        total, weight, last = self._store["sum"], self._store["weight"], self._store["time"]
+        decay = np.where(fresh, 0.0, np.exp(-(times - last[rows]) / self.memory_s))
+        total[rows] = total[rows] * decay[:, None] + values
+        weight[rows] = weight[rows] * decay + 1.0
+        last[rows] = times
+        return scores(clips.ids, total[rows] / weight[rows][:, None], times)
+
+    def reset(self) -> None:
+        """Forgets every track."""
+        self._store.reset()

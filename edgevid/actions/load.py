@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from edgevid.actions.clip import ClipRecognizer
+from edgevid.actions.clip import ClipRecognizer, ImageRecognizer
 from edgevid.actions.features import FeatureExtractor, PoseExtractor
-from edgevid.actions.image import ImageRecognizer
 from edgevid.actions.recognizer import Recognizer
 from edgevid.actions.sequence import HeadSection, SequenceRecognizer
 from edgevid.actions.skeleton import JointSet

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from edgevid.actions.clip_spec import ClipSpec
+from edgevid.actions.clip_spec import ClipSection, ClipSpec
 from edgevid.detect.preprocess import input_shape, letterbox
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime import Engine, Recipe, TensorSpec
@@ -23,6 +23,20 @@ class Recognizer(Protocol):
     def spec(self) -> ClipSpec: ...
     def recognize(self, clips: Clips) -> Scores: ...
     def reset(self) -> None: ...
+
+
+class CropModel:
+    """An image model with what its recipe states: the base of the recognizers that take crops themselves."""
+
+    def __init__(self, engine: Engine, recipe: Recipe, *, steps: int | None = None) -> None:
+        self.engine, self.recipe, self.names = engine, recipe, recipe.names
+        table = ClipSection.read(recipe, steps=steps)
+        self.spec, self._layout, self._activation = table.spec, table.layout, table.activation
+        self._image, self._input = image_input(recipe), input_named(engine, recipe.input_name, recipe)
+        self._output = first_output(engine, recipe)
+
+    def _probabilities(self, values: Array) -> Array:
+        return probabilities(values, self._activation, self.names, self.recipe.name)
 
 
 def image_input(recipe: Recipe) -> InputSpec:

@@ -8,13 +8,12 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
-from edgevid.actions.clip_section import ClipSection
+from edgevid.actions.clip_spec import ClipSection
 from edgevid.actions.features import Extractor
-from edgevid.actions.overlap import OverlapMean
 from edgevid.actions.recognizer import first_output, newest_crops, no_scores, probabilities, run_batch, scores
 from edgevid.actions.skeleton import JointSet
 from edgevid.actions.streaming import StateNames, Stepper
-from edgevid.actions.track_state import StateStore
+from edgevid.actions.track_state import RESET_AFTER_S, OverlapMean, StateStore
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array, Clips, Scores
@@ -73,17 +72,8 @@ class HeadSection:
 class SequenceRecognizer:
     """Extracts one crop of each track per moment; a temporal head scores the sequence."""
 
-    def __init__(
-        self,
-        extractor: Extractor,
-        engine: Engine,
-        recipe: Recipe,
-        *,
-        capacity: int = 256,
-        reset_after_s: float = 1.0,
-        average: bool = True,
-    ) -> None:
-        """`average` averages overlapping windows; after a gap of `reset_after_s` states are reset."""
+    def __init__(self, extractor: Extractor, engine: Engine, recipe: Recipe, *, average: bool = True) -> None:
+        """`average` averages overlapping windows."""
         self.extractor, self.engine, self.recipe, self.names = extractor, engine, recipe, recipe.names
         self.head = HeadSection.read(recipe)
         table = ClipSection.read(recipe, steps=1)
@@ -97,16 +87,12 @@ class SequenceRecognizer:
             "raw": (length, extractor.raw_width), "moment": (length,), "count": (), "scored": (),
         }  # fmt: skip
         whole = {n: np.dtype(np.int64) for n in ("moment", "count", "scored")}
-        gap = reset_after_s if stepping else length / self.spec.rate_hz
-        self.store = StateStore(shapes, capacity=capacity, reset_after_s=gap, dtypes=whole)
-        self._stepper = (
-            Stepper(engine, self.head.states, recipe.name, capacity=capacity, reset_after_s=reset_after_s)
-            if stepping
-            else None
-        )
+        gap = RESET_AFTER_S if stepping else length / self.spec.rate_hz
+        self.store = StateStore(shapes, reset_after_s=gap, dtypes=whole)
+        self._stepper = Stepper(engine, self.head.states, recipe.name) if stepping else None
         span = self.head.window / self.spec.rate_hz
         averaged = average and not stepping and not self.head.per_step
-        self._mean = OverlapMean(len(self.names), span_s=span, capacity=capacity) if averaged else None
+        self._mean = OverlapMean(len(self.names), span_s=span) if averaged else None
 
     def _check(self) -> None:
         if self.extractor.width != self.head.features:

@@ -8,19 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgevid.actions.clip_section import ClipSection
-from edgevid.actions.recognizer import (
-    first_output,
-    image_input,
-    input_named,
-    newest_crops,
-    no_scores,
-    preprocess_crops,
-    probabilities,
-    run_batch,
-    scores,
-)
-from edgevid.actions.track_state import StateStore
+from edgevid.actions.recognizer import CropModel, newest_crops, no_scores, preprocess_crops, run_batch, scores
+from edgevid.actions.track_state import CAPACITY, RESET_AFTER_S, StateStore
 from edgevid.errors import ModelError
 from edgevid.files.toml import Section
 from edgevid.runtime import Engine, Recipe
@@ -50,9 +39,7 @@ class StateNames:
 class Stepper:
     """One step of many tracks through a stateful engine: gather, run, scatter."""
 
-    def __init__(
-        self, engine: Engine, names: StateNames, model: str, *, capacity: int, reset_after_s: float
-    ) -> None:
+    def __init__(self, engine: Engine, names: StateNames, model: str, *, capacity: int = CAPACITY) -> None:
         self.engine, self.names, self.model = engine, names, model
         inputs, outputs = {s.name: s for s in engine.inputs}, {s.name for s in engine.outputs}
         shapes: dict[str, tuple[int, ...]] = {}
@@ -67,7 +54,7 @@ class Stepper:
                 raise ModelError(f"{model}: state {inputs[state]}: only the batch axis {axis} may be dynamic")
             shapes[state] = tuple(n for i, n in enumerate(shape) if i != axis)
         dtypes = {s: inputs[s].dtype for s in names.states}
-        self.store = StateStore(shapes, capacity=capacity, reset_after_s=reset_after_s, dtypes=dtypes)
+        self.store = StateStore(shapes, capacity=capacity, reset_after_s=RESET_AFTER_S, dtypes=dtypes)
         self._axes = dict(zip((*names.states, *names.next_states), names.axes * 2, strict=True))
 
     def run(self, ids: Array, times: Array, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -82,25 +69,15 @@ class Stepper:
         return outputs
 
 
-class StreamRecognizer:
+class StreamRecognizer(CropModel):
     """Streaming image models (MoViNet-Stream, TSM with its buffers): one crop of each track per step."""
 
-    def __init__(
-        self, engine: Engine, recipe: Recipe, *, capacity: int = 64, reset_after_s: float = 1.0
-    ) -> None:
-        """A track is reset after a gap of `reset_after_s`."""
-        self.engine, self.recipe, self.names = engine, recipe, recipe.names
-        table = ClipSection.read(recipe, steps=1)
-        self.spec, self._activation = table.spec, table.activation
+    def __init__(self, engine: Engine, recipe: Recipe) -> None:
+        super().__init__(engine, recipe, steps=1)
         own = recipe.section("stream")
         states = StateNames.read(own)
         own.done()
-        self._image = image_input(recipe)
-        self._input, self._output = (
-            input_named(engine, recipe.input_name, recipe),
-            first_output(engine, recipe),
-        )
-        self._stepper = Stepper(engine, states, recipe.name, capacity=capacity, reset_after_s=reset_after_s)
+        self._stepper = Stepper(engine, states, recipe.name, capacity=64)  # such states are large
 
     @property
     def store(self) -> StateStore:
@@ -116,7 +93,7 @@ class StreamRecognizer:
         if len(self._input.shape) == 5:  # (N, T=1, C, H, W) or (N, C, T=1, H, W)
             x = np.expand_dims(x, 1 if self._input.shape[1] == 1 else 2)
         answer = self._stepper.run(clips.ids, times, {self._input.name: x})[self._output]
-        return scores(clips.ids, probabilities(answer, self._activation, self.names, self.recipe.name), times)
+        return scores(clips.ids, self._probabilities(answer), times)
 
     def reset(self) -> None:
         """Forgets every track."""

@@ -14,6 +14,13 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.types import Array
 
+CAPACITY = 256
+"""Tracks whose state is stored."""
+RESET_AFTER_S = 1.0
+"""Gap after which the state of a model is reset, seconds."""
+WINDOWS = 4
+"""Windows of a track that are averaged."""
+
 
 class StateStore:
     """Rows of named arrays, one row a track."""
@@ -22,8 +29,8 @@ class StateStore:
         self,
         shapes: Mapping[str, tuple[int, ...]],
         *,
-        capacity: int = 256,
-        reset_after_s: float = 1.0,
+        capacity: int = CAPACITY,
+        reset_after_s: float = RESET_AFTER_S,
         dtypes: Mapping[str, np.dtype[np.generic]] | None = None,
     ) -> None:
         """`shapes` of one track's state by name, without any batch axis; a gap longer than
@@ -87,3 +94,41 @@ class StateStore:
         self._row_of.clear()
         self._free = list(range(self.capacity))[::-1]
         self.evicted = 0
+
+
+class OverlapMean:
+    """Averages a track's scores over its windows, weighted by their overlap with the newest one."""
+
+    def __init__(self, classes: int, *, span_s: float) -> None:
+        """`span_s` is a window's length in seconds."""
+        if not span_s > 0:
+            raise InputError(f"span_s: expected more than 0 seconds, got {span_s}")
+        self.span_s = span_s
+        shapes = {"values": (WINDOWS, classes), "ends": (WINDOWS,), "there": (WINDOWS,)}
+        self._store = StateStore(shapes, reset_after_s=span_s, dtypes={"ends": np.dtype(np.float64)})
+
+    def update(self, ids: Array, values: Array, times: Array) -> Array:
+        """(M, C) averaged probabilities of the windows that end at `times` (M,)."""
+        rows, _ = self._store.rows(ids, times)
+        for name, new in (("values", values), ("ends", times), ("there", np.ones(len(ids)))):
+            array = self._store[name]
+            array[rows] = np.concatenate((array[rows][:, 1:], np.asarray(new)[:, None]), axis=1)
+        ends = np.where(self._store["there"][rows] > 0, self._store["ends"][rows], np.nan)
+        weights = overlap_weights(ends, self.span_s)[..., None]
+        return np.asarray((self._store["values"][rows] * weights).sum(1) / weights.sum(1), np.float32)
+
+    def reset(self) -> None:
+        """Forgets every track."""
+        self._store.reset()
+
+
+def overlap_weights(ends_s: Array, span_s: float) -> Array:
+    """(..., K) share of the newest window that each window covers: 1 for itself, 0 without overlap.
+
+    `ends_s` (..., K) are the windows' last moments, the newest last, NaN where empty.
+
+    >>> overlap_weights(np.array([0.0, 2.0, 4.0]), 4.0).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    apart = ends_s[..., -1:] - ends_s
+    return np.where(np.isnan(apart), 0.0, np.clip(1.0 - apart / span_s, 0.0, 1.0))

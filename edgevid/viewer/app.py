@@ -20,7 +20,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edgevid.errors import InputError, SourceError
-from edgevid.viewer.client import Client
+from edgevid.viewer.broadcast import Client
 from edgevid.viewer.serve import STATIC, static_files
 from edgevid.viewer.state import EditConflict, ViewerState
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from edgevid.actions.clip_spec import ClipSpec, crop_rectangles
+from edgevid.actions.clip_spec import ClipSection, ClipSpec, crop_rectangles, read_spec
 from edgevid.errors import InputError
+from edgevid.files.toml import read_toml
 
 
 def test_the_rectangle_by_hand() -> None:
@@ -33,3 +36,14 @@ def test_the_rectangle_by_hand() -> None:
 def test_a_spec_that_cannot_be_cut_is_rejected(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         ClipSpec(**({"steps": 4} | wrong))  # type: ignore[arg-type]
+
+
+def test_a_spec_survives_its_recipe(tmp_path: Path) -> None:
+    expected = ClipSpec(steps=20, rate_hz=15, region=(0.1, 0, 0.9, 0.5), policy="union")
+    path = tmp_path / "recipe.toml"
+    path.write_text(
+        "\n".join(ClipSection(expected).toml()).replace('layout = "NTCHW"\nactivation = "softmax"\n', "")
+    )
+    read = read_spec(read_toml(path).table("clip"), width=1, height=1)
+    assert read == expected
+    assert read.digest == expected.digest

@@ -8,6 +8,7 @@ import pytest
 from edgevid.actions import (
     StateStore,
 )
+from edgevid.actions.track_state import OverlapMean
 from edgevid.errors import InputError
 
 
@@ -25,3 +26,11 @@ def test_the_store_is_flat_and_evicts_the_least_recent() -> None:
     assert len(store) == 2
     with pytest.raises(InputError, match="at most 3"):
         store.rows(np.arange(4), np.zeros(4))
+
+
+def test_windows_without_overlap_have_no_weight() -> None:
+    mean = OverlapMean(2, span_s=4.0)
+    ids = np.array([7])
+    mean.update(ids, np.array([[1.0, 0.0]]), np.array([0.0]))
+    np.testing.assert_allclose(mean.update(ids, np.array([[0.0, 1.0]]), np.array([2.0])), [[1 / 3, 2 / 3]])
+    np.testing.assert_allclose(mean.update(ids, np.array([[0.0, 1.0]]), np.array([4.0])), [[0, 1]], atol=1e-6)

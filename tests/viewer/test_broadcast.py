@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from edgevid.types import Detections, Frame, Result, SpeedReport, Tracks
-from edgevid.viewer.broadcast import Broadcast
-from edgevid.viewer.client import MAX_IN_FLIGHT, Client
+from edgevid.viewer.broadcast import MAX_IN_FLIGHT, Broadcast, Client
 from edgevid.viewer.encode import unpack
 
 

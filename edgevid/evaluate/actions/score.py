@@ -13,10 +13,9 @@ import numpy as np
 from edgevid.actions.load import load_recognizer
 from edgevid.actions.recognizer import Recognizer
 from edgevid.errors import InputError
-from edgevid.evaluate.actions.crops import crop_video
 from edgevid.evaluate.actions.data import Corpus, check, concatenate, list_videos, read_skeletons, resample
 from edgevid.evaluate.actions.metrics import ClassReport, SegmentReport
-from edgevid.evaluate.actions.replay import load_for_rows, replay_crops, replay_rows
+from edgevid.evaluate.actions.replay import crop_video, load_for_rows, replay_crops, replay_rows
 from edgevid.models.hub import resolve_model
 from edgevid.types import Array
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,13 +14,21 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, check, concatenate
 from edgevid.evaluate.actions.metrics import ClassReport, Interval, SegmentReport, interval
-from edgevid.evaluate.actions.plots import plot_confusion
+from edgevid.evaluate.actions.plots import BLUE, GRID, INK, ORANGE, new_figure, plot_confusion, save_figure
 from edgevid.files.atomic import write_atomic
 from edgevid.learn.actions.asformer import ASFormerHead, segmentation_loss
 from edgevid.learn.actions.export import Deployment, Parity, check_parity, export_head
-from edgevid.learn.actions.fit import Fitted, TrainOptions, clip_loss, fit, predict, step_of, windows_of
+from edgevid.learn.actions.fit import (
+    Epoch,
+    Fitted,
+    TrainOptions,
+    clip_loss,
+    fit,
+    predict,
+    step_of,
+    windows_of,
+)
 from edgevid.learn.actions.heads import Head, LinearHead, RecurrentHead, StepLinearHead
-from edgevid.learn.actions.plots import plot_curves
 from edgevid.learn.actions.transformer import TransformerHead
 
 HeadKind = Literal["gru", "lstm", "transformer", "asformer"]
@@ -198,3 +206,25 @@ def _write(outcome: Outcome, kind: HeadKind, options: TrainOptions, test: Corpus
         "training_cpu_s": outcome.cpu_s,
     }
     write_atomic(out / "report.json", json.dumps(figures, indent=1) + "\n")
+
+
+def plot_curves(history: Sequence[Epoch], best_epoch: int, title: str, path: Path) -> None:
+    """Loss by epoch, and validation accuracy where there was validation data."""
+    figure, axes = new_figure(7, 4)
+    epochs = np.arange(1, len(history) + 1)
+    axes.plot(epochs, [e.train_loss for e in history], color=BLUE, label="training loss")
+    checked = np.array([e.validation_loss for e in history])
+    if np.isfinite(checked).any():
+        axes.plot(epochs, checked, color=ORANGE, label="validation loss")
+        right = axes.twinx()
+        right.plot(epochs, [100 * e.validation_accuracy for e in history], color=INK, lw=1, ls=":")
+        right.set_ylabel("validation accuracy, % (dotted)")
+        right.set_ylim(0, 100)
+        right.spines["top"].set_visible(False)
+        axes.axvline(best_epoch + 1, color=GRID, zorder=0)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss")
+    axes.set_ylim(bottom=0)
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.legend(frameon=False)
+    save_figure(figure, path)

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgevid.actions.clip_section import ClipSection
-from edgevid.actions.clip_spec import ClipSpec
+from edgevid.actions.clip_spec import ClipSection, ClipSpec
 from edgevid.actions.recognizer import softmax
 from edgevid.actions.sequence import SequenceRecognizer
 from edgevid.errors import ParityError

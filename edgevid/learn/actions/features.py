@@ -16,8 +16,8 @@ import numpy as np
 from edgevid.actions.clip_spec import ClipSpec
 from edgevid.actions.features import Extractor, PoseExtractor
 from edgevid.errors import InputError
-from edgevid.evaluate.actions.crops import crop_video
 from edgevid.evaluate.actions.data import Corpus, Example, LabeledVideo
+from edgevid.evaluate.actions.replay import crop_video
 from edgevid.files.atomic import atomic_path
 from edgevid.files.digest import sha256
 from edgevid.learn.actions.augment import augment_crops

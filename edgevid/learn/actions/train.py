@@ -7,18 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from edgevid.actions.clip_spec import ClipSpec
 from edgevid.actions.features import FeatureExtractor, PoseExtractor
 from edgevid.actions.load import load_extractor
-from edgevid.evaluate.actions.data import Corpus, check, list_videos
+from edgevid.errors import InputError
+from edgevid.evaluate.actions.data import Corpus, check, list_videos, read_skeletons
 from edgevid.files.folders import cache_folder
 from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, run
 from edgevid.learn.actions.export import Deployment
 from edgevid.learn.actions.features import Progress, extract_features
 from edgevid.learn.actions.fit import TrainOptions
-from edgevid.learn.actions.splits import official_splits, split_by_group
 from edgevid.models.catalog import find_recipe
 from edgevid.runtime import read_recipe
 
@@ -113,3 +114,53 @@ def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress) -> Corp
         videos, names, extractor, spec, cache_folder() / "features", extractor_id=identity,
         augmentations=config.augmentations, progress=progress,
     )  # fmt: skip
+
+
+def split_by_group(corpus: Corpus, share: float, *, seed: int = 0) -> tuple[Corpus, Corpus]:
+    """(rest, held out): about `share` of the examples of every class, whole groups at a time.
+
+    InputError where a class has one group only: a split would put one scene on both sides.
+    """
+    if not 0 < share < 1:
+        raise InputError(f"split: expected a share between 0 and 1, got {share}")
+    rng = np.random.default_rng(seed)
+    held: set[str] = set()
+    groups = sorted({e.group for e in corpus.examples})
+    labels, group_of = corpus.labels, np.array([e.group for e in corpus.examples])
+    for label, name in enumerate(corpus.names):
+        mine = [g for g in groups if ((group_of == g) & (labels == label)).any()]
+        if len(mine) < 2:
+            raise InputError(
+                f"split: class {name!r} comes from one video or scene only ({', '.join(mine) or 'none'}): "
+                "training and test would see the same scene. Add clips from at least one more video, "
+                "or name the groups in a CSV"
+            )
+        expected = share * float((labels == label).sum())
+        taken = float(sum(((group_of == g) & (labels == label)).sum() for g in mine if g in held))
+        free = [g for g in mine if g not in held]
+        order = rng.permutation(len(free))
+        for i in order[: len(free) - 1]:
+            size = float(((group_of == free[i]) & (labels == label)).sum())
+            if taken and taken + size / 2 > expected:
+                continue
+            held.add(free[i])
+            taken += size
+            if taken >= expected:
+                break
+    out = np.isin(group_of, sorted(held))
+    return corpus.pick(np.flatnonzero(~out)), corpus.pick(np.flatnonzero(out))
+
+
+def official_splits(folder: Path) -> dict[str, tuple[Corpus, Corpus]]:
+    """(train, test) of every pair *_train_K.npz and *_test_K.npz in a folder of skeleton files.
+
+    Each holds `joints` (sum of T, J, 2), `offsets` (N + 1,) and `label` (N,); see docs/actions.md.
+    """
+    found = {}
+    for train in sorted(folder.glob("*_train_*.npz")):
+        test = train.with_name(train.name.replace("_train_", "_test_"))
+        if not test.is_file():
+            raise InputError(f"{train.name}: its test half {test.name} is missing next to it")
+        names = tuple(sorted({str(s) for s in np.load(train)["label"]}))
+        found[train.stem.rpartition("_")[2]] = (read_skeletons(train, names), read_skeletons(test, names))
+    return found

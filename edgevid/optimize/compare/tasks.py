@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgevid.actions.clip_section import ClipSection
+from edgevid.actions.clip_spec import ClipSection
 from edgevid.actions.features import FeatureExtractor, PoseExtractor
 from edgevid.actions.recognizer import (
     first_output,

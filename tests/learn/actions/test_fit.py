@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 
 from edgevid.learn.actions.fit import TrainOptions, fit, loss_weights, windows_of  # noqa: E402
 from edgevid.learn.actions.heads import LinearHead, RecurrentHead  # noqa: E402
-from edgevid.learn.actions.splits import split_by_group  # noqa: E402
+from edgevid.learn.actions.train import split_by_group  # noqa: E402
 
 torch.set_num_threads(1)
 
