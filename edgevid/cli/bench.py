@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from typer import Argument, Option
+
+from edgevid.cli import options as shared
 
 if TYPE_CHECKING:
     from edgevid.optimize.bench import Benchmark
     from edgevid.optimize.bench_subject import Timing
 
-Models = Annotated[list[str], typer.Argument(help="Names of models, ONNX files, recipes or engines.")]
-Precision = Annotated[list[str] | None, typer.Option(help="fp32, fp16 or int8; repeatable.")]
-Data = Annotated[str | None, typer.Option(help="Real frames: a video, a folder of images or a list.")]
-Runs = Annotated[int, typer.Option(help="Frames to time.", min=1)]
-WarmUp = Annotated[int, typer.Option(help="Frames before them that are not timed.", min=0)]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda:0")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads of a model.", min=1)]
-Json = Annotated[Path | None, typer.Option("--json", help="JSON file to write; - prints it.")]
-
 
 def command(
-    models: Models,
-    precision: Precision = None,
-    data: Data = None,
-    runs: Runs = 200,
-    warm_up: WarmUp = 20,
-    device: Device = "auto",
-    threads: Threads = None,
-    out: Json = None,
+    models: Annotated[list[str], Argument(help="Names of models, ONNX files, recipes or engines.")],
+    precision: shared.Precisions = None,
+    data: Annotated[str | None, Option(help="Real frames: a video, a folder of images or a list.")] = None,
+    runs: Annotated[int, Option(help="Frames to time.", min=1)] = 200,
+    warm_up: Annotated[int, Option(help="Frames before them that are not timed.", min=0)] = 20,
+    device: shared.Device = "auto",
+    threads: shared.Threads = None,
+    out: shared.Json = None,
 ) -> None:
     """Time preprocessing, inference, postprocessing and the whole frame of one or more models.
 
     CPU is the processor time of a frame over all threads: on a machine with other work it is more reliable
     than the elapsed time.
     """
-    from edgevid.cli.json_output import write_json
+    from edgevid.cli.outputs import write_json
     from edgevid.cli.progress import advance, progress_bar
     from edgevid.optimize.bench import bench
 
@@ -75,12 +67,10 @@ def _show(found: Benchmark) -> None:
 
 def _times(timings: tuple[Timing, ...]) -> Table:
     """Milliseconds as p50 / p99; the last column is the speed relative to the first engine."""
+    from edgevid.cli.tables import number_table
     from edgevid.optimize.bench_subject import STAGES
 
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("ms, p50 / p99", no_wrap=True)
-    for head in (*STAGES, "CPU", "fps", ""):
-        table.add_column(head, justify="right", no_wrap=True)
+    table = number_table("ms, p50 / p99", *STAGES, "CPU", "fps", "")
     first = timings[0].at("frame", 50)
     for t in timings:
         cells = [f"{_short(t.at(s, 50))} / {_short(t.at(s, 99))}" if s in t.ms else "-" for s in STAGES]

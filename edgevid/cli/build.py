@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer import Argument, Option
 
+from edgevid.cli import options as shared
 from edgevid.errors import InputError, ParityError
 
 if TYPE_CHECKING:
@@ -20,95 +22,67 @@ if TYPE_CHECKING:
     from edgevid.optimize.builder.verify import Verification
 
 
-Model = Annotated[str, typer.Argument(help="A model's name, an ONNX file, a recipe or its folder.")]
-Precision = Annotated[str, typer.Option(help="fp32, fp16 or int8.")]
-Data = Annotated[
-    str | None, typer.Option(help="Frames to verify the engine on: a video, a folder of images or a list.")
-]
-MaxFrames = Annotated[int, typer.Option(help="Frames to compare, spread evenly over the data.", min=1)]
-MinAgreement = Annotated[
-    float | None, typer.Option(help="Minimum agreement with FP32, 0 to 1; default: the recipe's.")
-]
-TryNext = Annotated[
-    bool, typer.Option("--try-next", help="Below the minimum try the next precision instead of failing.")
-]
-Skip = Annotated[
-    bool, typer.Option("--skip-verification", help="Build without comparing; the manifest records it.")
-]
-Backend = Annotated[str, typer.Option(help="auto, tensorrt or tensorrt-rtx.")]
-Batch = Annotated[str, typer.Option(help="Images per run: a number, or MIN,OPT,MAX.")]
-Shapes = Annotated[
-    list[str] | None,
-    typer.Option(help="NAME=1x3x64x64 or NAME=MIN,OPT,MAX of an input with dynamic axes; repeatable."),
-]
-Workspace = Annotated[int | None, typer.Option(help="Device memory for tactics, MB.", min=1)]
-OptimizationLevel = Annotated[
-    int | None, typer.Option(help="0 (fast build) to 5 (long search).", min=0, max=5)
-]
-VersionCompatible = Annotated[
-    bool, typer.Option("--version-compatible", help="Let newer TensorRT versions load it (can be slower).")
-]
-HardwareCompatibility = Annotated[
-    str, typer.Option(help="none, same-capability or ampere+: other devices that may run it.")
-]
-ComputeCapability = Annotated[
-    str | None, typer.Option(help="Compute capabilities for TensorRT-RTX, like 8.6,8.9 (or 7.5).")
-]
-FallbackPrecision = Annotated[str, typer.Option(help="Precision of layers that are not INT8: fp16 or fp32.")]
-Tf32 = Annotated[bool, typer.Option("--tf32", help="Let FP32 be rounded to TF32.")]
-TimingCache = Annotated[
-    Path | None, typer.Option(help="File of measured tactics; default: next to the engine.")
-]
-Out = Annotated[Path | None, typer.Option(help="The engine file; default: build/ next to the model.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print what would be done and stop; needs no TensorRT.")
-]
+FallbackPrecision = Annotated[str, Option(help="Precision of layers that are not INT8: fp16 or fp32.")]
 MAX_WARNINGS = 3
 """Of the builder's own warnings; the log holds all of them."""
 
 
 def command(
-    model: Model,
-    precision: Precision = "fp16",
-    data: Data = None,
-    max_frames: MaxFrames = 100,
-    min_agreement: MinAgreement = None,
-    try_next: TryNext = False,
-    skip_verification: Skip = False,
-    backend: Backend = "auto",
-    batch: Batch = "1",
-    shape: Shapes = None,
-    workspace: Workspace = None,
-    optimization_level: OptimizationLevel = None,
-    version_compatible: VersionCompatible = False,
-    hardware_compatibility: HardwareCompatibility = "none",
-    compute_capability: ComputeCapability = None,
+    model: Annotated[str, Argument(help="A model's name, an ONNX file, a recipe or its folder.")],
+    precision: Annotated[str, Option(help="fp32, fp16 or int8.")] = "fp16",
+    data: Annotated[
+        str | None, Option(help="Frames to verify the engine on: a video, a folder of images or a list.")
+    ] = None,
+    max_frames: Annotated[int, Option(help="Frames to compare, spread evenly over the data.", min=1)] = 100,
+    min_agreement: shared.MinAgreement = None,
+    try_next: Annotated[
+        bool, Option("--try-next", help="Below the minimum try the next precision instead of failing.")
+    ] = False,
+    skip_verification: Annotated[
+        bool, Option("--skip-verification", help="Build without comparing; the manifest records it.")
+    ] = False,
+    backend: Annotated[str, Option(help="auto, tensorrt or tensorrt-rtx.")] = "auto",
+    batch: Annotated[str, Option(help="Images per run: a number, or MIN,OPT,MAX.")] = "1",
+    shape: Annotated[
+        list[str] | None,
+        Option(help="NAME=1x3x64x64 or NAME=MIN,OPT,MAX of an input with dynamic axes; repeatable."),
+    ] = None,
+    workspace: Annotated[int | None, Option(help="Device memory for tactics, MB.", min=1)] = None,
+    optimization_level: Annotated[
+        int | None, Option(help="0 (fast build) to 5 (long search).", min=0, max=5)
+    ] = None,
+    version_compatible: Annotated[
+        bool, Option("--version-compatible", help="Let newer TensorRT versions load it (can be slower).")
+    ] = False,
+    hardware_compatibility: Annotated[
+        str, Option(help="none, same-capability or ampere+: other devices that may run it.")
+    ] = "none",
+    compute_capability: Annotated[
+        str | None, Option(help="Compute capabilities for TensorRT-RTX, like 8.6,8.9 (or 7.5).")
+    ] = None,
     fallback_precision: FallbackPrecision = "fp16",
-    tf32: Tf32 = False,
-    timing_cache: TimingCache = None,
-    out: Out = None,
-    dry_run: DryRun = False,
+    tf32: Annotated[bool, Option("--tf32", help="Let FP32 be rounded to TF32.")] = False,
+    timing_cache: Annotated[
+        Path | None, Option(help="File of measured tactics; default: next to the engine.")
+    ] = None,
+    out: Annotated[Path | None, Option(help="The engine file; default: build/ next to the model.")] = None,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Print what would be done and stop; needs no TensorRT.")
+    ] = False,
 ) -> None:
     """Build a TensorRT engine of a model, verify it against the model, and write its manifest."""
     from edgevid.optimize.builder.build import make_plan
     from edgevid.optimize.builder.options import BuildOptions, read_batch, read_shapes
     from edgevid.optimize.builder.verify import Verification
 
-    chosen: dict[str, Any] = {
-        "precision": precision,
-        "backend": backend,
-        "batch": read_batch(batch),
-        "shapes": dict(read_shapes(s) for s in shape or []),
-        "workspace_mb": workspace,
-        "optimization_level": optimization_level,
-        "version_compatible": version_compatible,
-        "hardware_compatibility": hardware_compatibility,
-        "compute_capabilities": tuple(c.strip() for c in (compute_capability or "").split(",") if c),
-        "fallback_precision": fallback_precision,
-        "tf32": tf32,
-        "timing_cache": timing_cache,
-    }
-    options = BuildOptions(**chosen)
+    words: dict[str, Any] = {"precision": precision, "backend": backend}
+    words |= {"hardware_compatibility": hardware_compatibility, "fallback_precision": fallback_precision}
+    options = BuildOptions(
+        batch=read_batch(batch), shapes=dict(read_shapes(s) for s in shape or []), workspace_mb=workspace,
+        optimization_level=optimization_level, version_compatible=version_compatible,
+        compute_capabilities=shared.split_names(compute_capability or ""), tf32=tf32,
+        timing_cache=timing_cache, **words,
+    )  # fmt: skip
     verification = Verification(None if skip_verification else data, max_frames, min_agreement, try_next)
     if dry_run:
         lines = make_plan(model, options, out=out).lines(verification)

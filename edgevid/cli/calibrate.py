@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from edgevid.types import Frame
     from edgevid.video.seek import FrameSeeker
 
-Width = Annotated[float | None, Option("--width-m", help="Meters from the first corner to the second.")]
 Point = Annotated[list[str], Option(help='A pixel and its meters, "u,v=X,Y"; repeat for each point.')]
 Drop = Annotated[bool, Option("--drop-outliers", help="Leave out points that the others contradict.")]
 Host = Annotated[str, Option(help="Address to serve the page on; 0.0.0.0: to other machines too.")]
@@ -31,14 +30,12 @@ def command(
             "far right, far left)."
         ),
     ] = "",
-    width_m: Width = None,
-    length_m: Annotated[
-        float | None, Option("--length-m", help="Meters from the second corner to the third.")
-    ] = None,
+    width_m: Annotated[float | None, Option(help="Meters from the first corner to the second.")] = None,
+    length_m: Annotated[float | None, Option(help="Meters from the second corner to the third.")] = None,
     point: Point = [],  # noqa: B006  typer copies it
     pairs: Annotated[Path | None, Option(help="CSV file of pairs: u,v,X,Y per line.")] = None,
     calibration: Annotated[
-        Path | None, Option("--calibration", help="Start from this calibration, to check or change it.")
+        Path | None, Option(help="Start from this calibration, to check or change it.")
     ] = None,
     k1: Annotated[float, Option(help="Radial distortion of a wide lens (barrel: below 0).")] = 0.0,
     focal_px: Annotated[float | None, Option(help="Focal length in pixels that k1 refers to.")] = None,
@@ -47,7 +44,7 @@ def command(
     ] = "",
     time: Annotated[float, Option(help="Time of the frame in the video, in seconds.", min=0)] = 0.0,
     out: Annotated[Path | None, Option(help="Calibration to write: calibration/camera/<name>.toml")] = None,
-    image: Annotated[Path | None, Option("--image", help="Image of the grid to write (PNG or JPEG).")] = None,
+    image: Annotated[Path | None, Option(help="Image of the grid to write (PNG or JPEG).")] = None,
     drop_outliers: Drop = False,
     force: Annotated[bool, Option("--force", help="Replace an existing calibration.")] = False,
     provenance: Annotated[str, Option(help="Where the meters come from; kept in the file.")] = "",

@@ -9,6 +9,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from typer import Argument, Option
+
+from edgevid.cli import options as shared
 
 if TYPE_CHECKING:
     from edgevid.optimize.compare.gate import ParityReport
@@ -16,36 +19,25 @@ if TYPE_CHECKING:
 REJECTED = 1
 """Exit status of a rejected engine; an error in the command is 2."""
 
-A = Annotated[str, typer.Argument(help="Reference: a model's name, an ONNX file or an engine.")]
-B = Annotated[str, typer.Argument(help="Candidate: the same.")]
-Data = Annotated[str, typer.Option(help="Real frames: a video, a folder of images or a list of images.")]
-MaxFrames = Annotated[int, typer.Option(help="Frames to compare, spread evenly; 0: all.", min=0)]
-MinAgreement = Annotated[float | None, typer.Option(help="Minimum agreement that passes, 0 to 1.")]
-Precision = Annotated[str | None, typer.Option(help="The candidate's: fp32, fp16 or int8.")]
-Score = Annotated[float | None, typer.Option(help="Only boxes above this score count.", min=0, max=1)]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda:0")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads of a model.", min=1)]
-Worst = Annotated[int, typer.Option(help="Worst frames to show.", min=1, max=50)]
-Report = Annotated[Path | None, typer.Option(help="HTML report to write.")]
-Json = Annotated[Path | None, typer.Option("--json", help="JSON file to write; - prints it.")]
+Score = Annotated[float | None, Option(help="Only boxes above this score count.", min=0, max=1)]
 
 
 def command(
-    a: A,
-    b: B,
-    data: Data,
-    max_frames: MaxFrames = 100,
-    min_agreement: MinAgreement = None,
-    precision: Precision = None,
+    a: Annotated[str, Argument(help="Reference: a model's name, an ONNX file or an engine.")],
+    b: Annotated[str, Argument(help="Candidate: the same.")],
+    data: Annotated[str, Option(help="Real frames: a video, a folder of images or a list of images.")],
+    max_frames: Annotated[int, Option(help="Frames to compare, spread evenly; 0: all.", min=0)] = 100,
+    min_agreement: shared.MinAgreement = None,
+    precision: shared.Precision = None,
     score_threshold: Score = None,
-    device: Device = "auto",
-    threads: Threads = None,
-    worst: Worst = 6,
-    report: Report = None,
-    out: Json = None,
+    device: shared.Device = "auto",
+    threads: shared.Threads = None,
+    worst: Annotated[int, Option(help="Worst frames to show.", min=1, max=50)] = 6,
+    report: Annotated[Path | None, Option(help="HTML report to write.")] = None,
+    out: shared.Json = None,
 ) -> None:
     """Compare two engines on real frames; exit status 1 where they agree less than the minimum."""
-    from edgevid.cli.json_output import show_written, write_json
+    from edgevid.cli.outputs import show_written, write_json
     from edgevid.cli.progress import advance, progress_bar
     from edgevid.optimize.compare.report import check_target, write_report
     from edgevid.optimize.compare.run import compare
@@ -104,10 +96,9 @@ def _figures(report: ParityReport) -> Table:
 
 
 def _outputs(report: ParityReport) -> Table:
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("output", no_wrap=True)
-    for head in ("max |a-b|", "mean |a-b|", "rms of a", "mean cosine", "min cosine"):
-        table.add_column(head, justify="right")
+    from edgevid.cli.tables import number_table
+
+    table = number_table("output", "max |a-b|", "mean |a-b|", "rms of a", "mean cosine", "min cosine")
     for o in report.outputs:
         errors = (f"{o.max_abs:.4g}", f"{o.mean_abs:.4g}", f"{o.scale:.4g}")
         table.add_row(escape(o.name), *errors, f"{o.cosine:.6f}", f"{o.min_cosine:.6f}")
@@ -115,9 +106,9 @@ def _outputs(report: ParityReport) -> Table:
 
 
 def _worst(report: ParityReport) -> Table:
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("worst frames", no_wrap=True)
-    table.add_column("")
+    from edgevid.cli.tables import number_table
+
+    table = number_table("worst frames", "", text=[""])
     for pair in (p for p in report.worst if p.severity > (0.0, 0.0)):
         table.add_row(escape(pair.name), escape(pair.difference))
     return table

@@ -1,87 +1,68 @@
-"""`edgevid-demo`: a video through the pipeline, shown live in a browser."""
+"""`edgevid-demo`: a video through the pipeline, shown live in a browser, or written to files."""
 
 from __future__ import annotations
 
 import dataclasses
 import time as clock
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
+
+from edgevid.cli import options as shared
 
 if TYPE_CHECKING:
     from edgevid.viewer.config import ViewerConfig
 
 SAMPLE = "vtest"
 CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
+SHEET_IMAGES = 6
+"""Images on the contact sheet."""
 
-Source = Annotated[str, typer.Argument(help="Video file, camera number or URL; the sample video by default.")]
-Out = Annotated[Path | None, typer.Option(help="No viewer: write MP4, contact sheet and JSON lines here.")]
-Model = Annotated[str | None, typer.Option(help="Model name (`edgevid models list`), ONNX file or recipe.")]
-Rendered = Annotated[bool, typer.Option("--rendered", help="Show a rendered street; needs no download.")]
-MaxFrames = Annotated[int | None, typer.Option(help="Stop after so many frames.", min=1)]
-SiteFile = Annotated[
-    Path | None, typer.Option(help="Site file (TOML); the viewer saves zones and lines to it.")
-]
-Calibration = Annotated[
-    Path | None, typer.Option(help="Camera calibration (TOML): adds speeds over the ground.")
-]
-Actions = Annotated[str | None, typer.Option(help="Action recognizer (recipe): adds what each object does.")]
-Classes = Annotated[str, typer.Option(help="Only these classes, separated by commas: person,car.")]
-Unit = Annotated[str, typer.Option(help="Unit of speeds: km/h, mph or m/s.")]
-Host = Annotated[str, typer.Option(help="Address to listen on; others than 127.0.0.1 need a token.")]
-Port = Annotated[
-    int | None, typer.Option(help="Port; default: the first free one from 8470.", min=0, max=65535)
-]
-Token = Annotated[
-    str | None, typer.Option(help="Token that viewers must send; generated where one is needed.")
-]
-AllowHost = Annotated[list[str], typer.Option(help="Host name to answer to (behind a proxy); repeatable.")]
-Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")]
-Once = Annotated[bool, typer.Option("--once", help="Play a file once and stay on its last frame.")]
-Quality = Annotated[int, typer.Option(help="JPEG quality of the viewer's images.", min=10, max=100)]
-MaxSide = Annotated[int, typer.Option(help="Longest side of the viewer's images, in pixels.", min=160)]
-Threads = Annotated[int | None, typer.Option(help="CPU threads of the model.", min=1)]
+Source = Annotated[str, Argument(help="Video file, camera number or URL; the sample video by default.")]
+Out = Annotated[Path | None, Option(help="No viewer: write MP4, contact sheet and JSON lines here.")]
+Rendered = Annotated[bool, Option("--rendered", help="Show a rendered street; needs no download.")]
+SiteFile = Annotated[Path | None, Option(help="Site file (TOML); the viewer saves zones and lines to it.")]
+Host = Annotated[str, Option(help="Address to listen on; others than 127.0.0.1 need a token.")]
+Token = Annotated[str | None, Option(help="Token that viewers must send; generated where one is needed.")]
+AllowHost = Annotated[list[str], Option(help="Host name to answer to (behind a proxy); repeatable.")]
 
 
 def command(
     source: Source = "",
     out: Out = None,
-    model: Model = None,
+    model: shared.Model = None,
     rendered: Rendered = False,
-    max_frames: MaxFrames = None,
+    max_frames: shared.MaxFrames = None,
     site: SiteFile = None,
-    calibration: Calibration = None,
-    actions: Actions = None,
-    classes: Classes = "",
-    unit: Unit = "km/h",
+    calibration: shared.Calibration = None,
+    actions: shared.Actions = None,
+    classes: shared.Classes = "",
+    unit: shared.Unit = "km/h",
     host: Host = "127.0.0.1",
-    port: Port = None,
+    port: shared.Port = None,
     token: Token = None,
     allow_host: AllowHost = [],  # noqa: B006 (typer needs a list)
-    browser: Browser = False,
-    once: Once = False,
-    quality: Quality = 80,
-    max_side: MaxSide = 1280,
-    threads: Threads = None,
+    browser: shared.Browser = False,
+    once: Annotated[bool, Option("--once", help="Play a file once and stay on its last frame.")] = False,
+    quality: Annotated[int, Option(help="JPEG quality of the viewer's images.", min=10, max=100)] = 80,
+    max_side: Annotated[int, Option(help="Longest side of the viewer's images, in pixels.", min=160)] = 1280,
+    threads: shared.Threads = None,
 ) -> None:
     """Detect, track, recognize and measure the objects of a video, shown live in a browser."""
-    from edgevid.cli.demo_files import write_files
-    from edgevid.errors import InputError
-    from edgevid.output.overlay import UNITS
     from edgevid.viewer.config import open_rendered_street
 
-    if unit not in UNITS:
-        raise InputError(f"unit: expected one of {', '.join(UNITS)}, got {unit!r}")
+    shared.check_unit(unit)
     options: dict[str, Any] = {"source": source, "model": model, "calibration": calibration}
-    options["classes"] = tuple(one.strip() for one in classes.split(",") if one.strip())
+    options["classes"] = shared.split_names(classes)
     chosen = _site(site, options, actions)
     if rendered:
         config = open_rendered_street()
     else:
         config = _open(chosen, explicit=bool(source or model or site), threads=threads)
     if out is not None:
-        write_files(config, out, unit=unit, max_frames=max_frames)
+        _write_files(config, out, unit, max_frames)
         return
     server = {"host": host, "port": port, "token": token, "allowed_hosts": allow_host}
     display = {"quality": quality, "max_side": max_side, "unit": unit}
@@ -141,3 +122,45 @@ def _view(config: ViewerConfig, **options: Any) -> None:
     summary = run_viewer(config, announce=announce, **options)
     seconds = clock.perf_counter() - started
     print_summary(summary, config.pipeline.names["class"], seconds=seconds, written=[], notes=config.notes)
+
+
+def _write_files(config: ViewerConfig, folder: Path, unit: str, max_frames: int | None) -> None:
+    """Runs the config once into an annotated MP4, a contact sheet and JSON lines, without a display."""
+    import cv2
+
+    from edgevid.cli.outputs import refuse_overwriting
+    from edgevid.cli.progress import advance, print_summary, progress_bar
+    from edgevid.errors import InputError
+    from edgevid.output.overlay import contact_sheet
+    from edgevid.output.sinks import AnnotatedVideo, JsonLines
+    from edgevid.run.loop import run
+    from edgevid.viewer.config import make_overlay
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: expected a folder to write into: {error.strerror}") from None
+    video, sheet, lines = folder / "demo.mp4", folder / "contact-sheet.png", folder / "demo.jsonl"
+    refuse_overwriting((video, sheet, lines), (getattr(config.source, "path", None),))
+    started, total = clock.perf_counter(), max_frames or config.source.frame_count
+    shown = {round((k + 0.5) * (total or 1) / SHEET_IMAGES) for k in range(SHEET_IMAGES)}
+    images: list[Any] = []
+    with closing(config.pipeline), config.source as source, progress_bar(config.title, total) as bar:
+        annotated = AnnotatedVideo(video, fps=source.fps, overlay=make_overlay(config, unit))
+
+        def sample(frame: Any, _: Any) -> None:
+            advance(bar)
+            if frame.index in shown and annotated.last is not None:
+                images.append(annotated.last)
+
+        summary = run(
+            config.pipeline, source, [annotated, JsonLines(lines)], zones=config.monitor, size=source.size,
+            max_frames=max_frames, on_result=sample,
+        )  # fmt: skip
+    if not images and annotated.last is not None:  # a short run: its last image
+        images = [annotated.last]
+    if images:
+        cv2.imwrite(str(sheet), contact_sheet(images)[:, :, ::-1])
+    names, seconds = config.pipeline.names["class"], clock.perf_counter() - started
+    written = [str(video), str(sheet), str(lines)]
+    print_summary(summary, names, seconds=seconds, written=written, notes=config.notes)

@@ -11,10 +11,10 @@ from ctypes import CDLL
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from typer import Option
 
 from edgevid.site.findings import Finding
 
@@ -82,12 +82,11 @@ def findings() -> list[Finding]:
     return found
 
 
-SiteFile = Annotated[Path | None, typer.Option(help="Check this site file.")]
-Source = Annotated[str, typer.Option(help="Check this camera: rtsp://..., http://..., a number.")]
-Seconds = Annotated[float, typer.Option(help="How long to read the camera.", min=1)]
-
-
-def command(site: SiteFile = None, source: Source = "", seconds: Seconds = 5.0) -> None:
+def command(
+    site: Annotated[Path | None, Option(help="Check this site file.")] = None,
+    source: Annotated[str, Option(help="Check this camera: rtsp://..., http://..., a number.")] = "",
+    seconds: Annotated[float, Option(help="How long to read the camera.", min=1)] = 5.0,
+) -> None:
     """Show what is installed and in use, or check a site file or a camera, with remedies.
 
     The exit status is 1 where something must be fixed.

@@ -1,21 +1,200 @@
-"""`edgevid evaluate`: quality on labeled data; each part has its own subcommands."""
+"""`edgevid evaluate`: quality on labeled data."""
 
 from __future__ import annotations
 
-from importlib import import_module
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
-PARTS: tuple[str, ...] = ("actions", "speed")
-"""Modules edgevid.cli.evaluate_<name>, each with `register(group)`; sorted."""
+from edgevid.cli import options as shared
+from edgevid.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgevid.evaluate.speed.score import Evaluation, Score
 
 command = typer.Typer(no_args_is_help=True, help="Measure quality on labeled data.")
 
+Data = Annotated[
+    Path,
+    Argument(help="Labeled videos (class folders or CSV) or skeleton files (*_test_1.npz)."),
+]
+Model = Annotated[str, Option(help="Recipe of the deployed model: runs/actions/recipe.toml")]
+Plot = Annotated[Path | None, Option(help="PNG to write.")]
+Csv = Annotated[Path | None, Option("--csv", help="CSV file to write, one row per track and kind.")]
 
-@command.callback()
-def _root() -> None:
-    """Keeps subcommands as subcommands."""
+
+@command.command("actions")
+def actions(
+    data: Data,
+    model: Model,
+    plot: Plot = None,
+    clips_per_sequence: Annotated[
+        int, Option(help="Clips one after another in a sequence, to evaluate segmentation.", min=0)
+    ] = 0,
+) -> None:
+    """Accuracy, precision, recall and F1 of each class; segmentation measures where steps are labeled."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from edgevid.evaluate.actions.metrics import report_lines
+    from edgevid.evaluate.actions.score import evaluate
+
+    console = Console(highlight=False)
+    found = evaluate(model, data, clips_per_sequence=clips_per_sequence)
+    table = Table()
+    for column in ("class", "precision", "recall", "F1", "clips" if found.segments is None else "steps"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    for name, precision, recall, f1, support in report_lines(found.report):
+        table.add_row(name, f"{precision:.3f}", f"{recall:.3f}", f"{f1:.3f}", str(support))
+    console.print(table)
+    console.print(
+        f"accuracy {100 * found.report.accuracy:.1f} % of the emitted, "
+        f"coverage {100 * found.coverage:.1f} %, "
+        f"{100 * found.accuracy_of_all:.1f} % where abstentions count as errors"
+    )
+    if found.segments is not None:
+        s = found.segments
+        console.print(
+            f"sequences of clips: edit {s.edit:.1f}, F1@10/25/50 {s.f1_10:.1f}/{s.f1_25:.1f}/{s.f1_50:.1f}, "
+            f"background classes: {', '.join(map(str, s.background)) or 'none'}"
+        )
+    if plot is not None:
+        from edgevid.evaluate.actions.plots import plot_confusion
+
+        plot_confusion(found.report, f"{model} on {data.name}", plot)
 
 
-for _name in PARTS:
-    import_module(f"edgevid.cli.evaluate_{_name}").register(command)
+@command.command("robustness")
+def robustness(data: Data, model: Model, plot: Plot = None) -> None:
+    """Accuracy under JPEG, blur, noise and scale (videos), or noise and losses (poses)."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from edgevid.evaluate.actions.robustness import measure
+
+    console = Console(highlight=False)
+    with console.status("measuring") as status:
+        found = measure(model, data, report=status.update)
+    table = Table(title="Accuracy, %", title_justify="left")
+    table.add_column("corruption")
+    table.add_column("strength: accuracy")
+    for kind, points in found.items():
+        table.add_row(kind, "   ".join(f"{s:g}: {100 * a:.1f}" for s, a in points))
+    console.print(table)
+    if plot is not None:
+        from edgevid.evaluate.actions.plots import plot_robustness
+
+        plot_robustness(found, f"{model} on {data.name}", plot)
+
+
+@command.command("speed")
+def speed(
+    truth: Annotated[Path, Option(help="True speeds: CSV or JSON lines with id, time_s and mps or kmh.")],
+    results: Annotated[
+        Path, Option(help="Record of `edgevid run --jsonl`, or CSV with id, time_s, mps, sigma_mps, reason.")
+    ],
+    pairs: Annotated[Path | None, Option(help="CSV with truth,result where the ids differ.")] = None,
+    kind: Annotated[str, Option(help="Only live, smoothed or track speed values.")] = "",
+    tracks: Annotated[bool, Option("--tracks", help="Also one row per track.")] = False,
+    json_out: shared.Json = None,
+    csv_out: Csv = None,
+) -> None:
+    """Errors, bias, interval coverage, abstention, variation and delay of measured speeds."""
+    from edgevid.cli.outputs import write_json
+    from edgevid.evaluate.speed.files import KINDS, check_ids, read_pairs, read_results, read_truth
+    from edgevid.evaluate.speed.score import evaluate
+
+    if kind and kind not in KINDS:
+        raise InputError(f"--kind: expected one of {', '.join(KINDS)}, got {kind!r}")
+    known, rows = read_truth(truth), read_results(results)
+    if not rows:
+        raise InputError(f"{results}: it has no speeds; run with --calibration to measure them")
+    if pairs is not None:
+        named = read_pairs(pairs)
+        known = {named[name]: track for name, track in known.items() if name in named}
+    rows = [row for row in rows if not kind or row.kind == kind]
+    check_ids(known, rows)
+    found = evaluate(known, rows)
+    if write_json(found.as_json(), json_out):
+        _print_speeds(found, tracks)
+    if csv_out is not None:
+        _write_csv(found, csv_out)
+
+
+def _print_speeds(found: Evaluation, tracks: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    table = Table(title="Speed errors", title_justify="left")
+    table.add_column("absolute error, km/h")
+    for kind in found.overall:
+        table.add_column(kind, justify="right")
+    for name, cells in zip(MEASURES, zip(*map(_cells, found.overall.values()), strict=True), strict=True):
+        table.add_row(name, *cells)
+    console.print(table)
+    if tracks:
+        _print_tracks(found, console)
+    for kind, score in found.overall.items():
+        why = ", ".join(f"{name} {100 * share:.1f} %" for name, share in score.reasons.items())
+        if why:
+            console.print(f"{kind}: abstained because {why}")
+        if score.without_truth:
+            console.print(f"{kind}: {score.without_truth} values at times without a truth, not scored")
+    if found.missed:
+        console.print(f"{len(found.missed)} true objects have no result: {', '.join(found.missed[:8])}")
+    if found.unmatched:
+        console.print(f"{len(found.unmatched)} ids of the results have no truth: not scored")
+
+
+def _print_tracks(found: Evaluation, console: Console) -> None:
+    from rich.table import Table
+
+    chosen = [MEASURES.index(name) for name in ("mean", "median", "p95", "bias", "abstained", "values")]
+    table = Table(title="By track", title_justify="left")
+    for column in ("track", "value", *(MEASURES[k] for k in chosen)):
+        table.add_column(column, justify="left" if column in ("track", "value") else "right")
+    for kind, scores in found.tracks.items():
+        for name, score in sorted(scores.items()):
+            cells = _cells(score)
+            table.add_row(name, kind, *(cells[k] for k in chosen))
+    console.print(table)
+
+
+MEASURES = (
+    "mean", "median", "p95", "bias", "truth within 68 % interval", "truth within 95 % interval",
+    "abstained", "change from value to value", "first speed after", "values",
+)  # fmt: skip
+
+
+def _cells(score: Score) -> list[str]:
+    """The measures as text, in the order of MEASURES."""
+
+    def number(value: float, form: str) -> str:
+        return "-" if value != value else form.format(value)
+
+    errors = [number(v, "{:.2f}") for v in (score.mean, score.median, score.p95)]
+    shares = [number(100 * v, "{:.1f} %") for v in (score.within_68, score.within_95, score.abstained)]
+    return [*errors, number(score.bias, "{:+.2f}"), *shares, number(score.variation, "{:.2f}"),
+            number(score.first_s, "{:.2f} s"), str(score.values)]  # fmt: skip
+
+
+def _write_csv(found: Evaluation, path: Path) -> None:
+    from edgevid.cli.outputs import write_text
+
+    plain, text = found.as_json(), io.StringIO()
+    rows = [{"kind": kind, "id": "all", **score} for kind, score in plain["overall"].items()]
+    rows += [{"kind": kind, "id": name, **score} for kind, scores in plain["tracks"].items()
+             for name, score in scores.items()]  # fmt: skip
+    for row in rows:
+        row["reasons"] = " ".join(f"{name}:{share:.4f}" for name, share in row["reasons"].items())
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())

@@ -6,19 +6,19 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.console import Console
 from rich.markup import escape
+from typer import Argument, Option
 
 
 def command(
-    weights: Annotated[Path, typer.Argument(help="Ultralytics detector weights (.pt) or a model's .yaml.")],
-    data: Annotated[str, typer.Option(help="Frames to compare on: a video, a folder of images or a list.")],
-    size: Annotated[str, typer.Option(help="Input side in pixels, or HEIGHTxWIDTH.")] = "640",
-    out: Annotated[Path | None, typer.Option(help="The ONNX file; default: next to the weights.")] = None,
-    opset: Annotated[int, typer.Option(help="ONNX operator set.")] = 17,
-    dynamic_batch: Annotated[bool, typer.Option("--dynamic-batch", help="Allow any batch size.")] = False,
-    max_frames: Annotated[int, typer.Option(help="Frames to compare on.", min=1)] = 8,
+    weights: Annotated[Path, Argument(help="Ultralytics detector weights (.pt) or a model's .yaml.")],
+    data: Annotated[str, Option(help="Frames to compare on: a video, a folder of images or a list.")],
+    size: Annotated[str, Option(help="Input side in pixels, or HEIGHTxWIDTH.")] = "640",
+    out: Annotated[Path | None, Option(help="The ONNX file; default: next to the weights.")] = None,
+    opset: Annotated[int, Option(help="ONNX operator set.")] = 17,
+    dynamic_batch: Annotated[bool, Option("--dynamic-batch", help="Allow any batch size.")] = False,
+    max_frames: Annotated[int, Option(help="Frames to compare on.", min=1)] = 8,
 ) -> None:
     """Export weights to ONNX, write their recipe, and compare with PyTorch on real frames."""
     from edgevid.optimize.export import export

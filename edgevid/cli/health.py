@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-
-Folder = Annotated[Path, typer.Argument(help="Folder of the camera's health ([camera] health of its site).")]
-Acknowledge = Annotated[
-    bool, typer.Option("--acknowledge", help="The camera stands as it was calibrated: end the alarm.")
-]
-Relearn = Annotated[
-    bool, typer.Option("--relearn", help="The camera was calibrated again: learn view and speeds again.")
-]
+from typer import Argument, Option
 
 
-def command(folder: Folder, acknowledge: Acknowledge = False, relearn: Relearn = False) -> None:
+def command(
+    folder: Annotated[Path, Argument(help="Folder of the camera's health ([camera] health of its site).")],
+    acknowledge: Annotated[
+        bool, Option("--acknowledge", help="The camera stands as it was calibrated: end the alarm.")
+    ] = False,
+    relearn: Annotated[
+        bool, Option("--relearn", help="The camera was calibrated again: learn view and speeds again.")
+    ] = False,
+) -> None:
     """Show a camera's health, and acknowledge its alarm (exit status 1 while one is open)."""
     from edgevid.errors import InputError
     from edgevid.health.store import STATE, HealthFolder

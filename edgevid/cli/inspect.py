@@ -5,22 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from typer import Argument, Option
 
 if TYPE_CHECKING:
     from edgevid.models.inspect import ModelReport
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    model: Annotated[Path, Argument(help="An ONNX file.")],
     write: Annotated[
-        bool, typer.Option("--write", help="Write a draft recipe, <model>.toml, next to the model.")
+        bool, Option("--write", help="Write a draft recipe, <model>.toml, next to the model.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Write the draft recipe to this file.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing recipe.")] = False,
+    out: Annotated[Path | None, Option(help="Write the draft recipe to this file.")] = None,
+    force: Annotated[bool, Option("--force", help="Replace an existing recipe.")] = False,
 ) -> None:
     """Print a model's inputs, outputs and the decoder that fits; --write drafts its recipe."""
     from edgevid.models.inspect import inspect, write_draft

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from typer import Argument
 
 from edgevid.errors import EdgevidError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 command = typer.Typer(no_args_is_help=True, help="List, get, verify and remove models and sample videos.")
 
-Names = Annotated[list[str], typer.Argument(help="Names from `edgevid models list`.")]
+Names = Annotated[list[str], Argument(help="Names from `edgevid models list`.")]
 
 
 @command.command("list")
@@ -92,7 +93,7 @@ def _bar(name: str) -> Iterator[Progress]:
 @command.command("verify")
 def verify_(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Names; all that are on this machine if left out.")
+        list[str] | None, Argument(help="Names; all that are on this machine if left out.")
     ] = None,
 ) -> None:
     """Compare files with their checksums; exit status 1 if one differs."""

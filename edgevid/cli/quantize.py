@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
+from typer import Argument, Option
 
+from edgevid.cli import options as shared
 from edgevid.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,47 +21,33 @@ if TYPE_CHECKING:
 MAX_NODES = 12
 """Excluded nodes listed in the terminal; the JSON names all."""
 
-Model = Annotated[str, typer.Argument(help="A model's name, an ONNX file, or a recipe.")]
-Data = Annotated[
-    list[str] | None,
-    typer.Option(help="Video, folder or glob of images, or a text file that lists them; repeatable."),
-]
-Ranges = Annotated[
-    Path | None, typer.Option(help="Ranges of an earlier calibration: the same files again, without frames.")
-]
-Calibrator = Annotated[str, typer.Option(help="min-max, percentile or entropy.")]
-MaxFrames = Annotated[int, typer.Option(help="Frames to use, spread evenly; one in five is held out.")]
-MinAgreement = Annotated[
-    float | None,
-    typer.Option(help="Minimum agreement with the float model, 0 to 1; default: the recipe's, else 0.97."),
-]
-Variant = Annotated[str | None, typer.Option(help="Make only this file: int8-cpu or int8-trt.")]
-Out = Annotated[Path | None, typer.Option(help="Folder of the files; default: build/ next to the model.")]
-Save = Annotated[
-    Path | None, typer.Option(help="File of the ranges; default: calibration/int8/<model>.toml.")
-]
-Fp16Fallback = Annotated[
-    bool, typer.Option("--fp16-fallback", help="Also write int8-trt-fp16: FP16 in the layers not INT8.")
-]
-ReduceRange = Annotated[
-    bool, typer.Option("--reduce-range", help="7-bit weights in the CPU file, for x86 without VNNI.")
-]
-Precision = Annotated[str, typer.Option(help="int8, or fp16 for an FP16 graph (data optional).")]
+Out = Annotated[Path | None, Option(help="Folder of the files; default: build/ next to the model.")]
 
 
 def command(
-    model: Model,
-    data: Data = None,
-    precision: Precision = "int8",
-    calibrator: Calibrator = "percentile",
-    max_frames: MaxFrames = 200,
-    min_agreement: MinAgreement = None,
-    ranges: Ranges = None,
-    variant: Variant = None,
+    model: Annotated[str, Argument(help="A model's name, an ONNX file, or a recipe.")],
+    data: Annotated[
+        list[str] | None,
+        Option(help="Video, folder or glob of images, or a text file that lists them; repeatable."),
+    ] = None,
+    precision: Annotated[str, Option(help="int8, or fp16 for an FP16 graph (data optional).")] = "int8",
+    calibrator: Annotated[str, Option(help="min-max, percentile or entropy.")] = "percentile",
+    max_frames: Annotated[int, Option(help="Frames to use, spread evenly; one in five is held out.")] = 200,
+    min_agreement: shared.MinAgreement = None,
+    ranges: Annotated[
+        Path | None, Option(help="Ranges of an earlier calibration: the same files again, without frames.")
+    ] = None,
+    variant: Annotated[str | None, Option(help="Make only this file: int8-cpu or int8-trt.")] = None,
     out: Out = None,
-    save_ranges: Save = None,
-    fp16_fallback: Fp16Fallback = False,
-    reduce_range: ReduceRange = False,
+    save_ranges: Annotated[
+        Path | None, Option(help="File of the ranges; default: calibration/int8/<model>.toml.")
+    ] = None,
+    fp16_fallback: Annotated[
+        bool, Option("--fp16-fallback", help="Also write int8-trt-fp16: FP16 in the layers not INT8.")
+    ] = False,
+    reduce_range: Annotated[
+        bool, Option("--reduce-range", help="7-bit weights in the CPU file, for x86 without VNNI.")
+    ] = False,
 ) -> None:
     """Make the INT8 files of a model (one for CPUs, one for TensorRT), or its FP16 graph."""
     from rich.console import Console
@@ -97,8 +86,6 @@ def command(
 
 
 def _show(console: Console, report: Report) -> None:
-    from rich.markup import escape
-
     from edgevid.cli.tables import print_table
 
     found = report.calibration
@@ -109,20 +96,14 @@ def _show(console: Console, report: Report) -> None:
     print_table(console, _table(report))
     for file in report.files:
         _show_excluded(console, file)
-    for warning in report.warnings:
-        console.print(f"[yellow]note:[/] {escape(warning)}")
-    console.print()
-    for path in [*(file.path for file in report.files), report.ranges]:
-        console.print(f"wrote {path}", markup=False)
+    _show_written(console, report.warnings, [*(file.path for file in report.files), report.ranges])
 
 
 def _table(report: Report) -> Any:
-    from rich.table import Table
+    from edgevid.cli.tables import number_table
 
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     agreement = f"agreement (min {report.floor.value:.1%})" if report.held_out else "agreement"
-    for name in ("file", "int8 / float", agreement, "speedup", "size"):
-        table.add_column(name, justify="left" if name == "file" else "right", no_wrap=True)
+    table = number_table("file", "int8 / float", agreement, "speedup", "size")
     for file in report.files:
         found, text = file.agreement, "not measured"  # made from stored ranges
         if found is not None and not found.total:
@@ -139,28 +120,31 @@ def _table(report: Report) -> Any:
 
 def _show_excluded(console: Console, file: QuantizedFile) -> None:
     """The excluded activations or layers, with their sensitivities."""
-    names, record = file.excluded_nodes, f"{file.path.stem}.json"
+    names, known = file.excluded_nodes, file.sensitivities
     if not names:
         return
     console.print(f"\n[bold]{file.variant}[/]: {len(names)} nodes excluded, the most sensitive first:")
-    for name in names[:MAX_NODES]:
-        drift = f"{file.sensitivities[name]:8.4f}" if name in file.sensitivities else ""
-        console.print(f"  {drift}  {name}", markup=False)
-    if len(names) > MAX_NODES:
-        console.print(f"  ... and {len(names) - MAX_NODES} more (all are in {record})")
+    _show_nodes(console, file.path, [f"{known[n]:8.4f}  {n}" if n in known else f"  {n}" for n in names])
+
+
+def _show_nodes(console: Console, path: Path, lines: list[str]) -> None:
+    for line in lines[:MAX_NODES]:
+        console.print(f"  {line}", markup=False)
+    if len(lines) > MAX_NODES:
+        console.print(f"  ... and {len(lines) - MAX_NODES} more (all are in {path.stem}.json)")
+
+
+def _show_written(console: Console, warnings: list[str], paths: list[Path]) -> None:
+    for warning in warnings:
+        console.print(f"[yellow]note:[/] {escape(warning)}")
+    for path in paths:
+        console.print(f"wrote {path}", markup=False)
 
 
 def _show_fp16(console: Console, report: Fp16Report) -> None:
-    from rich.markup import escape
-
-    names, record = report.fp32_nodes, f"{report.path.stem}.json"
+    names = report.fp32_nodes
     console.print(
         f"[bold]{escape(report.model)}[/]  fp16: {report.fp16_nodes} operators in FP16, {len(names)} in FP32"
     )
-    for name, why in list(names.items())[:MAX_NODES]:
-        console.print(f"  {name}: {why}", markup=False)
-    if len(names) > MAX_NODES:
-        console.print(f"  ... and {len(names) - MAX_NODES} more (all are in {record})")
-    for warning in report.warnings:
-        console.print(f"[yellow]note:[/] {escape(warning)}")
-    console.print(f"wrote {report.path}", markup=False)
+    _show_nodes(console, report.path, [f"{name}: {why}" for name, why in names.items()])
+    _show_written(console, report.warnings, [report.path])

@@ -11,74 +11,57 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
+
+from edgevid.cli import options as shared
 
 if TYPE_CHECKING:
     from edgevid.output.sinks import Sink
     from edgevid.site.file import Site
     from edgevid.site.load import LoadedSite
 
-Source = Annotated[str, typer.Argument(help="Video file, folder or glob of images, camera number, or URL.")]
-Model = Annotated[str | None, typer.Option(help="Model name (`edgevid models list`), ONNX file or recipe.")]
-Calibration = Annotated[Path | None, typer.Option(help="Camera calibration (TOML): adds speeds.")]
-Health = Annotated[Path | None, typer.Option(help="Folder for camera health: detects a moved camera.")]
-Actions = Annotated[str | None, typer.Option(help="Action recognizer (recipe): adds what each object does.")]
-PolicyFile = Annotated[Path | None, typer.Option("--policy", help="Abstain policy (`edgevid tune`).")]
-Review = Annotated[Path | None, typer.Option(help="Folder for crops and scores of abstained verdicts.")]
-Unit = Annotated[str, typer.Option(help="Unit of speeds in the video: km/h, mph or m/s.")]
-SiteFile = Annotated[Path | None, typer.Option(help="Site file (TOML) of one camera.")]
-Out = Annotated[Path | None, typer.Option(help="Annotated video to write (MP4).")]
-Jsonl = Annotated[Path | None, typer.Option(help="JSON lines to write, one object per frame.")]
-Mot = Annotated[Path | None, typer.Option(help="MOTChallenge text to write.")]
-SegmentS = Annotated[float | None, typer.Option(help="Starts new output files after so many seconds.", min=1)]
-MaxDiskGb = Annotated[
-    float | None, typer.Option(help="With --segment-s: disk per output, the oldest are deleted.", min=0)
-]
-Classes = Annotated[str, typer.Option(help="Only these classes, separated by commas: person,car.")]
-Score = Annotated[float | None, typer.Option(help="Minimum confidence of a new object.", min=0, max=1)]
-Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda:0.")]
-Precision = Annotated[str | None, typer.Option(help="fp32, fp16 or int8.")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads of the model.", min=1)]
-MaxFrames = Annotated[int | None, typer.Option(help="Stop after so many frames.", min=1)]
-StatusS = Annotated[float, typer.Option(help="Live: seconds between status lines (0: none).", min=0)]
+Source = Annotated[str, Argument(help="Video file, folder or glob of images, camera number, or URL.")]
+Review = Annotated[Path | None, Option(help="Folder for crops and scores of abstained verdicts.")]
+SegmentS = Annotated[float | None, Option(help="Starts new output files after so many seconds.", min=1)]
+Score = Annotated[float | None, Option(help="Minimum confidence of a new object.", min=0, max=1)]
 
 
 def command(
     source: Source = "",
-    model: Model = None,
-    site: SiteFile = None,
-    calibration: Calibration = None,
-    health: Health = None,
-    actions: Actions = None,
-    policy: PolicyFile = None,
+    model: shared.Model = None,
+    site: Annotated[Path | None, Option(help="Site file (TOML) of one camera.")] = None,
+    calibration: shared.Calibration = None,
+    health: Annotated[Path | None, Option(help="Folder for camera health: detects a moved camera.")] = None,
+    actions: shared.Actions = None,
+    policy: Annotated[Path | None, Option(help="Abstain policy (`edgevid tune`).")] = None,
     save_abstained: Review = None,
-    unit: Unit = "km/h",
-    out: Out = None,
-    jsonl: Jsonl = None,
-    mot: Mot = None,
+    unit: shared.Unit = "km/h",
+    out: Annotated[Path | None, Option(help="Annotated video to write (MP4).")] = None,
+    jsonl: Annotated[Path | None, Option(help="JSON lines to write, one object per frame.")] = None,
+    mot: Annotated[Path | None, Option(help="MOTChallenge text to write.")] = None,
     segment_s: SegmentS = None,
-    max_disk_gb: MaxDiskGb = None,
-    classes: Classes = "",
-    score: Score = None,
-    device: Device = None,
-    precision: Precision = None,
-    threads: Threads = None,
-    max_frames: MaxFrames = None,
-    status_s: StatusS = 60.0,
+    max_disk_gb: Annotated[
+        float | None, Option(help="With --segment-s: disk per output, the oldest are deleted.", min=0)
+    ] = None,
+    classes: shared.Classes = "",
+    score_threshold: Score = None,
+    device: Annotated[str | None, Option(help="auto, cpu or cuda:0.")] = None,
+    precision: shared.Precision = None,
+    threads: shared.Threads = None,
+    max_frames: shared.MaxFrames = None,
+    status_s: Annotated[float, Option(help="Live: seconds between status lines (0: none).", min=0)] = 60.0,
 ) -> None:
     """Detect, track and record the objects of a video or camera."""
     from edgevid.cli.outputs import refuse_overwriting
     from edgevid.cli.progress import print_summary
     from edgevid.errors import InputError, masked
-    from edgevid.output.overlay import UNITS
     from edgevid.output.review import ReviewSink
     from edgevid.site.load import load_site
 
-    options: dict[str, Any] = {"source": source, "model": model, "score": score, "device": device}
+    options: dict[str, Any] = {"source": source, "model": model, "score": score_threshold, "device": device}
     options |= {"precision": precision, "calibration": calibration, "health": health}
-    options["classes"] = tuple(name.strip() for name in classes.split(",") if name.strip())
-    if unit not in UNITS:
-        raise InputError(f"unit: expected one of {', '.join(UNITS)}, got {unit!r}")
+    options["classes"] = shared.split_names(classes)
+    shared.check_unit(unit)
     chosen = _site(site, options, actions, policy)
     if max_disk_gb and segment_s is None:
         raise InputError("run: --max-disk-gb deletes segments: give --segment-s too, such as --segment-s 600")

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
 FULL_WIDTH = 1000
+
+
+def number_table(first: str, *rest: str, text: Collection[str] = ()) -> Table:
+    """A table of a name and numbers, which are right-aligned; the columns in `text` may wrap."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column(first, no_wrap=True)
+    for name in rest:
+        table.add_column(name, justify="left" if name in text else "right", no_wrap=name not in text)
+    return table
 
 
 def print_table(console: Console, table: Table) -> None:

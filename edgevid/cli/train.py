@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+from typer import Argument, Option
 
 from edgevid.cli import train_detector
 from edgevid.errors import require
@@ -20,29 +21,9 @@ command = typer.Typer(
     no_args_is_help=True, help="Train models on your own data (pip install 'edgevid[train]')."
 )
 
-Data = Annotated[
-    Path,
-    typer.Argument(help="Folder with one folder per class, a CSV (path,label[,group]), or skeleton files."),
-]
-HeadKind = Annotated[str, typer.Option("--head", help="gru, lstm, transformer or asformer.")]
-Out = Annotated[Path, typer.Option(help="Folder for the ONNX files, recipe, plots and report.")]
-Seeds = Annotated[int, typer.Option(help="Trainings with different seeds, for the interval.", min=1)]
-Epochs = Annotated[int, typer.Option(help="Passes over the data.", min=1)]
-Rate = Annotated[float, typer.Option(help="Moments per second of the head's input.")]
-Window = Annotated[int, typer.Option(help="Moments in one window.", min=2)]
-Model = Annotated[str, typer.Option("--extractor", help="Feature or pose model before the head.")]
-Bidirectional = Annotated[
-    bool, typer.Option("--bidirectional", help="Use later moments too: for recordings, cannot be streamed.")
-]
-Augmentations = Annotated[int, typer.Option(help="Augmented copies of every video to extract.", min=0)]
-Share = Annotated[float, typer.Option(help="Share of the videos held out for the test.", min=0.05, max=0.9)]
-Patience = Annotated[
-    int, typer.Option(help="Epochs without progress on validation videos before stopping.", min=0)
-]
-ClipsPerSequence = Annotated[
-    int, typer.Option(help="Clips one after another in a training sequence of asformer.", min=2)
-]
-Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
+Out = Annotated[Path, Option(help="Folder for the ONNX files, recipe, plots and report.")]
+Model = Annotated[str, Option("--extractor", help="Feature or pose model before the head.")]
+Share = Annotated[float, Option(help="Share of the videos held out for the test.", min=0.05, max=0.9)]
 
 
 command.command("detector")(train_detector.detector)
@@ -50,27 +31,31 @@ command.command("label")(train_detector.label)
 command.command("rendered")(train_detector.rendered)
 
 
-@command.callback()
-def _root() -> None:
-    """Keeps subcommands as subcommands."""
-
-
 @command.command("actions")
 def actions(
-    data: Data,
-    head: HeadKind = "transformer",
+    data: Annotated[
+        Path,
+        Argument(help="Folder with one folder per class, a CSV (path,label[,group]), or skeleton files."),
+    ],
+    head: Annotated[str, Option(help="gru, lstm, transformer or asformer.")] = "transformer",
     out: Out = Path("runs/actions"),
-    seeds: Seeds = 3,
-    epochs: Epochs = 100,
-    rate: Rate = 15.0,
-    window: Window = 20,
+    seeds: Annotated[int, Option(help="Trainings with different seeds, for the interval.", min=1)] = 3,
+    epochs: Annotated[int, Option(help="Passes over the data.", min=1)] = 100,
+    rate: Annotated[float, Option(help="Moments per second of the head's input.")] = 15.0,
+    window: Annotated[int, Option(help="Moments in one window.", min=2)] = 20,
     extractor: Model = "movenet-lightning-192",
-    bidirectional: Bidirectional = False,
-    augmentations: Augmentations = 0,
+    bidirectional: Annotated[
+        bool, Option("--bidirectional", help="Use later moments too: for recordings, cannot be streamed.")
+    ] = False,
+    augmentations: Annotated[int, Option(help="Augmented copies of every video to extract.", min=0)] = 0,
     test: Share = 0.25,
-    patience: Patience = 30,
-    clips_per_sequence: ClipsPerSequence = 6,
-    threads: Threads = 2,
+    patience: Annotated[
+        int, Option(help="Epochs without progress on validation videos before stopping.", min=0)
+    ] = 30,
+    clips_per_sequence: Annotated[
+        int, Option(help="Clips one after another in a training sequence of asformer.", min=2)
+    ] = 6,
+    threads: Annotated[int, Option(help="CPU threads.", min=1)] = 2,
 ) -> None:
     """Train a temporal head on labeled clips or skeletons of people."""
     from rich.console import Console
@@ -128,9 +113,9 @@ def _percent(value: Interval) -> str:
 
 @command.command("backbone")
 def backbone(
-    model: Annotated[str, typer.Argument(help="Model name, recipe or ONNX file to cut, such as a detector.")],
-    out: Annotated[Path, typer.Option(help="Folder of the cut model and its recipe.")],
-    tensor: Annotated[str, typer.Option(help="Feature map to end at; the deepest one if empty.")] = "",
+    model: Annotated[str, Argument(help="Model name, recipe or ONNX file to cut, such as a detector.")],
+    out: Annotated[Path, Option(help="Folder of the cut model and its recipe.")],
+    tensor: Annotated[str, Option(help="Feature map to end at; the deepest one if empty.")] = "",
 ) -> None:
     """Cut a frozen feature extractor for heads out of an image model."""
     from rich.console import Console

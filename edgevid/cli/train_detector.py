@@ -5,47 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from edgevid.errors import InputError, require
 
-Sources = Annotated[list[str], typer.Argument(help="Videos and folders of images; each is one clip.")]
-Data = Annotated[Path, typer.Option(help="Data folder to write (images/ and labels/).")]
-Models = Annotated[
-    str,
-    typer.Option(
-        help="Detectors whose results are fused, separated by commas (default: three small ones).",
-        show_default=False,
-    ),
-]
-Every = Annotated[float, typer.Option(help="Seconds between labeled frames of a video.", min=0.0)]
-Folder = Annotated[Path, typer.Argument(help="Data folder with images/ and labels/.")]
-Out = Annotated[Path, typer.Option(help="Folder for the ONNX, recipe and checkpoint.")]
-Steps = Annotated[int, typer.Option(help="Batches to train on.", min=1)]
-Batch = Annotated[int, typer.Option(help="Images per batch.", min=1)]
-Seed = Annotated[int, typer.Option(help="Random seed.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda:0")]
-Processes = Annotated[
-    int | None,
-    typer.Option(help="Distributed processes on the CPU (default: its cores, 4 at most).", min=1),
-]
-Name = Annotated[str, typer.Option(help="Name of the model.")]
-Start = Annotated[
-    Path | None, typer.Option(help="Checkpoint to start from: its weights are loaded where they fit.")
-]
-PseudoLabels = Annotated[
-    str | None,
-    typer.Option(help="Detector that labels every composed image too: slower, and better."),
-]
-Scenes = Annotated[int, typer.Option(help="Streets to render.", min=1)]
-FramesPerScene = Annotated[int, typer.Option("--frames", help="Images of each street.", min=1)]
+Data = Annotated[Path, Option(help="Data folder to write (images/ and labels/).")]
+Seed = Annotated[int, Option(help="Random seed.")]
 
 
 def label(
-    sources: Sources,
+    sources: Annotated[list[str], Argument(help="Videos and folders of images; each is one clip.")],
     data: Data = Path("data/street"),
-    models: Models = "picodet-s-416,nanodet-m-416,yolox-nano-416",
-    every: Every = 0.2,
+    models: Annotated[
+        str,
+        Option(
+            help="Detectors whose results are fused, separated by commas (default: three small ones).",
+            show_default=False,
+        ),
+    ] = "picodet-s-416,nanodet-m-416,yolox-nano-416",
+    every: Annotated[float, Option(help="Seconds between labeled frames of a video.", min=0.0)] = 0.2,
 ) -> None:
     """Label videos with an ensemble of detectors; labels are text files, to be corrected by hand."""
     from rich.console import Console
@@ -69,7 +47,10 @@ def label(
 
 
 def rendered(
-    data: Data = Path("data/street"), scenes: Scenes = 60, frames: FramesPerScene = 6, seed: Seed = 100
+    data: Data = Path("data/street"),
+    scenes: Annotated[int, Option(help="Streets to render.", min=1)] = 60,
+    frames: Annotated[int, Option("--frames", help="Images of each street.", min=1)] = 6,
+    seed: Seed = 100,
 ) -> None:
     """Add rendered street images with exact boxes to a data folder; never the street of edgevid-demo."""
     from rich.console import Console
@@ -85,16 +66,22 @@ def rendered(
 
 
 def detector(
-    data: Folder,
-    out: Out = Path("runs/detector"),
-    steps: Steps = 12_000,
-    batch: Batch = 32,
+    data: Annotated[Path, Argument(help="Data folder with images/ and labels/.")],
+    out: Annotated[Path, Option(help="Folder for the ONNX, recipe and checkpoint.")] = Path("runs/detector"),
+    steps: Annotated[int, Option(help="Batches to train on.", min=1)] = 12_000,
+    batch: Annotated[int, Option(help="Images per batch.", min=1)] = 32,
     seed: Seed = 1,
-    device: Device = "cpu",
-    processes: Processes = None,
-    name: Name = "my-detector",
-    start: Start = None,
-    pseudo_labels: PseudoLabels = None,
+    device: Annotated[str, Option(help="cpu or cuda:0")] = "cpu",
+    processes: Annotated[
+        int | None, Option(help="Distributed processes on the CPU (default: its cores, 4 at most).", min=1)
+    ] = None,
+    name: Annotated[str, Option(help="Name of the model.")] = "my-detector",
+    start: Annotated[
+        Path | None, Option(help="Checkpoint to start from: its weights are loaded where they fit.")
+    ] = None,
+    pseudo_labels: Annotated[
+        str | None, Option(help="Detector that labels every composed image too: slower, and better.")
+    ] = None,
 ) -> None:
     """Train a compact detector on labeled images; resumes an interrupted training."""
     from rich.console import Console

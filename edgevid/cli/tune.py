@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
-import typer
+from typer import Argument, Option
 
 from edgevid.errors import InputError, MissingExtraError
 from edgevid.files.digest import sha256_of
@@ -19,51 +19,39 @@ if TYPE_CHECKING:
     from edgevid.evaluate.tune.risk import RiskCoverage
     from edgevid.evaluate.tune.search import Kind, Method, Report, Target
 
-Table = Annotated[Path, typer.Argument(help="Scores: CSV or NPZ (docs/abstain.md).")]
-Out = Annotated[Path, typer.Option(help="Policy file to write.")]
-MaxRisk = Annotated[
-    float | None, typer.Option(help="At most this share of errors among the emitted, guaranteed.")
-]
-Confidence = Annotated[float, typer.Option(help="Probability with which --max-risk holds.")]
-Method_ = Annotated[str, typer.Option(help="Of --max-risk: fixed-sequence, sgr or naive (no guarantee).")]
-JointRisk = Annotated[float | None, typer.Option(help="At most this share of all tracks emitted and wrong.")]
-ResidualErrors = Annotated[
-    float | None, typer.Option(help="At most this share of the original errors remains.")
-]
-AbstainRate = Annotated[float | None, typer.Option(help="Abstain on this share; needs no labels.")]
-CostRatio = Annotated[float | None, typer.Option(help="One error costs as much as this many abstentions.")]
-Production = Annotated[
-    Path | None, typer.Option(help="Scores from the deployment, to compare with the table.")
-]
-Base = Annotated[Path | None, typer.Option(help="Policy file whose other rules are kept.")]
-PerClass = Annotated[bool, typer.Option("--per-class", help="A threshold for each class with enough tracks.")]
-Logits = Annotated[bool, typer.Option("--logits", help="The scores are raw network outputs.")]
-NoFit = Annotated[bool, typer.Option("--no-temperature", help="Do not fit temperature and correlation.")]
-Aggregate_ = Annotated[str | None, typer.Option(help="mean-log-prob, vote or sequential.")]
-Task = Annotated[str, typer.Option(help='What is recognized: "action", ...')]
-Model = Annotated[Path | None, typer.Option(help="Model file of the scores: binds the policy to its hash.")]
-Plots = Annotated[Path | None, typer.Option(help="Folder for the plots (default: next to the policy).")]
+Method_ = Annotated[str, Option(help="Of --max-risk: fixed-sequence, sgr or naive (no guarantee).")]
+JointRisk = Annotated[float | None, Option(help="At most this share of all tracks emitted and wrong.")]
+CostRatio = Annotated[float | None, Option(help="One error costs as much as this many abstentions.")]
+PerClass = Annotated[bool, Option("--per-class", help="A threshold for each class with enough tracks.")]
+NoFit = Annotated[bool, Option("--no-temperature", help="Do not fit temperature and correlation.")]
+Model = Annotated[Path | None, Option(help="Model file of the scores: binds the policy to its hash.")]
 
 
 def command(
-    scores: Table,
-    out: Out = Path("calibration/confidence/policy.toml"),
-    max_risk: MaxRisk = None,
-    confidence: Confidence = 0.95,
+    scores: Annotated[Path, Argument(help="Scores: CSV or NPZ (docs/abstain.md).")],
+    out: Annotated[Path, Option(help="Policy file to write.")] = Path("calibration/confidence/policy.toml"),
+    max_risk: Annotated[
+        float | None, Option(help="At most this share of errors among the emitted, guaranteed.")
+    ] = None,
+    confidence: Annotated[float, Option(help="Probability with which --max-risk holds.")] = 0.95,
     method: Method_ = "fixed-sequence",
     max_joint_risk: JointRisk = None,
-    max_residual_errors: ResidualErrors = None,
-    abstain_rate: AbstainRate = None,
+    max_residual_errors: Annotated[
+        float | None, Option(help="At most this share of the original errors remains.")
+    ] = None,
+    abstain_rate: Annotated[float | None, Option(help="Abstain on this share; needs no labels.")] = None,
     cost_ratio: CostRatio = None,
-    production: Production = None,
-    base: Base = None,
+    production: Annotated[
+        Path | None, Option(help="Scores from the deployment, to compare with the table.")
+    ] = None,
+    base: Annotated[Path | None, Option(help="Policy file whose other rules are kept.")] = None,
     per_class: PerClass = False,
-    logits: Logits = False,
+    logits: Annotated[bool, Option("--logits", help="The scores are raw network outputs.")] = False,
     no_temperature: NoFit = False,
-    aggregate: Aggregate_ = None,
-    task: Task = "",
+    aggregate: Annotated[str | None, Option(help="mean-log-prob, vote or sequential.")] = None,
+    task: Annotated[str, Option(help='What is recognized: "action", ...')] = "",
     model: Model = None,
-    plots: Plots = None,
+    plots: Annotated[Path | None, Option(help="Folder for the plots (default: next to the policy).")] = None,
 ) -> None:
     """Choose when to abstain: by default the best trade of errors removed for abstentions."""
     from edgevid.evaluate.tune.scores import read_scores
