@@ -106,27 +106,24 @@ def test_a_video_without_objects_is_a_run_like_any_other(
     out, err = capsys.readouterr()
     assert re.search(r"objects +none", out)
     assert "health" not in out  # what did not run is not listed
-    assert "runs in FP32" in err  # what was asked for and not done is said
+    assert "runs in FP32" in err  # what was requested and not done is logged
     assert len(list(read_jsonl(lines))) == 10
 
 
-def test_sigterm_ends_a_run_as_well_as_ctrl_c(shared_data: Path, tmp_path: Path) -> None:
+def test_sigterm_ends_a_run_as_well_as_ctrl_c(street_clip: Path, tmp_path: Path) -> None:
     video, lines = tmp_path / "seen.mp4", tmp_path / "seen.jsonl"
-    clip = shared_data / "videos" / "kraten_speedcheck_cars.mp4"
     code = "import sys; from edgevid.cli import main; main(sys.argv[1:])"
     outputs = ["--out", str(video), "--jsonl", str(lines)]
-    command = [sys.executable, "-c", code, "run", str(clip), *outputs, *MODEL]
+    command = [sys.executable, "-c", code, "run", str(street_clip), *outputs, *MODEL]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    with subprocess.Popen(
-        command, cwd=tmp_path, **pipes
-    ) as program:  # not the clone's package without kernels
+    with subprocess.Popen(command, cwd=tmp_path, **pipes) as program:
         end = time.monotonic() + 60
         while time.monotonic() < end and not (lines.exists() and lines.stat().st_size > 20_000):
             time.sleep(0.05)
         program.send_signal(signal.SIGTERM)
-        told, _ = program.communicate(timeout=60)
+        printed, _ = program.communicate(timeout=60)
     assert program.returncode == 0
-    assert "interrupted after" in told
+    assert "interrupted after" in printed
     with open_video(video) as written:  # all but the one in work, not all but the last two seconds
         assert abs(len(list(read_jsonl(lines))) - sum(1 for _ in written)) <= 1
 
