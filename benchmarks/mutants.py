@@ -2,10 +2,12 @@
 
 python benchmarks/mutants.py                       (--count 200 --seed 0 --jobs 2; about a minute for 10)
 python benchmarks/mutants.py --files speed --count 30
+python benchmarks/mutants.py --files .hpp --count 40     (the C++ kernels, each mutant compiled by cmake)
 
 A mutant is one change of the source: a comparison, an operator, a constant, a condition, or a statement left
 out. It is killed where the tests of its room fail or take more than a minute, in a copy of the tree.
-Left out: annotations, decorators, texts of messages, and mutants of EQUIVALENT, which no test can notice.
+Left out: annotations, decorators, texts of messages, guards against division by 0 (constants below 1e-5), and
+the mutants of EQUIVALENT, which no test can notice.
 """
 
 from __future__ import annotations
@@ -49,10 +51,15 @@ ROOMS = {
     "edgevid/track.py": ["tests/test_track.py"],
     "edgevid/zones.py": ["tests/test_zones.py"],
     "edgevid/speed/*.py": [
-        "tests/speed/test_lens.py", "tests/speed/test_reasons.py", "tests/speed/test_track_history.py",
+        "tests/speed/test_lens.py", "tests/speed/test_reasons.py", "tests/speed/test_window.py",
         "tests/speed/test_track_speed.py", "tests/speed",
     ],
     "edgevid/abstain/*.py": ["tests/abstain"],
+    "edgevid/kernels/assignment.hpp": ["tests/kernels/test_assignment.py", "tests/kernels/test_motion.py"],
+    "edgevid/kernels/boxes.hpp": ["tests/kernels/test_boxes.py"],
+    "edgevid/kernels/motion.hpp": ["tests/kernels/test_motion.py", "tests/test_track.py"],
+    "edgevid/kernels/plane.hpp": ["tests/kernels/test_plane.py"],
+    "edgevid/kernels/policy.hpp": ["tests/kernels/test_policy.py"],
 }  # fmt: skip
 """Which tests answer for which file, the quick ones first."""
 LIMIT_S = 120.0
@@ -68,10 +75,32 @@ OPERATORS = {
     ast.Pow: ("**", "*"),
     ast.FloorDiv: ("//", "*"), ast.Mod: ("%", "*"), ast.BitAnd: ("&", "|"), ast.BitOr: ("|", "&"),
 }  # fmt: skip
+CPP = re.compile(r"(?<= )(<=|>=|==|!=|<|>|&&|\|\||\+|-|\*|/)(?= )|(?<![\w.])\d+\.\d+(?![\w.])")
+"""Operators between spaces and numbers with a point, in C++."""
+CPP_SWAPS = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "&&": "||", "||": "&&"}
+CPP_SWAPS |= {"+": "-", "-": "+", "*": "/", "/": "*"}
 NAMES = {"min": "max", "max": "min", "minimum": "maximum", "maximum": "minimum", "any": "all", "all": "any"}
 SKIPPED = (ast.JoinedStr, ast.Import, ast.ImportFrom)
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
-"""(file, line, mutated line): why no test can tell them apart."""
+SAME = "two measured numbers are never exactly equal"
+LINEAR = "the direct linear transform of four exact points does not depend on the normalization"
+EQUIVALENT = (
+    ("speed/outliers.py", "if not (best < 0.5", "if not (best <= 0.5", SAME),
+    ("speed/outliers.py", "row) > OUTLIER_PX", "row) >= OUTLIER_PX", SAME),
+    ("speed/track_speed.py", ".max() < 1e-6", ".max() <= 1e-6", SAME),
+    ("speed/track_speed.py", "_chi_square(v, cov) < MOVING", "_chi_square(v, cov) <= MOVING", SAME),
+    ("speed/homography.py", "[[s, 0, -s * center[0]]", "[[s, 0, -s * center[1]]", LINEAR),
+    ("speed/homography.py", "[[s, 0, -s * center[0]]", "[[s, 0, s * center[0]]", LINEAR),
+    ("speed/homography.py", "[0, s, -s * center[1]]", "[0, s, s * center[1]]", LINEAR),
+    ("speed/homography.py", "[0, 0, 1]])", "[0, 0, 2]])", LINEAR),
+    ("speed/track_history.py", "ends[1] - ends[0], 0.0)", "ends[1] - ends[0], 1.0)",
+     "the length counts from three sightings on"),
+    ("speed/calibration_report.py", "len(error) > 5", "len(error) >= 5",
+     "of five points with an error of over 3 pixels the branch before is taken"),
+    ("kernels/reference/motion.py", "if len(o.recent) < 2", "if False",
+     "from one observation to itself the travel is 0, and so is the cosine"),
+    ("kernels/reference/motion.py", "w <= 0 or h <= 0", "w <= 0 or h < 0", "the overlap is 0 either way"),
+)  # fmt: skip
+"""File, part of its line, the same mutated, and why no test can tell them apart."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +158,8 @@ class Finder(ast.NodeVisitor):
             self._add(node, begin + place.start(), begin + place.end(), *new)
 
     def visit(self, node: ast.AST) -> None:
+        if isinstance(node, ast.keyword) and node.arg == "strict":
+            return
         if isinstance(node, SKIPPED) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
             return
         getattr(self, f"_{type(node).__name__}", lambda _: None)(node)
@@ -170,7 +201,7 @@ class Finder(ast.NodeVisitor):
             self._add(node, *span, str(not value))
         elif isinstance(value, int):
             self._add(node, *span, str(value + 1))
-        elif isinstance(value, float):
+        elif isinstance(value, float) and (value == 0 or value > 1e-5):
             self._add(node, *span, repr(value * 2 or 1.0))
 
     def _Name(self, node: ast.Name) -> None:
@@ -190,17 +221,44 @@ class Finder(ast.NodeVisitor):
     def _statement(self, node: ast.stmt) -> None:
         self._add(node, *self._span(node), "pass")
 
-    _Expr = _Assign = _Raise = _Continue = _Break = _statement
+    _Expr = _Raise = _Continue = _Break = _statement
+
+    def _Assign(self, node: ast.Assign) -> None:
+        if not (node.col_offset == 0 and isinstance(node.value, ast.Subscript)):  # the name of a type
+            self._statement(node)
 
     def _Return(self, node: ast.Return) -> None:
         if node.value is not None and not isinstance(node.value, ast.Constant):
             self._add(node, *self._span(node), "return None")
 
 
-def targets() -> Iterator[str]:
-    """The files to mutate."""
+def mutants_of(file: str, source: bytes) -> list[Mutant]:
+    """All mutants of one file."""
+    if file.endswith(".py"):
+        return Finder(file, source).found
+    found, start = list[Mutant](), 0
+    for number, line in enumerate(source.decode().splitlines(keepends=True), 1):
+        for place in CPP.finditer(line.partition("//")[0]):
+            text = CPP_SWAPS.get(place[0]) or repr(2 * float(place[0]) or 1.0)
+            found.append(Mutant(file, number, start + place.start(), start + place.end(), text))
+        start += len(line.encode())
+    return found
+
+
+def is_equivalent(mutant: Mutant, source: bytes) -> bool:
+    """Whether EQUIVALENT names it."""
+    before, after = mutant.lines(source)
+    return any(
+        mutant.file.endswith(file) and old in before and new in after and new not in before
+        for file, old, new, _ in EQUIVALENT
+    )
+
+
+def targets(part: str) -> Iterator[str]:
+    """The files to mutate whose path contains `part`; C++ only where that asks for it."""
     for pattern in ROOMS:
-        paths = [path for path in ROOT.glob(pattern) if path.name != "__init__.py"]
+        paths = [path for path in ROOT.glob(pattern) if path.name != "__init__.py" and part in str(path)]
+        paths = [path for path in paths if path.suffix == ".py" or ".hpp" in part]
         yield from sorted(str(path.relative_to(ROOT)) for path in paths)
 
 
@@ -253,12 +311,22 @@ def _own_tree(free: Any) -> None:
     TREES.append(free.get())
 
 
-def survives(mutant: Mutant) -> tuple[Mutant, bool]:
-    """Whether the tests of its room pass with the mutant."""
+def build(tree: Path) -> bool:
+    """Whether the C++ kernels of `tree` compile, in place."""
+    options = [f"-DPython_EXECUTABLE={sys.executable}", "-DCMAKE_CXX_FLAGS_RELEASE=-O1"]
+    configure = ["cmake", "-S", str(tree), "-B", str(tree / "build"), *options]
+    compiles = ["cmake", "--build", str(tree / "build")]
+    return all(subprocess.run(step, capture_output=True).returncode == 0 for step in (configure, compiles))
+
+
+def survives(mutant: Mutant) -> tuple[Mutant, bool | None]:
+    """Whether the tests of its room pass with the mutant; None where it does not compile."""
     path = TREES[0] / mutant.file
     source = path.read_bytes()
     try:
         path.write_bytes(mutant.of(source))
+        if path.suffix == ".hpp" and not build(TREES[0]):
+            return mutant, None
         return mutant, run_tests(TREES[0], tests_of(mutant.file))
     finally:
         path.write_bytes(source)
@@ -271,9 +339,9 @@ def main() -> None:
     options.add_argument("--jobs", type=int, default=2)
     options.add_argument("--files", default="", help="only files whose path contains this; nothing is saved")
     given = options.parse_args()
-    sources = {file: (ROOT / file).read_bytes() for file in targets() if given.files in file}
-    every = [mutant for file, source in sources.items() for mutant in Finder(file, source).found]
-    equal = [m for m in every if (m.file, *m.lines(sources[m.file])) in EQUIVALENT]
+    sources = {file: (ROOT / file).read_bytes() for file in targets(given.files)}
+    every = [mutant for file, source in sources.items() for mutant in mutants_of(file, source)]
+    equal = [m for m in every if is_equivalent(m, sources[m.file])]
     chosen = random.Random(given.seed).sample([m for m in every if m not in equal], given.count)
     survivors: list[Mutant] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -286,14 +354,13 @@ def main() -> None:
         for tree in trees:
             free.put(tree)
         with context.Pool(given.jobs, _own_tree, (free,)) as pool:
-            for mutant, alive in pool.imap_unordered(survives, chosen):
+            for mutant, alive in pool.imap_unordered(survives, list(chosen)):
                 before, after = mutant.lines(sources[mutant.file])
-                print(
-                    "ALIVE " if alive else "killed",
-                    f"{mutant.file}:{mutant.line}\n- {before}\n+ {after}",
-                    flush=True,
-                )
-                survivors.extend([mutant] * alive)
+                fate = {True: "ALIVE", False: "killed", None: "does not compile"}[alive]
+                print(f"{fate} {mutant.file}:{mutant.line}\n- {before}\n+ {after}", flush=True)
+                survivors.extend([mutant] * bool(alive))
+                if alive is None:
+                    chosen.remove(mutant)
     killed = len(chosen) - len(survivors)
     print(f"{killed} of {len(chosen)} killed, out of {len(every)} possible mutants")
     if given.files:
@@ -302,6 +369,7 @@ def main() -> None:
     result = {
         "possible": len(every), "equivalent": len(equal), "mutants": len(chosen), "killed": killed,
         "rows": [["file", "mutants", "killed"], *[[f, n, n - alive[f]] for f, n in sorted(made.items())]],
+        "equivalents": EQUIVALENT,
         "survivors": [
             [f"{m.file}:{m.line}", *m.lines(sources[m.file])]
             for m in sorted(survivors, key=lambda m: (m.file, m.line))

@@ -188,8 +188,11 @@ def test_ids_belong_to_the_instance_and_start_again_after_reset(make: Any) -> No
     one, two = make(), make()
     assert one.update(seen((1, 1)), 0.0).ids.tolist() == two.update(seen((9, 9)), 5.0).ids.tolist() == [1]
     one.update(seen((500, 500)), 0.1)
+    one.update(Detections.of(boxes=[[0, 0, np.nan, 1]], scores=[0.9], labels=[0]), 0.2)
+    assert one.rejected == 1
     one.reset()
-    assert one.update(seen((3, 3)), 0.0).ids.tolist() == [1]
+    assert one.rejected == 0
+    assert one.update(seen((900, 300)), 0.0).ids.tolist() == [1]  # reported at once, as in a first frame
 
 
 def test_the_order_of_detections_does_not_matter(make: Any) -> None:

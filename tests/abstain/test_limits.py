@@ -186,6 +186,7 @@ def test_a_short_file_has_defaults(tmp_path: Path) -> None:
     )  # fmt: skip
     assert found.tuned.quantiles == ()
     assert math.isnan(found.tuned.abstain_rate)
+    assert read(tmp_path, "min_observations = 1").settings.min_observations == 1
     assert read(tmp_path, "[speed]").speed == SpeedPolicy(pytest.approx(2 / 3.6), 0.05)
 
 

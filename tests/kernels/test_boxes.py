@@ -127,6 +127,23 @@ def test_end_to_end_rows(twin: Any) -> None:
     assert (scores.tolist(), labels.tolist()) == ([np.float32(0.9)], [7])
 
 
+def test_a_score_at_the_threshold_is_not_above_it(twin: Any) -> None:
+    half, box = np.float32(0.5), [10, 10, 4, 4]
+    above = np.nextafter(half, np.float32(1))
+    for best, count in ((half, 0), (above, 1)):
+        rows = f32([[*box, best, 0.25]])
+        assert len(twin.decode_rows(rows[:, :4], rows[:, 4:], 0.5)[0]) == count
+        columns = np.ascontiguousarray(rows.T)
+        assert len(twin.decode_columns(columns[:4], columns[4:], 0.5)[0]) == count
+        assert len(twin.decode_yolox(f32([[*box[:2], 0, 0, 1, best]]), 8, 8, [8], 0.5)[0]) == count
+        assert len(twin.decode_yolox(f32([[*box[:2], 0, 0, best, 1]]), 8, 8, [8], 0.5)[0]) == count
+        assert len(twin.decode_dfl(f32([[best]]), np.ones((1, 32), np.float32), 1, 8.0, 0.5, 0.5)[0]) == count
+        assert len(twin.decode_end_to_end(f32([[0, 0, 4, 4, best, 1]]), 0.5)[0]) == count
+        objectness = f32([1.0])
+        assert len(twin.decode_rows(rows[:, :4], rows[:, 4:], 0.5, objectness)[0]) == count
+        assert len(twin.decode_rows(rows[:, :4], f32([[1.0, 0]]), 0.5, f32([best]))[0]) == count
+
+
 def test_nan_and_infinite_boxes_are_dropped(twin: Any) -> None:
     output = np.tile(f32([[50], [50], [10], [10], [0.9]]), (1, 4))
     output[0, 0], output[2, 1], output[4, 2] = np.nan, np.inf, np.nan

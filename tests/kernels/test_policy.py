@@ -23,7 +23,7 @@ def update(
 ) -> tuple[int, float, Reason]:
     """Label, confidence and reason of the first track after rows of track 1."""
     n = len(ids)
-    boxes = np.array([[0, 0, side, 2 * side]] * n, np.float32)
+    boxes = np.array([[10, 20, 10 + side, 20 + 2 * side]] * n, np.float32)
     values = np.array(rows, np.float32).reshape(len(rows), -1 if rows else 3)
     moments = np.full(len(rows), time) if times is None else np.array(times, float)
     labels, confidence, reasons = core.update(
@@ -93,6 +93,9 @@ def test_observations_out_of_order_do_not_turn_the_clock_back(twin: Any) -> None
     assert update(core, 2.0, A, times=[1.5])[2] is Reason.OK
     assert update(core, 2.5)[2] is Reason.OK
     assert update(core, 2.51)[2] is Reason.STALE
+    core = core_of(twin, stale_s=1.0)
+    update(core, 1.0, A, A, times=[1.0, 0.25])
+    assert update(core, 1.75)[2] is Reason.OK  # the last observation is that of 1.0
 
 
 @pytest.mark.parametrize(
@@ -109,6 +112,11 @@ def test_observations_out_of_order_do_not_turn_the_clock_back(twin: Any) -> None
         ({"min_side_px": 50}, [A], Reason.OK),
         ({"min_side_px": 50.5}, [A], Reason.TOO_SMALL),
         ({}, [], Reason.NOT_MEASURED),
+        # Three of four votes: exactly 0.75, and 0.5 before the second.
+        ({"aggregate": VOTE, "margin": 0.5}, [A, A, A, B], Reason.OK),
+        ({"aggregate": VOTE, "threshold": 0.75}, [A, A, A, B], Reason.OK),
+        ({"aggregate": VOTE, "min_agreement": 0.75}, [A, A, A, B], Reason.OK),
+        ({"aggregate": VOTE, "margin": 0.51}, [A, A, A, B], Reason.LOW_MARGIN),
         # Of several reasons the first: small, not measured, short, stale, disagreement, confidence, margin.
         ({"min_side_px": 99, "min_observations": 9}, [A], Reason.TOO_SMALL),
         ({"min_observations": 9}, [], Reason.NOT_MEASURED),
@@ -131,18 +139,18 @@ def test_the_sequential_test_adds_damped_evidence_until_the_gap(twin: Any) -> No
 
 
 def test_the_sequential_decision_falls_with_its_running_mean_and_is_taken_back_above_take(twin: Any) -> None:
-    core = core_of(twin, aggregate=SEQUENTIAL, ema_s=1.0, drop=0.35, take=0.55, gap=1.0, step=1.0)
+    core = core_of(twin, aggregate=SEQUENTIAL, ema_s=0.5, drop=0.35, take=0.55, gap=1.0, step=0.5)
     oracle, sums, decided, once = np.zeros(3), np.zeros(3), -1, False
     random, reasons = np.random.default_rng(1), []
     for n in range(60):
         p = np.array(A if (n // 15) % 2 == 0 else [0.1, 0.25, 0.65]) + random.uniform(-0.04, 0.04, 3)
         p = np.float32(p / p.sum()).astype(float)
-        rate = 1.0 if n == 0 else 1 - math.exp(-0.2)
+        rate = 1.0 if n == 0 else 1 - math.exp(-0.4)
         oracle = oracle + rate * (p - oracle)
         if decided >= 0 and oracle[decided] < 0.35:
-            decided, sums = -1, np.log(oracle)
+            decided, sums = -1, 0.5 * np.log(oracle)
         elif decided < 0:
-            sums = sums + np.log(p)
+            sums = sums + 0.5 * np.log(p)
         if decided < 0:
             order = np.argsort(sums)
             if sums[order[2]] - sums[order[1]] >= 1.0 and (not once or oracle[order[2]] > 0.55):

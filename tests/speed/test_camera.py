@@ -205,7 +205,7 @@ def test_an_image_has_one_pixel_or_more(tmp_path: Path) -> None:
     ):
         path.write_text(f"image_size = {size}\n[rectangle]\npixels = {corners}\nwidth_m = 7\nlength_m = 30\n")
         if good:
-            assert read_calibration(path).size == (1, 1)
+            assert read_calibration(str(path)).size == (1, 1)
         else:
             with pytest.raises(FileFormatError, match="image_size"):
                 read_calibration(path)

@@ -159,6 +159,30 @@ def test_an_object_that_stands_for_half_a_second_has_the_speed_0(method: str) ->
     assert values[-1] == (Reason.OK, 0.0)
     assert np.isnan(live.heading[0])
     assert all(r is not Reason.OK for r, _ in values[:9])
+    exact = estimator(method=method)
+    values = []
+    for n in range(14):
+        live = step(exact, n / 16, (500, 500)).live
+        values.append((Reason(int(live.reason[0])), float(live.mps[0])))
+    assert values[7][0] is not Reason.OK
+    if method == "filter":  # from its first sighting on; the others know of a velocity later
+        assert values[8] == (Reason.OK, 0.0)
+
+
+def test_another_size_of_the_stream_is_rescaled_and_another_aspect_ratio_is_another_view() -> None:
+    speeds = estimator()
+    driven(speeds)
+    speeds.resize((500, 500))
+    assert not speeds.camera_moved
+    for n in range(20):  # 10 m/s are half the pixels now
+        report = step(speeds, 3 + n / 20, (150 + 2.5 * n, 250), size=20)
+    assert report.live.mps[0] == pytest.approx(10, abs=0.01)
+    speeds.resize((500, 400))
+    assert speeds.camera_moved
+    assert reason(step(speeds, 5.0, (150, 250))) is Reason.CAMERA_MOVED
+    speeds.resize((1000, 1000))
+    assert not speeds.camera_moved
+    assert driven(speeds).live.mps[0] == pytest.approx(10, abs=0.01)
 
 
 def test_the_noise_of_a_box_is_two_pixels_or_a_share_of_its_height() -> None:

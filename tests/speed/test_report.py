@@ -109,8 +109,10 @@ def test_scales_near_middle_and_far() -> None:
     assert middle.meter == pytest.approx((5, 10))
     assert (middle.along, middle.across) == pytest.approx((0.05, 0.05))
     # What lies outside the image does not count.
-    wide = above(region=shapely.box(200, -900, 600, 900))
-    assert examine(wide).scales[2].pixel == pytest.approx((400, 27))
+    wide = above(region=shapely.box(-300, -900, 600, 900))
+    assert examine(wide).scales[2].pixel == pytest.approx((300, 27))
+    wide = above(region=shapely.box(200, 300, 1600, 1900))
+    assert examine(wide).scales[0].pixel == pytest.approx((600, 300 + 0.97 * 700))
 
 
 @pytest.mark.parametrize(("off", "found"), [(40.0, (4,)), (5.0, ())])
