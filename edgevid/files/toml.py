@@ -148,6 +148,11 @@ class Section:
         value = self._value(key, dict, f"a table [{key}]", {} if optional else MISSING)
         return Section(self.path, f"{self.name}.{key}" if self.name else key, value)
 
+    def tables(self, key: str, *, expected: str = "", optional: bool = False) -> list[Section]:
+        """The tables of [[key]], numbered from 1; none where it is absent and `optional`."""
+        values = self._list(key, (dict,), expected or f"tables [[{key}]]", [] if optional else MISSING)
+        return [Section(self.path, f"{key} {number}", one) for number, one in enumerate(values, 1)]
+
     def raw(self, key: str) -> Any:
         """The unchecked value, None where absent."""
         self._read.add(key)

@@ -174,7 +174,7 @@ class CameraHealth:
         if self.calibration is None or self.view.motion is None or self.view.state is not State.MOVED:
             return ""
         share = speed_error(self.calibration, self.view.motion)
-        return "" if not np.isfinite(share) else f" (speeds would be wrong by {100 * share:+.1f} %)"
+        return f" (speeds would be wrong by {100 * share:+.1f} %)" if np.isfinite(share) else ""
 
     def _apply_acknowledgement(self) -> None:
         """Applies the answer that `edgevid health` left."""

@@ -101,8 +101,6 @@ class Registration:
     """Tiles of the reference with enough structure."""
     image_tiles: int
     """Tiles of the image with enough structure: few where it is dark, foggy or covered."""
-    sigma_px: float
-    """Standard error of the shift in pixels of the whole frame; NaN where there is none."""
 
     @property
     def inlier_ratio(self) -> float:
@@ -170,9 +168,8 @@ class Reference:
 
     def _fit(self, image: GradientImage, start: tuple[int, int]) -> Registration:
         """The similarity that most tiles agree on, searching around `start`."""
-        image_tiles = len(image.corners)
-        unknown = Registration(None, 0, self.tiles, image_tiles, math.nan)
-        if min(self.tiles, image_tiles) < MIN_TILES:
+        unknown = Registration(None, 0, self.tiles, len(image.corners))
+        if min(self.tiles, len(image.corners)) < MIN_TILES:
             return unknown
         shifts = [_find(self._gradients, image.gradients, c, start) for c in self._corners.tolist()]
         pairs = [(corner, shift) for corner, shift in zip(self._corners, shifts, strict=True) if shift]
@@ -185,20 +182,14 @@ class Reference:
         )
         if matrix is None or mask is None:
             return unknown
-        mask = mask.ravel().astype(bool)
         inliers = int(mask.sum())
-        if inliers < max(MIN_TILES, MIN_INLIER_RATIO * self.tiles):
-            return Registration(None, inliers, self.tiles, image_tiles, math.nan)
-        residuals = source[mask] @ matrix[:, :2].T + matrix[:, 2] - target[mask]
-        factor = self.size[0] / self.gray.shape[1]
-        sigma = factor * math.sqrt(float((residuals**2).sum()) / max(1, 2 * inliers - 4) / inliers)
-        return Registration(
-            self._motion(np.asarray(matrix, float), factor), inliers, self.tiles, image_tiles, sigma
-        )
+        sure = inliers >= max(MIN_TILES, MIN_INLIER_RATIO * self.tiles)
+        motion = self._motion(np.asarray(matrix, float)) if sure else None
+        return Registration(motion, inliers, self.tiles, len(image.corners))
 
-    def _motion(self, matrix: F64, factor: float) -> Motion:
+    def _motion(self, matrix: F64) -> Motion:
         middle = np.array(self.gray.shape[::-1]) / 2
-        dx, dy = (matrix[:, :2] @ middle + matrix[:, 2] - middle) * factor
+        dx, dy = (matrix[:, :2] @ middle + matrix[:, 2] - middle) * self.size[0] / self.gray.shape[1]
         scale = math.hypot(matrix[0, 0], matrix[1, 0])
         rotation = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
         return Motion(float(dx), float(dy), rotation, scale, self.size)

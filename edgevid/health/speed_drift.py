@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.types import F64, Reason, Speeds, Tracks
+from edgevid.types import Reason, Speeds, Tracks
 
 Direction = Literal["up", "down"]
 MIN_VEHICLES = 30
@@ -80,6 +80,7 @@ class Baseline(NamedTuple):
 class BaselineTable:
     """Log values by slot; new ones wait in `pending` until their hour has ended without suspicion."""
 
+    min_spread: float
     slots: dict[str, list[float]] = field(default_factory=dict)
     pending: dict[str, list[float]] = field(default_factory=dict)
     _cache: dict[str, Baseline | None] = field(default_factory=dict)
@@ -99,28 +100,21 @@ class BaselineTable:
         self.pending.clear()
         self._cache.clear()
 
-    def of(self, groups: list[list[str]], min_spread: float) -> Baseline | None:
+    def of(self, groups: list[list[str]]) -> Baseline | None:
         """The baseline of the first group of slots with enough values; None without any."""
         key = groups[0][0]
         if key not in self._cache:
-            self._cache[key] = self._measure(groups, min_spread)
+            self._cache[key] = self._measure(groups)
         return self._cache[key]
 
-    def _measure(self, groups: list[list[str]], min_spread: float) -> Baseline | None:
+    def _measure(self, groups: list[list[str]]) -> Baseline | None:
         for group in groups:
             values = [v for slot in group for v in self.slots.get(slot, ())]
             if len(values) >= MIN_VEHICLES:
                 median = float(np.median(values))
                 spread = 1.4826 * float(np.median(np.abs(np.array(values) - median)))
-                return Baseline(median, max(spread, min_spread), min(len(values), MAX_VEHICLES))
+                return Baseline(median, max(spread, self.min_spread), min(len(values), MAX_VEHICLES))
         return None
-
-
-@dataclass(slots=True)
-class _Vehicle:
-    rows: list[float] = field(default_factory=list)
-    mps: list[float] = field(default_factory=list)
-    heading: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +145,14 @@ class SpeedDriftDetector:
             )
         self.speeds = Cusum(change, tolerance, vehicles_between_false_alarms)
         self.ratio = Cusum(ratio_change, ratio_change / 4, vehicles_between_false_alarms)
-        self.speed_table, self.ratio_table = BaselineTable(), BaselineTable()
+        self.speed_table, self.ratio_table = BaselineTable(0.03), BaselineTable(0.01)
         self.split_row: float | None = None
         """Image row between near and far; learned from the first vehicles."""
         self.vehicles = 0
         self._hour_s, self._commit_at = hour_s, -math.inf
         self._middle_rows: list[float] = []
-        self._open: defaultdict[int, _Vehicle] = defaultdict(_Vehicle)
+        self._open: defaultdict[int, list[tuple[float, float, float]]] = defaultdict(list)
+        """Image row, speed and heading of each vehicle in view, at each of its moments."""
 
     def update(self, tracks: Tracks, smoothed: Speeds, track_speeds: Speeds, now: datetime) -> list[Finding]:
         """What the vehicles of this frame show; `now` is local time."""
@@ -169,38 +164,25 @@ class SpeedDriftDetector:
         self._gather(tracks, smoothed)
         found = []
         for row in track_speeds:
-            vehicle = self._open.pop(int(row.id), None)
-            if row.reason == Reason.OK and row.mps >= MIN_MPS:
-                found += self.add_speed(row.mps, row.heading, now)
-                found += self._add_halves(vehicle) if vehicle is not None else []
+            moments = self._open.pop(row.id, [])
+            if row.reason is Reason.OK and row.mps >= MIN_MPS:
+                found += self.add_speed(row.mps, row.heading, now) + self._add_halves(moments)
         return found
 
     def add_speed(self, mps: float, heading: float, now: datetime) -> list[Finding]:
         """Compares one vehicle's speed with its hour of the week, then keeps it."""
         self.vehicles += 1
-        travel, value = _travel(heading), math.log(mps)
-        self.speed_table.add(f"{now.weekday()} {now.hour} {travel}", value)
-        baseline = self.speed_table.of(_groups(now, travel), 0.03)
-        direction = self.speeds.add(value, baseline) if baseline else None
-        if direction is None:
+        found = _compare(self.speeds, self.speed_table, math.log(mps), _groups(now, _travel(heading)))
+        if found is None:
             return []
-        self.speeds.clear()
-        self.speed_table.drop()
-        change = _change(direction, self.speeds.change)
-        return [Finding("speeds", direction, f"speeds are permanently {change} than usual at this hour")]
+        return [Finding("speeds", found[0], f"speeds are permanently {found[1]} than usual at this hour")]
 
     def add_ratio(self, far_mps: float, near_mps: float, heading: float) -> list[Finding]:
         """Compares one vehicle's speeds in the far and in the near half, then keeps their ratio."""
-        travel, value = _travel(heading), math.log(far_mps / near_mps)
-        self.ratio_table.add(travel, value)
-        baseline = self.ratio_table.of([[travel]], 0.01)
-        direction = self.ratio.add(value, baseline) if baseline else None
-        if direction is None:
+        found = _compare(self.ratio, self.ratio_table, math.log(far_mps / near_mps), [[_travel(heading)]])
+        if found is None:
             return []
-        self.ratio.clear()
-        self.ratio_table.drop()
-        change = _change(direction, self.ratio.change)
-        return [Finding("ratio", direction, f"far : near speeds are permanently {change} than usual")]
+        return [Finding("ratio", found[0], f"far : near speeds are permanently {found[1]} than usual")]
 
     def clear(self) -> None:
         """Forgets the evidence; the baselines stay."""
@@ -209,7 +191,9 @@ class SpeedDriftDetector:
 
     def forget(self) -> None:
         """Learns everything again."""
-        self.speed_table, self.ratio_table = BaselineTable(), BaselineTable()
+        for table in (self.speed_table, self.ratio_table):
+            table.slots.clear()
+            table.drop()
         self.clear()
         self.split_row = None
         self._middle_rows.clear()
@@ -226,19 +210,15 @@ class SpeedDriftDetector:
             table.commit() if good else table.drop()
 
     def _gather(self, tracks: Tracks, smoothed: Speeds) -> None:
-        """Keeps image row and smoothed speed of each vehicle in view."""
         rows = dict(zip(tracks.ids.tolist(), tracks.boxes[:, 3].tolist(), strict=True))
         for row in smoothed:
             if row.reason is Reason.OK and row.mps >= MIN_MPS and row.id in rows:
-                vehicle = self._open[row.id]
-                vehicle.rows.append(rows[row.id])
-                vehicle.mps.append(row.mps)
-                vehicle.heading.append(row.heading)
+                self._open[row.id].append((rows[row.id], row.mps, row.heading))
 
-    def _add_halves(self, vehicle: _Vehicle) -> list[Finding]:
-        rows, mps = np.array(vehicle.rows), np.array(vehicle.mps)
-        if len(rows) < 10:
+    def _add_halves(self, moments: list[tuple[float, float, float]]) -> list[Finding]:
+        if len(moments) < 10:
             return []
+        rows, mps, heading = np.array(moments).T
         if self.split_row is None:
             self._middle_rows.append(float(rows[len(rows) // 2]))
             if len(self._middle_rows) >= MIN_VEHICLES:
@@ -247,16 +227,13 @@ class SpeedDriftDetector:
         far = rows < self.split_row
         if min(far.sum(), (~far).sum()) < 5:
             return []
-        return self.add_ratio(_median(mps[far]), _median(mps[~far]), _median(np.array(vehicle.heading)))
+        return self.add_ratio(*(float(np.median(values)) for values in (mps[far], mps[~far], heading)))
 
     def to_dict(self) -> dict[str, Any]:
         """What is kept over a restart."""
         tables = (("speeds", self.speeds, self.speed_table), ("ratio", self.ratio, self.ratio_table))
-        return {
-            "split_row": self.split_row,
-            "vehicles": self.vehicles,
-            **{name: {"up": one.up, "down": one.down, "slots": table.slots} for name, one, table in tables},
-        }
+        parts = {name: {"up": one.up, "down": one.down, "slots": table.slots} for name, one, table in tables}
+        return {"split_row": self.split_row, "vehicles": self.vehicles, **parts}
 
     def from_dict(self, values: dict[str, Any]) -> None:
         """Takes the values of `to_dict`; ValueError, KeyError or TypeError where they are damaged."""
@@ -276,26 +253,29 @@ class SpeedDriftDetector:
             table.drop()
 
 
+def _compare(
+    cusum: Cusum, table: BaselineTable, value: float, groups: list[list[str]]
+) -> tuple[Direction, str] | None:
+    """Compares a log value with its baseline, then keeps it; direction and text of a certain change."""
+    table.add(groups[0][0], value)
+    baseline = table.of(groups)
+    direction = cusum.add(value, baseline) if baseline else None
+    if direction is None:
+        return None
+    cusum.clear()
+    table.drop()
+    return direction, f"{100 * cusum.change:.0f} % or more {'higher' if direction == 'up' else 'lower'}"
+
+
 def _groups(now: datetime, travel: str) -> list[list[str]]:
     """Slots to compare with, the closest first: this hour of this weekday, this hour of such days.
 
     Other hours and other kinds of days do not compare: nights are faster than days without a fault.
     """
     days = range(5) if now.weekday() < 5 else range(5, 7)
-    return [
-        [f"{now.weekday()} {now.hour} {travel}"],
-        [f"{day} {now.hour} {travel}" for day in days],
-    ]
+    return [[f"{now.weekday()} {now.hour} {travel}"], [f"{day} {now.hour} {travel}" for day in days]]
 
 
 def _travel(heading: float) -> str:
     """Away from the camera or towards it, by the plane's y axis."""
     return "towards" if math.sin(math.radians(heading if math.isfinite(heading) else 90.0)) < 0 else "away"
-
-
-def _change(direction: Direction, change: float) -> str:
-    return f"{100 * change:.0f} % or more {'higher' if direction == 'up' else 'lower'}"
-
-
-def _median(values: F64) -> float:
-    return float(np.median(values))

@@ -23,6 +23,7 @@ STATE = "state.json"
 ACKNOWLEDGEMENT = "acknowledgement.json"
 """Left by `edgevid health` for the running monitor, which removes it at its next check."""
 FORMAT = 2
+OFFSET = ("dx", "dy", "rotation_deg", "scale")
 Kind = Literal["moved", "lost", "ratio", "speeds"]
 """What raises an alarm: the image moved, shows another view, far against near, all speeds."""
 Acknowledgement = Literal["unchanged", "recalibrated"]
@@ -89,12 +90,10 @@ class HealthFolder:
         rows = []
         for one in references:
             data = cv2.imencode(".png", one.reference.gray)[1].tobytes()
-            name, o = f"reference-{sha256(data)[:12]}.png", one.offset
+            name = f"reference-{sha256(data)[:12]}.png"
             if not (self.path / name).exists():
                 write_atomic(self.path / name, data)
-            rows.append(
-                {"file": name, "dx": o.dx, "dy": o.dy, "rotation_deg": o.rotation_deg, "scale": o.scale}
-            )
+            rows.append({"file": name} | {key: getattr(one.offset, key) for key in OFFSET})
         state = {
             "format": FORMAT,
             "size": list(references[0].reference.size) if references else None,
@@ -144,7 +143,7 @@ def _alarm(row: dict[str, Any]) -> Alarm:
 
 
 def _motion(row: dict[str, Any], size: tuple[int, int]) -> Motion:
-    values = [float(row[key]) for key in ("dx", "dy", "rotation_deg", "scale")]
+    values = [float(row[key]) for key in OFFSET]
     if not (np.isfinite(values).all() and values[3] > 0 and min(size) > 0):
         raise ValueError(f"the offset of a reference is {values} on {size}")
     return Motion(values[0], values[1], values[2], values[3], size)

@@ -102,12 +102,14 @@ class ViewMonitor:
             return False
         gray = thumbnail(frame)
         self.checks += 1
+        self._next = frame.time + self.every_s
         if min(gray.shape) < TILE + 2:
             self.state, self.detail = State.UNKNOWN, f"{frame.width}x{frame.height} pixels are too few"
-            self._next = frame.time + self.every_s
             return True
         if self.references and self.references[0].reference.gray.shape != gray.shape:
-            self._other_view(frame)
+            width, height = self.references[0].reference.size
+            self.state = State.LOST
+            self.detail = f"the image is {frame.width}x{frame.height}, learned on {width}x{height}"
             return True
         self._resize(frame.size)
         self._recent.append(gray)
@@ -115,16 +117,9 @@ class ViewMonitor:
             self._learn(frame)
         else:
             self._check(frame, gray)
-        soon = self.state in (State.LEARNING, State.SUSPECT, State.SHAKING) or bool(self._displaced)
-        self._next = frame.time + (self.every_s / 5 if soon else self.every_s)
+        if self.state in (State.LEARNING, State.SUSPECT, State.SHAKING) or self._displaced:
+            self._next = frame.time + self.every_s / 5
         return True
-
-    def _other_view(self, frame: Frame) -> None:
-        """A thumbnail of another shape cannot be compared."""
-        width, height = self.references[0].reference.size
-        self.state = State.LOST
-        self.detail = f"the image is {frame.width}x{frame.height}, learned on {width}x{height}"
-        self._next = frame.time + self.every_s
 
     def _resize(self, size: tuple[int, int]) -> None:
         """The same view in another resolution: pixels are those of the stream."""
@@ -132,10 +127,8 @@ class ViewMonitor:
             return
         factor = size[0] / self.references[0].reference.size[0]
         for known in self.references:
-            known.reference.size = size
-            known.offset = replace(
-                known.offset, dx=factor * known.offset.dx, dy=factor * known.offset.dy, size=size
-            )
+            known.reference.size, dx, dy = size, factor * known.offset.dx, factor * known.offset.dy
+            known.offset = replace(known.offset, dx=dx, dy=dy, size=size)
 
     def reset(self) -> None:
         """The stream starts again; the references stay."""

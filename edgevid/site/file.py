@@ -6,7 +6,6 @@ docs/site.md describes the file. Paths in it are relative to the file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -96,9 +95,9 @@ def read_site(path: str | Path) -> Site:
         size=_size(camera),
         health=path.parent / camera.text("health") if "health" in camera else None,
         policy=_file(path, top, "policy"),
-        recognizers=tuple(_recognizer(path, table) for table in _tables(top, "recognize")),
-        zones=tuple(_zone(table) for table in _tables(top, "zone")),
-        lines=tuple(_line(table) for table in _tables(top, "line")),
+        recognizers=tuple(_recognizer(path, table) for table in top.tables("recognize", optional=True)),
+        zones=tuple(_zone(table) for table in top.tables("zone", optional=True)),
+        lines=tuple(_line(table) for table in top.tables("line", optional=True)),
     )
     for table in (detect, camera, top):
         table.done()
@@ -127,17 +126,6 @@ def write_zones(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...], *,
         write_atomic(path, "\n".join(kept).lstrip("\n") + "\n")
     except OSError as error:
         raise SourceError(f"{path}: cannot be written: {error.strerror}; check the folder's rights") from None
-
-
-def _tables(top: Section, key: str) -> Iterator[Section]:
-    """The tables of [[key]]."""
-    value = top.raw(key)
-    if value is None:
-        return
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        top.fail(key, f"tables [[{key}]]", value)
-    for number, values in enumerate(value, 1):
-        yield Section(top.path, f"{key} {number}", values)
 
 
 def _model(path: Path, detect: Section) -> str | None:

@@ -54,12 +54,9 @@ def _rectangle_pairs(table: Section) -> tuple[F64, F64]:
 
 
 def _pairs(top: Section) -> tuple[F64, F64]:
-    tables = top.raw("points")
-    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
-        top.fail("points", "tables [[points]] with pixel = [u, v] and meter = [x, y], or [rectangle]", tables)
+    expected = "tables [[points]] with pixel = [u, v] and meter = [x, y], or [rectangle]"
     rows = []
-    for number, values in enumerate(tables, 1):
-        one = Section(top.path, f"points {number}", values)
+    for one in top.tables("points", expected=expected):
         rows.append(one.numbers("pixel", count=2) + one.numbers("meter", count=2))
         one.done()
     table = np.array(rows, float).reshape(-1, 4)

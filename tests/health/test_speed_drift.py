@@ -82,16 +82,16 @@ def test_a_cusum_by_hand() -> None:
 
 
 def test_nothing_is_learned_from_an_hour_with_evidence_of_a_change() -> None:
-    table = BaselineTable()
+    table = BaselineTable(0.03)
     for value in np.linspace(2.0, 3.0, 40):
         table.add("0 8 away", float(value))
-    assert table.of([["0 8 away"]], 0.03) is None
+    assert table.of([["0 8 away"]]) is None
     table.drop()
     assert table.slots == {}
     for value in np.linspace(2.0, 3.0, 41):
         table.add("0 8 away", float(value))
     table.commit()
-    baseline = table.of([["0 9 away"], ["0 8 away"]], 0.03)
+    baseline = table.of([["0 9 away"], ["0 8 away"]])
     assert baseline is not None
     assert (baseline.median, baseline.vehicles) == (2.5, 41)
     assert baseline.spread == pytest.approx(1.4826 * 0.25)
