@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from bench import conditions, save
+from device_memory import free_memory
 
 from edgevid.detect.detector import Detector
 from edgevid.detect.preprocess import Preprocessor, letterbox_rectangle
@@ -163,10 +164,10 @@ def leaks(model: Recipe, precision: str, frame: Frame) -> Result:
         name = engine.inputs[0].name
         for _ in range(100):
             engine.run({name: x})
-        free, resident = cuda.free_memory()[0], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        free, resident = free_memory(cuda), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for _ in range(RUNS):
             engine.run({name: x})
-        lost = free - cuda.free_memory()[0]
+        lost = free - free_memory(cuda)
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident
     assert lost <= 1 << 20, f"{lost} bytes of device memory are gone after {RUNS} runs"
     assert grown <= 16 << 10, f"the process grew by {grown} kB in {RUNS} runs"

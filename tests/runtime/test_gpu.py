@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from device_memory import free_memory
 
 from edgevid.detect.detector import Detector
 from edgevid.detect.preprocess import Preprocessor, letterbox_rectangle
@@ -102,10 +103,10 @@ def test_a_hundred_loads_free_all_memory(
     with open_cuda() as cuda:
         for _ in range(3):
             use()
-        free = cuda.free_memory()[0]
+        free = free_memory(cuda)
         for _ in range(30):
             use()
-        assert cuda.free_memory()[0] >= free - (32 << 20)
+        assert free_memory(cuda) >= free - (32 << 20)
 
 
 def test_a_detector_runs_on_it(built: dict[str, BuildResult], model: LocalRecipe) -> None:

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from edgevid.errors import ModelError
 from edgevid.runtime.cuda.driver import Gpu
-from edgevid.runtime.cuda.interface import (
-    Cuda,
-    Grid,
-    Memory,
-    Module,
-    Pinned,
-    Stream,
-    contiguous,
-    out_of_memory,
-)
+from edgevid.runtime.cuda.interface import Cuda, Grid, Memory, Module, Pinned, Stream
 from edgevid.types import Array
 
 _NON_BLOCKING = 1
@@ -31,6 +24,7 @@ class NvidiaCuda(Cuda):
     """A device by cuda.bindings.driver."""
 
     backend = "cuda-bindings"
+    _memory_error = ModelError
 
     def __init__(self, gpu: Gpu) -> None:
         from cuda.bindings import driver
@@ -47,99 +41,51 @@ class NvidiaCuda(Cuda):
             raise ModelError(f"CUDA: {name} failed: {getattr(code, 'name', code)} on {self.gpu}")
         return results[0] if len(results) == 1 else tuple(results) or None
 
-    def _push(self) -> None:
+    @contextmanager
+    def current(self) -> Iterator[None]:
         if self._context is None:
             raise ModelError(f"{self.gpu}: this device is closed; open it again")
         self.call("cuCtxPushCurrent", self._context)
+        try:
+            yield
+        finally:
+            self.call("cuCtxPopCurrent")
 
-    def _pop(self) -> None:
-        self.call("cuCtxPopCurrent")
+    def _alloc(self, nbytes: int) -> Memory:
+        return Memory(self, self.call("cuMemAlloc", nbytes), partial(self.call, "cuMemFree"))
 
-    def alloc(self, nbytes: int) -> Memory:
-        with self.current():
-            try:
-                address = int(self.call("cuMemAlloc", max(nbytes, 1)))
-            except ModelError as error:
-                raise out_of_memory(self.gpu, nbytes, error) from error
-        return Memory(address, nbytes, lambda: self.freed("cuMemFree", address))
+    def _pinned(self, nbytes: int) -> Pinned:
+        address = int(self.call("cuMemHostAlloc", nbytes, 0))
+        raw = np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
+        return Pinned(self, address, partial(self.call, "cuMemFreeHost"), raw)
 
-    def freed(self, name: str, made: Any) -> None:
-        """Calls a function that frees an object, with the context current."""
-        with self.current():
-            self.call(name, made)
+    def _stream(self) -> Stream:
+        made = self.call("cuStreamCreate", _NON_BLOCKING)
+        return Stream(self, made, partial(self.call, "cuStreamDestroy"), int(made))
 
-    def pinned(self, shape: tuple[int, ...], dtype: Any) -> Pinned:
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        with self.current():
-            try:
-                address = int(self.call("cuMemHostAlloc", max(size, 1), 0))
-            except ModelError as error:
-                raise out_of_memory(self.gpu, size, error) from error
-        raw = (ctypes.c_uint8 * size).from_address(address)
-        array: Array = np.frombuffer(raw, dtype=dtype).reshape(shape) if size else np.empty(shape, dtype)
-        return Pinned(array, lambda: self.freed("cuMemFreeHost", address))
+    def _synchronize(self, stream: Any) -> None:
+        self.call("cuStreamSynchronize", stream)
 
-    def stream(self) -> Stream:
-        with self.current():
-            return _Stream(self, self.call("cuStreamCreate", _NON_BLOCKING))
+    def _upload(self, address: int, array: Array, stream: Any) -> None:
+        self.call("cuMemcpyHtoDAsync", address, array.ctypes.data, array.nbytes, stream)
 
-    def upload(self, address: int, array: Array, stream: Stream) -> None:
-        data = contiguous(array).ctypes.data
-        with self.current():
-            self.call("cuMemcpyHtoDAsync", address, data, array.nbytes, stream.handle)
+    def _download(self, array: Array, address: int, stream: Any) -> None:
+        self.call("cuMemcpyDtoHAsync", array.ctypes.data, address, array.nbytes, stream)
 
-    def download(self, array: Array, address: int, stream: Stream) -> None:
-        data = contiguous(array).ctypes.data
-        with self.current():
-            self.call("cuMemcpyDtoHAsync", data, address, array.nbytes, stream.handle)
+    def _module(self, image: bytes) -> Module:
+        return Module(self, self.call("cuModuleLoadData", image), partial(self.call, "cuModuleUnload"))
 
-    def module(self, image: bytes) -> Module:
-        with self.current():
-            return _Module(self, self.call("cuModuleLoadData", image))
+    def _function(self, module: Any, name: str) -> Any:
+        return self.call("cuModuleGetFunction", module, name.encode())
 
-    def launch(
-        self, function: Any, grid: Grid, block: Grid, args: Sequence[np.number[Any]], stream: Stream
+    def _launch(
+        self, function: Any, grid: Grid, block: Grid, args: Sequence[np.number[Any]], stream: Any
     ) -> None:
         values = [_CTYPES[arg.dtype.name](arg.item()) for arg in args]
         pointers = (ctypes.c_void_p * len(values))(*[ctypes.addressof(v) for v in values])
-        with self.current():
-            where = (*grid, *block, 0, stream.handle)
-            self.call("cuLaunchKernel", function, *where, ctypes.addressof(pointers), 0)
-
-    def free_memory(self) -> tuple[int, int]:
-        with self.current():
-            free, total = self.call("cuMemGetInfo")
-        return int(free), int(total)
+        self.call("cuLaunchKernel", function, *grid, *block, 0, stream, ctypes.addressof(pointers), 0)
 
     def close(self) -> None:
         if self._context is not None:
             self._context = None
             self.call("cuDevicePrimaryCtxRelease", self._device)
-
-
-class _Stream(Stream):
-    def __init__(self, cuda: NvidiaCuda, made: Any) -> None:
-        self._cuda, self._made, self.handle = cuda, made, int(made)
-
-    def synchronize(self) -> None:
-        with self._cuda.current():
-            self._cuda.call("cuStreamSynchronize", self._made)
-
-    def close(self) -> None:
-        if self._made is not None:
-            self._cuda.freed("cuStreamDestroy", self._made)
-            self._made = None
-
-
-class _Module(Module):
-    def __init__(self, cuda: NvidiaCuda, made: Any) -> None:
-        self._cuda, self._made = cuda, made
-
-    def function(self, name: str) -> Any:
-        with self._cuda.current():
-            return self._cuda.call("cuModuleGetFunction", self._made, name.encode())
-
-    def close(self) -> None:
-        if self._made is not None:
-            self._cuda.freed("cuModuleUnload", self._made)
-            self._made = None

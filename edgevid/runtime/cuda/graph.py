@@ -8,10 +8,11 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from edgevid.errors import ModelError
 from edgevid.runtime.cuda.driver import driver
-from edgevid.runtime.cuda.interface import Cuda, Stream
+from edgevid.runtime.cuda.interface import Cuda, Resource, Stream
 
 _THREAD_LOCAL = 1
 """CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may allocate meanwhile."""
@@ -40,31 +41,24 @@ def _capturing(stream: ctypes.c_void_p, graph: ctypes.c_void_p) -> Iterator[None
     _call("cuStreamEndCapture", stream, ctypes.byref(graph))
 
 
-class Graph:
+class Graph(Resource):
     """A recorded sequence of copies and kernels, started by one call."""
 
     def __init__(self, cuda: Cuda, stream: Stream, work: Callable[[], None]) -> None:
         """Records the work that `work` puts into the stream, without running it."""
-        self._cuda = cuda
-        graph, self._exec = ctypes.c_void_p(), ctypes.c_void_p()
+        graph, made = ctypes.c_void_p(), ctypes.c_void_p()
         with cuda.current():
             with _capturing(ctypes.c_void_p(stream.handle), graph):
                 work()
             try:
-                _call("cuGraphInstantiateWithFlags", ctypes.byref(self._exec), graph, ctypes.c_ulonglong(0))
+                _call("cuGraphInstantiateWithFlags", ctypes.byref(made), graph, ctypes.c_ulonglong(0))
             finally:
                 _call("cuGraphDestroy", graph)
+        super().__init__(cuda, made, partial(_call, "cuGraphExecDestroy"))
 
     def launch(self, stream: Stream) -> None:
         """Starts it in a stream."""
-        if not self._exec:
+        if self.made is None:
             raise ModelError("CUDA graph: is closed; record it again")
         with self._cuda.current():
-            _call("cuGraphLaunch", self._exec, ctypes.c_void_p(stream.handle))
-
-    def close(self) -> None:
-        """Destroys it; a second call does nothing."""
-        if self._exec:
-            with self._cuda.current():
-                _call("cuGraphExecDestroy", self._exec)
-            self._exec = ctypes.c_void_p()
+            _call("cuGraphLaunch", self.made, ctypes.c_void_p(stream.handle))

@@ -2,15 +2,15 @@
 
 Two implementations: pycuda, and NVIDIA's cuda-bindings where pycuda is absent. Both use the device's
 primary context, as torch and the CUDA runtime do, and push it only for the length of a call: any thread may
-call, and the current context of other code does not change. Objects are freed by `free` or `close`, never
-by the garbage collector, which may run in another thread.
+call, and the current context of other code does not change. Objects are freed by `close`, never by the
+garbage collector, which may run in another thread.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -22,73 +22,78 @@ from edgevid.types import Array
 Grid = tuple[int, int, int]
 
 
-class Memory:
+class Resource:
+    """What lives on a device until `close`."""
+
+    def __init__(self, cuda: Cuda, made: Any, free: Callable[[Any], object]) -> None:
+        """`made` is the package's own object, `free` frees it with the context current."""
+        self._cuda, self.made, self._free = cuda, made, free
+
+    def close(self) -> None:
+        """Frees it; a second call does nothing."""
+        if self.made is not None:
+            with self._cuda.current():
+                made, self.made = self.made, None
+                self._free(made)
+                del made  # pycuda frees streams and modules with their last reference
+
+
+class Memory(Resource):
     """Bytes on the device."""
 
-    __slots__ = ("_free", "address", "nbytes")
-
-    def __init__(self, address: int, nbytes: int, free: Callable[[], None]) -> None:
-        self.address, self.nbytes = address, nbytes
-        self._free: Callable[[], None] | None = free
-
-    def free(self) -> None:
-        """Frees the bytes; a second call does nothing."""
-        if self._free is not None:
-            self._free()
-            self._free = None
-            self.address = 0
+    @property
+    def address(self) -> int:
+        """Where they begin."""
+        return int(self.made)
 
 
-class Pinned:
+class Pinned(Resource):
     """An array in page-locked host memory: copies from it overlap the computation."""
 
-    __slots__ = ("_free", "array")
-
-    def __init__(self, array: Array, free: Callable[[], None]) -> None:
+    def __init__(self, cuda: Cuda, made: Any, free: Callable[[Any], object], array: Array) -> None:
+        super().__init__(cuda, made, free)
         self.array = array
-        self._free: Callable[[], None] | None = free
 
-    def free(self) -> None:
+    def close(self) -> None:
         """Frees the memory: `array` and its views must not be used afterwards."""
-        if self._free is not None:
-            self.array = np.empty(0, self.array.dtype)
-            self._free()
-            self._free = None
+        self.array = np.empty(0, self.array.dtype)
+        super().close()
 
 
-class Stream(ABC):
+class Stream(Resource):
     """Work that is done in order."""
 
-    handle: int
-    """CUstream, as TensorRT takes it."""
+    def __init__(self, cuda: Cuda, made: Any, free: Callable[[Any], object], handle: int) -> None:
+        super().__init__(cuda, made, free)
+        self.handle = handle
+        """CUstream, as TensorRT takes it."""
 
-    @abstractmethod
     def synchronize(self) -> None:
         """Waits until all its work is done; other threads go on running."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Destroys it; a second call does nothing."""
+        with self._cuda.current():
+            self._cuda._synchronize(self.made)
 
 
-class Module(ABC):
+class Module(Resource):
     """Compiled kernels on the device."""
 
-    @abstractmethod
     def function(self, name: str) -> Any:
         """The kernel of this name, for `launch`; drop it before the module is closed."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Unloads it; a second call does nothing."""
+        with self._cuda.current():
+            return self._cuda._function(self.made, name)
 
 
 class Cuda(ABC):
-    """One device, through its primary context. Open it with `open_cuda` (open.py), close it when done."""
+    """One device, through its primary context. Open it with `open_cuda` (open.py), close it when done.
+
+    What an implementation adds begins with an underscore and is called with the context current.
+    """
 
     backend: str
     """"pycuda" or "cuda-bindings"."""
     gpu: Gpu
+    _memory_error: type[Exception]
+    """What the package raises where an allocation fails."""
 
     def __enter__(self) -> Cuda:
         return self
@@ -96,69 +101,88 @@ class Cuda(ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @contextmanager
-    def current(self) -> Iterator[None]:
+    @abstractmethod
+    def current(self) -> AbstractContextManager[None]:
         """The primary context as this thread's current one, for the length of a block."""
-        self._push()
-        try:
-            yield
-        finally:
-            self._pop()
 
-    @abstractmethod
-    def _push(self) -> None: ...
-    @abstractmethod
-    def _pop(self) -> None: ...
+    @contextmanager
+    def _allocating(self, nbytes: int) -> Iterator[None]:
+        with self.current():
+            try:
+                yield
+            except self._memory_error as error:
+                raise ModelError(
+                    f"{self.gpu}: out of memory: {nbytes / 1e6:.1f} MB could not be allocated ({error}); "
+                    "close other engines, or use a smaller batch or another precision"
+                ) from error
 
-    @abstractmethod
     def alloc(self, nbytes: int) -> Memory:
         """Device memory, not cleared; ModelError where the device is out of memory."""
+        with self._allocating(nbytes):
+            return self._alloc(max(nbytes, 1))
 
-    @abstractmethod
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> Pinned:
         """A page-locked host array, not cleared."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        with self._allocating(size):
+            made = self._pinned(max(size, 1))
+        made.array = made.array[:size].view(dtype).reshape(shape)
+        return made
 
-    @abstractmethod
     def stream(self) -> Stream:
         """A new stream that does not wait for the default one."""
+        with self.current():
+            return self._stream()
 
-    @abstractmethod
     def upload(self, address: int, array: Array, stream: Stream) -> None:
         """Copies a C-contiguous array to the device, in the stream's order."""
+        with self.current():
+            self._upload(address, _contiguous(array), stream.made)
 
-    @abstractmethod
     def download(self, array: Array, address: int, stream: Stream) -> None:
         """Copies device memory into a C-contiguous array, in the stream's order."""
+        with self.current():
+            self._download(_contiguous(array), address, stream.made)
 
-    @abstractmethod
     def module(self, image: bytes) -> Module:
         """Loads PTX, a cubin or a fatbin."""
+        with self.current():
+            return self._module(image)
 
-    @abstractmethod
     def launch(
         self, function: Any, grid: Grid, block: Grid, args: Sequence[np.number[Any]], stream: Stream
     ) -> None:
         """Starts a kernel; addresses are numpy.uint64."""
-
-    @abstractmethod
-    def free_memory(self) -> tuple[int, int]:
-        """Free and total bytes of device memory."""
+        with self.current():
+            self._launch(function, grid, block, args, stream.made)
 
     @abstractmethod
     def close(self) -> None:
         """Releases the primary context, which ends with its last user."""
 
+    @abstractmethod
+    def _alloc(self, nbytes: int) -> Memory: ...
+    @abstractmethod
+    def _pinned(self, nbytes: int) -> Pinned: ...
+    @abstractmethod
+    def _stream(self) -> Stream: ...
+    @abstractmethod
+    def _synchronize(self, stream: Any) -> None: ...
+    @abstractmethod
+    def _upload(self, address: int, array: Array, stream: Any) -> None: ...
+    @abstractmethod
+    def _download(self, array: Array, address: int, stream: Any) -> None: ...
+    @abstractmethod
+    def _module(self, image: bytes) -> Module: ...
+    @abstractmethod
+    def _function(self, module: Any, name: str) -> Any: ...
+    @abstractmethod
+    def _launch(
+        self, function: Any, grid: Grid, block: Grid, args: Sequence[np.number[Any]], stream: Any
+    ) -> None: ...
 
-def contiguous(array: Array) -> Array:
-    """The array itself; InputError where it is not C-contiguous."""
+
+def _contiguous(array: Array) -> Array:
     if not array.flags.c_contiguous:
         raise InputError(f"expected a C-contiguous array, got strides {array.strides} of {array.shape}")
     return array
-
-
-def out_of_memory(gpu: Gpu, nbytes: int, error: object) -> ModelError:
-    """The error of an allocation that failed on the device."""
-    return ModelError(
-        f"{gpu}: out of memory: {nbytes / 1e6:.1f} MB could not be allocated ({error}); close other "
-        "engines, or use a smaller batch or another precision"
-    )

@@ -178,13 +178,13 @@ class DeviceLetterbox:
         if slot := self._slots[row]:
             self._slots[row] = None
             for part in (slot.staged, slot.source, slot.axes):
-                part.free()
+                part.close()
 
     def close(self) -> None:
         """Frees its buffers; the stream's work on them must be done."""
         for row in range(len(self._slots)):
             self._free(row)
-        self._tasks.free()
-        self._device_tasks.free()
+        self._tasks.close()
+        self._device_tasks.close()
         self._function = None  # pycuda's functions keep their module alive
         self._module.close()

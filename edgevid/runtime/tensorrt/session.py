@@ -55,11 +55,11 @@ class Buffer:
         size = int(np.prod(shape)) * self.spec.dtype.itemsize
         self.view = self._host.array[:size].view(self.spec.dtype).reshape(shape)
 
-    def free(self) -> None:
+    def close(self) -> None:
         """Frees both."""
         self.view = np.empty(0, self.spec.dtype)
-        self._host.free()
-        self.device.free()
+        self._host.close()
+        self.device.close()
 
 
 class Session:
@@ -122,7 +122,7 @@ class Session:
         self._buffers: dict[str, Buffer] = {}
         for spec, shape in zip((*self.inputs, *self.outputs), shapes, strict=True):
             buffer = Buffer(self._cuda, spec, shape)
-            self._closers.append(buffer.free)
+            self._closers.append(buffer.close)
             self._buffers[spec.name] = buffer
             if not self._context.set_tensor_address(spec.name, buffer.device.address):
                 raise ModelError(f"{self._path}: TensorRT rejects the address of tensor {spec.name!r}")

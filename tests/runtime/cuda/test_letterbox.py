@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compile_ptx import PTX, sources_hash
 
 from edgevid.detect.preprocess import input_shape, letterbox, letterbox_rectangle
-from edgevid.runtime.cuda.compile_ptx import PTX, sources_hash
 from edgevid.runtime.cuda.letterbox import (
     TASK,
     axis_table,
@@ -123,7 +123,7 @@ def test_a_batch_mixes_sizes_and_kinds(host: ctypes.CDLL) -> None:
 
 
 def test_the_shipped_ptx_is_of_these_sources_and_fuses_nothing() -> None:
-    """Made again with `python -m edgevid.runtime.cuda.compile_ptx` when this fails."""
+    """Made again with `python tests/support/compile_ptx.py` when this fails."""
     text = PTX.read_text()
     assert text.splitlines()[0] == f"// sources {sources_hash()}"
     assert text.splitlines()[1:3] == [".version 8.0", ".target sm_75"]  # read by drivers from CUDA 12.0 on

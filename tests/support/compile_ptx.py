@@ -1,6 +1,6 @@
 """The CUDA kernels compiled to the PTX that the package ships.
 
-    python -m edgevid.runtime.cuda.compile_ptx [LIBNVRTC]
+    python tests/support/compile_ptx.py [LIBNVRTC]
 
 PTX runs on every device from compute capability 7.5 up: the driver compiles it for the device and caches
 the result. It is made by NVRTC 12.0 (pip install nvidia-cuda-nvrtc-cu12==12.0.140), whose PTX ISA 8.0
@@ -17,7 +17,7 @@ from pathlib import Path
 from edgevid.errors import ModelError
 from edgevid.files.digest import sha256
 
-SOURCES = Path(__file__).resolve().parent
+SOURCES = Path(__file__).resolve().parents[2] / "edgevid" / "runtime" / "cuda"
 PTX = SOURCES / "letterbox.ptx"
 OPTIONS = (b"--gpu-architecture=compute_75", b"--std=c++17", b"--fmad=false")
 
