@@ -15,20 +15,20 @@ from torch import Tensor, nn
 from edgevid.learn.actions.attention import WindowAttention
 from edgevid.learn.actions.heads import Head, States, push
 
+DECODERS, HEADS, DROPOUT = 2, 2, 0.2
+
 
 class Block(nn.Module):
     """Dilated convolution, then windowed attention, each with its residual."""
 
-    def __init__(
-        self, width: int, level: int, heads: int, dropout: float, *, causal: bool, cross: bool
-    ) -> None:
+    def __init__(self, width: int, level: int, *, causal: bool, cross: bool) -> None:
         super().__init__()
         self.dilation, self.causal = 2**level, causal
         self.conv = nn.Conv1d(width, width, 3, dilation=self.dilation)
         self.norm = nn.LayerNorm(width)
-        self.attention = WindowAttention(width, heads, 2 ** (level + 1), causal=causal)
+        self.attention = WindowAttention(width, HEADS, 2 ** (level + 1), causal=causal)
         self.join = nn.Linear(2 * width, width) if cross else None
-        self.dropout, self.outward = nn.Dropout(dropout), nn.Linear(width, width)
+        self.dropout, self.outward = nn.Dropout(DROPOUT), nn.Linear(width, width)
 
     def forward(self, x: Tensor, valid: Tensor, encoded: Tensor | None, share: float) -> Tensor:
         there = valid.unsqueeze(-1).to(x.dtype)
@@ -37,9 +37,11 @@ class Block(nn.Module):
         wide = nn.functional.pad((x * there).transpose(1, 2), sides)
         h = self.conv(wide).transpose(1, 2).relu()
         n = self.norm(h)
-        queried = n if self.join is None or encoded is None else self.join(torch.cat((n, encoded), dim=-1))
-        h = h + share * self.attention(queried, valid, n)
+        h = h + share * self.attention(self._queried(n, encoded), valid, n)
         return (x + self.dropout(self.outward(h))) * there
+
+    def _queried(self, n: Tensor, encoded: Tensor | None) -> Tensor:
+        return n if self.join is None or encoded is None else self.join(torch.cat((n, encoded), dim=-1))
 
     def states(self, batch: int, width: int) -> States:
         """A stream's state: the inputs within the convolution's reach, and the attention's window."""
@@ -53,41 +55,29 @@ class Block(nn.Module):
         taps = inputs[:, :: self.dilation].transpose(1, 2)  # the steps t - 2d, t - d and t
         h = ((taps.unsqueeze(1) * self.conv.weight).sum((2, 3)) + self.conv.bias).relu()
         n = self.norm(h)
-        queried = n if self.join is None or encoded is None else self.join(torch.cat((n, encoded), dim=-1))
-        mixed, past = self.attention.step(queried, states["past"], n)
+        mixed, past = self.attention.step(self._queried(n, encoded), states["past"], n)
         return x + self.outward(h + share * mixed), {"conv": inputs, "past": past}
 
 
 class ASFormerHead(Head):
-    """Scores for each step: an encoder and `decoders` that refine them; `causal` uses no later step."""
+    """Scores for each step: an encoder and DECODERS that refine them; `causal` uses no later step."""
 
     per_step = True
 
     def __init__(
-        self,
-        features: int,
-        classes: int,
-        *,
-        width: int = 64,
-        levels: int = 5,
-        decoders: int = 2,
-        heads: int = 2,
-        causal: bool = True,
-        dropout: float = 0.2,
+        self, features: int, classes: int, *, width: int = 64, levels: int = 5, causal: bool = True
     ) -> None:
         """`levels` blocks reach back 2, 4, 8 ... steps."""
         super().__init__(features, classes)
         self._causal, self.width = causal, width
         self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(DROPOUT)
         self.stages = nn.ModuleList(
-            nn.ModuleList(
-                Block(width, level, heads, dropout, causal=causal, cross=stage > 0) for level in range(levels)
-            )
-            for stage in range(1 + decoders)
+            nn.ModuleList(Block(width, level, causal=causal, cross=stage > 0) for level in range(levels))
+            for stage in range(1 + DECODERS)
         )
-        self.again = nn.ModuleList(nn.Linear(classes, width) for _ in range(decoders))
-        self.outward = nn.ModuleList(nn.Linear(width, classes) for _ in range(1 + decoders))
+        self.again = nn.ModuleList(nn.Linear(classes, width) for _ in range(DECODERS))
+        self.outward = nn.ModuleList(nn.Linear(width, classes) for _ in range(1 + DECODERS))
 
     @property
     def causal(self) -> bool:

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from edgevid.errors import InputError
 
 States = dict[str, Tensor]
+LAYERS = 2
+"""Of a recurrent head."""
 
 
 class Head(nn.Module):
@@ -53,23 +55,15 @@ class Head(nn.Module):
 
 
 class RecurrentHead(Head):
-    """At least two layers of GRU or LSTM; scores from the last state and the mean of all states.
+    """Two layers of GRU or LSTM; scores from the last state and the mean of all states.
 
     A padded step keeps the state (equal to packed sequences).
     """
 
     def __init__(
-        self,
-        features: int,
-        classes: int,
-        *,
-        cell: Literal["gru", "lstm"] = "gru",
-        hidden: int = 128,
-        layers: int = 2,
-        bidirectional: bool = False,
-        dropout: float = 0.5,
-        window: int = 64,
-    ) -> None:
+        self, features: int, classes: int, *, cell: Literal["gru", "lstm"] = "gru", hidden: int = 128,
+        bidirectional: bool = False, window: int = 64,
+    ) -> None:  # fmt: skip
         """`window` is how many steps back the mean reaches.
 
         `bidirectional` is for recorded clips only: such a head cannot be streamed.
@@ -77,16 +71,13 @@ class RecurrentHead(Head):
         super().__init__(features, classes)
         if cell not in ("gru", "lstm"):
             raise InputError(f"cell: expected 'gru' or 'lstm', got {cell!r}")
-        if layers < 2:
-            raise InputError(f"layers: expected at least 2 recurrent layers, got {layers}")
-        self.cell, self.hidden, self.layers, self.bidirectional = cell, hidden, layers, bidirectional
-        self.window = window
-        ways = 2 if bidirectional else 1
+        self.cell, self.hidden, self.bidirectional, self.window = cell, hidden, bidirectional, window
+        self.ways = 2 if bidirectional else 1
         self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, hidden), nn.GELU())
-        sizes = [hidden] + [hidden * ways] * (layers - 1)
-        self.cells = nn.ModuleList([Cell(cell, size, hidden) for size in sizes for _ in range(ways)])
-        self.dropout = nn.Dropout(dropout)
-        self.outward = nn.Linear(2 * hidden * ways, classes)
+        sizes = [hidden] + [hidden * self.ways] * (LAYERS - 1)
+        self.cells = nn.ModuleList([Cell(cell, size, hidden) for size in sizes for _ in range(self.ways)])
+        self.dropout = nn.Dropout(0.5)
+        self.outward = nn.Linear(2 * hidden * self.ways, classes)
 
     @property
     def causal(self) -> bool:
@@ -100,26 +91,22 @@ class RecurrentHead(Head):
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         x = self.inward(x)
-        ways = 2 if self.bidirectional else 1
-        for layer in range(self.layers):
-            cells = [self.cells[layer * ways + way] for way in range(ways)]
-            outputs = [cells[0].run(x, valid)]
+        for layer in range(LAYERS):
+            outputs = [self.cells[layer * self.ways].run(x, valid)]
             if self.bidirectional:
-                outputs.append(cells[1].run(x.flip(1), valid.flip(1)).flip(1))
+                outputs.append(self.cells[layer * self.ways + 1].run(x.flip(1), valid.flip(1)).flip(1))
             x = self.dropout(torch.cat(outputs, dim=-1))
         weight = valid.to(x.dtype).unsqueeze(-1)[:, -self.window :]
         mean = (x[:, -self.window :] * weight).sum(1) / weight.sum(1).clamp(min=1.0)
-        last = (
-            x[:, -1]
-            if not self.bidirectional
-            else torch.cat((x[:, -1, : self.hidden], x[:, 0, self.hidden :]), -1)
-        )
+        last = x[:, -1]
+        if self.bidirectional:
+            last = torch.cat((last[:, : self.hidden], x[:, 0, self.hidden :]), -1)
         return self.outward(torch.cat((last, mean), dim=-1))
 
     def _states(self, batch: int) -> States:
         width = self.hidden * (2 if self.cell == "lstm" else 1)
         return {
-            "h": torch.zeros(batch, self.layers, width),
+            "h": torch.zeros(batch, LAYERS, width),
             "recent": torch.zeros(batch, self.window, self.hidden + 1),
         }
 
@@ -179,19 +166,6 @@ class Cell(nn.Module):
         return torch.stack(outputs, dim=1)
 
 
-class StepLinearHead(Head):
-    """One linear layer for each step alone: the baseline of segmentation."""
-
-    per_step = True
-
-    def __init__(self, features: int, classes: int) -> None:
-        super().__init__(features, classes)
-        self.norm, self.outward = nn.LayerNorm(features), nn.Linear(features, classes)
-
-    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        return self.outward(self.norm(x))
-
-
 class LinearHead(Head):
     """Mean of the features over time, then one linear layer: the baseline that every head must beat."""
 
@@ -202,3 +176,12 @@ class LinearHead(Head):
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         weight = valid.to(x.dtype).unsqueeze(-1)
         return self.outward(self.norm((x * weight).sum(1) / weight.sum(1).clamp(min=1.0)))
+
+
+class StepLinearHead(LinearHead):
+    """One linear layer for each step alone: the baseline of segmentation."""
+
+    per_step = True
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        return self.outward(self.norm(x))

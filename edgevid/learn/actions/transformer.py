@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
@@ -11,18 +9,20 @@ from edgevid.errors import InputError
 from edgevid.learn.actions.attention import HIDDEN, WindowAttention
 from edgevid.learn.actions.heads import Head, States, push
 
+HEADS, LAYERS, DROPOUT = 4, 2, 0.3
+
 
 class Layer(nn.Module):
     """Pre-norm attention and feed-forward."""
 
-    def __init__(self, width: int, heads: int, window: int, dropout: float, *, causal: bool) -> None:
+    def __init__(self, width: int, window: int, *, causal: bool) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = WindowAttention(width, heads, window, causal=causal)
+        self.attention = WindowAttention(width, HEADS, window, causal=causal)
         self.feed = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * width, width)
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(2 * width, width)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(DROPOUT)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         x = x + self.dropout(self.attention(self.norm1(x), valid))
@@ -35,42 +35,22 @@ class Layer(nn.Module):
 
 
 class TransformerHead(Head):
-    """Encoder layers, then the maximum over time or a class token.
+    """Encoder layers, then the maximum over the last `window` steps, which a stream can keep.
 
-    Padding is masked; positions are distances between steps. Causal heads use the
-    maximum over the last `window` steps (`pool="max"`), which a stream can keep.
+    Padding is masked; positions are distances between steps.
     """
 
     def __init__(
-        self,
-        features: int,
-        classes: int,
-        *,
-        width: int = 128,
-        heads: int = 4,
-        layers: int = 2,
-        window: int = 64,
-        pool: Literal["max", "cls"] = "max",
-        causal: bool = True,
-        dropout: float = 0.3,
+        self, features: int, classes: int, *, width: int = 128, window: int = 64, causal: bool = True
     ) -> None:
         """`window` is how many steps back (and ahead, unless causal) a step attends."""
         super().__init__(features, classes)
-        if pool not in ("max", "cls"):
-            raise InputError(f"pool: expected 'max' or 'cls', got {pool!r}")
-        if pool == "cls" and causal:
-            raise InputError(
-                "pool: expected 'max' for a causal head, got 'cls': a class token attends to the whole clip"
-            )
-        if width % heads:
-            raise InputError(f"width: expected a multiple of heads={heads}, got {width}")
-        self._causal, self.pool, self.width, self.window = causal, pool, width, window
+        if width % HEADS:
+            raise InputError(f"width: expected a multiple of heads={HEADS}, got {width}")
+        self._causal, self.width, self.window = causal, width, window
         self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width), nn.LayerNorm(width))
-        self.dropout = nn.Dropout(dropout)
-        self.token = nn.Parameter(torch.zeros(width)) if pool == "cls" else None
-        self.stack = nn.ModuleList(
-            [Layer(width, heads, window, dropout, causal=causal) for _ in range(layers)]
-        )
+        self.dropout = nn.Dropout(DROPOUT)
+        self.stack = nn.ModuleList([Layer(width, window, causal=causal) for _ in range(LAYERS)])
         self.norm, self.outward = nn.LayerNorm(width), nn.Linear(width, classes)
 
     @property
@@ -79,16 +59,10 @@ class TransformerHead(Head):
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         x = self.dropout(self.inward(x))
-        if self.token is not None:
-            x = torch.cat((x, self.token.expand(x.shape[0], 1, -1)), dim=1)
-            valid = torch.cat((valid, torch.ones_like(valid[:, :1])), dim=1)
         for layer in self.stack:
             x = layer(x, valid)
-        x = self.norm(x)
-        if self.token is not None:
-            return self.outward(self.dropout(x[:, -1]))
         hide = (~valid).to(x.dtype).unsqueeze(-1) * HIDDEN
-        return self.outward(self.dropout((x + hide)[:, -self.window :].amax(1)))
+        return self.outward(self.dropout((self.norm(x) + hide)[:, -self.window :].amax(1)))
 
     def _states(self, batch: int) -> States:
         states = {

@@ -67,6 +67,15 @@ def read_labels(path: Path, classes: Sequence[str]) -> tuple[Array, Array, Array
     )
 
 
+def write_image(folder: Path, stem: str, image: Array, labels: str) -> None:
+    """Adds one image (H, W, 3) RGB and its label file to a data folder."""
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    path = folder / "images" / f"{stem}.jpg"
+    cv2.imwrite(str(path), image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+    (folder / "labels" / f"{stem}.txt").write_text(labels)
+
+
 def load(folder: Path, classes: Sequence[str], *, longest: int = 640) -> list[Sample]:
     """Every labeled image of a data folder, shrunk so that its longer side is at most `longest` pixels."""
     paths = sorted((folder / "images").glob("*.jpg"))

@@ -11,11 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from edgevid import kernels
 from edgevid.detect.detector import Detector
+from edgevid.learn.detector.data import write_image
 from edgevid.learn.detector.pseudo_labels import detect_classes
 from edgevid.track import Tracker
 from edgevid.types import Array, Detections, Frame
@@ -171,14 +171,9 @@ def write_clip(
             labeled.append((frame.time, ensemble.detect(frame.image)))
     smoothed = smooth_scores(labeled) if len(labeled) > 2 else [d for _, d in labeled]
     counts: dict[str, int] = defaultdict(int)
-    for name in ("images", "labels"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
     for n, (image, detections) in enumerate(zip(kept, smoothed, strict=True)):
-        cv2.imwrite(
-            str(folder / "images" / f"{clip}_{n:05d}.jpg"), image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92]
-        )
         text = label_lines(detections, ensemble.classes)
-        (folder / "labels" / f"{clip}_{n:05d}.txt").write_text(text)
+        write_image(folder, f"{clip}_{n:05d}", image, text)
         for line in text.splitlines():
             counts[line.split()[0]] += not line.endswith("-1.00")
     return counts

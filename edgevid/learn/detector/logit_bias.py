@@ -20,20 +20,22 @@ from edgevid.types import Array, Detections, Frame, InputSpec
 
 SCORE_THRESHOLD = 0.4
 """Score threshold in the recipe of the exported detector."""
+MIN_SCORE = 0.02
+"""Lowest score of a detection."""
 MIN_OBJECTS = 40
 """Fewest objects in the images to fit a bias on."""
 MAX_BIAS = 1.5
 """Largest absolute bias."""
 
 
-def detect_image(network: Deployed, image: Array, *, score: float = 0.02, nms_iou: float = 0.5) -> Detections:
+def detect_image(network: Deployed, image: Array, *, nms_iou: float = 0.5) -> Detections:
     """Detections of a network before its export in `image` (H, W, 3) uint8 RGB, in its pixels."""
     shape = network.network.shape
     planes, fit = imaging.letterbox(Frame(image, 0.0, 0), InputSpec(shape.width, shape.height))
     with torch.no_grad():
         out = network(torch.from_numpy(planes[None]))[0].numpy()
     boxes, scores, labels = kernels.decode_columns(
-        np.ascontiguousarray(out[:4]), np.ascontiguousarray(out[4:]), score
+        np.ascontiguousarray(out[:4]), np.ascontiguousarray(out[4:]), MIN_SCORE
     )
     kept = kernels.nms(boxes, scores, labels, nms_iou)
     return Detections(boxes=fit.inverse(boxes[kept]), scores=scores[kept], labels=labels[kept])

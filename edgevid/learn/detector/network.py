@@ -15,6 +15,10 @@ from torch import Tensor, nn
 
 CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
 STRIDES = (8, 16, 32)
+TOP, ALPHA, BETA = 10, 0.5, 6.0
+"""Of the assignment: anchors of an object, and the exponents of score and overlap."""
+BOX_GAIN = 2.5
+"""Weight of the box loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ def _stage(inside: int, outside: int, blocks: int) -> nn.Sequential:
 class StreetDetector(nn.Module):
     """(B, 3, H, W) RGB in 0..1 -> raw (B, 4 + C, N): softplus-able distances in strides, class logits."""
 
-    def __init__(self, shape: Shape | None = None, classes: int = len(CLASSES)) -> None:
+    def __init__(self, shape: Shape | None = None) -> None:
         super().__init__()
         self.shape = shape = shape or Shape()
         a, b, *deep = shape.channels
@@ -75,7 +79,7 @@ class StreetDetector(nn.Module):
         )
         self.see = nn.ModuleList(_convolution(neck, neck) for _ in STRIDES)
         self.place = nn.ModuleList(_convolution(neck, neck) for _ in STRIDES)
-        self.to_class = nn.ModuleList(nn.Conv2d(neck, classes, 1) for _ in STRIDES)
+        self.to_class = nn.ModuleList(nn.Conv2d(neck, len(CLASSES), 1) for _ in STRIDES)
         self.to_box = nn.ModuleList(nn.Conv2d(neck, 4, 1) for _ in STRIDES)
         for layer in self.to_class:
             nn.init.constant_(layer.bias, -4.6)  # a prior of one object in a hundred anchors
@@ -160,16 +164,7 @@ def _inside(points: Tensor, boxes: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def assign(
-    scores: Tensor,
-    boxes: Tensor,
-    truth: Truth,
-    points: Tensor,
-    *,
-    top: int = 10,
-    alpha: float = 0.5,
-    beta: float = 6.0,
-) -> tuple[Tensor, Tensor, Tensor]:
+def assign(scores: Tensor, boxes: Tensor, truth: Truth, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Task-aligned assignment: the object of each anchor, and its target quality.
 
     `scores` (B, N, C) 0..1 and `boxes` (B, N, 4) are the predictions. Returns the object's row (B, N),
@@ -189,8 +184,8 @@ def assign(
         expected = truth.boxes[n][real]
         overlap = pair_iou(expected, boxes[n])
         score = scores[n].T[truth.labels[n][real].long()]
-        metric = score.pow(alpha) * overlap.pow(beta) * _inside(points, expected)
-        best = metric.topk(min(top, places), dim=1)
+        metric = score.pow(ALPHA) * overlap.pow(BETA) * _inside(points, expected)
+        best = metric.topk(min(TOP, places), dim=1)
         chosen = torch.zeros_like(metric, dtype=torch.bool).scatter_(1, best.indices, best.values > 1e-9)
         value, row = torch.where(chosen, overlap, -1.0).max(0)
         kept = chosen & (torch.arange(len(real), device=row.device)[:, None] == row)
@@ -218,7 +213,7 @@ def complete_iou(a: Tensor, b: Tensor) -> Tensor:
     return iou - apart / (hull.pow(2).sum(1) + 1e-7) - balance * aspect
 
 
-def loss(raw: Tensor, truth: Truth, points: Tensor, strides: Tensor, *, box_gain: float = 2.5) -> Tensor:
+def loss(raw: Tensor, truth: Truth, points: Tensor, strides: Tensor) -> Tensor:
     """Scalar loss of a batch: quality focal loss of the classes plus complete IoU of the boxes."""
     logits = raw[:, 4:].transpose(1, 2).float()
     boxes = to_boxes(raw[:, :4].float(), points, strides)
@@ -236,4 +231,4 @@ def loss(raw: Tensor, truth: Truth, points: Tensor, strides: Tensor, *, box_gain
         return class_loss
     expected = truth.boxes.gather(1, picked[..., None].expand(-1, -1, 4))[positive]
     box_loss = ((1 - complete_iou(boxes[positive], expected)) * quality[positive]).sum() / total
-    return class_loss + box_gain * box_loss
+    return class_loss + BOX_GAIN * box_loss

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from edgevid.learn.detector.data import write_image
 from edgevid.synthetic.camera import Camera
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.synthetic.scene import CLASSES, Truth
@@ -65,16 +65,11 @@ def write_rendered(folder: Path, *, scenes: int = 60, frames: int = 6, seed: int
 
     Seeds count up from `seed`; seed 1 is the street of `edgevid-demo`.
     """
-    for name in ("images", "labels"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
     for scene in range(scenes):
         rendered = RenderedStreet(street(seed + scene, seconds=30, camera=random_camera(random)), seconds=30)
         for time in random.uniform(0, 30, frames):
             stem = f"rendered_{scene:03d}{int(time * 1000):05d}"
-            image = rendered.render(float(time))
-            cv2.imwrite(
-                str(folder / "images" / f"{stem}.jpg"), image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92]
-            )
-            (folder / "labels" / f"{stem}.txt").write_text(label_text(rendered.scene.at(float(time))))
+            labels = label_text(rendered.scene.at(float(time)))
+            write_image(folder, stem, rendered.render(float(time)), labels)
     return scenes * frames

@@ -18,13 +18,7 @@ import torch.distributed as distributed
 from edgevid.errors import InputError
 from edgevid.files.atomic import atomic_path
 from edgevid.learn.detector.data import Composer
-from edgevid.learn.detector.network import (
-    Shape,
-    StreetDetector,
-    Truth,
-    anchor_points,
-    loss,
-)
+from edgevid.learn.detector.network import Shape, StreetDetector, Truth, anchor_points, loss
 from edgevid.types import Array
 
 Progress = Callable[[int, int, float], None]
@@ -51,14 +45,12 @@ def _is_distributed() -> bool:
 
 
 @contextmanager
-def _prefetch(
-    batches: Iterator[tuple[Array, ...]], depth: int = 4
-) -> Iterator[Callable[[], tuple[Array, ...]]]:
+def _prefetch(batches: Iterator[tuple[Array, ...]]) -> Iterator[Callable[[], tuple[Array, ...]]]:
     """Composes batches in a thread during training; yields a function for the next one.
 
     The thread ends with the block; an error in it is raised by that function.
     """
-    batches_ahead: queue.Queue[tuple[Array, ...] | BaseException] = queue.Queue(depth)
+    batches_ahead: queue.Queue[tuple[Array, ...] | BaseException] = queue.Queue(4)
     stop = threading.Event()
 
     def produce() -> None:
@@ -100,11 +92,10 @@ class Trainer:
         self.average.load_state_dict(self.network.state_dict())
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": decayed, "weight_decay": schedule.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate)
+        groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(
+            groups, lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+        )
         self.points, self.strides = (t.to(self.device) for t in anchor_points(shape))
         self.step = 0
 

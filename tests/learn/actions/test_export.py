@@ -35,7 +35,7 @@ def shaken(head: Head) -> Head:
 
 
 def test_an_export_that_differs_is_rejected(tmp_path: Path) -> None:
-    head = shaken(TransformerHead(4, 2, width=16, heads=2, window=12))
+    head = shaken(TransformerHead(4, 2, width=16, window=12))
     deployment = Deployment(("rise", "fall"), _spec(), "../features")  # type: ignore[arg-type]
     export_head(head, tmp_path, "test", SMALL, deployment)
     check_parity(head, tmp_path, corpus(), SMALL)

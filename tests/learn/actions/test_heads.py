@@ -17,14 +17,14 @@ torch.set_num_threads(1)
 
 CAUSAL = {
     "gru": lambda: RecurrentHead(4, 3, hidden=16, window=8),
-    "lstm": lambda: RecurrentHead(4, 3, cell="lstm", hidden=16, layers=3, window=8),
-    "transformer": lambda: TransformerHead(4, 3, width=16, heads=2, window=8),
+    "lstm": lambda: RecurrentHead(4, 3, cell="lstm", hidden=16, window=8),
+    "transformer": lambda: TransformerHead(4, 3, width=16, window=8),
     "asformer": lambda: ASFormerHead(4, 3, width=16, levels=3),
 }
 ALL = {
     **CAUSAL,
     "both ways": lambda: RecurrentHead(4, 3, hidden=16, bidirectional=True),
-    "cls": lambda: TransformerHead(4, 3, width=16, heads=2, causal=False, pool="cls"),
+    "transformer offline": lambda: TransformerHead(4, 3, width=16, causal=False),
     "asformer offline": lambda: ASFormerHead(4, 3, width=16, levels=3, causal=False),
 }
 
@@ -75,16 +75,14 @@ def test_a_batch_is_as_many_singles_and_padding_alone_is_no_nan(kind: str) -> No
     assert bool(torch.isfinite(head(x, torch.zeros_like(valid))).all())
 
 
-@pytest.mark.parametrize("kind", ["both ways", "cls", "asformer offline"])
+@pytest.mark.parametrize("kind", ["both ways", "transformer offline", "asformer offline"])
 def test_a_head_that_uses_later_steps_cannot_be_streamed(kind: str) -> None:
     with pytest.raises(InputError, match="cannot be streamed"):
         ALL[kind]().states(1)
 
 
 def test_heads_reject_unusable_options() -> None:
-    with pytest.raises(InputError, match="at least 2"):
-        RecurrentHead(4, 3, layers=1)
-    with pytest.raises(InputError, match="class token"):
-        TransformerHead(4, 3, pool="cls", causal=True)
+    with pytest.raises(InputError, match="multiple of heads=4"):
+        TransformerHead(4, 3, width=10)
     with pytest.raises(InputError, match="gru, lstm"):
         make_head("rnn", 4, 2, window=8)
