@@ -32,7 +32,7 @@ from edgevid.kernels import iou
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.agreement import FLOORS, BoxAgreement
 from edgevid.optimize.quantize.quantizer import VARIANTS, QuantizedFile, quantize
-from edgevid.optimize.quantize.speedup import median_cpu_ms
+from edgevid.optimize.timing import median_cpu_ms
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.processor import processor_features
 from edgevid.runtime.recipe import LocalRecipe

@@ -20,8 +20,8 @@ from edgevid.optimize.bench_subject import StageTimes, Subject, Timing
 from edgevid.optimize.conditions import clocks, conditions, gpu, load_average
 from edgevid.optimize.frames import read_frames
 from edgevid.optimize.timing import take_turns
+from edgevid.runtime.processor import usable
 from edgevid.runtime.recipe import Precision
-from edgevid.runtime.threads import usable
 from edgevid.types import Frame
 
 MAX_FRAMES = 32

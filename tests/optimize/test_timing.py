@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgevid.optimize.timing import take_turns, thread_seconds
+from edgevid.optimize.timing import take_turns
 
 
 def test_models_take_turns_and_the_warm_up_is_not_kept() -> None:
@@ -20,7 +20,3 @@ def test_models_take_turns_and_the_warm_up_is_not_kept() -> None:
     assert order == [("a", -1), ("b", -1), ("a", 0), ("b", 0), ("a", 1), ("b", 1)]
     assert found == [["a0", "a1"], ["b0", "b1"]]
     assert turns == [-1, 0, 1]
-
-
-def test_thread_time_is_never_negative() -> None:
-    assert thread_seconds(lambda: sum(range(1000))) >= 0

@@ -7,7 +7,6 @@ decides.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -149,14 +148,15 @@ def compare_engines(
     a, b = RecordingEngine(reference), RecordingEngine(candidate)
     task = task_of(a, b, recipe, other, threshold=score_threshold)
     tally = OutputTally(reference.outputs if same_outputs(reference, candidate) else ())
-    worst = _WorstFrames(keep_worst)
+    worst: list[FramePair] = []
     count = identical = 0
     for count, given in enumerate(frames, start=1):
         pair = task.compare(_named(given, count))
         if a.last:  # a clip that is not full yet is not run
             tally.add(a.last, b.last)
         identical += pair.agreeing >= pair.total
-        worst.add(pair)
+        # The sort is stable: of equally bad frames the first stays.
+        worst = sorted([*worst, pair], key=lambda p: p.severity, reverse=True)[:keep_worst]
         if on_frame:
             on_frame(count)
     if not count:
@@ -167,25 +167,8 @@ def compare_engines(
     notes = tuple(_notes(task, metrics, tally, count))
     return ParityReport(
         recipe.name, names, recipe.names, precision, count, identical, metrics,
-        tally.metrics(), floor, worst.sorted(), notes,
+        tally.metrics(), floor, tuple(worst), notes,
     )  # fmt: skip
-
-
-class _WorstFrames:
-    """The frames with the most differences so far; of equal ones the first."""
-
-    def __init__(self, size: int) -> None:
-        self.size, self._added = size, 0
-        self._heap: list[tuple[tuple[float, float], int, FramePair]] = []
-
-    def add(self, pair: FramePair) -> None:
-        self._added += 1
-        heapq.heappush(self._heap, (pair.severity, -self._added, pair))
-        if len(self._heap) > self.size:
-            heapq.heappop(self._heap)
-
-    def sorted(self) -> tuple[FramePair, ...]:
-        return tuple(pair for _, _, pair in sorted(self._heap, key=lambda w: w[:2], reverse=True))
 
 
 def same_outputs(reference: Engine, candidate: Engine) -> bool:
@@ -204,10 +187,12 @@ def check_comparable(reference: Engine, candidate: Engine, recipe: Recipe, other
             f"compare: expected two models of the same classes; {recipe.name} has {_few(recipe.names)}, "
             f"{other.name} has {_few(other.names)}"
         )
-    if _same_decoding(recipe, other) and not _same_shapes(reference.outputs, candidate.outputs):
+    same_decoding = recipe.decode == other.decode and recipe.outputs == other.outputs
+    if same_decoding and not _same_shapes(reference.outputs, candidate.outputs):
+        first, second = (", ".join(map(str, engine.outputs)) for engine in (reference, candidate))
         raise InputError(
-            "compare: expected two engines with the same outputs; the reference has "
-            f"{_listed(reference.outputs)}, the candidate {_listed(candidate.outputs)}. "
+            f"compare: expected two engines with the same outputs; the reference has {first}, "
+            f"the candidate {second}. "
             "Another model needs its own recipe"
         )
 
@@ -228,19 +213,14 @@ def percent(share: float) -> str:
     return f"{int(share * 1000 + 1e-6) / 10:.1f} %"
 
 
-def _same_decoding(recipe: Recipe, other: Recipe) -> bool:
-    return recipe is other or (recipe.decode == other.decode and recipe.outputs == other.outputs)
-
-
 def _same_shapes(a: tuple[TensorSpec, ...], b: tuple[TensorSpec, ...]) -> bool:
     """The same names, and sizes that agree wherever both are fixed (the batch axis may differ)."""
     shapes = {spec.name: spec.shape for spec in b}
     if {spec.name for spec in a} != set(shapes):
         return False
-    pairs = [(spec.shape, shapes[spec.name]) for spec in a]
     return all(
         len(p) == len(q) and all(m == n or -1 in (m, n) for m, n in zip(p[1:], q[1:], strict=True))
-        for p, q in pairs
+        for p, q in ((spec.shape, shapes[spec.name]) for spec in a)
     )
 
 
@@ -261,7 +241,3 @@ def _notes(task: Task, metrics: TaskMetrics, tally: OutputTally, frames: int) ->
 
 def _few(names: tuple[str, ...]) -> str:
     return f"{len(names)} ({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})"
-
-
-def _listed(specs: tuple[TensorSpec, ...]) -> str:
-    return ", ".join(map(str, specs))

@@ -6,7 +6,8 @@ Inference", 2018: int8 weights with one scale a channel, biases as int32 of scal
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,6 @@ Means = tuple[Mapping[str, Array], Mapping[str, Array]]
 def apply_plan(graph: Graph, plan: Plan, means: Means | None = None) -> Any:
     """A new model with the plan applied; with `means`, biases correct the mean error of rounding."""
     return _Writer(graph, plan, means).model
-
-
-def insert_qdq(graph: Graph, tensors: dict[str, Scale]) -> Any:
-    """A new model that rounds only these activations, to measure its sensitivity to them."""
-    return _Writer(graph, Plan(tensors, (), ())).model
 
 
 def weight_scale(values: Array, axis: int | None, min_scale: Array | None = None, top: int = 127) -> Array:
@@ -51,11 +47,6 @@ def _along(scale: Array, axis: int | None, rank: int) -> Array:
     return scale if axis is None else scale.reshape([-1 if a == axis else 1 for a in range(rank)])
 
 
-def channel_axis(node: Any) -> int | None:
-    """The axis of a layer's weights that counts its output channels; None for one scale in all."""
-    return {"Conv": 0, "ConvTranspose": 1}.get(node.op_type)
-
-
 class _Writer:
     def __init__(self, graph: Graph, plan: Plan, means: Means | None = None) -> None:
         self.graph, self.plan, self.onnx = graph, plan, load_onnx()
@@ -67,7 +58,7 @@ class _Writer:
         self.copies = {n.name: n for n in self.model.graph.node}
         self.folded_away = {graph.producer[o].name for o in plan.folded.values()}
         self.constants: dict[str, Any] = {}
-        self.before: dict[str, list[Any]] = {}
+        self.before: dict[str, list[Any]] = defaultdict(list)
         for name, scale in plan.tensors.items():
             self._rewire(name, scale)
         for node in graph.nodes:
@@ -103,18 +94,11 @@ class _Writer:
             if folded is not None:  # the node before the activation writes its output instead
                 copy = self.copies[self.graph.producer[folded].name]
             copy.output[list(copy.output).index(folded or name)] = raw
-        bytes_ = f"{name} bytes"
-        pair = [
+        bytes_, gate_terms = f"{name} bytes", self._gate_terms(producer, name, terms)
+        self.before[producer.name if producer is not None else ""] += [
             make("QuantizeLinear", [raw, *terms], [bytes_], f"{name} quantize"),
-            make(
-                "DequantizeLinear",
-                [bytes_, *self._gate_terms(producer, name, terms)],
-                [back],
-                f"{name} dequantize",
-            ),
+            make("DequantizeLinear", [bytes_, *gate_terms], [back], f"{name} dequantize"),
         ]
-        owner = producer.name if producer is not None else ""
-        self.before.setdefault(owner, []).extend(pair)
         in_bytes = producer is None or producer.name in self.plan.integer or producer.name in self.folded_away
         for reader in self.graph.consumers[name]:
             # A float consumer of a float producer reads the exact value.
@@ -150,7 +134,7 @@ class _Writer:
         read = self.onnx.helper.make_node(
             "DequantizeLinear", [stored, *terms], [f"{name} back"], f"{name} dequantize"
         )
-        self.before.setdefault("", []).append(read)
+        self.before[""].append(read)
         return f"{name} back"
 
     def _constant_operand(self, node: Any) -> None:
@@ -165,9 +149,12 @@ class _Writer:
         """int8 weights with their scales instead of float ones, and the bias as int32 where planned."""
         values = self.graph.array(node.input[1])
         assert values is not None
-        axis, copy = channel_axis(node), self.copies[node.name]
-        groups = attribute(node, "group", 1) if node.op_type == "ConvTranspose" else 1
-        axis = axis if groups == 1 else None  # its channels are stored group by group
+        copy = self.copies[node.name]
+        axis = {"Conv": 0, "ConvTranspose": 1}.get(
+            node.op_type
+        )  # the output channels; None: one scale in all
+        if node.op_type == "ConvTranspose" and attribute(node, "group", 1) != 1:
+            axis = None  # its channels are stored group by group
         bias = self.graph.array(node.input[2]) if len(node.input) > 2 and node.input[2] else None
         min_scale, into = None, self.plan.tensors[node.input[0]].scale
         if bias is not None and self.plan.quantized_bias:
@@ -218,7 +205,7 @@ class _Writer:
         ]
         more = {} if axis is None else {"axis": axis}
         node = self.onnx.helper.make_node("DequantizeLinear", terms, [f"{name} back"], f"{name} read", **more)
-        self.before.setdefault("", []).append(node)
+        self.before[""].append(node)
         return f"{name} back"
 
     @staticmethod
@@ -229,22 +216,17 @@ class _Writer:
 
     def _finish(self) -> None:
         """Nodes in an order that runs, weights that are still read."""
-        nodes: list[Any] = list(self.before.get("", ()))
+        nodes: list[Any] = list(self.before[""])
         for node in self.graph.nodes:
             if node.name not in self.folded_away:
                 nodes.append(self.copies[node.name])
-            nodes += self.before.get(node.name, ())
+            nodes += self.before[node.name]
         del self.model.graph.node[:]
         self.model.graph.node.extend(nodes)
-        self._drop_unread(nodes)
-        self.model.graph.initializer.extend(self.constants[k] for k in sorted(self.constants))
-
-    def _drop_unread(self, nodes: Iterable[Any]) -> None:
         read = {i for n in nodes for i in n.input} | set(self.graph.outputs)
-        kept = [t for t in self.model.graph.initializer if t.name in read]
-        del self.model.graph.initializer[:]
-        self.model.graph.initializer.extend(kept)
         made = {o for n in nodes for o in n.output}
-        infos = [v for v in self.model.graph.value_info if v.name in made]
-        del self.model.graph.value_info[:]
-        self.model.graph.value_info.extend(infos)
+        for stored, names in ((self.model.graph.initializer, read), (self.model.graph.value_info, made)):
+            kept = [one for one in stored if one.name in names]
+            del stored[:]
+            stored.extend(kept)
+        self.model.graph.initializer.extend(self.constants[k] for k in sorted(self.constants))

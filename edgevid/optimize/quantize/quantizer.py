@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from edgevid.errors import InputError
 from edgevid.files.atomic import write_atomic
+from edgevid.files.digest import sha256_of
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.agreement import Floor, floor_of
 from edgevid.optimize.compare.pair import TaskMetrics
@@ -34,15 +35,13 @@ from edgevid.optimize.quantize.plan import PLANNERS, Plan
 from edgevid.optimize.quantize.ranges import (
     Calibration,
     Progress,
-    check_model,
+    calibration_text,
     measure,
     measure_means,
     read_ranges,
-    with_excluded,
-    write_ranges,
 )
 from edgevid.optimize.quantize.search import ExclusionSearch, build
-from edgevid.optimize.quantize.speedup import MIN_SPEEDUP, slow_warning, speedup
+from edgevid.optimize.timing import speedup
 from edgevid.runtime import LocalRecipe
 from edgevid.runtime.onnxruntime.calibrate import Calibrator
 from edgevid.runtime.onnxruntime.engine import OrtEngine
@@ -54,6 +53,8 @@ RANKING_FRAMES = 4
 Variant = Literal["int8-cpu", "int8-trt"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 FOLDER = Path("calibration/int8")
+MIN_SPEEDUP = 1.05
+"""Less than this is no noticeable gain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ def quantize(
     report = Report(recipe, found, target, floor, held_out=len(selection.held_out))
     report.warnings += _frame_warnings(report, selection)
     _quantize_variants(report, graph, selection, variants, out, progress)
-    write_ranges(report.calibration, target)
+    write_atomic(target, calibration_text(report.calibration))
     for file in report.files:
         _write_record(report, file)
     return report
@@ -160,7 +161,8 @@ def _quantize_variants(
             if recipe.task == "detect" and variant == "int8-cpu":
                 search.always = output_layers(graph)
             excluded, agreement = search.run(report.floor.value)
-            report.calibration = with_excluded(report.calibration, variant, excluded)
+            nodes = {**report.calibration.excluded_nodes, variant: excluded}
+            report.calibration = dataclasses.replace(report.calibration, excluded_nodes=nodes)
             report.files.append(_write(report, graph, variant, out, agreement, search.sensitivities))
     report.warnings += [_failure(file, report.floor) for file in report.failed]
     report.warnings += [text for file in report.files if (text := _few_layers(file))]
@@ -171,7 +173,11 @@ def _repeat(
 ) -> Report:
     """The files of stored ranges, with the same bytes as before."""
     found = read_ranges(path)
-    check_model(found, recipe, path)
+    if (given := sha256_of(recipe.local)) != found.sha256:
+        raise InputError(
+            f"{path}: expected the ranges of {recipe.local} with SHA-256 {given}, got those of {found.file} "
+            f"with {found.sha256}; measure this model with --data"
+        )
     graph = Graph(normalize(recipe.local))
     report = Report(recipe, found, path, floor)
     for variant in variants:
@@ -260,7 +266,11 @@ def _write(
     sha256 = save_model(model, path)
     ratio = speedup(report.recipe, path) if variant == "int8-cpu" else None
     if ratio is not None and ratio < MIN_SPEEDUP:
-        report.warnings.append(slow_warning(variant, ratio))
+        how = "slower" if ratio < 1 / MIN_SPEEDUP else "no faster"
+        report.warnings.append(
+            f"{variant} is {how} than FP32 on this processor ({ratio:.2f}x its speed): use FP32 here, and "
+            "measure with edgevid bench where it will run"
+        )
     return QuantizedFile(variant, path, sha256, plan, agreement, excluded, sensitivities, ratio)
 
 

@@ -6,7 +6,6 @@ quantized files are made again, byte for byte, without a frame (`edgevid quantiz
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,6 @@ import numpy as np
 
 from edgevid._version import __version__
 from edgevid.errors import InputError
-from edgevid.files.atomic import write_atomic
 from edgevid.files.digest import sha256_of
 from edgevid.files.toml import Section, read_toml, toml_table
 from edgevid.optimize.quantize.frames import FrameRunner, frames_sha256
@@ -85,16 +83,9 @@ def measure(
     }
     how = f"percentile {PERCENTILE}" if calibrator == "percentile" else calibrator
     return Calibration(
-        recipe.name,
-        recipe.local.name,
-        sha256_of(recipe.local),
-        how,
-        len(frames),
-        digest,
-        tuple(sources),
-        versions,
-        ranges,
-    )
+        recipe.name, recipe.local.name, sha256_of(recipe.local), how, len(frames), digest,
+        tuple(sources), versions, ranges,
+    )  # fmt: skip
 
 
 def measure_ranges(
@@ -118,13 +109,9 @@ def measure_ranges(
         path = Path(folder) / "model.onnx"
         save_model(graph.model, path)
         found = activation_ranges(
-            path,
-            inputs(),
-            calibrator,
-            operators=MEASURED_OPS if only_planned else None,
-            percentile=PERCENTILE if calibrator == "percentile" else None,
-            purpose=PURPOSE,
-        )
+            path, inputs(), calibrator, operators=MEASURED_OPS if only_planned else None,
+            percentile=PERCENTILE if calibrator == "percentile" else None, purpose=PURPOSE,
+        )  # fmt: skip
     ranges = {
         name: (_number(low), _number(high))
         for name, (low, high) in found.items()
@@ -195,9 +182,7 @@ def _with_means(
             put(onnx.numpy_helper.from_array(np.array(s.scale, np.float32), f"{tag} s"))
             put(onnx.numpy_helper.from_array(np.array(s.zero, np.int8 if s.signed else np.uint8), f"{tag} z"))
             model.graph.node.append(make("QuantizeLinear", [name, f"{tag} s", f"{tag} z"], [f"{tag} q"]))
-            model.graph.node.append(
-                make("DequantizeLinear", [f"{tag} q", f"{tag} s", f"{tag} z"], [f"{tag} d"])
-            )
+            model.graph.node.append(make("DequantizeLinear", [f"{tag} {x}" for x in "qsz"], [f"{tag} d"]))
             sources[variant] = f"{tag} d"
         for variant, source in sources.items():
             output = f"{name} {variant} mean"
@@ -228,11 +213,6 @@ def calibration_text(found: Calibration) -> str:
 HEAD = ("model", "file", "sha256", "calibrator", "frames", "frames_sha256", "sources", "reduce_range")
 
 
-def write_ranges(found: Calibration, path: Path) -> None:
-    """Writes the calibration as text."""
-    write_atomic(path, calibration_text(found))
-
-
 def read_ranges(path: Path) -> Calibration:
     """The calibration of a file; FileFormatError names each mistake."""
     top = read_toml(path)
@@ -240,19 +220,14 @@ def read_ranges(path: Path) -> Calibration:
     versions, means, excluded = (top.table(k, optional=True) for k in ("versions", "means", "excluded"))
     tables = {variant: means.table(variant) for variant in means.keys()}  # noqa: SIM118 (a Section is no dict)
     found = Calibration(
-        head.text("model"),
-        head.text("file"),
-        head.text("sha256"),
-        head.text("calibrator"),
-        head.integer("frames", low=1),
-        head.text("frames_sha256"),
-        head.texts("sources"),
+        head.text("model"), head.text("file"), head.text("sha256"), head.text("calibrator"),
+        head.integer("frames", low=1), head.text("frames_sha256"), head.texts("sources"),
         {k: versions.text(k) for k in versions.keys()},  # noqa: SIM118
         {k: _range(ranges, k) for k in ranges.keys()},  # noqa: SIM118
         {v: {k: np.array(t.numbers(k)) for k in t.keys()} for v, t in tables.items()},  # noqa: SIM118
         head.flag("reduce_range", False),
         {k: excluded.texts(k) for k in excluded.keys()},  # noqa: SIM118
-    )
+    )  # fmt: skip
     for section in (head, ranges, versions, means, excluded, *tables.values()):
         section.done()
     top.done()
@@ -264,18 +239,3 @@ def _range(table: Section, key: str) -> Range:
     if not (np.isfinite([low, high]).all() and low <= high):
         table.fail(key, "two finite numbers, the lower first", [low, high])
     return low, high
-
-
-def check_model(found: Calibration, recipe: LocalRecipe, path: Path) -> None:
-    """InputError where the ranges were measured on another model file."""
-    given = sha256_of(recipe.local)
-    if given != found.sha256:
-        raise InputError(
-            f"{path}: expected the ranges of {recipe.local} with SHA-256 {given}, got those of {found.file} "
-            f"with {found.sha256}; measure this model with --data"
-        )
-
-
-def with_excluded(found: Calibration, variant: str, names: Sequence[str]) -> Calibration:
-    """The same calibration with these nodes excluded in one variant."""
-    return dataclasses.replace(found, excluded_nodes={**found.excluded_nodes, variant: tuple(names)})

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from edgevid.optimize.compare.pair import TaskMetrics
-from edgevid.optimize.quantize.apply import apply_plan, insert_qdq
+from edgevid.optimize.quantize.apply import apply_plan
 from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator
 from edgevid.optimize.quantize.graph import Graph
 from edgevid.optimize.quantize.plan import PASS_THROUGH_OPS, PLANNERS, Plan
@@ -75,7 +75,7 @@ class ExclusionSearch:
         names = self._candidates(plan) if on_cpu else plan.layers
         for number, name in enumerate(names):
             if on_cpu:
-                model = insert_qdq(self.graph, {name: plan.tensors[name]})
+                model = apply_plan(self.graph, Plan({name: plan.tensors[name]}, (), ()))
             else:
                 model, _ = build(self.graph, self.found, self.variant, frozenset(plan.layers) - {name})
             drifts[name] = self.meter.drift(model, disable_optimizations=self._unchanged)

@@ -8,12 +8,9 @@ import numpy as np
 import onnx_models
 import pytest
 
-from edgevid.optimize.quantize.apply import apply_plan, insert_qdq, rounded, weight_scale
+from edgevid.optimize.quantize.apply import apply_plan, rounded, weight_scale
 from edgevid.optimize.quantize.graph import Graph
-from edgevid.optimize.quantize.plan import (
-    asymmetric_scale,
-    plan_tensorrt,
-)
+from edgevid.optimize.quantize.plan import Plan, asymmetric_scale, plan_tensorrt
 
 onnx = onnx_models.onnx
 
@@ -27,7 +24,7 @@ def test_weights_get_a_scale_for_each_channel() -> None:
 
 
 def test_one_activation_can_be_rounded_alone(graph: Graph, tmp_path: Path) -> None:
-    model = insert_qdq(graph, {"s": asymmetric_scale((-1.0, 3.0))})
+    model = apply_plan(graph, Plan({"s": asymmetric_scale((-1.0, 3.0))}, (), ()))
     assert sum(n.op_type == "QuantizeLinear" for n in model.graph.node) == 1
     onnx.checker.check_model(model)
 

@@ -8,7 +8,7 @@ import pytest
 
 from edgevid.errors import FileFormatError, InputError
 from edgevid.optimize.quantize.quantizer import quantize
-from edgevid.optimize.quantize.ranges import Calibration, calibration_text, read_ranges, write_ranges
+from edgevid.optimize.quantize.ranges import Calibration, calibration_text, read_ranges
 from edgevid.runtime.recipe import LocalRecipe
 
 
@@ -20,7 +20,7 @@ def calibration(sha256: str, **more: object) -> Calibration:
 
 def test_ranges_of_another_model_are_an_error(net: LocalRecipe, tmp_path: Path) -> None:
     ranges = tmp_path / "other.toml"
-    write_ranges(calibration("0" * 64), ranges)
+    ranges.write_text(calibration_text(calibration("0" * 64)))
     with pytest.raises(
         InputError, match=r"expected the ranges of .*small.onnx .* got those of other.onnx with 000"
     ):
