@@ -86,8 +86,7 @@ def read_recipe(path: Path) -> str:
 
 def read_site(path: Path) -> str:
     """A damaged site and what is built of it: zones with an object in them."""
-    from edgevid.site.build import build_zones
-    from edgevid.site.load import load_site
+    from edgevid.site.build import build_zones, load_site
     from edgevid.types import Tracks
 
     monitor = build_zones(load_site(path), (640, 360))

@@ -32,9 +32,8 @@ from edgevid.output.segments import SegmentedSink
 from edgevid.output.sinks import AnnotatedVideo, JsonLines, MotText
 from edgevid.run.loop import Summary, run
 from edgevid.run.watchdog import Watchdog
-from edgevid.site.build import build_calibration, build_pipeline, build_zones
+from edgevid.site.build import LoadedSite, build_calibration, build_pipeline, build_zones, load_site
 from edgevid.site.file import Site
-from edgevid.site.load import LoadedSite, load_site
 from edgevid.video.files import FileSource
 from edgevid.zones import Line, Zone
 

@@ -17,8 +17,8 @@ from edgevid.cli import options as shared
 
 if TYPE_CHECKING:
     from edgevid.output.sinks import Sink
+    from edgevid.site.build import LoadedSite
     from edgevid.site.file import Site
-    from edgevid.site.load import LoadedSite
 
 Source = Annotated[str, Argument(help="Video file, folder or glob of images, camera number, or URL.")]
 Review = Annotated[Path | None, Option(help="Folder for crops and scores of abstained verdicts.")]
@@ -56,7 +56,7 @@ def command(
     from edgevid.cli.progress import print_summary
     from edgevid.errors import InputError, masked
     from edgevid.output.review import ReviewSink
-    from edgevid.site.load import load_site
+    from edgevid.site.build import load_site
 
     options: dict[str, Any] = {"source": source, "model": model, "score": score_threshold, "device": device}
     options |= {"precision": precision, "calibration": calibration, "health": health}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from edgevid.site.build import build_pipeline, build_zones
+from edgevid.site.build import LoadedSite, build_pipeline, build_zones, load_site
 from edgevid.site.check import check_site
 from edgevid.site.file import RecognizerChoice, Site, read_site
-from edgevid.site.load import LoadedSite, load_site
 
 __all__ = [
     "LoadedSite", "RecognizerChoice", "Site", "build_pipeline", "build_zones", "check_site", "load_site",

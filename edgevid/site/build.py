@@ -1,9 +1,13 @@
-"""From a loaded site to the pipeline, zones and monitors that serve it."""
+"""From a site, with its files read once, to the pipeline, zones and monitors that serve it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
 from edgevid.abstain.drift import DriftMonitor
-from edgevid.abstain.file import PolicyFile
+from edgevid.abstain.file import PolicyFile, read_policy
 from edgevid.abstain.policy import Policy, SpeedPolicy
 from edgevid.actions import load_recognizer
 from edgevid.actions.clip_buffer import ClipBuffer
@@ -13,9 +17,9 @@ from edgevid.files.digest import sha256_of
 from edgevid.health.monitor import CameraHealth
 from edgevid.models.hub import resolve_model
 from edgevid.pipeline import Pipeline, RecognitionTask
-from edgevid.site.file import RecognizerChoice
-from edgevid.site.load import LoadedSite
+from edgevid.site.file import RecognizerChoice, Site, read_site
 from edgevid.speed.calibration import CameraCalibration
+from edgevid.speed.calibration_file import read_calibration
 from edgevid.speed.estimator import SpeedEstimator
 from edgevid.track import Tracker
 from edgevid.types import scale_between
@@ -27,17 +31,38 @@ TRACK_LOW_SCORE = 0.1
 """From this score on a detection continues a track; the site's `score` starts one (ByteTrack's stages)."""
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedSite:
+    """A site and what its calibration and policy files hold: each is read once, here.
+
+    Building from it opens no other file than the models.
+    """
+
+    site: Site
+    calibration: CameraCalibration | None = None
+    """As in its file; `build_calibration` scales it to a stream."""
+    policy: PolicyFile | None = None
+    """Of the detector's classes and of speeds."""
+    recognizer_policies: Mapping[str, PolicyFile] = field(default_factory=dict)
+    """By task, of the recognizers that have one."""
+
+
+def load_site(site: Site | str | Path) -> LoadedSite:
+    """A site, or that of a TOML file, with its files read; FileFormatError or InputError names a bad one."""
+    if not isinstance(site, Site):
+        site = read_site(site)
+    return LoadedSite(
+        site,
+        read_calibration(site.calibration) if site.calibration else None,
+        read_policy(site.policy) if site.policy else None,
+        {choice.task: read_policy(choice.policy) for choice in site.recognizers if choice.policy},
+    )
+
+
 def build_pipeline(loaded: LoadedSite, size: tuple[int, int], *, threads: int | None = None) -> Pipeline:
     """The pipeline of a site for frames of `size` (width, height); fetches models that are not there."""
     site = loaded.site
-    detector = Detector.load(
-        site.model,
-        device=site.device,
-        precision=site.precision,
-        threads=threads,
-        score_threshold=min(TRACK_LOW_SCORE, site.score),
-        classes=site.classes or None,
-    )
+    detector = build_detector(site, threads=threads)
     calibration = build_calibration(loaded, size)
     recognitions = {
         choice.task: build_recognition(choice, loaded.recognizer_policies.get(choice.task), threads=threads)
@@ -53,6 +78,15 @@ def build_pipeline(loaded: LoadedSite, size: tuple[int, int], *, threads: int | 
         recognitions=recognitions,
         class_policy=loaded.policy.policy() if loaded.policy else None,
     )
+
+
+def build_detector(site: Site, *, threads: int | None = None) -> Detector:
+    """The detector of a site, with the low scores that continue tracks."""
+    score = min(TRACK_LOW_SCORE, site.score)
+    return Detector.load(
+        site.model, device=site.device, precision=site.precision, threads=threads, score_threshold=score,
+        classes=site.classes or None,
+    )  # fmt: skip
 
 
 def build_recognition(

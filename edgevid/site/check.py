@@ -7,34 +7,37 @@ import time as clock
 from pathlib import Path
 
 import numpy as np
+import shapely
 
 from edgevid.abstain.file import PolicyFile, read_policy
 from edgevid.detect.detector import Detector
 from edgevid.errors import EdgevidError, masked
 from edgevid.models.catalog import find_recipe
-from edgevid.site.build import build_recognition
+from edgevid.site.build import LoadedSite, build_detector, build_recognition, build_zones
 from edgevid.site.check_camera import CameraCheck, check_camera
-from edgevid.site.check_zones import check_zones
 from edgevid.site.file import RecognizerChoice, Site, read_site
 from edgevid.site.findings import Finding, attempt
-from edgevid.site.load import LoadedSite
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.speed.calibration_file import read_calibration
-from edgevid.types import Frame
+from edgevid.types import F64, Frame, scale_between
 from edgevid.video.open import open_video
+from edgevid.zones import Line, Zone
 
 TIMED_FRAMES = 10
 """Frames that the model is timed on."""
 CALIBRATE_AGAIN = "calibrate the camera again: docs/calibrate.md"
+DRAW_AGAIN = "draw {} again: edgevid-demo --site FILE"
+MIN_HELD, MIN_OUTLINE = 0.5, 0.1
+"""Shares of an outline in the calibrated region below which a zone is a note, and below which an error."""
 
 
 def check_site(path: Path, *, source: str = "", watch_s: float = 5.0) -> list[Finding]:
     """The findings in the order of the file; `source` replaces the file's own."""
     found: list[Finding] = []
-    site = attempt(found, "file", lambda: read_site(path), "correct the file: docs/site.md lists its keys")
+    remedy = "correct the file: docs/site.md lists its keys"
+    site = attempt(found, "file", lambda: read_site(path), remedy, lambda _: f"{path.name} is valid")
     if site is None:
         return found
-    found.append(Finding("file", f"{path.name} is valid", True))
     found += _check_secrets(path, site.source)
     stream = _check_source(source or site.source, watch_s)
     found += stream.findings
@@ -46,7 +49,7 @@ def check_site(path: Path, *, source: str = "", watch_s: float = 5.0) -> list[Fi
     calibration = _check_calibration(found, site, size)
     for choice in site.recognizers:
         _check_recognizer(found, choice)
-    found += check_zones(LoadedSite(site, calibration, policy), size)
+    found += _check_zones(LoadedSite(site, calibration, policy), size)
     if site.health is not None:
         found.append(_check_folder("camera health", site.health))
     return found
@@ -81,21 +84,13 @@ def _check_source(address: str, watch_s: float) -> CameraCheck:
 
 
 def _check_detector(found: list[Finding], site: Site) -> Detector | None:
-    def load() -> Detector:
-        return Detector.load(
-            site.model,
-            device=site.device,
-            precision=site.precision,
-            score_threshold=site.score,
-            classes=site.classes or None,
-        )
+    def describe(detector: Detector) -> str:
+        classes = ", ".join(site.classes) or f"all its {len(detector.names)} classes"
+        return f"{detector.recipe.name}: {classes}"
 
     remedy = "`edgevid models list` shows the names; `edgevid models get NAME` downloads one"
-    detector = attempt(found, "model", load, remedy)
-    if detector is not None:
-        classes = ", ".join(site.classes) or f"all its {len(detector.names)} classes"
-        found.append(Finding("model", f"{detector.recipe.name}: {classes}", True))
-    elif site.model and site.classes:
+    detector = attempt(found, "model", lambda: build_detector(site), remedy, describe)
+    if detector is None and site.model and site.classes:
         names = _class_names(site.model)
         unknown = [name for name in site.classes if names and name not in names]
         if unknown:
@@ -130,10 +125,8 @@ def _check_policy(found: list[Finding], site: Site, detector: Detector) -> Polic
     if site.policy is None:
         return None
     path, remedy = site.policy, "tune it again with this model: `edgevid tune` (docs/abstain.md)"
-    policy = attempt(found, "policy", lambda: read_policy(path, names=detector.names), remedy)
-    if policy is not None:
-        found.append(Finding("policy", f"{path.name} fits the model's classes", True))
-    return policy
+    state = f"{path.name} fits the model's classes"
+    return attempt(found, "policy", lambda: read_policy(path, names=detector.names), remedy, lambda _: state)
 
 
 def _check_calibration(
@@ -143,18 +136,19 @@ def _check_calibration(
     if site.calibration is None:
         return None
     path = site.calibration
-    calibration = attempt(found, "calibration", lambda: read_calibration(path), CALIBRATE_AGAIN)
-    if calibration is None:
-        return None
-    size = size or calibration.size
-    if attempt(found, "calibration", lambda: calibration.scaled_to(size), CALIBRATE_AGAIN) is None:
-        return None
-    error = float(np.median(calibration.error_px()))
-    made_on = f"{calibration.size[0]}x{calibration.size[1]}"
-    state = f"{path.name}, made on {made_on}, {len(calibration.image)} points, median error {error:.1f} px"
-    scaled = f", scaled to {size[0]}x{size[1]}" if size != calibration.size else ""
-    found.append(Finding("calibration", state + scaled, True))
-    return calibration
+
+    def load() -> CameraCalibration:
+        calibration = read_calibration(path)
+        calibration.scaled_to(size or calibration.size)
+        return calibration
+
+    def describe(calibration: CameraCalibration) -> str:
+        made_on, count = "{}x{}".format(*calibration.size), len(calibration.image)
+        error = float(np.median(calibration.error_px()))
+        scaled = f", scaled to {size[0]}x{size[1]}" if size not in (None, calibration.size) else ""
+        return f"{path.name}, made on {made_on}, {count} points, median error {error:.1f} px{scaled}"
+
+    return attempt(found, "calibration", load, CALIBRATE_AGAIN, describe)
 
 
 def _check_recognizer(found: list[Finding], choice: RecognizerChoice) -> None:
@@ -164,9 +158,64 @@ def _check_recognizer(found: list[Finding], choice: RecognizerChoice) -> None:
     def build() -> object:
         return build_recognition(choice, read_policy(choice.policy) if choice.policy else None)
 
-    if attempt(found, subject, build, remedy) is not None:
-        policy = "its policy" if choice.policy else "the default policy"
-        found.append(Finding(subject, f"{choice.model} with {policy}", True))
+    state = f"{choice.model} with {'its policy' if choice.policy else 'the default policy'}"
+    attempt(found, subject, build, remedy, lambda _: state)
+
+
+def _check_zones(loaded: LoadedSite, size: tuple[int, int] | None) -> list[Finding]:
+    """Where zones and lines lie on frames of `size` (None: there was no frame)."""
+    shapes: list[Zone | Line] = [*loaded.site.zones, *loaded.site.lines]
+    if not shapes:
+        return []
+    subject = "zones and lines"
+    if size is None:
+        state = f"{len(shapes)}, not compared with any image"
+        return [Finding(subject, state, None, "make the source reachable")]
+    found: list[Finding] = []
+    if attempt(found, subject, lambda: build_zones(loaded, size), DRAW_AGAIN.format("them")) is None:
+        return found
+    wrong = [finding for shape in shapes if (finding := _check_shape(shape, loaded, size)) is not None]
+    inside = len(shapes) - len(wrong)
+    return [Finding(subject, f"{inside} of {len(shapes)} lie in the image", True)] * bool(inside) + wrong
+
+
+def _check_shape(shape: Zone | Line, loaded: LoadedSite, size: tuple[int, int]) -> Finding | None:
+    """What is wrong with the position of one zone or line; None where nothing is."""
+    kind = "zone" if isinstance(shape, Zone) else "line"
+    subject = f"{kind} {shape.name!r}"
+    points = np.array(shape.points if isinstance(shape, Zone) else [shape.start, shape.end], float)
+    if shape.ground:
+        calibration = loaded.calibration
+        return _check_on_ground(subject, points, calibration.scaled_to(size)) if calibration else None
+    points = points * (scale_between(loaded.site.size or size, size) or (1.0, 1.0))
+    image = shapely.box(0, 0, *size)
+    outline = shapely.Polygon(points) if isinstance(shape, Zone) else shapely.LineString(points)
+    if outline.within(image.buffer(1.5)):
+        return None
+    far = points[np.argmax(np.abs(points - np.array(size) / 2).max(1))]
+    state = f"reaches to ({far[0]:.0f}, {far[1]:.0f}), the image is {size[0]}x{size[1]}"
+    again = DRAW_AGAIN.format("it")
+    if not outline.intersects(image):
+        return Finding(subject, f"lies outside of the image: {state}", False, again)
+    hint = f"{again}; if it was drawn on another size, write it as [camera] size = [W, H]"
+    return Finding(subject, state, False, hint)
+
+
+def _check_on_ground(subject: str, meters: F64, calibration: CameraCalibration) -> Finding | None:
+    """A shape in meters should lie in the image and in the calibrated region."""
+    again = "check its meters against the calibration: edgevid-demo --site FILE shows both"
+    outline = shapely.segmentize(shapely.LineString(np.vstack([meters, meters[:1]])), 1.0)
+    pixels = calibration.to_image(np.array(outline.coords))
+    visible = np.asarray(np.isfinite(pixels).all(1))
+    visible[visible] = shapely.contains_xy(shapely.box(0, 0, *calibration.size), pixels[visible])
+    if not visible.any():
+        return Finding(subject, "no part of it is in the image", False, again)
+    held = np.zeros(len(pixels), bool)
+    held[visible] = calibration.contains(pixels[visible])
+    if held.mean() >= MIN_HELD:
+        return None
+    state = f"only {100 * held.mean():.0f} % of its outline is in the calibrated region"
+    return Finding(subject, state, False if held.mean() < MIN_OUTLINE else None, again)
 
 
 def _check_folder(subject: str, path: Path) -> Finding:

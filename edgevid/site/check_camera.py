@@ -107,17 +107,14 @@ def _check_network(uri: str) -> list[Finding]:
         reason = (error.strerror or "no answer within 5 s").lower()
         remedy = "is the camera on, in this network, and RTSP enabled? `ping` it; check port and firewall"
         return [*found, Finding("network", f"port {port}: {reason}", False, remedy)]
-    return [
-        *found,
-        Finding("network", f"port {port} answers in {1000 * (clock.monotonic() - begun):.0f} ms", True),
-    ]
+    spent_ms = 1000 * (clock.monotonic() - begun)
+    return [*found, Finding("network", f"port {port} answers in {spent_ms:.0f} ms", True)]
 
 
 def _no_frame(source: LiveSource) -> Finding:
     detail = source.events[-1].detail if source.events else "no answer"
-    remedy = next(
-        (text for key, text in REMEDIES.items() if key in detail.lower()), "try it with another player"
-    )
+    known = (text for key, text in REMEDIES.items() if key in detail.lower())
+    remedy = next(known, "try it with another player")
     return Finding("frame", f"none came: {masked(detail)}", False, remedy)
 
 
@@ -150,8 +147,7 @@ def _check_timestamps(stream_s: float, machine_s: float) -> Finding:
         return Finding("camera clock", "too few seconds to compare", None)
     off = 100 * (stream_s / machine_s - 1)
     # Frames come with the network's jitter: half a second more or less means nothing.
-    ok = abs(stream_s - machine_s) < max(0.05 * machine_s, 0.5)
-    if ok:
+    if abs(stream_s - machine_s) < max(0.05 * machine_s, 0.5):
         return Finding("camera clock", "agrees with this machine's", True)
     remedy = "speeds would be wrong: update its firmware, or reduce this machine's load"
     return Finding("camera clock", f"runs {abs(off):.0f} % {'fast' if off > 0 else 'slow'}", False, remedy)

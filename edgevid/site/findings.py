@@ -20,10 +20,19 @@ class Finding(NamedTuple):
     remedy: str = ""
 
 
-def attempt(found: list[Finding], subject: str, call: Callable[[], T], remedy: str) -> T | None:
-    """The value of `call`; None where it raised, with a finding that says why."""
+def attempt(
+    found: list[Finding],
+    subject: str,
+    call: Callable[[], T],
+    remedy: str,
+    good: Callable[[T], str] | None = None,
+) -> T | None:
+    """The value of `call`, with the finding that `good` words; None where it raised, with the reason."""
     try:
-        return call()
+        value = call()
     except EdgevidError as error:
         found.append(Finding(subject, str(error), False, remedy))
-    return None
+        return None
+    if good is not None:
+        found.append(Finding(subject, good(value), True))
+    return value

@@ -15,9 +15,8 @@ from edgevid.output.ground_grid import GridOverlay
 from edgevid.output.overlay import Overlay
 from edgevid.output.truth import TruthOverlay
 from edgevid.pipeline import Pipeline
-from edgevid.site.build import build_calibration, build_pipeline, build_zones
+from edgevid.site.build import build_calibration, build_pipeline, build_zones, load_site
 from edgevid.site.file import Site
-from edgevid.site.load import load_site
 from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.speed.estimator import SpeedEstimator
 from edgevid.synthetic.camera import Camera

@@ -13,9 +13,8 @@ from edgevid.output.segments import SegmentedSink
 from edgevid.output.sinks import AnnotatedVideo, JsonLines
 from edgevid.pipeline import Pipeline
 from edgevid.run.loop import Summary, run
-from edgevid.site.build import build_zones
+from edgevid.site.build import LoadedSite, build_zones
 from edgevid.site.file import Site
-from edgevid.site.load import LoadedSite
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
 from edgevid.track import Tracker
 from edgevid.types import Detections, Frame, Reason, Result, SpeedReport, Speeds, Tracks

@@ -9,9 +9,15 @@ import pytest
 from edgevid.abstain.file import PolicyFile
 from edgevid.abstain.policy import Settings
 from edgevid.errors import FileFormatError, InputError
-from edgevid.site.build import build_drift_monitors, build_pipeline, build_speed_estimator, build_zones
+from edgevid.site.build import (
+    LoadedSite,
+    build_drift_monitors,
+    build_pipeline,
+    build_speed_estimator,
+    build_zones,
+    load_site,
+)
 from edgevid.site.file import Site
-from edgevid.site.load import LoadedSite, load_site
 from edgevid.zones import Zone
 
 

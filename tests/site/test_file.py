@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edgevid.errors import FileFormatError
+from edgevid.site.build import LoadedSite
 from edgevid.site.file import Site, read_site, write_zones
-from edgevid.site.load import LoadedSite
 from edgevid.zones import Line, Zone
 
 GOOD = """\
@@ -112,8 +112,7 @@ def test_the_site_sets_how_speeds_are_measured(tmp_path: Path) -> None:
 
 
 def test_the_speed_limits_of_a_policy_hold(tmp_path: Path) -> None:
-    from edgevid.site.build import build_speed_estimator
-    from edgevid.site.load import LoadedSite, load_site
+    from edgevid.site.build import LoadedSite, build_speed_estimator, load_site
     from edgevid.speed.calibration import make_calibration
 
     corners = np.array([(402, 903), (1498, 899), (1102, 402), (801, 399)])
