@@ -169,6 +169,8 @@ def test_what_four_points_may_not_be() -> None:
     assert "the four pixels cross over" in spread(square[[0, 2, 1, 3]])
     assert "the four meters cross over" in spread(square, square[[0, 2, 1, 3]])
     assert "the pixels lie on one line" in spread([[0, 0], [100, 0], [200, 0.02], [300, 0]])
+    for height, words in ((0.0099, "span an area"), (0.0101, "three of the four pixels")):  # of 100: 1e-4
+        assert words in spread([[0, 0], [100, 0], [100, height], [0, height]])
     dart = [[0, 0], [100, 0], [20, 20], [0, 100]]
     assert "turn both ways" in spread(dart, dart)
     assert "convex on one side" in spread(dart)
