@@ -24,7 +24,7 @@ from bench import conditions, save, table
 from edgevid.optimize.timing import take_turns
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
-from edgevid.runtime.threads import default_threads
+from edgevid.runtime.processor import default_threads
 
 RUNS = 30
 

@@ -92,7 +92,7 @@ def detector(
     from edgevid.learn.detector.distributed import Task, train_detector
     from edgevid.learn.detector.export import export_onnx, write_recipe
     from edgevid.learn.detector.train import Schedule
-    from edgevid.runtime.threads import default_threads
+    from edgevid.runtime.processor import default_threads
 
     out.mkdir(parents=True, exist_ok=True)
     console, checkpoint = Console(highlight=False), out / "checkpoint.pt"

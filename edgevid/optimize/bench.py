@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +70,7 @@ def bench(
     if not models:
         raise InputError("bench: expected at least one model, got none")
     frames = _frames(data)
-    before, notes = conditions(), _notes(runs, load_average(), len(usable()))
+    machine, notes = conditions(), _notes(runs, load_average(), len(usable()))
     failed: dict[str, str] = {}
     variants = [(model, precision) for model in models for precision in precisions or (None,)]
     with ExitStack() as open_engines:
@@ -84,16 +83,20 @@ def bench(
                 if len(failed) == len(variants):
                     raise
                 continue
-            open_engines.callback(subjects[-1].engine.close)
-        work = [partial(_run, subject, frames) for subject in subjects]
-        times = take_turns(work, runs, warm_up, on_frame)
-        found = _conditions(before, data, frames, runs, warm_up, subjects)
+            open_engines.callback(subjects[-1].raw.close)
+
+        def work_of(subject: Subject) -> Callable[[int], StageTimes]:
+            return lambda number: subject.run(frames[number % len(frames)])
+
+        times = take_turns([work_of(subject) for subject in subjects], runs, warm_up, on_frame)
+        if "clocks" in machine:
+            machine["clocks"] = f"{machine['clocks']} before, {clocks()} after"
+        if any(str(getattr(s.raw, "device", "")).startswith("cuda") for s in subjects) and (card := gpu()):
+            machine["gpu"] = card
+        run = {"frames": _described(frames, data), "runs": runs, "warm-up": warm_up}
+        found = {**run, "order": "engines in turn, frame by frame", **machine}
         timings = tuple(subject.timing(rows) for subject, rows in zip(subjects, times, strict=True))
         return Benchmark(timings, failed, found, notes)
-
-
-def _run(subject: Subject, frames: list[Frame], number: int) -> StageTimes:
-    return subject.run(frames[number % len(frames)])
 
 
 def _frames(data: str | Path | None) -> list[Frame]:
@@ -116,27 +119,9 @@ def _notes(runs: int, load: float, cores: int) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _conditions(
-    before: dict[str, Any],
-    data: str | Path | None,
-    frames: list[Frame],
-    runs: int,
-    warm_up: int,
-    subjects: list[Subject],
-) -> dict[str, Any]:
+def _described(frames: list[Frame], data: str | Path | None) -> str:
     sizes = sorted({f"{frame.width}x{frame.height}" for frame in frames})
     shown = ", ".join(sizes[:3]) + (f" and {len(sizes) - 3} other sizes" if len(sizes) > 3 else "")
     kind = "planes (YUV 4:2:0)" if all(frame.planes is not None for frame in frames) else "RGB"
     what = f"{len(frames)} of {data}" if data is not None else "a synthetic image"
-    found = dict(before)
-    if "clocks" in found:
-        found["clocks"] = f"{found['clocks']} before, {clocks()} after"
-    if any(str(getattr(s.raw, "device", "")).startswith("cuda") for s in subjects) and (device := gpu()):
-        found["gpu"] = device
-    return {
-        "frames": f"{what}, {shown}, {kind}, held in memory",
-        "runs": runs,
-        "warm-up": warm_up,
-        "order": "engines in turn, frame by frame",
-        **found,
-    }
+    return f"{what}, {shown}, {kind}, held in memory"

@@ -1,21 +1,75 @@
-"""The processor of this machine, as the system describes it: name, features, clocks."""
+"""The processors of this machine: how many threads a model gets of them, their name and features."""
 
 from __future__ import annotations
 
+import math
+import os
 import platform
 from pathlib import Path
 
 INFO = Path("/proc/cpuinfo")
+CPU = Path("/sys/devices/system/cpu")
+CGROUP = Path("/sys/fs/cgroup")
+PROC = Path("/proc/self/cgroup")
+
+
+def default_threads() -> int:
+    """One thread for each physical core that this process may use, within its CPU quota; at least 1.
+
+    Two threads on one core (SMT) share its vector units and gain nothing for convolutions; threads beyond a
+    container's quota only make all of them wait for the next period.
+    """
+    quota = cpu_quota()
+    cores = physical_cores(usable())
+    return max(1, cores if quota is None else min(cores, math.ceil(quota)))
+
+
+def usable() -> set[int]:
+    """Numbers of the logical processors that the scheduler gives to this process."""
+    if hasattr(os, "sched_getaffinity"):
+        return set(os.sched_getaffinity(0))
+    return set(range(os.cpu_count() or 1))
+
+
+def physical_cores(logical: set[int], cpu: Path = CPU) -> int:
+    """How many physical cores these processors belong to; each is one where the system does not state it."""
+    siblings = {_text(cpu / f"cpu{n}" / "topology" / "thread_siblings_list") or f"only {n}" for n in logical}
+    return len(siblings)
+
+
+def cpu_quota(root: Path = CGROUP, own: Path = PROC) -> float | None:
+    """Processors' worth of time that a container may use (cgroup 2, else 1), None for no limit.
+
+    The narrowest limit on the way from this process's group to the root counts.
+    """
+    limits = [_share(_text(folder / "cpu.max")) for folder in _folders(root, own)]
+    first = root / "cpu"
+    limits.append(_share(f"{_text(first / 'cpu.cfs_quota_us')} {_text(first / 'cpu.cfs_period_us')}"))
+    found = [limit for limit in limits if limit is not None]
+    return min(found) if found else None
+
+
+def _folders(root: Path, own: Path) -> list[Path]:
+    """This process's group and its parents, under the mount."""
+    lines = _text(own).splitlines()
+    place = next((line[3:] for line in lines if line.startswith("0::")), "/").strip("/")
+    folder = root / place if place else root
+    found = [folder, *folder.parents]
+    return found[: found.index(root) + 1] if root in found else [root]
+
+
+def _share(text: str) -> float | None:
+    """ "150000 100000" is 1.5; "max 100000" and "-1 100000" are no limit."""
+    words = text.split()
+    if len(words) != 2 or not all(word.isdigit() for word in words) or int(words[1]) == 0:
+        return None
+    return int(words[0]) / int(words[1])
 
 
 def cpu_info() -> dict[str, list[str]]:
     """The keys of /proc/cpuinfo in lower case and their values, one per core; empty without that file."""
     found: dict[str, list[str]] = {}
-    try:
-        lines = INFO.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return found
-    for line in lines:
+    for line in _text(INFO).splitlines():
         key, _, value = line.partition(":")
         if key.strip():
             found.setdefault(key.strip().casefold(), []).append(value.strip())
@@ -35,3 +89,10 @@ def processor_features() -> frozenset[str]:
     """Instruction sets, as Linux names them ("avx2", "avx512_vnni", "asimddp"); empty where unknown."""
     info = cpu_info()
     return frozenset(" ".join([*info.get("flags", [])[:1], *info.get("features", [])[:1]]).split())
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

@@ -12,8 +12,8 @@ from typing import Any, get_args
 from edgevid.errors import did_you_mean
 from edgevid.files.atomic import write_atomic
 from edgevid.files.toml import Section, read_toml, toml_table
-from edgevid.runtime.class_names import CLASS_LISTS
 from edgevid.runtime.recipe import (
+    CLASS_LISTS,
     DECODE_KEYS,
     OPEN_TABLES,
     AccuracyFloor,

@@ -8,8 +8,7 @@ import pytest
 
 from edgevid.errors import FileFormatError, InputError
 from edgevid.models.catalog import recipes
-from edgevid.runtime.class_names import COCO
-from edgevid.runtime.recipe import LocalRecipe
+from edgevid.runtime.recipe import COCO, LocalRecipe
 from edgevid.runtime.recipe_file import read_recipe, write_recipe
 
 GOOD = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from edgevid.runtime.onnxruntime.session import (
     version,
 )
 from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
-from edgevid.runtime.threads import default_threads
+from edgevid.runtime.processor import default_threads
 from edgevid.types import Array
 
 
@@ -51,21 +52,27 @@ class OrtEngine(LoadedEngine):
 
         Raises ModelError for a file that is missing, no ONNX, or not runnable here.
         """
-        in_memory = isinstance(model, bytes)
         self.path = Path("model in memory" if isinstance(model, bytes) else model)
         self.threads = threads if threads is not None else default_threads()
         providers = choose_providers(device)
         content = model if isinstance(model, bytes) else _content_of(self.path)
-        file = None if in_memory else str(self.path)
+        source: Path | bytes = content
+        with suppress(ValueError):  # no protocol buffer: ONNX Runtime's own error names it
+            source = without_weight_inputs(content)
+        if source is content and not isinstance(model, bytes):
+            source = self.path  # weights in other files are found only from the path
+        level: Optimization = "none" if disable_optimizations else "all"
         try:
-            self._session = _open(content, file, providers, self.threads, disable_optimizations)
+            self._session = open_session(
+                source, providers=providers, threads=self.threads, optimization=level
+            )
         except EdgevidError:
             raise
         except Exception as error:  # ONNX Runtime's errors share no base
             raise _load_error(self.path, error) from error
         self.device = device_of(self._session)
         _check_device(device, providers, self.device, self.path)
-        if not in_memory:
+        if not isinstance(model, bytes):
             log_once(f"{self.path.name} runs on {self.device} by ONNX Runtime {version()}")
         self.inputs = tuple(_spec(node, self.path) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node, self.path) for node in self._session.get_outputs())
@@ -131,25 +138,10 @@ def _content_of(path: Path) -> bytes:
         raise ModelError(f"{path}: cannot be read: {error.strerror}; check its rights") from error
 
 
-def _open(content: bytes, file: str | None, providers: list[Any], threads: int, plain: bool) -> Any:
-    model = _without_weight_inputs(content)
-    # Weights in other files are found only from the path.
-    source = file if file is not None and model is content else model
-    optimization: Optimization = "none" if plain else "all"
-    return open_session(source, providers=providers, threads=threads, optimization=optimization)
-
-
 def _load_error(path: Path, error: Exception) -> ModelError:
     damaged = type(error).__name__ in ("InvalidProtobuf", "InvalidGraph")
     what = "expected an ONNX model, the file is none or is damaged" if damaged else "cannot be loaded"
     return ModelError(f"{path}: {what}: {error_text(error)}")
-
-
-def _without_weight_inputs(content: bytes) -> bytes:
-    try:
-        return without_weight_inputs(content)
-    except ValueError:
-        return content  # no protocol buffer: ONNX Runtime's own error names it
 
 
 def _check_device(requested: str, providers: list[Any], device: str, path: Path) -> None:

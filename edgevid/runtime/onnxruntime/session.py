@@ -13,7 +13,7 @@ import onnxruntime
 
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime.device import parse_device
-from edgevid.runtime.threads import default_threads
+from edgevid.runtime.processor import default_threads
 
 Optimization = Literal["all", "basic", "none"]
 """How far ONNX Runtime rewrites a graph: "basic" keeps to standard operators, "none" changes nothing."""

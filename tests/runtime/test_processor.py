@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edgevid.runtime import threads
-from edgevid.runtime.threads import cpu_quota, default_threads, physical_cores
+from edgevid.runtime import processor
+from edgevid.runtime.processor import cpu_quota, default_threads, physical_cores
 
 
 def topology(root: Path, siblings: dict[int, str]) -> Path:
@@ -62,6 +62,6 @@ def test_the_quota_of_the_first_cgroups(tmp_path: Path) -> None:
 def test_threads_are_cores_within_the_quota(
     monkeypatch: pytest.MonkeyPatch, quota: float | None, expected: int
 ) -> None:
-    monkeypatch.setattr(threads, "cpu_quota", lambda: quota)
-    monkeypatch.setattr(threads, "physical_cores", lambda logical: 4)
+    monkeypatch.setattr(processor, "cpu_quota", lambda: quota)
+    monkeypatch.setattr(processor, "physical_cores", lambda logical: 4)
     assert default_threads() == expected
