@@ -16,6 +16,7 @@ from edgevid.detect.preprocess import Preprocessor
 from edgevid.errors import EdgevidError, InputError
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.compare.gate import same_outputs
+from edgevid.optimize.compare.outputs import RecordingEngine
 from edgevid.optimize.compare.run import find_model, load_model
 from edgevid.runtime import Engine, Recipe
 from edgevid.runtime.recipe import Precision
@@ -74,32 +75,6 @@ class Timing:
         }  # fmt: skip
 
 
-class TimedEngine:
-    """An engine that records when it was last called and when it returned."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.inputs, self.outputs = engine.inputs, engine.outputs
-        self.called = self.returned = 0.0
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The engine's outputs."""
-        self.called = time.perf_counter()
-        found = self._engine.run(inputs)
-        self.returned = time.perf_counter()
-        return found
-
-    def close(self) -> None:
-        """Closes the engine."""
-        self._engine.close()
-
-    def __enter__(self) -> TimedEngine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
 class Subject:
     """One engine under test."""
 
@@ -116,7 +91,7 @@ class Subject:
         start = time.perf_counter()
         raw = load_model(found, device, threads)
         self.load_s = time.perf_counter() - start
-        self.model, self.raw, self.engine = found, raw, TimedEngine(raw)
+        self.model, self.raw, self.engine = found, raw, RecordingEngine(raw)
         shared = (o.recipe for o in others if o.recipe is not None and same_outputs(o.raw, raw))
         self.recipe: Recipe | None = found.recipe or next(shared, None) or _drafted(found.file)
         self._work = _work(self.engine, self.recipe)
@@ -151,7 +126,7 @@ class Subject:
         )
 
 
-def _work(engine: TimedEngine, recipe: Recipe | None) -> Callable[[Frame], Any]:
+def _work(engine: Engine, recipe: Recipe | None) -> Callable[[Frame], Any]:
     """The work on a frame, as the pipeline does it, as far as the task needs no other model."""
     if recipe is not None and recipe.task == "detect":
         detector = Detector(engine, recipe)
@@ -165,20 +140,14 @@ def _work(engine: TimedEngine, recipe: Recipe | None) -> Callable[[Frame], Any]:
             engine.run({name.name: prepare.buffer})
 
         return run
-    inputs = _random_inputs(engine)
-    return lambda _: engine.run(inputs)
-
-
-def _random_inputs(engine: Engine) -> dict[str, Array]:
-    """Random inputs for models that take more than an image; InputError for dynamic sizes."""
     rng = np.random.default_rng(0)
-    inputs: dict[str, Array] = {}
+    inputs: dict[str, Array] = {}  # random ones for models that take more than an image
     for spec in engine.inputs:
         shape = [max(n, 1) for n in spec.shape[:1]] + list(spec.shape[1:])
         if min(shape, default=1) < 1:
             raise InputError(f"bench: input {spec} has dynamic sizes, and no recipe fixes them")
         inputs[spec.name] = rng.random(shape).astype(spec.dtype)
-    return inputs
+    return lambda _: engine.run(inputs)
 
 
 def _drafted(file: Path) -> Recipe | None:

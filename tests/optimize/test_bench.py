@@ -17,7 +17,8 @@ from edgevid.errors import EdgevidError, InputError, SourceError
 from edgevid.optimize import bench as module
 from edgevid.optimize import conditions as found
 from edgevid.optimize.bench import bench
-from edgevid.optimize.bench_subject import Subject, TimedEngine, Timing
+from edgevid.optimize.bench_subject import Subject, Timing
+from edgevid.optimize.compare.outputs import RecordingEngine
 from edgevid.runtime import FakeEngine, TensorSpec
 
 RECIPE = """
@@ -142,13 +143,12 @@ def test_nothing_to_run_or_to_see(folder: Path) -> None:
         bench([folder / "tiny.onnx"], data=folder / "absent.mp4")
 
 
-def test_the_clocked_engine_answers_like_the_engine_and_closes_it() -> None:
+def test_the_recording_engine_answers_like_the_engine_and_states_when() -> None:
     spec = TensorSpec("x", (1,), np.dtype(np.float32))
     inner = FakeEngine((spec,), (spec,), lambda given: {"x": given["x"] * 2})
-    with TimedEngine(inner) as engine:
-        assert engine.run({"x": np.ones(1, np.float32)})["x"].tolist() == [2.0]
-        assert 0 < engine.called <= engine.returned
-    assert inner.closed
+    engine = RecordingEngine(inner)
+    assert engine.run({"x": np.ones(1, np.float32)})["x"].tolist() == [2.0]
+    assert 0 < engine.called <= engine.returned
 
 
 def test_the_command_prints_a_table_and_writes_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

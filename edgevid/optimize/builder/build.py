@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from edgevid._version import __version__
-from edgevid.detect.preprocess import input_shape
 from edgevid.errors import InputError, ModelError, ParityError
 from edgevid.files.atomic import move_into_place, write_atomic
 from edgevid.files.digest import sha256, sha256_of
@@ -27,6 +26,7 @@ from edgevid.optimize.builder.options import FALLBACK, BuildOptions, Shape
 from edgevid.optimize.builder.verify import Verification, Verifier
 from edgevid.optimize.fp16 import make_fp16, make_int8_fp16
 from edgevid.runtime.cuda.driver import Gpu, gpus
+from edgevid.runtime.letterbox import input_shape
 from edgevid.runtime.manifest import (
     TITLES,
     Backend,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from edgevid.detect.detector import Detector
@@ -19,15 +17,6 @@ MARGIN = 0.1
 DEFINITION = (
     "share of both models' boxes that match one to one, same class, at IoU 0.5 or more: 2 M / (A + B)"
 )
-
-
-@dataclass(slots=True)
-class _Sums:
-    exact: int = 0
-    threshold_crossings: int = 0
-    class_changes: int = 0
-    ious: list[Array] = field(default_factory=list)
-    scores: list[Array] = field(default_factory=list)
 
 
 class BoxTask(FrameTask):
@@ -47,7 +36,9 @@ class BoxTask(FrameTask):
             # suppression goes from the highest score down, so they change nothing above it.
             self._detectors.append(Detector(engine, how, score_threshold=max(limit - MARGIN, 0.0)))
             self._thresholds.append(limit)
-        self._boxes, self._sums = BoxAgreement(), _Sums()
+        self._boxes = BoxAgreement()
+        self._exact = self._threshold_crossings = self._class_changes = 0
+        self._ious, self._scores = list[Array](), list[Array]()
 
     def answer(self, side: int, frame: NamedFrame) -> Detections:
         """Boxes of the reference (0) or the candidate (1), those just below the threshold too."""
@@ -59,54 +50,48 @@ class BoxTask(FrameTask):
         b = above_threshold(faint_b, self._thresholds[1])
         rows, ious = self._boxes.add(a, b)
         scores = np.stack((a.scores[rows[:, 0]], b.scores[rows[:, 1]]), axis=1)
-        sums = self._sums
-        sums.exact += int((ious >= EXACT_IOU).sum())
-        sums.ious.append(ious)
-        sums.scores.append(scores)
-        missed, extra = _unmatched(a, rows[:, 0]), _unmatched(b, rows[:, 1])
+        self._exact += int((ious >= EXACT_IOU).sum())
+        self._ious.append(ious)
+        self._scores.append(scores)
+        missed, extra = (d[np.setdiff1d(np.arange(len(d)), rows[:, k])] for k, d in enumerate((a, b)))
         below_a = faint_a[faint_a.scores <= np.float32(self._thresholds[0])]
         below_b = faint_b[faint_b.scores <= np.float32(self._thresholds[1])]
-        sums.threshold_crossings += len(match_boxes(missed, below_b)[0]) + len(match_boxes(extra, below_a)[0])
-        sums.class_changes += _class_changes(missed, extra)
+        self._threshold_crossings += len(match_boxes(missed, below_b)[0])
+        self._threshold_crossings += len(match_boxes(extra, below_a)[0])
+        self._class_changes += _class_changes(missed, extra)
         drift = float(np.abs(scores[:, 1] - scores[:, 0]).max(initial=0.0))
         text = f"{len(missed)} missed, {len(extra)} extra, {len(rows)} matched, score drift up to {drift:.2f}"
         return FramePair(frame, 2.0 * len(rows), float(len(a) + len(b)), drift, text, a, b, rows)
 
     def metrics(self) -> TaskMetrics:
         """The sums over all frames."""
-        boxes, sums = self._boxes, self._sums
-        ious = np.concatenate([np.zeros(0, np.float32), *sums.ious])
-        scores = np.concatenate([np.zeros((0, 2), np.float32), *sums.scores])
+        boxes = self._boxes
+        ious = np.concatenate([np.zeros(0, np.float32), *self._ious])
+        scores = np.concatenate([np.zeros((0, 2), np.float32), *self._scores])
         drift = scores[:, 1] - scores[:, 0]
         details = {
             "boxes of the reference": boxes.reference,
             "boxes of the candidate": boxes.candidate,
             "matched at IoU 0.5": boxes.matched,
-            "matched at IoU 0.9": sums.exact,
+            "matched at IoU 0.9": self._exact,
             "recall of the reference's boxes": _ratio(boxes.matched, boxes.reference),
             "precision of the candidate's boxes": _ratio(boxes.matched, boxes.candidate),
-            "agreement at IoU 0.9": _ratio(2 * sums.exact, boxes.total),
+            "agreement at IoU 0.9": _ratio(2 * self._exact, boxes.total),
             "mean IoU of matches": float(ious.mean()) if len(ious) else 0.0,
             "score drift, mean": float(drift.mean()) if len(drift) else 0.0,
             "score drift, mean absolute": float(np.abs(drift).mean()) if len(drift) else 0.0,
             "score drift, largest": float(np.abs(drift).max(initial=0.0)),
-            "threshold crossings": sums.threshold_crossings,
-            "class changes": sums.class_changes,
+            "threshold crossings": self._threshold_crossings,
+            "class changes": self._class_changes,
         }
-        total = boxes.total
         return TaskMetrics(
-            "detect", boxes.share, float(total), total, "boxes", " at IoU 0.5", DEFINITION, details, scores
-        )
+            "detect", boxes.share, float(boxes.total), boxes.total, "boxes", " at IoU 0.5", DEFINITION,
+            details, scores,
+        )  # fmt: skip
 
 
 def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
-
-
-def _unmatched(table: Detections, matched: Array) -> Detections:
-    keep = np.ones(len(table), bool)
-    keep[matched] = False
-    return table[keep]
 
 
 def _class_changes(missed: Detections, extra: Detections) -> int:

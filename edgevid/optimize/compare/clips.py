@@ -57,15 +57,11 @@ class ClipTask:
                 f"compare: expected at least the {self._spec.steps} frames of one clip of "
                 f"{self.recipe.name}, got {len(self._steps)}"
             )
-        details = {
-            "probability drift, mean of the largest": float(np.mean(self._drifts)),
-            "probability drift, largest": float(np.max(self._drifts)),
-        }
         definition = "share of clips on which both models' most probable class is the same (top-1)"
-        share = self._agreeing / count
         return TaskMetrics(
-            self.recipe.task, share, float(count), count, "clips", " by top-1 class", definition, details
-        )
+            self.recipe.task, self._agreeing / count, float(count), count, "clips", " by top-1 class",
+            definition, drift_details("probability", self._drifts),
+        )  # fmt: skip
 
     def _probabilities(self, recognizer: Recognizer) -> Array:
         """(C,) probabilities; NaN where the model's answer is not finite."""
@@ -79,6 +75,12 @@ class ClipTask:
                 raise
             return np.full(len(self.recipe.names), np.nan)
         return np.asarray(found.values[0], np.float64)
+
+
+def drift_details(what: str, drifts: list[float]) -> dict[str, float]:
+    """The metrics of the largest drift of each frame."""
+    mean, high = (float(np.mean(drifts)), float(np.max(drifts))) if drifts else (0.0, 0.0)
+    return {f"{what} drift, mean of the largest": mean, f"{what} drift, largest": high}
 
 
 def class_pair(frame: NamedFrame, a: Array, b: Array, names: tuple[str, ...]) -> FramePair:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -37,27 +38,24 @@ class OutputParity:
 
 
 class RecordingEngine:
-    """An engine that keeps its last outputs."""
+    """An engine that keeps its last outputs, and when it was called and returned them."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.inputs, self.outputs = engine.inputs, engine.outputs
         self.last: dict[str, Array] = {}
         """The arrays of the last run, valid until the next."""
+        self.called = self.returned = 0.0
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The engine's outputs."""
+        self.called = time.perf_counter()
         self.last = self._engine.run(inputs)
+        self.returned = time.perf_counter()
         return self.last
 
     def close(self) -> None:
         """Does nothing: the engine belongs to the caller."""
-
-    def __enter__(self) -> RecordingEngine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class OutputTally:

@@ -35,8 +35,6 @@ class ComparedModel:
     file: Path
     precision: Precision
     title: str
-    drafted: bool = False
-    """Whether the recipe is a draft from the file's shapes."""
 
 
 def compare(
@@ -65,13 +63,10 @@ def compare(
     here = conditions()
     first = find_model(a, "fp32")
     second = find_model(_next_to(first, b), precision)
-    recipe = first.recipe or second.recipe
-    if recipe is None:
-        first = dataclasses.replace(first, recipe=_drafted(first), drafted=True)
-        recipe = first.recipe
-    assert recipe is not None
+    recipe = first.recipe or second.recipe or _drafted(first)
     other = second.recipe or recipe
-    titles = _titles(first, second)
+    same = first.title == second.title
+    titles = (f"{first.title} (A)", f"{second.title} (B)") if same else (first.title, second.title)
     with (
         _reference(first, recipe, device, threads) as reference,
         load_model(second, device, threads, recipe=other) as candidate,
@@ -88,7 +83,7 @@ def compare(
             "score threshold": _threshold(recipe, score_threshold),
             **here,
         }
-    if first.drafted:
+    if first.recipe is None and second.recipe is None:
         note = f"no recipe was found: the decoding is a draft from the shapes of {first.file.name}"
         report = dataclasses.replace(report, notes=(*report.notes, note))
     return report, {key: value for key, value in found.items() if value}
@@ -166,10 +161,8 @@ def _record(path: Path) -> dict[str, Any]:
 
 def _has_recipe(path: Path) -> bool:
     """Whether a recipe of this file lies next to it."""
-    for candidate in (path.with_suffix(".toml"), path.parent / "recipe.toml"):
-        if candidate.is_file() and read_recipe(candidate).file == path.name:
-            return True
-    return False
+    candidates = (path.with_suffix(".toml"), path.parent / "recipe.toml")
+    return any(one.is_file() and read_recipe(one).file == path.name for one in candidates)
 
 
 def _reference(model: ComparedModel, recipe: Recipe, device: str, threads: int | None) -> LoadedEngine:
@@ -200,13 +193,6 @@ def _recipe_of_source(path: Path) -> Recipe | None:
     known = recipes() if names else {}
     made = (known[name] for name in names if name in known)
     return next((r.with_local(path) for r in made if path.name.startswith(Path(r.file).stem + ".")), None)
-
-
-def _titles(a: ComparedModel, b: ComparedModel) -> tuple[str, str]:
-    """Names of both models that differ."""
-    if a.title != b.title:
-        return a.title, b.title
-    return f"{a.title} (A)", f"{b.title} (B)"
 
 
 def _described(model: ComparedModel, engine: Engine) -> str:

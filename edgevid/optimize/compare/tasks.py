@@ -16,7 +16,7 @@ from edgevid.actions.recognizer import (
 )
 from edgevid.errors import InputError
 from edgevid.optimize.compare.boxes import BoxTask
-from edgevid.optimize.compare.clips import KINDS, ClipTask, class_pair
+from edgevid.optimize.compare.clips import KINDS, ClipTask, class_pair, drift_details
 from edgevid.optimize.compare.outputs import cosine
 from edgevid.optimize.compare.pair import FramePair, FrameTask, Task, TaskMetrics
 from edgevid.optimize.frames import NamedFrame
@@ -60,20 +60,24 @@ class ImageTask(FrameTask):
     )
 
     def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe) -> None:
-        self.recipe, self._frames = recipe, list[tuple[float, float, float]]()
+        self.recipe = recipe
+        self.agreeing, self.total, self.drifts = 0.0, 0.0, list[float]()
 
     def count(self, pair: FramePair) -> FramePair:
         """Keeps the pair's figures, not its pixels."""
-        self._frames.append((pair.agreeing, pair.total, pair.drift))
+        self.agreeing += pair.agreeing
+        self.total += pair.total
+        self.drifts.append(pair.drift)
         return pair
 
-    def sums(self) -> tuple[float, float, float, float]:
-        """Agreement, total, mean and largest drift."""
-        if not self._frames:
-            return 0.0, 0.0, 0.0, 0.0
-        agreeing, total, drift = np.array(self._frames).T
-        share = float(agreeing.sum() / total.sum()) if total.sum() else 0.0
-        return share, float(total.sum()), float(drift.mean()), float(drift.max())
+    def metrics_of(
+        self, unit: str, condition: str, definition: str, details: dict[str, float]
+    ) -> TaskMetrics:
+        """The share of what agrees over all frames."""
+        share = self.agreeing / self.total if self.total else 0.0
+        return TaskMetrics(
+            self.recipe.task, share, self.total, int(self.total), unit, condition, definition, details
+        )
 
 
 class ClassTask(ImageTask):
@@ -82,9 +86,10 @@ class ClassTask(ImageTask):
     def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe) -> None:
         super().__init__(a, b, recipe, other)
         self._sides = [
-            (e, r, image_input(r), input_named(e, r.input_name, r).name, first_output(e, r), _activation(r))
+            (e, r, image_input(r), input_named(e, r.input_name, r).name, first_output(e, r),
+             ClipSection.read(r).activation)
             for e, r in ((a, recipe), (b, other))
-        ]
+        ]  # fmt: skip
 
     def answer(self, side: int, frame: NamedFrame) -> Array:
         """(C,) probabilities."""
@@ -101,12 +106,9 @@ class ClassTask(ImageTask):
 
     def metrics(self) -> TaskMetrics:
         """Top-1 agreement."""
-        share, total, mean, high = self.sums()
-        details = {"probability drift, mean of the largest": mean, "probability drift, largest": high}
         definition = "share of frames on which both models' most probable class is the same (top-1)"
-        return TaskMetrics(
-            "classify", share, total, int(total), "frames", " by top-1 class", definition, details
-        )
+        details = drift_details("probability", self.drifts)
+        return self.metrics_of("frames", " by top-1 class", definition, details)
 
 
 class JointTask(ImageTask):
@@ -137,13 +139,11 @@ class JointTask(ImageTask):
 
     def metrics(self) -> TaskMetrics:
         """Agreement of joints."""
-        share, total, mean, high = self.sums()
-        details = {"score drift, mean of the largest": mean, "score drift, largest": high}
         definition = (
             f"share of the joints detected by either model (score from {MIN_JOINT_SCORE}) that both detect "
             f"within {MAX_JOINT_DISTANCE:.0%} of the frame's longer side"
         )
-        return TaskMetrics("pose", share, total, int(total), "joints", " by position", definition, details)
+        return self.metrics_of("joints", " by position", definition, drift_details("score", self.drifts))
 
 
 class FeatureTask(ImageTask):
@@ -167,11 +167,6 @@ class FeatureTask(ImageTask):
 
     def metrics(self) -> TaskMetrics:
         """Mean cosine similarity."""
-        share, total, _, high = self.sums()
-        details = {"minimum cosine of a frame": 1 - high}
         definition = "mean over the frames of the cosine similarity of both models' feature vectors"
-        return TaskMetrics("features", share, total, int(total), "frames", " by cosine", definition, details)
-
-
-def _activation(recipe: Recipe) -> str:
-    return ClipSection.read(recipe).activation
+        details = {"minimum cosine of a frame": 1 - max(self.drifts, default=0.0)}
+        return self.metrics_of("frames", " by cosine", definition, details)
