@@ -8,9 +8,10 @@ from typing import Protocol
 import numpy as np
 
 from edgevid.actions.clip_spec import ClipSection, ClipSpec
-from edgevid.detect.preprocess import input_shape, letterbox
+from edgevid.detect.preprocess import letterbox
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime import Engine, Recipe, TensorSpec
+from edgevid.runtime.letterbox import input_shape
 from edgevid.types import Array, Clips, Frame, InputSpec, Scores
 
 

@@ -10,10 +10,11 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.detect.decode import Decoder
-from edgevid.detect.preprocess import LetterboxTransform, Preprocessor, input_shape, letterbox_rectangle
+from edgevid.detect.preprocess import LetterboxTransform, Preprocessor, letterbox_rectangle
 from edgevid.errors import InputError, ModelError, did_you_mean
 from edgevid.models.hub import resolve_model
 from edgevid.runtime.engine import AcceptsFrames, Engine, TensorSpec
+from edgevid.runtime.letterbox import input_shape
 from edgevid.runtime.load import load_engine
 from edgevid.runtime.recipe import DetectorRecipe, LocalRecipe, Precision, Recipe
 from edgevid.types import Array, Detections, Frame

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.errors import InputError
-from edgevid.runtime.letterbox import Rectangle, write_letterbox
+from edgevid.runtime.letterbox import Rectangle, input_shape, write_letterbox
 from edgevid.types import Array, Frame, InputSpec
 
 
@@ -72,14 +72,6 @@ def letterbox_rectangle(size: tuple[int, int], spec: InputSpec) -> Rectangle:
     if spec.anchor == "top-left":
         return 0, 0, width, height
     return (spec.width - width) // 2, (spec.height - height) // 2, width, height
-
-
-def input_shape(spec: InputSpec) -> tuple[int, int, int]:
-    """Shape of one image of the model's input, without the batch axis."""
-    channels = 1 if spec.color == "GRAY" else 3
-    if spec.layout == "NCHW":
-        return channels, spec.height, spec.width
-    return spec.height, spec.width, channels
 
 
 def letterbox(frame: Frame, spec: InputSpec, out: Array | None = None) -> tuple[Array, LetterboxTransform]:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgevid import kernels
-from edgevid.detect.preprocess import LetterboxTransform, Preprocessor, crop, input_shape, letterbox
+from edgevid.detect.preprocess import LetterboxTransform, Preprocessor, crop, letterbox
 from edgevid.errors import InputError
+from edgevid.runtime.letterbox import input_shape
 from edgevid.types import Array, Frame, InputSpec
 
 RAW = {"std": (1.0, 1.0, 1.0)}

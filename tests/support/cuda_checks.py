@@ -18,13 +18,14 @@ import numpy as np
 import pytest
 from device_memory import free_memory
 
-from edgevid.detect.preprocess import input_shape, letterbox, letterbox_rectangle
+from edgevid.detect.preprocess import letterbox, letterbox_rectangle
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime.cuda.driver import gpu_of, gpus
 from edgevid.runtime.cuda.graph import Graph
 from edgevid.runtime.cuda.interface import Cuda
 from edgevid.runtime.cuda.letterbox import DeviceLetterbox, kernel_image
 from edgevid.runtime.cuda.open import open_cuda
+from edgevid.runtime.letterbox import input_shape
 from edgevid.types import Frame, InputSpec
 
 ON_HOST = os.environ.get("EDGEVID_HOST_DRIVER") == "1"

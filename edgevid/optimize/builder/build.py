@@ -19,12 +19,11 @@ from edgevid._version import __version__
 from edgevid.errors import InputError, ModelError, ParityError
 from edgevid.files.atomic import move_into_place, write_atomic
 from edgevid.files.digest import sha256, sha256_of
-from edgevid.models.hub import resolve_model
 from edgevid.optimize.builder import engine as build_engine
 from edgevid.optimize.builder import layers as build_layers
 from edgevid.optimize.builder.options import FALLBACK, BuildOptions, Shape
 from edgevid.optimize.builder.verify import Verification, Verifier
-from edgevid.optimize.fp16 import make_fp16, make_int8_fp16
+from edgevid.optimize.fp16 import find_recipe, make_fp16, make_int8_fp16
 from edgevid.runtime.cuda.driver import Gpu, gpus
 from edgevid.runtime.letterbox import input_shape
 from edgevid.runtime.manifest import (
@@ -119,22 +118,15 @@ class BuildResult:
     """The builder's own."""
 
 
-def make_plan(
-    model: LocalRecipe | str | Path,
-    options: BuildOptions,
-    *,
-    out: Path | None = None,
-    folder: Path | None = None,
-) -> Plan:
-    """What `build` would do. `out` names the engine file, `folder` where variants lie, both by default
-    `build/` next to the model."""
-    recipe = model if isinstance(model, LocalRecipe) else _recipe(model)
+def make_plan(model: LocalRecipe | str | Path, options: BuildOptions, *, out: Path | None = None) -> Plan:
+    """What `build` would do. `out` names the engine file, by default in `build/` next to the model."""
+    recipe = model if isinstance(model, LocalRecipe) else find_recipe(model)
     source: LocalRecipe | Path = recipe if recipe is not None else Path(str(model))
     path = model_file(source)
     backend = build_engine.choose_backend(options.backend)
     options.check_backend(backend)
-    graph, variant, missing = _graph(source, options, folder)
-    place = folder or build_folder(source)
+    graph, variant, missing = _graph(source, options)
+    place = build_folder(source)
     engine = out or place / engine_name(path.stem, options.precision, backend)
     cache = options.timing_cache or place / f"timing.{build_engine.installed_version(backend) or 'new'}.cache"
     found = gpus()
@@ -153,35 +145,20 @@ def make_plan(
     )
 
 
-def _recipe(model: str | Path) -> LocalRecipe | None:
-    """The recipe of a name or file; None for an ONNX file without a recipe and without a known decoder."""
-    try:
-        return resolve_model(model)
-    except ModelError as error:
-        if not Path(model).is_file():
-            raise
-        log.info("%s: built as a bare graph (%s)", model, error)
-        return None
-
-
-def _graph(model: LocalRecipe | Path, options: BuildOptions, folder: Path | None) -> tuple[Path, str, str]:
+def _graph(model: LocalRecipe | Path, options: BuildOptions) -> tuple[Path, str, str]:
     """The graph of a precision, its variant, and the error with the command that makes it where it is absent.
 
     The build makes FP16 graphs itself; INT8 graphs need frames of the user's.
     """
     if options.precision == "fp32":
         return model_file(model), "fp32", ""
-    if options.precision == "fp16":
-        variant, needed = "fp16", "fp16"
-    else:
-        variant, needed = (
-            ("int8-trt-fp16" if options.fallback_precision == "fp16" else "int8-trt"),
-            "int8-trt",
-        )
-    path, missing = variant_path(model, variant, folder=folder), ""
+    needed = "fp16" if options.precision == "fp16" else "int8-trt"
+    mixed = needed == "int8-trt" and options.fallback_precision == "fp16"
+    variant, missing = "int8-trt-fp16" if mixed else needed, ""
+    path = variant_path(model, variant)
     if options.precision == "int8" or path.is_file():
         try:
-            find_variant(model, needed, folder=folder)
+            find_variant(model, needed)
         except ModelError as error:
             missing = str(error)
     return path, variant, missing
@@ -193,7 +170,6 @@ def build(
     *,
     verification: Verification | None = None,
     out: Path | None = None,
-    folder: Path | None = None,
     progress: build_engine.Progress | None = None,
     report: Report = log.info,
 ) -> BuildResult:
@@ -204,9 +180,9 @@ def build(
     options, verification = options or BuildOptions(), verification or Verification()
     rejected: list[ParityError] = []
     while True:
-        plan = make_plan(model, options, out=out, folder=folder)
+        plan = make_plan(model, options, out=out)
         try:
-            return _build(plan, verification, rejected, folder, progress, report)
+            return _build(plan, verification, rejected, progress, report)
         except ParityError as error:
             following = FALLBACK.get(options.precision)
             if not verification.try_next or following is None:
@@ -220,32 +196,28 @@ def _build(
     plan: Plan,
     verification: Verification,
     rejected: list[ParityError],
-    folder: Path | None,
     progress: build_engine.Progress | None,
     report: Report,
 ) -> BuildResult:
     if plan.missing:
         raise ModelError(plan.missing)
     build_engine.load_backend(plan.backend)  # a missing package is an error before minutes of comparing
-    _make_half_graph(plan, verification, folder, report)
+    _make_half_graph(plan, verification, report)
     verifier = Verifier(plan.model, plan.recipe, plan.options.precision, verification)
     parity: dict[str, Any] = {"graph": verifier.graph(plan.graph, plan.engine, report)}
     report(f"building {plan.engine.name} with {TITLES[plan.backend]}")
     started = time.monotonic()
+    cache = plan.timing_cache.read_bytes() if plan.timing_cache and plan.timing_cache.is_file() else b""
     built = build_engine.build_engine(
-        plan.graph,
-        plan.options,
-        plan.backend,
-        sizes=_sizes(plan.recipe),
-        timing_cache=_read(plan.timing_cache),
-        progress=progress,
-    )
+        plan.graph, plan.options, plan.backend,
+        sizes=_sizes(plan.recipe), timing_cache=cache, progress=progress,
+    )  # fmt: skip
     if plan.timing_cache and built.timing_cache:
         _write(plan.timing_cache, built.timing_cache)
     _check_precision(plan, built)
     part = plan.engine.with_name(plan.engine.name + ".part")
     _write(part, built.plan)
-    manifest = _manifest(plan, built, time.monotonic() - started, _calibration_hash(plan, folder))
+    manifest = _manifest(plan, built, time.monotonic() - started, _calibration_hash(plan))
     try:
         parity["engine"] = verifier.engine(part, manifest, plan.engine, report)
     except BaseException:
@@ -259,7 +231,7 @@ def _build(
     return BuildResult(plan.engine, manifest, rejected, built.warnings)
 
 
-def _make_half_graph(plan: Plan, how: Verification, folder: Path | None, report: Report) -> None:
+def _make_half_graph(plan: Plan, how: Verification, report: Report) -> None:
     """Makes the FP16 graph where there is none, and always the INT8 graph with FP16 between its layers."""
     expected = plan.variant == "int8-trt-fp16" or (plan.variant == "fp16" and not plan.graph.is_file())
     if not expected:
@@ -267,16 +239,16 @@ def _make_half_graph(plan: Plan, how: Verification, folder: Path | None, report:
     report(f"making {plan.graph.name} of {plan.model.name}")
     source = plan.recipe or plan.model
     if plan.variant == "fp16":
-        make_fp16(source, how.data if plan.recipe else None, folder=folder)
+        make_fp16(source, how.data if plan.recipe else None)
     else:
-        make_int8_fp16(source, folder=folder)
+        make_int8_fp16(source)
 
 
-def _calibration_hash(plan: Plan, folder: Path | None) -> str:
+def _calibration_hash(plan: Plan) -> str:
     """SHA-256 of how the INT8 ranges were measured, from the graph's record; empty for other precisions."""
     if plan.options.precision != "int8":
         return ""
-    record = read_record(variant_path(plan.recipe or plan.model, "int8-trt", folder=folder))
+    record = read_record(variant_path(plan.recipe or plan.model, "int8-trt"))
     return sha256(json.dumps(record.get("calibration", {}), sort_keys=True))
 
 
@@ -331,13 +303,6 @@ def _manifest(plan: Plan, built: build_engine.Built, seconds: float, calibration
             "machine": f"{platform.system()} {platform.machine()}",
         },
     )
-
-
-def _read(path: Path | None) -> bytes:
-    try:
-        return path.read_bytes() if path else b""
-    except OSError:
-        return b""
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from edgevid.errors import InputError, ModelError
 from edgevid.kernels.reference.pixels import _axis, _coefficients  # the specification of both twins
 from edgevid.runtime.cuda.interface import Cuda, Memory, Module, Pinned, Stream
-from edgevid.runtime.letterbox import Rectangle
+from edgevid.runtime.letterbox import Rectangle, input_shape
 from edgevid.types import Array, Frame, InputSpec
 
 FOLDER = Path(__file__).resolve().parent
@@ -110,8 +110,7 @@ class DeviceLetterbox:
         self._tasks = cuda.pinned((batch,), TASK)
         self._device_tasks = cuda.alloc(batch * TASK.itemsize)
         self._slots: list[_Slot | None] = [None] * batch
-        channels = 1 if spec.color == "GRAY" else 3
-        self.row_bytes = channels * spec.width * spec.height * np.dtype(spec.dtype).itemsize
+        self.row_bytes = int(np.prod(input_shape(spec))) * np.dtype(spec.dtype).itemsize
         """Bytes of one image of the model's input."""
 
     def write(

@@ -14,7 +14,7 @@ from edgevid.runtime.cuda.graph import Graph
 from edgevid.runtime.cuda.interface import Cuda, Memory, Pinned
 from edgevid.runtime.cuda.letterbox import DeviceLetterbox
 from edgevid.runtime.engine import TensorSpec
-from edgevid.runtime.letterbox import Rectangle, write_letterbox
+from edgevid.runtime.letterbox import Rectangle, input_shape, write_letterbox
 from edgevid.runtime.tensorrt.kernel_cache import KernelCache
 from edgevid.types import Array, Frame, InputSpec
 
@@ -192,7 +192,7 @@ class Session:
             )
             for other, array in extra_inputs.items():
                 np.copyto(self._buffers[other].view, array)
-            if not self._fits(spec, expected):
+            if tail != input_shape(spec) or expected.dtype != np.dtype(spec.dtype):
                 raise InputError(f"engine input {expected}: does not fit images of {spec}")
             buffer, letterbox = self._buffers[name], self._letterbox_for(spec, name)
             if letterbox is None:
@@ -201,12 +201,6 @@ class Session:
                 return self._go("")
             letterbox.write(frames, rectangles, buffer.device.address, self.stream)
             return self._go(name)
-
-    def _fits(self, spec: InputSpec, expected: TensorSpec) -> bool:
-        channels = 1 if spec.color == "GRAY" else 3
-        planar = (channels, spec.height, spec.width)
-        tail = planar if spec.layout == "NCHW" else (*planar[1:], channels)
-        return self._limits[expected.name][2][1:] == tail and expected.dtype == np.dtype(spec.dtype)
 
     def _letterbox_for(self, spec: InputSpec, name: str) -> DeviceLetterbox | None:
         """The device's letterbox; None, with one warning, where its kernels do not load."""

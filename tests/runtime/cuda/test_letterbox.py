@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from compile_ptx import PTX, sources_hash
 
-from edgevid.detect.preprocess import input_shape, letterbox, letterbox_rectangle
+from edgevid.detect.preprocess import letterbox, letterbox_rectangle
 from edgevid.runtime.cuda.letterbox import (
     TASK,
     axis_table,
@@ -20,6 +20,7 @@ from edgevid.runtime.cuda.letterbox import (
     pack_frame,
     write_task,
 )
+from edgevid.runtime.letterbox import input_shape
 from edgevid.types import Frame, InputSpec
 
 TESTS = Path(__file__).resolve().parents[2]
