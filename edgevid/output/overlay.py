@@ -82,13 +82,11 @@ def label_bitmap(lines: tuple[tuple[str, Color], ...], text: float, pad: int, ed
 class Overlay:
     """Draws results; keeps the trails of the current tracks only."""
 
-    def __init__(
-        self, *, trail_s: float = 1.5, unit: str = "km/h", show_speed: bool = True, show_status: bool = True
-    ) -> None:
+    def __init__(self, *, trail_s: float = 1.5, unit: str = "km/h", show_status: bool = True) -> None:
         """`trail_s` seconds of each object's path are drawn; `unit` is "km/h", "mph" or "m/s"."""
         if unit not in UNITS:
             raise InputError(f"unit: expected one of {tuple(UNITS)}, got {unit!r}")
-        self.trail_s, self.unit, self.show_speed, self.show_status = trail_s, unit, show_speed, show_status
+        self.trail_s, self.unit, self.show_status = trail_s, unit, show_status
         self._trails: dict[int, deque[tuple[float, int, int]]] = {}
 
     def draw(self, frame: Frame, result: Result, *, notes: Sequence[str] = ()) -> Array:
@@ -108,7 +106,7 @@ class Overlay:
         for row in order:
             self._box(image, corners[row], int(tracks.ids[row]), tracks.match[row] < 0, style)
         taken: list[tuple[int, int, int, int]] = []
-        texts = _texts(result, self.unit if self.show_speed else None)
+        texts = _texts(result, self.unit)
         for row in order[::-1]:
             edge = color_of(int(tracks.ids[row]))
             small = tracks.boxes[row, 3] - tracks.boxes[row, 1] < 90 * style.text
@@ -157,13 +155,12 @@ class Overlay:
         status = f"{result.time:7.2f} s   {len(result.tracks)} objects   {1000 * seconds:.1f} ms"
         lines = ((status, INK), *((note, GRAY) for note in notes))
         plate = label_bitmap(lines, style.text, style.pad, GRAY)
-        high = image.shape[0]
-        _blit(image, plate, style.pad, high - plate.shape[0] - style.pad)
+        _blit(image, plate, style.pad, image.shape[0] - plate.shape[0] - style.pad)
 
 
-def _texts(result: Result, unit: str | None) -> list[tuple[tuple[str, Color], ...]]:
+def _texts(result: Result, unit: str) -> list[tuple[tuple[str, Color], ...]]:
     """The label lines of each track, in the order of the tracks."""
-    speeds = result.display_speeds() if unit else {}
+    speeds = result.display_speeds()
     by_task = {task: {row.id: row for row in verdicts} for task, verdicts in result.verdicts.items()}
     classes = by_task.pop("class", {})
     texts = []
@@ -171,7 +168,7 @@ def _texts(result: Result, unit: str | None) -> list[tuple[tuple[str, Color], ..
         emitted = classes[i].label if i in classes else label
         lines = [(f"{result.class_name(emitted) if emitted >= 0 else 'unknown'} {i}", INK)]
         lines += [verdict_text(task, rows[i], result) for task, rows in by_task.items() if i in rows]
-        if i in speeds and unit:
+        if i in speeds:
             lines.append(speed_text(speeds[i], unit))
         texts.append(tuple(lines))
     return texts
@@ -201,15 +198,11 @@ def _place(image: Array, plate: Array, box: Sequence[int], taken: list[tuple[int
     x = min(max(0, x1), max(0, image.shape[1] - wide))
     spots = [y1 - high, y2 + 1, y1 + 2, y2 - high - 2]
     inside = [y for y in spots if 0 <= y <= image.shape[0] - high] or [0]
-    for y in inside:
-        spot = (x, y, x + wide, y + high)
-        if not any(spot[0] < t[2] and t[0] < spot[2] and spot[1] < t[3] and t[1] < spot[3] for t in taken):
-            break
-    else:
-        y = inside[0]
-        spot = (x, y, x + wide, y + high)
-    taken.append(spot)
-    _blit(image, plate, spot[0], spot[1])
+    # A label that is taken covers one at y where both their columns and their rows overlap.
+    covering = [t for t in taken if x < t[2] and t[0] < x + wide]
+    y = next((y for y in inside if not any(y < t[3] and t[1] < y + high for t in covering)), inside[0])
+    taken.append((x, y, x + wide, y + high))
+    _blit(image, plate, x, y)
 
 
 def _blit(image: Array, plate: Array, x: int, y: int) -> None:

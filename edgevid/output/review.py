@@ -46,7 +46,6 @@ class ReviewSink(ClosingSink):
         *,
         min_confidence: float = 0.0,
         tasks: Iterable[str] | None = None,
-        reasons: Iterable[Reason] = REVIEWED,
         model_sha256: Mapping[str, str] | None = None,
         source: str = "",
         max_side_px: int = 512,
@@ -62,8 +61,7 @@ class ReviewSink(ClosingSink):
             )
         self._folder, self._limit, self._min_confidence = Path(folder), max_disk_bytes, min_confidence
         self._tasks = None if tasks is None else frozenset(tasks)
-        self._reasons, self._hashes = frozenset(reasons), dict(model_sha256 or {})
-        self._source, self._side = source, max_side_px
+        self._hashes, self._source, self._side = dict(model_sha256 or {}), source, max_side_px
         self._candidates: dict[tuple[str, int], _Candidate] = {}
         self._pending: dict[tuple[str, int], bool] = {}
         """Whether the last verdict of a track and task still is to be reviewed."""
@@ -92,7 +90,7 @@ class ReviewSink(ClosingSink):
         for verdict in result.verdicts[task]:
             key = (task, verdict.id)
             low = verdict.reason is Reason.OK and verdict.confidence < self._min_confidence
-            review = verdict.reason in self._reasons or low
+            review = verdict.reason in REVIEWED or low
             if review or key in self._pending:
                 self._pending[key] = review
             if not review or verdict.id not in rows:

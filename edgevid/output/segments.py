@@ -34,9 +34,7 @@ class SegmentedSink(ClosingSink):
         """`make` opens the sink of one segment; `max_disk_bytes` limits all segments of this name, of
         earlier runs too."""
         self.path = Path(path)
-        if (segment_s is not None and not segment_s > 0) or (
-            max_disk_bytes is not None and max_disk_bytes <= 0
-        ):
+        if not all(limit is None or limit > 0 for limit in (segment_s, max_disk_bytes)):
             raise InputError(
                 f"segments: expected segment_s and max_disk_bytes above 0, got {segment_s}, {max_disk_bytes}"
             )
@@ -57,8 +55,11 @@ class SegmentedSink(ClosingSink):
         due = self.segment_s is not None and frame.time - self._start >= self.segment_s
         if self._sink is None or due or frame.size != self._size:
             self.close()
-            self._sink = self._next()
-            self._start, self._size = frame.time, frame.size
+            self._remove_oldest()
+            path = self._name()
+            self.started += 1
+            self.segments = [*self.segments[1 - LATEST :], path]
+            self._sink, self._start, self._size = self._make(path), frame.time, frame.size
         self._sink.write(frame, result)
 
     def close(self) -> None:
@@ -66,13 +67,6 @@ class SegmentedSink(ClosingSink):
         sink, self._sink = self._sink, None
         if sink is not None:
             sink.close()
-
-    def _next(self) -> Sink:
-        self._remove_oldest()
-        path = self._name()
-        self.started += 1
-        self.segments = [*self.segments[1 - LATEST :], path]
-        return self._make(path)
 
     def _name(self) -> Path:
         if self.segment_s is None:

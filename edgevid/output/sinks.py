@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from edgevid.errors import SourceError
 from edgevid.output.overlay import Overlay
@@ -39,7 +39,10 @@ class _Text(ClosingSink):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._file = _open(path)
+        try:
+            self._file = open(path, "w", encoding="utf-8")  # noqa: SIM115
+        except OSError as error:
+            raise SourceError(f"{path}: cannot be written: {error.strerror}; choose another place") from None
 
     def close(self) -> None:
         """Closes the file."""
@@ -98,10 +101,3 @@ class AnnotatedVideo(ClosingSink):
     def close(self) -> None:
         """Finishes the file."""
         self._writer.close()
-
-
-def _open(path: str | Path) -> IO[str]:
-    try:
-        return open(path, "w", encoding="utf-8")
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be written: {error.strerror}; choose another place") from None

@@ -169,7 +169,7 @@ def find_outliers(calibration: CameraCalibration) -> tuple[int, ...]:
         before = _rms(image, meters, inliers)
         best, row = min((_rms(image, meters, [i for i in inliers if i != row]), row) for row in inliers)
         others = [i for i in inliers if i != row]
-        if not (best < 0.5 * before and _distance(image, meters, others, row) > OUTLIER_PX):
+        if not (best < 0.5 * before and _errors(image, meters, others, [row])[0] > OUTLIER_PX):
             break
         outliers.append(row)
         inliers = others
@@ -185,25 +185,17 @@ def without(calibration: CameraCalibration, rows: tuple[int, ...]) -> CameraCali
     )  # fmt: skip
 
 
-def _fit(image: F64, meters: F64, rows: list[int]) -> F64 | None:
+def _errors(image: F64, meters: F64, fitted: list[int], rows: list[int]) -> F64:
+    """Reprojection errors in pixels of `rows` under the fit to `fitted`; infinite where there is none."""
     try:
-        return homography.inverse(homography.fit(image[rows], meters[rows]), meters[rows])
+        h = homography.inverse(homography.fit(image[fitted], meters[fitted]), meters[fitted])
     except (InputError, np.linalg.LinAlgError):
-        return None
+        return np.full(len(rows), np.inf)
+    away = np.hypot(*(homography.apply(h, meters[rows]) - image[rows]).T)
+    return np.asarray(np.nan_to_num(away, nan=np.inf))
 
 
 def _rms(image: F64, meters: F64, rows: list[int]) -> float:
     """Root mean square error in pixels of the fit to `rows`, per degree of freedom."""
-    h = _fit(image, meters, rows)
-    if h is None:
-        return math.inf
-    squares = ((homography.apply(h, meters[rows]) - image[rows]) ** 2).sum()
-    return math.sqrt(squares / max(1, 2 * len(rows) - 8)) if np.isfinite(squares) else math.inf
-
-
-def _distance(image: F64, meters: F64, rows: list[int], row: int) -> float:
-    """Reprojection error in pixels of one point under the fit to `rows`."""
-    h = _fit(image, meters, rows)
-    if h is None:
-        return 0.0
-    return float(np.nan_to_num(np.hypot(*(homography.apply(h, meters[[row]])[0] - image[row])), nan=math.inf))
+    squares = float((_errors(image, meters, rows, rows) ** 2).sum())
+    return math.sqrt(squares / max(1, 2 * len(rows) - 8))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -49,23 +49,20 @@ class _Place(NamedTuple):
     """(2, 2) square root of its covariance."""
 
 
-_NAN = np.full(2, np.nan)
-
-
 class _Value(NamedTuple):
     """The last velocity of a track."""
 
-    time: float = math.nan
-    velocity: F64 = _NAN
+    time: float
+    velocity: F64
     """(2,) m/s; its length may be a mean of lengths."""
-    variance: float = math.nan
-    place: F64 = _NAN
+    variance: float
+    place: F64
     """(2,) meters."""
-    mean: F64 = _NAN
+    mean: F64
     """(2,) m/s, the mean vector."""
 
 
-_NO_VALUE = _Value()
+_NO_VALUE = _Value(math.nan, np.full(2, np.nan), math.nan, np.full(2, np.nan), np.full(2, np.nan))
 
 
 class DisplacementCore(WindowCore):
@@ -100,45 +97,39 @@ class DisplacementCore(WindowCore):
         n, since = self._settings.frames, time - state["first_seen"]
         grid = np.floor(state["frames"] / n if n is not None else (since + 1e-6) / self._settings.seconds)
         for row in np.flatnonzero(good):
-            i = int(ids[row])
-            if i not in self._anchors:  # the first ever, or since a jump
-                self._anchors[i] = _Anchor()
-            anchor = self._anchors[i]
+            anchor = self._anchors.setdefault(int(ids[row]), _Anchor())
             if grid[row] > anchor.grid:
                 place = _Place(time, *self.newest(slots[row]))
                 fresh[row] = anchor.move(grid[row], place, self._settings, self._q)
         return fresh
 
 
+@dataclass(slots=True)
 class _Anchor:
-    """The last counted place of one track and its last displacements."""
+    """The last counted places of one track, and what follows from the displacements between them."""
 
-    __slots__ = ("grid", "last", "steps", "value")
-
-    def __init__(self) -> None:
-        self.grid = -1.0
-        self.last: _Place | None = None
-        self.steps: list[tuple[_Place, _Place]] = []
-        self.value = _NO_VALUE
+    grid: float = -1.0
+    places: list[_Place] = field(default_factory=list)
+    value: _Value = _NO_VALUE
 
     def move(self, grid: float, place: _Place, settings: Displacement, q: float) -> bool:
         """Counts one more place; whether there is a displacement to it."""
-        before, self.last, self.grid = self.last, place, grid
-        if before is None:
-            return False
-        self.steps.append((before, place))
+        self.grid = grid
+        self.places.append(place)
         if settings.average_s is None:
-            self.steps = self.steps[-settings.average :]
+            steps = settings.average
         else:
-            oldest = place.time - settings.average_s - 1e-9
-            self.steps = [step for step in self.steps if step[1].time >= oldest]
+            steps = sum(end.time >= place.time - settings.average_s - 1e-9 for end in self.places[1:])
+        self.places = self.places[-steps - 1 :]
+        if len(self.places) < 2:
+            return False
         self.value = self._mean(settings.vector, q)
         return True
 
     def _mean(self, vector: bool, q: float) -> _Value:
-        first, last = self.steps[0][0], self.steps[-1][1]
-        moved = np.array([end.meters - begin.meters for begin, end in self.steps])
-        seconds = np.array([end.time - begin.time for begin, end in self.steps])
+        first, last = self.places[0], self.places[-1]
+        moved = np.diff([place.meters for place in self.places], axis=0)
+        seconds = np.diff([place.time for place in self.places])
         mean = (moved / seconds[:, None]).mean(0)
         speed = float(np.hypot(*mean)) if vector else float((np.hypot(*moved.T) / seconds).mean())
         u = unit(mean[None])[0]

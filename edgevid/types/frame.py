@@ -26,12 +26,7 @@ class Frame:
 
     def __init__(self, image: U8, time: float, index: int) -> None:
         """`image` (H, W, 3) uint8 RGB, `time` seconds on the stream's clock, `index` from 0."""
-        if (
-            not isinstance(image, np.ndarray)
-            or image.dtype != np.uint8
-            or image.ndim != 3
-            or image.shape[2] != 3
-        ):
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape[2:] != (3,):
             got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
             raise InputError(f"Frame.image: expected uint8 RGB of shape (H, W, 3), got {got}")
         if image.shape[0] == 0 or image.shape[1] == 0:
