@@ -41,18 +41,9 @@ class DecoderGuess:
 
 
 _RGB_255 = {"color": "RGB", "resize": "letterbox"}
-_NANODET = {
-    "color": "BGR",
-    "resize": "stretch",
-    "mean": (103.53, 116.28, 123.675),
-    "std": (57.375, 57.12, 58.395),
-}
-_PICODET = {
-    "color": "RGB",
-    "resize": "stretch",
-    "mean": (123.675, 116.28, 103.53),
-    "std": (58.395, 57.12, 57.375),
-}
+_IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
+_PICODET = {"color": "RGB", "resize": "stretch", **_IMAGENET}
+_NANODET = {"color": "BGR", "resize": "stretch", **{key: rgb[::-1] for key, rgb in _IMAGENET.items()}}
 _YOLOX = {"color": "BGR", "resize": "letterbox", "anchor": "top-left", "std": (1.0, 1.0, 1.0)}
 _DETR = {"color": "RGB", "resize": "stretch"}
 _ASSUMED = "color order, mean and resize are those usual for this family: check them on an image"
@@ -60,10 +51,7 @@ _ASSUMED = "color order, mean and resize are those usual for this family: check 
 
 def identify(model: ModelSignature) -> DecoderGuess | None:
     """The decoder that fits the model's outputs, or None."""
-    for matcher in _MATCHERS:
-        if guess := matcher(model):
-            return guess
-    return None
+    return next(filter(None, (matcher(model) for matcher in _MATCHERS)), None)
 
 
 def _three_outputs(model: ModelSignature) -> DecoderGuess | None:
@@ -71,14 +59,9 @@ def _three_outputs(model: ModelSignature) -> DecoderGuess | None:
     by_name = {o.name: o for o in model.outputs}
     if not {"labels", "boxes", "scores"} <= set(by_name) or len(by_name["boxes"].shape) != 3:
         return None
-    return DecoderGuess(
-        Decode("boxes-scores-labels"),
-        ("boxes", "scores", "labels"),
-        len(model.names) or 80,
-        "RT-DETR or D-FINE, official export",
-        _DETR,
-        (_ASSUMED,),
-    )
+    family, classes = "RT-DETR or D-FINE, official export", len(model.names) or 80
+    outputs = ("boxes", "scores", "labels")
+    return DecoderGuess(Decode("boxes-scores-labels"), outputs, classes, family, _DETR, (_ASSUMED,))
 
 
 def _two_outputs(model: ModelSignature) -> DecoderGuess | None:
@@ -178,19 +161,16 @@ def _few_rows(model: ModelSignature) -> DecoderGuess | None:
     if _anchor_axis(model, output.shape):
         return None
     notes = (_ULTRALYTICS if model.ultralytics else _ASSUMED,)
-    if output.shape[2] == 6 and "RTDETR" in model.head:
+    name, values, classes = (output.name,), output.shape[2], len(model.names)
+    family = "RT-DETR, Ultralytics export"
+    if values == 6 and "RTDETR" in model.head:
         decode = Decode("end-to-end", box="cxcywh", normalized=True)
-        return DecoderGuess(
-            decode, (output.name,), len(model.names), "RT-DETR, Ultralytics export", _DETR, notes
-        )
-    if output.shape[2] == 6 and len(model.names) != 2:
-        classes = len(model.names) or 80
+        return DecoderGuess(decode, name, classes, family, _DETR, notes)
+    if values == 6 and classes != 2:
         family = "YOLOv10, YOLO26 or another end-to-end export"
-        return DecoderGuess(Decode("end-to-end"), (output.name,), classes, family, _RGB_255, notes)
+        return DecoderGuess(Decode("end-to-end"), name, classes or 80, family, _RGB_255, notes)
     decode = Decode("yolo", layout="rows", normalized=True)
-    return DecoderGuess(
-        decode, (output.name,), output.shape[2] - 4, "RT-DETR, Ultralytics export", _DETR, notes
-    )
+    return DecoderGuess(decode, name, values - 4, family, _DETR, notes)
 
 
 def _anchor_rows(model: ModelSignature) -> DecoderGuess | None:

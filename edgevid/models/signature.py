@@ -76,24 +76,18 @@ def _literal(text: str | None, default: object) -> object:
 
 def _with_run_shapes(engine: OrtEngine, found: ModelSignature) -> ModelSignature:
     """The signature with the output shapes of a run on a blank image; unchanged where that run fails."""
-    known = {
-        "orig_target_sizes": (found.width, found.height),
-        "im_shape": (found.height, found.width),
-    }
+    height, width = found.height, found.width
+    known = {"orig_target_sizes": (width, height), "im_shape": (height, width)}
     feeds = {}
     for spec in engine.inputs:
         if spec.name == found.image.name:
             channels = spec.shape[1 if found.layout == "NCHW" else 3]
-            shape = (
-                (1, channels, found.height, found.width)
-                if found.layout == "NCHW"
-                else (1, found.height, found.width, channels)
-            )
-            feeds[spec.name] = np.zeros([abs(n) if n > 0 else 3 for n in shape], spec.dtype)
+            channels = channels if channels > 0 else 3
+            shape = (1, channels, height, width) if found.layout == "NCHW" else (1, height, width, channels)
+            feeds[spec.name] = np.zeros(shape, spec.dtype)
         else:
-            feeds[spec.name] = np.array(
-                [known.get(spec.name, (1,) * max(spec.shape[-1:], default=1))], spec.dtype
-            )
+            row = known.get(spec.name, (1,) * max(spec.shape[-1:], default=1))
+            feeds[spec.name] = np.array([row], spec.dtype)
     try:
         given = engine.run(feeds)
     except EdgevidError as error:

@@ -49,12 +49,9 @@ def open_video(uri: str | Path | int | Iterable[Any], **options: Any) -> Source:
     text = str(uri)
     if Path(text).is_file():  # before any pattern: "clip[1].mp4" is a good name for a file
         return FileSource(text, **options)
-    if re.match(r"(/dev/video)?\d+$", text) or _is_stream(text):
+    streams = re.match(r"(?i)[a-z][a-z0-9+]*://", text) and not text.startswith("file://")
+    if streams or re.match(r"(/dev/video)?\d+$", text):
         return LiveSource(text, **options)
     if Path(text).is_dir() or any(c in text for c in "*?["):
         return ImageSource(text, **options)
     return FileSource(text, **options)
-
-
-def _is_stream(text: str) -> bool:
-    return bool(re.match(r"(?i)[a-z][a-z0-9+]*://", text)) and not text.startswith("file://")

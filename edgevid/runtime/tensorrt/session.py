@@ -30,16 +30,6 @@ def shape_of(dims: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in dims)
 
 
-def spec_of(trt: Any, engine: Any, name: str, path: Path) -> TensorSpec:
-    """Name, shape and NumPy type of one tensor of an engine."""
-    kind = engine.get_tensor_dtype(name)
-    try:
-        dtype = np.dtype(trt.nptype(kind))
-    except (TypeError, KeyError):
-        raise ModelError(f"{path}: tensor {name!r} has type {kind}, which NumPy does not have") from None
-    return TensorSpec(name, shape_of(engine.get_tensor_shape(name)), dtype)
-
-
 class Buffer:
     """Page-locked host memory and device memory of one tensor, as large as its greatest shape."""
 
@@ -104,7 +94,14 @@ class Session:
                 f"{self._path}: tensor {name!r} is a shape tensor in host memory; export the model with "
                 "fixed shapes"
             )
-        return spec_of(trt, engine, name, self._path)
+        kind = engine.get_tensor_dtype(name)
+        try:
+            dtype = np.dtype(trt.nptype(kind))
+        except (TypeError, KeyError):
+            raise ModelError(
+                f"{self._path}: tensor {name!r} has type {kind}, which NumPy does not have"
+            ) from None
+        return TensorSpec(name, shape_of(engine.get_tensor_shape(name)), dtype)
 
     def _allocate(self, trt: Any) -> None:
         engine = self._engine
