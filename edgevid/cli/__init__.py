@@ -96,15 +96,17 @@ def main(arguments: list[str] | None = None) -> None:
 
 def demo_main(arguments: list[str] | None = None) -> None:
     """Entry point of `edgevid-demo`."""
-    made = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    made.command()(import_module("edgevid.cli.demo").command)
-    _run(made, arguments)
+    _run_one("demo", arguments)
 
 
 def build_main(arguments: list[str] | None = None) -> None:
     """Entry point of `edgevid-build`, the TensorRT build script."""
+    _run_one("build", arguments)
+
+
+def _run_one(name: str, arguments: list[str] | None) -> None:
     made = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    made.command()(import_module("edgevid.cli.build").command)
+    made.command()(import_module(f"edgevid.cli.{name}").command)
     _run(made, arguments)
 
 

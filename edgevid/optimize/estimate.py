@@ -69,13 +69,8 @@ def devices() -> dict[str, Device]:
         table = top.table(name)
         rates = table.table("gflops")
         gflops = {p: rates.number(p, low=0) for p in BYTES if p in rates}
-        found[name] = Device(
-            name,
-            table.text("what"),
-            gflops,
-            table.number("gb_per_s", low=0),
-            table.number("memory_gb", low=0),
-        )
+        bandwidth, memory = (table.number(key, low=0) for key in ("gb_per_s", "memory_gb"))
+        found[name] = Device(name, table.text("what"), gflops, bandwidth, memory)
         rates.done()
         table.done()
     return found

@@ -8,6 +8,7 @@ ONNX Runtime, which inserts casts around operators without an FP16 CPU kernel.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.variants import find_variant, record_path, variant_path
 from edgevid.types import Frame
 
+log = logging.getLogger("edgevid")
 LARGEST = 65504.0
 """The largest FP16 value."""
 HEADROOM = 2.0
@@ -71,26 +73,26 @@ def make_fp16(
     folder: str | Path | None = None,
 ) -> Fp16Report:
     """Writes the FP16 variant of a model next to it (or in `folder`), with its record."""
-    recipe = model if isinstance(model, LocalRecipe) else _recipe_of(model)
-    source = recipe.local if isinstance(recipe, LocalRecipe) else recipe
-    target = variant_path(recipe, "fp16", folder=folder)
+    recipe = model if isinstance(model, LocalRecipe) else find_recipe(model)
+    source = recipe.local if recipe else Path(str(model))
+    target = variant_path(recipe or source, "fp16", folder=folder)
     frames: Sequence[Frame] = ()
     if data is not None:
         frames = select_frames(data, max_frames=max_frames, hold_out=False).calibration
-    known = recipe if isinstance(recipe, LocalRecipe) else None
-    report = convert_fp16(source, target, frames, recipe=known)
+    report = convert_fp16(source, target, frames, recipe=recipe)
     _record(report, source, "fp16")
     return report
 
 
-def _recipe_of(model: str | Path) -> LocalRecipe | Path:
-    """The recipe of a model, or its path where no decoder is known: FP16 needs none without frames."""
+def find_recipe(model: str | Path) -> LocalRecipe | None:
+    """The recipe of a name or file; None for an ONNX file without a recipe and without a known decoder."""
     try:
         return resolve_model(model)
-    except ModelError:
+    except ModelError as error:
         if not Path(model).is_file():
             raise
-        return Path(model)
+        log.info("%s: used as a bare graph (%s)", model, error)
+        return None
 
 
 def make_int8_fp16(model: LocalRecipe | str | Path, *, folder: str | Path | None = None) -> Fp16Report:
@@ -122,9 +124,8 @@ def convert_fp16(
         if recipe is None:
             recipe = resolve_model(src)
         with OrtEngine(recipe.local, device="cpu", threads=1) as engine:
-            ranges = measure_ranges(
-                Graph(model), FrameRunner(recipe, engine), frames, "min-max", only_planned=False
-            )
+            runner = FrameRunner(recipe, engine)
+            ranges = measure_ranges(Graph(model), runner, frames, "min-max", only_planned=False)
     return _converted(recipe.name if recipe else src.stem, model, dst, ranges, len(frames))
 
 

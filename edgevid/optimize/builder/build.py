@@ -207,10 +207,9 @@ def _build(
     parity: dict[str, Any] = {"graph": verifier.graph(plan.graph, plan.engine, report)}
     report(f"building {plan.engine.name} with {TITLES[plan.backend]}")
     started = time.monotonic()
-    cache = plan.timing_cache.read_bytes() if plan.timing_cache and plan.timing_cache.is_file() else b""
     built = build_engine.build_engine(
         plan.graph, plan.options, plan.backend,
-        sizes=_sizes(plan.recipe), timing_cache=cache, progress=progress,
+        sizes=_sizes(plan.recipe), timing_cache=_read(plan.timing_cache), progress=progress,
     )  # fmt: skip
     if plan.timing_cache and built.timing_cache:
         _write(plan.timing_cache, built.timing_cache)
@@ -303,6 +302,13 @@ def _manifest(plan: Plan, built: build_engine.Built, seconds: float, calibration
             "machine": f"{platform.system()} {platform.machine()}",
         },
     )
+
+
+def _read(path: Path | None) -> bytes:
+    try:
+        return path.read_bytes() if path else b""
+    except OSError:
+        return b""
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgevid.errors import InputError, ParityError
 from edgevid.files.atomic import write_atomic
-from edgevid.optimize.compare.gate import ParityReport, compare_engines
+from edgevid.optimize.compare.gate import compare_engines
 from edgevid.optimize.frames import read_frames
 from edgevid.runtime.cuda.driver import gpus
 from edgevid.runtime.engine import Engine
@@ -90,24 +90,16 @@ class Verifier:
         assert self.recipe is not None
         assert self.options.data is not None
         with OrtEngine(self.model, device="cpu") as reference:
+            frames = read_frames(self.options.data, self.options.max_frames)
             report = compare_engines(
-                reference,
-                candidate,
-                self.recipe,
-                read_frames(self.options.data, self.options.max_frames),
-                precision=self.precision,
-                min_agreement=self.options.min_agreement,
-                names=(f"{self.model.name} in FP32", name),
-            )
+                reference, candidate, self.recipe, frames, precision=self.precision,
+                min_agreement=self.options.min_agreement, names=(f"{self.model.name} in FP32", name),
+            )  # fmt: skip
         if not report.passed:
-            _write_report(report, engine)
+            write_atomic(report_path(engine), json.dumps(report.as_dict(), indent=1) + "\n")
         return report.raise_if_failed().as_dict()
 
 
 def report_path(engine: Path) -> Path:
     """File of the metrics of a rejected engine."""
     return engine.with_name(engine.name + ".rejected.json")
-
-
-def _write_report(report: ParityReport, engine: Path) -> None:
-    write_atomic(report_path(engine), json.dumps(report.as_dict(), indent=1) + "\n")

@@ -66,12 +66,8 @@ def _of_joints(pair: FramePair) -> tuple[list[Mark], list[Mark]]:
 
     def made(points: Array, kind: Literal["missed", "extra"]) -> list[Mark]:
         return [
-            Mark(
-                "matched" if k in matched else kind,
-                (x - side, y - side, x + side, y + side),
-                "",
-                f"joint {k}: {s:.2f}",
-            )
+            Mark("matched" if k in matched else kind, (x - side, y - side, x + side, y + side), "",
+                 f"joint {k}: {s:.2f}")
             for k, (x, y, s) in enumerate(points.tolist())
             if k in matched or s >= MIN_JOINT_SCORE
         ]  # fmt: skip

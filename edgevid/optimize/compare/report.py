@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from string import Template
@@ -64,35 +64,26 @@ def page(report: ParityReport, found: Mapping[str, Any]) -> str:
         figures=_figures(report),
         scatter=_scatter(report),
         outputs=_outputs(report),
-        conditions="".join(
-            f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in as_rows(dict(found))
-        ),
+        conditions=_rows(as_rows(dict(found))),
     )
 
 
 def _cards(report: ParityReport) -> str:
     details = report.task.details
+    what = f"of {report.task.count} {report.task.unit} agree{report.task.condition}"
     cards = [
-        (
-            percent(report.agreement),
-            f"of {report.task.count} {report.task.unit} agree{report.task.condition}",
-            _bar(report),
-        ),
+        (percent(report.agreement), what, _bar(report)),
         (f"{report.identical_frames} of {report.frames}", "identical frames", ""),
     ]
     if report.task.task == "detect":
         missed = details["boxes of the reference"] - details["matched at IoU 0.5"]
         extra = details["boxes of the candidate"] - details["matched at IoU 0.5"]
-        largest = details["score drift, largest"]
+        drift, largest = details["score drift, mean absolute"], details["score drift, largest"]
         crossings = details["threshold crossings"]
         cards += [
             (f"{missed} missed, {extra} extra", f"{crossings} of them only crossed the score threshold", ""),
             (percent(details["agreement at IoU 0.9"]), "agreement at IoU 0.9", ""),
-            (
-                f"{details['score drift, mean absolute']:.3f}",
-                f"mean absolute score drift, largest {largest:.2f}",
-                "",
-            ),
+            (f"{drift:.3f}", f"mean absolute score drift, largest {largest:.2f}", ""),
         ]
     return "".join(
         f"<div class=card><b>{escape(big)}</b><span>{escape(small)}</span>{extra}</div>"
@@ -114,14 +105,9 @@ def _bar(report: ParityReport) -> str:
 def _legend(report: ParityReport) -> str:
     if report.task.task not in ("detect", "pose"):
         return ""
-    words = {
-        "matched": "matched",
-        "missed": "missed (only A)",
-        "extra": "extra (only B)",
-        "absent": "absent here",
-    }
-    if report.task.task == "pose":
-        del words["absent"]
+    words = {"matched": "matched", "missed": "missed (only A)", "extra": "extra (only B)"}
+    if report.task.task == "detect":
+        words["absent"] = "absent here"
     return "<p class=legend>" + "".join(f"<i class={k}></i>{w}" for k, w in words.items()) + "</p>"
 
 
@@ -169,11 +155,12 @@ def _rect(kind: str, x: float, y: float, wide: float, high: float) -> str:
 
 
 def _figures(report: ParityReport) -> str:
-    rows = [
-        f"<tr><th>{escape(key)}</th><td>{_number(value)}</td></tr>"
-        for key, value in report.task.details.items()
-    ]
-    return "".join(rows)
+    plain = {k: f"{v:.4f}" if isinstance(v, float) else str(v) for k, v in report.task.details.items()}
+    return _rows(plain.items())
+
+
+def _rows(pairs: Iterable[tuple[str, str]]) -> str:
+    return "".join(f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in pairs)
 
 
 def _scatter(report: ParityReport) -> str:
@@ -213,10 +200,6 @@ def _outputs(report: ParityReport) -> str:
         + "".join(f"<th>{h}</th>" for h in head)
         + f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else escape(str(value))
 
 
 def _jpeg(image: Array) -> str:

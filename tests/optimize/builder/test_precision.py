@@ -19,7 +19,7 @@ from edgevid.optimize.builder.build import build
 from edgevid.optimize.builder.options import BuildOptions
 from edgevid.optimize.builder.verify import Verification, report_path
 from edgevid.runtime.manifest import check, manifest_path, read_manifest
-from edgevid.runtime.recipe import Recipe
+from edgevid.runtime.recipe import LocalRecipe, Recipe
 from edgevid.runtime.variants import record_path, variant_path
 from edgevid.synthetic.render import RenderedStreet
 
@@ -41,7 +41,8 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=MODELS)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path]:
     """A real detector and a folder for what is made of it."""
-    folder = tmp_path_factory.mktemp(request.param)
+    folder = tmp_path_factory.mktemp(request.param) / "build"
+    folder.mkdir()
     if file := MODELS[request.param]:
         from edgevid.models.catalog import find_recipe
 
@@ -49,7 +50,15 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         recipe = find_recipe(request.param)
         return recipe.with_local(Path(shutil.copy(shared / "models" / file, folder / recipe.file))), folder
     recipe = resolve_model(request.param)
-    assert recipe.local is not None
+    return recipe.with_local(Path(shutil.copy(recipe.local, folder))), folder
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> tuple[LocalRecipe, Path]:
+    """The shipped detector in a folder that keeps what is made of it too."""
+    folder = tmp_path / "build"
+    folder.mkdir()
+    recipe = resolve_model("street-nano")
     return recipe.with_local(Path(shutil.copy(recipe.local, folder))), folder
 
 
@@ -75,7 +84,7 @@ def test_every_convolution_is_in_the_requested_precision(model: tuple[Recipe, Pa
     int8(recipe, frames, folder)
     sizes = {}
     for precision, kind in (("fp32", "Float"), ("fp16", "Half"), ("int8", "Int8")):
-        done = build(recipe, rtx(precision), folder=folder)
+        done = build(recipe, rtx(precision))
         found = read_manifest(manifest_path(done.engine))
         assert found.layers["convolutions"] == {kind: convolutions}, precision
         assert found.backend == "tensorrt-rtx"
@@ -88,20 +97,20 @@ def test_every_convolution_is_in_the_requested_precision(model: tuple[Recipe, Pa
     assert found.graph == graph.name
 
 
-def test_int8_in_float_surroundings_by_choice(frames: Path, tmp_path: Path) -> None:
-    recipe = resolve_model("street-nano")
-    int8(recipe, frames, tmp_path)
-    done = build(recipe, rtx("int8", fallback_precision="fp32"), folder=tmp_path)
+def test_int8_in_float_surroundings_by_choice(frames: Path, street: tuple[LocalRecipe, Path]) -> None:
+    recipe, folder = street
+    int8(recipe, frames, folder)
+    done = build(recipe, rtx("int8", fallback_precision="fp32"))
     assert done.manifest.graph == "street_nano.int8-trt.onnx"
     assert set(done.manifest.layers["convolutions"]) == {"Int8"}
     assert "--fallback-precision fp32" in done.manifest.rebuild_command()
 
 
-def test_a_verified_engine_states_its_agreement(frames: Path, tmp_path: Path) -> None:
-    recipe = resolve_model("street-nano")
+def test_a_verified_engine_states_its_agreement(frames: Path, street: tuple[LocalRecipe, Path]) -> None:
+    recipe, _ = street
     lines: list[str] = []
     verification = Verification(frames, min_agreement=0.9)
-    done = build(recipe, rtx("fp16"), verification=verification, folder=tmp_path, report=lines.append)
+    done = build(recipe, rtx("fp16"), verification=verification, report=lines.append)
     parity = read_manifest(manifest_path(done.engine)).parity
     assert parity["graph"]["passed"] is True
     assert parity["graph"]["agreement"] >= 0.9
@@ -128,32 +137,37 @@ def blinded(recipe: Recipe, folder: Path) -> Path:
     return path
 
 
-def test_below_the_floor_nothing_is_built_and_the_figures_stay(frames: Path, tmp_path: Path) -> None:
-    recipe = resolve_model("street-nano")
-    blinded(recipe, tmp_path)
+def test_below_the_floor_nothing_is_built_and_the_figures_stay(
+    frames: Path, street: tuple[LocalRecipe, Path]
+) -> None:
+    recipe, folder = street
+    blinded(recipe, folder)
     with pytest.raises(ParityError, match=r"street_nano.fp16.onnx.* below the floor"):
-        build(recipe, rtx("fp16"), verification=Verification(frames, min_agreement=0.9), folder=tmp_path)
-    assert not list(tmp_path.glob("*.engine"))
-    found = json.loads(report_path(tmp_path / "street_nano.fp16.rtx.engine").read_text())
+        build(recipe, rtx("fp16"), verification=Verification(frames, min_agreement=0.9))
+    assert not list(folder.glob("*.engine"))
+    found = json.loads(report_path(folder / "street_nano.fp16.rtx.engine").read_text())
     assert found["passed"] is False
     assert found["agreement"] < 0.1
 
 
-def test_int8_with_fp16_around_it_is_rejected_with_the_way_out(frames: Path, tmp_path: Path) -> None:
-    recipe = resolve_model("street-nano")
-    int8(recipe, frames, tmp_path)
+def test_int8_with_fp16_around_it_is_rejected_with_the_way_out(
+    frames: Path, street: tuple[LocalRecipe, Path]
+) -> None:
+    recipe, folder = street
+    int8(recipe, frames, folder)
     with pytest.raises(ParityError, match=r"int8-trt-fp16.onnx.* below the floor.*--fallback-precision fp32"):
-        build(recipe, rtx("int8"), verification=Verification(frames, min_agreement=1.0), folder=tmp_path)
+        build(recipe, rtx("int8"), verification=Verification(frames, min_agreement=1.0))
 
 
-def test_the_next_precision_is_tried_and_the_manifest_records_it(frames: Path, tmp_path: Path) -> None:
-    recipe = resolve_model("street-nano")
-    blinded(recipe, tmp_path)
+def test_the_next_precision_is_tried_and_the_manifest_records_it(
+    frames: Path, street: tuple[LocalRecipe, Path]
+) -> None:
+    recipe, folder = street
+    blinded(recipe, folder)
     done = build(
         recipe,
         rtx("fp16"),
         verification=Verification(frames, min_agreement=0.9, try_next=True),
-        folder=tmp_path,
     )
     assert done.manifest.precision == "fp32"
     assert done.engine.name == "street_nano.fp32.rtx.engine"
@@ -161,13 +175,13 @@ def test_the_next_precision_is_tried_and_the_manifest_records_it(frames: Path, t
     assert "below the floor" in read_manifest(manifest_path(done.engine)).parity["rejected"][0]
 
 
-def test_a_variant_of_another_model_is_not_built(frames: Path, tmp_path: Path) -> None:
-    recipe = resolve_model("street-nano")
-    path = blinded(recipe, tmp_path)
+def test_a_variant_of_another_model_is_not_built(frames: Path, street: tuple[LocalRecipe, Path]) -> None:
+    recipe, folder = street
+    path = blinded(recipe, folder)
     record = json.loads(record_path(path).read_text())
     record_path(path).write_text(json.dumps({**record, "source_sha256": "0" * 64}))
     with pytest.raises(Exception, match=r"made of another file.*edgevid quantize street-nano"):
-        build(recipe, rtx("fp16"), folder=tmp_path)
+        build(recipe, rtx("fp16"))
 
 
 def test_a_graph_without_a_recipe_cannot_be_verified(tmp_path: Path) -> None:
