@@ -16,8 +16,7 @@ import numpy as np
 import shapely
 
 from edgevid.speed.calibration import CameraCalibration, make_calibration
-from edgevid.synthetic.camera import Camera
-from edgevid.synthetic.scene import Mover, Noise, Scene
+from edgevid.synthetic.scene import Camera, Mover, Noise, Scene
 from edgevid.synthetic.street import LANES, drive
 
 CAMERA = Camera()

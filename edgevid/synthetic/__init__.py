@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from edgevid.synthetic.camera import Camera
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
-from edgevid.synthetic.scene import CLASSES, Mover, Noise, Scene, Truth
+from edgevid.synthetic.scene import CLASSES, Camera, Mover, Noise, Scene, Truth
 from edgevid.synthetic.street import drive, street
 
 __all__ = [

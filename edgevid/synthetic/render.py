@@ -12,8 +12,7 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
-from edgevid.synthetic.camera import Camera
-from edgevid.synthetic.scene import CLASSES, Noise, Scene, Truth
+from edgevid.synthetic.scene import CLASSES, Camera, Noise, Scene, Truth
 from edgevid.synthetic.street import street
 from edgevid.types import Array, Detections, Frame
 from edgevid.video.base import SourceBase

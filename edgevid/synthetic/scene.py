@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgevid.synthetic.camera import Camera
 from edgevid.types import Array, Detections
 
 CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
@@ -23,6 +22,35 @@ SIZES = {
     "bus": (12.0, 2.55, 3.1),
 }
 """Length, width, height in meters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A camera above the origin that looks along +y and down."""
+
+    width: int = 1920
+    height: int = 1080
+    focal: float = 1400.0
+    """Focal length in pixels."""
+    height_m: float = 8.0
+    """Height over the ground in meters."""
+    pitch: float = 18.0
+    """Degrees below the horizon."""
+    k1: float = 0.0
+    """Radial distortion: r -> r (1 + k1 r^2) in units of the focal length."""
+
+    def project(self, points: Array) -> Array:
+        """Pixels (..., 2) of ground points (..., 3) in meters; NaN behind the camera."""
+        x, y, z = (np.asarray(points, float)[..., n] for n in range(3))
+        s, c = math.sin(math.radians(self.pitch)), math.cos(math.radians(self.pitch))
+        down = self.height_m - z
+        depth = y * c + down * s
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u = np.where(depth > 0.1, x / depth, np.nan)
+            v = np.where(depth > 0.1, (down * c - y * s) / depth, np.nan)
+        stretch = 1 + self.k1 * (u * u + v * v)
+        center = np.array([self.width / 2, self.height / 2])
+        return np.asarray(np.stack([u * stretch, v * stretch], -1) * self.focal + center)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.synthetic.camera import Camera
-from edgevid.synthetic.scene import Mover, Noise, Scene
+from edgevid.synthetic.scene import Camera, Mover, Noise, Scene
 from edgevid.types import KMH
 
 LANES = (-5.25, -1.75, 1.75, 5.25)

@@ -19,8 +19,8 @@ from edgevid.site.build import build_calibration, build_pipeline, build_zones, l
 from edgevid.site.file import Site
 from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.speed.estimator import SpeedEstimator
-from edgevid.synthetic.camera import Camera
 from edgevid.synthetic.render import RenderedStreet
+from edgevid.synthetic.scene import Camera
 from edgevid.track import Tracker
 from edgevid.video.open import open_video
 from edgevid.zones import ZoneMonitor

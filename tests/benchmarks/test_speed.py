@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from road_camera import ground_homography
 
 from edgevid.speed import homography
-from edgevid.synthetic.camera import Camera
-from edgevid.synthetic.scene import Noise
+from edgevid.synthetic.scene import Camera, Noise
 from edgevid.synthetic.street import LANES, drive
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -80,7 +80,7 @@ def test_a_calibration_is_found_from_distances_and_lines(bench: Any) -> None:
     assert np.hypot(*(places[1] - places[0])) == pytest.approx(4, abs=0.01)
     assert np.hypot(*(places[2] - places[1])) == pytest.approx(20, abs=0.02)
     fit = brno.PlaneFit(truth)
-    exact = homography.normalized(np.linalg.inv(camera.ground_homography()), np.array([[0.0, 20.0]]))
+    exact = homography.normalized(np.linalg.inv(ground_homography(camera)), np.array([[0.0, 20.0]]))
     assert np.abs(fit.residuals(exact)).max() < 1e-6
 
 

@@ -18,8 +18,8 @@ from edgevid.health.store import ACKNOWLEDGEMENT, STATE, Alarm, HealthFolder
 from edgevid.health.view_monitor import State, ViewMonitor
 from edgevid.pipeline import Pipeline
 from edgevid.speed.calibration import make_calibration
-from edgevid.synthetic.camera import Camera
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
+from edgevid.synthetic.scene import Camera
 from edgevid.track import Tracker
 from edgevid.types import Frame, Reason, SpeedReport, Speeds, Tracks
 

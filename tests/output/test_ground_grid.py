@@ -9,7 +9,7 @@ import shapely
 from edgevid.errors import InputError
 from edgevid.output.ground_grid import GridOverlay, GroundGrid, draw_ground_grid
 from edgevid.speed.calibration import CameraCalibration, make_calibration
-from edgevid.synthetic.camera import Camera
+from edgevid.synthetic.scene import Camera
 from edgevid.types import Detections, Frame, Result, Tracks
 
 METERS = np.array([[-7, 15], [7, 15], [7, 60], [-7, 60]], float)

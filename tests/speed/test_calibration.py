@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
-from road_camera import CAMERA, METERS, SIZE, calibration, pixels_of
+from road_camera import METERS, SIZE, calibration, ground_homography, pixels_of
 
 from edgevid.errors import InputError
 from edgevid.speed import homography
 from edgevid.speed.calibration import make_calibration, rectangle
-from edgevid.synthetic.camera import Camera
+from edgevid.synthetic.scene import Camera
 
 
 def test_homography_and_its_derivative() -> None:
-    h = CAMERA.ground_homography()
+    h = ground_homography()
     back = homography.normalized(np.linalg.inv(h), METERS)
     np.testing.assert_allclose(homography.apply(back, METERS), pixels_of(METERS), rtol=1e-9)
     at, step = np.array([[2.0, 30.0]]), 1e-4

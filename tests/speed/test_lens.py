@@ -11,7 +11,7 @@ import shapely
 from edgevid.errors import InputError
 from edgevid.speed import homography
 from edgevid.speed.calibration import CameraCalibration, make_calibration
-from edgevid.synthetic.camera import Camera
+from edgevid.synthetic.scene import Camera
 from edgevid.types import scale_between
 
 K1, FOCAL, SIZE = -0.15, 1400.0, (1920, 1080)

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from road_camera import ground_homography
 
 from edgevid.errors import InputError
 from edgevid.pipeline import Pipeline
-from edgevid.synthetic.camera import Camera
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
-from edgevid.synthetic.scene import CLASSES, Mover, Noise, Scene, box_corners
+from edgevid.synthetic.scene import CLASSES, Camera, Mover, Noise, Scene, box_corners
 from edgevid.synthetic.street import drive, street
 from edgevid.track import Tracker
 
@@ -26,7 +26,7 @@ def test_a_point_straight_ahead_on_the_horizon_line_of_sight() -> None:
 def test_the_homography_inverts_the_projection() -> None:
     camera = Camera()
     pixels = camera.project(np.array([[3.0, 25.0, 0.0]]))[0]
-    point = camera.ground_homography() @ [*pixels, 1.0]
+    point = ground_homography(camera) @ [*pixels, 1.0]
     np.testing.assert_allclose(point[:2] / point[2], [3, 25])
 
 

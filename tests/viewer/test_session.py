@@ -90,7 +90,7 @@ def test_a_new_site_file_can_be_run_as_it_is(tmp_path: Path) -> None:
 
 
 def test_the_drawn_streets_calibration_measures_what_was_drawn() -> None:
-    from edgevid.synthetic.camera import Camera
+    from edgevid.synthetic.scene import Camera
 
     camera = Camera(1280, 720, 930.0, 7.0, 16.0)
     calibration = rendered_calibration(camera)

@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from edgevid.learn.detector.data import write_image
-from edgevid.synthetic.camera import Camera
 from edgevid.synthetic.render import RenderedStreet
-from edgevid.synthetic.scene import CLASSES, Truth
+from edgevid.synthetic.scene import CLASSES, Camera, Truth
 from edgevid.synthetic.street import street
 from edgevid.types import Array
 

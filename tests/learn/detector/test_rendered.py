@@ -11,9 +11,8 @@ from edgevid.cli.train_detector import rendered
 from edgevid.errors import InputError
 from edgevid.learn.detector.data import load, read_labels
 from edgevid.learn.detector.rendered import label_text, occluded_share, random_camera, write_rendered
-from edgevid.synthetic.camera import Camera
 from edgevid.synthetic.render import RenderedStreet
-from edgevid.synthetic.scene import CLASSES, Mover, Scene
+from edgevid.synthetic.scene import CLASSES, Camera, Mover, Scene
 
 
 def two_cars(gap_m: float) -> Scene:
