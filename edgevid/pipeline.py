@@ -9,7 +9,7 @@ from __future__ import annotations
 import time as clock
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from edgevid.abstain.policy import class_scores
@@ -85,21 +85,6 @@ class RecognitionTask:
         check_part(self.policy, PolicyLike, "a policy")
 
 
-@dataclass(slots=True)
-class Stopwatch:
-    """Seconds spent in each named stage of one frame."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start = clock.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + clock.perf_counter() - start
-
-
 class Pipeline:
     """Detection, tracking, recognition, speed and the abstain policy, one frame at a time.
 
@@ -141,23 +126,23 @@ class Pipeline:
 
     def process(self, frame: Frame) -> Result:
         """Everything that is found in `frame`; InputError where it is not later than the one before."""
-        stage = Stopwatch()
-        with stage("detect"):
+        timings: dict[str, float] = {}
+        with _timed(timings, "detect"):
             detections = self.detector.detect([frame])[0]
-        with stage("track"):
+        with _timed(timings, "track"):
             tracks = self.tracker.update(detections, frame.time)
-        with stage("recognize"):
+        with _timed(timings, "recognize"):
             scores = self._recognize(frame, tracks)
-        with stage("speed"):
+        with _timed(timings, "speed"):
             estimator = self.speed_estimator
             speeds = estimator.update(tracks, frame.time) if estimator else SpeedReport()
-        with stage("health"):
+        with _timed(timings, "health"):
             speeds = self.health.update(frame, tracks, speeds) if self.health else speeds
-        with stage("policy"):
+        with _timed(timings, "policy"):
             verdicts = self._decide(scores, tracks, frame.time)
         return Result(
             frame_index=frame.index, time=frame.time, size=frame.size, detections=detections, tracks=tracks,
-            speeds=speeds, scores=scores, verdicts=verdicts, names=self.names, timings=stage.seconds,
+            speeds=speeds, scores=scores, verdicts=verdicts, names=self.names, timings=timings,
         )  # fmt: skip
 
     def run(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Result]]:
@@ -209,3 +194,11 @@ class Pipeline:
             of_class = class_scores(tracks, len(self.names["class"]), time)
             verdicts["class"] = self.class_policy.update(of_class, tracks, time)
         return verdicts
+
+
+@contextmanager
+def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    """Notes the seconds that the block takes."""
+    start = clock.perf_counter()
+    yield
+    timings[stage] = clock.perf_counter() - start

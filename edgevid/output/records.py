@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevid.errors import FileFormatError, SourceError
-from edgevid.types import DisplaySpeed, Reason, Result, Speeds
+from edgevid.types import DisplaySpeed, Reason, Result
 
 SCHEMA = "edgevid.result/2"
 
@@ -45,7 +45,7 @@ def as_json(result: Result) -> dict[str, Any]:
     }
     for key in ("smoothed", "track_speeds"):
         if len(table := getattr(result.speeds, key)):
-            line[key] = _speeds(table)
+            line[key] = [{"id": row.id, "time_s": round(row.time, 4), **_value(row)} for row in table]
     line["timings_ms"] = {stage: round(1000 * seconds, 3) for stage, seconds in result.timings.items()}
     return line
 
@@ -56,10 +56,6 @@ def speed_json(speed: DisplaySpeed) -> dict[str, Any]:
     if speed.reason is not Reason.OK:
         return value
     return {"kind": speed.kind, **value, "age_s": round(speed.age_s, 4)}
-
-
-def _speeds(table: Speeds) -> list[dict[str, Any]]:
-    return [{"id": row.id, "time_s": round(row.time, 4), **_value(row)} for row in table]
 
 
 def _value(speed: Any) -> dict[str, Any]:

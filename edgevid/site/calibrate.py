@@ -88,7 +88,8 @@ def read_pairs(path: str | Path) -> tuple[F64, F64]:
     lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.split("#")[0].strip()]
     rows: list[list[float]] = []
     for place, (number, line) in enumerate(lines):
-        cells = [cell.strip() for cell in next(csv.reader([line.split("#")[0]], delimiter=_separator(line)))]
+        separator = next((mark for mark in (";", "\t") if mark in line), ",")  # spreadsheets write all three
+        cells = next(csv.reader([line.split("#")[0]], delimiter=separator))
         try:
             values = [float(cell) for cell in cells]
         except ValueError:
@@ -104,11 +105,6 @@ def read_pairs(path: str | Path) -> tuple[F64, F64]:
         raise FileFormatError(path, "the file", expected="lines of u, v, X, Y", got="none")
     table = np.array(rows)
     return table[:, :2], table[:, 2:]
-
-
-def _separator(line: str) -> str:
-    """Semicolons or tabs where there are any: spreadsheets write different ones."""
-    return next((mark for mark in (";", "\t") if mark in line), ",")
 
 
 def parse_region(text: str) -> shapely.Polygon | None:
