@@ -10,15 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgevid.actions.clip_spec import (
-    ClipSpec,
-    crop_rectangles,
-    scaled,
-    to_aspect,
-    union_box,
-    with_context,
-)
-from edgevid.actions.schedule import PriorityWeights, TokenBucket, entropy_share
+from edgevid.actions.clip_spec import ClipSpec, crop_rectangles, scaled, to_aspect, union_box, with_context
+from edgevid.actions.schedule import TokenBucket, entropy_share, urgency
 from edgevid.detect.preprocess import crop
 from edgevid.errors import InputError
 from edgevid.types import Array, Clips, Frame, Scores, Tracks
@@ -42,7 +35,6 @@ class ClipBuffer:
         capacity: int = 64,
         budget: float | None = None,
         burst: int = 16,
-        weights: PriorityWeights | None = None,
     ) -> None:
         """`capacity` objects are held at a time (more are counted in `rejected` and wait); `budget` is
         the number of recognitions per second (None: no limit), `burst` the most clips of one frame.
@@ -50,7 +42,7 @@ class ClipBuffer:
         if capacity < 1:
             raise InputError(f"capacity: expected at least 1 object, got {capacity}")
         self.spec, self.capacity = spec or ClipSpec(), capacity
-        self.weights, self._budget = weights or PriorityWeights(), TokenBucket(budget, burst)
+        self._budget = TokenBucket(budget, burst)
         s, ring = self.spec, self.spec.steps + 1  # one cell more: the moment that is still open
         scale = WIDE if s.policy == "union" else 1.0
         self._size = (round(s.width * scale), round(s.height * scale))
@@ -235,8 +227,8 @@ class ClipBuffer:
         count = self._budget.take(len(slots), self._now)
         if count < len(slots):
             novelty = np.abs(self._newest_thumb[slots] - self._thumb[slots]).mean(axis=(1, 2)) / 255.0
-            urgency = self.weights.of(never, self._uncertain[slots], age, np.where(never, 0.0, novelty))
-            best = np.argsort(-urgency, kind="stable")[:count]
+            urgent = urgency(never, self._uncertain[slots], age, np.where(never, 0.0, novelty))
+            best = np.argsort(-urgent, kind="stable")[:count]
             slots, newest = slots[best], newest[best]
         self._last[slots], self._last_step[slots] = self._now, newest
         self._thumb[slots] = self._newest_thumb[slots]

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from edgevid.errors import InputError
 from edgevid.types import Array
 
+NEVER, UNCERTAINTY, AGE, NOVELTY = 2.0, 1.0, 0.5, 2.0
+"""Weights of an object's urgency; each multiplies a value between 0 and about 1."""
+AGE_S = 5.0
+"""Seconds since the last recognition that count as an age of 1."""
 
-@dataclass(frozen=True, slots=True)
-class PriorityWeights:
-    """Weights of an object's urgency; each multiplies a value between 0 and about 1."""
 
-    never: float = 2.0
-    """Never recognized so far."""
-    uncertainty: float = 1.0
-    """Entropy of its last scores over that of a uniform answer (1 before any)."""
-    age: float = 0.5
-    """Seconds since its last recognition over `age_s`."""
-    novelty: float = 2.0
-    """Mean change of its image since its last recognition, 0 to 1."""
-    age_s: float = 5.0
+def urgency(never: Array, uncertainty: Array, age_s: Array, novelty: Array) -> Array:
+    """(N,) urgency of objects from (N,) columns.
 
-    def of(self, never: Array, uncertainty: Array, age_s: Array, novelty: Array) -> Array:
-        """(N,) urgency of objects from (N,) columns."""
-        return np.asarray(
-            self.never * never
-            + self.uncertainty * uncertainty
-            + self.age * np.minimum(age_s / self.age_s, 4.0)
-            + self.novelty * novelty
-        )
+    Whether an object was `never` recognized so far; the entropy of its last scores over that of a uniform
+    answer (1 before any); seconds since its last recognition; mean change of its image since then, 0 to 1.
+    """
+    age = np.minimum(age_s / AGE_S, 4.0)
+    return np.asarray(NEVER * never + UNCERTAINTY * uncertainty + AGE * age + NOVELTY * novelty)
 
 
 class TokenBucket:

@@ -14,14 +14,14 @@ from edgevid.evaluate.actions.metrics import ClassReport
 INK, GRID, BLUE, ORANGE = "#222222", "#dddddd", "#2563a8", "#d9731a"
 
 
-def new_figure(width: float, height: float) -> tuple[Any, Any]:
-    """A figure and its axes, in the style of all plots here; sizes in inches."""
+def new_figure(width: float, height: float, *, columns: int = 1) -> tuple[Any, Any]:
+    """A figure and its axes, an array of them for several columns, in one style; sizes in inches."""
     matplotlib = require("matplotlib", extra="plot", purpose="plotting")
     matplotlib.use("Agg")
     pyplot = require("matplotlib.pyplot", extra="plot", purpose="plotting")
-    figure, axes = pyplot.subplots(figsize=(width, height), dpi=120, layout="constrained")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    figure, axes = pyplot.subplots(1, columns, figsize=(width, height), dpi=120, layout="constrained")
+    for one in np.atleast_1d(axes):
+        one.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
@@ -53,10 +53,8 @@ def plot_confusion(report: ClassReport, title: str, path: Path) -> None:
 
 def plot_robustness(rows: Mapping[str, Sequence[tuple[float, float]]], title: str, path: Path) -> None:
     """One panel per corruption: accuracy (0 to 1) against its strength, the untouched level as a line."""
-    pyplot_figure, first = new_figure(3.2 * len(rows), 3.2)
-    pyplot_figure.delaxes(first)
-    for number, (name, points) in enumerate(rows.items(), 1):
-        axes = pyplot_figure.add_subplot(1, len(rows), number)
+    figure, panels = new_figure(3.2 * len(rows), 3.2, columns=len(rows))
+    for axes, (name, points) in zip(np.atleast_1d(panels), rows.items(), strict=True):
         x, y = [p[0] for p in points], [100 * p[1] for p in points]
         axes.plot(x, y, color=BLUE, marker="o", ms=4)
         axes.set_title(name, fontsize=10)
@@ -64,7 +62,6 @@ def plot_robustness(rows: Mapping[str, Sequence[tuple[float, float]]], title: st
         axes.grid(color=GRID)
         if name.startswith("JPEG"):
             axes.invert_xaxis()
-        if number == 1:
-            axes.set_ylabel("accuracy, %")
-    pyplot_figure.suptitle(title, fontsize=11, x=0.01, ha="left")
-    save_figure(pyplot_figure, path)
+    np.atleast_1d(panels)[0].set_ylabel("accuracy, %")
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+    save_figure(figure, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -10,14 +11,7 @@ import numpy as np
 
 from edgevid.actions.load import load_recognizer
 from edgevid.errors import InputError, require
-from edgevid.evaluate.actions.score import (
-    Corruption,
-    Evaluation,
-    crop_videos,
-    evaluate_crops,
-    evaluate_rows,
-    read_rows,
-)
+from edgevid.evaluate.actions.score import Evaluation, crop_videos, evaluate_crops, evaluate_rows, read_rows
 from edgevid.models.hub import resolve_model
 from edgevid.types import Array
 
@@ -38,7 +32,7 @@ POSE_CORRUPTIONS: Mapping[str, tuple[float, ...]] = {
 Table = dict[str, list[tuple[float, float]]]
 
 
-def corrupt_images(crops: Array, kind: str, strength: float, seed: int) -> Array:
+def corrupt_images(crops: Array, seed: int, kind: str, strength: float) -> Array:
     """(T, h, w, 3) uint8 crops after one corruption, with kornia; JPEG by the real codec."""
     if kind not in IMAGE_CORRUPTIONS:
         raise InputError(f"corruption: expected one of {', '.join(IMAGE_CORRUPTIONS)}, got {kind!r}")
@@ -69,7 +63,7 @@ def _jpeg(crop: Array, quality: int) -> Array:
     return decoded[..., ::-1]
 
 
-def corrupt_poses(rows: Array, kind: str, strength: float, seed: int) -> Array:
+def corrupt_poses(rows: Array, seed: int, kind: str, strength: float) -> Array:
     """Rows (T, 2 J + 1) after one corruption; lost joints keep their last position, lost moments score 0."""
     if kind not in POSE_CORRUPTIONS:
         raise InputError(f"corruption: expected one of {', '.join(POSE_CORRUPTIONS)}, got {kind!r}")
@@ -91,33 +85,19 @@ def corrupt_poses(rows: Array, kind: str, strength: float, seed: int) -> Array:
 def measure(model: str | Path, data: Path, *, report: Callable[[str], None] = lambda line: None) -> Table:
     """Accuracy (abstentions count as errors) by corruption and strength."""
     corpus = read_rows(data, resolve_model(model).names)
+    corrupt: Callable[..., Array]
+    evaluate: Callable[..., Evaluation]
     if corpus is not None:
-        skeletons = corpus
-        return _measure(
-            POSE_CORRUPTIONS, corrupt_poses, lambda c: evaluate_rows(model, skeletons, corrupt=c), report
-        )
-    recognizer = load_recognizer(model)
-    videos = crop_videos(recognizer, data)
-    return _measure(
-        IMAGE_CORRUPTIONS, corrupt_images, lambda c: evaluate_crops(recognizer, videos, corrupt=c), report
-    )
-
-
-def _measure(
-    corruptions: Mapping[str, tuple[float, ...]],
-    corrupt: Callable[[Array, str, float, int], Array],
-    evaluate: Callable[[Corruption], Evaluation],
-    report: Callable[[str], None],
-) -> Table:
-    table: Table = {}
+        corruptions, corrupt = POSE_CORRUPTIONS, corrupt_poses
+        evaluate = partial(evaluate_rows, model, corpus)
+    else:
+        recognizer = load_recognizer(model)
+        corruptions, corrupt = IMAGE_CORRUPTIONS, corrupt_images
+        evaluate = partial(evaluate_crops, recognizer, crop_videos(recognizer, data))
+    table: Table = {kind: [] for kind in corruptions}
     for kind, strengths in corruptions.items():
-        table[kind] = []
         for strength in strengths:
-
-            def one(values: Array, seed: int, kind: str = kind, strength: float = strength) -> Array:
-                return corrupt(values, kind, strength, seed)
-
-            accuracy = evaluate(one).accuracy_of_all
+            accuracy = evaluate(corrupt=partial(corrupt, kind=kind, strength=strength)).accuracy_of_all
             table[kind].append((strength, accuracy))
             report(f"{kind} {strength:g}: {100 * accuracy:.1f} %")
     return table

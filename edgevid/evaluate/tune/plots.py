@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.errors import require
+from edgevid.evaluate.actions.plots import new_figure, save_figure
 from edgevid.evaluate.tune.calibration import Reliability
 from edgevid.evaluate.tune.risk import RiskCoverage, upper_bound
 from edgevid.evaluate.tune.search import Report
@@ -18,38 +18,22 @@ EMITTED, ERRORS, MARK, BEST = "#2a6f97", "#d1495b", "#222222", "#8aa399"
 
 def draw_all(report: Report, folder: str | Path, stem: str) -> list[Path]:
     """Writes the plots that the report has data for and returns their paths."""
-    pyplot = _pyplot()
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     plots: dict[str, Any] = {}
     if report.curve is not None and report.before is not None and report.after is not None:
         if report.curve.errors:
-            plots["bars"] = _bars(pyplot, report, report.curve)
-            plots["risk-coverage"] = _risk_coverage(pyplot, report, report.curve)
-        plots["reliability"] = _reliability(pyplot, report.before, report.after)
+            plots["bars"] = _bars(report, report.curve)
+            plots["risk-coverage"] = _risk_coverage(report, report.curve)
+        plots["reliability"] = _reliability(report.before, report.after)
     if report.production is not None and report.shift is not None:
-        plots["shift"] = _shift(pyplot, report)
+        plots["shift"] = _shift(report)
     if not plots:
-        plots["confidences"] = _confidences(pyplot, report)
+        plots["confidences"] = _confidences(report)
     paths = []
     for name, figure in plots.items():
         paths.append(folder / f"{stem}-{name}.png")
-        figure.savefig(paths[-1], dpi=120)
-        pyplot.close(figure)
+        save_figure(figure, paths[-1])
     return paths
-
-
-def _pyplot() -> Any:
-    require("matplotlib", extra="plot", purpose="drawing plots").use("Agg")
-    return require("matplotlib.pyplot", extra="plot", purpose="drawing plots")
-
-
-def _axes(pyplot: Any, columns: int = 1) -> tuple[Any, Any]:
-    width = 7.6 if columns == 1 else 10.4
-    figure, axes = pyplot.subplots(1, columns, figsize=(width, 4.8), layout="constrained")
-    for one in np.atleast_1d(axes):
-        one.spines[["top", "right"]].set_visible(False)
-    return figure, axes
 
 
 def bar_rows(found: RiskCoverage, count: int = 15) -> Array:
@@ -59,18 +43,12 @@ def bar_rows(found: RiskCoverage, count: int = 15) -> Array:
     return np.array(list(dict.fromkeys(rows)))
 
 
-def _bars(pyplot: Any, report: Report, found: RiskCoverage) -> Any:
-    figure, axes = _axes(pyplot)
+def _bars(report: Report, found: RiskCoverage) -> Any:
+    figure, axes = new_figure(7.6, 4.8)
     rows = bar_rows(found)
     places = np.arange(len(rows))
     axes.bar(places - 0.2, 100 * found.coverage[rows], 0.4, color=EMITTED, label="verdicts emitted")
-    axes.bar(
-        places + 0.2,
-        100 * found.residual_errors[rows],
-        0.4,
-        color=ERRORS,
-        label="errors that remain",
-    )
+    axes.bar(places + 0.2, 100 * found.residual_errors[rows], 0.4, color=ERRORS, label="errors that remain")
     axes.set_xticks(places, [f"{found.thresholds[row]:.3f}" for row in rows])
     axes.tick_params(axis="x", labelsize=7.5)
     axes.set(xlabel="threshold", ylabel="percent", ylim=(0, 118), yticks=range(0, 101, 20))
@@ -86,8 +64,8 @@ def _bars(pyplot: Any, report: Report, found: RiskCoverage) -> Any:
     return figure
 
 
-def _risk_coverage(pyplot: Any, report: Report, found: RiskCoverage) -> Any:
-    figure, axes = _axes(pyplot)
+def _risk_coverage(report: Report, found: RiskCoverage) -> Any:
+    figure, axes = new_figure(7.6, 4.8)
     axes.plot(100 * found.coverage, 100 * found.risk, color=ERRORS, lw=1.8, label="measured risk")
     rows = np.unique(np.linspace(0, len(found.emitted) - 1, 120).astype(int))
     delta = report.target.delta
@@ -113,8 +91,8 @@ def _risk_coverage(pyplot: Any, report: Report, found: RiskCoverage) -> Any:
     return figure
 
 
-def _reliability(pyplot: Any, before: Reliability, after: Reliability) -> Any:
-    figure, axes = _axes(pyplot, 2)
+def _reliability(before: Reliability, after: Reliability) -> Any:
+    figure, axes = new_figure(10.4, 4.8, columns=2)
     for one, found, name in ((axes[0], before, "before"), (axes[1], after, "after temperature")):
         bins = len(found.counts)
         centers = (np.arange(bins) + 0.5) / bins
@@ -136,10 +114,10 @@ def _reliability(pyplot: Any, before: Reliability, after: Reliability) -> Any:
     return figure
 
 
-def _shift(pyplot: Any, report: Report) -> Any:
+def _shift(report: Report) -> Any:
     assert report.production is not None
     assert report.shift is not None
-    figure, axes = _axes(pyplot)
+    figure, axes = new_figure(7.6, 4.8)
     edges = np.linspace(0, 1, 26)
     samples = (
         (report.chosen_on.confidence, EMITTED, "tuning set"),
@@ -160,8 +138,8 @@ def _shift(pyplot: Any, report: Report) -> Any:
     return figure
 
 
-def _confidences(pyplot: Any, report: Report) -> Any:
-    figure, axes = _axes(pyplot)
+def _confidences(report: Report) -> Any:
+    figure, axes = new_figure(7.6, 4.8)
     axes.hist(report.chosen_on.confidence, np.linspace(0, 1, 41), color=EMITTED)
     if not report.settings.per_class:
         axes.axvline(report.settings.threshold, color=MARK, lw=1.2, ls="--")

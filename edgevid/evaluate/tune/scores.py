@@ -121,7 +121,7 @@ def make_table(
 
 def gather(table: ScoreTable, settings: Settings) -> TrackVerdicts:
     """One verdict per track, by the policy that runs in the pipeline."""
-    free = Policy(table.names, _without_thresholds(settings))
+    free = Policy(table.names, dataclasses.replace(settings, threshold=0.0, per_class={}))
     ids = np.unique(table.tracks)
     none, zeros = np.zeros(len(ids), np.int32), np.zeros(len(ids), np.float32)
     boxes = np.tile(np.array([0, 0, 1e6, 1e6], np.float32), (len(ids), 1))
@@ -140,10 +140,6 @@ def gather(table: ScoreTable, settings: Settings) -> TrackVerdicts:
         labels,
         int((~judged).sum()),
     )
-
-
-def _without_thresholds(settings: Settings) -> Settings:
-    return dataclasses.replace(settings, threshold=0.0, per_class={})
 
 
 def _fail(path: Path, key: str, expected: str, given: object) -> NoReturn:
@@ -224,17 +220,12 @@ def _read_csv(path: Path) -> dict[str, Array]:
 
 
 def _floats(path: Path, name: str, texts: list[str]) -> Array:
-    row = 0
-
-    def number(place: int) -> float:
-        nonlocal row
-        row = place
-        return float(texts[place])
-
+    values: list[float] = []
     try:
-        return np.array([number(place) for place in range(len(texts))])
+        values.extend(map(float, texts))  # those before a wrong one are added
     except ValueError:
-        _fail(path, f"line {row + 2}: {name}", "a number", texts[row])
+        _fail(path, f"line {len(values) + 2}: {name}", "a number", texts[len(values)])
+    return np.array(values)
 
 
 def _read_npz(path: Path) -> dict[str, Array]:

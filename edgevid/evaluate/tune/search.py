@@ -24,6 +24,8 @@ from edgevid.types import Array
 Kind = Literal["knee", "max-risk", "max-joint-risk", "max-residual-errors", "abstain-rate", "cost-ratio"]
 Method = Literal["fixed-sequence", "sgr", "naive"]
 KINDS, METHODS = get_args(Kind), get_args(Method)
+HOLDOUT = 0.3
+"""Share of the tracks that fit temperature and correlation."""
 MIN_TRACKS_TO_FIT = 50
 """Fewer held-out tracks than this give no trustworthy temperature."""
 MIN_TRACKS_OF_CLASS = 100
@@ -151,13 +153,11 @@ def tune(
     settings: Settings | None = None,
     production: ScoreTable | None = None,
     per_class: bool = False,
-    holdout: float = 0.3,
     fit: bool = True,
-    seed: int = 0,
 ) -> Report:
     """The policy for `target` (default: the knee) from scores of labeled tracks.
 
-    `settings` gives the rules besides the threshold. With labels and `fit`, `holdout` of the tracks fit
+    `settings` gives the rules besides the threshold. With labels and `fit`, HOLDOUT of the tracks fit
     temperature and correlation and the others choose the threshold, so that a guarantee stays valid. Without
     labels only abstain-rate can be chosen. `production` holds scores from the deployment: they are compared
     with the table, and abstain-rate is chosen on them. InputError states what is reachable instead.
@@ -170,7 +170,7 @@ def tune(
         )
     if production is not None and production.names != table.names:
         raise InputError(f"production: expected the classes {table.names}, got {production.names}")
-    fitting, choosing = _split(table, holdout if fit else 0.0, seed, warnings)
+    fitting, choosing = _split(table, warnings) if fit else (None, table)
     if fitting is not None:
         settings = _fit(fitting, settings, warnings)
     chosen_on = _gathered(choosing, settings)
@@ -206,13 +206,9 @@ def predicted_accuracy(tuning: TrackVerdicts, production: TrackVerdicts) -> floa
     return float((production.confidence >= limit).mean())
 
 
-def _split(
-    table: ScoreTable, holdout: float, seed: int, warnings: list[str]
-) -> tuple[ScoreTable | None, ScoreTable]:
-    if not 0 <= holdout < 1:
-        raise InputError(f"holdout: expected 0 to less than 1, got {holdout!r}")
+def _split(table: ScoreTable, warnings: list[str]) -> tuple[ScoreTable | None, ScoreTable]:
     tracks = np.unique(table.tracks)
-    count = round(holdout * len(tracks))
+    count = round(HOLDOUT * len(tracks))
     if table.labels is None or count == 0:
         return None, table
     if count < MIN_TRACKS_TO_FIT:
@@ -220,7 +216,7 @@ def _split(
             f"temperature not fitted: {count} held-out tracks are too few (expected {MIN_TRACKS_TO_FIT})"
         )
         return None, table
-    mixed = np.random.default_rng(seed).permutation(tracks)
+    mixed = np.random.default_rng(0).permutation(tracks)
     return table.of_tracks(mixed[:count]), table.of_tracks(mixed[count:])
 
 

@@ -6,8 +6,9 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -82,8 +83,16 @@ def make_head(kind: HeadKind, width: int, classes: int, *, window: int, causal: 
     raise InputError(f"head: expected one of {', '.join(get_args(HeadKind))}, got {kind!r}")
 
 
+class Split(NamedTuple):
+    """Training data, held-out test data, and data for early stopping."""
+
+    train: Corpus
+    test: Corpus
+    validation: Corpus | None = None
+
+
 def run(
-    splits: Mapping[str, tuple[Corpus, Corpus]],
+    splits: Mapping[str, Split],
     kind: HeadKind,
     out: Path,
     options: TrainOptions,
@@ -91,7 +100,6 @@ def run(
     *,
     seeds: int = 3,
     causal: bool = True,
-    validation: Mapping[str, Corpus] | None = None,
     clips_per_sequence: int = 0,
     report: Report = lambda line: None,
 ) -> Outcome:
@@ -104,49 +112,35 @@ def run(
         raise InputError(f"seeds: expected at least 1, got {seeds}")
     trials: list[Trial] = []
     fits: list[tuple[Fitted, Corpus]] = []
-    cpu_s = 0.0
     for seed in range(seeds):
-        for name, (train, test) in splits.items():
-            mine = dataclasses.replace(options, seed=seed)
-            held = (validation or {}).get(name)
+        for name, split in splits.items():
             if clips_per_sequence:
+                train, test = split.train, check(split.test, what="test")
                 count, length = 2 * len(test) // clips_per_sequence, clips_per_sequence
-                train = concatenate(train, len(train), seed=seed, length=length)
-                test = concatenate(check(test, what="test"), count, seed=0, length=length)
-            fitted, trial = _trial(kind, name, train, test, held, mine, causal=causal)
-            cpu_s += fitted.cpu_s
+                split = split._replace(
+                    train=concatenate(train, len(train), seed=seed, length=length),
+                    test=concatenate(test, count, seed=0, length=length),
+                )
+            fitted, trial = _trial(kind, name, split, dataclasses.replace(options, seed=seed), causal=causal)
             trials.append(trial)
-            fits.append((fitted, test))
+            fits.append((fitted, split.test))
             report(
                 f"split {name} seed {seed}: {kind} {100 * trial.accuracy:.1f} %, "
                 f"linear baseline {100 * trial.baseline:.1f} % ({fitted.cpu_s:.0f} CPU s)"
             )
-    return _deploy(fits[0], trials, kind, out, deployment, cpu_s)
+    return _deploy(*fits[0], trials, kind, out, deployment, sum(fitted.cpu_s for fitted, _ in fits))
 
 
 def _trial(
-    kind: HeadKind,
-    name: str,
-    train: Corpus,
-    test: Corpus,
-    held: Corpus | None,
-    options: TrainOptions,
-    *,
-    causal: bool,
+    kind: HeadKind, name: str, split: Split, options: TrainOptions, *, causal: bool
 ) -> tuple[Fitted, Trial]:
+    train, test, held = split
     check(test, what="test")
     width, classes = train.width, len(train.names)
-    segmenting = kind == "asformer"
-    loss = segmentation_loss if segmenting else clip_loss
-
-    def new_head() -> Head:
-        return make_head(kind, width, classes, window=options.window, causal=causal)
-
-    def new_baseline() -> Head:
-        return (StepLinearHead if segmenting else LinearHead)(width, classes)
-
+    linear, loss = (StepLinearHead, segmentation_loss) if kind == "asformer" else (LinearHead, clip_loss)
+    new_head = partial(make_head, kind, width, classes, window=options.window, causal=causal)
     fitted = fit(new_head, train, held, options, objective=loss)
-    base = fit(new_baseline, train, held, options, objective=loss)
+    base = fit(partial(linear, width, classes), train, held, options, objective=loss)
     accuracy, segments = evaluate(fitted.head, test, options)
     return fitted, Trial(name, options.seed, accuracy, evaluate(base.head, test, options)[0], segments)
 
@@ -166,46 +160,34 @@ def evaluate(head: Head, test: Corpus, options: TrainOptions) -> tuple[float, Se
 
 
 def _deploy(
-    kept: tuple[Fitted, Corpus],
-    trials: list[Trial],
-    kind: HeadKind,
-    out: Path,
-    deployment: Deployment,
+    fitted: Fitted, test: Corpus, trials: list[Trial], kind: HeadKind, out: Path, deployment: Deployment,
     cpu_s: float,
-) -> Outcome:
-    fitted, test = kept
-    recipe = export_head(fitted.head, out, f"actions-{kind}", fitted.options, deployment)
-    parity = check_parity(fitted.head, out, test, fitted.options)
-    predicted, truth = predict(fitted.head, test, fitted.options).argmax(-1), test.labels
-    if fitted.head.per_step:
-        _, valid, labels = windows_of(test, fitted.options)
+) -> Outcome:  # fmt: skip
+    """Exports and verifies a head; writes its plots and report.json, figures with their conditions."""
+    head, options, split = fitted.head, fitted.options, trials[0].split
+    recipe = export_head(head, out, f"actions-{kind}", options, deployment)
+    parity = check_parity(head, out, test, options)
+    predicted, truth = predict(head, test, options).argmax(-1), test.labels
+    if head.per_step:
+        _, valid, labels = windows_of(test, options)
         predicted, truth = predicted[valid.numpy()], labels.numpy()[valid.numpy()]
     report = ClassReport.of(truth, predicted, len(test.names), test.names)
-    plot_curves(
-        fitted.history, fitted.best_epoch, f"{kind}, split {trials[0].split}, seed 0", out / "curves.png"
-    )
-    plot_confusion(report, f"{kind}, held-out data of split {trials[0].split}", out / "confusion.png")
+    plot_curves(fitted.history, fitted.best_epoch, f"{kind}, split {split}, seed 0", out / "curves.png")
+    plot_confusion(report, f"{kind}, held-out data of split {split}", out / "confusion.png")
     outcome = Outcome(tuple(trials), recipe, parity, report, cpu_s)
-    _write(outcome, kind, fitted.options, test, out)
-    return outcome
-
-
-def _write(outcome: Outcome, kind: HeadKind, options: TrainOptions, test: Corpus, out: Path) -> None:
-    """report.json: figures with their conditions."""
     figures = {
         "head": kind,
         "classes": list(test.names),
         "rows_a_step": step_of(test, options),
         "options": dataclasses.asdict(options),
-        "trials": [
-            dataclasses.asdict(t) | {"segments": t.segments and t.segments._asdict()} for t in outcome.trials
-        ],
+        "trials": [dataclasses.asdict(t) | {"segments": t.segments and t.segments._asdict()} for t in trials],
         "accuracy": outcome.accuracy()._asdict(),
         "baseline": outcome.baseline()._asdict(),
-        "parity": dataclasses.asdict(outcome.parity),
-        "training_cpu_s": outcome.cpu_s,
+        "parity": dataclasses.asdict(parity),
+        "training_cpu_s": cpu_s,
     }
     write_atomic(out / "report.json", json.dumps(figures, indent=1) + "\n")
+    return outcome
 
 
 def plot_curves(history: Sequence[Epoch], best_epoch: int, title: str, path: Path) -> None:

@@ -27,6 +27,8 @@ from edgevid.runtime import load_engine, read_recipe
 from edgevid.types import Array
 
 OPSET = 17
+MAX_DIFFERENCE = 1e-4
+"""Between a trained and a deployed head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +54,17 @@ def export_head(head: Head, folder: Path, name: str, options: TrainOptions, depl
     """
     folder.mkdir(parents=True, exist_ok=True)
     head = head.eval().cpu()
+    x, valid = torch.zeros(2, options.window, head.features), torch.ones(2, options.window, dtype=torch.bool)
+    _export(head, {"features": x, "valid": valid}, folder / "window.onnx", ["logits"])
     window_recipe = folder / ("window.toml" if head.causal else "recipe.toml")
-    _export_window(head, folder / "window.onnx", options.window)
-    table = _head_table(head, options, deployment, "window")
-    _write(window_recipe, f"{name}-window", "window.onnx", table, deployment)
+    _write(window_recipe, f"{name}-window", "window", head, options, deployment)
     if head.causal:
-        states = _export_step(head, folder / "step.onnx")
-        table = _head_table(head, options, deployment, "step") | {"states": list(states)}
-        _write(folder / "recipe.toml", name, "step.onnx", table, deployment)
+        states = head.states(2)
+        inputs = {"features": torch.zeros(2, head.features), **states}
+        outputs = ["logits", *(f"{name}_next" for name in states)]
+        _export(_Step(head, tuple(states)), inputs, folder / "step.onnx", outputs)
+        _write(folder / "recipe.toml", name, "step", head, options, deployment, list(states))
     return folder / "recipe.toml"
-
-
-def _export_window(head: Head, path: Path, window: int) -> None:
-    x, valid = torch.zeros(2, window, head.features), torch.ones(2, window, dtype=torch.bool)
-    _export(head, (x, valid), path, ["features", "valid"], ["logits"])
 
 
 class _Step(nn.Module):
@@ -80,36 +79,24 @@ class _Step(nn.Module):
         return (logits, *(after[name] for name in self.names))
 
 
-def _export_step(head: Head, path: Path) -> tuple[str, ...]:
-    states = head.states(2)
-    names = tuple(states)
-    inputs = (torch.zeros(2, head.features), *states.values())
-    follow = [f"{name}_next" for name in names]
-    _export(_Step(head, names), inputs, path, ["features", *names], ["logits", *follow])
-    return names
-
-
-def _export(
-    module: nn.Module, inputs: tuple[Tensor, ...], path: Path, inputs_: list[str], outputs: list[str]
-) -> None:
-    options: dict[str, Any] = {"dynamic_axes": {n: {0: "n"} for n in (*inputs_, *outputs)}}
+def _export(module: nn.Module, inputs: Mapping[str, Tensor], path: Path, outputs: list[str]) -> None:
+    options: dict[str, Any] = {"dynamic_axes": {n: {0: "n"} for n in (*inputs, *outputs)}}
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         options["dynamo"] = False  # the tracing exporter writes smaller graphs, without onnxscript
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module,
-            inputs,
-            str(path),
-            input_names=inputs_,
-            output_names=outputs,
-            opset_version=OPSET,
-            **options,
-        )
+            module, tuple(inputs.values()), str(path), input_names=list(inputs), output_names=outputs,
+            opset_version=OPSET, **options,
+        )  # fmt: skip
 
 
-def _head_table(head: Head, options: TrainOptions, deployment: Deployment, kind: str) -> dict[str, Any]:
-    return {
+def _write(
+    path: Path, name: str, kind: str, head: Head, options: TrainOptions, deployment: Deployment,
+    states: list[str] | None = None,
+) -> None:  # fmt: skip
+    model = {"name": name, "task": "head", "file": f"{kind}.onnx", "summary": deployment.summary}
+    table = {
         "kind": kind,
         "extractor": deployment.extractor,
         "features": head.features,
@@ -119,12 +106,9 @@ def _head_table(head: Head, options: TrainOptions, deployment: Deployment, kind:
         "per_step": head.per_step and kind == "window",
         "joints": deployment.joints or "jhmdb15",
         "clip_digest": deployment.spec.digest,
+        "states": states,
     }
-
-
-def _write(path: Path, name: str, file: str, head: Mapping[str, Any], deployment: Deployment) -> None:
-    model = {"name": name, "task": "head", "file": file, "summary": deployment.summary}
-    lines = [*toml_table("model", model), *toml_table("head", head), *ClipSection(deployment.spec).toml()]
+    lines = [*toml_table("model", model), *toml_table("head", table), *ClipSection(deployment.spec).toml()]
     lines += toml_table("names", {"classes": deployment.names})
     write_atomic(path, "\n".join(lines).lstrip() + "\n")
 
@@ -141,24 +125,21 @@ class Parity:
     """Probabilities: training framework against the recognizer, moment by moment."""
 
 
-def check_parity(
-    head: Head, folder: Path, corpus: Corpus, options: TrainOptions, *, limit: float = 1e-4
-) -> Parity:
-    """Runs up to 64 examples in every way; ParityError where one differs by more than `limit`."""
+def check_parity(head: Head, folder: Path, corpus: Corpus, options: TrainOptions) -> Parity:
+    """Runs up to 64 examples in every way; ParityError where one differs by more than MAX_DIFFERENCE."""
     some = corpus.pick(range(min(len(corpus), 64)))
     features, valid, _ = windows_of(some, options)
     expected = predict(head, some, options)
-    window_recipe = folder / ("window.toml" if head.causal else "recipe.toml")
     with load_engine(folder / "window.onnx", device="cpu", threads=1) as engine:
         whole = np.array(engine.run({"features": features.numpy(), "valid": valid.numpy()})["logits"])
     stream = _stream_difference(head, features, valid) if head.causal else float("nan")
-    recipe = folder / "recipe.toml" if head.causal else window_recipe
-    found = Parity(float(np.abs(whole - expected).max()), stream, _pipeline(recipe, some, options, expected))
+    pipeline = _pipeline(folder / "recipe.toml", some, options, expected)
+    found = Parity(float(np.abs(whole - expected).max()), stream, pipeline)
     for name, value in (("window", found.window), ("stream", found.stream), ("pipeline", found.pipeline)):
-        if value > limit:
+        if value > MAX_DIFFERENCE:
             raise ParityError(
                 f"{folder}: the exported head differs by {value:.2g} in its {name} path "
-                f"(allowed {limit:.0e}): do not deploy it"
+                f"(allowed {MAX_DIFFERENCE:.0e}): do not deploy it"
             )
     return found
 
@@ -166,12 +147,11 @@ def check_parity(
 @torch.no_grad()
 def _stream_difference(head: Head, features: Tensor, valid: Tensor) -> float:
     """Whole windows without padding against one step at a time."""
-    full = torch.ones_like(valid)
     states, outputs = head.states(len(features)), []
     for t in range(features.shape[1]):
         logits, states = head.step(features[:, t], states)
         outputs.append(logits)
-    whole = head(features, full)
+    whole = head(features, torch.ones_like(valid))
     streamed = torch.stack(outputs, dim=1) if head.per_step else outputs[-1]
     return float((whole - streamed).abs().max())
 

@@ -127,7 +127,6 @@ def fit(
     options: TrainOptions,
     *,
     objective: Objective = clip_loss,
-    progress: Callable[[int, Epoch], None] | None = None,
 ) -> Fitted:
     """A head trained on `train`; with `validation` its best epoch is kept, else its last."""
     check(train)
@@ -149,8 +148,6 @@ def fit(
         loss = _epoch(head, train, options, rng, optimizer, schedule, weights, objective)
         after = _evaluate(head, held, weights, objective)
         history.append(Epoch(loss, *after))
-        if progress is not None:
-            progress(number, history[-1])
         if held is not None and after[0] < best:
             best, best_epoch, best_state = after[0], number, copy.deepcopy(head.state_dict())
         if options.patience and number - best_epoch >= options.patience:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from edgevid.actions.load import load_extractor
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, check, list_videos, read_skeletons
 from edgevid.files.folders import cache_folder
-from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, run
+from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, Split, run
 from edgevid.learn.actions.export import Deployment
 from edgevid.learn.actions.features import Progress, extract_features
 from edgevid.learn.actions.fit import TrainOptions
@@ -54,17 +53,19 @@ def train_actions(
     """Trains and evaluates; `report` gets a line per trial, `progress` the videos whose features are done."""
     torch.set_num_threads(config.threads)
     splits = official_splits(config.data) if config.data.is_dir() else {}
-    spec = clip_spec(config)
-    validation: Mapping[str, Corpus] = {}
+    spec, path = clip_spec(config), Path(config.extractor)
+    patience = 0 if splits else config.patience
     if not splits:
         corpus = check(read_videos(config, spec, progress))
         rest, held = split_by_group(corpus, config.test, seed=0)
-        train, checked = split_by_group(rest, 0.2, seed=1) if config.patience else (rest, rest)
-        splits, validation = {"by video": (train, held)}, {"by video": checked} if config.patience else {}
-    first, test = next(iter(splits.values()))
+        train, checked = split_by_group(rest, 0.2, seed=1) if patience else (rest, None)
+        splits = {"by video": Split(train, held, checked)}
+    first, test, _ = next(iter(splits.values()))
     deployment = Deployment(
-        first.names, spec, _extractor_name(config), first.joints, stride=max(config.window // 4, 1),
-        min_steps=max(config.window // 4, 1), summary=f"{config.head} head over {config.extractor}",
+        first.names, spec,
+        os.path.relpath(path.resolve(), config.out.resolve()) if path.exists() else config.extractor,
+        first.joints, stride=max(config.window // 4, 1), min_steps=max(config.window // 4, 1),
+        summary=f"{config.head} head over {config.extractor}",
     )  # fmt: skip
     report(
         f"{len(first.names)} classes, {len(first)} training and {len(test)} held-out clips "
@@ -75,17 +76,12 @@ def train_actions(
             f"Sequences are {config.clips_per_sequence} clips one after another: their accuracy is not that "
             "of natural long videos."
         )
+    window = config.window * max(config.clips_per_sequence, 1)
+    options = TrainOptions(window, config.rate_hz, config.epochs, patience)
     return run(
-        splits, config.head, config.out, _options(config, bool(validation)), deployment, seeds=config.seeds,
-        causal=not config.bidirectional, validation=validation, clips_per_sequence=config.clips_per_sequence,
-        report=report,
+        splits, config.head, config.out, options, deployment, seeds=config.seeds,
+        causal=not config.bidirectional, clips_per_sequence=config.clips_per_sequence, report=report,
     )  # fmt: skip
-
-
-def _extractor_name(config: TrainConfig) -> str:
-    """The extractor in the head's recipe: a path relative to its folder, or a model's name."""
-    path = Path(config.extractor)
-    return os.path.relpath(path.resolve(), config.out.resolve()) if path.exists() else config.extractor
 
 
 def clip_spec(config: TrainConfig) -> ClipSpec:
@@ -94,15 +90,6 @@ def clip_spec(config: TrainConfig) -> ClipSpec:
     image = (read_recipe(path) if path.exists() else find_recipe(config.extractor)).input
     width, height = (image.width, image.height) if image else (192, 192)
     return ClipSpec(steps=1, rate_hz=config.rate_hz, width=width, height=height, stride_s=0.0)
-
-
-def _options(config: TrainConfig, validated: bool) -> TrainOptions:
-    return TrainOptions(
-        window=config.window * max(config.clips_per_sequence, 1),
-        rate_hz=config.rate_hz,
-        epochs=config.epochs,
-        patience=config.patience if validated else 0,
-    )
 
 
 def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress) -> Corpus:
@@ -151,8 +138,8 @@ def split_by_group(corpus: Corpus, share: float, *, seed: int = 0) -> tuple[Corp
     return corpus.pick(np.flatnonzero(~out)), corpus.pick(np.flatnonzero(out))
 
 
-def official_splits(folder: Path) -> dict[str, tuple[Corpus, Corpus]]:
-    """(train, test) of every pair *_train_K.npz and *_test_K.npz in a folder of skeleton files.
+def official_splits(folder: Path) -> dict[str, Split]:
+    """Training and test data of every pair *_train_K.npz and *_test_K.npz in a folder of skeleton files.
 
     Each holds `joints` (sum of T, J, 2), `offsets` (N + 1,) and `label` (N,); see docs/actions.md.
     """
@@ -162,5 +149,7 @@ def official_splits(folder: Path) -> dict[str, tuple[Corpus, Corpus]]:
         if not test.is_file():
             raise InputError(f"{train.name}: its test half {test.name} is missing next to it")
         names = tuple(sorted({str(s) for s in np.load(train)["label"]}))
-        found[train.stem.rpartition("_")[2]] = (read_skeletons(train, names), read_skeletons(test, names))
+        found[train.stem.rpartition("_")[2]] = Split(
+            read_skeletons(train, names), read_skeletons(test, names)
+        )
     return found

@@ -24,18 +24,18 @@ def test_corruption_grows_with_its_strength() -> None:
         ("noise, sigma of 255", 5, 40),
         ("scale", 0.75, 0.25),
     ):
-        apart = [np.abs(corrupt_images(clean, kind, s, 0).astype(int) - clean).mean() for s in (weak, strong)]
+        apart = [np.abs(corrupt_images(clean, 0, kind, s).astype(int) - clean).mean() for s in (weak, strong)]
         assert 0 < apart[0] < apart[1]
-    assert corrupt_images(clean, "scale", 1, 0) is clean
+    assert corrupt_images(clean, 0, "scale", 1) is clean
     with pytest.raises(InputError, match="expected one of"):
-        corrupt_images(clean, "rain", 1, 0)
+        corrupt_images(clean, 0, "rain", 1)
 
 
 def test_corrupted_poses() -> None:
     rows = np.concatenate((np.random.default_rng(0).normal(size=(50, 30)), np.ones((50, 1))), axis=1).astype(
         np.float32
     )
-    assert (corrupt_poses(rows, "moments lost, %", 50, 0)[:, -1] == 0).sum() == pytest.approx(25, abs=12)
-    np.testing.assert_array_equal(corrupt_poses(rows, "joint noise, % of body size", 0, 0), rows)
-    lost = corrupt_poses(rows, "joints lost, %", 100, 0)
+    assert (corrupt_poses(rows, 0, "moments lost, %", 50)[:, -1] == 0).sum() == pytest.approx(25, abs=12)
+    np.testing.assert_array_equal(corrupt_poses(rows, 0, "joint noise, % of body size", 0), rows)
+    lost = corrupt_poses(rows, 0, "joints lost, %", 100)
     np.testing.assert_array_equal(lost[:, :-1], np.broadcast_to(rows[0, :-1], (50, 30)))

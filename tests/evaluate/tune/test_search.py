@@ -164,8 +164,6 @@ def test_targets_that_cannot_be(wrong: tuple[str, float]) -> None:
         Target(*wrong)
 
 
-def test_production_of_other_classes_and_bad_holdout() -> None:
+def test_production_of_other_classes() -> None:
     with pytest.raises(InputError, match="production"):
         tune(table(60), production=spread([0.9], [0]))
-    with pytest.raises(InputError, match="holdout"):
-        tune(table(60), holdout=1.0)

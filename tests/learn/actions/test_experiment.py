@@ -13,7 +13,7 @@ from edgevid.actions.clip_spec import ClipSpec
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
 
 from edgevid.evaluate.actions.score import evaluate_rows  # noqa: E402
-from edgevid.learn.actions.experiment import run  # noqa: E402
+from edgevid.learn.actions.experiment import Split, run  # noqa: E402
 from edgevid.learn.actions.export import Deployment  # noqa: E402
 from edgevid.learn.actions.fit import TrainOptions  # noqa: E402
 
@@ -24,7 +24,7 @@ SMALL = TrainOptions(window=12, rate_hz=8.0, epochs=12, batch=8, rate=5e-3)
 
 @pytest.mark.parametrize("kind", ["gru", "transformer", "asformer"])
 def test_from_training_to_the_deployed_recognizer(tmp_path: Path, kind: str) -> None:
-    splits = {"1": (corpus((8, 8)), corpus((4, 4), seed=9))}
+    splits = {"1": Split(corpus((8, 8)), corpus((4, 4), seed=9))}
     deployment = Deployment(("rise", "fall"), _spec(), "../features", min_steps=3, stride=3)
     outcome = run(
         splits, kind, tmp_path, SMALL, deployment, seeds=2, clips_per_sequence=2 if kind == "asformer" else 0
@@ -38,7 +38,7 @@ def test_from_training_to_the_deployed_recognizer(tmp_path: Path, kind: str) -> 
     assert (tmp_path / "curves.png").stat().st_size > 0
     assert (tmp_path / "confusion.png").stat().st_size > 0
     if kind != "asformer":
-        evaluation = evaluate_rows(outcome.recipe, splits["1"][1])
+        evaluation = evaluate_rows(outcome.recipe, splits["1"].test)
         assert evaluation.report.accuracy == pytest.approx(outcome.trials[0].accuracy)
         assert evaluation.coverage == 1.0
 

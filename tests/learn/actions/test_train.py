@@ -108,7 +108,7 @@ def test_official_splits_and_heads_of_other_classes(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"GT_test_1\.npz is missing"):
         official_splits(tmp_path)
     skeleton_file(tmp_path / "GT_test_1.npz", ["run", "walk"])
-    train, test = official_splits(tmp_path)["1"]
+    train, test, _ = official_splits(tmp_path)["1"]
     assert (train.names, len(train), len(test), train.joints) == (("run", "walk"), 6, 2, "jhmdb15")
     skeleton_file(tmp_path / "GT_test_1.npz", ["run", "fly"])
     with pytest.raises(InputError, match=r"got also \['fly'\]"):
