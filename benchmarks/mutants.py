@@ -91,6 +91,8 @@ EQUIVALENT = (
     ("speed/", "return np.array([[s, 0, -s * center[0]]", "*", LINEAR),
     ("speed/", "ends[1] - ends[0], 0.0)", "0], 1.0)", "the length counts from three sightings on"),
     ("speed/", "len(error) > 5", ">= 5", "of five points that are wrong the branch before is taken"),
+    ("speed/", "head[2] > foot[1]", "head[2] >= foot[1]", SAME),
+    ("kernels/", "3 * most)", "4 * most)", "any cost above the limit of most is the same"),
     ("speed/contact.py", "unknown[~good] = (", "*", "what is computed for these boxes is not used"),
     ("abstain/file.py", "low=1)", "low=2)", "1 is the default, and a default is not checked"),
     (

@@ -285,7 +285,7 @@ def test_scores_of_a_detector_are_shared_among_the_other_classes() -> None:
     class_scores(tracks_of((1, 2, 0.3, 0)), 3, 0.0)
     for label in (-1, 3):
         with pytest.raises(InputError, match="expected labels 0 to 2"):
-            class_scores(tracks_of((1, label, 0.3, 0)), 3, 0.0)
+            class_scores(tracks_of((1, label, 0.3, 0), (2, 1, 0.3, 0)), 3, 0.0)
 
 
 def test_a_policy_gets_settings_or_rules_and_scores_of_its_classes() -> None:

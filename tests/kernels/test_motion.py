@@ -182,8 +182,9 @@ def test_re_update_walks_a_straight_line_of_virtual_observations(twin: Any) -> N
     hidden, observed = twin.TrackerCore({"re_update": True}), twin.TrackerCore({})
     for n in range(40):
         there = n < 20 or n >= 30
-        one = step(hidden, n * FRAME, *([box(100 + 2 * n)] if there else []))
-        other = step(observed, n * FRAME, box(100 + 2 * n))
+        place = box(100 + 2 * n, 300 - n, 60 + n, 90 + 2 * n)
+        one = step(hidden, n * FRAME, *([place] if there else []))
+        other = step(observed, n * FRAME, place)
         if there and n != 30:
             np.testing.assert_allclose(one[BOXES], other[BOXES], atol=0.02)
 

@@ -170,3 +170,18 @@ def test_more_tracks_than_slots_and_more_frames_than_columns() -> None:
         assert [i for i, _ in ended] == ([n // 20] if n and n % 20 == 0 else [])
     old = live[:, 7] > 100
     np.testing.assert_allclose(live[old, 2], ids[old] * 1.0, atol=1e-9)
+
+
+@pytest.mark.parametrize("sightings", [5, 9])
+@pytest.mark.parametrize("process_noise", [0.3, 2.0])
+def test_the_variance_is_correlated_noise_and_wandering_speed(sightings: int, process_noise: float) -> None:
+    core = WindowCore(3.0, process_noise, TENTH)
+    for n in range(sightings):
+        assert add(core, n / 10, 0.0, 2 * n / 10, noise=1.5)
+    line = core.line(np.array([core.slots[1]]))
+    off = (np.arange(sightings) - (sightings - 1) / 2) / 10
+    share = off / (off**2).sum() * 0.15  # along y: 1.5 pixels
+    correlation = np.exp(-np.abs(off[:, None] - off) / 0.15)
+    length = (sightings - 1) / 10
+    expected = share @ correlation @ share + 0.0589 * process_noise * length
+    assert line.variance[0] == pytest.approx(expected)
