@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from edgevid.health.store import Alarm, HealthFolder, Kind
 from edgevid.health.view_monitor import State, ViewMonitor
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.types import Frame, Reason, SpeedReport, Speeds, Tracks
+from edgevid.types.closing import Closing
 
 log = logging.getLogger("edgevid")
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -29,7 +30,7 @@ REMEDY = "check the camera; calibrate it again if it moved"
 MAX_EVENTS = 100
 
 
-class CameraHealth:
+class CameraHealth(Closing):
     """Monitors a pipeline's camera: pass it as `Pipeline(..., health=...)`.
 
     `update` passes a frame's speeds on, or invalidates them with CAMERA_MOVED: while the camera is suspected
@@ -198,12 +199,6 @@ class CameraHealth:
     def _log(self, message: str) -> None:
         self.events = [*self.events[1 - MAX_EVENTS :], message]
         log.warning("camera health: %s", message)
-
-    def __enter__(self) -> CameraHealth:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
 
 
 def speed_error(calibration: CameraCalibration, motion: Motion) -> float:

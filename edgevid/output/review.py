@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from edgevid.errors import InputError, SourceError
-from edgevid.output.sinks import ClosingSink
 from edgevid.types import Array, Frame, Reason, Result
+from edgevid.types.closing import Closing
 
 REVIEWED = frozenset({Reason.LOW_CONFIDENCE, Reason.LOW_MARGIN, Reason.DISAGREEMENT})
 """Reasons that a person can resolve by looking; an object too small to recognize is not among them."""
@@ -31,7 +31,7 @@ class _Candidate:
     about: dict[str, Any]
 
 
-class ReviewSink(ClosingSink):
+class ReviewSink(Closing):
     """One crop (JPEG) and one JSON file for each track and task that abstained or had low confidence.
 
     The crop shows the object where it was largest; it is written when the track ends, and only if its last

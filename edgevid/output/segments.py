@@ -8,14 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgevid.errors import InputError, SourceError
-from edgevid.output.sinks import ClosingSink, Sink
+from edgevid.output.sinks import Sink
 from edgevid.types import Frame, Result
+from edgevid.types.closing import Closing
 
 STAMP = r"\d{8}T\d{6}Z(_\d+)?"
 LATEST = 100
 
 
-class SegmentedSink(ClosingSink):
+class SegmentedSink(Closing):
     """A sink whose output is a series of files, each complete in itself.
 
     With `segment_s`, segments are named by the time of their start (seen-20260131T120000Z.mp4, UTC): a

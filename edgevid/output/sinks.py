@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from edgevid.errors import SourceError
 from edgevid.output.overlay import Overlay
 from edgevid.output.records import as_json
 from edgevid.types import U8, Frame, Result
+from edgevid.types.closing import Closing
 from edgevid.video.writer import VideoWriter
 
 
@@ -24,17 +25,7 @@ class Sink(Protocol):
         """Finishes the output; called once, also after an error."""
 
 
-class ClosingSink:
-    """A sink as a context manager."""
-
-    def __enter__(self: Any) -> Any:
-        return self
-
-    def __exit__(self: Any, *_: object) -> None:
-        self.close()
-
-
-class _Text(ClosingSink):
+class _Text(Closing):
     """A sink of text lines, each flushed before the next frame."""
 
     def __init__(self, path: str | Path) -> None:
@@ -80,7 +71,7 @@ class MotText(_Text):
         self._file.flush()
 
 
-class AnnotatedVideo(ClosingSink):
+class AnnotatedVideo(Closing):
     """An MP4 with the overlay; a killed program leaves one that plays up to its last two seconds.
 
     InputError for a name that does not end in .mp4, SourceError where the file cannot be created.

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from edgevid.errors import InputError
 from edgevid.runtime.letterbox import Rectangle
 from edgevid.types import Array, Frame, InputSpec
+from edgevid.types.closing import Closing
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Engine(Protocol):
     def close(self) -> None: ...
 
 
-class LoadedEngine(ABC):
+class LoadedEngine(Closing):
     """An engine of edgevid's own, what `load_engine` gives: as a context manager it closes itself."""
 
     inputs: tuple[TensorSpec, ...]
@@ -63,15 +64,6 @@ class LoadedEngine(ABC):
     @abstractmethod
     def close(self) -> None:
         """Frees the model's memory; a later `run` is a ModelError, a second call does nothing."""
-
-    def __enter__(self: E) -> E:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-E = TypeVar("E", bound=LoadedEngine)
 
 
 @runtime_checkable

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from edgevid.types.closing import Closing
 
 
-class SourceBase:
+class SourceBase(Closing):
     """The counters of a source; subclasses fill them and yield frames."""
 
     live = False
@@ -25,9 +25,3 @@ class SourceBase:
 
     def close(self) -> None:
         """Releases the source's resources."""
-
-    def __enter__(self: Any) -> Any:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

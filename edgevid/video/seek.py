@@ -9,12 +9,13 @@ import numpy as np
 
 from edgevid.errors import InputError, SourceError
 from edgevid.types import Frame
+from edgevid.types.closing import Closing
 from edgevid.video.files import DEFAULT_FPS, FileSource
 from edgevid.video.images import IMAGES, read_image
 from edgevid.video.open import Source, open_video
 
 
-class FrameSeeker:
+class FrameSeeker(Closing):
     """Random access to a source's frames: `at(seconds)`. Live sources give their newest one."""
 
     def __init__(self, uri: str | Path) -> None:
@@ -57,12 +58,6 @@ class FrameSeeker:
         """Closes the source."""
         if self._source is not None:
             self._source.close()
-
-    def __enter__(self) -> FrameSeeker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _read(self, frames: Iterable[Frame], seconds: float) -> Frame:
         frame = _first_at(frames, seconds)

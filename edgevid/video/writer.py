@@ -14,6 +14,7 @@ import numpy as np
 
 from edgevid.errors import InputError, SourceError
 from edgevid.types import Array
+from edgevid.types.closing import Closing
 
 log = logging.getLogger("edgevid")
 
@@ -25,7 +26,7 @@ BT709, LIMITED = 1, 1
 """FFmpeg's numbers of the color matrix and of the range 16..235."""
 
 
-class VideoWriter:
+class VideoWriter(Closing):
     """Writes RGB images to an MP4 file.
 
     The file is fragmented: every two seconds of video are complete on disk, so that a program that is
@@ -133,12 +134,6 @@ class VideoWriter:
                 container.mux(packet)
         finally:
             container.close()
-
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _has_encoder(codec: str) -> bool:

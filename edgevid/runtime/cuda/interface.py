@@ -8,7 +8,7 @@ garbage collector, which may run in another thread.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime.cuda.driver import Gpu
 from edgevid.types import Array
+from edgevid.types.closing import Closing
 
 Grid = tuple[int, int, int]
 
@@ -83,7 +84,7 @@ class Module(Resource):
             return self._cuda._function(self.made, name)
 
 
-class Cuda(ABC):
+class Cuda(Closing):
     """One device, through its primary context. Open it with `open_cuda` (open.py), close it when done.
 
     What an implementation adds begins with an underscore and is called with the context current.
@@ -94,12 +95,6 @@ class Cuda(ABC):
     gpu: Gpu
     _memory_error: type[Exception]
     """What the package raises where an allocation fails."""
-
-    def __enter__(self) -> Cuda:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @abstractmethod
     def current(self) -> AbstractContextManager[None]:
