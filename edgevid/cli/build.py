@@ -21,7 +21,28 @@ if TYPE_CHECKING:
     from edgevid.optimize.builder.options import BuildOptions
     from edgevid.optimize.builder.verify import Verification
 
-
+Data = Annotated[
+    str | None, Option(help="Frames to verify the engine on: a video, a folder of images or a list.")
+]
+TryNext = Annotated[
+    bool, Option("--try-next", help="Below the minimum try the next precision instead of failing.")
+]
+Skip = Annotated[
+    bool, Option("--skip-verification", help="Build without comparing; the manifest records it.")
+]
+Shapes = Annotated[
+    list[str] | None,
+    Option(help="NAME=1x3x64x64 or NAME=MIN,OPT,MAX of an input with dynamic axes; repeatable."),
+]
+VersionCompatible = Annotated[
+    bool, Option("--version-compatible", help="Let newer TensorRT versions load it (can be slower).")
+]
+HardwareCompatibility = Annotated[
+    str, Option(help="none, same-capability or ampere+: other devices that may run it.")
+]
+ComputeCapability = Annotated[
+    str | None, Option(help="Compute capabilities for TensorRT-RTX, like 8.6,8.9 (or 7.5).")
+]
 FallbackPrecision = Annotated[str, Option(help="Precision of layers that are not INT8: fp16 or fp32.")]
 MAX_WARNINGS = 3
 """Of the builder's own warnings; the log holds all of them."""
@@ -30,36 +51,21 @@ MAX_WARNINGS = 3
 def command(
     model: Annotated[str, Argument(help="A model's name, an ONNX file, a recipe or its folder.")],
     precision: Annotated[str, Option(help="fp32, fp16 or int8.")] = "fp16",
-    data: Annotated[
-        str | None, Option(help="Frames to verify the engine on: a video, a folder of images or a list.")
-    ] = None,
+    data: Data = None,
     max_frames: Annotated[int, Option(help="Frames to compare, spread evenly over the data.", min=1)] = 100,
     min_agreement: shared.MinAgreement = None,
-    try_next: Annotated[
-        bool, Option("--try-next", help="Below the minimum try the next precision instead of failing.")
-    ] = False,
-    skip_verification: Annotated[
-        bool, Option("--skip-verification", help="Build without comparing; the manifest records it.")
-    ] = False,
+    try_next: TryNext = False,
+    skip_verification: Skip = False,
     backend: Annotated[str, Option(help="auto, tensorrt or tensorrt-rtx.")] = "auto",
     batch: Annotated[str, Option(help="Images per run: a number, or MIN,OPT,MAX.")] = "1",
-    shape: Annotated[
-        list[str] | None,
-        Option(help="NAME=1x3x64x64 or NAME=MIN,OPT,MAX of an input with dynamic axes; repeatable."),
-    ] = None,
+    shape: Shapes = None,
     workspace: Annotated[int | None, Option(help="Device memory for tactics, MB.", min=1)] = None,
     optimization_level: Annotated[
         int | None, Option(help="0 (fast build) to 5 (long search).", min=0, max=5)
     ] = None,
-    version_compatible: Annotated[
-        bool, Option("--version-compatible", help="Let newer TensorRT versions load it (can be slower).")
-    ] = False,
-    hardware_compatibility: Annotated[
-        str, Option(help="none, same-capability or ampere+: other devices that may run it.")
-    ] = "none",
-    compute_capability: Annotated[
-        str | None, Option(help="Compute capabilities for TensorRT-RTX, like 8.6,8.9 (or 7.5).")
-    ] = None,
+    version_compatible: VersionCompatible = False,
+    hardware_compatibility: HardwareCompatibility = "none",
+    compute_capability: ComputeCapability = None,
     fallback_precision: FallbackPrecision = "fp16",
     tf32: Annotated[bool, Option("--tf32", help="Let FP32 be rounded to TF32.")] = False,
     timing_cache: Annotated[

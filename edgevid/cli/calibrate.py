@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from edgevid.types import Frame
     from edgevid.video.seek import FrameSeeker
 
+Rectangle = Annotated[
+    str, Option(help='Corners of a rectangle on the road: "x,y x,y x,y x,y" (near left, near right, '
+                     "far right, far left).")
+]  # fmt: skip
+Calibration = Annotated[Path | None, Option(help="Start from this calibration, to check or change it.")]
+Region = Annotated[
+    str, Option(help='Where the calibration is valid: "x,y x,y x,y ..." (default: the convex hull).')
+]
 Point = Annotated[list[str], Option(help='A pixel and its meters, "u,v=X,Y"; repeat for each point.')]
 Drop = Annotated[bool, Option("--drop-outliers", help="Leave out points that the others contradict.")]
 Host = Annotated[str, Option(help="Address to serve the page on; 0.0.0.0: to other machines too.")]
@@ -23,25 +31,15 @@ Host = Annotated[str, Option(help="Address to serve the page on; 0.0.0.0: to oth
 
 def command(
     source: Annotated[str, Argument(help="Video, image, folder of images, camera number, or URL.")],
-    rectangle: Annotated[
-        str,
-        Option(
-            help='Corners of a rectangle on the road: "x,y x,y x,y x,y" (near left, near right, '
-            "far right, far left)."
-        ),
-    ] = "",
+    rectangle: Rectangle = "",
     width_m: Annotated[float | None, Option(help="Meters from the first corner to the second.")] = None,
     length_m: Annotated[float | None, Option(help="Meters from the second corner to the third.")] = None,
     point: Point = [],  # noqa: B006  typer copies it
     pairs: Annotated[Path | None, Option(help="CSV file of pairs: u,v,X,Y per line.")] = None,
-    calibration: Annotated[
-        Path | None, Option(help="Start from this calibration, to check or change it.")
-    ] = None,
+    calibration: Calibration = None,
     k1: Annotated[float, Option(help="Radial distortion of a wide lens (barrel: below 0).")] = 0.0,
     focal_px: Annotated[float | None, Option(help="Focal length in pixels that k1 refers to.")] = None,
-    region: Annotated[
-        str, Option(help='Where the calibration is valid: "x,y x,y x,y ..." (default: the convex hull).')
-    ] = "",
+    region: Region = "",
     time: Annotated[float, Option(help="Time of the frame in the video, in seconds.", min=0)] = 0.0,
     out: Annotated[Path | None, Option(help="Calibration to write: calibration/camera/<name>.toml")] = None,
     image: Annotated[Path | None, Option(help="Image of the grid to write (PNG or JPEG).")] = None,

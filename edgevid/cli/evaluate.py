@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 command = typer.Typer(no_args_is_help=True, help="Measure quality on labeled data.")
 
 Data = Annotated[
-    Path,
-    Argument(help="Labeled videos (class folders or CSV) or skeleton files (*_test_1.npz)."),
+    Path, Argument(help="Labeled videos (class folders or CSV) or skeleton files (*_test_1.npz).")
 ]
 Model = Annotated[str, Option(help="Recipe of the deployed model: runs/actions/recipe.toml")]
 Plot = Annotated[Path | None, Option(help="PNG to write.")]

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import sys
 import time as clock
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -73,9 +73,7 @@ def command(
     if save_abstained:
         outputs.more.append(ReviewSink(save_abstained, source=masked(chosen.source)))
     started = clock.perf_counter()
-    summary, names, notes = _run(
-        loaded, outputs.sinks, threads=threads, max_frames=max_frames, status_s=status_s
-    )
+    summary, names, notes = _run(loaded, outputs, threads, max_frames, status_s)
     print_summary(
         summary, names, seconds=clock.perf_counter() - started, written=outputs.written(), notes=notes
     )
@@ -98,12 +96,7 @@ def _site(path: Path | None, options: dict[str, Any], actions: str | None, polic
 
 
 def _run(
-    loaded: LoadedSite,
-    make_sinks: Callable[[Any], list[Sink]],
-    *,
-    threads: int | None,
-    max_frames: int | None,
-    status_s: float,
+    loaded: LoadedSite, outputs: _Outputs, threads: int | None, max_frames: int | None, status_s: float
 ) -> tuple[Any, Any, list[str]]:
     """The run itself: its summary, the class names, and notes for the user."""
     from edgevid.cli.progress import advance, progress_bar
@@ -133,7 +126,7 @@ def _run(
                 monitor.update(result.verdicts[task])
 
         run(
-            pipeline, video, make_sinks(video), zones=zones, size=video.size, max_frames=max_frames,
+            pipeline, video, outputs.sinks(video), zones=zones, size=video.size, max_frames=max_frames,
             on_result=note, summary=summary,
         )  # fmt: skip
     counts = {"damaged packets or frames skipped": video.corrupted, "frames dropped": video.dropped}
