@@ -102,6 +102,9 @@ EQUIVALENT = (
         "one observation has a travel of 0, and so a cosine of 0",
     ),
     ("kernels/", "w <= 0 or h <= 0", "h < 0", "the overlap is 0 either way"),
+    ("kernels/", "max(p[2, 2], p[3, 3]) if u", "*", "at speed 0, the first row, both are the prior"),
+    ("kernels/reference/motion.py", "if s.re_update:", "if True", "without re-update nothing reads it"),
+    ("speed/track_speed.py", "break", "pass", "more steps change nothing beyond 1e-6"),
     ("zones.py", "shapely.prepare(polygon)", "*", "it is only faster"),
 )
 """File, part of its line, part of the mutated line (* for any), and why no test can tell them apart."""

@@ -16,9 +16,10 @@ from edgevid import kernels
 from edgevid.errors import InputError, did_you_mean
 from edgevid.types import Detections, Tracks
 
+FLAGS = ("re_update", "recover", "height_overlap", "observed_boxes")
 TUNING = (
     "match_thresh", "second_match_thresh", "new_match_thresh", "position_noise", "velocity_noise",
-    "measure_noise", "momentum", "re_update", "recover", "height_overlap", "observed_boxes",
+    "measure_noise", "momentum", *FLAGS,
 )  # fmt: skip
 """Settings of the method itself (kernels/reference/motion.py); users seldom need them."""
 
@@ -76,10 +77,9 @@ class ByteTracker:
             if not 0 <= value < np.inf:
                 raise InputError(f"{name}: expected a number of at least 0, got {value}")
         self._coast_s = float(seconds.pop("coast_s"))
-        numbers = {name: float(value) for name, value in {**scores, **seconds}.items()}
-        self._core = kernels.TrackerCore(
-            {**self._method, **numbers, "class_aware": bool(class_aware), **tuning}
-        )
+        settings = {**self._method, **scores, **seconds, **tuning}
+        numbers = {name: bool(n) if name in FLAGS else float(n) for name, n in settings.items()}
+        self._core = kernels.TrackerCore({**numbers, "class_aware": bool(class_aware)})
         self._time = -np.inf
 
     def update(self, detections: Detections, time: float) -> Tracks:

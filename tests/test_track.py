@@ -11,7 +11,7 @@ import pytest
 from edgevid import kernels
 from edgevid.errors import InputError
 from edgevid.kernels import BACKEND, reference
-from edgevid.track import ByteTracker, OCSortTracker, Tracker
+from edgevid.track import TUNING, ByteTracker, OCSortTracker, Tracker
 from edgevid.types import Detections
 
 
@@ -258,6 +258,8 @@ def test_wrong_settings_and_times_are_refused_in_words(make: Any) -> None:
         make(lost_after_s=-1)
     with pytest.raises(InputError, match=r"expected one of match_thresh, .* got 'sped'"):
         make(sped=1)
+    for name in TUNING:
+        make(**{name: 0})
     for value in (-1, float("nan"), float("inf")):
         with pytest.raises(InputError, match="position_noise: expected a number of at least 0"):
             make(position_noise=value)

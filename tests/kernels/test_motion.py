@@ -216,6 +216,21 @@ def test_momentum_prefers_the_detection_ahead(twin: Any) -> None:
     assert match(0.0, True) == 1  # without it the nearer one, behind
 
 
+def test_two_observations_are_a_direction(twin: Any) -> None:
+    core = twin.TrackerCore({"momentum": 0.5, "match_thresh": 0.0})
+    step(core, 0.0, box(100))
+    seen = center(step(core, FRAME, box(104)))
+    # Of two detections that overlap the prediction nearly equally, the one ahead, although it is farther.
+    assert step(core, FRAME + 1e-6, box(seen - 7), box(seen + 8))[MATCH].tolist()[0] == 1
+
+
+def test_a_tie_of_votes_keeps_the_label(twin: Any) -> None:
+    core = twin.TrackerCore({})
+    step(core, 0.0, box(100), scores=0.75, labels=1)
+    assert step(core, 1e-17, box(100), scores=0.75, labels=2)[LABELS].tolist() == [1]
+    assert step(core, 2e-17, box(100), scores=0.75, labels=2)[LABELS].tolist() == [2]
+
+
 def test_an_object_that_stands_has_no_direction(twin: Any) -> None:
     # 19 of 40 aside: overlap 21/59, times 0.9: 0.32, below the threshold of 0.35. With a direction of travel
     # towards it the momentum would add 0.18.
