@@ -127,7 +127,7 @@ class Policy:
             )
         try:
             labels, confidence, reasons = self._core.update(
-                tracks.ids, tracks.boxes, scores.ids, _rows(scores.values), scores.times, time
+                tracks.ids, tracks.boxes, scores.ids, np.ascontiguousarray(scores.values), scores.times, time
             )
         except ValueError as error:
             raise InputError(
@@ -189,7 +189,3 @@ def _settings(rules: Mapping[str, object]) -> Settings:
         return Settings(**rules)  # type: ignore[arg-type]
     except TypeError as error:
         raise InputError(f"Policy: {error}") from None
-
-
-def _rows(values: Array) -> Array:
-    return values if values.flags.c_contiguous else np.ascontiguousarray(values)

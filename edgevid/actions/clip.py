@@ -95,7 +95,7 @@ class ImageRecognizer(CropModel):
         """Probabilities of every clip's object, one engine batch for all."""
         if not len(clips):
             return no_scores(self.names)
-        crops, times = newest_crops(clips)
+        crops, times, _ = newest_crops(clips)
         images = preprocess_crops(crops, self._image)
         values = self._probabilities(run_batch(self.engine, {self._input.name: images})[self._output])
         if self.memory_s == 0:

@@ -57,13 +57,13 @@ def preprocess_crops(crops: Array, spec: InputSpec) -> Array:
     return out
 
 
-def newest_crops(clips: Clips) -> tuple[Array, Array]:
-    """(M, h, w, 3) newest crop of each clip and its seconds (M,)."""
+def newest_crops(clips: Clips) -> tuple[Array, Array, Array]:
+    """(M, h, w, 3) newest crop of each clip, its seconds (M,) and its rectangle (M, 4)."""
     steps = clips.times.shape[1]
     observed = ~np.isnan(clips.times)
     last = steps - 1 - np.argmax(observed[:, ::-1], axis=1) if steps else np.zeros(len(clips), np.intp)
     rows = np.arange(len(clips))
-    return clips.pixels[rows, last], clips.times[rows, last]
+    return clips.pixels[rows, last], clips.times[rows, last], clips.boxes[rows, last]
 
 
 def input_named(engine: Engine, name: str, recipe: Recipe) -> TensorSpec:

@@ -117,10 +117,8 @@ class SequenceRecognizer:
         """Probabilities of the objects whose window is due (every moment for a streaming head)."""
         if not len(clips):
             return no_scores(self.names)
-        crops, times = newest_crops(clips)
-        last = clips.times.shape[1] - 1 - np.argmax(~np.isnan(clips.times[:, ::-1]), axis=1)
-        raw = self.extractor.extract(crops, clips.boxes[np.arange(len(clips)), last])
-        return self.recognize_rows(clips.ids, times, raw)
+        crops, times, boxes = newest_crops(clips)
+        return self.recognize_rows(clips.ids, times, self.extractor.extract(crops, boxes))
 
     def recognize_rows(self, ids: Array, times: Array, raw: Array, *, answer: bool = True) -> Scores:
         """The same from extracted rows (M, R) of tracks at `times` (M,).

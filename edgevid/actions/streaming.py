@@ -88,7 +88,7 @@ class StreamRecognizer(CropModel):
         """Probabilities after one more step of every clip's object, one engine batch for all."""
         if not len(clips):
             return no_scores(self.names)
-        crops, times = newest_crops(clips)
+        crops, times, _ = newest_crops(clips)
         x = preprocess_crops(crops, self._image)
         if len(self._input.shape) == 5:  # (N, T=1, C, H, W) or (N, C, T=1, H, W)
             x = np.expand_dims(x, 1 if self._input.shape[1] == 1 else 2)

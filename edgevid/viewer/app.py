@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -39,16 +40,10 @@ def viewer_app(state: ViewerState) -> Starlette:
     async def page(request: Request) -> Response:
         return FileResponse(STATIC / "viewer.html")
 
-    async def websocket(socket: WebSocket) -> None:
-        await _serve_client(state, socket)
-
-    async def annotations(request: Request) -> Response:
-        return await _annotations(state, request)
-
     routes = [
         Route("/", page),
-        Route("/api/annotations", annotations, methods=["GET", "PUT"]),
-        WebSocketRoute("/ws", websocket),
+        Route("/api/annotations", partial(_annotations, state), methods=["GET", "PUT"]),
+        WebSocketRoute("/ws", partial(_serve_client, state)),
         static_files(),
     ]
     return Starlette(routes=routes)
@@ -139,12 +134,8 @@ async def _report(state: ViewerState, client: Client) -> None:
         await asyncio.sleep(1)
         state.poll_stream()
         latency = client.latency_s
+        latency_ms = None if latency is None else round(1000 * latency, 1)
+        viewers, sent, dropped = len(state.broadcast.clients), client.sent, client.dropped
         client.send(
-            {
-                "type": "stats",
-                "viewers": len(state.broadcast.clients),
-                "sent": client.sent,
-                "dropped": client.dropped,
-                "latency_ms": None if latency is None else round(1000 * latency, 1),
-            }
+            {"type": "stats", "viewers": viewers, "sent": sent, "dropped": dropped, "latency_ms": latency_ms}
         )

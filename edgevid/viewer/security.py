@@ -120,9 +120,7 @@ class SecurityMiddleware:
         # Quoted, as browsers take a leading "//" or "/\\" for another host.
         target = "/" + quote(scope["path"].lstrip("/\\")) + (f"?{urlencode(rest)}" if rest else "")
         cookie = f"{self._cookie}={self._token}; Path=/; HttpOnly; SameSite=Lax"
-        headers = [(b"location", target.encode()), (b"set-cookie", cookie.encode())]
-        await _with_headers(send)({"type": "http.response.start", "status": 303, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
+        await _respond(send, 303, [(b"location", target.encode()), (b"set-cookie", cookie.encode())])
 
 
 def _same_origin(scope: Scope, headers: dict[str, str]) -> bool:
@@ -166,5 +164,9 @@ async def _reject(scope: Scope, send: Send, status: int, text: str) -> None:
         return
     kind = b"text/html" if text.startswith("<") else b"text/plain"
     headers = [(b"content-type", kind + b"; charset=utf-8"), (b"cache-control", b"no-store")]
+    await _respond(send, status, headers, text.encode())
+
+
+async def _respond(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:
     await _with_headers(send)({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text.encode()})
+    await send({"type": "http.response.body", "body": body})

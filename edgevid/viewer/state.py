@@ -20,7 +20,7 @@ from edgevid.output.records import as_json
 from edgevid.pipeline import Pipeline
 from edgevid.site.file import write_zones
 from edgevid.speed.calibration import CameraCalibration
-from edgevid.types import Array, Frame, Reason, Result, Tracks
+from edgevid.types import Frame, Reason, Result, Tracks
 from edgevid.viewer.annotations import from_json, grid_json, to_json
 from edgevid.viewer.broadcast import Broadcast, Published
 from edgevid.viewer.events import EventLog, class_name
@@ -59,12 +59,8 @@ class ViewerState:
         Zones and lines are saved to `site_file`; without one they last as long as the program.
         `site_header` is the beginning of that file where it does not exist yet.
         """
-        self.source, self.pipeline, self.calibration, self.site_file = (
-            source,
-            pipeline,
-            calibration,
-            site_file,
-        )
+        self.source, self.pipeline = source, pipeline
+        self.calibration, self.site_file = calibration, site_file
         self.size: tuple[int, int] = tuple(source.size)
         self._original_calibration, self._site_header = calibration, site_header
         self._about = {"title": title, "model": model, "notes": list(notes), "unit": unit}
@@ -200,7 +196,8 @@ class ViewerState:
         if calibration is not None and len(result.tracks):
             boxes = result.tracks.boxes.astype(float)
             feet = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], 1)
-            for item, meters in zip(record["objects"], _on_ground(calibration, feet), strict=True):
+            ground = np.where(calibration.contains(feet)[:, None], calibration.to_ground(feet), np.nan)
+            for item, meters in zip(record["objects"], ground, strict=True):
                 if np.isfinite(meters).all():
                     item["ground_m"] = [round(float(v), 2) for v in meters]
         return record
@@ -218,7 +215,3 @@ class ViewerState:
             "dropped": int(self.source.dropped),
             "lag_ms": round(1000 * float(getattr(self.source, "lag_s", 0.0)), 1),
         }
-
-
-def _on_ground(calibration: CameraCalibration, feet: Array) -> Array:
-    return np.where(calibration.contains(feet)[:, None], calibration.to_ground(feet), np.nan)

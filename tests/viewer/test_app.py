@@ -266,7 +266,7 @@ def test_a_stream_that_changes_its_size_brings_grid_and_zones_along(state) -> No
         assert again["size"] == [1280, 720]
         assert again["annotations"][0]["points"][0] == [120, 400]
         doubled = (2 * np.array(hello["grid"][0]["points"])).tolist()
-        assert np.allclose(again["grid"][0]["points"], doubled, atol=0.05)
+        assert np.allclose(again["grid"][0]["points"], doubled, atol=0.15)  # both are rounded to 0.1 px
         state.resize((720, 720))  # another aspect ratio, so another view
         assert state.annotations()["annotations"] == []
         with TestClient(viewer_app(state)) as client:

@@ -83,39 +83,27 @@ def _report(truth: list[int], predicted: list[int], names: tuple[str, ...]) -> C
     return ClassReport.of(np.array(truth), np.array(predicted), len(names), names)
 
 
-@dataclass(frozen=True, slots=True)
-class VideoCrops:
-    """The crops of labeled videos."""
-
-    crops: list[Array]
-    boxes: list[Array]
-    labels: list[int]
-
-
-def crop_videos(recognizer: Recognizer, data: Path) -> VideoCrops:
-    """Crops every labeled video for the recognizer."""
+def crop_videos(recognizer: Recognizer, data: Path) -> list[tuple[Array, Array, int]]:
+    """(crops, rectangles, class index) of every labeled video, cropped for the recognizer."""
     names, videos = list_videos(data)
     check_classes(recognizer.names, names)
     spec = dataclasses.replace(recognizer.spec, steps=1, min_steps=1, stride_s=0.0)
-    crops, boxes = zip(*(crop_video(v.path, spec) for v in videos), strict=True)
-    return VideoCrops(list(crops), list(boxes), [recognizer.names.index(v.label) for v in videos])
+    return [(*crop_video(v.path, spec), recognizer.names.index(v.label)) for v in videos]
 
 
 def evaluate_crops(
-    recognizer: Recognizer, videos: VideoCrops, *, corrupt: Corruption | None = None
+    recognizer: Recognizer, videos: list[tuple[Array, Array, int]], *, corrupt: Corruption | None = None
 ) -> Evaluation:
     """Of any recognizer on videos: the mean of all scores of a video counts."""
     truth, predicted = [], []
     recognizer.reset()
-    for number, (crops, boxes, label) in enumerate(
-        zip(videos.crops, videos.boxes, videos.labels, strict=True)
-    ):
+    for number, (crops, boxes, label) in enumerate(videos):
         shown = crops if corrupt is None or not len(crops) else corrupt(crops, number)
         scores = replay_crops(recognizer, shown, boxes, number + 1)
         if scores is not None:
             truth.append(label)
             predicted.append(int(scores.argmax()))
-    return Evaluation(_report(truth, predicted, recognizer.names), len(videos.labels) - len(predicted))
+    return Evaluation(_report(truth, predicted, recognizer.names), len(videos) - len(predicted))
 
 
 def read_rows(data: Path, names: tuple[str, ...], *, clips_per_sequence: int = 0) -> Corpus | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +15,21 @@ from edgevid.actions.clip_spec import ClipSpec
 from edgevid.actions.features import FeatureExtractor, PoseExtractor
 from edgevid.actions.load import load_extractor
 from edgevid.errors import InputError
-from edgevid.evaluate.actions.data import Corpus, check, list_videos, read_skeletons
+from edgevid.evaluate.actions.data import Corpus, Example, check, list_videos, read_skeletons
+from edgevid.evaluate.actions.replay import crop_video
+from edgevid.files.atomic import atomic_path
+from edgevid.files.digest import sha256
 from edgevid.files.folders import cache_folder
+from edgevid.learn.actions.augment import augment_crops
 from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, Split, run
 from edgevid.learn.actions.export import Deployment
-from edgevid.learn.actions.features import Progress, extract_features
 from edgevid.learn.actions.fit import TrainOptions
 from edgevid.models.catalog import find_recipe
 from edgevid.runtime import read_recipe
+from edgevid.types import Array
+
+Progress = Callable[[int, int, str], None]
+"""Called with the videos done, their total, and the current one's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +102,47 @@ def clip_spec(config: TrainConfig) -> ClipSpec:
 
 
 def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress) -> Corpus:
-    """The corpus of labeled videos, extracted or from the cache."""
+    """The corpus of labeled videos: rows of the extractor at `spec.rate_hz`, from the cache where present.
+
+    Every video goes through the ClipBuffer and the extractor of the pipeline, so there is no second
+    preprocessing that could differ. Results are cached, one file per video and augmentation: an interrupted
+    run continues. Augmented copies (kornia: geometry, color, JPEG) are for training. Crop videos of several
+    people to the one who acts first.
+    """
     names, videos = list_videos(config.data)
-    extractor: FeatureExtractor | PoseExtractor = load_extractor(config.extractor, threads=config.threads)
-    identity = f"{extractor.recipe.name} {extractor.recipe.source.sha256}"
-    return extract_features(
-        videos, names, extractor, spec, cache_folder() / "features", extractor_id=identity,
-        augmentations=config.augmentations, progress=progress,
-    )  # fmt: skip
+    extractor = load_extractor(config.extractor, threads=config.threads)
+    examples, copies = [], {}
+    each = 1 + config.augmentations
+    for number, video in enumerate(videos):
+        rows = []
+        for copy in range(each):
+            progress(number * each + copy, len(videos) * each, video.path.name)
+            rows.append(_features(video.path, extractor, spec, copy))
+        if not len(rows[0]):
+            raise InputError(f"{video.path}: no usable frame; is it shorter than {1 / spec.rate_hz:.3f} s?")
+        label = np.full(len(rows[0]), names.index(video.label))
+        examples.append(Example(str(video.path), video.group, rows[0], label))
+        copies[str(video.path)] = tuple(r for r in rows[1:] if len(r))
+    progress(len(videos) * each, len(videos) * each, "")
+    joints = extractor.joints if isinstance(extractor, PoseExtractor) else ""
+    return Corpus(names, tuple(examples), spec.rate_hz, joints=joints, augmentations=copies)
+
+
+def _features(path: Path, extractor: FeatureExtractor | PoseExtractor, spec: ClipSpec, copy: int) -> Array:
+    """(T, R) rows of one video, or of an augmented copy of it, extracted or from the cache."""
+    state, identity = path.stat(), f"{extractor.recipe.name} {extractor.recipe.source.sha256}"
+    key = [str(path.resolve()), state.st_size, state.st_mtime_ns, spec.digest, identity, copy]
+    name = sha256(json.dumps(key))[:20]
+    cache = cache_folder() / "features" / f"{name}.npy"
+    if cache.is_file():
+        return np.asarray(np.load(cache))
+    crops, boxes = crop_video(path, spec)
+    seed = int.from_bytes(bytes.fromhex(name[:8]), "big")
+    shown = augment_crops(crops, seed) if copy and len(crops) else crops
+    rows = extractor.extract(shown, boxes) if len(crops) else np.zeros((0, extractor.raw_width), np.float32)
+    with atomic_path(cache) as new:
+        np.save(new, rows)
+    return rows
 
 
 def split_by_group(corpus: Corpus, share: float, *, seed: int = 0) -> tuple[Corpus, Corpus]:
