@@ -22,10 +22,9 @@ class Decoder:
     def __init__(self, recipe: DetectorRecipe, outputs: Sequence[TensorSpec]) -> None:
         """ModelError, with what the recipe expects and what the model has, where the outputs do not fit."""
         self.recipe, self.how, self.size = recipe, recipe.decode, recipe.input
-        self.outputs = _chosen(recipe, outputs)
-        read, check = _DECODERS[self.how.kind]
+        self.outputs, self._classes = _chosen(recipe, outputs), len(recipe.names)
+        self._read, check = _DECODERS[self.how.kind]
         check(self)
-        self._read = read
 
     def __call__(self, outputs: Mapping[str, Array], row: int, score_threshold: float) -> Candidates:
         """Candidates above `score_threshold` of image `row` of the batch."""
@@ -36,10 +35,10 @@ class Decoder:
         how, o = self.how, arrays[0]
         first = 5 if how.objectness else 4
         if how.layout == "columns" and not how.objectness:
-            return self._scaled(kernels.decode_columns(o[:4], o[4:], threshold, self.how.xyxy, how.logits))
+            return self._scaled(kernels.decode_columns(o[:4], o[4:], threshold, how.xyxy, how.logits))
         o = np.ascontiguousarray(o.T) if how.layout == "columns" else o
         objectness = o[:, 4] if how.objectness else None
-        found = kernels.decode_rows(o[:, :4], o[:, first:], threshold, objectness, self.how.xyxy, how.logits)
+        found = kernels.decode_rows(o[:, :4], o[:, first:], threshold, objectness, how.xyxy, how.logits)
         return self._scaled(found)
 
     def _yolox(self, arrays: list[Array], threshold: float) -> Candidates:
@@ -84,10 +83,6 @@ class Decoder:
         boxes, scores, labels = arrays
         rows = np.concatenate([boxes, scores[:, None], labels[:, None]], axis=1)
         return self._scaled(kernels.decode_end_to_end(rows, threshold))
-
-    @property
-    def _classes(self) -> int:
-        return len(self.recipe.names)
 
     def _grid(self, stride: int) -> tuple[int, int]:
         """Columns and cells of the level of this stride."""

@@ -89,7 +89,9 @@ class Detector:
         step = max(len(frames), 1) if size < 0 else size
         found: list[Detections] = []
         for start in range(0, len(frames), step):
-            found += self._batch(frames[start : start + step], step)
+            with self._lock:
+                outputs, transforms = self._run(frames[start : start + step], step)
+                found += [self._read(outputs, row, transform) for row, transform in enumerate(transforms)]
         return found
 
     def reset(self) -> None:
@@ -113,11 +115,6 @@ class Detector:
     def _extra(self, size: int) -> dict[str, Array]:
         """The extra inputs for a batch of this size."""
         return {name: np.repeat(row[None], size, axis=0) for name, row in self._extra_inputs.items()}
-
-    def _batch(self, frames: Sequence[Frame], size: int) -> list[Detections]:
-        with self._lock:
-            outputs, transforms = self._run(frames, size)
-            return [self._read(outputs, row, transform) for row, transform in enumerate(transforms)]
 
     def _run(self, frames: Sequence[Frame], size: int) -> tuple[dict[str, Array], list[LetterboxTransform]]:
         """The engine's outputs, and each frame's transform; some engines preprocess frames themselves."""

@@ -183,12 +183,10 @@ def _check_outputs(recipe: Recipe) -> None:
 
 
 def write_recipe(recipe: Recipe, path: Path, *, comment: str = "") -> None:
-    """Writes `recipe` as TOML that `read_recipe` reads back, with `comment` on top."""
-    write_atomic(path, recipe_text(recipe, comment=comment))
+    """Writes `recipe` as TOML that `read_recipe` reads back, with `comment` on top.
 
-
-def recipe_text(recipe: Recipe, *, comment: str = "") -> str:
-    """The recipe as TOML, without the tables of other modules."""
+    The tables of other modules are left out.
+    """
     lines = [f"# {line}" for line in comment.splitlines()]
     head = {k: getattr(recipe, k) for k in ("name", "task", "file", "summary")}
     lines += _table("model", head)
@@ -205,7 +203,7 @@ def recipe_text(recipe: Recipe, *, comment: str = "") -> str:
         lines += _table("names", {"classes": known})
     for name, precision in recipe.precisions.items():
         lines += _table(f"precision.{name}", dataclasses.asdict(precision))
-    return "\n".join(lines).strip() + "\n"
+    write_atomic(path, "\n".join(lines).strip() + "\n")
 
 
 def _table(title: str, values: dict[str, Any]) -> list[str]:

@@ -133,15 +133,12 @@ def _opened(path: Path) -> Any:
             f"{path}: expected a video file, FFmpeg cannot read this one ({short_reason(error)}); "
             "check that it plays, or convert it to MP4"
         ) from None
-    if not container.streams.video:
-        container.close()
-        raise SourceError(f"{path}: expected a video, the file has no video stream")
-    if container.streams.video[0].codec_context is None:
-        container.close()
-        raise SourceError(
-            f"{path}: expected a video, its codec is unknown to this FFmpeg; convert it to H.264 MP4"
-        )
-    return container
+    streams = container.streams.video
+    if streams and streams[0].codec_context is not None:
+        return container
+    container.close()
+    unknown = "its codec is unknown to this FFmpeg; convert it to H.264 MP4"
+    raise SourceError(f"{path}: expected a video, {unknown if streams else 'the file has no video stream'}")
 
 
 def _decode(container: Any, stream: Any) -> Iterator[Any]:

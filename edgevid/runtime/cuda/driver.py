@@ -15,8 +15,8 @@ from edgevid.errors import InputError, ModelError
 from edgevid.runtime.device import parse_device
 
 LIBRARY = "libcuda.so.1"
-_MAJOR, _MINOR, _PROCESSORS, _INTEGRATED = 75, 76, 16, 18
-"""CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR, _MULTIPROCESSOR_COUNT, _INTEGRATED."""
+_MAJOR, _MINOR = 75, 76
+"""CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,8 @@ class Gpu:
     """Compute capability, "8.7"."""
     memory: int = 0
     """Bytes in all; on a Jetson they are the machine's own."""
-    processors: int = 0
-    """Streaming multiprocessors."""
     cuda: str = ""
     """Newest CUDA version that the driver supports, "12.6"."""
-    integrated: bool = False
-    """Whether it shares the machine's memory, as on a Jetson."""
 
     def __str__(self) -> str:
         return f"{self.name} (compute capability {self.capability})"
@@ -77,9 +73,7 @@ def _describe(library: ctypes.CDLL, index: int) -> Gpu:
         name=name.value.decode(errors="replace"),
         capability=f"{attribute(_MAJOR)}.{attribute(_MINOR)}",
         memory=memory.value,
-        processors=attribute(_PROCESSORS),
         cuda=f"{version.value // 1000}.{version.value % 1000 // 10}",
-        integrated=bool(attribute(_INTEGRATED)),
     )
 
 
