@@ -120,11 +120,14 @@ def _parsed(
     on_ground = item.get("ground") is True
     if on_ground and calibration is None:
         raise InputError(f"{name!r} is in meters, which needs a calibrated camera: start with --calibration")
+    points: Sequence[tuple[float, float]]
     before = sent.get(str(item.get("previous_name", name)))
     if before is not None and _is_unmoved(before, item["kind"], on_ground, pixels):
-        points = _points_of(known[str(before["name"])])
+        one = known[str(before["name"])]
+        points = one.points if isinstance(one, Zone) else (one.start, one.end)
     else:
-        points = _tuples(_meters(name, pixels, calibration) if on_ground and calibration else pixels * scale)
+        placed = _meters(name, pixels, calibration) if on_ground and calibration else pixels * scale
+        points = [(float(x), float(y)) for x, y in placed]
     if item["kind"] == "line":
         if len(points) != 2:
             raise InputError(f"line {name!r}: expected 2 ends, got {len(points)} points")
@@ -139,10 +142,6 @@ def _is_unmoved(before: Mapping[str, Any], kind: str, on_ground: bool, pixels: A
     if (before["kind"], before["ground"]) != (kind, on_ground) or len(before["points"]) != len(pixels):
         return False
     return bool(np.abs(np.asarray(before["points"]) - pixels).max() < MOVED_PX)
-
-
-def _points_of(one: Zone | Line) -> Sequence[tuple[float, float]]:
-    return one.points if isinstance(one, Zone) else (one.start, one.end)
 
 
 def _meters(name: str, pixels: Array, calibration: CameraCalibration) -> Array:
@@ -179,10 +178,6 @@ def _number(name: str, key: str, value: Any) -> float:
     if type(value) not in (int, float) or not low <= value <= high:
         raise InputError(f"{name!r}: {key}: expected a number from {low:g} to {high:g}")
     return float(value)
-
-
-def _tuples(points: Array) -> list[tuple[float, float]]:
-    return [(float(x), float(y)) for x, y in points]
 
 
 def _rounded(points: Any) -> list[list[float]]:

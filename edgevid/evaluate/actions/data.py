@@ -15,6 +15,8 @@ from edgevid.errors import FileFormatError, InputError
 from edgevid.types import Array
 
 VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
+SKELETONS_HZ = 30.0
+"""Rows per second of skeleton files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ def _from_csv(path: Path) -> list[LabeledVideo]:
     return found
 
 
-def read_skeletons(path: Path, names: tuple[str, ...], *, rate_hz: float = 30.0) -> Corpus:
+def read_skeletons(path: Path, names: tuple[str, ...]) -> Corpus:
     """The sequences of one skeleton file; InputError for a label that is not among `names`."""
     data = np.load(path)
     if not {"joints", "offsets", "label"} <= set(data.files):
@@ -179,7 +181,7 @@ def read_skeletons(path: Path, names: tuple[str, ...], *, rate_hz: float = 30.0)
         rows = np.concatenate((part.reshape(len(part), -1), np.ones((len(part), 1))), axis=1)
         steps = np.full(len(part), names.index(label))
         examples.append(Example(f"{path.stem}#{i}", f"{path.stem}#{i}", rows.astype(np.float32), steps))
-    return Corpus(names, tuple(examples), rate_hz, joints=kind)
+    return Corpus(names, tuple(examples), SKELETONS_HZ, joints=kind)
 
 
 def concatenate(corpus: Corpus, count: int, *, seed: int, length: int = 6) -> Corpus:

@@ -52,7 +52,11 @@ def _bars(report: Report, found: RiskCoverage) -> Any:
     axes.set_xticks(places, [f"{found.thresholds[row]:.3f}" for row in rows])
     axes.tick_params(axis="x", labelsize=7.5)
     axes.set(xlabel="threshold", ylabel="percent", ylim=(0, 118), yticks=range(0, 101, 20))
-    axes.set_title(_headline(report), fontsize=11, loc="left")
+    title = (
+        f"abstains on {1 - report.coverage:.1%}, {report.errors_removed:.1%} of errors removed: "
+        f"risk {found.errors / found.n:.1%} → {report.measured_risk:.1%}"
+    )
+    axes.set_title(title, fontsize=11, loc="left")
     if not report.settings.per_class:
         chosen = report.settings.threshold
         x = float(np.interp(chosen, found.thresholds[rows], places))
@@ -149,10 +153,3 @@ def _confidences(report: Report) -> Any:
     axes.set_title(title, fontsize=11, loc="left")
     axes.set(xlabel="confidence", ylabel="tracks")
     return figure
-
-
-def _headline(report: Report) -> str:
-    return (
-        f"abstains on {1 - report.coverage:.1%}, {report.errors_removed:.1%} of errors removed: "
-        f"risk {report.curve.errors / report.curve.n if report.curve else 0:.1%} → {report.measured_risk:.1%}"
-    )
