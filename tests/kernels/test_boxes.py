@@ -108,6 +108,8 @@ def test_dfl_distances_are_expected_bins(twin: Any) -> None:
     at_corner = twin.decode_dfl(scores, raw.reshape(6, 32), 3, 8.0, 0.0, 0.5)
     np.testing.assert_allclose(at_corner[0], [[8 - 16, 8 - 8, 8 + 24, 8 + 36]], rtol=1e-6)
     assert found[2].tolist() == [1]
+    large = twin.decode_dfl(scores, (raw + 60).reshape(6, 32), 3, 8.0, 0.5, 0.5)  # exp(120) is no float32
+    np.testing.assert_allclose(large[0], found[0], rtol=1e-6)
 
 
 def test_fastestdet_formulas(twin: Any) -> None:

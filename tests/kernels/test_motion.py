@@ -105,6 +105,12 @@ def test_a_size_never_falls_below_one_pixel(twin: Any) -> None:
     assert width(tracks) >= 1
 
 
+def test_an_object_smaller_than_a_pixel_is_matched(twin: Any) -> None:
+    core = twin.TrackerCore({})
+    step(core, 0.0, box(100, 100, 0.9, 0.9))
+    assert step(core, FRAME, box(100, 100, 0.9, 0.9))[MATCH].tolist() == [0]
+
+
 def test_a_coasting_box_neither_grows_nor_shrinks(twin: Any) -> None:
     for change in (3.0, -1.0):
         core = twin.TrackerCore({})

@@ -110,6 +110,13 @@ def test_a_standard_error_above_both_limits_is_uncertain(method: str) -> None:
             assert np.isnan(made.live.mps[0]) == (expected is Reason.UNCERTAIN)
 
 
+def test_smoothed_values_are_half_a_second_old_by_default() -> None:
+    speeds = estimator()
+    for n in range(33):
+        report = step(speeds, n / 16, (300 + 5 * n, 500))
+    assert report.smoothed.time.tolist() == [24 / 16]
+
+
 def test_track_speeds_have_the_same_limits() -> None:
     def ended(**limits: float) -> Any:
         speeds = estimator(**limits)

@@ -111,6 +111,10 @@ def test_scales_near_middle_and_far() -> None:
     # What lies outside the image does not count.
     wide = above(region=shapely.box(-300, -900, 600, 900))
     assert examine(wide).scales[2].pixel == pytest.approx((300, 27))
+    outside = above(
+        region=shapely.box(1100, 100, 1500, 900)
+    )  # nothing of it is in the image: the whole region
+    assert examine(outside).scales[1].pixel == pytest.approx((1300, 500))
     wide = above(region=shapely.box(200, 300, 1600, 1900))
     assert examine(wide).scales[0].pixel == pytest.approx((600, 300 + 0.97 * 700))
 
