@@ -52,19 +52,19 @@ def download(
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
-    for attempt in ("resume", "restart"):
-        resumed = _transfer(url, part, size, progress)
-        problem = _problem(part, sha256, size)
-        if not problem:
-            move_into_place(part, target)
-            return target
+    resumed = _transfer(url, part, size, progress)
+    problem = _problem(part, sha256, size)
+    if problem and resumed:  # the partial file of an earlier run may belong to another version of the file
         part.unlink()
-        # The partial file of an earlier run may belong to another version of the file.
-        if not resumed or attempt == "restart":
-            raise DownloadError(
-                f"{url}: {problem}. Nothing was kept; the file at that address has changed or is damaged"
-            )
-    raise AssertionError("unreachable")
+        _transfer(url, part, size, progress)
+        problem = _problem(part, sha256, size)
+    if problem:
+        part.unlink()
+        raise DownloadError(
+            f"{url}: {problem}. Nothing was kept; the file at that address has changed or is damaged"
+        )
+    move_into_place(part, target)
+    return target
 
 
 def _problem(part: Path, sha256: str, size: int) -> str:

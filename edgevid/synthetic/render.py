@@ -59,8 +59,8 @@ class RenderedDetector:
 
     names = CLASSES
 
-    def __init__(self, source: RenderedStreet, noise: Noise | None = None) -> None:
-        noise = noise or Noise(jitter_px=1.5, correlation_s=0.15, miss_rate=0.05, false_positives=0.05)
+    def __init__(self, source: RenderedStreet) -> None:
+        noise = Noise(jitter_px=1.5, correlation_s=0.15, miss_rate=0.05, false_positives=0.05)
         scene = dataclasses.replace(source.scene, noise=noise)
         self._detections = [detections for _, detections, _ in scene.simulate(source.times)]
 

@@ -64,7 +64,7 @@ class Session:
         path: Path,
         *,
         graphs: bool,
-        cache: Path | None = None,
+        cache: Path | None,
     ) -> None:
         self._cuda, self._runtime, self._engine, self._path = cuda, runtime, engine, path
         self._closers: list[Callable[[], None]] = []
