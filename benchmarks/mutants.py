@@ -104,6 +104,7 @@ EQUIVALENT = (
     ("kernels/", "w <= 0 or h <= 0", "h < 0", "the overlap is 0 either way"),
     ("kernels/", "max(p[2, 2], p[3, 3]) if u", "*", "at speed 0, the first row, both are the prior"),
     ("kernels/reference/motion.py", "if s.re_update:", "if True", "without re-update nothing reads it"),
+    ("", "reshape(-1", "reshape(-2", "NumPy takes any negative number for the size that is left"),
     ("kernels/", "- 1) > 1e-2", "- 1) >= 1e-2", SAME),
     ("kernels/", 't.ema[t.decided] < self._s["drop"]', "<= self", SAME),
     ("speed/track_speed.py", "break", "pass", "more steps change nothing beyond 1e-6"),

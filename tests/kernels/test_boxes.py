@@ -146,6 +146,13 @@ def test_a_score_at_the_threshold_is_not_above_it(twin: Any) -> None:
         assert len(twin.decode_rows(rows[:, :4], f32([[1.0, 0]]), 0.5, f32([best]))[0]) == count
 
 
+def test_a_threshold_of_0_takes_every_logit_and_one_of_1_none(twin: Any) -> None:
+    boxes, logits = f32([[1, 2, 5, 9]]), f32([[-40.0, -50.0]])
+    assert len(twin.decode_rows(boxes, logits, 0.0, None, True, True)[0]) == 1
+    assert len(twin.decode_rows(boxes, -logits, 0.999, None, True, True)[0]) == 1
+    assert len(twin.decode_rows(boxes, -logits, 1.0, None, True, True)[0]) == 0
+
+
 def test_nan_and_infinite_boxes_are_dropped(twin: Any) -> None:
     output = np.tile(f32([[50], [50], [10], [10], [0.9]]), (1, 4))
     output[0, 0], output[2, 1], output[4, 2] = np.nan, np.inf, np.nan

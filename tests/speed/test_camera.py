@@ -12,7 +12,7 @@ from edgevid.errors import FileFormatError, InputError
 from edgevid.speed import homography
 from edgevid.speed.calibration import CameraCalibration, make_calibration, rectangle
 from edgevid.speed.calibration_checks import check_lens, check_pairs, check_region, check_spread
-from edgevid.speed.calibration_file import read_calibration
+from edgevid.speed.calibration_file import calibration_text, read_calibration, rectangle_size
 from edgevid.speed.homography import camera_from_homography
 from edgevid.types import Array
 
@@ -193,6 +193,17 @@ def test_a_rectangle_has_a_size() -> None:
     for sides in ((0, 3), (2, 0), (-2, 3)):
         with pytest.raises(InputError, match="rectangle of positive size"):
             rectangle(*sides)
+
+
+def test_a_rectangle_is_written_as_one_and_other_points_as_points() -> None:
+    made = calibration()
+    assert rectangle_size(made) == (7, 30)
+    assert "[rectangle]" in calibration_text(made)
+    moved = make_calibration(QUAD, rectangle(7, 30) + 1, SIZE)
+    assert rectangle_size(moved) is None
+    assert "[[points]]" in calibration_text(moved)
+    five = np.concatenate([rectangle(7, 30), [[3.5, 15]]])
+    assert rectangle_size(make_calibration(made.to_image(five), five, SIZE)) is None
 
 
 def test_an_image_has_one_pixel_or_more(tmp_path: Path) -> None:
