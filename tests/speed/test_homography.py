@@ -1,4 +1,4 @@
-"""Homographies and the camera behind them, by hand."""
+"""Homographies, the camera behind them, and the checks of calibrated points, by hand."""
 
 from __future__ import annotations
 
