@@ -185,3 +185,17 @@ def test_the_variance_is_correlated_noise_and_wandering_speed(sightings: int, pr
     length = (sightings - 1) / 10
     expected = share @ correlation @ share + 0.0589 * process_noise * length
     assert line.variance[0] == pytest.approx(expected)
+
+
+def test_the_length_of_a_window_is_that_of_the_track_s_own_sightings() -> None:
+    core = WindowCore(2.0, 1.0, TENTH)
+    for n in range(21):
+        ids = np.array([1, 2] if 8 <= n < 15 else [1])
+        pixels = np.array([[n, 0.0], [n, 50.0]])[: len(ids)]
+        slots = core.begin(n / 10, ids)
+        core.add(slots, ids, pixels, np.ones(len(ids)), np.ones(len(ids), bool), n / 10)
+        if n == 14:
+            line = core.line(slots)
+            assert line.length.tolist() == pytest.approx([1.4, 0.6])
+            assert line.middle.tolist() == pytest.approx([0.7, 1.1])
+            assert line.count.tolist() == [15, 7]
