@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from detector_outputs import anchors, detect, engine, expect, frame, recipe
 
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError, ModelError
@@ -18,54 +19,7 @@ from edgevid.models.catalog import recipes
 from edgevid.models.mirror import MIRROR
 from edgevid.runtime import FakeEngine, Recipe, TensorSpec
 from edgevid.runtime.recipe import Decode
-from edgevid.types import Detections, Frame, InputSpec
-
-
-def frame(width: int = 64, height: int = 64) -> Frame:
-    return Frame(np.zeros((height, width, 3), np.uint8), 0.0, 0)
-
-
-def recipe(
-    decode: Decode, *, size: int = 32, names: Sequence[str] = ("person", "car"), **more: Any
-) -> Recipe:
-    spec = InputSpec(size, size, std=(1.0, 1.0, 1.0))
-    return Recipe(
-        "test", "detect", "test.onnx", Path("test"), input=spec, decode=decode, names=tuple(names), **more
-    )
-
-
-def engine(
-    outputs: Mapping[str, np.ndarray], *, size: int = 32, batch: int = 1, extra: tuple[TensorSpec, ...] = ()
-) -> FakeEngine:
-    """An engine that answers with these arrays, whatever it sees."""
-    image = TensorSpec("images", (batch, 3, size, size), np.dtype(np.float32))
-    specs = tuple(TensorSpec(n, (batch, *a.shape[1:]), a.dtype) for n, a in outputs.items())
-    return FakeEngine((image, *extra), specs, lambda _: dict(outputs))
-
-
-def detect(decode: Decode, outputs: Mapping[str, Any], *, score: float = 0.25, **more: Any) -> Detections:
-    """What the detector makes of constructed outputs for one 64x64 frame resized to 32x32 (scale 2)."""
-    arrays = {n: np.asarray(a, np.float32) for n, a in outputs.items()}
-    return Detector(engine(arrays), recipe(decode, **more), score_threshold=score).detect([frame()])[0]
-
-
-def expect(found: Detections, boxes: Any, labels: Sequence[int]) -> None:
-    np.testing.assert_allclose(found.boxes, np.asarray(boxes, np.float32).reshape(-1, 4), atol=1e-4)
-    assert found.labels.tolist() == list(labels)
-
-
-def anchors(*rows: Sequence[float], total: int = 21) -> np.ndarray:
-    """(1, total, values) with the given first rows, the others zero."""
-    output = np.zeros((1, total, len(rows[0])), np.float32)
-    output[0, : len(rows)] = rows
-    return output
-
-
-def test_yolov8_columns_and_its_transposed_form_agree() -> None:
-    rows = anchors([10, 12, 4, 6, 0.9, 0.1], [10.5, 12, 4, 6, 0.8, 0.1], [20, 20, 8, 8, 0.1, 0.7])
-    columns = detect(Decode("yolo", nms_iou=0.5), {"o": rows.transpose(0, 2, 1)})
-    expect(columns, [[16, 18, 24, 30], [32, 32, 48, 48]], [0, 1])
-    expect(detect(Decode("yolo", layout="rows", nms_iou=0.5), {"o": rows}), columns.boxes, [0, 1])
+from edgevid.types import Detections, Frame
 
 
 def test_one_object_under_two_classes_keeps_the_better_one() -> None:
@@ -73,13 +27,6 @@ def test_one_object_under_two_classes_keeps_the_better_one() -> None:
     rows = anchors([10, 12, 8, 8, 0.9, 0.1], [10, 12.1, 8, 8, 0.1, 0.8], [12, 12, 8, 8, 0.1, 0.7])
     found = detect(Decode("yolo", layout="rows", nms_iou=0.7), {"o": rows})
     expect(found, [[12, 16, 28, 32], [16, 16, 32, 32]], [0, 1])
-
-
-def test_yolov5_rows_with_objectness() -> None:
-    rows = anchors([10, 12, 4, 6, 0.5, 0.2, 0.9], [20, 20, 8, 8, 0.2, 0.9, 0.9], total=63)
-    found = detect(Decode("yolo", layout="rows", objectness=True, nms_iou=0.5), {"o": rows})
-    expect(found, [[16, 18, 24, 30]], [1])
-    np.testing.assert_allclose(found.scores, [0.45], rtol=1e-6)
 
 
 def test_threads_that_share_a_detector_get_their_own_boxes() -> None:
@@ -96,68 +43,6 @@ def test_threads_that_share_a_detector_get_their_own_boxes() -> None:
         found = threads.map(lambda one: detector.detect([one])[0], frames)
         sides = [float(one.boxes[0, 2] - one.boxes[0, 0]) for one in found]
     np.testing.assert_allclose(sides, range(5, 13), atol=1e-3)
-
-
-def test_end_to_end_is_not_suppressed_again() -> None:
-    rows = anchors([2, 4, 10, 12, 0.9, 1], [2, 4, 10, 12, 0.8, 1], [2, 4, 10, 12, 0.1, 1])
-    expect(detect(Decode("end-to-end"), {"o": rows}), [[4, 8, 20, 24]] * 2, [1, 1])
-
-
-def test_ultralytics_rtdetr_of_2026_is_end_to_end_from_centers() -> None:
-    rows = anchors([0.5, 0.5, 0.25, 0.5, 0.9, 1])
-    how = Decode("end-to-end", box="cxcywh", normalized=True)
-    expect(detect(how, {"o": rows}), [[24, 16, 40, 48]], [1])
-
-
-def test_ultralytics_rtdetr_is_normalized_rows() -> None:
-    rows = anchors([0.5, 0.5, 0.25, 0.5, 0.1, 0.9])
-    expect(detect(Decode("yolo", layout="rows", normalized=True), {"o": rows}), [[24, 16, 40, 48]], [1])
-
-
-def test_detr_logits() -> None:
-    boxes, logits = anchors([0.5, 0.5, 0.25, 0.5]), anchors([-3, np.log(3)])
-    logits[0, 1:] = -9
-    how = Decode("boxes-scores", normalized=True, logits=True)
-    found = detect(how, {"pred_boxes": boxes, "logits": logits})
-    expect(found, [[24, 16, 40, 48]], [1])
-    np.testing.assert_allclose(found.scores, [0.75], rtol=1e-6)
-
-
-def test_dfine_gets_the_input_size_and_gives_labeled_boxes() -> None:
-    given: dict[str, Any] = {}
-
-    def answer(inputs: Mapping[str, Any]) -> dict[str, Any]:
-        given.update(inputs)
-        return {
-            "labels": np.array([[1, 0]]),
-            "boxes": np.array([[[2, 4, 10, 12], [0, 0, 4, 4]]], np.float32),
-            "scores": np.array([[0.9, 0.2]], np.float32),
-        }
-
-    specs = (
-        TensorSpec("labels", (-1, 2), np.dtype(np.int64)),
-        TensorSpec("boxes", (-1, 2, 4), np.dtype(np.float32)),
-        TensorSpec("scores", (-1, 2), np.dtype(np.float32)),
-    )
-    inputs = (
-        TensorSpec("images", (-1, 3, 32, 32), np.dtype(np.float32)),
-        TensorSpec("orig_target_sizes", (-1, 2), np.dtype(np.int64)),
-    )
-    how = recipe(Decode("boxes-scores-labels"), outputs=("boxes", "scores", "labels"))
-    found = Detector(FakeEngine(inputs, specs, answer), how).detect([frame()])[0]
-    expect(found, [[4, 8, 20, 24]], [1])
-    assert given["orig_target_sizes"].tolist() == [[32, 32]]
-
-
-def test_nanodet_plus_single_output() -> None:
-    # 32x32 at strides 8, 16: 16 + 4 cells; the one hit is column 1, row 0 of stride 16, at (16, 0).
-    output = np.zeros((1, 20, 2 + 32), np.float32)
-    output[0, :, 2:] = -50
-    output[0, 17, 1] = 0.9
-    output[0, 17, [2 + 1, 2 + 8 + 0, 2 + 16 + 0, 2 + 24 + 1]] = 50  # left 1, top 0, right 0.., bottom 1
-    output[0, 17, 2 + 16 + 1] = 50  # right evenly 0 or 1: 0.5 strides
-    found = detect(Decode("dfl", strides=(8, 16), offset=0.0, nms_iou=0.6), {"o": output})
-    expect(found, [[0, 0, 48, 32]], [1])
 
 
 def test_boxes_outside_the_frame_are_clipped_or_dropped() -> None:
@@ -220,23 +105,6 @@ def test_classes_by_name_and_label() -> None:
         Detector(engine({"o": rows}), how, classes=[2])
 
 
-@pytest.mark.parametrize(
-    ("decode", "shape", "expected"),
-    [
-        (Decode("yolo"), (1, 7, 21), r"\(batch, 6, N\)"),
-        (Decode("yolo", layout="rows", objectness=True), (1, 21, 6), r"\(batch, N, 7\)"),
-        (Decode("yolox", strides=(8, 16, 32)), (1, 20, 7), r"\(batch, 21, 7\)"),
-        (Decode("dfl", strides=(8, 16)), (1, 19, 34), r"\(batch, 20, 2 \+ 4 \* bins\)"),
-        (Decode("fastestdet"), (1, 8, 2, 2), r"\(batch, 7, rows, columns\)"),
-        (Decode("end-to-end"), (1, 300, 7), r"\(batch, N, 6\)"),
-        (Decode("boxes-scores"), (1, 300, 4), "reads 2 outputs"),
-    ],
-)
-def test_outputs_that_do_not_fit_are_named(decode: Decode, shape: tuple[int, ...], expected: str) -> None:
-    with pytest.raises(ModelError, match=expected):
-        Detector(engine({"o": np.zeros(shape, np.float32)}), recipe(decode))
-
-
 def test_inputs_that_do_not_fit_are_named() -> None:
     output = {"o": np.zeros((1, 21, 6), np.float32)}
     how = Decode("yolo", layout="rows")
@@ -270,12 +138,6 @@ def test_the_recipe_says_the_score_unless_the_user_does() -> None:
     how = recipe(Decode("end-to-end", score_threshold=0.6))
     assert len(Detector(engine({"o": rows}), how).detect([frame()])[0]) == 1
     assert len(Detector(engine({"o": rows}), how, score_threshold=0.25).detect([frame()])[0]) == 2
-
-
-def test_half_precision_outputs_are_read() -> None:
-    rows = anchors([2, 4, 10, 12, 0.9, 1]).astype(np.float16)
-    how = recipe(Decode("end-to-end"))
-    expect(Detector(engine({"o": rows}), how).detect([frame()])[0], [[4, 8, 20, 24]], [1])
 
 
 @pytest.fixture(scope="module")
