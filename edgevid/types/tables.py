@@ -34,10 +34,19 @@ class Reason(IntEnum):
     def description(self) -> str:
         """The reason as text for overlays and reports.
 
-        >>> Reason.TOO_SMALL.description
-        'too small'
+        >>> Reason.TOO_SMALL.description, Reason.OFF_PLANE.description
+        ('too small', 'outside the calibration')
         """
-        return self.name.lower().replace("_", " ")
+        return _DESCRIPTIONS.get(self, self.name.lower().replace("_", " "))
+
+
+_DESCRIPTIONS = {
+    Reason.TOO_SHORT: "track too short",
+    Reason.DISAGREEMENT: "observations disagree",
+    Reason.STALE: "no recent observation",
+    Reason.OFF_PLANE: "outside the calibration",
+}
+"""Descriptions that are clearer than the name in lower case."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -89,7 +89,7 @@ def test_the_example_runs_as_it_stands(
     exec(compile(example, "README.md", "exec"), {})
     printed = capsys.readouterr().out
     assert "km/h" in printed
-    assert "off plane" in printed
+    assert "outside the calibration" in printed
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "benchmarks").glob("*.py")))
