@@ -114,7 +114,8 @@ def images(image: Any, folder: Path) -> list[Path]:
 def policy(path: Path) -> Path:
     """A policy as `edgevid tune` writes it."""
     from edgevid.abstain.file import PolicyFile, Tuned, write_policy
-    from edgevid.abstain.policy import Settings, SpeedPolicy
+    from edgevid.abstain.policy import Settings
+    from edgevid.speed.abstain import SpeedPolicy
 
     tuned = Tuned(quantiles=(0.1, 0.5, 0.9), abstain_rate=0.2, tracks=50)
     file = PolicyFile(("walk", "run"), Settings(), task="action", speed=SpeedPolicy(), tuned=tuned)

@@ -26,7 +26,7 @@ from bench import conditions, save, table
 from field_clip import CALIBRATION, CLIP, CLIPS, OUTSIDE, environment
 
 from edgevid.abstain.file import PolicyFile, write_policy
-from edgevid.abstain.policy import Settings, SpeedPolicy
+from edgevid.abstain.policy import Settings
 from edgevid.output.review import ReviewSink
 from edgevid.output.segments import SegmentedSink
 from edgevid.output.sinks import AnnotatedVideo, JsonLines, MotText
@@ -34,6 +34,7 @@ from edgevid.run.loop import Summary, run
 from edgevid.run.watchdog import Watchdog
 from edgevid.site.build import LoadedSite, build_calibration, build_pipeline, build_zones, load_site
 from edgevid.site.file import Site
+from edgevid.speed.abstain import SpeedPolicy
 from edgevid.video.files import FileSource
 from edgevid.zones import Line, Zone
 

@@ -51,7 +51,7 @@ ROOMS = {
     "edgevid/track.py": ["tests/test_track.py"],
     "edgevid/zones.py": ["tests/test_zones.py"],
     "edgevid/speed/*.py": [
-        "tests/speed/test_lens.py", "tests/speed/test_reasons.py", "tests/speed/test_window.py",
+        "tests/speed/test_lens.py", "tests/speed/test_abstain.py", "tests/speed/test_window.py",
         "tests/speed/test_track_speed.py", "tests/speed",
     ],
     "edgevid/abstain/*.py": ["tests/abstain"],

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from edgevid._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from edgevid.abstain import DriftMonitor, Policy, SpeedPolicy, read_policy
+    from edgevid.abstain import DriftMonitor, Policy, read_policy
     from edgevid.actions import ClipBuffer, ClipSpec, load_recognizer
     from edgevid.detect import Detector
     from edgevid.errors import EdgevidError
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         CameraCalibration,
         Displacement,
         SpeedEstimator,
+        SpeedPolicy,
         make_calibration,
         read_calibration,
     )
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
     from edgevid.zones import Event, Line, Zone, ZoneMonitor
 
 _ROOMS = {
-    "abstain": "DriftMonitor Policy SpeedPolicy read_policy",
+    "abstain": "DriftMonitor Policy read_policy",
     "actions": "ClipBuffer ClipSpec load_recognizer",
     "detect": "Detector",
     "errors": "EdgevidError",
@@ -77,7 +78,7 @@ _ROOMS = {
     "pipeline": "Pipeline RecognitionTask",
     "runtime": "load_engine",
     "site": "Site read_site",
-    "speed": "CameraCalibration Displacement SpeedEstimator make_calibration read_calibration",
+    "speed": "CameraCalibration Displacement SpeedEstimator SpeedPolicy make_calibration read_calibration",
     "track": "ByteTracker OCSortTracker Tracker",
     "types": "Clips Detections Frame InputSpec Reason Result Scores SpeedReport Speeds Tracks Verdicts",
     "video": "VideoWriter open_video",

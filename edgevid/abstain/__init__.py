@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from edgevid.abstain.drift import DriftMonitor
 from edgevid.abstain.file import PolicyFile, read_policy, write_policy
-from edgevid.abstain.policy import Policy, Settings, SpeedPolicy
+from edgevid.abstain.policy import Policy, Settings
 
 __all__ = [
     "DriftMonitor",
     "Policy",
     "PolicyFile",
     "Settings",
-    "SpeedPolicy",
     "read_policy",
     "write_policy",
 ]

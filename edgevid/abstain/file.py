@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from edgevid.abstain.policy import AGGREGATES, LIMITS, NEVER, Policy, Settings, SpeedPolicy
+from edgevid.abstain.policy import AGGREGATES, LIMITS, NEVER, Policy, Settings
 from edgevid.errors import FileFormatError, InputError
 from edgevid.files.atomic import write_atomic
 from edgevid.files.toml import Section, read_toml, toml_table
+from edgevid.speed.abstain import SpeedPolicy
 from edgevid.types import KMH
 
 FORMAT = "edgevid-policy 1"

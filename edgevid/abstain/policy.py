@@ -16,7 +16,7 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.errors import InputError
-from edgevid.types import KMH, Array, Scores, Tracks, Verdicts
+from edgevid.types import Array, Scores, Tracks, Verdicts
 
 Aggregate = Literal["mean-log-prob", "vote", "sequential"]
 """How the observations of a track become one: see `Settings.aggregate`."""
@@ -143,16 +143,6 @@ class Policy:
     def reset(self) -> None:
         """Forgets every track."""
         self._core.reset()
-
-
-@dataclass(frozen=True, slots=True)
-class SpeedPolicy:
-    """Limits of the standard error above which a `SpeedEstimator` does not emit a speed."""
-
-    max_sigma_mps: float = 2 / KMH
-    """A standard error up to this is accepted at any speed, m/s."""
-    max_share: float = 0.05
-    """And up to this share of the speed."""
 
 
 def class_scores(tracks: Tracks, classes: int, time: float) -> Scores:

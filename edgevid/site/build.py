@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgevid.abstain.drift import DriftMonitor
 from edgevid.abstain.file import PolicyFile, read_policy
-from edgevid.abstain.policy import Policy, SpeedPolicy
+from edgevid.abstain.policy import Policy
 from edgevid.actions import load_recognizer
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.detect.detector import Detector
@@ -18,6 +18,7 @@ from edgevid.health.monitor import CameraHealth
 from edgevid.models.hub import resolve_model
 from edgevid.pipeline import Pipeline, RecognitionTask
 from edgevid.site.file import RecognizerChoice, Site, read_site
+from edgevid.speed.abstain import SpeedPolicy
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.speed.calibration_file import read_calibration
 from edgevid.speed.estimator import SpeedEstimator

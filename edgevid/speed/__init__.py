@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgevid.speed.abstain import SpeedPolicy
 from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.speed.calibration_file import read_calibration, write_calibration
 from edgevid.speed.calibration_report import CalibrationReport, examine
@@ -13,6 +14,7 @@ __all__ = [
     "CameraCalibration",
     "Displacement",
     "SpeedEstimator",
+    "SpeedPolicy",
     "examine",
     "make_calibration",
     "read_calibration",

@@ -11,33 +11,21 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.errors import InputError
-from edgevid.kernels.plane_columns import UNDECIDED, PlaneColumn
+from edgevid.kernels.plane_columns import PlaneColumn
+from edgevid.speed.abstain import LOOKAHEAD, SpeedAbstainer, SpeedPolicy, contact_reasons
 from edgevid.speed.calibration import CLICK_PX, CameraCalibration, ScaleErrorGrid
-from edgevid.speed.contact import (
-    CONTACTS,
-    Contact,
-    contact_points,
-    footprint_centers,
-    is_occluded,
-    is_truncated,
-)
+from edgevid.speed.contact import CONTACTS, Contact, contact_points, footprint_centers
 from edgevid.speed.core import MIN_SECONDS, MIN_SIGHTINGS, Rows, SpeedCore
 from edgevid.speed.displacement import Displacement, DisplacementCore
 from edgevid.speed.track_speed import track_speed
 from edgevid.speed.window import WindowCore
-from edgevid.types import F64, KMH, U8, Array, Reason, SpeedReport, Speeds, Tracks
+from edgevid.types import F64, KMH, U8, Reason, SpeedReport, Speeds, Tracks
 
 log = logging.getLogger("edgevid")
 Method = Literal["filter", "displacement", "window"]
 METHODS: tuple[Method, ...] = get_args(Method)
-LOOKAHEAD = 0.6
-"""A smoothed value needs sightings up to this share of `lag_s` after its moment."""
 STATIONARY_AFTER_S = 0.5
 """An object that has been stationary for so long has the speed 0."""
-# Plain numbers: looking a member up in an enumeration costs a microsecond, and each frame does it often.
-OK, TOO_SHORT, STALE = int(Reason.OK), int(Reason.TOO_SHORT), int(Reason.STALE)
-OFF_PLANE, TRUNCATED, OCCLUDED = int(Reason.OFF_PLANE), int(Reason.TRUNCATED), int(Reason.OCCLUDED)
-UNCERTAIN, CAMERA_MOVED = int(Reason.UNCERTAIN), int(Reason.CAMERA_MOVED)
 
 
 class SpeedEstimator:
@@ -81,9 +69,10 @@ class SpeedEstimator:
         standard error is above both `sigma_limit_mps` and `sigma_limit_share` of the speed.
         """
         _check(method, contact, window_s, lag_s, process_noise)
-        self._noise, self._first, self._stale = noise_px, first_after_s, stale_s
-        self._limits = sigma_limit_mps, sigma_limit_share
-        self._lookahead = LOOKAHEAD * lag_s if method == "filter" else -math.inf
+        self._noise = noise_px
+        lookahead_s = LOOKAHEAD * lag_s if method == "filter" else -math.inf
+        limits = SpeedPolicy(sigma_limit_mps, sigma_limit_share)
+        self._abstainer = SpeedAbstainer(limits, first_after_s, stale_s, lookahead_s)
         self._footprint, self._road_deg, self._click_px = contact == "footprint", float(road_deg), click_px
         settings = {"process_noise": float(process_noise), "lag_s": float(lag_s)}
         cores: dict[Method, Callable[[F64, F64], SpeedCore]] = {
@@ -129,8 +118,8 @@ class SpeedEstimator:
         boxes = tracks.boxes.astype(np.float64)
         noise = self._noise_of(boxes)
         contacts = contact_points(boxes)
-        unusable = self._unusable(boxes, contacts, noise)
-        measured = (unusable == OK) & (tracks.match >= 0)
+        unusable = contact_reasons(self.calibration, boxes, contacts, noise)
+        measured = (unusable == Reason.OK) & (tracks.match >= 0)
         pixels = self._pixels(boxes, contacts)
         live, smoothed, ended = self._core.update(tracks.ids, pixels, noise, measured.view(np.uint8), time)
         return SpeedReport(*self._speeds(live, smoothed, unusable), self._track_speeds(ended, time))
@@ -147,13 +136,6 @@ class SpeedEstimator:
         straight = self.calibration.undistort(boxes.reshape(-1, 2)).reshape(-1, 4)
         return footprint_centers(straight, self._to_ground, self._camera, road_deg=self._road_deg)
 
-    def _unusable(self, boxes: F64, contacts: F64, noise: F64) -> U8:
-        """(N,) Reason for which a contact point cannot be used, OK where it can."""
-        reason = np.where(self.calibration.contains(contacts), OK, OFF_PLANE).astype(np.uint8)
-        reason[is_occluded(boxes)] = OCCLUDED
-        reason[is_truncated(boxes, self.calibration.size, noise)] = TRUNCATED
-        return reason
-
     def _speeds(self, live: Rows, smoothed: Rows, unusable: U8) -> tuple[Speeds, Speeds]:
         """The tables of both kinds of rows, computed together: half the calls."""
         n, ids = len(live[0]), np.concatenate([live[0], smoothed[0]])
@@ -165,36 +147,15 @@ class SpeedEstimator:
         few = rows[PlaneColumn.SIGHTINGS] < MIN_SIGHTINGS
         moving = few | (rows[PlaneColumn.STATIONARY_S] < STATIONARY_AFTER_S)
         speed *= moving
-        reason = self._reasons(rows, speed, sigma, moving, n, unusable)
-        abstained = reason != OK
+        reason = self._abstainer.reasons(rows, speed, sigma, moving, unusable)
+        if self.camera_moved:
+            reason[:] = Reason.CAMERA_MOVED
+        abstained = reason != Reason.OK
         heading = np.degrees(np.arctan2(vy, vx))
         heading[abstained | ~moving] = np.nan
         speed[abstained] = np.nan
         columns = (ids, speed, sigma, heading, rows[PlaneColumn.TIME], reason)
         return Speeds.trusted(*(c[:n] for c in columns)), Speeds.trusted(*(c[n:] for c in columns))
-
-    def _reasons(self, rows: F64, speed: F64, sigma: F64, moving: Array, n: int, unusable: U8) -> U8:
-        """(N,) Reason of each row; the first `n` are live, their boxes were `unusable` or OK."""
-        reason = np.zeros(len(speed), np.uint8)
-        stationary, unseen = rows[PlaneColumn.STATIONARY_S], rows[PlaneColumn.UNSEEN_S]
-        sightings = rows[PlaneColumn.SIGHTINGS]
-        limit = np.maximum(self._limits[0], self._limits[1] * speed)
-        # Neither moving beyond the noise nor stationary for long enough.
-        undecided = (stationary == UNDECIDED) | ((stationary > 0) & moving)
-        reason[~(sigma <= limit) | undecided] = UNCERTAIN
-        reason[(sightings < MIN_SIGHTINGS) | (rows[PlaneColumn.AGE_S] < self._first)] = TOO_SHORT
-        # A smoothed value close to the last sighting: no sighting would show a change of speed.
-        late = (unseen > -self._lookahead) & moving & (reason == OK)
-        late[:n] = False
-        reason[late] = TOO_SHORT
-        stale = unseen > self._stale
-        reason[stale] = STALE
-        # Never measured, or not for a while, for a reason that the box itself shows.
-        missing = ((sightings == 0) | stale | (reason == TOO_SHORT))[:n] & (unusable != OK)
-        reason[:n][missing] = unusable[missing]
-        if self.camera_moved:
-            reason[:] = CAMERA_MOVED
-        return reason
 
     def _track_speeds(self, ended: list[tuple[int, F64]], time: float) -> Speeds:
         """One speed for each track that ended, or was another object from some moment on."""
@@ -207,8 +168,8 @@ class SpeedEstimator:
                 rows.append((i, math.nan, math.nan, math.nan, time, Reason.TOO_SHORT))
                 continue
             sigma = math.hypot(found.sigma, found.mps * float(self._scale.at_pixels(*found.pixel)))
-            limit = max(self._limits[0], self._limits[1] * found.mps)
-            reason = Reason.OK if sigma <= limit else Reason.UNCERTAIN
+            emitted = sigma <= self._abstainer.policy.limit(found.mps)
+            reason = Reason.OK if emitted else Reason.UNCERTAIN
             reason = Reason.CAMERA_MOVED if self.camera_moved else reason
             value = (found.mps, found.heading) if reason is Reason.OK else (math.nan, math.nan)
             rows.append((i, value[0], sigma, value[1], found.time, reason))

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from edgevid.abstain.file import PolicyFile, Tuned, read_policy, write_policy
-from edgevid.abstain.policy import Settings, SpeedPolicy
+from edgevid.abstain.policy import Settings
 from edgevid.errors import FileFormatError, InputError
+from edgevid.speed.abstain import SpeedPolicy
 
 HASH = "0" * 63 + "a"
 GOOD = f"""

@@ -16,11 +16,11 @@ from edgevid.abstain.policy import (
     LIMITS,
     Policy,
     Settings,
-    SpeedPolicy,
     class_scores,
     class_thresholds,
 )
 from edgevid.errors import FileFormatError, InputError
+from edgevid.speed.abstain import SpeedPolicy
 from edgevid.types import Reason, Scores, Tracks, Verdicts
 
 # Drift

@@ -11,6 +11,7 @@ import pytest
 from edgevid.errors import FileFormatError
 from edgevid.site.build import LoadedSite
 from edgevid.site.file import Site, read_site, write_zones
+from edgevid.speed.abstain import SpeedPolicy
 from edgevid.zones import Line, Zone
 
 GOOD = """\
@@ -123,9 +124,9 @@ def test_the_speed_limits_of_a_policy_hold(tmp_path: Path) -> None:
     )
     (tmp_path / "gate.toml").write_text('policy = "p.toml"\n')
     loaded = dataclasses.replace(load_site(tmp_path / "gate.toml"), calibration=calibration)
-    assert build_speed_estimator(loaded, (1920, 1080))._limits == (2.0, 0.2)  # type: ignore[union-attr]
+    assert build_speed_estimator(loaded, (1920, 1080))._abstainer.policy == SpeedPolicy(2.0, 0.2)  # type: ignore[union-attr]
     loaded = LoadedSite(Site(), calibration)
-    assert build_speed_estimator(loaded, (1920, 1080))._limits == (2 / 3.6, 0.05)  # type: ignore[union-attr]
+    assert build_speed_estimator(loaded, (1920, 1080))._abstainer.policy == SpeedPolicy()  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
