@@ -248,6 +248,8 @@ def test_lines_in_meters_and_in_pixels_side_by_side() -> None:
     assert [(e.kind, e.place, e.direction) for e in events] == [
         ("cross", "meters", "forward"), ("cross", "pixels", "forward")
     ]  # fmt: skip
+    apart = ZoneMonitor(lines=lines[1:], to_ground=lambda p: p / 100 + [0, 0.5])
+    assert walk(apart, [(310, 340), (305, 340)]) == []
     below = walk(ZoneMonitor(lines=lines, to_ground=lambda p: p / 100 + [0, 0.5]), [(310, 380), (290, 380)])
     assert [e.place for e in below] == ["pixels"]
 

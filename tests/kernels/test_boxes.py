@@ -153,6 +153,11 @@ def test_a_threshold_of_0_takes_every_logit_and_one_of_1_none(twin: Any) -> None
     assert len(twin.decode_rows(boxes, -logits, 1.0, None, True, True)[0]) == 0
 
 
+def test_labels_of_an_end_to_end_model_are_whole_numbers_below_a_million(twin: Any) -> None:
+    for label, found in ((-0.5, []), (0.0, [0]), (2.6, [3]), (999_999.0, [999_999]), (1e6, [])):
+        assert twin.decode_end_to_end(f32([[1, 2, 3, 4, 0.9, label]]), 0.5)[2].tolist() == found
+
+
 def test_nan_and_infinite_boxes_are_dropped(twin: Any) -> None:
     output = np.tile(f32([[50], [50], [10], [10], [0.9]]), (1, 4))
     output[0, 0], output[2, 1], output[4, 2] = np.nan, np.inf, np.nan
