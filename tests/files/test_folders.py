@@ -1,0 +1,33 @@
+"""Where downloads and recipes lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgevid.files.folders import cache_folder, engines_folder
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"EDGEVID_CACHE": "/a", "XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/a"),
+        ({"EDGEVID_CACHE": "~/a", "HOME": "/c"}, "/c/a"),
+        ({"EDGEVID_CACHE": "", "XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/b/edgevid"),
+        ({"XDG_CACHE_HOME": "", "HOME": "/c"}, "/c/.cache/edgevid"),
+        ({"HOME": "/c"}, "/c/.cache/edgevid"),
+    ],
+)
+def test_the_cache_follows_the_environment(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str
+) -> None:
+    for name in ("EDGEVID_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert cache_folder() == Path(expected)
+
+
+def test_the_recipes_folder_holds_the_shipped_detector() -> None:
+    assert 'name = "street-nano"' in (engines_folder() / "street-nano" / "recipe.toml").read_text()
