@@ -31,8 +31,8 @@ from edgevid.detect.detector import Detector
 from edgevid.kernels import iou
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.agreement import FLOORS, BoxAgreement
+from edgevid.optimize.quantize.evaluator import median_cpu_ms
 from edgevid.optimize.quantize.quantizer import VARIANTS, QuantizedFile, quantize
-from edgevid.optimize.timing import median_cpu_ms
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.processor import processor_features
 from edgevid.runtime.recipe import LocalRecipe

@@ -1,8 +1,10 @@
-"""A quantized model against the float model on real frames: agreement, as in `compare`, and drift."""
+"""A quantized model against the float model: agreement, as in `compare`, drift, and speed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from edgevid.optimize.compare.pair import TaskMetrics
 from edgevid.optimize.compare.tasks import frame_task_of
 from edgevid.optimize.frames import NamedFrame
 from edgevid.optimize.quantize.frames import FrameRunner
-from edgevid.runtime import Recipe
+from edgevid.optimize.timing import take_turns
+from edgevid.runtime import LocalRecipe, Recipe
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.types import Array, Detections, Frame
 
@@ -69,6 +72,36 @@ def hardest_frames(recipe: Recipe, frames: Sequence[Frame], reference: Path, cou
     boxes = [len(found) for found in _run(recipe, frames, reference)]
     order = sorted(range(len(frames)), key=lambda i: -boxes[i])
     return [frames[i] for i in order[:count]]
+
+
+def median_cpu_ms(
+    recipe: LocalRecipe, files: Sequence[Path], frames: Sequence[Frame], *, runs: int = 15, warm_up: int = 3
+) -> list[float]:
+    """Median processor time in ms/frame of each file on one thread, the files taking turns over `frames`.
+
+    Preprocessing is not counted. ModelError where a file does not run.
+    """
+
+    def timed(runner: FrameRunner) -> Callable[[int], float]:
+        def run(number: int) -> float:
+            inputs = runner.inputs(frames[number % len(frames)])
+            start = time.thread_time()  # which a busy machine does not lengthen
+            runner.engine.run(inputs)
+            return time.thread_time() - start
+
+        return run
+
+    with ExitStack() as stack:
+        engines = [stack.enter_context(OrtEngine(p, device="cpu", threads=1)) for p in files]
+        work = [timed(FrameRunner(recipe, engine)) for engine in engines]
+        return [1000 * float(np.median(seconds)) for seconds in take_turns(work, runs, warm_up)]
+
+
+def speedup(recipe: LocalRecipe, file: Path) -> float:
+    """The speed of `file` relative to the recipe's own model on a gray image: 2.0 is twice as fast."""
+    gray = Frame(np.full((480, 640, 3), 114, np.uint8), 0.0, 0)
+    model, quantized = median_cpu_ms(recipe, [recipe.local, file], [gray])
+    return model / max(quantized, 1e-6)
 
 
 def _engine(model: Any, disable_optimizations: bool = False) -> OrtEngine:

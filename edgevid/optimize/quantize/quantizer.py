@@ -21,7 +21,7 @@ from edgevid.files.digest import sha256_of
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.agreement import Floor, floor_of
 from edgevid.optimize.compare.pair import TaskMetrics
-from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator, hardest_frames
+from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator, hardest_frames, speedup
 from edgevid.optimize.quantize.frames import (
     FEW_FRAMES,
     MAX_FRAMES,
@@ -41,7 +41,6 @@ from edgevid.optimize.quantize.ranges import (
     read_ranges,
 )
 from edgevid.optimize.quantize.search import ExclusionSearch, build
-from edgevid.optimize.timing import speedup
 from edgevid.runtime import LocalRecipe
 from edgevid.runtime.onnxruntime.calibrate import Calibrator
 from edgevid.runtime.onnxruntime.engine import OrtEngine

@@ -18,7 +18,6 @@ from edgevid.optimize.quantize.evaluator import Evaluator
 from edgevid.optimize.quantize.graph import Graph, normalize
 from edgevid.optimize.quantize.quantizer import lacks_vnni, output_layers, quantize
 from edgevid.optimize.quantize.ranges import calibration_text, read_ranges
-from edgevid.optimize.timing import speedup
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import LocalRecipe
 from edgevid.runtime.variants import find_variant, read_record
@@ -219,7 +218,3 @@ def test_the_command_lists_its_files_and_fails_below_the_floor(
         patch.setattr(module, "quantize", lambda *_, **__: report)
         with pytest.raises(typer.Exit):
             command(str(tmp_path / "small.onnx"), **arguments)
-
-
-def test_the_speedup_is_a_ratio_of_two_files_that_run(net: LocalRecipe) -> None:
-    assert speedup(net, net.local) > 0
