@@ -91,6 +91,9 @@ def compare(
 
 def find_model(requested: str | Path, precision: Precision | None) -> ComparedModel:
     """The model of a name or path, not loaded yet. InputError where there is none."""
+    if precision is not None and precision not in get_args(Precision):
+        expected = ", ".join(get_args(Precision))
+        raise InputError(f"--precision: expected one of {expected}, got {precision!r}")
     path = Path(requested)
     if path.suffix.lower() in FILES and not _has_recipe(path):
         if not path.is_file():

@@ -4,61 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from compare_samples import CAR, PERSON, always, engine, frames, recipe, rows
 
 from edgevid.errors import InputError, ParityError
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.agreement import FLOORS
 from edgevid.optimize.compare.gate import ParityReport, compare_engines, percent
 from edgevid.optimize.frames import read_frames
-from edgevid.runtime import FakeEngine, Recipe, TensorSpec, load_engine
+from edgevid.runtime import FakeEngine, load_engine
 from edgevid.runtime.recipe import Decode
-from edgevid.types import Array, Detections, Frame, InputSpec
-
-SPEC = InputSpec(64, 64, std=(1.0, 1.0, 1.0))
-
-
-def recipe(**more: Any) -> Recipe:
-    """Rows of cx cy w h and two classes, in pixels of a 64x64 input; score limit 0.5."""
-    decode = Decode("yolo", layout="rows", score_threshold=0.5, nms_iou=0.5)
-    given = {"input": SPEC, "decode": decode, "names": ("person", "car"), **more}
-    return Recipe("test", given.pop("task", "detect"), "test.onnx", Path("test"), **given)
-
-
-def engine(answer: Any, *, shape: tuple[int, ...] = (1, 8, 6), name: str = "output") -> FakeEngine:
-    """Answers with what `answer` makes of the image (1, 3, 64, 64)."""
-    image = TensorSpec("images", (1, 3, 64, 64), np.dtype(np.float32))
-    out = TensorSpec(name, shape, np.dtype(np.float32))
-    return FakeEngine((image,), (out,), lambda inputs: {name: answer(inputs["images"])})
-
-
-def rows(*boxes: Sequence[float]) -> Array:
-    made = np.zeros((1, 8, 6), np.float32)
-    made[0, : len(boxes)] = np.reshape(boxes, (-1, 6))
-    return made
-
-
-def always(*boxes: Sequence[float]) -> FakeEngine:
-    return engine(lambda _: rows(*boxes))
-
-
-def frames(count: int = 1, start: int = 0) -> list[Frame]:
-    return [Frame(np.full((64, 64, 3), start + n, np.uint8), float(n), n) for n in range(count)]
-
-
-def boxes(*given: tuple[float, float, float, float, float, int]) -> Detections:
-    return Detections.of(
-        boxes=[g[:4] for g in given], scores=[g[4] for g in given], labels=[g[5] for g in given]
-    )
-
-
-PERSON = (16.0, 16.0, 20.0, 20.0, 0.9, 0.0)
-CAR = (48.0, 48.0, 20.0, 20.0, 0.0, 0.8)
+from edgevid.types import Array
 
 
 class TestDetectors:
@@ -71,52 +32,6 @@ class TestDetectors:
         assert (output.max_abs, output.mean_abs, output.min_cosine) == (0.0, 0.0, 1.0)
         assert report.raise_if_failed() is report
         assert "agrees with reference on 100.0 % of 12 boxes at IoU 0.5 over 3 frames" in report.summary()
-
-    def test_a_missed_box_counts_in_both_directions(self) -> None:
-        report = compare_engines(always(PERSON, CAR), always(PERSON), recipe(), frames())
-        assert report.agreement == pytest.approx(2 / 3)  # one pair among two boxes and one
-        details = report.task.details
-        assert (
-            details["recall of the reference's boxes"],
-            details["precision of the candidate's boxes"],
-        ) == (0.5, 1.0)
-        back = compare_engines(always(PERSON), always(PERSON, CAR), recipe(), frames())
-        assert back.agreement == report.agreement
-        assert back.task.details["precision of the candidate's boxes"] == 0.5
-
-    def test_a_box_that_only_crossed_the_threshold_is_not_just_missed(self) -> None:
-        fainter, gone = (*CAR[:5], 0.45), (*CAR[:5], 0.2)
-        crossing = compare_engines(always(PERSON, CAR), always(PERSON, fainter), recipe(), frames())
-        missed = compare_engines(always(PERSON, CAR), always(PERSON, gone), recipe(), frames())
-        key = "threshold crossings"
-        assert (crossing.task.details[key], missed.task.details[key]) == (1, 0)
-        assert crossing.agreement == missed.agreement == pytest.approx(2 / 3)
-
-    def test_a_box_of_another_class_is_a_class_change(self) -> None:
-        changed = (*PERSON[:4], 0.0, 0.9)
-        report = compare_engines(always(PERSON), always(changed), recipe(), frames())
-        assert report.agreement == 0.0
-        assert report.task.details["class changes"] == 1
-
-    def test_drift_of_scores_and_the_exact_overlap(self) -> None:
-        moved = (18.0, 16.0, 20.0, 20.0, 0.7, 0.0)  # IoU 18 / 22
-        report = compare_engines(always(PERSON), always(moved), recipe(), frames(2))
-        details = report.task.details
-        assert report.agreement == 1.0
-        assert details["agreement at IoU 0.9"] == 0.0
-        assert details["mean IoU of matches"] == pytest.approx(18 / 22)
-        assert details["score drift, mean"] == pytest.approx(-0.2, abs=1e-6)
-        assert details["score drift, largest"] == pytest.approx(0.2, abs=1e-6)
-
-    def test_figures_of_the_raw_outputs(self) -> None:
-        moved = (18.0, 16.0, 20.0, 20.0, 0.9, 0.0)
-        report = compare_engines(always(PERSON), always(moved), recipe(), frames(2))
-        (output,) = report.outputs
-        assert output.max_abs == pytest.approx(2.0)
-        assert output.mean_abs == pytest.approx(2.0 / 48)
-        a, b = np.array(PERSON), np.array(moved)
-        assert output.cosine == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-        assert output.scale == pytest.approx(np.sqrt((a @ a) / 48))
 
     def test_the_worst_frames_come_first(self) -> None:
         def candidate(image: Array) -> Array:
@@ -142,78 +57,6 @@ class TestDetectors:
         assert any("little evidence" in note for note in report.notes)
         enough = compare_engines(always(PERSON, CAR), always(PERSON, CAR), recipe(), frames(50))
         assert enough.notes == ()
-
-
-class TestOtherTasks:
-    def classifier(self, *values: float) -> FakeEngine:
-        return engine(lambda _: np.array([values], np.float32), shape=(1, len(values)))
-
-    def test_classifiers_agree_by_their_best_class(self) -> None:
-        how = recipe(task="classify", decode=None, names=("a", "b", "c"))
-        same = compare_engines(self.classifier(0, 2, 1), self.classifier(0, 9, 1), how, frames(2))
-        other = compare_engines(self.classifier(0, 2, 1), self.classifier(0, 1, 2), how, frames(2))
-        assert (same.agreement, other.agreement) == (1.0, 0.0)
-        assert "100.0 % of 2 frames by top-1 class" in same.summary()
-        soft = [np.exp(v) / np.exp(v).sum() for v in np.array([[0.0, 2, 1], [0, 1, 2]])]
-        drift = float(np.abs(soft[0] - soft[1]).max())
-        assert other.task.details["probability drift, largest"] == pytest.approx(drift, rel=1e-5)
-        assert other.worst[0].difference == f"b {soft[0][1]:.2f}, c {soft[1][2]:.2f}"
-
-    def test_a_classifier_without_numbers_agrees_with_nothing(self) -> None:
-        how = recipe(task="classify", decode=None, names=("a", "b"))
-        report = compare_engines(
-            self.classifier(0, 1), self.classifier(0, np.nan), how, frames(), min_agreement=0.0
-        )
-        assert report.agreement == 0.0
-        assert not report.passed
-
-    def test_joints_agree_by_place(self) -> None:
-        how = recipe(task="pose", decode=None, names=())
-        pose = np.tile(np.array([0.5, 0.5, 0.9], np.float32), (1, 1, 17, 1))  # y, x, score
-        near, far, unseen = pose.copy(), pose.copy(), pose.copy()
-        near[..., 1] += 0.04  # 2.56 of 64 pixels: within 5 %
-        far[0, 0, 0, 1] += 0.06
-        unseen[0, 0, 1, 2] = 0.1
-
-        def made(values: Array) -> FakeEngine:
-            return engine(lambda _: values, shape=(1, 1, 17, 3))
-
-        def agreement(values: Array) -> float:
-            return compare_engines(made(pose), made(values), how, frames()).agreement
-
-        assert [agreement(v) for v in (near, far, unseen)] == pytest.approx([1.0, 16 / 17, 16 / 17])
-
-    def test_features_agree_by_cosine(self) -> None:
-        how = recipe(task="features", decode=None, names=())
-        a, b = self.classifier(3, 4), self.classifier(4, 3)
-        assert compare_engines(a, b, how, frames()).agreement == pytest.approx(24 / 25)
-
-    def test_models_of_clips_see_windows_of_consecutive_frames(self) -> None:
-        how = recipe(task="clip", decode=None, names=("dark", "light"), tables={"clip": {"steps": 3}})
-        seen: list[list[float]] = []
-
-        def made(flip: bool) -> FakeEngine:
-            def answer(given: Mapping[str, Array]) -> dict[str, Array]:
-                steps = given["clip"][0].mean(axis=(1, 2, 3)).round().tolist()
-                seen.append(steps)
-                light = 1.0 if steps[-1] >= 3 and not flip else 0.0
-                return {"logits": np.array([[1 - light, light]], np.float32)}
-
-            clip = TensorSpec("clip", (1, 3, 3, 64, 64), np.dtype(np.float32))
-            return FakeEngine((clip,), (TensorSpec("logits", (1, 2), np.dtype(np.float32)),), answer)
-
-        report = compare_engines(made(False), made(True), how, frames(5))
-        assert seen[::2] == [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
-        assert report.agreement == pytest.approx(1 / 3)
-        assert report.task.count == 3
-        assert report.worst[0].difference == "light 0.73, dark 0.73"
-        with pytest.raises(InputError, match="at least the 3 frames of one clip"):
-            compare_engines(made(False), made(True), how, frames(2))
-
-    def test_a_head_is_an_error(self) -> None:
-        how = recipe(task="head", decode=None)
-        with pytest.raises(InputError, match="expected one that takes images"):
-            compare_engines(always(PERSON), always(PERSON), how, frames())
 
 
 class TestRejections:

@@ -11,7 +11,6 @@ import pytest
 
 from edgevid.errors import InputError
 from edgevid.optimize.compare.gate import ParityReport, compare_engines
-from edgevid.optimize.compare.marks import marks
 from edgevid.optimize.compare.report import check_target, page, write_report
 from edgevid.runtime import FakeEngine, Recipe, TensorSpec
 from edgevid.runtime.recipe import Decode
@@ -94,38 +93,11 @@ def test_engines_that_agree_have_no_worst_frames() -> None:
     assert '<svg viewBox="0 0 64 64"' not in text
 
 
-def test_the_marks_distinguish_missed_from_extra() -> None:
-    left, right = marks(report().worst[0], ("person", "a & b"))
-    assert [(m.kind, m.label) for m in left] == [
-        ("matched", "0.90"),
-        ("missed", "person 0.90"),
-        ("absent", ""),
-    ]
-    assert [(m.kind, m.label) for m in right] == [
-        ("matched", "0.70"),
-        ("absent", ""),
-        ("extra", "person 0.80"),
-    ]
-    assert left[1].box == right[1].box
-
-
 def test_reports_of_classifiers_name_both_classes(tmp_path: Path) -> None:
     how = recipe("classify", ("cat", "dog"))
     a, b = (engine(row, shape=(1, 2)) for row in ((2, 0), (0, 2)))
     made = compare_engines(a, b, how, [np.zeros((20, 30, 3), np.uint8)])
     assert re.search(r"<em> cat 0\.88</em>.*<em> dog 0\.88</em>", page(made, {}), re.DOTALL)
-
-
-def test_reports_of_poses_draw_joints() -> None:
-    pose = np.tile(np.array([0.5, 0.5, 0.9], np.float32), (17, 1))
-    moved = pose.copy()
-    moved[3, :2] = 0.9
-    a, b = (engine(*map(tuple, p.tolist()), shape=(1, 1, 17, 3)) for p in (pose, moved))
-    made = compare_engines(a, b, recipe("pose", ()), [np.zeros((64, 64, 3), np.uint8)])
-    left, right = marks(made.worst[0], ())
-    assert sum(m.kind == "matched" for m in left) == 16
-    assert [m.tooltip for m in left if m.kind == "missed"] == ["joint 3: 0.90"]
-    assert [m.tooltip for m in right if m.kind == "extra"] == ["joint 3: 0.90"]
 
 
 def test_reports_are_written_by_their_suffix(tmp_path: Path) -> None:

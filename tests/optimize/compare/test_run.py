@@ -2,63 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from onnx_models import constant_model
+from tiny_detector import PERSON, RECIPE, compare_folder, model
 
-from edgevid.cli import main
 from edgevid.errors import InputError, SourceError
 from edgevid.optimize.compare.run import compare, find_model, precision_of
-from edgevid.optimize.conditions import as_rows, conditions
 from edgevid.runtime.recipe_file import read_recipe
-
-RECIPE = """
-[model]
-name = "tiny"
-task = "detect"
-file = "tiny.onnx"
-[input]
-width = 32
-height = 32
-[decode]
-kind = "yolo"
-layout = "rows"
-score_threshold = 0.5
-nms_iou = 0.5
-[names]
-classes = ["person", "car"]
-"""
-PERSON, CAR = (8, 8, 10, 10, 0.9, 0), (24, 24, 10, 10, 0, 0.9)
-
-
-def model(path: Path, *boxes: tuple[float, ...]) -> Path:
-    made = np.zeros((1, 8, 6), np.float32)
-    made[0, : len(boxes)] = boxes
-    return constant_model(path, {"output": made})
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """tiny.onnx with its recipe, and beside, without one: same.int8.onnx, worse.onnx, three photos."""
-    (tmp_path / "tiny.toml").write_text(RECIPE)
-    model(tmp_path / "tiny.onnx", PERSON, CAR)
-    model(tmp_path / "same.int8.onnx", PERSON, CAR)
-    model(tmp_path / "worse.onnx", PERSON)
-    (tmp_path / "photos").mkdir()
-    for n in range(3):
-        cv2.imwrite(str(tmp_path / "photos" / f"{n}.png"), np.full((32, 32, 3), 50 * n, np.uint8))
-    return tmp_path
-
-
-def run(*words: Any) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main(["compare", *map(str, words)])
-    return int(stopped.value.code or 0)
+    return compare_folder(tmp_path)
 
 
 def test_a_file_without_a_recipe_takes_the_others(folder: Path) -> None:
@@ -86,48 +44,6 @@ def test_files_without_any_recipe_are_drafted_with_a_note(folder: Path) -> None:
     report, _ = compare(folder / "one.onnx", folder / "two.onnx", folder / "photos", device="cpu")
     assert report.agreement == 1.0
     assert any("no recipe was found" in note for note in report.notes)
-
-
-def test_the_command_passes_and_rejects_by_its_exit_status(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked = ("--data", folder / "photos", "--device", "cpu")
-    assert run(folder / "tiny.onnx", folder / "same.int8.onnx", *asked) == 0
-    printed = capsys.readouterr().out
-    assert "passed: same.int8.onnx agrees with tiny fp32 on 100.0 % of 12 boxes at IoU 0.5" in printed
-    assert run(folder / "tiny.onnx", folder / "worse.onnx", *asked) == 1
-    printed = capsys.readouterr().out
-    assert "rejected: worse.onnx agrees with tiny fp32 on 66.6 % of 9 boxes" in printed
-    assert "0.png" in printed
-    assert run(folder / "tiny.onnx", folder / "worse.onnx", *asked, "--min-agreement", 0.6) == 0
-
-
-def test_reports_and_json_are_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page, figures = folder / "r.html", folder / "r.json"
-    asked = ["--data", folder / "photos", "--report", page, "--json", figures]
-    assert run(folder / "tiny.onnx", folder / "worse.onnx", *asked) == 1
-    assert page.read_text(encoding="utf-8").count("<article>") == 3
-    written = json.loads(figures.read_text(encoding="utf-8"))
-    assert written["agreement"] == pytest.approx(2 / 3, abs=1e-6)
-    assert written["passed"] is False
-    assert "onnxruntime" in written["conditions"]["versions"]
-    capsys.readouterr()
-    assert run(folder / "tiny.onnx", folder / "worse.onnx", "--data", folder / "photos", "--json", "-") == 1
-    assert json.loads(capsys.readouterr().out)["candidate"] == "worse.onnx"
-
-
-def test_mistakes_are_one_sentence_and_exit_status_2(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    photos = folder / "photos"
-    cases = (
-        (("tiny.onnx", "absent.onnx"), photos, "there is no file"),
-        (("tiny.onnx", "tiny.onnx"), folder / "nowhere", "no such file"),
-        (("tiny.onnx", "tiny.onnx", "--report", folder / "r.pdf"), photos, "ends in .html"),
-    )
-    for (a, b, *more), frames, words in cases:
-        assert run(folder / a, folder / b, "--data", frames, *more) == 2
-        assert words in capsys.readouterr().err
 
 
 def test_no_frames_is_an_error_before_a_model_is_loaded(folder: Path) -> None:
@@ -195,11 +111,3 @@ def test_the_recipe_next_to_a_file_is_its_own(folder: Path) -> None:
     assert found.recipe is not None
     assert found.recipe.name == read_recipe(folder / "tiny.toml").name
     assert find_model(folder / "worse.onnx", None).recipe is None
-
-
-def test_conditions_name_the_processor_and_the_versions() -> None:
-    found = conditions()
-    assert found["processor"]
-    assert found["versions"]["edgevid"]
-    lines = dict(as_rows(found))
-    assert lines["versions"].startswith("edgevid ")

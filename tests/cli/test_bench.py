@@ -1,0 +1,51 @@
+"""`edgevid bench`: the table, the JSON and the mistakes. No test here looks at a clock."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny_detector import bench_folder
+
+from edgevid.cli import main
+from edgevid.cli.bench import _short
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return bench_folder(tmp_path)
+
+
+def test_the_command_prints_a_table_and_writes_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bench", str(folder / "tiny.onnx"), "--data", str(folder / "photos"), "--runs", "3"]
+    with pytest.raises(SystemExit) as stopped:
+        main([*words, "--json", str(folder / "b.json"), "--device", "cpu"])
+    assert stopped.value.code == 0
+    printed = capsys.readouterr().out
+    assert "tiny fp32" in printed
+    assert "inference" in printed
+    assert "p99 is the slowest of them" in printed
+    written = json.loads((folder / "b.json").read_text())
+    assert set(written["engines"][0]["ms"]["frame"]) == {"p50", "p90", "p99"}
+    assert written["conditions"]["runs"] == 3
+    with pytest.raises(SystemExit):
+        main([*words, "--json", "-"])
+    assert json.loads(capsys.readouterr().out)["engines"][0]["engine"] == "tiny fp32"
+
+
+def test_three_digits_are_shown() -> None:
+    assert [_short(ms) for ms in (0.123, 9.949, 9.96, 99.4, 99.6, 1234.5)] == [
+        "0.12", "9.95", "10.0", "99.4", "100", "1234",
+    ]  # fmt: skip
+
+
+def test_mistakes_are_one_sentence_and_exit_status_2(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = (([], "absent.mp4", "no such file"), (["--precision", "int4"], "photos", "expected"))
+    for more, data, words in cases:
+        with pytest.raises(SystemExit) as stopped:
+            main(["bench", str(folder / "tiny.onnx"), "--data", str(folder / data), *more])
+        assert stopped.value.code == 2
+        assert words in " ".join(capsys.readouterr().err.split())

@@ -1,0 +1,65 @@
+"""Clip and streaming models compared on windows of consecutive frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from compare_samples import frames, recipe
+from recognizer_models import stream_model
+
+from edgevid.errors import InputError
+from edgevid.models.hub import resolve_model
+from edgevid.optimize.compare.clips import class_pair, drift_details
+from edgevid.optimize.compare.gate import compare_engines
+from edgevid.optimize.frames import NamedFrame
+from edgevid.runtime import FakeEngine, TensorSpec, load_engine
+from edgevid.types import Array
+
+
+def test_clip_models_get_windows_of_consecutive_frames() -> None:
+    how = recipe(task="clip", decode=None, names=("dark", "light"), tables={"clip": {"steps": 3}})
+    seen: list[list[float]] = []
+
+    def made(flip: bool) -> FakeEngine:
+        def answer(given: Mapping[str, Array]) -> dict[str, Array]:
+            steps = given["clip"][0].mean(axis=(1, 2, 3)).round().tolist()
+            seen.append(steps)
+            light = 1.0 if steps[-1] >= 3 and not flip else 0.0
+            return {"logits": np.array([[1 - light, light]], np.float32)}
+
+        clip = TensorSpec("clip", (1, 3, 3, 64, 64), np.dtype(np.float32))
+        return FakeEngine((clip,), (TensorSpec("logits", (1, 2), np.dtype(np.float32)),), answer)
+
+    report = compare_engines(made(False), made(True), how, frames(5))
+    assert seen[::2] == [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
+    assert report.agreement == pytest.approx(1 / 3)
+    assert report.task.count == 3
+    assert report.worst[0].difference == "light 0.73, dark 0.73"
+    with pytest.raises(InputError, match="at least the 3 frames of one clip"):
+        compare_engines(made(False), made(True), how, frames(2))
+
+
+def test_a_streaming_model_answers_on_every_frame(tmp_path: Path) -> None:
+    how = resolve_model(stream_model(tmp_path / "stream", 0))
+    with load_engine(how, device="cpu", threads=1) as a, load_engine(how, device="cpu", threads=1) as b:
+        report = compare_engines(a, b, how, frames(4))
+    assert (report.task.task, report.task.count, report.agreement) == ("stream", 4, 1.0)
+
+
+def test_classes_of_one_frame_by_hand() -> None:
+    frame = NamedFrame("one", frames()[0])
+    pair = class_pair(frame, np.array([0.7, 0.3]), np.array([0.4, 0.6]), ("walk", "run"))
+    assert (pair.agreeing, pair.total, pair.drift) == (0.0, 1.0, pytest.approx(0.3))
+    assert pair.difference == "walk 0.70, run 0.60"
+    broken = np.array([np.nan, 1.0])
+    assert class_pair(frame, broken, broken, ("walk", "run")).agreeing == 0.0  # two faults are no agreement
+
+
+def test_drift_is_the_mean_and_the_largest_of_the_frames() -> None:
+    assert drift_details("score", [0.1, 0.3]) == pytest.approx(
+        {"score drift, mean of the largest": 0.2, "score drift, largest": 0.3}
+    )
+    assert set(drift_details("score", []).values()) == {0.0}
