@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import shapely
 from road_camera import METERS, SIZE, calibration, ground_homography, pixels_of
 
 from edgevid.errors import InputError
@@ -72,45 +71,6 @@ def test_another_resolution_is_rescaled_and_another_aspect_ratio_rejected() -> N
     np.testing.assert_allclose(half.to_ground(pixels_of(METERS) / 2), METERS, atol=1e-6)
     with pytest.raises(InputError, match="aspect ratio"):
         calibration().scaled_to((1024, 768))
-
-
-QUAD = np.array([[400, 900], [1500, 900], [1100, 400], [800, 400]], float)
-
-
-@pytest.mark.parametrize(
-    ("image", "meters", "options", "words"),
-    [
-        (QUAD[:3], rectangle(7, 30)[:3], {}, "at least 4"),
-        (QUAD, rectangle(7, 30)[:, :1], {}, "at least 4"),
-        (QUAD * np.nan, rectangle(7, 30), {}, "numbers up to"),
-        (QUAD, np.full((4, 2), np.inf), {}, "numbers up to"),
-        (QUAD[[0, 1, 3, 2]], rectangle(7, 30), {}, "cross over"),
-        (QUAD, rectangle(7, 30)[[0, 2, 1, 3]], {}, "cross over"),
-        ([[0, 0], [100, 100], [200, 200], [300, 300]], rectangle(7, 30), {}, "pixels lie on one line"),
-        (QUAD, [[0, 0], [0, 5], [0, 9], [0, 12]], {}, "meters lie on one line"),
-        ([[0, 0], [300, 0], [150, 300], [150, 0.2]], rectangle(7, 30), {}, "three of the four pixels"),
-        ([[0, 0], [300, 0], [150, 300], [150, 80]], rectangle(7, 30), {}, "convex on one side"),
-        (QUAD[[0, 1, 2, 2]], rectangle(7, 30), {}, "one pixel with two places"),
-        (QUAD, rectangle(7, 30)[[0, 1, 2, 2]], {}, "one place in meters with two pixels"),
-        (np.concatenate([QUAD, QUAD[:1]]), np.concatenate([rectangle(7, 30), [[0, 0]]]), {}, "are the same"),
-        (QUAD, rectangle(7, 30), {"k1": 3.0}, "k1 from -1 to 1"),
-        (QUAD, rectangle(7, 30), {"k1": -0.9, "focal": 300}, "a lens shows nothing"),
-        (QUAD, rectangle(7, 30), {"focal": -5}, "focal length above 0"),
-        (QUAD, rectangle(7, 30), {"size": (0, 1080)}, "width and height"),
-        (QUAD, rectangle(7, 30), {"region": shapely.box(0, 10, 1900, 900)}, "beyond the horizon"),
-        (
-            QUAD,
-            rectangle(7, 30),
-            {"region": shapely.Polygon([(0, 0), (9, 9), (9, 0), (0, 9)])},
-            "cross itself",
-        ),
-        (QUAD, rectangle(7, 30), {"region": shapely.Polygon()}, "at least 3 corners"),
-    ],
-)
-def test_points_that_fix_no_plane_are_rejected(image, meters, options, words) -> None:
-    options = dict(options)
-    with pytest.raises(InputError, match=words):
-        make_calibration(image, meters, options.pop("size", SIZE), **options)
 
 
 @pytest.mark.parametrize("size", [(0, 30), (7, 0), (-7, 30), (float("nan"), 30)])

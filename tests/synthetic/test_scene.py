@@ -8,12 +8,8 @@ import numpy as np
 import pytest
 from road_camera import ground_homography
 
-from edgevid.errors import InputError
-from edgevid.pipeline import Pipeline
-from edgevid.synthetic.render import RenderedDetector, RenderedStreet
-from edgevid.synthetic.scene import CLASSES, Camera, Mover, Noise, Scene, box_corners
+from edgevid.synthetic.scene import Camera, Mover, Noise, Scene, box_corners
 from edgevid.synthetic.street import drive, street
-from edgevid.track import Tracker
 
 
 def test_a_point_straight_ahead_on_the_horizon_line_of_sight() -> None:
@@ -67,29 +63,3 @@ def test_misses_and_false_positives_come_at_their_rates() -> None:
     ids = [i for _, _, i in scene.simulate([n / 30 for n in range(6000)])]
     assert np.mean([1 not in i for i in ids]) == pytest.approx(0.1, abs=0.025)
     assert np.mean([(i < 0).sum() for i in ids]) == pytest.approx(0.5, abs=0.05)
-
-
-def test_a_street_has_vehicles_and_people_who_are_tracked() -> None:
-    with RenderedStreet(seconds=4) as source:
-        pipeline = Pipeline(RenderedDetector(source), Tracker())
-        results = [result for _, result in pipeline.run(source)]
-    kinds = {CLASSES[k] for result in results for k in result.tracks.labels.tolist()}
-    assert "person" in kinds
-    assert "car" in kinds
-    last = results[-1]
-    truth = source.scene.at(last.time)
-    assert len(last.tracks) >= 0.6 * len(truth.ids)
-
-
-def test_rendered_images_are_marked_and_show_the_objects() -> None:
-    source = RenderedStreet(seconds=1)
-    truth, image = source.scene.at(0.5), source.render(0.5)
-    assert (image[5:30, 10:260] > 240).all(2).sum() > 100  # the mark, in white
-    empty = RenderedStreet(Scene([], source.scene.camera), seconds=1).render(0.5)
-    for x1, y1, x2, y2 in truth.boxes.astype(int):
-        assert (image[y1:y2, x1:x2] != empty[y1:y2, x1:x2]).any(2).mean() > 0.2
-
-
-def test_a_street_of_no_duration_is_rejected() -> None:
-    with pytest.raises(InputError, match="seconds"):
-        street(seconds=0)
