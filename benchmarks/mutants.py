@@ -42,11 +42,11 @@ from bench import conditions, save
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = {
     "edgevid/kernels/reference/boxes.py": ["tests/kernels/test_boxes.py"],
-    "edgevid/kernels/reference/motion.py": [
-        "tests/kernels/test_motion.py", "tests/kernels/test_assignment.py", "tests/test_track.py",
+    "edgevid/kernels/reference/tracker.py": [
+        "tests/kernels/test_tracker.py", "tests/kernels/test_assignment.py", "tests/test_track.py",
     ],
     "edgevid/kernels/reference/pixels.py": ["tests/kernels/test_pixels.py"],
-    "edgevid/kernels/reference/plane.py": ["tests/kernels/test_plane.py"],
+    "edgevid/kernels/reference/ground_filter.py": ["tests/kernels/test_ground_filter.py"],
     "edgevid/kernels/reference/policy.py": ["tests/kernels/test_policy.py"],
     "edgevid/track.py": ["tests/test_track.py"],
     "edgevid/zones.py": ["tests/test_zones.py"],
@@ -55,10 +55,10 @@ ROOMS = {
         "tests/speed/test_track_speed.py", "tests/speed",
     ],
     "edgevid/abstain/*.py": ["tests/abstain"],
-    "edgevid/kernels/assignment.hpp": ["tests/kernels/test_assignment.py", "tests/kernels/test_motion.py"],
+    "edgevid/kernels/assignment.hpp": ["tests/kernels/test_assignment.py", "tests/kernels/test_tracker.py"],
     "edgevid/kernels/boxes.hpp": ["tests/kernels/test_boxes.py"],
-    "edgevid/kernels/motion.hpp": ["tests/kernels/test_motion.py", "tests/test_track.py"],
-    "edgevid/kernels/plane.hpp": ["tests/kernels/test_plane.py"],
+    "edgevid/kernels/tracker.hpp": ["tests/kernels/test_tracker.py", "tests/test_track.py"],
+    "edgevid/kernels/ground_filter.hpp": ["tests/kernels/test_ground_filter.py"],
     "edgevid/kernels/policy.hpp": ["tests/kernels/test_policy.py"],
 }  # fmt: skip
 """Which tests answer for which file, the quick ones first."""
@@ -103,7 +103,7 @@ EQUIVALENT = (
     ),
     ("kernels/", "w <= 0 or h <= 0", "h < 0", "the overlap is 0 either way"),
     ("kernels/", "max(p[2, 2], p[3, 3]) if u", "*", "at speed 0, the first row, both are the prior"),
-    ("kernels/reference/motion.py", "if s.re_update:", "if True", "without re-update nothing reads it"),
+    ("kernels/reference/tracker.py", "if s.re_update:", "if True", "without re-update nothing reads it"),
     ("", "reshape(-1", "reshape(-2", "NumPy takes any negative number for the size that is left"),
     ("kernels/", "- 1) > 1e-2", "- 1) >= 1e-2", SAME),
     ("kernels/", 't.ema[t.decided] < self._s["drop"]', "<= self", SAME),

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "boxes.hpp"
-#include "unlocked.hpp"
+#include "gil.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;

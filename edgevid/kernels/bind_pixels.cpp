@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "pixels_work.hpp"
-#include "unlocked.hpp"
+#include "letterbox_crop.hpp"
+#include "gil.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;

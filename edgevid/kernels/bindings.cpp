@@ -2,16 +2,16 @@
 #include <nanobind/nanobind.h>
 
 void bind_boxes(nanobind::module_& m);
-void bind_motion(nanobind::module_& m);
+void bind_tracker(nanobind::module_& m);
 void bind_pixels(nanobind::module_& m);
-void bind_plane(nanobind::module_& m);
+void bind_ground_filter(nanobind::module_& m);
 void bind_policy(nanobind::module_& m);
 
 NB_MODULE(_native, m) {
     m.doc() = "Native twins of edgevid.kernels.reference.";
     bind_boxes(m);
-    bind_motion(m);
+    bind_tracker(m);
     bind_pixels(m);
-    bind_plane(m);
+    bind_ground_filter(m);
     bind_policy(m);
 }

@@ -10,7 +10,7 @@ from edgevid.kernels.reference.boxes import (
     iou,
     nms,
 )
-from edgevid.kernels.reference.motion import TrackerCore, max_weight_matching
+from edgevid.kernels.reference.ground_filter import PlaneCore
 from edgevid.kernels.reference.pixels import (
     crop_resize,
     crop_resize_yuv420,
@@ -18,8 +18,8 @@ from edgevid.kernels.reference.pixels import (
     letterbox_yuv420,
     yuv420_to_rgb,
 )
-from edgevid.kernels.reference.plane import PlaneCore
 from edgevid.kernels.reference.policy import PolicyCore
+from edgevid.kernels.reference.tracker import TrackerCore, max_weight_matching
 
 __all__ = [
     "PlaneCore",

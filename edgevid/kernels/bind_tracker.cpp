@@ -1,4 +1,4 @@
-// Bindings of motion.hpp: argument checks and pointers, no logic.
+// Bindings of tracker.hpp: argument checks and pointers, no logic.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
@@ -9,7 +9,7 @@
 #include <string>
 #include <tuple>
 
-#include "motion.hpp"
+#include "tracker.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -105,7 +105,7 @@ std::vector<std::pair<int, int>> max_weight_matching(Weights weights) {
 
 }  // namespace
 
-void bind_motion(nb::module_& m) {
+void bind_tracker(nb::module_& m) {
     m.def("max_weight_matching", &max_weight_matching, "weights"_a);
     nb::class_<edgevid::TrackerCore>(m, "TrackerCore")
         .def("__init__", [](edgevid::TrackerCore* self, const Settings& settings) {

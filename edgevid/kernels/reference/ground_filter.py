@@ -1,4 +1,4 @@
-"""Speed over the ground in NumPy: the specification of plane.hpp.
+"""Speed over the ground in NumPy: the specification of ground_filter.hpp.
 
 A constant-velocity Kalman filter on the plane (state X, Y, VX, VY in meters) whose measurement is the
 contact pixel through the homography, linearized at the predicted point; pixel noise inflated by

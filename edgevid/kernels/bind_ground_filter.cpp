@@ -1,4 +1,4 @@
-// Bindings of plane.hpp: argument checks and pointers, no logic.
+// Bindings of ground_filter.hpp: argument checks and pointers, no logic.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
@@ -9,7 +9,7 @@
 #include <cstring>
 #include <string>
 
-#include "plane.hpp"
+#include "ground_filter.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -80,7 +80,7 @@ edgevid::PlaneSettings settings_of(const nb::dict& given) {
 
 }  // namespace
 
-void bind_plane(nb::module_& m) {
+void bind_ground_filter(nb::module_& m) {
     nb::class_<edgevid::PlaneCore>(m, "PlaneCore")
         .def("__init__", [](edgevid::PlaneCore* self, const Settings& settings, Homography ground, Homography image) {
             new (self) edgevid::PlaneCore(settings_of(settings), ground.data(), image.data());

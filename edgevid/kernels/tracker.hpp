@@ -16,9 +16,9 @@ namespace edgevid {
 
 struct TrackerSettings {
     double track_high_thresh = 0.5, track_low_thresh = 0.1, new_track_thresh = 0.6;  // scores
-    double match_thresh = 0.2, second_match_thresh = 0.5, new_match_thresh = 0.3;  // min_similarity similarity, by stage
+    double match_thresh = 0.2, second_match_thresh = 0.5, new_match_thresh = 0.3;  // least similarity, by stage
     double lost_after_s = 1.0;     // removed after this long without a detection
-    double confirm_after_s = 0.0;  // a new object must be detected again after at min_similarity this long
+    double confirm_after_s = 0.0;  // a new object must be detected again after at least this long
     double position_noise = 0.05, velocity_noise = 0.00625, measure_noise = 0.05;  // shares of the size
     double momentum = 0.0;     // weight of the direction consistency (OC-SORT's OCM; 0: none)
     bool re_update = false;    // after a gap, run the filter along the straight path between observations (ORU)
@@ -29,7 +29,7 @@ struct TrackerSettings {
 };
 
 constexpr double kReferenceRate = 30.0;  // the noise shares are stated for one frame at this rate
-constexpr double kLabelMemory = 2.0;     // seconds in which a observation's vote on the class falls to 1/e
+constexpr double kLabelMemory = 2.0;     // seconds in which an observation's vote on the class falls to 1/e
 
 struct Axis {
     double x = 0, v = 0, pxx = 0, pxv = 0, pvv = 0;
