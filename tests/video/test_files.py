@@ -127,11 +127,6 @@ def test_a_sound_file_has_no_video_stream(tmp_path: Path) -> None:
         open_video(path)
 
 
-def test_a_file_is_a_file_whatever_its_name(tmp_path: Path) -> None:
-    with open_video(write_clip(tmp_path / "clip[1].mp4", TIMES)) as source:
-        assert len(list(source)) == len(TIMES)
-
-
 def test_a_thousand_damages_are_read_or_rejected(tmp_path: Path) -> None:
     """Nothing but SourceError comes out, and nothing hangs."""
     whole = [write_clip(tmp_path / "w.mp4", [n / 25 for n in range(20)]).read_bytes()]

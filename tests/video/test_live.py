@@ -11,11 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,8 +24,6 @@ from video_clips import transport_stream
 from edgevid.errors import SourceError, masked
 from edgevid.types import Frame
 from edgevid.video.live import LiveSource
-from edgevid.video.open import open_video
-from edgevid.video.stream_clock import Backlog, StreamClock
 
 
 def until(true: Callable[[], bool], seconds: float = 30.0) -> bool:
@@ -68,54 +64,6 @@ def test_a_real_rtsp_server_killed_resized_and_frozen(tmp_path: Path) -> None:
     apart = [((n - m) % count, b.index - a.index) for (a, m), (b, n) in pairwise(frames)]
     assert sum(by_number == by_count for by_number, by_count in apart) >= len(apart) - source.reconnections
     assert "hunter2" not in reported
-
-
-def decoded(pts: int | None) -> Any:
-    return SimpleNamespace(pts=pts, time_base=Fraction(1, 25))
-
-
-def test_a_backlog_is_held_back_until_frames_come_at_the_cameras_pace() -> None:
-    backlog, now = Backlog(), time.monotonic()
-    came = [(None, 0.0), (1, 0.001), (2, 0.002), (3, 0.042), (4, 0.043), (9, 0.044)]
-    passed = [[p.pts for p in backlog.passed(decoded(pts), now + at)] for pts, at in came]
-    assert passed == [[], [], [], [2, 3], [4], [9]]
-
-
-def test_frames_without_stamps_are_no_backlog() -> None:
-    backlog, now = Backlog(), time.monotonic()
-    assert [len(backlog.passed(decoded(None), now + n / 1000)) for n in range(4)] == [0, 2, 1, 1]
-
-
-def test_a_stream_faster_than_its_stamps_is_handed_on_in_the_end() -> None:
-    backlog, now = Backlog(), time.monotonic()
-    assert sum(len(backlog.passed(decoded(n), now + n / 1000)) for n in range(3100)) in (100, 101)
-
-
-@pytest.mark.parametrize("rate", [1.001, 0.999])
-def test_a_camera_whose_clock_drifts_loses_no_frame(rate: float) -> None:
-    """Two hours of a clock 0.1 % off, which is 7.2 s: times stay near this machine's and always go on."""
-    times, last = StreamClock(), -1.0
-    for n in range(5 * 7200):
-        now = n / 5 / rate
-        time = times.time(n / 5, now=now, last=last)
-        assert time > last
-        assert abs(time - now) < 0.51
-        last = time
-
-
-def test_a_camera_that_sets_its_clock_is_aligned_again() -> None:
-    times = StreamClock()
-    assert times.time(100.0, now=2.0, last=-1.0) == 2.0
-    assert times.time(100.2, now=2.3, last=2.0) == pytest.approx(2.2)
-    assert times.time(9000.0, now=2.5, last=2.2) == 2.5
-    assert times.time(None, now=2.6, last=2.5) == 2.6
-
-
-def test_a_number_as_text_is_a_camera() -> None:
-    with open_video("99", give_up_s=0.1, min_backoff_s=0.05) as source:
-        assert source.live
-        with pytest.raises(SourceError, match="99: no image"):
-            next(iter(source))
 
 
 def test_whatever_breaks_the_reading_the_reconnecting_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
