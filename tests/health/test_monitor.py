@@ -163,34 +163,6 @@ def test_a_pipeline_takes_health_by_one_argument() -> None:
     pipeline.close()
 
 
-def test_the_command_reports_and_acknowledges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from edgevid import cli
-
-    def said(*options: str) -> tuple[int, str]:
-        status = 0
-        try:
-            cli.main(["health", str(tmp_path), *options])
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        shown = capsys.readouterr()
-        return status, shown.out + shown.err
-
-    assert said()[0] == 2
-    health = CameraHealth(tmp_path)
-    live_speeds(health, VIEW, 0, 30)
-    health.save()
-    assert said()[0] == 0
-    live_speeds(health, moved(6, 0), 30, 30)
-    status, words = said()
-    assert status == 1
-    assert "alarm: since" in words
-    assert "references: 1 of 640x360 pixels" in words
-    assert said("--acknowledge", "--relearn")[0] == 2
-    assert said("--relearn")[0] == 0
-    assert live_speeds(health, moved(6, 0), 60, 30).mps[0] == 14.0
-    assert "alarm: none" in said()[1]
-
-
 def test_a_site_names_its_health_folder(tmp_path: Path) -> None:
     from edgevid.site.file import read_site
 

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from edgevid import cli
 from edgevid.detect.detector import Detector
 from edgevid.errors import EdgevidError, InputError, MissingExtraError, ParityError
 from edgevid.optimize import export as tool
@@ -114,9 +112,3 @@ def test_frames_and_weights_are_required(tmp_path: Path) -> None:
 def test_without_ultralytics_the_error_has_the_pip_line() -> None:
     with pytest.raises(MissingExtraError, match=r"pip install 'edgevid\[export\]'"):
         tool.export("yolov8n.yaml", frames())
-
-
-@pytest.mark.parametrize("size", ["big", "0", "1x2x3", "-5", "12.5"])
-def test_an_invalid_size_is_an_error_with_an_example(size: str) -> None:
-    done = CliRunner().invoke(cli.app(), ["export", "m.pt", "--data", "x", f"--size={size}"])
-    assert isinstance(done.exception, InputError) or done.exit_code != 0

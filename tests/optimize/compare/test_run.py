@@ -1,4 +1,4 @@
-"""`edgevid compare`, from the command line down: names, files, precisions, verdicts and exit statuses."""
+"""Two models found by name or file, loaded and compared on frames: precisions, recipes and mistakes."""
 
 from __future__ import annotations
 

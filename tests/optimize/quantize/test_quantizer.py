@@ -12,7 +12,6 @@ import pytest
 
 from edgevid.errors import InputError, SourceError
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.agreement import Floor
 from edgevid.optimize.compare.pair import TaskMetrics
 from edgevid.optimize.quantize.evaluator import Evaluator
 from edgevid.optimize.quantize.graph import Graph, normalize
@@ -181,40 +180,3 @@ def test_a_real_detector_agrees_with_itself(
         assert len(made.plan.layers) >= 20
     last = set(output_layers(Graph(normalize(resolve_model("street-nano").local))))
     assert last == last & set(report.files[0].plan.float_layers)  # boxes and scores are no bytes
-
-
-def test_the_command_lists_its_files_and_fails_below_the_floor(
-    net: LocalRecipe, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import typer
-
-    from edgevid.cli.quantize import command
-    from edgevid.runtime.recipe_file import write_recipe
-
-    write_recipe(net, tmp_path / "small.toml")
-    arguments = {
-        "data": [str(video)],
-        "max_frames": 10,
-        "out": tmp_path / "q",
-        "save_ranges": tmp_path / "r.toml",
-    }
-    command(str(tmp_path / "small.onnx"), min_agreement=0.0, fp16_fallback=True, **arguments)
-    printed = capsys.readouterr().out
-    assert "agreement (min 0.0%)" in printed
-    assert "8 frames of noise.mp4" in printed
-    for variant in ("int8-cpu", "int8-trt", "int8-trt-fp16"):
-        assert f"small.{variant}.onnx" in printed
-        assert (tmp_path / "q" / f"small.{variant}.onnx").is_file()
-    command(str(tmp_path / "small.onnx"), precision="fp16", out=tmp_path / "q")
-    assert "operators in FP16" in capsys.readouterr().out
-    with pytest.raises(InputError, match="--precision: expected int8 or fp16"):
-        command(str(tmp_path / "small.onnx"), precision="int4")
-    from edgevid.optimize.quantize import quantizer as module
-
-    report = module.quantize(net, video, max_frames=10, out=tmp_path / "q", save_ranges=tmp_path / "r.toml")
-    report.floor = Floor(1.1, "test")
-    assert len(report.failed) == 2
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "quantize", lambda *_, **__: report)
-        with pytest.raises(typer.Exit):
-            command(str(tmp_path / "small.onnx"), **arguments)

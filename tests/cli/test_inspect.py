@@ -1,0 +1,64 @@
+"""`edgevid inspect`: what it prints and writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx_models import constant_model
+
+from edgevid.cli import main
+from edgevid.runtime.recipe_file import read_recipe
+
+
+@pytest.fixture
+def yolo(tmp_path: Path) -> Path:
+    """84 anchors of 7 values, as YOLOv8 gives them for three classes."""
+    made = {"o": np.zeros((1, 7, 84), np.float32)}
+    return constant_model(tmp_path / "m.onnx", made, image=(1, 3, 64, 64), metadata={"stride": "32"})
+
+
+def run(*words: object) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(["inspect", *map(str, words)])
+    return int(stop.value.code or 0)
+
+
+def test_the_command_prints_the_decoder_and_writes_the_draft(
+    yolo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draft = yolo.with_name("draft.toml")
+    assert run(yolo, "--out", draft) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "input images float32 1 x 3 x 64 x 64" in printed
+    assert "output o float32 1 x 7 x 84" in printed
+    assert "stride: 32" in printed
+    assert "YOLOv8" in printed
+    assert "3 classes" in printed
+    assert "64x64 RGB" in printed
+    assert str(draft) in printed
+    assert read_recipe(draft).decode is not None
+
+
+def test_a_recipe_is_replaced_only_by_force(yolo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(yolo, "--write") == 0
+    draft = yolo.with_suffix(".toml")
+    draft.write_text("mine")
+    capsys.readouterr()
+    assert run(yolo, "--write") == 2
+    assert draft.read_text() == "mine"
+    assert "--force" in capsys.readouterr().err
+    assert run(yolo, "--write", "--force") == 0
+    assert read_recipe(draft).task == "detect"
+
+
+def test_no_decoder_and_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = constant_model(tmp_path / "m.onnx", {"o": np.zeros((1, 5), np.float32)}, image=("n", 16))
+    assert run(path) == 0
+    printed = capsys.readouterr().out
+    assert "No decoder fits" in printed
+    assert "dynamic x 16" in printed
+    (tmp_path / "text.onnx").write_text("no model")
+    assert run(tmp_path / "text.onnx") == 2
+    assert "expected an ONNX model" in capsys.readouterr().err
