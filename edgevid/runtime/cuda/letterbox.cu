@@ -1,5 +1,5 @@
-// Letterbox and normalization of a batch of pictures in one launch: a thread for each column and row of
-// the model's input, a grid layer for each picture. letterbox.ptx is this, compiled (compile_ptx.py).
+// Letterbox and normalization of a batch of images in one launch: a thread for each column and row of
+// the model's input, a grid layer for each image. letterbox.ptx is this, compiled (tests/support/compile_ptx.py).
 #include "letterbox.cuh"
 
 namespace {

@@ -1,4 +1,4 @@
-// One pixel of a model's input, made of a picture: letterbox, color, normalization, layout, type.
+// One pixel of a model's input, made of an image: letterbox, color, normalization, layout, type.
 // The same text is compiled for the device (letterbox.cu) and, in a test, for the host, where it is
 // held bit for bit against the CPU kernel. Each float operation is one operation of
 // kernels/reference/pixels.py, in the same order and never fused.
@@ -28,13 +28,13 @@ typedef std::uint64_t edgevid_u64;
 
 namespace edgevid {
 
-// What is to be done with one picture; runtime/cuda_letterbox.py packs the same fields (TASK there).
+// What is to be done with one image; runtime/cuda/letterbox.py packs the same fields (TASK there).
 struct Task {
     edgevid_u64 source;   // RGB bytes, or the luma plane
     edgevid_u64 u, v;     // chroma planes; 0 for RGB
     edgevid_u64 columns;  // place_width lower taps (int32), then as many weights (float)
     edgevid_u64 rows;     // place_height of each
-    edgevid_u64 target;   // the picture's place in the model's input
+    edgevid_u64 target;   // the image's place in the model's input
     edgevid_i32 width, height;            // of the source
     edgevid_i32 row_step, chroma_step;    // bytes from row to row
     edgevid_i32 target_width, target_height;
@@ -115,7 +115,7 @@ EDGEVID_DEVICE Rgb pixel(const Task& task, int x, int y) {
              clipped(base + task.blue_u * cb)}};
 }
 
-// The picture at a place of the model's input, 0 to 255.
+// The image at a place of the model's input, 0 to 255.
 EDGEVID_DEVICE Rgb sample(const Task& task, int x, int y) {
     const int low_x = at<edgevid_i32>(task.columns)[x], low_y = at<edgevid_i32>(task.rows)[y];
     const float weight_x = at<float>(task.columns)[task.place_width + x];
