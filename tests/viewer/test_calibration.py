@@ -23,7 +23,6 @@ from edgevid.speed.calibration import make_calibration, rectangle
 from edgevid.speed.calibration_file import calibration_text, read_calibration
 from edgevid.video.seek import FrameSeeker
 from edgevid.viewer.calibration import CalibrationSession, calibration_app
-from edgevid.viewer.calibration_solver import from_page, solve, to_page
 
 SIZE = (960, 540)
 CORNERS = [[200, 450], [750, 450], [550, 200], [400, 200]]
@@ -107,43 +106,6 @@ def test_solving_is_make_calibration(client: TestClient) -> None:
     assert meters[:, 1] == pytest.approx(np.full(len(meters), 20.0), abs=0.3)
 
 
-@pytest.mark.parametrize(
-    ("change", "words", "incomplete"),
-    [
-        ({"width": None}, "Enter the rectangle's width", True),
-        ({"width": 0}, "positive size", False),
-        ({"width": "seven"}, "a number for width", False),
-        ({"width": True}, "a number for width", False),
-        ({"length": 1e9}, "below a million", False),
-        ({"rectangle": CORNERS[:3]}, "4 to 200 points", False),
-        ({"rectangle": [*CORNERS, [1, 2]]}, "4 corners", False),
-        ({"rectangle": [[1, 2, 3]] * 4}, "4 to 200 points", False),
-        ({"rectangle": [CORNERS[n] for n in (0, 1, 3, 2)]}, "cross over", False),
-        ({"region": [[0, 0], [9, 9]]}, "3 to 200 points", False),
-        ({"region": [[0, 0], [900, 500], [900, 0], [0, 500]]}, "cross itself", False),
-        ({"region": [[0, 1], [950, 1], [950, 500]]}, "beyond the horizon", False),
-        ({"lens": {"k1": 4}}, "K1 from -1 to 1", False),
-        ({"lens": 3}, "object as lens", False),
-        ({"mode": "points", "points": 3}, "a list of", False),
-        ({"mode": "points", "points": [{"u": 1, "v": 2, "x": None, "y": 2}]}, "1 without meters", True),
-    ],
-)
-def test_each_mistake_is_one_sentence(client: TestClient, change: dict, words: str, incomplete: bool) -> None:
-    answer = client.post("/api/solve", json={**BODY, **change}).json()
-    assert not answer["ok"]
-    assert words.lower() in answer["error"].lower()
-    assert answer["incomplete"] is incomplete
-
-
-def test_points_need_all_their_meters() -> None:
-    rows = [
-        {"u": u, "v": v, "x": x, "y": y} for (u, v), (x, y) in zip(CORNERS, rectangle(7, 30), strict=True)
-    ]
-    assert solve({"mode": "points", "points": rows}, SIZE)["ok"]
-    answer = solve({"mode": "points", "points": [*rows, {"u": 5, "v": 5, "x": 1, "y": None}]}, SIZE)
-    assert answer["error"] == "Enter the meters of point 5, or remove it"
-
-
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000, b"x" * 2_000_000])
 def test_requests_that_are_not_json_are_rejected(client: TestClient, data: bytes) -> None:
     for path in ("/api/solve", "/api/save"):
@@ -182,23 +144,6 @@ def test_an_invalid_calibration_is_not_saved(client: TestClient, tmp_path: Path)
     assert reply.status_code == 400
     assert "positive size" in reply.json()["error"]
     assert not list(tmp_path.rglob("*.toml"))
-
-
-def test_an_existing_calibration_comes_back_as_it_was() -> None:
-    area = [[150, 480], [800, 480], [560, 190], [390, 190]]
-    made = from_page({**BODY, "region": area, "lens": {"k1": -0.05, "focal": 900}}, SIZE)
-    page = to_page(made)
-    assert page["mode"] == "rectangle"
-    assert (page["width"], page["length"]) == (7, 30)
-    assert page["region"] == area
-    again = from_page(page, SIZE)
-    np.testing.assert_allclose(again.homography, made.homography)
-    meters = np.vstack([rectangle(7, 30), [[3.5, 10]]])
-    pixels = np.vstack([CORNERS, made.image[:1] * 0 + [470, 330]])
-    five = to_page(make_calibration(pixels, meters, SIZE))
-    assert five["mode"] == "points"
-    assert len(five["points"]) == 5
-    assert five["region"] is None
 
 
 def test_a_calibration_of_another_aspect_ratio_is_rejected(photo: Path, tmp_path: Path) -> None:

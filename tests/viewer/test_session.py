@@ -18,7 +18,7 @@ from edgevid.track import Tracker
 from edgevid.types import Detections
 from edgevid.video.images import ArraySource
 from edgevid.video.writer import VideoWriter
-from edgevid.viewer.config import ViewerConfig, rendered_calibration
+from edgevid.viewer.config import ViewerConfig
 from edgevid.zones import Zone
 
 pytest.importorskip("starlette", reason="the extra viewer is not installed")
@@ -87,16 +87,6 @@ def test_a_new_site_file_can_be_run_as_it_is(tmp_path: Path) -> None:
     assert read.size == (120, 80)
     assert read.calibration is not None
     assert read.calibration.resolve() == calibration
-
-
-def test_the_drawn_streets_calibration_measures_what_was_drawn() -> None:
-    from edgevid.synthetic.scene import Camera
-
-    camera = Camera(1280, 720, 930.0, 7.0, 16.0)
-    calibration = rendered_calibration(camera)
-    where = np.array([[1.5, 25.0], [-3.0, 40.0]])
-    pixels = camera.project(np.concatenate([where, np.zeros((2, 1))], 1))
-    assert np.allclose(calibration.to_ground(pixels), where, atol=1e-6)
 
 
 @pytest.mark.parametrize(
