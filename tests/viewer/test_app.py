@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +19,6 @@ from edgevid.site.file import read_site
 from edgevid.types import Frame
 from edgevid.video.live import StreamEvent
 from edgevid.viewer.app import viewer_app
-from edgevid.viewer.broadcast import Published
 from edgevid.viewer.encode import unpack
 from edgevid.viewer.serve import Server
 
@@ -256,7 +253,6 @@ def test_more_viewers_than_there_is_room_for_are_rejected(state, monkeypatch) ->
 
 
 def test_a_stream_that_changes_its_size_brings_grid_and_zones_along(state) -> None:
-    import numpy as np
 
     with watching(state) as (ws, hello):
         state.resize((1280, 720))  # as the frame loop does before the frame is processed
@@ -273,41 +269,3 @@ def test_a_stream_that_changes_its_size_brings_grid_and_zones_along(state) -> No
             answer = client.put("/api/annotations", json={"annotations": [], "version": 0})
             assert answer.status_code == 422
             assert "another view" in answer.json()["error"]
-
-
-def test_a_calibration_that_goes_while_an_image_is_described_is_used_to_its_end(state) -> None:
-    class Leaving:
-        """A calibration that the frame loop takes away in the middle: the stream shows another view."""
-
-        def contains(self, feet):
-            state.calibration = None
-            return np.ones(len(feet), bool)
-
-        def to_ground(self, feet):
-            return feet / 10
-
-    state.calibration = Leaving()
-    frame = Frame(scene.pixels(0), 0.0, 0)
-    record = state._describe(Published(1, frame, scene.result(0, frame), {}, 0.0))
-    assert all("ground_m" in one for one in record["objects"])
-    state.calibration = scene.calibration()
-
-
-def test_edits_are_sent_in_the_order_of_their_versions(state, monkeypatch) -> None:
-    sent, send = [], state.broadcast.send
-
-    def slowly(**message) -> None:
-        if message.get("version") == 1:
-            time.sleep(0.2)  # time for the second edit to overtake the first
-        sent.append(message.get("version"))
-        send(**message)
-
-    monkeypatch.setattr(state.broadcast, "send", slowly)
-    now = state.annotations()
-    first = threading.Thread(target=state.set_annotations, args=(now["annotations"], now["version"]))
-    first.start()
-    while state._version == 0:
-        time.sleep(0.001)
-    state.set_annotations(now["annotations"], 1)
-    first.join()
-    assert sent == [1, 2]
