@@ -31,10 +31,10 @@ def result(
     labels: list[int],
     *,
     time: float = 1.0,
-    verdicts: dict[str, Any] | None = None,
-    **speeds: Any,
+    verdicts: dict[str, list[int]] | None = None,
+    ended: tuple[int, float, Reason] | None = None,
 ) -> Result:
-    """One moment with these tracks, verdicts (task: (labels, confidence)) and track speeds."""
+    """One moment with these tracks, labels of verdicts by task, and the track that ended: id, m/s, reason."""
     n = len(ids)
     tracks = Tracks.of(
         ids=ids, boxes=[[0, 0, 9, 9]] * n, scores=[0.9] * n, labels=labels, match=[0] * n, age=[1] * n,
