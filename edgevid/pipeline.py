@@ -1,4 +1,4 @@
-"""The frame loop: from an image to everything that was found in it.
+"""The frame loop: from a frame to everything that was found in it.
 
 `Pipeline.process` reads like the program's one-sentence description. A new feature is a new stage or
 a new value, not a new branch in the loop.
@@ -151,7 +151,7 @@ class Pipeline:
             yield frame, self.process(frame)
 
     def resize(self, size: tuple[int, int]) -> None:
-        """The stream continues with frames of another (width, height): objects end, the next ids are new.
+        """The stream continues with frames of another (width, height): tracks end, new ids follow.
 
         A part that can continue has `resize(size)`; the others are reset. Camera health stays as it is: it
         compares images of any size.

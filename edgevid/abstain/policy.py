@@ -89,7 +89,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 
 
 class Policy:
-    """Verdicts of one recognizer's scores, one row a track.
+    """Verdicts of one recognizer's scores, one row per track.
 
     >>> policy = Policy(["walk", "run"], threshold=0.6)
     >>> tracks = Tracks.of(ids=[7], boxes=[[0, 0, 40, 90]], scores=[0.9], labels=[0], match=[0], age=[1],
@@ -102,7 +102,7 @@ class Policy:
     def __init__(
         self, names: Iterable[str], settings: Settings | None = None, *, task: str = "", **rules: object
     ) -> None:
-        """`names` in the order of the scores' columns; `rules` are fields of Settings, if none is given."""
+        """`names` in the order of the scores' columns; `rules` are fields of `settings`, in its place."""
         if settings is not None and rules:
             raise InputError("Policy: expected settings or single rules, got both")
         self.names = tuple(names)

@@ -23,7 +23,7 @@ WINDOWS = 4
 
 
 class StateStore:
-    """Rows of named arrays, one row a track."""
+    """Rows of named arrays, one row per track."""
 
     def __init__(
         self,

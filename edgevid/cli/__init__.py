@@ -1,4 +1,4 @@
-"""The `edgevid` command: one module a subcommand, each with `command`, a function or a Typer group."""
+"""The `edgevid` command: one module per subcommand, each with `command`, a function or a Typer group."""
 
 from __future__ import annotations
 

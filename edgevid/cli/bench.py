@@ -21,7 +21,7 @@ def command(
     precision: shared.Precisions = None,
     data: Annotated[str | None, Option(help="Real frames: a video, a folder of images or a list.")] = None,
     runs: Annotated[int, Option(help="Frames to time.", min=1)] = 200,
-    warm_up: Annotated[int, Option(help="Frames before them that are not timed.", min=0)] = 20,
+    warm_up: Annotated[int, Option(help="Untimed frames before the timed ones.", min=0)] = 20,
     device: shared.Device = "auto",
     threads: shared.Threads = None,
     out: shared.Json = None,
@@ -81,5 +81,5 @@ def _times(timings: tuple[Timing, ...]) -> Table:
 
 
 def _short(ms: float) -> str:
-    """Three digits that matter."""
+    """Milliseconds with three significant digits."""
     return f"{ms:.0f}" if ms >= 99.5 else f"{ms:.1f}" if ms >= 9.95 else f"{ms:.2f}"

@@ -26,7 +26,7 @@ Region = Annotated[
 ]
 Point = Annotated[list[str], Option(help='A pixel and its meters, "u,v=X,Y"; repeat for each point.')]
 Drop = Annotated[bool, Option("--drop-outliers", help="Leave out points that the others contradict.")]
-Host = Annotated[str, Option(help="Address to serve the page on; 0.0.0.0: to other machines too.")]
+Host = Annotated[str, Option(help="Address to serve the page on; 0.0.0.0 serves other machines too.")]
 
 
 def command(
@@ -52,7 +52,7 @@ def command(
 ) -> None:
     """Calibrate a camera: pair pixels with meters on the road, and see the grid.
 
-    Opens a page; without one with --rectangle, --point or --pairs, or --calibration with --out or --image.
+    Opens a page, unless --rectangle, --point, --pairs, or --calibration with --out or --image is given.
     """
     from edgevid.cli.outputs import refuse_overwriting
     from edgevid.site import calibrate

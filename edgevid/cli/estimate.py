@@ -1,4 +1,4 @@
-"""`edgevid estimate`: bounds of a model's speed on a device, and its memory, before anything is built."""
+"""`edgevid estimate`: bounds on a model's speed on a device, and its memory, before anything is built."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ class GradientImage:
         """`gray` (h, w) uint8, at least a tile high and wide."""
         if gray.ndim != 2 or gray.dtype != np.uint8 or min(gray.shape) < TILE + 2:
             raise InputError(
-                f"camera health: expected a gray image of at least {TILE + 2} pixels a side, "
+                f"camera health: expected a gray image of at least {TILE + 2} pixels on each side, "
                 f"got {gray.dtype} {gray.shape}"
             )
         self.gray, self.gradients = gray, _unit_gradients(gray)

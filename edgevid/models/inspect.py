@@ -38,7 +38,7 @@ class ModelReport:
 
 
 def inspect(path: str | Path) -> ModelReport:
-    """The report of an ONNX file. ModelError for a file that is none."""
+    """The report of an ONNX file. ModelError for any other file."""
     path = Path(path)
     with OrtEngine(path, device="cpu") as engine:
         takes_images = any(len(spec.shape) == 4 for spec in engine.inputs)

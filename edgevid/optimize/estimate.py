@@ -1,4 +1,4 @@
-"""Upper bounds of a model's speed on a device, and the memory it needs, before anything is built.
+"""Upper bounds on a model's speed on a device, and the memory it needs, before anything is built.
 
 The bound is a roofline (Williams, Waterman and Patterson, Communications of the ACM 52(4), 2009): no run
 can be faster than its operations at the device's peak, nor than its weights and images at its memory's

@@ -17,7 +17,7 @@ from edgevid.video.open import open_video
 
 log = logging.getLogger("edgevid")
 LISTS = frozenset((".txt", ".lst", ".list"))
-"""Suffixes of text files that name images, one a line."""
+"""Suffixes of text files that name images, one per line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def read_frames(source: str | Path, count: int | None = None) -> Iterator[NamedF
     """At most `count` frames of a video, a folder or glob of images, or a text list; None: all.
 
     They are spread evenly: of n frames, number i of `count` is frame floor((i + 1/2) n / count). A list
-    (.txt, .lst) names one image a line, relative to its own folder; empty lines and lines that start
+    (.txt, .lst) names one image per line, relative to its own folder; empty lines and lines that start
     with # are skipped, and so, with a warning, are images that do not decode.
     Raises SourceError where there is no frame, InputError for a camera or stream, which cannot be repeated.
     """
@@ -91,11 +91,11 @@ def _listed(path: Path) -> list[Path]:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError:
         raise SourceError(
-            f"--data: {path}: expected a text file that names one image a line, got no UTF-8 text"
+            f"--data: {path}: expected a text file that names one image per line, got no UTF-8 text"
         ) from None
     found = [path.parent / line for line in lines if line and not line.startswith("#")]
     if not found:
-        raise SourceError(f"--data: {path}: expected one image a line, got an empty list")
+        raise SourceError(f"--data: {path}: expected one image per line, got an empty list")
     missing = [p for p in found if not p.is_file()]
     if missing:
         raise SourceError(

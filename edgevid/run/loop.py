@@ -134,7 +134,7 @@ def _resize(pipeline: Pipeline, zones: ZoneMonitorLike | None, frame: Frame, sum
     if before is None or before == frame.size:
         return
     summary.size_changes += 1
-    log.warning("the frames changed from %dx%d to %dx%d: objects end, new ones begin", *before, *frame.size)
+    log.warning("the frames changed from %dx%d to %dx%d: tracks end, new ids follow", *before, *frame.size)
     pipeline.resize(frame.size)
     if zones is not None:
         zones.resize(frame.size)

@@ -16,7 +16,7 @@ log = logging.getLogger("edgevid")
 
 
 def notify(state: str) -> bool:
-    """Sends `state` to systemd (sd_notify(3)); False where the process is no such service."""
+    """Sends `state` to systemd (sd_notify(3)); False where the process is not a systemd service."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return False

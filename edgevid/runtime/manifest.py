@@ -237,7 +237,7 @@ def _of_the_model(manifest: Manifest, model: Path | None, recipe: Recipe | None)
     if model is not None and model.is_file() and sha256_of(model) != manifest.onnx_sha256:
         return f"it was built of another {manifest.onnx} than {model} is now (SHA-256 differs)"
     if recipe is not None and manifest.recipe_sha256 and recipe_hash(recipe) != manifest.recipe_sha256:
-        return f"the recipe {recipe.name} has changed how the model is fed or read since it was built"
+        return f"the recipe {recipe.name} has other preprocessing or decoding than when it was built"
     return ""
 
 

@@ -76,7 +76,7 @@ class Decode:
     offset: float = 0.5
     """Where the anchor sits in its cell."""
     score_threshold: float = 0.25
-    """Least score of a box unless the user sets another: families spread their scores differently."""
+    """Lowest score of a box unless the user sets another: model families spread their scores differently."""
     nms_iou: float | None = None
     """IoU above which the lower-scoring box is suppressed; None: the model suppresses duplicates itself."""
 
@@ -112,7 +112,7 @@ class AccuracyFloor:
     """The accuracy that a model must keep in one precision."""
 
     floor: float
-    """The least accepted value of `metric`."""
+    """The lowest accepted value of `metric`."""
     metric: str
     data: str = ""
     """What it is measured on."""

@@ -29,7 +29,7 @@ from edgevid.zones import ZoneMonitor
 RECOGNITIONS_PER_S = 50
 """The budget of each recognizer: new and uncertain objects come first."""
 TRACK_LOW_SCORE = 0.1
-"""From this score on a detection continues a track; the site's `score` starts one (ByteTrack's stages)."""
+"""From this score on a detection continues a track; from the site's `score` on, in the first stage."""
 
 
 @dataclass(frozen=True, slots=True)

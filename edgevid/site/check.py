@@ -197,7 +197,7 @@ def _check_shape(shape: Zone | Line, loaded: LoadedSite, size: tuple[int, int]) 
     again = DRAW_AGAIN.format("it")
     if not outline.intersects(image):
         return Finding(subject, f"lies outside of the image: {state}", False, again)
-    hint = f"{again}; if it was drawn on another size, write it as [camera] size = [W, H]"
+    hint = f"{again}; if it was drawn at another size, state that as [camera] size = [W, H]"
     return Finding(subject, state, False, hint)
 
 

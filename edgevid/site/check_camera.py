@@ -21,13 +21,13 @@ PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935}
 REMEDIES = {
     "401": "check the user and the password: rtsp://USER:PASSWORD@HOST/PATH; odd characters as %XX",
     "unauthorized": "check the user and the password: rtsp://USER:PASSWORD@HOST/PATH; odd characters as %XX",
-    "403": "this user has no right to the stream: grant it in the camera's settings",
+    "403": "this user has no permission for the stream: grant it in the camera's settings",
     "404": "check the path after the host; the camera's manual or its ONVIF page names it",
     "not found": "check the path after the host; the camera's manual or its ONVIF page names it",
     "refused": "no service answers on this port: is RTSP enabled, is the port right?",
     "certificate": "the camera's certificate is not trusted: add its issuer to this machine's certificates",
     "no such file": "there is no such device: `ls /dev/video*`, and is this user in the group `video`?",
-    "no frame for": "the camera answers but sends no image: is another program using up its connections?",
+    "no frame for": "the camera answers but sends no frame: is another program using up its connections?",
 }
 """Remedies, by a part of the error's text."""
 FINAL = ("401", "403", "404", "No such file")

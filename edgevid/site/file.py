@@ -45,6 +45,7 @@ class Site:
     model: str | None = None
     """Name or path of the detector; None takes the default."""
     score: float = 0.4
+    """track_high_thresh of the tracker; a new track needs 0.1 more."""
     classes: tuple[str, ...] = ()
     """Only these classes; empty: all."""
     device: str = "auto"
@@ -125,7 +126,7 @@ def write_zones(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...], *,
     try:
         write_atomic(path, "\n".join(kept).lstrip("\n") + "\n")
     except OSError as error:
-        raise SourceError(f"{path}: cannot be written: {error.strerror}; check the folder's rights") from None
+        raise SourceError(f"{path}: cannot be written: {error.strerror}; check the permissions") from None
 
 
 def _model(path: Path, detect: Section) -> str | None:

@@ -19,7 +19,7 @@ CONTACTS: tuple[Contact, ...] = get_args(Contact)
 LENGTH_PER_WIDTH = 2.5
 """Length of a vehicle's footprint in widths: 4.5 m x 1.8 m, and 9 m x 2.55 m is not far off."""
 MAX_RESIDUAL_PX = 1.0
-"""A box in space whose image misses an edge of the detected box by more is none."""
+"""A 3-D box whose projection misses an edge of the detected box by more is rejected."""
 
 
 def contact_points(boxes: F64) -> F64:

@@ -1,4 +1,4 @@
-"""`SpeedCore`: what every method of speed estimation is, kernels.PlaneCore and two classes of this room."""
+"""`SpeedCore`: the protocol of every speed method: kernels.PlaneCore and two classes of this package."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Protocol
 from edgevid.types import F64, I64, Array
 
 MIN_SIGHTINGS, MIN_SECONDS = 5, 0.3
-"""Below either a track has no line, no window and no track speed; below the first no live value."""
+"""A track with fewer sightings, or over a shorter time, has no window fit and no track speed; with fewer
+sightings it has no live value either."""
 CORRELATION_S = 0.15
 """Correlation time of box errors in seconds: typical of detectors (0.8 per frame at 30 fps)."""
 Rows = tuple[I64, F64]

@@ -40,7 +40,7 @@ class Displacement:
 
 
 class _Place(NamedTuple):
-    """A counted place of a track."""
+    """The position of a track at a counted frame."""
 
     time: float
     meters: F64
@@ -106,14 +106,14 @@ class DisplacementCore(WindowCore):
 
 @dataclass(slots=True)
 class _Anchor:
-    """The last counted places of one track, and what follows from the displacements between them."""
+    """The last counted positions of one track, and what follows from the displacements between them."""
 
     grid: float = -1.0
     places: list[_Place] = field(default_factory=list)
     value: _Value = _NO_VALUE
 
     def move(self, grid: float, place: _Place, settings: Displacement, q: float) -> bool:
-        """Counts one more place; whether there is a displacement to it."""
+        """Counts one more position; whether there is a displacement to it."""
         self.grid = grid
         self.places.append(place)
         if settings.average_s is None:

@@ -1,4 +1,4 @@
-"""The window method: the recent places of all tracks in one table (slot x frame), and lines through them."""
+"""The window method: recent positions of all tracks in one table (slot x frame), and lines through them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ parked car is tested often); between them it is undecided."""
 OUTLIER_GATE = 25.0
 """A sighting farther off than 5 standard errors is an outlier."""
 MAX_OUTLIERS = 5
-"""So many outliers in a row start the track again at its new place."""
+"""So many outliers in a row start the track again at its new position."""
 AGILE_MPS2 = 8.0
 """Acceleration that a jump must exceed: hard braking is not a jump."""
 MAX_SIGHTINGS = 2048
@@ -75,7 +75,7 @@ class WindowCore:
         self.place = np.zeros((0, 16, 2))
         """Meters."""
         self.root = np.zeros((0, 16, 2, 2))
-        """Square root of each place's covariance."""
+        """Square root of each position's covariance."""
         self.state = np.zeros(0, STATE)
         self.sightings: dict[int, list[tuple[float, float, float, float]]] = {}
         self.ended: list[tuple[int, F64]] = []
@@ -107,7 +107,7 @@ class WindowCore:
         return np.array([self._slot(i) for i in ids.tolist()], np.int64)
 
     def newest(self, slot: int) -> tuple[F64, F64]:
-        """Place (2,) and the root of its covariance (2, 2) at this moment."""
+        """Position (2,) and the root of its covariance (2, 2) at this moment."""
         return self.place[slot, self._head].copy(), self.root[slot, self._head].copy()
 
     def _end(self, i: int, moved: int) -> None:
@@ -193,7 +193,7 @@ class WindowCore:
             self.sightings[i] = rows[::2]
 
     def _is_outlier(self, slots: I64, place: F64, pixels: F64, noise: F64, time: float) -> Array:
-        """(N,) whether a place is farther from the window's line than error and agility allow."""
+        """(N,) whether a position is farther from the window's line than error and agility allow."""
         line = self.line(slots)
         ahead = time - line.middle
         off = place - (line.place + line.velocity * ahead[:, None])

@@ -70,7 +70,7 @@ class RenderedDetector:
 
 
 def _ground(camera: Camera) -> Array:
-    """Sky, grass, pavements, road and its markings."""
+    """Sky, grass, sidewalks, road and its markings."""
     image = np.empty((camera.height, camera.width, 3), np.uint8)
     horizon = int(camera.height / 2 - camera.focal * math.tan(math.radians(camera.pitch)))
     rows = np.arange(camera.height)[:, None]

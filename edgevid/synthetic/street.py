@@ -1,4 +1,4 @@
-"""A two-way street: vehicles in their lanes, people on the pavements."""
+"""A two-way street: vehicles in their lanes, people on the sidewalks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def drive(
 def street(
     seed: int = 1, *, seconds: float = 30.0, camera: Camera | None = None, noise: Noise | None = None
 ) -> Scene:
-    """A two-way street with cars, a bus, trucks, and people on both pavements."""
+    """A two-way street with cars, a bus, trucks, and people on both sidewalks."""
     if not seconds > 0:
         raise InputError(f"street: expected more than 0 seconds, got {seconds}")
     random = np.random.default_rng(seed)

@@ -143,7 +143,7 @@ class LiveSource(SourceBase):
             if self.give_up_s is not None and clock.monotonic() - missing_since > self.give_up_s:
                 with self._changed:
                     self._failure = SourceError(
-                        f"{self.uri}: no image for {self.give_up_s:g} s; check address, login and network"
+                        f"{self.uri}: no frame for {self.give_up_s:g} s; check address, login and network"
                     )
                     self._changed.notify_all()
                 return
@@ -156,7 +156,7 @@ class LiveSource(SourceBase):
             return
         if not self.events:  # a camera that never sent a frame may be away, or its address mistyped
             log.warning(
-                "%s: no image yet; reconnecting indefinitely. `edgevid doctor --source` finds the cause",
+                "%s: no frame yet; reconnecting indefinitely. `edgevid doctor --source` finds the cause",
                 self.uri,
             )
         if isinstance(error, (av.ExitError, av.TimeoutError, TimeoutError)):

@@ -157,7 +157,7 @@ def test_a_recipe_that_feeds_the_model_differently_is_rejected(engine: tuple[Pat
     prose = dataclasses.replace(recipe, summary="another word")
     check(path, manifest, gpu=ORIN, version="10.3.0", recipe=prose)
     other = dataclasses.replace(recipe, input=InputSpec(64, 64, color="BGR"))
-    with pytest.raises(ModelError, match="recipe yolo has changed how the model is fed"):
+    with pytest.raises(ModelError, match="recipe yolo has other preprocessing or decoding"):
         check(path, manifest, gpu=ORIN, version="10.3.0", recipe=other)
 
 

@@ -105,7 +105,7 @@ def no_frame(detail: str, monkeypatch: pytest.MonkeyPatch) -> Finding:
     ("detail", "remedy"),
     [
         ("Server returned 401 Unauthorized", "the password"),
-        ("Server returned 403 Forbidden", "no right to the stream"),
+        ("Server returned 403 Forbidden", "no permission for the stream"),
         ("Server returned 404 Not Found", "the path after the host"),
         ("Connection refused", "the port right"),
         ("certificate verify failed", "not trusted"),

@@ -81,7 +81,7 @@ class Verifier:
             return NO_DEVICE
         built_for = manifest.compute_capabilities
         if built_for and gpus()[0].capability not in built_for:
-            return f"not run: built for compute capability {', '.join(built_for)}, here is {gpus()[0]}"
+            return f"not run: built for compute capability {', '.join(built_for)}, this device is {gpus()[0]}"
         report(f"comparing {engine.name} with {self.model.name} in ONNX Runtime")
         with TrtEngine(part, manifest=manifest) as candidate:
             return self._compare(candidate, engine.name, engine)

@@ -1,7 +1,7 @@
 """Applies a plan to a graph: QuantizeLinear and DequantizeLinear around what the plan names.
 
 B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-Inference", 2018: int8 weights with one scale a channel, biases as int32 of scale input x weight.
+Inference", 2018: int8 weights with one scale per channel, biases as int32 of scale input x weight.
 """
 
 from __future__ import annotations

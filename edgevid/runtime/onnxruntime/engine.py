@@ -135,12 +135,12 @@ def _content_of(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}; check its rights") from error
+        raise ModelError(f"{path}: cannot be read: {error.strerror}; check its permissions") from error
 
 
 def _load_error(path: Path, error: Exception) -> ModelError:
     damaged = type(error).__name__ in ("InvalidProtobuf", "InvalidGraph")
-    what = "expected an ONNX model, the file is none or is damaged" if damaged else "cannot be loaded"
+    what = "expected an ONNX model, this file is not one, or is damaged" if damaged else "cannot be loaded"
     return ModelError(f"{path}: {what}: {error_text(error)}")
 
 

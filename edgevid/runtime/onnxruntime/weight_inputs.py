@@ -54,7 +54,7 @@ def _name(model: bytes, start: int, stop: int) -> bytes:
 
 
 def _fields(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
-    """(number, start, start of the value, end) of each field of a message; ValueError where it is none."""
+    """(number, start, start of the value, end) of each field of a message; ValueError for other bytes."""
     at = start
     while at < stop:
         tag, value = _varint(data, at, stop)

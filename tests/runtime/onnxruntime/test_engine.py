@@ -112,12 +112,12 @@ def test_files_that_are_no_models_are_named(tmp_path: Path) -> None:
         load_engine(tmp_path / "gone.onnx")
     (tmp_path / "text.onnx").write_text("this is no model")
     with pytest.raises(
-        ModelError, match=r"text\.onnx: expected an ONNX model, the file is none or is damaged"
+        ModelError, match=r"text\.onnx: expected an ONNX model, this file is not one, or is damaged"
     ):
         load_engine(tmp_path / "text.onnx")
     whole = constant_model(tmp_path / "m.onnx", {"a": OUT}).read_bytes()
     (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ModelError, match="is none or is damaged"):
+    with pytest.raises(ModelError, match="is not one, or is damaged"):
         load_engine(tmp_path / "cut.onnx")
     (tmp_path / "empty.onnx").write_bytes(b"")
     with pytest.raises(ModelError, match="empty"):
