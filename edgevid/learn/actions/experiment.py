@@ -72,15 +72,20 @@ class Outcome:
         return [float(np.mean([getattr(t, what) for t in self.trials if t.seed == s])) for s in seeds]
 
 
+def check_head(kind: str) -> None:
+    """InputError unless it is a HeadKind."""
+    if kind not in get_args(HeadKind):
+        raise InputError(f"head: expected one of {', '.join(get_args(HeadKind))}, got {kind!r}")
+
+
 def make_head(kind: HeadKind, width: int, classes: int, *, window: int, causal: bool = True) -> Head:
     """A new head."""
+    check_head(kind)
     if kind == "gru" or kind == "lstm":
         return RecurrentHead(width, classes, cell=kind, bidirectional=not causal, window=window)
     if kind == "transformer":
         return TransformerHead(width, classes, window=window, causal=causal)
-    if kind == "asformer":
-        return ASFormerHead(width, classes, causal=causal)
-    raise InputError(f"head: expected one of {', '.join(get_args(HeadKind))}, got {kind!r}")
+    return ASFormerHead(width, classes, causal=causal)
 
 
 class Split(NamedTuple):

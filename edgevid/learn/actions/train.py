@@ -21,7 +21,7 @@ from edgevid.files.atomic import atomic_path
 from edgevid.files.digest import sha256
 from edgevid.files.folders import cache_folder
 from edgevid.learn.actions.augment import augment_crops
-from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, Split, run
+from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, Split, check_head, run
 from edgevid.learn.actions.export import Deployment
 from edgevid.learn.actions.fit import TrainOptions
 from edgevid.models.catalog import find_recipe
@@ -60,6 +60,7 @@ def train_actions(
     progress: Progress = lambda done, total, name: None,
 ) -> Outcome:
     """Trains and evaluates; `report` gets a line per trial, `progress` the videos whose features are done."""
+    check_head(config.head)  # before hours of extraction
     torch.set_num_threads(config.threads)
     splits = official_splits(config.data) if config.data.is_dir() else {}
     spec, path = clip_spec(config), Path(config.extractor)

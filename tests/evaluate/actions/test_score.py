@@ -101,7 +101,7 @@ def test_the_last_scores_of_rows_count(tmp_path: Path) -> None:
 
 
 def test_steps_of_different_labels_are_scored_as_segments(tmp_path: Path) -> None:
-    """After a rise from 0.2 to 1 the means of four are 0.4, 0.6, 0.8, and bright has 0.12, 0.88, 1.00 of them.
+    """After a rise from 0.2 to 1 means of four are 0.4, 0.6, 0.8, of which bright has 0.12, 0.88, 1.00.
 
     Averaged over the windows by their overlap (1, 3/4, 1/2, 1/4) that is 0.05, 0.39, 0.69: two steps late.
     A fall from 1 to 0.2 passes 0.8, 0.6, 0.4, 0.2, averages 1.00, 0.95, 0.61, 0.31: three steps late.

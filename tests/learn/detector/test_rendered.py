@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevid.cli.train_detector import rendered
-from edgevid.errors import InputError
 from edgevid.learn.detector.data import load, read_labels
 from edgevid.learn.detector.rendered import label_text, occluded_share, random_camera, write_rendered
 from edgevid.synthetic.render import RenderedStreet
@@ -73,10 +71,3 @@ def test_cameras_are_drawn_from_the_stated_ranges() -> None:
         assert 4 <= camera.height_m <= 12
         assert 6 <= camera.pitch <= 28
         assert 600 <= camera.focal <= 1500
-
-
-def test_the_command_never_renders_the_street_that_the_demo_shows(tmp_path: Path) -> None:
-    rendered(tmp_path, scenes=1, frames=1, seed=7)
-    assert len(list((tmp_path / "images").glob("rendered_*.jpg"))) == 1
-    with pytest.raises(InputError, match="seed"):
-        rendered(tmp_path, scenes=3, frames=1, seed=0)

@@ -1,0 +1,107 @@
+"""Attention in a window of steps, worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
+
+from edgevid.learn.actions.attention import WindowAttention  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+def plain(width: int = 2, heads: int = 1, window: int = 2, *, causal: bool = True) -> WindowAttention:
+    """Values pass unchanged and all steps are equally similar: the output is the mean of those that count."""
+    attention = WindowAttention(width, heads, window, causal=causal).eval()
+    with torch.no_grad():
+        for layer in (attention.query, attention.key, attention.value, attention.outward):
+            layer.bias.zero_()
+            layer.weight.zero_()
+        attention.value.weight.copy_(torch.eye(width))
+        attention.outward.weight.copy_(torch.eye(width))
+    return attention
+
+
+def rows(*values: float, width: int = 2) -> torch.Tensor:
+    """(1, T, width) with the same value in all columns."""
+    return torch.tensor(values, dtype=torch.float32)[None, :, None].repeat(1, 1, width)
+
+
+def all_valid(x: torch.Tensor) -> torch.Tensor:
+    return torch.ones(x.shape[:2], dtype=torch.bool)
+
+
+@torch.no_grad()
+def test_a_causal_step_attends_to_the_last_steps_of_its_window() -> None:
+    """Means of 1, (1 + 3) / 2, (3 + 8) / 2, (8 + 0) / 2."""
+    x = rows(1, 3, 8, 0)
+    assert plain()(x, all_valid(x))[0, :, 0].tolist() == [1, 2, 5.5, 4]
+
+
+@torch.no_grad()
+def test_without_causality_as_many_steps_ahead_count() -> None:
+    x = rows(1, 3, 8, 4)
+    found = plain(causal=False)(x, all_valid(x))[0, :, 0]
+    torch.testing.assert_close(found, torch.tensor([2.0, 4.0, 5.0, 6.0]))
+
+
+@torch.no_grad()
+def test_padding_does_not_count_and_alone_is_finite() -> None:
+    x, valid = rows(100, 3, 5), torch.tensor([[False, True, True]])
+    assert plain()(x, valid)[0, 1:, 0].tolist() == [3, 4]
+    assert bool(torch.isfinite(plain()(x, torch.zeros_like(valid))).all())
+
+
+@torch.no_grad()
+def test_the_bias_belongs_to_a_distance() -> None:
+    """The step before has three times the weight: (3 + 3 * 1) / 4 and (8 + 3 * 3) / 4."""
+    attention, x = plain(), rows(1, 3, 8)
+    attention.bias[0, 1] = math.log(3)
+    torch.testing.assert_close(attention(x, all_valid(x))[0, :, 0], torch.tensor([1.0, 1.5, 4.25]))
+
+
+@torch.no_grad()
+def test_similar_steps_weigh_more_by_the_root_of_the_width() -> None:
+    """Width 4: scores are products / 2. With products 1 and 1 + 2 ln 3 the weights are 1 to 3."""
+    attention = plain(width=4)
+    attention.query.weight.copy_(torch.eye(4))
+    attention.key.weight.copy_(torch.eye(4))
+    x = torch.zeros(1, 2, 4)
+    x[0, :, 0] = torch.tensor([1 + 2 * math.log(3), 1.0])
+    x[0, :, 1] = torch.tensor([1.0, 0.0])
+    found = attention(x, all_valid(x))[0, 1]
+    assert float(found[1]) == pytest.approx(0.75)
+
+
+@torch.no_grad()
+def test_heads_attend_apart() -> None:
+    """The first head weighs the step before three times as much, the second as much."""
+    attention, x = plain(heads=2), rows(0, 4)
+    attention.bias[0, 1] = math.log(3)
+    torch.testing.assert_close(attention(x, all_valid(x))[0, 1], torch.tensor([1.0, 2.0]))
+
+
+@torch.no_grad()
+def test_values_may_come_from_another_source() -> None:
+    x, other = rows(1, 3), rows(10, 20)
+    assert plain()(x, all_valid(x), other)[0, :, 0].tolist() == [10, 15]
+
+
+@pytest.mark.parametrize("crossed", [False, True])
+@torch.no_grad()
+def test_one_step_at_a_time_is_the_same(crossed: bool) -> None:
+    torch.manual_seed(0)
+    attention = WindowAttention(4, 2, 3, causal=True).eval()
+    attention.bias.normal_()
+    x = torch.randn(2, 7, 4)
+    values = torch.randn(2, 7, 4) if crossed else None
+    past, steps = torch.zeros(2, 3, attention.state_width()), []
+    for t in range(7):
+        out, past = attention.step(x[:, t], past, None if values is None else values[:, t])
+        steps.append(out)
+    torch.testing.assert_close(torch.stack(steps, 1), attention(x, all_valid(x), values), atol=1e-5, rtol=0)
+    assert attention.state_width() == 2 * 4 + 1
+    assert past[:, :, -1].tolist() == [[1, 1, 1]] * 2  # all stored steps are valid

@@ -1,0 +1,73 @@
+"""The Transformer head: what it attends to, and the maximum over its window."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgevid.errors import InputError
+
+torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
+
+from edgevid.learn.actions.transformer import Layer, TransformerHead  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+def silenced(head: TransformerHead) -> TransformerHead:
+    """Its layers add nothing, so that only the projections and the maximum are left."""
+    with torch.no_grad():
+        for layer in head.stack:
+            for last in (layer.attention.outward, layer.feed[-1]):
+                last.weight.zero_()
+                last.bias.zero_()
+    return head.eval()
+
+
+@torch.no_grad()
+def test_logits_are_of_the_maximum_over_the_last_window() -> None:
+    torch.manual_seed(0)
+    head, x = silenced(TransformerHead(4, 3, width=8, window=3)), torch.randn(2, 5, 4)
+    valid = torch.ones(2, 5, dtype=torch.bool)
+    steps = head.norm(head.inward(x))
+    torch.testing.assert_close(head(x, valid), head.outward(steps[:, 2:].max(dim=1).values))
+    valid[:, :4] = False
+    torch.testing.assert_close(head(x, valid), head.outward(steps[:, 4]), atol=1e-3, rtol=0)
+
+
+@torch.no_grad()
+def test_two_layers_reach_twice_the_window_back_and_no_further() -> None:
+    """A window of 3: the maximum reaches 2 steps back, and each of two layers 2 more: 6 in all."""
+    torch.manual_seed(0)
+    head, x = TransformerHead(4, 3, width=8, window=3).eval(), torch.randn(1, 12, 4)
+    valid = torch.ones(1, 12, dtype=torch.bool)
+    before = head(x, valid)
+    for back, reached in ((0, True), (6, True), (7, False), (11, False)):
+        changed = x.clone()
+        changed[0, 11 - back] += 1
+        assert bool((head(changed, valid) != before).any()) == reached, back
+
+
+@torch.no_grad()
+def test_a_layer_without_weights_passes_its_input() -> None:
+    layer, x = Layer(8, 4, causal=True).eval(), torch.randn(2, 5, 8)
+    for weight in layer.parameters():
+        weight.zero_()
+    torch.testing.assert_close(layer(x, torch.ones(2, 5, dtype=torch.bool)), x)
+    out, _ = layer.step(x[:, 0], torch.zeros(2, 4, layer.attention.state_width()))
+    torch.testing.assert_close(out, x[:, 0])
+
+
+def test_states_are_empty_windows() -> None:
+    """Key, value and a valid flag of each step and layer; the encoded steps for the maximum."""
+    states = TransformerHead(4, 3, width=8, window=5).states(2)
+    assert {name: tuple(value.shape) for name, value in states.items()} == {
+        "past0": (2, 5, 17), "past1": (2, 5, 17), "recent": (2, 5, 9),
+    }  # fmt: skip
+    assert not any(value.any() for value in states.values())
+
+
+def test_unusable_options_are_rejected() -> None:
+    with pytest.raises(InputError, match="width: expected a multiple of heads=4, got 10"):
+        TransformerHead(4, 3, width=10)
+    with pytest.raises(InputError, match="TransformerHead uses later steps and cannot be streamed"):
+        TransformerHead(4, 3, width=8, causal=False).states(1)
