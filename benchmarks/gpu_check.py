@@ -65,7 +65,7 @@ def not_run(name: str, why: str, into: Result) -> None:
 
 
 def checks(backend: str) -> Result:
-    """cuda_checks.py with the real driver and one CUDA package."""
+    """The tests of runtime/cuda that are marked "device", with the real driver and one CUDA package."""
     environment = {**os.environ, "EDGEVID_CUDA": backend, "EDGEVID_LEAK_RUNS": str(RUNS)}
     command = [
         sys.executable,
@@ -74,7 +74,9 @@ def checks(backend: str) -> Result:
         "-q",
         "-p",
         "no:cacheprovider",
-        str(ROOT / "tests/support/cuda_checks.py"),
+        "-m",
+        "device",
+        str(ROOT / "tests/runtime/cuda"),
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-500:]

@@ -1,14 +1,42 @@
-"""A driver that works on the host, compiled for tests of the CUDA code without a device."""
+"""A driver that works on the host: tests marked "device" run on it where there is no NVIDIA device."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 import shutil
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
 SUPPORT = Path(__file__).resolve().parent
-CHECKS = ("cuda_checks.py", "trt_checks.py")
+CHECKS = [
+    str(SUPPORT.parent / "runtime" / name)
+    for name in (
+        *("cuda/test_interface.py", "cuda/test_graph.py", "cuda/test_open.py", "cuda/test_letterbox.py"),
+        *("tensorrt/test_engine.py", "tensorrt/test_session.py", "tensorrt/test_kernel_cache.py"),
+        "test_load.py",
+    )
+]
+"""The files with tests marked "device"."""
+ON_HOST = os.environ.get("EDGEVID_HOST_DRIVER") == "1"
+"""Whether this process runs on the host driver: test_pycuda.py and test_cuda_python.py start such ones."""
+RUNS = int(os.environ.get("EDGEVID_LEAK_RUNS", "3000"))
+NAMES = (
+    *("memory", "pinned", "streams", "events", "modules", "graphs", "recorded", "contexts", "stack"),
+    *("launches", "replays"),
+)
+
+
+def counts() -> dict[str, int]:
+    """What lives in the host driver."""
+    found = (ctypes.c_long * len(NAMES))()
+    ctypes.CDLL("libcuda.so.1").host_counts(found)
+    return dict(zip(NAMES, found, strict=True))
+
+
+def living() -> dict[str, int]:
+    return {k: v for k, v in counts().items() if k not in ("launches", "replays")} if ON_HOST else {}
 
 
 def is_installed(package: str) -> bool:

@@ -1,6 +1,6 @@
-"""A TensorRT that runs on the host stand-in driver: enough of it to run the code of runtime/trt.py.
+"""A TensorRT that runs on the host stand-in driver: enough of it to run the code of runtime/tensorrt.
 
-Its classes have only members that the real ones have in every version (cuda_checks.py asserts that), and
+Its classes have only members that the real ones have in every version (test_engine.py asserts that), and
 it rejects what the real one rejects: shapes outside the profile, addresses that are no device memory,
 runs before all addresses are set, and plans of another device. An "engine" is the bytes "ftrt" and a JSON
 that names its tensors and what it computes.
@@ -13,6 +13,7 @@ import enum
 import hashlib
 import json
 import types
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,15 @@ import numpy as np
 from edgevid.runtime.cuda.driver import gpus
 from edgevid.runtime.manifest import Manifest, manifest_path, write_manifest
 
-_driver = ctypes.CDLL("libcuda.so.1")
-_driver.host_is_device.argtypes = [ctypes.c_uint64]
 _CALL = ctypes.CFUNCTYPE(None, ctypes.c_int)
 __version__ = "10.13.3.9"
+
+
+@cache
+def _driver() -> ctypes.CDLL:
+    library = ctypes.CDLL("libcuda.so.1")
+    library.host_is_device.argtypes = [ctypes.c_uint64]
+    return library
 
 
 class DataType(enum.Enum):
@@ -137,7 +143,7 @@ class IExecutionContext:
         return tuple(given[i] if n < 0 else n for i, n in enumerate(static))
 
     def set_tensor_address(self, name: str, address: int) -> bool:
-        if not _driver.host_is_device(address):
+        if not _driver().host_is_device(address):
             return False
         self._addresses[name] = address
         return True
@@ -148,7 +154,7 @@ class IExecutionContext:
         names = self._engine._tensors
         self._runs.append({n: (self._addresses[n], self.get_tensor_shape(n)) for n in names})
         call = ctypes.cast(self._call, ctypes.c_void_p)
-        return _driver.host_enqueue(ctypes.c_void_p(stream), call, len(self._runs) - 1) == 0
+        return _driver().host_enqueue(ctypes.c_void_p(stream), call, len(self._runs) - 1) == 0
 
     def _compute(self, number: int) -> None:
         arrays = {}

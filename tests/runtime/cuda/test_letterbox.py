@@ -10,10 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compile_ptx import PTX, sources_hash
+from device_memory import free_memory
+from host_driver import RUNS, living
+from random_frames import rgb, yuv
 
 from edgevid.detect.preprocess import letterbox, letterbox_rectangle
+from edgevid.errors import InputError
+from edgevid.runtime.cuda.interface import Cuda
 from edgevid.runtime.cuda.letterbox import (
     TASK,
+    DeviceLetterbox,
     axis_table,
     frame_bytes,
     kernel_image,
@@ -39,24 +45,6 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
         check=True,
     )
     return ctypes.CDLL(str(made))
-
-
-def rgb_frame(width: int, height: int) -> Frame:
-    return Frame(np.random.default_rng(width).integers(0, 256, (height, width, 3), np.uint8), 0.0, 0)
-
-
-def yuv_frame(width: int, height: int, *, full_range: bool, matrix: str) -> Frame:
-    rng = np.random.default_rng(height)
-    half = ((height + 1) // 2, (width + 1) // 2)
-    planes = tuple(rng.integers(0, 256, shape, np.uint8) for shape in ((height, width), half, half))
-    return Frame.from_yuv420(
-        planes,  # type: ignore[arg-type]
-        0.0,
-        0,
-        to_rgb=lambda frame: None,  # type: ignore[arg-type,return-value]
-        full_range=full_range,
-        matrix=matrix,
-    )
 
 
 def on_host(host: ctypes.CDLL, frames: list[Frame], spec: InputSpec) -> np.ndarray:
@@ -99,7 +87,7 @@ def test_the_record_is_as_long_as_the_struct(host: ctypes.CDLL) -> None:
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.color}-{s.resize}-{s.layout}-{s.dtype}")
 @pytest.mark.parametrize("size", [(97, 61), (64, 48), (31, 200)], ids=str)
 def test_rgb_is_the_cpu_kernel_bit_for_bit(host: ctypes.CDLL, spec: InputSpec, size: tuple[int, int]) -> None:
-    frame = rgb_frame(*size)
+    frame = rgb(*size)
     expected, _ = letterbox(frame, spec)
     given = on_host(host, [frame], spec)[0]
     assert given.tobytes() == expected.tobytes()
@@ -110,14 +98,14 @@ def test_rgb_is_the_cpu_kernel_bit_for_bit(host: ctypes.CDLL, spec: InputSpec, s
 def test_yuv_is_the_cpu_kernel_bit_for_bit(
     host: ctypes.CDLL, spec: InputSpec, full_range: bool, matrix: str
 ) -> None:
-    frame = yuv_frame(95, 61, full_range=full_range, matrix=matrix)
+    frame = yuv(95, 61, full_range=full_range, matrix=matrix)
     expected, _ = letterbox(frame, spec)
     assert on_host(host, [frame], spec)[0].tobytes() == expected.tobytes()
 
 
 def test_a_batch_mixes_sizes_and_kinds(host: ctypes.CDLL) -> None:
     spec = SPECS[0]
-    frames = [rgb_frame(97, 61), yuv_frame(40, 90, full_range=False, matrix="bt601"), rgb_frame(10, 10)]
+    frames = [rgb(97, 61), yuv(40, 90, full_range=False, matrix="bt601"), rgb(10, 10)]
     given = on_host(host, frames, spec)
     for row, frame in enumerate(frames):
         assert given[row].tobytes() == letterbox(frame, spec)[0].tobytes()
@@ -142,3 +130,49 @@ def test_nvcc_takes_the_source(tmp_path: Path) -> None:
     source, made = PTX.with_suffix(".cu"), tmp_path / "letterbox.cubin"
     subprocess.run([nvcc, "-cubin", "-arch=sm_87", "--fmad=false", "-o", str(made), str(source)], check=True)
     assert b"letterbox_float32" in made.read_bytes()
+
+
+@pytest.mark.device
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.color}-{s.layout}-{s.dtype}")
+def test_the_device_letterbox_equals_the_cpu_kernel(cuda: Cuda, spec: InputSpec) -> None:
+    stream = cuda.stream()
+    made = DeviceLetterbox(cuda, spec, 3)
+    out = np.empty((3, *input_shape(spec)), spec.dtype)
+    target = cuda.alloc(out.nbytes)
+    # Sizes and kinds change between calls, and come back.
+    for frames in ([rgb(97, 61), yuv(95, 61), rgb(30, 90)], [yuv(640, 361)], [rgb(97, 61), rgb(97, 61)]):
+        rectangles = [letterbox_rectangle(frame.size, spec) for frame in frames]
+        made.write(frames, rectangles, target.address, stream)
+        cuda.download(out, target.address, stream)
+        stream.synchronize()
+        for row, frame in enumerate(frames):
+            assert out[row].tobytes() == letterbox(frame, spec)[0].tobytes()
+    with pytest.raises(InputError, match="at most 3 frames"):
+        made.write([rgb(8, 8)] * 4, [(0, 0, 8, 8)] * 4, target.address, stream)
+    made.close()
+    target.close()
+    stream.close()
+
+
+@pytest.mark.device
+def test_many_runs_leak_nothing(cuda: Cuda) -> None:
+    """The engine's place is taken by the letterbox kernel; gpu_check.sh runs it 100,000 times."""
+    spec, frame = InputSpec(16, 16), rgb(24, 18)
+    stream, made = cuda.stream(), DeviceLetterbox(cuda, spec, 1)
+    target, rectangle = cuda.alloc(made.row_bytes), letterbox_rectangle(frame.size, spec)
+    back = cuda.pinned(input_shape(spec), spec.dtype)
+    for _ in range(10):
+        made.write([frame], [rectangle], target.address, stream)
+        stream.synchronize()
+    before, free = living(), free_memory(cuda)
+    for _ in range(RUNS):
+        made.write([frame], [rectangle], target.address, stream)
+        cuda.download(back.array, target.address, stream)
+        stream.synchronize()
+    assert living() == before
+    assert free_memory(cuda) >= free - (1 << 20)  # other programs may use the device meanwhile
+    assert back.array.tobytes() == letterbox(frame, spec)[0].tobytes()
+    made.close()
+    for part in (target, back):
+        part.close()
+    stream.close()

@@ -124,16 +124,6 @@ def test_files_that_are_no_models_are_named(tmp_path: Path) -> None:
         load_engine(tmp_path / "empty.onnx")
 
 
-def test_wrong_choices_are_named(tmp_path: Path) -> None:
-    path = constant_model(tmp_path / "m.onnx", {"a": OUT})
-    with pytest.raises(InputError, match="precision: expected 'fp32'"):
-        load_engine(path, precision="fp64")
-    with pytest.raises(InputError, match="device: expected 'auto'"):
-        load_engine(path, device="gpu")
-    with pytest.raises(InputError, match="threads: expected at least 1"):
-        load_engine(path, threads=0)
-
-
 def test_without_cuda_it_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     path = constant_model(tmp_path / "m.onnx", {"a": OUT})
