@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -67,7 +68,10 @@ def test_steps_name_first_what_must_be_done(capsys: pytest.CaptureFixture[str]) 
     assert "1. kernels: build them" in printed
     assert "ready to run" not in printed
     doctor._print_steps(Console(width=200), report[2:])
-    assert "ready to run" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "ready to run" in printed
+    assert "to fix" not in printed
+    assert "to consider" not in printed
 
 
 def test_a_site_that_is_not_there_is_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,3 +86,9 @@ def test_a_camera_is_read_for_at_least_a_second(capsys: pytest.CaptureFixture[st
         cli.main(["doctor", "--source", "rtsp://gate/1", "--seconds", "0"])
     assert stop.value.code == 2
     assert "--seconds" in capsys.readouterr().err
+
+
+def test_versions_are_those_of_the_installed_packages() -> None:
+    assert doctor._version("numpy") == np.__version__
+    assert doctor._version("json") == "installed"  # a module without a package of its name
+    assert doctor._version("no_such_module") is None

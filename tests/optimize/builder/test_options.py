@@ -29,6 +29,16 @@ def test_options_out_of_range(wrong: dict[str, object], message: str) -> None:
         rtx_options(**wrong)
 
 
+@pytest.mark.parametrize(
+    "right",
+    [{"workspace_mb": 1}, {"optimization_level": 0}, {"optimization_level": 5}, {"batch": (1, 1, 1)},
+     {"shapes": {"x": ((1,), (1,), (1,))}}, {"compute_capabilities": ("7.5", "12.1")}],
+)  # fmt: skip
+def test_options_at_the_end_of_their_range(right: dict[str, object]) -> None:
+    made = rtx_options(**right)
+    assert {name: getattr(made, name) for name in right} == right
+
+
 def test_choices_of_the_other_backend() -> None:
     with pytest.raises(InputError, match="only TensorRT-RTX builds for other devices"):
         rtx_options(compute_capabilities=("8.6",)).check_backend("tensorrt")

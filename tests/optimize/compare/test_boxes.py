@@ -70,3 +70,11 @@ def test_a_given_threshold_replaces_the_recipes() -> None:
     none = BoxTask(always(), always(), recipe(), recipe())
     none.compare(NamedFrame("one", frames()[0]))
     assert (none.metrics().total, none.metrics().agreement) == (0.0, 0.0)
+
+
+def test_boxes_that_overlap_by_nine_tenths_are_counted_apart() -> None:
+    """Moved by 1 of 20 pixels: IoU 19/21. Moved by 2: 18/22."""
+    moved = always((17.0, 16.0, *PERSON[2:]), (50.0, 48.0, *CAR[2:]))
+    details = compare_engines(always(PERSON, CAR), moved, recipe(), frames(3)).task.details
+    assert (details["matched at IoU 0.5"], details["matched at IoU 0.9"]) == (6, 3)
+    assert details["agreement at IoU 0.9"] == 0.5

@@ -10,9 +10,9 @@ import pytest
 from compare_samples import frames, recipe
 from recognizer_models import stream_model
 
-from edgevid.errors import InputError
+from edgevid.errors import InputError, ModelError
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.compare.clips import class_pair, drift_details
+from edgevid.optimize.compare.clips import ClipTask, class_pair, drift_details
 from edgevid.optimize.compare.gate import compare_engines
 from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import FakeEngine, TensorSpec, load_engine
@@ -47,6 +47,35 @@ def test_a_streaming_model_answers_on_every_frame(tmp_path: Path) -> None:
     with load_engine(how, device="cpu", threads=1) as a, load_engine(how, device="cpu", threads=1) as b:
         report = compare_engines(a, b, how, frames(4))
     assert (report.task.task, report.task.count, report.agreement) == ("stream", 4, 1.0)
+
+
+def test_a_stream_keeps_its_state_from_frame_to_frame(tmp_path: Path) -> None:
+    """The state is half of the one before plus the brightness b: logits 20 (b, then 1.5 b) - 10."""
+    how = resolve_model(stream_model(tmp_path / "stream", 0))
+    gray = [NamedFrame("gray", frame) for frame in frames(2, start=100)]
+    with load_engine(how, device="cpu", threads=1) as engine:
+        task = ClipTask(engine, engine, how, how)
+        pairs = [task.compare(frame) for frame in gray]
+    states = (100 / 255, 0.5 * 100 / 255 + 101 / 255)
+    bright = [1 / (1 + np.exp(10 - 20 * state)) for state in states]
+    assert bright[0] < 0.5 < bright[1]
+    assert [pair.reference.name for pair in pairs] == ["dark", "bright"]
+    assert pairs[1].reference.probability == pytest.approx(bright[1], abs=1e-4)
+
+
+def test_an_answer_that_is_not_finite_agrees_with_nothing() -> None:
+    how = recipe(task="clip", decode=None, names=("dark", "light"), tables={"clip": {"steps": 3}})
+
+    def made(*logits: float) -> FakeEngine:
+        clip = TensorSpec("clip", (1, 3, 3, 64, 64), np.dtype(np.float32))
+        out = TensorSpec("y", (1, len(logits)), np.dtype(np.float32))
+        return FakeEngine((clip,), (out,), lambda _: {"y": np.array([logits], np.float32)})
+
+    report = compare_engines(made(0, 1), made(np.nan, 1), how, frames(3), min_agreement=0.0)
+    assert report.worst[0].difference == "light 0.73, not finite nan"
+    assert (report.agreement, report.passed) == (0.0, False)
+    with pytest.raises(ModelError, match="expected 2 classes"):
+        compare_engines(made(0, 1, 2), made(0, 1, 2), how, frames(3))
 
 
 def test_classes_of_one_frame_by_hand() -> None:

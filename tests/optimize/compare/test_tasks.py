@@ -97,3 +97,18 @@ def test_a_classifier_of_other_classes_is_an_error() -> None:
     how = recipe(task="classify", decode=None, names=("a", "b", "c"))
     with pytest.raises(InputError, match="expected 3 classes, the model has 2"):
         compare_engines(classifier(0, 1), classifier(0, 1), how, frames())
+
+
+def test_joints_count_from_their_score_and_without_any_there_is_no_agreement() -> None:
+    """Three of 17 joints have 0.35, the others 0.25: below 0.3 they are not detected."""
+    how = recipe(task="pose", decode=None, names=())
+    pose = np.tile(np.array([0.5, 0.5, 0.25], np.float32), (1, 1, 17, 1))
+
+    def count(values: Array) -> tuple[float, float]:
+        made = engine(lambda _: values, shape=(1, 1, 17, 3))
+        found = compare_engines(made, made, how, frames(2), min_agreement=0.0)
+        return found.task.total, found.agreement
+
+    assert count(pose) == (0, 0)
+    pose[0, 0, :3, 2] = 0.35
+    assert count(pose) == (6, 1)

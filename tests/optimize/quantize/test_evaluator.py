@@ -55,6 +55,14 @@ def test_drift_of_boxes_by_hand(tiny: LocalRecipe) -> None:
     assert meter.drift(tiny.local) == 0.0
 
 
+def test_a_missed_box_drifts_by_half_its_own_score(tiny: LocalRecipe) -> None:
+    """The person of 0.9 is missed, the car of 0.6 is the candidate's first box."""
+    both = model(tiny.local.with_name("both.onnx"), PERSON, (*CAR[:5], 0.6))
+    car = model(tiny.local.with_name("car.onnx"), (*CAR[:5], 0.6))
+    assert DriftMeter(tiny, plain(0), both).drift(car) == pytest.approx(0.9 / 2 / 2, abs=1e-6)
+    assert DriftMeter(tiny, plain(0), car).drift(both) == pytest.approx(0.9 / 2 / 1, abs=1e-6)
+
+
 def test_boxes_down_to_half_the_threshold_drift(tiny: LocalRecipe) -> None:
     """0.3 is below the threshold of 0.5 and above its half; 0.2 is below both and no box."""
     meter = DriftMeter(tiny, plain(0), tiny.local)
