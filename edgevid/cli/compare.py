@@ -36,7 +36,7 @@ def command(
     report: Annotated[Path | None, Option(help="HTML report to write.")] = None,
     out: shared.Json = None,
 ) -> None:
-    """Compare two engines on real frames; exit status 1 where they agree less than the minimum."""
+    """Compare two engines on real frames; exit status 1 if they agree less than the minimum."""
     from edgevid.cli.outputs import show_written, write_json
     from edgevid.cli.progress import advance, progress_bar
     from edgevid.optimize.compare.report import check_target, write_report

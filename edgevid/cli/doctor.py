@@ -89,7 +89,7 @@ def command(
 ) -> None:
     """Show what is installed and in use, or check a site file or a camera, with remedies.
 
-    The exit status is 1 where something must be fixed.
+    The exit status is 1 if something must be fixed.
     """
     console = Console(highlight=False)
     if site is None and not source:

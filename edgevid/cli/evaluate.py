@@ -34,7 +34,7 @@ def actions(
     model: Model,
     plot: Plot = None,
     clips_per_sequence: Annotated[
-        int, Option(help="Clips one after another in a sequence, to evaluate segmentation.", min=0)
+        int, Option(help="Clips concatenated into one sequence, to evaluate segmentation.", min=0)
     ] = 0,
 ) -> None:
     """Accuracy, precision, recall and F1 of each class; segmentation measures where steps are labeled."""
@@ -53,7 +53,7 @@ def actions(
         table.add_row(name, f"{precision:.3f}", f"{recall:.3f}", f"{f1:.3f}", str(support))
     console.print(table)
     console.print(
-        f"accuracy {100 * found.report.accuracy:.1f} % of the emitted, "
+        f"accuracy {100 * found.report.accuracy:.1f} % of the emitted verdicts, "
         f"coverage {100 * found.coverage:.1f} %, "
         f"{100 * found.accuracy_of_all:.1f} % where abstentions count as errors"
     )

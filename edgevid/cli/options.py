@@ -15,7 +15,7 @@ Calibration = Annotated[Path | None, Option(help="Camera calibration (TOML): add
 Classes = Annotated[str, Option(help="Only these classes, separated by commas: person,car.")]
 Device = Annotated[str, Option(help="auto, cpu or cuda:0.")]
 Json = Annotated[Path | None, Option("--json", help="JSON file to write; - prints it.")]
-MaxFrames = Annotated[int | None, Option(help="Stop after so many frames.", min=1)]
+MaxFrames = Annotated[int | None, Option(help="Stop after this many frames.", min=1)]
 MinAgreement = Annotated[
     float | None, Option(help="Minimum agreement that passes, 0 to 1; default: the recipe's.")
 ]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Source = Annotated[str, Argument(help="Video file, folder or glob of images, camera number, or URL.")]
 Review = Annotated[Path | None, Option(help="Folder for crops and scores of abstained verdicts.")]
-SegmentS = Annotated[float | None, Option(help="Start new output files after so many seconds.", min=1)]
+SegmentS = Annotated[float | None, Option(help="Start new output files after this many seconds.", min=1)]
 Score = Annotated[float | None, Option(help="track_high_thresh; a new track needs 0.1 more.", min=0, max=1)]
 
 

@@ -23,7 +23,7 @@ command = typer.Typer(
 
 Out = Annotated[Path, Option(help="Folder for the ONNX files, recipe, plots and report.")]
 Model = Annotated[str, Option("--extractor", help="Feature or pose model before the head.")]
-Share = Annotated[float, Option(help="Share of the videos held out for the test.", min=0.05, max=0.9)]
+Share = Annotated[float, Option(help="Share of the videos held out for testing.", min=0.05, max=0.9)]
 
 
 command.command("detector")(train_detector.detector)
@@ -41,11 +41,11 @@ def actions(
     out: Out = Path("runs/actions"),
     seeds: Annotated[int, Option(help="Trainings with different seeds, for the interval.", min=1)] = 3,
     epochs: Annotated[int, Option(help="Passes over the data.", min=1)] = 100,
-    rate: Annotated[float, Option(help="Moments per second of the head's input.")] = 15.0,
-    window: Annotated[int, Option(help="Moments in one window.", min=2)] = 20,
+    rate: Annotated[float, Option(help="Time steps per second of the head's input.")] = 15.0,
+    window: Annotated[int, Option(help="Time steps in one window.", min=2)] = 20,
     extractor: Model = "movenet-lightning-192",
     bidirectional: Annotated[
-        bool, Option("--bidirectional", help="Use later moments too: for recordings, cannot be streamed.")
+        bool, Option("--bidirectional", help="Use future steps too: for recordings, cannot be streamed.")
     ] = False,
     augmentations: Annotated[int, Option(help="Augmented copies of every video to extract.", min=0)] = 0,
     test: Share = 0.25,
@@ -53,7 +53,7 @@ def actions(
         int, Option(help="Epochs without progress on validation videos before stopping.", min=0)
     ] = 30,
     clips_per_sequence: Annotated[
-        int, Option(help="Clips one after another in a training sequence of asformer.", min=2)
+        int, Option(help="Clips concatenated into a training sequence of asformer.", min=2)
     ] = 6,
     threads: Annotated[int, Option(help="CPU threads.", min=1)] = 2,
 ) -> None:

@@ -80,7 +80,7 @@ def detector(
         Path | None, Option(help="Checkpoint to start from: its weights are loaded where they fit.")
     ] = None,
     pseudo_labels: Annotated[
-        str | None, Option(help="Detector that labels every composed image too: slower, and better.")
+        str | None, Option(help="Detector that labels every composed image too: slower, more accurate.")
     ] = None,
 ) -> None:
     """Train a compact detector on labeled images; resumes an interrupted training."""

@@ -31,7 +31,7 @@ def command(
     scores: Annotated[Path, Argument(help="Scores: CSV or NPZ (docs/abstain.md).")],
     out: Annotated[Path, Option(help="Policy file to write.")] = Path("calibration/confidence/policy.toml"),
     max_risk: Annotated[
-        float | None, Option(help="At most this share of errors among the emitted, guaranteed.")
+        float | None, Option(help="At most this share of errors among emitted verdicts, guaranteed.")
     ] = None,
     confidence: Annotated[float, Option(help="Probability with which --max-risk holds.")] = 0.95,
     method: Method_ = "fixed-sequence",

@@ -268,7 +268,7 @@ def _compare(
 
 
 def _groups(now: datetime, travel: str) -> list[list[str]]:
-    """Slots to compare with, the closest first: this hour of this weekday, this hour of such days.
+    """Slots to compare with, the closest first: this hour of this weekday, then of all workdays or weekends.
 
     Other hours and other kinds of days do not compare: nights are faster than days without a fault.
     """

@@ -21,7 +21,7 @@ except ImportError:  # no Unix: two programs that download one file at once may 
 
 CHUNK = 1 << 18
 TIMEOUT_S = 10.0
-"""A server that sends nothing for so long counts as gone; the partial file is kept and resumed later."""
+"""A server that sends nothing for this long counts as gone; the partial file is kept and resumed later."""
 Progress = Callable[[int, int], None]
 """Called with the bytes received and the bytes expected (0 where unknown)."""
 

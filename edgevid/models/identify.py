@@ -248,5 +248,5 @@ def draft_recipe(path: Path) -> LocalRecipe:
             f"{path}: no decoder is known for outputs {given}. "
             "Write a recipe that names the outputs to read: docs/recipes.md"
         )
-    log.warning("%s has no recipe; taken for %s. %s", path.name, guess.family, "; ".join(guess.notes))
+    log.warning("%s has no recipe; identified as %s. %s", path.name, guess.family, "; ".join(guess.notes))
     return draft(model, guess, path)

@@ -1,4 +1,4 @@
-"""Segmented outputs: a new file after so many seconds and for each frame size; the oldest are deleted."""
+"""Segmented outputs: a new file after a set time and for each frame size; the oldest are deleted."""
 
 from __future__ import annotations
 

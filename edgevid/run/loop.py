@@ -17,7 +17,7 @@ from edgevid.zones import Event, ZoneMonitorLike
 
 log = logging.getLogger("edgevid")
 FORGET_AFTER_S = 60.0
-"""Objects that were not tracked for so long are counted and forgotten: runs of months must not grow."""
+"""Objects that were not tracked for this long are counted and forgotten: runs of months must not grow."""
 MAX_EVENTS = 1000
 """The latest events that a summary keeps."""
 

@@ -25,7 +25,7 @@ class Displacement:
     average: int = 3
     """k: displacements that are averaged."""
     average_s: float | None = None
-    """k in seconds: those that ended within so long before the newest one; overrides `average`."""
+    """k in seconds: those that ended within this time before the newest one; overrides `average`."""
     vector: bool = False
     """Mean of the displacement vectors instead of their lengths: no bias at rest."""
 

@@ -25,7 +25,7 @@ log = logging.getLogger("edgevid")
 Method = Literal["filter", "displacement", "window"]
 METHODS: tuple[Method, ...] = get_args(Method)
 STATIONARY_AFTER_S = 0.5
-"""An object that has been stationary for so long has the speed 0."""
+"""An object that has been stationary for this long has the speed 0."""
 
 
 class SpeedEstimator:

@@ -18,7 +18,7 @@ STATIONARY_M = 0.5
 MOVING_GATE = 5.99
 """Chi-square of 2, 95 %: a velocity below it is noise."""
 CURVED_SIGHTINGS, CURVED_GATE = 10, 13.8
-"""With so many sightings an acceleration is fitted too; it counts above chi-square of 2, 99.9 %."""
+"""From this many sightings on, an acceleration is fitted too; it counts above chi-square of 2, 99.9 %."""
 HUBER_SIGMAS = 3.0
 """Residuals beyond it count for less (Huber 1964)."""
 

@@ -31,7 +31,7 @@ def run_viewer(
     """Serves the viewer until Ctrl-C or SIGTERM; a file starts again at its end unless `once`.
 
     `server` are options of Server; `display` are ViewerState's unit, quality and max_side. `announce` gets
-    the address. With `max_frames` it ends after so many.
+    the address. It ends after `max_frames`, if given.
     """
     state = ViewerState(
         config.source,

@@ -87,7 +87,7 @@ def _risk_coverage(report: Report, found: RiskCoverage) -> Any:
     top = 100 * max(
         2.2 * found.errors / found.n, 1.2 * report.target.value * (report.target.kind == "max-risk")
     )
-    axes.set(xlabel="coverage, %", ylabel="risk (wrong among the emitted), %", xlim=(0, 101))
+    axes.set(xlabel="coverage, %", ylabel="risk (errors among emitted verdicts), %", xlim=(0, 101))
     axes.set_ylim(0, min(100, top))
     areas = f"AUGRC {found.augrc:.4f}   AURC {found.aurc:.4f}   E-AURC {found.e_aurc:.4f}   n = {found.n}"
     axes.set_title(areas, fontsize=11, loc="left")

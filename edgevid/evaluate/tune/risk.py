@@ -1,8 +1,8 @@
 """Selective prediction: risk-coverage curves, their areas, and thresholds with a guaranteed risk.
 
 A verdict is emitted when its confidence reaches the threshold; coverage is the share emitted; risk is the
-share of wrong ones among the emitted. The unit is the track: its frames depend on each other, so they are
-reduced to one verdict first.
+share of errors among the emitted verdicts. The unit is the track: its frames depend on each other, so they
+are reduced to one verdict first.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class RiskCoverage:
 
     @property
     def risk(self) -> Array:
-        """(K,) share of wrong ones among the emitted."""
+        """(K,) share of wrong verdicts among the emitted ones."""
         return np.asarray(self.wrong / self.emitted)
 
     @property
@@ -188,7 +188,7 @@ def sgr(found: RiskCoverage, risk: float, delta: float) -> float | None:
 def conformal_risk(found: RiskCoverage, risk: float) -> float | None:
     """Conformal risk control of the JOINT risk P(emitted and wrong), in expectation.
 
-    (Angelopoulos et al. 2022, arXiv 2208.02814.) Not the share of wrong ones among the emitted.
+    (Angelopoulos et al. 2022, arXiv 2208.02814.) Not the share of wrong verdicts among the emitted ones.
     """
     rows = np.flatnonzero((found.wrong + 1) / (found.n + 1) <= risk)
     return float(found.thresholds[rows[-1]]) if len(rows) else None

@@ -94,12 +94,12 @@ class Report:
 
     @property
     def wrong(self) -> int:
-        """Wrong ones among the emitted."""
+        """Wrong verdicts among the emitted ones."""
         return int(self.chosen_on.wrong[self.emitted].sum())
 
     @property
     def measured_risk(self) -> float:
-        """Share of wrong ones among the emitted."""
+        """Share of wrong verdicts among the emitted ones."""
         return self.wrong / max(int(self.emitted.sum()), 1)
 
     @property

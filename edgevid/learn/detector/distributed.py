@@ -42,9 +42,9 @@ class Task:
     augmentations: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of `Composer`."""
     pseudo_labels: str | None = None
-    """Model that labels every composed image too (see `PseudoLabeler`): slower, and better."""
+    """Model that labels every composed image too (see `PseudoLabeler`): slower, more accurate."""
     start: Path | None = None
-    """Checkpoint of another training whose weights are taken where they fit, unless this one has begun."""
+    """Checkpoint of another training: its weights are loaded where they fit, unless this one has begun."""
     save_every: int = 500
     threads: int = 1
     """Of each process."""

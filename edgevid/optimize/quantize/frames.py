@@ -23,7 +23,7 @@ MAX_FRAMES = 200
 FEW_FRAMES = 100
 """With fewer frames a warning is given."""
 HOLD_OUT_EVERY = 5
-"""One in so many selected frames is held out of the calibration, to evaluate on."""
+"""One in this many selected frames is held out of the calibration, to evaluate on."""
 MAX_HELD_OUT = 48
 FrameSources = str | Path | Sequence[str | Path]
 """One source of frames, or several."""

@@ -47,7 +47,7 @@ function scaleRow(scale) {
 function camera(found) {
   if (!found) return "The view has no perspective to measure the camera from.";
   const width = `angle of view ${found.width.toFixed(0)} degrees`;
-  return `Camera: ${found.height.toFixed(1)} m above the road, pitch ${found.pitch.toFixed(0)} degrees down, ${width}. Compare with the site.`;
+  return `Camera: ${found.height.toFixed(1)} m above the road, pitch ${found.pitch.toFixed(0)} degrees down, ${width}. Compare the height with the site.`;
 }
 
 function item(text) {

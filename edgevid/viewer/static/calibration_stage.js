@@ -176,7 +176,7 @@ export class Stage {
     return this.model.handles().find((one) => `${one.kind} ${one.index}` === this.current) ?? null;
   }
 
-  /** Moves the selected handle by so many pixels. */
+  /** Moves the selected handle by a number of pixels. */
   nudge(dx, dy) {
     const handle = this.#currentHandle();
     if (!handle) return false;
