@@ -31,8 +31,8 @@ def test_objects_abstentions_times_and_files_are_counted(capsys: pytest.CaptureF
         reasons=Counter({("action", reason): n for reason, n in reasons.items()}),
         track_speeds=Counter({Reason.OK: 2, Reason.STALE: 1}), event_counts=Counter({("entered", "gate"): 4}),
     )  # fmt: skip
-    lines = printed(capsys, summary, written=["seen.mp4", "a[1].jsonl"], notes=["no speeds"])
-    assert "done: 50 frames in 2.0 s (25 fps)" in lines
+    lines = printed(capsys, summary, seconds=0.5, written=["seen.mp4", "a[1].jsonl"], notes=["no speeds"])
+    assert "done: 50 frames in 0.5 s (100 fps)" in lines
     assert lines["objects"] == "5 car, 2 person, 1 7"
     too_short, stale = Reason.TOO_SHORT.description, Reason.STALE.description
     assert lines["action"] == f"emitted 6, abstained 4 ({too_short} 3, {stale} 1)"

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx_models import constant_model
+from recognizer_models import feature_model
 from tiny_detector import bench_folder
 
 from edgevid.errors import InputError
 from edgevid.optimize.bench import bench
 from edgevid.optimize.bench_subject import StageTimes, Subject, Timing
+from edgevid.types import Frame
 
 
 @pytest.fixture
@@ -81,3 +83,12 @@ def test_a_classifier_is_preprocessed_and_has_no_postprocessing(tmp_path: Path) 
     (made,) = bench([tmp_path / "c.onnx"], runs=2, warm_up=0, device="cpu").timings
     assert set(made.ms) == {"pre", "inference", "frame"}
     assert made.shape == "anyx3x8x8 float32"
+
+
+def test_the_model_gets_the_preprocessed_frame(tmp_path: Path) -> None:
+    """Gray 51 of 255 is 0.2, and so is its mean over each channel."""
+    subject = Subject(feature_model(tmp_path), None, "cpu", 1, [])
+    times = subject.run(Frame(np.full((16, 16, 3), 51, np.uint8), 0.0, 0))
+    np.testing.assert_allclose(subject.engine.last["f"].ravel(), [0.2] * 3, atol=1e-6)
+    assert times.pre + times.inference + times.post == pytest.approx(times.frame)
+    assert 0 <= times.cpu < 1  # of this frame, not of the program

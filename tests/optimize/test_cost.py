@@ -53,6 +53,24 @@ def test_products_and_a_recurrent_layer(tmp_path: Path) -> None:
     assert model_cost(path).operations == 2 * 6 * 2 * (12 * 3 + 12 * 4)
 
 
+def test_a_quantized_convolution_costs_as_much_as_its_float_one(tmp_path: Path) -> None:
+    """4 channels to 6 of 5 x 5, with 3 x 3 filters; then one for each value that is quantized or restored."""
+    make = onnx.helper.make_node
+    nodes = [
+        make("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        make("QLinearConv", ["q", "s", "z", "w", "s", "zw", "s", "z"], ["p"], pads=[1, 1, 1, 1]),
+        make("DequantizeLinear", ["p", "s", "z"], ["y"]),
+    ]
+    weights = {
+        "w": np.ones((6, 4, 3, 3), np.int8), "s": np.array(1, np.float32), "z": np.array(0, np.uint8),
+        "zw": np.array(0, np.int8),
+    }  # fmt: skip
+    found = model_cost(saved(tmp_path / "q.onnx", nodes, [1, 4, 5, 5], weights))
+    (layer,) = found.layers
+    assert (layer.kind, layer.operations) == ("QLinearConv", 2 * (6 * 25) * (4 * 9))
+    assert found.operations == layer.operations + 4 * 25 + 6 * 25
+
+
 @pytest.mark.parametrize(
     ("file", "billion", "million"),
     # as their own projects publish them: YOLOX's and PicoDet's READMEs, NanoDet's README

@@ -64,6 +64,15 @@ def test_the_bias_belongs_to_a_distance() -> None:
 
 
 @torch.no_grad()
+def test_distances_ahead_and_back_have_their_own_bias() -> None:
+    """In the middle the step before weighs three times as much: (3 * 1 + 3 + 8) / 5."""
+    attention, x = plain(causal=False), rows(1, 3, 8)
+    assert attention.bias.shape == (1, 3)
+    attention.bias[0, 2] = math.log(3)
+    assert float(attention(x, all_valid(x))[0, 1, 0]) == pytest.approx(14 / 5)
+
+
+@torch.no_grad()
 def test_similar_steps_weigh_more_by_the_root_of_the_width() -> None:
     """Width 4: scores are products / 2. With products 1 and 1 + 2 ln 3 the weights are 1 to 3."""
     attention = plain(width=4)

@@ -35,3 +35,13 @@ def test_the_log_is_read_the_same_for_a_kernel_that_is_named_twice() -> None:
     two = kernels([line.format(1, "Half") + "\n" + line.format(2, "Float")])
     assert convolution_types(one, ["c"]) == {"c": "Half"}
     assert convolution_types(two, ["c"]) == {"c": "?"}
+
+
+def test_kernels_that_do_no_products_count_only_alone() -> None:
+    """A layer fused into one kernel is computed there; of two kernels none is known to do the products."""
+    line = (
+        "Name: myl{}, LayerType: kgen, Inputs: [ {{ Datatype: {} }} ], Outputs: [], Metadata: [ONNX Layer: c]"
+    )
+    one, two = line.format(1, "Half"), line.format(2, "Half")
+    assert convolution_types(kernels([one]), ["c"]) == {"c": "Half"}
+    assert convolution_types(kernels([one, two]), ["c"]) == {"c": "?"}

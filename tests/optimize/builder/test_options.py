@@ -62,3 +62,11 @@ def test_batches_and_shapes_that_are_none(text: str) -> None:
         read_batch(text)
     with pytest.raises(InputError, match="--shape: expected"):
         read_shapes(text)
+
+
+def test_one_shape_or_batch_is_all_three() -> None:
+    assert read_shapes("a=b=1x8") == ("a=b", ((1, 8), (1, 8), (1, 8)))
+    assert read_shapes("x=1x8,4x8,8x8") == ("x", ((1, 8), (4, 8), (8, 8)))
+    assert (read_batch("4"), read_batch("1, 4, 8")) == ((4, 4, 4), (1, 4, 8))
+    with pytest.raises(InputError, match="--shape: expected"):
+        read_shapes("x=1x8,4x8")

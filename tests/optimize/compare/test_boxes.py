@@ -78,3 +78,11 @@ def test_boxes_that_overlap_by_nine_tenths_are_counted_apart() -> None:
     details = compare_engines(always(PERSON, CAR), moved, recipe(), frames(3)).task.details
     assert (details["matched at IoU 0.5"], details["matched at IoU 0.9"]) == (6, 3)
     assert details["agreement at IoU 0.9"] == 0.5
+
+
+def test_a_box_at_the_threshold_is_below_it() -> None:
+    at = (*CAR[:5], 0.5)
+    details = compare_engines(always(PERSON, CAR), always(PERSON, at), recipe(), frames()).task.details
+    assert (details["boxes of the candidate"], details["threshold crossings"]) == (1, 1)
+    details = compare_engines(always(PERSON, at), always(PERSON, CAR), recipe(), frames()).task.details
+    assert (details["boxes of the reference"], details["threshold crossings"]) == (1, 1)

@@ -71,6 +71,8 @@ def test_an_answer_that_is_not_finite_agrees_with_nothing() -> None:
         out = TensorSpec("y", (1, len(logits)), np.dtype(np.float32))
         return FakeEngine((clip,), (out,), lambda _: {"y": np.array([logits], np.float32)})
 
+    unfilled = ClipTask(made(0, 1), made(0, 9), how, how).compare(NamedFrame("first", frames()[0]))
+    assert (unfilled.severity, unfilled.reference) == ((0, 0), None)
     report = compare_engines(made(0, 1), made(np.nan, 1), how, frames(3), min_agreement=0.0)
     assert report.worst[0].difference == "light 0.73, not finite nan"
     assert (report.agreement, report.passed) == (0.0, False)
