@@ -27,8 +27,9 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.detect.preprocess import Preprocessor, letterbox
+from edgevid.runtime.letterbox import InputSpec
 from edgevid.runtime.processor import processor_name
-from edgevid.types import Frame, InputSpec
+from edgevid.types import Frame
 
 Call = Callable[[], np.ndarray]
 ROUNDS, EVICT_MIB = 61, 64

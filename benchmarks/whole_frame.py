@@ -25,9 +25,10 @@ from tracker_peers import version
 from edgevid.detect.detector import Detector
 from edgevid.pipeline import Pipeline
 from edgevid.runtime import FakeEngine, TensorSpec
+from edgevid.runtime.letterbox import InputSpec
 from edgevid.runtime.recipe import Decode, Recipe
 from edgevid.track import Tracker
-from edgevid.types import Frame, InputSpec
+from edgevid.types import Frame
 
 OBJECTS, FRAMES, ROUNDS = 50, 80, 3
 NAMES = tuple(f"class {n}" for n in range(80))

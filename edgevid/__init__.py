@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         to_supervision,
     )
     from edgevid.pipeline import Pipeline, RecognitionTask
-    from edgevid.runtime import load_engine
+    from edgevid.runtime import InputSpec, load_engine
     from edgevid.site import Site, read_site
     from edgevid.speed import (
         CameraCalibration,
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
         Clips,
         Detections,
         Frame,
-        InputSpec,
         Reason,
         Result,
         Scores,
@@ -76,11 +75,11 @@ _ROOMS = {
     "health": "CameraHealth",
     "output": "AnnotatedVideo JsonLines MotText Overlay from_supervision read_jsonl to_supervision",
     "pipeline": "Pipeline RecognitionTask",
-    "runtime": "load_engine",
+    "runtime": "InputSpec load_engine",
     "site": "Site read_site",
     "speed": "CameraCalibration Displacement SpeedEstimator SpeedPolicy make_calibration read_calibration",
     "track": "ByteTracker OCSortTracker Tracker",
-    "types": "Clips Detections Frame InputSpec Reason Result Scores SpeedReport Speeds Tracks Verdicts",
+    "types": "Clips Detections Frame Reason Result Scores SpeedReport Speeds Tracks Verdicts",
     "video": "VideoWriter open_video",
     "zones": "Event Line Zone ZoneMonitor",
 }

@@ -13,6 +13,7 @@ from edgevid.errors import FileFormatError, InputError
 from edgevid.files.digest import sha256
 from edgevid.files.toml import Section, toml_table
 from edgevid.runtime import Recipe
+from edgevid.runtime.letterbox import PAD
 from edgevid.types import Array
 
 Activation = Literal["softmax", "none"]
@@ -47,7 +48,7 @@ class ClipSpec:
     """Boxes with a shorter side, in frame pixels, are not cropped."""
     max_unseen_s: float = 0.25
     """A coasting box is cropped for this long; then its steps stay empty."""
-    pad: int = 114
+    pad: int = int(PAD)
     """Gray value beyond the frame's edge."""
 
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {

@@ -11,8 +11,8 @@ from edgevid.actions.clip_spec import ClipSection, ClipSpec
 from edgevid.detect.preprocess import letterbox
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime import Engine, Recipe, TensorSpec
-from edgevid.runtime.letterbox import input_shape
-from edgevid.types import Array, Clips, Frame, InputSpec, Scores
+from edgevid.runtime.letterbox import InputSpec, input_shape
+from edgevid.types import Array, Clips, Frame, Scores
 
 
 class Recognizer(Protocol):

@@ -13,8 +13,8 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.errors import InputError
-from edgevid.runtime.letterbox import Rectangle, input_shape, write_letterbox
-from edgevid.types import Array, Frame, InputSpec
+from edgevid.runtime.letterbox import InputSpec, Rectangle, input_shape, write_letterbox
+from edgevid.types import Array, Frame
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from typing import Any
 from edgevid.errors import ModelError
 from edgevid.models.signature import ModelSignature, read_signature
 from edgevid.runtime.engine import TensorSpec
+from edgevid.runtime.letterbox import InputSpec
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import COCO, Decode, LocalRecipe, Source
-from edgevid.types import InputSpec
 
 log = logging.getLogger("edgevid")
 

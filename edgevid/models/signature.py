@@ -12,8 +12,8 @@ import numpy as np
 
 from edgevid.errors import EdgevidError, ModelError
 from edgevid.runtime.engine import TensorSpec
+from edgevid.runtime.letterbox import Layout
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.types.input_spec import Layout
 
 log = logging.getLogger("edgevid")
 

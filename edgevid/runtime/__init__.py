@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgevid.runtime.engine import Engine, FakeEngine, LoadedEngine, TensorSpec
+from edgevid.runtime.letterbox import InputSpec
 from edgevid.runtime.load import load_engine
 from edgevid.runtime.recipe import DetectorRecipe, LocalRecipe, Recipe
 from edgevid.runtime.recipe_file import read_recipe
@@ -11,6 +12,7 @@ __all__ = [
     "DetectorRecipe",
     "Engine",
     "FakeEngine",
+    "InputSpec",
     "LoadedEngine",
     "LocalRecipe",
     "Recipe",

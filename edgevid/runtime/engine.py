@@ -10,8 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.runtime.letterbox import Rectangle
-from edgevid.types import Array, Frame, InputSpec
+from edgevid.runtime.letterbox import InputSpec, Rectangle
+from edgevid.types import Array, Frame
 from edgevid.types.closing import Closing
 
 

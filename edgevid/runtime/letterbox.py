@@ -1,11 +1,67 @@
-"""One frame written into a model's input by the CPU's kernels."""
+"""InputSpec, the image that a model expects (size, color order, padding), and a frame written into it."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
 
 from edgevid import kernels
-from edgevid.types import Array, Frame, InputSpec
+from edgevid.errors import InputError
+from edgevid.types import Array, Frame
+
+PAD = 114.0
+"""Gray value of padding, 0 to 255, unless a recipe states another: that of YOLO."""
+
+Color = Literal["RGB", "BGR", "GRAY"]
+Resize = Literal["letterbox", "stretch"]
+Anchor = Literal["center", "top-left"]
+Layout = Literal["NCHW", "NHWC"]
+InputDtype = Literal["float32", "uint8", "int32"]
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """The image that a model expects: all of preprocessing, as the recipe states it."""
+
+    width: int
+    """Columns of the model's input."""
+    height: int
+    """Rows of the model's input."""
+    color: Color = "RGB"
+    """Order of the model's channels."""
+    resize: Resize = "letterbox"
+    """"letterbox" keeps the aspect ratio and pads; "stretch" fills the input."""
+    anchor: Anchor = "center"
+    """Where a letterboxed image sits."""
+    pad: float = PAD
+    """Value of padding, 0 to 255, before normalization."""
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Subtracted from 0..255 values, in the model's channel order."""
+    std: tuple[float, float, float] = (255.0, 255.0, 255.0)
+    """Divisor after the mean, in the model's channel order."""
+    layout: Layout = "NCHW"
+    """Order of the input's dimensions."""
+    dtype: InputDtype = "float32"
+    """Element type of the model's input."""
+
+    CHOICES: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "color": get_args(Color),
+        "resize": get_args(Resize),
+        "anchor": get_args(Anchor),
+        "layout": get_args(Layout),
+        "dtype": get_args(InputDtype),
+    }
+
+    def __post_init__(self) -> None:
+        for name, choices in self.CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise InputError(f"InputSpec.{name}: expected one of {choices}, got {getattr(self, name)!r}")
+        if self.width < 1 or self.height < 1:
+            raise InputError(f"InputSpec: expected a positive size, got {self.width}x{self.height}")
+        if 0.0 in self.std:
+            raise InputError(f"InputSpec.std: expected non-zero divisors, got {self.std}")
+
 
 Rectangle = tuple[int, int, int, int]
 """Left, top, width, height in pixels of the model's input."""

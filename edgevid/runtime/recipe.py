@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from edgevid.errors import InputError
 from edgevid.files.toml import Section
-from edgevid.types import InputSpec
+from edgevid.runtime.letterbox import InputSpec
 
 Task = Literal["detect", "classify", "clip", "stream", "features", "head", "pose"]
 Precision = Literal["fp32", "fp16", "int8"]

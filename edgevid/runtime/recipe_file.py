@@ -12,6 +12,7 @@ from typing import Any, get_args
 from edgevid.errors import did_you_mean
 from edgevid.files.atomic import write_atomic
 from edgevid.files.toml import Section, read_toml, toml_table
+from edgevid.runtime.letterbox import PAD, InputSpec
 from edgevid.runtime.recipe import (
     CLASS_LISTS,
     DECODE_KEYS,
@@ -25,7 +26,6 @@ from edgevid.runtime.recipe import (
     Source,
     Task,
 )
-from edgevid.types import InputSpec
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -100,7 +100,7 @@ def _input(table: Section) -> InputSpec:
         color=table.text("color", "RGB", choices=choices["color"]),
         resize=table.text("resize", "letterbox", choices=choices["resize"]),
         anchor=table.text("anchor", "center", choices=choices["anchor"]),
-        pad=table.number("pad", 114.0, low=0, high=255),
+        pad=table.number("pad", PAD, low=0, high=255),
         mean=_triple(table, "mean", (0.0, 0.0, 0.0)),
         std=_triple(table, "std", (255.0, 255.0, 255.0)),
         layout=table.text("layout", "NCHW", choices=choices["layout"]),
@@ -137,7 +137,7 @@ def _decode(table: Section) -> Decode:
             values[key] = table.flag(key, False)
     if "offset" in DECODE_KEYS[kind]:
         values["offset"] = table.number("offset", 0.5, low=0, high=1)
-    if "nms_iou" in table and "nms_iou" in DECODE_KEYS[kind]:
+    if "nms_iou" in DECODE_KEYS[kind] and "nms_iou" in table:
         values["nms_iou"] = table.number("nms_iou", low=0, high=1)
     table.done()
     return Decode(kind=kind, **values)
@@ -166,7 +166,7 @@ def _precisions(table: Section) -> Mapping[str, AccuracyFloor]:
         inner = table.table(name)
         found[name] = AccuracyFloor(inner.number("floor"), inner.text("metric"), inner.text("data", ""))
         inner.done()
-    table.done(also=get_args(Precision))
+    table.done()
     return MappingProxyType(found)
 
 

@@ -9,7 +9,6 @@ construction.
 from __future__ import annotations
 
 from edgevid.types.frame import Frame, scale_between
-from edgevid.types.input_spec import InputSpec
 from edgevid.types.result import DisplaySpeed, Result, SpeedReport
 from edgevid.types.table import F32, F64, I32, I64, U8, Array, Table
 from edgevid.types.tables import KMH, Clips, Detections, Reason, Scores, Speeds, Tracks, Verdicts

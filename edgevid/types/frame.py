@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Literal, get_args
 
 import numpy as np
 
-from edgevid.errors import InputError
+from edgevid.errors import InputError, check_type, shown
 from edgevid.types.table import U8
 
 Matrix = Literal["bt601", "bt709"]
@@ -35,7 +37,7 @@ class Frame:
         self._to_rgb: Callable[[Frame], U8] | None = None
         self.planes: Planes | None = None
         self.height, self.width = int(image.shape[0]), int(image.shape[1])
-        self.time, self.index = float(time), int(index)
+        self.time, self.index = _moment(time, index)
         self.full_range, self.matrix = False, "bt601"
 
     @classmethod
@@ -66,7 +68,7 @@ class Frame:
         frame = cls.__new__(cls)
         frame._image, frame._to_rgb, frame.planes = None, to_rgb, planes
         frame.height, frame.width = int(y.shape[0]), int(y.shape[1])
-        frame.time, frame.index = float(time), int(index)
+        frame.time, frame.index = _moment(time, index)
         frame.full_range, frame.matrix = full_range, matrix
         return frame
 
@@ -85,6 +87,14 @@ class Frame:
 
     def __repr__(self) -> str:
         return f"Frame({self.width}x{self.height}, time={self.time:.3f}, index={self.index})"
+
+
+def _moment(time: float, index: int) -> tuple[float, int]:
+    """Time and index of a frame, checked."""
+    check_type(index, Integral, "Frame.index", "a whole number")
+    if not isinstance(time, Real) or not math.isfinite(time):
+        raise InputError(f"Frame.time: expected finite seconds, got {shown(time)}")
+    return float(time), int(index)
 
 
 def scale_between(size: tuple[int, int], other: tuple[int, int]) -> tuple[float, float] | None:

@@ -23,7 +23,8 @@ from edgevid.actions.recognizer import (
 )
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime import FakeEngine, Recipe, TensorSpec
-from edgevid.types import Array, Clips, InputSpec
+from edgevid.runtime.letterbox import InputSpec
+from edgevid.types import Array, Clips
 
 NAMES = ("walk", "run")
 HOW = Recipe("test", "classify", "test.onnx", Path("test"), names=NAMES)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from edgevid import kernels
 from edgevid.detect.preprocess import LetterboxTransform, Preprocessor, crop, letterbox
 from edgevid.errors import InputError
-from edgevid.runtime.letterbox import input_shape
-from edgevid.types import Array, Frame, InputSpec
+from edgevid.runtime.letterbox import InputSpec, input_shape
+from edgevid.types import Array, Frame
 
 RAW = {"std": (1.0, 1.0, 1.0)}
 """No normalization: the input keeps 0..255."""

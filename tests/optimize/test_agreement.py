@@ -14,9 +14,10 @@ from edgevid.optimize.builder.verify import Verification, Verifier
 from edgevid.optimize.compare.gate import compare_engines
 from edgevid.optimize.quantize.evaluator import Evaluator
 from edgevid.optimize.quantize.quantizer import quantize
+from edgevid.runtime.letterbox import InputSpec
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import AccuracyFloor, Decode, LocalRecipe
-from edgevid.types import Detections, Frame, InputSpec
+from edgevid.types import Detections, Frame
 from edgevid.video.writer import VideoWriter
 
 THRESHOLD = 0.5

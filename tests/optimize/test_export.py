@@ -89,8 +89,8 @@ def test_other_tasks_and_broken_weights_are_errors(tmp_path: Path) -> None:
 
 def test_scores_and_boxes_are_compared_on_their_own_scales() -> None:
     """A box off by 6.4 pixels of 640 and a score off by 0.5 are 0.01 and 0.5."""
+    from edgevid.runtime.letterbox import InputSpec
     from edgevid.runtime.recipe import Decode, Recipe
-    from edgevid.types import InputSpec
 
     recipe = Recipe("m", "detect", "m", Path(), input=InputSpec(640, 480), decode=Decode("yolo"))
     expected = np.zeros((1, 6, 3), np.float32)  # two classes, three anchors, in columns

@@ -11,6 +11,7 @@ import pytest
 
 from edgevid.errors import FileFormatError, ModelError
 from edgevid.runtime.cuda.driver import Gpu
+from edgevid.runtime.letterbox import InputSpec
 from edgevid.runtime.manifest import (
     Manifest,
     check,
@@ -20,7 +21,6 @@ from edgevid.runtime.manifest import (
     write_manifest,
 )
 from edgevid.runtime.recipe import Recipe
-from edgevid.types import InputSpec
 
 ORIN = Gpu(0, "Orin", "8.7")
 ADA = Gpu(0, "NVIDIA RTX 4090", "8.9")

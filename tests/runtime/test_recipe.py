@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from edgevid.errors import InputError
+from edgevid.runtime.letterbox import InputSpec
 from edgevid.runtime.recipe import Decode, DetectorRecipe, LocalRecipe, Recipe
-from edgevid.types import InputSpec
 
 RECIPE = Recipe("net", "detect", "net.onnx", Path("net"), input=InputSpec(32, 32), decode=Decode("yolo"))
 

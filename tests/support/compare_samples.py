@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from edgevid.runtime import FakeEngine, Recipe, TensorSpec
+from edgevid.runtime.letterbox import InputSpec
 from edgevid.runtime.recipe import Decode
-from edgevid.types import Array, Frame, InputSpec
+from edgevid.types import Array, Frame
 
 SPEC = InputSpec(64, 64, std=(1.0, 1.0, 1.0))
 

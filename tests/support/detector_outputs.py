@@ -10,8 +10,9 @@ import numpy as np
 
 from edgevid.detect.detector import Detector
 from edgevid.runtime import FakeEngine, Recipe, TensorSpec
+from edgevid.runtime.letterbox import InputSpec
 from edgevid.runtime.recipe import Decode
-from edgevid.types import Detections, Frame, InputSpec
+from edgevid.types import Detections, Frame
 
 
 def frame(width: int = 64, height: int = 64) -> Frame:

@@ -8,8 +8,8 @@ import numpy as np
 import onnx_models
 from onnx_models import node
 
+from edgevid.runtime.letterbox import InputSpec
 from edgevid.runtime.recipe import LocalRecipe
-from edgevid.types import InputSpec
 from edgevid.video.writer import VideoWriter
 
 RNG = np.random.default_rng(3)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevid.errors import InputError, ModelError, require
+from edgevid.files.atomic import make_folder
 from edgevid.files.digest import sha256_of
 from edgevid.runtime import LocalRecipe, Recipe
 from edgevid.runtime.recipe_file import write_recipe
@@ -35,7 +36,7 @@ def cut_backbone(recipe: Recipe, out: Path, *, tensor: str = "") -> tuple[Path, 
         known = ", ".join(f"{n} {s}" for n, s in list(maps.items())[-8:])
         raise InputError(f"tensor: {recipe.name} has no feature map {tensor!r}; among its last are {known}")
     image_input = recipe.input_name or model.graph.input[0].name
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     file = out / f"{recipe.name}-features.onnx"
     _extract(onnx, recipe.local, image_input, chosen, maps[chosen][0], file)
     made = dataclasses.replace(

@@ -19,7 +19,7 @@ from edgevid.actions.sequence import SequenceRecognizer
 from edgevid.errors import ParityError
 from edgevid.evaluate.actions.data import Corpus, resample
 from edgevid.evaluate.actions.replay import RowsExtractor, replay_rows
-from edgevid.files.atomic import write_atomic
+from edgevid.files.atomic import make_folder, write_atomic
 from edgevid.files.toml import toml_table
 from edgevid.learn.actions.fit import TrainOptions, predict, step_of, windows_of
 from edgevid.learn.actions.heads import Head
@@ -52,7 +52,7 @@ def export_head(head: Head, folder: Path, name: str, options: TrainOptions, depl
     A causal head gets `recipe.toml` with the step graph and `window.toml` with the whole-window one;
     another head only the latter, as `recipe.toml`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     head = head.eval().cpu()
     x, valid = torch.zeros(2, options.window, head.features), torch.ones(2, options.window, dtype=torch.bool)
     _export(head, {"features": x, "valid": valid}, folder / "window.onnx", ["logits"])

@@ -16,10 +16,11 @@ import cv2
 import numpy as np
 
 from edgevid.errors import InputError
+from edgevid.files.atomic import make_folder
 from edgevid.learn.detector.pseudo_labels import PseudoLabeler, merge_labels
+from edgevid.runtime.letterbox import PAD
 from edgevid.types import Array
 
-PAD = 114
 PASTE_WEIGHT = 0.6
 """Weight from which a label's object is pasted into other images."""
 
@@ -70,7 +71,7 @@ def read_labels(path: Path, classes: Sequence[str]) -> tuple[Array, Array, Array
 def write_image(folder: Path, stem: str, image: Array, labels: str) -> None:
     """Adds one image (H, W, 3) RGB and its label file to a data folder."""
     for name in ("images", "labels"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        make_folder(folder / name)
     path = folder / "images" / f"{stem}.jpg"
     cv2.imwrite(str(path), image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
     (folder / "labels" / f"{stem}.txt").write_text(labels)

@@ -13,8 +13,8 @@ from onnx import helper, numpy_helper
 
 from edgevid.learn.detector.network import CLASSES, Deployed, StreetDetector
 from edgevid.runtime import recipe_file
+from edgevid.runtime.letterbox import InputSpec
 from edgevid.runtime.recipe import Decode, Recipe, Source
-from edgevid.types import InputSpec
 
 
 def export_onnx(network: StreetDetector, path: Path, *, logit_bias: float = 0.0) -> Path:

@@ -17,6 +17,7 @@ from edgevid.optimize.frames import NamedFrame
 from edgevid.optimize.quantize.frames import FrameRunner
 from edgevid.optimize.timing import take_turns
 from edgevid.runtime import LocalRecipe, Recipe
+from edgevid.runtime.letterbox import PAD
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.types import Array, Detections, Frame
 
@@ -99,7 +100,7 @@ def median_cpu_ms(
 
 def speedup(recipe: LocalRecipe, file: Path) -> float:
     """The speed of `file` relative to the recipe's own model on a gray image: 2.0 is twice as fast."""
-    gray = Frame(np.full((480, 640, 3), 114, np.uint8), 0.0, 0)
+    gray = Frame(np.full((480, 640, 3), PAD, np.uint8), 0.0, 0)
     model, quantized = median_cpu_ms(recipe, [recipe.local, file], [gray])
     return model / max(quantized, 1e-6)
 

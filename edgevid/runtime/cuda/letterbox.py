@@ -17,8 +17,8 @@ import numpy as np
 from edgevid.errors import InputError, ModelError
 from edgevid.kernels.reference.pixels import _axis, _coefficients  # the specification of both twins
 from edgevid.runtime.cuda.interface import Cuda, Memory, Module, Pinned, Stream
-from edgevid.runtime.letterbox import Rectangle, input_shape
-from edgevid.types import Array, Frame, InputSpec
+from edgevid.runtime.letterbox import InputSpec, Rectangle, input_shape
+from edgevid.types import Array, Frame
 
 FOLDER = Path(__file__).resolve().parent
 BLOCK = (32, 8, 1)

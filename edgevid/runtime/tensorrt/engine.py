@@ -19,7 +19,7 @@ from edgevid.runtime.cuda.driver import gpu_of
 from edgevid.runtime.cuda.interface import Cuda
 from edgevid.runtime.cuda.open import open_cuda
 from edgevid.runtime.engine import LoadedEngine, check_inputs
-from edgevid.runtime.letterbox import Rectangle
+from edgevid.runtime.letterbox import InputSpec, Rectangle
 from edgevid.runtime.manifest import (
     TITLES,
     Backend,
@@ -31,7 +31,7 @@ from edgevid.runtime.manifest import (
 )
 from edgevid.runtime.recipe import Recipe
 from edgevid.runtime.tensorrt.session import Session
-from edgevid.types import Array, Frame, InputSpec
+from edgevid.types import Array, Frame
 
 log = logging.getLogger("edgevid")
 

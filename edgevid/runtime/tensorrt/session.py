@@ -14,9 +14,9 @@ from edgevid.runtime.cuda.graph import Graph
 from edgevid.runtime.cuda.interface import Cuda, Memory, Pinned
 from edgevid.runtime.cuda.letterbox import DeviceLetterbox
 from edgevid.runtime.engine import TensorSpec
-from edgevid.runtime.letterbox import Rectangle, input_shape, write_letterbox
+from edgevid.runtime.letterbox import InputSpec, Rectangle, input_shape, write_letterbox
 from edgevid.runtime.tensorrt.kernel_cache import KernelCache
-from edgevid.types import Array, Frame, InputSpec
+from edgevid.types import Array, Frame
 
 log = logging.getLogger("edgevid")
 

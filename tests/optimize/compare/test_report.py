@@ -13,8 +13,9 @@ from edgevid.errors import InputError
 from edgevid.optimize.compare.gate import ParityReport, compare_engines
 from edgevid.optimize.compare.report import check_target, page, write_report
 from edgevid.runtime import FakeEngine, Recipe, TensorSpec
+from edgevid.runtime.letterbox import InputSpec
 from edgevid.runtime.recipe import Decode
-from edgevid.types import Frame, InputSpec
+from edgevid.types import Frame
 
 SPEC = InputSpec(64, 64, std=(1.0, 1.0, 1.0))
 DECODE = Decode("yolo", layout="rows", score_threshold=0.5, nms_iou=0.5)

@@ -26,8 +26,8 @@ from edgevid.runtime.cuda.letterbox import (
     pack_frame,
     write_task,
 )
-from edgevid.runtime.letterbox import input_shape
-from edgevid.types import Frame, InputSpec
+from edgevid.runtime.letterbox import InputSpec, input_shape
+from edgevid.types import Frame
 
 TESTS = Path(__file__).resolve().parents[2]
 

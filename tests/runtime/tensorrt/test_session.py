@@ -15,8 +15,8 @@ from tensorrt_host import batch_of, plan, written
 from edgevid.detect.preprocess import letterbox, letterbox_rectangle
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime import load_engine
+from edgevid.runtime.letterbox import InputSpec
 from edgevid.runtime.tensorrt.engine import TrtEngine
-from edgevid.types import InputSpec
 
 pytestmark = pytest.mark.device
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgevid.errors import InputError
-from edgevid.types import (
-    InputSpec,
-)
+from edgevid.runtime.letterbox import InputSpec
 
 
 @pytest.mark.parametrize(
