@@ -83,6 +83,12 @@ def test_a_recipe_without_its_file_names_who_gets_it(tmp_path: Path) -> None:
         load_engine(Recipe("net", "classify", "net.onnx", tmp_path), device="cpu")
 
 
+@pytest.fixture(params=[False, True], ids=["without CUDA", "next to CUDA"])
+def _has_cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgevid.runtime.onnxruntime.session.has_cuda", lambda: request.param)
+
+
+@pytest.mark.usefixtures("_has_cuda")
 def test_on_the_cpu_int8_takes_the_variant_of_the_cpu(tmp_path: Path) -> None:
     path = constant_model(tmp_path / "net.onnx", {"a": OUT})
     with pytest.raises(ModelError, match="has no int8-cpu file yet"):
@@ -99,10 +105,24 @@ def test_on_the_cpu_int8_takes_the_variant_of_the_cpu(tmp_path: Path) -> None:
             np.testing.assert_array_equal(engine.run(images)["a"], OUT + added)
 
 
+@pytest.mark.usefixtures("no_device")
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_with_cuda_the_fp16_variant_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    monkeypatch.setattr("edgevid.runtime.onnxruntime.session.has_cuda", lambda: True)
+    path = constant_model(tmp_path / "net.onnx", {"a": OUT})
+    variant_path(path, "fp16").parent.mkdir()
+    variant_path(path, "fp16").write_bytes(b"no model")
+    with pytest.raises(ModelError, match=r"net\.fp16\."):
+        load_engine(path, precision=precision)
+
+
+@pytest.mark.usefixtures("_has_cuda")
 def test_on_the_cpu_fp16_runs_in_fp32_and_the_log_says_why(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = constant_model(tmp_path / "half.onnx", {"a": OUT})
+    path = constant_model(tmp_path / f"half-{tmp_path.name}.onnx", {"a": OUT})  # a line is logged once
     variant = variant_path(path, "fp16")  # of a GPU: not taken
     variant.parent.mkdir()
     variant.write_bytes(b"no model")
@@ -111,9 +131,7 @@ def test_on_the_cpu_fp16_runs_in_fp32_and_the_log_says_why(
         load_engine(path, device="cpu", precision="fp16") as engine,
     ):
         assert engine.run({"images": np.zeros((1, 3, 32, 32), np.float32)})["a"].shape == OUT.shape
-    assert (
-        "half.onnx: fp16 was requested, it runs in FP32: FP32 is as exact and faster on a CPU" in caplog.text
-    )
+    assert f"{path.name}: fp16 was requested, it runs in FP32: FP32 is as exact and faster" in caplog.text
 
 
 @pytest.mark.usefixtures("no_device")

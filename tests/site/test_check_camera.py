@@ -31,7 +31,11 @@ def test_a_camera_is_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str
     random = np.random.default_rng(0)
     numbered((random.integers(0, 255, (120, 160, 3), np.uint8) for _ in range(60)), tmp_path)
     with Camera(tmp_path, (160, 120)) as camera:
-        found = by_subject(check_camera(camera.uri, watch_s=1.0).findings)
+        checked = check_camera(camera.uri, watch_s=1.0)
+        found = by_subject(checked.findings)
+        assert checked.frame is not None
+        assert checked.frame.size == (160, 120)
+        assert checked.fps == pytest.approx(25, rel=0.3)
         assert found["frame"] == Finding("frame", "160x120, h264", True)
         assert "announced 25" in found["frame rate"].state
         wrong = by_subject(check_camera(camera.uri.replace("hunter2", "hunter3"), timeout_s=3.0).findings)

@@ -95,6 +95,9 @@ def test_a_lens_shows_nothing_beyond_where_it_folds() -> None:
         return np.array([[100.0, 100.0], [100 + 150 * radius, 100]])
 
     check_lens(at(0.66), (200, 200), -1 / 3, 150)
+    check_lens(at(1.32), (200, 200), -1 / 12, 150)  # at 2, where it is 4/3
+    with pytest.raises(InputError, match=r"at most 1\.33"):
+        check_lens(at(1.34), (200, 200), -1 / 12, 150)
     check_lens(at(9.0), (200, 200), 1.0, 150)  # pincushion distortion does not fold
     with pytest.raises(InputError, match=r"0\.67 focal lengths from the middle \(at most 0\.67\)"):
         check_lens(at(0.67), (200, 200), -1 / 3, 150)

@@ -15,6 +15,7 @@ from edgevid.synthetic.street import LANES, drive, street
 def test_a_street_of_no_duration_is_rejected() -> None:
     with pytest.raises(InputError, match="seconds"):
         street(seconds=0)
+    assert street(seconds=0.5).movers
 
 
 def test_a_vehicle_drives_its_lane_at_its_speed() -> None:

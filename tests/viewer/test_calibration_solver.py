@@ -50,6 +50,10 @@ def test_points_need_all_their_meters() -> None:
     assert solve({"mode": "points", "points": rows}, SIZE)["ok"]
     answer = solve({"mode": "points", "points": [*rows, {"u": 5, "v": 5, "x": 1, "y": None}]}, SIZE)
     assert answer["error"] == "Enter the meters of point 5, or remove it"
+    for key, number in (("u", 3), ("y", 4)):
+        wrong = [{**row, key: "a"} if n == number else row for n, row in enumerate(rows, 1)]
+        answer = solve({"mode": "points", "points": wrong}, SIZE)
+        assert answer["error"] == f"Expected a number for point {number}, got 'a'"
 
 
 def test_an_existing_calibration_comes_back_as_it_was() -> None:
