@@ -69,7 +69,7 @@ class Program:
             "--out",
             str(folder / "seen.mp4"),
         ]
-        call += ["--save-abstained", str(folder / "kept"), "--status-s", "5"]
+        call += ["--status-s", "5"]
         self._out, self._err = (open(folder / f"{n}.log", "wb") for n in ("stdout", "stderr"))  # noqa: SIM115
         self._process = subprocess.Popen(call, stdout=self._out, stderr=self._err, env=environment())
 

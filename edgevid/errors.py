@@ -105,6 +105,8 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
 
 def check_part(part: object, protocol: type, role: str) -> None:
     """InputError where `part` lacks a method or attribute of `protocol`; names both and what is expected."""
+    if isinstance(part, type):
+        raise InputError(f"{role}: expected an object, got {shown(part)}; write {part.__name__}()")
     members = [name for name in vars(protocol) if not name.startswith("_")]
     if missing := [name for name in members if not hasattr(part, name)]:
         expected = ", ".join(_signature(name, vars(protocol)[name]) for name in members)
@@ -112,6 +114,25 @@ def check_part(part: object, protocol: type, role: str) -> None:
             f"{role}: expected an object with {expected}, got {type(part).__name__} without "
             f"{' and '.join(map(repr, missing))}"
         )
+
+
+def check_type(value: object, kind: type | tuple[type, ...], name: str, expected: str) -> None:
+    """InputError where `value` is no `kind`: what `name` is, what is `expected`, what it got."""
+    if not isinstance(value, kind):
+        raise InputError(f"{name}: expected {expected}, got {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """A short value itself, else its type; for messages.
+
+    >>> shown(None), shown(int), shown([2.5, object()])
+    ('None', 'the class int', '[2.5, object]')
+    """
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, list) and len(value) <= 4:
+        return f"[{', '.join(map(shown, value))}]"
+    return repr(value) if isinstance(value, (str, int, float, type(None))) else type(value).__name__
 
 
 def _signature(name: str, member: object) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from edgevid.abstain.policy import class_scores
-from edgevid.errors import InputError, check_part
+from edgevid.errors import InputError, check_part, check_type, shown
 from edgevid.types import Clips, Detections, Frame, Result, Scores, SpeedReport, Tracks, Verdicts
 
 
@@ -117,7 +117,7 @@ class Pipeline:
             check_part(class_policy, PolicyLike, "a policy")
         self.detector, self.tracker, self.speed_estimator = detector, tracker, speed_estimator
         self.health, self.class_policy = health, class_policy
-        self.recognitions = dict(recognitions or {})
+        self.recognitions = _tasks({} if recognitions is None else recognitions)
         if "class" in self.recognitions:
             raise InputError("recognitions: 'class' names the detector's labels, choose another task name")
         self.names = {"class": tuple(detector.names)} | {
@@ -125,19 +125,26 @@ class Pipeline:
         }
 
     def process(self, frame: Frame) -> Result:
-        """Everything that is found in `frame`; InputError where it is not later than the one before."""
+        """Everything that is found in `frame`.
+
+        InputError where it is not later than the one before, or where a part returns another type.
+        """
+        check_type(frame, Frame, "Pipeline.process", "a Frame: Frame(image, time, index)")
         timings: dict[str, float] = {}
         with _timed(timings, "detect"):
-            detections = self.detector.detect([frame])[0]
+            detections = self._detect(frame)
         with _timed(timings, "track"):
             tracks = self.tracker.update(detections, frame.time)
+            _check_returned("tracker.update", self.tracker, tracks, Tracks)
         with _timed(timings, "recognize"):
             scores = self._recognize(frame, tracks)
         with _timed(timings, "speed"):
             estimator = self.speed_estimator
             speeds = estimator.update(tracks, frame.time) if estimator else SpeedReport()
+            _check_returned("speed_estimator.update", estimator, speeds, SpeedReport)
         with _timed(timings, "health"):
             speeds = self.health.update(frame, tracks, speeds) if self.health else speeds
+            _check_returned("health.update", self.health, speeds, SpeedReport)
         with _timed(timings, "policy"):
             verdicts = self._decide(scores, tracks, frame.time)
         return Result(
@@ -179,21 +186,50 @@ class Pipeline:
             parts += [task.clips, task.recognizer, task.policy]
         return [part for part in parts if part is not None]
 
+    def _detect(self, frame: Frame) -> Detections:
+        found = self.detector.detect([frame])
+        if isinstance(found, (list, tuple)) and len(found) == 1 and isinstance(found[0], Detections):
+            return found[0]
+        raise InputError(
+            f"detector.detect of {type(self.detector).__name__}: expected a list with one Detections per "
+            f"frame, got {shown(found)}"
+        )
+
     def _recognize(self, frame: Frame, tracks: Tracks) -> dict[str, Scores]:
         scores = {}
         for task, part in self.recognitions.items():
-            scores[task] = part.recognizer.recognize(part.clips.update(frame, tracks))
+            clips = part.clips.update(frame, tracks)
+            _check_returned("clips.update", part.clips, clips, Clips)
+            scores[task] = part.recognizer.recognize(clips)
+            _check_returned("recognizer.recognize", part.recognizer, scores[task], Scores)
             part.clips.update_confidence(scores[task])  # what is uncertain is due again sooner
         return scores
 
     def _decide(self, scores: Mapping[str, Scores], tracks: Tracks, time: float) -> dict[str, Verdicts]:
-        verdicts = {
-            task: part.policy.update(scores[task], tracks, time) for task, part in self.recognitions.items()
-        }
+        verdicts = {}
+        for task, part in self.recognitions.items():
+            verdicts[task] = part.policy.update(scores[task], tracks, time)
+            _check_returned("policy.update", part.policy, verdicts[task], Verdicts)
         if self.class_policy is not None:
             of_class = class_scores(tracks, len(self.names["class"]), time)
             verdicts["class"] = self.class_policy.update(of_class, tracks, time)
+            _check_returned("class_policy.update", self.class_policy, verdicts["class"], Verdicts)
         return verdicts
+
+
+def _tasks(recognitions: Mapping[str, RecognitionTask]) -> dict[str, RecognitionTask]:
+    """The recognition tasks by name, checked."""
+    expected = "a mapping of names to RecognitionTask: {'action': RecognitionTask(clips, recognizer, policy)}"
+    check_type(recognitions, Mapping, "recognitions", expected)
+    for name, task in recognitions.items():
+        check_type(task, RecognitionTask, f"recognitions[{name!r}]", expected)
+    return dict(recognitions)
+
+
+def _check_returned(method: str, part: object, value: object, kind: type) -> None:
+    """InputError where a part's method returned something else."""
+    if not isinstance(value, kind):
+        check_type(value, kind, f"{method} of {type(part).__name__}", kind.__name__)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgevid import kernels
-from edgevid.errors import InputError, did_you_mean
+from edgevid.errors import InputError, check_type, did_you_mean
 from edgevid.types import Detections, Tracks
 
 FLAGS = ("re_update", "recover", "height_overlap", "observed_boxes")
@@ -87,6 +87,7 @@ class ByteTracker:
 
         InputError when time is not finite or does not advance: call `reset` when the source starts again.
         """
+        check_type(detections, Detections, "tracker", "Detections, such as Detections.of(...)")
         if not self._time < time < np.inf:
             raise InputError(
                 f"tracker time: expected more than the last {self._time:g} s, got {time:g} s. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -207,3 +208,65 @@ def test_a_part_without_a_method_is_refused_at_the_door() -> None:
         RecognitionTask(Follow(), Recognize(), Judge())  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"a recognizer: .* without 'names' and 'recognize'"):
         RecognitionTask(Cut(), Follow(), Judge())  # type: ignore[arg-type]
+
+
+def test_a_class_in_the_place_of_an_object_is_rejected() -> None:
+    with pytest.raises(
+        InputError, match=r"a tracker: expected an object, got the class Follow; write Follow\(\)"
+    ):
+        Pipeline(OneBox(), Follow)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "got"),
+    [
+        ({"action": Recognize()}, r"recognitions\['action'\].*got Recognize"),
+        ([Recognize()], "got .Recognize"),
+    ],
+)
+def test_recognitions_are_a_mapping_of_tasks(tasks: Any, got: str) -> None:
+    with pytest.raises(InputError, match=f"(?s){got}") as raised:
+        Pipeline(OneBox(), Follow(), recognitions=tasks)
+    assert "expected a mapping of names to RecognitionTask" in str(raised.value)
+
+
+def returning(part: Any, method: str, value: object) -> Any:
+    """The part with a method that returns `value`, whatever it gets."""
+    setattr(part, method, lambda *_: value)
+    return part
+
+
+@pytest.mark.parametrize("value", [None, [], [None], [[]], Detections.empty(), [Detections.empty()] * 2])
+def test_a_detector_that_returns_something_else_is_named(value: object) -> None:
+    pipeline = Pipeline(returning(OneBox(), "detect", value), Follow())
+    with pytest.raises(
+        InputError, match=r"detector\.detect of OneBox: expected a list with one Detections per frame, got "
+    ):
+        pipeline.process(frame(0))
+
+
+def test_every_other_part_that_returns_something_else_is_named() -> None:
+    def rejects(method: str, kind: str, **parts: Any) -> None:
+        pipeline = Pipeline(OneBox(), parts.pop("tracker", Follow()), **parts)
+        with pytest.raises(InputError, match=rf"^{method} of \w+: expected {kind}, got 5$"):
+            pipeline.process(frame(0))
+
+    rejects("tracker.update", "Tracks", tracker=returning(Follow(), "update", 5))
+    rejects("speed_estimator.update", "SpeedReport", speed_estimator=returning(Meter(), "update", 5))
+    rejects("health.update", "SpeedReport", health=returning(Moved(), "update", 5))
+    rejects("class_policy.update", "Verdicts", class_policy=returning(Judge(), "update", 5))
+    for method, kind, task in (
+        ("clips.update", "Clips", RecognitionTask(returning(Cut(), "update", 5), Recognize(), Judge())),
+        (
+            "recognizer.recognize",
+            "Scores",
+            RecognitionTask(Cut(), returning(Recognize(), "recognize", 5), Judge()),
+        ),
+        ("policy.update", "Verdicts", RecognitionTask(Cut(), Recognize(), returning(Judge(), "update", 5))),
+    ):
+        rejects(method, kind, recognitions={"action": task})
+
+
+def test_an_array_is_no_frame() -> None:
+    with pytest.raises(InputError, match=r"expected a Frame: Frame\(image, time, index\), got ndarray"):
+        Pipeline(OneBox(), Follow()).process(np.zeros((8, 16, 3), np.uint8))  # type: ignore[arg-type]

@@ -381,3 +381,8 @@ def test_the_defaults_of_a_tracker(make: Any) -> None:
     tracker.update(seen(), 2.4375)  # more than a second
     late = [tracker.update(seen((100, 300)), t).ids.tolist() for t in (2.5, 2.625)]
     assert late == [[], [2]]
+
+
+def test_a_list_in_the_place_of_detections_is_rejected() -> None:
+    with pytest.raises(InputError, match=r"tracker: expected Detections, .*, got \[\[0, 0, 4, 4\]\]"):
+        Tracker().update([[0, 0, 4, 4]], 0.0)  # type: ignore[arg-type]

@@ -74,8 +74,8 @@ def read_policy(
     It also rejects a file that was tuned for other class `names` or for another `model_sha256` than those
     of the recognizer in use (None: not compared).
     """
-    path = Path(path)
     top = read_toml(path)
+    path = top.path
     top.text("format", choices=(FORMAT,))
     read_names = top.texts("names")
     if not read_names or len(set(read_names)) < len(read_names):

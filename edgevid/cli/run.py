@@ -54,7 +54,7 @@ def command(
     """Detect, track and record the objects of a video or camera."""
     from edgevid.cli.outputs import refuse_overwriting
     from edgevid.cli.progress import print_summary
-    from edgevid.errors import InputError, masked
+    from edgevid.errors import masked
     from edgevid.output.review import ReviewSink
     from edgevid.site.build import load_site
 
@@ -63,8 +63,7 @@ def command(
     options["classes"] = shared.split_names(classes)
     shared.check_unit(unit)
     chosen = _site(site, options, actions, policy)
-    if max_disk_gb and segment_s is None:
-        raise InputError("run: --max-disk-gb deletes segments: give --segment-s too, such as --segment-s 600")
+    _check_outputs(chosen, bool(out or jsonl or mot), segment_s, max_disk_gb, save_abstained)
     if segment_s is None:  # segments have names of their own
         inputs = (chosen.source, site, chosen.calibration, chosen.model, actions, policy)
         refuse_overwriting((out, jsonl, mot), inputs)
@@ -79,6 +78,23 @@ def command(
     )
 
 
+def _check_outputs(
+    site: Site, written: bool, segment_s: float | None, max_disk_gb: float | None, save_abstained: Path | None
+) -> None:
+    """InputError where an option of the outputs lacks what it acts on."""
+    from edgevid.errors import InputError
+
+    if max_disk_gb and segment_s is None:
+        raise InputError("run: --max-disk-gb deletes segments: give --segment-s too, such as --segment-s 600")
+    if segment_s is not None and not written:
+        raise InputError("run: --segment-s splits outputs: give --out, --jsonl or --mot too")
+    if save_abstained and not (site.recognizers or site.policy):
+        raise InputError(
+            "run: --save-abstained saves abstained verdicts: give --actions too, or a --site with a policy "
+            "or [[recognize]]"
+        )
+
+
 def _site(path: Path | None, options: dict[str, Any], actions: str | None, policy: Path | None) -> Site:
     """The site of a file, or of defaults, with the command line's options instead of its own."""
     from edgevid.errors import InputError
@@ -87,7 +103,10 @@ def _site(path: Path | None, options: dict[str, Any], actions: str | None, polic
     if actions:
         options["recognizers"] = (RecognizerChoice("action", actions, policy),)
     elif policy:
-        raise InputError("run: --policy is for the verdicts of --actions: give that too, or a --site")
+        raise InputError(
+            "run: --policy decides on the verdicts of --actions: give --actions too, or name the policy in "
+            "the site file"
+        )
     site = read_site(path) if path else Site()
     site = dataclasses.replace(site, **{key: value for key, value in options.items() if value})
     if not site.source:

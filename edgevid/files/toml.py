@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, overload
 
-from edgevid.errors import FileFormatError, InputError, did_you_mean
+from edgevid.errors import FileFormatError, InputError, check_type, did_you_mean
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -22,8 +22,10 @@ MISSING: Any = object()
 """Default of a required key."""
 
 
-def read_toml(path: Path) -> Section:
+def read_toml(path: str | Path) -> Section:
     """The file's top table; InputError where it cannot be read, FileFormatError where it is not TOML."""
+    check_type(path, (str, Path), "a TOML file", "its path")
+    path = Path(path)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         _must_be_64_bit(values)

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from edgevid.errors import DownloadError, InputError
+from edgevid.errors import DownloadError, InputError, check_type
 from edgevid.files.digest import sha256_of
 from edgevid.files.folders import engines_folder
 from edgevid.models.catalog import DEFAULT_MODEL, cached_file, find_entry, find_recipe, local_file, recipes
@@ -26,6 +26,7 @@ def resolve_model(model: str | Path | None = None, *, progress: Progress | None 
     Raises InputError for an unknown name and DownloadError where the file cannot be downloaded.
     """
     if model is not None:
+        check_type(model, (str, Path), "model", "a name, a path or a recipe")
         named = isinstance(model, str) and _is_name(model)
         return get_model(find_recipe(str(model)), progress=progress) if named else _from_path(Path(model))
     try:

@@ -7,10 +7,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
-from edgevid.errors import EdgevidError, SourceError, check_part
+from edgevid.errors import EdgevidError, InputError, SourceError, check_part, check_type, shown
 from edgevid.output.sinks import Sink
-from edgevid.pipeline import Pipeline
 from edgevid.run.signals import uninterrupted
 from edgevid.types import Frame, Reason, Result
 from edgevid.zones import Event, ZoneMonitorLike
@@ -20,6 +21,14 @@ FORGET_AFTER_S = 60.0
 """Objects that were not tracked for this long are counted and forgotten: runs of months must not grow."""
 MAX_EVENTS = 1000
 """The latest events that a summary keeps."""
+
+
+class PipelineLike(Protocol):
+    """What runs: a Pipeline, or a wrapper of one."""
+
+    def process(self, frame: Frame) -> Result: ...
+    def resize(self, size: tuple[int, int]) -> None: ...
+    def close(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -83,7 +92,7 @@ class Summary:
 
 
 def run(
-    pipeline: Pipeline,
+    pipeline: PipelineLike,
     frames: Iterable[Frame],
     sinks: Iterable[Sink] = (),
     *,
@@ -98,19 +107,18 @@ def run(
     `size` is the (width, height) that pipeline and zones were built for (None: the first frame's); they are
     resized when the frames change theirs. `summary` is filled as the run goes on, for programs that watch it.
 
-    InputError where a sink lacks a method; SourceError where one cannot write any more.
+    InputError where pipeline, zones or a sink lacks a method; SourceError where a sink cannot write any more.
     """
+    sinks = _checked(pipeline, frames, sinks, zones)
     summary = Summary() if summary is None else summary
     summary.size = size
-    sinks = list(sinks)
-    for sink in sinks:
-        check_part(sink, Sink, "a sink")
     with ExitStack() as stack:
         stack.callback(pipeline.close)
         for sink in sinks:
             stack.callback(sink.close)
         try:
             for frame in frames:
+                check_type(frame, Frame, "run", "a Frame: Frame(image, time, index)")
                 _resize(pipeline, zones, frame, summary)
                 result = pipeline.process(frame)
                 summary.add(result)
@@ -128,7 +136,23 @@ def run(
     return summary
 
 
-def _resize(pipeline: Pipeline, zones: ZoneMonitorLike | None, frame: Frame, summary: Summary) -> None:
+def _checked(
+    pipeline: object, frames: object, sinks: Iterable[Sink], zones: ZoneMonitorLike | None
+) -> list[Sink]:
+    """The sinks, once everything that `run` takes was checked."""
+    check_part(pipeline, PipelineLike, "a pipeline")
+    if isinstance(frames, (str, Path)) or not isinstance(frames, Iterable):
+        raise InputError(f"run: expected frames, got {shown(frames)}: open_video(...) opens a video's frames")
+    check_type(sinks, Iterable, "run: sinks", "a list of sinks, such as [JsonLines('a.jsonl')]")
+    sinks = list(sinks)
+    for sink in sinks:
+        check_part(sink, Sink, "a sink")
+    if zones is not None:
+        check_part(zones, ZoneMonitorLike, "a zone monitor")
+    return sinks
+
+
+def _resize(pipeline: PipelineLike, zones: ZoneMonitorLike | None, frame: Frame, summary: Summary) -> None:
     """Tells pipeline and zones about a new size before they get the frame."""
     before, summary.size = summary.size, frame.size
     if before is None or before == frame.size:

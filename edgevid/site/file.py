@@ -79,8 +79,8 @@ def read_site(path: str | Path) -> Site:
 
     InputError where there is no such file.
     """
-    path = Path(path)
     top = read_toml(path)
+    path = top.path
     detect, camera = top.table("detect", optional=True), top.table("camera", optional=True)
     site = Site(
         source=top.text("source", ""),

@@ -20,8 +20,8 @@ def read_calibration(path: str | Path) -> CameraCalibration:
 
     FileFormatError names file, key, expected and got; InputError where there is no such file.
     """
-    path = Path(path)
     top = read_toml(path)
+    path = top.path
     width, height = top.numbers("image_size", count=2)
     if not (1 <= width < MAX_COORDINATE and 1 <= height < MAX_COORDINATE):
         top.fail("image_size", "the image's [width, height] in pixels", [width, height])

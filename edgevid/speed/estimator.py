@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from edgevid import kernels
-from edgevid.errors import InputError
+from edgevid.errors import InputError, check_type
 from edgevid.kernels.plane_columns import PlaneColumn
 from edgevid.speed.abstain import LOOKAHEAD, SpeedAbstainer, SpeedPolicy, contact_reasons
 from edgevid.speed.calibration import CLICK_PX, CameraCalibration, ScaleErrorGrid
@@ -68,6 +68,7 @@ class SpeedEstimator:
         m2/s3 is how fast speeds change: 1 for vehicles, 0.3 for people. A value is UNCERTAIN while its
         standard error is above both `sigma_limit_mps` and `sigma_limit_share` of the speed.
         """
+        check_type(calibration, CameraCalibration, "SpeedEstimator", "a calibration: read_calibration(path)")
         _check(method, contact, window_s, lag_s, process_noise)
         self._noise = noise_px
         lookahead_s = LOOKAHEAD * lag_s if method == "filter" else -math.inf

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+from edgevid.errors import check_type
 from edgevid.types import Frame
 from edgevid.video.files import FileSource
 from edgevid.video.images import ArraySource, ImageSource
@@ -42,9 +43,10 @@ def open_video(uri: str | Path | int | Iterable[Any], **options: Any) -> Source:
 
     A camera is a number or /dev/videoN; a stream is rtsp://, http:// or the like; arrays are an iterable
     of (H, W, 3) uint8 RGB or of (seconds, array) pairs. `options` go to the source's class.
-    Raises SourceError where nothing can be read.
+    Raises SourceError where nothing can be read, InputError for any other type.
     """
     if not isinstance(uri, (str, Path, int)):
+        check_type(uri, Iterable, "open_video", "a file, folder, camera number, address or arrays")
         return ArraySource(uri, **options)
     text = str(uri)
     if Path(text).is_file():  # before any pattern: "clip[1].mp4" is a good name for a file

@@ -78,7 +78,13 @@ def test_the_demo_does_not_write_over_what_it_shows(clip: Path) -> None:
     ("arguments", "said"),
     [
         (["--unit", "furlong"], "expected one of km/h, mph, m/s"),
-        (["--policy", "p.toml"], "--actions"),
+        (["--policy", "p.toml"], "give --actions too"),
+        (
+            ["--policy", "p.toml", "--site", "s.toml"],
+            "give --actions too, or name the policy in the site file",
+        ),
+        (["--save-abstained", "kept"], "--save-abstained saves abstained verdicts: give --actions too"),
+        (["--segment-s", "60"], "--segment-s splits outputs: give --out, --jsonl or --mot too"),
         (["--out", "seen.avi"], "ends in .mp4"),
         (["--site", "nowhere.toml"], "there is no such file"),
         (["--calibration", "nowhere.toml"], "there is no such file"),

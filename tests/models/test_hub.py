@@ -136,3 +136,8 @@ def test_a_first_download_without_checksum_is_pinned(tmp_path: Path, monkeypatch
     with pytest.raises(DownloadError, match="expected SHA-256"):
         verify(name)
     assert {p.name for p in remove(name)} == {file, f"{file}.sha256"}
+
+
+def test_what_is_no_model_is_rejected() -> None:
+    with pytest.raises(InputError, match="model: expected a name, a path or a recipe, got 5"):
+        resolve_model(5)  # type: ignore[arg-type]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from loop_samples import SquareDetector, frames_of
 
@@ -119,3 +121,23 @@ def test_a_sink_without_a_method_is_refused_before_the_first_frame() -> None:
 
     with pytest.raises(InputError, match=r"a sink: expected .*write\(frame.* got OnlyWrites without 'close'"):
         run(Pipeline(SquareDetector(), Tracker()), frames_of((160, 120)), [OnlyWrites()])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"frames": "road.mp4"}, r"expected frames, got 'road.mp4': open_video\(...\)"),
+        ({"frames": Path("road.mp4")}, r"open_video\(...\)"),
+        ({"frames": None}, r"open_video\(...\)"),
+        ({"frames": [np.zeros((8, 8, 3), np.uint8)], "size": (4, 4)}, r"expected a Frame: .*, got ndarray"),
+        ({"pipeline": SquareDetector()}, "a pipeline: .* got SquareDetector without 'process'"),
+        ({"pipeline": Pipeline}, r"a pipeline: .*got the class Pipeline; write Pipeline\(\)"),
+        ({"sinks": Summary()}, r"sinks: expected a list of sinks.*, got Summary"),
+        ({"sinks": [JsonLines]}, r"a sink: expected an object, got the class JsonLines; write JsonLines\(\)"),
+        ({"zones": [1]}, "a zone monitor: .* got list without 'update'"),
+    ],
+)
+def test_what_a_run_cannot_use_is_rejected_with_what_it_expects(changed: Any, message: str) -> None:
+    arguments = {"pipeline": Pipeline(SquareDetector(), Tracker()), "frames": frames_of((160, 120))} | changed
+    with pytest.raises(InputError, match=message):
+        run(**arguments)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevid.errors import FileFormatError
+from edgevid.errors import FileFormatError, InputError
 from edgevid.site.build import LoadedSite
 from edgevid.site.file import Site, read_site, write_zones
 from edgevid.speed.abstain import SpeedPolicy
@@ -144,3 +144,8 @@ def test_what_the_fuzzer_found_is_refused(tmp_path: Path, text: str, expected: s
     (tmp_path / "site.toml").write_text(text)
     with pytest.raises(FileFormatError, match=expected):
         read_site(tmp_path / "site.toml")
+
+
+def test_what_is_no_path_is_rejected() -> None:
+    with pytest.raises(InputError, match="a TOML file: expected its path, got 3"):
+        read_site(3)  # type: ignore[arg-type]

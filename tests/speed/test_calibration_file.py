@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from road_camera import lattice
 
-from edgevid.errors import FileFormatError
+from edgevid.errors import FileFormatError, InputError
 from edgevid.speed.calibration import rectangle
 from edgevid.speed.calibration_file import calibration_text, read_calibration, write_calibration
 
@@ -72,3 +72,8 @@ def test_the_calibrated_sample_road_fits_its_marks() -> None:
     read = read_calibration(path)
     assert read.error_px().mean() < 1.5
     assert read.error_m().max() < 0.8
+
+
+def test_what_is_no_path_is_rejected() -> None:
+    with pytest.raises(InputError, match="a TOML file: expected its path, got None"):
+        read_calibration(None)  # type: ignore[arg-type]

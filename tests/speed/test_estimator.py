@@ -10,6 +10,7 @@ import pytest
 from road_camera import CAMERA, calibration
 
 from edgevid import kernels
+from edgevid.errors import InputError
 from edgevid.kernels import BACKEND, reference
 from edgevid.speed.contact import contact_points
 from edgevid.speed.estimator import SpeedEstimator
@@ -220,3 +221,8 @@ def test_both_twins_give_the_same_numbers() -> None:
             a, b = np.argsort(mine[0], kind="stable"), np.argsort(other[0], kind="stable")
             np.testing.assert_array_equal(mine[0][a], other[0][b])
             np.testing.assert_allclose(mine[1][a], other[1][b], atol=1e-6)
+
+
+def test_no_calibration_is_rejected() -> None:
+    with pytest.raises(InputError, match=r"expected a calibration: read_calibration\(path\), got None"):
+        SpeedEstimator(None, (640, 480))  # type: ignore[arg-type]

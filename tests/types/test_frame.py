@@ -35,3 +35,15 @@ def test_planes_become_rgb_once_and_only_when_asked() -> None:
         Frame.from_yuv420((y, u, y), 0.0, 0, to_rgb=convert)
     with pytest.raises(InputError, match="bt601"):
         Frame.from_yuv420((y, u, u), 0.0, 0, to_rgb=convert, matrix="bt2020")  # type: ignore[arg-type]
+
+
+def test_frame_checks_its_time_and_index() -> None:
+    image, plane = np.zeros((4, 4, 3), np.uint8), np.zeros((2, 2), np.uint8)
+    assert Frame(image, np.float32(0.5), np.int64(2)).time == 0.5  # type: ignore[arg-type]
+    for time in ("x", None, float("nan"), float("inf")):
+        with pytest.raises(InputError, match=rf"Frame\.time: expected finite seconds, got {time!r}"):
+            Frame(image, time, 0)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=r"Frame\.time"):
+            Frame.from_yuv420((image[..., 0], plane, plane), time, 0, to_rgb=lambda _: image)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"Frame\.index: expected a whole number, got 'x'"):
+        Frame(image, 0.0, "x")  # type: ignore[arg-type]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from video_clips import write_clip
 
-from edgevid.errors import SourceError
+from edgevid.errors import InputError, SourceError
 from edgevid.video.files import FileSource
 from edgevid.video.images import ArraySource, ImageSource
 from edgevid.video.live import LiveSource
@@ -61,4 +62,10 @@ def test_anything_else_that_can_be_iterated_is_arrays() -> None:
 @pytest.mark.parametrize("uri", ["gone.mp4", "rtsp", "video 3", ""])
 def test_other_words_are_files_that_are_not_there(uri: str) -> None:
     with pytest.raises(SourceError):
+        open_video(uri)
+
+
+@pytest.mark.parametrize("uri", [None, 1.5])
+def test_what_is_no_source_is_rejected(uri: Any) -> None:
+    with pytest.raises(InputError, match=f"open_video: expected a file, folder, .*, got {uri}"):
         open_video(uri)
