@@ -57,9 +57,10 @@ class InputError(EdgevidError, ValueError):
 class FileFormatError(InputError):
     """A recipe, calibration, policy or site file with a mistake in it."""
 
-    def __init__(self, path: object, key: str, *, expected: str, got: object) -> None:
+    def __init__(self, path: object, key: str, *, expected: str, got: object, text: str = "") -> None:
+        """`text` says what was received, where the value itself does not: "it is missing"."""
         self.path, self.key, self.expected, self.got = str(path), key, expected, got
-        super().__init__(f"{path}: {key}: expected {expected}, got {got!r}")
+        super().__init__(f"{path}: {key}: expected {expected}, {text or f'got {got!r}'}")
 
 
 class SourceError(EdgevidError, OSError):

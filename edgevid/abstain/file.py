@@ -93,7 +93,7 @@ def read_policy(
         made=_made(top.table("made", optional=True)),
         path=path,
     )
-    top.done(also=("speed",))
+    top.done()
     read.must_fit(names=names, model_sha256=model_sha256)
     return read
 

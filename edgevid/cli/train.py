@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 from edgevid.cli import train_detector
 from edgevid.errors import require
+from edgevid.files.atomic import check_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,6 +65,7 @@ def actions(
     require("torch", extra="train", purpose="training")
     from edgevid.learn.actions.train import TrainConfig, train_actions
 
+    check_folder(out)
     config = TrainConfig(
         data=data, head=cast("Any", head), out=out, seeds=seeds, epochs=epochs, rate_hz=rate, window=window,
         extractor=extractor, bidirectional=bidirectional, augmentations=augmentations, test=test,

@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from edgevid.errors import InputError, require
+from edgevid.files.atomic import check_folder, make_folder
 
 Data = Annotated[Path, Option(help="Data folder to write (images/ and labels/).")]
 Seed = Annotated[int, Option(help="Random seed.")]
@@ -32,6 +33,7 @@ def label(
     from edgevid.video.open import open_video
 
     require("torch", extra="train", purpose="edgevid train")
+    check_folder(data)
     from edgevid.learn.detector.label import Ensemble, write_clip
     from edgevid.learn.detector.network import CLASSES
 
@@ -57,6 +59,7 @@ def rendered(
 
     from edgevid.learn.detector.rendered import write_rendered
 
+    check_folder(data)
     if seed <= 1 < seed + scenes:
         raise InputError(
             f"--seed: expected seeds without 1, the street of edgevid-demo, got {seed} to {seed + scenes - 1}"
@@ -94,7 +97,7 @@ def detector(
     from edgevid.learn.detector.train import Schedule
     from edgevid.runtime.processor import default_threads
 
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     console, checkpoint = Console(highlight=False), out / "checkpoint.pt"
     schedule = Schedule(steps=steps, batch=batch, seed=seed)
     task = Task(data, checkpoint, schedule, start=start, pseudo_labels=pseudo_labels)

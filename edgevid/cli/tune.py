@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 from typer import Argument, Option
 
 from edgevid.errors import InputError, MissingExtraError
+from edgevid.files.atomic import check_file, check_folder
 from edgevid.files.digest import sha256_of
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def command(
         "abstain-rate": abstain_rate,
         "cost-ratio": cost_ratio,
     }
+    check_file(out)
+    check_folder(plots or out.parent)
     table = read_scores(scores, logits=logits)
     started = _started(base, table.names, aggregate)
     report = tune(

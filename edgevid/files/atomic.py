@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from edgevid.errors import SourceError
 
 
 @contextmanager
@@ -14,12 +17,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Readers get the old file or the new one, never a part; a crash or a power failure leaves one of both. The
     temporary name is unique, so that two programs never write one file. The mode of a replaced file stays,
-    and a symbolic link keeps pointing to its file. OSError where the disk cannot be written.
+    and a symbolic link keeps pointing to its file. SourceError, an OSError, where no file can be made there;
+    OSError where the disk is full.
     """
     path = Path(os.path.realpath(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_file(path)
+    make_folder(path.parent)
     new = path.with_name(f".{path.name}.{os.urandom(6).hex()}.part{path.suffix}")
-    new.touch(0o600 if path.exists() else 0o666, exist_ok=False)  # the system applies the umask
+    try:
+        new.touch(0o600 if path.exists() else 0o666, exist_ok=False)  # the system applies the umask
+    except OSError as error:
+        raise _not_writable(path, str(error.strerror)) from None
     try:
         yield new
         if path.exists():
@@ -33,6 +41,44 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     """Writes a whole file in one step (see `atomic_path`); text as UTF-8."""
     with atomic_path(path) as new:
         new.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def check_file(path: Path) -> None:
+    """SourceError where no file can be written at `path`; to be called before the work of a file."""
+    if os.path.isdir(path):
+        raise _not_writable(path, "it is a folder", "choose a file name")
+    if not os.access(_check_parents(path), os.W_OK):
+        raise _not_writable(path, os.strerror(errno.EACCES))
+
+
+def check_folder(path: Path) -> None:
+    """SourceError where `path` can be no folder; to be called before the work of its files."""
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise _not_writable(path, "it is a file", "choose a folder")
+    _check_parents(path)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and its parents; SourceError where that is impossible."""
+    check_folder(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_writable(path, str(error.strerror)) from None
+
+
+def _check_parents(path: Path) -> Path:
+    """The innermost parent that exists; SourceError where it is a file."""
+    near = next(folder for folder in path.absolute().parents if os.path.exists(folder))
+    if not os.path.isdir(near):
+        raise _not_writable(path, f"{near} is a file, not a folder")
+    return near
+
+
+def _not_writable(path: Path, reason: str, remedy: str = "choose another path") -> SourceError:
+    error = SourceError(f"{path}: cannot be written: {reason}; {remedy}")
+    error.strerror = reason  # for callers that catch OSError
+    return error
 
 
 def move_into_place(new: Path, path: Path) -> None:

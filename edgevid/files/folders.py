@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from edgevid.errors import InputError
+
 CACHE = "EDGEVID_CACHE"
 """Environment variable that names the cache folder."""
 
@@ -12,7 +14,9 @@ CACHE = "EDGEVID_CACHE"
 def cache_folder() -> Path:
     """The user's cache of edgevid: EDGEVID_CACHE, else XDG_CACHE_HOME/edgevid, else ~/.cache/edgevid."""
     if given := os.environ.get(CACHE):
-        return Path(given).expanduser()
+        if (folder := Path(given).expanduser()).is_file():
+            raise InputError(f"{CACHE}: expected a folder, got the file {folder}")
+        return folder
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "edgevid"
 

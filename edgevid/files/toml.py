@@ -58,18 +58,23 @@ class Section:
     def __init__(self, path: Path, name: str, values: Mapping[str, Any]) -> None:
         self.path, self.name, self._values = path, name, values
         self._read: set[str] = set()
+        self._asked: set[str] = set()  # optional keys, valid whether they are there or not
 
     def __contains__(self, key: str) -> bool:
+        self._asked.add(key)
         return key in self._values
 
     def keys(self) -> tuple[str, ...]:
         """The table's keys."""
         return tuple(self._values)
 
-    def fail(self, key: str, expected: str, got: object) -> NoReturn:
-        """Raises the FileFormatError of this key."""
+    def fail(self, key: str, expected: str, got: object, *, text: str = "") -> NoReturn:
+        """Raises the FileFormatError of this key; None says that it is missing, and names a similar key."""
         full = f"{self.name}.{key}" if self.name else key
-        raise FileFormatError(self.path, full, expected=expected, got=got)
+        if got is None and key not in self._values:
+            hints = ((one, did_you_mean(one, [key])) for one in self._values if one not in self._read)
+            text = "it is missing" + next((f"; found {one!r}{hint}" for one, hint in hints if hint), "")
+        raise FileFormatError(self.path, full, expected=expected, got=got, text=text)
 
     def _value(self, key: str, kind: type | tuple[type, ...], expected: str, default: Any) -> Any:
         self._read.add(key)
@@ -92,7 +97,7 @@ class Section:
         expected = "one of " + ", ".join(repr(c) for c in options) if options else "a text"
         value = self._value(key, str, expected, default)
         if options and value not in options:
-            self.fail(key, expected + did_you_mean(value, options), value)
+            self.fail(key, expected, value, text=f"got {value!r}{did_you_mean(value, options)}")
         return str(value)
 
     def integer(self, key: str, default: int = MISSING, *, low: int = 0) -> int:
@@ -162,11 +167,16 @@ class Section:
 
     def done(self, also: Iterable[str] = ()) -> None:
         """FileFormatError for a key that was not read; `also` names further valid keys."""
-        known = sorted(self._read.union(also))
-        for key in self._values:
+        known = sorted(self._read.union(self._asked, also))
+        for key, value in self._values.items():
             if key not in self._read:
-                expected = f"only {', '.join(known) or 'no keys'}{did_you_mean(key, known)}"
-                self.fail(key, expected, self._values[key])
+                got = f"an unknown {'key' if _is_plain(value) else 'table'}{did_you_mean(key, known)}"
+                self.fail(key, f"only {', '.join(known) or 'no keys'}", value, text=f"got {got}")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is neither a table nor an array of tables."""
+    return not isinstance(value[0] if isinstance(value, list) and value else value, dict)
 
 
 def toml_value(value: Any) -> str:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgevid.errors import DownloadError
-from edgevid.files.atomic import move_into_place
+from edgevid.files.atomic import make_folder, move_into_place
 from edgevid.files.digest import sha256_of
 
 try:
@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """A lock on a folder: other threads and programs that ask for it wait."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if fcntl is None:
         yield
         return
@@ -50,7 +50,7 @@ def download(
     An interrupted download stays as `<target>.part` and is resumed by the next call. Raises DownloadError
     where the address cannot be reached or sends another file than expected.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     part = target.with_name(target.name + ".part")
     resumed = _transfer(url, part, size, progress)
     problem = _problem(part, sha256, size)

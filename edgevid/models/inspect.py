@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgevid.errors import InputError, ModelError
+from edgevid.files.atomic import check_file
 from edgevid.models.identify import DecoderGuess, draft, identify
 from edgevid.models.signature import ModelSignature, read_signature
 from edgevid.runtime.engine import TensorSpec
@@ -65,6 +66,7 @@ def write_draft(report: ModelReport, target: str | Path | None = None, *, replac
     if recipe is None or report.guess is None:
         raise ModelError(f"{report.path}: no decoder fits its outputs, so there is no draft to write")
     path = Path(target) if target else report.path.with_suffix(".toml")
+    check_file(path)
     if path.exists() and not replace:
         raise InputError(f"{path}: there is a recipe already; choose another name, or replace it (--force)")
     comment = "\n".join(["Draft by `edgevid inspect`. To be checked:", *report.guess.notes])

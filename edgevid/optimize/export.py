@@ -21,6 +21,7 @@ import numpy as np
 
 from edgevid.detect.preprocess import Preprocessor
 from edgevid.errors import InputError, ModelError, ParityError, require
+from edgevid.files.atomic import check_file, make_folder
 from edgevid.models.identify import draft_recipe
 from edgevid.optimize.compare.outputs import cosine
 from edgevid.runtime.onnxruntime.engine import OrtEngine
@@ -76,12 +77,13 @@ def export(
         raise InputError(f"export: there is no file {weights}")
     target = Path(out) if out else Path(weights.stem + ".onnx") if weights.suffix == ".yaml" else None
     target = target or weights.with_suffix(".onnx")
+    check_file(target)
     with _quiet_ultralytics(), tempfile.TemporaryDirectory() as folder:
         model = _load(weights, Path(folder))
         made = _export(model, size, opset, dynamic_batch, Path(folder) / (target.stem + ".onnx"))
         recipe = _recipe(made)
         result = _compare(model, made, recipe, frames)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         shutil.move(made, target)
     recipe = dataclasses.replace(recipe, file=target.name, path=target.parent)
     recipe_file = target.with_suffix(".toml")

@@ -18,7 +18,7 @@ import numpy as np
 
 from edgevid._version import __version__
 from edgevid.errors import ModelError
-from edgevid.files.atomic import write_atomic
+from edgevid.files.atomic import check_file, write_atomic
 from edgevid.files.digest import sha256_of
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.quantize.frames import FEW_FRAMES, FrameRunner, FrameSources, select_frames
@@ -76,6 +76,7 @@ def make_fp16(
     recipe = model if isinstance(model, LocalRecipe) else find_recipe(model)
     source = recipe.local if recipe else Path(str(model))
     target = variant_path(recipe or source, "fp16", folder=folder)
+    check_file(target)
     frames: Sequence[Frame] = ()
     if data is not None:
         frames = select_frames(data, max_frames=max_frames, hold_out=False).calibration

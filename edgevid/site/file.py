@@ -168,7 +168,7 @@ def _recognizer(path: Path, table: Section) -> RecognizerChoice:
 
 def _zone(table: Section) -> Zone:
     name, ground = table.text("name"), table.flag("ground", False)
-    value = table.raw("points") or []
+    value = table.raw("points")
     if not isinstance(value, list):
         table.fail("points", "points [[x, y], ...]", value)
     points = [_point(table, "points", point) for point in value]
@@ -179,8 +179,8 @@ def _zone(table: Section) -> Zone:
     table.done()
     try:
         return Zone(name, points, ground, debounce_s=debounce, **optional)
-    except InputError as error:
-        table.fail("points", str(error).partition(": ")[2], points)
+    except InputError:
+        table.fail("points", "at least 3 corners of a polygon that does not cross itself", points)
 
 
 def _line(table: Section) -> Line:
@@ -189,8 +189,8 @@ def _line(table: Section) -> Line:
     table.done()
     try:
         return Line(name, start, end, ground)
-    except InputError as error:
-        table.fail("end", str(error).partition(": ")[2], end)
+    except InputError:
+        table.fail("end", "a point other than the start", end)
 
 
 def _point(table: Section, key: str, value: Any) -> tuple[float, float]:

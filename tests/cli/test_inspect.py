@@ -62,3 +62,14 @@ def test_no_decoder_and_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[s
     (tmp_path / "text.onnx").write_text("no model")
     assert run(tmp_path / "text.onnx") == 2
     assert "expected an ONNX model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_a_folder_is_no_place_for_the_draft(
+    yolo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], force: tuple[str, ...]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    assert run(yolo, "--out", tmp_path / "folder", *force) == 2
+    assert "folder: cannot be written: it is a folder; choose a file name" in capsys.readouterr().err
+    assert run(yolo, "--out", yolo / "draft.toml", *force) == 2
+    assert "m.onnx is a file, not a folder; choose another path" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edgevid.cli.models import command
+from edgevid.errors import InputError, SourceError
 from edgevid.files.folders import CACHE
 from edgevid.models.catalog import entries, find_entry
 from edgevid.models.mirror import MIRROR
@@ -58,3 +59,13 @@ def test_a_model_is_downloaded_verified_damaged_and_removed(
     assert "removed FastestDet.onnx" in run("remove", name)[1]
     assert not path.exists()
     assert "nothing to remove" in run("remove", name)[1]
+
+
+def test_a_cache_that_is_a_file_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv(CACHE, str(tmp_path / "file"))
+    with pytest.raises(InputError, match=f"{CACHE}: expected a folder, got the file .*/file"):
+        CliRunner().invoke(command, ["get", "yolox-nano-416"], catch_exceptions=False)
+    monkeypatch.setenv(CACHE, str(tmp_path / "file" / "below"))
+    with pytest.raises(SourceError, match="file is a file, not a folder"):
+        CliRunner().invoke(command, ["get", "yolox-nano-416"], catch_exceptions=False)

@@ -78,3 +78,14 @@ def test_a_folder_without_labeled_images_is_a_mistake(
     assert status == 2
     assert "nowhere" in printed
     assert "expected" in printed
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_data_folder_that_is_a_file_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / "file").write_text("x")
+    for words in (("rendered",), ("label", tmp_path / "no-video.mp4")):
+        status, printed = train(capsys, *words, "--data", tmp_path / name)
+        assert status == 2
+        assert f"{name}: cannot be written: " in printed

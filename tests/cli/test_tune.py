@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from edgevid.abstain.file import read_policy
 from edgevid.cli import app
-from edgevid.errors import InputError, MissingExtraError
+from edgevid.errors import InputError, MissingExtraError, SourceError
 
 
 def ask(*arguments: str | Path) -> str:
@@ -61,3 +61,12 @@ def test_without_matplotlib_the_policy_is_still_written(
     assert read_policy(tmp_path / "p.toml").names == ("walk", "run", "fall")
     with pytest.raises(MissingExtraError, match="plot"):
         ask(scores, "--out", tmp_path / "p.toml", "--plots", tmp_path)
+
+
+@pytest.mark.parametrize("option", ["--out", "--plots"])
+def test_a_place_that_cannot_be_written_is_rejected_before_the_work(tmp_path: Path, option: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("x")
+    place = {"--out": tmp_path / "folder", "--plots": tmp_path / "file"}[option]
+    with pytest.raises(SourceError, match="cannot be written: it is a"):
+        ask(tmp_path / "no-scores.csv", option, place)

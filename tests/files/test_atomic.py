@@ -13,7 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from edgevid.files.atomic import atomic_path, move_into_place, quarantine, write_atomic
+from edgevid.errors import SourceError
+from edgevid.files.atomic import (
+    atomic_path,
+    check_file,
+    check_folder,
+    make_folder,
+    move_into_place,
+    quarantine,
+    write_atomic,
+)
 
 NOBODY = 65534
 
@@ -108,7 +117,7 @@ def test_a_read_only_folder_keeps_the_old_file_and_leaves_nothing() -> None:
         folder = Path(name)
         write_atomic(folder / "c.toml", "old")
         folder.chmod(0o555)
-        with without_privileges(), pytest.raises(PermissionError):
+        with without_privileges(), pytest.raises(SourceError, match="cannot be written: Permission denied"):
             write_atomic(folder / "c.toml", "new")
         folder.chmod(0o755)
         assert (folder / "c.toml").read_text() == "old"
@@ -117,9 +126,37 @@ def test_a_read_only_folder_keeps_the_old_file_and_leaves_nothing() -> None:
 
 def test_a_folder_in_its_place_stays(tmp_path: Path) -> None:
     (tmp_path / "c.toml").mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(SourceError, match=r"c\.toml: cannot be written: it is a folder; choose a file name"):
         write_atomic(tmp_path / "c.toml", "new")
     assert names(tmp_path) == ["c.toml"]
+
+
+@pytest.mark.parametrize("name", ["file/c.toml", "file/a/b/c.toml"])
+def test_nothing_is_written_below_a_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("old")
+    for write in (check_file, check_folder, make_folder, lambda path: write_atomic(path, "new")):
+        with pytest.raises(SourceError, match=r"c\.toml: cannot be written: \S+/file is a file, not"):
+            write(tmp_path / name)
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    for check in (check_folder, make_folder):
+        with pytest.raises(SourceError, match="file: cannot be written: it is a file; choose a") as caught:
+            check(tmp_path / "file")
+        assert caught.value.strerror == "it is a file"
+    make_folder(tmp_path / "a" / "b")
+    check_folder(tmp_path / "a" / "b")
+    check_folder(tmp_path / "a" / "b" / "c" / "d")
+    check_file(tmp_path / "a" / "b" / "c" / "d")
+    assert names(tmp_path / "a" / "b") == []
+
+
+def test_a_name_that_the_disk_rejects_is_an_edgevid_error(tmp_path: Path) -> None:
+    for write in (make_folder, lambda path: write_atomic(path, "new")):
+        with pytest.raises(SourceError, match="File name too long; choose another path"):
+            write(tmp_path / ("x" * 300))
 
 
 @pytest.mark.parametrize("bits", [0o600, 0o640, 0o755])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgevid.errors import InputError
 from edgevid.files.folders import cache_folder, engines_folder
 
 
@@ -27,6 +28,13 @@ def test_the_cache_follows_the_environment(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert cache_folder() == Path(expected)
+
+
+def test_a_cache_that_is_a_file_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "file"))
+    with pytest.raises(InputError, match=r"EDGEVID_CACHE: expected a folder, got the file \S+/file"):
+        cache_folder()
 
 
 def test_the_recipes_folder_holds_the_shipped_detector() -> None:

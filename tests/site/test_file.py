@@ -80,6 +80,42 @@ def test_each_mistake_names_its_key(tmp_path: Path, old: str, new: str, key: str
     assert "site.toml" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "[10, 0], [10, 10]]",
+            "[10, 0]]",
+            "zone 1.points: expected at least 3 corners of a polygon that does not cross itself, "
+            "got [(0.0, 0.0), (10.0, 0.0)]",
+        ),
+        (
+            "end = [10, 5]",
+            "end = [0, 5]",
+            "line 1.end: expected a point other than the start, got (0.0, 5.0)",
+        ),
+        (
+            "dwell_s = 30",
+            "dwel_s = 30",
+            "zone 1.dwel_s: expected only debounce_s, direction, dwell_s, ground, name, points, stopped_s, "
+            "got an unknown key; did you mean 'dwell_s'?",
+        ),
+        (
+            "end = [10, 5]",
+            "ende = [10, 5]",
+            "line 1.end: expected points [x, y], each less than 1e+06 from 0, it is missing; found 'ende'; "
+            "did you mean 'end'?",
+        ),
+    ],
+)
+def test_each_mistake_is_one_clean_sentence(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in GOOD
+    path = site_file(tmp_path, GOOD.replace(old, new))
+    with pytest.raises(FileFormatError) as caught:
+        read_site(path)
+    assert str(caught.value) == f"{path}: {message}"
+
+
 def test_rewriting_the_zones_keeps_what_a_person_wrote_before_them(tmp_path: Path) -> None:
     path = site_file(tmp_path, GOOD)
     zones = (Zone('the "dock"', [(0, 0), (5, 0), (5, 5.25)], stopped_s=20, debounce_s=0.5),)

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgevid.errors import require
 from edgevid.evaluate.actions.metrics import ClassReport
+from edgevid.files.atomic import check_file, make_folder
 
 INK, GRID, BLUE, ORANGE = "#222222", "#dddddd", "#2563a8", "#d9731a"
 
@@ -27,7 +28,8 @@ def new_figure(width: float, height: float, *, columns: int = 1) -> tuple[Any, A
 
 def save_figure(figure: Any, path: Path) -> None:
     """Writes the figure and closes it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_file(path)
+    make_folder(path.parent)
     figure.savefig(path)
     require("matplotlib.pyplot", extra="plot", purpose="plotting").close(figure)
 

@@ -6,6 +6,7 @@ docs/speed.md describes them. Every error names its line.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -106,7 +107,7 @@ def _is_record(path: Path) -> bool:
         first = file.readline()
     try:
         given = json.loads(first)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, no UTF-8
         return False
     return isinstance(given, dict) and given.get("schema") == SCHEMA
 
@@ -172,21 +173,17 @@ def read_pairs(path: str | Path) -> dict[str, str]:
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """(line, row) of CSV with a header, of JSON lines, or of a JSON list."""
+    text = _text(path)
     if path.suffix.lower() == ".csv":
-        with _open(path) as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            if not {"id", "truth"} & set(reader.fieldnames or ()):
-                expected = "a first line that names the columns (id, time_s, mps, ...)"
-                raise FileFormatError(
-                    path, "line 1", expected=expected, got=",".join(reader.fieldnames or [])
-                )
-            for row in reader:
-                if None in row or any(value is None for value in row.values()):
-                    _fail(path, reader.line_num, "columns", f"{len(reader.fieldnames or ())} values", row)
-                yield reader.line_num, row
+        reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
+        if not {"id", "truth"} & set(reader.fieldnames or ()):
+            expected = "a first line that names the columns (id, time_s, mps, ...)"
+            raise FileFormatError(path, "line 1", expected=expected, got=",".join(reader.fieldnames or []))
+        for row in reader:
+            if None in row or any(value is None for value in row.values()):
+                _fail(path, reader.line_num, "columns", f"{len(reader.fieldnames or ())} values", row)
+            yield reader.line_num, row
         return
-    with _open(path) as file:
-        text = file.read()
     if text.lstrip().startswith("["):
         yield from enumerate((_object(path, 1, one) for one in _json(path, 1, text)), 1)
         return
@@ -197,9 +194,21 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 def _open(path: Path) -> Any:
     try:
-        return open(path, encoding="utf-8", newline="" if path.suffix.lower() == ".csv" else None)
+        return open(path, "rb")
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        with _open(path) as file:
+            text = str(file.read(), "utf-8")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        expected, got = "records (JSON lines), CSV or JSON", "a binary file"
+        raise FileFormatError(path, "the whole file", expected=expected, got=got, text=f"got {got}")
+    return text
 
 
 def _json(path: Path, line: int, text: str) -> Any:

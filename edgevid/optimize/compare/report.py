@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.files.atomic import write_atomic
+from edgevid.files.atomic import check_file, write_atomic
 from edgevid.optimize.compare.gate import ParityReport, percent
 from edgevid.optimize.compare.marks import Mark, marks
 from edgevid.optimize.compare.pair import FramePair, TopClass
@@ -35,6 +35,7 @@ def check_target(path: str | Path) -> Path:
         raise InputError(f"report: expected a file that ends in .html, got {path}")
     if not path.absolute().parent.is_dir():
         raise InputError(f"report: {path} cannot be written, there is no folder {path.absolute().parent}")
+    check_file(path)
     return path
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from edgevid.errors import InputError
-from edgevid.files.atomic import write_atomic
+from edgevid.files.atomic import check_file, check_folder, write_atomic
 from edgevid.files.digest import sha256_of
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.agreement import Floor, floor_of
@@ -121,15 +121,18 @@ def quantize(
         raise InputError(f"--variant: expected one of {', '.join(VARIANTS)}, got {unknown[0]!r}")
     if ranges is not None and data is not None:
         raise InputError("quantize: expected --data to measure or --ranges to repeat, got both")
+    if out is not None:
+        check_folder(Path(out))
     if ranges is not None:
         return _repeat(recipe, Path(ranges), floor, variants, out)
+    target = Path(save_ranges) if save_ranges is not None else FOLDER / f"{recipe.name}.toml"
+    check_file(target)
     selection = select_frames(data, max_frames=max_frames)
     graph = Graph(normalize(recipe.local))
     found = measure(recipe, graph, selection.calibration, selection.sources, calibrator, progress)
     found = dataclasses.replace(
         found, means=_means(recipe, graph, found, selection, progress), reduce_range=reduce_range
     )
-    target = Path(save_ranges) if save_ranges is not None else FOLDER / f"{recipe.name}.toml"
     report = Report(recipe, found, target, floor, held_out=len(selection.held_out))
     report.warnings += _frame_warnings(report, selection)
     _quantize_variants(report, graph, selection, variants, out, progress)

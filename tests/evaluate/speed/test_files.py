@@ -54,6 +54,16 @@ def test_a_record_of_a_run_is_read(tmp_path: Path) -> None:
         read_results(broken)
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.csv", "a.jsonl"])
+@pytest.mark.parametrize("data", [b"\x00\x00\x00\x20ftypisom\xff\xfe\n", b"\x00\x00", b"\xff\n"])
+def test_a_binary_file_is_no_record(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    expected = r"expected records \(JSON lines\), CSV or JSON, got a binary file"
+    for read in (read_results, read_truth, read_pairs):
+        with pytest.raises(FileFormatError, match=expected):
+            read(tmp_path / name)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -180,3 +180,18 @@ def test_a_real_detector_agrees_with_itself(
         assert len(made.plan.layers) >= 20
     last = set(output_layers(Graph(normalize(resolve_model("street-nano").local))))
     assert last == last & set(report.files[0].plan.float_layers)  # boxes and scores are no bytes
+
+
+@pytest.mark.parametrize("option", ["out", "save_ranges"])
+def test_a_place_that_cannot_be_written_is_rejected_before_the_work(
+    net: LocalRecipe, video: Path, tmp_path: Path, option: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("x")
+    steps: list[str] = []
+    places = {"out": tmp_path / "out", "save_ranges": tmp_path / "r.toml"}
+    places |= {option: tmp_path / {"out": "file", "save_ranges": "folder"}[option]}
+    with pytest.raises(SourceError, match="cannot be written: it is a"):
+        quantize(net, video, max_frames=5, progress=lambda step, *_: steps.append(step), **places)
+    assert not steps
+    assert not (tmp_path / "out").exists()
