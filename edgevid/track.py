@@ -21,7 +21,7 @@ TUNING = (
     "match_thresh", "second_match_thresh", "new_match_thresh", "position_noise", "velocity_noise",
     "measure_noise", "momentum", *FLAGS,
 )  # fmt: skip
-"""Settings of the method itself (kernels/reference/motion.py); users seldom need them."""
+"""Settings of the method itself (kernels/reference/tracker.py); users seldom need them."""
 
 
 class ByteTracker:

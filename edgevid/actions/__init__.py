@@ -8,7 +8,7 @@ from edgevid.actions.clip_spec import ClipSpec
 from edgevid.actions.features import FeatureExtractor, PoseExtractor
 from edgevid.actions.load import load_extractor, load_recognizer
 from edgevid.actions.recognizer import Recognizer
-from edgevid.actions.segment import OnlineSegments, Segment
+from edgevid.actions.segmentation import OnlineSegments, Segment
 from edgevid.actions.sequence import SequenceRecognizer
 from edgevid.actions.streaming import StreamRecognizer
 from edgevid.actions.track_state import StateStore

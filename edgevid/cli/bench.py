@@ -31,7 +31,7 @@ def command(
     CPU is the processor time of a frame over all threads: on a machine with other work it is more reliable
     than the elapsed time.
     """
-    from edgevid.cli.outputs import write_json
+    from edgevid.cli.output_files import write_json
     from edgevid.cli.progress import advance, progress_bar
     from edgevid.optimize.bench import bench
 

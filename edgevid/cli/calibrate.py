@@ -54,8 +54,8 @@ def command(
 
     Opens a page, unless --rectangle, --point, --pairs, or --calibration with --out or --image is given.
     """
-    from edgevid.cli.outputs import refuse_overwriting
-    from edgevid.site import calibrate
+    from edgevid.cli.output_files import refuse_overwriting
+    from edgevid.site import camera_calibration as calibrate
     from edgevid.speed import examine, make_calibration, read_calibration
     from edgevid.speed.calibration_file import provenance_text
     from edgevid.speed.calibration_report import without
@@ -102,7 +102,7 @@ def _write_image(made: CameraCalibration, report: CalibrationReport, frame: Fram
     import cv2
 
     from edgevid.errors import InputError
-    from edgevid.site.calibrate import draw_calibration
+    from edgevid.site.camera_calibration import draw_calibration
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

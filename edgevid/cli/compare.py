@@ -37,7 +37,7 @@ def command(
     out: shared.Json = None,
 ) -> None:
     """Compare two engines on real frames; exit status 1 if they agree less than the minimum."""
-    from edgevid.cli.outputs import show_written, write_json
+    from edgevid.cli.output_files import show_written, write_json
     from edgevid.cli.progress import advance, progress_bar
     from edgevid.optimize.compare.report import check_target, write_report
     from edgevid.optimize.compare.run import compare

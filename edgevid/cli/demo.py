@@ -128,7 +128,7 @@ def _write_files(config: ViewerConfig, folder: Path, unit: str, max_frames: int 
     """Runs the config once into an annotated MP4, a contact sheet and JSON lines, without a display."""
     import cv2
 
-    from edgevid.cli.outputs import refuse_overwriting
+    from edgevid.cli.output_files import refuse_overwriting
     from edgevid.cli.progress import advance, print_summary, progress_bar
     from edgevid.errors import InputError
     from edgevid.output.overlay import contact_sheet

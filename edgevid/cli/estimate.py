@@ -26,7 +26,7 @@ def command(
     out: shared.Json = None,
 ) -> None:
     """Count a model's operations and bytes, and bound its speed on a device."""
-    from edgevid.cli.outputs import write_json
+    from edgevid.cli.output_files import write_json
     from edgevid.models.hub import resolve_model
     from edgevid.optimize import estimate as tool
     from edgevid.optimize.cost import model_cost

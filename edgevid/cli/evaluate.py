@@ -105,7 +105,7 @@ def speed(
     csv_out: Csv = None,
 ) -> None:
     """Errors, bias, interval coverage, abstention, variation and delay of measured speeds."""
-    from edgevid.cli.outputs import write_json
+    from edgevid.cli.output_files import write_json
     from edgevid.evaluate.speed.files import KINDS, check_ids, read_pairs, read_results, read_truth
     from edgevid.evaluate.speed.score import evaluate
 
@@ -185,7 +185,7 @@ def _cells(score: Score) -> list[str]:
 
 
 def _write_csv(found: Evaluation, path: Path) -> None:
-    from edgevid.cli.outputs import write_text
+    from edgevid.cli.output_files import write_text
 
     plain, text = found.as_json(), io.StringIO()
     rows = [{"kind": kind, "id": "all", **score} for kind, score in plain["overall"].items()]

@@ -52,7 +52,7 @@ def command(
     status_s: Annotated[float, Option(help="Live: seconds between status lines (0: none).", min=0)] = 60.0,
 ) -> None:
     """Detect, track and record the objects of a video or camera."""
-    from edgevid.cli.outputs import refuse_overwriting
+    from edgevid.cli.output_files import refuse_overwriting
     from edgevid.cli.progress import print_summary
     from edgevid.errors import masked
     from edgevid.output.review import ReviewSink

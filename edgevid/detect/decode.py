@@ -164,7 +164,7 @@ _DECODERS: Mapping[
     "boxes-scores": (Decoder._boxes_scores, Decoder._check_boxes_scores),
     "boxes-scores-labels": (Decoder._boxes_scores_labels, Decoder._check_boxes_scores_labels),
 }
-"""How each kind reads its outputs, and how it checks them: a new decoder is a row here."""
+"""How each kind reads its outputs, and how it checks them: a new decoder is a row here, and its keys in runtime/recipe.py."""
 
 
 def _fits(spec: TensorSpec, sizes: Mapping[int, int], rank: int) -> bool:

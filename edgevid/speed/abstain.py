@@ -9,7 +9,7 @@ import numpy as np
 from edgevid.kernels.plane_columns import UNDECIDED, PlaneColumn
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.speed.contact import is_occluded, is_truncated
-from edgevid.speed.core import MIN_SIGHTINGS
+from edgevid.speed.method import MIN_SIGHTINGS
 from edgevid.types import F64, KMH, U8, Array, Reason
 
 LOOKAHEAD = 0.6

@@ -15,8 +15,8 @@ from edgevid.kernels.plane_columns import PlaneColumn
 from edgevid.speed.abstain import LOOKAHEAD, SpeedAbstainer, SpeedPolicy, contact_reasons
 from edgevid.speed.calibration import CLICK_PX, CameraCalibration, ScaleErrorGrid
 from edgevid.speed.contact import CONTACTS, Contact, contact_points, footprint_centers
-from edgevid.speed.core import MIN_SECONDS, MIN_SIGHTINGS, Rows, SpeedCore
 from edgevid.speed.displacement import Displacement, DisplacementCore
+from edgevid.speed.method import MIN_SECONDS, MIN_SIGHTINGS, Rows, SpeedCore
 from edgevid.speed.track_speed import track_speed
 from edgevid.speed.window import WindowCore
 from edgevid.types import F64, KMH, U8, Reason, SpeedReport, Speeds, Tracks

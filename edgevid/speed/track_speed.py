@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edgevid.speed import homography
-from edgevid.speed.core import CORRELATION_S, MIN_SECONDS, MIN_SIGHTINGS
+from edgevid.speed.method import CORRELATION_S, MIN_SECONDS, MIN_SIGHTINGS
 from edgevid.types import F64
 
 PRIOR_SIGHTINGS = 20

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgevid.kernels.plane_columns import UNDECIDED, UNMEASURED, PlaneColumn
 from edgevid.speed import homography
-from edgevid.speed.core import CORRELATION_S, MIN_SECONDS, MIN_SIGHTINGS, PlaneUpdate, Rows
+from edgevid.speed.method import CORRELATION_S, MIN_SECONDS, MIN_SIGHTINGS, PlaneUpdate, Rows
 from edgevid.types import F64, I64, Array
 
 STATIONARY_GATE, MOVING_GATE = 5.99, 16.0

@@ -12,8 +12,8 @@ import numpy as np
 from edgevid.detect.detector import Detector
 from edgevid.errors import masked
 from edgevid.output.ground_grid import GridOverlay
+from edgevid.output.ground_truth import TruthOverlay
 from edgevid.output.overlay import Overlay
-from edgevid.output.truth import TruthOverlay
 from edgevid.pipeline import Pipeline
 from edgevid.site.build import build_calibration, build_pipeline, build_zones, load_site
 from edgevid.site.file import Site

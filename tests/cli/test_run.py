@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edgevid import cli
-from edgevid.cli.outputs import refuse_overwriting
+from edgevid.cli.output_files import refuse_overwriting
 from edgevid.errors import EdgevidError, InputError, masked
 from edgevid.output.records import read_jsonl
 from edgevid.types import Reason

@@ -9,7 +9,7 @@ import pytest
 
 from edgevid.errors import SourceError
 from edgevid.output.ground_grid import GridOverlay
-from edgevid.output.truth import TruthOverlay
+from edgevid.output.ground_truth import TruthOverlay
 from edgevid.site.file import Site
 from edgevid.synthetic.scene import Camera
 from edgevid.video.writer import VideoWriter

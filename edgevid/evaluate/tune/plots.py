@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.evaluate.actions.plots import new_figure, save_figure
-from edgevid.evaluate.tune.calibration import Reliability
+from edgevid.evaluate.tune.confidence_calibration import Reliability
 from edgevid.evaluate.tune.risk import RiskCoverage, upper_bound
 from edgevid.evaluate.tune.search import Report
 from edgevid.types import Array

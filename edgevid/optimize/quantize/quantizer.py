@@ -42,7 +42,7 @@ from edgevid.optimize.quantize.ranges import (
 )
 from edgevid.optimize.quantize.search import ExclusionSearch, build
 from edgevid.runtime import LocalRecipe
-from edgevid.runtime.onnxruntime.calibrate import Calibrator
+from edgevid.runtime.onnxruntime.activation_ranges import Calibrator
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.processor import processor_features
 from edgevid.runtime.variants import record_path, variant_path

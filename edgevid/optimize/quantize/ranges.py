@@ -22,7 +22,7 @@ from edgevid.optimize.quantize.frames import FrameRunner, frames_sha256
 from edgevid.optimize.quantize.graph import PURPOSE, WEIGHTED_OPS, Graph, load_onnx, save_model
 from edgevid.optimize.quantize.plan import INTEGER_OPS, PASS_THROUGH_OPS, Range, Scale
 from edgevid.runtime import LocalRecipe
-from edgevid.runtime.onnxruntime.calibrate import Calibrator, activation_ranges
+from edgevid.runtime.onnxruntime.activation_ranges import Calibrator, activation_ranges
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.session import open_session, version
 from edgevid.types import Array, Frame

@@ -1,4 +1,4 @@
-"""`SpeedCore`: the protocol of every speed method: kernels.PlaneCore and two classes of this package."""
+"""`SpeedCore`: the protocol of every method of speed estimation, and the limits that the methods share."""
 
 from __future__ import annotations
 

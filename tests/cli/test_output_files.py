@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgevid.cli.outputs import write_json
+from edgevid.cli.output_files import write_json
 
 
 def test_json_goes_to_a_file_or_alone_to_standard_output(

@@ -9,7 +9,7 @@ import pytest
 from road_camera import LATTICE, SIZE, pixels_of
 
 from edgevid.errors import FileFormatError
-from edgevid.site.calibrate import draw_calibration, parse_pairs, parse_region, read_pairs
+from edgevid.site.camera_calibration import draw_calibration, parse_pairs, parse_region, read_pairs
 from edgevid.speed.calibration import make_calibration
 from edgevid.speed.calibration_report import examine
 

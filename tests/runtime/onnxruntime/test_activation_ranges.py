@@ -12,7 +12,7 @@ import pytest
 from onnx_models import node, save
 
 from edgevid.errors import MissingExtraError
-from edgevid.runtime.onnxruntime.calibrate import activation_ranges
+from edgevid.runtime.onnxruntime.activation_ranges import activation_ranges
 
 
 @pytest.fixture
