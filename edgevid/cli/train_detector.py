@@ -65,7 +65,7 @@ def rendered(
             f"--seed: expected seeds without 1, the street of edgevid-demo, got {seed} to {seed + scenes - 1}"
         )
     count = write_rendered(data, scenes=scenes, frames=frames, seed=seed)
-    Console(highlight=False).print(f"written {count} images to [cyan]{data}[/]")
+    Console(highlight=False).print(f"written {count} images to [cyan]{data}[/]", soft_wrap=True)
 
 
 def detector(
@@ -112,4 +112,4 @@ def detector(
         network = train_detector(task, device=device, processes=processes or 1, progress=progress)
     file = export_onnx(network, out / f"{name}.onnx")
     recipe = write_recipe(out, file.name, network, name=name, summary=f"trained on {data.name}")
-    console.print(f"written [cyan]{file}[/] and [cyan]{recipe}[/]")
+    console.print(f"written [cyan]{file}[/] and [cyan]{recipe}[/]", soft_wrap=True)
