@@ -164,8 +164,8 @@ _DECODERS: Mapping[
     "boxes-scores": (Decoder._boxes_scores, Decoder._check_boxes_scores),
     "boxes-scores-labels": (Decoder._boxes_scores_labels, Decoder._check_boxes_scores_labels),
 }
-"""How each kind reads its outputs and checks them: a new decoder is a row here, with its keys in runtime/recipe.py
-(DECODE_KEYS); models/identify.py recognizes its outputs."""
+"""How each kind reads its outputs and checks them. A new decoder is a row here and in DECODE_KEYS of
+runtime/recipe.py; models/identify.py recognizes its outputs."""
 
 
 def _fits(spec: TensorSpec, sizes: Mapping[int, int], rank: int) -> bool:
