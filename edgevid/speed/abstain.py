@@ -1,4 +1,8 @@
-"""Why a speed is not emitted: the reason of every row of live and smoothed speeds."""
+"""Why a speed is not emitted: the reason of every row of live and smoothed speeds.
+
+The one speed of a track that ended has its reason from `SpeedEstimator._track_speeds`, by the same limits;
+CAMERA_MOVED comes from camera health.
+"""
 
 from __future__ import annotations
 
