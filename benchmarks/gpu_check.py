@@ -31,7 +31,7 @@ from edgevid.optimize.builder.engine import choose_backend, installed_version
 from edgevid.optimize.builder.options import PRECISIONS, BuildOptions
 from edgevid.optimize.builder.verify import Verification
 from edgevid.optimize.frames import read_frames
-from edgevid.runtime import Recipe, load_engine
+from edgevid.runtime import LocalRecipe, load_engine
 from edgevid.runtime.cuda.driver import gpus
 from edgevid.runtime.cuda.open import open_cuda
 from edgevid.runtime.manifest import BACKENDS
@@ -66,41 +66,25 @@ def not_run(name: str, why: str, into: Result) -> None:
 
 def checks(backend: str) -> Result:
     """The tests of runtime/cuda that are marked "device", with the real driver and one CUDA package."""
-    environment = {**os.environ, "EDGEVID_CUDA": backend, "EDGEVID_LEAK_RUNS": str(RUNS)}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-m",
-        "device",
-        str(ROOT / "tests/runtime/cuda"),
-    ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-500:]
-    return {"pytest": done.stdout.strip().splitlines()[-1], "letterbox runs": RUNS}
+    environment = {"EDGEVID_CUDA": backend, "EDGEVID_LEAK_RUNS": str(RUNS)}
+    return {**pytest("-m", "device", "tests/runtime/cuda", **environment), "letterbox runs": RUNS}
 
 
 def real_tests() -> Result:
     """tests/runtime/test_gpu.py, every skip a failure."""
-    environment = {**os.environ, "EDGEVID_REQUIRE": "trt"}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        str(ROOT / "tests/runtime/test_gpu.py"),
-    ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return pytest("tests/runtime/test_gpu.py", EDGEVID_REQUIRE="trt")
+
+
+def pytest(*arguments: str, **environment: str) -> Result:
+    """The closing line of pytest in the repository; AssertionError with its output where a test fails."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    settings = {**os.environ, **environment}
+    done = subprocess.run(command, env=settings, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-500:]
     return {"pytest": done.stdout.strip().splitlines()[-1]}
 
 
-def built(model: Recipe, precision: str, backend: str, frames: Path) -> Result:
+def built(model: LocalRecipe, precision: str, backend: str, frames: Path) -> Result:
     """An engine, verified on the frames: the metrics of its manifest."""
     if precision == "int8":
         from edgevid.optimize.quantize.quantizer import quantize
@@ -137,7 +121,7 @@ def timed(work: Callable[[], object], seconds: float = 4.0) -> Result:
     return {"p50 ms": round(float(low), 3), "p99 ms": round(float(high), 3), "runs": len(spent)}
 
 
-def speeds(model: Recipe, precision: str, frame: Frame) -> Result:
+def speeds(model: LocalRecipe, precision: str, frame: Frame) -> Result:
     """One engine: recorded and step by step, letterboxed by the CPU and on the device; the whole detector."""
     assert model.input is not None
     prepare = Preprocessor(model.input)
@@ -158,7 +142,7 @@ def speeds(model: Recipe, precision: str, frame: Frame) -> Result:
     return found
 
 
-def leaks(model: Recipe, precision: str, frame: Frame) -> Result:
+def leaks(model: LocalRecipe, precision: str, frame: Frame) -> Result:
     """Many runs of one engine: memory of device and process before and after."""
     assert model.input is not None
     x = Preprocessor(model.input)([frame])[0]
@@ -176,7 +160,7 @@ def leaks(model: Recipe, precision: str, frame: Frame) -> Result:
     return {"runs": RUNS, "device bytes lost": lost, "process kB grown": grown}
 
 
-def onnx_runtime(model: Recipe, device: str, frame: Frame) -> Result:
+def onnx_runtime(model: LocalRecipe, device: str, frame: Frame) -> Result:
     """The same model by ONNX Runtime, for comparison in the same run."""
     from edgevid.runtime.onnxruntime.engine import OrtEngine
 
@@ -192,7 +176,7 @@ def packages() -> list[str]:
     return found + (["cuda-bindings"] if find_spec("cuda") and find_spec("cuda.bindings") else [])
 
 
-def engines(model: Recipe, backend: str, frames: Path, into: Result) -> None:
+def engines(model: LocalRecipe, backend: str, frames: Path, into: Result) -> None:
     frame = next(iter(read_frames(frames, 1))).frame
     for precision in PRECISIONS:
         part(f"build {precision}", lambda p=precision: built(model, p, backend, frames), into)

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "ground_filter.hpp"
+#include "settings.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -56,14 +57,7 @@ Ended give(const std::vector<std::pair<std::int64_t, std::vector<edgevid::Observ
 }
 
 edgevid::PlaneSettings settings_of(const nb::dict& given) {
-    edgevid::PlaneSettings s;
-    for (auto [key, value] : given) {
-        const std::string name = nb::cast<std::string>(key);
-#define EDGEVID_FIELD(field)                      \
-    if (name == #field) {                         \
-        s.field = nb::cast<double>(value);        \
-        continue;                                 \
-    }
+    return settings_from<edgevid::PlaneSettings>(given, "plane", [](auto& s, const std::string& name, nb::handle value) {
         EDGEVID_FIELD(process_noise)
         EDGEVID_FIELD(velocity_prior)
         EDGEVID_FIELD(correlation_s)
@@ -72,10 +66,8 @@ edgevid::PlaneSettings settings_of(const nb::dict& given) {
         EDGEVID_FIELD(stationary_gate)
         EDGEVID_FIELD(smoothed_gate)
         EDGEVID_FIELD(max_observations)
-#undef EDGEVID_FIELD
-        throw nb::value_error(("plane setting: there is no " + name).c_str());
-    }
-    return s;
+        return false;
+    });
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "policy.hpp"
+#include "settings.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -29,14 +30,7 @@ Column<T> own(T* data, std::size_t n) {
 }
 
 edgevid::PolicySettings settings_of(const nb::dict& given) {
-    edgevid::PolicySettings s;
-    for (auto [key, value] : given) {
-        const std::string name = nb::cast<std::string>(key);
-#define EDGEVID_FIELD(field)               \
-    if (name == #field) {                  \
-        s.field = nb::cast<double>(value); \
-        continue;                          \
-    }
+    return settings_from<edgevid::PolicySettings>(given, "policy", [](auto& s, const std::string& name, nb::handle value) {
         EDGEVID_FIELD(aggregate)
         EDGEVID_FIELD(temperature)
         EDGEVID_FIELD(correlation)
@@ -52,10 +46,8 @@ edgevid::PolicySettings settings_of(const nb::dict& given) {
         EDGEVID_FIELD(take)
         EDGEVID_FIELD(drop)
         EDGEVID_FIELD(ema_s)
-#undef EDGEVID_FIELD
-        throw nb::value_error(("policy setting: there is no " + name).c_str());
-    }
-    return s;
+        return false;
+    });
 }
 
 std::tuple<Column<std::int32_t>, Column<float>, Column<std::uint8_t>> update(

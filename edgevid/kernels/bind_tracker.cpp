@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "tracker.hpp"
+#include "settings.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -60,14 +61,7 @@ TrackColumns report(const edgevid::TrackerCore& core, double time, double coast_
 }
 
 edgevid::TrackerSettings settings_of(const nb::dict& given) {
-    edgevid::TrackerSettings s;
-    for (auto [key, value] : given) {
-        const std::string name = nb::cast<std::string>(key);
-#define EDGEVID_FIELD(field)                                     \
-    if (name == #field) {                                        \
-        s.field = nb::cast<decltype(s.field)>(value);            \
-        continue;                                                \
-    }
+    return settings_from<edgevid::TrackerSettings>(given, "tracker", [](auto& s, const std::string& name, nb::handle value) {
         EDGEVID_FIELD(track_high_thresh)
         EDGEVID_FIELD(track_low_thresh)
         EDGEVID_FIELD(new_track_thresh)
@@ -85,10 +79,8 @@ edgevid::TrackerSettings settings_of(const nb::dict& given) {
         EDGEVID_FIELD(class_aware)
         EDGEVID_FIELD(height_overlap)
         EDGEVID_FIELD(observed_boxes)
-#undef EDGEVID_FIELD
-        throw nb::value_error(("tracker setting: there is no " + name).c_str());
-    }
-    return s;
+        return false;
+    });
 }
 
 std::vector<std::pair<int, int>> max_weight_matching(Weights weights) {

@@ -12,6 +12,7 @@ from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.actions.clip_spec import ClipSpec
 from edgevid.actions.recognizer import Recognizer
 from edgevid.actions.sequence import SequenceRecognizer
+from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus
 from edgevid.models.hub import resolve_model
 from edgevid.runtime import load_engine
@@ -55,8 +56,8 @@ class RowsExtractor:
         self.memory = 3 if corpus.joints else 1
 
     def extract(self, crops: Array, boxes: Array) -> Array:
-        """Not used: rows go to `recognize_rows`."""
-        raise NotImplementedError
+        """InputError: the rows were extracted before, `recognize_rows` takes them."""
+        raise InputError("RowsExtractor: expected rows for recognize_rows, got crops")
 
     def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]:
         """Like the corpus."""

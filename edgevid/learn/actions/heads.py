@@ -43,11 +43,11 @@ class Head(nn.Module):
         return self._states(batch)
 
     def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
-        """Logits (B, C) after one more moment x (B, D), and the states that follow."""
-        raise NotImplementedError
+        """Logits (B, C) after one more moment x (B, D), and the next states; InputError as `states`."""
+        raise InputError(self.not_causal())
 
     def _states(self, batch: int) -> States:
-        raise NotImplementedError
+        raise InputError(self.not_causal())
 
     def not_causal(self) -> str:
         """Why this head cannot be streamed."""
