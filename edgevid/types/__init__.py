@@ -9,12 +9,13 @@ construction.
 from __future__ import annotations
 
 from edgevid.types.frame import Frame, scale_between
+from edgevid.types.mask import Mask
 from edgevid.types.result import DisplaySpeed, Result, SpeedReport
 from edgevid.types.table import F32, F64, I32, I64, U8, Array, Table
 from edgevid.types.tables import KMH, Clips, Detections, Reason, Scores, Speeds, Tracks, Verdicts
 
 __all__ = [
     "F32", "F64", "I32", "I64", "KMH", "U8", "Array", "Clips", "Detections", "DisplaySpeed", "Frame",
-    "InputSpec", "Reason", "Result", "Scores", "SpeedReport", "Speeds", "Table", "Tracks", "Verdicts",
+    "Mask", "Reason", "Result", "Scores", "SpeedReport", "Speeds", "Table", "Tracks", "Verdicts",
     "scale_between",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import field
 from enum import IntEnum
+from itertools import zip_longest
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -23,12 +24,16 @@ U8 = npt.NDArray[np.uint8]
 T = TypeVar("T", bound="Table")
 
 
-def column(dtype: Any, *tail: int | None, row: str, enum: type[IntEnum] | None = None) -> Any:
+def column(
+    dtype: Any, *tail: int | None, row: str, enum: type[IntEnum] | None = None, optional: bool = False
+) -> Any:
     """A field whose array must have `dtype` and shape (N, *tail), None being any length.
 
-    `row` is the field's name in the rows that iterating yields; its value is a member of `enum` there.
+    `row` is the field's name in the rows that iterating yields; its value is a member of `enum` there. An
+    `optional` column that is not passed is made: zeros, with size 0 for None in `tail` (None for objects).
     """
-    return field(metadata={"dtype": np.dtype(dtype), "tail": tail, "row": row, "enum": enum})
+    metadata = {"dtype": np.dtype(dtype), "tail": tail, "row": row, "enum": enum}
+    return field(metadata=metadata, default=None) if optional else field(metadata=metadata)
 
 
 class _Column(NamedTuple):
@@ -36,6 +41,11 @@ class _Column(NamedTuple):
     dtype: np.dtype[Any]
     tail: tuple[int | None, ...]
     members: dict[int, IntEnum]
+
+    def blank(self, length: int) -> Array:
+        """The column of a table that has no such values."""
+        shape = (length, *(n or 0 for n in self.tail))
+        return np.empty(length, object) if self.dtype == object else np.zeros(shape, self.dtype)
 
     def values(self, table: Table) -> Iterable[Any]:
         """A value per row: a Python scalar, a member, a tuple of a box, else the row's array."""
@@ -69,8 +79,12 @@ class Table:
 
     def __post_init__(self) -> None:
         length = -1
-        for name, dtype, tail, _ in _columns(type(self)):
+        for column in _columns(type(self)):
+            name, dtype, tail, _ = column
             array = getattr(self, name)
+            if array is None and length >= 0:  # an optional column
+                object.__setattr__(self, name, column.blank(length))
+                continue
             if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1 + len(tail):
                 raise self._error(name, dtype, tail, array)
             for got, expected in zip(array.shape[1:], tail, strict=True):
@@ -101,7 +115,7 @@ class Table:
         """
         made: dict[str, Any] = dict(columns)
         for name, dtype, tail, _ in _columns(cls):
-            if name in columns:
+            if columns.get(name) is not None:
                 array = np.asarray(columns[name], dtype)
                 made[name] = array.reshape(0, *(n or 0 for n in tail)) if array.size == 0 else array
         return cls(**made)
@@ -109,15 +123,19 @@ class Table:
     @classmethod
     def empty(cls: type[T], **columns: Any) -> T:
         """A table without rows; columns of free inner size get size 0 unless passed."""
-        made = {n: np.zeros((0, *(k or 0 for k in tail)), dtype) for n, dtype, tail, _ in _columns(cls)}
+        made = {one.name: one.blank(0) for one in _columns(cls)}
         return cls(**{**made, **columns})
 
     @classmethod
     def trusted(cls: type[T], *columns: Array) -> T:
-        """The table of columns that a kernel made, in order, unchecked: for the loop's own stages."""
+        """The table of columns that a kernel made, in order, unchecked: for the loop's own stages.
+
+        Optional columns at the end may be left out.
+        """
         made = cls.__new__(cls)
-        for column, array in zip(_columns(cls), columns, strict=True):
-            object.__setattr__(made, column.name, array)
+        for column, array in zip_longest(_columns(cls), columns):
+            value = column.blank(len(columns[0])) if array is None else array
+            object.__setattr__(made, column.name, value)
         return made
 
     def __len__(self) -> int:

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from edgevid.types.table import F32, F64, I32, I64, U8, Table, column
+from edgevid.types.table import F32, F64, I32, I64, U8, Array, Table, column
 
 KMH = 3.6
 """km/h of 1 m/s."""
@@ -59,6 +59,13 @@ class Detections(Table):
     """(N,) confidence, 0 to 1."""
     labels: I32 = column(np.int32, row="label")
     """(N,) class index into the recipe's names."""
+    masks: Array = column(object, row="mask", optional=True)
+    """(N,) a Mask of each object's pixels; None where the model gives none."""
+    keypoints: F32 = column(np.float32, None, 3, row="keypoints", optional=True)
+    """(N, K, 3) x and y in frame pixels and confidence, 0 to 1; K is 0 where the model gives none."""
+    rotated: F32 = column(np.float32, None, row="rotated", optional=True)
+    """(N, 5) rotated box: center x and y, width and height in frame pixels, and the angle of its width from
+    +x towards +y in radians; `boxes` encloses it. (N, 0) where the model gives none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +86,8 @@ class Tracks(Table):
     """(N,) seconds since the first detection."""
     unseen: F32 = column(np.float32, row="unseen")
     """(N,) seconds since the last matched detection; 0 when matched now."""
+    keypoints: F32 = column(np.float32, None, 3, row="keypoints", optional=True)
+    """(N, K, 3) key points of the matched detection, with NaN while coasting; K is 0 where there are none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -88,3 +88,27 @@ def test_tables_are_frozen_and_survive_pickling() -> None:
     with pytest.raises(AttributeError):
         table.boxes = table.boxes  # type: ignore[misc]
     assert pickle.loads(pickle.dumps(table)).labels.tolist() == [0, 1, 2]
+
+
+def test_columns_that_a_detector_does_not_give_exist_and_are_empty() -> None:
+    table = three()
+    assert (table.keypoints.shape, table.rotated.shape) == ((3, 0, 3), (3, 0))
+    assert table.masks.tolist() == [None, None, None]
+    assert table[1:].keypoints.shape == (2, 0, 3)
+    assert Tracks.trusted(*(getattr(Tracks.empty(), n) for n in Tracks.__slots__[:7])).keypoints.shape == (
+        0,
+        0,
+        3,
+    )
+
+
+def test_optional_columns_are_checked_like_the_others() -> None:
+    boxes, scores, labels = (getattr(three(), n) for n in ("boxes", "scores", "labels"))
+    rotated = Detections(boxes, scores, labels, rotated=np.ones((3, 5), np.float32))
+    assert rotated[2].rotated.tolist() == [[1.0] * 5]
+    with pytest.raises(InputError, match="expected 3 rows as in 'boxes', got 2"):
+        Detections(boxes, scores, labels, keypoints=np.zeros((2, 17, 3), np.float32))
+    with pytest.raises(InputError, match=r"keypoints: expected float32 of shape \(N, any, 3,\)"):
+        Detections(boxes, scores, labels, keypoints=np.zeros((3, 17, 2), np.float32))
+    copy = pickle.loads(pickle.dumps(rotated))
+    assert copy.rotated.tolist() == rotated.rotated.tolist()
