@@ -12,7 +12,7 @@
 `CameraHealth`, and a `RecognitionTask` for the action of each object (`ClipBuffer`, `load_recognizer`,
 `Policy`). A `Result` holds tables: `Detections`, `Tracks`, `Speeds`, `Scores`, `Verdicts`, with a `Reason`
 for each abstention.
-`Overlay` draws it; `AnnotatedVideo`, `JsonLines` and `MotText` write it; a `ZoneMonitor` counts on it.
+`Overlay` draws it; `AnnotatedVideo`, `JsonLines`, `CsvSink` and `MotText` write it; a `ZoneMonitor` counts on it.
 `read_site` reads the configuration of one camera. Every error is an `EdgevidError`.
 
 The names are loaded when first used, so that `import edgevid` takes milliseconds.
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from edgevid.health import CameraHealth
     from edgevid.output import (
         AnnotatedVideo,
+        CsvSink,
         JsonLines,
         MotText,
         Overlay,
@@ -73,7 +74,7 @@ _ROOMS = {
     "detect": "Detector",
     "errors": "EdgevidError",
     "health": "CameraHealth",
-    "output": "AnnotatedVideo JsonLines MotText Overlay from_supervision read_jsonl to_supervision",
+    "output": "AnnotatedVideo CsvSink JsonLines MotText Overlay from_supervision read_jsonl to_supervision",
     "pipeline": "Pipeline RecognitionTask",
     "runtime": "InputSpec load_engine",
     "site": "Site read_site",
@@ -93,6 +94,7 @@ __all__ = [
     "ClipBuffer",
     "ClipSpec",
     "Clips",
+    "CsvSink",
     "Detections",
     "Detector",
     "Displacement",

@@ -1,4 +1,4 @@
-"""`edgevid run`: a source through the pipeline, into a video, JSON lines or MOT text."""
+"""`edgevid run`: a source through the pipeline, into a video, JSON lines, CSV or MOT text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time as clock
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from typer import Argument, Option
 
@@ -38,6 +38,7 @@ def command(
     unit: shared.Unit = "km/h",
     out: Annotated[Path | None, Option(help="Annotated video to write (MP4).")] = None,
     jsonl: Annotated[Path | None, Option(help="JSON lines to write, one object per frame.")] = None,
+    csv: Annotated[Path | None, Option(help="CSV to write, a row per object and frame.")] = None,
     mot: Annotated[Path | None, Option(help="MOTChallenge text to write.")] = None,
     segment_s: SegmentS = None,
     max_disk_gb: Annotated[
@@ -63,12 +64,13 @@ def command(
     options["classes"] = shared.split_names(classes)
     shared.check_unit(unit)
     chosen = _site(site, options, actions, policy)
-    _check_outputs(chosen, bool(out or jsonl or mot), segment_s, max_disk_gb, save_abstained)
+    files = _Files(out, jsonl, csv, mot)
+    _check_outputs(chosen, any(files), segment_s, max_disk_gb, save_abstained)
     if segment_s is None:  # segments have names of their own
         inputs = (chosen.source, site, chosen.calibration, chosen.model, actions, policy)
-        refuse_overwriting((out, jsonl, mot), inputs)
+        refuse_overwriting(files, inputs)
     loaded = load_site(chosen)
-    outputs = _Outputs(loaded, out, jsonl, mot, segment_s, max_disk_gb, unit)
+    outputs = _Outputs(loaded, files, segment_s, max_disk_gb, unit)
     if save_abstained:
         outputs.more.append(ReviewSink(save_abstained, source=masked(chosen.source)))
     started = clock.perf_counter()
@@ -87,7 +89,7 @@ def _check_outputs(
     if max_disk_gb and segment_s is None:
         raise InputError("run: --max-disk-gb deletes segments: give --segment-s too, such as --segment-s 600")
     if segment_s is not None and not written:
-        raise InputError("run: --segment-s splits outputs: give --out, --jsonl or --mot too")
+        raise InputError("run: --segment-s splits outputs: give --out, --jsonl, --csv or --mot too")
     if save_abstained and not (site.recognizers or site.policy):
         raise InputError(
             "run: --save-abstained saves abstained verdicts: give --actions too, or a --site with a policy "
@@ -156,14 +158,21 @@ def _run(
     return summary, pipeline.names["class"], notes
 
 
+class _Files(NamedTuple):
+    """Where the outputs go."""
+
+    out: Path | None
+    jsonl: Path | None
+    csv: Path | None
+    mot: Path | None
+
+
 @dataclasses.dataclass
 class _Outputs:
     """The requested output files."""
 
     loaded: LoadedSite
-    out: Path | None
-    jsonl: Path | None
-    mot: Path | None
+    files: _Files
     segment_s: float | None
     max_disk_gb: float | None
     unit: str
@@ -172,11 +181,10 @@ class _Outputs:
 
     def sinks(self, video: Any) -> list[Sink]:
         """The sinks for the frames of `video`."""
-        from edgevid.output.sinks import JsonLines, MotText
+        from edgevid.output.sinks import CsvSink, JsonLines, MotText
 
-        makers = (lambda path: self._video(path, video)), JsonLines, MotText
-        paths = self.out, self.jsonl, self.mot
-        self.made = [self._segmented(p, make) for p, make in zip(paths, makers, strict=True) if p]
+        makers = (lambda path: self._video(path, video)), JsonLines, CsvSink, MotText
+        self.made = [self._segmented(p, make) for p, make in zip(self.files, makers, strict=True) if p]
         return [*self.made, *self.more]
 
     def written(self) -> list[str]:
@@ -192,7 +200,7 @@ class _Outputs:
         """One plain file without --segment-s; a video starts another one where the frames' size changes."""
         from edgevid.output.segments import SegmentedSink
 
-        if self.segment_s is None and path != self.out:
+        if self.segment_s is None and path != self.files.out:
             return make(path)
         limit = round(self.max_disk_gb * 1e9) if self.max_disk_gb else None
         return SegmentedSink(path, make, segment_s=self.segment_s, max_disk_bytes=limit)

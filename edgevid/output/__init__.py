@@ -8,10 +8,10 @@ from edgevid.output.overlay import Overlay, contact_sheet
 from edgevid.output.records import as_json, read_jsonl
 from edgevid.output.review import ReviewSink
 from edgevid.output.segments import SegmentedSink
-from edgevid.output.sinks import AnnotatedVideo, JsonLines, MotText, Sink
+from edgevid.output.sinks import AnnotatedVideo, CsvSink, JsonLines, MotText, Sink
 
 __all__ = [
-    "AnnotatedVideo", "GridOverlay", "JsonLines", "MotText", "Overlay", "ReviewSink", "SegmentedSink",
-    "Sink", "as_json", "contact_sheet", "draw_ground_grid", "from_supervision", "read_jsonl",
+    "AnnotatedVideo", "CsvSink", "GridOverlay", "JsonLines", "MotText", "Overlay", "ReviewSink",
+    "SegmentedSink", "Sink", "as_json", "contact_sheet", "draw_ground_grid", "from_supervision", "read_jsonl",
     "to_supervision",
 ]  # fmt: skip

@@ -1,17 +1,18 @@
-"""Sinks: results written as JSON lines, MOTChallenge text or annotated video. docs/records.md."""
+"""Sinks: results written as JSON lines, CSV, MOTChallenge text or annotated video. docs/records.md."""
 
 from __future__ import annotations
 
-import json
+import csv
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from edgevid.errors import SourceError
 from edgevid.output.overlay import Overlay
-from edgevid.output.records import as_json
+from edgevid.output.records import as_line
 from edgevid.types import U8, Frame, Result
 from edgevid.types.closing import Closing
+from edgevid.types.rows import flat_names, flat_rows
 from edgevid.video.writer import VideoWriter
 
 
@@ -31,7 +32,7 @@ class _Text(Closing):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            self._file = open(path, "w", encoding="utf-8")  # noqa: SIM115
+            self._file = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115
         except OSError as error:
             raise SourceError(f"{path}: cannot be written: {error.strerror}; choose another place") from None
 
@@ -50,8 +51,27 @@ class JsonLines(_Text):
 
     def write(self, frame: Frame, result: Result) -> None:
         """Appends the result's line."""
-        line = json.dumps(as_json(result), separators=(",", ":"), allow_nan=False, ensure_ascii=False)
-        self._file.write(line + "\n")
+        self._file.write(as_line(result))
+        self._file.flush()
+
+
+class CsvSink(_Text):
+    """CSV, one row per object and frame, with the header of supervision's CSVSink: docs/records.md.
+
+    The columns are those of `flat_rows`, empty where there is no value. SourceError where the file cannot be
+    created.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self._table: csv.DictWriter[str] | None = None
+
+    def write(self, frame: Frame, result: Result) -> None:
+        """Appends a row per track; the first frame writes the header."""
+        if self._table is None:
+            self._table = csv.DictWriter(self._file, flat_names(result))
+            self._table.writeheader()
+        self._table.writerows(flat_rows(result))
         self._file.flush()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import signal
 import subprocess
@@ -42,7 +43,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--out", "--jsonl", "--mot"])
+@pytest.mark.parametrize("option", ["--out", "--jsonl", "--csv", "--mot"])
 def test_the_recording_is_never_written_over(
     clip: Path, option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,7 +85,7 @@ def test_the_demo_does_not_write_over_what_it_shows(clip: Path) -> None:
             "give --actions too, or name the policy in the site file",
         ),
         (["--save-abstained", "kept"], "--save-abstained saves abstained verdicts: give --actions too"),
-        (["--segment-s", "60"], "--segment-s splits outputs: give --out, --jsonl or --mot too"),
+        (["--segment-s", "60"], "--segment-s splits outputs: give --out, --jsonl, --csv or --mot too"),
         (["--out", "seen.avi"], "ends in .mp4"),
         (["--site", "nowhere.toml"], "there is no such file"),
         (["--calibration", "nowhere.toml"], "there is no such file"),
@@ -140,10 +141,14 @@ def test_real_people_are_followed_from_file_to_records(
     monkeypatch.setenv("EDGEVID_MODELS_MIRROR", str(shared_data))
     monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
     clip, out = shared_data / "videos" / "pets09_s2l1_vtest.avi", tmp_path / "seen.jsonl"
+    files = ["--jsonl", str(out), "--csv", str(out.with_suffix(".csv"))]
     with pytest.raises(SystemExit) as stop:
-        cli.main(["run", str(clip), "--jsonl", str(out), "--classes", "person", "--max-frames", "60"])
+        cli.main(["run", str(clip), *files, "--classes", "person", "--max-frames", "60"])
     assert stop.value.code == 0
     lines = list(read_jsonl(out))
+    with out.with_suffix(".csv").open(newline="") as file:
+        rows = [(int(row["frame"]), int(row["tracker_id"])) for row in csv.DictReader(file)]
+    assert rows == [(line["frame"], one["id"]) for line in lines for one in line["objects"]]
     counts = [len(line["objects"]) for line in lines]
     ids = {one["id"] for line in lines for one in line["objects"]}
     assert np.median(counts) >= 4  # five to eight people cross the square in these six seconds

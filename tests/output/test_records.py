@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
-from result_samples import sample_result
+from result_samples import random_result, sample_result
 
-from edgevid.errors import FileFormatError, SourceError
-from edgevid.output.records import as_json, read_jsonl
+from edgevid.errors import FileFormatError, InputError, SourceError
+from edgevid.output import records
+from edgevid.output.records import as_json, as_line, read_jsonl
 from edgevid.output.sinks import JsonLines
 
 
@@ -52,3 +54,20 @@ def test_records_that_are_no_text_are_refused(tmp_path: Path) -> None:
         list(read_jsonl(tmp_path / "seen.jsonl"))
     with pytest.raises(SourceError, match="cannot be read"):
         list(read_jsonl(tmp_path / "gone.jsonl"))
+
+
+def test_a_line_is_the_same_with_and_without_orjson(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = [random_result(20, seed) for seed in range(5)]
+    lines = [as_line(result) for result in results]
+    monkeypatch.setattr(records, "orjson", None)
+    for result, line in zip(results, lines, strict=True):
+        assert json.loads(line) == json.loads(as_line(result)) == as_json(result)
+        assert line.endswith("\n")
+
+
+def test_a_box_that_is_no_number_is_rejected() -> None:
+    """orjson would write null, which no reader of the schema expects."""
+    result = sample_result()[1]
+    result.tracks.boxes[1, 2] = np.nan
+    with pytest.raises(InputError, match=r"record: expected finite boxes, got .*nan.* for track 2"):
+        as_line(result)

@@ -32,3 +32,35 @@ def sample_result(n: int = 2, size: tuple[int, int] = (640, 360)) -> tuple[Frame
         timings={"detect": 0.01},
     )  # fmt: skip
     return Frame(np.full((size[1], size[0], 3), 90, np.uint8), 0.16, 4), result
+
+
+def random_result(n: int, seed: int = 0) -> Result:
+    """`n` objects with every kind of speed and verdict in them, at random."""
+    rng, ids = np.random.default_rng(seed), np.arange(1, n + 1)
+    corner, now = rng.uniform(0, 1000, (n, 2)), rng.uniform(0, 1000)
+    tracks = Tracks.of(
+        ids=ids, boxes=np.concatenate([corner, corner + rng.uniform(10, 200, (n, 2))], 1),
+        scores=rng.uniform(0, 1, n), labels=rng.integers(0, 4, n), match=rng.integers(-1, n, n),
+        age=rng.uniform(0, 30, n), unseen=np.zeros(n),
+    )  # fmt: skip
+
+    def speeds(time: float, *reasons: Reason) -> Speeds:
+        reason = rng.choice(reasons, n)
+        values = rng.uniform((0.0, 0.0, 0.0), (40.0, 4.0, 360.0), (n, 3))
+        values[reason != Reason.OK] = np.nan
+        values[rng.random(n) < 0.2, 2] = np.nan  # at rest
+        mps, sigma, heading = values.T.copy()
+        return Speeds.of(ids=ids, mps=mps, sigma=sigma, heading=heading, time=np.full(n, time), reason=reason)
+
+    live = speeds(now, Reason.OK, Reason.OK, Reason.OFF_PLANE, Reason.UNCERTAIN)
+    smoothed = speeds(now - 0.5, Reason.OK, Reason.OK, Reason.TOO_SHORT)
+    labels = rng.integers(-1, 2, n)
+    verdicts = Verdicts.of(
+        ids=ids, labels=labels, confidence=rng.uniform(0, 1, n),
+        reason=np.where(labels < 0, Reason.LOW_CONFIDENCE, Reason.OK),
+    )  # fmt: skip
+    return Result(
+        frame_index=5, time=now, size=(1920, 1080), detections=Detections.empty(), tracks=tracks,
+        speeds=SpeedReport(live, smoothed, smoothed[:1]), verdicts={"action": verdicts},
+        names={"class": ("person", "car"), "action": ("walk", "run")}, timings={"detect": 0.01},
+    )  # fmt: skip

@@ -1,0 +1,126 @@
+"""Rows: the objects of a result as plain Python values, each column converted at once.
+
+`object_rows` is nested, as in a record (docs/records.md); `flat_rows` is one cell per value, for tables.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edgevid.types.result import Result
+from edgevid.types.table import Array
+from edgevid.types.tables import Reason, Speeds, Verdicts
+
+_REASONS = {reason.value: reason.name for reason in Reason}
+_OK, _UNCERTAIN = Reason.OK.value, Reason.UNCERTAIN.value
+
+
+def object_rows(result: Result) -> list[dict[str, Any]]:
+    """A dict per track: id, box, class, score, detected, age_s, speed and verdicts where there are any."""
+    tracks = result.tracks
+    labels = tracks.labels.tolist()
+    names = {label: result.class_name(label) for label in set(labels)}
+    rows = [
+        {"id": i, "box": box, "class": names[label], "score": score, "detected": detected, "age_s": age}
+        for i, box, label, score, detected, age in zip(
+            tracks.ids.tolist(), _rounded(tracks.boxes, 2), labels, _rounded(tracks.scores, 4),
+            (tracks.match >= 0).tolist(), _rounded(tracks.age, 3), strict=True,
+        )
+    ]  # fmt: skip
+    speeds = _displayed(result)
+    verdicts = [(task, _verdicts(result, task, table)) for task, table in result.verdicts.items()]
+    for row in rows:
+        number = row["id"]
+        if number in speeds:
+            row["speed"] = speeds[number]
+        if own := {task: found[number] for task, found in verdicts if number in found}:
+            row["verdicts"] = own
+    return rows
+
+
+def flat_rows(result: Result) -> list[dict[str, Any]]:
+    """A dict per track with the same keys in each: `flat_names`, in order; None where there is no value."""
+    time, blank = round(result.time, 4), dict.fromkeys(flat_names(result))
+    rows = []
+    labels = result.tracks.labels.tolist()
+    for one, label in zip(object_rows(result), labels, strict=True):
+        row = dict(blank)
+        row["x_min"], row["y_min"], row["x_max"], row["y_max"] = one["box"]
+        row["class_id"], row["confidence"], row["tracker_id"] = label, one["score"], one["id"]
+        row["frame"], row["time_s"], row["class_name"] = result.frame_index, time, one["class"]
+        row["detected"], row["track_age_s"] = one["detected"], one["age_s"]
+        for key, value in one.get("speed", {}).items():
+            row[f"speed_{key}"] = value
+        for task, verdict in one.get("verdicts", {}).items():
+            row[task], row[f"{task}_confidence"] = verdict.get("label"), verdict["confidence"]
+            row[f"{task}_reason"] = verdict.get("reason")
+        rows.append(row)
+    return rows
+
+
+def flat_names(result: Result) -> list[str]:
+    """The keys of `flat_rows`: those of supervision's CSVSink, then the others sorted, as there.
+
+    `speed_mps`, `speed_sigma_mps` (standard error), `speed_heading_deg`, `speed_age_s`, `speed_kind` and
+    `speed_reason` are of the displayed speed; each task has `action`, `action_confidence`, `action_reason`.
+    """
+    first = ["x_min", "y_min", "x_max", "y_max", "class_id", "confidence", "tracker_id"]
+    speed = (f"speed_{key}" for key in ("kind", "mps", "sigma_mps", "heading_deg", "age_s", "reason"))
+    tasks = (f"{task}{suffix}" for task in result.verdicts for suffix in ("", "_confidence", "_reason"))
+    return first + sorted(["frame", "time_s", "class_name", "detected", "track_age_s", *speed, *tasks])
+
+
+def speed_rows(speeds: Speeds) -> list[dict[str, Any]]:
+    """A dict per row: id, time_s and its value with the standard error, or its reason."""
+    heads = zip(speeds.ids.tolist(), _rounded(speeds.time, 4), _speeds(speeds), strict=True)
+    return [{"id": i, "time_s": time, **value} for i, time, value in heads]
+
+
+def _displayed(result: Result) -> dict[int, dict[str, Any]]:
+    """By track id what `Result.display_speeds` gives."""
+    live, smoothed = result.speeds.live, result.speeds.smoothed
+    found = dict(zip(live.ids.tolist(), _speeds(live, "live", result.time), strict=True))
+    uncertain = set(live.ids[live.reason == _UNCERTAIN].tolist())
+    if uncertain and len(smoothed):
+        rows = zip(smoothed.ids.tolist(), _speeds(smoothed, "smoothed", result.time), strict=True)
+        found.update((i, value) for i, value in rows if i in uncertain and "mps" in value)
+    return found
+
+
+def _speeds(speeds: Speeds, kind: str = "", now: float = 0.0) -> list[dict[str, Any]]:
+    """Each row's value or reason; with a kind, as a displayed speed at the time `now`."""
+    made = []
+    columns = (_rounded(c, 4) for c in (speeds.mps, speeds.sigma, now - speeds.time))
+    rows = zip(speeds.reason.tolist(), *columns, _rounded(speeds.heading, 1), strict=True)
+    for reason, mps, sigma, age, heading in rows:
+        if reason != _OK:
+            made.append({"reason": _REASONS[reason]})
+            continue
+        value: dict[str, Any] = {"kind": kind, "mps": mps} if kind else {"mps": mps}
+        if sigma == sigma:  # NaN where it is unknown
+            value["sigma_mps"] = sigma
+        if heading == heading:  # NaN at rest
+            value["heading_deg"] = heading
+        if kind:
+            value["age_s"] = age
+        made.append(value)
+    return made
+
+
+def _verdicts(result: Result, task: str, table: Verdicts) -> dict[int, dict[str, Any]]:
+    """By track id the label or the reason for none, and the confidence."""
+    labels = table.labels.tolist()
+    names = {label: result.class_name(label, task) for label in set(labels)}
+    columns = table.ids.tolist(), labels, _rounded(np.nan_to_num(table.confidence), 4), table.reason.tolist()
+    return {
+        i: {"label": names[label], "confidence": confidence}
+        if label >= 0
+        else {"reason": _REASONS[reason], "confidence": confidence}
+        for i, label, confidence, reason in zip(*columns, strict=True)
+    }
+
+
+def _rounded(column: Array, digits: int) -> list[Any]:
+    return np.round(column.astype(np.float64), digits).tolist()  # type: ignore[no-any-return]
