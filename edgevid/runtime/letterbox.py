@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
+import numpy as np
+
 from edgevid import kernels
 from edgevid.errors import InputError
 from edgevid.types import Array, Frame
@@ -17,7 +19,7 @@ Color = Literal["RGB", "BGR", "GRAY"]
 Resize = Literal["letterbox", "stretch"]
 Anchor = Literal["center", "top-left"]
 Layout = Literal["NCHW", "NHWC"]
-InputDtype = Literal["float32", "uint8", "int32"]
+InputDtype = Literal["float32", "float16", "uint8", "int32"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,25 @@ class InputSpec:
             raise InputError(f"InputSpec: expected a positive size, got {self.width}x{self.height}")
         if 0.0 in self.std:
             raise InputError(f"InputSpec.std: expected non-zero divisors, got {self.std}")
+        self._check_scale()
+
+    def _check_scale(self) -> None:
+        """InputError for mean and std that make nonsense of gray levels from 0 to 255."""
+        if not np.isfinite((*self.mean, *self.std, self.pad)).all():
+            raise InputError(
+                f"InputSpec: expected finite numbers, got mean {self.mean}, std {self.std}, pad {self.pad}"
+            )
+        if any(0 < abs(s) < 1 for s in self.std):
+            scaled = [[round(255 * v, 3) for v in values] for values in (self.mean, self.std)]
+            raise InputError(
+                f"InputSpec.std: expected divisors of gray levels from 0 to 255, got {self.std}, which is "
+                f"meant for 0 to 1; multiply mean and std by 255: mean = {scaled[0]}, std = {scaled[1]}"
+            )
+        if np.issubdtype(np.dtype(self.dtype), np.integer) and max(map(abs, self.std)) > 128:
+            raise InputError(
+                f"InputSpec.std: an input of {self.dtype} divided by {self.std} is black; expected std = "
+                "[1.0, 1.0, 1.0], as such a model takes gray levels from 0 to 255"
+            )
 
 
 Rectangle = tuple[int, int, int, int]
@@ -82,6 +103,11 @@ def write_letterbox(
 
     The rest becomes `spec.pad`, unless `write_pad` is false: then it stays as it is.
     """
+    if out.dtype == np.float16:  # the kernels write float32
+        whole = np.empty(out.shape, np.float32)
+        write_letterbox(frame, rectangle, spec, whole)
+        out[...] = whole
+        return
     options: dict[str, Any] = {
         "color": spec.color,
         "layout": spec.layout,

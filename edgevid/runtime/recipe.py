@@ -16,7 +16,7 @@ from edgevid.runtime.letterbox import InputSpec
 Task = Literal["detect", "classify", "clip", "stream", "features", "head", "pose"]
 Precision = Literal["fp32", "fp16", "int8"]
 DecoderKind = Literal[
-    "yolo", "yolox", "dfl", "fastestdet", "end-to-end", "boxes-scores", "boxes-scores-labels"
+    "yolo", "yolox", "dfl", "fastestdet", "end-to-end", "batch-rows", "boxes-scores", "boxes-scores-labels"
 ]
 OutputLayout = Literal["columns", "rows"]
 BoxFormat = Literal["cxcywh", "xyxy"]
@@ -79,6 +79,25 @@ class Decode:
     """Lowest score of a box unless the user sets another: model families spread their scores differently."""
     nms_iou: float | None = None
     """IoU above which the lower-scoring box is suppressed; None: the model suppresses duplicates itself."""
+    masks: int = 0
+    """Mask coefficients after the other values of each box; a second output has as many prototypes."""
+    keypoints: int = 0
+    """Key points after the other values of each box."""
+    keypoint_values: int = 3
+    """Values of a key point: 3 are x, y and confidence, 2 are x and y."""
+    rotated: bool = False
+    """Whether an angle in radians follows the other values of each box, which is center and size then."""
+
+    def __post_init__(self) -> None:
+        if bool(self.masks) + bool(self.keypoints) + self.rotated > 1:
+            raise InputError("decode: expected one of masks, keypoints and rotated, got several")
+        if self.keypoint_values not in (2, 3):
+            raise InputError(f"decode: keypoint_values: expected 2 or 3, got {self.keypoint_values}")
+
+    @property
+    def extra(self) -> int:
+        """How many values of each box follow its classes: mask coefficients, key points or an angle."""
+        return self.masks + self.keypoints * self.keypoint_values + int(self.rotated)
 
     @property
     def xyxy(self) -> bool:
@@ -90,16 +109,21 @@ class Decode:
         """How many outputs the decoder reads: one of these counts."""
         if self.kind == "dfl":
             return 1, 2 * len(self.strides)
+        if self.masks:
+            return (2,)
         return ({"boxes-scores": 2, "boxes-scores-labels": 3}.get(self.kind, 1),)
 
 
+EXTRA_KEYS = ("masks", "keypoints", "keypoint_values", "rotated")
+"""The keys of what may follow the classes of each box."""
 DECODE_KEYS: Mapping[DecoderKind, tuple[str, ...]] = MappingProxyType(
     {
-        "yolo": ("layout", "objectness", "box", "normalized", "logits", "nms_iou"),
+        "yolo": ("layout", "objectness", "box", "normalized", "logits", "nms_iou", *EXTRA_KEYS),
         "yolox": ("strides", "nms_iou"),
         "dfl": ("strides", "offset", "logits", "nms_iou"),
         "fastestdet": ("nms_iou",),
-        "end-to-end": ("box", "normalized"),
+        "end-to-end": ("box", "normalized", *EXTRA_KEYS),
+        "batch-rows": (),
         "boxes-scores": ("box", "normalized", "logits", "nms_iou"),
         "boxes-scores-labels": ("normalized",),
     }

@@ -8,7 +8,7 @@ import pytest
 
 from edgevid.errors import FileFormatError, InputError
 from edgevid.models.catalog import recipes
-from edgevid.runtime.recipe import COCO, LocalRecipe
+from edgevid.runtime.recipe import COCO, Decode, LocalRecipe
 from edgevid.runtime.recipe_file import read_recipe, write_recipe
 
 GOOD = """
@@ -95,7 +95,12 @@ def test_a_named_class_list(tmp_path: Path) -> None:
         ("[1, 1, 1]", '["1", 1, 1]', "input.std", "3 numbers"),
         ('["out"]', '["a", "b"]', "output.names", "1 name for decoder 'yolox'"),
         ('kind = "yolox"', 'kind = "yolo9000"', "decode.kind", "one of 'yolo'"),
-        ('kind = "yolox"', 'kind = "end-to-end"', "decode.strides", "only box, kind, normalized"),
+        (
+            'kind = "yolox"',
+            'kind = "end-to-end"',
+            "decode.strides",
+            "only box, keypoint_values, keypoints, kind",
+        ),
         ("[8, 16, 32]", "[]", "decode.strides", "at least 1"),
         ("strides = [8, 16, 32]", "", "decode.strides", "it is missing"),
         ("nms_iou = 0.5", "nms_iou = 1.5", "decode.nms_iou", "from 0 to 1"),
@@ -152,3 +157,28 @@ def test_the_recipes_that_come_with_edgevid_are_sound() -> None:
         assert recipe.path.parent.name == name
         assert recipe.source.license, name
         assert recipe.summary, name
+
+
+def test_what_follows_the_classes_is_read_and_written_back(tmp_path: Path) -> None:
+    keys = {"kind": "end-to-end", "keypoints": 5, "keypoint_values": 2}
+    lines = [f"{k} = {v!r}" for k, v in keys.items()]
+    decode = GOOD[GOOD.index("[decode]") :].partition("\n[")[0]
+    path = written(tmp_path, GOOD.replace(decode, "\n".join(["[decode]", *lines, ""]), 1))
+    recipe = read_recipe(path)
+    assert recipe.decode == Decode("end-to-end", keypoints=5, keypoint_values=2)
+    assert recipe.decode.extra == 10
+    write_recipe(recipe, path)
+    assert read_recipe(path).decode == recipe.decode
+    path.write_text(path.read_text().replace("keypoints = 5", "keypoints = 5\nrotated = true"))
+    with pytest.raises(FileFormatError, match="one of masks, keypoints and rotated"):
+        read_recipe(path)
+
+
+def test_an_input_that_would_be_black_is_rejected_with_file_and_key(tmp_path: Path) -> None:
+    image = GOOD[GOOD.index("[input]") :].partition("\n[")[0]
+    path = written(tmp_path, GOOD.replace(image, '[input]\nwidth = 8\nheight = 8\ndtype = "uint8"\n', 1))
+    with pytest.raises(FileFormatError, match=r"recipe.toml: input.*black; expected std = \[1.0, 1.0, 1.0\]"):
+        read_recipe(path)
+    path.write_text(path.read_text().replace("width = 8", "width = 8\nstd = [0.2, 0.2, 0.2]"))
+    with pytest.raises(FileFormatError, match=r"input.*divisors of gray levels"):
+        read_recipe(path)
