@@ -2,11 +2,13 @@
 
     EdgevidError
     ├── InputError            ValueError     a value, shape or dtype that cannot be used
-    │   └── FileFormatError   ValueError     a recipe, calibration, policy or site file with a mistake in it
+    │   ├── FieldError        ValueError     one field of a value
+    │   └── FileFormatError   ValueError     a recipe, calibration, policy or site file with mistakes in it
     ├── SourceError           OSError        a video or image source that cannot be opened or read
     ├── ModelError            RuntimeError   a model or engine that cannot be loaded or run
     │   └── ParityError       RuntimeError   an engine that disagrees with its reference
     ├── DownloadError         OSError        a model or sample that cannot be fetched or verified
+    ├── UnknownAttributeError AttributeError a name that is not there; says which one to use
     ├── NativeKernelsError    ImportError    the compiled kernels are required and not installed
     └── MissingExtraError     ImportError    an optional package is missing; names the pip command
 
@@ -20,7 +22,7 @@ import difflib
 import importlib
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 
 SECRETS = "pass|pwd|token|key|secret|auth|user|cred|sig"
@@ -54,13 +56,36 @@ class InputError(EdgevidError, ValueError):
     """A value, shape or dtype that cannot be used."""
 
 
+class FieldError(InputError):
+    """A field of a value, or a key of a table, that cannot be used: `key`, what is `expected`, what it `got`."""
+
+    def __init__(self, name: str, key: str, expected: str, got: object = None) -> None:
+        """`name` is what the message calls the value: "zone 'yard'"."""
+        self.key, self.expected, self.got = key, expected, got
+        super().__init__(f"{name}: {key}: expected {expected}, got {got!r}")
+
+
 class FileFormatError(InputError):
-    """A recipe, calibration, policy or site file with a mistake in it."""
+    """A recipe, calibration, policy or site file with mistakes in it; `mistakes` holds one error for each."""
 
     def __init__(self, path: object, key: str, *, expected: str, got: object, text: str = "") -> None:
         """`text` says what was received, where the value itself does not: "it is missing"."""
         self.path, self.key, self.expected, self.got = str(path), key, expected, got
-        super().__init__(f"{path}: {key}: expected {expected}, {text or f'got {got!r}'}")
+        self.mistakes: tuple[FileFormatError, ...] = (self,)
+        self._sentence = f"{key}: expected {expected}, {text or f'got {got!r}'}"
+        super().__init__(f"{path}: {self._sentence}")
+
+    @classmethod
+    def of(cls, mistakes: Sequence[FileFormatError]) -> FileFormatError:
+        """One error with all of a file's mistakes, a line for each; its key is that of the first."""
+        first = mistakes[0]
+        if len(mistakes) == 1:
+            return first
+        made = cls(first.path, first.key, expected=first.expected, got=first.got)
+        made.mistakes = tuple(mistakes)
+        lines = (one._sentence for one in mistakes)
+        made.args = ("\n  ".join([f"{first.path}: {len(mistakes)} mistakes", *lines]),)
+        return made
 
 
 class SourceError(EdgevidError, OSError):
@@ -79,6 +104,10 @@ class DownloadError(EdgevidError, OSError):
     """A model or sample that cannot be fetched or verified."""
 
 
+class UnknownAttributeError(EdgevidError, AttributeError):
+    """An attribute that does not exist; the message names what to use."""
+
+
 class NativeKernelsError(EdgevidError, ImportError):
     """The compiled kernels are required and not installed."""
 
@@ -86,12 +115,19 @@ class NativeKernelsError(EdgevidError, ImportError):
 class MissingExtraError(EdgevidError, ImportError):
     """An optional package is missing; the message names the pip command that installs it."""
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
+    def __init__(
+        self,
+        package: str,
+        extra: str,
+        purpose: str,
+        *,
+        problem: str = "is not installed",
+        remedy: str = "",
+    ) -> None:
+        """`problem` and `remedy` say what is wrong with a package that is there, and what mends it."""
         self.package, self.extra = package, extra
-        super().__init__(
-            f"{purpose} needs the package {package!r}, which is not installed. "
-            f"Add it with: pip install 'edgevid[{extra}]'"
-        )
+        remedy = f"Mend it with: {remedy}" if remedy else f'Add it with: pip install "edgevid[{extra}]"'
+        super().__init__(f"{purpose} needs the package {package!r}, which {problem}. {remedy}")
 
 
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:

@@ -22,7 +22,7 @@ def test_a_file_mistake_names_file_key_expected_and_got() -> None:
 
 
 def test_an_absent_extra_is_answered_with_the_pip_line() -> None:
-    with pytest.raises(errors.MissingExtraError, match=r"pip install 'edgevid\[train\]'"):
+    with pytest.raises(errors.MissingExtraError, match=r'pip install "edgevid\[train\]"'):
         errors.require("a_package_that_is_not_there", extra="train", purpose="training")
     assert errors.require("json", extra="train", purpose="training").dumps([1]) == "[1]"
 

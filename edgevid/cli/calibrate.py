@@ -99,11 +99,11 @@ def _write_toml(made: CameraCalibration, out: Path | None, force: bool, provenan
 
 
 def _write_image(made: CameraCalibration, report: CalibrationReport, frame: Frame, path: Path) -> None:
-    import cv2
-
+    from edgevid._opencv import cv2, require_opencv
     from edgevid.errors import InputError
     from edgevid.site.camera_calibration import draw_calibration
 
+    require_opencv("--image")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         done = cv2.imwrite(str(path), draw_calibration(frame.image, made, report)[:, :, ::-1])

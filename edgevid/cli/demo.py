@@ -51,8 +51,10 @@ def command(
     threads: shared.Threads = None,
 ) -> None:
     """Detect, track, recognize and measure the objects of a video, shown live in a browser."""
+    from edgevid._opencv import require_opencv
     from edgevid.viewer.config import open_rendered_street
 
+    require_opencv("edgevid-demo")
     shared.check_unit(unit)
     options: dict[str, Any] = {"source": source, "model": model, "calibration": calibration}
     options["classes"] = shared.split_names(classes)
@@ -126,8 +128,7 @@ def _view(config: ViewerConfig, **options: Any) -> None:
 
 def _write_files(config: ViewerConfig, folder: Path, unit: str, max_frames: int | None) -> None:
     """Runs the config once into an annotated MP4, a contact sheet and JSON lines, without a display."""
-    import cv2
-
+    from edgevid._opencv import cv2
     from edgevid.cli.output_files import refuse_overwriting
     from edgevid.cli.progress import advance, print_summary, progress_bar
     from edgevid.errors import InputError

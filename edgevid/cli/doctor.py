@@ -28,6 +28,7 @@ EXTRAS = {
     "kornia": ("train", "augmentation and robustness"),
     "matplotlib": ("plot", "plots"),
     "starlette": ("viewer", "the browser viewer"),
+    "cv2": ("opencv", "drawing, viewer, camera health, training of detectors"),
 }
 """Import name: the extra that brings it, and what it is for."""
 
@@ -77,7 +78,7 @@ def findings() -> list[Finding]:
     ]
     for module, (extra, purpose) in EXTRAS.items():
         version = _version(module)
-        remedy = "" if version else f"pip install 'edgevid[{extra}]'"
+        remedy = "" if version else f'pip install "edgevid[{extra}]"'
         found.append(Finding(module, version or f"not installed ({purpose})", bool(version) or None, remedy))
     return found
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgevid.learn.actions.experiment import Outcome
 
 command = typer.Typer(
-    no_args_is_help=True, help="Train models on your own data (pip install 'edgevid[train]')."
+    no_args_is_help=True, help='Train models on your own data (pip install "edgevid[train]").'
 )
 
 Out = Annotated[Path, Option(help="Folder for the ONNX files, recipe, plots and report.")]

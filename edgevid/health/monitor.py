@@ -15,6 +15,7 @@ from typing import get_args
 
 import numpy as np
 
+from edgevid._opencv import require_opencv
 from edgevid.errors import InputError
 from edgevid.health.registration import Motion
 from edgevid.health.speed_drift import Finding, SpeedDriftDetector
@@ -55,6 +56,7 @@ class CameraHealth(Closing):
         states by what share speeds would be wrong. `alarms` are the kinds that invalidate speeds; the others
         are only reported in `events`. `start` is the local time of a recording's first frame (None: now).
         """
+        require_opencv("Camera health")
         if wrong := sorted(set(alarms) - set(KINDS)):
             raise InputError(f"camera health: expected alarms among {', '.join(KINDS)}, got {wrong[0]!r}")
         self.view, self.speed_drift = view or ViewMonitor(), speed_drift or SpeedDriftDetector()

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
+from edgevid._opencv import cv2
 from edgevid.errors import InputError
 from edgevid.types import F32, F64, I64, U8, Array, Frame
 

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import cv2
 import numpy as np
 
+from edgevid._opencv import cv2
 from edgevid.errors import InputError
 from edgevid.files.atomic import quarantine, write_atomic
 from edgevid.files.digest import sha256

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
+from edgevid._opencv import cv2
 from edgevid.errors import InputError
 from edgevid.output.overlay import FONT, Overlay, Style
 from edgevid.speed.calibration import CameraCalibration

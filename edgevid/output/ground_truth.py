@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
-
+from edgevid._opencv import cv2
 from edgevid.output.overlay import FONT, INK, Overlay
 from edgevid.synthetic.scene import Scene
 from edgevid.types import KMH, Array, Frame, Result

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import cv2
 import numpy as np
 
+from edgevid._opencv import cv2, require_opencv
 from edgevid.errors import InputError
 from edgevid.types import KMH, Array, DisplaySpeed, Frame, Reason, Result
 
@@ -20,7 +20,7 @@ UNITS = {"km/h": KMH, "mph": 2.2369363, "m/s": 1.0}
 INK, PAPER, GRAY = (255, 255, 255), (20, 22, 26), (190, 190, 190)
 MAX_PX = 30_000
 """Coordinates are clipped here: OpenCV's own end soon after."""
-FONT = cv2.FONT_HERSHEY_DUPLEX
+FONT = 2  # cv2.FONT_HERSHEY_DUPLEX
 
 
 @lru_cache(maxsize=4096)
@@ -84,6 +84,7 @@ class Overlay:
 
     def __init__(self, *, trail_s: float = 1.5, unit: str = "km/h", show_status: bool = True) -> None:
         """`trail_s` seconds of each object's path are drawn; `unit` is "km/h", "mph" or "m/s"."""
+        require_opencv("Drawing")
         if unit not in UNITS:
             raise InputError(f"unit: expected one of {tuple(UNITS)}, got {unit!r}")
         self.trail_s, self.unit, self.show_status = trail_s, unit, show_status

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from edgevid.errors import InputError, SourceError
 from edgevid.types import Array, Frame, Reason, Result
 from edgevid.types.closing import Closing
+from edgevid.video.images import resize_area, to_jpeg
 
 REVIEWED = frozenset({Reason.LOW_CONFIDENCE, Reason.LOW_MARGIN, Reason.DISAGREEMENT})
 """Reasons that a person can resolve by looking; an object too small to recognize is not among them."""
@@ -135,7 +135,7 @@ class ReviewSink(Closing):
         shrink = self._side / max(crop.shape[:2])
         if shrink < 1:
             size = max(1, round((x2 - x1) * shrink)), max(1, round((y2 - y1) * shrink))
-            return np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA))
+            return resize_area(crop, size)
         return crop.copy()  # the frame's pixels may be overwritten
 
     def _finish(self, key: tuple[str, int]) -> None:
@@ -143,12 +143,12 @@ class ReviewSink(Closing):
         if not review or candidate is None:
             return
         stem = f"{self._run}-{key[0]}-{key[1]:06d}"
-        done, jpeg = cv2.imencode(".jpg", candidate.crop[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+        jpeg = to_jpeg(candidate.crop)
         text = json.dumps({**candidate.about, "crop": f"{stem}.jpg"}, ensure_ascii=False, indent=1).encode()
-        if not done or len(jpeg) + len(text) > self._limit:
+        if len(jpeg) + len(text) > self._limit:
             return
         self._remove_oldest(len(jpeg) + len(text))
-        (self._folder / f"{stem}.jpg").write_bytes(jpeg.tobytes())
+        (self._folder / f"{stem}.jpg").write_bytes(jpeg)
         (self._folder / f"{stem}.json").write_bytes(text)
         self._sizes[stem] = len(jpeg) + len(text)
         self.saved += 1

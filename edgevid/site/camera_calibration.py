@@ -7,10 +7,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import shapely
 
+from edgevid._opencv import cv2
 from edgevid.errors import FileFormatError, InputError
 from edgevid.output.ground_grid import draw_ground_grid
 from edgevid.output.overlay import FONT, Style

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from edgevid.errors import InputError
@@ -53,10 +52,7 @@ def fit(image: F64, meters: F64) -> F64:
         raise InputError(f"calibration: expected at least 4 pairs, got {len(image)} and {len(meters)} points")
     to_image = _linear(meters, image)
     if len(image) > 4:
-        found, _ = cv2.findHomography(meters, image, method=0)
-        if found is None:
-            raise InputError("calibration: the points fix no plane; spread them over an area")
-        to_image = np.asarray(found, np.float64)
+        to_image = _refined(to_image, meters, image)
     if not np.isfinite(to_image).all() or abs(np.linalg.det(to_image)) < 1e-12:
         raise InputError("calibration: the points fix no plane; they lie on one line, or two are the same")
     return inverse(to_image, image)
@@ -74,6 +70,35 @@ def _linear(source: F64, target: F64) -> F64:
     if values[7] < 1e-9 * values[0]:
         raise InputError("calibration: the points fix no plane; three lie on one line, or two are the same")
     return normalized(np.linalg.inv(b) @ vectors[8].reshape(3, 3) @ a, source)
+
+
+def _refined(h: F64, source: F64, target: F64) -> F64:
+    """`h` (3, 3) with the least reprojection error in `target`: Levenberg-Marquardt from `h`."""
+    a, b = _normalizer(source), _normalizer(target)
+    p, q = apply(a, source), apply(b, target)
+    h = normalized(b @ h @ np.linalg.inv(a), p)
+    lifted, zero = np.concatenate([p, np.ones((len(p), 1))], 1), np.zeros((len(p), 3))
+    placed, damping = _divided(lifted @ h.T), 1e-3
+    while damping < 1e9:
+        error, (u, v) = placed - q, placed.T[..., None]
+        rows = np.stack([np.hstack([lifted, zero, -u * p]), np.hstack([zero, lifted, -v * p])], 1)
+        slopes = (rows / (lifted @ h[2])[:, None, None]).reshape(-1, 8)
+        square = slopes.T @ slopes
+        square += damping * np.diag(np.diag(square))
+        trial = h - np.append(np.linalg.solve(square, slopes.T @ error.ravel()), 0).reshape(3, 3)
+        moved = _divided(lifted @ trial.T)
+        gain = float((error**2).sum() - ((moved - q) ** 2).sum())
+        damping *= 0.1 if gain > 0 else 10
+        if gain > 0:
+            h, placed = trial, moved
+            if gain < 1e-14 * len(p):
+                break
+    return normalized(np.linalg.inv(b) @ h @ a, source)
+
+
+def _divided(lifted: F64) -> F64:
+    """(N, 2) of (N, 3) homogeneous points, on whichever side of the horizon."""
+    return np.asarray(lifted[:, :2] / lifted[:, 2:])
 
 
 def _normalizer(points: F64) -> F64:

@@ -9,9 +9,9 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 
-import cv2
 import numpy as np
 
+from edgevid._opencv import cv2, require_opencv
 from edgevid.synthetic.scene import CLASSES, Camera, Noise, Scene, Truth
 from edgevid.synthetic.street import street
 from edgevid.types import Array, Detections, Frame
@@ -30,6 +30,7 @@ class RenderedStreet(SourceBase):
 
     def __init__(self, scene: Scene | None = None, *, seconds: float = 20.0, fps: float = 25.0) -> None:
         super().__init__()
+        require_opencv("The rendered street")
         self.scene = scene or street(1, seconds=seconds, camera=Camera(1280, 720, 930.0, 7.0, 16.0))
         self.times = [n / fps for n in range(round(seconds * fps))]
         self.fps, self.frame_count = fps, len(self.times)

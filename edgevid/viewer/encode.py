@@ -11,9 +11,9 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-import cv2
 import numpy as np
 
+from edgevid._opencv import cv2
 from edgevid.types import Array
 
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from edgevid._opencv import require_opencv
 from edgevid.errors import InputError, SourceError, require
 from edgevid.run.signals import ended_by_sigterm
 from edgevid.viewer.security import SecurityMiddleware
@@ -57,6 +58,7 @@ class Server:
         self._uvicorn = require("uvicorn", extra="viewer", purpose=purpose)
         require("websockets", extra="viewer", purpose=purpose)
         require("starlette", extra="viewer", purpose=purpose)
+        require_opencv(purpose)
         public = not is_loopback(host)
         self.token = _checked(token) if token is not None else secrets.token_urlsafe(18) if public else None
         self._socket = _bind(host, port)

@@ -18,7 +18,7 @@ def test_doctor_names_kernels_providers_and_the_pip_line_of_each_gap(
 ) -> None:
     monkeypatch.setattr(doctor, "_version", lambda module: None)
     found = {finding.subject: finding for finding in doctor.findings()}
-    assert found["torch"].remedy == "pip install 'edgevid[train]'"
+    assert found["torch"].remedy == 'pip install "edgevid[train]"'
     assert "CPU" in found["ONNX Runtime"].state
     assert found["kernels"].state.startswith(("native", "numpy"))
     with pytest.raises(SystemExit) as stop:
@@ -44,7 +44,7 @@ def test_an_extra_that_is_not_there_is_no_fault_and_names_its_pip_line(
     for module, (extra, purpose) in doctor.EXTRAS.items():
         assert found[module].ok is None
         assert found[module].state == f"not installed ({purpose})"
-        assert found[module].remedy == f"pip install 'edgevid[{extra}]'"
+        assert found[module].remedy == f'pip install "edgevid[{extra}]"'
 
 
 def test_kernels_without_a_core_are_a_fault_unless_numpy_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,5 +110,5 @@ def test_frames_and_weights_are_required(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(HERE, reason="ultralytics is installed")
 def test_without_ultralytics_the_error_has_the_pip_line() -> None:
-    with pytest.raises(MissingExtraError, match=r"pip install 'edgevid\[export\]'"):
+    with pytest.raises(MissingExtraError, match=r'pip install "edgevid\[export\]"'):
         tool.export("yolov8n.yaml", frames())

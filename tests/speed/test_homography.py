@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -77,6 +78,23 @@ def test_a_fit_of_exact_points_is_exact(n: int) -> None:
     image = np.concatenate([image, random.uniform([200, 450], [1000, 780], (n - 4, 2))])
     h = homography.normalized(h, image)
     np.testing.assert_allclose(homography.fit(image, homography.apply(h, image)), h, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_fit_of_noisy_points_has_no_larger_error_than_opencv(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    meters = random.uniform([-6, 8], [6, 60], (random.integers(5, 12), 2))
+    plane = view(1000.0, 25.0, 6.0)[:, [0, 1, 3]]
+    image = homography.apply(homography.normalized(plane, meters), meters)
+    image += random.normal(0, 3, image.shape)
+
+    def error(to_image: Array) -> float:
+        return float(np.square(homography.apply(to_image, meters) - image).sum())
+
+    theirs, _ = cv2.findHomography(meters, image, method=0)
+    assert theirs is not None
+    ours = homography.inverse(homography.fit(image, meters), image)
+    assert error(homography.normalized(ours, meters)) <= error(homography.normalized(theirs, meters)) + 1e-4
 
 
 def test_points_that_fix_no_homography() -> None:

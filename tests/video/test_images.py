@@ -11,6 +11,7 @@ from video_clips import gray
 
 from edgevid.errors import InputError, SourceError
 from edgevid.types import Frame
+from edgevid.video.images import read_image, resize_area, to_jpeg
 from edgevid.video.open import open_video
 
 
@@ -47,3 +48,24 @@ def test_arrays_pairs_and_frames_are_sources() -> None:
         frames = list(source)
     assert [f.time for f in frames] == [0.0, 0.5, 0.9]
     assert source.dropped == 1  # its time went back
+
+
+def test_a_jpeg_has_the_colors_of_its_image(tmp_path: Path) -> None:
+    image = np.zeros((31, 47, 3), np.uint8)  # odd: half a chroma sample at the edges
+    image[:, :24], image[:, 24:] = (200, 40, 90), (10, 180, 60)
+    for qscale, off in ((1, 3), (3, 4)):
+        (tmp_path / "one.jpg").write_bytes(to_jpeg(image, qscale=qscale))
+        decoded = read_image(tmp_path / "one.jpg")
+        assert decoded is not None
+        np.testing.assert_allclose(decoded[:, [2, 44]].astype(int), image[:, [2, 44]].astype(int), atol=off)
+    random = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    assert len(to_jpeg(random, qscale=8)) < len(to_jpeg(random)) / 2
+
+
+def test_shrinking_averages_the_pixels_of_an_area() -> None:
+    image = np.zeros((60, 90, 3), np.uint8)
+    image[::2, :, 0], image[:, ::3, 1], image[..., 2] = 200, 240, 70
+    small = resize_area(image[:, ::-1], (15, 10))
+    assert small.shape == (10, 15, 3)
+    np.testing.assert_allclose(small.reshape(-1, 3).mean(0), (100, 80, 70), atol=2)
+    assert np.ptp(small.astype(int), axis=(0, 1)).max() <= 2

@@ -67,7 +67,7 @@ def test_the_missing_extra_is_reported_with_its_pip_line(monkeypatch: pytest.Mon
     import sys
 
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'edgevid\[viewer\]'"):
+    with pytest.raises(MissingExtraError, match=r'pip install "edgevid\[viewer\]"'):
         Server(application())
 
 

@@ -114,7 +114,7 @@ def test_without_the_extra_the_pip_line_is_printed(
     with pytest.raises(SystemExit) as stop:
         cli.demo_main(["--rendered"])
     assert stop.value.code == 2
-    assert "pip install 'edgevid[viewer]'" in capsys.readouterr().err.replace("\n", " ")
+    assert 'pip install "edgevid[viewer]"' in capsys.readouterr().err.replace("\n", " ")
 
 
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])

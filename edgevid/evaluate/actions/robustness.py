@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from edgevid._opencv import cv2
 from edgevid.actions.load import load_recognizer
 from edgevid.errors import InputError, require
 from edgevid.evaluate.actions.score import Evaluation, crop_videos, evaluate_crops, evaluate_rows, read_rows

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import lap
 import numpy as np
 
 from edgevid.types import F32, F64, I32, I64
@@ -32,6 +31,8 @@ def max_weight_matching(weights: F64) -> list[tuple[int, int]]:
     >>> max_weight_matching(np.array([[0.9, 0.8], [0.7, 0.0]]))
     [(0, 1), (1, 0)]
     """
+    import lap  # here, because the native kernels need none
+
     weights = np.where(np.isfinite(weights), weights, 0.0)
     if weights.size == 0 or weights.max() <= 0:
         return []

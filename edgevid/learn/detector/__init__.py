@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from edgevid._opencv import require_opencv
 from edgevid.errors import require
 
 if TYPE_CHECKING:
@@ -27,4 +28,5 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     require("torch", extra="train", purpose="Training a detector")
+    require_opencv("Training a detector")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from edgevid._opencv import cv2
 from edgevid.errors import InputError
 from edgevid.files.atomic import make_folder
 from edgevid.learn.detector.pseudo_labels import PseudoLabeler, merge_labels

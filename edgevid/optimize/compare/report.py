@@ -9,8 +9,6 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-import cv2
-import numpy as np
 
 from edgevid.errors import InputError
 from edgevid.files.atomic import check_file, write_atomic
@@ -19,6 +17,7 @@ from edgevid.optimize.compare.marks import Mark, marks
 from edgevid.optimize.compare.pair import FramePair, TopClass
 from edgevid.optimize.conditions import as_rows
 from edgevid.types import Array
+from edgevid.video.images import resize_area, to_jpeg
 
 PAGE = Path(__file__).with_name("report.html")
 """The template of the page, dark or light as the reader's system."""
@@ -206,8 +205,5 @@ def _outputs(report: ParityReport) -> str:
 def _jpeg(image: Array) -> str:
     """The image as a data URL, at most WIDTH wide."""
     if image.shape[1] > WIDTH:
-        size = (WIDTH, max(1, round(image.shape[0] * WIDTH / image.shape[1])))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 86])
-    assert done
-    return "data:image/jpeg;base64," + base64.b64encode(np.asarray(data).tobytes()).decode()
+        image = resize_area(image, (WIDTH, max(1, round(image.shape[0] * WIDTH / image.shape[1]))))
+    return "data:image/jpeg;base64," + base64.b64encode(to_jpeg(image, qscale=3)).decode()

@@ -20,7 +20,7 @@ def test_a_missing_package_is_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     monkeypatch.delenv("EDGEVID_CUDA", raising=False)
     with pytest.raises(
-        MissingExtraError, match=r"cuda-bindings \(or pycuda\).*pip install 'edgevid\[tensorrt\]'"
+        MissingExtraError, match=r'cuda-bindings \(or pycuda\).*pip install "edgevid\[tensorrt\]"'
     ):
         open_cuda()
 

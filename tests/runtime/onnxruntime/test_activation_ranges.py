@@ -82,5 +82,5 @@ def test_the_model_and_its_folder_stay_as_they_are(model: Path, capsys: pytest.C
 
 def test_without_onnx_the_pip_line_is_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime.quantization.calibrate", None)
-    with pytest.raises(MissingExtraError, match=r"activation ranges.*pip install 'edgevid\[build\]'"):
+    with pytest.raises(MissingExtraError, match=r'activation ranges.*pip install "edgevid\[build\]"'):
         activation_ranges(model, inputs([0, 1, 2, 3]), "min-max")

@@ -1,0 +1,122 @@
+"""edgevid without OpenCV: the core runs, and what draws names the pip line; a broken OpenCV is told apart."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from edgevid import _opencv
+from edgevid.errors import MissingExtraError
+from edgevid.speed.calibration_file import read_calibration, write_calibration
+from edgevid.synthetic.render import RenderedStreet
+from edgevid.video import VideoWriter
+from edgevid.video.images import to_jpeg
+from edgevid.viewer.config import rendered_calibration
+
+INSTALLED = "import sys; sys.path[:] = [p for p in sys.path if p]; sys.modules['cv2'] = None\n"
+"""Takes the installed package, not the checkout's without kernels, and no OpenCV."""
+CORE = """
+from pathlib import Path
+from edgevid import (
+    Detector, JsonLines, Line, MotText, Pipeline, SpeedEstimator, Tracker, Zone, ZoneMonitor, open_video,
+    read_calibration, read_jsonl,
+)
+from edgevid.kernels import BACKEND
+from edgevid.run.loop import run
+
+folder = Path(sys.argv[1])
+speed = SpeedEstimator(read_calibration(folder / "street.toml"))
+zones = ZoneMonitor([Zone("all", [(0, 0), (1280, 0), (1280, 720), (0, 720)])])
+with open_video(str(folder / "street.mp4")) as source:
+    sinks = [JsonLines(folder / "street.jsonl"), MotText(folder / "street.txt")]
+    pipeline = Pipeline(Detector.load("street-nano"), Tracker(), speed_estimator=speed)
+    summary = run(pipeline, source, sinks, zones=zones)
+records = list(read_jsonl(folder / "street.jsonl"))
+assert len(records) == 25
+assert any("speed" in row for record in records for row in record["objects"]), records[-1]
+assert "enter" in {event.kind for event in summary.events}, summary.events
+assert (folder / "street.txt").read_text()
+assert BACKEND == "numpy" or "lap" not in sys.modules
+print("done")
+"""
+
+NEEDS = {
+    "Drawing": "from edgevid import Overlay; Overlay()",
+    "The rendered street": "from edgevid.synthetic.render import RenderedStreet; RenderedStreet()",
+    "Camera health": "from edgevid import CameraHealth; CameraHealth()",
+    "The viewer": "from edgevid.viewer.serve import Server; Server(None)",
+    "The page": "from edgevid.viewer.serve import Server; Server(None, purpose='The page')",
+}
+"""What names itself in the message, and a line that needs OpenCV."""
+
+
+def without_opencv(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", INSTALLED + code, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_the_core_runs_without_opencv(tmp_path: Path) -> None:
+    street = RenderedStreet(seconds=2.5, fps=10)
+    with VideoWriter(tmp_path / "street.mp4", fps=10) as video:
+        for frame in street:
+            video.write(frame.image, frame.time)
+    write_calibration(tmp_path / "street.toml", rendered_calibration(street.scene.camera), "the scene's own")
+    done = without_opencv(CORE, str(tmp_path))
+    assert done.stdout.strip() == "done", done.stderr
+
+
+def test_what_draws_names_the_pip_line() -> None:
+    lines = [f"try:\n    {code}\nexcept EdgevidError as error:\n    print(error)" for code in NEEDS.values()]
+    lines.insert(0, "from edgevid import EdgevidError")
+    done = without_opencv("\n".join(lines))
+    remedy = 'Add it with: pip install "edgevid[opencv]"'
+    expected = [f"{what} needs the package 'cv2', which is not installed. {remedy}" for what in NEEDS]
+    assert done.stdout.splitlines() == expected, done.stderr
+
+
+COMMAND = "from edgevid.cli import main, demo_main; {}(sys.argv[1:])"
+
+
+def test_the_demo_says_at_once_what_it_needs(tmp_path: Path) -> None:
+    done = without_opencv(COMMAND.format("demo_main"), "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert "edgevid-demo needs the package 'cv2'" in done.stderr
+    assert "edgevid[opencv]" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_camera_is_calibrated_without_opencv_but_its_image_not_drawn(tmp_path: Path) -> None:
+    (tmp_path / "gate.jpg").write_bytes(to_jpeg(np.full((540, 960, 3), 90, np.uint8)))
+    corners = ("--rectangle", "200,450 750,450 550,200 400,200", "--width-m", "7", "--length-m", "30")
+    calibrate = ("calibrate", str(tmp_path / "gate.jpg"), *corners)
+    done = without_opencv(COMMAND.format("main"), *calibrate, "--out", str(tmp_path / "gate.toml"))
+    assert done.returncode == 0, done.stderr
+    assert read_calibration(tmp_path / "gate.toml").size == (960, 540)
+    done = without_opencv(COMMAND.format("main"), *calibrate, "--image", str(tmp_path / "grid.png"))
+    assert done.returncode == 2
+    assert "--image needs the package 'cv2'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [(None, "files of it are missing"), (ImportError("libGL.so.1: cannot open"), "libGL.so.1: cannot open")],
+)
+def test_an_opencv_that_another_one_broke_is_reported_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, fault: ImportError | None, words: str
+) -> None:
+    def load(*_: object, **__: object) -> ModuleType:
+        if fault is not None:
+            raise fault
+        return ModuleType("cv2")  # the folder is there, and its modules are not
+
+    monkeypatch.setattr(_opencv, "require", load)
+    with pytest.raises(MissingExtraError, match=re.escape(words)) as raised:
+        _opencv.require_opencv("Drawing")
+    assert "pip install --force-reinstall --no-deps opencv-python-headless" in str(raised.value)
