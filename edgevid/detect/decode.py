@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from edgevid import kernels
-from edgevid.errors import ModelError
+from edgevid.detect.rotated import enclosing
+from edgevid.errors import InputError, ModelError
 from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.recipe import DecoderKind, DetectorRecipe
 from edgevid.types import Array
@@ -28,8 +29,62 @@ class Decoder:
 
     def __call__(self, outputs: Mapping[str, Array], row: int, score_threshold: float) -> Candidates:
         """Candidates above `score_threshold` of image `row` of the batch."""
-        arrays = [np.ascontiguousarray(outputs[spec.name][row], np.float32) for spec in self.outputs]
-        return self._read(self, arrays, score_threshold)
+        boxes, scores, labels, _ = self.read(outputs, row, score_threshold)
+        return boxes, scores, labels
+
+    def read(
+        self, outputs: Mapping[str, Array], row: int, score_threshold: float
+    ) -> tuple[Array, Array, Array, Array | None]:
+        """The candidates, and what follows the classes of each (N, E); None where nothing does.
+
+        Of rotated boxes that is the whole (N, 5) center, size and angle, and the boxes enclose them.
+        """
+        arrays = self.arrays(outputs, row)
+        if self.how.extra:
+            return self._with_extra(arrays[0], score_threshold)
+        return *self._read(self, arrays, score_threshold), None
+
+    def arrays(self, outputs: Mapping[str, Array], row: int) -> list[Array]:
+        """The outputs of image `row` that the decoder reads, as float32."""
+        if self.how.kind == "batch-rows":
+            (rows,) = (outputs[spec.name] for spec in self.outputs)
+            return [np.ascontiguousarray(rows[rows[:, 0] == row], np.float32)]
+        return [np.ascontiguousarray(outputs[spec.name][row], np.float32) for spec in self.outputs]
+
+    def _with_extra(self, output: Array, threshold: float) -> tuple[Array, Array, Array, Array]:
+        how = self.how
+        rows = output.T if how.kind == "yolo" and how.layout == "columns" else output
+        with np.errstate(invalid="ignore", over="ignore"):
+            if how.kind == "end-to-end":
+                keep = (rows[:, 4] > threshold) & (rows[:, 5] >= 0)
+                rows = rows[keep]
+                scores, labels, extra = rows[:, 4], rows[:, 5].round(), rows[:, 6:]
+            else:
+                rows, scores, labels = self._best(rows, threshold)
+                extra = rows[:, -how.extra :]
+            size = np.array([self.size.width, self.size.height] * 2, np.float32)
+            boxes = rows[:, :4] * size if how.normalized else rows[:, :4]
+            if how.rotated:
+                extra = np.concatenate([boxes, extra], axis=1)
+                boxes = enclosing(extra)
+            elif not how.xyxy:
+                boxes = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)
+            sides = extra[:, 2:4] if how.rotated else boxes[:, 2:] - boxes[:, :2]
+            valid = (sides > 0).all(1) & np.isfinite(boxes).all(1) & np.isfinite(extra).all(1)
+        boxes, scores, extra = (np.ascontiguousarray(a[valid], np.float32) for a in (boxes, scores, extra))
+        return boxes, scores, labels[valid].astype(np.int32), extra
+
+    def _best(self, rows: Array, threshold: float) -> tuple[Array, Array, Array]:
+        """Rows whose best class is above the threshold, its value and its label."""
+        first = 5 if self.how.objectness else 4
+        scores = rows[:, first : first + self._classes]
+        best = scores.max(axis=1)
+        if self.how.logits:
+            best = 1 / (1 + np.exp(-best))
+        if self.how.objectness:
+            best = best * (1 / (1 + np.exp(-rows[:, 4])) if self.how.logits else rows[:, 4])
+        keep = np.flatnonzero(best > threshold)
+        return rows[keep], best[keep], scores[keep].argmax(axis=1)
 
     def _yolo(self, arrays: list[Array], threshold: float) -> Candidates:
         how, o = self.how, arrays[0]
@@ -75,6 +130,9 @@ class Decoder:
             rows = np.concatenate([rows[:, :2] - half, rows[:, :2] + half, rows[:, 4:]], axis=1)
         return self._scaled(kernels.decode_end_to_end(rows, threshold))
 
+    def _batch_rows(self, arrays: list[Array], threshold: float) -> Candidates:
+        return kernels.decode_end_to_end(arrays[0][:, [1, 2, 3, 4, 6, 5]], threshold)
+
     def _boxes_scores(self, arrays: list[Array], threshold: float) -> Candidates:
         found = kernels.decode_rows(arrays[0], arrays[1], threshold, None, self.how.xyxy, self.how.logits)
         return self._scaled(found)
@@ -104,11 +162,12 @@ class Decoder:
         )
 
     def _check_yolo(self) -> None:
-        values = 4 + int(self.how.objectness) + self._classes
+        values = 4 + int(self.how.objectness) + self._classes + self.how.extra
         axis = 1 if self.how.layout == "columns" else 2
         if not _fits(self.outputs[0], {axis: values}, 3):
             expected = f"({values}, N)" if axis == 1 else f"(N, {values})"
             raise self._mismatch(f"one output (batch, {expected[1:]}")
+        self._check_extra()
 
     def _check_yolox(self) -> None:
         cells = sum((self.size.width // s) * (self.size.height // s) for s in self.how.strides)
@@ -140,8 +199,23 @@ class Decoder:
             raise self._mismatch(f"one output (batch, {5 + self._classes}, rows, columns)")
 
     def _check_end_to_end(self) -> None:
-        if not _fits(self.outputs[0], {2: 6}, 3):
-            raise self._mismatch("one output (batch, N, 6)")
+        values = 6 + self.how.extra
+        if not _fits(self.outputs[0], {2: values}, 3):
+            raise self._mismatch(f"one output (batch, N, {values})")
+        self._check_extra()
+
+    def _check_extra(self) -> None:
+        """What follows the classes: prototypes for masks; angles survive no stretching."""
+        if self.how.masks and not _fits(self.outputs[1], {1: self.how.masks}, 4):
+            raise self._mismatch(f"a second output (batch, {self.how.masks}, rows, columns)")
+        if self.how.rotated and self.size.resize != "letterbox":
+            raise InputError(
+                f"{self.recipe.name}: rotated boxes need resize = 'letterbox', got {self.size.resize!r}"
+            )
+
+    def _check_batch_rows(self) -> None:
+        if not _fits(self.outputs[0], {1: 7}, 2):
+            raise self._mismatch("one output (rows, 7) of image, x1, y1, x2, y2, label, score")
 
     def _check_boxes_scores(self) -> None:
         if not (_fits(self.outputs[0], {2: 4}, 3) and _fits(self.outputs[1], {2: self._classes}, 3)):
@@ -161,6 +235,7 @@ _DECODERS: Mapping[
     "dfl": (Decoder._dfl, Decoder._check_dfl),
     "fastestdet": (Decoder._fastestdet, Decoder._check_fastestdet),
     "end-to-end": (Decoder._end_to_end, Decoder._check_end_to_end),
+    "batch-rows": (Decoder._batch_rows, Decoder._check_batch_rows),
     "boxes-scores": (Decoder._boxes_scores, Decoder._check_boxes_scores),
     "boxes-scores-labels": (Decoder._boxes_scores_labels, Decoder._check_boxes_scores_labels),
 }

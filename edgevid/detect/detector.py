@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import shlex
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,12 +12,15 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.detect.decode import Decoder
+from edgevid.detect.instance import keypoints, masks
 from edgevid.detect.preprocess import LetterboxTransform, Preprocessor, letterbox_rectangle
+from edgevid.detect.rotated import rotated_nms
 from edgevid.errors import InputError, ModelError, did_you_mean
 from edgevid.models.hub import resolve_model
 from edgevid.runtime.engine import AcceptsFrames, Engine, TensorSpec
 from edgevid.runtime.letterbox import input_shape
 from edgevid.runtime.load import load_engine
+from edgevid.runtime.log import log_once
 from edgevid.runtime.recipe import DetectorRecipe, LocalRecipe, Precision, Recipe
 from edgevid.types import Array, Detections, Frame
 
@@ -37,9 +42,11 @@ class Detector:
         nms_iou: float | None = None,
         classes: Iterable[str | int] | None = None,
         max_detections: int = MAX_DETECTIONS,
+        same_object_iou: float | None = SAME_OBJECT_IOU,
     ) -> None:
         """`score_threshold` (0 to 1) and `nms_iou` (IoU above which the lower-scoring box is suppressed)
-        override the recipe's; `classes` keeps only these names or labels.
+        override the recipe's; `classes` keeps only these names or labels. Boxes of different classes that
+        overlap by more than `same_object_iou` are one object; None: they do not compete.
 
         Raises InputError for a recipe of another task, values out of range and unknown classes, ModelError
         where the engine's inputs or outputs do not fit the recipe.
@@ -58,6 +65,9 @@ class Detector:
         self._decode = Decoder(self.recipe, engine.outputs)
         self._preprocessor = Preprocessor(self.recipe.input, max(self._image_input.shape[0], 1))
         self._lock = threading.Lock()
+        self.same_object_iou = same_object_iou
+        self._sound = False
+        """Whether some frame had outputs without NaN."""
 
     @classmethod
     def load(
@@ -132,28 +142,87 @@ class Detector:
         return self.engine.run(inputs), transforms
 
     def _read(self, outputs: dict[str, Array], row: int, transform: LetterboxTransform) -> Detections:
-        boxes, scores, labels = self._decode(outputs, row, self.score_threshold)
+        boxes, scores, labels, extra = self._decode.read(outputs, row, self.score_threshold)
+        if not len(boxes):
+            self._check_numbers(outputs, row)
+        self._sound = True
         keep = labels < len(self.names)  # a model may have more classes than its recipe names
         if self._kept_labels is not None:
             keep &= np.isin(labels, self._kept_labels)
         if not keep.all():
             boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
-        rows = self._suppress(boxes, scores, labels)
+            extra = None if extra is None else extra[keep]
+        rows = self._suppress(boxes, scores, labels, extra)
+        self._check_scores(scores[rows[:1]])
         boxes = transform.inverse(boxes[rows])  # clipped to the frame: boxes in the padding become empty
         valid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        return Detections(boxes[valid], scores[rows][valid], labels[rows][valid])
+        boxes, scores, labels = boxes[valid], scores[rows][valid], labels[rows][valid]
+        if extra is None:
+            return Detections(boxes, scores, labels)
+        more = self._extra_columns(outputs, row, boxes, extra[rows][valid], transform)
+        return Detections(boxes, scores, labels, **more)
 
-    def _suppress(self, boxes: Array, scores: Array, labels: Array) -> Array:
+    def _extra_columns(
+        self, outputs: dict[str, Array], row: int, boxes: Array, extra: Array, transform: LetterboxTransform
+    ) -> dict[str, Array]:
+        """The further columns of the boxes (N, 4) in frame pixels."""
+        how = self.recipe.decode
+        if how.masks:
+            prototypes = self._decode.arrays(outputs, row)[1]
+            return {"masks": masks(extra, prototypes, boxes, transform, self.recipe.input)}
+        if how.keypoints:
+            return {"keypoints": keypoints(extra, transform, how.keypoint_values)}
+        turned = extra - np.float32([transform.left, transform.top, 0, 0, 0])
+        return {"rotated": turned / np.float32([*(transform.scale_x, transform.scale_y) * 2, 1])}
+
+    def _suppress(self, boxes: Array, scores: Array, labels: Array, extra: Array | None) -> Array:
         """Rows that stay, best first."""
         most = self.max_detections
         if self.nms_iou is None:
             best: Array = np.argsort(-scores, kind="stable")[:most]
             return best
-        rows = kernels.nms(boxes, scores, labels, self.nms_iou, True, most)
+
+        def nms(rows: Array, threshold: float, class_aware: bool) -> Array:
+            if extra is not None and self.recipe.decode.rotated:
+                return rotated_nms(
+                    extra[rows], scores[rows], labels[rows], threshold,
+                    class_aware=class_aware, max_detections=most,
+                )  # fmt: skip
+            return kernels.nms(boxes[rows], scores[rows], labels[rows], threshold, class_aware, most)
+
+        every = slice(None)
+        rows: Array = nms(every, self.nms_iou, True)  # type: ignore[arg-type]
+        if self.same_object_iou is None:
+            return rows
         # What looks like a car and like a truck is one object: the class with the better score stays.
-        again = kernels.nms(boxes[rows], scores[rows], labels[rows], SAME_OBJECT_IOU, False, most)
-        kept: Array = rows[again]
+        kept: Array = rows[nms(rows, self.same_object_iou, False)]
         return kept
+
+    def _check_scores(self, best: Array) -> None:
+        """ModelError for a score above 1: the outputs are not what the decoder takes them for."""
+        if len(best) and best[0] > 1.001:
+            raise ModelError(
+                f"{self.recipe.name}: decoder {self.recipe.decode.kind!r} reads a score of {best[0]:.3g}; "
+                "expected 0 to 1, so the model's outputs are something else (key points, mask coefficients, "
+                f"logits): correct [decode] of its recipe. {self._try_it()}"
+            )
+
+    def _check_numbers(self, outputs: dict[str, Array], row: int) -> None:
+        """Names NaN in the outputs of a frame without objects: an error until some frame is sound."""
+        if not any(a.size and np.isnan(a.min()) for a in self._decode.arrays(outputs, row)):
+            return
+        text = (
+            f"{self.recipe.name}: the model gives NaN instead of boxes: half precision that overflows, input "
+            "values that it does not expect, or damaged weights. Run it in FP32 (--precision fp32, or an "
+            f"export without half precision). {self._try_it()}"
+        )
+        if not self._sound:
+            raise ModelError(text)
+        log_once(text, logging.WARNING)
+
+    def _try_it(self) -> str:
+        file = getattr(self.recipe, "local", self.recipe.path.parent / self.recipe.file)
+        return f"To look at it: {shlex.join(['edgevid', 'inspect', str(file), '--data'])} VIDEO"
 
 
 def _labels(recipe: Recipe, classes: Iterable[str | int] | None) -> Array | None:
