@@ -141,7 +141,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'edgevid' has no attribute {name!r}")
+        if name.startswith("_"):
+            raise AttributeError(f"module 'edgevid' has no attribute {name!r}")
+        raise importlib.import_module("edgevid.types.peers").unknown_attribute("edgevid", name, __all__)
     value = getattr(importlib.import_module(f"edgevid.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

@@ -8,23 +8,67 @@ Both run in native code over real elapsed seconds, so that uneven and dropped fr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, overload
 
 import numpy as np
 
 from edgevid import kernels
-from edgevid.errors import InputError, check_type, did_you_mean
-from edgevid.types import Detections, Tracks
+from edgevid.errors import InputError, did_you_mean, shown
+from edgevid.types import Detections, Tracks, as_detections
+from edgevid.types.clock import FrameClock
+from edgevid.types.peers import Hinted
 
 FLAGS = ("re_update", "recover", "height_overlap", "observed_boxes")
-TUNING = (
-    "match_thresh", "second_match_thresh", "new_match_thresh", "position_noise", "velocity_noise",
-    "measure_noise", "momentum", *FLAGS,
-)  # fmt: skip
+COSTS = ("match_thresh", "second_match_thresh", "new_match_thresh")
+TUNING = (*COSTS, "position_noise", "velocity_noise", "measure_noise", "momentum", *FLAGS)
 """Settings of the method itself (kernels/reference/tracker.py); users seldom need them."""
+BUFFER_RATE = 30.0
+"""ByteTrack and the libraries after it count the frames of their buffers at this rate."""
+
+_Translation = Callable[[float, float], dict[str, float]]
+_HITS: _Translation = lambda n, rate: {"confirm_after_s": max(n - 1.5, 0.0) / rate}  # noqa: E731
+_BUFFER: _Translation = lambda n, _: {"lost_after_s": n / BUFFER_RATE}  # noqa: E731
+_IOU: _Translation = lambda v, _: {"match_thresh": 1 - v}  # noqa: E731
+PEERS: Mapping[str, _Translation] = {
+    "track_thresh": lambda v, _: {"track_high_thresh": v, "new_track_thresh": min(v + 0.1, 1.0)},
+    "det_thresh": lambda v, _: {"track_high_thresh": v, "new_track_thresh": v},
+    "track_activation_threshold": lambda v, _: {"new_track_thresh": v},
+    "high_conf_det_threshold": lambda v, _: {"track_high_thresh": v},
+    "lost_track_buffer": _BUFFER,
+    "track_buffer": _BUFFER,
+    "max_age": lambda n, rate: {"lost_after_s": n / rate},
+    "minimum_consecutive_frames": _HITS,
+    "min_hits": _HITS,
+    "minimum_matching_threshold": lambda v, _: {"match_thresh": v},
+    "minimum_iou_threshold": _IOU,
+    "iou_threshold": _IOU,
+    "minimum_iou_threshold_first_assoc": _IOU,
+    "minimum_iou_threshold_second_assoc": lambda v, _: {"second_match_thresh": 1 - v},
+    "minimum_iou_threshold_unconfirmed_assoc": lambda v, _: {"new_match_thresh": 1 - v},
+    "inertia": lambda v, _: {"momentum": v},
+    "direction_consistency_weight": lambda v, _: {"momentum": v},
+}
+"""Parameters of ByteTrack, SORT, OC-SORT, supervision and trackers: docs/coming_from.md."""
+FIXED: Mapping[str, tuple[Any, ...]] = {
+    "tracker_type": ("bytetrack",),
+    "fuse_score": (True,),
+    "mot20": (False,),
+}
+"""Parameters of theirs that have one value here."""
+ABSENT: Mapping[str, str] = {
+    **dict.fromkeys(("with_reid", "model", "appearance_thresh", "proximity_thresh"), "appearance"),
+    **dict.fromkeys(
+        ("gmc_method", "cmc_method", "enable_cmc", "cmc_downscale"), "camera motion compensation"
+    ),
+    **dict.fromkeys(("iou", "asso_func", "state_estimator_class"), "a choice of overlap or filter"),
+    "delta_t": "a span of frames (the direction is that of the last observations)",
+}
+"""Parameters of theirs without a counterpart, and what they would set."""
 
 
-class ByteTracker:
+class ByteTracker(Hinted):
     """Two-stage association on overlap and score, with a Kalman filter over center and size.
 
     ByteTrack: Zhang 2022, arXiv 2110.06864.
@@ -43,7 +87,8 @@ class ByteTracker:
         coast_s: float = 0.3,
         confirm_after_s: float = 0.0,
         class_aware: bool = False,
-        **tuning: float,
+        frame_rate: float | None = None,
+        **tuning: Any,
     ) -> None:
         """`track_high_thresh` and `track_low_thresh` split the detections by score into the
         first stage, the second stage and ignored ones.
@@ -53,51 +98,52 @@ class ByteTracker:
         removed after `lost_after_s`. Its label has the largest sum of scores over its last seconds.
         `class_aware` keeps an object from matching detections of another class; it is off because
         detectors waver between car and truck, and an id should not break when they do.
-        `tuning` sets the method itself: see TUNING. The `*match_thresh` are least similarities (overlap,
-        times score in the first stage), where ByteTrack's own are largest costs: 1 - similarity.
+        `frame_rate` gives updates without a time theirs: one frame after the last.
+        `tuning` sets the method itself: see TUNING. The `*match_thresh` are ByteTrack's largest costs, 0 to
+        1: 1 - similarity (overlap, times score in the first stage). Parameter names of ByteTrack, OC-SORT,
+        supervision, trackers and Ultralytics are taken with their meaning: docs/coming_from.md.
         """
-        scores = {
-            "track_high_thresh": track_high_thresh,
-            "track_low_thresh": track_low_thresh,
-            "new_track_thresh": new_track_thresh,
-        }
-        seconds = {"lost_after_s": lost_after_s, "coast_s": coast_s, "confirm_after_s": confirm_after_s}
-        for name, value in scores.items():
-            if not 0 <= value <= 1:
-                raise InputError(f"{name}: expected 0 to 1, got {value}")
-        for name, value in seconds.items():
-            if not value >= 0:
-                raise InputError(f"{name}: expected seconds of at least 0, got {value}")
-        for name, value in tuning.items():
-            if name not in TUNING:
-                raise InputError(
-                    f"tracker setting: expected one of {', '.join(TUNING)}, "
-                    f"got {name!r}{did_you_mean(name, TUNING)}"
-                )
-            if not 0 <= value < np.inf:
-                raise InputError(f"{name}: expected a number of at least 0, got {value}")
-        self._coast_s = float(seconds.pop("coast_s"))
-        settings = {**self._method, **scores, **seconds, **tuning}
+        own = {
+            "track_high_thresh": track_high_thresh, "track_low_thresh": track_low_thresh,
+            "new_track_thresh": new_track_thresh, "lost_after_s": lost_after_s, "coast_s": coast_s,
+            "confirm_after_s": confirm_after_s,
+        }  # fmt: skip
+        self._clock = FrameClock("tracker", frame_rate)
+        settings = {**self._method, **_translated(own, tuning, frame_rate or BUFFER_RATE)}
+        _check(settings)
+        self._coast_s = float(settings.pop("coast_s"))
         numbers = {name: bool(n) if name in FLAGS else float(n) for name, n in settings.items()}
+        numbers |= {name: 1 - numbers[name] for name in COSTS if name in numbers}
         self._core = kernels.TrackerCore({**numbers, "class_aware": bool(class_aware)})
-        self._time = -np.inf
 
-    def update(self, detections: Detections, time: float) -> Tracks:
-        """The objects at `time` (seconds on the stream's clock), ordered by id.
+    @overload
+    def update(self, detections: Detections, timestamp: float | None = None) -> Tracks: ...
+    @overload
+    def update(self, detections: Any, timestamp: float | None = None) -> Any: ...
+    def update(self, detections: Any, timestamp: float | None = None) -> Any:
+        """The objects at `timestamp` (seconds on the stream's clock), ordered by id.
 
-        InputError when time is not finite or does not advance: call `reset` when the source starts again.
+        supervision.Detections give supervision.Detections, as in trackers: the same rows with `tracker_id`,
+        -1 for those without an object. An (N, 6) array gives Tracks.
+
+        InputError when the time is not finite or does not advance: call `reset` when the source starts again.
+        Without a `timestamp` it is one frame after the last, at the tracker's `frame_rate`.
         """
-        check_type(detections, Detections, "tracker", "Detections, such as Detections.of(...)")
-        if not self._time < time < np.inf:
-            raise InputError(
-                f"tracker time: expected more than the last {self._time:g} s, got {time:g} s. "
-                "Call reset() when the source starts again"
-            )
-        self._time = float(time)
+        found = detections if isinstance(detections, Detections) else as_detections(detections, "tracker")
         columns = self._core.update(
-            detections.boxes, detections.scores, detections.labels, self._time, self._coast_s
+            found.boxes, found.scores, found.labels, self._clock.next(timestamp), self._coast_s
         )
-        return Tracks.trusted(*columns)
+        tracks = Tracks.trusted(*columns)
+        return (
+            tracks
+            if found is detections or not hasattr(detections, "xyxy")
+            else _with_ids(detections, tracks)
+        )
+
+    def update_with_detections(self, detections: Any, timestamp: float | None = None) -> Any:
+        """`update` as in supervision.ByteTrack: supervision.Detections keep only rows that have an object."""
+        found = self.update(detections, timestamp)
+        return found if isinstance(found, Tracks) else found[found.tracker_id >= 0]
 
     @property
     def rejected(self) -> int:
@@ -107,7 +153,7 @@ class ByteTracker:
     def reset(self) -> None:
         """Removes every object; ids start at 1 again."""
         self._core.reset()
-        self._time = -np.inf
+        self._clock.reset()
 
     def resize(self, size: tuple[int, int]) -> None:
         """The stream continues with frames of another (width, height): removes every object, ids go on."""
@@ -125,9 +171,76 @@ class Tracker(ByteTracker):
 
     A speed estimator behind it so filters raw measurements once, and the re-update keeps the velocity right
     after an object was hidden. For crowds of people whose paths cross closely,
-    `height_overlap=True, match_thresh=0.1, new_match_thresh=0.2` weighs the overlap by how well the heights
+    `height_overlap=True, match_thresh=0.9, new_match_thresh=0.8` weighs the overlap by how well the heights
     agree (Hybrid-SORT, Yang 2024, arXiv 2308.00783): better on DanceTrack, worse on MOT17-11.
     benchmarks/tracking_quality.py compares trackers with their peers.
     """
 
     _method = {"re_update": True, "observed_boxes": True}  # noqa: RUF012
+
+
+def _with_ids(detections: Any, tracks: Tracks) -> Any:
+    """A copy of supervision.Detections with the ids of the tracks that its rows matched."""
+    ids = np.full(len(detections), -1)
+    matched = tracks.match >= 0
+    ids[tracks.match[matched]] = tracks.ids[matched]
+    made = copy.copy(detections)
+    made.tracker_id = ids
+    return made
+
+
+_DEFAULTS: Mapping[str, Any] = ByteTracker.__init__.__kwdefaults__ or {}
+
+
+def _translated(own: dict[str, float], tuning: Mapping[str, Any], rate: float) -> dict[str, float]:
+    """All settings under our names; `tuning` may use the names of PEERS, at `rate` frames per second."""
+    settings, given = dict(own), {}
+    for name, value in tuning.items():
+        if name in FIXED:
+            if value not in FIXED[name]:
+                raise InputError(
+                    f"{name}: expected {FIXED[name][0]!r}, the only one here, got {shown(value)}"
+                )
+            continue
+        ours = PEERS[name](_number(name, value), rate) if name in PEERS else {_known(name): value}
+        for key, number in ours.items():
+            default = _DEFAULTS.get(key)
+            if key in given or (key in own and own[key] != default):
+                raise InputError(f"{name}: expected one setting of {key}, got another too: leave one out")
+            given[key] = number
+    settings.update(given)
+    if "track_activation_threshold" in tuning and "track_high_thresh" not in given:
+        # Only the first stage starts objects: it must reach down to that score.
+        settings["track_high_thresh"] = min(own["track_high_thresh"], settings["new_track_thresh"])
+    return settings
+
+
+def _known(name: str) -> str:
+    """`name` where it is one of TUNING, else InputError."""
+    if name in ABSENT:
+        raise InputError(f"{name}: edgevid's trackers have no setting of {ABSENT[name]}; leave it out")
+    if name not in TUNING:
+        raise InputError(
+            f"tracker setting: expected one of {', '.join(TUNING)}, got {name!r}"
+            f"{did_you_mean(name, [*TUNING, *PEERS, *_DEFAULTS])}"
+        )
+    return name
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: expected a number, got {shown(value)}") from None
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+    """InputError for a value out of range."""
+    for name, value in settings.items():
+        number = _number(name, value)
+        if name.endswith("_thresh") and not 0 <= number <= 1:
+            raise InputError(f"{name}: expected 0 to 1, got {value}")
+        if name.endswith("_s") and not number >= 0:
+            raise InputError(f"{name}: expected seconds of at least 0, got {value}")
+        if not 0 <= number < np.inf and not name.endswith("_s"):
+            raise InputError(f"{name}: expected a number of at least 0, got {value}")

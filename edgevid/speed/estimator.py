@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, overload
 
 import numpy as np
 
@@ -19,7 +19,9 @@ from edgevid.speed.displacement import Displacement, DisplacementCore
 from edgevid.speed.method import MIN_SECONDS, MIN_SIGHTINGS, Rows, SpeedCore
 from edgevid.speed.track_speed import track_speed
 from edgevid.speed.window import WindowCore
-from edgevid.types import F64, KMH, U8, Reason, SpeedReport, Speeds, Tracks
+from edgevid.types import F64, KMH, U8, Reason, SpeedReport, Speeds, Tracks, with_speeds
+from edgevid.types.clock import FrameClock
+from edgevid.types.peers import Hinted
 
 log = logging.getLogger("edgevid")
 Method = Literal["filter", "displacement", "window"]
@@ -28,7 +30,7 @@ STATIONARY_AFTER_S = 0.5
 """An object that has been stationary for this long has the speed 0."""
 
 
-class SpeedEstimator:
+class SpeedEstimator(Hinted):
     """Live, smoothed and track speeds of tracks over a calibrated plane.
 
     A track's contact point counts when its box was detected, is not truncated by the image border, is not
@@ -53,6 +55,7 @@ class SpeedEstimator:
         sigma_limit_mps: float = 2.0 / KMH,
         sigma_limit_share: float = 0.05,
         click_px: float = CLICK_PX,
+        frame_rate: float | None = None,
     ) -> None:
         """`size` is the stream's (width, height); the calibration is rescaled to another resolution.
 
@@ -66,11 +69,12 @@ class SpeedEstimator:
         `noise_px` is the standard error of a box edge (None: 2 pixels, or 1.5 % of the box's height where
         that is more), `click_px` that of a calibrated pixel (0: an exact calibration). `process_noise` in
         m2/s3 is how fast speeds change: 1 for vehicles, 0.3 for people. A value is UNCERTAIN while its
-        standard error is above both `sigma_limit_mps` and `sigma_limit_share` of the speed.
+        standard error is above both `sigma_limit_mps` and `sigma_limit_share` of the speed. `frame_rate`
+        gives updates without a time theirs: one frame after the last.
         """
         check_type(calibration, CameraCalibration, "SpeedEstimator", "a calibration: read_calibration(path)")
         _check(method, contact, window_s, lag_s, process_noise)
-        self._noise = noise_px
+        self._noise, self._clock = noise_px, FrameClock("speed estimator", frame_rate)
         lookahead_s = LOOKAHEAD * lag_s if method == "filter" else -math.inf
         limits = SpeedPolicy(sigma_limit_mps, sigma_limit_share)
         self._abstainer = SpeedAbstainer(limits, first_after_s, stale_s, lookahead_s)
@@ -113,9 +117,25 @@ class SpeedEstimator:
     def reset(self) -> None:
         """Forgets every track."""
         self._core.reset()
+        self._clock.reset()
 
-    def update(self, tracks: Tracks, time: float) -> SpeedReport:
-        """The speeds at `time` in seconds; tracks that are not in `tracks` any more have ended."""
+    @overload
+    def update(self, tracks: Tracks, timestamp: float | None = None) -> SpeedReport: ...
+    @overload
+    def update(self, tracks: Any, timestamp: float | None = None) -> Any: ...
+    def update(self, tracks: Any, timestamp: float | None = None) -> Any:
+        """The speeds at `timestamp` in seconds; tracks that are not in `tracks` any more have ended.
+
+        supervision.Detections with tracker_id give a copy with the displayed speeds in `data`: speed_mps,
+        speed_sigma_mps (standard error), speed_heading_deg, speed_age_s, speed_kind and speed_reason. Without
+        a `timestamp` it is one frame after the last, at `frame_rate`.
+        """
+        if not isinstance(tracks, Tracks):
+            known, time = Tracks.from_supervision(tracks), self._clock.next(timestamp)
+            return with_speeds(tracks, known, self._update(known, time), time)
+        return self._update(tracks, self._clock.next(timestamp))
+
+    def _update(self, tracks: Tracks, time: float) -> SpeedReport:
         boxes = tracks.boxes.astype(np.float64)
         noise = self._noise_of(boxes)
         contacts = contact_points(boxes)

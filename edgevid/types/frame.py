@@ -1,16 +1,21 @@
-"""Frame: one image of a stream; and the one check whether frames of two sizes can show the same view."""
+"""Frame: one image of a stream; bare arrays made into one; whether two sizes can show the same view.
+
+Colors: `Frame(image)` and `Frame.image` are RGB. A bare array is BGR wherever edgevid takes one, as OpenCV
+reads it and as supervision and Ultralytics take it; `as_frame` is the one place that decides so.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from edgevid.errors import InputError, check_type, shown
-from edgevid.types.table import U8
+from edgevid.types.peers import Hinted
+from edgevid.types.table import U8, Array
 
 Matrix = Literal["bt601", "bt709"]
 Planes = tuple[U8, U8, U8]
@@ -18,7 +23,7 @@ SAME_ASPECT = 0.01
 """Aspect ratios that differ by less than this share are equal: encoders round sizes up to whole blocks."""
 
 
-class Frame:
+class Frame(Hinted):
     """One image of a stream: RGB pixels, the stream's own time, and its index.
 
     Decoders hand over YUV 4:2:0 planes; the first access to `image` converts them to RGB.
@@ -39,6 +44,14 @@ class Frame:
         self.height, self.width = int(image.shape[0]), int(image.shape[1])
         self.time, self.index = _moment(time, index)
         self.full_range, self.matrix = False, "bt601"
+
+    @classmethod
+    def from_bgr(cls, image: Array, time: float = 0.0, index: int = 0) -> Frame:
+        """The frame of an array as OpenCV reads it: (H, W, 3) BGR, (H, W, 4) BGRA or (H, W) gray, uint8.
+
+        InputError for any other shape or dtype.
+        """
+        return cls(_rgb_of(image), time, index)
 
     @classmethod
     def from_yuv420(
@@ -81,12 +94,65 @@ class Frame:
         return self._image
 
     @property
+    def bgr(self) -> U8:
+        """(H, W, 3) uint8 BGR, a copy: what OpenCV, supervision and Ultralytics take."""
+        return _swapped(self.image)
+
+    @property
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels."""
         return self.width, self.height
 
     def __repr__(self) -> str:
         return f"Frame({self.width}x{self.height}, time={self.time:.3f}, index={self.index})"
+
+
+def as_frame(image: Any, time: float = 0.0, index: int = 0) -> Frame:
+    """The frame of a Frame (itself), a bare array (BGR, as OpenCV reads it) or a PIL image (RGB).
+
+    InputError for anything else, with what to write.
+    """
+    if isinstance(image, Frame):
+        return image
+    if isinstance(image, np.ndarray):
+        return Frame.from_bgr(image, time, index)
+    if type(image).__module__.startswith("PIL."):
+        return Frame(np.asarray(image.convert("RGB")), time, index)
+    hint = "; convert a tensor to (H, W, 3) uint8 BGR" if hasattr(image, "numpy") else ""
+    raise InputError(
+        f"image: expected a Frame, a (H, W, 3) uint8 BGR array or a PIL image, got {shown(image)}{hint}"
+    )
+
+
+def _rgb_of(image: Array) -> U8:
+    """(H, W, 3) RGB of an array in one of OpenCV's layouts."""
+    expected = "image: expected uint8 of shape (H, W, 3) BGR, (H, W, 4) BGRA or (H, W) gray"
+    check_type(image, np.ndarray, "image", expected.removeprefix("image: expected "))
+    got = f"{image.dtype} {image.shape}"
+    if image.dtype != np.uint8:
+        factor = "(255 * image)" if image.dtype.kind == "f" else "(image // 257)"
+        remedy = f"; where its values are full range, pass {factor}.astype(np.uint8)"
+        raise InputError(f"{expected}, got {got}{remedy if image.dtype.kind in 'fu' else ''}")
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[..., 0]
+    if image.ndim == 2:
+        return np.repeat(image[..., None], 3, axis=2)
+    if image.ndim == 3 and image.shape[2] in (3, 4):
+        return _swapped(image)
+    remedy = ""
+    if image.ndim == 3 and image.shape[0] in (1, 3):
+        remedy = "; pass image.transpose(1, 2, 0)"
+    elif image.ndim == 4:
+        remedy = "; pass a list of images: list(images)"
+    raise InputError(f"{expected}, got {got}{remedy}")
+
+
+def _swapped(image: Array) -> U8:
+    """The first three channels in reverse order: three copies take a third of one with a negative stride."""
+    out = np.empty((*image.shape[:2], 3), np.uint8)
+    for channel in range(3):
+        out[..., channel] = image[..., 2 - channel]
+    return out
 
 
 def _moment(time: float, index: int) -> tuple[float, int]:

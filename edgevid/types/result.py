@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
+from edgevid.errors import require
+from edgevid.types.peers import Hinted
+from edgevid.types.rows import BOX_NAMES, flat_names, flat_rows
+from edgevid.types.table import Array
 from edgevid.types.tables import Detections, Reason, Scores, Speeds, Tracks, Verdicts
 
 
@@ -55,8 +63,8 @@ class SpeedReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """Everything that was found in one frame."""
+class Result(Hinted):
+    """Everything that was found in one frame; its length is the number of tracks."""
 
     frame_index: int
     time: float
@@ -89,3 +97,72 @@ class Result:
         """
         names = self.names.get(task, ())
         return names[label] if 0 <= label < len(names) else str(label)
+
+    def __len__(self) -> int:
+        return len(self.tracks)
+
+    def __bool__(self) -> bool:
+        return True  # a result without tracks is one too
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """A row per track of plain Python values, each with the same keys; None where there is no value.
+
+        The keys are those of supervision's CSVSink (x_min, ..., confidence, tracker_id), then class_name,
+        frame, time_s, speed_mps with speed_sigma_mps (standard error) and speed_reason, and for each task its
+        label, confidence and reason: docs/records.md.
+        """
+        return flat_rows(self)
+
+    def to_pandas(self) -> Any:
+        """`to_dicts` as a pandas.DataFrame; MissingExtraError without pandas."""
+        pandas = require("pandas", extra="pandas", purpose="Result.to_pandas")
+        return pandas.DataFrame(self.to_dicts(), columns=flat_names(self))
+
+    def to_polars(self) -> Any:
+        """`to_dicts` as a polars.DataFrame; MissingExtraError without polars."""
+        polars = require("polars", extra="polars", purpose="Result.to_polars")
+        rows = self.to_dicts()
+        return polars.DataFrame({name: [row[name] for row in rows] for name in flat_names(self)})
+
+    def to_supervision(self) -> Any:
+        """The tracks as supervision.Detections with tracker_id, in the order of `tracks`.
+
+        `data` has the other columns of `to_dicts` (class_name, speed_mps, speed_sigma_mps, action, ...), with
+        NaN and "" where there is no value; `metadata` has frame, time_s and size. MissingExtraError without
+        supervision.
+        """
+        sv = require("supervision", extra="supervision", purpose="Result.to_supervision")
+        names = [name for name in flat_names(self) if name not in (*BOX_NAMES, "frame", "time_s")]
+        tracks = self.tracks
+        return sv.Detections(
+            xyxy=tracks.boxes.copy(),
+            confidence=tracks.scores.copy(),
+            class_id=tracks.labels.astype(int),
+            tracker_id=tracks.ids.astype(int),
+            data=_data(self.to_dicts(), names, self.verdicts),
+            metadata={"frame": self.frame_index, "time_s": self.time, "size": self.size},
+        )
+
+
+def with_speeds(detections: Any, tracks: Tracks, report: SpeedReport, time: float) -> Any:
+    """A copy of supervision.Detections whose `data` has the displayed speed of each tracker_id."""
+    result = Result(0, time, (0, 0), Detections.empty(), tracks, report)
+    rows = {row["tracker_id"]: row for row in result.to_dicts()}
+    names = [name for name in flat_names(result) if name.startswith("speed_")]
+    ids = [] if detections.tracker_id is None else np.asarray(detections.tracker_id).tolist()
+    made = copy.copy(detections)
+    made.data = {**detections.data, **_data([rows.get(i, {}) for i in ids], names)}
+    return made
+
+
+def _data(
+    rows: Sequence[Mapping[str, Any]], names: Sequence[str], tasks: Mapping[str, Any] | None = None
+) -> dict[str, Array]:
+    """Each named column of `flat_rows` as an array: text with "", numbers with NaN where there is none."""
+    made = {}
+    for name in names:
+        text = name in ("class_name", *(tasks or ())) or name.endswith(("_kind", "_reason"))
+        blank = "" if text else math.nan
+        values = [blank if row.get(name) is None else row[name] for row in rows]
+        made[name] = np.array(values, str if text else bool if name == "detected" else float)
+    return made

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.types.result import Result
 from edgevid.types.table import Array
 from edgevid.types.tables import Reason, Speeds, Verdicts
 
+Result = Any
+"""Result of types/result.py, whose `to_dicts` gives these rows."""
+BOX_NAMES = ("x_min", "y_min", "x_max", "y_max", "class_id", "confidence", "tracker_id")
+"""The columns of a supervision.Detections in its CSVSink."""
 _REASONS = {reason.value: reason.name for reason in Reason}
 _OK, _UNCERTAIN = Reason.OK.value, Reason.UNCERTAIN.value
 
@@ -66,10 +69,10 @@ def flat_names(result: Result) -> list[str]:
     `speed_mps`, `speed_sigma_mps` (standard error), `speed_heading_deg`, `speed_age_s`, `speed_kind` and
     `speed_reason` are of the displayed speed; each task has `action`, `action_confidence`, `action_reason`.
     """
-    first = ["x_min", "y_min", "x_max", "y_max", "class_id", "confidence", "tracker_id"]
     speed = (f"speed_{key}" for key in ("kind", "mps", "sigma_mps", "heading_deg", "age_s", "reason"))
     tasks = (f"{task}{suffix}" for task in result.verdicts for suffix in ("", "_confidence", "_reason"))
-    return first + sorted(["frame", "time_s", "class_name", "detected", "track_age_s", *speed, *tasks])
+    others = ["frame", "time_s", "class_name", "detected", "track_age_s", *speed, *tasks]
+    return [*BOX_NAMES, *sorted(others)]
 
 
 def speed_rows(speeds: Speeds) -> list[dict[str, Any]]:

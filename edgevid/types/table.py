@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from enum import IntEnum
-from itertools import zip_longest
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from edgevid.errors import InputError
+from edgevid.errors import InputError, did_you_mean
+from edgevid.types.peers import Hinted
 
 Array = npt.NDArray[Any]
 F32 = npt.NDArray[np.float32]
@@ -57,6 +57,7 @@ class _Column(NamedTuple):
         return map(tuple, array.tolist()) if len(self.tail) == 1 and self.tail[0] else array
 
 
+_set = object.__setattr__
 _COLUMNS: dict[type, tuple[_Column, ...]] = {}
 _ROWS: dict[type, Callable[..., Any]] = {}
 
@@ -72,10 +73,29 @@ def _columns(cls: type) -> tuple[_Column, ...]:
     return _COLUMNS[cls]
 
 
-class Table:
+def _check_names(cls: type, columns: Iterable[str]) -> None:
+    """InputError for a column that the table does not have."""
+    known = [column.name for column in _columns(cls)]
+    for name in columns:
+        if name not in known:
+            hint = f"; {cls.__name__}.of(...) takes it" if name in getattr(cls, "ALIASES", ()) else ""
+            raise InputError(
+                f"{cls.__name__}: expected columns {', '.join(known)}, "
+                f"got {name!r}{hint or did_you_mean(name, known)}"
+            )
+
+
+class Table(Hinted):
     """Base of the column tables: checks at construction, selects rows, iterates named rows."""
 
     __slots__ = ()
+    ALIASES: ClassVar[Mapping[str, str]] = {}
+    """Names of columns in supervision, which `of` takes too."""
+
+    def __new__(cls, *columns: Any, **named: Any) -> Any:
+        if named:
+            _check_names(cls, named)
+        return object.__new__(cls)
 
     def __post_init__(self) -> None:
         length = -1
@@ -113,10 +133,11 @@ class Table:
         >>> len(Detections.of(boxes=[[0, 0, 4, 4]], scores=[0.5], labels=[0]))
         1
         """
-        made: dict[str, Any] = dict(columns)
+        made: dict[str, Any] = {cls.ALIASES.get(name, name): value for name, value in columns.items()}
+        _check_names(cls, made)
         for name, dtype, tail, _ in _columns(cls):
-            if columns.get(name) is not None:
-                array = np.asarray(columns[name], dtype)
+            if made.get(name) is not None:
+                array = np.asarray(made[name], dtype)
                 made[name] = array.reshape(0, *(n or 0 for n in tail)) if array.size == 0 else array
         return cls(**made)
 
@@ -132,10 +153,11 @@ class Table:
 
         Optional columns at the end may be left out.
         """
-        made = cls.__new__(cls)
-        for column, array in zip_longest(_columns(cls), columns):
-            value = column.blank(len(columns[0])) if array is None else array
-            object.__setattr__(made, column.name, value)
+        made, known = object.__new__(cls), _COLUMNS.get(cls) or _columns(cls)
+        for column, array in zip(known, columns, strict=False):
+            _set(made, column[0], array)
+        for column in known[len(columns) :]:
+            _set(made, column[0], column.blank(len(columns[0])))
         return made
 
     def __len__(self) -> int:

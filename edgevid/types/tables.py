@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
+from edgevid.errors import InputError, shown
 from edgevid.types.table import F32, F64, I32, I64, U8, Array, Table, column
 
 KMH = 3.6
@@ -49,8 +51,33 @@ _DESCRIPTIONS = {
 """Descriptions that are clearer than the name in lower case."""
 
 
+class _Boxed(Table):
+    """The columns of boxes under supervision's names: views, not copies."""
+
+    __slots__ = ()
+    ALIASES = {"xyxy": "boxes", "confidence": "scores", "class_id": "labels", "tracker_id": "ids"}  # noqa: RUF012
+    boxes: F32
+    scores: F32
+    labels: I32
+
+    @property
+    def xyxy(self) -> F32:
+        """(N, 4) `boxes`."""
+        return self.boxes
+
+    @property
+    def confidence(self) -> F32:
+        """(N,) `scores`."""
+        return self.scores
+
+    @property
+    def class_id(self) -> I32:
+        """(N,) `labels`."""
+        return self.labels
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Detections(Table):
+class Detections(_Boxed):
     """What a detector found in one frame."""
 
     boxes: F32 = column(np.float32, 4, row="box")
@@ -67,9 +94,32 @@ class Detections(Table):
     """(N, 5) rotated box: center x and y, width and height in frame pixels, and the angle of its width from
     +x towards +y in radians; `boxes` encloses it. (N, 0) where the model gives none."""
 
+    @property
+    def tracker_id(self) -> None:
+        """None: detections have no ids; `Tracker.update` gives them."""
+
+    @classmethod
+    def from_supervision(cls, detections: Any) -> Detections:
+        """The Detections of a supervision.Detections, or of any object with xyxy, confidence and class_id.
+
+        Without a confidence each score is 1, without a class each label is 0. InputError without xyxy.
+        """
+        boxes = getattr(detections, "xyxy", None)
+        if boxes is None:
+            raise InputError(
+                "from_supervision: expected supervision.Detections with xyxy, "
+                f"got {type(detections).__name__}"
+            )
+        scores, labels = (getattr(detections, name, None) for name in ("confidence", "class_id"))
+        return cls.of(
+            boxes=boxes,
+            scores=np.ones(len(boxes)) if scores is None else scores,
+            labels=np.zeros(len(boxes)) if labels is None else labels,
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tracks(Table):
+class Tracks(_Boxed):
     """The tracked objects at one moment."""
 
     ids: I64 = column(np.int64, row="id")
@@ -88,6 +138,28 @@ class Tracks(Table):
     """(N,) seconds since the last matched detection; 0 when matched now."""
     keypoints: F32 = column(np.float32, None, 3, row="keypoints", optional=True)
     """(N, K, 3) key points of the matched detection, with NaN while coasting; K is 0 where there are none."""
+
+    @property
+    def tracker_id(self) -> I64:
+        """(N,) `ids`."""
+        return self.ids
+
+    @classmethod
+    def from_supervision(cls, detections: Any) -> Tracks:
+        """The rows of a supervision.Detections that have a tracker_id, each detected now; ages are 0.
+
+        InputError without tracker_id; rows with a negative one are no tracks and are left out.
+        """
+        ids = getattr(detections, "tracker_id", None)
+        found = Detections.from_supervision(detections)
+        if ids is None and len(found):
+            raise InputError(
+                "from_supervision: expected supervision.Detections with a tracker_id, got none; "
+                "give them to a tracker first: detections = tracker.update(detections)"
+            )
+        ids = np.asarray([] if ids is None else ids, np.int64)
+        zero, rows = np.zeros(len(ids), np.float32), np.arange(len(ids), dtype=np.int32)
+        return cls(ids, found.boxes, found.scores, found.labels, rows, zero, zero)[ids >= 0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,3 +218,32 @@ class Speeds(Table):
     """(N,) the moment in seconds that the value holds for (smoothed values hold for the past)."""
     reason: U8 = column(np.uint8, row="reason", enum=Reason)
     """(N,) Reason."""
+
+
+def as_detections(found: Any, owner: str) -> Detections:
+    """What a detector of another library gives, as Detections.
+
+    Takes Detections (itself), supervision.Detections, Ultralytics' Results, an (N, 4 to 6) array of x1, y1,
+    x2, y2, score and label, and a list of one of these. InputError names `owner` for anything else.
+    """
+    if isinstance(found, (list, tuple)) and len(found) == 1:
+        found = found[0]
+    if isinstance(found, Detections):
+        return found
+    if getattr(found, "xyxy", None) is not None:
+        return Detections.from_supervision(found)
+    boxes = getattr(found, "boxes", None)
+    found = getattr(boxes, "data", found) if hasattr(boxes, "conf") else found
+    array = found.cpu().numpy() if hasattr(found, "cpu") else found
+    if isinstance(array, np.ndarray) and array.ndim == 2 and array.dtype.kind in "fiu":
+        n, columns = array.shape
+        if columns in (4, 5, 6):
+            scores = array[:, 4] if columns > 4 else np.ones(n)
+            return Detections.of(
+                boxes=array[:, :4], scores=scores, labels=array[:, 5] if columns > 5 else np.zeros(n)
+            )
+    got = f"an array {array.shape}" if isinstance(array, np.ndarray) else shown(array)
+    raise InputError(
+        f"{owner}: expected Detections, such as Detections.of(boxes=..., scores=..., labels=...), "
+        f"supervision.Detections or an (N, 6) array of x1, y1, x2, y2, score, label, got {got}"
+    )

@@ -46,7 +46,7 @@ def test_supervision_gets_the_tracks(monkeypatch: pytest.MonkeyPatch) -> None:
         import supervision  # noqa: F401
     except ImportError:
         stand_in = SimpleNamespace(Detections=SimpleNamespace)
-        monkeypatch.setattr("edgevid.output.interop.require", lambda *_, **__: stand_in)
+        monkeypatch.setattr("edgevid.types.result.require", lambda *_, **__: stand_in)
     tracks = Tracks.of(
         ids=[1, 2], boxes=BOXES, scores=[0.5, 0.9], labels=[0, 3], match=[0, 1], age=[1, 1], unseen=[0, 0]
     )

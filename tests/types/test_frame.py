@@ -8,6 +8,7 @@ import pytest
 from edgevid.errors import InputError
 from edgevid.types import (
     Frame,
+    as_frame,
 )
 
 
@@ -47,3 +48,49 @@ def test_frame_checks_its_time_and_index() -> None:
             Frame.from_yuv420((image[..., 0], plane, plane), time, 0, to_rgb=lambda _: image)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"Frame\.index: expected a whole number, got 'x'"):
         Frame(image, 0.0, "x")  # type: ignore[arg-type]
+
+
+COLORS = np.arange(2 * 5 * 3, dtype=np.uint8).reshape(2, 5, 3)
+
+
+def test_a_bare_array_is_bgr_and_a_frame_is_rgb() -> None:
+    frame = as_frame(COLORS, 0.5, 3)
+    assert frame.image.tolist() == COLORS[..., ::-1].tolist()
+    assert frame.image.flags.c_contiguous
+    assert (frame.time, frame.index) == (0.5, 3)
+    assert frame.bgr.tolist() == COLORS.tolist()
+    assert as_frame(frame) is frame
+    assert Frame(COLORS, 0.0, 0).image is COLORS
+
+
+def test_gray_and_bgra_arrays_are_taken() -> None:
+    gray = COLORS[..., 0]
+    for one in (gray, gray[..., None]):
+        assert Frame.from_bgr(one).image.tolist() == np.repeat(gray[..., None], 3, 2).tolist()
+    alpha = np.concatenate([COLORS, COLORS[..., :1]], 2)
+    assert Frame.from_bgr(alpha).image.tolist() == COLORS[..., ::-1].tolist()
+
+
+def test_a_pil_image_is_rgb_in_every_mode() -> None:
+    pil = pytest.importorskip("PIL.Image")
+    assert as_frame(pil.fromarray(COLORS)).image.tolist() == COLORS.tolist()
+    gray = as_frame(pil.fromarray(COLORS[..., 0]))
+    assert gray.image[..., 2].tolist() == COLORS[..., 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (COLORS / 255, r"got float64 \(2, 5, 3\); .* \(255 \* image\)\.astype"),
+        (COLORS.astype(np.uint16), r"got uint16 .*\(image // 257\)"),
+        (COLORS.transpose(2, 0, 1), r"got uint8 \(3, 2, 5\); pass image\.transpose\(1, 2, 0\)"),
+        (COLORS[None], r"pass a list of images: list\(images\)"),
+        (COLORS[0, 0], r"got uint8 \(3,\)"),
+        (np.zeros((2, 5, 2), np.uint8), r"got uint8 \(2, 5, 2\)"),
+        ("bus.jpg", r"expected a Frame, .* got 'bus.jpg'"),
+        (None, r"got None"),
+    ],
+)
+def test_what_is_no_image_is_rejected_with_the_next_step(image: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        as_frame(image)
