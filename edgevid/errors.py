@@ -25,23 +25,65 @@ import re
 from collections.abc import Iterable, Sequence
 from types import ModuleType
 
-SECRETS = "pass|pwd|token|key|secret|auth|user|cred|sig"
-"""Query fields whose names contain one of these have their values masked."""
-SCHEMES = "rtsps?|rtmps?|https?|srt|udp|tcp|ftp"
+SCHEMES = "rtsp[stu]?|rtmp[a-z]*|https?|srt|udp|tcp|tls|rtp|ftps?|sftp|mms|rist|wss?"
+_START = re.compile(rf"(?i)\b(?:{SCHEMES}):/{{0,3}}|(?<![\w:/@.%-])[a-z][a-z0-9+.-]*://|(?<![\w:/])//")
+"""Where an address begins: with one slash too, as one mistyped or normalized as a path."""
+_IP_HOST = re.compile(r"(?i)(?:\d+(?:\.\d+){3}|\[[0-9a-f:.]+\]|localhost)(?::\d+)?$")
+_FIELD = r"[\w-]*(?:pas|pwd|psw|token|key|secret|auth|user|usr|loginuse|cred|sig|jwt)[\w-]*|pw|[pu]"
+"""Names of query fields whose values are secrets."""
+_FIELDS = tuple(
+    re.compile(pattern, re.I)
+    for pattern in (
+        # In a query a value may have blanks; a message goes on after ": ", "; ", ", " or a quotation mark.
+        rf"([?&;#](?:{_FIELD})=)(?!\*\*\*)((?:(?!(?:[:;,]\s|[\"'`](?:[\s,;:.)\]]|$))(?!.*&[\w-]+=))[^&\n])+)",
+        rf"((?<![\w-])(?:{_FIELD.removesuffix('|[pu]')})=)(?!\*\*\*)([^&\s]*[^&\s:;,.)'\"\]])",
+        rf"((?:%(?:25)*(?:3F|26|3B|23)|[?&;#])(?:{_FIELD})%(?:25)*3D)((?:(?!%(?:25)*26)[^&\s])+)",
+    )
+)
+_NESTED = re.compile(r"(?i)(%(?:25)*3A(?:%(?:25)*2F){2})[^&\s]*(%(?:25)*40)")
+"""The user name and the password of an encoded address inside another one."""
 
 
 def masked(text: str) -> str:
     """`text` with the passwords of addresses, and the secrets in their queries, masked.
 
+    A password may hold anything, "/", "#", "@" and blanks too; where in doubt, more is masked.
+
     >>> masked("rtsp://admin:hunter2@gate/1?token=abc&channel=2")
     'rtsp://***:***@gate/1?token=***&channel=2'
     """
-    # A password may contain "@" and "/": everything from the user name to the last "@" is masked. Digits
-    # after a colon are a port, not a password.
-    text = re.sub(r"//[^/@:\s]+:(?!\d+/)\S*@|//[^/@\s]+@", "//***:***@", text)
-    # The same for an address with one slash: mistyped, or normalized as a path.
-    text = re.sub(rf"(?i)\b({SCHEMES}):(/?)(?!/)\S*@", r"\1:\2***:***@", text)
-    return re.sub(rf"(?i)([\w-]*(?:{SECRETS})[\w-]*)=[^&\s]+", r"\1=***", text)
+    for field in _FIELDS:  # first: their values may hold an "@"
+        text = field.sub(r"\1***", text)
+    for begin, end in reversed(login_spans(text)):
+        text = f"{text[:begin]}***:***{text[end:]}"
+    return _NESTED.sub(r"\1***\2", text)
+
+
+def login_spans(text: str) -> list[tuple[int, int]]:
+    """Begin and end of each "user:password" in front of the "@" of an address in `text`."""
+    starts: list[tuple[int, int]] = []
+    for start in _START.finditer(text):
+        before = text[starts[-1][1] : start.start()] if starts else ""
+        inside = ":" in before and "@" not in before and not re.match(r"[^:\s]*(:\d+)?(:\s|[/?#\s])", before)
+        if not inside or re.match(rf"(?i)(?:{SCHEMES})://", start[0]):  # else it is a part of a password
+            starts.append(start.span())
+    found = []
+    stops = [begin for begin, _ in starts[1:]] + [len(text)]
+    for (_, begin), stop in zip(starts, stops, strict=False):
+        part = text[begin:stop].partition("\n")[0]
+        if (login := re.match(r"(.*)@(?=[\w\[*])", part)) and _is_login(login[1], part[login.end() :]):
+            found.append((begin, begin + len(login[1])))
+    return found
+
+
+def _is_login(text: str, after: str) -> bool:
+    """Whether what stands before the last "@" is a login, and not a host with an "@" in its path."""
+    head = re.split(r"[/?#]", text, maxsplit=1)[0]
+    if len(head) < len(text) and (":" not in head or _IP_HOST.match(head)):
+        return False
+    if re.search(r":\d+/$", text) and re.fullmatch(r"\w+", after):  # http://gate:8080/@lobby
+        return False
+    return ":" in text or not re.search(r"\s", text)
 
 
 class EdgevidError(Exception):
@@ -62,7 +104,9 @@ class FieldError(InputError):
     def __init__(self, name: str, key: str, expected: str, got: object = None) -> None:
         """`name` is what the message calls the value: "zone 'yard'"."""
         self.key, self.expected, self.got = key, expected, got
-        super().__init__(f"{name}: {key}: expected {expected}, got {got!r}")
+        super().__init__(
+            f"{name}{'.' if name.isidentifier() else ': '}{key}: expected {expected}, got {got!r}"
+        )
 
 
 class FileFormatError(InputError):

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from edgevid._version import __version__
+from edgevid.cli.process_title import mask_process_title
 from edgevid.errors import EdgevidError
 
 COMMANDS = (
@@ -111,6 +112,7 @@ def _run_one(name: str, arguments: list[str] | None) -> None:
 
 
 def _run(made: typer.Typer, arguments: list[str] | None) -> None:
+    mask_process_title()
     try:
         made(args=arguments, standalone_mode=True)
     except EdgevidError as error:

@@ -1,0 +1,33 @@
+"""The address of a stream as FFmpeg and HTTP need it: what a person typed, with odd characters encoded."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from edgevid.errors import login_spans
+
+NETWORK = re.compile(r"(?i)[a-z][a-z0-9+.-]*://")
+"""How the address of a stream in a network begins."""
+
+
+def network_address(typed: str) -> str:
+    """`typed` with user name and password encoded: a password may hold "/", "#", "@" and blanks.
+
+    >>> network_address("rtsp://admin:12/S3 cret@10.0.0.5:554/cam")
+    'rtsp://admin:12%2FS3%20cret@10.0.0.5:554/cam'
+    """
+    if not NETWORK.match(typed):
+        return typed
+    for begin, end in reversed(login_spans(typed)[:1]):
+        user, colon, password = typed[begin:end].partition(":")
+        typed = typed[:begin] + _encoded(user) + colon + _encoded(password) + typed[end:]
+    return typed.replace(" ", "%20")
+
+
+def _encoded(text: str) -> str:
+    """Percent-encoded, except for what is so already."""
+    return "".join(
+        part if number % 2 else quote(part, safe="")
+        for number, part in enumerate(re.split(r"(%[0-9a-fA-F]{2})", text))
+    )
