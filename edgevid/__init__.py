@@ -12,7 +12,8 @@
 `CameraHealth`, and a `RecognitionTask` for the action of each object (`ClipBuffer`, `load_recognizer`,
 `Policy`). A `Result` holds tables: `Detections`, `Tracks`, `Speeds`, `Scores`, `Verdicts`, with a `Reason`
 for each abstention.
-`Overlay` draws it; `AnnotatedVideo`, `JsonLines`, `CsvSink` and `MotText` write it; a `ZoneMonitor` counts on it.
+`Overlay` draws it; `AnnotatedVideo`, `JsonLines`, `CsvSink` and `MotText` write it; a `ZoneMonitor`
+counts on it.
 `read_site` reads the configuration of one camera. Every error is an `EdgevidError`.
 
 The names are loaded when first used, so that `import edgevid` takes milliseconds.
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         to_supervision,
     )
     from edgevid.pipeline import Pipeline, RecognitionTask
+    from edgevid.run import process
     from edgevid.runtime import InputSpec, load_engine
     from edgevid.site import Site, read_site
     from edgevid.speed import (
@@ -76,6 +78,7 @@ _ROOMS = {
     "health": "CameraHealth",
     "output": "AnnotatedVideo CsvSink JsonLines MotText Overlay from_supervision read_jsonl to_supervision",
     "pipeline": "Pipeline RecognitionTask",
+    "run": "process",
     "runtime": "InputSpec load_engine",
     "site": "Site read_site",
     "speed": "CameraCalibration Displacement SpeedEstimator SpeedPolicy make_calibration read_calibration",
@@ -131,6 +134,7 @@ __all__ = [
     "load_recognizer",
     "make_calibration",
     "open_video",
+    "process",
     "read_calibration",
     "read_jsonl",
     "read_policy",

@@ -7,14 +7,23 @@ a new value, not a new branch in the loop.
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from edgevid.abstain.policy import class_scores
+from edgevid.actions.function import FunctionRecognizer
+from edgevid.detect.detector import Detector
+from edgevid.detect.function import FunctionDetector
 from edgevid.errors import InputError, check_part, check_type, shown
-from edgevid.types import Clips, Detections, Frame, Result, Scores, SpeedReport, Tracks, Verdicts
+from edgevid.runtime.recipe import Recipe
+from edgevid.track import Tracker
+from edgevid.types import Clips, Detections, Frame, Result, Scores, SpeedReport, Tracks, Verdicts, as_frame
+from edgevid.types.clock import FrameClock
+from edgevid.types.peers import Hinted
+from edgevid.video.open import open_video
 
 
 class DetectorLike(Protocol):
@@ -28,14 +37,14 @@ class DetectorLike(Protocol):
 class TrackerLike(Protocol):
     """A tracker: objects with persistent ids, from the detections of successive frames."""
 
-    def update(self, detections: Detections, time: float) -> Tracks: ...
+    def update(self, detections: Detections, time: float, /) -> Tracks: ...
     def reset(self) -> None: ...
 
 
 class SpeedEstimatorLike(Protocol):
     """A speed estimator: live, smoothed and track speeds over the ground."""
 
-    def update(self, tracks: Tracks, time: float) -> SpeedReport: ...
+    def update(self, tracks: Tracks, time: float, /) -> SpeedReport: ...
     def reset(self) -> None: ...
 
 
@@ -73,19 +82,31 @@ class CameraMonitorLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RecognitionTask:
-    """One recognition task: the clips to cut, their recognizer, and the policy of its verdicts."""
+    """One recognition task: the clips to cut, their recognizer, and the policy of its verdicts.
+
+    The recognizer may be a function of Clips that returns an (M, C) array of probabilities; `names` are then
+    those of its C classes.
+    """
 
     clips: ClipSamplerLike
     recognizer: RecognizerLike
     policy: PolicyLike
+    names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        if callable(self.recognizer) and not hasattr(self.recognizer, "recognize"):
+            if not self.names:
+                raise InputError(
+                    "a recognizer: expected the classes of the function: RecognitionTask(clips, function, "
+                    "policy, names=('walk', 'run'))"
+                )
+            object.__setattr__(self, "recognizer", FunctionRecognizer(self.recognizer, self.names))
         check_part(self.clips, ClipSamplerLike, "a clip sampler")
         check_part(self.recognizer, RecognizerLike, "a recognizer")
         check_part(self.policy, PolicyLike, "a policy")
 
 
-class Pipeline:
+class Pipeline(Hinted):
     """Detection, tracking, recognition, speed and the abstain policy, one frame at a time.
 
     The parts keep their own state; the pipeline keeps none. Any object with a part's methods can take its
@@ -94,20 +115,26 @@ class Pipeline:
 
     def __init__(
         self,
-        detector: DetectorLike,
-        tracker: TrackerLike,
+        detector: DetectorLike | Callable[[Any], Any] | Recipe | str | Path | None = None,
+        tracker: TrackerLike | None = None,
         *,
         speed_estimator: SpeedEstimatorLike | None = None,
         health: CameraMonitorLike | None = None,
         recognitions: Mapping[str, RecognitionTask] | None = None,
         class_policy: PolicyLike | None = None,
+        frame_rate: float | None = None,
     ) -> None:
-        """`speed_estimator` adds speeds over the ground; `health` abstains from them once the camera moved.
+        """`detector`: a Detector, a model's name, file or recipe, or a function of a BGR image (see
+        `FunctionDetector`); None: the default model. `tracker`: None takes Tracker().
+
+        `speed_estimator` adds speeds over the ground; `health` abstains from them once the camera moved.
 
         `recognitions` by task name, the key in `Result.verdicts` ("action", ...). `class_policy` decides on
-        the detector's own classes, in `Result.verdicts["class"]`. InputError where a part lacks a method.
+        the detector's own classes, in `Result.verdicts["class"]`. `frame_rate` is that of bare arrays without
+        a time. InputError where a part lacks a method.
         """
-        check_part(detector, DetectorLike, "a detector")
+        found, tracker = _detector(detector), Tracker() if tracker is None else tracker
+        check_part(found, DetectorLike, "a detector")
         check_part(tracker, TrackerLike, "a tracker")
         if speed_estimator is not None:
             check_part(speed_estimator, SpeedEstimatorLike, "a speed estimator")
@@ -115,21 +142,31 @@ class Pipeline:
             check_part(health, CameraMonitorLike, "a camera monitor")
         if class_policy is not None:
             check_part(class_policy, PolicyLike, "a policy")
-        self.detector, self.tracker, self.speed_estimator = detector, tracker, speed_estimator
+        self.detector: DetectorLike = found
+        self.tracker, self.speed_estimator = tracker, speed_estimator
         self.health, self.class_policy = health, class_policy
         self.recognitions = _tasks({} if recognitions is None else recognitions)
         if "class" in self.recognitions:
             raise InputError("recognitions: 'class' names the detector's labels, choose another task name")
-        self.names = {"class": tuple(detector.names)} | {
+        self._clock, self._count = FrameClock("pipeline", frame_rate), 0
+        self.names = {"class": tuple(found.names)} | {
             task: tuple(part.recognizer.names) for task, part in self.recognitions.items()
         }
 
-    def process(self, frame: Frame) -> Result:
-        """Everything that is found in `frame`.
+    def __call__(self, frame: Any, timestamp: float | None = None) -> Result:
+        """`process`."""
+        return self.process(frame, timestamp)
 
-        InputError where it is not later than the one before, or where a part returns another type.
+    def process(self, frame: Any, timestamp: float | None = None) -> Result:
+        """Everything that is found in `frame`: a Frame, or a BGR array or PIL image with its `timestamp`.
+
+        Without one, such an image is one frame after the last, at the pipeline's `frame_rate`. InputError
+        where it is not later than the one before, or where a part returns another type.
         """
-        check_type(frame, Frame, "Pipeline.process", "a Frame: Frame(image, time, index)")
+        if not isinstance(frame, Frame):
+            image = as_frame(frame)
+            frame = Frame(image.image, self._clock.next(timestamp), self._count)
+            self._count += 1
         timings: dict[str, float] = {}
         with _timed(timings, "detect"):
             detections = self._detect(frame)
@@ -152,8 +189,12 @@ class Pipeline:
             speeds=speeds, scores=scores, verdicts=verdicts, names=self.names, timings=timings,
         )  # fmt: skip
 
-    def run(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Result]]:
-        """Each frame with its result, as they come."""
+    def run(self, frames: Iterable[Frame] | str | Path | int) -> Iterator[tuple[Frame, Result]]:
+        """Each frame with its result, as they come; a path, an address or a camera is opened."""
+        if isinstance(frames, (str, Path, int)):
+            with open_video(frames) as video:
+                yield from self.run(video)
+            return
         for frame in frames:
             yield frame, self.process(frame)
 
@@ -171,6 +212,7 @@ class Pipeline:
         """Forgets every object: call it when the source changes."""
         for part in self._parts():
             part.reset()
+        self._clock.reset()
         if self.health is not None:
             self.health.reset()
 
@@ -215,6 +257,15 @@ class Pipeline:
             verdicts["class"] = self.class_policy.update(of_class, tracks, time)
             _check_returned("class_policy.update", self.class_policy, verdicts["class"], Verdicts)
         return verdicts
+
+
+def _detector(part: Any) -> Any:
+    """The detector that `part` names; a function as one."""
+    if part is None or isinstance(part, (str, Path, Recipe)):
+        return Detector(part)  # type: ignore[arg-type]
+    if callable(part) and not isinstance(part, type) and not hasattr(part, "detect"):
+        return FunctionDetector(part)
+    return part
 
 
 def _tasks(recognitions: Mapping[str, RecognitionTask]) -> dict[str, RecognitionTask]:

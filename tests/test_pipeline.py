@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -267,6 +268,72 @@ def test_every_other_part_that_returns_something_else_is_named() -> None:
         rejects(method, kind, recognitions={"action": task})
 
 
-def test_an_array_is_no_frame() -> None:
-    with pytest.raises(InputError, match=r"expected a Frame: Frame\(image, time, index\), got ndarray"):
-        Pipeline(OneBox(), Follow()).process(np.zeros((8, 16, 3), np.uint8))  # type: ignore[arg-type]
+def test_a_bare_array_is_bgr_and_needs_a_time_or_a_rate() -> None:
+    image = np.zeros((8, 16, 3), np.uint8)
+    with pytest.raises(InputError, match=r"pipeline time: expected seconds, got None; pass timestamp="):
+        Pipeline(OneBox(), Follow()).process(image)
+    seen: list[Frame] = []
+
+    def whole(frame: Frame) -> Detections:
+        seen.append(frame)
+        return Detections.of(boxes=[[0, 0, 16, 8]], scores=[0.9], labels=[0])
+
+    pipeline = Pipeline(whole, frame_rate=4)
+    image[..., 0] = 200  # blue, as OpenCV has it
+    results = [pipeline(image), pipeline(image), pipeline(image, timestamp=2.0)]
+    assert [(r.frame_index, r.time) for r in results] == [(0, 0.0), (1, 0.25), (2, 2.0)]
+    assert seen[0].image[0, 0].tolist() == [0, 0, 200]
+    assert [len(r) for r in results] == [1, 1, 1]
+    pipeline.reset()
+    assert pipeline(image).time == 0.0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        np.array([[2, 2, 8, 6, 0.9, 1]]),
+        [np.array([[2, 2, 8, 6, 0.9, 1]], np.float32)],
+        SimpleNamespace(xyxy=np.array([[2, 2, 8, 6]]), confidence=np.array([0.9]), class_id=np.array([1])),
+        Detections.of(boxes=[[2, 2, 8, 6]], scores=[0.9], labels=[1]),
+        [SimpleNamespace(boxes=SimpleNamespace(data=np.array([[2, 2, 8, 6, 0.9, 1]]), conf=0))],
+    ],
+)
+def test_a_function_of_a_bgr_image_is_a_detector(answer: Any) -> None:
+    shapes = []
+
+    def find(image: Any) -> Any:
+        shapes.append(image.shape)
+        return answer
+
+    find.names = {0: "person", 1: "car"}  # type: ignore[attr-defined]
+    pipeline = Pipeline(find)
+    for n in range(2):
+        result = pipeline.process(Frame(np.zeros((8, 16, 3), np.uint8), n / 10, n))
+    assert shapes == [(8, 16, 3)] * 2
+    assert result.tracks.boxes.tolist() == [[2, 2, 8, 6]]
+    assert result.class_name(int(result.tracks.labels[0])) == "car"
+
+
+def test_a_function_that_finds_something_else_is_named() -> None:
+    def find(image: Any) -> Any:
+        return [[1, 2, 3, 4]]
+
+    with pytest.raises(InputError, match=r"detector find: expected Detections, .* got \[1, 2, 3, 4\]"):
+        Pipeline(find).process(np.zeros((8, 16, 3), np.uint8), 0.0)
+
+
+def test_a_function_is_a_recognizer() -> None:
+    clips = Clips.of(ids=[7], pixels=np.zeros((1, 2, 4, 4, 3)), times=[[0.0, 0.5]], boxes=np.zeros((1, 2, 4)))
+    task = RecognitionTask(Cut(), lambda clips: [[0.25, 0.75]], Judge(), names=("walk", "run"))
+    scores = task.recognizer.recognize(clips)
+    assert (scores.ids.tolist(), scores.values.tolist(), scores.times.tolist()) == (
+        [7],
+        [[0.25, 0.75]],
+        [0.5],
+    )
+    assert len(task.recognizer.recognize(Clips.empty())) == 0
+    with pytest.raises(InputError, match=r"expected the classes of the function: .*names="):
+        RecognitionTask(Cut(), lambda clips: [[0.25, 0.75]], Judge())
+    wrong = RecognitionTask(Cut(), lambda clips: [0.5], Judge(), names=("walk", "run"))
+    with pytest.raises(InputError, match=r"expected probabilities of shape \(1, 2\).*got \(1,\)"):
+        wrong.recognizer.recognize(clips)

@@ -6,6 +6,7 @@ from edgevid.actions.clip import ClipRecognizer, ImageRecognizer
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.actions.clip_spec import ClipSpec
 from edgevid.actions.features import FeatureExtractor, PoseExtractor
+from edgevid.actions.function import FunctionRecognizer
 from edgevid.actions.load import load_extractor, load_recognizer
 from edgevid.actions.recognizer import Recognizer
 from edgevid.actions.segmentation import OnlineSegments, Segment
@@ -18,6 +19,7 @@ __all__ = [
     "ClipRecognizer",
     "ClipSpec",
     "FeatureExtractor",
+    "FunctionRecognizer",
     "ImageRecognizer",
     "OnlineSegments",
     "PoseExtractor",

@@ -2,77 +2,48 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import shlex
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from edgevid import kernels
 from edgevid.detect.decode import Decoder
 from edgevid.detect.instance import keypoints, masks
+from edgevid.detect.predict import frames_of, settings_of
 from edgevid.detect.preprocess import LetterboxTransform, Preprocessor, letterbox_rectangle
 from edgevid.detect.rotated import rotated_nms
-from edgevid.errors import InputError, ModelError, did_you_mean
+from edgevid.errors import InputError, ModelError, check_part, did_you_mean
 from edgevid.models.hub import resolve_model
 from edgevid.runtime.engine import AcceptsFrames, Engine, TensorSpec
 from edgevid.runtime.letterbox import input_shape
 from edgevid.runtime.load import load_engine
 from edgevid.runtime.log import log_once
 from edgevid.runtime.recipe import DetectorRecipe, LocalRecipe, Precision, Recipe
-from edgevid.types import Array, Detections, Frame
+from edgevid.types import Array, Detections, Frame, as_frame
+from edgevid.types.peers import Boxes, Hinted
 
 SAME_OBJECT_IOU = 0.8
 """IoU above which boxes of different classes are taken for one object."""
 MAX_DETECTIONS = 300
 """Boxes kept of one frame, best first."""
+PREDICT_BATCH = 8
+"""Images that `predict` hands on together."""
 
 
-class Detector:
-    """Finds objects in frames with the model of a recipe."""
+class Detector(Hinted):
+    """Finds objects with the model of a recipe: `detector(image)`, or `detector.predict(source)`."""
 
     def __init__(
         self,
-        engine: Engine,
-        recipe: Recipe,
-        *,
-        score_threshold: float | None = None,
-        nms_iou: float | None = None,
-        classes: Iterable[str | int] | None = None,
-        max_detections: int = MAX_DETECTIONS,
-        same_object_iou: float | None = SAME_OBJECT_IOU,
-    ) -> None:
-        """`score_threshold` (0 to 1) and `nms_iou` (IoU above which the lower-scoring box is suppressed)
-        override the recipe's; `classes` keeps only these names or labels. Boxes of different classes that
-        overlap by more than `same_object_iou` are one object; None: they do not compete.
-
-        Raises InputError for a recipe of another task, values out of range and unknown classes, ModelError
-        where the engine's inputs or outputs do not fit the recipe.
-        """
-        for name, value in (("score_threshold", score_threshold), ("nms_iou", nms_iou)):
-            if value is not None and not 0 <= value <= 1:
-                raise InputError(f"{name}: expected 0 to 1, got {value}")
-        self.engine, self.recipe, self.max_detections = engine, DetectorRecipe.of(recipe), max_detections
-        decode = self.recipe.decode
-        self.score_threshold = decode.score_threshold if score_threshold is None else score_threshold
-        self.names = recipe.names
-        self.nms_iou = decode.nms_iou if nms_iou is None else nms_iou
-        self._kept_labels = _labels(recipe, classes)
-        self._image_input = _image_input(engine, self.recipe)
-        self._extra_inputs = _extra_inputs(engine, self.recipe, self._image_input)
-        self._decode = Decoder(self.recipe, engine.outputs)
-        self._preprocessor = Preprocessor(self.recipe.input, max(self._image_input.shape[0], 1))
-        self._lock = threading.Lock()
-        self.same_object_iou = same_object_iou
-        self._sound = False
-        """Whether some frame had outputs without NaN."""
-
-    @classmethod
-    def load(
-        cls,
-        model: LocalRecipe | str | Path | None = None,
+        model: Engine | LocalRecipe | str | Path | None = None,
+        recipe: Recipe | None = None,
         *,
         device: str = "auto",
         precision: Precision = "fp32",
@@ -80,15 +51,101 @@ class Detector:
         score_threshold: float | None = None,
         nms_iou: float | None = None,
         classes: Iterable[str | int] | None = None,
-    ) -> Detector:
-        """The detector of a model's name, an ONNX file, a recipe or its file or folder; None: the default.
+        max_detections: int = MAX_DETECTIONS,
+        same_object_iou: float | None = SAME_OBJECT_IOU,
+        **peers: Any,
+    ) -> None:
+        """`model`: a name, an ONNX file, a recipe or its file or folder; None: the default; or an engine
+        with its `recipe`.
 
         Named models are downloaded once and verified (`edgevid models list` shows them). `device`,
-        `precision` and `threads` are those of `load_engine`, whose errors it raises too.
+        `precision` and `threads` are those of `load_engine`, whose errors it raises too. `score_threshold`
+        (0 to 1) and `nms_iou` (IoU above which the lower-scoring box is suppressed) override the recipe's;
+        `classes` keeps only these names or labels. Boxes of different classes that overlap by more than
+        `same_object_iou` are one object; None: they do not compete. `peers`: conf, iou, max_det, imgsz and
+        half of Ultralytics.
+
+        Raises InputError for a recipe of another task, values out of range and unknown classes, ModelError
+        where the engine's inputs or outputs do not fit the recipe.
         """
-        recipe = model if isinstance(model, Recipe) else resolve_model(model)
-        engine = load_engine(recipe, device=device, precision=precision, threads=threads)
-        return cls(engine, recipe, score_threshold=score_threshold, nms_iou=nms_iou, classes=classes)
+        if peers.pop("half", False):
+            precision = "fp16"
+        if recipe is None:
+            recipe = model if isinstance(model, Recipe) else resolve_model(model)  # type: ignore[arg-type]
+            model = load_engine(recipe, device=device, precision=precision, threads=threads)
+        check_part(model, Engine, "an engine")
+        self.engine: Engine = model  # type: ignore[assignment]
+        self.recipe = DetectorRecipe.of(recipe)
+        decode = self.recipe.decode
+        self.names, self.same_object_iou = recipe.names, same_object_iou
+        self.score_threshold, self.nms_iou = decode.score_threshold, decode.nms_iou
+        self._kept_labels: Array | None = None
+        own = {"score_threshold": score_threshold, "nms_iou": nms_iou, "classes": classes}
+        self._set(max_detections=max_detections, **{**own, **settings_of(peers, self.recipe.input)})
+        self._image_input = _image_input(self.engine, self.recipe)
+        self._extra_inputs = _extra_inputs(self.engine, self.recipe, self._image_input)
+        self._decode = Decoder(self.recipe, self.engine.outputs)
+        self._preprocessor = Preprocessor(self.recipe.input, max(self._image_input.shape[0], 1))
+        self._lock = threading.Lock()
+        self._sound = False
+        """Whether some frame had outputs without NaN."""
+
+    @classmethod
+    def load(cls, model: LocalRecipe | str | Path | None = None, **settings: Any) -> Detector:
+        """`Detector(model, ...)`: of a name, a file, a recipe or its folder; None: the default."""
+        return cls(model, **settings)
+
+    def __call__(self, image: Any, **settings: Any) -> Any:
+        """The Detections of one image; a list of them for a list of images.
+
+        An image is a Frame, a bare array as OpenCV reads it (BGR, BGRA or gray, uint8) or a PIL image.
+        `settings` hold for this call, as in `predict`.
+        """
+        if isinstance(image, (list, tuple, str, Path)):
+            return self.predict(image, **settings)
+        return _hinted(self._with(settings).detect([as_frame(image)])[0])
+
+    def predict(self, source: Any, *, stream: bool = False, **settings: Any) -> Any:
+        """The Detections of each image of `source`, as a list; with `stream` an iterator, for videos.
+
+        `source` is a path, a folder or pattern, a video, a camera or address (see `open_video`), an image as
+        above, or an iterable of these. `settings` hold for this call: score_threshold, nms_iou, classes,
+        max_detections, or Ultralytics' conf, iou, max_det. SourceError where nothing can be read.
+        """
+        found = self._with(settings)._stream(frames_of(source))
+        return found if stream else list(found)
+
+    def _stream(self, frames: Iterator[Frame]) -> Iterator[Detections]:
+        while batch := list(islice(frames, PREDICT_BATCH)):
+            yield from map(_hinted, self.detect(batch))
+
+    def _with(self, settings: dict[str, Any]) -> Detector:
+        """This detector with other settings; it shares the engine, its buffers and their lock."""
+        if not settings:
+            return self
+        made = copy.copy(self)
+        made._set(**settings_of(settings, self.recipe.input))
+        return made
+
+    def _set(
+        self,
+        *,
+        score_threshold: float | None = None,
+        nms_iou: float | None = None,
+        classes: Iterable[str | int] | None = None,
+        max_detections: int | None = None,
+    ) -> None:
+        """Changes what is not None."""
+        for name, value in (("score_threshold", score_threshold), ("nms_iou", nms_iou)):
+            if value is None:
+                continue
+            if not 0 <= value <= 1:
+                raise InputError(f"{name}: expected 0 to 1, got {value}")
+            setattr(self, name, value)
+        if classes is not None:
+            self._kept_labels = _labels(self.recipe, classes)
+        if max_detections is not None:
+            self.max_detections = max_detections
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """One table per frame, boxes in its pixels; frames share a run of the model up to its batch size.
@@ -223,6 +280,12 @@ class Detector:
     def _try_it(self) -> str:
         file = getattr(self.recipe, "local", self.recipe.path.parent / self.recipe.file)
         return f"To look at it: {shlex.join(['edgevid', 'inspect', str(file), '--data'])} VIDEO"
+
+
+def _hinted(found: Detections) -> Detections:
+    """The same, with boxes that answer what users of Ultralytics write next."""
+    object.__setattr__(found, "boxes", found.boxes.view(Boxes))
+    return found
 
 
 def _labels(recipe: Recipe, classes: Iterable[str | int] | None) -> Array | None:

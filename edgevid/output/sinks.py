@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from edgevid.errors import SourceError
 from edgevid.output.overlay import Overlay
@@ -24,6 +25,23 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Finishes the output; called once, also after an error."""
+
+
+class _FunctionSink:
+    """A function of frame and result as a sink."""
+
+    def __init__(self, function: Callable[[Frame, Result], Any]) -> None:
+        self.write = function
+
+    def close(self) -> None:
+        """Nothing to finish."""
+
+
+def as_sink(sink: Sink | Callable[[Frame, Result], Any]) -> Sink:
+    """The sink itself; a function of frame and result as one."""
+    if callable(sink) and not hasattr(sink, "write"):
+        return _FunctionSink(sink)
+    return sink  # type: ignore[return-value]
 
 
 class _Text(Closing):

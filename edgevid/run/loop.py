@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from edgevid.errors import EdgevidError, InputError, SourceError, check_part, check_type, shown
-from edgevid.output.sinks import Sink
+from edgevid.output.sinks import Sink, as_sink
 from edgevid.run.signals import uninterrupted
 from edgevid.types import Frame, Reason, Result
 from edgevid.zones import Event, ZoneMonitorLike
@@ -94,7 +94,7 @@ class Summary:
 def run(
     pipeline: PipelineLike,
     frames: Iterable[Frame],
-    sinks: Iterable[Sink] = (),
+    sinks: Iterable[Sink | Callable[[Frame, Result], Any]] = (),
     *,
     zones: ZoneMonitorLike | None = None,
     size: tuple[int, int] | None = None,
@@ -103,6 +103,8 @@ def run(
     summary: Summary | None = None,
 ) -> Summary:
     """Runs the source to its end, to `max_frames` or to Ctrl-C, and closes every sink in any case.
+
+    A sink is an object with `write(frame, result)` and `close()`, or a function of frame and result.
 
     `size` is the (width, height) that pipeline and zones were built for (None: the first frame's); they are
     resized when the frames change theirs. `summary` is filled as the run goes on, for programs that watch it.
@@ -137,19 +139,22 @@ def run(
 
 
 def _checked(
-    pipeline: object, frames: object, sinks: Iterable[Sink], zones: ZoneMonitorLike | None
+    pipeline: object,
+    frames: object,
+    sinks: Iterable[Sink | Callable[[Frame, Result], Any]],
+    zones: ZoneMonitorLike | None,
 ) -> list[Sink]:
     """The sinks, once everything that `run` takes was checked."""
     check_part(pipeline, PipelineLike, "a pipeline")
     if isinstance(frames, (str, Path)) or not isinstance(frames, Iterable):
         raise InputError(f"run: expected frames, got {shown(frames)}: open_video(...) opens a video's frames")
     check_type(sinks, Iterable, "run: sinks", "a list of sinks, such as [JsonLines('a.jsonl')]")
-    sinks = list(sinks)
-    for sink in sinks:
+    parts = [as_sink(sink) for sink in sinks]
+    for sink in parts:
         check_part(sink, Sink, "a sink")
     if zones is not None:
         check_part(zones, ZoneMonitorLike, "a zone monitor")
-    return sinks
+    return parts
 
 
 def _resize(pipeline: PipelineLike, zones: ZoneMonitorLike | None, frame: Frame, summary: Summary) -> None:

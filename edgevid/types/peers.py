@@ -13,7 +13,7 @@ _DRAW = "draw it: edgevid.Overlay().draw(frame, result), or edgevid.process('in.
 _TO_SUPERVISION = "use result.tracks.xyxy, or result.to_supervision() for what takes supervision.Detections"
 _VIDEO = "write edgevid.process('in.mp4', 'out.mp4', callback)"
 _RUN = "use Pipeline(detector).run('clip.mp4'), which yields (frame, result)"
-_EXPORT = "export a checkpoint with `edgevid export model.pt`"
+_EXPORT = "export a checkpoint with `edgevid export model.pt --data VIDEO`"
 _WITH_SUPERVISION = "use supervision's with result.to_supervision()"
 _ARRAY = "use frame.image (RGB) or frame.bgr, both (H, W, 3) arrays"
 

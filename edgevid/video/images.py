@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from edgevid.errors import InputError, SourceError
-from edgevid.types import Array, Frame
+from edgevid.types import Array, Frame, as_frame
 from edgevid.video.base import SourceBase
 
 IMAGES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
@@ -50,7 +50,7 @@ class ImageSource(SourceBase):
 
 
 class ArraySource(SourceBase):
-    """Frames from memory: (H, W, 3) uint8 RGB arrays, (seconds, array) pairs, or Frames."""
+    """Frames from memory: (H, W, 3) uint8 BGR arrays, (seconds, array) pairs, PIL images, or Frames."""
 
     def __init__(self, arrays: Iterable[Any], *, fps: float = 25.0) -> None:
         """`fps` gives arrays without a time their times."""
@@ -62,7 +62,7 @@ class ArraySource(SourceBase):
             self.frame_count = len(arrays)  # type: ignore[arg-type]
         except TypeError:
             self.frame_count = None
-        self._arrays = iter(arrays)
+        self._arrays = iter([arrays] if isinstance(arrays, np.ndarray) and arrays.ndim < 4 else arrays)
 
     def __iter__(self) -> Iterator[Frame]:
         last = -np.inf
@@ -71,7 +71,7 @@ class ArraySource(SourceBase):
                 frame = item
             else:
                 time, image = item if isinstance(item, tuple) else (number * self._gap, item)
-                frame = Frame(image, time, self.decoded)
+                frame = as_frame(image, time, self.decoded)
             if frame.time <= last:
                 self.dropped += 1
                 continue

@@ -42,8 +42,8 @@ def open_video(uri: str | Path | int | Iterable[Any], **options: Any) -> Source:
     """The source behind `uri`: a file, a folder or glob of images, a camera, a stream, or arrays.
 
     A camera is a number or /dev/videoN; a stream is rtsp://, http:// or the like; arrays are an iterable
-    of (H, W, 3) uint8 RGB or of (seconds, array) pairs. `options` go to the source's class.
-    Raises SourceError where nothing can be read, InputError for any other type.
+    of (H, W, 3) uint8 BGR, as OpenCV reads them, or of (seconds, array) pairs. `options` go to the source's
+    class. Raises SourceError where nothing can be read, InputError for any other type.
     """
     if not isinstance(uri, (str, Path, int)):
         check_type(uri, Iterable, "open_video", "a file, folder, camera number, address or arrays")

@@ -11,7 +11,7 @@ from video_clips import gray
 
 from edgevid.errors import InputError, SourceError
 from edgevid.types import Frame
-from edgevid.video.images import read_image, resize_area, to_jpeg
+from edgevid.video.images import ArraySource, read_image, resize_area, to_jpeg
 from edgevid.video.open import open_video
 
 
@@ -69,3 +69,13 @@ def test_shrinking_averages_the_pixels_of_an_area() -> None:
     assert small.shape == (10, 15, 3)
     np.testing.assert_allclose(small.reshape(-1, 3).mean(0), (100, 80, 70), atol=2)
     assert np.ptp(small.astype(int), axis=(0, 1)).max() <= 2
+
+
+def test_bare_arrays_are_bgr_as_opencv_reads_them() -> None:
+    blue = np.zeros((4, 6, 3), np.uint8)
+    blue[..., 0] = 200
+    rgb = Frame(np.ascontiguousarray(blue[..., ::-1]), 0.5, 2)
+    found = [frame.image[0, 0].tolist() for frame in ArraySource([blue, (0.25, blue), rgb])]
+    assert found == [[0, 0, 200]] * 3
+    assert [frame.size for frame in open_video(blue)] == [(6, 4)]
+    assert [frame.time for frame in open_video(np.stack([blue, blue]), fps=10)] == [0.0, 0.1]

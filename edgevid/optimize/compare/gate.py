@@ -19,7 +19,7 @@ from edgevid.optimize.compare.tasks import task_of
 from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import Engine, Recipe, TensorSpec
 from edgevid.runtime.recipe import Precision
-from edgevid.types import Array, Frame
+from edgevid.types import Array, Frame, as_frame
 
 FEW_FRAMES, FEW_THINGS = 20, 100
 """With fewer frames, or things compared, a report notes that it rests on little evidence."""
@@ -200,8 +200,7 @@ def check_comparable(reference: Engine, candidate: Engine, recipe: Recipe, other
 def _named(given: NamedFrame | Frame | Array, number: int) -> NamedFrame:
     if isinstance(given, NamedFrame):
         return given
-    frame = given if isinstance(given, Frame) else Frame(given, float(number), number - 1)
-    return NamedFrame(f"frame {number}", frame)
+    return NamedFrame(f"frame {number}", as_frame(given, float(number), number - 1))
 
 
 def percent(share: float) -> str:

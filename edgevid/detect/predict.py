@@ -1,0 +1,69 @@
+"""What `Detector.predict` takes: sources of images of every kind, and settings under the names of others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgevid.errors import InputError, did_you_mean
+from edgevid.runtime.letterbox import InputSpec
+from edgevid.types import Frame, as_frame
+from edgevid.video.open import open_video
+
+SETTINGS = ("score_threshold", "nms_iou", "classes", "max_detections")
+"""Settings of a detector that may change from call to call."""
+PEERS = {
+    "conf": "score_threshold",
+    "confidence": "score_threshold",
+    "iou": "nms_iou",
+    "max_det": "max_detections",
+}
+"""Names of the same settings in Ultralytics and in supervision's examples."""
+ABSENT: Mapping[str, str] = {
+    **dict.fromkeys(("save", "show", "save_txt"), "edgevid.process(source, target) draws and writes a video"),
+    **dict.fromkeys(("device", "half", "precision", "threads"), "state it once: Detector(model, device=...)"),
+    **dict.fromkeys(("tracker", "persist"), "Pipeline(detector, Tracker()).run(source) tracks"),
+}
+"""Arguments of Ultralytics' predict without a counterpart here, and what to write."""
+
+
+def frames_of(source: Any) -> Iterator[Frame]:
+    """The frames of an image, a path, a folder, a video, an address, or an iterable of these."""
+    if isinstance(source, (str, Path, int)):
+        with open_video(source) as video:
+            yield from video
+    elif isinstance(source, Iterable) and not isinstance(source, np.ndarray) and not hasattr(source, "numpy"):
+        for one in source:
+            yield from frames_of(one)
+    else:
+        yield as_frame(source)
+
+
+def settings_of(given: Mapping[str, Any], spec: InputSpec) -> dict[str, Any]:
+    """The settings under our names; InputError for one that is not known or cannot change in a call."""
+    settings: dict[str, Any] = {}
+    for name, value in given.items():
+        if name == "imgsz":
+            _check_size(value, spec)
+        elif name in ABSENT:
+            raise InputError(f"{name}: not a setting of one call; {ABSENT[name]}")
+        elif name != "verbose":  # nothing is printed either way
+            if (ours := PEERS.get(name, name)) not in SETTINGS:
+                near = did_you_mean(name, [*SETTINGS, *PEERS])
+                raise InputError(
+                    f"detector setting: expected one of {', '.join(SETTINGS)}, got {name!r}{near}"
+                )
+            settings[ours] = value
+    return settings
+
+
+def _check_size(size: Any, spec: InputSpec) -> None:
+    """InputError where `imgsz`, a side or (height, width), is not the size of the model's input."""
+    if size not in (max(spec.width, spec.height), (spec.height, spec.width), [spec.height, spec.width]):
+        raise InputError(
+            f"imgsz: an exported model has one size, here {spec.width}x{spec.height} (width x height), got "
+            f"{size}; leave it out, or export another size: `edgevid export model.pt --size {size}`"
+        )

@@ -1,0 +1,59 @@
+"""A video in, a drawn video out: supervision's process_video with detection, tracking and speed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from edgevid.errors import InputError
+from edgevid.output.sinks import AnnotatedVideo, Sink, as_sink
+from edgevid.pipeline import Pipeline
+from edgevid.run.loop import PipelineLike, Summary, run
+from edgevid.types import U8, Array, Frame, Result, as_frame
+from edgevid.video.open import open_video
+
+Callback = Callable[[Array, Result], Any]
+
+
+class _Callback:
+    """An overlay that a function draws."""
+
+    def __init__(self, function: Callback) -> None:
+        self.function = function
+
+    def draw(self, frame: Frame, result: Result) -> U8:
+        """The RGB image that the function drew; the frame itself where it returned None."""
+        drawn = self.function(image := frame.bgr, result)
+        try:
+            return as_frame(image if drawn is None else drawn).image
+        except InputError as error:
+            raise InputError(
+                f"process: callback(image, result) returns the drawn BGR image: {error}"
+            ) from None
+
+
+def process(
+    source: Any,
+    target: str | Path | None = None,
+    callback: Callback | None = None,
+    *,
+    pipeline: Any = None,
+    sinks: Iterable[Sink | Callable[[Frame, Result], Any]] = (),
+    max_frames: int | None = None,
+) -> Summary:
+    """Runs `source` (see `open_video`) through a pipeline and writes the drawn video `target`, an MP4.
+
+    `callback(image, result)` draws on `image`, (H, W, 3) BGR, and returns it; without one edgevid's Overlay
+    draws. `result.frame_index` is the index that supervision's callback gets. `pipeline`: a Pipeline, or what
+    `Pipeline(detector)` takes: a model's name or file, a Detector, a function; None: the default model.
+    """
+    runs: PipelineLike = pipeline if hasattr(pipeline, "process") else Pipeline(pipeline)
+    outputs = [as_sink(sink) for sink in sinks]
+    with open_video(source) as video:
+        if target is not None:
+            overlay: Any = None if callback is None else _Callback(callback)
+            outputs.append(AnnotatedVideo(target, fps=video.fps, overlay=overlay))
+        elif callback is not None:
+            outputs.append(as_sink(lambda frame, result: callback(frame.bgr, result)))
+        return run(runs, video, outputs, max_frames=max_frames)
