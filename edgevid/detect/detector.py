@@ -229,8 +229,9 @@ class Detector(Hinted):
             return {"masks": masks(extra, prototypes, boxes, transform, self.recipe.input)}
         if how.keypoints:
             return {"keypoints": keypoints(extra, transform, how.keypoint_values)}
-        turned = extra - np.float32([transform.left, transform.top, 0, 0, 0])
-        return {"rotated": turned / np.float32([*(transform.scale_x, transform.scale_y) * 2, 1])}
+        shift = np.array([transform.left, transform.top, 0, 0, 0], np.float32)
+        scale = np.array([*(transform.scale_x, transform.scale_y) * 2, 1], np.float32)
+        return {"rotated": (extra - shift) / scale}
 
     def _suppress(self, boxes: Array, scores: Array, labels: Array, extra: Array | None) -> Array:
         """Rows that stay, best first."""

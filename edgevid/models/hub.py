@@ -27,6 +27,7 @@ def resolve_model(model: str | Path | None = None, *, progress: Progress | None 
     """
     if model is not None:
         check_type(model, (str, Path), "model", "a name, a path or a recipe")
+        _check_exported(Path(model))
         named = isinstance(model, str) and _is_name(model)
         return get_model(find_recipe(str(model)), progress=progress) if named else _from_path(Path(model))
     try:
@@ -38,6 +39,15 @@ def resolve_model(model: str | Path | None = None, *, progress: Progress | None 
             raise
         log.warning("%s. Using %s, which ships with edgevid", error, shipped[0].name)
         return shipped[0]
+
+
+def _check_exported(path: Path) -> None:
+    """InputError for a file of weights, with the command that exports it."""
+    if path.suffix.lower() in (".pt", ".pth", ".ckpt", ".safetensors"):
+        raise InputError(
+            f"model: expected an ONNX file, a recipe or a name, got {path}: a file of weights; "
+            f"`edgevid export {path} --data VIDEO` makes the ONNX and its recipe once"
+        )
 
 
 def _is_name(model: str) -> bool:
@@ -67,7 +77,7 @@ def _from_path(path: Path) -> LocalRecipe:
             f"model: {path} is a TensorRT engine, which does not state its preprocessing; give the model's "
             "name, recipe or ONNX file, and the precision: then the engine in its build/ is taken"
         )
-    from edgevid.models.identify import draft_recipe
+    from edgevid.models.draft import draft_recipe
 
     return draft_recipe(path)
 

@@ -1,29 +1,28 @@
-"""Which decoder reads a model's outputs: guessed from names, shapes and the exporter's metadata.
+"""Which decoder reads a model's outputs: by metadata, else guessed from names, shapes and a trial run.
 
 Shapes do not determine everything (the color order, the mean): `DecoderGuess.notes` states what was
-assumed, and the draft recipe holds it as a comment, to be checked on an image.
+assumed, and the draft recipe holds it as a comment, to be checked on frames (`edgevid inspect --data`). What
+would give wrong boxes without a word is a ModelError instead.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgevid.errors import ModelError
-from edgevid.models.signature import ModelSignature, read_signature
+from edgevid.models.metadata import ULTRALYTICS, by_metadata, looks_end_to_end
+from edgevid.models.signature import ModelSignature
 from edgevid.runtime.engine import TensorSpec
-from edgevid.runtime.letterbox import InputSpec
-from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.recipe import COCO, Decode, LocalRecipe, Source
+from edgevid.runtime.recipe import Decode
 
-log = logging.getLogger("edgevid")
-
-_ULTRALYTICS = "Ultralytics export: RGB divided by 255, letterboxed as by its own predictor"
 _FEW_ROWS = 1000
 """More rows than this are anchors; a model that suppresses duplicates itself gives fewer."""
+_STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32))
+"""Strides of the heads of YOLO models: the usual one, with P6, with P2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,7 @@ class DecoderGuess:
     decode: Decode
     outputs: tuple[str, ...]
     classes: int
+    """Number of classes; 0 where the model does not tell."""
     family: str
     """The models that export this way."""
     preprocessing: Mapping[str, Any]
@@ -50,18 +50,31 @@ _ASSUMED = "color order, mean and resize are those usual for this family: check 
 
 
 def identify(model: ModelSignature) -> DecoderGuess | None:
-    """The decoder that fits the model's outputs, or None."""
+    """The decoder that fits the model's outputs, or None.
+
+    ModelError, without the file's name, where metadata and outputs contradict each other, where two decoders
+    fit, and where a trial run shows that the only one would read nonsense.
+    """
+    if stated := by_metadata(model):
+        preprocessing = _DETR if stated.stretch else _RGB_255
+        return DecoderGuess(
+            stated.decode, stated.outputs, len(model.names), stated.family, preprocessing, (ULTRALYTICS,)
+        )
+    if model.ultralytics and model.task == "classify":
+        return None
     return next(filter(None, (matcher(model) for matcher in _MATCHERS)), None)
 
 
-def _three_outputs(model: ModelSignature) -> DecoderGuess | None:
-    """labels, boxes, scores after the exporter's own post-processing (RT-DETR, D-FINE)."""
+def _named_outputs(model: ModelSignature) -> DecoderGuess | None:
+    """Boxes, scores and labels after the exporter's own post-processing, recognized by their names."""
     by_name = {o.name: o for o in model.outputs}
-    if not {"labels", "boxes", "scores"} <= set(by_name) or len(by_name["boxes"].shape) != 3:
-        return None
-    family, classes = "RT-DETR or D-FINE, official export", len(model.names) or 80
-    outputs = ("boxes", "scores", "labels")
-    return DecoderGuess(Decode("boxes-scores-labels"), outputs, classes, family, _DETR, (_ASSUMED,))
+    detr = ("boxes", "scores", "labels"), "RT-DETR, D-FINE or DEIM, official export", _DETR
+    nms = ("det_boxes", "det_scores", "det_classes"), "an export with TensorRT's EfficientNMS", _RGB_255
+    for outputs, family, preprocessing in (detr, nms):
+        if set(outputs) <= set(by_name) and len(by_name[outputs[0]].shape) == 3:
+            decode, notes = Decode("boxes-scores-labels"), (_ASSUMED,)
+            return DecoderGuess(decode, outputs, len(model.names), family, preprocessing, notes)
+    return None
 
 
 def _two_outputs(model: ModelSignature) -> DecoderGuess | None:
@@ -72,11 +85,26 @@ def _two_outputs(model: ModelSignature) -> DecoderGuess | None:
         return None
     names, classes = (boxes[0].name, scores[0].name), scores[0].shape[2]
     if boxes[0].shape[1] <= _FEW_ROWS:
+        _reject_softmax(model, scores[0])
         decode = Decode("boxes-scores", normalized=True, logits=True)
+        if set(names) == {"dets", "labels"}:
+            note = "classes are numbered as in the training data's categories, the first may stand for none"
+            return DecoderGuess(decode, names, classes, "RF-DETR", {**_DETR, **_IMAGENET}, (_ASSUMED, note))
         return DecoderGuess(decode, names, classes, "a DETR-like transformer", _DETR, (_ASSUMED,))
     decode = Decode("boxes-scores", box="xyxy", nms_iou=0.7)
     note = "boxes are taken as corners in input pixels: check them on an image"
     return DecoderGuess(decode, names, classes, "YOLO-NAS", _RGB_255, (_ASSUMED, note))
+
+
+def _reject_softmax(model: ModelSignature, scores: TensorSpec) -> None:
+    """ModelError for the first DETR: its last class means no object, and wins nearly everywhere."""
+    values = model.values(scores)
+    if scores.shape[1] == 100 and len(values) and (values.argmax(1) == scores.shape[2] - 1).mean() > 0.8:
+        raise ModelError(
+            f"output {scores}: the last class wins nearly everywhere, so it means no object and the values "
+            "need a softmax, as in the first DETR, which no decoder here does. Export the model with its "
+            "softmax and without that class, then take kind = 'boxes-scores', normalized = true"
+        )
 
 
 def _distribution_levels(model: ModelSignature) -> DecoderGuess | None:
@@ -107,6 +135,15 @@ def _one(model: ModelSignature, rank: int) -> TensorSpec | None:
     return model.outputs[0] if len(model.outputs) == 1 and len(model.outputs[0].shape) == rank else None
 
 
+def _with_masks(model: ModelSignature) -> tuple[TensorSpec, tuple[str, ...], int] | None:
+    """The output of boxes (1, a, b), the names to read, and the number of mask prototypes."""
+    boxes = [o for o in model.outputs if len(o.shape) == 3]
+    maps = [o for o in model.outputs if len(o.shape) == 4]
+    if len(boxes) != 1 or len(maps) > 1 or len(model.outputs) != 1 + len(maps):
+        return None
+    return boxes[0], tuple(o.name for o in (*boxes, *maps)), maps[0].shape[1] if maps else 0
+
+
 def _nanodet_plus(model: ModelSignature) -> DecoderGuess | None:
     """Classes and distributions of all levels in one tensor."""
     output = _one(model, 3)
@@ -127,9 +164,18 @@ def _grid_map(model: ModelSignature) -> DecoderGuess | None:
     return DecoderGuess(decode, (output.name,), output.shape[1] - 5, "FastestDet", preprocessing, (_ASSUMED,))
 
 
+def _batch_rows(model: ModelSignature) -> DecoderGuess | None:
+    """(N, 7) image, box, label, score: YOLOv7 with its suppression in the graph."""
+    output = _one(model, 2)
+    if output is None or output.shape[1] != 7:
+        return None
+    family = "YOLOv7, end-to-end export"
+    return DecoderGuess(Decode("batch-rows"), (output.name,), len(model.names), family, _RGB_255, (_ASSUMED,))
+
+
 def _anchor_axis(model: ModelSignature, shape: tuple[int, ...]) -> int:
     """Which axis of (1, a, b) counts anchors, by the grids' cells; 0 where neither does."""
-    for strides in ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32)):
+    for strides in _STRIDES:
         cells = model.cells(*strides)
         for axis in (1, 2):
             if shape[axis] in (cells, 3 * cells):
@@ -138,115 +184,124 @@ def _anchor_axis(model: ModelSignature, shape: tuple[int, ...]) -> int:
 
 
 def _columns(model: ModelSignature) -> DecoderGuess | None:
-    """(1, 4 + C, N) with more anchors than values."""
-    output = _one(model, 3)
-    if output is None or output.shape[1] <= 4:
+    """(1, 4 + C, N) with more anchors than values, and mask coefficients after the classes."""
+    found = _with_masks(model)
+    if found is None or found[0].shape[1] <= 4 + found[2]:
         return None
+    output, names, masks = found
     square = output.shape[1] == output.shape[2]  # 80 classes at 64 pixels: the exporter decides
     if _anchor_axis(model, output.shape) == 1 and not (square and model.ultralytics):
         return None
     if _anchor_axis(model, output.shape) == 0 and output.shape[1] >= output.shape[2]:
         return None
-    decode = Decode("yolo", layout="columns", nms_iou=0.7)
-    notes = (_ULTRALYTICS if model.ultralytics else _ASSUMED,)
-    classes = output.shape[1] - 4
-    return DecoderGuess(decode, (output.name,), classes, "YOLOv8, YOLO11 or a relative", _RGB_255, notes)
+    notes = (ULTRALYTICS if model.ultralytics else _ASSUMED,)
+    classes, family = output.shape[1] - 4 - masks, "YOLOv8, YOLO11 or a relative"
+    values = model.values(output)[4:].T[:, :classes]
+    decode = Decode("yolo", layout="columns", nms_iou=0.7, masks=masks)
+    if _are_scores(values):
+        return DecoderGuess(decode, names, classes, family, _RGB_255, notes)
+    if classes == 1 + 17 * 3 and _are_scores(values[:, :1]):
+        decode = Decode("yolo", layout="columns", nms_iou=0.7, keypoints=17)
+        note = "its outputs exceed 1, so they are taken for 17 key points of a person and not for 52 classes"
+        return DecoderGuess(decode, names, 1, "YOLOv8-pose or a relative", _RGB_255, (*notes, note))
+    raise ModelError(
+        f"output {output}: read as {classes} classes, scores go from {values.min():.3g} to "
+        f"{values.max():.3g} in a trial run, so some of them are key points, angles or logits, and the file "
+        "does not state which. Export it with its metadata, or write a recipe (keypoints, rotated, logits): "
+        "docs/models.md"
+    )
+
+
+def _are_scores(values: Any) -> bool:
+    """Whether the trial's class values, if there are any, are from 0 to 1."""
+    return not values.size or bool(np.nanmin(values) >= -1e-3 and np.nanmax(values) <= 1.001)
 
 
 def _few_rows(model: ModelSignature) -> DecoderGuess | None:
     """(1, N, 6) of models without suppression, (1, N, 4 + C) of Ultralytics' RT-DETR."""
-    output = _one(model, 3)
-    if output is None or output.shape[1] > _FEW_ROWS or output.shape[2] < 6:
+    found = _with_masks(model)
+    if found is None or found[0].shape[1] > _FEW_ROWS or found[0].shape[2] < 6 + found[2]:
         return None
+    output, name, masks = found
     if _anchor_axis(model, output.shape):
         return None
-    notes = (_ULTRALYTICS if model.ultralytics else _ASSUMED,)
-    name, values, classes = (output.name,), output.shape[2], len(model.names)
-    family = "RT-DETR, Ultralytics export"
-    if values == 6 and "RTDETR" in model.head:
+    notes = (ULTRALYTICS if model.ultralytics else _ASSUMED,)
+    values, classes = output.shape[2] - masks, len(model.names)
+    rows = model.values(output)
+    whole = looks_end_to_end(rows) if values == 6 else False
+    if values == 6 and whole is None:
+        whole = None if classes == 2 and not model.end_to_end else True
+    if whole is None:
+        raise ModelError(
+            f"output {output}: with 2 classes this is either x1, y1, x2, y2, score, label or a box and two "
+            "scores, and the file does not state which. Write a recipe with kind = 'end-to-end', or kind = "
+            "'yolo' with layout = 'rows' and normalized = true: docs/models.md"
+        )
+    if not whole:
+        decode = Decode("yolo", layout="rows", normalized=True, masks=masks)
+        return DecoderGuess(decode, name, values - 4, "RT-DETR, Ultralytics export", _DETR, notes)
+    if "RTDETR" in model.head or _are_fractions(rows):
         decode = Decode("end-to-end", box="cxcywh", normalized=True)
-        return DecoderGuess(decode, name, classes, family, _DETR, notes)
-    if values == 6 and classes != 2:
-        family = "YOLOv10, YOLO26 or another end-to-end export"
-        return DecoderGuess(Decode("end-to-end"), name, classes or 80, family, _RGB_255, notes)
-    decode = Decode("yolo", layout="rows", normalized=True)
-    return DecoderGuess(decode, name, values - 4, family, _DETR, notes)
+        return DecoderGuess(decode, name, classes, "RT-DETR, Ultralytics export", _DETR, notes)
+    family = "YOLOv10, YOLO26 or another end-to-end export"
+    return DecoderGuess(Decode("end-to-end", masks=masks), name, classes, family, _RGB_255, notes)
+
+
+def _are_fractions(rows: Any) -> bool:
+    """Whether the trial's boxes are centers and sizes as parts of the input."""
+    boxes = rows[:, :4]
+    return bool(len(boxes) and boxes.any() and boxes.max() <= 1.5 and (boxes[:, 2:] < boxes[:, :2]).any())
 
 
 def _anchor_rows(model: ModelSignature) -> DecoderGuess | None:
     """(1, N, 4 + C) or (1, N, 5 + C): YOLOv5, YOLOX, or YOLOv8 transposed."""
-    output = _one(model, 3)
-    if output is None or output.shape[2] < 5:
+    found = _with_masks(model)
+    if found is None or found[0].shape[2] < 5 + found[2]:
         return None
+    output, name, masks = found
     _, anchors, values = output.shape
-    cells = model.cells(8, 16, 32)
-    classes = len(model.names)
-    name, notes = (output.name,), (_ULTRALYTICS if model.ultralytics else _ASSUMED,)
-    if anchors in (3 * cells, 3 * model.cells(8, 16, 32, 64)) and values > 5:
-        decode = Decode("yolo", layout="rows", objectness=True, nms_iou=0.45)
+    values -= masks
+    cells, classes = model.cells(8, 16, 32), len(model.names)
+    notes = (ULTRALYTICS if model.ultralytics else _ASSUMED,)
+    if values > 5 and anchors in [3 * model.cells(*strides) for strides in _STRIDES]:
+        decode = Decode("yolo", layout="rows", objectness=True, nms_iou=0.45, masks=masks)
         return DecoderGuess(decode, name, values - 5, "YOLOv5 or YOLOv7", _RGB_255, notes)
-    if anchors == cells and (classes == values - 5 if classes else values != 84) and values > 5:
+    if anchors == cells and (classes == values - 5 if classes else values != 84) and values > 5 and not masks:
+        return _yolox(model, output)
+    decode = Decode("yolo", layout="rows", nms_iou=0.7, masks=masks)
+    return DecoderGuess(decode, name, values - 4, "YOLOv8 or YOLO11, transposed", _RGB_255, notes)
+
+
+def _yolox(model: ModelSignature, output: TensorSpec) -> DecoderGuess:
+    """YOLOX by its raw head or, where a trial run shows boxes all over the input, decoded by the graph."""
+    strides = (8, 16, 32)
+    columns = [-(-model.width // s) for s in strides]
+    x = np.concatenate([np.arange(model.cells(s)) % n * s for s, n in zip(strides, columns, strict=True)])
+    rows = model.values(output)
+    decoded = len(rows) > 0 and np.median(np.abs(rows[:, 0] - x)) < np.median(np.abs(rows[:, 0]))
+    classes = output.shape[2] - 5
+    if not decoded or not rows[:, 0].any():
         note = (
             "if boxes are wrong, the export has decoded them already: "
             "take kind = 'yolo', layout = 'rows', objectness = true"
         )
-        decode = Decode("yolox", strides=(8, 16, 32), nms_iou=0.65)
-        return DecoderGuess(decode, name, values - 5, "YOLOX", _YOLOX, (_ASSUMED, note))
-    decode = Decode("yolo", layout="rows", nms_iou=0.7)
-    return DecoderGuess(decode, name, values - 4, "YOLOv8 or YOLO11, transposed", _RGB_255, notes)
+        decode = Decode("yolox", strides=strides, nms_iou=0.65)
+        return DecoderGuess(decode, (output.name,), classes, "YOLOX", _YOLOX, (_ASSUMED, note))
+    decode = Decode("yolo", layout="rows", objectness=True, nms_iou=0.65)
+    yolov6 = bool((rows[:, 4] == 1).all())  # it has no objectness and writes 1
+    family, preprocessing = ("YOLOv6", _RGB_255) if yolov6 else ("YOLOX, decoded by its graph", _YOLOX)
+    note = "a trial run shows boxes in input pixels: the graph decodes them"
+    return DecoderGuess(decode, (output.name,), classes, family, preprocessing, (_ASSUMED, note))
 
 
 _MATCHERS: Sequence[Callable[[ModelSignature], DecoderGuess | None]] = (
-    _three_outputs,
+    _named_outputs,
     _two_outputs,
     _distribution_levels,
     _grid_map,
+    _batch_rows,
     _nanodet_plus,
     _few_rows,
     _columns,
     _anchor_rows,
 )
-
-
-def draft(model: ModelSignature, guess: DecoderGuess, path: Path) -> LocalRecipe:
-    """The draft recipe of a guess."""
-    spec = InputSpec(
-        width=model.width,
-        height=model.height,
-        **{"layout": model.layout, "dtype": str(model.image.dtype), **guess.preprocessing},
-    )
-    numbered = tuple(f"class {k}" for k in range(guess.classes))
-    names = model.names or (COCO if guess.classes == len(COCO) else numbered)
-    return LocalRecipe(
-        name="".join(c if c.isalnum() or c in ".-" else "-" for c in path.stem.lower()).strip(".-")
-        or "model",
-        task="detect",
-        file=path.name,
-        path=path.parent,
-        summary=f"Draft made from {path.name}: {guess.family}",
-        source=Source(),
-        input=spec,
-        input_name=model.image.name,
-        outputs=guess.outputs,
-        decode=guess.decode,
-        names=names,
-        local=path,
-    )
-
-
-def draft_recipe(path: Path) -> LocalRecipe:
-    """The recipe of an ONNX file that has none, guessed from its shapes; the guess is logged.
-
-    Raises ModelError where no decoder fits.
-    """
-    with OrtEngine(path, device="cpu") as engine:
-        model = read_signature(engine)
-    guess = identify(model)
-    if guess is None:
-        given = "; ".join(str(o) for o in model.outputs)
-        raise ModelError(
-            f"{path}: no decoder is known for outputs {given}. "
-            "Write a recipe that names the outputs to read: docs/recipes.md"
-        )
-    log.warning("%s has no recipe; identified as %s. %s", path.name, guess.family, "; ".join(guess.notes))
-    return draft(model, guess, path)

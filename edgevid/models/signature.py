@@ -1,11 +1,12 @@
-"""What a model file states of itself: inputs, outputs, the exporter's metadata."""
+"""What a model file states of itself: inputs, outputs, the exporter's metadata, and values of a trial run."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from edgevid.errors import EdgevidError, ModelError
 from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.letterbox import Layout
 from edgevid.runtime.onnxruntime.engine import OrtEngine
+from edgevid.types import Array
 
 log = logging.getLogger("edgevid")
 
@@ -29,18 +31,34 @@ class ModelSignature:
     layout: Layout
     producer: str
     names: tuple[str, ...]
-    """Class names from the exporter's metadata; empty where it wrote none."""
+    """Class names from the exporter's metadata, in the order of their keys; empty where it wrote none."""
     ultralytics: bool
     head: str = ""
     """Name of the model's last layer, from the exporter's metadata."""
+    channels: int = 3
+    """Channels of the image: 1 or 3."""
+    task: str = ""
+    """Ultralytics' word for what the model does, from the exporter's metadata."""
+    end_to_end: bool = False
+    """Whether the exporter states that the model suppresses duplicates itself."""
+    keypoints: tuple[int, int] = (0, 0)
+    """Number of key points and values of each, from the exporter's metadata."""
+    trial: Mapping[str, Array] = field(default_factory=dict)
+    """The outputs for an image of noise, by name; empty where that run failed."""
 
     def cells(self, *strides: int) -> int:
         """Cells of the grids of these strides in total."""
         return sum(-(-self.width // s) * -(-self.height // s) for s in strides)
 
+    def values(self, output: TensorSpec) -> Array:
+        """The trial's (rows, values) of a first image, as float32; without rows where there was no trial."""
+        found = self.trial.get(output.name)
+        empty = np.zeros((0, max(output.shape[-1], 0)), np.float32)
+        return empty if found is None or not len(found) else np.asarray(found[0], np.float32)
+
 
 def read_signature(engine: OrtEngine) -> ModelSignature:
-    """The signature of a loaded model; a blank image is run where output shapes are dynamic."""
+    """The signature of a loaded model, which is run once on an image of noise."""
     images = [spec for spec in engine.inputs if len(spec.shape) == 4]
     if not images:
         given = "; ".join(str(s) for s in engine.inputs)
@@ -48,50 +66,76 @@ def read_signature(engine: OrtEngine) -> ModelSignature:
     image, meta = images[0], engine.metadata
     layout: Layout = "NHWC" if image.shape[3] in (1, 3) and image.shape[1] not in (1, 3) else "NCHW"
     height, width = image.shape[2:] if layout == "NCHW" else image.shape[1:3]
-    asked = _literal(meta.get("imgsz"), (640, 640))
-    asked = asked if isinstance(asked, (tuple, list)) and len(asked) == 2 else (640, 640)
-    height, width = (height if height > 0 else int(asked[0])), (width if width > 0 else int(asked[1]))
-    names: Any = _literal(meta.get("names"), {})
+    side = _pair(meta.get("imgsz"), (640, 640))
+    named = image.shape[1 if layout == "NCHW" else 3]
     found = ModelSignature(
         image=image,
         outputs=engine.outputs,
-        width=width,
-        height=height,
+        width=width if width > 0 else side[1],
+        height=height if height > 0 else side[0],
         layout=layout,
         producer=str(meta.get("producer", "")),
-        names=tuple(str(n) for n in (names.values() if isinstance(names, dict) else names or ())),
+        names=_names(_literal(meta.get("names"), {})),
         head=str(meta.get("head", "")),
         ultralytics="ltralytics" in str(meta.get("author", "")) + str(meta.get("description", "")),
+        channels=named if named > 0 else 1 if meta.get("channels") == "1" else 3,
+        task=str(meta.get("task", "")),
+        end_to_end=_end_to_end(meta),
+        keypoints=_pair(meta.get("kpt_shape"), (0, 0)),
     )
-    dynamic = any(min(o.shape, default=1) < 1 for o in engine.outputs)
-    return _with_run_shapes(engine, found) if dynamic else found
+    return _with_trial(engine, found)
 
 
-def _literal(text: str | None, default: object) -> object:
+def _end_to_end(meta: Mapping[str, str]) -> bool:
+    """Whether the metadata states it, or that suppression was exported into the graph."""
+    arguments = _literal(meta.get("args"), {})
+    nms = isinstance(arguments, dict) and arguments.get("nms") is True
+    return meta.get("end2end") == "True" or nms
+
+
+def _names(found: Any) -> tuple[str, ...]:
+    """The names of a list, or of a table in the order of its keys, which may be texts."""
+    if isinstance(found, dict):
+        numbered = all(str(key).isdecimal() for key in found)
+        found = [found[key] for key in (sorted(found, key=int) if numbered else found)]
+    return tuple(str(n) for n in found) if isinstance(found, (list, tuple)) else ()
+
+
+def _pair(text: str | None, default: tuple[int, int]) -> tuple[int, int]:
+    """The two whole numbers of a list; `default` where the text is anything else."""
+    found = _literal(text, ())
+    pair = isinstance(found, (list, tuple)) and len(found) == 2 and all(isinstance(n, int) for n in found)
+    return (int(found[0]), int(found[1])) if pair else default
+
+
+def _literal(text: str | None, default: Any) -> Any:
     try:
         return ast.literal_eval(text) if text else default
     except (ValueError, SyntaxError):
         return default
 
 
-def _with_run_shapes(engine: OrtEngine, found: ModelSignature) -> ModelSignature:
-    """The signature with the output shapes of a run on a blank image; unchanged where that run fails."""
-    height, width = found.height, found.width
+def _with_trial(engine: OrtEngine, found: ModelSignature) -> ModelSignature:
+    """The signature with the outputs for an image of noise; unchanged where that run fails."""
+    height, width, noise = found.height, found.width, np.random.default_rng(0)
     known = {"orig_target_sizes": (width, height), "im_shape": (height, width)}
     feeds = {}
     for spec in engine.inputs:
+        batch = max(spec.shape[0], 1) if spec.shape else 1
         if spec.name == found.image.name:
-            channels = spec.shape[1 if found.layout == "NCHW" else 3]
-            channels = channels if channels > 0 else 3
-            shape = (1, channels, height, width) if found.layout == "NCHW" else (1, height, width, channels)
-            feeds[spec.name] = np.zeros(shape, spec.dtype)
+            size = (found.channels, height, width)
+            shape = size if found.layout == "NCHW" else (*size[1:], found.channels)
+            scale = 255 if np.issubdtype(spec.dtype, np.integer) else 1
+            feeds[spec.name] = (noise.random((batch, *shape)) * scale).astype(spec.dtype)
         else:
             row = known.get(spec.name, (1,) * max(spec.shape[-1:], default=1))
-            feeds[spec.name] = np.array([row], spec.dtype)
+            feeds[spec.name] = np.array([row] * batch, spec.dtype)
     try:
         given = engine.run(feeds)
     except EdgevidError as error:
-        log.debug("the run on a blank image failed: %s", error)
+        log.debug("the run on an image of noise failed: %s", error)
         return found
     outputs = tuple(TensorSpec(o.name, given[o.name].shape, o.dtype) for o in engine.outputs)
-    return dataclasses.replace(found, outputs=outputs)
+    fixed = all(min(o.shape, default=1) > 0 for o in engine.outputs)
+    trial = {name: np.array(value) for name, value in given.items()}
+    return dataclasses.replace(found, outputs=engine.outputs if fixed else outputs, trial=trial)

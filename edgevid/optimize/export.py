@@ -22,7 +22,7 @@ import numpy as np
 from edgevid.detect.preprocess import Preprocessor
 from edgevid.errors import InputError, ModelError, ParityError, require
 from edgevid.files.atomic import check_file, make_folder
-from edgevid.models.identify import draft_recipe
+from edgevid.models.draft import draft_recipe
 from edgevid.optimize.compare.outputs import cosine
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import DetectorRecipe, Source
@@ -75,8 +75,7 @@ def export(
         raise InputError(f"export: expected Ultralytics weights (.pt) or a model's .yaml, got {weights}")
     if weights.suffix == ".pt" and not weights.is_file():
         raise InputError(f"export: there is no file {weights}")
-    target = Path(out) if out else Path(weights.stem + ".onnx") if weights.suffix == ".yaml" else None
-    target = target or weights.with_suffix(".onnx")
+    target = export_target(weights, out)
     check_file(target)
     with _quiet_ultralytics(), tempfile.TemporaryDirectory() as folder:
         model = _load(weights, Path(folder))
@@ -89,6 +88,13 @@ def export(
     recipe_file = target.with_suffix(".toml")
     write_recipe(recipe, recipe_file, comment=_comment(weights, result, len(frames)))
     return Exported(target, recipe_file, recipe, len(frames), *result)
+
+
+def export_target(weights: Path, out: str | Path | None = None) -> Path:
+    """The ONNX file that an export writes: next to the weights, in this folder for a .yaml of Ultralytics."""
+    if out:
+        return Path(out)
+    return Path(weights.stem + ".onnx") if weights.suffix == ".yaml" else weights.with_suffix(".onnx")
 
 
 @contextmanager

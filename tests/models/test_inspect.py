@@ -15,12 +15,12 @@ from edgevid.runtime.recipe_file import read_recipe
 
 
 def test_unknown_outputs_are_reported_and_nothing_is_written(tmp_path: Path) -> None:
-    path = constant_model(tmp_path / "m.onnx", {"o": np.zeros((1, 5), np.float32)})
+    path = constant_model(tmp_path / "m.onnx", {"o": np.zeros((1, 5, 2, 2, 2), np.float32)})
     report = inspect(path)
     assert report.guess is None
     with pytest.raises(ModelError, match="no draft"):
         write_draft(report)
-    with pytest.raises(ModelError, match=r"no decoder is known for outputs o: float32 \(1, 5\)"):
+    with pytest.raises(ModelError, match=r"no decoder is known for outputs o: float32 \(1, 5, 2, 2, 2\)"):
         resolve_model(path)
 
 
@@ -30,6 +30,7 @@ def test_a_model_without_an_image_input_is_reported(tmp_path: Path) -> None:
     )
     report = inspect(path)
     assert ([spec.name for spec in report.inputs], report.guess) == (["features"], None)
+    assert "expected an input for images" in report.problem
     with pytest.raises(ModelError, match="expected an input for images"):
         resolve_model(path)
 

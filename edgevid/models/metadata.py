@@ -1,0 +1,123 @@
+"""The decoder of a model whose metadata states it: Ultralytics writes task, head and names into exports."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgevid.errors import ModelError
+from edgevid.models.signature import ModelSignature
+from edgevid.runtime.engine import TensorSpec
+from edgevid.runtime.recipe import Decode
+from edgevid.types import Array
+
+ULTRALYTICS = "Ultralytics export: RGB divided by 255, letterboxed as by its own predictor"
+TASKS = ("detect", "segment", "pose", "obb")
+"""Ultralytics' tasks that give boxes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the boxes of a model with metadata lie in its outputs."""
+
+    decode: Decode
+    outputs: tuple[str, ...]
+    family: str
+    stretch: bool = False
+    """Whether frames are stretched to the input, as RT-DETR's are."""
+
+
+def by_metadata(model: ModelSignature) -> Layout | None:
+    """The layout that the metadata states; None for a model without such metadata.
+
+    ModelError where metadata and outputs contradict each other, and where they leave two readings.
+    """
+    if not (model.ultralytics and model.task in TASKS and model.names):
+        return None
+    boxes, prototypes = _outputs(model)
+    extra = _extra(model, prototypes)
+    names = (boxes.name, *((prototypes.name,) if prototypes else ()))
+    decode, family = _decode(model, boxes, Decode("yolo", **extra).extra)
+    kept = {**extra, "nms_iou": 0.7 if decode.kind == "yolo" and not decode.normalized else None}
+    made = dataclasses.replace(decode, **kept)
+    return Layout(made, names, f"{family}, task {model.task!r}", stretch=made.normalized)
+
+
+def _outputs(model: ModelSignature) -> tuple[TensorSpec, TensorSpec | None]:
+    """The boxes, and the prototypes of masks."""
+    boxes = [o for o in model.outputs if len(o.shape) == 3]
+    maps = [o for o in model.outputs if len(o.shape) == 4]
+    if len(boxes) != 1 or len(maps) != (model.task == "segment"):
+        raise _contradiction(
+            model, "one output of boxes" + " and one of prototypes" * (model.task == "segment")
+        )
+    return boxes[0], maps[0] if maps else None
+
+
+def _extra(model: ModelSignature, prototypes: TensorSpec | None) -> dict[str, Any]:
+    """The fields of Decode for what follows the classes."""
+    if prototypes is not None:
+        return {"masks": prototypes.shape[1]}
+    if model.task == "pose":
+        count, values = model.keypoints
+        if count < 1 or values not in (2, 3):
+            raise _contradiction(model, "kpt_shape, the number of key points and their values")
+        return {"keypoints": count, "keypoint_values": values}
+    return {"rotated": True} if model.task == "obb" else {}
+
+
+def _decode(model: ModelSignature, boxes: TensorSpec, extra: int) -> tuple[Decode, str]:
+    """The decoder by the shape, the class names and, where two of them fit, the flags of the exporter."""
+    _, a, b = boxes.shape
+    values, end_to_end = 4 + len(model.names) + extra, 6 + extra
+    detr = "RTDETR" in model.head
+    rows_fit, end_fits = b == values, b == end_to_end
+    if rows_fit and end_fits and not (model.end_to_end or model.head):
+        whole = looks_end_to_end(model.values(boxes))
+        if whole is None:
+            raise ModelError(
+                f"output {boxes}: with {len(model.names)} classes this is either x1, y1, x2, y2, score, "
+                "label (YOLOv10, YOLO26) or a box and a score for each class (RT-DETR of 2024); its metadata "
+                "states neither. Write a recipe with kind = 'end-to-end', or kind = 'yolo' with layout = "
+                "'rows' and normalized = true: docs/models.md"
+            )
+        rows_fit, end_fits = not whole, whole
+    if detr:
+        if end_fits:
+            return Decode("end-to-end", box="cxcywh", normalized=True), "RT-DETR"
+        if rows_fit:
+            return Decode("yolo", layout="rows", normalized=True), "RT-DETR"
+    if end_fits and (model.end_to_end or a != values):
+        return Decode("end-to-end"), "YOLOv10, YOLO26 or another end-to-end export"
+    if a == values:
+        return Decode("yolo", layout="columns"), "YOLOv8, YOLO11 or a relative"
+    if rows_fit:
+        detr = not _is_grid(model, a) and a <= 1000
+        return Decode("yolo", layout="rows", normalized=detr), "RT-DETR" if detr else "YOLOv8, transposed"
+    expected = f"(batch, {values}, N), (batch, N, {values}) or (batch, N, {end_to_end})"
+    raise _contradiction(model, f"{expected} of its {len(model.names)} classes")
+
+
+def _is_grid(model: ModelSignature, rows: int) -> bool:
+    """Whether so many rows are the cells of the usual strides."""
+    return rows in [model.cells(*s) for s in ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32))]
+
+
+def looks_end_to_end(rows: Array) -> bool | None:
+    """Whether rows (N, 6 or more) of a trial are box, score, label; None where that run does not tell."""
+    if not len(rows) or not np.isfinite(rows).all() or not rows[:, 4].any():
+        return None
+    labels, scores = rows[:, 5], rows[:, 4]
+    whole = bool((labels == labels.round()).all() and labels.min() >= 0)
+    return whole and bool(scores.min() >= 0 and scores.max() <= 1)
+
+
+def _contradiction(model: ModelSignature, expected: str) -> ModelError:
+    given = "; ".join(str(o) for o in model.outputs)
+    return ModelError(
+        f"the metadata states task {model.task!r} with {len(model.names)} classes: expected {expected}, got "
+        f"{given}. Write a recipe by docs/recipes.md, or export the model again"
+    )
