@@ -8,12 +8,12 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find edgevid engines -type f \
 
 .PHONY: demo dev test lint types native stubs clean
 demo: $(VENV)/.installed  ## the package with its viewer, and the overlay demo
-	$(BIN)/edgevid-demo --out edgevid-demo
+	$(BIN)/edgevid-demo --out edgevid-demo --force
 	@echo "Watch it live in a browser: $(BIN)/edgevid-demo"
 
 $(VENV)/.installed: $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install '.[viewer]'
+	$(BIN)/python -m pip install '.[viewer,opencv]'
 	@$(BIN)/python -I -c "from edgevid.kernels import BACKEND; print('kernels:', BACKEND, \
 	  '' if BACKEND == 'native' else '(no C++ compiler was found: install one, then run make clean demo)')"
 	touch $@

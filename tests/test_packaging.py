@@ -10,8 +10,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import edgevid
+from edgevid.files.toml import read_toml
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = "import sys; from scikit_build_core.build import build_wheel; build_wheel(sys.argv[1])"
@@ -73,3 +75,26 @@ def test_builds_share_no_folder_and_the_version_has_one_place() -> None:
     lines = (ROOT / "pyproject.toml").read_text().splitlines()
     assert not [line for line in lines if line.startswith(("build-dir", "version ="))]
     assert 'dynamic = ["version"]' in lines
+
+
+def requirements() -> dict[str, list[Requirement]]:
+    """The requirements of the core ("") and of each extra that users install."""
+    project = read_toml(ROOT / "pyproject.toml")["project"]
+    lists = {"": project["dependencies"], **project["optional-dependencies"]}
+    return {extra: [Requirement(text) for text in lists[extra]] for extra in lists if extra != "dev"}
+
+
+def test_every_dependency_has_a_lower_and_an_upper_bound() -> None:
+    for extra, found in requirements().items():
+        for one in found:
+            assert {">=", "<"} == {bound.operator for bound in one.specifier}, f"{extra}: {one}"
+
+
+def test_one_extra_brings_opencv_and_nothing_else_does() -> None:
+    """Every OpenCV package installs the folder cv2: with two of them, removing one breaks the other."""
+    opencv = {
+        name: [r.name for r in found if r.name.startswith("opencv")] for name, found in requirements().items()
+    }
+    assert {extra: names for extra, names in opencv.items() if names} == {
+        "opencv": ["opencv-python-headless"]
+    }
