@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -45,12 +46,13 @@ def as_sink(sink: Sink | Callable[[Frame, Result], Any]) -> Sink:
 
 
 class _Text(Closing):
-    """A sink of text lines, each flushed before the next frame."""
+    """A sink of text lines, each flushed before the next frame; "-" is standard output."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        target = os.dup(1) if str(path) == "-" else path
         try:
-            self._file = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115
+            self._file = open(target, "w", encoding="utf-8", newline="")  # noqa: SIM115
         except OSError as error:
             raise SourceError(f"{path}: cannot be written: {error.strerror}; choose another place") from None
 
@@ -115,9 +117,16 @@ class AnnotatedVideo(Closing):
     InputError for a name that does not end in .mp4, SourceError where the file cannot be created.
     """
 
-    def __init__(self, path: str | Path, *, fps: float | None = None, overlay: Overlay | None = None) -> None:
-        """`fps` is the nominal rate; the frames keep their own times."""
-        self._writer = VideoWriter(path, fps=fps or 25.0)
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        fps: float | None = None,
+        overlay: Overlay | None = None,
+        codec: str = "auto",
+    ) -> None:
+        """`fps` is the nominal rate; the frames keep their own times. `codec` as of `VideoWriter`."""
+        self._writer = VideoWriter(path, fps=fps or 25.0, codec=codec)
         self._overlay = overlay or Overlay()
         self.last: U8 | None = None
         """The latest drawn image."""

@@ -1,4 +1,4 @@
-"""Writing video: H.264 MP4 that browsers play, with the stream's own times."""
+"""Writing video: MP4 that browsers play, with the stream's own times."""
 
 from __future__ import annotations
 
@@ -13,15 +13,12 @@ import av
 import numpy as np
 
 from edgevid.errors import InputError, SourceError
+from edgevid.runtime.log import log_once
 from edgevid.types import Array
 from edgevid.types.closing import Closing
+from edgevid.video.encoders import ENCODERS, TICKS, check_codec, choose_encoder, set_up
 
-log = logging.getLogger("edgevid")
-
-CODECS = ("libx264", "libopenh264", "mpeg4")
-"""Encoders, best first; the last one plays in players but not in every browser."""
 SUFFIXES = (".mp4", ".m4v", ".mov")
-TICKS = 90_000
 BT709, LIMITED = 1, 1
 """FFmpeg's numbers of the color matrix and of the range 16..235."""
 
@@ -33,11 +30,20 @@ class VideoWriter(Closing):
     killed leaves a file that plays up to there.
     """
 
-    def __init__(self, path: str | Path, *, fps: float = 25.0, quality: int = 23) -> None:
-        """`fps` is the nominal rate; `quality` is the constant rate factor, 0 best to 51 worst."""
+    def __init__(
+        self, path: str | Path, *, fps: float = 25.0, quality: int = 23, codec: str = "auto"
+    ) -> None:
+        """`fps` is the nominal rate; `quality` is 0 best to 51 worst, on the scale of H.264.
+
+        `codec` is "h264", "vp9", "av1", an encoder of FFmpeg such as "libx264", or "auto": H.264 by hardware
+        or OpenH264, else VP9, and x264, which is GPL, where this FFmpeg has none of them.
+        """
         if not fps > 0:
             raise InputError(f"fps: expected more than 0, got {fps}")
-        self.path, self.fps, self.quality = Path(path), fps, quality
+        if not 0 <= quality <= 51:
+            raise InputError(f"quality: expected 0 (best) to 51, got {quality}")
+        check_codec(codec)
+        self.path, self.fps, self.quality, self.codec = Path(path), fps, quality, codec
         if self.path.suffix and self.path.suffix.lower() not in SUFFIXES:
             raise InputError(f"{path}: expected a name that ends in .mp4")
         if not self.path.parent.is_dir():
@@ -51,7 +57,7 @@ class VideoWriter(Closing):
         self._failed = False  # after FFmpeg failed on a frame it must get no more
 
     def write(self, image: Array, time: float) -> None:
-        """Adds `image` (H, W, 3) uint8 RGB shown at `time` seconds; sizes are made even, as H.264 needs."""
+        """Adds `image` (H, W, 3) uint8 RGB shown at `time` seconds; odd sizes lose a row or column."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise InputError(f"video image: expected uint8 (H, W, 3), got {image.dtype} {image.shape}")
         if not math.isfinite(time):
@@ -71,7 +77,9 @@ class VideoWriter(Closing):
                 f"{width}x{height}; start a new file when the size changes"
             )
         tick = max(round((time - self._start) * TICKS), self._last_tick + 1)
-        av_frame = self._rgb(image[:height, :width]).reformat(format="yuv420p", dst_colorspace="ITU709")
+        av_frame = self._rgb(image[:height, :width]).reformat(
+            format=self._stream.pix_fmt, dst_colorspace="ITU709"
+        )
         av_frame.pts, av_frame.time_base, self._last_tick = tick, Fraction(1, TICKS), tick
         try:
             for packet in self._stream.encode(av_frame):
@@ -94,7 +102,9 @@ class VideoWriter(Closing):
         return self._reused
 
     def _open(self, width: int, height: int, time: float) -> None:
-        flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        # Without flush_packets FFmpeg keeps up to 256 kB of a complete fragment in memory.
+        flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+        name = choose_encoder(self.codec, width, height)
         try:
             with open(self.path, "wb"):  # FFmpeg opens it later, within the first image
                 pass
@@ -103,21 +113,13 @@ class VideoWriter(Closing):
                 f"{self.path}: cannot be written: {error.strerror}; choose another path"
             ) from None
         self._container = av.open(str(self.path), "w", format="mp4", container_options=flags)
-        codec = next(name for name in CODECS if _has_encoder(name))
-        if codec != CODECS[0]:
-            log.warning("%s: this FFmpeg has no libx264, writing with %s", self.path, codec)
-        self._stream = stream = self._container.add_stream(
-            codec, rate=Fraction(self.fps).limit_denominator(1001)
-        )
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.time_base = stream.codec_context.time_base = Fraction(1, TICKS)
+        level = logging.WARNING if name == "mpeg4" else logging.INFO
+        log_once(f"video is written as {ENCODERS[name].codec} by {name} ({ENCODERS[name].kind})", level)
+        self._stream = stream = self._container.add_stream(name)
+        set_up(stream.codec_context, name, width, height, fps=self.fps, quality=self.quality)
+        stream.time_base = Fraction(1, TICKS)
         # Stated, because players guess an unstated matrix by the height, and guess differently.
         stream.codec_context.colorspace, stream.codec_context.color_range = BT709, LIMITED
-        stream.codec_context.gop_size = max(1, round(2 * self.fps))
-        if codec == "libx264":
-            stream.options = {"crf": str(self.quality), "preset": "veryfast"}
-        else:
-            stream.bit_rate = int(width * height * self.fps * 0.12)
         self._start = time
 
     def close(self) -> None:
@@ -134,11 +136,3 @@ class VideoWriter(Closing):
                 container.mux(packet)
         finally:
             container.close()
-
-
-def _has_encoder(codec: str) -> bool:
-    try:
-        av.Codec(codec, "w")
-    except Exception:  # PyAV raises a class of its own that moved between versions
-        return False
-    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,17 +40,19 @@ KILLED = """
 import sys, time, numpy as np
 from edgevid.video.writer import VideoWriter
 writer = VideoWriter(sys.argv[1], fps=25)
-noise = np.random.default_rng(0)
-for n in range(100000):
-    writer.write(noise.integers(0, 255, (48, 64, 3), dtype=np.uint8), n / 25)
-    if n == 300:
-        print("go", flush=True)
+noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+for n in range(301):
+    writer.write(noise if sys.argv[2] == "noise" else noise * 0, n / 25)
+print("go", flush=True)
+time.sleep(60)
 """
 
 
-def test_a_killed_writer_leaves_a_file_that_plays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["noise", "black"])
+def test_a_killed_writer_leaves_a_file_that_plays(tmp_path: Path, content: str) -> None:
+    """Without a flush after each fragment, FFmpeg kept 256 kB of them: all of a black video."""
     path = tmp_path / "killed.mp4"
-    command = [sys.executable, "-c", KILLED, str(path)]
+    command = [sys.executable, "-c", KILLED, str(path), content]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=tmp_path)  # not the clone, without kernels
     assert child.stdout is not None
     child.stdout.readline()
@@ -57,7 +60,7 @@ def test_a_killed_writer_leaves_a_file_that_plays(tmp_path: Path) -> None:
     child.wait()
     child.stdout.close()
     with open_video(path) as source:
-        assert sum(1 for _ in source) >= 100
+        assert sum(1 for _ in source) >= 250  # of 301: all but the fragment in work
 
 
 @pytest.mark.parametrize("height", [480, 720])
@@ -97,3 +100,30 @@ def test_the_writer_reuses_one_frame(tmp_path: Path) -> None:
     assert len(held) == 1
     with open_video(tmp_path / "x.mp4") as video:
         assert [round(float(frame.image.mean()), -1) for frame in video] == shades
+
+
+def test_what_the_writer_makes_plays_in_a_browser(tmp_path: Path) -> None:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    browser = os.environ.get("EDGEVID_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if browser is None:
+        pytest.skip("there is no Chromium on this machine")
+    with VideoWriter(tmp_path / "a.mp4", fps=25) as writer:
+        for n in range(30):
+            writer.write(gray(8 * n), n / 25)
+    play = """source => new Promise(done => {
+        const video = document.createElement("video");
+        video.muted = true;
+        video.onended = () => done(video.currentTime);
+        video.onerror = () => done(video.error.message);
+        video.src = source;
+        video.play();
+    })"""
+    (tmp_path / "page.html").write_text("<html></html>")
+    with api.sync_playwright() as driver:
+        options = ["--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required"]
+        opened = driver.chromium.launch(executable_path=browser, args=options)
+        page = opened.new_page()
+        page.goto((tmp_path / "page.html").as_uri())
+        assert page.evaluate(play, "a.mp4") == pytest.approx(1.2, abs=0.05)
+        opened.close()
