@@ -44,6 +44,15 @@ _NESTED = re.compile(r"(?i)(%(?:25)*3A(?:%(?:25)*2F){2})[^&\s]*(%(?:25)*40)")
 """The user name and the password of an encoded address inside another one."""
 
 
+_HIDDEN: set[str] = set()
+
+
+def hide(secret: str) -> None:
+    """Makes `masked`, and so every message, mask this text from now on."""
+    if len(secret) > 3:  # a shorter one is a part of too many words
+        _HIDDEN.add(secret)
+
+
 def masked(text: str) -> str:
     """`text` with the passwords of addresses, and the secrets in their queries, masked.
 
@@ -52,6 +61,8 @@ def masked(text: str) -> str:
     >>> masked("rtsp://admin:hunter2@gate/1?token=abc&channel=2")
     'rtsp://***:***@gate/1?token=***&channel=2'
     """
+    for secret in _HIDDEN:
+        text = text.replace(secret, "***")
     for field in _FIELDS:  # first: their values may hold an "@"
         text = field.sub(r"\1***", text)
     for begin, end in reversed(login_spans(text)):
@@ -91,7 +102,7 @@ class EdgevidError(Exception):
 
     def __str__(self) -> str:
         text = super().__str__()
-        return masked(text) if "@" in text or "://" in text else text
+        return masked(text) if _HIDDEN or "@" in text or "://" in text else text
 
 
 class InputError(EdgevidError, ValueError):
@@ -99,14 +110,12 @@ class InputError(EdgevidError, ValueError):
 
 
 class FieldError(InputError):
-    """A field of a value, or a key of a table, that cannot be used: `key`, what is `expected`, what it `got`."""
+    """A field of a value that cannot be used: its name `key`, what is `expected` and what it `got`."""
 
     def __init__(self, name: str, key: str, expected: str, got: object = None) -> None:
-        """`name` is what the message calls the value: "zone 'yard'"."""
+        """`name` is what the message calls the value: "zone 'yard'"; an empty `key` means the whole of it."""
         self.key, self.expected, self.got = key, expected, got
-        super().__init__(
-            f"{name}{'.' if name.isidentifier() else ': '}{key}: expected {expected}, got {got!r}"
-        )
+        super().__init__(f"{f'{name} {key}'.strip()}: expected {expected}, got {got!r}")
 
 
 class FileFormatError(InputError):

@@ -11,12 +11,15 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 import numpy as np
 import shapely
+from annotated_types import Ge, Le
 
-from edgevid.errors import InputError
+from edgevid.errors import FieldError, InputError
+from edgevid.files.fields import Positive
+from edgevid.files.schema import Checked
 from edgevid.types import Array, Tracks, scale_between
 
 log = logging.getLogger("edgevid")
@@ -32,6 +35,8 @@ WRONG_WAY_M, WRONG_WAY_HEIGHTS = 2.0, 1.0
 """Distance over which a direction of travel is measured: in meters, or in the box's heights."""
 WRONG_WAY_DEG = 120.0
 """A direction of travel this far from the allowed one is the wrong way."""
+FARTHEST = 1e6
+"""No corner of a zone is farther from the origin, in pixels or meters."""
 
 
 class Event(NamedTuple):
@@ -52,30 +57,35 @@ class Event(NamedTuple):
     """Time inside for "leave" and "dwell", time stationary for "stopped"."""
 
 
+Coordinate = Annotated[float, Ge(-FARTHEST), Le(FARTHEST)]
+Point = Annotated[tuple[Coordinate, Coordinate], Checked(f"points [x, y], each at most {FARTHEST:g} from 0")]
+
+
 @dataclass(frozen=True)
 class Zone:
     """A polygon, and the events that it emits."""
 
     name: str
-    points: Sequence[tuple[float, float]]
+    """Different from those of other zones and lines."""
+    points: Annotated[Sequence[Point], Checked("points [[x, y], ...], each at most 1e+06 from 0")]
     """Corners in frame pixels, or in meters where `ground`."""
     ground: bool = False
-    dwell_s: float | None = None
+    """Whether the points are in meters."""
+    dwell_s: Positive | None = None
     """A "dwell" event once an object has been inside for this long."""
-    stopped_s: float | None = None
+    stopped_s: Positive | None = None
     """A "stopped" event once an object inside has been stationary for this long."""
-    direction: float | None = None
+    direction: Annotated[float, Ge(-360), Le(360)] | None = None
     """Allowed direction of travel, degrees from +x towards +y; "wrong-way" for the opposite one."""
-    debounce_s: float = 0.2
+    debounce_s: Positive = 0.2
     """How long an object must be on the other side of the edge before it has entered or left."""
 
     def __post_init__(self) -> None:
         shape = shapely.Polygon(self.points) if len(self.points) >= 3 else None
         if shape is None or not shape.is_valid or shape.area == 0:
-            raise InputError(
-                f"zone {self.name!r}: expected at least 3 corners of a polygon that does not cross itself, "
-                f"got {list(self.points)}"
-            )
+            expected = "at least 3 corners of a polygon that does not cross itself"
+            raise FieldError(f"zone {self.name!r}", "points", expected, list(self.points))
+        _check_pixels(f"zone {self.name!r}", "points", self.points, self.ground)
 
 
 @dataclass(frozen=True)
@@ -83,13 +93,24 @@ class Line:
     """A line whose crossings are counted."""
 
     name: str
-    start: tuple[float, float]
-    end: tuple[float, float]
+    """Different from those of other zones and lines."""
+    start: Point
+    """In frame pixels, or in meters where `ground`."""
+    end: Point
     ground: bool = False
+    """Whether the points are in meters."""
 
     def __post_init__(self) -> None:
         if tuple(self.start) == tuple(self.end):
-            raise InputError(f"line {self.name!r}: expected two different ends, got {self.start} twice")
+            raise FieldError(f"line {self.name!r}", "end", "a point other than the start", self.end)
+        _check_pixels(f"line {self.name!r}", "end", [self.start, self.end], self.ground)
+
+
+def _check_pixels(name: str, key: str, points: Sequence[tuple[float, float]], ground: bool) -> None:
+    """Points in pixels that all lie within one: shares of the frame's size, taken for pixels."""
+    if not ground and all(0 <= value <= 1 for point in points for value in point):
+        expected = "frame pixels (multiply shares of the frame by its width and height), or ground = true"
+        raise FieldError(name, key, expected, list(points))
 
 
 @dataclass(slots=True)

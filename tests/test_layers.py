@@ -35,6 +35,9 @@ WALLS: dict[str, tuple[str, ...]] = {
     "cv2": ("_opencv.py",),
     "starlette": ("viewer/",),
     "uvicorn": ("viewer/",),
+    "pydantic": ("files/",),
+    "pydantic_core": ("files/", "runtime/recipe_file.py"),
+    "tomlkit": ("files/",),
     "typer": ("cli/",),
     "rich": ("cli/",),
 }
@@ -149,7 +152,7 @@ def test_files_and_functions_are_short(path: Path) -> None:
 def test_importing_edgevid_pulls_in_no_extra() -> None:
     heavy = [
         "torch", "kornia", "ultralytics", "onnx", "tensorrt", "tensorrt_rtx", "pycuda", "cuda",
-        "matplotlib", "av", "typer", "onnxruntime", "cv2", "shapely", "lap",
+        "matplotlib", "av", "typer", "onnxruntime", "cv2", "shapely", "pydantic", "tomlkit", "lap",
     ]  # fmt: skip
     code = f"import sys, edgevid; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

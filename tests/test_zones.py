@@ -116,10 +116,10 @@ def test_mistakes_are_refused_with_the_reason() -> None:
         Zone("flat", [(0, 0), (1, 1)])
     with pytest.raises(InputError, match="does not cross itself"):
         Zone("bow", [(0, 0), (1, 1), (1, 0), (0, 1)])
-    with pytest.raises(InputError, match="two different ends"):
+    with pytest.raises(InputError, match="other than the start"):
         Line("dot", (1, 1), (1, 1))
     with pytest.raises(InputError, match="different names"):
-        ZoneMonitor([Zone("a", SQUARE)], [Line("a", (0, 0), (1, 1))])
+        ZoneMonitor([Zone("a", SQUARE)], [Line("a", (0, 0), (9, 9))])
     with pytest.raises(InputError, match="calibrated camera"):
         ZoneMonitor([Zone("a", SQUARE, ground=True)])
 
@@ -307,7 +307,7 @@ def test_a_scale_maps_the_frame_to_the_zones_and_none_watches_nothing() -> None:
 def test_a_square_of_three_corners_is_enough_and_an_area_is_needed() -> None:
     Zone("triangle", SQUARE[:3])
     for corners in (SQUARE[:2], [(0, 0), (5, 5), (10, 10)]):
-        with pytest.raises(InputError, match="zone 'bad': expected at least 3 corners"):
+        with pytest.raises(InputError, match="zone 'bad' points: expected at least 3 corners"):
             Zone("bad", corners)
 
 

@@ -10,16 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from edgevid import kernels
 from edgevid.errors import InputError
+from edgevid.files.fields import Count, Positive, Share, check_fields, field_limits
 from edgevid.types import Array, Scores, Tracks, Verdicts
 
 Aggregate = Literal["mean-log-prob", "vote", "sequential"]
 """How the observations of a track become one: see `Settings.aggregate`."""
+NEVER = 2.0
+"""A threshold that no confidence reaches: the class is never emitted."""
+Threshold = Annotated[float, Ge(0), Le(NEVER)]
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 
 
@@ -27,64 +32,50 @@ AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 class Settings:
     """The rules of one policy. The defaults are not tuned: `edgevid tune` chooses them for a model."""
 
-    threshold: float = 0.5
+    threshold: Threshold = 0.5
     """Lowest confidence of the best class."""
-    per_class: Mapping[str, float] = field(default_factory=dict)
+    per_class: Mapping[str, Threshold] = field(default_factory=dict)
     """Thresholds of single classes by name, in place of `threshold`."""
-    margin: float = 0.0
+    margin: Share = 0.0
     """Smallest margin between the best class's confidence and the second's."""
-    min_observations: int = 1
+    min_observations: Count = 1
     """Fewest observations: outputs of the recognizer for this track."""
-    min_seconds: float = 0.0
+    min_seconds: Positive = 0.0
     """Shortest time from the first observation to the last, seconds."""
-    min_agreement: float = 0.0
+    min_agreement: Share = 0.0
     """Smallest share of a track's observations whose own best class is the verdict's."""
-    stale_s: float = math.inf
+    stale_s: Positive = math.inf
     """A verdict whose last observation is older than this is no longer emitted, seconds."""
-    min_side_px: float = 0.0
+    min_side_px: Positive = 0.0
     """Objects whose box has a shorter side, in pixels, get no verdict and add no observation."""
     aggregate: Aggregate = "mean-log-prob"
     """"mean-log-prob"; "vote" counts best classes; "sequential" decides when the evidence for one class
     passes log `odds` and keeps it until contradicted, so that verdicts do not flicker."""
-    temperature: float = 1.0
+    temperature: Annotated[float, Ge(0.05), Le(20)] = 1.0
     """Divides log-probabilities; fitted on held-out scores (Guo et al. 2017)."""
-    correlation: float = 0.35
+    correlation: Share = 0.35
     """Of the observations of one track: n of them count as n / (1 + (n - 1) * correlation)."""
-    memory_s: float = math.inf
+    memory_s: Annotated[float, Ge(1e-3)] = math.inf
     """Old observations fade with this time constant; infinite: the whole track counts."""
-    odds: float = 19.0
+    odds: Annotated[float, Ge(1)] = 19.0
     """Sequential: evidence ratio at which a class is decided."""
-    step: float = 0.35
+    step: Annotated[float, Ge(1e-3), Le(1)] = 0.35
     """Sequential: share of each observation's log-probability that counts (they are not independent)."""
-    take: float = 0.55
+    take: Share = 0.55
     """Sequential: a new decision after a contradicted one needs this running mean."""
-    drop: float = 0.35
+    drop: Share = 0.35
     """Sequential: a decision is contradicted when its running mean falls below this."""
-    ema_s: float = 1.0
+    ema_s: Annotated[float, Ge(1e-3)] = 1.0
     """Sequential: time constant of the running mean, seconds."""
 
     def __post_init__(self) -> None:
-        if self.aggregate not in AGGREGATES:
-            raise InputError(f"policy aggregate: expected one of {AGGREGATES}, got {self.aggregate!r}")
-        for name, (low, high) in LIMITS.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise InputError(f"policy {name}: expected {low:g} to {high:g}, got {value!r}")
+        check_fields(self, "policy")
         for label, value in self.per_class.items():
             if not 0 <= value <= NEVER:
                 raise InputError(f"policy per_class[{label!r}]: expected 0 to {NEVER:g}, got {value!r}")
 
 
-NEVER = 2.0
-"""A threshold that no confidence reaches: the class is never emitted."""
-
-LIMITS: dict[str, tuple[float, float]] = {
-    "threshold": (0, NEVER), "margin": (0, 1), "min_observations": (1, math.inf),
-    "min_seconds": (0, math.inf), "min_agreement": (0, 1), "stale_s": (0, math.inf),
-    "min_side_px": (0, math.inf), "temperature": (0.05, 20), "correlation": (0, 1),
-    "memory_s": (1e-3, math.inf), "odds": (1, math.inf), "step": (1e-3, 1), "take": (0, 1),
-    "drop": (0, 1), "ema_s": (1e-3, math.inf),
-}  # fmt: skip
+LIMITS = field_limits(Settings)
 """The values that each number of Settings may take."""
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast, get_args
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge
 
-from edgevid.errors import FileFormatError, InputError
+from edgevid.errors import FieldError
 from edgevid.files.digest import sha256
-from edgevid.files.toml import Section, toml_table
+from edgevid.files.fields import Count, Positive, check_fields
+from edgevid.files.schema import vars_of
+from edgevid.files.toml import toml_table
 from edgevid.runtime import Recipe
 from edgevid.runtime.letterbox import PAD
 from edgevid.types import Array
@@ -24,15 +27,15 @@ Layout = Literal["NCTHW", "NTCHW", "NTHWC"]
 class ClipSpec:
     """Temporal sampling and spatial cropping of a model's clips."""
 
-    steps: int = 32
+    steps: Count = 32
     """Crops in one clip: the model's T. 1 for models of single images or with their own state."""
     rate_hz: float = 8.0
     """Moments per second, on a grid of the stream's clock that all objects share."""
-    width: int = 112
-    height: int = 112
-    stride_s: float = 2.0
+    width: Count = 112
+    height: Count = 112
+    stride_s: Positive = 2.0
     """Seconds before the same object is due again."""
-    min_steps: int = 1
+    min_steps: Count = 1
     """Steps that must hold a crop before an object is due for the first time."""
     policy: Literal["box", "union"] = "box"
     """"box": each step follows the object; "union": one rectangle around all boxes of the window."""
@@ -42,40 +45,27 @@ class ClipSpec:
     """Scale of the box about its center, to include what a person handles."""
     region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     """Part of the box that is cropped: left, top, right, bottom as fractions (head: 0.2, 0, 0.8, 0.25)."""
-    smoothing_s: float = 0.033
+    smoothing_s: Positive = 0.033
     """Time constant of the box's smoothing; 0 switches it off."""
-    min_side: float = 24.0
+    min_side: Positive = 24.0
     """Boxes with a shorter side, in frame pixels, are not cropped."""
-    max_unseen_s: float = 0.25
+    max_unseen_s: Positive = 0.25
     """A coasting box is cropped for this long; then its steps stay empty."""
-    pad: int = int(PAD)
+    pad: Annotated[int, Ge(0)] = int(PAD)
     """Gray value beyond the frame's edge."""
 
-    CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
-        "policy": ("box", "union"),
-        "fit": ("expand", "letterbox", "stretch"),
-    }
-
     def __post_init__(self) -> None:
-        for name, choices in self.CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise InputError(f"ClipSpec.{name}: expected one of {choices}, got {getattr(self, name)!r}")
-        for name, low in (("steps", 1), ("width", 1), ("height", 1), ("min_steps", 1)):
-            if getattr(self, name) < low:
-                raise InputError(f"ClipSpec.{name}: expected at least {low}, got {getattr(self, name)}")
+        check_fields(self, "ClipSpec")
         if self.min_steps > self.steps:
-            raise InputError(f"ClipSpec.min_steps: expected at most steps={self.steps}, got {self.min_steps}")
+            raise FieldError("ClipSpec", "min_steps", f"at most steps={self.steps}", self.min_steps)
         for name in ("rate_hz", "context"):
             if not getattr(self, name) > 0:
-                raise InputError(f"ClipSpec.{name}: expected more than 0, got {getattr(self, name)}")
-        for name in ("stride_s", "smoothing_s", "min_side", "max_unseen_s"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"ClipSpec.{name}: expected 0 or more, got {getattr(self, name)}")
+                raise FieldError("ClipSpec", name, "more than 0", getattr(self, name))
         if (self.policy, self.fit) == ("union", "letterbox"):
-            raise InputError("ClipSpec.fit: expected 'expand' or 'stretch' for a union, got 'letterbox'")
+            raise FieldError("ClipSpec", "fit", "'expand' or 'stretch' for a union", "letterbox")
         left, top, right, bottom = self.region
         if not (left < right and top < bottom):
-            raise InputError(f"ClipSpec.region: expected left < right and top < bottom, got {self.region}")
+            raise FieldError("ClipSpec", "region", "left < right and top < bottom", self.region)
 
     @property
     def digest(self) -> str:
@@ -90,61 +80,29 @@ class ClipSpec:
         return sha256(text)[:12]
 
 
-@dataclass(frozen=True, slots=True)
-class ClipSection:
-    """The table [clip]."""
+@dataclass(frozen=True)
+class ClipSection(ClipSpec):
+    """The table [clip]: a spec, and what a clip model takes and gives."""
 
-    spec: ClipSpec
     layout: Layout = "NTCHW"
     """Axes of a clip model's input; the images in it are as [input] says."""
     activation: Activation = "softmax"
     """"softmax": the model gives logits; "none": it gives probabilities."""
 
     @classmethod
-    def read(cls, recipe: Recipe, *, steps: int | None = None) -> ClipSection:
-        """From the recipe; `steps` overrides the number of steps that one clip holds."""
-        table, image = recipe.section("clip"), recipe.input
-        width, height = (image.width, image.height) if image else (112, 112)
-        spec = read_spec(table, width=width, height=height)
-        made = cls(
-            spec if steps is None else dataclasses.replace(spec, steps=steps, min_steps=1),
-            cast(Layout, table.text("layout", "NTCHW", choices=get_args(Layout))),
-            cast(Activation, table.text("activation", "softmax", choices=get_args(Activation))),
-        )
-        table.done()
-        return made
+    def read(cls, recipe: Recipe) -> ClipSection:
+        """From the recipe, of its image's size unless stated; FileFormatError names each mistake."""
+        size = {"width": recipe.input.width, "height": recipe.input.height} if recipe.input else {}
+        return recipe.section("clip", cls, **size)
+
+    def spec(self, steps: int | None = None) -> ClipSpec:
+        """The spec alone; `steps` replaces the number of steps that one clip holds."""
+        fields = vars_of(self, ClipSpec)
+        return ClipSpec(**(fields if steps is None else fields | {"steps": steps, "min_steps": 1}))
 
     def toml(self) -> list[str]:
         """The lines of the table [clip] that `read` reads back."""
-        fields = dataclasses.asdict(self.spec) | {"layout": self.layout, "activation": self.activation}
-        return toml_table("clip", fields)
-
-
-def read_spec(table: Section, *, width: int, height: int) -> ClipSpec:
-    """The spec of a table [clip], of the image's size unless stated. FileFormatError names a mistake."""
-    d = ClipSpec()
-    left, top, right, bottom = table.numbers("region", d.region, count=4)
-    asked = {
-        "steps": table.integer("steps", d.steps, low=1),
-        "rate_hz": table.number("rate_hz", d.rate_hz),
-        "width": table.integer("width", width, low=1),
-        "height": table.integer("height", height, low=1),
-        "stride_s": table.number("stride_s", d.stride_s),
-        "min_steps": table.integer("min_steps", d.min_steps, low=1),
-        "policy": table.text("policy", d.policy, choices=ClipSpec.CHOICES["policy"]),
-        "fit": table.text("fit", d.fit, choices=ClipSpec.CHOICES["fit"]),
-        "context": table.number("context", d.context),
-        "region": (left, top, right, bottom),
-        "smoothing_s": table.number("smoothing_s", d.smoothing_s),
-        "min_side": table.number("min_side", d.min_side),
-        "max_unseen_s": table.number("max_unseen_s", d.max_unseen_s),
-        "pad": table.integer("pad", d.pad),
-    }
-    try:
-        return ClipSpec(**asked)  # type: ignore[arg-type]
-    except InputError as error:
-        expected = "usable numbers"
-        raise FileFormatError(table.path, table.name, expected=expected, got=str(error)) from None
+        return toml_table("clip", dataclasses.asdict(self))
 
 
 UNION_LIMIT = 3.0

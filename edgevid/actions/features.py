@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -30,6 +31,23 @@ class Extractor(Protocol):
     def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class FeaturesTable:
+    """A recipe's table [features]."""
+
+    output: str = ""
+    """Name of the features' output; the first if left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoseTable:
+    """A recipe's table [pose]."""
+
+    order: Literal["yxs", "xys"] = "yxs"
+    """Of a joint's values: x, y and score."""
+    joints: Literal["coco17"] = "coco17"
+
+
 class FeatureExtractor:
     """A frozen image network: the features of each crop, spatial maps averaged."""
 
@@ -37,9 +55,7 @@ class FeatureExtractor:
 
     def __init__(self, engine: Engine, recipe: Recipe) -> None:
         self.engine, self.recipe = engine, recipe
-        table = recipe.section("features")
-        self._output = table.text("output", engine.outputs[0].name)
-        table.done()
+        self._output = recipe.section("features", FeaturesTable).output or engine.outputs[0].name
         self._image, self._input = image_input(recipe), input_named(engine, recipe.input_name, recipe).name
         shapes = {s.name: s.shape for s in engine.outputs}
         if self._output not in shapes or len(shapes[self._output]) not in (2, 4):
@@ -72,10 +88,7 @@ class PoseExtractor:
 
     def __init__(self, engine: Engine, recipe: Recipe, *, joints: skeleton.JointSet = "jhmdb15") -> None:
         self.engine, self.recipe, self.joints = engine, recipe, joints
-        table = recipe.section("pose")
-        self._order = table.text("order", "yxs", choices=("yxs", "xys"))
-        table.text("joints", "coco17", choices=("coco17",))
-        table.done()
+        self._order = recipe.section("pose", PoseTable).order
         if joints not in skeleton.JOINT_SETS:
             raise InputError(f"joints: expected one of {sorted(skeleton.JOINT_SETS)}, got {joints!r}")
         self._image, self._input = image_input(recipe), input_named(engine, recipe.input_name, recipe).name

@@ -31,8 +31,8 @@ class CropModel:
 
     def __init__(self, engine: Engine, recipe: Recipe, *, steps: int | None = None) -> None:
         self.engine, self.recipe, self.names = engine, recipe, recipe.names
-        table = ClipSection.read(recipe, steps=steps)
-        self.spec, self._layout, self._activation = table.spec, table.layout, table.activation
+        table = ClipSection.read(recipe)
+        self.spec, self._layout, self._activation = table.spec(steps), table.layout, table.activation
         self._image, self._input = image_input(recipe), input_named(engine, recipe.input_name, recipe)
         self._output = first_output(engine, recipe)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -12,30 +12,31 @@ from edgevid.actions.clip_spec import ClipSection
 from edgevid.actions.features import Extractor
 from edgevid.actions.recognizer import first_output, newest_crops, no_scores, probabilities, run_batch, scores
 from edgevid.actions.skeleton import JointSet
-from edgevid.actions.streaming import StateNames, Stepper
+from edgevid.actions.streaming import StateTable, Stepper
 from edgevid.actions.track_state import RESET_AFTER_S, OverlapMean, StateStore
-from edgevid.errors import InputError, ModelError
+from edgevid.errors import FieldError, InputError, ModelError
+from edgevid.files.fields import Count
 from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array, Clips, Scores
 
 EMPTY = np.iinfo(np.int64).min // 2
 
 
-@dataclass(frozen=True, slots=True)
-class HeadSection:
+@dataclass(frozen=True, kw_only=True)
+class HeadSection(StateTable):
     """A recipe's table [head]: the inputs and the schedule of a temporal head."""
 
     kind: Literal["window", "step"]
     """"window": features (B, T, D) and mask (B, T) at once; "step": one step and states."""
-    extractor: str
+    extractor: str = ""
     """Recipe of the feature or pose model, relative to this one, or a model's name."""
-    features: int
+    features: Count
     """D that the head was trained on."""
-    window: int = 32
+    window: Count = 32
     """T, in moments of the clip's rate."""
-    stride: int = 16
+    stride: Count = 16
     """Moments between two windows of a track."""
-    min_steps: int = 4
+    min_steps: Count = 4
     """Moments that must be observed before the first score."""
     per_step: bool = False
     """Whether a window scores each of its steps, (B, T, C)."""
@@ -43,30 +44,19 @@ class HeadSection:
     """Joint set of a pose extractor."""
     clip_digest: str = ""
     """Digest of the clip spec that the head was trained with."""
-    states: StateNames = StateNames((), (), ())
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stride > self.window:
+            expected = f"at most window={self.window}, so that no moment is skipped"
+            raise FieldError("head", "stride", expected, self.stride)
 
     @classmethod
     def read(cls, recipe: Recipe) -> HeadSection:
-        """From the recipe's [head]; FileFormatError names a mistake."""
+        """From the recipe's [head]; FileFormatError names each mistake."""
         if recipe.task != "head":
             raise InputError(f"{recipe.name}: expected a recipe of task 'head', got {recipe.task!r}")
-        table = recipe.section("head")
-        made = cls(
-            kind=cast(Any, table.text("kind", choices=("window", "step"))),
-            extractor=table.text("extractor", ""),
-            features=table.integer("features", low=1),
-            window=table.integer("window", 32, low=1),
-            stride=table.integer("stride", 16, low=1),
-            min_steps=table.integer("min_steps", 4, low=1),
-            per_step=table.flag("per_step", False),
-            joints=cast(JointSet, table.text("joints", "jhmdb15", choices=get_args(JointSet))),
-            clip_digest=table.text("clip_digest", ""),
-            states=StateNames.read(table),
-        )
-        table.done()
-        if made.stride > made.window:
-            table.fail("stride", f"at most window={made.window}, so that no moment is skipped", made.stride)
-        return made
+        return recipe.section("head", cls)
 
 
 class SequenceRecognizer:
@@ -76,8 +66,8 @@ class SequenceRecognizer:
         """`average` averages overlapping windows."""
         self.extractor, self.engine, self.recipe, self.names = extractor, engine, recipe, recipe.names
         self.head = HeadSection.read(recipe)
-        table = ClipSection.read(recipe, steps=1)
-        self.spec = dataclasses.replace(table.spec, stride_s=0.0)
+        table = ClipSection.read(recipe)
+        self.spec = dataclasses.replace(table.spec(steps=1), stride_s=0.0)
         self._activation = table.activation
         self._check()
         self._output = first_output(engine, recipe)
@@ -89,7 +79,7 @@ class SequenceRecognizer:
         whole = {n: np.dtype(np.int64) for n in ("moment", "count", "scored")}
         gap = RESET_AFTER_S if stepping else length / self.spec.rate_hz
         self.store = StateStore(shapes, reset_after_s=gap, dtypes=whole)
-        self._stepper = Stepper(engine, self.head.states, recipe.name) if stepping else None
+        self._stepper = Stepper(engine, self.head, recipe.name) if stepping else None
         span = self.head.window / self.spec.rate_hz
         averaged = average and not stepping and not self.head.per_step
         self._mean = OverlapMean(len(self.names), span_s=span) if averaged else None
@@ -105,7 +95,7 @@ class SequenceRecognizer:
                 f"{self.recipe.name}: table [clip] was changed since training (digest {self.spec.digest}, "
                 f"trained with {self.head.clip_digest}): crops would differ from those of the training"
             )
-        expected = {"features", *(("valid",) if self.head.kind == "window" else self.head.states.states)}
+        expected = {"features", *(("valid",) if self.head.kind == "window" else self.head.states)}
         have = {s.name for s in self.engine.inputs}
         if expected != have:
             raise ModelError(

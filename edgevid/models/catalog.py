@@ -8,9 +8,10 @@ from pathlib import Path
 
 from edgevid.errors import InputError, did_you_mean
 from edgevid.files.folders import cache_folder, engines_folder
+from edgevid.files.schema import checked, vars_of
 from edgevid.files.toml import read_toml
 from edgevid.runtime.recipe import Recipe, Source
-from edgevid.runtime.recipe_file import read_recipe, read_source
+from edgevid.runtime.recipe_file import read_recipe
 
 DEFAULT_MODEL = "yolox-nano-416"
 """The detector that is taken where none is named."""
@@ -66,6 +67,14 @@ class Entry:
         return self.local is not None and self.local != self.cached
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sample(Source):
+    """A sample video of `engines/samples.toml`."""
+
+    file: str
+    summary: str
+
+
 def entries() -> dict[str, Entry]:
     """Models, then sample videos, by name."""
     models = [
@@ -76,12 +85,12 @@ def entries() -> dict[str, Entry]:
 
 def _samples() -> Iterator[Entry]:
     """The sample videos of `engines/samples.toml`."""
-    top = read_toml(engines_folder() / "samples.toml")
-    for name in top.keys():  # noqa: SIM118 (a Section is no dict)
-        table = top.table(name)
-        cached, summary = cache_folder() / "samples" / table.text("file"), table.text("summary")
+    path = engines_folder() / "samples.toml"
+    for name, values in read_toml(path).items():
+        sample = checked(Sample, values, path, name=name)
+        cached = cache_folder() / "samples" / sample.file
         local = cached if cached.is_file() else None
-        yield Entry(name, "sample", summary, read_source(table), local, cached)
+        yield Entry(name, "sample", sample.summary, Source(**vars_of(sample, Source)), local, cached)
 
 
 def find_entry(name: str) -> Entry:

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from edgevid.errors import InputError, did_you_mean, require
+from edgevid.files.fields import Positive
+from edgevid.files.schema import checked
 from edgevid.files.toml import read_toml
 from edgevid.optimize.cost import Cost
 from edgevid.runtime.onnxruntime.session import open_session
@@ -32,11 +34,11 @@ class Device:
 
     name: str
     what: str
-    gflops: Mapping[str, float]
+    gflops: Mapping[str, Positive]
     """1e9 dense operations per second, by precision; a missing precision is not supported."""
-    gb_per_s: float
+    gb_per_s: Positive
     """Memory bandwidth."""
-    memory_gb: float
+    memory_gb: Positive
     """0 where unknown."""
 
 
@@ -63,17 +65,11 @@ class Estimate:
 
 def devices() -> dict[str, Device]:
     """The devices that edgevid knows, by name."""
-    top = read_toml(Path(__file__).with_name("devices.toml"))
-    found = {}
-    for name in top.keys():  # noqa: SIM118 (a Section is no dict)
-        table = top.table(name)
-        rates = table.table("gflops")
-        gflops = {p: rates.number(p, low=0) for p in BYTES if p in rates}
-        bandwidth, memory = (table.number(key, low=0) for key in ("gb_per_s", "memory_gb"))
-        found[name] = Device(name, table.text("what"), gflops, bandwidth, memory)
-        rates.done()
-        table.done()
-    return found
+    path = Path(__file__).with_name("devices.toml")
+    return {
+        name: checked(Device, {"name": name, **table}, path, name=name)
+        for name, table in read_toml(path).items()
+    }
 
 
 def device(name: str) -> Device:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from edgevid import kernels
-from edgevid.errors import InputError
+from edgevid.errors import FieldError, InputError
+from edgevid.files.fields import Count, check_fields
 from edgevid.types import Array, Frame
 
 PAD = 114.0
@@ -26,9 +27,9 @@ InputDtype = Literal["float32", "float16", "uint8", "int32"]
 class InputSpec:
     """The image that a model expects: all of preprocessing, as the recipe states it."""
 
-    width: int
+    width: Count
     """Columns of the model's input."""
-    height: int
+    height: Count
     """Rows of the model's input."""
     color: Color = "RGB"
     """Order of the model's channels."""
@@ -36,7 +37,7 @@ class InputSpec:
     """"letterbox" keeps the aspect ratio and pads; "stretch" fills the input."""
     anchor: Anchor = "center"
     """Where a letterboxed image sits."""
-    pad: float = PAD
+    pad: Annotated[float, Ge(0), Le(255)] = PAD
     """Value of padding, 0 to 255, before normalization."""
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Subtracted from 0..255 values, in the model's channel order."""
@@ -47,22 +48,10 @@ class InputSpec:
     dtype: InputDtype = "float32"
     """Element type of the model's input."""
 
-    CHOICES: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        "color": get_args(Color),
-        "resize": get_args(Resize),
-        "anchor": get_args(Anchor),
-        "layout": get_args(Layout),
-        "dtype": get_args(InputDtype),
-    }
-
     def __post_init__(self) -> None:
-        for name, choices in self.CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise InputError(f"InputSpec.{name}: expected one of {choices}, got {getattr(self, name)!r}")
-        if self.width < 1 or self.height < 1:
-            raise InputError(f"InputSpec: expected a positive size, got {self.width}x{self.height}")
+        check_fields(self, "InputSpec")
         if 0.0 in self.std:
-            raise InputError(f"InputSpec.std: expected non-zero divisors, got {self.std}")
+            raise FieldError("InputSpec", "std", "numbers other than 0", self.std)
         self._check_scale()
 
     def _check_scale(self) -> None:

@@ -14,12 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
 
 from edgevid.errors import FileFormatError, MissingExtraError, ModelError, require
 from edgevid.files.atomic import write_atomic
 from edgevid.files.digest import sha256, sha256_of
-from edgevid.files.toml import Section
+from edgevid.files.schema import checked
 from edgevid.runtime.cuda.driver import Gpu
 from edgevid.runtime.recipe import Precision, Recipe
 
@@ -49,7 +51,7 @@ class Manifest:
     version: str
     """The builder's full version: "10.3.0", "1.7.1.116"."""
     engine_sha256: str
-    engine_bytes: int
+    engine_bytes: Annotated[int, Ge(0)]
     gpu: str = ""
     """Name of the device it was built on; empty where it was built without one (TensorRT-RTX)."""
     capability: str = ""
@@ -171,28 +173,10 @@ def read_manifest(path: Path) -> Manifest:
         raise FileFormatError(path, "the file", expected="a readable file", got=error.strerror) from error
     if not isinstance(values, dict):
         raise FileFormatError(path, "the whole file", expected="a JSON object", got=type(values).__name__)
-    table = Section(path, "", values)
-    if (given := table.integer("format")) != FORMAT:
-        table.fail("format", f"{FORMAT}, the only one that this edgevid reads", given)
-    return _read(table)
-
-
-def _read(table: Section) -> Manifest:
-    found: dict[str, Any] = {}
-    for one in dataclasses.fields(Manifest):
-        if one.name == "engine_bytes":
-            found[one.name] = table.integer(one.name)
-        elif one.name == "compute_capabilities":
-            found[one.name] = table.texts(one.name, ())
-        elif one.name in ("options", "layers", "parity", "made"):
-            found[one.name] = dict(table.table(one.name, optional=True)._values)
-        elif one.default is dataclasses.MISSING:
-            found[one.name] = table.text(one.name)
-        else:
-            found[one.name] = table.text(one.name, one.default)
-    table.text("backend", choices=BACKENDS)
-    table.text("precision", choices=get_args(Precision))
-    return Manifest(**found)
+    if (found := values.pop("format", None)) != FORMAT:
+        expected = f"{FORMAT}, the only one that this edgevid reads"
+        raise FileFormatError(path, "format", expected=expected, got=found)
+    return checked(Manifest, values, path)
 
 
 def check(

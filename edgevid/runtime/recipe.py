@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from edgevid.errors import InputError
-from edgevid.files.toml import Section
+from annotated_types import Ge, Len
+
+from edgevid.errors import FieldError, InputError
+from edgevid.files.fields import Count, Share, check_fields
+from edgevid.files.schema import Sha256, checked, matches, vars_of
 from edgevid.runtime.letterbox import InputSpec
 
+T = TypeVar("T")
 Task = Literal["detect", "classify", "clip", "stream", "features", "head", "pose"]
 Precision = Literal["fp32", "fp16", "int8"]
 DecoderKind = Literal[
@@ -42,11 +45,11 @@ OPEN_TABLES = ("clip", "stream", "features", "head", "pose", "quantize", "export
 class Source:
     """Where a model's file comes from and what it must be."""
 
-    url: str = ""
+    url: Annotated[str, matches("an http or https address of a file", r"(https?://[^/\s]+/\S+)?")] = ""
     """Address at the model's own project; empty for a file next to the recipe."""
-    sha256: str = ""
+    sha256: Sha256 = ""
     """Lower-case hexadecimal; empty where unknown, then the first download is pinned."""
-    bytes: int = 0
+    bytes: Count = 0
     """Size of the file; 0 where unknown."""
     license: str = ""
     """SPDX name of the license of the weights."""
@@ -54,6 +57,10 @@ class Source:
     """Whether the project compared the checksum with the file of that address."""
     note: str = ""
     """What a user should know before using it."""
+
+    def __post_init__(self) -> None:
+        if self.verified and not (self.sha256 and self.bytes):
+            raise FieldError("source", "verified", "false, or sha256 and bytes with it", True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,28 +78,27 @@ class Decode:
     """Whether boxes are fractions of the input's size."""
     logits: bool = False
     """Whether class values are logits, and a sigmoid makes scores of them."""
-    strides: tuple[int, ...] = ()
+    strides: Annotated[tuple[Count, ...], Len(1)] = ()
     """Input pixels per cell of each level."""
-    offset: float = 0.5
+    offset: Share = 0.5
     """Where the anchor sits in its cell."""
-    score_threshold: float = 0.25
+    score_threshold: Share = 0.25
     """Lowest score of a box unless the user sets another: model families spread their scores differently."""
-    nms_iou: float | None = None
+    nms_iou: Share | None = None
     """IoU above which the lower-scoring box is suppressed; None: the model suppresses duplicates itself."""
-    masks: int = 0
+    masks: Annotated[int, Ge(0)] = 0
     """Mask coefficients after the other values of each box; a second output has as many prototypes."""
-    keypoints: int = 0
+    keypoints: Annotated[int, Ge(0)] = 0
     """Key points after the other values of each box."""
-    keypoint_values: int = 3
+    keypoint_values: Literal[2, 3] = 3
     """Values of a key point: 3 are x, y and confidence, 2 are x and y."""
     rotated: bool = False
     """Whether an angle in radians follows the other values of each box, which is center and size then."""
 
     def __post_init__(self) -> None:
         if bool(self.masks) + bool(self.keypoints) + self.rotated > 1:
-            raise InputError("decode: expected one of masks, keypoints and rotated, got several")
-        if self.keypoint_values not in (2, 3):
-            raise InputError(f"decode: keypoint_values: expected 2 or 3, got {self.keypoint_values}")
+            raise FieldError("decode", "", "one of masks, keypoints and rotated", "several")
+        check_fields(self, "decode")
 
     @property
     def extra(self) -> int:
@@ -167,13 +173,13 @@ class Recipe:
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
     """[clip], [stream], [quantize] and so on as they stand; `section` reads one with checks."""
 
-    def section(self, name: str) -> Section:
-        """The open table of this name (empty where absent), to be read key by key."""
-        return Section(self.path, name, self.tables.get(name, {}))
+    def section(self, name: str, kind: type[T], **defaults: Any) -> T:
+        """The open table of this name as the dataclass `kind`; FileFormatError names each mistake in it."""
+        return checked(kind, {**defaults, **self.tables.get(name, {})}, self.path, name=name)
 
     def with_local(self, path: Path) -> LocalRecipe:
         """The same recipe with its file on this machine."""
-        return LocalRecipe(**_values(self), local=path)
+        return LocalRecipe(**vars_of(self, Recipe), local=path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +202,4 @@ class DetectorRecipe(Recipe):
         """The same recipe; InputError where it is not a detector's."""
         if recipe.task != "detect" or recipe.decode is None or recipe.input is None:
             raise InputError(f"{recipe.name}: expected a recipe of task 'detect', got {recipe.task!r}")
-        return cls(**_values(recipe))
-
-
-def _values(recipe: Recipe) -> dict[str, Any]:
-    return {one.name: getattr(recipe, one.name) for one in dataclasses.fields(Recipe)}
+        return cls(**vars_of(recipe, Recipe))

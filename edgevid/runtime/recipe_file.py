@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
-from edgevid.errors import did_you_mean
+from edgevid.errors import FieldError, did_you_mean
 from edgevid.files.atomic import write_atomic
-from edgevid.files.toml import Section, read_toml, toml_table
-from edgevid.runtime.letterbox import PAD, InputSpec
+from edgevid.files.schema import REQUIRED, Checked, checked, matches, pick, vars_of
+from edgevid.files.toml import read_toml, toml_table
+from edgevid.runtime.letterbox import InputSpec
 from edgevid.runtime.recipe import (
     CLASS_LISTS,
     DECODE_KEYS,
+    EXTRA_KEYS,
     OPEN_TABLES,
     AccuracyFloor,
-    BoxFormat,
     Decode,
-    OutputLayout,
     Precision,
     Recipe,
     Source,
@@ -28,165 +28,131 @@ from edgevid.runtime.recipe import (
 )
 
 
+@dataclass(frozen=True)
+class ModelTable:
+    """What the model is."""
+
+    name: Annotated[str, matches("lower-case letters, digits, '-' and '.'", r"[a-z0-9][a-z0-9.-]*")]
+    """The name of the recipe's folder."""
+    task: Task
+    """What it does."""
+    file: Annotated[str, matches("the name of a file, without a folder", r"(?!\.\.?$)[^/\\]+")]
+    """The model's file."""
+    summary: str = ""
+    """One line for `edgevid models list`."""
+
+
+@dataclass(frozen=True)
+class InputTable(InputSpec):
+    """The image that the model expects."""
+
+    name: str = ""
+    """The input's name; the first if left out."""
+
+
+@dataclass(frozen=True)
+class OutputTable:
+    """The outputs to read."""
+
+    names: tuple[str, ...] = ()
+    """In the decoder's order; all if left out."""
+
+
+def _classes(value: Any, _: Path) -> tuple[str, ...]:
+    if isinstance(value, str):
+        if value not in CLASS_LISTS:
+            raise ValueError(did_you_mean(value, CLASS_LISTS))
+        return CLASS_LISTS[value]
+    if twice := sorted({name for name in value if value.count(name) > 1}):
+        raise FieldError("names", "", "names that differ", twice)
+    return tuple(value)
+
+
+@dataclass(frozen=True)
+class NamesTable:
+    """The model's classes."""
+
+    classes: Annotated[
+        str | tuple[str, ...], Checked(f"a list of texts or one of {', '.join(CLASS_LISTS)}", _classes)
+    ]
+    """Names by label, or the name of a list."""
+
+
+class Decoders:
+    """In `Annotated`: one table [decode] for each kind of decoder, with its own keys."""
+
+    def __get_pydantic_core_schema__(self, _: Any, handler: Any) -> Any:
+        """pydantic's hook: the tables, told apart by `kind`."""
+        from pydantic_core import core_schema
+
+        tables = {}
+        for kind, keys in DECODE_KEYS.items():
+            own = {"strides": REQUIRED} if "strides" in keys else {}
+            table = pick(Decode, f"Decode {kind}", (*keys, "score_threshold"), kind=Literal[kind], **own)
+            tables[kind] = handler.generate_schema(table)
+        union = core_schema.tagged_union_schema(tables, discriminator="kind")
+        return core_schema.no_info_after_validator_function(lambda table: Decode(**vars_of(table)), union)
+
+
+_Open: Any = dataclasses.make_dataclass(
+    "_Open",
+    [(name, Mapping[str, Any], field(default_factory=dict, kw_only=True)) for name in OPEN_TABLES],
+    frozen=True,
+)
+PrecisionTable: Any = dataclasses.make_dataclass(
+    "PrecisionTable", [(name, AccuracyFloor | None, None) for name in get_args(Precision)], frozen=True
+)
+
+
+@dataclass(frozen=True)
+class RecipeFile(_Open):  # type: ignore[misc]
+    """A recipe: all that must be known of a model to run it."""
+
+    model: ModelTable
+    source: Source = Source()
+    input: InputTable | None = None
+    output: OutputTable = OutputTable()
+    decode: Annotated[Decode, Decoders()] | None = None
+    names: NamesTable | None = None
+    precision: PrecisionTable = PrecisionTable()
+
+    def __post_init__(self) -> None:
+        task = self.model.task
+        needed = ("input", "names") * (task in ("detect", "classify")) + ("decode",) * (task == "detect")
+        if lacking := [key for key in needed if getattr(self, key) is None]:
+            raise FieldError("recipe", lacking[0], f"a table [{lacking[0]}]")
+        if self.decode is not None and task != "detect":
+            raise FieldError("recipe", "decode", "no table [decode], which belongs to task 'detect'", task)
+        names, counts = self.output.names, self.decode.output_counts if self.decode else ()
+        if self.decode and names and len(names) not in counts:
+            expected = " or ".join(map(str, counts))
+            expected += f" name{'s' * (expected != '1')} for decoder {self.decode.kind!r}"
+            raise FieldError("recipe", "output.names", expected, list(names))
+
+
 def read_recipe(path: str | Path) -> Recipe:
     """The recipe of a file, or of the folder that holds `recipe.toml`; FileFormatError names each mistake."""
     path = Path(path)
     if path.is_dir():
         path = path / "recipe.toml"
-    top = read_toml(path)
-    model = top.table("model")
-    task = model.text("task", choices=get_args(Task))
-    image = top.table("input", optional=task not in ("detect", "classify"))
-    recipe = Recipe(
-        name=_name(model),
-        task=task,
-        file=_file(model),
+    values = read_toml(path)
+    read = checked(RecipeFile, values, path)
+    return Recipe(
+        **vars_of(read.model),
         path=path,
-        summary=model.text("summary", ""),
-        source=read_source(top.table("source", optional=True)),
-        input_name=image.text("name", ""),
-        input=_input(image) if image.keys() else None,
-        outputs=_outputs(top.table("output", optional=True)),
-        decode=_decode(top.table("decode")) if task == "detect" else None,
-        names=_names(top.table("names", optional=task not in ("detect", "classify"))),
-        precisions=_precisions(top.table("precision", optional=True)),
-        tables=MappingProxyType({t: top.table(t, optional=True)._values for t in OPEN_TABLES if t in top}),
-    )
-    model.done()
-    top.done(also=OPEN_TABLES)
-    _check_outputs(recipe)
-    return recipe
-
-
-def _name(model: Section) -> str:
-    name = model.text("name")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
-        model.fail("name", "lower-case letters, digits, '-' and '.'", name)
-    return name
-
-
-def _file(model: Section) -> str:
-    name = model.text("file")
-    if Path(name).name != name or name in ("", ".", ".."):
-        model.fail("file", "the name of a file, without a folder", name)
-    return name
-
-
-def read_source(table: Section) -> Source:
-    """The table [source] of a recipe, or of a sample video."""
-    source = Source(
-        url=table.text("url", ""),
-        sha256=table.text("sha256", ""),
-        bytes=table.integer("bytes", 0, low=1),
-        license=table.text("license", ""),
-        verified=table.flag("verified", False),
-        note=table.text("note", ""),
-    )
-    table.done()
-    if source.url and not re.match(r"https?://[^/\s]+/\S+$", source.url):
-        table.fail("url", "an http or https address of a file", source.url)
-    if source.sha256 and not re.fullmatch(r"[0-9a-f]{64}", source.sha256):
-        table.fail("sha256", "64 lower-case hexadecimal digits", source.sha256)
-    if source.verified and not (source.sha256 and source.bytes):
-        table.fail("verified", "false, or sha256 and bytes with it", True)
-    return source
-
-
-def _input(table: Section) -> InputSpec:
-    choices = InputSpec.CHOICES
-    spec = InputSpec(
-        width=table.integer("width", low=1),
-        height=table.integer("height", low=1),
-        color=table.text("color", "RGB", choices=choices["color"]),
-        resize=table.text("resize", "letterbox", choices=choices["resize"]),
-        anchor=table.text("anchor", "center", choices=choices["anchor"]),
-        pad=table.number("pad", PAD, low=0, high=255),
-        mean=_triple(table, "mean", (0.0, 0.0, 0.0)),
-        std=_triple(table, "std", (255.0, 255.0, 255.0)),
-        layout=table.text("layout", "NCHW", choices=choices["layout"]),
-        dtype=table.text("dtype", "float32", choices=choices["dtype"]),
-    )
-    table.done()
-    return spec
-
-
-def _triple(table: Section, key: str, default: tuple[float, float, float]) -> tuple[float, float, float]:
-    a, b, c = table.numbers(key, default, count=3)
-    if key == "std" and 0.0 in (a, b, c):
-        table.fail(key, "numbers other than 0", [a, b, c])
-    return a, b, c
-
-
-def _outputs(table: Section) -> tuple[str, ...]:
-    names = table.texts("names", ())
-    table.done()
-    return names
-
-
-def _decode(table: Section) -> Decode:
-    kind = table.text("kind", choices=DECODE_KEYS)
-    values: dict[str, Any] = {"score_threshold": table.number("score_threshold", 0.25, low=0, high=1)}
-    if "strides" in DECODE_KEYS[kind]:
-        values["strides"] = table.integers("strides")
-    if "layout" in DECODE_KEYS[kind]:
-        values["layout"] = table.text("layout", "columns", choices=get_args(OutputLayout))
-    if "box" in DECODE_KEYS[kind] and "box" in table:
-        values["box"] = table.text("box", choices=get_args(BoxFormat))
-    for key in ("objectness", "normalized", "logits"):
-        if key in DECODE_KEYS[kind]:
-            values[key] = table.flag(key, False)
-    if "offset" in DECODE_KEYS[kind]:
-        values["offset"] = table.number("offset", 0.5, low=0, high=1)
-    if "nms_iou" in DECODE_KEYS[kind] and "nms_iou" in table:
-        values["nms_iou"] = table.number("nms_iou", low=0, high=1)
-    table.done()
-    return Decode(kind=kind, **values)
-
-
-def _names(table: Section) -> tuple[str, ...]:
-    classes = table.raw("classes")
-    if isinstance(classes, str):
-        if classes not in CLASS_LISTS:
-            expected = f"a list of texts or one of {', '.join(CLASS_LISTS)}"
-            table.fail("classes", expected + did_you_mean(classes, CLASS_LISTS), classes)
-        names = CLASS_LISTS[classes]
-    else:
-        names = table.texts("classes") if table.keys() else ()
-    table.done()
-    if len(set(names)) != len(names):
-        table.fail("classes", "names that differ", sorted(n for n in set(names) if names.count(n) > 1))
-    return names
-
-
-def _precisions(table: Section) -> Mapping[str, AccuracyFloor]:
-    found: dict[str, AccuracyFloor] = {}
-    for name in get_args(Precision):
-        if name not in table:
-            continue
-        inner = table.table(name)
-        found[name] = AccuracyFloor(inner.number("floor"), inner.text("metric"), inner.text("data", ""))
-        inner.done()
-    table.done()
-    return MappingProxyType(found)
-
-
-def _check_outputs(recipe: Recipe) -> None:
-    """The number of named outputs must be what the decoder reads."""
-    if recipe.decode is None or not recipe.outputs or len(recipe.outputs) in recipe.decode.output_counts:
-        return
-    expected = " or ".join(map(str, recipe.decode.output_counts))
-    Section(recipe.path, "output", {}).fail(
-        "names",
-        f"{expected} name{'s' * (expected != '1')} for decoder {recipe.decode.kind!r}",
-        list(recipe.outputs),
+        source=read.source,
+        input_name=read.input.name if read.input else "",
+        input=InputSpec(**vars_of(read.input, InputSpec)) if read.input else None,
+        outputs=read.output.names,
+        decode=read.decode,
+        names=cast("tuple[str, ...]", read.names.classes) if read.names else (),
+        precisions=MappingProxyType({k: v for k, v in vars_of(read.precision).items() if v is not None}),
+        tables=MappingProxyType({name: values[name] for name in OPEN_TABLES if name in values}),
     )
 
 
 def write_recipe(recipe: Recipe, path: Path, *, comment: str = "") -> None:
-    """Writes `recipe` as TOML that `read_recipe` reads back, with `comment` on top.
-
-    The tables of other modules are left out.
-    """
+    """Writes `recipe` as TOML that `read_recipe` reads back, with `comment` on top."""
     lines = [f"# {line}" for line in comment.splitlines()]
     head = {k: getattr(recipe, k) for k in ("name", "task", "file", "summary")}
     lines += _table("model", head)
@@ -196,13 +162,17 @@ def write_recipe(recipe: Recipe, path: Path, *, comment: str = "") -> None:
     if recipe.outputs:
         lines += _table("output", {"names": recipe.outputs})
     if recipe.decode:
+        plain, values = Decode(recipe.decode.kind), vars_of(recipe.decode)
         keys = ("kind", *DECODE_KEYS[recipe.decode.kind], "score_threshold")
-        lines += _table("decode", {key: getattr(recipe.decode, key) for key in keys})
+        used = (key for key in keys if key not in EXTRA_KEYS or values[key] != getattr(plain, key))
+        lines += _table("decode", {key: values[key] for key in used})
     if recipe.names:
         known = next((n for n, names in CLASS_LISTS.items() if names == recipe.names), recipe.names)
         lines += _table("names", {"classes": known})
     for name, precision in recipe.precisions.items():
         lines += _table(f"precision.{name}", dataclasses.asdict(precision))
+    for name, table in recipe.tables.items():
+        lines += _table(name, dict(table))
     write_atomic(path, "\n".join(lines).strip() + "\n")
 
 

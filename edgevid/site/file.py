@@ -5,24 +5,44 @@ docs/site.md describes the file. Paths in it are relative to the file.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any
 
-from edgevid.errors import InputError, SourceError
+from edgevid.errors import FieldError, FileFormatError, InputError, SourceError
 from edgevid.files.atomic import write_atomic
-from edgevid.files.toml import Section, read_toml, toml_table
+from edgevid.files.environment import expanded
+from edgevid.files.fields import Count, Share
+from edgevid.files.schema import Checked, checked, pick, vars_of
+from edgevid.files.toml import read_toml, toml_table
+from edgevid.files.toml_edit import edit_toml
 from edgevid.runtime.recipe import Precision
-from edgevid.speed.contact import CONTACTS, Contact
-from edgevid.speed.estimator import METHODS, Method
+from edgevid.speed.contact import Contact
+from edgevid.speed.estimator import Method
 from edgevid.zones import Line, Zone
 
-_HEADER = re.compile(r"\s*\[\[?\s*[\w.\"'-]+(\s*\.\s*[\w\"'-]+)*\s*\]\]?\s*(#.*)?$")
-"""A table's header; a row of points inside an array has a comma and is none."""
-_ZONE_HEADER = re.compile(r"\s*\[\[\s*(zone|line)\s*\]\]")
-FARTHEST = 1e6
-"""No corner of a zone is farther from the origin, in pixels or meters."""
+
+def _local_source(text: str, folder: Path) -> str:
+    """A camera number or an address as it is, and a path relative to the file."""
+    return text if not text or text.isdecimal() or "://" in text else str(folder / text)
+
+
+def _local_model(text: str, folder: Path) -> str:
+    """A model's name as it is, and a path relative to the file."""
+    local = folder / text
+    return str(local) if text and (local.exists() or Path(text).suffix or "/" in text) else text
+
+
+def _local_file(path: Path, folder: Path) -> Path:
+    if not (folder / path).is_file():
+        raise ValueError
+    return folder / path
+
+
+File = Annotated[Path, Checked("an existing file, relative to the site file", _local_file)]
+Folder = Annotated[Path, Checked("a folder, relative to the site file", lambda path, folder: folder / path)]
+Model = Annotated[str, Checked("a model's name, or a path relative to the site file", _local_model)]
+Source = Annotated[str, Checked("a stream, a camera number, or a path relative to the file", _local_source)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +51,9 @@ class RecognizerChoice:
 
     task: str
     """Name of the task, the key of its verdicts: "action", "emotion", ..."""
-    model: str
+    model: Model
     """Name or path of the recognizer's recipe."""
-    policy: Path | None = None
+    policy: File | None = None
     """Abstain policy of `edgevid tune`; None: the default one."""
 
 
@@ -41,16 +61,20 @@ class RecognizerChoice:
 class Site:
     """The configuration of one camera; files are paths here, `load_site` reads them."""
 
-    source: str = ""
-    model: str | None = None
+    source: Annotated[
+        str, Checked("a stream, camera number, or path relative to the file", _local_source)
+    ] = ""
+    """What `open_video` opens: a stream, a camera, a file or a folder."""
+    model: Model | None = None
     """Name or path of the detector; None takes the default."""
-    score: float = 0.4
+    score: Share = 0.4
     """track_high_thresh of the tracker; a new track needs 0.1 more."""
     classes: tuple[str, ...] = ()
     """Only these classes; empty: all."""
     device: str = "auto"
+    """auto, cpu or cuda:0."""
     precision: Precision = "fp32"
-    calibration: Path | None = None
+    calibration: File | None = None
     """Camera calibration of calibration/camera; None: no speeds."""
     speed_method: Method = "filter"
     """How speeds are measured: "filter", "displacement" or "window" (docs/speed.md)."""
@@ -58,164 +82,91 @@ class Site:
     """Where an object touches the ground: "bottom" of its box, or "footprint", its center."""
     road_deg: float = 90.0
     """Direction of the road on the calibrated plane, for contact "footprint"; 90 is along +y."""
-    size: tuple[int, int] | None = None
+    size: Annotated[tuple[Count, Count], Checked("[width, height] in pixels")] | None = None
     """(width, height) of the frames that zones and lines were drawn on; None: the stream's."""
-    health: Path | None = None
+    health: Folder | None = None
     """Folder of camera health; None: it is not used."""
-    policy: Path | None = None
+    policy: File | None = None
     """Abstain policy of the detector's classes; its [speed] table limits speeds."""
     recognizers: tuple[RecognizerChoice, ...] = ()
     zones: tuple[Zone, ...] = ()
     lines: tuple[Line, ...] = ()
 
     def __post_init__(self) -> None:
-        shapes: list[Zone | Line] = [*self.zones, *self.lines]
-        if self.calibration is None and any(shape.ground for shape in shapes):
-            raise InputError("zones and lines in meters need a calibrated camera: give [camera] calibration")
+        _check_ground(self.zones, self.lines, self.calibration)
+
+
+def _check_ground(zones: tuple[Zone, ...], lines: tuple[Line, ...], calibration: Path | None) -> None:
+    shapes: list[Zone | Line] = [*zones, *lines]
+    if calibration is None and any(shape.ground for shape in shapes):
+        raise InputError("zones and lines in meters need a calibrated camera: give [camera] calibration")
+
+
+Detect: Any = pick(Site, "Detect", ("model", "score", "classes", "device", "precision"))
+Camera: Any = pick(Site, "Camera", ("calibration", "speed_method", "contact", "road_deg", "size", "health"))
+Recognize: Any = pick(RecognizerChoice, "Recognize", ("task", "model", "policy"), task="action")
+Top: Any = pick(Site, "Top", ("source", "policy"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteFile(Top):  # type: ignore[misc]
+    """One camera: its source, model, calibration, recognizers, zones and lines."""
+
+    detect: Detect = Detect()
+    """Which model detects which objects."""
+    camera: Camera = Camera()
+    """Where the camera stands, and how speeds are measured."""
+    recognize: tuple[Recognize, ...] = ()
+    """One recognition task of each object."""
+    zone: tuple[Zone, ...] = ()
+    """Polygons, and the events that they emit."""
+    line: tuple[Line, ...] = ()
+    """Lines whose crossings are counted."""
+
+    def __post_init__(self) -> None:
+        _check_ground(self.zone, self.line, self.camera.calibration)
+        names = [one.name for one in self.zone] + [one.name for one in self.line]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise FieldError(
+                "site", "zone" if self.zone else "line", "zones and lines with different names", twice
+            )
 
 
 def read_site(path: str | Path) -> Site:
-    """The site of a TOML file (docs/site.md); FileFormatError names file, key, expected and got.
+    """The site of a TOML file (docs/site.md); FileFormatError names each mistake's key, expected and got.
 
-    InputError where there is no such file.
+    ${NAME} and ${NAME:-default} in its texts are environment variables. InputError where there is no file.
     """
-    top = read_toml(path)
-    path = top.path
-    detect, camera = top.table("detect", optional=True), top.table("camera", optional=True)
-    site = Site(
-        source=top.text("source", ""),
-        model=_model(path, detect),
-        score=detect.number("score", 0.4, low=0, high=1),
-        classes=detect.texts("classes", ()),
-        device=detect.text("device", "auto"),
-        precision=detect.text("precision", "fp32", choices=get_args(Precision)),
-        calibration=_file(path, camera, "calibration"),
-        speed_method=camera.text("speed_method", "filter", choices=METHODS),
-        contact=camera.text("contact", "bottom", choices=CONTACTS),
-        road_deg=camera.number("road_deg", 90.0),
-        size=_size(camera),
-        health=path.parent / camera.text("health") if "health" in camera else None,
-        policy=_file(path, top, "policy"),
-        recognizers=tuple(_recognizer(path, table) for table in top.tables("recognize", optional=True)),
-        zones=tuple(_zone(table) for table in top.tables("zone", optional=True)),
-        lines=tuple(_line(table) for table in top.tables("line", optional=True)),
-    )
-    for table in (detect, camera, top):
-        table.done()
-    return site
+    values, path = read_toml(path), Path(path)
+    if not values:
+        expected = 'a site: source = "..." or a table such as [detect]'
+        raise FileFormatError(path, "the whole file", expected=expected, got=None, text="it is empty")
+    read = checked(SiteFile, values, path, expand=expanded)
+    return Site(
+        source=read.source, policy=read.policy, **vars_of(read.detect), **vars_of(read.camera),
+        recognizers=tuple(RecognizerChoice(**vars_of(one)) for one in read.recognize),
+        zones=read.zone, lines=read.line,
+    )  # fmt: skip
 
 
 def write_zones(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...], *, header: str = "") -> None:
-    """Replaces the zones and lines of a site file, at its end, and keeps everything else in it.
+    """Makes the zones and lines of a site file these; everything else in it stays, comments too.
 
-    `header` starts a file that does not exist yet. The file is replaced in one step. Comments between or
-    inside the old zones and lines are deleted with them.
+    `header` starts a file that does not exist yet. The file is replaced in one step.
     """
-    kept, inside = [], False
-    for text in (path.read_text(encoding="utf-8") if path.exists() else header).splitlines():
-        if _HEADER.match(text):
-            inside = bool(_ZONE_HEADER.match(text))
-        if not inside:
-            kept.append(text)
-    while kept and not kept[-1].strip():
-        kept.pop()
-    for zone in zones:
-        kept += toml_table("[zone]", _zone_values(zone))
-    for line in lines:
-        kept += toml_table("[line]", _line_values(line))
+    rows = {"[zone]": [_row(zone) for zone in zones], "[line]": [_row(line) for line in lines]}
     try:
-        write_atomic(path, "\n".join(kept).lstrip("\n") + "\n")
+        if path.exists():
+            text = edit_toml(path, rows)
+        else:
+            tables = (toml_table(title, row) for title, some in rows.items() for row in some)
+            text = "\n".join([header, *(line for table in tables for line in table)]).lstrip("\n") + "\n"
+        write_atomic(path, text)
     except OSError as error:
         raise SourceError(f"{path}: cannot be written: {error.strerror}; check the permissions") from None
 
 
-def _model(path: Path, detect: Section) -> str | None:
-    """A model's name, or a path relative to the site file."""
-    value = detect.text("model", "")
-    local = path.parent / value
-    return str(local) if value and local.exists() else value or None
-
-
-def _file(path: Path, table: Section, key: str) -> Path | None:
-    value = table.text(key, "")
-    if not value:
-        return None
-    found = path.parent / value
-    if not found.is_file():
-        table.fail(key, "an existing file, relative to the site file", value)
-    return found
-
-
-def _size(camera: Section) -> tuple[int, int] | None:
-    value = camera.raw("size")
-    if value is None:
-        return None
-    pair = isinstance(value, list) and len(value) == 2
-    if not pair or not all(type(v) is int and 0 < v < FARTHEST for v in value):
-        camera.fail("size", "[width, height] in pixels", value)
-    return value[0], value[1]
-
-
-def _recognizer(path: Path, table: Section) -> RecognizerChoice:
-    choice = RecognizerChoice(
-        task=table.text("task", "action"),
-        model=_model(path, table) or table.text("model"),
-        policy=_file(path, table, "policy"),
-    )
-    table.done()
-    return choice
-
-
-def _zone(table: Section) -> Zone:
-    name, ground = table.text("name"), table.flag("ground", False)
-    value = table.raw("points")
-    if not isinstance(value, list):
-        table.fail("points", "points [[x, y], ...]", value)
-    points = [_point(table, "points", point) for point in value]
-    optional = {key: table.number(key, low=0) for key in ("dwell_s", "stopped_s") if key in table}
-    if "direction" in table:
-        optional["direction"] = table.number("direction", low=-360, high=360)
-    debounce = table.number("debounce_s", Zone.debounce_s, low=0)
-    table.done()
-    try:
-        return Zone(name, points, ground, debounce_s=debounce, **optional)
-    except InputError:
-        table.fail("points", "at least 3 corners of a polygon that does not cross itself", points)
-
-
-def _line(table: Section) -> Line:
-    name, ground = table.text("name"), table.flag("ground", False)
-    start, end = (_point(table, key, table.raw(key)) for key in ("start", "end"))
-    table.done()
-    try:
-        return Line(name, start, end, ground)
-    except InputError:
-        table.fail("end", "a point other than the start", end)
-
-
-def _point(table: Section, key: str, value: Any) -> tuple[float, float]:
-    numbers = isinstance(value, list) and len(value) == 2 and all(type(v) in (int, float) for v in value)
-    if not numbers or not all(abs(v) < FARTHEST for v in value):
-        table.fail(key, f"points [x, y], each less than {FARTHEST:g} from 0", value)
-    return float(value[0]), float(value[1])
-
-
-def _zone_values(zone: Zone) -> dict[str, object]:
-    return {
-        "name": zone.name,
-        "points": [_rounded(point) for point in zone.points],
-        "ground": zone.ground or None,
-        "dwell_s": zone.dwell_s,
-        "stopped_s": zone.stopped_s,
-        "direction": zone.direction,
-        "debounce_s": zone.debounce_s if zone.debounce_s != Zone.debounce_s else None,
-    }
-
-
-def _line_values(line: Line) -> dict[str, object]:
-    ends = {"start": _rounded(line.start), "end": _rounded(line.end)}
-    return {"name": line.name, **ends, "ground": line.ground or None}
-
-
-def _rounded(point: tuple[float, float]) -> list[float]:
-    return [round(float(v), 2) for v in point]
+def _row(shape: Zone | Line) -> dict[str, Any]:
+    """The keys of a zone or line that are not at their default."""
+    plain = {one.name: one.default for one in fields(shape)}
+    return {key: value for key, value in vars_of(shape).items() if value != plain[key]}

@@ -2,76 +2,127 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import shapely
+from annotated_types import Ge, Le, Len
 
-from edgevid.errors import FileFormatError, InputError, masked
+from edgevid.errors import FieldError, FileFormatError, InputError, masked
 from edgevid.files.atomic import atomic_path
-from edgevid.files.toml import Section, read_toml, toml_table
+from edgevid.files.fields import Positive
+from edgevid.files.schema import Checked, checked
+from edgevid.files.toml import read_toml, toml_table
 from edgevid.speed.calibration import CameraCalibration, default_regions, make_calibration, rectangle
 from edgevid.speed.calibration_checks import MAX_COORDINATE
 from edgevid.types import F64
+
+Pixel = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Lens:
+    """Radial distortion."""
+
+    k1: Annotated[float, Ge(-1), Le(1)] = 0.0
+    """r -> r (1 + k1 r^2), r in focal lengths from the middle of the image."""
+    focal_px: Positive = 0.0
+    """Focal length in pixels that k1 refers to; 0: the longer side of the image."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where on the image the calibration is valid; without it, around the points."""
+
+    pixels: Annotated[tuple[Pixel, ...], Len(3), Checked("at least 3 points [u, v]")]
+    """Corners in pixels."""
+
+    def __post_init__(self) -> None:
+        if not self.polygon.is_valid or self.polygon.area == 0:
+            expected = "at least 3 corners of a polygon that does not cross itself"
+            raise FieldError("region", "pixels", expected, [list(pixel) for pixel in self.pixels])
+
+    @property
+    def polygon(self) -> shapely.Polygon:
+        """The region in pixels."""
+        return shapely.Polygon(self.pixels)
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """A rectangle on the road: near left, near right, far right, far left."""
+
+    pixels: Annotated[tuple[Pixel, Pixel, Pixel, Pixel], Checked("4 points [u, v]")]
+    """Its corners in pixels."""
+    width_m: float
+    """Across the road."""
+    length_m: float
+    """Along the road."""
+
+    def __post_init__(self) -> None:
+        if not (self.width_m > 0 and self.length_m > 0):
+            expected = "a rectangle of positive width_m and length_m"
+            raise FieldError("rectangle", "width_m", expected, [self.width_m, self.length_m])
+
+
+@dataclass(frozen=True)
+class PointPair:
+    """A point of the image and of the ground."""
+
+    pixel: Pixel
+    meter: Pixel
+
+
+Side = Annotated[float, Ge(1), Le(MAX_COORDINATE)]
+
+
+@dataclass(frozen=True)
+class CalibrationTable:
+    """A camera calibration: pixels paired with points on the ground, by [rectangle] or [[points]]."""
+
+    image_size: Annotated[tuple[Side, Side], Checked("the image's [width, height] in pixels")]
+    """(width, height) of the image that was calibrated."""
+    provenance: str = ""
+    """For people: how it was made."""
+    lens: Lens = Lens()
+    region: Region | None = None
+    rectangle: Rectangle | None = None
+    points: tuple[PointPair, ...] = ()
+    """At least 4."""
+
+    def __post_init__(self) -> None:
+        if not self.points and self.rectangle is None:
+            expected = "tables [[points]] with pixel = [u, v] and meter = [x, y], or [rectangle]"
+            raise FieldError("calibration", "points", expected)
+        if self.points and self.rectangle is not None:
+            raise FieldError("calibration", "points", "[rectangle] or [[points]], not both", len(self.points))
+
+    def pairs(self) -> tuple[F64, F64]:
+        """Pixels and meters (N, 2)."""
+        if self.rectangle is not None:
+            one = self.rectangle
+            return np.array(one.pixels, float), rectangle(one.width_m, one.length_m)
+        return tuple(np.array([getattr(p, key) for p in self.points]) for key in ("pixel", "meter"))  # type: ignore[return-value]
 
 
 def read_calibration(path: str | Path) -> CameraCalibration:
     """The calibration of a TOML file (docs/speed.md).
 
-    FileFormatError names file, key, expected and got; InputError where there is no such file.
+    FileFormatError names each mistake by file, key, expected and got; InputError where there is no such file.
     """
-    top = read_toml(path)
-    path = top.path
-    width, height = top.numbers("image_size", count=2)
-    if not (1 <= width < MAX_COORDINATE and 1 <= height < MAX_COORDINATE):
-        top.fail("image_size", "the image's [width, height] in pixels", [width, height])
-    lens, area = top.table("lens", optional=True), top.table("region", optional=True)
-    key = "rectangle" if "rectangle" in top else "points"
-    pairs = _rectangle_pairs(top.table("rectangle")) if key == "rectangle" else _pairs(top)
-    k1, focal = lens.number("k1", 0.0, low=-1, high=1), lens.number("focal_px", 0.0, low=0)
-    corners = _points(area, "pixels") if area.keys() else None
-    top.text("provenance", "")  # for people; the calibration does not depend on it
-    for table in (lens, area, top):
-        table.done()
-    region = shapely.Polygon(corners) if corners is not None and len(corners) >= 3 else None
-    if corners is not None and (region is None or not region.is_valid or region.area == 0):
-        area.fail("pixels", "at least 3 corners of a polygon that does not cross itself", corners.tolist())
+    read = checked(CalibrationTable, read_toml(path), Path(path))
+    width, height = map(int, read.image_size)
+    region = read.region.polygon if read.region else None
     try:
         return make_calibration(
-            *pairs, (int(width), int(height)), region=region, k1=k1, focal=focal or None, name=path.stem
-        )
+            *read.pairs(), (width, height), region=region, k1=read.lens.k1, focal=read.lens.focal_px or None,
+            name=Path(path).stem,
+        )  # fmt: skip
     except InputError as error:
+        key = "rectangle" if read.rectangle else "points"
         raise FileFormatError(path, key, expected="points that fix a plane", got=str(error)) from None
-
-
-def _rectangle_pairs(table: Section) -> tuple[F64, F64]:
-    pixels = _points(table, "pixels", count=4)
-    width, length = table.number("width_m"), table.number("length_m")
-    table.done()
-    if not (width > 0 and length > 0):
-        table.fail("width_m", "a rectangle of positive width_m and length_m", [width, length])
-    return pixels, rectangle(width, length)
-
-
-def _pairs(top: Section) -> tuple[F64, F64]:
-    expected = "tables [[points]] with pixel = [u, v] and meter = [x, y], or [rectangle]"
-    rows = []
-    for one in top.tables("points", expected=expected):
-        rows.append(one.numbers("pixel", count=2) + one.numbers("meter", count=2))
-        one.done()
-    table = np.array(rows, float).reshape(-1, 4)
-    return table[:, :2], table[:, 2:]
-
-
-def _points(table: Section, key: str, count: int = 0) -> F64:
-    given = table.raw(key)
-    expected = f"{count or 'at least 3'} points [u, v]"
-    good = isinstance(given, list) and all(
-        isinstance(p, list) and len(p) == 2 and all(type(v) in (int, float) for v in p) for p in given
-    )
-    if not good or (count and len(given) != count) or len(given) < 3:
-        table.fail(key, expected, given)
-    return np.array(given, float)
 
 
 def calibration_text(calibration: CameraCalibration, provenance: str = "") -> str:

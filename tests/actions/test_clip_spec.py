@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevid.actions.clip_spec import ClipSection, ClipSpec, crop_rectangles, read_spec
+from edgevid.actions.clip_spec import ClipSection, ClipSpec, crop_rectangles
 from edgevid.errors import InputError
-from edgevid.files.toml import read_toml
+from edgevid.files.schema import vars_of
+from edgevid.files.toml import tomllib
+from edgevid.runtime import Recipe
 
 
 def test_the_rectangle_by_hand() -> None:
@@ -40,10 +42,9 @@ def test_a_spec_that_cannot_be_cut_is_rejected(wrong: dict[str, object]) -> None
 
 def test_a_spec_survives_its_recipe(tmp_path: Path) -> None:
     expected = ClipSpec(steps=20, rate_hz=15, region=(0.1, 0, 0.9, 0.5), policy="union")
-    path = tmp_path / "recipe.toml"
-    path.write_text(
-        "\n".join(ClipSection(expected).toml()).replace('layout = "NTCHW"\nactivation = "softmax"\n', "")
-    )
-    read = read_spec(read_toml(path).table("clip"), width=1, height=1)
-    assert read == expected
-    assert read.digest == expected.digest
+    section = ClipSection(**vars_of(expected), activation="none")
+    values = tomllib.loads("\n".join(section.toml()))["clip"]
+    recipe = Recipe("m", "clip", "m.onnx", tmp_path / "recipe.toml", tables={"clip": values})
+    assert ClipSection.read(recipe) == section
+    assert ClipSection.read(recipe).spec() == expected
+    assert ClipSection.read(recipe).spec().digest == expected.digest

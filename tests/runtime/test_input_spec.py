@@ -17,7 +17,7 @@ NAN, INF = float("nan"), float("inf")
         ({"std": (1.0, NAN, 1.0)}, "finite"),
         ({"std": (INF, 1.0, 1.0)}, "finite"),
         ({"mean": (0.0, NAN, 0.0)}, "finite"),
-        ({"pad": NAN}, "finite"),
+        ({"pad": NAN}, "from 0 to 255"),
         (
             {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
             r"mean = \[123.675, 116.28, 103.53\]",

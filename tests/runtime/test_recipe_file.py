@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,12 @@ images = 64
 """
 
 
+@dataclass(frozen=True)
+class Head:
+    size: int
+    depth: int
+
+
 def written(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "recipe.toml"
     path.write_text(text)
@@ -77,7 +84,7 @@ def test_a_named_class_list(tmp_path: Path) -> None:
     ("old", "new", "key", "message"),
     [
         ('name = "some-model"', 'name = "Some Model"', "model.name", "lower-case letters"),
-        ('name = "some-model"', "", "model.name", "expected a text, it is missing"),
+        ('name = "some-model"', "", "model.name", "lower-case letters.*, it is missing"),
         ('task = "detect"', 'task = "detcet"', "model.task", "did you mean 'detect'"),
         ('file = "some.onnx"', 'file = "../some.onnx"', "model.file", "without a folder"),
         ('file = "some.onnx"', 'file = "some.onnx"\nsumary = "x"', "model.sumary", "did you mean 'summary'"),
@@ -94,7 +101,7 @@ def test_a_named_class_list(tmp_path: Path) -> None:
         ("[1, 1, 1]", "[1, 0, 1]", "input.std", "other than 0"),
         ("[1, 1, 1]", '["1", 1, 1]', "input.std", "3 numbers"),
         ('["out"]', '["a", "b"]', "output.names", "1 name for decoder 'yolox'"),
-        ('kind = "yolox"', 'kind = "yolo9000"', "decode.kind", "one of 'yolo'"),
+        ('kind = "yolox"', 'kind = "yolo9000"', "decode.kind", "one of .*'yolo'"),
         (
             'kind = "yolox"',
             'kind = "end-to-end"',
@@ -119,7 +126,7 @@ def test_each_mistake_names_file_and_key(tmp_path: Path, old: str, new: str, key
     path = written(tmp_path, GOOD.replace(old, new, 1))
     with pytest.raises(FileFormatError, match=message) as caught:
         read_recipe(path)
-    assert str(caught.value).startswith(f"{path}: {key}: expected ")
+    assert str(caught.value.mistakes[0]).startswith(f"{path}: {key}: expected ")
 
 
 def test_a_missing_recipe_and_a_binary_one(tmp_path: Path) -> None:
@@ -134,11 +141,9 @@ def test_tasks_without_images_need_no_input(tmp_path: Path) -> None:
     text = '[model]\nname = "h"\ntask = "head"\nfile = "h.onnx"\n[head]\nsize = 4\n'
     recipe = read_recipe(written(tmp_path, text))
     assert (recipe.input, recipe.decode, recipe.names) == (None, None, ())
-    head = recipe.section("head")
-    assert head.integer("size") == 4
-    head.done()
-    with pytest.raises(FileFormatError, match=r"head\.depth: expected a whole number"):
-        head.integer("depth")
+    assert recipe.section("head", Head, depth=2) == Head(4, 2)
+    with pytest.raises(FileFormatError, match=r"head\.depth: expected a whole number, it is missing"):
+        recipe.section("head", Head)
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:

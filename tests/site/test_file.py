@@ -50,9 +50,11 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
     assert site.lines == (Line("gate", (0, 5), (10, 5)),)
 
 
-def test_an_empty_file_is_a_site_of_defaults(tmp_path: Path) -> None:
-    site = read_site(site_file(tmp_path, ""))
+def test_a_table_alone_is_a_site_of_defaults_and_an_empty_file_is_none(tmp_path: Path) -> None:
+    site = read_site(site_file(tmp_path, "[detect]"))
     assert (site.model, site.zones, site.lines, site.calibration) == (None, (), (), None)
+    with pytest.raises(FileFormatError, match=r"expected a site: source = .*, it is empty"):
+        read_site(site_file(tmp_path, "# later\n"))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,7 @@ def test_each_mistake_names_its_key(tmp_path: Path, old: str, new: str, key: str
         (
             "end = [10, 5]",
             "ende = [10, 5]",
-            "line 1.end: expected points [x, y], each less than 1e+06 from 0, it is missing; found 'ende'; "
+            "line 1.end: expected points [x, y], each at most 1e+06 from 0, it is missing; found 'ende'; "
             "did you mean 'end'?",
         ),
     ],
@@ -169,8 +171,8 @@ def test_the_speed_limits_of_a_policy_hold(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ("[[zone]]\nname = 'z'\npoints = true", "zone 1.points: expected points"),
-        ("[[zone]]\nname = 'z'\npoints = [[0, 0], [1e9, 0], [9, 9]]", "each less than 1e\\+06"),
-        ("[[zone]]\nname = 'z'\npoints = [[0, 0], [nan, 0], [9, 9]]", "each less than 1e\\+06"),
+        ("[[zone]]\nname = 'z'\npoints = [[0, 0], [1e9, 0], [9, 9]]", "each at most 1e\\+06"),
+        ("[[zone]]\nname = 'z'\npoints = [[0, 0], [nan, 0], [9, 9]]", "each at most 1e\\+06"),
         (f"[camera]\nsize = [{'9' * 400}, 1]", "more than 64 bits"),
         ("[camera]\nsize = [0, 9]", "camera.size: expected .width, height. in pixels"),
         (f"source = {'[' * 3000}", "expected TOML"),

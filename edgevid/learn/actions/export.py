@@ -20,6 +20,7 @@ from edgevid.errors import ParityError
 from edgevid.evaluate.actions.data import Corpus, resample
 from edgevid.evaluate.actions.replay import RowsExtractor, replay_rows
 from edgevid.files.atomic import make_folder, write_atomic
+from edgevid.files.schema import vars_of
 from edgevid.files.toml import toml_table
 from edgevid.learn.actions.fit import TrainOptions, predict, step_of, windows_of
 from edgevid.learn.actions.heads import Head
@@ -108,7 +109,8 @@ def _write(
         "clip_digest": deployment.spec.digest,
         "states": states,
     }
-    lines = [*toml_table("model", model), *toml_table("head", table), *ClipSection(deployment.spec).toml()]
+    lines = [*toml_table("model", model), *toml_table("head", table)]
+    lines += ClipSection(**vars_of(deployment.spec)).toml()
     lines += toml_table("names", {"classes": deployment.names})
     write_atomic(path, "\n".join(lines).lstrip() + "\n")
 

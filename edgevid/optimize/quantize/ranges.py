@@ -10,14 +10,16 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import numpy as np
 
 from edgevid._version import __version__
 from edgevid.errors import InputError
 from edgevid.files.digest import sha256_of
-from edgevid.files.toml import Section, read_toml, toml_table
+from edgevid.files.fields import Count
+from edgevid.files.schema import Checked, checked, pick, vars_of
+from edgevid.files.toml import read_toml, toml_table
 from edgevid.optimize.quantize.frames import FrameRunner, frames_sha256
 from edgevid.optimize.quantize.graph import PURPOSE, WEIGHTED_OPS, Graph, load_onnx, save_model
 from edgevid.optimize.quantize.plan import INTEGER_OPS, PASS_THROUGH_OPS, Range, Scale
@@ -45,7 +47,7 @@ class Calibration:
     sha256: str
     """Of the model's ONNX file."""
     calibrator: str
-    frames: int
+    frames: Count
     frames_sha256: str
     """Of the images after preprocessing."""
     sources: tuple[str, ...]
@@ -213,29 +215,30 @@ def calibration_text(found: Calibration) -> str:
 HEAD = ("model", "file", "sha256", "calibrator", "frames", "frames_sha256", "sources", "reduce_range")
 
 
+def _range(pair: Range, _: Path) -> Range:
+    if not (np.isfinite(pair).all() and pair[0] <= pair[1]):
+        raise ValueError
+    return pair
+
+
+@dataclass(frozen=True)
+class RangesFile:
+    """The tables of a file of activation ranges."""
+
+    measured: pick(Calibration, "Measured", HEAD)  # type: ignore[valid-type]
+    ranges: Mapping[str, Annotated[Range, Checked("two finite numbers, the lower first", _range)]]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    means: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
+    excluded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
 def read_ranges(path: Path) -> Calibration:
     """The calibration of a file; FileFormatError names each mistake."""
-    top = read_toml(path)
-    head, ranges = top.table("measured"), top.table("ranges")
-    versions, means, excluded = (top.table(k, optional=True) for k in ("versions", "means", "excluded"))
-    tables = {variant: means.table(variant) for variant in means.keys()}  # noqa: SIM118 (a Section is no dict)
-    found = Calibration(
-        head.text("model"), head.text("file"), head.text("sha256"), head.text("calibrator"),
-        head.integer("frames", low=1), head.text("frames_sha256"), head.texts("sources"),
-        {k: versions.text(k) for k in versions.keys()},  # noqa: SIM118
-        {k: _range(ranges, k) for k in ranges.keys()},  # noqa: SIM118
-        {v: {k: np.array(t.numbers(k)) for k in t.keys()} for v, t in tables.items()},  # noqa: SIM118
-        head.flag("reduce_range", False),
-        {k: excluded.texts(k) for k in excluded.keys()},  # noqa: SIM118
-    )  # fmt: skip
-    for section in (head, ranges, versions, means, excluded, *tables.values()):
-        section.done()
-    top.done()
-    return found
-
-
-def _range(table: Section, key: str) -> Range:
-    low, high = table.numbers(key, count=2)
-    if not (np.isfinite([low, high]).all() and low <= high):
-        table.fail(key, "two finite numbers, the lower first", [low, high])
-    return low, high
+    read = checked(RangesFile, read_toml(path), path)
+    return Calibration(
+        **vars_of(read.measured),
+        versions=read.versions,
+        activation_ranges=read.ranges,
+        means={v: {k: np.array(mean) for k, mean in table.items()} for v, table in read.means.items()},
+        excluded_nodes=read.excluded,
+    )

@@ -31,7 +31,7 @@ def test_ranges_of_another_model_are_an_error(net: LocalRecipe, tmp_path: Path) 
     ("old", "new", "message"),
     [
         ("[0.0, 1.0]", "[1.0, 0.0]", "two finite numbers, the lower first"),
-        ("[0.0, 1.0]", "[1.0]", "a list of 2 numbers"),
+        ("[0.0, 1.0]", "[1.0]", "two finite numbers"),
         ("frames = 1", "frames = 0", "at least 1"),
         ("[measured]", "[mesured]", "measured"),
     ],

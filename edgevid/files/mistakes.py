@@ -1,0 +1,141 @@
+"""What is wrong in a file, in edgevid's sentences: from pydantic's errors and the file's JSON Schema."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgevid.errors import FieldError, FileFormatError, did_you_mean
+from edgevid.files.fields import number_text, one_of
+
+UNKNOWN = "unexpected_keyword_argument"
+"""pydantic's type of error for a key that a dataclass does not have."""
+ABSENT: Any = object()
+"""What stands at a key that a file does not have."""
+
+
+def mistakes_of(
+    errors: list[Any], schema: dict[str, Any], values: Mapping[str, Any], path: Path, name: str
+) -> list[FileFormatError]:
+    """pydantic's errors about a file's `values` in edgevid's sentences: one for each key.
+
+    `schema` is the JSON Schema of the file, `name` that of the table that it is about, "" for the whole.
+    """
+    found: dict[str, FileFormatError] = {}
+    named: set[str] = set()  # misspelled keys that the sentence of the missing one names already
+    for error in sorted(errors, key=lambda error: error["type"] == UNKNOWN):
+        place = _Place(schema, values, name)
+        for number, step in enumerate(error["loc"], 1):
+            if isinstance(step, str) and isinstance(place.value, Mapping):
+                place.enter(step, last=number == len(error["loc"]))
+            elif isinstance(step, int) and "$ref" in place.node.get("items", {}):
+                place.enter_row(step)
+            else:  # a value inside a list: the message shows the whole list
+                break
+        one = _mistake(error, place, path, named)
+        if one is not None:
+            found.setdefault(one.key, one)
+    return list(found.values())
+
+
+def _mistake(error: Any, place: _Place, path: Path, named: set[str]) -> FileFormatError | None:
+    """The sentence of one of pydantic's errors; None for a key that another sentence names."""
+    reason = error.get("ctx", {}).get("error")
+    if error["type"] == UNKNOWN:
+        if place.name in named:
+            return None
+        known = sorted(place.parent.get("properties", {}))
+        text = f"got an unknown {_kind(place.value)}{did_you_mean(error['loc'][-1], known)}"
+        return FileFormatError(path, place.name, expected=f"only {', '.join(known)}", got=None, text=text)
+    if error["type"].startswith("union_tag"):  # of the key that tells which table it is
+        kinds = {"enum": list(place.node["discriminator"]["mapping"])}
+        place.enter(error["ctx"]["discriminator"].strip("'"), last=True)
+        place.node = kinds
+    elif isinstance(reason, FieldError):
+        for key in reason.key.split(".") if reason.key else ():
+            place.enter(key, last=True)
+        if place.value is not ABSENT:
+            return FileFormatError(path, place.name, expected=reason.expected, got=reason.got)
+        place.node = {"errorMessage": f"expected {reason.expected}"}
+    elif reason is not None and "errorMessage" not in place.node:
+        return FileFormatError(path, place.name, expected="usable values", got=None, text=str(reason))
+    expected, text = _expected(place.node, place.name), f"got {place.value!r}{reason}" if reason else ""
+    if place.value is ABSENT:
+        text = "it is missing"
+        key = place.name.rpartition(".")[2]
+        others = [one for one in place.siblings if one not in place.parent.get("properties", {})]
+        if like := next((one for one in others if did_you_mean(one, [key])), None):
+            text += f"; found {like!r}; did you mean {key!r}?"
+            named.add(place.name.removesuffix(key) + like)
+    elif isinstance(place.value, str) and "enum" in place.node:
+        text = f"got {place.value!r}{did_you_mean(place.value, map(str, place.node['enum']))}"
+    return FileFormatError(path, place.name, expected=expected, got=place.value, text=text)
+
+
+def _kind(value: Any) -> str:
+    """Whether a value is a table or an array of them: "table", or a plain "key"."""
+    return "table" if isinstance(value[0] if isinstance(value, list) and value else value, dict) else "key"
+
+
+def _expected(node: Mapping[str, Any], name: str) -> str:
+    """What a schema allows, in words."""
+    if "errorMessage" in node:
+        return str(node["errorMessage"]).removeprefix("expected ")
+    if "enum" in node or "const" in node:
+        return one_of(node.get("enum") or [node["const"]])
+    kind, key = node.get("type"), name.rpartition(".")[2]
+    if kind in ("number", "integer"):
+        low, high = node.get("minimum", -math.inf), node.get("maximum", math.inf)
+        return number_text(low, high, kind="a number" if kind == "number" else "a whole number")
+    if kind == "array":
+        return _expected_list(node, key)
+    words = {"string": "a text", "boolean": "true or false", "object": f"a table [{key}]"}
+    return words.get(str(kind), "another value")
+
+
+def _expected_list(node: Mapping[str, Any], key: str) -> str:
+    items: Mapping[str, Any] = node.get("items") or next(iter(node.get("prefixItems", ())), {})
+    if items.get("type") == "object" or "$ref" in items:
+        return f"tables [[{key}]]"
+    one = _expected(items, "")
+    many = one.removeprefix("a ").replace("number", "numbers").replace("text", "texts")
+    count = f"{node['minItems']} " if node.get("minItems") == node.get("maxItems", -1) else ""
+    return f"a list of {count}{many}"
+
+
+class _Place:
+    """A key of a file: its dotted name, its part of the schema, its value, and its table's."""
+
+    def __init__(self, schema: dict[str, Any], values: Any, name: str) -> None:
+        self._schema = schema
+        self.name, self.node, self.value = name, self._resolved(schema), values
+        self.parent: dict[str, Any] = {}
+        self.siblings: Mapping[str, Any] = {}
+
+    def enter(self, key: str, *, last: bool) -> None:
+        """Goes to a key of the table; one that a file does not have, and is not the last, tags a variant."""
+        if key in self.value or last:
+            self.parent, self.siblings = self.node, self.value
+            inner = self.node.get("properties", {}).get(key, self.node.get("additionalProperties"))
+            self.node = self._resolved(inner or {})
+            self.value = self.value.get(key, ABSENT)
+            self.name += f".{key}" if self.name else key
+        elif "oneOf" in self.node:
+            self.node = self._resolved({"$ref": self.node["discriminator"]["mapping"][key]})
+
+    def enter_row(self, number: int) -> None:
+        """Goes to a table of an array of tables."""
+        self.node, self.value = self._resolved(self.node.get("items", {})), self.value[number]
+        self.name += f" {number + 1}"
+
+    def _resolved(self, node: Any) -> dict[str, Any]:
+        node = node if isinstance(node, dict) else {}
+        while "$ref" in node or ("anyOf" in node and "errorMessage" not in node):
+            if "anyOf" in node:
+                node = next(one for one in node["anyOf"] if one.get("type") != "null")
+            else:
+                words = {"errorMessage": node["errorMessage"]} if "errorMessage" in node else {}
+                node = self._schema["$defs"][node["$ref"].rpartition("/")[2]] | words
+        return dict(node)
