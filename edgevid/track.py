@@ -59,9 +59,7 @@ FIXED: Mapping[str, tuple[Any, ...]] = {
 """Parameters of theirs that have one value here."""
 ABSENT: Mapping[str, str] = {
     **dict.fromkeys(("with_reid", "model", "appearance_thresh", "proximity_thresh"), "appearance"),
-    **dict.fromkeys(
-        ("gmc_method", "cmc_method", "enable_cmc", "cmc_downscale"), "camera motion compensation"
-    ),
+    **dict.fromkeys(("gmc_method", "cmc_method", "enable_cmc", "cmc_downscale"), "camera motion"),
     **dict.fromkeys(("iou", "asso_func", "state_estimator_class"), "a choice of overlap or filter"),
     "delta_t": "a span of frames (the direction is that of the last observations)",
 }
@@ -119,12 +117,13 @@ class ByteTracker(Hinted):
     @overload
     def update(self, detections: Detections, timestamp: float | None = None) -> Tracks: ...
     @overload
-    def update(self, detections: Any, timestamp: float | None = None) -> Any: ...
-    def update(self, detections: Any, timestamp: float | None = None) -> Any:
+    def update(self, detections: Any, timestamp: float | None = None, *, frame: Any = None) -> Any: ...
+    def update(self, detections: Any, timestamp: float | None = None, *, frame: Any = None) -> Any:
         """The objects at `timestamp` (seconds on the stream's clock), ordered by id.
 
         supervision.Detections give supervision.Detections, as in trackers: the same rows with `tracker_id`,
-        -1 for those without an object. An (N, 6) array gives Tracks.
+        -1 for those without an object. An (N, 6) array gives Tracks. `frame` is not used: trackers' is for
+        camera motion.
 
         InputError when the time is not finite or does not advance: call `reset` when the source starts again.
         Without a `timestamp` it is one frame after the last, at the tracker's `frame_rate`.

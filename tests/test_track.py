@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from supervision_samples import theirs
 
 from edgevid import kernels
 from edgevid.errors import InputError
@@ -386,3 +387,99 @@ def test_the_defaults_of_a_tracker(make: Any) -> None:
 def test_a_list_in_the_place_of_detections_is_rejected() -> None:
     with pytest.raises(InputError, match=r"tracker: expected Detections, .*, got \[0, 0, 4, 4\]"):
         Tracker().update([[0, 0, 4, 4]], 0.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("other", "ours"),
+    [
+        # supervision.ByteTrack and trackers.ByteTrackTracker: a score that starts an object
+        ({"track_activation_threshold": 0.25}, {"new_track_thresh": 0.25, "track_high_thresh": 0.25}),
+        (
+            {"track_activation_threshold": 0.7, "high_conf_det_threshold": 0.6},
+            {"new_track_thresh": 0.7, "track_high_thresh": 0.6},
+        ),
+        ({"lost_track_buffer": 45}, {"lost_after_s": 1.5}),  # frames at 30 fps, whatever the rate
+        ({"track_buffer": 15, "frame_rate": 10}, {"lost_after_s": 0.5}),
+        (
+            {"minimum_matching_threshold": 0.7},
+            {"match_thresh": 0.3},
+        ),  # theirs a cost, the kernel's a similarity
+        ({"match_thresh": 0.7}, {"match_thresh": 0.3}),
+        ({"minimum_iou_threshold": 0.1}, {"match_thresh": 0.1}),
+        ({"minimum_consecutive_frames": 1}, {"confirm_after_s": 0.0}),
+        ({"minimum_consecutive_frames": 3, "frame_rate": 10}, {"confirm_after_s": 0.15}),
+        # ByteTrack, SORT, OC-SORT
+        ({"track_thresh": 0.5}, {"track_high_thresh": 0.5, "new_track_thresh": 0.6}),
+        ({"det_thresh": 0.4}, {"track_high_thresh": 0.4, "new_track_thresh": 0.4}),
+        ({"max_age": 5, "frame_rate": 10}, {"lost_after_s": 0.5}),
+        ({"iou_threshold": 0.3, "inertia": 0.1}, {"match_thresh": 0.3, "momentum": 0.1}),
+        ({"min_hits": 2}, {"confirm_after_s": 0.5 / 30}),
+        # BoT-SORT's three stages, in trackers
+        ({"minimum_iou_threshold_second_assoc": 0.4}, {"second_match_thresh": 0.4}),
+        ({"minimum_iou_threshold_unconfirmed_assoc": 0.4}, {"new_match_thresh": 0.4}),
+        ({"tracker_type": "bytetrack", "fuse_score": True, "mot20": False}, {}),
+    ],
+)
+def test_parameters_of_other_trackers_keep_their_meaning(
+    other: dict[str, Any], ours: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict[str, float]] = []
+    monkeypatch.setattr(kernels, "TrackerCore", given.append)
+    Tracker(**other)
+    Tracker()
+    changed = {name: value for name, value in given[0].items() if given[1].get(name) != value}
+    assert changed == pytest.approx({n: v for n, v in ours.items() if given[1].get(n) != v})
+    assert {n: given[0][n] for n in ours} == pytest.approx(ours)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"track_thresh": 0.5, "high_conf_det_threshold": 0.6}, "one setting of track_high_thresh"),
+        ({"lost_after_s": 2.0, "track_buffer": 30}, "track_buffer: expected one setting of lost_after_s"),
+        ({"tracker_type": "botsort"}, "tracker_type: expected 'bytetrack', the only one here, got 'botsort'"),
+        ({"fuse_score": False}, "fuse_score: expected True"),
+        ({"with_reid": True}, "with_reid: edgevid's trackers have no setting of appearance"),
+        ({"delta_t": 3}, "delta_t: edgevid's trackers have no setting of a span of frames"),
+        ({"lost_track_bufer": 3}, "did you mean 'lost_track_buffer'"),
+        ({"track_buffer": "30 frames"}, "track_buffer: expected a number, got '30 frames'"),
+        ({"match_thresh": 1.2}, "match_thresh: expected 0 to 1, got 1.2"),
+        ({"frame_rate": 0}, "frame_rate: expected frames per second, got 0"),
+    ],
+)
+def test_parameters_without_one_meaning_are_answered(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Tracker(**settings)
+
+
+def test_three_consecutive_frames_confirm_in_the_third(make: Any) -> None:
+    tracker = make(minimum_consecutive_frames=3, frame_rate=10)
+    tracker.update(seen())
+    counts = [len(tracker.update(seen((100, 300)))) for _ in range(4)]
+    assert counts == [0, 0, 1, 1]
+
+
+def test_supervisions_detections_come_back_with_ids_row_by_row(make: Any) -> None:
+    tracker = make(frame_rate=10)
+    given = theirs([[600, 20, 640, 90], [100, 20, 140, 90], [300, 20, 340, 90]], [0.9, 0.3, 0.8])
+    found = tracker.update(given)
+    assert found is not given
+    assert given.tracker_id is None
+    assert found.tracker_id.tolist() == [1, -1, 2]
+    assert found.xyxy.tolist() == given.xyxy.tolist()
+    kept = tracker.update_with_detections(theirs([[300, 20, 340, 90], [602, 20, 642, 90], [0, 0, 9, 9]]))
+    assert sorted(kept.tracker_id.tolist()) == [1, 2]
+    assert len(tracker.update(theirs([])).tracker_id) == 0
+
+
+def test_frames_without_a_time_are_tracked_as_those_at_the_rate(make: Any) -> None:
+    counted, timed = make(frame_rate=25), make()
+    for n in range(30):
+        found = seen((100 + 5 * n, 300)) if n % 7 else seen()
+        assert counted.update(found).boxes.tolist() == timed.update(found, n / 25).boxes.tolist()
+    assert counted.update_with_detections(seen((250, 300))).ids.tolist() == [1]
+
+
+def test_an_array_of_boxes_scores_and_labels_is_tracked(make: Any) -> None:
+    tracks = make().update(np.array([[0, 0, 40, 80, 0.9, 2.0]]), 0.0)
+    assert (tracks.ids.tolist(), tracks.labels.tolist()) == ([1], [2])

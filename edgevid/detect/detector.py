@@ -45,7 +45,7 @@ class Detector(Hinted):
         model: Engine | LocalRecipe | str | Path | None = None,
         recipe: Recipe | None = None,
         *,
-        device: str = "auto",
+        device: str | int = "auto",
         precision: Precision = "fp32",
         threads: int | None = None,
         score_threshold: float | None = None,
@@ -72,6 +72,7 @@ class Detector(Hinted):
             precision = "fp16"
         if recipe is None:
             recipe = model if isinstance(model, Recipe) else resolve_model(model)  # type: ignore[arg-type]
+            device = device if isinstance(device, str) else f"cuda:{device}"
             model = load_engine(recipe, device=device, precision=precision, threads=threads)
         check_part(model, Engine, "an engine")
         self.engine: Engine = model  # type: ignore[assignment]
@@ -152,6 +153,9 @@ class Detector(Hinted):
 
         Threads may share a detector: they take turns, as its buffers and its engine's are reused.
         """
+        if isinstance(frames, (Frame, np.ndarray)):
+            frames = [frames]
+        frames = [frame if isinstance(frame, Frame) else as_frame(frame) for frame in frames]
         size = self._image_input.shape[0]
         step = max(len(frames), 1) if size < 0 else size
         found: list[Detections] = []

@@ -37,7 +37,9 @@ def frames_of(source: Any) -> Iterator[Frame]:
             yield from video
     elif isinstance(source, Iterable) and not isinstance(source, np.ndarray) and not hasattr(source, "numpy"):
         for one in source:
-            yield from frames_of(one)
+            yield from (
+                [as_frame(one)] if isinstance(one, int) else frames_of(one)
+            )  # a number is no camera here
     else:
         yield as_frame(source)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgevid._opencv import cv2, require_opencv
 from edgevid.errors import InputError
-from edgevid.types import KMH, Array, DisplaySpeed, Frame, Reason, Result
+from edgevid.types import KMH, Array, DisplaySpeed, Frame, Reason, Result, as_frame
 
 Color = tuple[int, int, int]
 UNITS = {"km/h": KMH, "mph": 2.2369363, "m/s": 1.0}
@@ -90,11 +90,14 @@ class Overlay:
         self.trail_s, self.unit, self.show_status = trail_s, unit, show_status
         self._trails: dict[int, deque[tuple[float, int, int]]] = {}
 
-    def draw(self, frame: Frame, result: Result, *, notes: Sequence[str] = ()) -> Array:
+    def draw(self, frame: Any, result: Result, *, notes: Sequence[str] = ()) -> Array:
         """A copy of the frame (H, W, 3) uint8 RGB with boxes, ids, verdicts, speeds and trails.
 
-        `notes` are further lines for the status plate in the lower left corner.
+        A bare BGR array in the place of the Frame gives a BGR array back. `notes` are further lines for the
+        status plate in the lower left corner.
         """
+        if not isinstance(frame, Frame):
+            return as_frame(self.draw(as_frame(frame), result, notes=notes)).image  # swapped back
         image = self.background(frame)
         style = Style.of(frame.width, frame.height)
         self._update_trails(result)

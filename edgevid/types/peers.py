@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgevid.errors import UnknownAttributeError, did_you_mean
+from edgevid.errors import InputError, UnknownAttributeError, did_you_mean
 
 _DRAW = "draw it: edgevid.Overlay().draw(frame, result), or edgevid.process('in.mp4', 'out.mp4')"
 _TO_SUPERVISION = "use result.tracks.xyxy, or result.to_supervision() for what takes supervision.Detections"
@@ -19,7 +19,7 @@ _ARRAY = "use frame.image (RGB) or frame.bgr, both (H, W, 3) arrays"
 
 HABITS: Mapping[str, Mapping[str, str]] = {
     "Result": {
-        "boxes": "use result.detections.boxes or result.tracks.boxes: (N, 4) x1, y1, x2, y2",
+        "boxes": "use result.tracks.boxes, result.detections.boxes, or result.to_supervision()",
         **dict.fromkeys(("plot", "show", "save", "save_crop", "visualize"), _DRAW),
         **dict.fromkeys(("xyxy", "confidence", "class_id", "tracker_id", "data", "mask"), _TO_SUPERVISION),
         **dict.fromkeys(("orig_img", "orig_shape"), "a result holds no pixels: run yields (frame, result)"),
@@ -29,6 +29,10 @@ HABITS: Mapping[str, Mapping[str, str]] = {
         "probs": "use result.scores and result.verdicts",
         "speed": "use result.timings for the seconds of each stage, result.speeds for speeds in m/s",
     },
+    "_Boxed": dict.fromkeys(
+        ("data", "metadata", "mask", "area", "box_area", "get_anchors_coordinates", "is_empty", "merge"),
+        "use to_supervision() for what takes supervision.Detections",
+    ),
     "Detections": {
         "xywh": "boxes are x1, y1, x2, y2",
         "conf": "use scores or confidence",
@@ -36,7 +40,6 @@ HABITS: Mapping[str, Mapping[str, str]] = {
         "id": "use Tracker().update(detections, time).ids",
         **dict.fromkeys(("with_nms", "with_nmm"), "duplicates are suppressed: Detector(nms_iou=0.5)"),
         **dict.fromkeys(("plot", "show", "save"), _DRAW),
-        "mask": "use masks",
     },
     "Tracks": {"id": "use ids or tracker_id", "conf": "use scores", "cls": "use labels"},
     "Boxes": {
@@ -48,6 +51,7 @@ HABITS: Mapping[str, Mapping[str, str]] = {
     "Detector": {
         "track": _RUN,
         **dict.fromkeys(("infer", "forward"), "call detector(image) or detector.predict(source)"),
+        "model": "use detector.names, detector.recipe or detector.engine",
         "train": "use `edgevid train detector`",
         "val": "use `edgevid compare`",
         "export": _EXPORT,
@@ -93,6 +97,10 @@ def unknown_attribute(owner: str, name: str, known: list[str], where: str = "") 
     return UnknownAttributeError(f"{where or owner} has no attribute {name!r}{tail}")
 
 
+LOUD = {("Result", "boxes")}
+"""What raises InputError, no AttributeError: supervision's from_ultralytics would take it for no objects."""
+
+
 class Hinted:
     """Base of classes whose missing attributes are answered with edgevid's line for the habit."""
 
@@ -105,7 +113,8 @@ class Hinted:
             if name.startswith("_"):
                 raise UnknownAttributeError(f"{owner.__name__} has no attribute {name!r}")
             kinds = [c.__name__ for c in owner.__mro__ if name in HABITS.get(c.__name__, ())]
-            raise unknown_attribute((kinds or [owner.__name__])[0], name, dir(owner), owner.__name__)
+            error = unknown_attribute((kinds or [owner.__name__])[0], name, dir(owner), owner.__name__)
+            raise InputError(str(error)) if (owner.__name__, name) in LOUD else error
 
 
 class Boxes(np.ndarray, Hinted):

@@ -6,11 +6,11 @@ import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NoReturn
 
 import numpy as np
 
-from edgevid.errors import require
+from edgevid.errors import InputError, require
 from edgevid.types.peers import Hinted
 from edgevid.types.rows import BOX_NAMES, flat_names, flat_rows
 from edgevid.types.table import Array
@@ -104,6 +104,12 @@ class Result(Hinted):
     def __bool__(self) -> bool:
         return True  # a result without tracks is one too
 
+    def __getitem__(self, key: object) -> NoReturn:
+        raise InputError(
+            f"Result[{key!r}]: a result is that of one frame; its rows are result.tracks[mask], "
+            "result.to_dicts() or result.to_supervision()"
+        )
+
     def to_dicts(self) -> list[dict[str, Any]]:
         """A row per track of plain Python values, each with the same keys; None where there is no value.
 
@@ -131,17 +137,11 @@ class Result(Hinted):
         NaN and "" where there is no value; `metadata` has frame, time_s and size. MissingExtraError without
         supervision.
         """
-        sv = require("supervision", extra="supervision", purpose="Result.to_supervision")
         names = [name for name in flat_names(self) if name not in (*BOX_NAMES, "frame", "time_s")]
-        tracks = self.tracks
-        return sv.Detections(
-            xyxy=tracks.boxes.copy(),
-            confidence=tracks.scores.copy(),
-            class_id=tracks.labels.astype(int),
-            tracker_id=tracks.ids.astype(int),
-            data=_data(self.to_dicts(), names, self.verdicts),
-            metadata={"frame": self.frame_index, "time_s": self.time, "size": self.size},
-        )
+        made = self.tracks.to_supervision()
+        made.data = _data(self.to_dicts(), names, self.verdicts)
+        made.metadata = {"frame": self.frame_index, "time_s": self.time, "size": self.size}
+        return made
 
 
 def with_speeds(detections: Any, tracks: Tracks, report: SpeedReport, time: float) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
 
-from edgevid.errors import InputError, shown
+from edgevid.errors import InputError, require, shown
 from edgevid.types.table import F32, F64, I32, I64, U8, Array, Table, column
 
 KMH = 3.6
@@ -74,6 +75,22 @@ class _Boxed(Table):
     def class_id(self) -> I32:
         """(N,) `labels`."""
         return self.labels
+
+    def to_supervision(self, names: Sequence[str] = ()) -> Any:
+        """The rows as supervision.Detections; `names` of the labels give `data["class_name"]`.
+
+        MissingExtraError without supervision.
+        """
+        sv = require("supervision", extra="supervision", purpose="Conversion to supervision.Detections")
+        ids = getattr(self, "ids", None)
+        labels = self.labels.tolist()
+        return sv.Detections(
+            xyxy=np.array(self.boxes),
+            confidence=self.scores.copy(),
+            class_id=self.labels.astype(int),
+            tracker_id=None if ids is None else ids.astype(int),
+            data={"class_name": np.array([names[i] for i in labels], str)} if names else {},
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
