@@ -86,6 +86,7 @@ def findings() -> list[Finding]:
 def command(
     site: Annotated[Path | None, Option(help="Check this site file.")] = None,
     source: Annotated[str, Option(help="Check this camera: rtsp://..., http://..., a number.")] = "",
+    licenses: Annotated[bool, Option("--licenses", help="Show licenses of packages and bundles.")] = False,
     seconds: Annotated[float, Option(help="How long to read the camera.", min=1)] = 5.0,
 ) -> None:
     """Show what is installed and in use, or check a site file or a camera, with remedies.
@@ -93,6 +94,9 @@ def command(
     The exit status is 1 if something must be fixed.
     """
     console = Console(highlight=False)
+    if licenses:
+        _print_licenses(console)
+        return
     if site is None and not source:
         report = findings()
         _print_wide(console, report)
@@ -107,6 +111,26 @@ def command(
         _print_steps(console, report)
     if any(finding.ok is False for finding in report):
         sys.exit(1)
+
+
+def _print_licenses(console: Console) -> None:
+    from edgevid.cli.licenses import gpl_parts, installed
+
+    packages = installed()
+    table = Table(box=None, pad_edge=False)
+    for heading in ("package", "version", "license", "bundled in its wheel"):
+        table.add_column(heading, overflow="fold")
+    for one in packages:
+        bundled = (f"{', '.join(names)}: {kind}" for kind, names in one.bundled.items())
+        table.add_row(one.name, one.version, escape(one.license), escape("\n".join(bundled)))
+    console.print(table)
+    console.print("\nedgevid itself: Apache-2.0; `edgevid models list` shows the licenses of the models.")
+    gpl = [
+        name if parts == [name] else f"{', '.join(parts)} (in {name})"
+        for name, parts in gpl_parts(packages).items()
+    ]
+    remedy = " LICENSES.md tells how to do without." if gpl else ""
+    console.print(f"GPL or AGPL code installed: {'; '.join(gpl) or 'none'}.{remedy}")
 
 
 MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}
@@ -127,7 +151,7 @@ def _print_steps(console: Console, report: list[Finding]) -> None:
     for subject, state, ok, _ in report:
         table.add_row(MARKS[ok], subject, escape(state))
     console.print(table)
-    must = [f for f in report if f.ok is False]
+    must = [f for f in report if f.ok is False and f.remedy]
     may = [f for f in report if f.ok is None and f.remedy]
     for title, chosen in (("to fix", must), ("to consider", may)):
         if chosen:

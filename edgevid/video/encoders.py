@@ -102,6 +102,12 @@ def encodes(name: str, width: int, height: int) -> bool:
         return False
 
 
+def ffmpeg_meta() -> tuple[str, str]:
+    """The license and the configuration that this FFmpeg states; empty where PyAV does not pass them on."""
+    meta = getattr(av._core, "library_meta", {}).get("libavcodec", {})
+    return meta.get("license", ""), meta.get("configuration", "")
+
+
 def set_up(context: Any, name: str, width: int, height: int, *, fps: float, quality: int) -> None:
     """Sets size, rate, format and quality of an encoder's context that is not open yet."""
     os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 reports its settings otherwise
