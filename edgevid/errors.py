@@ -56,7 +56,7 @@ def hide(secret: str) -> None:
 def masked(text: str) -> str:
     """`text` with the passwords of addresses, and the secrets in their queries, masked.
 
-    A password may hold anything, "/", "#", "@" and blanks too; where in doubt, more is masked.
+    A password may hold anything, "/", "#", "@" and blanks too; more is masked where its end is unclear.
 
     >>> masked("rtsp://admin:hunter2@gate/1?token=abc&channel=2")
     'rtsp://***:***@gate/1?token=***&channel=2'
@@ -125,8 +125,8 @@ class FileFormatError(InputError):
         """`text` says what was received, where the value itself does not: "it is missing"."""
         self.path, self.key, self.expected, self.got = str(path), key, expected, got
         self.mistakes: tuple[FileFormatError, ...] = (self,)
-        self._sentence = f"{key}: expected {expected}, {text or f'got {got!r}'}"
-        super().__init__(f"{path}: {self._sentence}")
+        self.sentence = f"{key}: expected {expected}, {text or f'got {got!r}'}"
+        super().__init__(f"{path}: {self.sentence}")
 
     @classmethod
     def of(cls, mistakes: Sequence[FileFormatError]) -> FileFormatError:
@@ -136,7 +136,7 @@ class FileFormatError(InputError):
             return first
         made = cls(first.path, first.key, expected=first.expected, got=first.got)
         made.mistakes = tuple(mistakes)
-        lines = (one._sentence for one in mistakes)
+        lines = (one.sentence for one in mistakes)
         made.args = ("\n  ".join([f"{first.path}: {len(mistakes)} mistakes", *lines]),)
         return made
 
@@ -179,8 +179,8 @@ class MissingExtraError(EdgevidError, ImportError):
     ) -> None:
         """`problem` and `remedy` say what is wrong with a package that is there, and what mends it."""
         self.package, self.extra = package, extra
-        remedy = f"Mend it with: {remedy}" if remedy else f'Add it with: pip install "edgevid[{extra}]"'
-        super().__init__(f"{purpose} needs the package {package!r}, which {problem}. {remedy}")
+        remedy = remedy or f'pip install "edgevid[{extra}]"'
+        super().__init__(f"{purpose} needs the package {package!r}, which {problem}. Add it with: {remedy}")
 
 
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:

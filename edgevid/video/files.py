@@ -13,6 +13,7 @@ from edgevid.errors import SourceError
 from edgevid.types import Frame
 from edgevid.video.base import SourceBase
 from edgevid.video.frames import short_reason, to_frame
+from edgevid.video.hwaccel import Decode, hardware
 
 # PyAV's log level stays at its default, None: any other installs a callback that wants the GIL from decoder
 # threads, and closing a damaged file then deadlocks now and then. FFmpeg prints nothing either way.
@@ -26,10 +27,23 @@ DEFAULT_FPS = 25.0
 class FileSource(SourceBase):
     """A video file, to its end, every frame once."""
 
-    def __init__(self, path: str | Path, *, loop: bool = False, threads: int = 0) -> None:
-        """`loop` starts again at the end, times going on; `threads` 0 lets the decoder choose."""
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        loop: bool = False,
+        threads: int = 0,
+        opened: Any = None,
+        decode: Decode = "cpu",
+    ) -> None:
+        """`loop` starts again at the end, times going on; `threads` 0 lets the decoder choose.
+
+        `opened` is what to read instead of the file: a binary file object, or an open container of PyAV.
+        `decode` names the decoder's device.
+        """
         super().__init__()
         self.path, self._loop, self._threads = Path(str(path).removeprefix("file://")), loop, threads
+        self._given, self._hwaccel = opened, hardware(decode)
         self._last, self._resume_at = -np.inf, 0.0
         self._open()
         self.fps = float(self._stream.average_rate) if self._stream.average_rate else None
@@ -78,9 +92,11 @@ class FileSource(SourceBase):
     def close(self) -> None:
         """Closes the file."""
         self._container.close()
+        if self._given is not None:
+            self._given.close()
 
     def _open(self) -> None:
-        self._container = _opened(self.path)
+        self._container = _opened(self.path, self._given, self._hwaccel)
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
         if self._threads:
@@ -120,14 +136,19 @@ class FileSource(SourceBase):
         return seconds - self._start
 
 
-def _opened(path: Path) -> Any:
-    """The open container of a file with a video stream that FFmpeg can decode; else SourceError."""
-    if not path.exists():
+def _opened(path: Path, given: Any = None, hwaccel: Any = None) -> Any:
+    """The open container of a file with a video stream that FFmpeg can decode; else SourceError.
+
+    `given` is read instead of the file where it is not None: a file object or a container.
+    """
+    if given is None and not path.exists():
         raise SourceError(f"{path}: there is no such file; check the path")
-    if path.stat().st_size == 0:
+    if given is None and path.stat().st_size == 0:
         raise SourceError(f"{path}: expected a video, the file is empty; copy it again")
     try:
-        container = av.open(str(path))
+        options = {} if hwaccel is None else {"hwaccel": hwaccel}
+        whole = hasattr(given, "demux")
+        container = given if whole else av.open(str(path) if given is None else given, **options)
     except (av.FFmpegError, ValueError) as error:
         raise SourceError(
             f"{path}: expected a video file, FFmpeg cannot read this one ({short_reason(error)}); "

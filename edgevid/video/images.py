@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -80,10 +80,10 @@ class ArraySource(SourceBase):
             yield frame
 
 
-def read_image(path: Path) -> Array | None:
+def read_image(path: Path | BinaryIO) -> Array | None:
     """(H, W, 3) uint8 RGB of an image file, None where it does not decode."""
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path) if isinstance(path, Path) else path, "r") as container:
             for av_frame in container.decode(video=0):
                 return np.ascontiguousarray(av_frame.to_ndarray(format="rgb24"))
     except (av.FFmpegError, OSError, ValueError):

@@ -6,17 +6,18 @@ never from index / fps.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from edgevid.errors import check_type
+from edgevid.errors import SourceError, check_type
 from edgevid.types import Frame
+from edgevid.video.address import NETWORK
 from edgevid.video.files import FileSource
 from edgevid.video.images import ArraySource, ImageSource
 from edgevid.video.live import LiveSource
+from edgevid.video.pipe import Pipe, is_pipe
 
 
 class Source(Protocol):
@@ -41,7 +42,8 @@ class Source(Protocol):
 def open_video(uri: str | Path | int | Iterable[Any], **options: Any) -> Source:
     """The source behind `uri`: a file, a folder or glob of images, a camera, a stream, or arrays.
 
-    A camera is a number or /dev/videoN; a stream is rtsp://, http:// or the like; arrays are an iterable
+    A camera is a number or /dev/videoN; a stream is rtsp://, http://, an .sdp file or the like; "-" is
+    standard input, and a named pipe is read like it; arrays are an iterable
     of (H, W, 3) uint8 BGR, as OpenCV reads them, or of (seconds, array) pairs. `options` go to the source's
     class. Raises SourceError where nothing can be read, InputError for any other type.
     """
@@ -49,11 +51,35 @@ def open_video(uri: str | Path | int | Iterable[Any], **options: Any) -> Source:
         check_type(uri, Iterable, "open_video", "a file, folder, camera number, address or arrays")
         return ArraySource(uri, **options)
     text = str(uri)
+    if is_live(text):
+        return LiveSource(text, **options)
+    if is_pipe(text):
+        return _piped(text, options)
     if Path(text).is_file():  # before any pattern: "clip[1].mp4" is a good name for a file
         return FileSource(text, **options)
-    streams = re.match(r"(?i)[a-z][a-z0-9+]*://", text) and not text.startswith("file://")
-    if streams or re.match(r"(/dev/video)?\d+$", text):
-        return LiveSource(text, **options)
     if Path(text).is_dir() or any(c in text for c in "*?["):
         return ImageSource(text, **options)
     return FileSource(text, **options)
+
+
+def is_live(text: str) -> bool:
+    """Whether `text` is the address of a camera or stream: frames come by themselves, or by a network."""
+    if text.startswith("file://"):
+        return False
+    camera = text.startswith("/dev/video") or (text.isdecimal() and not Path(text).exists())
+    session = text.lower().endswith(".sdp") and Path(text).is_file()
+    return camera or session or NETWORK.match(text) is not None
+
+
+def _piped(text: str, options: dict[str, Any]) -> FileSource:
+    pipe = Pipe(text)
+    try:
+        return FileSource(pipe.name, opened=pipe, **options)
+    except SourceError as error:
+        pipe.close()
+        if pipe.received:
+            raise
+        raise SourceError(
+            f"{pipe.name}: expected a video, the pipe was closed without data; is the program that writes "
+            "into it running?"
+        ) from error

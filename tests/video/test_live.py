@@ -23,6 +23,7 @@ from video_clips import transport_stream
 
 from edgevid.errors import SourceError, masked
 from edgevid.types import Frame
+from edgevid.video.connect import Connector
 from edgevid.video.live import LiveSource
 
 
@@ -67,10 +68,10 @@ def test_a_real_rtsp_server_killed_resized_and_frozen(tmp_path: Path) -> None:
 
 
 def test_whatever_breaks_the_reading_the_reconnecting_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: LiveSource) -> Any:
+    def broken(self: Connector) -> Any:
         raise IndexError("list index out of range")  # what PyAV makes of some damaged streams
 
-    monkeypatch.setattr(LiveSource, "_connect", broken)
+    monkeypatch.setattr(Connector, "connect", broken)
     with LiveSource("http://nowhere/x.ts", min_backoff_s=0.01, max_backoff_s=0.02) as source:
         assert until(lambda: len(source.events) > 3, 5)
     assert {event.kind for event in source.events} == {"lost"}
@@ -109,7 +110,7 @@ def test_an_untrusted_certificate_is_rejected_and_a_trusted_one_is_not(
     try:
         for trusted in (False, True):
             if trusted:
-                monkeypatch.setattr("edgevid.video.live.trusted_certificates", lambda: {"ca_file": str(cert)})
+                monkeypatch.setattr("edgevid.video.http.trusted_certificates", lambda: {"ca_file": str(cert)})
             before = len(hands)
             with LiveSource(uri, min_backoff_s=5.0):
                 assert until(lambda: len(hands) > before, 10)  # noqa: B023

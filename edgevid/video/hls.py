@@ -1,0 +1,212 @@
+"""HTTP live streaming (RFC 8216) as one stream of bytes: every segment once, in order.
+
+Segments are MPEG-TS, or fragmented MP4 behind an initialization section: joined, both are one stream for
+FFmpeg. Encrypted ones are left to FFmpeg's own reader.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import time as clock
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import urljoin
+
+from edgevid.errors import SourceError
+from edgevid.video.http import HttpClient, HttpError, HttpStream
+
+START = 3
+"""A live stream begins so many segments before its end, as RFC 8216 asks for."""
+Span = tuple[int, int]
+
+
+class Segment(NamedTuple):
+    """One entry of a playlist."""
+
+    sequence: int
+    url: str
+    span: Span | None
+    """First byte and length, where it is a part of its file."""
+    init: tuple[str, Span | None] | None
+    """The initialization section that must stand before it."""
+
+
+class Playlist(NamedTuple):
+    """What a playlist says."""
+
+    segments: list[Segment]
+    target_s: float
+    """No segment is longer."""
+    ended: bool
+    """Whether no more segments follow."""
+    encrypted: bool
+    variants: list[tuple[int, str]]
+    """Bits per second and address of each version of the stream, in a master playlist."""
+
+
+def parse_playlist(text: str, url: str) -> Playlist:
+    """The playlist of `text` that came from `url`; SourceError where it is none."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines or not lines[0].startswith("#EXTM3U"):
+        raise SourceError("expected an HLS playlist that begins with #EXTM3U, got another text")
+    segments: list[Segment] = []
+    variants: list[tuple[int, str]] = []
+    sequence, target_s, encrypted = 0, 10.0, False
+    span: Span | None = None
+    init: tuple[str, Span | None] | None = None
+    rate: int | None = None
+    ends: dict[str, int] = {}
+    for line in lines:
+        tag, _, value = line.partition(":")
+        if tag == "#EXT-X-MEDIA-SEQUENCE":
+            sequence = int(value)
+        elif tag == "#EXT-X-TARGETDURATION":
+            target_s = float(value)
+        elif tag == "#EXT-X-KEY":
+            encrypted |= "METHOD=NONE" not in value
+        elif tag == "#EXT-X-STREAM-INF":
+            found = re.search(r"(?:^|,)BANDWIDTH=(\d+)", value)
+            rate = int(found[1]) if found else 0
+        elif tag == "#EXT-X-MAP":
+            named, part = re.search(r'URI="([^"]*)"', value), re.search(r'BYTERANGE="([^"]*)"', value)
+            init = (urljoin(url, named[1] if named else ""), _span(part[1], 0) if part else None)
+        elif tag == "#EXT-X-BYTERANGE":
+            span = _span(value, -1)
+        elif not line.startswith("#"):
+            address = urljoin(url, line)
+            if rate is not None:
+                variants.append((rate, address))
+                rate = None
+                continue
+            if span:
+                span = (span[0] if span[0] >= 0 else ends.get(address, 0), span[1])
+                ends[address] = sum(span)
+            segments.append(Segment(sequence + len(segments), address, span, init))
+            span = None
+    return Playlist(segments, target_s, "#EXT-X-ENDLIST" in lines, encrypted, variants)
+
+
+def _span(text: str, default: int) -> Span:
+    """`length@first` as (first, length)."""
+    length, _, first = text.partition("@")
+    return int(first) if first else default, int(length)
+
+
+class HlsStream:
+    """The joined segments of a playlist as a binary file for FFmpeg."""
+
+    def __init__(
+        self,
+        client: HttpClient,
+        playlist: HttpStream,
+        *,
+        after: int | None,
+        stall_s: float,
+        check: Callable[[], None],
+        wait: Callable[[float], None],
+        report: Callable[[Any, str], Any],
+        retry: Callable[[Exception], None],
+    ) -> None:
+        """`playlist` is the open response. `after` is the number of the last segment that was read before.
+
+        `wait` sleeps, and raises when the source is closed; `stall_s` is the least time without a new segment
+        that counts as a stall: three times the longest segment where that is more.
+        """
+        self._client, self._check, self._wait, self._report = client, check, wait, report
+        self._retry, self._stall_s, self.after = retry, stall_s, after
+        self._url = playlist.url
+        self._part: HttpStream | None = None
+        self._init: tuple[str, Span | None] | None = None
+        self._last_new, self._checked = clock.monotonic(), clock.monotonic()
+        self.playlist = parse_playlist(playlist.read().decode("utf-8", "replace"), self._url)
+        playlist.close()
+        if self.playlist.variants:
+            self._url = max(self.playlist.variants)[1]
+            self._load()
+        segments = self.playlist.segments
+        if not self.playlist.ended and segments:
+            newest = segments[-1].sequence
+            if after is None or newest < after - 1 or newest > after + len(segments):
+                self.after = max(segments[0].sequence, newest - START + 1) - 1
+
+    @property
+    def ended(self) -> bool:
+        """Whether the playlist is complete: a recording."""
+        return self.playlist.ended
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes, b"" at the end of a stream that has one."""
+        while True:
+            self._check()
+            if self._part is None and not self._next():
+                return b""
+            assert self._part is not None
+            if data := self._part.read(size):
+                return data
+            self._part.close()
+            self._part = None
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def abort(self) -> None:
+        """Ends a read that waits in another thread."""
+        if self._part is not None:
+            self._part.abort()
+
+    def close(self) -> None:
+        """Hangs up."""
+        if self._part is not None:
+            self._part.close()
+
+    def _next(self) -> bool:
+        """Opens the next segment, or the section before it; waits for it; False at the end."""
+        while True:
+            after = -1 if self.after is None else self.after
+            segment = next((s for s in self.playlist.segments if s.sequence > after), None)
+            if segment is None:
+                if self.playlist.ended:
+                    return False
+                self._reload()
+                continue
+            if segment.init != self._init and segment.init is not None:
+                self._init = segment.init
+                self._part = self._open(*segment.init)
+                return True
+            missed = segment.sequence - after - 1
+            if missed and self.after is not None:
+                self._report("skipped", f"{missed} segments had left the playlist")
+            self.after = segment.sequence
+            self._last_new = clock.monotonic()
+            try:
+                self._part = self._open(segment.url, segment.span)
+            except HttpError as error:
+                if self.playlist.ended or error.status not in (404, 410):
+                    raise
+                self._report("skipped", f"segment {segment.sequence} is gone ({error.status})")
+                continue
+            return True
+
+    def _open(self, url: str, span: Span | None) -> HttpStream:
+        return HttpStream(self._client, url, span=span, check=self._check, retry=self._retry)
+
+    def _reload(self) -> None:
+        """The playlist again, half a segment after the last time."""
+        limit_s = max(self._stall_s, 3 * self.playlist.target_s)
+        if clock.monotonic() - self._last_new > limit_s:
+            raise TimeoutError(f"no new segment for {limit_s:g} s")
+        pause_s = min(max(self.playlist.target_s / 2, 0.1), 3.0)
+        self._wait(max(0.0, self._checked + pause_s - clock.monotonic()))
+        try:
+            self._load()
+        except (OSError, http.client.HTTPException) as error:  # a server may miss one of many requests
+            self._checked = clock.monotonic()
+            if isinstance(error, HttpError) and error.status in (401, 403, 404, 410):
+                raise
+
+    def _load(self) -> None:
+        self._checked = clock.monotonic()
+        text = HttpStream(self._client, self._url, check=self._check).read()
+        self.playlist = parse_playlist(text.decode("utf-8", "replace"), self._url)

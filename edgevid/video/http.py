@@ -1,0 +1,222 @@
+"""Bytes of a video by HTTP(S), as a file object: resumed where the connection breaks, ended from outside.
+
+FFmpeg's own HTTP takes a broken connection for the end of a file, and cannot be interrupted.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import socket
+import ssl
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from edgevid.errors import SourceError
+
+SKIPPED = 1 << 18
+"""A seek forward by up to this many bytes reads on, instead of asking again."""
+
+
+class PermanentError(SourceError):
+    """An answer of a server or a machine that waiting does not change."""
+
+
+class HttpError(SourceError):
+    """A server's answer with another status than success."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        self.status = status
+        super().__init__(f"the server answers {status} {reason}".rstrip())
+
+
+class HttpClient:
+    """Requests to the server of one address, with its login (basic or digest) and trusted certificates."""
+
+    def __init__(self, address: str, *, timeout_s: float) -> None:
+        """`address` as `network_address` gives it; `timeout_s` limits each wait for the server."""
+        parts = urlsplit(address)
+        login, _, host = parts.netloc.rpartition("@")
+        self.url, self.timeout_s = urlunsplit(parts._replace(netloc=host, fragment="")), timeout_s
+        known = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+        if login:
+            user, _, password = login.partition(":")
+            known.add_password(None, f"{parts.scheme}://{host}", unquote(user), unquote(password))
+        context = ssl.create_default_context()
+        if "ca_file" in (trusted := trusted_certificates()):
+            context.load_verify_locations(trusted["ca_file"])
+        self._opener = urllib.request.build_opener(
+            urllib.request.HTTPSHandler(context=context),
+            urllib.request.HTTPDigestAuthHandler(known),
+            urllib.request.HTTPBasicAuthHandler(known),
+        )
+
+    def get(self, url: str = "", headers: dict[str, str] | None = None) -> Any:
+        """The open response; HttpError where the server rejects the request, SourceError where it cannot be reached."""
+        request = urllib.request.Request(
+            url or self.url, headers={"User-Agent": "edgevid", **(headers or {})}
+        )
+        try:
+            return self._opener.open(request, timeout=self.timeout_s)
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise HttpError(error.code, str(error.reason)) from None
+        except urllib.error.URLError as error:
+            reason = error.reason
+            raise SourceError(getattr(reason, "strerror", None) or str(reason)) from None
+        except (ValueError, http.client.HTTPException) as error:
+            raise SourceError(f"no HTTP server answers ({type(error).__name__})") from None
+
+
+class HttpStream:
+    """One response as a binary file for FFmpeg; with a known length it can be resumed and is seekable."""
+
+    def __init__(
+        self,
+        client: HttpClient,
+        url: str = "",
+        *,
+        span: tuple[int, int] | None = None,
+        check: Callable[[], None] = lambda: None,
+        retry: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """Opens it. `check` runs before each read and may raise; `span` is a first byte and a length.
+
+        `retry` is called with what broke the connection and waits; None: a broken connection raises.
+        """
+        self._client, self._url, self._check, self._retry = client, url, check, retry
+        self._first = span[0] if span else 0
+        self.length = span[1] if span else None
+        """Bytes in all; None where the server does not tell."""
+        self._pos = 0
+        self._lock = threading.Lock()
+        self._ended = False
+        self._response: Any = None
+        response = self._connect()
+        self.headers, self.url = response.headers, str(response.geturl())
+        self.content_type = str(self.headers.get_content_type()).lower()
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes as they come, b"" at the end."""
+        while True:
+            self._check()
+            if self._ended:
+                raise SourceError("closed")
+            if self.length is not None and self._pos >= self.length:
+                return b""
+            try:
+                if self._response is None:
+                    self._connect()
+                left = size if self.length is None else min(size, self.length - self._pos)
+                data: bytes = self._response.read1(left) if size >= 0 else self._response.read()
+            except (OSError, ValueError, AttributeError, http.client.HTTPException) as error:
+                if self._ended:
+                    raise SourceError("closed") from None
+                if isinstance(error, HttpError) and error.status < 500:
+                    raise
+                self._broke(error)
+                continue
+            self._pos += len(data)
+            if data or self.length is None:
+                return data
+            self._broke(ConnectionError(f"broke off after {self._pos} of {self.length} bytes"))
+
+    def read_on(self, retry: Callable[[Exception], None], check: Callable[[], None]) -> None:
+        """From now on a broken connection is resumed after `retry`, and `check` runs before each read."""
+        self._retry, self._check = retry, check
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Whether the length is known: a server without ranges sends it from the start again."""
+        return self.length is not None
+
+    def tell(self) -> int:
+        """Bytes from the start."""
+        return self._pos
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Goes to a byte; from the end where `whence` is 2."""
+        base = (0, self._pos, self.length or 0)[whence]
+        target = max(0, base + offset)
+        if self._response is not None and self._pos <= target <= self._pos + SKIPPED:
+            with suppress(OSError, http.client.HTTPException):
+                self._skip(target - self._pos)
+        if target != self._pos:
+            self._hang_up()
+            self._pos = target
+        return self._pos
+
+    def abort(self) -> None:
+        """Ends a read that waits in another thread, and all later ones."""
+        self._ended = True
+        with (
+            self._lock,
+            suppress(OSError, ValueError, AttributeError),
+            socket.socket(fileno=os.dup(self._response.fileno())) as connection,
+        ):
+            connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Hangs up."""
+        self._ended = True
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        with self._lock:
+            response, self._response = self._response, None
+        if response is not None:
+            with suppress(OSError, http.client.HTTPException):
+                response.close()
+
+    def _broke(self, error: Exception) -> None:
+        """Asks for the rest with the next read, or raises what broke the connection."""
+        self._hang_up()
+        if self._retry is None or self.length is None:
+            raise error
+        self._retry(error)
+
+    def _connect(self) -> Any:
+        first = self._first + self._pos
+        last = "" if self.length is None else str(self._first + self.length - 1)
+        response = self._client.get(self._url, {"Range": f"bytes={first}-{last}"})
+        with self._lock:
+            self._response = response
+        stated = re.match(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        length = response.headers.get("Content-Length", "")
+        whole = int(stated[2]) if stated else int(length) if length.isdigit() else None
+        began = int(stated[1]) if stated and response.status == 206 else 0
+        if self.length is None:
+            self.length = whole
+        elif not self._first and whole not in (None, self.length):
+            raise SourceError(f"the file has changed: {self.length} bytes before, {whole} now")
+        at, self._pos = self._pos, began - self._first
+        self._skip(at - self._pos)
+        return response
+
+    def _skip(self, count: int) -> None:
+        """Reads over `count` bytes, and notes where it got to."""
+        while count > 0:
+            self._check()
+            data = self._response.read1(min(count, 1 << 16))
+            if not data:
+                raise ConnectionError(f"broke off after {self._pos} bytes")
+            self._pos, count = self._pos + len(data), count - len(data)
+
+
+def trusted_certificates() -> dict[str, str]:
+    """FFmpeg's option for the certificates that this machine trusts: PyAV's wheels do not look there."""
+    paths = ssl.get_default_verify_paths()
+    for file in (paths.cafile, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"):
+        if file and Path(file).is_file():
+            return {"ca_file": file}
+    return {}

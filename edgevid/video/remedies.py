@@ -1,0 +1,21 @@
+"""What to do about what a camera or a server answers, by a part of its text."""
+
+from __future__ import annotations
+
+REMEDIES = {
+    "401": "check the user and the password: rtsp://USER:PASSWORD@HOST/PATH",
+    "unauthorized": "check the user and the password: rtsp://USER:PASSWORD@HOST/PATH",
+    "403": "this user has no permission for the stream: grant it in the camera's settings",
+    "404": "check the path after the host; the camera's manual or its ONVIF page names it",
+    "not found": "check the path after the host; the camera's manual or its ONVIF page names it",
+    "web page": "open it in a browser and copy the address of the video itself",
+    "refused": "no service answers on this port: is RTSP enabled, is the port right?",
+    "certificate": "the camera's certificate is not trusted: add its issuer to this machine's certificates",
+    "no such device": "`ls /dev/video*` lists them; is this user in the group `video`?",
+    "no frame for": "the camera answers but sends no frame: is another program using up its connections?",
+}
+
+
+def remedy_for(detail: str) -> str:
+    """What to do about `detail`, "" where nothing is known."""
+    return next((text for key, text in REMEDIES.items() if key in detail.lower()), "")
