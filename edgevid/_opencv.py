@@ -7,29 +7,43 @@ so that edgevid depends on none of them, and its extras bring none but `opencv`.
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from edgevid.errors import MissingExtraError, require
+from edgevid.errors import MissingExtraError
+
+PACKAGES = tuple(f"opencv-{kind}python{end}" for kind in ("", "contrib-") for end in ("", "-headless"))
+ADD = 'pip install "edgevid[opencv]"'
 
 
 def require_opencv(purpose: str = "Drawing or processing images") -> ModuleType:
-    """The imported cv2; MissingExtraError that names the pip command where there is none, or a broken one."""
+    """The imported cv2; MissingExtraError with the pip command where there is none, or one that fails."""
     try:
-        module = require("cv2", extra="opencv", purpose=purpose)
-        broken = "" if hasattr(module, "imencode") else "files of it are missing"
-    except MissingExtraError:
-        raise
+        module = importlib.import_module("cv2")
+        if hasattr(module, "imencode"):  # else a folder that another OpenCV left
+            return module
+        problem = "is not installed"
+    except ModuleNotFoundError as error:
+        problem = "is not installed" if error.name == "cv2" else f"fails to load ({error})"
     except ImportError as error:  # such as libGL.so.1, which opencv-python needs and a server lacks
-        broken = str(error)
-    if not broken:
-        return module
-    raise MissingExtraError(
-        "cv2", "opencv", purpose,
-        problem=f"is installed but does not load ({broken}): where two OpenCV packages shared its folder, "
-        "removing one breaks the other",
-        remedy="pip install --force-reinstall --no-deps opencv-python-headless",
-    )  # fmt: skip
+        problem = f"fails to load ({error})"
+    listed, remedy = [name for name in PACKAGES if _is_listed(name)], ADD
+    if listed and problem == "is not installed":
+        again = f"pip install --force-reinstall --no-deps {listed[0]}"
+        remedy = f"{ADD}, or, as {listed[0]} is listed but another OpenCV took its files along: {again}"
+    elif listed:
+        remedy = f"pip uninstall -y {' '.join(listed)} && {ADD}"
+    raise MissingExtraError("cv2", "opencv", purpose, problem=problem, remedy=remedy)
+
+
+def _is_listed(package: str) -> bool:
+    """Whether pip lists `package` as installed."""
+    try:
+        return bool(importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 class _OpenCV:
