@@ -153,7 +153,11 @@ def test_importing_edgevid_pulls_in_no_extra() -> None:
     heavy = [
         "torch", "kornia", "ultralytics", "onnx", "tensorrt", "tensorrt_rtx", "pycuda", "cuda",
         "matplotlib", "av", "typer", "onnxruntime", "cv2", "shapely", "pydantic", "tomlkit", "lap",
+        "numpy", "orjson",
     ]  # fmt: skip
-    code = f"import sys, edgevid; print([m for m in {heavy!r} if m in sys.modules])"
+    code = (
+        f"import sys, edgevid; print([m for m in {heavy!r} if m in sys.modules] "
+        "+ [m for m in sys.modules if m.startswith('edgevid.') and m != 'edgevid._version'])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

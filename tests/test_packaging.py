@@ -26,7 +26,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("cmake") is None:
         pytest.skip("builds wheels with cmake, which is not installed")
     folder = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "CMakeLists.txt", "README.md", "LICENSE", ".gitignore"):
+    for name in ("pyproject.toml", "CMakeLists.txt", "README.md", "LICENSE", "LICENSES.md", ".gitignore"):
         shutil.copy(ROOT / name, folder / name)
     ignored = shutil.ignore_patterns("*.so", "__pycache__")
     for name in ("edgevid", "engines"):
@@ -58,6 +58,7 @@ def test_without_a_compiler_the_wheel_has_the_numpy_kernels_and_prints_the_remed
     recipes = {p.relative_to(ROOT).as_posix() for p in ROOT.glob("engines/*/recipe.toml")}
     assert {f"edgevid/{recipe}" for recipe in recipes} <= set(names)
     assert "edgevid/engines/street-nano/street_nano.onnx" in names
+    assert any(name.endswith("licenses/LICENSES.md") for name in names)  # `edgevid doctor` refers to it
     assert "edgevid/kernels/reference/boxes.py" in names
     assert "edgevid/engines/build.py" not in names
     assert not [name for name in names if name.endswith((".so", ".cpp", ".hpp"))]
