@@ -65,36 +65,37 @@ def masked(text: str) -> str:
         text = text.replace(secret, "***")
     for field in _FIELDS:  # first: their values may hold an "@"
         text = field.sub(r"\1***", text)
-    for begin, end in reversed(login_spans(text)):
+    for begin, end in reversed(_login_spans(text)):
         text = f"{text[:begin]}***:***{text[end:]}"
     return _NESTED.sub(r"\1***\2", text)
 
 
-def login_spans(text: str) -> list[tuple[int, int]]:
+def _login_spans(text: str) -> list[tuple[int, int]]:
     """Begin and end of each "user:password" in front of the "@" of an address in `text`."""
     starts: list[tuple[int, int]] = []
     for start in _START.finditer(text):
         before = text[starts[-1][1] : start.start()] if starts else ""
-        inside = ":" in before and "@" not in before and not re.match(r"[^:\s]*(:\d+)?(:\s|[/?#\s])", before)
+        inside = ":" in before and not re.match(r".*@[\w\[*]|[^:\s]*(:\d+)?(:\s|[/?#\s])", before)
         if not inside or re.match(rf"(?i)(?:{SCHEMES})://", start[0]):  # else it is a part of a password
             starts.append(start.span())
-    found = []
     stops = [begin for begin, _ in starts[1:]] + [len(text)]
-    for (_, begin), stop in zip(starts, stops, strict=False):
-        part = text[begin:stop].partition("\n")[0]
-        if (login := re.match(r"(.*)@(?=[\w\[*])", part)) and _is_login(login[1], part[login.end() :]):
-            found.append((begin, begin + len(login[1])))
-    return found
+    spans = [(begin, stop) for (_, begin), stop in zip(starts, stops, strict=False)]
+    lengths = [login_length(text[begin:stop].partition("\n")[0]) for begin, stop in spans]
+    return [(begin, begin + length) for (begin, _), length in zip(spans, lengths, strict=True) if length]
 
 
-def _is_login(text: str, after: str) -> bool:
-    """Whether what stands before the last "@" is a login, and not a host with an "@" in its path."""
-    head = re.split(r"[/?#]", text, maxsplit=1)[0]
-    if len(head) < len(text) and (":" not in head or _IP_HOST.match(head)):
-        return False
-    if re.search(r":\d+/$", text) and re.fullmatch(r"\w+", after):  # http://gate:8080/@lobby
-        return False
-    return ":" in text or not re.search(r"\s", text)
+def login_length(address: str) -> int:
+    """The length of "user:password" in front of an "@" in `address`, what follows "//"; 0 where none is."""
+    found = re.match(r"(.*)@(?=[\w\[*])", address)
+    if not found:
+        return 0
+    login, after = found[1], address[found.end() :]
+    head = re.split(r"[/?#]", login, maxsplit=1)[0]
+    if len(head) < len(login) and (":" not in head or _IP_HOST.match(head)):
+        return 0  # an "@" in the path of a host
+    if re.search(r":\d+/$", login) and re.fullmatch(r"\w+", after):  # http://gate:8080/@lobby
+        return 0
+    return len(login) if ":" in login or not re.search(r"\s", login) else 0
 
 
 class EdgevidError(Exception):

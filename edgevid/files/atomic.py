@@ -17,8 +17,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Readers get the old file or the new one, never a part; a crash or a power failure leaves one of both. The
     temporary name is unique, so that two programs never write one file. The mode of a replaced file stays,
-    and a symbolic link keeps pointing to its file. SourceError, an OSError, where no file can be made there;
-    OSError where the disk is full.
+    its owner where possible, and a symbolic link keeps pointing to its file. SourceError, an OSError, where no
+    file can be made there; OSError where the disk is full.
     """
     path = Path(os.path.realpath(path))
     check_file(path)
@@ -31,7 +31,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield new
         if path.exists():
-            new.chmod(path.stat().st_mode & 0o777)
+            old = path.stat()
+            with suppress(OSError):  # only root may give a file away
+                os.chown(new, old.st_uid, old.st_gid)
+            new.chmod(old.st_mode & 0o777)
         move_into_place(new, path)
     finally:
         new.unlink(missing_ok=True)

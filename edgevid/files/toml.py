@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ else:
     import tomli as tomllib
 
 
+Row = Mapping[str, Any]
 parse_toml = tomllib.loads
 """The values of a text; ValueError where it is not TOML."""
 
@@ -67,6 +68,12 @@ def toml_value(value: Any) -> str:
     if isinstance(value, int):  # and bool
         return json.dumps(value)
     raise TypeError(f"TOML has no value for {value!r}: expected a text, number, flag or list")
+
+
+def toml_text(tables: Mapping[str, Sequence[Row]], *, head: str = "") -> str:
+    """A file of tables, each with a title as for `toml_table`, and its rows; `head` stands before them."""
+    lines = [line for title, rows in tables.items() for row in rows for line in toml_table(title, row)]
+    return "\n".join([head, *lines]).lstrip("\n") + "\n"
 
 
 def toml_table(title: str, values: Mapping[str, Any], *, comment: str = "") -> list[str]:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from edgevid.errors import InputError
-from edgevid.files.toml import parse_toml, toml_table
+from edgevid.files.toml import Row, parse_toml, toml_table
 
 _HEADER = re.compile(r"\s*\[(\[?)\s*([\w.\"'-]+(?:\s*\.\s*[\w\"'-]+)*)\s*\]\]?\s*(?:#.*)?$")
 """A table's header; a row of points inside an array has a comma and is none."""
-Row = dict[str, Any]
 
 
 def edit_toml(path: Path, tables: Mapping[str, Sequence[Row]]) -> str:
@@ -28,14 +27,15 @@ def edit_toml(path: Path, tables: Mapping[str, Sequence[Row]]) -> str:
     rows = {title: [_known(row) for row in given] for title, given in tables.items() if title}
     names = {title.strip("[]"): title for title in rows}
     top = dict(next(iter(tables.get("", ())), {}))
+    right = True
     try:
         top |= {name: None for name in parse_toml(_chunks(text)[0][1]) if name in names}  # written inline
         new = _edited(_chunks(text), {"": [top], **{title: list(some) for title, some in rows.items()}})
-        expected = parse_toml(text) | top | dict.fromkeys(names)
+        found, kept = parse_toml(new), parse_toml(text) | top | dict.fromkeys(names)
         for name, title in names.items():
-            if rows[title]:
-                expected[name] = rows[title] if title[0] == "[" else rows[title][0]
-        right = parse_toml(new) == _known(expected)
+            some = found.pop(name, []) if title[0] == "[" else [found.pop(name)] if name in found else []
+            right = right and len(some) == len(rows[title]) and all(row in some for row in rows[title])
+        right = right and found == _known(kept)
     except (TOMLKitError, ValueError):
         right = False
     if not right:
@@ -43,7 +43,7 @@ def edit_toml(path: Path, tables: Mapping[str, Sequence[Row]]) -> str:
     return "\r\n".join(re.split("\r?\n", new)) if "\r\n" in text else new
 
 
-def _known(values: Row) -> Row:
+def _known(values: Row) -> dict[str, Any]:
     """The values that are not None; tuples are arrays."""
     return {key: _plain(value) for key, value in values.items() if value is not None}
 

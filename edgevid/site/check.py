@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time as clock
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import shapely
 from edgevid.abstain.file import PolicyFile, read_policy
 from edgevid.detect.detector import Detector
 from edgevid.errors import EdgevidError, masked
+from edgevid.files.toml import read_toml
 from edgevid.models.catalog import find_recipe
 from edgevid.site.build import LoadedSite, build_detector, build_recognition, build_zones
 from edgevid.site.check_camera import CameraCheck, check_camera
@@ -38,7 +40,7 @@ def check_site(path: Path, *, source: str = "", watch_s: float = 5.0) -> list[Fi
     site = attempt(found, "file", lambda: read_site(path), remedy, lambda _: f"{path.name} is valid")
     if site is None:
         return found
-    found += _check_secrets(path, site.source)
+    found += _check_secrets(path)
     stream = _check_source(source or site.source, watch_s)
     found += stream.findings
     detector = _check_detector(found, site)
@@ -55,13 +57,15 @@ def check_site(path: Path, *, source: str = "", watch_s: float = 5.0) -> list[Fi
     return found
 
 
-def _check_secrets(path: Path, source: str) -> list[Finding]:
-    """A file with a password should be readable by its owner only."""
+def _check_secrets(path: Path) -> list[Finding]:
+    """A file with a password should be readable by its owner only; ${NAME} stands for one outside of it."""
+    source = re.sub(r"\$\{[^}]*\}", "", str(read_toml(path).get("source", "")))
+    source = re.sub(r"//[^/@:]*:?@", "//", source)  # a user without a password
     if masked(source) == source:
         return []
     if path.stat().st_mode & 0o077:
         state = "the file holds a password and other users may read it"
-        return [Finding("permissions", state, False, f"chmod 600 {path}")]
+        return [Finding("permissions", state, False, f"chmod 600 {path}, or write ${{NAME}} for it")]
     return [Finding("permissions", "only its owner reads the file's password", True)]
 
 
@@ -73,7 +77,7 @@ def _check_source(address: str, watch_s: float) -> CameraCheck:
     try:
         video = open_video(address)
     except EdgevidError as error:
-        remedy = "check the path; relative ones start from the folder the program is started in"
+        remedy = "check the path; relative ones start from the site file's folder"
         return CameraCheck([Finding("source", str(error), False, remedy)])
     with video:
         if not video.live:
@@ -125,8 +129,11 @@ def _check_policy(found: list[Finding], site: Site, detector: Detector) -> Polic
     if site.policy is None:
         return None
     path, remedy = site.policy, "tune it again with this model: `edgevid tune` (docs/abstain.md)"
-    state = f"{path.name} fits the model's classes"
-    return attempt(found, "policy", lambda: read_policy(path, names=detector.names), remedy, lambda _: state)
+
+    def describe(policy: PolicyFile) -> str:
+        return f"{path.name} fits the model's classes" if policy.names else f"{path.name} limits speeds"
+
+    return attempt(found, "policy", lambda: read_policy(path, names=detector.names), remedy, describe)
 
 
 def _check_calibration(

@@ -14,7 +14,7 @@ from edgevid.files.atomic import write_atomic
 from edgevid.files.environment import expanded
 from edgevid.files.fields import Count, Share
 from edgevid.files.schema import Checked, checked, pick, vars_of
-from edgevid.files.toml import read_toml, toml_table
+from edgevid.files.toml import read_toml, toml_text
 from edgevid.files.toml_edit import edit_toml
 from edgevid.runtime.recipe import Precision
 from edgevid.speed.contact import Contact
@@ -156,12 +156,7 @@ def write_zones(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...], *,
     """
     rows = {"[zone]": [_row(zone) for zone in zones], "[line]": [_row(line) for line in lines]}
     try:
-        if path.exists():
-            text = edit_toml(path, rows)
-        else:
-            tables = (toml_table(title, row) for title, some in rows.items() for row in some)
-            text = "\n".join([header, *(line for table in tables for line in table)]).lstrip("\n") + "\n"
-        write_atomic(path, text)
+        write_atomic(path, edit_toml(path, rows) if path.exists() else toml_text(rows, head=header))
     except OSError as error:
         raise SourceError(f"{path}: cannot be written: {error.strerror}; check the permissions") from None
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from edgevid.errors import EdgevidError
+from edgevid.errors import EdgevidError, FileFormatError, masked
 
 T = TypeVar("T")
 
@@ -27,9 +28,17 @@ def attempt(
     remedy: str,
     good: Callable[[T], str] | None = None,
 ) -> T | None:
-    """The value of `call`, with the finding that `good` words; None where it raised, with the reason."""
+    """The value of `call`, with the finding that `good` words; None where it raised, with the reason.
+
+    Each mistake of a file is a finding, the first with the remedy.
+    """
     try:
         value = call()
+    except FileFormatError as error:
+        for number, one in enumerate(error.mistakes):
+            state = f"{Path(one.path).name}: {one.sentence}"
+            found.append(Finding(subject, masked(state), False, "" if number else remedy))
+        return None
     except EdgevidError as error:
         found.append(Finding(subject, str(error), False, remedy))
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +16,8 @@ from edgevid.errors import FieldError, FileFormatError, InputError, masked
 from edgevid.files.atomic import atomic_path
 from edgevid.files.fields import Positive
 from edgevid.files.schema import Checked, checked
-from edgevid.files.toml import read_toml, toml_table
+from edgevid.files.toml import Row, read_toml, toml_text
+from edgevid.files.toml_edit import edit_toml
 from edgevid.speed.calibration import CameraCalibration, default_regions, make_calibration, rectangle
 from edgevid.speed.calibration_checks import MAX_COORDINATE
 from edgevid.types import F64
@@ -125,22 +128,25 @@ def read_calibration(path: str | Path) -> CameraCalibration:
         raise FileFormatError(path, key, expected="points that fix a plane", got=str(error)) from None
 
 
-def calibration_text(calibration: CameraCalibration, provenance: str = "") -> str:
-    """The calibration as a TOML file: a rectangle where it is one, the region only where it was chosen."""
-    lines = toml_table("", {"image_size": list(calibration.size), "provenance": provenance or None})
-    if calibration.k1:
-        lines += toml_table("lens", {"k1": calibration.k1, "focal_px": calibration.focal})
-    if not has_default_region(calibration):
-        lines += toml_table("region", {"pixels": np.array(calibration.region.exterior.coords)[:-1].round(1)})
+def calibration_tables(calibration: CameraCalibration, provenance: str = "") -> dict[str, Sequence[Row]]:
+    """The tables of the file: a rectangle where it is one, the region only where it was chosen."""
     pixels, meters = calibration.image.round(2), calibration.meters.round(3)
-    size = rectangle_size(calibration)
-    if size is not None:
-        sides = {"width_m": round(size[0], 3), "length_m": round(size[1], 3)}
-        lines += toml_table("rectangle", {"pixels": pixels, **sides})
+    lens = {"k1": calibration.k1, "focal_px": calibration.focal} if calibration.k1 else {}
+    region, rectangle, points = {}, {}, []
+    if not has_default_region(calibration):
+        region = {"pixels": np.array(calibration.region.exterior.coords)[:-1].round(1)}
+    if (size := rectangle_size(calibration)) is not None:
+        rectangle = {"pixels": pixels, "width_m": round(size[0], 3), "length_m": round(size[1], 3)}
     else:
-        for pixel, meter in zip(pixels, meters, strict=True):
-            lines += toml_table("[points]", {"pixel": pixel, "meter": meter})
-    return "\n".join(lines) + "\n"
+        points = [{"pixel": p, "meter": m} for p, m in zip(pixels, meters, strict=True)]
+    top: Row = {"image_size": list(calibration.size), "provenance": provenance or None}
+    some: dict[str, Row] = {"lens": lens, "region": region, "rectangle": rectangle}
+    return {"": [top], **{title: [row] * bool(row) for title, row in some.items()}, "[points]": points}
+
+
+def calibration_text(calibration: CameraCalibration, provenance: str = "") -> str:
+    """The calibration as a TOML file."""
+    return toml_text(calibration_tables(calibration, provenance))
 
 
 def has_default_region(calibration: CameraCalibration) -> bool:
@@ -167,15 +173,22 @@ def provenance_text(source: str, time: float, calibration: CameraCalibration) ->
 def write_calibration(
     path: str | Path, calibration: CameraCalibration, provenance: str = "", *, replace: bool = False
 ) -> Path:
-    """Writes the calibration in one step and reads it back; an existing file only with `replace`."""
+    """Writes the calibration in one step and reads it back; an existing file only with `replace`.
+
+    Comments in an existing file stay, with what they stand next to.
+    """
     path = Path(path)
     if path.suffix != ".toml":
         raise InputError(f"calibration: expected a file that ends in .toml, got {path.name!r}")
     if path.exists() and not replace:
         raise InputError(f"{path}: this calibration exists; choose another name, or replace it (--force)")
+    tables = calibration_tables(calibration, provenance)
+    text = toml_text(tables)
     try:
+        with suppress(InputError):  # an existing file that is not TOML is replaced
+            text = edit_toml(path, tables) if path.exists() else text
         with atomic_path(path) as new:
-            new.write_text(calibration_text(calibration, provenance), encoding="utf-8")
+            new.write_text(text, encoding="utf-8", newline="")
             read_calibration(new)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None

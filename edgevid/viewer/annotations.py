@@ -127,7 +127,7 @@ def _parsed(
         points = one.points if isinstance(one, Zone) else (one.start, one.end)
     else:
         placed = _meters(name, pixels, calibration) if on_ground and calibration else pixels * scale
-        points = [(float(x), float(y)) for x, y in placed]
+        points = [(round(float(x), 2), round(float(y), 2)) for x, y in placed]  # as the file will have them
     if item["kind"] == "line":
         if len(points) != 2:
             raise InputError(f"line {name!r}: expected 2 ends, got {len(points)} points")

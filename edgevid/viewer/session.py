@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import webbrowser
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from edgevid.files.toml import toml_table
 from edgevid.run.loop import Summary, run
 from edgevid.run.signals import ended_by_sigterm
 from edgevid.types import Frame
@@ -77,12 +77,12 @@ def site_header(config: ViewerConfig) -> str:
     source, size = config.site.source, config.source.size
     if Path(source).exists():
         source = str(Path(source).resolve())
-    lines = [f"source = {json.dumps(source, ensure_ascii=False)}", "", "[camera]"]
-    lines.append(f"size = [{size[0]}, {size[1]}]")
+    calibration = None
     if config.site.calibration is not None:
         calibration = os.path.relpath(config.site.calibration.resolve(), config.site_file.resolve().parent)
-        lines.append(f"calibration = {json.dumps(calibration, ensure_ascii=False)}")
-    return "\n".join(lines)
+    source = source.replace("${", "$${")  # no variable of the file
+    lines = toml_table("", {"source": source})
+    return "\n".join(lines + toml_table("camera", {"size": size, "calibration": calibration}))
 
 
 def _frames(config: ViewerConfig, state: ViewerState, *, once: bool) -> Iterator[Frame]:

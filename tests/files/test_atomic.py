@@ -262,3 +262,12 @@ def test_a_damaged_file_is_quarantined_next_to_its_place(tmp_path: Path) -> None
         assert aside == tmp_path / "state.json.bad"
         assert aside.read_text() == content
         assert not path.exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give a file away")
+def test_the_owner_of_a_replaced_file_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+    os.chown(path, 12345, 12345)
+    write_atomic(path, "new")
+    assert (path.read_text(), path.stat().st_uid, path.stat().st_gid) == ("new", 12345, 12345)

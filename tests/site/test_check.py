@@ -142,3 +142,45 @@ def test_a_password_that_others_may_read_is_told_and_never_shown(
     assert "hunter2" not in printed
     site.chmod(0o600)
     assert by_subject(check_site(site))["permissions"].ok is True
+
+
+def test_every_mistake_of_the_file_is_a_line_with_one_remedy(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.write_text(site.read_text().replace("[detect]", "[detect]\nscore = 3\ndevcie = 'cpu'"))
+    states = [finding.state for finding in check_site(site)]
+    assert states[0] == "site.toml: detect.score: expected a number from 0 to 1, got 3"
+    assert states[1].startswith("site.toml: detect.devcie: expected only ")
+    assert states[1].endswith("did you mean 'device'?")
+    with pytest.raises(SystemExit):
+        cli.main(["doctor", "--site", str(site)])
+    printed = capsys.readouterr().out
+    assert printed.count("docs/site.md") == 1
+    assert "ready" not in printed
+
+
+def test_a_password_in_a_variable_is_none_in_the_file(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATE_PASSWORD", "hunter22")
+    for source in (
+        "rtsp://user:${GATE_PASSWORD}@127.0.0.1:1/a",
+        "http://127.0.0.1:1/a?token=${GATE_PASSWORD}",
+    ):
+        site.write_text(f'source = "{source}"\n')
+        site.chmod(0o644)
+        found = check_site(site, watch_s=0.1)
+        assert "permissions" not in by_subject(found)
+        assert "hunter22" not in str(found)
+
+
+def test_a_policy_of_speeds_alone_is_no_policy_of_classes(site: Path) -> None:
+    from edgevid.site.build import build_pipeline, load_site
+
+    (site.parent / "p.toml").write_text('format = "edgevid-policy 1"\n[speed]\nmax_sigma_kmh = 3.6\n')
+    site.write_text('policy = "p.toml"\n' + site.read_text())
+    assert by_subject(check_site(site))["policy"].state == "p.toml limits speeds"
+    loaded = load_site(site)
+    assert loaded.policy is not None
+    assert loaded.policy.speed is not None
+    pipeline = build_pipeline(loaded, (640, 360))
+    pipeline.close()
+    assert pipeline.class_policy is None

@@ -187,3 +187,95 @@ def test_what_the_fuzzer_found_is_refused(tmp_path: Path, text: str, expected: s
 def test_what_is_no_path_is_rejected() -> None:
     with pytest.raises(InputError, match="a TOML file: expected its path, got 3"):
         read_site(3)  # type: ignore[arg-type]
+
+
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
+    text = GOOD.replace("score = 0.3", "score = 3").replace("dwell_s = 30", "dwell = 30")
+    path = site_file(tmp_path, text.replace("end = [10, 5]", "end = [10]") + "[camera]\ncontact = 'foot'\n")
+    with pytest.raises(FileFormatError) as caught:
+        read_site(path)
+    assert [one.key for one in caught.value.mistakes] == [
+        "detect.score", "camera.contact", "line 1.end", "zone 1.dwell",
+    ]  # fmt: skip
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"{path}: 4 mistakes"
+    assert lines[1] == "  detect.score: expected a number from 0 to 1, got 3"
+
+
+@pytest.mark.parametrize("shape", ["zone", "line"])
+def test_shares_of_the_frame_are_not_taken_for_pixels(tmp_path: Path, shape: str) -> None:
+    zone = "points = [[0.1, 0.2], [0.9, 0.2], [0.9, 0.9]]"
+    keys = zone if shape == "zone" else "start = [0.1, 0.5]\nend = [1, 0.5]"
+    path = site_file(tmp_path, f'[[{shape}]]\nname = "yard"\n{keys}\n')
+    with pytest.raises(
+        FileFormatError, match=r"expected frame pixels \(multiply .* by its width and height\)"
+    ):
+        read_site(path)
+    (tmp_path / "gate.toml").touch()
+    path.write_text(f'camera.calibration = "gate.toml"\n{path.read_text()}ground = true\n')
+    assert len(read_site(path).zones + read_site(path).lines) == 1
+
+
+def test_two_zones_of_one_name_are_a_mistake_of_the_file(tmp_path: Path) -> None:
+    text = GOOD.replace('name = "gate"', 'name = "yard"')
+    with pytest.raises(FileFormatError, match="zones and lines with different names"):
+        read_site(site_file(tmp_path, text))
+
+
+def test_every_path_is_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    for name in ("base.mp4", "p.toml", "c.toml", "m.onnx"):
+        (folder / name).touch()
+    path = site_file(
+        folder,
+        'source = "base.mp4"\npolicy = "p.toml"\n[detect]\nmodel = "m.onnx"\n'
+        '[camera]\ncalibration = "c.toml"\nhealth = "health"\n[[recognize]]\nmodel = "gone/recipe.toml"\npolicy = "p.toml"\n',
+    )
+    monkeypatch.chdir("/")
+    site = read_site(path)
+    assert site.source == str(folder / "base.mp4")
+    assert site.model == str(folder / "m.onnx")
+    assert (site.policy, site.calibration, site.health) == tuple(
+        folder / n for n in ("p.toml", "c.toml", "health")
+    )
+    assert site.recognizers[0].model == str(folder / "gone" / "recipe.toml")
+    assert site.recognizers[0].policy == folder / "p.toml"
+    for source in ("rtsp://gate/1", "0", "/dev/video0", "file:///a.mp4"):
+        assert read_site(site_file(folder, f'source = "{source}"')).source == source
+    assert read_site(site_file(folder, 'source = "photos/*.jpg"')).source == str(folder / "photos/*.jpg")
+
+
+def test_secrets_come_from_the_environment_and_are_never_written_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATE_PASSWORD", "hunter22")
+    path = site_file(tmp_path, GOOD.replace("rtsp://gate", "rtsp://me:${GATE_PASSWORD}@gate/${WAY:-1}"))
+    site = read_site(path)
+    assert site.source == "rtsp://me:hunter22@gate/1"
+    write_zones(path, (), site.lines)
+    assert "${GATE_PASSWORD}@gate/${WAY:-1}" in path.read_text()
+    assert "hunter22" not in path.read_text()
+    path.write_text(path.read_text().replace("score = 0.3", 'score = "${GATE_PASSWORD}"'))
+    with pytest.raises(FileFormatError, match=r"detect\.score: .* got '\$\{GATE_PASSWORD\}'"):
+        read_site(path)
+    monkeypatch.delenv("GATE_PASSWORD")
+    with pytest.raises(FileFormatError, match="source: expected the environment variable 'GATE_PASSWORD'"):
+        read_site(path)
+
+
+def test_an_edit_keeps_comments_mode_and_the_symbolic_link(tmp_path: Path) -> None:
+    text = GOOD.replace("dwell_s = 30", "dwell_s = 30  # half a minute").replace(
+        "[detect]", "# one\n[detect]  # two"
+    )
+    (tmp_path / "real.toml").write_text(text)
+    (tmp_path / "real.toml").chmod(0o640)
+    path = tmp_path / "site.toml"
+    path.symlink_to("real.toml")
+    site = read_site(path)
+    write_zones(path, site.zones, site.lines)
+    assert path.read_text() == text
+    write_zones(path, (dataclasses.replace(site.zones[0], dwell_s=45.0), *site.zones[1:]), site.lines)
+    assert path.is_symlink()
+    assert path.read_text() == text.replace("dwell_s = 30", "dwell_s = 45.0")
+    assert (tmp_path / "real.toml").stat().st_mode & 0o777 == 0o640

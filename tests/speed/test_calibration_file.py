@@ -60,11 +60,28 @@ def test_each_mistake_in_a_calibration_names_its_key(tmp_path: Path, old: str, n
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_calibration(tmp_path / "gate.toml", lattice())
     before = path.read_text()
-    monkeypatch.setattr("edgevid.speed.calibration_file.calibration_text", lambda *_: "image_size = 3")
+    wrong = {"": [{"image_size": 3}]}
+    monkeypatch.setattr("edgevid.speed.calibration_file.calibration_tables", lambda *_: wrong)
     with pytest.raises(FileFormatError):
         write_calibration(path, lattice(), replace=True)
     assert path.read_text() == before
     assert [p.name for p in tmp_path.iterdir()] == ["gate.toml"]
+
+
+def test_comments_of_a_calibration_survive_the_next_save(tmp_path: Path) -> None:
+    path = tmp_path / "gate.toml"
+    path.write_text(
+        GOOD.replace("width_m = 7", "width_m = 7  # between the kerbs").replace("[rect", "# paint\n[rect")
+    )
+    read = read_calibration(path)
+    write_calibration(path, read, "again", replace=True)
+    text = path.read_text()
+    assert "# paint\n[rectangle]\n" in text
+    assert "width_m = 7  # between the kerbs" in text
+    assert 'provenance = "again"' in text
+    path.write_text("no TOML")
+    write_calibration(path, read, "again", replace=True)
+    np.testing.assert_allclose(read_calibration(path).homography, read.homography, rtol=1e-9)
 
 
 def test_the_calibrated_sample_road_fits_its_marks() -> None:
