@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
-from edgevid.errors import login_spans
+from edgevid.errors import login_length
 
 NETWORK = re.compile(r"(?i)[a-z][a-z0-9+.-]*://")
 """How the address of a stream in a network begins."""
@@ -17,11 +17,13 @@ def network_address(typed: str) -> str:
     >>> network_address("rtsp://admin:12/S3 cret@10.0.0.5:554/cam")
     'rtsp://admin:12%2FS3%20cret@10.0.0.5:554/cam'
     """
-    if not NETWORK.match(typed):
+    scheme = NETWORK.match(typed)
+    if not scheme:
         return typed
-    for begin, end in reversed(login_spans(typed)[:1]):
-        user, colon, password = typed[begin:end].partition(":")
-        typed = typed[:begin] + _encoded(user) + colon + _encoded(password) + typed[end:]
+    begin = scheme.end()
+    end = begin + login_length(typed[begin:])
+    user, colon, password = typed[begin:end].partition(":")
+    typed = typed[:begin] + _encoded(user) + colon + _encoded(password) + typed[end:]
     return typed.replace(" ", "%20")
 
 

@@ -59,7 +59,7 @@ class HttpClient:
         )
 
     def get(self, url: str = "", headers: dict[str, str] | None = None) -> Any:
-        """The open response; HttpError where the server rejects the request, SourceError where it cannot be reached."""
+        """The open response; HttpError where the server rejects it, SourceError where there is none."""
         request = urllib.request.Request(
             url or self.url, headers={"User-Agent": "edgevid", **(headers or {})}
         )

@@ -347,7 +347,7 @@ class LiveSource(SourceBase):
         self._alive_at = clock.monotonic()
 
     def _hand_on(self, frame: Frame, wait_s: float | None = 0.0) -> None:
-        """Puts a frame into the slot; waits up to `wait_s` (None: without limit) until the one before is taken."""
+        """Puts a frame into the slot; waits up to `wait_s` (None: no limit) until the one before is taken."""
         if self.size not in ((0, 0), frame.size):
             self._report("resized", f"{self.size[0]}x{self.size[1]} to {frame.width}x{frame.height}")
         with self._changed:
