@@ -68,8 +68,8 @@ def rotated_nms(
 ) -> Array:
     """Rows of rotated boxes (N, 5) that stay, best score first, at most `max_detections`.
 
-    A box is suppressed where any better-scoring one, suppressed or not, has a `prob_iou` of `threshold` or
-    more with it: Fast NMS (D. Bolya et al., "YOLACT", arXiv 1904.02689), which Ultralytics' models are tuned
+    A box is suppressed where any better-scoring one, suppressed or not, has a `prob_iou` above `threshold`
+    with it: Fast NMS (D. Bolya et al., "YOLACT", arXiv 1904.02689), which Ultralytics' models are tuned
     with. With `class_aware` only boxes of the same label compete.
     """
     order = np.argsort(-scores, kind="stable")
@@ -77,7 +77,7 @@ def rotated_nms(
     stays = np.ones(len(order), bool)
     for start in range(0, len(order), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(order)))
-        covered = prob_iou(ranked[: rows[-1] + 1], ranked[rows]) >= threshold
+        covered = prob_iou(ranked[: rows[-1] + 1], ranked[rows]) > np.float32(threshold)
         covered &= np.arange(rows[-1] + 1)[:, None] < rows[None]
         if class_aware:
             covered &= kinds[: rows[-1] + 1, None] == kinds[None, rows]

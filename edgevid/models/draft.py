@@ -78,9 +78,11 @@ def input_spec(model: ModelSignature, preprocessing: Any) -> InputSpec:
 
 
 def _input_notes(model: ModelSignature) -> tuple[str, ...]:
-    if np.issubdtype(model.image.dtype, np.integer):
-        return ("its input takes whole numbers: gray levels from 0 to 255 go in as they are",)
-    return ()
+    whole = np.issubdtype(model.image.dtype, np.integer)
+    notes = ("its input takes whole numbers: gray levels from 0 to 255 go in as they are",) * bool(whole)
+    if model.gives_nan:
+        notes += ("a trial run on an image of noise gave NaN: the weights or half precision may be at fault",)
+    return notes
 
 
 def _recipe(model: ModelSignature, path: Path, task: Task, spec: InputSpec, family: str) -> dict[str, Any]:

@@ -214,7 +214,7 @@ def _columns(model: ModelSignature) -> DecoderGuess | None:
 
 def _are_scores(values: Any) -> bool:
     """Whether the trial's class values, if there are any, are from 0 to 1."""
-    return not values.size or bool(np.nanmin(values) >= -1e-3 and np.nanmax(values) <= 1.001)
+    return not values.size or bool(values.min() >= -1e-3 and values.max() <= 1.001)
 
 
 def _few_rows(model: ModelSignature) -> DecoderGuess | None:

@@ -51,10 +51,16 @@ class ModelSignature:
         return sum(-(-self.width // s) * -(-self.height // s) for s in strides)
 
     def values(self, output: TensorSpec) -> Array:
-        """The trial's (rows, values) of a first image, as float32; without rows where there was no trial."""
+        """The trial's (rows, values) of a first image, as float32; without rows where it tells nothing."""
         found = self.trial.get(output.name)
-        empty = np.zeros((0, max(output.shape[-1], 0)), np.float32)
-        return empty if found is None or not len(found) else np.asarray(found[0], np.float32)
+        if found is None or not len(found) or np.isnan(found[0]).any():
+            return np.zeros((0, max(output.shape[-1], 0)), np.float32)
+        return np.asarray(found[0], np.float32)
+
+    @property
+    def gives_nan(self) -> bool:
+        """Whether the trial's outputs hold NaN."""
+        return any(np.isnan(array).any() for array in self.trial.values())
 
 
 def read_signature(engine: OrtEngine) -> ModelSignature:

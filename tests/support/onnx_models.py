@@ -57,17 +57,20 @@ def constant_model(
     metadata: Mapping[str, str] | None = None,
     producer: str = "",
     weights_among_inputs: bool = False,
+    image_type: int = TensorProto.FLOAT,
+    ir_version: int = 8,
 ) -> Path:
     """A model whose outputs are `outputs` whatever the image: each is constant + 0 * mean(image).
 
     A text in `image` is an open axis; an open batch repeats the outputs for each image.
     """
     helper, kind = onnx.helper, onnx.TensorProto
-    inputs = [helper.make_tensor_value_info(name, kind.FLOAT, list(image))]
+    inputs = [helper.make_tensor_value_info(name, image_type, list(image))]
     inputs += [helper.make_tensor_value_info(n, t, list(s)) for n, (t, s) in (further or {}).items()]
     axes = list(range(1, len(image)))
     nodes = [
-        helper.make_node("ReduceMean", [name], ["mean"], axes=axes, keepdims=1),
+        helper.make_node("Cast", [name], ["as float"], to=kind.FLOAT),
+        helper.make_node("ReduceMean", ["as float"], ["mean"], axes=axes, keepdims=1),
         helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
     ]
     weights = [onnx.numpy_helper.from_array(np.zeros((), np.float32), "zero")]
@@ -88,8 +91,18 @@ def constant_model(
         inputs += [helper.make_tensor_value_info(w.name, w.data_type, list(w.dims)) for w in weights]
     graph = helper.make_graph(nodes, "g", inputs, results, weights)
     model: Any = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], producer_name=producer)
-    model.ir_version = 8
+    model.ir_version = ir_version
     helper.set_model_props(model, dict(metadata or {}))
-    onnx.checker.check_model(model)
+    if ir_version == 8:
+        onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def ultralytics_metadata(names: list[str], task: str = "detect", **more: Any) -> dict[str, str]:
+    """Metadata as Ultralytics 8.4 writes it."""
+    stated = {
+        "description": "Ultralytics YOLO model", "author": "Ultralytics", "stride": "32",
+        "task": task, "batch": "1", "imgsz": "[64, 64]", "names": dict(enumerate(names)), "channels": "3",
+    }  # fmt: skip
+    return {key: str(value) for key, value in {**stated, **more}.items()}

@@ -1,0 +1,339 @@
+"""Boxes, masks, key points and angles of Ultralytics' exports, as edgevid and as Ultralytics read them.
+
+    python benchmarks/exports.py                (--quick: the selection that the tests run)
+
+Untrained models with random heads are exported, and each file is read twice: by edgevid, by its draft
+recipe, and by Ultralytics' own predictor, on the same input tensor at score 0.001. Results as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+import types
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from edgevid.actions.load import load_recognizer
+from edgevid.detect.detector import Detector
+from edgevid.detect.rotated import enclosing
+from edgevid.types import Detections, Frame
+
+SCORE = 0.001
+RESULT = Path(__file__).parent / "results" / "exports.json"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One export."""
+
+    config: str
+    classes: int = 80
+    size: tuple[int, int] = (160, 160)
+    """Height and width."""
+    opset: int = 17
+    end2end: bool = False
+    dynamic: bool = False
+    input: str = "float32"
+    """"float16" and "uint8" (which is divided by 255 in the graph) replace the input."""
+    half: bool = False
+    external: bool = False
+
+
+@dataclass
+class Difference:
+    """Largest differences between the two readings of one export; boxes of one that the other lacks."""
+
+    boxes: int
+    unmatched: int = 0
+    box_px: float = 0.0
+    score: float = 0.0
+    mask_pixels: int = 0
+    """Most pixels of one mask that differ."""
+    keypoint_px: float = 0.0
+    angle: float = 0.0
+
+    @property
+    def accepted(self) -> bool:
+        """Within 1e-3 px and 1e-5 of score, and nothing missing."""
+        off = (self.box_px, self.keypoint_px, self.angle)
+        return (
+            self.boxes > 0
+            and not self.unmatched
+            and max(off) <= 1e-3
+            and self.score <= 1e-5
+            and not self.mask_pixels
+        )
+
+
+def export(case: Case, folder: Path) -> Path:
+    """The ONNX file of an untrained model whose heads are random enough to find boxes."""
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    import torch
+    import ultralytics
+    from ultralytics import RTDETR, YOLO
+
+    logging.getLogger("ultralytics").setLevel(logging.ERROR)
+    torch.manual_seed(1)
+    config = folder / f"{case.config}.yaml"
+    stem = case.config[:-1] if "-" not in case.config and "rtdetr" not in case.config else case.config
+    stem = stem.replace("n-", "-") if "rtdetr" not in case.config else stem
+    source = next((Path(ultralytics.__file__).parent / "cfg" / "models").rglob(f"{stem}.yaml"))
+    lines = source.read_text().splitlines()
+    config.write_text("\n".join(f"nc: {case.classes}" if line.startswith("nc:") else line for line in lines))
+    model = (RTDETR if "rtdetr" in case.config else YOLO)(str(config))
+    _randomize(model.model, case.size)
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        made = model.export(
+            format="onnx", imgsz=list(case.size), opset=case.opset, dynamic=case.dynamic, simplify=False,
+            device="cpu", verbose=False, **({"end2end": True} if case.end2end else {}),
+            **({"half": True} if case.half else {}),
+        )  # fmt: skip
+    finally:
+        os.chdir(here)
+    return (folder / made).resolve()
+
+
+def _randomize(model: Any, size: tuple[int, int]) -> None:
+    """Lets the features vary over the image, and the head's scores over all values.
+
+    An untrained network gives every anchor the same score, near zero: its normalization has not observed an
+    image yet, and its head starts from a low bias.
+    """
+    import torch
+
+    norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    for layer in norms:
+        layer.momentum = None
+    with torch.no_grad():
+        model.train()
+        model.model[-1].eval()
+        for layer in model.model[-1].modules():
+            layer.train(isinstance(layer, torch.nn.BatchNorm2d))
+        model(torch.rand(4, 3, *size))
+        model.eval()
+        for name, layer in model.model[-1].named_modules():
+            classes = name.startswith(("cv3", "one2one_cv3", "enc_score", "dec_score"))
+            if classes and getattr(layer, "bias", None) is not None and hasattr(layer, "weight"):
+                layer.weight *= 1.5
+                layer.bias.copy_(torch.randn_like(layer.bias) - 3.0)
+
+
+def variant(path: Path, case: Case) -> Path:
+    """The file with the input and the storage of its case."""
+    if case.input == "float32" and not case.external:
+        return path
+    model = onnx.load(path)
+    graph = model.graph
+    image = graph.input[0]
+    if case.input != "float32":
+        name, nodes = image.name, [helper.make_node("Cast", [image.name], ["as float"], to=TensorProto.FLOAT)]
+        if case.input == "uint8":
+            graph.initializer.append(numpy_helper.from_array(np.float32(1 / 255), "1/255"))
+            nodes.append(helper.make_node("Mul", ["as float", "1/255"], ["scaled"]))
+        for node in graph.node:
+            node.input[:] = [nodes[-1].output[0] if n == name else n for n in node.input]
+        for node in reversed(nodes):
+            graph.node.insert(0, node)
+        kind = TensorProto.UINT8 if case.input == "uint8" else TensorProto.FLOAT16
+        image.type.tensor_type.elem_type = kind
+    made = path.with_name("variant.onnx")
+    more = {"save_as_external_data": True, "location": "variant.onnx.data", "size_threshold": 0}
+    onnx.save(model, made, **(more if case.external else {}))
+    return made
+
+
+def compare(case: Case, folder: Path) -> Difference:
+    """Reads the export in both ways."""
+    original = export(case, folder)
+    path = variant(original, case)
+    pixels = np.random.default_rng(3).integers(0, 256, (*case.size, 3)).astype(np.uint8)
+    if case.config.endswith("-cls"):
+        return _compare_classes(path, original, pixels)
+    detector = Detector.load(path, device="cpu", threads=1, score_threshold=SCORE)
+    detector.same_object_iou = None  # Ultralytics lets boxes of different classes overlap
+    frame = Frame(pixels, 0.0, 0)
+    tensor = next(iter(detector.preprocess([frame])[0].values())).copy()
+    found = detector.detect([frame])[0]
+    scale = np.float32(1 / 255) if case.input == "uint8" else np.float32(1)
+    return _difference(found, _ultralytics(original, tensor.astype(np.float32) * scale))
+
+
+def _with_nms() -> None:
+    """Where torchvision does not load, its NMS is Ultralytics' own, which stands in for it elsewhere, too."""
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, RuntimeError):
+        from ultralytics.utils.nms import TorchNMS
+
+        stand_in: Any = types.ModuleType("torchvision")
+        stand_in.ops = types.SimpleNamespace(nms=TorchNMS.nms)
+        sys.modules["torchvision"] = stand_in
+
+
+def _ultralytics(path: Path, tensor: np.ndarray) -> Any:
+    """Ultralytics' own Results of its own export."""
+    import torch
+    from ultralytics import RTDETR, YOLO
+
+    _with_nms()
+    task = {"seg": "segment", "pose": "pose", "obb": "obb", "cls": "classify"}.get(
+        path.stem.rpartition("-")[2]
+    )
+    model = (RTDETR if "rtdetr" in path.stem else YOLO)(
+        str(path), **({} if "rtdetr" in path.stem else {"task": task or "detect"})
+    )
+    (result,) = model.predict(
+        torch.from_numpy(tensor), conf=SCORE, iou=0.7, max_det=300, verbose=False, save=False, device="cpu",
+        imgsz=tensor.shape[2:],
+    )  # fmt: skip
+    return result
+
+
+def _difference(found: Detections, result: Any) -> Difference:
+    """Each of edgevid's boxes against the nearest of Ultralytics' boxes of the same class and score."""
+    turned = result.obb is not None
+    theirs = (result.obb if turned else result.boxes).data.numpy()
+    boxes = theirs[:, :5] if turned else theirs[:, :4]
+    scores, labels = theirs[:, -2], theirs[:, -1]
+    ours = found.rotated if turned else found.boxes
+    size = result.orig_shape[::-1]
+    # edgevid clips boxes to the frame and drops those that lie outside, or are inside out.
+    upright = np.clip(enclosing(boxes) if turned else boxes, 0, [*size, *size])
+    inside = (upright[:, 2] > upright[:, 0]) & (upright[:, 3] > upright[:, 1])
+    if turned:
+        inside &= (boxes[:, 2:4] > 0).all(1)
+    boxes = boxes if turned else upright
+    full = None if result.masks is None else result.masks.data.numpy()
+    keep = np.ones(len(ours), bool)
+    if full is not None:  # Ultralytics drops objects without a pixel
+        keep = np.array([bool(m.pixels.any()) for m in found.masks.tolist()], bool)
+    made, used = Difference(int(keep.sum())), np.zeros(len(boxes), bool)
+    for row in np.flatnonzero(keep):
+        off = np.abs(boxes - ours[row]).max(1) + 1e3 * np.abs(scores - found.scores[row])
+        off[used | (labels != found.labels[row])] = np.inf
+        best = int(off.argmin()) if len(off) else -1
+        if best < 0 or not off[best] < 1:
+            made.unmatched += 1
+            continue
+        used[best] = True
+        made.box_px = max(made.box_px, float(np.abs(boxes[best, :4] - ours[row, :4]).max()))
+        made.score = max(made.score, float(abs(scores[best] - found.scores[row])))
+        if turned:
+            made.angle = max(made.angle, float(abs(boxes[best, 4] - ours[row, 4])))
+        if full is not None:
+            both = full[best].astype(bool) != found.masks[row].full(size)
+            made.mask_pixels = max(made.mask_pixels, int(both.sum()))
+        if result.keypoints is not None:
+            points = found.keypoints[row].copy()
+            points[:, :2] = np.clip(points[:, :2], 0, size)  # as Ultralytics does
+            off_by = np.abs(result.keypoints.data.numpy()[best] - points)
+            made.keypoint_px = max(made.keypoint_px, float(off_by.max()))
+    made.unmatched += int((inside & ~used).sum())
+    return made
+
+
+def _compare_classes(path: Path, original: Path, pixels: np.ndarray) -> Difference:
+    """The class probabilities of one crop; the difference is that of a score."""
+    from edgevid.actions.recognizer import preprocess_crops
+
+    recognizer: Any = load_recognizer(path, device="cpu", threads=1)
+    crops = preprocess_crops(pixels[None], recognizer.recipe.input)
+    ours = recognizer._probabilities(
+        next(iter(recognizer.engine.run({recognizer._input.name: crops}).values()))
+    )
+    import torch
+    from ultralytics.nn.autobackend import AutoBackend
+
+    _with_nms()
+    backend = AutoBackend(str(original), device=torch.device("cpu"), verbose=False)
+    scale = np.float32(1 / 255) if crops.dtype == np.uint8 else np.float32(1)
+    theirs = np.asarray(backend(torch.from_numpy(crops.astype(np.float32) * scale))).reshape(-1)
+    return Difference(1, score=float(np.abs(ours[0] - theirs).max()))
+
+
+TASKS = ("", "-seg", "-pose", "-obb", "-cls")
+QUICK = (
+    Case("yolov8n", classes=2), Case("yolov8n-seg", classes=2), Case("yolov8n-pose", classes=1),
+    Case("yolo11n-obb", classes=2, dynamic=True), Case("yolo26n", classes=2, end2end=True),
+    Case("yolo26n-seg", classes=1, end2end=True), Case("yolo26n-pose", classes=1, end2end=True, opset=22),
+    Case("yolo26n-obb", classes=2, end2end=True), Case("yolov8n", classes=2, input="uint8", external=True),
+    Case("yolov8n", classes=1, input="float16", size=(96, 160)),
+    Case("yolov8n-cls", classes=10, size=(64, 64)),
+)  # fmt: skip
+
+
+def grid() -> list[Case]:
+    """Every task, number of classes, opset, storage and input, one thing at a time."""
+    cases = list(QUICK)
+    for family in ("yolov8n", "yolo11n", "yolo26n"):
+        for task in TASKS:
+            cases += [Case(family + task, classes=n) for n in (1, 2, 80)]
+            cases += [
+                Case(family + task, classes=2, dynamic=True),
+                Case(family + task, classes=2, size=(96, 192)),
+            ]
+            cases += [Case(family + task, classes=2, opset=n) for n in (12, 13, 15, 18, 20, 22)]
+            more = [{"input": "uint8"}, {"input": "float16"}, {"external": True}, {"half": True}]
+            cases += [Case(family + task, classes=2, **one) for one in more]
+    for task in TASKS[:4]:
+        cases += [Case("yolo26n" + task, classes=n, end2end=True) for n in (1, 2, 80)]
+    cases += [Case("yolov10n", classes=n, end2end=e) for n in (1, 2, 80) for e in (False, True)]
+    cases += [
+        Case("yolov8n-p2", classes=2),
+        Case("yolov8n-p6", classes=2, size=(192, 192)),
+        Case("yolov9t", classes=2),
+    ]
+    cases += [Case("rtdetr-l", classes=n) for n in (1, 2, 80)] + [
+        Case("rtdetr-resnet50", classes=2, opset=n) for n in (16, 22)
+    ]
+    return list(dict.fromkeys(cases))
+
+
+def main() -> int:
+    warnings.filterwarnings("ignore")
+    rows = []
+    for case in QUICK if "--quick" in sys.argv else grid():
+        started = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                made = compare(case, Path(folder))
+                row: dict[str, Any] = {**asdict(case), **asdict(made), "accepted": made.accepted}
+            except Exception as error:
+                row = {
+                    **asdict(case),
+                    "error": f"{type(error).__name__}: {str(error)[:300]}",
+                    "accepted": False,
+                }
+        row["seconds"] = round(time.perf_counter() - started, 2)
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    if "--quick" not in sys.argv:
+        versions = {
+            m: str(__import__(m).__version__)
+            for m in ("ultralytics", "torch", "onnx", "onnxruntime", "edgevid")
+        }
+        command = "python benchmarks/exports.py"
+        RESULT.write_text(
+            json.dumps({"command": command, "versions": versions, "score": SCORE, "rows": rows}, indent=1)
+            + "\n"
+        )
+    failed = [row for row in rows if not row["accepted"]]
+    print(f"{len(rows) - len(failed)} of {len(rows)} agree")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
