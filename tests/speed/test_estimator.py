@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from road_camera import CAMERA, calibration
+from supervision_samples import theirs
 
 from edgevid import kernels
 from edgevid.errors import InputError
@@ -226,3 +227,27 @@ def test_both_twins_give_the_same_numbers() -> None:
 def test_no_calibration_is_rejected() -> None:
     with pytest.raises(InputError, match=r"expected a calibration: read_calibration\(path\), got None"):
         SpeedEstimator(None, (640, 480))  # type: ignore[arg-type]
+
+
+def test_supervisions_detections_come_back_with_the_same_speeds() -> None:
+    ours, other = (SpeedEstimator(calibration(), frame_rate=rate) for rate in (None, 25))
+    for n in range(50):
+        box = np.array([[900 + n, 500 + 4 * n, 1000 + n, 560 + 4 * n]], float)
+        report = ours.update(tracks_of(box, [7]), n / 25)
+        found = other.update(theirs(np.concatenate([box, box + 500]), tracker_id=np.array([7, -1])))
+    assert report.live.reason.tolist() == [Reason.OK]
+    assert found.data["speed_mps"][0] == pytest.approx(report.live.mps[0], abs=1e-3)
+    assert found.data["speed_sigma_mps"][0] == pytest.approx(report.live.sigma[0], abs=1e-3)
+    assert np.isnan(found.data["speed_mps"][1])
+    other.reset()
+    assert other.update(theirs(box, tracker_id=np.array([7]))).data["speed_reason"].tolist() == ["TOO_SHORT"]
+
+
+def test_detections_without_ids_or_time_are_answered() -> None:
+    estimator = SpeedEstimator(calibration())
+    with pytest.raises(InputError, match=r"expected supervision\.Detections with a tracker_id, got none"):
+        estimator.update(theirs([[0, 0, 9, 9]]), 0.0)
+    with pytest.raises(InputError, match=r"speed estimator time: expected seconds, got None"):
+        estimator.update(Tracks.empty())
+    with pytest.raises(InputError, match=r"frame_rate: expected frames per second, got 0"):
+        SpeedEstimator(calibration(), frame_rate=0)

@@ -10,16 +10,21 @@ import pytest
 from result_samples import sample_result
 
 import edgevid
-from edgevid.errors import EdgevidError
+from edgevid.errors import EdgevidError, InputError
 from edgevid.types import Detections
 from edgevid.types.peers import HABITS, Boxes
 
 
 def test_a_habit_is_answered_as_attribute_error_and_as_error_of_edgevid() -> None:
     result = sample_result()[1]
-    assert not hasattr(result, "boxes")
-    with pytest.raises(EdgevidError, match=r"Result has no attribute 'boxes': use result\.detections\.boxes"):
-        result.boxes  # type: ignore[attr-defined]  # noqa: B018
+    assert not hasattr(result, "plot")
+    with pytest.raises(EdgevidError, match=r"Result has no attribute 'plot': draw it: edgevid\.Overlay"):
+        result.plot()  # type: ignore[attr-defined]
+
+
+def test_a_result_is_not_taken_for_ultralytics_results_without_boxes() -> None:
+    with pytest.raises(InputError, match=r"Result has no attribute 'boxes': use result\.tracks\.boxes"):
+        hasattr(sample_result()[1], "boxes")
 
 
 def test_a_subclass_has_the_habits_of_its_base_under_its_own_name() -> None:
@@ -40,8 +45,8 @@ def test_the_habits_of_the_package_name_what_to_use() -> None:
 
 def test_no_habit_hides_an_attribute_that_is_there() -> None:
     for owner, habits in HABITS.items():
-        there = dir(edgevid) if owner == "edgevid" else dir(getattr(edgevid, owner, Boxes))
-        assert not set(habits) & set(there) - {"tolist"}, owner
+        kinds = {"edgevid": edgevid, "Boxes": Boxes, "_Boxed": Detections}
+        assert not set(habits) & set(dir(kinds.get(owner) or getattr(edgevid, owner))), owner
 
 
 def test_values_are_still_copied_and_pickled() -> None:

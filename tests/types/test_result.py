@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
+import sys
+from types import SimpleNamespace
 
+import numpy as np
+import pytest
+from result_samples import sample_result
+from supervision_samples import TheirDetections, theirs
+
+from edgevid.errors import InputError, MissingExtraError
 from edgevid.types import (
     Detections,
     Reason,
@@ -11,7 +18,17 @@ from edgevid.types import (
     SpeedReport,
     Speeds,
     Tracks,
+    with_speeds,
 )
+
+
+@pytest.fixture
+def supervision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """supervision, or a stand-in."""
+    try:
+        import supervision  # noqa: F401
+    except ImportError:
+        monkeypatch.setitem(sys.modules, "supervision", SimpleNamespace(Detections=TheirDetections))
 
 
 def test_where_only_the_live_speed_is_uncertain_the_smoothed_one_is_displayed() -> None:
@@ -35,3 +52,75 @@ def test_where_only_the_live_speed_is_uncertain_the_smoothed_one_is_displayed() 
     assert shown[2] == ("smoothed", 12, 0.5, Reason.OK)
     assert [shown[i][0] for i in (3, 4)] == ["live", "live"]
     assert [shown[i][3] for i in (3, 4)] == [Reason.CAMERA_MOVED, Reason.UNCERTAIN]
+
+
+def test_supervision_gets_the_tracks_with_speeds_verdicts_and_reasons(supervision: None) -> None:
+    result = sample_result()[1]
+    found = result.to_supervision()
+    assert found.tracker_id.tolist() == [1, 2]
+    assert found.xyxy.tolist() == result.tracks.boxes.tolist()
+    assert found.data["class_name"].tolist() == ["person", "person"]
+    assert found.data["speed_mps"][0] == 10.0
+    assert found.data["speed_sigma_mps"][0] == 0.5
+    assert np.isnan(found.data["speed_mps"][1])
+    assert found.data["speed_reason"].tolist() == ["", "OFF_PLANE"]
+    assert found.data["action"].tolist() == ["run", ""]
+    assert found.data["action_reason"].tolist() == ["", "TOO_SMALL"]
+    assert found.data["detected"].tolist() == [True, True]
+    assert found.metadata == {"frame": 4, "time_s": 0.16, "size": (640, 360)}
+    assert found[found.data["speed_reason"] == ""].tracker_id.tolist() == [1]
+
+
+def test_a_frame_without_tracks_has_the_same_columns(supervision: None) -> None:
+    result = sample_result()[1]
+    none = Result(4, 0.16, (640, 360), Detections.empty(), Tracks.empty(), verdicts=result.verdicts)
+    assert set(none.to_supervision().data) == set(result.to_supervision().data)
+    assert (len(none), bool(none), none.to_dicts()) == (0, True, [])
+
+
+def test_supervisions_rows_get_the_speeds_of_their_ids() -> None:
+    ids = [1, 2]
+    live = Speeds.of(
+        ids=ids, mps=[5.0, np.nan], sigma=[0.25, np.nan], heading=[90, np.nan], time=[1.0, 1.0],
+        reason=[Reason.OK, Reason.TOO_SHORT],
+    )  # fmt: skip
+    given = theirs([[0, 0, 4, 4], [9, 9, 14, 14], [20, 20, 24, 24]], tracker_id=np.array([2, -1, 1]))
+    given.data["camera"] = np.array(["a", "a", "a"])
+    found = with_speeds(given, Tracks.from_supervision(given), SpeedReport(live), 1.0)
+    assert found.data["speed_mps"][2] == 5.0
+    assert found.data["speed_sigma_mps"][2] == 0.25
+    assert np.isnan(found.data["speed_mps"][:2]).all()
+    assert found.data["speed_reason"].tolist() == ["TOO_SHORT", "", ""]
+    assert found.data["camera"].tolist() == ["a", "a", "a"]
+    assert set(given.data) == {"camera"}
+
+
+def test_rows_become_tables_where_the_package_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = sample_result()[1]
+    for name in ("pandas", "polars", "supervision"):
+        monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(MissingExtraError, match=rf"edgevid\[{name}\]"):
+            getattr(result, f"to_{name}")()
+
+
+def test_polars_has_null_where_there_is_no_value() -> None:
+    pytest.importorskip("polars")
+    frame = sample_result()[1].to_polars()
+    assert frame["speed_mps"].to_list() == [10.0, None]
+    assert frame["tracker_id"].to_list() == [1, 2]
+
+
+def test_pandas_has_the_columns_of_the_rows() -> None:
+    pytest.importorskip("pandas")
+    result = sample_result()[1]
+    frame = result.to_pandas()
+    assert list(frame.columns) == list(result.to_dicts()[0])
+    assert frame["speed_mps"].isna().tolist() == [False, True]
+
+
+def test_a_result_is_that_of_one_frame() -> None:
+    result = sample_result()[1]
+    with pytest.raises(InputError, match=r"Result\[0\]: a result is that of one frame"):
+        result[0]
+    with pytest.raises(InputError, match=r"one frame"):
+        list(result)
