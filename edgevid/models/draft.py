@@ -98,7 +98,7 @@ def _recipe(model: ModelSignature, path: Path, task: Task, spec: InputSpec, fami
 def draft_other(model: ModelSignature, path: Path) -> tuple[LocalRecipe, tuple[str, ...]] | None:
     """The draft of a model that gives no boxes, and what is to be filled in."""
     (output, *others) = model.outputs
-    sizes = tuple(n for n in output.shape[1:] if n != 1)
+    sizes = tuple(n for n in output.shape[1:] if n != 1 or len(output.shape) == 2)
     assumed = "[input]: color, mean and std are unknown; RGB divided by 255 is assumed"
     values = model.values(output)
     if others or not sizes:
