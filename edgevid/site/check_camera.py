@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import socket
+import threading
 import time as clock
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,25 +13,16 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from edgevid.errors import masked
+from edgevid.errors import SourceError, masked
 from edgevid.site.findings import Finding
 from edgevid.types import Frame
+from edgevid.video.address import network_address
 from edgevid.video.live import LiveSource
+from edgevid.video.open import is_live
+from edgevid.video.remedies import remedy_for
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935}
-REMEDIES = {
-    "401": "check the user and the password: rtsp://USER:PASSWORD@HOST/PATH; odd characters as %XX",
-    "unauthorized": "check the user and the password: rtsp://USER:PASSWORD@HOST/PATH; odd characters as %XX",
-    "403": "this user has no permission for the stream: grant it in the camera's settings",
-    "404": "check the path after the host; the camera's manual or its ONVIF page names it",
-    "not found": "check the path after the host; the camera's manual or its ONVIF page names it",
-    "refused": "no service answers on this port: is RTSP enabled, is the port right?",
-    "certificate": "the camera's certificate is not trusted: add its issuer to this machine's certificates",
-    "no such file": "there is no such device: `ls /dev/video*`, and is this user in the group `video`?",
-    "no frame for": "the camera answers but sends no frame: is another program using up its connections?",
-}
-"""Remedies, by a part of the error's text."""
-FINAL = ("401", "403", "404", "No such file")
+FINAL = ("401", "403", "404", "no such device", "web page")
 """Answers that waiting does not change."""
 
 
@@ -49,7 +41,7 @@ def check_camera(uri: str, *, watch_s: float = 5.0, timeout_s: float = 10.0) -> 
 
     `timeout_s` limits the wait for the first frame.
     """
-    if Path(uri).exists() and not uri.startswith("/dev/"):
+    if Path(uri).exists() and not is_live(uri):
         remedy = "give a camera: rtsp://..., http://..., a number; `edgevid run FILE` needs no check"
         return CameraCheck([Finding("camera", f"{uri} is a file or folder, no camera", False, remedy)])
     found = _check_network(uri)
@@ -59,23 +51,35 @@ def check_camera(uri: str, *, watch_s: float = 5.0, timeout_s: float = 10.0) -> 
     frames: list[Frame] = []
     at: list[float] = []
     with LiveSource(uri, min_backoff_s=0.2, max_backoff_s=1.0) as source:
-        while not (came := source.wait(0.2)) and clock.monotonic() - begun < timeout_s:
+        while not (came := _wait(source)) and clock.monotonic() - begun < timeout_s:
             if any(word in event.detail for event in source.events for word in FINAL):
                 break
         first_s = clock.monotonic() - begun
         if not came:
             return CameraCheck([*found, _no_frame(source)])
+        stop = threading.Timer(watch_s + source.stall_s, source.close)  # an image that stays the same
+        stop.start()
         for frame in source:
             frames, at = [*frames[-1:], frame], [*at, clock.monotonic()]
             if len(at) == 1:
                 first = frame
             if at[-1] - at[0] > watch_s:
                 break
+        stop.cancel()
         decoded = frames[-1].index - first.index
         found.append(Finding("frame", _describe(source, frames[-1]), True))
+        if not source.live:
+            found.append(Finding("recording", "no camera: it is played once, every frame, to its end", True))
+            return CameraCheck(found, frames[-1])
         found.append(_check_first_frame(first_s))
         found.append(_check_frame_rate(source, at, decoded))
         found.append(_check_timestamps(frames[-1].time - first.time, at[-1] - at[0]))
+        for event in source.events:
+            if event.kind == "retimed":
+                remedy = (
+                    "arrivals have the network's jitter: RTSP has time stamps, where the camera offers it"
+                )
+                found.append(Finding("time stamps", event.detail, None, remedy))
         if source.corrupted:
             remedy = "packets are lost on the network: use a cable, or a lower bit rate"
             found.append(Finding("damage", f"{source.corrupted} damaged frames or packets", False, remedy))
@@ -86,11 +90,11 @@ def check_camera(uri: str, *, watch_s: float = 5.0, timeout_s: float = 10.0) -> 
 def _check_network(uri: str) -> list[Finding]:
     """Whether the host name resolves and its port answers; nothing for cameras on this machine."""
     try:
-        parts = urlsplit(uri)
+        parts = urlsplit(network_address(uri))
         host, port = parts.hostname, parts.port or PORTS.get(parts.scheme.lower())
     except ValueError as error:
         return [Finding("address", f"{masked(uri)}: {error}", False, "rtsp://USER:PASSWORD@HOST:PORT/PATH")]
-    if not parts.scheme or not host or port is None:
+    if parts.scheme.lower() not in PORTS or not host or port is None:
         return []
     try:
         known = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -113,9 +117,16 @@ def _check_network(uri: str) -> list[Finding]:
 
 def _no_frame(source: LiveSource) -> Finding:
     detail = source.events[-1].detail if source.events else "no answer"
-    known = (text for key, text in REMEDIES.items() if key in detail.lower())
-    remedy = next(known, "try it with another player")
+    remedy = remedy_for(detail) or "try it with another player"
     return Finding("frame", f"none came: {masked(detail)}", False, remedy)
+
+
+def _wait(source: LiveSource) -> bool:
+    """Whether a first frame has come within 0.2 s; False, too, where the source gave up."""
+    try:
+        return source.wait(0.2)
+    except SourceError:
+        return False
 
 
 def _describe(source: LiveSource, frame: Frame) -> str:
@@ -149,8 +160,8 @@ def _check_timestamps(stream_s: float, machine_s: float) -> Finding:
     # Frames come with the network's jitter: half a second more or less means nothing.
     if abs(stream_s - machine_s) < max(0.05 * machine_s, 0.5):
         return Finding("camera clock", "agrees with this machine's", True)
-    remedy = "speeds would be wrong: update its firmware, or reduce this machine's load"
-    return Finding("camera clock", f"runs {abs(off):.0f} % {'fast' if off > 0 else 'slow'}", False, remedy)
+    remedy = "from about 8 s on frames are timed by their arrival; for exact times update its firmware"
+    return Finding("camera clock", f"runs {abs(off):.0f} % {'fast' if off > 0 else 'slow'}", None, remedy)
 
 
 def check_machine_clock() -> Finding:

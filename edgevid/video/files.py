@@ -13,7 +13,7 @@ from edgevid.errors import SourceError
 from edgevid.types import Frame
 from edgevid.video.base import SourceBase
 from edgevid.video.frames import short_reason, to_frame
-from edgevid.video.hwaccel import Decode, hardware
+from edgevid.video.hwaccel import hardware
 
 # PyAV's log level stays at its default, None: any other installs a callback that wants the GIL from decoder
 # threads, and closing a damaged file then deadlocks now and then. FFmpeg prints nothing either way.
@@ -34,7 +34,7 @@ class FileSource(SourceBase):
         loop: bool = False,
         threads: int = 0,
         opened: Any = None,
-        decode: Decode = "cpu",
+        decode: str = "cpu",
     ) -> None:
         """`loop` starts again at the end, times going on; `threads` 0 lets the decoder choose.
 

@@ -20,12 +20,12 @@ import av
 from edgevid.errors import SourceError, masked
 from edgevid.types import Frame
 from edgevid.video.base import SourceBase
-from edgevid.video.connect import SEGMENTS_STALL, Connection, Connector, Hooks, Transport
+from edgevid.video.connect import SEGMENTS_STALL, Connection, Connector, Hooks
 from edgevid.video.files import DEFAULT_FPS, FileSource
 from edgevid.video.frames import seconds_of, short_reason, to_frame
 from edgevid.video.hls import HlsStream
 from edgevid.video.http import HttpError, PermanentError
-from edgevid.video.hwaccel import Decode, hardware
+from edgevid.video.hwaccel import hardware
 from edgevid.video.remedies import remedy_for
 from edgevid.video.snapshot import Snapshots
 from edgevid.video.stream_clock import Backlog, PacedClock, StreamClock
@@ -65,9 +65,9 @@ class LiveSource(SourceBase):
         min_backoff_s: float = 0.5,
         max_backoff_s: float = 30.0,
         give_up_s: float | None = None,
-        rtsp_transport: Transport = "tcp",
+        rtsp_transport: str = "tcp",
         snapshot_s: float | None = None,
-        decode: Decode = "cpu",
+        decode: str = "cpu",
     ) -> None:
         """A stream without a frame for `stall_s` counts as lost, and is reconnected indefinitely.
 
@@ -225,10 +225,9 @@ class LiveSource(SourceBase):
         if refused or isinstance(error, PermanentError):
             self._fail(f"no frame: {self.events[-1].detail}; {remedy}")
         elif len(self.events) == 1:  # a camera that never sent a frame may be away, or its address mistyped
-            log.warning(
-                "%s: no frame yet; reconnecting indefinitely. `edgevid doctor --source` finds the cause%s",
-                self.uri, f": {remedy}" if remedy else "",
-            )  # fmt: skip
+            until = "indefinitely" if self.give_up_s is None else f"for {self.give_up_s:g} s"
+            hint = remedy or "`edgevid doctor --source` finds the cause"
+            log.warning("%s: no frame yet; reconnecting %s; %s", self.uri, until, hint)
 
     def _read(self) -> None:
         """Reads until the stream ends; what ended it is reported before the close, which may wait as well."""

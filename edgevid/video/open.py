@@ -62,6 +62,16 @@ def open_video(uri: str | Path | int | Iterable[Any], **options: Any) -> Source:
     return FileSource(text, **options)
 
 
+def source_options(
+    uri: str, *, decode: str = "cpu", give_up_s: float | None = None, rtsp_transport: str = "tcp"
+) -> dict[str, Any]:
+    """Those of a program's options for `open_video` that mean something for `uri`."""
+    if is_live(uri):
+        return {"decode": decode, "give_up_s": give_up_s, "rtsp_transport": rtsp_transport}
+    read_by_ffmpeg = is_pipe(uri) or Path(uri.removeprefix("file://")).is_file()
+    return {"decode": decode} if read_by_ffmpeg and decode != "cpu" else {}
+
+
 def is_live(text: str) -> bool:
     """Whether `text` is the address of a camera or stream: frames come by themselves, or by a network."""
     if text.startswith("file://"):

@@ -11,7 +11,7 @@ REMEDIES = {
     "web page": "open it in a browser and copy the address of the video itself",
     "refused": "no service answers on this port: is RTSP enabled, is the port right?",
     "certificate": "the camera's certificate is not trusted: add its issuer to this machine's certificates",
-    "no such device": "`ls /dev/video*` lists them; is this user in the group `video`?",
+    "no such": "`ls /dev/video*` lists the cameras; is this user in the group `video`?",
     "no frame for": "the camera answers but sends no frame: is another program using up its connections?",
 }
 
