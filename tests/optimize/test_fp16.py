@@ -132,7 +132,8 @@ def test_int8_with_halves_between(tmp_path: Path) -> None:
     stored = {t.name: t.data_type for t in model.graph.initializer}
     assert {stored[s] for s in scales} == {HALF}
     with OrtEngine(report.path, device="cpu") as engine:
-        assert engine.run({"x": np.zeros((1, 3, 4, 4), np.float32)})["y"] == pytest.approx(0.0, abs=0.1)
+        black = engine.run({"x": np.zeros((1, 3, 4, 4), np.float32)})["y"]
+        assert black == pytest.approx(0.0, abs=0.5)  # of up to 1100; a step of int8 is 4.3
     assert find_variant(recipe, "int8-trt-fp16") == report.path
 
 
