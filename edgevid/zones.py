@@ -1,6 +1,7 @@
 """Zones and lines: who entered, left, stayed, crossed, drove the wrong way or stopped.
 
-Each object is one point: the middle of its box's bottom edge, where it touches the ground. A crossing
+Each object is one point: the middle of its box's bottom edge, where it touches the ground; of a rotated box,
+which is a footprint that a camera far above detects, its center. A crossing
 is found where the segment between two positions cuts the line, so that an object fast enough to jump
 the line between two frames is counted too. Every object counts once for each line and direction.
 """
@@ -97,6 +98,7 @@ class Line:
     start: Point
     """In frame pixels, or in meters where `ground`."""
     end: Point
+    """Forward is from the left to the right of start -> end in the image."""
     ground: bool = False
     """Whether the points are in meters."""
 
@@ -205,7 +207,8 @@ class ZoneMonitor:
         if self.scale is None:
             tracks = tracks[:0]
         boxes = tracks.boxes * np.tile(self.scale or (1.0, 1.0), 2)
-        image = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], 1)
+        middle, turned = (boxes[:, 1] + boxes[:, 3]) / 2, tracks.rotated.shape[1] > 0
+        image = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, middle if turned else boxes[:, 3]], 1)
         ground = self._to_ground(image) if self._to_ground is not None else image
         ids = [int(i) for i in tracks.ids]
         events = self._ended(set(ids))

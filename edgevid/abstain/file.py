@@ -44,6 +44,7 @@ class Tuned:
     abstain_rate: Share = math.nan
     """Share of its tracks that the policy abstained on."""
     tracks: Annotated[int, Ge(0)] = 0
+    """How many tracks it has."""
 
 
 @dataclass(frozen=True, slots=True)

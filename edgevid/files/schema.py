@@ -127,6 +127,8 @@ def checked(
         missing = {one.key for one in found}
         more = mistakes_of(errors, adapter.json_schema(), values, path, name)
         found += [one for one in more if one.key not in missing]
+        places = {key: place for place, key in enumerate(values)}
+        found.sort(key=lambda one: places.get(re.split("[. ]", one.key)[0], len(places)))
         raise FileFormatError.of(found)
     return read
 
@@ -145,11 +147,16 @@ def json_schema(kind: type) -> dict[str, Any]:
     class Described(GenerateJsonSchema):
         def dataclass_schema(self, schema: Any) -> Any:
             found = super().dataclass_schema(schema)
-            origin = getattr(schema["cls"], "picked_from", schema["cls"])
-            for key, text in _field_docs(origin).items():
+            for key, text in _field_docs(schema["cls"]).items():
                 if key in found["properties"]:
                     found["properties"][key] = {"description": text, **found["properties"][key]}
+            for one in found["properties"].values():
+                if one.get("default", ABSENT) is None:
+                    del one["default"]
             return found
+
+        def nullable_schema(self, schema: Any) -> Any:  # a key that may be left out: TOML has no null
+            return self.generate_inner(schema["schema"])
 
         def field_title_should_be_set(self, schema: Any) -> bool:
             return False
@@ -169,7 +176,8 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 def _field_docs(kind: type) -> dict[str, str]:
     """The docstrings under the fields of a dataclass and of those it inherits from."""
     found: dict[str, str] = {}
-    for one in reversed([base for base in kind.__mro__ if dataclasses.is_dataclass(base)]):
+    for base in reversed([base for base in kind.__mro__ if dataclasses.is_dataclass(base)]):
+        one = vars(base).get("picked_from", base)
         body = ast.parse(textwrap.dedent(inspect.getsource(one))).body[0].body  # type: ignore[attr-defined]
         for field, doc in pairwise(body):
             if isinstance(field, ast.AnnAssign) and isinstance(doc, ast.Expr):

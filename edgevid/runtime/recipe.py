@@ -144,6 +144,7 @@ class AccuracyFloor:
     floor: float
     """The lowest accepted value of `metric`."""
     metric: str
+    """What is measured: "AP50 of person"."""
     data: str = ""
     """What it is measured on."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, cast
 
 from edgevid.errors import FieldError, did_you_mean
 from edgevid.files.atomic import write_atomic
@@ -21,11 +21,12 @@ from edgevid.runtime.recipe import (
     OPEN_TABLES,
     AccuracyFloor,
     Decode,
-    Precision,
     Recipe,
     Source,
     Task,
 )
+
+Table = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Decoders:
     """In `Annotated`: one table [decode] for each kind of decoder, with its own keys."""
 
     def __get_pydantic_core_schema__(self, _: Any, handler: Any) -> Any:
-        """pydantic's hook: the tables, told apart by `kind`."""
+        """pydantic's hook: one table for each `kind`."""
         from pydantic_core import core_schema
 
         tables = {}
@@ -94,18 +95,20 @@ class Decoders:
         return core_schema.no_info_after_validator_function(lambda table: Decode(**vars_of(table)), union)
 
 
-_Open: Any = dataclasses.make_dataclass(
-    "_Open",
-    [(name, Mapping[str, Any], field(default_factory=dict, kw_only=True)) for name in OPEN_TABLES],
-    frozen=True,
-)
-PrecisionTable: Any = dataclasses.make_dataclass(
-    "PrecisionTable", [(name, AccuracyFloor | None, None) for name in get_args(Precision)], frozen=True
-)
+@dataclass(frozen=True)
+class PrecisionTable:
+    """The accuracy that the model must keep."""
+
+    fp32: AccuracyFloor | None = None
+    """In 32-bit floating point."""
+    fp16: AccuracyFloor | None = None
+    """In 16-bit floating point."""
+    int8: AccuracyFloor | None = None
+    """Quantized."""
 
 
 @dataclass(frozen=True)
-class RecipeFile(_Open):  # type: ignore[misc]
+class RecipeFile:
     """A recipe: all that must be known of a model to run it."""
 
     model: ModelTable
@@ -113,8 +116,23 @@ class RecipeFile(_Open):  # type: ignore[misc]
     input: InputTable | None = None
     output: OutputTable = OutputTable()
     decode: Annotated[Decode, Decoders()] | None = None
+    """How a detector's outputs become boxes."""
     names: NamesTable | None = None
     precision: PrecisionTable = PrecisionTable()
+    clip: Table = field(default_factory=dict)
+    """Clips of a recognizer (docs/actions.md)."""
+    stream: Table = field(default_factory=dict)
+    """States of a streaming recognizer."""
+    features: Table = field(default_factory=dict)
+    """Outputs of a feature extractor."""
+    head: Table = field(default_factory=dict)
+    """Inputs and schedule of a temporal head."""
+    pose: Table = field(default_factory=dict)
+    """Outputs of a pose model."""
+    quantize: Table = field(default_factory=dict)
+    """Settings of `edgevid quantize`."""
+    export: Table = field(default_factory=dict)
+    """How the model was exported."""
 
     def __post_init__(self) -> None:
         task = self.model.task

@@ -74,6 +74,7 @@ class Site:
     device: str = "auto"
     """auto, cpu or cuda:0."""
     precision: Precision = "fp32"
+    """fp32, fp16 or int8: of the engine that is loaded."""
     calibration: File | None = None
     """Camera calibration of calibration/camera; None: no speeds."""
     speed_method: Method = "filter"

@@ -75,7 +75,9 @@ class PointPair:
     """A point of the image and of the ground."""
 
     pixel: Pixel
+    """(u, v) in the image."""
     meter: Pixel
+    """(x, y) on the ground."""
 
 
 Side = Annotated[float, Ge(1), Le(MAX_COORDINATE)]

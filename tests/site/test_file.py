@@ -195,7 +195,7 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError) as caught:
         read_site(path)
     assert [one.key for one in caught.value.mistakes] == [
-        "detect.score", "camera.contact", "line 1.end", "zone 1.dwell",
+        "detect.score", "zone 1.dwell", "line 1.end", "camera.contact",
     ]  # fmt: skip
     lines = str(caught.value).splitlines()
     assert lines[0] == f"{path}: 4 mistakes"
@@ -230,7 +230,8 @@ def test_every_path_is_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.
     path = site_file(
         folder,
         'source = "base.mp4"\npolicy = "p.toml"\n[detect]\nmodel = "m.onnx"\n'
-        '[camera]\ncalibration = "c.toml"\nhealth = "health"\n[[recognize]]\nmodel = "gone/recipe.toml"\npolicy = "p.toml"\n',
+        '[camera]\ncalibration = "c.toml"\nhealth = "health"\n'
+        '[[recognize]]\nmodel = "gone/recipe.toml"\npolicy = "p.toml"\n',
     )
     monkeypatch.chdir("/")
     site = read_site(path)
