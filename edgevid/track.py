@@ -9,6 +9,7 @@ Both run in native code over real elapsed seconds, so that uneven and dropped fr
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.errors import InputError, did_you_mean, shown
-from edgevid.types import Detections, Tracks, as_detections
+from edgevid.types import Array, Detections, Tracks, as_detections
 from edgevid.types.clock import FrameClock
 from edgevid.types.peers import Hinted
 
@@ -132,7 +133,7 @@ class ByteTracker(Hinted):
         columns = self._core.update(
             found.boxes, found.scores, found.labels, self._clock.next(timestamp), self._coast_s
         )
-        tracks = Tracks.trusted(*columns)
+        tracks = with_instances(Tracks.trusted(*columns), found)
         return (
             tracks
             if found is detections or not hasattr(detections, "xyxy")
@@ -176,6 +177,18 @@ class Tracker(ByteTracker):
     """
 
     _method = {"re_update": True, "observed_boxes": True}  # noqa: RUF012
+
+
+def with_instances(tracks: Tracks, detections: Detections) -> Tracks:
+    """The tracks with the key points and rotated boxes of the detections that they match."""
+    columns: dict[str, Array] = {}
+    for name in ("keypoints", "rotated"):
+        values = getattr(detections, name)
+        if values.shape[1]:
+            columns[name] = np.full((len(tracks), *values.shape[1:]), np.nan, np.float32)
+            matched = tracks.match >= 0
+            columns[name][matched] = values[tracks.match[matched]]
+    return dataclasses.replace(tracks, **columns) if columns else tracks
 
 
 def _with_ids(detections: Any, tracks: Tracks) -> Any:

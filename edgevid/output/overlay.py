@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgevid._opencv import cv2, require_opencv
+from edgevid.detect.rotated import corners
 from edgevid.errors import InputError
 from edgevid.types import KMH, Array, DisplaySpeed, Frame, Reason, Result, as_frame
 
@@ -79,6 +80,40 @@ def label_bitmap(lines: tuple[tuple[str, Color], ...], text: float, pad: int, ed
     return plate
 
 
+LIMBS = (
+    (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12),
+    (11, 12), (11, 13), (13, 15), (12, 14), (14, 16),
+)  # fmt: skip
+"""Pairs of COCO's 17 key points that are joined (cocodataset.org, person_keypoints)."""
+MIN_POINT = 0.5
+"""Confidence of a key point that is drawn."""
+
+
+def draw_instance(image: Array, result: Result, row: int, color: Color, line: int) -> None:
+    """Draws what there is of mask, rotated box and key points of a track that is detected now."""
+    tracks, match = result.tracks, int(result.tracks.match[row])
+    if match < 0:
+        return
+    mask = result.detections.masks[match] if match < len(result.detections) else None
+    if mask is not None:
+        high, wide = mask.pixels.shape
+        part = image[mask.top : mask.top + high, mask.left : mask.left + wide]
+        inside = mask.pixels.astype(bool)
+        part[inside] = (part[inside] * 0.55 + np.array(color) * 0.45).astype(np.uint8)
+    if tracks.rotated.shape[1]:
+        points = np.clip(corners(tracks.rotated[row : row + 1])[0], -MAX_PX, MAX_PX).round().astype(np.int32)
+        cv2.polylines(image, [points], True, color, line, cv2.LINE_AA)
+    points = tracks.keypoints[row]
+    visible = np.isfinite(points).all(1) & (points[:, 2] >= MIN_POINT)
+    places = np.clip(np.nan_to_num(points[:, :2]), -MAX_PX, MAX_PX).round().astype(int).tolist()
+    for a, b in LIMBS if len(points) == 17 else ():
+        if visible[a] and visible[b]:
+            cv2.line(image, places[a], places[b], color, line, cv2.LINE_AA)
+    for place in (p for p, v in zip(places, visible.tolist(), strict=True) if v):
+        cv2.circle(image, place, line + 1, INK, -1, cv2.LINE_AA)
+        cv2.circle(image, place, line + 1, color, 1, cv2.LINE_AA)
+
+
 class Overlay:
     """Draws results; keeps the trails of the current tracks only."""
 
@@ -106,16 +141,20 @@ class Overlay:
         order = np.argsort(tracks.boxes[:, 3], kind="stable")
         for row in order:
             self._trail(image, int(tracks.ids[row]), style)
-        corners = np.clip(np.nan_to_num(tracks.boxes), -MAX_PX, MAX_PX).astype(int).tolist()
+        edges = np.clip(np.nan_to_num(tracks.boxes), -MAX_PX, MAX_PX).astype(int).tolist()
+        for row in order if result.has_instances else ():
+            draw_instance(image, result, int(row), color_of(int(tracks.ids[row])), style.line)
         for row in order:
-            self._box(image, corners[row], int(tracks.ids[row]), tracks.match[row] < 0, style)
+            if tracks.rotated.shape[1] and tracks.match[row] >= 0:
+                continue
+            self._box(image, edges[row], int(tracks.ids[row]), tracks.match[row] < 0, style)
         taken: list[tuple[int, int, int, int]] = []
         texts = _texts(result, self.unit)
         for row in order[::-1]:
             edge = color_of(int(tracks.ids[row]))
             small = tracks.boxes[row, 3] - tracks.boxes[row, 1] < 90 * style.text
             plate = label_bitmap(texts[row][:1] if small else texts[row], style.text, style.pad, edge)
-            _place(image, plate, corners[row], taken)
+            _place(image, plate, edges[row], taken)
         if self.show_status:
             self._status(image, result, notes, style)
         return image

@@ -84,6 +84,13 @@ class Result(Hinted):
     timings: Mapping[str, float] = field(default_factory=dict)
     """Seconds spent in each stage."""
 
+    @property
+    def has_instances(self) -> bool:
+        """Whether objects have more than boxes: masks, key points or rotated boxes."""
+        tracks, masks = self.tracks, self.detections.masks
+        more = tracks.keypoints.shape[1] or tracks.rotated.shape[1]
+        return bool(more or (len(masks) and masks[0] is not None))
+
     def display_speeds(self) -> dict[int, DisplaySpeed]:
         """The speed to display of each track by its id (see `SpeedReport.display`)."""
         return self.speeds.display(self.time)

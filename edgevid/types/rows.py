@@ -21,7 +21,8 @@ _OK, _UNCERTAIN = Reason.OK.value, Reason.UNCERTAIN.value
 
 
 def object_rows(result: Result) -> list[dict[str, Any]]:
-    """A dict per track: id, box, class, score, detected, age_s, speed and verdicts where there are any."""
+    """A dict per track: id, box, class, score, detected, age_s, and what there is of key points, rotated box,
+    mask, speed and verdicts."""
     tracks = result.tracks
     labels = tracks.labels.tolist()
     names = {label: result.class_name(label) for label in set(labels)}
@@ -32,6 +33,8 @@ def object_rows(result: Result) -> list[dict[str, Any]]:
             (tracks.match >= 0).tolist(), _rounded(tracks.age, 3), strict=True,
         )
     ]  # fmt: skip
+    if result.has_instances:
+        _add_instances(rows, result)
     speeds = _displayed(result)
     verdicts = [(task, _verdicts(result, task, table)) for task, table in result.verdicts.items()]
     for row in rows:
@@ -41,6 +44,18 @@ def object_rows(result: Result) -> list[dict[str, Any]]:
         if own := {task: found[number] for task, found in verdicts if number in found}:
             row["verdicts"] = own
     return rows
+
+
+def _add_instances(rows: list[dict[str, Any]], result: Result) -> None:
+    """Adds key points, rotated box and mask to the rows of the objects that are detected now."""
+    tracks, masks = result.tracks, result.detections.masks
+    names = [name for name in ("keypoints", "rotated") if getattr(tracks, name).shape[1]]
+    for index, match in enumerate(tracks.match.tolist()):
+        if match < 0:
+            continue
+        rows[index].update({name: _rounded(getattr(tracks, name)[index], 3) for name in names})
+        if match < len(masks) and masks[match] is not None:
+            rows[index]["mask"] = masks[match].rle(result.size)
 
 
 def flat_rows(result: Result) -> list[dict[str, Any]]:

@@ -154,7 +154,9 @@ class Tracks(_Boxed):
     unseen: F32 = column(np.float32, row="unseen")
     """(N,) seconds since the last matched detection; 0 when matched now."""
     keypoints: F32 = column(np.float32, None, 3, row="keypoints", optional=True)
-    """(N, K, 3) key points of the matched detection, with NaN while coasting; K is 0 where there are none."""
+    """(N, K, 3) key points of the matched detection, NaN while coasting; K is 0 where there are none."""
+    rotated: F32 = column(np.float32, None, row="rotated", optional=True)
+    """(N, 5) rotated box of the matched detection, as in Detections, NaN while coasting; (N, 0): none."""
 
     @property
     def tracker_id(self) -> I64:
