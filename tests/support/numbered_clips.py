@@ -1,0 +1,51 @@
+"""Small clips whose frames carry their number, in any container; and MPEG-TS segments of them."""
+
+from __future__ import annotations
+
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+SIDE, BITS = 8, 10
+
+
+def numbered_image(number: int, width: int = 96, height: int = 48) -> np.ndarray:
+    """Noise, with the number in black and white squares in the upper left corner."""
+    image = np.random.default_rng(number).integers(60, 200, (height, width, 3), np.uint8)
+    for bit in range(BITS):
+        image[:SIDE, bit * SIDE : (bit + 1) * SIDE] = 255 * (number >> bit & 1)
+    return image
+
+
+def number_in(image: np.ndarray) -> int:
+    """The number of a decoded image."""
+    row = image[SIDE // 2, :, 1]
+    return sum(int(row[int((bit + 0.5) * SIDE)] > 128) << bit for bit in range(BITS))
+
+
+def clip(
+    count: int,
+    *,
+    format: str = "mp4",
+    codec: str = "mpeg4",
+    first: int = 0,
+    fps: int = 25,
+    **options: str,
+) -> bytes:
+    """`count` frames with the numbers from `first` on, at the stamps that their numbers have at `fps`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip"
+        with av.open(str(path), "w", format=format, options=options) as container:
+            stream: Any = container.add_stream(codec, rate=fps)
+            stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 96, 48, "yuv420p", 400_000
+            stream.codec_context.gop_size = 5
+            for n in range(first, first + count):
+                frame = av.VideoFrame.from_ndarray(numbered_image(n), format="rgb24")
+                frame.pts, frame.time_base = n, Fraction(1, fps)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        return path.read_bytes()
