@@ -7,6 +7,7 @@ from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -34,6 +35,13 @@ def column(
     """
     metadata = {"dtype": np.dtype(dtype), "tail": tail, "row": row, "enum": enum}
     return field(metadata=metadata, default=None) if optional else field(metadata=metadata)
+
+
+@lru_cache(maxsize=1024)
+def _no_elements(cls: type, start: int, length: int) -> tuple[tuple[str, Array], ...] | None:
+    """The blank columns from `start` on; None where one has elements, which tables must not share."""
+    made = tuple((column.name, column.blank(length)) for column in _columns(cls)[start:])
+    return made if all(array.size == 0 for _, array in made) else None
 
 
 class _Column(NamedTuple):
@@ -156,8 +164,11 @@ class Table(Hinted):
         made, known = object.__new__(cls), _COLUMNS.get(cls) or _columns(cls)
         for column, array in zip(known, columns, strict=False):
             _set(made, column[0], array)
-        for column in known[len(columns) :]:
-            _set(made, column[0], column.blank(len(columns[0])))
+        if (given := len(columns)) < len(known):
+            length = len(columns[0])
+            blanks = _no_elements(cls, given, length)  # type: ignore[arg-type]
+            for name, array in blanks or ((c.name, c.blank(length)) for c in known[given:]):
+                _set(made, name, array)
         return made
 
     def __len__(self) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from supervision_samples import TheirDetections
 
 from edgevid.errors import InputError
 from edgevid.output.interop import from_supervision, to_supervision
@@ -42,11 +44,7 @@ def test_an_object_without_boxes_is_rejected() -> None:
 
 def test_supervision_gets_the_tracks(monkeypatch: pytest.MonkeyPatch) -> None:
     """`supervision` itself where it is installed; else a module whose Detections keep what they are given."""
-    try:
-        import supervision  # noqa: F401
-    except ImportError:
-        stand_in = SimpleNamespace(Detections=SimpleNamespace)
-        monkeypatch.setattr("edgevid.types.result.require", lambda *_, **__: stand_in)
+    monkeypatch.setitem(sys.modules, "supervision", SimpleNamespace(Detections=TheirDetections))
     tracks = Tracks.of(
         ids=[1, 2], boxes=BOXES, scores=[0.5, 0.9], labels=[0, 3], match=[0, 1], age=[1, 1], unseen=[0, 0]
     )
