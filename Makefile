@@ -6,7 +6,7 @@ KERNELS ?= native
 SOURCES := pyproject.toml CMakeLists.txt $(shell find edgevid engines -type f \
 	-not -name '*.so' -not -path '*/__pycache__/*' -not -path '*/build/*')
 
-.PHONY: demo dev test lint types native stubs clean
+.PHONY: demo dev test neighbors lint types native stubs clean
 demo: $(VENV)/.installed  ## the package with its viewer, and the overlay demo
 	$(BIN)/edgevid-demo --out edgevid-demo --force
 	@echo "Watch it live in a browser: $(BIN)/edgevid-demo"
@@ -27,6 +27,9 @@ $(VENV)/.dev: $(SOURCES)
 
 test: dev  ## the installed package with its native kernels; KERNELS=numpy tests the NumPy ones
 	EDGEVID_KERNELS=$(KERNELS) $(BIN)/pytest -rs
+
+neighbors: dev  ## the wheel in new environments: alone, and next to ultralytics, supervision and trackers
+	$(BIN)/pytest -rs -s --timeout 900 -m neighbors tests/test_neighbors.py
 
 lint: dev
 	$(BIN)/ruff check .

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
+from edgevid.cli.console import results
 
 if TYPE_CHECKING:
     from edgevid.optimize.bench import Benchmark
@@ -25,16 +25,18 @@ def command(
     device: shared.Device = "auto",
     threads: shared.Threads = None,
     out: shared.Json = None,
+    force: shared.Force = False,
 ) -> None:
     """Time preprocessing, inference, postprocessing and the whole frame of one or more models.
 
     CPU is the processor time of a frame over all threads: on a machine with other work it is more reliable
     than the elapsed time.
     """
-    from edgevid.cli.output_files import write_json
+    from edgevid.cli.output_files import check_outputs, write_json
     from edgevid.cli.progress import advance, progress_bar
     from edgevid.optimize.bench import bench
 
+    check_outputs({"--json": (out, "JSON")}, models, force=force)
     chosen: Any = precision or ()
     with progress_bar("timing", runs + warm_up) as bar:
         found = bench(
@@ -49,7 +51,7 @@ def _show(found: Benchmark) -> None:
     from edgevid.cli.tables import print_table
     from edgevid.optimize.conditions import as_rows
 
-    console = Console(soft_wrap=True)
+    console = results()
     print_table(console, _times(found.timings))
     console.print()
     for t in found.timings:

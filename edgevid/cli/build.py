@@ -13,6 +13,8 @@ from rich.markup import escape
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
+from edgevid.cli.console import errors, notes, results
+from edgevid.cli.output_files import check_outputs
 from edgevid.errors import InputError, ParityError
 
 if TYPE_CHECKING:
@@ -71,7 +73,8 @@ def command(
     timing_cache: Annotated[
         Path | None, Option(help="File of measured tactics; default: next to the engine.")
     ] = None,
-    out: Annotated[Path | None, Option(help="The engine file; default: build/ next to the model.")] = None,
+    out: Annotated[Path | None, shared.out_option("Engine file; default: build/ next to the model.")] = None,
+    force: shared.Force = False,
     dry_run: Annotated[
         bool, Option("--dry-run", help="Print what would be done and stop; needs no TensorRT.")
     ] = False,
@@ -99,6 +102,7 @@ def command(
             "--data: expected real frames to verify the engine on, got none; give --data VIDEO|FOLDER|LIST, "
             "or --skip-verification to build an engine whose manifest records that it was not compared"
         )
+    check_outputs({"--out": (out, "")}, (model, data), force=force)
     _build(model, options, verification, out)
 
 
@@ -106,7 +110,7 @@ def _build(model: str, options: BuildOptions, verification: Verification, out: P
     """Builds with a progress bar and prints the result; exit status 1 for a rejected engine."""
     from edgevid.optimize.builder.build import build
 
-    console = Console(stderr=True, soft_wrap=True)
+    console = notes()
     try:
         with _progress(console) as progress:
             result = build(
@@ -114,7 +118,7 @@ def _build(model: str, options: BuildOptions, verification: Verification, out: P
                 report=lambda text: console.print(f"[dim]{escape(text)}[/]", highlight=False),
             )  # fmt: skip
     except ParityError as error:
-        console.print(f"[bold red]rejected:[/] {escape(str(error))}", highlight=False)
+        errors().print(f"[bold red]rejected:[/] {escape(str(error))}", highlight=False)
         raise typer.Exit(1) from None
     _print_result(result)
 
@@ -142,7 +146,7 @@ def _progress(console: Console) -> Iterator[Progress]:
 
 
 def _print_pairs(title: str, pairs: list[tuple[str, str]]) -> None:
-    console = Console(soft_wrap=True)
+    console = results()
     console.print(title, highlight=False)
     for heading, text in pairs:  # no table: a path must stay on one line, to be copied
         console.print(f"  [dim]{heading:<14}[/]{escape(text)}", highlight=False)

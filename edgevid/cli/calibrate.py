@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer import Argument, Option
+from typer import Option
 
 from edgevid.cli import options as shared
+from edgevid.cli.console import results
+from edgevid.errors import InputError
 
 if TYPE_CHECKING:
     from edgevid.speed.calibration import CameraCalibration
@@ -29,8 +31,13 @@ Drop = Annotated[bool, Option("--drop-outliers", help="Leave out points that the
 Host = Annotated[str, Option(help="Address to serve the page on; 0.0.0.0 serves other machines too.")]
 
 
+LAST_FRAME_S = 1.0
+"""A time up to this much behind the last frame takes the last frame."""
+
+
 def command(
-    source: Annotated[str, Argument(help="Video, image, folder of images, camera number, or URL.")],
+    source: shared.Source = "",
+    source_option: shared.SourceOption = "",
     rectangle: Rectangle = "",
     width_m: Annotated[float | None, Option(help="Meters from the first corner to the second.")] = None,
     length_m: Annotated[float | None, Option(help="Meters from the second corner to the third.")] = None,
@@ -41,10 +48,12 @@ def command(
     focal_px: Annotated[float | None, Option(help="Focal length in pixels that k1 refers to.")] = None,
     region: Region = "",
     time: Annotated[float, Option(help="Time of the frame in the video, in seconds.", min=0)] = 0.0,
-    out: Annotated[Path | None, Option(help="Calibration to write: calibration/camera/<name>.toml")] = None,
+    out: Annotated[
+        Path | None, shared.out_option("Calibration to write: calibration/camera/<name>.toml")
+    ] = None,
     image: Annotated[Path | None, Option(help="Image of the grid to write (PNG or JPEG).")] = None,
     drop_outliers: Drop = False,
-    force: Annotated[bool, Option("--force", help="Replace an existing calibration.")] = False,
+    force: shared.Force = False,
     provenance: Annotated[str, Option(help="Where the meters come from; kept in the file.")] = "",
     host: Host = "127.0.0.1",
     port: Annotated[int | None, Option(help="Port of the page (default: the first free one).")] = None,
@@ -54,13 +63,13 @@ def command(
 
     Opens a page, unless --rectangle, --point, --pairs, or --calibration with --out or --image is given.
     """
-    from edgevid.cli.output_files import refuse_overwriting
+    from edgevid.cli.output_files import check_outputs
     from edgevid.site import camera_calibration as calibrate
     from edgevid.speed import examine, make_calibration, read_calibration
     from edgevid.speed.calibration_file import provenance_text
-    from edgevid.speed.calibration_report import without
     from edgevid.video.seek import FrameSeeker
 
+    source = shared.one_source(source, source_option, example="edgevid calibrate gate.mp4")
     parts = calibrate.parse_sources(rectangle, width_m, length_m, point, pairs)
     area = calibrate.parse_region(region)
     existing = read_calibration(calibration) if calibration else None
@@ -68,7 +77,9 @@ def command(
         if not parts and not (existing is not None and (out or image)):
             _serve_page(frames, existing, out, time, host, port, browser)
             return
-        frame = frames.at(time)
+        outputs = {"--out": (out, "TOML"), "--image": (image, "image")}
+        check_outputs(outputs, (source, pairs, calibration if out != calibration else None), force=force)
+        frame = _frame_at(frames, time)
     if existing is not None:
         existing = existing.scaled_to(frame.size)
         parts = [(existing.image, existing.meters), *parts]
@@ -77,16 +88,30 @@ def command(
     made = make_calibration(
         *calibrate.joined(parts), frame.size, region=area, k1=k1, focal=focal_px, name=out.stem if out else ""
     )
+    if drop_outliers:
+        made = _without_outliers(made)
     report = examine(made)
-    if drop_outliers and report.outliers:
-        typer.echo(f"dropped: point {', '.join(str(row + 1) for row in sorted(report.outliers))}")
-        made = without(made, report.outliers)
-        report = examine(made)
-    refuse_overwriting((out, image), (source, pairs))
     print_report(made, report)
     _write_toml(made, out, force, provenance or provenance_text(source, frame.time, made))
     if image:
         _write_image(made, report, frame, image)
+
+
+def _without_outliers(made: CameraCalibration) -> CameraCalibration:
+    from edgevid.speed.calibration_report import examine, without
+
+    outliers = examine(made).outliers
+    if outliers:
+        typer.echo(f"dropped: point {', '.join(str(row + 1) for row in sorted(outliers))}")
+    return without(made, outliers) if outliers else made
+
+
+def _frame_at(frames: FrameSeeker, time: float) -> Frame:
+    """The frame at `time`; InputError where the video ends before."""
+    frame = frames.at(time)
+    if not frames.live and time > frame.time + LAST_FRAME_S:
+        raise InputError(f"--time: expected at most {frame.time:.2f} s, the last frame, got {time:g} s")
+    return frame
 
 
 def _write_toml(made: CameraCalibration, out: Path | None, force: bool, provenance: str) -> None:
@@ -100,7 +125,6 @@ def _write_toml(made: CameraCalibration, out: Path | None, force: bool, provenan
 
 def _write_image(made: CameraCalibration, report: CalibrationReport, frame: Frame, path: Path) -> None:
     from edgevid._opencv import cv2, require_opencv
-    from edgevid.errors import InputError
     from edgevid.site.camera_calibration import draw_calibration
 
     require_opencv("--image")
@@ -144,11 +168,10 @@ def _serve_page(
 
 def print_report(calibration: CameraCalibration, report: CalibrationReport) -> None:
     """Errors, scale, camera and warnings as text."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = results()
     px, meters = report.error_px, report.error_m
     if len(px) == 4:
         console.print("[bold]4 points[/]: they fit exactly; a fifth point shows the reprojection error")

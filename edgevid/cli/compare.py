@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
+from edgevid.cli.console import results
 
 if TYPE_CHECKING:
     from edgevid.optimize.compare.gate import ParityReport
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 REJECTED = 1
 """Exit status of a rejected engine; an error in the command is 2."""
 
-Score = Annotated[float | None, Option(help="Only boxes above this score count.", min=0, max=1)]
+Score = Annotated[
+    float | None,
+    Option("--score-threshold", "--conf", help="Only boxes above this score count.", min=0, max=1),
+]
 
 
 def command(
@@ -35,13 +38,15 @@ def command(
     worst: Annotated[int, Option(help="Worst frames to show.", min=1, max=50)] = 6,
     report: Annotated[Path | None, Option(help="HTML report to write.")] = None,
     out: shared.Json = None,
+    force: shared.Force = False,
 ) -> None:
     """Compare two engines on real frames; exit status 1 if they agree less than the minimum."""
-    from edgevid.cli.output_files import show_written, write_json
+    from edgevid.cli.output_files import check_outputs, show_written, write_json
     from edgevid.cli.progress import advance, progress_bar
     from edgevid.optimize.compare.report import check_target, write_report
     from edgevid.optimize.compare.run import compare
 
+    check_outputs({"--report": (report, "HTML"), "--json": (out, "JSON")}, (a, b, data), force=force)
     if report is not None:
         check_target(report)
     chosen: Any = precision
@@ -61,7 +66,7 @@ def command(
 def _show(report: ParityReport, found: dict[str, Any]) -> None:
     from edgevid.cli.tables import print_table
 
-    console = Console(soft_wrap=True)
+    console = results()
     a, b = report.names
     console.print(f"[bold]{escape(b)}[/] against [bold]{escape(a)}[/], {escape(found['frames'])}")
     console.print()

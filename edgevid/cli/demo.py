@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
+from edgevid.cli.console import notes, results
+from edgevid.cli.output_files import check_outputs
+from edgevid.files.atomic import make_folder
 
 if TYPE_CHECKING:
     from edgevid.viewer.config import ViewerConfig
@@ -21,7 +24,7 @@ SHEET_IMAGES = 6
 """Images on the contact sheet."""
 
 Source = Annotated[str, Argument(help="Video file, camera number or URL; the sample video by default.")]
-Out = Annotated[Path | None, Option(help="No viewer: write MP4, contact sheet and JSON lines here.")]
+Out = Annotated[Path | None, shared.out_option("No viewer: write MP4, contact sheet and JSON lines here.")]
 Rendered = Annotated[bool, Option("--rendered", help="Show a rendered street; needs no download.")]
 SiteFile = Annotated[Path | None, Option(help="Site file (TOML); the viewer saves zones and lines to it.")]
 Host = Annotated[str, Option(help="Address to listen on; others than 127.0.0.1 need a token.")]
@@ -31,14 +34,17 @@ AllowHost = Annotated[list[str], Option(help="Host name to answer to (behind a p
 
 def command(
     source: Source = "",
+    source_option: shared.SourceOption = "",
     out: Out = None,
+    force: shared.Force = False,
+    codec: shared.Codec = "auto",
     model: shared.Model = None,
     rendered: Rendered = False,
     max_frames: shared.MaxFrames = None,
     site: SiteFile = None,
     calibration: shared.Calibration = None,
     actions: shared.Actions = None,
-    classes: shared.Classes = "",
+    classes: shared.Classes = None,
     unit: shared.Unit = "km/h",
     host: Host = "127.0.0.1",
     port: shared.Port = None,
@@ -56,15 +62,17 @@ def command(
 
     require_opencv("edgevid-demo")
     shared.check_unit(unit)
+    source = shared.one_source(source, source_option)
     options: dict[str, Any] = {"source": source, "model": model, "calibration": calibration}
-    options["classes"] = shared.split_names(classes)
+    options["classes"] = shared.split_names(classes, "--classes")
     chosen = _site(site, options, actions)
+    files = _check_folder(out, chosen.source, force=force) if out else None
     if rendered:
         config = open_rendered_street()
     else:
         config = _open(chosen, explicit=bool(source or model or site), threads=threads)
-    if out is not None:
-        _write_files(config, out, unit, max_frames)
+    if files is not None:
+        _write_files(config, files, unit, codec, max_frames)
         return
     server = {"host": host, "port": port, "token": token, "allowed_hosts": allow_host}
     display = {"quality": quality, "max_side": max_side, "unit": unit}
@@ -85,11 +93,12 @@ def _site(path: Path | None, options: dict[str, Any], actions: str | None) -> An
 
 def _open(site: Any, *, explicit: bool, threads: int | None) -> ViewerConfig:
     """The site's source, or the sample; without a network, the rendered street with a note."""
-    from rich.console import Console
     from rich.markup import escape
 
     from edgevid.errors import DownloadError
+    from edgevid.models.catalog import DEFAULT_MODEL, find_entry
     from edgevid.models.hub import get_file
+    from edgevid.models.mirror import MIRROR
     from edgevid.viewer.config import open_rendered_street, open_site
 
     try:
@@ -98,16 +107,19 @@ def _open(site: Any, *, explicit: bool, threads: int | None) -> ViewerConfig:
     except DownloadError as error:
         if explicit:
             raise
-        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        needed = " and ".join(find_entry(name).cached.name for name in (SAMPLE, DEFAULT_MODEL))
+        console = notes()
         console.print(f"[yellow]the sample video or its model cannot be downloaded:[/] {escape(str(error))}")
+        console.print(
+            f"[yellow]On a closed network:[/] put {needed} into a folder or any of its subfolders, and set "
+            f"{MIRROR} to that folder"
+        )
         console.print("[yellow]Showing a rendered street instead.[/]")
         return open_rendered_street()
 
 
 def _view(config: ViewerConfig, **options: Any) -> None:
     """Runs the viewer until Ctrl-C and prints a summary."""
-    from rich.console import Console
-
     from edgevid.cli.progress import print_summary
     from edgevid.errors import require
 
@@ -115,7 +127,7 @@ def _view(config: ViewerConfig, **options: Any) -> None:
         require(module, extra="viewer", purpose="The viewer (--out FOLDER works without)")
     from edgevid.viewer.session import run_viewer
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = results()
 
     def announce(url: str) -> None:
         console.print(f"[bold]{config.title}[/] at [cyan]{url}[/]   (Ctrl-C stops it)")
@@ -126,28 +138,33 @@ def _view(config: ViewerConfig, **options: Any) -> None:
     print_summary(summary, config.pipeline.names["class"], seconds=seconds, written=[], notes=config.notes)
 
 
-def _write_files(config: ViewerConfig, folder: Path, unit: str, max_frames: int | None) -> None:
+def _check_folder(folder: Path, source: str, *, force: bool) -> tuple[Path, Path, Path]:
+    """The files of a folder, which is made; InputError where they exist, SourceError where none can be."""
+    make_folder(folder)
+    video, sheet, lines = folder / "demo.mp4", folder / "contact-sheet.png", folder / "demo.jsonl"
+    kinds = {"MP4": video, "PNG": sheet, "JSON lines": lines}
+    check_outputs({f"--out, {kind}": (path, kind) for kind, path in kinds.items()}, [source], force=force)
+    return video, sheet, lines
+
+
+def _write_files(
+    config: ViewerConfig, files: tuple[Path, Path, Path], unit: str, codec: str, max_frames: int | None
+) -> None:
     """Runs the config once into an annotated MP4, a contact sheet and JSON lines, without a display."""
     from edgevid._opencv import cv2
-    from edgevid.cli.output_files import refuse_overwriting
     from edgevid.cli.progress import advance, print_summary, progress_bar
-    from edgevid.errors import InputError
     from edgevid.output.overlay import contact_sheet
     from edgevid.output.sinks import AnnotatedVideo, JsonLines
     from edgevid.run.loop import run
     from edgevid.viewer.config import make_overlay
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: expected a folder to write into: {error.strerror}") from None
-    video, sheet, lines = folder / "demo.mp4", folder / "contact-sheet.png", folder / "demo.jsonl"
-    refuse_overwriting((video, sheet, lines), (getattr(config.source, "path", None),))
+    video, sheet, lines = files
     started, total = clock.perf_counter(), max_frames or config.source.frame_count
     shown = {round((k + 0.5) * (total or 1) / SHEET_IMAGES) for k in range(SHEET_IMAGES)}
     images: list[Any] = []
     with closing(config.pipeline), config.source as source, progress_bar(config.title, total) as bar:
-        annotated = AnnotatedVideo(video, fps=source.fps, overlay=make_overlay(config, unit))
+        overlay = make_overlay(config, unit)
+        annotated = AnnotatedVideo(video, fps=source.fps, overlay=overlay, codec=codec)
 
         def sample(frame: Any, _: Any) -> None:
             advance(bar)

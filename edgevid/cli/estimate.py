@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
 from rich.markup import escape
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
+from edgevid.cli.console import results
 
 if TYPE_CHECKING:
     from edgevid.optimize.cost import Cost
@@ -24,13 +24,15 @@ def command(
     precision: shared.Precisions = None,
     batch: Annotated[int, Option(help="Images per run.")] = 1,
     out: shared.Json = None,
+    force: shared.Force = False,
 ) -> None:
     """Count a model's operations and bytes, and bound its speed on a device."""
-    from edgevid.cli.output_files import write_json
+    from edgevid.cli.output_files import check_outputs, write_json
     from edgevid.models.hub import resolve_model
     from edgevid.optimize import estimate as tool
     from edgevid.optimize.cost import model_cost
 
+    check_outputs({"--json": (out, "JSON")}, [model], force=force)
     # Counting an ONNX file needs no recipe.
     cost = model_cost(Path(model) if model.endswith(".onnx") else resolve_model(model).local, batch=batch)
     chosen = [tool.device(name) for name in device or tool.devices()]
@@ -50,7 +52,7 @@ def _as_json(model: str, cost: Cost, rows: list[Estimate]) -> dict[str, object]:
 def _show(model: str, cost: Cost, rows: list[Estimate]) -> None:
     from edgevid.cli.tables import number_table, print_table
 
-    console = Console(soft_wrap=True)
+    console = results()
     console.print(
         f"[bold]{escape(model)}[/], batch {cost.batch}: {cost.operations / 1e9:.2f} GFLOP "
         f"({cost.operations / 2e9:.2f} GMAC), {cost.parameters / 1e6:.2f} M parameters, "

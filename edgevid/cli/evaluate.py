@@ -11,6 +11,8 @@ import typer
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
+from edgevid.cli.console import results
+from edgevid.cli.output_files import check_outputs
 from edgevid.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,6 +27,12 @@ Data = Annotated[
 ]
 Model = Annotated[str, Option(help="Recipe of the deployed model: runs/actions/recipe.toml")]
 Plot = Annotated[Path | None, Option(help="PNG to write.")]
+Results = Annotated[
+    Path,
+    Option(
+        "--results", help="Record of `edgevid run --jsonl`, or CSV with id, time_s, mps, sigma_mps, reason."
+    ),
+]
 Csv = Annotated[Path | None, Option("--csv", help="CSV file to write, one row per track and kind.")]
 
 
@@ -33,18 +41,19 @@ def actions(
     data: Data,
     model: Model,
     plot: Plot = None,
+    force: shared.Force = False,
     clips_per_sequence: Annotated[
         int, Option(help="Clips concatenated into one sequence, to evaluate segmentation.", min=0)
     ] = 0,
 ) -> None:
     """Accuracy, precision, recall and F1 of each class; segmentation measures where steps are labeled."""
-    from rich.console import Console
     from rich.table import Table
 
     from edgevid.evaluate.actions.metrics import report_lines
     from edgevid.evaluate.actions.score import evaluate
 
-    console = Console(highlight=False)
+    check_outputs({"--plot": (plot, "PNG")}, force=force)
+    console = results(soft_wrap=False)
     found = evaluate(model, data, clips_per_sequence=clips_per_sequence)
     table = Table()
     for column in ("class", "precision", "recall", "F1", "clips" if found.segments is None else "steps"):
@@ -70,14 +79,14 @@ def actions(
 
 
 @command.command("robustness")
-def robustness(data: Data, model: Model, plot: Plot = None) -> None:
+def robustness(data: Data, model: Model, plot: Plot = None, force: shared.Force = False) -> None:
     """Accuracy under JPEG, blur, noise and scale (videos), or noise and losses (poses)."""
-    from rich.console import Console
     from rich.table import Table
 
     from edgevid.evaluate.actions.robustness import measure
 
-    console = Console(highlight=False)
+    check_outputs({"--plot": (plot, "PNG")}, force=force)
+    console = results(soft_wrap=False)
     with console.status("measuring") as status:
         found = measure(model, data, report=status.update)
     table = Table(title="Accuracy, %", title_justify="left")
@@ -95,25 +104,26 @@ def robustness(data: Data, model: Model, plot: Plot = None) -> None:
 @command.command("speed")
 def speed(
     truth: Annotated[Path, Option(help="True speeds: CSV or JSON lines with id, time_s and mps or kmh.")],
-    results: Annotated[
-        Path, Option(help="Record of `edgevid run --jsonl`, or CSV with id, time_s, mps, sigma_mps, reason.")
-    ],
+    results_file: Results,
     pairs: Annotated[Path | None, Option(help="CSV with truth,result where the ids differ.")] = None,
     kind: Annotated[str, Option(help="Only live, smoothed or track speed values.")] = "",
     tracks: Annotated[bool, Option("--tracks", help="Also one row per track.")] = False,
     json_out: shared.Json = None,
     csv_out: Csv = None,
+    force: shared.Force = False,
 ) -> None:
     """Errors, bias, interval coverage, abstention, variation and delay of measured speeds."""
     from edgevid.cli.output_files import write_json
     from edgevid.evaluate.speed.files import KINDS, check_ids, read_pairs, read_results, read_truth
     from edgevid.evaluate.speed.score import evaluate
 
+    outputs = {"--json": (json_out, "JSON"), "--csv": (csv_out, "CSV")}
+    check_outputs(outputs, (truth, results_file, pairs), force=force)
     if kind and kind not in KINDS:
         raise InputError(f"--kind: expected one of {', '.join(KINDS)}, got {kind!r}")
-    known, rows = read_truth(truth), read_results(results)
+    known, rows = read_truth(truth), read_results(results_file)
     if not rows:
-        raise InputError(f"{results}: it has no speeds; run with --calibration to measure them")
+        raise InputError(f"{results_file}: it has no speeds; run with --calibration to measure them")
     if pairs is not None:
         named = read_pairs(pairs)
         known = {named[name]: track for name, track in known.items() if name in named}
@@ -127,10 +137,9 @@ def speed(
 
 
 def _print_speeds(found: Evaluation, tracks: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = results(soft_wrap=False)
     table = Table(title="Speed errors", title_justify="left")
     table.add_column("absolute error, km/h")
     for kind in found.overall:

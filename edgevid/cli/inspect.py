@@ -10,6 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 from typer import Argument, Option
 
+from edgevid.cli import options as shared
+from edgevid.cli.console import results
+from edgevid.cli.output_files import check_outputs
+
 if TYPE_CHECKING:
     from edgevid.models.inspect import ModelReport
 
@@ -19,14 +23,16 @@ def command(
     write: Annotated[
         bool, Option("--write", help="Write a draft recipe, <model>.toml, next to the model.")
     ] = False,
-    out: Annotated[Path | None, Option(help="Write the draft recipe to this file.")] = None,
-    force: Annotated[bool, Option("--force", help="Replace an existing recipe.")] = False,
+    out: Annotated[Path | None, shared.out_option("Write the draft recipe to this file.")] = None,
+    force: shared.Force = False,
 ) -> None:
     """Print a model's inputs, outputs and the decoder that fits; --write drafts its recipe."""
     from edgevid.models.inspect import inspect, write_draft
 
+    target = out or (model.with_suffix(".toml") if write else None)
+    check_outputs({"--out": (target, "TOML")}, [model], force=force)
     report = inspect(model)
-    console = Console(soft_wrap=True)
+    console = results()
     console.print(_tensors(report))
     for key, value in report.metadata.items():
         shown = value if len(value) < 100 else value[:97] + "..."

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from typer import Argument
 
+from edgevid.cli.console import is_quiet, notes, results
 from edgevid.errors import EdgevidError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def list_() -> None:
     from edgevid.models.catalog import DEFAULT_MODEL, entries
     from edgevid.models.mirror import MIRROR
 
-    console = Console()
+    console = results(soft_wrap=False)
     wide = console.width >= 130  # else the summaries would be broken into many lines
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     for column in ("name", "task", "size", "license", "checksum", "local"):
@@ -75,7 +75,7 @@ def get_(names: Names) -> None:
     for name in names:
         with _bar(name) as progress:
             path = get_file(name, progress=progress)
-        Console(soft_wrap=True).print(f"[green]{name}[/]: {escape(str(path))}", highlight=False)
+        results().print(f"[green]{name}[/]: {escape(str(path))}", highlight=False)
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def _bar(name: str) -> Iterator[Progress]:
 
     text = TextColumn("{task.description}")
     columns = (text, BarColumn(), DownloadColumn(), Speed(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+    with Progress(*columns, console=notes(soft_wrap=False), transient=True, disable=is_quiet()) as shown:
         task = shown.add_task(name, total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total or None)
 
@@ -100,7 +100,7 @@ def verify_(
     from edgevid.models.catalog import entries
     from edgevid.models.hub import verify
 
-    console, failed = Console(soft_wrap=True), 0
+    console, failed = results(), 0
     for name in names or [e.name for e in entries().values() if e.local]:
         try:
             verdict = "verified" if verify(name) == "verified" else "no checksum is published"
@@ -119,6 +119,6 @@ def remove_(names: Names) -> None:
 
     for name in names:
         removed = ", ".join(path.name for path in remove(name))
-        Console(soft_wrap=True).print(
+        results().print(
             f"{name}: {f'removed {removed}' if removed else 'nothing to remove'}", highlight=False
         )

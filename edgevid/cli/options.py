@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from typer import Option
+from typer import Argument, Option
 
 from edgevid.errors import InputError
+
+
+def out_option(text: str) -> Any:
+    """The option --out of a command, by all its names."""
+    return Option("--out", "-o", "--output", help=text)
+
 
 Actions = Annotated[str | None, Option(help="Action recognizer (recipe): adds what each object does.")]
 Browser = Annotated[bool, Option("--browser/--no-browser", help="Open the page in the browser.")]
 Calibration = Annotated[Path | None, Option(help="Camera calibration (TOML): adds speeds.")]
-Classes = Annotated[str, Option(help="Only these classes, separated by commas: person,car.")]
+Classes = Annotated[str | None, Option(help="Only these classes, separated by commas: person,car.")]
+Codec = Annotated[str, Option(help="Of --out: auto, h264, vp9, av1, or an encoder such as libx264.")]
+Decode = Annotated[str, Option(help="Video decoder: auto, cpu, cuda, vaapi, videotoolbox, qsv or d3d11va.")]
 Device = Annotated[str, Option(help="auto, cpu or cuda:0.")]
+Force = Annotated[bool, Option("--force", "--overwrite", help="Overwrite outputs that exist.")]
+GiveUpS = Annotated[
+    float | None, Option(help="Live: end after this many seconds without a frame; default: never.", min=0)
+]
 Json = Annotated[Path | None, Option("--json", help="JSON file to write; - prints it.")]
 MaxFrames = Annotated[int | None, Option(help="Stop after this many frames.", min=1)]
 MinAgreement = Annotated[
@@ -23,13 +35,39 @@ Model = Annotated[str | None, Option(help="Model name (`edgevid models list`), O
 Port = Annotated[int | None, Option(help="Port; default: the first free one from 8470.", min=0, max=65535)]
 Precision = Annotated[str | None, Option(help="fp32, fp16 or int8.")]
 Precisions = Annotated[list[str] | None, Option(help="fp32, fp16 or int8; repeatable.")]
+RtspTransport = Annotated[str, Option(help="RTSP over tcp or udp; a camera that rejects tcp gets udp.")]
+Source = Annotated[
+    str, Argument(help="Video file, folder or glob of images, camera number, URL, or - (stdin).")
+]
+SourceOption = Annotated[str, Option("--source", help="The same as the argument.", hidden=True)]
 Threads = Annotated[int | None, Option(help="CPU threads of a model.", min=1)]
 Unit = Annotated[str, Option(help="Unit of speeds: km/h, mph or m/s.")]
 
 
-def split_names(text: str) -> tuple[str, ...]:
-    """The names in a list that is separated by commas."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+def one_source(argument: str, option: str, *, example: str = "") -> str:
+    """The source, given as the argument or by --source; InputError for two, for none with an `example`."""
+    if argument and option and argument != option:
+        raise InputError(f"--source: expected one source, got {argument} and {option}")
+    if example:
+        check_source(argument or option, example)
+    return argument or option
+
+
+def check_source(source: str, example: str) -> None:
+    """InputError where there is no source: what one is, with an example."""
+    if not source:
+        raise InputError(
+            "expected a source, got none: a file, a folder of images, a camera's number or an address, "
+            f"such as `{example}`"
+        )
+
+
+def split_names(text: str | None, option: str = "") -> tuple[str, ...]:
+    """The names in a list that is separated by commas; InputError where `option` was given without a name."""
+    names = tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    if text is not None and option and not names:
+        raise InputError(f"{option}: expected names such as person,car, got {text!r}; leave it out for all")
+    return names
 
 
 def check_unit(unit: str) -> None:
@@ -38,3 +76,12 @@ def check_unit(unit: str) -> None:
 
     if unit not in UNITS:
         raise InputError(f"unit: expected one of {', '.join(UNITS)}, got {unit!r}")
+
+
+def parse_size(text: str, option: str) -> int | tuple[int, int]:
+    """The side, or (height, width), of "640", "384x640" or "384,640"; InputError for anything else."""
+    sides = text.lower().replace(",", "x").split("x")
+    if len(sides) > 2 or not all(s.strip().isdecimal() and int(s) > 0 for s in sides):
+        raise InputError(f"{option}: expected pixels, like 640 or 384x640 (height x width), got {text!r}")
+    height, width = int(sides[0]), int(sides[-1])
+    return height if len(sides) == 1 else (height, width)

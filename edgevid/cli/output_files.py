@@ -1,30 +1,76 @@
-"""The files that a command writes: never over its own inputs, and each named on standard error."""
+"""The files that a command writes: checked before the work, and each named on standard error."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 
+from edgevid.cli.console import notes
 from edgevid.errors import InputError, SourceError
-from edgevid.files.atomic import write_atomic
+from edgevid.files.atomic import check_file, write_atomic
+
+KINDS = {
+    "MP4": (".mp4", ".m4v", ".mov"),
+    "JSON lines": (".jsonl", ".ndjson", ".json"),
+    "JSON": (".json",),
+    "CSV": (".csv",),
+    "MOT": (".txt",),
+    "HTML": (".html", ".htm"),
+    "PNG": (".png",),
+    "image": (".png", ".jpg", ".jpeg"),
+    "TOML": (".toml",),
+    "ONNX": (".onnx",),
+    "engine": (".engine", ".plan"),
+}
+"""What outputs hold, and the suffixes that their names may have."""
+TEXTS = ("JSON lines", "JSON", "CSV", "MOT")
+"""What may go to standard output, as "-"."""
+
+Outputs = Mapping[str, tuple[str | Path | None, str]]
+"""By option: the path, None where it was not given, and its key in KINDS ("" where any suffix will do)."""
 
 
-def refuse_overwriting(outputs: Iterable[str | Path | None], inputs: Iterable[str | Path | None]) -> None:
-    """InputError where an output is also an input (links count), or is given twice; None is no file."""
+def check_outputs(outputs: Outputs, inputs: Iterable[str | Path | None] = (), *, force: bool = False) -> None:
+    """InputError or SourceError where an output must not or cannot be written; to be called before any work.
+
+    An output is no input (links count) and is given once; its suffix suits its content; it does not exist,
+    unless `force`; its place can be written. "-" is standard output, for one output that is text.
+    """
     read = [Path(path) for path in inputs if path and os.path.exists(path)]
     written: list[Path] = []
-    for path in (Path(output) for output in outputs if output):
-        if any(_same(path, other) for other in read):
-            raise InputError(f"{path}: this input would be overwritten; choose another name")
+    for option, (path, kind) in outputs.items():
+        if path is None:
+            continue
+        path = Path(path)
         if any(_same(path, other) for other in written):
-            raise InputError(f"{path}: two outputs have this name; choose different names")
+            raise InputError(f"{option}: another output goes to {path} too; choose different names")
         written.append(path)
+        if is_stdout(path):
+            if kind not in TEXTS:
+                raise InputError(f"{option}: expected a file, got - (standard output), which takes text only")
+        elif not path.exists() or path.is_file() or path.is_dir():  # a device or pipe is for anything
+            _check_file(option, path, kind, read, force)
+
+
+def _check_file(option: str, path: Path, kind: str, read: list[Path], force: bool) -> None:
+    if any(_same(path, other) for other in read):
+        raise InputError(f"{path}: this input would be overwritten; choose another name")
+    suffixes = KINDS.get(kind, ())
+    if path.suffix and suffixes and path.suffix.lower() not in suffixes:
+        raise InputError(f"{option}: expected a name that ends in {' or '.join(suffixes[:2])}, got {path}")
+    check_file(path)
+    if path.exists() and not force:
+        raise InputError(f"{option}: {path} exists; --force overwrites it, or choose another name")
+
+
+def is_stdout(path: Path | None) -> bool:
+    """Whether a path is "-", standard output."""
+    return str(path) == "-"
 
 
 def _same(a: Path, b: Path) -> bool:
@@ -36,7 +82,7 @@ def write_json(values: Any, path: Path | None) -> bool:
     if path is None:
         return True
     text = json.dumps(values, indent=1, ensure_ascii=False)
-    if str(path) == "-":
+    if is_stdout(path):
         print(text)
         return False
     write_text(path, text + "\n")
@@ -44,7 +90,10 @@ def write_json(values: Any, path: Path | None) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a whole text file; SourceError where that is impossible."""
+    """Writes a whole text file, or prints it for "-"; SourceError where that is impossible."""
+    if is_stdout(path):
+        print(text, end="")
+        return
     try:
         write_atomic(path, text)
     except OSError as error:
@@ -54,4 +103,4 @@ def write_text(path: Path, text: str) -> None:
 
 def show_written(path: Path) -> None:
     """Names a written file on standard error."""
-    Console(stderr=True, soft_wrap=True).print(f"[dim]written:[/] {escape(str(path))}", highlight=False)
+    notes().print(f"[dim]written:[/] {escape(str(path))}")

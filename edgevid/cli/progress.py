@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from edgevid.cli.console import is_quiet, results
+from edgevid.cli.console import notes as console_of_notes
 from edgevid.run.loop import Summary
 from edgevid.types import Reason
 
@@ -25,7 +26,8 @@ def progress_bar(title: str, total: int | None) -> Iterator[Progress]:
         TextColumn("{task.fields[fps]:.0f} fps"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = console_of_notes(soft_wrap=False)
+    with Progress(*columns, console=console, transient=True, disable=is_quiet()) as bar:
         bar.add_task(escape(title), total=total, fps=0.0)
         yield bar
 
@@ -43,9 +45,16 @@ def print_summary(
     seconds: float,
     written: Sequence[str],
     notes: Sequence[str] = (),
+    off: Sequence[str] = (),
+    stderr: bool = False,
 ) -> None:
-    """Objects by class, abstentions by reason, time by stage, files written."""
-    console = Console(highlight=False)
+    """Objects by class, abstentions by reason, time by stage (but those that are `off`), files written.
+
+    On standard output, or on standard error; nothing with -q.
+    """
+    if is_quiet():
+        return
+    console = (console_of_notes if stderr else results)(soft_wrap=False)
     ended = "interrupted after" if summary.interrupted else "done:"
     rate = summary.frames / seconds if seconds > 0 else 0.0
     console.print(f"[bold]{ended}[/] {summary.frames} frames in {seconds:.1f} s ({rate:.0f} fps)")
@@ -61,7 +70,7 @@ def print_summary(
         emitted, total = summary.track_speeds[Reason.OK], summary.track_speeds.total()
         table.add_row("track speeds", f"{emitted} of {total} ended tracks")
     spent = {stage: 1000 * s / max(1, summary.frames) for stage, s in summary.seconds.items()}
-    shown = ", ".join(f"{stage} {ms:.2f}" for stage, ms in spent.items() if ms >= 0.01)
+    shown = ", ".join(f"{stage} {ms:.2f}" for stage, ms in spent.items() if ms >= 0.01 and stage not in off)
     table.add_row("ms/frame", shown)
     kinds = summary.event_counts.most_common()
     if kinds:

@@ -10,7 +10,9 @@ from rich.markup import escape
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
+from edgevid.cli.console import notes, results
 from edgevid.errors import InputError
+from edgevid.files.atomic import check_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 MAX_NODES = 12
 """Excluded nodes listed in the terminal; the JSON names all."""
 
-Out = Annotated[Path | None, Option(help="Folder of the files; default: build/ next to the model.")]
+Out = Annotated[Path | None, shared.out_option("Folder of the files; default: build/ next to the model.")]
 
 
 def command(
@@ -39,6 +41,7 @@ def command(
     ] = None,
     variant: Annotated[str | None, Option(help="Make only this file: int8-cpu or int8-trt.")] = None,
     out: Out = None,
+    force: shared.Force = False,
     save_ranges: Annotated[
         Path | None, Option(help="File of the ranges; default: calibration/int8/<model>.toml.")
     ] = None,
@@ -50,11 +53,10 @@ def command(
     ] = False,
 ) -> None:
     """Make the INT8 files of a model (one for CPUs, one for TensorRT), or its FP16 graph."""
-    from rich.console import Console
-
     if precision not in ("int8", "fp16"):
         raise InputError(f"--precision: expected int8 or fp16, got {precision!r}")
-    console = Console(soft_wrap=True, highlight=False)
+    _check_files(model, precision, variant, ranges, out, save_ranges, force=force)
+    console = results()
     if precision == "fp16":
         from edgevid.optimize.fp16 import MAX_FRAMES, make_fp16
 
@@ -62,7 +64,7 @@ def command(
         return
     from edgevid.optimize.quantize.quantizer import VARIANTS, quantize
 
-    with console.status("loading the model") as status:
+    with notes().status("loading the model") as status:
         chosen: dict[str, Any] = {"calibrator": calibrator, "variants": (variant,) if variant else VARIANTS}
         report = quantize(
             model,
@@ -83,6 +85,35 @@ def command(
         _show_fp16(console, make_int8_fp16(report.recipe, folder=out))
     if report.failed:
         raise typer.Exit(1)
+
+
+def _check_files(
+    model: str,
+    precision: str,
+    variant: str | None,
+    ranges: Path | None,
+    out: Path | None,
+    save_ranges: Path | None,
+    *,
+    force: bool,
+) -> None:
+    """InputError for an output that exists; those in the build/ of a model are made again without --force."""
+    from edgevid.cli.output_files import check_outputs
+    from edgevid.optimize.fp16 import find_recipe
+    from edgevid.optimize.quantize.quantizer import FOLDER, VARIANTS
+    from edgevid.runtime.variants import variant_path
+
+    recipe = find_recipe(model)
+    made: Any = ("fp16",) if precision == "fp16" else VARIANTS if variant is None else (variant,)
+    files: dict[str, tuple[Path, str]] = {}
+    if out is not None:
+        check_folder(out)
+        subject, known = recipe or Path(model), [one for one in made if one in (*VARIANTS, "fp16")]
+        files = {f"--out, {one}": (variant_path(subject, one, folder=out), "ONNX") for one in known}
+    if precision == "int8" and ranges is None:
+        stored = save_ranges or FOLDER / f"{recipe.name if recipe else Path(model).stem}.toml"
+        files["--save-ranges"] = stored, "TOML"
+    check_outputs(files, [model, ranges], force=force)
 
 
 def _show(console: Console, report: Report) -> None:

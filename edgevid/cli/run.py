@@ -4,88 +4,97 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import sys
 import time as clock
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from typer import Argument, Option
+from typer import Option
 
 from edgevid.cli import options as shared
+from edgevid.errors import InputError, SourceError, masked
 
 if TYPE_CHECKING:
     from edgevid.output.sinks import Sink
     from edgevid.site.build import LoadedSite
     from edgevid.site.file import Site
 
-Source = Annotated[str, Argument(help="Video file, folder or glob of images, camera number, or URL.")]
+Health = Annotated[Path | None, Option(help="Folder for camera health: detects a moved camera.")]
 Review = Annotated[Path | None, Option(help="Folder for crops and scores of abstained verdicts.")]
+JsonLinesOut = Annotated[
+    Path | None, Option(help="JSON lines to write, one object per frame; - prints them.")
+]
+CsvOut = Annotated[Path | None, Option(help="CSV to write, a row per object and frame; - prints it.")]
+MotOut = Annotated[Path | None, Option(help="MOTChallenge text to write; - prints it.")]
 SegmentS = Annotated[float | None, Option(help="Start new output files after this many seconds.", min=1)]
-Score = Annotated[float | None, Option(help="track_high_thresh; a new track needs 0.1 more.", min=0, max=1)]
+DiskGb = Annotated[
+    float | None, Option(help="With --segment-s: disk per output, the oldest are deleted.", min=0)
+]
+Score = Annotated[
+    float | None,
+    Option(
+        "--score-threshold", "--conf", help="track_high_thresh; a new track needs 0.1 more.", min=0, max=1
+    ),
+]
+Imgsz = Annotated[str | None, Option(help="Input size to check: a side, or HEIGHTxWIDTH, in pixels.")]
+Show = Annotated[bool, Option("--show", "--display", help="Show the overlay in a window; q closes it.")]
 
 
 def command(
-    source: Source = "",
+    source: shared.Source = "",
+    source_option: shared.SourceOption = "",
     model: shared.Model = None,
     site: Annotated[Path | None, Option(help="Site file (TOML) of one camera.")] = None,
     calibration: shared.Calibration = None,
-    health: Annotated[Path | None, Option(help="Folder for camera health: detects a moved camera.")] = None,
+    health: Health = None,
     actions: shared.Actions = None,
     policy: Annotated[Path | None, Option(help="Abstain policy (`edgevid tune`).")] = None,
     save_abstained: Review = None,
     unit: shared.Unit = "km/h",
-    out: Annotated[Path | None, Option(help="Annotated video to write (MP4).")] = None,
-    jsonl: Annotated[Path | None, Option(help="JSON lines to write, one object per frame.")] = None,
-    csv: Annotated[Path | None, Option(help="CSV to write, a row per object and frame.")] = None,
-    mot: Annotated[Path | None, Option(help="MOTChallenge text to write.")] = None,
+    out: Annotated[Path | None, shared.out_option("Annotated video to write (MP4).")] = None,
+    codec: shared.Codec = "auto",
+    jsonl: JsonLinesOut = None,
+    csv: CsvOut = None,
+    mot: MotOut = None,
+    force: shared.Force = False,
     segment_s: SegmentS = None,
-    max_disk_gb: Annotated[
-        float | None, Option(help="With --segment-s: disk per output, the oldest are deleted.", min=0)
-    ] = None,
-    classes: shared.Classes = "",
+    max_disk_gb: DiskGb = None,
+    show: Show = False,
+    classes: shared.Classes = None,
     score_threshold: Score = None,
+    imgsz: Imgsz = None,
     device: Annotated[str | None, Option(help="auto, cpu or cuda:0.")] = None,
     precision: shared.Precision = None,
     threads: shared.Threads = None,
     max_frames: shared.MaxFrames = None,
     status_s: Annotated[float, Option(help="Live: seconds between status lines (0: none).", min=0)] = 60.0,
+    give_up_s: shared.GiveUpS = None,
+    rtsp_transport: shared.RtspTransport = "tcp",
+    decode: shared.Decode = "cpu",
 ) -> None:
     """Detect, track and record the objects of a video or camera."""
-    from edgevid.cli.output_files import refuse_overwriting
-    from edgevid.cli.progress import print_summary
-    from edgevid.errors import masked
-    from edgevid.output.review import ReviewSink
-    from edgevid.site.build import load_site
-
-    options: dict[str, Any] = {"source": source, "model": model, "score": score_threshold, "device": device}
-    options |= {"precision": precision, "calibration": calibration, "health": health}
-    options["classes"] = shared.split_names(classes)
+    options: dict[str, Any] = {"source": shared.one_source(source, source_option), "model": model}
+    options |= {"score": score_threshold, "device": device, "precision": precision}
+    options |= {"calibration": calibration, "health": health}
+    options["classes"] = shared.split_names(classes, "--classes")
+    size = shared.parse_size(imgsz, "--imgsz") if imgsz else None
+    files = _Files(out, jsonl, csv, mot)
+    files.check((options["source"], site, calibration, model, actions, policy), segmented=bool(segment_s),
+                force=force)  # fmt: skip
     shared.check_unit(unit)
     chosen = _site(site, options, actions, policy)
-    files = _Files(out, jsonl, csv, mot)
-    _check_outputs(chosen, any(files), segment_s, max_disk_gb, save_abstained)
-    if segment_s is None:  # segments have names of their own
-        inputs = (chosen.source, site, chosen.calibration, chosen.model, actions, policy)
-        refuse_overwriting(files, inputs)
-    loaded = load_site(chosen)
-    outputs = _Outputs(loaded, files, segment_s, max_disk_gb, unit)
-    if save_abstained:
-        outputs.more.append(ReviewSink(save_abstained, source=masked(chosen.source)))
-    started = clock.perf_counter()
-    summary, names, notes = _run(loaded, outputs, threads, max_frames, status_s)
-    print_summary(
-        summary, names, seconds=clock.perf_counter() - started, written=outputs.written(), notes=notes
-    )
+    _check_options(chosen, any(files), segment_s, max_disk_gb, save_abstained)
+    files.check((chosen.source, chosen.calibration, chosen.model), segmented=bool(segment_s), force=force)
+    outputs = _Outputs(chosen, files, segment_s, max_disk_gb, unit, codec)
+    outputs.add(save_abstained, show=show)
+    reading = {"give_up_s": give_up_s, "rtsp_transport": rtsp_transport, "decode": decode}
+    _run(outputs, reading, {"threads": threads, "imgsz": size}, max_frames, status_s)
 
 
-def _check_outputs(
+def _check_options(
     site: Site, written: bool, segment_s: float | None, max_disk_gb: float | None, save_abstained: Path | None
 ) -> None:
     """InputError where an option of the outputs lacks what it acts on."""
-    from edgevid.errors import InputError
-
     if max_disk_gb and segment_s is None:
         raise InputError("run: --max-disk-gb deletes segments: give --segment-s too, such as --segment-s 600")
     if segment_s is not None and not written:
@@ -99,7 +108,6 @@ def _check_outputs(
 
 def _site(path: Path | None, options: dict[str, Any], actions: str | None, policy: Path | None) -> Site:
     """The site of a file, or of defaults, with the command line's options instead of its own."""
-    from edgevid.errors import InputError
     from edgevid.site.file import RecognizerChoice, Site, read_site
 
     if actions:
@@ -111,34 +119,36 @@ def _site(path: Path | None, options: dict[str, Any], actions: str | None, polic
         )
     site = read_site(path) if path else Site()
     site = dataclasses.replace(site, **{key: value for key, value in options.items() if value})
-    if not site.source:
-        raise InputError("run: expected a source (a file, folder, camera or URL), got none")
+    shared.check_source(site.source, "edgevid run gate.mp4 --jsonl gate.jsonl")
     return site
 
 
 def _run(
-    loaded: LoadedSite, outputs: _Outputs, threads: int | None, max_frames: int | None, status_s: float
-) -> tuple[Any, Any, list[str]]:
-    """The run itself: its summary, the class names, and notes for the user."""
-    from edgevid.cli.progress import advance, progress_bar
-    from edgevid.errors import masked
+    outputs: _Outputs,
+    reading: Mapping[str, Any],
+    options: Mapping[str, Any],
+    max_frames: int | None,
+    status_s: float,
+) -> None:
+    """The run itself, then its summary; `reading` are options of the source, `options` of the models."""
+    from edgevid.cli.console import log_shown
+    from edgevid.cli.progress import advance, print_summary, progress_bar
     from edgevid.run.loop import Summary, run
-    from edgevid.run.signals import ended_by_sigterm
     from edgevid.run.watchdog import Watchdog
-    from edgevid.site.build import build_drift_monitors, build_pipeline, build_zones
-    from edgevid.video.open import open_video
+    from edgevid.site.build import build_drift_monitors, build_pipeline, build_zones, load_site
+    from edgevid.video.open import open_video, source_options
 
-    summary, source = Summary(), loaded.site.source
+    loaded = load_site(outputs.site)
+    summary, source, started = Summary(), loaded.site.source, clock.perf_counter()
     with (
-        ended_by_sigterm(),
-        open_video(source) as video,
+        open_video(source, **source_options(source, **reading)) as video,
         progress_bar(masked(source), max_frames or video.frame_count) as bar,
-        _log_above(bar),
+        log_shown(bar.console, default=logging.INFO),
         Watchdog(video, summary, every_s=status_s if video.live else 0.0),
     ):
         if video.live:
             video.wait()  # type: ignore[attr-defined]  # zones and calibrations need the image's size
-        pipeline = build_pipeline(loaded, video.size, threads=threads)
+        pipeline = build_pipeline(loaded, video.size, **options)
         zones, monitors = build_zones(loaded, video.size), build_drift_monitors(loaded)
 
         def note(frame: Any, result: Any) -> None:
@@ -147,15 +157,23 @@ def _run(
                 monitor.update(result.verdicts[task])
 
         run(
-            pipeline, video, outputs.sinks(video), zones=zones, size=video.size, max_frames=max_frames,
-            on_result=note, summary=summary,
+            pipeline, video, outputs.sinks(loaded, video), zones=zones, size=video.size,
+            max_frames=max_frames, on_result=note, summary=summary,
         )  # fmt: skip
+    notes = _notes(video, summary, pipeline.health)
+    notes += [f"{task}: {monitor.report().description}" for task, monitor in monitors.items()]
+    print_summary(
+        summary, pipeline.names["class"], seconds=clock.perf_counter() - started, written=outputs.written(),
+        notes=notes, off=() if loaded.calibration else ("speed",), stderr=outputs.files.to_stdout(),
+    )  # fmt: skip
+
+
+def _notes(video: Any, summary: Any, health: Any) -> list[str]:
+    """What happened to the frames and to the camera."""
     counts = {"damaged packets or frames skipped": video.corrupted, "frames dropped": video.dropped}
     counts |= {"reconnections": getattr(video, "reconnections", 0), "changes of size": summary.size_changes}
-    notes = [f"{count} {what}" for what, count in counts.items() if count]
-    notes += [f"camera health: {event}" for event in getattr(pipeline.health, "events", ())]
-    notes += [f"{task}: {monitor.report().description}" for task, monitor in monitors.items()]
-    return summary, pipeline.names["class"], notes
+    found = [f"{count} {what}" for what, count in counts.items() if count]
+    return found + [f"camera health: {event}" for event in getattr(health, "events", ())]
 
 
 class _Files(NamedTuple):
@@ -166,24 +184,57 @@ class _Files(NamedTuple):
     csv: Path | None
     mot: Path | None
 
+    def to_stdout(self) -> bool:
+        """Whether records go to standard output, where nothing else may be printed then."""
+        from edgevid.cli.output_files import is_stdout
+
+        return any(map(is_stdout, self))
+
+    def check(self, inputs: Any, *, segmented: bool, force: bool) -> None:
+        """InputError or SourceError where an output must not be written; segments have names of their own."""
+        from edgevid.cli.output_files import check_outputs
+
+        if segmented and self.to_stdout():
+            raise InputError("run: --segment-s splits files: expected file names, got - (standard output)")
+        kinds = zip(
+            ("--out", "--jsonl", "--csv", "--mot"), self, ("MP4", "JSON lines", "CSV", "MOT"), strict=True
+        )
+        outputs = {option: (path, kind) for option, path, kind in kinds}
+        check_outputs(outputs, () if segmented else inputs, force=force or segmented)
+        for path in self:
+            if path and not path.parent.is_dir():
+                raise SourceError(f"{path}: the folder {path.parent} does not exist; create it first")
+
 
 @dataclasses.dataclass
 class _Outputs:
     """The requested output files."""
 
-    loaded: LoadedSite
+    site: Site
     files: _Files
     segment_s: float | None
     max_disk_gb: float | None
     unit: str
+    codec: str
     more: list[Any] = dataclasses.field(default_factory=list)
     made: list[Any] = dataclasses.field(default_factory=list)
 
-    def sinks(self, video: Any) -> list[Sink]:
+    def add(self, save_abstained: Path | None, *, show: bool) -> None:
+        """Adds the sinks that are no files: a window, and the crops of abstained verdicts."""
+        if show:
+            from edgevid.cli.display import Window
+
+            self.more.append(Window(self.unit))
+        if save_abstained:
+            from edgevid.output.review import ReviewSink
+
+            self.more.append(ReviewSink(save_abstained, source=masked(self.site.source)))
+
+    def sinks(self, loaded: LoadedSite, video: Any) -> list[Sink]:
         """The sinks for the frames of `video`."""
         from edgevid.output.sinks import CsvSink, JsonLines, MotText
 
-        makers = (lambda path: self._video(path, video)), JsonLines, CsvSink, MotText
+        makers = (lambda path: self._video(path, loaded, video)), JsonLines, CsvSink, MotText
         self.made = [self._segmented(p, make) for p, make in zip(self.files, makers, strict=True) if p]
         return [*self.made, *self.more]
 
@@ -205,36 +256,14 @@ class _Outputs:
         limit = round(self.max_disk_gb * 1e9) if self.max_disk_gb else None
         return SegmentedSink(path, make, segment_s=self.segment_s, max_disk_bytes=limit)
 
-    def _video(self, path: Path, video: Any) -> Sink:
-        from edgevid.errors import InputError
+    def _video(self, path: Path, loaded: LoadedSite, video: Any) -> Sink:
         from edgevid.output.ground_grid import GridOverlay
         from edgevid.output.sinks import AnnotatedVideo
         from edgevid.site.build import build_calibration
 
         try:
-            grid = build_calibration(self.loaded, video.size)
+            grid = build_calibration(loaded, video.size)
         except InputError:  # another view than the calibrated one: no grid to draw
             grid = None
-        return AnnotatedVideo(path, fps=video.fps, overlay=GridOverlay(grid, unit=self.unit))
-
-
-@contextmanager
-def _log_above(bar: Any) -> Iterator[None]:
-    """Shows the log (backend, downloads, stream): above the bar in a terminal, plain in a journal."""
-    from rich.logging import RichHandler
-
-    log = logging.getLogger("edgevid")
-    handler: logging.Handler
-    if sys.stderr.isatty():
-        handler = RichHandler(console=bar.console, show_path=False, markup=False)
-    else:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
-    level = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO if not level else min(level, logging.INFO))
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
+        overlay = GridOverlay(grid, unit=self.unit)
+        return AnnotatedVideo(path, fps=video.fps, overlay=overlay, codec=self.codec)

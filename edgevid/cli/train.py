@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from typer import Argument, Option
 
+from edgevid.cli import options as shared
 from edgevid.cli import train_detector
+from edgevid.cli.console import is_quiet, notes, results
+from edgevid.cli.output_files import check_outputs
 from edgevid.errors import require
 from edgevid.files.atomic import check_folder
 
@@ -22,7 +25,7 @@ command = typer.Typer(
     no_args_is_help=True, help='Train models on your own data (pip install "edgevid[train]").'
 )
 
-Out = Annotated[Path, Option(help="Folder for the ONNX files, recipe, plots and report.")]
+Out = Annotated[Path, shared.out_option("Folder for the ONNX files, recipe, plots and report.")]
 Model = Annotated[str, Option("--extractor", help="Feature or pose model before the head.")]
 Share = Annotated[float, Option(help="Share of the videos held out for testing.", min=0.05, max=0.9)]
 
@@ -40,6 +43,7 @@ def actions(
     ],
     head: Annotated[str, Option(help="gru, lstm, transformer or asformer.")] = "transformer",
     out: Out = Path("runs/actions"),
+    force: shared.Force = False,
     seeds: Annotated[int, Option(help="Trainings with different seeds, for the interval.", min=1)] = 3,
     epochs: Annotated[int, Option(help="Passes over the data.", min=1)] = 100,
     rate: Annotated[float, Option(help="Time steps per second of the head's input.")] = 15.0,
@@ -59,22 +63,22 @@ def actions(
     threads: Annotated[int, Option(help="CPU threads.", min=1)] = 2,
 ) -> None:
     """Train a temporal head on labeled clips or skeletons of people."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     require("torch", extra="train", purpose="training")
     from edgevid.learn.actions.train import TrainConfig, train_actions
 
     check_folder(out)
+    check_outputs({"--out": (out / "recipe.toml", "TOML")}, force=force)
     config = TrainConfig(
         data=data, head=cast("Any", head), out=out, seeds=seeds, epochs=epochs, rate_hz=rate, window=window,
         extractor=extractor, bidirectional=bidirectional, augmentations=augmentations, test=test,
         patience=patience, clips_per_sequence=clips_per_sequence if head == "asformer" else 0,
         threads=threads,
     )  # fmt: skip
-    console = Console(highlight=False)
+    console = results(soft_wrap=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=notes(soft_wrap=False), transient=True, disable=is_quiet()) as bar:
         task = bar.add_task("extracting features", total=None, visible=False)
 
         def progress(done: int, total: int, name: str) -> None:
@@ -116,14 +120,15 @@ def _percent(value: Interval) -> str:
 @command.command("backbone")
 def backbone(
     model: Annotated[str, Argument(help="Model name, recipe or ONNX file to cut, such as a detector.")],
-    out: Annotated[Path, Option(help="Folder of the cut model and its recipe.")],
+    out: Annotated[Path, shared.out_option("Folder of the cut model and its recipe.")],
+    force: shared.Force = False,
     tensor: Annotated[str, Option(help="Feature map to end at; the deepest one if empty.")] = "",
 ) -> None:
     """Cut a frozen feature extractor for heads out of an image model."""
-    from rich.console import Console
-
     from edgevid.learn.actions.backbone import cut_backbone
     from edgevid.models.hub import resolve_model
 
+    check_folder(out)
+    check_outputs({"--out": (out / "recipe.toml", "TOML")}, [model], force=force)
     recipe, width = cut_backbone(resolve_model(model), out, tensor=tensor)
-    Console(highlight=False).print(f"{width} features per crop. Use it: --extractor {recipe.parent}")
+    results(soft_wrap=False).print(f"{width} features per crop. Use it: --extractor {recipe.parent}")

@@ -7,10 +7,13 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from edgevid.cli import options as shared
+from edgevid.cli.console import is_quiet, notes, results
 from edgevid.errors import InputError, require
 from edgevid.files.atomic import check_folder, make_folder
 
 Data = Annotated[Path, Option(help="Data folder to write (images/ and labels/).")]
+Out = Annotated[Path, shared.out_option("Folder for the ONNX, recipe and checkpoint.")]
 Seed = Annotated[int, Option(help="Random seed.")]
 
 
@@ -27,8 +30,6 @@ def label(
     every: Annotated[float, Option(help="Seconds between labeled frames of a video.", min=0.0)] = 0.2,
 ) -> None:
     """Label videos with an ensemble of detectors; labels are text files, to be corrected by hand."""
-    from rich.console import Console
-
     from edgevid.detect.detector import Detector
     from edgevid.video.open import open_video
 
@@ -38,7 +39,7 @@ def label(
     from edgevid.learn.detector.network import CLASSES
 
     found = [Detector.load(name.strip(), score_threshold=0.05) for name in models.split(",")]
-    ensemble, console = Ensemble(found, CLASSES), Console(highlight=False)
+    ensemble, console = Ensemble(found, CLASSES), results(soft_wrap=False)
     for source in sources:
         clip = Path(source).stem.replace("_", "-")
         with open_video(source) as video:
@@ -55,8 +56,6 @@ def rendered(
     seed: Seed = 100,
 ) -> None:
     """Add rendered street images with exact boxes to a data folder; never the street of edgevid-demo."""
-    from rich.console import Console
-
     from edgevid.learn.detector.rendered import write_rendered
 
     check_folder(data)
@@ -65,12 +64,12 @@ def rendered(
             f"--seed: expected seeds without 1, the street of edgevid-demo, got {seed} to {seed + scenes - 1}"
         )
     count = write_rendered(data, scenes=scenes, frames=frames, seed=seed)
-    Console(highlight=False).print(f"written {count} images to [cyan]{data}[/]", soft_wrap=True)
+    results(soft_wrap=False).print(f"written {count} images to [cyan]{data}[/]", soft_wrap=True)
 
 
 def detector(
     data: Annotated[Path, Argument(help="Data folder with images/ and labels/.")],
-    out: Annotated[Path, Option(help="Folder for the ONNX, recipe and checkpoint.")] = Path("runs/detector"),
+    out: Out = Path("runs/detector"),
     steps: Annotated[int, Option(help="Batches to train on.", min=1)] = 12_000,
     batch: Annotated[int, Option(help="Images per batch.", min=1)] = 32,
     seed: Seed = 1,
@@ -87,7 +86,6 @@ def detector(
     ] = None,
 ) -> None:
     """Train a compact detector on labeled images; resumes an interrupted training."""
-    from rich.console import Console
     from rich.progress import Progress
 
     require("torch", extra="train", purpose="edgevid train detector")
@@ -98,12 +96,12 @@ def detector(
     from edgevid.runtime.processor import default_threads
 
     make_folder(out)
-    console, checkpoint = Console(highlight=False), out / "checkpoint.pt"
+    console, checkpoint = results(soft_wrap=False), out / "checkpoint.pt"
     schedule = Schedule(steps=steps, batch=batch, seed=seed)
     task = Task(data, checkpoint, schedule, start=start, pseudo_labels=pseudo_labels)
     if device == "cpu" and processes is None:
         processes = next(n for n in (4, 3, 2, 1) if n <= default_threads() and batch % n == 0)
-    with Progress(console=console) as bar:
+    with Progress(console=notes(soft_wrap=False), disable=is_quiet()) as bar:
         line = bar.add_task("training", total=steps)
 
         def progress(step: int, total: int, loss: float) -> None:

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from typer import Argument, Option
 
+from edgevid.cli import options as shared
+from edgevid.cli.console import results
+from edgevid.cli.output_files import check_outputs
 from edgevid.errors import InputError, MissingExtraError
-from edgevid.files.atomic import check_file, check_folder
+from edgevid.files.atomic import check_folder
 from edgevid.files.digest import sha256_of
 
 if TYPE_CHECKING:
@@ -30,7 +33,10 @@ Model = Annotated[Path | None, Option(help="Model file of the scores: binds the 
 
 def command(
     scores: Annotated[Path, Argument(help="Scores: CSV or NPZ (docs/abstain.md).")],
-    out: Annotated[Path, Option(help="Policy file to write.")] = Path("calibration/confidence/policy.toml"),
+    out: Annotated[Path, shared.out_option("Policy file to write.")] = Path(
+        "calibration/confidence/policy.toml"
+    ),
+    force: shared.Force = False,
     max_risk: Annotated[
         float | None, Option(help="At most this share of errors among emitted verdicts, guaranteed.")
     ] = None,
@@ -65,7 +71,7 @@ def command(
         "abstain-rate": abstain_rate,
         "cost-ratio": cost_ratio,
     }
-    check_file(out)
+    check_outputs({"--out": (out, "TOML")}, (scores, production, base, model), force=force)
     check_folder(plots or out.parent)
     table = read_scores(scores, logits=logits)
     started = _started(base, table.names, aggregate)
@@ -133,10 +139,9 @@ def _draw(report: Report, folder: Path, stem: str, *, required: bool) -> list[Pa
 
 
 def _print_report(report: Report, written: list[Path]) -> None:
-    from rich.console import Console
     from rich.markup import escape
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = results()
     if report.curve is not None:
         _print_bars(console, report, report.curve)
     tracks, settings = len(report.chosen_on.confidence), report.settings

@@ -71,12 +71,18 @@ class SegmentedSink(Closing):
 
     def _name(self) -> Path:
         if self.segment_s is None:
-            return self._with_suffix(f"-{self.started + 1}") if self.started else self.path
+            return self._free(self.started + 1) if self.started else self.path
         now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         path, number = self._with_suffix(f"-{now}"), 1
         while path.exists():
             number += 1
             path = self._with_suffix(f"-{now}_{number}")  # sorts after the first one
+        return path
+
+    def _free(self, number: int) -> Path:
+        """The first name from this number on that no file has."""
+        while (path := self._with_suffix(f"-{number}")).exists():
+            number += 1
         return path
 
     def _with_suffix(self, suffix: str) -> Path:

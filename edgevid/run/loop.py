@@ -177,6 +177,8 @@ def _write(sink: Sink, frame: Frame, result: Result) -> None:
         raise
     except OSError as error:
         where = getattr(sink, "path", None) or type(sink).__name__
+        if isinstance(error, BrokenPipeError) and str(where) == "-":
+            raise  # the reader of standard output has ended: no error of the run
         reason = error.strerror or str(error)
         raise SourceError(
             f"{where}: cannot be written: {reason}; if the disk is full, free space and restart"

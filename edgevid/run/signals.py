@@ -12,9 +12,11 @@ from contextlib import contextmanager
 def ended_by_sigterm() -> Iterator[None]:
     """Turns SIGTERM (a service or container is stopped) into KeyboardInterrupt, so that outputs are finished.
 
-    In the main thread, where Python handles signals; elsewhere nothing changes.
+    In the main thread, where Python handles signals, and where the program has no handler of its own;
+    elsewhere nothing changes.
     """
-    if threading.current_thread() is not threading.main_thread():
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)

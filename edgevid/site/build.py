@@ -60,10 +60,19 @@ def load_site(site: Site | str | Path) -> LoadedSite:
     )
 
 
-def build_pipeline(loaded: LoadedSite, size: tuple[int, int], *, threads: int | None = None) -> Pipeline:
-    """The pipeline of a site for frames of `size` (width, height); fetches models that are not there."""
+def build_pipeline(
+    loaded: LoadedSite,
+    size: tuple[int, int],
+    *,
+    threads: int | None = None,
+    imgsz: int | tuple[int, int] | None = None,
+) -> Pipeline:
+    """The pipeline of a site for frames of `size` (width, height); fetches models that are not there.
+
+    InputError where the detector's input cannot have the size `imgsz`.
+    """
     site = loaded.site
-    detector = build_detector(site, threads=threads)
+    detector = build_detector(site, threads=threads, imgsz=imgsz)
     calibration = build_calibration(loaded, size)
     recognitions = {
         choice.task: build_recognition(choice, loaded.recognizer_policies.get(choice.task), threads=threads)
@@ -77,16 +86,18 @@ def build_pipeline(loaded: LoadedSite, size: tuple[int, int], *, threads: int | 
         speed_estimator=build_speed_estimator(loaded, size),
         health=CameraHealth(site.health, calibration=calibration) if site.health else None,
         recognitions=recognitions,
-        class_policy=loaded.policy.policy() if loaded.policy else None,
+        class_policy=loaded.policy.policy() if loaded.policy and loaded.policy.names else None,
     )
 
 
-def build_detector(site: Site, *, threads: int | None = None) -> Detector:
+def build_detector(
+    site: Site, *, threads: int | None = None, imgsz: int | tuple[int, int] | None = None
+) -> Detector:
     """The detector of a site, with the low scores that continue tracks."""
     score = min(TRACK_LOW_SCORE, site.score)
     return Detector.load(
         site.model, device=site.device, precision=site.precision, threads=threads, score_threshold=score,
-        classes=site.classes or None,
+        classes=site.classes or None, **({"imgsz": imgsz} if imgsz else {}),
     )  # fmt: skip
 
 
@@ -98,7 +109,7 @@ def build_recognition(
     if policy is not None:
         model = resolve_model(choice.model).local
         policy.must_fit(names=recognizer.names, model_sha256=sha256_of(model) if model else None)
-    decide = policy.policy() if policy else Policy(recognizer.names, task=choice.task)
+    decide = policy.policy() if policy and policy.names else Policy(recognizer.names, task=choice.task)
     return RecognitionTask(ClipBuffer(recognizer.spec, budget=RECOGNITIONS_PER_S), recognizer, decide)
 
 

@@ -112,7 +112,8 @@ class VideoWriter(Closing):
             raise SourceError(
                 f"{self.path}: cannot be written: {error.strerror}; choose another path"
             ) from None
-        self._container = av.open(str(self.path), "w", format="mp4", container_options=flags)
+        address = f"file:{self.path}"  # a name with a colon is no protocol
+        self._container = av.open(address, "w", format="mp4", container_options=flags)
         level = logging.WARNING if name == "mpeg4" else logging.INFO
         log_once(f"video is written as {ENCODERS[name].codec} by {name} ({ENCODERS[name].kind})", level)
         self._stream = stream = self._container.add_stream(name)

@@ -9,7 +9,7 @@ import pytest
 from tiny_detector import photos
 
 from edgevid import cli
-from edgevid.cli.export import _size
+from edgevid.cli.options import parse_size
 from edgevid.runtime.recipe_file import read_recipe
 
 HERE = importlib.util.find_spec("ultralytics") is not None
@@ -30,7 +30,11 @@ def test_the_command_writes_model_and_recipe(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_sizes_are_a_side_or_height_and_width() -> None:
-    assert (_size("640"), _size("384x640"), _size("384X640")) == (640, (384, 640), (384, 640))
+    assert (
+        parse_size("640", "--size"),
+        parse_size("384x640", "--size"),
+        parse_size("384X640", "--size"),
+    ) == (640, (384, 640), (384, 640))
 
 
 @pytest.mark.parametrize("size", ["big", "0", "1x2x3", "-5", "12.5"])

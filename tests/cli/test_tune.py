@@ -60,7 +60,7 @@ def test_without_matplotlib_the_policy_is_still_written(
     assert r"edgevid[plot]" in ask(scores, "--out", tmp_path / "p.toml")
     assert read_policy(tmp_path / "p.toml").names == ("walk", "run", "fall")
     with pytest.raises(MissingExtraError, match="plot"):
-        ask(scores, "--out", tmp_path / "p.toml", "--plots", tmp_path)
+        ask(scores, "--out", tmp_path / "p.toml", "--plots", tmp_path, "--force")
 
 
 @pytest.mark.parametrize("option", ["--out", "--plots"])

@@ -133,6 +133,6 @@ def test_it_ends_cleanly_at_a_signal(how: str) -> None:
         assert "http://127.0.0.1:" in program.stdout.readline()
         os.kill(program.pid, getattr(signal, how))
         output, errors = program.communicate(timeout=60)
-    assert program.returncode == 0
+    assert program.returncode == 128 + getattr(signal, how)
     assert "interrupted after" in output
     assert "Traceback" not in errors

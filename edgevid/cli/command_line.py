@@ -1,0 +1,189 @@
+"""The assembled command line: what every command has in common, and the exit status of a program.
+
+-h, -v and -q in every command; errors name the value that was given; the reader of the output may end early.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from typing import Annotated, Any, get_type_hints
+
+import typer
+from rich.markup import escape
+from typer import Option
+
+from edgevid._version import __version__
+from edgevid.cli.console import BROKEN_PIPE, end_output, errors, log_shown, set_verbosity
+from edgevid.cli.process_title import mask_process_title
+from edgevid.errors import EdgevidError
+
+COMMANDS = (
+    "run",
+    "calibrate",
+    "health",
+    "models",
+    "inspect",
+    "export",
+    "quantize",
+    "build",
+    "compare",
+    "bench",
+    "estimate",
+    "train",
+    "tune",
+    "evaluate",
+    "doctor",
+    "schema",
+)
+"""Subcommands in the order of the work: a camera, its model, its own training, the machine.
+
+Each is the module edgevid.cli.<name>, light to import: tools load inside."""
+SETTINGS: Any = {"help_option_names": ["-h", "--help"]}
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        print(f"edgevid {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+]
+Verbose = Annotated[bool, Option("-v", "--verbose", help="Show the log's debug messages too.")]
+Quiet = Annotated[bool, Option("-q", "--quiet", help="Show only results and errors.")]
+
+
+class _Named:
+    """A command whose errors name the value that was given, and that ends quietly with its reader."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The remaining arguments; a bad value's error gets the value, an unknown "-x.mp4" a hint."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)  # type: ignore[misc,no-any-return]
+        except typer.BadParameter as error:
+            value = self._given(ctx, given, error.param)
+            if value is not None and str(value) not in error.message:
+                error.message = f"{error.message.rstrip('.')}, got {value!r}"
+            raise
+        except Exception as error:
+            option = getattr(error, "option_name", "")
+            file = next((one for one in given if option and one.startswith(option) and "." in one), "")
+            if file and "=" not in file and hasattr(error, "possibilities"):
+                error.message = f"{error}; a file of this name is ./{file}"  # type: ignore[attr-defined]
+            raise
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; BrokenPipeError of standard output is no error."""
+        try:
+            return super().invoke(ctx)  # type: ignore[misc]
+        except BrokenPipeError:
+            end_output()
+            raise typer.Exit(BROKEN_PIPE) from None
+
+    def _given(self, ctx: Any, args: list[str], param: Any) -> Any:
+        """The text that the command line holds for a parameter, None where it holds none."""
+        try:
+            found, _, _ = self.make_parser(ctx).parse_args(args)  # type: ignore[attr-defined]
+        except Exception:
+            return None
+        value = found.get(getattr(param, "name", ""))
+        return value[-1] if isinstance(value, (list, tuple)) and value else value
+
+
+class NamedCommand(_Named, typer.core.TyperCommand):
+    """A command of edgevid."""
+
+
+class FullHelpGroup(_Named, typer.core.TyperGroup):
+    """Lists its commands in the order of COMMANDS, each with its whole first sentence."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names in the order of COMMANDS; those of a subgroup in the order they were added."""
+        return sorted(self.commands, key=lambda name: COMMANDS.index(name) if name in COMMANDS else -1)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Wraps the sentences, where click would truncate them."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, one.get_short_help_str(limit=1000)) for name, one in found if one and not one.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def make_app() -> typer.Typer:
+    """`edgevid` with all its commands."""
+    made = typer.Typer(
+        name="edgevid",
+        cls=FullHelpGroup,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings=SETTINGS,
+    )
+
+    @made.callback()
+    def _root(version: Version = False, verbose: Verbose = False, quiet: Quiet = False) -> None:
+        """On-device video analytics: detect, track, recognize actions and measure ground speed.
+
+        Every value has a standard error or a score, or a reason for abstaining. 'edgevid COMMAND --help'
+        describes a command; 'edgevid-demo' shows everything on a sample video.
+        """
+        set_verbosity(verbose=verbose, quiet=quiet)
+
+    for name in COMMANDS:
+        command = import_module(f"edgevid.cli.{name}").command
+        if isinstance(command, typer.Typer):
+            for one in command.registered_commands:
+                one.cls, one.callback = NamedCommand, _shared(one.callback)
+            made.add_typer(command, name=name, cls=FullHelpGroup)
+        else:
+            made.command(name, cls=NamedCommand)(_shared(command))
+    return made
+
+
+def _shared(command: Any, *, version: bool = False) -> Callable[..., Any]:
+    """The command with -v and -q (and --version, where it is a program of its own), and with a log."""
+    if hasattr(command, "__wrapped__"):
+        return command  # type: ignore[no-any-return]
+    added: dict[str, Any] = {"verbose": Verbose, "quiet": Quiet} | ({"version": Version} if version else {})
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> Any:
+        verbose, quiet, _ = (options.pop(name, False) for name in ("verbose", "quiet", "version"))
+        if verbose or quiet:
+            set_verbosity(verbose=verbose, quiet=quiet)
+        with log_shown():
+            return command(*args, **options)
+
+    hints = get_type_hints(command, include_extras=True)
+    shape = inspect.signature(command)
+    more = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False) for name in added]
+    run.__annotations__ = hints | added
+    own = [p.replace(annotation=hints[p.name]) for p in shape.parameters.values()]
+    more = [p.replace(annotation=added[p.name]) for p in more]
+    run.__signature__ = shape.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
+    return run
+
+
+def run_program(program: str, arguments: list[str] | None) -> Any:
+    """The exit status of `edgevid`, `edgevid-demo` or `edgevid-build`; an edgevid error is one sentence."""
+    mask_process_title()
+    set_verbosity()
+    if program == "edgevid":
+        made = make_app()
+    else:
+        made = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+        command = import_module(f"edgevid.cli.{program.removeprefix('edgevid-')}").command
+        made.command(cls=NamedCommand, context_settings=SETTINGS)(_shared(command, version=True))
+    try:
+        made(args=arguments, prog_name=program, standalone_mode=True)
+    except SystemExit as end:
+        return end.code
+    except EdgevidError as error:
+        errors().print(f"[bold red]edgevid:[/] {escape(str(error))}")
+        return 2
+    return 0
