@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from typer import Option
 
 from edgevid.cli import options as shared
+from edgevid.cli.weights import exported
 from edgevid.errors import InputError, SourceError, masked
 
 if TYPE_CHECKING:
@@ -73,11 +74,10 @@ def command(
     decode: shared.Decode = "cpu",
 ) -> None:
     """Detect, track and record the objects of a video or camera."""
-    options: dict[str, Any] = {"source": shared.one_source(source, source_option), "model": model}
-    options |= {"score": score_threshold, "device": device, "precision": precision}
-    options |= {"calibration": calibration, "health": health}
-    options["classes"] = shared.split_names(classes, "--classes")
-    size = shared.parse_size(imgsz, "--imgsz") if imgsz else None
+    options = {"source": shared.one_source(source, source_option), "model": model, "score": score_threshold,
+               "device": device, "precision": precision, "calibration": calibration, "health": health,
+               "classes": shared.split_names(classes, "--classes")}  # fmt: skip
+    built = {"threads": threads, "imgsz": shared.parse_size(imgsz, "--imgsz") if imgsz else None}
     files = _Files(out, jsonl, csv, mot)
     files.check((options["source"], site, calibration, model, actions, policy), segmented=bool(segment_s),
                 force=force)  # fmt: skip
@@ -88,7 +88,7 @@ def command(
     outputs = _Outputs(chosen, files, segment_s, max_disk_gb, unit, codec)
     outputs.add(save_abstained, show=show)
     reading = {"give_up_s": give_up_s, "rtsp_transport": rtsp_transport, "decode": decode}
-    _run(outputs, reading, {"threads": threads, "imgsz": size}, max_frames, status_s)
+    _run(outputs, reading, built, max_frames, status_s)
 
 
 def _check_options(
@@ -120,7 +120,7 @@ def _site(path: Path | None, options: dict[str, Any], actions: str | None, polic
     site = read_site(path) if path else Site()
     site = dataclasses.replace(site, **{key: value for key, value in options.items() if value})
     shared.check_source(site.source, "edgevid run gate.mp4 --jsonl gate.jsonl")
-    return site
+    return dataclasses.replace(site, model=exported(site.model, site.source))
 
 
 def _run(
