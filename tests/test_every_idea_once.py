@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "edgevid"
 
 HOMES = {
     "atomic write": (r"os\.(?:replace|rename|fsync)\(|\bmkstemp\b|NamedTemporaryFile", "files/atomic.py"),
-    "TOML reader": (r"\btomllib\b|\btomli\b", "files/toml.py"),
+    "TOML reader": (r"\btomllib\b|import tomli\b", "files/toml.py"),
     "TOML writer": (r"def _?toml_\w+\(|def _?toml\((?!self)|def _?quoted?\(", "files/toml.py"),
     "SHA-256": (r"hashlib\.(?:sha256|new|file_digest)", "files/digest.py"),
     "cache folder": (r"XDG_CACHE_HOME", "files/folders.py"),

@@ -21,7 +21,7 @@ Calibration = Annotated[Path | None, Option(help="Camera calibration (TOML): add
 Classes = Annotated[str | None, Option(help="Only these classes, separated by commas: person,car.")]
 Codec = Annotated[str, Option(help="Of --out: auto, h264, vp9, av1, or an encoder such as libx264.")]
 Decode = Annotated[str, Option(help="Video decoder: auto, cpu, cuda, vaapi, videotoolbox, qsv or d3d11va.")]
-Device = Annotated[str, Option(help="auto, cpu or cuda:0.")]
+Device = Annotated[str, Option(help="auto, cpu, cuda:0 or a provider such as openvino.")]
 Force = Annotated[bool, Option("--force", "--overwrite", help="Overwrite outputs that exist.")]
 GiveUpS = Annotated[
     float | None, Option(help="Live: end after this many seconds without a frame; default: never.", min=0)

@@ -1,19 +1,42 @@
-"""Device choices: "auto", "cpu" or "cuda:N"."""
+"""Device choices: "auto", "cpu", "cuda:N", or an execution provider of ONNX Runtime such as "openvino"."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
-from edgevid.errors import InputError
+from edgevid.errors import InputError, did_you_mean
 
-DeviceKind = Literal["auto", "cpu", "cuda"]
+DeviceKind = Literal["auto", "cpu", "cuda", "provider"]
+
+
+class Provider(NamedTuple):
+    """An execution provider of ONNX Runtime: its name there, its plug-in's module, and what pip installs."""
+
+    name: str
+    module: str
+    package: str
+
+
+PROVIDERS: Mapping[str, Provider] = {
+    "openvino": Provider("OpenVINOExecutionProvider", "onnxruntime_ep_openvino", "onnxruntime-ep-openvino"),
+    "tensorrt-rtx": Provider(
+        "NvTensorRTRTXExecutionProvider", "onnxruntime_ep_nv_tensorrt_rtx", "onnxruntime-ep-nv-tensorrt-rtx"
+    ),
+    "qnn": Provider("QNNExecutionProvider", "onnxruntime_qnn", "onnxruntime-qnn"),
+    "webgpu": Provider("WebGpuExecutionProvider", "onnxruntime_ep_webgpu", "onnxruntime-ep-webgpu"),
+    "ggml": Provider("ggml", "onnxruntime_ggml", "onnxruntime-ggml"),
+    "coreml": Provider("CoreMLExecutionProvider", "", "onnxruntime (its builds for macOS have CoreML)"),
+    "migraphx": Provider("MIGraphXExecutionProvider", "", "onnxruntime-migraphx in place of onnxruntime"),
+}
+"""By the word for `device`; it may be followed by the hardware: "openvino:npu"."""
 
 
 def parse_device(device: str) -> tuple[DeviceKind, int]:
     """Kind and number of a device choice; InputError for anything else.
 
-    >>> parse_device("cuda:1"), parse_device("auto")
-    (('cuda', 1), ('auto', 0))
+    >>> parse_device("cuda:1"), parse_device("auto"), parse_device("openvino:npu")
+    (('cuda', 1), ('auto', 0), ('provider', 0))
     """
     kind, _, number = device.partition(":")
     if device == "auto":
@@ -22,4 +45,10 @@ def parse_device(device: str) -> tuple[DeviceKind, int]:
         return "cpu", 0
     if kind == "cuda" and (number or "0").isdigit():
         return "cuda", int(number or 0)
-    raise InputError(f"device: expected 'auto', 'cpu' or 'cuda:0', got {device!r}")
+    if kind in PROVIDERS and number in ("", "cpu", "gpu", "npu"):
+        return "provider", 0
+    known = ["auto", "cpu", "cuda:0", *PROVIDERS]
+    raise InputError(
+        f"device: expected 'auto', 'cpu', 'cuda:0' or one of {', '.join(PROVIDERS)} (such as 'openvino:npu' "
+        f"for its hardware), got {device!r}{did_you_mean(device, known)}"
+    )

@@ -30,31 +30,34 @@ def load_engine(
 ) -> LoadedEngine:
     """The engine that runs `model`: a recipe with its local file, an ONNX file, or a TensorRT engine.
 
-    `device` is "auto", "cpu" or "cuda:N". On an NVIDIA device the TensorRT engine that `edgevid build`
-    made in this precision is taken where its manifest matches; where it does not, or there is none,
-    `rebuild` builds it (not verified, as the manifest states), else ONNX Runtime runs the model and the log
-    says why. On the CPU "int8" takes the model's int8-cpu file and "fp16" runs in FP32, which is as
-    exact and faster there. `threads` limits the CPU threads of one run.
+    `device` is "auto", "cpu", "cuda:N", or an execution provider of ONNX Runtime: "openvino", "tensorrt-rtx",
+    "qnn", "coreml" and others ("openvino:npu" for its hardware). The log names the nodes that a provider
+    leaves to the CPU, and `edgevid compare MODEL MODEL --device openvino --data VIDEO` verifies it.
+    On an NVIDIA device the TensorRT engine that `edgevid build` made in this precision is taken where its
+    manifest matches; where it does not, or there is none, `rebuild` builds it (not verified, as the manifest
+    states), else ONNX Runtime runs the model and the log says why. On the CPU "int8" takes the model's
+    int8-cpu file and "fp16" runs in FP32, which is as exact and faster there. `threads` limits the CPU
+    threads of one run.
     Raises InputError for wrong choices, ModelError for what cannot be loaded, MissingExtraError for an
     absent package.
     """
     if precision not in get_args(Precision):
         raise InputError(f"precision: expected 'fp32', 'fp16' or 'int8', got {precision!r}")
-    parse_device(device)
+    kind, _ = parse_device(device)
     if not isinstance(model, Recipe) and Path(model).suffix in ENGINE_SUFFIXES:
         return _engine_file(Path(model), device, rebuild)
     if isinstance(model, Recipe) and not isinstance(model, LocalRecipe):
         raise ModelError(
             f"{model.name}: its file is not on this machine; resolve_model({model.name!r}) gets it"
         )
-    found = None if device == "cpu" else _by_tensorrt(model, device, precision, rebuild)
+    found = None if kind in ("cpu", "provider") else _by_tensorrt(model, device, precision, rebuild)
     return found or _by_onnx_runtime(model, device, precision, threads)
 
 
 def _engine_file(path: Path, device: str, rebuild: bool) -> LoadedEngine:
     """The engine of a path; nothing else may take its place."""
-    if device == "cpu":
-        raise InputError(f"{path}: a TensorRT engine runs on an NVIDIA device, not on device='cpu'")
+    if parse_device(device)[0] in ("cpu", "provider"):
+        raise InputError(f"{path}: a TensorRT engine runs on an NVIDIA device, not on device={device!r}")
     if not path.is_file():
         raise ModelError(f"{path}: expected a TensorRT engine, there is no such file")
     if not gpus():
@@ -143,8 +146,9 @@ def _by_onnx_runtime(
     from edgevid.runtime.onnxruntime.session import has_cuda
 
     path = model_file(model)
-    on_device = device != "cpu" and has_cuda()
-    if precision == "int8" and not on_device:
+    kind, _ = parse_device(device)
+    on_device = kind == "provider" or (kind != "cpu" and has_cuda())
+    if precision == "int8" and (kind == "provider" or not on_device):
         path = find_variant(model, "int8-cpu")
     elif precision != "fp32" and on_device and variant_path(model, "fp16").is_file():
         path = find_variant(model, "fp16")

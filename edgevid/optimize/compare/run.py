@@ -83,6 +83,8 @@ def compare(
             "score threshold": _threshold(recipe, score_threshold),
             **here,
         }
+    if assignment := getattr(candidate, "assignment", ""):
+        report = dataclasses.replace(report, notes=(*report.notes, assignment))
     if first.recipe is None and second.recipe is None:
         note = f"no recipe was found: the decoding is a draft from the shapes of {first.file.name}"
         report = dataclasses.replace(report, notes=(*report.notes, note))

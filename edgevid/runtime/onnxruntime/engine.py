@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import EdgevidError, ModelError
+from edgevid.runtime.device import parse_device
 from edgevid.runtime.engine import LoadedEngine, TensorSpec, check_inputs
 from edgevid.runtime.log import log_once
+from edgevid.runtime.onnxruntime.plugins import left_to_cpu
 from edgevid.runtime.onnxruntime.session import (
     NUMPY_TYPES,
     Optimization,
@@ -44,7 +46,7 @@ class OrtEngine(LoadedEngine):
         threads: int | None = None,
         disable_optimizations: bool = False,
     ) -> None:
-        """`model` is an ONNX file, or the bytes of one; `device` is "auto", "cpu" or "cuda:N"; `threads` None
+        """`model` is an ONNX file, or the bytes of one; `device` is as of `load_engine`; `threads` None
         takes one for each physical core that this process may use, within the CPU quota of its container.
 
         `disable_optimizations` runs the graph node by node as the file has it: the reference for graphs made
@@ -72,6 +74,10 @@ class OrtEngine(LoadedEngine):
             raise _load_error(self.path, error) from error
         self.device = device_of(self._session)
         _check_device(device, providers, self.device, self.path)
+        self.assignment = left_to_cpu(self._session, device) if parse_device(device)[0] == "provider" else ""
+        """How many nodes an execution provider runs and which it leaves to the CPU, where one was chosen."""
+        if self.assignment:
+            log_once(f"{self.path.name}: {self.assignment}")
         if not isinstance(model, bytes):
             log_once(f"{self.path.name} runs on {self.device} by ONNX Runtime {version()}")
         self.inputs = tuple(_spec(node, self.path) for node in self._session.get_inputs())
@@ -145,9 +151,13 @@ def _load_error(path: Path, error: Exception) -> ModelError:
 
 
 def _check_device(requested: str, providers: list[Any], device: str, path: Path) -> None:
-    """Where CUDA is installed and did not start: a warning for "auto", an error for "cuda:N"."""
+    """Where CUDA is installed and did not start: a warning for "auto", an error for "cuda:N" and others."""
     if len(providers) == 1 or device != "cpu":
         return
+    if parse_device(requested)[0] == "provider":
+        raise ModelError(
+            f"{path}: device {requested!r} did not start; check its driver, or take device='cpu'"
+        )
     why = (
         "CUDA did not start (check the NVIDIA driver, and that CUDA and cuDNN have the versions that "
         f"onnxruntime {version()} needs)"

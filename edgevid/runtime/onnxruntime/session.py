@@ -12,7 +12,8 @@ import numpy as np
 import onnxruntime
 
 from edgevid.errors import InputError, ModelError
-from edgevid.runtime.device import parse_device
+from edgevid.runtime.device import PROVIDERS, parse_device
+from edgevid.runtime.onnxruntime.plugins import find_provider
 from edgevid.runtime.processor import default_threads
 
 Optimization = Literal["all", "basic", "none"]
@@ -77,6 +78,12 @@ def open_session(
     if save is not None:
         options.optimized_model_filepath = str(save)
     source = model if isinstance(model, bytes) else str(model)
+    if list(providers) == list(CPU):
+        return onnxruntime.InferenceSession(source, options, providers=list(CPU))
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    if isinstance(providers[0], list):  # the devices of a plug-in; the CPU takes what they do not
+        options.add_provider_for_devices(providers[0], {})
+        return onnxruntime.InferenceSession(source, options)
     return onnxruntime.InferenceSession(source, options, providers=list(providers))
 
 
@@ -89,11 +96,13 @@ def optimize_basic(model: bytes) -> bytes:
 
 
 def choose_providers(device: str) -> list[Any]:
-    """The execution providers for "auto", "cpu" or "cuda:N", best first.
+    """The execution providers for a `device`, best first.
 
-    InputError for another word, ModelError for CUDA where this ONNX Runtime has none.
+    InputError for an unknown word, ModelError for what this ONNX Runtime does not have.
     """
     kind, number = parse_device(device)
+    if kind == "provider":
+        return [find_provider(device), *CPU]
     if kind == "cpu" or (kind == "auto" and not has_cuda()):
         return list(CPU)
     if not has_cuda():
@@ -105,7 +114,10 @@ def choose_providers(device: str) -> list[Any]:
 
 
 def device_of(session: Any) -> str:
-    """ "cpu" or "cuda:N": what a session runs on."""
+    """ "cpu", "cuda:N" or the word of another provider: what a session runs on."""
+    words = {provider.name: word for word, provider in PROVIDERS.items()}
+    if own := next((words[name] for name in session.get_providers() if name in words), ""):
+        return own
     if "CUDAExecutionProvider" not in session.get_providers():
         return "cpu"
     return f"cuda:{session.get_provider_options()['CUDAExecutionProvider'].get('device_id', 0)}"
