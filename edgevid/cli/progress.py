@@ -27,7 +27,8 @@ def progress_bar(title: str, total: int | None) -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     console = console_of_notes(soft_wrap=False)
-    with Progress(*columns, console=console, transient=True, disable=is_quiet()) as bar:
+    hidden = is_quiet() or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         bar.add_task(escape(title), total=total, fps=0.0)
         yield bar
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgevid.cli.options import check_unit, split_names
+from edgevid.cli.options import check_unit, one_source, parse_size, split_names
 from edgevid.errors import InputError
 
 
@@ -18,3 +18,29 @@ def test_a_unit_is_one_that_the_overlay_draws() -> None:
         check_unit(unit)
     with pytest.raises(InputError, match=r"unit: expected one of km/h, mph, m/s, got 'knots'"):
         check_unit("knots")
+
+
+def test_a_list_that_was_given_without_a_name_is_a_mistake() -> None:
+    assert split_names(None, "--classes") == ()
+    for text in ("", " , "):
+        with pytest.raises(InputError, match="--classes: expected names"):
+            split_names(text, "--classes")
+
+
+def test_a_source_is_given_once() -> None:
+    assert one_source("a.mp4", "") == one_source("", "a.mp4") == one_source("a.mp4", "a.mp4") == "a.mp4"
+    with pytest.raises(InputError, match=r"got a.mp4 and b.mp4"):
+        one_source("a.mp4", "b.mp4")
+    with pytest.raises(InputError, match=r"got none.*`edgevid x`"):
+        one_source("", "", example="edgevid x")
+
+
+def test_a_size_is_a_side_or_height_and_width() -> None:
+    assert [parse_size(text, "--imgsz") for text in ("640", "384x640", "384,640")] == [
+        640,
+        (384, 640),
+        (384, 640),
+    ]
+    for text in ("0", "axb", "1x2x3", "", "-5"):
+        with pytest.raises(InputError, match="--imgsz: expected pixels"):
+            parse_size(text, "--imgsz")

@@ -1,13 +1,15 @@
-"""`--json FILE|-`: a file next to the terminal's table, or JSON alone."""
+"""The files that commands write: checked before the work; JSON next to the table, or alone."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from edgevid.cli.output_files import write_json
+from edgevid.cli.output_files import check_outputs, write_json
+from edgevid.errors import InputError, SourceError
 
 
 def test_json_goes_to_a_file_or_alone_to_standard_output(
@@ -20,3 +22,40 @@ def test_json_goes_to_a_file_or_alone_to_standard_output(
     assert "found.json" in capsys.readouterr().err.replace("\n", "")
     assert not write_json({"a": "ä"}, Path("-"))
     assert json.loads(capsys.readouterr().out) == {"a": "ä"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("precious.mp4", "JSON lines", "--x: expected a name that ends in .jsonl"),
+        ("precious.jsonl", "MP4", "--x: expected a name that ends in .mp4"),
+        ("precious.mp4", "MOT", "--x: expected a name that ends in .txt"),
+        ("precious.jsonl.gz", "JSON lines", "ends in .jsonl"),
+        ("precious.onnx", "JSON", "ends in .json"),
+        ("-", "MP4", "takes text only"),
+        ("old.csv", "CSV", r"--x: .*old.csv exists; --force overwrites it"),
+        ("folder", "CSV", "it is a folder"),
+        ("old.csv/new.csv", "CSV", "not a folder"),
+    ],
+)
+def test_an_output_that_must_not_be_written_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("old.csv").write_text("kept")
+    Path("folder").mkdir()
+    with pytest.raises((InputError, SourceError), match=message):
+        check_outputs({"--x": (name, kind)})
+    assert Path("old.csv").read_text() == "kept"
+
+
+def test_names_without_a_suffix_devices_and_forced_files_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("old.csv").write_text("kept")
+    os.mkfifo("pipe.mp4")
+    for name in ("seen", "/dev/null", "pipe.mp4", "100% 12:00 日本.JSONL", "-x.jsonl", "-"):
+        check_outputs({"--jsonl": (name, "JSON lines"), "--out": (None, "MP4")})
+    check_outputs({"--csv": ("old.csv", "CSV")}, force=True)
+    assert Path("old.csv").read_text() == "kept"  # it is only checked
