@@ -155,7 +155,10 @@ class Connector:
             limit_s = SEGMENTS_STALL * self._stall_s
             container = self._open(self.address, stall_s=limit_s, options=trusted_certificates())
             return Connection("file" if container.duration else "paced", container)
-        return Connection("file" if stream.ended else "paced", self._open(stream), stream)
+        if stream.ended:
+            return Connection("file", stream=stream)
+        # The frame rate is not probed: at the live edge that would wait for a segment more.
+        return Connection("paced", self._open(stream, options={"fpsprobesize": "0"}), stream)
 
 
 def _transport_refused(error: av.FFmpegError) -> bool:

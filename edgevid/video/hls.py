@@ -116,6 +116,8 @@ class HlsStream:
         self._client, self._check, self._wait, self._report = client, check, wait, report
         self._retry, self._stall_s, self.after = retry, stall_s, after
         self._url = playlist.url
+        self.stalled = ""
+        """Why reading stopped before the end; the decoder still hands out what it holds."""
         self._part: HttpStream | None = None
         self._init: tuple[str, Span | None] | None = None
         self._last_new, self._checked = clock.monotonic(), clock.monotonic()
@@ -166,27 +168,35 @@ class HlsStream:
         while True:
             after = -1 if self.after is None else self.after
             segment = next((s for s in self.playlist.segments if s.sequence > after), None)
+            limit_s = max(self._stall_s, 3 * self.playlist.target_s)
+            if clock.monotonic() - self._last_new > limit_s:
+                self.stalled = f"no new segment for {limit_s:g} s"
+            if self.stalled or (segment is None and self.playlist.ended):
+                return False
             if segment is None:
-                if self.playlist.ended:
-                    return False
                 self._reload()
                 continue
-            if segment.init != self._init and segment.init is not None:
-                self._init = segment.init
-                self._part = self._open(*segment.init)
-                return True
-            missed = segment.sequence - after - 1
-            if missed and self.after is not None:
+            if (missed := segment.sequence - after - 1) and self.after is not None:
                 self._report("skipped", f"{missed} segments had left the playlist")
-            self.after = segment.sequence
-            self._last_new = clock.monotonic()
+                self.after = segment.sequence - 1
+            new_init = segment.init if segment.init != self._init else None
             try:
-                self._part = self._open(segment.url, segment.span)
+                self._part = self._open(*(new_init or (segment.url, segment.span)))
             except HttpError as error:
-                if self.playlist.ended or error.status not in (404, 410):
-                    raise
+                if error.status not in (404, 410) or self.playlist.ended:
+                    if error.status < 500:
+                        raise
+                    self._retry(error)
+                    continue
                 self._report("skipped", f"segment {segment.sequence} is gone ({error.status})")
+                self.after = segment.sequence
+                self._reload()
                 continue
+            self._last_new = clock.monotonic()
+            if new_init:
+                self._init = new_init
+            else:
+                self.after = segment.sequence
             return True
 
     def _open(self, url: str, span: Span | None) -> HttpStream:
@@ -194,9 +204,6 @@ class HlsStream:
 
     def _reload(self) -> None:
         """The playlist again, half a segment after the last time."""
-        limit_s = max(self._stall_s, 3 * self.playlist.target_s)
-        if clock.monotonic() - self._last_new > limit_s:
-            raise TimeoutError(f"no new segment for {limit_s:g} s")
         pause_s = min(max(self.playlist.target_s / 2, 0.1), 3.0)
         self._wait(max(0.0, self._checked + pause_s - clock.monotonic()))
         try:

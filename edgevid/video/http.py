@@ -95,6 +95,7 @@ class HttpStream:
         self._first = span[0] if span else 0
         self.length = span[1] if span else None
         """Bytes in all; None where the server does not tell."""
+        self._whole: int | None = None
         self._pos = 0
         self._lock = threading.Lock()
         self._ended = False
@@ -195,10 +196,11 @@ class HttpStream:
         length = response.headers.get("Content-Length", "")
         whole = int(stated[2]) if stated else int(length) if length.isdigit() else None
         began = int(stated[1]) if stated and response.status == 206 else 0
+        if self._whole is not None and whole not in (None, self._whole):
+            raise SourceError(f"the file has changed: {self._whole} bytes before, {whole} now")
+        self._whole = whole
         if self.length is None:
             self.length = whole
-        elif not self._first and whole not in (None, self.length):
-            raise SourceError(f"the file has changed: {self.length} bytes before, {whole} now")
         at, self._pos = self._pos, began - self._first
         self._skip(at - self._pos)
         return response

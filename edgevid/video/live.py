@@ -313,7 +313,9 @@ class LiveSource(SourceBase):
                     self._arrive(current, times)
                 if backlog.held_back:
                     self.decoded, self.dropped = self.decoded + 1, self.dropped + 1
-        if isinstance(connection.stream, HlsStream) and connection.stream.ended:
+        if isinstance(connection.stream, HlsStream):
+            if connection.stream.stalled:
+                raise TimeoutError(connection.stream.stalled)
             self._end()
             return
         raise SourceError("the stream ended")

@@ -123,8 +123,8 @@ class PacedClock:
 
         `step` is the usual time between two frames: that after a jump of the stamps.
         """
-        if stamp is None:
-            stamp = last + step - self._offset if math.isfinite(self._offset) else 0.0
+        if stamp is None or self._stamp - MISORDERED_S < stamp <= self._stamp:
+            stamp = self._stamp + step if math.isfinite(self._stamp) else 0.0
         if math.isnan(self._offset):
             self._offset = max(now, last + step) - stamp
         due = stamp + self._offset + self._delay_s

@@ -11,6 +11,8 @@ import av
 import numpy as np
 
 SIDE, BITS = 8, 10
+LEAD = 10
+"""Stamps begin with so many frames, so that no decoding stamp is negative and shifts the clip."""
 
 
 def numbered_image(number: int, width: int = 96, height: int = 48) -> np.ndarray:
@@ -45,7 +47,7 @@ def clip(
             stream.codec_context.gop_size = 5
             for n in range(first, first + count):
                 frame = av.VideoFrame.from_ndarray(numbered_image(n), format="rgb24")
-                frame.pts, frame.time_base = n, Fraction(1, fps)
+                frame.pts, frame.time_base = n + LEAD, Fraction(1, fps)
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
         return path.read_bytes()
