@@ -9,42 +9,15 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from street_folder import CORE_RUN, write_street
 
 from edgevid import _opencv
 from edgevid.errors import MissingExtraError
-from edgevid.speed.calibration_file import read_calibration, write_calibration
-from edgevid.synthetic.render import RenderedStreet
-from edgevid.video import VideoWriter
+from edgevid.speed.calibration_file import read_calibration
 from edgevid.video.images import to_jpeg
-from edgevid.viewer.config import rendered_calibration
 
 INSTALLED = "import sys; sys.path[:] = [p for p in sys.path if p]; sys.modules['cv2'] = None\n"
 """Takes the installed package, not the checkout's without kernels, and no OpenCV."""
-CORE = """
-from pathlib import Path
-from edgevid import (
-    Detector, JsonLines, Line, MotText, Pipeline, SpeedEstimator, Tracker, Zone, ZoneMonitor, open_video,
-    read_calibration, read_jsonl,
-)
-from edgevid.kernels import BACKEND
-from edgevid.run.loop import run
-
-folder = Path(sys.argv[1])
-speed = SpeedEstimator(read_calibration(folder / "street.toml"))
-zones = ZoneMonitor([Zone("all", [(0, 0), (1280, 0), (1280, 720), (0, 720)])])
-with open_video(str(folder / "street.mp4")) as source:
-    sinks = [JsonLines(folder / "street.jsonl"), MotText(folder / "street.txt")]
-    pipeline = Pipeline(Detector.load("street-nano"), Tracker(), speed_estimator=speed)
-    summary = run(pipeline, source, sinks, zones=zones)
-records = list(read_jsonl(folder / "street.jsonl"))
-assert len(records) == 25
-assert any("speed" in row for record in records for row in record["objects"]), records[-1]
-assert "enter" in {event.kind for event in summary.events}, summary.events
-assert (folder / "street.txt").read_text()
-assert BACKEND == "numpy" or "lap" not in sys.modules
-print("done")
-"""
-
 NEEDS = {
     "Drawing": "from edgevid import Overlay; Overlay()",
     "The rendered street": "from edgevid.synthetic.render import RenderedStreet; RenderedStreet()",
@@ -62,13 +35,9 @@ def without_opencv(code: str, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 def test_the_core_runs_without_opencv(tmp_path: Path) -> None:
-    street = RenderedStreet(seconds=2.5, fps=10)
-    with VideoWriter(tmp_path / "street.mp4", fps=10) as video:
-        for frame in street:
-            video.write(frame.image, frame.time)
-    write_calibration(tmp_path / "street.toml", rendered_calibration(street.scene.camera), "the scene's own")
-    done = without_opencv(CORE, str(tmp_path))
-    assert done.stdout.strip() == "done", done.stderr
+    write_street(tmp_path)
+    done = without_opencv(CORE_RUN.read_text(), str(tmp_path))
+    assert done.stdout.strip() == "without OpenCV", done.stderr
 
 
 def test_what_draws_names_the_pip_line() -> None:

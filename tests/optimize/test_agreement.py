@@ -97,7 +97,8 @@ class TestBoxes:
         assert BoxAgreement().share == 0.0  # nothing detected verifies nothing
 
     def test_a_score_equal_to_the_threshold_does_not_count(self) -> None:
-        rows = boxes((0, 0, 9, 9, THRESHOLD, 0), (0, 0, 9, 9, float(np.nextafter(np.float32(0.5), np.float32(1))), 0))
+        above = float(np.nextafter(np.float32(0.5), np.float32(1)))
+        rows = boxes((0, 0, 9, 9, THRESHOLD, 0), (0, 0, 9, 9, above, 0))
         assert len(above_threshold(rows, THRESHOLD)) == 1
 
 
