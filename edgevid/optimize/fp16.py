@@ -4,8 +4,8 @@ Every operator is FP16 or FP32, with a Cast where a tensor passes from one to th
 precision of their consumers. The result is strongly typed, as TensorRT 10.3 and later need it, and valid for
 ONNX Runtime, which inserts casts around operators without an FP16 CPU kernel.
 
-ONNX Runtime's own converter (onnxruntime.transformers.float16) makes the same graphs, but passes a tensor between
-two FP32 operators through FP16, where it overflows: what the measured list of operators is to prevent.
+ONNX Runtime's own converter (onnxruntime.transformers.float16) makes the same graphs, but passes a tensor
+between two FP32 operators through FP16, where it overflows: what the measured list of operators prevents.
 """
 
 from __future__ import annotations
