@@ -16,8 +16,8 @@ SLEW = 0.002
 """Seconds per second by which times are corrected: too little to bias a speed, enough against drift."""
 SLACK_S = 0.5
 """How far times may be from this machine's clock before they are corrected."""
-JUMP_S = 5.0
-"""From this difference on, a camera has set its clock: its stamps are aligned again."""
+JUMP_S = 10.0
+"""From this difference on, stamps are aligned again, however it came about."""
 STEP_S = 1.0
 """A stamp that goes forward by this much more than the frame's arrival has jumped."""
 MISORDERED_S = 0.25
@@ -33,7 +33,7 @@ WINDOW_S, WINDOW_FRAMES = 3.0, 8
 
 
 BURST = 0.25
-"""Frames that come in less than this share of their usual time had been held up."""
+"""A frame that comes in less than this share of the usual time after the last one had been held up."""
 FAR_S = 0.25
 """From this far from the line through the arrivals on, times are drawn to it quickly."""
 
@@ -189,13 +189,14 @@ class _ArrivalClock:
         before = self._arrived[-1][0] if self._arrived else stamp
         if stamp <= before and self._arrived:
             self._arrived.clear()  # the stamps have jumped
+        elif self._arrived and now - self._arrived[-1][1] < BURST * self._slope * (stamp - before):
+            self._arrived.pop()  # of frames that were held up the last one is the least late
         self._arrived.append((stamp, now))
         while len(self._arrived) > WINDOW_FRAMES and now - self._arrived[0][1] > WINDOW_S:
             self._arrived.popleft()
         stamps, arrivals = np.array(self._arrived).T
         half = len(stamps) // 2
-        burst = arrivals[-1] - arrivals[0] < BURST * self._slope * (stamps[-1] - stamps[0])
-        if (len(stamps) >= WINDOW_FRAMES and not burst) or (half > 1 and not self._slope):
+        if len(stamps) >= WINDOW_FRAMES or (half > 1 and not self._slope):
             slopes = (arrivals[-half:] - arrivals[:half]) / (stamps[-half:] - stamps[:half])
             self._slope = float(np.median(slopes))
         step = self._slope * (stamp - before)
