@@ -13,6 +13,7 @@ from typer import Argument, Option
 from edgevid.cli import options as shared
 from edgevid.cli.console import notes, results
 from edgevid.cli.output_files import check_outputs
+from edgevid.cli.weights import exported
 from edgevid.files.atomic import make_folder
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def _site(path: Path | None, options: dict[str, Any], actions: str | None) -> An
     chosen = read_site(path) if exists and path else Site(classes=CLASSES)  # a new one is created when saved
     if actions:
         options["recognizers"] = (RecognizerChoice("action", actions),)
-    return dataclasses.replace(chosen, **{key: value for key, value in options.items() if value})
+    chosen = dataclasses.replace(chosen, **{key: value for key, value in options.items() if value})
+    return dataclasses.replace(chosen, model=exported(chosen.model, chosen.source))
 
 
 def _open(site: Any, *, explicit: bool, threads: int | None) -> ViewerConfig:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgevid.output.sinks import Sink
     from edgevid.site.build import LoadedSite
     from edgevid.site.file import Site
+    from edgevid.zones import Line, Zone
 
 Health = Annotated[Path | None, Option(help="Folder for camera health: detects a moved camera.")]
 Review = Annotated[Path | None, Option(help="Folder for crops and scores of abstained verdicts.")]
@@ -265,5 +266,8 @@ class _Outputs:
             grid = build_calibration(loaded, video.size)
         except InputError:  # another view than the calibrated one: no grid to draw
             grid = None
-        overlay = GridOverlay(grid, unit=self.unit)
+        site = loaded.site
+        everything: list[Zone | Line] = [*site.zones, *site.lines]
+        shapes = [shape for shape in everything if grid or not shape.ground]
+        overlay = GridOverlay(grid, unit=self.unit, shapes=shapes, drawn_on=site.size)
         return AnnotatedVideo(path, fps=video.fps, overlay=overlay, codec=self.codec)

@@ -17,7 +17,7 @@ def keypoints(values: Array, transform: LetterboxTransform, size: int) -> F32:
     Confidence is 1 where `size` is 2.
     """
     points = np.ones((len(values), values.shape[1] // size, 3), np.float32)
-    points[..., :size] = values.reshape(len(values), -1, size)
+    points[..., :size] = values.reshape(*points.shape[:2], size)
     points[..., 0] = (points[..., 0] - transform.left) / transform.scale_x
     points[..., 1] = (points[..., 1] - transform.top) / transform.scale_y
     return points

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
 from typing import Literal
 
@@ -46,7 +47,8 @@ def _check_exported(path: Path) -> None:
     if path.suffix.lower() in (".pt", ".pth", ".ckpt", ".safetensors"):
         raise InputError(
             f"model: expected an ONNX file, a recipe or a name, got {path}: a file of weights; "
-            f"`edgevid export {path} --data VIDEO` makes the ONNX and its recipe once"
+            f"`{shlex.join(['edgevid', 'export', str(path), '--data'])} VIDEO` makes the ONNX and its recipe "
+            'once (pip install "edgevid[export]"), and `edgevid run` and `edgevid-demo` take a .pt as it is'
         )
 
 

@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,17 @@ import numpy as np
 from edgevid.detect.preprocess import Preprocessor
 from edgevid.errors import InputError, ModelError, ParityError, require
 from edgevid.files.atomic import check_file, make_folder
+from edgevid.files.digest import sha256_of
+from edgevid.files.folders import cache_folder
 from edgevid.models.draft import draft_recipe
+from edgevid.models.metadata import TASKS
 from edgevid.optimize.compare.outputs import cosine
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import DetectorRecipe, Source
 from edgevid.runtime.recipe_file import write_recipe
 from edgevid.types import Array, Frame
+
+log = logging.getLogger("edgevid")
 
 TOLERANCE = 1e-3
 """Largest accepted difference of a score, and of a box relative to the image's side: float32 with another
@@ -56,17 +61,17 @@ def export(
     weights: str | Path,
     frames: Sequence[Frame],
     *,
-    size: int | tuple[int, int] = 640,
+    size: int | tuple[int, int] | None = 640,
     out: str | Path | None = None,
     opset: int = 17,
     dynamic_batch: bool = False,
 ) -> Exported:
-    """Exports detector weights to `<name>.onnx` with `<name>.toml` next to it.
+    """Exports weights that give boxes, also with masks, key points or angles, to `<name>.onnx`.
 
-    `size` is the input's side, or (height, width), in pixels; `out` the ONNX file, next to the weights by
-    default. `frames` are real images, on which ONNX Runtime and PyTorch must agree: ParityError
-    otherwise, and nothing is written. InputError for weights of another task, MissingExtraError
-    without `ultralytics`.
+    `<name>.toml` is written next to it. `size` is the input's side, or (height, width), in pixels; None: that
+    of the training. `out` is the ONNX file, next to the weights by default. `frames` are real images, on
+    which ONNX Runtime and PyTorch must agree: ParityError otherwise, and nothing is written. InputError for
+    weights of another task, MissingExtraError without `ultralytics`.
     """
     weights = Path(weights)
     if not frames:
@@ -79,6 +84,7 @@ def export(
     check_file(target)
     with _quiet_ultralytics(), tempfile.TemporaryDirectory() as folder:
         model = _load(weights, Path(folder))
+        size = size or model.overrides.get("imgsz", 640)
         made = _export(model, size, opset, dynamic_batch, Path(folder) / (target.stem + ".onnx"))
         recipe = _recipe(made)
         result = _compare(model, made, recipe, frames)
@@ -88,6 +94,25 @@ def export(
     recipe_file = target.with_suffix(".toml")
     write_recipe(recipe, recipe_file, comment=_comment(weights, result, len(frames)))
     return Exported(target, recipe_file, recipe, len(frames), *result)
+
+
+def export_cached(weights: str | Path, frames: Callable[[], Sequence[Frame]]) -> Path:
+    """The ONNX file of weights, with its recipe next to it, in the user's cache by the weights' SHA-256.
+
+    It is exported and verified, on the frames that `frames` gives, where it is not there yet. Errors as in
+    `export`.
+    """
+    weights = Path(weights)
+    if not weights.is_file():
+        raise InputError(f"model: there is no file {weights}")
+    target = cache_folder() / "exports" / sha256_of(weights)[:16] / f"{weights.stem}.onnx"
+    if not (target.is_file() and target.with_suffix(".toml").is_file()):
+        made = export(weights, frames(), size=None, out=target)
+        log.warning(
+            "%s was exported to %s; on %d frames it differs from PyTorch by at most %.1e",
+            weights, target, made.frames, made.worst,
+        )  # fmt: skip
+    return target
 
 
 def export_target(weights: Path, out: str | Path | None = None) -> Path:
@@ -123,10 +148,10 @@ def _load(weights: Path, folder: Path) -> Any:
         model = YOLO(str(path))
     except Exception as error:  # unpickling, parsing and torch raise unrelated kinds
         raise ModelError(f"{weights}: Ultralytics cannot load it ({error})") from error
-    if model.task != "detect":
+    if model.task not in TASKS:
         raise InputError(
-            f"{weights}: its task is {model.task!r}; `edgevid export` takes detectors. Export others with "
-            "Ultralytics and write their recipe by docs/recipes.md"
+            f"{weights}: its task is {model.task!r}; `edgevid export` takes {', '.join(TASKS)}. Export "
+            "others with Ultralytics and draft their recipe: edgevid inspect MODEL.onnx --write"
         )
     return model
 
@@ -157,7 +182,6 @@ def _recipe(made: Path) -> DetectorRecipe:
         notes = engine.metadata
     license = notes.get("license", "").split(" ")[0]
     source = Source(license=license, note=f"Exported by Ultralytics {notes.get('version', '')}".strip())
-    log = logging.getLogger("edgevid")
     level = log.level
     log.setLevel(logging.ERROR)  # a new file has no recipe yet
     try:
@@ -199,12 +223,14 @@ def _compare(
 
 def _differences(given: Array, expected: Array, recipe: DetectorRecipe) -> tuple[float, float]:
     """Largest difference of the boxes, relative to the image's longer side, and of the other values."""
-    off = np.abs(given - expected)
-    if recipe.decode.layout == "columns" and recipe.decode.kind == "yolo":
-        off = off.swapaxes(1, 2)
-    side = 1 if recipe.decode.normalized else max(recipe.input.width, recipe.input.height)
-    scores = off[..., 4:5] if recipe.decode.kind == "end-to-end" else off[..., 4:]  # the label follows
-    return float(off[..., :4].max() / side), float(scores.max())
+    how, off = recipe.decode, np.abs(given - expected)
+    if how.layout == "columns" and how.kind == "yolo":
+        off, expected = off.swapaxes(1, 2), expected.swapaxes(1, 2)
+    side = 1 if how.normalized else max(recipe.input.width, recipe.input.height)
+    classes = off.shape[-1] - how.extra
+    last = 5 if how.kind == "end-to-end" else classes  # the label follows its score
+    extra = off[..., classes:] / np.maximum(1, np.abs(expected).max())
+    return float(off[..., :4].max() / side), float(max(off[..., 4:last].max(), extra.max(initial=0)))
 
 
 def _torch_output(model: Any, image: Array) -> Array:
@@ -213,8 +239,9 @@ def _torch_output(model: Any, image: Array) -> Array:
 
     with torch.inference_mode():
         answer = model.model.eval()(torch.from_numpy(np.ascontiguousarray(image)))
-    first = answer[0] if isinstance(answer, (tuple, list)) else answer
-    return np.asarray(first.numpy())
+    while isinstance(answer, (tuple, list)):  # boxes come first, prototypes and raw heads after them
+        answer = answer[0]
+    return np.asarray(answer.numpy())
 
 
 def _ultralytics_image(frame: Frame, recipe: DetectorRecipe) -> Array:

@@ -18,6 +18,7 @@ def test_key_points_undo_the_letterbox() -> None:
     np.testing.assert_allclose(three, [[[32, 16, 0.5], [0, 0, 0.1]]], rtol=1e-6)
     two = keypoints(np.float32([[16, 16, 0, 8]]), transform, 2)
     np.testing.assert_allclose(two, [[[32, 16, 1], [0, 0, 1]]], rtol=1e-6)
+    assert keypoints(np.zeros((0, 6), np.float32), transform, 3).shape == (0, 2, 3)
 
 
 def test_masks_are_where_the_weighted_sum_is_positive() -> None:

@@ -48,6 +48,15 @@ def test_an_untrained_model_is_exported_with_its_recipe_and_equals_pytorch(
 
 
 @needs_ultralytics
+@pytest.mark.parametrize(("task", "key"), [("seg", "masks"), ("pose", "keypoints"), ("obb", "rotated")])
+def test_other_tasks_with_boxes_are_exported(tmp_path: Path, task: str, key: str) -> None:
+    made = tool.export(f"yolov8n-{task}.yaml", frames(), size=64, out=tmp_path / "m.onnx")
+    assert made.worst < 1e-4
+    assert getattr(made.recipe.decode, key)
+    assert len(Detector.load(made.model, device="cpu").detect(frames())) == 2
+
+
+@needs_ultralytics
 def test_height_comes_before_width_and_the_batch_may_be_open(tmp_path: Path) -> None:
     made = tool.export("yolov8n.yaml", frames(), size=(32, 64), out=tmp_path / "m.onnx", dynamic_batch=True)
     spec = made.recipe.input
@@ -78,8 +87,8 @@ def test_another_preprocessing_is_rejected(tmp_path: Path, monkeypatch: pytest.M
 
 @needs_ultralytics
 def test_other_tasks_and_broken_weights_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="task is 'segment'"):
-        tool.export("yolov8n-seg.yaml", frames(), size=64, out=tmp_path / "m.onnx")
+    with pytest.raises(InputError, match="task is 'classify'"):
+        tool.export("yolov8n-cls.yaml", frames(), size=64, out=tmp_path / "m.onnx")
     broken = tmp_path / "broken.pt"
     broken.write_bytes(b"no weights")
     with pytest.raises(EdgevidError, match=r"broken\.pt"):
