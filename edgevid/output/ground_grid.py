@@ -3,29 +3,59 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from edgevid._opencv import cv2
 from edgevid.errors import InputError
-from edgevid.output.overlay import FONT, Overlay, Style
+from edgevid.output.overlay import FONT, MAX_PX, Overlay, Style, blit, label_bitmap
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.types import F64, U8, Array, Frame, scale_between
+from edgevid.zones import Line, Zone
 
 INK = (255, 236, 150)
 
 
 class GridOverlay(Overlay):
-    """The overlay with the calibration's grid under it; without a calibration, the plain overlay."""
+    """The overlay with the calibration's grid under it, where there is one, and with zones and lines."""
 
-    def __init__(self, calibration: CameraCalibration | None, *, unit: str = "km/h") -> None:
+    def __init__(
+        self,
+        calibration: CameraCalibration | None,
+        *,
+        unit: str = "km/h",
+        shapes: Sequence[Zone | Line] = (),
+        drawn_on: tuple[int, int] | None = None,
+    ) -> None:
+        """`shapes` are drawn over the image; their pixels are those of frames of the size `drawn_on` (width,
+        height; None: of any)."""
         super().__init__(unit=unit)
-        self._calibration = calibration
+        self._calibration, self._shapes, self._drawn_on = calibration, shapes, drawn_on
         self._grid: GroundGrid | None = None
 
     def background(self, frame: Frame) -> U8:
-        """A copy of the frame with the grid; without it where the aspect ratio is not the calibration's."""
+        """A copy of the frame with shapes and, where the aspect ratio is the calibration's, the grid."""
+        image = self._with_grid(frame)
+        style = Style.of(frame.width, frame.height)
+        for shape in self._shapes:
+            points = self._pixels(shape, frame.size)
+            cv2.polylines(image, [points], isinstance(shape, Zone), INK, style.line, cv2.LINE_AA)
+            plate = label_bitmap(((shape.name, INK),), style.text, style.pad, INK)
+            blit(image, plate, *points[0].tolist())
+        return image
+
+    def _pixels(self, shape: Zone | Line, size: tuple[int, int]) -> Array:
+        """(K, 2) int32: the corners of a shape in a frame of `size`."""
+        points = np.array(shape.points if isinstance(shape, Zone) else (shape.start, shape.end), np.float64)
+        if shape.ground and self._calibration is not None:
+            points = self._calibration.scaled_to(size).to_image(points)
+        elif self._drawn_on is not None:
+            points = points * size / self._drawn_on
+        return np.clip(np.round(np.nan_to_num(points)), -MAX_PX, MAX_PX).astype(np.int32)
+
+    def _with_grid(self, frame: Frame) -> U8:
         image = super().background(frame)
         if self._calibration is None or scale_between(self._calibration.size, frame.size) is None:
             return image

@@ -198,7 +198,7 @@ class Overlay:
         status = f"{result.time:7.2f} s   {len(result.tracks)} objects   {1000 * seconds:.1f} ms"
         lines = ((status, INK), *((note, GRAY) for note in notes))
         plate = label_bitmap(lines, style.text, style.pad, GRAY)
-        _blit(image, plate, style.pad, image.shape[0] - plate.shape[0] - style.pad)
+        blit(image, plate, style.pad, image.shape[0] - plate.shape[0] - style.pad)
 
 
 def _texts(result: Result, unit: str) -> list[tuple[tuple[str, Color], ...]]:
@@ -245,10 +245,10 @@ def _place(image: Array, plate: Array, box: Sequence[int], taken: list[tuple[int
     covering = [t for t in taken if x < t[2] and t[0] < x + wide]
     y = next((y for y in inside if not any(y < t[3] and t[1] < y + high for t in covering)), inside[0])
     taken.append((x, y, x + wide, y + high))
-    _blit(image, plate, x, y)
+    blit(image, plate, x, y)
 
 
-def _blit(image: Array, plate: Array, x: int, y: int) -> None:
+def blit(image: Array, plate: Array, x: int, y: int) -> None:
     """Copies what fits of `plate` into the image at (x, y)."""
     y, x = max(0, y), max(0, x)
     room = image[y : y + plate.shape[0], x : x + plate.shape[1]]

@@ -11,6 +11,7 @@ from edgevid.output.ground_grid import GridOverlay, GroundGrid, draw_ground_grid
 from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.synthetic.scene import Camera
 from edgevid.types import Detections, Frame, Result, Tracks
+from edgevid.zones import Line, Zone
 
 METERS = np.array([[-7, 15], [7, 15], [7, 60], [-7, 60]], float)
 
@@ -66,3 +67,22 @@ def test_the_overlay_draws_the_grid_once_for_each_size(
         assert changed.any() == (size != (640, 480))  # another aspect ratio is another view
         assert not changed[: int(100 * size[1] / 1080)].any()
     assert sizes == [(1920, 1080), (960, 540)]
+
+
+def test_zones_and_lines_are_drawn_where_they_lie(calibration: CameraCalibration) -> None:
+    yard = Zone("yard", [(100, 100), (300, 100), (300, 200), (100, 200)])
+    gate = Line("gate", (400, 50), (400, 250))
+    road = Zone("road", [(-3, 20), (3, 20), (3, 40), (-3, 40)], ground=True)
+    size = (960, 540)
+    frame = Frame(np.zeros((540, 960, 3), np.uint8), 0.0, 0)
+    empty = Result(0, 0.0, size, Detections.empty(), Tracks.empty())
+    drawn_on = (1920, 1080)  # twice the frame's size: half the coordinates
+    plain = GridOverlay(calibration).draw(frame, empty)
+    drawn = GridOverlay(calibration, shapes=[yard, gate, road], drawn_on=drawn_on).draw(frame, empty)
+    changed = (drawn != plain).any(2)
+    assert changed[100, 60:140].all()  # the zone's lower edge
+    assert not changed[90, 100]  # its inside
+    assert changed[30:120, 199:202].any(1).all()
+    near = calibration.scaled_to(size).to_image(np.array([[3.0, 20.0], [3.0, 40.0]]))
+    middle = near.mean(0).round().astype(int)
+    assert changed[middle[1] - 1 : middle[1] + 2, middle[0] - 1 : middle[0] + 2].any()
