@@ -41,7 +41,7 @@ class Summary:
     size_changes: int = 0
     """How often the frames changed their size."""
     ids: dict[int, int] = field(default_factory=dict)
-    """Every track id of the last minute or two, with its last class label."""
+    """Every track id of the last minute or two, with the class label of most of its frames."""
     ended: Counter[int] = field(default_factory=Counter)
     """Objects by class label that are no longer in `ids`."""
     reasons: Counter[tuple[str, Reason]] = field(default_factory=Counter)
@@ -56,13 +56,16 @@ class Summary:
     """(kind, place) of all events."""
     interrupted: bool = False
     _last_time: dict[int, float] = field(default_factory=dict)
+    _labels: dict[int, Counter[int]] = field(default_factory=dict)
     _swept: float = 0.0
 
     def add(self, result: Result) -> None:
         """Counts one result."""
         self.frames += 1
         for number, label in zip(result.tracks.ids.tolist(), result.tracks.labels.tolist(), strict=True):
-            self.ids[number], self._last_time[number] = label, result.time
+            counts = self._labels.setdefault(number, Counter())
+            counts[label] += 1
+            self.ids[number], self._last_time[number] = max(counts, key=counts.__getitem__), result.time
         if result.time - self._swept > FORGET_AFTER_S:
             self._sweep(result.time)
         for task, verdicts in result.verdicts.items():
@@ -88,7 +91,7 @@ class Summary:
         self._swept = time
         for number in [i for i, last in self._last_time.items() if time - last > FORGET_AFTER_S]:
             self.ended[self.ids.pop(number)] += 1
-            del self._last_time[number]
+            del self._last_time[number], self._labels[number]
 
 
 def run(

@@ -141,3 +141,12 @@ def test_what_a_run_cannot_use_is_rejected_with_what_it_expects(changed: Any, me
     arguments = {"pipeline": Pipeline(SquareDetector(), Tracker()), "frames": frames_of((160, 120))} | changed
     with pytest.raises(InputError, match=message):
         run(**arguments)
+
+
+def test_an_object_is_counted_by_the_class_of_most_of_its_frames() -> None:
+    summary = Summary()
+    for n, label in enumerate([2, 2, 7, 2, 7]):  # a car that ends as a truck
+        tracks = Tracks.of(ids=[5], boxes=[[0, 0, 9, 9]], scores=[0.9], labels=[label], match=[0], age=[n],
+                           unseen=[0])  # fmt: skip
+        summary.add(Result(n, float(n), (64, 48), Detections.empty(), tracks))
+    assert summary.objects() == {2: 1}
