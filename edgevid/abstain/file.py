@@ -118,7 +118,9 @@ class PolicyTable:
     """Limits of speeds."""
     tuned: Tuned = Tuned()
     """The tuning set in short, to detect drift from it."""
-    made: Mapping[str, str | int | float] = field(default_factory=dict)
+    made: Mapping[str, Annotated[str | int | float, Checked("a text or a number")]] = field(
+        default_factory=dict
+    )
     """Provenance."""
 
     def __post_init__(self) -> None:

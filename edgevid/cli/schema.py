@@ -19,16 +19,21 @@ def command(file: Annotated[str, Argument(help=f"{', '.join(FILES[:-1])} or {FIL
 
 def file_schema(file: str) -> dict[str, Any]:
     """The JSON Schema of a kind of file; InputError for a kind that has none."""
-    from edgevid.abstain.file import PolicyTable
     from edgevid.files.schema import json_schema
-    from edgevid.runtime.recipe_file import RecipeFile
-    from edgevid.site.file import SiteFile
-    from edgevid.speed.calibration_file import CalibrationTable
 
     if file not in FILES:
         raise InputError(
             f"schema: expected one of {', '.join(FILES)}, got {file!r}{did_you_mean(file, FILES)}"
         )
-    kinds: tuple[Any, ...] = (SiteFile, RecipeFile, PolicyTable, CalibrationTable)
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"edgevid {file} file"}
-    return head | {k: v for k, v in json_schema(kinds[FILES.index(file)]).items() if k != "title"}
+    return head | {k: v for k, v in json_schema(kinds()[file]).items() if k != "title"}
+
+
+def kinds() -> dict[str, Any]:
+    """The dataclass of each of FILES."""
+    from edgevid.abstain.file import PolicyTable
+    from edgevid.runtime.recipe_file import RecipeFile
+    from edgevid.site.file import SiteFile
+    from edgevid.speed.calibration_file import CalibrationTable
+
+    return dict(zip(FILES, (SiteFile, RecipeFile, PolicyTable, CalibrationTable), strict=True))

@@ -12,6 +12,8 @@ from edgevid.files.fields import number_text, one_of
 
 UNKNOWN = "unexpected_keyword_argument"
 """pydantic's type of error for a key that a dataclass does not have."""
+TABLE = {"properties", "additionalProperties", "oneOf"}
+"""Words of the schema of a table."""
 ABSENT: Any = object()
 """What stands at a key that a file does not have."""
 
@@ -28,9 +30,9 @@ def mistakes_of(
     for error in sorted(errors, key=lambda error: error["type"] == UNKNOWN):
         place = _Place(schema, values, name)
         for number, step in enumerate(error["loc"], 1):
-            if isinstance(step, str) and isinstance(place.value, Mapping):
+            if isinstance(step, str) and isinstance(place.value, Mapping) and TABLE.intersection(place.node):
                 place.enter(step, last=number == len(error["loc"]))
-            elif isinstance(step, int) and "$ref" in place.node.get("items", {}):
+            elif isinstance(place.value, list) and "$ref" in place.node.get("items", {}):
                 place.enter_row(step)
             else:  # a value inside a list: the message shows the whole list
                 break
@@ -57,10 +59,13 @@ def _mistake(error: Any, place: _Place, path: Path, named: set[str]) -> FileForm
         for key in reason.key.split(".") if reason.key else ():
             place.enter(key, last=True)
         if place.value is not ABSENT:
-            return FileFormatError(path, place.name, expected=reason.expected, got=reason.got)
+            got = place.value if reason.got is None else reason.got
+            return FileFormatError(path, place.name, expected=reason.expected, got=got)
         place.node = {"errorMessage": f"expected {reason.expected}"}
     elif reason is not None and "errorMessage" not in place.node:
-        return FileFormatError(path, place.name, expected="usable values", got=None, text=str(reason))
+        expected, _, got = str(reason).partition(": expected ")[2].partition(", got ")
+        text = f"got {got}" if expected else str(reason)
+        return FileFormatError(path, place.name, expected=expected or "usable values", got=None, text=text)
     expected, text = _expected(place.node, place.name), f"got {place.value!r}{reason}" if reason else ""
     if place.value is ABSENT:
         text = "it is missing"
@@ -85,14 +90,14 @@ def _expected(node: Mapping[str, Any], name: str) -> str:
         return str(node["errorMessage"]).removeprefix("expected ")
     if "enum" in node or "const" in node:
         return one_of(node.get("enum") or [node["const"]])
-    kind, key = node.get("type"), name.rpartition(".")[2]
+    kind, key = node.get("type", "object"), name.rpartition(".")[2]
     if kind in ("number", "integer"):
         low, high = node.get("minimum", -math.inf), node.get("maximum", math.inf)
         return number_text(low, high, kind="a number" if kind == "number" else "a whole number")
     if kind == "array":
         return _expected_list(node, key)
-    words = {"string": "a text", "boolean": "true or false", "object": f"a table [{key}]"}
-    return words.get(str(kind), "another value")
+    table = f"a table [{key}]" if " " not in key else f"tables [[{key.partition(' ')[0]}]]"
+    return {"string": "a text", "boolean": "true or false"}.get(kind, table)
 
 
 def _expected_list(node: Mapping[str, Any], key: str) -> str:

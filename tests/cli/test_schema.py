@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
+import operator
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgevid import cli
-from edgevid.cli.schema import FILES, file_schema
+from edgevid.cli.schema import FILES, file_schema, kinds
+from edgevid.errors import FileFormatError
+from edgevid.files.schema import checked
 from edgevid.files.toml import parse_toml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,3 +76,38 @@ def test_the_example_of_the_guide_fits_the_schema_of_a_site() -> None:
     example = (ROOT / "docs" / "site.md").read_text().split("```toml\n")[1].split("```")[0]
     schema = file_schema("site")
     assert known(schema, schema, parse_toml(example))
+
+
+WRONG: list[Any] = [3, -1, float("nan"), "x", "", True, date(2020, 1, 1)]
+WRONG += [[], [1], [[1, 2]], [{}], {}, {"a": 1}, [[0, 0], [1, 0], [1, 1]]]
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "site": parse_toml((ROOT / "docs" / "site.md").read_text().split("```toml\n")[1].split("```")[0]),
+    "recipe": parse_toml((ROOT / "engines" / "yolox-nano-416" / "recipe.toml").read_text()),
+    "calibration": parse_toml((ROOT / "calibration" / "camera" / "gantry_road.toml").read_text()),
+    "policy": parse_toml(
+        'format = "edgevid-policy 1"\nnames = ["a", "b"]\ndecide.threshold = 0.5\ndecide.per_class.a = 0.6\n'
+        "[evidence]\nmemory_s = 3\n[speed]\nmax_share = 0.1\n[tuned]\nquantiles = [0, 0.5, 1]\n"
+    ),
+}
+
+
+def places(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every value inside of tables, lists and lists of tables."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value[:2]):
+        yield (*way, key)
+        if isinstance(inner, (dict, list)):
+            yield from places(inner, (*way, key))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_any_wrong_value_is_a_sentence(file: str, tmp_path: Path) -> None:
+    wrong_values = 0
+    for way in places(EXAMPLES[file]):
+        for wrong in WRONG:
+            values = copy.deepcopy(EXAMPLES[file])
+            functools.reduce(operator.getitem, way[:-1], values)[way[-1]] = wrong
+            try:
+                checked(kinds()[file], values, tmp_path / "a.toml")
+            except FileFormatError:
+                wrong_values += 1
+    assert wrong_values > 5 * len(list(places(EXAMPLES[file])))
