@@ -22,7 +22,6 @@ import numpy as np
 from edgevid._version import __version__
 from edgevid.errors import ModelError
 from edgevid.files.atomic import check_file, write_atomic
-from edgevid.files.digest import sha256_of
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.quantize.frames import FEW_FRAMES, FrameRunner, FrameSources, select_frames
 from edgevid.optimize.quantize.graph import Graph, attribute, load_onnx, normalize, save_model
@@ -30,6 +29,7 @@ from edgevid.optimize.quantize.plan import Range
 from edgevid.optimize.quantize.ranges import measure_ranges
 from edgevid.runtime import LocalRecipe
 from edgevid.runtime.onnxruntime.engine import OrtEngine
+from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.variants import find_variant, record_path, variant_path
 from edgevid.types import Frame
 
@@ -282,7 +282,7 @@ def _record(report: Fp16Report, source: Path, variant: str) -> None:
         "sha256": report.sha256,
         "model": report.model,
         "source": source.name,
-        "source_sha256": sha256_of(source),
+        "source_sha256": model_digest(source),
         "precision": "fp16" if variant == "fp16" else "int8",
         "fp16_nodes": report.fp16_nodes,
         "fp32_nodes": report.fp32_nodes,

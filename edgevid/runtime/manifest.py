@@ -23,6 +23,7 @@ from edgevid.files.atomic import write_atomic
 from edgevid.files.digest import sha256, sha256_of
 from edgevid.files.schema import checked
 from edgevid.runtime.cuda.driver import Gpu
+from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.recipe import Precision, Recipe
 
 FORMAT = 2
@@ -218,7 +219,7 @@ def _of_the_file(engine: Path, manifest: Manifest) -> str:
 
 
 def _of_the_model(manifest: Manifest, model: Path | None, recipe: Recipe | None) -> str:
-    if model is not None and model.is_file() and sha256_of(model) != manifest.onnx_sha256:
+    if model is not None and model.is_file() and model_digest(model) != manifest.onnx_sha256:
         return f"it was built of another {manifest.onnx} than {model} is now (SHA-256 differs)"
     if recipe is not None and manifest.recipe_sha256 and recipe_hash(recipe) != manifest.recipe_sha256:
         return f"the recipe {recipe.name} has other preprocessing or decoding than when it was built"

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from edgevid.errors import InputError, ModelError
-from edgevid.files.digest import sha256_of
 from edgevid.files.folders import cache_folder
+from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.recipe import LocalRecipe, Recipe
 
 Variant = Literal["fp16", "int8-cpu", "int8-trt", "int8-trt-fp16"]
@@ -109,12 +109,12 @@ def find_variant(model: Recipe | str | Path, variant: str, *, folder: str | Path
     if not path.is_file():
         raise ModelError(f"{name}: has no {variant} file yet (expected {path}); make it with: {command}")
     record = read_record(path)
-    if record.get("source_sha256") != sha256_of(source):
+    if record.get("source_sha256") != model_digest(source):
         raise ModelError(
             f"{path}: was made of another file than {source} is now (SHA-256 {record.get('source_sha256')}); "
             f"make it again with: {command}"
         )
-    if record.get("sha256") != sha256_of(path):
+    if record.get("sha256") != model_digest(path):
         raise ModelError(
             f"{path}: is not the file that {record_path(path).name} describes; make it again with: {command}"
         )

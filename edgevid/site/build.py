@@ -13,10 +13,10 @@ from edgevid.actions import load_recognizer
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError
-from edgevid.files.digest import sha256_of
 from edgevid.health.monitor import CameraHealth
 from edgevid.models.hub import resolve_model
 from edgevid.pipeline import Pipeline, RecognitionTask
+from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.site.file import RecognizerChoice, Site, read_site
 from edgevid.speed.abstain import SpeedPolicy
 from edgevid.speed.calibration import CameraCalibration
@@ -108,7 +108,7 @@ def build_recognition(
     recognizer = load_recognizer(choice.model, threads=threads)
     if policy is not None:
         model = resolve_model(choice.model).local
-        policy.must_fit(names=recognizer.names, model_sha256=sha256_of(model) if model else None)
+        policy.must_fit(names=recognizer.names, model_sha256=model_digest(model) if model else None)
     decide = policy.policy() if policy and policy.names else Policy(recognizer.names, task=choice.task)
     return RecognitionTask(ClipBuffer(recognizer.spec, budget=RECOGNITIONS_PER_S), recognizer, decide)
 

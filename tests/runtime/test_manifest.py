@@ -7,7 +7,9 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx_models import constant_model, onnx
 
 from edgevid.errors import FileFormatError, ModelError
 from edgevid.runtime.cuda.driver import Gpu
@@ -20,6 +22,7 @@ from edgevid.runtime.manifest import (
     recipe_hash,
     write_manifest,
 )
+from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.recipe import Recipe
 
 ORIN = Gpu(0, "Orin", "8.7")
@@ -148,6 +151,21 @@ def test_a_changed_model_is_rejected(engine: tuple[Path, Manifest]) -> None:
     model.write_bytes(b"another")
     with pytest.raises(ModelError, match=f"of another yolo.onnx than {model} is now.*edgevid build {model}"):
         check(path, manifest, gpu=ORIN, version="10.3.0", model=model)
+
+
+def test_exchanged_weights_in_another_file_are_rejected(engine: tuple[Path, Manifest]) -> None:
+    path, manifest = engine
+    inside = path.with_name("inside.onnx")
+    constant_model(inside, {"a": np.arange(400, dtype=np.float32)[None]})
+    model = path.with_name(manifest.onnx)
+    where = f"{model.name}.data"
+    onnx.save(onnx.load(inside), model, save_as_external_data=True, location=where, size_threshold=100)
+    manifest = dataclasses.replace(manifest, onnx_sha256=model_digest(model))
+    check(path, manifest, gpu=None, version=None, model=model)
+    data = model.with_name(where)
+    data.write_bytes((-np.frombuffer(data.read_bytes(), np.float32)).tobytes())
+    with pytest.raises(ModelError, match=r"of another yolo\.onnx"):
+        check(path, manifest, gpu=None, version=None, model=model)
 
 
 def test_a_recipe_that_feeds_the_model_differently_is_rejected(engine: tuple[Path, Manifest]) -> None:

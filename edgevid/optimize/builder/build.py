@@ -18,7 +18,7 @@ from typing import Any
 from edgevid._version import __version__
 from edgevid.errors import InputError, ModelError, ParityError
 from edgevid.files.atomic import move_into_place, write_atomic
-from edgevid.files.digest import sha256, sha256_of
+from edgevid.files.digest import sha256
 from edgevid.optimize.builder import engine as build_engine
 from edgevid.optimize.builder import layers as build_layers
 from edgevid.optimize.builder.options import FALLBACK, BuildOptions, Shape
@@ -36,6 +36,7 @@ from edgevid.runtime.manifest import (
     write_manifest,
 )
 from edgevid.runtime.onnxruntime.engine import OrtEngine
+from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.recipe import LocalRecipe
 from edgevid.runtime.variants import build_folder, find_variant, model_file, read_record, variant_path
 
@@ -278,9 +279,9 @@ def _manifest(plan: Plan, built: build_engine.Built, seconds: float, calibration
     return Manifest(
         model=plan.name,
         onnx=plan.model.name,
-        onnx_sha256=sha256_of(plan.model),
+        onnx_sha256=model_digest(plan.model),
         graph=plan.graph.name,
-        graph_sha256=sha256_of(plan.graph),
+        graph_sha256=model_digest(plan.graph),
         precision=plan.options.precision,
         backend=plan.backend,
         version=built.version,

@@ -17,10 +17,10 @@ from typing import Any, Literal, get_args
 
 from edgevid.errors import InputError
 from edgevid.files.atomic import check_file, check_folder, write_atomic
-from edgevid.files.digest import sha256_of
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.agreement import Floor, floor_of
 from edgevid.optimize.compare.pair import TaskMetrics
+from edgevid.optimize.quantize.activations import Calibrator
 from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator, hardest_frames, speedup
 from edgevid.optimize.quantize.frames import (
     FEW_FRAMES,
@@ -42,8 +42,8 @@ from edgevid.optimize.quantize.ranges import (
 )
 from edgevid.optimize.quantize.search import ExclusionSearch, build
 from edgevid.runtime import LocalRecipe
-from edgevid.runtime.onnxruntime.activation_ranges import Calibrator
 from edgevid.runtime.onnxruntime.engine import OrtEngine
+from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.processor import processor_features
 from edgevid.runtime.variants import record_path, variant_path
 
@@ -175,7 +175,7 @@ def _repeat(
 ) -> Report:
     """The files of stored ranges, with the same bytes as before."""
     found = read_ranges(path)
-    if (given := sha256_of(recipe.local)) != found.sha256:
+    if (given := model_digest(recipe.local)) != found.sha256:
         raise InputError(
             f"{path}: expected the ranges of {recipe.local} with SHA-256 {given}, got those of {found.file} "
             f"with {found.sha256}; measure this model with --data"

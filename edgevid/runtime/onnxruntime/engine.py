@@ -25,7 +25,7 @@ from edgevid.runtime.onnxruntime.session import (
     open_session,
     version,
 )
-from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
+from edgevid.runtime.onnxruntime.weight_inputs import external_files, without_weight_inputs
 from edgevid.runtime.processor import default_threads
 from edgevid.types import Array
 
@@ -145,6 +145,12 @@ def _content_of(path: Path) -> bytes:
 
 
 def _load_error(path: Path, error: Exception) -> ModelError:
+    with suppress(ValueError, OSError):
+        for name in external_files(path.read_bytes()):
+            if not (path.parent / name).is_file():
+                return ModelError(
+                    f"{path}: its weights lie in {name}, which is not next to it; copy both files together"
+                )
     damaged = type(error).__name__ in ("InvalidProtobuf", "InvalidGraph")
     what = "expected an ONNX model, this file is not one, or is damaged" if damaged else "cannot be loaded"
     return ModelError(f"{path}: {what}: {error_text(error)}")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx_models import constant_model, onnx
 
+from edgevid.errors import ModelError
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
+from edgevid.runtime.onnxruntime.weight_inputs import external_files, model_digest, without_weight_inputs
 
 OUT = np.arange(12, dtype=np.float32).reshape(1, 3, 4)
 IMAGES = {"images": np.zeros((1, 3, 32, 32), np.float32)}
@@ -33,6 +35,23 @@ def test_weights_in_other_files_are_left_alone(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "e.onnx", save_as_external_data=True, location="e.bin", size_threshold=0)
     raw = (tmp_path / "e.onnx").read_bytes()
     assert without_weight_inputs(raw) == raw
+
+
+def test_the_digest_covers_weights_in_other_files(tmp_path: Path) -> None:
+    path = constant_model(tmp_path / "m.onnx", {"a": OUT})
+    assert external_files(path.read_bytes()) == ()
+    assert model_digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    apart = tmp_path / "e.onnx"
+    onnx.save(onnx.load(path), apart, save_as_external_data=True, location="e.onnx.data", size_threshold=0)
+    assert external_files(apart.read_bytes()) == ("e.onnx.data",)
+    before, data = model_digest(apart), tmp_path / "e.onnx.data"
+    data.write_bytes(data.read_bytes()[::-1])
+    assert model_digest(apart) != before
+    data.unlink()
+    with pytest.raises(
+        ModelError, match=r"e\.onnx: its weights lie in e\.onnx\.data, which is not next to it"
+    ):
+        OrtEngine(apart, device="cpu")
 
 
 @pytest.mark.parametrize("raw", [b"\x0b", b"\x3a\x7f", b"\xff" * 12])
