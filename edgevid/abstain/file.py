@@ -20,7 +20,7 @@ from edgevid.errors import FieldError, FileFormatError
 from edgevid.files.atomic import write_atomic
 from edgevid.files.fields import Positive, Share
 from edgevid.files.schema import REQUIRED, Checked, Sha256, checked, pick, vars_of
-from edgevid.files.toml import read_toml, toml_table
+from edgevid.files.toml import Row, read_toml, toml_text
 from edgevid.speed.abstain import SpeedPolicy
 from edgevid.types import KMH
 
@@ -159,19 +159,18 @@ def write_policy(path: str | Path, policy: PolicyFile) -> None:
     top = {"format": FORMAT, "task": policy.task or None, "names": policy.names or None}
     decide = {"threshold": settings.threshold, "min_observations": settings.min_observations}
     evidence = {key: getattr(settings, key) for key in ("aggregate", "temperature", "correlation")}
-    lines = toml_table("", top | {"model_sha256": policy.model_sha256 or None})
-    if policy.names:
-        lines += toml_table("decide", decide | _changed(settings, _DECIDE))
-        lines += toml_table("decide.per_class", settings.per_class)
-        lines += toml_table("evidence", evidence | _changed(settings, _EVIDENCE))
-    if speed is not None:
-        lines += toml_table(
-            "speed", {"max_sigma_kmh": speed.max_sigma_mps * KMH, "max_share": speed.max_share}
-        )
-    if tuned.quantiles:
-        lines += toml_table("tuned", dataclasses.asdict(tuned))
-    lines += toml_table("made", policy.made)
-    write_atomic(Path(path), "\n".join(lines) + "\n")
+    tables: dict[str, Row | None] = {
+        "": top | {"model_sha256": policy.model_sha256 or None},
+        "decide": decide | _changed(settings, _DECIDE) if policy.names else None,
+        "decide.per_class": settings.per_class,
+        "evidence": evidence | _changed(settings, _EVIDENCE) if policy.names else None,
+        "speed": {"max_sigma_kmh": speed.max_sigma_mps * KMH, "max_share": speed.max_share}
+        if speed
+        else None,
+        "tuned": dataclasses.asdict(tuned) if tuned.quantiles else None,
+        "made": policy.made,
+    }
+    write_atomic(Path(path), toml_text({title: [row] for title, row in tables.items() if row}))
 
 
 def _changed(settings: Settings, keys: Iterable[str]) -> dict[str, float]:
