@@ -63,6 +63,7 @@ def command(
 
     require_opencv("edgevid-demo")
     shared.check_unit(unit)
+    shared.check_codec(codec)
     source = shared.one_source(source, source_option)
     options: dict[str, Any] = {"source": source, "model": model, "calibration": calibration}
     options["classes"] = shared.split_names(classes, "--classes")

@@ -70,6 +70,13 @@ def split_names(text: str | None, option: str = "") -> tuple[str, ...]:
     return names
 
 
+def check_codec(codec: str) -> None:
+    """InputError for a codec that no video writer knows: before a model is loaded."""
+    from edgevid.video.encoders import check_codec as check
+
+    check(codec)
+
+
 def check_unit(unit: str) -> None:
     """InputError for a unit that the overlay does not draw."""
     from edgevid.output.overlay import UNITS

@@ -83,6 +83,7 @@ def command(
     files.check((options["source"], site, calibration, model, actions, policy), segmented=bool(segment_s),
                 force=force)  # fmt: skip
     shared.check_unit(unit)
+    shared.check_codec(codec)
     chosen = _site(site, options, actions, policy)
     _check_options(chosen, any(files), segment_s, max_disk_gb, save_abstained)
     files.check((chosen.source, chosen.calibration, chosen.model), segmented=bool(segment_s), force=force)

@@ -63,8 +63,9 @@ ENCODERS: Mapping[str, Encoder] = {
 
 def check_codec(codec: str) -> None:
     """InputError for a `codec` that `choose_encoder` does not know."""
-    known = ["auto", *dict.fromkeys(encoder.codec for encoder in ENCODERS.values()), *ENCODERS]
-    if codec not in known:
+    codecs = (encoder.codec for encoder in ENCODERS.values())
+    known = list(dict.fromkeys(("auto", *codecs, *ENCODERS)))
+    if codec not in known and f"lib{codec}" not in known:
         raise InputError(
             f"codec: expected one of {', '.join(known)}, got {codec!r}{did_you_mean(codec, known)}"
         )
@@ -77,8 +78,8 @@ def choose_encoder(codec: str, width: int, height: int) -> str:
     """
     check_codec(codec)
     for name, encoder in ENCODERS.items():
-        wanted = codec in (name, encoder.codec) or (codec == "auto" and encoder.automatic)
-        if wanted and encodes(name, width, height):
+        words = {name, name.removeprefix("lib"), encoder.codec, "auto" if encoder.automatic else ""}
+        if codec in words and encodes(name, width, height):
             return name
     working = [name for name in ENCODERS if encodes(name, width, height)]
     raise InputError(

@@ -80,6 +80,7 @@ def test_the_demo_does_not_write_over_what_it_shows(clip: Path) -> None:
     ("arguments", "said"),
     [
         (["--unit", "furlong"], "expected one of km/h, mph, m/s"),
+        (["--codec", "h246"], "codec: expected one of auto, h264, vp9"),
         (["--policy", "p.toml"], "give --actions too"),
         (
             ["--policy", "p.toml", "--site", "s.toml"],
@@ -241,3 +242,22 @@ def test_a_mistyped_address_shows_no_password_either(
     printed = "".join(capsys.readouterr())
     assert "expected a stream" in printed
     assert "hunter2" not in printed
+
+
+@pytest.mark.parametrize("name", ["2026-01-31T12:00:00.mp4", "100%d %03d.mp4", "-y.mp4", "кадр 日本 é.mp4"])
+def test_any_name_is_an_output(
+    clip: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(clip.parent)
+    records = Path(name).with_suffix(".jsonl")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["run", str(clip), "--out", name, "--jsonl", str(records), *MODEL])
+    assert stop.value.code == 0, capsys.readouterr().err
+    assert sorted(path.name for path in clip.parent.iterdir()) == sorted([clip.name, name, records.name])
+    with open_video(clip.parent / name) as written:
+        assert sum(1 for _ in written) == len(list(read_jsonl(records))) == 10
+    monkeypatch.setattr("edgevid.output.segments.LATEST", 3)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["run", str(clip), "--out", name, "--segment-s", "1", *MODEL])
+    assert stop.value.code == 0
+    assert any(path.name.startswith(Path(name).stem + "-2") for path in clip.parent.iterdir())

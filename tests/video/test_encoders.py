@@ -32,6 +32,7 @@ FFMPEG_ID = {"h264": 27, "vp9": 167, "av1": 225, "mpeg4": 12}
         ("h264", "libx264 libvpx-vp9", "libx264"),
         ("h264", "libx264 libopenh264", "libopenh264"),
         ("libx264", "h264_nvenc libx264 libvpx-vp9", "libx264"),
+        ("x264", "h264_nvenc libx264 libvpx-vp9", "libx264"),
         ("av1", "libvpx-vp9 libsvtav1", "libsvtav1"),
     ],
 )
