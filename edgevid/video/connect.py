@@ -17,6 +17,8 @@ from edgevid.video.http import HttpClient, HttpStream, PermanentError, trusted_c
 Transport = Literal["tcp", "udp"]
 NOMINAL = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v", "jpeg_pipe", "image2pipe")
 """FFmpeg's formats whose time stamps are counted frames."""
+QUICKLY = {"analyzeduration": "1000000", "fpsprobesize": "0"}
+"""FFmpeg reads this much to learn a live stream's format; what it reads comes no faster than it is filmed."""
 PLAYLISTS = ("mpegurl", "m3u8")
 """Parts of an HLS playlist's content type."""
 SEGMENTS_STALL = 5
@@ -139,7 +141,7 @@ class Connector:
         if response.length is not None:
             response.read_on(hooks.retry, hooks.check)
             return Connection("file", stream=response)
-        container = self._open(response)
+        container = self._open(response, options=QUICKLY)
         # A container that announces its end is a recording, though the server does not tell its length.
         finite = container.duration is not None and container.format.name.startswith(("mov", "matroska"))
         return Connection("file" if finite else "live", container, response, container.format.name in NOMINAL)
@@ -157,8 +159,7 @@ class Connector:
             return Connection("file" if container.duration else "paced", container)
         if stream.ended:
             return Connection("file", stream=stream)
-        # The frame rate is not probed: at the live edge that would wait for a segment more.
-        return Connection("paced", self._open(stream, options={"fpsprobesize": "0"}), stream)
+        return Connection("paced", self._open(stream, options=QUICKLY), stream)
 
 
 def _transport_refused(error: av.FFmpegError) -> bool:

@@ -43,11 +43,35 @@ def clip(
         path = Path(folder) / "clip"
         with av.open(str(path), "w", format=format, options=options) as container:
             stream: Any = container.add_stream(codec, rate=fps)
-            stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 96, 48, "yuv420p", 400_000
+            stream.width, stream.height, stream.bit_rate = 96, 48, 400_000
+            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
             stream.codec_context.gop_size = 5
             for n in range(first, first + count):
                 frame = av.VideoFrame.from_ndarray(numbered_image(n), format="rgb24")
                 frame.pts, frame.time_base = n + LEAD, Fraction(1, fps)
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
+        return path.read_bytes()
+
+
+def with_sound(*, video_s: float, sound_s: float) -> bytes:
+    """MPEG-TS whose sound goes on after its picture has stopped."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip"
+        with av.open(str(path), "w", format="mpegts") as container:
+            stream: Any = container.add_stream("mpeg2video", rate=25)
+            stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 96, 48, "yuv420p", 400_000
+            sound: Any = container.add_stream("mp2", rate=48000, layout="mono")
+            for n in range(round(25 * video_s)):
+                frame = av.VideoFrame.from_ndarray(numbered_image(n), format="rgb24")
+                frame.pts, frame.time_base = n, Fraction(1, 25)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+            random = np.random.default_rng(0)
+            for n in range(round(sound_s * 48000 / 1152)):
+                noise = random.integers(-9000, 9000, (1, 1152), np.int16)
+                block = av.AudioFrame.from_ndarray(noise, format="s16", layout="mono")
+                block.sample_rate, block.pts = 48000, n * 1152
+                container.mux(sound.encode(block))
+            container.mux(sound.encode())
         return path.read_bytes()

@@ -18,8 +18,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numbered_clips import clip, number_in, with_sound
 from rtsp_server import PACKAGES, Camera, gstreamer_python, number_of, numbered
 from video_clips import transport_stream
+from web_server import serving
 
 from edgevid.errors import SourceError, masked
 from edgevid.types import Frame
@@ -192,3 +194,66 @@ def test_a_slow_consumer_loses_frames_and_never_falls_behind() -> None:
             time.sleep(0.3)
     assert source.dropped > 10
     assert max(lags[1:]) < lags[0] + 0.5
+
+
+def test_motion_jpeg_has_the_times_of_its_arrival() -> None:
+    """10 frames per second, which FFmpeg stamps at 25: Frame.time follows the clock from the start."""
+    images = [clip(1, format="image2pipe", codec="mjpeg", first=n) for n in range(40)]
+
+    def answer(handler: Any) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "multipart/x-mixed-replace; boundary=f")
+        handler.end_headers()
+        begun = time.monotonic()
+        for n, image in enumerate(images):
+            head = b"--f\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(image)
+            handler.wfile.write(head + image + b"\r\n")
+            time.sleep(max(0.0, begun + (n + 1) / 10 - time.monotonic()))
+
+    taken: list[tuple[float, Frame]] = []
+    with serving(answer) as address, LiveSource(f"{address}/stream", stall_s=2) as source:
+        for frame in source:
+            taken.append((source.now(), frame))
+            if len(taken) == 25:
+                break
+    numbers = [number_in(frame.image) for _, frame in taken]
+    passed_s = [(b - a) / 10 for a, b in pairwise(numbers)]
+    steps = [b.time - a.time for (_, a), (_, b) in pairwise(taken)]
+    ratios = [step / true for step, true in zip(steps, passed_s, strict=True)]
+    assert np.median(ratios) == pytest.approx(1, abs=0.1)
+    assert [event.kind for event in source.events] == ["retimed", "connected"]
+    assert "no time stamps" in source.events[0].detail
+
+
+def test_a_sound_track_that_goes_on_does_not_hide_that_the_picture_has_stopped() -> None:
+    data = with_sound(video_s=1.0, sound_s=12.0)
+
+    def answer(handler: Any) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "video/mp2t")
+        handler.end_headers()
+        for at in range(0, len(data), 2000):
+            handler.wfile.write(data[at : at + 2000])
+            time.sleep(0.04)
+
+    with serving(answer) as address, LiveSource(f"{address}/cam.ts", stall_s=1.0) as source:
+        assert source.wait(10)
+        assert until(lambda: any(event.kind == "stalled" for event in source.events), 10)
+        stalled = next(event for event in source.events if event.kind == "stalled")
+    assert stalled.detail == "no frame for 1 s"
+    assert 1.0 < stalled.time - source.newest_at < 3.0
+
+
+def test_closing_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {thread.ident for thread in threading.enumerate()}
+    silent = socket.create_server(("127.0.0.1", 0))  # accepts, and never answers
+    with silent:
+        port = silent.getsockname()[1]
+        for uri in (
+            f"rtsp://127.0.0.1:{port}/cam",
+            f"http://127.0.0.1:{port}/cam",
+            f"rtmp://127.0.0.1:{port}/cam",
+        ):
+            with LiveSource(uri, stall_s=0.5):
+                time.sleep(0.1)
+    assert not [thread for thread in threading.enumerate() if thread.ident not in before]
