@@ -83,7 +83,7 @@ HABITS: Mapping[str, Mapping[str, str]] = {
             ("BoxAnnotator", "LabelAnnotator", "TraceAnnotator", "BoundingBoxAnnotator"),
             "use Overlay().draw(frame, result), or " + _WITH_SUPERVISION,
         ),
-        **dict.fromkeys(("JSONSink", "CSVSink"), "use JsonLines, or result.to_dicts()"),
+        **dict.fromkeys(("JSONSink", "CSVSink"), "use JsonLines, or CsvSink, whose header is CSVSink's"),
         "ViewTransformer": "use make_calibration(pixels, meters, size).to_ground(points)",
     },
 }
