@@ -181,14 +181,17 @@ def compare(case: Case, folder: Path) -> Difference:
     pixels = scene(case.size, 9)
     if case.config.endswith("-cls"):
         return _compare_classes(path, original, pixels)
-    detector = Detector.load(path, device="cpu", threads=1, score_threshold=SCORE)
+    # Half precision gives many equal scores, whose order is chance: nothing is suppressed then.
+    limits = {"nms_iou": 1.0, "max_detections": 3000} if case.half else {}
+    detector = Detector(path, device="cpu", threads=1, score_threshold=SCORE, **limits)
     detector.same_object_iou = None  # Ultralytics lets boxes of different classes overlap
     frame = Frame(pixels, 0.0, 0)
     tensor = next(iter(detector.preprocess([frame])[0].values())).copy()
     found = detector.detect([frame])[0]
     scale = np.float32(1 / 255) if case.input == "uint8" else np.float32(1)
     read = _with_float_outputs(original) if case.half else original
-    return _difference(found, _ultralytics(read, tensor.astype(np.float32) * scale))
+    options = {"iou": 1.0, "max_det": 3000} if case.half else {}
+    return _difference(found, _ultralytics(read, tensor.astype(np.float32) * scale, **options))
 
 
 def _with_float_outputs(path: Path) -> Path:
@@ -219,7 +222,7 @@ def _with_nms() -> None:
         sys.modules["torchvision"] = stand_in
 
 
-def _ultralytics(path: Path, tensor: np.ndarray) -> Any:
+def _ultralytics(path: Path, tensor: np.ndarray, **options: Any) -> Any:
     """Ultralytics' own Results of its own export."""
     import torch
     from ultralytics import RTDETR, YOLO
@@ -232,8 +235,8 @@ def _ultralytics(path: Path, tensor: np.ndarray) -> Any:
         str(path), **({} if "rtdetr" in path.stem else {"task": task or "detect"})
     )
     (result,) = model.predict(
-        torch.from_numpy(tensor), conf=SCORE, iou=0.7, max_det=300, verbose=False, save=False, device="cpu",
-        imgsz=tensor.shape[2:],
+        torch.from_numpy(tensor), conf=SCORE, verbose=False, save=False, device="cpu",
+        imgsz=tensor.shape[2:], **{"iou": 0.7, "max_det": 300, **options},
     )  # fmt: skip
     return result
 

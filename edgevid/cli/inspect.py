@@ -25,12 +25,19 @@ def command(
     ] = False,
     out: Annotated[Path | None, shared.out_option("Write the draft recipe to this file.")] = None,
     force: shared.Force = False,
+    data: Annotated[
+        str | None, Option(help="Frames to try it on: a video, a folder of images or a list.")
+    ] = None,
+    image: Annotated[
+        Path | None, Option(help="With --data: image of the boxes; default: <model>.frames.jpg here.")
+    ] = None,
+    max_frames: Annotated[int, Option(help="With --data: frames to try it on.", min=1)] = 6,
 ) -> None:
-    """Print a model's inputs, outputs and the decoder that fits; --write drafts its recipe."""
+    """Print a model's inputs, outputs and the decoder that fits; --write drafts a recipe, --data tries it."""
     from edgevid.models.inspect import inspect, write_draft
 
     target = out or (model.with_suffix(".toml") if write else None)
-    check_outputs({"--out": (target, "TOML")}, [model], force=force)
+    check_outputs({"--out": (target, "TOML"), "--image": (image, "image")}, [model, data], force=force)
     report = inspect(model)
     console = results()
     console.print(_tensors(report))
@@ -42,6 +49,33 @@ def command(
     if write or out:
         path = write_draft(report, out, replace=force)
         console.print(f"\nDraft recipe: [bold]{escape(str(path))}[/]", highlight=False)
+    if data:
+        _try_out(console, report, data, image or Path(f"{model.stem}.frames.jpg"), max_frames)
+
+
+def _try_out(console: Console, report: ModelReport, data: str, image: Path, max_frames: int) -> None:
+    """Draws the boxes on frames, and names what no good detector shows."""
+    from edgevid._opencv import cv2, require_opencv
+    from edgevid.errors import InputError
+    from edgevid.models.hub import resolve_model
+    from edgevid.optimize.frames import read_frames
+    from edgevid.optimize.trial import try_out
+    from edgevid.output.overlay import contact_sheet
+
+    require_opencv("--data")
+    written = (report.path.with_suffix(".toml"), report.path.parent / "recipe.toml")
+    edited = report.recipe is None or any(path.is_file() for path in written)
+    recipe = resolve_model(report.path) if edited or report.recipe is None else report.recipe
+    if recipe.task != "detect":
+        raise InputError(f"--data tries detectors; {report.path} is a model of task {recipe.task!r}")
+    made = try_out(recipe, (named.frame for named in read_frames(data, max_frames)))
+    if made.images:
+        cv2.imwrite(str(image), contact_sheet(made.images, columns=min(3, len(made.images)))[:, :, ::-1])
+        found = ", ".join(f"{count} {name}" for name, count in made.objects[:8]) or "nothing"
+        console.print(f"\n[green]Found:[/] {escape(found)} on {len(made.images)} frames", highlight=False)
+        console.print(f"[green]Drawn:[/] [bold]{escape(str(image))}[/]", highlight=False)
+    for finding in made.findings:
+        console.print(f"[red]Wrong:[/] {escape(finding)}", highlight=False)
 
 
 def _tensors(report: ModelReport) -> Table:
@@ -57,19 +91,19 @@ def _tensors(report: ModelReport) -> Table:
 
 def _print_decoder(console: Console, report: ModelReport) -> None:
     guess, recipe = report.guess, report.recipe
-    if guess is None or recipe is None or recipe.input is None:
-        console.print(
-            "[yellow]No decoder fits these outputs.[/] docs/recipes.md describes how to write a recipe."
-        )
+    if recipe is None or recipe.input is None:
+        why = escape(report.problem) or "docs/recipes.md describes how to write a recipe."
+        console.print(f"[yellow]No decoder fits these outputs.[/] {why}", highlight=False)
         return
-    spec = recipe.input
-    console.print(
-        f"[green]Decoder:[/] [bold]{guess.decode.kind}[/] - {escape(guess.family)}, {guess.classes} classes"
-    )
+    spec, classes = recipe.input, f"{len(recipe.names)} classes" if recipe.names else "no classes"
+    if guess is None:
+        console.print(f"[green]Task:[/] [bold]{recipe.task}[/], {classes}")
+    else:
+        console.print(f"[green]Decoder:[/] [bold]{guess.decode.kind}[/] - {escape(guess.family)}, {classes}")
     console.print(
         f"[green]Image:[/] {spec.width}x{spec.height} {spec.color}, {spec.resize}, "
         f"mean {spec.mean}, std {spec.std}",
         highlight=False,
     )
-    for note in guess.notes:
+    for note in report.notes:
         console.print(f"[yellow]Check:[/] {escape(note)}", highlight=False)

@@ -285,8 +285,9 @@ def _yolox(model: ModelSignature, output: TensorSpec) -> DecoderGuess:
             "if boxes are wrong, the export has decoded them already: "
             "take kind = 'yolo', layout = 'rows', objectness = true"
         )
+        notes = (_ASSUMED,) if rows.any() else (_ASSUMED, note)
         decode = Decode("yolox", strides=strides, nms_iou=0.65)
-        return DecoderGuess(decode, (output.name,), classes, "YOLOX", _YOLOX, (_ASSUMED, note))
+        return DecoderGuess(decode, (output.name,), classes, "YOLOX", _YOLOX, notes)
     decode = Decode("yolo", layout="rows", objectness=True, nms_iou=0.65)
     yolov6 = bool((rows[:, 4] == 1).all())  # it has no objectness and writes 1
     family, preprocessing = ("YOLOv6", _RGB_255) if yolov6 else ("YOLOX, decoded by its graph", _YOLOX)

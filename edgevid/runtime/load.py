@@ -15,7 +15,7 @@ from edgevid.runtime.engine import LoadedEngine
 from edgevid.runtime.log import log, log_once
 from edgevid.runtime.manifest import BACKENDS, engine_name, manifest_path, read_manifest
 from edgevid.runtime.recipe import LocalRecipe, Precision, Recipe
-from edgevid.runtime.variants import build_folder, find_variant, model_file, variant_path
+from edgevid.runtime.variants import build_folder, find_variant, model_argument, model_file, variant_path
 
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 
@@ -99,10 +99,10 @@ def _by_tensorrt(
         return None
     gpu_of(device)  # a device that is not there is an error, not a reason to take another
     there = [path for path in engine_paths(model, precision) if path.is_file()]
-    command = ["build", name, "--precision", precision]
+    command = ["build", model_argument(model), "--precision", precision]
     if not there and not rebuild:
         log_once(
-            f"{name}: has no {precision} engine; build it with: edgevid {' '.join(command)} --data VIDEO"
+            f"{name}: has no {precision} engine; build it with: edgevid {shlex.join(command)} --data VIDEO"
         )
         return None
     for path in there:
@@ -130,7 +130,7 @@ def _checked(path: Path, model: Recipe | str | Path, device: str) -> LoadedEngin
 
 def _build(arguments: list[str]) -> None:
     """Builds in a process of its own, which frees the builder's memory when it ends."""
-    log.warning("building with: edgevid %s --skip-verification", " ".join(arguments))
+    log.warning("building with: edgevid %s --skip-verification", shlex.join(arguments))
     code = "import sys; from edgevid.cli import build_main; build_main(sys.argv[1:])"
     command = [sys.executable, "-c", code, *arguments[1:], "--skip-verification"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

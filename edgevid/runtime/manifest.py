@@ -25,6 +25,7 @@ from edgevid.files.schema import checked
 from edgevid.runtime.cuda.driver import Gpu
 from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.recipe import Precision, Recipe
+from edgevid.runtime.variants import model_argument
 
 FORMAT = 2
 Backend = Literal["tensorrt", "tensorrt-rtx"]
@@ -201,7 +202,7 @@ def check(
         or (_of_the_device(manifest, gpu) if gpu is not None else "")
     )
     if problem:
-        command = manifest.rebuild_command(recipe.name if recipe else model)
+        command = manifest.rebuild_command(model_argument(recipe) if recipe else model)
         raise ModelError(f"{engine}: {problem}. Build it again with: {command}")
 
 

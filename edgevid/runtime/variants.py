@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from edgevid.errors import InputError, ModelError
-from edgevid.files.folders import cache_folder
+from edgevid.files.folders import cache_folder, engines_folder
 from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.recipe import LocalRecipe, Recipe
 
@@ -44,6 +45,15 @@ def model_file(model: Recipe | str | Path) -> Path:
             f"{model.name}: its file is not on this machine; `edgevid models get {model.name}` fetches it"
         )
     return model.local
+
+
+def model_argument(model: Recipe | str | Path) -> str:
+    """What names this model in a command: the name of a recipe that comes with edgevid, else its path."""
+    if not isinstance(model, Recipe):
+        return str(model)
+    if model.path.parent.parent == engines_folder():
+        return model.name
+    return str(model.local if isinstance(model, LocalRecipe) and model.path.is_dir() else model.path)
 
 
 def build_folder(model: Recipe | str | Path) -> Path:
@@ -103,7 +113,7 @@ def find_variant(model: Recipe | str | Path, variant: str, *, folder: str | Path
     source, path = model_file(model), variant_path(model, variant, folder=folder)
     name = model.name if isinstance(model, Recipe) else source
     precision = "fp16" if variant == "fp16" else "int8"
-    command = f"edgevid quantize {name}" + (
+    command = f"edgevid quantize {shlex.quote(model_argument(model))}" + (
         " --precision fp16" if precision == "fp16" else " --data VIDEO|FOLDER"
     )
     if not path.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from onnx_models import constant_model
@@ -73,3 +74,32 @@ def test_a_folder_is_no_place_for_the_draft(
     assert "folder: cannot be written: it is a folder; choose a file name" in capsys.readouterr().err
     assert run(yolo, "--out", yolo / "draft.toml", *force) == 2
     assert "m.onnx is a file, not a folder; choose another path" in capsys.readouterr().err
+
+
+def test_a_draft_is_tried_on_frames(
+    yolo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for k in range(3):
+        cv2.imwrite(str(folder / f"{k}.png"), np.full((48, 64, 3), 90, np.uint8))
+    for _ in range(2):  # the default image is replaced
+        assert run(yolo, "--data", folder) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Found: nothing on 3 frames" in printed
+    assert "Wrong: nothing was found on 3 frames above a score of 0.25" in printed
+    assert (tmp_path / "m.frames.jpg").is_file()
+    assert run(yolo, "--data", folder, "--image", tmp_path / "boxes.png") == 0
+    assert cv2.imread(str(tmp_path / "boxes.png")) is not None
+
+
+def test_drafts_of_other_tasks_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = constant_model(tmp_path / "c.onnx", {"o": np.float32([[0.2, 0.8]])}, image=(1, 3, 32, 32))
+    assert run(path, "--write") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Task: classify, 2 classes" in printed
+    assert "Check: [clip] activation: its values sum to 1" in printed
+    assert read_recipe(path.with_suffix(".toml")).task == "classify"
+    assert run(path, "--data", tmp_path) == 2
+    assert "--data tries detectors" in capsys.readouterr().err

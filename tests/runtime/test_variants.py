@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx_models import constant_model
 
 from edgevid.errors import InputError, ModelError
 from edgevid.files.digest import sha256_of
-from edgevid.runtime.variants import find_variant, record_path, variant_path
+from edgevid.models.catalog import recipes
+from edgevid.models.draft import draft_recipe
+from edgevid.runtime.recipe_file import read_recipe, write_recipe
+from edgevid.runtime.variants import find_variant, model_argument, record_path, variant_path
 
 
 def made(folder: Path) -> tuple[Path, Path]:
@@ -70,3 +76,19 @@ def test_a_broken_record_is_noticed(tmp_path: Path, text: str) -> None:
     record_path(path).write_text(text)
     with pytest.raises(ModelError, match="expected"):
         find_variant(source, "int8-cpu")
+
+
+def test_the_command_that_makes_a_variant_works_as_printed(tmp_path: Path) -> None:
+    """A model that is given by its path has a draft recipe, whose name no command knows."""
+    path = constant_model(
+        tmp_path / "my model.onnx", {"o": np.zeros((1, 6, 84), np.float32)}, image=(1, 3, 64, 64)
+    )
+    recipe = draft_recipe(path)
+    with pytest.raises(ModelError) as caught:
+        find_variant(recipe, "int8-cpu")
+    words = shlex.split(str(caught.value).partition("make it with: ")[2])
+    assert words == ["edgevid", "quantize", str(path), "--data", "VIDEO|FOLDER"]
+    written = tmp_path / "my model.toml"
+    write_recipe(recipe, written)
+    assert model_argument(read_recipe(written)) == str(written)
+    assert model_argument(recipes()["yolox-nano-416"]) == "yolox-nano-416"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,9 +51,10 @@ class Verifier:
 
     def __post_init__(self) -> None:
         if self.options.data is not None and self.recipe is None:
+            command = shlex.join(["edgevid", "inspect", str(self.model), "--write"])
             raise InputError(
                 f"{self.model}: no recipe states its preprocessing, so it cannot be compared on frames; "
-                f"write one (`edgevid inspect {self.model} --write`), or build with --skip-verification"
+                f"write one (`{command}`), or build with --skip-verification"
             )
 
     def graph(self, graph: Path, engine: Path, report: Callable[[str], None]) -> str | dict[str, Any]:
