@@ -10,6 +10,7 @@ from typer import Option
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import results
+from edgevid.cli.output_files import check_outputs
 from edgevid.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,13 +64,15 @@ def command(
 
     Opens a page, unless --rectangle, --point, --pairs, or --calibration with --out or --image is given.
     """
-    from edgevid.cli.output_files import check_outputs
     from edgevid.site import camera_calibration as calibrate
     from edgevid.speed import examine, make_calibration, read_calibration
     from edgevid.speed.calibration_file import provenance_text
     from edgevid.video.seek import FrameSeeker
 
     source = shared.one_source(source, source_option, example="edgevid calibrate gate.mp4")
+    if rectangle or point or pairs or calibration:  # else the page asks
+        outputs = {"--out": (out, "TOML"), "--image": (image, "image")}
+        check_outputs(outputs, (source, pairs, calibration if out != calibration else None), force=force)
     parts = calibrate.parse_sources(rectangle, width_m, length_m, point, pairs)
     area = calibrate.parse_region(region)
     existing = read_calibration(calibration) if calibration else None
@@ -77,8 +80,6 @@ def command(
         if not parts and not (existing is not None and (out or image)):
             _serve_page(frames, existing, out, time, host, port, browser)
             return
-        outputs = {"--out": (out, "TOML"), "--image": (image, "image")}
-        check_outputs(outputs, (source, pairs, calibration if out != calibration else None), force=force)
         frame = _frame_at(frames, time)
     if existing is not None:
         existing = existing.scaled_to(frame.size)

@@ -132,3 +132,13 @@ def test_another_aspect_ratio_is_rejected(tmp_path: Path, capsys: pytest.Capture
     old.write_text(calibration_text(lattice()))
     assert run(square, "--calibration", old, "--out", tmp_path / "new.toml") == 2
     assert "aspect ratio" in capsys.readouterr().err
+
+
+def test_a_time_behind_the_end_is_a_mistake(
+    street_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "gate.toml"
+    assert run(street_clip, *RECT, "--time", "1e6", "--out", out) == 2
+    assert "--time: expected at most 11.96 s" in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
+    assert run("--source", street_clip, *RECT, "--time", "11.5", "--out", out) == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edgevid import cli
 from edgevid.cli.output_files import check_outputs, write_json
 from edgevid.errors import InputError, SourceError
 
@@ -59,3 +60,44 @@ def test_names_without_a_suffix_devices_and_forced_files_are_taken(
         check_outputs({"--jsonl": (name, "JSON lines"), "--out": (None, "MP4")})
     check_outputs({"--csv": ("old.csv", "CSV")}, force=True)
     assert Path("old.csv").read_text() == "kept"  # it is only checked
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run no.mp4 --out old.mp4",
+        "run no.mp4 --jsonl old.jsonl",
+        "calibrate no.mp4 --rectangle 1,1 --out old.toml",
+        "calibrate no.mp4 --rectangle 1,1 --image old.png",
+        "inspect no.onnx --out old.toml",
+        "inspect old.onnx --write",
+        "export no.pt --data no.mp4 --out old.onnx",
+        "export old.pt --data no.mp4",
+        "build no.onnx --data no.mp4 --out old.engine",
+        "compare no.onnx no.onnx --data no.mp4 --report old.html",
+        "compare no.onnx no.onnx --data no.mp4 --json old.json",
+        "bench no.onnx --json old.json",
+        "estimate no.onnx --json old.json",
+        "train actions no --out old",
+        "train backbone no.onnx --out old",
+        "tune no.csv --out old.toml",
+        "evaluate actions no --model no.toml --plot old.png",
+        "evaluate robustness no --model no.toml --plot old.png",
+        "evaluate speed --truth no.csv --results no.csv --csv old.csv",
+        "evaluate speed --truth no.csv --results no.csv --json old.json",
+    ],
+)
+def test_no_command_overwrites_a_file_and_each_says_so_before_it_reads_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("old").mkdir()
+    suffixes = ("mp4", "jsonl", "toml", "png", "onnx", "engine", "html", "json", "csv")
+    files = [Path("old/recipe.toml"), *(Path(f"old.{suffix}") for suffix in suffixes)]
+    for file in files:
+        file.write_text("kept")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(command.split())
+    assert stop.value.code == 2
+    assert "exists; --force overwrites it" in " ".join(capsys.readouterr().err.split())
+    assert all(file.read_text() == "kept" for file in files)

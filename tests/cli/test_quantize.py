@@ -91,3 +91,21 @@ def test_each_mistake_is_one_sentence(
     assert run(model, "--data", model.with_name("noise.mp4"), *options) == 2
     assert words in " ".join(capsys.readouterr().err.split())
     assert not (model.parent / "q").exists()
+
+
+@pytest.mark.parametrize("options", [[], ["--save-ranges", "kept.toml"], ["--out", "made"]])
+def test_ranges_and_files_that_exist_stay_without_force(
+    model: Path, options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The committed ranges of a clone are those of the default name."""
+    monkeypatch.chdir(model.parent)
+    places = {"--save-ranges": "kept.toml", "--out": "made/small.int8-cpu.onnx"}
+    kept = Path(places[options[0]] if options else "calibration/int8/small.toml")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text("kept")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["quantize", model.name, "--data", "nowhere.mp4", *options])
+    assert stop.value.code == 2
+    printed = " ".join(capsys.readouterr().err.split())
+    assert f"{kept} exists; --force overwrites it" in printed
+    assert kept.read_text() == "kept"

@@ -17,6 +17,7 @@ from edgevid.output.sinks import JsonLines
 from edgevid.pipeline import Pipeline
 from edgevid.run.loop import run
 from edgevid.track import Tracker
+from edgevid.types import Frame
 
 
 def test_segments_are_named_by_their_start_and_the_oldest_are_deleted(tmp_path: Path) -> None:
@@ -43,3 +44,13 @@ def test_segments_are_named_by_their_start_and_the_oldest_are_deleted(tmp_path: 
 def test_segments_of_nothing_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="segments"):
         SegmentedSink(tmp_path / "x.jsonl", JsonLines, **wrong)
+
+
+def test_frames_of_another_size_continue_in_a_file_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "seen-2.jsonl").write_text("kept")
+    frames = [*frames_of((160, 120), each=2), *frames_of((80, 60), each=2)]
+    sizes = [Frame(one.image, n / 10, n) for n, one in enumerate(frames)]
+    parts = SegmentedSink(tmp_path / "seen.jsonl", JsonLines)
+    run(Pipeline(SquareDetector(), Tracker()), sizes, [parts])
+    assert [path.name for path in parts.segments] == ["seen.jsonl", "seen-3.jsonl"]
+    assert (tmp_path / "seen-2.jsonl").read_text() == "kept"
