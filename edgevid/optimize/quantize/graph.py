@@ -18,11 +18,12 @@ from edgevid.errors import ModelError, require
 from edgevid.files.atomic import write_atomic
 from edgevid.files.digest import sha256
 from edgevid.runtime.onnxruntime.session import optimize_basic
-from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
 from edgevid.types import Array
 
 MIN_OPSET = 17
 """Per-channel DequantizeLinear came with 13, 17 is what every TensorRT from 10.3 reads."""
+MAX_OPSET = 25
+"""ONNX Runtime 1.32 has no QuantizeLinear of opset 28 yet: later models are converted to this one."""
 WEIGHTED_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Layers with constant weights, which INT8 makes faster."""
 PURPOSE = "quantizing a model"
@@ -89,17 +90,44 @@ def attribute(node: Any, name: str, default: Any = None) -> Any:
     return default
 
 
+def opset_of(model: Any) -> int:
+    """The version of ONNX's own operators that a model uses; StopIteration where it uses none."""
+    return int(next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")))
+
+
+def reduce_mean(model: Any, source: str, output: str, axes: Iterable[int]) -> Any:
+    """A ReduceMean node as the model's opset spells it: its axes are an input from 18 on."""
+    onnx = load_onnx()
+    if opset_of(model) < 18:
+        return onnx.helper.make_node("ReduceMean", [source], [output], axes=list(axes), keepdims=0)
+    stored = onnx.numpy_helper.from_array(np.array(list(axes), np.int64), f"{output} axes")
+    model.graph.initializer.append(stored)
+    return onnx.helper.make_node("ReduceMean", [source, stored.name], [output], keepdims=0)
+
+
 def normalize(path: Path) -> Any:
-    """The model in its normal form, as an onnx ModelProto with shapes. ModelError for another file."""
+    """The model in its normal form, as an onnx ModelProto with shapes and all of its weights.
+
+    ModelError for another file, one that is quantized or FP16 already, and one whose weights are not there.
+    """
     onnx = load_onnx()
     try:
-        model = onnx.load_from_string(without_weight_inputs(path.read_bytes()))
-        version = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+        model = onnx.load(str(path.absolute()))
+        version = opset_of(model)
     except Exception as error:
         raise ModelError(f"{path}: expected an ONNX model, got another or a damaged file: {error}") from error
-    _reject_quantized(model, path)
-    if version < MIN_OPSET:
-        model = onnx.version_converter.convert_version(model, MIN_OPSET)
+    _reject_converted(model, path)
+    weights = {t.name for t in model.graph.initializer}
+    for surplus in [i for i in model.graph.input if i.name in weights]:
+        model.graph.input.remove(surplus)
+    try:
+        if wanted := MIN_OPSET if version < MIN_OPSET else MAX_OPSET if version > MAX_OPSET else 0:
+            model = onnx.version_converter.convert_version(model, wanted)
+    except Exception as error:  # the converter's errors share no base
+        raise ModelError(
+            f"{path}: cannot be converted from opset {version} ({' '.join(str(error).split())}); export it "
+            f"again with an opset from {MIN_OPSET} to {MAX_OPSET}"
+        ) from error
     model = _optimized(model, path)
     rewrite_hard_swish(model)
     _make_names_unique(model.graph.node)
@@ -111,12 +139,15 @@ def normalize(path: Path) -> Any:
     return onnx.shape_inference.infer_shapes(model)
 
 
-def _reject_quantized(model: Any, path: Path) -> None:
+def _reject_converted(model: Any, path: Path) -> None:
     quantized = {"QuantizeLinear", "QLinearConv", "ConvInteger", "DynamicQuantizeLinear"}
     if found := quantized & {n.op_type for n in model.graph.node}:
         raise ModelError(
             f"{path}: is quantized already ({sorted(found)[0]}); give the float model that it was made from"
         )
+    halves = {t.name for t in model.graph.initializer if t.data_type == load_onnx().TensorProto.FLOAT16}
+    if halves & {i for n in model.graph.node if n.op_type in WEIGHTED_OPS for i in n.input}:
+        raise ModelError(f"{path}: is FP16 already; give the FP32 model that it was made from")
 
 
 def _optimized(model: Any, path: Path) -> Any:

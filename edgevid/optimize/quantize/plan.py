@@ -227,6 +227,10 @@ def _scales(
                 scales[name] = Scale(float(np.float32(1 / 255)))
             else:
                 scales[name] = asymmetric_scale(clipped_range(graph, name, ranges[name]))
+            if node.name in integer and node.op_type == "GlobalAveragePool":
+                # ONNX Runtime's kernel rejects steps far below those of its input, which hold nothing anyway.
+                least = scales[node.input[0]].scale / 128
+                scales[name] = scales[name] if scales[name].scale > least else Scale(least, 128)
     return scales
 
 

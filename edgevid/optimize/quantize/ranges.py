@@ -6,34 +6,30 @@ quantized files are made again, byte for byte, without a frame (`edgevid quantiz
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import numpy as np
 
 from edgevid._version import __version__
 from edgevid.errors import InputError
-from edgevid.files.digest import sha256_of
 from edgevid.files.fields import Count
 from edgevid.files.schema import Checked, checked, pick, vars_of
 from edgevid.files.toml import read_toml, toml_table
+from edgevid.optimize.quantize.activations import CALIBRATORS, PERCENTILE, Calibrator, activation_ranges
 from edgevid.optimize.quantize.frames import FrameRunner, frames_sha256
-from edgevid.optimize.quantize.graph import PURPOSE, WEIGHTED_OPS, Graph, load_onnx, save_model
+from edgevid.optimize.quantize.graph import WEIGHTED_OPS, Graph, load_onnx, reduce_mean
 from edgevid.optimize.quantize.plan import INTEGER_OPS, PASS_THROUGH_OPS, Range, Scale
 from edgevid.runtime import LocalRecipe
-from edgevid.runtime.onnxruntime.activation_ranges import Calibrator, activation_ranges
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.session import open_session, version
+from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.types import Array, Frame
 
 MEASURED_OPS = (*WEIGHTED_OPS, *INTEGER_OPS, "Relu", "Clip", "MaxPool")
 """Operators whose inputs and outputs are measured; pass-through operators have the range of their input."""
-CALIBRATORS = get_args(Calibrator)
-PERCENTILE = 99.999
-"""Share of an activation's values, in percent, that the percentile calibrator's range holds."""
 Progress = Callable[[str, int, int], None]
 """Called with the step, how much of it is done, and of how much."""
 
@@ -85,7 +81,7 @@ def measure(
     }
     how = f"percentile {PERCENTILE}" if calibrator == "percentile" else calibrator
     return Calibration(
-        recipe.name, recipe.local.name, sha256_of(recipe.local), how, len(frames), digest,
+        recipe.name, recipe.local.name, model_digest(recipe.local), how, len(frames), digest,
         tuple(sources), versions, ranges,
     )  # fmt: skip
 
@@ -107,17 +103,10 @@ def measure_ranges(
             if progress:
                 progress("calibrating", number + 1, len(frames))
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        save_model(graph.model, path)
-        found = activation_ranges(
-            path, inputs(), calibrator, operators=MEASURED_OPS if only_planned else None,
-            percentile=PERCENTILE if calibrator == "percentile" else None, purpose=PURPOSE,
-        )  # fmt: skip
+    operators = MEASURED_OPS if only_planned else None
+    found = activation_ranges(graph, inputs(), calibrator, operators=operators)
     ranges = {
-        name: (_number(low), _number(high))
-        for name, (low, high) in found.items()
-        if name in graph.floats and np.isfinite([_number(low), _number(high)]).all()
+        name: (_number(low), _number(high)) for name, (low, high) in found.items() if np.isfinite(low + high)
     }
     for node in graph.nodes:
         if node.op_type in PASS_THROUGH_OPS and node.input[0] in ranges:
@@ -125,9 +114,9 @@ def measure_ranges(
     return dict(sorted(ranges.items()))
 
 
-def _number(value: Any) -> float:
+def _number(value: float) -> float:
     """A float32 as the shortest decimal that restores it."""
-    return float(str(np.float32(np.asarray(value).reshape(-1)[0])))
+    return float(str(np.float32(value)))
 
 
 def measure_means(
@@ -188,7 +177,7 @@ def _with_means(
             sources[variant] = f"{tag} d"
         for variant, source in sources.items():
             output = f"{name} {variant} mean"
-            model.graph.node.append(make("ReduceMean", [source], [output], axes=axes, keepdims=0))
+            model.graph.node.append(reduce_mean(model, source, output, axes))
             kind = onnx.TensorProto.FLOAT
             model.graph.output.append(onnx.helper.make_tensor_value_info(output, kind, None))
             names.append((output, variant, name))
