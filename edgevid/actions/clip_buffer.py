@@ -68,6 +68,11 @@ class ClipBuffer:
         self._uncertain = np.empty(capacity)
         self._thumb = np.empty((capacity, THUMB, THUMB), np.int16)
         self._newest_thumb = np.empty((capacity, THUMB, THUMB), np.int16)
+        self._points = np.empty(
+            (capacity, ring, 0, 3), np.float32
+        )  # key points, where the detector gives some
+        self._newest_points = np.empty((capacity, 0, 3), np.float32)
+        self._pending_points = np.empty((capacity, 0, 3), np.float32)
 
     def reset(self) -> None:
         """Forgets every object and the clock; the memory stays."""
@@ -104,6 +109,7 @@ class ClipBuffer:
         self._now = frame.time
         rows, slots = self._admit(tracks)
         self._smooth_boxes(tracks, rows, slots, frame.time)
+        self._keep_points(tracks.keypoints, rows, slots)
         self._sample(frame, tracks, rows, slots)
         moment = self._closed = self._moment(frame.time)
         return self._emit(self._due(slots, moment), moment)
@@ -150,6 +156,14 @@ class ClipBuffer:
         self._box[slots] = blend.astype(np.float32)
         self._box_time[slots] = time
 
+    def _keep_points(self, points: Array, rows: Array, slots: Array) -> None:
+        """Notes the key points of this frame; memory for them is made when the first ones come."""
+        if points.shape[1] != self._newest_points.shape[1]:
+            for name in ("_points", "_newest_points", "_pending_points"):
+                shape = (*getattr(self, name).shape[:-2], points.shape[1], 3)
+                setattr(self, name, np.full(shape, np.nan, np.float32))
+        self._newest_points[slots] = points[rows]
+
     def _sample(self, frame: Frame, tracks: Tracks, rows: Array, slots: Array) -> None:
         """Crops for the moments that close now: from this frame, or the one before where it is nearer."""
         observed = self._usable(tracks, rows, slots)
@@ -162,18 +176,19 @@ class ClipBuffer:
                     self._waiting.time
                 )
                 held = slots[self._pending[slots] & ~here[slots]]
-                self._crop_at(self._waiting, held, before, self._pending_box)
+                self._crop_at(self._waiting, held, before, self._pending_box, self._pending_points)
                 if before == now:
                     observed &= ~self._pending[slots] | here[slots]
         self._pending[:] = False
         if now <= self._moment(frame.time):
             self._waiting = None
             if now > self._closed:
-                self._crop_at(frame, slots[observed], now, self._box)
+                self._crop_at(frame, slots[observed], now, self._box, self._newest_points)
         else:  # a later frame may be nearer: keep this one until the moment closes
             self._waiting = frame
             self._pending[slots[observed]] = True
             self._pending_box[slots] = self._box[slots]
+            self._pending_points[slots] = self._newest_points[slots]
 
     def _moment(self, time: float) -> int:
         """The newest moment at or before `time`."""
@@ -192,7 +207,7 @@ class ClipBuffer:
         usable &= (box[:, 2:] - box[:, :2]).min(axis=1, initial=np.inf) >= self.spec.min_side
         return np.asarray(usable & np.isfinite(box).all(axis=1))
 
-    def _crop_at(self, frame: Frame, slots: Array, moment: int, boxes: Array) -> None:
+    def _crop_at(self, frame: Frame, slots: Array, moment: int, boxes: Array, points: Array) -> None:
         if not len(slots):
             return
         cell, box = moment % self._step.shape[1], boxes[slots]
@@ -200,6 +215,7 @@ class ClipBuffer:
         stored = shown if self.spec.policy == "box" else scaled(shown, WIDE)
         self._step[slots, cell], self._time[slots, cell] = moment, frame.time
         self._shown[slots, cell], self._stored[slots, cell] = shown, stored
+        self._points[slots, cell] = points[slots]
         self._write(frame, slots, cell, stored, box)
 
     def _write(self, frame: Frame, slots: Array, cell: int, stored: Array, boxes: Array) -> None:
@@ -247,7 +263,10 @@ class ClipBuffer:
             self._copy_clip(clip, int(slot), cells, mask, rectangles)
         slot_ids = {slot: id_ for id_, slot in self._slot_of.items()} if len(slots) else {}
         ids = np.array([slot_ids[int(slot)] for slot in slots], np.int64)
-        return Clips(ids, out, times, shown)
+        if not self._points.shape[2]:
+            return Clips(ids, out, times, shown)
+        points = np.where(held[..., None, None], self._points[slots[:, None], cells], np.float32(np.nan))
+        return Clips(ids, out, times, shown, points)
 
     def _copy_clip(self, out: Array, slot: int, cells: Array, held: Array, shown: Array) -> None:
         """Writes one clip (T, h, w, 3); `shown` (T, 4) becomes the union's rectangle where it has one."""

@@ -81,20 +81,52 @@ class FeatureExtractor:
         return np.where(valid[..., None], raw, 0).astype(np.float32), valid
 
 
-class PoseExtractor:
-    """A single-person pose model (MoveNet): joints in frame pixels, as movement features."""
+class DetectedPose:
+    """The joints of a pose detector's key points, as movement features: no model of its own."""
 
     memory = 1 + max(skeleton.LAGS)
 
-    def __init__(self, engine: Engine, recipe: Recipe, *, joints: skeleton.JointSet = "jhmdb15") -> None:
-        self.engine, self.recipe, self.joints = engine, recipe, joints
-        self._order = recipe.section("pose", PoseTable).order
+    def __init__(self, *, joints: skeleton.JointSet = "jhmdb15") -> None:
         if joints not in skeleton.JOINT_SETS:
             raise InputError(f"joints: expected one of {sorted(skeleton.JOINT_SETS)}, got {joints!r}")
+        self.model: Recipe | None = None
+        """The pose model that finds the joints; None: the detector does."""
+        self.joints, self.count = joints, len(skeleton.JOINT_SETS[joints])
+        self.raw_width, self.width = 2 * self.count + 1, skeleton.width_of(self.count)
+
+    def rows(self, points: Array) -> Array:
+        """(M, 2 J + 1) joints and the pose's mean score, of COCO key points (M, 17, 3) in frame pixels.
+
+        NaN, as of an object that is not detected now, gives a score of 0. InputError for other key points.
+        """
+        if points.shape[1:] != (17, 3):
+            raise InputError(f"a pose: expected COCO's 17 key points (M, 17, 3), got {points.shape}")
+        points = np.where(np.isfinite(points).all(axis=(1, 2), keepdims=True), points, 0)
+        chosen = points if self.joints == "coco17" else skeleton.coco_to_jhmdb(points)
+        flat = chosen[..., :2].reshape(len(points), -1)
+        return np.concatenate((flat, points[..., 2].mean(1)[:, None]), axis=1).astype(np.float32)
+
+    def extract(self, crops: Array, boxes: Array) -> Array:
+        """InputError: without key points of the detector there are no joints."""
+        raise InputError(
+            "extractor 'detector': expected key points of the detector, got none; use a pose detector "
+            "(--model yolo11n-pose.onnx), or the pose model of the head's recipe"
+        )
+
+    def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]:
+        """(..., T, D) movement features and which steps hold a person."""
+        return skeleton.encode_rows(raw, valid)
+
+
+class PoseExtractor(DetectedPose):
+    """A single-person pose model (MoveNet): joints in frame pixels, as movement features."""
+
+    def __init__(self, engine: Engine, recipe: Recipe, *, joints: skeleton.JointSet = "jhmdb15") -> None:
+        super().__init__(joints=joints)
+        self.engine, self.recipe, self.model = engine, recipe, recipe
+        self._order = recipe.section("pose", PoseTable).order
         self._image, self._input = image_input(recipe), input_named(engine, recipe.input_name, recipe).name
         self._output = recipe.outputs[0] if recipe.outputs else engine.outputs[0].name
-        self.count = len(skeleton.JOINT_SETS[joints])
-        self.raw_width, self.width = 2 * self.count + 1, skeleton.width_of(self.count)
 
     def keypoints(self, crops: Array, boxes: Array) -> Array:
         """(M, 17, 3) x and y in frame pixels and score of crops (M, h, w, 3) that show `boxes` (M, 4)."""
@@ -111,11 +143,4 @@ class PoseExtractor:
 
     def extract(self, crops: Array, boxes: Array) -> Array:
         """(M, 2 J + 1) joints and the pose's mean score."""
-        points = self.keypoints(crops, boxes)
-        chosen = points if self.joints == "coco17" else skeleton.coco_to_jhmdb(points)
-        flat = chosen[..., :2].reshape(len(points), -1)
-        return np.concatenate((flat, points[..., 2].mean(1)[:, None]), axis=1).astype(np.float32)
-
-    def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]:
-        """(..., T, D) movement features and which steps hold a person."""
-        return skeleton.encode_rows(raw, valid)
+        return self.rows(self.keypoints(crops, boxes))

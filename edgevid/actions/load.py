@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgevid.actions.clip import ClipRecognizer, ImageRecognizer
-from edgevid.actions.features import FeatureExtractor, PoseExtractor
+from edgevid.actions.features import DetectedPose, Extractor, FeatureExtractor, PoseExtractor
 from edgevid.actions.recognizer import Recognizer
 from edgevid.actions.sequence import HeadSection, SequenceRecognizer
 from edgevid.actions.skeleton import JointSet
@@ -14,6 +14,9 @@ from edgevid.actions.streaming import StreamRecognizer
 from edgevid.errors import InputError
 from edgevid.models.hub import resolve_model
 from edgevid.runtime import Engine, Recipe, load_engine
+
+DETECTOR = "detector"
+"""Stands for the detector's key points in the place of a pose model."""
 
 
 def load_recognizer(
@@ -25,14 +28,17 @@ def load_recognizer(
 ) -> Recognizer:
     """The recognizer of a model's name, a recipe or its folder.
 
-    A temporal head also loads the extractor that its recipe names, or `extractor` where given.
+    A temporal head also loads the extractor that its recipe names, or `extractor` where given; "detector"
+    takes the key points of the detector instead of a pose model.
     InputError where the model is not a recognizer.
     """
     recipe = resolve_model(model)
     if recipe.task == "head":
         table = HeadSection.read(recipe)
         source = extractor or _extractor_path(recipe, table.extractor)
-        front = load_extractor(source, joints=table.joints, device=device, threads=threads)
+        front: Extractor = DetectedPose(joints=table.joints)
+        if source != DETECTOR:
+            front = load_extractor(source, joints=table.joints, device=device, threads=threads)
         return SequenceRecognizer(front, load_engine(recipe, device=device, threads=threads), recipe)
     kinds: dict[str, Callable[[Engine, Recipe], Recognizer]]
     kinds = {"classify": ImageRecognizer, "clip": ClipRecognizer, "stream": StreamRecognizer}

@@ -59,11 +59,21 @@ def preprocess_crops(crops: Array, spec: InputSpec) -> Array:
 
 def newest_crops(clips: Clips) -> tuple[Array, Array, Array]:
     """(M, h, w, 3) newest crop of each clip, its seconds (M,) and its rectangle (M, 4)."""
+    rows, last = _newest(clips)
+    return clips.pixels[rows, last], clips.times[rows, last], clips.boxes[rows, last]
+
+
+def newest_keypoints(clips: Clips) -> Array | None:
+    """(M, K, 3) the detector's key points in the newest crop of each clip; None where it gives none."""
+    return clips.keypoints[_newest(clips)] if clips.keypoints.shape[2] else None
+
+
+def _newest(clips: Clips) -> tuple[Array, Array]:
+    """Row and step of the newest crop of each clip."""
     steps = clips.times.shape[1]
     observed = ~np.isnan(clips.times)
     last = steps - 1 - np.argmax(observed[:, ::-1], axis=1) if steps else np.zeros(len(clips), np.intp)
-    rows = np.arange(len(clips))
-    return clips.pixels[rows, last], clips.times[rows, last], clips.boxes[rows, last]
+    return np.arange(len(clips)), last
 
 
 def input_named(engine: Engine, name: str, recipe: Recipe) -> TensorSpec:

@@ -9,8 +9,16 @@ from typing import Literal
 import numpy as np
 
 from edgevid.actions.clip_spec import ClipSection
-from edgevid.actions.features import Extractor
-from edgevid.actions.recognizer import first_output, newest_crops, no_scores, probabilities, run_batch, scores
+from edgevid.actions.features import DetectedPose, Extractor
+from edgevid.actions.recognizer import (
+    first_output,
+    newest_crops,
+    newest_keypoints,
+    no_scores,
+    probabilities,
+    run_batch,
+    scores,
+)
 from edgevid.actions.skeleton import JointSet
 from edgevid.actions.streaming import StateTable, Stepper
 from edgevid.actions.track_state import RESET_AFTER_S, OverlapMean, StateStore
@@ -108,7 +116,12 @@ class SequenceRecognizer:
         if not len(clips):
             return no_scores(self.names)
         crops, times, boxes = newest_crops(clips)
-        return self.recognize_rows(clips.ids, times, self.extractor.extract(crops, boxes))
+        points = newest_keypoints(clips)
+        if points is not None and isinstance(self.extractor, DetectedPose) and self.extractor.model is None:
+            raw = self.extractor.rows(points)
+        else:
+            raw = self.extractor.extract(crops, boxes)
+        return self.recognize_rows(clips.ids, times, raw)
 
     def recognize_rows(self, ids: Array, times: Array, raw: Array, *, answer: bool = True) -> Scores:
         """The same from extracted rows (M, R) of tracks at `times` (M,).

@@ -193,6 +193,8 @@ class Clips(Table):
     """(M, T) seconds of each crop, NaN where the step is padding."""
     boxes: F32 = column(np.float32, None, 4, row="boxes")
     """(M, T, 4) x1, y1, x2, y2 in frame pixels of each crop's content (it may pass the image border)."""
+    keypoints: F32 = column(np.float32, None, None, 3, row="keypoints", optional=True)
+    """(M, T, K, 3) the detector's key points as in Tracks, NaN where a step has none; (M, 0, 0, 3): none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

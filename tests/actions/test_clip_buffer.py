@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -240,3 +242,17 @@ def test_an_object_hidden_at_the_nearest_frame_is_taken_from_the_other() -> None
     buffer.update(frame(0.24, 3), tracks([1], unseen=0.1))
     clips = buffer.update(frame(0.28, 4), tracks([1]))
     assert clips.times.tolist() == [[0.28]]
+
+
+def test_key_points_are_those_of_each_cropped_frame() -> None:
+    """Nearest frames of the moments, as above; the points of frame i are i everywhere."""
+    buffer = ClipBuffer(spec())
+    times = [0.0, 0.04, 0.08, 0.12, 0.16, 0.20, 0.24, 0.28, 0.32, 0.36, 0.40]
+    found = []
+    for i, time in enumerate(times):
+        points = np.full((1, 5, 3), i, np.float32)
+        found.append(buffer.update(frame(time, i), dataclasses.replace(tracks([1]), keypoints=points)))
+    last = [clips for clips in found if len(clips)][-1]
+    assert last.keypoints.shape == (1, 4, 5, 3)
+    assert last.keypoints[0, :, 0, 0].tolist() == [0, 3, 6, 9]
+    assert film(ClipBuffer(spec()), times)[-1].keypoints.shape[2] == 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pytest
 from recognizer_models import (
     clips_of,
     pose_model,
@@ -16,7 +18,9 @@ from edgevid.actions import (
     load_extractor,
     load_recognizer,
 )
+from edgevid.actions.features import DetectedPose
 from edgevid.actions.skeleton import width_of
+from edgevid.errors import InputError
 
 
 def test_keypoints_return_to_frame_pixels(tmp_path: Path) -> None:
@@ -47,3 +51,27 @@ def _with(folder: Path, old: str, new: str) -> Path:
     path = folder / "recipe.toml"
     path.write_text(path.read_text().replace(old, new))
     return folder
+
+
+def test_a_head_takes_the_key_points_of_the_detector(tmp_path: Path) -> None:
+    """No pose model is there: joints are the detector's, and a step without them holds no person."""
+    width = width_of(17)
+    folder = window_head(tmp_path / "head", features=width)
+    text = (folder / "recipe.toml").read_text()
+    text = text.replace("features = 3", f'features = {width}\njoints = "coco17"').replace(
+        "../features", "detector"
+    )
+    (folder / "recipe.toml").write_text(text)
+    recognizer = load_recognizer(folder)
+    points = np.random.default_rng(0).random((1, 1, 17, 3)) + np.array([5, 5, 0])
+    clips = dataclasses.replace(clips_of([[255]], [1]), keypoints=points.astype(np.float32))
+    assert len(recognizer.recognize(clips)) == 1
+    assert isinstance(recognizer.extractor, DetectedPose)
+    (row,) = recognizer.extractor.rows(points[0])
+    np.testing.assert_allclose(row[:-1].reshape(17, 2), points[0, 0, :, :2], rtol=1e-6)
+    (gone,) = recognizer.extractor.rows(np.full((1, 17, 3), np.nan))
+    assert not recognizer.extractor.encode(gone[None, None], np.ones((1, 1), bool))[1].any()
+    with pytest.raises(InputError, match="use a pose detector"):
+        recognizer.recognize(clips_of([[255]], [2]))
+    with pytest.raises(InputError, match="COCO's 17 key points"):
+        recognizer.extractor.rows(np.zeros((1, 5, 3)))
