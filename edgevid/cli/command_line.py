@@ -18,7 +18,7 @@ from typer import Option
 from edgevid._version import __version__
 from edgevid.cli.console import BROKEN_PIPE, end_output, errors, log_shown, set_verbosity
 from edgevid.cli.process_title import mask_process_title
-from edgevid.errors import EdgevidError
+from edgevid.errors import EdgevidError, did_you_mean
 
 COMMANDS = (
     "run",
@@ -105,6 +105,17 @@ class FullHelpGroup(_Named, typer.core.TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """The names in the order of COMMANDS; those of a subgroup in the order they were added."""
         return sorted(self.commands, key=lambda name: COMMANDS.index(name) if name in COMMANDS else -1)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command; an unknown one's error names a similar one, as newer versions of typer do."""
+        try:
+            return super().resolve_command(ctx, args)
+        except Exception as error:
+            message = getattr(error, "message", "")
+            if args and "No such command" in message and "mean" not in message:
+                hint = did_you_mean(args[0], self.commands)
+                error.message = message.rstrip(".") + hint  # type: ignore[attr-defined]
+            raise
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Wraps the sentences, where click would truncate them."""

@@ -138,7 +138,13 @@ def _view(config: ViewerConfig, **options: Any) -> None:
     started = clock.perf_counter()
     summary = run_viewer(config, announce=announce, **options)
     seconds = clock.perf_counter() - started
-    print_summary(summary, config.pipeline.names["class"], seconds=seconds, written=[], notes=config.notes)
+    names, off = config.pipeline.names["class"], _off(config)
+    print_summary(summary, names, seconds=seconds, written=[], notes=config.notes, off=off)
+
+
+def _off(config: ViewerConfig) -> tuple[str, ...]:
+    """The stages that do not run."""
+    return () if config.calibration else ("speed",)
 
 
 def _check_folder(folder: Path, source: str, *, force: bool) -> tuple[Path, Path, Path]:
@@ -184,4 +190,4 @@ def _write_files(
         cv2.imwrite(str(sheet), contact_sheet(images)[:, :, ::-1])
     names, seconds = config.pipeline.names["class"], clock.perf_counter() - started
     written = [str(video), str(sheet), str(lines)]
-    print_summary(summary, names, seconds=seconds, written=written, notes=config.notes)
+    print_summary(summary, names, seconds=seconds, written=written, notes=config.notes, off=_off(config))

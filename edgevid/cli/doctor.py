@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 from typer import Option
 
+from edgevid.cli.console import results
 from edgevid.site.findings import Finding
 
 EXTRAS = {
@@ -93,7 +94,7 @@ def command(
 
     The exit status is 1 if something must be fixed.
     """
-    console = Console(highlight=False)
+    console = results(soft_wrap=False)
     if licenses:
         _print_licenses(console)
         return
