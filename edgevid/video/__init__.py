@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from edgevid.video.files import FileSource
 from edgevid.video.images import ArraySource, ImageSource
-from edgevid.video.live import LiveSource, StreamEvent
+from edgevid.video.live import LiveSource
 from edgevid.video.open import Source, open_video
 from edgevid.video.seek import FrameSeeker
+from edgevid.video.stream_event import StreamEvent
 from edgevid.video.writer import VideoWriter
 
 __all__ = [

@@ -20,6 +20,8 @@ class SourceBase(Closing):
         self.decoded = 0
         self.corrupted = 0
         """Packets or images that could not be decoded and were skipped."""
+        self.damaged = 0
+        """Frames that were handed on with `Frame.damaged`."""
         self.dropped = 0
         """Frames left out because their time did not go forward (or, live, because a newer one was there)."""
 

@@ -38,6 +38,12 @@ class Connection:
     nominal: bool = False
     """Whether time stamps are counted frames."""
 
+    @property
+    def complete(self) -> bool:
+        """Whether the end of the stream is known to be one: HTTP marks that of a body in chunks."""
+        headers = getattr(self.stream, "headers", {})
+        return str(headers.get("Transfer-Encoding", "")).lower() == "chunked"
+
     def close(self) -> None:
         """Closes both."""
         for part in (self.container, self.stream):
@@ -75,6 +81,8 @@ class Connector:
         self._after: int | None = None
         """The last HLS segment that was read."""
         self._stream: Any = None
+        self.finite = False
+        """Whether an HTTP address of unknown length has turned out to be a recording."""
 
     def connect(self) -> Connection:
         """The open address; PermanentError where it never will be, other exceptions where it is not now."""
@@ -138,7 +146,7 @@ class Connector:
             raise PermanentError("expected a video, the address shows a web page")
         if any(word in kind for word in PLAYLISTS) or name.endswith(".m3u8"):
             return self._hls(client, response)
-        if response.length is not None:
+        if response.length is not None or self.finite:
             response.read_on(hooks.retry, hooks.check)
             return Connection("file", stream=response)
         container = self._open(response, options=QUICKLY)

@@ -13,7 +13,7 @@ import random
 import threading
 import time as clock
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import av
 
@@ -21,6 +21,7 @@ from edgevid.errors import SourceError, masked
 from edgevid.types import Frame
 from edgevid.video.base import SourceBase
 from edgevid.video.connect import SEGMENTS_STALL, Connection, Connector, Hooks
+from edgevid.video.damage import DamageDetector
 from edgevid.video.files import DEFAULT_FPS, FileSource
 from edgevid.video.frames import seconds_of, short_reason, to_frame
 from edgevid.video.hls import HlsStream
@@ -29,27 +30,36 @@ from edgevid.video.hwaccel import hardware
 from edgevid.video.remedies import remedy_for
 from edgevid.video.snapshot import Snapshots
 from edgevid.video.stream_clock import Backlog, PacedClock, StreamClock
+from edgevid.video.stream_event import Kind, StreamEvent
 
 log = logging.getLogger("edgevid")
 
 MOST_EVENTS = 1000
 BEHIND_S = 2.0
 """A slow consumer of a paced stream falls behind by up to this much; then frames are left out."""
+RECORDING_S = 20.0
+"""Stamps that run ahead of the clock by this much, before any frame came at its pace, are a recording's."""
 REFUSALS = (401, 403, 404, 410)
 """HTTP's answers at the first connection that end it."""
-Kind = Literal["connected", "lost", "stalled", "resized", "jumped", "retimed", "skipped", "ended"]
 
 
-class StreamEvent(NamedTuple):
-    """Something that happened to the stream."""
+class _RecordingError(Exception):
+    """An address of unknown length has sent a recording faster than it plays."""
 
-    time: float
-    """Seconds on the source's clock."""
-    kind: Kind
-    """Lost: the stream ended or could not be opened; stalled: no frame came for too long; jumped: its time
-    stamps did; retimed: frames are timed by their arrival, or by their stamps again; skipped: segments were
-    gone before they were read; ended: a file or recording is at its end."""
-    detail: str
+
+class _Decoded(NamedTuple):
+    """A decoded frame, and whether it is damaged."""
+
+    av_frame: Any
+    damaged: bool
+    pts: int | None
+    time_base: Any
+
+    def frame(self, time: float, index: int) -> Frame:
+        """The Frame of it."""
+        made = to_frame(self.av_frame, time, index)
+        made.damaged = self.damaged
+        return made
 
 
 class LiveSource(SourceBase):
@@ -231,7 +241,7 @@ class LiveSource(SourceBase):
 
     def _read(self) -> None:
         """Reads until the stream ends; what ended it is reported before the close, which may wait as well."""
-        self._alive_at = clock.monotonic()
+        self._alive_at, again = clock.monotonic(), False
         connection = self._connector.connect()
         try:
             if connection.kind == "file":
@@ -240,11 +250,16 @@ class LiveSource(SourceBase):
                 self._poll(connection)
             else:
                 self._take(connection)
+        except _RecordingError:  # nothing has been handed on yet: it is read again, as a file
+            self._connector.finite = again = True
+            self.decoded = self.dropped = self.corrupted = 0
         except Exception as error:
             self._lost(error)
         finally:
             self._connector.remember()
             connection.close()
+        if again:
+            self._read()
 
     def _play(self, connection: Connection) -> None:
         """Hands on every frame of a file, in order, to its end."""
@@ -289,62 +304,60 @@ class LiveSource(SourceBase):
         if not container.streams.video:
             raise SourceError("the stream has no video")
         stream = container.streams.video[0]
-        stream.thread_type = "SLICE"  # frame threads would hold frames back
         paced = connection.kind == "paced"
         times, backlog = StreamClock(nominal=connection.nominal, report=self._report), Backlog()
-        pace = PacedClock(self._report)
-        connected = False
+        pace, damage = PacedClock(self._report), DamageDetector(stream, live=True)
+        connected, corrupted = False, self.corrupted
         # All streams: a sound track that goes on must not hide that the picture has stopped.
         for packet in container.demux():
             self._check_alive(SEGMENTS_STALL if paced else 1)
             if packet.stream is not stream:
                 continue
-            for av_frame in self._decode(packet):
-                arrived = self._alive_at = clock.monotonic()
+            for av_frame, damaged in damage.decode(packet):
+                arrived = clock.monotonic()
+                if damaged and not connected:  # before the first key frame
+                    corrupted += 1
+                    continue
+                self._alive_at = arrived
                 if not connected:
                     connected = True
                     rate = float(stream.average_rate) if stream.average_rate else None
                     codec = stream.codec_context.name if stream.codec_context else ""
                     self._connected((av_frame.width, av_frame.height), rate, codec)
+                decoded = _Decoded(av_frame, damaged, av_frame.pts, av_frame.time_base)
                 if paced:
-                    self._arrive_paced(av_frame, pace)
+                    self._arrive_paced(decoded, pace)
                     continue
-                for current in backlog.passed(av_frame, arrived):
+                for current in backlog.passed(decoded, arrived):
                     self._arrive(current, times)
+                if backlog.ahead_s > RECORDING_S and self._last < 0:
+                    raise _RecordingError
                 if backlog.held_back:
                     self.decoded, self.dropped = self.decoded + 1, self.dropped + 1
+            self.corrupted = corrupted + damage.failed
         if isinstance(connection.stream, HlsStream):
             if connection.stream.stalled:
                 raise TimeoutError(connection.stream.stalled)
             self._end()
             return
+        if connection.complete and backlog.ahead_s > 0 and not backlog.over and self._last < 0:
+            raise _RecordingError
         raise SourceError("the stream ended")
 
-    def _decode(self, packet: Any) -> list[Any]:
-        """The intact frames of a packet; what cannot be decoded, or only in part, is counted."""
-        try:
-            decoded = packet.decode()
-        except av.FFmpegError:
-            self.corrupted += 1
-            return []
-        intact = [frame for frame in decoded if not getattr(frame, "is_corrupt", False)]
-        self.corrupted += len(decoded) - len(intact)
-        return intact
-
-    def _arrive(self, av_frame: Any, times: StreamClock) -> None:
+    def _arrive(self, decoded: _Decoded, times: StreamClock) -> None:
         """Puts the newest frame into the slot."""
-        time = times.time(seconds_of(av_frame), now=self.now(), last=self._last)
+        time = times.time(seconds_of(decoded), now=self.now(), last=self._last)
         if time <= self._last:
             self.dropped += 1
             return
-        self._hand_on(to_frame(av_frame, time, self.decoded))
+        self._hand_on(decoded.frame(time, self.decoded))
 
-    def _arrive_paced(self, av_frame: Any, pace: PacedClock) -> None:
+    def _arrive_paced(self, decoded: _Decoded, pace: PacedClock) -> None:
         """Waits until the frame is due, and for the frame before to be taken, but not for long."""
         step = 1.0 / (self.fps or DEFAULT_FPS)
-        time, due = pace.time(seconds_of(av_frame), now=self.now(), last=self._last, step=step)
+        time, due = pace.time(seconds_of(decoded), now=self.now(), last=self._last, step=step)
         self._sleep(max(0.0, due - self.now()))
-        self._hand_on(to_frame(av_frame, time, self.decoded), wait_s=max(0.0, due + BEHIND_S - self.now()))
+        self._hand_on(decoded.frame(time, self.decoded), wait_s=max(0.0, due + BEHIND_S - self.now()))
         self._alive_at = clock.monotonic()
 
     def _hand_on(self, frame: Frame, wait_s: float | None = 0.0) -> None:
@@ -357,7 +370,7 @@ class LiveSource(SourceBase):
                 self._check()
             self.dropped += self._slot is not None
             self.size, self._last, self.newest_at = frame.size, frame.time, self.now()
-            self.decoded += 1
+            self.decoded, self.damaged = self.decoded + 1, self.damaged + frame.damaged
             self._slot, self._arrived = frame, clock.monotonic()
             self._changed.notify_all()
 

@@ -225,23 +225,30 @@ class Backlog:
     def __init__(self) -> None:
         self._waiting: tuple[Any, float, float] | None = None
         self._until = clock.monotonic() + BACKLOG_S
-        self._over = False
+        self._first = (math.nan, 0.0)
+        self.over = False
+        """Whether frames come at the camera's pace, and are handed on."""
+        self.ahead_s = 0.0
+        """By how much the stamps have run ahead of the arrivals since the first frame."""
         self.held_back = False
         """Whether the last call found a frame to be stale."""
 
     def passed(self, av_frame: Any, arrived: float) -> list[Any]:
         """The frames to be handed on now that `av_frame` came at `arrived` (monotonic seconds)."""
         self.held_back = False
-        if self._over:
+        if self.over:
             return [av_frame]
         # RTSP's first frame has no stamp yet; where no frame has one, staleness cannot be known.
         stamp = seconds_of(av_frame)
         current = math.nan if stamp is None else stamp
+        if math.isnan(self._first[0]):
+            self._first = current, arrived
+        self.ahead_s = current - self._first[0] - (arrived - self._first[1])
         before, self._waiting = self._waiting, (av_frame, current, arrived)
         if before is None:
             return []
         unknown = math.isnan(current) and math.isnan(before[1])
         paced = arrived - before[2] > 0.5 * (current - before[1])
-        self._over = unknown or arrived > self._until or paced
-        self.held_back = not self._over
-        return [before[0], av_frame] if self._over else []
+        self.over = unknown or arrived > self._until or paced
+        self.held_back = not self.over
+        return [before[0], av_frame] if self.over else []

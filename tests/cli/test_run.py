@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from web_server import file_server, serving
 
 from edgevid import cli
 from edgevid.cli.output_files import check_outputs
@@ -261,3 +262,34 @@ def test_any_name_is_an_output(
         cli.main(["run", str(clip), "--out", name, "--segment-s", "1", *MODEL])
     assert stop.value.code == 0
     assert any(path.name.startswith(Path(name).stem + "-2") for path in clip.parent.iterdir())
+
+
+def test_a_recording_by_http_is_written_once_and_ends(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "seen.jsonl"
+    with serving(file_server(clip.read_bytes())) as address, pytest.raises(SystemExit) as stop:
+        cli.main(["run", f"{address}/clip.mp4", "--jsonl", str(out), *MODEL])
+    assert stop.value.code == 0
+    assert [line["frame"] for line in read_jsonl(out)] == list(range(10))
+    printed = capsys.readouterr()
+    assert "ended" in printed.err
+    assert "10 frames" in printed.out
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("97", r"no such device: /dev/video97; `ls /dev/video\*`"), ("{}/no.mp4", "404 .*; check the path")],
+)
+def test_what_is_not_there_is_said_at_once_with_what_to_do(
+    source: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(lambda handler: handler.send_error(404)) as address:
+        assert re.search(said, refused(["run", source.format(address), *MODEL], capsys))
+
+
+def test_no_password_is_in_the_journal_and_giving_up_is_a_choice(capsys: pytest.CaptureFixture[str]) -> None:
+    address = "rtsp://admin:12/S3cret@127.0.0.1:9/cam"
+    said = refused(["run", address, "--give-up-s", "0.3", *MODEL], capsys)
+    assert "rtsp://***:***@127.0.0.1:9/cam: no frame for 0.3 s" in said
+    assert "S3cret" not in said

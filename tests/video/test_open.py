@@ -14,7 +14,7 @@ from edgevid.errors import InputError, SourceError
 from edgevid.video.files import FileSource
 from edgevid.video.images import ArraySource, ImageSource
 from edgevid.video.live import LiveSource
-from edgevid.video.open import open_video
+from edgevid.video.open import is_live, open_video, source_options
 
 
 def test_a_number_as_text_is_a_camera() -> None:
@@ -69,3 +69,25 @@ def test_other_words_are_files_that_are_not_there(uri: str) -> None:
 def test_what_is_no_source_is_rejected(uri: Any) -> None:
     with pytest.raises(InputError, match=f"open_video: expected a file, folder, .*, got {uri}"):
         open_video(uri)
+
+
+def test_options_go_only_to_sources_that_have_them(tmp_path: Path) -> None:
+    chosen: dict[str, Any] = {"decode": "auto", "give_up_s": 5.0, "rtsp_transport": "udp"}
+    clip = write_clip(tmp_path / "a.mp4", [0.0, 0.04])
+    (tmp_path / "cam.sdp").write_text("v=0")
+    for live in ("rtsp://gate/1", "0", "http://gate/x.mp4", str(tmp_path / "cam.sdp")):
+        assert source_options(live, **chosen) == chosen
+    for file in (str(clip), clip.as_uri(), "-"):
+        assert source_options(file, **chosen) == {"decode": "auto"}
+        assert source_options(file) == {}
+    for other in (str(tmp_path), "gone.sdp", "*.png"):
+        assert source_options(other, **chosen) == {}
+
+
+def test_a_file_whose_name_is_a_number_is_no_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_clip(tmp_path / "7.mp4", [0.0, 0.04]).rename(tmp_path / "7")
+    monkeypatch.chdir(tmp_path)
+    assert not is_live("7")
+    assert is_live("8")
+    with open_video("7") as source:
+        assert isinstance(source, FileSource)
