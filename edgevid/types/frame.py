@@ -29,7 +29,9 @@ class Frame(Hinted):
     Decoders hand over YUV 4:2:0 planes; the first access to `image` converts them to RGB.
     """
 
-    __slots__ = ("_image", "_to_rgb", "full_range", "height", "index", "matrix", "planes", "time", "width")
+    __slots__ = (
+        "_image", "_to_rgb", "damaged", "full_range", "height", "index", "matrix", "planes", "time", "width"
+    )  # fmt: skip
 
     def __init__(self, image: U8, time: float, index: int) -> None:
         """`image` (H, W, 3) uint8 RGB, `time` seconds on the stream's clock, `index` from 0."""
@@ -44,6 +46,8 @@ class Frame(Hinted):
         self.height, self.width = int(image.shape[0]), int(image.shape[1])
         self.time, self.index = _moment(time, index)
         self.full_range, self.matrix = False, "bt601"
+        self.damaged = False
+        """Whether its pixels are wrong: it, or a frame that it is predicted from, was decoded with errors."""
 
     @classmethod
     def from_bgr(cls, image: Array, time: float = 0.0, index: int = 0) -> Frame:
@@ -82,7 +86,7 @@ class Frame(Hinted):
         frame._image, frame._to_rgb, frame.planes = None, to_rgb, planes
         frame.height, frame.width = int(y.shape[0]), int(y.shape[1])
         frame.time, frame.index = _moment(time, index)
-        frame.full_range, frame.matrix = full_range, matrix
+        frame.full_range, frame.matrix, frame.damaged = full_range, matrix, False
         return frame
 
     @property
