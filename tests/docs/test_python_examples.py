@@ -45,6 +45,10 @@ def test_a_sink_of_your_own_gets_every_frame(road: Path, capsys: pytest.CaptureF
     assert len(capsys.readouterr().out.splitlines()) == 5
 
 
+def test_the_columns_of_a_model_without_masks_are_empty() -> None:
+    assert len(execute("models.md")["found"]) == 1
+
+
 def test_a_site_is_loaded_built_and_run(road: Path) -> None:
     (road.parent / "gate.toml").write_text(
         f'source = "{road}"\n[detect]\nmodel = "street-nano"\n'
