@@ -23,8 +23,9 @@ def network_address(typed: str) -> str:
     begin = scheme.end()
     end = begin + login_length(typed[begin:])
     user, colon, password = typed[begin:end].partition(":")
-    typed = typed[:begin] + _encoded(user) + colon + _encoded(password) + typed[end:]
-    return typed.replace(" ", "%20")
+    host, slash, path = typed[end:].partition("/")
+    path = re.sub(r"[^\x21-\x7e]+", lambda odd: quote(odd[0]), path)  # HTTP takes no blank and no umlaut
+    return typed[:begin] + _encoded(user) + colon + _encoded(password) + host + slash + path
 
 
 def _encoded(text: str) -> str:

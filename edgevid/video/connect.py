@@ -139,6 +139,7 @@ class Connector:
         kind = response.content_type
         name = response.url.partition("?")[0].lower()
         if kind.startswith("multipart/"):
+            response.length = None  # some cameras state one
             return Connection("live", self._open(response, format="mpjpeg"), response, nominal=True)
         if kind.startswith("image/"):
             return Connection("images", stream=response)

@@ -210,6 +210,7 @@ class LiveSource(SourceBase):
         """The connection of a file broke: reports it, and waits before it is resumed."""
         self._lost(error)
         waits = min(self._backoff[0] * 2.0 ** min(self._retries, 10), self._backoff[1])
+        self._alive_at = clock.monotonic() if not self._retries else self._alive_at
         self._retries += 1
         if self.give_up_s is not None and clock.monotonic() - self._alive_at > self.give_up_s:
             self._fail(f"no frame for {self.give_up_s:g} s; check address, login and network")
@@ -328,7 +329,8 @@ class LiveSource(SourceBase):
                 if paced:
                     self._arrive_paced(decoded, pace)
                     continue
-                for current in backlog.passed(decoded, arrived):
+                passed = [decoded] if connection.nominal else backlog.passed(decoded, arrived)
+                for current in passed:
                     self._arrive(current, times)
                 if backlog.ahead_s > RECORDING_S and self._last < 0:
                     raise _RecordingError

@@ -65,4 +65,6 @@ def _all(stream: HttpStream) -> bytes:
     parts = []
     while part := stream.read(1 << 16):
         parts.append(part)
+        if stream.tell() > LARGEST:
+            raise SourceError(f"expected an image, its more than {LARGEST >> 20} MB do not end")
     return b"".join(parts)

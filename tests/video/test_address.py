@@ -104,5 +104,6 @@ def test_what_is_shown(text: str, shown: str) -> None:
 def test_lone_percent_signs_blanks_and_encoded_characters_in_an_address() -> None:
     assert network_address("rtsp://a:50%@gate/1 2") == "rtsp://a:50%25@gate/1%202"
     assert network_address("rtsp://a:p%40w@gate/1") == "rtsp://a:p%40w@gate/1"
+    assert network_address("http://a:ü@gate/süd.mp4?x=é") == "http://a:%C3%BC@gate/s%C3%BCd.mp4?x=%C3%A9"
     assert network_address("rtsp://gate/1") == "rtsp://gate/1"
     assert network_address("http://token@gate/1") == "http://token@gate/1"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 from numbered_clips import clip, number_in
 from web_server import send, serving
@@ -199,6 +201,30 @@ def test_fragmented_mp4_behind_an_initialization_section() -> None:
         first, _, last = handler.headers["Range"].removeprefix("bytes=").partition("-")
         part = data[int(first) : int(last) + 1]
         send(handler, part, status=206, Content_Range=f"bytes {first}-{last}/{len(data)}")
+
+    with serving(answer) as address, LiveSource(f"{address}/a.m3u8", **QUICK) as source:
+        assert numbers(list(source)) == list(range(20))
+
+
+def test_an_encrypted_recording_is_left_to_ffmpeg(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(bytes(range(16)))
+    (tmp_path / "info").write_text(f"key\n{tmp_path / 'key'}\n")
+    (tmp_path / "clip.ts").write_bytes(clip(20, **TS))
+    names = {"hls_key_info_file": str(tmp_path / "info"), "hls_list_size": "0", "hls_time": "0.4"}
+    with (
+        av.open(str(tmp_path / "clip.ts")) as plain,
+        av.open(str(tmp_path / "a.m3u8"), "w", format="hls", options=names) as made,
+    ):
+        video = made.add_stream_from_template(plain.streams.video[0])
+        for packet in plain.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                made.mux(packet)
+    kinds = {".m3u8": "application/x-mpegurl", ".ts": "video/mp2t", "": "application/octet-stream"}
+
+    def answer(handler: Any) -> None:
+        path = tmp_path / handler.path[1:]
+        send(handler, path.read_bytes(), kinds[path.suffix])
 
     with serving(answer) as address, LiveSource(f"{address}/a.m3u8", **QUICK) as source:
         assert numbers(list(source)) == list(range(20))
