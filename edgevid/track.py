@@ -181,6 +181,8 @@ class Tracker(ByteTracker):
 
 def with_instances(tracks: Tracks, detections: Detections) -> Tracks:
     """The tracks with the key points and rotated boxes of the detections that they match."""
+    if not (detections.keypoints.shape[1] or detections.rotated.shape[1]):
+        return tracks
     columns: dict[str, Array] = {}
     for name in ("keypoints", "rotated"):
         values = getattr(detections, name)
@@ -188,7 +190,7 @@ def with_instances(tracks: Tracks, detections: Detections) -> Tracks:
             columns[name] = np.full((len(tracks), *values.shape[1:]), np.nan, np.float32)
             matched = tracks.match >= 0
             columns[name][matched] = values[tracks.match[matched]]
-    return dataclasses.replace(tracks, **columns) if columns else tracks
+    return dataclasses.replace(tracks, **columns)
 
 
 def _with_ids(detections: Any, tracks: Tracks) -> Any:

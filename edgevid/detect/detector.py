@@ -208,6 +208,12 @@ class Detector(Hinted):
             self._check_numbers(outputs, row)
         self._sound = True
         keep = labels < len(self.names)  # a model may have more classes than its recipe names
+        if not keep.all():
+            log_once(
+                f"{self.recipe.name}: the model gives labels beyond the {len(self.names)} classes that its "
+                "recipe names; such boxes are left out: name all classes under [names]",
+                logging.WARNING,
+            )
         if self._kept_labels is not None:
             keep &= np.isin(labels, self._kept_labels)
         if not keep.all():

@@ -51,9 +51,8 @@ class _Column(NamedTuple):
     members: dict[int, IntEnum]
 
     def blank(self, length: int) -> Array:
-        """The column of a table that has no such values."""
-        shape = (length, *(n or 0 for n in self.tail))
-        return np.empty(length, object) if self.dtype == object else np.zeros(shape, self.dtype)
+        """The column of a table that has no such values; it is shared, and not written."""
+        return _blank(self.dtype.char, self.tail, length)
 
     def values(self, table: Table) -> Iterable[Any]:
         """A value per row: a Python scalar, a member, a tuple of a box, else the row's array."""
@@ -66,6 +65,17 @@ class _Column(NamedTuple):
 
 
 _set = object.__setattr__
+
+
+@lru_cache(maxsize=4096)
+def _blank(dtype: str, tail: tuple[int | None, ...], length: int) -> Array:
+    made: Array = np.zeros((length, *(n or 0 for n in tail)), dtype)
+    if dtype == "O":
+        made[...] = None
+    made.setflags(write=False)
+    return made
+
+
 _COLUMNS: dict[type, tuple[_Column, ...]] = {}
 _ROWS: dict[type, Callable[..., Any]] = {}
 

@@ -212,6 +212,18 @@ def test_classes_that_the_file_does_not_name_are_numbered(tmp_path: Path, names:
     assert "names no classes" in " ".join(made.notes)
 
 
+def test_labels_beyond_the_names_are_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = zeros(1, 300, 6)
+    rows[0, :2] = [[10, 10, 40, 50, 0.9, 1], [0, 0, 9, 9, 0.8, 5]]
+    path = constant_model(
+        tmp_path / "beyond.onnx", {"o": rows}, image=IMAGE, metadata={"names": "['a', 'b', 'c']"}
+    )
+    for _ in range(2):
+        assert found(path) == [("b", 0.9, [10, 10, 40, 50])]
+    messages = [one.message for one in caplog.records if "labels beyond the 3 classes" in one.message]
+    assert len(messages) == 1
+
+
 def test_coco_is_assumed_only_with_a_note(tmp_path: Path) -> None:
     made = report(tmp_path, {"o": zeros(1, 84, 336)}, image=(1, 3, 128, 128))
     assert made.recipe is not None
