@@ -203,8 +203,8 @@ class HlsStream:
         return HttpStream(self._client, url, span=span, check=self._check, retry=self._retry)
 
     def _reload(self) -> None:
-        """The playlist again, half a segment after the last time."""
-        pause_s = min(max(self.playlist.target_s / 2, 0.1), 3.0)
+        """The playlist again, half a segment or a second after the last time."""
+        pause_s = min(max(self.playlist.target_s / 2, 0.1), 1.0)
         self._wait(max(0.0, self._checked + pause_s - clock.monotonic()))
         try:
             self._load()

@@ -269,7 +269,7 @@ class LiveSource(SourceBase):
         resumed = 0.0 if not segments or self._last < 0 else self._last + 1.0 / (self.fps or DEFAULT_FPS)
         given = connection.container or connection.stream
         with FileSource(self.uri, opened=given, decode=self._decode_on) as file:
-            self._connected(file.size, file.fps, "")
+            self._connected(file.size, file.fps, getattr(file, "codec", ""))
             self.frame_count = file.frame_count
             for frame in file:
                 self._check()
@@ -319,7 +319,7 @@ class LiveSource(SourceBase):
                 if damaged and not connected:  # before the first key frame
                     corrupted += 1
                     continue
-                self._alive_at = arrived
+                self._alive_at = self._alive_at if paced else arrived
                 if not connected:
                     connected = True
                     rate = float(stream.average_rate) if stream.average_rate else None
@@ -357,7 +357,8 @@ class LiveSource(SourceBase):
     def _arrive_paced(self, decoded: _Decoded, pace: PacedClock) -> None:
         """Waits until the frame is due, and for the frame before to be taken, but not for long."""
         step = 1.0 / (self.fps or DEFAULT_FPS)
-        time, due = pace.time(seconds_of(decoded), now=self.now(), last=self._last, step=step)
+        now, free_at = self.now(), self._alive_at - self._begin
+        time, due = pace.time(seconds_of(decoded), now=now, last=self._last, step=step, free_at=free_at)
         self._sleep(max(0.0, due - self.now()))
         self._hand_on(decoded.frame(time, self.decoded), wait_s=max(0.0, due + BEHIND_S - self.now()))
         self._alive_at = clock.monotonic()

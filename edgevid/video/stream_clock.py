@@ -34,6 +34,8 @@ WINDOW_S, WINDOW_FRAMES = 3.0, 8
 
 BURST = 0.25
 """A frame that comes in less than this share of the usual time after the last one had been held up."""
+LATE_S = 0.1
+"""A frame of a segment that comes this much after it was due delays what follows."""
 FAR_S = 0.25
 """From this far from the line through the arrivals on, times are drawn to it quickly."""
 
@@ -118,10 +120,13 @@ class PacedClock:
         """`report` gets what happened, in words."""
         self._report, self._offset, self._delay_s, self._stamp = report, math.nan, 0.0, math.nan
 
-    def time(self, stamp: float | None, *, now: float, last: float, step: float) -> tuple[float, float]:
+    def time(
+        self, stamp: float | None, *, now: float, last: float, step: float, free_at: float = 0.0
+    ) -> tuple[float, float]:
         """Seconds on the source's clock of the frame with `stamp`, and of the moment when it is due.
 
-        `step` is the usual time between two frames: that after a jump of the stamps.
+        `step` is the usual time between two frames: that after a jump of the stamps. `free_at` is when the
+        frame before was handed on: what is late by a slow consumer delays nothing.
         """
         if stamp is None or self._stamp - MISORDERED_S < stamp <= self._stamp:
             stamp = self._stamp + step if math.isfinite(self._stamp) else 0.0
@@ -132,10 +137,11 @@ class PacedClock:
             self._report("jumped", f"the stamps went {stamp - self._stamp:+.2f} s; time goes on")
             self._offset = last + step - stamp
             due = last + step + self._delay_s
-        if due < now:
-            self._delay_s += now - due
+        if (late := now - max(due, free_at)) > LATE_S:
+            self._delay_s += late
+            due += late
         self._stamp = stamp
-        return stamp + self._offset, max(due, now)
+        return stamp + self._offset, due
 
 
 class _RateCheck:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 from numbered_clips import clip, number_in
 from web_server import send, serving
@@ -81,6 +82,21 @@ def test_a_live_stream_is_handed_on_whole_in_order_and_at_its_pace(frames: int, 
     length_s = taken[-1][1].time - taken[0][1].time
     assert length_s == pytest.approx((count * frames - 1) / 25, abs=0.01)
     assert taken[-1][0] - taken[0][0] > length_s - 0.5  # never faster than it was filmed
+
+
+def test_a_slow_consumer_falls_behind_by_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgevid.video.live.BEHIND_S", 0.3)
+    lags = list[float]()
+    with (
+        serving(live_server(segments(8, 10), 0.4)) as address,
+        LiveSource(f"{address}/a.m3u8", **QUICK) as source,
+    ):
+        for frame in source:
+            lags.append(source.now() - frame.time)
+            time.sleep(0.1)
+    assert source.dropped > 10
+    assert np.median(lags[-5:]) < np.median(lags[:5]) + 1.0
+    assert source.decoded == 80  # what was left out was read
 
 
 def test_a_recording_is_played_once_as_fast_as_it_is_taken() -> None:
