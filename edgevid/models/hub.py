@@ -28,7 +28,7 @@ def resolve_model(model: str | Path | None = None, *, progress: Progress | None 
     """
     if model is not None:
         check_type(model, (str, Path), "model", "a name, a path or a recipe")
-        _check_exported(Path(model))
+        check_exported(Path(model))
         named = isinstance(model, str) and _is_name(model)
         return get_model(find_recipe(str(model)), progress=progress) if named else _from_path(Path(model))
     try:
@@ -42,7 +42,7 @@ def resolve_model(model: str | Path | None = None, *, progress: Progress | None 
         return shipped[0]
 
 
-def _check_exported(path: Path) -> None:
+def check_exported(path: Path) -> None:
     """InputError for a file of weights, with the command that exports it."""
     if path.suffix.lower() in (".pt", ".pth", ".ckpt", ".safetensors"):
         raise InputError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from edgevid.errors import InputError, ModelError
 from edgevid.files.atomic import check_file
 from edgevid.models.draft import drafted
+from edgevid.models.hub import check_exported
 from edgevid.models.identify import DecoderGuess
 from edgevid.models.signature import ModelSignature
 from edgevid.runtime.engine import TensorSpec
@@ -39,8 +40,9 @@ class ModelReport:
 
 
 def inspect(path: str | Path) -> ModelReport:
-    """The report of an ONNX file. ModelError for any other file."""
+    """The report of an ONNX file. InputError for a file of weights, ModelError for any other file."""
     path = Path(path)
+    check_exported(path)
     with OrtEngine(path, device="cpu") as engine:
         metadata = {k: v for k, v in engine.metadata.items() if v}
         stated = (path, engine.inputs, engine.outputs, metadata)

@@ -202,5 +202,6 @@ class DetectorRecipe(Recipe):
     def of(cls, recipe: Recipe) -> DetectorRecipe:
         """The same recipe; InputError where it is not a detector's."""
         if recipe.task != "detect" or recipe.decode is None or recipe.input is None:
-            raise InputError(f"{recipe.name}: expected a recipe of task 'detect', got {recipe.task!r}")
+            hint = "; it classifies objects: give it as --actions" if recipe.task == "classify" else ""
+            raise InputError(f"{recipe.name}: expected a recipe of task 'detect', got {recipe.task!r}{hint}")
         return cls(**vars_of(recipe, Recipe))

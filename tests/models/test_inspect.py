@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from onnx_models import constant_model
 
-from edgevid.errors import ModelError
+from edgevid.detect.detector import Detector
+from edgevid.errors import InputError, ModelError
 from edgevid.models.hub import resolve_model
 from edgevid.models.inspect import inspect, write_draft
 from edgevid.runtime.recipe_file import read_recipe
@@ -44,3 +45,19 @@ def test_the_draft_is_read_back(tmp_path: Path) -> None:
     draft = read_recipe(write_draft(report, tmp_path / "draft.toml"))
     assert draft.decode is not None
     assert (draft.decode.kind, draft.decode.layout, len(draft.names)) == ("yolo", "columns", 3)
+
+
+def test_weights_are_named_with_the_command_that_exports_them(tmp_path: Path) -> None:
+    path = tmp_path / "my best.pt"
+    path.write_bytes(b"weights")
+    with pytest.raises(InputError, match=r"edgevid export '\S+my best.pt' --data VIDEO") as caught:
+        inspect(path)
+    assert 'pip install "edgevid[export]"' in str(caught.value)
+    with pytest.raises(InputError, match="a file of weights"):
+        resolve_model(path)
+
+
+def test_a_classifier_is_no_detector(tmp_path: Path) -> None:
+    path = constant_model(tmp_path / "c.onnx", {"o": np.float32([[0.2, 0.8]])}, image=(1, 3, 32, 32))
+    with pytest.raises(InputError, match="give it as --actions"):
+        Detector(path, device="cpu")
