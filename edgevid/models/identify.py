@@ -167,7 +167,12 @@ def _grid_map(model: ModelSignature) -> DecoderGuess | None:
 def _batch_rows(model: ModelSignature) -> DecoderGuess | None:
     """(N, 7) image, box, label, score: YOLOv7 with its suppression in the graph."""
     output = _one(model, 2)
-    if output is None or output.shape[1] != 7:
+    if output is None or output.shape[1] != 7 or output.name not in model.trial:
+        return None
+    rows = model.trial[output.name]
+    whole = rows[:, [0, 5]]
+    boxes = (rows[:, 3:5] > rows[:, 1:3]).all() and (whole == whole.round()).all() and (whole >= 0).all()
+    if not boxes:  # a classifier of seven classes
         return None
     family = "YOLOv7, end-to-end export"
     return DecoderGuess(Decode("batch-rows"), (output.name,), len(model.names), family, _RGB_255, (_ASSUMED,))

@@ -31,6 +31,13 @@ def test_a_classifier(tmp_path: Path, values: list[float], activation: str) -> N
     assert load_recognizer(path).names == recipe.names
 
 
+def test_seven_classes_are_no_rows_of_boxes(tmp_path: Path) -> None:
+    for values in (np.zeros(7), np.full(7, 1 / 7), np.arange(7) / 3):
+        recipe = inspect(draft(tmp_path, values[None].astype(np.float32))).recipe
+        assert recipe is not None
+        assert (recipe.task, len(recipe.names)) == ("classify", 7)
+
+
 def test_a_classifier_of_ultralytics_names_its_classes(tmp_path: Path) -> None:
     metadata = ultralytics_metadata(["cat", "dog"], "classify")
     path = draft(tmp_path, np.float32([[0.1, 0.9]]), metadata)
