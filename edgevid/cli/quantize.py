@@ -25,6 +25,11 @@ MAX_NODES = 12
 
 Out = Annotated[Path | None, shared.out_option("Folder of the files; default: build/ next to the model.")]
 
+MaxFrames = Annotated[
+    int | None,
+    Option(help="Frames to use, spread evenly; int8: 200, of which one in five is held out, fp16: 32."),
+]
+
 
 def command(
     model: Annotated[str, Argument(help="A model's name, an ONNX file, or a recipe.")],
@@ -34,7 +39,7 @@ def command(
     ] = None,
     precision: Annotated[str, Option(help="int8, or fp16 for an FP16 graph (data optional).")] = "int8",
     calibrator: Annotated[str, Option(help="min-max, percentile or entropy.")] = "percentile",
-    max_frames: Annotated[int, Option(help="Frames to use, spread evenly; one in five is held out.")] = 200,
+    max_frames: MaxFrames = None,
     min_agreement: shared.MinAgreement = None,
     ranges: Annotated[
         Path | None, Option(help="Ranges of an earlier calibration: the same files again, without frames.")
@@ -58,10 +63,9 @@ def command(
     _check_files(model, precision, variant, ranges, out, save_ranges, force=force)
     console = results()
     if precision == "fp16":
-        from edgevid.optimize.fp16 import MAX_FRAMES, make_fp16
-
-        _show_fp16(console, make_fp16(model, data, max_frames=min(max_frames, MAX_FRAMES), folder=out))
+        _quantize_fp16(console, model, data, max_frames, min_agreement, out)
         return
+    from edgevid.optimize.quantize.frames import MAX_FRAMES
     from edgevid.optimize.quantize.quantizer import VARIANTS, quantize
 
     with notes().status("loading the model") as status:
@@ -70,7 +74,7 @@ def command(
             model,
             data,
             ranges=ranges,
-            max_frames=max_frames,
+            max_frames=MAX_FRAMES if max_frames is None else max_frames,
             min_agreement=min_agreement,
             reduce_range=reduce_range,
             out=out,
@@ -83,6 +87,26 @@ def command(
         from edgevid.optimize.fp16 import make_int8_fp16
 
         _show_fp16(console, make_int8_fp16(report.recipe, folder=out))
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _quantize_fp16(
+    console: Console,
+    model: str,
+    data: list[str] | None,
+    max_frames: int | None,
+    min_agreement: float | None,
+    out: Path | None,
+) -> None:
+    """Makes the FP16 graph and prints its report; exit status 1 below the floor."""
+    from edgevid.optimize.fp16 import MAX_FRAMES, make_fp16
+
+    report = make_fp16(
+        model, data, max_frames=MAX_FRAMES if max_frames is None else max_frames,
+        min_agreement=min_agreement, folder=out,
+    )  # fmt: skip
+    _show_fp16(console, report)
     if report.failed:
         raise typer.Exit(1)
 
@@ -177,5 +201,12 @@ def _show_fp16(console: Console, report: Fp16Report) -> None:
     console.print(
         f"[bold]{escape(report.model)}[/]  fp16: {report.fp16_nodes} operators in FP16, {len(names)} in FP32"
     )
+    if report.agreement and report.agreement.total and report.floor:
+        found, color = report.agreement, "red" if report.failed else "green"
+        console.print(
+            f"agreement{found.condition} (min {report.floor.value:.1%}): "
+            f"[{color}]{found.agreement:.1%}[/] of {found.count} {found.unit} on {report.frames} frames, "
+            "rounded as on a device"
+        )
     _show_nodes(console, report.path, [f"{name}: {why}" for name, why in names.items()])
     _show_written(console, report.warnings, [report.path])

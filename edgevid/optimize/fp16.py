@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,11 @@ from edgevid._version import __version__
 from edgevid.errors import ModelError
 from edgevid.files.atomic import check_file, write_atomic
 from edgevid.models.hub import resolve_model
+from edgevid.optimize.agreement import Floor, floor_of
+from edgevid.optimize.compare.clips import KINDS
+from edgevid.optimize.compare.pair import TaskMetrics
+from edgevid.optimize.half import not_finite, simulate_fp16
+from edgevid.optimize.quantize.evaluator import Evaluator
 from edgevid.optimize.quantize.frames import FEW_FRAMES, FrameRunner, FrameSources, select_frames
 from edgevid.optimize.quantize.graph import Graph, attribute, load_onnx, normalize, save_model
 from edgevid.optimize.quantize.plan import Range
@@ -31,7 +36,7 @@ from edgevid.runtime import LocalRecipe
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.variants import find_variant, record_path, variant_path
-from edgevid.types import Frame
+from edgevid.types import Array, Frame
 
 log = logging.getLogger("edgevid")
 LARGEST = 65504.0
@@ -65,7 +70,16 @@ class Fp16Report:
     """Name of each operator that stays in FP32, and why."""
     frames: int
     """Frames on which activations were measured."""
+    agreement: TaskMetrics | None = None
+    """With the FP32 model on those frames, as a device rounds FP16; None without frames."""
+    floor: Floor | None = None
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether something was found on the frames, and agrees less than the floor."""
+        found, floor = self.agreement, self.floor
+        return bool(found and floor and found.total and not found.agreement >= floor.value)
 
 
 def make_fp16(
@@ -73,9 +87,13 @@ def make_fp16(
     data: FrameSources | None = None,
     *,
     max_frames: int = MAX_FRAMES,
+    min_agreement: float | None = None,
     folder: str | Path | None = None,
 ) -> Fp16Report:
-    """Writes the FP16 variant of a model next to it (or in `folder`), with its record."""
+    """Writes the FP16 variant of a model next to it (or in `folder`), with its record.
+
+    With `data` its operators that overflow on those frames stay in FP32, and its agreement is measured.
+    """
     recipe = model if isinstance(model, LocalRecipe) else find_recipe(model)
     source = recipe.local if recipe else Path(str(model))
     target = variant_path(recipe or source, "fp16", folder=folder)
@@ -83,7 +101,7 @@ def make_fp16(
     frames: Sequence[Frame] = ()
     if data is not None:
         frames = select_frames(data, max_frames=max_frames, hold_out=False).calibration
-    report = convert_fp16(source, target, frames, recipe=recipe)
+    report = convert_fp16(source, target, frames, recipe=recipe, min_agreement=min_agreement)
     _record(report, source, "fp16")
     return report
 
@@ -109,43 +127,83 @@ def make_int8_fp16(model: LocalRecipe | str | Path, *, folder: str | Path | None
     onnx = load_onnx()
     loaded = onnx.version_converter.convert_version(onnx.load(source), 19)
     target = variant_path(recipe, "int8-trt-fp16", folder=folder)
-    report = _converted(recipe.name, loaded, target, {}, 0)
+    report = _converted(recipe.name, loaded, target)
     _record(report, recipe.local, "int8-trt-fp16")
     return report
 
 
 def convert_fp16(
-    src: Path, dst: Path, frames: Sequence[Frame] = (), *, recipe: LocalRecipe | None = None
+    src: Path,
+    dst: Path,
+    frames: Sequence[Frame] = (),
+    *,
+    recipe: LocalRecipe | None = None,
+    min_agreement: float | None = None,
 ) -> Fp16Report:
     """Writes the FP16 graph of the ONNX file `src` as `dst`.
 
     With frames (and the recipe of their preprocessing), operators whose activations come close to the FP16
-    limit stay in FP32; without, only those whose weights do, and those of a fixed list.
+    limit, or whose FP16 results are not finite, stay in FP32, and the agreement is measured; without, only
+    those whose weights do, and those of a fixed list.
     """
     model = normalize(src)
-    ranges: Mapping[str, Range] = {}
-    if frames:
-        if recipe is None:
-            recipe = resolve_model(src)
-        with OrtEngine(recipe.local, device="cpu", threads=1) as engine:
-            runner = FrameRunner(recipe, engine)
-            ranges = measure_ranges(Graph(model), runner, frames, "min-max", only_planned=False)
-    return _converted(recipe.name if recipe else src.stem, model, dst, ranges, len(frames))
+    if not frames:
+        return _converted(recipe.name if recipe else src.stem, model, dst)
+    recipe = recipe or resolve_model(src)
+    with OrtEngine(recipe.local, device="cpu", threads=1) as engine:
+        runner = FrameRunner(recipe, engine)
+        ranges = measure_ranges(Graph(model), runner, frames, "min-max", only_planned=False)
+        report = _converted(recipe.name, model, dst, ranges, lambda: (runner.inputs(f) for f in frames))
+    report.frames, report.floor = len(frames), floor_of(recipe, "fp16", min_agreement)
+    if len(frames) < min(FEW_FRAMES, MAX_FRAMES) // 2:
+        report.warnings.append(f"{len(frames)} frames are few to measure overflow on")
+    if recipe.task not in KINDS:  # clips are compared by `edgevid compare`
+        simulated = simulate_fp16(load_onnx().load(str(dst)))
+        evaluator = Evaluator(recipe, frames, model)
+        report.agreement = evaluator.agreement(simulated, disable_optimizations=True)
+    report.warnings += _agreement_warnings(report)
+    return report
 
 
-def _converted(name: str, model: Any, dst: Path, ranges: Mapping[str, Range], frames: int) -> Fp16Report:
+def _agreement_warnings(report: Fp16Report) -> list[str]:
+    found, floor = report.agreement, report.floor
+    if found is None or floor is None:
+        return []
+    if not found.total:
+        return [
+            f"fp16 is unverified: no {found.unit} were found on these frames; give frames that show what the "
+            "model detects"
+        ]
+    if not report.failed:
+        return []
+    return [
+        f"fp16 agrees on {found.agreement:.1%}, below the floor of {floor.value:.1%}, with every operator "
+        "that overflows in FP32 already: run this model in FP32, or lower --min-agreement"
+    ]
+
+
+def _converted(
+    name: str,
+    model: Any,
+    dst: Path,
+    ranges: Mapping[str, Range] | None = None,
+    inputs: Callable[[], Iterable[Mapping[str, Array]]] | None = None,
+) -> Fp16Report:
+    """The graph as a file; with `inputs`, without operators whose FP16 results are not finite on them."""
     onnx = load_onnx()
     graph = Graph(onnx.shape_inference.infer_shapes(model))
-    writer = _Fp16Graph(graph, _fp32_nodes(graph, ranges))
+    kept = _fp32_nodes(graph, ranges or {})
+    writer = _Fp16Graph(graph, kept)
+    while inputs and (found := not_finite(writer.model, graph, inputs())) and not found.keys() <= kept.keys():
+        kept = {**found, **kept}
+        writer = _Fp16Graph(graph, kept)
     onnx.checker.check_model(writer.model)
     sha256 = save_model(writer.model, dst)
-    report = Fp16Report(name, dst, sha256, writer.count, writer.fp32_nodes, frames)
-    if not frames and not any(n.op_type == "QuantizeLinear" for n in graph.nodes):
+    report = Fp16Report(name, dst, sha256, writer.count, writer.fp32_nodes, 0)
+    if inputs is None and not any(n.op_type == "QuantizeLinear" for n in graph.nodes):
         report.warnings.append(
             "no frames given: overflow was checked in the weights only; --data measures the activations"
         )
-    elif 0 < frames < min(FEW_FRAMES, MAX_FRAMES) // 2:
-        report.warnings.append(f"{frames} frames are few to measure overflow on")
     return report
 
 
@@ -287,6 +345,7 @@ def _record(report: Fp16Report, source: Path, variant: str) -> None:
         "fp16_nodes": report.fp16_nodes,
         "fp32_nodes": report.fp32_nodes,
         "frames": report.frames,
+        "agreement": report.agreement.as_dict() if report.agreement else None,
         "versions": {"edgevid": __version__, "onnx": load_onnx().__version__},
         "warnings": report.warnings,
     }

@@ -93,15 +93,17 @@ def test_the_command_takes_every_option_of_a_rebuild_command(
 
 @pytest.mark.usefixtures("rtx")
 def test_the_command_is_red_and_exits_1_below_the_floor(
-    frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from edgevid.optimize.builder import build as module
+
     recipe = resolve_model("street-nano")
     assert recipe.local is not None
     for file in (recipe.local, recipe.path):
         shutil.copy(file, tmp_path)
     local = recipe.with_local(tmp_path / recipe.file)
     (tmp_path / "build").mkdir()
-    blinded(local, tmp_path / "build")
+    monkeypatch.setattr(module, "make_fp16", lambda *_, **__: blinded(local, tmp_path / "build"))
     arguments = [
         str(local.local),
         "--backend",

@@ -203,9 +203,8 @@ def _build(
     if plan.missing:
         raise ModelError(plan.missing)
     build_engine.load_backend(plan.backend)  # a missing package is an error before minutes of comparing
-    _make_half_graph(plan, verification, report)
     verifier = Verifier(plan.model, plan.recipe, plan.options.precision, verification)
-    parity: dict[str, Any] = {"graph": verifier.graph(plan.graph, plan.engine, report)}
+    parity: dict[str, Any] = {"graph": _graph_parity(plan, verification, verifier, report)}
     report(f"building {plan.engine.name} with {TITLES[plan.backend]}")
     started = time.monotonic()
     built = build_engine.build_engine(
@@ -231,15 +230,34 @@ def _build(
     return BuildResult(plan.engine, manifest, rejected, built.warnings)
 
 
+def _graph_parity(plan: Plan, how: Verification, verifier: Verifier, report: Report) -> str | dict[str, Any]:
+    """Makes the graph where it must, and compares it.
+
+    The INT8 graph with FP16 between its layers is always made; an FP16 graph where there is none, where it
+    was made without frames and there are some now, or where it does not pass on these.
+    """
+    on_frames = plan.variant == "fp16" and how.data is not None and plan.recipe is not None
+    known = plan.variant == "fp16" and plan.graph.is_file()
+    new = not known or (on_frames and not read_record(plan.graph).get("frames"))
+    if new:
+        _make_half_graph(plan, how, report)
+    try:
+        return verifier.graph(plan.graph, plan.engine, report)
+    except ParityError:
+        if new or not on_frames:
+            raise
+    _make_half_graph(plan, how, report)
+    return verifier.graph(plan.graph, plan.engine, report)
+
+
 def _make_half_graph(plan: Plan, how: Verification, report: Report) -> None:
-    """Makes the FP16 graph where there is none, and always the INT8 graph with FP16 between its layers."""
-    expected = plan.variant == "int8-trt-fp16" or (plan.variant == "fp16" and not plan.graph.is_file())
-    if not expected:
+    """The FP16 graph, with the frames of the comparison, or the INT8 graph with FP16 between its layers."""
+    if plan.variant not in ("fp16", "int8-trt-fp16"):
         return
     report(f"making {plan.graph.name} of {plan.model.name}")
     source = plan.recipe or plan.model
     if plan.variant == "fp16":
-        make_fp16(source, how.data if plan.recipe else None)
+        make_fp16(source, how.data if plan.recipe else None, max_frames=how.max_frames)
     else:
         make_int8_fp16(source)
 

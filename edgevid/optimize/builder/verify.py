@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from collections.abc import Callable
@@ -11,12 +12,15 @@ from typing import Any
 
 from edgevid.errors import InputError, ParityError
 from edgevid.files.atomic import write_atomic
+from edgevid.optimize.builder.options import FALLBACK
 from edgevid.optimize.compare.gate import compare_engines
 from edgevid.optimize.frames import read_frames
+from edgevid.optimize.half import open_fp16
 from edgevid.runtime.cuda.driver import gpus
 from edgevid.runtime.engine import Engine
 from edgevid.runtime.manifest import Manifest
 from edgevid.runtime.onnxruntime.engine import OrtEngine
+from edgevid.runtime.onnxruntime.weight_inputs import stores_half
 from edgevid.runtime.recipe import Precision, Recipe
 from edgevid.runtime.tensorrt.engine import TrtEngine
 from edgevid.runtime.variants import variant_of
@@ -65,13 +69,20 @@ class Verifier:
             return SKIPPED
         report(f"comparing {graph.name} with {self.model.name} in ONNX Runtime")
         try:
-            with OrtEngine(graph, device="cpu", disable_optimizations=True) as candidate:
+            with self._open(graph) as candidate:
                 return self._compare(candidate, f"{graph.name} in ONNX Runtime", engine)
         except ParityError as error:
             if variant_of(graph) != "int8-trt-fp16":
                 raise
             hint = "Try --fallback-precision fp32 first: it keeps FP32 between the INT8 layers"
             raise ParityError(f"{error}. {hint}") from error
+
+    @staticmethod
+    def _open(graph: Path) -> OrtEngine:
+        """The graph as the device will compute it."""
+        if stores_half(graph.read_bytes()):
+            return open_fp16(graph)
+        return OrtEngine(graph, device="cpu", disable_optimizations=True)
 
     def engine(
         self, part: Path, manifest: Manifest, engine: Path, report: Callable[[str], None]
@@ -97,6 +108,9 @@ class Verifier:
                 reference, candidate, self.recipe, frames, precision=self.precision,
                 min_agreement=self.options.min_agreement, names=(f"{self.model.name} in FP32", name),
             )  # fmt: skip
+        following = FALLBACK.get(self.precision)
+        remedy = f"use --precision {following} (--try-next does)" if following else "check the device"
+        report = dataclasses.replace(report, remedy=remedy)
         if not report.passed:
             write_atomic(report_path(engine), json.dumps(report.as_dict(), indent=1) + "\n")
         return report.raise_if_failed().as_dict()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgevid.detect.detector import Detector
+from edgevid.errors import ModelError
 from edgevid.optimize.agreement import BoxAgreement, above_threshold, match_boxes
 from edgevid.optimize.compare.pair import FramePair, FrameTask, TaskMetrics
 from edgevid.optimize.frames import NamedFrame
@@ -41,8 +42,16 @@ class BoxTask(FrameTask):
         self._ious, self._scores = list[Array](), list[Array]()
 
     def answer(self, side: int, frame: NamedFrame) -> Detections:
-        """Boxes of the reference (0) or the candidate (1), those just below the threshold too."""
-        return self._detectors[side].detect([frame.frame])[0]
+        """Boxes of the reference (0) or the candidate (1), those just below the threshold too.
+
+        None of a candidate that gives NaN: its raw outputs reject it.
+        """
+        try:
+            return self._detectors[side].detect([frame.frame])[0]
+        except ModelError as error:
+            if side == 0 or "NaN" not in str(error):
+                raise
+            return Detections.empty()
 
     def pair(self, frame: NamedFrame, faint_a: Detections, faint_b: Detections) -> FramePair:
         """Matches both models' answers to one frame."""

@@ -51,6 +51,8 @@ class ParityReport:
     """The frames with the most differences, worst first, with their images."""
     notes: tuple[str, ...]
     """What limits the evidence."""
+    remedy: str = "use the next precision"
+    """What to do where it did not pass."""
 
     @property
     def agreement(self) -> float:
@@ -77,8 +79,8 @@ class ParityReport:
             )
         if self.non_finite:
             return (
-                f"{b} has {self.non_finite} NaN or infinite values where {a} has finite ones "
-                "(overflow); keep those operations in FP32"
+                f"{b} has {self.non_finite} NaN or infinite values where {a} has finite ones (overflow); "
+                f"{self.remedy}"
             )
         over = f" over {self.frames} frames" if self.task.unit != "frames" else ""
         text = (
@@ -87,10 +89,8 @@ class ParityReport:
         )
         if self.passed:
             return text
-        return (
-            f"{text}: below the floor. Worst: {self.worst[0].name} ({self.worst[0].difference}). Keep more "
-            "layers in higher precision, use the next precision, or lower --min-agreement"
-        )
+        worst = f"{self.worst[0].name} ({self.worst[0].difference})"
+        return f"{text}: below the floor. Worst: {worst}. Lower --min-agreement, or {self.remedy}"
 
     def raise_if_failed(self) -> ParityReport:
         """The report itself where it passed; ParityError with its summary otherwise."""

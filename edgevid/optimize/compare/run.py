@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,15 @@ from edgevid.errors import InputError
 from edgevid.files.digest import sha256_of
 from edgevid.models.catalog import recipes
 from edgevid.models.hub import resolve_model
+from edgevid.optimize import half
 from edgevid.optimize.compare.gate import ParityReport, compare_engines
 from edgevid.optimize.conditions import conditions
 from edgevid.optimize.frames import read_frames
 from edgevid.runtime import Engine, LoadedEngine, Recipe, load_engine, read_recipe
+from edgevid.runtime.device import parse_device
 from edgevid.runtime.onnxruntime.engine import OrtEngine
+from edgevid.runtime.onnxruntime.session import has_cuda
+from edgevid.runtime.onnxruntime.weight_inputs import stores_half
 from edgevid.runtime.recipe import Precision
 from edgevid.runtime.variants import FOR_TENSORRT, variant_of
 
@@ -83,12 +88,27 @@ def compare(
             "score threshold": _threshold(recipe, score_threshold),
             **here,
         }
-    if assignment := getattr(candidate, "assignment", ""):
-        report = dataclasses.replace(report, notes=(*report.notes, assignment))
+    more = [getattr(candidate, "assignment", ""), half.NOTE if _is_simulated(second, device) else ""]
     if first.recipe is None and second.recipe is None:
-        note = f"no recipe was found: the decoding is a draft from the shapes of {first.file.name}"
-        report = dataclasses.replace(report, notes=(*report.notes, note))
+        more.append(f"no recipe was found: the decoding is a draft from the shapes of {first.file.name}")
+    notes = (*report.notes, *(note for note in more if note))
+    report = dataclasses.replace(report, notes=notes, remedy=_remedy(first, second, data, report.frames))
     return report, {key: value for key, value in found.items() if value}
+
+
+def _remedy(first: ComparedModel, second: ComparedModel, data: str | Path, frames: int) -> str:
+    """The command that makes the candidate again, on these very frames."""
+    if second.precision == "fp32":
+        return "check that both are of one model"
+    words = ["edgevid", "quantize", first.requested, "--data", str(data), "--max-frames", str(frames)]
+    what = "make it again on these frames"
+    if second.file.suffix.lower() != ".onnx":
+        words[1] = "build"
+        words += ["--precision", second.precision]
+    elif second.precision == "fp16":
+        words += ["--precision", "fp16"]
+        what += ", which keeps operators that overflow in FP32"
+    return f"{what}: {shlex.join(words)}"
 
 
 def find_model(requested: str | Path, precision: Precision | None) -> ComparedModel:
@@ -122,6 +142,8 @@ def load_model(
     InputError where a name would run in another precision than the requested one: that verifies nothing.
     """
     recipe = recipe or model.recipe
+    if _is_simulated(model, device):
+        return half.open_fp16(model.file, threads=threads)
     if Path(model.requested).suffix.lower() == ".onnx":
         unchanged = variant_of(model.file) in FOR_TENSORRT
         return OrtEngine(model.file, device=device, threads=threads, disable_optimizations=unchanged)
@@ -138,6 +160,13 @@ def load_model(
     return engine
 
 
+def _is_simulated(model: ComparedModel, device: str) -> bool:
+    """Whether this is an FP16 file that would run on ONNX Runtime's CPU, which does not round as a device."""
+    kind, _ = parse_device(device)
+    on_cpu = kind == "cpu" or (kind == "auto" and not has_cuda())
+    return on_cpu and Path(model.requested).suffix.lower() == ".onnx" and stores_half(model.file.read_bytes())
+
+
 def precision_of(path: Path) -> Precision:
     """The precision of a model file: from the manifest or record next to it, else from its operators."""
     stated = _record(path).get("precision")
@@ -148,6 +177,8 @@ def precision_of(path: Path) -> Precision:
     content = path.read_bytes()
     if b"DequantizeLinear" in content or b"QLinearConv" in content or b"ConvInteger" in content:
         return "int8"
+    if stores_half(content):
+        return "fp16"
     words = path.stem.casefold().replace("_", "-").replace(".", "-").split("-")
     return "fp16" if {"fp16", "half", "float16"} & set(words) else "fp32"
 

@@ -25,8 +25,11 @@ from edgevid.types import Array, Detections, Frame
 class Evaluator:
     """Compares models with a reference whose answers to some frames are computed once."""
 
-    def __init__(self, recipe: Recipe, frames: Sequence[Frame], reference: Path) -> None:
-        """InputError for a recipe of another task than detect, classify, pose or features."""
+    def __init__(self, recipe: Recipe, frames: Sequence[Frame], reference: Any) -> None:
+        """`reference` is a path or an onnx ModelProto.
+
+        InputError for a recipe of another task than detect, classify, pose or features.
+        """
         self.recipe = recipe
         self.frames = [NamedFrame(f"frame {n}", frame) for n, frame in enumerate(frames, start=1)]
         with _engine(reference) as engine:

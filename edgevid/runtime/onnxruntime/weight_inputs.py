@@ -16,6 +16,8 @@ from pathlib import Path
 from edgevid.files.digest import sha256_of, sha256_of_all
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+HALF = b"\x0a"
+"""TensorProto.FLOAT16 as a data type."""
 
 
 def without_weight_inputs(model: bytes) -> bytes:
@@ -66,6 +68,19 @@ def external_files(model: bytes) -> tuple[str, ...]:
                 if pair.get(1) == b"location":
                     found.add(pair.get(2, b"").decode("utf-8", "replace"))
     return tuple(sorted(found))
+
+
+def stores_half(model: bytes) -> bool:
+    """Whether a model has FP16 weights; False for bytes that are no protocol buffer."""
+    weights = (
+        (value, end)
+        for number, _, start, stop in _fields(model, 0, len(model)) if number == 7
+        for kind, _, value, end in _fields(model, start, stop) if kind == 5
+    )  # fmt: skip
+    try:
+        return any(n == 2 and model[v:e] == HALF for one in weights for n, _, v, e in _fields(model, *one))
+    except ValueError:
+        return False
 
 
 def model_digest(path: Path) -> str:

@@ -10,10 +10,12 @@ from builder_samples import blinded, int8, rtx_options
 from onnx_models import node, save
 
 from edgevid.errors import InputError, ParityError
+from edgevid.optimize.builder import build as module
 from edgevid.optimize.builder.build import build
 from edgevid.optimize.builder.verify import Verification, report_path
 from edgevid.runtime.manifest import manifest_path, read_manifest
 from edgevid.runtime.recipe import LocalRecipe
+from edgevid.runtime.variants import read_record
 
 
 @pytest.mark.usefixtures("rtx")
@@ -33,16 +35,27 @@ def test_a_verified_engine_states_its_agreement(frames: Path, street: tuple[Loca
 
 @pytest.mark.usefixtures("rtx")
 def test_below_the_floor_nothing_is_built_and_the_figures_stay(
-    frames: Path, street: tuple[LocalRecipe, Path]
+    frames: Path, street: tuple[LocalRecipe, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, folder = street
-    blinded(recipe, folder)
+    monkeypatch.setattr(module, "make_fp16", lambda *_, **__: blinded(recipe, folder))
     with pytest.raises(ParityError, match=r"street_nano.fp16.onnx.* below the floor"):
         build(recipe, rtx_options("fp16"), verification=Verification(frames, min_agreement=0.9))
     assert not list(folder.glob("*.engine"))
     found = json.loads(report_path(folder / "street_nano.fp16.rtx.engine").read_text())
     assert found["passed"] is False
     assert found["agreement"] < 0.1
+
+
+@pytest.mark.usefixtures("rtx")
+def test_an_fp16_graph_that_was_not_measured_on_frames_is_made_again(
+    frames: Path, street: tuple[LocalRecipe, Path]
+) -> None:
+    recipe, folder = street
+    blinded(recipe, folder)
+    done = build(recipe, rtx_options("fp16"), verification=Verification(frames, min_agreement=0.9))
+    assert done.manifest.parity["graph"]["agreement"] >= 0.9
+    assert read_record(folder / "street_nano.fp16.onnx")["frames"] == len(list(frames.iterdir()))
 
 
 @pytest.mark.usefixtures("rtx")
@@ -57,10 +70,10 @@ def test_int8_with_fp16_around_it_is_rejected_with_the_way_out(
 
 @pytest.mark.usefixtures("rtx")
 def test_the_next_precision_is_tried_and_the_manifest_records_it(
-    frames: Path, street: tuple[LocalRecipe, Path]
+    frames: Path, street: tuple[LocalRecipe, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, folder = street
-    blinded(recipe, folder)
+    monkeypatch.setattr(module, "make_fp16", lambda *_, **__: blinded(recipe, folder))
     done = build(
         recipe,
         rtx_options("fp16"),
@@ -75,7 +88,7 @@ def test_the_next_precision_is_tried_and_the_manifest_records_it(
 @pytest.mark.usefixtures("rtx")
 def test_a_graph_without_a_recipe_cannot_be_verified(tmp_path: Path) -> None:
     path = tmp_path / "plain.onnx"
-    save(path, [node("Relu", "x", "y")], {"x": ("float32", (1, 3, 8, 8))}, {"y": (1, 3, 8, 8)})
+    save(path, [node("Relu", "x", "y")], {"x": ("float32", (1, 5, 8, 8))}, {"y": (1, 5, 8, 8)})
     with pytest.raises(InputError, match=r"no recipe states its preprocessing.*edgevid inspect"):
         build(path, rtx_options("fp32"), verification=Verification("frames"))
     assert build(path, rtx_options("fp32")).manifest.layers["convolutions"] == {}
