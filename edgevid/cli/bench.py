@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
+from rich.cells import cell_len
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
@@ -48,11 +51,10 @@ def command(
 
 
 def _show(found: Benchmark) -> None:
-    from edgevid.cli.tables import print_table
     from edgevid.optimize.conditions import as_rows
 
     console = results()
-    print_table(console, _times(found.timings))
+    _show_times(console, found.timings)
     console.print()
     for t in found.timings:
         threads = f", {t.threads} thread{'s' if t.threads != 1 else ''}" if t.threads else ""
@@ -67,18 +69,36 @@ def _show(found: Benchmark) -> None:
         console.print(f"[dim]{escape(key)}:[/] {escape(value)}", highlight=False)
 
 
-def _times(timings: tuple[Timing, ...]) -> Table:
+def _show_times(console: Console, timings: tuple[Timing, ...]) -> None:
+    """The table; where it is wider than the terminal each name has a line of its own above its figures."""
+    from edgevid.cli.tables import print_table
+
+    with console.capture() as wide:
+        print_table(console, _times(timings, [t.title for t in timings]))
+    if all(cell_len(Text.from_ansi(line).plain.rstrip()) <= console.width for line in wide.get().split("\n")):
+        console.out(wide.get(), end="", highlight=False)
+        return
+    with console.capture() as narrow:
+        print_table(console, _times(timings, [" " for _ in timings]))
+    heading, *figures = narrow.get().splitlines()
+    console.out(heading, highlight=False)
+    for t, line in zip(timings, figures, strict=True):
+        console.out(t.title, highlight=False)
+        console.out(line, highlight=False)
+
+
+def _times(timings: tuple[Timing, ...], names: list[str]) -> Table:
     """Milliseconds as p50 / p99; the last column is the speed relative to the first engine."""
     from edgevid.cli.tables import number_table
     from edgevid.optimize.bench_subject import STAGES
 
     table = number_table("ms, p50 / p99", *STAGES, "CPU", "fps", "")
     first = timings[0].at("frame", 50)
-    for t in timings:
+    for t, name in zip(timings, names, strict=True):
         cells = [f"{_short(t.at(s, 50))} / {_short(t.at(s, 99))}" if s in t.ms else "-" for s in STAGES]
         middle = t.at("frame", 50)
         more = [_short(t.cpu_ms), f"{1000 / middle:.1f}", f"{first / middle:.2f}x"]
-        table.add_row(escape(t.title), *cells, *more)
+        table.add_row(escape(name), *cells, *more)
     return table
 
 

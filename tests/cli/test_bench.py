@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from rich.console import Console
 from tiny_detector import bench_folder
 
 from edgevid.cli import main
-from edgevid.cli.bench import _short
+from edgevid.cli.bench import _short, _show_times
+from edgevid.optimize.bench_subject import STAGES, Timing
 
 
 @pytest.fixture
@@ -32,6 +36,22 @@ def test_the_command_prints_a_table_and_writes_json(folder: Path, capsys: pytest
     with pytest.raises(SystemExit):
         main([*words, "--json", "-"])
     assert json.loads(capsys.readouterr().out)["engines"][0]["engine"] == "tiny fp32"
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_names_are_whole_in_every_width(width: int) -> None:
+    names = ("movenet-singlepose-lightning-192 int8", "yolox-nano-416 fp32")
+    ms = {stage: np.full(3, 139.0) for stage in STAGES}
+    timings = tuple(
+        Timing(name, "m", "f", "fp32", "cpu", 1, "1x3x320x320 float32", 0.1, ms, 50.0) for name in names
+    )
+    out = io.StringIO()
+    _show_times(Console(width=width, file=out), timings)
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    assert max(map(len, lines)) <= width
+    assert all(sum(name in line for line in lines) == 1 for name in names)
+    assert sum("139 / 139" in line for line in lines) == 2
+    assert len(lines) == (5 if width == 80 else 3)  # at 80 columns figures stand under their name
 
 
 def test_three_digits_are_shown() -> None:

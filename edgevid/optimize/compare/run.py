@@ -74,7 +74,7 @@ def compare(
     titles = (f"{first.title} (A)", f"{second.title} (B)") if same else (first.title, second.title)
     with (
         _reference(first, recipe, device, threads) as reference,
-        load_model(second, device, threads, recipe=other) as candidate,
+        load_model(second, device, threads, recipe=other, as_on_device=True) as candidate,
     ):
         report = compare_engines(
             reference, candidate, recipe, frames,
@@ -135,14 +135,20 @@ def _next_to(reference: ComparedModel, requested: str | Path) -> str | Path:
 
 
 def load_model(
-    model: ComparedModel, device: str, threads: int | None, *, recipe: Recipe | None = None
+    model: ComparedModel,
+    device: str,
+    threads: int | None,
+    *,
+    recipe: Recipe | None = None,
+    as_on_device: bool = False,
 ) -> LoadedEngine:
     """The engine of a model: exactly the file that was given, or what `load_engine` selects for a name.
 
+    `as_on_device` lets the CPU round FP16 as a device does, which takes longer than the file itself.
     InputError where a name would run in another precision than the requested one: that verifies nothing.
     """
     recipe = recipe or model.recipe
-    if _is_simulated(model, device):
+    if as_on_device and _is_simulated(model, device):
         return half.open_fp16(model.file, threads=threads)
     if Path(model.requested).suffix.lower() == ".onnx":
         unchanged = variant_of(model.file) in FOR_TENSORRT
@@ -205,7 +211,7 @@ def _reference(model: ComparedModel, recipe: Recipe, device: str, threads: int |
     """ONNX Runtime on the CPU for an FP32 ONNX model, whatever else could run it here."""
     if model.file.suffix.lower() == ".onnx" and model.precision == "fp32":
         return OrtEngine(model.file, device="cpu", threads=threads)
-    return load_model(model, device, threads, recipe=recipe)
+    return load_model(model, device, threads, recipe=recipe, as_on_device=True)
 
 
 def _drafted(model: ComparedModel) -> Recipe:
