@@ -29,7 +29,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgevid import kernels
 from edgevid.actions.load import load_recognizer
 from edgevid.detect.detector import Detector
-from edgevid.detect.rotated import enclosing
+from edgevid.detect.rotated import enclosing, prob_iou
 from edgevid.types import Detections, Frame
 
 SCORE = 0.001
@@ -182,21 +182,26 @@ def compare(case: Case, folder: Path) -> Difference:
     pixels = scene(case.size, 9)
     if case.config.endswith("-cls"):
         return _compare_classes(path, original, pixels)
-    # Half precision gives many equal scores, whose order is chance: nothing is suppressed then.
-    limits = {"nms_iou": 1.0, "max_detections": 3000} if case.half else {}
-    detector = Detector(path, device="cpu", threads=1, score_threshold=SCORE, **limits)
+    # No limit, as what lies outside of the frame counts for Ultralytics; and half precision gives many equal
+    # scores, whose order is chance: nothing is suppressed then.
+    iou = 1.0 if case.half else 0.7
+    if case.half:  # Ultralytics measures overlap in the precision of the outputs
+        original = path = _with_float_outputs(original)
+    detector = Detector(path, device="cpu", threads=1, score_threshold=SCORE, max_detections=3000)
+    if detector.nms_iou is not None:
+        detector.nms_iou = iou
     detector.same_object_iou = None  # Ultralytics lets boxes of different classes overlap
     frame = Frame(pixels, 0.0, 0)
     tensor = next(iter(detector.preprocess([frame])[0].values())).copy()
     found = detector.detect([frame])[0]
     scale = np.float32(1 / 255) if case.input == "uint8" else np.float32(1)
-    read = _with_float_outputs(original) if case.half else original
-    options = {"iou": 1.0, "max_det": 3000} if case.half else {}
-    return _difference(found, _ultralytics(read, tensor.astype(np.float32) * scale, **options))
+    result = _ultralytics(original, tensor.astype(np.float32) * scale, iou)
+    candidates = detector._decode.read(detector.engine.run({detector.recipe.input_name: tensor}), 0, SCORE)
+    return _difference(found, result, candidates, half=case.half)
 
 
 def _with_float_outputs(path: Path) -> Path:
-    """The same file with float32 outputs, as Ultralytics measures overlap in the precision of the outputs."""
+    """The same file with float32 outputs."""
     model = onnx.load(path)
     for output in model.graph.output:
         name = output.name
@@ -223,7 +228,7 @@ def _with_nms() -> None:
         sys.modules["torchvision"] = stand_in
 
 
-def _ultralytics(path: Path, tensor: np.ndarray, **options: Any) -> Any:
+def _ultralytics(path: Path, tensor: np.ndarray, iou: float) -> Any:
     """Ultralytics' own Results of its own export."""
     import torch
     from ultralytics import RTDETR, YOLO
@@ -236,13 +241,13 @@ def _ultralytics(path: Path, tensor: np.ndarray, **options: Any) -> Any:
         str(path), **({} if "rtdetr" in path.stem else {"task": task or "detect"})
     )
     (result,) = model.predict(
-        torch.from_numpy(tensor), conf=SCORE, verbose=False, save=False, device="cpu",
-        imgsz=tensor.shape[2:], **{"iou": 0.7, "max_det": 300, **options},
+        torch.from_numpy(tensor), conf=SCORE, iou=iou, max_det=3000, verbose=False, save=False, device="cpu",
+        imgsz=tensor.shape[2:],
     )  # fmt: skip
     return result
 
 
-def _difference(found: Detections, result: Any) -> Difference:
+def _difference(found: Detections, result: Any, candidates: Any, *, half: bool) -> Difference:
     """Each of edgevid's boxes against the nearest of Ultralytics' boxes of the same class and score."""
     turned = result.obb is not None
     theirs = (result.obb if turned else result.boxes).data.numpy()
@@ -261,13 +266,13 @@ def _difference(found: Detections, result: Any) -> Difference:
     if full is not None:  # Ultralytics drops objects without a pixel
         keep = np.array([bool(m.pixels.any()) for m in found.masks.tolist()], bool)
     made, used = Difference(int(keep.sum())), np.zeros(len(boxes), bool)
-    upright_ours, missing = found.boxes, []
+    missing = []
     for row in np.flatnonzero(keep):
         off = np.abs(boxes - ours[row]).max(1) + 1e3 * np.abs(scores - found.scores[row])
         off[used | (labels != found.labels[row])] = np.inf
         best = int(off.argmin()) if len(off) else -1
         if best < 0 or not off[best] < 1:
-            missing.append((*upright_ours[row], found.scores[row], found.labels[row]))
+            missing.append((*ours[row], found.scores[row], found.labels[row]))
             continue
         used[best] = True
         made.box_px = max(made.box_px, float(np.abs(boxes[best, :4] - ours[row, :4]).max()))
@@ -281,31 +286,39 @@ def _difference(found: Detections, result: Any) -> Difference:
             points = found.keypoints[row].copy()
             points[:, :2] = np.clip(points[:, :2], 0, size)  # as Ultralytics does
             off_by = np.abs(result.keypoints.data.numpy()[best] - points)
+            if half:  # Ultralytics moves them in half precision: one step of it is no difference
+                off_by = np.maximum(off_by - np.spacing(np.abs(points).astype(np.float16)), 0)
             made.keypoint_px = max(made.keypoint_px, float(off_by.max()))
-    theirs = np.column_stack([upright, scores, labels])
-    ours = np.column_stack([upright_ours, found.scores, found.labels])
-    both = [(np.array(one), theirs) for one in missing] + [(one, ours) for one in theirs[inside & ~used]]
+    theirs = np.column_stack([boxes, scores, labels])
+    ours = np.column_stack([ours, found.scores, found.labels])
+    if turned:  # Fast NMS: what is suppressed suppresses, too
+        theirs_all = ours_all = np.column_stack([candidates[3], candidates[1], candidates[2]])
+    else:
+        theirs_all, ours_all = theirs, ours
+    both = [(np.array(one), theirs_all) for one in missing]
+    both += [(one, ours_all) for one in theirs[inside & ~used]]
     lost = [one for one in both if not _is_borderline(*one)]
-    first = np.array([one for one, _ in both if not any(one is other for other, _ in lost)]).reshape(-1, 6)
+    first = np.array([one for one, _ in both if not any(one is other for other, _ in lost)]).reshape(
+        -1, ours.shape[1]
+    )
     made.unmatched = sum(not _is_borderline(one, first, follows=True) for one, _ in lost)
     made.borderline = len(both) - made.unmatched
     return made
 
 
 def _is_borderline(one: np.ndarray, others: np.ndarray, *, follows: bool = False) -> bool:
-    """Whether a box x1, y1, x2, y2, score, label that the others lack overlaps one by about the threshold.
+    """Whether a box, score, label that the others lack overlaps one of them by about the threshold.
 
-    Or comes after the 300 best (some of which may lie outside of the frame), or has the very score of the one
-    that suppresses it; with `follows`, whether it was suppressed by one of the others, which are borderline.
+    Or has the very score of the one that suppresses it; with `follows`, whether it was suppressed by one of
+    the others, which are borderline.
     """
-    if len(others) >= 280 and one[4] <= others[:, 4].min() + 1e-4:
-        return True
-    rivals = others[others[:, 5] == one[5]].astype(np.float32)
-    overlap = kernels.iou(one[None, :4].astype(np.float32), rivals[:, :4])[0]
-    ties = (overlap > 0.7) & (np.abs(rivals[:, 4] - one[4]) < 1e-7)
+    rivals = others[others[:, -1] == one[-1]].astype(np.float32)
+    measure, near = (kernels.iou, 0.02) if len(one) == 6 else (prob_iou, 0.001)
+    overlap = measure(one[None, :-2].astype(np.float32), np.ascontiguousarray(rivals[:, :-2]))[0]
+    ties = (overlap > 0.7) & (np.abs(rivals[:, -2] - one[-2]) < 1e-7)
     if follows:
         return bool((overlap > 0.68).any())
-    return bool(((np.abs(overlap - 0.7) < 0.02) | ties).any())
+    return bool(((np.abs(overlap - 0.7) < near) | ties).any())
 
 
 def _compare_classes(path: Path, original: Path, pixels: np.ndarray) -> Difference:
