@@ -153,6 +153,9 @@ def json_schema(kind: type) -> dict[str, Any]:
             for one in found["properties"].values():
                 if one.get("default", ABSENT) is None:
                     del one["default"]
+            doc = schema["cls"].__doc__ or ""
+            if doc and not doc.startswith(f"{schema['cls'].__name__}("):  # pydantic 2.13 has it already
+                found.setdefault("description", inspect.cleandoc(doc))
             return found
 
         def nullable_schema(self, schema: Any) -> Any:  # a key that may be left out: TOML has no null

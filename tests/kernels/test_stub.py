@@ -57,6 +57,7 @@ def test_the_twins_have_the_same_signatures() -> None:
 
 
 def test_the_stub_is_current(native: Any) -> None:
+    pytest.importorskip("nanobind", "3.0", reason="nanobind 2 writes the types in another form")
     stubgen = pytest.importorskip("nanobind.stubgen")
     made = stubgen.StubGen(native)
     made.put(native)
