@@ -231,8 +231,8 @@ def test_an_image_has_one_pixel_or_more(tmp_path: Path) -> None:
         ([1, 1], True),
         ([0.9, 1], False),
         ([1, 0.9], False),
-        ([1e6, 1], False),
-        ([1, 1e6], False),
+        ([1.1e6, 1], False),
+        ([1, 1.1e6], False),
     ):
         path.write_text(f"image_size = {size}\n[rectangle]\npixels = {corners}\nwidth_m = 7\nlength_m = 30\n")
         if good:
