@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from typer import Argument, Option
 
@@ -28,6 +28,8 @@ JointRisk = Annotated[float | None, Option(help="At most this share of all track
 CostRatio = Annotated[float | None, Option(help="One error costs as much as this many abstentions.")]
 PerClass = Annotated[bool, Option("--per-class", help="A threshold for each class with enough tracks.")]
 NoFit = Annotated[bool, Option("--no-temperature", help="Do not fit temperature and correlation.")]
+Values = Annotated[str, Option(help="What scores are, if unclear: probabilities, percent or logits.")]
+Labels = Annotated[str, Option(help="What labels are, if unclear: names or indices.")]
 Model = Annotated[Path | None, Option(help="Model file of the scores: binds the policy to its hash.")]
 
 
@@ -53,7 +55,9 @@ def command(
     ] = None,
     base: Annotated[Path | None, Option(help="Policy file whose other rules are kept.")] = None,
     per_class: PerClass = False,
-    logits: Annotated[bool, Option("--logits", help="The scores are raw network outputs.")] = False,
+    values: Values = "auto",
+    logits: Annotated[bool, Option("--logits", help="Raw network outputs: as --values logits.")] = False,
+    labels: Labels = "auto",
     no_temperature: NoFit = False,
     aggregate: Annotated[str | None, Option(help="mean-log-prob, vote or sequential.")] = None,
     task: Annotated[str, Option(help='What is recognized: "action", ...')] = "",
@@ -73,13 +77,16 @@ def command(
     }
     check_outputs({"--out": (out, "TOML")}, (scores, production, base, model), force=force)
     check_folder(plots or out.parent)
-    table = read_scores(scores, logits=logits)
+    kind: Any = "logits" if logits and values == "auto" else values
+    if logits and kind != "logits":
+        raise InputError(f"tune: expected one kind of scores, got --logits and --values {values}")
+    table = read_scores(scores, values=kind, labels=cast("Any", labels))
     started = _started(base, table.names, aggregate)
     report = tune(
         table,
         _target(targets, confidence, method),
         settings=started.settings,
-        production=read_scores(production, logits=logits) if production else None,
+        production=read_scores(production, values=kind, labels=cast("Any", labels)) if production else None,
         per_class=per_class,
         fit=not no_temperature,
     )

@@ -36,7 +36,7 @@ def spread(confidences: list[float], wrong: list[int], names: int = 3) -> ScoreT
     """Verdicts for class 0 with these confidences; the wrong ones have label 1."""
     rest = [[(1 - c) / (names - 1)] * (names - 1) for c in confidences]
     values = np.array([[c, *r] for c, r in zip(confidences, rest, strict=True)])
-    return make_table({"values": values, "labels": np.array(wrong)})
+    return make_table({"values": values, "labels": np.array(wrong)}, values="probabilities")
 
 
 def csv_of(path: Path, columns: dict[str, Array], *, labels: bool = True) -> Path:

@@ -148,7 +148,7 @@ def _from_folders(data: Path) -> list[LabeledVideo]:
 def _from_csv(path: Path) -> list[LabeledVideo]:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # Excel's "CSV UTF-8" has a mark
         rows = list(csv.DictReader(file))
     if not rows or not {"path", "label"} <= set(rows[0]):
         raise FileFormatError(

@@ -161,12 +161,15 @@ def fixed_sequence(found: RiskCoverage, risk: float, delta: float) -> float | No
     """
     base = min_error_free(risk, delta)
     start = min(3 * base, max(base, found.n // 2))
-    best = None
-    for row in range(int(np.searchsorted(found.emitted, start)), len(found.thresholds)):
-        if not certified(int(found.wrong[row]), int(found.emitted[row]), risk, delta):
+    first = row = int(np.searchsorted(found.emitted, start))
+    while row < len(found.thresholds):
+        wrong, emitted, step = int(found.wrong[row]), int(found.emitted[row]), 1
+        if not certified(wrong, emitted, risk, delta):
             break
-        best = float(found.thresholds[row])
-    return best
+        while certified(wrong + step, emitted, risk, delta):  # what passes here passes with more verdicts
+            wrong, step = wrong + step, 2 * step
+        row = int(np.searchsorted(found.wrong, wrong, side="right"))
+    return float(found.thresholds[row - 1]) if row > first else None
 
 
 def sgr(found: RiskCoverage, risk: float, delta: float) -> float | None:

@@ -1,28 +1,28 @@
-"""Score tables for tuning: read from CSV or NPZ with every error named, reduced to one verdict per track.
-
-CSV: a header line; optional columns `track`, `time` and `label`, and one column per class, named after it.
-NPZ: `values` (N, C), and optional arrays `labels`, `tracks`, `times`, `names`.
-"""
+"""Score tables for tuning: CSV or NPZ, checked, and reduced to one verdict per track."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
 from edgevid.abstain.policy import Policy, Settings
-from edgevid.actions.recognizer import softmax
 from edgevid.errors import FileFormatError, InputError
+from edgevid.evaluate.tune.score_files import fail, read_csv, read_npz
+from edgevid.evaluate.tune.score_kinds import (
+    LabelKind,
+    ValueKind,
+    label_indices,
+    to_probabilities,
+)
 from edgevid.files.digest import sha256_of
 from edgevid.types import Array, Reason, Scores, Tracks
 
-SPECIAL = ("track", "time", "label")
+AT_ONCE = 20_000
+"""Tracks that a policy judges at a time: each takes memory in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class ScoreTable:
     """(N,) int64, 1 to the number of tracks; rows without a track column are a track each."""
     times: Array
     """(N,) seconds; the order of the rows where there is no time column."""
+    decimals: int = 0
+    """Decimals that the values were rounded to, 0 where that is too fine to matter."""
     path: Path = Path()
     sha256: str = ""
 
@@ -45,8 +47,8 @@ class ScoreTable:
         """Only the rows of these tracks."""
         rows = np.isin(self.tracks, chosen)
         labels = None if self.labels is None else self.labels[rows]
-        return ScoreTable(
-            self.names, self.values[rows], labels, self.tracks[rows], self.times[rows], self.path, self.sha256
+        return dataclasses.replace(
+            self, values=self.values[rows], labels=labels, tracks=self.tracks[rows], times=self.times[rows]
         )
 
 
@@ -73,110 +75,88 @@ class TrackVerdicts:
         return np.asarray(self.predicted != self.labels)
 
 
-def read_scores(path: str | Path, *, logits: bool = False) -> ScoreTable:
-    """The score table at `path`; with `logits` its values go through a softmax first."""
+def read_scores(path: str | Path, *, values: ValueKind = "auto", labels: LabelKind = "auto") -> ScoreTable:
+    """The score table at `path`; `values` and `labels` are as of `make_table`."""
     path = Path(path)
     try:
         sha256 = sha256_of(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; check the path") from None
     if path.suffix.lower() == ".npz":
-        columns = _read_npz(path)
+        columns = read_npz(path)
     elif path.suffix.lower() == ".csv":
-        columns = _read_csv(path)
+        columns = read_csv(path)
     else:
         raise FileFormatError(path, "the file's name", expected="it to end in .csv or .npz", got=path.name)
-    return make_table(columns, path=path, sha256=sha256, logits=logits)
+    return make_table(columns, path=path, sha256=sha256, values=values, labels=labels)
 
 
 def make_table(
-    columns: Mapping[str, Array], *, path: Path = Path(), sha256: str = "", logits: bool = False
+    columns: Mapping[str, Array],
+    *,
+    path: Path = Path(),
+    sha256: str = "",
+    values: ValueKind = "auto",
+    labels: LabelKind = "auto",
 ) -> ScoreTable:
-    """The checked table of `values` and optional `labels`, `tracks`, `times`, `names`."""
-    values = np.asarray(columns["values"])
-    if values.ndim != 2 or not np.issubdtype(values.dtype, np.number):
-        _fail(path, "values", "numbers of shape (N, classes)", f"{values.dtype} {values.shape}")
-    if not len(values):
-        _fail(path, "values", "at least one row", "none")
-    if values.shape[1] < 2:
-        _fail(path, "values", "at least two classes: one cannot be confused", values.shape[1])
-    names = tuple(map(str, columns.get("names", np.arange(values.shape[1]))))
-    if len(names) != values.shape[1] or len(set(names)) < len(names):
-        _fail(path, "names", f"{values.shape[1]} different class names", list(names))
-    values = _probabilities(path, values.astype(np.float64), logits)
-    rows = len(values)
+    """The checked table of `values` and optional `labels`, `tracks`, `times`, `names`.
+
+    The policy will see probabilities of a softmax: "auto" takes those, and is an InputError for what only
+    looks alike (percentages, sigmoids, a second softmax); "probabilities", "percent" and "logits" state what
+    the values are, and "names" and "indices" what labels are that could be both.
+    """
+    given = np.asarray(columns["values"])
+    if given.ndim != 2 or not np.issubdtype(given.dtype, np.number):
+        fail(path, "values", "numbers of shape (N, classes)", f"{given.dtype} {given.shape}")
+    if not len(given):
+        fail(path, "values", "at least one row", "none")
+    if given.shape[1] < 2:
+        fail(path, "values", "at least two classes: one cannot be confused", given.shape[1])
+    names = tuple(map(str, columns.get("names", np.arange(given.shape[1]))))
+    if len(names) != given.shape[1] or len(set(names)) < len(names):
+        fail(path, "names", f"{given.shape[1]} different class names", list(names))
+    shares, decimals = to_probabilities(path, given.astype(np.float64), values)
+    rows = len(given)
     tracks = columns.get("tracks", np.arange(rows))
     times = np.asarray(columns.get("times", np.arange(rows)), np.float64)
     for key, column in (("tracks", tracks), ("times", times)):
         if column.shape != (rows,):
-            _fail(path, key, f"{rows} values, one per row", column.shape)
+            fail(path, key, f"{rows} values, one per row", column.shape)
     if not np.isfinite(times).all():
-        _fail(path, "times", "finite seconds", "NaN or infinity")
+        fail(path, "times", "finite seconds", "NaN or infinity")
     numbers = np.unique(tracks, return_inverse=True)[1].reshape(-1).astype(np.int64) + 1
-    labels = _labels(path, columns.get("labels"), names, rows)
-    if labels is not None:
-        _one_label_a_track(path, numbers, np.asarray(tracks), labels, names)
-    return ScoreTable(names, values.astype(np.float32), labels, numbers, times, path, sha256)
+    truth = label_indices(path, columns.get("labels"), names, rows, labels)
+    if truth is not None:
+        _one_label_a_track(path, numbers, np.asarray(tracks), truth, names)
+    return ScoreTable(names, shares, truth, numbers, times, decimals, path, sha256)
 
 
 def gather(table: ScoreTable, settings: Settings) -> TrackVerdicts:
     """One verdict per track, by the policy that runs in the pipeline."""
     free = Policy(table.names, dataclasses.replace(settings, threshold=0.0, per_class={}))
-    ids = np.unique(table.tracks)
+    order = np.lexsort((table.times, table.tracks))
+    first = np.flatnonzero(np.diff(table.tracks[order], prepend=-1))
+    parts = []
+    for rows in np.split(order, first[AT_ONCE::AT_ONCE]):
+        parts.append(_verdicts(free, table, rows))
+        free.reset()
+    probabilities, confidence, predicted, judged = map(np.concatenate, zip(*parts, strict=True))
+    labels = None if table.labels is None else table.labels[order[first]][judged]
+    return TrackVerdicts(probabilities, confidence, predicted, labels, int((~judged).sum()))
+
+
+def _verdicts(policy: Policy, table: ScoreTable, rows: Array) -> tuple[Array, Array, Array, Array]:
+    """Probabilities, confidence and class of the tracks that these rows decide, and which those are."""
+    own = table.tracks[rows]
+    ids = own[np.diff(own, prepend=-1) != 0]
     none, zeros = np.zeros(len(ids), np.int32), np.zeros(len(ids), np.float32)
     boxes = np.tile(np.array([0, 0, 1e6, 1e6], np.float32), (len(ids), 1))
-    order = np.lexsort((table.times, table.tracks))
-    scores = Scores.of(ids=table.tracks[order], values=table.values[order], times=table.times[order])
+    scores = Scores.of(ids=own, values=table.values[rows], times=table.times[rows])
     tracks = Tracks.of(ids=ids, boxes=boxes, scores=zeros, labels=none, match=none, age=zeros, unseen=zeros)
-    verdicts = free.update(scores, tracks, -np.inf)  # as of long ago: nothing is stale
+    verdicts = policy.update(scores, tracks, -np.inf)  # as of long ago: nothing is stale
     judged = verdicts.reason == Reason.OK
-    labels = None
-    if table.labels is not None:
-        labels = table.labels[np.unique(table.tracks, return_index=True)[1]][judged]
-    return TrackVerdicts(
-        free.probabilities(ids)[judged],
-        verdicts.confidence[judged].astype(np.float64),
-        verdicts.labels[judged],
-        labels,
-        int((~judged).sum()),
-    )
-
-
-def _fail(path: Path, key: str, expected: str, given: object) -> NoReturn:
-    raise FileFormatError(path if path != Path() else "scores", key, expected=expected, got=given)
-
-
-def _probabilities(path: Path, values: Array, logits: bool) -> Array:
-    bad = np.flatnonzero(~np.isfinite(values).all(1))
-    if len(bad):
-        _fail(path, f"row {bad[0] + 1}", "finite scores", f"NaN or infinity in {len(bad)} rows")
-    if logits:
-        return softmax(values)
-    off = np.flatnonzero((np.abs(values.sum(1) - 1) > 1e-2) | (values < 0).any(1))
-    if len(off):
-        expected = "probabilities that sum to 1 (for raw network outputs add --logits)"
-        _fail(path, f"row {off[0] + 1}", expected, [round(float(v), 4) for v in values[off[0]]])
-    return np.asarray(values / values.sum(1, keepdims=True))
-
-
-def _labels(path: Path, given: Array | None, names: tuple[str, ...], rows: int) -> Array | None:
-    if given is None:
-        return None
-    given = np.asarray(given)
-    if given.shape != (rows,):
-        _fail(path, "labels", f"{rows} values, one per row", given.shape)
-    index = {name: number for number, name in enumerate(names)}
-    if given.dtype.kind in "iu":
-        labels = given.astype(np.int64)
-    else:
-        unknown = [str(g) for g in given if str(g) not in index]
-        if unknown and not all(u.isdigit() for u in unknown):
-            _fail(path, "labels", f"one of the classes {', '.join(names)} in every row", unknown[0])
-        labels = np.array([index[str(g)] if str(g) in index else int(str(g)) for g in given], np.int64)
-    if labels.min() < 0 or labels.max() >= len(names):
-        worst = int(labels.min() if labels.min() < 0 else labels.max())
-        _fail(path, "labels", f"class indices 0 to {len(names) - 1}", worst)
-    return labels
+    confidence = verdicts.confidence[judged].astype(np.float64)
+    return policy.probabilities(ids[judged]), confidence, verdicts.labels[judged], judged
 
 
 def _one_label_a_track(
@@ -187,56 +167,4 @@ def _one_label_a_track(
     if len(rows):
         one, two = names[int(first[rows[0]])], names[int(labels[rows[0]])]
         expected = "one label per track (where its label changes, begin another track in the table)"
-        _fail(path, f"track {tracks[rows[0]]}", expected, f"{one} and {two}")
-
-
-def _read_csv(path: Path) -> dict[str, Array]:
-    try:
-        lines = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise FileFormatError(path, "the whole file", expected="CSV text", got=str(error)) from None
-    if not lines or len(lines) < 2:
-        _fail(path, "the whole file", "a header line and at least one row", f"{len(lines)} lines")
-    head, rows = [name.strip() for name in lines[0]], [line for line in lines[1:] if line]
-    for number, row in enumerate(rows, 2):
-        if len(row) != len(head):
-            _fail(path, f"line {number}", f"{len(head)} values as in the header", len(row))
-    names = [name for name in head if name not in SPECIAL]
-    columns = {name: [row[place].strip() for row in rows] for place, name in enumerate(head)}
-    if len(columns) < len(head):
-        _fail(path, "header", "different column names", head)
-    if not names:
-        _fail(path, "header", "a column for each class next to " + ", ".join(SPECIAL), head)
-    made: dict[str, Array] = {"names": np.array(names)}
-    made["values"] = np.stack([_floats(path, name, columns[name]) for name in names], 1)
-    if "label" in columns:
-        if not all(columns["label"]):
-            empty = columns["label"].index("") + 2
-            _fail(path, f"line {empty}: label", "a class in every row (or no label column at all)", "nothing")
-        made["labels"] = np.array(columns["label"])
-    made |= {"tracks": np.array(columns["track"])} if "track" in columns else {}
-    made |= {"times": _floats(path, "time", columns["time"])} if "time" in columns else {}
-    return made
-
-
-def _floats(path: Path, name: str, texts: list[str]) -> Array:
-    values: list[float] = []
-    try:
-        values.extend(map(float, texts))  # those before a wrong one are added
-    except ValueError:
-        _fail(path, f"line {len(values) + 2}: {name}", "a number", texts[len(values)])
-    return np.array(values)
-
-
-def _read_npz(path: Path) -> dict[str, Array]:
-    try:
-        with np.load(path, allow_pickle=False) as read:
-            columns = {key: read[key] for key in read.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise FileFormatError(
-            path, "the whole file", expected="an NPZ of plain arrays", got=str(error)
-        ) from None
-    known = ("values", "labels", "tracks", "times", "names")
-    if "values" not in columns or set(columns) - set(known):
-        _fail(path, "arrays", f"values, and optionally {', '.join(known[1:])}", sorted(columns))
-    return columns
+        fail(path, f"track {tracks[rows[0]]}", expected, f"{one} and {two}")

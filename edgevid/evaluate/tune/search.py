@@ -7,6 +7,7 @@ import datetime
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -168,6 +169,7 @@ def tune(
             f"{table.path or 'scores'}: expected a label column for {target.kind}, got none. "
             "Without labels choose --abstain-rate"
         )
+    _check_rounding(table, target, warnings)
     if production is not None and production.names != table.names:
         raise InputError(f"production: expected the classes {table.names}, got {production.names}")
     fitting, choosing = _split(table, warnings) if fit else (None, table)
@@ -190,8 +192,23 @@ def tune(
         )
     if drift is not None and drift.alarm:
         warnings.append(_shift_warning(drift, chosen_on, deployed, target))
-    count = 0 if fitting is None else len(np.unique(fitting.tracks))
+    count = 0 if fitting is None else int(np.count_nonzero(np.bincount(fitting.tracks)))
     return Report(table, target, settings, chosen_on, count, found, before, after, deployed, drift, warnings)
+
+
+def _check_rounding(table: ScoreTable, target: Target, warnings: list[str]) -> None:
+    """A guarantee needs the numbers that the policy will see: rounded ones tie, and theirs do not."""
+    if not table.decimals:
+        return
+    rounded = f"the values are rounded to {table.decimals} decimal{'s' if table.decimals > 1 else ''}"
+    if target.kind in ("max-risk", "max-joint-risk") and target.method != "naive":
+        where = table.path if table.path != Path() else "scores"
+        raise InputError(
+            f"{where}: {rounded}, and the policy will see them unrounded: {target.kind} cannot be "
+            "guaranteed. Write six decimals; or take a target without a guarantee (--method naive); or, "
+            "where the model itself gives such values, add --values probabilities"
+        )
+    warnings.append(f"{rounded}: the policy will see others, write six decimals")
 
 
 def passes(verdicts: TrackVerdicts, settings: Settings, names: tuple[str, ...]) -> Array:
@@ -207,7 +224,7 @@ def predicted_accuracy(tuning: TrackVerdicts, production: TrackVerdicts) -> floa
 
 
 def _split(table: ScoreTable, warnings: list[str]) -> tuple[ScoreTable | None, ScoreTable]:
-    tracks = np.unique(table.tracks)
+    tracks = np.flatnonzero(np.bincount(table.tracks))
     count = round(HOLDOUT * len(tracks))
     if table.labels is None or count == 0:
         return None, table
@@ -229,7 +246,7 @@ def _fit(table: ScoreTable, settings: Settings, warnings: list[str]) -> Settings
         warnings.append("temperature not fitted: the held-out tracks have no error")
         return settings
     settings = dataclasses.replace(settings, temperature=fit_temperature(table.values, table.labels))
-    several = len(np.unique(table.tracks)) < len(table.tracks)
+    several = np.bincount(table.tracks).max() > 1
     if not several or settings.aggregate != "mean-log-prob":
         return settings
     return dataclasses.replace(settings, correlation=_fit_correlation(table, settings))

@@ -34,6 +34,8 @@ def test_folders_and_csv(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("path,label,group\na/x_1.mp4,run,g1\nb/y.mp4,walk,\n")
     names, found = list_videos(tmp_path / "list.csv")
     assert [(v.label, v.group) for v in found] == [("run", "g1"), ("walk", "y")]
+    (tmp_path / "excel.csv").write_bytes("\ufeffpath,label\r\na/x_1.mp4,run\r\nb/y.mp4,walk\r\n".encode())
+    assert list_videos(tmp_path / "excel.csv")[0] == ("run", "walk")
 
 
 def test_each_error_in_the_data_is_named(tmp_path: Path) -> None:

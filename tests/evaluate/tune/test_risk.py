@@ -189,3 +189,17 @@ def test_a_thousand_tunings_hold_their_guarantee(n: int) -> None:
     assert broken["fixed"] <= 1000 * delta + 3 * math.sqrt(1000 * delta * (1 - delta))
     assert broken["sgr"] <= broken["fixed"]
     assert broken["naive"] > 300  # the common rule
+
+
+def test_the_sequence_in_steps_stops_where_each_test_in_turn_does() -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        confidence = rng.random(3000).round(3)
+        found = risk.curve(confidence, rng.random(3000) > confidence ** (0.02 + seed / 40))
+        start = int(np.searchsorted(found.emitted, min(3 * risk.min_error_free(0.1, 0.05), found.n // 2)))
+        best = None
+        for row in range(start, len(found.thresholds)):
+            if not risk.certified(int(found.wrong[row]), int(found.emitted[row]), 0.1, 0.05):
+                break
+            best = float(found.thresholds[row])
+        assert risk.fixed_sequence(found, 0.1, 0.05) == best

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 from score_tables import csv_of, drawn
 
+from edgevid.actions.recognizer import softmax
 from edgevid.errors import InputError
-from edgevid.evaluate.tune.scores import read_scores
+from edgevid.evaluate.tune import score_files
+from edgevid.evaluate.tune.score_kinds import ValueKind
+from edgevid.evaluate.tune.scores import make_table, read_scores
 
 
 def test_csv_and_npz_hold_the_same(tmp_path: Path) -> None:
@@ -27,7 +31,9 @@ def test_csv_and_npz_hold_the_same(tmp_path: Path) -> None:
 
 def test_logits_go_through_a_softmax(tmp_path: Path) -> None:
     np.savez(tmp_path / "s.npz", values=np.log([[0.5, 0.25, 0.25]]) + 3)
-    assert read_scores(tmp_path / "s.npz", logits=True).values[0].tolist() == pytest.approx([0.5, 0.25, 0.25])
+    assert read_scores(tmp_path / "s.npz", values="logits").values[0].tolist() == pytest.approx(
+        [0.5, 0.25, 0.25]
+    )
     with pytest.raises(InputError, match="--logits"):
         read_scores(tmp_path / "s.npz")
 
@@ -50,6 +56,8 @@ def test_logits_go_through_a_softmax(tmp_path: Path) -> None:
         ("label,walk,run\n7,0.5,0.5\n", "class indices 0 to 1"),
         ("track,label,walk,run\na,walk,1,0\na,run,1,0\n", "one label per track.*walk and run"),
         ("time,walk,run\ninf,1,0\n", "finite seconds"),
+        ("walk;run\n0,5;0,5\n", "commas between the columns, got ';'"),
+        ('track,walk,run\n"' + 300 * "a" + '",1,0\n', "line 2: track: .*quote left open"),
     ],
 )
 def test_each_error_of_a_csv_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -80,3 +88,134 @@ def test_each_error_of_a_file_is_named(tmp_path: Path) -> None:
         np.savez(tmp_path / "s.npz", **columns)  # type: ignore[arg-type]
         with pytest.raises(InputError, match=message):
             read_scores(tmp_path / "s.npz")
+
+
+RNG = np.random.default_rng(0)
+TRUTH = RNG.integers(0, 3, 600)
+LOGITS = RNG.normal(0, 1, (600, 3)) + 1.5 * np.eye(3)[TRUTH]
+CLEAN = softmax(LOGITS)
+NAMES = np.array(["walk", "run", "fall"])
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "message"),
+    [
+        (CLEAN, "logits", "expected raw network outputs.*from 0 to 1"),
+        (1 / (1 + np.exp(-LOGITS)), "logits", "expected raw network outputs.*from 0 to 1"),
+        (100 * CLEAN, "logits", "these are percentages"),
+        (100 * CLEAN, "auto", "these are percentages.*--values percent"),
+        (np.rint(100 * CLEAN), "auto", "these are percentages.*--values percent"),
+        (CLEAN, "percent", "rows that sum to 100"),
+        (softmax(CLEAN), "auto", "softmax of probabilities.*--values probabilities"),
+        (1 / (1 + np.exp(-LOGITS)), "auto", "as a sigmoid gives it"),
+        ((1 / (1 + np.exp(-LOGITS))).round(2), "auto", "as a sigmoid gives it"),
+        (np.rint(255 * CLEAN[:40]), "auto", "all rows sum to 25.*divide by that"),
+        (LOGITS, "auto", "--logits"),
+        (LOGITS, "probabilities", "--logits"),
+        (CLEAN, "softmax", "expected auto, probabilities, percent, logits"),
+    ],
+)
+def test_values_that_the_policy_will_not_see_are_asked_about(
+    given: np.ndarray, kind: ValueKind, message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as raised:
+        make_table({"values": given, "labels": TRUTH}, values=kind)
+    assert ("--logits" in str(raised.value)) == (given is LOGITS or kind == "logits")
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        (CLEAN, "auto"),
+        (LOGITS, "logits"),
+        (np.log(CLEAN), "logits"),
+        (100 * CLEAN, "percent"),
+        (CLEAN.astype(np.float16), "auto"),
+    ],
+)
+def test_what_the_values_are_is_stated(given: np.ndarray, kind: ValueKind) -> None:
+    kept = given.copy()
+    made = make_table({"values": given}, values=kind)
+    np.testing.assert_allclose(made.values, CLEAN, atol=1e-3)
+    np.testing.assert_array_equal(given, kept)
+    assert made.decimals == 0
+
+
+def test_a_flat_model_is_taken_once_it_is_stated() -> None:
+    flat = softmax(CLEAN)
+    np.testing.assert_allclose(make_table({"values": flat}, values="probabilities").values, flat, rtol=1e-5)
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 3, 4, 6])
+def test_rounded_values_are_read_and_counted(decimals: int) -> None:
+    made = make_table({"values": CLEAN.round(decimals)})
+    assert made.decimals == (decimals if decimals <= 3 else 0)
+    np.testing.assert_allclose(made.values.sum(1), 1, atol=1e-5)
+    percent = make_table({"values": np.rint(100 * CLEAN)}, values="percent")
+    assert percent.decimals == 2
+
+
+MIXED = np.where(np.arange(600) % 2, NAMES[TRUTH], TRUTH.astype(str))
+COUNTED = np.array(["1", "2", "3"])
+LOW = TRUTH < 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "message"),
+    [
+        (MIXED, NAMES, "names of classes in all rows, or indices.*'fall' and '0'"),
+        (TRUTH.astype(str), COUNTED, "--labels names or indices.*'1' and '0'"),
+        (np.where(LOW, COUNTED[TRUTH], "1"), COUNTED, "1 is the name of class 0 and the index of another"),
+        (TRUTH.astype(float), NAMES, "one of the classes walk, run, fall.*'0.0'"),
+        (np.where(LOW, "walk", "²"), NAMES, "one of the classes.*'²'"),
+        (TRUTH - 1, NAMES, "one of the classes.*'-1'"),
+        (np.where(LOW, "walk", "swim"), NAMES, "one of the classes.*'swim'"),
+    ],
+)
+def test_labels_of_two_kinds_are_asked_about(labels: np.ndarray, names: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make_table({"values": CLEAN, "labels": labels, "names": names})
+
+
+def test_labels_are_names_or_indices() -> None:
+    for labels, names, kind in (
+        (NAMES[TRUTH], NAMES, "auto"),
+        (TRUTH, NAMES, "auto"),
+        (TRUTH.astype(str), NAMES, "auto"),
+        (COUNTED[TRUTH], COUNTED, "auto"),
+        (TRUTH.astype(str), COUNTED, "indices"),
+        (COUNTED[TRUTH], COUNTED, "names"),
+    ):
+        made = make_table({"values": CLEAN, "labels": labels, "names": names}, labels=kind)  # type: ignore[arg-type]
+        assert made.labels is not None
+        assert made.labels.tolist() == TRUTH.tolist()
+
+
+def test_a_csv_of_many_blocks_is_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score_files, "ROWS", 7)
+    lines = [f"{n % 9},{n},{n % 2},{n / 100},{1 - n / 100}" for n in range(100)]
+    lines[50:50] = ["", ""]  # blank lines are skipped, and counted
+    path = tmp_path / "s.csv"
+    path.write_bytes(("\ufefftrack,time,label,walk,run\r\n" + "\r\n".join(lines)).encode())
+    read = score_files.read_csv(path)
+    assert read["values"][:, 0].tolist() == pytest.approx([n / 100 for n in range(100)])
+    assert read["tracks"].tolist() == [n % 9 for n in range(100)]
+    assert read["times"].tolist() == list(range(100))
+    lines[80] = "1,2,0,x,1"
+    path.write_text("track,time,label,walk,run\n" + "\n".join(lines))
+    with pytest.raises(InputError, match="line 82: walk: expected a number, got 'x'"):
+        read_scores(path)
+    lines[80] = "07,2,0,0,1"
+    path.write_text("track,time,label,walk,run\n" + "\n".join(lines))
+    assert {"07", "7"} <= set(score_files.read_csv(path)["tracks"].tolist())  # two tracks, not one
+
+
+def test_a_million_rows_take_few_bytes_each(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    path.write_text("track,walk,run\n" + "".join(f"{n},0.25,0.75\n" for n in range(50_000)))
+    tracemalloc.start()
+    columns = score_files.read_csv(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(columns["values"]) == 50_000
+    assert peak < 50_000 * 120  # as lists of text: 500

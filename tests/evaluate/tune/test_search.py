@@ -7,6 +7,7 @@ import pytest
 from score_tables import drawn, spread, table
 
 from edgevid.abstain.policy import NEVER, Policy, Settings
+from edgevid.actions.recognizer import softmax
 from edgevid.errors import InputError
 from edgevid.evaluate.tune.scores import gather, make_table
 from edgevid.evaluate.tune.search import Target, passes, tune
@@ -97,7 +98,7 @@ def test_a_class_that_is_always_wrong_is_never_emitted() -> None:
     assert right.labels is not None
     values = np.concatenate([right.values, np.roll(right.values[:150], 1, axis=1)])
     labels = np.concatenate([right.labels, np.zeros(150, int)])  # class 1 is always wrong
-    mixed = make_table({"values": values, "labels": labels})
+    mixed = make_table({"values": values, "labels": labels}, values="probabilities")
     report = tune(mixed, Target("max-risk", 0.05), per_class=True, fit=False)
     assert report.settings.per_class["1"] == NEVER
     assert report.wrong == 0
@@ -167,3 +168,33 @@ def test_targets_that_cannot_be(wrong: tuple[str, float]) -> None:
 def test_production_of_other_classes() -> None:
     with pytest.raises(InputError, match="production"):
         tune(table(60), production=spread([0.9], [0]))
+
+
+def test_a_guarantee_is_not_given_on_rounded_scores() -> None:
+    columns = drawn(700)
+    rounded = make_table({**columns, "values": columns["values"].round(2)})
+    for kind in ("max-risk", "max-joint-risk"):
+        with pytest.raises(
+            InputError, match=rf"rounded to 2 decimals.*{kind} cannot be guaranteed"
+        ) as raised:
+            tune(rounded, Target(kind, 0.2))  # type: ignore[arg-type]
+        assert "--logits" not in str(raised.value)
+    for target in (Target(), Target("max-risk", 0.2, method="naive")):
+        report = tune(rounded, target)
+        assert not report.guaranteed
+        assert any("rounded to 2 decimals" in words for words in report.warnings)
+
+
+def test_a_guarantee_on_the_softmax_of_probabilities_would_not_hold_and_is_not_given() -> None:
+    """Reported: 15 % guaranteed, 19.9 % measured on the probabilities that the policy saw."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 600)
+    logits = rng.normal(0, 1, (600, 3)) + 1.5 * np.eye(3)[labels]
+    columns = {"values": softmax(logits), "labels": labels}
+    with pytest.raises(InputError, match="raw network outputs"):
+        make_table(columns, values="logits")
+    with pytest.raises(InputError, match="softmax of probabilities"):
+        make_table({**columns, "values": softmax(columns["values"])})
+    report = tune(make_table(columns), Target("max-risk", 0.15))
+    assert report.guaranteed
+    assert report.measured_risk <= 0.15

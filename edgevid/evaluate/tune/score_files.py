@@ -1,0 +1,141 @@
+"""CSV and NPZ files of scores as columns, with every error named.
+
+CSV: a header line; optional columns `track`, `time` and `label`, and one column per class, named after it.
+NPZ: `values` (N, C), and optional arrays `labels`, `tracks`, `times`, `names`.
+"""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from edgevid.errors import FileFormatError
+from edgevid.types import Array
+
+SPECIAL = ("track", "time", "label")
+ROWS = 5_000
+"""Rows of a CSV that are held as text at a time."""
+LONGEST = 200
+"""Bytes of the longest track id or label."""
+
+Row = tuple[int, list[str]]
+"""The number of a line, and its cells."""
+
+
+def read_csv(path: Path) -> dict[str, Array]:
+    """The columns of a CSV; FileFormatError names the line and the column of what cannot be read."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            rows = ((reader.line_num, cells) for cells in reader if cells)
+            _, head = next(rows, (1, []))
+            head = [name.strip() for name in head]
+            blocks = [_block(path, head, block) for block in _blocks(rows)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FileFormatError(path, "the whole file", expected="CSV text", got=str(error)) from None
+    if not blocks:
+        fail(path, "the whole file", "a header line and at least one row", "no row")
+    _check_header(path, head)
+    made = {key: np.concatenate([block.pop(key) for block in blocks]) for key in list(blocks[0])}
+    made["names"] = np.array([name for name in head if name not in SPECIAL])
+    return made
+
+
+def read_npz(path: Path) -> dict[str, Array]:
+    """The arrays of an NPZ; FileFormatError for what is none, or has other arrays."""
+    try:
+        with np.load(path, allow_pickle=False) as read:
+            columns = {key: read[key] for key in read.files}
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise FileFormatError(
+            path, "the whole file", expected="an NPZ of plain arrays", got=str(error)
+        ) from None
+    known = ("values", "labels", "tracks", "times", "names")
+    if "values" not in columns or set(columns) - set(known):
+        fail(path, "arrays", f"values, and optionally {', '.join(known[1:])}", sorted(columns))
+    return columns
+
+
+def fail(path: Path, key: str, expected: str, got: object, *, text: str = "") -> NoReturn:
+    """Raises the FileFormatError of a file, or of scores that came from none."""
+    raise FileFormatError(path if path != Path() else "scores", key, expected=expected, got=got, text=text)
+
+
+def _blocks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    while block := list(islice(rows, ROWS)):
+        yield block
+
+
+def _check_header(path: Path, head: Sequence[str]) -> None:
+    if len(set(head)) < len(head):
+        fail(path, "header", "different column names", list(head))
+    if len(head) == 1 and (found := [mark for mark in ";\t|" if mark in head[0]]):
+        fail(path, "header", "commas between the columns", found[0])
+    if all(name in SPECIAL for name in head):
+        fail(path, "header", "a column for each class next to " + ", ".join(SPECIAL), list(head))
+
+
+def _block(path: Path, head: Sequence[str], rows: Sequence[Row]) -> dict[str, Array]:
+    """The columns of some rows."""
+    _check_header(path, head)
+    lines, table = zip(*rows, strict=True)
+    if set(map(len, table)) != {len(head)}:
+        line, cells = next(row for row in rows if len(row[1]) != len(head))
+        fail(path, f"line {line}", f"{len(head)} values as in the header", len(cells))
+    columns = dict(zip(head, zip(*table, strict=True), strict=True))
+    names = [name for name in head if name not in SPECIAL]
+    values = [_floats(path, name, columns[name], lines) for name in names]
+    made = {"values": np.stack(values, 1).astype(np.float32)}  # as the policy takes them
+    made |= {
+        f"{key}s": _texts(path, key, columns[key], lines) for key in ("track", "label") if key in columns
+    }
+    if "label" in columns and not (filled := made["labels"] != "").all():
+        line = lines[int(filled.argmin())]
+        fail(path, f"line {line}: label", "a class in every row (or no label column at all)", "nothing")
+    if "track" in columns:
+        made["tracks"] = _numbers(made["tracks"])
+    if "time" in columns:
+        made["times"] = _floats(path, "time", columns["time"], lines)
+    return made
+
+
+def _floats(path: Path, name: str, texts: Sequence[str], lines: Sequence[int]) -> Array:
+    try:
+        return np.array(texts, np.float64)
+    except ValueError:
+        line, text = next(one for one in zip(lines, texts, strict=True) if not _is_number(one[1]))
+        fail(path, f"line {line}: {name}", "a number", text.strip())
+
+
+def _is_number(text: str) -> bool:
+    try:
+        np.array(text, np.float64)
+    except ValueError:
+        return False
+    return True
+
+
+def _texts(path: Path, name: str, texts: Sequence[str], lines: Sequence[int]) -> Array:
+    """(N,) texts of one width: a million of them are small, where as many objects are not."""
+    stripped = [text.strip() for text in texts]
+    longest = max(stripped, key=len)
+    if len(longest) > LONGEST:
+        line = lines[stripped.index(longest)]
+        expected = f"at most {LONGEST} characters (is a quote left open?)"
+        fail(path, f"line {line}: {name}", expected, len(longest))
+    return np.array(stripped)
+
+
+def _numbers(texts: Array) -> Array:
+    """The same as int64 where all are plain integers ("7", not "07"), which take less memory."""
+    try:
+        made = texts.astype(np.int64)
+    except (ValueError, OverflowError):
+        return texts
+    return made if (made.astype(texts.dtype) == texts).all() else texts
