@@ -1,8 +1,9 @@
-"""The checks that need an NVIDIA device and TensorRT; gpu_check.sh calls it.
+"""The checks that need an NVIDIA device and TensorRT, in one run of ten minutes; gpu_check.sh calls it.
 
 python benchmarks/gpu_check.py [FRAMES]
 
-Parts that cannot run here are marked as not run in the JSON, with the reason.
+Parts that cannot run here, or no longer within LIMIT_S seconds, are marked as not run in the JSON, with the
+reason. Those whose failure would be wrong results come first, those that repeat and time last.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from bench import conditions, save
+from conv_detector import SIZE, conv_detector
 from device_memory import free_memory
 
 from edgevid.detect.detector import Detector
@@ -35,20 +37,30 @@ from edgevid.runtime import LocalRecipe, load_engine
 from edgevid.runtime.cuda.driver import gpus
 from edgevid.runtime.cuda.open import open_cuda
 from edgevid.runtime.manifest import BACKENDS
+from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.tensorrt.engine import TrtEngine
 from edgevid.types import Frame
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT.parent / "shared" / "data" / "images" / "coco_val2017_100"
 RUNS = int(os.environ.get("RUNS", "100000"))
+LIMIT_S = float(os.environ.get("LIMIT_S", "560"))
+STARTED = time.monotonic()
 COUNT = 100
 MODEL = "street-nano"
 """Ships with edgevid, so that no network is needed."""
 Result = dict[str, Any]
 
 
+def left_s() -> float:
+    """Seconds until the run must end."""
+    return max(LIMIT_S - (time.monotonic() - STARTED), 0.0)
+
+
 def part(name: str, work: Callable[[], Result], into: Result) -> None:
     """Runs one part; an error is its result."""
+    if left_s() < 5:
+        return not_run(name, f"the {LIMIT_S:.0f} s of LIMIT_S are over", into)
     started = time.monotonic()
     try:
         found = {"state": "passed", **work()}
@@ -66,8 +78,9 @@ def not_run(name: str, why: str, into: Result) -> None:
 
 def checks(backend: str) -> Result:
     """The tests of runtime/cuda that are marked "device", with the real driver and one CUDA package."""
-    environment = {"EDGEVID_CUDA": backend, "EDGEVID_LEAK_RUNS": str(RUNS)}
-    return {**pytest("-m", "device", "tests/runtime/cuda", **environment), "letterbox runs": RUNS}
+    runs = max(RUNS // 5, 1)
+    environment = {"EDGEVID_CUDA": backend, "EDGEVID_LEAK_RUNS": str(runs)}
+    return {**pytest("-m", "device", "tests/runtime/cuda", **environment), "letterbox runs": runs}
 
 
 def real_tests() -> Result:
@@ -79,7 +92,9 @@ def pytest(*arguments: str, **environment: str) -> Result:
     """The closing line of pytest in the repository; AssertionError with its output where a test fails."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     settings = {**os.environ, **environment}
-    done = subprocess.run(command, env=settings, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=settings, cwd=ROOT, capture_output=True, text=True, check=False, timeout=left_s()
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-500:]
     return {"pytest": done.stdout.strip().splitlines()[-1]}
 
@@ -151,19 +166,36 @@ def leaks(model: LocalRecipe, precision: str, frame: Frame) -> Result:
         for _ in range(100):
             engine.run({name: x})
         free, resident = free_memory(cuda), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        for _ in range(RUNS):
+        runs = 0
+        while runs < RUNS and left_s() > 10:
             engine.run({name: x})
+            runs += 1
         lost = free - free_memory(cuda)
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident
-    assert lost <= 1 << 20, f"{lost} bytes of device memory are gone after {RUNS} runs"
-    assert grown <= 16 << 10, f"the process grew by {grown} kB in {RUNS} runs"
-    return {"runs": RUNS, "device bytes lost": lost, "process kB grown": grown}
+    assert lost <= 1 << 20, f"{lost} bytes of device memory are gone after {runs} runs"
+    assert grown <= 16 << 10, f"the process grew by {grown} kB in {runs} runs"
+    return {"runs": runs, "device bytes lost": lost, "process kB grown": grown}
+
+
+def batches(backend: str, folder: Path) -> Result:
+    """One engine of batches of 1 to 8 against ONNX Runtime on the CPU: the largest difference of each."""
+    model = conv_detector(folder / "batch.onnx", batch="n")
+    options = BuildOptions(precision="fp32", backend=backend, batch=(1, 4, 8))
+    engine_file = build(model, options).engine
+    images = np.random.default_rng(0).random((8, 3, SIZE, SIZE), np.float32)
+    found: Result = {}
+    with OrtEngine(model, device="cpu") as exact, TrtEngine(engine_file) as engine:
+        for n in (1, 3, 4, 8, 1):
+            given = {"images": images[:n]}
+            a, b = exact.run(given)["output0"], engine.run(given)["output0"]
+            found[f"batch of {n}"] = difference = float(np.abs(a - b).max())
+            assert a.shape == b.shape, f"{b.shape} instead of {a.shape}"
+            assert difference < 0.01, f"a batch of {n} differs by up to {difference}"
+    return found
 
 
 def onnx_runtime(model: LocalRecipe, device: str, frame: Frame) -> Result:
     """The same model by ONNX Runtime, for comparison in the same run."""
-    from edgevid.runtime.onnxruntime.engine import OrtEngine
-
     assert model.input is not None
     x = Preprocessor(model.input)([frame])[0]
     with OrtEngine(model.local, device=device) as engine:
@@ -178,8 +210,10 @@ def packages() -> list[str]:
 
 def engines(model: LocalRecipe, backend: str, frames: Path, into: Result) -> None:
     frame = next(iter(read_frames(frames, 1))).frame
+    part("batches", lambda: batches(backend, model.local.parent), into)
     for precision in PRECISIONS:
         part(f"build {precision}", lambda p=precision: built(model, p, backend, frames), into)
+    for precision in PRECISIONS:
         if into[f"build {precision}"]["state"] == "passed":
             part(f"speed {precision}", lambda p=precision: speeds(model, p, frame), into)
     part("leak fp16", lambda: leaks(model, "fp16", frame), into)

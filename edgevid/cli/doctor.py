@@ -63,7 +63,10 @@ def _driver() -> Finding:
         CDLL("libcuda.so.1")
     except OSError:
         return Finding("NVIDIA driver", "none found: models run on the CPU", None, "")
-    return Finding("NVIDIA driver", "found", True, "")
+    text = (
+        "found; running engines on a device is unproven so far: `edgevid build --data` verifies each engine"
+    )
+    return Finding("NVIDIA driver", text, True, "")
 
 
 def findings() -> list[Finding]:
