@@ -97,6 +97,16 @@ def test_a_fit_of_noisy_points_has_no_larger_error_than_opencv(seed: int) -> Non
     assert error(homography.normalized(ours, meters)) <= error(homography.normalized(theirs, meters)) + 1e-4
 
 
+@pytest.mark.parametrize("k1", [-0.2, 0.3])
+def test_a_lens_of_opencv_is_undone(k1: float) -> None:
+    points = np.random.default_rng(0).uniform([100, 100], [1100, 700], (20, 2))
+    rays = np.column_stack([(points - [600, 400]) / 900, np.ones(20)])
+    matrix, lens = np.array([[900, 0, 600], [0, 900, 400], [0, 0, 1.0]]), np.array([k1, 0, 0, 0])
+    bent = cv2.projectPoints(rays, np.zeros(3), np.zeros(3), matrix, lens)[0].reshape(-1, 2)
+    assert np.abs(bent - points).max() > 20
+    np.testing.assert_allclose(homography.undistort(bent, k1, 900.0, (600.0, 400.0)), points, atol=1e-3)
+
+
 def test_points_that_fix_no_homography() -> None:
     line = np.array([[0, 0], [100, 100], [200, 200], [0, 300]], float)
     with pytest.raises(InputError, match="fix no plane"):
