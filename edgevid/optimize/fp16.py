@@ -29,7 +29,7 @@ from edgevid.optimize.compare.pair import TaskMetrics
 from edgevid.optimize.half import not_finite, simulate_fp16
 from edgevid.optimize.quantize.evaluator import Evaluator
 from edgevid.optimize.quantize.frames import FEW_FRAMES, FrameRunner, FrameSources, select_frames
-from edgevid.optimize.quantize.graph import Graph, attribute, load_onnx, normalize, save_model
+from edgevid.optimize.quantize.graph import Graph, attribute, branches, load_onnx, normalize, save_model
 from edgevid.optimize.quantize.plan import Range
 from edgevid.optimize.quantize.ranges import measure_ranges
 from edgevid.runtime import LocalRecipe
@@ -192,6 +192,11 @@ def _converted(
     """The graph as a file; with `inputs`, without operators whose FP16 results are not finite on them."""
     onnx = load_onnx()
     graph = Graph(onnx.shape_inference.infer_shapes(model))
+    if flow := sorted({n.op_type for n in graph.nodes if branches(n)}):
+        raise ModelError(
+            f"{name}: has control flow ({', '.join(flow)}), which stays FP32 as a whole: run this model in "
+            "FP32 or INT8, or export it without (onnxsim removes what is constant)"
+        )
     kept = _fp32_nodes(graph, ranges or {})
     writer = _Fp16Graph(graph, kept)
     while inputs and (found := not_finite(writer.model, graph, inputs())) and not found.keys() <= kept.keys():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -38,7 +39,14 @@ from edgevid.runtime.manifest import (
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.recipe import LocalRecipe
-from edgevid.runtime.variants import build_folder, find_variant, model_file, read_record, variant_path
+from edgevid.runtime.variants import (
+    build_folder,
+    find_variant,
+    model_argument,
+    model_file,
+    read_record,
+    variant_path,
+)
 
 log = logging.getLogger("edgevid")
 
@@ -286,10 +294,14 @@ def _check_precision(plan: Plan, built: build_engine.Built) -> None:
     expected = build_layers.LOG_NAMES[plan.options.precision]
     counts = build_layers.tally(built.convolutions)
     known = sum(n for kind, n in counts.items() if kind != "?")
+    precision = plan.options.precision
+    model = model_argument(plan.recipe or plan.model)
+    command = shlex.join(["edgevid", "quantize", model, "--precision", precision, "--data"])
+    remedy = "give a model in FP32" if precision == "fp32" else f"make the graph again with: {command} VIDEO"
     if known and not counts.get(expected):
         raise ModelError(
-            f"{plan.graph}: expected {plan.options.precision} convolutions, but the builder's log shows none "
-            f"in {expected} (it shows {counts}); make the graph again with `edgevid quantize`"
+            f"{plan.graph}: expected {precision} convolutions, but the builder's log shows none in {expected} "
+            f"(it shows {counts}); {remedy}"
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.optimize.quantize.graph import Graph, attribute, load_onnx
+from edgevid.optimize.quantize.graph import Graph, attribute, load_onnx, reads
 from edgevid.optimize.quantize.plan import Plan, Scale, asymmetric_scale
 from edgevid.types import Array
 
@@ -223,7 +223,7 @@ class _Writer:
             nodes += self.before[node.name]
         del self.model.graph.node[:]
         self.model.graph.node.extend(nodes)
-        read = {i for n in nodes for i in n.input} | set(self.graph.outputs)
+        read = {i for n in nodes for i in reads(n)} | set(self.graph.outputs)
         made = {o for n in nodes for o in n.output}
         for stored, names in ((self.model.graph.initializer, read), (self.model.graph.value_info, made)):
             kept = [one for one in stored if one.name in names]

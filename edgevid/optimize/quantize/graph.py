@@ -47,7 +47,7 @@ class Graph:
         self.producer = {name: node for node in self.nodes for name in node.output}
         self.consumers: dict[str, list[Any]] = defaultdict(list)
         for node in self.nodes:
-            for name in node.input:
+            for name in reads(node):
                 self.consumers[name].append(node)
         self.inputs = tuple(i.name for i in graph.input)
         self.outputs = tuple(o.name for o in graph.output)
@@ -79,6 +79,20 @@ class Graph:
             if node.name in layers or any(o in reaching for o in node.output):
                 reaching.update(i for i in node.input if i)
         return reaching
+
+
+def branches(node: Any) -> list[Any]:
+    """The graphs inside an If, a Loop or a Scan."""
+    kind = load_onnx().AttributeProto.GRAPH
+    return [a.g for a in node.attribute if a.type == kind]
+
+
+def reads(node: Any) -> list[str]:
+    """The tensors that a node reads: its inputs, and what its branches take from around them."""
+    found = list(node.input)
+    for graph in branches(node):
+        found += [name for inner in graph.node for name in reads(inner)] + [o.name for o in graph.output]
+    return found
 
 
 def attribute(node: Any, name: str, default: Any = None) -> Any:
@@ -131,7 +145,7 @@ def normalize(path: Path) -> Any:
     model = _optimized(model, path)
     rewrite_hard_swish(model)
     _make_names_unique(model.graph.node)
-    read = {i for n in model.graph.node for i in n.input} | {o.name for o in model.graph.output}
+    read = {i for n in model.graph.node for i in reads(n)} | {o.name for o in model.graph.output}
     for weight in [t for t in model.graph.initializer if t.name not in read]:
         model.graph.initializer.remove(weight)
     for opset in [o for o in model.opset_import if o.domain not in ("", "ai.onnx")]:

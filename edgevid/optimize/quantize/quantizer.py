@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from edgevid.errors import InputError
+from edgevid.errors import InputError, ModelError
 from edgevid.files.atomic import check_file, check_folder, write_atomic
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.agreement import Floor, floor_of
@@ -129,6 +129,11 @@ def quantize(
     check_file(target)
     selection = select_frames(data, max_frames=max_frames)
     graph = Graph(normalize(recipe.local))
+    if not graph.layers():
+        raise ModelError(
+            f"{recipe.local}: has no convolution or product with constant weights, so there is nothing to "
+            "quantize; run it in FP32"
+        )
     found = measure(recipe, graph, selection.calibration, selection.sources, calibrator, progress)
     found = dataclasses.replace(
         found, means=_means(recipe, graph, found, selection, progress), reduce_range=reduce_range
