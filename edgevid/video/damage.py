@@ -6,6 +6,7 @@ the error is in; the frames after it copy the smear unmarked, until a key frame 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import deque
 from typing import Any
@@ -19,7 +20,9 @@ CHECKS = {"hevc": STOP, "mjpeg": STOP} | dict.fromkeys(
 """FFmpeg's err_detect by codec, where the decoder marks no error by itself. HEVC and JPEG name an error only
 where they stop at it; the frame comes nevertheless. Of MS MPEG-4 each coded frame must end with its data."""
 ODD_FRAMES = 100
-"""Where these checks find an error in each of the first so many frames, the encoder is odd: none is damaged."""
+"""Where these checks find an error in each of the first so many frames, the encoder is odd, not the data."""
+KEPT, KEPT_LIVE = 300, 64
+"""Packets that are kept: of a file, up to a group of pictures; more than any decoder holds back."""
 
 
 class DamageDetector:
@@ -34,50 +37,99 @@ class DamageDetector:
         """Packets that gave no frame at all."""
         self._codec = stream.codec_context
         checks = CHECKS.get(self._codec.name)
-        self._codec.copy_opaque = True
         if checks is not None:
             self._codec.options = {**self._codec.options, "err_detect": checks}
-        # A decoder that stops at errors must not wait for another thread's frame: FFmpeg then hangs.
-        self._delayed = not live and checks != STOP
+        self._delayed, self._kept = not live, KEPT_LIVE if live else KEPT
         stream.thread_type = "AUTO" if self._delayed else "SLICE"
         self._lenient: Any = None
+        self._packets: dict[int, tuple[Any, int | None, int | None]] = {}
+        """The last packets and their stamps, by number."""
         self._number = self._newest = -1
-        self._errors: deque[int] = deque(maxlen=256)
+        self._shown: set[int] = set()
+        """Numbers of the packets whose frames were handed on."""
+        self._errors: deque[int] = deque(maxlen=KEPT)
         """Numbers of the packets with errors that a later frame may be predicted from."""
         self._refresh: int | None = None
         self._odd = 0.0 if checks else -math.inf
         """Frames from the first on that had an error of their own; -inf once one had none."""
 
     def decode(self, packet: Any) -> list[tuple[Any, bool]]:
-        """The frames that `packet` completes, in presentation order, and whether each is damaged."""
-        self._number += 1
-        packet.opaque = self._number, packet.is_keyframe
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            self._errors.append(min(self._number, self._newest + 1) if self._delayed else self._number)
-            frames = self._decode_again(packet)
-        return [(frame, self._is_damaged(frame)) for frame in frames]
+        """The frames that `packet` completes, in presentation order, and whether each is damaged.
 
-    def _decode_again(self, packet: Any) -> list[Any]:
+        The decoder gets numbers instead of time stamps, which tell the packet of each frame, even where the
+        stream has no stamps; the frames have the stream's stamps again.
+        """
+        self._number += 1
+        if packet.is_keyframe or len(self._packets) >= self._kept:
+            self._forget()
+        if packet.size:
+            self._packets[self._number] = packet, packet.pts, packet.dts
+            packet.pts = packet.dts = self._number
+        return self._decode(packet)
+
+    def flush(self) -> list[tuple[Any, bool]]:
+        """The frames that the decoder still holds, where no packet without data ends the stream."""
+        return self._decode(None)
+
+    def _decode(self, packet: Any) -> list[tuple[Any, bool]]:
+        ended = packet is None or not packet.size
+        frames: list[Any] = []
+        try:
+            frames = self._codec.decode(packet)
+        except av.EOFError:
+            ended = False  # for the second time
+        except av.FFmpegError:
+            wrong = min(self._number, self._newest + 1) if self._delayed else self._number
+            self._errors.append(wrong)
+            frames = [] if ended else self._decode_again(wrong)
+        found = [(frame, self._is_damaged(frame)) for frame in frames]
+        if ended and self._delayed and not self._packets.keys() <= self._shown:
+            found += [(frame, self._is_damaged(frame)) for frame in self._tail()]
+        return found
+
+    def _decode_again(self, number: int) -> list[Any]:
         """What can be seen of a packet that the decoder stopped at."""
         if self._codec.name == "hevc":
             return []  # its frame comes nevertheless
-        if self._codec.name == "mjpeg":
-            if self._lenient is None:
-                self._lenient = av.CodecContext.create("mjpeg", "r")
-                self._lenient.copy_opaque = True
-            try:
-                return list(self._lenient.decode(packet))
-            except av.FFmpegError:
-                pass
+        if self._codec.name == "mjpeg" and number in self._packets:
+            self._newest = number
+            self._lenient = self._lenient or av.CodecContext.create("mjpeg", "r")
+            with contextlib.suppress(av.FFmpegError):
+                return list(self._lenient.decode(self._packets[number][0]))
         self.failed += 1
         return []
 
+    def _tail(self) -> list[Any]:
+        """The last frames, which several threads lose where one of the last packets has an error."""
+        codec = av.CodecContext.create(self._codec.name, "r")
+        codec.extradata = self._codec.extradata
+        frames: list[Any] = []
+        for packet in [packet for packet, _, _ in self._packets.values()] + [None]:
+            with contextlib.suppress(av.FFmpegError):
+                frames += codec.decode(packet)
+        shown = [place for place, frame in enumerate(frames, 1) if frame.pts in self._shown]
+        return frames[max(shown, default=0) :]
+
+    def _forget(self) -> None:
+        """Keeps the packets from the last key frame on that was shown."""
+        keys = [n for n, (p, _, _) in self._packets.items() if p.is_keyframe and n <= self._newest]
+        first = max(keys, default=0)
+        for number in list(self._packets)[: max(0, len(self._packets) + 1 - self._kept)]:
+            first = max(first, number + 1)
+        for number in [n for n in self._packets if n < first]:
+            del self._packets[number]
+        self._shown = {n for n in self._shown if n >= first}
+
     def _is_damaged(self, frame: Any) -> bool:
-        number, recovers = frame.opaque or (self._newest + 1, False)
+        number = frame.pts if frame.pts is not None else self._newest + 1
+        packet, pts, _ = self._packets.get(number, (None, None, None))
+        _, _, dts = self._packets.get(frame.dts, (None, None, None))
+        frame.pts, frame.dts = pts, dts
+        if packet is not None:
+            frame.time_base = packet.time_base
         self._newest = max(self._newest, number)
-        if getattr(frame, "is_corrupt", False):
+        self._shown.add(number)
+        if frame.is_corrupt:
             self._errors.append(number)
         if self._odd >= ODD_FRAMES:
             return False
@@ -86,8 +138,8 @@ class DamageDetector:
             return False
         if frame.key_frame:
             self._sound_from(number)
-        elif recovers:  # an intra refresh begins: it is complete when the next one does
-            if self._refresh is not None:
+        elif packet is not None and packet.is_keyframe:
+            if self._refresh is not None:  # an intra refresh is complete when the next one begins
                 self._sound_from(self._refresh)
             self._refresh = number
         return any(error <= number for error in self._errors)

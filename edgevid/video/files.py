@@ -1,19 +1,26 @@
-"""Video files: every frame once, in order, with the times of the container's presentation stamps."""
+"""Video files: every frame once, in order, with the times of the container's stamps, repaired if needed."""
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 
 from edgevid.errors import SourceError
 from edgevid.types import Frame
 from edgevid.video.base import SourceBase
+from edgevid.video.damage import DamageDetector
 from edgevid.video.frames import short_reason, to_frame
 from edgevid.video.hwaccel import hardware
+from edgevid.video.stamps import FAR_DISCONTINUOUS_S, StampRepair, Stamps
+
+log = logging.getLogger("edgevid")
 
 # PyAV's log level stays at its default, None: any other installs a callback that wants the GIL from decoder
 # threads, and closing a damaged file then deadlocks now and then. FFmpeg prints nothing either way.
@@ -22,6 +29,12 @@ DAMAGE_LIMIT = 100
 """Reads in a row that may fail before the rest of a file is given up."""
 DEFAULT_FPS = 25.0
 """The rate of a file that states none."""
+JUMPING = {"mpegts", "mpeg"}
+"""FFmpeg's formats whose time stamps may jump."""
+MOST_SCANNED = 500_000_000
+"""Bytes of a file that is searched for such jumps before a seek."""
+COVER = 1024
+"""FFmpeg's disposition of a picture that belongs to a sound file (AV_DISPOSITION_ATTACHED_PIC)."""
 
 
 class FileSource(SourceBase):
@@ -44,10 +57,15 @@ class FileSource(SourceBase):
         super().__init__()
         self.path, self._loop, self._threads = Path(str(path).removeprefix("file://")), loop, threads
         self._given, self._hwaccel = opened, hardware(decode)
-        self._last, self._resume_at = -np.inf, 0.0
+        self.repaired: Counter[str] = Counter()
+        """Time stamps that were replaced, by what was wrong with them."""
+        self._next, self._earlier = 0.0, 0
+        """The time of the first frame when the file is read again, and what was corrupted before."""
         self._open()
-        self.fps = float(self._stream.average_rate) if self._stream.average_rate else None
-        self.frame_count = self._stream.frames or self._estimated_count()
+        self.fps = _rate(self._stream)
+        self.missing = _missing(self.path, self._stream) if opened is None else 0
+        """Frames that the file announces and does not contain: it was cut off."""
+        self.frame_count = self._stream.frames - self.missing or self._estimated_count()
         self.duration = (
             float(self._stream.duration * self._stream.time_base) if self._stream.duration else None
         )
@@ -66,15 +84,41 @@ class FileSource(SourceBase):
 
         Iterate again afterwards: times then go on from there, and may lie before those already read.
         """
-        first = self._stream.start_time or 0
+        first, origin = self._stream.start_time, self._repair.origin
+        if first is None or origin is None or self._jumps:
+            return False  # without stamps there is nothing to seek by
         try:
             self._container.seek(
                 first + int(seconds / self._stream.time_base), stream=self._stream, backward=True
             )
         except (av.FFmpegError, OverflowError):
             return False
-        self._decoding, self._last, self._first = _decode(self._container, self._stream), -np.inf, None
+        self._first = None
+        self._begin(origin)
         return True
+
+    @cached_property
+    def _jumps(self) -> bool:
+        """Whether the time stamps jump, as in joined recordings: all packets are read, none is decoded."""
+        if JUMPING.isdisjoint(self._container.format.name.split(",")) or self._given is not None:
+            return False
+        if self.path.stat().st_size > MOST_SCANNED:
+            return False
+        with av.open(str(self.path)) as container:
+            stream = container.streams.best("video")
+            stamps = [p.dts * p.time_base for p in container.demux(stream) if p.dts is not None]
+        return any(not 0 < b - a < FAR_DISCONTINUOUS_S for a, b in pairwise(stamps))
+
+    def notes(self) -> list[str]:
+        """What was repaired and what is missing, in words."""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.repaired.items())
+        found = [f"time stamps repaired: {kinds}"] if kinds else []
+        if self.missing:
+            found.append(
+                f"the file was cut off: the last {self.missing} of its {self._stream.frames} frames are "
+                "missing; copy it again"
+            )
+        return found
 
     def __iter__(self) -> Iterator[Frame]:
         frame, self._first = self._first, None
@@ -84,8 +128,9 @@ class FileSource(SourceBase):
             while (frame := self._read()) is not None:
                 yield frame
             if not self._loop:
+                for note in self.notes():
+                    log.warning("%s: %s", self.path, note)
                 return
-            self._resume_at = self._last + 1.0 / (self.fps or DEFAULT_FPS)
             self._container.close()
             self._open()
 
@@ -96,48 +141,49 @@ class FileSource(SourceBase):
             self._given.close()
 
     def _open(self) -> None:
-        self._container = _opened(self.path, self._given, self._hwaccel)
-        self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "AUTO"
+        self._container, self._stream = _opened(self.path, self._given, self._hwaccel)
+        self._earlier, self._damage = self.corrupted, DamageDetector(self._stream)
         if self._threads:
             self._stream.codec_context.thread_count = self._threads
-        self._decoding = _decode(self._container, self._stream)
-        self._start: float | None = None
+        self._begin(None)
+
+    def _begin(self, origin: Stamps | None) -> None:
+        """Reads on from where the container stands; after a seek, `origin` are the first frame's stamps."""
+        names = self._container.format.name.split(",")
+        self._repair = StampRepair(
+            1.0 / (_rate(self._stream) or DEFAULT_FPS),
+            decoding_only="avi" in names,
+            may_jump=not JUMPING.isdisjoint(names),
+            begin=self._next,
+            origin=origin,
+            faults=self.repaired,
+        )
+        self._decoding = self._repair.times(_decode(self._container, self._stream, self._damage))
 
     def _estimated_count(self) -> int | None:
-        length = self._container.duration
-        return round(length / av.time_base * self.fps) if length and self.fps else None
+        length: int | None = self._container.duration
+        if not length or not self.fps:
+            return None
+        if "matroska" in self._container.format.name:  # its length counts from 0, not from the first frame
+            length -= max(0, self._container.start_time or 0)
+        return round(length / av.time_base * self.fps)
 
     def _read(self) -> Frame | None:
-        """The next frame whose time goes forward, None at the end."""
-        for av_frame in self._decoding:
-            if av_frame is None or getattr(av_frame, "is_corrupt", False):
-                self.corrupted += 1
-                continue
-            time = self._time(av_frame)
-            if time <= self._last:
-                self.dropped += 1
-                continue
-            self._last = time
-            frame = to_frame(av_frame, time, self.decoded)
-            self.decoded += 1
-            return frame
-        return None
-
-    def _time(self, av_frame: Any) -> float:
-        """Seconds since the first frame, by the presentation stamp (else the decoding one, else the rate)."""
-        stamp = av_frame.pts if av_frame.pts is not None else av_frame.dts
-        if stamp is not None:
-            seconds = float(stamp * (av_frame.time_base or self._stream.time_base))
-        else:  # a raw stream without any stamps: the announced rate is all there is
-            seconds = (self._last if np.isfinite(self._last) else 0.0) + 1.0 / (self.fps or DEFAULT_FPS)
-        if self._start is None:
-            self._start = seconds - self._resume_at
-        return seconds - self._start
+        """The next frame, None at the end."""
+        found = next(self._decoding, None)
+        self.corrupted = self._earlier + self._damage.failed
+        if found is None:
+            return None
+        (av_frame, damaged), time = found
+        frame = to_frame(av_frame, time, self.decoded)
+        frame.damaged = damaged
+        self.decoded, self.damaged = self.decoded + 1, self.damaged + damaged
+        self._next = time + 1.0 / (self.fps or DEFAULT_FPS)
+        return frame
 
 
-def _opened(path: Path, given: Any = None, hwaccel: Any = None) -> Any:
-    """The open container of a file with a video stream that FFmpeg can decode; else SourceError.
+def _opened(path: Path, given: Any = None, hwaccel: Any = None) -> tuple[Any, Any]:
+    """The open container of a file and its video stream, which FFmpeg can decode; else SourceError.
 
     `given` is read instead of the file where it is not None: a file object or a container.
     """
@@ -150,36 +196,92 @@ def _opened(path: Path, given: Any = None, hwaccel: Any = None) -> Any:
         whole = hasattr(given, "demux")
         container = given if whole else av.open(str(path) if given is None else given, **options)
     except (av.FFmpegError, ValueError) as error:
-        raise SourceError(
-            f"{path}: expected a video file, FFmpeg cannot read this one ({short_reason(error)}); "
-            "check that it plays, or convert it to MP4"
-        ) from None
-    streams = container.streams.video
-    if streams and streams[0].codec_context is not None:
-        return container
-    container.close()
-    unknown = "its codec is unknown to this FFmpeg; convert it to H.264 MP4"
-    raise SourceError(f"{path}: expected a video, {unknown if streams else 'the file has no video stream'}")
+        reason = _mp4_without_index(path) if given is None else ""
+        reason = reason or (
+            f"FFmpeg cannot read this one ({short_reason(error)}); check that it plays, or convert it to MP4"
+        )
+        raise SourceError(f"{path}: expected a video file, {reason}") from None
+    stream = container.streams.best("video")
+    if stream is not None and stream.codec_context is not None and not _is_cover(stream):
+        return container, stream
+    reason = "the file has no video stream"
+    if container.streams.video:
+        reason = "its codec is unknown to this FFmpeg; convert it to H.264 MP4"
+    if stream is not None and _is_cover(stream):
+        reason = "this is a sound file with a cover picture"
+    container.close()  # last: a closed one's streams cannot be asked
+    raise SourceError(f"{path}: expected a video, {reason}")
 
 
-def _decode(container: Any, stream: Any) -> Iterator[Any]:
-    """Decoded frames, None for each damaged packet; a truncated file just ends.
+def _is_cover(stream: Any) -> bool:
+    return bool(int(getattr(stream, "disposition", 0)) & COVER)
+
+
+def _mp4_without_index(path: Path) -> str:
+    """Why an MP4 cannot be read whose index, written last, is missing; "" for every other file."""
+    size, at = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while at + 8 <= size:
+            file.seek(at)
+            header = file.read(16)
+            length, kind = int.from_bytes(header[:4], "big"), header[4:8]
+            if at == 0 and kind != b"ftyp":
+                return ""
+            if length == 1:
+                length = int.from_bytes(header[8:16], "big")
+            if kind == b"mdat" and (length == 0 or at + length >= size):
+                return (
+                    f"this one was cut off at {size} bytes: its index (moov), written last, is missing; copy "
+                    "it again, and record fragmented MP4, MKV or MPEG-TS, which can be read up to a cut"
+                )
+            at += max(8, length)
+    return ""
+
+
+def _missing(path: Path, stream: Any) -> int:
+    """How many frames of the container's index lie beyond the end of the file."""
+    entries, size, count = getattr(stream, "index_entries", ()), path.stat().st_size, 0
+    if not stream.frames:
+        return 0
+    for number in range(len(entries) - 1, -1, -1):
+        if entries[number].pos + entries[number].size <= size:
+            break
+        count += 1
+    return count
+
+
+def _rate(stream: Any) -> float | None:
+    """Frames per second on average; of a raw dump, whose container states none, the codec's."""
+    own = getattr(stream.codec_context, "framerate", None) if stream.start_time is None else None
+    rate = own or stream.average_rate
+    return float(rate) if rate else None
+
+
+def _decode(container: Any, stream: Any, damage: DamageDetector) -> Iterator[tuple[Any, Stamps]]:
+    """Decoded frames, each with whether it is damaged, and their stamps; a truncated file just ends.
 
     It holds no reference to the source: the buffers of a source that is dropped are freed at once.
     """
+    for packet in _packets(container, stream, damage):
+        for frame, damaged in damage.flush() if packet is None else damage.decode(packet):
+            base = frame.time_base or stream.time_base
+            pts, dts = (None if s is None else float(s * base) for s in (frame.pts, frame.dts))
+            yield (frame, damaged), (pts, dts)
+
+
+def _packets(container: Any, stream: Any, damage: DamageDetector) -> Iterator[Any]:
+    """The packets of a stream, an empty one or None at the end."""
     packets, failed = container.demux(stream), 0
     while failed < DAMAGE_LIMIT:
         try:
             packet = next(packets)
+            failed = 0
         except StopIteration:
             return
         except (av.FFmpegError, IndexError):  # IndexError: a damaged packet names a stream that is not
             failed += 1
             packets = container.demux(stream)  # a generator that raised is spent; the file goes on
-            yield None
+            damage.failed += 1
             continue
-        failed = 0
-        try:
-            yield from packet.decode()
-        except av.FFmpegError:
-            yield None
+        yield packet
+    yield None

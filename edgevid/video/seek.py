@@ -14,6 +14,9 @@ from edgevid.video.files import DEFAULT_FPS, FileSource
 from edgevid.video.images import IMAGES, read_image
 from edgevid.video.open import Source, open_video
 
+BACK_S = 5.0
+"""How far before a moment the key frame is looked for that the container's index does not name."""
+
 
 class FrameSeeker(Closing):
     """Random access to a source's frames: `at(seconds)`. Live sources give their newest one."""
@@ -60,29 +63,30 @@ class FrameSeeker(Closing):
             self._source.close()
 
     def _read(self, frames: Iterable[Frame], seconds: float) -> Frame:
-        frame = _first_at(frames, seconds)
+        frame, _ = _first_at(frames, seconds)
         if frame is None:
             raise SourceError(f"{self.uri}: expected an image, the source gave none")
         return frame
 
     def _seek(self, source: FileSource, seconds: float) -> Frame:
         """By the container's index to the key frame before, then forward; from the start without one."""
-        half = 0.5 / (source.fps or DEFAULT_FPS)
-        for back in (0.0, 5.0, np.inf):
-            start = max(0.0, seconds - back)
-            frame = _first_at(source, seconds - half) if source.seek(start) else None
-            if frame is None or (frame.time < seconds - half and start == 0):
-                continue
-            if frame.time <= seconds + 2 * half or back == np.inf:
-                return frame
+        seconds -= 0.5 / (source.fps or DEFAULT_FPS)
+        for start in (seconds, seconds - BACK_S):
+            if start > 0 and source.seek(start):
+                frame, earlier = _first_at(source, seconds)
+                if frame is not None and earlier and frame.time >= seconds:
+                    return frame
         with FileSource(source.path) as reopened:
-            return self._read(reopened, seconds - half)
+            return self._read(reopened, seconds)
 
 
-def _first_at(frames: Iterable[Frame], seconds: float) -> Frame | None:
-    """The first frame at or after `seconds`, else the last one, None where there is none."""
+def _first_at(frames: Iterable[Frame], seconds: float) -> tuple[Frame | None, bool]:
+    """The first frame at or after `seconds`, else the last one, None where there is none.
+
+    And whether an earlier frame came before it: without one, the frame that was asked for may lie before.
+    """
     last: Frame | None = None
-    for last in frames:
+    for number, last in enumerate(frames):
         if last.time >= seconds:
-            break
-    return last
+            return last, number > 0
+    return last, False
