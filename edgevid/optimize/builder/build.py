@@ -300,8 +300,8 @@ def _check_precision(plan: Plan, built: build_engine.Built) -> None:
     remedy = "give a model in FP32" if precision == "fp32" else f"make the graph again with: {command} VIDEO"
     if known and not counts.get(expected):
         raise ModelError(
-            f"{plan.graph}: expected {precision} convolutions, but the builder's log shows none in {expected} "
-            f"(it shows {counts}); {remedy}"
+            f"{plan.graph}: expected {precision} convolutions, but the builder's log shows none in "
+            f"{expected} (it shows {counts}); {remedy}"
         )
 
 
