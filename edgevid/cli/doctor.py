@@ -21,6 +21,8 @@ from edgevid.site.findings import Finding
 
 EXTRAS = {
     "tensorrt": ("tensorrt", "TensorRT engines"),
+    "openvino": ("openvino", "often faster than ONNX Runtime on x86 CPUs"),
+    "tritonclient": ("triton", "models on a Triton or KServe server"),
     "pycuda": ("pycuda", "CUDA by pycuda; cuda-bindings does the same"),
     "tensorrt_rtx": ("tensorrt-rtx", "engines for RTX cards"),
     "onnx": ("build", "quantizing and building"),
@@ -58,13 +60,23 @@ def _providers() -> Finding:
     return Finding("ONNX Runtime", f"{version()}: {', '.join(providers())}", True, "")
 
 
+def _runtime() -> Finding:
+    from edgevid.runtime.choice import count_choices
+
+    measured, faster = count_choices()
+    if _version("openvino") is None:
+        return Finding("on the CPU", "ONNX Runtime runs all models", True, "")
+    text = f"OpenVINO runs {faster} of {measured} models measured here, ONNX Runtime all others"
+    return Finding("on the CPU", text, bool(measured) or None, "edgevid bench MODEL --choose --data VIDEO")
+
+
 def _driver() -> Finding:
     try:
         CDLL("libcuda.so.1")
     except OSError:
         return Finding("NVIDIA driver", "none found: models run on the CPU", None, "")
     text = (
-        "found; running engines on a device is unproven so far: `edgevid build --data` verifies each engine"
+        "found; running engines on a device is unverified so far: `edgevid build --data` verifies each engine"
     )
     return Finding("NVIDIA driver", text, True, "")
 
@@ -78,6 +90,7 @@ def findings() -> list[Finding]:
         Finding("machine", f"{platform.machine()}, {os.cpu_count()} cores", True, ""),
         _kernels(),
         _providers(),
+        _runtime(),
         _driver(),
     ]
     for module, (extra, purpose) in EXTRAS.items():

@@ -94,8 +94,8 @@ def test_versions_are_those_of_the_installed_packages() -> None:
     assert doctor._version("no_such_module") is None
 
 
-def test_running_on_a_device_is_called_unproven(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_on_a_device_is_called_unverified(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "CDLL", lambda name: name)
     (found,) = [one for one in doctor.findings() if one.subject == "NVIDIA driver"]
     assert found.ok
-    assert "unproven so far" in found.state
+    assert "unverified so far" in found.state
