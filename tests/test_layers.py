@@ -20,6 +20,8 @@ ORDER = (
 
 WALLS: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("runtime/onnxruntime/",),
+    "openvino": ("runtime/openvino/",),
+    "tritonclient": ("runtime/kserve/",),
     "tensorrt": ("runtime/tensorrt/", "optimize/builder/"),
     "tensorrt_rtx": ("runtime/tensorrt/", "optimize/builder/"),
     "pycuda": ("runtime/cuda/",),

@@ -13,10 +13,18 @@ from typer import Argument, Option
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import results
+from edgevid.errors import InputError
 
 if TYPE_CHECKING:
     from edgevid.optimize.bench import Benchmark
     from edgevid.optimize.bench_subject import Timing
+
+Devices = Annotated[
+    list[str] | None, Option("--device", help="auto, cpu, openvino, cuda:0, ...; repeat it to compare them.")
+]
+Choose = Annotated[
+    bool, Option("--choose", help="Compare ONNX Runtime and OpenVINO on --data; keep the faster for auto.")
+]
 
 
 def command(
@@ -25,7 +33,8 @@ def command(
     data: Annotated[str | None, Option(help="Real frames: a video, a folder of images or a list.")] = None,
     runs: Annotated[int, Option(help="Frames to time.", min=1)] = 200,
     warm_up: Annotated[int, Option(help="Untimed frames before the timed ones.", min=0)] = 20,
-    device: shared.Device = "auto",
+    device: Devices = None,
+    choose: Choose = False,
     threads: shared.Threads = None,
     out: shared.Json = None,
     force: shared.Force = False,
@@ -38,16 +47,25 @@ def command(
     from edgevid.cli.output_files import check_outputs, write_json
     from edgevid.cli.progress import advance, progress_bar
     from edgevid.optimize.bench import bench
+    from edgevid.optimize.choose import RUNTIMES, choose_runtime
 
     check_outputs({"--json": (out, "JSON")}, models, force=force)
+    if choose and (device or precision or data is None):
+        raise InputError("bench: --choose takes --data VIDEO, and no --device or --precision")
     chosen: Any = precision or ()
+    devices = list(RUNTIMES) if choose else device or ["auto"]
     with progress_bar("timing", runs + warm_up) as bar:
         found = bench(
             models, precisions=chosen, data=data, runs=runs, warm_up=warm_up,
-            threads=threads, device=device, on_frame=lambda _: advance(bar),
+            threads=threads, device=devices, on_frame=lambda _: advance(bar),
         )  # fmt: skip
-    if write_json(found.as_dict(), out):
+    shown = write_json(found.as_dict(), out)
+    if shown:
         _show(found)
+    for model in models if choose else ():
+        choice = choose_runtime(model, data, found.timings, threads=threads)
+        if shown:
+            results().print(f"auto takes {choice.runtime} for {model} ({choice.reason})", highlight=False)
 
 
 def _show(found: Benchmark) -> None:

@@ -6,6 +6,7 @@ engine are recorded.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -56,14 +57,14 @@ def bench(
     runs: int = 200,
     warm_up: int = 20,
     threads: int | None = None,
-    device: str = "auto",
+    device: str | Sequence[str] = "auto",
     on_frame: Callable[[int], None] | None = None,
 ) -> Benchmark:
     """Times every model in every precision (none given: its own), frame by frame in turn.
 
     `data` is a video, a folder or a list of images; None uses a synthetic image of 1280x720. `runs` frames
-    are timed after `warm_up` frames. An engine that does not load is named in `failed`; the error is raised
-    only where none loads.
+    are timed after `warm_up` frames; several devices take turns, too. An engine that
+    does not load is named in `failed`; the error is raised only where none loads.
     """
     if runs < 1 or warm_up < 0:
         raise InputError(f"bench: expected at least 1 run and no negative warm-up, got {runs} and {warm_up}")
@@ -72,14 +73,16 @@ def bench(
     frames = _frames(data)
     machine, notes = conditions(), _notes(runs, load_average(), len(usable()))
     failed: dict[str, str] = {}
-    variants = [(model, precision) for model in models for precision in precisions or (None,)]
+    devices = (device,) if isinstance(device, str) else tuple(device)
+    variants = list(itertools.product(models, precisions or (None,), devices))
     with ExitStack() as open_engines:
         subjects: list[Subject] = []
-        for model, precision in variants:
+        for model, precision, where in variants:
             try:
-                subjects.append(Subject(model, precision, device, threads, subjects))
+                subjects.append(Subject(model, precision, where, threads, subjects, named=len(devices) > 1))
             except EdgevidError as error:
-                failed[f"{Path(model).name} {precision or ''}".strip()] = str(error)
+                parts = (Path(model).name, precision, where if len(devices) > 1 else None)
+                failed[" ".join(part for part in parts if part)] = str(error)
                 if len(failed) == len(variants):
                     raise
                 continue

@@ -85,13 +85,19 @@ class Subject:
         device: str,
         threads: int | None,
         others: Sequence[Subject],
+        *,
+        named: bool = False,
     ) -> None:
-        """A file without a recipe takes that of the first of `others` with the same outputs."""
+        """A file without a recipe takes that of the first of `others` with the same outputs.
+
+        `named` adds the device to the title, where several are timed.
+        """
         found = find_model(model, precision)
         start = time.perf_counter()
         raw = load_model(found, device, threads)
         self.load_s = time.perf_counter() - start
         self.model, self.raw, self.engine = found, raw, RecordingEngine(raw)
+        self.title = f"{found.title}, {device}" if named else found.title
         shared = (o.recipe for o in others if o.recipe is not None and same_outputs(o.raw, raw))
         self.recipe: Recipe | None = found.recipe or next(shared, None) or _drafted(found.file)
         self._work = _work(self.engine, self.recipe)
@@ -113,7 +119,7 @@ class Subject:
         stages = {"pre": prepares, "inference": True, "post": detects, "frame": True}
         times = {stage: np.array([getattr(row, stage) for row in rows]) * 1e3 for stage in StageTimes._fields}
         return Timing(
-            title=self.model.title,
+            title=self.title,
             model=self.recipe.name if self.recipe else self.model.file.stem,
             file=Path(getattr(self.raw, "path", self.model.file)).name,
             precision=self.model.precision,

@@ -15,7 +15,16 @@ from edgevid import kernels
 from edgevid._version import __version__
 from edgevid.runtime.processor import cpu_info, processor_name
 
-PACKAGES = ("onnxruntime", "onnxruntime-gpu", "numpy", "tensorrt", "tensorrt-rtx", "pycuda", "cuda-bindings")
+PACKAGES = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "numpy",
+    "tensorrt",
+    "tensorrt-rtx",
+    "pycuda",
+    "cuda-bindings",
+)
 CPU = Path("/sys/devices/system/cpu")
 
 

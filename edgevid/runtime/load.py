@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from edgevid.errors import EdgevidError, InputError, ModelError
+from edgevid.runtime.choice import read_choice
 from edgevid.runtime.cuda.driver import gpu_of, gpus
 from edgevid.runtime.device import parse_device
 from edgevid.runtime.engine import LoadedEngine
@@ -30,9 +31,11 @@ def load_engine(
 ) -> LoadedEngine:
     """The engine that runs `model`: a recipe with its local file, an ONNX file, or a TensorRT engine.
 
-    `device` is "auto", "cpu", "cuda:N", or an execution provider of ONNX Runtime: "openvino", "tensorrt-rtx",
-    "qnn", "coreml" and others ("openvino:npu" for its hardware). The log names the nodes that a provider
-    leaves to the CPU, and `edgevid compare MODEL MODEL --device openvino --data VIDEO` verifies it.
+    `device` is "auto", "cpu" (ONNX Runtime's), "cuda:N", "openvino" ("openvino:npu" for its hardware), or an
+    execution provider of ONNX Runtime: "tensorrt-rtx", "qnn", "coreml" and others. "openvino" takes the
+    package of that name where it is installed, else ONNX Runtime's provider. The log names the nodes that a
+    provider leaves to the CPU, and `edgevid compare MODEL MODEL --device openvino --data VIDEO` verifies it.
+    On a CPU "auto" takes OpenVINO for a model that `edgevid bench MODEL --choose` found equal and faster.
     On an NVIDIA device the TensorRT engine that `edgevid build` made in this precision is taken where its
     manifest matches; where it does not, or there is none, `rebuild` builds it (not verified, as the manifest
     states), else ONNX Runtime runs the model and the log says why. On the CPU "int8" takes the model's
@@ -142,8 +145,7 @@ def _build(arguments: list[str]) -> None:
 def _by_onnx_runtime(
     model: Recipe | str | Path, device: str, precision: str, threads: int | None
 ) -> LoadedEngine:
-    from edgevid.runtime.onnxruntime.engine import OrtEngine  # takes 0.1 s to import
-    from edgevid.runtime.onnxruntime.session import has_cuda
+    from edgevid.runtime.onnxruntime.session import has_cuda  # takes 0.1 s to import
 
     path = model_file(model)
     kind, _ = parse_device(device)
@@ -155,4 +157,26 @@ def _by_onnx_runtime(
     elif precision != "fp32":
         why = "FP32 is as exact and faster on a CPU" if not on_device else "there is no FP16 file"
         log_once(f"{path.name}: {precision} was requested, it runs in FP32: {why}")
-    return OrtEngine(path, device=device, threads=threads)
+    return open_onnx(path, device=device, threads=threads)
+
+
+def open_onnx(
+    path: Path, *, device: str, threads: int | None, disable_optimizations: bool = False
+) -> LoadedEngine:
+    """Exactly this ONNX file by OpenVINO or by ONNX Runtime, as `device` says; the log says why."""
+    from edgevid.runtime.onnxruntime.engine import OrtEngine
+    from edgevid.runtime.onnxruntime.session import has_cuda, has_openvino
+    from edgevid.runtime.openvino.engine import OvEngine, installed_version
+
+    if device.partition(":")[0] == "openvino" and (installed_version() or not has_openvino()):
+        return OvEngine(path, device=device, threads=threads)
+    if device == "auto" and not has_cuda() and installed_version() and not disable_optimizations:
+        choice = read_choice(path)
+        if choice is None:
+            command = shlex.join(["edgevid", "bench", str(path), "--choose", "--data"])
+            log_once(f"{path.name}: OpenVINO is installed; to take the faster: {command} VIDEO")
+        else:
+            log_once(f"{path.name}: {choice.reason}")
+            if choice.runtime == "openvino":
+                return OvEngine(path, threads=threads)
+    return OrtEngine(path, device=device, threads=threads, disable_optimizations=disable_optimizations)

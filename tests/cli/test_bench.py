@@ -14,6 +14,7 @@ from tiny_detector import bench_folder
 from edgevid.cli import main
 from edgevid.cli.bench import _short, _show_times
 from edgevid.optimize.bench_subject import STAGES, Timing
+from edgevid.runtime.choice import read_choice
 
 
 @pytest.fixture
@@ -69,3 +70,26 @@ def test_mistakes_are_one_sentence_and_exit_status_2(
             main(["bench", str(folder / "tiny.onnx"), "--data", str(folder / data), *more])
         assert stopped.value.code == 2
         assert words in " ".join(capsys.readouterr().err.split())
+
+
+def test_choose_times_both_runtimes_and_keeps_the_faster(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("EDGEVID_CACHE", str(folder / "cache"))
+    words = ["bench", str(folder / "tiny.onnx"), "--choose", "--runs", "2", "--warm-up", "1"]
+    with pytest.raises(SystemExit) as stopped:
+        main([*words, "--data", str(folder / "photos")])
+    assert stopped.value.code == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "tiny fp32, cpu" in printed
+    assert "tiny fp32, openvino" in printed
+    assert "ms by OpenVINO" in printed
+    kept = read_choice(folder / "tiny.onnx")
+    assert kept is not None
+    assert kept.agreement == 1
+    for wrong in ([], ["--data", str(folder / "photos"), "--device", "cpu"]):
+        with pytest.raises(SystemExit) as stopped:
+            main([*words, *wrong])
+        assert stopped.value.code == 2
+        assert "--choose takes --data VIDEO" in capsys.readouterr().err

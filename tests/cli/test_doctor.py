@@ -99,3 +99,21 @@ def test_running_on_a_device_is_called_unverified(monkeypatch: pytest.MonkeyPatc
     (found,) = [one for one in doctor.findings() if one.subject == "NVIDIA driver"]
     assert found.ok
     assert "unverified so far" in found.state
+
+
+@pytest.mark.parametrize(
+    ("version", "counts", "text"),
+    [
+        (None, (0, 0), "ONNX Runtime runs all models"),
+        ("2026.4", (0, 0), "OpenVINO runs 0 of 0 models"),
+        ("2026.4", (3, 2), "OpenVINO runs 2 of 3 models"),
+    ],
+)
+def test_doctor_recommends_to_measure_the_runtimes(
+    monkeypatch: pytest.MonkeyPatch, version: str | None, counts: tuple[int, int], text: str
+) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda module: version)
+    monkeypatch.setattr("edgevid.runtime.choice.count_choices", lambda: counts)
+    found = next(f for f in doctor.findings() if f.subject == "on the CPU")
+    assert found.state.startswith(text)
+    assert ("--choose" in found.remedy) == (version is not None)

@@ -1,4 +1,4 @@
-"""What the values and labels of a score table are: what is unclear is asked about, never guessed.
+"""What the values and labels of a score table are: what is unclear is an error, never guessed.
 
 A policy's guarantee holds for the numbers that it was tuned on. Where the deployment gives others
 (probabilities, where the table holds their softmax), a certified 15 % of errors can be 20 %.

@@ -22,7 +22,7 @@ from edgevid.files.digest import sha256_of
 from edgevid.types import Array, Reason, Scores, Tracks
 
 AT_ONCE = 20_000
-"""Tracks that a policy judges at a time: each takes memory in it."""
+"""Tracks that a policy decides at a time: each takes memory in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +101,9 @@ def make_table(
 ) -> ScoreTable:
     """The checked table of `values` and optional `labels`, `tracks`, `times`, `names`.
 
-    The policy will see probabilities of a softmax: "auto" takes those, and is an InputError for what only
-    looks alike (percentages, sigmoids, a second softmax); "probabilities", "percent" and "logits" state what
-    the values are, and "names" and "indices" what labels are that could be both.
+    The policy will see probabilities of a softmax: "auto" takes those, and is an InputError for others
+    (percentages, sigmoids, a second softmax). "probabilities", "percent" and "logits" state what the values are,
+    "names" and "indices" what labels are that could be both.
     """
     given = np.asarray(columns["values"])
     if given.ndim != 2 or not np.issubdtype(given.dtype, np.number):

@@ -20,6 +20,7 @@ from edgevid.optimize.conditions import conditions
 from edgevid.optimize.frames import read_frames
 from edgevid.runtime import Engine, LoadedEngine, Recipe, load_engine, read_recipe
 from edgevid.runtime.device import parse_device
+from edgevid.runtime.load import open_onnx
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.session import has_cuda
 from edgevid.runtime.onnxruntime.weight_inputs import stores_half
@@ -152,7 +153,7 @@ def load_model(
         return half.open_fp16(model.file, threads=threads)
     if Path(model.requested).suffix.lower() == ".onnx":
         unchanged = variant_of(model.file) in FOR_TENSORRT
-        return OrtEngine(model.file, device=device, threads=threads, disable_optimizations=unchanged)
+        return open_onnx(model.file, device=device, threads=threads, disable_optimizations=unchanged)
     if Path(model.requested).suffix.lower() in FILES or recipe is None:
         return load_engine(model.file, device=device, threads=threads)
     engine = load_engine(recipe, device=device, precision=model.precision, threads=threads)

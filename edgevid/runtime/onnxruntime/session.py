@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -48,6 +49,12 @@ def providers() -> tuple[str, ...]:
 def has_cuda() -> bool:
     """Whether this ONNX Runtime has NVIDIA devices."""
     return "CUDA" in providers()
+
+
+def has_openvino() -> bool:
+    """Whether this ONNX Runtime has OpenVINO's provider, built in or as a plug-in."""
+    one = PROVIDERS["openvino"]
+    return one.name in onnxruntime.get_available_providers() or find_spec(one.module) is not None
 
 
 def open_session(

@@ -104,8 +104,8 @@ def test_a_session_takes_the_devices_of_a_plug_in_or_a_provider_that_did_not_sta
         pytest.skip("this onnxruntime has no plug-ins")
     cpu = [one for one in onnxruntime.get_ep_devices() if one.ep_name == "CPUExecutionProvider"][:1]
     monkeypatch.setattr("edgevid.runtime.onnxruntime.session.find_provider", lambda device: cpu)
-    with pytest.raises(ModelError, match="device 'openvino' did not start"):
-        load_engine(resolve_model("street-nano"), device="openvino")
+    with pytest.raises(ModelError, match="device 'qnn' did not start"):
+        load_engine(resolve_model("street-nano"), device="qnn")
 
 
 def test_a_tensorrt_engine_runs_on_no_provider(tmp_path: Path) -> None:
