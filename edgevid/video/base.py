@@ -9,6 +9,8 @@ class SourceBase(Closing):
     """The counters of a source; subclasses fill them and yield frames."""
 
     live = False
+    independent = False
+    """Whether the frames are unrelated photos: objects are not tracked from one to the next."""
 
     def __init__(self) -> None:
         self.size: tuple[int, int] = (0, 0)

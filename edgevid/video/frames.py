@@ -1,4 +1,4 @@
-"""From PyAV's decoded frames to `Frame`: YUV planes as they are, rotation applied.
+"""From PyAV's decoded frames to `Frame`: YUV planes as they are, turned and mirrored where stated.
 
 RGB is made only when `Frame.image` is read.
 """
@@ -13,6 +13,7 @@ import numpy as np
 from edgevid import kernels
 from edgevid.errors import masked
 from edgevid.types import Array, Frame
+from edgevid.video.orientation import UPRIGHT, matrix_of, upright
 
 PLANAR = {"yuv420p": False, "yuvj420p": True}
 """Pixel formats whose planes are handed on, and whether they use the full range."""
@@ -26,16 +27,15 @@ HD_HEIGHT = 720
 
 def to_frame(av_frame: Any, time: float, index: int) -> Frame:
     """The upright Frame of a decoded `av.VideoFrame`: its planes where it is YUV 4:2:0, else its RGB."""
-    rotation = int(getattr(av_frame, "rotation", 0) or 0) % 360
-    if av_frame.format.name in PLANAR and rotation == 0:
+    matrix = matrix_of(av_frame)
+    if av_frame.format.name in PLANAR and matrix == UPRIGHT:
         planes = _plane(av_frame, 0), _plane(av_frame, 1), _plane(av_frame, 2)
         full = PLANAR[av_frame.format.name] or int(av_frame.color_range or 0) == FULL_RANGE
         return Frame.from_yuv420(
             planes, time, index, to_rgb=_to_rgb, full_range=full,
             matrix="bt709" if _is_bt709(av_frame) else "bt601",
         )  # fmt: skip
-    image = _rgb(av_frame)
-    return Frame(np.ascontiguousarray(np.rot90(image, rotation // 90)), time, index)
+    return Frame(upright(_rgb(av_frame), matrix), time, index)
 
 
 def seconds_of(av_frame: Any) -> float | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import glob
+import io
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import pairwise, zip_longest
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal, get_args
 
 import av
 import numpy as np
@@ -15,22 +18,37 @@ import numpy as np
 from edgevid.errors import InputError, SourceError
 from edgevid.types import Array, Frame, as_frame
 from edgevid.video.base import SourceBase
+from edgevid.video.orientation import exif_matrix, matrix_of, upright
+
+log = logging.getLogger("edgevid")
 
 IMAGES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
 """Suffixes of the image files that are read."""
+PATTERN = re.compile(r"%0?(\d*)d")
+"""A number in the names of a sequence: img_%04d.jpg."""
+PAIRS, SMALL, SAME_SCENE = 8, 16, 0.6
+"""The first so many images, at so many pixels, are compared each with the next; correlation of one scene."""
+
+
+Images = Literal["independent", "sequence"]
+"""Whether images are unrelated photos, or the frames of one scene."""
 
 
 class ImageSource(SourceBase):
-    """The images of a folder or a glob in natural order, at `fps`."""
+    """The images of a folder, a glob or a pattern (img_%04d.jpg) in natural order, at `fps`; or one image."""
 
-    def __init__(self, where: str | Path, *, fps: float = 10.0) -> None:
-        """`fps` gives the images their times; sizes may differ from image to image."""
+    def __init__(self, where: str | Path, *, fps: float = 10.0, images: str | None = None) -> None:
+        """`fps` gives the images their times; sizes may differ from image to image.
+
+        `images` "independent": nothing is tracked from one to the next; "sequence": they are the frames of
+        one scene; None: whether successive ones show the same is looked at, and noted on the log.
+        """
         super().__init__()
         if not fps > 0:
             raise InputError(f"fps: expected more than 0, got {fps}")
-        folder = Path(where)
-        found = folder.iterdir() if folder.is_dir() else map(Path, glob.glob(str(where)))
-        self.paths = sorted((p for p in found if p.suffix.lower() in IMAGES), key=_natural)
+        if images not in (None, *get_args(Images)):
+            raise InputError(f"images: expected {' or '.join(get_args(Images))}, got {images!r}")
+        self.paths = sorted((p for p in _found(where) if p.suffix.lower() in IMAGES), key=_natural)
         if not self.paths:
             raise SourceError(f"{where}: expected images ({', '.join(sorted(IMAGES))}), found none")
         self.fps, self.frame_count, self._gap = fps, len(self.paths), 1.0 / fps
@@ -38,6 +56,11 @@ class ImageSource(SourceBase):
         if first is None:
             raise SourceError(f"{where}: expected images, none of the {len(self.paths)} can be decoded")
         self.size = (first.shape[1], first.shape[0])
+        self.independent = images == "independent" if images else self._unrelated()
+        """Whether objects are not tracked from one image to the next."""
+        if images is None and len(self.paths) > 1:
+            kind, other = ("unrelated photos", "sequence") if self.independent else ("frames", "independent")
+            log.info("%s: taken for %s; if not so: --images %s", where, kind, other)
 
     def __iter__(self) -> Iterator[Frame]:
         for number, path in enumerate(self.paths):
@@ -45,8 +68,23 @@ class ImageSource(SourceBase):
             if image is None:
                 self.corrupted += 1
                 continue
-            yield Frame(image, number * self._gap, self.decoded)
+            yield Frame(image, number * self._gap, number)
             self.decoded += 1
+
+    def _unrelated(self) -> bool:
+        """Whether the first images show different things, by the correlation of each with the one before."""
+        small = []
+        for path in self.paths[: PAIRS + 1]:
+            if (image := read_image(path)) is not None:
+                gray = resize_area(image, (SMALL, SMALL)).astype(np.float64).mean(2)
+                small.append((image.shape, gray - gray.mean()))
+        if len(small) < 2:
+            return False
+        if len({shape for shape, _ in small}) > 1:
+            return True
+        pairs = [(a * b).sum() / max(1e-9, np.sqrt((a * a).sum() * (b * b).sum())) for (_, a), (_, b) in
+                 pairwise(small)]  # fmt: skip
+        return bool(np.median(pairs) < SAME_SCENE)
 
 
 class ArraySource(SourceBase):
@@ -81,11 +119,13 @@ class ArraySource(SourceBase):
 
 
 def read_image(path: Path | BinaryIO) -> Array | None:
-    """(H, W, 3) uint8 RGB of an image file, None where it does not decode."""
+    """(H, W, 3) uint8 RGB of an image file, upright; None where it does not decode."""
     try:
-        with av.open(str(path) if isinstance(path, Path) else path, "r") as container:
+        data = path.read_bytes() if isinstance(path, Path) else path.read()
+        with av.open(io.BytesIO(data), "r") as container:
             for av_frame in container.decode(video=0):
-                return np.ascontiguousarray(av_frame.to_ndarray(format="rgb24"))
+                matrix = exif_matrix(data) or matrix_of(av_frame)
+                return upright(av_frame.to_ndarray(format="rgb24"), matrix)
     except (av.FFmpegError, OSError, ValueError):
         return None
     return None
@@ -111,6 +151,21 @@ def to_jpeg(image: Array, *, qscale: int = 1) -> bytes:
     encoder.time_base, encoder.thread_count = Fraction(1), 1
     encoder.options = {"qmin": str(qscale), "qmax": str(qscale)}
     return b"".join(bytes(packet) for packet in [*encoder.encode(av_frame), *encoder.encode(None)])
+
+
+def _found(where: str | Path) -> Iterable[Path]:
+    """The files that a folder, a glob, a printf pattern of numbers or a file's name means."""
+    path = Path(where)
+    if path.is_dir():
+        return path.iterdir()
+    if path.is_file():
+        return [path]
+    if PATTERN.search(path.name):
+        parts = [re.escape(part.replace("%%", "%")) for part in PATTERN.split(path.name)[::2]]
+        widths = [f"\\d{{{max(1, int(width or 1))},}}" for width in PATTERN.split(path.name)[1::2]]
+        name = "".join(a + b for a, b in zip_longest(parts, widths, fillvalue=""))
+        return [found for found in path.parent.glob("*") if re.fullmatch(name, found.name)]
+    return map(Path, glob.glob(str(where)))
 
 
 def _natural(path: Path) -> list[tuple[int, int | str]]:

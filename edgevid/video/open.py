@@ -15,7 +15,7 @@ from edgevid.errors import SourceError, check_type
 from edgevid.types import Frame
 from edgevid.video.address import NETWORK
 from edgevid.video.files import FileSource
-from edgevid.video.images import ArraySource, ImageSource
+from edgevid.video.images import IMAGES, PATTERN, ArraySource, ImageSource
 from edgevid.video.live import LiveSource
 from edgevid.video.pipe import Pipe, is_pipe
 
@@ -42,10 +42,11 @@ class Source(Protocol):
 def open_video(uri: str | Path | int | Iterable[Any], **options: Any) -> Source:
     """The source behind `uri`: a file, a folder or glob of images, a camera, a stream, or arrays.
 
-    A camera is a number or /dev/videoN; a stream is rtsp://, http://, an .sdp file or the like; "-" is
-    standard input, and a named pipe is read like it; arrays are an iterable
-    of (H, W, 3) uint8 BGR, as OpenCV reads them, or of (seconds, array) pairs. `options` go to the source's
-    class. Raises SourceError where nothing can be read, InputError for any other type.
+    A folder, a glob or a pattern (img_%04d.jpg) names images; a camera is a number or /dev/videoN; a stream
+    is rtsp://, http://, an .sdp file or the like; "-" is standard input, and a named pipe is read like it;
+    arrays are an iterable of (H, W, 3) uint8 BGR, as OpenCV reads them, or of (seconds, array) pairs.
+    `options` go to the source's class. Raises SourceError where nothing can be read, InputError for any other
+    type.
     """
     if not isinstance(uri, (str, Path, int)):
         check_type(uri, Iterable, "open_video", "a file, folder, camera number, address or arrays")
@@ -55,21 +56,34 @@ def open_video(uri: str | Path | int | Iterable[Any], **options: Any) -> Source:
         return LiveSource(text, **options)
     if is_pipe(text):
         return _piped(text, options)
-    if Path(text).is_file():  # before any pattern: "clip[1].mp4" is a good name for a file
-        return FileSource(text, **options)
-    if Path(text).is_dir() or any(c in text for c in "*?["):
+    if are_images(text):
         return ImageSource(text, **options)
     return FileSource(text, **options)
 
 
 def source_options(
-    uri: str, *, decode: str = "cpu", give_up_s: float | None = None, rtsp_transport: str = "tcp"
+    uri: str,
+    *,
+    decode: str = "cpu",
+    give_up_s: float | None = None,
+    rtsp_transport: str = "tcp",
+    images: str | None = None,
 ) -> dict[str, Any]:
     """Those of a program's options for `open_video` that mean something for `uri`."""
     if is_live(uri):
         return {"decode": decode, "give_up_s": give_up_s, "rtsp_transport": rtsp_transport}
+    if are_images(uri):
+        return {"images": images} if images else {}
     read_by_ffmpeg = is_pipe(uri) or Path(uri.removeprefix("file://")).is_file()
     return {"decode": decode} if read_by_ffmpeg and decode != "cpu" else {}
+
+
+def are_images(text: str) -> bool:
+    """Whether `text` names an image, a folder or glob of them, or a pattern such as img_%04d.jpg."""
+    path = Path(text)
+    if path.is_file():  # before any pattern: "clip[1].mp4" is a good name for a file
+        return path.suffix.lower() in IMAGES
+    return path.is_dir() or any(c in text for c in "*?[") or PATTERN.search(path.name) is not None
 
 
 def is_live(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -49,3 +50,24 @@ def transport_stream(frames: int, width: int) -> bytes:
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return memory.getvalue()
+
+
+def exif(orientation: int, order: str = "<") -> bytes:
+    """EXIF data that state an orientation of 1 to 8, in the byte order "<" or ">"."""
+    entry = struct.pack(order + "HHIHH", 0x0112, 3, 1, orientation, 0)
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, 1)
+    return head + entry + bytes(4)
+
+
+def with_exif(image: bytes, data: bytes) -> bytes:
+    """A JPEG, PNG or WebP with EXIF data."""
+    if image.startswith(b"\xff\xd8"):
+        part = b"Exif\0\0" + data
+        return image[:2] + b"\xff\xe1" + struct.pack(">H", len(part) + 2) + part + image[2:]
+    if image.startswith(b"\x89PNG"):
+        part = b"eXIf" + data
+        chunk = struct.pack(">I", len(data)) + part + struct.pack(">I", zlib.crc32(part))
+        return image[:33] + chunk + image[33:]
+    padded = data + b"\0" * (len(data) % 2)
+    body = image[8:] + b"EXIF" + struct.pack("<I", len(data)) + padded
+    return b"RIFF" + struct.pack("<I", len(body)) + body

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import av
 import numpy as np
@@ -37,9 +38,11 @@ def av_frame(
 
 
 def turned(frame: av.VideoFrame, rotation: int) -> Any:
-    """The frame with a display matrix."""
+    """The frame with a rotation, and side data that PyAV cannot name, as those of a photo."""
     names = ("format", "width", "height", "color_range", "colorspace", "planes", "reformat", "to_ndarray")
-    return SimpleNamespace(rotation=rotation, **{name: getattr(frame, name) for name in names})
+    unknown = SimpleNamespace(get=Mock(side_effect=ValueError("31 is not a valid Type")))
+    copied = {name: getattr(frame, name) for name in names}
+    return SimpleNamespace(rotation=rotation, side_data=unknown, **copied)
 
 
 def test_planes_are_handed_on_without_a_copy() -> None:

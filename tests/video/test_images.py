@@ -28,10 +28,60 @@ def test_images_come_in_natural_order_and_damaged_ones_are_counted(tmp_path: Pat
         frames = list(source)
     assert [int(f.image[0, 0, 0]) for f in frames] == [10, 20, 100]
     assert [f.time for f in frames] == [0.0, 0.5, 1.5]  # the damaged one still took its half second
-    assert [f.index for f in frames] == [0, 1, 2]
+    assert [f.index for f in frames] == [0, 1, 3]  # and its place in the numbering
     assert source.corrupted == 1
     with open_video(str(tmp_path / "shot_1*.png")) as source:
         assert source.frame_count == 2
+
+
+def textured(seed: int, shift: int = 0) -> np.ndarray:
+    """(120, 160, 3) RGB of blobs, moved by `shift` pixels."""
+    blobs = np.random.default_rng(seed).integers(0, 256, (6, 12, 3)).astype(np.uint8)
+    return np.roll(resize_area(np.repeat(np.repeat(blobs, 20, 0), 20, 1), (240, 120)), shift, 1)[:, :160]
+
+
+def save(folder: Path, images: dict[str, np.ndarray]) -> Path:
+    for name, image in images.items():
+        (folder / name).write_bytes(to_jpeg(image))
+    return folder
+
+
+def test_photos_are_told_from_the_frames_of_a_scene(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (photos := tmp_path / "photos").mkdir()
+    (scene := tmp_path / "scene").mkdir()
+    save(photos, {f"p{n}.jpg": textured(n) for n in range(6)})  # of one size, and numbered
+    save(scene, {f"p{n}.jpg": textured(0, 3 * n) for n in range(6)})  # a camera that pans
+    with caplog.at_level("INFO", "edgevid"):
+        assert open_video(photos).independent
+        assert not open_video(scene).independent
+    assert [record.message.split(": ", 1)[1] for record in caplog.records] == [
+        "taken for unrelated photos; if not so: --images sequence",
+        "taken for frames; if not so: --images independent",
+    ]
+    assert not open_video(photos, images="sequence").independent
+    assert open_video(scene, images="independent").independent
+    assert not open_video(photos / "p1.jpg").independent
+    save(scene, {"p1.jpg": textured(0)[:90]})
+    assert open_video(scene).independent  # sizes differ
+    with pytest.raises(InputError, match="independent or sequence"):
+        open_video(scene, images="both")
+
+
+def test_a_pattern_of_numbers_names_images(tmp_path: Path) -> None:
+    names = ["img_0002.jpg", "img_0010.jpg", "img_10000.jpg", "img_7.jpg", "img_0003.png", "0001.jpg"]
+    save(tmp_path, {name: gray(0) for name in names if name.endswith("jpg")})
+
+    def named(pattern: str) -> list[str]:
+        with open_video(tmp_path / pattern) as source:
+            assert len(list(source)) == source.frame_count
+            return [path.name for path in source.paths]
+
+    assert named("img_%04d.jpg") == ["img_0002.jpg", "img_0010.jpg", "img_10000.jpg"]
+    assert named("img_%d.jpg") == ["img_0002.jpg", "img_7.jpg", "img_0010.jpg", "img_10000.jpg"]
+    save(tmp_path, {"100%d.jpg": gray(0)})
+    assert named("100%d.jpg") == ["100%d.jpg"]  # a file of that name
+    with pytest.raises(SourceError, match="found none"):
+        open_video(tmp_path / "shot_%04d.jpg")
 
 
 def test_a_folder_without_images_is_rejected(tmp_path: Path) -> None:
