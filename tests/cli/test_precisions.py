@@ -139,6 +139,22 @@ def test_what_overflows_in_fp16_is_rejected_and_the_way_out_works(
     assert edgevid("compare", model, half, "--data", frames) == 0
 
 
+def test_a_model_that_overflows_everywhere_is_built_in_fp32(
+    frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The FP16 graph has no convolution in FP16: making it again would not help."""
+    pytest.importorskip("tensorrt_rtx", reason="no builder here: pip install 'edgevid[tensorrt-rtx]'")
+    monkeypatch.setenv("COLUMNS", "1000")
+    model = conv_detector(tmp_path / "m.onnx", gain=3e5)
+    build = ["build", model, "--precision", "fp16", "--backend", "tensorrt-rtx", "--data", frames]
+    assert edgevid(*build) == 1
+    text = capsys.readouterr().err
+    assert "all convolutions stay in FP32" in text
+    assert "--precision fp32" in text
+    assert edgevid(*build, "--try-next") == 0
+    assert (tmp_path / "build" / "m.fp32.rtx.engine").is_file()
+
+
 def test_fp16_is_recognized_by_its_weights(tmp_path: Path) -> None:
     model = conv_detector(tmp_path / "m.onnx")
     assert edgevid("quantize", model, "--precision", "fp16") == 0

@@ -290,19 +290,29 @@ def _sizes(recipe: LocalRecipe | None) -> dict[str, Shape]:
 
 
 def _check_precision(plan: Plan, built: build_engine.Built) -> None:
-    """ModelError where no convolution computes in the requested precision."""
+    """ModelError where no convolution computes in the requested precision.
+
+    ParityError where all of them overflow in FP16, so that FP32 is the next to try.
+    """
     expected = build_layers.LOG_NAMES[plan.options.precision]
     counts = build_layers.tally(built.convolutions)
     known = sum(n for kind, n in counts.items() if kind != "?")
+    if not known or counts.get(expected):
+        return
     precision = plan.options.precision
+    if plan.variant == "fp16" and (kept := read_record(plan.graph).get("fp32_nodes")):
+        name, why = next(iter(kept.items()))
+        raise ParityError(
+            f"{plan.graph.name}: all convolutions stay in FP32 ({name}: {why}), so FP16 gains nothing; use "
+            "--precision fp32 (--try-next does)"
+        )
     model = model_argument(plan.recipe or plan.model)
     command = shlex.join(["edgevid", "quantize", model, "--precision", precision, "--data"])
     remedy = "give a model in FP32" if precision == "fp32" else f"make the graph again with: {command} VIDEO"
-    if known and not counts.get(expected):
-        raise ModelError(
-            f"{plan.graph}: expected {precision} convolutions, but the builder's log shows none in "
-            f"{expected} (it shows {counts}); {remedy}"
-        )
+    raise ModelError(
+        f"{plan.graph}: expected {precision} convolutions, but the builder's log shows none in {expected} "
+        f"(it shows {counts}); {remedy}"
+    )
 
 
 def _manifest(plan: Plan, built: build_engine.Built, seconds: float, calibration: str) -> Manifest:

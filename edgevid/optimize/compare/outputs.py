@@ -93,7 +93,8 @@ class _Sum:
     def add(self, left: Array, right: Array) -> None:
         a, b = (np.asarray(x, np.float64).ravel() for x in (left, right))
         finite_a, finite_b = np.isfinite(a), np.isfinite(b)
-        self.non_finite += int((finite_a & ~finite_b).sum())
+        non_finite = int((finite_a & ~finite_b).sum())
+        self.non_finite += non_finite
         both = finite_a & finite_b
         if not both.all():
             a, b = a[both], b[both]
@@ -102,7 +103,7 @@ class _Sum:
         self.total += float(difference.sum())
         self.squares += float(a @ a)
         self.count += len(a)
-        self.cosines.append(cosine(a, b))
+        self.cosines.append(0.0 if non_finite and not len(a) else cosine(a, b))
 
     def metrics(self, name: str) -> OutputParity:
         count = max(self.count, 1)

@@ -77,3 +77,10 @@ def test_json_has_six_significant_digits() -> None:
     found.add({"y": np.array([[1.0]])}, {"y": np.array([[1.123456789]])})
     values = json.loads(json.dumps(found.metrics()[0].as_dict()))
     assert (values["name"], values["max_abs"], values["non_finite"]) == ("y", 0.123457, 0)
+
+
+def test_an_output_without_any_finite_value_is_not_alike() -> None:
+    found = tally(1, 2)
+    found.add({"y": np.array([[3.0, 4.0]])}, {"y": np.array([[np.nan, np.inf]])})
+    (row,) = found.metrics()
+    assert (row.non_finite, row.cosine) == (2, 0.0)
