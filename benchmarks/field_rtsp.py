@@ -83,8 +83,12 @@ class Program:
             return {"frame": -1, "size": [0, 0], "time_s": 0.0}
         with open(self.lines, "rb") as file:
             file.seek(max(0, self.lines.stat().st_size - 60_000))
-            whole = file.read().split(b"\n")
-        return dict(json.loads(whole[-2]))
+            whole = [
+                line
+                for line in file.read().split(b"\n")[:-1]
+                if line.startswith(b'{"schema":"edgevid.result/')
+            ]
+        return dict(json.loads(whole[-1])) if whole else {"frame": -1, "size": [0, 0], "time_s": 0.0}
 
     def recovers(self, size: tuple[int, int] | None = None, seconds: float = 60.0) -> bool:
         """Whether ten images more come, of the requested size."""

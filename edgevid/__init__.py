@@ -58,7 +58,9 @@ if TYPE_CHECKING:
     from edgevid.types import (
         Clips,
         Detections,
+        Event,
         Frame,
+        Header,
         Reason,
         Result,
         Scores,
@@ -68,7 +70,7 @@ if TYPE_CHECKING:
         Verdicts,
     )
     from edgevid.video import VideoWriter, open_video
-    from edgevid.zones import Event, Line, Zone, ZoneMonitor
+    from edgevid.zones import Line, Zone, ZoneMonitor
 
 _ROOMS = {
     "abstain": "DriftMonitor Policy read_policy",
@@ -83,9 +85,9 @@ _ROOMS = {
     "site": "Site read_site",
     "speed": "CameraCalibration Displacement SpeedEstimator SpeedPolicy make_calibration read_calibration",
     "track": "ByteTracker OCSortTracker Tracker",
-    "types": "Clips Detections Frame Reason Result Scores SpeedReport Speeds Tracks Verdicts",
+    "types": "Clips Detections Event Frame Header Reason Result Scores SpeedReport Speeds Tracks Verdicts",
     "video": "VideoWriter open_video",
-    "zones": "Event Line Zone ZoneMonitor",
+    "zones": "Line Zone ZoneMonitor",
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
@@ -105,6 +107,7 @@ __all__ = [
     "EdgevidError",
     "Event",
     "Frame",
+    "Header",
     "InputSpec",
     "JsonLines",
     "Line",

@@ -19,7 +19,7 @@ import shapely
 from annotated_types import Ge, Le
 
 from edgevid.errors import FieldError, InputError
-from edgevid.files.fields import Positive
+from edgevid.files.fields import Count, Positive
 from edgevid.files.schema import Checked
 from edgevid.types import Array, Tracks, scale_between
 
@@ -27,7 +27,9 @@ log = logging.getLogger("edgevid")
 
 ToGround = Callable[[Array], Array]
 """Image points (N, 2) in pixels to ground points (N, 2) in meters."""
-EventKind = Literal["enter", "leave", "dwell", "cross", "wrong-way", "stopped"]
+ZoneEventKind = Literal[
+    "enter", "leave", "dwell", "cross", "wrong-way", "stopped", "occupancy-above", "occupancy-normal"
+]
 Direction = Literal["", "forward", "backward"]
 
 STATIONARY_M, STATIONARY_HEIGHTS = 0.5, 0.2
@@ -40,22 +42,24 @@ FARTHEST = 1e6
 """No corner of a zone is farther from the origin, in pixels or meters."""
 
 
-class Event(NamedTuple):
-    """One object entered, left or crossed something, or broke a rule of a zone."""
+class ZoneEvent(NamedTuple):
+    """One object entered, left or crossed something, or broke a rule of a zone; `Event` has it with more."""
 
     time: float
     """Seconds on the stream's clock."""
-    kind: EventKind
+    kind: ZoneEventKind
     place: str
     """Name of the zone or line."""
     id: int
-    """Track id."""
+    """Track id; of occupancy, the object that entered last."""
     label: int
     """Class index of the track."""
     direction: Direction = ""
     """Of a crossing: "forward" (to the right of start -> end in the image) or "backward"."""
     seconds: float = 0.0
     """Time inside for "leave" and "dwell", time stationary for "stopped"."""
+    inside: int = 0
+    """Objects in the zone now, for "enter", "leave" and occupancy."""
 
 
 Coordinate = Annotated[float, Ge(-FARTHEST), Le(FARTHEST)]
@@ -78,6 +82,8 @@ class Zone:
     """A "stopped" event once an object inside has been stationary for this long."""
     direction: Annotated[float, Ge(-360), Le(360)] | None = None
     """Allowed direction of travel, degrees from +x towards +y; "wrong-way" for the opposite one."""
+    max_occupancy: Count | None = None
+    """An "occupancy-above" event once more objects are inside, "occupancy-normal" once no longer."""
     debounce_s: Positive = 0.2
     """How long an object must be on the other side of the edge before it has entered or left."""
 
@@ -122,7 +128,7 @@ class _Stay:
     inside: bool = False
     other_side_since: float | None = None  # of the edge, until `debounce_s` have passed
     entered: float = 0.0
-    emitted: set[EventKind] = field(default_factory=set)
+    emitted: set[ZoneEventKind] = field(default_factory=set)
     stop_point: Array | None = None
     stationary_since: float = 0.0
     travel_start: Array | None = None
@@ -131,7 +137,7 @@ class _Stay:
 class ZoneMonitorLike(Protocol):
     """What turns tracks into events: a ZoneMonitor, or a wrapper of one."""
 
-    def update(self, tracks: Tracks, time: float) -> list[Event]: ...
+    def update(self, tracks: Tracks, time: float) -> list[ZoneEvent]: ...
     def resize(self, size: tuple[int, int]) -> None: ...
 
 
@@ -174,6 +180,7 @@ class ZoneMonitor:
         self._stays: dict[int, list[_Stay]] = {}
         self._labels: dict[int, int] = {}
         self._crossed: dict[int, set[tuple[str, str]]] = {}
+        self._above: set[str] = set()
         self._time = -np.inf
 
     def resize(self, size: tuple[int, int]) -> None:
@@ -199,10 +206,11 @@ class ZoneMonitor:
             other._stays[i] = [old[1] if old and old[0] == zone else _Stay() for zone, old in both]
         for i, crossed in self._crossed.items():
             other._crossed[i] = {key for key in crossed if key[0] in lasting}
+        other._above = {zone.name for zone in other.zones if zone in self.zones} & self._above
         other._before, other._labels, other._time = dict(self._before), dict(self._labels), self._time
         return other
 
-    def update(self, tracks: Tracks, time: float) -> list[Event]:
+    def update(self, tracks: Tracks, time: float) -> list[ZoneEvent]:
         """The events at `time` seconds on the stream's clock."""
         if self.scale is None:
             tracks = tracks[:0]
@@ -227,7 +235,7 @@ class ZoneMonitor:
                     events += self._inside(zone, i, stay, point, float(size), time)
         self._before = {i: (image[n], ground[n]) for n, i in enumerate(ids)}
         self._time = time
-        return events
+        return self._counted(events, time)
 
     def occupancy(self) -> dict[str, int]:
         """How many objects are in each zone now."""
@@ -236,12 +244,29 @@ class ZoneMonitor:
             for n, zone in enumerate(self.zones)
         }
 
-    def _event(
-        self, kind: EventKind, place: str, i: int, time: float, direction: Direction = "", s: float = 0.0
-    ) -> Event:
-        return Event(time, kind, place, i, self._labels[i], direction, s)
+    def _counted(self, events: list[ZoneEvent], time: float) -> list[ZoneEvent]:
+        """The events with the occupancy after them, and those of zones that are now too full or no longer."""
+        counts = self.occupancy() if events else {}
+        found = [
+            e._replace(inside=counts.get(e.place, 0)) if e.kind in ("enter", "leave") else e for e in events
+        ]
+        changed = {event.place: event for event in events if event.kind in ("enter", "leave")}
+        for zone in self.zones:
+            if zone.max_occupancy is None or zone.name not in changed:
+                continue
+            count, above = counts[zone.name], zone.name in self._above
+            if (count > zone.max_occupancy) != above:
+                self._above ^= {zone.name}
+                kind: ZoneEventKind = "occupancy-normal" if above else "occupancy-above"
+                found.append(changed[zone.name]._replace(kind=kind, time=time, seconds=0.0, inside=count))
+        return found
 
-    def _ended(self, present: set[int]) -> list[Event]:
+    def _event(
+        self, kind: ZoneEventKind, place: str, i: int, time: float, direction: Direction = "", s: float = 0.0
+    ) -> ZoneEvent:
+        return ZoneEvent(time, kind, place, i, self._labels[i], direction, s)
+
+    def _ended(self, present: set[int]) -> list[ZoneEvent]:
         """Objects whose track ended leave their zones at the time of the last update that had them."""
         events = []
         for i in [i for i in self._stays if i not in present]:
@@ -253,7 +278,7 @@ class ZoneMonitor:
             self._crossed.pop(i, None)
         return events
 
-    def _crossings(self, ids: list[int], image: Array, ground: Array, time: float) -> list[Event]:
+    def _crossings(self, ids: list[int], image: Array, ground: Array, time: float) -> list[ZoneEvent]:
         known = [n for n, i in enumerate(ids) if i in self._before]
         if not known or not self.lines:
             return []
@@ -271,7 +296,7 @@ class ZoneMonitor:
                 events.append(self._event("cross", line.name, ids[n], time, direction))
         return events
 
-    def _enter_or_leave(self, zone: Zone, i: int, stay: _Stay, inside: bool, time: float) -> list[Event]:
+    def _enter_or_leave(self, zone: Zone, i: int, stay: _Stay, inside: bool, time: float) -> list[ZoneEvent]:
         """Entering and leaving, once the object has been on the other side for `debounce_s`."""
         if inside == stay.inside:
             stay.other_side_since = None
@@ -289,7 +314,7 @@ class ZoneMonitor:
 
     def _inside(
         self, zone: Zone, i: int, stay: _Stay, point: Array, height: float, time: float
-    ) -> list[Event]:
+    ) -> list[ZoneEvent]:
         """Dwelling, stopping and the wrong way, each emitted once per stay (stopping: once per stop)."""
         events = []
         stayed = time - stay.entered
@@ -309,7 +334,7 @@ class ZoneMonitor:
 
     def _wrong_way(
         self, zone: Zone, i: int, stay: _Stay, point: Array, reach: float, time: float
-    ) -> list[Event]:
+    ) -> list[ZoneEvent]:
         """Measures the direction of travel over every `reach`."""
         if zone.direction is None or "wrong-way" in stay.emitted:
             return []

@@ -28,6 +28,12 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def spools(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test leaves events in the user's own spool."""
+    os.environ["EDGEVID_SPOOL"] = str(tmp_path_factory.mktemp("spool"))
+
+
 @pytest.fixture(scope="session")
 def street_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve seconds of the rendered street as a video file: people and vehicles without test data."""

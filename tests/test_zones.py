@@ -7,7 +7,7 @@ import pytest
 
 from edgevid.errors import InputError
 from edgevid.types import Tracks
-from edgevid.zones import Event, Line, Zone, ZoneMonitor, crossing_sides
+from edgevid.zones import Line, Zone, ZoneEvent, ZoneMonitor, crossing_sides
 
 SQUARE = [(100.0, 100.0), (200.0, 100.0), (200.0, 200.0), (100.0, 200.0)]
 
@@ -28,7 +28,7 @@ def at(points: dict[int, tuple[float, float]], label: int = 2) -> Tracks:
     )
 
 
-def walk(monitor: ZoneMonitor, path: list[tuple[float, float]], step_s: float = 0.1) -> list[Event]:
+def walk(monitor: ZoneMonitor, path: list[tuple[float, float]], step_s: float = 0.1) -> list[ZoneEvent]:
     return [e for n, p in enumerate(path) for e in monitor.update(at({1: p}), n * step_s)]
 
 
@@ -81,7 +81,7 @@ def test_a_track_that_ends_inside_leaves_when_it_was_last_there() -> None:
     monitor.update(at({7: (150, 150)}), 1.0)
     monitor.update(at({7: (150, 150)}), 3.0)
     events = monitor.update(at({}), 9.0)
-    assert events == [Event(3.0, "leave", "square", 7, 2, "", 2.0)]
+    assert events == [ZoneEvent(3.0, "leave", "square", 7, 2, "", 2.0)]
     assert monitor.update(at({}), 10.0) == []
 
 
@@ -156,11 +156,11 @@ def test_debouncing_asks_for_the_time_and_reports_the_moment_of_the_change() -> 
     inside, outside = (150.0, 150.0), (50.0, 150.0)
     steps = [(0.0, outside), (1.0, inside), (1.25, inside), (1.5, inside), (2.0, inside)]
     events = [e for t, p in steps for e in monitor.update(at({1: p}), t)]
-    assert events == [Event(1.0, "enter", "square", 1, 2)]
+    assert events == [ZoneEvent(1.0, "enter", "square", 1, 2, inside=1)]
     # A step outside that is too short starts the wait again.
     steps = [(3.0, outside), (3.25, inside), (4.0, outside), (4.25, outside), (4.5, outside)]
     events = [e for t, p in steps for e in monitor.update(at({1: p}), t)]
-    assert events == [Event(4.0, "leave", "square", 1, 2, "", 3.0)]
+    assert events == [ZoneEvent(4.0, "leave", "square", 1, 2, "", 3.0)]
 
 
 def test_the_default_debounce_is_a_fifth_of_a_second() -> None:
@@ -292,7 +292,7 @@ def test_a_change_of_zones_keeps_what_did_not_change() -> None:
     forth = after.update(at(half | {2: (290 / 2, 50 / 2)}), 3.0)
     assert [(e.place, e.direction) for e in forth] == [("bar", "forward")]
     left = after.update(at({}), 4.0)
-    assert left == [Event(3.0, "leave", "square", 1, 2, "", 3.0)]
+    assert left == [ZoneEvent(3.0, "leave", "square", 1, 2, "", 3.0)]
 
 
 def test_a_scale_maps_the_frame_to_the_zones_and_none_watches_nothing() -> None:

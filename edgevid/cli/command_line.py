@@ -37,6 +37,7 @@ COMMANDS = (
     "evaluate",
     "doctor",
     "schema",
+    "migrate",
 )
 """Subcommands in the order of the work: a camera, its model, its own training, the machine.
 

@@ -20,6 +20,7 @@ KINDS = {
     "JSON": (".json",),
     "CSV": (".csv",),
     "MOT": (".txt",),
+    "events": (".jsonl", ".csv", ".ndjson"),
     "HTML": (".html", ".htm"),
     "PNG": (".png",),
     "image": (".png", ".jpg", ".jpeg"),
@@ -28,7 +29,7 @@ KINDS = {
     "engine": (".engine", ".plan"),
 }
 """What outputs hold, and the suffixes that their names may have."""
-TEXTS = ("JSON lines", "JSON", "CSV", "MOT")
+TEXTS = ("JSON lines", "JSON", "CSV", "MOT", "events")
 """What may go to standard output, as "-"."""
 
 Outputs = Mapping[str, tuple[str | Path | None, str]]

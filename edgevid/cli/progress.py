@@ -15,6 +15,9 @@ from edgevid.cli.console import notes as console_of_notes
 from edgevid.run.loop import Summary
 from edgevid.types import Reason
 
+OWN_LINES = ("track-", "verdict")
+"""Kinds of events that other lines of the summary count."""
+
 
 @contextmanager
 def progress_bar(title: str, total: int | None) -> Iterator[Progress]:
@@ -73,9 +76,9 @@ def print_summary(
     spent = {stage: 1000 * s / max(1, summary.frames) for stage, s in summary.seconds.items()}
     shown = ", ".join(f"{stage} {ms:.2f}" for stage, ms in spent.items() if ms >= 0.01 and stage not in off)
     table.add_row("ms/frame", shown)
-    kinds = summary.event_counts.most_common()
+    kinds = [one for one in summary.event_counts.most_common() if not one[0][0].startswith(OWN_LINES)]
     if kinds:
-        table.add_row("events", ", ".join(f"{n} x {kind} {place}" for (kind, place), n in kinds))
+        table.add_row("events", ", ".join(f"{n} x {kind} {place}".rstrip() for (kind, place), n in kinds))
     for note in notes:
         table.add_row("note", escape(note))
     for path in written:

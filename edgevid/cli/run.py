@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import time as clock
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -28,6 +29,12 @@ JsonLinesOut = Annotated[
 ]
 CsvOut = Annotated[Path | None, Option(help="CSV to write, a row per object and frame; - prints it.")]
 MotOut = Annotated[Path | None, Option(help="MOTChallenge text to write; - prints it.")]
+EventsOut = Annotated[Path | None, Option(help="Events to write, JSON lines or CSV; - prints them.")]
+Sqlite = Annotated[Path | None, Option(help="SQLite database for events and tracks, which cameras share.")]
+Parquet = Annotated[Path | None, Option(help="Folder of Parquet files of events, tracks and objects.")]
+MetricsAt = Annotated[str | None, Option(help="Serve metrics to Prometheus at this address: 127.0.0.1:9109.")]
+SyncS = Annotated[float, Option(help="Records are on the disk after this many seconds; 0: at once.", min=0)]
+Start = Annotated[str | None, Option(help="UTC time of a recording's first frame; default: now.")]
 SegmentS = Annotated[float | None, Option(help="Start new output files after this many seconds.", min=1)]
 DiskGb = Annotated[
     float | None, Option(help="With --segment-s: disk per output, the oldest are deleted.", min=0)
@@ -58,6 +65,12 @@ def command(
     jsonl: JsonLinesOut = None,
     csv: CsvOut = None,
     mot: MotOut = None,
+    events: EventsOut = None,
+    sqlite: Sqlite = None,
+    parquet: Parquet = None,
+    metrics: MetricsAt = None,
+    sync_s: SyncS = 1.0,
+    start: Start = None,
     force: shared.Force = False,
     segment_s: SegmentS = None,
     max_disk_gb: DiskGb = None,
@@ -79,18 +92,28 @@ def command(
                "device": device, "precision": precision, "calibration": calibration, "health": health,
                "classes": shared.split_names(classes, "--classes")}  # fmt: skip
     built = {"threads": threads, "imgsz": shared.parse_size(imgsz, "--imgsz") if imgsz else None}
-    files = _Files(out, jsonl, csv, mot)
+    files = _Files(out, jsonl, csv, mot, events)
     files.check((options["source"], site, calibration, model, actions, policy), segmented=bool(segment_s),
                 force=force)  # fmt: skip
     shared.check_unit(unit)
     shared.check_codec(codec)
     chosen = _site(site, options, actions, policy)
-    _check_options(chosen, any(files), segment_s, max_disk_gb, save_abstained)
+    _check_options(chosen, any(files[:4]), segment_s, max_disk_gb, save_abstained)
     files.check((chosen.source, chosen.calibration, chosen.model), segmented=bool(segment_s), force=force)
-    outputs = _Outputs(chosen, files, segment_s, max_disk_gb, unit, codec)
-    outputs.add(save_abstained, show=show)
+    outputs = _Outputs(chosen, files, segment_s, max_disk_gb, unit, codec, sync_s, metrics, _utc(start))
+    outputs.add(save_abstained, sqlite, parquet, show=show)
     reading = {"give_up_s": give_up_s, "rtsp_transport": rtsp_transport, "decode": decode}
     _run(outputs, reading, built, max_frames, status_s)
+
+
+def _utc(start: str | None) -> float | None:
+    """--start in seconds since 1970."""
+    from edgevid.types.event import utc_seconds
+
+    try:
+        return utc_seconds(start) if start else None
+    except ValueError:
+        raise InputError(f"--start: expected a time such as 2026-01-31T12:00:00Z, got {start!r}") from None
 
 
 def _check_options(
@@ -138,6 +161,7 @@ def _run(
     from edgevid.run.loop import Summary, run
     from edgevid.run.watchdog import Watchdog
     from edgevid.site.build import build_drift_monitors, build_pipeline, build_zones, load_site
+    from edgevid.site.header import build_header
     from edgevid.video.open import open_video, source_options
 
     loaded = load_site(outputs.site)
@@ -159,10 +183,12 @@ def _run(
                 monitor.update(result.verdicts[task])
 
         run(
-            pipeline, video, outputs.sinks(loaded, video), zones=zones, size=video.size,
+            pipeline, video, outputs.sinks(loaded, video, summary), zones=zones, size=video.size,
             max_frames=max_frames, on_result=note, summary=summary,
+            header=build_header(loaded, pipeline, start=outputs.start),
+            speed_limit_kmh=loaded.site.speed_limit_kmh,
         )  # fmt: skip
-    notes = _notes(video, summary, pipeline.health)
+    notes = _notes(video, summary, pipeline.health) + summary.notes
     notes += [f"{task}: {monitor.report().description}" for task, monitor in monitors.items()]
     print_summary(
         summary, pipeline.names["class"], seconds=clock.perf_counter() - started, written=outputs.written(),
@@ -185,6 +211,7 @@ class _Files(NamedTuple):
     jsonl: Path | None
     csv: Path | None
     mot: Path | None
+    events: Path | None
 
     def to_stdout(self) -> bool:
         """Whether records go to standard output, where nothing else may be printed then."""
@@ -199,8 +226,9 @@ class _Files(NamedTuple):
         if segmented and self.to_stdout():
             raise InputError("run: --segment-s splits files: expected file names, got - (standard output)")
         kinds = zip(
-            ("--out", "--jsonl", "--csv", "--mot"), self, ("MP4", "JSON lines", "CSV", "MOT"), strict=True
-        )
+            ("--out", "--jsonl", "--csv", "--mot", "--events"), self,
+            ("MP4", "JSON lines", "CSV", "MOT", "events"), strict=True,
+        )  # fmt: skip
         outputs = {option: (path, kind) for option, path, kind in kinds}
         check_outputs(outputs, () if segmented else inputs, force=force or segmented)
         for path in self:
@@ -218,11 +246,25 @@ class _Outputs:
     max_disk_gb: float | None
     unit: str
     codec: str
+    sync_s: float
+    metrics: str | None
+    start: float | None
     more: list[Any] = dataclasses.field(default_factory=list)
     made: list[Any] = dataclasses.field(default_factory=list)
 
-    def add(self, save_abstained: Path | None, *, show: bool) -> None:
-        """Adds the sinks that are no files: a window, and the crops of abstained verdicts."""
+    def add(
+        self, save_abstained: Path | None, sqlite: Path | None, parquet: Path | None, *, show: bool
+    ) -> None:
+        """Adds the sinks that need no frame to begin: of the site, stores, a window, abstained crops."""
+        from edgevid.site.sinks import StoreTable, build_sinks, event_file
+
+        self.made += build_sinks(self.site.sinks, sync_s=self.sync_s)
+        if sqlite:
+            self.made += build_sinks([StoreTable("sqlite", sqlite)])
+        if parquet:
+            self.made += build_sinks([StoreTable("parquet", parquet, records=True)])
+        if self.files.events:
+            self.made.append(event_file(self.files.events))
         if show:
             from edgevid.cli.display import Window
 
@@ -232,13 +274,17 @@ class _Outputs:
 
             self.more.append(ReviewSink(save_abstained, source=masked(self.site.source)))
 
-    def sinks(self, loaded: LoadedSite, video: Any) -> list[Sink]:
+    def sinks(self, loaded: LoadedSite, video: Any, summary: Any) -> list[Any]:
         """The sinks for the frames of `video`."""
+        from edgevid.output.metrics import Metrics
         from edgevid.output.sinks import CsvSink, JsonLines, MotText
 
-        makers = (lambda path: self._video(path, loaded, video)), JsonLines, CsvSink, MotText
-        self.made = [self._segmented(p, make) for p, make in zip(self.files, makers, strict=True) if p]
-        return [*self.made, *self.more]
+        texts = (partial(kind, sync_s=self.sync_s) for kind in (JsonLines, CsvSink, MotText))
+        makers = (lambda path: self._video(path, loaded, video)), *texts
+        files = zip(self.files[:4], makers, strict=True)
+        self.made = [self._segmented(p, make) for p, make in files if p] + self.made
+        served = [Metrics(self.metrics, video, summary)] if self.metrics else []
+        return [*self.made, *self.more, *served]
 
     def written(self) -> list[str]:
         """The names of the files, the latest where there were many."""

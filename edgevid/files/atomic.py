@@ -99,6 +99,15 @@ def quarantine(path: Path, suffix: str) -> Path:
     return aside
 
 
+def flush_to_disk(handle: int) -> None:
+    """Waits until what was written to an open file is on the disk; a pipe or device has none."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EROFS, errno.ENOTSUP):
+            raise
+
+
 def _flush(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -1,4 +1,4 @@
-"""The folders of downloads and of recipes."""
+"""The folders of downloads, of recipes and of events that wait."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from edgevid.errors import InputError
 
 CACHE = "EDGEVID_CACHE"
 """Environment variable that names the cache folder."""
+SPOOL = "EDGEVID_SPOOL"
+"""Environment variable that names the folder of spools."""
 
 
 def cache_folder() -> Path:
@@ -19,6 +21,14 @@ def cache_folder() -> Path:
         return folder
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "edgevid"
+
+
+def spool_folder() -> Path:
+    """Where events wait for sinks: EDGEVID_SPOOL, else edgevid/spool in XDG_STATE_HOME or ~/.local/state."""
+    if given := os.environ.get(SPOOL):
+        return Path(given).expanduser()
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "edgevid" / "spool"
 
 
 def engines_folder() -> Path:

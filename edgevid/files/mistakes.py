@@ -14,6 +14,8 @@ UNKNOWN = "unexpected_keyword_argument"
 """pydantic's type of error for a key that a dataclass does not have."""
 TABLE = {"properties", "additionalProperties", "oneOf"}
 """Words of the schema of a table."""
+ROWS = {"$ref", "oneOf"}
+"""Keys of the schema of a table in an array of tables."""
 ABSENT: Any = object()
 """What stands at a key that a file does not have."""
 
@@ -32,7 +34,7 @@ def mistakes_of(
         for number, step in enumerate(error["loc"], 1):
             if isinstance(step, str) and isinstance(place.value, Mapping) and TABLE.intersection(place.node):
                 place.enter(step, last=number == len(error["loc"]))
-            elif isinstance(place.value, list) and "$ref" in place.node.get("items", {}):
+            elif isinstance(place.value, list) and ROWS.intersection(place.node.get("items", {})):
                 place.enter_row(step)
             else:  # a value inside a list: the message shows the whole list
                 break
@@ -102,7 +104,7 @@ def _expected(node: Mapping[str, Any], name: str) -> str:
 
 def _expected_list(node: Mapping[str, Any], key: str) -> str:
     items: Mapping[str, Any] = node.get("items") or next(iter(node.get("prefixItems", ())), {})
-    if items.get("type") == "object" or "$ref" in items:
+    if items.get("type") == "object" or ROWS.intersection(items):
         return f"tables [[{key}]]"
     one = _expected(items, "")
     many = one.removeprefix("a ").replace("number", "numbers").replace("text", "texts")

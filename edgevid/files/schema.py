@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_type_hints
 
 from edgevid.errors import FileFormatError
 from edgevid.files.mistakes import ABSENT, UNKNOWN, mistakes_of
@@ -53,6 +53,23 @@ class Checked:
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> Any:
         """pydantic's hook: the type's own schema, and what is expected in words."""
         return {**handler(core), "errorMessage": f"expected {self.expected}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """In `Annotated` of a union of dataclasses: the key whose words tell which of them a table is."""
+
+    key: str
+
+    def __get_pydantic_core_schema__(self, union: Any, handler: Any) -> Any:
+        """pydantic's hook: one table for each word."""
+        from pydantic_core import core_schema
+
+        tables = {}
+        for kind in get_args(union):
+            for word in get_args(get_type_hints(kind)[self.key]):
+                tables[word] = handler.generate_schema(kind)
+        return core_schema.tagged_union_schema(tables, discriminator=self.key)
 
 
 def matches(expected: str, pattern: str) -> Checked:

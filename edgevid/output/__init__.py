@@ -1,17 +1,31 @@
-"""What leaves the pipeline: overlay, records, segments, review crops."""
+"""What leaves the pipeline: overlay, records, events and their sinks, segments, review crops."""
 
 from __future__ import annotations
 
+from edgevid.output.delivery import RejectedError
 from edgevid.output.ground_grid import GridOverlay, draw_ground_grid
 from edgevid.output.interop import from_supervision, to_supervision
+from edgevid.output.metrics import Metrics
 from edgevid.output.overlay import Overlay, contact_sheet
-from edgevid.output.records import as_json, read_jsonl
+from edgevid.output.parquet import ParquetSink
+from edgevid.output.records import as_json, read_events, read_header, read_jsonl
 from edgevid.output.review import ReviewSink
 from edgevid.output.segments import SegmentedSink
-from edgevid.output.sinks import AnnotatedVideo, CsvSink, JsonLines, MotText, Sink
+from edgevid.output.sinks import (
+    AnnotatedVideo,
+    CsvSink,
+    EventCsv,
+    EventLines,
+    EventSink,
+    JsonLines,
+    MotText,
+    Sink,
+)
+from edgevid.output.sqlite import SqliteSink, read_database
 
 __all__ = [
-    "AnnotatedVideo", "CsvSink", "GridOverlay", "JsonLines", "MotText", "Overlay", "ReviewSink",
-    "SegmentedSink", "Sink", "as_json", "contact_sheet", "draw_ground_grid", "from_supervision", "read_jsonl",
-    "to_supervision",
+    "AnnotatedVideo", "CsvSink", "EventCsv", "EventLines", "EventSink", "GridOverlay", "JsonLines", "Metrics",
+    "MotText", "Overlay", "ParquetSink", "RejectedError", "ReviewSink", "SegmentedSink", "Sink", "SqliteSink",
+    "as_json", "contact_sheet", "draw_ground_grid", "from_supervision", "read_database", "read_events",
+    "read_header", "read_jsonl", "to_supervision",
 ]  # fmt: skip

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from edgevid.errors import InputError, SourceError
 from edgevid.output.sinks import Sink
-from edgevid.types import Frame, Result
+from edgevid.types import Event, Frame, Header, Result
 from edgevid.types.closing import Closing
 
 STAMP = r"\d{8}T\d{6}Z(_\d+)?"
@@ -44,12 +45,22 @@ class SegmentedSink(Closing):
         if not self.path.parent.is_dir():
             raise SourceError(f"{self.path}: the folder {self.path.parent} does not exist; create it first")
         self._make, self.segment_s, self.max_disk_bytes = make, segment_s, max_disk_bytes
-        self._sink: Sink | None = None
+        self._sink: Any = None
+        self._header: Header | None = None
         self._start, self._size = 0.0, (0, 0)
         self.segments: list[Path] = []
         """The latest segments of this run, up to 100."""
         self.started = self.removed = 0
         """Segments that were started, and old segments that were deleted."""
+
+    def open(self, header: Header) -> None:
+        """Each segment begins with the header."""
+        self._header = header
+
+    def end(self, events: Iterable[Event]) -> None:
+        """Appends the events that no frame has to the current segment."""
+        if hasattr(self._sink, "end"):
+            self._sink.end(events)
 
     def write(self, frame: Frame, result: Result) -> None:
         """Appends to the current segment, or starts the next one."""
@@ -61,6 +72,8 @@ class SegmentedSink(Closing):
             self.started += 1
             self.segments = [*self.segments[1 - LATEST :], path]
             self._sink, self._start, self._size = self._make(path), frame.time, frame.size
+            if self._header is not None and hasattr(self._sink, "open"):
+                self._sink.open(self._header)
         self._sink.write(frame, result)
 
     def close(self) -> None:

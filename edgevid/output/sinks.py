@@ -1,31 +1,50 @@
-"""Sinks: results written as JSON lines, CSV, MOTChallenge text or annotated video. docs/records.md."""
+"""Sinks: results as JSON lines, CSV, MOTChallenge text or annotated video, events as JSON lines or CSV."""
 
 from __future__ import annotations
 
 import csv
-import os
-from collections.abc import Callable
-from contextlib import suppress
+import io
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgevid.errors import SourceError
+from edgevid.errors import check_part
+from edgevid.output.lines import TextFile
 from edgevid.output.overlay import Overlay
-from edgevid.output.records import as_line
-from edgevid.types import U8, Frame, Result
+from edgevid.output.records import as_line, json_line
+from edgevid.types import U8, Event, Frame, Header, Result
 from edgevid.types.closing import Closing
+from edgevid.types.event import EVENT_FIELDS
 from edgevid.types.rows import flat_names, flat_rows
 from edgevid.video.writer import VideoWriter
 
 
 class Sink(Protocol):
-    """An output of a run. A class with these two methods is a sink; no base class is needed."""
+    """An output of a run: a class with `close` and with `write`, `send` or both; no base class is needed.
+
+    Where a sink has them, `open(header)` is called before the first frame (it must not wait for a server),
+    and `end(events)` with the events that were found after the last one.
+    """
 
     def write(self, frame: Frame, result: Result) -> None:
-        """Takes one frame and its result. An OSError ends the run with a SourceError."""
+        """Takes one frame and its result, in the loop. An OSError ends the run with a SourceError."""
 
     def close(self) -> None:
         """Finishes the output; called once, also after an error."""
+
+
+class EventSink(Protocol):
+    """A sink that takes events, in a thread of its own; docs/events.md.
+
+    Further members, all optional: `open(header)`; `name`, by which its position in the spool is found again;
+    `held`, how many of the latest events are not safe yet and would be sent again after a crash; `write`.
+    """
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Delivers events, in order; any exception lets the same ones be sent again, later."""
+
+    def close(self) -> None:
+        """Finishes the output; called once, in the same thread."""
 
 
 class _FunctionSink:
@@ -38,77 +57,108 @@ class _FunctionSink:
         """Nothing to finish."""
 
 
-def as_sink(sink: Sink | Callable[[Frame, Result], Any]) -> Sink:
-    """The sink itself; a function of frame and result as one."""
-    if callable(sink) and not hasattr(sink, "write"):
+AnySink = Sink | EventSink | Callable[[Frame, Result], Any]
+
+
+def as_sink(sink: AnySink) -> Any:
+    """The sink itself; a function of frame and result as one. InputError for what is neither."""
+    if callable(sink) and not isinstance(sink, type) and not hasattr(sink, "close"):
         return _FunctionSink(sink)
-    return sink  # type: ignore[return-value]
+    check_part(sink, EventSink if hasattr(sink, "send") and not hasattr(sink, "write") else Sink, "a sink")
+    return sink
 
 
-class _Text(Closing):
-    """A sink of text lines, each flushed before the next frame; "-" is standard output."""
+class JsonLines(TextFile):
+    """JSON lines, a header and then one object per frame, each flushed before the next: docs/records.md.
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        target = os.dup(1) if str(path) == "-" else path
-        try:
-            self._file = open(target, "w", encoding="utf-8", newline="")  # noqa: SIM115
-        except OSError as error:
-            raise SourceError(f"{path}: cannot be written: {error.strerror}; choose another place") from None
-
-    def close(self) -> None:
-        """Closes the file."""
-        # After a full disk a line may still be in the buffer: its error was raised when it was written.
-        with suppress(OSError):
-            self._file.close()
-
-
-class JsonLines(_Text):
-    """JSON lines, one object per frame, each flushed before the next frame: docs/records.md.
-
-    SourceError where the file cannot be created. `read_jsonl` reads it back.
+    `read_jsonl` reads it back.
     """
+
+    def open(self, header: Header) -> None:
+        """Appends the header's line."""
+        self.put(json_line(header.to_dict()))
 
     def write(self, frame: Frame, result: Result) -> None:
         """Appends the result's line."""
-        self._file.write(as_line(result))
-        self._file.flush()
+        self.put(as_line(result))
+
+    def end(self, events: Iterable[Event]) -> None:
+        """Appends a line per event that no frame has."""
+        self.put("".join(json_line(event.to_dict()) for event in events))
 
 
-class CsvSink(_Text):
+class CsvSink(TextFile):
     """CSV, one row per object and frame, with the header of supervision's CSVSink: docs/records.md.
 
-    The columns are those of `flat_rows`, empty where there is no value. SourceError where the file cannot be
-    created.
+    The columns are those of `flat_rows`, empty where there is no value.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(path)
-        self._table: csv.DictWriter[str] | None = None
+    _names: list[str] | None = None
 
     def write(self, frame: Frame, result: Result) -> None:
-        """Appends a row per track; the first frame writes the header."""
-        if self._table is None:
-            self._table = csv.DictWriter(self._file, flat_names(result))
-            self._table.writeheader()
-        self._table.writerows(flat_rows(result))
-        self._file.flush()
+        """Appends a row per track; the first frame of a file writes the header."""
+        if self._names is None:
+            self._names = flat_names(result)
+            if not self.size:
+                self.put(_csv([self._names]))
+        if rows := flat_rows(result):
+            self.put(_csv([row.values() for row in rows]))
 
 
-class MotText(_Text):
+class MotText(TextFile):
     """MOTChallenge lines: frame (from 1), id, left, top, width, height, score, -1, -1, -1.
 
-    Only objects that were detected in the frame are written, not predicted ones. SourceError where the file
-    cannot be created.
+    Only objects that were detected in the frame are written, not predicted ones.
     """
 
     def write(self, frame: Frame, result: Result) -> None:
         """Appends the detected objects."""
+        lines = []
         for row in result.tracks[result.tracks.match >= 0]:
             x1, y1, x2, y2 = row.box
             box = f"{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
-            self._file.write(f"{result.frame_index + 1},{row.id},{box},{row.score:.4f},-1,-1,-1\n")
-        self._file.flush()
+            lines.append(f"{result.frame_index + 1},{row.id},{box},{row.score:.4f},-1,-1,-1\n")
+        if lines:
+            self.put("".join(lines))
+
+
+class EventLines(TextFile):
+    """JSON lines of events after a header's line; on the disk before the next ones: docs/events.md.
+
+    `read_events` reads it back.
+    """
+
+    def __init__(self, path: str | Path, *, append: bool = False) -> None:
+        super().__init__(path, append=append, sync_s=0)
+        self.name = f"events {self.path}"
+
+    def open(self, header: Header) -> None:
+        """Appends the header's line."""
+        self.put(json_line(header.to_dict()))
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Appends a line per event."""
+        self.put("".join(json_line(event.to_dict()) for event in events))
+
+
+class EventCsv(EventLines):
+    """CSV of events, one column per field of `Event`; boxes are "x1 y1 x2 y2"."""
+
+    def open(self, header: Header) -> None:
+        """The names of the columns, in a file that has none."""
+        if not self.size:
+            self.put(_csv([EVENT_FIELDS]))
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Appends a row per event."""
+        rows = [[getattr(event, name) for name in EVENT_FIELDS] for event in events]
+        self.put(_csv([[" ".join(map(str, v)) if isinstance(v, tuple) else v for v in row] for row in rows]))
+
+
+def _csv(rows: Iterable[Iterable[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
 
 
 class AnnotatedVideo(Closing):

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
+import re
+import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgevid.errors import EdgevidError, InputError, SourceError, check_part, check_type, shown
-from edgevid.output.sinks import Sink, as_sink
+from edgevid.errors import EdgevidError, InputError, SourceError, check_part, check_type, masked, shown
+from edgevid.files.folders import spool_folder
+from edgevid.output.delivery import Delivery, Worker
+from edgevid.output.events import EventFinder
+from edgevid.output.sinks import AnySink, Sink, as_sink
 from edgevid.run.signals import uninterrupted
-from edgevid.types import Frame, Reason, Result
-from edgevid.zones import Event, ZoneMonitorLike
+from edgevid.types import Event, Frame, Header, Reason, Result
+from edgevid.types.closing import Closing
+from edgevid.zones import ZoneEvent, ZoneMonitorLike
 
 log = logging.getLogger("edgevid")
 FORGET_AFTER_S = 60.0
@@ -51,9 +57,15 @@ class Summary:
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds spent in each stage."""
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS))
-    """The latest events of zones and lines."""
+    """The latest events."""
     event_counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(kind, place) of all events."""
+    class_events: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(kind, class name) of all events."""
+    workers: Sequence[Worker] = ()
+    """The sinks of events, with what they have and what waits."""
+    notes: list[str] = field(default_factory=list)
+    """What the sinks could not take."""
     interrupted: bool = False
     _last_time: dict[int, float] = field(default_factory=dict)
     _labels: dict[int, Counter[int]] = field(default_factory=dict)
@@ -75,11 +87,11 @@ class Summary:
         for stage, seconds in result.timings.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
-    def add_events(self, events: Iterable[Event]) -> None:
-        """Counts events of zones and lines."""
-        for event in events:
-            self.events.append(event)
-            self.event_counts[event.kind, event.place] += 1
+    def add_event(self, event: Event) -> None:
+        """Counts one event."""
+        self.events.append(event)
+        self.event_counts[event.kind, event.place] += 1
+        self.class_events[event.kind, event.class_name] += 1
 
     def objects(self) -> Counter[int]:
         """How many objects were tracked so far, by class label."""
@@ -97,40 +109,50 @@ class Summary:
 def run(
     pipeline: PipelineLike,
     frames: Iterable[Frame],
-    sinks: Iterable[Sink | Callable[[Frame, Result], Any]] = (),
+    sinks: Iterable[AnySink] = (),
     *,
     zones: ZoneMonitorLike | None = None,
     size: tuple[int, int] | None = None,
     max_frames: int | None = None,
     on_result: Callable[[Frame, Result], None] | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    header: Header | None = None,
+    speed_limit_kmh: float | None = None,
     summary: Summary | None = None,
 ) -> Summary:
     """Runs the source to its end, to `max_frames` or to Ctrl-C, and closes every sink in any case.
 
-    A sink is an object with `write(frame, result)` and `close()`, or a function of frame and result.
+    A sink is an object with `write(frame, result)` or `send(events)`, and `close()`, or a function of frame
+    and result. `on_event` is called with each event when it is found, in the loop; stream events of a live
+    source in a thread of their own. `header` names the camera; `speed_limit_kmh` adds "speed-limit" events.
 
     `size` is the (width, height) that pipeline and zones were built for (None: the first frame's); they are
     resized when the frames change theirs. `summary` is filled as the run goes on, for programs that watch it.
 
     InputError where pipeline, zones or a sink lacks a method; SourceError where a sink cannot write any more.
     """
-    sinks = _checked(pipeline, frames, sinks, zones)
+    parts = _checked(pipeline, frames, sinks, zones)
     summary = Summary() if summary is None else summary
     summary.size = size
+    writing = [sink for sink in parts if hasattr(sink, "write")]
     with ExitStack() as stack:
         stack.callback(pipeline.close)
-        for sink in sinks:
-            stack.callback(sink.close)
+        for sink in parts:
+            if not hasattr(sink, "send"):  # the emitter closes those in their threads
+                stack.callback(sink.close)
+        header = header or Header(source=masked(str(getattr(frames, "uri", getattr(frames, "path", "")))))
+        emitter = Emitter(frames, header, parts, summary, on_event, speed_limit_kmh)
+        stack.enter_context(emitter)
         try:
             for frame in frames:
                 check_type(frame, Frame, "run", "a Frame: Frame(image, time, index)")
                 _resize(pipeline, zones, frame, summary)
                 result = pipeline.process(frame)
+                found = zones.update(result.tracks, result.time) if zones is not None else ()
+                result = emitter.add(frame, result, found, getattr(pipeline, "health", None))
                 summary.add(result)
-                if zones is not None:
-                    summary.add_events(zones.update(result.tracks, result.time))
                 with uninterrupted():  # a frame is in all records or in none
-                    for sink in sinks:
+                    for sink in writing:
                         _write(sink, frame, result)
                 if on_result is not None:
                     on_result(frame, result)
@@ -141,20 +163,78 @@ def run(
     return summary
 
 
+class Emitter(Closing):
+    """Brings the events of a run to its results, its summary, a callback, and the sinks that take them."""
+
+    def __init__(
+        self,
+        source: Any,
+        header: Header,
+        sinks: Iterable[Any],
+        summary: Summary,
+        on_event: Callable[[Event], None] | None,
+        speed_limit_kmh: float | None,
+    ) -> None:
+        self._finder = EventFinder(header, self._emit, source, speed_limit_kmh=speed_limit_kmh)
+        self._summary, self._on_event, self._found = summary, on_event, deque[Event]()
+        self._sinks = list(sinks)
+        for sink in sinks:
+            if hasattr(sink, "open"):
+                with _one_sentence(sink):
+                    sink.open(header)
+        taking = [sink for sink in sinks if hasattr(sink, "send")]
+        folder = spool_folder() / re.sub(r"[^\w.-]+", "-", header.camera)
+        self._delivery = Delivery(taking, folder) if taking else None
+        summary.workers = self._delivery.workers if self._delivery else ()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="edgevid-events", daemon=True)
+        if getattr(source, "live", False):
+            self._thread.start()
+
+    def add(self, frame: Frame, result: Result, zones: Iterable[ZoneEvent], health: Any) -> Result:
+        """The result with its time in UTC and the events since the one before."""
+        self._finder.update(frame, result, zones, health)
+        events = tuple(self._found.popleft() for _ in range(len(self._found)))
+        return replace(result, utc=self._finder.utc(result.time), events=events)
+
+    def close(self) -> None:
+        """Ends every track, and waits for the sinks, but not for those that are away."""
+        self._over.set()
+        self._finder.close()
+        for sink in self._sinks:
+            if self._found and hasattr(sink, "end"):
+                with _one_sentence(sink):
+                    sink.end(self._found)
+        if self._delivery is not None:
+            self._delivery.close()
+            self._summary.notes += self._delivery.notes()
+
+    def _emit(self, event: Event) -> None:
+        self._found.append(event)
+        self._summary.add_event(event)
+        if self._delivery is not None:
+            self._delivery.put(event)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _poll(self) -> None:
+        """A stream that is away sends no frame: what happened to it is found here."""
+        while not self._over.wait(0.5):
+            self._finder.poll_stream()
+
+
 def _checked(
     pipeline: object,
     frames: object,
-    sinks: Iterable[Sink | Callable[[Frame, Result], Any]],
+    sinks: Iterable[AnySink],
     zones: ZoneMonitorLike | None,
-) -> list[Sink]:
+) -> list[Any]:
     """The sinks, once everything that `run` takes was checked."""
     check_part(pipeline, PipelineLike, "a pipeline")
     if isinstance(frames, (str, Path)) or not isinstance(frames, Iterable):
         raise InputError(f"run: expected frames, got {shown(frames)}: open_video(...) opens a video's frames")
     check_type(sinks, Iterable, "run: sinks", "a list of sinks, such as [JsonLines('a.jsonl')]")
     parts = [as_sink(sink) for sink in sinks]
-    for sink in parts:
-        check_part(sink, Sink, "a sink")
     if zones is not None:
         check_part(zones, ZoneMonitorLike, "a zone monitor")
     return parts
@@ -173,9 +253,15 @@ def _resize(pipeline: PipelineLike, zones: ZoneMonitorLike | None, frame: Frame,
 
 
 def _write(sink: Sink, frame: Frame, result: Result) -> None:
-    """Writes; a full disk becomes a sentence that says what to do."""
-    try:
+    with _one_sentence(sink):
         sink.write(frame, result)
+
+
+@contextmanager
+def _one_sentence(sink: Any) -> Iterator[None]:
+    """A full disk becomes a sentence that says what to do."""
+    try:
+        yield
     except EdgevidError:
         raise
     except OSError as error:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from edgevid.errors import InputError
-from edgevid.output.sinks import AnnotatedVideo, Sink, as_sink
+from edgevid.output.sinks import AnnotatedVideo, AnySink, as_sink
 from edgevid.pipeline import Pipeline
 from edgevid.run.loop import PipelineLike, Summary, run
-from edgevid.types import U8, Array, Frame, Result, as_frame
+from edgevid.types import U8, Array, Event, Frame, Result, as_frame
 from edgevid.video.open import open_video
 
 Callback = Callable[[Array, Result], Any]
@@ -39,14 +39,16 @@ def process(
     callback: Callback | None = None,
     *,
     pipeline: Any = None,
-    sinks: Iterable[Sink | Callable[[Frame, Result], Any]] = (),
+    sinks: Iterable[AnySink] = (),
     max_frames: int | None = None,
+    on_event: Callable[[Event], None] | None = None,
 ) -> Summary:
     """Runs `source` (see `open_video`) through a pipeline and writes the drawn video `target`, an MP4.
 
     `callback(image, result)` draws on `image`, (H, W, 3) BGR, and returns it; without one edgevid's Overlay
     draws. `result.frame_index` is the index that supervision's callback gets. `pipeline`: a Pipeline, or what
     `Pipeline(detector)` takes: a model's name or file, a Detector, a function; None: the default model.
+    `on_event` is called with each event when it is found.
     """
     runs: PipelineLike = pipeline if hasattr(pipeline, "process") else Pipeline(pipeline)
     outputs = [as_sink(sink) for sink in sinks]
@@ -56,4 +58,4 @@ def process(
             outputs.append(AnnotatedVideo(target, fps=video.fps, overlay=overlay))
         elif callback is not None:
             outputs.append(as_sink(lambda frame, result: callback(frame.bgr, result)))
-        return run(runs, video, outputs, max_frames=max_frames)
+        return run(runs, video, outputs, max_frames=max_frames, on_event=on_event)

@@ -12,11 +12,12 @@ from typing import Annotated, Any
 from edgevid.errors import FieldError, FileFormatError, InputError, SourceError
 from edgevid.files.atomic import write_atomic
 from edgevid.files.environment import expanded
-from edgevid.files.fields import Count, Share
+from edgevid.files.fields import Count, Positive, Share
 from edgevid.files.schema import Checked, checked, pick, vars_of
 from edgevid.files.toml import read_toml, toml_text
 from edgevid.files.toml_edit import edit_toml
 from edgevid.runtime.recipe import Precision
+from edgevid.site.sinks import SinkTable
 from edgevid.speed.contact import Contact
 from edgevid.speed.estimator import Method
 from edgevid.zones import Line, Zone
@@ -92,6 +93,11 @@ class Site:
     recognizers: tuple[RecognizerChoice, ...] = ()
     zones: tuple[Zone, ...] = ()
     lines: tuple[Line, ...] = ()
+    name: str = ""
+    """Name of the camera in events and records; empty: that of the site file."""
+    speed_limit_kmh: Positive | None = None
+    """A "speed-limit" event for objects that are faster by more than the standard error allows."""
+    sinks: tuple[SinkTable, ...] = ()
 
     def __post_init__(self) -> None:
         _check_ground(self.zones, self.lines, self.calibration)
@@ -104,7 +110,11 @@ def _check_ground(zones: tuple[Zone, ...], lines: tuple[Line, ...], calibration:
 
 
 Detect: Any = pick(Site, "Detect", ("model", "score", "classes", "device", "precision"))
-Camera: Any = pick(Site, "Camera", ("calibration", "speed_method", "contact", "road_deg", "size", "health"))
+Camera: Any = pick(
+    Site,
+    "Camera",
+    ("name", "calibration", "speed_method", "contact", "road_deg", "size", "health", "speed_limit_kmh"),
+)
 Recognize: Any = pick(RecognizerChoice, "Recognize", ("task", "model", "policy"), task="action")
 Top: Any = pick(Site, "Top", ("source", "policy"))
 
@@ -123,6 +133,8 @@ class SiteFile(Top):  # type: ignore[misc]
     """Polygons, and the events that they emit."""
     line: tuple[Line, ...] = ()
     """Lines whose crossings are counted."""
+    sink: tuple[SinkTable, ...] = ()
+    """Where events and records go."""
 
     def __post_init__(self) -> None:
         _check_ground(self.zone, self.line, self.camera.calibration)
@@ -143,8 +155,10 @@ def read_site(path: str | Path) -> Site:
         expected = 'a site: source = "..." or a table such as [detect]'
         raise FileFormatError(path, "the whole file", expected=expected, got=None, text="it is empty")
     read = checked(SiteFile, values, path, expand=expanded)
+    camera = vars_of(read.camera)
     return Site(
-        source=read.source, policy=read.policy, **vars_of(read.detect), **vars_of(read.camera),
+        source=read.source, policy=read.policy, **vars_of(read.detect),
+        **camera | {"name": camera["name"] or path.stem}, sinks=read.sink,
         recognizers=tuple(RecognizerChoice(**vars_of(one)) for one in read.recognize),
         zones=read.zone, lines=read.line,
     )  # fmt: skip

@@ -8,6 +8,7 @@ construction.
 
 from __future__ import annotations
 
+from edgevid.types.event import Event, Header
 from edgevid.types.frame import Frame, as_frame, scale_between
 from edgevid.types.mask import Mask
 from edgevid.types.result import DisplaySpeed, Result, SpeedReport, with_speeds
@@ -25,8 +26,8 @@ from edgevid.types.tables import (
 )
 
 __all__ = [
-    "F32", "F64", "I32", "I64", "KMH", "U8", "Array", "Clips", "Detections", "DisplaySpeed", "Frame",
-    "Mask", "Reason", "Result", "Scores", "SpeedReport", "Speeds", "Table", "Tracks", "Verdicts",
+    "F32", "F64", "I32", "I64", "KMH", "U8", "Array", "Clips", "Detections", "DisplaySpeed", "Event", "Frame",
+    "Header", "Mask", "Reason", "Result", "Scores", "SpeedReport", "Speeds", "Table", "Tracks", "Verdicts",
     "as_detections", "as_frame", "scale_between",
     "with_speeds",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 import numpy as np
 
 from edgevid.errors import InputError, require
+from edgevid.types.event import Event
 from edgevid.types.peers import Hinted
 from edgevid.types.rows import BOX_NAMES, flat_names, flat_rows
 from edgevid.types.table import Array
@@ -83,6 +84,10 @@ class Result(Hinted):
     """Class names by task; "class" names the detector's labels."""
     timings: Mapping[str, float] = field(default_factory=dict)
     """Seconds spent in each stage."""
+    utc: float = math.nan
+    """The frame's time in UTC seconds since 1970; NaN outside of a run."""
+    events: tuple[Event, ...] = ()
+    """What happened since the frame before; found by a run (docs/events.md)."""
 
     @property
     def has_instances(self) -> bool:

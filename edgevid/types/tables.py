@@ -32,6 +32,7 @@ class Reason(IntEnum):
     UNCERTAIN = 10  #: the standard error is above the limit
     CAMERA_MOVED = 11  #: the calibration no longer fits the image
     NOT_MEASURED = 12  #: no recognizer or calibration covers this object
+    DAMAGED = 13  #: the frames have been damaged for too long to predict from before
 
     @property
     def description(self) -> str:

@@ -134,7 +134,9 @@ def _parsed(
         return Line(name, points[0], points[1], on_ground)
     options = {key: _number(name, key, item[key]) for key in OPTIONS if item.get(key) is not None}
     debounce = _number(name, "debounce_s", item.get("debounce_s", 0.2))
-    return Zone(name, points, on_ground, debounce_s=debounce, **options)
+    was = known.get(str(item.get("previous_name", name)))  # the page does not show the occupancy
+    limit: int | None = getattr(was, "max_occupancy", None)
+    return Zone(name, points, on_ground, debounce_s=debounce, max_occupancy=limit, **options)
 
 
 def _is_unmoved(before: Mapping[str, Any], kind: str, on_ground: bool, pixels: Array) -> bool:

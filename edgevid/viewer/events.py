@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from edgevid.types import Reason, Result
-from edgevid.zones import Event
+from edgevid.zones import ZoneEvent
 
 MAX_EVENTS = 300
 """Events that a client which connects late gets."""
@@ -39,7 +39,7 @@ class EventLog:
             self._events.append(event)
             self._send(event)
 
-    def add_zone_events(self, events: Iterable[Event], names: Sequence[str]) -> None:
+    def add_zone_events(self, events: Iterable[ZoneEvent], names: Sequence[str]) -> None:
         """Events of zones and lines; `names` are those of the classes."""
         for event in events:
             self.emit(

@@ -25,7 +25,7 @@ from edgevid.viewer.annotations import from_json, grid_json, to_json
 from edgevid.viewer.broadcast import Broadcast, Published
 from edgevid.viewer.events import EventLog, class_name
 from edgevid.viewer.playback import Playback
-from edgevid.zones import Event, ZoneMonitor
+from edgevid.zones import ZoneEvent, ZoneMonitor
 
 SMOOTHING = 0.1
 """Weight of the newest frame in the displayed frame rate."""
@@ -76,7 +76,7 @@ class ViewerState:
 
     # What the frame loop calls.
 
-    def update(self, tracks: Tracks, time: float) -> list[Event]:
+    def update(self, tracks: Tracks, time: float) -> list[ZoneEvent]:
         """The events of zones and lines; edits take effect here, between two frames."""
         with self._lock:
             if self._edited is not None:

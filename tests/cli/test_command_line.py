@@ -15,6 +15,7 @@ import pytest
 
 from edgevid import cli
 from edgevid.cli.console import is_quiet, set_verbosity
+from edgevid.output.records import read_jsonl
 
 PROGRAM = [sys.executable, "-c", "import sys; from edgevid.cli import main; main()"]
 MODEL = ("--model", "street-nano", "--threads", "1")
@@ -64,7 +65,7 @@ def test_quiet_prints_results_and_errors_only(
     lines = tmp_path / "a.jsonl"
     assert status("run", street_clip, "--jsonl", lines, "--max-frames", 3, "-q", *MODEL) == 0
     assert "".join(capsys.readouterr()) == ""
-    assert len(lines.read_text().splitlines()) == 3
+    assert len(list(read_jsonl(lines))) == 3
     assert status("-q", "run", street_clip, "--jsonl", lines, *MODEL) == 2
     assert "--force" in capsys.readouterr().err
 
@@ -104,7 +105,9 @@ def test_records_go_alone_to_standard_output(street_clip: Path, tmp_path: Path, 
     assert not list(tmp_path.iterdir())  # no file named "-"
     rows = printed.splitlines()
     if option == "--jsonl":
-        assert [json.loads(row)["frame"] for row in rows] == list(range(40))
+        found = [json.loads(row) for row in rows]
+        assert found[0]["schema"] == "edgevid.header/1"
+        assert [one["frame"] for one in found if "objects" in one] == list(range(40))
     else:
         assert len({row.count(",") for row in rows}) == 1
 

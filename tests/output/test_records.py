@@ -41,7 +41,7 @@ def test_lines_are_read_back_and_a_torn_last_line_is_left_out(tmp_path: Path) ->
 def test_a_damaged_or_foreign_record_names_its_line(tmp_path: Path) -> None:
     path = tmp_path / "seen.jsonl"
     path.write_text('{"schema": "other/1"}\n')
-    with pytest.raises(FileFormatError, match=r"line 1: schema: expected edgevid\.result/2"):
+    with pytest.raises(FileFormatError, match=r"line 1: schema: expected edgevid\.result/3"):
         list(read_jsonl(path))
     path.write_text("nonsense\n")
     with pytest.raises(FileFormatError, match="line 1"):

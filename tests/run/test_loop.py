@@ -19,10 +19,10 @@ from edgevid.site.build import LoadedSite, build_zones
 from edgevid.site.file import Site
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
 from edgevid.track import Tracker
-from edgevid.types import Detections, Frame, Reason, Result, SpeedReport, Speeds, Tracks
+from edgevid.types import Detections, Event, Frame, Reason, Result, SpeedReport, Speeds, Tracks
 from edgevid.video.files import FileSource
 from edgevid.video.open import open_video
-from edgevid.zones import Event, Line, Zone, ZoneMonitor
+from edgevid.zones import Line, Zone, ZoneMonitor
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -106,7 +106,7 @@ def test_a_summary_of_months_stays_small_and_forgets_no_count() -> None:
         summary.add(
             Result(n, float(n), (64, 48), Detections.empty(), tracks, SpeedReport(track_speeds=ended))
         )
-        summary.add_events([Event(float(n), "cross", "gate", n, 0)])
+        summary.add_event(Event(str(n), "cross", "", float(n), "camera", "run", place="gate"))
     assert len(summary.ids) < 130
     assert summary.objects() == {0: 1000, 1: 1000}
     assert len(summary.events) == 1000

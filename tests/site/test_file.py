@@ -99,7 +99,7 @@ def test_each_mistake_names_its_key(tmp_path: Path, old: str, new: str, key: str
         (
             "dwell_s = 30",
             "dwel_s = 30",
-            "zone 1.dwel_s: expected only debounce_s, direction, dwell_s, ground, name, points, stopped_s, "
+            "zone 1.dwel_s: expected only debounce_s, direction, dwell_s, ground, max_occupancy, name, points, stopped_s, "
             "got an unknown key; did you mean 'dwell_s'?",
         ),
         (

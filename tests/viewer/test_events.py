@@ -11,7 +11,7 @@ import pytest
 from edgevid.types import Detections, Reason, Result, SpeedReport, Speeds, Tracks, Verdicts
 from edgevid.video.live import StreamEvent
 from edgevid.viewer.events import MAX_EVENTS, EventLog, class_name
-from edgevid.zones import Event
+from edgevid.zones import ZoneEvent
 
 NAMES = {"class": ("person", "car"), "action": ("walk", "wave")}
 
@@ -81,8 +81,8 @@ def test_threads_send_in_the_order_of_the_numbers(log: EventLog, sent: list[dict
 
 def test_a_zone_event_names_place_class_and_duration(log: EventLog, sent: list[dict[str, Any]]) -> None:
     events = [
-        Event(3.0, "leave", "yard", 7, 1, seconds=2.3456),
-        Event(3.5, "cross", "gate", 8, 5, direction="forward"),
+        ZoneEvent(3.0, "leave", "yard", 7, 1, seconds=2.3456),
+        ZoneEvent(3.5, "cross", "gate", 8, 5, direction="forward"),
     ]
     log.add_zone_events(events, NAMES["class"])
     assert sent == [

@@ -109,7 +109,7 @@ def _is_record(path: Path) -> bool:
         given = json.loads(first)
     except (ValueError, RecursionError):  # no JSON, no UTF-8
         return False
-    return isinstance(given, dict) and given.get("schema") == SCHEMA
+    return isinstance(given, dict) and str(given.get("schema")).startswith("edgevid.")
 
 
 def _of_record(path: Path) -> Iterator[Measured]:

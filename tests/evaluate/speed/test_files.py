@@ -20,7 +20,7 @@ def test_one_row_of_truth_without_a_time_holds_for_all_moments(tmp_path: Path) -
 
 def test_a_record_of_a_run_is_read(tmp_path: Path) -> None:
     line = {
-        "schema": "edgevid.result/2", "frame": 0, "time_s": 1.0,
+        "schema": "edgevid.result/3", "frame": 0, "time_s": 1.0,
         "objects": [{"id": 3, "speed": {"mps": 5.0, "sigma_mps": 0.5}},
                     {"id": 4, "speed": {"reason": "STALE"}}, {"id": 5}],
         "smoothed": [{"id": 3, "time_s": 0.5, "mps": 4.0, "sigma_mps": 0.25}],

@@ -1,0 +1,57 @@
+"""`edgevid migrate`: brings databases and records of older versions to today's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument
+
+from edgevid.cli.console import notes
+from edgevid.cli.output_files import show_written
+from edgevid.errors import InputError
+
+
+def command(files: Annotated[list[Path], Argument(help="SQLite databases and JSON lines.")]) -> None:
+    """Bring databases and records (JSON lines) of older versions to today's, in place."""
+    for path in files:
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such file; check the path")
+        if _is_database(path):
+            changed = _migrate_database(path)
+        else:
+            changed = _migrate_lines(path)
+        if changed:
+            show_written(path)
+        else:
+            notes().print(f"{path}: is of today's version")
+
+
+def _is_database(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"
+
+
+def _migrate_database(path: Path) -> bool:
+    """Whether a database was changed; a file is as before where it fails."""
+    import sqlite3
+    from contextlib import closing
+
+    from edgevid.output.sqlite import BUSY_S, SCRIPTS, database_errors, migrate
+
+    with database_errors(path), closing(sqlite3.connect(path, timeout=BUSY_S)) as base:
+        return migrate(base, path) < len(SCRIPTS)
+
+
+def _migrate_lines(path: Path) -> bool:
+    """Whether records were changed; torn lines are left out. The file is replaced in one step."""
+    from edgevid.files.atomic import atomic_path
+    from edgevid.output.lines import read_lines
+    from edgevid.output.records import OLDER, json_line, upgraded
+
+    if not any(one.get("schema") in OLDER for _, one in read_lines(path)):
+        return False
+    with atomic_path(path) as new, new.open("w", encoding="utf-8") as file:
+        for _, one in read_lines(path):
+            file.write(json_line(upgraded(one) if one.get("schema") in OLDER else one))
+    return True

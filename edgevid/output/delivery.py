@@ -1,0 +1,189 @@
+"""Delivery: events go to the spool on disk, and from there to each sink, in order, whatever the sinks do.
+
+The loop only puts events into a queue. One thread writes them to the spool and flushes it; one thread per
+sink sends what is on the disk, and sends it again after a failure, with exponential backoff and jitter.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+import time as clock
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgevid.errors import EdgevidError
+from edgevid.output.records import json_line
+from edgevid.output.spool import MAX_BYTES, Spool
+from edgevid.types import Event
+from edgevid.types.closing import Closing
+
+log = logging.getLogger("edgevid")
+MOST_QUEUED = 20_000
+"""Events that wait in memory while the disk of the spool is full or slow; more are dropped and counted."""
+BATCH = 256
+TICK_S = 1.0
+"""A sink with `write` gets at least one call of `send` per tick."""
+MAX_BACKOFF_S = 30.0
+DRAIN_S = 5.0
+"""How long the end of a run waits for sinks; what they did not take then waits for the next run."""
+
+
+class RejectedError(EdgevidError):
+    """A sink's other side will never take these events: each one that it rejects is counted and left out."""
+
+
+class Worker:
+    """The thread of one sink; its counts may be read at any time."""
+
+    def __init__(self, sink: Any, spool: Spool) -> None:
+        self.sink, self.name = sink, getattr(sink, "name", type(sink).__name__)
+        self._position = spool.position(self.name)
+        self.delivered = self.rejected = 0
+        """Events that the sink took, and that its other side rejected."""
+        self.failure = ""
+        """Why the sink takes nothing now."""
+        self._more, self._ending, self._end_at = threading.Event(), threading.Event(), 0.0
+        self.thread = threading.Thread(target=self._work, name=f"edgevid-{self.name}"[:15], daemon=True)
+
+    @property
+    def backlog(self) -> int:
+        """Events that wait for the sink."""
+        return self._position.backlog
+
+    @property
+    def dropped(self) -> int:
+        """Events that the limit on the spool's size deleted."""
+        return self._position.dropped
+
+    def wake(self) -> None:
+        """There are more events."""
+        self._more.set()
+
+    def end(self, within_s: float) -> None:
+        """Nothing more comes; what waits may be sent for a while."""
+        self._end_at = clock.monotonic() + within_s
+        self._ending.set()
+        self._more.set()
+
+    def _work(self) -> None:
+        wait_s = 0.5
+        while True:
+            ending = self._ending.is_set()
+            self._more.clear()
+            lines = self._position.take(BATCH)
+            if not lines and ending:
+                break
+            if not (lines or hasattr(self.sink, "write")):
+                self._more.wait()
+            elif self._attempt(self.sink.send, [Event.of(json.loads(line)) for line in lines]):
+                wait_s = 0.5
+                self.delivered += len(lines)
+                self._position.acknowledge(getattr(self.sink, "held", 0))
+                if not lines:
+                    self._more.wait(TICK_S)
+            else:
+                self._position.rewind()
+                if ending and clock.monotonic() > self._end_at:
+                    break
+                if self._ending.wait(wait_s * random.uniform(1, 1.5)):
+                    clock.sleep(0.2)
+                wait_s = min(2 * wait_s, MAX_BACKOFF_S)
+        if self._attempt(self.sink.close):
+            self._position.acknowledge(0)
+
+    def _attempt(self, call: Any, *events: Sequence[Event]) -> bool:
+        """Whether a call of the sink succeeded; the first failure and the recovery are logged."""
+        try:
+            call(*events)
+        except RejectedError as error:
+            return self._one_by_one(events[0], error)
+        except Exception as error:  # a sink of any kind: the loop goes on
+            if not self.failure:
+                log.warning("%s: %s; events wait in the spool", self.name, error)
+            self.failure = str(error) or type(error).__name__
+            return False
+        if self.failure:
+            log.info("%s: takes events again", self.name)
+        self.failure = ""
+        return True
+
+    def _one_by_one(self, events: Sequence[Event], error: RejectedError) -> bool:
+        if len(events) > 1:
+            return all(self._attempt(self.sink.send, [event]) for event in events)
+        self.rejected += len(events)
+        log.warning("%s: rejects the event %s: %s", self.name, events[0].id if events else "", error)
+        return True
+
+
+class Delivery(Closing):
+    """Takes events from the loop without waiting, and brings them to sinks."""
+
+    def __init__(self, sinks: Sequence[Any], folder: Path, max_bytes: int = MAX_BYTES) -> None:
+        """`folder` of the spool, with the events that wait there from earlier runs (docs/events.md)."""
+        self._spool = Spool(folder, max_bytes)
+        self.workers = [Worker(sink, self._spool) for sink in sinks]
+        self._queue: deque[Event] = deque()
+        self._more, self._over = threading.Event(), False
+        self.dropped = 0
+        """Events that neither the spool's disk nor the memory could take."""
+        self._thread = threading.Thread(target=self._write, name="edgevid-spool", daemon=True)
+        for thread in (self._thread, *(worker.thread for worker in self.workers)):
+            thread.start()
+
+    def put(self, event: Event) -> None:
+        """Takes one event; it is on the disk within milliseconds, and then goes to the sinks."""
+        if len(self._queue) >= MOST_QUEUED:
+            self.dropped += 1
+            return
+        self._queue.append(event)
+        self._more.set()
+
+    def close(self) -> None:
+        """Waits for the sinks, but not for those that are away."""
+        self._over = True
+        self._more.set()
+        self._thread.join(DRAIN_S)
+        for worker in self.workers:
+            worker.end(DRAIN_S)
+        for worker in self.workers:
+            worker.thread.join(2 * DRAIN_S)
+        self._spool.close()
+
+    def notes(self) -> list[str]:
+        """What could not be delivered, for a user."""
+        found = [f"{self.dropped} events were dropped: the spool's disk is full"] if self.dropped else []
+        for one in self.workers:
+            why = one.failure or "it is slow"
+            counts = {f"wait for the camera's next run ({why})": one.backlog, "were rejected": one.rejected,
+                      "were dropped: the spool was full": one.dropped}  # fmt: skip
+            found += [f"{one.name}: {n} events {what}" for what, n in counts.items() if n]
+            found += [f"{one.name}: {note}" for note in getattr(one.sink, "notes", list)()]
+        return found
+
+    def _write(self) -> None:
+        failed = False
+        while not (self._over and not self._queue):
+            self._more.wait()
+            self._more.clear()
+            while batch := list(self._queue)[:BATCH]:
+                try:
+                    self._spool.append([json_line(event.to_dict()).encode() for event in batch])
+                except OSError as error:
+                    if not failed:
+                        log.warning("spool %s: cannot be written: %s", self._spool.folder, error.strerror)
+                    failed = True
+                    if self._over:
+                        self.dropped += len(self._queue)
+                        return
+                    clock.sleep(0.5)
+                    continue
+                failed = False
+                for _ in batch:
+                    self._queue.popleft()
+                for worker in self.workers:
+                    worker.wake()

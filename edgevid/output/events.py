@@ -1,0 +1,225 @@
+"""EventFinder: the events of a run, from its results, zones, camera health and stream."""
+
+from __future__ import annotations
+
+import threading
+import time as clock
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgevid.health.view_monitor import State
+from edgevid.types import KMH, Array, Event, Frame, Header, Reason, Result
+from edgevid.types.event import EventKind, utc_text
+from edgevid.zones import ZoneEvent
+
+ENDED_S = 5.0
+"""A track that no frame had for this long has ended."""
+SURE = 1.645
+"""Standard errors by which a speed must be above the limit: 95 of 100 such speeds are."""
+ALARMS = (State.MOVED, State.LOST)
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(slots=True)
+class _Object:
+    """What is known of one track."""
+
+    first: float
+    first_box: Box
+    last: float = 0.0
+    box: Box = (0.0, 0.0, 0.0, 0.0)
+    score: float = 0.0
+    scores: float = 0.0
+    frames: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    speed: dict[str, Any] = field(default_factory=dict)
+    """Of the latest track speed."""
+    too_fast: bool = False
+    verdicts: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """By task: the label that is emitted now, and the last one."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """By task: why there is no label now."""
+
+
+class EventFinder:
+    """Finds events and hands each one to `emit`, numbered, in order, from any thread."""
+
+    def __init__(
+        self,
+        header: Header,
+        emit: Callable[[Event], None],
+        source: Any = None,
+        *,
+        speed_limit_kmh: float | None = None,
+    ) -> None:
+        """`source` is the run's; `speed_limit_kmh` adds "speed-limit" events on a calibrated camera."""
+        self.header, self._emit, self._source = header, emit, source
+        self._limit_mps = np.inf if speed_limit_kmh is None else speed_limit_kmh / KMH
+        self._lock, self._count = threading.RLock(), 0
+        self._objects: dict[int, _Object] = {}
+        self._time, self._frame = 0.0, 0
+        self._moved, self._unusable = False, ""
+        self._stream_event: Any = None
+        self._lost_at: float | None = None
+
+    def utc(self, time: float) -> float:
+        """UTC seconds of a moment on the stream's clock; of a live source by this machine's clock."""
+        source = self._source
+        if getattr(source, "live", False) and hasattr(source, "now"):
+            return clock.time() - (float(source.now()) - time)
+        return self.header.start + time
+
+    def update(
+        self, frame: Frame, result: Result, zones: Iterable[ZoneEvent] = (), health: Any = None
+    ) -> None:
+        """Finds the events of one frame."""
+        with self._lock:
+            self._time, self._frame = result.time, result.frame_index
+            self.poll_stream()
+            self._image(frame, health)
+            self._observe(result)
+            speeds: dict[int, dict[str, Any]] | None = None
+            for one in zones:
+                if speeds is None:
+                    shown = result.display_speeds()
+                    speeds = {i: _speed(s.mps, s.sigma, s.heading, s.reason) for i, s in shown.items()}
+                found = self._objects.get(one.id)
+                times = (
+                    {"seconds": round(one.seconds, 3)} if one.kind in ("leave", "dwell", "stopped") else {}
+                )
+                counts = {"count": one.inside} if one.kind.startswith(("enter", "leave", "occup")) else {}
+                self._add(one.kind, one.time, one.id, place=one.place, direction=one.direction,
+                          **{"class_name": result.class_name(one.label)} | self._about(found) | times | counts
+                          | speeds.get(one.id, {}))  # fmt: skip
+            self._speeds(result)
+            self._verdicts(result)
+            for number in [i for i, one in self._objects.items() if result.time - one.last > ENDED_S]:
+                self._end(number)
+
+    def poll_stream(self) -> None:
+        """Finds what happened to a live stream since the last call, also while no frame comes."""
+        with self._lock:
+            events = list(getattr(self._source, "events", ()))
+            known = [n for n, event in enumerate(events) if event is self._stream_event]
+            for event in events[known[-1] + 1 if known else 0 :]:
+                self._stream_event = event
+                if event.kind in ("lost", "stalled") and self._lost_at is None:
+                    self._lost_at = event.time
+                    self._add("stream-lost", event.time, reason=event.detail)
+                elif event.kind == "connected" and self._lost_at is not None:
+                    away = round(event.time - self._lost_at, 3)
+                    self._add("stream-back", event.time, seconds=away, reason=event.detail)
+                    self._lost_at = None
+
+    def close(self) -> None:
+        """The run ends, and with it every track."""
+        with self._lock:
+            for number in list(self._objects):
+                self._end(number)
+
+    def _add(self, kind: EventKind, time: float, track: int | None = None, **values: Any) -> None:
+        self._count += 1
+        header = self.header
+        self._emit(
+            Event(f"{header.run}-{self._count:06d}", kind, utc_text(self.utc(time)), round(time, 4),
+                  header.camera, header.run, self._frame, track=track, **values)
+        )  # fmt: skip
+
+    def _image(self, frame: Frame, health: Any) -> None:
+        """Whether the camera stands as it was calibrated, and whether its image can be used."""
+        alarm = getattr(health, "alarm", None)
+        if (alarm is not None) != self._moved:
+            self._moved = alarm is not None
+            self._add("camera-moved" if alarm else "camera-aligned", frame.time,
+                      reason=alarm.message if alarm else "acknowledged")  # fmt: skip
+        unknown = getattr(health, "state", None) is State.UNKNOWN and len(health.view.references) > 0
+        reason = "damaged" if frame.damaged else health.view.detail if unknown else ""
+        if bool(reason) != bool(self._unusable):
+            self._add(
+                "image-unusable" if reason else "image-usable", frame.time, reason=reason or self._unusable
+            )
+            self._unusable = reason
+
+    def _observe(self, result: Result) -> None:
+        """Notes where each object is."""
+        tracks = result.tracks
+        columns = (tracks.ids, np.round(tracks.boxes.astype(float), 2), tracks.scores, tracks.labels)
+        for i, box, score, label in zip(*(column.tolist() for column in columns), strict=True):
+            one = self._objects.get(i)
+            if one is None:
+                one = self._objects[i] = _Object(result.time, tuple(box))
+            one.last, one.box, one.score = result.time, box, score
+            one.scores, one.frames = one.scores + score, one.frames + 1
+            one.labels[result.class_name(label)] += 1
+
+    def _about(self, one: _Object | None) -> dict[str, Any]:
+        """The object of an event."""
+        if one is None:
+            return {}
+        return {"class_name": one.labels.most_common(1)[0][0], "confidence": round(one.score, 4),
+                "box": tuple(one.box)}  # fmt: skip
+
+    def _speeds(self, result: Result) -> None:
+        """Track speeds, and objects that are too fast by more than the standard error allows."""
+        for row in result.speeds.track_speeds:
+            one = self._objects.get(row.id)
+            speed = _speed(row.mps, row.sigma, row.heading, row.reason)
+            if one is not None:
+                one.speed = speed
+            self._add("track-speed", row.time, row.id, **self._about(one) | speed)
+        if self._limit_mps < np.inf:
+            for table in (result.speeds.smoothed, result.speeds.track_speeds):
+                sigma = np.nan_to_num(table.sigma, nan=np.inf)
+                for row in table[(table.reason == Reason.OK) & (table.mps - SURE * sigma > self._limit_mps)]:
+                    one = self._objects.get(row.id)
+                    if one is not None and not one.too_fast:
+                        one.too_fast = True
+                        self._add("speed-limit", row.time, row.id, **self._about(one)
+                                  | _speed(row.mps, row.sigma, row.heading, row.reason))  # fmt: skip
+
+    def _verdicts(self, result: Result) -> None:
+        """Verdicts that are emitted, changed, or no longer emitted."""
+        for task, table in result.verdicts.items():
+            columns: tuple[Array, ...] = (table.ids, table.labels, table.confidence, table.reason)
+            for i, label, confidence, reason in zip(*(c.tolist() for c in columns), strict=True):
+                one = self._objects.get(i)
+                if one is None:
+                    continue
+                name = result.class_name(label, task) if label >= 0 else ""
+                now, before = one.verdicts.get(task, ("", ""))
+                one.reasons[task] = reason
+                if name == now:
+                    continue
+                one.verdicts[task] = name, name or before
+                kind: EventKind = (
+                    "verdict-abstained" if not name else "verdict-changed" if before else "verdict"
+                )
+                if name and name == before:  # emitted again
+                    kind = "verdict"
+                why = {} if name else {"reason": Reason(reason).name}
+                self._add(kind, result.time, i, task=task, label=name or before,
+                          label_confidence=round(float(np.nan_to_num(confidence)), 4),
+                          **self._about(one) | why)  # fmt: skip
+
+    def _end(self, number: int) -> None:
+        one = self._objects.pop(number)
+        for task in one.reasons.keys() - one.verdicts.keys():  # no frame had a verdict
+            self._add("verdict-abstained", one.last, number, task=task, reason=Reason(one.reasons[task]).name,
+                      **self._about(one))  # fmt: skip
+        mean = {"confidence": round(one.scores / one.frames, 4), "count": one.frames}
+        self._add("track-ended", one.last, number, seconds=round(one.last - one.first, 3),
+                  first_box=one.first_box, **self._about(one) | one.speed | mean)  # fmt: skip
+
+
+def _speed(mps: float, sigma: float, heading: float, reason: Reason) -> dict[str, Any]:
+    """The fields of a speed, or of the reason for none."""
+    if reason is not Reason.OK:
+        return {"speed_reason": reason.name}
+    names = ("speed_mps", "speed_sigma_mps", "speed_heading_deg")
+    found = {name: round(float(v), 4) for name, v in zip(names, (mps, sigma, heading), strict=True)}
+    return {name: value for name, value in found.items() if value == value}  # NaN where unknown

@@ -1,0 +1,96 @@
+"""Metrics: the counters of a run for Prometheus, at http://ADDRESS/metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from edgevid.errors import InputError, SourceError, require
+from edgevid.types import Frame, Header, Reason, Result
+from edgevid.types.closing import Closing
+
+BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+class Metrics(Closing):
+    """A sink that serves the counts of a run, its source and its sinks (docs/events.md)."""
+
+    def __init__(self, address: str, source: Any, summary: Any) -> None:
+        """`address` is "127.0.0.1:9109" or a port. InputError for another text, SourceError where the port is
+        taken, MissingExtraError without prometheus_client."""
+        self._client = require("prometheus_client", extra="metrics", purpose="Metrics")
+        self._core = require("prometheus_client.core", extra="metrics", purpose="Metrics")
+        host, _, port = address.rpartition(":")
+        if not port.isdecimal() or not 0 <= int(port) < 65536:
+            raise InputError(f"metrics: expected an address such as 127.0.0.1:9109, got {address!r}")
+        self._source, self._summary, self._camera = source, summary, "camera"
+        registry = self._client.CollectorRegistry()
+        self._seconds = self._client.Histogram(
+            "edgevid_stage_seconds", "Seconds per frame in each stage; total: in all of them.",
+            ["camera", "stage"], buckets=BUCKETS_S, registry=registry,
+        )  # fmt: skip
+        self._stages: dict[str, Any] = {}
+        self._class_name: Callable[[int], str] = str
+        registry.register(self)
+        try:
+            self._server, _ = self._client.start_http_server(int(port), host or "127.0.0.1", registry)
+        except OSError as error:
+            raise SourceError(
+                f"metrics: {address} cannot be served: {error.strerror}; choose another port"
+            ) from None
+        self.port: int = self._server.server_port
+
+    def open(self, header: Header) -> None:
+        """The camera's name is a label of each metric."""
+        self._camera = header.camera
+
+    def write(self, frame: Frame, result: Result) -> None:
+        """Adds the times of one frame."""
+        self._class_name = result.class_name
+        for stage, seconds in (*result.timings.items(), ("total", sum(result.timings.values()))):
+            if stage not in self._stages:
+                self._stages[stage] = self._seconds.labels(self._camera, stage)
+            self._stages[stage].observe(seconds)
+
+    def close(self) -> None:
+        """Stops serving."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def collect(self) -> Iterator[Any]:
+        """What Prometheus reads, from counts that are kept anyway."""
+        summary, source = self._summary, self._source
+        yield self._counter("frames", "Frames processed.", {(): summary.frames})
+        counts = {"dropped": "Frames left out by the source.", "damaged": "Frames with decoding errors.",
+                  "corrupted": "Packets skipped.", "reconnections": "Of the stream."}  # fmt: skip
+        for name, what in counts.items():
+            yield self._counter(name, what, {(): getattr(source, name, 0)})
+        tracks = {(self._class_name(label),): n for label, n in summary.objects().items()}
+        yield self._counter("tracks", "Objects tracked.", tracks, "class")
+        events = dict(summary.class_events)
+        yield self._counter("events", "Events.", events, "kind", "class")
+        reasons = dict(summary.reasons)
+        abstained = {
+            (task, reason.name): n for (task, reason), n in reasons.items() if reason is not Reason.OK
+        }
+        emitted = {(task,): n for (task, reason), n in reasons.items() if reason is Reason.OK}
+        yield self._counter("abstentions", "Values that were not emitted.", abstained, "task", "reason")
+        yield self._counter("emitted", "Values that were emitted.", emitted, "task")
+        workers = {(worker.name,): worker for worker in summary.workers}
+        counts = {"delivered": "Events that a sink took.", "rejected": "Events that its server rejected.",
+                  "dropped": "Events deleted before a sink took them."}  # fmt: skip
+        for name, what in counts.items():
+            found = {key: getattr(worker, name) for key, worker in workers.items()}
+            yield self._counter(f"sink_{name}", what, found, "sink")
+        gauge = self._core.GaugeMetricFamily(
+            "edgevid_sink_backlog", "Events that wait.", labels=["camera", "sink"]
+        )
+        for key, worker in workers.items():
+            gauge.add_metric([self._camera, *key], worker.backlog)
+        yield gauge
+
+    def _counter(self, name: str, what: str, values: dict[Any, float], *labels: str) -> Any:
+        made = self._core.CounterMetricFamily(f"edgevid_{name}", what, labels=["camera", *labels])
+        for key, value in values.items():
+            made.add_metric([self._camera, *key], value)
+        return made

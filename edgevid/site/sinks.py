@@ -1,0 +1,87 @@
+"""The tables [[sink]] of a site file, and the sinks that they describe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from edgevid.files.fields import Positive
+from edgevid.files.schema import Checked, Tagged
+from edgevid.output.lines import SYNC_S
+from edgevid.output.parquet import ParquetSink
+from edgevid.output.segments import SegmentedSink
+from edgevid.output.sinks import CsvSink, EventCsv, EventLines, JsonLines, MotText
+from edgevid.output.sqlite import SqliteSink
+
+Output = Annotated[Path, Checked("a path, relative to the site file", lambda path, folder: folder / path)]
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """Objects of each frame as text; an existing file is continued."""
+
+    type: Literal["jsonl", "csv", "mot"]
+    """Records as JSON lines, rows as CSV, or MOTChallenge text (docs/records.md)."""
+    path: Output
+    """The file to write."""
+    segment_s: Positive | None = None
+    """Start new files after this many seconds."""
+    max_disk_gb: Positive | None = None
+    """With segment_s: disk for all of them; the oldest are deleted."""
+
+    def sink(self, sync_s: float) -> Any:
+        """The sink of the table."""
+        kind: Any = {"jsonl": JsonLines, "csv": CsvSink, "mot": MotText}[self.type]
+
+        def make(path: Path) -> Any:
+            return kind(path, append=True, sync_s=sync_s)
+
+        if self.segment_s is None:
+            return make(self.path)
+        limit = round(self.max_disk_gb * 1e9) if self.max_disk_gb else None
+        return SegmentedSink(self.path, make, segment_s=self.segment_s, max_disk_bytes=limit)
+
+
+@dataclass(frozen=True, slots=True)
+class EventsTable:
+    """Events as text; an existing file is continued."""
+
+    type: Literal["events"]
+    """Events (docs/events.md)."""
+    path: Output
+    """The file to write: .jsonl, or .csv."""
+
+    def sink(self, sync_s: float) -> Any:
+        """The sink of the table."""
+        return event_file(self.path, append=True)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTable:
+    """Events, tracks and objects as tables."""
+
+    type: Literal["sqlite", "parquet"]
+    """A SQLite database, which many cameras may share, or a folder of Parquet files."""
+    path: Output
+    """The database, or the folder."""
+    records: bool = False
+    """Whether the objects of each frame are stored, too."""
+
+    def sink(self, sync_s: float) -> Any:
+        """The sink of the table."""
+        return (SqliteSink if self.type == "sqlite" else ParquetSink)(self.path, records=self.records)
+
+
+SinkTable = Annotated[TextTable | EventsTable | StoreTable, Tagged("type")]
+
+
+def build_sinks(tables: Iterable[Any], *, sync_s: float = SYNC_S) -> list[Any]:
+    """The sinks of a site's tables; SourceError where one cannot be written."""
+    return [table.sink(sync_s) for table in tables]
+
+
+def event_file(path: Path, *, append: bool = False) -> EventLines:
+    """Events as CSV or as JSON lines, as the file's name says."""
+    return (EventCsv if path.suffix.lower() == ".csv" else EventLines)(path, append=append)
