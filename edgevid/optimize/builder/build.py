@@ -45,6 +45,7 @@ from edgevid.runtime.variants import (
     model_argument,
     model_file,
     read_record,
+    record_path,
     variant_path,
 )
 
@@ -300,7 +301,8 @@ def _check_precision(plan: Plan, built: build_engine.Built) -> None:
     if not known or counts.get(expected):
         return
     precision = plan.options.precision
-    if plan.variant == "fp16" and (kept := read_record(plan.graph).get("fp32_nodes")):
+    stated = read_record(plan.graph) if record_path(plan.graph).is_file() else {}
+    if plan.variant == "fp16" and (kept := stated.get("fp32_nodes")):
         name, why = next(iter(kept.items()))
         raise ParityError(
             f"{plan.graph.name}: all convolutions stay in FP32 ({name}: {why}), so FP16 gains nothing; use "
