@@ -28,6 +28,8 @@ from edgevid.runtime.recipe import Precision, Recipe
 from edgevid.runtime.variants import model_argument
 
 FORMAT = 2
+SKIPPED = "not run: verification was skipped, no frames were given"
+"""What a manifest's parity states of an engine that was built without a comparison."""
 Backend = Literal["tensorrt", "tensorrt-rtx"]
 BACKENDS: Mapping[Backend, str] = MappingProxyType({"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"})
 """The Python package of each backend."""
@@ -203,7 +205,9 @@ def check(
     )
     if problem:
         command = manifest.rebuild_command(model_argument(recipe) if recipe else model)
-        raise ModelError(f"{engine}: {problem}. Build it again with: {command}")
+        # `edgevid build` takes frames, or the word to do without as when this one was built.
+        how = "--skip-verification" if manifest.parity.get("engine") == SKIPPED else "--data VIDEO"
+        raise ModelError(f"{engine}: {problem}. Build it again with: {command} {how}")
 
 
 def _of_the_file(engine: Path, manifest: Manifest) -> str:

@@ -94,8 +94,10 @@ def test_an_engine_of_exchanged_weights_is_not_taken(tmp_path: Path) -> None:
     check(engine, manifest, gpu=None, version=None, model=path)
     data = tmp_path / "m.onnx.data"
     data.write_bytes((-np.frombuffer(data.read_bytes(), np.float32)).tobytes())
-    with pytest.raises(ModelError, match=r"another m.onnx than .* is now"):
+    with pytest.raises(ModelError, match=r"another m.onnx than .* is now") as stop:
         check(engine, manifest, gpu=None, version=None, model=path)
+    assert edgevid(*suggested(str(stop.value))) == 0
+    check(engine, read_manifest(manifest_path(engine)), gpu=None, version=None, model=path)
 
 
 def test_what_is_quantized_or_fp16_already_is_an_error(

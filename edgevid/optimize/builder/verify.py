@@ -18,14 +18,13 @@ from edgevid.optimize.frames import read_frames
 from edgevid.optimize.half import open_fp16
 from edgevid.runtime.cuda.driver import gpus
 from edgevid.runtime.engine import Engine
-from edgevid.runtime.manifest import Manifest
+from edgevid.runtime.manifest import SKIPPED, Manifest
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.weight_inputs import stores_half
 from edgevid.runtime.recipe import Precision, Recipe
 from edgevid.runtime.tensorrt.engine import TrtEngine
 from edgevid.runtime.variants import variant_of
 
-SKIPPED = "not run: verification was skipped, no frames were given"
 NO_DEVICE = "not run: no NVIDIA device here runs the engine; the graph was compared in ONNX Runtime"
 SAME_GRAPH = "not run: the graph is the ONNX model itself"
 
