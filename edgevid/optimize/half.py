@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import ModelError
-from edgevid.optimize.quantize.graph import Graph, attribute, load_onnx
+from edgevid.optimize.quantize.graph import Graph, attribute, load_onnx, opset_of
 from edgevid.optimize.quantize.plan import PASS_THROUGH_OPS
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.session import open_session
@@ -39,7 +39,7 @@ def simulate_fp16(model: Any) -> Any:
     """
     onnx = load_onnx()
     simulated = onnx.shape_inference.infer_shapes(model)
-    _Simulation(onnx).rewrite(simulated.graph, frozenset())
+    _Simulation(onnx, opset_of(model)).rewrite(simulated.graph, frozenset())
     return simulated
 
 
@@ -128,8 +128,8 @@ class _Simulation:
     A tensor keeps its name as float16; "... exact" is its value before, "... float" after rounding.
     """
 
-    def __init__(self, onnx: Any) -> None:
-        self.onnx, self.kinds = onnx, onnx.TensorProto
+    def __init__(self, onnx: Any, opset: int) -> None:
+        self.onnx, self.kinds, self.opset = onnx, onnx.TensorProto, opset
 
     def rewrite(self, graph: Any, outside: frozenset[str]) -> None:
         """One graph; `outside` are the FP16 tensors of the graphs around it."""
@@ -185,10 +185,11 @@ class _Simulation:
     def _sum(self, node: Any) -> list[Any]:
         """Behind a mean in float32: infinite where its sum is in float16, as in onnx's reference."""
         make, (name,) = self.onnx.helper.make_node, node.output
-        axes = attribute(node, "axes")
+        # From opset 13 on the axes of a sum are an input, those of a mean from 18 on.
+        axes = attribute(node, "axes") if self.opset >= 13 else None
         found = [] if axes is None else [make("Constant", [], [f"{name} axes"], value_ints=axes)]
         given = [*node.input, *(n.output[0] for n in found)]
-        more = [a for a in node.attribute if a.name != "axes"]
+        more = [a for a in node.attribute if a.name != "axes" or self.opset < 13]
         total = make("ReduceSum", given, [f"{name} sum"])
         total.attribute.extend(more)
         node.output[0] = f"{name} mean"

@@ -57,9 +57,16 @@ def test_a_constant_that_vanishes_in_fp16_divides_as_zero() -> None:
     assert np.isnan(found[1])
 
 
-def test_a_mean_whose_sum_overflows_is_infinite() -> None:
-    nodes = [node("ReduceMean", "x", "m", keepdims=1), node("Add", "m zeros", "y")]
-    assert run(half_model(nodes, zeros=np.zeros(2, np.float16)), 60000, 60000) == [np.inf] * 2
+@pytest.mark.parametrize("opset", [11, 13, 17, 18])
+def test_a_mean_whose_sum_overflows_is_infinite(opset: int) -> None:
+    axes = {"axes": [0]} if opset < 18 else {}
+    mean = node("ReduceMean", "x" if axes else "x first", "m", keepdims=1, **axes)
+    more = {} if axes else {"first": np.array([0])}
+    model = half_model(
+        [mean, node("Add", "m zeros", "y")], opset=opset, zeros=np.zeros(2, np.float16), **more
+    )
+    assert run(model, 60000, 60000) == [np.inf] * 2
+    assert run(model, 30000, 31984) == [30992] * 2
 
 
 def test_branches_round_inside() -> None:

@@ -88,7 +88,7 @@ def test_another_device_is_rejected_with_the_rebuild_command(engine: tuple[Path,
     assert "built for Orin (compute capability 8.7), this is NVIDIA RTX 4090 (compute capability 8.9)" in str(
         reported.value
     )
-    assert str(reported.value).endswith("edgevid build yolo --precision fp16 --backend tensorrt")
+    assert str(reported.value).endswith("edgevid build yolo --precision fp16 --backend tensorrt --data VIDEO")
 
 
 def test_another_version_is_rejected(engine: tuple[Path, Manifest]) -> None:
