@@ -1,4 +1,4 @@
-"""Device choices: "auto", "cpu", "cuda:N", or an execution provider of ONNX Runtime such as "openvino"."""
+"""Device choices: "auto", "cpu", "cuda:N", "openvino" and other providers, or an address on a server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from edgevid.errors import InputError, did_you_mean
 
-DeviceKind = Literal["auto", "cpu", "cuda", "provider"]
+DeviceKind = Literal["auto", "cpu", "cuda", "provider", "server"]
 
 
 class Provider(NamedTuple):
@@ -39,6 +39,8 @@ def parse_device(device: str) -> tuple[DeviceKind, int]:
     (('cuda', 1), ('auto', 0), ('provider', 0))
     """
     kind, _, number = device.partition(":")
+    if "://" in device:
+        return "server", 0
     if device == "auto":
         return "auto", 0
     if device == "cpu":
@@ -50,5 +52,5 @@ def parse_device(device: str) -> tuple[DeviceKind, int]:
     known = ["auto", "cpu", "cuda:0", *PROVIDERS]
     raise InputError(
         f"device: expected 'auto', 'cpu', 'cuda:0' or one of {', '.join(PROVIDERS)} (such as 'openvino:npu' "
-        f"for its hardware), got {device!r}{did_you_mean(device, known)}"
+        f"for its hardware), or http://HOST:8000/v2/models/NAME, got {device!r}{did_you_mean(device, known)}"
     )

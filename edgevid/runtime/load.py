@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -36,6 +37,8 @@ def load_engine(
     package of that name where it is installed, else ONNX Runtime's provider. The log names the nodes that a
     provider leaves to the CPU, and `edgevid compare MODEL MODEL --device openvino --data VIDEO` verifies it.
     On a CPU "auto" takes OpenVINO for a model that `edgevid bench MODEL --choose` found equal and faster.
+    "http://HOST:8000/v2/models/NAME" or "grpc://HOST:8001/NAME" is a model on a server that speaks KServe v2:
+    as the device (the model itself then runs here while the server is away) or as the model (it does not).
     On an NVIDIA device the TensorRT engine that `edgevid build` made in this precision is taken where its
     manifest matches; where it does not, or there is none, `rebuild` builds it (not verified, as the manifest
     states), else ONNX Runtime runs the model and the log says why. On the CPU "int8" takes the model's
@@ -46,6 +49,8 @@ def load_engine(
     """
     if precision not in get_args(Precision):
         raise InputError(f"precision: expected 'fp32', 'fp16' or 'int8', got {precision!r}")
+    if isinstance(model, str) and "://" in model:
+        return open_server(model)
     kind, _ = parse_device(device)
     if not isinstance(model, Recipe) and Path(model).suffix in ENGINE_SUFFIXES:
         return _engine_file(Path(model), device, rebuild)
@@ -53,13 +58,17 @@ def load_engine(
         raise ModelError(
             f"{model.name}: its file is not on this machine; resolve_model({model.name!r}) gets it"
         )
+    if kind == "server":
+        return open_server(
+            device, lambda: load_engine(model, precision=precision, threads=threads, rebuild=rebuild)
+        )
     found = None if kind in ("cpu", "provider") else _by_tensorrt(model, device, precision, rebuild)
     return found or _by_onnx_runtime(model, device, precision, threads)
 
 
 def _engine_file(path: Path, device: str, rebuild: bool) -> LoadedEngine:
     """The engine of a path; nothing else may take its place."""
-    if parse_device(device)[0] in ("cpu", "provider"):
+    if parse_device(device)[0] in ("cpu", "provider", "server"):
         raise InputError(f"{path}: a TensorRT engine runs on an NVIDIA device, not on device={device!r}")
     if not path.is_file():
         raise ModelError(f"{path}: expected a TensorRT engine, there is no such file")
@@ -158,6 +167,13 @@ def _by_onnx_runtime(
         why = "FP32 is as exact and faster on a CPU" if not on_device else "there is no FP16 file"
         log_once(f"{path.name}: {precision} was requested, it runs in FP32: {why}")
     return open_onnx(path, device=device, threads=threads)
+
+
+def open_server(address: str, local: Callable[[], LoadedEngine] | None = None) -> LoadedEngine:
+    """A model on a server; `local` opens what runs while it is away."""
+    from edgevid.runtime.kserve.engine import KServeEngine
+
+    return KServeEngine(address, local=local)
 
 
 def open_onnx(

@@ -102,8 +102,8 @@ def make_table(
     """The checked table of `values` and optional `labels`, `tracks`, `times`, `names`.
 
     The policy will see probabilities of a softmax: "auto" takes those, and is an InputError for others
-    (percentages, sigmoids, a second softmax). "probabilities", "percent" and "logits" state what the values are,
-    "names" and "indices" what labels are that could be both.
+    (percentages, sigmoids, a second softmax). "probabilities", "percent" and "logits" state what the values
+    are, "names" and "indices" what labels are that could be both.
     """
     given = np.asarray(columns["values"])
     if given.ndim != 2 or not np.issubdtype(given.dtype, np.number):

@@ -20,7 +20,7 @@ from edgevid.optimize.conditions import conditions
 from edgevid.optimize.frames import read_frames
 from edgevid.runtime import Engine, LoadedEngine, Recipe, load_engine, read_recipe
 from edgevid.runtime.device import parse_device
-from edgevid.runtime.load import open_onnx
+from edgevid.runtime.load import open_onnx, open_server
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.session import has_cuda
 from edgevid.runtime.onnxruntime.weight_inputs import stores_half
@@ -151,6 +151,8 @@ def load_model(
     recipe = recipe or model.recipe
     if as_on_device and _is_simulated(model, device):
         return half.open_fp16(model.file, threads=threads)
+    if parse_device(device)[0] == "server":
+        return open_server(device)  # and nothing else, whatever it costs: that would verify nothing
     if Path(model.requested).suffix.lower() == ".onnx":
         unchanged = variant_of(model.file) in FOR_TENSORRT
         return open_onnx(model.file, device=device, threads=threads, disable_optimizations=unchanged)
