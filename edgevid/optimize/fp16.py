@@ -29,7 +29,15 @@ from edgevid.optimize.compare.pair import TaskMetrics
 from edgevid.optimize.half import not_finite, simulate_fp16
 from edgevid.optimize.quantize.evaluator import Evaluator
 from edgevid.optimize.quantize.frames import FEW_FRAMES, FrameRunner, FrameSources, select_frames
-from edgevid.optimize.quantize.graph import Graph, attribute, branches, load_onnx, normalize, save_model
+from edgevid.optimize.quantize.graph import (
+    Graph,
+    attribute,
+    branches,
+    load_onnx,
+    normalize,
+    opset_of,
+    save_model,
+)
 from edgevid.optimize.quantize.plan import Range
 from edgevid.optimize.quantize.ranges import measure_ranges
 from edgevid.runtime import LocalRecipe
@@ -118,14 +126,16 @@ def find_recipe(model: str | Path) -> LocalRecipe | None:
 
 
 def make_int8_fp16(model: LocalRecipe | str | Path, *, folder: str | Path | None = None) -> Fp16Report:
-    """Writes the int8-trt variant with FP16 between its INT8 layers (opset 19) next to it.
+    """Writes the int8-trt variant with FP16 between its INT8 layers (opset 19 or later) next to it.
 
     ModelError where there is no int8-trt variant of this model file yet.
     """
     recipe = model if isinstance(model, LocalRecipe) else resolve_model(model)
     source = find_variant(recipe, "int8-trt", folder=folder)
     onnx = load_onnx()
-    loaded = onnx.version_converter.convert_version(onnx.load(source), 19)
+    loaded = onnx.load(source)
+    if opset_of(loaded) < 19:  # the first whose scales may be FP16
+        loaded = onnx.version_converter.convert_version(loaded, 19)
     target = variant_path(recipe, "int8-trt-fp16", folder=folder)
     report = _converted(recipe.name, loaded, target)
     _record(report, recipe.local, "int8-trt-fp16")

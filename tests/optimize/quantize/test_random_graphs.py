@@ -10,7 +10,7 @@ import pytest
 from random_graphs import SIZE, random_image, random_model
 from small_classifier import noise_video
 
-from edgevid.optimize.fp16 import make_fp16
+from edgevid.optimize.fp16 import make_fp16, make_int8_fp16
 from edgevid.optimize.half import open_fp16
 from edgevid.optimize.quantize.activations import CALIBRATORS
 from edgevid.optimize.quantize.quantizer import quantize
@@ -54,6 +54,8 @@ def test_int8_and_fp16_of_random_graphs(opset: int, video: Path, tmp_path: Path)
         )  # fmt: skip
         half = make_fp16(recipe, video, max_frames=3, folder=tmp_path).path
         image = random_image(seed)
+        mixed = make_int8_fp16(recipe, folder=tmp_path).path
+        assert answer(open_fp16(mixed, threads=1), image).shape == (5,)
         exact = answer(OrtEngine(path, device="cpu", threads=1), image)
         found = {
             file.variant: OrtEngine(
