@@ -87,6 +87,7 @@ def class_pair(frame: NamedFrame, a: Array, b: Array, names: tuple[str, ...]) ->
     """Two rows of (C,) probabilities, compared by their most probable class."""
     first, second = TopClass.of(a, names), TopClass.of(b, names)
     agreeing = first.label == second.label and first.label >= 0
-    drift = float(np.nanmax(np.abs(b - a), initial=0.0))
+    with np.errstate(invalid="ignore"):  # both infinite
+        drift = float(np.nanmax(np.abs(b - a), initial=0.0))
     text = f"{first.name} {first.probability:.2f}, {second.name} {second.probability:.2f}"
     return FramePair(frame, float(agreeing), 1.0, drift, text, first, second)
