@@ -160,7 +160,8 @@ def load_model(
         return load_engine(model.file, device=device, threads=threads)
     engine = load_engine(recipe, device=device, precision=model.precision, threads=threads)
     file = Path(getattr(engine, "path", model.file))
-    if (given := precision_of(file)) != model.precision:
+    own = model.precision == "fp32" and file == model.file  # whatever it stores its weights in
+    if not own and (given := precision_of(file)) != model.precision:
         engine.close()
         raise InputError(
             f"{model.title}: runs in {given} on this device ({file.name}); give the path of a file or an "

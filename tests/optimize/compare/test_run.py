@@ -9,8 +9,9 @@ import pytest
 from onnx_models import constant_model
 from tiny_detector import PERSON, RECIPE, compare_folder, model
 
-from edgevid.errors import InputError, SourceError
-from edgevid.optimize.compare.run import compare, find_model, precision_of
+from edgevid.errors import InputError, ModelError, SourceError
+from edgevid.models.hub import resolve_model
+from edgevid.optimize.compare.run import compare, find_model, load_model, precision_of
 from edgevid.runtime.recipe_file import read_recipe
 
 
@@ -111,3 +112,30 @@ def test_the_recipe_next_to_a_file_is_its_own(folder: Path) -> None:
     assert found.recipe is not None
     assert found.recipe.name == read_recipe(folder / "tiny.toml").name
     assert find_model(folder / "worse.onnx", None).recipe is None
+
+
+def test_a_name_is_its_own_file_in_whatever_it_stores_its_weights(folder: Path) -> None:
+    """street-nano stores FP16 weights: it could not be compared with itself on another runtime."""
+    recipe = resolve_model("street-nano")
+    assert precision_of(recipe.local) == "fp16"
+    with load_model(find_model("street-nano", None), "cpu", 1) as engine:
+        assert getattr(engine, "path", None) == recipe.local
+
+
+def test_an_openvino_engine_is_compared_like_any_other(folder: Path) -> None:
+    pytest.importorskip("openvino")
+    report, found = compare(folder / "tiny.toml", folder / "tiny.toml", folder / "photos", device="openvino")
+    assert report.passed
+    assert found["reference"].endswith("on cpu")
+    assert found["candidate"].endswith("on openvino")
+    file, _ = compare(folder / "tiny.onnx", folder / "tiny.onnx", folder / "photos", device="openvino")
+    assert file.agreement == 1
+
+
+def test_a_served_model_is_compared_without_a_stand_in(folder: Path) -> None:
+    pytest.importorskip("tritonclient.http", exc_type=ImportError)
+    with pytest.raises(ModelError, match="the server does not answer"):
+        compare(
+            folder / "tiny.toml", folder / "tiny.toml", folder / "photos",
+            device="http://127.0.0.1:9/v2/models/tiny",
+        )  # fmt: skip
