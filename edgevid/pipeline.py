@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
 
 from edgevid.abstain.policy import class_scores
 from edgevid.actions.function import FunctionRecognizer
@@ -19,11 +21,26 @@ from edgevid.detect.detector import Detector
 from edgevid.detect.function import FunctionDetector
 from edgevid.errors import InputError, check_part, check_type, shown
 from edgevid.runtime.recipe import Recipe
-from edgevid.track import Tracker
-from edgevid.types import Clips, Detections, Frame, Result, Scores, SpeedReport, Tracks, Verdicts, as_frame
+from edgevid.track import BLIND_S, Tracker
+from edgevid.types import (
+    Clips,
+    Detections,
+    Frame,
+    Reason,
+    Result,
+    Scores,
+    SpeedReport,
+    Speeds,
+    Tracks,
+    Verdicts,
+    as_frame,
+)
 from edgevid.types.clock import FrameClock
 from edgevid.types.peers import Hinted
 from edgevid.video.open import open_video
+
+Damaged = Literal["coast", "show"]
+"""What becomes of damaged frames: objects are predicted in them, or looked for as in sound ones."""
 
 
 class DetectorLike(Protocol):
@@ -123,6 +140,7 @@ class Pipeline(Hinted):
         recognitions: Mapping[str, RecognitionTask] | None = None,
         class_policy: PolicyLike | None = None,
         frame_rate: float | None = None,
+        damaged: Damaged = "coast",
     ) -> None:
         """`detector`: a Detector, a model's name, file or recipe, or a function of a BGR image (see
         `FunctionDetector`); None: the default model. `tracker`: None takes Tracker().
@@ -131,7 +149,8 @@ class Pipeline(Hinted):
 
         `recognitions` by task name, the key in `Result.verdicts` ("action", ...). `class_policy` decides on
         the detector's own classes, in `Result.verdicts["class"]`. `frame_rate` is that of bare arrays without
-        a time. InputError where a part lacks a method.
+        a time. In frames that are `damaged` nothing is detected: objects "coast" for a second, then all of
+        theirs is Reason.DAMAGED; "show" treats such frames as sound. InputError where a part lacks a method.
         """
         found, tracker = _detector(detector), Tracker() if tracker is None else tracker
         check_part(found, DetectorLike, "a detector")
@@ -148,6 +167,9 @@ class Pipeline(Hinted):
         self.recognitions = _tasks({} if recognitions is None else recognitions)
         if "class" in self.recognitions:
             raise InputError("recognitions: 'class' names the detector's labels, choose another task name")
+        if damaged not in get_args(Damaged):
+            raise InputError(f"damaged: expected {' or '.join(get_args(Damaged))}, got {shown(damaged)}")
+        self._damaged = damaged
         self._clock, self._count = FrameClock("pipeline", frame_rate), 0
         self.names = {"class": tuple(found.names)} | {
             task: tuple(part.recognizer.names) for task, part in self.recognitions.items()
@@ -167,6 +189,8 @@ class Pipeline(Hinted):
             image = as_frame(frame)
             frame = Frame(image.image, self._clock.next(timestamp), self._count)
             self._count += 1
+        if frame.damaged and self._damaged == "coast":
+            return self._coast(frame)
         timings: dict[str, float] = {}
         with _timed(timings, "detect"):
             detections = self._detect(frame)
@@ -236,6 +260,32 @@ class Pipeline(Hinted):
             f"detector.detect of {type(self.detector).__name__}: expected a list with one Detections per "
             f"frame, got {shown(found)}"
         )
+
+    def _coast(self, frame: Frame) -> Result:
+        """A damaged frame: objects are predicted for a second; from then on all rows are DAMAGED."""
+        timings: dict[str, float] = {}
+        with _timed(timings, "track"):
+            none, coast = Detections.empty(), getattr(self.tracker, "coast", None)
+            tracks = coast(frame.time) if coast else self.tracker.update(none, frame.time)
+            _check_returned("tracker.coast", self.tracker, tracks, Tracks)
+        blind, estimator, speeds = bool((tracks.unseen > BLIND_S).any()), self.speed_estimator, SpeedReport()
+        with _timed(timings, "speed"):
+            if estimator is not None and blind:
+                speeds = SpeedReport(Speeds.abstained(tracks.ids, frame.time, Reason.DAMAGED))
+            elif estimator is not None:
+                speeds = estimator.update(tracks, frame.time)
+        with _timed(timings, "policy"):
+            if blind:
+                tasks = [*self.recognitions, *(["class"] if self.class_policy is not None else [])]
+                verdicts = {task: Verdicts.abstained(tracks.ids, Reason.DAMAGED) for task in tasks}
+            else:
+                counts = {task: len(self.names[task]) for task in self.recognitions}
+                new = {task: Scores.empty(values=np.zeros((0, n), np.float32)) for task, n in counts.items()}
+                verdicts = self._decide(new, tracks, frame.time)
+        return Result(
+            frame_index=frame.index, time=frame.time, size=frame.size, detections=none, tracks=tracks,
+            speeds=speeds, verdicts=verdicts, names=self.names, timings=timings, damaged=True,
+        )  # fmt: skip
 
     def _recognize(self, frame: Frame, tracks: Tracks) -> dict[str, Scores]:
         scores = {}

@@ -25,6 +25,8 @@ FLAGS = ("re_update", "recover", "height_overlap", "observed_boxes")
 COSTS = ("match_thresh", "second_match_thresh", "new_match_thresh")
 TUNING = (*COSTS, "position_noise", "velocity_noise", "measure_noise", "momentum", *FLAGS)
 """Settings of the method itself (kernels/reference/tracker.py); users seldom need them."""
+BLIND_S = 1.0
+"""Objects are predicted for so long while frames are damaged."""
 BUFFER_RATE = 30.0
 """ByteTrack and the libraries after it count the frames of their buffers at this rate."""
 
@@ -113,6 +115,10 @@ class ByteTracker(Hinted):
         self._coast_s = float(settings.pop("coast_s"))
         numbers = {name: bool(n) if name in FLAGS else float(n) for name, n in settings.items()}
         numbers |= {name: 1 - numbers[name] for name in COSTS if name in numbers}
+        self._blind_s = min(BLIND_S, numbers["lost_after_s"])
+        self._observed_at = -np.inf
+        self._held: tuple[float, Tracks] | None = None
+        """When objects were last looked for, and what `coast` reports since: its time and objects."""
         self._core = kernels.TrackerCore({**numbers, "class_aware": bool(class_aware)})
 
     @overload
@@ -130,9 +136,9 @@ class ByteTracker(Hinted):
         Without a `timestamp` it is one frame after the last, at the tracker's `frame_rate`.
         """
         found = detections if isinstance(detections, Detections) else as_detections(detections, "tracker")
-        columns = self._core.update(
-            found.boxes, found.scores, found.labels, self._clock.next(timestamp), self._coast_s
-        )
+        time = self._clock.next(timestamp)
+        columns = self._core.update(found.boxes, found.scores, found.labels, time, self._coast_s)
+        self._observed_at, self._held = time, None
         tracks = with_instances(Tracks.trusted(*columns), found)
         return (
             tracks
@@ -145,6 +151,22 @@ class ByteTracker(Hinted):
         found = self.update(detections, timestamp)
         return found if isinstance(found, Tracks) else found[found.tracker_id >= 0]
 
+    def coast(self, timestamp: float | None = None) -> Tracks:
+        """The objects at `timestamp`, in a frame that is damaged: nothing can be detected in it.
+
+        They are predicted for up to a second (`BLIND_S`; no longer than `lost_after_s`), then stay where they
+        were, so that their ids may continue when the frames are sound again.
+        """
+        time = self._clock.next(timestamp)
+        blind = time - self._observed_at > self._blind_s
+        if self._held is None or not blind:
+            none, until = Detections.empty(), 0.0 if blind else self._blind_s
+            columns = self._core.update(none.boxes, none.scores, none.labels, time, until)
+            self._held = time, Tracks.trusted(*columns)
+        since, tracks = self._held
+        longer = np.float32(time - since)
+        return dataclasses.replace(tracks, age=tracks.age + longer, unseen=tracks.unseen + longer)
+
     @property
     def rejected(self) -> int:
         """Detections dropped so far because a number in them was not finite or the box was empty."""
@@ -154,10 +176,12 @@ class ByteTracker(Hinted):
         """Removes every object; ids start at 1 again."""
         self._core.reset()
         self._clock.reset()
+        self._held = None
 
     def resize(self, size: tuple[int, int]) -> None:
         """The stream continues with frames of another (width, height): removes every object, ids go on."""
         self._core.forget()
+        self._held = None
 
 
 class OCSortTracker(ByteTracker):

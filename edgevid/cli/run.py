@@ -46,6 +46,10 @@ Score = Annotated[
     ),
 ]
 Imgsz = Annotated[str | None, Option(help="Input size to check: a side, or HEIGHTxWIDTH, in pixels.")]
+OfDamaged = Annotated[str, Option(help="Damaged frames: coast (predict objects), skip, or show (as sound).")]
+OfImages = Annotated[
+    str | None, Option(help="Images: independent photos, or the frames of a sequence; default: looked at.")
+]
 Show = Annotated[bool, Option("--show", "--display", help="Show the overlay in a window; q closes it.")]
 
 
@@ -86,12 +90,15 @@ def command(
     give_up_s: shared.GiveUpS = None,
     rtsp_transport: shared.RtspTransport = "tcp",
     decode: shared.Decode = "cpu",
+    damaged: OfDamaged = "coast",
+    images: OfImages = None,
 ) -> None:
     """Detect, track and record the objects of a video or camera."""
     options = {"source": shared.one_source(source, source_option), "model": model, "score": score_threshold,
                "device": device, "precision": precision, "calibration": calibration, "health": health,
                "classes": shared.split_names(classes, "--classes")}  # fmt: skip
-    built = {"threads": threads, "imgsz": shared.parse_size(imgsz, "--imgsz") if imgsz else None}
+    built = {"threads": threads, "imgsz": shared.parse_size(imgsz, "--imgsz") if imgsz else None,
+             "damaged": _damaged(damaged)}  # fmt: skip
     files = _Files(out, jsonl, csv, mot, events)
     files.check((options["source"], site, calibration, model, actions, policy), segmented=bool(segment_s),
                 force=force)  # fmt: skip
@@ -102,8 +109,16 @@ def command(
     files.check((chosen.source, chosen.calibration, chosen.model), segmented=bool(segment_s), force=force)
     outputs = _Outputs(chosen, files, segment_s, max_disk_gb, unit, codec, sync_s, metrics, _utc(start))
     outputs.add(save_abstained, sqlite, parquet, show=show)
-    reading = {"give_up_s": give_up_s, "rtsp_transport": rtsp_transport, "decode": decode}
-    _run(outputs, reading, built, max_frames, status_s)
+    reading = {"give_up_s": give_up_s, "rtsp_transport": rtsp_transport, "decode": decode,
+               "images": images}  # fmt: skip
+    _run(outputs, reading, built, max_frames, status_s, skip_damaged=damaged == "skip")
+
+
+def _damaged(word: str) -> str:
+    """What the pipeline does with damaged frames; skipped ones do not reach it."""
+    if word not in ("coast", "skip", "show"):
+        raise InputError(f"--damaged: expected coast, skip or show, got {word!r}")
+    return "show" if word == "show" else "coast"
 
 
 def _utc(start: str | None) -> float | None:
@@ -154,6 +169,8 @@ def _run(
     options: Mapping[str, Any],
     max_frames: int | None,
     status_s: float,
+    *,
+    skip_damaged: bool,
 ) -> None:
     """The run itself, then its summary; `reading` are options of the source, `options` of the models."""
     from edgevid.cli.console import log_shown
@@ -184,7 +201,7 @@ def _run(
 
         run(
             pipeline, video, outputs.sinks(loaded, video, summary), zones=zones, size=video.size,
-            max_frames=max_frames, on_result=note, summary=summary,
+            max_frames=max_frames, on_result=note, summary=summary, skip_damaged=skip_damaged,
             header=build_header(loaded, pipeline, start=outputs.start),
             speed_limit_kmh=loaded.site.speed_limit_kmh,
         )  # fmt: skip
@@ -198,9 +215,14 @@ def _run(
 
 def _notes(video: Any, summary: Any, health: Any) -> list[str]:
     """What happened to the frames and to the camera."""
-    counts = {"damaged packets or frames skipped": video.corrupted, "frames dropped": video.dropped}
+    counts = {
+        "damaged frames": summary.damaged,
+        "packets or images that could not be decoded": video.corrupted,
+    }
+    counts |= {"frames dropped": video.dropped}
     counts |= {"reconnections": getattr(video, "reconnections", 0), "changes of size": summary.size_changes}
     found = [f"{count} {what}" for what, count in counts.items() if count]
+    found += getattr(video, "notes", list)()
     return found + [f"camera health: {event}" for event in getattr(health, "events", ())]
 
 

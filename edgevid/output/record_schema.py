@@ -51,6 +51,7 @@ def record_schema(event: dict[str, Any]) -> dict[str, Any]:
         "time_s": _key(NUMBER, "Seconds on the stream's clock."),
         "utc": _key(TEXT, "The same moment in UTC: ISO 8601 with milliseconds."),
         "size": _key({"type": "array", "items": WHOLE}, "Width and height of the frame in pixels."),
+        "damaged": _key({"const": True}, "The frame is damaged: nothing was detected; absent in others."),
         "objects": _key({"type": "array", "items": _table(item, "id", "box", "class")}, "One per track."),
         "events": _key(
             {"type": "array", "items": {"$ref": "#/$defs/Event"}}, "What happened; may be absent."

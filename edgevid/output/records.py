@@ -40,6 +40,8 @@ def as_json(result: Result) -> dict[str, Any]:
     for key in ("smoothed", "track_speeds"):
         if len(table := getattr(result.speeds, key)):
             line[key] = speed_rows(table)
+    if result.damaged:
+        line["damaged"] = True
     line["timings_ms"] = {stage: round(1000 * seconds, 3) for stage, seconds in result.timings.items()}
     return line
 

@@ -44,6 +44,8 @@ class Summary:
     frames: int = 0
     size: tuple[int, int] | None = None
     """(width, height) of the latest frame."""
+    damaged: int = 0
+    """Damaged frames, skipped ones too."""
     size_changes: int = 0
     """How often the frames changed their size."""
     ids: dict[int, int] = field(default_factory=dict)
@@ -118,6 +120,7 @@ def run(
     on_event: Callable[[Event], None] | None = None,
     header: Header | None = None,
     speed_limit_kmh: float | None = None,
+    skip_damaged: bool = False,
     summary: Summary | None = None,
 ) -> Summary:
     """Runs the source to its end, to `max_frames` or to Ctrl-C, and closes every sink in any case.
@@ -129,8 +132,11 @@ def run(
     `size` is the (width, height) that pipeline and zones were built for (None: the first frame's); they are
     resized when the frames change theirs. `summary` is filled as the run goes on, for programs that watch it.
 
+    With `skip_damaged`, frames that are damaged are counted and not processed.
+
     InputError where pipeline, zones or a sink lacks a method; SourceError where a sink cannot write any more.
     """
+    independent = bool(getattr(frames, "independent", False))  # photos: nothing of one goes into the next
     parts = _checked(pipeline, frames, sinks, zones)
     summary = Summary() if summary is None else summary
     summary.size = size
@@ -144,9 +150,8 @@ def run(
         emitter = Emitter(frames, header, parts, summary, on_event, speed_limit_kmh)
         stack.enter_context(emitter)
         try:
-            for frame in frames:
-                check_type(frame, Frame, "run", "a Frame: Frame(image, time, index)")
-                _resize(pipeline, zones, frame, summary)
+            for frame in _taken(frames, summary, skip_damaged):
+                _resize(pipeline, zones, frame, summary, independent=independent)
                 result = pipeline.process(frame)
                 found = zones.update(result.tracks, result.time) if zones is not None else ()
                 result = emitter.add(frame, result, found, getattr(pipeline, "health", None))
@@ -240,13 +245,32 @@ def _checked(
     return parts
 
 
-def _resize(pipeline: PipelineLike, zones: ZoneMonitorLike | None, frame: Frame, summary: Summary) -> None:
-    """Tells pipeline and zones about a new size before they get the frame."""
+def _taken(frames: Iterable[Frame], summary: Summary, skip_damaged: bool) -> Iterator[Frame]:
+    """The frames that are processed; damaged ones are counted."""
+    for frame in frames:
+        check_type(frame, Frame, "run", "a Frame: Frame(image, time, index)")
+        summary.damaged += frame.damaged
+        if not (skip_damaged and frame.damaged):
+            yield frame
+
+
+def _resize(
+    pipeline: PipelineLike,
+    zones: ZoneMonitorLike | None,
+    frame: Frame,
+    summary: Summary,
+    *,
+    independent: bool,
+) -> None:
+    """Tells pipeline and zones about a new size, or another photo, before they get the frame."""
     before, summary.size = summary.size, frame.size
-    if before is None or before == frame.size:
+    if before is None or (before == frame.size and not independent):
         return
-    summary.size_changes += 1
-    log.warning("the frames changed from %dx%d to %dx%d: tracks end, new ids follow", *before, *frame.size)
+    if not independent:
+        summary.size_changes += 1
+        log.warning(
+            "the frames changed from %dx%d to %dx%d: tracks end, new ids follow", *before, *frame.size
+        )
     pipeline.resize(frame.size)
     if zones is not None:
         zones.resize(frame.size)

@@ -71,9 +71,10 @@ class Watchdog:
         self._reported, self._reported_at, self._dropped = frames, now, source.dropped
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         objects = sum(self._summary.objects().values())
+        damaged = source.corrupted + self._summary.damaged
         line = (
             f"{fps:.1f} fps, {frames} frames in all; dropped {lost} since the last line, "
-            f"{source.dropped} in all; damaged {source.corrupted}; objects {objects}; "
+            f"{source.dropped} in all; damaged {damaged}; objects {objects}; "
             f"memory up to {memory:.0f} MB"
         )
         if source.live:

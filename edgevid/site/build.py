@@ -15,7 +15,7 @@ from edgevid.detect.detector import Detector
 from edgevid.errors import InputError
 from edgevid.health.monitor import CameraHealth
 from edgevid.models.hub import resolve_model
-from edgevid.pipeline import Pipeline, RecognitionTask
+from edgevid.pipeline import Damaged, Pipeline, RecognitionTask
 from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.site.file import RecognizerChoice, Site, read_site
 from edgevid.speed.abstain import SpeedPolicy
@@ -66,6 +66,7 @@ def build_pipeline(
     *,
     threads: int | None = None,
     imgsz: int | tuple[int, int] | None = None,
+    damaged: Damaged = "coast",
 ) -> Pipeline:
     """The pipeline of a site for frames of `size` (width, height); fetches models that are not there.
 

@@ -88,6 +88,8 @@ class Result(Hinted):
     """The frame's time in UTC seconds since 1970; NaN outside of a run."""
     events: tuple[Event, ...] = ()
     """What happened since the frame before; found by a run (docs/events.md)."""
+    damaged: bool = False
+    """Whether the frame is damaged, so that objects were predicted and not detected."""
 
     @property
     def has_instances(self) -> bool:

@@ -223,6 +223,12 @@ class Verdicts(Table):
     reason: U8 = column(np.uint8, row="reason", enum=Reason)
     """(N,) Reason."""
 
+    @classmethod
+    def abstained(cls, ids: I64, reason: Reason) -> Verdicts:
+        """The verdicts of the tracks `ids`, all abstained from for one reason."""
+        n = len(ids)
+        return cls.of(ids=ids, labels=np.full(n, -1), confidence=np.zeros(n), reason=np.full(n, reason))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Speeds(Table):
@@ -240,6 +246,13 @@ class Speeds(Table):
     """(N,) the moment in seconds that the value holds for (smoothed values hold for the past)."""
     reason: U8 = column(np.uint8, row="reason", enum=Reason)
     """(N,) Reason."""
+
+    @classmethod
+    def abstained(cls, ids: I64, time: float, reason: Reason) -> Speeds:
+        """The speeds at `time` of the tracks `ids`, all abstained from for one reason."""
+        n, nan = len(ids), np.full(len(ids), np.nan)
+        columns = {"mps": nan, "sigma": nan, "heading": nan, "time": np.full(n, time)}
+        return cls.of(ids=ids, reason=np.full(n, reason), **columns)
 
 
 def as_detections(found: Any, owner: str) -> Detections:
