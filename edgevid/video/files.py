@@ -104,7 +104,7 @@ class FileSource(SourceBase):
             return False
         if self.path.stat().st_size > MOST_SCANNED:
             return False
-        with av.open(str(self.path)) as container:
+        with av.open(_plain(self.path)) as container:
             stream = container.streams.best("video")
             stamps = [p.dts * p.time_base for p in container.demux(stream) if p.dts is not None]
         return any(not 0 < b - a < FAR_DISCONTINUOUS_S for a, b in pairwise(stamps))
@@ -194,7 +194,7 @@ def _opened(path: Path, given: Any = None, hwaccel: Any = None) -> tuple[Any, An
     try:
         options = {} if hwaccel is None else {"hwaccel": hwaccel}
         whole = hasattr(given, "demux")
-        container = given if whole else av.open(str(path) if given is None else given, **options)
+        container = given if whole else av.open(_plain(path) if given is None else given, **options)
     except (av.FFmpegError, ValueError) as error:
         reason = _mp4_without_index(path) if given is None else ""
         reason = reason or (
@@ -206,11 +206,17 @@ def _opened(path: Path, given: Any = None, hwaccel: Any = None) -> tuple[Any, An
         return container, stream
     reason = "the file has no video stream"
     if container.streams.video:
-        reason = "its codec is unknown to this FFmpeg; convert it to H.264 MP4"
+        reason = _mp4_without_index(path) if given is None else ""
+        reason = reason or "its codec is unknown to this FFmpeg; convert it to H.264 MP4"
     if stream is not None and _is_cover(stream):
         reason = "this is a sound file with a cover picture"
     container.close()  # last: a closed one's streams cannot be asked
     raise SourceError(f"{path}: expected a video, {reason}")
+
+
+def _plain(path: Path) -> str:
+    """A path that FFmpeg takes for a file: it would read "12:00.mp4" as an address."""
+    return str(path.absolute())
 
 
 def _is_cover(stream: Any) -> bool:
@@ -229,10 +235,11 @@ def _mp4_without_index(path: Path) -> str:
                 return ""
             if length == 1:
                 length = int.from_bytes(header[8:16], "big")
-            if kind == b"mdat" and (length == 0 or at + length >= size):
+            end = at + length if length else size
+            if (kind == b"mdat" and end >= size) or (kind == b"moov" and end > size):
                 return (
-                    f"this one was cut off at {size} bytes: its index (moov), written last, is missing; copy "
-                    "it again, and record fragmented MP4, MKV or MPEG-TS, which can be read up to a cut"
+                    f"this one was cut off at {size} bytes: its index (moov), written last, is not there in "
+                    "full; copy it again, and record fragmented MP4, MKV or MPEG-TS, which can be read up to a cut"
                 )
             at += max(8, length)
     return ""
