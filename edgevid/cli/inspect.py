@@ -34,10 +34,13 @@ def command(
     max_frames: Annotated[int, Option(help="With --data: frames to try it on.", min=1)] = 6,
 ) -> None:
     """Print a model's inputs, outputs and the decoder that fits; --write drafts a recipe, --data tries it."""
+    from edgevid.errors import InputError
     from edgevid.models.inspect import inspect, write_draft
 
     target = out or (model.with_suffix(".toml") if write else None)
     check_outputs({"--out": (target, "TOML"), "--image": (image, "image")}, [model, data], force=force)
+    if image and not data:
+        raise InputError("--image: the image of --data, which is not given")
     report = inspect(model)
     console = results()
     console.print(_tensors(report))

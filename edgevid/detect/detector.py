@@ -21,6 +21,7 @@ from edgevid.detect.preprocess import LetterboxTransform, Preprocessor, letterbo
 from edgevid.detect.rotated import rotated_nms
 from edgevid.errors import InputError, ModelError, check_part, did_you_mean
 from edgevid.models.hub import resolve_model
+from edgevid.models.signature import size_inputs
 from edgevid.runtime.engine import AcceptsFrames, Engine, TensorSpec
 from edgevid.runtime.letterbox import input_shape
 from edgevid.runtime.load import load_engine
@@ -336,19 +337,15 @@ def _image_input(engine: Engine, recipe: DetectorRecipe) -> TensorSpec:
 
 def _extra_inputs(engine: Engine, recipe: DetectorRecipe, image: TensorSpec) -> dict[str, Array]:
     """One row of each further input: sizes, so that boxes come in pixels of the model's input."""
-    width, height = recipe.input.width, recipe.input.height
-    known = {
-        "orig_target_sizes": (width, height),  # RT-DETR, D-FINE
-        "im_shape": (height, width),  # PaddleDetection
-        "scale_factor": (1, 1),
-    }
+    known = size_inputs(recipe.input.width, recipe.input.height)
     rows: dict[str, Array] = {}
     for spec in engine.inputs:
         if spec.name == image.name:
             continue
         if spec.name not in known:
             raise ModelError(
-                f"{recipe.name}: the model has an extra input {spec}; expected one of {', '.join(known)}"
+                f"{recipe.name}: the model has an extra input {spec}; expected one of {', '.join(known)}; "
+                "make it a constant of the graph"
             )
         rows[spec.name] = np.array(known[spec.name], spec.dtype)
     return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -13,11 +13,10 @@ from edgevid.errors import EdgevidError, ModelError
 from edgevid.models.identify import DecoderGuess, identify
 from edgevid.models.signature import ModelSignature, read_signature
 from edgevid.runtime.engine import TensorSpec
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.letterbox import InputDtype, InputSpec
+from edgevid.runtime.log import log_once
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import COCO, LocalRecipe, Source, Task
-
-log = logging.getLogger("edgevid")
 
 UNKNOWN_CLASSES = 80
 """Classes that a draft numbers where the model does not tell how many it has."""
@@ -68,6 +67,8 @@ def input_spec(model: ModelSignature, preprocessing: Any) -> InputSpec:
     """The model's image, with the preprocessing that its family uses."""
     if model.channels not in (1, 3):
         raise ModelError(f"input {model.image}: expected images of 1 or 3 channels, got {model.channels}")
+    if model.image.dtype not in (known := get_args(InputDtype)):
+        raise ModelError(f"input {model.image}: expected one of {', '.join(known)}; export one of them")
     more = dict(preprocessing)
     if np.issubdtype(model.image.dtype, np.integer):
         more |= {"mean": (0.0,) * 3, "std": (1.0,) * 3}
@@ -82,6 +83,8 @@ def _input_notes(model: ModelSignature) -> tuple[str, ...]:
     notes = ("its input takes whole numbers: gray levels from 0 to 255 go in as they are",) * bool(whole)
     if model.gives_nan:
         notes += ("a trial run on an image of noise gave NaN: the weights or half precision may be at fault",)
+    if model.assumed_size:
+        notes += (f"its size is open and not stated: {model.width}x{model.height} is assumed",)
     return notes
 
 
@@ -190,5 +193,5 @@ def draft_recipe(path: Path) -> LocalRecipe:
             "Write a recipe that names the outputs to read: docs/recipes.md"
         )
     family = guess.family if guess else f"a model of task {recipe.task!r}"
-    log.warning("%s has no recipe; identified as %s. %s", path.name, family, "; ".join(notes))
+    log_once(f"{path.name} has no recipe; identified as {family}. {'; '.join(notes)}", logging.WARNING)
     return recipe

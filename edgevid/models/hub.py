@@ -19,6 +19,11 @@ from edgevid.runtime.recipe_file import read_recipe
 
 log = logging.getLogger("edgevid")
 
+OTHER_FORMATS = (
+    ".pth", ".ckpt", ".safetensors", ".torchscript", ".tflite", ".h5", ".keras", ".pb", ".mlpackage", ".xml",
+)  # fmt: skip
+"""Endings of weights and models that are to be exported by another project."""
+
 
 def resolve_model(model: str | Path | None = None, *, progress: Progress | None = None) -> LocalRecipe:
     """The recipe of a name, an ONNX file, a recipe or its folder, with its file on this machine.
@@ -43,13 +48,19 @@ def resolve_model(model: str | Path | None = None, *, progress: Progress | None 
 
 
 def check_exported(path: Path) -> None:
-    """InputError for a file of weights, with the command that exports it."""
-    if path.suffix.lower() in (".pt", ".pth", ".ckpt", ".safetensors"):
-        raise InputError(
-            f"model: expected an ONNX file, a recipe or a name, got {path}: a file of weights; "
+    """InputError for a file of weights or of another format, with the way to ONNX."""
+    suffix = path.suffix.lower()
+    if suffix not in (".pt", *OTHER_FORMATS):
+        return
+    if suffix in OTHER_FORMATS:
+        way = "export it to ONNX with the project that trained it: docs/models.md has the commands"
+    else:
+        way = (
             f"`{shlex.join(['edgevid', 'export', str(path), '--data'])} VIDEO` makes the ONNX and its recipe "
             'once (pip install "edgevid[export]"), and `edgevid run` and `edgevid-demo` take a .pt as it is'
         )
+    kind = "a file of weights" if path.is_file() else "which does not exist"
+    raise InputError(f"model: expected an ONNX file, a recipe or a name, got {path}, {kind}; {way}")
 
 
 def _is_name(model: str) -> bool:

@@ -8,13 +8,14 @@ would give wrong boxes without a word is a ModelError instead.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from edgevid.errors import ModelError
-from edgevid.models.metadata import ULTRALYTICS, by_metadata, looks_end_to_end
+from edgevid.models.evidence import corrected, either, looks_end_to_end
+from edgevid.models.metadata import ULTRALYTICS, by_metadata
 from edgevid.models.signature import ModelSignature
 from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.recipe import Decode
@@ -55,14 +56,34 @@ def identify(model: ModelSignature) -> DecoderGuess | None:
     ModelError, without the file's name, where metadata and outputs contradict each other, where two decoders
     fit, and where a trial run shows that the only one would read nonsense.
     """
+    model = _without_raw_heads(model)
+    guess: DecoderGuess | None
     if stated := by_metadata(model):
-        preprocessing = _DETR if stated.stretch else _RGB_255
-        return DecoderGuess(
-            stated.decode, stated.outputs, len(model.names), stated.family, preprocessing, (ULTRALYTICS,)
+        preprocessing, notes = _DETR if stated.stretch else _RGB_255, (ULTRALYTICS,)
+        guess = DecoderGuess(
+            stated.decode, stated.outputs, len(model.names), stated.family, preprocessing, notes
         )
-    if model.ultralytics and model.task == "classify":
+    elif model.ultralytics and model.task == "classify":
         return None
-    return next(filter(None, (matcher(model) for matcher in _MATCHERS)), None)
+    else:
+        guess = next(filter(None, (matcher(model) for matcher in _MATCHERS)), None)
+    if guess is None:
+        return None
+    decode, note = corrected(model, guess.decode, guess.outputs, stated=stated is not None)
+    detr = decode.kind == "end-to-end" and decode.normalized and not decode.xyxy
+    return replace(
+        guess, decode=decode, preprocessing=_DETR if detr else guess.preprocessing,
+        notes=(*guess.notes, note) if note else guess.notes,
+    )  # fmt: skip
+
+
+def _without_raw_heads(model: ModelSignature) -> ModelSignature:
+    """The model without the maps of each stride that some exports give next to one output of boxes."""
+    cells = [model.cells(stride) for stride in (8, 16, 32, 64)]
+    raw = [o for o in model.outputs if len(o.shape) in (4, 5) and int(np.prod(o.shape[2:4])) in cells]
+    rest = tuple(o for o in model.outputs if o not in raw)
+    boxes = sum(len(o.shape) == 3 for o in rest)
+    return replace(model, outputs=rest) if len(raw) > 2 and boxes == 1 else model
 
 
 def _named_outputs(model: ModelSignature) -> DecoderGuess | None:
@@ -85,7 +106,6 @@ def _two_outputs(model: ModelSignature) -> DecoderGuess | None:
         return None
     names, classes = (boxes[0].name, scores[0].name), scores[0].shape[2]
     if boxes[0].shape[1] <= _FEW_ROWS:
-        _reject_softmax(model, scores[0])
         decode = Decode("boxes-scores", normalized=True, logits=True)
         if set(names) == {"dets", "labels"}:
             note = "classes are numbered as in the training data's categories, the first may stand for none"
@@ -94,17 +114,6 @@ def _two_outputs(model: ModelSignature) -> DecoderGuess | None:
     decode = Decode("boxes-scores", box="xyxy", nms_iou=0.7)
     note = "boxes are taken as corners in input pixels: check them on an image"
     return DecoderGuess(decode, names, classes, "YOLO-NAS", _RGB_255, (_ASSUMED, note))
-
-
-def _reject_softmax(model: ModelSignature, scores: TensorSpec) -> None:
-    """ModelError for the first DETR: its last class means no object, and wins nearly everywhere."""
-    values = model.values(scores)
-    if scores.shape[1] == 100 and len(values) and (values.argmax(1) == scores.shape[2] - 1).mean() > 0.8:
-        raise ModelError(
-            f"output {scores}: the last class wins nearly everywhere, so it means no object and the values "
-            "need a softmax, as in the first DETR, which no decoder here does. Export the model with its "
-            "softmax and without that class, then take kind = 'boxes-scores', normalized = true"
-        )
 
 
 def _distribution_levels(model: ModelSignature) -> DecoderGuess | None:
@@ -200,32 +209,19 @@ def _columns(model: ModelSignature) -> DecoderGuess | None:
     if _anchor_axis(model, output.shape) == 0 and output.shape[1] >= output.shape[2]:
         return None
     notes = (ULTRALYTICS if model.ultralytics else _ASSUMED,)
-    classes, family = output.shape[1] - 4 - masks, "YOLOv8, YOLO11 or a relative"
-    values = model.values(output)[4:].T[:, :classes]
-    decode = Decode("yolo", layout="columns", nms_iou=0.7, masks=masks)
-    if _are_scores(values):
-        return DecoderGuess(decode, names, classes, family, _RGB_255, notes)
-    if classes == 1 + 17 * 3 and _are_scores(values[:, :1]):
-        decode = Decode("yolo", layout="columns", nms_iou=0.7, keypoints=17)
+    classes, decode = output.shape[1] - 4 - masks, Decode("yolo", layout="columns", nms_iou=0.7, masks=masks)
+    values = model.values(output)[4:]
+    if classes == 1 + 17 * 3 and values.size and values.max() > 1.001 >= values[0].max():
+        decode = replace(decode, keypoints=17)
         note = "its outputs exceed 1, so they are taken for 17 key points of a person and not for 52 classes"
         return DecoderGuess(decode, names, 1, "YOLOv8-pose or a relative", _RGB_255, (*notes, note))
-    raise ModelError(
-        f"output {output}: read as {classes} classes, scores go from {values.min():.3g} to "
-        f"{values.max():.3g} in a trial run, so some of them are key points, angles or logits, and the file "
-        "does not state which. Export it with its metadata, or write a recipe (keypoints, rotated, logits): "
-        "docs/models.md"
-    )
-
-
-def _are_scores(values: Any) -> bool:
-    """Whether the trial's class values, if there are any, are from 0 to 1."""
-    return not values.size or bool(values.min() >= -1e-3 and values.max() <= 1.001)
+    return DecoderGuess(decode, names, classes, "YOLOv8, YOLO11 or a relative", _RGB_255, notes)
 
 
 def _few_rows(model: ModelSignature) -> DecoderGuess | None:
     """(1, N, 6) of models without suppression, (1, N, 4 + C) of Ultralytics' RT-DETR."""
     found = _with_masks(model)
-    if found is None or found[0].shape[1] > _FEW_ROWS or found[0].shape[2] < 6 + found[2]:
+    if found is None or found[0].shape[1] > _FEW_ROWS or found[0].shape[2] < 5 + found[2]:
         return None
     output, name, masks = found
     if _anchor_axis(model, output.shape):
@@ -233,29 +229,29 @@ def _few_rows(model: ModelSignature) -> DecoderGuess | None:
     notes = (ULTRALYTICS if model.ultralytics else _ASSUMED,)
     values, classes = output.shape[2] - masks, len(model.names)
     rows = model.values(output)
-    whole = looks_end_to_end(rows) if values == 6 else False
+    whole = looks_end_to_end(rows) if values > 5 else False
     if values == 6 and whole is None:
         whole = None if classes == 2 and not model.end_to_end else True
-    if whole is None:
-        raise ModelError(
-            f"output {output}: with 2 classes this is either x1, y1, x2, y2, score, label or a box and two "
-            "scores, and the file does not state which. Write a recipe with kind = 'end-to-end', or kind = "
-            "'yolo' with layout = 'rows' and normalized = true: docs/models.md"
-        )
+        if whole is None:
+            raise ModelError(either(output, "the file"))
+    if values > 6 and whole:  # a class whose scores are all 0 looks like labels; then rows are in no order
+        whole = bool((np.diff(rows[:, 4]) <= 0).all())
     if not whole:
         decode = Decode("yolo", layout="rows", normalized=True, masks=masks)
         return DecoderGuess(decode, name, values - 4, "RT-DETR, Ultralytics export", _DETR, notes)
-    if "RTDETR" in model.head or _are_fractions(rows):
-        decode = Decode("end-to-end", box="cxcywh", normalized=True)
-        return DecoderGuess(decode, name, classes, "RT-DETR, Ultralytics export", _DETR, notes)
-    family = "YOLOv10, YOLO26 or another end-to-end export"
-    return DecoderGuess(Decode("end-to-end", masks=masks), name, classes, family, _RGB_255, notes)
-
-
-def _are_fractions(rows: Any) -> bool:
-    """Whether the trial's boxes are centers and sizes as parts of the input."""
-    boxes = rows[:, :4]
-    return bool(len(boxes) and boxes.any() and boxes.max() <= 1.5 and (boxes[:, 2:] < boxes[:, :2]).any())
+    known: Mapping[int, dict[str, Any]] = {
+        6: {"masks": masks}, 7: {"rotated": True}, 6 + 17 * 3: {"keypoints": 17},
+    }  # fmt: skip
+    extra = known.get(values)
+    if extra is None:
+        raise ModelError(
+            f"output {output}: box, score, label and {values - 6} more values, and the file does not state "
+            "which. Export it with its metadata, or write a recipe (masks, keypoints): docs/models.md"
+        )
+    if "RTDETR" in model.head:
+        extra = {"box": "cxcywh", "normalized": True}
+    family = "YOLOv10, YOLO26, RT-DETR or another end-to-end export"
+    return DecoderGuess(Decode("end-to-end", **extra), name, classes, family, _RGB_255, notes)
 
 
 def _anchor_rows(model: ModelSignature) -> DecoderGuess | None:
@@ -295,6 +291,13 @@ def _yolox(model: ModelSignature, output: TensorSpec) -> DecoderGuess:
         return DecoderGuess(decode, (output.name,), classes, "YOLOX", _YOLOX, notes)
     decode = Decode("yolo", layout="rows", objectness=True, nms_iou=0.65)
     yolov6 = bool((rows[:, 4] == 1).all())  # it has no objectness and writes 1
+    own, others = np.median(rows[:, 4]), np.median(rows[:, 5:].max(axis=1))
+    if not (yolov6 or model.names or classes == 80 or others > max(0.02, 5 * own)):
+        raise ModelError(
+            f"output {output}: either objectness and {classes} classes (YOLOX) or {classes + 1} classes "
+            "(YOLOv8, transposed), and the file names none. Write a recipe with kind = 'yolo', layout = "
+            "'rows' and, for YOLOX, objectness = true, color = 'BGR', std = [1.0, 1.0, 1.0]: docs/recipes.md"
+        )
     family, preprocessing = ("YOLOv6", _RGB_255) if yolov6 else ("YOLOX, decoded by its graph", _YOLOX)
     note = "a trial run shows boxes in input pixels: the graph decodes them"
     return DecoderGuess(decode, (output.name,), classes, family, preprocessing, (_ASSUMED, note))

@@ -6,13 +6,11 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from edgevid.errors import ModelError
+from edgevid.models.evidence import either, looks_end_to_end
 from edgevid.models.signature import ModelSignature
 from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.recipe import Decode
-from edgevid.types import Array
 
 ULTRALYTICS = "Ultralytics export: RGB divided by 255, letterboxed as by its own predictor"
 TASKS = ("detect", "segment", "pose", "obb")
@@ -75,15 +73,11 @@ def _decode(model: ModelSignature, boxes: TensorSpec, extra: int) -> tuple[Decod
     values, end_to_end = 4 + len(model.names) + extra, 6 + extra
     detr = "RTDETR" in model.head
     rows_fit, end_fits = b == values, b == end_to_end
-    if rows_fit and end_fits and not (model.end_to_end or model.head):
+    if rows_fit and end_fits:
         whole = looks_end_to_end(model.values(boxes))
+        whole = (True if model.end_to_end or model.head else None) if whole is None else whole
         if whole is None:
-            raise ModelError(
-                f"output {boxes}: with {len(model.names)} classes this is either x1, y1, x2, y2, score, "
-                "label (YOLOv10, YOLO26) or a box and a score for each class (RT-DETR of 2024); its metadata "
-                "states neither. Write a recipe with kind = 'end-to-end', or kind = 'yolo' with layout = "
-                "'rows' and normalized = true: docs/models.md"
-            )
+            raise ModelError(either(boxes, "its metadata"))
         rows_fit, end_fits = not whole, whole
     if detr:
         if end_fits:
@@ -104,15 +98,6 @@ def _decode(model: ModelSignature, boxes: TensorSpec, extra: int) -> tuple[Decod
 def _is_grid(model: ModelSignature, rows: int) -> bool:
     """Whether so many rows are the cells of the usual strides."""
     return rows in [model.cells(*s) for s in ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32))]
-
-
-def looks_end_to_end(rows: Array) -> bool | None:
-    """Whether rows (N, 6 or more) of a trial are box, score, label; None where that run does not tell."""
-    if not len(rows) or not np.isfinite(rows).all() or not rows[:, 4].any():
-        return None
-    labels, scores = rows[:, 5], rows[:, 4]
-    whole = bool((labels == labels.round()).all() and labels.min() >= 0)
-    return whole and bool(scores.min() >= 0 and scores.max() <= 1)
 
 
 def _contradiction(model: ModelSignature, expected: str) -> ModelError:

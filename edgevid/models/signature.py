@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +45,8 @@ class ModelSignature:
     """Whether the exporter states that the model suppresses duplicates itself."""
     keypoints: tuple[int, int] = (0, 0)
     """Number of key points and values of each, from the exporter's metadata."""
+    assumed_size: bool = False
+    """Whether neither the input nor the metadata states the image's size."""
     trial: Mapping[str, Array] = field(default_factory=dict)
     """The outputs for an image of noise, by name; empty where that run failed."""
 
@@ -72,7 +76,8 @@ def read_signature(engine: OrtEngine) -> ModelSignature:
     image, meta = images[0], engine.metadata
     layout: Layout = "NHWC" if image.shape[3] in (1, 3) and image.shape[1] not in (1, 3) else "NCHW"
     height, width = image.shape[2:] if layout == "NCHW" else image.shape[1:3]
-    side = _pair(meta.get("imgsz"), (640, 640))
+    stated = _pair(meta.get("imgsz"), (0, 0))
+    side = stated if min(stated) > 0 else (640, 640)
     named = image.shape[1 if layout == "NCHW" else 3]
     found = ModelSignature(
         image=image,
@@ -88,6 +93,7 @@ def read_signature(engine: OrtEngine) -> ModelSignature:
         task=str(meta.get("task", "")),
         end_to_end=_end_to_end(meta),
         keypoints=_pair(meta.get("kpt_shape"), (0, 0)),
+        assumed_size=min(height, width) < 1 and min(stated) < 1,
     )
     return _with_trial(engine, found)
 
@@ -100,31 +106,51 @@ def _end_to_end(meta: Mapping[str, str]) -> bool:
 
 
 def _names(found: Any) -> tuple[str, ...]:
-    """The names of a list, or of a table in the order of its keys, which may be texts."""
+    """The names of a list, or of a table in the order of its numbers; a second one of a name gets its number.
+
+    >>> _names({"car": 1, "van": 0}), _names(["a", "a", None])
+    (('van', 'car'), ('a', 'a 1', 'class 2'))
+    """
+    if isinstance(found, dict) and found and all(isinstance(v, int) for v in found.values()):
+        found = {number: name for name, number in found.items()}  # torchvision's class_to_idx
     if isinstance(found, dict):
         numbered = all(str(key).isdecimal() for key in found)
         found = [found[key] for key in (sorted(found, key=int) if numbered else found)]
-    return tuple(str(n) for n in found) if isinstance(found, (list, tuple)) else ()
+    names: list[str] = []
+    for k, one in enumerate(found if isinstance(found, (list, tuple)) else ()):
+        name = " ".join(str("" if one is None else one).split()) or f"class {k}"
+        names.append(f"{name} {k}" if name in names else name)
+    return tuple(names)
 
 
 def _pair(text: str | None, default: tuple[int, int]) -> tuple[int, int]:
-    """The two whole numbers of a list; `default` where the text is anything else."""
+    """The two whole numbers of a list, or one number twice; `default` where the text is anything else."""
     found = _literal(text, ())
+    found = (found, found) if isinstance(found, int) else found
     pair = isinstance(found, (list, tuple)) and len(found) == 2 and all(isinstance(n, int) for n in found)
     return (int(found[0]), int(found[1])) if pair else default
 
 
 def _literal(text: str | None, default: Any) -> Any:
-    try:
-        return ast.literal_eval(text) if text else default
-    except (ValueError, SyntaxError):
-        return default
+    for read in (ast.literal_eval, json.loads):
+        with suppress(ValueError, SyntaxError):
+            return read(text) if text else default
+    return default
+
+
+def size_inputs(width: int, height: int) -> dict[str, tuple[int, int]]:
+    """One row of each input by which exporters ask for sizes, so that boxes come in pixels of the input."""
+    return {
+        "orig_target_sizes": (width, height),  # RT-DETR, D-FINE
+        "im_shape": (height, width),  # PaddleDetection
+        "scale_factor": (1, 1),
+    }
 
 
 def _with_trial(engine: OrtEngine, found: ModelSignature) -> ModelSignature:
     """The signature with the outputs for an image of noise; unchanged where that run fails."""
     height, width, noise = found.height, found.width, np.random.default_rng(0)
-    known = {"orig_target_sizes": (width, height), "im_shape": (height, width)}
+    known = size_inputs(width, height)
     feeds = {}
     for spec in engine.inputs:
         batch = max(spec.shape[0], 1) if spec.shape else 1

@@ -147,7 +147,8 @@ def _load(weights: Path, folder: Path) -> Any:
     try:
         model = YOLO(str(path))
     except Exception as error:  # unpickling, parsing and torch raise unrelated kinds
-        raise ModelError(f"{weights}: Ultralytics cannot load it ({error})") from error
+        why = (str(error).splitlines() or [type(error).__name__])[0].replace(str(path), str(weights))
+        raise ModelError(f"{weights}: Ultralytics cannot load it ({why})") from error
     if model.task not in TASKS:
         raise InputError(
             f"{weights}: its task is {model.task!r}; `edgevid export` takes {', '.join(TASKS)}. Export "

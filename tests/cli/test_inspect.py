@@ -26,6 +26,11 @@ def run(*words: object) -> int:
     return int(stop.value.code or 0)
 
 
+def test_an_image_needs_frames(yolo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(yolo, "--image", yolo.with_name("o.jpg")) == 2
+    assert "--image: the image of --data" in capsys.readouterr().err
+
+
 def test_the_command_prints_the_decoder_and_writes_the_draft(
     yolo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -57,6 +57,40 @@ def test_weights_are_named_with_the_command_that_exports_them(tmp_path: Path) ->
         resolve_model(path)
 
 
+@pytest.mark.parametrize("ending", [".pth", ".tflite", ".safetensors"])
+def test_other_formats_get_no_command_that_does_not_take_them(tmp_path: Path, ending: str) -> None:
+    """`edgevid export` takes Ultralytics' .pt alone."""
+    with pytest.raises(InputError, match="with the project that trained it") as caught:
+        resolve_model(tmp_path / f"m{ending}")
+    assert "edgevid export" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "Git LFS pointer; run `git lfs pull`",
+        ),
+        (b"\n<!DOCTYPE html><html></html>", "a web page, so its download failed"),
+        (b"PK\x03\x04" + bytes(40), "a zip archive, as PyTorch's weights are"),
+        (b"", "an empty file"),
+        (b"\x08\x08\x12\x07pytorch:" + b"\xff" * 40, "damaged"),
+    ],
+)
+def test_files_that_are_named_onnx(tmp_path: Path, content: bytes, what: str) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=what):
+        inspect(path)
+
+
+def test_an_element_type_that_no_frame_is_made_of(tmp_path: Path) -> None:
+    zeros = np.zeros((1, 7, 84), np.float32)
+    path = constant_model(tmp_path / "m.onnx", {"o": zeros}, image=(1, 3, 64, 64), image_type=3)
+    assert "expected one of float32, float16, uint8, int32; export one of them" in inspect(path).problem
+
+
 def test_a_classifier_is_no_detector(tmp_path: Path) -> None:
     path = constant_model(tmp_path / "c.onnx", {"o": np.float32([[0.2, 0.8]])}, image=(1, 3, 32, 32))
     with pytest.raises(InputError, match="give it as --actions"):

@@ -270,6 +270,7 @@ def test_yolox_with_its_decoding_in_the_graph(tmp_path: Path) -> None:
         part = rows[0, start : start + side * side]
         part[:, 0], part[:, 1], part[:, 2:4] = (x.ravel() + 0.5) * stride, (y.ravel() + 0.5) * stride, stride
         start += side * side
+    rows[0, :, 5:] = 0.1  # classes of what is an object: YOLOX does not train them on background
     rows[0, 10] = [*HERE, 0.9, 0.1, 1.0]
     made = report(tmp_path, {"o": rows})
     assert made.guess is not None

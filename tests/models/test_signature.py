@@ -75,10 +75,28 @@ def test_size_and_layout(
 
 @pytest.mark.parametrize(
     ("names", "expected"),
-    [("['a', 'b']", ("a", "b")), ("{0: 'a', 5: 7}", ("a", "7")), ("", ()), ("None", ()), ("{0: a}", ())],
+    [
+        ("['a', 'b']", ("a", "b")),
+        ("{0: 'a', 5: 7}", ("a", "7")),
+        ("", ()),
+        ("None", ()),
+        ("{0: a}", ()),
+        ('{"1": "b", "0": null}', ("class 0", "b")),
+        ("{'van': 1, 'car': 0}", ("car", "van")),
+        ("['a', 'a', ' ']", ("a", "a 1", "class 2")),
+    ],
 )
 def test_names_are_read_from_lists_and_tables(tmp_path: Path, names: str, expected: tuple[str, ...]) -> None:
     assert of(tmp_path, metadata={"names": names}).names == expected
+
+
+@pytest.mark.parametrize(
+    ("imgsz", "size"), [("96", (96, 96)), ("[64, 96]", (96, 64)), ("0", (640, 640)), ("", (640, 640))]
+)
+def test_an_assumed_size_is_reported(tmp_path: Path, imgsz: str, size: tuple[int, int]) -> None:
+    found = of(tmp_path, image=(1, 3, "h", "w"), metadata={"imgsz": imgsz})
+    assert (found.width, found.height) == size
+    assert found.assumed_size == (imgsz in ("", "0"))
 
 
 def test_open_output_shapes_come_from_a_run_on_a_blank_image(tmp_path: Path) -> None:

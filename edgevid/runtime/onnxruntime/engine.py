@@ -144,16 +144,32 @@ def _content_of(path: Path) -> bytes:
         raise ModelError(f"{path}: cannot be read: {error.strerror}; check its permissions") from error
 
 
+_OTHERS = (
+    (b"version https://git-lfs", "a Git LFS pointer; run `git lfs pull` where it lies"),
+    (b"<", "a web page, so its download failed; download it again"),
+    (b"PK", "a zip archive, as PyTorch's weights are; export them to ONNX (docs/models.md)"),
+    (b"\x80", "a pickle, as PyTorch's weights are; export them to ONNX (docs/models.md)"),
+)
+"""What is often named .onnx, by its first bytes."""
+
+
 def _load_error(path: Path, error: Exception) -> ModelError:
     with suppress(ValueError, OSError):
-        for name in external_files(path.read_bytes()):
-            if not (path.parent / name).is_file():
-                return ModelError(
-                    f"{path}: its weights lie in {name}, which is not next to it; copy both files together"
-                )
+        content = path.read_bytes()
+        if not content.strip():
+            return ModelError(f"{path}: expected an ONNX model, got an empty file; export or copy it again")
+        for start, what in _OTHERS:
+            if content.lstrip().startswith(start):
+                return ModelError(f"{path}: expected an ONNX model, got {what}")
+        for name in external_files(content):
+            missing = not (path.parent / name).is_file()
+            if missing or "external" in str(error).lower():
+                how = "is not next to it" if missing else "is cut off or of another model"
+                return ModelError(f"{path}: its weights lie in {name}, which {how}; copy both files together")
     damaged = type(error).__name__ in ("InvalidProtobuf", "InvalidGraph")
     what = "expected an ONNX model, this file is not one, or is damaged" if damaged else "cannot be loaded"
-    return ModelError(f"{path}: {what}: {error_text(error)}")
+    way_out = "; download or export it again" if damaged else ""
+    return ModelError(f"{path}: {what}: {error_text(error).rstrip('.')}{way_out}")
 
 
 def _check_device(requested: str, providers: list[Any], device: str, path: Path) -> None:

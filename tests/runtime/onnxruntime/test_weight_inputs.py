@@ -47,6 +47,9 @@ def test_the_digest_covers_weights_in_other_files(tmp_path: Path) -> None:
     before, data = model_digest(apart), tmp_path / "e.onnx.data"
     data.write_bytes(data.read_bytes()[::-1])
     assert model_digest(apart) != before
+    data.write_bytes(data.read_bytes()[:4])
+    with pytest.raises(ModelError, match="cut off or of another model; copy both files"):
+        OrtEngine(apart)
     data.unlink()
     with pytest.raises(
         ModelError, match=r"e\.onnx: its weights lie in e\.onnx\.data, which is not next to it"
