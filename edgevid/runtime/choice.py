@@ -7,15 +7,14 @@ is the same at every start.
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from edgevid.files.atomic import make_folder, write_atomic
-from edgevid.files.digest import sha256_of
 from edgevid.files.folders import cache_folder
+from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.openvino.engine import installed_version
 from edgevid.runtime.processor import processor_name
 
@@ -78,9 +77,10 @@ def _all() -> dict[str, dict[str, Any]]:
 
 
 def _key(model: Path) -> str:
-    return f"{sha256_of(model)}, {_conditions()}"
+    return f"{model_digest(model)}, {_conditions()}"
 
 
 def _conditions() -> str:
-    ours = importlib.metadata.version("onnxruntime")
-    return f"{processor_name()}, onnxruntime {ours}, openvino {installed_version()}"
+    from edgevid.runtime.onnxruntime.session import version  # takes 0.1 s to import
+
+    return f"{processor_name()}, onnxruntime {version()}, openvino {installed_version()}"

@@ -35,6 +35,11 @@ def test_a_choice_holds_for_this_file_this_processor_and_these_versions(
     remember_choice(other, SLOWER)
     assert (read_choice(model), read_choice(other)) == (FASTER, SLOWER)
     assert count_choices() == (2, 1)
+    monkeypatch.setattr("edgevid.runtime.onnxruntime.session.version", lambda: "9.9")
+    assert read_choice(model) is None
+    monkeypatch.undo()
+    monkeypatch.setenv("EDGEVID_CACHE", str(model.parent / "cache"))
+    assert read_choice(model) == FASTER
     monkeypatch.setattr(module, "processor_name", lambda: "another one")
     assert read_choice(model) is None
     assert count_choices() == (0, 0)
