@@ -11,9 +11,9 @@ import logging
 import random
 import threading
 import time as clock
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from edgevid.errors import EdgevidError
@@ -40,9 +40,9 @@ class RejectedError(EdgevidError):
 class Worker:
     """The thread of one sink; its counts may be read at any time."""
 
-    def __init__(self, sink: Any, spool: Spool) -> None:
+    def __init__(self, sink: Any, spool: Spool, recent: Mapping[int, Event]) -> None:
         self.sink, self.name = sink, getattr(sink, "name", type(sink).__name__)
-        self._position = spool.position(self.name)
+        self._position, self._recent = spool.position(self.name), recent
         self.delivered = self.rejected = 0
         """Events that the sink took, and that its other side rejected."""
         self.failure = ""
@@ -76,11 +76,14 @@ class Worker:
             ending = self._ending.is_set()
             self._more.clear()
             lines = self._position.take(BATCH)
+            first = self._position.taken - len(lines)
             if not lines and ending:
                 break
             if not (lines or hasattr(self.sink, "write")):
                 self._more.wait()
-            elif self._attempt(self.sink.send, [Event.of(json.loads(line)) for line in lines]):
+            elif self._attempt(
+                self.sink.send, [self._event(first + n, line) for n, line in enumerate(lines)]
+            ):
                 wait_s = 0.5
                 self.delivered += len(lines)
                 self._position.acknowledge(getattr(self.sink, "held", 0))
@@ -96,6 +99,10 @@ class Worker:
         if self._attempt(self.sink.close):
             self._position.acknowledge(0)
 
+    def _event(self, number: int, line: bytes) -> Event:
+        """An event of the spool, from memory where it is there still."""
+        return self._recent.get(number) or Event.of(json.loads(line))
+
     def _attempt(self, call: Any, *events: Sequence[Event]) -> bool:
         """Whether a call of the sink succeeded; the first failure and the recovery are logged."""
         try:
@@ -107,9 +114,9 @@ class Worker:
                 log.warning("%s: %s; events wait in the spool", self.name, error)
             self.failure = str(error) or type(error).__name__
             return False
-        if self.failure:
+        if self.failure and events:
             log.info("%s: takes events again", self.name)
-        self.failure = ""
+            self.failure = ""
         return True
 
     def _one_by_one(self, events: Sequence[Event], error: RejectedError) -> bool:
@@ -126,9 +133,10 @@ class Delivery(Closing):
     def __init__(self, sinks: Sequence[Any], folder: Path, max_bytes: int = MAX_BYTES) -> None:
         """`folder` of the spool, with the events that wait there from earlier runs (docs/events.md)."""
         self._spool = Spool(folder, max_bytes)
-        self.workers = [Worker(sink, self._spool) for sink in sinks]
-        self._queue: deque[Event] = deque()
-        self._more, self._over = threading.Event(), False
+        self._recent: dict[int, Event] = {}
+        self.workers = [Worker(sink, self._spool, self._recent) for sink in sinks]
+        self._queue: SimpleQueue[Event | None] = SimpleQueue()  # a put waits for no lock that a thread holds
+        self._over = threading.Event()
         self.dropped = 0
         """Events that neither the spool's disk nor the memory could take."""
         self._thread = threading.Thread(target=self._write, name="edgevid-spool", daemon=True)
@@ -137,16 +145,15 @@ class Delivery(Closing):
 
     def put(self, event: Event) -> None:
         """Takes one event; it is on the disk within milliseconds, and then goes to the sinks."""
-        if len(self._queue) >= MOST_QUEUED:
+        if self._queue.qsize() < MOST_QUEUED:
+            self._queue.put(event)
+        else:
             self.dropped += 1
-            return
-        self._queue.append(event)
-        self._more.set()
 
     def close(self) -> None:
         """Waits for the sinks, but not for those that are away."""
-        self._over = True
-        self._more.set()
+        self._over.set()
+        self._queue.put(None)
         self._thread.join(DRAIN_S)
         for worker in self.workers:
             worker.end(DRAIN_S)
@@ -166,24 +173,31 @@ class Delivery(Closing):
         return found
 
     def _write(self) -> None:
+        over = False
+        while not over:
+            batch = [self._queue.get()]
+            while len(batch) < BATCH and not self._queue.empty():
+                batch.append(self._queue.get())
+            over = batch[-1] is None
+            self._append([event for event in batch if event is not None])
+
+    def _append(self, batch: Sequence[Event]) -> None:
+        """Writes events to the spool, as soon as its disk takes them, and wakes the workers."""
         failed = False
-        while not (self._over and not self._queue):
-            self._more.wait()
-            self._more.clear()
-            while batch := list(self._queue)[:BATCH]:
-                try:
-                    self._spool.append([json_line(event.to_dict()).encode() for event in batch])
-                except OSError as error:
-                    if not failed:
-                        log.warning("spool %s: cannot be written: %s", self._spool.folder, error.strerror)
-                    failed = True
-                    if self._over:
-                        self.dropped += len(self._queue)
-                        return
-                    clock.sleep(0.5)
-                    continue
-                failed = False
-                for _ in batch:
-                    self._queue.popleft()
-                for worker in self.workers:
-                    worker.wake()
+        for number in [n for n in self._recent if n < self._spool.end - BATCH]:
+            del self._recent[number]
+        self._recent.update(enumerate(batch, self._spool.end))
+        lines = [json_line(event.to_dict()).encode() for event in batch]
+        while lines:
+            try:
+                self._spool.append(lines)
+                break
+            except OSError as error:
+                if not failed:
+                    log.warning("spool %s: cannot be written: %s", self._spool.folder, error.strerror)
+                failed = True
+                if self._over.wait(0.5):
+                    self.dropped += len(batch)
+                    return
+        for worker in self.workers:
+            worker.wake()

@@ -79,6 +79,8 @@ class EventFinder:
     ) -> None:
         """Finds the events of one frame."""
         with self._lock:
+            if result.time < self._time:  # the source starts again, and so do the ids
+                self.close()
             self._time, self._frame = result.time, result.frame_index
             self.poll_stream()
             self._image(frame, health)

@@ -101,6 +101,13 @@ def whole_lines(path: Path) -> tuple[int, int]:
     return lines, size
 
 
+def last_lines(path: Path, size: int = 1_000_000) -> str:
+    """The end of a text file."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - size))
+        return file.read().decode(errors="replace")
+
+
 def read_lines(path: str | Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """The number and the object of each JSON line.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edgevid.errors import check_part
-from edgevid.output.lines import TextFile
+from edgevid.output.lines import TextFile, last_lines
 from edgevid.output.overlay import Overlay
 from edgevid.output.records import as_line, json_line
 from edgevid.types import U8, Event, Frame, Header, Result
@@ -131,6 +131,8 @@ class EventLines(TextFile):
     def __init__(self, path: str | Path, *, append: bool = False) -> None:
         super().__init__(path, append=append, sync_s=0)
         self.name = f"events {self.path}"
+        # A killed run may have written events that it had not acknowledged: they come again.
+        self._known = last_lines(self.path) if append else ""
 
     def open(self, header: Header) -> None:
         """Appends the header's line."""
@@ -138,7 +140,10 @@ class EventLines(TextFile):
 
     def send(self, events: Sequence[Event]) -> None:
         """Appends a line per event."""
-        self.put("".join(json_line(event.to_dict()) for event in events))
+        self.put("".join(json_line(event.to_dict()) for event in self._new(events)))
+
+    def _new(self, events: Sequence[Event]) -> list[Event]:
+        return [event for event in events if event.id not in self._known]
 
 
 class EventCsv(EventLines):
@@ -151,7 +156,7 @@ class EventCsv(EventLines):
 
     def send(self, events: Sequence[Event]) -> None:
         """Appends a row per event."""
-        rows = [[getattr(event, name) for name in EVENT_FIELDS] for event in events]
+        rows = [[getattr(event, name) for name in EVENT_FIELDS] for event in self._new(events)]
         self.put(_csv([[" ".join(map(str, v)) if isinstance(v, tuple) else v for v in row] for row in rows]))
 
 

@@ -127,8 +127,8 @@ class Position:
 
     def __init__(self, spool: Spool, path: Path) -> None:
         self._spool, self.path = spool, path
-        self.acknowledged = self._next = number_in(path, spool.end)
-        """Number of the first event that is not acknowledged."""
+        self.acknowledged = self.taken = number_in(path, spool.end)
+        """Numbers of the first events that are not acknowledged, and not taken."""
         self._at = (-1, 0)
         self.dropped = 0
         """Events that the limit on the spool's size deleted before the sink had them."""
@@ -144,32 +144,32 @@ class Position:
         """The next events' lines, up to `limit`; each is taken once."""
         spool = self._spool
         with spool.lock:
-            if self._next < spool.firsts[0]:
-                self.dropped += spool.firsts[0] - self._next
-                self._next = spool.firsts[0]
-            if self._next >= spool.end:
+            if self.taken < spool.firsts[0]:
+                self.dropped += spool.firsts[0] - self.taken
+                self.taken = spool.firsts[0]
+            if self.taken >= spool.end:
                 return []
-            index = bisect_right(spool.firsts, self._next) - 1
+            index = bisect_right(spool.firsts, self.taken) - 1
             first, end = spool.firsts[index], [*spool.firsts, spool.end][index + 1]
             file = spool.path(first).open("rb")
         with file:  # one that is deleted meanwhile is read to its end
             if self._at[0] != first:
-                self._at = first, sum(map(len, islice(file, self._next - first)))
+                self._at = first, sum(map(len, islice(file, self.taken - first)))
             file.seek(self._at[1])
-            lines = list(islice(file, min(limit, end - self._next)))
-        self._next += len(lines)
+            lines = list(islice(file, min(limit, end - self.taken)))
+        self.taken += len(lines)
         self._at = first, self._at[1] + sum(map(len, lines))
         return lines
 
     def rewind(self) -> None:
         """What is not acknowledged is taken again."""
-        self._next, self._at = self.acknowledged, (-1, 0)
+        self.taken, self._at = self.acknowledged, (-1, 0)
 
     def acknowledge(self, unsent: int) -> None:
         """What was taken, but for the last `unsent` events, is not delivered again."""
         with self._spool.lock:
             if self._handle >= 0:
-                self.acknowledged = self._next - unsent
+                self.acknowledged = self.taken - unsent
                 os.pwrite(self._handle, b"%019d\n" % self.acknowledged, 0)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time as clock
 from collections.abc import Mapping
@@ -21,11 +22,13 @@ EventKind = Literal[
 
 
 def utc_text(seconds: float) -> str:
-    """Seconds since 1970 as ISO 8601 in UTC, to the millisecond.
+    """Seconds since 1970 as ISO 8601 in UTC, to the millisecond; "" for NaN.
 
     >>> utc_text(0.25)
     '1970-01-01T00:00:00.250Z'
     """
+    if math.isnan(seconds):
+        return ""
     moment = datetime.fromtimestamp(seconds, timezone.utc)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

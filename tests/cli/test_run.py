@@ -18,8 +18,9 @@ from web_server import file_server, serving
 from edgevid import cli
 from edgevid.cli.output_files import check_outputs
 from edgevid.errors import EdgevidError, InputError, masked
-from edgevid.output.records import read_jsonl
-from edgevid.types import Reason
+from edgevid.output.records import read_events, read_jsonl
+from edgevid.output.sqlite import read_database
+from edgevid.types import Event, Reason
 from edgevid.video.open import open_video
 from edgevid.video.writer import VideoWriter
 
@@ -90,6 +91,9 @@ def test_the_demo_does_not_write_over_what_it_shows(clip: Path) -> None:
         (["--save-abstained", "kept"], "--save-abstained saves abstained verdicts: give --actions too"),
         (["--segment-s", "60"], "--segment-s splits outputs: give --out, --jsonl, --csv or --mot too"),
         (["--out", "seen.avi"], "ends in .mp4"),
+        (["--events", "seen.txt"], "--events: expected a name that ends in .jsonl or .csv"),
+        (["--sqlite", "none/a.db"], "the folder none does not exist; create it first"),
+        (["--start", "noon"], "--start: expected a time such as 2026-01-31T12:00:00Z, got 'noon'"),
         (["--site", "nowhere.toml"], "there is no such file"),
         (["--calibration", "nowhere.toml"], "there is no such file"),
         (["--actions", "runs/nowhere.toml"], "there is no such file"),
@@ -218,6 +222,41 @@ def test_a_site_s_policy_decides_what_is_said_of_classes(
     assert {v.get("reason") for v in verdicts} & {"TOO_SHORT", "LOW_CONFIDENCE"}
     assert any(v.get("label") == "person" for v in verdicts)
     assert "class" in capsys.readouterr().out
+
+
+def test_events_reach_every_output_of_the_command_line_and_of_the_site(
+    street_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gate.toml").write_text(
+        f'source = "{street_clip}"\n[detect]\nmodel = "street-nano"\n'
+        '[[line]]\nname = "line 1"\nstart = [0, 400]\nend = [1280, 400]\n'
+        '[[sink]]\ntype = "events"\npath = "site.csv"\n'
+    )
+    words = ["run", "--site", str(tmp_path / "gate.toml"), "--max-frames", "150"]
+    files = {name: tmp_path / f"a.{name}" for name in ("jsonl", "sqlite")}
+    words += [word for name, path in files.items() for word in (f"--{name}", str(path))]
+    words += ["--events", str(tmp_path / "e.jsonl"), "--start", "2026-01-31T12:00:00Z", "--sync-s", "0"]
+    with pytest.raises(SystemExit) as stop:
+        cli.main(words)
+    assert stop.value.code == 0
+    found = list(read_events(tmp_path / "e.jsonl"))
+    crossings = [event for event in found if event.kind == "cross"]
+    assert crossings
+    assert {event.place for event in crossings} == {"line 1"}
+    assert {event.camera for event in found} == {"gate"}
+    assert all("2026-01-31T12:00:00" <= event.utc < "2026-01-31T12:00:07" for event in found)
+    assert list(read_events(files["jsonl"])) == found
+    assert [row["id"] for row in read_database(files["sqlite"])] == [
+        event.id for event in sorted_by_utc(found)
+    ]
+    assert len((tmp_path / "site.csv").read_text().splitlines()) == len(found) + 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"{len(crossings)} x cross line 1" in printed
+    assert "written" in printed
+
+
+def sorted_by_utc(events: list[Event]) -> list[Event]:
+    return sorted(events, key=lambda event: event.utc)
 
 
 @pytest.mark.parametrize(

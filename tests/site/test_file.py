@@ -99,13 +99,14 @@ def test_each_mistake_names_its_key(tmp_path: Path, old: str, new: str, key: str
         (
             "dwell_s = 30",
             "dwel_s = 30",
-            "zone 1.dwel_s: expected only debounce_s, direction, dwell_s, ground, max_occupancy, name, points, stopped_s, "
+            "zone 1.dwel_s: expected only debounce_s, direction, dwell_s, ground, max_occupancy, name, "
+            "points, stopped_s, "
             "got an unknown key; did you mean 'dwell_s'?",
         ),
         (
             "end = [10, 5]",
             "ende = [10, 5]",
-            "line 1.end: expected points [x, y], each at most 1e+06 from 0, it is missing; found 'ende'; "
+            "line 1.end: expected a point [x, y], each at most 1e+06 from 0, it is missing; found 'ende'; "
             "did you mean 'end'?",
         ),
     ],
