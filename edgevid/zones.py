@@ -16,11 +16,12 @@ from typing import Annotated, Literal, NamedTuple, Protocol
 
 import numpy as np
 import shapely
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, Len
 
 from edgevid.errors import FieldError, InputError
 from edgevid.files.fields import Count, Positive
 from edgevid.files.schema import Checked
+from edgevid.speed.contact import contact_points
 from edgevid.types import Array, Tracks, scale_between
 
 log = logging.getLogger("edgevid")
@@ -63,7 +64,7 @@ class ZoneEvent(NamedTuple):
 
 
 Coordinate = Annotated[float, Ge(-FARTHEST), Le(FARTHEST)]
-Point = Annotated[tuple[Coordinate, Coordinate], Checked(f"points [x, y], each at most {FARTHEST:g} from 0")]
+Point = Annotated[tuple[Coordinate, Coordinate], Checked(f"a point [x, y], each at most {FARTHEST:g} from 0")]
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ class Zone:
 
     name: str
     """Different from those of other zones and lines."""
-    points: Annotated[Sequence[Point], Checked("points [[x, y], ...], each at most 1e+06 from 0")]
+    points: Annotated[
+        Sequence[Point], Len(3), Checked("at least 3 points [[x, y], ...], each at most 1e+06 from 0")
+    ]
     """Corners in frame pixels, or in meters where `ground`."""
     ground: bool = False
     """Whether the points are in meters."""
@@ -215,8 +218,7 @@ class ZoneMonitor:
         if self.scale is None:
             tracks = tracks[:0]
         boxes = tracks.boxes * np.tile(self.scale or (1.0, 1.0), 2)
-        middle, turned = (boxes[:, 1] + boxes[:, 3]) / 2, tracks.rotated.shape[1] > 0
-        image = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, middle if turned else boxes[:, 3]], 1)
+        image = contact_points(boxes, rotated=tracks.rotated.shape[1] > 0)
         ground = self._to_ground(image) if self._to_ground is not None else image
         ids = [int(i) for i in tracks.ids]
         events = self._ended(set(ids))

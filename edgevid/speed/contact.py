@@ -22,13 +22,16 @@ MAX_RESIDUAL_PX = 1.0
 """A 3-D box whose projection misses an edge of the detected box by more is rejected."""
 
 
-def contact_points(boxes: F64) -> F64:
-    """(N, 2) float64: the middle of each box's bottom edge, where the object stands on the ground."""
+def contact_points(boxes: F64, *, rotated: bool = False) -> F64:
+    """(N, 2) float64: the middle of each box's bottom edge, where the object stands on the ground.
+
+    Of boxes that enclose rotated ones, of views from above, it is the center.
+    """
     out = np.empty((len(boxes), 2))
     out[:, 0] = boxes[:, 0]
     out[:, 0] += boxes[:, 2]
     out[:, 0] *= 0.5
-    out[:, 1] = boxes[:, 3]
+    out[:, 1] = (boxes[:, 1] + boxes[:, 3]) / 2 if rotated else boxes[:, 3]
     return out
 
 

@@ -138,10 +138,11 @@ class SpeedEstimator(Hinted):
     def _update(self, tracks: Tracks, time: float) -> SpeedReport:
         boxes = tracks.boxes.astype(np.float64)
         noise = self._noise_of(boxes)
-        contacts = contact_points(boxes)
+        rotated = tracks.rotated.shape[1] > 0
+        contacts = contact_points(boxes, rotated=rotated)
         unusable = contact_reasons(self.calibration, boxes, contacts, noise)
         measured = (unusable == Reason.OK) & (tracks.match >= 0)
-        pixels = self._pixels(boxes, contacts)
+        pixels = self.calibration.undistort(contacts) if rotated else self._pixels(boxes, contacts)
         live, smoothed, ended = self._core.update(tracks.ids, pixels, noise, measured.view(np.uint8), time)
         return SpeedReport(*self._speeds(live, smoothed, unusable), self._track_speeds(ended, time))
 

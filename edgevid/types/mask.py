@@ -45,6 +45,14 @@ class Mask(NamedTuple):
         return {"size": [height, width], "counts": counts if counts[-1] or len(counts) == 1 else counts[:-1]}
 
 
+def full_masks(masks: Sequence[Mask | None], size: tuple[int, int]) -> Array | None:
+    """(N, height, width) bool of masks in a frame of `size`, empty where one is None; None where all are."""
+    if all(mask is None for mask in masks):
+        return None
+    blank = np.zeros((size[1], size[0]), bool)
+    return np.stack([blank if mask is None else mask.full(size) for mask in masks])
+
+
 def mask_of_rle(rle: dict[str, Any]) -> Mask:
     """The mask of run lengths that `Mask.rle` wrote, over the whole frame.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, NoReturn
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from edgevid.errors import InputError, require
 from edgevid.types.event import Event
+from edgevid.types.mask import full_masks
 from edgevid.types.peers import Hinted
 from edgevid.types.rows import BOX_NAMES, flat_names, flat_rows
 from edgevid.types.table import Array
@@ -136,24 +137,32 @@ class Result(Hinted):
     def to_pandas(self) -> Any:
         """`to_dicts` as a pandas.DataFrame; MissingExtraError without pandas."""
         pandas = require("pandas", extra="pandas", purpose="Result.to_pandas")
-        return pandas.DataFrame(self.to_dicts(), columns=flat_names(self))
+        kinds = {name: kind for name, kind in self._kinds().items() if kind is not str}
+        return pandas.DataFrame(self.to_dicts(), columns=flat_names(self)).astype(kinds)
 
     def to_polars(self) -> Any:
         """`to_dicts` as a polars.DataFrame; MissingExtraError without polars."""
         polars = require("polars", extra="polars", purpose="Result.to_polars")
         rows = self.to_dicts()
-        return polars.DataFrame({name: [row[name] for row in rows] for name in flat_names(self)})
+        kinds = self._kinds()
+        return polars.DataFrame({name: [row[name] for row in rows] for name in kinds}, schema=kinds)
+
+    def _kinds(self) -> dict[str, type]:
+        """The type of each column of `to_dicts`: the same in every frame, so that tables can be joined."""
+        return {name: _kind(name, self.verdicts) for name in flat_names(self)}
 
     def to_supervision(self) -> Any:
         """The tracks as supervision.Detections with tracker_id, in the order of `tracks`.
 
         `data` has the other columns of `to_dicts` (class_name, speed_mps, speed_sigma_mps, action, ...), with
-        NaN and "" where there is no value; `metadata` has frame, time_s and size. MissingExtraError without
-        supervision.
+        NaN and "" where there is no value, and key points; `mask` has the masks; `metadata` has frame, time_s
+        and size. MissingExtraError without supervision.
         """
         names = [name for name in flat_names(self) if name not in (*BOX_NAMES, "frame", "time_s")]
         made = self.tracks.to_supervision()
-        made.data = _data(self.to_dicts(), names, self.verdicts)
+        made.data |= _data(self.to_dicts(), names, self.verdicts)
+        masks = dict(enumerate(self.detections.masks))
+        made.mask = full_masks([masks.get(row) for row in self.tracks.match.tolist()], self.size)
         made.metadata = {"frame": self.frame_index, "time_s": self.time, "size": self.size}
         return made
 
@@ -175,8 +184,15 @@ def _data(
     """Each named column of `flat_rows` as an array: text with "", numbers with NaN where there is none."""
     made = {}
     for name in names:
-        text = name in ("class_name", *(tasks or ())) or name.endswith(("_kind", "_reason"))
-        blank = "" if text else math.nan
-        values = [blank if row.get(name) is None else row[name] for row in rows]
-        made[name] = np.array(values, str if text else bool if name == "detected" else float)
+        kind = _kind(name, tasks or ())
+        blank = "" if kind is str else math.nan
+        made[name] = np.array([blank if row.get(name) is None else row[name] for row in rows], kind)
     return made
+
+
+def _kind(name: str, tasks: Iterable[str]) -> type:
+    """The type of a column of `flat_rows`."""
+    if name in ("class_name", *tasks) or name.endswith(("_kind", "_reason")):
+        return str
+    whole = name in ("class_id", "tracker_id", "frame")
+    return int if whole else bool if name == "detected" else float

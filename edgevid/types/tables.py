@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import InputError, require, shown
+from edgevid.types.mask import full_masks
 from edgevid.types.table import F32, F64, I32, I64, U8, Array, Table, column
 
 KMH = 3.6
@@ -61,6 +63,7 @@ class _Boxed(Table):
     boxes: F32
     scores: F32
     labels: I32
+    keypoints: F32
 
     @property
     def xyxy(self) -> F32:
@@ -77,20 +80,25 @@ class _Boxed(Table):
         """(N,) `labels`."""
         return self.labels
 
-    def to_supervision(self, names: Sequence[str] = ()) -> Any:
+    def to_supervision(self, names: Sequence[str] = (), size: tuple[int, int] | None = None) -> Any:
         """The rows as supervision.Detections; `names` of the labels give `data["class_name"]`.
 
+        `size`, the frame's (width, height), gives `mask`; key points are `data["keypoints"]` (N, K, 3).
         MissingExtraError without supervision.
         """
         sv = require("supervision", extra="supervision", purpose="Conversion to supervision.Detections")
         ids = getattr(self, "ids", None)
         labels = self.labels.tolist()
+        data = {"class_name": np.array([names[i] for i in labels], str)} if names else {}
+        if self.keypoints.shape[1]:
+            data["keypoints"] = self.keypoints.copy()
         return sv.Detections(
             xyxy=np.array(self.boxes),
             confidence=self.scores.copy(),
             class_id=self.labels.astype(int),
             tracker_id=None if ids is None else ids.astype(int),
-            data={"class_name": np.array([names[i] for i in labels], str)} if names else {},
+            mask=full_masks(getattr(self, "masks", ()), size) if size else None,
+            data=data,
         )
 
 
@@ -258,11 +266,15 @@ class Speeds(Table):
 def as_detections(found: Any, owner: str) -> Detections:
     """What a detector of another library gives, as Detections.
 
-    Takes Detections (itself), supervision.Detections, Ultralytics' Results, an (N, 4 to 6) array of x1, y1,
-    x2, y2, score and label, and a list of one of these. InputError names `owner` for anything else.
+    Takes Detections (itself), supervision.Detections, Ultralytics' Results, an (N, 4 to 6) array or list of x1,
+    y1, x2, y2, score and label, and a list of one of these. InputError names `owner` for anything else.
     """
-    if isinstance(found, (list, tuple)) and len(found) == 1:
-        found = found[0]
+    if isinstance(found, (list, tuple)):
+        if all(isinstance(row, (list, tuple)) or getattr(row, "ndim", 0) == 1 for row in found):
+            with suppress(TypeError, ValueError):  # rows that differ, or hold other things than numbers
+                found = np.array(found, float).reshape(len(found), -1 if found else 6)
+        elif len(found) == 1:
+            found = found[0]
     if isinstance(found, Detections):
         return found
     if getattr(found, "xyxy", None) is not None:
@@ -274,6 +286,11 @@ def as_detections(found: Any, owner: str) -> Detections:
         n, columns = array.shape
         if columns in (4, 5, 6):
             scores = array[:, 4] if columns > 4 else np.ones(n)
+            if n and (scores.min() < 0 or scores.max() > 1):
+                raise InputError(
+                    f"{owner}: expected rows of x1, y1, x2, y2, score, label with scores from 0 to 1, got "
+                    f"scores from {scores.min():g} to {scores.max():g}"
+                )
             return Detections.of(
                 boxes=array[:, :4], scores=scores, labels=array[:, 5] if columns > 5 else np.zeros(n)
             )

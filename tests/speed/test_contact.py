@@ -17,6 +17,11 @@ def test_the_contact_is_the_middle_of_the_bottom_edge() -> None:
     assert contact_points(np.array([[10.0, 20, 40, 90], [0, 0, 4, 8]])).tolist() == [[25, 90], [2, 8]]
 
 
+def test_a_rotated_box_stands_at_its_center() -> None:
+    """The edges of the box around a turning vehicle move, its center does not."""
+    assert contact_points(np.array([[10.0, 20, 40, 90]]), rotated=True).tolist() == [[25, 55]]
+
+
 def occluded(other: list[float]) -> bool:
     """Whether `other` hides a box of 100 x 100 at the origin."""
     found = is_occluded(np.array([[0, 0, 100, 100], other], float))

@@ -13,6 +13,7 @@ from supervision_samples import theirs
 from edgevid import kernels
 from edgevid.errors import InputError
 from edgevid.kernels import BACKEND, reference
+from edgevid.speed.calibration import make_calibration
 from edgevid.speed.contact import contact_points
 from edgevid.speed.estimator import SpeedEstimator
 from edgevid.synthetic.scene import Mover, Noise, Scene
@@ -251,3 +252,17 @@ def test_detections_without_ids_or_time_are_answered() -> None:
         estimator.update(Tracks.empty())
     with pytest.raises(InputError, match=r"frame_rate: expected frames per second, got 0"):
         SpeedEstimator(calibration(), frame_rate=0)
+
+
+def test_a_turning_rotated_box_is_measured_at_its_center() -> None:
+    """5 m/s viewed straight from above, while the box around the turning vehicle gets higher."""
+    edges = np.array([(0, 0), (200, 0), (200, 200), (0, 200)], float)
+    estimator = SpeedEstimator(make_calibration(edges, edges / 2, (200, 200)), noise_px=1.0)
+    for n in range(90):
+        x, half = 40 + n / FPS * 10, 8 + 0.3 * n
+        tracks = Tracks.of(
+            ids=[1], boxes=[[x - 5, 100 - half, x + 5, 100 + half]], scores=[1], labels=[0], match=[0],
+            age=[n / FPS], unseen=[0], rotated=[[x, 100, 10, 20, 0.01 * n]],
+        )  # fmt: skip
+        report = estimator.update(tracks, n / FPS)
+    assert abs(report.smoothed.mps[0] - 5) < 0.01

@@ -13,6 +13,7 @@ from supervision_samples import TheirDetections, theirs
 from edgevid.errors import InputError, MissingExtraError
 from edgevid.types import (
     Detections,
+    Mask,
     Reason,
     Result,
     SpeedReport,
@@ -69,6 +70,26 @@ def test_supervision_gets_the_tracks_with_speeds_verdicts_and_reasons(supervisio
     assert found.data["detected"].tolist() == [True, True]
     assert found.metadata == {"frame": 4, "time_s": 0.16, "size": (640, 360)}
     assert found[found.data["speed_reason"] == ""].tracker_id.tolist() == [1]
+
+
+def test_supervision_gets_masks_and_key_points(supervision: None) -> None:
+    """A mask of a detection goes with its track; a track that coasts has none."""
+    masks = np.empty(1, object)
+    masks[0] = Mask(1, 2, np.ones((2, 3), np.uint8))
+    points = np.full((1, 17, 3), 0.5, np.float32)
+    found = Detections.of(boxes=[[1, 2, 4, 4]], scores=[0.9], labels=[0], masks=masks, keypoints=points)
+    theirs = found.to_supervision(size=(8, 6))
+    assert theirs.mask.shape == (1, 6, 8)
+    assert theirs.mask.sum() == theirs.mask[0, 2:4, 1:4].sum() == 6
+    assert theirs.data["keypoints"].tolist() == points.tolist()
+    assert found.to_supervision().mask is None
+    tracks = Tracks.of(
+        ids=[1, 2], boxes=[[1, 2, 4, 4]] * 2, scores=[0.9] * 2, labels=[0] * 2, match=[0, -1], age=[1] * 2,
+        unseen=[0, 1], keypoints=np.repeat(points, 2, axis=0),
+    )  # fmt: skip
+    whole = Result(0, 0.0, (8, 6), found, tracks).to_supervision()
+    assert whole.mask.sum(axis=(1, 2)).tolist() == [6, 0]
+    assert whole.data["keypoints"].shape == (2, 17, 3)
 
 
 def test_a_frame_without_tracks_has_the_same_columns(supervision: None) -> None:
