@@ -13,6 +13,8 @@ from edgevid.evaluate.tune.risk import RiskCoverage, upper_bound
 from edgevid.evaluate.tune.search import Report
 from edgevid.types import Array
 
+POINTS = 2000
+"""Most points of a drawn curve: more than its pixels."""
 EMITTED, ERRORS, MARK, BEST = "#2a6f97", "#d1495b", "#222222", "#8aa399"
 
 
@@ -70,13 +72,14 @@ def _bars(report: Report, found: RiskCoverage) -> Any:
 
 def _risk_coverage(report: Report, found: RiskCoverage) -> Any:
     figure, axes = new_figure(7.6, 4.8)
-    axes.plot(100 * found.coverage, 100 * found.risk, color=ERRORS, lw=1.8, label="measured risk")
+    drawn = np.unique(np.linspace(0, len(found.emitted) - 1, POINTS, dtype=int))
+    axes.plot(100 * found.coverage[drawn], 100 * found.risk[drawn], color=ERRORS, lw=1.8, label="measured risk")
     rows = np.unique(np.linspace(0, len(found.emitted) - 1, 120).astype(int))
     delta = report.target.delta
     bounds = [upper_bound(int(found.wrong[r]), int(found.emitted[r]), delta) for r in rows]
     label = f"upper bound at each point ({1 - delta:.0%})"
     axes.plot(100 * found.coverage[rows], 100 * np.array(bounds), color=ERRORS, lw=1, ls=":", label=label)
-    k = np.arange(1, found.n + 1)
+    k = np.unique(np.linspace(1, found.n, POINTS, dtype=int))
     best = np.maximum(0, k - (found.n - found.errors)) / k
     axes.plot(100 * k / found.n, 100 * best, color=BEST, lw=1.4, label="perfect ranking")
     if report.emitted.any():

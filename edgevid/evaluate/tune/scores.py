@@ -156,7 +156,8 @@ def _verdicts(policy: Policy, table: ScoreTable, rows: Array) -> tuple[Array, Ar
     verdicts = policy.update(scores, tracks, -np.inf)  # as of long ago: nothing is stale
     judged = verdicts.reason == Reason.OK
     confidence = verdicts.confidence[judged].astype(np.float64)
-    return policy.probabilities(ids[judged]), confidence, verdicts.labels[judged], judged
+    probabilities = policy.probabilities(ids[judged]).astype(np.float32)
+    return probabilities, confidence, verdicts.labels[judged], judged
 
 
 def _one_label_a_track(
