@@ -73,7 +73,8 @@ def _bars(report: Report, found: RiskCoverage) -> Any:
 def _risk_coverage(report: Report, found: RiskCoverage) -> Any:
     figure, axes = new_figure(7.6, 4.8)
     drawn = np.unique(np.linspace(0, len(found.emitted) - 1, POINTS, dtype=int))
-    axes.plot(100 * found.coverage[drawn], 100 * found.risk[drawn], color=ERRORS, lw=1.8, label="measured risk")
+    x, y = 100 * found.coverage[drawn], 100 * found.risk[drawn]
+    axes.plot(x, y, color=ERRORS, lw=1.8, label="measured risk")
     rows = np.unique(np.linspace(0, len(found.emitted) - 1, 120).astype(int))
     delta = report.target.delta
     bounds = [upper_bound(int(found.wrong[r]), int(found.emitted[r]), delta) for r in rows]
