@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 import av
@@ -21,8 +22,19 @@ CHECKS = {"hevc": STOP, "mjpeg": STOP} | dict.fromkeys(
 where they stop at it; the frame comes nevertheless. Of MS MPEG-4 each coded frame must end with its data."""
 ODD_FRAMES = 100
 """Where these checks find an error in each of the first so many frames, the encoder is odd, not the data."""
+B, B_ALONE = 3, ("mpeg4", "mpeg2video", "mpeg1video")
+"""FFmpeg's number of a B-frame (AV_PICTURE_TYPE_B), and codecs that predict nothing from one."""
+MOST_REORDERED = 16
+"""Frames that wait for one that was decoded before them; then it is taken for lost."""
 KEPT, KEPT_LIVE = 300, 64
 """Packets that are kept: of a file, up to a group of pictures; more than any decoder holds back."""
+
+
+@dataclass(slots=True)
+class _Shown:
+    frame: Any
+    number: int
+    damaged: bool
 
 
 class DamageDetector:
@@ -46,7 +58,11 @@ class DamageDetector:
         """The last packets and their stamps, by number."""
         self._number = self._newest = -1
         self._shown: set[int] = set()
-        """Numbers of the packets whose frames were handed on."""
+        """Numbers of the packets whose frames the decoder gave."""
+        self._waiting: list[_Shown] = []
+        """Frames, in order, until those are there that they may be predicted from: B-frames wait."""
+        self._due = 0
+        """The first packet whose frame is not there yet."""
         self._errors: deque[int] = deque(maxlen=KEPT)
         """Numbers of the packets with errors that a later frame may be predicted from."""
         self._refresh: int | None = None
@@ -77,15 +93,36 @@ class DamageDetector:
         try:
             frames = self._codec.decode(packet)
         except av.EOFError:
-            ended = False  # for the second time
+            return []  # for the second time
         except av.FFmpegError:
             wrong = min(self._number, self._newest + 1) if self._delayed else self._number
-            self._errors.append(wrong)
+            self._note(wrong)
             frames = [] if ended else self._decode_again(wrong)
-        found = [(frame, self._is_damaged(frame)) for frame in frames]
+        for frame in frames:
+            self._add(frame)
         if ended and self._delayed and not self._packets.keys() <= self._shown:
-            found += [(frame, self._is_damaged(frame)) for frame in self._tail()]
-        return found
+            for frame in self._tail():
+                self._add(frame)
+        return self._released(ended)
+
+    def _released(self, ended: bool) -> list[tuple[Any, bool]]:
+        while self._due in self._shown:
+            self._due += 1
+        if len(self._waiting) > MOST_REORDERED:
+            self._due = min(shown.number for shown in self._waiting) + 1
+        count = 0
+        for shown in self._waiting:
+            if self._delayed and not ended and shown.number > self._due:
+                break
+            count += 1
+        released, self._waiting = self._waiting[:count], self._waiting[count:]
+        return [(shown.frame, shown.damaged) for shown in released]
+
+    def _note(self, number: int) -> None:
+        """An error in a packet: frames that were decoded after it and wait are damaged, too."""
+        self._errors.append(number)
+        for shown in self._waiting:
+            shown.damaged |= shown.number >= number and self._odd < ODD_FRAMES
 
     def _decode_again(self, number: int) -> list[Any]:
         """What can be seen of a packet that the decoder stopped at."""
@@ -119,8 +156,10 @@ class DamageDetector:
         for number in [n for n in self._packets if n < first]:
             del self._packets[number]
         self._shown = {n for n in self._shown if n >= first}
+        self._due = max(self._due, first)
 
-    def _is_damaged(self, frame: Any) -> bool:
+    def _add(self, frame: Any) -> None:
+        """One frame more, with its own stamps again."""
         number = frame.pts if frame.pts is not None else self._newest + 1
         packet, pts, _ = self._packets.get(number, (None, None, None))
         _, _, dts = self._packets.get(frame.dts, (None, None, None))
@@ -129,16 +168,28 @@ class DamageDetector:
             frame.time_base = packet.time_base
         self._newest = max(self._newest, number)
         self._shown.add(number)
-        if frame.is_corrupt:
-            self._errors.append(number)
+        alone = frame.is_corrupt and self._is_alone(frame, packet)
+        if frame.is_corrupt and not alone:
+            self._note(number)
+        recovers = packet is not None and packet.is_keyframe
+        damaged = self._is_damaged(number, frame.key_frame, recovers)
+        self._waiting.append(_Shown(frame, number, damaged or alone))
+
+    def _is_alone(self, frame: Any, packet: Any) -> bool:
+        """Whether no other frame is predicted from this one."""
+        if self._codec.name == "h264" and packet is not None:
+            return _reference(bytes(packet), self._codec.extradata or b"") == 0
+        return self._codec.name in B_ALONE and frame.pict_type == B
+
+    def _is_damaged(self, number: int, key: bool, recovers: bool) -> bool:
         if self._odd >= ODD_FRAMES:
             return False
         self._odd = self._odd + 1 if number in self._errors else -math.inf
         if not self._errors:
             return False
-        if frame.key_frame:
+        if key:
             self._sound_from(number)
-        elif packet is not None and packet.is_keyframe:
+        elif recovers:
             if self._refresh is not None:  # an intra refresh is complete when the next one begins
                 self._sound_from(self._refresh)
             self._refresh = number
@@ -148,3 +199,20 @@ class DamageDetector:
         """Frames shown from now on are predicted from packet `number` and later ones only."""
         self._errors = deque((error for error in self._errors if error >= number), self._errors.maxlen)
         self._refresh = None
+
+
+def _reference(data: bytes, header: bytes) -> int | None:
+    """nal_ref_idc of an H.264 frame's first slice, 0 where nothing is predicted from it (H.264, 7.4.1)."""
+    size = (
+        (header[4] & 3) + 1 if header[:1] == b"\1" and len(header) > 4 else 0
+    )  # avcC: lengths, no start codes
+    at = 0
+    while True:
+        if size:
+            unit, at = at + size, at + size + int.from_bytes(data[at : at + size], "big")
+        else:
+            unit = at = data.find(b"\0\0\1", at) + 3
+        if not 0 <= unit < len(data) or (not size and at < 3):
+            return None
+        if data[unit] & 31 in (1, 2, 5):
+            return data[unit] >> 5 & 3

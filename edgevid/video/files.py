@@ -239,7 +239,7 @@ def _mp4_without_index(path: Path) -> str:
             if (kind == b"mdat" and end >= size) or (kind == b"moov" and end > size):
                 return (
                     f"this one was cut off at {size} bytes: its index (moov), written last, is not there in "
-                    "full; copy it again, and record fragmented MP4, MKV or MPEG-TS, which can be read up to a cut"
+                    "full; copy it again. Fragmented MP4, MKV and MPEG-TS can be read up to a cut"
                 )
             at += max(8, length)
     return ""

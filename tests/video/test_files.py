@@ -267,7 +267,9 @@ def test_a_cut_off_file_says_what_is_missing(tmp_path: Path, caplog: pytest.LogC
     cut = tmp_path / "cut.mp4"
     for share in (0.2, 0.8):  # in the frames, in the index
         cut.write_bytes(data[: int(len(data) * share)])
-        with pytest.raises(SourceError, match=r"cut off at \d+ bytes: its index \(moov\), written last, is not"):
+        with pytest.raises(
+            SourceError, match=r"cut off at \d+ bytes: its index \(moov\), written last, is not"
+        ):
             open_video(cut)
     with (
         av.open(str(tmp_path / "whole.mp4")) as given,
