@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time as clock
 from collections.abc import Sequence
@@ -12,15 +13,23 @@ from typing import Any, get_type_hints
 
 from edgevid.errors import require
 from edgevid.files.atomic import atomic_path, make_folder
-from edgevid.output.rows import ObjectRows, object_names
-from edgevid.types import Event, Frame, Header, Result
-from edgevid.types.closing import Closing
+from edgevid.output.rows import ObjectRows
+from edgevid.types import Event
 from edgevid.types.event import utc_text
 
 ROW_GROUP = 50_000
+OBJECT_TYPES = {"frame": int, "class_id": int, "tracker_id": int, "detected": bool}
+"""Columns of objects that are no text and no floating point."""
+FIELDS = {
+    name: next(
+        (kind for kind in (float, int) if hint in (kind, kind | None)), tuple if "box" in name else str
+    )
+    for name, hint in get_type_hints(Event).items()
+}
+"""The Python type of each field of an event."""
 
 
-class ParquetSink(Closing):
+class ParquetSink(ObjectRows):
     """A folder with files events-*, tracks-* and objects-*.parquet, named by the time of their start in UTC.
 
     Each file is written under another name and moved into place when it is complete, after `segment_s` and
@@ -36,19 +45,10 @@ class ParquetSink(Closing):
         make_folder(self.path)
         for left in self.path.glob(".*.part.parquet"):  # of a killed run
             left.unlink(missing_ok=True)
-        self._rows, self._header = ObjectRows() if records else None, Header()
-        if records:
-            self.write = self._write
-        self._kinds = _types(self._arrow)
-        self._object_names: list[str] = []
-        self._tasks: tuple[str, ...] = ()
+        super().__init__(records=records)
         self.held = 0
         """Events whose file is not complete."""
         self._begin()
-
-    def open(self, header: Header) -> None:
-        """The header goes into the metadata of each file."""
-        self._header = header
 
     def send(self, events: Sequence[Event]) -> None:
         """Adds events, and the objects of the frames since the last call; an error loses all that is held."""
@@ -56,7 +56,7 @@ class ParquetSink(Closing):
             rows = [asdict(event) for event in events]
             self._put("events", rows)
             self._put("tracks", [row for row in rows if row["kind"] == "track-ended"])
-            self._put("objects", self._rows.take() if self._rows else [])
+            self._put("objects", self._taken())
             self.held += len(events)
             if clock.monotonic() - self._started > self._segment_s:
                 self._complete()
@@ -68,16 +68,6 @@ class ParquetSink(Closing):
         """Completes the files."""
         self._started = -math.inf
         self.send([])
-
-    def notes(self) -> list[str]:
-        """What was dropped."""
-        return self._rows.notes() if self._rows else []
-
-    def _write(self, frame: Frame, result: Result) -> None:
-        """Leaves the objects of a frame for the next `send`."""
-        assert self._rows
-        self._object_names, self._tasks = object_names(result), tuple(result.verdicts)
-        self._rows.add(result, self._header)
 
     def _begin(self) -> None:
         self._files, self._writers = ExitStack(), dict[str, Any]()
@@ -99,7 +89,7 @@ class ParquetSink(Closing):
             self._stamp = self._stamp or utc_text(clock.time()).translate({ord(c): None for c in "-:."})
             path = self._files.enter_context(atomic_path(self.path / f"{kind}-{self._stamp}.parquet"))
             self._writers[kind] = self._files.enter_context(
-                self._parquet.ParquetWriter(path, self._schema(kind))
+                self._parquet.ParquetWriter(path, self._schema(kind, rows[0]))
             )
         writer = self._writers[kind]
         writer.write_table(self._arrow.Table.from_pylist(rows, schema=writer.schema))
@@ -121,24 +111,13 @@ class ParquetSink(Closing):
         with suppress(Exception), files:
             raise InterruptedError  # so that they are not moved into place
 
-    def _schema(self, kind: str) -> Any:
+    def _schema(self, kind: str, row: dict[str, Any]) -> Any:
         arrow = self._arrow
-        types = self._kinds
+        types = {float: arrow.float64(), int: arrow.int64(), bool: arrow.bool_(), str: arrow.string()}
+        found = {name: types.get(one, arrow.list_(arrow.float32())) for name, one in FIELDS.items()}
         if kind == "objects":
-            text = ("camera", "run", "utc", "class_name", "speed_kind", "speed_reason", *self._tasks,
-                    *(f"{task}_reason" for task in self._tasks))  # fmt: skip
-            whole = ("frame", "class_id", "tracker_id")
-            types = {name: arrow.string() if name in text else arrow.int64() if name in whole
-                     else arrow.bool_() if name == "detected" else arrow.float64()
-                     for name in self._object_names}  # fmt: skip
-        return arrow.schema(list(types.items()), metadata={"edgevid": str(self._header.to_dict())})
-
-
-def _types(arrow: Any) -> dict[str, Any]:
-    """Arrow's type of each field of an event."""
-    found = {}
-    for name, hint in get_type_hints(Event).items():
-        kinds = {float: arrow.float64(), float | None: arrow.float64(), int | None: arrow.int64()}
-        boxes = arrow.list_(arrow.float32()) if name.endswith("box") else arrow.string()
-        found[name] = kinds.get(hint, boxes)
-    return found
+            tasks = {name.removesuffix("_reason") for name in row if name.endswith("_reason")} - {"speed"}
+            texts = {"camera", "run", "utc", "class_name", *tasks}
+            found = {name: types[str if name in texts or name.endswith(("_kind", "_reason")) else
+                                 OBJECT_TYPES.get(name, float)] for name in row}  # fmt: skip
+        return arrow.schema(list(found.items()), metadata={"edgevid": json.dumps(self.header.to_dict())})

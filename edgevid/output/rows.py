@@ -1,52 +1,53 @@
-"""Rows of objects and frames that the loop leaves for the thread of a sink."""
+"""Tables that a sink writes in its own thread: the loop leaves the rows of objects and frames for it."""
 
 from __future__ import annotations
 
 import threading
 from typing import Any
 
-from edgevid.types import Header, Result
+from edgevid.types import Frame, Header, Result
+from edgevid.types.closing import Closing
 from edgevid.types.event import utc_text
-from edgevid.types.rows import flat_names, flat_rows
+from edgevid.types.rows import flat_rows
 
 MOST_ROWS = 200_000
 """Rows that wait in memory while a sink is slow; more are dropped and counted."""
 
 
-class ObjectRows:
-    """Takes results in the loop, gives their rows in another thread."""
+class ObjectRows(Closing):
+    """A sink's part that takes results in the loop, where `records` are requested, and gives their rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, records: bool) -> None:
+        self.header = Header()
         self._rows: list[dict[str, Any]] = []
-        self._lock = threading.Lock()
-        self.dropped = 0
+        self._lock, self._dropped = threading.Lock(), 0
+        if records:  # else the sink is one of events only
+            self.write = self._write
 
-    def add(self, result: Result, header: Header) -> None:
-        """A row per object: camera, run and utc, then `flat_names`."""
-        head = {"camera": header.camera, "run": header.run, "utc": utc_text(result.utc)}
-        rows = [head | row for row in flat_rows(result)]
+    def open(self, header: Header) -> None:
+        """The run's header."""
+        self.header = header
+
+    def notes(self) -> list[str]:
+        """What was dropped, for a user."""
+        return [f"{self._dropped} rows of objects were dropped: it was too slow"] if self._dropped else []
+
+    def _write(self, frame: Frame, result: Result) -> None:
+        """Leaves a row per object: camera, run and utc, then `flat_names`."""
+        head = {"camera": self.header.camera, "run": self.header.run, "utc": utc_text(result.utc)}
+        self._add([head | row for row in flat_rows(result)])
+
+    def _add(self, rows: list[dict[str, Any]], *, again: bool = False) -> None:
+        """Rows for the next `_taken`; those that could not be written come first, `again`."""
         with self._lock:
-            if len(self._rows) + len(rows) > MOST_ROWS:
-                self.dropped += len(rows)
-            else:
-                self._rows += rows
+            fits = again or len(self._rows) + len(rows) <= MOST_ROWS
+            self._dropped += 0 if fits else len(rows)
+            if fits:
+                at = 0 if again else len(self._rows)
+                self._rows[at:at] = rows
 
-    def take(self) -> list[dict[str, Any]]:
+    def _taken(self) -> list[dict[str, Any]]:
         """The rows since the last call."""
         with self._lock:
             rows, self._rows = self._rows, []
         return rows
-
-    def give_back(self, rows: list[dict[str, Any]]) -> None:
-        """Rows that could not be written, for the next time."""
-        with self._lock:
-            self._rows[:0] = rows
-
-    def notes(self) -> list[str]:
-        """What was dropped, for a user."""
-        return [f"{self.dropped} rows of objects were dropped: it was too slow"] if self.dropped else []
-
-
-def object_names(result: Result) -> list[str]:
-    """The keys of the rows."""
-    return ["camera", "run", "utc", *flat_names(result)]

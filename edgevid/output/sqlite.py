@@ -11,8 +11,7 @@ from typing import Any
 
 from edgevid.errors import InputError, SourceError
 from edgevid.output.rows import ObjectRows
-from edgevid.types import Event, Frame, Header, Result
-from edgevid.types.closing import Closing
+from edgevid.types import Event, Header
 from edgevid.types.event import EVENT_FIELDS
 
 SCRIPTS = (
@@ -49,7 +48,7 @@ _OBJECT = "run camera utc frame time_s track class_name confidence detected x_mi
 _OBJECT += "speed_mps speed_sigma_mps speed_heading_deg speed_kind speed_age_s speed_reason verdicts".split()  # noqa: SIM905
 
 
-class SqliteSink(Closing):
+class SqliteSink(ObjectRows):
     """Events in a SQLite database (docs/events.md); several programs may write to the same one.
 
     Each batch is one transaction that is on the disk when it ends; an event that is sent twice is there once.
@@ -61,14 +60,12 @@ class SqliteSink(Closing):
         self.path, self.name = Path(path), f"sqlite {path}"
         if not self.path.parent.is_dir():
             raise SourceError(f"{path}: the folder {self.path.parent} does not exist; create it first")
-        self._rows, self._header = ObjectRows() if records else None, Header()
-        if records:
-            self.write = self._write
+        super().__init__(records=records)
         self._open()
 
     def open(self, header: Header) -> None:
         """Adds the run."""
-        self._header = header
+        super().open(header)
         values = header.to_dict()
         row = (header.run, header.camera, header.source, values["start_utc"], json.dumps(values))
         with database_errors(self.path), self._base:
@@ -76,7 +73,7 @@ class SqliteSink(Closing):
 
     def send(self, events: Sequence[Event]) -> None:
         """Adds events, and the objects of the frames since the last call, in one transaction."""
-        rows = self._rows.take() if self._rows else []
+        rows = self._taken()
         try:
             with self._base:
                 self._base.executemany(f"INSERT OR IGNORE INTO events VALUES ({_marks(EVENT_FIELDS)})",
@@ -85,24 +82,13 @@ class SqliteSink(Closing):
                     f"INSERT INTO objects VALUES ({_marks(_OBJECT)})", map(_object_row, rows)
                 )
         except sqlite3.Error:
-            if self._rows:
-                self._rows.give_back(rows)
+            self._add(rows, again=True)
             raise
 
     def close(self) -> None:
         """Closes the database."""
-        if self._rows:
-            self.send([])
+        self.send([])
         self._base.close()
-
-    def notes(self) -> list[str]:
-        """What was dropped."""
-        return self._rows.notes() if self._rows else []
-
-    def _write(self, frame: Frame, result: Result) -> None:
-        """Leaves the objects of a frame for the next `send`."""
-        assert self._rows
-        self._rows.add(result, self._header)
 
     def _open(self) -> None:
         with database_errors(self.path):

@@ -1,4 +1,4 @@
-"""The Python examples of docs/pipeline.md, docs/records.md and docs/site.md run as they stand."""
+"""The Python examples of docs/pipeline.md, docs/records.md, docs/events.md and docs/site.md run as they stand."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgevid.output.sqlite import read_database
 from edgevid.types import Frame
 from edgevid.video.writer import VideoWriter
 
@@ -43,6 +44,12 @@ def test_a_detector_of_your_own_is_tracked() -> None:
 def test_a_sink_of_your_own_gets_every_frame(road: Path, capsys: pytest.CaptureFixture[str]) -> None:
     execute("records.md")
     assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+def test_events_reach_the_database_of_the_page(road: Path) -> None:
+    names = execute("events.md")
+    assert len(read_database(road.parent / "street.db", "SELECT * FROM runs")) == 1
+    assert names["Printer"]().name == "printer"
 
 
 def test_the_columns_of_a_model_without_masks_are_empty() -> None:

@@ -9,18 +9,24 @@ from edgevid.output.rows import ObjectRows
 from edgevid.types import Header
 
 
+class Rows(ObjectRows):
+    def close(self) -> None:
+        raise AssertionError
+
+
 def test_rows_that_could_not_be_written_come_first_and_too_many_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    rows, result = ObjectRows(), sample_result()[1]
-    object.__setattr__(result, "utc", 0.0)
-    rows.add(result, Header("gate"))
-    taken = rows.take()
-    rows.add(result, Header("yard"))
-    rows.give_back(taken)
-    assert [row["camera"] for row in rows.take()] == ["gate", "gate", "yard", "yard"]
+    rows, result = Rows(records=True), sample_result()[1]
+    rows.open(Header("gate"))
+    rows._write(None, result)  # type: ignore[arg-type]
+    taken = rows._taken()
+    rows.open(Header("yard"))
+    rows._write(None, result)  # type: ignore[arg-type]
+    rows._add(taken, again=True)
+    assert [row["camera"] for row in rows._taken()] == ["gate", "gate", "yard", "yard"]
     monkeypatch.setattr("edgevid.output.rows.MOST_ROWS", 3)
-    rows.add(result, Header("gate"))
-    rows.add(result, Header("gate"))
-    assert len(rows.take()) == 2
+    for _ in range(2):
+        rows._write(None, result)  # type: ignore[arg-type]
+    assert len(rows._taken()) == 2
     assert rows.notes() == ["2 rows of objects were dropped: it was too slow"]
