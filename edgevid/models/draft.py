@@ -114,6 +114,8 @@ def draft_other(model: ModelSignature, path: Path) -> tuple[LocalRecipe, tuple[s
             unknown,
         )
     spec = input_spec(model, {"resize": "stretch"})
+    if len(output.shape) == 4 and output.shape[1] == 1:  # boxes of SSD, (1, 1, N, 7)
+        return None
     if len(output.shape) == 4 or (len(sizes) == 1 and not model.names and sizes[0] in FEATURES):
         fields = _recipe(model, path, "features", spec, "features")
         return LocalRecipe(**fields, tables=_table("features", output=output.name)), (assumed,)

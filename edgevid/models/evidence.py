@@ -9,16 +9,15 @@ import numpy as np
 from edgevid.errors import ModelError
 from edgevid.models.signature import ModelSignature
 from edgevid.runtime.engine import TensorSpec
-from edgevid.runtime.recipe import BoxFormat, Decode
+from edgevid.runtime.recipe import Decode
 from edgevid.types import Array
 
 _ENOUGH = 20
 """Boxes from which on their order of corners is no chance."""
 _FRACTION = 1.5
 """Boxes up to this value are fractions of the input: they may pass its edges."""
-_EVERYWHERE = 0.3
-"""A score above this for noise, of the mean box, is no score."""
 _WAY_OUT = "Export it with its metadata, or write a recipe (keypoints, rotated, logits): docs/models.md"
+_SOFTMAX = ", and the values need a softmax, as in the first DETR"
 
 
 def looks_end_to_end(rows: Array) -> bool | None:
@@ -65,20 +64,28 @@ def corrected(
     if len(boxes) and not decode.rotated:
         made = replace(made, normalized=bool(np.abs(boxes).max() <= _FRACTION))
     if len(boxes) >= _ENOUGH and not (stated or decode.rotated):
-        corners = float((boxes[:, 2:] >= boxes[:, :2]).all(axis=1).mean())  # of centers: few
-        box: BoxFormat = "xyxy" if corners > 0.9 else "cxcywh"
-        if decode.kind == "boxes-scores-labels" and box == "cxcywh":
-            raise ModelError(
-                f"output {outputs[0]}: expected corners, got boxes whose x2 is below x1; export corners"
-            )
-        if decode.kind != "boxes-scores-labels" and (box == "xyxy") != made.xyxy and not 0.5 < corners <= 0.9:
-            made = replace(made, box=box)
+        made = _with_corners(made, boxes, outputs[0])
     if made == decode:
         return decode, ""
     shape = "" if decode.kind == "boxes-scores-labels" else "corners, " if made.xyxy else "center and size, "
     unit = "fractions of the input" if made.normalized else "pixels of the input"
     values = "; scores are probabilities" if decode.logits and not made.logits else ""
     return made, f"a trial run shows boxes as {shape}{unit}{values}"
+
+
+def _with_corners(decode: Decode, boxes: Array, output: str) -> Decode:
+    """The decoder with boxes as corners or centers, where the trial's boxes tell which."""
+    corners = float((boxes[:, 2:] >= boxes[:, :2]).all(axis=1).mean())
+    # Centers of boxes of the whole frame could be corners, too; but corners lie all over the frame.
+    spread = bool((boxes[:, 2:] < boxes[:, 2:].max(axis=0) / 2).any(axis=0).all())
+    if decode.kind == "boxes-scores-labels":
+        if corners < 0.5:
+            raise ModelError(f"output {output}: expected corners, got x2 below x1; export corners")
+    elif not decode.xyxy and corners > 0.9 and spread:
+        return replace(decode, box="xyxy")
+    elif decode.xyxy and corners < 0.5 and (decode.kind != "end-to-end" or decode.normalized):
+        return replace(decode, box="cxcywh")
+    return decode
 
 
 def _are_scores(values: Array) -> bool:
@@ -94,27 +101,24 @@ def _check_scores(decode: Decode, values: Array, outputs: tuple[str, ...], *, st
             f"{values.max():.3g} in a trial run, so some of them are key points, angles or logits. "
             f"{_WAY_OUT}"
         )
+    if stated or decode.kind in ("end-to-end", "boxes-scores-labels") or decode.objectness:
+        return
     scores = 1 / (1 + np.exp(-values.astype(np.float64))) if decode.logits else values
     mean = scores.mean(axis=0)
-    if (
-        stated
-        or decode.objectness
-        or not values.any()
-        or len(scores) < _ENOUGH
-        or mean.max(initial=0) < _EVERYWHERE
-    ):
-        return
     where = int(mean.argmax())
-    if decode.kind == "boxes-scores" and where in (0, scores.shape[1] - 1):
-        name = "last" if where else "first"
+    others = np.delete(mean, where)
+    if len(scores) < _ENOUGH or not len(others) or not values.any():
+        return
+    if decode.kind == "boxes-scores" and where in (0, len(others)) and mean[where] > 0.8:
         raise ModelError(
-            f"output {outputs[1]}: the {name} class wins nearly everywhere on noise, so it means no object "
-            "(background), which no decoder here leaves out"
-            + ("; the values need a softmax, as in the first DETR" if decode.logits else "")
-            + ". Export the model with softmax and without that class, or give a function as the detector: "
-            "docs/models.md"
+            f"output {outputs[1]}: the {'last' if where else 'first'} class wins everywhere on noise, so it "
+            "means no object (background), which no decoder here leaves out"
+            f"{_SOFTMAX if decode.logits else ''}. Export scores without that class, or give a function as "
+            "the detector: docs/models.md"
         )
-    raise ModelError(
-        f"output {outputs[0]}: its value {where} after the box is {mean[where]:.2g} in the mean of all boxes "
-        f"on noise, so it is an angle, a key point or an objectness and no class. {_WAY_OUT}"
-    )
+    if mean[where] > 0.3 and others.max() < 0.05:
+        raise ModelError(
+            f"output {outputs[0]}: its value {where} after the box is {mean[where]:.2g} in the mean of all "
+            "boxes on noise, and the others are near 0, so it is an angle or an objectness and no class. "
+            + _WAY_OUT
+        )

@@ -44,6 +44,11 @@ def test_a_classifier_of_ultralytics_names_its_classes(tmp_path: Path) -> None:
     assert load_recognizer(path).names == ("cat", "dog")
 
 
+def test_boxes_of_ssd_are_no_features(tmp_path: Path) -> None:
+    """Caffe's detection_out."""
+    assert inspect(draft(tmp_path, np.zeros((1, 1, 100, 7), np.float32))).recipe is None
+
+
 @pytest.mark.parametrize("shape", [(1, 512), (1, 64, 4, 4)])
 def test_features(tmp_path: Path, shape: tuple[int, ...]) -> None:
     path = draft(tmp_path, np.zeros(shape, np.float32))

@@ -82,6 +82,20 @@ def test_boxes_as_parts_of_the_input(tmp_path: Path, stated: bool) -> None:
     assert found(model(tmp_path, {"o": one})) == [(0.9, CORNERS)]
 
 
+def test_boxes_of_the_whole_frame_are_no_corners(tmp_path: Path) -> None:
+    """Centers at 0.5 and sides of 1: as corners they would be valid, too."""
+    places = boxes(300, fractions=True)
+    places[0, 1:] = [0.5, 0.5, 0.98, 0.98]
+    assert found(model(tmp_path, {"b": places, "s": scores(300, 3)})) == [(0.9, CORNERS)]
+
+
+def test_boxes_of_an_untrained_yolo26_stay_corners(tmp_path: Path) -> None:
+    """Its distances may be negative, so that x2 is less than x1."""
+    rows = joined(boxes(300), ordered(300))
+    rows[0, 0, :4] = CORNERS
+    assert found(model(tmp_path, {"o": rows})) == [(0.9, CORNERS)]
+
+
 def test_official_exports_with_parts_of_the_input(tmp_path: Path) -> None:
     outputs = {
         "labels": np.zeros((1, 300), np.int64),
@@ -109,6 +123,8 @@ def test_an_angle_is_no_class(tmp_path: Path) -> None:
     angles = np.full((1, 84, 1), 0.7, np.float32)
     made = inspect(model(tmp_path, {"o": columns(boxes(84), scores(84, 3), angles)}))
     assert "value 3 after the box is 0.7 in the mean" in made.problem
+    untrained = np.full((1, 84, 3), 0.5, np.float32)
+    assert not inspect(model(tmp_path, {"o": columns(boxes(84), untrained, angles)})).problem
 
 
 def test_what_follows_the_label_of_ordered_rows(tmp_path: Path) -> None:
