@@ -58,6 +58,7 @@ FIXED: Mapping[str, tuple[Any, ...]] = {
     "tracker_type": ("bytetrack",),
     "fuse_score": (True,),
     "mot20": (False,),
+    "instant_first_frame_activation": (True,),
 }
 """Parameters of theirs that have one value here."""
 ABSENT: Mapping[str, str] = {
@@ -259,7 +260,7 @@ def _known(name: str) -> str:
         raise InputError(f"{name}: edgevid's trackers have no setting of {ABSENT[name]}; leave it out")
     if name not in TUNING:
         raise InputError(
-            f"tracker setting: expected one of {', '.join(TUNING)}, got {name!r}"
+            f"tracker setting: expected one of {', '.join([*_DEFAULTS, *TUNING])}, got {name!r}"
             f"{did_you_mean(name, [*TUNING, *PEERS, *_DEFAULTS])}"
         )
     return name

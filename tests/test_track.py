@@ -257,7 +257,7 @@ def test_wrong_settings_and_times_are_refused_in_words(make: Any) -> None:
         make(track_high_thresh=3)
     with pytest.raises(InputError, match=r"lost_after_s: expected seconds of at least 0"):
         make(lost_after_s=-1)
-    with pytest.raises(InputError, match=r"expected one of match_thresh, .* got 'sped'"):
+    with pytest.raises(InputError, match=r"expected one of track_high_thresh, .* got 'sped'"):
         make(sped=1)
     for name in TUNING:
         make(**{name: 0})
@@ -384,9 +384,17 @@ def test_the_defaults_of_a_tracker(make: Any) -> None:
     assert late == [[], [2]]
 
 
-def test_a_list_in_the_place_of_detections_is_rejected() -> None:
-    with pytest.raises(InputError, match=r"tracker: expected Detections, .*, got \[0, 0, 4, 4\]"):
-        Tracker().update([[0, 0, 4, 4]], 0.0)  # type: ignore[arg-type]
+def test_a_list_of_rows_is_an_array_and_another_list_is_rejected() -> None:
+    assert Tracker().update([[0, 0, 4, 4, 0.9, 2]], 0.0).labels.tolist() == [2]
+    assert len(Tracker().update([], 0.0)) == 0
+    for wrong in ([0, 0, 4, 4], [[0, 0, 4]], [[0, 0, 4, "x"]], ([[0, 0, 4, 4]], [0.9], [2])):
+        with pytest.raises(InputError, match=r"tracker: expected Detections, .*, got "):
+            Tracker().update(wrong, 0.0)
+
+
+def test_scores_in_percent_or_labels_in_their_place_are_rejected() -> None:
+    with pytest.raises(InputError, match=r"scores from 0 to 1, got scores from 0\.9 to 90"):
+        Tracker().update([[0, 0, 4, 4, 90, 2], [0, 0, 4, 4, 0.9, 2]], 0.0)
 
 
 @pytest.mark.parametrize(

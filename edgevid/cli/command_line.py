@@ -42,6 +42,11 @@ COMMANDS = (
 """Subcommands in the order of the work: a camera, its model, its own training, the machine.
 
 Each is the module edgevid.cli.<name>, light to import: tools load inside."""
+HABITS = {
+    **dict.fromkeys(("predict", "track", "detect"), "run"),
+    "val": "compare", "benchmark": "bench", "version": "--version",
+}  # fmt: skip
+"""Commands of other programs, and ours."""
 SETTINGS: Any = {"help_option_names": ["-h", "--help"]}
 
 
@@ -52,7 +57,7 @@ def _print_version(requested: bool) -> None:
 
 
 Version = Annotated[
-    bool, Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    bool, Option("--version", "-V", callback=_print_version, is_eager=True, help="Show the version and exit.")
 ]
 Verbose = Annotated[bool, Option("-v", "--verbose", help="Show the log's debug messages too.")]
 Quiet = Annotated[bool, Option("-q", "--quiet", help="Show only results and errors.")]
@@ -113,7 +118,9 @@ class FullHelpGroup(_Named, typer.core.TyperGroup):
             return super().resolve_command(ctx, args)
         except Exception as error:
             message = getattr(error, "message", "")
-            if args and "No such command" in message and "mean" not in message:
+            if args and "No such command" in message and args[0] in HABITS:
+                error.message = f"No such command {args[0]!r}; use {HABITS[args[0]]!r}"  # type: ignore[attr-defined]
+            elif args and "No such command" in message and "mean" not in message:
                 hint = did_you_mean(args[0], self.commands)
                 error.message = message.rstrip(".") + hint  # type: ignore[attr-defined]
             raise

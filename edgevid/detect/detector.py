@@ -8,6 +8,7 @@ import shlex
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class Detector(Hinted):
             precision = "fp16"
         if recipe is None:
             recipe = model if isinstance(model, Recipe) else resolve_model(model)  # type: ignore[arg-type]
-            device = device if isinstance(device, str) else f"cuda:{device}"
+            device = f"cuda:{device}" if str(device).isdecimal() else str(device)
             model = load_engine(recipe, device=device, precision=precision, threads=threads)
         check_part(model, Engine, "an engine")
         self.engine: Engine = model  # type: ignore[assignment]
@@ -97,13 +98,14 @@ class Detector(Hinted):
         """`Detector(model, ...)`: of a name, a file, a recipe or its folder; None: the default."""
         return cls(model, **settings)
 
-    def __call__(self, image: Any, **settings: Any) -> Any:
+    def __call__(self, image: Any = None, *, source: Any = None, **settings: Any) -> Any:
         """The Detections of one image; a list of them for a list of images.
 
         An image is a Frame, a bare array as OpenCV reads it (BGR, BGRA or gray, uint8) or a PIL image.
-        `settings` hold for this call, as in `predict`.
+        `source` is another name of `image`; `settings` hold for this call, as in `predict`.
         """
-        if isinstance(image, (list, tuple, str, Path)):
+        image = source if image is None else image
+        if isinstance(image, (list, tuple, str, Path, Iterator)):
             return self.predict(image, **settings)
         return _hinted(self._with(settings).detect([as_frame(image)])[0])
 
@@ -112,9 +114,10 @@ class Detector(Hinted):
 
         `source` is a path, a folder or pattern, a video, a camera or address (see `open_video`), an image as
         above, or an iterable of these. `settings` hold for this call: score_threshold, nms_iou, classes,
-        max_detections, or Ultralytics' conf, iou, max_det. SourceError where nothing can be read.
+        max_detections, or Ultralytics' conf, iou, max_det. SourceError where nothing can be read; InputError
+        for a camera without `stream`, as it has no end. The address of an image is one, unless `stream`.
         """
-        found = self._with(settings)._stream(frames_of(source))
+        found = self._with(settings)._stream(frames_of(source, stream=stream))
         return found if stream else list(found)
 
     def _stream(self, frames: Iterator[Frame]) -> Iterator[Detections]:
@@ -134,15 +137,15 @@ class Detector(Hinted):
         *,
         score_threshold: float | None = None,
         nms_iou: float | None = None,
-        classes: Iterable[str | int] | None = None,
+        classes: Iterable[str | int] | int | None = None,
         max_detections: int | None = None,
     ) -> None:
         """Changes what is not None."""
         for name, value in (("score_threshold", score_threshold), ("nms_iou", nms_iou)):
             if value is None:
                 continue
-            if not 0 <= value <= 1:
-                raise InputError(f"{name}: expected 0 to 1, got {value}")
+            if not (isinstance(value, Real) and 0 <= value <= 1):
+                raise InputError(f"{name}: expected 0 to 1, got {value!r}")
             setattr(self, name, value)
         if classes is not None:
             self._kept_labels = _labels(self.recipe, classes)
@@ -300,13 +303,13 @@ def _hinted(found: Detections) -> Detections:
     return found
 
 
-def _labels(recipe: Recipe, classes: Iterable[str | int] | None) -> Array | None:
+def _labels(recipe: Recipe, classes: Iterable[str | int] | int | None) -> Array | None:
     """The labels of the classes to keep, None for all."""
     if classes is None:
         return None
     known = {name: label for label, name in enumerate(recipe.names)}
     labels = []
-    for one in [classes] if isinstance(classes, str) else classes:
+    for one in [classes] if isinstance(classes, (str, int)) else classes:
         if isinstance(one, str) and one not in known:
             raise InputError(
                 f"classes: {recipe.name} has no class {one!r}{did_you_mean(one, known) or '.'} "

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.errors import InputError, did_you_mean
+from edgevid.errors import InputError, did_you_mean, masked
 from edgevid.runtime.letterbox import InputSpec
 from edgevid.types import Frame, as_frame
-from edgevid.video.open import open_video
+from edgevid.video.open import is_live, open_video
 
 SETTINGS = ("score_threshold", "nms_iou", "classes", "max_detections")
 """Settings of a detector that may change from call to call."""
@@ -30,15 +30,28 @@ ABSENT: Mapping[str, str] = {
 """Arguments of Ultralytics' predict without a counterpart here, and what to write."""
 
 
-def frames_of(source: Any) -> Iterator[Frame]:
-    """The frames of an image, a path, a folder, a video, an address, or an iterable of these."""
+GIVE_UP_S = 10.0
+"""How long an address may take for its first frame, where there is no `stream`."""
+
+
+def frames_of(source: Any, *, stream: bool = True) -> Iterator[Frame]:
+    """The frames of an image, a path, a folder, a video, an address, or an iterable of these.
+
+    Without `stream` they must end: the address of an image gives one, a camera is an InputError.
+    """
     if isinstance(source, (str, Path, int)):
-        with open_video(source) as video:
-            yield from video
+        ends = not stream and is_live(str(source))
+        with open_video(source, **({"give_up_s": GIVE_UP_S} if ends else {})) as video:
+            for frame in video:
+                if ends and video.live and getattr(video, "codec", "") != "images":
+                    raise InputError(f"{masked(str(source))}: a camera has no end; pass stream=True")
+                yield frame
+                if ends and video.live:
+                    return
     elif isinstance(source, Iterable) and not isinstance(source, np.ndarray) and not hasattr(source, "numpy"):
         for one in source:
             yield from (
-                [as_frame(one)] if isinstance(one, int) else frames_of(one)
+                [as_frame(one)] if isinstance(one, int) else frames_of(one, stream=stream)
             )  # a number is no camera here
     else:
         yield as_frame(source)
@@ -64,8 +77,10 @@ def settings_of(given: Mapping[str, Any], spec: InputSpec) -> dict[str, Any]:
 
 def _check_size(size: Any, spec: InputSpec) -> None:
     """InputError where `imgsz`, a side or (height, width), is not the size of the model's input."""
-    if size not in (max(spec.width, spec.height), (spec.height, spec.width), [spec.height, spec.width]):
+    sides = np.ravel(size).tolist()
+    if sides not in ([max(spec.width, spec.height)], [spec.height, spec.width]):
+        text = "x".join(map(str, sides))
         raise InputError(
-            f"imgsz: an exported model has one size, here {spec.width}x{spec.height} (width x height), got "
-            f"{size}; leave it out, or export another size: `edgevid export model.pt --size {size}`"
+            f"imgsz: an exported model has one size, here {spec.height}x{spec.width} (height x width), got "
+            f"{text}; leave it out, or export another size: `edgevid export model.pt --size {text}`"
         )

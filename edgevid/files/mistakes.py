@@ -123,11 +123,11 @@ class _Place:
 
     def enter(self, key: str, *, last: bool) -> None:
         """Goes to a key of the table; one that a file does not have, and is not the last, tags a variant."""
-        if key in self.value or last:
-            self.parent, self.siblings = self.node, self.value
+        if last or key in self.value:
+            self.parent, self.siblings = self.node, {} if self.value is ABSENT else self.value
             inner = self.node.get("properties", {}).get(key, self.node.get("additionalProperties"))
             self.node = self._resolved(inner or {})
-            self.value = self.value.get(key, ABSENT)
+            self.value = self.siblings.get(key, ABSENT)
             self.name += f".{key}" if self.name else key
         elif "oneOf" in self.node:
             self.node = self._resolved({"$ref": self.node["discriminator"]["mapping"][key]})

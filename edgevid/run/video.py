@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +36,12 @@ class _Callback:
 
 
 def process(
-    source: Any,
+    source: Any = None,
     target: str | Path | None = None,
     callback: Callback | None = None,
     *,
+    source_path: Any = None,
+    target_path: str | Path | None = None,
     pipeline: Any = None,
     sinks: Iterable[AnySink] = (),
     max_frames: int | None = None,
@@ -48,8 +52,13 @@ def process(
     `callback(image, result)` draws on `image`, (H, W, 3) BGR, and returns it; without one edgevid's Overlay
     draws. `result.frame_index` is the index that supervision's callback gets. `pipeline`: a Pipeline, or what
     `Pipeline(detector)` takes: a model's name or file, a Detector, a function; None: the default model.
-    `on_event` is called with each event when it is found.
+    `on_event` is called with each event when it is found. `source_path` and `target_path` are supervision's
+    names. An existing `target` is replaced; InputError where it is the source.
     """
+    source, target = source if source_path is None else source_path, target or target_path
+    with suppress(OSError, TypeError):  # one of them is no file
+        if os.path.samefile(source, target):  # type: ignore[arg-type]
+            raise InputError(f"process: {target} is the source, too; give the target another name")
     runs: PipelineLike = pipeline if hasattr(pipeline, "process") else Pipeline(pipeline)
     outputs = [as_sink(sink) for sink in sinks]
     with open_video(source) as video:

@@ -50,7 +50,8 @@ def parse_device(device: str) -> tuple[DeviceKind, int]:
     if kind in PROVIDERS and number in ("", "cpu", "gpu", "npu"):
         return "provider", 0
     known = ["auto", "cpu", "cuda:0", *PROVIDERS]
+    near = "; did you mean 'cuda:0'?" if device.lower() == "gpu" else did_you_mean(device, known)
     raise InputError(
         f"device: expected 'auto', 'cpu', 'cuda:0' or one of {', '.join(PROVIDERS)} (such as 'openvino:npu' "
-        f"for its hardware), or http://HOST:8000/v2/models/NAME, got {device!r}{did_you_mean(device, known)}"
+        f"for its hardware), or http://HOST:8000/v2/models/NAME, got {device!r}{near}"
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from edgevid.errors import FieldError, FileFormatError, InputError, SourceError
+from edgevid.errors import FieldError, FileFormatError, SourceError
 from edgevid.files.atomic import write_atomic
 from edgevid.files.environment import expanded
 from edgevid.files.fields import Count, Positive, Share
@@ -106,7 +106,7 @@ class Site:
 def _check_ground(zones: tuple[Zone, ...], lines: tuple[Line, ...], calibration: Path | None) -> None:
     shapes: list[Zone | Line] = [*zones, *lines]
     if calibration is None and any(shape.ground for shape in shapes):
-        raise InputError("zones and lines in meters need a calibrated camera: give [camera] calibration")
+        raise FieldError("site", "camera.calibration", "a calibration, which zones and lines in meters need")
 
 
 Detect: Any = pick(Site, "Detect", ("model", "score", "classes", "device", "precision"))
@@ -138,6 +138,9 @@ class SiteFile(Top):  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         _check_ground(self.zone, self.line, self.camera.calibration)
+        tasks = [one.task for one in self.recognize]
+        if twice := sorted({task for task in tasks if tasks.count(task) > 1}):
+            raise FieldError("site", "recognize", "another task in each", twice)
         names = [one.name for one in self.zone] + [one.name for one in self.line]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise FieldError(

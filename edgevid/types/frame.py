@@ -134,9 +134,11 @@ def _rgb_of(image: Array) -> U8:
     check_type(image, np.ndarray, "image", expected.removeprefix("image: expected "))
     got = f"{image.dtype} {image.shape}"
     if image.dtype != np.uint8:
-        factor = "(255 * image)" if image.dtype.kind == "f" else "(image // 257)"
-        remedy = f"; where its values are full range, pass {factor}.astype(np.uint8)"
-        raise InputError(f"{expected}, got {got}{remedy if image.dtype.kind in 'fu' else ''}")
+        kind = image.dtype.kind
+        eight_bit = kind == "i" or (kind == "f" and image.max(initial=0) > 1)
+        value = "image" if eight_bit else "(image // 257)" if kind == "u" else "(255 * image)"
+        remedy = f"; where its values are full range, pass {value}.astype(np.uint8)"
+        raise InputError(f"{expected}, got {got}{remedy if kind in 'fuib' else ''}")
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[..., 0]
     if image.ndim == 2:

@@ -40,6 +40,10 @@ HABITS: Mapping[str, Mapping[str, str]] = {
         "id": "use Tracker().update(detections, time).ids",
         **dict.fromkeys(("with_nms", "with_nmm"), "duplicates are suppressed: Detector(nms_iou=0.5)"),
         **dict.fromkeys(("plot", "show", "save"), _DRAW),
+        **dict.fromkeys(
+            ("to_df", "to_dicts", "to_pandas", "to_polars", "to_json", "tojson", "summary"),
+            "use [row._asdict() for row in detections], or a Pipeline's result.to_dicts() or to_pandas()",
+        ),
     },
     "Tracks": {"id": "use ids or tracker_id", "conf": "use scores", "cls": "use labels"},
     "Boxes": {
@@ -56,7 +60,10 @@ HABITS: Mapping[str, Mapping[str, str]] = {
         "val": "use `edgevid compare`",
         "export": _EXPORT,
         **dict.fromkeys(("to", "cuda", "half", "cpu"), "use Detector(model, device=..., precision=...)"),
-        **dict.fromkeys(("fuse", "eval"), "nothing to do: an exported model is ready to run"),
+        "task": "use detector.recipe.task",
+        "device": "use detector.engine",
+        "info": "use `edgevid inspect`",
+        **dict.fromkeys(("fuse", "eval", "warmup"), "nothing to do: an exported model is ready to run"),
     },
     "ByteTracker": {
         "update_with_tensors": "use update(Detections.of(boxes=..., scores=..., labels=...), time)",
@@ -65,6 +72,15 @@ HABITS: Mapping[str, Mapping[str, str]] = {
     "Pipeline": {
         **dict.fromkeys(("track", "predict"), _RUN.replace("Pipeline(detector)", "pipeline")),
         **dict.fromkeys(("start", "join"), "use edgevid.run.run(pipeline, open_video(source), sinks)"),
+    },
+    "SourceBase": {
+        **dict.fromkeys(
+            ("read", "grab", "retrieve"), "write `for frame in open_video(source)`, and frame.bgr"
+        ),
+        "isOpened": "open_video raises SourceError where nothing can be read",
+        "release": "use close(), or `with open_video(source) as video`",
+        **dict.fromkeys(("get", "set", "width", "height", "resolution_wh"), "use size, fps and frame_count"),
+        "total_frames": "use frame_count",
     },
     "Frame": dict.fromkeys(("shape", "dtype", "copy", "astype", "tobytes"), _ARRAY),
     "edgevid": {

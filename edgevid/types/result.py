@@ -182,7 +182,7 @@ def _data(
     rows: Sequence[Mapping[str, Any]], names: Sequence[str], tasks: Mapping[str, Any] | None = None
 ) -> dict[str, Array]:
     """Each named column of `flat_rows` as an array: text with "", numbers with NaN where there is none."""
-    made = {}
+    made: dict[str, Array] = {}
     for name in names:
         kind = _kind(name, tasks or ())
         blank = "" if kind is str else math.nan

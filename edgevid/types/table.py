@@ -153,6 +153,14 @@ class Table(Hinted):
         """
         made: dict[str, Any] = {cls.ALIASES.get(name, name): value for name, value in columns.items()}
         _check_names(cls, made)
+        if len(made) < len(columns):
+            raise InputError(
+                f"{cls.__name__}: a column is given by two names; leave one out: {', '.join(columns)}"
+            )
+        fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+        if missing := [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in made]:
+            got = ", ".join(columns) or "none"
+            raise InputError(f"{cls.__name__}: expected columns {', '.join(missing)} too, got only {got}")
         for name, dtype, tail, _ in _columns(cls):
             if made.get(name) is not None:
                 array = np.asarray(made[name], dtype)
@@ -186,6 +194,12 @@ class Table(Hinted):
 
     def __getitem__(self: T, rows: Any) -> T:
         """The same type with the rows of a boolean mask, an index array or a slice."""
+        if isinstance(rows, str):
+            names = ", ".join(column.name for column in _columns(type(self)))
+            raise InputError(
+                f"{type(self).__name__}[{rows!r}]: a mask, slice or index array selects rows; the columns "
+                f"are attributes: {names}"
+            )
         if isinstance(rows, (int, np.integer)):
             rows = slice(rows, rows + 1 or None)
         picked = {name: getattr(self, name)[rows] for name, *_ in _columns(type(self))}

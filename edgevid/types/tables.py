@@ -266,8 +266,8 @@ class Speeds(Table):
 def as_detections(found: Any, owner: str) -> Detections:
     """What a detector of another library gives, as Detections.
 
-    Takes Detections (itself), supervision.Detections, Ultralytics' Results, an (N, 4 to 6) array or list of x1,
-    y1, x2, y2, score and label, and a list of one of these. InputError names `owner` for anything else.
+    Takes Detections (itself), supervision.Detections, Ultralytics' Results, an (N, 4 to 6) array or list of
+    x1, y1, x2, y2, score and label, and a list of one of these. InputError names `owner` for anything else.
     """
     if isinstance(found, (list, tuple)):
         if all(isinstance(row, (list, tuple)) or getattr(row, "ndim", 0) == 1 for row in found):

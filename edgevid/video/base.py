@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from edgevid.types.closing import Closing
+from edgevid.types.peers import Hinted
 
 
-class SourceBase(Closing):
+class SourceBase(Closing, Hinted):
     """The counters of a source; subclasses fill them and yield frames."""
 
     live = False

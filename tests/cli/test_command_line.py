@@ -88,7 +88,7 @@ def test_habits_of_other_programs_do_the_same(
     assert status("run", street_clip, "--output", seen, "--overwrite", *words) == 0
     capsys.readouterr()
     assert status("run", street_clip, "--imgsz", 1280, *MODEL) == 2
-    assert re.search(r"one size, here 448x256 .* got 1280", " ".join(capsys.readouterr().err.split()))
+    assert re.search(r"one size, here 256x448 .* got 1280", " ".join(capsys.readouterr().err.split()))
 
 
 def program(*arguments: object, **options: Any) -> subprocess.Popen[str]:
@@ -166,3 +166,12 @@ def test_a_signal_while_the_program_starts_ends_it_without_a_traceback(
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 128 + number
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("track", "run"), ("predict", "run"), ("version", "--version")])
+def test_a_command_of_another_program_is_answered_with_ours(
+    theirs: str, ours: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([theirs, "clip.mp4"])
+    assert f"No such command '{theirs}'; use '{ours}'" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from edgevid.errors import InputError
 from edgevid.runtime.letterbox import InputSpec
 from edgevid.runtime.recipe import Decode
 from edgevid.types import Frame
+from edgevid.video.images import ArraySource
 
 BLUE = np.zeros((8, 8, 3), np.uint8)
 BLUE[..., 0] = 200  # as OpenCV has it
@@ -71,7 +72,7 @@ def test_the_size_of_the_model_itself_is_taken(size: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"imgsz": 640}, r"one size, here 64x32 \(width x height\), got 640"),
+        ({"imgsz": 640}, r"one size, here 32x64 \(height x width\), got 640"),
         ({"save": True}, r"save: not a setting of one call; edgevid\.process"),
         ({"device": 0}, r"device: not a setting of one call; state it once: Detector\(model, device="),
         ({"score_treshold": 0.5}, r"did you mean 'score_threshold'"),
@@ -80,3 +81,34 @@ def test_the_size_of_the_model_itself_is_taken(size: Any) -> None:
 def test_settings_that_cannot_change_in_a_call_are_answered(given: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         settings_of(given, InputSpec(64, 32))
+
+
+def test_settings_of_other_types_are_answered_in_words() -> None:
+    rows = anchors([8, 8, 8, 8, 0.9, 0.1], [24, 24, 8, 8, 0.3, 0.1], [16, 8, 8, 8, 0.1, 0.6])
+    detector = Detector(engine({"o": rows}), recipe(Decode("yolo", layout="rows", nms_iou=0.5)))
+    assert detector(source=BLUE, classes=0).labels.tolist() == [0, 0]
+    assert len(detector(one for one in (BLUE, BLUE))) == 2
+    assert len(detector(BLUE, imgsz=np.array([32, 32]))) == len(detector(BLUE))
+    with pytest.raises(InputError, match=r"score_threshold: expected 0 to 1, got '0\.5'"):
+        detector(BLUE, conf="0.5")
+    with pytest.raises(InputError, match=r"got 32x64; .* --size 32x64"):
+        detector(BLUE, imgsz=(32, 64))
+
+
+def test_the_address_of_an_image_is_one_image_and_a_camera_needs_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Camera(ArraySource):
+        live, codec = True, "images"
+
+        def __init__(self, uri: str, give_up_s: float | None = None) -> None:
+            super().__init__([BLUE] * 3)
+            assert give_up_s in (None, 10)
+
+    monkeypatch.setattr("edgevid.detect.predict.open_video", Camera)
+    assert len(list(frames_of("http://gate/now.jpg", stream=False))) == 1
+    assert len(list(frames_of(["http://gate/now.jpg"] * 2, stream=False))) == 2
+    assert len(list(frames_of("http://gate/now.jpg", stream=True))) == 3
+    Camera.codec = "h264"
+    with pytest.raises(InputError, match=r"rtsp://\*\*\*:\*\*\*@gate: a camera has no end; pass stream=True"):
+        list(frames_of("rtsp://me:pw@gate", stream=False))

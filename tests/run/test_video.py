@@ -61,3 +61,14 @@ def test_without_a_callback_the_overlay_draws(tmp_path: Path) -> None:
     pytest.importorskip("cv2")
     process(GRAY, tmp_path / "out.mp4", pipeline=box)
     assert int(list(open_video(tmp_path / "out.mp4"))[-1].image.max()) > 120
+
+
+def test_the_source_is_not_overwritten_and_the_names_of_supervision_are_taken(tmp_path: Path) -> None:
+    first, link = tmp_path / "out.mp4", tmp_path / "link.mp4"
+    process(GRAY, first, pipeline=box)
+    link.symlink_to(first)
+    before = first.read_bytes()
+    with pytest.raises(InputError, match=r"link\.mp4 is the source, too"):
+        process(source_path=str(first), target_path=link, pipeline=box)
+    assert first.read_bytes() == before
+    assert process(source_path=first, target_path=tmp_path / "two.mp4", pipeline=box).frames == 6

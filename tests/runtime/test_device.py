@@ -25,5 +25,6 @@ def test_other_words_are_rejected(device: str) -> None:
 
 
 def test_a_misspelled_word_is_named_as_it_was_meant() -> None:
-    with pytest.raises(InputError, match="did you mean 'openvino'"):
-        parse_device("open-vino")
+    for word, meant in (("open-vino", "openvino"), ("gpu", "cuda:0")):
+        with pytest.raises(InputError, match=f"did you mean '{meant}'"):
+            parse_device(word)

@@ -88,8 +88,8 @@ def test_each_mistake_names_its_key(tmp_path: Path, old: str, new: str, key: str
         (
             "[10, 0], [10, 10]]",
             "[10, 0]]",
-            "zone 1.points: expected at least 3 corners of a polygon that does not cross itself, "
-            "got [(0.0, 0.0), (10.0, 0.0)]",
+            "zone 1.points: expected at least 3 points [[x, y], ...], each at most 1e+06 from 0, "
+            "got [[0, 0], [10, 0]]",
         ),
         (
             "end = [10, 5]",
@@ -171,7 +171,7 @@ def test_the_speed_limits_of_a_policy_hold(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[[zone]]\nname = 'z'\npoints = true", "zone 1.points: expected points"),
+        ("[[zone]]\nname = 'z'\npoints = true", "zone 1.points: expected at least 3 points"),
         ("[[zone]]\nname = 'z'\npoints = [[0, 0], [1e9, 0], [9, 9]]", "each at most 1e\\+06"),
         ("[[zone]]\nname = 'z'\npoints = [[0, 0], [nan, 0], [9, 9]]", "each at most 1e\\+06"),
         (f"[camera]\nsize = [{'9' * 400}, 1]", "more than 64 bits"),
@@ -281,3 +281,19 @@ def test_an_edit_keeps_comments_mode_and_the_symbolic_link(tmp_path: Path) -> No
     assert path.is_symlink()
     assert path.read_text() == text.replace("dwell_s = 30", "dwell_s = 45.0")
     assert (tmp_path / "real.toml").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_task_that_two_recognizers_have_is_a_mistake(tmp_path: Path) -> None:
+    path = site_file(tmp_path, '[[recognize]]\nmodel = "a"\n[[recognize]]\nmodel = "b"\n')
+    with pytest.raises(FileFormatError, match=r"recognize: expected another task in each, got \['action'\]"):
+        read_site(path)
+
+
+def test_zones_in_meters_name_the_calibration_that_is_missing(tmp_path: Path) -> None:
+    path = site_file(tmp_path, '[[zone]]\nname = "a"\nground = true\npoints = [[0, 0], [9, 0], [9, 9]]\n')
+    expected = (
+        "camera.calibration: expected a calibration, which zones and lines in meters need, it is missing"
+    )
+    with pytest.raises(FileFormatError) as caught:
+        read_site(path)
+    assert str(caught.value) == f"{path}: {expected}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -94,3 +96,17 @@ def test_a_pil_image_is_rgb_in_every_mode() -> None:
 def test_what_is_no_image_is_rejected_with_the_next_step(image: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         as_frame(image)
+
+
+@pytest.mark.parametrize(
+    ("image", "remedy"),
+    [
+        (np.full((4, 4, 3), 0.5), r"\(255 \* image\)\.astype"),
+        (np.full((4, 4, 3), 90.0), r"pass image\.astype"),
+        (np.full((4, 4, 3), 90), r"pass image\.astype"),
+        (np.full((4, 4, 3), 900, np.uint16), r"\(image // 257\)\.astype"),
+    ],
+)
+def test_the_remedy_for_another_dtype_fits_its_values(image: np.ndarray[Any, Any], remedy: str) -> None:
+    with pytest.raises(InputError, match=remedy):
+        Frame.from_bgr(image)

@@ -13,6 +13,7 @@ import edgevid
 from edgevid.errors import EdgevidError, InputError
 from edgevid.types import Detections
 from edgevid.types.peers import HABITS, Boxes
+from edgevid.video.live import LiveSource
 
 
 def test_a_habit_is_answered_as_attribute_error_and_as_error_of_edgevid() -> None:
@@ -45,7 +46,7 @@ def test_the_habits_of_the_package_name_what_to_use() -> None:
 
 def test_no_habit_hides_an_attribute_that_is_there() -> None:
     for owner, habits in HABITS.items():
-        kinds = {"edgevid": edgevid, "Boxes": Boxes, "_Boxed": Detections}
+        kinds = {"edgevid": edgevid, "Boxes": Boxes, "_Boxed": Detections, "SourceBase": LiveSource}
         assert not set(habits) & set(dir(kinds.get(owner) or getattr(edgevid, owner))), owner
 
 

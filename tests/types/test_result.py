@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from types import SimpleNamespace
 
@@ -137,6 +138,17 @@ def test_pandas_has_the_columns_of_the_rows() -> None:
     frame = result.to_pandas()
     assert list(frame.columns) == list(result.to_dicts()[0])
     assert frame["speed_mps"].isna().tolist() == [False, True]
+
+
+def test_columns_keep_their_types_in_frames_without_values() -> None:
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    result = sample_result()[1]
+    other = dataclasses.replace(result, speeds=SpeedReport(), tracks=result.tracks[:0])
+    for frame in (result.to_pandas(), other.to_pandas()):
+        kinds = [frame[name].dtype.kind for name in ("tracker_id", "speed_mps", "confidence", "detected")]
+        assert kinds == ["i", "f", "f", "b"]
+    assert polars.concat([result.to_polars(), other.to_polars()])["speed_mps"].to_list() == [10, None]
+    assert pandas.concat([result.to_pandas(), other.to_pandas()])["speed_mps"].mean() == 10
 
 
 def test_a_result_is_that_of_one_frame() -> None:

@@ -112,3 +112,13 @@ def test_optional_columns_are_checked_like_the_others() -> None:
         Detections(boxes, scores, labels, keypoints=np.zeros((3, 17, 2), np.float32))
     copy = pickle.loads(pickle.dumps(rotated))
     assert copy.rotated.tolist() == rotated.rotated.tolist()
+
+
+def test_columns_given_twice_or_not_at_all_and_names_in_brackets_are_answered() -> None:
+    box = [[0, 0, 4, 4]]
+    with pytest.raises(InputError, match="given by two names; leave one out: xyxy, boxes"):
+        Detections.of(xyxy=box, boxes=box, scores=[1], labels=[0])
+    with pytest.raises(InputError, match="expected columns scores, labels too, got only xyxy"):
+        Detections.of(xyxy=box)
+    with pytest.raises(InputError, match=r"Detections\['class_name'\]: a mask.*attributes: boxes, scores"):
+        Detections.empty()["class_name"]

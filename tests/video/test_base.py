@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from video_clips import write_clip
 
+from edgevid.errors import EdgevidError
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.types import Frame
 from edgevid.video.base import SourceBase
@@ -56,3 +57,10 @@ def test_a_live_source_says_that_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     with LiveSource("rtsp://nowhere") as source:
         assert source.live
         assert counters(source) == (0, 0, 0)
+
+
+def test_the_habits_of_opencv_are_answered(tmp_path: Path) -> None:
+    with FileSource(write_clip(tmp_path / "clip.mp4", [0.0])) as video:
+        for name, hint in (("read", "for frame in open_video"), ("release", "close"), ("width", "use size")):
+            with pytest.raises(EdgevidError, match=f"FileSource has no attribute '{name}': .*{hint}"):
+                getattr(video, name)
