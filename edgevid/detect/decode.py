@@ -13,6 +13,8 @@ from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.recipe import DecoderKind, DetectorRecipe
 from edgevid.types import Array
 
+Shape = tuple["int | str", ...]
+"""Sizes of a tensor; a text names one that may be any."""
 Candidates = tuple[Array, Array, Array]
 """(N, 4) boxes x1, y1, x2, y2 in pixels of the model's input, (N,) scores, (N,) labels."""
 
@@ -24,8 +26,8 @@ class Decoder:
         """ModelError, with what the recipe expects and what the model has, where the outputs do not fit."""
         self.recipe, self.how, self.size = recipe, recipe.decode, recipe.input
         self.outputs, self._classes = _chosen(recipe, outputs), len(recipe.names)
-        self._read, check = _DECODERS[self.how.kind]
-        check(self)
+        self._read = _DECODERS[self.how.kind]
+        self._check()
 
     def __call__(self, outputs: Mapping[str, Array], row: int, score_threshold: float) -> Candidates:
         """Candidates above `score_threshold` of image `row` of the batch."""
@@ -154,98 +156,64 @@ class Decoder:
         size = np.array([self.size.width, self.size.height] * 2, np.float32)
         return found[0] * size, found[1], found[2]
 
-    def _mismatch(self, expected: str) -> ModelError:
-        got = "; ".join(str(spec) for spec in self.outputs)
-        return ModelError(
-            f"{self.recipe.name}: decoder {self.how.kind!r} with {self._classes} class names: expected "
-            f"{expected}, got {got}. `edgevid inspect` shows which decoder fits."
-        )
-
-    def _check_yolo(self) -> None:
-        values = 4 + int(self.how.objectness) + self._classes + self.how.extra
-        axis = 1 if self.how.layout == "columns" else 2
-        if not _fits(self.outputs[0], {axis: values}, 3):
-            expected = f"({values}, N)" if axis == 1 else f"(N, {values})"
-            raise self._mismatch(f"one output (batch, {expected[1:]}")
-        self._check_extra()
-
-    def _check_yolox(self) -> None:
-        cells = sum((self.size.width // s) * (self.size.height // s) for s in self.how.strides)
-        if not _fits(self.outputs[0], {1: cells, 2: 5 + self._classes}, 3):
-            raise self._mismatch(f"one output (batch, {cells}, {5 + self._classes})")
-
-    def _check_dfl(self) -> None:
-        levels = [self._grid(s)[1] for s in self.how.strides]
+    def _check(self) -> None:
+        """ModelError where the outputs have other shapes; angles survive no stretching."""
+        expected, bins = self._shapes(), [self.outputs[-1].shape[-1]] * (self.how.kind == "dfl")
         if len(self.outputs) == 1:
-            (output,) = self.outputs
-            rest = output.shape[-1] - self._classes
-            if not _fits(output, {1: sum(levels)}, 3) or rest < 8 or rest % 4:
-                raise self._mismatch(f"one output (batch, {sum(levels)}, {self._classes} + 4 * bins)")
-            return
-        for k, cells in enumerate(levels):
-            scores, distances = self.outputs[k], self.outputs[len(levels) + k]
-            bins = distances.shape[-1]
-            if (
-                not (_fits(scores, {1: cells, 2: self._classes}, 3) and _fits(distances, {1: cells}, 3))
-                or bins % 4
-            ):
-                raise self._mismatch(
-                    f"scores (batch, {cells}, {self._classes}) and distances (batch, {cells}, 4 * bins) "
-                    f"for stride {self.how.strides[k]}"
-                )
-
-    def _check_fastestdet(self) -> None:
-        if not _fits(self.outputs[0], {1: 5 + self._classes}, 4):
-            raise self._mismatch(f"one output (batch, {5 + self._classes}, rows, columns)")
-
-    def _check_end_to_end(self) -> None:
-        values = 6 + self.how.extra
-        if not _fits(self.outputs[0], {2: values}, 3):
-            raise self._mismatch(f"one output (batch, N, {values})")
-        self._check_extra()
-
-    def _check_extra(self) -> None:
-        """What follows the classes: prototypes for masks; angles survive no stretching."""
-        if self.how.masks and not _fits(self.outputs[1], {1: self.how.masks}, 4):
-            raise self._mismatch(f"a second output (batch, {self.how.masks}, rows, columns)")
+            bins = [n - self._classes for n in bins]
+        if not all(map(_fits, self.outputs, expected)) or any(n < 8 or n % 4 for n in bins):
+            shapes = " and ".join(f"({', '.join(map(str, shape))})" for shape in expected)
+            raise ModelError(
+                f"{self.recipe.name}: decoder {self.how.kind!r} with {self._classes} class names: expected "
+                f"outputs {shapes}, got {'; '.join(map(str, self.outputs))}. `edgevid inspect` shows which "
+                "decoder fits."
+            )
         if self.how.rotated and self.size.resize != "letterbox":
             raise InputError(
                 f"{self.recipe.name}: rotated boxes need resize = 'letterbox', got {self.size.resize!r}"
             )
 
-    def _check_batch_rows(self) -> None:
-        if not _fits(self.outputs[0], {1: 7}, 2):
-            raise self._mismatch("one output (rows, 7) of image, x1, y1, x2, y2, label, score")
+    def _shapes(self) -> Sequence[Shape]:
+        """The shape of each output in the decoder's order."""
+        how, classes = self.how, self._classes
+        masks: Sequence[Shape] = [("batch", how.masks, "rows", "columns")] * bool(how.masks)
+        levels = [self._grid(stride)[1] for stride in how.strides]
+        single = len(self.outputs) == 1
+        values = 4 + int(how.objectness) + classes + how.extra
+        shapes: Mapping[str, Sequence[Shape]] = {
+            "yolo": [("batch", values, "N") if how.layout == "columns" else ("batch", "N", values), *masks],
+            "yolox": [("batch", sum(levels), 5 + classes)],
+            "dfl": [("batch", sum(levels), f"{classes} + 4 * bins")]
+            if single
+            else [("batch", n, last) for last in (classes, "4 * bins") for n in levels],
+            "fastestdet": [("batch", 5 + classes, "rows", "columns")],
+            "end-to-end": [("batch", "N", 6 + how.extra), *masks],
+            "batch-rows": [("rows", 7)],
+            "boxes-scores": [("batch", "N", 4), ("batch", "N", classes)],
+            "boxes-scores-labels": [("batch", "N", 4), ("batch", "N"), ("batch", "N")],
+        }
+        return shapes[how.kind]
 
-    def _check_boxes_scores(self) -> None:
-        if not (_fits(self.outputs[0], {2: 4}, 3) and _fits(self.outputs[1], {2: self._classes}, 3)):
-            raise self._mismatch(f"boxes (batch, N, 4) and scores (batch, N, {self._classes})")
 
-    def _check_boxes_scores_labels(self) -> None:
-        boxes, scores, labels = self.outputs
-        if not (_fits(boxes, {2: 4}, 3) and _fits(scores, {}, 2) and _fits(labels, {}, 2)):
-            raise self._mismatch("boxes (batch, N, 4), scores (batch, N) and labels (batch, N)")
-
-
-_DECODERS: Mapping[
-    DecoderKind, tuple[Callable[[Decoder, list[Array], float], Candidates], Callable[[Decoder], None]]
-] = {
-    "yolo": (Decoder._yolo, Decoder._check_yolo),
-    "yolox": (Decoder._yolox, Decoder._check_yolox),
-    "dfl": (Decoder._dfl, Decoder._check_dfl),
-    "fastestdet": (Decoder._fastestdet, Decoder._check_fastestdet),
-    "end-to-end": (Decoder._end_to_end, Decoder._check_end_to_end),
-    "batch-rows": (Decoder._batch_rows, Decoder._check_batch_rows),
-    "boxes-scores": (Decoder._boxes_scores, Decoder._check_boxes_scores),
-    "boxes-scores-labels": (Decoder._boxes_scores_labels, Decoder._check_boxes_scores_labels),
+_DECODERS: Mapping[DecoderKind, Callable[[Decoder, list[Array], float], Candidates]] = {
+    "yolo": Decoder._yolo,
+    "yolox": Decoder._yolox,
+    "dfl": Decoder._dfl,
+    "fastestdet": Decoder._fastestdet,
+    "end-to-end": Decoder._end_to_end,
+    "batch-rows": Decoder._batch_rows,
+    "boxes-scores": Decoder._boxes_scores,
+    "boxes-scores-labels": Decoder._boxes_scores_labels,
 }
-"""How each kind reads its outputs and checks them. A new decoder is a row here and in DECODE_KEYS of
+"""How each kind reads its outputs. A new decoder is a row here, in `_shapes` and in DECODE_KEYS of
 runtime/recipe.py; models/identify.py recognizes its outputs."""
 
 
-def _fits(spec: TensorSpec, sizes: Mapping[int, int], rank: int) -> bool:
-    """Whether the tensor has this rank and these sizes, an open size fitting all."""
-    return len(spec.shape) == rank and all(spec.shape[axis] in (-1, n) for axis, n in sizes.items())
+def _fits(spec: TensorSpec, shape: Shape) -> bool:
+    """Whether the tensor has this shape; texts and open sizes fit all."""
+    return len(spec.shape) == len(shape) and all(
+        got == -1 or isinstance(n, str) or got == n for got, n in zip(spec.shape, shape, strict=True)
+    )
 
 
 def _chosen(recipe: DetectorRecipe, outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
