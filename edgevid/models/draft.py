@@ -10,7 +10,8 @@ from typing import Any, get_args
 import numpy as np
 
 from edgevid.errors import EdgevidError, ModelError
-from edgevid.models.identify import DecoderGuess, identify
+from edgevid.models.identify import identify
+from edgevid.models.metadata import DecoderGuess
 from edgevid.models.signature import ModelSignature, read_signature
 from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.letterbox import InputDtype, InputSpec

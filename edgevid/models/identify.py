@@ -8,46 +8,31 @@ would give wrong boxes without a word is a ModelError instead.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from edgevid.errors import ModelError
 from edgevid.models.evidence import corrected, either, looks_end_to_end
-from edgevid.models.metadata import ULTRALYTICS, by_metadata
+from edgevid.models.metadata import (
+    ASSUMED,
+    FEW_ROWS,
+    LETTERBOX,
+    STRETCH,
+    STRIDES,
+    ULTRALYTICS,
+    DecoderGuess,
+    by_metadata,
+)
 from edgevid.models.signature import ModelSignature
 from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.recipe import Decode
 
-_FEW_ROWS = 1000
-"""More rows than this are anchors; a model that suppresses duplicates itself gives fewer."""
-_STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32))
-"""Strides of the heads of YOLO models: the usual one, with P6, with P2."""
-
-
-@dataclass(frozen=True, slots=True)
-class DecoderGuess:
-    """A decoder that fits, with the preprocessing that its family uses."""
-
-    decode: Decode
-    outputs: tuple[str, ...]
-    classes: int
-    """Number of classes; 0 where the model does not tell."""
-    family: str
-    """The models that export this way."""
-    preprocessing: Mapping[str, Any]
-    """Fields of InputSpec other than the size."""
-    notes: tuple[str, ...] = ()
-
-
-_RGB_255 = {"color": "RGB", "resize": "letterbox"}
 _IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
 _PICODET = {"color": "RGB", "resize": "stretch", **_IMAGENET}
 _NANODET = {"color": "BGR", "resize": "stretch", **{key: rgb[::-1] for key, rgb in _IMAGENET.items()}}
 _YOLOX = {"color": "BGR", "resize": "letterbox", "anchor": "top-left", "std": (1.0, 1.0, 1.0)}
-_DETR = {"color": "RGB", "resize": "stretch"}
-_ASSUMED = "color order, mean and resize are those usual for this family: check them on an image"
 
 
 def identify(model: ModelSignature) -> DecoderGuess | None:
@@ -57,23 +42,16 @@ def identify(model: ModelSignature) -> DecoderGuess | None:
     fit, and where a trial run shows that the only one would read nonsense.
     """
     model = _without_raw_heads(model)
-    guess: DecoderGuess | None
-    if stated := by_metadata(model):
-        preprocessing, notes = _DETR if stated.stretch else _RGB_255, (ULTRALYTICS,)
-        guess = DecoderGuess(
-            stated.decode, stated.outputs, len(model.names), stated.family, preprocessing, notes
-        )
-    elif model.ultralytics and model.task == "classify":
-        return None
-    else:
-        guess = next(filter(None, (matcher(model) for matcher in _MATCHERS)), None)
-    if guess is None:
+    stated = by_metadata(model)
+    guess = stated or next(filter(None, (matcher(model) for matcher in _MATCHERS)), None)
+    if guess is None or (model.ultralytics and model.task == "classify"):
         return None
     decode, note = corrected(model, guess.decode, guess.outputs, stated=stated is not None)
     detr = decode.kind == "end-to-end" and decode.normalized and not decode.xyxy
+    notes = [ULTRALYTICS if n == ASSUMED and model.ultralytics else n for n in guess.notes]
     return replace(
-        guess, decode=decode, preprocessing=_DETR if detr else guess.preprocessing,
-        notes=(*guess.notes, note) if note else guess.notes,
+        guess, decode=decode, preprocessing=STRETCH if detr else guess.preprocessing,
+        notes=(*notes, note) if note else tuple(notes),
     )  # fmt: skip
 
 
@@ -89,11 +67,11 @@ def _without_raw_heads(model: ModelSignature) -> ModelSignature:
 def _named_outputs(model: ModelSignature) -> DecoderGuess | None:
     """Boxes, scores and labels after the exporter's own post-processing, recognized by their names."""
     by_name = {o.name: o for o in model.outputs}
-    detr = ("boxes", "scores", "labels"), "RT-DETR, D-FINE or DEIM, official export", _DETR
-    nms = ("det_boxes", "det_scores", "det_classes"), "an export with TensorRT's EfficientNMS", _RGB_255
+    detr = ("boxes", "scores", "labels"), "RT-DETR, D-FINE or DEIM, official export", STRETCH
+    nms = ("det_boxes", "det_scores", "det_classes"), "an export with TensorRT's EfficientNMS", LETTERBOX
     for outputs, family, preprocessing in (detr, nms):
         if set(outputs) <= set(by_name) and len(by_name[outputs[0]].shape) == 3:
-            decode, notes = Decode("boxes-scores-labels"), (_ASSUMED,)
+            decode, notes = Decode("boxes-scores-labels"), (ASSUMED,)
             return DecoderGuess(decode, outputs, len(model.names), family, preprocessing, notes)
     return None
 
@@ -105,15 +83,15 @@ def _two_outputs(model: ModelSignature) -> DecoderGuess | None:
     if len(boxes) != 1 or len(scores) != 1 or boxes[0].shape[1] != scores[0].shape[1]:
         return None
     names, classes = (boxes[0].name, scores[0].name), scores[0].shape[2]
-    if boxes[0].shape[1] <= _FEW_ROWS:
+    if boxes[0].shape[1] <= FEW_ROWS:
         decode = Decode("boxes-scores", normalized=True, logits=True)
         if set(names) == {"dets", "labels"}:
             note = "classes are numbered as in the training data's categories, the first may stand for none"
-            return DecoderGuess(decode, names, classes, "RF-DETR", {**_DETR, **_IMAGENET}, (_ASSUMED, note))
-        return DecoderGuess(decode, names, classes, "a DETR-like transformer", _DETR, (_ASSUMED,))
+            return DecoderGuess(decode, names, classes, "RF-DETR", {**STRETCH, **_IMAGENET}, (ASSUMED, note))
+        return DecoderGuess(decode, names, classes, "a DETR-like transformer", STRETCH, (ASSUMED,))
     decode = Decode("boxes-scores", box="xyxy", nms_iou=0.7)
     note = "boxes are taken as corners in input pixels: check them on an image"
-    return DecoderGuess(decode, names, classes, "YOLO-NAS", _RGB_255, (_ASSUMED, note))
+    return DecoderGuess(decode, names, classes, "YOLO-NAS", LETTERBOX, (ASSUMED, note))
 
 
 def _distribution_levels(model: ModelSignature) -> DecoderGuess | None:
@@ -136,7 +114,7 @@ def _distribution_levels(model: ModelSignature) -> DecoderGuess | None:
     family, preprocessing = ("PicoDet", _PICODET) if paddle else ("NanoDet", _NANODET)
     score, nms_iou = (0.4, 0.5) if paddle else (0.35, 0.6)
     decode = Decode("dfl", strides=strides, offset=0.5, score_threshold=score, nms_iou=nms_iou)
-    return DecoderGuess(decode, (*names[0], *names[1]), classes, family, preprocessing, (_ASSUMED,))
+    return DecoderGuess(decode, (*names[0], *names[1]), classes, family, preprocessing, (ASSUMED,))
 
 
 def _one(model: ModelSignature, rank: int) -> TensorSpec | None:
@@ -160,7 +138,7 @@ def _nanodet_plus(model: ModelSignature) -> DecoderGuess | None:
     if output is None or output.shape[1] != model.cells(*strides) or output.shape[2] <= 32:
         return None
     decode = Decode("dfl", strides=strides, offset=0.0, score_threshold=0.35, nms_iou=0.6)
-    return DecoderGuess(decode, (output.name,), output.shape[2] - 32, "NanoDet-Plus", _NANODET, (_ASSUMED,))
+    return DecoderGuess(decode, (output.name,), output.shape[2] - 32, "NanoDet-Plus", _NANODET, (ASSUMED,))
 
 
 def _grid_map(model: ModelSignature) -> DecoderGuess | None:
@@ -170,7 +148,7 @@ def _grid_map(model: ModelSignature) -> DecoderGuess | None:
         return None
     preprocessing = {"color": "BGR", "resize": "stretch"}
     decode = Decode("fastestdet", score_threshold=0.5, nms_iou=0.45)
-    return DecoderGuess(decode, (output.name,), output.shape[1] - 5, "FastestDet", preprocessing, (_ASSUMED,))
+    return DecoderGuess(decode, (output.name,), output.shape[1] - 5, "FastestDet", preprocessing, (ASSUMED,))
 
 
 def _batch_rows(model: ModelSignature) -> DecoderGuess | None:
@@ -184,12 +162,12 @@ def _batch_rows(model: ModelSignature) -> DecoderGuess | None:
     if not boxes:  # a classifier of seven classes
         return None
     family = "YOLOv7, end-to-end export"
-    return DecoderGuess(Decode("batch-rows"), (output.name,), len(model.names), family, _RGB_255, (_ASSUMED,))
+    return DecoderGuess(Decode("batch-rows"), (output.name,), len(model.names), family)
 
 
 def _anchor_axis(model: ModelSignature, shape: tuple[int, ...]) -> int:
     """Which axis of (1, a, b) counts anchors, by the grids' cells; 0 where neither does."""
-    for strides in _STRIDES:
+    for strides in STRIDES:
         cells = model.cells(*strides)
         for axis in (1, 2):
             if shape[axis] in (cells, 3 * cells):
@@ -208,25 +186,23 @@ def _columns(model: ModelSignature) -> DecoderGuess | None:
         return None
     if _anchor_axis(model, output.shape) == 0 and output.shape[1] >= output.shape[2]:
         return None
-    notes = (ULTRALYTICS if model.ultralytics else _ASSUMED,)
     classes, decode = output.shape[1] - 4 - masks, Decode("yolo", layout="columns", nms_iou=0.7, masks=masks)
     values = model.values(output)[4:]
     if classes == 1 + 17 * 3 and values.size and values.max() > 1.001 >= values[0].max():
         decode = replace(decode, keypoints=17)
         note = "its outputs exceed 1, so they are taken for 17 key points of a person and not for 52 classes"
-        return DecoderGuess(decode, names, 1, "YOLOv8-pose or a relative", _RGB_255, (*notes, note))
-    return DecoderGuess(decode, names, classes, "YOLOv8, YOLO11 or a relative", _RGB_255, notes)
+        return DecoderGuess(decode, names, 1, "YOLOv8-pose or a relative", LETTERBOX, (ASSUMED, note))
+    return DecoderGuess(decode, names, classes, "YOLOv8, YOLO11 or a relative")
 
 
 def _few_rows(model: ModelSignature) -> DecoderGuess | None:
     """(1, N, 6) of models without suppression, (1, N, 4 + C) of Ultralytics' RT-DETR."""
     found = _with_masks(model)
-    if found is None or found[0].shape[1] > _FEW_ROWS or found[0].shape[2] < 5 + found[2]:
+    if found is None or found[0].shape[1] > FEW_ROWS or found[0].shape[2] < 5 + found[2]:
         return None
     output, name, masks = found
     if _anchor_axis(model, output.shape):
         return None
-    notes = (ULTRALYTICS if model.ultralytics else _ASSUMED,)
     values, classes = output.shape[2] - masks, len(model.names)
     rows = model.values(output)
     whole = looks_end_to_end(rows) if values > 5 else False
@@ -238,7 +214,7 @@ def _few_rows(model: ModelSignature) -> DecoderGuess | None:
         whole = bool((np.diff(rows[:, 4]) <= 0).all())
     if not whole:
         decode = Decode("yolo", layout="rows", normalized=True, masks=masks)
-        return DecoderGuess(decode, name, values - 4, "RT-DETR, Ultralytics export", _DETR, notes)
+        return DecoderGuess(decode, name, values - 4, "RT-DETR, Ultralytics export", STRETCH)
     known: Mapping[int, dict[str, Any]] = {
         6: {"masks": masks}, 7: {"rotated": True}, 6 + 17 * 3: {"keypoints": 17},
     }  # fmt: skip
@@ -251,7 +227,7 @@ def _few_rows(model: ModelSignature) -> DecoderGuess | None:
     if "RTDETR" in model.head:
         extra = {"box": "cxcywh", "normalized": True}
     family = "YOLOv10, YOLO26, RT-DETR or another end-to-end export"
-    return DecoderGuess(Decode("end-to-end", **extra), name, classes, family, _RGB_255, notes)
+    return DecoderGuess(Decode("end-to-end", **extra), name, classes, family)
 
 
 def _anchor_rows(model: ModelSignature) -> DecoderGuess | None:
@@ -263,14 +239,13 @@ def _anchor_rows(model: ModelSignature) -> DecoderGuess | None:
     _, anchors, values = output.shape
     values -= masks
     cells, classes = model.cells(8, 16, 32), len(model.names)
-    notes = (ULTRALYTICS if model.ultralytics else _ASSUMED,)
-    if values > 5 and anchors in [3 * model.cells(*strides) for strides in _STRIDES]:
+    if values > 5 and anchors in [3 * model.cells(*strides) for strides in STRIDES]:
         decode = Decode("yolo", layout="rows", objectness=True, nms_iou=0.45, masks=masks)
-        return DecoderGuess(decode, name, values - 5, "YOLOv5 or YOLOv7", _RGB_255, notes)
+        return DecoderGuess(decode, name, values - 5, "YOLOv5 or YOLOv7")
     if anchors == cells and (classes == values - 5 if classes else values != 84) and values > 5 and not masks:
         return _yolox(model, output)
     decode = Decode("yolo", layout="rows", nms_iou=0.7, masks=masks)
-    return DecoderGuess(decode, name, values - 4, "YOLOv8 or YOLO11, transposed", _RGB_255, notes)
+    return DecoderGuess(decode, name, values - 4, "YOLOv8 or YOLO11, transposed")
 
 
 def _yolox(model: ModelSignature, output: TensorSpec) -> DecoderGuess:
@@ -286,7 +261,7 @@ def _yolox(model: ModelSignature, output: TensorSpec) -> DecoderGuess:
             "if boxes are wrong, the export has decoded them already: "
             "take kind = 'yolo', layout = 'rows', objectness = true"
         )
-        notes = (_ASSUMED,) if rows.any() else (_ASSUMED, note)
+        notes = (ASSUMED,) if rows.any() else (ASSUMED, note)
         decode = Decode("yolox", strides=strides, nms_iou=0.65)
         return DecoderGuess(decode, (output.name,), classes, "YOLOX", _YOLOX, notes)
     decode = Decode("yolo", layout="rows", objectness=True, nms_iou=0.65)
@@ -298,9 +273,9 @@ def _yolox(model: ModelSignature, output: TensorSpec) -> DecoderGuess:
             "(YOLOv8, transposed), and the file names none. Write a recipe with kind = 'yolo', layout = "
             "'rows' and, for YOLOX, objectness = true, color = 'BGR', std = [1.0, 1.0, 1.0]: docs/recipes.md"
         )
-    family, preprocessing = ("YOLOv6", _RGB_255) if yolov6 else ("YOLOX, decoded by its graph", _YOLOX)
+    family, preprocessing = ("YOLOv6", LETTERBOX) if yolov6 else ("YOLOX, decoded by its graph", _YOLOX)
     note = "a trial run shows boxes in input pixels: the graph decodes them"
-    return DecoderGuess(decode, (output.name,), classes, family, preprocessing, (_ASSUMED, note))
+    return DecoderGuess(decode, (output.name,), classes, family, preprocessing, (ASSUMED, note))
 
 
 _MATCHERS: Sequence[Callable[[ModelSignature], DecoderGuess | None]] = (

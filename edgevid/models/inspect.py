@@ -9,7 +9,7 @@ from edgevid.errors import InputError, ModelError
 from edgevid.files.atomic import check_file
 from edgevid.models.draft import drafted
 from edgevid.models.hub import check_exported
-from edgevid.models.identify import DecoderGuess
+from edgevid.models.metadata import DecoderGuess
 from edgevid.models.signature import ModelSignature
 from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.onnxruntime.engine import OrtEngine

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from edgevid.errors import ModelError
@@ -12,24 +13,36 @@ from edgevid.models.signature import ModelSignature
 from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.recipe import Decode
 
+ASSUMED = "color order, mean and resize are those usual for this family: check them on an image"
 ULTRALYTICS = "Ultralytics export: RGB divided by 255, letterboxed as by its own predictor"
+STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32))
+"""Strides of the heads of YOLO models: the usual one, with P6, with P2."""
+FEW_ROWS = 1000
+"""More rows than this are anchors; a model that suppresses duplicates itself gives fewer."""
 TASKS = ("detect", "segment", "pose", "obb")
 """Ultralytics' tasks that give boxes."""
+LETTERBOX: Mapping[str, Any] = {"color": "RGB", "resize": "letterbox"}
+STRETCH: Mapping[str, Any] = {"color": "RGB", "resize": "stretch"}
+"""What transformers are trained with."""
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """How the boxes of a model with metadata lie in its outputs."""
+class DecoderGuess:
+    """A decoder that fits, with the preprocessing that its family uses."""
 
     decode: Decode
     outputs: tuple[str, ...]
+    classes: int
+    """Number of classes; 0 where the model does not tell."""
     family: str
-    stretch: bool = False
-    """Whether frames are stretched to the input, as RT-DETR's are."""
+    """The models that export this way."""
+    preprocessing: Mapping[str, Any] = field(default_factory=lambda: LETTERBOX)
+    """Fields of InputSpec other than the size."""
+    notes: tuple[str, ...] = (ASSUMED,)
 
 
-def by_metadata(model: ModelSignature) -> Layout | None:
-    """The layout that the metadata states; None for a model without such metadata.
+def by_metadata(model: ModelSignature) -> DecoderGuess | None:
+    """The decoder that the metadata states; None for a model without such metadata.
 
     ModelError where metadata and outputs contradict each other, and where they leave two readings.
     """
@@ -39,9 +52,11 @@ def by_metadata(model: ModelSignature) -> Layout | None:
     extra = _extra(model, prototypes)
     names = (boxes.name, *((prototypes.name,) if prototypes else ()))
     decode, family = _decode(model, boxes, Decode("yolo", **extra).extra)
-    kept = {**extra, "nms_iou": 0.7 if decode.kind == "yolo" and not decode.normalized else None}
-    made = dataclasses.replace(decode, **kept)
-    return Layout(made, names, f"{family}, task {model.task!r}", stretch=made.normalized)
+    nms_iou = 0.7 if decode.kind == "yolo" and not decode.normalized else None
+    return DecoderGuess(
+        dataclasses.replace(decode, **extra, nms_iou=nms_iou), names, len(model.names),
+        f"{family}, task {model.task!r}", STRETCH if decode.normalized else LETTERBOX,
+    )  # fmt: skip
 
 
 def _outputs(model: ModelSignature) -> tuple[TensorSpec, TensorSpec | None]:
@@ -89,15 +104,10 @@ def _decode(model: ModelSignature, boxes: TensorSpec, extra: int) -> tuple[Decod
     if a == values:
         return Decode("yolo", layout="columns"), "YOLOv8, YOLO11 or a relative"
     if rows_fit:
-        detr = not _is_grid(model, a) and a <= 1000
+        detr = a <= FEW_ROWS and a not in [model.cells(*strides) for strides in STRIDES]
         return Decode("yolo", layout="rows", normalized=detr), "RT-DETR" if detr else "YOLOv8, transposed"
     expected = f"(batch, {values}, N), (batch, N, {values}) or (batch, N, {end_to_end})"
     raise _contradiction(model, f"{expected} of its {len(model.names)} classes")
-
-
-def _is_grid(model: ModelSignature, rows: int) -> bool:
-    """Whether so many rows are the cells of the usual strides."""
-    return rows in [model.cells(*s) for s in ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32))]
 
 
 def _contradiction(model: ModelSignature, expected: str) -> ModelError:
