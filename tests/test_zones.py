@@ -323,3 +323,16 @@ def test_zones_scaled_by_nothing_watch_nothing() -> None:
     assert monitor.update(tracks, 0.0) == []
     monitor.scale = (1.0, 1.0)
     assert [event.kind for event in monitor.update(tracks, 0.1)] == ["enter"]
+
+
+def test_a_zone_with_too_many_objects_is_an_event_once_until_there_are_fewer() -> None:
+    monitor = ZoneMonitor([Zone("bay", [(0, 0), (99, 0), (99, 99), (0, 99)], debounce_s=0, max_occupancy=2)])
+    found = []
+    for time, inside in enumerate(([1], [1, 2, 3], [1, 2, 3, 4], [1, 2], [2], [2, 5, 6])):
+        found += monitor.update(at(dict.fromkeys(inside, (50.0, 50.0))), float(time))
+    full = [(e.time, e.kind, e.inside) for e in found if e.kind.startswith("occupancy")]
+    assert full == [(1.0, "occupancy-above", 3), (3.0, "occupancy-normal", 2), (5.0, "occupancy-above", 3)]
+    assert [e.inside for e in found if e.kind == "enter"] == [1, 3, 3, 4, 3, 3]  # after the whole frame
+    other = monitor.changed(monitor.zones, [])
+    left = other.update(at({2: (50.0, 50.0)}), 6.0)
+    assert [e.kind for e in left] == ["leave", "leave", "occupancy-normal"]

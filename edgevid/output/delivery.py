@@ -16,7 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from edgevid.errors import EdgevidError
+from edgevid.errors import EdgevidError, masked
 from edgevid.output.records import json_line
 from edgevid.output.spool import MAX_BYTES, Spool
 from edgevid.types import Event
@@ -40,8 +40,8 @@ class RejectedError(EdgevidError):
 class Worker:
     """The thread of one sink; its counts may be read at any time."""
 
-    def __init__(self, sink: Any, spool: Spool, recent: Mapping[int, Event]) -> None:
-        self.sink, self.name = sink, getattr(sink, "name", type(sink).__name__)
+    def __init__(self, sink: Any, name: str, spool: Spool, recent: Mapping[int, Event]) -> None:
+        self.sink, self.name = sink, name
         self._position, self._recent = spool.position(self.name), recent
         self.delivered = self.rejected = 0
         """Events that the sink took, and that its other side rejected."""
@@ -110,9 +110,10 @@ class Worker:
         except RejectedError as error:
             return self._one_by_one(events[0], error)
         except Exception as error:  # a sink of any kind: the loop goes on
+            text = masked(str(error)) or type(error).__name__
             if not self.failure:
-                log.warning("%s: %s; events wait in the spool", self.name, error)
-            self.failure = str(error) or type(error).__name__
+                log.warning("%s: %s; events wait in the spool", self.name, text)
+            self.failure = text
             return False
         if self.failure and events:
             log.info("%s: takes events again", self.name)
@@ -134,7 +135,12 @@ class Delivery(Closing):
         """`folder` of the spool, with the events that wait there from earlier runs (docs/events.md)."""
         self._spool = Spool(folder, max_bytes)
         self._recent: dict[int, Event] = {}
-        self.workers = [Worker(sink, self._spool, self._recent) for sink in sinks]
+        self.workers: list[Worker] = []
+        for sink in sinks:
+            name = masked(str(getattr(sink, "name", type(sink).__name__)))
+            same = sum(one.name.startswith(name) for one in self.workers)
+            name += f" {same + 1}" if same else ""  # each has a position of its own
+            self.workers.append(Worker(sink, name, self._spool, self._recent))
         self._queue: SimpleQueue[Event | None] = SimpleQueue()  # a put waits for no lock that a thread holds
         self._over = threading.Event()
         self.dropped = 0

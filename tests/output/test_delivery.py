@@ -52,6 +52,17 @@ def test_what_a_sink_did_not_take_comes_with_the_next_run(tmp_path: Path) -> Non
     assert back.ids == ids(0, 6)
 
 
+def test_two_sinks_of_one_name_have_positions_of_their_own_and_no_password_is_in_them(tmp_path: Path) -> None:
+    sinks = [SlowToAccept(failures=10**9), SlowToAccept()]
+    for sink in sinks:
+        sink.name = "mqtt://me:hunter2@gate"
+    with Delivery(sinks, tmp_path / "gate") as events:
+        events.put(an_event(0))
+        assert [worker.name for worker in events.workers] == ["mqtt://***:***@gate", "mqtt://***:***@gate 2"]
+    assert [worker.backlog for worker in events.workers] == [1, 0]
+    assert not any("hunter2" in path.name for path in tmp_path.rglob("*"))
+
+
 def test_what_the_other_side_never_takes_is_left_out_and_counted(tmp_path: Path) -> None:
     class Picky(SlowToAccept):
         def send(self, events: Sequence[Event]) -> None:

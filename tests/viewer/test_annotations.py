@@ -45,13 +45,14 @@ def test_annotations_in_meters_are_sent_in_pixels_and_keep_their_meters_unless_m
     assert zones[0].points[1] == pytest.approx((11, 0), abs=1e-6)
 
 
-def test_a_renamed_zone_keeps_its_meters() -> None:
-    zone = Zone("bay", [(1 / 3, 0), (10, 0), (10, 10)], ground=True)
+def test_a_renamed_zone_keeps_its_meters_and_what_the_page_does_not_show() -> None:
+    zone = Zone("bay", [(1 / 3, 0), (10, 0), (10, 10)], ground=True, max_occupancy=4)
     sent = to_json((zone,), (), calibration())
     sent[0] |= {"previous_name": "bay", "name": "dock"}
     zones, _ = from_json(sent, SIZE, calibration(), ((zone,), ()))
     assert zones[0].name == "dock"
     assert zones[0].points == zone.points
+    assert zones[0].max_occupancy == 4
 
 
 def test_a_zone_can_change_between_pixels_and_meters() -> None:
