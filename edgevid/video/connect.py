@@ -19,8 +19,9 @@ NOMINAL = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v", "jpeg_pipe", "image2pipe")
 """FFmpeg's formats whose time stamps are counted frames."""
 QUICKLY = {"analyzeduration": "1000000", "fpsprobesize": "0"}
 """FFmpeg reads this much to learn a live stream's format; what it reads comes no faster than it is filmed."""
-PLAYLISTS = ("mpegurl", "m3u8")
-"""Parts of an HLS playlist's content type."""
+PLAYLIST = b"#EXTM3U"
+PAGES = (b"<!doctype html", b"<html")
+"""How they begin: servers state wrong content types."""
 SEGMENTS_STALL = 5
 """FFmpeg's own HLS reader may wait this many times longer for a frame: for the next segment."""
 
@@ -37,12 +38,6 @@ class Connection:
     """The bytes behind the container, where Python reads them."""
     nominal: bool = False
     """Whether time stamps are counted frames."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether the end of the stream is known to be one: HTTP marks that of a body in chunks."""
-        headers = getattr(self.stream, "headers", {})
-        return str(headers.get("Transfer-Encoding", "")).lower() == "chunked"
 
     def close(self) -> None:
         """Closes both."""
@@ -83,6 +78,7 @@ class Connector:
         self._stream: Any = None
         self.finite = False
         """Whether an HTTP address of unknown length has turned out to be a recording."""
+        self._before = b""
 
     def connect(self) -> Connection:
         """The open address; PermanentError where it never will be, other exceptions where it is not now."""
@@ -120,6 +116,17 @@ class Connector:
         if isinstance(self._stream, HlsStream):
             self._after = self._stream.after
 
+    def sent_a_recording(self, connection: Connection) -> bool:
+        """Whether the end of a stream was that of a recording: marked as one by HTTP, or come once before.
+
+        HTTP marks the end of a body in chunks; another one may have been cut off. No camera sends the same
+        bytes twice.
+        """
+        if not isinstance(stream := connection.stream, HttpStream):
+            return False
+        before, self._before = self._before, stream.begin
+        return stream.begin == before or stream.headers.get("Transfer-Encoding", "").lower() == "chunked"
+
     def _open(self, source: Any, *, stall_s: float = 0.0, **options: Any) -> Any:
         limit_s = stall_s or self._stall_s
         if self.hwaccel is not None:
@@ -136,21 +143,22 @@ class Connector:
         client = HttpClient(self.address, timeout_s=self._stall_s)
         hooks = self._hooks
         response = self._stream = HttpStream(client, check=hooks.check_alive)
-        kind = response.content_type
-        name = response.url.partition("?")[0].lower()
-        if kind.startswith("multipart/"):
+        kind, head = response.content_type, response.peek()
+        playlist = "mpegurl" in kind or response.url.partition("?")[0].lower().endswith((".m3u8", ".m3u"))
+        if kind.startswith("multipart/") or head.startswith(b"--"):
             response.length = None  # some cameras state one
             return Connection("live", self._open(response, format="mpjpeg"), response, nominal=True)
-        if kind.startswith("image/"):
-            return Connection("images", stream=response)
-        if kind.startswith("text/html"):
-            raise PermanentError("expected a video, the address shows a web page")
-        if any(word in kind for word in PLAYLISTS) or name.endswith(".m3u8"):
+        if playlist or head.startswith(PLAYLIST):
             return self._hls(client, response)
+        if head.lower().startswith(PAGES):
+            raise PermanentError("expected a video, the address shows a web page")
+        if kind.startswith("image/") and head[4:8] != b"ftyp":
+            return Connection("images", stream=response)
         if response.length is not None or self.finite:
             response.read_on(hooks.retry, hooks.check)
             return Connection("file", stream=response)
-        container = self._open(response, options=QUICKLY)
+        jpegs: Any = {"format": "mjpeg"} if head.startswith(b"\xff\xd8") else {}
+        container = self._open(response, options=QUICKLY, **jpegs)
         # A container that announces its end is a recording, though the server does not tell its length.
         finite = container.duration is not None and container.format.name.startswith(("mov", "matroska"))
         return Connection("file" if finite else "live", container, response, container.format.name in NOMINAL)

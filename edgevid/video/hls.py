@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 from urllib.parse import urljoin
 
 from edgevid.errors import SourceError
-from edgevid.video.http import HttpClient, HttpError, HttpStream
+from edgevid.video.http import HttpClient, HttpError, HttpStream, raising_once
 
 START = 3
 """A live stream begins so many segments before its end, as RFC 8216 asks for."""
+ATTEMPTS = 3
+"""A server may name a segment a moment before it has it."""
 Span = tuple[int, int]
 
 
@@ -47,7 +49,7 @@ class Playlist(NamedTuple):
 
 def parse_playlist(text: str, url: str) -> Playlist:
     """The playlist of `text` that came from `url`; SourceError where it is none."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.removeprefix("\ufeff").splitlines() if line.strip()]
     if not lines or not lines[0].startswith("#EXTM3U"):
         raise SourceError("expected an HLS playlist that begins with #EXTM3U, got another text")
     segments: list[Segment] = []
@@ -118,10 +120,11 @@ class HlsStream:
         self._url = playlist.url
         self.stalled = ""
         """Why reading stopped before the end; the decoder still hands out what it holds."""
+        self.failed, self._attempts = False, 0
         self._part: HttpStream | None = None
         self._init: tuple[str, Span | None] | None = None
         self._last_new, self._checked = clock.monotonic(), clock.monotonic()
-        self.playlist = parse_playlist(playlist.read().decode("utf-8", "replace"), self._url)
+        self.playlist = parse_playlist(playlist.read(-1).decode("utf-8", "replace"), self._url)
         playlist.close()
         if self.playlist.variants:
             self._url = max(self.playlist.variants)[1]
@@ -137,6 +140,17 @@ class HlsStream:
         """Whether the playlist is complete: a recording."""
         return self.playlist.ended
 
+    @property
+    def over(self) -> bool:
+        """Whether all of a complete playlist was read before."""
+        segments = self.playlist.segments
+        return (
+            self.ended
+            and self.after is not None
+            and self.after >= max((s.sequence for s in segments), default=0)
+        )
+
+    @raising_once
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes, b"" at the end of a stream that has one."""
         while True:
@@ -183,37 +197,41 @@ class HlsStream:
             try:
                 self._part = self._open(*(new_init or (segment.url, segment.span)))
             except HttpError as error:
-                if error.status not in (404, 410) or self.playlist.ended:
-                    if error.status < 500:
-                        raise
+                if error.status >= 500:
                     self._retry(error)
-                    continue
-                self._report("skipped", f"segment {segment.sequence} is gone ({error.status})")
-                self.after = segment.sequence
-                self._reload()
+                elif error.status not in (404, 410):
+                    raise
+                else:
+                    self._missed(segment, error)
                 continue
-            self._last_new = clock.monotonic()
+            self._last_new, self._attempts = clock.monotonic(), 0
             if new_init:
                 self._init = new_init
             else:
                 self.after = segment.sequence
             return True
 
+    def _missed(self, segment: Segment, error: HttpError) -> None:
+        """The server has not got a segment: it is asked again a few times, then the next one."""
+        self._attempts += 1
+        if self._attempts == ATTEMPTS:
+            self._report("skipped", f"segment {segment.sequence} is gone ({error.status})")
+            self.after, self._attempts = segment.sequence, 0
+        self._reload()
+
     def _open(self, url: str, span: Span | None) -> HttpStream:
         return HttpStream(self._client, url, span=span, check=self._check, retry=self._retry)
 
     def _reload(self) -> None:
-        """The playlist again, half a segment or a second after the last time."""
+        """The playlist again, half a segment or a second after the last time; without one, it stalls."""
         pause_s = min(max(self.playlist.target_s / 2, 0.1), 1.0)
         self._wait(max(0.0, self._checked + pause_s - clock.monotonic()))
         try:
             self._load()
-        except (OSError, http.client.HTTPException) as error:  # a server may miss one of many requests
+        except (OSError, http.client.HTTPException):  # a server may miss one of many requests
             self._checked = clock.monotonic()
-            if isinstance(error, HttpError) and error.status in (401, 403, 404, 410):
-                raise
 
     def _load(self) -> None:
         self._checked = clock.monotonic()
-        text = HttpStream(self._client, self._url, check=self._check).read()
+        text = HttpStream(self._client, self._url, check=self._check).read(-1)
         self.playlist = parse_playlist(text.decode("utf-8", "replace"), self._url)

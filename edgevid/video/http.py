@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
+from functools import wraps
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -23,6 +24,24 @@ from edgevid.errors import SourceError
 
 SKIPPED = 1 << 18
 """A seek forward by up to this many bytes reads on, instead of asking again."""
+BEGIN = 1 << 16
+"""So many bytes of a stream are kept, to know it again."""
+Read = Callable[[Any, int], bytes]
+
+
+def raising_once(read: Read) -> Read:
+    """A method `read` that is at its end once it has raised: FFmpeg reads on, and PyAV prints what comes."""
+
+    @wraps(read)
+    def reading(self: Any, size: int = -1) -> bytes:
+        if self.failed:
+            return b""
+        self.failed = True
+        data = read(self, size)
+        self.failed = False
+        return data
+
+    return reading
 
 
 class PermanentError(SourceError):
@@ -96,7 +115,7 @@ class HttpStream:
         self.length = span[1] if span else None
         """Bytes in all; None where the server does not tell."""
         self._whole: int | None = None
-        self._pos = 0
+        self._pos, self.begin, self.failed = 0, b"", False
         self._lock = threading.Lock()
         self._ended = False
         self._response: Any = None
@@ -104,6 +123,11 @@ class HttpStream:
         self.headers, self.url = response.headers, str(response.geturl())
         self.content_type = str(self.headers.get_content_type()).lower()
 
+    def peek(self) -> bytes:
+        """The first bytes, behind blanks and a byte order mark, without reading them."""
+        return bytes(self._response.peek(64)).lstrip(b"\xef\xbb\xbf \t\r\n")
+
+    @raising_once
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes as they come, b"" at the end."""
         while True:
@@ -125,6 +149,8 @@ class HttpStream:
                 self._broke(error)
                 continue
             self._pos += len(data)
+            if len(self.begin) < BEGIN:
+                self.begin += data[: BEGIN - len(self.begin)]
             if data or self.length is None:
                 return data
             self._broke(ConnectionError(f"broke off after {self._pos} of {self.length} bytes"))

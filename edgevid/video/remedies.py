@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+LOGIN = "check the user and the password: USER:PASSWORD@ stands before the host"
 REMEDIES = {
-    "401": "check the user and the password: rtsp://USER:PASSWORD@HOST/PATH",
-    "unauthorized": "check the user and the password: rtsp://USER:PASSWORD@HOST/PATH",
+    "401": LOGIN,
+    "unauthorized": LOGIN,
     "403": "this user has no permission for the stream: grant it in the camera's settings",
     "404": "check the path after the host; the camera's manual or its ONVIF page names it",
     "not found": "check the path after the host; the camera's manual or its ONVIF page names it",

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.video.frames import seconds_of
-
 SLEW = 0.002
 """Seconds per second by which times are corrected: too little to bias a speed, enough against drift."""
 SLACK_S = 0.5
@@ -22,8 +20,8 @@ STEP_S = 1.0
 """A stamp that goes forward by this much more than the frame's arrival has jumped."""
 MISORDERED_S = 0.25
 """A single stamp may lie this much before the last one without being a jump."""
-BACKLOG_S = 3.0
-"""How long after connecting a backlog of frames is looked for."""
+BACKLOG_S, PACED_S = 3.0, 0.2
+"""How long after connecting a backlog is looked for; it is over when frames are paced for so long."""
 BIN_S, BINS = 2.0, 4
 """The rate of stamps is compared with that of arrivals over so many spans of so many seconds."""
 MAX_RATE_ERROR = 0.05
@@ -225,36 +223,36 @@ class Backlog:
     """Holds back what a server had buffered, or what was read to learn the format, when a connection begins.
 
     Such frames come faster than they were captured. Handed on, they would be shown as current, and what
-    moves in them would seem to race. Each frame waits for the next one, until they come at the camera's pace.
+    moves in them would seem to race. Frames wait until they have come at the camera's pace for a while.
     """
 
     def __init__(self) -> None:
-        self._waiting: tuple[Any, float, float] | None = None
+        self._waiting: list[Any] = []
         self._until = clock.monotonic() + BACKLOG_S
-        self._first = (math.nan, 0.0)
+        self._first = self._before = (math.nan, 0.0)
+        """Stamp and arrival of the first frame that has a stamp, and of the frame before."""
+        self._paced_since = 0.0
         self.over = False
         """Whether frames come at the camera's pace, and are handed on."""
         self.ahead_s = 0.0
         """By how much the stamps have run ahead of the arrivals since the first frame."""
-        self.held_back = False
-        """Whether the last call found a frame to be stale."""
+        self.held_back = 0
+        """How many frames the last call found to be stale."""
 
-    def passed(self, av_frame: Any, arrived: float) -> list[Any]:
-        """The frames to be handed on now that `av_frame` came at `arrived` (monotonic seconds)."""
-        self.held_back = False
+    def passed(self, item: Any, stamp: float | None, arrived: float) -> list[Any]:
+        """What is to be handed on now that `item` with `stamp` came at `arrived` (monotonic seconds)."""
+        self.held_back = 0
         if self.over:
-            return [av_frame]
+            return [item]
         # RTSP's first frame has no stamp yet; where no frame has one, staleness cannot be known.
-        stamp = seconds_of(av_frame)
         current = math.nan if stamp is None else stamp
         if math.isnan(self._first[0]):
             self._first = current, arrived
         self.ahead_s = current - self._first[0] - (arrived - self._first[1])
-        before, self._waiting = self._waiting, (av_frame, current, arrived)
-        if before is None:
-            return []
-        unknown = math.isnan(current) and math.isnan(before[1])
-        paced = arrived - before[2] > 0.5 * (current - before[1])
-        self.over = unknown or arrived > self._until or paced
-        self.held_back = not self.over
-        return [before[0], av_frame] if self.over else []
+        before, self._before = self._before, (current, arrived)
+        unknown = bool(self._waiting) and math.isnan(current) and math.isnan(before[0])
+        if not unknown and not arrived - before[1] > 0.5 * (current - before[0]):
+            self.held_back, self._waiting, self._paced_since = len(self._waiting), [], arrived
+        self._waiting.append(item)
+        self.over = unknown or arrived > self._until or arrived - self._paced_since >= PACED_S
+        return self._waiting if self.over else []

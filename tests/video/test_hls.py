@@ -147,6 +147,46 @@ def test_a_server_that_fails_once_is_asked_again_and_a_gone_segment_is_an_event(
     assert source.reconnections == 0
 
 
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-mpegURL"])
+def test_a_playlist_is_known_by_its_content_and_a_segment_is_asked_for_again(kind: str) -> None:
+    """A byte order mark, a wrong type; the second segment is there late, the third never."""
+    parts, requests = segments(4, 5), list[str]()
+
+    def answer(handler: Any) -> None:
+        requests.append(handler.path)
+        if handler.path == "/play":
+            text = playlist([f"s{k}.ts" for k in range(4)], 0.2, 0, ended=True)
+            send(handler, b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"), kind)
+        elif handler.path == "/s2.ts" or (handler.path == "/s1.ts" and requests.count("/s1.ts") == 1):
+            handler.send_error(404)
+        else:
+            send(handler, parts[int(handler.path[2])], "video/mp2t")
+
+    with serving(answer) as address, LiveSource(f"{address}/play", **QUICK) as source:
+        assert numbers(list(source)) == [*range(10), *range(15, 20)]
+    assert sorted(event.kind for event in source.events) == ["connected", "ended", "skipped"]
+
+
+def test_a_stream_that_ended_while_it_was_away_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = list[int]()
+
+    def next_segment(self: HlsStream) -> bool:
+        if self.after == 5 and not broken:
+            broken.append(1)
+            raise IndexError
+        return whole(self)
+
+    whole = HlsStream._next
+    monkeypatch.setattr(HlsStream, "_next", next_segment)
+    with (
+        serving(live_server(segments(6, 5), 0.2)) as address,
+        LiveSource(f"{address}/a.m3u8", **QUICK) as source,
+    ):
+        assert numbers(list(source))[:20] == list(range(20))
+    assert "lost" in [event.kind for event in source.events]
+    assert source.events[-1].kind == "ended"
+
+
 def test_a_connection_that_is_lost_goes_on_behind_the_last_segment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever breaks it: what was read is not read again."""
     broken = list[int]()

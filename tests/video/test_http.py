@@ -62,6 +62,61 @@ def test_a_file_of_unknown_length_is_played_once(format: str, codec: str, option
     assert source.reconnections == 0
 
 
+@pytest.mark.parametrize("chunks", [True, False])
+@pytest.mark.parametrize(
+    ("format", "codec"), [("mpegts", "mpeg2video"), ("avi", "mpeg4"), ("mjpeg", "mjpeg"), ("m4v", "mpeg4")]
+)
+def test_a_recording_whose_end_only_the_connection_shows_is_played_once(
+    format: str, codec: str, chunks: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """HTTP/1.0 ends an answer without a length by closing, as a broken one: it is requested again."""
+    data = clip(40, format=format, codec=codec)
+
+    def until_closed(handler: Any) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(data)
+
+    with serving(chunked(data) if chunks else until_closed) as address:
+        numbers, source = played(f"{address}/clip")
+    assert numbers == list(range(40))
+    assert (source.dropped, source.reconnections, source.live) == (0, 0, False)
+    assert "exception being dropped" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["text/html", "text/plain", "image/jpeg", "audio/mpeg", "nonsense"])
+def test_a_wrong_content_type_hides_no_video(kind: str) -> None:
+    with serving(file_server(clip(5), kind=kind)) as address:
+        assert played(f"{address}/clip")[0] == [0, 1, 2, 3, 4]
+
+
+def test_a_file_that_is_no_video_ends_with_a_sentence() -> None:
+    with (
+        serving(file_server(b"no video" * 9999)) as address,
+        LiveSource(f"{address}/a.mp4", **QUICK) as source,
+        pytest.raises(
+            SourceError, match=r"a\.mp4: no frame: expected a video file, FFmpeg cannot read this one"
+        ),
+    ):
+        next(iter(source))
+
+
+def test_ffmpeg_that_reads_on_after_an_error_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """PyAV prints a second exception of a file object, with its traceback."""
+
+    def fails(handler: Any) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(b"G" * 5000)
+        time.sleep(0.8)
+
+    with serving(fails) as address, LiveSource(f"{address}/a", **QUICK | {"stall_s": 0.2}) as source:
+        while not source.events:
+            time.sleep(0.01)
+        assert "stalled" in [event.kind for event in source.events]
+    assert "exception being dropped" not in capfd.readouterr().err
+
+
 def test_a_consumer_slower_than_the_file_loses_nothing() -> None:
     with serving(file_server(clip(12))) as address, LiveSource(f"{address}/a.mp4", **QUICK) as source:
         numbers = []

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from fractions import Fraction
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,25 +11,27 @@ import pytest
 from edgevid.video.stream_clock import Backlog, PacedClock, StreamClock
 
 
-def decoded(pts: int | None) -> Any:
-    return SimpleNamespace(pts=pts, time_base=Fraction(1, 25))
+def passed(backlog: Backlog, number: int | None, arrived: float) -> list[Any]:
+    """Frame `number` of a stream of 25 per second."""
+    return backlog.passed(number, None if number is None else number / 25, arrived)
 
 
 def test_a_backlog_is_held_back_until_frames_come_at_the_cameras_pace() -> None:
     backlog, now = Backlog(), time.monotonic()
-    came = [(None, 0.0), (1, 0.001), (2, 0.002), (3, 0.042), (4, 0.043), (9, 0.044)]
-    passed = [[p.pts for p in backlog.passed(decoded(pts), now + at)] for pts, at in came]
-    assert passed == [[], [], [], [2, 3], [4], [9]]
+    came = [(None, 0.0), (1, 0.001), (2, 0.031), (3, 0.032), (4, 0.072), (5, 0.112), (6, 0.152), (7, 0.192),
+            (8, 0.24), (9, 0.241)]  # fmt: skip
+    found = [passed(backlog, number, now + at) for number, at in came]
+    assert found == [*[[]] * 8, [3, 4, 5, 6, 7, 8], [9]]
 
 
 def test_frames_without_stamps_are_no_backlog() -> None:
     backlog, now = Backlog(), time.monotonic()
-    assert [len(backlog.passed(decoded(None), now + n / 1000)) for n in range(4)] == [0, 2, 1, 1]
+    assert [len(passed(backlog, None, now + n / 1000)) for n in range(4)] == [0, 2, 1, 1]
 
 
 def test_a_stream_faster_than_its_stamps_is_handed_on_in_the_end() -> None:
     backlog, now = Backlog(), time.monotonic()
-    assert sum(len(backlog.passed(decoded(n), now + n / 1000)) for n in range(3100)) in (100, 101)
+    assert sum(len(passed(backlog, n, now + n / 1000)) for n in range(3100)) in (100, 101)
 
 
 @pytest.mark.parametrize("rate", [1.001, 0.999])
@@ -74,10 +74,10 @@ def test_a_clock_that_is_half_a_second_off_is_corrected_by_2_ms_per_second() -> 
 
 def test_a_backlog_is_searched_for_3_seconds() -> None:
     backlog, now = Backlog(), time.monotonic()
-    assert backlog.passed(decoded(0), now) == []
-    assert backlog.passed(decoded(1), now + 0.001) == []
+    assert passed(backlog, 0, now) == []
+    assert passed(backlog, 1, now + 0.001) == []
     assert backlog.held_back
-    assert [f.pts for f in backlog.passed(decoded(2), now + 3.1)] == [1, 2]
+    assert passed(backlog, 2, now + 3.1) == [1, 2]
     assert not backlog.held_back
 
 
