@@ -18,6 +18,7 @@ from edgevid.video.base import SourceBase
 from edgevid.video.damage import DamageDetector
 from edgevid.video.frames import short_reason, to_frame
 from edgevid.video.hwaccel import hardware
+from edgevid.video.orientation import Orientation
 from edgevid.video.stamps import FAR_DISCONTINUOUS_S, StampRepair, Stamps
 
 log = logging.getLogger("edgevid")
@@ -143,6 +144,7 @@ class FileSource(SourceBase):
     def _open(self) -> None:
         self._container, self._stream = _opened(self.path, self._given, self._hwaccel)
         self._earlier, self._damage = self.corrupted, DamageDetector(self._stream)
+        self._orientation = Orientation()
         if self._threads:
             self._stream.codec_context.thread_count = self._threads
         self._begin(None)
@@ -175,7 +177,7 @@ class FileSource(SourceBase):
         if found is None:
             return None
         (av_frame, damaged), time = found
-        frame = to_frame(av_frame, time, self.decoded)
+        frame = to_frame(av_frame, time, self.decoded, self._orientation)
         frame.damaged = damaged
         self.decoded, self.damaged = self.decoded + 1, self.damaged + damaged
         self._next = time + 1.0 / (self.fps or DEFAULT_FPS)

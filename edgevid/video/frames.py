@@ -13,7 +13,7 @@ import numpy as np
 from edgevid import kernels
 from edgevid.errors import masked
 from edgevid.types import Array, Frame
-from edgevid.video.orientation import UPRIGHT, matrix_of, upright
+from edgevid.video.orientation import UPRIGHT, Orientation, upright
 
 PLANAR = {"yuv420p": False, "yuvj420p": True}
 """Pixel formats whose planes are handed on, and whether they use the full range."""
@@ -25,9 +25,12 @@ HD_HEIGHT = 720
 """From this height on a stream without a stated color matrix is taken for BT.709."""
 
 
-def to_frame(av_frame: Any, time: float, index: int) -> Frame:
-    """The upright Frame of a decoded `av.VideoFrame`: its planes where it is YUV 4:2:0, else its RGB."""
-    matrix = matrix_of(av_frame)
+def to_frame(av_frame: Any, time: float, index: int, orientation: Orientation) -> Frame:
+    """The upright Frame of a decoded `av.VideoFrame`: its planes where it is YUV 4:2:0, else its RGB.
+
+    `orientation` is that of its stream.
+    """
+    matrix = orientation.of(av_frame)
     if av_frame.format.name in PLANAR and matrix == UPRIGHT:
         planes = _plane(av_frame, 0), _plane(av_frame, 1), _plane(av_frame, 2)
         full = PLANAR[av_frame.format.name] or int(av_frame.color_range or 0) == FULL_RANGE

@@ -52,6 +52,24 @@ def matrix_of(av_frame: Any) -> Matrix:
     return (0, -1 if b < 0 else 1, -1 if c < 0 else 1, 0)
 
 
+class Orientation:
+    """How the frames of one stream are to be shown.
+
+    A display matrix is read only where the rotation changes: reading side data ties a frame to itself, and
+    its memory waits for the cycle collector then.
+    """
+
+    def __init__(self) -> None:
+        self._rotation, self._matrix = -1, UPRIGHT
+
+    def of(self, av_frame: Any) -> Matrix:
+        """The matrix of the next frame of the stream."""
+        rotation = int(av_frame.rotation) % 360
+        if rotation != self._rotation:
+            self._rotation, self._matrix = rotation, matrix_of(av_frame)
+        return self._matrix
+
+
 def exif_matrix(data: bytes) -> Matrix | None:
     """How a photo is to be shown, by its EXIF data in the bytes of its file; None where it states nothing."""
     starts = [0] if data[:4] in (b"II*\0", b"MM\0*") else []  # TIFF, whose own tags are EXIF's

@@ -11,9 +11,17 @@ import av
 import numpy as np
 import pytest
 
-from edgevid.video.frames import BT709, FULL_RANGE, HD_HEIGHT, seconds_of, short_reason, to_frame
+from edgevid.types import Frame
+from edgevid.video import frames
+from edgevid.video.frames import BT709, FULL_RANGE, HD_HEIGHT, seconds_of, short_reason
+from edgevid.video.orientation import Orientation
 
 SMPTE170M = 6
+
+
+def to_frame(av_frame: Any, time: float, index: int) -> Frame:
+    """The frame as the first one of a stream."""
+    return frames.to_frame(av_frame, time, index, Orientation())
 
 
 def av_frame(
