@@ -66,20 +66,28 @@ def _without_raw_heads(model: ModelSignature) -> ModelSignature:
 
 def _named_outputs(model: ModelSignature) -> DecoderGuess | None:
     """Boxes, scores and labels after the exporter's own post-processing, recognized by their names."""
-    by_name = {o.name: o for o in model.outputs}
-    detr = ("boxes", "scores", "labels"), "RT-DETR, D-FINE or DEIM, official export", STRETCH
-    nms = ("det_boxes", "det_scores", "det_classes"), "an export with TensorRT's EfficientNMS", LETTERBOX
-    for outputs, family, preprocessing in (detr, nms):
-        if set(outputs) <= set(by_name) and len(by_name[outputs[0]].shape) == 3:
-            decode, notes = Decode("boxes-scores-labels"), (ASSUMED,)
-            return DecoderGuess(decode, outputs, len(model.names), family, preprocessing, notes)
-    return None
+    found = []
+    for rank, words in ((3, ("box",)), (2, ("score", "conf")), (2, ("label", "class", "cls"))):
+        named = [o for o in model.outputs if len(o.shape) == rank and any(w in o.name.lower() for w in words)]
+        found += named if len(named) == 1 else []
+    names = tuple(o.name for o in found)
+    sizes = {o.shape[:2] for o in found}
+    if len(set(names)) != 3 or len(sizes) != 1 or "detection_boxes" in names:  # TensorFlow's y is first
+        return None
+    nms, decode = "num" in " ".join(o.name for o in model.outputs), Decode("boxes-scores-labels")
+    if nms:
+        return DecoderGuess(decode, names, len(model.names), "an export with TensorRT's EfficientNMS")
+    family = "RT-DETR, D-FINE or DEIM, official export"
+    return DecoderGuess(decode, names, len(model.names), family, STRETCH)
 
 
 def _two_outputs(model: ModelSignature) -> DecoderGuess | None:
     """Boxes (1, Q, 4) and class values (1, Q, C)."""
-    boxes = [o for o in model.outputs if len(o.shape) == 3 and o.shape[2] == 4]
-    scores = [o for o in model.outputs if len(o.shape) == 3 and o.shape[2] != 4]
+    three = [o for o in model.outputs if len(o.shape) == 3]
+    boxes = [o for o in three if o.shape[2] == 4]
+    if len(boxes) == 2:  # four classes
+        boxes = [o for o in boxes if "box" in o.name or o.name == "dets"]
+    scores = [o for o in three if o not in boxes]
     if len(boxes) != 1 or len(scores) != 1 or boxes[0].shape[1] != scores[0].shape[1]:
         return None
     names, classes = (boxes[0].name, scores[0].name), scores[0].shape[2]
@@ -88,7 +96,7 @@ def _two_outputs(model: ModelSignature) -> DecoderGuess | None:
         if set(names) == {"dets", "labels"}:
             note = "classes are numbered as in the training data's categories, the first may stand for none"
             return DecoderGuess(decode, names, classes, "RF-DETR", {**STRETCH, **_IMAGENET}, (ASSUMED, note))
-        return DecoderGuess(decode, names, classes, "a DETR-like transformer", STRETCH, (ASSUMED,))
+        return DecoderGuess(decode, names, classes, "a DETR-like transformer", STRETCH)
     decode = Decode("boxes-scores", box="xyxy", nms_iou=0.7)
     note = "boxes are taken as corners in input pixels: check them on an image"
     return DecoderGuess(decode, names, classes, "YOLO-NAS", LETTERBOX, (ASSUMED, note))
@@ -114,7 +122,7 @@ def _distribution_levels(model: ModelSignature) -> DecoderGuess | None:
     family, preprocessing = ("PicoDet", _PICODET) if paddle else ("NanoDet", _NANODET)
     score, nms_iou = (0.4, 0.5) if paddle else (0.35, 0.6)
     decode = Decode("dfl", strides=strides, offset=0.5, score_threshold=score, nms_iou=nms_iou)
-    return DecoderGuess(decode, (*names[0], *names[1]), classes, family, preprocessing, (ASSUMED,))
+    return DecoderGuess(decode, (*names[0], *names[1]), classes, family, preprocessing)
 
 
 def _one(model: ModelSignature, rank: int) -> TensorSpec | None:
@@ -138,7 +146,7 @@ def _nanodet_plus(model: ModelSignature) -> DecoderGuess | None:
     if output is None or output.shape[1] != model.cells(*strides) or output.shape[2] <= 32:
         return None
     decode = Decode("dfl", strides=strides, offset=0.0, score_threshold=0.35, nms_iou=0.6)
-    return DecoderGuess(decode, (output.name,), output.shape[2] - 32, "NanoDet-Plus", _NANODET, (ASSUMED,))
+    return DecoderGuess(decode, (output.name,), output.shape[2] - 32, "NanoDet-Plus", _NANODET)
 
 
 def _grid_map(model: ModelSignature) -> DecoderGuess | None:
@@ -148,7 +156,7 @@ def _grid_map(model: ModelSignature) -> DecoderGuess | None:
         return None
     preprocessing = {"color": "BGR", "resize": "stretch"}
     decode = Decode("fastestdet", score_threshold=0.5, nms_iou=0.45)
-    return DecoderGuess(decode, (output.name,), output.shape[1] - 5, "FastestDet", preprocessing, (ASSUMED,))
+    return DecoderGuess(decode, (output.name,), output.shape[1] - 5, "FastestDet", preprocessing)
 
 
 def _batch_rows(model: ModelSignature) -> DecoderGuess | None:

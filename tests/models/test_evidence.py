@@ -82,6 +82,22 @@ def test_boxes_as_parts_of_the_input(tmp_path: Path, stated: bool) -> None:
     assert found(model(tmp_path, {"o": one})) == [(0.9, CORNERS)]
 
 
+def test_four_classes_are_no_boxes(tmp_path: Path) -> None:
+    outputs = {"pred_logits": scores(300, 4, 2.2, -6), "pred_boxes": boxes(300, fractions=True)}
+    assert found(model(tmp_path, outputs)) == [(0.9, CORNERS)]
+
+
+@pytest.mark.parametrize(
+    "names", ["bboxes scores class_ids", "box conf cls", "det_boxes det_scores det_classes"]
+)
+def test_boxes_scores_and_labels_by_their_names(tmp_path: Path, names: str) -> None:
+    rows = boxes(300, corners=True), ordered(300)[:, :, 0], np.zeros((1, 300), np.int32)
+    outputs = dict(zip(names.split(), rows, strict=True))
+    assert found(model(tmp_path, outputs)) == [(0.9, CORNERS)]
+    swapped = {"detection_boxes": rows[0], "detection_scores": rows[1], "detection_classes": rows[2]}
+    assert inspect(model(tmp_path, swapped)).recipe is None  # TensorFlow's y comes before its x
+
+
 def test_boxes_of_the_whole_frame_are_no_corners(tmp_path: Path) -> None:
     """Centers at 0.5 and sides of 1: as corners they would be valid, too."""
     places = boxes(300, fractions=True)
