@@ -13,6 +13,7 @@ import random
 import threading
 import time as clock
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
@@ -225,18 +226,19 @@ class LiveSource(SourceBase):
     def _lost(self, error: Exception) -> None:
         if self._closed or self._failure is not None:
             return
+        path = f"{Path(self.uri)}: "
         detail = str(error) if isinstance(error, SourceError) else short_reason(error)
         if isinstance(error, (av.ExitError, av.TimeoutError, TimeoutError)):
             stated = "no " in str(error)  # by this package; FFmpeg's and the system's words say less
             self._report("stalled", detail if stated else f"no frame for {self.stall_s:g} s")
         else:
-            self._report("lost", masked(detail))
+            self._report("lost", masked(detail.removeprefix(path)))
         if self.decoded:
             return
         remedy = remedy_for(self.events[-1].detail)
         refused = isinstance(error, HttpError) and error.status in REFUSALS
-        if refused or isinstance(error, PermanentError):
-            self._fail(f"no frame: {self.events[-1].detail}; {remedy}")
+        if refused or isinstance(error, PermanentError) or detail.startswith(path):  # of a file that is none
+            self._fail("; ".join(filter(None, (f"no frame: {self.events[-1].detail}", remedy))))
         elif len(self.events) == 1:  # a camera that never sent a frame may be away, or its address mistyped
             until = "indefinitely" if self.give_up_s is None else f"for {self.give_up_s:g} s"
             hint = remedy or "`edgevid doctor --source` finds the cause"
@@ -268,6 +270,9 @@ class LiveSource(SourceBase):
         """Hands on every frame of a file, in order, to its end."""
         self.live = False
         segments = isinstance(connection.stream, HlsStream)
+        if segments and connection.stream.over:
+            self._end()
+            return
         resumed = 0.0 if not segments or self._last < 0 else self._last + 1.0 / (self.fps or DEFAULT_FPS)
         given = connection.container or connection.stream
         with FileSource(self.uri, opened=given, decode=self._decode_on) as file:
@@ -309,9 +314,8 @@ class LiveSource(SourceBase):
         stream = container.streams.video[0]
         paced = connection.kind == "paced"
         times, backlog = StreamClock(nominal=connection.nominal, report=self._report), Backlog()
-        orientation = Orientation()
         pace, damage = PacedClock(self._report), DamageDetector(stream, live=True)
-        connected, corrupted = False, self.corrupted
+        connected, corrupted, frames, orientation = False, self.corrupted, 0, Orientation()
         # All streams: a sound track that goes on must not hide that the picture has stopped.
         for packet in container.demux():
             self._check_alive(SEGMENTS_STALL if paced else 1)
@@ -332,20 +336,22 @@ class LiveSource(SourceBase):
                 if paced:
                     self._arrive_paced(decoded, pace)
                     continue
-                passed = [decoded] if connection.nominal else backlog.passed(decoded, arrived)
-                for current in passed:
+                frames += 1
+                stamp = frames / DEFAULT_FPS if connection.nominal else seconds_of(decoded)
+                multipart = container.format.name == "mpjpeg"
+                for current in [decoded] if multipart else backlog.passed(decoded, stamp, arrived):
                     self._arrive(current, times)
                 if backlog.ahead_s > RECORDING_S and self._last < 0:
                     raise _RecordingError
-                if backlog.held_back:
-                    self.decoded, self.dropped = self.decoded + 1, self.dropped + 1
+                self.decoded += backlog.held_back
+                self.dropped += backlog.held_back
             self.corrupted = corrupted + damage.failed
         if isinstance(connection.stream, HlsStream):
             if connection.stream.stalled:
                 raise TimeoutError(connection.stream.stalled)
             self._end()
             return
-        if connection.complete and backlog.ahead_s > 0 and not backlog.over and self._last < 0:
+        if backlog.ahead_s > 0 and self._last < 0 and self._connector.sent_a_recording(connection):
             raise _RecordingError
         raise SourceError("the stream ended")
 
@@ -382,7 +388,7 @@ class LiveSource(SourceBase):
 
     def _connected(self, size: tuple[int, int], fps: float | None, codec: str) -> None:
         self.fps, self.codec = fps, codec
-        self.reconnections += self.decoded > 0
+        self.reconnections += self._last >= 0
         self._report("connected", f"{size[0]}x{size[1]}")
 
     def _end(self) -> None:
