@@ -51,9 +51,15 @@ class Package(NamedTuple):
 
 
 def installed() -> list[Package]:
-    """The installed packages among those that edgevid uses."""
+    """The installed packages among those that edgevid uses, and what those need in turn."""
     names = [name for first in PACKAGES for name in (first, *OTHERS.get(first, ()))]
-    return [package(dist) for name in names for dist in metadata.distributions(name=name)]
+    found: dict[str, Package] = {}
+    for name in names:  # grows as it goes
+        if name not in found and (dist := next(iter(metadata.distributions(name=name)), None)):
+            found[name] = package(dist)
+            needs = [one for one in dist.requires or () if "extra ==" not in one]
+            names += [re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", one)[0].lower()) for one in needs]
+    return list(found.values())
 
 
 def package(dist: metadata.Distribution) -> Package:

@@ -43,7 +43,7 @@ def _local_file(path: Path, folder: Path) -> Path:
 File = Annotated[Path, Checked("an existing file, relative to the site file", _local_file)]
 Folder = Annotated[Path, Checked("a folder, relative to the site file", lambda path, folder: folder / path)]
 Model = Annotated[str, Checked("a model's name, or a path relative to the site file", _local_model)]
-Source = Annotated[str, Checked("a stream, a camera number, or a path relative to the file", _local_source)]
+Source = Annotated[str, Checked("a stream, camera number, or path relative to the file", _local_source)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,7 @@ class RecognizerChoice:
 class Site:
     """The configuration of one camera; files are paths here, `load_site` reads them."""
 
-    source: Annotated[
-        str, Checked("a stream, camera number, or path relative to the file", _local_source)
-    ] = ""
+    source: Source = ""
     """What `open_video` opens: a stream, a camera, a file or a folder."""
     model: Model | None = None
     """Name or path of the detector; None takes the default."""

@@ -73,6 +73,8 @@ def test_gpl_is_named_with_its_package_and_exceptions_do_not_count() -> None:
 def test_what_is_installed_here_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     found = {one.name: one for one in installed()}
     assert {"numpy", "onnxruntime", "av"} <= set(found)
+    assert {"protobuf", "pydantic_core", "annotated-types"} <= set(found)  # which no list of ours names
+    assert len(found) == len(installed())
     av = found["av"].bundled
     files = [path.name for path in metadata.files("av") or ()]
     assert any("FFmpeg" in names for names in av.values())
