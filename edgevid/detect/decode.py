@@ -29,15 +29,10 @@ class Decoder:
         self._read = _DECODERS[self.how.kind]
         self._check()
 
-    def __call__(self, outputs: Mapping[str, Array], row: int, score_threshold: float) -> Candidates:
-        """Candidates above `score_threshold` of image `row` of the batch."""
-        boxes, scores, labels, _ = self.read(outputs, row, score_threshold)
-        return boxes, scores, labels
-
     def read(
         self, outputs: Mapping[str, Array], row: int, score_threshold: float
     ) -> tuple[Array, Array, Array, Array | None]:
-        """The candidates, and what follows the classes of each (N, E); None where nothing does.
+        """Candidates of image `row` above a score, and what follows their classes (N, E); None: nothing.
 
         Of rotated boxes that is the whole (N, 5) center, size and angle, and the boxes enclose them.
         """

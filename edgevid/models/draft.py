@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, get_args
 
 import numpy as np
 
 from edgevid.errors import EdgevidError, ModelError
 from edgevid.models.identify import identify
-from edgevid.models.metadata import DecoderGuess
+from edgevid.models.metadata import LETTERBOX, STRETCH, DecoderGuess
 from edgevid.models.signature import ModelSignature, read_signature
 from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.letterbox import InputDtype, InputSpec
 from edgevid.runtime.log import log_once
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.recipe import COCO, LocalRecipe, Source, Task
+from edgevid.runtime.recipe import COCO, LocalRecipe, Task
 
+Drafted = tuple[LocalRecipe, tuple[str, ...]]
+"""A recipe, and what is to be checked or filled in."""
+_UNKNOWN_INPUT = "[input]: color, mean and std are unknown; RGB divided by 255 is assumed"
 UNKNOWN_CLASSES = 80
 """Classes that a draft numbers where the model does not tell how many it has."""
 _COCO_GAPS = (0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
@@ -36,14 +38,14 @@ def coco_categories() -> tuple[str, ...]:
     return tuple(f"unused {k}" if k in _COCO_GAPS else next(names) for k in range(91))
 
 
-def draft(model: ModelSignature, guess: DecoderGuess, path: Path) -> tuple[LocalRecipe, tuple[str, ...]]:
+def draft(model: ModelSignature, guess: DecoderGuess, path: Path) -> Drafted:
     """The draft recipe of a detector, and notes on what was guessed."""
     names, note = _class_names(model, guess.classes)
-    spec = input_spec(model, guess.preprocessing)
-    recipe = _recipe(model, path, "detect", spec, guess.family)
-    notes = [*guess.notes, *note, *_input_notes(model)]
-    made = LocalRecipe(**{**recipe, "outputs": guess.outputs, "decode": guess.decode, "names": names})
-    return made, tuple(notes)
+    recipe = _recipe(
+        model, path, "detect", guess.preprocessing, guess.family,
+        outputs=guess.outputs, decode=guess.decode, names=names,
+    )  # fmt: skip
+    return recipe, (*guess.notes, *note, *_input_notes(model))
 
 
 def _class_names(model: ModelSignature, classes: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -51,17 +53,19 @@ def _class_names(model: ModelSignature, classes: int) -> tuple[tuple[str, ...], 
     if model.names and classes in (0, len(model.names)):
         return model.names, ()
     stated = f"names the wrong number of classes ({len(model.names)})" if model.names else "names no classes"
+    if known := {len(COCO): COCO, 91: coco_categories()}.get(0 if model.names else classes):
+        return known, (f"names: the file {stated}; its {classes} are taken for COCO's",)
+    note = f"names: the file {stated}; its {classes} are numbered: write yours under [names]"
     if not classes:
         note = (
             f"names: the file {stated} and does not tell how many it has; they are numbered: write yours, or "
             'classes = "coco", under [names]'
         )
-        return tuple(f"class {k}" for k in range(UNKNOWN_CLASSES)), (note,)
-    known = {len(COCO): COCO, 91: coco_categories()}.get(classes)
-    if known and not model.names:
-        return known, (f"names: the file {stated}; its {classes} are taken for COCO's",)
-    numbered = tuple(f"class {k}" for k in range(classes))
-    return numbered, (f"names: the file {stated}; its {classes} are numbered: write yours under [names]",)
+    return _numbered(classes or UNKNOWN_CLASSES), (note,)
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(f"class {k}" for k in range(count))
 
 
 def input_spec(model: ModelSignature, preprocessing: Any) -> InputSpec:
@@ -89,56 +93,51 @@ def _input_notes(model: ModelSignature) -> tuple[str, ...]:
     return notes
 
 
-def _recipe(model: ModelSignature, path: Path, task: Task, spec: InputSpec, family: str) -> dict[str, Any]:
-    """The fields of a draft that all tasks have."""
+def _recipe(
+    model: ModelSignature, path: Path, task: Task, preprocessing: Any, family: str, **more: Any
+) -> LocalRecipe:
     stem = "".join(c if c.isalnum() or c in ".-" else "-" for c in path.stem.lower()).strip(".-")
-    return {
-        "name": stem or "model", "task": task, "file": path.name, "path": path.parent,
-        "summary": f"Draft made from {path.name}: {family}", "source": Source(), "input": spec,
-        "input_name": model.image.name, "local": path,
-    }  # fmt: skip
+    return LocalRecipe(
+        name=stem or "model", task=task, file=path.name, path=path.parent, local=path,
+        summary=f"Draft made from {path.name}: {family}", input=input_spec(model, preprocessing),
+        input_name=model.image.name, **more,
+    )  # fmt: skip
 
 
-def draft_other(model: ModelSignature, path: Path) -> tuple[LocalRecipe, tuple[str, ...]] | None:
+def draft_other(model: ModelSignature, path: Path) -> Drafted | None:
     """The draft of a model that gives no boxes, and what is to be filled in."""
     (output, *others) = model.outputs
-    sizes = tuple(n for n in output.shape[1:] if n != 1 or len(output.shape) == 2)
-    assumed = "[input]: color, mean and std are unknown; RGB divided by 255 is assumed"
-    values = model.values(output)
+    rank = len(output.shape)
+    sizes = tuple(n for n in output.shape[1:] if n != 1 or rank == 2)
     if others or not sizes:
         return None
     if sizes in ((17, 3), (51,)):
-        fields = _recipe(model, path, "pose", input_spec(model, {"resize": "letterbox"}), "17 key points")
-        unknown = "[pose] order: whether a key point is y, x, score (MoveNet) or x, y, score"
-        return LocalRecipe(**fields, outputs=(output.name,), tables=_table("pose", order="yxs")), (
-            assumed,
-            unknown,
-        )
-    spec = input_spec(model, {"resize": "stretch"})
-    if len(output.shape) == 4 and output.shape[1] == 1:  # boxes of SSD, (1, 1, N, 7)
+        recipe = _recipe(
+            model, path, "pose", LETTERBOX, "17 key points",
+            outputs=(output.name,), tables={"pose": {"order": "yxs"}},
+        )  # fmt: skip
+        order = "[pose] order: whether a key point is y, x, score (MoveNet) or x, y, score"
+        return recipe, (_UNKNOWN_INPUT, order)
+    if (rank == 4 and output.shape[1] != 1) or (len(sizes) == 1 and not model.names and sizes[0] in FEATURES):
+        tables = {"features": {"output": output.name}}
+        return _recipe(model, path, "features", STRETCH, "features", tables=tables), (_UNKNOWN_INPUT,)
+    if len(sizes) != 1 or rank == 4:  # boxes of SSD are (1, 1, N, 7)
         return None
-    if len(output.shape) == 4 or (len(sizes) == 1 and not model.names and sizes[0] in FEATURES):
-        fields = _recipe(model, path, "features", spec, "features")
-        return LocalRecipe(**fields, tables=_table("features", output=output.name)), (assumed,)
-    if len(sizes) != 1:
-        return None
-    row = values.ravel()
+    row = model.values(output).ravel()
     sums = bool(row.size and row.min() >= 0 and abs(float(row.sum()) - 1) < 1e-2)
-    names, note = _class_names(model, sizes[0]) if sizes[0] != len(COCO) else (model.names, ())
-    names = names or tuple(f"class {k}" for k in range(sizes[0]))
-    activation = "none" if sums else "softmax"
+    names, note = _class_names(model, sizes[0])
+    if names is COCO:  # those are classes of boxes
+        names, note = _numbered(len(COCO)), ()
     why = "its values sum to 1" if sums else "its values do not sum to 1, so they are taken for logits"
-    fields = _recipe(model, path, "classify", spec, f"{sizes[0]} classes")
-    table = _table("clip", activation=activation)
-    notes = (assumed, *note, f"[clip] activation: {why}", "[clip] region and context: how crops were cut")
-    return LocalRecipe(**fields, outputs=(output.name,), names=names, tables=table), notes
+    recipe = _recipe(
+        model, path, "classify", STRETCH, f"{sizes[0]} classes", outputs=(output.name,), names=names,
+        tables={"clip": {"activation": "none" if sums else "softmax"}},
+    )  # fmt: skip
+    more = f"[clip] activation: {why}", "[clip] region and context: how crops were cut"
+    return recipe, (_UNKNOWN_INPUT, *note, *more)
 
 
-def _table(name: str, **values: Any) -> Any:
-    return MappingProxyType({name: values})
-
-
-def draft_clip(engine: OrtEngine, path: Path) -> tuple[LocalRecipe, tuple[str, ...]] | None:
+def draft_clip(engine: OrtEngine, path: Path) -> Drafted | None:
     """The draft of a model that takes clips, (1, T, 3, h, w) or (1, 3, T, h, w); None for others."""
     (image, *more) = engine.inputs
     output = engine.outputs[0]
@@ -150,36 +149,35 @@ def draft_clip(engine: OrtEngine, path: Path) -> tuple[LocalRecipe, tuple[str, .
         return None
     one = TensorSpec(image.name, (1, 3, height, width), image.dtype)
     model = ModelSignature(one, engine.outputs, width, height, "NCHW", "", (), ultralytics=False)
-    spec = input_spec(model, {"resize": "stretch"})
-    fields = _recipe(model, path, "clip", spec, f"clips of {steps} frames, {output.shape[1]} classes")
-    layout = "NTCHW" if frames_first else "NCTHW"
-    table = _table("clip", steps=steps, layout=layout, activation="softmax")
-    names = tuple(f"class {k}" for k in range(output.shape[1]))
-    notes = (
-        "[input]: color, mean and std are unknown; RGB divided by 255 is assumed",
-        "[names]: the classes are numbered: write yours",
+    layout, classes = "NTCHW" if frames_first else "NCTHW", output.shape[1]
+    recipe = _recipe(
+        model, path, "clip", STRETCH, f"clips of {steps} frames, {classes} classes",
+        outputs=(output.name,), names=_numbered(classes),
+        tables={"clip": {"steps": steps, "layout": layout, "activation": "softmax"}},
+    )  # fmt: skip
+    numbered = "[names]: the classes are numbered: write yours"
+    return recipe, (
+        _UNKNOWN_INPUT,
+        numbered,
         "[clip]: rate_hz, region and context of the training are unknown",
     )
-    return LocalRecipe(**fields, outputs=(output.name,), names=names, tables=table), notes
 
 
-def drafted(
-    engine: OrtEngine, path: Path
-) -> tuple[ModelSignature | None, DecoderGuess | None, LocalRecipe | None, tuple[str, ...]]:
-    """The signature of a loaded model, the decoder that fits, the draft of its recipe, and notes on it.
+def drafted(engine: OrtEngine, path: Path) -> tuple[DecoderGuess | None, LocalRecipe | None, tuple[str, ...]]:
+    """The decoder that fits a loaded model, the draft of its recipe, and notes on it.
 
     ModelError where metadata, shapes and a trial run contradict each other.
     """
-    images = any(len(spec.shape) == 4 for spec in engine.inputs)
-    model = read_signature(engine) if images or not any(len(s.shape) == 5 for s in engine.inputs) else None
-    if model is None:
-        return (None, None, *(draft_clip(engine, path) or (None, ())))
+    ranks = [len(spec.shape) for spec in engine.inputs]
+    if 5 in ranks and 4 not in ranks:
+        return (None, *(draft_clip(engine, path) or (None, ())))
+    model = read_signature(engine)
     try:
         guess = identify(model)
         found = draft(model, guess, path) if guess else draft_other(model, path)
     except EdgevidError as error:
         raise ModelError(f"{path}: {error}") from None
-    return (model, guess, *(found or (None, ())))
+    return (guess, *(found or (None, ())))
 
 
 def draft_recipe(path: Path) -> LocalRecipe:
@@ -188,12 +186,12 @@ def draft_recipe(path: Path) -> LocalRecipe:
     Raises ModelError where no decoder fits, and where what fits would read nonsense.
     """
     with OrtEngine(path, device="cpu") as engine:
-        _, guess, recipe, notes = drafted(engine, path)
+        guess, recipe, notes = drafted(engine, path)
         given = "; ".join(str(o) for o in engine.outputs)
     if recipe is None:
         raise ModelError(
-            f"{path}: no decoder is known for outputs {given}. "
-            "Write a recipe that names the outputs to read: docs/recipes.md"
+            f"{path}: no decoder is known for outputs {given}. Write a recipe that names the outputs to read "
+            "(docs/recipes.md), or give a function that calls the model as the detector (docs/pipeline.md)"
         )
     family = guess.family if guess else f"a model of task {recipe.task!r}"
     log_once(f"{path.name} has no recipe; identified as {family}. {'; '.join(notes)}", logging.WARNING)

@@ -107,22 +107,18 @@ def _distribution_levels(model: ModelSignature) -> DecoderGuess | None:
     if len(model.outputs) not in (6, 8) or any(len(o.shape) != 3 for o in model.outputs):
         return None
     strides = (8, 16, 32, 64)[: len(model.outputs) // 2]
-    names: list[list[str]] = [[], []]
-    classes = 0
-    for stride in strides:
+    found = []
+    for stride in strides:  # scores, then distances
         level = [o for o in model.outputs if o.shape[1] == model.cells(stride)]
-        distances = [o for o in level if o.shape[2] in (32, 64, 68, 28)]
-        scores = [o for o in level if o not in distances]
-        if len(distances) != 1 or len(scores) != 1:
+        found.append(sorted(level, key=lambda o: o.shape[2] in (32, 64, 68, 28)))
+        if [o.shape[2] in (32, 64, 68, 28) for o in found[-1]] != [False, True]:
             return None
-        names[0].append(scores[0].name)
-        names[1].append(distances[0].name)
-        classes = scores[0].shape[2]
+    names = tuple(level[side].name for side in (0, 1) for level in found)
     paddle = "addle" in model.producer
     family, preprocessing = ("PicoDet", _PICODET) if paddle else ("NanoDet", _NANODET)
     score, nms_iou = (0.4, 0.5) if paddle else (0.35, 0.6)
     decode = Decode("dfl", strides=strides, offset=0.5, score_threshold=score, nms_iou=nms_iou)
-    return DecoderGuess(decode, (*names[0], *names[1]), classes, family, preprocessing)
+    return DecoderGuess(decode, names, found[0][0].shape[2], family, preprocessing)
 
 
 def _one(model: ModelSignature, rank: int) -> TensorSpec | None:
@@ -244,13 +240,12 @@ def _anchor_rows(model: ModelSignature) -> DecoderGuess | None:
     if found is None or found[0].shape[2] < 5 + found[2]:
         return None
     output, name, masks = found
-    _, anchors, values = output.shape
-    values -= masks
-    cells, classes = model.cells(8, 16, 32), len(model.names)
+    anchors, values, classes = output.shape[1], output.shape[2] - masks, len(model.names)
     if values > 5 and anchors in [3 * model.cells(*strides) for strides in STRIDES]:
         decode = Decode("yolo", layout="rows", objectness=True, nms_iou=0.45, masks=masks)
         return DecoderGuess(decode, name, values - 5, "YOLOv5 or YOLOv7")
-    if anchors == cells and (classes == values - 5 if classes else values != 84) and values > 5 and not masks:
+    usual = values > 5 and anchors == model.cells(8, 16, 32)
+    if usual and not masks and (classes == values - 5 if classes else values != 84):
         return _yolox(model, output)
     decode = Decode("yolo", layout="rows", nms_iou=0.7, masks=masks)
     return DecoderGuess(decode, name, values - 4, "YOLOv8 or YOLO11, transposed")

@@ -10,7 +10,6 @@ from edgevid.files.atomic import check_file
 from edgevid.models.draft import drafted
 from edgevid.models.hub import check_exported
 from edgevid.models.metadata import DecoderGuess
-from edgevid.models.signature import ModelSignature
 from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import LocalRecipe
@@ -27,8 +26,6 @@ class ModelReport:
     """Shapes as the file states them; -1 for dynamic axes."""
     metadata: dict[str, str]
     """What the exporter wrote into the file."""
-    signature: ModelSignature | None = None
-    """None for a model without an image input."""
     guess: DecoderGuess | None = None
     """None where no decoder fits."""
     recipe: LocalRecipe | None = None

@@ -111,11 +111,12 @@ def _names(found: Any) -> tuple[str, ...]:
     >>> _names({"car": 1, "van": 0}), _names(["a", "a", None])
     (('van', 'car'), ('a', 'a 1', 'class 2'))
     """
-    if isinstance(found, dict) and found and all(isinstance(v, int) for v in found.values()):
-        found = {number: name for name, number in found.items()}  # torchvision's class_to_idx
     if isinstance(found, dict):
-        numbered = all(str(key).isdecimal() for key in found)
-        found = [found[key] for key in (sorted(found, key=int) if numbered else found)]
+        if all(str(key).isdecimal() for key in found):
+            found = [found[key] for key in sorted(found, key=int)]
+        else:  # torchvision's class_to_idx, or in the order of the file
+            numbered = all(isinstance(n, int) for n in found.values())
+            found = sorted(found, key=found.__getitem__) if numbered else list(found.values())
     names: list[str] = []
     for k, one in enumerate(found if isinstance(found, (list, tuple)) else ()):
         name = " ".join(str("" if one is None else one).split()) or f"class {k}"

@@ -124,7 +124,8 @@ def test_half_precision_outputs_are_read() -> None:
 def test_yolox_counts_cells_and_takes_the_exponential_of_sizes() -> None:
     output = np.zeros((1, 20, 7), np.float32)  # 16 cells of stride 8, then 4 of stride 16
     output[0, 19] = [0.5, 0.25, np.log(0.5), np.log(0.25), 0.8, 0.1, 0.5]  # column 1, row 1 of stride 16
-    boxes, scores, labels = decoder(Decode("yolox", strides=(8, 16)), output.shape)({"a": output}, 0, 0.25)
+    read = decoder(Decode("yolox", strides=(8, 16)), output.shape).read
+    boxes, scores, labels, _ = read({"a": output}, 0, 0.25)
     np.testing.assert_allclose(boxes, [[20, 18, 28, 22]], atol=1e-4)  # center (24, 20), size 8 x 4
     np.testing.assert_allclose(scores, [0.4], rtol=1e-6)
     assert labels.tolist() == [1]
@@ -133,7 +134,7 @@ def test_yolox_counts_cells_and_takes_the_exponential_of_sizes() -> None:
 def test_fastestdet_is_a_share_of_the_input() -> None:
     output = np.zeros((1, 7, 2, 2), np.float32)
     output[0, :, 0, 1] = [0.5, 0, 0, 0, 0, 0.5, 0]  # column 1, row 0 of 2 x 2
-    boxes, scores, labels = decoder(Decode("fastestdet"), output.shape)({"a": output}, 0, 0.25)
+    boxes, scores, labels, _ = decoder(Decode("fastestdet"), output.shape).read({"a": output}, 0, 0.25)
     np.testing.assert_allclose(boxes, [[8, -8, 24, 8]], atol=1e-4)  # center (16, 0), sigmoid(0) of 32 wide
     np.testing.assert_allclose(scores, [0.5], rtol=1e-5)  # 0.5^0.6 * 0.5^0.4
     assert labels.tolist() == [0]
@@ -142,8 +143,8 @@ def test_fastestdet_is_a_share_of_the_input() -> None:
 def test_each_image_of_a_batch_has_its_own_boxes() -> None:
     rows = np.concatenate([anchors([2, 4, 10, 12, 0.9, 1]), anchors([1, 1, 3, 3, 0.8, 0])])
     read = decoder(Decode("end-to-end"), rows.shape)
-    assert [read({"a": rows}, row, 0.25)[2].tolist() for row in (0, 1)] == [[1], [0]]
-    assert len(read({"a": rows}, 1, 0.85)[0]) == 0
+    assert [read.read({"a": rows}, row, 0.25)[2].tolist() for row in (0, 1)] == [[1], [0]]
+    assert len(read.read({"a": rows}, 1, 0.85)[0]) == 0
 
 
 def test_levels_of_a_head_are_ordered_by_their_shapes() -> None:
