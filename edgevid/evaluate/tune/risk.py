@@ -223,10 +223,9 @@ def abstain_threshold(confidence: Array, share: float) -> float:
 
 def reachable_risk(found: RiskCoverage, delta: float) -> tuple[float, float] | None:
     """(risk, threshold): the lowest risk that `fixed_sequence` can certify; None where none below 1."""
-    low, high = 0.0, 1.0
-    if fixed_sequence(found, 0.999, delta) is None:
+    low, high = 0.0, 0.999
+    if fixed_sequence(found, high, delta) is None:
         return None
-    high = 0.999
     while high - low > 1e-4:
         middle = (low + high) / 2
         low, high = (low, middle) if fixed_sequence(found, middle, delta) is not None else (middle, high)

@@ -64,7 +64,12 @@ def read_npz(path: Path) -> dict[str, Array]:
 
 def fail(path: Path, key: str, expected: str, got: object, *, text: str = "") -> NoReturn:
     """Raises the FileFormatError of a file, or of scores that came from none."""
-    raise FileFormatError(path if path != Path() else "scores", key, expected=expected, got=got, text=text)
+    raise FileFormatError(named(path), key, expected=expected, got=got, text=text)
+
+
+def named(path: Path) -> str:
+    """What an error names: the file, or "scores" where they came from none."""
+    return str(path) if path != Path() else "scores"
 
 
 def _blocks(rows: Iterator[Row]) -> Iterator[list[Row]]:

@@ -7,7 +7,6 @@ import datetime
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -19,6 +18,7 @@ from edgevid.abstain.policy import NEVER, Settings
 from edgevid.errors import InputError
 from edgevid.evaluate.tune import risk
 from edgevid.evaluate.tune.confidence_calibration import Reliability, fit_temperature, nll, reliability
+from edgevid.evaluate.tune.score_files import named
 from edgevid.evaluate.tune.scores import ScoreTable, TrackVerdicts, gather
 from edgevid.types import Array
 
@@ -166,7 +166,7 @@ def tune(
     target, settings, warnings = target or Target(), settings or Settings(), list[str]()
     if table.labels is None and target.kind != "abstain-rate":
         raise InputError(
-            f"{table.path or 'scores'}: expected a label column for {target.kind}, got none. "
+            f"{named(table.path)}: expected a label column for {target.kind}, got none. "
             "Without labels choose --abstain-rate"
         )
     _check_rounding(table, target, warnings)
@@ -203,10 +203,9 @@ def _check_rounding(table: ScoreTable, target: Target, warnings: list[str]) -> N
         return
     rounded = f"the values are rounded to {table.decimals} decimal{'s' if table.decimals > 1 else ''}"
     if target.kind in ("max-risk", "max-joint-risk") and target.method != "naive":
-        where = table.path if table.path != Path() else "scores"
         raise InputError(
-            f"{where}: {rounded}, and the policy will see them unrounded: {target.kind} cannot be "
-            "guaranteed. Write six decimals; or take a target without a guarantee (--method naive); or, "
+            f"{named(table.path)}: {rounded}, and the policy will see them unrounded: {target.kind} cannot "
+            "be guaranteed. Write six decimals; or take a target without a guarantee (--method naive); or, "
             "where the model itself gives such values, add --values probabilities"
         )
     warnings.append(f"{rounded}: the policy will see others, write six decimals")
@@ -267,7 +266,7 @@ def _gathered(table: ScoreTable, settings: Settings) -> TrackVerdicts:
     made = gather(table, settings)
     if not len(made.confidence):
         raise InputError(
-            f"{table.path or 'scores'}: the other rules (observations, seconds, agreement, margin) "
+            f"{named(table.path)}: the other rules (observations, seconds, agreement, margin) "
             f"abstain on all {made.undecided} tracks: loosen them"
         )
     return made

@@ -65,7 +65,7 @@ def test_a_share_of_unlabeled_scores() -> None:
     assert report.coverage == pytest.approx(0.8, abs=1 / 500)
     assert report.curve is None
     assert "not certified" in report.warnings[-1]
-    with pytest.raises(InputError, match=r"expected a label column for knee.*--abstain-rate"):
+    with pytest.raises(InputError, match=r"^scores: expected a label column for knee.*--abstain-rate"):
         tune(make_table(columns))
 
 
