@@ -23,10 +23,10 @@ import numpy as np
 import torch
 from bench import conditions, save, table
 from detector_cases import EYE, Case, eye, judge, photos
+from logit_bias import detect_image
 from tracker_peers import version
 
 from edgevid.learn.detector.data import Composer, Sample, load
-from edgevid.learn.detector.logit_bias import detect_image
 from edgevid.learn.detector.network import CLASSES, Deployed, Shape
 from edgevid.learn.detector.train import Schedule, Trainer
 from edgevid.types import Detections, Frame

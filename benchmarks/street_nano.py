@@ -24,6 +24,7 @@ os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
 
 import cv2
 import numpy as np
+from logit_bias import SCORE_THRESHOLD, fit_logit_bias
 
 from edgevid.detect.detector import Detector
 from edgevid.kernels import iou
@@ -31,7 +32,6 @@ from edgevid.learn.detector.data import load
 from edgevid.learn.detector.distributed import Task, train_detector
 from edgevid.learn.detector.export import export_onnx, write_recipe
 from edgevid.learn.detector.label import Ensemble, label_lines, write_clip
-from edgevid.learn.detector.logit_bias import SCORE_THRESHOLD, fit_logit_bias
 from edgevid.learn.detector.network import CLASSES, Deployed
 from edgevid.learn.detector.rendered import write_rendered
 from edgevid.learn.detector.train import Schedule

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,13 +12,6 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 pytest.importorskip("onnx", reason="export needs onnx")
 from detector_samples import blank_sample  # noqa: E402
 
-from edgevid.learn.detector.logit_bias import (  # noqa: E402
-    MIN_OBJECTS,
-    SCORE_THRESHOLD,
-    best_threshold,
-    fit_logit_bias,
-    true_positives,
-)
 from edgevid.learn.detector.network import (  # noqa: E402
     Deployed,
     Shape,
@@ -23,10 +19,18 @@ from edgevid.learn.detector.network import (  # noqa: E402
 )
 from edgevid.types import Detections  # noqa: E402
 
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 SMALL = Shape(96, 64, (8, 8, 16, 16, 16), (1, 1, 1), 16)
 
 
+@pytest.fixture(autouse=True)
+def _path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+
+
 def test_the_threshold_with_the_best_f1() -> None:
+    from logit_bias import SCORE_THRESHOLD, best_threshold, true_positives
+
     assert best_threshold([], 5) == SCORE_THRESHOLD
     # After 0.8: 2 of 3 found, none wrong, F1 = 4/5; after 0.3: 3 found, 2 wrong, 6/8; at the end 6/9.
     scored = [(0.9, True), (0.8, True), (0.6, False), (0.5, False), (0.3, True), (0.1, False)]
@@ -43,6 +47,8 @@ def test_the_threshold_with_the_best_f1() -> None:
 
 
 def test_a_logit_bias_needs_enough_objects() -> None:
+    from logit_bias import MIN_OBJECTS, SCORE_THRESHOLD, fit_logit_bias
+
     network = Deployed(StreetDetector(SMALL)).eval()
     few = [blank_sample("a", boxes=1) for _ in range(3)]
     assert fit_logit_bias(network, few) == 0.0
