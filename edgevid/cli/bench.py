@@ -65,7 +65,7 @@ def command(
     for model in models if choose else ():
         choice = choose_runtime(model, data, found.timings, threads=threads)
         if shown:
-            results().print(f"auto takes {choice.runtime} for {model} ({choice.reason})", highlight=False)
+            results().print(f"auto takes {choice.runtime} for {model} ({choice.reason})")
 
 
 def _show(found: Benchmark) -> None:
@@ -77,14 +77,14 @@ def _show(found: Benchmark) -> None:
     for t in found.timings:
         threads = f", {t.threads} thread{'s' if t.threads != 1 else ''}" if t.threads else ""
         how = f"{t.file} on {t.device or 'an unknown device'}{threads}, {t.shape}, loaded in {t.load_s:.2f} s"
-        console.print(f"[dim]{escape(t.title)}:[/] {escape(how)}", highlight=False)
+        console.print(f"[dim]{escape(t.title)}:[/] {escape(how)}")
     for name, why in found.failed.items():
-        console.print(f"[yellow]failed:[/] {escape(name)}: {escape(why)}", highlight=False)
+        console.print(f"[yellow]failed:[/] {escape(name)}: {escape(why)}")
     for note in found.notes:
-        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
+        console.print(f"[yellow]Note:[/] {escape(note)}")
     console.print()
     for key, value in as_rows(dict(found.conditions)):
-        console.print(f"[dim]{escape(key)}:[/] {escape(value)}", highlight=False)
+        console.print(f"[dim]{escape(key)}:[/] {escape(value)}")
 
 
 def _show_times(console: Console, timings: tuple[Timing, ...]) -> None:
@@ -94,15 +94,15 @@ def _show_times(console: Console, timings: tuple[Timing, ...]) -> None:
     with console.capture() as wide:
         print_table(console, _times(timings, [t.title for t in timings]))
     if all(cell_len(Text.from_ansi(line).plain.rstrip()) <= console.width for line in wide.get().split("\n")):
-        console.out(wide.get(), end="", highlight=False)
+        console.out(wide.get(), end="")
         return
     with console.capture() as narrow:
         print_table(console, _times(timings, [" " for _ in timings]))
     heading, *figures = narrow.get().splitlines()
-    console.out(heading, highlight=False)
+    console.out(heading)
     for t, line in zip(timings, figures, strict=True):
-        console.out(t.title, highlight=False)
-        console.out(line, highlight=False)
+        console.out(t.title)
+        console.out(line)
 
 
 def _times(timings: tuple[Timing, ...], names: list[str]) -> Table:

@@ -115,10 +115,10 @@ def _build(model: str, options: BuildOptions, verification: Verification, out: P
         with _progress(console) as progress:
             result = build(
                 model, options, verification=verification, out=out, progress=progress,
-                report=lambda text: console.print(f"[dim]{escape(text)}[/]", highlight=False),
+                report=lambda text: console.print(f"[dim]{escape(text)}[/]"),
             )  # fmt: skip
     except ParityError as error:
-        errors().print(f"[bold red]rejected:[/] {escape(str(error))}", highlight=False)
+        errors().print(f"[bold red]rejected:[/] {escape(str(error))}")
         raise typer.Exit(1) from None
     _print_result(result)
 
@@ -147,9 +147,9 @@ def _progress(console: Console) -> Iterator[Progress]:
 
 def _print_pairs(title: str, pairs: list[tuple[str, str]]) -> None:
     console = results()
-    console.print(title, highlight=False)
+    console.print(title)
     for heading, text in pairs:  # no table: a path must stay on one line, to be copied
-        console.print(f"  [dim]{heading:<14}[/]{escape(text)}", highlight=False)
+        console.print(f"  [dim]{heading:<14}[/]{escape(text)}")
 
 
 def _print_result(result: BuildResult) -> None:

@@ -78,9 +78,9 @@ def _show(report: ParityReport, found: dict[str, Any]) -> None:
         console.print()
         print_table(console, _worst(report))
     for note in report.notes:
-        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
+        console.print(f"[yellow]Note:[/] {escape(note)}")
     color, word = ("green", "passed") if report.passed else ("red", "rejected")
-    console.print(f"\n[bold {color}]{word}:[/] {escape(report.summary())}", highlight=False)
+    console.print(f"\n[bold {color}]{word}:[/] {escape(report.summary())}")
 
 
 def _figures(report: ParityReport) -> Table:

@@ -56,8 +56,7 @@ def _show(model: str, cost: Cost, rows: list[Estimate]) -> None:
     console.print(
         f"[bold]{escape(model)}[/], batch {cost.batch}: {cost.operations / 1e9:.2f} GFLOP "
         f"({cost.operations / 2e9:.2f} GMAC), {cost.parameters / 1e6:.2f} M parameters, "
-        f"{cost.peak / 1e6:.2f} M activations at the peak\n",
-        highlight=False,
+        f"{cost.peak / 1e6:.2f} M activations at the peak\n"
     )
     heads = ("device", "precision", "bound ms", "layers ms", "max runs/s", "MB", "bound by")
     table = number_table(*heads, text=("precision", "bound by"))
@@ -74,5 +73,4 @@ def _show(model: str, cost: Cost, rows: list[Estimate]) -> None:
         "without a cache. Small models stay above both: launching a layer takes microseconds.\n"
         "MB: weights and activations, without the runtime's own memory.",
         style="dim",
-        highlight=False,
     )

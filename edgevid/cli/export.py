@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -38,15 +37,14 @@ def command(
             size=sides, out=out, opset=opset, dynamic_batch=dynamic_batch,
         )  # fmt: skip
     spec = made.recipe.input
-    show = partial(console.print, highlight=False)
-    show(
+    console.print(
         f"[green]Model:[/]    {escape(str(made.model))}, {spec.width}x{spec.height}, "
         f"{len(made.recipe.names)} classes"
     )
-    show(f"[green]Recipe:[/]   {escape(str(made.recipe_file))}")
-    show(
+    console.print(f"[green]Recipe:[/]   {escape(str(made.recipe_file))}")
+    console.print(
         f"[green]Verified:[/] against PyTorch on {made.frames} frames, scores and boxes within "
         f"{made.worst:.1e}, cosine {made.cosine:.7f}; images within {made.image_levels:.2f} of 255 levels"
     )
     if made.recipe.source.license:
-        show(f"[yellow]License:[/]  the exporter states {escape(made.recipe.source.license)}")
+        console.print(f"[yellow]License:[/]  the exporter states {escape(made.recipe.source.license)}")

@@ -46,12 +46,12 @@ def command(
     console.print(_tensors(report))
     for key, value in report.metadata.items():
         shown = value if len(value) < 100 else value[:97] + "..."
-        console.print(f"[dim]{escape(key)}:[/] {escape(shown)}", highlight=False)
+        console.print(f"[dim]{escape(key)}:[/] {escape(shown)}")
     console.print()
     _print_decoder(console, report)
     if write or out:
         path = write_draft(report, out, replace=force)
-        console.print(f"\nDraft recipe: [bold]{escape(str(path))}[/]", highlight=False)
+        console.print(f"\nDraft recipe: [bold]{escape(str(path))}[/]")
     if data:
         _try_out(console, report, data, image or Path(f"{model.stem}.frames.jpg"), max_frames)
 
@@ -75,10 +75,10 @@ def _try_out(console: Console, report: ModelReport, data: str, image: Path, max_
     if made.images:
         cv2.imwrite(str(image), contact_sheet(made.images, columns=min(3, len(made.images)))[:, :, ::-1])
         found = ", ".join(f"{count} {name}" for name, count in made.objects[:8]) or "nothing"
-        console.print(f"\n[green]Found:[/] {escape(found)} on {len(made.images)} frames", highlight=False)
-        console.print(f"[green]Drawn:[/] [bold]{escape(str(image))}[/]", highlight=False)
+        console.print(f"\n[green]Found:[/] {escape(found)} on {len(made.images)} frames")
+        console.print(f"[green]Drawn:[/] [bold]{escape(str(image))}[/]")
     for finding in made.findings:
-        console.print(f"[red]Wrong:[/] {escape(finding)}", highlight=False)
+        console.print(f"[red]Wrong:[/] {escape(finding)}")
 
 
 def _tensors(report: ModelReport) -> Table:
@@ -96,7 +96,7 @@ def _print_decoder(console: Console, report: ModelReport) -> None:
     guess, recipe = report.guess, report.recipe
     if recipe is None or recipe.input is None:
         why = escape(report.problem) or "docs/recipes.md describes how to write a recipe."
-        console.print(f"[yellow]No decoder fits these outputs.[/] {why}", highlight=False)
+        console.print(f"[yellow]No decoder fits these outputs.[/] {why}")
         return
     spec, classes = recipe.input, f"{len(recipe.names)} classes" if recipe.names else "no classes"
     if guess is None:
@@ -105,8 +105,7 @@ def _print_decoder(console: Console, report: ModelReport) -> None:
         console.print(f"[green]Decoder:[/] [bold]{guess.decode.kind}[/] - {escape(guess.family)}, {classes}")
     console.print(
         f"[green]Image:[/] {spec.width}x{spec.height} {spec.color}, {spec.resize}, "
-        f"mean {spec.mean}, std {spec.std}",
-        highlight=False,
+        f"mean {spec.mean}, std {spec.std}"
     )
     for note in report.notes:
-        console.print(f"[yellow]Check:[/] {escape(note)}", highlight=False)
+        console.print(f"[yellow]Check:[/] {escape(note)}")

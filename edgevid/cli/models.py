@@ -75,7 +75,7 @@ def get_(names: Names) -> None:
     for name in names:
         with _bar(name) as progress:
             path = get_file(name, progress=progress)
-        results().print(f"[green]{name}[/]: {escape(str(path))}", highlight=False)
+        results().print(f"[green]{name}[/]: {escape(str(path))}")
 
 
 @contextmanager
@@ -107,7 +107,7 @@ def verify_(
             console.print(f"[green]{name}[/]: {verdict}")
         except EdgevidError as error:  # noqa: PERF203 (every name gets its line)
             failed += 1
-            console.print(f"[red]{name}[/]: {escape(str(error))}", highlight=False)
+            console.print(f"[red]{name}[/]: {escape(str(error))}")
     if failed:
         raise typer.Exit(1)
 
@@ -119,6 +119,4 @@ def remove_(names: Names) -> None:
 
     for name in names:
         removed = ", ".join(path.name for path in remove(name))
-        results().print(
-            f"{name}: {f'removed {removed}' if removed else 'nothing to remove'}", highlight=False
-        )
+        results().print(f"{name}: {f'removed {removed}' if removed else 'nothing to remove'}")

@@ -64,7 +64,7 @@ def rendered(
             f"--seed: expected seeds without 1, the street of edgevid-demo, got {seed} to {seed + scenes - 1}"
         )
     count = write_rendered(data, scenes=scenes, frames=frames, seed=seed)
-    results(soft_wrap=False).print(f"written {count} images to [cyan]{data}[/]", soft_wrap=True)
+    results().print(f"written {count} images to [cyan]{data}[/]")
 
 
 def detector(
