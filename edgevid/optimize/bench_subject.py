@@ -43,7 +43,8 @@ class Timing:
 
     title: str
     model: str
-    file: str
+    path: Path
+    """The file that ran."""
     precision: Precision
     device: str
     threads: int | None
@@ -56,6 +57,11 @@ class Timing:
     """(runs,) milliseconds of each stage; stages that the model does not have are absent."""
     cpu_ms: float
     """Mean processor time of a frame, over all threads of the process."""
+
+    @property
+    def file(self) -> str:
+        """The file's name."""
+        return self.path.name
 
     def at(self, stage: str, share: float) -> float:
         """The percentile of a stage in milliseconds; a measured value, not interpolated."""
@@ -121,7 +127,7 @@ class Subject:
         return Timing(
             title=self.title,
             model=self.recipe.name if self.recipe else self.model.file.stem,
-            file=Path(getattr(self.raw, "path", self.model.file)).name,
+            path=Path(getattr(self.raw, "path", self.model.file)),
             precision=self.model.precision,
             device=str(getattr(self.raw, "device", "")),
             threads=getattr(self.raw, "threads", None),

@@ -26,16 +26,14 @@ def choose_runtime(
     if data is None:
         raise InputError("bench: --choose verifies the runtimes on frames, add --data VIDEO")
     found = find_model(model, None)
-    times = {t.device: t.at("inference", 50) for t in timings if t.file == found.file.name}
+    times = {t.device: t.at("inference", 50) for t in timings if t.path == found.file}
     if missing := sorted(set(RUNTIMES) - set(times)):
         raise InputError(f"bench: --choose compares {' and '.join(RUNTIMES)}, {missing[0]} did not run")
     report, _ = compare(model, model, data, device="openvino", threads=threads)
     faster = times["openvino"] < GAIN * times["cpu"] and report.passed
     choice = Choice(
-        "openvino" if faster else "onnxruntime",
-        round(times["cpu"], 3),
-        round(times["openvino"], 3),
+        "openvino" if faster else "onnxruntime", round(times["cpu"], 3), round(times["openvino"], 3),
         round(report.agreement, 5),
-    )
+    )  # fmt: skip
     remember_choice(found.file, choice)
     return choice

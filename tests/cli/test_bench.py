@@ -44,7 +44,7 @@ def test_names_are_whole_in_every_width(width: int) -> None:
     names = ("movenet-singlepose-lightning-192 int8", "yolox-nano-416 fp32")
     ms = {stage: np.full(3, 139.0) for stage in STAGES}
     timings = tuple(
-        Timing(name, "m", "f", "fp32", "cpu", 1, "1x3x320x320 float32", 0.1, ms, 50.0) for name in names
+        Timing(name, "m", Path("f"), "fp32", "cpu", 1, "1x3x320x320 float32", 0.1, ms, 50.0) for name in names
     )
     out = io.StringIO()
     _show_times(Console(width=width, file=out), timings)

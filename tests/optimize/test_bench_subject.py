@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 def timing(**ms: Any) -> Timing:
     stages = {k: np.asarray(v, np.float64) for k, v in ms.items()}
-    return Timing("a", "a", "a.onnx", "fp32", "cpu", 1, "1x3x32x32 float32", 0.5, stages, 2.0)
+    return Timing("a", "a", Path("a.onnx"), "fp32", "cpu", 1, "1x3x32x32 float32", 0.5, stages, 2.0)
 
 
 def test_percentiles_are_values_that_were_measured() -> None:

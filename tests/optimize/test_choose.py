@@ -16,9 +16,9 @@ from edgevid.optimize.choose import choose_runtime
 from edgevid.runtime.choice import read_choice
 
 
-def timing(device: str, ms: float) -> Timing:
+def timing(path: Path, device: str, ms: float) -> Timing:
     return Timing(
-        f"tiny, {device}", "tiny", "tiny.onnx", "fp32", device, 1, "1x3x32x32 float32", 0.1,
+        f"tiny, {device}", "tiny", path, "fp32", device, 1, "1x3x32x32 float32", 0.1,
         {"inference": np.full(3, ms)}, ms,
     )  # fmt: skip
 
@@ -39,7 +39,9 @@ def test_openvino_is_taken_where_it_is_faster_and_agrees(
     folder = bench_folder(tmp_path)
     report = SimpleNamespace(passed=passed, agreement=0.99 if passed else 0.5)
     monkeypatch.setattr(module, "compare", lambda *_, **__: (report, {}))
-    times = [timing("cpu", ours), timing("openvino", theirs)]
+    path, other = folder / "tiny.onnx", tmp_path / "another" / "tiny.onnx"
+    times = [timing(path, "cpu", ours), timing(path, "openvino", theirs)]
+    times += [timing(other, "cpu", theirs), timing(other, "openvino", ours)]  # of the same name
     made = choose_runtime(folder / "tiny.onnx", folder / "photos", times)
     assert (made.runtime, made.onnxruntime_ms, made.openvino_ms) == (expected, ours, theirs)
     assert read_choice(folder / "tiny.onnx") == made
@@ -50,4 +52,4 @@ def test_a_choice_needs_frames_and_both_runtimes(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="add --data VIDEO"):
         choose_runtime(folder / "tiny.onnx", None, [])
     with pytest.raises(InputError, match="openvino did not run"):
-        choose_runtime(folder / "tiny.onnx", folder / "photos", [timing("cpu", 1)])
+        choose_runtime(folder / "tiny.onnx", folder / "photos", [timing(folder / "tiny.onnx", "cpu", 1)])
