@@ -59,7 +59,7 @@ class DamageDetector:
         self._number = self._newest = -1
         self._shown: set[int] = set()
         """Numbers of the packets whose frames the decoder gave."""
-        self._waiting: list[_Shown] = []
+        self._waiting: deque[_Shown] = deque()
         """Frames, in order, until those are there that they may be predicted from: B-frames wait."""
         self._due = 0
         """The first packet whose frame is not there yet."""
@@ -110,13 +110,11 @@ class DamageDetector:
             self._due += 1
         if len(self._waiting) > MOST_REORDERED:
             self._due = min(shown.number for shown in self._waiting) + 1
-        count = 0
-        for shown in self._waiting:
-            if self._delayed and not ended and shown.number > self._due:
-                break
-            count += 1
-        released, self._waiting = self._waiting[:count], self._waiting[count:]
-        return [(shown.frame, shown.damaged) for shown in released]
+        all_of_them, released = ended or not self._delayed, []
+        while self._waiting and (all_of_them or self._waiting[0].number <= self._due):
+            shown = self._waiting.popleft()
+            released.append((shown.frame, shown.damaged))
+        return released
 
     def _note(self, number: int) -> None:
         """An error in a packet: frames that were decoded after it and wait are damaged, too."""
@@ -163,9 +161,7 @@ class DamageDetector:
         number = frame.pts if frame.pts is not None else self._newest + 1
         packet, pts, _ = self._packets.get(number, (None, None, None))
         _, _, dts = self._packets.get(frame.dts, (None, None, None))
-        frame.pts, frame.dts = pts, dts
-        if packet is not None:
-            frame.time_base = packet.time_base
+        frame.pts, frame.dts = pts, dts  # of the stream's time base: the frame's own costs microseconds
         self._newest = max(self._newest, number)
         self._shown.add(number)
         alone = frame.is_corrupt and self._is_alone(frame, packet)

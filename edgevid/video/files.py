@@ -271,11 +271,17 @@ def _decode(container: Any, stream: Any, damage: DamageDetector) -> Iterator[tup
 
     It holds no reference to the source: the buffers of a source that is dropped are freed at once.
     """
+    base = stream.time_base.numerator, stream.time_base.denominator  # a Fraction for each frame takes longer
     for packet in _packets(container, stream, damage):
         for frame, damaged in damage.flush() if packet is None else damage.decode(packet):
-            base = frame.time_base or stream.time_base
-            pts, dts = (None if s is None else float(s * base) for s in (frame.pts, frame.dts))
-            yield (frame, damaged), (pts, dts)
+            pts, dts = frame.pts, frame.dts
+            yield (
+                (frame, damaged),
+                (
+                    None if pts is None else pts * base[0] / base[1],
+                    None if dts is None else dts * base[0] / base[1],
+                ),
+            )
 
 
 def _packets(container: Any, stream: Any, damage: DamageDetector) -> Iterator[Any]:

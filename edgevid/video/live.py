@@ -332,7 +332,7 @@ class LiveSource(SourceBase):
                     rate = float(stream.average_rate) if stream.average_rate else None
                     codec = stream.codec_context.name if stream.codec_context else ""
                     self._connected((av_frame.width, av_frame.height), rate, codec)
-                decoded = _Decoded(av_frame, damaged, av_frame.pts, av_frame.time_base, orientation)
+                decoded = _Decoded(av_frame, damaged, av_frame.pts, stream.time_base, orientation)
                 if paced:
                     self._arrive_paced(decoded, pace)
                     continue
