@@ -33,6 +33,7 @@ WALLS: dict[str, tuple[str, ...]] = {
     "matplotlib": ("evaluate/", "learn/"),
     "av": ("video/", "output/", "viewer/"),
     "supervision": ("output/",),
+    "paho": ("output/",),
     "lap": ("kernels/reference/tracker.py",),
     "cv2": ("_opencv.py",),
     "starlette": ("viewer/",),

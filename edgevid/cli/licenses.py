@@ -12,7 +12,7 @@ PACKAGES = (
     "numpy", "onnxruntime", "av", "lap", "shapely", "typer", "rich", "pydantic", "tomlkit", "tomli",
     "opencv-python-headless", "opencv-python", "tensorrt", "cuda-bindings", "pycuda", "tensorrt-rtx", "onnx",
     "ultralytics", "torch", "kornia", "matplotlib", "starlette", "uvicorn", "websockets", "supervision",
-    "pandas", "polars", "orjson", "pyarrow", "prometheus-client", "openvino", "tritonclient",
+    "pandas", "polars", "orjson", "pyarrow", "prometheus-client", "openvino", "tritonclient", "paho-mqtt",
 )  # fmt: skip
 """Every distribution that edgevid imports, the extras' too."""
 OTHERS = {

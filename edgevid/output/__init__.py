@@ -6,6 +6,7 @@ from edgevid.output.delivery import RejectedError
 from edgevid.output.ground_grid import GridOverlay, draw_ground_grid
 from edgevid.output.interop import from_supervision, to_supervision
 from edgevid.output.metrics import Metrics
+from edgevid.output.mqtt import MqttSink
 from edgevid.output.overlay import Overlay, contact_sheet
 from edgevid.output.parquet import ParquetSink
 from edgevid.output.records import as_json, read_events, read_header, read_jsonl
@@ -25,7 +26,7 @@ from edgevid.output.sqlite import SqliteSink, read_database
 
 __all__ = [
     "AnnotatedVideo", "CsvSink", "EventCsv", "EventLines", "EventSink", "GridOverlay", "JsonLines", "Metrics",
-    "MotText", "Overlay", "ParquetSink", "RejectedError", "ReviewSink", "SegmentedSink", "Sink", "SqliteSink",
-    "as_json", "contact_sheet", "draw_ground_grid", "from_supervision", "read_database", "read_events",
-    "read_header", "read_jsonl", "to_supervision",
+    "MotText", "MqttSink", "Overlay", "ParquetSink", "RejectedError", "ReviewSink", "SegmentedSink", "Sink",
+    "SqliteSink", "as_json", "contact_sheet", "draw_ground_grid", "from_supervision", "read_database",
+    "read_events", "read_header", "read_jsonl", "to_supervision",
 ]  # fmt: skip

@@ -10,12 +10,27 @@ from typing import Annotated, Any, Literal
 from edgevid.files.fields import Positive
 from edgevid.files.schema import Checked, Tagged
 from edgevid.output.lines import SYNC_S
+from edgevid.output.mqtt import MqttSink
 from edgevid.output.parquet import ParquetSink
 from edgevid.output.segments import SegmentedSink
+from edgevid.output.server import EXAMPLES, server_of
 from edgevid.output.sinks import CsvSink, EventCsv, EventLines, JsonLines, MotText
 from edgevid.output.sqlite import SqliteSink
 
 Output = Annotated[Path, Checked("a path, relative to the site file", lambda path, folder: folder / path)]
+
+
+def _existing(path: Path, folder: Path) -> Path:
+    if not (folder / path).is_file():
+        raise ValueError
+    return folder / path
+
+
+def _address(kind: str) -> Checked:
+    return Checked(f"an address such as {EXAMPLES[kind]}", lambda url, _: server_of(url, kind) and url)
+
+
+Issuer = Annotated[Path, Checked("an existing file, relative to the site file", _existing)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +89,25 @@ class StoreTable:
         return (SqliteSink if self.type == "sqlite" else ParquetSink)(self.path, records=self.records)
 
 
-SinkTable = Annotated[TextTable | EventsTable | StoreTable, Tagged("type")]
+@dataclass(frozen=True, slots=True)
+class MqttTable:
+    """Events and states at a broker."""
+
+    type: Literal["mqtt"]
+    """An MQTT broker, and Home Assistant (docs/events.md)."""
+    url: Annotated[str, _address("mqtt")]
+    """The broker and the topic."""
+    ca: Issuer | None = None
+    """PEM file with the issuer's certificate, where this machine does not trust it already."""
+    discovery: str = "homeassistant"
+    """Home Assistant's discovery prefix; empty: there is none."""
+
+    def sink(self, sync_s: float) -> Any:
+        """The sink of the table."""
+        return MqttSink(self.url, ca=self.ca, discovery=self.discovery)
+
+
+SinkTable = Annotated[TextTable | EventsTable | StoreTable | MqttTable, Tagged("type")]
 
 
 def build_sinks(tables: Iterable[Any], *, sync_s: float = SYNC_S) -> list[Any]:

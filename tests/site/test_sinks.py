@@ -8,7 +8,7 @@ import pytest
 from event_samples import an_event
 from result_samples import sample_result
 
-from edgevid.errors import FileFormatError, SourceError
+from edgevid.errors import FileFormatError, SourceError, masked
 from edgevid.output.records import read_events, read_jsonl
 from edgevid.output.segments import SegmentedSink
 from edgevid.output.sinks import CsvSink, EventCsv, EventLines, JsonLines, MotText
@@ -89,6 +89,10 @@ def test_a_restarted_service_continues_its_files(tmp_path: Path) -> None:
         ('[[sink]]\ntype = "sqlite"\npat = "a.db"\n', r"sink 1\.path: .*missing; found 'pat'; did you mean"),
         (table("events", "a", "records = true"), r"sink 1\.records: expected only path, type"),
         (
+            '[[sink]]\ntype = "mqtt"\nurl = "http://broker"\nca = "none.pem"\n',
+            r"2 mistakes(.|\n)*url: expected an address such as mqtts://(.|\n)*ca: .*existing file",
+        ),
+        (
             table("jsonl", "a", "segment_s = -1"),
             r"sink 1\.segment_s: expected a number of at least 0, got -1",
         ),
@@ -105,3 +109,12 @@ def test_a_read_only_folder_is_one_sentence(tmp_path: Path) -> None:
         SourceError, match="cannot be written: No such file or directory; choose another place"
     ):
         build_sinks(tables)
+
+
+def test_a_broker_with_a_secret_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("paho.mqtt.client", reason='needs paho-mqtt: pip install "edgevid[mqtt]"')
+    monkeypatch.setenv("MQTT_PASSWORD", "hunter2@/x")
+    text = '[[sink]]\ntype = "mqtt"\nurl = "mqtt://gate:${MQTT_PASSWORD}@broker/street"\ndiscovery = ""\n'
+    (sink,) = build_sinks(read_site(site(tmp_path, text)).sinks)
+    assert (sink.name, sink._server.password) == ("mqtt broker:1883/street", "hunter2@/x")
+    assert "hunter2" not in masked("the broker rejects hunter2@/x")

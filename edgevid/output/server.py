@@ -1,0 +1,83 @@
+"""The address of a server that takes events, and one sentence for why it does not take them."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from edgevid.errors import InputError, SourceError, hide
+from edgevid.video.address import network_address
+
+PORTS = {"mqtt": {"mqtt": 1883, "mqtts": 8883}}
+"""By kind of server: the schemes of its addresses, and their ports."""
+EXAMPLES = {"mqtt": "mqtts://HOST/TOPIC"}
+WAIT_S = 5.0
+"""How long an answer of a server may take."""
+REASONS = {
+    "mismatch": "its certificate is for another name: use the name in the certificate",
+    "not valid for": "its certificate is for another name: use the name in the certificate",
+    "certificate": 'its certificate is not trusted: name its issuer\'s certificate with ca = "ca.pem"',
+    "ssl": "it does not answer with TLS: check the port and the scheme",
+    "not known": "the host is unknown: check its name",
+    "resol": "the host is unknown: check its name",
+    "no address": "the host is unknown: check its name",
+    "refused": "nothing answers on this port: check host and port, and that the server runs",
+    "timed out": "the server does not answer in time",
+    "timeout": "the server does not answer in time",
+    "password": "the server rejects the user or the password: check both",
+    "user name": "the server rejects the user or the password: check both",
+    "authenti": "the server rejects the user or the password: check both",
+}
+"""What a part of a library's message means; the first that matches counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The parts of an address, decoded."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    user: str
+    password: str
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}/{self.path}".rstrip("/")
+
+
+def server_of(url: str, kind: str) -> Server:
+    """The server of an address; `kind` is "mqtt". InputError for an address of another kind."""
+    try:
+        parts = urlsplit(network_address(url))
+        default = PORTS[kind][parts.scheme]
+        port = parts.port or default
+    except (ValueError, KeyError):
+        port = 0
+    if not port or not parts.hostname:
+        raise InputError(f"expected an address such as {EXAMPLES[kind]}, got {url!r}")
+    password = unquote(parts.password or "")
+    hide(password)
+    path = unquote(parts.path).strip("/")
+    return Server(parts.scheme, parts.hostname, port, path, unquote(parts.username or ""), password)
+
+
+def tls_context(ca: str | Path | None) -> ssl.SSLContext:
+    """TLS that trusts this machine's certificates and those of the file `ca`. InputError for another file."""
+    context = ssl.create_default_context()
+    try:
+        if ca is not None:
+            context.load_verify_locations(ca)
+    except OSError as error:
+        raise InputError(
+            f"{ca}: expected certificates in PEM format, got {error.strerror or error}"
+        ) from None
+    return context
+
+
+def unavailable(problem: object) -> SourceError:
+    """The error for an exception or a message of a library: what it means, where that is known."""
+    text = str(problem) or type(problem).__name__
+    return SourceError(next((said for part, said in REASONS.items() if part in text.lower()), text))
