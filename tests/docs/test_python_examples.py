@@ -1,4 +1,4 @@
-"""The Python examples of docs/pipeline.md, docs/records.md, docs/events.md and docs/site.md run as they stand."""
+"""The Python examples of the pages on the pipeline, records, events and site files run as they stand."""
 
 from __future__ import annotations
 

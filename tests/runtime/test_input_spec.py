@@ -7,7 +7,6 @@ import pytest
 from edgevid.errors import InputError
 from edgevid.runtime.letterbox import InputSpec
 
-
 NAN, INF = float("nan"), float("inf")
 
 

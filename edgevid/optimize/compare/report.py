@@ -9,7 +9,6 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-
 from edgevid.errors import InputError
 from edgevid.files.atomic import check_file, write_atomic
 from edgevid.optimize.compare.gate import ParityReport, percent
