@@ -20,7 +20,6 @@ from edgevid.runtime.recipe import COCO, LocalRecipe, Task
 
 Drafted = tuple[LocalRecipe, tuple[str, ...]]
 """A recipe, and what is to be checked or filled in."""
-_UNKNOWN_INPUT = "[input]: color, mean and std are unknown; RGB divided by 255 is assumed"
 UNKNOWN_CLASSES = 80
 """Classes that a draft numbers where the model does not tell how many it has."""
 _COCO_GAPS = (0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
@@ -104,6 +103,12 @@ def _recipe(
     )  # fmt: skip
 
 
+def _assumed(recipe: LocalRecipe) -> str:
+    spec: Any = recipe.input
+    unit = "divided by 255" if spec.std[0] == 255 else "from 0 to 255"
+    return f"[input]: color, mean and std are unknown; {spec.color} {unit} is assumed"
+
+
 def draft_other(model: ModelSignature, path: Path) -> Drafted | None:
     """The draft of a model that gives no boxes, and what is to be filled in."""
     (output, *others) = model.outputs
@@ -117,10 +122,11 @@ def draft_other(model: ModelSignature, path: Path) -> Drafted | None:
             outputs=(output.name,), tables={"pose": {"order": "yxs"}},
         )  # fmt: skip
         order = "[pose] order: whether a key point is y, x, score (MoveNet) or x, y, score"
-        return recipe, (_UNKNOWN_INPUT, order)
+        return recipe, (_assumed(recipe), order)
     if (rank == 4 and output.shape[1] != 1) or (len(sizes) == 1 and not model.names and sizes[0] in FEATURES):
         tables = {"features": {"output": output.name}}
-        return _recipe(model, path, "features", STRETCH, "features", tables=tables), (_UNKNOWN_INPUT,)
+        recipe = _recipe(model, path, "features", STRETCH, "features", tables=tables)
+        return recipe, (_assumed(recipe),)
     if len(sizes) != 1 or rank == 4:  # boxes of SSD are (1, 1, N, 7)
         return None
     row = model.values(output).ravel()
@@ -134,7 +140,7 @@ def draft_other(model: ModelSignature, path: Path) -> Drafted | None:
         tables={"clip": {"activation": "none" if sums else "softmax"}},
     )  # fmt: skip
     more = f"[clip] activation: {why}", "[clip] region and context: how crops were cut"
-    return recipe, (_UNKNOWN_INPUT, *note, *more)
+    return recipe, (_assumed(recipe), *note, *more)
 
 
 def draft_clip(engine: OrtEngine, path: Path) -> Drafted | None:
@@ -157,7 +163,7 @@ def draft_clip(engine: OrtEngine, path: Path) -> Drafted | None:
     )  # fmt: skip
     numbered = "[names]: the classes are numbered: write yours"
     return recipe, (
-        _UNKNOWN_INPUT,
+        _assumed(recipe),
         numbered,
         "[clip]: rate_hz, region and context of the training are unknown",
     )
