@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import pytest
 
 from edgevid import errors
@@ -25,6 +27,12 @@ def test_an_absent_extra_is_answered_with_the_pip_line() -> None:
     with pytest.raises(errors.MissingExtraError, match=r'pip install "edgevid\[train\]"'):
         errors.require("a_package_that_is_not_there", extra="train", purpose="training")
     assert errors.require("json", extra="train", purpose="training").dumps([1]) == "[1]"
+
+
+def test_versions_are_those_of_the_installed_packages() -> None:
+    assert errors.module_version("numpy") == version("numpy")
+    assert errors.module_version("json", unstated="installed") == "installed"  # of no package of its name
+    assert errors.module_version("no_such_module", unstated="installed") == ""
 
 
 def test_a_fault_inside_an_installed_package_is_not_taken_for_its_absence(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import os
 import platform
 import sys
@@ -17,6 +15,7 @@ from rich.table import Table
 from typer import Option
 
 from edgevid.cli.console import results
+from edgevid.errors import module_version
 from edgevid.site.findings import Finding
 
 EXTRAS = {
@@ -34,15 +33,6 @@ EXTRAS = {
     "cv2": ("opencv", "drawing, viewer, camera health, training of detectors"),
 }
 """Import name: the extra that brings it, and what it is for."""
-
-
-def _version(module: str) -> str | None:
-    if importlib.util.find_spec(module) is None:
-        return None
-    try:
-        return importlib.metadata.version(module.replace("_", "-"))
-    except importlib.metadata.PackageNotFoundError:
-        return "installed"
 
 
 def _kernels() -> Finding:
@@ -64,7 +54,7 @@ def _runtime() -> Finding:
     from edgevid.runtime.choice import count_choices
 
     measured, faster = count_choices()
-    if _version("openvino") is None:
+    if not module_version("openvino"):
         return Finding("on the CPU", "ONNX Runtime runs all models", True, "")
     text = f"OpenVINO runs {faster} of {measured} models measured here, ONNX Runtime all others"
     return Finding("on the CPU", text, bool(measured) or None, "edgevid bench MODEL --choose --data VIDEO")
@@ -94,7 +84,7 @@ def findings() -> list[Finding]:
         _driver(),
     ]
     for module, (extra, purpose) in EXTRAS.items():
-        version = _version(module)
+        version = module_version(module, unstated="installed")
         remedy = "" if version else f'pip install "edgevid[{extra}]"'
         found.append(Finding(module, version or f"not installed ({purpose})", bool(version) or None, remedy))
     return found

@@ -148,13 +148,10 @@ def _layer(node: Any, shapes: _Shapes, constants: Mapping[str, int]) -> Layer:
 
 
 def _conv(node: Any, shapes: _Shapes) -> int:
-    """One multiply-add per output element and weight of its filter."""
-    return 2 * _elements(node.output[:1], shapes) * math.prod(shapes[node.input[1]][1:])
-
-
-def _conv_transpose(node: Any, shapes: _Shapes) -> int:
-    """One multiply-add per input element and weight of its channel's filters."""
-    return 2 * _elements(node.input[:1], shapes) * math.prod(shapes[node.input[1]][1:])
+    """One multiply-add per weight of the filter and output (transposed: input) element."""
+    counted = node.input if node.op_type == "ConvTranspose" else node.output
+    weights = node.input[3 if node.op_type == "QLinearConv" else 1]
+    return 2 * _elements(counted[:1], shapes) * math.prod(shapes[weights][1:])
 
 
 def _matmul(node: Any, shapes: _Shapes) -> int:
@@ -174,16 +171,10 @@ def _recurrent(node: Any, shapes: _Shapes) -> int:
 
 
 _OPERATIONS: Mapping[str, Callable[[Any, _Shapes], int]] = {
-    "Conv": _conv,
-    "ConvTranspose": _conv_transpose,
+    **dict.fromkeys(("Conv", "ConvTranspose", "QLinearConv"), _conv),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
     "MatMul": _matmul,
     "Gemm": _gemm,
-    "LSTM": _recurrent,
-    "GRU": _recurrent,
-    "RNN": _recurrent,
-    "QLinearConv": lambda node, shapes: (
-        2 * _elements(node.output[:1], shapes) * math.prod(shapes[node.input[3]][1:])
-    ),
 }
 _FREE = {
     *("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Shape", "Cast", "Transpose", "Concat"),

@@ -7,7 +7,6 @@ are used unchecked (tests/optimize/builder/test_tensorrt_names.py checks each ag
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import logging
 import re
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgevid.errors import InputError, ModelError
+from edgevid.errors import InputError, ModelError, module_version
 from edgevid.optimize.builder import layers as build_layers
 from edgevid.optimize.builder.options import BackendChoice, BuildOptions, Shape
 from edgevid.runtime.cuda.driver import gpus
@@ -51,7 +50,7 @@ class Built:
 
 
 def choose_backend(requested: BackendChoice = "auto") -> Backend:
-    """The backend that is installed, TensorRT first; MissingExtraError where none is."""
+    """The backend that is installed, TensorRT first, which is missed where none is."""
     if requested != "auto":
         return requested
     for backend, package in BACKENDS.items():
@@ -62,13 +61,7 @@ def choose_backend(requested: BackendChoice = "auto") -> Backend:
 
 def installed_version(backend: Backend) -> str:
     """The installed version of a backend without importing it; empty where it is not installed."""
-    package = BACKENDS[backend]
-    if importlib.util.find_spec(package) is None:
-        return ""
-    try:
-        return importlib.metadata.version(package.replace("_", "-"))
-    except importlib.metadata.PackageNotFoundError:
-        return "of the system"  # as JetPack brings it
+    return module_version(BACKENDS[backend], unstated="of the system")  # as JetPack brings it
 
 
 def load_backend(backend: Backend) -> Any:

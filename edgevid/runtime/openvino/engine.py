@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgevid.errors import InputError, ModelError, require
+from edgevid.errors import InputError, ModelError, module_version, require
 from edgevid.runtime.engine import LoadedEngine, TensorSpec, check_inputs
 from edgevid.runtime.log import log_once
 from edgevid.runtime.processor import default_threads
@@ -18,12 +16,7 @@ from edgevid.types import Array
 
 def installed_version() -> str:
     """The version of the `openvino` package, empty where it is not installed."""
-    if importlib.util.find_spec("openvino") is None:
-        return ""
-    try:
-        return importlib.metadata.version("openvino")
-    except importlib.metadata.PackageNotFoundError:
-        return ""
+    return module_version("openvino")
 
 
 class OvEngine(LoadedEngine):
