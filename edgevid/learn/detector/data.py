@@ -43,29 +43,31 @@ class Sample:
 def read_labels(path: Path, classes: Sequence[str]) -> tuple[Array, Array, Array]:
     """Boxes (G, 4), labels (G,) and weights (G,) of one label file.
 
-    Raises InputError that names file and line for an unknown class, a wrong count or an empty box.
+    Raises InputError that names file and line for an unknown class, wrong numbers or an empty box.
     """
-    rows, labels, weights = [], [], []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        words = line.split()
-        if not words:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: expected a label file for each image, empty where it shows no object ({error})"
+        ) from None
+    labels, rows = [], []
+    for number, line in enumerate(lines, 1):
+        if not (words := line.split()):
             continue
-        if len(words) != 6 or words[0] not in classes:
+        try:
+            labels.append(list(classes).index(words[0]))
+            x1, y1, x2, y2, weight = map(float, words[1:])
+        except ValueError:
             raise InputError(
                 f"{path}, line {number}: expected 'class x1 y1 x2 y2 weight' with one of "
                 f"{list(classes)}, got {line!r}"
-            )
-        x1, y1, x2, y2, weight = map(float, words[1:])
-        if not (x2 > x1 and y2 > y1):
+            ) from None
+        if not (x2 > x1 and y2 > y1 and np.isfinite((x1, y1, x2, y2, weight)).all()):
             raise InputError(f"{path}, line {number}: expected x2 > x1 and y2 > y1, got {line!r}")
-        rows.append((x1, y1, x2, y2))
-        labels.append(list(classes).index(words[0]))
-        weights.append(weight)
-    return (
-        np.asarray(rows, np.float32).reshape(-1, 4),
-        np.asarray(labels, np.int64),
-        np.asarray(weights, np.float32),
-    )
+        rows.append((x1, y1, x2, y2, weight))
+    table = np.asarray(rows, np.float32).reshape(-1, 5)
+    return table[:, :4].copy(), np.asarray(labels, np.int64), table[:, 4].copy()
 
 
 def write_image(folder: Path, stem: str, image: Array, labels: str) -> None:
@@ -160,12 +162,8 @@ class Composer:
         if self.random.random() < self.mosaic:
             x = int(self.width * self.random.uniform(0.3, 0.7))
             y = int(self.height * self.random.uniform(0.3, 0.7))
-            windows = [
-                (0, 0, x, y),
-                (x, 0, self.width, y),
-                (0, y, x, self.height),
-                (x, y, self.width, self.height),
-            ]
+            wide, high = self.width, self.height
+            windows = [(0, 0, x, y), (x, 0, wide, y), (0, y, x, high), (x, y, wide, high)]
         else:
             windows = [(0, 0, self.width, self.height)]
         parts = [self._view(canvas, self.draw(), window) for window in windows]
@@ -234,20 +232,15 @@ class Composer:
         flipped = self.random.random() < 0.5
         if flipped:
             patch, x1, x2 = patch[:, ::-1], a + c - x2, a + c - x1
-        left, top = (
-            int(self.random.integers(self.width - wide)),
-            int(self.random.integers(self.height - tall)),
-        )
+        left, top = (int(self.random.integers(n)) for n in (self.width - wide, self.height - tall))
         soft: Array = np.zeros((tall, wide, 1), np.float32)
         edge = max(1, int(rim * scale))
         soft[edge:-edge, edge:-edge] = 1
         soft = cv2.blur(soft, (2 * edge + 1, 2 * edge + 1))[..., None]
         place = canvas[top : top + tall, left : left + wide]
         place[:] = (patch * soft + place * (1 - soft)).astype(np.uint8)
-        box = (np.array([[x1 - a, y1 - b, x2 - a, y2 - b]]) * scale + [left, top, left, top]).astype(
-            np.float32
-        )
-        return box, sample.labels[k : k + 1], sample.weights[k : k + 1]
+        box = np.array([[x1 - a, y1 - b, x2 - a, y2 - b]]) * scale + [left, top, left, top]
+        return box.astype(np.float32), sample.labels[k : k + 1], sample.weights[k : k + 1]
 
     def _object(self) -> tuple[Sample, int]:
         """An object to paste: a person half the time, else a vehicle; scenes drawn evenly."""

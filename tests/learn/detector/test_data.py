@@ -25,10 +25,12 @@ def test_labels_are_read_and_errors_name_file_and_line(tmp_path: Path) -> None:
     assert boxes.tolist() == [[1, 2, 30, 40], [0, 0, 5, 9]]
     assert labels.tolist() == [2, 0]
     assert weights.tolist() == pytest.approx([0.9, -1])
-    for wrong in ("cat 1 2 3 4 1", "car 1 2 3 4", "car 5 5 5 9 1"):
+    for wrong in ("cat 1 2 3 4 1", "car 1 2 3 4", "car 5 5 5 9 1", "car 1 2 3 x 1", "car 1 2 3 4 nan"):
         path.write_text(wrong)
         with pytest.raises(InputError, match=r"a\.txt, line 1"):
             read_labels(path, CLASSES)
+    with pytest.raises(InputError, match=r"b\.txt: expected a label file for each image"):
+        read_labels(tmp_path / "b.txt", CLASSES)
     with pytest.raises(InputError, match="found no image"):
         load(tmp_path, CLASSES)
 
