@@ -23,10 +23,11 @@ from edgevid.output.sinks import (
     Sink,
 )
 from edgevid.output.sqlite import SqliteSink, read_database
+from edgevid.output.webhook import WebhookSink
 
 __all__ = [
     "AnnotatedVideo", "CsvSink", "EventCsv", "EventLines", "EventSink", "GridOverlay", "JsonLines", "Metrics",
     "MotText", "MqttSink", "Overlay", "ParquetSink", "RejectedError", "ReviewSink", "SegmentedSink", "Sink",
-    "SqliteSink", "as_json", "contact_sheet", "draw_ground_grid", "from_supervision", "read_database",
-    "read_events", "read_header", "read_jsonl", "to_supervision",
+    "SqliteSink", "WebhookSink", "as_json", "contact_sheet", "draw_ground_grid", "from_supervision",
+    "read_database", "read_events", "read_header", "read_jsonl", "to_supervision",
 ]  # fmt: skip

@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit
 from edgevid.errors import InputError, SourceError, hide
 from edgevid.video.address import network_address
 
-PORTS = {"mqtt": {"mqtt": 1883, "mqtts": 8883}}
+PORTS = {"mqtt": {"mqtt": 1883, "mqtts": 8883}, "webhook": {"http": 80, "https": 443}}
 """By kind of server: the schemes of its addresses, and their ports."""
-EXAMPLES = {"mqtt": "mqtts://HOST/TOPIC"}
+EXAMPLES = {"mqtt": "mqtts://HOST/TOPIC", "webhook": "https://HOST/PATH"}
 WAIT_S = 5.0
 """How long an answer of a server may take."""
 REASONS = {
@@ -49,7 +49,7 @@ class Server:
 
 
 def server_of(url: str, kind: str) -> Server:
-    """The server of an address; `kind` is "mqtt". InputError for an address of another kind."""
+    """The server of an address; `kind` is one of `PORTS`. InputError for an address of another kind."""
     try:
         parts = urlsplit(network_address(url))
         default = PORTS[kind][parts.scheme]

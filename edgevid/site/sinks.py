@@ -16,6 +16,7 @@ from edgevid.output.segments import SegmentedSink
 from edgevid.output.server import EXAMPLES, server_of
 from edgevid.output.sinks import CsvSink, EventCsv, EventLines, JsonLines, MotText
 from edgevid.output.sqlite import SqliteSink
+from edgevid.output.webhook import WebhookSink
 
 Output = Annotated[Path, Checked("a path, relative to the site file", lambda path, folder: folder / path)]
 
@@ -107,7 +108,25 @@ class MqttTable:
         return MqttSink(self.url, ca=self.ca, discovery=self.discovery)
 
 
-SinkTable = Annotated[TextTable | EventsTable | StoreTable | MqttTable, Tagged("type")]
+@dataclass(frozen=True, slots=True)
+class WebhookTable:
+    """Events as HTTP requests."""
+
+    type: Literal["webhook"]
+    """A web server that takes a POST per event (docs/events.md)."""
+    url: Annotated[str, _address("webhook")]
+    """Where to send them."""
+    secret: str = ""
+    """Signs each request; empty: they are not signed."""
+    ca: Issuer | None = None
+    """PEM file with the issuer's certificate, where this machine does not trust it already."""
+
+    def sink(self, sync_s: float) -> Any:
+        """The sink of the table."""
+        return WebhookSink(self.url, secret=self.secret, ca=self.ca)
+
+
+SinkTable = Annotated[TextTable | EventsTable | StoreTable | MqttTable | WebhookTable, Tagged("type")]
 
 
 def build_sinks(tables: Iterable[Any], *, sync_s: float = SYNC_S) -> list[Any]:

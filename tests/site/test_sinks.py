@@ -111,10 +111,15 @@ def test_a_read_only_folder_is_one_sentence(tmp_path: Path) -> None:
         build_sinks(tables)
 
 
-def test_a_broker_with_a_secret_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_servers_with_secrets_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("paho.mqtt.client", reason='needs paho-mqtt: pip install "edgevid[mqtt]"')
     monkeypatch.setenv("MQTT_PASSWORD", "hunter2@/x")
     text = '[[sink]]\ntype = "mqtt"\nurl = "mqtt://gate:${MQTT_PASSWORD}@broker/street"\ndiscovery = ""\n'
-    (sink,) = build_sinks(read_site(site(tmp_path, text)).sinks)
+    pytest.importorskip("httpx", reason='needs httpx: pip install "edgevid[webhook]"')
+    monkeypatch.setenv("HOOK_SECRET", "s3cret")
+    text += '[[sink]]\ntype = "webhook"\nurl = "https://example.org/hook"\nsecret = "${HOOK_SECRET}"\n'
+    sink, hook = build_sinks(read_site(site(tmp_path, text)).sinks)
+    assert (hook.name, hook._key) == ("webhook example.org:443", b"s3cret")
+    hook.close()
     assert (sink.name, sink._server.password) == ("mqtt broker:1883/street", "hunter2@/x")
     assert "hunter2" not in masked("the broker rejects hunter2@/x")
