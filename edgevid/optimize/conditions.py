@@ -13,19 +13,12 @@ from typing import Any
 
 from edgevid import kernels
 from edgevid._version import __version__
-from edgevid.runtime.processor import cpu_info, processor_name
+from edgevid.runtime.processor import CPU, cpu_info, processor_name, text_of, usable
 
 PACKAGES = (
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "openvino",
-    "numpy",
-    "tensorrt",
-    "tensorrt-rtx",
-    "pycuda",
+    "onnxruntime", "onnxruntime-gpu", "openvino", "numpy", "tensorrt", "tensorrt-rtx", "pycuda",
     "cuda-bindings",
-)
-CPU = Path("/sys/devices/system/cpu")
+)  # fmt: skip
 
 
 def conditions() -> dict[str, Any]:
@@ -48,7 +41,7 @@ def conditions() -> dict[str, Any]:
 
 def clocks() -> str:
     """The processor's clock at this moment, "2595 MHz" or "600 to 1500 MHz" over its cores."""
-    now = [int(t) / 1000 for p in sorted(CPU.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")) if (t := _text(p))]
+    now = [int(t) / 1000 for p in sorted(CPU.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")) if (t := text_of(p))]
     if not now:
         now = [float(clock) for clock in cpu_info().get("cpu mhz", [])]
     if not now:
@@ -95,23 +88,23 @@ def as_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _cores() -> str:
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = len(usable())
     return f"{allowed} of {os.cpu_count()} usable" if allowed != os.cpu_count() else str(allowed)
 
 
 def _governor() -> str:
-    found = {_text(path) for path in CPU.glob("cpu[0-9]*/cpufreq/scaling_governor")}
+    found = {text_of(path) for path in CPU.glob("cpu[0-9]*/cpufreq/scaling_governor")}
     return ", ".join(sorted(found - {""}))
 
 
 def _temperature() -> str:
-    hot = [_text(path) for path in Path("/sys/class/thermal").glob("thermal_zone*/temp")]
+    hot = [text_of(path) for path in Path("/sys/class/thermal").glob("thermal_zone*/temp")]
     degrees = [int(t) / 1000 for t in hot if t.lstrip("-").isdigit() and 0 < int(t) < 150_000]
     return f"{max(degrees):.0f} °C (hottest sensor)" if degrees else ""
 
 
 def _board() -> str:
-    return _text(Path("/proc/device-tree/model")).rstrip("\0")
+    return text_of(Path("/proc/device-tree/model")).rstrip("\0")
 
 
 def load_average() -> float:
@@ -121,10 +114,3 @@ def load_average() -> float:
 
 def _load() -> str:
     return f"{load_average():.2f} before the run" if hasattr(os, "getloadavg") else ""
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

@@ -33,8 +33,8 @@ def usable() -> set[int]:
 
 def physical_cores(logical: set[int], cpu: Path = CPU) -> int:
     """How many physical cores these processors belong to; each is one where the system does not state it."""
-    siblings = {_text(cpu / f"cpu{n}" / "topology" / "thread_siblings_list") or f"only {n}" for n in logical}
-    return len(siblings)
+    files = {n: cpu / f"cpu{n}" / "topology" / "thread_siblings_list" for n in logical}
+    return len({text_of(file) or f"only {n}" for n, file in files.items()})
 
 
 def cpu_quota(root: Path = CGROUP, own: Path = PROC) -> float | None:
@@ -42,16 +42,16 @@ def cpu_quota(root: Path = CGROUP, own: Path = PROC) -> float | None:
 
     The narrowest limit on the way from this process's group to the root counts.
     """
-    limits = [_share(_text(folder / "cpu.max")) for folder in _folders(root, own)]
+    limits = [_share(text_of(folder / "cpu.max")) for folder in _folders(root, own)]
     first = root / "cpu"
-    limits.append(_share(f"{_text(first / 'cpu.cfs_quota_us')} {_text(first / 'cpu.cfs_period_us')}"))
+    limits.append(_share(f"{text_of(first / 'cpu.cfs_quota_us')} {text_of(first / 'cpu.cfs_period_us')}"))
     found = [limit for limit in limits if limit is not None]
     return min(found) if found else None
 
 
 def _folders(root: Path, own: Path) -> list[Path]:
     """This process's group and its parents, under the mount."""
-    lines = _text(own).splitlines()
+    lines = text_of(own).splitlines()
     place = next((line[3:] for line in lines if line.startswith("0::")), "/").strip("/")
     folder = root / place if place else root
     found = [folder, *folder.parents]
@@ -69,7 +69,7 @@ def _share(text: str) -> float | None:
 def cpu_info() -> dict[str, list[str]]:
     """The keys of /proc/cpuinfo in lower case and their values, one per core; empty without that file."""
     found: dict[str, list[str]] = {}
-    for line in _text(INFO).splitlines():
+    for line in text_of(INFO).splitlines():
         key, _, value = line.partition(":")
         if key.strip():
             found.setdefault(key.strip().casefold(), []).append(value.strip())
@@ -91,7 +91,8 @@ def processor_features() -> frozenset[str]:
     return frozenset(" ".join([*info.get("flags", [])[:1], *info.get("features", [])[:1]]).split())
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """What a file of the system holds; "" where it is not there."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

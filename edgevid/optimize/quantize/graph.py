@@ -195,7 +195,7 @@ def rewrite_hard_swish(model: Any) -> int:
     graph = Graph(model)
     for node in graph.nodes:
         found = _hard_swish(graph, node)
-        if found is None:
+        if found is None or any(p.output[0] in graph.outputs for p in found[1][1:]):
             continue
         x, parts = found
         y = node.output[0]
