@@ -10,7 +10,7 @@ from typer import Option
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import results
-from edgevid.cli.output_files import check_outputs
+from edgevid.cli.output_files import check_outputs, write_image
 from edgevid.errors import InputError
 
 if TYPE_CHECKING:
@@ -125,17 +125,11 @@ def _write_toml(made: CameraCalibration, out: Path | None, force: bool, provenan
 
 
 def _write_image(made: CameraCalibration, report: CalibrationReport, frame: Frame, path: Path) -> None:
-    from edgevid._opencv import cv2, require_opencv
+    from edgevid._opencv import require_opencv
     from edgevid.site.camera_calibration import draw_calibration
 
     require_opencv("--image")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        done = cv2.imwrite(str(path), draw_calibration(frame.image, made, report)[:, :, ::-1])
-    except (cv2.error, OSError):
-        done = False
-    if not done:
-        raise InputError(f"--image: expected a writable name that ends in .png or .jpg, got {path}")
+    write_image("--image", path, draw_calibration(frame.image, made, report))
     typer.echo(f"written: {path}")
 
 

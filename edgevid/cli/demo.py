@@ -12,7 +12,7 @@ from typer import Argument, Option
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import notes, results
-from edgevid.cli.output_files import check_outputs
+from edgevid.cli.output_files import check_outputs, write_image
 from edgevid.cli.weights import exported
 from edgevid.files.atomic import make_folder
 
@@ -160,7 +160,6 @@ def _write_files(
     config: ViewerConfig, files: tuple[Path, Path, Path], unit: str, codec: str, max_frames: int | None
 ) -> None:
     """Runs the config once into an annotated MP4, a contact sheet and JSON lines, without a display."""
-    from edgevid._opencv import cv2
     from edgevid.cli.progress import advance, print_summary, progress_bar
     from edgevid.output.overlay import contact_sheet
     from edgevid.output.sinks import AnnotatedVideo, JsonLines
@@ -187,7 +186,7 @@ def _write_files(
     if not images and annotated.last is not None:  # a short run: its last image
         images = [annotated.last]
     if images:
-        cv2.imwrite(str(sheet), contact_sheet(images)[:, :, ::-1])
+        write_image("--out", sheet, contact_sheet(images))
     names, seconds = config.pipeline.names["class"], clock.perf_counter() - started
     written = [str(video), str(sheet), str(lines)]
     print_summary(summary, names, seconds=seconds, written=written, notes=config.notes, off=_off(config))

@@ -12,7 +12,7 @@ from typer import Argument, Option
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import results
-from edgevid.cli.output_files import check_outputs
+from edgevid.cli.output_files import check_outputs, write_image
 
 if TYPE_CHECKING:
     from edgevid.models.inspect import ModelReport
@@ -58,7 +58,7 @@ def command(
 
 def _try_out(console: Console, report: ModelReport, data: str, image: Path, max_frames: int) -> None:
     """Draws the boxes on frames, and names what no good detector shows."""
-    from edgevid._opencv import cv2, require_opencv
+    from edgevid._opencv import require_opencv
     from edgevid.errors import InputError
     from edgevid.models.hub import resolve_model
     from edgevid.optimize.frames import read_frames
@@ -73,7 +73,7 @@ def _try_out(console: Console, report: ModelReport, data: str, image: Path, max_
         raise InputError(f"--data tries detectors; {report.path} is a model of task {recipe.task!r}")
     made = try_out(recipe, (named.frame for named in read_frames(data, max_frames)))
     if made.images:
-        cv2.imwrite(str(image), contact_sheet(made.images, columns=min(3, len(made.images)))[:, :, ::-1])
+        write_image("--image", image, contact_sheet(made.images, columns=min(3, len(made.images))))
         found = ", ".join(f"{count} {name}" for name, count in made.objects[:8]) or "nothing"
         console.print(f"\n[green]Found:[/] {escape(found)} on {len(made.images)} frames")
         console.print(f"[green]Drawn:[/] [bold]{escape(str(image))}[/]")

@@ -13,6 +13,7 @@ from rich.markup import escape
 from edgevid.cli.console import notes
 from edgevid.errors import InputError, SourceError
 from edgevid.files.atomic import check_file, write_atomic
+from edgevid.types import Array
 
 KINDS = {
     "MP4": (".mp4", ".m4v", ".mov"),
@@ -100,6 +101,19 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         raise SourceError(f"{path}: cannot be written: {error.strerror}; choose another path") from None
     show_written(path)
+
+
+def write_image(option: str, path: Path, image: Array) -> None:
+    """Writes an (H, W, 3) RGB image; InputError where that is impossible."""
+    from edgevid._opencv import cv2
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        done = cv2.imwrite(str(path), image[:, :, ::-1])
+    except (cv2.error, OSError):
+        done = False
+    if not done:
+        raise InputError(f"{option}: expected a writable name that ends in .png or .jpg, got {path}")
 
 
 def show_written(path: Path) -> None:

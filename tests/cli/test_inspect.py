@@ -97,6 +97,11 @@ def test_a_draft_is_tried_on_frames(
     assert (tmp_path / "m.frames.jpg").is_file()
     assert run(yolo, "--data", folder, "--image", tmp_path / "boxes.png") == 0
     assert cv2.imread(str(tmp_path / "boxes.png")) is not None
+    capsys.readouterr()
+    assert run(yolo, "--data", folder, "--image", tmp_path / "boxes") == 2
+    printed = capsys.readouterr()
+    assert "--image: expected a writable name that ends in .png or .jpg" in printed.err
+    assert "Drawn:" not in printed.out
 
 
 def test_drafts_of_other_tasks_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
