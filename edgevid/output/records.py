@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from edgevid.types import Event, Result
 from edgevid.types.event import EVENT_SCHEMA, HEADER_SCHEMA, utc_text
 from edgevid.types.rows import object_rows, speed_rows
 
-try:
+orjson_dumps: Callable[[Any], bytes] | None = None
+with contextlib.suppress(ImportError):
     import orjson
-except ImportError:
-    orjson = None
+
+    orjson_dumps = orjson.dumps
 
 SCHEMA = "edgevid.result/3"
 OLDER = ("edgevid.result/1", "edgevid.result/2")
@@ -61,7 +63,7 @@ def as_line(result: Result) -> str:
 
 def json_line(values: Any) -> str:
     """Plain values as one line of JSON."""
-    return (orjson.dumps(values).decode() if orjson else _encode(values)) + "\n"
+    return (orjson_dumps(values).decode() if orjson_dumps else _encode(values)) + "\n"
 
 
 def read_jsonl(path: str | Path) -> Iterator[Mapping[str, Any]]:
