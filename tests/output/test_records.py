@@ -59,7 +59,7 @@ def test_records_that_are_no_text_are_refused(tmp_path: Path) -> None:
 def test_a_line_is_the_same_with_and_without_orjson(monkeypatch: pytest.MonkeyPatch) -> None:
     results = [random_result(20, seed) for seed in range(5)]
     lines = [as_line(result) for result in results]
-    monkeypatch.setattr(records, "orjson", None)
+    monkeypatch.setattr(records, "orjson_dumps", None)
     for result, line in zip(results, lines, strict=True):
         assert json.loads(line) == json.loads(as_line(result)) == as_json(result)
         assert line.endswith("\n")
