@@ -27,7 +27,7 @@ B, B_ALONE = 3, ("mpeg4", "mpeg2video", "mpeg1video")
 MOST_REORDERED = 16
 """Frames that wait for one that was decoded before them; then it is taken for lost."""
 KEPT, KEPT_LIVE = 300, 64
-"""Packets that are kept: of a file, up to a group of pictures; more than any decoder holds back."""
+"""Packets that are kept: of a file, up to a group between key frames; more than any decoder holds back."""
 
 
 @dataclass(slots=True)
@@ -123,7 +123,7 @@ class DamageDetector:
             shown.damaged |= shown.number >= number and self._odd < ODD_FRAMES
 
     def _decode_again(self, number: int) -> list[Any]:
-        """What can be seen of a packet that the decoder stopped at."""
+        """What can be shown of a packet that the decoder stopped at."""
         if self._codec.name == "hevc":
             return []  # its frame comes nevertheless
         if self._codec.name == "mjpeg" and number in self._packets:

@@ -35,7 +35,7 @@ JUMPING = {"mpegts", "mpeg"}
 MOST_SCANNED = 500_000_000
 """Bytes of a file that is searched for such jumps before a seek."""
 COVER = 1024
-"""FFmpeg's disposition of a picture that belongs to a sound file (AV_DISPOSITION_ATTACHED_PIC)."""
+"""FFmpeg's disposition of an image that belongs to a sound file (AV_DISPOSITION_ATTACHED_PIC)."""
 
 
 class FileSource(SourceBase):
@@ -211,7 +211,7 @@ def _opened(path: Path, given: Any = None, hwaccel: Any = None) -> tuple[Any, An
         reason = _mp4_without_index(path) if given is None else ""
         reason = reason or "its codec is unknown to this FFmpeg; convert it to H.264 MP4"
     if stream is not None and _is_cover(stream):
-        reason = "this is a sound file with a cover picture"
+        reason = "this is a sound file with a cover image"
     container.close()  # last: a closed one's streams cannot be asked
     raise SourceError(f"{path}: expected a video, {reason}")
 

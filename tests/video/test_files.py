@@ -310,5 +310,5 @@ def test_a_cover_is_no_video_and_the_default_of_several_tracks_is_read(tmp_path:
         assert {frame.size for frame in source} == {(64, 48)}
     cover = Path(__file__).parents[3] / "shared/cases/video/in/cover.mp3"
     if cover.exists():
-        with pytest.raises(SourceError, match="a sound file with a cover picture"):
+        with pytest.raises(SourceError, match="a sound file with a cover image"):
             open_video(cover)
