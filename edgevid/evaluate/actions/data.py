@@ -12,6 +12,7 @@ import numpy as np
 
 from edgevid.actions import skeleton
 from edgevid.errors import FileFormatError, InputError
+from edgevid.evaluate.arrays import read_arrays
 from edgevid.types import Array
 
 VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
@@ -148,15 +149,18 @@ def _from_folders(data: Path) -> list[LabeledVideo]:
 def _from_csv(path: Path) -> list[LabeledVideo]:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
-    with path.open(newline="", encoding="utf-8-sig") as file:  # Excel's "CSV UTF-8" has a mark
-        rows = list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # Excel's "CSV UTF-8" has a mark
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FileFormatError(path, "the whole file", expected="CSV text", got=str(error)) from None
     if not rows or not {"path", "label"} <= set(rows[0]):
         raise FileFormatError(
             path, "header", expected="path,label[,group]", got=list(rows[0]) if rows else None
         )
     found = []
     for line, row in enumerate(rows, 2):
-        video = path.parent / row["path"]
+        video = path.parent / (row["path"] or "")
         if not row["label"] or not video.is_file():
             raise FileFormatError(path, f"line {line}", expected="a label and an existing video", got=row)
         found.append(LabeledVideo(video, row["label"], row.get("group") or group_of(video)))
@@ -165,12 +169,12 @@ def _from_csv(path: Path) -> list[LabeledVideo]:
 
 def read_skeletons(path: Path, names: tuple[str, ...]) -> Corpus:
     """The sequences of one skeleton file; InputError for a label that is not among `names`."""
-    data = np.load(path)
-    if not {"joints", "offsets", "label"} <= set(data.files):
-        raise FileFormatError(path, "arrays", expected="joints, offsets and label", got=data.files)
+    data = read_arrays(path)
+    if not {"joints", "offsets", "label"} <= data.keys():
+        raise FileFormatError(path, "arrays", expected="joints, offsets and label", got=sorted(data))
     joints, edges, labels = data["joints"], data["offsets"], [str(s) for s in data["label"]]
-    kind = next((n for n, j in skeleton.JOINT_SETS.items() if len(j) == joints.shape[1]), "")
-    if not kind or joints.shape[2:] != (2,):
+    kind = next((n for n, j in skeleton.JOINT_SETS.items() if joints.shape[1:] == (len(j), 2)), "")
+    if not kind:
         raise FileFormatError(path, "joints", expected="(T, 15 or 17, 2)", got=joints.shape)
     other = sorted(set(labels) - set(names))
     if other:

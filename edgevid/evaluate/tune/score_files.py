@@ -7,7 +7,6 @@ NPZ: `values` (N, C), and optional arrays `labels`, `tracks`, `times`, `names`.
 from __future__ import annotations
 
 import csv
-import zipfile
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import NoReturn
 import numpy as np
 
 from edgevid.errors import FileFormatError
+from edgevid.evaluate.arrays import read_arrays
 from edgevid.types import Array
 
 SPECIAL = ("track", "time", "label")
@@ -48,14 +48,8 @@ def read_csv(path: Path) -> dict[str, Array]:
 
 
 def read_npz(path: Path) -> dict[str, Array]:
-    """The arrays of an NPZ; FileFormatError for what is none, or has other arrays."""
-    try:
-        with np.load(path, allow_pickle=False) as read:
-            columns = {key: read[key] for key in read.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise FileFormatError(
-            path, "the whole file", expected="an NPZ of plain arrays", got=str(error)
-        ) from None
+    """The columns of an NPZ; FileFormatError for what is none, or has other arrays."""
+    columns = read_arrays(path)
     known = ("values", "labels", "tracks", "times", "names")
     if "values" not in columns or set(columns) - set(known):
         fail(path, "arrays", f"values, and optionally {', '.join(known[1:])}", sorted(columns))

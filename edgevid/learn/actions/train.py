@@ -17,6 +17,7 @@ from edgevid.actions.load import load_extractor
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, Example, check, list_videos, read_skeletons
 from edgevid.evaluate.actions.replay import crop_video
+from edgevid.evaluate.arrays import read_arrays
 from edgevid.files.atomic import atomic_path
 from edgevid.files.digest import sha256
 from edgevid.files.folders import cache_folder
@@ -191,7 +192,7 @@ def official_splits(folder: Path) -> dict[str, Split]:
         test = train.with_name(train.name.replace("_train_", "_test_"))
         if not test.is_file():
             raise InputError(f"{train.name}: its test half {test.name} is missing next to it")
-        names = tuple(sorted({str(s) for s in np.load(train)["label"]}))
+        names = tuple(sorted({str(s) for s in read_arrays(train).get("label", ())}))
         found[train.stem.rpartition("_")[2]] = Split(
             read_skeletons(train, names), read_skeletons(test, names)
         )

@@ -14,6 +14,7 @@ from edgevid.evaluate.actions.data import (
     concatenate,
     group_of,
     list_videos,
+    read_skeletons,
     resample,
 )
 
@@ -53,12 +54,30 @@ def test_each_error_in_the_data_is_named(tmp_path: Path) -> None:
     (tmp_path / "gone.csv").write_text("path,label\nnone.mp4,a\n")
     with pytest.raises(FileFormatError, match="line 2"):
         list_videos(tmp_path / "gone.csv")
+    (tmp_path / "short.csv").write_text("label,path\na\n")
+    with pytest.raises(FileFormatError, match="line 2"):
+        list_videos(tmp_path / "short.csv")
+    (tmp_path / "latin.csv").write_bytes("path,label\nx.mp4,caf\xe9\n".encode("latin-1"))
+    with pytest.raises(FileFormatError, match="expected CSV text"):
+        list_videos(tmp_path / "latin.csv")
     with pytest.raises(InputError, match="'fall' has no example"):
         check(corpus((4, 0)))
     broken = corpus()
     broken.examples[2].raw[3, 1] = np.nan
     with pytest.raises(InputError, match=r"'0/2' hold NaN"):
         check(broken)
+
+
+def test_what_is_no_skeleton_file_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a_test_1.npz"
+    for content in (b"", b"no archive", b"PK"):
+        path.write_bytes(content)
+        with pytest.raises(FileFormatError, match="expected an NPZ of plain arrays"):
+            read_skeletons(path, ("walk", "run"))
+    for joints in (np.zeros(4), np.zeros((4, 9, 2)), np.zeros((4, 17, 3))):
+        np.savez(path, joints=joints, offsets=[0, 4], label=["walk"])
+        with pytest.raises(FileFormatError, match=r"\(T, 15 or 17, 2\)"):
+            read_skeletons(path, ("walk", "run"))
 
 
 def test_concatenated_clips_keep_their_labels() -> None:
