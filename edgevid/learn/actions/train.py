@@ -27,6 +27,8 @@ from edgevid.learn.actions.export import Deployment
 from edgevid.learn.actions.fit import TrainOptions
 from edgevid.models.catalog import find_recipe
 from edgevid.runtime import read_recipe
+from edgevid.runtime.onnxruntime.weight_inputs import model_digest
+from edgevid.runtime.variants import model_file
 from edgevid.types import Array
 
 Progress = Callable[[int, int, str], None]
@@ -132,7 +134,8 @@ def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress) -> Corp
 
 def _features(path: Path, extractor: FeatureExtractor | PoseExtractor, spec: ClipSpec, copy: int) -> Array:
     """(T, R) rows of one video, or of an augmented copy of it, extracted or from the cache."""
-    state, identity = path.stat(), f"{extractor.recipe.name} {extractor.recipe.source.sha256}"
+    state, recipe = path.stat(), extractor.recipe
+    identity = f"{recipe.name} {recipe.source.sha256 or model_digest(model_file(recipe))}"
     key = [str(path.resolve()), state.st_size, state.st_mtime_ns, spec.digest, identity, copy]
     name = sha256(json.dumps(key))[:20]
     cache = cache_folder() / "features" / f"{name}.npy"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,10 @@ from edgevid.errors import InputError
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
 
+from edgevid.actions.clip_spec import ClipSpec  # noqa: E402
+from edgevid.learn.actions import train as module  # noqa: E402
 from edgevid.learn.actions.train import official_splits, split_by_group  # noqa: E402
+from edgevid.runtime.recipe import LocalRecipe  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -28,6 +33,25 @@ def test_a_group_is_never_on_both_sides() -> None:
 def test_one_video_only_cannot_be_split() -> None:
     with pytest.raises(InputError, match="one video or scene only"):
         split_by_group(corpus(groups=1), 0.3)
+
+
+def test_features_of_another_model_of_that_name_are_extracted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
+    crops = np.zeros((2, 4, 4, 3), np.uint8), np.zeros((2, 4), np.float32)
+    monkeypatch.setattr(module, "crop_video", lambda *_: crops)
+    video, model = tmp_path / "a.mp4", tmp_path / "own.onnx"
+    video.touch()
+    recipe = LocalRecipe("own", "features", model.name, tmp_path, local=model)
+    values: list[float] = []
+    for value in (1.0, 2.0, 2.0):
+        model.write_text(str(value))
+        extractor: Any = SimpleNamespace(recipe=recipe, extract=lambda *_, v=value: np.full((2, 3), v))
+        spec = ClipSpec(steps=1, rate_hz=15, width=4, height=4, stride_s=0.0)
+        values.append(float(module._features(video, extractor, spec, 0)[0, 0]))
+    assert values == [1, 2, 2]
+    assert len(list((tmp_path / "cache" / "features").iterdir())) == 2
 
 
 def skeleton_file(path: Path, labels: list[str], seed: int = 0) -> None:
