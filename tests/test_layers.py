@@ -35,6 +35,7 @@ WALLS: dict[str, tuple[str, ...]] = {
     "supervision": ("output/",),
     "paho": ("output/",),
     "httpx": ("output/",),
+    "redis": ("output/",),
     "lap": ("kernels/reference/tracker.py",),
     "cv2": ("_opencv.py",),
     "starlette": ("viewer/",),

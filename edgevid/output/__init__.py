@@ -10,6 +10,7 @@ from edgevid.output.mqtt import MqttSink
 from edgevid.output.overlay import Overlay, contact_sheet
 from edgevid.output.parquet import ParquetSink
 from edgevid.output.records import as_json, read_events, read_header, read_jsonl
+from edgevid.output.redis import RedisSink
 from edgevid.output.review import ReviewSink
 from edgevid.output.segments import SegmentedSink
 from edgevid.output.sinks import (
@@ -26,8 +27,8 @@ from edgevid.output.sqlite import SqliteSink, read_database
 from edgevid.output.webhook import WebhookSink
 
 __all__ = [
-    "AnnotatedVideo", "CsvSink", "EventCsv", "EventLines", "EventSink", "GridOverlay", "JsonLines", "Metrics",
-    "MotText", "MqttSink", "Overlay", "ParquetSink", "RejectedError", "ReviewSink", "SegmentedSink", "Sink",
-    "SqliteSink", "WebhookSink", "as_json", "contact_sheet", "draw_ground_grid", "from_supervision",
-    "read_database", "read_events", "read_header", "read_jsonl", "to_supervision",
+    "AnnotatedVideo", "CsvSink", "EventCsv", "EventLines", "EventSink", "GridOverlay", "JsonLines",
+    "Metrics", "MotText", "MqttSink", "Overlay", "ParquetSink", "RedisSink", "RejectedError", "ReviewSink",
+    "SegmentedSink", "Sink", "SqliteSink", "WebhookSink", "as_json", "contact_sheet", "draw_ground_grid",
+    "from_supervision", "read_database", "read_events", "read_header", "read_jsonl", "to_supervision",
 ]  # fmt: skip

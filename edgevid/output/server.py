@@ -10,9 +10,14 @@ from urllib.parse import unquote, urlsplit
 from edgevid.errors import InputError, SourceError, hide
 from edgevid.video.address import network_address
 
-PORTS = {"mqtt": {"mqtt": 1883, "mqtts": 8883}, "webhook": {"http": 80, "https": 443}}
+PORTS = {
+    "mqtt": {"mqtt": 1883, "mqtts": 8883}, "webhook": {"http": 80, "https": 443},
+    "redis": {"redis": 6379, "rediss": 6379},
+}  # fmt: skip
 """By kind of server: the schemes of its addresses, and their ports."""
-EXAMPLES = {"mqtt": "mqtts://HOST/TOPIC", "webhook": "https://HOST/PATH"}
+EXAMPLES = {
+    "mqtt": "mqtts://HOST/TOPIC", "webhook": "https://HOST/PATH", "redis": "rediss://HOST",
+}  # fmt: skip
 WAIT_S = 5.0
 """How long an answer of a server may take."""
 REASONS = {

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from edgevid.files.fields import Positive
+from edgevid.files.fields import Count, Positive
 from edgevid.files.schema import Checked, Tagged
 from edgevid.output.lines import SYNC_S
 from edgevid.output.mqtt import MqttSink
 from edgevid.output.parquet import ParquetSink
+from edgevid.output.redis import RedisSink
 from edgevid.output.segments import SegmentedSink
 from edgevid.output.server import EXAMPLES, server_of
 from edgevid.output.sinks import CsvSink, EventCsv, EventLines, JsonLines, MotText
@@ -126,7 +127,29 @@ class WebhookTable:
         return WebhookSink(self.url, secret=self.secret, ca=self.ca)
 
 
-SinkTable = Annotated[TextTable | EventsTable | StoreTable | MqttTable | WebhookTable, Tagged("type")]
+@dataclass(frozen=True, slots=True)
+class RedisTable:
+    """Events as a Redis stream."""
+
+    type: Literal["redis"]
+    """A Redis stream (docs/events.md)."""
+    url: Annotated[str, _address("redis")]
+    """The server; the path is the number of a database."""
+    stream: str = "edgevid"
+    """The stream's key."""
+    max_entries: Count = 1_000_000
+    """The oldest beyond about this many are deleted."""
+    ca: Issuer | None = None
+    """PEM file with the issuer's certificate, where this machine does not trust it already."""
+
+    def sink(self, sync_s: float) -> Any:
+        """The sink of the table."""
+        return RedisSink(self.url, stream=self.stream, max_entries=self.max_entries, ca=self.ca)
+
+
+SinkTable = Annotated[
+    TextTable | EventsTable | StoreTable | MqttTable | WebhookTable | RedisTable, Tagged("type")
+]
 
 
 def build_sinks(tables: Iterable[Any], *, sync_s: float = SYNC_S) -> list[Any]:

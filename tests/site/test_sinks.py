@@ -118,7 +118,11 @@ def test_servers_with_secrets_of_the_environment(tmp_path: Path, monkeypatch: py
     pytest.importorskip("httpx", reason='needs httpx: pip install "edgevid[webhook]"')
     monkeypatch.setenv("HOOK_SECRET", "s3cret")
     text += '[[sink]]\ntype = "webhook"\nurl = "https://example.org/hook"\nsecret = "${HOOK_SECRET}"\n'
-    sink, hook = build_sinks(read_site(site(tmp_path, text)).sinks)
+    pytest.importorskip("redis", reason='needs redis: pip install "edgevid[redis]"')
+    text += '[[sink]]\ntype = "redis"\nurl = "redis://redis.local/2"\nstream = "events"\n'
+    sink, hook, stream = build_sinks(read_site(site(tmp_path, text)).sinks)
+    assert stream.name == "redis redis.local:6379/2 events"
+    stream.close()
     assert (hook.name, hook._key) == ("webhook example.org:443", b"s3cret")
     hook.close()
     assert (sink.name, sink._server.password) == ("mqtt broker:1883/street", "hunter2@/x")
