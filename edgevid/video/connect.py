@@ -75,6 +75,7 @@ class Connector:
         self.address = network_address(uri)
         self._after: int | None = None
         """The last HLS segment that was read."""
+        self._client: HttpClient | None = None
         self._stream: Any = None
         self.finite = False
         """Whether an HTTP address of unknown length has turned out to be a recording."""
@@ -108,8 +109,8 @@ class Connector:
 
     def abort(self) -> None:
         """Ends a read that waits in another thread, where Python reads."""
-        if self._stream is not None:
-            self._stream.abort()
+        if self._client is not None:
+            self._client.abort()
 
     def remember(self) -> None:
         """Notes how far an HLS stream was read."""
@@ -140,7 +141,7 @@ class Connector:
             raise PermanentError(f"there is no such device: {device}") from None
 
     def _http(self) -> Connection:
-        client = HttpClient(self.address, timeout_s=self._stall_s)
+        client = self._client = HttpClient(self.address, timeout_s=self._stall_s)
         hooks = self._hooks
         response = self._stream = HttpStream(client, check=hooks.check_alive)
         kind, head = response.content_type, response.peek()

@@ -167,11 +167,6 @@ class HlsStream:
         """Always."""
         return True
 
-    def abort(self) -> None:
-        """Ends a read that waits in another thread."""
-        if self._part is not None:
-            self._part.abort()
-
     def close(self) -> None:
         """Hangs up."""
         if self._part is not None:

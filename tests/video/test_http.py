@@ -287,3 +287,50 @@ def test_bytes_after_the_end_of_a_stream_of_unknown_length() -> None:
         while part := stream.read(4096):
             read.write(part)
     assert read.getvalue() == b"abc" * 5000
+
+
+@pytest.mark.parametrize("moment", ["before the answer", "in its body", "behind a redirection"])
+def test_closing_does_not_wait_for_a_server(moment: str) -> None:
+    asked, released = threading.Event(), threading.Event()
+
+    def answer(handler: Any) -> None:
+        if moment == "behind a redirection" and handler.path == "/a":
+            handler.send_response(302)
+            handler.send_header("Location", "/b")
+            handler.end_headers()
+            return
+        if moment == "in its body":
+            handler.send_response(200)
+            handler.end_headers()
+        asked.set()
+        released.wait(20)
+
+    with serving(answer) as address:
+        source = LiveSource(f"{address}/a", stall_s=20)
+        assert asked.wait(20)
+        source.close()
+        assert not released.is_set()
+        assert not source._thread.is_alive()
+        released.set()
+
+
+def test_a_digest_login_with_sha_256_and_letters_beyond_ascii() -> None:
+    logins: list[str] = []
+
+    def answer(handler: Any) -> None:
+        logins.append(handler.headers.get("Authorization", ""))
+        if logins[-1]:
+            send(handler, clip(3))
+        else:
+            handler.send_response(401)
+            handler.send_header("WWW-Authenticate", 'Digest realm="gate", nonce="n", algorithm=SHA-256')
+            handler.end_headers()
+
+    def sha(text: str) -> str:
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    with serving(answer) as address:
+        numbers, _ = played(address.replace("//", "//admin:Süd/1@") + "/a.mp4")
+    assert numbers == [0, 1, 2]
+    expected = sha(f"{sha('admin:gate:Süd/1')}:n:{sha('GET:/a.mp4')}")
+    assert f'response="{expected}"' in logins[-1]
