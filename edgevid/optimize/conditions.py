@@ -25,17 +25,11 @@ def conditions() -> dict[str, Any]:
     """The state of the machine before a run as plain values; what it does not report is left out."""
     found: dict[str, Any] = {
         "processor": processor_name(),
-        "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
-        "cores": _cores(),
-        "governor": _governor(),
-        "clocks": clocks(),
-        "temperature": _temperature(),
-        "board": _board(),
-        "load": _load(),
-        "kernels": kernels.BACKEND,
-        "versions": versions(),
+        "machine": f"{platform.machine()}, {platform.system()} {platform.release()}", "cores": _cores(),
+        "governor": _governor(), "clocks": clocks(), "temperature": _temperature(), "board": _board(),
+        "load": _load(), "kernels": kernels.BACKEND, "versions": versions(),
         "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
-    }
+    }  # fmt: skip
     return {key: value for key, value in found.items() if value}
 
 

@@ -164,14 +164,9 @@ def _export(model: Any, size: int | tuple[int, int], opset: int, dynamic_batch: 
     os.chdir(target.parent)  # a model made from .yaml is exported into the working folder
     try:
         made = model.export(
-            format="onnx",
-            imgsz=size if isinstance(size, int) else list(size),
-            opset=opset,
-            dynamic=dynamic_batch,
-            simplify=False,
-            device="cpu",
-            verbose=False,
-        )
+            format="onnx", imgsz=size if isinstance(size, int) else list(size), opset=opset,
+            dynamic=dynamic_batch, simplify=False, device="cpu", verbose=False,
+        )  # fmt: skip
         return Path(shutil.move(Path(str(made)).resolve(), target))
     except Exception as error:
         raise ModelError(f"Ultralytics' exporter failed: {error}") from error

@@ -351,17 +351,10 @@ class _Fp16Graph:
 
 def _record(report: Fp16Report, source: Path, variant: str) -> None:
     record = {
-        "variant": variant,
-        "sha256": report.sha256,
-        "model": report.model,
-        "source": source.name,
-        "source_sha256": model_digest(source),
-        "precision": "fp16" if variant == "fp16" else "int8",
-        "fp16_nodes": report.fp16_nodes,
-        "fp32_nodes": report.fp32_nodes,
-        "frames": report.frames,
+        "variant": variant, "sha256": report.sha256, "model": report.model, "source": source.name,
+        "source_sha256": model_digest(source), "precision": "fp16" if variant == "fp16" else "int8",
+        "fp16_nodes": report.fp16_nodes, "fp32_nodes": report.fp32_nodes, "frames": report.frames,
         "agreement": report.agreement.as_dict() if report.agreement else None,
-        "versions": {"edgevid": __version__, "onnx": load_onnx().__version__},
-        "warnings": report.warnings,
-    }
+        "versions": {"edgevid": __version__, "onnx": load_onnx().__version__}, "warnings": report.warnings,
+    }  # fmt: skip
     write_atomic(record_path(report.path), json.dumps(record, indent=1, ensure_ascii=False) + "\n")

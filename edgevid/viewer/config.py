@@ -73,16 +73,10 @@ def open_site(site: Site, *, threads: int | None = None) -> ViewerConfig:
     title = masked(site.source)
     model = str(getattr(getattr(pipeline.detector, "recipe", None), "name", ""))
     return ViewerConfig(
-        title if video.live else Path(title).name,
-        video,
-        lambda: open_video(site.source),
-        pipeline,
-        model,
-        (SHIPPED_NOTE,) if model == SHIPPED and site.model is None else (),
-        calibration=calibration,
-        monitor=monitor,
-        site=site,
-    )
+        title if video.live else Path(title).name, video, lambda: open_video(site.source), pipeline, model,
+        (SHIPPED_NOTE,) if model == SHIPPED and site.model is None else (), calibration=calibration,
+        monitor=monitor, site=site,
+    )  # fmt: skip
 
 
 def open_rendered_street() -> ViewerConfig:

@@ -34,17 +34,10 @@ def run_viewer(
     the address. It ends after `max_frames`, if given.
     """
     state = ViewerState(
-        config.source,
-        config.pipeline,
-        title=config.title,
-        model=config.model,
-        notes=config.notes,
-        calibration=config.calibration,
-        monitor=config.monitor,
-        site_file=config.site_file,
-        site_header=site_header(config),
-        **display,
-    )
+        config.source, config.pipeline, title=config.title, model=config.model, notes=config.notes,
+        calibration=config.calibration, monitor=config.monitor, site_file=config.site_file,
+        site_header=site_header(config), **display,
+    )  # fmt: skip
     summary = Summary()
     try:
         with ended_by_sigterm(), Server(viewer_app(state), **server) as served:
@@ -52,14 +45,9 @@ def run_viewer(
             if open_browser:
                 webbrowser.open(served.url)
             run(
-                config.pipeline,
-                _frames(config, state, once=once),
-                zones=state,
-                max_frames=max_frames,
-                on_result=state.observe,
-                size=state.size,
-                summary=summary,
-            )
+                config.pipeline, _frames(config, state, once=once), zones=state, max_frames=max_frames,
+                on_result=state.observe, size=state.size, summary=summary,
+            )  # fmt: skip
             if once and max_frames is None and not summary.interrupted:
                 wait_for_stop()
     except KeyboardInterrupt:  # before the first frame, or after the last

@@ -125,19 +125,12 @@ class ViewerState:
     def hello(self) -> dict[str, Any]:
         """Everything that a new client needs before its first image."""
         return {
-            "type": "hello",
-            **self._about,
-            "live": bool(self.source.live),
-            "size": list(self.size),
-            "fps": self.source.fps,
-            "reasons": {reason.name: reason.description for reason in Reason},
-            "grid": grid_json(self.calibration),
-            "calibrated": self.calibration is not None,
-            "saves": self.site_file is not None,
-            "events": self._events.latest(),
-            "paused": self.playback.paused,
-            **self.annotations(),
-        }
+            "type": "hello", **self._about, "live": bool(self.source.live), "size": list(self.size),
+            "fps": self.source.fps, "reasons": {reason.name: reason.description for reason in Reason},
+            "grid": grid_json(self.calibration), "calibrated": self.calibration is not None,
+            "saves": self.site_file is not None, "events": self._events.latest(),
+            "paused": self.playback.paused, **self.annotations(),
+        }  # fmt: skip
 
     def annotations(self) -> dict[str, Any]:
         """Zones and lines as the browser has them, with the number of their version."""

@@ -119,16 +119,11 @@ class Report:
         deployed = self.chosen_on if self.production is None else self.production
         rate = float(1 - passes(deployed, self.settings, self.table.names).mean())
         made: dict[str, str | float | int] = {
-            "by": f"edgevid {__version__} tune",
-            "date": datetime.date.today().isoformat(),
-            "scores": self.table.path.name,
-            "scores_sha256": self.table.sha256,
-            "target": self.target.kind,
-            "target_value": float(self.target.value),
-            "tracks_chosen_on": len(self.chosen_on.confidence),
-            "tracks_fitted_on": self.fitted_on,
-            "coverage": round(self.coverage, 6),
-        }
+            "by": f"edgevid {__version__} tune", "date": datetime.date.today().isoformat(),
+            "scores": self.table.path.name, "scores_sha256": self.table.sha256, "target": self.target.kind,
+            "target_value": float(self.target.value), "tracks_chosen_on": len(self.chosen_on.confidence),
+            "tracks_fitted_on": self.fitted_on, "coverage": round(self.coverage, 6),
+        }  # fmt: skip
         if self.curve is not None:
             made |= {
                 "measured_risk": round(self.measured_risk, 6),

@@ -98,17 +98,11 @@ def _write(
 ) -> None:  # fmt: skip
     model = {"name": name, "task": "head", "file": f"{kind}.onnx", "summary": deployment.summary}
     table = {
-        "kind": kind,
-        "extractor": deployment.extractor,
-        "features": head.features,
-        "window": options.window,
-        "stride": deployment.stride,
-        "min_steps": deployment.min_steps,
-        "per_step": head.per_step and kind == "window",
-        "joints": deployment.joints or "jhmdb15",
-        "clip_digest": deployment.spec.digest,
-        "states": states,
-    }
+        "kind": kind, "extractor": deployment.extractor, "features": head.features, "window": options.window,
+        "stride": deployment.stride, "min_steps": deployment.min_steps,
+        "per_step": head.per_step and kind == "window", "joints": deployment.joints or "jhmdb15",
+        "clip_digest": deployment.spec.digest, "states": states,
+    }  # fmt: skip
     lines = [*toml_table("model", model), *toml_table("head", table)]
     lines += ClipSection(**vars_of(deployment.spec)).toml()
     lines += toml_table("names", {"classes": deployment.names})

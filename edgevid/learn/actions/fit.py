@@ -161,15 +161,10 @@ def fit(
 
 
 def _epoch(
-    head: Head,
-    train: Corpus,
-    options: TrainOptions,
-    rng: np.random.Generator,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    weights: Tensor,
+    head: Head, train: Corpus, options: TrainOptions, rng: np.random.Generator,
+    optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, weights: Tensor,
     objective: Objective,
-) -> float:
+) -> float:  # fmt: skip
     head.train()
     features, valid, labels = windows_of(train, options, rng)
     order, losses = torch.from_numpy(rng.permutation(len(train))), []

@@ -30,14 +30,9 @@ def export_onnx(network: StreetDetector, path: Path, *, logit_bias: float = 0.0)
     deployed = Deployed(network).eval()
     blank = torch.zeros(1, 3, network.shape.height, network.shape.width)
     torch.onnx.export(
-        deployed,
-        (blank,),
-        str(path),
-        input_names=["images"],
-        output_names=["output"],
-        opset_version=17,
+        deployed, (blank,), str(path), input_names=["images"], output_names=["output"], opset_version=17,
         dynamo=False,
-    )
+    )  # fmt: skip
     onnx.save(store_half_precision(onnx.load(path)), path)
     return path
 
@@ -70,17 +65,10 @@ def write_recipe(
 ) -> Path:
     """`recipe.toml` of a detector; boxes that overlap by `nms_iou` or score below `score` are suppressed."""
     recipe = Recipe(
-        name=name,
-        task="detect",
-        file=file,
-        path=folder / "recipe.toml",
-        summary=summary,
-        source=Source(license="Apache-2.0"),
-        input=InputSpec(network.shape.width, network.shape.height),
-        input_name="images",
-        outputs=("output",),
-        decode=Decode(kind="yolo", nms_iou=nms_iou, score_threshold=score),
-        names=CLASSES,
-    )
+        name=name, task="detect", file=file, path=folder / "recipe.toml", summary=summary,
+        source=Source(license="Apache-2.0"), input=InputSpec(network.shape.width, network.shape.height),
+        input_name="images", outputs=("output",),
+        decode=Decode(kind="yolo", nms_iou=nms_iou, score_threshold=score), names=CLASSES,
+    )  # fmt: skip
     recipe_file.write_recipe(recipe, recipe.path)
     return recipe.path

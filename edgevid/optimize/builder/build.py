@@ -141,18 +141,10 @@ def make_plan(model: LocalRecipe | str | Path, options: BuildOptions, *, out: Pa
     cache = options.timing_cache or place / f"timing.{build_engine.installed_version(backend) or 'new'}.cache"
     found = gpus()
     return Plan(
-        model=path,
-        name=recipe.name if recipe else path.stem,
-        recipe=recipe,
-        options=options,
-        backend=backend,
-        graph=graph,
-        variant=variant,
-        missing=missing,
-        engine=engine,
-        timing_cache=cache if backend == "tensorrt" else None,
-        gpu=found[0] if found else None,
-    )
+        model=path, name=recipe.name if recipe else path.stem, recipe=recipe, options=options,
+        backend=backend, graph=graph, variant=variant, missing=missing, engine=engine,
+        timing_cache=cache if backend == "tensorrt" else None, gpu=found[0] if found else None,
+    )  # fmt: skip
 
 
 def _graph(model: LocalRecipe | Path, options: BuildOptions) -> tuple[Path, str, str]:

@@ -101,22 +101,13 @@ class ParityReport:
     def as_dict(self) -> dict[str, Any]:
         """All metrics as plain values for JSON; the worst frames without their pixels."""
         return {
-            "model": self.model,
-            "reference": self.names[0],
-            "candidate": self.names[1],
-            "precision": self.precision,
-            "passed": self.passed,
-            "summary": self.summary(),
-            "frames": self.frames,
-            "identical_frames": self.identical_frames,
-            "agreement": round(self.agreement, 6),
-            "floor": self.floor.value,
-            "floor_from": self.floor.source,
-            "task": self.task.as_dict(),
-            "outputs": [output.as_dict() for output in self.outputs],
-            "worst": [pair.as_dict() for pair in self.worst],
-            "notes": list(self.notes),
-        }
+            "model": self.model, "reference": self.names[0], "candidate": self.names[1],
+            "precision": self.precision, "passed": self.passed, "summary": self.summary(),
+            "frames": self.frames, "identical_frames": self.identical_frames,
+            "agreement": round(self.agreement, 6), "floor": self.floor.value, "floor_from": self.floor.source,
+            "task": self.task.as_dict(), "outputs": [output.as_dict() for output in self.outputs],
+            "worst": [pair.as_dict() for pair in self.worst], "notes": list(self.notes),
+        }  # fmt: skip
 
 
 def compare_engines(

@@ -143,14 +143,9 @@ class DeviceLetterbox:
         return changed
 
     def _prepare(
-        self,
-        row: int,
-        frame: Frame,
-        rectangle: Rectangle,
-        target: int,
-        shape: tuple[object, ...],
+        self, row: int, frame: Frame, rectangle: Rectangle, target: int, shape: tuple[object, ...],
         stream: Stream,
-    ) -> _Slot:
+    ) -> _Slot:  # fmt: skip
         """Buffers and tables for frames of a new size."""
         self._free(row)
         tables = [axis_table(frame.width, rectangle[2]), axis_table(frame.height, rectangle[3])]
