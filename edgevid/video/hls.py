@@ -207,7 +207,7 @@ class HlsStream:
             return True
 
     def _missed(self, segment: Segment, error: HttpError) -> None:
-        """The server has not got a segment: it is asked again a few times, then the next one."""
+        """The server has not got a segment: it is requested a few times, then the next one is."""
         self._attempts += 1
         if self._attempts == ATTEMPTS:
             self._report("skipped", f"segment {segment.sequence} is gone ({error.status})")

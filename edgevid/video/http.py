@@ -96,10 +96,10 @@ class _Digest(urllib.request.HTTPDigestAuthHandler):
 
     def get_algorithm_impls(self, algorithm: str) -> Any:
         """The hash of a text, and that of a secret and data."""
-        hashes = {"SHA": hashlib.sha1, "SHA-256": hashlib.sha256}.get(algorithm, hashlib.md5)
+        hashes = getattr(hashlib, {"SHA": "sha1", "SHA-256": "sha256"}.get(algorithm, "md5"))
 
         def hashed(text: str) -> str:
-            return hashes(text.encode()).hexdigest()
+            return str(hashes(text.encode()).hexdigest())
 
         return hashed, lambda secret, data: hashed(f"{secret}:{data}")
 
