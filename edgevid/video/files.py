@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import av
 
@@ -56,7 +57,7 @@ class FileSource(SourceBase):
         `decode` names the decoder's device.
         """
         super().__init__()
-        self.path, self._loop, self._threads = Path(str(path).removeprefix("file://")), loop, threads
+        self.path, self._loop, self._threads = local_path(str(path)), loop, threads
         self._given, self._hwaccel = opened, hardware(decode)
         self.repaired: Counter[str] = Counter()
         """Time stamps that were replaced, by what was wrong with them."""
@@ -182,6 +183,12 @@ class FileSource(SourceBase):
         self.decoded, self.damaged = self.decoded + 1, self.damaged + damaged
         self._next = time + 1.0 / (self.fps or DEFAULT_FPS)
         return frame
+
+
+def local_path(text: str) -> Path:
+    """The path that a name or a file:// address means; an address may be percent-encoded."""
+    path = Path(text.removeprefix("file://"))
+    return path if path.exists() or not text.startswith("file://") else Path(unquote(str(path)))
 
 
 def _opened(path: Path, given: Any = None, hwaccel: Any = None) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from edgevid.errors import SourceError, check_type
 from edgevid.types import Frame
 from edgevid.video.address import NETWORK
-from edgevid.video.files import FileSource
+from edgevid.video.files import FileSource, local_path
 from edgevid.video.images import IMAGES, PATTERN, ArraySource, ImageSource
 from edgevid.video.live import LiveSource
 from edgevid.video.pipe import Pipe, is_pipe
@@ -74,7 +74,7 @@ def source_options(
         return {"decode": decode, "give_up_s": give_up_s, "rtsp_transport": rtsp_transport}
     if are_images(uri):
         return {"images": images} if images else {}
-    read_by_ffmpeg = is_pipe(uri) or Path(uri.removeprefix("file://")).is_file()
+    read_by_ffmpeg = is_pipe(uri) or local_path(uri).is_file()
     return {"decode": decode} if read_by_ffmpeg and decode != "cpu" else {}
 
 

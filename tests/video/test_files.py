@@ -175,6 +175,13 @@ def test_any_name_of_a_file_is_read(tmp_path: Path, name: str, monkeypatch: pyte
         assert len(list(source)) == 6
 
 
+@pytest.mark.parametrize("address", ["file://{}/a b#.mp4", "file://{}/a%20b%23.mp4"])
+def test_an_address_of_a_file_is_read(tmp_path: Path, address: str) -> None:
+    write_clip(tmp_path / "a b#.mp4", TIMES)
+    with open_video(address.format(tmp_path)) as source:
+        assert len(list(source)) == 6
+
+
 def encode(to: Any, form: str, codec: str, frames: int, *, begin: int = 0, fps: int = 25) -> None:
     """A clip whose frame n shows n."""
     with av.open(to, "w", format=form) as container:
