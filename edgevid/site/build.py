@@ -88,6 +88,7 @@ def build_pipeline(
         health=CameraHealth(site.health, calibration=calibration) if site.health else None,
         recognitions=recognitions,
         class_policy=loaded.policy.policy() if loaded.policy and loaded.policy.names else None,
+        damaged=damaged,
     )
 
 

@@ -83,7 +83,7 @@ class FrameSeeker(Closing):
 def _first_at(frames: Iterable[Frame], seconds: float) -> tuple[Frame | None, bool]:
     """The first frame at or after `seconds`, else the last one, None where there is none.
 
-    And whether an earlier frame came before it: without one, the frame that is sought may lie before.
+    And whether an earlier frame came before it: without one, the frame at that time may lie before.
     """
     last: Frame | None = None
     for number, last in enumerate(frames):

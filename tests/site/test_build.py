@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgevid.abstain.file import PolicyFile
@@ -19,6 +20,7 @@ from edgevid.site.build import (
 )
 from edgevid.site.file import Site
 from edgevid.speed.abstain import SpeedPolicy
+from edgevid.types import Frame
 from edgevid.zones import Zone
 
 
@@ -63,3 +65,14 @@ def test_a_policy_of_other_classes_is_rejected(tmp_path: Path) -> None:
     loaded = LoadedSite(Site(model="street-nano"), policy=policy)
     with pytest.raises(FileFormatError, match=r"p\.toml: names: expected the recognizer's classes"):
         build_pipeline(loaded, (640, 360), threads=1)
+
+
+def test_damaged_frames_are_predicted_in_or_processed_as_sound_ones() -> None:
+    frame = Frame(np.zeros((360, 640, 3), np.uint8), 0.0, 0)
+    frame.damaged = True
+    loaded = load_site(Site(model="street-nano"))
+    predicted = build_pipeline(loaded, (640, 360), threads=1).process(frame)
+    processed = build_pipeline(loaded, (640, 360), threads=1, damaged="show").process(frame)
+    assert (predicted.damaged, processed.damaged) == (True, False)
+    assert set(predicted.timings) == {"track", "speed", "policy"}
+    assert "detect" in processed.timings
