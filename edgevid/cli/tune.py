@@ -14,7 +14,6 @@ from edgevid.cli.console import results
 from edgevid.cli.output_files import check_outputs
 from edgevid.errors import InputError, MissingExtraError
 from edgevid.files.atomic import check_folder
-from edgevid.files.digest import sha256_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -126,9 +125,10 @@ def _target(targets: Mapping[Kind, float | None], confidence: float, method: str
 
 
 def _sha256(path: Path) -> str:
+    from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 
     try:
-        return sha256_of(path)
+        return model_digest(path)
     except OSError as error:
         raise InputError(f"--model: expected a readable file, got {path} ({error.strerror})") from error
 

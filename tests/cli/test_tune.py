@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from edgevid.abstain.file import read_policy
 from edgevid.cli import app
 from edgevid.errors import InputError, MissingExtraError, SourceError
+from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 
 
 def ask(*arguments: str | Path) -> str:
@@ -42,6 +43,18 @@ def test_the_command_writes_policy_and_plots(tmp_path: Path) -> None:
     assert "not certified" in again
     assert read_policy(tmp_path / "next.toml").settings.temperature == written.settings.temperature
     assert (tmp_path / "next-confidences.png").stat().st_size > 5000
+
+
+def test_a_policy_belongs_to_a_model_with_its_weights_in_another_file_too(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="the model is made with onnx")
+    from conv_detector import conv_detector
+
+    model, out = tmp_path / "model.onnx", tmp_path / "policy.toml"
+    conv_detector(model, external=True)
+    ask(csv_of(tmp_path / "s.csv", drawn(60)), "--model", model, "--out", out)
+    bound = read_policy(out)
+    assert bound.model_sha256 == model_digest(model)  # as a site compares it
+    bound.must_fit(names=None, model_sha256=model_digest(model))
 
 
 def test_the_command_takes_one_target(tmp_path: Path) -> None:

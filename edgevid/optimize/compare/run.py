@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from edgevid.errors import InputError
-from edgevid.files.digest import sha256_of
 from edgevid.models.catalog import recipes
 from edgevid.models.hub import resolve_model
 from edgevid.optimize import half
@@ -23,7 +22,7 @@ from edgevid.runtime.device import parse_device
 from edgevid.runtime.load import open_onnx, open_server
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.session import has_cuda
-from edgevid.runtime.onnxruntime.weight_inputs import stores_half
+from edgevid.runtime.onnxruntime.weight_inputs import model_digest, stores_half
 from edgevid.runtime.recipe import Precision
 from edgevid.runtime.variants import FOR_TENSORRT, variant_of
 
@@ -243,7 +242,7 @@ def _recipe_of_source(path: Path) -> Recipe | None:
 
 def _described(model: ComparedModel, engine: Engine) -> str:
     file = Path(getattr(engine, "path", model.file))
-    size, digest, device = file.stat().st_size, sha256_of(file), getattr(engine, "device", "")
+    size, digest, device = file.stat().st_size, model_digest(file), getattr(engine, "device", "")
     parts = [file.name, model.precision, f"{size / 1e6:.2f} MB", f"SHA-256 {digest[:16]}…"]
     return ", ".join([*parts, f"on {device}"] if device else parts)
 
