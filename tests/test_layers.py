@@ -36,6 +36,7 @@ WALLS: dict[str, tuple[str, ...]] = {
     "paho": ("output/",),
     "httpx": ("output/",),
     "redis": ("output/",),
+    "confluent_kafka": ("output/",),
     "lap": ("kernels/reference/tracker.py",),
     "cv2": ("_opencv.py",),
     "starlette": ("viewer/",),

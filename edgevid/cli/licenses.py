@@ -13,7 +13,7 @@ PACKAGES = (
     "opencv-python-headless", "opencv-python", "tensorrt", "cuda-bindings", "pycuda", "tensorrt-rtx", "onnx",
     "ultralytics", "torch", "kornia", "matplotlib", "starlette", "uvicorn", "websockets", "supervision",
     "pandas", "polars", "orjson", "pyarrow", "prometheus-client", "openvino", "tritonclient", "paho-mqtt",
-    "httpx", "redis",
+    "httpx", "redis", "confluent-kafka",
 )  # fmt: skip
 """Every distribution that edgevid imports, the extras' too."""
 OTHERS = {

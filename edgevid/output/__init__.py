@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgevid.output.delivery import RejectedError
 from edgevid.output.ground_grid import GridOverlay, draw_ground_grid
 from edgevid.output.interop import from_supervision, to_supervision
+from edgevid.output.kafka import KafkaSink
 from edgevid.output.metrics import Metrics
 from edgevid.output.mqtt import MqttSink
 from edgevid.output.overlay import Overlay, contact_sheet
@@ -28,7 +29,8 @@ from edgevid.output.webhook import WebhookSink
 
 __all__ = [
     "AnnotatedVideo", "CsvSink", "EventCsv", "EventLines", "EventSink", "GridOverlay", "JsonLines",
-    "Metrics", "MotText", "MqttSink", "Overlay", "ParquetSink", "RedisSink", "RejectedError", "ReviewSink",
-    "SegmentedSink", "Sink", "SqliteSink", "WebhookSink", "as_json", "contact_sheet", "draw_ground_grid",
-    "from_supervision", "read_database", "read_events", "read_header", "read_jsonl", "to_supervision",
+    "KafkaSink", "Metrics", "MotText", "MqttSink", "Overlay", "ParquetSink", "RedisSink", "RejectedError",
+    "ReviewSink", "SegmentedSink", "Sink", "SqliteSink", "WebhookSink", "as_json", "contact_sheet",
+    "draw_ground_grid", "from_supervision", "read_database", "read_events", "read_header", "read_jsonl",
+    "to_supervision",
 ]  # fmt: skip

@@ -12,15 +12,17 @@ from edgevid.video.address import network_address
 
 PORTS = {
     "mqtt": {"mqtt": 1883, "mqtts": 8883}, "webhook": {"http": 80, "https": 443},
-    "redis": {"redis": 6379, "rediss": 6379},
+    "redis": {"redis": 6379, "rediss": 6379}, "kafka": {"kafka": 9092, "kafkas": 9093},
 }  # fmt: skip
 """By kind of server: the schemes of its addresses, and their ports."""
 EXAMPLES = {
     "mqtt": "mqtts://HOST/TOPIC", "webhook": "https://HOST/PATH", "redis": "rediss://HOST",
+    "kafka": "kafkas://HOST/TOPIC",
 }  # fmt: skip
 WAIT_S = 5.0
 """How long an answer of a server may take."""
 REASONS = {
+    "ssl routines::certificate": "its certificate is for another name, or not trusted: check host and ca",
     "mismatch": "its certificate is for another name: use the name in the certificate",
     "not valid for": "its certificate is for another name: use the name in the certificate",
     "certificate": 'its certificate is not trusted: name its issuer\'s certificate with ca = "ca.pem"',

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from edgevid.files.fields import Count, Positive
 from edgevid.files.schema import Checked, Tagged
+from edgevid.output.kafka import KafkaSink, Mechanism
 from edgevid.output.lines import SYNC_S
 from edgevid.output.mqtt import MqttSink
 from edgevid.output.parquet import ParquetSink
@@ -147,8 +148,26 @@ class RedisTable:
         return RedisSink(self.url, stream=self.stream, max_entries=self.max_entries, ca=self.ca)
 
 
+@dataclass(frozen=True, slots=True)
+class KafkaTable:
+    """Events as messages of a Kafka topic."""
+
+    type: Literal["kafka"]
+    """A Kafka topic (docs/events.md)."""
+    url: Annotated[str, _address("kafka")]
+    """A broker and the topic."""
+    mechanism: Mechanism = "PLAIN"
+    """SASL mechanism of the login in the address."""
+    ca: Issuer | None = None
+    """PEM file with the issuer's certificate, where this machine does not trust it already."""
+
+    def sink(self, sync_s: float) -> Any:
+        """The sink of the table."""
+        return KafkaSink(self.url, mechanism=self.mechanism, ca=self.ca)
+
+
 SinkTable = Annotated[
-    TextTable | EventsTable | StoreTable | MqttTable | WebhookTable | RedisTable, Tagged("type")
+    TextTable | EventsTable | StoreTable | MqttTable | WebhookTable | RedisTable | KafkaTable, Tagged("type")
 ]
 
 

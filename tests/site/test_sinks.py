@@ -120,7 +120,10 @@ def test_servers_with_secrets_of_the_environment(tmp_path: Path, monkeypatch: py
     text += '[[sink]]\ntype = "webhook"\nurl = "https://example.org/hook"\nsecret = "${HOOK_SECRET}"\n'
     pytest.importorskip("redis", reason='needs redis: pip install "edgevid[redis]"')
     text += '[[sink]]\ntype = "redis"\nurl = "redis://redis.local/2"\nstream = "events"\n'
-    sink, hook, stream = build_sinks(read_site(site(tmp_path, text)).sinks)
+    pytest.importorskip("confluent_kafka", reason='needs confluent-kafka: pip install "edgevid[kafka]"')
+    text += '[[sink]]\ntype = "kafka"\nurl = "kafka://kafka.local/street"\nmechanism = "SCRAM-SHA-256"\n'
+    sink, hook, stream, topic = build_sinks(read_site(site(tmp_path, text)).sinks)
+    assert topic.name == "kafka kafka.local:9092/street"
     assert stream.name == "redis redis.local:6379/2 events"
     stream.close()
     assert (hook.name, hook._key) == ("webhook example.org:443", b"s3cret")
