@@ -127,7 +127,7 @@ def ffmpeg_stamps(path: Path) -> list[Fraction | None]:
 
 @given(clips)
 @settings(
-    max_examples=400,
+    max_examples=1000,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],  # shrinking takes minutes, and a clip is small as it is
