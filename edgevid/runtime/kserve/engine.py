@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgevid.errors import InputError, ModelError, require
+from edgevid.errors import InputError, MissingExtraError, ModelError, require
 from edgevid.runtime.engine import LoadedEngine, TensorSpec, check_inputs
 from edgevid.runtime.log import log, log_once
 from edgevid.types import Array
@@ -78,16 +78,20 @@ class KServeEngine(LoadedEngine):
         """`address` is as of `parse_address`; `local` opens the engine that takes over.
 
         Raises MissingExtraError without tritonclient, ModelError for a server that is away where there is no
-        `local`, that lacks the model, or whose model has other inputs or outputs than `local`.
+        `local`, or that lacks the model. A `local` with other inputs or outputs is a ModelError once it runs.
         """
         self.address, self.device = parse_address(address), address
         self.timeout_s, self._first_s = timeout_s, first_s
         purpose = "running models on a server"
-        self._module: Any = require(f"tritonclient.{self.address.kind}", extra="triton", purpose=purpose)
+        try:
+            self._module: Any = require(f"tritonclient.{self.address.kind}", extra="triton", purpose=purpose)
+        except RuntimeError as error:  # the package was installed for the other protocol alone
+            raise MissingExtraError(f"tritonclient[{self.address.kind}]", "triton", purpose) from error
         self._open, self._lock = local, threading.Lock()
         self._local: LoadedEngine | None = None
         self._clients, self._closed, self._away = threading.local(), threading.Event(), False
         self._binary = False
+        self.inputs = self.outputs = ()
         try:
             self.inputs, self.outputs = self._describe()
         except Exception as error:
@@ -190,7 +194,14 @@ class KServeEngine(LoadedEngine):
             ) from error
         with self._lock:
             if self._local is None:
-                self._local = self._open()
+                made, ours = self._open(), (self.inputs, self.outputs)
+                if self.inputs and not all(map(_same, (made.inputs, made.outputs), ours)):
+                    made.close()
+                    raise ModelError(
+                        f"{self.device}: the server is away, and its model has other inputs or outputs than "
+                        "the local one, which cannot take over; serve the file that is given as the model"
+                    ) from error
+                self._local = made
             return self._local
 
     def _wait_for_server(self) -> None:

@@ -83,6 +83,17 @@ def test_a_server_that_is_away_from_the_start_is_taken_once_it_is_there(server: 
         load_engine(server.address)
 
 
+def test_a_local_engine_of_another_model_does_not_take_over(server: KServeServer) -> None:
+    other = FakeEngine((X,), (TensorSpec("z", (-1, 2), Y.dtype),), lambda inputs: {"z": inputs["x"]})
+    with KServeEngine(server.address, local=lambda: other, first_s=60) as engine:
+        assert engine.run(GIVEN)["y"][0, 0] == 2
+        server.stop()
+        for _ in range(2):
+            with pytest.raises(ModelError, match="other inputs or outputs than the local one"):
+                engine.run(GIVEN)
+    assert other.closed
+
+
 def test_a_slow_server_counts_as_away(server: KServeServer) -> None:
     server.delay_s = 3.0
     with KServeEngine(server.address, local=local, timeout_s=0.2, first_s=60) as engine:
@@ -129,6 +140,21 @@ def test_another_model_at_the_address_does_not_take_over(
 def test_other_addresses_are_rejected(text: str) -> None:
     with pytest.raises(InputError, match="expected http://HOST:8000/v2/models/NAME or grpc://HOST:8001/NAME"):
         parse_address(text)
+
+
+def test_a_client_of_the_other_protocol_alone_is_answered_with_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tritonclient"]:
+        monkeypatch.delitem(sys.modules, name)
+    (tmp_path / "tritonclient" / "grpc").mkdir(parents=True)
+    (tmp_path / "tritonclient" / "__init__.py").touch()
+    text = "raise RuntimeError('The installation does not include grpc support.')"
+    (tmp_path / "tritonclient" / "grpc" / "__init__.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(MissingExtraError, match=r"edgevid\[triton\]"):
+        load_engine("grpc://gate:8001/street")
+    sys.modules.pop("tritonclient", None)
 
 
 def test_without_the_client_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
