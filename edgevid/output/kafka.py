@@ -26,7 +26,6 @@ class KafkaSink(Closing):
         self._kafka = require("confluent_kafka", extra="kafka", purpose="Kafka")
         server = server_of(url, "kafka")
         self._topic, self.name = server.path or "edgevid", f"kafka {server}"
-        self.path = self.name
         login = {"sasl.mechanism": mechanism, "sasl.username": server.user, "sasl.password": server.password}
         self._settings: dict[str, Any] = {
             "bootstrap.servers": f"{server.host}:{server.port}", "client.id": "edgevid", "log_level": 0,

@@ -35,7 +35,7 @@ class MqttSink(Closing):
         self._base, self._discovery = self._server.path or "edgevid", discovery
         if set("+#") & {*self._base, *discovery}:
             raise InputError(f"expected a topic without + and #, got {self._base!r} and {discovery!r}")
-        self.name = self.path = f"mqtt {self._server}"
+        self.name = f"mqtt {self._server}"
         self._client: Any = None
         self._answers: SimpleQueue[tuple[int, Any]] = SimpleQueue()
         self._objects, self._made = FrigateObjects(), dict[str, str]()

@@ -33,7 +33,7 @@ class RedisSink(Closing):
         if server.path and not server.path.isdecimal():
             raise InputError(f"expected a database's number as the path of the address, got {server.path!r}")
         self._stream, self._max_entries = stream, max_entries
-        self.name = self.path = f"redis {server} {stream}"
+        self.name = f"redis {server} {stream}"
         self._error: type[Exception] = redis.RedisError
         self._redis = redis.Redis(
             server.host, server.port, int(server.path or 0), username=server.user or None,

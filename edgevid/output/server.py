@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,19 +24,13 @@ WAIT_S = 5.0
 """How long an answer of a server may take."""
 REASONS = {
     "ssl routines::certificate": "its certificate is for another name, or not trusted: check host and ca",
-    "mismatch": "its certificate is for another name: use the name in the certificate",
-    "not valid for": "its certificate is for another name: use the name in the certificate",
+    "mismatch|not valid for": "its certificate is for another name: use the name in the certificate",
     "certificate": 'its certificate is not trusted: name its issuer\'s certificate with ca = "ca.pem"',
     "ssl": "it does not answer with TLS: check the port and the scheme",
-    "not known": "the host is unknown: check its name",
-    "resol": "the host is unknown: check its name",
-    "no address": "the host is unknown: check its name",
+    "not known|resol|no address": "the host is unknown: check its name",
     "refused": "nothing answers on this port: check host and port, and that the server runs",
-    "timed out": "the server does not answer in time",
-    "timeout": "the server does not answer in time",
-    "password": "the server rejects the user or the password: check both",
-    "user name": "the server rejects the user or the password: check both",
-    "authenti": "the server rejects the user or the password: check both",
+    "timed out|timeout": "the server does not answer in time",
+    "password|user name|authenti": "the server rejects the user or the password: check both",
 }
 """What a part of a library's message means; the first that matches counts."""
 
@@ -87,4 +82,4 @@ def tls_context(ca: str | Path | None) -> ssl.SSLContext:
 def unavailable(problem: object) -> SourceError:
     """The error for an exception or a message of a library: what it means, where that is known."""
     text = str(problem) or type(problem).__name__
-    return SourceError(next((said for part, said in REASONS.items() if part in text.lower()), text))
+    return SourceError(next((said for part, said in REASONS.items() if re.search(part, text.lower())), text))

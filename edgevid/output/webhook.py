@@ -36,7 +36,7 @@ class WebhookSink(Closing):
         """
         self._http = require("httpx", extra="webhook", purpose="Webhooks")
         server, self._url = server_of(url, "webhook"), network_address(url)
-        self.name = self.path = f"webhook {server.host}:{server.port}"  # paths often hold a secret
+        self.name = f"webhook {server.host}:{server.port}"  # paths often hold a secret
         hide(secret)
         try:
             encoded = secret.removeprefix("whsec_")

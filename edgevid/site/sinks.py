@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from edgevid.errors import InputError
 from edgevid.files.fields import Count, Positive
-from edgevid.files.schema import Checked, Tagged
+from edgevid.files.schema import Checked, Tagged, vars_of
 from edgevid.output.kafka import KafkaSink, Mechanism
 from edgevid.output.lines import SYNC_S
 from edgevid.output.mqtt import MqttSink
@@ -30,7 +31,14 @@ def _existing(path: Path, folder: Path) -> Path:
 
 
 def _address(kind: str) -> Checked:
-    return Checked(f"an address such as {EXAMPLES[kind]}", lambda url, _: server_of(url, kind) and url)
+    def check(url: str, _: Path) -> str:
+        try:
+            server_of(url, kind)
+        except InputError:
+            raise ValueError from None  # the key, what is expected and what came are said already
+        return url
+
+    return Checked(f"an address such as {EXAMPLES[kind]}", check)
 
 
 Issuer = Annotated[Path, Checked("an existing file, relative to the site file", _existing)]
@@ -92,26 +100,33 @@ class StoreTable:
         return (SqliteSink if self.type == "sqlite" else ParquetSink)(self.path, records=self.records)
 
 
-@dataclass(frozen=True, slots=True)
-class MqttTable:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ServerTable:
+    ca: Issuer | None = None
+    """PEM file with the issuer's certificate, where this machine does not trust it already."""
+
+    def sink(self, sync_s: float) -> Any:
+        """The sink of the table."""
+        kinds = {"mqtt": MqttSink, "webhook": WebhookSink, "redis": RedisSink, "kafka": KafkaSink}
+        options = vars_of(self)
+        kind: Any = kinds[options.pop("type")]
+        return kind(**options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttTable(_ServerTable):
     """Events and states at a broker."""
 
     type: Literal["mqtt"]
     """An MQTT broker, and Home Assistant (docs/events.md)."""
     url: Annotated[str, _address("mqtt")]
     """The broker and the topic."""
-    ca: Issuer | None = None
-    """PEM file with the issuer's certificate, where this machine does not trust it already."""
     discovery: str = "homeassistant"
     """Home Assistant's discovery prefix; empty: there is none."""
 
-    def sink(self, sync_s: float) -> Any:
-        """The sink of the table."""
-        return MqttSink(self.url, ca=self.ca, discovery=self.discovery)
 
-
-@dataclass(frozen=True, slots=True)
-class WebhookTable:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookTable(_ServerTable):
     """Events as HTTP requests."""
 
     type: Literal["webhook"]
@@ -120,16 +135,10 @@ class WebhookTable:
     """Where to send them."""
     secret: str = ""
     """Signs each request; empty: they are not signed."""
-    ca: Issuer | None = None
-    """PEM file with the issuer's certificate, where this machine does not trust it already."""
-
-    def sink(self, sync_s: float) -> Any:
-        """The sink of the table."""
-        return WebhookSink(self.url, secret=self.secret, ca=self.ca)
 
 
-@dataclass(frozen=True, slots=True)
-class RedisTable:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisTable(_ServerTable):
     """Events as a Redis stream."""
 
     type: Literal["redis"]
@@ -140,16 +149,10 @@ class RedisTable:
     """The stream's key."""
     max_entries: Count = 1_000_000
     """The oldest beyond about this many are deleted."""
-    ca: Issuer | None = None
-    """PEM file with the issuer's certificate, where this machine does not trust it already."""
-
-    def sink(self, sync_s: float) -> Any:
-        """The sink of the table."""
-        return RedisSink(self.url, stream=self.stream, max_entries=self.max_entries, ca=self.ca)
 
 
-@dataclass(frozen=True, slots=True)
-class KafkaTable:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaTable(_ServerTable):
     """Events as messages of a Kafka topic."""
 
     type: Literal["kafka"]
@@ -158,12 +161,6 @@ class KafkaTable:
     """A broker and the topic."""
     mechanism: Mechanism = "PLAIN"
     """SASL mechanism of the login in the address."""
-    ca: Issuer | None = None
-    """PEM file with the issuer's certificate, where this machine does not trust it already."""
-
-    def sink(self, sync_s: float) -> Any:
-        """The sink of the table."""
-        return KafkaSink(self.url, mechanism=self.mechanism, ca=self.ca)
 
 
 SinkTable = Annotated[

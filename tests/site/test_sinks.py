@@ -89,8 +89,12 @@ def test_a_restarted_service_continues_its_files(tmp_path: Path) -> None:
         ('[[sink]]\ntype = "sqlite"\npat = "a.db"\n', r"sink 1\.path: .*missing; found 'pat'; did you mean"),
         (table("events", "a", "records = true"), r"sink 1\.records: expected only path, type"),
         (
-            '[[sink]]\ntype = "mqtt"\nurl = "http://broker"\nca = "none.pem"\n',
-            r"2 mistakes(.|\n)*url: expected an address such as mqtts://(.|\n)*ca: .*existing file",
+            '[[sink]]\ntype = "mqtt"\nurl = "http://gate:hunter2@broker"\n',
+            r"sink 1\.url: expected an address such as mqtts://HOST/TOPIC, got 'http://\*\*\*:\*\*\*@broker'$",
+        ),
+        (
+            '[[sink]]\ntype = "redis"\nurl = "redis://broker"\nca = "none.pem"\n',
+            r"sink 1\.ca: expected an existing file, relative to the site file, got 'none\.pem'$",
         ),
         (
             table("jsonl", "a", "segment_s = -1"),
