@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import av
+from av.stream import Disposition
 
 from edgevid.errors import SourceError
 from edgevid.types import Frame
@@ -35,8 +36,6 @@ JUMPING = {"mpegts", "mpeg"}
 """FFmpeg's formats whose time stamps may jump."""
 MOST_SCANNED = 500_000_000
 """Bytes of a file that is searched for such jumps before a seek."""
-COVER = 1024
-"""FFmpeg's disposition of an image that belongs to a sound file (AV_DISPOSITION_ATTACHED_PIC)."""
 
 
 class FileSource(SourceBase):
@@ -229,7 +228,7 @@ def _plain(path: Path) -> str:
 
 
 def _is_cover(stream: Any) -> bool:
-    return bool(int(getattr(stream, "disposition", 0)) & COVER)
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def _mp4_without_index(path: Path) -> str:
