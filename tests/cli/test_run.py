@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from brokers import Listener, broker, free_port
 from web_server import file_server, serving
 
 from edgevid import cli
@@ -253,6 +254,35 @@ def test_events_reach_every_output_of_the_command_line_and_of_the_site(
     printed = " ".join(capsys.readouterr().out.split())
     assert f"{len(crossings)} x cross line 1" in printed
     assert "written" in printed
+
+
+def test_the_servers_of_a_site_get_what_its_files_get(
+    street_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("httpx", reason='needs httpx: pip install "edgevid[webhook]"')
+    monkeypatch.setenv("EDGEVID_SPOOL", str(tmp_path / "spool"))
+    port = free_port()
+    with broker(port, tmp_path), Listener(port) as listener:
+        (tmp_path / "gate.toml").write_text(
+            f'source = "{street_clip}"\n[detect]\nmodel = "street-nano"\n'
+            '[[line]]\nname = "line 1"\nstart = [0, 400]\nend = [1280, 400]\n'
+            f'[[sink]]\ntype = "mqtt"\nurl = "mqtt://gate:hunter2@127.0.0.1:{port}/street"\n'
+            '[[sink]]\ntype = "webhook"\nurl = "http://127.0.0.1:1/"\n'
+            '[[sink]]\ntype = "events"\npath = "site.jsonl"\n'
+        )
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["run", "--site", str(tmp_path / "gate.toml"), "--max-frames", "150"])
+        assert stop.value.code == 0
+        found = [event.id for event in read_events(tmp_path / "site.jsonl")]
+        assert [one["id"] for one in listener.at("street/events", len(found))] == found
+        crossings = sum(one["kind"] == "cross" for one in listener.at("street/events"))
+        places = {name for name, *_ in listener.messages if "/line 1/" in name}
+        assert crossings == sum(listener.at(name)[-1]["count"] for name in places) > 0
+    printed = capsys.readouterr()
+    lines = " ".join(printed.out.split())
+    assert f"webhook 127.0.0.1:1: {len(found)} events wait for the camera's next run" in lines
+    assert "hunter2" not in printed.out + printed.err
+    assert not [line for line in printed.out.splitlines() if line.startswith("written") and "mqtt" in line]
 
 
 def sorted_by_utc(events: list[Event]) -> list[Event]:

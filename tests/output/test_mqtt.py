@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import getpass
-import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import certificate, free_port, program, running, until
+from brokers import NEEDS_PAHO, Listener, broker, certificate, free_port, program, until
 from event_samples import an_event
 
 from edgevid.errors import InputError, MissingExtraError, SourceError
@@ -22,58 +19,6 @@ from edgevid.output import delivery
 from edgevid.output.delivery import Delivery
 from edgevid.output.mqtt import MqttSink
 from edgevid.types import Event, Header
-
-REASON = 'needs paho-mqtt: pip install "edgevid[mqtt]"'
-
-
-@contextlib.contextmanager
-def broker(port: int, folder: Path, *lines: str) -> Iterator[subprocess.Popen[bytes]]:
-    """mosquitto with lines of configuration."""
-    pytest.importorskip("paho.mqtt.client", reason=REASON)
-    config = folder / "mosquitto.conf"
-    options = lines if any("allow" in line for line in lines) else (*lines, "allow_anonymous true")
-    config.write_text("\n".join([f"user {getpass.getuser()}", f"listener {port} 127.0.0.1", *options, ""]))
-    with running([program("mosquitto", "mosquitto"), "-c", config], port) as server:
-        yield server
-
-
-class Listener:
-    """A subscriber to all topics; `at(topic)` lists what came."""
-
-    def __init__(self, port: int) -> None:
-        import paho.mqtt.client as mqtt
-
-        self._changed, self.messages = threading.Condition(), list[tuple[str, str, bool]]()
-        ready = threading.Event()
-        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
-        self.client.on_message = self._take
-        self.client.on_subscribe = lambda *_: ready.set()
-        self.client.connect("127.0.0.1", port)
-        self.client.subscribe("#", qos=1)
-        self.client.loop_start()
-        assert ready.wait(10)
-
-    def _take(self, client: Any, data: Any, message: Any) -> None:
-        with self._changed:
-            self.messages.append((message.topic, message.payload.decode(), message.retain))
-            self._changed.notify_all()
-
-    def at(self, topic: str, number: int = 1) -> list[Any]:
-        """The JSON or texts at a topic, once there are `number`."""
-
-        def found() -> list[str]:
-            return [text for name, text, _ in self.messages if name == topic]
-
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(found()) >= number, 10), self.messages
-        return [json.loads(text) if text.startswith("{") else text for text in found()]
-
-    def __enter__(self) -> Listener:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
 
 
 def sink_for(port: int, **options: Any) -> MqttSink:
@@ -235,13 +180,13 @@ def test_tls_trusts_the_named_certificate_for_its_name_only(tmp_path: Path) -> N
     ],
 )
 def test_no_broker_is_one_sentence(url: str, message: str) -> None:
-    pytest.importorskip("paho.mqtt.client", reason=REASON)
+    pytest.importorskip("paho.mqtt.client", reason=NEEDS_PAHO)
     with pytest.raises(SourceError, match=message):
         MqttSink(url).send([an_event(0)])
 
 
 def test_an_address_or_topic_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("paho.mqtt.client", reason=REASON)
+    pytest.importorskip("paho.mqtt.client", reason=NEEDS_PAHO)
     with pytest.raises(InputError, match=r"an address such as mqtts://.*, got 'http://broker/street'"):
         MqttSink("http://broker/street")
     with pytest.raises(InputError, match=r"a topic without \+ and #, got 'street/\+'"):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
+import json
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rtsp_server import free_port
 
-__all__ = ["certificate", "free_port", "program", "running", "until"]
+__all__ = ["Listener", "broker", "certificate", "free_port", "program", "running", "until"]
+NEEDS_PAHO = 'needs paho-mqtt: pip install "edgevid[mqtt]"'
 
 
 def program(name: str, package: str) -> str:
@@ -63,3 +68,53 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
         check=True, capture_output=True,
     )  # fmt: skip
     return cert, key
+
+
+@contextlib.contextmanager
+def broker(port: int, folder: Path, *lines: str) -> Iterator[subprocess.Popen[bytes]]:
+    """mosquitto with lines of configuration."""
+    pytest.importorskip("paho.mqtt.client", reason=NEEDS_PAHO)
+    config = folder / "mosquitto.conf"
+    options = lines if any("allow" in line for line in lines) else (*lines, "allow_anonymous true")
+    config.write_text("\n".join([f"user {getpass.getuser()}", f"listener {port} 127.0.0.1", *options, ""]))
+    with running([program("mosquitto", "mosquitto"), "-c", config], port) as server:
+        yield server
+
+
+class Listener:
+    """A subscriber to all topics; `at(topic)` lists what came."""
+
+    def __init__(self, port: int) -> None:
+        import paho.mqtt.client as mqtt
+
+        self._changed, self.messages = threading.Condition(), list[tuple[str, str, bool]]()
+        ready = threading.Event()
+        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        self.client.on_message = self._take
+        self.client.on_subscribe = lambda *_: ready.set()
+        self.client.connect("127.0.0.1", port)
+        self.client.subscribe("#", qos=1)
+        self.client.loop_start()
+        assert ready.wait(10)
+
+    def _take(self, client: Any, data: Any, message: Any) -> None:
+        with self._changed:
+            self.messages.append((message.topic, message.payload.decode(), message.retain))
+            self._changed.notify_all()
+
+    def at(self, topic: str, number: int = 1) -> list[Any]:
+        """The JSON or texts at a topic, once there are `number`."""
+
+        def found() -> list[str]:
+            return [text for name, text, _ in self.messages if name == topic]
+
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(found()) >= number, 10), self.messages
+        return [json.loads(text) if text.startswith("{") else text for text in found()]
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
