@@ -293,7 +293,7 @@ def test_a_cut_off_file_says_what_is_missing(tmp_path: Path, caplog: pytest.LogC
         count = len(list(source))
         missing = source.missing  # type: ignore[attr-defined]
         assert source.frame_count == 50 - missing
-    assert 10 < missing <= 50 - count
+    assert 10 < missing <= 51 - count  # one may be there in part
     assert f"the last {missing} of its 50 frames are missing; copy it again" in caplog.text
     with open_video(tmp_path / "fast.mp4") as source:
         assert source.notes() == []  # type: ignore[attr-defined]
@@ -304,7 +304,7 @@ def test_a_cover_is_no_video_and_the_default_of_several_tracks_is_read(tmp_path:
         streams: list[Any] = [container.add_stream("mpeg4", rate=25) for _ in range(2)]
         for stream, size in zip(streams, (32, 64), strict=True):
             stream.width, stream.height, stream.pix_fmt = size, 48, "yuv420p"
-            stream.disposition = Disposition.default if size == 64 else Disposition.dub
+            stream.disposition = (Disposition.default if size == 64 else Disposition.dub).value
         for n in range(5):
             for stream in streams:
                 image = np.full((48, stream.width, 3), 40, np.uint8)
