@@ -20,6 +20,8 @@ from edgevid.output.delivery import Delivery
 from edgevid.output.mqtt import MqttSink
 from edgevid.types import Event, Header
 
+pytest.importorskip("paho.mqtt.client", reason=NEEDS_PAHO)
+
 
 def sink_for(port: int, **options: Any) -> MqttSink:
     sink = MqttSink(f"mqtt://127.0.0.1:{port}/street", **options)
@@ -180,13 +182,11 @@ def test_tls_trusts_the_named_certificate_for_its_name_only(tmp_path: Path) -> N
     ],
 )
 def test_no_broker_is_one_sentence(url: str, message: str) -> None:
-    pytest.importorskip("paho.mqtt.client", reason=NEEDS_PAHO)
     with pytest.raises(SourceError, match=message):
         MqttSink(url).send([an_event(0)])
 
 
 def test_an_address_or_topic_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("paho.mqtt.client", reason=NEEDS_PAHO)
     with pytest.raises(InputError, match=r"an address such as mqtts://.*, got 'http://broker/street'"):
         MqttSink("http://broker/street")
     with pytest.raises(InputError, match=r"a topic without \+ and #, got 'street/\+'"):
