@@ -29,7 +29,7 @@ LIBRARIES = {
     r"gmp|nettle|hogweed|unistring": "LGPL-3.0-or-later OR GPL-2.0-or-later",
     r"gfortran|gomp": "GPL-3.0-or-later WITH GCC-exception-3.1",
     r"(scipy_)?openblas\S*|opus|vpx|webp\w*|sharpyuv|SvtAv1Enc": "BSD-3-Clause",
-    r"openh264|dav1d|aom|avif": "BSD-2-Clause",
+    r"openh264|dav1d|aom|avif|rdkafka": "BSD-2-Clause",
     r"opencore-amr\w+": "Apache-2.0",
     r"crypto|ssl": "OpenSSL OR Apache-2.0",
     r"drm|Xau|xcb\S*|vpl": "MIT",
