@@ -69,7 +69,7 @@ def write(folder: Path, seconds: float, kill_after: float | None = None) -> None
     """One run of the program, killed after some seconds."""
     call = [sys.executable, "-c", WRITER, str(folder), str(seconds), *(["parquet"] if parquet else [])]
     environment = {**os.environ, "EDGEVID_SPOOL": str(folder / "spool"), "OMP_WAIT_POLICY": "passive"}
-    with subprocess.Popen(call, env=environment, stdout=subprocess.PIPE) as program:
+    with subprocess.Popen(call, env=environment, stdout=subprocess.PIPE, cwd=folder) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == b"up\n"
         if kill_after is not None:

@@ -114,7 +114,7 @@ def test_records_go_alone_to_standard_output(street_clip: Path, tmp_path: Path, 
 
 def test_a_reader_that_ends_early_is_no_error(street_clip: Path, tmp_path: Path) -> None:
     seen = tmp_path / "seen.mp4"
-    with program("run", street_clip, "--jsonl", "-", "--out", seen, *MODEL) as run:
+    with program("run", street_clip, "--jsonl", "-", "--out", seen, *MODEL, cwd=tmp_path) as run:
         assert run.stdout is not None
         assert run.stderr is not None
         assert run.stdout.readline().startswith('{"schema"')
@@ -126,16 +126,17 @@ def test_a_reader_that_ends_early_is_no_error(street_clip: Path, tmp_path: Path)
     assert seen.stat().st_size > 0
 
 
-def test_python_m_edgevid_is_the_command() -> None:
-    done = subprocess.run([sys.executable, "-m", "edgevid", "--version"], capture_output=True, text=True)
+def test_python_m_edgevid_is_the_command(tmp_path: Path) -> None:
+    call = [sys.executable, "-m", "edgevid", "--version"]
+    done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stdout.split()[0]) == (0, "edgevid")
 
 
-def test_completion_knows_commands_and_options() -> None:
+def test_completion_knows_commands_and_options(tmp_path: Path) -> None:
     def completed(line: str) -> str:
         words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_EDGEVID_COMPLETE": "complete_bash"}
         done = subprocess.run(
-            PROGRAM, env={**os.environ, **words}, capture_output=True, text=True, timeout=60
+            PROGRAM, env={**os.environ, **words}, capture_output=True, text=True, timeout=60, cwd=tmp_path
         )
         return done.stdout
 
@@ -160,10 +161,10 @@ main()
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("at", ["typer", "rich.console", "numpy", "edgevid.run.loop", "onnxruntime"])
 def test_a_signal_while_the_program_starts_ends_it_without_a_traceback(
-    number: signal.Signals, at: str, street_clip: Path
+    number: signal.Signals, at: str, street_clip: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-c", INTERRUPTED, str(int(number)), at, "run", str(street_clip), *MODEL]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert done.returncode == 128 + number
     assert "Traceback" not in done.stderr
 

@@ -138,10 +138,12 @@ def test_sequences_of_points_are_arrays() -> None:
     assert checked(Shape, {"points": [[1, 2], [3, 4]]}, PATH).points == [(1.0, 2.0), (3.0, 4.0)]
 
 
-def test_pydantic_is_imported_with_the_first_file() -> None:
+def test_pydantic_is_imported_with_the_first_file(tmp_path: Path) -> None:
     code = (
         "import sys, edgevid, edgevid.site, edgevid.runtime.recipe_file; print('pydantic' in sys.modules);"
         "from edgevid.models.catalog import recipes; recipes(); print('pydantic' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
     assert done.stdout.split() == ["False", "True"]

@@ -63,7 +63,7 @@ def test_many_programs_begin_and_write_one_database(tmp_path: Path) -> None:
     )
     support = str(Path(__file__).resolve().parents[1] / "support")
     call = [sys.executable, "-c", code, str(tmp_path / "a.db")]
-    programs = [subprocess.Popen([*call, str(number), support]) for number in range(3)]
+    programs = [subprocess.Popen([*call, str(number), support], cwd=tmp_path) for number in range(3)]
     assert [program.wait(timeout=60) for program in programs] == [0, 0, 0]
     assert len(read_database(tmp_path / "a.db")) == 60
 

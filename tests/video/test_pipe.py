@@ -72,12 +72,12 @@ def test_a_pipe_without_data_says_so(tmp_path: Path) -> None:
         open_video(tmp_path / "text.fifo")
 
 
-def test_standard_input() -> None:
+def test_standard_input(tmp_path: Path) -> None:
     call = [sys.executable, "-c", READ, str(SUPPORT)]
     data = clip(20, format="mpegts", codec="mpeg2video")
-    done = subprocess.run(call, input=data, capture_output=True, check=True)
+    done = subprocess.run(call, input=data, capture_output=True, check=True, cwd=tmp_path)
     assert done.stdout.decode().split() == [str(n) for n in range(20)]
-    done = subprocess.run(call, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    done = subprocess.run(call, stdin=subprocess.DEVNULL, capture_output=True, check=True, cwd=tmp_path)
     assert b"standard input: expected a video, the pipe was closed without data" in done.stdout
 
 
