@@ -61,7 +61,7 @@ def masked(text: str) -> str:
     >>> masked("rtsp://admin:hunter2@gate/1?token=abc&channel=2")
     'rtsp://***:***@gate/1?token=***&channel=2'
     """
-    for secret in _HIDDEN:
+    for secret in sorted(_HIDDEN, key=len, reverse=True):  # one may be a part of another
         text = text.replace(secret, "***")
     for field in _FIELDS:  # first: their values may hold an "@"
         text = field.sub(r"\1***", text)

@@ -34,6 +34,12 @@ def spools(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["EDGEVID_SPOOL"] = str(tmp_path_factory.mktemp("spool"))
 
 
+@pytest.fixture(autouse=True)
+def no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password of one test is not masked in the messages of the next."""
+    monkeypatch.setattr("edgevid.errors._HIDDEN", set())
+
+
 @pytest.fixture(scope="session")
 def street_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve seconds of the rendered street as a video file: people and vehicles without test data."""

@@ -45,3 +45,9 @@ def test_a_fault_inside_an_installed_package_is_not_taken_for_its_absence(
     monkeypatch.syspath_prepend(str(folder))
     with pytest.raises(ModuleNotFoundError, match="something_else_that_is_missing"):
         errors.require("half_there", extra="train", purpose="training")
+
+
+def test_a_hidden_secret_that_is_a_part_of_another_leaves_nothing_of_it() -> None:
+    for secret in ("gate", "gate-7781", "te-77"):
+        errors.hide(secret)
+    assert errors.masked("login with gate-7781 failed") == "login with *** failed"

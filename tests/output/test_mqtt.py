@@ -130,7 +130,8 @@ def test_the_last_will_of_a_killed_program_says_offline(tmp_path: Path) -> None:
         "sink = MqttSink(sys.argv[1]); sink.open(Header('gate')); sink.send([]); time.sleep(60)"
     )
     with broker(port, tmp_path), Listener(port) as listener:
-        with subprocess.Popen([sys.executable, "-c", script, f"mqtt://127.0.0.1:{port}/street"]) as killed:
+        call = [sys.executable, "-c", script, f"mqtt://127.0.0.1:{port}/street"]
+        with subprocess.Popen(call, cwd=tmp_path) as killed:
             try:
                 assert listener.at("street/gate/status") == ["online"]
             finally:
