@@ -58,7 +58,7 @@ class Summary:
     """Reasons of the one speed of each track that ended; OK for those emitted."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds spent in each stage."""
-    events: deque[Event] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS))
+    events: deque[Event] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS), repr=False)
     """The latest events."""
     event_counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(kind, place) of all events."""
@@ -69,9 +69,9 @@ class Summary:
     notes: list[str] = field(default_factory=list)
     """What the sinks could not take."""
     interrupted: bool = False
-    _last_time: dict[int, float] = field(default_factory=dict)
-    _labels: dict[int, Counter[int]] = field(default_factory=dict)
-    _swept: float = 0.0
+    _last_time: dict[int, float] = field(default_factory=dict, repr=False)
+    _labels: dict[int, Counter[int]] = field(default_factory=dict, repr=False)
+    _swept: float = field(default=0.0, repr=False)
 
     def add(self, result: Result) -> None:
         """Counts one result."""
@@ -146,7 +146,8 @@ def run(
         for sink in parts:
             if not hasattr(sink, "send"):  # the emitter closes those in their threads
                 stack.callback(sink.close)
-        header = header or Header(source=masked(str(getattr(frames, "uri", getattr(frames, "path", "")))))
+        origin = masked(str(getattr(frames, "uri", getattr(frames, "path", ""))))
+        header = header or Header(source=origin, names=dict(getattr(pipeline, "names", {})))
         emitter = Emitter(frames, header, parts, summary, on_event, speed_limit_kmh)
         stack.enter_context(emitter)
         try:

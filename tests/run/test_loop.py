@@ -10,7 +10,7 @@ import pytest
 from loop_samples import SquareDetector, frames_of
 
 from edgevid.errors import InputError, SourceError
-from edgevid.output.records import read_jsonl
+from edgevid.output.records import read_header, read_jsonl
 from edgevid.output.segments import SegmentedSink
 from edgevid.output.sinks import AnnotatedVideo, JsonLines
 from edgevid.pipeline import Pipeline
@@ -41,6 +41,8 @@ def test_a_run_writes_every_sink_and_counts(tmp_path: Path) -> None:
     assert len(summary.ids) > 3
     assert sum(1 for _ in open_video(tmp_path / "a.mp4")) == 30
     assert [one["frame"] for one in read_jsonl(tmp_path / "a.jsonl")] == list(range(30))
+    assert read_header(tmp_path / "a.jsonl")["names"]["class"] == list(pipeline.names["class"])
+    assert "Event(" not in repr(summary)
 
 
 def test_a_new_size_begins_new_objects_and_a_new_video_and_zones_go_on(tmp_path: Path) -> None:
