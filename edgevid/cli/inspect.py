@@ -78,7 +78,7 @@ def _try_out(console: Console, report: ModelReport, data: str, image: Path, max_
         console.print(f"\n[green]Found:[/] {escape(found)} on {len(made.images)} frames")
         console.print(f"[green]Drawn:[/] [bold]{escape(str(image))}[/]")
     for finding in made.findings:
-        console.print(f"[red]Wrong:[/] {escape(finding)}")
+        console.print(f"[yellow]Check:[/] {escape(finding)}")
 
 
 def _tensors(report: ModelReport) -> Table:

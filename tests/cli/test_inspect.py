@@ -93,7 +93,7 @@ def test_a_draft_is_tried_on_frames(
         assert run(yolo, "--data", folder) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "Found: nothing on 3 frames" in printed
-    assert "Wrong: nothing was found on 3 frames above a score of 0.25" in printed
+    assert "Check: nothing was found on 3 frames above a score of 0.25" in printed
     assert (tmp_path / "m.frames.jpg").is_file()
     assert run(yolo, "--data", folder, "--image", tmp_path / "boxes.png") == 0
     assert cv2.imread(str(tmp_path / "boxes.png")) is not None
