@@ -9,10 +9,10 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 PACKAGES = (
-    "numpy", "onnxruntime", "av", "lap", "shapely", "typer", "rich", "pydantic", "tomlkit", "tomli",
-    "opencv-python-headless", "opencv-python", "tensorrt", "cuda-bindings", "pycuda", "tensorrt-rtx", "onnx",
-    "ultralytics", "torch", "kornia", "matplotlib", "starlette", "uvicorn", "websockets", "supervision",
-    "pandas", "polars", "orjson", "pyarrow", "prometheus-client", "openvino", "tritonclient", "paho-mqtt",
+    "numpy", "onnxruntime", "av", "lap", "shapely", "typer", "rich", "pydantic", "annotated-types", "tomlkit",
+    "tomli", "opencv-python-headless", "opencv-python", "tensorrt", "cuda-bindings", "pycuda", "tensorrt-rtx",
+    "onnx", "ultralytics", "torch", "kornia", "matplotlib", "starlette", "uvicorn", "websockets",
+    "supervision", "pandas", "polars", "orjson", "pyarrow", "prometheus-client", "openvino", "tritonclient", "paho-mqtt",
     "httpx", "redis", "confluent-kafka",
 )  # fmt: skip
 """Every distribution that edgevid imports, the extras' too."""

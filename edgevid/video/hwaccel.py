@@ -21,11 +21,8 @@ def hardware(decode: str) -> Any:
         raise InputError(f"decode: expected one of {', '.join(get_args(Decode))}, got {decode!r}")
     if decode == "cpu":
         return None
-    try:
-        from av.codec.hwaccel import HWAccel, hwdevices_available
-    except ImportError:
-        log.warning("decoding on the CPU: this PyAV has no hardware decoding; pip install 'av>=14'")
-        return None
+    from av.codec.hwaccel import HWAccel, hwdevices_available
+
     known = [name for name in hwdevices_available() if name in TRIED]
     for name in TRIED if decode == "auto" else (decode,):
         if name in known and (found := _device(HWAccel, name)) is not None:
@@ -45,6 +42,6 @@ def _device(make: Any, name: str) -> Any:
     try:
         made = make(name, allow_software_fallback=True)
         made.create(av.Codec("h264", "r"))
-    except (av.FFmpegError, NotImplementedError, ValueError, RuntimeError, OSError):
+    except (av.FFmpegError, NotImplementedError):
         return None
     return made

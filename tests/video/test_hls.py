@@ -167,17 +167,21 @@ def test_a_playlist_is_known_by_its_content_and_a_segment_is_asked_for_again(kin
     assert sorted(event.kind for event in source.events) == ["connected", "ended", "skipped"]
 
 
-def test_a_stream_that_ended_while_it_was_away_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = list[int]()
+def break_once(monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:
+    """The connection breaks once, behind segment `after`."""
+    broken, whole = list[int](), HlsStream._next
 
     def next_segment(self: HlsStream) -> bool:
-        if self.after == 5 and not broken:
+        if self.after == after and not broken:
             broken.append(1)
             raise IndexError
         return whole(self)
 
-    whole = HlsStream._next
     monkeypatch.setattr(HlsStream, "_next", next_segment)
+
+
+def test_a_stream_that_ended_while_it_was_away_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_once(monkeypatch, after=5)
     with (
         serving(live_server(segments(6, 5), 0.2)) as address,
         LiveSource(f"{address}/a.m3u8", **QUICK) as source,
@@ -189,16 +193,7 @@ def test_a_stream_that_ended_while_it_was_away_ends(monkeypatch: pytest.MonkeyPa
 
 def test_a_connection_that_is_lost_goes_on_behind_the_last_segment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever breaks it: what was read is not read again."""
-    broken = list[int]()
-
-    def next_segment(self: HlsStream) -> bool:
-        if self.after == 3 and not broken:
-            broken.append(1)
-            raise IndexError
-        return whole(self)
-
-    whole = HlsStream._next
-    monkeypatch.setattr(HlsStream, "_next", next_segment)
+    break_once(monkeypatch, after=3)
     with (
         serving(live_server(segments(6, 10), 0.4)) as address,
         LiveSource(f"{address}/a.m3u8", **QUICK) as source,
