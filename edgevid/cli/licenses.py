@@ -9,11 +9,11 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 PACKAGES = (
-    "numpy", "onnxruntime", "av", "lap", "shapely", "typer", "rich", "pydantic", "annotated-types", "tomlkit",
-    "tomli", "opencv-python-headless", "opencv-python", "tensorrt", "cuda-bindings", "pycuda", "tensorrt-rtx",
-    "onnx", "ultralytics", "torch", "kornia", "matplotlib", "starlette", "uvicorn", "websockets",
-    "supervision", "pandas", "polars", "orjson", "pyarrow", "prometheus-client", "openvino", "tritonclient", "paho-mqtt",
-    "httpx", "redis", "confluent-kafka",
+    "numpy", "onnxruntime", "av", "lap", "shapely", "typer", "rich", "pydantic", "annotated-types",
+    "tomlkit", "tomli", "opencv-python-headless", "opencv-python", "tensorrt", "cuda-bindings", "pycuda",
+    "tensorrt-rtx", "onnx", "ultralytics", "torch", "kornia", "matplotlib", "starlette", "uvicorn",
+    "websockets", "supervision", "pandas", "polars", "orjson", "pyarrow", "prometheus-client", "openvino",
+    "tritonclient", "paho-mqtt", "httpx", "redis", "confluent-kafka",
 )  # fmt: skip
 """Every distribution that edgevid imports, the extras' too."""
 OTHERS = {
