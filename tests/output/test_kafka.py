@@ -100,12 +100,13 @@ def test_tls_with_another_name_or_an_unknown_issuer_is_one_sentence(
     ("host", "message"),
     [
         ("nowhere.invalid", "the host is unknown"),
-        (f"127.0.0.1:{free_port()}", "nothing answers on this port"),
+        ("127.0.0.1:{port}", "nothing answers on this port"),
     ],
 )
 def test_no_broker_is_one_sentence(host: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka, "WAIT_S", 2.0)
-    with KafkaSink(f"kafka://{host}/street") as sink, pytest.raises(SourceError, match=message):
+    address = host.format(port=free_port())
+    with KafkaSink(f"kafka://{address}/street") as sink, pytest.raises(SourceError, match=message):
         sink.send([an_event(0)])
 
 
