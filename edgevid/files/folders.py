@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from edgevid.errors import InputError
@@ -29,6 +30,11 @@ def spool_folder() -> Path:
         return Path(given).expanduser()
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(home) / "edgevid" / "spool"
+
+
+def camera_spool(camera: str) -> Path:
+    """The folder of one camera's events."""
+    return spool_folder() / re.sub(r"[^\w.-]+", "-", camera)
 
 
 def engines_folder() -> Path:

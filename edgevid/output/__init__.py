@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgevid.output.delivery import RejectedError
+from edgevid.output.frigate import FrigateSink
 from edgevid.output.ground_grid import GridOverlay, draw_ground_grid
 from edgevid.output.interop import from_supervision, to_supervision
 from edgevid.output.kafka import KafkaSink
@@ -28,8 +29,8 @@ from edgevid.output.sqlite import SqliteSink, read_database
 from edgevid.output.webhook import WebhookSink
 
 __all__ = [
-    "AnnotatedVideo", "CsvSink", "EventCsv", "EventLines", "EventSink", "GridOverlay", "JsonLines",
-    "KafkaSink", "Metrics", "MotText", "MqttSink", "Overlay", "ParquetSink", "RedisSink", "RejectedError",
+    "AnnotatedVideo", "CsvSink", "EventCsv", "EventLines", "EventSink", "FrigateSink", "GridOverlay",
+    "JsonLines", "KafkaSink", "Metrics", "MotText", "MqttSink", "Overlay", "ParquetSink", "RedisSink", "RejectedError",
     "ReviewSink", "SegmentedSink", "Sink", "SqliteSink", "WebhookSink", "as_json", "contact_sheet",
     "draw_ground_grid", "from_supervision", "read_database", "read_events", "read_header", "read_jsonl",
     "to_supervision",

@@ -40,16 +40,14 @@ class KafkaSink(Closing):
     def send(self, events: Sequence[Event]) -> None:
         """Sends events and waits until all replicas have them; SourceError where they must be repeated."""
         try:
-            if self._producer is None:
-                self._producer = self._kafka.Producer(self._settings)
-            failures: list[Any] = []
+            producer, failures = self._connected(), list[Any]()
             for event in events:
-                self._producer.produce(
+                producer.produce(
                     self._topic, json_line(event.to_dict()).rstrip().encode(), event.camera.encode(),
                     headers={"id": event.id},
                     on_delivery=lambda error, message: failures.append(error) if error else None,
                 )  # fmt: skip
-            waiting = self._producer.flush(WAIT_S)
+            waiting = producer.flush(WAIT_S)
         except self._kafka.KafkaException as error:
             self.close()
             raise unavailable(error.args[0].str()) from None
@@ -59,6 +57,16 @@ class KafkaSink(Closing):
             raise unavailable(problem)
         self._problem = ""
 
+    def check(self) -> str:
+        """Whether a broker answers, takes the login, and has the topic, or may make it."""
+        try:
+            found = self._connected().list_topics(self._topic, WAIT_S).topics[self._topic]
+        except self._kafka.KafkaException as error:
+            raise unavailable(self._problem or error.args[0].str()) from None
+        if found.error is not None and found.error.code() != self._kafka.KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise unavailable(found.error.str())
+        return f"the broker takes the login; topic {self._topic}"
+
     def close(self) -> None:
         """Forgets what was not acknowledged: the spool has it."""
         if self._producer is not None:
@@ -66,6 +74,11 @@ class KafkaSink(Closing):
             self._producer.flush(0)
             self._producer = None
         self._problem = ""
+
+    def _connected(self) -> Any:
+        if self._producer is None:
+            self._producer = self._kafka.Producer(self._settings)
+        return self._producer
 
     def _note(self, error: Any) -> None:
         """Keeps why a broker cannot be used; that none can be used says less."""

@@ -64,6 +64,13 @@ class MqttSink(Closing):
         with suppress(SourceError):  # the next connection publishes all states
             self._publish_states(self._entities.states)
 
+    def check(self) -> str:
+        """Whether the broker answers and takes the login; SourceError where it does not."""
+        self._id += "-check"  # a run of this camera keeps its connection
+        self._login()
+        self._drop()
+        return "the broker takes the login"
+
     def close(self) -> None:
         """Says that the camera is offline."""
         if self._client is not None and self._client.is_connected():
@@ -82,6 +89,11 @@ class MqttSink(Closing):
         self._published |= changed
 
     def _connect(self) -> None:
+        self._login()
+        self._publish([(self._status, "online", True)])
+        self._publish_states(self._entities.states)
+
+    def _login(self) -> None:
         self._drop()
         mqtt, server, answers = self._mqtt, self._server, SimpleQueue[tuple[int, Any]]()
         # The same name in each run: the broker ends the connection of a run whose machine lost its power.
@@ -104,8 +116,6 @@ class MqttSink(Closing):
             raise unavailable(error) from None
         client.loop_start()
         self._wait({CONNECTED})
-        self._publish([(self._status, "online", True)])
-        self._publish_states(self._entities.states)
 
     def _publish(self, messages: Iterable[tuple[str, str, bool]]) -> None:
         """Publishes (topic, text, retained) and waits until the broker has all of them."""

@@ -46,9 +46,8 @@ class RedisSink(Closing):
         """Adds events that the stream does not have, in one transaction; SourceError where that fails."""
         camera, key = events[-1].camera, f"{self._stream}:last"
         try:
-            kind, last = self._redis.type(self._stream), self._redis.hget(key, camera)
-            if kind not in ("stream", "none"):  # a transaction that fails in the middle keeps its other half
-                raise SourceError(f"{self._stream} is no stream but a {kind}: choose another name")
+            self._check_kind()
+            last = self._redis.hget(key, camera)
             ids = [event.id for event in events]
             with self._redis.pipeline(transaction=True) as batch:
                 for event in events[ids.index(last) + 1 if last in ids else 0 :]:
@@ -60,6 +59,19 @@ class RedisSink(Closing):
         except self._error as error:
             raise unavailable(error) from None
 
+    def check(self) -> str:
+        """Whether the server answers, takes the login, and has a stream at the key, or nothing."""
+        try:
+            self._check_kind()
+        except self._error as error:
+            raise unavailable(error) from None
+        return f"{self._stream} can be written"
+
     def close(self) -> None:
         """Ends the connection."""
         self._redis.close()
+
+    def _check_kind(self) -> None:
+        kind = self._redis.type(self._stream)
+        if kind not in ("stream", "none"):  # a transaction that fails in the middle keeps its other half
+            raise SourceError(f"{self._stream} is no stream but a {kind}: choose another name")

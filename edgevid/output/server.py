@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,12 @@ from edgevid.video.address import network_address
 PORTS = {
     "mqtt": {"mqtt": 1883, "mqtts": 8883}, "webhook": {"http": 80, "https": 443},
     "redis": {"redis": 6379, "rediss": 6379}, "kafka": {"kafka": 9092, "kafkas": 9093},
+    "frigate": {"http": 5000, "https": 8971},
 }  # fmt: skip
 """By kind of server: the schemes of its addresses, and their ports."""
 EXAMPLES = {
     "mqtt": "mqtts://HOST/TOPIC", "webhook": "https://HOST/PATH", "redis": "rediss://HOST",
-    "kafka": "kafkas://HOST/TOPIC",
+    "kafka": "kafkas://HOST/TOPIC", "frigate": "https://HOST:8971",
 }  # fmt: skip
 WAIT_S = 5.0
 """How long an answer of a server may take."""
@@ -77,6 +79,17 @@ def tls_context(ca: str | Path | None) -> ssl.SSLContext:
             f"{ca}: expected certificates in PEM format, got {error.strerror or error}"
         ) from None
     return context
+
+
+def reach(server: Server, ca: str | Path | None = None) -> str:
+    """Connects to a server, by TLS where its scheme says so; SourceError for why that cannot be."""
+    try:
+        with socket.create_connection((server.host, server.port), WAIT_S) as plain:
+            if server.scheme in ("mqtts", "https", "rediss", "kafkas"):
+                tls_context(ca).wrap_socket(plain, server_hostname=server.host).close()
+    except OSError as error:
+        raise unavailable(error) from None
+    return f"{server.host}:{server.port} answers"
 
 
 def unavailable(problem: object) -> SourceError:

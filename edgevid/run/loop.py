@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edgevid.errors import EdgevidError, InputError, SourceError, check_part, check_type, masked, shown
-from edgevid.files.folders import spool_folder
+from edgevid.files.folders import camera_spool
 from edgevid.output.delivery import Delivery, Worker
 from edgevid.output.events import EventFinder
 from edgevid.output.sinks import AnySink, Sink, as_sink
@@ -184,13 +183,13 @@ class Emitter(Closing):
         self._finder = EventFinder(header, self._emit, source, speed_limit_kmh=speed_limit_kmh)
         self._summary, self._on_event, self._found = summary, on_event, deque[Event]()
         self._sinks = list(sinks)
+        self._annotators = [sink.annotate for sink in self._sinks if hasattr(sink, "annotate")]
         for sink in sinks:
             if hasattr(sink, "open"):
                 with _one_sentence(sink):
                     sink.open(header)
         taking = [sink for sink in sinks if hasattr(sink, "send")]
-        folder = spool_folder() / re.sub(r"[^\w.-]+", "-", header.camera)
-        self._delivery = Delivery(taking, folder) if taking else None
+        self._delivery = Delivery(taking, camera_spool(header.camera)) if taking else None
         summary.workers = self._delivery.workers if self._delivery else ()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="edgevid-events", daemon=True)
@@ -216,6 +215,8 @@ class Emitter(Closing):
             self._summary.notes += self._delivery.notes()
 
     def _emit(self, event: Event) -> None:
+        for annotate in self._annotators:
+            event = annotate(event)
         self._found.append(event)
         self._summary.add_event(event)
         if self._delivery is not None:

@@ -17,6 +17,7 @@ from edgevid.files.toml import read_toml
 from edgevid.models.catalog import find_recipe
 from edgevid.site.build import LoadedSite, build_detector, build_recognition, build_zones
 from edgevid.site.check_camera import CameraCheck, check_camera
+from edgevid.site.check_sinks import check_sink
 from edgevid.site.file import RecognizerChoice, Site, read_site
 from edgevid.site.findings import Finding, attempt
 from edgevid.speed.calibration import CameraCalibration
@@ -54,6 +55,8 @@ def check_site(path: Path, *, source: str = "", watch_s: float = 5.0) -> list[Fi
     found += _check_zones(LoadedSite(site, calibration, policy), size)
     if site.health is not None:
         found.append(_check_folder("camera health", site.health))
+    for table in site.sinks:
+        check_sink(found, table, site.name)
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from edgevid.errors import InputError
 from edgevid.files.fields import Count, Positive
 from edgevid.files.schema import Checked, Tagged, vars_of
+from edgevid.output.frigate import KINDS, FrigateSink
 from edgevid.output.kafka import KafkaSink, Mechanism
 from edgevid.output.lines import SYNC_S
 from edgevid.output.mqtt import MqttSink
@@ -20,6 +21,7 @@ from edgevid.output.server import EXAMPLES, server_of
 from edgevid.output.sinks import CsvSink, EventCsv, EventLines, JsonLines, MotText
 from edgevid.output.sqlite import SqliteSink
 from edgevid.output.webhook import WebhookSink
+from edgevid.types.event import EventKind
 
 Output = Annotated[Path, Checked("a path, relative to the site file", lambda path, folder: folder / path)]
 
@@ -107,7 +109,8 @@ class _ServerTable:
 
     def sink(self, sync_s: float) -> Any:
         """The sink of the table."""
-        kinds = {"mqtt": MqttSink, "webhook": WebhookSink, "redis": RedisSink, "kafka": KafkaSink}
+        kinds = {"mqtt": MqttSink, "webhook": WebhookSink, "redis": RedisSink, "kafka": KafkaSink,
+                 "frigate": FrigateSink}  # fmt: skip
         options = vars_of(self)
         kind: Any = kinds[options.pop("type")]
         return kind(**options)
@@ -163,8 +166,27 @@ class KafkaTable(_ServerTable):
     """SASL mechanism of the login in the address."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrigateTable(_ServerTable):
+    """Events in Frigate."""
+
+    type: Literal["frigate"]
+    """Frigate's event API (docs/events.md)."""
+    url: Annotated[str, _address("frigate")]
+    """Frigate's server: port 8971 with a login, or port 5000 without."""
+    camera: str = ""
+    """The camera's name in Frigate; empty: the same."""
+    kinds: tuple[EventKind, ...] = KINDS
+    """Kinds of events that become Frigate's."""
+    duration_s: Positive = 20.0
+    """How long Frigate's event goes on; 0: until the object is gone."""
+    include_recording: bool = True
+    """Whether Frigate keeps a clip of it."""
+
+
 SinkTable = Annotated[
-    TextTable | EventsTable | StoreTable | MqttTable | WebhookTable | RedisTable | KafkaTable, Tagged("type")
+    TextTable | EventsTable | StoreTable | MqttTable | WebhookTable | RedisTable | KafkaTable | FrigateTable,
+    Tagged("type"),
 ]
 
 

@@ -1,0 +1,183 @@
+"""FrigateSink: what happened, as events of Frigate: with a clip, the object's box, and its speed."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time as clock
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from edgevid.errors import SourceError
+from edgevid.files.atomic import write_atomic
+from edgevid.files.folders import camera_spool
+from edgevid.output.delivery import BATCH, RejectedError
+from edgevid.output.http import HttpClient
+from edgevid.output.server import server_of
+from edgevid.types import KMH, Event, Frame, Header, Result
+from edgevid.types.closing import Closing
+from edgevid.types.event import EventKind, utc_seconds
+
+KINDS: tuple[EventKind, ...] = (
+    "cross", "enter", "dwell", "stopped", "wrong-way", "speed-limit", "occupancy-above",
+)  # fmt: skip
+"""The kinds that become events of Frigate, if no others are chosen."""
+PRE_CAPTURE_S, MOST_LATE_S = 5.0, 60.0
+"""Frigate's events begin this much before the request; an event that comes later than the most is too old."""
+MOST_KNOWN, MOST_TEXT = 300, 100
+"""Events of Frigate that are remembered; characters of a sub-label."""
+
+
+class FrigateSink(Closing):
+    """Events of chosen kinds at Frigate's API, docs/events.md; one per object while its clip goes on.
+
+    Source: https://docs.frigate.video/integrations/api.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        camera: str = "",
+        kinds: Sequence[EventKind] = KINDS,
+        duration_s: float = 20.0,
+        include_recording: bool = True,
+        ca: str | Path | None = None,
+    ) -> None:
+        """`camera` is its name in Frigate, where it differs; `duration_s` 0: until the object is gone.
+
+        InputError for an address that cannot be used, MissingExtraError without httpx.
+        """
+        server = server_of(url, "frigate")
+        self._client, self.name = HttpClient(ca, "Frigate"), f"frigate {server}"
+        scheme, path = server.scheme, f"/{server.path}".rstrip("/")
+        self._api = f"{scheme}://{server.host}:{server.port}{path}/api"
+        self._login = {"user": server.user, "password": server.password} if server.user else {}
+        self._kinds, self._duration_s, self._recording = kinds, duration_s, include_recording
+        self._given, self._camera, self._size = camera, camera, (0, 0)
+        self._known: dict[str, dict[str, Any]] = {}
+        """What was asked of Frigate, by object: in a file, as it must survive a kill."""
+        self._done = deque[str](maxlen=2 * BATCH)
+
+    def open(self, header: Header) -> None:
+        """The camera's name, and what earlier runs asked of Frigate."""
+        self._camera = self._given or header.camera
+        self._path = camera_spool(header.camera) / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', self.name)}.json"
+        with suppress(OSError, ValueError):
+            self._known = dict(json.loads(self._path.read_text()))
+
+    def write(self, frame: Frame, result: Result) -> None:
+        """Notes the size of frames, which boxes are shares of."""
+        self._size = result.size
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Creates, names and ends events of Frigate; SourceError where it must be tried again.
+
+        RejectedError for an event that is too old: Frigate's begin at the present.
+        """
+        for event in events:
+            if event.id not in self._done:
+                self._take(event)
+                self._done.append(event.id)
+
+    def check(self) -> str:
+        """Whether Frigate answers, takes the login, and has the camera."""
+        cameras = self._request("GET", "config").json().get("cameras", {})
+        if self._camera not in cameras:
+            names = ", ".join(sorted(cameras)) or "none"
+            raise SourceError(f'Frigate has no camera {self._camera!r}: write camera = "...", one of {names}')
+        return f"Frigate has the camera {self._camera}"
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._client.close()
+
+    def _take(self, event: Event) -> None:
+        key = event.id if event.track is None else f"{event.run}-{event.track}"
+        known, now = self._known.get(key, {}), utc_seconds(event.utc)
+        if event.kind in self._kinds and (not known.get("id") or now >= known["until"]):
+            self._create(key, event, known if "id" not in known else {})
+        elif known.get("id"):
+            if event.speed_mps is not None and (text := sub_label(event)) != known["text"]:
+                self._request("POST", f"events/{known['id']}/sub_label", (404,), json={"subLabel": text})
+                self._known[key] = known | {"text": text}
+            if event.kind == "track-ended" and known["until"] == math.inf:
+                self._request("PUT", f"events/{known['id']}/end", (404,), json={"end_time": now})
+                self._note(key, known | {"until": now})
+
+    def _create(self, key: str, event: Event, asked: dict[str, Any]) -> None:
+        """Asks for an event; where no answer came the last time, Frigate may have it already."""
+        late, label = clock.time() - utc_seconds(event.utc), event.class_name or event.kind
+        if late > MOST_LATE_S:
+            raise RejectedError(f"it happened {late:.0f} s ago, and Frigate's events begin at the present")
+        found = self._find(label, asked) if asked else ""
+        if not found:
+            seconds = self._duration_s
+            asked = {"text": sub_label(event), "at": clock.time(),
+                     "until": utc_seconds(event.utc) + seconds if seconds else math.inf}  # fmt: skip
+            self._note(key, asked)
+            body = {"source_type": "api", "sub_label": asked["text"], "score": event.confidence or 0.0,
+                    "duration": math.ceil(seconds) or None, "include_recording": self._recording,
+                    "draw": self._boxes(event)}  # fmt: skip
+            if late > PRE_CAPTURE_S:
+                body["pre_capture"] = math.ceil(late + PRE_CAPTURE_S)
+            path = f"events/{quote(self._camera, safe='')}/{quote(label, safe='')}/create"
+            answer = self._request("POST", path, (404,), json=body)
+            if answer.status_code == 404:
+                self.check()  # names the cameras that there are
+            found = str(answer.json()["event_id"])
+        self._note(key, asked | {"id": found})
+
+    def _find(self, label: str, asked: dict[str, Any]) -> str:
+        """The event that an earlier request made, if it did."""
+        query = {"cameras": self._camera, "labels": label, "after": asked["at"] - 2 * MOST_LATE_S,
+                 "limit": 100, "include_thumbnails": 0}  # fmt: skip
+        known = {one.get("id") for one in self._known.values()}
+        for one in self._request("GET", "events", params=query).json():
+            made = float(one["id"].partition("-")[0])
+            if one.get("sub_label") == asked["text"] and made > asked["at"] - 2 and one["id"] not in known:
+                return str(one["id"])
+        return ""
+
+    def _boxes(self, event: Event) -> dict[str, Any]:
+        """What Frigate draws on the snapshot: the box as shares of the image."""
+        if event.box is None or not all(self._size):
+            return {}
+        (x1, y1, x2, y2), (width, height) = event.box, self._size
+        box = [round(v, 4) for v in (x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height)]
+        return {"boxes": [{"box": box, "score": round(100 * (event.confidence or 0.0))}]}
+
+    def _note(self, key: str, values: dict[str, Any]) -> None:
+        self._known[key] = values
+        for old in list(self._known)[:-MOST_KNOWN]:
+            del self._known[old]
+        write_atomic(self._path, json.dumps(self._known))
+
+    def _request(self, method: str, path: str, accepted: tuple[int, ...] = (), **options: Any) -> Any:
+        """An answer of the API; logs in where Frigate demands that."""
+        url, login = f"{self._api}/{path}", (401,) if self._login else ()
+        answer = self._client.request(method, url, accepted=accepted + login, **options)
+        if answer.status_code == 401:
+            self._client.request("POST", f"{self._api}/login", json=self._login)
+            answer = self._client.request(method, url, accepted=accepted, **options)
+        return answer
+
+
+def sub_label(event: Event) -> str:
+    """What an object is called: its class, and its speed with the standard error where that is known.
+
+    >>> values = ("a-1", "cross", "2026-01-31T12:00:00Z", 1.0, "gate", "a")
+    >>> sub_label(Event(*values, track=7, class_name="car", speed_mps=24.2, speed_sigma_mps=0.6))
+    'car 87 ± 2 km/h'
+    """
+    if event.track is None:
+        return (event.reason or f"{event.place} {event.count or ''}".strip())[:MOST_TEXT]
+    speed = "" if event.speed_mps is None else f" {KMH * event.speed_mps:.0f}"
+    if speed and event.speed_sigma_mps is not None:
+        speed += f" ± {max(1, KMH * event.speed_sigma_mps):.0f}"
+    return f"{event.class_name}{speed}{' km/h' if speed else ''}"[:MOST_TEXT]
