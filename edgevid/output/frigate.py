@@ -61,11 +61,11 @@ class FrigateSink(Closing):
         self._kinds, self._duration_s, self._recording = kinds, duration_s, include_recording
         self._given, self._camera, self._size = camera, camera, (0, 0)
         self._known: dict[str, dict[str, Any]] = {}
-        """What was asked of Frigate, by object: in a file, as it must survive a kill."""
+        """What was requested of Frigate, by object: in a file, as it must survive a kill."""
         self._done = deque[str](maxlen=2 * BATCH)
 
     def open(self, header: Header) -> None:
-        """The camera's name, and what earlier runs asked of Frigate."""
+        """The camera's name, and what earlier runs requested of Frigate."""
         self._camera = self._given or header.camera
         self._path = camera_spool(header.camera) / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', self.name)}.json"
         with suppress(OSError, ValueError):
