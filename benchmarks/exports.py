@@ -29,7 +29,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgevid import kernels
 from edgevid.actions.load import load_recognizer
 from edgevid.detect.detector import Detector
-from edgevid.detect.rotated import enclosing, prob_iou
+from edgevid.detect.instance import enclosing, prob_iou
 from edgevid.types import Detections, Frame
 
 SCORE = 0.001

@@ -21,7 +21,7 @@ import numpy as np
 import onnxruntime
 from bench import conditions, save, table
 
-from edgevid.optimize.timing import take_turns
+from edgevid.optimize.conditions import take_turns
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
 from edgevid.runtime.processor import default_threads

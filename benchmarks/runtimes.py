@@ -9,8 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from edgevid.optimize.bench import bench
-from edgevid.optimize.choose import GAIN
+from edgevid.optimize.bench import GAIN, bench
 from edgevid.optimize.compare.run import compare
 
 RUNS = 40

@@ -16,9 +16,9 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 
 from edgevid.abstain.policy import class_scores
-from edgevid.actions.function import FunctionRecognizer
+from edgevid.actions.recognizer import FunctionRecognizer
 from edgevid.detect.detector import Detector
-from edgevid.detect.function import FunctionDetector
+from edgevid.detect.predict import FunctionDetector
 from edgevid.errors import InputError, check_part, check_type, shown
 from edgevid.runtime.recipe import Recipe
 from edgevid.track import BLIND_S, Tracker

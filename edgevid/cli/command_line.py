@@ -16,8 +16,7 @@ from rich.markup import escape
 from typer import Option
 
 from edgevid._version import __version__
-from edgevid.cli.console import BROKEN_PIPE, end_output, errors, log_shown, set_verbosity
-from edgevid.cli.process_title import mask_process_title
+from edgevid.cli.console import BROKEN_PIPE, end_output, errors, log_shown, mask_process_title, set_verbosity
 from edgevid.errors import EdgevidError, did_you_mean
 
 COMMANDS = (

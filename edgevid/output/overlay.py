@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgevid._opencv import cv2, require_opencv
-from edgevid.detect.rotated import corners
+from edgevid.detect.instance import corners
 from edgevid.errors import InputError
 from edgevid.types import KMH, Array, DisplaySpeed, Frame, Reason, Result, as_frame
 
