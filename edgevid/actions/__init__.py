@@ -6,9 +6,8 @@ from edgevid.actions.clip import ClipRecognizer, ImageRecognizer
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.actions.clip_spec import ClipSpec
 from edgevid.actions.features import FeatureExtractor, PoseExtractor
-from edgevid.actions.function import FunctionRecognizer
 from edgevid.actions.load import load_extractor, load_recognizer
-from edgevid.actions.recognizer import Recognizer
+from edgevid.actions.recognizer import FunctionRecognizer, Recognizer
 from edgevid.actions.segmentation import OnlineSegments, Segment
 from edgevid.actions.sequence import SequenceRecognizer
 from edgevid.actions.streaming import StreamRecognizer

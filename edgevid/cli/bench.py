@@ -46,8 +46,7 @@ def command(
     """
     from edgevid.cli.output_files import check_outputs, write_json
     from edgevid.cli.progress import advance, progress_bar
-    from edgevid.optimize.bench import bench
-    from edgevid.optimize.choose import RUNTIMES, choose_runtime
+    from edgevid.optimize.bench import RUNTIMES, bench, choose_runtime
 
     check_outputs({"--json": (out, "JSON")}, models, force=force)
     if choose and (device or precision or data is None):

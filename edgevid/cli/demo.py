@@ -100,8 +100,8 @@ def _open(site: Any, *, explicit: bool, threads: int | None) -> ViewerConfig:
 
     from edgevid.errors import DownloadError
     from edgevid.models.catalog import DEFAULT_MODEL, find_entry
+    from edgevid.models.download import MIRROR
     from edgevid.models.hub import get_file
-    from edgevid.models.mirror import MIRROR
     from edgevid.viewer.config import open_rendered_street, open_site
 
     try:

@@ -15,7 +15,7 @@ from edgevid.cli.console import results
 from edgevid.cli.output_files import check_outputs, write_image
 
 if TYPE_CHECKING:
-    from edgevid.models.inspect import ModelReport
+    from edgevid.models.draft import ModelReport
 
 
 def command(
@@ -35,7 +35,7 @@ def command(
 ) -> None:
     """Print a model's inputs, outputs and the decoder that fits; --write drafts a recipe, --data tries it."""
     from edgevid.errors import InputError
-    from edgevid.models.inspect import inspect, write_draft
+    from edgevid.models.draft import inspect, write_draft
 
     target = out or (model.with_suffix(".toml") if write else None)
     check_outputs({"--out": (target, "TOML"), "--image": (image, "image")}, [model, data], force=force)

@@ -29,7 +29,7 @@ def list_() -> None:
     """Show models and sample videos with size, license and whether they are on this machine."""
     from edgevid.files.folders import cache_folder
     from edgevid.models.catalog import DEFAULT_MODEL, entries
-    from edgevid.models.mirror import MIRROR
+    from edgevid.models.download import MIRROR
 
     console = results(soft_wrap=False)
     wide = console.width >= 130  # else the summaries would be broken into many lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgevid.detect.detector import Detector
-from edgevid.detect.function import FunctionDetector
+from edgevid.detect.predict import FunctionDetector
 from edgevid.detect.preprocess import LetterboxTransform, Preprocessor
 
 __all__ = ["Detector", "FunctionDetector", "LetterboxTransform", "Preprocessor"]

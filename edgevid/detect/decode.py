@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from edgevid import kernels
-from edgevid.detect.rotated import enclosing
+from edgevid.detect.instance import enclosing
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.recipe import DecoderKind, DetectorRecipe

@@ -16,10 +16,9 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.detect.decode import Decoder
-from edgevid.detect.instance import keypoints, masks
+from edgevid.detect.instance import keypoints, masks, rotated_nms
 from edgevid.detect.predict import frames_of, settings_of
 from edgevid.detect.preprocess import LetterboxTransform, Preprocessor, letterbox_rectangle
-from edgevid.detect.rotated import rotated_nms
 from edgevid.errors import InputError, ModelError, check_part, did_you_mean
 from edgevid.models.hub import resolve_model
 from edgevid.models.signature import size_inputs

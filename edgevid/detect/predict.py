@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from edgevid.errors import InputError, did_you_mean, masked
 from edgevid.runtime.letterbox import InputSpec
-from edgevid.types import Frame, as_frame
+from edgevid.types import Detections, Frame, as_detections, as_frame
 from edgevid.video.open import is_live, open_video
 
 SETTINGS = ("score_threshold", "nms_iou", "classes", "max_detections")
@@ -84,3 +85,35 @@ def _check_size(size: Any, spec: InputSpec) -> None:
             f"imgsz: an exported model has one size, here {spec.height}x{spec.width} (height x width), got "
             f"{text}; leave it out, or export another size: `edgevid export model.pt --size {text}`"
         )
+
+
+class FunctionDetector:
+    """A function of one image as a detector: what another library's model or your own code finds.
+
+    The function gets the image as OpenCV's (H, W, 3) uint8 BGR array, or the Frame where its parameter is
+    annotated so, and returns Detections, supervision.Detections, an (N, 6) array of x1, y1, x2, y2, score
+    and label, or Ultralytics' results.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], names: Sequence[str] = ()) -> None:
+        """`names` of the labels; those of the function's own `names`, where it has any (YOLO's), if empty."""
+        self.function = function
+        found = names or getattr(function, "names", ())
+        self.names = tuple(found.values() if isinstance(found, Mapping) else found)
+        self._takes_frame = _takes_frame(function)
+
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        """One table per frame; InputError names the function where it returns something else."""
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        return [
+            as_detections(self.function(frame if self._takes_frame else frame.bgr), f"detector {name}")
+            for frame in frames
+        ]
+
+
+def _takes_frame(function: Callable[..., Any]) -> bool:
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # a builtin
+        return False
+    return bool(parameters) and parameters[0].annotation in (Frame, "Frame", "edgevid.Frame")

@@ -11,8 +11,7 @@ from edgevid.errors import DownloadError, InputError, check_type
 from edgevid.files.digest import sha256_of
 from edgevid.files.folders import engines_folder
 from edgevid.models.catalog import DEFAULT_MODEL, cached_file, find_entry, find_recipe, local_file, recipes
-from edgevid.models.download import Progress
-from edgevid.models.mirror import obtain, pinned
+from edgevid.models.download import Progress, obtain, pinned
 from edgevid.runtime.load import ENGINE_SUFFIXES
 from edgevid.runtime.recipe import LocalRecipe, Recipe
 from edgevid.runtime.recipe_file import read_recipe

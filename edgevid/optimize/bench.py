@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import EdgevidError, InputError
-from edgevid.optimize.bench_subject import StageTimes, Subject, Timing
-from edgevid.optimize.conditions import clocks, conditions, gpu, load_average
+from edgevid.optimize.bench_subject import Subject, Timing
+from edgevid.optimize.compare.run import compare, find_model
+from edgevid.optimize.conditions import clocks, conditions, gpu, load_average, take_turns
 from edgevid.optimize.frames import read_frames
-from edgevid.optimize.timing import take_turns
+from edgevid.runtime.choice import Choice, Runtime, remember_choice
 from edgevid.runtime.processor import usable
 from edgevid.runtime.recipe import Precision
 from edgevid.types import Frame
@@ -88,10 +89,8 @@ def bench(
                 continue
             open_engines.callback(subjects[-1].raw.close)
 
-        def work_of(subject: Subject) -> Callable[[int], StageTimes]:
-            return lambda number: subject.run(frames[number % len(frames)])
-
-        times = take_turns([work_of(subject) for subject in subjects], runs, warm_up, on_frame)
+        work = [lambda k, run=subject.run: run(frames[k % len(frames)]) for subject in subjects]
+        times = take_turns(work, runs, warm_up, on_frame)
         if "clocks" in machine:
             machine["clocks"] = f"{machine['clocks']} before, {clocks()} after"
         if any(str(getattr(s.raw, "device", "")).startswith("cuda") for s in subjects) and (card := gpu()):
@@ -128,3 +127,32 @@ def _described(frames: list[Frame], data: str | Path | None) -> str:
     kind = "planes (YUV 4:2:0)" if all(frame.planes is not None for frame in frames) else "RGB"
     what = f"{len(frames)} of {data}" if data is not None else "a synthetic image"
     return f"{what}, {shown}, {kind}, held in memory"
+
+
+RUNTIMES: dict[str, Runtime] = {"cpu": "onnxruntime", "openvino": "openvino"}
+"""Devices that a choice is made of, and what runs them."""
+GAIN = 0.95
+"""OpenVINO is taken below this share of ONNX Runtime's time: less is noise."""
+
+
+def choose_runtime(
+    model: str | Path, data: str | Path | None, timings: Sequence[Timing], *, threads: int | None = None
+) -> Choice:
+    """Verifies OpenVINO against ONNX Runtime on `data` as `edgevid compare` does, and remembers the faster.
+
+    `timings` are those of both on the devices of RUNTIMES. InputError where one is missing, or without data.
+    """
+    if data is None:
+        raise InputError("bench: --choose verifies the runtimes on frames, add --data VIDEO")
+    found = find_model(model, None)
+    times = {t.device: t.at("inference", 50) for t in timings if t.path == found.file}
+    if missing := sorted(set(RUNTIMES) - set(times)):
+        raise InputError(f"bench: --choose compares {' and '.join(RUNTIMES)}, {missing[0]} did not run")
+    report, _ = compare(model, model, data, device="openvino", threads=threads)
+    faster = times["openvino"] < GAIN * times["cpu"] and report.passed
+    choice = Choice(
+        "openvino" if faster else "onnxruntime", round(times["cpu"], 3), round(times["openvino"], 3),
+        round(report.agreement, 5),
+    )  # fmt: skip
+    remember_choice(found.file, choice)
+    return choice

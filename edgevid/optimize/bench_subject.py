@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,7 +106,10 @@ class Subject:
         self.model, self.raw, self.engine = found, raw, RecordingEngine(raw)
         self.title = f"{found.title}, {device}" if named else found.title
         shared = (o.recipe for o in others if o.recipe is not None and same_outputs(o.raw, raw))
-        self.recipe: Recipe | None = found.recipe or next(shared, None) or _drafted(found.file)
+        self.recipe: Recipe | None = found.recipe or next(shared, None)
+        if self.recipe is None and found.file.suffix.lower() == ".onnx":
+            with suppress(EdgevidError):
+                self.recipe = resolve_model(found.file)  # a draft from its shapes
         self._work = _work(self.engine, self.recipe)
 
     def run(self, frame: Frame) -> StageTimes:
@@ -124,6 +128,8 @@ class Subject:
         prepares = self.recipe is not None and self.recipe.input is not None
         stages = {"pre": prepares, "inference": True, "post": detects, "frame": True}
         times = {stage: np.array([getattr(row, stage) for row in rows]) * 1e3 for stage in StageTimes._fields}
+        name = self.recipe.input_name if self.recipe else ""
+        spec = next((s for s in self.engine.inputs if s.name == name), self.engine.inputs[0])
         return Timing(
             title=self.title,
             model=self.recipe.name if self.recipe else self.model.file.stem,
@@ -131,7 +137,7 @@ class Subject:
             precision=self.model.precision,
             device=str(getattr(self.raw, "device", "")),
             threads=getattr(self.raw, "threads", None),
-            shape=_shape(self.engine, self.recipe),
+            shape="x".join("any" if n < 0 else str(n) for n in spec.shape) + f" {spec.dtype}",
             load_s=self.load_s,
             ms={stage: times[stage] for stage, exists in stages.items() if exists},
             cpu_ms=float(times["cpu"].mean()),
@@ -160,17 +166,3 @@ def _work(engine: Engine, recipe: Recipe | None) -> Callable[[Frame], Any]:
             raise InputError(f"bench: input {spec} has dynamic sizes, and no recipe fixes them")
         inputs[spec.name] = rng.random(shape).astype(spec.dtype)
     return lambda _: engine.run(inputs)
-
-
-def _drafted(file: Path) -> Recipe | None:
-    """A recipe drafted from an ONNX file's shapes; None where that fails."""
-    try:
-        return resolve_model(file) if file.suffix.lower() == ".onnx" else None
-    except EdgevidError:
-        return None
-
-
-def _shape(engine: Engine, recipe: Recipe | None) -> str:
-    name = recipe.input_name if recipe else ""
-    spec = next((s for s in engine.inputs if s.name == name), engine.inputs[0])
-    return "x".join("any" if n < 0 else str(n) for n in spec.shape) + f" {spec.dtype}"

@@ -1,4 +1,4 @@
-"""The conditions of a measurement: processor, clocks, device, load, versions."""
+"""How speed is measured: processor, clocks, device, load, versions; and models that take turns."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from edgevid import kernels
 from edgevid._version import __version__
@@ -23,10 +24,16 @@ PACKAGES = (
 
 def conditions() -> dict[str, Any]:
     """The state of the machine before a run as plain values; what it does not report is left out."""
+    cores, governors = len(usable()), CPU.glob("cpu[0-9]*/cpufreq/scaling_governor")
+    heat = map(text_of, Path("/sys/class/thermal").glob("thermal_zone*/temp"))
+    degrees = max((int(t) / 1000 for t in heat if t.isdigit() and 0 < int(t) < 150_000), default=0)
     found: dict[str, Any] = {
         "processor": processor_name(),
-        "machine": f"{platform.machine()}, {platform.system()} {platform.release()}", "cores": _cores(),
-        "governor": _governor(), "clocks": clocks(), "temperature": _temperature(), "board": _board(),
+        "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
+        "cores": str(cores) if cores == os.cpu_count() else f"{cores} of {os.cpu_count()} usable",
+        "governor": ", ".join(sorted({*map(text_of, governors)} - {""})), "clocks": clocks(),
+        "temperature": f"{degrees:.0f} °C (hottest sensor)" if degrees else "",
+        "board": text_of(Path("/proc/device-tree/model")).rstrip("\0"),
         "load": _load(), "kernels": kernels.BACKEND, "versions": versions(),
         "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
     }  # fmt: skip
@@ -48,10 +55,8 @@ def versions() -> dict[str, str]:
     """edgevid, Python and the packages that run models, as far as they are installed."""
     found = {"edgevid": __version__, "python": platform.python_version()}
     for name in PACKAGES:
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:  # noqa: PERF203 (seven tries)
-            continue
     return found
 
 
@@ -75,30 +80,8 @@ def _tool_output(*command: str) -> list[str]:
 def as_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The conditions as rows of a table."""
     for key, value in found.items():
-        if isinstance(value, dict):
-            yield key, ", ".join(f"{name} {what}" for name, what in value.items())
-        else:
-            yield key, str(value)
-
-
-def _cores() -> str:
-    allowed = len(usable())
-    return f"{allowed} of {os.cpu_count()} usable" if allowed != os.cpu_count() else str(allowed)
-
-
-def _governor() -> str:
-    found = {text_of(path) for path in CPU.glob("cpu[0-9]*/cpufreq/scaling_governor")}
-    return ", ".join(sorted(found - {""}))
-
-
-def _temperature() -> str:
-    hot = [text_of(path) for path in Path("/sys/class/thermal").glob("thermal_zone*/temp")]
-    degrees = [int(t) / 1000 for t in hot if t.lstrip("-").isdigit() and 0 < int(t) < 150_000]
-    return f"{max(degrees):.0f} °C (hottest sensor)" if degrees else ""
-
-
-def _board() -> str:
-    return text_of(Path("/proc/device-tree/model")).rstrip("\0")
+        parts = isinstance(value, dict)
+        yield key, ", ".join(f"{name} {what}" for name, what in value.items()) if parts else str(value)
 
 
 def load_average() -> float:
@@ -108,3 +91,28 @@ def load_average() -> float:
 
 def _load() -> str:
     return f"{load_average():.2f} before the run" if hasattr(os, "getloadavg") else ""
+
+
+T = TypeVar("T")
+
+
+def take_turns(
+    work: Sequence[Callable[[int], T]],
+    runs: int,
+    warm_up: int = 0,
+    on_turn: Callable[[int], None] | None = None,
+) -> list[list[T]]:
+    """Calls each of `work` in turn, run by run, so that what disturbs one disturbs all.
+
+    Each call gets the number of the run, negative while warming up. Returns one list per callable, of the
+    results of its `runs` counted calls. `on_turn` is called with the number after each turn.
+    """
+    results: list[list[T]] = [[] for _ in work]
+    for number in range(-warm_up, runs):
+        for call, kept in zip(work, results, strict=True):
+            result = call(number)
+            if number >= 0:
+                kept.append(result)
+        if on_turn:
+            on_turn(number)
+    return results

@@ -55,7 +55,9 @@ def model_cost(path: str | Path, *, batch: int = 1) -> Cost:
     if batch < 1:
         raise InputError(f"--batch: expected 1 or more, got {batch}")
     graph, shapes = _shaped(Path(path), batch)
-    constants = {t.name: math.prod(t.dims) for t in graph.initializer} | _constant_nodes(graph)
+    constants = {t.name: math.prod(t.dims) for t in graph.initializer}
+    values = ((n, a) for n in graph.node if n.op_type == "Constant" for a in n.attribute if a.name == "value")
+    constants |= {n.output[0]: math.prod(a.t.dims) for n, a in values}  # some exporters keep weights there
     nodes = [node for node in graph.node if node.op_type != "Constant"]
     layers = tuple(_layer(node, shapes, constants) for node in nodes if node.op_type in _OPERATIONS)
     counted = _FREE | _OPERATIONS.keys()
@@ -122,17 +124,6 @@ def _blank_inputs(graph: Any, path: Path, batch: int) -> dict[str, Any]:
             )
         feeds[tensor.name] = np.zeros(shape, tensor_dtype_to_np_dtype(kind.elem_type))
     return feeds
-
-
-def _constant_nodes(graph: Any) -> dict[str, int]:
-    """Elements of Constant nodes that hold tensors (some exporters keep weights there)."""
-    found = {}
-    for node in graph.node:
-        if node.op_type == "Constant":
-            for attribute in node.attribute:
-                if attribute.name == "value":
-                    found[node.output[0]] = math.prod(attribute.t.dims)
-    return found
 
 
 def _elements(names: Iterable[str], shapes: _Shapes) -> int:

@@ -92,7 +92,13 @@ def export(
         shutil.move(made, target)
     recipe = dataclasses.replace(recipe, file=target.name, path=target.parent)
     recipe_file = target.with_suffix(".toml")
-    write_recipe(recipe, recipe_file, comment=_comment(weights, result, len(frames)))
+    comment = (
+        f"Exported from {weights.name} by `edgevid export`. On {len(frames)} frames scores and boxes "
+        f"(as parts of the image's\nside) differ from PyTorch's by at most {result[0]:.1e}, minimum cosine "
+        f"{result[1]:.7f}; the preprocessed images differ\nfrom Ultralytics' own by {result[2]:.2f} of 255 "
+        "levels."
+    )
+    write_recipe(recipe, recipe_file, comment=comment)
     return Exported(target, recipe_file, recipe, len(frames), *result)
 
 
@@ -249,12 +255,3 @@ def _ultralytics_image(frame: Frame, recipe: DetectorRecipe) -> Array:
     shape = (recipe.input.height, recipe.input.width)
     boxed = LetterBox(shape, auto=False)(image=np.ascontiguousarray(frame.image[:, :, ::-1]))
     return np.ascontiguousarray(boxed[:, :, ::-1].transpose(2, 0, 1)[None], np.float32) / 255
-
-
-def _comment(weights: Path, result: tuple[float, float, float], frames: int) -> str:
-    worst, cosine, levels = result
-    return (
-        f"Exported from {weights.name} by `edgevid export`. On {frames} frames scores and boxes (as parts of "
-        f"the image's\nside) differ from PyTorch's by at most {worst:.1e}, minimum cosine {cosine:.7f}; "
-        f"the preprocessed images differ\nfrom Ultralytics' own by {levels:.2f} of 255 levels."
-    )

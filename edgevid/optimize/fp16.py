@@ -171,25 +171,18 @@ def convert_fp16(
         simulated = simulate_fp16(load_onnx().load(str(dst)))
         evaluator = Evaluator(recipe, frames, model)
         report.agreement = evaluator.agreement(simulated, disable_optimizations=True)
-    report.warnings += _agreement_warnings(report)
+        if not report.agreement.total:
+            report.warnings.append(
+                f"fp16 is unverified: no {report.agreement.unit} were found on these frames; give frames "
+                "that show what the model detects"
+            )
+        elif report.failed:
+            report.warnings.append(
+                f"fp16 agrees on {report.agreement.agreement:.1%}, below the floor of "
+                f"{report.floor.value:.1%}, with every operator that overflows in FP32 already: run this "
+                "model in FP32, or lower --min-agreement"
+            )
     return report
-
-
-def _agreement_warnings(report: Fp16Report) -> list[str]:
-    found, floor = report.agreement, report.floor
-    if found is None or floor is None:
-        return []
-    if not found.total:
-        return [
-            f"fp16 is unverified: no {found.unit} were found on these frames; give frames that show what the "
-            "model detects"
-        ]
-    if not report.failed:
-        return []
-    return [
-        f"fp16 agrees on {found.agreement:.1%}, below the floor of {floor.value:.1%}, with every operator "
-        "that overflows in FP32 already: run this model in FP32, or lower --min-agreement"
-    ]
 
 
 def _converted(
@@ -251,7 +244,9 @@ class _Fp16Graph:
     def __init__(self, graph: Graph, fp32_nodes: Mapping[str, str]) -> None:
         self.graph, self.onnx = graph, load_onnx()
         self.fp32_nodes = {
-            n.name: fp32_nodes[n.name] for n in graph.nodes if n.name in fp32_nodes and self._float_outputs(n)
+            n.name: fp32_nodes[n.name]
+            for n in graph.nodes
+            if n.name in fp32_nodes and not graph.floats.isdisjoint(n.output)
         }
         self.model = self.onnx.ModelProto()
         self.model.CopyFrom(graph.model)
@@ -272,13 +267,12 @@ class _Fp16Graph:
                 nodes.append(self._cast(f"{output} half", output, self.onnx.TensorProto.FLOAT))
         self._finish(nodes)
 
-    def _float_outputs(self, node: Any) -> list[str]:
-        return [o for o in node.output if o in self.graph.floats]
-
     def _node(self, node: Any) -> list[Any]:
         """The node with inputs in its precision, after the Casts that this needs."""
         inputs = [i for i in node.input if i in self.graph.floats or self._is_float_weight(i)]
-        half = node.name not in self.fp32_nodes and bool(inputs or self._float_outputs(node))
+        half = node.name not in self.fp32_nodes and bool(
+            inputs or not self.graph.floats.isdisjoint(node.output)
+        )
         before: list[Any] = []
         fixed = FIXED_INPUTS.get(node.op_type, ())
         for at, name in enumerate(node.input):

@@ -11,7 +11,7 @@ from edgevid.cli.models import command
 from edgevid.errors import InputError, SourceError
 from edgevid.files.folders import CACHE
 from edgevid.models.catalog import entries, find_entry
-from edgevid.models.mirror import MIRROR
+from edgevid.models.download import MIRROR
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import pytest
 PROGRAM = """
 import sys
 from pathlib import Path
-from edgevid.cli.process_title import mask_process_title
+from edgevid.cli.console import mask_process_title
 mask_process_title()
 print(Path("/proc/self/cmdline").read_bytes().decode().split(chr(0))[3:])
 print(sys.argv[1:])

@@ -16,7 +16,7 @@ from edgevid.detect.detector import Detector
 from edgevid.errors import InputError, ModelError
 from edgevid.kernels import iou
 from edgevid.models.catalog import recipes
-from edgevid.models.mirror import MIRROR
+from edgevid.models.download import MIRROR
 from edgevid.runtime import FakeEngine, Recipe, TensorSpec
 from edgevid.runtime.recipe import Decode
 from edgevid.types import Detections, Frame

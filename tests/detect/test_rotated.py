@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from edgevid.detect import rotated
-from edgevid.detect.rotated import corners, enclosing, prob_iou, rotated_nms
+from edgevid.detect import instance as rotated
+from edgevid.detect.instance import corners, enclosing, prob_iou, rotated_nms
 
 
 def boxes(*rows: tuple[float, ...]) -> np.ndarray:

@@ -9,8 +9,7 @@ import pytest
 from onnx_models import constant_model, node, save, ultralytics_metadata
 
 from edgevid.actions.load import load_extractor, load_recognizer
-from edgevid.models.draft import coco_categories
-from edgevid.models.inspect import inspect, write_draft
+from edgevid.models.draft import coco_categories, inspect, write_draft
 from edgevid.runtime.recipe_file import read_recipe
 
 IMAGE = (1, 3, 32, 32)

@@ -11,7 +11,7 @@ from onnx_models import constant_model, ultralytics_metadata
 
 from edgevid.detect.detector import Detector
 from edgevid.errors import ModelError
-from edgevid.models.inspect import inspect
+from edgevid.models.draft import inspect
 from edgevid.types import Array, Frame
 
 SIDE = 64

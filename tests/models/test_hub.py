@@ -11,8 +11,8 @@ from download_server import CONTENT, SHA, Server
 from edgevid.errors import DownloadError, InputError
 from edgevid.files.folders import CACHE
 from edgevid.models.catalog import DEFAULT_MODEL, entries
+from edgevid.models.download import MIRROR
 from edgevid.models.hub import get_file, remove, resolve_model, verify
-from edgevid.models.mirror import MIRROR
 
 
 @pytest.fixture

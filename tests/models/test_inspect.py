@@ -10,8 +10,8 @@ from onnx_models import constant_model
 
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError, ModelError
+from edgevid.models.draft import inspect, write_draft
 from edgevid.models.hub import resolve_model
-from edgevid.models.inspect import inspect, write_draft
 from edgevid.runtime.recipe_file import read_recipe
 
 

@@ -11,7 +11,7 @@ from onnx_models import TensorProto, constant_model, onnx, ultralytics_metadata
 
 from edgevid.detect.detector import Detector
 from edgevid.errors import ModelError
-from edgevid.models.inspect import ModelReport, inspect
+from edgevid.models.draft import ModelReport, inspect
 from edgevid.runtime.recipe import Decode
 from edgevid.types import Detections, Frame
 

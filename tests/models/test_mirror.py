@@ -11,7 +11,7 @@ import pytest
 from download_server import CONTENT, SHA, Server
 
 from edgevid.errors import DownloadError
-from edgevid.models.mirror import MIRROR, obtain
+from edgevid.models.download import MIRROR, obtain
 from edgevid.runtime.recipe import Source
 
 

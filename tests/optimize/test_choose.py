@@ -10,9 +10,9 @@ import pytest
 from tiny_detector import bench_folder
 
 from edgevid.errors import InputError
-from edgevid.optimize import choose as module
+from edgevid.optimize import bench as module
+from edgevid.optimize.bench import choose_runtime
 from edgevid.optimize.bench_subject import Timing
-from edgevid.optimize.choose import choose_runtime
 from edgevid.runtime.choice import read_choice
 
 

@@ -6,20 +6,155 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
 from edgevid.abstain.policy import Policy, Settings
+from edgevid.actions.recognizer import softmax
 from edgevid.errors import FileFormatError, InputError
 from edgevid.evaluate.tune.score_files import fail, read_csv, read_npz
-from edgevid.evaluate.tune.score_kinds import (
-    LabelKind,
-    ValueKind,
-    label_indices,
-    to_probabilities,
-)
 from edgevid.files.digest import sha256_of
 from edgevid.types import Array, Reason, Scores, Tracks
+
+ValueKind = Literal["auto", "probabilities", "percent", "logits"]
+LabelKind = Literal["auto", "names", "indices"]
+SUM = 1e-2
+"""How far from 1 a row may sum, as of the policy."""
+COARSE = 3
+"""Values of so few decimals tie, and the policy will see them unrounded."""
+ENOUGH = 30
+"""Fewer rows show no habit of their writer."""
+
+
+def to_probabilities(path: Path, values: Array, kind: ValueKind) -> tuple[Array, int]:
+    """(N, C) float32 rows that sum to 1, and the decimals that they were rounded to (0: to none that matter).
+
+    `values` (N, C) float64 are worked on in place. FileFormatError where they are not what `kind` states.
+    """
+    if kind not in get_args(ValueKind):
+        raise InputError(f"values: expected {', '.join(get_args(ValueKind))}, got {kind!r}")
+    sums = values.sum(1)
+    if not np.isfinite(sums).all():
+        bad = np.flatnonzero(~np.isfinite(values).all(1))
+        fail(path, f"row {bad[0] + 1}", "finite scores", f"NaN or infinity in {len(bad)} rows")
+    low, high = values.min(), values.max()
+    near_100 = np.abs(sums - 100) <= max(1, values.shape[1] / 2)  # each may be rounded to an integer
+    percent = bool(low >= 0 and high > 2 and near_100.mean() > 0.9)
+    if kind == "logits":
+        if percent or (low >= 0 and high <= 1):
+            what = "are percentages" if percent else "lie from 0 to 1, as probabilities or sigmoids do"
+            fail(path, "values", "raw network outputs, as --logits states", None, text=f"these {what}")
+        return softmax(values).astype(np.float32), 0
+    if kind == "percent" or percent:
+        if not (kind == "percent" and percent):
+            text = "these are percentages (then add --values percent)" if percent else "these do not"
+            fail(path, "values", f"rows that sum to {1 if percent else 100}", None, text=text)
+        values /= 100
+        sums /= 100
+    decimals = 0 if kind == "probabilities" else _decimals(values)
+    rounding = min(0.1, values.shape[1] * 0.5 * 10.0**-decimals) if decimals else 0.0
+    off = np.flatnonzero((values.min(1) < 0) | (np.abs(sums - 1) > max(SUM, rounding) + 1e-9))
+    if len(off):
+        row = [round(float(v), 4) for v in values[off[0]][:8]]
+        fail(path, f"row {off[0] + 1}", f"probabilities that sum to 1{_remedy(values, sums)}", row)
+    if kind == "auto" and _is_second_softmax(values):
+        text = (
+            "these look like a softmax of probabilities: no class is above e = 2.72 times another in any row "
+            "(where the model gives such ones, add --values probabilities)"
+        )
+        fail(path, "values", "the probabilities that the policy will see", None, text=text)
+    values /= sums[:, None]
+    return values.astype(np.float32), decimals
+
+
+def _decimals(values: Array) -> int:
+    """The decimals that all values are rounded to where they are at most COARSE; else 0, as for 0 and 1."""
+    for decimals in range(COARSE + 1) if len(values) >= ENOUGH else ():
+        scaled = values[:ENOUGH] * 10**decimals  # most tables are finer, and show it at once
+        if np.abs(scaled - np.rint(scaled)).max() < 1e-4:
+            scaled = values * 10**decimals
+            if np.abs(scaled - np.rint(scaled)).max() < 1e-4:
+                return decimals
+    return 0
+
+
+def label_indices(
+    path: Path, given: Array | None, names: tuple[str, ...], rows: int, kind: LabelKind
+) -> Array | None:
+    """(N,) class indices of labels that are all names, or all indices."""
+    if kind not in get_args(LabelKind):
+        raise InputError(f"labels: expected {', '.join(get_args(LabelKind))}, got {kind!r}")
+    if given is None:
+        return None
+    given = np.asarray(given)
+    if given.shape != (rows,):
+        fail(path, "labels", f"{rows} values, one per row", given.shape)
+    kinds, inverse = np.unique(given, return_inverse=True)
+    texts = [str(one) for one in kinds]
+    place = {name: number for number, name in enumerate(names)}
+    named = [text for text in texts if text in place]
+    numbered = [text for text in texts if text.isascii() and text.isdecimal()]
+    if kind == "auto":
+        kind = _label_kind(path, texts, named, numbered, place)
+    known = named if kind == "names" else numbered
+    if len(known) < len(texts):
+        unknown = next(text for text in texts if text not in known)
+        what = (
+            f"one of the classes {', '.join(names)}" if kind == "names" else f"an index 0 to {len(names) - 1}"
+        )
+        fail(path, "labels", f"{what} in every row", unknown)
+    indices = np.array([place[text] if kind == "names" else int(text) for text in texts], np.int64)
+    if indices.max() >= len(names):
+        fail(path, "labels", f"class indices 0 to {len(names) - 1}", int(indices.max()))
+    return np.asarray(indices[inverse.reshape(-1)])
+
+
+def _label_kind(
+    path: Path, texts: list[str], named: list[str], numbered: list[str], place: dict[str, int]
+) -> LabelKind:
+    if not named:
+        return "indices" if len(numbered) == len(texts) else "names"
+    if all(text in named for text in texts):
+        two = [text for text in texts if text in numbered and int(text) != place[text]]
+        if len(numbered) < len(texts) or not two or max(map(int, numbered)) >= len(place):
+            return "names"
+        text = f"{two[0]} is the name of class {place[two[0]]} and the index of another"
+    else:
+        other = next(text for text in texts if text not in named)
+        if other not in numbered:
+            return "names"
+        text = f"got {named[0]!r} and {other!r}"
+    expected = (
+        "names of classes in all rows, or indices from 0 in all (state it with --labels names or indices)"
+    )
+    fail(path, "labels", expected, None, text=text)
+
+
+def _remedy(values: Array, sums: Array) -> str:
+    if values.min() >= 0 and values.max() <= 1 and (np.abs(sums - 1) > SUM).mean() > 0.1:
+        return (
+            " (each class by itself, as a sigmoid gives it, is not what the policy will see: write the "
+            "network's raw outputs)"
+        )
+    if len(values) >= ENOUGH and values.min() >= 0 and np.ptp(sums) <= 0.01 * sums.mean():
+        return f" (all rows sum to {sums.mean():.6g}: divide by that)"
+    raw = values.min() < 0 or values.max() > 1
+    return " (for raw network outputs add --logits)" if raw else ""
+
+
+def _is_second_softmax(values: Array) -> bool:
+    """Whether all rows are what a softmax makes of probabilities, some of them high.
+
+    A softmax of p gives log q_i = p_i + constant, and all p sum to 1: so p = log q - mean(log q) + 1 / C.
+    """
+    if len(values) < ENOUGH or values.min() <= 0:
+        return False
+    logs = np.log(values)
+    before = logs - logs.mean(1, keepdims=True) + 1 / values.shape[1]
+    slack = 1e-3 + np.abs(values.sum(1, keepdims=True) - 1)
+    return bool((before > -slack).all() and (before < 1 + slack).all() and before.max() > 0.6)
+
 
 AT_ONCE = 20_000
 """Tracks that a policy decides at a time: each takes memory in it."""

@@ -12,8 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from edgevid.learn.actions.attention import WindowAttention
-from edgevid.learn.actions.heads import Head, States, push
+from edgevid.learn.actions.heads import Head, States, WindowAttention, push
 
 DECODERS, HEADS, DROPOUT = 2, 2, 0.2
 

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from edgevid.errors import InputError
-from edgevid.learn.actions.attention import HIDDEN, WindowAttention
-from edgevid.learn.actions.heads import Head, States, push
+from edgevid.learn.actions.heads import HIDDEN, Head, States, WindowAttention, push
 
 HEADS, LAYERS, DROPOUT = 4, 2, 0.3
 

@@ -12,12 +12,13 @@ import platform
 import shlex
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edgevid._version import __version__
-from edgevid.errors import InputError, ModelError, ParityError
+from edgevid.errors import ModelError, ParityError
 from edgevid.files.atomic import move_into_place, write_atomic
 from edgevid.files.digest import sha256
 from edgevid.optimize.builder import engine as build_engine
@@ -74,12 +75,18 @@ class Plan:
     """None for a backend without one."""
     gpu: Gpu | None
 
-    def lines(self, verification: Verification) -> list[tuple[str, str]]:
+    def lines(self, how: Verification) -> list[tuple[str, str]]:
         """What would be done, as (heading, text) pairs."""
         installed = build_engine.installed_version(self.backend)
         missing = "" if self.graph.is_file() else "  (does not exist yet)"
         where = self.gpu or "none here: only TensorRT-RTX builds without one"
-        limit = self.options.workspace_mb
+        limit, checks = self.options.workspace_mb, "skipped"
+        if how.data is not None:
+            what = "graph and engine" if self.gpu else "graph (no device here runs the engine)"
+            floor = "the recipe's or the default" if how.min_agreement is None else f"{how.min_agreement:g}"
+            checks = (
+                f"{what} against FP32 on {how.max_frames} frames of {how.data}, minimum agreement {floor}"
+            )
         found = [
             ("model", str(self.model)),
             ("graph", f"{self.graph}{missing}"),
@@ -90,7 +97,7 @@ class Plan:
             ("workspace", f"at most {limit} MB" if limit else "all of the device's memory"),
             ("compatibility", self._compatibility()),
             ("timing cache", str(self.timing_cache or "none: this backend measures no tactics")),
-            ("verification", self._verification(verification)),
+            ("verification", checks),
             ("engine", str(self.engine)),
             ("manifest", str(manifest_path(self.engine))),
         ]
@@ -107,13 +114,6 @@ class Plan:
             "ampere+": "every device from compute capability 8.0",
         }
         return f"{newer}, {devices[self.options.hardware_compatibility]}"
-
-    def _verification(self, how: Verification) -> str:
-        if how.data is None:
-            return "skipped"
-        what = "graph and engine" if self.gpu else "graph (no device here runs the engine)"
-        floor = "the recipe's or the default" if how.min_agreement is None else f"{how.min_agreement:g}"
-        return f"{what} against FP32 on {how.max_frames} frames of {how.data}, minimum agreement {floor}"
 
 
 @dataclass(slots=True)
@@ -207,17 +207,20 @@ def _build(
     verifier = Verifier(plan.model, plan.recipe, plan.options.precision, verification)
     parity: dict[str, Any] = {"graph": _graph_parity(plan, verification, verifier, report)}
     report(f"building {plan.engine.name} with {TITLES[plan.backend]}")
-    started = time.monotonic()
+    started, tactics = time.monotonic(), b""
+    if plan.timing_cache:
+        with suppress(OSError):
+            tactics = plan.timing_cache.read_bytes()
     built = build_engine.build_engine(
-        plan.graph, plan.options, plan.backend,
-        sizes=_sizes(plan.recipe), timing_cache=_read(plan.timing_cache), progress=progress,
+        plan.graph, plan.options, plan.backend, sizes=_sizes(plan.recipe), timing_cache=tactics,
+        progress=progress,
     )  # fmt: skip
     if plan.timing_cache and built.timing_cache:
-        _write(plan.timing_cache, built.timing_cache)
+        write_atomic(plan.timing_cache, built.timing_cache)
     _check_precision(plan, built)
     part = plan.engine.with_name(plan.engine.name + ".part")
-    _write(part, built.plan)
-    manifest = _manifest(plan, built, time.monotonic() - started, _calibration_hash(plan))
+    write_atomic(part, built.plan)
+    manifest = _manifest(plan, built, time.monotonic() - started)
     try:
         parity["engine"] = verifier.engine(part, manifest, plan.engine, report)
     except BaseException:
@@ -263,14 +266,6 @@ def _make_half_graph(plan: Plan, how: Verification, report: Report) -> None:
         make_int8_fp16(source)
 
 
-def _calibration_hash(plan: Plan) -> str:
-    """SHA-256 of how the INT8 ranges were measured, from the graph's record; empty for other precisions."""
-    if plan.options.precision != "int8":
-        return ""
-    record = read_record(variant_path(plan.recipe or plan.model, "int8-trt"))
-    return sha256(json.dumps(record.get("calibration", {}), sort_keys=True))
-
-
 def _sizes(recipe: LocalRecipe | None) -> dict[str, Shape]:
     """The image input's shape as the recipe states it, -1 for the batch."""
     if recipe is None or recipe.input is None:
@@ -309,7 +304,11 @@ def _check_precision(plan: Plan, built: build_engine.Built) -> None:
     )
 
 
-def _manifest(plan: Plan, built: build_engine.Built, seconds: float, calibration: str) -> Manifest:
+def _manifest(plan: Plan, built: build_engine.Built, seconds: float) -> Manifest:
+    calibration = ""
+    if plan.options.precision == "int8":  # how its ranges were measured, from the graph's record
+        record = read_record(variant_path(plan.recipe or plan.model, "int8-trt"))
+        calibration = sha256(json.dumps(record.get("calibration", {}), sort_keys=True))
     return Manifest(
         model=plan.name,
         onnx=plan.model.name,
@@ -337,20 +336,3 @@ def _manifest(plan: Plan, built: build_engine.Built, seconds: float, calibration
             "machine": f"{platform.system()} {platform.machine()}",
         },
     )
-
-
-def _read(path: Path | None) -> bytes:
-    try:
-        return path.read_bytes() if path else b""
-    except OSError:
-        return b""
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Writes a file in one step; InputError where its folder cannot be written."""
-    try:
-        write_atomic(path, data)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); choose another place with --out"
-        ) from error

@@ -112,8 +112,10 @@ def build_engine(
     profile = _profile(builder, network, options, sizes or {})
     if profile is not None and config.add_optimization_profile(profile) < 0:
         raise ModelError(f"{graph}: {TITLES[backend]} rejects the requested shapes: {logger.reason()}")
-    if backend == "tensorrt":  # a no-op that warns in TensorRT-RTX, which times nothing
-        _use_timing_cache(config, timing_cache)
+    # The tactics of earlier builds; a cache of another version or device is rejected, and starts empty.
+    # TensorRT-RTX times nothing, and would warn.
+    if backend == "tensorrt" and not config.set_timing_cache(config.create_timing_cache(timing_cache), False):
+        config.set_timing_cache(config.create_timing_cache(b""), False)
     watch = _monitor(trt, progress)
     config.progress_monitor = watch
     with _interruptible(watch):
@@ -122,7 +124,8 @@ def build_engine(
         raise KeyboardInterrupt
     if plan is None:
         raise ModelError(f"{graph}: {TITLES[backend]} {trt.__version__} cannot build it: {logger.reason()}")
-    kept = _timing_cache(config) if backend == "tensorrt" else b""
+    cache = config.get_timing_cache() if backend == "tensorrt" else None
+    kept = bytes(cache.serialize()) if cache else b""
     types = build_layers.convolution_types(build_layers.kernels(logger.kernels), convolutions)
     return Built(bytes(plan), trt.__version__, network.num_layers, types, logger.warnings, kept)
 
@@ -133,16 +136,12 @@ def _logger(trt: Any) -> Any:
     class Logger(trt.ILogger):  # type: ignore[misc]  # the package comes at run time
         def __init__(self) -> None:
             super().__init__()
-            self.errors: list[str] = []
-            self.warnings: list[str] = []
-            self.kernels: list[str] = []
+            self.errors, self.warnings, self.kernels = list[str](), list[str](), list[str]()
 
         def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
-                self.errors.append(message)
-                log.debug("%s", message)
-            elif severity == trt.ILogger.Severity.WARNING:
-                self.warnings.append(message)
+            kinds = trt.ILogger.Severity
+            if severity in (kinds.INTERNAL_ERROR, kinds.ERROR, kinds.WARNING):
+                (self.warnings if severity == kinds.WARNING else self.errors).append(message)
                 log.debug("%s", message)
             elif build_layers.MARK in message:
                 self.kernels.append(message)
@@ -236,10 +235,7 @@ def _configure(trt: Any, config: Any, options: BuildOptions, backend: Backend) -
         config.builder_optimization_level = options.optimization_level
     if options.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-    if options.tf32:
-        config.set_flag(trt.BuilderFlag.TF32)
-    else:
-        config.clear_flag(trt.BuilderFlag.TF32)
+    (config.set_flag if options.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
     if options.hardware_compatibility == "ampere+":
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
     elif options.hardware_compatibility == "same-capability":
@@ -260,25 +256,21 @@ def _configure(trt: Any, config: Any, options: BuildOptions, backend: Backend) -
 def _profile(builder: Any, network: Any, options: BuildOptions, sizes: dict[str, Shape]) -> Any:
     """One optimization profile for the inputs with dynamic axes; None where all are fixed."""
     profile, dynamic = builder.create_optimization_profile(), False
-    firsts = {
-        network.get_input(i).shape[0] for i in range(network.num_inputs) if len(network.get_input(i).shape)
-    }
+    inputs = [network.get_input(i) for i in range(network.num_inputs)]
+    firsts = {tensor.shape[0] for tensor in inputs if len(tensor.shape)}
     if options.batch != (1, 1, 1) and -1 not in firsts and firsts != set(options.batch):
         raise InputError(
             f"--batch: got {options.batch}, but the model's batch is fixed at {max(firsts, default=1)}; "
             "export it with a dynamic batch"
         )
-    for i in range(network.num_inputs):
-        tensor = network.get_input(i)
+    for tensor in inputs:
         shape = tuple(tensor.shape)
         if -1 not in shape:
             continue
         dynamic = True
         low, best, high = options.shapes.get(tensor.name) or _shapes(tensor.name, shape, options, sizes)
-        fits = all(len(s) == len(shape) for s in (low, best, high))
-        if not fits or any(
-            n not in (-1, m) for s in (low, best, high) for n, m in zip(shape, s, strict=False)
-        ):
+        pairs = [(n, m) for s in (low, best, high) for n, m in zip(shape, s, strict=False)]
+        if {*map(len, (low, best, high))} != {len(shape)} or any(n not in (-1, m) for n, m in pairs):
             raise InputError(f"--shape: {tensor.name}: expected one that fits {shape}, got {low}..{high}")
         profile.set_shape(tensor.name, low, best, high)
     return profile if dynamic else None
@@ -298,14 +290,3 @@ def _shapes(
     first = [b if filled[0] < 0 else filled[0] for b in options.batch]
     low, best, high = ((n, *filled[1:]) for n in first)
     return low, best, high
-
-
-def _use_timing_cache(config: Any, kept: bytes) -> None:
-    """Uses the tactics that earlier builds measured; a cache of another version or device starts empty."""
-    if not config.set_timing_cache(config.create_timing_cache(kept), False):
-        config.set_timing_cache(config.create_timing_cache(b""), False)
-
-
-def _timing_cache(config: Any) -> bytes:
-    cache = config.get_timing_cache()
-    return bytes(cache.serialize()) if cache else b""

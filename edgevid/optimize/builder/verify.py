@@ -68,20 +68,18 @@ class Verifier:
             return SKIPPED
         report(f"comparing {graph.name} with {self.model.name} in ONNX Runtime")
         try:
-            with self._open(graph) as candidate:
+            half = stores_half(graph.read_bytes())  # computed as the device will
+            with (
+                open_fp16(graph)
+                if half
+                else OrtEngine(graph, device="cpu", disable_optimizations=True) as candidate
+            ):
                 return self._compare(candidate, f"{graph.name} in ONNX Runtime", engine)
         except ParityError as error:
             if variant_of(graph) != "int8-trt-fp16":
                 raise
             hint = "Try --fallback-precision fp32 first: it keeps FP32 between the INT8 layers"
             raise ParityError(f"{error}. {hint}") from error
-
-    @staticmethod
-    def _open(graph: Path) -> OrtEngine:
-        """The graph as the device will compute it."""
-        if stores_half(graph.read_bytes()):
-            return open_fp16(graph)
-        return OrtEngine(graph, device="cpu", disable_optimizations=True)
 
     def engine(
         self, part: Path, manifest: Manifest, engine: Path, report: Callable[[str], None]

@@ -79,8 +79,11 @@ class ClipTask:
 
 def drift_details(what: str, drifts: list[float]) -> dict[str, float]:
     """The metrics of the largest drift of each frame."""
-    mean, high = (float(np.mean(drifts)), float(np.max(drifts))) if drifts else (0.0, 0.0)
-    return {f"{what} drift, mean of the largest": mean, f"{what} drift, largest": high}
+    drifts = drifts or [0.0]
+    return {
+        f"{what} drift, mean of the largest": float(np.mean(drifts)),
+        f"{what} drift, largest": max(drifts),
+    }
 
 
 def class_pair(frame: NamedFrame, a: Array, b: Array, names: tuple[str, ...]) -> FramePair:

@@ -78,10 +78,8 @@ class ParityReport:
                 "give frames that show what the model detects"
             )
         if self.non_finite:
-            return (
-                f"{b} has {self.non_finite} NaN or infinite values where {a} has finite ones (overflow); "
-                f"{self.remedy}"
-            )
+            what = f"{b} has {self.non_finite} NaN or infinite values where {a} has finite ones (overflow)"
+            return f"{what}; {self.remedy}"
         over = f" over {self.frames} frames" if self.task.unit != "frames" else ""
         text = (
             f"{b} agrees with {a} on {percent(self.agreement)} of {self.task.count} {self.task.unit}"
@@ -142,7 +140,9 @@ def compare_engines(
     worst: list[FramePair] = []
     count = identical = 0
     for count, given in enumerate(frames, start=1):
-        pair = task.compare(_named(given, count))
+        if not isinstance(given, NamedFrame):
+            given = NamedFrame(f"frame {count}", as_frame(given, float(count), count - 1))
+        pair = task.compare(given)
         if a.last:  # a clip that is not full yet is not run
             tally.add(a.last, b.last)
         identical += pair.agreeing >= pair.total
@@ -151,9 +151,7 @@ def compare_engines(
         if on_frame:
             on_frame(count)
     if not count:
-        raise InputError(
-            "compare: expected at least one real frame, got none; without one nothing is verified"
-        )
+        raise InputError("compare: expected at least one real frame, got none; nothing is verified without")
     metrics = task.metrics()
     notes = tuple(_notes(task, metrics, tally, count))
     return ParityReport(
@@ -182,16 +180,9 @@ def check_comparable(reference: Engine, candidate: Engine, recipe: Recipe, other
     if same_decoding and not _same_shapes(reference.outputs, candidate.outputs):
         first, second = (", ".join(map(str, engine.outputs)) for engine in (reference, candidate))
         raise InputError(
-            f"compare: expected two engines with the same outputs; the reference has {first}, "
-            f"the candidate {second}. "
-            "Another model needs its own recipe"
+            f"compare: expected two engines with the same outputs; the reference has {first}, the candidate "
+            f"{second}. Another model needs its own recipe"
         )
-
-
-def _named(given: NamedFrame | Frame | Array, number: int) -> NamedFrame:
-    if isinstance(given, NamedFrame):
-        return given
-    return NamedFrame(f"frame {number}", as_frame(given, float(number), number - 1))
 
 
 def percent(share: float) -> str:
@@ -206,9 +197,7 @@ def percent(share: float) -> str:
 def _same_shapes(a: tuple[TensorSpec, ...], b: tuple[TensorSpec, ...]) -> bool:
     """The same names, and sizes that agree wherever both are fixed (the batch axis may differ)."""
     shapes = {spec.name: spec.shape for spec in b}
-    if {spec.name for spec in a} != set(shapes):
-        return False
-    return all(
+    return {spec.name for spec in a} == set(shapes) and all(
         len(p) == len(q) and all(m == n or -1 in (m, n) for m, n in zip(p[1:], q[1:], strict=True))
         for p, q in ((spec.shape, shapes[spec.name]) for spec in a)
     )

@@ -68,16 +68,15 @@ class OutputTally:
 
     def add(self, a: Mapping[str, Array], b: Mapping[str, Array]) -> None:
         """One more frame; where the batches differ, the first image's rows are compared."""
-        different = False
+        compared = True
         for name, tally in self._sums.items():
             left, right = np.asarray(a[name]), np.asarray(b[name])
             if left.shape != right.shape and left.ndim == right.ndim and left.ndim:
                 left, right = left[:1], right[:1]
+            compared &= left.shape == right.shape
             if left.shape == right.shape:
                 tally.add(left, right)
-            else:
-                different = True
-        self.uncompared += different
+        self.uncompared += not compared
 
     def metrics(self) -> tuple[OutputParity, ...]:
         """One row per output that was compared at least once."""

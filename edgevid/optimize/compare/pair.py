@@ -70,7 +70,7 @@ class FramePair:
             "drift": round(self.drift, 4), "difference": self.difference,
         }  # fmt: skip
         if isinstance(self.reference, Detections):
-            values["reference"], values["candidate"] = _plain(self.reference), _plain(self.candidate)
+            values["reference"], values["candidate"] = map(_plain, (self.reference, self.candidate))
         elif isinstance(self.reference, TopClass):
             values["reference"], values["candidate"] = self.reference.name, self.candidate.name
         return values
@@ -100,14 +100,9 @@ class TaskMetrics:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {
-            "task": self.task,
-            "agreement": round(self.agreement, 6),
-            "definition": self.definition,
-            "compared": self.count,
-            "unit": self.unit,
-            **{k: round(v, 6) if isinstance(v, float) else v for k, v in self.details.items()},
-        }
+        details = {k: round(v, 6) if isinstance(v, float) else v for k, v in self.details.items()}
+        head = {"task": self.task, "agreement": round(self.agreement, 6), "definition": self.definition}
+        return {**head, "compared": self.count, "unit": self.unit, **details}
 
 
 class Task(Protocol):
@@ -120,15 +115,13 @@ class Task(Protocol):
 
 
 class FrameTask(Task, Protocol):
-    """A task whose frames are independent, so that one model's answers can be stored."""
+    """A task whose frames are independent, so that one model's answers can be stored.
 
-    def answer(self, side: int, frame: NamedFrame) -> Any:
-        """The answer of the reference (0) or the candidate (1)."""
-        ...
+    `answer` is that of the reference (0) or the candidate (1), `pair` compares both and counts them.
+    """
 
-    def pair(self, frame: NamedFrame, a: Any, b: Any) -> FramePair:
-        """Compares both answers to one frame and counts them."""
-        ...
+    def answer(self, side: int, frame: NamedFrame) -> Any: ...
+    def pair(self, frame: NamedFrame, a: Any, b: Any) -> FramePair: ...
 
     def compare(self, frame: NamedFrame) -> FramePair:
         """Both models' answers to one frame."""

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from edgevid.errors import InputError
 from edgevid.files.atomic import check_file, write_atomic
 from edgevid.optimize.compare.gate import ParityReport, percent
-from edgevid.optimize.compare.marks import Mark, marks
 from edgevid.optimize.compare.pair import FramePair, TopClass
+from edgevid.optimize.compare.tasks import MIN_JOINT_SCORE
 from edgevid.optimize.conditions import as_rows
-from edgevid.types import Array
+from edgevid.types import Array, Detections
 from edgevid.video.images import resize_area, to_jpeg
 
 PAGE = Path(__file__).with_name("report.html")
@@ -48,10 +51,11 @@ def page(report: ParityReport, found: Mapping[str, Any]) -> str:
     """The HTML of the whole page; it loads nothing from elsewhere."""
     a, b = (escape(name) for name in report.names)
     worst = [pair for pair in report.worst if pair.severity > (0.0, 0.005)]
+    details, state = report.task.details.items(), "passed" if report.passed else "rejected"
     return Template(PAGE.read_text(encoding="utf-8")).substitute(
         title=f"{b} against {a}",
-        state="passed" if report.passed else "rejected",
-        verdict="Passed" if report.passed else "Rejected",
+        state=state,
+        verdict=state.capitalize(),
         sentence=escape(report.summary()),
         a=a,
         b=b,
@@ -60,7 +64,7 @@ def page(report: ParityReport, found: Mapping[str, Any]) -> str:
         legend=_legend(report) if worst else "",
         worst="".join(_frame(pair, n, report) for n, pair in enumerate(worst))
         or "<p class=quiet>No frame differs.</p>",
-        figures=_figures(report),
+        figures=_rows((k, f"{v:.4f}" if isinstance(v, float) else str(v)) for k, v in details),
         scatter=_scatter(report),
         outputs=_outputs(report),
         conditions=_rows(as_rows(dict(found))),
@@ -153,11 +157,6 @@ def _rect(kind: str, x: float, y: float, wide: float, high: float) -> str:
     return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{high:.1f}"/>'
 
 
-def _figures(report: ParityReport) -> str:
-    plain = {k: f"{v:.4f}" if isinstance(v, float) else str(v) for k, v in report.task.details.items()}
-    return _rows(plain.items())
-
-
 def _rows(pairs: Iterable[tuple[str, str]]) -> str:
     return "".join(f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in pairs)
 
@@ -206,3 +205,72 @@ def _jpeg(image: Array) -> str:
     if image.shape[1] > WIDTH:
         image = resize_area(image, (WIDTH, max(1, round(image.shape[0] * WIDTH / image.shape[1]))))
     return "data:image/jpeg;base64," + base64.b64encode(to_jpeg(image, qscale=3)).decode()
+
+
+MIN_DRIFT = 0.1
+"""A score that changed by at least this much is written next to its box."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One box or joint on one model's image."""
+
+    kind: Literal["matched", "missed", "extra", "absent"]
+    """missed: only the reference has it; extra: only the candidate; absent: the other model has it."""
+    box: tuple[float, ...]
+    """x1, y1, x2, y2 in frame pixels; a joint is a small square around its position."""
+    label: str
+    """Written next to it; may be empty."""
+    tooltip: str
+    """Shown when the pointer rests on it."""
+
+
+def marks(pair: FramePair, names: tuple[str, ...]) -> tuple[list[Mark], list[Mark]]:
+    """The marks on the reference's image and on the candidate's."""
+    if isinstance(pair.reference, Detections):
+        return _of_boxes(pair, names)
+    if isinstance(pair.reference, np.ndarray):
+        return _of_joints(pair)
+    return [], []
+
+
+def _of_boxes(pair: FramePair, names: tuple[str, ...]) -> tuple[list[Mark], list[Mark]]:
+    a, b, rows = pair.reference, pair.candidate, pair.rows
+    assert rows is not None
+    left, right = list[Mark](), list[Mark]()
+    for i, j in rows:
+        before, after = float(a.scores[i]), float(b.scores[j])
+        name = _name(names, int(a.labels[i]))
+        tooltip = f"{name}: {before:.2f} and {after:.2f}"
+        drifted = abs(after - before) >= MIN_DRIFT
+        left.append(Mark("matched", tuple(a.boxes[i].tolist()), f"{before:.2f}" if drifted else "", tooltip))
+        right.append(Mark("matched", tuple(b.boxes[j].tolist()), f"{after:.2f}" if drifted else "", tooltip))
+    sides: tuple[tuple[Detections, Array, Literal["missed", "extra"], list[Mark], list[Mark]], ...]
+    sides = ((a, rows[:, 0], "missed", left, right), (b, rows[:, 1], "extra", right, left))
+    for table, matched, kind, here, there in sides:
+        for k in np.setdiff1d(np.arange(len(table)), matched):
+            label = f"{_name(names, int(table.labels[k]))} {float(table.scores[k]):.2f}"
+            box = tuple(table.boxes[k].tolist())
+            here.append(Mark(kind, box, label, f"{kind}: {label}"))
+            there.append(Mark("absent", box, "", f"absent here: {label}"))
+    return left, right
+
+
+def _of_joints(pair: FramePair) -> tuple[list[Mark], list[Mark]]:
+    assert pair.rows is not None
+    side = max(pair.frame.frame.size) / 120
+    matched = set(pair.rows[:, 0].tolist())
+
+    def made(points: Array, kind: Literal["missed", "extra"]) -> list[Mark]:
+        return [
+            Mark("matched" if k in matched else kind, (x - side, y - side, x + side, y + side), "",
+                 f"joint {k}: {s:.2f}")
+            for k, (x, y, s) in enumerate(points.tolist())
+            if k in matched or s >= MIN_JOINT_SCORE
+        ]  # fmt: skip
+
+    return made(pair.reference, "missed"), made(pair.candidate, "extra")
+
+
+def _name(names: tuple[str, ...], label: int) -> str:
+    return names[label] if 0 <= label < len(names) else f"class {label}"

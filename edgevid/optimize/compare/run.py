@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -67,8 +68,15 @@ def compare(
     frames = read_frames(data, max_frames)  # first: without frames nothing has to be loaded
     here = conditions()
     first = find_model(a, "fp32")
-    second = find_model(_next_to(first, b), precision)
-    recipe = first.recipe or second.recipe or _drafted(first)
+    there = first.file.parent / b  # where it does not exist here: next to the reference
+    elsewhere = there.suffix.lower() in FILES and not Path(b).exists() and there.is_file()
+    second = find_model(there if elsewhere else b, precision)
+    if first.recipe is None and second.recipe is None and first.file.suffix.lower() != ".onnx":
+        raise InputError(
+            f"compare: neither model has a recipe, and none can be drafted from {first.file.name}; "
+            "give the model's name as one of the two"
+        )
+    recipe = first.recipe or second.recipe or resolve_model(first.file)
     other = second.recipe or recipe
     same = first.title == second.title
     titles = (f"{first.title} (A)", f"{second.title} (B)") if same else (first.title, second.title)
@@ -81,19 +89,18 @@ def compare(
             precision=second.precision, min_agreement=min_agreement, candidate_recipe=other,
             score_threshold=score_threshold, keep_worst=keep_worst, names=titles, on_frame=on_frame,
         )  # fmt: skip
-        found = {
-            "reference": _described(first, reference),
-            "candidate": _described(second, candidate),
-            "frames": f"{report.frames} of {data}, spread evenly",
-            "score threshold": _threshold(recipe, score_threshold),
-            **here,
-        }
+        found = {"reference": _described(first, reference), "candidate": _described(second, candidate)}
+    found["frames"] = f"{report.frames} of {data}, spread evenly"
+    if recipe.decode is not None:
+        limit = recipe.decode.score_threshold if score_threshold is None else score_threshold
+        who = "the recipe" if score_threshold is None else "--score-threshold"
+        found["score threshold"] = f"{limit:g} ({who})"
     more = [getattr(candidate, "assignment", ""), half.NOTE if _is_simulated(second, device) else ""]
     if first.recipe is None and second.recipe is None:
         more.append(f"no recipe was found: the decoding is a draft from the shapes of {first.file.name}")
     notes = (*report.notes, *(note for note in more if note))
     report = dataclasses.replace(report, notes=notes, remedy=_remedy(first, second, data, report.frames))
-    return report, {key: value for key, value in found.items() if value}
+    return report, found | here
 
 
 def _remedy(first: ComparedModel, second: ComparedModel, data: str | Path, frames: int) -> str:
@@ -117,7 +124,8 @@ def find_model(requested: str | Path, precision: Precision | None) -> ComparedMo
         expected = ", ".join(get_args(Precision))
         raise InputError(f"--precision: expected one of {expected}, got {precision!r}")
     path = Path(requested)
-    if path.suffix.lower() in FILES and not _has_recipe(path):
+    own = (one for one in (path.with_suffix(".toml"), path.parent / "recipe.toml") if one.is_file())
+    if path.suffix.lower() in FILES and not any(read_recipe(one).file == path.name for one in own):
         if not path.is_file():
             raise InputError(f"there is no file {path}; give a model's name or the path of a model")
         kind = precision or precision_of(path)
@@ -125,13 +133,6 @@ def find_model(requested: str | Path, precision: Precision | None) -> ComparedMo
     recipe = resolve_model(str(requested))
     kind = precision or (precision_of(recipe.local) if path.suffix.lower() in FILES else "fp32")
     return ComparedModel(str(requested), recipe, recipe.local, kind, f"{recipe.name} {kind}")
-
-
-def _next_to(reference: ComparedModel, requested: str | Path) -> str | Path:
-    """`requested`; where it does not exist, the file of that relative path next to the reference."""
-    path = Path(requested)
-    there = reference.file.parent / path
-    return there if path.suffix.lower() in FILES and not path.exists() and there.is_file() else requested
 
 
 def load_model(
@@ -195,19 +196,10 @@ def precision_of(path: Path) -> Precision:
 def _record(path: Path) -> dict[str, Any]:
     """The JSON next to a model file, empty where there is none."""
     for file in (path.with_name(path.name + ".json"), path.with_suffix(".json")):
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(record, dict):
-            return record
+        with suppress(OSError, ValueError):
+            if isinstance(record := json.loads(file.read_text(encoding="utf-8")), dict):
+                return record
     return {}
-
-
-def _has_recipe(path: Path) -> bool:
-    """Whether a recipe of this file lies next to it."""
-    candidates = (path.with_suffix(".toml"), path.parent / "recipe.toml")
-    return any(one.is_file() and read_recipe(one).file == path.name for one in candidates)
 
 
 def _reference(model: ComparedModel, recipe: Recipe, device: str, threads: int | None) -> LoadedEngine:
@@ -215,15 +207,6 @@ def _reference(model: ComparedModel, recipe: Recipe, device: str, threads: int |
     if model.file.suffix.lower() == ".onnx" and model.precision == "fp32":
         return OrtEngine(model.file, device="cpu", threads=threads)
     return load_model(model, device, threads, recipe=recipe, as_on_device=True)
-
-
-def _drafted(model: ComparedModel) -> Recipe:
-    if model.file.suffix.lower() != ".onnx":
-        raise InputError(
-            f"compare: neither model has a recipe, and none can be drafted from {model.file.name}; "
-            "give the model's name as one of the two"
-        )
-    return resolve_model(model.file)
 
 
 def _recipe_of_source(path: Path) -> Recipe | None:
@@ -245,10 +228,3 @@ def _described(model: ComparedModel, engine: Engine) -> str:
     size, digest, device = file.stat().st_size, model_digest(file), getattr(engine, "device", "")
     parts = [file.name, model.precision, f"{size / 1e6:.2f} MB", f"SHA-256 {digest[:16]}…"]
     return ", ".join([*parts, f"on {device}"] if device else parts)
-
-
-def _threshold(recipe: Recipe, given: float | None) -> str:
-    if recipe.decode is None:
-        return ""
-    limit = recipe.decode.score_threshold if given is None else given
-    return f"{limit:g} ({'--score-threshold' if given is not None else 'the recipe'})"

@@ -1,6 +1,9 @@
-"""The comparison of two models by task: boxes (boxes.py), clips (clips.py), a class, joints or features."""
+"""The comparison of two models by task: boxes, clips (clips.py), a class, joints or features."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -14,14 +17,103 @@ from edgevid.actions.recognizer import (
     run_batch,
     softmax,
 )
-from edgevid.errors import InputError
-from edgevid.optimize.compare.boxes import BoxTask
+from edgevid.detect.detector import Detector
+from edgevid.errors import InputError, ModelError
+from edgevid.optimize.agreement import BoxAgreement, above_threshold, match_boxes
 from edgevid.optimize.compare.clips import KINDS, ClipTask, class_pair, drift_details
 from edgevid.optimize.compare.outputs import cosine
 from edgevid.optimize.compare.pair import FramePair, FrameTask, Task, TaskMetrics
 from edgevid.optimize.frames import NamedFrame
-from edgevid.runtime import Engine, Recipe
-from edgevid.types import Array
+from edgevid.runtime import DetectorRecipe, Engine, Recipe
+from edgevid.types import Array, Detections
+
+EXACT_IOU = 0.9
+MARGIN = 0.1
+"""An unmatched box whose partner's score is less than this below the threshold only crossed the threshold."""
+DEFINITION = (
+    "share of both models' boxes that match one to one, same class, at IoU 0.5 or more: 2 M / (A + B)"
+)
+
+
+class BoxTask(FrameTask):
+    """Matches the boxes of two detectors frame by frame."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(
+        self, a: Engine, b: Engine, recipe: Recipe, other: Recipe, threshold: float | None = None
+    ) -> None:
+        self._thresholds: list[float] = []
+        self._detectors: list[Detector] = []
+        for engine, how in ((a, recipe), (b, other)):
+            stated = DetectorRecipe.of(how).decode.score_threshold
+            limit = stated if threshold is None else threshold
+            # Boxes below the threshold are decoded too, to distinguish a missed box from one just below it;
+            # suppression goes from the highest score down, so they change nothing above it.
+            self._detectors.append(Detector(engine, how, score_threshold=max(limit - MARGIN, 0.0)))
+            self._thresholds.append(limit)
+        self._boxes = BoxAgreement()
+        self._exact = self._threshold_crossings = self._class_changes = 0
+        self._ious, self._scores = list[Array](), list[Array]()
+
+    def answer(self, side: int, frame: NamedFrame) -> Detections:
+        """Boxes of the reference (0) or the candidate (1), those just below the threshold too.
+
+        None of a candidate that gives NaN: its raw outputs reject it.
+        """
+        try:
+            return self._detectors[side].detect([frame.frame])[0]
+        except ModelError as error:
+            if side == 0 or "NaN" not in str(error):
+                raise
+            return Detections.empty()
+
+    def pair(self, frame: NamedFrame, faint_a: Detections, faint_b: Detections) -> FramePair:
+        """Matches both models' answers to one frame."""
+        a = above_threshold(faint_a, self._thresholds[0])
+        b = above_threshold(faint_b, self._thresholds[1])
+        rows, ious = self._boxes.add(a, b)
+        scores = np.stack((a.scores[rows[:, 0]], b.scores[rows[:, 1]]), axis=1)
+        self._exact += int((ious >= EXACT_IOU).sum())
+        self._ious.append(ious)
+        self._scores.append(scores)
+        missed, extra = (d[np.setdiff1d(np.arange(len(d)), rows[:, k])] for k, d in enumerate((a, b)))
+        below_a = faint_a[faint_a.scores <= np.float32(self._thresholds[0])]
+        below_b = faint_b[faint_b.scores <= np.float32(self._thresholds[1])]
+        self._threshold_crossings += len(match_boxes(missed, below_b)[0])
+        self._threshold_crossings += len(match_boxes(extra, below_a)[0])
+        one, other = (Detections(d.boxes, d.scores, np.zeros_like(d.labels)) for d in (missed, extra))
+        self._class_changes += len(match_boxes(one, other)[0])
+        drift = float(np.abs(scores[:, 1] - scores[:, 0]).max(initial=0.0))
+        text = f"{len(missed)} missed, {len(extra)} extra, {len(rows)} matched, score drift up to {drift:.2f}"
+        return FramePair(frame, 2.0 * len(rows), float(len(a) + len(b)), drift, text, a, b, rows)
+
+    def metrics(self) -> TaskMetrics:
+        """The sums over all frames."""
+        boxes = self._boxes
+        ious = np.concatenate([np.zeros(0, np.float32), *self._ious])
+        scores = np.concatenate([np.zeros((0, 2), np.float32), *self._scores])
+        drift = scores[:, 1] - scores[:, 0]
+        details = {
+            "boxes of the reference": boxes.reference,
+            "boxes of the candidate": boxes.candidate,
+            "matched at IoU 0.5": boxes.matched,
+            "matched at IoU 0.9": self._exact,
+            "recall of the reference's boxes": boxes.matched / max(boxes.reference, 1),
+            "precision of the candidate's boxes": boxes.matched / max(boxes.candidate, 1),
+            "agreement at IoU 0.9": 2 * self._exact / max(boxes.total, 1),
+            "mean IoU of matches": float(ious.mean()) if len(ious) else 0.0,
+            "score drift, mean": float(drift.mean()) if len(drift) else 0.0,
+            "score drift, mean absolute": float(np.abs(drift).mean()) if len(drift) else 0.0,
+            "score drift, largest": float(np.abs(drift).max(initial=0.0)),
+            "threshold crossings": self._threshold_crossings,
+            "class changes": self._class_changes,
+        }
+        return TaskMetrics(
+            "detect", boxes.share, float(boxes.total), boxes.total, "boxes", " at IoU 0.5", DEFINITION,
+            details, scores,
+        )  # fmt: skip
+
 
 MIN_JOINT_SCORE = 0.3
 """Score from which a joint counts as detected."""
@@ -55,6 +147,8 @@ def frame_task_of(
 class ImageTask(FrameTask):
     """Models with one answer per image."""
 
+    side: Callable[[Engine, Recipe], Any]
+    """What runs one of the two models."""
     notes: tuple[str, ...] = (
         "each frame is used as one whole image: give crops of the objects where the model expects crops",
     )
@@ -62,6 +156,7 @@ class ImageTask(FrameTask):
     def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe) -> None:
         self.recipe = recipe
         self.agreeing, self.total, self.drifts = 0.0, 0.0, list[float]()
+        self.sides = [self.side(engine, how) for engine, how in ((a, recipe), (b, other))]
 
     def count(self, pair: FramePair) -> FramePair:
         """Keeps the pair's figures, not its pixels."""
@@ -83,17 +178,15 @@ class ImageTask(FrameTask):
 class ClassTask(ImageTask):
     """Classifiers: the most probable class."""
 
-    def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe) -> None:
-        super().__init__(a, b, recipe, other)
-        self._sides = [
-            (e, r, image_input(r), input_named(e, r.input_name, r).name, first_output(e, r),
-             ClipSection.read(r).activation)
-            for e, r in ((a, recipe), (b, other))
-        ]  # fmt: skip
+    @staticmethod
+    def side(engine: Engine, recipe: Recipe) -> Any:
+        """What `answer` needs."""
+        name, output = input_named(engine, recipe.input_name, recipe).name, first_output(engine, recipe)
+        return engine, recipe, image_input(recipe), name, output, ClipSection.read(recipe).activation
 
     def answer(self, side: int, frame: NamedFrame) -> Array:
         """(C,) probabilities."""
-        engine, recipe, spec, name, output, activation = self._sides[side]
+        engine, recipe, spec, name, output, activation = self.sides[side]
         answer = run_batch(engine, {name: preprocess_crops(frame.image[None], spec)})[output]
         row = np.asarray(answer, np.float64).reshape(-1)
         if len(row) != len(recipe.names):
@@ -114,14 +207,12 @@ class ClassTask(ImageTask):
 class JointTask(ImageTask):
     """Single-person pose models: joints at the same position."""
 
-    def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe) -> None:
-        super().__init__(a, b, recipe, other)
-        self._extractors = [PoseExtractor(a, recipe), PoseExtractor(b, other)]
+    side = PoseExtractor
 
     def answer(self, side: int, frame: NamedFrame) -> Array:
         """(K, 3) joints as x, y, score in frame pixels."""
         box = np.array([[0, 0, *frame.frame.size]], np.float64)
-        return np.asarray(self._extractors[side].keypoints(frame.image[None], box)[0])
+        return np.asarray(self.sides[side].keypoints(frame.image[None], box)[0])
 
     def pair(self, frame: NamedFrame, a: Array, b: Array) -> FramePair:
         """Joints agree where both models detect them and they lie close together."""
@@ -149,14 +240,12 @@ class JointTask(ImageTask):
 class FeatureTask(ImageTask):
     """Frozen feature networks: the direction of the feature vector."""
 
-    def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe) -> None:
-        super().__init__(a, b, recipe, other)
-        self._extractors = [FeatureExtractor(a, recipe), FeatureExtractor(b, other)]
+    side = FeatureExtractor
 
     def answer(self, side: int, frame: NamedFrame) -> Array:
         """(D,) features."""
         box = np.array([[0, 0, *frame.frame.size]], np.float32)
-        return np.asarray(self._extractors[side].extract(frame.image[None], box)[0], np.float64)
+        return np.asarray(self.sides[side].extract(frame.image[None], box)[0], np.float64)
 
     def pair(self, frame: NamedFrame, a: Array, b: Array) -> FramePair:
         """The cosine similarity of both models' features."""

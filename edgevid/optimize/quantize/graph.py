@@ -64,12 +64,9 @@ class Graph:
 
     def layers(self) -> list[Any]:
         """The nodes with constant float weights, in the graph's order."""
-        return [n for n in self.nodes if n.op_type in WEIGHTED_OPS and self._has_weights(n)]
-
-    def _has_weights(self, node: Any) -> bool:
-        values = self.array(node.input[1])
-        fits = values is not None and values.dtype == np.float32 and values.ndim >= 2
-        return fits and node.input[0] in self.floats
+        nodes = [n for n in self.nodes if n.op_type in WEIGHTED_OPS and n.input[0] in self.floats]
+        pairs = [(node, self.array(node.input[1])) for node in nodes]
+        return [node for node, w in pairs if w is not None and w.dtype == np.float32 and w.ndim >= 2]
 
     def feeding_layers(self) -> set[str]:
         """Tensors from which a layer with weights can be reached; the others are the model's tail."""
@@ -142,7 +139,11 @@ def normalize(path: Path) -> Any:
             f"{path}: cannot be converted from opset {version} ({' '.join(str(error).split())}); export it "
             f"again with an opset from {MIN_OPSET} to {MAX_OPSET}"
         ) from error
-    model = _optimized(model, path)
+    try:
+        model = onnx.load_from_string(optimize_basic(model.SerializeToString()))
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise ModelError(f"{path}: ONNX Runtime cannot load it: {text}") from error
     rewrite_hard_swish(model)
     _make_names_unique(model.graph.node)
     read = {i for n in model.graph.node for i in reads(n)} | {o.name for o in model.graph.output}
@@ -162,15 +163,6 @@ def _reject_converted(model: Any, path: Path) -> None:
     halves = {t.name for t in model.graph.initializer if t.data_type == load_onnx().TensorProto.FLOAT16}
     if halves & {i for n in model.graph.node if n.op_type in WEIGHTED_OPS for i in n.input}:
         raise ModelError(f"{path}: is FP16 already; give the FP32 model that it was made from")
-
-
-def _optimized(model: Any, path: Path) -> Any:
-    """The model after ONNX Runtime's basic optimizations, which keep to standard operators."""
-    try:
-        return load_onnx().load_from_string(optimize_basic(model.SerializeToString()))
-    except Exception as error:
-        text = " ".join(str(error).split())
-        raise ModelError(f"{path}: ONNX Runtime cannot load it: {text}") from error
 
 
 def _make_names_unique(nodes: Iterable[Any]) -> None:

@@ -85,25 +85,16 @@ def clipped_range(graph: Graph, name: str, limits: Range) -> Range:
     low, high = limits
     kinds = sorted({r.op_type for r in graph.consumers[name]})
     gates = [r for r in graph.consumers[name] if r.op_type in ("HardSigmoid", "Sigmoid")]
-    swish = kinds in (["HardSigmoid", "Mul"], ["Mul", "Sigmoid"]) and _gated(graph, name, gates)
+    own = {g.output[0] for g in gates}
+    gated = all(own & set(r.input) for r in graph.consumers[name] if r.op_type == "Mul")  # by its own gate
+    swish = kinds in (["HardSigmoid", "Mul"], ["Mul", "Sigmoid"]) and gated
     if len(gates) == 1 and (swish or len(kinds) == 1):
-        ends = _ends(gates[0], swish)
-        low, high = max(low, ends[0]), high if swish else min(high, ends[1])
+        start, end = (SILU_FLOOR, math.inf) if swish else (-SIGMOID_END, SIGMOID_END)
+        if gates[0].op_type == "HardSigmoid":
+            alpha, beta = attribute(gates[0], "alpha", 0.2), attribute(gates[0], "beta", 0.5)
+            start, end = -beta / alpha, (1 - beta) / alpha
+        low, high = max(low, start), high if swish else min(high, end)
     return (low, high) if low < high else limits
-
-
-def _gated(graph: Graph, name: str, gates: list[Any]) -> bool:
-    """Whether every product that reads `name` multiplies it by its own gate."""
-    outputs = {g.output[0] for g in gates}
-    products = [r for r in graph.consumers[name] if r.op_type == "Mul"]
-    return all(outputs & set(p.input) for p in products)
-
-
-def _ends(gate: Any, swish: bool) -> Range:
-    if gate.op_type == "HardSigmoid":
-        alpha, beta = attribute(gate, "alpha", 0.2), attribute(gate, "beta", 0.5)
-        return -beta / alpha, (1 - beta) / alpha
-    return (SILU_FLOOR, math.inf) if swish else (-SIGMOID_END, SIGMOID_END)
 
 
 def plan_tensorrt(graph: Graph, ranges: Mapping[str, Range], excluded: frozenset[str] = frozenset()) -> Plan:
@@ -123,7 +114,11 @@ def plan_tensorrt(graph: Graph, ranges: Mapping[str, Range], excluded: frozenset
 def plan_cpu(graph: Graph, ranges: Mapping[str, Range], excluded: frozenset[str] = frozenset()) -> Plan:
     """Bytes where an integer kernel has bytes on all sides; except for tensors and layers in `excluded`."""
     known = {t for t in ranges if t in graph.floats}
-    excluded = _with_moved(graph, excluded)
+    moved = set(excluded)  # with the tensors that hold the same values moved: they would be rounded there
+    for node in graph.nodes:
+        if node.op_type in PASS_THROUGH_OPS and node.input[0] in moved:
+            moved.update(node.output)
+    excluded = frozenset(moved)
     # A tensor excluded behind a folded activation is excluded before it too, where it would be rounded.
     before = {source for source, output in _folded(graph, known).items() if output in excluded}
     free = known - excluded - before
@@ -157,15 +152,6 @@ def plan_cpu(graph: Graph, ranges: Mapping[str, Range], excluded: frozenset[str]
         {k: v for k, v in folded.items() if graph.producer[k].name in integer},
         quantized_bias=True,
     )
-
-
-def _with_moved(graph: Graph, excluded: frozenset[str]) -> frozenset[str]:
-    """The excluded names with the tensors that hold the same values moved: they would be rounded there."""
-    names = set(excluded)
-    for node in graph.nodes:
-        if node.op_type in PASS_THROUGH_OPS and node.input[0] in names:
-            names.update(node.output)
-    return frozenset(names)
 
 
 def _end(folded: Mapping[str, str], name: str) -> str:

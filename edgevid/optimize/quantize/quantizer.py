@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from edgevid.errors import InputError, ModelError
 from edgevid.files.atomic import check_file, check_folder, write_atomic
@@ -21,28 +21,31 @@ from edgevid.models.hub import resolve_model
 from edgevid.optimize.agreement import Floor, floor_of
 from edgevid.optimize.compare.pair import TaskMetrics
 from edgevid.optimize.quantize.activations import Calibrator
-from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator, hardest_frames, speedup
+from edgevid.optimize.quantize.evaluator import (
+    DriftMeter,
+    Evaluator,
+    ExclusionSearch,
+    build,
+    hardest_frames,
+    speedup,
+)
 from edgevid.optimize.quantize.frames import (
     FEW_FRAMES,
     MAX_FRAMES,
-    FrameRunner,
     FrameSelection,
     FrameSources,
     select_frames,
 )
 from edgevid.optimize.quantize.graph import Graph, normalize, save_model
-from edgevid.optimize.quantize.plan import PLANNERS, Plan
+from edgevid.optimize.quantize.plan import Plan
 from edgevid.optimize.quantize.ranges import (
     Calibration,
     Progress,
     calibration_text,
     measure,
-    measure_means,
     read_ranges,
 )
-from edgevid.optimize.quantize.search import ExclusionSearch, build
 from edgevid.runtime import LocalRecipe
-from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.processor import processor_features
 from edgevid.runtime.variants import record_path, variant_path
@@ -135,9 +138,7 @@ def quantize(
             "quantize; run it in FP32"
         )
     found = measure(recipe, graph, selection.calibration, selection.sources, calibrator, progress)
-    found = dataclasses.replace(
-        found, means=_means(recipe, graph, found, selection, progress), reduce_range=reduce_range
-    )
+    found = dataclasses.replace(found, reduce_range=reduce_range)
     report = Report(recipe, found, target, floor, held_out=len(selection.held_out))
     report.warnings += _frame_warnings(report, selection)
     _quantize_variants(report, graph, selection, variants, out, progress)
@@ -191,19 +192,6 @@ def _repeat(
         report.files.append(_write(report, graph, variant, out, None, {}))
         _write_record(report, report.files[-1])
     return report
-
-
-def _means(
-    recipe: LocalRecipe,
-    graph: Graph,
-    found: Calibration,
-    selection: FrameSelection,
-    progress: Progress | None,
-) -> Mapping[str, Any]:
-    scales = {v: PLANNERS[v](graph, found.activation_ranges).tensors for v in VARIANTS}
-    with OrtEngine(recipe.local, device="cpu", threads=1) as engine:
-        runner = FrameRunner(recipe, engine)
-        return measure_means(graph, runner, selection.calibration, scales, progress)
 
 
 def _frame_warnings(report: Report, selection: FrameSelection) -> list[str]:
@@ -283,7 +271,7 @@ def _write(
 
 def _write_record(report: Report, file: QuantizedFile) -> None:
     """The JSON next to a file that states how it was made."""
-    found = report.calibration
+    found, measured = report.calibration, ("calibrator", "frames", "frames_sha256", "sources")
     record = {
         "variant": file.variant,
         "sha256": file.sha256,
@@ -293,13 +281,7 @@ def _write_record(report: Report, file: QuantizedFile) -> None:
         "precision": "int8",
         "scheme": SCHEMES[file.variant],
         "reduce_range": file.plan.reduce_range,
-        "calibration": {
-            "ranges": report.ranges.name,
-            "calibrator": found.calibrator,
-            "frames": found.frames,
-            "frames_sha256": found.frames_sha256,
-            "sources": list(found.sources),
-        },
+        "calibration": {"ranges": report.ranges.name, **{key: getattr(found, key) for key in measured}},
         "versions": dict(found.versions),
         "int8_layers": len(file.plan.layers),
         "float_layers": list(file.plan.float_layers),

@@ -21,7 +21,7 @@ from edgevid.files.toml import read_toml, toml_table
 from edgevid.optimize.quantize.activations import CALIBRATORS, PERCENTILE, Calibrator, activation_ranges
 from edgevid.optimize.quantize.frames import FrameRunner, frames_sha256
 from edgevid.optimize.quantize.graph import WEIGHTED_OPS, Graph, load_onnx, reduce_mean
-from edgevid.optimize.quantize.plan import INTEGER_OPS, PASS_THROUGH_OPS, Range, Scale
+from edgevid.optimize.quantize.plan import INTEGER_OPS, PASS_THROUGH_OPS, PLANNERS, Range, Scale
 from edgevid.runtime import LocalRecipe
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.session import open_session, version
@@ -66,23 +66,21 @@ def measure(
     calibrator: Calibrator = "percentile",
     progress: Progress | None = None,
 ) -> Calibration:
-    """Ranges of all activations over `frames`, preprocessed as the recipe states."""
+    """Ranges and means of all activations over `frames`, preprocessed as the recipe states."""
     if calibrator not in CALIBRATORS:
         raise InputError(f"--calibrator: expected one of {', '.join(CALIBRATORS)}, got {calibrator!r}")
     with OrtEngine(recipe.local, device="cpu", threads=1) as engine:
         runner = FrameRunner(recipe, engine)
         ranges = measure_ranges(graph, runner, frames, calibrator, progress)
         digest = frames_sha256(runner, frames)
-    versions = {
-        "edgevid": __version__,
-        "onnxruntime": version(),
-        "onnx": load_onnx().__version__,
-        "numpy": np.__version__,
-    }
+        scales = {variant: plan(graph, ranges).tensors for variant, plan in PLANNERS.items()}
+        means = measure_means(graph, runner, frames, scales, progress)
+    versions = {"edgevid": __version__, "onnxruntime": version()}
+    versions |= {"onnx": load_onnx().__version__, "numpy": np.__version__}
     how = f"percentile {PERCENTILE}" if calibrator == "percentile" else calibrator
     return Calibration(
         recipe.name, recipe.local.name, model_digest(recipe.local), how, len(frames), digest,
-        tuple(sources), versions, ranges,
+        tuple(sources), versions, ranges, means,
     )  # fmt: skip
 
 
@@ -186,14 +184,13 @@ def _with_means(
 
 def calibration_text(found: Calibration) -> str:
     """The calibration as TOML."""
+    of = "activations and layers"
     lines = [
         f"# Activation ranges of {found.model}, written by `edgevid quantize` (docs/quantize.md).",
         "# It is enough to make the quantized files again: edgevid quantize MODEL --ranges THIS_FILE",
         *toml_table("measured", {key: getattr(found, key) for key in HEAD}),
         *toml_table("versions", found.versions),
-        *toml_table(
-            "excluded", found.excluded_nodes, comment="activations and layers that are not quantized"
-        ),
+        *toml_table("excluded", found.excluded_nodes, comment=f"{of} that are not quantized"),
         *toml_table("ranges", found.activation_ranges, comment="lowest and highest value of each activation"),
     ]
     for variant, table in found.means.items():

@@ -15,13 +15,13 @@ from edgevid.errors import EdgevidError, ModelError
 from edgevid.runtime.device import parse_device
 from edgevid.runtime.engine import LoadedEngine, TensorSpec, check_inputs
 from edgevid.runtime.log import log_once
-from edgevid.runtime.onnxruntime.plugins import left_to_cpu
 from edgevid.runtime.onnxruntime.session import (
     NUMPY_TYPES,
     Optimization,
     choose_providers,
     device_of,
     error_text,
+    left_to_cpu,
     open_session,
     version,
 )

@@ -12,8 +12,7 @@ from score_tables import csv_of, drawn
 from edgevid.actions.recognizer import softmax
 from edgevid.errors import InputError
 from edgevid.evaluate.tune import score_files
-from edgevid.evaluate.tune.score_kinds import ValueKind
-from edgevid.evaluate.tune.scores import make_table, read_scores
+from edgevid.evaluate.tune.scores import ValueKind, make_table, read_scores
 
 
 def test_csv_and_npz_hold_the_same(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
 
-from edgevid.learn.actions.attention import WindowAttention  # noqa: E402
+from edgevid.learn.actions.heads import WindowAttention  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -17,7 +17,7 @@ TABLE = TESTS / "support" / "tensorrt_names.json"
 PACKAGE = TESTS.parent / "edgevid"
 SOURCES = [
     PACKAGE / "optimize" / "builder" / "engine.py",
-    *(PACKAGE / "runtime" / "tensorrt" / f"{name}.py" for name in ("engine", "session", "kernel_cache")),
+    *(PACKAGE / "runtime" / "tensorrt" / f"{name}.py" for name in ("engine", "session")),
 ]
 
 RECEIVERS = {

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from compare_samples import CAR, PERSON, always, frames, recipe
 
-from edgevid.optimize.compare.boxes import BoxTask
 from edgevid.optimize.compare.gate import compare_engines
+from edgevid.optimize.compare.tasks import BoxTask
 from edgevid.optimize.frames import NamedFrame
 
 

@@ -7,7 +7,7 @@ import pytest
 from compare_samples import always, engine, frames, recipe
 
 from edgevid.optimize.compare.gate import compare_engines
-from edgevid.optimize.compare.marks import Mark, marks
+from edgevid.optimize.compare.report import Mark, marks
 from edgevid.runtime import FakeEngine
 from edgevid.types import Array
 

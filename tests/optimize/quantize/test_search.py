@@ -7,10 +7,9 @@ from pathlib import Path
 
 import onnx_models
 
-from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator
+from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator, ExclusionSearch, build
 from edgevid.optimize.quantize.frames import select_frames
 from edgevid.optimize.quantize.graph import Graph
-from edgevid.optimize.quantize.search import ExclusionSearch, build
 from edgevid.runtime.recipe import LocalRecipe
 
 onnx = onnx_models.onnx

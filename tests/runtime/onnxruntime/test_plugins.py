@@ -16,9 +16,8 @@ import pytest
 from edgevid.errors import InputError, ModelError
 from edgevid.models.hub import resolve_model
 from edgevid.runtime import load_engine
-from edgevid.runtime.onnxruntime import plugins
-from edgevid.runtime.onnxruntime.plugins import find_provider, left_to_cpu
-from edgevid.runtime.onnxruntime.session import choose_providers
+from edgevid.runtime.onnxruntime import session as plugins
+from edgevid.runtime.onnxruntime.session import choose_providers, find_provider, left_to_cpu
 
 OPENVINO = "OpenVINOExecutionProvider"
 

@@ -14,7 +14,7 @@ import tensorrt_host
 from tensorrt_host import batch_of, plan, written
 
 from edgevid.runtime import load_engine
-from edgevid.runtime.tensorrt.kernel_cache import KernelCache
+from edgevid.runtime.tensorrt.session import KernelCache
 
 
 @pytest.fixture(autouse=True)
