@@ -39,7 +39,7 @@ def utc_seconds(text: str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Event:
     """One event; a field that does not apply to its kind is None, or "" where it is text."""
 
@@ -91,6 +91,9 @@ class Event:
     """x1, y1, x2, y2 of the object in frame pixels."""
     first_box: tuple[float, float, float, float] | None = None
     """Of "track-ended": the box of its first frame."""
+
+    def __repr__(self) -> str:
+        return f"Event({', '.join(f'{key}={value!r}' for key, value in list(self.to_dict().items())[1:])})"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values with the schema's name first, without the fields that do not apply."""

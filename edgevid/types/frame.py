@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from edgevid.errors import InputError, check_type, shown
+from edgevid.types.notebook import png
 from edgevid.types.peers import Hinted
 from edgevid.types.table import U8, Array
 
@@ -106,6 +107,9 @@ class Frame(Hinted):
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels."""
         return self.width, self.height
+
+    def _repr_png_(self) -> bytes:
+        return png(self.image)
 
     def __repr__(self) -> str:
         return f"Frame({self.width}x{self.height}, time={self.time:.3f}, index={self.index})"

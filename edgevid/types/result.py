@@ -13,8 +13,9 @@ import numpy as np
 from edgevid.errors import InputError, require
 from edgevid.types.event import Event
 from edgevid.types.mask import full_masks
+from edgevid.types.notebook import html_table, text_table
 from edgevid.types.peers import Hinted
-from edgevid.types.rows import BOX_NAMES, flat_names, flat_rows
+from edgevid.types.rows import BOX_NAMES, flat_names, flat_rows, object_rows
 from edgevid.types.table import Array
 from edgevid.types.tables import Detections, Reason, Scores, Speeds, Tracks, Verdicts
 
@@ -34,7 +35,7 @@ class DisplaySpeed(NamedTuple):
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class SpeedReport:
     """The speeds that are known at one moment."""
 
@@ -44,6 +45,14 @@ class SpeedReport:
     """Smoothed values of about half a second ago: store, report and alarm on these."""
     track_speeds: Speeds = field(default_factory=Speeds.empty)
     """One value per track that ended now."""
+
+    def __repr__(self) -> str:
+        tables = ((name, getattr(self, name)) for name in ("live", "smoothed", "track_speeds"))
+        return "\n".join(f"{name} {table!r}" for name, table in tables)
+
+    def _repr_html_(self) -> str:
+        tables = ((name, getattr(self, name)) for name in ("live", "smoothed", "track_speeds"))
+        return "".join(f"<h4>{name}</h4>{table._repr_html_()}" for name, table in tables)
 
     def map(self, change: Callable[[Speeds], Speeds]) -> SpeedReport:
         """The report with each of its three tables changed."""
@@ -64,7 +73,7 @@ class SpeedReport:
         return {row.id: choose(row) for row in self.live}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Result(Hinted):
     """Everything that was found in one frame; its length is the number of tracks."""
 
@@ -112,6 +121,31 @@ class Result(Hinted):
         """
         names = self.names.get(task, ())
         return names[label] if 0 <= label < len(names) else str(label)
+
+    def __repr__(self) -> str:
+        return text_table(*self._shown())
+
+    def _repr_html_(self) -> str:
+        events = ([event.kind, event.utc, event.class_name, event.place] for event in self.events)
+        rows = (dict(zip(("event", "utc", "class", "place"), one, strict=True)) for one in events)
+        more = html_table("Events", rows, len(self.events)) if self.events else ""
+        return html_table(*self._shown()) + more
+
+    def _shown(self) -> tuple[str, Iterable[Mapping[str, Any]], int]:
+        """Title, a row per track of what a person reads, and their number."""
+        counts = {"track": len(self.tracks), "detection": len(self.detections), "event": len(self.events)}
+        text = ", ".join(f"{n} {what}{'s' * (n != 1)}" for what, n in counts.items())
+        title = f"Result: frame {self.frame_index}, {self.time:.3f} s, {self.size[0]}x{self.size[1]}, {text}"
+        return title, map(self._cells, object_rows(self)), len(self)
+
+    def _cells(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        cells = {name: row[name] for name in ("id", "class", "score", "box")}
+        if len(self.speeds.live):
+            speed = row.get("speed", {})
+            error = f" ± {speed['sigma_mps']:.1f}" if "sigma_mps" in speed else ""
+            cells["speed"] = f"{speed['mps']:.1f}{error} m/s" if "mps" in speed else speed.get("reason")
+        found = {task: row.get("verdicts", {}).get(task, {}) for task in self.verdicts}
+        return cells | {task: one.get("label") or one.get("reason") for task, one in found.items()}
 
     def __len__(self) -> int:
         return len(self.tracks)

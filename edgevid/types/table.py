@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevid.errors import InputError, did_you_mean
+from edgevid.types.notebook import html_table, text_table
 from edgevid.types.peers import Hinted
 
 Array = npt.NDArray[Any]
@@ -204,6 +205,25 @@ class Table(Hinted):
             rows = slice(rows, rows + 1 or None)
         picked = {name: getattr(self, name)[rows] for name, *_ in _columns(type(self))}
         return dataclasses.replace(self, **picked)  # type: ignore[type-var]
+
+    def __repr__(self) -> str:
+        return text_table(*self._shown())
+
+    def _repr_html_(self) -> str:
+        return html_table(*self._shown())
+
+    def _shown(self) -> tuple[str, Iterator[dict[str, Any]], int]:
+        """Title, rows and their number; columns without elements are left out."""
+        columns = {one.name: getattr(self, one.name) for one in _columns(type(self))}
+        used = [
+            name
+            for name, c in columns.items()
+            if c[:1].size and (c.dtype != object or not all(v is None for v in c))
+        ]
+        names = [f.metadata["row"] for f in dataclasses.fields(type(self)) if f.name in used]  # type: ignore[arg-type]
+        rows = ({name: getattr(row, name) for name in names} for row in self)
+        count = len(self)
+        return f"{type(self).__name__}: {count} row{'s' * (count != 1)}", rows, count
 
     def __iter__(self) -> Iterator[Any]:
         columns, row = _columns(type(self)), _ROWS[type(self)]

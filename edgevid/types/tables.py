@@ -102,7 +102,7 @@ class _Boxed(Table):
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Detections(_Boxed):
     """What a detector found in one frame."""
 
@@ -144,7 +144,7 @@ class Detections(_Boxed):
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Tracks(_Boxed):
     """The tracked objects at one moment."""
 
@@ -190,7 +190,7 @@ class Tracks(_Boxed):
         return cls(ids, found.boxes, found.scores, found.labels, rows, zero, zero)[ids >= 0]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Clips(Table):
     """Pixel clips of the objects that are due for recognition."""
 
@@ -206,7 +206,7 @@ class Clips(Table):
     """(M, T, K, 3) the detector's key points as in Tracks, NaN where a step has none; (M, 0, 0, 3): none."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Scores(Table):
     """Class probabilities of objects, from a recognizer."""
 
@@ -218,7 +218,7 @@ class Scores(Table):
     """(M,) seconds of the newest frame of the clip."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Verdicts(Table):
     """The class emitted for each object, or the reason for abstaining."""
 
@@ -238,7 +238,7 @@ class Verdicts(Table):
         return cls.of(ids=ids, labels=np.full(n, -1), confidence=np.zeros(n), reason=np.full(n, reason))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Speeds(Table):
     """Speeds over the ground, one row per object; abstained rows carry NaN and a Reason."""
 
