@@ -18,6 +18,7 @@ from annotated_types import Ge
 from edgevid.abstain.policy import Policy, Settings
 from edgevid.errors import FieldError, FileFormatError
 from edgevid.files.atomic import write_atomic
+from edgevid.files.digest import sha256_of
 from edgevid.files.fields import Positive, Share
 from edgevid.files.schema import REQUIRED, Checked, Sha256, checked, pick, vars_of
 from edgevid.files.toml import Row, read_toml, toml_text
@@ -62,10 +63,14 @@ class PolicyFile:
     made: Mapping[str, str | float | int] = field(default_factory=dict)
     """Provenance: program, date, scores, target, what is certified."""
     path: Path = Path()
+    sha256: str = ""
+    """Of the file that it was read from."""
 
     def policy(self) -> Policy:
         """A new policy with these names and settings."""
-        return Policy(self.names, self.settings, task=self.task)
+        made = Policy(self.names, self.settings, task=self.task)
+        made.sha256 = self.sha256
+        return made
 
     def must_fit(self, *, names: Iterable[str] | None, model_sha256: str | None) -> None:
         """FileFormatError where the policy was tuned for other classes or another model."""
@@ -147,7 +152,15 @@ def read_policy(
     settings = Settings(**vars_of(read.decide), **vars_of(read.evidence)) if read.decide else Settings()
     speed = SpeedPolicy(read.speed.max_sigma_kmh / KMH, read.speed.max_share) if read.speed else None
     found = PolicyFile(
-        read.names, settings, read.task, read.model_sha256, speed, read.tuned, read.made, Path(path)
+        read.names,
+        settings,
+        read.task,
+        read.model_sha256,
+        speed,
+        read.tuned,
+        read.made,
+        Path(path),
+        sha256_of(Path(path)),
     )
     found.must_fit(names=names, model_sha256=model_sha256)
     return found

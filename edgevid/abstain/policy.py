@@ -98,7 +98,7 @@ class Policy:
             raise InputError("Policy: expected settings or single rules, got both")
         self.names = tuple(names)
         self.settings = settings if settings is not None else _settings(rules)
-        self.task = task
+        self.task, self.sha256 = task, ""
         self._core = kernels.PolicyCore(_numbers(self.settings), class_thresholds(self.names, self.settings))
 
     @property

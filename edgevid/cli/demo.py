@@ -164,6 +164,7 @@ def _write_files(
     from edgevid.output.overlay import contact_sheet
     from edgevid.output.sinks import AnnotatedVideo, JsonLines
     from edgevid.run.loop import run
+    from edgevid.site.header import header_of
     from edgevid.viewer.config import make_overlay
 
     video, sheet, lines = files
@@ -182,6 +183,7 @@ def _write_files(
         summary = run(
             config.pipeline, source, [annotated, JsonLines(lines)], zones=config.monitor, size=source.size,
             max_frames=max_frames, on_result=sample,
+            header=header_of(config.pipeline, config.site.source if config.site else config.title),
         )  # fmt: skip
     if not images and annotated.last is not None:  # a short run: its last image
         images = [annotated.last]

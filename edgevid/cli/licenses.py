@@ -13,7 +13,7 @@ PACKAGES = (
     "tomlkit", "tomli", "opencv-python-headless", "opencv-python", "tensorrt", "cuda-bindings", "pycuda",
     "tensorrt-rtx", "onnx", "ultralytics", "torch", "kornia", "matplotlib", "starlette", "uvicorn",
     "websockets", "supervision", "pandas", "polars", "orjson", "pyarrow", "prometheus-client", "openvino",
-    "tritonclient", "paho-mqtt", "httpx", "redis", "confluent-kafka",
+    "tritonclient", "paho-mqtt", "httpx", "redis", "confluent-kafka", "scikit-learn", "pg8000",
 )  # fmt: skip
 """Every distribution that edgevid imports, the extras' too."""
 OTHERS = {

@@ -96,8 +96,8 @@ def _print_outcome(console: Console, outcome: Outcome, head: str) -> None:
     )
     for column in ("head", "accuracy"):
         table.add_column(column)
-    table.add_row(f"[bold]{head}", _percent(outcome.accuracy()))
-    table.add_row("linear baseline (mean of features)", _percent(outcome.baseline()))
+    table.add_row(f"[bold]{head}", _percent(outcome.interval_of("accuracy")))
+    table.add_row("linear baseline (mean of features)", _percent(outcome.interval_of("baseline")))
     table.add_row("chance", f"{100 / len(outcome.report.names):.1f} %")
     console.print(table)
     if segments := [t.segments for t in outcome.trials if t.segments is not None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,20 +76,16 @@ class Sample(Source):
 
 def entries() -> dict[str, Entry]:
     """Models, then sample videos, by name."""
-    models = [
+    found = [
         Entry(r.name, r.task, r.summary, r.source, local_file(r), cached_file(r)) for r in recipes().values()
     ]
-    return {one.name: one for one in (*models, *_samples())}
-
-
-def _samples() -> Iterator[Entry]:
-    """The sample videos of `engines/samples.toml`."""
     path = engines_folder() / "samples.toml"
     for name, values in read_toml(path).items():
         sample = checked(Sample, values, path, name=name)
-        cached = cache_folder() / "samples" / sample.file
+        source, cached = Source(**vars_of(sample, Source)), cache_folder() / "samples" / sample.file
         local = cached if cached.is_file() else None
-        yield Entry(name, "sample", sample.summary, Source(**vars_of(sample, Source)), local, cached)
+        found.append(Entry(name, "sample", sample.summary, source, local, cached))
+    return {one.name: one for one in found}
 
 
 def find_entry(name: str) -> Entry:

@@ -1,4 +1,7 @@
-"""One file downloaded over HTTP: resumed, verified, and put in place in one step."""
+"""One file from the mirror where one is set, else over HTTP: resumed, verified, pinned, kept.
+
+The mirror that EDGEVID_MODELS_MIRROR names is a folder, searched by file name and SHA-256, or an address.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 from edgevid.errors import DownloadError
@@ -189,7 +193,11 @@ def _from_folder(mirror: Path, source: Source, file: str, target: Path) -> None:
     """Copies the file out of a folder tree: by name first, then by size and SHA-256."""
     if not mirror.is_dir():
         raise DownloadError(f"{MIRROR}: {mirror} is neither a folder nor an http address")
-    for path in _candidates(mirror, source, file):
+    known = source.sha256 and source.bytes
+    same = (
+        p for p in (mirror.rglob("*") if known else ()) if p.is_file() and p.stat().st_size == source.bytes
+    )
+    for path in chain((p for p in mirror.rglob(file) if p.is_file()), same):
         if not source.sha256 or sha256_of(path) == source.sha256:
             with atomic_path(target) as new:
                 shutil.copyfile(path, new)
@@ -197,9 +205,3 @@ def _from_folder(mirror: Path, source: Source, file: str, target: Path) -> None:
     raise DownloadError(
         f"{mirror} holds no {file}" + (f" of SHA-256 {source.sha256}" if source.sha256 else "")
     )
-
-
-def _candidates(mirror: Path, source: Source, file: str) -> Iterator[Path]:
-    yield from (p for p in mirror.rglob(file) if p.is_file())
-    if source.sha256 and source.bytes:
-        yield from (p for p in mirror.rglob("*") if p.is_file() and p.stat().st_size == source.bytes)

@@ -1,4 +1,4 @@
-"""Draft recipes: what a model file states of itself, what was guessed, and what is to be filled in."""
+"""Draft recipes: what an ONNX file states of itself, what was guessed, and what is to be filled in."""
 
 from __future__ import annotations
 
@@ -58,13 +58,9 @@ def _class_names(model: ModelSignature, classes: int) -> tuple[tuple[str, ...], 
     stated = f"names the wrong number of classes ({len(model.names)})" if model.names else "names no classes"
     if known := {len(COCO): COCO, 91: coco_categories()}.get(0 if model.names else classes):
         return known, (f"names: the file {stated}; its {classes} are taken for COCO's",)
-    note = f"names: the file {stated}; its {classes} are numbered: write yours under [names]"
-    if not classes:
-        note = (
-            f"names: the file {stated} and does not tell how many it has; they are numbered: write yours, or "
-            'classes = "coco", under [names]'
-        )
-    return _numbered(classes or UNKNOWN_CLASSES), (note,)
+    yours = "are numbered: write yours" + ("" if classes else ', or classes = "coco",') + " under [names]"
+    many = f"; its {classes}" if classes else " and does not tell how many it has; they"
+    return _numbered(classes or UNKNOWN_CLASSES), (f"names: the file {stated}{many} {yours}",)
 
 
 def _numbered(count: int) -> tuple[str, ...]:
@@ -165,12 +161,8 @@ def draft_clip(engine: OrtEngine, path: Path) -> Drafted | None:
         outputs=(output.name,), names=_numbered(classes),
         tables={"clip": {"steps": steps, "layout": layout, "activation": "softmax"}},
     )  # fmt: skip
-    numbered = "[names]: the classes are numbered: write yours"
-    return recipe, (
-        _assumed(recipe),
-        numbered,
-        "[clip]: rate_hz, region and context of the training are unknown",
-    )
+    unknown = "[clip]: rate_hz, region and context of the training are unknown"
+    return recipe, (_assumed(recipe), "[names]: the classes are numbered: write yours", unknown)
 
 
 def drafted(engine: OrtEngine, path: Path) -> tuple[DecoderGuess | None, LocalRecipe | None, tuple[str, ...]]:

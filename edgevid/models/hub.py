@@ -33,8 +33,11 @@ def resolve_model(model: str | Path | None = None, *, progress: Progress | None 
     if model is not None:
         check_type(model, (str, Path), "model", "a name, a path or a recipe")
         check_exported(Path(model))
-        named = isinstance(model, str) and _is_name(model)
-        return get_model(find_recipe(str(model)), progress=progress) if named else _from_path(Path(model))
+        path = Path(model)  # what exists as a file or folder here is a path
+        if isinstance(model, Path) or path.exists() or path.name != model:
+            return _from_path(path)
+        known = (engines_folder() / model).is_dir() or path.suffix not in (".onnx", ".toml", *ENGINE_SUFFIXES)
+        return get_model(find_recipe(model), progress=progress) if known else _from_path(path)
     try:
         return get_model(find_recipe(DEFAULT_MODEL), progress=progress)
     except DownloadError as error:
@@ -60,14 +63,6 @@ def check_exported(path: Path) -> None:
         )
     kind = "a file of weights" if path.is_file() else "which does not exist"
     raise InputError(f"model: expected an ONNX file, a recipe or a name, got {path}, {kind}; {way}")
-
-
-def _is_name(model: str) -> bool:
-    """Whether this is meant as a recipe's name; what exists as a file or folder here is a path."""
-    path = Path(model)
-    if path.exists() or path.name != model:
-        return False
-    return (engines_folder() / model).is_dir() or path.suffix not in (".onnx", ".toml", *ENGINE_SUFFIXES)
 
 
 def _from_path(path: Path) -> LocalRecipe:

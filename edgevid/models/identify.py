@@ -41,7 +41,12 @@ def identify(model: ModelSignature) -> DecoderGuess | None:
     ModelError, without the file's name, where metadata and outputs contradict each other, where two decoders
     fit, and where a trial run shows that the only one would read nonsense.
     """
-    model = _without_raw_heads(model)
+    # Some exports give the maps of each stride next to one output of boxes: those are left out.
+    cells = [model.cells(stride) for stride in (8, 16, 32, 64)]
+    raw = [o for o in model.outputs if len(o.shape) in (4, 5) and int(np.prod(o.shape[2:4])) in cells]
+    rest = tuple(o for o in model.outputs if o not in raw)
+    if len(raw) > 2 and sum(len(o.shape) == 3 for o in rest) == 1:
+        model = replace(model, outputs=rest)
     stated = by_metadata(model)
     guess = stated or next(filter(None, (matcher(model) for matcher in _MATCHERS)), None)
     if guess is None or (model.ultralytics and model.task == "classify"):
@@ -55,15 +60,6 @@ def identify(model: ModelSignature) -> DecoderGuess | None:
     )  # fmt: skip
 
 
-def _without_raw_heads(model: ModelSignature) -> ModelSignature:
-    """The model without the maps of each stride that some exports give next to one output of boxes."""
-    cells = [model.cells(stride) for stride in (8, 16, 32, 64)]
-    raw = [o for o in model.outputs if len(o.shape) in (4, 5) and int(np.prod(o.shape[2:4])) in cells]
-    rest = tuple(o for o in model.outputs if o not in raw)
-    boxes = sum(len(o.shape) == 3 for o in rest)
-    return replace(model, outputs=rest) if len(raw) > 2 and boxes == 1 else model
-
-
 def _named_outputs(model: ModelSignature) -> DecoderGuess | None:
     """Boxes, scores and labels after the exporter's own post-processing, recognized by their names."""
     found = []
@@ -74,11 +70,10 @@ def _named_outputs(model: ModelSignature) -> DecoderGuess | None:
     sizes = {o.shape[:2] for o in found}
     if len(set(names)) != 3 or len(sizes) != 1 or "detection_boxes" in names:  # TensorFlow's y is first
         return None
-    nms, decode = "num" in " ".join(o.name for o in model.outputs), Decode("boxes-scores-labels")
+    nms, guess = "num" in " ".join(o.name for o in model.outputs), (Decode("boxes-scores-labels"), names)
     if nms:
-        return DecoderGuess(decode, names, len(model.names), "an export with TensorRT's EfficientNMS")
-    family = "RT-DETR, D-FINE or DEIM, official export"
-    return DecoderGuess(decode, names, len(model.names), family, STRETCH)
+        return DecoderGuess(*guess, len(model.names), "an export with TensorRT's EfficientNMS")
+    return DecoderGuess(*guess, len(model.names), "RT-DETR, D-FINE or DEIM, official export", STRETCH)
 
 
 def _two_outputs(model: ModelSignature) -> DecoderGuess | None:
@@ -137,8 +132,7 @@ def _with_masks(model: ModelSignature) -> tuple[TensorSpec, tuple[str, ...], int
 
 def _nanodet_plus(model: ModelSignature) -> DecoderGuess | None:
     """Classes and distributions of all levels in one tensor."""
-    output = _one(model, 3)
-    strides = (8, 16, 32, 64)
+    output, strides = _one(model, 3), (8, 16, 32, 64)
     if output is None or output.shape[1] != model.cells(*strides) or output.shape[2] <= 32:
         return None
     decode = Decode("dfl", strides=strides, offset=0.0, score_threshold=0.35, nms_iou=0.6)
@@ -211,9 +205,9 @@ def _few_rows(model: ModelSignature) -> DecoderGuess | None:
     rows = model.values(output)
     whole = looks_end_to_end(rows) if values > 5 else False
     if values == 6 and whole is None:
-        whole = None if classes == 2 and not model.end_to_end else True
-        if whole is None:
+        if classes == 2 and not model.end_to_end:
             raise ModelError(either(output, "the file"))
+        whole = True
     if values > 6 and whole:  # a class whose scores are all 0 looks like labels; then rows are in no order
         whole = bool((np.diff(rows[:, 4]) <= 0).all())
     if not whole:
@@ -282,13 +276,6 @@ def _yolox(model: ModelSignature, output: TensorSpec) -> DecoderGuess:
 
 
 _MATCHERS: Sequence[Callable[[ModelSignature], DecoderGuess | None]] = (
-    _named_outputs,
-    _two_outputs,
-    _distribution_levels,
-    _grid_map,
-    _batch_rows,
-    _nanodet_plus,
-    _few_rows,
-    _columns,
-    _anchor_rows,
+    *(_named_outputs, _two_outputs, _distribution_levels, _grid_map, _batch_rows, _nanodet_plus),
+    *(_few_rows, _columns, _anchor_rows),
 )

@@ -78,7 +78,8 @@ def read_signature(engine: OrtEngine) -> ModelSignature:
     height, width = image.shape[2:] if layout == "NCHW" else image.shape[1:3]
     stated = _pair(meta.get("imgsz"), (0, 0))
     side = stated if min(stated) > 0 else (640, 640)
-    named = image.shape[1 if layout == "NCHW" else 3]
+    named, arguments = image.shape[1 if layout == "NCHW" else 3], _literal(meta.get("args"), {})
+    arguments = arguments if isinstance(arguments, dict) else {}
     found = ModelSignature(
         image=image,
         outputs=engine.outputs,
@@ -91,18 +92,11 @@ def read_signature(engine: OrtEngine) -> ModelSignature:
         ultralytics="ltralytics" in str(meta.get("author", "")) + str(meta.get("description", "")),
         channels=named if named > 0 else 1 if meta.get("channels") == "1" else 3,
         task=str(meta.get("task", "")),
-        end_to_end=_end_to_end(meta),
+        end_to_end=meta.get("end2end") == "True" or arguments.get("nms") is True,  # or it is in the graph
         keypoints=_pair(meta.get("kpt_shape"), (0, 0)),
         assumed_size=min(height, width) < 1 and min(stated) < 1,
     )
     return _with_trial(engine, found)
-
-
-def _end_to_end(meta: Mapping[str, str]) -> bool:
-    """Whether the metadata states it, or that suppression was exported into the graph."""
-    arguments = _literal(meta.get("args"), {})
-    nms = isinstance(arguments, dict) and arguments.get("nms") is True
-    return meta.get("end2end") == "True" or nms
 
 
 def _names(found: Any) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -102,11 +103,9 @@ class Manifest:
         for name, three in asked.get("shapes", {}).items():
             shapes = ",".join("x".join(str(n) for n in shape) for shape in three)
             words += ["--shape", f"{name}={shapes}"]
-        for option, key in (
-            ("--workspace", "workspace_mb"),
-            ("--optimization-level", "optimization_level"),
-        ):
-            words += [option, str(asked[key])] if asked.get(key) is not None else []
+        for option in ("workspace-mb", "optimization-level"):
+            if (given := asked.get(option.replace("-", "_"))) is not None:
+                words += [f"--{option.removesuffix('-mb')}", str(given)]
         if self.precision == "int8" and asked.get("fallback_precision") == "fp32":
             words += ["--fallback-precision", "fp32"]
         words += ["--tf32"] if asked.get("tf32") else []
@@ -197,9 +196,14 @@ def check(
     `gpu` is the device it would run on, `version` the installed version of its backend; None leaves
     that comparison out. `model` is the ONNX file as it is now.
     """
+    of_the_model = ""
+    if model is not None and model.is_file() and model_digest(model) != manifest.onnx_sha256:
+        of_the_model = f"it was built of another {manifest.onnx} than {model} is now (SHA-256 differs)"
+    elif recipe is not None and manifest.recipe_sha256 and recipe_hash(recipe) != manifest.recipe_sha256:
+        of_the_model = f"the recipe {recipe.name} has other preprocessing or decoding than when it was built"
     problem = (
         _of_the_file(engine, manifest)
-        or _of_the_model(manifest, model, recipe)
+        or of_the_model
         or (_of_the_version(manifest, version) if version is not None else "")
         or (_of_the_device(manifest, gpu) if gpu is not None else "")
     )
@@ -213,21 +217,10 @@ def check(
 def _of_the_file(engine: Path, manifest: Manifest) -> str:
     if not engine.is_file():
         return "there is no such file"
-    size = engine.stat().st_size
-    if size != manifest.engine_bytes:
-        return (
-            f"expected {manifest.engine_bytes} bytes, got {size}: the file is truncated or not the one built"
-        )
+    if (size := engine.stat().st_size) != manifest.engine_bytes:
+        return f"expected {manifest.engine_bytes} bytes, got {size}: it is truncated or not the file built"
     if sha256_of(engine) != manifest.engine_sha256:
         return "its bytes are not those that were built (SHA-256 differs): the file is damaged or replaced"
-    return ""
-
-
-def _of_the_model(manifest: Manifest, model: Path | None, recipe: Recipe | None) -> str:
-    if model is not None and model.is_file() and model_digest(model) != manifest.onnx_sha256:
-        return f"it was built of another {manifest.onnx} than {model} is now (SHA-256 differs)"
-    if recipe is not None and manifest.recipe_sha256 and recipe_hash(recipe) != manifest.recipe_sha256:
-        return f"the recipe {recipe.name} has other preprocessing or decoding than when it was built"
     return ""
 
 
@@ -250,12 +243,7 @@ def _of_the_version(manifest: Manifest, version: str) -> str:
 
 def _numbers(version: str) -> tuple[int, ...]:
     """The leading numbers of a version: "10.13.3.9.post1" gives (10, 13, 3, 9)."""
-    found: list[int] = []
-    for part in version.split("."):
-        if not part.isdigit():
-            break
-        found.append(int(part))
-    return tuple(found) or (0,)
+    return tuple(map(int, takewhile(str.isdigit, version.split(".")))) or (0,)
 
 
 def _of_the_device(manifest: Manifest, gpu: Gpu) -> str:
@@ -277,9 +265,5 @@ def _of_the_rtx_card(manifest: Manifest, gpu: Gpu) -> str:
         expected = ", ".join(manifest.compute_capabilities)
         built = gpu.capability in manifest.compute_capabilities
         return "" if built else f"it was built for {expected}, this is {gpu}"
-    if _numbers(gpu.capability) >= (8, 0):
-        return ""
-    return (
-        f"it was built for compute capability 8.0 and higher, this is {gpu} (build with "
-        "--compute-capability 7.5)"
-    )
+    text = f"it was built for compute capability 8.0 and higher, this is {gpu}"
+    return "" if _numbers(gpu.capability) >= (8, 0) else f"{text} (build with --compute-capability 7.5)"

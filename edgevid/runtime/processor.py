@@ -42,20 +42,15 @@ def cpu_quota(root: Path = CGROUP, own: Path = PROC) -> float | None:
 
     The narrowest limit on the way from this process's group to the root counts.
     """
-    limits = [_share(text_of(folder / "cpu.max")) for folder in _folders(root, own)]
+    lines = text_of(own).splitlines()
+    place = next((line[3:] for line in lines if line.startswith("0::")), "/").strip("/")
+    groups = [root / place, *(root / place).parents]  # this process's group and its parents
+    groups = groups[: groups.index(root) + 1] if root in groups else [root]
+    limits = [_share(text_of(folder / "cpu.max")) for folder in groups]
     first = root / "cpu"
     limits.append(_share(f"{text_of(first / 'cpu.cfs_quota_us')} {text_of(first / 'cpu.cfs_period_us')}"))
     found = [limit for limit in limits if limit is not None]
     return min(found) if found else None
-
-
-def _folders(root: Path, own: Path) -> list[Path]:
-    """This process's group and its parents, under the mount."""
-    lines = text_of(own).splitlines()
-    place = next((line[3:] for line in lines if line.startswith("0::")), "/").strip("/")
-    folder = root / place if place else root
-    found = [folder, *folder.parents]
-    return found[: found.index(root) + 1] if root in found else [root]
 
 
 def _share(text: str) -> float | None:
@@ -79,10 +74,8 @@ def cpu_info() -> dict[str, list[str]]:
 def processor_name() -> str:
     """The processor's name, "Intel(R) Xeon(R) ..." or the board's model."""
     info = cpu_info()
-    named = [*info.get("model name", []), *info.get("model", [])]
-    return next(
-        (name for name in named if name and not name.isdigit()), platform.processor() or platform.machine()
-    )
+    named = [*info.get("model name", []), *info.get("model", []), platform.processor(), platform.machine()]
+    return next((name for name in named if name and not name.isdigit()), "")
 
 
 def processor_features() -> frozenset[str]:

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from edgevid.learn.actions.heads import Head, States, WindowAttention, push
 
 DECODERS, HEADS, DROPOUT = 2, 2, 0.2
+SMOOTH, LARGEST = 0.15, 4.0
+"""Of the loss between steps: its weight, and the largest change that counts."""
 
 
 class Block(nn.Module):
@@ -68,7 +70,7 @@ class ASFormerHead(Head):
     ) -> None:
         """`levels` blocks reach back 2, 4, 8 ... steps."""
         super().__init__(features, classes)
-        self._causal, self.width = causal, width
+        self.causal, self.width = causal, width
         self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width))
         self.dropout = nn.Dropout(DROPOUT)
         self.stages = nn.ModuleList(
@@ -77,10 +79,6 @@ class ASFormerHead(Head):
         )
         self.again = nn.ModuleList(nn.Linear(classes, width) for _ in range(DECODERS))
         self.outward = nn.ModuleList(nn.Linear(width, classes) for _ in range(1 + DECODERS))
-
-    @property
-    def causal(self) -> bool:
-        return self._causal
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """(B, T, C) logits; (S, B, T, C) of all stages while training."""
@@ -127,21 +125,15 @@ def _share(stage: int) -> float:
     return 1.0 if stage == 0 else math.exp(-3.0 * (stage - 1))
 
 
-SMOOTH = 0.15
-LARGEST = 4.0
-
-
 def segmentation_loss(
     logits: Tensor, labels: Tensor, valid: Tensor, weights: Tensor, smoothing: float
 ) -> Tensor:
     """Cross-entropy of every step plus MS-TCN's smoothing between steps, over all stages."""
     stages = logits if logits.dim() == 4 else logits.unsqueeze(0)
-    total = stages.new_zeros(())
-    both = valid[:, 1:] & valid[:, :-1]
+    total, both = stages.new_zeros(()), valid[:, 1:] & valid[:, :-1]
     for output in stages:
-        kept = output[valid]
         total = total + nn.functional.cross_entropy(
-            kept, labels[valid], weight=weights, label_smoothing=smoothing
+            output[valid], labels[valid], weight=weights, label_smoothing=smoothing
         )
         log = output.log_softmax(-1)
         change = (log[:, 1:] - log[:, :-1].detach()).abs().clamp(max=LARGEST).square()[both]

@@ -30,8 +30,15 @@ def cut_backbone(recipe: Recipe, out: Path, *, tensor: str = "") -> tuple[Path, 
     if not isinstance(recipe, LocalRecipe) or recipe.input is None:
         raise InputError(f"{recipe.name}: expected an image model whose file is on this machine")
     model = onnx.shape_inference.infer_shapes(onnx.load(str(recipe.local)))
-    maps = _maps(model)
-    chosen = tensor or _deepest(maps, recipe.name)
+    maps: dict[str, tuple[int, int, int]] = {}  # channels, height and width of every tensor of known axes
+    for value in model.graph.value_info:
+        axes = [d.dim_value for d in value.type.tensor_type.shape.dim]
+        if len(axes) == 4 and min(axes[1:]) > 0:
+            maps[value.name] = (axes[1], axes[2], axes[3])
+    spread = {n: s for n, s in maps.items() if s[1] * s[2] > 1}
+    if not (tensor or spread):
+        raise ModelError(f"{recipe.name}: no feature map of known size was found; choose one with tensor=...")
+    chosen = tensor or min(spread, key=lambda n: (spread[n][1] * spread[n][2], -spread[n][0]))
     if chosen not in maps:
         known = ", ".join(f"{n} {s}" for n, s in list(maps.items())[-8:])
         raise InputError(f"tensor: {recipe.name} has no feature map {tensor!r}; among its last are {known}")
@@ -50,23 +57,6 @@ def cut_backbone(recipe: Recipe, out: Path, *, tensor: str = "") -> tuple[Path, 
     path = out / "recipe.toml"
     write_recipe(made, path, comment=f"Cut from {recipe.name} at tensor {chosen}.")
     return path, maps[chosen][0]
-
-
-def _maps(model: Any) -> dict[str, tuple[int, int, int]]:
-    """(channels, height, width) of every tensor of four known axes."""
-    found = {}
-    for value in model.graph.value_info:
-        axes = [d.dim_value for d in value.type.tensor_type.shape.dim]
-        if len(axes) == 4 and min(axes[1:]) > 0:
-            found[value.name] = (axes[1], axes[2], axes[3])
-    return found
-
-
-def _deepest(maps: dict[str, tuple[int, int, int]], name: str) -> str:
-    spread = {n: s for n, s in maps.items() if s[1] * s[2] > 1}
-    if not spread:
-        raise ModelError(f"{name}: no feature map of known size was found; choose one with tensor=...")
-    return min(spread, key=lambda n: (spread[n][1] * spread[n][2], -spread[n][0]))
 
 
 def _extract(onnx: Any, source: Path, image_input: str, tensor: str, width: int, out: Path) -> None:

@@ -59,17 +59,11 @@ class Outcome:
     report: ClassReport
     cpu_s: float
 
-    def accuracy(self) -> Interval:
+    def interval_of(self, what: Literal["accuracy", "baseline"]) -> Interval:
         """Mean and 95 % interval over seeds of the mean over splits."""
-        return interval(self._by_seed("accuracy"))
-
-    def baseline(self) -> Interval:
-        """The same of the linear baseline."""
-        return interval(self._by_seed("baseline"))
-
-    def _by_seed(self, what: str) -> list[float]:
         seeds = sorted({t.seed for t in self.trials})
-        return [float(np.mean([getattr(t, what) for t in self.trials if t.seed == s])) for s in seeds]
+        means = [float(np.mean([getattr(t, what) for t in self.trials if t.seed == s])) for s in seeds]
+        return interval(means)
 
 
 def check_head(kind: str) -> None:
@@ -156,11 +150,8 @@ def evaluate(head: Head, test: Corpus, options: TrainOptions) -> tuple[float, Se
     _, valid, labels = windows_of(test, options)
     if not head.per_step:
         return float((predicted == test.labels).mean()), None
-    kept = [
-        (t[v].tolist(), p[v].tolist())
-        for t, p, v in zip(labels.numpy(), predicted, valid.numpy(), strict=True)
-    ]
-    report = SegmentReport.of([t for t, _ in kept], [p for _, p in kept])
+    rows = list(zip(labels.numpy(), predicted, valid.numpy(), strict=True))
+    report = SegmentReport.of([t[v].tolist() for t, _, v in rows], [p[v].tolist() for _, p, v in rows])
     return report.accuracy / 100, report
 
 
@@ -186,8 +177,8 @@ def _deploy(
         "rows_a_step": step_of(test, options),
         "options": dataclasses.asdict(options),
         "trials": [dataclasses.asdict(t) | {"segments": t.segments and t.segments._asdict()} for t in trials],
-        "accuracy": outcome.accuracy()._asdict(),
-        "baseline": outcome.baseline()._asdict(),
+        "accuracy": outcome.interval_of("accuracy")._asdict(),
+        "baseline": outcome.interval_of("baseline")._asdict(),
         "parity": dataclasses.asdict(parity),
         "training_cpu_s": cpu_s,
     }

@@ -131,7 +131,7 @@ def check_parity(head: Head, folder: Path, corpus: Corpus, options: TrainOptions
     stream = _stream_difference(head, features, valid) if head.causal else float("nan")
     pipeline = _pipeline(folder / "recipe.toml", some, options, expected)
     found = Parity(float(np.abs(whole - expected).max()), stream, pipeline)
-    for name, value in (("window", found.window), ("stream", found.stream), ("pipeline", found.pipeline)):
+    for name, value in vars_of(found).items():
         if value > MAX_DIFFERENCE:
             raise ParityError(
                 f"{folder}: the exported head differs by {value:.2g} in its {name} path "
@@ -161,7 +161,6 @@ def _pipeline(recipe_path: Path, corpus: Corpus, options: TrainOptions, expected
         for number, example in enumerate(corpus.examples):
             rows = resample(example.raw, step_of(corpus, options))[-options.window :]
             logits = expected[number, -1] if expected.ndim == 3 else expected[number]
-            streamed = replay_rows(recognizer, number + 1, rows)
-            if streamed[-1] is not None:
-                worst = max(worst, float(np.abs(streamed[-1] - softmax(logits)).max()))
+            if (last := replay_rows(recognizer, number + 1, rows)[-1]) is not None:
+                worst = max(worst, float(np.abs(last - softmax(logits)).max()))
     return worst

@@ -152,11 +152,10 @@ def fit(
             best, best_epoch, best_state = after[0], number, copy.deepcopy(head.state_dict())
         if options.patience and number - best_epoch >= options.patience:
             break
-    if best_state is None:
-        best_epoch = len(history) - 1
-    else:
+    if best_state is not None:
         head.load_state_dict(best_state)
     head.eval()
+    best_epoch = len(history) - 1 if best_state is None else best_epoch
     return Fitted(head, tuple(history), best_epoch, time.process_time() - start, options)
 
 

@@ -24,6 +24,8 @@ class Head(nn.Module):
 
     per_step = False
     """Whether the output has one row per step."""
+    causal = False
+    """Whether a step's output depends on no later step, so that it can be streamed."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
@@ -31,22 +33,14 @@ class Head(nn.Module):
             raise InputError(f"head: expected features and at least 2 classes, got {features} and {classes}")
         self.features, self.classes = features, classes
 
-    @property
-    def causal(self) -> bool:
-        """Whether a step's output depends on no later step, so that it can be streamed."""
-        return False
-
     def states(self, batch: int) -> States:
         """The states of `batch` tracks that start now: zeros, batch first."""
         if not self.causal:
             raise InputError(self.not_causal())
-        return self._states(batch)
+        return self._states(batch)  # type: ignore[no-any-return]
 
     def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
         """Logits (B, C) after one more moment x (B, D), and the next states; InputError as `states`."""
-        raise InputError(self.not_causal())
-
-    def _states(self, batch: int) -> States:
         raise InputError(self.not_causal())
 
     def not_causal(self) -> str:
@@ -72,16 +66,12 @@ class RecurrentHead(Head):
         if cell not in ("gru", "lstm"):
             raise InputError(f"cell: expected 'gru' or 'lstm', got {cell!r}")
         self.cell, self.hidden, self.bidirectional, self.window = cell, hidden, bidirectional, window
-        self.ways = 2 if bidirectional else 1
+        self.ways, self.causal = 2 if bidirectional else 1, not bidirectional
         self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, hidden), nn.GELU())
         sizes = [hidden] + [hidden * self.ways] * (LAYERS - 1)
         self.cells = nn.ModuleList([Cell(cell, size, hidden) for size in sizes for _ in range(self.ways)])
         self.dropout = nn.Dropout(0.5)
         self.outward = nn.Linear(2 * hidden * self.ways, classes)
-
-    @property
-    def causal(self) -> bool:
-        return not self.bidirectional
 
     def not_causal(self) -> str:
         return (
@@ -104,11 +94,8 @@ class RecurrentHead(Head):
         return self.outward(torch.cat((last, mean), dim=-1))
 
     def _states(self, batch: int) -> States:
-        width = self.hidden * (2 if self.cell == "lstm" else 1)
-        return {
-            "h": torch.zeros(batch, LAYERS, width),
-            "recent": torch.zeros(batch, self.window, self.hidden + 1),
-        }
+        width, recent = self.hidden * (2 if self.cell == "lstm" else 1), self.hidden + 1
+        return {"h": torch.zeros(batch, LAYERS, width), "recent": torch.zeros(batch, self.window, recent)}
 
     def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
         x = self.inward(x)
@@ -143,9 +130,8 @@ class Cell(nn.Module):
 
     def forward(self, x: Tensor, state: Tensor) -> Tensor:
         """The state after one step whose gates' input is x (B, gates * H)."""
-        h = state[:, : self.hidden]
+        n, h = self.hidden, state[:, : self.hidden]
         g = self.inner(h)
-        n = self.hidden
         if self.kind == "gru":
             reset, update = (x[:, : 2 * n] + g[:, : 2 * n]).sigmoid().split(n, dim=1)
             new = (x[:, 2 * n :] + reset * g[:, 2 * n :]).tanh()

@@ -46,15 +46,11 @@ class TransformerHead(Head):
         super().__init__(features, classes)
         if width % HEADS:
             raise InputError(f"width: expected a multiple of heads={HEADS}, got {width}")
-        self._causal, self.width, self.window = causal, width, window
+        self.causal, self.width, self.window = causal, width, window
         self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width), nn.LayerNorm(width))
         self.dropout = nn.Dropout(DROPOUT)
         self.stack = nn.ModuleList([Layer(width, window, causal=causal) for _ in range(LAYERS)])
         self.norm, self.outward = nn.LayerNorm(width), nn.Linear(width, classes)
-
-    @property
-    def causal(self) -> bool:
-        return self._causal
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         x = self.dropout(self.inward(x))

@@ -131,7 +131,8 @@ class Composer:
         self._clips = list(clips.values())
         odds = np.sqrt([len(clip) for clip in self._clips])
         single = odds == 1
-        odds[single & [self._has_object(clip[0]) for clip in self._clips]] *= object_weight
+        sure = [(samples[clip[0]].weights > PASTE_WEIGHT).any() for clip in self._clips]
+        odds[single & sure] *= object_weight
         if photo_share is not None and single.any() and not single.all():
             odds[single] *= photo_share / odds[single].sum()
             odds[~single] *= (1 - photo_share) / odds[~single].sum()
@@ -147,10 +148,6 @@ class Composer:
         """Continues with other random images than before an interruption at `step`."""
         self.random = np.random.default_rng([self.seed, step])
 
-    def _has_object(self, number: int) -> bool:
-        """Whether an image has an object with a confident label."""
-        return bool((self.samples[number].weights > PASTE_WEIGHT).any())
-
     def draw(self) -> Sample:
         """A random image, scenes drawn more evenly than frames."""
         clip = self._clips[self.random.choice(len(self._clips), p=self._odds)]
@@ -158,14 +155,11 @@ class Composer:
 
     def compose(self) -> Sample:
         """One training image of the network's input size."""
-        canvas = np.full((self.height, self.width, 3), PAD, np.uint8)
+        wide, high = self.width, self.height
+        canvas, windows = np.full((high, wide, 3), PAD, np.uint8), [(0, 0, wide, high)]
         if self.random.random() < self.mosaic:
-            x = int(self.width * self.random.uniform(0.3, 0.7))
-            y = int(self.height * self.random.uniform(0.3, 0.7))
-            wide, high = self.width, self.height
+            x, y = int(wide * self.random.uniform(0.3, 0.7)), int(high * self.random.uniform(0.3, 0.7))
             windows = [(0, 0, x, y), (x, 0, wide, y), (0, y, x, high), (x, y, wide, high)]
-        else:
-            windows = [(0, 0, self.width, self.height)]
         parts = [self._view(canvas, self.draw(), window) for window in windows]
         if self.random.random() < self.paste:
             parts += [self._paste(canvas) for _ in range(self.random.integers(1, 5))]
@@ -197,9 +191,8 @@ class Composer:
         stretch = float(np.exp(self.random.uniform(-0.15, 0.15)))
         sx, sy = scale * stretch, scale / stretch
         flip = -1.0 if self.random.random() < 0.5 else 1.0
-        free_x, free_y = (x2 - x1) - sx * wide, (y2 - y1) - sy * high
-        left = x1 + free_x * self.random.uniform(0, 1)
-        top = y1 + free_y * self.random.uniform(0, 1)
+        left = x1 + ((x2 - x1) - sx * wide) * self.random.uniform(0, 1)
+        top = y1 + ((y2 - y1) - sy * high) * self.random.uniform(0, 1)
         matrix = np.array([[flip * sx, 0, left if flip > 0 else left + sx * wide], [0, sy, top]])
         local = matrix - [[0, 0, x1], [0, 0, y1]]
         mode = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR

@@ -129,9 +129,8 @@ def _workers(task: Task, processes: int) -> Iterator[None]:
 
 def _worker(number: int, task: Task, processes: int, rendezvous: str) -> None:
     """One of the other processes, from 0."""
-    rank = number + 1
-    trainer = _trainer(task, rank, processes, "cpu")
-    _connect(rendezvous, rank, processes)
+    trainer = _trainer(task, number + 1, processes, "cpu")
+    _connect(rendezvous, number + 1, processes)
     trainer.run(task.checkpoint)
     leave()
 

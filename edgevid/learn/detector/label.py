@@ -8,7 +8,7 @@ in several frames keep their score, boxes that flicker become ignored regions.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,16 +35,15 @@ class Ensemble:
 
     def detect(self, image: Array) -> Detections:
         """The fused detections of `image` (H, W, 3) uint8 RGB."""
-        whole = [view for detector in self.detectors for view in self._whole(detector, image)]
+        whole = []
+        for detector in self.detectors:
+            whole.append(detect_classes(detector, self.classes, image))
+            mirrored = detect_classes(detector, self.classes, image[:, ::-1])
+            boxes = mirrored.boxes.copy()
+            boxes[:, [0, 2]] = image.shape[1] - mirrored.boxes[:, [2, 0]]
+            whole.append(Detections(boxes=boxes, scores=mirrored.scores, labels=mirrored.labels))
         tiled = [self._tiled(detector, image) for detector in self.detectors]
         return _suppress([fuse(whole), fuse(tiled)])
-
-    def _whole(self, detector: Detector, image: Array) -> Iterator[Detections]:
-        yield detect_classes(detector, self.classes, image)
-        mirrored = detect_classes(detector, self.classes, image[:, ::-1])
-        boxes = mirrored.boxes.copy()
-        boxes[:, [0, 2]] = image.shape[1] - mirrored.boxes[:, [2, 0]]
-        yield Detections(boxes=boxes, scores=mirrored.scores, labels=mirrored.labels)
 
     def _tiled(self, detector: Detector, image: Array) -> Detections:
         """One view of four tiles; boxes at an inner tile edge are dropped for those of the other tiles."""
@@ -85,9 +84,9 @@ def fuse(views: Sequence[Detections]) -> Detections:
     >>> [round(float(x), 2) for x in fuse([one, other]).boxes[0]]
     [0.0, 0.0, 10.0, 10.5]
     """
-    boxes = np.concatenate([view.boxes for view in views])
-    scores = np.concatenate([view.scores for view in views])
-    labels = np.concatenate([view.labels for view in views])
+    boxes, scores, labels = (
+        np.concatenate([getattr(v, c) for v in views]) for c in ("boxes", "scores", "labels")
+    )
     origin = np.concatenate([np.full(len(view), n) for n, view in enumerate(views)])
     fused_boxes, fused_scores, fused_labels = [], [], []
     for label in np.unique(labels):

@@ -58,10 +58,6 @@ class _Block(nn.Module):
         return F.relu(x + self.expand(self.squeeze(x)))
 
 
-def _stage(inside: int, outside: int, blocks: int) -> nn.Sequential:
-    return nn.Sequential(_convolution(inside, outside, 3, 2), *(_Block(outside) for _ in range(blocks)))
-
-
 class StreetDetector(nn.Module):
     """(B, 3, H, W) RGB in 0..1 -> raw (B, 4 + C, N): softplus-able distances in strides, class logits."""
 
@@ -70,8 +66,10 @@ class StreetDetector(nn.Module):
         self.shape = shape = shape or Shape()
         a, b, *deep = shape.channels
         self.stem = nn.Sequential(_convolution(3, a, 3, 2), _convolution(a, b, 3, 2))
-        before = (b, *deep[:2])
-        self.stages = nn.ModuleList(map(_stage, before, deep, shape.blocks))
+        self.stages = nn.ModuleList(
+            nn.Sequential(_convolution(inside, outside, 3, 2), *(_Block(outside) for _ in range(blocks)))
+            for inside, outside, blocks in zip((b, *deep[:2]), deep, shape.blocks, strict=True)
+        )
         neck = shape.neck
         self.lateral = nn.ModuleList(_convolution(c, neck, 1) for c in deep)
         self.smooth = nn.ModuleList(

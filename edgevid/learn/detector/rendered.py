@@ -24,13 +24,8 @@ MIN_SIDE_PX = 12.0
 
 def random_camera(random: np.random.Generator) -> Camera:
     """A plausible street camera of 1280x720."""
-    return Camera(
-        1280,
-        720,
-        focal=float(random.uniform(600, 1500)),
-        height_m=float(random.uniform(4, 12)),
-        pitch=float(random.uniform(6, 28)),
-    )
+    focal, height, pitch = (float(random.uniform(*ends)) for ends in ((600, 1500), (4, 12), (6, 28)))
+    return Camera(1280, 720, focal=focal, height_m=height, pitch=pitch)
 
 
 def occluded_share(truth: Truth) -> Array:

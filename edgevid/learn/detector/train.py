@@ -137,8 +137,11 @@ class Trainer:
 
     def train_step(self, batch: tuple[Array, ...]) -> float:
         """One step on images (B, H, W, 3) uint8 with boxes, labels and weights; returns the loss."""
+        s = self.schedule
+        warm = min(1.0, (self.step + 1) / s.warmup_steps)
+        cooled = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.step / s.steps))
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = s.learning_rate * warm * cooled
         images, boxes, labels, weights = (torch.from_numpy(a).to(self.device) for a in batch)
         pixels = images.permute(0, 3, 1, 2).float().mul_(1 / 255)  # keeps the order in memory: channels last
         self.network.train()
@@ -169,11 +172,6 @@ class Trainer:
         for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
 
-    def _rate(self) -> float:
-        s = self.schedule
-        warm = min(1.0, (self.step + 1) / s.warmup_steps)
-        return s.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.step / s.steps)))
-
     @torch.no_grad()
     def _update_average(self) -> None:
         """Updates the moving average of the weights; its decay grows over the first steps."""
@@ -188,22 +186,16 @@ class Trainer:
 
     def save(self, path: Path) -> None:
         """Writes everything needed to resume."""
-        state = {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "schedule": asdict(self.schedule),
-        }
+        state = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimizer")}
+        state |= {"step": self.step, "schedule": asdict(self.schedule)}
         with atomic_path(path) as new:
             torch.save(state, new)
 
     def restore(self, path: Path) -> None:
         """Resumes from a saved state."""
         state = self._saved(path)
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for name in ("network", "average", "optimizer"):
+            getattr(self, name).load_state_dict(state[name])
         self.step = state["step"]
 
     def _saved(self, path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from edgevid.errors import InputError, ModelError
 from edgevid.kernels.reference.pixels import _axis, _coefficients  # the specification of both twins
-from edgevid.runtime.cuda.interface import Cuda, Memory, Module, Pinned, Stream
+from edgevid.runtime.cuda.interface import Cuda, Memory, Pinned, Stream
 from edgevid.runtime.letterbox import InputSpec, Rectangle, input_shape
 from edgevid.types import Array, Frame
 
@@ -36,16 +36,6 @@ TASK = np.dtype(
 def kernel_image() -> bytes:
     """The compiled kernels that the package ships, PTX."""
     return (FOLDER / "letterbox.ptx").read_bytes() + b"\0"
-
-
-def load_kernels(cuda: Cuda) -> Module:
-    """The kernels on a device: the fatbin that CMake's EDGEVID_CUDA made, where there is one for this
-    device, else the PTX. ModelError where the driver cannot read that either."""
-    built = FOLDER / "letterbox.fatbin"
-    if built.is_file():
-        with suppress(ModelError):
-            return cuda.module(built.read_bytes())
-    return cuda.module(kernel_image())
 
 
 def axis_table(limit: int, count: int) -> Array:
@@ -105,7 +95,11 @@ class DeviceLetterbox:
     def __init__(self, cuda: Cuda, spec: InputSpec, batch: int) -> None:
         """`batch` is the most frames of one call."""
         self._cuda, self.spec = cuda, spec
-        self._module = load_kernels(cuda)
+        own, built = None, FOLDER / "letterbox.fatbin"
+        if built.is_file():  # what CMake's EDGEVID_CUDA made, where it has this device
+            with suppress(ModelError):
+                own = cuda.module(built.read_bytes())
+        self._module = own or cuda.module(kernel_image())
         self._function: Any = self._module.function(f"letterbox_{spec.dtype}")
         self._tasks = cuda.pinned((batch,), TASK)
         self._device_tasks = cuda.alloc(batch * TASK.itemsize)

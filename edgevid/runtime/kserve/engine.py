@@ -105,13 +105,14 @@ class KServeEngine(LoadedEngine):
         if self._closed.is_set():
             raise ModelError(f"{self.device}: this engine is closed; load it again")
         check_inputs(self.inputs, inputs)
+        cause: Exception | None = None
         if not self._away:
             try:
                 return self._infer(inputs)
             except Exception as error:
                 self._leave(error)
-                return self._take_over(error).run(inputs)
-        return self._take_over(None).run(inputs)
+                cause = error
+        return self._take_over(cause).run(inputs)
 
     def close(self) -> None:
         self._closed.set()
@@ -122,10 +123,8 @@ class KServeEngine(LoadedEngine):
 
     def _client(self) -> Any:
         """This thread's own: clients are not shared between threads."""
-        try:
+        if hasattr(self._clients, "own"):
             return self._clients.own
-        except AttributeError:
-            pass
         options: dict[str, Any] = {"url": self.address.server, "ssl": self.address.secure}
         if self.address.kind == "http":
             options |= {"network_timeout": self.timeout_s, "connection_timeout": self.timeout_s}
@@ -175,7 +174,9 @@ class KServeEngine(LoadedEngine):
         """Notes that the server is away, and begins to try it; a request that it rejects is an error."""
         if isinstance(error, ModelError):
             raise error
-        if _is_rejected(error):
+        # No `status` is no connection, or a timeout; with one, a later try would not help.
+        status = str(error.status() or "") if hasattr(error, "status") else "away"
+        if not status or status.startswith("4") or status.removeprefix("StatusCode.") in REJECTIONS:
             raise ModelError(f"{self.device}: the server rejects this: {error}") from error
         with self._lock:
             if self._away:
@@ -223,11 +224,3 @@ class KServeEngine(LoadedEngine):
 def _same(one: tuple[TensorSpec, ...], two: tuple[TensorSpec, ...]) -> bool:
     """Whether names and types are the same; a server may leave open a size that a file fixes."""
     return {(spec.name, spec.dtype) for spec in one} == {(spec.name, spec.dtype) for spec in two}
-
-
-def _is_rejected(error: Exception) -> bool:
-    """Whether the client or the server finds the request or the model wrong: a later try would not help."""
-    if not hasattr(error, "status"):
-        return False  # no connection, or a timeout
-    status = str(error.status() or "")
-    return not status or status.startswith("4") or status.removeprefix("StatusCode.") in REJECTIONS

@@ -57,7 +57,13 @@ class OrtEngine(LoadedEngine):
         self.path = Path("model in memory" if isinstance(model, bytes) else model)
         self.threads = threads if threads is not None else default_threads()
         providers = choose_providers(device)
-        content = model if isinstance(model, bytes) else _content_of(self.path)
+        if not isinstance(model, bytes) and not self.path.is_file():
+            raise ModelError(f"{self.path}: expected an ONNX file, there is no such file")
+        try:
+            content = model if isinstance(model, bytes) else self.path.read_bytes()
+        except OSError as error:
+            text = f"{self.path}: cannot be read: {error.strerror}; check its permissions"
+            raise ModelError(text) from error
         source: Path | bytes = content
         with suppress(ValueError):  # no protocol buffer: ONNX Runtime's own error names it
             source = without_weight_inputs(content)
@@ -89,14 +95,6 @@ class OrtEngine(LoadedEngine):
         fixed = all(min(spec.shape, default=1) > 0 for spec in (*self.inputs, *self.outputs))
         self._binds = fixed and self.device == "cpu"
 
-    def _binding(self, session: Any) -> _Binding:
-        """This thread's own: a shared one would give one thread another's outputs."""
-        try:
-            made: _Binding = self._bindings.own
-        except AttributeError:
-            made = self._bindings.own = _Binding(session, self.inputs, self.outputs)
-        return made
-
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         session = self._session
         if session is None:
@@ -104,7 +102,10 @@ class OrtEngine(LoadedEngine):
         check_inputs(self.inputs, inputs)
         try:
             if self._binds:
-                return self._binding(session).run(inputs)
+                own: _Binding | None = getattr(self._bindings, "own", None)
+                if own is None:  # of each thread: a shared one would give one thread another's outputs
+                    own = self._bindings.own = _Binding(session, self.inputs, self.outputs)
+                return own.run(inputs)
             names = [spec.name for spec in self.outputs]
             return dict(zip(names, session.run(names, dict(inputs)), strict=True))
         except Exception as error:
@@ -133,15 +134,6 @@ class _Binding:
                 self._held[spec.name] = array
         self._session.run_with_iobinding(self._io)
         return dict(self._results)
-
-
-def _content_of(path: Path) -> bytes:
-    if not path.is_file():
-        raise ModelError(f"{path}: expected an ONNX file, there is no such file")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror}; check its permissions") from error
 
 
 _OTHERS = (

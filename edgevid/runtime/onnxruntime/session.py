@@ -1,4 +1,7 @@
-"""The one place that opens an ONNX Runtime session: its options, its devices, its errors."""
+"""The one place that opens an ONNX Runtime session: its options, its devices, its errors.
+
+Execution providers are built in or plug-ins; `left_to_cpu` names what one leaves to the CPU.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +25,9 @@ Optimization = Literal["all", "basic", "none"]
 """How far ONNX Runtime rewrites a graph: "basic" keeps to standard operators, "none" changes nothing."""
 
 CPU = ("CPUExecutionProvider",)
-NUMPY_TYPES: Mapping[str, Any] = MappingProxyType(
-    {
-        "tensor(float)": np.float32,
-        "tensor(float16)": np.float16,
-        "tensor(double)": np.float64,
-        "tensor(int64)": np.int64,
-        "tensor(int32)": np.int32,
-        "tensor(int8)": np.int8,
-        "tensor(uint8)": np.uint8,
-        "tensor(bool)": np.bool_,
-    }
-)
+_WORDS = {"float": np.float32, "float16": np.float16, "double": np.float64, "bool": np.bool_}
+_WORDS |= {kind.__name__: kind for kind in (np.int64, np.int32, np.int8, np.uint8)}
+NUMPY_TYPES: Mapping[str, Any] = MappingProxyType({f"tensor({word})": kind for word, kind in _WORDS.items()})
 """The element types that an engine takes and gives."""
 
 

@@ -49,7 +49,10 @@ def _graph(model: bytes, start: int, stop: int) -> bytes | None:
                 return None
             if 8 in inner:
                 weights.add(model[slice(*inner[8])])
-    surplus = {first for n, first, value, end in fields if n == 11 and _name(model, value, end) in weights}
+    surplus = set()
+    for number, first, value, end in fields:
+        names = [model[v:e] for n, _, v, e in _fields(model, value, end) if n == 1] if number == 11 else ()
+        surplus |= {first for name in names if name in weights}
     if not surplus:
         return None
     return b"".join(model[first:end] for _, first, _, end in fields if first not in surplus)
@@ -94,10 +97,6 @@ def model_digest(path: Path) -> str:
     except ValueError:
         others = []
     return sha256_of_all([content, *(sha256_of(one) for one in others if one.is_file())])
-
-
-def _name(model: bytes, start: int, stop: int) -> bytes:
-    return next((model[v:e] for n, _, v, e in _fields(model, start, stop) if n == 1), b"")
 
 
 def _fields(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:

@@ -69,10 +69,9 @@ class OvEngine(LoadedEngine):
         if model is None:
             raise ModelError(f"{self.path}: this engine is closed; load it again")
         check_inputs(self.inputs, inputs)
-        try:
-            request = self._requests.own
-        except AttributeError:
-            request = self._requests.own = model.create_infer_request()
+        if not hasattr(self._requests, "own"):
+            self._requests.own = model.create_infer_request()
+        request = self._requests.own
         try:
             request.infer([inputs[spec.name] for spec in self.inputs], share_inputs=True, share_outputs=True)
         except Exception as error:

@@ -95,7 +95,10 @@ class TrtEngine(LoadedEngine):
         if manifest is not None:
             check(self.path, manifest, gpu=gpu, version=trt.__version__, model=model, recipe=recipe)
         self.manifest, self.device = manifest, f"cuda:{gpu.index}"
-        self.metadata, plan = split_header(_bytes_of(self.path))
+        try:
+            self.metadata, plan = split_header(self.path.read_bytes())
+        except OSError as error:
+            raise ModelError(f"{self.path}: expected a TensorRT engine: {error.strerror}") from error
         """What the exporter wrote before the engine (Ultralytics: names, stride, imgsz)."""
         cuda = open_cuda(self.device)
         try:
@@ -153,13 +156,6 @@ class TrtEngine(LoadedEngine):
 def _release(session: Session, cuda: Cuda) -> None:
     session.close()
     cuda.close()
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: expected a TensorRT engine: {error.strerror}") from error
 
 
 def _deserialize(

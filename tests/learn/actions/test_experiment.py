@@ -34,7 +34,7 @@ def test_from_training_to_the_deployed_recognizer(tmp_path: Path, kind: str) -> 
     assert outcome.parity.pipeline < 1e-4
     assert len(outcome.trials) == 2
     written = json.loads((tmp_path / "report.json").read_text())
-    assert written["accuracy"]["mean"] == pytest.approx(outcome.accuracy().mean)
+    assert written["accuracy"]["mean"] == pytest.approx(outcome.interval_of("accuracy").mean)
     assert (tmp_path / "curves.png").stat().st_size > 0
     assert (tmp_path / "confusion.png").stat().st_size > 0
     if kind != "asformer":
