@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "edgevid"
 ORDER = (
     "_version", "errors", "_opencv", "files", "types", "kernels", "runtime", "models", "video", "synthetic",
     "detect", "track", "actions", "speed", "zones", "abstain", "health", "output", "pipeline", "site", "run",
-    "evaluate", "optimize", "learn", "viewer", "cli", "__init__", "__main__",
+    "evaluate", "optimize", "learn", "report", "insight", "viewer", "cli", "__init__", "__main__",
 )  # fmt: skip
 """Every room and single module of the top level; each imports only what stands before it."""
 
@@ -37,6 +37,9 @@ WALLS: dict[str, tuple[str, ...]] = {
     "httpx": ("output/",),
     "redis": ("output/",),
     "confluent_kafka": ("output/",),
+    "sklearn": ("insight/",),
+    "pyarrow": ("output/", "insight/"),
+    "pg8000": ("insight/",),
     "lap": ("kernels/reference/tracker.py",),
     "cv2": ("_opencv.py",),
     "starlette": ("viewer/",),

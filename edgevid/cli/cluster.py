@@ -1,0 +1,104 @@
+"""`edgevid cluster`: groups of tracks or of any time series, rare ones first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Option
+
+from edgevid.cli import options as shared
+from edgevid.cli.console import results
+
+if TYPE_CHECKING:
+    from edgevid.insight import Clustering
+
+Source = Annotated[str, Argument(help="Database of edgevid, .parquet, .csv or postgresql://...")]
+Count = Annotated[int | None, Option("--clusters", "-k", help="How many; 24 by default.", min=2, max=500)]
+Column = "Column of {}, where a row is one value; the rows of a series stand together."
+
+
+def command(
+    source: Source,
+    clusters: Count = None,
+    id_column: Annotated[str, Option("--id", help=Column.format("the name of the series"))] = "",
+    time_column: Annotated[str, Option("--time", help=Column.format("the time"))] = "",
+    value_column: Annotated[str, Option("--value", help=Column.format("the value"))] = "",
+    table: Annotated[str, Option(help="Table or query of PostgreSQL.")] = "",
+    least: Annotated[float | None, Option("--min", help="Series with a value below are left out.")] = None,
+    most: Annotated[float | None, Option("--max", help="Series with a value above are left out.")] = None,
+    apply: Annotated[Path | None, Option(help="Label by the clusters of this file instead.")] = None,
+    seed: Annotated[int, Option(help="Random seed.")] = 0,
+    out: Annotated[Path, Option(help="Folder to write to.")] = Path("clusters"),
+    force: shared.Force = False,
+) -> None:
+    """Cluster tracks or time series by the shape of their values, and show the rare groups first."""
+    from edgevid.cli.output_files import check_outputs, write_text
+    from edgevid.insight import cluster, read_clusters, read_series
+
+    files = {name: out / name for name in ("clusters.toml", "series.csv", "clusters.html")}
+    check_outputs({f"--out {name}": (path, "") for name, path in files.items()}, (source,), force=force)
+    chunks = read_series(
+        source, id_column=id_column, time_column=time_column, value_column=value_column, table=table,
+        least=float("-inf") if least is None else least, most=float("inf") if most is None else most,
+    )  # fmt: skip
+    if apply is not None:
+        known = read_clusters(apply)
+        rows = [(i, *row) for c in chunks for i, *row in zip(c.ids, *known.assign(c.features), strict=True)]
+        write_text(files["series.csv"], _csv(rows, known.names))
+        return
+    found = cluster(chunks, clusters, seed=seed)
+    _show(found)
+    from edgevid.insight.page import page
+
+    write_text(files["clusters.html"], page(found, Path(source).name if "://" not in source else table))
+    rows = list(zip(found.ids, found.labels.tolist(), found.distances.tolist(), strict=True))
+    write_text(files["series.csv"], _csv(rows, found.clusters.names))
+    found.clusters.save(files["clusters.toml"])
+
+
+def _csv(rows: list[tuple[str, int, float]], names: tuple[str, ...]) -> str:
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("id", "cluster", "name", "distance"))
+    for one, label, distance in rows:
+        safe = "'" + one if one[:1] in "=+-@\t\r" and not _number(one) else one
+        writer.writerow(
+            (safe, label if label >= 0 else "", names[label] if label >= 0 else "", f"{distance:.4f}")
+        )
+    return text.getvalue()
+
+
+def _number(text: str) -> bool:
+    try:
+        return bool(float(text) + 1)
+    except ValueError:
+        return False
+
+
+def _show(found: Clustering) -> None:
+    from rich.markup import escape
+
+    from edgevid.cli.tables import number_table, print_table
+
+    console, table = (
+        results(),
+        number_table("cluster", "series", "share", "found again", "differs in", text=("differs in",)),
+    )
+    for number in found.order.tolist():
+        share = found.sizes[number] / found.sizes.sum()
+        differs = ", ".join(f"{name} {value:+.1f}" for name, value in found.profile(number, 3))
+        table.add_row(
+            str(number), f"{found.sizes[number]:,}", f"{share:.1%}", f"{found.stability[number]:.0%}", differs
+        )
+    print_table(console, table)
+    console.print()
+    for why, count in found.left_out.items():
+        console.print(f"left out: {count:,} ({escape(why)})")
+    console.print(found.advice(), markup=False)
+    console.print(
+        f"HDBSCAN on a sample finds {found.hdbscan[0]} clusters and {found.hdbscan[1]:.0%} outliers."
+    )

@@ -1,0 +1,63 @@
+"""The page of clusters that is handed to experts: one file, without scripts."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from string import Template
+
+import numpy as np
+
+from edgevid.insight.cluster import CLIP, RARE, Clustering
+
+PAGE = Path(__file__).with_name("page.html")
+WIDTH, HEIGHT = 320, 120
+
+
+def page(found: Clustering, title: str) -> str:
+    """The page as HTML; every text from data is escaped."""
+    names, total = found.clusters.features, int(found.sizes.sum())
+    units = "speed over time" if "duration_s" in names else "values in order"
+    left_out = "; ".join(f"{count:,}: {escape(why)}" for why, count in found.left_out.items())
+    return Template(PAGE.read_text()).substitute(
+        title=escape(title), advice=escape(found.advice()), units=units,
+        summary=f"{total:,} series in {len(found.order)} clusters.",
+        left_out=f"<p class=dim>Left out by the cleaning rules: {left_out}.</p>" if left_out else "",
+        tried="".join(f"<tr><td>{k}<td>{spread:.2f}<td>{s:.3f}</tr>" for k, spread, s in found.tried),
+        density=f"HDBSCAN on the same sample: {found.hdbscan[0]} clusters, {found.hdbscan[1]:.0%} outliers.",
+        cards="".join(_card(found, int(number)) for number in found.order),
+    )  # fmt: skip
+
+
+def _card(found: Clustering, number: int) -> str:
+    size, share = int(found.sizes[number]), found.sizes[number] / found.sizes.sum()
+    name = escape(found.clusters.names[number] or f"Cluster {number}")
+    rare = " <span class=rare>rare</span>" if share < RARE else ""
+    rows = "".join(
+        f'<dt>{escape(one)}</dt><dd style="background-size:{min(abs(value) / CLIP, 1):.0%} 100%"></dd>'
+        f"<dd class=value>{value:+.1f}</dd>"
+        for one, value in found.profile(number)
+    )
+    ids = "".join(f"<li>{escape(found.ids[row])}</li>" for row in found.medoids[number])
+    stable = f"found again in other samples: {found.stability[number]:.0%}"
+    return (
+        f"<article><header><h2>{name}{rare}</h2><span>{size:,} series, {share:.1%}</span></header>"
+        f"<span class=dim>{stable}</span>{_curves(found, number)}<dl>{rows}</dl>"
+        f"<details><summary>Nearest to the center</summary><ul>{ids}</ul></details></article>"
+    )
+
+
+def _curves(found: Clustering, number: int) -> str:
+    curves = [found.curves[row] for row in found.medoids[number]]
+    low, high = min(c.min() for c in curves), max(c.max() for c in curves)
+    span = max(float(high - low), 1e-9)
+    lines = ""
+    for curve in curves:
+        x, y = np.linspace(0, WIDTH, len(curve)), HEIGHT - 4 - (curve - low) / span * (HEIGHT - 8)
+        lines += f'<polyline points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))}"/>'
+    label = f"Curves from {low:.3g} to {high:.3g}"
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{label}">{lines}</svg>'
+        f"<div class=axis><span>{low:.3g} to {high:.3g}</span></div>"
+    )

@@ -1,0 +1,292 @@
+"""Time series from a database of edgevid, Parquet, CSV or PostgreSQL, read in chunks and cleaned."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+
+from edgevid.errors import InputError, SourceError, require
+from edgevid.output.sqlite import database_errors, version_of
+from edgevid.speed.series import PATH, POINTS, SHAPE, path_features, resampled, shape_features
+from edgevid.types import KMH, Array
+
+CHUNK = 50_000
+LEAST = 8
+"""Values of the shortest series that has a shape."""
+MOST_MPS, MOST_MPS2 = 250 / KMH, 12.0
+"""No road vehicle is faster, or changes its speed faster: what is, was measured wrong."""
+_Limits = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesChunk:
+    """N series: what they are, their features, and T values of each to draw."""
+
+    ids: list[str]
+    names: tuple[str, ...]
+    features: Array
+    """(N, F)"""
+    values: Array
+    """(N, T)"""
+    left_out: dict[str, int]
+    """Series that the cleaning rules left out, by reason."""
+
+
+def read_series(
+    source: str | Path,
+    *,
+    id_column: str = "",
+    time_column: str = "",
+    value_column: str = "",
+    table: str = "",
+    least: float = -np.inf,
+    most: float = np.inf,
+) -> Iterator[SeriesChunk]:
+    """Yields chunks of series.
+
+    A database of edgevid with a table `objects`: speeds and paths of its tracks. Parquet and CSV: a row per
+    series, with its values in columns, or in a list in `value_column`; or, with `id_column`, a row per value,
+    the rows of a series together. `postgresql://...`: such rows of `table`, a name or query. `time_column`
+    sorts the values of a series and spaces them evenly. Series of fewer than 8 values, with values outside
+    `least` to `most`, or with a quarter of them not finite are left out.
+    SourceError where the source cannot be read, InputError where it has no series.
+    """
+    text = str(source)
+    if text.startswith(("postgresql://", "postgres://")):
+        batches = _postgres(text, table)
+    elif (path := Path(text)).suffix.lower() in (".parquet", ".csv"):
+        batches = _batches(path)
+    elif path.is_file():
+        yield from _tracks(path)
+        return
+    else:
+        raise SourceError(f"{text}: there is no such file; check the path")
+    if id_column:
+        if not value_column:
+            raise InputError(f"{text}: with an id column, name the column of the values, too (--value)")
+        yield from _long(
+            batches, text, [id_column, *([time_column] if time_column else []), value_column], (least, most)
+        )
+    else:
+        yield from _wide(batches, text, value_column, (least, most))
+
+
+def _batches(path: Path) -> Iterator[Any]:
+    """Record batches of a file."""
+    arrow = require("pyarrow", extra="cluster", purpose="Parquet and CSV files")
+    try:
+        if path.suffix.lower() == ".csv":
+            yield from require("pyarrow.csv", extra="cluster", purpose="CSV files").open_csv(path)
+        else:
+            parquet = require("pyarrow.parquet", extra="cluster", purpose="Parquet files")
+            yield from parquet.ParquetFile(path).iter_batches(CHUNK)
+    except (OSError, arrow.ArrowException) as error:
+        raise SourceError(f"{path}: cannot be read: {error}") from None
+
+
+def _postgres(address: str, table: str) -> Iterator[Any]:
+    """Record batches of CHUNK rows, through a cursor of the server."""
+    arrow = require("pyarrow", extra="cluster", purpose="clusters")
+    driver = require("pg8000.dbapi", extra="postgres", purpose="PostgreSQL")
+    if not table:
+        raise InputError("a PostgreSQL server: name the table, or give a query (--table)")
+    parts = urlsplit(address)
+    user, password, host = (
+        unquote(parts.username or "postgres"),
+        unquote(parts.password or ""),
+        parts.hostname,
+    )
+    base = parts.path.lstrip("/") or user
+    names = ".".join('"' + name.replace('"', '""') + '"' for name in table.split("."))
+    query = table if " " in table.strip() else f"SELECT * FROM {names}"
+    try:
+        with closing(
+            driver.connect(user, host or "localhost", base, parts.port or 5432, password or None)
+        ) as server:
+            cursor = server.cursor()
+            cursor.execute("SET TRANSACTION READ ONLY")
+            cursor.execute(f"DECLARE series NO SCROLL CURSOR FOR {query}")
+            while rows := _fetched(cursor):
+                columns = zip(*rows, strict=True)
+                yield arrow.record_batch(
+                    [arrow.array(c) for c in columns], [c[0] for c in cursor.description]
+                )
+    except (driver.Error, OSError) as error:
+        said = error.args[0] if error.args else error
+        why = said.get("M", said) if isinstance(said, dict) else said
+        raise SourceError(
+            f"{host}: PostgreSQL cannot be read: {why}; check address, password and table"
+        ) from None
+
+
+def _fetched(cursor: Any) -> Any:
+    cursor.execute(f"FETCH {CHUNK} FROM series")
+    return cursor.fetchall()
+
+
+def _wide(batches: Iterable[Any], name: str, value: str, limits: _Limits) -> Iterator[SeriesChunk]:
+    """A row is a series."""
+    seen = 0
+    for batch in batches:
+        if value:
+            _check_columns([value], batch, name)
+            rows: Any = [np.asarray(one, float) for one in batch[value].to_pylist()]
+        else:
+            numbers = [one for one in batch.schema.names if _is_number(batch[one]) and one.lower() != "id"]
+            if len(numbers) < LEAST:
+                raise InputError(
+                    f"{name}: expected a row per series with at least {LEAST} columns of numbers, got "
+                    f"{len(numbers)}; for a row per value, name the columns with --id and --value"
+                )
+            rows = np.stack([_floats(batch[one]) for one in numbers], 1)
+        named = [one for one in batch.schema.names if one.lower() == "id"]
+        ids = batch[named[0]].to_pylist() if named else range(seen, seen + batch.num_rows)
+        seen += batch.num_rows
+        yield _chunk(list(map(str, ids)), rows, limits)
+
+
+def _long(batches: Iterable[Any], name: str, columns: list[str], limits: _Limits) -> Iterator[SeriesChunk]:
+    """A row is one value; the rows of a series stand together."""
+    series, seen = dict[Any, Array](), set[Any]()
+    last, rows = None, list[Array]()
+    for batch in batches:
+        _check_columns(columns, batch, name)
+        keys = np.asarray(batch[columns[0]].to_pylist())
+        values = np.stack([_floats(batch[one]) for one in columns[1:]], 1)
+        edges = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+        for start, end in zip(edges, [*edges[1:], len(keys)], strict=True):
+            key = keys[start].item()
+            if rows and key != last:
+                series[last] = _even(np.concatenate(rows))
+                rows = []
+            if not rows and key in seen:
+                raise InputError(
+                    f"{name}: the rows of series {key} do not stand together; sort them by {columns[0]}"
+                )
+            seen.add(key)
+            last = key
+            rows.append(values[start:end])
+        if len(series) >= CHUNK:
+            yield _chunk(list(map(str, series)), list(series.values()), limits)
+            series = {}
+    if rows:
+        series[last] = _even(np.concatenate(rows))
+    yield _chunk(list(map(str, series)), list(series.values()), limits)
+
+
+def _even(rows: Array) -> Array:
+    """(T, 1) values, or (T, 2) times and values -> (T,) values evenly spaced in time."""
+    rows = rows[np.argsort(rows[:, 0], kind="stable")] if rows.shape[1] > 1 else rows
+    times = rows[:, 0] if rows.shape[1] > 1 else np.arange(len(rows))
+    values = rows[:, -1]
+    return np.interp(np.linspace(times[0], times[-1], len(times)), times, values)
+
+
+def _chunk(ids: list[str], rows: Sequence[Array] | Array, limits: _Limits) -> SeriesChunk:
+    """Cleans series and computes their features."""
+    if len({len(row) for row in rows}) == 1:
+        rows = np.stack(list(rows))  # equal lengths need no resampling
+    if isinstance(rows, np.ndarray) and np.isfinite(rows).all() and rows.shape[1] <= POINTS:
+        values, keep, length = rows, np.ones(len(rows), bool), np.full(len(rows), float(rows.shape[1]))
+    else:
+        found, keep, length = [], np.ones(len(rows), bool), np.zeros(len(rows))
+        for number, row in enumerate(rows):
+            finite = np.isfinite(row)
+            row = row[: len(row) - int(np.argmax(finite[::-1]))] if finite.any() else row[:0]
+            known = np.isfinite(row)
+            length[number] = len(row)
+            keep[number] = len(row) >= LEAST and known.mean() >= 0.75
+            if keep[number]:
+                at = np.arange(len(row))
+                found.append(resampled(np.interp(at, at[known], row[known])))
+        values = np.array(found).reshape(-1, POINTS) if found else np.empty((0, POINTS))
+    inside = np.all((values >= limits[0]) & (values <= limits[1]), axis=1)
+    short = int((length < LEAST).sum())
+    left_out = {
+        f"fewer than {LEAST} values": short,
+        "a quarter of the values or more is not finite": int((~keep).sum()) - short,
+        f"values outside {limits[0]:g} to {limits[1]:g}": int((~inside).sum()),
+    }
+    ids = [ids[row] for row in np.flatnonzero(keep)[inside]]
+    shape = shape_features(values[inside]) if len(ids) else np.empty((0, len(SHAPE)), np.float32)
+    features = np.column_stack([shape, length[keep][inside]])
+    return SeriesChunk(ids, (*SHAPE, "length"), features.astype(np.float32), values[inside],
+                       {why: count for why, count in left_out.items() if count})  # fmt: skip
+
+
+def _tracks(path: Path) -> Iterator[SeriesChunk]:
+    """Speeds and paths of the tracks of a database."""
+    query = """
+        SELECT run, track, time_s, (x_min + x_max) / 2, y_max, y_max - y_min, speed_mps, class_name
+        FROM objects WHERE track IS NOT NULL ORDER BY run, track, time_s"""
+    left_out: dict[str, int] = {}
+    ids, features, values = list[str](), list[Array](), list[Array]()
+    with (
+        database_errors(path),
+        closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base,
+    ):
+        version_of(base, path)
+        for (run, track), rows in groupby(base.execute(query), key=lambda row: row[:2]):
+            times, x, y, height, speed = np.array([row[2:7] for row in rows], float).T
+            one = track_series(times, np.column_stack([x, y]), height, speed)
+            if isinstance(one, str):
+                left_out[one] = left_out.get(one, 0) + 1
+                continue
+            ids.append(f"{run}/{track}")
+            features.append(one[0])
+            values.append(one[1])
+    if not ids:
+        why = "".join(f"; {count} left out: {reason}" for reason, count in left_out.items())
+        raise InputError(
+            f"{path}: expected tracks in the table objects (`records = true` of the sink), got none{why}"
+        )
+    yield SeriesChunk(ids, TRACK_FEATURES, np.array(features), np.array(values), left_out)
+
+
+TRACK_FEATURES = (*SHAPE, *PATH, "duration_s")
+"""The features of a track: of its speed in m/s, or in heights of its box per second without calibration."""
+
+
+def track_series(times: Array, points: Array, heights: Array, speeds: Array) -> tuple[Array, Array] | str:
+    """(T,) s, (T, 2) ground points, (T,) heights, (T,) m/s or NaN -> (F,) features and values, or why not."""
+    if len(times) < LEAST:
+        return f"fewer than {LEAST} frames"
+    mean = max(float(heights.mean()), 1.0)
+    even = np.linspace(times[0], times[-1], len(times))
+    known = np.isfinite(speeds)
+    path = np.column_stack([np.interp(even, times, column) for column in points.T])
+    if known.mean() >= 0.5:
+        speed = np.interp(even, times[known], speeds[known])
+        if speed.max() > MOST_MPS:
+            return f"faster than {MOST_MPS * KMH:.0f} km/h"
+        if np.abs(np.gradient(resampled(speed), (times[-1] - times[0]) / POINTS)).max() > MOST_MPS2:
+            return f"acceleration above {MOST_MPS2:g} m/s²"
+    else:
+        step = np.gradient(resampled(path), (times[-1] - times[0]) / POINTS, axis=0)
+        speed = np.linalg.norm(step, axis=1) / mean
+    values, path = resampled(speed)[None], resampled(path)[None]
+    parts = [shape_features(values)[0], path_features(path, np.array([mean]))[0], [times[-1] - times[0]]]
+    return np.concatenate(parts).astype(np.float32), values[0]
+
+
+def _check_columns(expected: Sequence[str], batch: Any, name: str) -> None:
+    for one in expected:
+        if one not in batch.schema.names:
+            raise InputError(f"{name}: expected a column {one!r}, got {', '.join(batch.schema.names)}")
+
+
+def _is_number(column: Any) -> bool:
+    return any(kind in str(column.type) for kind in ("int", "float", "double", "decimal"))
+
+
+def _floats(column: Any) -> Array:
+    """(N,) float32; NULL is NaN."""
+    return np.asarray(column.cast("double").to_numpy(zero_copy_only=False), np.float32)
