@@ -39,6 +39,10 @@ SCRIPTS = (
     CREATE INDEX objects_by_camera ON objects (camera, utc);
     CREATE INDEX objects_by_track ON objects (run, track);
     """,
+    """
+    ALTER TABLE events ADD COLUMN clip TEXT;
+    ALTER TABLE events ADD COLUMN snapshot TEXT;
+    """,
 )
 """Each script brings a database to the next version, which is its number from 1 on."""
 APPLICATION_ID = 0x65647669

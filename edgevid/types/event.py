@@ -91,6 +91,10 @@ class Event:
     """x1, y1, x2, y2 of the object in frame pixels."""
     first_box: tuple[float, float, float, float] | None = None
     """Of "track-ended": the box of its first frame."""
+    clip: str = ""
+    """Video of the event, relative to the folder of the recordings (docs/recordings.md)."""
+    snapshot: str = ""
+    """Image of the object's best moment so far, in the same folder."""
 
     def __repr__(self) -> str:
         return f"Event({', '.join(f'{key}={value!r}' for key, value in list(self.to_dict().items())[1:])})"

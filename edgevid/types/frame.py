@@ -108,6 +108,24 @@ class Frame(Hinted):
         """(width, height) in pixels."""
         return self.width, self.height
 
+    def crop(self, box: Any) -> Frame:
+        """A copy of what lies in a box x1, y1, x2, y2 in pixels, grown to even ones; its image from 0, 0.
+
+        InputError where the box lies outside.
+        """
+        x1, y1 = (max(0, int(v) // 2 * 2) for v in box[:2])
+        x2, y2 = (min(-(-math.ceil(v) // 2) * 2, n) for v, n in zip(box[2:], self.size, strict=True))
+        if x2 <= x1 or y2 <= y1:
+            raise InputError(f"Frame.crop: expected a box inside {self.width}x{self.height}, got {box}")
+        if self.planes is None or self._image is not None:
+            return Frame(self.image[y1:y2, x1:x2].copy(), self.time, self.index)
+        y, u, v = self.planes
+        half = slice(y1 // 2, (y2 + 1) // 2), slice(x1 // 2, (x2 + 1) // 2)
+        planes = y[y1:y2, x1:x2].copy(), u[half].copy(), v[half].copy()
+        assert self._to_rgb is not None
+        return Frame.from_yuv420(planes, self.time, self.index, to_rgb=self._to_rgb,
+                                 full_range=self.full_range, matrix=self.matrix)  # fmt: skip
+
     def _repr_png_(self) -> bytes:
         return png(self.image)
 

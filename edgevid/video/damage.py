@@ -14,6 +14,8 @@ from typing import Any
 
 import av
 
+from edgevid.video.packets import PacketTap
+
 LENGTHS, STOP = "bitstream+buffer", "explode"
 CHECKS = {"hevc": STOP, "mjpeg": STOP} | dict.fromkeys(
     ("msmpeg4v1", "msmpeg4v2", "msmpeg4", "wmv1", "wmv2"), LENGTHS
@@ -43,8 +45,12 @@ class DamageDetector:
     VP8, VP9, AV1 and FFV1 contain little that shows a flipped bit, and HEVC shows a part of them.
     """
 
-    def __init__(self, stream: Any, *, live: bool = False) -> None:
-        """Before the first packet of `stream` is decoded; `live` streams are decoded without delay."""
+    def __init__(self, stream: Any, *, live: bool = False, tap: PacketTap | None = None) -> None:
+        """Before the first packet of `stream` is decoded; `live` streams are decoded without delay.
+
+        `tap` gets each packet before it is decoded.
+        """
+        self._tap = tap
         self.failed = 0
         """Packets that gave no frame at all."""
         self._codec = stream.codec_context
@@ -75,6 +81,8 @@ class DamageDetector:
         The decoder gets numbers instead of time stamps, which tell the packet of each frame, even where the
         stream has no stamps; the frames have the stream's stamps again.
         """
+        if self._tap is not None:
+            self._tap.packet(packet)
         self._number += 1
         if packet.is_keyframe or len(self._packets) >= self._kept:
             self._forget()

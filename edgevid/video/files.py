@@ -21,6 +21,7 @@ from edgevid.video.damage import DamageDetector
 from edgevid.video.frames import short_reason, to_frame
 from edgevid.video.hwaccel import hardware
 from edgevid.video.orientation import Orientation
+from edgevid.video.packets import PacketTap
 from edgevid.video.stamps import FAR_DISCONTINUOUS_S, StampRepair, Stamps
 
 log = logging.getLogger("edgevid")
@@ -49,15 +50,16 @@ class FileSource(SourceBase):
         threads: int = 0,
         opened: Any = None,
         decode: str = "cpu",
+        packets: PacketTap | None = None,
     ) -> None:
         """`loop` starts again at the end, times going on; `threads` 0 lets the decoder choose.
 
         `opened` is what to read instead of the file: a binary file object, or an open container of PyAV.
-        `decode` names the decoder's device.
+        `decode` names the decoder's device. `packets` gets every encoded packet.
         """
         super().__init__()
         self.path, self._loop, self._threads = local_path(str(path)), loop, threads
-        self._given, self._hwaccel = opened, hardware(decode)
+        self._given, self._hwaccel, self._tap = opened, hardware(decode), packets
         self.repaired: Counter[str] = Counter()
         """Time stamps that were replaced, by what was wrong with them."""
         self._next, self._earlier = 0.0, 0
@@ -143,7 +145,7 @@ class FileSource(SourceBase):
 
     def _open(self) -> None:
         self._container, self._stream = _opened(self.path, self._given, self._hwaccel)
-        self._earlier, self._damage = self.corrupted, DamageDetector(self._stream)
+        self._earlier, self._damage = self.corrupted, DamageDetector(self._stream, tap=self._tap)
         self._orientation = Orientation()
         if self._threads:
             self._stream.codec_context.thread_count = self._threads
@@ -177,6 +179,8 @@ class FileSource(SourceBase):
         if found is None:
             return None
         (av_frame, damaged), time = found
+        if self._tap is not None:
+            self._tap.shown(av_frame, time)
         frame = to_frame(av_frame, time, self.decoded, self._orientation)
         frame.damaged = damaged
         self.decoded, self.damaged = self.decoded + 1, self.damaged + damaged

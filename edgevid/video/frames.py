@@ -6,7 +6,7 @@ RGB is made only when `Frame.image` is read.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from edgevid import kernels
 from edgevid.errors import masked
 from edgevid.types import Array, Frame
 from edgevid.video.orientation import UPRIGHT, Orientation, upright
+from edgevid.video.packets import PacketTap
 
 PLANAR = {"yuv420p": False, "yuvj420p": True}
 """Pixel formats whose planes are handed on, and whether they use the full range."""
@@ -23,6 +24,25 @@ FULL_RANGE = 2
 """FFmpeg's number of the range 0..255 (AVCOL_RANGE_JPEG)."""
 HD_HEIGHT = 720
 """From this height on a stream without a stated color matrix is taken for BT.709."""
+
+
+class Decoded(NamedTuple):
+    """A decoded frame, and whether it is damaged."""
+
+    av_frame: Any
+    damaged: bool
+    pts: int | None
+    time_base: Any
+    orientation: Orientation
+    tap: PacketTap | None
+
+    def frame(self, time: float, index: int) -> Frame:
+        """The Frame of it, which is handed on now."""
+        if self.tap is not None:
+            self.tap.shown(self.av_frame, time)
+        made = to_frame(self.av_frame, time, index, self.orientation)
+        made.damaged = self.damaged
+        return made
 
 
 def to_frame(av_frame: Any, time: float, index: int, orientation: Orientation) -> Frame:

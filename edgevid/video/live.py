@@ -14,7 +14,6 @@ import threading
 import time as clock
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import av
 
@@ -24,11 +23,12 @@ from edgevid.video.base import SourceBase
 from edgevid.video.connect import SEGMENTS_STALL, Connection, Connector, Hooks
 from edgevid.video.damage import DamageDetector
 from edgevid.video.files import DEFAULT_FPS, FileSource
-from edgevid.video.frames import seconds_of, short_reason, to_frame
+from edgevid.video.frames import Decoded, seconds_of, short_reason
 from edgevid.video.hls import HlsStream
 from edgevid.video.http import HttpError, PermanentError
 from edgevid.video.hwaccel import hardware
 from edgevid.video.orientation import Orientation
+from edgevid.video.packets import PacketTap
 from edgevid.video.remedies import remedy_for
 from edgevid.video.snapshot import Snapshots
 from edgevid.video.stream_clock import Backlog, PacedClock, StreamClock
@@ -49,22 +49,6 @@ class _RecordingError(Exception):
     """An address of unknown length has sent a recording faster than it plays."""
 
 
-class _Decoded(NamedTuple):
-    """A decoded frame, and whether it is damaged."""
-
-    av_frame: Any
-    damaged: bool
-    pts: int | None
-    time_base: Any
-    orientation: Orientation
-
-    def frame(self, time: float, index: int) -> Frame:
-        """The Frame of it."""
-        made = to_frame(self.av_frame, time, index, self.orientation)
-        made.damaged = self.damaged
-        return made
-
-
 class LiveSource(SourceBase):
     """A camera or stream that is read in the background and reconnected whenever it is lost."""
 
@@ -81,6 +65,7 @@ class LiveSource(SourceBase):
         rtsp_transport: str = "tcp",
         snapshot_s: float | None = None,
         decode: str = "cpu",
+        packets: PacketTap | None = None,
     ) -> None:
         """A stream without a frame for `stall_s` counts as lost, and is reconnected indefinitely.
 
@@ -88,12 +73,12 @@ class LiveSource(SourceBase):
         up to half as much again of jitter, so that a hundred cameras do not come back at one moment.
         `give_up_s` seconds without a frame end it with SourceError (None: never). `rtsp_transport` is tcp
         or udp; a camera that rejects tcp gets udp. The address of an image is read every `snapshot_s` seconds
-        (None: as often as it changes, 0.2 to 1 s). `decode` names the decoder: docs/field.md.
+        (None: as often as it changes, 0.2 to 1 s). `decode`: docs/field.md. `packets` gets each encoded one.
         """
         super().__init__()
         self.uri = masked(uri)
         self.stall_s, self.give_up_s, self._snapshot_s = stall_s, give_up_s, snapshot_s
-        self._backoff, self._decode_on = (min_backoff_s, max_backoff_s), decode
+        self._backoff, self._decode_on, self._tap = (min_backoff_s, max_backoff_s), decode, packets
         self.events: list[StreamEvent] = []
         """What happened to the connection, the last 1000 events."""
         self.codec = ""
@@ -275,7 +260,7 @@ class LiveSource(SourceBase):
             return
         resumed = 0.0 if not segments or self._last < 0 else self._last + 1.0 / (self.fps or DEFAULT_FPS)
         given = connection.container or connection.stream
-        with FileSource(self.uri, opened=given, decode=self._decode_on) as file:
+        with FileSource(self.uri, opened=given, decode=self._decode_on, packets=self._tap) as file:
             self._connected(file.size, file.fps, getattr(file, "codec", ""))
             self.frame_count = file.frame_count
             for frame in file:
@@ -314,7 +299,7 @@ class LiveSource(SourceBase):
         stream = container.streams.video[0]
         paced = connection.kind == "paced"
         times, backlog = StreamClock(nominal=connection.nominal, report=self._report), Backlog()
-        pace, damage = PacedClock(self._report), DamageDetector(stream, live=True)
+        pace, damage = PacedClock(self._report), DamageDetector(stream, live=True, tap=self._tap)
         connected, corrupted, frames, orientation = False, self.corrupted, 0, Orientation()
         # All streams: a sound track that goes on must not hide that the picture has stopped.
         for packet in container.demux():
@@ -329,10 +314,9 @@ class LiveSource(SourceBase):
                 self._alive_at = self._alive_at if paced else arrived
                 if not connected:
                     connected = True
-                    rate = float(stream.average_rate) if stream.average_rate else None
-                    codec = stream.codec_context.name if stream.codec_context else ""
-                    self._connected((av_frame.width, av_frame.height), rate, codec)
-                decoded = _Decoded(av_frame, damaged, av_frame.pts, stream.time_base, orientation)
+                    rate, codec = stream.average_rate, getattr(stream.codec_context, "name", "")
+                    self._connected((av_frame.width, av_frame.height), float(rate) if rate else None, codec)
+                decoded = Decoded(av_frame, damaged, av_frame.pts, stream.time_base, orientation, self._tap)
                 if paced:
                     self._arrive_paced(decoded, pace)
                     continue
@@ -343,8 +327,10 @@ class LiveSource(SourceBase):
                     self._arrive(current, times)
                 if backlog.ahead_s > RECORDING_S and self._last < 0:
                     raise _RecordingError
-                self.decoded += backlog.held_back
-                self.dropped += backlog.held_back
+                self.decoded, self.dropped = (
+                    self.decoded + backlog.held_back,
+                    self.dropped + backlog.held_back,
+                )
             self.corrupted = corrupted + damage.failed
         if isinstance(connection.stream, HlsStream):
             if connection.stream.stalled:
@@ -355,7 +341,7 @@ class LiveSource(SourceBase):
             raise _RecordingError
         raise SourceError("the stream ended")
 
-    def _arrive(self, decoded: _Decoded, times: StreamClock) -> None:
+    def _arrive(self, decoded: Decoded, times: StreamClock) -> None:
         """Puts the newest frame into the slot."""
         time = times.time(seconds_of(decoded), now=self.now(), last=self._last)
         if time <= self._last:
@@ -363,7 +349,7 @@ class LiveSource(SourceBase):
             return
         self._hand_on(decoded.frame(time, self.decoded))
 
-    def _arrive_paced(self, decoded: _Decoded, pace: PacedClock) -> None:
+    def _arrive_paced(self, decoded: Decoded, pace: PacedClock) -> None:
         """Waits until the frame is due, and for the frame before to be taken, but not for long."""
         step = 1.0 / (self.fps or DEFAULT_FPS)
         now, free_at = self.now(), self._alive_at - self._begin

@@ -17,6 +17,7 @@ from edgevid.video.address import NETWORK
 from edgevid.video.files import FileSource, local_path
 from edgevid.video.images import IMAGES, PATTERN, ArraySource, ImageSource
 from edgevid.video.live import LiveSource
+from edgevid.video.packets import PacketTap
 from edgevid.video.pipe import Pipe, is_pipe
 
 
@@ -68,14 +69,17 @@ def source_options(
     give_up_s: float | None = None,
     rtsp_transport: str = "tcp",
     images: str | None = None,
+    packets: PacketTap | None = None,
 ) -> dict[str, Any]:
     """Those of a program's options for `open_video` that mean something for `uri`."""
+    tap = {} if packets is None else {"packets": packets}
     if is_live(uri):
-        return {"decode": decode, "give_up_s": give_up_s, "rtsp_transport": rtsp_transport}
+        return tap | {"decode": decode, "give_up_s": give_up_s, "rtsp_transport": rtsp_transport}
     if are_images(uri):
         return {"images": images} if images else {}
-    read_by_ffmpeg = is_pipe(uri) or local_path(uri).is_file()
-    return {"decode": decode} if read_by_ffmpeg and decode != "cpu" else {}
+    if not (is_pipe(uri) or local_path(uri).is_file()):
+        return {}
+    return tap | ({"decode": decode} if decode != "cpu" else {})
 
 
 def are_images(text: str) -> bool:

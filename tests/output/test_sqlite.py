@@ -73,13 +73,13 @@ def test_an_older_database_is_named_with_the_command_that_migrates_it(
 ) -> None:
     SqliteSink(tmp_path / "a.db").close()
     monkeypatch.setattr(sqlite, "SCRIPTS", (*sqlite.SCRIPTS, "ALTER TABLE runs ADD COLUMN more TEXT;"))
-    with pytest.raises(InputError, match=r"version 1, this edgevid writes 2: run edgevid migrate .*a\.db"):
+    with pytest.raises(InputError, match=r"version 2, this edgevid writes 3: run edgevid migrate .*a\.db"):
         SqliteSink(tmp_path / "a.db")
     with sqlite3.connect(tmp_path / "a.db") as base:
-        assert sqlite.migrate(base, tmp_path / "a.db") == 1
+        assert sqlite.migrate(base, tmp_path / "a.db") == 2
     SqliteSink(tmp_path / "a.db").close()
     monkeypatch.undo()
-    with pytest.raises(InputError, match="version 2, this edgevid knows 1: update edgevid"):
+    with pytest.raises(InputError, match="version 3, this edgevid knows 2: update edgevid"):
         SqliteSink(tmp_path / "a.db")
 
 

@@ -1,0 +1,199 @@
+"""The files of one camera's recordings: named by UTC, the oldest deleted by name for days, size and disk."""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import logging
+import os
+import re
+import shutil
+import threading
+import time as clock
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from edgevid.errors import InputError
+from edgevid.files.atomic import make_folder
+
+log = logging.getLogger("edgevid")
+
+NAME = re.compile(r"(\d{8})-(\d{8}T\d{6}Z)(-[\w-]+)?\.(mp4|mkv|jpg)")
+KNOWN_S = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc).timestamp()
+"""A clock before this one was not set when a file was named: the file is as old as the next one."""
+MIN_FREE = 256_000_000
+"""Bytes of the disk that stay free for the other outputs."""
+EVERY = 8_000_000
+"""Bytes between two looks at the disk."""
+
+
+class Named(NamedTuple):
+    """What the name of a file states."""
+
+    number: int
+    """Ascending with each file of the folder, whatever the clock showed."""
+    utc: float
+    """Seconds since 1970 of its first frame."""
+    kind: str
+    """"" of the continuous recording, "event" of a clip, else the track of a snapshot."""
+
+
+def read_name(name: str) -> Named | None:
+    """What a name states, None where it is no recording's.
+
+    >>> read_name("00000012-20260131T120000Z-event.mp4")
+    Named(number=12, utc=1769860800.0, kind='event')
+    """
+    found = NAME.fullmatch(name)
+    if found is None:
+        return None
+    try:
+        moment = datetime.datetime.strptime(found[2], "%Y%m%dT%H%M%SZ")
+    except ValueError:
+        return None
+    utc = moment.replace(tzinfo=datetime.timezone.utc).timestamp()
+    return Named(int(found[1]), utc, (found[3] or "").removeprefix("-"))
+
+
+class RecordingsFolder:
+    """A folder of recordings that stays within its limits while files are written into it."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        keep_days: float | None = None,
+        max_bytes: int | None = None,
+        now: Callable[[], float] = clock.time,
+    ) -> None:
+        """Makes the folder; files of earlier runs count. SourceError where it cannot be made."""
+        if not all(limit is None or limit > 0 for limit in (keep_days, max_bytes)):
+            raise InputError(f"recordings: expected limits above 0, got {keep_days} days, {max_bytes} bytes")
+        self.path, self._max_bytes, self._now = path, max_bytes, now
+        self._keep_s = None if keep_days is None else 86400 * keep_days
+        make_folder(path)
+        self._lock, self._open = threading.RLock(), set[str]()
+        self._sizes = {
+            name: (path / name).stat().st_size for name in sorted(os.listdir(path)) if read_name(name)
+        }
+        self._number = max((int(name[:8]) for name in self._sizes), default=0)
+        self.bytes = sum(self._sizes.values())
+        """Of all files."""
+        self.removed = 0
+        """Files that were deleted for the limits."""
+
+    def name(self, utc: float, kind: str, suffix: str) -> str:
+        """A new name, which sorts after all before, also where the clock was set back."""
+        with self._lock:
+            self._number += 1
+            moment = datetime.datetime.fromtimestamp(utc, datetime.timezone.utc)
+            return f"{self._number:08d}-{moment:%Y%m%dT%H%M%SZ}{kind and '-'}{kind}{suffix}"
+
+    def create(self, name: str) -> RecordingFile:
+        """A new file, or an existing one from its start; OSError where none can be made."""
+        with self._lock:
+            self.remove_expired()
+            handle = self._with_room(
+                lambda: os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+            )
+            self.bytes -= self._sizes.get(name, 0)
+            last = next(reversed(self._sizes), "")
+            self._sizes[name] = 0
+            if name < last:  # named before another one, and created after it
+                self._sizes = dict(sorted(self._sizes.items()))
+            self._open.add(name)
+            return RecordingFile(self, name, handle)
+
+    def write(self, name: str, handle: int, data: bytes, growth: int) -> None:
+        """Writes to an open file after making room; OSError where there is none."""
+        with self._lock:
+            while self._max_bytes is not None and self.bytes + growth > self._max_bytes:
+                if not self._remove_oldest():
+                    raise OSError(errno.ENOSPC, "the limit of the recordings is reached")
+            if growth and (self._sizes[name] % EVERY) + growth >= EVERY:
+                while shutil.disk_usage(self.path).free < MIN_FREE and self._remove_oldest():
+                    pass
+            view = memoryview(data)
+            while view:
+                view = view[self._with_room(partial(os.write, handle, view)) :]
+            self._sizes[name] += growth
+            self.bytes += growth
+
+    def closed(self, name: str) -> None:
+        """The file is complete: from now on it may be deleted."""
+        with self._lock:
+            self._open.discard(name)
+
+    def remove_expired(self) -> None:
+        """Deletes what is older than the days that are kept, up to the first file that is not."""
+        if self._keep_s is None:
+            return
+        ages, newer = [], self._now()
+        for name in reversed(self._sizes):
+            named = read_name(name)
+            assert named is not None
+            newer = named.utc if named.utc >= KNOWN_S else newer
+            ages.append(self._now() - newer)
+        for age in reversed(ages):
+            if age <= self._keep_s or not self._remove_oldest():
+                return
+
+    def _with_room(self, call: Callable[[], int]) -> int:
+        """`call` again and again while the disk is full and there is a file to delete."""
+        while True:
+            try:
+                return call()
+            except OSError as error:  # noqa: PERF203
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                if not full or not self._remove_oldest():
+                    raise
+
+    def _remove_oldest(self) -> bool:
+        """Deletes the first file by name; False where there is none, or where it is being written."""
+        name = next(iter(self._sizes), None)
+        if name is None or name in self._open:
+            return False
+        (self.path / name).unlink(missing_ok=True)
+        self.bytes -= self._sizes.pop(name)
+        self.removed += 1
+        return True
+
+
+class RecordingFile:
+    """An open file of the folder, as PyAV writes to it."""
+
+    def __init__(self, folder: RecordingsFolder, name: str, handle: int) -> None:
+        self._folder, self.name, self._handle = folder, name, handle
+        self._at = self._size = 0
+
+    def write(self, data: bytes) -> int:
+        """Writes where the file stands."""
+        end = self._at + len(data)
+        os.lseek(self._handle, self._at, os.SEEK_SET)
+        self._folder.write(self.name, self._handle, data, max(0, end - self._size))
+        self._at, self._size = end, max(self._size, end)
+        return len(data)
+
+    def read(self, size: int) -> bytes:
+        """Reads where the file stands: what is moved when it is finished."""
+        data = os.pread(self._handle, size, self._at)
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Where the next write goes."""
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """Where the file stands."""
+        return self._at
+
+    def close(self) -> None:
+        """Finishes it."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+            self._folder.closed(self.name)
