@@ -17,6 +17,7 @@ from edgevid.output.delivery import Delivery, Worker
 from edgevid.output.events import EventFinder
 from edgevid.output.sinks import AnySink, Sink, as_sink
 from edgevid.run.signals import uninterrupted
+from edgevid.site.header import header_of
 from edgevid.types import Event, Frame, Header, Reason, Result
 from edgevid.types.closing import Closing
 from edgevid.zones import ZoneEvent, ZoneMonitorLike
@@ -146,7 +147,7 @@ def run(
             if not hasattr(sink, "send"):  # the emitter closes those in their threads
                 stack.callback(sink.close)
         origin = masked(str(getattr(frames, "uri", getattr(frames, "path", ""))))
-        header = header or Header(source=origin, names=dict(getattr(pipeline, "names", {})))
+        header = header or header_of(pipeline, origin)
         emitter = Emitter(frames, header, parts, summary, on_event, speed_limit_kmh)
         stack.enter_context(emitter)
         try:

@@ -197,6 +197,8 @@ class DetectorRecipe(Recipe):
 
     input: InputSpec = field(kw_only=True)
     decode: Decode = field(kw_only=True)
+    local: Path | None = None
+    """The model's file, where it is on this machine."""
 
     @classmethod
     def of(cls, recipe: Recipe) -> DetectorRecipe:
@@ -204,4 +206,4 @@ class DetectorRecipe(Recipe):
         if recipe.task != "detect" or recipe.decode is None or recipe.input is None:
             hint = "; it classifies objects: give it as --actions" if recipe.task == "classify" else ""
             raise InputError(f"{recipe.name}: expected a recipe of task 'detect', got {recipe.task!r}{hint}")
-        return cls(**vars_of(recipe, Recipe))
+        return cls(**vars_of(recipe, Recipe), local=getattr(recipe, "local", None))

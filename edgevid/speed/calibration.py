@@ -5,6 +5,7 @@ docs/speed.md describes the file and how to make one.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from dataclasses import dataclass
 
@@ -48,6 +49,8 @@ class CameraCalibration:
     focal: float = 1.0
     """Focal length in pixels that k1 refers to."""
     name: str = ""
+    sha256: str = ""
+    """Of the file that it was read from."""
 
     @property
     def inverse_homography(self) -> F64:
@@ -129,10 +132,11 @@ class CameraCalibration:
                 f"stream of {size[0]}x{size[1]}: another view; calibrate the camera again"
             )
         region = shapely.transform(self.region, lambda p: p * scale)
-        return make_calibration(
+        made = make_calibration(
             self.image * scale, self.meters, size, region=region, k1=self.k1, focal=self.focal * scale[0],
             name=self.name,
         )  # fmt: skip
+        return dataclasses.replace(made, sha256=self.sha256)
 
 
 class ScaleErrorGrid:

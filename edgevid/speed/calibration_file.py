@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from annotated_types import Ge, Le, Len
 
 from edgevid.errors import FieldError, FileFormatError, InputError, masked
 from edgevid.files.atomic import atomic_path
+from edgevid.files.digest import sha256_of
 from edgevid.files.fields import Positive
 from edgevid.files.schema import Checked, checked
 from edgevid.files.toml import Row, read_toml, toml_text
@@ -121,10 +123,11 @@ def read_calibration(path: str | Path) -> CameraCalibration:
     width, height = map(int, read.image_size)
     region = read.region.polygon if read.region else None
     try:
-        return make_calibration(
+        made = make_calibration(
             *read.pairs(), (width, height), region=region, k1=read.lens.k1, focal=read.lens.focal_px or None,
             name=Path(path).stem,
         )  # fmt: skip
+        return dataclasses.replace(made, sha256=sha256_of(Path(path)))
     except InputError as error:
         key = "rectangle" if read.rectangle else "points"
         raise FileFormatError(path, key, expected="points that fix a plane", got=str(error)) from None
