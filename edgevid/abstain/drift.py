@@ -112,13 +112,9 @@ class DriftMonitor:
     def __init__(self, tuned: Tuned, *, window: int = 1000, min_tracks: int = 100) -> None:
         """Compares the last `window` tracks, as soon as there are `min_tracks`."""
         if not 1 <= min_tracks <= window:
-            raise InputError(
-                f"DriftMonitor: expected 1 <= min_tracks <= window, got {min_tracks} and {window}"
-            )
+            raise InputError(f"DriftMonitor: expected 1 <= min_tracks <= window, got {min_tracks}, {window}")
         if math.isnan(tuned.abstain_rate) and not tuned.quantiles:
-            raise InputError(
-                "DriftMonitor: expected a tuned policy (its file has no [tuned] table), got none"
-            )
+            raise InputError("DriftMonitor: expected a tuned policy (its file has no [tuned]), got none")
         self._tuned, self._min_tracks = tuned, min_tracks
         self._window: deque[tuple[float, bool]] = deque(maxlen=window)
         self._open: dict[int, tuple[float, bool]] = {}
@@ -145,8 +141,11 @@ class DriftMonitor:
         if count < self._min_tracks:
             text = f"{count} tracks so far: drift is tested from {self._min_tracks} on"
             return DriftReport(count, rate, tuned, None, False, text)
-        found = self._shift()
-        faults = self._rate_faults(rate, count)
+        found, faults = self._shift(), []
+        spread = math.sqrt(max(tuned * (1 - tuned), 1e-4) * (1 / count + 1 / max(self._tuned.tracks, 1)))
+        far = rate > RATE_ALARM * tuned or rate < tuned / RATE_ALARM  # of a NaN neither
+        if far and abs(rate - tuned) > 3.3 * spread:
+            faults.append("the abstain rate has drifted")
         if found is not None and found.alarm:
             faults.append(f"confidences have shifted (KS {found.ks:.2f}, PSI {found.psi:.2f})")
         text = f"last {count} tracks: {rate:.0%} abstained"
@@ -164,11 +163,3 @@ class DriftMonitor:
         size = self._tuned.tracks or len(knots)
         even = np.interp((np.arange(size) + 0.5) / size, np.linspace(0, 1, len(knots)), knots)
         return shift(even, now)
-
-    def _rate_faults(self, rate: float, count: int) -> list[str]:
-        tuned = self._tuned.abstain_rate
-        if math.isnan(tuned):
-            return []
-        spread = math.sqrt(max(tuned * (1 - tuned), 1e-4) * (1 / count + 1 / max(self._tuned.tracks, 1)))
-        far = rate > RATE_ALARM * tuned or rate < tuned / RATE_ALARM
-        return ["the abstain rate has drifted"] if far and abs(rate - tuned) > 3.3 * spread else []

@@ -30,6 +30,9 @@ _DECIDE = ("threshold", "margin", "min_seconds", "min_agreement", "stale_s", "mi
 _EVIDENCE = ("temperature", "correlation", "memory_s", "odds", "step", "take", "drop", "ema_s")
 
 
+_MADE = Checked("a text or a number")
+
+
 def _rising(values: tuple[float, ...], _: Path) -> tuple[float, ...]:
     if len(values) < 3 or not all(a <= b for a, b in pairwise((0, *values, 1))):
         raise ValueError
@@ -75,9 +78,8 @@ class PolicyFile:
     def must_fit(self, *, names: Iterable[str] | None, model_sha256: str | None) -> None:
         """FileFormatError where the policy was tuned for other classes or another model."""
         if names is not None and self.names and tuple(names) != self.names:
-            raise FileFormatError(
-                self.path, "names", expected=f"the recognizer's classes {list(names)}", got=list(self.names)
-            )
+            expected = f"the recognizer's classes {list(names)}"
+            raise FileFormatError(self.path, "names", expected=expected, got=list(self.names))
         if model_sha256 and self.model_sha256 and model_sha256 != self.model_sha256:
             expected = f"the hash {model_sha256} of the model in use (tune again with this model's scores)"
             raise FileFormatError(self.path, "model_sha256", expected=expected, got=self.model_sha256)
@@ -123,9 +125,7 @@ class PolicyTable:
     """Limits of speeds."""
     tuned: Tuned = Tuned()
     """The tuning set in short, to detect drift from it."""
-    made: Mapping[str, Annotated[str | int | float, Checked("a text or a number")]] = field(
-        default_factory=dict
-    )
+    made: Mapping[str, Annotated[str | int | float, _MADE]] = field(default_factory=dict)
     """Provenance."""
 
     def __post_init__(self) -> None:
@@ -147,8 +147,7 @@ def read_policy(
     It also rejects a file that was tuned for other class `names` or for another `model_sha256` than those
     of the recognizer in use (None: not compared).
     """
-    values = read_toml(path)
-    read = checked(PolicyTable, values, Path(path))
+    read = checked(PolicyTable, read_toml(path), Path(path))
     settings = Settings(**vars_of(read.decide), **vars_of(read.evidence)) if read.decide else Settings()
     speed = SpeedPolicy(read.speed.max_sigma_kmh / KMH, read.speed.max_share) if read.speed else None
     found = PolicyFile(
@@ -172,14 +171,13 @@ def write_policy(path: str | Path, policy: PolicyFile) -> None:
     top = {"format": FORMAT, "task": policy.task or None, "names": policy.names or None}
     decide = {"threshold": settings.threshold, "min_observations": settings.min_observations}
     evidence = {key: getattr(settings, key) for key in ("aggregate", "temperature", "correlation")}
+    limits = {"max_sigma_kmh": speed.max_sigma_mps * KMH, "max_share": speed.max_share} if speed else None
     tables: dict[str, Row | None] = {
         "": top | {"model_sha256": policy.model_sha256 or None},
         "decide": decide | _changed(settings, _DECIDE) if policy.names else None,
         "decide.per_class": settings.per_class,
         "evidence": evidence | _changed(settings, _EVIDENCE) if policy.names else None,
-        "speed": {"max_sigma_kmh": speed.max_sigma_mps * KMH, "max_share": speed.max_share}
-        if speed
-        else None,
+        "speed": limits,
         "tuned": dataclasses.asdict(tuned) if tuned.quantiles else None,
         "made": policy.made,
     }

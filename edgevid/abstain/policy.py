@@ -99,7 +99,11 @@ class Policy:
         self.names = tuple(names)
         self.settings = settings if settings is not None else _settings(rules)
         self.task, self.sha256 = task, ""
-        self._core = kernels.PolicyCore(_numbers(self.settings), class_thresholds(self.names, self.settings))
+        kept = set(LIMITS) - {"threshold", "odds"}  # the settings as the kernel takes them
+        numbers = {name: float(getattr(self.settings, name)) for name in kept}
+        numbers["aggregate"] = AGGREGATES.index(self.settings.aggregate)
+        numbers["gap"] = math.log(self.settings.odds)
+        self._core = kernels.PolicyCore(numbers, class_thresholds(self.names, self.settings))
 
     @property
     def rejected(self) -> int:
@@ -156,13 +160,6 @@ def class_thresholds(names: tuple[str, ...], settings: Settings) -> Array:
     if unknown:
         raise InputError(f"policy per_class: expected names of {list(names)}, got {sorted(unknown)}")
     return np.array([settings.per_class.get(name, settings.threshold) for name in names], np.float32)
-
-
-def _numbers(settings: Settings) -> dict[str, float]:
-    """The settings as the kernel takes them."""
-    kept = set(LIMITS) - {"threshold", "odds"}
-    numbers = {name: float(getattr(settings, name)) for name in kept}
-    return {**numbers, "aggregate": AGGREGATES.index(settings.aggregate), "gap": math.log(settings.odds)}
 
 
 def _settings(rules: Mapping[str, object]) -> Settings:

@@ -20,22 +20,16 @@ class ClipRecognizer(CropModel):
     def __init__(self, engine: Engine, recipe: Recipe, *, average: bool = True) -> None:
         """Without `average` each window is scored alone."""
         super().__init__(engine, recipe)
-        self._check()
-        span = self.spec.steps / self.spec.rate_hz
-        self._mean = OverlapMean(len(self.names), span_s=span) if average else None
-
-    def _check(self) -> None:
-        p, t = self._image, self.spec.steps
-        channels = 1 if p.color == "GRAY" else 3
-        shape = np.array((-1, t, channels, p.height, p.width))[list(ORDER[self._layout])]
-        given = self._input.shape
-        fits = len(given) == 5 and all(g in (-1, w) for g, w in zip(given[1:], shape[1:], strict=True))
-        if not fits:
-            expected = ", ".join(map(str, shape[1:]))
+        p, t, given = self._image, self.spec.steps, self._input.shape
+        sides = (-1, t, 1 if p.color == "GRAY" else 3, p.height, p.width)
+        shape = np.array(sides)[list(ORDER[self._layout])]
+        if len(given) != 5 or any(g not in (-1, w) for g, w in zip(given[1:], shape[1:], strict=True)):
             raise ModelError(
-                f"{self.recipe.name}: expected a {self._layout} input (N, {expected}) as in the "
-                f"recipe, the model has {self._input}"
+                f"{recipe.name}: expected a {self._layout} input (N, {', '.join(map(str, shape[1:]))}) as in "
+                f"the recipe, the model has {self._input}"
             )
+        span = t / self.spec.rate_hz
+        self._mean = OverlapMean(len(self.names), span_s=span) if average else None
 
     def recognize(self, clips: Clips) -> Scores:
         """Probabilities of every clip, one engine batch for all; missing steps repeat their neighbor."""
@@ -46,9 +40,8 @@ class ClipRecognizer(CropModel):
                 f"{self.recipe.name}: expected clips of {self.spec.steps} steps, "
                 f"got {clips.pixels.shape[1]}; use ClipBuffer(recognizer.spec)"
             )
-        values = self._probabilities(
-            run_batch(self.engine, {self._input.name: self._tensor(clips)})[self._output]
-        )
+        answer = run_batch(self.engine, {self._input.name: self._tensor(clips)})[self._output]
+        values = self._probabilities(answer)
         times = np.nanmax(clips.times, axis=1)
         if self._mean is not None:
             values = self._mean.update(clips.ids, values, times)

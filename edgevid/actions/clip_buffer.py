@@ -68,9 +68,8 @@ class ClipBuffer:
         self._uncertain = np.empty(capacity)
         self._thumb = np.empty((capacity, THUMB, THUMB), np.int16)
         self._newest_thumb = np.empty((capacity, THUMB, THUMB), np.int16)
-        self._points = np.empty(
-            (capacity, ring, 0, 3), np.float32
-        )  # key points, where the detector gives some
+        # Key points, where the detector gives some.
+        self._points = np.empty((capacity, ring, 0, 3), np.float32)
         self._newest_points = np.empty((capacity, 0, 3), np.float32)
         self._pending_points = np.empty((capacity, 0, 3), np.float32)
 
@@ -131,19 +130,16 @@ class ClipBuffer:
             slot = self._slot_of.get(id_)
             if slot is None and self._free:
                 slot = self._slot_of[id_] = self._free.pop()
-                self._clear(slot)
+                self._step[slot], self._time[slot] = NEVER, np.nan
+                self._pending[slot] = False
+                self._box_time[slot] = self._last[slot] = np.nan
+                self._last_step[slot], self._uncertain[slot] = NEVER, 1.0
+                self._thumb[slot] = 0
             if slot is not None:
                 rows.append(row)
                 slots.append(slot)
         self.rejected = len(ids) - len(rows)
         return np.array(rows, np.intp), np.array(slots, np.intp)
-
-    def _clear(self, slot: int) -> None:
-        self._step[slot], self._time[slot] = NEVER, np.nan
-        self._pending[slot] = False
-        self._box_time[slot] = self._last[slot] = np.nan
-        self._last_step[slot], self._uncertain[slot] = NEVER, 1.0
-        self._thumb[slot] = 0
 
     def _smooth_boxes(self, tracks: Tracks, rows: Array, slots: Array, time: float) -> None:
         """Smooths boxes over real seconds, so that crops do not jitter with the detector."""
@@ -166,15 +162,17 @@ class ClipBuffer:
 
     def _sample(self, frame: Frame, tracks: Tracks, rows: Array, slots: Array) -> None:
         """Crops for the moments that close now: from this frame, or the one before where it is nearer."""
-        observed = self._usable(tracks, rows, slots)
+        box = self._box[slots]
+        observed = tracks.unseen[rows] <= self.spec.max_unseen_s
+        observed &= (box[:, 2:] - box[:, :2]).min(axis=1, initial=np.inf) >= self.spec.min_side
+        observed &= np.isfinite(box).all(axis=1)
         now = self._nearest(frame.time)
         if self._waiting is not None:
             before = self._nearest(self._waiting.time)
             if self._closed < before <= self._moment(frame.time):
                 here = np.zeros(self.capacity, bool)
-                here[slots[observed]] = before == now and self._distance(frame.time) < self._distance(
-                    self._waiting.time
-                )
+                nearer = self._distance(frame.time) < self._distance(self._waiting.time)
+                here[slots[observed]] = before == now and nearer
                 held = slots[self._pending[slots] & ~here[slots]]
                 self._crop_at(self._waiting, held, before, self._pending_box, self._pending_points)
                 if before == now:
@@ -200,13 +198,6 @@ class ClipBuffer:
     def _distance(self, time: float) -> float:
         return abs(time - self._nearest(time) / self.spec.rate_hz)
 
-    def _usable(self, tracks: Tracks, rows: Array, slots: Array) -> Array:
-        """(N,) whether each object's box can be cropped from this frame."""
-        box = self._box[slots]
-        usable = tracks.unseen[rows] <= self.spec.max_unseen_s
-        usable &= (box[:, 2:] - box[:, :2]).min(axis=1, initial=np.inf) >= self.spec.min_side
-        return np.asarray(usable & np.isfinite(box).all(axis=1))
-
     def _crop_at(self, frame: Frame, slots: Array, moment: int, boxes: Array, points: Array) -> None:
         if not len(slots):
             return
@@ -216,13 +207,10 @@ class ClipBuffer:
         self._step[slots, cell], self._time[slots, cell] = moment, frame.time
         self._shown[slots, cell], self._stored[slots, cell] = shown, stored
         self._points[slots, cell] = points[slots]
-        self._write(frame, slots, cell, stored, box)
-
-    def _write(self, frame: Frame, slots: Array, cell: int, stored: Array, boxes: Array) -> None:
         pixels = crop(frame, stored, self._size, fill=self.spec.pad, out=self._work[: len(slots)])
         if self.spec.fit == "letterbox":
-            for image, rectangle, box in zip(pixels, stored, with_context(boxes, self.spec), strict=True):
-                _blank_outside(image, rectangle, box, self.spec.pad)
+            for image, rectangle, inner in zip(pixels, stored, with_context(box, self.spec), strict=True):
+                _blank_outside(image, rectangle, inner, self.spec.pad)
         self._pixels[slots, cell] = pixels
         height, width = pixels.shape[1:3]
         rows, columns = _centers(height), _centers(width)

@@ -65,9 +65,7 @@ class FeatureExtractor:
             )
         self.raw_width = self.width = int(shapes[self._output][1])
         if self.width < 1:
-            raise ModelError(
-                f"{recipe.name}: the number of features of output {self._output!r} must be fixed"
-            )
+            raise ModelError(f"{recipe.name}: output {self._output!r} must have a fixed number of features")
 
     def extract(self, crops: Array, boxes: Array) -> Array:
         """(M, D) float32 features of crops (M, h, w, 3)."""

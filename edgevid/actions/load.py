@@ -35,7 +35,10 @@ def load_recognizer(
     recipe = resolve_model(model)
     if recipe.task == "head":
         table = HeadSection.read(recipe)
-        source = extractor or _extractor_path(recipe, table.extractor)
+        if not (extractor or table.extractor):
+            raise InputError(f"{recipe.name}: its table [head] has no extractor; pass extractor=...")
+        beside = recipe.path.parent / table.extractor  # relative to the head's own recipe, else a name
+        source = extractor or (beside if beside.exists() else table.extractor)
         front: Extractor = DetectedPose(joints=table.joints)
         if source != DETECTOR:
             front = load_extractor(source, joints=table.joints, device=device, threads=threads)
@@ -59,11 +62,3 @@ def load_extractor(
     if recipe.task == "pose":
         return PoseExtractor(engine, recipe, joints=joints)
     return FeatureExtractor(engine, recipe)
-
-
-def _extractor_path(recipe: Recipe, name: str) -> str | Path:
-    """The extractor's recipe: a path relative to the head's own, else a model's name."""
-    if not name:
-        raise InputError(f"{recipe.name}: its table [head] has no extractor; pass extractor=...")
-    path = recipe.path.parent / name
-    return path if path.exists() else name

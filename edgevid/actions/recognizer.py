@@ -43,9 +43,7 @@ class CropModel:
 def image_input(recipe: Recipe) -> InputSpec:
     """The recipe's [input]; InputError where there is none."""
     if recipe.input is None:
-        raise InputError(
-            f"{recipe.name}: expected a table [input] in the recipe of a model that takes images"
-        )
+        raise InputError(f"{recipe.name}: expected a table [input] in its recipe, as it takes images")
     return recipe.input
 
 
@@ -59,8 +57,8 @@ def preprocess_crops(crops: Array, spec: InputSpec) -> Array:
 
 def newest_crops(clips: Clips) -> tuple[Array, Array, Array]:
     """(M, h, w, 3) newest crop of each clip, its seconds (M,) and its rectangle (M, 4)."""
-    rows, last = _newest(clips)
-    return clips.pixels[rows, last], clips.times[rows, last], clips.boxes[rows, last]
+    place = _newest(clips)
+    return clips.pixels[place], clips.times[place], clips.boxes[place]
 
 
 def newest_keypoints(clips: Clips) -> Array | None:

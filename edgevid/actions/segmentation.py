@@ -59,8 +59,9 @@ class OnlineSegments:
                 held.label, held.start = best, float(time)
             held.newest = float(time)
             labels[row] = held.label
-        if len(scores):
-            ended += self._forget(float(scores.times.max()))
+        now = float(scores.times.max(initial=-np.inf))
+        old = [i for i, s in self._open.items() if now - s.newest > self.forget_after_s]
+        ended += [Segment(i, s.label, s.start, s.newest) for i in old if (s := self._open.pop(i))]
         return labels, ended
 
     def finish(self) -> list[Segment]:
@@ -72,7 +73,3 @@ class OnlineSegments:
     def reset(self) -> None:
         """Forgets every object."""
         self._open.clear()
-
-    def _forget(self, now: float) -> list[Segment]:
-        old = [i for i, s in self._open.items() if now - s.newest > self.forget_after_s]
-        return [Segment(i, s.label, s.start, s.newest) for i in old if (s := self._open.pop(i))]

@@ -106,10 +106,8 @@ class SequenceRecognizer:
         expected = {"features", *(("valid",) if self.head.kind == "window" else self.head.states)}
         have = {s.name for s in self.engine.inputs}
         if expected != have:
-            raise ModelError(
-                f"{self.recipe.name}: expected the inputs {sorted(expected)} of a {self.head.kind!r} "
-                f"head, the model has {sorted(have)}"
-            )
+            what = f"the inputs {sorted(expected)} of a {self.head.kind!r} head"
+            raise ModelError(f"{self.recipe.name}: expected {what}, the model has {sorted(have)}")
 
     def recognize(self, clips: Clips) -> Scores:
         """Probabilities of the objects whose window is due (every moment for a streaming head)."""

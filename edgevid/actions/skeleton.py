@@ -75,7 +75,9 @@ def encode(joints: Array, valid: Array) -> Array:
     size = np.sqrt(np.square(joints - center).sum(-1).mean(-1))
     usable = valid & (size > 1e-9) & np.isfinite(size)
     unit = np.where(usable, size, 1.0)[..., None, None]
-    parts = [_flat((joints - center) / unit), _distances(joints) / unit[..., 0]]
+    first, second = np.triu_indices(joints.shape[-2], 1)
+    distances = np.sqrt(np.square(joints[..., first, :] - joints[..., second, :]).sum(-1))
+    parts = [_flat((joints - center) / unit), distances / unit[..., 0]]
     parts += [_flat(_change(joints, usable, lag) / unit) for lag in LAGS]
     growth = _change(np.log(unit), usable, 1)[..., 0]
     features = np.concatenate([*parts, growth], axis=-1)
@@ -95,12 +97,6 @@ def encode_rows(raw: Array, valid: Array) -> tuple[Array, Array]:
 
 def _flat(values: Array) -> Array:
     return np.asarray(values.reshape(*values.shape[:-2], -1))
-
-
-def _distances(joints: Array) -> Array:
-    first, second = np.triu_indices(joints.shape[-2], 1)
-    gap = joints[..., first, :] - joints[..., second, :]
-    return np.asarray(np.sqrt(np.square(gap).sum(-1)))
 
 
 def _change(values: Array, usable: Array, lag: int) -> Array:

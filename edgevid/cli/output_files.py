@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from rich.markup import escape
 
 from edgevid.cli.console import notes
 from edgevid.errors import InputError, SourceError
-from edgevid.files.atomic import check_file, write_atomic
+from edgevid.files.atomic import atomic_path, check_file, write_atomic
 from edgevid.types import Array
 
 KINDS = {
@@ -100,6 +101,16 @@ def write_text(path: Path, text: str) -> None:
         write_atomic(path, text)
     except OSError as error:
         raise SourceError(f"{path}: cannot be written: {error.strerror}; choose another path") from None
+    show_written(path)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Writes a text file as its parts come, complete or not at all; or prints them for "-"."""
+    if is_stdout(path):
+        sys.stdout.writelines(lines)
+        return
+    with atomic_path(path) as new, new.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(lines)
     show_written(path)
 
 

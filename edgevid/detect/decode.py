@@ -99,8 +99,7 @@ class Decoder:
         )
 
     def _dfl(self, arrays: list[Array], threshold: float) -> Candidates:
-        how, found, start = self.how, [], 0
-        levels = len(how.strides)
+        how, found, start, levels = self.how, [], 0, len(self.how.strides)
         for k, stride in enumerate(how.strides):
             columns, cells = self._grid(stride)
             if len(arrays) == 1:
@@ -156,7 +155,12 @@ class Decoder:
         expected, bins = self._shapes(), [self.outputs[-1].shape[-1]] * (self.how.kind == "dfl")
         if len(self.outputs) == 1:
             bins = [n - self._classes for n in bins]
-        if not all(map(_fits, self.outputs, expected)) or any(n < 8 or n % 4 for n in bins):
+        fits = all(  # texts and open sizes fit all
+            len(spec.shape) == len(shape)
+            and all(g == -1 or isinstance(n, str) or g == n for g, n in zip(spec.shape, shape, strict=True))
+            for spec, shape in zip(self.outputs, expected, strict=False)
+        )
+        if not fits or any(n < 8 or n % 4 for n in bins):
             shapes = " and ".join(f"({', '.join(map(str, shape))})" for shape in expected)
             raise ModelError(
                 f"{self.recipe.name}: decoder {self.how.kind!r} with {self._classes} class names: expected "
@@ -204,35 +208,21 @@ _DECODERS: Mapping[DecoderKind, Callable[[Decoder, list[Array], float], Candidat
 runtime/recipe.py; models/identify.py recognizes its outputs."""
 
 
-def _fits(spec: TensorSpec, shape: Shape) -> bool:
-    """Whether the tensor has this shape; texts and open sizes fit all."""
-    return len(spec.shape) == len(shape) and all(
-        got == -1 or isinstance(n, str) or got == n for got, n in zip(spec.shape, shape, strict=True)
-    )
-
-
 def _chosen(recipe: DetectorRecipe, outputs: Sequence[TensorSpec]) -> list[TensorSpec]:
     """The outputs that the recipe names, or all of them, as many as its decoder reads."""
-    by_name = {spec.name: spec for spec in outputs}
+    by_name, how = {spec.name: spec for spec in outputs}, recipe.decode
     missing = [name for name in recipe.outputs if name not in by_name]
     if missing:
         raise ModelError(f"{recipe.name}: expected outputs {missing} of its recipe, got {sorted(by_name)}")
-    chosen = [by_name[name] for name in recipe.outputs] or _by_shape(recipe, list(outputs))
-    counts = recipe.decode.output_counts
+    chosen = [by_name[name] for name in recipe.outputs] or list(outputs)
+    if not recipe.outputs and how.kind == "dfl" and len(outputs) == 2 * len(how.strides):
+        # Exporters order the levels differently: scores before distances, the finest first.
+        chosen.sort(key=lambda o: (o.shape[-1] != len(recipe.names), -o.shape[1]))
+    counts = how.output_counts
     if len(chosen) not in counts:
         raise ModelError(
-            f"{recipe.name}: decoder {recipe.decode.kind!r} reads {' or '.join(map(str, counts))} outputs, "
+            f"{recipe.name}: decoder {how.kind!r} reads {' or '.join(map(str, counts))} outputs, "
             f"the model has {len(chosen)}: {', '.join(s.name for s in chosen)}. Name the right ones under "
             "[output] names."
         )
     return chosen
-
-
-def _by_shape(recipe: DetectorRecipe, outputs: list[TensorSpec]) -> list[TensorSpec]:
-    """Unnamed outputs in the decoder's order: exporters order the levels of such heads differently."""
-    if recipe.decode.kind != "dfl" or len(outputs) != 2 * len(recipe.decode.strides):
-        return outputs
-    scores = [o for o in outputs if o.shape[-1] == len(recipe.names)]
-    distances = [o for o in outputs if o.shape[-1] != len(recipe.names)]
-    fine_first = [sorted(level, key=lambda o: -o.shape[1]) for level in (scores, distances)]
-    return [*fine_first[0], *fine_first[1]]

@@ -223,7 +223,12 @@ class Detector(Hinted):
             boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
             extra = None if extra is None else extra[keep]
         rows = self._suppress(boxes, scores, labels, extra)
-        self._check_scores(scores[rows[:1]])
+        if len(rows) and (best := scores[rows[0]]) > 1.001:
+            raise ModelError(
+                f"{self.recipe.name}: decoder {self.recipe.decode.kind!r} reads a score of {best:.3g}; "
+                "expected 0 to 1, so the model's outputs are something else (key points, mask coefficients, "
+                f"logits): correct [decode] of its recipe. {self._try_it()}"
+            )
         boxes = transform.inverse(boxes[rows])  # clipped to the frame: boxes in the padding become empty
         valid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         boxes, scores, labels = boxes[valid], scores[rows][valid], labels[rows][valid]
@@ -250,8 +255,7 @@ class Detector(Hinted):
         """Rows that stay, best first."""
         most = self.max_detections
         if self.nms_iou is None:
-            best: Array = np.argsort(-scores, kind="stable")[:most]
-            return best
+            return np.asarray(np.argsort(-scores, kind="stable")[:most])
 
         def nms(rows: Array, threshold: float, class_aware: bool) -> Array:
             if extra is not None and self.recipe.decode.rotated:
@@ -266,17 +270,7 @@ class Detector(Hinted):
         if self.same_object_iou is None:
             return rows
         # What looks like a car and like a truck is one object: the class with the better score stays.
-        kept: Array = rows[nms(rows, self.same_object_iou, False)]
-        return kept
-
-    def _check_scores(self, best: Array) -> None:
-        """ModelError for a score above 1: the outputs are not what the decoder takes them for."""
-        if len(best) and best[0] > 1.001:
-            raise ModelError(
-                f"{self.recipe.name}: decoder {self.recipe.decode.kind!r} reads a score of {best[0]:.3g}; "
-                "expected 0 to 1, so the model's outputs are something else (key points, mask coefficients, "
-                f"logits): correct [decode] of its recipe. {self._try_it()}"
-            )
+        return np.asarray(rows[nms(rows, self.same_object_iou, False)])
 
     def _check_numbers(self, outputs: dict[str, Array], row: int) -> None:
         """Names NaN in the outputs of a frame without objects: an error until some frame is sound."""

@@ -1,4 +1,7 @@
-"""What some models give of each object beyond its box: masks and key points, in frame pixels."""
+"""What some models give of each object beyond its box: masks, key points, a rotated box; in frame pixels.
+
+A rotated box is center x and y, width, height and the angle of its width from +x towards +y, in radians.
+"""
 
 from __future__ import annotations
 
@@ -53,8 +56,7 @@ def _taps(start: int, stop: int, scale: float, shift: float, cells: int) -> tupl
 
 def _between(values: F32, taps: tuple[Array, Array, F32]) -> F32:
     low, high, weight = taps
-    found: F32 = values[low] * (1 - weight[:, None]) + values[high] * weight[:, None]
-    return found
+    return np.asarray(values[low] * (1 - weight[:, None]) + values[high] * weight[:, None])
 
 
 _CORNERS = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32) / 2
@@ -72,15 +74,13 @@ def corners(rotated: F32) -> F32:
     offset = rotated[:, None, 2:4] * _CORNERS
     x = offset[..., 0] * cosine[:, None] - offset[..., 1] * sine[:, None]
     y = offset[..., 0] * sine[:, None] + offset[..., 1] * cosine[:, None]
-    found: F32 = (np.stack([x, y], axis=-1) + rotated[:, None, :2]).astype(np.float32)
-    return found
+    return np.asarray(np.stack([x, y], axis=-1) + rotated[:, None, :2], np.float32)
 
 
 def enclosing(rotated: F32) -> F32:
     """(N, 4) x1, y1, x2, y2 of the upright boxes around rotated boxes (N, 5)."""
     points = corners(rotated)
-    found: F32 = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
-    return found
+    return np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
 
 
 def prob_iou(a: F32, b: F32) -> F32:
@@ -99,8 +99,7 @@ def prob_iou(a: F32, b: F32) -> F32:
     own = np.maximum(xx1 * yy1 - xy1 * xy1, 0)[:, None] * np.maximum(xx2 * yy2 - xy2 * xy2, 0)[None]
     shape = np.log(both / (4 * np.sqrt(own) + eps) + eps) / 2
     distance = np.clip(apart + shape, eps, 100)
-    found: F32 = (1 - np.sqrt(1 - np.exp(-distance) + eps)).astype(np.float32)
-    return found
+    return np.asarray(1 - np.sqrt(1 - np.exp(-distance) + eps), np.float32)
 
 
 def _covariance(rotated: F32) -> tuple[Array, Array, Array]:
@@ -132,5 +131,4 @@ def rotated_nms(
         stays[rows] = ~covered.any(axis=0)
         if stays[: rows[-1] + 1].sum() >= max_detections:
             break
-    kept: Array = order[stays][:max_detections]
-    return kept
+    return np.asarray(order[stays][:max_detections])

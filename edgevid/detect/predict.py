@@ -1,4 +1,4 @@
-"""What `Detector.predict` takes: sources of images of every kind, and settings under the names of others."""
+"""What stands in for a detector or goes into one: a function; sources of images, settings of other names."""
 
 from __future__ import annotations
 
@@ -16,12 +16,7 @@ from edgevid.video.open import is_live, open_video
 
 SETTINGS = ("score_threshold", "nms_iou", "classes", "max_detections")
 """Settings of a detector that may change from call to call."""
-PEERS = {
-    "conf": "score_threshold",
-    "confidence": "score_threshold",
-    "iou": "nms_iou",
-    "max_det": "max_detections",
-}
+PEERS = {**dict.fromkeys(("conf", "confidence"), SETTINGS[0]), "iou": "nms_iou", "max_det": "max_detections"}
 """Names of the same settings in Ultralytics and in supervision's examples."""
 ABSENT: Mapping[str, str] = {
     **dict.fromkeys(("save", "show", "save_txt"), "edgevid.process(source, target) draws and writes a video"),
@@ -50,10 +45,8 @@ def frames_of(source: Any, *, stream: bool = True) -> Iterator[Frame]:
                 if ends and video.live:
                     return
     elif isinstance(source, Iterable) and not isinstance(source, np.ndarray) and not hasattr(source, "numpy"):
-        for one in source:
-            yield from (
-                [as_frame(one)] if isinstance(one, int) else frames_of(one, stream=stream)
-            )  # a number is no camera here
+        for one in source:  # a number is no camera here
+            yield from [as_frame(one)] if isinstance(one, int) else frames_of(one, stream=stream)
     else:
         yield as_frame(source)
 
@@ -68,10 +61,8 @@ def settings_of(given: Mapping[str, Any], spec: InputSpec) -> dict[str, Any]:
             raise InputError(f"{name}: not a setting of one call; {ABSENT[name]}")
         elif name != "verbose":  # nothing is printed either way
             if (ours := PEERS.get(name, name)) not in SETTINGS:
-                near = did_you_mean(name, [*SETTINGS, *PEERS])
-                raise InputError(
-                    f"detector setting: expected one of {', '.join(SETTINGS)}, got {name!r}{near}"
-                )
+                got = f"{name!r}{did_you_mean(name, [*SETTINGS, *PEERS])}"
+                raise InputError(f"detector setting: expected one of {', '.join(SETTINGS)}, got {got}")
             settings[ours] = value
     return settings
 

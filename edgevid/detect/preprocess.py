@@ -54,8 +54,7 @@ class LetterboxTransform:
     def forward(self, boxes: Array) -> Array:
         """(..., 4) float32 boxes of the frame as pixels of the model's input."""
         scale, shift = self._terms()
-        moved: Array = np.asarray(boxes, np.float32) * scale + shift
-        return moved
+        return np.asarray(np.asarray(boxes, np.float32) * scale + shift)
 
     def _terms(self) -> tuple[Array, Array]:
         scale = np.array([self.scale_x, self.scale_y] * 2, np.float32)
@@ -94,15 +93,6 @@ def _write(frame: Frame, spec: InputSpec, out: Array, *, write_pad: bool) -> Let
     return LetterboxTransform.of(frame.size, spec)
 
 
-def _aligned(shape: tuple[int, ...], dtype: str) -> Array:
-    """Zeros that start on a cache line: wide stores and copies to the device are faster there."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    raw = np.zeros(size + 64, np.uint8)
-    start = -raw.ctypes.data % 64
-    zeros: Array = raw[start : start + size].view(dtype).reshape(shape)
-    return zeros
-
-
 class Preprocessor:
     """Makes batches of a model's input in one buffer of its own, reused from call to call."""
 
@@ -111,7 +101,11 @@ class Preprocessor:
         if batch < 1:
             raise InputError(f"Preprocessor batch: expected at least 1, got {batch}")
         self.spec, self.batch = spec, batch
-        self.buffer: Array = _aligned((batch, *input_shape(spec)), spec.dtype)
+        shape = (batch, *input_shape(spec))
+        size = int(np.prod(shape)) * np.dtype(spec.dtype).itemsize
+        raw = np.zeros(size + 64, np.uint8)
+        start = -raw.ctypes.data % 64  # on a cache line: wide stores and copies to the device are faster
+        self.buffer: Array = raw[start : start + size].view(spec.dtype).reshape(shape)
         """(batch, ...) the model's input; rows past the last frames keep their old values."""
         self._sizes: list[tuple[int, int] | None] = [None] * batch
 
@@ -122,14 +116,12 @@ class Preprocessor:
         """
         if len(frames) > self.batch:
             raise InputError(f"Preprocessor: expected at most {self.batch} frames, got {len(frames)}")
-        return self.buffer[: len(frames)], [self._fill(row, frame) for row, frame in enumerate(frames)]
-
-    def _fill(self, row: int, frame: Frame) -> LetterboxTransform:
-        # The padding of a row stays valid while frames keep their size.
-        changed = self._sizes[row] != frame.size
-        transform = _write(frame, self.spec, self.buffer[row], write_pad=changed)
-        self._sizes[row] = frame.size
-        return transform
+        transforms = []
+        for row, frame in enumerate(frames):
+            changed = self._sizes[row] != frame.size  # else the padding of the row is still valid
+            transforms.append(_write(frame, self.spec, self.buffer[row], write_pad=changed))
+            self._sizes[row] = frame.size
+        return self.buffer[: len(frames)], transforms
 
 
 def crop(

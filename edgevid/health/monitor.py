@@ -18,7 +18,7 @@ import numpy as np
 from edgevid._opencv import require_opencv
 from edgevid.errors import InputError
 from edgevid.health.registration import Motion
-from edgevid.health.speed_drift import Finding, SpeedDriftDetector
+from edgevid.health.speed_drift import SpeedDriftDetector
 from edgevid.health.store import Alarm, HealthFolder, Kind
 from edgevid.health.view_monitor import State, ViewMonitor
 from edgevid.speed.calibration import CameraCalibration
@@ -91,16 +91,30 @@ class CameraHealth(Closing):
     def update(self, frame: Frame, tracks: Tracks, speeds: SpeedReport) -> SpeedReport:
         """The speeds of this frame; all are CAMERA_MOVED while the camera is not as it was calibrated."""
         if self.view.update(frame):
-            self._apply_acknowledgement()
+            answer = self._folder.pop_acknowledgement() if self._folder is not None else None
+            if answer is not None:  # what `edgevid health` left
+                (self.acknowledge if answer == "unchanged" else self.relearn)()
             if self.view.state in (State.MOVED, State.LOST):
                 kind: Kind = "moved" if self.view.state is State.MOVED else "lost"
-                message = f"the camera {self.view.state.value}: {self.view.detail}{self._speed_error()}"
+                message, motion = f"the camera {self.view.state.value}: {self.view.detail}", self.view.motion
+                if kind == "moved" and self.calibration is not None and motion is not None:
+                    share = speed_error(self.calibration, motion)
+                    if np.isfinite(share):
+                        message += f" (speeds would be wrong by {100 * share:+.1f} %)"
                 self._raise(kind, message, frame.time)
-            self._save_if_due(frame.time)
+            if frame.time >= self._save_at:
+                if np.isfinite(self._save_at):
+                    self.save()
+                self._save_at = frame.time + self._save_s
         if not self.invalidates:
             now = self._now(frame.time)
             for finding in self.speed_drift.update(tracks, speeds.smoothed, speeds.track_speeds, now):
-                self._report(finding, frame.time)
+                # Slow traffic in front of an aligned camera is no fault of it.
+                slow = finding.kind == "speeds" and finding.direction == "down"
+                if slow and self.view.state is State.ALIGNED:
+                    self._log(f"{now:%Y-%m-%d %H:%M}: {finding.message}; the image has not moved: traffic?")
+                else:
+                    self._raise(finding.kind, finding.message, frame.time)
         return speeds.map(invalidate) if self.invalidates else speeds
 
     def acknowledge(self) -> None:
@@ -150,14 +164,6 @@ class CameraHealth(Closing):
             self._start, self._first = datetime.now(), time
         return self._start + timedelta(seconds=time - self._first)
 
-    def _report(self, finding: Finding, time: float) -> None:
-        """Raises a finding of the speeds; slow traffic in front of an aligned camera is no fault of it."""
-        if finding.kind == "speeds" and finding.direction == "down" and self.view.state is State.ALIGNED:
-            now = f"{self._now(time):%Y-%m-%d %H:%M}"
-            self._log(f"{now}: {finding.message}; the image has not moved: traffic?")
-        else:
-            self._raise(finding.kind, finding.message, time)
-
     def _raise(self, kind: Kind, message: str, time: float) -> None:
         if self.alarm is not None:
             return
@@ -172,31 +178,10 @@ class CameraHealth(Closing):
         if self._on_alarm is not None:
             self._on_alarm(self.alarm)
 
-    def _speed_error(self) -> str:
-        """The effect of a motion on speeds, where the calibration is known."""
-        if self.calibration is None or self.view.motion is None or self.view.state is not State.MOVED:
-            return ""
-        share = speed_error(self.calibration, self.view.motion)
-        return f" (speeds would be wrong by {100 * share:+.1f} %)" if np.isfinite(share) else ""
-
-    def _apply_acknowledgement(self) -> None:
-        """Applies the answer that `edgevid health` left."""
-        choice = self._folder.pop_acknowledgement() if self._folder is not None else None
-        if choice == "unchanged":
-            self.acknowledge()
-        elif choice == "recalibrated":
-            self.relearn()
-
     def _clear(self, message: str) -> None:
         self.alarm = None
         self._log(message)
         self.save()
-
-    def _save_if_due(self, time: float) -> None:
-        if time >= self._save_at:
-            if np.isfinite(self._save_at):
-                self.save()
-            self._save_at = time + self._save_s
 
     def _log(self, message: str) -> None:
         self.events = [*self.events[1 - MAX_EVENTS :], message]
@@ -223,6 +208,5 @@ def speed_error(calibration: CameraCalibration, motion: Motion) -> float:
 
 def invalidate(speeds: Speeds) -> Speeds:
     """The same rows, all CAMERA_MOVED."""
-    nothing = np.full(len(speeds), np.nan)
-    reason = np.full(len(speeds), Reason.CAMERA_MOVED, np.uint8)
+    nothing, reason = np.full(len(speeds), np.nan), np.full(len(speeds), Reason.CAMERA_MOVED, np.uint8)
     return dataclasses.replace(speeds, mps=nothing, heading=nothing.copy(), reason=reason)

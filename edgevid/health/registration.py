@@ -14,7 +14,7 @@ import numpy as np
 
 from edgevid._opencv import cv2
 from edgevid.errors import InputError
-from edgevid.types import F32, F64, I64, U8, Array, Frame
+from edgevid.types import F32, F64, U8, Frame
 
 WIDTH = 512
 """Columns of the thumbnails; images are never enlarged."""
@@ -126,10 +126,21 @@ class GradientImage:
                 f"camera health: expected a gray image of at least {TILE + 2} pixels on each side, "
                 f"got {gray.dtype} {gray.shape}"
             )
-        self.gray, self.gradients = gray, _unit_gradients(gray)
+        smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 0.8)
+        dx, dy = (cv2.Sobel(smooth, cv2.CV_32F, *order, ksize=3, scale=0.125) for order in ((1, 0), (0, 1)))
+        length = np.sqrt(dx * dx + dy * dy + NOISE_LEVEL * NOISE_LEVEL)
+        self.gray, self.gradients = (
+            gray,
+            np.stack([dx / length, dy / length], -1).astype(np.float32, copy=False),
+        )
+        """(h, w, 2) float32 gradients: nearly of length 1 where strong, near 0 where there is only noise."""
         rows, columns = np.mgrid[0 : gray.shape[0] - TILE + 1 : STEP, 0 : gray.shape[1] - TILE + 1 : STEP]
         corners = np.stack([columns.ravel(), rows.ravel()], 1)
-        self.corners = corners[_has_structure(self.gradients, corners)]
+        good = np.zeros(len(corners), bool)
+        for n, (x, y) in enumerate(corners.tolist()):
+            tile = self.gradients[y : y + TILE, x : x + TILE].reshape(-1, 2)
+            good[n] = float(np.linalg.eigvalsh(tile.T @ tile)[0]) > MIN_STRUCTURE * TILE * TILE
+        self.corners = corners[good]
         """(N, 2) x, y of the tiles that have edges in more than one direction."""
 
 
@@ -156,15 +167,12 @@ class Reference:
         near = self._fit(image, (0, 0))
         if near.motion is not None or min(self.tiles, len(image.corners)) < MIN_TILES:
             return near
-        far = self._fit(image, self._coarse_shift(image))  # a camera that moved far
-        return far if far.inliers > near.inliers else near
-
-    def _coarse_shift(self, image: GradientImage) -> tuple[int, int]:
-        """The shift of the whole image in thumbnail pixels, by phase correlation of the gradients."""
+        # A camera that moved far: by phase correlation of the gradients of the whole image.
         window = cv2.createHanningWindow(self.gray.shape[::-1], cv2.CV_32F)
         pair = [np.hypot(f[..., 0], f[..., 1]) for f in (self._gradients, image.gradients)]
         (dx, dy), _ = cv2.phaseCorrelate(pair[0] - pair[0].mean(), pair[1] - pair[1].mean(), window)
-        return round(dx), round(dy)
+        far = self._fit(image, (round(dx), round(dy)))
+        return far if far.inliers > near.inliers else near
 
     def _fit(self, image: GradientImage, start: tuple[int, int]) -> Registration:
         """The similarity that most tiles agree on, searching around `start`."""
@@ -183,33 +191,13 @@ class Reference:
         if matrix is None or mask is None:
             return unknown
         inliers = int(mask.sum())
-        sure = inliers >= max(MIN_TILES, MIN_INLIER_RATIO * self.tiles)
-        motion = self._motion(np.asarray(matrix, float)) if sure else None
-        return Registration(motion, inliers, self.tiles, len(image.corners))
-
-    def _motion(self, matrix: F64) -> Motion:
-        middle = np.array(self.gray.shape[::-1]) / 2
+        matrix, middle = np.asarray(matrix, float), np.array(self.gray.shape[::-1]) / 2
         dx, dy = (matrix[:, :2] @ middle + matrix[:, 2] - middle) * self.size[0] / self.gray.shape[1]
         scale = math.hypot(matrix[0, 0], matrix[1, 0])
         rotation = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
-        return Motion(float(dx), float(dy), rotation, scale, self.size)
-
-
-def _unit_gradients(gray: U8) -> F32:
-    """(h, w, 2) float32 gradients, nearly of length 1 where strong, near 0 where there is only noise."""
-    smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 0.8)
-    dx, dy = (cv2.Sobel(smooth, cv2.CV_32F, *order, ksize=3, scale=0.125) for order in ((1, 0), (0, 1)))
-    length = np.sqrt(dx * dx + dy * dy + NOISE_LEVEL * NOISE_LEVEL)
-    return np.stack([dx / length, dy / length], -1)
-
-
-def _has_structure(gradients: F32, corners: I64) -> Array:
-    """(N,) whether the tile at each corner has edges in more than one direction."""
-    good = np.zeros(len(corners), bool)
-    for n, (x, y) in enumerate(corners.tolist()):
-        tile = gradients[y : y + TILE, x : x + TILE].reshape(-1, 2)
-        good[n] = float(np.linalg.eigvalsh(tile.T @ tile)[0]) > MIN_STRUCTURE * TILE * TILE
-    return good
+        motion = Motion(float(dx), float(dy), rotation, scale, self.size)
+        sure = inliers >= max(MIN_TILES, MIN_INLIER_RATIO * self.tiles)
+        return Registration(motion if sure else None, inliers, self.tiles, len(image.corners))
 
 
 def _find(

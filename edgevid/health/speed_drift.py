@@ -161,7 +161,10 @@ class SpeedDriftDetector:
             if math.isfinite(self._commit_at):
                 self.commit()
             self._commit_at = stamp + self._hour_s
-        self._gather(tracks, smoothed)
+        places = dict(zip(tracks.ids.tolist(), tracks.boxes[:, 3].tolist(), strict=True))
+        for row in smoothed:
+            if row.reason is Reason.OK and row.mps >= MIN_MPS and row.id in places:
+                self._open[row.id].append((places[row.id], row.mps, row.heading))
         found = []
         for row in track_speeds:
             moments = self._open.pop(row.id, [])
@@ -172,7 +175,11 @@ class SpeedDriftDetector:
     def add_speed(self, mps: float, heading: float, now: datetime) -> list[Finding]:
         """Compares one vehicle's speed with its hour of the week, then keeps it."""
         self.vehicles += 1
-        found = _compare(self.speeds, self.speed_table, math.log(mps), _groups(now, _travel(heading)))
+        # This hour of this weekday, then of all workdays or weekends. Other hours and other kinds of days do
+        # not compare: nights are faster than days without a fault.
+        days, slot = range(5) if now.weekday() < 5 else range(5, 7), f"{now.hour} {_travel(heading)}"
+        groups = [[f"{now.weekday()} {slot}"], [f"{day} {slot}" for day in days]]
+        found = _compare(self.speeds, self.speed_table, math.log(mps), groups)
         if found is None:
             return []
         return [Finding("speeds", found[0], f"speeds are permanently {found[1]} than usual at this hour")]
@@ -208,12 +215,6 @@ class SpeedDriftDetector:
         good = self.speeds.quiet and self.ratio.quiet
         for table in (self.speed_table, self.ratio_table):
             table.commit() if good else table.drop()
-
-    def _gather(self, tracks: Tracks, smoothed: Speeds) -> None:
-        rows = dict(zip(tracks.ids.tolist(), tracks.boxes[:, 3].tolist(), strict=True))
-        for row in smoothed:
-            if row.reason is Reason.OK and row.mps >= MIN_MPS and row.id in rows:
-                self._open[row.id].append((rows[row.id], row.mps, row.heading))
 
     def _add_halves(self, moments: list[tuple[float, float, float]]) -> list[Finding]:
         if len(moments) < 10:
@@ -265,15 +266,6 @@ def _compare(
     cusum.clear()
     table.drop()
     return direction, f"{100 * cusum.change:.0f} % or more {'higher' if direction == 'up' else 'lower'}"
-
-
-def _groups(now: datetime, travel: str) -> list[list[str]]:
-    """Slots to compare with, the closest first: this hour of this weekday, then of all workdays or weekends.
-
-    Other hours and other kinds of days do not compare: nights are faster than days without a fault.
-    """
-    days = range(5) if now.weekday() < 5 else range(5, 7)
-    return [[f"{now.weekday()} {now.hour} {travel}"], [f"{day} {now.hour} {travel}" for day in days]]
 
 
 def _travel(heading: float) -> str:

@@ -64,7 +64,11 @@ class HealthFolder:
             state = json.loads(file.read_text(encoding="utf-8"))
             if state["format"] != FORMAT:
                 raise ValueError(f"expected format {FORMAT}, got {state['format']!r}")
-            alarm = _alarm(state["alarm"]) if state["alarm"] else None
+            alarm = None
+            if row := state["alarm"]:
+                if row["kind"] not in get_args(Kind):
+                    raise ValueError(f"expected an alarm among {get_args(Kind)}, got {row['kind']!r}")
+                alarm = Alarm(row["kind"], str(row["message"]), str(row["time"]))
             size = (int(state["size"][0]), int(state["size"][1])) if state["size"] else (0, 0)
             offsets = [(str(row["file"]), _motion(row, size)) for row in state["references"]]
             statistics = dict(state["statistics"])
@@ -134,12 +138,6 @@ class HealthFolder:
         except InputError as error:
             self.notes.append(f"{file}: this reference is left out ({error}); it is learned again")
             return None
-
-
-def _alarm(row: dict[str, Any]) -> Alarm:
-    if row["kind"] not in get_args(Kind):
-        raise ValueError(f"expected an alarm among {get_args(Kind)}, got {row['kind']!r}")
-    return Alarm(row["kind"], str(row["message"]), str(row["time"]))
 
 
 def _motion(row: dict[str, Any], size: tuple[int, int]) -> Motion:

@@ -111,24 +111,24 @@ class ViewMonitor:
             self.state = State.LOST
             self.detail = f"the image is {frame.width}x{frame.height}, learned on {width}x{height}"
             return True
-        self._resize(frame.size)
+        if self.references and self.references[0].reference.size != frame.size:
+            # The same view in another resolution: pixels are those of the stream.
+            factor = frame.width / self.references[0].reference.size[0]
+            for known in self.references:
+                dx, dy = factor * known.offset.dx, factor * known.offset.dy
+                known.reference.size = frame.size
+                known.offset = replace(known.offset, dx=dx, dy=dy, size=frame.size)
         self._recent.append(gray)
-        if not self.references:
-            self._learn(frame)
-        else:
+        if self.references:
             self._check(frame, gray)
+        elif len(self._recent) == LEARN:
+            if self._add(_median(self._recent), Motion.none(frame.size), frame.time, frame.size):
+                self.state, self.detail = State.ALIGNED, "first reference learned"
+            else:
+                self.detail = "too little structure: too dark, too plain or covered"
         if self.state in (State.LEARNING, State.SUSPECT, State.SHAKING) or self._displaced:
             self._next = frame.time + self.every_s / 5
         return True
-
-    def _resize(self, size: tuple[int, int]) -> None:
-        """The same view in another resolution: pixels are those of the stream."""
-        if not self.references or self.references[0].reference.size == size:
-            return
-        factor = size[0] / self.references[0].reference.size[0]
-        for known in self.references:
-            known.reference.size, dx, dy = size, factor * known.offset.dx, factor * known.offset.dy
-            known.offset = replace(known.offset, dx=dx, dy=dy, size=size)
 
     def reset(self) -> None:
         """The stream starts again; the references stay."""
@@ -150,14 +150,6 @@ class ViewMonitor:
         self.state, self.detail = State.ALIGNED, "accepted"
         self._displaced.clear()
         self._lost_since = None
-
-    def _learn(self, frame: Frame) -> None:
-        if len(self._recent) < LEARN:
-            return
-        if self._add(_median(self._recent), Motion.none(frame.size), frame.time, frame.size):
-            self.state, self.detail = State.ALIGNED, "first reference learned"
-        else:
-            self.detail = "too little structure: too dark, too plain or covered"
 
     def _add(self, gray: U8, offset: Motion, time: float, size: tuple[int, int]) -> bool:
         reference = Reference(gray, size)
@@ -186,7 +178,12 @@ class ViewMonitor:
             self._displaced.clear()
             self.state = State.ALIGNED
             self.detail = f"{found.inliers} of {found.reference_tiles} tiles agree"
-            self._refresh(found, frame, self.motion)
+            # Learns the current light while the camera is clearly aligned.
+            steady = self._aligned_checks >= LEARN and len(self._recent) == LEARN
+            steady &= self.motion.max_displacement() < 0.5 * self.limit(frame.width)
+            old = frame.time - self.references[-1].learned_at >= 6 * self.every_s
+            if found.inlier_ratio < FRESH_RATIO and steady and old:
+                self._add(_median(self._recent), self.motion, frame.time, frame.size)
 
     def _best(self, gray: U8) -> tuple[Registration, LearnedReference]:
         """The registration to the reference of the most similar light; the last good one comes first."""
@@ -227,14 +224,6 @@ class ViewMonitor:
         lasting = frame.time - self._displaced[0][0] >= self.confirm_s and len(self._displaced) >= LEARN
         self.state = State.MOVED if lasting else State.SUSPECT
         self.detail = motion.describe()
-
-    def _refresh(self, found: Registration, frame: Frame, motion: Motion) -> None:
-        """Learns the current light while the camera is clearly aligned."""
-        steady = self._aligned_checks >= LEARN and motion.max_displacement() < 0.5 * self.limit(frame.width)
-        if found.inlier_ratio < FRESH_RATIO and steady and len(self._recent) == LEARN:
-            if frame.time - self.references[-1].learned_at < 6 * self.every_s:
-                return
-            self._add(_median(self._recent), motion, frame.time, frame.size)
 
 
 def _median(grays: deque[U8]) -> U8:
