@@ -5,6 +5,7 @@ Packets are written as they came from the camera, without decoding or encoding, 
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import threading
@@ -25,6 +26,7 @@ from edgevid.output.recordings_snapshot import BestMoments
 from edgevid.types import Event, Frame, Header, Result
 from edgevid.types.closing import Closing
 from edgevid.types.event import EventKind
+from edgevid.video.frame_encoder import FrameEncoder
 from edgevid.video.packets import Coded, PacketTap
 
 log = logging.getLogger("edgevid")
@@ -42,6 +44,8 @@ MOST_CLIP_S = 300.0
 """A clip that overlapping events made this long ends, and the next event begins another one."""
 GAP_S = 10.0
 """Time stamps that jump by more begin a new file."""
+ENCODED_FPS = 15.0
+"""Nominal: a key frame after each 30 frames."""
 MP4 = ("h264", "hevc", "av1", "vp9", "mpeg4")
 """Codecs that go into MP4; others go into Matroska."""
 FLAGS = {"movflags": "hybrid_fragmented+delay_moov+frag_keyframe+default_base_moof",
@@ -93,6 +97,8 @@ class Recorder(Closing):
         self.dropped = 0
         """Packets that were left out, because the disk was slow."""
         self._ring: deque[Coded] = deque()
+        self._encoder: FrameEncoder | None = None
+        self._holder: Any = None
         self._segment: _File | None = None
         self._clip: _Clip | None = None
         self._thread = threading.Thread(target=self._work, name="edgevid-record", daemon=True)
@@ -111,7 +117,12 @@ class Recorder(Closing):
         return replace(event, clip=clip, snapshot=snapshot)
 
     def write(self, frame: Frame, result: Result) -> None:
-        """Notes each object's best moment, and writes the snapshots that events named."""
+        """Notes each object's best moment, and writes the snapshots that events named.
+
+        Frames of a source that has no packets, or whose packets must not be kept, are encoded.
+        """
+        if self._encoder is not None or self.tap.layout is None:
+            self._encode(frame)
         self._moments.update(frame, result, self._queue.put)
 
     def close(self) -> None:
@@ -138,6 +149,19 @@ class Recorder(Closing):
             self._clip = _Clip(self.folder.name(utc, "event", suffix_of(self.tap.layout)), begin, end)
         self._queue.put(lambda: self._next_clip(before))
         return self._clip.name
+
+    def _encode(self, frame: Frame) -> None:
+        size = frame.width // 2 * 2, frame.height // 2 * 2
+        if self._encoder is None or self._encoder.size != size:
+            self._holder = av.open(io.BytesIO(), "w", format="mp4")
+            self._encoder = FrameEncoder(
+                self._holder, size, fps=ENCODED_FPS, quality=23, codec="auto", start=frame.time
+            )
+            self._holder.start_encoding()
+        av_frame = self._encoder.frame(frame.image[: size[1], : size[0]], frame.time)
+        for packet in self._encoder.stream.encode(av_frame):
+            self.tap.packet(packet)
+        self.tap.shown(av_frame, frame.time - self.tap.later_s)
 
     def _queue_packet(self, coded: Coded) -> None:
         """In the thread that reads the source."""
@@ -293,4 +317,4 @@ class _File:
 
 def suffix_of(layout: Any) -> str:
     """The suffix of the container that a stream goes into."""
-    return ".mp4" if layout.codec_context.name in MP4 else ".mkv"
+    return ".mp4" if layout.codec_context.codec.canonical_name in MP4 else ".mkv"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import time as clock
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from edgevid.site.check_camera import CameraCheck, check_camera
 from edgevid.site.check_sinks import check_sink
 from edgevid.site.file import RecognizerChoice, Site, read_site
 from edgevid.site.findings import Finding, attempt
+from edgevid.site.record import RecordTable
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.speed.calibration_file import read_calibration
 from edgevid.types import F64, Frame, scale_between
@@ -55,6 +57,8 @@ def check_site(path: Path, *, source: str = "", watch_s: float = 5.0) -> list[Fi
     found += _check_zones(LoadedSite(site, calibration, policy), size)
     if site.health is not None:
         found.append(_check_folder("camera health", site.health))
+    if site.record is not None:
+        found += _check_recordings(site.record)
     for table in site.sinks:
         check_sink(found, table, site.name)
     return found
@@ -226,6 +230,21 @@ def _check_on_ground(subject: str, meters: F64, calibration: CameraCalibration) 
         return None
     state = f"only {100 * held.mean():.0f} % of its outline is in the calibrated region"
     return Finding(subject, state, False if held.mean() < MIN_OUTLINE else None, again)
+
+
+def _check_recordings(table: RecordTable) -> list[Finding]:
+    """The folder, and whether something limits it that its disk can hold."""
+    found, near = _check_folder("recordings", table.folder), table.folder
+    while not near.exists():
+        near = near.parent
+    disk = shutil.disk_usage(near)
+    if table.max_gb is None and table.keep_days is None and table.continuous:
+        state = f"no limit: they fill the disk ({disk.free / 1e9:.0f} GB are free), then the oldest go"
+        return [found, Finding("recordings", state, None, "[record] max_gb = 50 or keep_days = 7 sets one")]
+    if table.max_gb is not None and table.max_gb * 1e9 > disk.total:
+        state = f"max_gb is {table.max_gb:g}, the disk has {disk.total / 1e9:.0f} GB"
+        return [found, Finding("recordings", state, None, "lower max_gb, or record to a larger disk")]
+    return [found]
 
 
 def _check_folder(subject: str, path: Path) -> Finding:

@@ -17,6 +17,7 @@ from edgevid.files.schema import Checked, checked, pick, vars_of
 from edgevid.files.toml import read_toml, toml_text
 from edgevid.files.toml_edit import edit_toml
 from edgevid.runtime.recipe import Precision
+from edgevid.site.record import RecordTable
 from edgevid.site.sinks import SinkTable
 from edgevid.speed.contact import Contact
 from edgevid.speed.estimator import Method
@@ -96,6 +97,8 @@ class Site:
     speed_limit_kmh: Positive | None = None
     """A "speed-limit" event for objects that are faster by more than the standard error allows."""
     sinks: tuple[SinkTable, ...] = ()
+    record: RecordTable | None = None
+    """What is recorded; None: nothing."""
 
     def __post_init__(self) -> None:
         _check_ground(self.zones, self.lines, self.calibration)
@@ -133,6 +136,8 @@ class SiteFile(Top):  # type: ignore[misc]
     """Lines whose crossings are counted."""
     sink: tuple[SinkTable, ...] = ()
     """Where events and records go."""
+    record: RecordTable | None = None
+    """What is recorded of the camera's own stream."""
 
     def __post_init__(self) -> None:
         _check_ground(self.zone, self.line, self.camera.calibration)
@@ -159,7 +164,7 @@ def read_site(path: str | Path) -> Site:
     camera = vars_of(read.camera)
     return Site(
         source=read.source, policy=read.policy, **vars_of(read.detect),
-        **camera | {"name": camera["name"] or path.stem}, sinks=read.sink,
+        **camera | {"name": camera["name"] or path.stem}, sinks=read.sink, record=read.record,
         recognizers=tuple(RecognizerChoice(**vars_of(one)) for one in read.recognize),
         zones=read.zone, lines=read.line,
     )  # fmt: skip

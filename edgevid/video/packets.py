@@ -43,6 +43,8 @@ class PacketTap:
         self._stream: Any = None
         self.layout: Any = None
         """Of the stream, None before its first packet."""
+        self.later_s = 0.0
+        """Added to the times of frames: where a file is played again, and its times go on."""
         self._offset = math.nan
         self._recent: deque[Coded] = deque(maxlen=MOST_DELAYED)
 
@@ -68,7 +70,8 @@ class PacketTap:
         stamp = frame.dts if frame.pts is None else frame.pts
         for coded in reversed(self._recent):
             if coded.pts == stamp:
-                coded.time, self._offset = time, time - float(coded.pts * coded.time_base)
+                coded.time = time + self.later_s
+                self._offset = coded.time - float(coded.pts * coded.time_base)
                 return
 
 

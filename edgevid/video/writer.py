@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from contextlib import suppress
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,12 @@ import av
 import numpy as np
 
 from edgevid.errors import InputError, SourceError
-from edgevid.runtime.log import log_once
 from edgevid.types import Array
 from edgevid.types.closing import Closing
-from edgevid.video.encoders import ENCODERS, TICKS, check_codec, choose_encoder, set_up
+from edgevid.video.encoders import check_codec
+from edgevid.video.frame_encoder import FrameEncoder
 
 SUFFIXES = (".mp4", ".m4v", ".mov")
-BT709, LIMITED = 1, 1
-"""FFmpeg's numbers of the color matrix and of the range 16..235."""
 
 
 class VideoWriter(Closing):
@@ -50,10 +46,7 @@ class VideoWriter(Closing):
             raise SourceError(f"{self.path}: the folder {self.path.parent} does not exist; create it first")
         self.frames = 0
         self._container: Any = None
-        self._stream: Any = None
-        self._reused: Any = None
-        self._start = 0.0
-        self._last_tick = -1
+        self._encoder: Any = None
         self._failed = False  # after FFmpeg failed on a frame it must get no more
 
     def write(self, image: Array, time: float) -> None:
@@ -71,40 +64,24 @@ class VideoWriter(Closing):
             raise SourceError(f"{self.path}: disk full or not writable: free space and start a new file")
         if self._container is None:
             self._open(width, height, time)
-        elif (width, height) != (self._stream.width, self._stream.height):
+        elif (width, height) != self._encoder.size:
+            before = "x".join(map(str, self._encoder.size))
             raise InputError(
-                f"video image: expected {self._stream.width}x{self._stream.height} as before, got "
-                f"{width}x{height}; start a new file when the size changes"
+                f"video image: expected {before} as before, got {width}x{height}; start a new file when the "
+                "size changes"
             )
-        tick = max(round((time - self._start) * TICKS), self._last_tick + 1)
-        av_frame = self._rgb(image[:height, :width]).reformat(
-            format=self._stream.pix_fmt, dst_colorspace="ITU709"
-        )
-        av_frame.pts, av_frame.time_base, self._last_tick = tick, Fraction(1, TICKS), tick
+        av_frame = self._encoder.frame(image[:height, :width], time)
         try:
-            for packet in self._stream.encode(av_frame):
+            for packet in self._encoder.stream.encode(av_frame):
                 self._container.mux(packet)
         except Exception:  # an interrupt is none: the file is finished after it
             self._failed = True
             raise
         self.frames += 1
 
-    def _rgb(self, image: Array) -> Any:
-        """The image in one reused `av.VideoFrame`.
-
-        A new one for each image fragments the heap: at 1080p a program grew by 6 MB per frame.
-        """
-        if self._reused is None or (self._reused.width, self._reused.height) != image.shape[1::-1]:
-            self._reused = av.VideoFrame(image.shape[1], image.shape[0], "rgb24")
-        plane = self._reused.planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-        rows[: image.shape[0], : 3 * image.shape[1]] = image.reshape(image.shape[0], -1)
-        return self._reused
-
     def _open(self, width: int, height: int, time: float) -> None:
         # Without flush_packets FFmpeg keeps up to 256 kB of a complete fragment in memory.
         flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
-        name = choose_encoder(self.codec, width, height)
         try:
             with open(self.path, "wb"):  # FFmpeg opens it later, within the first image
                 pass
@@ -114,14 +91,9 @@ class VideoWriter(Closing):
             ) from None
         address = f"file:{self.path}"  # a name with a colon is no protocol
         self._container = av.open(address, "w", format="mp4", container_options=flags)
-        level = logging.WARNING if name == "mpeg4" else logging.INFO
-        log_once(f"video is written as {ENCODERS[name].codec} by {name} ({ENCODERS[name].kind})", level)
-        self._stream = stream = self._container.add_stream(name)
-        set_up(stream.codec_context, name, width, height, fps=self.fps, quality=self.quality)
-        stream.time_base = Fraction(1, TICKS)
-        # Stated, because players guess an unstated matrix by the height, and guess differently.
-        stream.codec_context.colorspace, stream.codec_context.color_range = BT709, LIMITED
-        self._start = time
+        self._encoder = FrameEncoder(
+            self._container, (width, height), fps=self.fps, quality=self.quality, codec=self.codec, start=time
+        )
 
     def close(self) -> None:
         """Finishes the file; a writer that got no image leaves none."""
@@ -133,7 +105,7 @@ class VideoWriter(Closing):
                 container.close()
             return
         try:
-            for packet in self._stream.encode():
+            for packet in self._encoder.stream.encode():
                 container.mux(packet)
         finally:
             container.close()

@@ -315,3 +315,18 @@ def test_files_of_earlier_runs_count_and_others_are_left_alone(tmp_path: Path) -
     file.write(b"y" * 900)
     file.close()
     assert sorted(p.name[:8] for p in tmp_path.iterdir()) == ["00000004", "00000005", "notes.tx"]
+
+
+def test_a_source_without_packets_is_encoded(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, camera="gate", pre_s=2, post_s=2, segment_s=10)
+    random, events = np.random.default_rng(0), []
+    images = [(n / FPS, random.integers(0, 255, (49, 64, 3)).astype(np.uint8)) for n in range(200)]
+    with open_video(images) as video:
+        run(Mover(), video, [recorder], zones=Crossings([15.0]), on_event=events.append,
+            header=Header("gate", start=START))  # fmt: skip
+    clip = next(one.clip for one in events if one.clip)
+    seconds = [one[1] for one in packets(tmp_path / clip)]
+    assert seconds[0] == 0.0
+    assert 4.0 <= seconds[-1] <= 7.1  # from a key frame, which come each 3 s, at or before 13 s to 17 s
+    parts = [packets(path) for path in sorted((tmp_path / "gate").glob("*Z.*"))]
+    assert sum(map(len, parts)) == 200

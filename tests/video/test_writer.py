@@ -96,7 +96,7 @@ def test_the_writer_reuses_one_frame(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "x.mp4", fps=10) as writer:
         for n, shade in enumerate(shades):
             writer.write(np.full((48, 65, 3), shade, np.uint8), n / 10)  # odd: the last column is left out
-            held.add(id(writer._reused))
+            held.add(id(writer._encoder._reused))
     assert len(held) == 1
     with open_video(tmp_path / "x.mp4") as video:
         assert [round(float(frame.image.mean()), -1) for frame in video] == shades
