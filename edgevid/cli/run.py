@@ -32,6 +32,9 @@ MotOut = Annotated[Path | None, Option(help="MOTChallenge text to write; - print
 EventsOut = Annotated[Path | None, Option(help="Events to write, JSON lines or CSV; - prints them.")]
 Sqlite = Annotated[Path | None, Option(help="SQLite database for events and tracks, which cameras share.")]
 Parquet = Annotated[Path | None, Option(help="Folder of Parquet files of events, tracks and objects.")]
+Coco = Annotated[Path | None, Option(help="Folder of frames with boxes, as COCO's tools read them.")]
+Yolo = Annotated[Path | None, Option(help="Folder of frames with boxes, as YOLO's tools read them.")]
+FramesEvery = Annotated[float, Option(help="Seconds between these; 0: frames with events.", min=0)]
 MetricsAt = Annotated[str | None, Option(help="Serve metrics to Prometheus at this address: 127.0.0.1:9109.")]
 SyncS = Annotated[float, Option(help="Records are on the disk after this many seconds; 0: at once.", min=0)]
 Start = Annotated[str | None, Option(help="UTC time of a recording's first frame; default: now.")]
@@ -72,6 +75,9 @@ def command(
     events: EventsOut = None,
     sqlite: Sqlite = None,
     parquet: Parquet = None,
+    coco: Coco = None,
+    yolo: Yolo = None,
+    frames_every_s: FramesEvery = 1.0,
     metrics: MetricsAt = None,
     sync_s: SyncS = 1.0,
     start: Start = None,
@@ -109,6 +115,7 @@ def command(
     files.check((chosen.source, chosen.calibration, chosen.model), segmented=bool(segment_s), force=force)
     outputs = _Outputs(chosen, files, segment_s, max_disk_gb, unit, codec, sync_s, metrics, _utc(start))
     outputs.add(save_abstained, sqlite, parquet, show=show)
+    outputs.add_frames({"coco": coco, "yolo": yolo}, frames_every_s)
     reading = {"give_up_s": give_up_s, "rtsp_transport": rtsp_transport, "decode": decode,
                "images": images}  # fmt: skip
     _run(outputs, reading, built, max_frames, status_s, skip_damaged=damaged == "skip")
@@ -295,6 +302,12 @@ class _Outputs:
             from edgevid.output.review import ReviewSink
 
             self.more.append(ReviewSink(save_abstained, source=masked(self.site.source)))
+
+    def add_frames(self, folders: dict[Any, Path | None], every_s: float) -> None:
+        """Adds the folders of frames with boxes."""
+        from edgevid.site.sinks import DatasetTable, build_sinks
+
+        self.made += build_sinks(DatasetTable(kind, at, every_s) for kind, at in folders.items() if at)
 
     def sinks(self, loaded: LoadedSite, video: Any, summary: Any) -> list[Any]:
         """The sinks for the frames of `video`."""

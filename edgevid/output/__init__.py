@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgevid.output.dataset import DatasetSink
 from edgevid.output.delivery import RejectedError
 from edgevid.output.frigate import FrigateSink
 from edgevid.output.ground_grid import GridOverlay, draw_ground_grid
@@ -29,7 +30,7 @@ from edgevid.output.sqlite import SqliteSink, read_database
 from edgevid.output.webhook import WebhookSink
 
 __all__ = [
-    "AnnotatedVideo", "CsvSink", "EventCsv", "EventLines", "EventSink", "FrigateSink", "GridOverlay",
+    "AnnotatedVideo", "CsvSink", "DatasetSink", "EventCsv", "EventLines", "EventSink", "FrigateSink", "GridOverlay",
     "JsonLines", "KafkaSink", "Metrics", "MotText", "MqttSink", "Overlay", "ParquetSink", "RedisSink", "RejectedError",
     "ReviewSink", "SegmentedSink", "Sink", "SqliteSink", "WebhookSink", "as_json", "contact_sheet",
     "draw_ground_grid", "from_supervision", "read_database", "read_events", "read_header", "read_jsonl",

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from edgevid.errors import InputError
 from edgevid.files.fields import Count, Positive
 from edgevid.files.schema import Checked, Tagged, vars_of
+from edgevid.output.dataset import DatasetSink
 from edgevid.output.frigate import KINDS, FrigateSink
 from edgevid.output.kafka import KafkaSink, Mechanism
 from edgevid.output.lines import SYNC_S
@@ -102,6 +103,22 @@ class StoreTable:
         return (SqliteSink if self.type == "sqlite" else ParquetSink)(self.path, records=self.records)
 
 
+@dataclass(frozen=True, slots=True)
+class DatasetTable:
+    """Frames as images with boxes."""
+
+    type: Literal["coco", "yolo"]
+    """As COCO's or as YOLO's tools read them (docs/events.md)."""
+    path: Output
+    """The folder."""
+    every_s: Positive = 1.0
+    """Seconds between images; 0: only frames with events."""
+
+    def sink(self, sync_s: float) -> Any:
+        """The sink of the table."""
+        return DatasetSink(self.path, self.type, every_s=self.every_s)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ServerTable:
     ca: Issuer | None = None
@@ -185,7 +202,15 @@ class FrigateTable(_ServerTable):
 
 
 SinkTable = Annotated[
-    TextTable | EventsTable | StoreTable | MqttTable | WebhookTable | RedisTable | KafkaTable | FrigateTable,
+    TextTable
+    | EventsTable
+    | StoreTable
+    | DatasetTable
+    | MqttTable
+    | WebhookTable
+    | RedisTable
+    | KafkaTable
+    | FrigateTable,
     Tagged("type"),
 ]
 

@@ -84,7 +84,7 @@ def test_a_restarted_service_continues_its_files(tmp_path: Path) -> None:
     [
         (
             table("sqlit", "a"),
-            r"sink 1\.type: expected one of 'csv', .*, got 'sqlit'; did you mean 'sqlite'",
+            r"sink 1\.type: expected one of 'coco', .*, got 'sqlit'; did you mean 'sqlite'",
         ),
         ('[[sink]]\ntype = "sqlite"\npat = "a.db"\n', r"sink 1\.path: .*missing; found 'pat'; did you mean"),
         (table("events", "a", "records = true"), r"sink 1\.records: expected only path, type"),
