@@ -37,6 +37,7 @@ WALLS: dict[str, tuple[str, ...]] = {
     "httpx": ("output/",),
     "redis": ("output/",),
     "confluent_kafka": ("output/",),
+    "duckdb": ("report/",),
     "sklearn": ("insight/",),
     "pyarrow": ("output/", "insight/"),
     "pg8000": ("insight/",),

@@ -37,6 +37,10 @@ COMMANDS = (
     "doctor",
     "schema",
     "migrate",
+    "cluster",
+    "report",
+    "query",
+    "forget",
 )
 """Subcommands in the order of the work: a camera, its model, its own training, the machine.
 

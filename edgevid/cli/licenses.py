@@ -12,8 +12,8 @@ PACKAGES = (
     "numpy", "onnxruntime", "av", "lap", "shapely", "typer", "rich", "pydantic", "annotated-types",
     "tomlkit", "tomli", "opencv-python-headless", "opencv-python", "tensorrt", "cuda-bindings", "pycuda",
     "tensorrt-rtx", "onnx", "ultralytics", "torch", "kornia", "matplotlib", "starlette", "uvicorn",
-    "websockets", "supervision", "pandas", "polars", "orjson", "pyarrow", "prometheus-client", "openvino",
-    "tritonclient", "paho-mqtt", "httpx", "redis", "confluent-kafka", "scikit-learn", "pg8000",
+    "websockets", "supervision", "pandas", "polars", "orjson", "pyarrow", "duckdb", "prometheus-client",
+    "openvino", "tritonclient", "paho-mqtt", "httpx", "redis", "confluent-kafka", "scikit-learn", "pg8000",
 )  # fmt: skip
 """Every distribution that edgevid imports, the extras' too."""
 OTHERS = {
@@ -69,7 +69,8 @@ def package(dist: metadata.Distribution) -> Package:
     names = sorted({name for path in dist.files or () if (name := _library(path.name))} - {""})
     inside = any(".libs/" in str(path) or path.name.endswith(".dylib") for path in dist.files or ())
     for name in names if inside else ():
-        found.setdefault(_license_of(name), []).append(name)
+        kinds = (kind for part, kind in LIBRARIES.items() if re.fullmatch(part, name.rstrip("-_")))
+        found.setdefault(next(kinds, "license not known"), []).append(name)
     if found.pop("FFmpeg", None) or dist.metadata["Name"] == "av":
         stated, gpl = _ffmpeg(dist)
         found.setdefault(stated, []).append("FFmpeg")
@@ -126,11 +127,6 @@ def _library(file: str) -> str:
     """ "x264" of libx264-d6533a8d.so.165 or libx264.165.dylib; "" of any other file."""
     match = re.match(r"lib([A-Za-z][\w+-]*?)[-_.][\d.a-f-]*\.?(so|dylib)\b", file)
     return match[1] if match else ""
-
-
-def _license_of(library: str) -> str:
-    name = library.rstrip("-_")
-    return next((kind for part, kind in LIBRARIES.items() if re.fullmatch(part, name)), "license not known")
 
 
 def _notices(dist: metadata.Distribution) -> list[tuple[str, str]]:

@@ -1,0 +1,54 @@
+"""`edgevid forget`: deletes what is known of a time, camera or track."""
+
+from __future__ import annotations
+
+import time as clock
+from pathlib import Path
+from typing import Annotated
+
+from rich.markup import escape
+from typer import Argument, Option
+
+from edgevid.cli.console import results
+from edgevid.errors import InputError
+
+ELSEWHERE = "Not reached: what brokers and servers got, videos, records as CSV or MOT, copies of these files."
+
+
+def command(
+    files: Annotated[
+        list[Path], Argument(help="Databases, JSON lines, events as CSV, folders of Parquet or crops.")
+    ],
+    before: Annotated[str | None, Option(help="Until then: 2026-01-31T12:00:00Z, or 30d ago.")] = None,
+    after: Annotated[str | None, Option(help="From then on: 2026-01-31T12:00:00Z, or 12h ago.")] = None,
+    camera: Annotated[str | None, Option(help="Of this camera.")] = None,
+    run: Annotated[str | None, Option(help="Of this run.")] = None,
+    track: Annotated[int | None, Option(help="Of this track; its number may be in several runs.")] = None,
+    yes: Annotated[bool, Option("--yes", help="Delete; without it, only count.")] = False,
+) -> None:
+    """Delete events, objects, crops and waiting events by time, camera or track; all conditions must hold."""
+    from edgevid.report.forget import Selection, forget
+
+    chosen = Selection(camera, run, track, _moment("--after", after), _moment("--before", before))
+    if chosen == Selection():
+        raise InputError("forget: expected what to forget: --before, --after, --camera, --run or --track")
+    console = results()
+    for path, counts in forget(files, chosen, dry_run=not yes).items():
+        what = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing"
+        console.print(f"{escape(str(path))}: {what}{' deleted' if yes and counts else ''}")
+    console.print(escape(ELSEWHERE if yes else "Nothing was deleted: add --yes."), style="dim")
+
+
+def _moment(option: str, text: str | None) -> float | None:
+    """UTC seconds of a time, or of so long ago."""
+    from edgevid.report.report import seconds_of
+    from edgevid.types.event import utc_seconds
+
+    try:
+        return (
+            None if text is None else clock.time() - ago if (ago := seconds_of(text)) else utc_seconds(text)
+        )
+    except ValueError:
+        raise InputError(
+            f"{option}: expected a time such as 2026-01-31T12:00:00Z or 30d, got {text!r}"
+        ) from None

@@ -1,0 +1,55 @@
+"""`edgevid query`: SQL over databases, records and event files."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import chain, islice
+from pathlib import Path
+from typing import Annotated
+
+from rich.markup import escape
+from typer import Argument, Option
+
+from edgevid.cli import options as shared
+from edgevid.cli.console import notes, results
+from edgevid.cli.output_files import check_outputs, write_lines
+from edgevid.cli.report import csv_text
+from edgevid.cli.tables import number_table, print_table
+from edgevid.errors import InputError
+
+SHOWN = 1000
+"""Rows in the terminal; files have all."""
+
+
+def command(
+    files: Annotated[list[Path], Argument(help="SQLite databases, JSON lines, folders of Parquet files.")],
+    sql: Annotated[str, Argument(help='Such as "SELECT kind, count(*) FROM events GROUP BY kind".')],
+    csv: Annotated[Path | None, Option(help="CSV to write; - prints it.")] = None,
+    json_out: shared.Json = None,
+    force: shared.Force = False,
+) -> None:
+    """Query events, tracks, runs and objects by SQL (DuckDB), read-only."""
+    from edgevid.report.store import Store
+
+    if csv and json_out:
+        raise InputError("query: expected one of --csv and --json, got both")
+    check_outputs({"--csv": (csv, "CSV"), "--json": (json_out, "JSON")}, files, force=force)
+    with Store(files, objects=bool(re.search(r"(?i)\bobjects\b", sql))) as store:
+        names, rows = store.query(sql)
+        if csv:
+            write_lines(csv, (csv_text([row]) for row in chain([names], rows)))
+        if json_out:
+            dicts = (
+                json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False, default=str)
+                for row in rows
+            )
+            first = "[\n" + next(dicts, "")
+            write_lines(json_out, chain([first], (f",\n{one}" for one in dicts), ["\n]\n"]))
+        if not csv and not json_out:
+            table = number_table(*map(escape, names))
+            for row in islice(rows, SHOWN):
+                table.add_row(*("" if value is None else escape(str(value)) for value in row))
+            print_table(results(), table)
+            if next(rows, None) is not None:
+                notes().print(f"the first {SHOWN} rows; --csv and --json have all")

@@ -1,0 +1,282 @@
+"""Deletion of what is known of a time, camera or track: in databases, records, events, crops and spools."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+import sqlite3
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from edgevid.errors import InputError, SourceError, require
+from edgevid.files.atomic import atomic_path, write_atomic
+from edgevid.files.folders import spool_folder
+from edgevid.output.lines import read_lines
+from edgevid.output.records import json_line
+from edgevid.output.spool import number_in
+from edgevid.output.sqlite import BUSY_S, database_errors, version_of
+from edgevid.report.store import form
+from edgevid.types.event import EVENT_SCHEMA, HEADER_SCHEMA, utc_seconds, utc_text
+
+CROPS = "????????T?????????-*.json"
+"""Descriptions that `--save-abstained` writes; their names begin with the time at which the run began."""
+BY_OBJECT = {"objects": "id", "events": "track", "smoothed": "id", "track_speeds": "id"}
+"""Lists of a record, and the key that names the track."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is to be forgotten: all that is stated must hold. Times are UTC seconds."""
+
+    camera: str | None = None
+    run: str | None = None
+    track: int | None = None
+    after: float | None = None
+    before: float | None = None
+    sources: frozenset[str] = field(default=frozenset(), compare=False)
+    """Those of the camera, for crops, which name no other."""
+
+    def holds(self, camera: Any, run: Any, utc: Any, track: Any = None) -> bool:
+        """Whether something of a camera, run, time (ISO 8601) and track is to be forgotten."""
+        exact = ((self.camera, camera), (self.run, run), (self.track, track and int(track)))
+        if not all(mine in (None, its) for mine, its in exact):
+            return False
+        time = utc_seconds(utc) if utc and (self.after or self.before) is not None else None
+        return (self.after is None or (time is not None and time >= self.after)) and (
+            self.before is None or (time is not None and time < self.before)
+        )
+
+    def where(self, utc: str) -> tuple[str, list[Any]]:
+        """The same in SQL; `utc` is the column of the time."""
+        times = (None if t is None else utc_text(t) for t in (self.after, self.before))
+        names = ("camera = ?", "run = ?", "track = ?", f"{utc} >= ?", f"{utc} < ?")
+        found = {
+            n: v
+            for n, v in zip(names, (self.camera, self.run, self.track, *times), strict=True)
+            if v is not None
+        }
+        return " AND ".join(found) or "true", list(found.values())
+
+
+def forget(paths: Sequence[Path], selection: Selection, *, dry_run: bool = True) -> dict[Path, Counter[str]]:
+    """Deletes from files, folders of Parquet files or crops, and this user's spools; how many of each kind,
+    by file. With `dry_run` it only counts.
+
+    InputError, with nothing changed, where a run writes to one of them, as far as the system tells.
+    """
+    works: dict[Path, Any] = {
+        path: _crops if path.is_dir() and any(path.glob(CROPS)) else WORKS[form(path)] for path in paths
+    }
+    works |= dict.fromkeys(sorted(spool_folder().glob("*/")), _spool)
+    for path in (path for path, work in works.items() if work is _sqlite):
+        with _database(path) as base:
+            found = base.execute("SELECT source FROM runs WHERE camera = ?", [selection.camera]).fetchall()
+            selection = replace(selection, sources=selection.sources | {row[0] for row in found})
+    counts = {path: work(path, selection, False) for path, work in works.items()}
+    for path, work in works.items():
+        if counts[path] and not dry_run:
+            work(path, selection, True)
+    return {path: +count for path, count in counts.items() if count or path in paths}
+
+
+@contextmanager
+def _database(path: Path) -> Iterator[sqlite3.Connection]:
+    with database_errors(path), closing(sqlite3.connect(path, timeout=BUSY_S)) as base:
+        if not version_of(base, path):
+            raise InputError(f"{path}: expected a database of edgevid, got another or an empty one")
+        yield base
+
+
+def _sqlite(path: Path, selection: Selection, apply: bool) -> Counter[str]:
+    """The bytes go from the file and from its log, too; a run may write to it meanwhile."""
+    where, values = selection.where("utc")
+    rows = {"events": (where, values), "objects": (where, values)}
+    if selection.track is None:  # runs of which nothing is left
+        whole, of_run = selection.where("start_utc")
+        left = " UNION ".join(f"SELECT run FROM {t} WHERE ({where}) IS NOT TRUE" for t in rows)
+        rows = {"runs": (f"{whole} AND run NOT IN ({left})", of_run + 2 * values), **rows}
+    with _database(path) as base:
+        if not apply:
+            counted = (
+                base.execute(f"SELECT count(*) FROM {t} WHERE {w}", v).fetchone()[0]
+                for t, (w, v) in rows.items()
+            )
+            return Counter(dict(zip(rows, counted, strict=True)))
+        base.execute("PRAGMA secure_delete = ON")
+        with base:
+            for table, (condition, given) in rows.items():
+                base.execute(f"DELETE FROM {table} WHERE {condition}", given)
+        base.execute("VACUUM")
+        if base.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            raise SourceError(f"{path}: deleted, but a program that reads it keeps the bytes in its -wal "
+                              "file; end it, then forget again")  # fmt: skip
+    return Counter()
+
+
+def _check_idle(path: Path) -> None:
+    """InputError where a program has the file open for writing: Linux then grants no lease on it."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(PermissionError):  # another user's file
+            fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        raise InputError(f"{path}: a run is writing to it; end it first, then forget again") from None
+    finally:
+        os.close(handle)
+
+
+def _text(path: Path, selection: Selection, apply: bool) -> Counter[str]:
+    """JSON lines, and events as CSV; the file is replaced in one step, or deleted where nothing is left."""
+    _check_idle(path)
+    counts: Counter[str] = Counter()
+    kept = (_kept_csv if form(path) == "csv" else _kept_lines)(path, selection, counts)
+    if not apply:
+        deque(kept, 0)
+        return counts
+    with atomic_path(path) as new, new.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(kept)
+    if not path.stat().st_size:
+        path.unlink()
+    return counts
+
+
+def _kept_csv(path: Path, selection: Selection, counts: Counter[str]) -> Iterator[str]:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows, text = csv.reader(file), io.StringIO()
+        columns = next(rows)
+        for row in [columns], rows:
+            for cells in row:
+                one = dict(zip(columns, cells, strict=False))
+                if cells is not columns and selection.holds(
+                    one["camera"], one["run"], one["utc"], one["track"]
+                ):
+                    counts["events"] += 1
+                    continue
+                csv.writer(text).writerow(cells)
+                yield text.getvalue()
+                text.seek(text.truncate(0))
+
+
+def _kept_lines(path: Path, selection: Selection, counts: Counter[str]) -> Iterator[str]:
+    """What stays of headers, events and records; a header that is selected goes with the last of its run."""
+    header: Mapping[str, Any] = {}
+    waits = False
+    for _, one in read_lines(path):
+        if one.get("schema") == HEADER_SCHEMA:
+            counts["runs"] += waits
+            header, waits = one, False
+            if selection.track is None and selection.holds(one["camera"], one["run"], one["start_utc"]):
+                waits = True
+            else:
+                yield json_line(one)
+        elif kept := _kept(one, header, selection, counts):
+            yield json_line(header) * waits + json_line(kept)
+            waits = False
+    counts["runs"] += waits
+
+
+def _kept(
+    one: Mapping[str, Any], header: Mapping[str, Any], selection: Selection, counts: Counter[str]
+) -> Mapping[str, Any]:
+    """What stays of an event or a record, {} where nothing does."""
+    of_event = one.get("schema") == EVENT_SCHEMA
+    source = one if of_event else header
+    about = source.get("camera"), source.get("run"), one.get("utc")
+    if of_event or selection.track is None:
+        gone = selection.holds(*about, track=one.get("track"))
+        counts["events" if of_event else "frames"] += gone
+        return {} if gone else one
+    made = dict(one)
+    for name in BY_OBJECT.keys() & one.keys():
+        made[name] = [row for row in one[name] if not selection.holds(*about, track=row.get(BY_OBJECT[name]))]
+        counts[name] += len(one[name]) - len(made[name])
+    return made
+
+
+def _parquet(path: Path, selection: Selection, apply: bool) -> Counter[str]:
+    """Each file is written again without the rows, or deleted where none is left."""
+    arrow, parquet = (
+        require(f"pyarrow{one}", extra="parquet", purpose="Parquet files") for one in ("", ".parquet")
+    )
+    counts: Counter[str] = Counter()
+    for file in sorted(path.glob("*.parquet")) if path.is_dir() else [path]:
+        if file.name.startswith("."):  # not complete: of a run that writes now, or was killed
+            _check_idle(file)
+            continue
+        with parquet.ParquetFile(file) as source:
+            names = [
+                "camera",
+                "run",
+                "utc",
+                "tracker_id" if "tracker_id" in source.schema_arrow.names else "track",
+            ]
+            groups = range(source.num_row_groups)
+            columns = (source.read_row_group(n, columns=names).to_pydict() for n in groups)
+            kept = [
+                [not selection.holds(*row) for row in zip(*map(one.get, names), strict=True)]
+                for one in columns
+            ]
+            gone = sum(len(one) - sum(one) for one in kept)
+            counts[file.name.partition("-")[0]] += gone
+            if apply and gone:
+                with atomic_path(file) as new, parquet.ParquetWriter(new, source.schema_arrow) as writer:
+                    for n in groups:
+                        writer.write_table(source.read_row_group(n).filter(arrow.array(kept[n])))
+        if apply and gone and not any(map(any, kept)):
+            file.unlink()
+    return counts
+
+
+def _crops(path: Path, selection: Selection, apply: bool) -> Counter[str]:
+    """Crops of `--save-abstained`: by time, track, and the source that the camera has in a database."""
+    counts: Counter[str] = Counter()
+    for about in path.glob(CROPS):
+        one = json.loads(about.read_text(encoding="utf-8"))
+        start = datetime.strptime(about.name[:18], "%Y%m%dT%H%M%S%f").replace(tzinfo=timezone.utc).timestamp()
+        camera = selection.camera if one["source"] in selection.sources else None
+        if selection.holds(camera, None, utc_text(start + one["time_s"]), one["track"]):
+            counts["crops"] += 1
+            for file in (about.with_name(one["crop"]), about) if apply else ():
+                file.unlink(missing_ok=True)
+    return counts
+
+
+def _spool(folder: Path, selection: Selection, apply: bool) -> Counter[str]:
+    """Events that wait for sinks; what stays becomes one segment, and sinks' positions count only that."""
+    files = sorted(folder.glob("*.jsonl"))
+    lines = [
+        line
+        for file in files
+        for line in file.read_bytes().splitlines(keepends=True)
+        if line.endswith(b"}\n")
+    ]
+    gone = [selection.holds(*map(json.loads(line).get, ("camera", "run", "utc", "track"))) for line in lines]
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        if any(gone):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for position in folder.glob("*.position") if apply else ():
+            number = number_in(position, end := int(files[0].stem) + len(lines))
+            write_atomic(position, f"{number - sum(gone[: len(lines) - (end - number)]):019d}\n")
+        if apply:
+            write_atomic(files[0], b"".join(line for line, out in zip(lines, gone, strict=True) if not out))
+        for file in files[1:] if apply else ():
+            file.unlink()
+    except BlockingIOError:
+        raise InputError(
+            f"{folder}: a run of this camera is writing; end it first, then forget again"
+        ) from None
+    finally:
+        os.close(lock)
+    return Counter({"events that wait for sinks": sum(gone)} if any(gone) else {})
+
+
+WORKS = {"sqlite": _sqlite, "lines": _text, "csv": _text, "parquet": _parquet}

@@ -1,0 +1,225 @@
+"""Store: events of databases and files of any form, each once, in a temporary DuckDB database on disk."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from edgevid.errors import InputError, SourceError, require
+from edgevid.output.parquet import FIELDS
+from edgevid.output.records import SCHEMA
+from edgevid.output.sqlite import SCRIPTS, database_errors, version_of
+from edgevid.types.closing import Closing
+from edgevid.types.event import EVENT_FIELDS, EVENT_SCHEMA, HEADER_SCHEMA
+
+log = logging.getLogger("edgevid")
+BATCH = 5_000
+MEMORY = "100MB"
+"""DuckDB's own limit; what does not fit is on disk."""
+_TYPES = {float: "DOUBLE", int: "BIGINT", tuple: "FLOAT[]", str: "VARCHAR"}
+EVENTS = {name: "TIMESTAMP" if name == "utc" else _TYPES[kind] for name, kind in FIELDS.items()}
+RUNS = dict.fromkeys(("run", "camera", "source", "start_utc"), "VARCHAR")
+_OF_SQLITE = {"REAL": "DOUBLE", "INTEGER": "BIGINT", "TEXT": "VARCHAR"}
+_CSV = """auto_detect = false, delim = ',', quote = '"', escape = '"', nullstr = '', parallel = false"""
+
+
+class Store(Closing):
+    """`base` is a DuckDB connection with the tables `events`, `runs`, `objects` and the view `tracks`.
+
+    Columns are those of docs/events.md, `utc` as TIMESTAMP. An event that several files hold is there once.
+    """
+
+    def __init__(self, paths: Sequence[Path], *, objects: bool = False) -> None:
+        """`objects` loads the objects of frames, too. SourceError or InputError for a file that cannot be
+        read or holds no event, MissingExtraError without duckdb."""
+        duckdb = require("duckdb", extra="report", purpose="edgevid report")
+        self.error, self._objects, self._open = duckdb.Error, objects, ExitStack()
+        self._loaded = False
+        self._folder = Path(self._open.enter_context(TemporaryDirectory(prefix="edgevid-report-")))
+        settings = {"memory_limit": MEMORY, "threads": 2, "temp_directory": str(self._folder / "spill"),
+                    "preserve_insertion_order": False}  # fmt: skip
+        with ExitStack() as opened:
+            opened.callback(self.close)
+            self.base = self._open.enter_context(
+                closing(duckdb.connect(str(self._folder / "events.duckdb"), config=settings))
+            )
+            self.base.execute("SET TimeZone = 'UTC'")
+            for table, names in (("events", EVENTS), ("runs", RUNS)):
+                self.base.execute(f"CREATE TABLE {table} ({', '.join(f'{n} {k}' for n, k in names.items())})")
+            for path in paths:
+                kind = form(path)
+                try:
+                    getattr(self, f"_add_{kind}")(path)
+                except duckdb.Error as error:
+                    problem = f"cannot be read as {kind}: {first_line(error)}"
+                    raise SourceError(f"{path}: {problem}; check the file and free disk space") from None
+            self._finish(paths)
+            opened.pop_all()
+
+    def close(self) -> None:
+        """Deletes the database."""
+        self._open.close()
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        found: list[tuple[Any, ...]] = self.base.execute(query, values or None).fetchall()
+        return found
+
+    def query(self, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+        """Names of columns, and rows, of one SELECT; this store then reads no other file any more.
+
+        InputError for anything that is no SELECT, that touches a file, or that fails.
+        """
+        with self.errors("query"):
+            statements = self.base.extract_statements(sql)
+            kinds = [str(one.type).rpartition(".")[2] for one in statements]
+            if kinds not in (["SELECT"], ["EXPLAIN"]):
+                raise InputError(
+                    f"query: expected one SELECT, got {' and '.join(kinds) or 'nothing'}; it only reads"
+                )
+            self.base.execute("SET enable_external_access = false; SET lock_configuration = true")
+            return [column[0] for column in self.base.execute(statements[0]).description], self._fetched()
+
+    def _fetched(self) -> Iterator[tuple[Any, ...]]:
+        with self.errors("query"):
+            while rows := self.base.fetchmany(BATCH):
+                yield from rows
+
+    @contextmanager
+    def errors(self, name: str) -> Iterator[None]:
+        """Makes DuckDB's errors InputErrors of one line."""
+        try:
+            yield
+        except self.error as error:
+            raise InputError(f"{name}: {first_line(error)}") from None
+
+    def _into(self, table: str, select: str) -> None:
+        """Adds rows, as far as the table has their columns."""
+        if table == "objects":
+            before = "FROM objects UNION ALL BY NAME " * bool(self._loaded)
+            self.base.execute(f"CREATE OR REPLACE TABLE objects AS {before}"
+                              f"SELECT * REPLACE (utc::TIMESTAMP AS utc) FROM ({select})")  # fmt: skip
+            self._loaded = True
+            return
+        found = {row[0] for row in self.rows(f"DESCRIBE {select}")}
+        known = {
+            name: kind for name, kind in (EVENTS if table == "events" else RUNS).items() if name in found
+        }
+        names = (
+            f"nullif({name}, '') AS {name}" if kind == "VARCHAR" else name for name, kind in known.items()
+        )
+        self.base.execute(f"INSERT INTO {table} BY NAME SELECT {', '.join(names)} FROM ({select})")
+
+    def _add_parquet(self, path: Path) -> None:
+        files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+        events, objects = (
+            _list(f for f in files if f.name.startswith(kind)) for kind in ("events", "objects")
+        )
+        if events == "[]":
+            raise InputError(
+                f"{path}: expected files events-*.parquet, got none; give the folder of --parquet"
+            )
+        self._into("events", f"FROM read_parquet({events}, union_by_name = true)")
+        header = f"SELECT decode(value)::JSON AS h FROM parquet_kv_metadata({events})"
+        fields = ", ".join(f"h->>{name!r} AS {name}" for name in RUNS)
+        self._into("runs", f"SELECT {fields} FROM ({header} WHERE decode(key) = 'edgevid')")
+        if self._objects and objects != "[]":
+            self._into("objects", "SELECT * RENAME (tracker_id AS track) FROM "
+                       f"read_parquet({objects}, union_by_name = true)")  # fmt: skip
+
+    def _add_sqlite(self, path: Path) -> None:
+        """By way of CSV: DuckDB's own reader of SQLite would have to be downloaded."""
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        with database_errors(path), closing(sqlite3.connect(uri, uri=True)) as base:
+            if not version_of(base, path):
+                raise InputError(f"{path}: expected a database of edgevid, got another or an empty one")
+            for table in ("events", "runs", *["objects"] * self._objects):
+                copied = self._folder / f"{table}.csv"
+                names = {r[1]: _OF_SQLITE[r[2]] for r in base.execute(f"PRAGMA table_info({table})")}
+                with copied.open("w", newline="", encoding="utf-8") as file:
+                    csv.writer(file).writerows(base.execute(f"SELECT {', '.join(names)} FROM {table}"))
+                self._into(
+                    table,
+                    f"FROM read_csv({_text(copied)}, columns = {_types(names)}, header = false, {_CSV})",
+                )
+                copied.unlink()
+
+    def _add_csv(self, path: Path) -> None:
+        names = {name: "VARCHAR" if "box" in name else kind for name, kind in EVENTS.items()}
+        boxes = ", ".join(f"'[' || replace({one}, ' ', ',') || ']' AS {one}" for one in ("box", "first_box"))
+        options = f"columns = {_types(names)}, header = true, ignore_errors = true, {_CSV}"
+        self._into(
+            "events", f"SELECT * REPLACE ({boxes}) FROM read_csv({_text(path)}, {options}) WHERE id <> ''"
+        )
+
+    def _add_lines(self, path: Path) -> None:
+        """Lines of events, of records with events, and headers; torn ones are left out and reported."""
+        nested = ", ".join(f'"{name}" {kind}' for name, kind in EVENTS.items())
+        columns = _types(EVENTS | RUNS | {"schema": "VARCHAR", "events": f"STRUCT({nested})[]"})
+        self.base.execute(
+            f"CREATE TABLE lines AS FROM read_ndjson({_text(path)}, columns = {columns},"
+            f"ignore_errors = true, maximum_object_size = 8388608) "
+            f"WHERE schema IS DISTINCT FROM '{SCHEMA}' OR len(events) > 0"
+        )
+        ((torn,),) = self.rows("SELECT count(*) FROM lines WHERE schema IS NULL")
+        if torn:
+            log.warning("%s: %d lines are torn or no JSON: left out", path, torn)
+        self._into("events", f"FROM lines WHERE schema = '{EVENT_SCHEMA}'")
+        self._into("events", "SELECT e.* FROM (SELECT unnest(events) AS e FROM lines)")
+        self._into("runs", f"FROM lines WHERE schema = '{HEADER_SCHEMA}'")
+        self.base.execute("DROP TABLE lines")
+
+    def _finish(self, paths: Sequence[Path]) -> None:
+        """Of events with one id, one is left."""
+        for table, key in (("events", "id"), ("runs", "run")):
+            if self.rows(f"SELECT 1 FROM {table} HAVING count(*) > count(DISTINCT hash({key}))"):
+                self.base.execute(
+                    f"DELETE FROM {table} WHERE rowid NOT IN (SELECT min(rowid) FROM {table} GROUP BY {key})"
+                )
+        self.base.execute(next(one for one in SCRIPTS[0].split(";") if "CREATE VIEW tracks" in one))
+        if not self.rows("SELECT 1 FROM events LIMIT 1"):
+            raise InputError(f"{', '.join(map(str, paths))}: expected events, got none; `edgevid run` with "
+                             "--sqlite, --events, --jsonl or --parquet writes them")  # fmt: skip
+
+
+def form(path: Path) -> str:
+    """ "parquet", "sqlite", "csv" or "lines"; SourceError or InputError for what holds no events."""
+    if path.is_dir():
+        return "parquet"
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}; check the path") from None
+    starts = {b"SQLite format 3\0": "sqlite", b"PAR1": "parquet", ",".join(EVENT_FIELDS[:3]).encode(): "csv",
+              b"{": "lines", b"\x1f\x8b": "lines", b"\0": "lines"}  # fmt: skip
+    for start, kind in starts.items():
+        if head.startswith(start):
+            return kind
+    got = "another file" if head else "an empty file"
+    raise InputError(f"{path}: expected a database, records or events of edgevid (docs/report.md), got {got}")
+
+
+def first_line(error: Exception) -> str:
+    """What DuckDB reports, in one line."""
+    kept = (line.strip() for line in str(error).split("\n\nLINE ")[0].splitlines())
+    return " ".join(line for line in kept if line).rstrip(".")
+
+
+def _types(names: dict[str, str]) -> str:
+    return "{" + ", ".join(f"{name}: '{kind}'" for name, kind in names.items()) + "}"
+
+
+def _text(path: Path) -> str:
+    """A path in SQL, taken as it is and not as a pattern."""
+    return "'" + "".join(f"[{c}]" if c in "*?[" else c for c in str(path)).replace("'", "''") + "'"
+
+
+def _list(paths: Iterable[Path]) -> str:
+    return "[" + ", ".join(map(_text, paths)) + "]"
