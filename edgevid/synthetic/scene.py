@@ -15,6 +15,8 @@ import numpy as np
 from edgevid.types import Array, Detections
 
 CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
+ACTIONS = ("stand", "walk", "run", "wave")
+"""What people do."""
 SIZES = {
     "person": (0.5, 0.5, 1.75),
     "car": (4.5, 1.8, 1.5),
@@ -69,6 +71,13 @@ class Mover:
     """(seconds, acceleration m/s2, turn rate rad/s) one after another; afterwards straight ahead."""
     begin: float = 0.0
     end: float = math.inf
+    waves: bool = False
+    """Whether a person who stands waves."""
+
+    def action(self, speed: float) -> int:
+        """Index into ACTIONS of what a person does at `speed` m/s; -1 of a vehicle."""
+        pace = 0 if speed < 0.2 else 1 if speed < 2.2 else 2
+        return -1 if self.kind != "person" else 3 if self.waves and pace == 0 else pace
 
     def state(self, time: float) -> tuple[float, float, float, float]:
         """x, y, heading and speed at `time`, by steps of 10 ms while turning, exactly while straight."""
@@ -104,10 +113,13 @@ class Truth:
     """(N,) radians."""
     speeds: Array
     """(N,) m/s, 0 or more."""
+    actions: Array
+    """(N,) index into ACTIONS, -1 of vehicles."""
     corners: Array
     """(N, 8, 3) meters: the four of the base, then the four of the top."""
     boxes: Array
-    """(N, 4) pixels of the box around the projected corners, clipped to the image."""
+    """(N, 4) pixels of the box around the projected corners, clipped to the image; what is drawn is a little
+    smaller than the cuboid."""
 
 
 @dataclass(slots=True)
@@ -152,6 +164,9 @@ class Scene:
             positions=states[rows, :2],
             headings=np.where(states[rows, 3] < 0, states[rows, 2] + math.pi, states[rows, 2]),
             speeds=np.abs(states[rows, 3]),
+            actions=np.array([m.action(v) for m, v in zip(present, np.abs(states[:, 3]), strict=True)], int)[
+                rows
+            ],
             corners=corners[rows],
             boxes=clipped[rows],
         )

@@ -55,3 +55,16 @@ def street(
             )
     movers.append(Mover(len(movers) + 1, "car", (8.1, 30.0), math.pi / 2, 0.0))  # parked at the curb
     return Scene(movers, camera or Camera(), noise or Noise(), seed)
+
+
+def demo_street(seconds: float = 20.0) -> Scene:
+    """The street of `edgevid-demo`: a street with people who also stand, wave and run."""
+    scene = street(8, seconds=seconds, camera=Camera(1280, 720, 930.0, 6.5, 14.0))
+    people = [(9.0, 15.5, -2.6, 0.0, 0.0), (-8.9, 19.0, 0.0, 0.0, 0.0), (-8.5, 11.0, math.pi / 2, 3.1, 1.0),
+              (9.9, 40.0, -math.pi / 2, 3.0, 6.0)]  # fmt: skip
+    movers = list(scene.movers)
+    for x, y, heading, pace, begin in people:
+        end = begin + 30 / pace if pace else math.inf
+        first = len(movers) == len(scene.movers)  # waves
+        movers.append(Mover(len(movers) + 1, "person", (x, y), heading, pace, (), begin, end, waves=first))
+    return Scene(movers, scene.camera, scene.noise, scene.seed)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from edgevid.pipeline import Pipeline
+from edgevid.synthetic.raster import Layer, rgba
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
-from edgevid.synthetic.scene import CLASSES, Camera, Scene
-from edgevid.synthetic.street import drive
+from edgevid.synthetic.scene import ACTIONS, CLASSES, Camera, Mover, Scene
+from edgevid.synthetic.street import demo_street, drive
 from edgevid.track import Tracker
 
 
@@ -60,13 +61,77 @@ def test_a_nearer_vehicle_hides_a_farther_one() -> None:
         assert not np.array_equal(both, alone)
 
 
-@pytest.mark.parametrize(("pitch", "horizon"), [(-3.0, 51), (0.0, 45), (16.0, 10)])
-def test_the_horizon_is_where_the_pitch_puts_it(pitch: float, horizon: int) -> None:
-    # 45 - 120 tan(pitch): above it lies sky, in which blue is strongest, below it grass, in which green is.
-    image = RenderedStreet(Scene([], Camera(160, 90, 120.0, 5.0, pitch)), seconds=1).render(0.0)
-    above, below = (image[rows, 130:].astype(int) for rows in (slice(horizon - 4, horizon - 1), horizon + 2))
-    assert above[..., 2].mean() > above[..., 1].mean() + 3
-    assert below[..., 2].mean() < below[..., 1].mean() - 20
+@pytest.mark.parametrize(("pitch", "k1"), [(-3.0, 0.0), (0.0, 0.0), (16.0, 0.0), (12.0, -0.2)])
+def test_the_road_lies_where_the_camera_projects_it(pitch: float, k1: float) -> None:
+    camera = Camera(1280, 720, 930.0, 7.0, pitch, k1)
+    image = RenderedStreet(Scene([], camera), seconds=1).render(0.0).astype(int)
+    for y in (20.5, 24.0, 36.0):  # the line at the right edge of the road, and the asphalt next to it
+        line, road = camera.project(np.array([[7.1, y, 0.0], [6.6, y, 0.0]])).astype(int)
+        if line[1] < 720:
+            assert image[line[1], line[0]].mean() > image[road[1], road[0]].mean() + 50
+    horizon = int(360 - 930 * np.tan(np.radians(pitch)))
+    sky = image[: max(1, horizon - 80), 600:680].mean((0, 1))
+    assert sky[2] > sky[1] > sky[0]  # blue
+
+
+def test_people_move_their_legs_with_the_way_they_walk() -> None:
+    def legs(pace: float, time: float) -> np.ndarray:
+        walker = Mover(1, "person", (0.0, 20.0 - pace * time), np.pi / 2, pace)
+        scene = Scene([walker], Camera(1280, 720, 930.0, 7.0, 16.0))
+        (x1, y1, x2, y2) = scene.at(time).boxes[0].astype(int)
+        return RenderedStreet(scene, seconds=1).render(time)[(y1 + y2) // 2 : y2, x1:x2].astype(int)
+
+    stride = 1.45 / 1.4  # seconds of two steps: afterwards the legs are where they were
+    one, half, whole = (legs(1.4, 1.0 + k * stride) for k in (0.0, 0.25, 1.0))
+    assert np.abs(one - whole).mean() < 0.2 * np.abs(one - half).mean()
+    assert np.abs(legs(0.0, 1.0) - legs(0.0, 1.3)).max() == 0
+
+
+def test_truth_tells_what_people_do() -> None:
+    scene = demo_street(20.0)
+    done = {ACTIONS[k] for time in (2.0, 8.0) for k in scene.at(time).actions if k >= 0}
+    assert done == set(ACTIONS)
+    truth = scene.at(2.0)
+    assert ((truth.actions >= 0) == (truth.labels == 0)).all()
+
+
+def test_an_edge_is_blended_by_the_share_of_the_pixel_that_is_covered() -> None:
+    layer, image = Layer(8, 6), np.full((6, 8, 3), 100, np.uint8)
+    under = rgba(image.reshape(-1, 3)).reshape(6, 8)
+    square = np.array([[2.0, 1.0], [5.5, 1.0], [5.5, 4.0], [2.0, 4.0]])[[0, 1, 2, 3, 3, 3, 3, 3]]
+    layer.paint(square[None], rgba(np.array([[200, 0, 60]])))
+    layer.blend(image, under, np.array([[0, 0, 8, 6]]))
+    assert (image[1:4, 2:5] == (200, 0, 60)).all()
+    assert np.abs(image[1:4, 5].astype(int) - (150, 50, 80)).max() <= 1  # half of each pixel
+    assert (image[:, 6:] == 100).all()
+    assert (image[[0, 4, 5]] == 100).all()
+    layer.paint(square[None], rgba(np.zeros((1, 3)), 0.5))  # a shadow: half of the light
+    layer.blend(image, under, np.array([[0, 0, 8, 6]]))
+    assert np.abs(image[2, 3].astype(int) - 50).max() <= 1
+
+
+def test_large_polygons_are_filled_as_small_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = demo_street(20.0)
+    one = RenderedStreet(scene, seconds=1).render(5.0)
+    monkeypatch.setattr("edgevid.synthetic.raster.LARGE", 10**9)
+    assert np.array_equal(one, RenderedStreet(scene, seconds=1).render(5.0))
+
+
+@pytest.mark.parametrize("kind", ["car", "truck", "bus", "person"])
+@pytest.mark.parametrize("heading", [np.pi / 2, -np.pi / 2, 0.3])
+def test_what_is_drawn_fills_its_true_box(kind: str, heading: float) -> None:
+    camera = Camera(1280, 720, 930.0, 7.0, 16.0)
+    for number in (1, 2, 3):
+        scene = Scene([Mover(number, kind, (2.0, 22.0), heading, 0.0)], camera)
+        drawn = RenderedStreet(scene, seconds=1).render(0.0).astype(int)
+        changed = np.abs(drawn - RenderedStreet(Scene([], camera), seconds=1).render(0.0)).max(2) > 12
+        x1, y1, x2, y2 = scene.at(0.0).boxes[0]
+        rows, columns = np.nonzero(changed[:, : int(x2) + 1])  # the shadow reaches to the right
+        wide, high = x2 - x1, y2 - y1
+        # The box is that of the cuboid around the object: a car that drives away ends in its lower hood.
+        assert -1.5 <= rows.min() - y1 <= (0.2 if kind == "car" else 0.1) * high
+        assert abs(rows.max() - y2) <= 0.08 * high + 1
+        assert -2 <= columns.min() - x1 <= (0.3 if kind == "person" else 0.08) * wide
 
 
 def test_detections_without_a_model_are_those_of_their_frame() -> None:

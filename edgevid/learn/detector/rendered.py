@@ -57,7 +57,7 @@ def label_text(truth: Truth) -> str:
 def write_rendered(folder: Path, *, scenes: int = 60, frames: int = 6, seed: int = 100) -> int:
     """Writes frames of `scenes` rendered streets into a data folder; returns how many.
 
-    Seeds count up from `seed`; seed 1 is the street of `edgevid-demo`.
+    Seeds count up from `seed`; seed 8 is the street of `edgevid-demo`.
     """
     random = np.random.default_rng(seed)
     for scene in range(scenes):
