@@ -67,7 +67,7 @@ class DatasetSink(Closing):
         if names := result.names.get("class", ()):
             self._names = tuple(names)
         stem = re.sub(r"[^\w.-]+", "-", f"{self._run}-{frame.index:08d}")
-        (self.path / "images" / f"{stem}.jpg").write_bytes(to_jpeg(frame.image, qscale=2))
+        write_atomic(self.path / "images" / f"{stem}.jpg", to_jpeg(frame.image, qscale=2))
         tracks = result.tracks[result.tracks.match >= 0]
         boxes = tracks.boxes.astype(float).clip(0, np.tile(result.size, 2))
         boxes[:, 2:] -= boxes[:, :2]

@@ -62,6 +62,7 @@ class KafkaSink(Closing):
         try:
             found = self._connected().list_topics(self._topic, WAIT_S).topics[self._topic]
         except self._kafka.KafkaException as error:
+            self._producer.poll(0)  # brings what the broker said
             raise unavailable(self._problem or error.args[0].str()) from None
         if found.error is not None and found.error.code() != self._kafka.KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise unavailable(found.error.str())

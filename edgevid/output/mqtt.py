@@ -134,7 +134,8 @@ class MqttSink(Closing):
                 self._drop()
                 what = {LOST: "the broker ended the connection", CONNECTED: "the broker rejects the login"}
                 reason = what.get(number, f"the broker rejects messages below {self._base}")
-                raise SourceError(f"{reason}: {code}; check user, password and permissions")
+                other = "is another camera of this name connected? else " if number == LOST else ""
+                raise SourceError(f"{reason}: {code}; {other}check user, password and permissions")
             numbers.discard(number)
 
     def _drop(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time as clock
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -12,9 +13,9 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from edgevid.errors import require
-from edgevid.files.atomic import atomic_path, make_folder
+from edgevid.files.atomic import atomic_path, check_file, make_folder
 from edgevid.output.rows import ObjectRows
-from edgevid.types import Event
+from edgevid.types import Event, Header
 from edgevid.types.event import utc_text
 
 ROW_GROUP = 50_000
@@ -30,7 +31,7 @@ FIELDS = {
 
 
 class ParquetSink(ObjectRows):
-    """A folder with files events-*, tracks-* and objects-*.parquet, named by the time of their start in UTC.
+    """A folder with files events-*, tracks-* and objects-*.parquet, named by camera and start in UTC.
 
     Each file is written under another name and moved into place when it is complete, after `segment_s` and
     at the end. What a killed run had not completed is in no file; its events come again with the next run.
@@ -43,12 +44,20 @@ class ParquetSink(ObjectRows):
         self._parquet = require("pyarrow.parquet", extra="parquet", purpose="Parquet files")
         self.path, self.name, self._segment_s = Path(folder), f"parquet {folder}", segment_s
         make_folder(self.path)
-        for left in self.path.glob(".*.part.parquet"):  # of a killed run
-            left.unlink(missing_ok=True)
+        check_file(self.path / "events.parquet")
         super().__init__(records=records)
         self.held = 0
         """Events whose file is not complete."""
+        self._camera = "camera"
         self._begin()
+
+    def open(self, header: Header) -> None:
+        """Deletes what a killed run of the camera left; other cameras may write to the same folder."""
+        super().open(header)
+        self._camera = re.sub(r"[^\w.-]+", "-", header.camera)
+        for kind in ("events", "tracks", "objects"):
+            for left in self.path.glob(f".{kind}-{self._camera}-????????T?????????Z.*.part.parquet"):
+                left.unlink(missing_ok=True)
 
     def send(self, events: Sequence[Event]) -> None:
         """Adds events, and the objects of the frames since the last call; an error loses all that is held."""
@@ -87,7 +96,9 @@ class ParquetSink(ObjectRows):
             return
         if kind not in self._writers:
             self._stamp = self._stamp or utc_text(clock.time()).translate({ord(c): None for c in "-:."})
-            path = self._files.enter_context(atomic_path(self.path / f"{kind}-{self._stamp}.parquet"))
+            path = self._files.enter_context(
+                atomic_path(self.path / f"{kind}-{self._camera}-{self._stamp}.parquet")
+            )
             self._writers[kind] = self._files.enter_context(
                 self._parquet.ParquetWriter(path, self._schema(kind, rows[0]))
             )

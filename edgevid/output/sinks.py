@@ -132,7 +132,7 @@ class EventLines(TextFile):
         super().__init__(path, append=append, sync_s=0)
         self.name = f"events {self.path}"
         # A killed run may have written events that it had not acknowledged: they come again.
-        self._known = last_lines(self.path) if append else ""
+        self._known = last_lines(self.path) if append and self.path.is_file() else ""
 
     def open(self, header: Header) -> None:
         """Appends the header's line."""

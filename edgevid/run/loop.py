@@ -145,7 +145,7 @@ def run(
         stack.callback(pipeline.close)
         for sink in parts:
             if not hasattr(sink, "send"):  # the emitter closes those in their threads
-                stack.callback(sink.close)
+                stack.callback(_close, sink)
         origin = masked(str(getattr(frames, "uri", getattr(frames, "path", ""))))
         header = header or header_of(pipeline, origin)
         emitter = Emitter(frames, header, parts, summary, on_event, speed_limit_kmh)
@@ -277,6 +277,11 @@ def _resize(
     pipeline.resize(frame.size)
     if zones is not None:
         zones.resize(frame.size)
+
+
+def _close(sink: Sink) -> None:
+    with _one_sentence(sink):
+        sink.close()
 
 
 def _write(sink: Sink, frame: Frame, result: Result) -> None:

@@ -19,21 +19,23 @@ LEAST_FREE = 100_000_000
 
 def check_sink(found: list[Finding], table: Any, camera: str) -> None:
     """Adds what a table [[sink]] is found to be; nothing is written, and no running service is disturbed."""
-    subject, path = f"sink {table.type}", getattr(table, "path", None)
-    if path is not None:
-        attempt(found, subject, lambda: _check_path(path, table.type), "", lambda state: state)
-        return
+    path, subject = getattr(table, "path", None), f"sink {table.type}"
 
     def ask() -> str:
+        if path is not None:
+            return _check_path(path, table.type)
         sink = table.sink(0)
-        sink.open(Header(camera)) if hasattr(sink, "open") else None
+        if hasattr(sink, "open"):
+            sink.open(Header(camera))
         try:
             return f"{sink.name}: {sink.check()}"
+        except SourceError as error:
+            raise SourceError(f"{sink.name}: {error}") from None
         finally:
             sink.close()
 
-    remedy = f"events wait in the spool until this is mended; docs/events.md has an example for {table.type}"
-    attempt(found, subject, ask, remedy, lambda state: state)
+    server = "correct it, or start the server; until then events wait in the spool"
+    attempt(found, subject, ask, server if path is None else "correct its path", lambda state: state)
 
 
 def _check_path(path: Path, kind: str) -> str:

@@ -141,6 +141,9 @@ class SiteFile(Top):  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         _check_ground(self.zone, self.line, self.camera.calibration)
+        places = [str(getattr(one, "path", "") or vars_of(one)["url"]) for one in self.sink]
+        if twice := sorted({place for place in places if places.count(place) > 1}):
+            raise FieldError("site", "sink", "another path or url in each", twice)
         tasks = [one.task for one in self.recognize]
         if twice := sorted({task for task in tasks if tasks.count(task) > 1}):
             raise FieldError("site", "recognize", "another task in each", twice)

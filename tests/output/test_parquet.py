@@ -54,7 +54,6 @@ def test_after_an_error_everything_that_is_held_must_come_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("pyarrow", reason="needs pyarrow: pip install pyarrow")
-    (tmp_path / ".events-20260131T120000Z.parquet.0123.part.parquet").touch()  # of a killed run
     with ParquetSink(tmp_path) as sink:
         sink.send([an_event(0)])
         monkeypatch.setattr("edgevid.output.parquet.ROW_GROUP", 1)
@@ -70,6 +69,20 @@ def test_after_an_error_everything_that_is_held_must_come_again(
         sink.send([an_event(0), an_event(1)])
     assert [row["id"] for row in rows(tmp_path, "events")] == [an_event(0).id, an_event(1).id]
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_start_deletes_what_a_killed_run_left_and_nothing_of_other_cameras(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow: pip install pyarrow")
+    for camera in ("gate", "gate-2", "yard"):
+        (tmp_path / f".events-{camera}-20260131T120000000Z.parquet.0123.part.parquet").touch()
+    with ParquetSink(tmp_path) as yard, ParquetSink(tmp_path) as gate:
+        yard.send([an_event(0)])
+        gate.open(Header("gate"))
+        gate.send([an_event(1)])
+    assert sorted(row["id"] for row in rows(tmp_path, "events")) == [an_event(0).id, an_event(1).id]
+    assert sorted(path.name.split("-2026")[0] for path in tmp_path.glob(".*")) == [
+        ".events-gate-2", ".events-yard"
+    ]  # fmt: skip
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
