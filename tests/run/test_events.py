@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from event_samples import SlowToAccept
 from loop_samples import SquareDetector, frames_of
+from rtsp_server import PACKAGES, Camera, gstreamer_python, numbered
 
 from edgevid.errors import InputError, SourceError
 from edgevid.output.records import read_events, read_header, read_jsonl
@@ -25,7 +27,8 @@ from edgevid.run.loop import Summary, run
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.synthetic.scene import CLASSES
 from edgevid.track import Tracker
-from edgevid.types import Detections, Event, Frame, Header
+from edgevid.types import Detections, Event, Frame, Header, Result
+from edgevid.video.live import LiveSource
 from edgevid.zones import Line, Zone, ZoneMonitor, crossing_sides
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -139,3 +142,41 @@ def test_a_sink_without_close_is_rejected_with_what_it_expects() -> None:
 
     with pytest.raises(InputError, match=r"a sink: expected .*send\(events.* got OnlySends without 'close'"):
         run(Pipeline(SquareDetector(), Tracker()), frames_of((160, 120)), [OnlySends()])  # type: ignore[list-item]
+
+
+def test_a_camera_that_is_pulled_and_plugged_in_again_is_in_every_sink(tmp_path: Path) -> None:
+    if gstreamer_python() is None:
+        pytest.skip(f"needs GStreamer's RTSP server: {PACKAGES}")
+    numbered((np.full((120, 160, 3), n, np.uint8) for n in range(60)), tmp_path)
+    lost, found = threading.Event(), list[Event]()
+
+    def note(event: Event) -> None:
+        found.append(event)
+        if event.kind == "stream-lost":
+            lost.set()
+
+    with (
+        Camera(tmp_path, (160, 120)) as camera,
+        LiveSource(camera.uri, stall_s=2.0, min_backoff_s=0.2, max_backoff_s=0.5, give_up_s=60) as video,
+    ):
+        sinks = [EventLines(tmp_path / "e.jsonl"), SqliteSink(tmp_path / "e.db")]
+
+        def pull(_: Frame, result: Result) -> None:
+            if result.frame_index > 10 and not lost.is_set():
+                camera.kill()
+            if any(event.kind == "stream-back" for event in found):
+                video.close()
+
+        def plug() -> None:
+            assert lost.wait(60)
+            camera.start((160, 120))
+
+        threading.Thread(target=plug, daemon=True).start()
+        run(Pipeline(SquareDetector(), Tracker()), video, sinks, on_event=note, on_result=pull)
+    stream = [event for event in read_events(tmp_path / "e.jsonl") if event.kind.startswith("stream")]
+    assert [event.kind for event in stream] == ["stream-lost", "stream-back"]
+    assert stream[1].seconds is not None
+    assert 0 < stream[1].seconds < 60
+    query = "SELECT id FROM events WHERE kind LIKE 'stream%' ORDER BY rowid"
+    assert [row["id"] for row in read_database(tmp_path / "e.db", query)] == [event.id for event in stream]
+    assert "hunter2" not in (tmp_path / "e.jsonl").read_text()
