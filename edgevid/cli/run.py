@@ -5,22 +5,23 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time as clock
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any
 
+from rich.markup import escape
 from typer import Option
 
 from edgevid.cli import options as shared
+from edgevid.cli.run_outputs import Files, Outputs
 from edgevid.cli.weights import exported
-from edgevid.errors import InputError, SourceError, masked
+from edgevid.errors import InputError, masked
 
 if TYPE_CHECKING:
-    from edgevid.output.sinks import Sink
-    from edgevid.site.build import LoadedSite
     from edgevid.site.file import Site
-    from edgevid.zones import Line, Zone
+    from edgevid.viewer.session import View
 
 Health = Annotated[Path | None, Option(help="Folder for camera health: detects a moved camera.")]
 Review = Annotated[Path | None, Option(help="Folder for crops and scores of abstained verdicts.")]
@@ -53,6 +54,16 @@ OfDamaged = Annotated[str, Option(help="Damaged frames: coast (predict objects),
 OfImages = Annotated[
     str | None, Option(help="Images: independent photos, or the frames of a sequence; default: looked at.")
 ]
+Record = Annotated[Path | None, Option(help="Record to this folder: the stream, event clips, snapshots.")]
+RecordEvents = Annotated[bool, Option("--record-events", help="With --record: only clips and snapshots.")]
+RecordGb = Annotated[float | None, Option(help="With --record: disk for this camera, the oldest go.", min=0)]
+RecordDays = Annotated[float | None, Option(help="With --record: older files are deleted.", min=0)]
+ViewAt = Annotated[
+    str | None, Option("--view", help="Show the run to browsers at this address: 127.0.0.1:8080.")
+]
+Token = Annotated[str | None, Option(help="Token that viewers must send; generated where one is needed.")]
+ViewerToken = Annotated[str | None, Option(help="Token of those who may look, and change nothing.")]
+AllowHost = Annotated[list[str], Option(help="Host name to answer to (behind a proxy); repeatable.")]
 Show = Annotated[bool, Option("--show", "--display", help="Show the overlay in a window; q closes it.")]
 
 
@@ -84,6 +95,14 @@ def command(
     force: shared.Force = False,
     segment_s: SegmentS = None,
     max_disk_gb: DiskGb = None,
+    record: Record = None,
+    record_events: RecordEvents = False,
+    record_gb: RecordGb = None,
+    record_days: RecordDays = None,
+    view: ViewAt = None,
+    token: Token = None,
+    viewer_token: ViewerToken = None,
+    allow_host: AllowHost = [],  # noqa: B006 (typer needs a list)
     show: Show = False,
     classes: shared.Classes = None,
     score_threshold: Score = None,
@@ -100,25 +119,79 @@ def command(
     images: OfImages = None,
 ) -> None:
     """Detect, track and record the objects of a video or camera."""
-    options = {"source": shared.one_source(source, source_option), "model": model, "score": score_threshold,
-               "device": device, "precision": precision, "calibration": calibration, "health": health,
-               "classes": shared.split_names(classes, "--classes")}  # fmt: skip
-    built = {"threads": threads, "imgsz": shared.parse_size(imgsz, "--imgsz") if imgsz else None,
-             "damaged": _damaged(damaged)}  # fmt: skip
-    files = _Files(out, jsonl, csv, mot, events)
-    files.check((options["source"], site, calibration, model, actions, policy), segmented=bool(segment_s),
-                force=force)  # fmt: skip
-    shared.check_unit(unit)
-    shared.check_codec(codec)
-    chosen = _site(site, options, actions, policy)
-    _check_options(chosen, any(files[:4]), segment_s, max_disk_gb, save_abstained)
-    files.check((chosen.source, chosen.calibration, chosen.model), segmented=bool(segment_s), force=force)
-    outputs = _Outputs(chosen, files, segment_s, max_disk_gb, unit, codec, sync_s, metrics, _utc(start))
-    outputs.add(save_abstained, sqlite, parquet, show=show)
-    outputs.add_frames({"coco": coco, "yolo": yolo}, frames_every_s)
-    reading = {"give_up_s": give_up_s, "rtsp_transport": rtsp_transport, "decode": decode,
-               "images": images}  # fmt: skip
-    _run(outputs, reading, built, max_frames, status_s, skip_damaged=damaged == "skip")
+    given, shown = SimpleNamespace(**locals()), None
+    if view is not None:
+        shown = view_of(view, token, viewer_token, allow_host)
+    elif token or viewer_token or allow_host:
+        raise InputError("run: --token, --viewer-token and --allow-host are those of --view: give it, too")
+    start_run(given, shown)
+
+
+def view_of(address: str, token: str | None, viewer_token: str | None, allow_host: list[str]) -> View:
+    """The viewer of an address."""
+    from edgevid.viewer.session import View, address_of
+
+    host, port = address_of(address)
+    return View({"host": host, "port": port, "token": token, "viewer_token": viewer_token,
+                 "allowed_hosts": allow_host})  # fmt: skip
+
+
+def start_run(
+    given: Any, view: View | None = None, *, defaults: Site | None = None, street: Any = None, more: Any = ()
+) -> None:
+    """Checks the options `given`, those of `command`, and runs.
+
+    `defaults` are those of a site without a file; `street` is a rendered one, to run instead; `more` are
+    further sinks.
+    """
+    options = {"source": shared.one_source(given.source, given.source_option), "model": given.model,
+               "score": given.score_threshold, "device": given.device, "precision": given.precision,
+               "calibration": given.calibration, "health": given.health,
+               "classes": shared.split_names(given.classes, "--classes")}  # fmt: skip
+    imgsz = shared.parse_size(given.imgsz, "--imgsz") if given.imgsz else None
+    built = {"threads": given.threads, "imgsz": imgsz, "damaged": _damaged(given.damaged)}
+    files = Files(given.out, given.jsonl, given.csv, given.mot, given.events)
+    segmented, force = bool(given.segment_s), given.force
+    inputs = (options["source"], given.site, given.calibration, given.model, given.actions, given.policy)
+    files.check(inputs, segmented=segmented, force=force)
+    shared.check_unit(given.unit)
+    shared.check_codec(given.codec)
+    path = given.site if given.site and (given.site.exists() or not (view and options["source"])) else None
+    chosen = _site(path, defaults, options, given.actions, given.policy)
+    if street is None:
+        shared.check_source(chosen.source, "edgevid run gate.mp4 --jsonl gate.jsonl")
+    chosen = _recorded(dataclasses.replace(chosen, model=exported(chosen.model, chosen.source)), given)
+    _check_options(chosen, any(files[:4]), given.segment_s, given.max_disk_gb, given.save_abstained)
+    files.check((chosen.source, chosen.calibration, chosen.model), segmented=segmented, force=force)
+    outputs = Outputs(
+        chosen,
+        files,
+        given.segment_s,
+        given.max_disk_gb,
+        given.unit,
+        given.codec,
+        given.sync_s,
+        given.metrics,
+        _utc(given.start),
+        list(more),
+    )
+    outputs.add(given.save_abstained, given.sqlite, given.parquet, show=given.show)
+    reading = {name: getattr(given, name) for name in ("give_up_s", "rtsp_transport", "decode", "images")}
+    _run(outputs, reading, built, given, view, street)
+
+
+def _recorded(site: Site, given: Any) -> Site:
+    """The site with --record in the place of its own [record]."""
+    from edgevid.site.record import RecordTable
+
+    if given.record is None:
+        if given.record_events or given.record_gb or given.record_days:
+            raise InputError("run: --record-events, --record-gb and --record-days need --record FOLDER")
+        return site
+    table = RecordTable(folder=given.record) if site.record is None else site.record
+    options = {"folder": given.record, "max_gb": given.record_gb, "keep_days": given.record_days}
+    table = dataclasses.replace(table, **{key: value for key, value in options.items() if value})
+    return dataclasses.replace(site, record=dataclasses.replace(table, continuous=not given.record_events))
 
 
 def _damaged(word: str) -> str:
@@ -153,7 +226,13 @@ def _check_options(
         )
 
 
-def _site(path: Path | None, options: dict[str, Any], actions: str | None, policy: Path | None) -> Site:
+def _site(
+    path: Path | None,
+    defaults: Site | None,
+    options: dict[str, Any],
+    actions: str | None,
+    policy: Path | None,
+) -> Site:
     """The site of a file, or of defaults, with the command line's options instead of its own."""
     from edgevid.site.file import RecognizerChoice, Site, read_site
 
@@ -164,60 +243,94 @@ def _site(path: Path | None, options: dict[str, Any], actions: str | None, polic
             "run: --policy decides on the verdicts of --actions: give --actions too, or name the policy in "
             "the site file"
         )
-    site = read_site(path) if path else Site()
-    site = dataclasses.replace(site, **{key: value for key, value in options.items() if value})
-    shared.check_source(site.source, "edgevid run gate.mp4 --jsonl gate.jsonl")
-    return dataclasses.replace(site, model=exported(site.model, site.source))
+    site = read_site(path) if path else defaults or Site()
+    return dataclasses.replace(site, **{key: value for key, value in options.items() if value})
 
 
 def _run(
-    outputs: _Outputs,
-    reading: Mapping[str, Any],
-    options: Mapping[str, Any],
-    max_frames: int | None,
-    status_s: float,
-    *,
-    skip_damaged: bool,
+    outputs: Outputs,
+    reading: dict[str, Any],
+    built: dict[str, Any],
+    given: Any,
+    view: View | None,
+    street: Any,
 ) -> None:
-    """The run itself, then its summary; `reading` are options of the source, `options` of the models."""
-    from edgevid.cli.console import log_shown
+    """The run itself, then its summary; `reading` are options of the source, `built` of the models."""
+    from edgevid.cli.console import log_shown, results
     from edgevid.cli.progress import advance, print_summary, progress_bar
     from edgevid.run.loop import Summary, run
     from edgevid.run.watchdog import Watchdog
-    from edgevid.site.build import build_drift_monitors, build_pipeline, build_zones, load_site
+    from edgevid.site.build import build_drift_monitors, load_site
     from edgevid.site.header import build_header
     from edgevid.video.open import open_video, source_options
+    from edgevid.viewer.config import build_config, build_street
 
-    loaded = load_site(outputs.site)
-    summary, source, started = Summary(), loaded.site.source, clock.perf_counter()
-    with (
-        open_video(source, **source_options(source, **reading)) as video,
-        progress_bar(masked(source), max_frames or video.frame_count) as bar,
-        log_shown(bar.console, default=logging.INFO),
-        Watchdog(video, summary, every_s=status_s if video.live else 0.0),
-    ):
+    loaded, summary, started, state = load_site(outputs.site), Summary(), clock.perf_counter(), None
+    ended = 0.0
+    site = loaded.site
+    source, recorder = site.source, outputs.recorder()
+    reading |= {"packets": recorder.tap if recorder else None}
+
+    def opened() -> Any:
+        return street or open_video(source, **source_options(source, **reading))
+
+    with ExitStack() as stack:
+        video = stack.enter_context(opened())
+        bar = stack.enter_context(progress_bar(masked(source), given.max_frames or video.frame_count))
+        stack.enter_context(log_shown(bar.console, default=logging.INFO))
+        stack.enter_context(Watchdog(video, summary, every_s=given.status_s if video.live else 0.0))
         if video.live:
-            video.wait()  # type: ignore[attr-defined]  # zones and calibrations need the image's size
-        pipeline = build_pipeline(loaded, video.size, **options)
-        zones, monitors = build_zones(loaded, video.size), build_drift_monitors(loaded)
+            video.wait()  # zones and calibrations need the image's size
+        config = build_street(street) if street else build_config(loaded, video, opened, **built)
+        monitors = build_drift_monitors(loaded)
+        stack.enter_context(_interruption(summary))
+        if view is not None:
+            from edgevid.viewer.session import viewing
+
+            def announce(url: str) -> None:
+                where = f"[bold]{escape(config.title)}[/] at [cyan]{url}[/]   (Ctrl-C stops it)"
+                (bar.console if outputs.files.to_stdout() else results()).print(where)
+
+            shown = viewing(config, view, announce=announce, site_file=given.site, recorder=recorder,
+                            unit=given.unit)  # fmt: skip
+            state = stack.enter_context(shown)
 
         def note(frame: Any, result: Any) -> None:
             advance(bar)
             for task, monitor in monitors.items():
                 monitor.update(result.verdicts[task])
+            if state is not None:
+                state.observe(frame, result)
 
         run(
-            pipeline, video, outputs.sinks(loaded, video, summary), zones=zones, size=video.size,
-            max_frames=max_frames, on_result=note, summary=summary, skip_damaged=skip_damaged,
-            header=build_header(loaded, pipeline, start=outputs.start),
-            speed_limit_kmh=loaded.site.speed_limit_kmh,
+            config.pipeline, state.source if state else video,
+            outputs.sinks(config, video, summary, recorder), zones=state or config.monitor, size=video.size,
+            max_frames=given.max_frames, on_result=note, on_event=state.add_event if state else None,
+            summary=summary, skip_damaged=given.damaged == "skip", speed_limit_kmh=site.speed_limit_kmh,
+            header=build_header(loaded, config.pipeline, start=outputs.start),
         )  # fmt: skip
-    notes = _notes(video, summary, pipeline.health) + summary.notes
+        ended = clock.perf_counter()
+        if view is not None and given.max_frames is None and not summary.interrupted:
+            from edgevid.viewer.serve import wait_for_stop
+
+            wait_for_stop()
+    seconds = (ended or clock.perf_counter()) - started
+    notes = [*config.notes, *_notes(video, summary, config.pipeline.health), *summary.notes]
+    notes += recorder.notes() if recorder else []
     notes += [f"{task}: {monitor.report().description}" for task, monitor in monitors.items()]
     print_summary(
-        summary, pipeline.names["class"], seconds=clock.perf_counter() - started, written=outputs.written(),
-        notes=notes, off=() if loaded.calibration else ("speed",), stderr=outputs.files.to_stdout(),
+        summary, config.pipeline.names["class"], seconds=seconds, written=outputs.written(), notes=notes,
+        off=() if config.calibration else ("speed",), stderr=outputs.files.to_stdout(),
     )  # fmt: skip
+
+
+@contextmanager
+def _interruption(summary: Any) -> Iterator[None]:
+    """Ctrl-C before the first frame, or after the last, ends with a summary, too."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        summary.interrupted = True
 
 
 def _notes(video: Any, summary: Any, health: Any) -> list[str]:
@@ -231,125 +344,3 @@ def _notes(video: Any, summary: Any, health: Any) -> list[str]:
     found = [f"{count} {what}" for what, count in counts.items() if count]
     found += getattr(video, "notes", list)()
     return found + [f"camera health: {event}" for event in getattr(health, "events", ())]
-
-
-class _Files(NamedTuple):
-    """Where the outputs go."""
-
-    out: Path | None
-    jsonl: Path | None
-    csv: Path | None
-    mot: Path | None
-    events: Path | None
-
-    def to_stdout(self) -> bool:
-        """Whether records go to standard output, where nothing else may be printed then."""
-        from edgevid.cli.output_files import is_stdout
-
-        return any(map(is_stdout, self))
-
-    def check(self, inputs: Any, *, segmented: bool, force: bool) -> None:
-        """InputError or SourceError where an output must not be written; segments have names of their own."""
-        from edgevid.cli.output_files import check_outputs
-
-        if segmented and self.to_stdout():
-            raise InputError("run: --segment-s splits files: expected file names, got - (standard output)")
-        kinds = zip(
-            ("--out", "--jsonl", "--csv", "--mot", "--events"), self,
-            ("MP4", "JSON lines", "CSV", "MOT", "events"), strict=True,
-        )  # fmt: skip
-        outputs = {option: (path, kind) for option, path, kind in kinds}
-        check_outputs(outputs, () if segmented else inputs, force=force or segmented)
-        for path in self:
-            if path and not path.parent.is_dir():
-                raise SourceError(f"{path}: the folder {path.parent} does not exist; create it first")
-
-
-@dataclasses.dataclass
-class _Outputs:
-    """The requested output files."""
-
-    site: Site
-    files: _Files
-    segment_s: float | None
-    max_disk_gb: float | None
-    unit: str
-    codec: str
-    sync_s: float
-    metrics: str | None
-    start: float | None
-    more: list[Any] = dataclasses.field(default_factory=list)
-    made: list[Any] = dataclasses.field(default_factory=list)
-
-    def add(
-        self, save_abstained: Path | None, sqlite: Path | None, parquet: Path | None, *, show: bool
-    ) -> None:
-        """Adds the sinks that need no frame to begin: of the site, stores, a window, abstained crops."""
-        from edgevid.site.sinks import StoreTable, build_sinks, event_file
-
-        self.made += build_sinks(self.site.sinks, sync_s=self.sync_s)
-        if sqlite:
-            self.made += build_sinks([StoreTable("sqlite", sqlite)])
-        if parquet:
-            self.made += build_sinks([StoreTable("parquet", parquet, records=True)])
-        if self.files.events:
-            self.made.append(event_file(self.files.events))
-        if show:
-            from edgevid.cli.display import Window
-
-            self.more.append(Window(self.unit))
-        if save_abstained:
-            from edgevid.output.review import ReviewSink
-
-            self.more.append(ReviewSink(save_abstained, source=masked(self.site.source)))
-
-    def add_frames(self, folders: dict[Any, Path | None], every_s: float) -> None:
-        """Adds the folders of frames with boxes."""
-        from edgevid.site.sinks import DatasetTable, build_sinks
-
-        self.made += build_sinks(DatasetTable(kind, at, every_s) for kind, at in folders.items() if at)
-
-    def sinks(self, loaded: LoadedSite, video: Any, summary: Any) -> list[Any]:
-        """The sinks for the frames of `video`."""
-        from edgevid.output.metrics import Metrics
-        from edgevid.output.sinks import CsvSink, JsonLines, MotText
-
-        texts = (partial(kind, sync_s=self.sync_s) for kind in (JsonLines, CsvSink, MotText))
-        makers = (lambda path: self._video(path, loaded, video)), *texts
-        files = zip(self.files[:4], makers, strict=True)
-        self.made = [self._segmented(p, make) for p, make in files if p] + self.made
-        served = [Metrics(self.metrics, video, summary)] if self.metrics else []
-        return [*self.made, *self.more, *served]
-
-    def written(self) -> list[str]:
-        """The names of the files, the latest where there were many."""
-        names: list[str] = []
-        for sink in (one for one in self.made if hasattr(one, "path")):
-            latest = getattr(sink, "segments", [sink.path])[-3:]
-            earlier = getattr(sink, "started", 0) - len(latest)
-            names.append(", ".join(map(str, latest)) + (f" and {earlier} before" if earlier > 0 else ""))
-        return names
-
-    def _segmented(self, path: Path, make: Any) -> Any:
-        """One plain file without --segment-s; a video starts another one where the frames' size changes."""
-        from edgevid.output.segments import SegmentedSink
-
-        if self.segment_s is None and path != self.files.out:
-            return make(path)
-        limit = round(self.max_disk_gb * 1e9) if self.max_disk_gb else None
-        return SegmentedSink(path, make, segment_s=self.segment_s, max_disk_bytes=limit)
-
-    def _video(self, path: Path, loaded: LoadedSite, video: Any) -> Sink:
-        from edgevid.output.ground_grid import GridOverlay
-        from edgevid.output.sinks import AnnotatedVideo
-        from edgevid.site.build import build_calibration
-
-        try:
-            grid = build_calibration(loaded, video.size)
-        except InputError:  # another view than the calibrated one: no grid to draw
-            grid = None
-        site = loaded.site
-        everything: list[Zone | Line] = [*site.zones, *site.lines]
-        shapes = [shape for shape in everything if grid or not shape.ground]
-        overlay = GridOverlay(grid, unit=self.unit, shapes=shapes, drawn_on=site.size)
-        return AnnotatedVideo(path, fps=video.fps, overlay=overlay, codec=self.codec)

@@ -35,6 +35,8 @@ CLIPPED: tuple[EventKind, ...] = (
     "cross", "enter", "dwell", "stopped", "wrong-way", "occupancy-above", "speed-limit", "camera-moved",
 )  # fmt: skip
 """Kinds of events that get a clip by default: not what every object causes."""
+DATABASE = "events.db"
+"""Name of the database of events in a folder of recordings."""
 LATE_S = 5.0
 """An event may be found this long after its packets came."""
 MOST_RING = 256_000_000

@@ -13,10 +13,11 @@ import time as clock
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from edgevid.errors import InputError
 from edgevid.files.atomic import make_folder
+from edgevid.types.event import utc_text
 
 log = logging.getLogger("edgevid")
 
@@ -55,6 +56,18 @@ def read_name(name: str) -> Named | None:
         return None
     utc = moment.replace(tzinfo=datetime.timezone.utc).timestamp()
     return Named(int(found[1]), utc, (found[3] or "").removeprefix("-"))
+
+
+def listed(path: Path) -> list[dict[str, Any]]:
+    """The videos of all cameras in a folder of recordings, each camera's in their order."""
+    found = []
+    for folder in sorted(one for one in path.iterdir() if one.is_dir()):
+        for entry in sorted(os.scandir(folder), key=lambda one: one.name):
+            named = read_name(entry.name)
+            if named is not None and not entry.name.endswith(".jpg"):
+                found.append({"camera": folder.name, "name": f"{folder.name}/{entry.name}",
+                              "utc": utc_text(named.utc), "kind": named.kind or "segment"})  # fmt: skip
+    return found
 
 
 class RecordingsFolder:

@@ -42,6 +42,7 @@ SCRIPTS = (
     """
     ALTER TABLE events ADD COLUMN clip TEXT;
     ALTER TABLE events ADD COLUMN snapshot TEXT;
+    CREATE INDEX events_by_utc ON events (utc);
     """,
 )
 """Each script brings a database to the next version, which is its number from 1 on."""

@@ -10,18 +10,22 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edgevid.errors import InputError, SourceError
+from edgevid.output.recordings_folder import listed, read_name
+from edgevid.output.records import as_json
 from edgevid.viewer.broadcast import Client
+from edgevid.viewer.security import SAFE, is_operator
 from edgevid.viewer.serve import STATIC, static_files
 from edgevid.viewer.state import EditConflict, ViewerState
 
@@ -30,6 +34,8 @@ log = logging.getLogger("edgevid")
 MAX_CLIENTS = 16
 MAX_BYTES = 256 * 1024
 """Of an edit of the annotations."""
+RESULT_S = 0.5
+"""Between two results of the stream of events."""
 TRY_AGAIN_LATER = 1013
 """The close code of RFC 6455."""
 
@@ -40,18 +46,95 @@ def viewer_app(state: ViewerState) -> Starlette:
     async def page(request: Request) -> Response:
         return FileResponse(STATIC / "viewer.html")
 
+    async def described(request: Request) -> Response:
+        return FileResponse(STATIC / "openapi.json")
+
     routes = [
         Route("/", page),
+        Route("/api/openapi.json", described),
         Route("/api/annotations", partial(_annotations, state), methods=["GET", "PUT"]),
+        Route("/api/events", partial(_events, state)),
+        Route("/api/counts", partial(_events, state)),
+        Route("/api/recordings", partial(_recordings, state)),
+        Route("/api/latest", partial(_latest, state)),
+        Route("/api/stream", partial(_stream, state)),
+        Route("/media/{camera}/{name}", partial(_media, state)),
         WebSocketRoute("/ws", partial(_serve_client, state)),
         static_files(),
     ]
     return Starlette(routes=routes)
 
 
+async def _events(state: ViewerState, request: Request) -> Response:
+    """Events by filters, newest first; or how many there are."""
+    filters = {key: text for key, text in request.query_params.items() if text and key != "token"}
+    limit = filters.pop("limit", "100")
+    try:
+        if not limit.isdecimal():
+            raise InputError(f"limit: expected a number, got {limit!r}")
+        if request.url.path.endswith("counts"):
+            return JSONResponse(await asyncio.to_thread(state.events.counts, filters))
+        return JSONResponse(await asyncio.to_thread(state.events.find, filters, limit=int(limit)))
+    except InputError as error:
+        return JSONResponse({"error": str(error)}, 422)
+
+
+async def _recordings(state: ViewerState, request: Request) -> Response:
+    """The files of each camera, oldest first; a snapshot's time is that of its event."""
+    return JSONResponse(await asyncio.to_thread(listed, state.recordings) if state.recordings else [])
+
+
+async def _media(state: ViewerState, request: Request) -> Response:
+    """A clip, a file of the continuous recording, or a snapshot, in parts as a player wants them."""
+    camera, name = request.path_params["camera"], request.path_params["name"]
+    if state.recordings is None or camera.startswith(".") or read_name(name) is None:
+        return JSONResponse({"error": "there is no such recording"}, 404)
+    path = state.recordings / camera / name
+    if not path.is_file():
+        return JSONResponse({"error": "this recording was deleted for newer ones, or is not there yet"}, 404)
+    save = "download" in request.query_params
+    return FileResponse(
+        path, filename=f"{camera}-{name}", content_disposition_type="attachment" if save else "inline"
+    )
+
+
+async def _latest(state: ViewerState, request: Request) -> Response:
+    """The newest result, as in JSON lines."""
+    latest = state.broadcast.latest
+    return JSONResponse(as_json(latest.result) if latest else None)
+
+
+async def _stream(state: ViewerState, request: Request) -> Response:
+    """Server-sent events: each event as it comes, and the newest result twice per second."""
+    if len(state.broadcast.clients) >= MAX_CLIENTS:
+        return JSONResponse({"error": f"{MAX_CLIENTS} viewers are connected already"}, 503)
+    client = state.broadcast.join()
+    client.visible = False  # no images
+
+    async def lines() -> AsyncIterator[str]:
+        sent = None
+        try:
+            while True:
+                try:
+                    message = json.loads(await asyncio.wait_for(client.next(), RESULT_S))
+                    if message["type"] == "event":
+                        yield f"event: event\ndata: {json.dumps(message['event'])}\n\n"
+                except asyncio.TimeoutError:  # noqa: PERF203
+                    latest = state.broadcast.latest
+                    if latest is None or latest is sent:
+                        yield ": nothing new\n\n"
+                        continue
+                    sent = latest
+                    yield f"event: result\ndata: {json.dumps(as_json(latest.result), allow_nan=False)}\n\n"
+        finally:
+            state.broadcast.leave(client)
+
+    return StreamingResponse(lines(), media_type="text/event-stream")
+
+
 async def _annotations(state: ViewerState, request: Request) -> Response:
     """Zones and lines: read, or replaced as a whole. An error is a sentence under "error"."""
-    if request.method == "GET":
+    if request.method in SAFE:
         return JSONResponse(state.annotations())
     body = b""
     async for chunk in request.stream():
@@ -101,7 +184,9 @@ async def _serve_client(state: ViewerState, socket: WebSocket) -> None:
 
 async def _send(state: ViewerState, client: Client, socket: WebSocket) -> None:
     with suppress(WebSocketDisconnect, RuntimeError):  # it may go at any time
-        await socket.send_text(json.dumps(state.hello(), allow_nan=False))
+        await socket.send_text(
+            json.dumps(state.hello() | {"operator": is_operator(socket.scope)}, allow_nan=False)
+        )
         while True:
             message = await client.next()
             if isinstance(message, str):
@@ -111,7 +196,8 @@ async def _send(state: ViewerState, client: Client, socket: WebSocket) -> None:
 
 
 async def _receive(state: ViewerState, client: Client, socket: WebSocket) -> None:
-    """What a client may send: {"ack": n}, {"visible": bool}, {"paused": bool}, {"step": true}."""
+    """What a client may send: {"ack": n}, {"visible": bool}; an operator {"paused": bool}, {"step": true},
+    {"seek": seconds}, too."""
     with suppress(WebSocketDisconnect):
         while True:
             try:
@@ -124,7 +210,7 @@ async def _receive(state: ViewerState, client: Client, socket: WebSocket) -> Non
                 client.acknowledge(message["ack"])
             elif isinstance(message.get("visible"), bool):
                 client.set_visible(message["visible"])
-            else:
+            elif is_operator(socket.scope):
                 state.control(message)
 
 
@@ -132,7 +218,6 @@ async def _report(state: ViewerState, client: Client) -> None:
     """Once per second: what this client gets, and how late."""
     while True:
         await asyncio.sleep(1)
-        state.poll_stream()
         latency = client.latency_s
         latency_ms = None if latency is None else round(1000 * latency, 1)
         viewers, sent, dropped = len(state.broadcast.clients), client.sent, client.dropped

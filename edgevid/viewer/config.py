@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgevid.detect.detector import Detector
-from edgevid.errors import masked
+from edgevid.errors import InputError, masked
 from edgevid.output.ground_grid import GridOverlay
 from edgevid.output.ground_truth import TruthOverlay
 from edgevid.output.overlay import Overlay
 from edgevid.pipeline import Pipeline
-from edgevid.site.build import build_calibration, build_pipeline, build_zones, load_site
+from edgevid.site.build import LoadedSite, build_calibration, build_pipeline, build_zones
 from edgevid.site.file import Site
 from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.speed.estimator import SpeedEstimator
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.synthetic.scene import Camera
 from edgevid.track import Tracker
-from edgevid.video.open import open_video
-from edgevid.zones import ZoneMonitor
+from edgevid.zones import Line, Zone, ZoneMonitor
 
 SHIPPED = "street-nano"
 """The detector inside the package, which needs no network."""
@@ -54,34 +53,32 @@ class ViewerConfig:
     calibration: CameraCalibration | None = None
     monitor: ZoneMonitor | None = None
     site: Site | None = None
-    site_file: Path | None = None
-    """Where edited zones and lines are saved."""
+
+    def scaled_to(self, size: tuple[int, int]) -> ViewerConfig:
+        """The same for frames of `size`; without the calibration where they show another view."""
+        try:
+            return replace(self, calibration=self.calibration.scaled_to(size) if self.calibration else None)
+        except InputError:
+            return replace(self, calibration=None)
 
 
-def open_site(site: Site, *, threads: int | None = None) -> ViewerConfig:
-    """The site's own source; DownloadError where a model is not available, SourceError without the source."""
-    loaded = load_site(site)
-    video: Any = open_video(site.source)
-    try:
-        if video.live and hasattr(video, "wait"):
-            video.wait()  # calibration and zones need the image's size
-        pipeline = build_pipeline(loaded, video.size, threads=threads)
-        calibration, monitor = build_calibration(loaded, video.size), build_zones(loaded, video.size)
-    except BaseException:
-        video.close()
-        raise
-    title = masked(site.source)
+def build_config(loaded: LoadedSite, video: Any, reopen: Callable[[], Any], **options: Any) -> ViewerConfig:
+    """The site's pipeline and zones for an open source; `options` of the models are `build_pipeline`'s.
+
+    DownloadError where a model is not available.
+    """
+    site, title = loaded.site, masked(loaded.site.source)
+    pipeline = build_pipeline(loaded, video.size, **options)
     model = str(getattr(getattr(pipeline.detector, "recipe", None), "name", ""))
     return ViewerConfig(
-        title if video.live else Path(title).name, video, lambda: open_video(site.source), pipeline, model,
-        (SHIPPED_NOTE,) if model == SHIPPED and site.model is None else (), calibration=calibration,
-        monitor=monitor, site=site,
+        title if video.live else Path(title).name, video, reopen, pipeline, model,
+        (SHIPPED_NOTE,) if model == SHIPPED and site.model is None else (),
+        calibration=build_calibration(loaded, video.size), monitor=build_zones(loaded, video.size), site=site,
     )  # fmt: skip
 
 
-def open_rendered_street() -> ViewerConfig:
-    """The rendered street with the calibration of its own geometry, and the detector in the package."""
-    street = RenderedStreet(seconds=20)
+def build_street(street: RenderedStreet) -> ViewerConfig:
+    """A rendered street with the calibration of its own geometry, and the detector in the package."""
     calibration = rendered_calibration(street.scene.camera)
     pipeline = Pipeline(Detector.load(SHIPPED), Tracker(), speed_estimator=SpeedEstimator(calibration))
     return ViewerConfig(
@@ -97,7 +94,10 @@ def rendered_calibration(camera: Camera) -> CameraCalibration:
 
 
 def make_overlay(config: ViewerConfig, unit: str) -> Overlay:
-    """The overlay of a config: with the truth where it is known, else with the ground grid if calibrated."""
+    """The overlay of a config: the truth where it is known, else the ground grid if calibrated, and zones."""
     if isinstance(config.source, RenderedStreet):
         return TruthOverlay(config.source.scene)
-    return GridOverlay(config.calibration, unit=unit)
+    site, grid = config.site or Site(), config.calibration
+    everything: list[Zone | Line] = [*site.zones, *site.lines]
+    shapes = [shape for shape in everything if grid or not shape.ground]
+    return GridOverlay(grid, unit=unit, shapes=shapes, drawn_on=site.size)

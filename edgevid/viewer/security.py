@@ -25,7 +25,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "media-src 'self'; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
 )
 HEADERS = (
     (b"content-security-policy", CSP.encode()),
@@ -36,6 +37,8 @@ HEADERS = (
     (b"cache-control", b"no-cache"),
 )
 SAFE = frozenset(("GET", "HEAD"))
+OPERATOR = "edgevid.operator"
+"""Key of a scope: whether its client may change something."""
 SIGN_IN = """<!doctype html><html lang="en"><meta charset="utf-8"><title>edgevid: token needed</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="stylesheet" href="/static/base.css"><main class="signin panel"><h1>Token needed</h1>
@@ -53,15 +56,17 @@ class SecurityMiddleware:
         app: App,
         *,
         token: str | None,
+        viewer_token: str | None = None,
         allowed_hosts: Iterable[str] = (),
         public: bool = False,
         port: int = 0,
     ) -> None:
-        """`allowed_hosts` are further host names to answer to; `public`: any literal IP address too.
+        """Who has the `viewer_token` may look, and change nothing. `allowed_hosts` are further host names to
+        answer to; `public`: any literal IP address too.
 
         The cookie's name contains the `port`, as browsers share cookies between the ports of one host.
         """
-        self._app, self._token, self._public = app, token, public
+        self._app, self._token, self._public, self._viewer = app, token, public, viewer_token
         self._hosts = {name.lower() for name in (*allowed_hosts, "localhost")}
         self._cookie = f"edgevid-{port}"
 
@@ -78,9 +83,12 @@ class SecurityMiddleware:
             await _reject(scope, send, 421, text)
         elif not _same_origin(scope, headers):
             await _reject(scope, send, 403, "Requests from other web sites are rejected.")
-        elif self._needs_no_token(scope) or self._has_token(scope, headers):
-            if self._token is not None and _query_token(scope) is not None and scope["type"] == "http":
-                await self._store_token(scope, send)
+        elif (sent := self._sent_token(scope, headers)) is not None:
+            scope[OPERATOR] = operator = sent == self._token or self._token is None
+            if not operator and scope["type"] == "http" and scope["method"] not in SAFE:
+                await _reject(scope, send, 403, "This token may look, and change nothing.")
+            elif sent and _query_token(scope) is not None and scope["type"] == "http":
+                await self._store_token(scope, send, sent)
             else:
                 await self._app(scope, receive, _with_headers(send))
         else:
@@ -98,29 +106,37 @@ class SecurityMiddleware:
             return False
         return self._public or address.is_loopback  # DNS rebinding needs a name: no page has our address
 
-    def _needs_no_token(self, scope: Scope) -> bool:
-        """The stylesheet of the sign-in page needs no token."""
-        return self._token is None or scope["path"] == "/static/base.css"
+    def _sent_token(self, scope: Scope, headers: dict[str, str]) -> str | None:
+        """The token that a request carries, "" where it needs none, None where it has no valid one.
 
-    def _has_token(self, scope: Scope, headers: dict[str, str]) -> bool:
-        """Whether the request carries the token; compared in constant time."""
-        assert self._token is not None
+        Tokens are compared in constant time. The stylesheet of the sign-in page needs none.
+        """
+        if self._token is None or scope["path"] == "/static/base.css":
+            return ""
         bearer = headers.get("authorization", "")
         sent = [
             _query_token(scope),
             _cookies(headers.get("cookie", "")).get(self._cookie),
             bearer[7:] if bearer.lower().startswith("bearer ") else None,
         ]
-        expected = self._token.encode()
-        return any(secrets.compare_digest(one.encode(), expected) for one in sent if one is not None)
+        for known in filter(None, (self._token, self._viewer)):
+            expected = known.encode()
+            if any(secrets.compare_digest(one.encode(), expected) for one in sent if one is not None):
+                return known
+        return None
 
-    async def _store_token(self, scope: Scope, send: Send) -> None:
+    async def _store_token(self, scope: Scope, send: Send, token: str) -> None:
         """Moves the token from the address bar into a cookie."""
         rest = [(key, value) for key, value in _query(scope) if key != "token"]
         # Quoted, as browsers take a leading "//" or "/\\" for another host.
         target = "/" + quote(scope["path"].lstrip("/\\")) + (f"?{urlencode(rest)}" if rest else "")
-        cookie = f"{self._cookie}={self._token}; Path=/; HttpOnly; SameSite=Lax"
+        cookie = f"{self._cookie}={token}; Path=/; HttpOnly; SameSite=Lax"
         await _respond(send, 303, [(b"location", target.encode()), (b"set-cookie", cookie.encode())])
+
+
+def is_operator(scope: Scope) -> bool:
+    """Whether the client of a request may change something."""
+    return bool(scope.get(OPERATOR, True))
 
 
 def _same_origin(scope: Scope, headers: dict[str, str]) -> bool:

@@ -45,10 +45,13 @@ class Server:
         host: str = "127.0.0.1",
         port: int | None = None,
         token: str | None = None,
+        viewer_token: str | None = None,
         allowed_hosts: Iterable[str] = (),
         purpose: str = "The viewer",
     ) -> None:
         """Binds the address at once, so that `url` is right before anything runs.
+
+        Who has the `viewer_token` may look, and change nothing.
 
         `port` None takes the first free one from PORT on; 0 takes any. `token` None generates one where
         `host` is not a loopback address. `allowed_hosts` are host names to answer to besides
@@ -60,13 +63,20 @@ class Server:
         require("starlette", extra="viewer", purpose=purpose)
         require_opencv(purpose)
         public = not is_loopback(host)
-        self.token = _checked(token) if token is not None else secrets.token_urlsafe(18) if public else None
+        self.token = (
+            _checked(token)
+            if token is not None
+            else secrets.token_urlsafe(18)
+            if public or viewer_token
+            else None
+        )
         self._socket = _bind(host, port)
         self.host, self.port = host, int(self._socket.getsockname()[1])
         hosts = [*allowed_hosts, host, socket.gethostname()] if public else list(allowed_hosts)
         self._app = SecurityMiddleware(
-            app, token=self.token, allowed_hosts=hosts, public=public, port=self.port
-        )
+            app, token=self.token, viewer_token=viewer_token and _checked(viewer_token), allowed_hosts=hosts,
+            public=public, port=self.port,
+        )  # fmt: skip
         self._server: Any = None
         self._thread: threading.Thread | None = None
 

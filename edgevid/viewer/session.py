@@ -1,86 +1,82 @@
-"""Runs the viewer: the frame loop in this thread, the server in another, until Ctrl-C."""
+"""A run's viewer: the server in a thread of its own while the frame loop runs."""
 
 from __future__ import annotations
 
 import os
 import webbrowser
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgevid.errors import InputError
 from edgevid.files.toml import toml_table
-from edgevid.run.loop import Summary, run
-from edgevid.run.signals import ended_by_sigterm
-from edgevid.types import Frame
 from edgevid.viewer.app import viewer_app
 from edgevid.viewer.config import ViewerConfig
-from edgevid.viewer.serve import Server, wait_for_stop
+from edgevid.viewer.serve import Server
 from edgevid.viewer.state import ViewerState
 
 
-def run_viewer(
+@dataclass(frozen=True)
+class View:
+    """How a run is shown."""
+
+    server: Mapping[str, Any]
+    """Options of Server."""
+    display: Mapping[str, Any] = field(default_factory=dict)
+    """ViewerState's quality and max_side."""
+    browser: bool = False
+    """Whether the page is opened."""
+    once: bool = True
+    """Whether a file is played once; else again and again."""
+
+
+@contextmanager
+def viewing(
     config: ViewerConfig,
+    view: View,
     *,
     announce: Callable[[str], None],
-    server: Mapping[str, Any],
-    display: Mapping[str, Any],
-    open_browser: bool = False,
-    once: bool = False,
-    max_frames: int | None = None,
-) -> Summary:
-    """Serves the viewer until Ctrl-C or SIGTERM; a file starts again at its end unless `once`.
-
-    `server` are options of Server; `display` are ViewerState's unit, quality and max_side. `announce` gets
-    the address. It ends after `max_frames`, if given.
-    """
+    site_file: Path | None = None,
+    recorder: Any = None,
+    unit: str = "km/h",
+) -> Iterator[ViewerState]:
+    """The state of a viewer that is served until the block ends; `announce` gets its address."""
     state = ViewerState(
         config.source, config.pipeline, title=config.title, model=config.model, notes=config.notes,
-        calibration=config.calibration, monitor=config.monitor, site_file=config.site_file,
-        site_header=site_header(config), **display,
+        calibration=config.calibration, monitor=config.monitor, site_file=site_file,
+        site_header=site_header(config, site_file), unit=unit, recordings=recorder and recorder.path,
+        reopen=None if view.once else config.reopen, tap=recorder and recorder.tap, **view.display,
     )  # fmt: skip
-    summary = Summary()
     try:
-        with ended_by_sigterm(), Server(viewer_app(state), **server) as served:
+        with Server(viewer_app(state), **view.server) as served:
             announce(served.url)
-            if open_browser:
+            if view.browser:
                 webbrowser.open(served.url)
-            run(
-                config.pipeline, _frames(config, state, once=once), zones=state, max_frames=max_frames,
-                on_result=state.observe, size=state.size, summary=summary,
-            )  # fmt: skip
-            if once and max_frames is None and not summary.interrupted:
-                wait_for_stop()
-    except KeyboardInterrupt:  # before the first frame, or after the last
-        summary.interrupted = True
+            yield state
     finally:
         state.close()
-        config.pipeline.close()
-    return summary
 
 
-def site_header(config: ViewerConfig) -> str:
+def site_header(config: ViewerConfig, site_file: Path | None) -> str:
     """The beginning of a new site file: source, calibration and the size that annotations refer to."""
-    if config.site is None or config.site_file is None:
+    if config.site is None or site_file is None:
         return ""
     source, size = config.site.source, config.source.size
     if Path(source).exists():
         source = str(Path(source).resolve())
     calibration = None
     if config.site.calibration is not None:
-        calibration = os.path.relpath(config.site.calibration.resolve(), config.site_file.resolve().parent)
+        calibration = os.path.relpath(config.site.calibration.resolve(), site_file.resolve().parent)
     source = source.replace("${", "$${")  # no variable of the file
     lines = toml_table("", {"source": source})
     return "\n".join(lines + toml_table("camera", {"size": size, "calibration": calibration}))
 
 
-def _frames(config: ViewerConfig, state: ViewerState, *, once: bool) -> Iterator[Frame]:
-    """The source's frames; a file's again and again, the pipeline reset in between."""
-    source = config.source
-    while True:
-        with source:
-            yield from state.playback.play(source)
-        if once or source.live or not source.decoded:
-            return
-        source = config.reopen()
-        state.source = source
-        state.restart()
+def address_of(text: str) -> tuple[str, int]:
+    """Host and port of an address such as 127.0.0.1:8080, [::1]:8080 or 8080; InputError for others."""
+    host, colon, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535 or (colon and not host):
+        raise InputError(f"--view: expected an address such as 127.0.0.1:8080, got {text!r}")
+    return host.strip("[]") or "127.0.0.1", int(port)

@@ -9,24 +9,27 @@ from __future__ import annotations
 import math
 import threading
 import time as clock
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgevid.errors import InputError
+from edgevid.output.recordings import DATABASE
 from edgevid.output.records import as_json
 from edgevid.pipeline import Pipeline
 from edgevid.site.file import write_zones
 from edgevid.speed.calibration import CameraCalibration
-from edgevid.types import Frame, Reason, Result, Tracks
+from edgevid.types import Event, Frame, Reason, Result, Tracks
 from edgevid.viewer.annotations import from_json, grid_json, to_json
 from edgevid.viewer.broadcast import Broadcast, Published
-from edgevid.viewer.events import EventLog, class_name
-from edgevid.viewer.playback import Playback
+from edgevid.viewer.events import MEMORY, EventStore
+from edgevid.viewer.playback import Playback, Rounds
 from edgevid.zones import ZoneEvent, ZoneMonitor
 
+LISTED = 300
+"""Events that a client gets when it connects; it asks for others."""
 SMOOTHING = 0.1
 """Weight of the newest frame in the displayed frame rate."""
 
@@ -53,18 +56,25 @@ class ViewerState:
         unit: str = "km/h",
         quality: int = 80,
         max_side: int = 1280,
+        recordings: Path | None = None,
+        reopen: Callable[[], Any] | None = None,
+        tap: Any = None,
     ) -> None:
         """`title` and `model` name the source and the detector; `notes` are shown above the image.
 
         Zones and lines are saved to `site_file`; without one they last as long as the program.
-        `site_header` is the beginning of that file where it does not exist yet.
+        `site_header` is the beginning of that file where it does not exist yet. `recordings` is the folder of
+        the run's recorder. `reopen` opens a file again at its end; `tap` gets its packets.
         """
-        self.source, self.pipeline = source, pipeline
+        self.pipeline, self.recordings = pipeline, recordings
         self.calibration, self.site_file = calibration, site_file
         self.size: tuple[int, int] = tuple(source.size)
         self._original_calibration, self._site_header = calibration, site_header
         self._about = {"title": title, "model": model, "notes": list(notes), "unit": unit}
         self.playback = Playback(paced=not source.live)
+        self.source = Rounds(source, self.playback, reopen, tap)
+        """What the run takes frames from."""
+        self.source.restart = self._restart
         self.monitor = monitor or self._monitor((), ())
         self._edited: ZoneMonitor | None = None
         self._lock = threading.RLock()  # versions are sent in their order
@@ -72,7 +82,9 @@ class ViewerState:
         self._interval_s = 0.0
         self._before = math.nan
         self.broadcast = Broadcast(self._describe, quality=quality, max_side=max_side)
-        self._events = EventLog(lambda event: self.broadcast.send(type="event", event=event))
+        self.run: str | None = None
+        """Name of the run, once there was an event."""
+        self.events = EventStore(recordings / DATABASE if recordings else MEMORY)
 
     # What the frame loop calls.
 
@@ -82,12 +94,16 @@ class ViewerState:
             if self._edited is not None:
                 self.monitor = self.monitor.changed(self._edited.zones, self._edited.lines)
                 self._edited = None
-        events = self.monitor.update(tracks, time)
-        self._events.add_zone_events(events, self.pipeline.names["class"])
-        return events
+        return self.monitor.update(tracks, time)
+
+    def add_event(self, event: Event) -> None:
+        """After each event: stores it, and sends it to every client."""
+        self.run = event.run
+        self.events.add(event)
+        self.broadcast.send(type="event", event=event.to_dict())
 
     def observe(self, frame: Frame, result: Result) -> None:
-        """After each frame: emits events, and publishes the result."""
+        """After each frame: publishes the result."""
         if frame.size != self.size:
             self.resize(frame.size)
         now = clock.monotonic()
@@ -95,7 +111,6 @@ class ViewerState:
             interval = now - self._before
             self._interval_s += SMOOTHING * (interval - self._interval_s) if self._interval_s else interval
         self._before = now
-        self._events.add_result(result)
         self.broadcast.publish(frame, result, **(self._counts() if self.broadcast.watched else {}))
 
     def resize(self, size: tuple[int, int]) -> None:
@@ -109,11 +124,11 @@ class ViewerState:
             self.calibration = None
         self.broadcast.send(**self.hello())
 
-    def restart(self) -> None:
-        """The source starts again: so do ids, counts and trails."""
+    def _restart(self) -> None:
+        """The source starts again, or from another moment: so do tracks, counts and trails."""
         self.pipeline.reset()
         self.monitor.reset()
-        self._events.restart()
+        self.broadcast.send(type="rounds", rounds=self.source.list)
 
     def close(self) -> None:
         """Ends the playback and the encoding."""
@@ -128,8 +143,10 @@ class ViewerState:
             "type": "hello", **self._about, "live": bool(self.source.live), "size": list(self.size),
             "fps": self.source.fps, "reasons": {reason.name: reason.description for reason in Reason},
             "grid": grid_json(self.calibration), "calibrated": self.calibration is not None,
-            "saves": self.site_file is not None, "events": self._events.latest(),
-            "paused": self.playback.paused, **self.annotations(),
+            "saves": self.site_file is not None, "events": self.events.find({}, limit=LISTED)[::-1],
+            "paused": self.playback.paused, "records": self.recordings is not None,
+            "run": self.run, "rounds": self.source.list, "duration": getattr(self.source, "duration", None),
+            **self.annotations(),
         }  # fmt: skip
 
     def annotations(self) -> dict[str, Any]:
@@ -165,18 +182,16 @@ class ViewerState:
         return {**answer, "saved": self.site_file is not None}
 
     def control(self, message: Any) -> None:
-        """Pause, continue or one step; a live camera is not paused, its viewers freeze their own image."""
+        """Pause, continue, step or seek; a live camera is not paused, its viewers freeze their own image."""
         if self.source.live or not isinstance(message, dict):
             return
         if message.get("step") is True:
             self.playback.step()
+        elif type(message.get("seek")) in (int, float) and message["seek"] >= 0:
+            self.playback.seek(float(message["seek"]))
         elif isinstance(message.get("paused"), bool):
             self.playback.pause(message["paused"])
         self.broadcast.send(type="state", paused=self.playback.paused)
-
-    def poll_stream(self) -> None:
-        """Emits what happened to the connection since the last call."""
-        self._events.add_stream_events(self.source)
 
     def _monitor(self, zones: Sequence[Any], lines: Sequence[Any]) -> ZoneMonitor:
         to_ground = self.calibration.to_ground if self.calibration else None
@@ -198,7 +213,12 @@ class ViewerState:
     def _counts(self) -> dict[str, Any]:
         names = self.pipeline.names["class"]
         counts = [
-            {"place": place, "direction": direction, "class": class_name(names, label), "count": count}
+            {
+                "place": place,
+                "direction": direction,
+                "count": count,
+                "class": names[label] if 0 <= label < len(names) else str(label),
+            }
             for (place, direction, label), count in self.monitor.counts.items()
         ]
         return {

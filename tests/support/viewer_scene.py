@@ -10,8 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from edgevid.output.events import EventFinder
 from edgevid.speed.calibration import CameraCalibration, make_calibration
-from edgevid.types import Detections, Frame, Reason, Result, Scores, SpeedReport, Speeds, Tracks, Verdicts
+from edgevid.types import (
+    Detections,
+    Frame,
+    Header,
+    Reason,
+    Result,
+    Scores,
+    SpeedReport,
+    Speeds,
+    Tracks,
+    Verdicts,
+)
 from edgevid.viewer.state import ViewerState
 from edgevid.zones import Line, Zone, ZoneMonitor
 
@@ -60,21 +72,24 @@ def result(index: int, frame: Frame) -> Result:
     )  # fmt: skip
 
 
-def make_state(*, site_file: Path | None = None, live: bool = False, calibrated: bool = True) -> ViewerState:
+def make_state(*, site_file: Path | None = None, live: bool = False, calibrated: bool = True,
+               recordings: Path | None = None) -> Any:  # fmt: skip
     source = SimpleNamespace(live=live, size=SIZE, fps=25.0, dropped=0, events=[], lag_s=0.012)
     pipeline: Any = SimpleNamespace(names=NAMES, reset=lambda: None)
     ground = calibration() if calibrated else None
     monitor = ZoneMonitor((ZONE,), (LINE,), to_ground=ground.to_ground if ground else None, size=SIZE)
-    return ViewerState(
+    made: Any = ViewerState(
         source, pipeline, title="yard.mp4", model="made by hand", notes=["A scene made for a test."],
-        calibration=ground, monitor=monitor, site_file=site_file,
+        calibration=ground, monitor=monitor, site_file=site_file, recordings=recordings,
     )  # fmt: skip
+    made.finder = EventFinder(Header("yard", run="yard-1", start=1769860800.0), made.add_event, made.source)
+    return made
 
 
 class Player:
     """Plays the scene from a thread, as a frame loop would."""
 
-    def __init__(self, state: ViewerState, fps: float = 10.0) -> None:
+    def __init__(self, state: Any, fps: float = 10.0) -> None:
         self.state, self._fps = state, fps
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._play, daemon=True)
@@ -100,7 +115,7 @@ class Player:
         self._thread.join(5)
 
 
-def play_one(state: ViewerState, frame: Frame) -> None:
+def play_one(state: Any, frame: Frame) -> None:
     one = result(frame.index, frame)
-    state.update(one.tracks, one.time)
+    state.finder.update(frame, one, state.update(one.tracks, one.time))
     state.observe(frame, one)

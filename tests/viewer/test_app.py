@@ -105,14 +105,13 @@ def test_two_viewers_get_the_same_image_that_was_encoded_once(state) -> None:
 def test_events_of_before_and_now_are_sent(state) -> None:
     play(state, 0)
     with watching(state) as (ws, hello):
-        kinds = [(event["kind"], event.get("class")) for event in hello["events"]]
+        kinds = [(event["kind"], event.get("class_name")) for event in hello["events"]]
         assert kinds == [("enter", "person"), ("verdict", "person")]
         assert hello["events"][1]["label"] == "walk"
         state.source.events.append(StreamEvent(3.0, "lost", "the stream ended"))
-        state.poll_stream()
-        state.poll_stream()
+        state.finder.poll_stream()
         event = text(ws, "event")["event"]
-        assert (event["kind"], event["detail"], event["n"]) == ("lost", "the stream ended", 3)
+        assert (event["kind"], event["reason"]) == ("stream-lost", "the stream ended")
 
 
 def test_a_file_is_paused_for_all_and_a_camera_for_none(state) -> None:
@@ -121,7 +120,7 @@ def test_a_file_is_paused_for_all_and_a_camera_for_none(state) -> None:
         ws.send_json({"paused": True})
         assert text(ws, "state")["paused"] is True
         assert state.playback.paused
-    state.source.live = True
+    state.source._source.live = True
     state.control({"paused": False})
     assert state.playback.paused
 

@@ -7,18 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevid.errors import SourceError
 from edgevid.output.ground_grid import GridOverlay
 from edgevid.output.ground_truth import TruthOverlay
+from edgevid.site.build import load_site
 from edgevid.site.file import Site
+from edgevid.synthetic.render import RenderedStreet
 from edgevid.synthetic.scene import Camera
+from edgevid.video.open import open_video
 from edgevid.video.writer import VideoWriter
 from edgevid.viewer.config import (
     RENDERED_NOTE,
     SHIPPED_NOTE,
+    ViewerConfig,
+    build_config,
+    build_street,
     make_overlay,
-    open_rendered_street,
-    open_site,
     rendered_calibration,
 )
 from edgevid.zones import Zone
@@ -34,6 +37,11 @@ def clip(folder: Path, size: tuple[int, int] = (640, 360)) -> str:
     return str(path)
 
 
+def opened(site: Site) -> ViewerConfig:
+    loaded = load_site(site)
+    return build_config(loaded, open_video(site.source), lambda: open_video(site.source), threads=1)
+
+
 def test_the_calibration_of_a_rendered_camera_measures_what_was_rendered() -> None:
     camera = Camera(1280, 720, 930.0, 7.0, 16.0)
     calibration = rendered_calibration(camera)
@@ -45,7 +53,7 @@ def test_the_calibration_of_a_rendered_camera_measures_what_was_rendered() -> No
 def test_a_site_is_opened_with_its_source_calibration_and_zones(tmp_path: Path) -> None:
     zone = Zone("lane", [(0, 0), (3, 0), (3, 9)], ground=True)
     site = Site(source=clip(tmp_path), model="street-nano", calibration=CALIBRATION, zones=(zone,))
-    config = open_site(site, threads=1)
+    config = opened(site)
     assert (config.title, config.model, config.notes) == ("gate.mp4", "street-nano", ())
     assert config.calibration is not None
     assert config.calibration.size == (640, 360)
@@ -68,28 +76,23 @@ def test_a_site_without_a_model_says_that_the_small_one_stands_in(
 
     load = Detector.load
     monkeypatch.setattr(Detector, "load", lambda _, **options: load("street-nano", **options))
-    config = open_site(Site(source=clip(tmp_path)), threads=1)
+    config = opened(Site(source=clip(tmp_path)))
     config.source.close()
     assert config.notes == (SHIPPED_NOTE,)
     assert (config.calibration, config.monitor) == (None, None)
 
 
-def test_a_site_that_does_not_fit_closes_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgevid.video.files import FileSource
-
-    closed: list[FileSource] = []
-    close = FileSource.close
-    monkeypatch.setattr(FileSource, "close", lambda self: (closed.append(self), close(self))[1])
-    site = Site(source=clip(tmp_path, (640, 480)), model="street-nano", calibration=CALIBRATION)
-    with pytest.raises(ValueError, match="aspect ratio"):
-        open_site(site, threads=1)
-    assert len(closed) == 1
-    with pytest.raises(SourceError, match="no such file"):
-        open_site(Site(source=str(tmp_path / "gone.mp4")))
+def test_the_calibration_goes_with_another_view(tmp_path: Path) -> None:
+    config = opened(Site(source=clip(tmp_path), model="street-nano", calibration=CALIBRATION))
+    config.source.close()
+    larger = config.scaled_to((1280, 720)).calibration
+    assert larger is not None
+    assert larger.size == (1280, 720)
+    assert config.scaled_to((640, 480)).calibration is None
 
 
 def test_the_rendered_street_states_that_it_is_rendered_and_shows_its_truth() -> None:
-    config = open_rendered_street()
+    config = build_street(RenderedStreet(seconds=1))
     assert (config.title, config.model, config.notes) == ("rendered street", "street-nano", (RENDERED_NOTE,))
     assert config.calibration is not None
     assert config.calibration.size == config.source.size

@@ -13,12 +13,14 @@ import pytest
 
 from edgevid import cli
 from edgevid.pipeline import Pipeline
+from edgevid.run import run
 from edgevid.site.file import Site, read_site, write_zones
 from edgevid.track import Tracker
 from edgevid.types import Detections
 from edgevid.video.images import ArraySource
 from edgevid.video.writer import VideoWriter
 from edgevid.viewer.config import ViewerConfig
+from edgevid.viewer.playback import Playback, Rounds
 from edgevid.zones import Zone
 
 pytest.importorskip("starlette", reason="the extra viewer is not installed")
@@ -33,33 +35,54 @@ class Still:
         return [Detections.of(boxes=[[10, 10, 40, 60]], scores=[0.9], labels=[0]) for _ in frames]
 
 
-def config(frames: int = 5) -> ViewerConfig:
+def play(*, once: bool, max_frames: int | None = None, frames: int = 5, on: Any = None) -> tuple[Any, Any]:
+    """Summary and state of a run that is viewed."""
+    from edgevid.viewer.session import View, viewing
+
     def source() -> Any:
         return ArraySource([np.zeros((80, 120, 3), np.uint8)] * frames, fps=100.0)
 
     first = source()
     first.size = (120, 80)
-    return ViewerConfig("test", first, source, Pipeline(Still(), Tracker()), "still")
-
-
-def play(given: ViewerConfig, **options: Any) -> Any:
-    from edgevid.viewer.session import run_viewer
-
+    given = ViewerConfig("test", first, source, Pipeline(Still(), Tracker()), "still")
     addresses: list[str] = []
-    summary = run_viewer(given, announce=addresses.append, server={"port": 0}, display={}, **options)
+    with viewing(given, View({"port": 0}, once=once), announce=addresses.append) as state:
+        summary = run(given.pipeline, state.source, zones=state, size=(120, 80), max_frames=max_frames,
+                      on_event=state.add_event, on_result=on or state.observe)  # fmt: skip
     assert addresses[0].startswith("http://127.0.0.1:")
-    return summary
+    return summary, state
 
 
-def test_a_file_begins_again_and_its_ids_too() -> None:
-    summary = play(config(), max_frames=12)
+def test_a_file_begins_again_its_ids_too_and_its_times_go_on() -> None:
+    results: list[Any] = []
+    summary, state = play(once=False, max_frames=12, on=lambda _, result: results.append(result))
     assert summary.frames == 12
     assert set(summary.ids) == {1}
+    times = [result.time for result in results]
+    assert np.allclose(times, np.arange(12) / 100)
+    assert [result.frame_index for result in results] == list(range(12))
+    assert np.allclose(state.source.list, [(0, 0), (0.05, 0), (0.1, 0)])
 
 
-def test_once_means_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgevid.viewer.session.wait_for_stop", lambda: None)
-    assert play(config(), once=True).frames == 5
+def test_once_means_once() -> None:
+    assert play(once=True)[0].frames == 5
+
+
+def test_a_file_is_sought_in(tmp_path: Path) -> None:
+    from edgevid.video.open import open_video
+
+    with VideoWriter(tmp_path / "a.mp4", fps=10) as writer:
+        for n in range(60):
+            writer.write(np.full((48, 64, 3), 4 * n, np.uint8), n / 10)
+    playback, shown = Playback(), []
+    rounds = Rounds(open_video(tmp_path / "a.mp4"), playback, None, None)
+    for frame in rounds:
+        shown.append((round(frame.time, 2), round(float(frame.image.mean()) / 4)))
+        if len(shown) == 3:
+            playback.seek(5.5)
+    assert [number for _, number in shown] == [0, 1, 2, 55, 56, 57, 58, 59]
+    assert [time for time, _ in shown] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+    assert np.allclose(rounds.list, [(0, 0), (0.3, 5.5)])
 
 
 def test_a_new_site_file_can_be_run_as_it_is(tmp_path: Path) -> None:
@@ -80,8 +103,8 @@ def test_a_new_site_file_can_be_run_as_it_is(tmp_path: Path) -> None:
     )
     calibration.write_text(f"image_size = [120, 80]\n{points}")
     given = ViewerConfig("a", SimpleNamespace(size=(120, 80)), lambda: None, Pipeline(Still(), Tracker()), "",
-                    site=Site(source=str(clip), calibration=calibration), site_file=site)  # fmt: skip
-    write_zones(site, (Zone("z", [(0, 0), (9, 0), (9, 9)]),), (), header=site_header(given))
+                    site=Site(source=str(clip), calibration=calibration))  # fmt: skip
+    write_zones(site, (Zone("z", [(0, 0), (9, 0), (9, 9)]),), (), header=site_header(given, site))
     read = read_site(site)
     assert Path(read.source) == clip
     assert read.size == (120, 80)

@@ -1,91 +1,196 @@
-// The list of what happened, newest first.
+// The list of what happened, newest first: lines and cards with a snapshot, filtered here and by the server.
 
 import { el, toast } from "./dom.js";
-import { clock, duration, percent, formatSpeed } from "./format.js";
+import { clock, duration, formatSpeed, percent } from "./format.js";
+import { play, showMoment } from "./player.js";
 import { state, unit } from "./state.js";
 
-const MAX_EVENTS = 200;
+const MAX_EVENTS = 300;
 const list = document.getElementById("events");
-const filter = document.getElementById("events-filter");
 const none = document.getElementById("events-none");
-const GROUPS = { track_speed: "speed", verdict: "verdict", connected: "stream", lost: "stream", stalled: "stream", resized: "stream", restart: "stream" };
-const VERBS = { enter: "entered", leave: "left", dwell: "dwells in", stopped: "stopped in", "wrong-way": "moves the wrong way in", cross: "crossed" };
-let events = [];
+const form = document.getElementById("events-filters");
+const GROUPS = {
+  place: ["cross", "enter", "leave", "dwell", "stopped", "wrong-way", "occupancy-above", "occupancy-normal", "speed-limit"],
+  speed: ["track-speed", "speed-limit"],
+  verdict: ["verdict", "verdict-changed", "verdict-abstained"],
+  object: ["track-ended"],
+  stream: ["stream-lost", "stream-back", "camera-moved", "camera-aligned", "image-unusable", "image-usable"],
+};
+const VERBS = {
+  enter: "entered", leave: "left", dwell: "dwells in", stopped: "stopped in", "wrong-way": "moves the wrong way in", cross: "crossed",
+  "occupancy-above": "fills", "occupancy-normal": "no longer fills", "speed-limit": "is too fast",
+};
+const ALARMS = ["wrong-way", "stopped", "dwell", "speed-limit", "occupancy-above", "camera-moved", "stream-lost", "image-unusable"];
+const QUIET = ["track-ended", "verdict-abstained"]; // of every object: listed where they are asked for
+let events = []; // oldest first
+let found = null; // the server's answer to a filter, newest first
 let select = () => {};
+let asked = 0;
 
 export function prepareEvents(onSelect) {
   select = onSelect;
-  filter.addEventListener("change", show);
+  form.addEventListener("input", ask);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", () => setTimeout(ask));
 }
 
 /** Takes the events from before this page was opened. */
 export function setEvents(earlier) {
   events = [...earlier];
+  fillChoices();
   show();
 }
 
 export function addEvent(event) {
-  if (events.some((one) => one.n === event.n)) return;
+  if (events.some((one) => one.id === event.id)) return;
   events.push(event);
   if (events.length > MAX_EVENTS) events.shift();
+  fillChoices();
   if (!fits(event)) return;
+  if (found) found.unshift(event);
   list.prepend(line(event));
   while (list.children.length > MAX_EVENTS) list.lastChild.remove();
   showEmpty();
 }
 
 export function show() {
-  list.replaceChildren(...events.filter(fits).slice(-MAX_EVENTS).reverse().map(line));
+  const shown = found ?? events.filter(fits).reverse();
+  list.replaceChildren(...shown.slice(0, MAX_EVENTS).map(line));
   showEmpty();
+}
+
+/** Events for the timeline: those that pass the filter. */
+export function listedEvents() {
+  return found ?? events.filter(fits);
+}
+
+/** The chosen filters as the server's parameters. */
+function filters() {
+  const chosen = Object.fromEntries([...new FormData(form)].filter(([, value]) => value !== ""));
+  for (const key of ["after", "before"]) if (chosen[key]) chosen[key] = new Date(chosen[key]).toISOString();
+  if (GROUPS[chosen.kind]) chosen.kind = GROUPS[chosen.kind].join();
+  return chosen;
+}
+
+async function ask() {
+  const chosen = filters();
+  const number = ++asked;
+  document.getElementById("events-clear").hidden = !Object.keys(chosen).length;
+  if (Object.keys(chosen).length) {
+    const answer = await fetch(`/api/events?${new URLSearchParams({ ...chosen, limit: MAX_EVENTS })}`).catch(() => null);
+    const rows = await answer?.json().catch(() => null);
+    if (number !== asked) return; // a newer choice was made meanwhile
+    if (!answer?.ok) toast(rows?.error ?? "The events cannot be read: is the server there?");
+    found = answer?.ok ? rows : [];
+  } else found = null;
+  show();
+  document.dispatchEvent(new Event("edgevid:events"));
 }
 
 function showEmpty() {
   none.hidden = list.children.length > 0;
-  none.textContent = filter.value ? "No event of this kind yet." : "No events yet. Zones, lines, track speeds and verdicts cause them.";
+  none.textContent = found ? "No event passes this filter." : "No events yet. Zones, lines, track speeds and verdicts cause them.";
 }
 
 function fits(event) {
-  return !filter.value || (GROUPS[event.kind] ?? "place") === filter.value;
+  const { kind, camera, class: name, place, min_kmh, max_kmh, after, before } = filters();
+  if (kind ? !kind.split(",").includes(event.kind) : QUIET.includes(event.kind)) return false;
+  if ((camera && event.camera !== camera) || (name && event.class_name !== name) || (place && event.place !== place)) return false;
+  if ((min_kmh || max_kmh) && !(event.speed_mps * 3.6 >= (min_kmh || 0) && event.speed_mps * 3.6 <= (max_kmh || Infinity))) return false;
+  return !(after && event.utc < after) && !(before && event.utc >= before);
+}
+
+/** The choices of the filter, from the events that were seen. */
+function fillChoices() {
+  for (const [name, field] of [["camera", "camera"], ["class", "class_name"], ["place", "place"]]) {
+    const menu = form.elements[name];
+    const known = new Set([...menu.options].map((one) => one.value));
+    for (const event of events) {
+      if (event[field] && !known.has(event[field])) {
+        known.add(event[field]);
+        menu.append(el("option", {}, event[field]));
+      }
+    }
+  }
+}
+
+/** When an event was: in its round of the file, or the time of day. */
+export function when(event) {
+  if (state.hello?.live || event.run !== state.run) return timeOfDay(event.utc);
+  const rounds = state.rounds;
+  const number = rounds.findLastIndex(([begin]) => begin <= event.time_s + 1e-6);
+  const [begin, position] = rounds[Math.max(0, number)] ?? [0, 0];
+  return (rounds.length > 1 ? `${number + 1} · ` : "") + clock(event.time_s - begin + position);
+}
+
+export function timeOfDay(utc) {
+  const moment = new Date(utc);
+  const today = moment.toDateString() === new Date().toDateString();
+  const date = today ? "" : `${moment.toLocaleDateString([], { month: "short", day: "numeric" })} `;
+  return date + moment.toLocaleTimeString([], { hour12: false });
 }
 
 function line(event) {
-  return el("li", {}, el("time", {}, clock(event.time_s)), el("span", {}, ...describe(event)));
+  const time = el("time", { dateTime: event.utc, title: event.utc }, when(event));
+  const words = el("div", { className: "words" }, el("span", {}, ...describe(event)), time);
+  if (event.clip) {
+    const show = () => play(event.clip, describe(event).map((part) => part?.textContent ?? part ?? "").join(""), clipStart(event));
+    const save = el("a", { href: `/media/${event.clip}?download`, download: "", className: "button quiet" }, "Save");
+    save.setAttribute("aria-label", "Save the clip");
+    words.append(el("span", { className: "actions" }, el("button", { type: "button", className: "clip", onclick: show }, "▸ Clip"), save));
+  }
+  if (!event.snapshot) return el("li", {}, words);
+  const image = el("img", { src: `/media/${event.snapshot}`, alt: "", loading: "lazy", width: 84, height: 63 });
+  image.onerror = () => image.remove(); // deleted for newer ones
+  const open = el("button", { type: "button", className: "shot", onclick: () => showMoment(event) }, image);
+  open.setAttribute("aria-label", `Snapshot of ${event.class_name || "object"} ${event.track}`);
+  return el("li", { className: "card" }, open, words);
+}
+
+/** Seconds into a clip that several events share, a few before this one: its name has the first one's time. */
+function clipStart(event) {
+  const [, y, mo, d, h, mi, s] = event.clip.match(/-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z/) ?? [];
+  return Math.max(0, (Date.parse(event.utc) - Date.UTC(y, mo - 1, d, h, mi, s)) / 1000 - 1) || 0;
 }
 
 function describe(event) {
-  const name = event.id === undefined ? null : objectButton(event);
+  const name = event.track === undefined ? null : objectButton(event);
   switch (event.kind) {
-    case "track_speed":
-      return [name, `: track speed ${formatSpeed(event, unit())}`];
+    case "track-speed":
+      return [name, `: track speed ${event.speed_mps === undefined ? reason(event.speed_reason) : speed(event)}`];
     case "verdict":
-      return [name, `: ${event.task === "action" ? "" : `${event.task} `}${event.label} ${percent(event.confidence)}`];
-    case "restart":
-      return ["The file starts again; track ids restart."];
-    case "connected":
-      return [`Connected: ${event.detail}`];
-    case "resized":
-      return [`Resolution changed: ${event.detail}`];
-    case "lost":
-    case "stalled":
-      return [el("span", { className: "fault" }, event.kind === "lost" ? "Stream lost" : "Stream stalled"), `: ${event.detail}`];
+    case "verdict-changed":
+      return [name, `: ${event.task === "action" ? "" : `${event.task} `}${event.label} ${percent(event.label_confidence)}`];
+    case "verdict-abstained":
+      return [name, `: abstained: ${reason(event.reason)}`];
+    case "track-ended":
+      return [name, ` was tracked for ${duration(event.seconds)}`, event.speed_mps === undefined ? "" : `, ${speed(event)}`];
+    case "stream-lost":
+      return [el("span", { className: "fault" }, "Stream lost"), `: ${event.reason ?? ""}`];
+    case "stream-back":
+      return [`Stream back after ${duration(event.seconds)}`];
     default:
-      return describePlace(event, name);
+      return name || event.place ? describePlace(event, name) : [el("span", { className: ALARMS.includes(event.kind) ? "alarm" : "" }, event.kind.replace("-", " ")), event.reason ? `: ${event.reason}` : ""];
   }
 }
 
 function describePlace(event, name) {
-  const alarm = ["wrong-way", "stopped", "dwell"].includes(event.kind);
-  const verb = el("span", { className: alarm ? "alarm" : "" }, ` ${VERBS[event.kind] ?? event.kind} `);
-  const after = event.kind === "cross" ? ` ${event.direction === "forward" ? "▸ forward" : "◂ backward"}` : event.seconds ? ` (${duration(event.seconds)})` : "";
-  return [name, verb, `${event.place}${after}`];
+  const verb = el("span", { className: ALARMS.includes(event.kind) ? "alarm" : "" }, ` ${VERBS[event.kind] ?? event.kind} `);
+  const way = event.kind === "cross" ? ` ${event.direction === "forward" ? "▸ forward" : "◂ backward"}` : event.seconds ? ` (${duration(event.seconds)})` : "";
+  return [name, verb, `${event.place ?? ""}${way}`, event.speed_mps === undefined ? "" : `, ${speed(event)}`];
+}
+
+function reason(name) {
+  return state.hello?.reasons[name] ?? name ?? "";
+}
+
+function speed(event) {
+  return formatSpeed({ mps: event.speed_mps, sigma_mps: event.speed_sigma_mps }, unit());
 }
 
 function objectButton(event) {
-  const label = `${event.class ?? "object"} ${event.id}`;
-  const onclick = () => (isTracked(event.id) ? select(event.id) : toast(`${label} is no longer tracked.`));
-  return el("button", { type: "button", onclick }, label);
-}
-
-function isTracked(id) {
-  return state.record?.objects.some((one) => one.id === id);
+  const label = `${event.class_name || "object"} ${event.track}`;
+  const here = () => event.run === state.run && state.record?.objects.some((one) => one.id === event.track);
+  const gone = () => (event.snapshot ? showMoment(event) : toast(`${label} is no longer tracked.`));
+  return el("button", { type: "button", onclick: () => (here() ? select(event.track) : gone()) }, label);
 }

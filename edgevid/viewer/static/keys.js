@@ -6,8 +6,9 @@ import { state } from "./state.js";
 const SHOWN = [
   [["Space"], "Pause or resume"],
   [["."], "Next frame"],
+  [["←"], "5 s back, ", ["→"], "5 s forward in a file"],
   [["N"], "Next object; ", ["P"], "previous one"],
-  [["Esc"], "Clear the selection"],
+  [["Esc"], "Back to the live image; clear the selection"],
   [["B"], "Boxes"],
   [["L"], "Labels: all, short, none"],
   [["T"], "Trails"],
@@ -32,7 +33,7 @@ export function handleKeys(actions) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !state.choices.keys) return;
     const on = event.target;
-    if (on.closest?.("input:not([type=checkbox]), select, textarea, dialog[open]")) return;
+    if (on.closest?.("input:not([type=checkbox]), select, textarea, video, dialog[open]")) return;
     if (on.closest?.("button") && (event.key === " " || event.key === "Enter")) return;
     const action = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!action) return;

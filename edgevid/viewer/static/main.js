@@ -10,10 +10,12 @@ import { clock, ms, number } from "./format.js";
 import { handleKeys, listKeys } from "./keys.js";
 import { clearSpeeds, recordSpeeds, showObject } from "./object.js";
 import { neighbor, showObjects } from "./objects.js";
+import { stopPlaying } from "./player.js";
 import { framePoint, overlay, redraw, screen, shape, snapshot } from "./screen.js";
 import { choose, remember, state, unit } from "./state.js";
 import { openStream } from "./stream.js";
 import { toggleTheme } from "./theme.js";
+import { prepareTimeline, resetTimeline, showTimeline } from "./timeline.js";
 
 const LABELS = ["all", "short", "none"];
 const UNITS = ["km/h", "mph", "m/s"];
@@ -45,6 +47,7 @@ function frame(record, bitmap) {
 function message(received) {
   if (received.type === "hello") hello(received);
   else if (received.type === "event") event(received.event);
+  else if (received.type === "rounds") rounds(received.rounds);
   else if (received.type === "annotations") annotationsChanged(received);
   else if (received.type === "stats") state.stats = received;
   else if (received.type === "state") paused(received.paused);
@@ -59,19 +62,28 @@ function hello(message) {
   $("unit").value = unit();
   document.querySelector('[data-layer="grid"]').disabled = !message.calibrated;
   document.querySelector('[data-layer="grid"]').title = message.calibrated ? "Ground grid (G)" : "Ground grid: this camera is not calibrated";
+  state.run = message.run;
+  state.rounds = message.rounds;
+  $("edit").hidden = !message.operator;
+  $("pause").disabled = $("step").disabled = !message.operator && !message.live;
   annotationsReset(message);
   setEvents(message.events);
+  resetTimeline();
   paused(message.paused);
   shape();
 }
 
 function event(one) {
+  state.run = one.run;
   addEvent(one);
-  if (one.kind === "restart") {
-    state.selected = null;
-    state.trails.clear();
-    clearSpeeds();
-  }
+}
+
+/** The file starts again, or goes on elsewhere: so do the track ids. */
+function rounds(list) {
+  state.rounds = list;
+  state.selected = null;
+  state.trails.clear();
+  clearSpeeds();
 }
 
 let lost = true;
@@ -168,6 +180,7 @@ function fullscreen() {
 function refresh() {
   showObjects(select);
   showObject();
+  showTimeline();
   const { record, hello, stats } = state;
   if (!record || !hello) return;
   const { stages, total } = medians();
@@ -253,7 +266,8 @@ handleKeys({
   b: () => layer("boxes"), l: () => layer("labels"), t: () => layer("trails"), g: () => layer("grid"), z: () => layer("annotations"),
   u: () => setUnit(UNITS[(UNITS.indexOf(unit()) + 1) % UNITS.length]),
   n: () => selectNeighbor(1), p: () => selectNeighbor(-1),
-  Escape: () => (state.editing ? toggleEditor() : state.selected !== null && select(state.selected)),
+  Escape: () => stopPlaying() || (state.editing ? toggleEditor() : state.selected !== null && select(state.selected)),
+  ArrowLeft: () => skip(-5), ArrowRight: () => skip(5),
 });
 
 function selectNeighbor(by) {
@@ -261,8 +275,17 @@ function selectNeighbor(by) {
   if (id !== null && id !== state.selected) select(id);
 }
 
+/** Seconds back or forward in a file. */
+function skip(seconds) {
+  if (state.editing || state.hello?.live || !state.hello?.duration || !state.record) return;
+  const [begin, from] = state.rounds.findLast(([first]) => first <= state.record.time_s + 1e-6) ?? [0, 0];
+  const to = state.record.time_s - begin + from + seconds;
+  stream.send({ seek: Math.min(Math.max(0, to), state.hello.duration) });
+}
+
 listKeys($("shortcuts").tBodies[0]);
 prepareEvents((id) => id !== state.selected && select(id));
+prepareTimeline((seconds) => stream.send({ seek: seconds }));
 prepareEditor();
 layers();
 setInterval(refresh, 250);

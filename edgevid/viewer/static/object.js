@@ -41,7 +41,8 @@ export function showObject() {
   if (shown !== id) build(id);
   const object = state.record.objects.find((one) => one.id === id);
   if (!object) {
-    setText(parts.state, "track ended");
+    setText(parts.state, "track ended; the image is its best moment");
+    if (parts.best.value) parts.crop.getContext("2d").drawImage(parts.best.canvas, 0, 0);
     return;
   }
   setText(title, `${className(object)} ${id}`);
@@ -63,6 +64,7 @@ function build(id) {
   document.getElementById("object-swatch").style.background = colorOf(id);
   const dd = () => el("dd");
   parts = { score: dd(), age: dd(), state: dd(), position: dd(), values: el("div"), crop: el("canvas", { id: "object-crop" }) };
+  parts.best = { value: 0, canvas: el("canvas") };
   parts.crop.setAttribute("role", "img");
   parts.crop.setAttribute("aria-label", `Image of object ${id}`);
   parts.trace = el("canvas", { className: "trace" });
@@ -118,4 +120,11 @@ function portrait(object) {
   ctx.imageSmoothingQuality = "high";
   const from = [(cx - wide / 2) * scale, (cy - tall / 2) * scale, wide * scale, tall * scale];
   ctx.drawImage(state.bitmap, ...from, 0, 0, canvas.width, canvas.height);
+  const [width, height] = state.record.size;
+  const whole = x1 > 1 && y1 > 1 && x2 < width - 1 && y2 < height - 1;
+  const value = Math.sqrt((x2 - x1) * (y2 - y1)) * object.score * (whole ? 1 : 0.25);
+  if (!object.detected || value <= parts.best.value) return;
+  Object.assign(parts.best.canvas, { width: canvas.width, height: canvas.height });
+  parts.best.canvas.getContext("2d").drawImage(canvas, 0, 0);
+  parts.best.value = value;
 }

@@ -15,6 +15,8 @@ export const state = {
   annotations: [],
   version: 0,
   stats: {},
+  run: null, // name of the run, and where its rounds of a file begin: [time, position]
+  rounds: [[0, 0]],
   trails: new Map(), // id -> [{time, x, y}]
   choices: { ...CHOICES, ...stored() },
 };
