@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from event_samples import SlowToAccept
 from loop_samples import SquareDetector, frames_of
 from rtsp_server import PACKAGES, Camera, gstreamer_python, numbered
 
+from edgevid.detect.detector import Detector
 from edgevid.errors import InputError, SourceError
+from edgevid.output.parquet import ParquetSink
 from edgevid.output.records import read_events, read_header, read_jsonl
 from edgevid.output.sinks import EventCsv, EventLines, JsonLines
 from edgevid.output.sqlite import SqliteSink, read_database
@@ -29,6 +32,7 @@ from edgevid.synthetic.scene import CLASSES
 from edgevid.track import Tracker
 from edgevid.types import Detections, Event, Frame, Header, Result
 from edgevid.video.live import LiveSource
+from edgevid.video.open import open_video
 from edgevid.zones import Line, Zone, ZoneMonitor, crossing_sides
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -90,6 +94,26 @@ def test_every_sink_has_the_events_that_happened(tmp_path: Path) -> None:
         read_header(tmp_path / "e.jsonl")["camera"] == read_header(tmp_path / "r.jsonl")["camera"] == "gate"
     )
     assert {"utc", "events"} <= set().union(*read_jsonl(tmp_path / "r.jsonl"))
+
+
+@pytest.mark.skipif(util.find_spec("pyarrow") is None, reason="needs pyarrow: pip install pyarrow")
+def test_every_sink_has_the_events_of_a_real_clip(tmp_path: Path, shared_data: Path) -> None:
+    clip = shared_data / "videos" / "intel_car-detection.mp4"
+    found, stores = list[Event](), [EventLines(tmp_path / "e.jsonl"), SqliteSink(tmp_path / "e.db")]
+    sinks: list[Any] = [*stores, SlowToAccept(failures=3), ParquetSink(tmp_path / "pq")]
+    zones = ZoneMonitor(lines=[Line("across", (0, 250), (768, 250)), Line("down", (384, 0), (384, 432))])
+    with open_video(clip) as video:
+        run(Pipeline(Detector.load("street-nano"), Tracker()), video, sinks, zones=zones, max_frames=150,
+            on_event=found.append)  # fmt: skip
+    ids = [event.id for event in found]
+    assert len(ids) > 3
+    assert list(read_events(tmp_path / "e.jsonl")) == found
+    query = "SELECT id FROM events ORDER BY rowid"
+    assert [row["id"] for row in read_database(tmp_path / "e.db", query)] == ids == sinks[2].ids
+    from pyarrow import parquet
+
+    files = sorted((tmp_path / "pq").glob("events-*"))
+    assert [one for path in files for one in parquet.read_table(path)["id"].to_pylist()] == ids
 
 
 def test_a_sink_that_hangs_does_not_stop_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
