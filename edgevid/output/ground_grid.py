@@ -10,7 +10,8 @@ import numpy as np
 
 from edgevid._opencv import cv2
 from edgevid.errors import InputError
-from edgevid.output.overlay import FONT, MAX_PX, Overlay, Style, blit, label_bitmap
+from edgevid.output.labels import FONT, glyphs
+from edgevid.output.overlay import MAX_PX, Overlay, Style
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.types import F64, U8, Array, Frame, scale_between
 from edgevid.zones import Line, Zone
@@ -26,12 +27,13 @@ class GridOverlay(Overlay):
         calibration: CameraCalibration | None,
         *,
         unit: str = "km/h",
+        scores: bool = False,
         shapes: Sequence[Zone | Line] = (),
         drawn_on: tuple[int, int] | None = None,
     ) -> None:
         """`shapes` are drawn over the image; their pixels are those of frames of the size `drawn_on` (width,
         height; None: of any)."""
-        super().__init__(unit=unit)
+        super().__init__(unit=unit, scores=scores)
         self._calibration, self._shapes, self._drawn_on = calibration, shapes, drawn_on
         self._grid: GroundGrid | None = None
 
@@ -42,8 +44,11 @@ class GridOverlay(Overlay):
         for shape in self._shapes:
             points = self._pixels(shape, frame.size)
             cv2.polylines(image, [points], isinstance(shape, Zone), INK, style.line, cv2.LINE_AA)
-            plate = label_bitmap(((shape.name, INK),), style.text, style.pad, INK)
-            blit(image, plate, *points[0].tolist())
+            plate = glyphs(style.text, style.pad).plate([(shape.name, INK)], INK)
+            x, y = points[0].tolist()
+            self._put(
+                image, plate, min(x, frame.width - plate.shape[1]), min(y, frame.height - plate.shape[0])
+            )
         return image
 
     def _pixels(self, shape: Zone | Line, size: tuple[int, int]) -> Array:

@@ -5,25 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgevid._opencv import cv2
-from edgevid.output.overlay import FONT, INK, Overlay
+from edgevid.output.ground_grid import GridOverlay
+from edgevid.output.labels import INK, glyphs
+from edgevid.output.overlay import Style
+from edgevid.speed.calibration import CameraCalibration
 from edgevid.synthetic.scene import Scene
 from edgevid.types import KMH, Array, Frame, Result
+from edgevid.zones import Line, Zone
 
 
-class TruthOverlay(Overlay):
-    """Draws results, and in white each object's true contact point and speed in km/h."""
+class TruthOverlay(GridOverlay):
+    """Draws results and shapes, and in white each object's true contact point and speed in km/h."""
 
-    def __init__(self, scene: Scene) -> None:
-        super().__init__()
+    def __init__(
+        self, scene: Scene, calibration: CameraCalibration | None = None, shapes: Sequence[Zone | Line] = ()
+    ) -> None:
+        super().__init__(calibration, shapes=shapes)
         self._scene = scene
 
-    def draw(self, frame: Frame, result: Result, *, notes: Sequence[str] = ()) -> Array:
+    def draw(
+        self, frame: Frame, result: Result, *, notes: Sequence[str] = (), counts: Sequence[str] = ()
+    ) -> Array:
         """A copy of the frame with the results and the ground truth."""
-        image = super().draw(frame, result, notes=(*notes, "white: ground truth"))
-        truth = self._scene.at(frame.time)
+        image = super().draw(frame, result, notes=(*notes, "white: ground truth"), counts=counts)
+        truth, style = self._scene.at(frame.time), Style.of(frame.width, frame.height)
         for box, speed in zip(truth.boxes, truth.speeds, strict=True):
-            at, text = (int((box[0] + box[2]) / 2), int(box[3])), f"true {KMH * speed:.0f}"
-            cv2.circle(image, at, 3, INK, -1, cv2.LINE_AA)
-            for ink, thick in (((0, 0, 0), 3), (INK, 1)):
-                cv2.putText(image, text, (at[0] + 6, at[1] + 12), FONT, 0.4, ink, thick, cv2.LINE_AA)
+            x, y = int((box[0] + box[2]) / 2), int(box[3])
+            cv2.circle(image, (x, y), 3, INK, -1, cv2.LINE_AA)
+            plate = glyphs(max(0.36, 0.8 * style.text), 1).plate([(f"true {KMH * speed:.0f}", INK)], INK)
+            if self._covered.take(x + 6, y + 2, plate.shape[1], plate.shape[0]):
+                image[y + 2 : y + 2 + plate.shape[0], x + 6 : x + 6 + plate.shape[1]] = plate
         return image

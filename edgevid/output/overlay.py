@@ -1,4 +1,8 @@
-"""The overlay: boxes, labels, speeds and trails drawn over the image; abstentions show their reason."""
+"""The overlay: boxes, labels, speeds and trails drawn over the image; abstentions show their reason.
+
+Where labels are crowded they get shorter: "car 12 52±2", with "–" for what abstained, then "#12…". No label
+covers another; one that finds no place leaves a white square at its box, and the status plate counts them.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +18,12 @@ import numpy as np
 from edgevid._opencv import cv2, require_opencv
 from edgevid.detect.instance import corners
 from edgevid.errors import InputError
+from edgevid.output.labels import GRAY, INK, PAPER, Color, Covered, Lines, blit, glyphs
 from edgevid.types import KMH, Array, DisplaySpeed, Frame, Reason, Result, as_frame
 
-Color = tuple[int, int, int]
 UNITS = {"km/h": KMH, "mph": 2.2369363, "m/s": 1.0}
-INK, PAPER, GRAY = (255, 255, 255), (20, 22, 26), (190, 190, 190)
 MAX_PX = 30_000
 """Coordinates are clipped here: OpenCV's own end soon after."""
-FONT = 2  # cv2.FONT_HERSHEY_DUPLEX
 
 
 @lru_cache(maxsize=4096)
@@ -64,22 +66,6 @@ class Style:
         return cls(max(1, round(2 * unit)), max(0.36, 0.5 * unit), max(2, round(3 * unit)))
 
 
-@lru_cache(maxsize=2048)
-def label_bitmap(lines: tuple[tuple[str, Color], ...], text: float, pad: int, edge: Color) -> Array:
-    """(h, w, 3) uint8: the lines of text on a dark plate with a colored left edge."""
-    thick = max(1, round(text * 1.4))
-    sizes = [cv2.getTextSize(line, FONT, text, thick) for line, _ in lines]
-    step = max(size[0][1] + size[1] for size in sizes) + pad
-    wide = max(size[0][0] for size in sizes) + 4 * pad
-    plate = np.full((step * len(lines) + pad, wide, 3), PAPER, np.uint8)
-    plate[:, : 2 * pad // 2 + 1] = edge
-    for n, (line, ink) in enumerate(lines):
-        base = (2 * pad + 1, step * (n + 1) - sizes[n][1] // 2)
-        cv2.putText(plate, line, base, FONT, text, ink, thick, cv2.LINE_AA)
-    plate.setflags(write=False)
-    return plate
-
-
 LIMBS = (
     (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12),
     (11, 12), (11, 13), (13, 15), (12, 14), (14, 16),
@@ -117,62 +103,129 @@ def draw_instance(image: Array, result: Result, row: int, color: Color, line: in
 class Overlay:
     """Draws results; keeps the trails of the current tracks only."""
 
-    def __init__(self, *, trail_s: float = 1.5, unit: str = "km/h", show_status: bool = True) -> None:
-        """`trail_s` seconds of each object's path are drawn; `unit` is "km/h", "mph" or "m/s"."""
+    def __init__(
+        self, *, trail_s: float = 1.5, unit: str = "km/h", show_status: bool = True, scores: bool = False
+    ) -> None:
+        """`trail_s` seconds of each object's path are drawn; `unit` is "km/h", "mph" or "m/s".
+
+        With `scores` the detector's score stands in each label.
+        """
         require_opencv("Drawing")
         if unit not in UNITS:
             raise InputError(f"unit: expected one of {tuple(UNITS)}, got {unit!r}")
-        self.trail_s, self.unit, self.show_status = trail_s, unit, show_status
+        self.trail_s, self.unit, self.show_status, self.scores = trail_s, unit, show_status, scores
+        self._covered = Covered(0, 0)
+        self._plates: dict[int, tuple[Lines, Array]] = {}  # the latest of each current track
         self._trails: dict[int, deque[tuple[float, int, int]]] = {}
 
-    def draw(self, frame: Any, result: Result, *, notes: Sequence[str] = ()) -> Array:
+    def draw(
+        self, frame: Any, result: Result, *, notes: Sequence[str] = (), counts: Sequence[str] = ()
+    ) -> Array:
         """A copy of the frame (H, W, 3) uint8 RGB with boxes, ids, verdicts, speeds and trails.
 
         A bare BGR array in the place of the Frame gives a BGR array back. `notes` are further lines for the
-        status plate in the lower left corner.
+        status plate in the lower left corner, `counts` those of a plate in the upper right one.
         """
+        if not isinstance(result, Result):
+            got = f"{type(frame).__name__} and {type(result).__name__}"
+            raise InputError(
+                f"Overlay.draw: expected a frame and its Result, got {got}; a pipeline gives both: "
+                "for frame, result in Pipeline(detector).run(source): Overlay().draw(frame, result)"
+            )
         if not isinstance(frame, Frame):
-            return as_frame(self.draw(as_frame(frame), result, notes=notes)).image  # swapped back
-        image = self.background(frame)
+            return as_frame(self.draw(as_frame(frame), result, notes=notes, counts=counts)).image
         style = Style.of(frame.width, frame.height)
-        self._update_trails(result)
+        self._covered = Covered(frame.width, frame.height)
+        image = self.background(frame)
+        if counts:
+            plate = glyphs(style.text, style.pad).plate([(line, INK) for line in counts], GRAY)
+            self._put(image, plate, frame.width - plate.shape[1] - style.pad, style.pad)
+        self._update_trails(result, style)
         tracks = result.tracks
-        # Far objects first, so that the labels of near ones lie on top.
-        order = np.argsort(tracks.boxes[:, 3], kind="stable")
-        for row in order:
-            self._trail(image, int(tracks.ids[row]), style)
+        # Far objects first, so that near ones lie on top.
+        order = np.argsort(tracks.boxes[:, 3], kind="stable").tolist()
+        ids, coasting = tracks.ids.tolist(), (tracks.match < 0).tolist()
+        for row in order if self.trail_s > 0 else ():
+            self._trail(image, ids[row], style)
         edges = np.clip(np.nan_to_num(tracks.boxes), -MAX_PX, MAX_PX).astype(int).tolist()
         for row in order if result.has_instances else ():
-            draw_instance(image, result, int(row), color_of(int(tracks.ids[row])), style.line)
+            draw_instance(image, result, row, color_of(ids[row]), style.line)
         for row in order:
-            if tracks.rotated.shape[1] and tracks.match[row] >= 0:
+            if tracks.rotated.shape[1] and not coasting[row]:
                 continue
-            self._box(image, edges[row], int(tracks.ids[row]), tracks.match[row] < 0, style)
-        taken: list[tuple[int, int, int, int]] = []
-        texts = _texts(result, self.unit)
-        for row in order[::-1]:
-            edge = color_of(int(tracks.ids[row]))
-            small = tracks.boxes[row, 3] - tracks.boxes[row, 1] < 90 * style.text
-            plate = label_bitmap(texts[row][:1] if small else texts[row], style.text, style.pad, edge)
-            _place(image, plate, edges[row], taken)
-        if self.show_status:
-            self._status(image, result, notes, style)
+            self._box(image, edges[row], ids[row], coasting[row], style)
+        status = self._status(result, notes, style) if self.show_status else None
+        if status is not None:
+            self._put(image, status, style.pad, frame.height - status.shape[0] - style.pad)
+        left_out = self._labels(image, result, order, edges, style)
+        if status is not None:  # again, over the lines; with the labels that have no place
+            left = (f"{left_out} labels without room (white squares)",) if left_out else ()
+            status = self._status(result, (*left, *notes), style)
+            blit(image, status, style.pad, frame.height - status.shape[0] - style.pad)
         return image
+
+    def _find_place(
+        self, texts: Sequence[Lines], box: Sequence[int], number: int, style: Style
+    ) -> tuple[Array, tuple[int, int], bool] | None:
+        """The longest label that has room: its plate and place, and whether that is away from the box."""
+        letters = glyphs(style.text, style.pad)
+        for far, lines in [*((False, lines) for lines in texts), (True, texts[-1])]:
+            size = letters.size(lines)
+            place = self._covered.place(*size, box, far=far)
+            if place:
+                kept = self._plates.get(number)
+                if kept is None or kept[0] != lines or kept[1].shape[:2] != size[::-1]:
+                    kept = self._plates[number] = (lines, letters.plate(lines, color_of(number)))
+                return kept[1], place, far
+        return None
+
+    def _labels(
+        self, image: Array, result: Result, order: Sequence[int], edges: Sequence[Sequence[int]], style: Style
+    ) -> int:
+        """Draws the labels, those of near objects first; returns how many found no place."""
+        texts, ids = _texts(result, self.unit, self.scores), result.tracks.ids.tolist()
+        placed, left_out = [], 0
+        for row in order[::-1]:
+            number, box = ids[row], edges[row]
+            small = box[3] - box[1] < 90 * style.text
+            found = self._find_place(texts[row][small:], box, number, style)
+            if found is None:
+                left_out += 1
+                y, x = max(0, box[1]), max(0, box[0])
+                image[y : y + 3 * style.line, x : x + 3 * style.line] = INK
+                continue
+            plate, (x, y), far = found
+            if far:  # a line leads from the box to its label; the labels cover it
+                middle = (x + plate.shape[1] // 2, y + plate.shape[0] // 2)
+                cv2.line(image, ((box[0] + box[2]) // 2, box[1]), middle, color_of(number), 1, cv2.LINE_AA)
+            placed.append((plate, x, y))
+        for plate, x, y in placed:
+            blit(image, plate, x, y)
+        return left_out
+
+    def _put(self, image: Array, plate: Array, x: int, y: int) -> None:
+        """Draws a plate that labels keep free of."""
+        self._covered.take(max(0, x), max(0, y), plate.shape[1], plate.shape[0])
+        blit(image, plate, x, y)
 
     def background(self, frame: Frame) -> Array:
         """A copy of the frame (H, W, 3) to draw on."""
         return frame.image.copy()
 
-    def _update_trails(self, result: Result) -> None:
+    def _update_trails(self, result: Result, style: Style) -> None:
         tracks = result.tracks
         present = {int(i) for i in tracks.ids}
         for gone in self._trails.keys() - present:
             del self._trails[gone]
-        for i, box in zip(tracks.ids, tracks.boxes, strict=True):
-            if not np.isfinite(box).all():
-                continue
-            trail = self._trails.setdefault(int(i), deque())
-            trail.append((result.time, round(float(box[0] + box[2]) / 2), round(float(box[3]))))
+        for gone in self._plates.keys() - present:
+            del self._plates[gone]
+        fine = np.isfinite(tracks.boxes).all(1)
+        for i, (x1, _, x2, y2) in zip(tracks.ids[fine].tolist(), tracks.boxes[fine].tolist(), strict=True):
+            trail = self._trails.setdefault(i, deque())
+            point = (result.time, round((x1 + x2) / 2), round(y2))
+            if len(trail) > 1 and math.dist(point[1:], trail[-2][1:]) < 4 * style.line:
+                trail.pop()  # what moves by less is drawn as one step
+            trail.append(point)
             while trail and result.time - trail[0][0] > self.trail_s:
                 trail.popleft()
 
@@ -193,27 +246,31 @@ class Overlay:
             cv2.line(image, (x, y), (x + dx * arm, y), color, style.line)
             cv2.line(image, (x, y), (x, y + dy * arm), color, style.line)
 
-    def _status(self, image: Array, result: Result, notes: Sequence[str], style: Style) -> None:
+    def _status(self, result: Result, notes: Sequence[str], style: Style) -> Array:
         seconds = sum(result.timings.values())
         status = f"{result.time:7.2f} s   {len(result.tracks)} objects   {1000 * seconds:.1f} ms"
-        lines = ((status, INK), *((note, GRAY) for note in notes))
-        plate = label_bitmap(lines, style.text, style.pad, GRAY)
-        blit(image, plate, style.pad, image.shape[0] - plate.shape[0] - style.pad)
+        return glyphs(style.text, style.pad).plate([(status, INK), *((note, GRAY) for note in notes)], GRAY)
 
 
-def _texts(result: Result, unit: str) -> list[tuple[tuple[str, Color], ...]]:
-    """The label lines of each track, in the order of the tracks."""
-    speeds = result.display_speeds()
+def _texts(result: Result, unit: str, scores: bool) -> list[list[Lines]]:
+    """The labels of each track, in the order of the tracks: whole, in one line, and its number alone."""
+    speeds, tracks = result.display_speeds(), result.tracks
     by_task = {task: {row.id: row for row in verdicts} for task, verdicts in result.verdicts.items()}
     classes = by_task.pop("class", {})
-    texts = []
-    for i, label in zip(result.tracks.ids.tolist(), result.tracks.labels.tolist(), strict=True):
+    texts: list[list[Lines]] = []
+    for i, label, score in zip(
+        tracks.ids.tolist(), tracks.labels.tolist(), tracks.scores.tolist(), strict=True
+    ):
         emitted = classes[i].label if i in classes else label
-        lines = [(f"{result.class_name(emitted) if emitted >= 0 else 'unknown'} {i}", INK)]
-        lines += [verdict_text(task, rows[i], result) for task, rows in by_task.items() if i in rows]
+        name = f"{result.class_name(emitted) if emitted >= 0 else 'unknown'} {i}"
+        head = f"{name} {score:.2f}" if scores else name
+        lines = [verdict_text(task, rows[i], result) for task, rows in by_task.items() if i in rows]
+        short = [text.rsplit(" ", 1)[0] if ink == INK else "–" for text, ink in lines]
         if i in speeds:
             lines.append(speed_text(speeds[i], unit))
-        texts.append(tuple(lines))
+            short.append("".join(lines[-1][0].split(" ")[:2]) if lines[-1][1] == INK else "–")
+        tiny = f"#{i}…" if lines else f"#{i}"
+        texts.append([[(head, INK), *lines], [(" ".join([head, *short]), INK)], [(tiny, INK)]])
     return texts
 
 
@@ -226,33 +283,12 @@ def verdict_text(task: str, verdict: Any, result: Result) -> tuple[str, Color]:
 
 
 def speed_text(speed: DisplaySpeed, unit: str) -> tuple[str, Color]:
-    """ "52 +-2 km/h" with the age of a smoothed value, or why there is none: "no speed: uncertain"."""
+    """Speed and standard error ("52 ±2 km/h"), a smoothed one's age, or why there is none."""
     if speed.reason is not Reason.OK:
         return f"no speed: {speed.reason.description}", GRAY
     scale = UNITS[unit]
-    text = f"{scale * speed.mps:.0f} +-{math.ceil(scale * speed.sigma):.0f} {unit}"
+    text = f"{scale * speed.mps:.0f} ±{math.ceil(scale * speed.sigma):.0f} {unit}"
     return (f"{text}, {speed.age_s:.1f} s ago" if speed.kind == "smoothed" else text), INK
-
-
-def _place(image: Array, plate: Array, box: Sequence[int], taken: list[tuple[int, int, int, int]]) -> None:
-    """Puts a label above its box, else below, else inside: wherever it covers no other label."""
-    high, wide = plate.shape[:2]
-    x1, y1, _, y2 = box
-    x = min(max(0, x1), max(0, image.shape[1] - wide))
-    spots = [y1 - high, y2 + 1, y1 + 2, y2 - high - 2]
-    inside = [y for y in spots if 0 <= y <= image.shape[0] - high] or [0]
-    # A label that is taken covers one at y where both their columns and their rows overlap.
-    covering = [t for t in taken if x < t[2] and t[0] < x + wide]
-    y = next((y for y in inside if not any(y < t[3] and t[1] < y + high for t in covering)), inside[0])
-    taken.append((x, y, x + wide, y + high))
-    blit(image, plate, x, y)
-
-
-def blit(image: Array, plate: Array, x: int, y: int) -> None:
-    """Copies what fits of `plate` into the image at (x, y)."""
-    y, x = max(0, y), max(0, x)
-    room = image[y : y + plate.shape[0], x : x + plate.shape[1]]
-    room[:] = plate[: room.shape[0], : room.shape[1]]
 
 
 def contact_sheet(images: Sequence[Array], *, columns: int = 3, width: int = 480) -> Array:

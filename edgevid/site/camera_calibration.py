@@ -13,7 +13,8 @@ import shapely
 from edgevid._opencv import cv2
 from edgevid.errors import FileFormatError, InputError
 from edgevid.output.ground_grid import draw_ground_grid
-from edgevid.output.overlay import FONT, Style
+from edgevid.output.labels import FONT
+from edgevid.output.overlay import Style
 from edgevid.speed.calibration import CameraCalibration, rectangle
 from edgevid.speed.calibration_report import CalibrationReport
 from edgevid.types import F64, U8

@@ -8,7 +8,8 @@ import numpy as np
 from result_samples import sample_result
 
 from edgevid.output.ground_truth import TruthOverlay
-from edgevid.output.overlay import INK, Overlay
+from edgevid.output.labels import INK
+from edgevid.output.overlay import Overlay
 from edgevid.synthetic.scene import Camera, Scene
 from edgevid.synthetic.street import drive
 from edgevid.types import Frame
