@@ -22,14 +22,14 @@ def main() -> None:
     pixels = camera.project(np.column_stack([corners, np.zeros(4)]))
     speed_estimator = SpeedEstimator(make_calibration(pixels, corners, street.size))
     pipeline = Pipeline(RenderedDetector(street), Tracker(), speed_estimator=speed_estimator)
-    print("rendered street; object: track speed +- standard error (true speeds in view), km/h")
+    print("rendered street; object: track speed ± standard error (true speeds in view), km/h")
     for _, result in pipeline.run(street):
         for track_speed in result.speeds.track_speeds:
             if track_speed.reason != Reason.OK:
                 print(f"object {track_speed.id}: abstained, {track_speed.reason.description}")
                 continue
             truth = street.scene.at(track_speed.time)
-            print(f"object {track_speed.id}: {3.6 * track_speed.mps:5.1f} +-{3.6 * track_speed.sigma:.1f} "
+            print(f"object {track_speed.id}: {3.6 * track_speed.mps:5.1f} ±{3.6 * track_speed.sigma:.1f} "
                   f"(of {sorted(round(3.6 * float(v), 1) for v in truth.speeds)})")  # fmt: skip
 
 

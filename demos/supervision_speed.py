@@ -43,7 +43,7 @@ def main() -> None:
                 detections.tracker_id, data["speed_mps"], data["speed_sigma_mps"], data["speed_reason"],
                 strict=True,
             ):  # fmt: skip
-                labels.append(f"#{i} {reason.lower() or f'{3.6 * mps:.0f} +-{3.6 * sigma:.0f} km/h'}")
+                labels.append(f"#{i} {reason.lower() or f'{3.6 * mps:.0f} ±{3.6 * sigma:.0f} km/h'}")
                 if not reason:
                     last[int(i)] = labels[-1]
             image = texts.annotate(boxes.annotate(image.copy(), detections), detections, labels)

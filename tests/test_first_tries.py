@@ -233,7 +233,7 @@ def test_supervisions_speed_example_with_five_lines_of_edgevid(
     monkeypatch.setattr(sys, "argv", ["demo", *arguments])
     runpy.run_path(str(DEMO), run_name="__main__")
     lines = capsys.readouterr().out.splitlines()
-    found = [[float(word) for word in line.replace("+-", "").split()[1:3]] for line in lines if "+-" in line]
+    found = [[float(word) for word in line.replace("±", "").split()[1:3]] for line in lines if "±" in line]
     assert len(found) >= 2
     assert all(30 < speed < 70 and 0 < error <= 5 for speed, error in found)  # a road with a limit of 60 km/h
     assert sum(1 for _ in edgevid.open_video(tmp_path / "out.mp4")) == 100

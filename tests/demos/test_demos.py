@@ -26,7 +26,7 @@ def test_speeds_of_a_rendered_street_are_close_to_the_true_ones() -> None:
     lines = [line for line in printed.splitlines() if "(of" in line]
     assert len(lines) >= 2
     for line in lines:
-        measured = float(line.split(":")[1].split("+-")[0])
+        measured = float(line.split(":")[1].split("±")[0])
         true = [float(v) for v in line.split("[")[1].rstrip("])").split(", ")]
         assert min(abs(measured - v) for v in true) < 6
 
