@@ -176,7 +176,7 @@ def print_report(calibration: CameraCalibration, report: CalibrationReport) -> N
             f"(point {int(px.argmax()) + 1}); mean {meters.mean():.3f} m, worst {meters.max():.3f} m"
         )
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("region", "pixel", "meters x, y", "m/pixel along", "across", "speeds +-"):
+    for title in ("region", "pixel", "meters x, y", "m/pixel along", "across", "speeds ±"):
         table.add_column(title, justify="left" if title == "region" else "right")
     for s in report.scales:
         table.add_row(
@@ -185,7 +185,7 @@ def print_report(calibration: CameraCalibration, report: CalibrationReport) -> N
         )  # fmt: skip
     console.print(table)
     console.print(
-        "speeds +-: one standard error from 2 pixels at every click; errors of the meters add to it"
+        "speeds ±: one standard error from 2 pixels at every click; errors of the meters add to it"
     )
     if report.camera:
         c = report.camera
