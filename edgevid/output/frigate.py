@@ -63,6 +63,7 @@ class FrigateSink(Closing):
         self._known: dict[str, dict[str, Any]] = {}
         """What was requested of Frigate, by object: in a file, as it must survive a kill."""
         self._done = deque[str](maxlen=2 * BATCH)
+        self.open(Header())
 
     def open(self, header: Header) -> None:
         """The camera's name, and what earlier runs requested of Frigate."""
@@ -104,8 +105,9 @@ class FrigateSink(Closing):
             self._create(key, event, known if "id" not in known else {})
         elif known.get("id"):
             if event.speed_mps is not None and (text := sub_label(event)) != known["text"]:
-                self._request("POST", f"events/{known['id']}/sub_label", (404,), json={"subLabel": text})
-                self._known[key] = known | {"text": text}
+                path, body = f"events/{known['id']}/sub_label", {"subLabel": text}
+                if self._request("POST", path, (404,), json=body).status_code != 404:  # deleted, or too new
+                    self._known[key] = known = known | {"text": text}
             if event.kind == "track-ended" and known["until"] == math.inf:
                 self._request("PUT", f"events/{known['id']}/end", (404,), json={"end_time": now})
                 self._note(key, known | {"until": now})
@@ -135,14 +137,13 @@ class FrigateSink(Closing):
 
     def _find(self, label: str, asked: dict[str, Any]) -> str:
         """The event that an earlier request made, if it did."""
-        query = {"cameras": self._camera, "labels": label, "after": asked["at"] - 2 * MOST_LATE_S,
-                 "limit": 100, "include_thumbnails": 0}  # fmt: skip
+        begin = asked["at"] - MOST_LATE_S - 2 * PRE_CAPTURE_S
+        query = {"cameras": self._camera, "labels": label, "after": begin, "limit": 100,
+                 "include_thumbnails": 0}  # fmt: skip
         known = {one.get("id") for one in self._known.values()}
-        for one in self._request("GET", "events", params=query).json():
-            made = float(one["id"].partition("-")[0])
-            if one.get("sub_label") == asked["text"] and made > asked["at"] - 2 and one["id"] not in known:
-                return str(one["id"])
-        return ""
+        events = self._request("GET", "events", params=query).json()
+        same = (one["id"] for one in events if one.get("sub_label") == asked["text"])
+        return str(next((number for number in same if number not in known), ""))
 
     def _boxes(self, event: Event) -> dict[str, Any]:
         """What Frigate draws on the snapshot: the box as shares of the image."""

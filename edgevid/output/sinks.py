@@ -143,7 +143,10 @@ class EventLines(TextFile):
         self.put("".join(json_line(event.to_dict()) for event in self._new(events)))
 
     def _new(self, events: Sequence[Event]) -> list[Event]:
-        return [event for event in events if event.id not in self._known]
+        new = [event for event in events if event.id not in self._known]
+        if new:
+            self._known = ""  # all after it are new, too
+        return new
 
 
 class EventCsv(EventLines):
