@@ -6,11 +6,4 @@ from edgevid.abstain.drift import DriftMonitor
 from edgevid.abstain.file import PolicyFile, read_policy, write_policy
 from edgevid.abstain.policy import Policy, Settings
 
-__all__ = [
-    "DriftMonitor",
-    "Policy",
-    "PolicyFile",
-    "Settings",
-    "read_policy",
-    "write_policy",
-]
+__all__ = ["DriftMonitor", "Policy", "PolicyFile", "Settings", "read_policy", "write_policy"]

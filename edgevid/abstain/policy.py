@@ -125,9 +125,7 @@ class Policy:
                 tracks.ids, tracks.boxes, scores.ids, np.ascontiguousarray(scores.values), scores.times, time
             )
         except ValueError as error:
-            raise InputError(
-                f"Policy {self.task}: {error}. Raw network outputs (logits) go through a softmax first."
-            ) from error
+            raise InputError(f"Policy {self.task}: {error}. Logits go through a softmax first.") from error
         return Verdicts.trusted(tracks.ids, labels, confidence, reasons)
 
     def probabilities(self, ids: Array) -> Array:

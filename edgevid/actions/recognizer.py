@@ -88,9 +88,7 @@ def first_output(engine: Engine, recipe: Recipe) -> str:
     have = [spec.name for spec in engine.outputs]
     name = recipe.outputs[0] if recipe.outputs else have[0]
     if name not in have:
-        raise ModelError(
-            f"{recipe.name}: expected an output {name!r} as in the recipe, the model has {', '.join(have)}"
-        )
+        raise ModelError(f"{recipe.name}: the recipe names output {name!r}, the model has {', '.join(have)}")
     return name
 
 
@@ -127,9 +125,7 @@ def probabilities(values: Array, activation: str, names: tuple[str, ...], model:
     if activation == "softmax":
         values = softmax(values)
     elif len(values) and not (values.min() >= -1e-3 and np.allclose(values.sum(1), 1.0, atol=1e-2)):
-        raise ModelError(
-            f"{model}: expected probabilities for activation 'none', got other values: use 'softmax'"
-        )
+        raise ModelError(f"{model}: expected probabilities for activation 'none', got others: use 'softmax'")
     if not np.isfinite(values).all():
         raise ModelError(f"{model}: the output holds NaN or infinity: check the input and the weights")
     return np.asarray(values, np.float32)

@@ -67,9 +67,7 @@ def encode(joints: Array, valid: Array) -> Array:
     `LAGS` steps is in those sizes; it is zero where the earlier step is missing.
     """
     if joints.ndim < 3 or joints.shape[-1] != 2 or joints.shape[:-2] != valid.shape:
-        raise InputError(
-            f"encode: expected joints (..., T, J, 2) and valid (..., T), got {joints.shape} and {valid.shape}"
-        )
+        raise InputError(f"encode: expected (..., T, J, 2) and (..., T), got {joints.shape}, {valid.shape}")
     joints = np.where(valid[..., None, None], joints, 0).astype(np.float64)
     center = joints.mean(axis=-2, keepdims=True)
     size = np.sqrt(np.square(joints - center).sum(-1).mean(-1))

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 Devices = Annotated[
     list[str] | None, Option("--device", help="auto, cpu, openvino, cuda:0, ...; repeat it to compare them.")
 ]
-Choose = Annotated[
-    bool, Option("--choose", help="Compare ONNX Runtime and OpenVINO on --data; keep the faster for auto.")
-]
+Choose = Annotated[bool, Option("--choose", help="Time ONNX Runtime and OpenVINO; the faster is auto.")]
 
 
 def command(

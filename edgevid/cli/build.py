@@ -23,15 +23,9 @@ if TYPE_CHECKING:
     from edgevid.optimize.builder.options import BuildOptions
     from edgevid.optimize.builder.verify import Verification
 
-Data = Annotated[
-    str | None, Option(help="Frames to verify the engine on: a video, a folder of images or a list.")
-]
-TryNext = Annotated[
-    bool, Option("--try-next", help="Below the minimum try the next precision instead of failing.")
-]
-Skip = Annotated[
-    bool, Option("--skip-verification", help="Build without comparing; the manifest records it.")
-]
+Data = Annotated[str | None, Option(help="Frames to verify it on: a video, a folder of images or a list.")]
+TryNext = Annotated[bool, Option("--try-next", help="Below the minimum, try the next precision.")]
+Skip = Annotated[bool, Option("--skip-verification", help="Do not compare; the manifest records it.")]
 Shapes = Annotated[
     list[str] | None,
     Option(help="NAME=1x3x64x64 or NAME=MIN,OPT,MAX of an input with dynamic axes; repeatable."),
@@ -39,12 +33,8 @@ Shapes = Annotated[
 VersionCompatible = Annotated[
     bool, Option("--version-compatible", help="Let newer TensorRT versions load it (can be slower).")
 ]
-HardwareCompatibility = Annotated[
-    str, Option(help="none, same-capability or ampere+: other devices that may run it.")
-]
-ComputeCapability = Annotated[
-    str | None, Option(help="Compute capabilities for TensorRT-RTX, like 8.6,8.9 (or 7.5).")
-]
+HardwareCompatibility = Annotated[str, Option(help="none, same-capability or ampere+: devices that run it.")]
+ComputeCapability = Annotated[str | None, Option(help="Compute capabilities (TensorRT-RTX): 8.6,8.9.")]
 FallbackPrecision = Annotated[str, Option(help="Precision of layers that are not INT8: fp16 or fp32.")]
 MAX_WARNINGS = 3
 """Of the builder's own warnings; the log holds all of them."""

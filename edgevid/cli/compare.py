@@ -64,7 +64,7 @@ def command(
 
 
 def _show(report: ParityReport, found: dict[str, Any]) -> None:
-    from edgevid.cli.tables import print_table
+    from edgevid.cli.tables import number_table, print_table
 
     console = results()
     a, b = report.names
@@ -72,11 +72,18 @@ def _show(report: ParityReport, found: dict[str, Any]) -> None:
     console.print()
     print_table(console, _figures(report))
     if report.outputs:
+        table = number_table("output", "max |a-b|", "mean |a-b|", "rms of a", "mean cosine", "min cosine")
+        for o in report.outputs:
+            errors = (f"{o.max_abs:.4g}", f"{o.mean_abs:.4g}", f"{o.scale:.4g}")
+            table.add_row(escape(o.name), *errors, f"{o.cosine:.6f}", f"{o.min_cosine:.6f}")
         console.print()
-        print_table(console, _outputs(report))
-    if report.worst[0].severity > (0.0, 0.0):
+        print_table(console, table)
+    if differing := [pair for pair in report.worst if pair.severity > (0.0, 0.0)]:
+        table = number_table("worst frames", "", text=[""])
+        for pair in differing:
+            table.add_row(escape(pair.name), escape(pair.difference))
         console.print()
-        print_table(console, _worst(report))
+        print_table(console, table)
     for note in report.notes:
         console.print(f"[yellow]Note:[/] {escape(note)}")
     color, word = ("green", "passed") if report.passed else ("red", "rejected")
@@ -91,29 +98,9 @@ def _figures(report: ParityReport) -> Table:
     table.add_column(justify="right")
     table.add_column(style="dim")
     floor = f"floor {percent(report.floor.value)} ({report.floor.source})"
-    table.add_row(
-        f"[bold]agreement{report.task.condition}[/]", f"[bold]{percent(report.agreement)}[/]", floor
-    )
+    task = report.task
+    table.add_row(f"[bold]agreement{task.condition}[/]", f"[bold]{percent(report.agreement)}[/]", floor)
     table.add_row("identical frames", f"{report.identical_frames} of {report.frames}", "")
-    for key, value in report.task.details.items():
+    for key, value in task.details.items():
         table.add_row(key, f"{value:.4f}" if isinstance(value, float) else str(value), "")
-    return table
-
-
-def _outputs(report: ParityReport) -> Table:
-    from edgevid.cli.tables import number_table
-
-    table = number_table("output", "max |a-b|", "mean |a-b|", "rms of a", "mean cosine", "min cosine")
-    for o in report.outputs:
-        errors = (f"{o.max_abs:.4g}", f"{o.mean_abs:.4g}", f"{o.scale:.4g}")
-        table.add_row(escape(o.name), *errors, f"{o.cosine:.6f}", f"{o.min_cosine:.6f}")
-    return table
-
-
-def _worst(report: ParityReport) -> Table:
-    from edgevid.cli.tables import number_table
-
-    table = number_table("worst frames", "", text=[""])
-    for pair in (p for p in report.worst if p.severity > (0.0, 0.0)):
-        table.add_row(escape(pair.name), escape(pair.difference))
     return table

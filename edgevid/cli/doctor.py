@@ -35,21 +35,6 @@ EXTRAS = {
 """Import name: the extra that brings it, and what it is for."""
 
 
-def _kernels() -> Finding:
-    from edgevid import kernels
-
-    native = kernels.BACKEND == "native"
-    chosen = os.environ.get("EDGEVID_KERNELS", "auto")
-    remedy = "" if native or chosen == "numpy" else kernels.BUILD_COMMAND
-    return Finding("kernels", f"{kernels.BACKEND} (EDGEVID_KERNELS={chosen})", native, remedy)
-
-
-def _providers() -> Finding:
-    from edgevid.runtime.onnxruntime.session import providers, version
-
-    return Finding("ONNX Runtime", f"{version()}: {', '.join(providers())}", True, "")
-
-
 def _runtime() -> Finding:
     from edgevid.runtime.choice import count_choices
 
@@ -65,28 +50,30 @@ def _driver() -> Finding:
         CDLL("libcuda.so.1")
     except OSError:
         return Finding("NVIDIA driver", "none found: models run on the CPU", None, "")
-    text = (
-        "found; running engines on a device is unverified so far: `edgevid build --data` verifies each engine"
-    )
+    text = "found; running on a device is unverified so far: `edgevid build --data` verifies each engine"
     return Finding("NVIDIA driver", text, True, "")
 
 
 def findings() -> list[Finding]:
     """The report on the installation, in order."""
+    from edgevid import kernels
     from edgevid._version import __version__
+    from edgevid.runtime.onnxruntime.session import providers, version
 
+    native, chosen = kernels.BACKEND == "native", os.environ.get("EDGEVID_KERNELS", "auto")
+    remedy = "" if native or chosen == "numpy" else kernels.BUILD_COMMAND
     found = [
         Finding("edgevid", f"{__version__} on Python {platform.python_version()}", True, ""),
         Finding("machine", f"{platform.machine()}, {os.cpu_count()} cores", True, ""),
-        _kernels(),
-        _providers(),
+        Finding("kernels", f"{kernels.BACKEND} (EDGEVID_KERNELS={chosen})", native, remedy),
+        Finding("ONNX Runtime", f"{version()}: {', '.join(providers())}", True, ""),
         _runtime(),
         _driver(),
     ]
     for module, (extra, purpose) in EXTRAS.items():
-        version = module_version(module, unstated="installed")
-        remedy = "" if version else f'pip install "edgevid[{extra}]"'
-        found.append(Finding(module, version or f"not installed ({purpose})", bool(version) or None, remedy))
+        here = module_version(module, unstated="installed")
+        remedy = "" if here else f'pip install "edgevid[{extra}]"'
+        found.append(Finding(module, here or f"not installed ({purpose})", bool(here) or None, remedy))
     return found
 
 
@@ -106,7 +93,12 @@ def command(
         return
     if site is None and not source:
         report = findings()
-        _print_wide(console, report)
+        table = Table(box=None, pad_edge=False)
+        for heading in ("", "subject", "state", "to change it"):
+            table.add_column(heading)
+        for subject, state, ok, remedy in report:
+            table.add_row(MARKS[ok], subject, escape(state), f"[cyan]{escape(remedy)}[/]")
+        console.print(table)
     else:
         from edgevid.site.check import check_site
         from edgevid.site.check_camera import check_camera
@@ -141,15 +133,6 @@ def _print_licenses(console: Console) -> None:
 
 
 MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}
-
-
-def _print_wide(console: Console, report: list[Finding]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "subject", "state", "to change it"):
-        table.add_column(heading)
-    for subject, state, ok, remedy in report:
-        table.add_row(MARKS[ok], subject, escape(state), f"[cyan]{escape(remedy)}[/]")
-    console.print(table)
 
 
 def _print_steps(console: Console, report: list[Finding]) -> None:

@@ -38,15 +38,12 @@ def command(
     chosen = [tool.device(name) for name in device or tool.devices()]
     found = (tool.estimate(cost, one, p) for one in chosen for p in precision or tool.BYTES)
     rows = [row for row in found if row is not None]
-    if write_json(_as_json(model, cost, rows), out):
-        _show(model, cost, rows)
-
-
-def _as_json(model: str, cost: Cost, rows: list[Estimate]) -> dict[str, object]:
     counts = ("batch", "operations", "parameters", "inputs", "outputs", "peak")
     figures = ("precision", "bound_ms", "limit", "layers_ms", "memory_mb", "fits")
     estimates = [{"device": r.device.name} | {k: getattr(r, k) for k in figures} for r in rows]
-    return {"model": model, **{k: getattr(cost, k) for k in counts}, "estimates": estimates}
+    values = {"model": model, **{k: getattr(cost, k) for k in counts}, "estimates": estimates}
+    if write_json(values, out):
+        _show(model, cost, rows)
 
 
 def _show(model: str, cost: Cost, rows: list[Estimate]) -> None:

@@ -16,7 +16,6 @@ from edgevid.errors import EdgevidError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edgevid.models.catalog import Entry
     from edgevid.models.download import Progress
 
 command = typer.Typer(no_args_is_help=True, help="List, get, verify and remove models and sample videos.")
@@ -42,7 +41,13 @@ def list_() -> None:
         mark = "[green]*[/]" if one.name == DEFAULT_MODEL else ""
         size = one.source.bytes or (one.local.stat().st_size if one.local else 0)
         megabytes = f"{size / 1e6:.1f} MB" if size else "?"
-        cells = [one.name + mark, one.kind, megabytes, one.source.license, _checksum(one), _local(one)]
+        if one.shipped:  # it came with the package: nothing is downloaded
+            checksum, local = "[dim]-[/]", "[green]included[/]"
+        else:
+            checksum = "published" if one.source.sha256 else "[yellow]unverified[/]"
+            checksum = "[green]verified[/]" if one.source.verified else checksum
+            local = "[green]yes[/]" if one.local else "-" if one.source.url else "[dim]mirror only[/]"
+        cells = [one.name + mark, one.kind, megabytes, one.source.license, checksum, local]
         table.add_row(*cells, *([escape(one.summary)] if wide else []))
     console.print(table)
     hint = "" if wide else " A terminal of 130 columns shows a summary of each."
@@ -51,20 +56,6 @@ def list_() -> None:
         f"Downloads are in {cache_folder()}. On a closed network set {MIRROR} to a folder or an address.",
         style="dim",
     )
-
-
-def _checksum(one: Entry) -> str:
-    if one.shipped:
-        return "[dim]-[/]"  # it came with the package: nothing is downloaded
-    if one.source.verified:
-        return "[green]verified[/]"
-    return "published" if one.source.sha256 else "[yellow]unverified[/]"
-
-
-def _local(one: Entry) -> str:
-    if one.local is None:
-        return "-" if one.source.url else "[dim]mirror only[/]"
-    return "[green]included[/]" if one.shipped else "[green]yes[/]"
 
 
 @command.command("get")

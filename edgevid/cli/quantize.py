@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgevid.optimize.fp16 import Fp16Report
-    from edgevid.optimize.quantize.quantizer import QuantizedFile, Report
+    from edgevid.optimize.quantize.quantizer import Report
 
 MAX_NODES = 12
 """Excluded nodes listed in the terminal; the JSON names all."""
@@ -63,50 +63,28 @@ def command(
     _check_files(model, precision, variant, ranges, out, save_ranges, force=force)
     console = results()
     if precision == "fp16":
-        _quantize_fp16(console, model, data, max_frames, min_agreement, out)
-        return
+        from edgevid.optimize import fp16
+
+        frames = fp16.MAX_FRAMES if max_frames is None else max_frames
+        made = fp16.make_fp16(model, data, max_frames=frames, min_agreement=min_agreement, folder=out)
+        _show_fp16(console, made)
+        raise typer.Exit(1 if made.failed else 0)
     from edgevid.optimize.quantize.frames import MAX_FRAMES
     from edgevid.optimize.quantize.quantizer import VARIANTS, quantize
 
     with notes().status("loading the model") as status:
         chosen: dict[str, Any] = {"calibrator": calibrator, "variants": (variant,) if variant else VARIANTS}
+        chosen |= {"ranges": ranges, "save_ranges": save_ranges, "out": out, "reduce_range": reduce_range}
+        count = MAX_FRAMES if max_frames is None else max_frames
+        chosen |= {"min_agreement": min_agreement, "max_frames": count}
         report = quantize(
-            model,
-            data,
-            ranges=ranges,
-            max_frames=MAX_FRAMES if max_frames is None else max_frames,
-            min_agreement=min_agreement,
-            reduce_range=reduce_range,
-            out=out,
-            save_ranges=save_ranges,
-            progress=lambda step, done, of: status.update(f"{step} {done}/{of}"),
-            **chosen,
+            model, data, progress=lambda step, done, of: status.update(f"{step} {done}/{of}"), **chosen
         )
     _show(console, report)
     if fp16_fallback and any(file.variant == "int8-trt" for file in report.files):
         from edgevid.optimize.fp16 import make_int8_fp16
 
         _show_fp16(console, make_int8_fp16(report.recipe, folder=out))
-    if report.failed:
-        raise typer.Exit(1)
-
-
-def _quantize_fp16(
-    console: Console,
-    model: str,
-    data: list[str] | None,
-    max_frames: int | None,
-    min_agreement: float | None,
-    out: Path | None,
-) -> None:
-    """Makes the FP16 graph and prints its report; exit status 1 below the floor."""
-    from edgevid.optimize.fp16 import MAX_FRAMES, make_fp16
-
-    report = make_fp16(
-        model, data, max_frames=MAX_FRAMES if max_frames is None else max_frames,
-        min_agreement=min_agreement, folder=out,
-    )  # fmt: skip
-    _show_fp16(console, report)
     if report.failed:
         raise typer.Exit(1)
 
@@ -150,7 +128,12 @@ def _show(console: Console, report: Report) -> None:
     console.print(f"[bold]{escape(report.recipe.name)}[/]  {escape(how)}")
     print_table(console, _table(report))
     for file in report.files:
-        _show_excluded(console, file)
+        if names := file.excluded_nodes:
+            title = f"\n[bold]{file.variant}[/]: {len(names)} nodes excluded, the most sensitive first:"
+            console.print(title)
+            known = file.sensitivities
+            lines = [f"{known[n]:8.4f}  {n}" if n in known else f"  {n}" for n in names]
+            _show_nodes(console, file.path, lines)
     _show_written(console, report.warnings, [*(file.path for file in report.files), report.ranges])
 
 
@@ -171,15 +154,6 @@ def _table(report: Report) -> Any:
         layers = f"{len(file.plan.layers)} / {len(file.plan.float_layers)}"
         table.add_row(file.variant, layers, text, speed, size)
     return table
-
-
-def _show_excluded(console: Console, file: QuantizedFile) -> None:
-    """The excluded activations or layers, with their sensitivities."""
-    names, known = file.excluded_nodes, file.sensitivities
-    if not names:
-        return
-    console.print(f"\n[bold]{file.variant}[/]: {len(names)} nodes excluded, the most sensitive first:")
-    _show_nodes(console, file.path, [f"{known[n]:8.4f}  {n}" if n in known else f"  {n}" for n in names])
 
 
 def _show_nodes(console: Console, path: Path, lines: list[str]) -> None:

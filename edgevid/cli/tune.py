@@ -109,7 +109,14 @@ def _started(base: Path | None, names: tuple[str, ...], aggregate: str | None) -
 def _write(out: Path, report: Report, started: PolicyFile, task: str, model: Path | None) -> None:
     from edgevid.abstain.file import write_policy
 
-    sha256 = _sha256(model) if model else started.model_sha256
+    sha256 = started.model_sha256
+    if model:
+        from edgevid.runtime.onnxruntime.weight_inputs import model_digest
+
+        try:
+            sha256 = model_digest(model)
+        except OSError as error:
+            raise InputError(f"--model: expected a readable file, got {model} ({error.strerror})") from error
     tuned = report.policy(task=task or started.task, model_sha256=sha256)
     write_policy(out, dataclasses.replace(tuned, speed=started.speed))
 
@@ -122,15 +129,6 @@ def _target(targets: Mapping[Kind, float | None], confidence: float, method: str
         raise InputError(f"tune: expected one target, got {', '.join('--' + kind for kind, _ in chosen)}")
     kind, value = chosen[0] if chosen else ("knee", 0.0)
     return Target(kind, value, confidence, cast("Method", method))
-
-
-def _sha256(path: Path) -> str:
-    from edgevid.runtime.onnxruntime.weight_inputs import model_digest
-
-    try:
-        return model_digest(path)
-    except OSError as error:
-        raise InputError(f"--model: expected a readable file, got {path} ({error.strerror})") from error
 
 
 def _draw(report: Report, folder: Path, stem: str, *, required: bool) -> list[Path]:

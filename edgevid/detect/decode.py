@@ -93,11 +93,6 @@ class Decoder:
         found = kernels.decode_rows(o[:, :4], o[:, first:], threshold, objectness, how.xyxy, how.logits)
         return self._scaled(found)
 
-    def _yolox(self, arrays: list[Array], threshold: float) -> Candidates:
-        return kernels.decode_yolox(
-            arrays[0], self.size.width, self.size.height, list(self.how.strides), threshold
-        )
-
     def _dfl(self, arrays: list[Array], threshold: float) -> Candidates:
         how, found, start, levels = self.how, [], 0, len(self.how.strides)
         for k, stride in enumerate(how.strides):
@@ -124,18 +119,6 @@ class Decoder:
         if not self.how.xyxy:
             half = rows[:, 2:4] / 2
             rows = np.concatenate([rows[:, :2] - half, rows[:, :2] + half, rows[:, 4:]], axis=1)
-        return self._scaled(kernels.decode_end_to_end(rows, threshold))
-
-    def _batch_rows(self, arrays: list[Array], threshold: float) -> Candidates:
-        return kernels.decode_end_to_end(arrays[0][:, [1, 2, 3, 4, 6, 5]], threshold)
-
-    def _boxes_scores(self, arrays: list[Array], threshold: float) -> Candidates:
-        found = kernels.decode_rows(arrays[0], arrays[1], threshold, None, self.how.xyxy, self.how.logits)
-        return self._scaled(found)
-
-    def _boxes_scores_labels(self, arrays: list[Array], threshold: float) -> Candidates:
-        boxes, scores, labels = arrays
-        rows = np.concatenate([boxes, scores[:, None], labels[:, None]], axis=1)
         return self._scaled(kernels.decode_end_to_end(rows, threshold))
 
     def _grid(self, stride: int) -> tuple[int, int]:
@@ -168,9 +151,7 @@ class Decoder:
                 "decoder fits."
             )
         if self.how.rotated and self.size.resize != "letterbox":
-            raise InputError(
-                f"{self.recipe.name}: rotated boxes need resize = 'letterbox', got {self.size.resize!r}"
-            )
+            raise InputError(f"{self.recipe.name}: rotated boxes need 'letterbox', got {self.size.resize!r}")
 
     def _shapes(self) -> Sequence[Shape]:
         """The shape of each output in the decoder's order."""
@@ -196,13 +177,17 @@ class Decoder:
 
 _DECODERS: Mapping[DecoderKind, Callable[[Decoder, list[Array], float], Candidates]] = {
     "yolo": Decoder._yolo,
-    "yolox": Decoder._yolox,
+    "yolox": lambda d, a, t: kernels.decode_yolox(a[0], d.size.width, d.size.height, [*d.how.strides], t),
     "dfl": Decoder._dfl,
     "fastestdet": Decoder._fastestdet,
     "end-to-end": Decoder._end_to_end,
-    "batch-rows": Decoder._batch_rows,
-    "boxes-scores": Decoder._boxes_scores,
-    "boxes-scores-labels": Decoder._boxes_scores_labels,
+    "batch-rows": lambda d, a, t: kernels.decode_end_to_end(a[0][:, [1, 2, 3, 4, 6, 5]], t),
+    "boxes-scores": lambda d, a, t: d._scaled(
+        kernels.decode_rows(a[0], a[1], t, None, d.how.xyxy, d.how.logits)
+    ),
+    "boxes-scores-labels": lambda d, a, t: d._scaled(
+        kernels.decode_end_to_end(np.column_stack((a[0], a[1], a[2])), t)
+    ),
 }
 """How each kind reads its outputs. A new decoder is a row here, in `_shapes` and in DECODE_KEYS of
 runtime/recipe.py; models/identify.py recognizes its outputs."""

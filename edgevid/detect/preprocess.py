@@ -82,9 +82,7 @@ def letterbox(frame: Frame, spec: InputSpec, out: Array | None = None) -> tuple[
     if out is None:
         out = np.empty(input_shape(spec), spec.dtype)
     elif out.shape != input_shape(spec) or out.dtype != np.dtype(spec.dtype):
-        raise InputError(
-            f"letterbox out: expected {spec.dtype} {input_shape(spec)}, got {out.dtype} {out.shape}"
-        )
+        raise InputError(f"letterbox: expected {spec.dtype} {input_shape(spec)}, got {out.dtype} {out.shape}")
     return out, _write(frame, spec, out, write_pad=True)
 
 

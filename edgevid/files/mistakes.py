@@ -35,7 +35,8 @@ def mistakes_of(
             if isinstance(step, str) and isinstance(place.value, Mapping) and TABLE.intersection(place.node):
                 place.enter(step, last=number == len(error["loc"]))
             elif isinstance(place.value, list) and ROWS.intersection(place.node.get("items", {})):
-                place.enter_row(step)
+                place.node = place.resolved(place.node.get("items", {}))
+                place.value, place.name = place.value[step], f"{place.name} {step + 1}"
             else:  # a value inside a list: the message shows the whole list
                 break
         one = _mistake(error, place, path, named)
@@ -51,7 +52,9 @@ def _mistake(error: Any, place: _Place, path: Path, named: set[str]) -> FileForm
         if place.name in named:
             return None
         known = sorted(place.parent.get("properties", {}))
-        text = f"got an unknown {_kind(place.value)}{did_you_mean(error['loc'][-1], known)}"
+        first = place.value[0] if isinstance(place.value, list) and place.value else place.value
+        what = "table" if isinstance(first, dict) else "key"
+        text = f"got an unknown {what}{did_you_mean(error['loc'][-1], known)}"
         return FileFormatError(path, place.name, expected=f"only {', '.join(known)}", got=None, text=text)
     if error["type"].startswith("union_tag"):  # of the key that tells which table it is
         kinds = {"enum": list(place.node["discriminator"]["mapping"])}
@@ -79,11 +82,6 @@ def _mistake(error: Any, place: _Place, path: Path, named: set[str]) -> FileForm
     elif isinstance(place.value, str) and "enum" in place.node:
         text = f"got {place.value!r}{did_you_mean(place.value, map(str, place.node['enum']))}"
     return FileFormatError(path, place.name, expected=expected, got=place.value, text=text)
-
-
-def _kind(value: Any) -> str:
-    """Whether a value is a table or an array of them: "table", or a plain "key"."""
-    return "table" if isinstance(value[0] if isinstance(value, list) and value else value, dict) else "key"
 
 
 def _expected(node: Mapping[str, Any], name: str) -> str:
@@ -117,7 +115,7 @@ class _Place:
 
     def __init__(self, schema: dict[str, Any], values: Any, name: str) -> None:
         self._schema = schema
-        self.name, self.node, self.value = name, self._resolved(schema), values
+        self.name, self.node, self.value = name, self.resolved(schema), values
         self.parent: dict[str, Any] = {}
         self.siblings: Mapping[str, Any] = {}
 
@@ -126,18 +124,13 @@ class _Place:
         if last or key in self.value:
             self.parent, self.siblings = self.node, {} if self.value is ABSENT else self.value
             inner = self.node.get("properties", {}).get(key, self.node.get("additionalProperties"))
-            self.node = self._resolved(inner or {})
+            self.node = self.resolved(inner or {})
             self.value = self.siblings.get(key, ABSENT)
             self.name += f".{key}" if self.name else key
         elif "oneOf" in self.node:
-            self.node = self._resolved({"$ref": self.node["discriminator"]["mapping"][key]})
+            self.node = self.resolved({"$ref": self.node["discriminator"]["mapping"][key]})
 
-    def enter_row(self, number: int) -> None:
-        """Goes to a table of an array of tables."""
-        self.node, self.value = self._resolved(self.node.get("items", {})), self.value[number]
-        self.name += f" {number + 1}"
-
-    def _resolved(self, node: Any) -> dict[str, Any]:
+    def resolved(self, node: Any) -> dict[str, Any]:
         node = node if isinstance(node, dict) else {}
         while "$ref" in node or ("anyOf" in node and "errorMessage" not in node):
             if "anyOf" in node:

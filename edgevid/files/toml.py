@@ -35,9 +35,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise InputError(f"{path}: there is no such file; check the path") from None
-        raise InputError(
-            f"{path}: cannot be read: {error.strerror}; check the path and its permissions"
-        ) from None
+        raise InputError(f"{path}: cannot be read: {error.strerror}; check its permissions") from None
 
 
 def _must_be_64_bit(value: Any) -> None:

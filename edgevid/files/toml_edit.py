@@ -78,7 +78,8 @@ def _edited(chunks: list[tuple[str, str]], left: dict[str, list[Row]]) -> str:
         for number, (title, text) in enumerate(chunks):
             if title in left and number not in places:
                 table = _table(tomlkit.parse(text), title)
-                row = next((row for row in left[title] if title[:1] != "[" or _same(row, table, order)), None)
+                same = (row for row in left[title] if title[:1] != "[" or _has(table, row, list(row)[order]))
+                row = next(same, None)
                 if row is not None:
                     places[number] = row
                     left[title].remove(row)
@@ -109,8 +110,7 @@ def _table(document: Any, title: str) -> Any:
     return document[0] if title[:1] == "[" else document
 
 
-def _same(row: Row, table: Any, order: int) -> bool:
-    key = list(row)[order]
+def _has(table: Any, row: Row, key: str) -> bool:
     return key in table and bool(table[key] == row[key])
 
 
@@ -119,5 +119,5 @@ def _change(table: Any, row: Row, *, keep: bool) -> None:
     for key in [key for key in table if (row.get(key) if key in row else keep or None) is None]:
         del table[key]
     for key, value in row.items():
-        if value is not None and not (key in table and table[key] == value):
+        if value is not None and not _has(table, row, key):
             table[key] = value

@@ -161,9 +161,7 @@ class Reference:
     def register(self, image: GradientImage) -> Registration:
         """Where a thumbnail of the same camera lies relative to this one."""
         if image.gray.shape != self.gray.shape:
-            raise InputError(
-                f"camera health: expected images of {self.gray.shape[::-1]}, got {image.gray.shape[::-1]}"
-            )
+            raise InputError(f"camera health: expected {self.gray.shape[::-1]}, got {image.gray.shape[::-1]}")
         near = self._fit(image, (0, 0))
         if near.motion is not None or min(self.tiles, len(image.corners)) < MIN_TILES:
             return near

@@ -51,9 +51,7 @@ class HealthFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(
-                f"camera health: {path}: expected a folder to write to, it cannot be made ({error.strerror})"
-            ) from None
+            raise InputError(f"camera health: {path} cannot be made ({error.strerror})") from None
 
     def read(self) -> tuple[list[LearnedReference], dict[str, Any] | None, Alarm | None]:
         """References, statistics and the open alarm; empty where there is nothing yet or it is damaged."""
@@ -70,7 +68,12 @@ class HealthFolder:
                     raise ValueError(f"expected an alarm among {get_args(Kind)}, got {row['kind']!r}")
                 alarm = Alarm(row["kind"], str(row["message"]), str(row["time"]))
             size = (int(state["size"][0]), int(state["size"][1])) if state["size"] else (0, 0)
-            offsets = [(str(row["file"]), _motion(row, size)) for row in state["references"]]
+            offsets = []
+            for row in state["references"]:
+                values = [float(row[key]) for key in OFFSET]
+                if not (np.isfinite(values).all() and values[3] > 0 and min(size) > 0):
+                    raise ValueError(f"the offset of a reference is {values} on {size}")
+                offsets.append((str(row["file"]), Motion(values[0], values[1], values[2], values[3], size)))
             statistics = dict(state["statistics"])
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             self.quarantine(f"{type(error).__name__}: {error}")
@@ -138,10 +141,3 @@ class HealthFolder:
         except InputError as error:
             self.notes.append(f"{file}: this reference is left out ({error}); it is learned again")
             return None
-
-
-def _motion(row: dict[str, Any], size: tuple[int, int]) -> Motion:
-    values = [float(row[key]) for key in OFFSET]
-    if not (np.isfinite(values).all() and values[3] > 0 and min(size) > 0):
-        raise ValueError(f"the offset of a reference is {values} on {size}")
-    return Motion(values[0], values[1], values[2], values[3], size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from edgevid.runtime.recipe_file import read_recipe
 
 DEFAULT_MODEL = "yolox-nano-416"
 """The detector that is taken where none is named."""
+OTHER_FORMATS = (
+    ".pth", ".ckpt", ".safetensors", ".torchscript", ".tflite", ".h5", ".keras", ".pb", ".mlpackage", ".xml",
+)  # fmt: skip
+"""Endings of weights and models that are to be exported by another project."""
 
 
 def recipes() -> dict[str, Recipe]:
@@ -92,7 +97,21 @@ def find_entry(name: str) -> Entry:
     """The entry of this name; InputError with the nearest name where there is none."""
     known = entries()
     if name not in known:
-        raise InputError(
-            f"models: there is no {name!r}{did_you_mean(name, known) or '.'} Known: {', '.join(known)}"
-        )
+        raise InputError(f"models: no {name!r}{did_you_mean(name, known) or '.'} Known: {', '.join(known)}")
     return known[name]
+
+
+def check_exported(path: Path) -> None:
+    """InputError for a file of weights or of another format, with the way to ONNX."""
+    suffix = path.suffix.lower()
+    if suffix not in (".pt", *OTHER_FORMATS):
+        return
+    if suffix in OTHER_FORMATS:
+        way = "export it to ONNX with the project that trained it: docs/models.md has the commands"
+    else:
+        way = (
+            f"`{shlex.join(['edgevid', 'export', str(path), '--data'])} VIDEO` makes the ONNX and its recipe "
+            'once (pip install "edgevid[export]"), and `edgevid run` and `edgevid-demo` take a .pt as it is'
+        )
+    kind = "a file of weights" if path.is_file() else "which does not exist"
+    raise InputError(f"model: expected an ONNX file, a recipe or a name, got {path}, {kind}; {way}")

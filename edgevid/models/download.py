@@ -68,9 +68,7 @@ def download(
         problem = _problem(part, sha256, size)
     if problem:
         part.unlink()
-        raise DownloadError(
-            f"{url}: {problem}. Nothing was kept; the file at that address has changed or is damaged"
-        )
+        raise DownloadError(f"{url}: {problem}. Nothing was kept; the file there has changed or is damaged")
     move_into_place(part, target)
     return target
 
@@ -194,14 +192,10 @@ def _from_folder(mirror: Path, source: Source, file: str, target: Path) -> None:
     if not mirror.is_dir():
         raise DownloadError(f"{MIRROR}: {mirror} is neither a folder nor an http address")
     known = source.sha256 and source.bytes
-    same = (
-        p for p in (mirror.rglob("*") if known else ()) if p.is_file() and p.stat().st_size == source.bytes
-    )
+    same = (p for p in mirror.rglob("*") if known and p.is_file() and p.stat().st_size == source.bytes)
     for path in chain((p for p in mirror.rglob(file) if p.is_file()), same):
         if not source.sha256 or sha256_of(path) == source.sha256:
             with atomic_path(target) as new:
                 shutil.copyfile(path, new)
             return
-    raise DownloadError(
-        f"{mirror} holds no {file}" + (f" of SHA-256 {source.sha256}" if source.sha256 else "")
-    )
+    raise DownloadError(f"{mirror} holds no {file}{f' of SHA-256 {source.sha256}' if source.sha256 else ''}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgevid.errors import EdgevidError, InputError, ModelError
 from edgevid.files.atomic import check_file
-from edgevid.models.hub import check_exported
+from edgevid.models.catalog import check_exported
 from edgevid.models.identify import identify
 from edgevid.models.metadata import LETTERBOX, STRETCH, DecoderGuess
 from edgevid.models.signature import ModelSignature, read_signature

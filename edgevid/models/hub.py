@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from pathlib import Path
 from typing import Literal
 
 from edgevid.errors import DownloadError, InputError, check_type
 from edgevid.files.digest import sha256_of
 from edgevid.files.folders import engines_folder
-from edgevid.models.catalog import DEFAULT_MODEL, cached_file, find_entry, find_recipe, local_file, recipes
+from edgevid.models.catalog import (
+    DEFAULT_MODEL,
+    cached_file,
+    check_exported,
+    find_entry,
+    find_recipe,
+    local_file,
+    recipes,
+)
 from edgevid.models.download import Progress, obtain, pinned
 from edgevid.runtime.load import ENGINE_SUFFIXES
 from edgevid.runtime.recipe import LocalRecipe, Recipe
 from edgevid.runtime.recipe_file import read_recipe
 
 log = logging.getLogger("edgevid")
-
-OTHER_FORMATS = (
-    ".pth", ".ckpt", ".safetensors", ".torchscript", ".tflite", ".h5", ".keras", ".pb", ".mlpackage", ".xml",
-)  # fmt: skip
-"""Endings of weights and models that are to be exported by another project."""
 
 
 def resolve_model(model: str | Path | None = None, *, progress: Progress | None = None) -> LocalRecipe:
@@ -49,22 +51,6 @@ def resolve_model(model: str | Path | None = None, *, progress: Progress | None 
         return shipped[0]
 
 
-def check_exported(path: Path) -> None:
-    """InputError for a file of weights or of another format, with the way to ONNX."""
-    suffix = path.suffix.lower()
-    if suffix not in (".pt", *OTHER_FORMATS):
-        return
-    if suffix in OTHER_FORMATS:
-        way = "export it to ONNX with the project that trained it: docs/models.md has the commands"
-    else:
-        way = (
-            f"`{shlex.join(['edgevid', 'export', str(path), '--data'])} VIDEO` makes the ONNX and its recipe "
-            'once (pip install "edgevid[export]"), and `edgevid run` and `edgevid-demo` take a .pt as it is'
-        )
-    kind = "a file of weights" if path.is_file() else "which does not exist"
-    raise InputError(f"model: expected an ONNX file, a recipe or a name, got {path}, {kind}; {way}")
-
-
 def _from_path(path: Path) -> LocalRecipe:
     """The recipe of a path: a recipe, its folder, or a model file with or without a recipe next to it."""
     if path.is_dir() or path.suffix == ".toml":
@@ -76,9 +62,7 @@ def _from_path(path: Path) -> LocalRecipe:
         if recipe.file == path.name:
             return recipe.with_local(path)
     if not path.is_file():
-        raise InputError(
-            f"model: {path} is neither a known name nor a file; `edgevid models list` shows the names"
-        )
+        raise InputError(f"model: {path} is neither a name nor a file; `edgevid models list` shows the names")
     if path.suffix in ENGINE_SUFFIXES:
         raise InputError(
             f"model: {path} is a TensorRT engine, which does not state its preprocessing; give the model's "
@@ -125,9 +109,7 @@ def remove(name: str) -> list[Path]:
     """Deletes the downloaded files of this name, with pins and unfinished downloads; what was deleted."""
     one = find_entry(name)
     if one.shipped:
-        raise InputError(
-            f"{name}: {one.local} came with edgevid or lies next to its recipe, so it is not removed"
-        )
+        raise InputError(f"{name}: {one.local} came with edgevid or lies next to its recipe: not removed")
     removed = [p for p in one.cached.parent.glob(one.cached.name + "*") if p.is_file()]
     for path in removed:
         path.unlink()

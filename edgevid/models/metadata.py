@@ -48,10 +48,22 @@ def by_metadata(model: ModelSignature) -> DecoderGuess | None:
     """
     if not (model.ultralytics and model.task in TASKS and model.names):
         return None
-    boxes, prototypes = _outputs(model)
-    extra = _extra(model, prototypes)
-    names = (boxes.name, *((prototypes.name,) if prototypes else ()))
-    decode, family = _decode(model, boxes, Decode("yolo", **extra).extra)
+    boxes = [o for o in model.outputs if len(o.shape) == 3]
+    maps = [o for o in model.outputs if len(o.shape) == 4]  # prototypes of masks
+    if len(boxes) != 1 or len(maps) != (model.task == "segment"):
+        raise _contradiction(
+            model, f"one output of boxes{' and one of prototypes' * (model.task == 'segment')}"
+        )
+    extra: dict[str, Any] = {"rotated": True} if model.task == "obb" else {}  # what follows the classes
+    if maps:
+        extra = {"masks": maps[0].shape[1]}
+    elif model.task == "pose":
+        count, values = model.keypoints
+        if count < 1 or values not in (2, 3):
+            raise _contradiction(model, "kpt_shape, the number of key points and their values")
+        extra = {"keypoints": count, "keypoint_values": values}
+    names = tuple(o.name for o in (*boxes, *maps))
+    decode, family = _decode(model, boxes[0], Decode("yolo", **extra).extra)
     nms_iou = 0.7 if decode.kind == "yolo" and not decode.normalized else None
     return DecoderGuess(
         dataclasses.replace(decode, **extra, nms_iou=nms_iou), names, len(model.names),
@@ -59,34 +71,10 @@ def by_metadata(model: ModelSignature) -> DecoderGuess | None:
     )  # fmt: skip
 
 
-def _outputs(model: ModelSignature) -> tuple[TensorSpec, TensorSpec | None]:
-    """The boxes, and the prototypes of masks."""
-    boxes = [o for o in model.outputs if len(o.shape) == 3]
-    maps = [o for o in model.outputs if len(o.shape) == 4]
-    if len(boxes) != 1 or len(maps) != (model.task == "segment"):
-        raise _contradiction(
-            model, "one output of boxes" + " and one of prototypes" * (model.task == "segment")
-        )
-    return boxes[0], maps[0] if maps else None
-
-
-def _extra(model: ModelSignature, prototypes: TensorSpec | None) -> dict[str, Any]:
-    """The fields of Decode for what follows the classes."""
-    if prototypes is not None:
-        return {"masks": prototypes.shape[1]}
-    if model.task == "pose":
-        count, values = model.keypoints
-        if count < 1 or values not in (2, 3):
-            raise _contradiction(model, "kpt_shape, the number of key points and their values")
-        return {"keypoints": count, "keypoint_values": values}
-    return {"rotated": True} if model.task == "obb" else {}
-
-
 def _decode(model: ModelSignature, boxes: TensorSpec, extra: int) -> tuple[Decode, str]:
     """The decoder by the shape, the class names and, where two of them fit, the flags of the exporter."""
     _, a, b = boxes.shape
     values, end_to_end = 4 + len(model.names) + extra, 6 + extra
-    detr = "RTDETR" in model.head
     rows_fit, end_fits = b == values, b == end_to_end
     if rows_fit and end_fits:
         whole = looks_end_to_end(model.values(boxes))
@@ -94,11 +82,10 @@ def _decode(model: ModelSignature, boxes: TensorSpec, extra: int) -> tuple[Decod
         if whole is None:
             raise ModelError(either(boxes, "its metadata"))
         rows_fit, end_fits = not whole, whole
-    if detr:
-        if end_fits:
-            return Decode("end-to-end", box="cxcywh", normalized=True), "RT-DETR"
-        if rows_fit:
-            return Decode("yolo", layout="rows", normalized=True), "RT-DETR"
+    if "RTDETR" in model.head and end_fits:
+        return Decode("end-to-end", box="cxcywh", normalized=True), "RT-DETR"
+    if "RTDETR" in model.head and rows_fit:
+        return Decode("yolo", layout="rows", normalized=True), "RT-DETR"
     if end_fits and (model.end_to_end or a != values):
         return Decode("end-to-end"), "YOLOv10, YOLO26 or another end-to-end export"
     if a == values:

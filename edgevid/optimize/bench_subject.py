@@ -70,10 +70,7 @@ class Timing:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        figures = {
-            stage: {f"p{share}": round(self.at(stage, share), 4) for share in (50, 90, 99)}
-            for stage in self.ms
-        }
+        figures = {s: {f"p{k}": round(self.at(s, k), 4) for k in (50, 90, 99)} for s in self.ms}
         return {
             "engine": self.title, "model": self.model, "file": self.file, "precision": self.precision,
             "device": self.device, "threads": self.threads, "input": self.shape,

@@ -56,22 +56,23 @@ def model_cost(path: str | Path, *, batch: int = 1) -> Cost:
         raise InputError(f"--batch: expected 1 or more, got {batch}")
     graph, shapes = _shaped(Path(path), batch)
     constants = {t.name: math.prod(t.dims) for t in graph.initializer}
-    values = ((n, a) for n in graph.node if n.op_type == "Constant" for a in n.attribute if a.name == "value")
-    constants |= {n.output[0]: math.prod(a.t.dims) for n, a in values}  # some exporters keep weights there
+    stored = ((n, a) for n in graph.node if n.op_type == "Constant" for a in n.attribute if a.name == "value")
+    constants |= {n.output[0]: math.prod(a.t.dims) for n, a in stored}  # some exporters keep weights there
     nodes = [node for node in graph.node if node.op_type != "Constant"]
-    layers = tuple(_layer(node, shapes, constants) for node in nodes if node.op_type in _OPERATIONS)
-    counted = _FREE | _OPERATIONS.keys()
-    rest = sum(_elements(n.output, shapes) for n in nodes if n.op_type not in counted)
-    feeds = [i.name for i in graph.input if i.name not in constants]
-    return Cost(
-        batch=batch,
-        layers=layers,
-        operations=sum(layer.operations for layer in layers) + rest,
-        parameters=sum(constants.values()),
-        inputs=_elements(feeds, shapes),
-        outputs=_elements([o.name for o in graph.output], shapes),
-        peak=_peak(nodes, shapes, set(constants), {o.name for o in graph.output}),
-    )
+    layers, operations = [], 0
+    for node in nodes:
+        if (count := _OPERATIONS.get(node.op_type)) is None:
+            operations += 0 if node.op_type in _FREE else _elements(node.output, shapes)
+            continue
+        weights = sum(constants.get(name, 0) for name in node.input)
+        values = _elements([*(n for n in node.input if n not in constants), *node.output], shapes)
+        layers.append(Layer(node.name or node.output[0], node.op_type, count(node, shapes), weights, values))
+    operations += sum(layer.operations for layer in layers)
+    feeds = _elements([i.name for i in graph.input if i.name not in constants], shapes)
+    results = {o.name for o in graph.output}
+    peak = _peak(nodes, shapes, set(constants), results)
+    parameters, given = sum(constants.values()), _elements(results, shapes)
+    return Cost(batch, tuple(layers), operations, parameters, feeds, given, peak)
 
 
 def _shaped(path: Path, batch: int) -> tuple[Any, _Shapes]:
@@ -114,28 +115,16 @@ def _blank_inputs(graph: Any, path: Path, batch: int) -> dict[str, Any]:
         shape = [d.dim_value if d.HasField("dim_value") else -1 for d in kind.shape.dim]
         if shape and (shape[0] < 1 or (shape[0] == 1 and batch > 1)):
             if shape[0] == 1:
-                raise InputError(
-                    f"{path}: its batch is fixed at 1; export it with a dynamic batch axis to count {batch}"
-                )
+                raise InputError(f"{path}: its batch is fixed at 1; export a dynamic batch to count {batch}")
             shape[0] = batch
         if any(n < 1 for n in shape):
-            raise ModelError(
-                f"{path}: input {tensor.name!r} has a dynamic size {shape}; export it with a fixed size"
-            )
+            raise ModelError(f"{path}: input {tensor.name!r} has a dynamic size {shape}; export a fixed one")
         feeds[tensor.name] = np.zeros(shape, tensor_dtype_to_np_dtype(kind.elem_type))
     return feeds
 
 
 def _elements(names: Iterable[str], shapes: _Shapes) -> int:
     return sum(math.prod(shapes.get(name, (0,))) for name in names if name)
-
-
-def _layer(node: Any, shapes: _Shapes, constants: Mapping[str, int]) -> Layer:
-    weights = sum(constants.get(name, 0) for name in node.input)
-    moving = [name for name in node.input if name and name not in constants]
-    values = _elements(moving, shapes) + _elements(node.output, shapes)
-    operations = _OPERATIONS[node.op_type](node, shapes)
-    return Layer(node.name or node.output[0], node.op_type, operations, weights, values)
 
 
 def _conv(node: Any, shapes: _Shapes) -> int:

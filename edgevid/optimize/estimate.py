@@ -134,12 +134,6 @@ def estimate(cost: Cost, on: Device, precision: str) -> Estimate | None:
         max(layer.operations / on.gflops[precision], width * (layer.weights + layer.values) / on.gb_per_s)
         for layer in cost.layers
     )
-    bound = max(arithmetic, memory)
-    return Estimate(
-        device=on,
-        precision=precision,
-        bound_ms=bound,
-        limit="arithmetic" if arithmetic >= memory else "memory",
-        layers_ms=max(bound, sum(layers) / 1e6),
-        memory_mb=(width * (cost.parameters + cost.peak) + 4 * (cost.inputs + cost.outputs)) / 1e6,
-    )
+    bound, limit = max((arithmetic, "arithmetic"), (memory, "memory"), key=lambda one: one[0])
+    needed = (width * (cost.parameters + cost.peak) + 4 * (cost.inputs + cost.outputs)) / 1e6
+    return Estimate(on, precision, bound, limit, max(bound, sum(layers) / 1e6), needed)

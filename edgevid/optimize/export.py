@@ -110,9 +110,7 @@ def export_cached(weights: str | Path, frames: Callable[[], Sequence[Frame]]) ->
     """
     weights = Path(weights)
     if not weights.is_file():
-        raise InputError(
-            f"model: there is no file {weights}; check the path, or take one of `edgevid models list`"
-        )
+        raise InputError(f"model: there is no file {weights}; check the path, or see `edgevid models list`")
     target = cache_folder() / "exports" / sha256_of(weights)[:16] / f"{weights.stem}.onnx"
     if not (target.is_file() and target.with_suffix(".toml").is_file()):
         made = export(weights, frames(), size=None, out=target)

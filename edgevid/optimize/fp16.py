@@ -222,20 +222,14 @@ def _fp32_nodes(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, str]:
     for node in graph.nodes:
         behind = node.output[0] not in inside and node.op_type in ("Add", "Mul", "Sub", "Div")
         for name in (*node.input, *node.output):
-            size = _size(graph, ranges, name)
+            values, size = graph.array(name), max(map(abs, ranges.get(name, (0.0, 0.0))))
+            if values is not None and values.dtype == np.float32 and values.size:
+                size = float(np.abs(values).max())
             if size * HEADROOM > LARGEST:
                 kept.setdefault(node.name, f"{name} reaches {size:g}; FP16 ends at {LARGEST:g}")
             elif behind and size > MAX_POSITION:
                 kept.setdefault(node.name, f"{name} reaches {size:g}: FP16 would round positions")
     return kept
-
-
-def _size(graph: Graph, ranges: Mapping[str, Range], name: str) -> float:
-    """The largest value of an activation, as measured, or of a weight."""
-    values = graph.array(name)
-    if values is not None and values.dtype == np.float32 and values.size:
-        return float(np.abs(values).max())
-    return max(map(abs, ranges.get(name, (0.0, 0.0))))
 
 
 class _Fp16Graph:
@@ -270,9 +264,7 @@ class _Fp16Graph:
     def _node(self, node: Any) -> list[Any]:
         """The node with inputs in its precision, after the Casts that this needs."""
         inputs = [i for i in node.input if i in self.graph.floats or self._is_float_weight(i)]
-        half = node.name not in self.fp32_nodes and bool(
-            inputs or not self.graph.floats.isdisjoint(node.output)
-        )
+        half = node.name not in self.fp32_nodes and bool(inputs or self.graph.floats & {*node.output})
         before: list[Any] = []
         fixed = FIXED_INPUTS.get(node.op_type, ())
         for at, name in enumerate(node.input):

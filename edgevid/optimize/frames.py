@@ -90,9 +90,7 @@ def _listed(path: Path) -> list[Path]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError:
-        raise SourceError(
-            f"--data: {path}: expected a text file that names one image per line, got no UTF-8 text"
-        ) from None
+        raise SourceError(f"--data: {path}: expected one image per line, got no UTF-8 text") from None
     found = [path.parent / line for line in lines if line and not line.startswith("#")]
     if not found:
         raise SourceError(f"--data: {path}: expected one image per line, got an empty list")
@@ -116,7 +114,10 @@ def _images(paths: list[Path], count: int | None) -> Iterator[NamedFrame]:
 
 def _of_video(path: Path, count: int | None, announced: int | None) -> Iterator[NamedFrame]:
     """Frames of a video; where it holds fewer than announced, a second pass reads the missing ones."""
-    total = announced if announced or count is None else _counted(path)
+    total = announced
+    if not announced and count is not None:
+        with open_video(path) as video:
+            total = sum(1 for _ in video)
     yielded: set[int] = set()
     expected = set(spread_indices(total, count)) if total and count is not None else None
     decoded = yield from _pass(path, expected, yielded)
@@ -137,8 +138,3 @@ def _pass(path: Path, expected: set[int] | None, yielded: set[int]) -> Generator
             if number == last:
                 break
     return decoded
-
-
-def _counted(path: Path) -> int:
-    with open_video(path) as video:
-        return sum(1 for _ in video)

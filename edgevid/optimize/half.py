@@ -70,9 +70,7 @@ def not_finite(half: Any, graph: Graph, inputs: Iterable[Mapping[str, Array]]) -
     simulated = simulate_fp16(half)
     session = open_session(simulated.SerializeToString(), threads=1, optimization="none")
     for given in inputs:
-        pairs = zip(
-            exact.run(list(graph.outputs), given), session.run(list(graph.outputs), given), strict=True
-        )
+        pairs = zip(*(one.run(list(graph.outputs), given) for one in (exact, session)), strict=True)
         if all(_finite(b) or not _finite(a) for a, b in pairs):
             continue
         operators = [n for n in simulated.graph.node if n.op_type not in BRANCHES]
@@ -142,9 +140,8 @@ class _Simulation:
         halves = {v.name for v in values if v.type.tensor_type.elem_type == self.kinds.FLOAT16} - stored
         halves = halves - {n.output[0] for n in graph.node if n.op_type == "Constant"} | (outside - stored)
         outputs = {o.name for o in graph.output}
-        nodes = [
-            self._cast(i.name, f"{i.name} float", self.kinds.FLOAT) for i in graph.input if i.name in halves
-        ]
+        given = [i.name for i in graph.input if i.name in halves]
+        nodes = [self._cast(name, f"{name} float", self.kinds.FLOAT) for name in given]
         for node in graph.node:
             nodes += self._node(node, halves, outputs)
         del graph.node[:], graph.value_info[:]
@@ -161,10 +158,8 @@ class _Simulation:
             elif one.name in TYPE_ATTRIBUTES and one.i == self.kinds.FLOAT16:
                 one.i = self.kinds.FLOAT
         if branches:  # these take and give float16, and round inside
-            return [
-                node,
-                *(self._cast(o, f"{o} float", self.kinds.FLOAT) for o in node.output if o in halves),
-            ]
+            outer = [self._cast(o, f"{o} float", self.kinds.FLOAT) for o in node.output if o in halves]
+            return [node, *outer]
         for at, name in enumerate(node.input):
             node.input[at] = f"{name} float" if name in halves else name
         if node.op_type == "ReduceMean" and node.output[0] in halves:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -69,10 +70,9 @@ def count_choices() -> tuple[int, int]:
 
 
 def _all() -> dict[str, dict[str, Any]]:
-    try:
+    found = {}
+    with suppress(OSError, ValueError):
         found = json.loads(choices_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
     return found if isinstance(found, dict) else {}
 
 

@@ -55,9 +55,7 @@ def load_engine(
     if not isinstance(model, Recipe) and Path(model).suffix in ENGINE_SUFFIXES:
         return _engine_file(Path(model), device, rebuild)
     if isinstance(model, Recipe) and not isinstance(model, LocalRecipe):
-        raise ModelError(
-            f"{model.name}: its file is not on this machine; resolve_model({model.name!r}) gets it"
-        )
+        raise ModelError(f"{model.name}: its file is not here; resolve_model({model.name!r}) gets it")
     if kind == "server":
         return open_server(
             device, lambda: load_engine(model, precision=precision, threads=threads, rebuild=rebuild)
@@ -113,9 +111,7 @@ def _by_tensorrt(
     there = [path for path in engine_paths(model, precision) if path.is_file()]
     command = ["build", model_argument(model), "--precision", precision]
     if not there and not rebuild:
-        log_once(
-            f"{name}: has no {precision} engine; build it with: edgevid {shlex.join(command)} --data VIDEO"
-        )
+        log_once(f"{name}: no {precision} engine; build it with: edgevid {shlex.join(command)} --data VIDEO")
         return None
     for path in there:
         try:

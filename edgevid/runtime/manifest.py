@@ -248,7 +248,13 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _of_the_device(manifest: Manifest, gpu: Gpu) -> str:
     if manifest.backend == "tensorrt-rtx":
-        return _of_the_rtx_card(manifest, gpu)
+        # TensorRT-RTX documentation, "CPU-Only AOT": 8.0 and later, unless capabilities were named.
+        named = manifest.compute_capabilities
+        if gpu.capability in named if named else _numbers(gpu.capability) >= (8, 0):
+            return ""
+        expected = ", ".join(named) or "compute capability 8.0 and higher"
+        remedy = "" if named else " (build with --compute-capability 7.5)"
+        return f"it was built for {expected}, this is {gpu}{remedy}"
     if manifest.gpu == gpu.name and manifest.capability == gpu.capability:
         return ""
     built = f"it was built for {manifest.gpu} (compute capability {manifest.capability}), this is {gpu}"
@@ -257,13 +263,3 @@ def _of_the_device(manifest: Manifest, gpu: Gpu) -> str:
     if manifest.hardware_compatibility == "ampere+":
         return "" if _numbers(gpu.capability) >= (8, 0) else built + ", and it needs 8.0 or higher"
     return built
-
-
-def _of_the_rtx_card(manifest: Manifest, gpu: Gpu) -> str:
-    """TensorRT-RTX documentation, "CPU-Only AOT": 8.0 and later, unless capabilities were named."""
-    if manifest.compute_capabilities:
-        expected = ", ".join(manifest.compute_capabilities)
-        built = gpu.capability in manifest.compute_capabilities
-        return "" if built else f"it was built for {expected}, this is {gpu}"
-    text = f"it was built for compute capability 8.0 and higher, this is {gpu}"
-    return "" if _numbers(gpu.capability) >= (8, 0) else f"{text} (build with --compute-capability 7.5)"

@@ -41,9 +41,7 @@ def model_file(model: Recipe | str | Path) -> Path:
     if not isinstance(model, Recipe):
         return Path(model)
     if not isinstance(model, LocalRecipe):
-        raise ModelError(
-            f"{model.name}: its file is not on this machine; `edgevid models get {model.name}` fetches it"
-        )
+        raise ModelError(f"{model.name}: its file is not here; `edgevid models get {model.name}` fetches it")
     return model.local
 
 
@@ -125,7 +123,5 @@ def find_variant(model: Recipe | str | Path, variant: str, *, folder: str | Path
             f"make it again with: {command}"
         )
     if record.get("sha256") != model_digest(path):
-        raise ModelError(
-            f"{path}: is not the file that {record_path(path).name} describes; make it again with: {command}"
-        )
+        raise ModelError(f"{path}: differs from {record_path(path).name}; make it again with: {command}")
     return path

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -89,18 +90,13 @@ def check(corpus: Corpus, *, what: str = "training") -> Corpus:
         raise InputError(f"{what} data: class {empty[0]!r} has no example; remove it or add clips of it")
     for example in corpus.examples:
         if not np.isfinite(example.raw).all():
-            raise InputError(
-                f"{what} data: the features of {example.name!r} hold NaN or infinity; extract them again"
-            )
+            raise InputError(f"{what} data: {example.name!r} holds NaN or infinity; extract it again")
         if not len(example.raw):
-            raise InputError(
-                f"{what} data: {example.name!r} has no steps: the clip is empty or nothing was detected in it"
-            )
+            raise InputError(f"{what} data: {example.name!r} has no steps: nothing was detected in it")
     return corpus
 
 
-@dataclass(frozen=True, slots=True)
-class LabeledVideo:
+class LabeledVideo(NamedTuple):
     """A labeled video."""
 
     path: Path
@@ -131,12 +127,9 @@ def group_of(path: Path) -> str:
 
 def _from_folders(data: Path) -> list[LabeledVideo]:
     if not data.is_dir():
-        raise InputError(
-            f"{data}: expected a folder with one folder per class, a CSV, or skeleton files *_train_1.npz"
-        )
+        raise InputError(f"{data}: expected a folder per class in it, a CSV, or skeleton files *_train_1.npz")
     found: list[LabeledVideo] = []
-    folders = sorted(p for p in data.iterdir() if p.is_dir() and not p.name.startswith("."))
-    for folder in folders:
+    for folder in sorted(p for p in data.iterdir() if p.is_dir() and not p.name.startswith(".")):
         videos = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
         if not videos:
             raise InputError(f"{folder}: this class folder holds no video ({', '.join(VIDEO_SUFFIXES)})")

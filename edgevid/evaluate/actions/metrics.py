@@ -150,17 +150,13 @@ def edit_score(truths: Sequence[Any], predicted: Sequence[Any], background: Coll
         a = [r.label for r in runs(prediction, background)]
         b = [r.label for r in runs(truth, background)]
         longer = max(len(a), len(b))
-        found.append(100.0 * (1 - _levenshtein(a, b) / longer) if longer else 100.0)
+        row = list(range(len(b) + 1))  # of the Levenshtein distance
+        for i, x in enumerate(a, 1):
+            before, row[0] = row[0], i
+            for j, y in enumerate(b, 1):
+                before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
+        found.append(100.0 * (1 - row[-1] / longer) if longer else 100.0)
     return float(np.mean(found)) if found else 0.0
-
-
-def _levenshtein(a: list[Any], b: list[Any]) -> int:
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        before, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
-    return row[-1]
 
 
 class Matches(NamedTuple):

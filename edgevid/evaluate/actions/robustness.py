@@ -39,7 +39,11 @@ def corrupt_images(crops: Array, seed: int, kind: str, strength: float) -> Array
     if strength == IMAGE_CORRUPTIONS[kind][0]:
         return crops
     if kind == "JPEG quality":
-        return np.stack([_jpeg(c, int(strength)) for c in crops])
+        coded = [
+            cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(strength)])[1]
+            for crop in crops
+        ]
+        return np.stack([np.asarray(cv2.imdecode(one, cv2.IMREAD_COLOR))[..., ::-1] for one in coded])
     torch = require("torch", extra="train", purpose="robustness")
     kornia = require("kornia", extra="train", purpose="robustness")
     batch = torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2).float()
@@ -55,12 +59,6 @@ def corrupt_images(crops: Array, seed: int, kind: str, strength: float) -> Array
         batch = kornia.geometry.resize(batch, small, antialias=True)
         batch = kornia.geometry.resize(batch, (height, width))
     return np.asarray(batch.clamp(0, 255).round().byte().permute(0, 2, 3, 1).numpy())
-
-
-def _jpeg(crop: Array, quality: int) -> Array:
-    _, data = cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded: Array = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
-    return decoded[..., ::-1]
 
 
 def corrupt_poses(rows: Array, seed: int, kind: str, strength: float) -> Array:

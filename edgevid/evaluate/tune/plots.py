@@ -31,11 +31,10 @@ def draw_all(report: Report, folder: str | Path, stem: str) -> list[Path]:
         plots["shift"] = _shift(report)
     if not plots:
         plots["confidences"] = _confidences(report)
-    paths = []
+    paths = {name: folder / f"{stem}-{name}.png" for name in plots}
     for name, figure in plots.items():
-        paths.append(folder / f"{stem}-{name}.png")
-        save_figure(figure, paths[-1])
-    return paths
+        save_figure(figure, paths[name])
+    return list(paths.values())
 
 
 def bar_rows(found: RiskCoverage, count: int = 15) -> Array:
@@ -63,8 +62,7 @@ def _bars(report: Report, found: RiskCoverage) -> Any:
         chosen = report.settings.threshold
         x = float(np.interp(chosen, found.thresholds[rows], places))
         axes.vlines(x, 0, 101, color=MARK, lw=1.2, ls="--")
-        side = "right" if x > len(rows) / 2 else "left"
-        shift = -0.15 if side == "right" else 0.15
+        side, shift = ("right", -0.15) if x > len(rows) / 2 else ("left", 0.15)
         axes.text(x + shift, 103, f"chosen {chosen:.3f}", ha=side, fontsize=9)
     axes.legend(frameon=False, loc="upper center", ncols=2, fontsize=9)
     return figure
@@ -72,11 +70,12 @@ def _bars(report: Report, found: RiskCoverage) -> Any:
 
 def _risk_coverage(report: Report, found: RiskCoverage) -> Any:
     figure, axes = new_figure(7.6, 4.8)
+    target = report.target
     drawn = np.unique(np.linspace(0, len(found.emitted) - 1, POINTS, dtype=int))
     x, y = 100 * found.coverage[drawn], 100 * found.risk[drawn]
     axes.plot(x, y, color=ERRORS, lw=1.8, label="measured risk")
     rows = np.unique(np.linspace(0, len(found.emitted) - 1, 120).astype(int))
-    delta = report.target.delta
+    delta = target.delta
     bounds = [upper_bound(int(found.wrong[r]), int(found.emitted[r]), delta) for r in rows]
     label = f"upper bound at each point ({1 - delta:.0%})"
     axes.plot(100 * found.coverage[rows], 100 * np.array(bounds), color=ERRORS, lw=1, ls=":", label=label)
@@ -86,11 +85,9 @@ def _risk_coverage(report: Report, found: RiskCoverage) -> Any:
     if report.emitted.any():
         mark = f"chosen: {report.coverage:.1%} emitted, risk {report.measured_risk:.2%}"
         axes.plot(100 * report.coverage, 100 * report.measured_risk, "o", color=MARK, ms=7, label=mark)
-    if report.target.kind == "max-risk":
-        axes.axhline(100 * report.target.value, color=MARK, lw=0.8, ls="--", label="target")
-    top = 100 * max(
-        2.2 * found.errors / found.n, 1.2 * report.target.value * (report.target.kind == "max-risk")
-    )
+    if target.kind == "max-risk":
+        axes.axhline(100 * target.value, color=MARK, lw=0.8, ls="--", label="target")
+    top = 100 * max(2.2 * found.errors / found.n, 1.2 * target.value * (target.kind == "max-risk"))
     axes.set(xlabel="coverage, %", ylabel="risk (errors among emitted verdicts), %", xlim=(0, 101))
     axes.set_ylim(0, min(100, top))
     areas = f"AUGRC {found.augrc:.4f}   AURC {found.aurc:.4f}   E-AURC {found.e_aurc:.4f}   n = {found.n}"
@@ -106,9 +103,7 @@ def _reliability(before: Reliability, after: Reliability) -> Any:
         centers = (np.arange(bins) + 0.5) / bins
         there = found.counts > 0
         one.plot([0, 1], [0, 1], color=BEST, lw=1.2, label="calibrated")
-        one.bar(
-            centers[there], found.accuracy[there], 0.9 / bins, color=EMITTED, label="share of correct ones"
-        )
+        one.bar(centers[there], found.accuracy[there], 0.9 / bins, color=EMITTED, label="share correct")
         one.plot(
             found.confidence[there], found.accuracy[there], "o", color=MARK, ms=3, label="mean confidence"
         )
@@ -127,11 +122,9 @@ def _shift(report: Report) -> Any:
     assert report.shift is not None
     figure, axes = new_figure(7.6, 4.8)
     edges = np.linspace(0, 1, 26)
-    samples = (
-        (report.chosen_on.confidence, EMITTED, "tuning set"),
-        (report.production.confidence, ERRORS, "production"),
-    )
-    for values, color, name in samples:
+    samples = ((report.chosen_on, EMITTED, "tuning set"), (report.production, ERRORS, "production"))
+    for verdicts, color, name in samples:
+        values = verdicts.confidence
         weights = np.full(len(values), 100 / len(values))
         label = f"{name}, {len(values)} tracks"
         axes.hist(values, edges, weights=weights, color=color, alpha=0.55, label=label)
@@ -151,9 +144,7 @@ def _confidences(report: Report) -> Any:
     axes.hist(report.chosen_on.confidence, np.linspace(0, 1, 41), color=EMITTED)
     if not report.settings.per_class:
         axes.axvline(report.settings.threshold, color=MARK, lw=1.2, ls="--")
-    title = (
-        f"abstains on {1 - report.coverage:.1%}, below {report.settings.threshold:.3f}; risk not certified"
-    )
+    title = f"abstains on {1 - report.coverage:.1%}, below {report.settings.threshold:.3f}; not certified"
     axes.set_title(title, fontsize=11, loc="left")
     axes.set(xlabel="confidence", ylabel="tracks")
     return figure

@@ -70,10 +70,7 @@ def curve(confidence: Array, wrong: Array) -> RiskCoverage:
     """
     confidence, wrong = np.asarray(confidence, np.float64), np.asarray(wrong, bool)
     if confidence.ndim != 1 or confidence.shape != wrong.shape or not len(confidence):
-        raise InputError(
-            f"risk curve: expected equally many confidences and errors, "
-            f"got {confidence.shape} and {wrong.shape}"
-        )
+        raise InputError(f"risk curve: expected equal shapes, got {confidence.shape} and {wrong.shape}")
     if not np.isfinite(confidence).all():
         raise InputError("risk curve: expected finite confidences, got NaN or infinity")
     order = np.argsort(-confidence, kind="stable")

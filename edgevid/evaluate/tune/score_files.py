@@ -7,7 +7,8 @@ NPZ: `values` (N, C), and optional arrays `labels`, `tracks`, `times`, `names`.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import NoReturn
@@ -36,7 +37,8 @@ def read_csv(path: Path) -> dict[str, Array]:
             rows = ((reader.line_num, cells) for cells in reader if cells)
             _, head = next(rows, (1, []))
             head = [name.strip() for name in head]
-            blocks = [_block(path, head, block) for block in _blocks(rows)]
+            parts = iter(lambda: list(islice(rows, ROWS)), [])
+            blocks = [_block(path, head, part) for part in parts]
     except (UnicodeDecodeError, csv.Error) as error:
         raise FileFormatError(path, "the whole file", expected="CSV text", got=str(error)) from None
     if not blocks:
@@ -66,11 +68,6 @@ def named(path: Path) -> str:
     return str(path) if path != Path() else "scores"
 
 
-def _blocks(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    while block := list(islice(rows, ROWS)):
-        yield block
-
-
 def _check_header(path: Path, head: Sequence[str]) -> None:
     if len(set(head)) < len(head):
         fail(path, "header", "different column names", list(head))
@@ -90,15 +87,16 @@ def _block(path: Path, head: Sequence[str], rows: Sequence[Row]) -> dict[str, Ar
     columns = dict(zip(head, zip(*table, strict=True), strict=True))
     names = [name for name in head if name not in SPECIAL]
     values = [_floats(path, name, columns[name], lines) for name in names]
-    made = {"values": np.stack(values, 1).astype(np.float32)}  # as the policy takes them
-    made |= {
-        f"{key}s": _texts(path, key, columns[key], lines) for key in ("track", "label") if key in columns
-    }
+    made: dict[str, Array] = {"values": np.stack(values, 1).astype(np.float32)}  # as the policy takes them
+    made |= {f"{key}s": _texts(path, key, columns[key], lines) for key in ("track", "label") if key in head}
     if "label" in columns and not (filled := made["labels"] != "").all():
         line = lines[int(filled.argmin())]
         fail(path, f"line {line}: label", "a class in every row (or no label column at all)", "nothing")
-    if "track" in columns:
-        made["tracks"] = _numbers(made["tracks"])
+    if "track" in columns:  # plain integers ("7", not "07") take less memory
+        with suppress(ValueError, OverflowError):
+            numbers = made["tracks"].astype(np.int64)
+            same = (numbers.astype(made["tracks"].dtype) == made["tracks"]).all()
+            made["tracks"] = numbers if same else made["tracks"]
     if "time" in columns:
         made["times"] = _floats(path, "time", columns["time"], lines)
     return made
@@ -108,16 +106,12 @@ def _floats(path: Path, name: str, texts: Sequence[str], lines: Sequence[int]) -
     try:
         return np.array(texts, np.float64)
     except ValueError:
-        line, text = next(one for one in zip(lines, texts, strict=True) if not _is_number(one[1]))
-        fail(path, f"line {line}: {name}", "a number", text.strip())
-
-
-def _is_number(text: str) -> bool:
-    try:
-        np.array(text, np.float64)
-    except ValueError:
-        return False
-    return True
+        for line, text in zip(lines, texts, strict=True):
+            try:
+                np.array(text, np.float64)
+            except ValueError:  # noqa: PERF203 (the first is enough)
+                fail(path, f"line {line}: {name}", "a number", text.strip())
+        raise
 
 
 def _texts(path: Path, name: str, texts: Sequence[str], lines: Sequence[int]) -> Array:
@@ -129,12 +123,3 @@ def _texts(path: Path, name: str, texts: Sequence[str], lines: Sequence[int]) ->
         expected = f"at most {LONGEST} characters (is a quote left open?)"
         fail(path, f"line {line}: {name}", expected, len(longest))
     return np.array(stripped)
-
-
-def _numbers(texts: Array) -> Array:
-    """The same as int64 where all are plain integers ("7", not "07"), which take less memory."""
-    try:
-        made = texts.astype(np.int64)
-    except (ValueError, OverflowError):
-        return texts
-    return made if (made.astype(texts.dtype) == texts).all() else texts

@@ -58,7 +58,14 @@ def to_probabilities(path: Path, values: Array, kind: ValueKind) -> tuple[Array,
     if len(off):
         row = [round(float(v), 4) for v in values[off[0]][:8]]
         fail(path, f"row {off[0] + 1}", f"probabilities that sum to 1{_remedy(values, sums)}", row)
-    if kind == "auto" and _is_second_softmax(values):
+    # A softmax of p gives log q_i = p_i + constant, and all p sum to 1: so p = log q - mean(log q) + 1 / C.
+    second = False
+    if kind == "auto" and len(values) >= ENOUGH and values.min() > 0:
+        logs = np.log(values)
+        before = logs - logs.mean(1, keepdims=True) + 1 / values.shape[1]
+        slack = 1e-3 + np.abs(values.sum(1, keepdims=True) - 1)
+        second = (before > -slack).all() and (before < 1 + slack).all() and before.max() > 0.6
+    if second:
         text = (
             "these look like a softmax of probabilities: no class is above e = 2.72 times another in any row "
             "(where the model gives such ones, add --values probabilities)"
@@ -100,9 +107,7 @@ def label_indices(
     known = named if kind == "names" else numbered
     if len(known) < len(texts):
         unknown = next(text for text in texts if text not in known)
-        what = (
-            f"one of the classes {', '.join(names)}" if kind == "names" else f"an index 0 to {len(names) - 1}"
-        )
+        what = f"one of the classes {', '.join(names)}" if kind == "names" else f"0 to {len(names) - 1}"
         fail(path, "labels", f"{what} in every row", unknown)
     indices = np.array([place[text] if kind == "names" else int(text) for text in texts], np.int64)
     if indices.max() >= len(names):
@@ -125,9 +130,7 @@ def _label_kind(
         if other not in numbered:
             return "names"
         text = f"got {named[0]!r} and {other!r}"
-    expected = (
-        "names of classes in all rows, or indices from 0 in all (state it with --labels names or indices)"
-    )
+    expected = "names of classes in all rows, or indices from 0 (state it with --labels names or indices)"
     fail(path, "labels", expected, None, text=text)
 
 
@@ -141,19 +144,6 @@ def _remedy(values: Array, sums: Array) -> str:
         return f" (all rows sum to {sums.mean():.6g}: divide by that)"
     raw = values.min() < 0 or values.max() > 1
     return " (for raw network outputs add --logits)" if raw else ""
-
-
-def _is_second_softmax(values: Array) -> bool:
-    """Whether all rows are what a softmax makes of probabilities, some of them high.
-
-    A softmax of p gives log q_i = p_i + constant, and all p sum to 1: so p = log q - mean(log q) + 1 / C.
-    """
-    if len(values) < ENOUGH or values.min() <= 0:
-        return False
-    logs = np.log(values)
-    before = logs - logs.mean(1, keepdims=True) + 1 / values.shape[1]
-    slack = 1e-3 + np.abs(values.sum(1, keepdims=True) - 1)
-    return bool((before > -slack).all() and (before < 1 + slack).all() and before.max() > 0.6)
 
 
 AT_ONCE = 20_000
@@ -262,7 +252,11 @@ def make_table(
     numbers = np.unique(tracks, return_inverse=True)[1].reshape(-1).astype(np.int64) + 1
     truth = label_indices(path, columns.get("labels"), names, rows, labels)
     if truth is not None:
-        _one_label_a_track(path, numbers, np.asarray(tracks), truth, names)
+        first = truth[np.unique(numbers, return_index=True)[1]][numbers - 1]
+        if len(other := np.flatnonzero(truth != first)):
+            got = f"{names[first[other[0]]]} and {names[truth[other[0]]]}"
+            expected = "one label per track (where its label changes, begin another track in the table)"
+            fail(path, f"track {np.asarray(tracks)[other[0]]}", expected, got)
     return ScoreTable(names, shares, truth, numbers, times, decimals, path, sha256)
 
 
@@ -293,14 +287,3 @@ def _verdicts(policy: Policy, table: ScoreTable, rows: Array) -> tuple[Array, Ar
     confidence = verdicts.confidence[judged].astype(np.float64)
     probabilities = policy.probabilities(ids[judged]).astype(np.float32)
     return probabilities, confidence, verdicts.labels[judged], judged
-
-
-def _one_label_a_track(
-    path: Path, numbers: Array, tracks: Array, labels: Array, names: tuple[str, ...]
-) -> None:
-    first = labels[np.unique(numbers, return_index=True)[1]][numbers - 1]
-    rows = np.flatnonzero(labels != first)
-    if len(rows):
-        one, two = names[int(first[rows[0]])], names[int(labels[rows[0]])]
-        expected = "one label per track (where its label changes, begin another track in the table)"
-        fail(path, f"track {tracks[rows[0]]}", expected, f"{one} and {two}")

@@ -125,21 +125,13 @@ class Report:
             "tracks_fitted_on": self.fitted_on, "coverage": round(self.coverage, 6),
         }  # fmt: skip
         if self.curve is not None:
-            made |= {
-                "measured_risk": round(self.measured_risk, 6),
-                "errors_removed": round(self.errors_removed, 6),
-            }
+            made["measured_risk"] = round(self.measured_risk, 6)
+            made["errors_removed"] = round(self.errors_removed, 6)
         if self.guaranteed:
             made |= {"certified_risk": self.target.value, "certified_with": self.target.confidence}
             made |= {"method": self.target.method}
-        return PolicyFile(
-            self.table.names,
-            self.settings,
-            task,
-            model_sha256,
-            tuned=Tuned(sketch(deployed.confidence), round(rate, 6), len(deployed.confidence)),
-            made=made,
-        )
+        tuned = Tuned(sketch(deployed.confidence), round(rate, 6), len(deployed.confidence))
+        return PolicyFile(self.table.names, self.settings, task, model_sha256, tuned=tuned, made=made)
 
 
 def tune(
@@ -188,7 +180,14 @@ def tune(
             "the abstention rate is fixed, the risk is not certified: audit some of the emitted verdicts"
         )
     if drift is not None and drift.alarm:
-        warnings.append(_shift_warning(drift, chosen_on, deployed, target))
+        words = f"production scores differ from the tuning set (KS {drift.ks:.2f}, PSI {drift.psi:.2f})"
+        if target.kind != "abstain-rate":
+            words += ": the chosen threshold does not hold there"
+        if deployed is not None and chosen_on.labels is not None:
+            # Average thresholded confidence (Garg et al., arXiv 2201.04234).
+            limit = np.quantile(chosen_on.confidence, chosen_on.wrong.mean())
+            words += f"; estimated accuracy there: {(deployed.confidence >= limit).mean():.0%}"
+        warnings.append(words)
     return Report(table, target, settings, chosen_on, count, found, before, after, deployed, drift, warnings)
 
 
@@ -210,12 +209,6 @@ def passes(verdicts: TrackVerdicts, settings: Settings, names: tuple[str, ...]) 
     """(K,) which verdicts reach the threshold of their class."""
     limits = np.array([settings.per_class.get(name, settings.threshold) for name in names])
     return np.asarray(verdicts.confidence >= limits[verdicts.predicted])
-
-
-def predicted_accuracy(tuning: TrackVerdicts, production: TrackVerdicts) -> float:
-    """An estimate of the accuracy there: average thresholded confidence (Garg et al., arXiv 2201.04234)."""
-    limit = np.quantile(tuning.confidence, tuning.wrong.mean())
-    return float((production.confidence >= limit).mean())
 
 
 def _split(table: ScoreTable, warnings: list[str]) -> tuple[ScoreTable | None, ScoreTable]:
@@ -244,17 +237,12 @@ def _fit(table: ScoreTable, settings: Settings, warnings: list[str]) -> Settings
     several = np.bincount(table.tracks).max() > 1
     if not several or settings.aggregate != "mean-log-prob":
         return settings
-    return dataclasses.replace(settings, correlation=_fit_correlation(table, settings))
 
-
-def _fit_correlation(table: ScoreTable, settings: Settings) -> float:
-    """The correlation whose track probabilities have the least negative log-likelihood."""
-
-    def loss(rho: float) -> float:
+    def loss(rho: float) -> float:  # negative log-likelihood of the tracks' probabilities
         made = gather(table, dataclasses.replace(settings, correlation=rho))
         return np.inf if made.labels is None or not len(made.labels) else nll(made.probabilities, made.labels)
 
-    return float(min(np.linspace(0, 1, 41).round(3), key=loss))
+    return dataclasses.replace(settings, correlation=float(min(np.linspace(0, 1, 41).round(3), key=loss)))
 
 
 def _gathered(table: ScoreTable, settings: Settings) -> TrackVerdicts:
@@ -334,9 +322,7 @@ def _reachable(found: risk.RiskCoverage, target: Target) -> str:
     if target.kind == "max-joint-risk":
         return f"max-joint-risk {target.value:g} cannot be reached with {found.n} tracks"
     if target.method == "naive":
-        return (
-            f"max-risk {target.value:g} cannot be reached: the lowest measured risk is {found.risk.min():.4f}"
-        )
+        return f"max-risk {target.value:g} cannot be reached: the lowest measured is {found.risk.min():.4f}"
     words = f"max-risk {target.value:g} cannot be certified with probability {target.confidence:.4g}"
     base = risk.min_error_free(target.value, target.delta)
     if found.n < base:
@@ -358,20 +344,7 @@ def _data_warnings(verdicts: TrackVerdicts, names: tuple[str, ...]) -> list[str]
             f"certified (95 %) is only a risk below {bound:.2%}"
         )
     if len(np.unique(verdicts.labels)) == 1:
-        words.append(
-            f"all tracks have one label ({names[int(verdicts.labels[0])]}): other classes are untested"
-        )
+        words.append(f"all tracks have one label ({names[verdicts.labels[0]]}): other classes are untested")
     if verdicts.undecided:
         words.append(f"{verdicts.undecided} tracks abstain by the other rules and are not counted")
-    return words
-
-
-def _shift_warning(
-    drift: Shift, tuning: TrackVerdicts, deployed: TrackVerdicts | None, target: Target
-) -> str:
-    words = f"production scores differ from the tuning set (KS {drift.ks:.2f}, PSI {drift.psi:.2f})"
-    if target.kind != "abstain-rate":
-        words += ": the chosen threshold does not hold there"
-    if deployed is not None and tuning.labels is not None:
-        words += f"; estimated accuracy there: {predicted_accuracy(tuning, deployed):.0%}"
     return words

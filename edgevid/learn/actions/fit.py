@@ -65,9 +65,7 @@ def step_of(corpus: Corpus, options: TrainOptions) -> float:
     """Rows of the corpus per step of the head."""
     step = corpus.rate_hz / options.rate_hz
     if step < 1 - 1e-6:
-        raise InputError(
-            f"rate: expected at most the data's own {corpus.rate_hz:g} Hz, got {options.rate_hz:g} Hz"
-        )
+        raise InputError(f"rate: expected at most the data's {corpus.rate_hz:g} Hz, got {options.rate_hz:g}")
     return step
 
 

@@ -196,7 +196,6 @@ def official_splits(folder: Path) -> dict[str, Split]:
         if not test.is_file():
             raise InputError(f"{train.name}: its test half {test.name} is missing next to it")
         names = tuple(sorted({str(s) for s in read_arrays(train).get("label", ())}))
-        found[train.stem.rpartition("_")[2]] = Split(
-            read_skeletons(train, names), read_skeletons(test, names)
-        )
+        number = train.stem.rpartition("_")[2]
+        found[number] = Split(read_skeletons(train, names), read_skeletons(test, names))
     return found

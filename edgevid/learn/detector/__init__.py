@@ -13,13 +13,8 @@ if TYPE_CHECKING:
     from edgevid.learn.detector.export import export_onnx, write_recipe
     from edgevid.learn.detector.train import Schedule
 
-_HOMES = {
-    "Schedule": "train",
-    "Task": "distributed",
-    "export_onnx": "export",
-    "train_detector": "distributed",
-    "write_recipe": "export",
-}
+_HOMES = {"Schedule": "train", **dict.fromkeys(("Task", "train_detector"), "distributed")}
+_HOMES |= dict.fromkeys(("export_onnx", "write_recipe"), "export")
 
 __all__ = ["Schedule", "Task", "export_onnx", "train_detector", "write_recipe"]
 

@@ -48,9 +48,7 @@ def read_labels(path: Path, classes: Sequence[str]) -> tuple[Array, Array, Array
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: expected a label file for each image, empty where it shows no object ({error})"
-        ) from None
+        raise InputError(f"{path}: expected a label file for each image, even if empty ({error})") from None
     labels, rows = [], []
     for number, line in enumerate(lines, 1):
         if not (words := line.split()):

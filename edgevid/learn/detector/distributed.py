@@ -89,9 +89,7 @@ def _trainer(task: Task, rank: int, processes: int, device: str) -> Trainer:
     shape, samples = task.shape, load(task.data, CLASSES)
     pseudo_labels = None
     if task.pseudo_labels:
-        pseudo_labels = PseudoLabeler(
-            Detector.load(task.pseudo_labels, score_threshold=0.05, threads=1), CLASSES
-        )
+        pseudo_labels = PseudoLabeler(Detector(task.pseudo_labels, score_threshold=0.05, threads=1), CLASSES)
     composer = Composer(
         samples, shape.width, shape.height, seed=seed, pseudo_labels=pseudo_labels, **task.augmentations
     )

@@ -22,6 +22,7 @@ from edgevid.types import Array, Detections, Frame
 
 LABEL_SCORE, IGNORE_SCORE = 0.40, 0.15
 """Fused scores from which a box is a label, and an ignored region."""
+COLUMNS = ("boxes", "scores", "labels")
 OVERLAP = 0.55
 """IoU from which boxes of one class are one object."""
 
@@ -66,9 +67,7 @@ class Ensemble:
 
 def _suppress(parts: Sequence[Detections]) -> Detections:
     """All detections without the lower-scoring ones of a class that overlap."""
-    boxes, scores, labels = (
-        np.concatenate([getattr(p, c) for p in parts]) for c in ("boxes", "scores", "labels")
-    )
+    boxes, scores, labels = (np.concatenate([getattr(p, c) for p in parts]) for c in COLUMNS)
     kept = kernels.nms(boxes, scores, labels, OVERLAP, max_detections=len(boxes))
     return Detections(boxes=boxes[kept], scores=scores[kept], labels=labels[kept])
 
@@ -84,9 +83,7 @@ def fuse(views: Sequence[Detections]) -> Detections:
     >>> [round(float(x), 2) for x in fuse([one, other]).boxes[0]]
     [0.0, 0.0, 10.0, 10.5]
     """
-    boxes, scores, labels = (
-        np.concatenate([getattr(v, c) for v in views]) for c in ("boxes", "scores", "labels")
-    )
+    boxes, scores, labels = (np.concatenate([getattr(v, c) for v in views]) for c in COLUMNS)
     origin = np.concatenate([np.full(len(view), n) for n, view in enumerate(views)])
     fused_boxes, fused_scores, fused_labels = [], [], []
     for label in np.unique(labels):

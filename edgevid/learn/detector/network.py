@@ -72,9 +72,7 @@ class StreetDetector(nn.Module):
         )
         neck = shape.neck
         self.lateral = nn.ModuleList(_convolution(c, neck, 1) for c in deep)
-        self.smooth = nn.ModuleList(
-            _convolution(neck, neck) if shape.smooth else nn.Identity() for _ in STRIDES
-        )
+        self.smooth = nn.ModuleList(_convolution(neck, neck) if shape.smooth else nn.Identity() for _ in deep)
         self.see = nn.ModuleList(_convolution(neck, neck) for _ in STRIDES)
         self.place = nn.ModuleList(_convolution(neck, neck) for _ in STRIDES)
         self.to_class = nn.ModuleList(nn.Conv2d(neck, len(CLASSES), 1) for _ in STRIDES)

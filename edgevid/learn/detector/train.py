@@ -204,7 +204,5 @@ class Trainer:
             state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
             state["average"], state["step"]
         except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-            raise InputError(
-                f"{path}: expected a checkpoint written by this training, got another"
-            ) from error
+            raise InputError(f"{path}: expected a checkpoint of this training, got another") from error
         return state

@@ -84,9 +84,7 @@ class Plan:
         if how.data is not None:
             what = "graph and engine" if self.gpu else "graph (no device here runs the engine)"
             floor = "the recipe's or the default" if how.min_agreement is None else f"{how.min_agreement:g}"
-            checks = (
-                f"{what} against FP32 on {how.max_frames} frames of {how.data}, minimum agreement {floor}"
-            )
+            checks = f"{what} against FP32 on {how.max_frames} frames of {how.data}, minimum {floor}"
         found = [
             ("model", str(self.model)),
             ("graph", f"{self.graph}{missing}"),

@@ -205,9 +205,7 @@ def _parse(trt: Any, network: Any, logger: Any, graph: Path) -> None:
     except OSError as error:
         raise ModelError(f"{graph}: expected an ONNX file, got: {error.strerror}") from error
     except (ValueError, IndexError) as error:
-        raise ModelError(
-            f"{graph}: expected an ONNX model, got another or a damaged file ({error})"
-        ) from error
+        raise ModelError(f"{graph}: expected an ONNX model, got another or damaged file ({error})") from error
     parser = trt.OnnxParser(network, logger)
     if parser.parse(data, str(graph)):  # the path finds weights that lie in other files
         return
@@ -241,9 +239,7 @@ def _configure(trt: Any, config: Any, options: BuildOptions, backend: Backend) -
     elif options.hardware_compatibility == "same-capability":
         level = getattr(trt.HardwareCompatibilityLevel, "SAME_COMPUTE_CAPABILITY", None)
         if level is None:
-            raise InputError(
-                f"--hardware-compatibility: TensorRT {trt.__version__} has no same-capability; 10.13 has"
-            )
+            raise InputError(f"--hardware-compatibility: TensorRT {trt.__version__} has none; take 10.13")
         config.hardware_compatibility_level = level
     if backend == "tensorrt-rtx" and options.compute_capabilities:
         config.num_compute_capabilities = len(options.compute_capabilities)

@@ -33,23 +33,21 @@ class Kernel:
     @property
     def is_convolution(self) -> bool:
         """Whether it does the products, not only the rounding before or the bias after them."""
-        return self.kind in ("correlation", "CaskConvolution", "CaskGemmConvolution") or bool(
-            re.search(r"Corr|^Conv", self.name)
-        )
+        known = self.kind in ("correlation", "CaskConvolution", "CaskGemmConvolution")
+        return known or bool(re.search(r"Corr|^Conv", self.name))
 
 
 def kernels(messages: Iterable[str]) -> list[Kernel]:
     """The kernels that these log messages describe, in the engine's order."""
-    lines = [line for message in messages for line in message.splitlines() if line.startswith("Name: ")]
-    return [_kernel(line) for line in lines if MARK in line]
-
-
-def _kernel(line: str) -> Kernel:
-    name, _, rest = line.removeprefix("Name: ").partition(", LayerType: ")
-    kind, _, rest = rest.partition(", Inputs: ")
-    inputs = re.split(r", (?:Constants|Outputs): ", rest, maxsplit=1)[0]
-    nodes = _NODE.findall(rest.rpartition("Metadata: ")[2])
-    return Kernel(name, kind, tuple(_TYPE.findall(inputs)), frozenset(nodes))
+    found = []
+    for line in (line for message in messages for line in message.splitlines()):
+        if line.startswith("Name: ") and MARK in line:
+            name, _, rest = line.removeprefix("Name: ").partition(", LayerType: ")
+            kind, _, rest = rest.partition(", Inputs: ")
+            inputs = re.split(r", (?:Constants|Outputs): ", rest, maxsplit=1)[0]
+            nodes = _NODE.findall(rest.rpartition("Metadata: ")[2])
+            found.append(Kernel(name, kind, tuple(_TYPE.findall(inputs)), frozenset(nodes)))
+    return found
 
 
 def convolution_types(found: Iterable[Kernel], convolutions: Iterable[str]) -> dict[str, str]:
@@ -65,9 +63,8 @@ def convolution_types(found: Iterable[Kernel], convolutions: Iterable[str]) -> d
     types: dict[str, str] = {}
     for name in convolutions:
         implementing = by_node.get(name, [])
-        computing = [k for k in implementing if k.is_convolution] or (
-            implementing if len(implementing) == 1 else []
-        )
+        alone = implementing if len(implementing) == 1 else []
+        computing = [k for k in implementing if k.is_convolution] or alone
         kinds = {k.input_types[0] for k in computing if k.input_types}
         types[name] = kinds.pop() if len(kinds) == 1 else "?"
     return types

@@ -168,9 +168,7 @@ def same_outputs(reference: Engine, candidate: Engine) -> bool:
 def check_comparable(reference: Engine, candidate: Engine, recipe: Recipe, other: Recipe) -> None:
     """InputError where the two engines are not two forms of one model, or models of the same classes."""
     if recipe.task != other.task:
-        raise InputError(
-            f"compare: {recipe.name} is a model for {recipe.task!r}, {other.name} for {other.task!r}"
-        )
+        raise InputError(f"compare: {recipe.name} is for {recipe.task!r}, {other.name} for {other.task!r}")
     if recipe.names != other.names:
         raise InputError(
             f"compare: expected two models of the same classes; {recipe.name} has {_few(recipe.names)}, "
@@ -212,9 +210,7 @@ def _notes(task: Task, metrics: TaskMetrics, tally: OutputTally, frames: int) ->
             f"moves the agreement by {percent(1 / max(metrics.count, 1))}"
         )
     if tally.uncompared:
-        notes.append(
-            f"raw outputs had different shapes on {tally.uncompared} frames and were not compared there"
-        )
+        notes.append(f"raw outputs had different shapes on {tally.uncompared} frames, and were not compared")
     return notes
 
 

@@ -52,6 +52,10 @@ def page(report: ParityReport, found: Mapping[str, Any]) -> str:
     a, b = (escape(name) for name in report.names)
     worst = [pair for pair in report.worst if pair.severity > (0.0, 0.005)]
     details, state = report.task.details.items(), "passed" if report.passed else "rejected"
+    kinds = {"matched": "matched", "missed": "missed (only A)", "extra": "extra (only B)"}
+    words = kinds if report.task.task in ("detect", "pose") and worst else {}
+    words |= {"absent": "absent here"} if words and report.task.task == "detect" else {}
+    legend = "".join(f"<i class={k}></i>{w}" for k, w in words.items())
     return Template(PAGE.read_text(encoding="utf-8")).substitute(
         title=f"{b} against {a}",
         state=state,
@@ -61,7 +65,7 @@ def page(report: ParityReport, found: Mapping[str, Any]) -> str:
         b=b,
         cards=_cards(report),
         notes="".join(f"<p class=note>{escape(note)}</p>" for note in report.notes),
-        legend=_legend(report) if worst else "",
+        legend=f"<p class=legend>{legend}</p>" if legend else "",
         worst="".join(_frame(pair, n, report) for n, pair in enumerate(worst))
         or "<p class=quiet>No frame differs.</p>",
         figures=_rows((k, f"{v:.4f}" if isinstance(v, float) else str(v)) for k, v in details),
@@ -103,15 +107,6 @@ def _bar(report: ParityReport) -> str:
         f'<div class=bar><i style="width:{share:.2f}%"></i><u style="left:{mark:.2f}%"></u></div>'
         f"<span>floor {percent(report.floor.value)}, {escape(report.floor.source)}</span>"
     )
-
-
-def _legend(report: ParityReport) -> str:
-    if report.task.task not in ("detect", "pose"):
-        return ""
-    words = {"matched": "matched", "missed": "missed (only A)", "extra": "extra (only B)"}
-    if report.task.task == "detect":
-        words["absent"] = "absent here"
-    return "<p class=legend>" + "".join(f"<i class={k}></i>{w}" for k, w in words.items()) + "</p>"
 
 
 def _frame(pair: FramePair, number: int, report: ParityReport) -> str:

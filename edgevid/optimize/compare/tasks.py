@@ -223,10 +223,9 @@ class JointTask(ImageTask):
         largest = float(np.nanmax(distance[either], initial=0.0))
         differing = int((either & ~agreeing).sum())
         text = f"{differing} of {int(either.sum())} joints differ, by up to {largest:.0f} pixels"
+        counts = float(agreeing.sum()), float(either.sum())
         rows = np.repeat(np.flatnonzero(agreeing)[:, None], 2, axis=1)
-        return self.count(
-            FramePair(frame, float(agreeing.sum()), float(either.sum()), drift, text, a, b, rows)
-        )
+        return self.count(FramePair(frame, *counts, drift, text, a, b, rows))
 
     def metrics(self) -> TaskMetrics:
         """Agreement of joints."""

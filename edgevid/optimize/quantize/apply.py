@@ -76,10 +76,8 @@ class _Writer:
 
     def _scale(self, name: str, scale: Scale) -> list[str]:
         zero = np.array(scale.zero, np.int8 if scale.signed else np.uint8)
-        return [
-            self.constant(f"{name} scale", np.array(scale.scale, np.float32)),
-            self.constant(f"{name} zero", zero),
-        ]
+        step = self.constant(f"{name} scale", np.array(scale.scale, np.float32))
+        return [step, self.constant(f"{name} zero", zero)]
 
     def _rewire(self, name: str, scale: Scale) -> None:
         """Q and DQ behind a tensor; its consumers read the rounded values."""
@@ -115,26 +113,19 @@ class _Writer:
         copy = self.copies[producer.name]
         copy.op_type = "Add"
         del copy.attribute[:]
-        shift = beta / alpha
-        copy.input.append(
-            self._bytes_of(f"{name} shift", np.array(shift, np.float32), asymmetric_scale((0.0, shift)))
-        )
-        wide = np.array(self.plan.tensors[name].scale / alpha, np.float32)
+        shift, step = beta / alpha, self.plan.tensors[name].scale
+        steps = asymmetric_scale((0.0, shift))
+        copy.input.append(self._bytes_of(f"{name} shift", np.array(shift, np.float32), steps))
+        wide = np.array(step / alpha, np.float32)
         self.constants[terms[0]] = self.onnx.numpy_helper.from_array(wide, terms[0])
-        return [
-            self.constant(f"{name} scale back", np.array(self.plan.tensors[name].scale, np.float32)),
-            terms[1],
-        ]
+        return [self.constant(f"{name} scale back", np.array(step, np.float32)), terms[1]]
 
     def _bytes_of(self, name: str, values: Array, scale: Scale) -> str:
         """A constant operand as bytes, read back."""
         terms = self._scale(name, scale)
         rounded_ = np.clip(np.rint(values / np.float32(scale.scale)) + scale.zero, 0, 255).astype(np.uint8)
-        stored = self.constant(f"{name} bytes", rounded_)
-        read = self.onnx.helper.make_node(
-            "DequantizeLinear", [stored, *terms], [f"{name} back"], f"{name} dequantize"
-        )
-        self.before[""].append(read)
+        given, make = [self.constant(f"{name} bytes", rounded_), *terms], self.onnx.helper.make_node
+        self.before[""].append(make("DequantizeLinear", given, [f"{name} back"], f"{name} dequantize"))
         return f"{name} back"
 
     def _constant_operand(self, node: Any) -> None:
@@ -150,9 +141,7 @@ class _Writer:
         values = self.graph.array(node.input[1])
         assert values is not None
         copy = self.copies[node.name]
-        axis = {"Conv": 0, "ConvTranspose": 1}.get(
-            node.op_type
-        )  # the output channels; None: one scale in all
+        axis = {"Conv": 0, "ConvTranspose": 1}.get(node.op_type)  # output channels; None: one scale in all
         if node.op_type == "ConvTranspose" and attribute(node, "group", 1) != 1:
             axis = None  # its channels are stored group by group
         bias = self.graph.array(node.input[2]) if len(node.input) > 2 and node.input[2] else None

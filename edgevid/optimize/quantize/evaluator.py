@@ -1,4 +1,4 @@
-"""A quantized model against the float model: agreement, as in `compare`, drift, and speed."""
+"""A quantized model against the float model: agreement, as in `compare`, drift, speed; what to exclude."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +140,8 @@ def _box_drift(a: Detections, b: Detections) -> float:
 
 def _noise(a: dict[str, Array], b: dict[str, Array]) -> float:
     """The largest noise-to-signal ratio of an output."""
-    ratios = []
-    for name, expected in a.items():
-        power = float((expected.astype(np.float64) ** 2).sum())
-        ratios.append(float(((expected - b[name]).astype(np.float64) ** 2).sum()) / (power or 1.0))
-    return max(ratios)
+    squares = {name: (np.square(v, dtype=float).sum(), v - b[name]) for name, v in a.items()}
+    return max(float(np.square(off, dtype=float).sum() / (power or 1.0)) for power, off in squares.values())
 
 
 def build(graph: Graph, found: Calibration, variant: str, excluded: frozenset[str]) -> tuple[Any, Plan]:
@@ -155,24 +153,19 @@ def build(graph: Graph, found: Calibration, variant: str, excluded: frozenset[st
     return apply_plan(graph, plan, means), plan
 
 
+@dataclass(slots=True)
 class ExclusionSearch:
     """Finds the activations (CPU) or layers (TensorRT) to exclude: the fewest, in order of sensitivity."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        found: Calibration,
-        variant: str,
-        meter: DriftMeter,
-        evaluator: Evaluator,
-        progress: Progress | None = None,
-    ) -> None:
-        self.graph, self.found, self.variant = graph, found, variant
-        self.meter, self.evaluator, self.progress = meter, evaluator, progress
-        self.sensitivities: dict[str, float] = {}
-        self._unchanged = variant in FOR_TENSORRT
-        self.always: tuple[str, ...] = ()
-        """Layers that are excluded whatever their sensitivity."""
+    graph: Graph
+    found: Calibration
+    variant: str
+    meter: DriftMeter
+    evaluator: Evaluator
+    progress: Progress | None = None
+    sensitivities: dict[str, float] = field(default_factory=dict)
+    always: tuple[str, ...] = ()
+    """Layers that are excluded whatever their sensitivity."""
 
     def run(self, floor: float) -> tuple[tuple[str, ...], TaskMetrics]:
         """The names to exclude, the most sensitive first, and the agreement without them."""
@@ -194,7 +187,7 @@ class ExclusionSearch:
     def _try(self, count: int) -> TaskMetrics:
         excluded = frozenset([*self.always, *list(self.sensitivities)[:count]])
         model = build(self.graph, self.found, self.variant, excluded)[0]
-        found = self.evaluator.agreement(model, disable_optimizations=self._unchanged)
+        found = self.evaluator.agreement(model, disable_optimizations=self.variant in FOR_TENSORRT)
         if self.progress:
             text = f"{self.variant}: {found.agreement:.1%} with {count} excluded"
             self.progress(text, count, len(self.sensitivities))
@@ -204,19 +197,17 @@ class ExclusionSearch:
         """Measures the sensitivity of each activation or layer alone, and sorts them."""
         plan = PLANNERS[self.variant](self.graph, self.found.activation_ranges)
         on_cpu, drifts = self.variant == "int8-cpu", {}
-        names = self._candidates(plan) if on_cpu else plan.layers
+        names = plan.layers
+        if on_cpu:  # neither what only moves another's values, nor the gates of activations
+            skipped = (*PASS_THROUGH_OPS, "Sigmoid", "HardSigmoid")
+            kinds = {t: self.graph.producer[t].op_type for t in plan.tensors if t in self.graph.producer}
+            names = tuple(t for t in plan.tensors if kinds.get(t) not in skipped)
         for number, name in enumerate(names):
             if on_cpu:
                 model = apply_plan(self.graph, Plan({name: plan.tensors[name]}, (), ()))
             else:
                 model, _ = build(self.graph, self.found, self.variant, frozenset(plan.layers) - {name})
-            drifts[name] = self.meter.drift(model, disable_optimizations=self._unchanged)
+            drifts[name] = self.meter.drift(model, disable_optimizations=self.variant in FOR_TENSORRT)
             if self.progress:
                 self.progress(f"{self.variant}: sensitivities", number + 1, len(names))
         self.sensitivities = dict(sorted(drifts.items(), key=lambda item: -item[1]))
-
-    def _candidates(self, plan: Plan) -> tuple[str, ...]:
-        """Activations to rank: not those that only move another's values, nor the gates of activations."""
-        skipped = (*PASS_THROUGH_OPS, "Sigmoid", "HardSigmoid")
-        kinds = {t: self.graph.producer[t].op_type for t in plan.tensors if t in self.graph.producer}
-        return tuple(t for t in plan.tensors if kinds.get(t) not in skipped)

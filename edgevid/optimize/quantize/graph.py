@@ -157,9 +157,7 @@ def normalize(path: Path) -> Any:
 def _reject_converted(model: Any, path: Path) -> None:
     quantized = {"QuantizeLinear", "QLinearConv", "ConvInteger", "DynamicQuantizeLinear"}
     if found := quantized & {n.op_type for n in model.graph.node}:
-        raise ModelError(
-            f"{path}: is quantized already ({sorted(found)[0]}); give the float model that it was made from"
-        )
+        raise ModelError(f"{path}: is quantized already ({sorted(found)[0]}); give its float model")
     halves = {t.name for t in model.graph.initializer if t.data_type == load_onnx().TensorProto.FLOAT16}
     if halves & {i for n in model.graph.node if n.op_type in WEIGHTED_OPS for i in n.input}:
         raise ModelError(f"{path}: is FP16 already; give the FP32 model that it was made from")

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from edgevid.errors import InputError, ModelError
 from edgevid.files.atomic import check_file, check_folder, write_atomic
@@ -38,13 +38,7 @@ from edgevid.optimize.quantize.frames import (
 )
 from edgevid.optimize.quantize.graph import Graph, normalize, save_model
 from edgevid.optimize.quantize.plan import Plan
-from edgevid.optimize.quantize.ranges import (
-    Calibration,
-    Progress,
-    calibration_text,
-    measure,
-    read_ranges,
-)
+from edgevid.optimize.quantize.ranges import Calibration, Progress, calibration_text, measure, read_ranges
 from edgevid.runtime import LocalRecipe
 from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.processor import processor_features
@@ -133,10 +127,7 @@ def quantize(
     selection = select_frames(data, max_frames=max_frames)
     graph = Graph(normalize(recipe.local))
     if not graph.layers():
-        raise ModelError(
-            f"{recipe.local}: has no convolution or product with constant weights, so there is nothing to "
-            "quantize; run it in FP32"
-        )
+        raise ModelError(f"{recipe.local}: has no layers with constant weights to quantize; run it in FP32")
     found = measure(recipe, graph, selection.calibration, selection.sources, calibrator, progress)
     found = dataclasses.replace(found, reduce_range=reduce_range)
     report = Report(recipe, found, target, floor, held_out=len(selection.held_out))
@@ -272,13 +263,9 @@ def _write(
 def _write_record(report: Report, file: QuantizedFile) -> None:
     """The JSON next to a file that states how it was made."""
     found, measured = report.calibration, ("calibrator", "frames", "frames_sha256", "sources")
-    record = {
-        "variant": file.variant,
-        "sha256": file.sha256,
-        "model": report.recipe.name,
-        "source": found.file,
-        "source_sha256": found.sha256,
-        "precision": "int8",
+    record: dict[str, Any] = {"variant": file.variant, "sha256": file.sha256, "model": report.recipe.name}
+    record |= {"source": found.file, "source_sha256": found.sha256, "precision": "int8"}
+    record |= {
         "scheme": SCHEMES[file.variant],
         "reduce_range": file.plan.reduce_range,
         "calibration": {"ranges": report.ranges.name, **{key: getattr(found, key) for key in measured}},
@@ -286,8 +273,9 @@ def _write_record(report: Report, file: QuantizedFile) -> None:
         "int8_layers": len(file.plan.layers),
         "float_layers": list(file.plan.float_layers),
         "excluded_nodes": list(file.excluded_nodes),
-        "floor": report.floor.value,
-        "floor_from": report.floor.source,
+    }
+    record |= {"floor": report.floor.value, "floor_from": report.floor.source}
+    record |= {
         "agreement": file.agreement.as_dict() if file.agreement else None,
         "held_out_frames": report.held_out,
         "speedup": round(file.speedup, 2) if file.speedup is not None else None,

@@ -103,9 +103,7 @@ def measure_ranges(
 
     operators = MEASURED_OPS if only_planned else None
     found = activation_ranges(graph, inputs(), calibrator, operators=operators)
-    ranges = {
-        name: (_number(low), _number(high)) for name, (low, high) in found.items() if np.isfinite(low + high)
-    }
+    ranges = {name: (_number(a), _number(b)) for name, (a, b) in found.items() if np.isfinite(a + b)}
     for node in graph.nodes:
         if node.op_type in PASS_THROUGH_OPS and node.input[0] in ranges:
             ranges = {o: ranges[node.input[0]] for o in node.output if o in graph.floats} | ranges

@@ -68,13 +68,9 @@ def _describe(library: ctypes.CDLL, index: int) -> Gpu:
         library.cuDeviceGetAttribute(ctypes.byref(value), which, device)
         return value.value
 
-    return Gpu(
-        index=index,
-        name=name.value.decode(errors="replace"),
-        capability=f"{attribute(_MAJOR)}.{attribute(_MINOR)}",
-        memory=memory.value,
-        cuda=f"{version.value // 1000}.{version.value % 1000 // 10}",
-    )
+    capability, cuda = f"{attribute(_MAJOR)}.{attribute(_MINOR)}", divmod(version.value, 1000)
+    title = name.value.decode(errors="replace")
+    return Gpu(index, title, capability, memory.value, f"{cuda[0]}.{cuda[1] // 10}")
 
 
 def gpu_of(device: str) -> Gpu:

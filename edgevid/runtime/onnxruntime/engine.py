@@ -169,9 +169,7 @@ def _check_device(requested: str, providers: list[Any], device: str, path: Path)
     if len(providers) == 1 or device != "cpu":
         return
     if parse_device(requested)[0] == "provider":
-        raise ModelError(
-            f"{path}: device {requested!r} did not start; check its driver, or take device='cpu'"
-        )
+        raise ModelError(f"{path}: device {requested!r} did not start; check its driver, or take 'cpu'")
     why = (
         "CUDA did not start (check the NVIDIA driver, and that CUDA and cuDNN have the versions that "
         f"onnxruntime {version()} needs)"
@@ -183,8 +181,6 @@ def _check_device(requested: str, providers: list[Any], device: str, path: Path)
 
 def _spec(node: Any, path: Path) -> TensorSpec:
     if node.type not in NUMPY_TYPES:
-        raise ModelError(
-            f"{path}: tensor {node.name!r} has type {node.type}; expected one of {', '.join(NUMPY_TYPES)}"
-        )
+        raise ModelError(f"{path}: tensor {node.name!r}: expected {', '.join(NUMPY_TYPES)}, got {node.type}")
     shape = tuple(n if isinstance(n, int) and n > 0 else -1 for n in node.shape)
     return TensorSpec(node.name, shape, np.dtype(NUMPY_TYPES[node.type]))

@@ -197,8 +197,5 @@ def left_to_cpu(session: Any, device: str) -> str:
     total = theirs + sum(rest.values())
     kinds = ", ".join(f"{count} {kind}" for kind, count in rest.most_common())
     if total and not theirs:
-        raise ModelError(
-            f"device {device!r}: {name} runs none of the {total} nodes of this model ({kinds}); take "
-            "device='cpu'"
-        )
+        raise ModelError(f"device {device!r}: {name} runs none of the {total} nodes ({kinds}); take 'cpu'")
     return f"{name} runs {theirs} of {total} nodes" + (f"; on the CPU: {kinds}" if rest else "")

@@ -96,15 +96,7 @@ class Session:
     """Runs an engine; used by one thread at a time. Close it before its `cuda`."""
 
     def __init__(
-        self,
-        trt: Any,
-        runtime: Any,
-        engine: Any,
-        cuda: Cuda,
-        path: Path,
-        *,
-        graphs: bool,
-        cache: Path | None,
+        self, trt: Any, runtime: Any, engine: Any, cuda: Cuda, path: Path, *, graphs: bool, cache: Path | None
     ) -> None:
         self._cuda, self._runtime, self._engine, self._path = cuda, runtime, engine, path
         self._closers: list[Callable[[], None]] = []
@@ -130,17 +122,12 @@ class Session:
     def _spec(self, trt: Any, name: str) -> TensorSpec:
         engine = self._engine
         if engine.get_tensor_location(name) == trt.TensorLocation.HOST:
-            raise ModelError(
-                f"{self._path}: tensor {name!r} is a shape tensor in host memory; export the model with "
-                "fixed shapes"
-            )
+            raise ModelError(f"{self._path}: tensor {name!r} is a shape tensor; export with fixed shapes")
         kind = engine.get_tensor_dtype(name)
         try:
             dtype = np.dtype(trt.nptype(kind))
         except (TypeError, KeyError):
-            raise ModelError(
-                f"{self._path}: tensor {name!r} has type {kind}, which NumPy does not have"
-            ) from None
+            raise ModelError(f"{self._path}: tensor {name!r} has type {kind}, unknown to NumPy") from None
         return TensorSpec(name, shape_of(engine.get_tensor_shape(name)), dtype)
 
     def _allocate(self, trt: Any) -> None:
@@ -216,17 +203,14 @@ class Session:
         """The outputs, with the input `name` preprocessed on the device."""
         expected = next((i for i in self.inputs if i.name == name), None)
         if expected is None or {i.name for i in self.inputs} != {name, *extra_inputs}:
-            raise InputError(
-                f"engine inputs: expected {[i.name for i in self.inputs]}, got {[name, *extra_inputs]}"
-            )
+            raise InputError(f"inputs: expected {[i.name for i in self.inputs]}, got {[name, *extra_inputs]}")
         one = expected.shape[0] if expected.shape[0] > 0 else len(frames)
         if len(frames) > one:
             raise InputError(f"engine input {name!r}: expected at most {one} frames, got {len(frames)}")
         with self._cuda.current():
             tail = self._limits[name][2][1:]
-            self._reshape(
-                tuple((one, *tail) if i.name == name else extra_inputs[i.name].shape for i in self.inputs)
-            )
+            sizes = {name: (one, *tail)} | {other: array.shape for other, array in extra_inputs.items()}
+            self._reshape(tuple(sizes[i.name] for i in self.inputs))
             for other, array in extra_inputs.items():
                 np.copyto(self._buffers[other].view, array)
             if tail != input_shape(spec) or expected.dtype != np.dtype(spec.dtype):

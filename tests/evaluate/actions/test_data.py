@@ -64,7 +64,7 @@ def test_each_error_in_the_data_is_named(tmp_path: Path) -> None:
         check(corpus((4, 0)))
     broken = corpus()
     broken.examples[2].raw[3, 1] = np.nan
-    with pytest.raises(InputError, match=r"'0/2' hold NaN"):
+    with pytest.raises(InputError, match=r"'0/2' holds NaN"):
         check(broken)
 
 

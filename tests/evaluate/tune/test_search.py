@@ -117,7 +117,7 @@ def test_unreachable_targets_say_what_can_be_reached() -> None:
         tune(top, Target("max-residual-errors", 0))
     with pytest.raises(InputError, match=r"max-joint-risk 0.1 cannot be reached with 3 tracks"):
         tune(top, Target("max-joint-risk", 0.1))
-    with pytest.raises(InputError, match=r"lowest measured risk is 0\.3333"):
+    with pytest.raises(InputError, match=r"lowest measured is 0\.3333"):
         tune(top, Target("max-risk", 0.1, method="naive"))
     with pytest.raises(InputError, match=r"add tracks|Reachable"):
         tune(top, Target("max-risk", 0.1))
