@@ -49,7 +49,8 @@ class Selection:
         exact = ((self.camera, camera), (self.run, run), (self.track, track and int(track)))
         if not all(mine in (None, its) for mine, its in exact):
             return False
-        time = utc_seconds(utc) if utc and (self.after or self.before) is not None else None
+        timed = self.after is not None or self.before is not None
+        time = utc_seconds(utc) if timed and utc else None
         return (self.after is None or (time is not None and time >= self.after)) and (
             self.before is None or (time is not None and time < self.before)
         )

@@ -16,7 +16,7 @@ WITH c AS (SELECT min(a) AS a, max(b) AS b, if(getvariable('every') > 0, getvari
     d AS (SELECT unnest(generate_series(date_trunc('day', local_time(a)), date_trunc('day', local_time(b)),
         to_days(greatest(1, every // 86400)))) AS day, a, b, every FROM c),
     s AS (SELECT unnest(generate_series(utc_time(day), utc_time(day + to_days(greatest(1, every // 86400)))
-        - INTERVAL 1 SECOND, to_seconds(every))) AS utc, a, b FROM d),
+        - INTERVAL 1 SECOND, to_seconds(if(every < 86400, every, 1000000000)))) AS utc, a, b FROM d),
     n AS (SELECT utc, coalesce(lead(utc) OVER (ORDER BY utc), utc_time((SELECT max(day) + to_days(greatest(1, any_value(every)
         // 86400)) FROM d))) AS until, a, b FROM s)
 SELECT utc, utc AS start, until, row_number() OVER (ORDER BY utc) - 1 AS number FROM n WHERE until > a AND utc <= b;
@@ -45,7 +45,7 @@ WHERE runs > 0 AND off <= 0 AND until > t;
 
 CREATE OR REPLACE TABLE gaps AS
 SELECT g.camera, g.a AS start, any_value(g.b) AS "end", epoch(any_value(g.b)) - epoch(g.a) AS seconds,
-    coalesce(string_agg(DISTINCT reason, ', '), 'no run') AS reason
+    coalesce(string_agg(DISTINCT reason, ', ' ORDER BY reason), 'no run') AS reason
 FROM (SELECT camera, lag(b) OVER (PARTITION BY camera ORDER BY a) AS a, a AS b FROM observed) g
     LEFT JOIN away w ON w.camera = g.camera AND w.a < g.b AND w.b > g.a
 WHERE g.b - g.a >= INTERVAL 1 SECOND GROUP BY g.camera, g.a ORDER BY ALL;
@@ -71,9 +71,9 @@ WITH t AS (SELECT camera, run, track, start, class_name, v, s, speed_reason, veh
 SELECT *, 'all' AS part FROM t UNION ALL SELECT *, class_name FROM t UNION ALL
 SELECT t.*, line FROM t JOIN x USING (run, track);
 
-CREATE OR REPLACE MACRO low_rank(n, p) AS floor(n * p - 1.959964 * sqrt(n * p * (1 - p)))::INT;
-CREATE OR REPLACE MACRO high_rank(n, p) AS ceil(n * p + 1.959964 * sqrt(n * p * (1 - p)))::INT + 1;
-
+-- Order statistics between which the quantile p of what n values were drawn from lies, at least 95 times of 100.
+CREATE OR REPLACE MACRO low_rank(n, p) AS floor(n * p - 1.959964 * sqrt(n * p * (1 - p)) + 0.5)::INT;
+CREATE OR REPLACE MACRO high_rank(n, p) AS ceil(n * p + 1.959964 * sqrt(n * p * (1 - p)) + 0.5)::INT;
 CREATE OR REPLACE MACRO bounded(x, low, high, shared) AS  -- value, standard error, interval: of the sample, and of what
     if(low IS NULL OR high IS NULL, NULL, {'x': x, 'se': (sqrt((x - low) ** 2 + shared ** 2)  -- all speeds share
     + sqrt((high - x) ** 2 + shared ** 2)) / 2 / 1.959964, 'low': x - sqrt((x - low) ** 2 + shared ** 2),
