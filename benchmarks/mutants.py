@@ -49,7 +49,8 @@ ROOMS = {
     "edgevid/kernels/reference/ground_filter.py": ["tests/kernels/test_ground_filter.py"],
     "edgevid/kernels/reference/policy.py": ["tests/kernels/test_policy.py"],
     "edgevid/track.py": ["tests/test_track.py"],
-    "edgevid/zones.py": ["tests/test_zones.py"],
+    "edgevid/kernels/reference/zones.py": ["tests/zones"],
+    "edgevid/zones/*.py": ["tests/zones"],
     "edgevid/speed/*.py": [
         "tests/speed/test_lens.py", "tests/speed/test_abstain.py", "tests/speed/test_window.py",
         "tests/speed/test_track_speed.py", "tests/speed",
@@ -108,7 +109,6 @@ EQUIVALENT = (
     ("kernels/", "- 1) > 1e-2", "- 1) >= 1e-2", SAME),
     ("kernels/", 't.ema[t.decided] < self._s["drop"]', "<= self", SAME),
     ("speed/track_speed.py", "break", "pass", "more steps change nothing beyond 1e-6"),
-    ("zones.py", "shapely.prepare(polygon)", "*", "it is only faster"),
 )
 """File, part of its line, part of the mutated line (* for any), and why no test can tell them apart."""
 

@@ -27,6 +27,8 @@ TUNING = (*COSTS, "position_noise", "velocity_noise", "measure_noise", "momentum
 """Settings of the method itself (kernels/reference/tracker.py); users seldom need them."""
 BLIND_S = 1.0
 """Objects are predicted for so long while frames are damaged."""
+AWAY, FIRST_STEP_S = 2.0, 0.5
+"""A step is an outage above `lost_after_s` and so many times the one before, at first taken for 0.5 s."""
 BUFFER_RATE = 30.0
 """ByteTrack and the libraries after it count the frames of their buffers at this rate."""
 
@@ -97,7 +99,8 @@ class ByteTracker(Hinted):
 
         A score of `new_track_thresh` starts a new object, which is reported once it is detected again
         `confirm_after_s` or more later. Without detections an object is reported for `coast_s` seconds and
-        removed after `lost_after_s`. Its label has the largest sum of scores over its last seconds.
+        removed after `lost_after_s`, as all are where the stream was away for longer. Its label has the
+        largest sum of scores over its last seconds.
         `class_aware` keeps an object from matching detections of another class; it is off because
         detectors waver between car and truck, and an id should not break when they do.
         `frame_rate` gives updates without a time theirs: one frame after the last.
@@ -117,6 +120,7 @@ class ByteTracker(Hinted):
         numbers = {name: bool(n) if name in FLAGS else float(n) for name, n in settings.items()}
         numbers |= {name: 1 - numbers[name] for name in COSTS if name in numbers}
         self._blind_s = min(BLIND_S, numbers["lost_after_s"])
+        self._lost_after_s, self._step = numbers["lost_after_s"], FIRST_STEP_S
         self._observed_at = -np.inf
         self._held: tuple[float, Tracks] | None = None
         """When objects were last looked for, and what `coast` reports since: its time and objects."""
@@ -137,7 +141,7 @@ class ByteTracker(Hinted):
         Without a `timestamp` it is one frame after the last, at the tracker's `frame_rate`.
         """
         found = detections if isinstance(detections, Detections) else as_detections(detections, "tracker")
-        time = self._clock.next(timestamp)
+        time = self._next(timestamp)
         columns = self._core.update(found.boxes, found.scores, found.labels, time, self._coast_s)
         self._observed_at, self._held = time, None
         tracks = with_instances(Tracks.trusted(*columns), found)
@@ -158,7 +162,7 @@ class ByteTracker(Hinted):
         They are predicted for up to a second (`BLIND_S`; no longer than `lost_after_s`), then stay where they
         were, so that their ids may continue when the frames are sound again.
         """
-        time = self._clock.next(timestamp)
+        time = self._next(timestamp)
         blind = time - self._observed_at > self._blind_s
         if self._held is None or not blind:
             none, until = Detections.empty(), 0.0 if blind else self._blind_s
@@ -167,6 +171,17 @@ class ByteTracker(Hinted):
         since, tracks = self._held
         longer = np.float32(time - since)
         return dataclasses.replace(tracks, age=tracks.age + longer, unseen=tracks.unseen + longer)
+
+    def _next(self, timestamp: float | None) -> float:
+        """The time of an update; a stream that was away for longer than `lost_after_s` ends every object."""
+        before = self._clock.last
+        time = self._clock.next(timestamp)
+        if before > -np.inf:
+            if time - before > max(self._lost_after_s, AWAY * self._step):
+                self._core.forget()
+                self._held = None
+            self._step = time - before
+        return time
 
     @property
     def rejected(self) -> int:

@@ -17,7 +17,6 @@ from edgevid.files.atomic import make_folder
 from edgevid.types.closing import Closing
 
 SAMPLE = "vtest"
-CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
 SHEET_IMAGES = 6
 """Images on the contact sheet."""
 
@@ -56,7 +55,7 @@ def command(
         more.append(_into_folder(given))
     else:
         view = _view(given, host, port, browser=browser, once=once, quality=quality, max_side=max_side)
-    defaults, street = Site(classes=CLASSES), RenderedStreet(seconds=20) if rendered else None
+    defaults, street = Site(), RenderedStreet(seconds=20) if rendered else None
     options: dict[str, Any] = {"defaults": defaults, "more": more}
     explicit = rendered or given.source or given.source_option or given.model or site
     _start(given, view, street, options, explicit=bool(explicit))

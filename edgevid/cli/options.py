@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
 from edgevid.errors import InputError
+
+if TYPE_CHECKING:
+    from edgevid.zones import Line
 
 
 def out_option(text: str) -> Any:
@@ -18,7 +22,9 @@ def out_option(text: str) -> Any:
 Actions = Annotated[str | None, Option(help="Action recognizer (recipe): adds what each object does.")]
 Browser = Annotated[bool, Option("--browser/--no-browser", help="Open the page in the browser.")]
 Calibration = Annotated[Path | None, Option(help="Camera calibration (TOML): adds speeds.")]
-Classes = Annotated[str | None, Option(help="Only these classes, separated by commas: person,car.")]
+Classes = Annotated[
+    str | None, Option(help="Only these, such as person,car; default: people and vehicles; all: every class.")
+]
 Codec = Annotated[str, Option(help="Of --out: auto, h264, vp9, av1, or an encoder such as libx264.")]
 Decode = Annotated[str, Option(help="Video decoder: auto, cpu, cuda, vaapi, videotoolbox, qsv or d3d11va.")]
 Device = Annotated[str, Option(help="auto, cpu, cuda:0 or a provider such as openvino.")]
@@ -27,6 +33,10 @@ GiveUpS = Annotated[
     float | None, Option(help="Live: end after this many seconds without a frame; default: never.", min=0)
 ]
 Json = Annotated[Path | None, Option("--json", help="JSON file to write; - prints it.")]
+Lines = Annotated[
+    list[str] | None,
+    Option("--line", help="Count crossings of [NAME=]x1,y1,x2,y2: pixels, or shares up to 1; repeatable."),
+]
 MaxFrames = Annotated[int | None, Option(help="Stop after this many frames.", min=1)]
 MinAgreement = Annotated[
     float | None, Option(help="Minimum agreement that passes, 0 to 1; default: the recipe's.")
@@ -68,6 +78,27 @@ def split_names(text: str | None, option: str = "") -> tuple[str, ...]:
     if text is not None and option and not names:
         raise InputError(f"{option}: expected names such as person,car, got {text!r}; leave it out for all")
     return names
+
+
+def parse_lines(texts: list[str] | None) -> tuple[Line, ...]:
+    """The lines of --line; those whose numbers are all 0 to 1 are in shares of the frame."""
+    from edgevid.zones import Line
+
+    lines = []
+    for n, text in enumerate(texts or (), 1):
+        name, _, numbers = text.rpartition("=")
+        try:
+            x1, y1, x2, y2 = found = [float(number) for number in numbers.split(",")]
+            if not all(map(math.isfinite, found)):
+                raise ValueError
+        except ValueError:
+            raise InputError(
+                f"--line: expected x1,y1,x2,y2, such as 0,300,640,300 in pixels or 0,0.5,1,0.5 in shares of "
+                f"the frame, got {text!r}"
+            ) from None
+        relative = all(0 <= number <= 1 for number in found)
+        lines.append(Line(name or f"line {n}", (x1, y1), (x2, y2), relative=relative))
+    return tuple(lines)
 
 
 def check_codec(codec: str) -> None:

@@ -15,7 +15,7 @@ from edgevid.cli.console import notes as console_of_notes
 from edgevid.run.loop import Summary
 from edgevid.types import Reason
 
-OWN_LINES = ("track-", "verdict")
+OWN_LINES = ("track-", "verdict", "cross", "enter", "leave")
 """Kinds of events that other lines of the summary count."""
 
 
@@ -76,6 +76,14 @@ def print_summary(
     spent = {stage: 1000 * s / max(1, summary.frames) for stage, s in summary.seconds.items()}
     shown = ", ".join(f"{stage} {ms:.2f}" for stage, ms in spent.items() if ms >= 0.01 and stage not in off)
     table.add_row("ms/frame", shown)
+    for name, ways in summary.crossings.items():
+        net = ways["forward"].total() - ways["backward"].total()
+        counted = ", ".join(f"{way.total()} {key}{_classes(way)}" for key, way in ways.items())
+        table.add_row("line", escape(f"{name}: {counted}, net {net}"))
+    for name, stays in summary.stays.items():
+        count, spent_s = (sum(column) for column in zip(*stays.values(), strict=True))
+        by_class = _classes(Counter({key: n for key, (n, _) in stays.items()}))
+        table.add_row("zone", escape(f"{name}: {count} stays{by_class}, {spent_s / count:.1f} s on average"))
     kinds = [one for one in summary.event_counts.most_common() if not one[0][0].startswith(OWN_LINES)]
     if kinds:
         table.add_row("events", ", ".join(f"{n} x {kind} {place}".rstrip() for (kind, place), n in kinds))
@@ -84,3 +92,8 @@ def print_summary(
     for path in written:
         table.add_row("written", f"[cyan]{escape(path)}[/]")
     console.print(table)
+
+
+def _classes(counts: Counter[str]) -> str:
+    """ " (11 car, 1 bus)", most first; "" of none."""
+    return f" ({', '.join(f'{n} {name}' for name, n in counts.most_common())})" if counts else ""

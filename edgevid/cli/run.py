@@ -105,6 +105,7 @@ def command(
     allow_host: AllowHost = [],  # noqa: B006 (typer needs a list)
     show: Show = False,
     classes: shared.Classes = None,
+    line: shared.Lines = None,
     score_threshold: Score = None,
     imgsz: Imgsz = None,
     device: Annotated[str | None, Option(help="auto, cpu or cuda:0.")] = None,
@@ -157,6 +158,7 @@ def start_run(
     shared.check_unit(given.unit)
     shared.check_codec(given.codec)
     path = given.site if given.site and (given.site.exists() or not (view and options["source"])) else None
+    options["lines"] = shared.parse_lines(given.line)
     chosen = _site(path, defaults, options, given.actions, given.policy)
     if street is None:
         shared.check_source(chosen.source, "edgevid run gate.mp4 --jsonl gate.jsonl")
@@ -244,6 +246,7 @@ def _site(
             "the site file"
         )
     site = read_site(path) if path else defaults or Site()
+    options["lines"] = site.lines + options["lines"]
     return dataclasses.replace(site, **{key: value for key, value in options.items() if value})
 
 

@@ -6,6 +6,7 @@ void bind_tracker(nanobind::module_& m);
 void bind_pixels(nanobind::module_& m);
 void bind_ground_filter(nanobind::module_& m);
 void bind_policy(nanobind::module_& m);
+void bind_zones(nanobind::module_& m);
 
 NB_MODULE(_native, m) {
     m.doc() = "Native twins of edgevid.kernels.reference.";
@@ -14,4 +15,5 @@ NB_MODULE(_native, m) {
     bind_pixels(m);
     bind_ground_filter(m);
     bind_policy(m);
+    bind_zones(m);
 }

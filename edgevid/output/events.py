@@ -65,6 +65,7 @@ class EventFinder:
         self._time, self._frame = 0.0, 0
         self._moved, self._unusable = False, ""
         self._stream_event: Any = None
+        self._result: Result | None = None
         self._lost_at: float | None = None
 
     def utc(self, time: float) -> float:
@@ -85,23 +86,32 @@ class EventFinder:
             self.poll_stream()
             self._image(frame, health)
             self._observe(result)
-            speeds: dict[int, dict[str, Any]] | None = None
-            for one in zones:
-                if speeds is None:
-                    shown = result.display_speeds()
-                    speeds = {i: _speed(s.mps, s.sigma, s.heading, s.reason) for i, s in shown.items()}
-                found = self._objects.get(one.id)
-                times = (
-                    {"seconds": round(one.seconds, 3)} if one.kind in ("leave", "dwell", "stopped") else {}
-                )
-                counts = {"count": one.inside} if one.kind.startswith(("enter", "leave", "occup")) else {}
-                self._add(one.kind, one.time, one.id, place=one.place, direction=one.direction,
-                          **{"class_name": result.class_name(one.label)} | self._about(found) | times | counts
-                          | speeds.get(one.id, {}))  # fmt: skip
+            self._zones(result, zones)
+            self._result = result
             self._speeds(result)
             self._verdicts(result)
             for number in [i for i, one in self._objects.items() if result.time - one.last > ENDED_S]:
                 self._end(number)
+
+    def finish(self, zones: Iterable[ZoneEvent]) -> None:
+        """Adds the events of zones after the last frame."""
+        with self._lock:
+            if self._result is not None:
+                self._zones(self._result, zones)
+
+    def _zones(self, result: Result, zones: Iterable[ZoneEvent]) -> None:
+        """Events of zones and lines, with what is known of their objects."""
+        speeds: dict[int, dict[str, Any]] | None = None
+        for one in zones:
+            if speeds is None:
+                shown = result.display_speeds()
+                speeds = {i: _speed(s.mps, s.sigma, s.heading, s.reason) for i, s in shown.items()}
+            found = self._objects.get(one.id)
+            times = {"seconds": round(one.seconds, 3)} if one.kind in ("leave", "dwell", "stopped") else {}
+            counts = {"count": one.inside} if one.kind.startswith(("enter", "leave", "occup")) else {}
+            self._add(one.kind, one.time, one.id, place=one.place, direction=one.direction,
+                      **{"class_name": result.class_name(one.label)} | self._about(found) | times | counts
+                      | speeds.get(one.id, {}))  # fmt: skip
 
     def poll_stream(self) -> None:
         """Finds what happened to a live stream since the last call, also while no frame comes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from edgevid.errors import InputError
 from edgevid.output.labels import FONT, glyphs
 from edgevid.output.overlay import MAX_PX, Overlay, Style
 from edgevid.speed.calibration import CameraCalibration
-from edgevid.types import F64, U8, Array, Frame, scale_between
+from edgevid.types import F64, U8, Array, Frame, Result, scale_between
 from edgevid.zones import Line, Zone
 
 INK = (255, 236, 150)
@@ -36,14 +37,38 @@ class GridOverlay(Overlay):
         super().__init__(unit=unit, scores=scores)
         self._calibration, self._shapes, self._drawn_on = calibration, shapes, drawn_on
         self._grid: GroundGrid | None = None
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def draw(
+        self, frame: Any, result: Result, *, notes: Sequence[str] = (), counts: Sequence[str] = ()
+    ) -> Array:
+        """As `Overlay.draw`; `counts` are by default the crossings of each line by direction and the objects in
+        each zone, from the events of the results so far."""
+        if isinstance(frame, Frame):
+            for event in result.events:
+                if event.kind == "cross":
+                    self._counts[event.place, event.direction] += 1
+                elif event.kind in ("enter", "leave"):
+                    self._counts[event.place, "inside"] = event.count or 0
+            counts = counts or [self._counted(shape) for shape in self._shapes]
+        return super().draw(frame, result, notes=notes, counts=counts)
+
+    def _counted(self, shape: Zone | Line) -> str:
+        ways = ("inside",) if isinstance(shape, Zone) else ("forward", "backward")
+        return f"{shape.name}: " + ", ".join(f"{self._counts[shape.name, way]} {way}" for way in ways)
 
     def background(self, frame: Frame) -> U8:
         """A copy of the frame with shapes and, where the aspect ratio is the calibration's, the grid."""
         image = self._with_grid(frame)
         style = Style.of(frame.width, frame.height)
         for shape in self._shapes:
-            points = self._pixels(shape, frame.size)
-            cv2.polylines(image, [points], isinstance(shape, Zone), INK, style.line, cv2.LINE_AA)
+            if isinstance(shape, Zone):
+                rings = [self._pixels(ring, shape, frame.size) for ring in (shape.points, *shape.holes)]
+                cv2.polylines(image, rings, True, INK, style.line, cv2.LINE_AA)
+                points = rings[0]
+            else:
+                points = self._pixels((shape.start, shape.end), shape, frame.size)
+                _draw_line(image, points, style)
             plate = glyphs(style.text, style.pad).plate([(shape.name, INK)], INK)
             x, y = points[0].tolist()
             self._put(
@@ -51,9 +76,9 @@ class GridOverlay(Overlay):
             )
         return image
 
-    def _pixels(self, shape: Zone | Line, size: tuple[int, int]) -> Array:
-        """(K, 2) int32: the corners of a shape in a frame of `size`."""
-        points = np.array(shape.points if isinstance(shape, Zone) else (shape.start, shape.end), np.float64)
+    def _pixels(self, corners: Any, shape: Zone | Line, size: tuple[int, int]) -> Array:
+        """(K, 2) int32: corners of a shape in a frame of `size`."""
+        points = np.array(corners, np.float64)
         if shape.ground and self._calibration is not None:
             points = self._calibration.scaled_to(size).to_image(points)
         elif self._drawn_on is not None:
@@ -68,6 +93,17 @@ class GridOverlay(Overlay):
             self._grid = GroundGrid(self._calibration, frame.size, opacity=0.25)
         self._grid.paint(image)
         return image
+
+
+def _draw_line(image: U8, points: Array, style: Style) -> None:
+    """A line, with an arrow in its middle that points forward."""
+    cv2.polylines(image, [points], False, INK, style.line, cv2.LINE_AA)
+    start, end = points.astype(float)
+    along = (end - start) / max(1.0, float(np.hypot(*(end - start))))
+    middle = (start + end) / 2
+    tip = middle + 12 * style.pad * np.array([-along[1], along[0]])
+    base, head = np.round([middle, tip]).astype(int).tolist()
+    cv2.arrowedLine(image, base, head, INK, style.line, cv2.LINE_AA, tipLength=0.4)
 
 
 class GroundGrid:

@@ -64,6 +64,10 @@ class Summary:
     """(kind, place) of all events."""
     class_events: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(kind, class name) of all events."""
+    crossings: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
+    """By line, then "forward" and "backward": crossings by class name."""
+    stays: dict[str, dict[str, tuple[int, float]]] = field(default_factory=dict)
+    """By zone, then class name: the stays that ended, and their seconds."""
     workers: Sequence[Worker] = ()
     """The sinks of events, with what they have and what waits."""
     notes: list[str] = field(default_factory=list)
@@ -94,6 +98,16 @@ class Summary:
         self.events.append(event)
         self.event_counts[event.kind, event.place] += 1
         self.class_events[event.kind, event.class_name] += 1
+        if event.kind == "cross":
+            self.add_line(event.place).setdefault(event.direction, Counter())[event.class_name] += 1
+        elif event.kind == "leave":
+            stays = self.stays.setdefault(event.place, {})
+            count, seconds = stays.get(event.class_name, (0, 0.0))
+            stays[event.class_name] = count + 1, seconds + (event.seconds or 0.0)
+
+    def add_line(self, name: str) -> dict[str, Counter[str]]:
+        """The crossings of a line, which may be none yet."""
+        return self.crossings.setdefault(name, {"forward": Counter(), "backward": Counter()})
 
     def objects(self) -> Counter[int]:
         """How many objects were tracked so far, by class label."""
@@ -137,8 +151,8 @@ def run(
     InputError where pipeline, zones or a sink lacks a method; SourceError where a sink cannot write any more.
     """
     independent = bool(getattr(frames, "independent", False))  # photos: nothing of one goes into the next
-    parts = _checked(pipeline, frames, sinks, zones)
     summary = Summary() if summary is None else summary
+    parts = _checked(pipeline, frames, sinks, zones, summary)
     summary.size = size
     writing = [sink for sink in parts if hasattr(sink, "write")]
     with ExitStack() as stack:
@@ -166,6 +180,7 @@ def run(
                     break
         except KeyboardInterrupt:
             summary.interrupted = True
+        emitter.finish(zones)
     return summary
 
 
@@ -203,6 +218,11 @@ class Emitter(Closing):
         events = tuple(self._found.popleft() for _ in range(len(self._found)))
         return replace(result, utc=self._finder.utc(result.time), events=events)
 
+    def finish(self, zones: Any) -> None:
+        """Adds the events after the last frame: who is inside leaves, who was on a line crossed it or not."""
+        if hasattr(zones, "finish"):
+            self._finder.finish(zones.finish())
+
     def close(self) -> None:
         """Ends every track, and waits for the sinks, but not for those that are away."""
         self._over.set()
@@ -236,8 +256,9 @@ def _checked(
     frames: object,
     sinks: Iterable[AnySink],
     zones: ZoneMonitorLike | None,
+    summary: Summary,
 ) -> list[Any]:
-    """The sinks, once everything that `run` takes was checked."""
+    """The sinks, once everything that `run` takes was checked; the summary has every line from now on."""
     check_part(pipeline, PipelineLike, "a pipeline")
     if isinstance(frames, (str, Path)) or not isinstance(frames, Iterable):
         raise InputError(f"run: expected frames, got {shown(frames)}: open_video(...) opens a video's frames")
@@ -245,6 +266,8 @@ def _checked(
     parts = [as_sink(sink) for sink in sinks]
     if zones is not None:
         check_part(zones, ZoneMonitorLike, "a zone monitor")
+        for line in getattr(zones, "lines", ()):
+            summary.add_line(line.name)
     return parts
 
 

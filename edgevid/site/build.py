@@ -28,6 +28,8 @@ from edgevid.zones import ZoneMonitor
 
 RECOGNITIONS_PER_S = 50
 """The budget of each recognizer: new and uncertain objects come first."""
+PEOPLE_AND_VEHICLES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
+"""The classes of a site that names none, where the model has these and others; else all that it has."""
 TRACK_LOW_SCORE = 0.1
 """From this score on a detection continues a track; from the site's `score` on, in the first stage."""
 
@@ -96,11 +98,18 @@ def build_detector(
     site: Site, *, threads: int | None = None, imgsz: int | tuple[int, int] | None = None
 ) -> Detector:
     """The detector of a site, with the low scores that continue tracks."""
-    score = min(TRACK_LOW_SCORE, site.score)
+    score, recipe = min(TRACK_LOW_SCORE, site.score), resolve_model(site.model)
     return Detector.load(
-        site.model, device=site.device, precision=site.precision, threads=threads, score_threshold=score,
-        classes=site.classes or None, **({"imgsz": imgsz} if imgsz else {}),
+        recipe, device=site.device, precision=site.precision, threads=threads, score_threshold=score,
+        classes=kept_classes(site.classes, recipe.names), **({"imgsz": imgsz} if imgsz else {}),
     )  # fmt: skip
+
+
+def kept_classes(wanted: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The classes that a site keeps of a model with `names`; None: all, as ("all",) asks for."""
+    if wanted:
+        return None if wanted == ("all",) and "all" not in names else wanted
+    return PEOPLE_AND_VEHICLES if set(names) > set(PEOPLE_AND_VEHICLES) else None
 
 
 def build_recognition(

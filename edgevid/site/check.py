@@ -16,7 +16,7 @@ from edgevid.detect.detector import Detector
 from edgevid.errors import EdgevidError, masked
 from edgevid.files.toml import read_toml
 from edgevid.models.catalog import find_recipe
-from edgevid.site.build import LoadedSite, build_detector, build_recognition, build_zones
+from edgevid.site.build import LoadedSite, build_detector, build_recognition, build_zones, kept_classes
 from edgevid.site.check_camera import CameraCheck, check_camera
 from edgevid.site.check_sinks import check_sink
 from edgevid.site.file import RecognizerChoice, Site, read_site
@@ -26,7 +26,7 @@ from edgevid.speed.calibration import CameraCalibration
 from edgevid.speed.calibration_file import read_calibration
 from edgevid.types import F64, Frame, scale_between
 from edgevid.video.open import open_video
-from edgevid.zones import Line, Zone
+from edgevid.zones import Line, Zone, in_pixels
 
 TIMED_FRAMES = 10
 """Frames that the model is timed on."""
@@ -96,7 +96,8 @@ def _check_source(address: str, watch_s: float) -> CameraCheck:
 
 def _check_detector(found: list[Finding], site: Site) -> Detector | None:
     def describe(detector: Detector) -> str:
-        classes = ", ".join(site.classes) or f"all its {len(detector.names)} classes"
+        kept = kept_classes(site.classes, detector.names)
+        classes = ", ".join(kept) if kept else f"all its {len(detector.names)} classes"
         return f"{detector.recipe.name}: {classes}"
 
     remedy = "`edgevid models list` shows the names; `edgevid models get NAME` downloads one"
@@ -178,7 +179,8 @@ def _check_recognizer(found: list[Finding], choice: RecognizerChoice) -> None:
 
 def _check_zones(loaded: LoadedSite, size: tuple[int, int] | None) -> list[Finding]:
     """Where zones and lines lie on frames of `size` (None: there was no frame)."""
-    shapes: list[Zone | Line] = [*loaded.site.zones, *loaded.site.lines]
+    site = loaded.site
+    shapes: list[Zone | Line] = [*site.zones, *site.lines]
     if not shapes:
         return []
     subject = "zones and lines"
@@ -188,6 +190,7 @@ def _check_zones(loaded: LoadedSite, size: tuple[int, int] | None) -> list[Findi
     found: list[Finding] = []
     if attempt(found, subject, lambda: build_zones(loaded, size), DRAW_AGAIN.format("them")) is None:
         return found
+    shapes = list(in_pixels(shapes, site.size or size))
     wrong = [finding for shape in shapes if (finding := _check_shape(shape, loaded, size)) is not None]
     inside = len(shapes) - len(wrong)
     return [Finding(subject, f"{inside} of {len(shapes)} lie in the image", True)] * bool(inside) + wrong

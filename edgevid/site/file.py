@@ -70,7 +70,7 @@ class Site:
     score: Share = 0.4
     """track_high_thresh of the tracker; a new track needs 0.1 more."""
     classes: tuple[str, ...] = ()
-    """Only these classes; empty: all."""
+    """Only these classes; empty: people and vehicles where the model has others too; ["all"]: all."""
     device: str = "auto"
     """auto, cpu or cuda:0."""
     precision: Precision = "fp32"

@@ -23,6 +23,8 @@ Scale = tuple[float, float]
 SAME: Scale = (1.0, 1.0)
 MAX_ANNOTATIONS, MAX_POINTS, MAX_NAME = 64, 64, 60
 OPTIONS = ("dwell_s", "stopped_s", "direction")
+HIDDEN = ("max_occupancy", "holes", "anchor")
+"""What the page does not show, and keeps."""
 MOVED_PX = 0.02
 """Points closer than this to where they were shown were not moved."""
 
@@ -128,15 +130,15 @@ def _parsed(
     else:
         placed = _meters(name, pixels, calibration) if on_ground and calibration else pixels * scale
         points = [(round(float(x), 2), round(float(y), 2)) for x, y in placed]  # as the file will have them
+    was = known.get(str(item.get("previous_name", name)))
+    hidden: dict[str, Any] = {key: getattr(was, key) for key in HIDDEN if hasattr(was, key)}
     if item["kind"] == "line":
         if len(points) != 2:
             raise InputError(f"line {name!r}: expected 2 ends, got {len(points)} points")
-        return Line(name, points[0], points[1], on_ground)
-    options = {key: _number(name, key, item[key]) for key in OPTIONS if item.get(key) is not None}
+        return Line(name, points[0], points[1], on_ground, anchor=hidden.get("anchor", "bottom_center"))
+    hidden |= {key: _number(name, key, item[key]) for key in OPTIONS if item.get(key) is not None}
     debounce = _number(name, "debounce_s", item.get("debounce_s", 0.2))
-    was = known.get(str(item.get("previous_name", name)))  # the page does not show the occupancy
-    limit: int | None = getattr(was, "max_occupancy", None)
-    return Zone(name, points, on_ground, debounce_s=debounce, max_occupancy=limit, **options)
+    return Zone(name, points, on_ground, debounce_s=debounce, **hidden)
 
 
 def _is_unmoved(before: Mapping[str, Any], kind: str, on_ground: bool, pixels: Array) -> bool:

@@ -22,7 +22,7 @@ from edgevid.speed.estimator import SpeedEstimator
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.synthetic.scene import Camera
 from edgevid.track import Tracker
-from edgevid.zones import Line, Zone, ZoneMonitor
+from edgevid.zones import Line, Zone, ZoneMonitor, in_pixels
 
 SHIPPED = "street-nano"
 """The detector inside the package, which needs no network."""
@@ -99,5 +99,6 @@ def make_overlay(config: ViewerConfig, unit: str) -> Overlay:
         return TruthOverlay(config.source.scene)
     site, grid = config.site or Site(), config.calibration
     everything: list[Zone | Line] = [*site.zones, *site.lines]
-    shapes = [shape for shape in everything if grid or not shape.ground]
-    return GridOverlay(grid, unit=unit, shapes=shapes, drawn_on=site.size)
+    drawn_on = site.size or config.source.size
+    shapes = [shape for shape in in_pixels(everything, drawn_on) if grid or not shape.ground]
+    return GridOverlay(grid, unit=unit, shapes=shapes, drawn_on=drawn_on)

@@ -252,7 +252,9 @@ def test_events_reach_every_output_of_the_command_line_and_of_the_site(
     ]
     assert len((tmp_path / "site.csv").read_text().splitlines()) == len(found) + 1
     printed = " ".join(capsys.readouterr().out.split())
-    assert f"{len(crossings)} x cross line 1" in printed
+    forward = sum(event.direction == "forward" for event in crossings)
+    assert f"line line 1: {forward} forward (" in printed
+    assert f"net {2 * forward - len(crossings)}" in printed
     assert "written" in printed
 
 

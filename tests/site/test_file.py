@@ -99,8 +99,9 @@ def test_each_mistake_names_its_key(tmp_path: Path, old: str, new: str, key: str
         (
             "dwell_s = 30",
             "dwel_s = 30",
-            "zone 1.dwel_s: expected only debounce_s, direction, dwell_s, ground, max_occupancy, name, "
-            "points, stopped_s, "
+            "zone 1.dwel_s: expected only anchor, debounce_s, direction, dwell_s, ground, holes, "
+            "max_occupancy, name, "
+            "points, relative, stopped_s, "
             "got an unknown key; did you mean 'dwell_s'?",
         ),
         (
@@ -209,7 +210,7 @@ def test_shares_of_the_frame_are_not_taken_for_pixels(tmp_path: Path, shape: str
     keys = zone if shape == "zone" else "start = [0.1, 0.5]\nend = [1, 0.5]"
     path = site_file(tmp_path, f'[[{shape}]]\nname = "yard"\n{keys}\n')
     with pytest.raises(
-        FileFormatError, match=r"expected frame pixels \(multiply .* by its width and height\)"
+        FileFormatError, match="expected frame pixels; relative = true for shares of the frame"
     ):
         read_site(path)
     (tmp_path / "gate.toml").touch()

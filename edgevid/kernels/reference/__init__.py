@@ -20,11 +20,13 @@ from edgevid.kernels.reference.pixels import (
 )
 from edgevid.kernels.reference.policy import PolicyCore
 from edgevid.kernels.reference.tracker import TrackerCore, max_weight_matching
+from edgevid.kernels.reference.zones import ZonesCore
 
 __all__ = [
     "PlaneCore",
     "PolicyCore",
     "TrackerCore",
+    "ZonesCore",
     "crop_resize",
     "crop_resize_yuv420",
     "decode_columns",
