@@ -216,7 +216,8 @@ def measure_brno(data: Path) -> None:
     head = ["V85 against light gates, km/h", "intervals", "mean error", "mean absolute", "within 1 km/h",
             "95 % interval is +-", "holds the gates' V85"]  # fmt: skip
     print(table(head, rows))
-    save("report_brno", {"head": head, "rows": rows, "intervals": found}, conditions())
+    where = conditions() | {"command": "python benchmarks/report.py --brno ../shared/data/speed/brnocompspeed"}
+    save("report_brno", {"head": head, "rows": rows, "intervals": found}, where)
 
 
 def intervals_of(camera: str, truth: dict[str, Any], cars: list[dict[str, Any]]) -> list[dict[str, Any]]:

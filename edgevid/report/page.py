@@ -98,16 +98,15 @@ def _plot(title: str, rows: list[tuple[Any, ...]], starts: list[tuple[str, float
         shapes.append(
             f"<rect x={i} width=1 height=1><title>{start}: {shown}; observed {share:.0%}</title></rect>"
         )
-    days = len({start[:10] for start, _ in starts})
+    first = {start[:10]: i for i, (start, _) in reversed(list(enumerate(starts)))}  # of each day
     label = (
-        slice(5, 10)
-        if days > 2
-        else slice(11, 16 if all(start[17:19] == "00" for start, _ in starts) else 19)
+        slice(5, 10) if len(first) > 2 else slice(11, 16 if all(s[17:19] == "00" for s, _ in starts) else 19)
     )
+    marks = sorted(first.values()) if len(first) > 2 else range(n)
     ticks = "".join(f'<u style="bottom:{100 * k * step / top:.2f}%">{base + k * step:.4g}</u>'
                     for k in range(round(top / step) + 1))  # fmt: skip
     labels = "".join(f'<i style="left:{100 * i / n:.2f}%">{starts[i][0][label]}</i>'
-                     for i in range(0, n, math.ceil(n / 8)))  # fmt: skip
+                     for i in marks[:: math.ceil(len(marks) / 8)])  # fmt: skip
     legend = "".join(f'<span class="c{k % 4}">{escape(name)}</span>' for k, name in enumerate(names))
     shape = f'viewBox="0 0 {n} 1" preserveAspectRatio=none role=img aria-label="{escape(title)}"'
     drawn = f'<svg {shape}><g transform="matrix(1 0 0 -1 0 1)">{"".join(shapes)}</g></svg>'
@@ -139,7 +138,7 @@ def _heat(one: HeatMap, photo: str) -> str:
     for k in range(1, LEVELS + 1):
         squares = "".join(f"M{x} {y}h1v1h-1z" for y, x in np.argwhere(cells == k))
         paths.append(f'<path class=heat fill-opacity={k / LEVELS} d="{squares}"/>')
-    size = f"{columns * one.cell:.0f} x {rows * one.cell:.0f} {unit}, a cell is {one.cell:g} {unit}"
+    size = f"{columns * one.cell:.0f} x {rows * one.cell:.0f} {unit}, a cell is {one.cell:.3g} {unit}"
     drawn = f'<svg viewBox="0 0 {columns} {rows}" role=img aria-label="heat map">{"".join(paths)}</svg>'
     return _figure(f"Where objects were, on the {one.plane}", f"<small>{size}</small>", drawn)
 
