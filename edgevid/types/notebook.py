@@ -65,7 +65,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {value.shape}" if value.ndim > 1 or len(value) > 6 else _cell(value.tolist())
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.4g}" if value == value else ""
     if isinstance(value, (tuple, list)):
         return ", ".join(map(_cell, value))
     return str(getattr(value, "name", value))[:60]

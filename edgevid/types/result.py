@@ -47,12 +47,13 @@ class SpeedReport:
     """One value per track that ended now."""
 
     def __repr__(self) -> str:
-        tables = ((name, getattr(self, name)) for name in ("live", "smoothed", "track_speeds"))
-        return "\n".join(f"{name} {table!r}" for name, table in tables)
+        return f"live {self.live!r}\nsmoothed {self.smoothed!r}\ntrack_speeds {self.track_speeds!r}"
 
     def _repr_html_(self) -> str:
-        tables = ((name, getattr(self, name)) for name in ("live", "smoothed", "track_speeds"))
-        return "".join(f"<h4>{name}</h4>{table._repr_html_()}" for name, table in tables)
+        return "".join(
+            f"<h4>{name}</h4>{getattr(self, name)._repr_html_()}"
+            for name in ("live", "smoothed", "track_speeds")
+        )
 
     def map(self, change: Callable[[Speeds], Speeds]) -> SpeedReport:
         """The report with each of its three tables changed."""
