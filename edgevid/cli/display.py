@@ -21,11 +21,11 @@ class Window(Closing):
     InputError where there is no display, or where OpenCV was built without windows.
     """
 
-    def __init__(self, unit: str = "km/h") -> None:
+    def __init__(self, unit: str = "km/h", *, scores: bool = False) -> None:
         from edgevid.output.overlay import Overlay
 
         self._cv2: Any = require("cv2", extra="opencv", purpose="--show")
-        self._overlay = Overlay(unit=unit)
+        self._overlay = Overlay(unit=unit, scores=scores)
         linux = sys.platform.startswith("linux")
         display = not linux or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         try:

@@ -264,7 +264,8 @@ def _texts(result: Result, unit: str, scores: bool) -> list[list[Lines]]:
         emitted = classes[i].label if i in classes else label
         name = f"{result.class_name(emitted) if emitted >= 0 else 'unknown'} {i}"
         head = f"{name} {score:.2f}" if scores else name
-        lines = [verdict_text(task, rows[i], result) for task, rows in by_task.items() if i in rows]
+        told = [(task, rows[i]) for task, rows in by_task.items() if i in rows]
+        lines = [verdict_text(*one, result) for one in told if one[1].reason is not Reason.NOT_MEASURED]
         short = [text.rsplit(" ", 1)[0] if ink == INK else "–" for text, ink in lines]
         if i in speeds:
             lines.append(speed_text(speeds[i], unit))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from edgevid.files.toml import read_toml
 from edgevid.synthetic.raster import CORNERS
 from edgevid.synthetic.scene import ACTIONS, CLASSES, SIZES, Camera, Truth
 from edgevid.types import Array
@@ -64,6 +66,10 @@ class _Builder:
     def face(self, points: Sequence[Point], role: str, center: Point = (0, 0, 0.45)) -> None:
         self.faces.append(([*points], role, self.part, center))
 
+    def next(self) -> None:
+        """Begins the next part, nearer to the front."""
+        self.part += 1
+
     def prism(self, profile: Sequence[Point], roles: Sequence[str] = (), side: str = "") -> None:
         """A part by its outline from the side: (x, z, half the width there); a role for each next strip."""
         x, z = (sum(p[k] for p in profile) / len(profile) for k in (0, 1))
@@ -73,7 +79,7 @@ class _Builder:
         for sign in (1, -1):
             self.face([(p[0], sign * p[2], p[1]) for p in profile], side, (x, 0, z))
 
-    def sides(self, x1: float, x2: float, z1: float, z2: float, role: str, *, lean: float = 0.0,
+    def sides(self, x1: float, x2: float, z1: float, z2: float, role: str, lean: float = 0.0,
               cut: tuple[float, float] = (0.0, 0.0), out: float = 0.505) -> None:  # fmt: skip
         """A four-sided plate on both sides; `cut` moves its upper corners, `lean` them inwards."""
         for sign in (1, -1):
@@ -81,9 +87,7 @@ class _Builder:
             plate = [(x1, low, z1), (x2, low, z1), (x2 + cut[1], high, z2), (x1 + cut[0], high, z2)]
             self.face(plate, role, (x1, 0, z1))
 
-    def ends(
-        self, x: float, y1: float, y2: float, z1: float, z2: float, role: str, *, tilt: float = 0
-    ) -> None:
+    def ends(self, x: float, y1: float, y2: float, z1: float, z2: float, role: str, tilt: float = 0) -> None:
         """Plates at a front or rear end, left and right (once where they span the middle)."""
         for sign in (1, -1) if y1 > 0 else (1,):
             plate = [
@@ -120,107 +124,19 @@ class _Builder:
         )  # fmt: skip
 
 
-def _car(build: _Builder, variant: int) -> None:
-    """A hatchback, a sedan or a sport utility vehicle."""
-    rear, back, front, foot = (
-        (-0.49, -0.45, 0.08, 0.26),
-        (-0.43, -0.32, 0.08, 0.25),
-        (-0.495, -0.48, 0.13, 0.28),
-    )[variant]
-    belt = (0.60, 0.60, 0.62)[variant]
-    for end in (0.33, -0.33):
-        build.ends(end, 0.26, 0.45, 0.0, 0.2, "tire")
-    build.prism(
-        [(-0.47, 0.14, 0.45), (-0.5, 0.26, 0.46), (-0.495, belt, 0.46), (0.2, belt + 0.01, 0.49),
-         (0.42, belt - 0.05, 0.47), (0.5, belt - 0.15, 0.43), (0.5, 0.25, 0.45), (0.46, 0.14, 0.44)],
-        ("black", "", "", "", "", "", "black", "black"),
-    )  # fmt: skip
-    build.sides(-0.46, 0.46, 0.14, 0.2, "black")
-    build.sides(-0.48, 0.48, 0.4, 0.415, "gray", out=0.502)
-    build.wheels((-0.31, 0.31), 1 / 3, 0.215)
-    build.ends(0.505, 0.25, 0.43, 0.37, 0.46, "lamp", tilt=-0.01)
-    build.ends(0.505, -0.22, 0.22, 0.33, 0.43, "black")
-    build.ends(0.507, -0.14, 0.14, 0.24, 0.31, "plate")
-    build.ends(-0.505, 0.28, 0.45, 0.43, 0.56, "tail")
-    build.ends(-0.505, -0.14, 0.14, 0.38, 0.46, "plate")
-    high = (0.97, 0.95, 0.99)[variant]
-    build.prism(
-        [(rear, belt, 0.47), (back, high, 0.41), (back + 0.08, 1.0, 0.39), (front - 0.08, 1.0, 0.39),
-         (front, high - 0.01, 0.41), (foot, belt, 0.47)],
-        ("", "", "", "", "", ""),
-    )  # fmt: skip
-    for x1, z1, x2, z2 in ((rear, belt + 0.03, back, high - 0.03), (foot, belt + 0.02, front, high - 0.02)):
-        step = math.copysign(0.006, x1)
-        glass = [(x1 + step, 0.43, z1), (x1 + step, -0.43, z1), (x2 + step, -0.38, z2), (x2 + step, 0.38, z2)]
-        build.face(glass, "glass", (0, 0, 0.5))
-    lean = {"lean": 0.055, "out": 0.472}
-    middle = (rear + foot) / 2 - 0.02
-    build.sides(rear + 0.06, middle - 0.012, belt + 0.03, 0.93, "glass", cut=(back - rear - 0.01, 0), **lean)
-    build.sides(middle + 0.012, foot - 0.05, belt + 0.03, 0.93, "glass", cut=(0, front - foot + 0.02), **lean)
-    for sign in (1, -1):
-        build.face(
-            [(foot - 0.06, sign * y, z) for y, z in ((0.47, 0.62), (0.54, 0.62), (0.54, 0.7), (0.47, 0.7))],
-            "",
-            (0, 0, 0.6),
-        )
-
-
-def _bus(build: _Builder, variant: int) -> None:
-    build.ends(0.3, 0.3, 0.46, 0.0, 0.15, "tire")
-    build.prism(
-        [(-0.495, 0.09, 0.48), (-0.5, 0.95, 0.48), (-0.48, 1.0, 0.46), (0.47, 1.0, 0.46), (0.49, 0.95, 0.48),
-         (0.5, 0.4, 0.48), (0.495, 0.09, 0.48)],
-    )  # fmt: skip
-    build.sides(-0.495, 0.495, 0.09, 0.15, "black")
-    build.sides(-0.495, 0.495, 0.22, 0.3, ("plate", "gray")[variant])
-    for n in range(7):
-        build.sides(-0.47 + 0.13 * n, -0.352 + 0.13 * n, 0.45, 0.86, "glass")
-    build.sides(0.445, 0.485, 0.45, 0.86, "glass")
-    build.wheels((-0.27, 0.3), 0.26, 0.155)
-    build.ends(0.502, -0.45, 0.45, 0.38, 0.82, "glass", tilt=-0.004)
-    build.ends(0.498, -0.3, 0.3, 0.86, 0.94, "sign", tilt=-0.004)
-    build.ends(0.503, 0.27, 0.44, 0.17, 0.25, "lamp")
-    build.ends(0.503, -0.15, 0.15, 0.12, 0.18, "plate")
-    build.ends(-0.503, -0.38, 0.38, 0.55, 0.85, "glass")
-    build.ends(-0.503, 0.34, 0.46, 0.2, 0.4, "tail")
-    build.ends(-0.503, -0.25, 0.25, 0.2, 0.45, "black")
-    build.face([(-0.35, 0.3, 1.0), (0.0, 0.3, 1.0), (0.0, -0.3, 1.0), (-0.35, -0.3, 1.0)], "gray")
-
-
-def _truck(build: _Builder, variant: int) -> None:
-    build.ends(-0.45, 0.2, 0.45, 0.0, 0.2, "tire")
-    build.ends(0.4, 0.25, 0.46, 0.0, 0.15, "tire")
-    build.prism(
-        [(-0.5, 0.1, 0.44), (-0.5, 0.2, 0.44), (0.25, 0.2, 0.4), (0.25, 0.1, 0.4)], ("gray",) * 4, "black"
-    )
-    build.wheels((-0.36, -0.25), 0.38, 0.15)
-    load = ("box", "gray", "")[variant]
-    build.part = 1
-    build.prism([(-0.5, 0.2, 0.5), (-0.5, 1.0, 0.5), (0.23, 1.0, 0.5), (0.23, 0.2, 0.5)], (load,) * 4, load)
-    build.sides(-0.495, 0.225, 0.2, 0.23, "black")
-    build.sides(-0.4, 0.13, 0.52, 0.74, ("", "box", "box")[variant])
-    build.ends(-0.502, -0.005, 0.005, 0.26, 0.97, "gray")
-    build.ends(-0.502, 0.34, 0.47, 0.21, 0.26, "tail")
-    build.ends(-0.502, -0.14, 0.14, 0.14, 0.19, "plate")
-    build.part = 2
-    build.prism(
-        [(0.255, 0.13, 0.48), (0.255, 0.84, 0.47), (0.32, 0.9, 0.42), (0.44, 0.83, 0.45), (0.495, 0.5, 0.48),
-         (0.5, 0.13, 0.48)],
-    )  # fmt: skip
-    build.ends(0.498, -0.42, 0.42, 0.52, 0.78, "glass", tilt=-0.046)
-    build.sides(0.35, 0.455, 0.52, 0.75, "glass", cut=(0.0, -0.02), out=0.485)
-    build.ends(0.504, -0.4, 0.4, 0.3, 0.42, "black")
-    build.ends(0.504, 0.28, 0.44, 0.19, 0.26, "lamp")
-    build.ends(0.504, -0.13, 0.13, 0.17, 0.22, "plate")
-    build.wheels((0.38,), 0.38, 0.15)
-
-
 @lru_cache(maxsize=64)
 def vehicle(kind: str, variant: int, paint: int) -> Shape:
     """The faces of a vehicle; `variant` is 0 to 2."""
+    tables = _tables()[kind]
     build = _Builder()
-    {"car": _car, "bus": _bus, "truck": _truck}[kind](build, variant % (2 if kind == "bus" else 3))
+    for name, *values in tables[variant % len(tables)]["faces"]:
+        getattr(build, name)(*values)
     return build.shape(SIZES[kind], PAINTS[paint])
+
+
+@lru_cache(maxsize=1)
+def _tables() -> dict[str, Any]:
+    return read_toml(Path(__file__).with_name("vehicles.toml"))
 
 
 def vehicle_faces(camera: Camera, truth: Truth, rows: Array) -> tuple[Array, Array, Array]:
