@@ -5,6 +5,7 @@ What only Docker can show (that the image builds, its size, that the services fi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -12,13 +13,16 @@ import shlex
 import shutil
 import subprocess
 import sys
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from brokers import broker, free_port, program, until
+from brokers import broker, free_port, program, running, until
 from event_samples import an_event
 from result_samples import sample_result
 
@@ -87,6 +91,46 @@ def test_every_metric_of_alerts_and_dashboard_is_exported(exported: set[str]) ->
     used = set(re.findall(r"edgevid_\w+", " ".join(EXPRESSIONS) + (DEPLOY / "alerts.yml").read_text()))
     assert used <= exported
     assert len(used) > 10
+
+
+def test_a_real_prometheus_reads_a_run_and_answers_each_query(tmp_path: Path) -> None:
+    pytest.importorskip("prometheus_client", reason='needs prometheus-client: pip install "edgevid[metrics]"')
+    summary, port, (frame, result) = Summary(), free_port(), sample_result()
+    summary.workers = [SimpleNamespace(name="mqtt b:1", backlog=1, delivered=1, dropped=1, rejected=1)]  # type: ignore[list-item]
+    for kind in ("camera-moved", "cross"):
+        summary.add_event(replace(an_event(1), kind=kind))  # type: ignore[arg-type]
+    summary.add(result)
+    shutil.copy(DEPLOY / "alerts.yml", tmp_path)
+    with Metrics("127.0.0.1:0", SimpleNamespace(), summary) as metrics:
+        metrics.open(Header('Tür "1" \\ {x}'))
+        metrics.write(frame, result)
+        text = (DEPLOY / "prometheus.yml").read_text()
+        text = text.replace("gate:9109", f"127.0.0.1:{metrics.port}").replace("15s", "200ms")
+        (tmp_path / "prometheus.yml").write_text(text)
+        call = [program("prometheus", "prometheus"), f"--config.file={tmp_path}/prometheus.yml",
+                f"--storage.tsdb.path={tmp_path}/data", f"--web.listen-address=127.0.0.1:{port}"]  # fmt: skip
+
+        def found(query: str) -> list[dict[str, Any]]:
+            words = urllib.parse.urlencode({"query": query})
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?{words}") as answer:
+                rows: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+                return rows
+
+        def ready() -> bool:
+            with contextlib.suppress(OSError):  # 503 while it starts
+                return bool(found("count_over_time(edgevid_frames_total[1m]) > 3"))
+            return False
+
+        with running(call, port):
+            assert until(ready)
+            assert found("edgevid_frames_total")[0]["metric"]["camera"] == 'Tür "1" \\ {x}'
+            for one in EXPRESSIONS:  # HTTPError where vectors do not match
+                assert found(one.replace("$camera", ".*").replace("$__rate_interval", "10s")), one
+            alerts = re.findall(
+                r"expr: (?:>-)?\n?((?:.|\n)*?)\n        (?:for|labels)", (tmp_path / "alerts.yml").read_text()
+            )
+            moved = [one for one in alerts if "camera-moved" in one]
+            assert [row["value"][1] for row in found(moved[0])] == ["1"]
 
 
 def test_the_broker_takes_its_configuration(tmp_path: Path) -> None:
