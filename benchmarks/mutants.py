@@ -104,7 +104,7 @@ EQUIVALENT = (
     ),
     ("kernels/", "w <= 0 or h <= 0", "h < 0", "the overlap is 0 either way"),
     ("kernels/", "max(p[2, 2], p[3, 3]) if u", "*", "at speed 0, the first row, both are the prior"),
-    ("kernels/reference/tracker.py", "if s.re_update:", "if True", "without re-update nothing reads it"),
+    ("kernels/reference/tracker.py", "if s.observation_centric:", "if True", "only the re-update reads it"),
     ("", "reshape(-1", "reshape(-2", "NumPy takes any negative number for the size that is left"),
     ("kernels/", "- 1) > 1e-2", "- 1) >= 1e-2", SAME),
     ("kernels/", 't.ema[t.decided] < self._s["drop"]', "<= self", SAME),

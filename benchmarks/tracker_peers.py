@@ -2,8 +2,9 @@
 and `rows` makes x1, y1, x2, y2, id of it. Only `update` is timed: the package's own step and the
 conversion of its input.
 
-Ours, and peers called from their own packages with their own defaults; they get the frame rate where
-their package has a setting for it. A peer that is not installed is left out and named.
+Ours, and peers called from their own packages with their own defaults. They get boxes alone: no appearance,
+no camera motion from pixels. Where their package takes the time of a frame, its rate or the number of
+frames since the last, they get it. A peer that is not installed is left out and named.
 """
 
 from __future__ import annotations
@@ -42,18 +43,18 @@ def _edgevid(name: str) -> Callable[[float], Peer]:
     return make
 
 
-def _ultralytics(kind: str) -> Callable[[float], Peer]:
+def _ultralytics(kind: str, name: str) -> Callable[[float], Peer]:
     def make(fps: float) -> Peer:
         import torch
+        from ultralytics import trackers
         from ultralytics.engine.results import Boxes
-        from ultralytics.trackers import BOTSORT, BYTETracker
         from ultralytics.utils import ROOT, YAML
 
         torch.set_num_threads(1)
         settings = YAML.load(ROOT / f"cfg/trackers/{kind}.yaml")
-        if kind == "botsort":
+        if "gmc_method" in settings:
             settings |= {"gmc_method": "none", "with_reid": False}
-        tracker = (BOTSORT if kind == "botsort" else BYTETracker)(SimpleNamespace(**settings))
+        tracker = getattr(trackers, name)(SimpleNamespace(**settings))
 
         def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> Any:
             rows = np.column_stack([boxes, scores, labels]).astype(np.float32)
@@ -64,17 +65,23 @@ def _ultralytics(kind: str) -> Callable[[float], Peer]:
     return make
 
 
-def _supervision(fps: float) -> Peer:
-    import supervision as sv
+def _boxmot(name: str) -> Callable[[float], Peer]:
+    def make(fps: float) -> Peer:
+        import boxmot
 
-    tracker = sv.ByteTrack(frame_rate=round(fps))
+        more = {"use_cmc": False, "use_embeddings": False} if name == "BotSort" else {}
+        rate = {"frame_rate": round(fps)} if name in ("ByteTrack", "BotSort") else {}
+        tracker = getattr(boxmot, name)(**rate, **more)
+        image = np.zeros((1080, 1920, 3), np.uint8)  # it asks for the frame's size
 
-    def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> Any:
-        return tracker.update_with_detections(
-            sv.Detections(xyxy=boxes, confidence=scores, class_id=labels.astype(int))
-        )
+        def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> Any:
+            return tracker.update(
+                np.column_stack([boxes, scores, labels]).astype(np.float32), image, timestamp_s=t
+            )
 
-    return Peer(update, _supervision_rows)
+        return Peer(update, lambda found: np.asarray(found)[:, :5] if len(found) else np.zeros((0, 5)))
+
+    return make
 
 
 def _supervision_rows(found: Any) -> np.ndarray:
@@ -89,10 +96,12 @@ def _roboflow(name: str) -> Callable[[float], Peer]:
         import supervision as sv
         import trackers
 
-        tracker = getattr(trackers, name)(frame_rate=fps)
+        still = {"enable_cmc": False} if name == "BoTSORTTracker" else {}
+        tracker = getattr(trackers, name)(frame_rate=fps, **still)
 
         def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> Any:
-            return tracker.update(sv.Detections(xyxy=boxes, confidence=scores, class_id=labels.astype(int)))
+            found = sv.Detections(xyxy=boxes, confidence=scores, class_id=labels.astype(int))
+            return tracker.update(found, timestamp=t)
 
         return Peer(update, _supervision_rows)
 
@@ -103,14 +112,17 @@ def _norfair(fps: float) -> Peer:
     import norfair
 
     tracker = norfair.Tracker(distance_function="iou", distance_threshold=0.7)
+    last: list[float] = []
 
     def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> Any:
+        period = max(1, round((t - last[-1]) * fps)) if last else 1
+        last[:] = [t]
         sure = scores >= 0.25
         found = [
             norfair.Detection(points=b.reshape(2, 2), scores=np.array([s, s]))
             for b, s in zip(boxes[sure], scores[sure], strict=True)
         ]
-        return tracker.update(detections=found)
+        return tracker.update(detections=found, period=period)
 
     def rows(objects: Any) -> np.ndarray:
         live = [[*o.estimate.ravel(), o.id] for o in objects if o.live_points.any()]
@@ -158,11 +170,19 @@ TRACKERS: dict[str, tuple[str, Callable[[float], Peer]]] = {
     "edgevid OCSortTracker": ("edgevid", _edgevid("OCSortTracker")),
     "edgefirst-tracker": ("edgefirst-tracker", _edgefirst),
     "ioutrack ByteTrack": ("ioutrack", _ioutrack),
-    "ultralytics ByteTrack": ("ultralytics", _ultralytics("bytetrack")),
-    "ultralytics BoT-SORT (no ReID, no GMC)": ("ultralytics", _ultralytics("botsort")),
-    "supervision ByteTrack": ("supervision", _supervision),
-    "roboflow trackers ByteTrack": ("trackers", _roboflow("ByteTrackTracker")),
-    "roboflow trackers OC-SORT": ("trackers", _roboflow("OCSORTTracker")),
+    "ultralytics TrackTrack": ("ultralytics", _ultralytics("tracktrack", "TRACKTRACK")),
+    "ultralytics FastTrack": ("ultralytics", _ultralytics("fasttrack", "FASTTracker")),
+    "ultralytics ByteTrack": ("ultralytics", _ultralytics("bytetrack", "BYTETracker")),
+    "ultralytics OC-SORT": ("ultralytics", _ultralytics("ocsort", "OCSORT")),
+    "ultralytics BoT-SORT": ("ultralytics", _ultralytics("botsort", "BOTSORT")),
+    "roboflow ByteTrack": ("trackers", _roboflow("ByteTrackTracker")),
+    "roboflow OC-SORT": ("trackers", _roboflow("OCSORTTracker")),
+    "roboflow BoT-SORT": ("trackers", _roboflow("BoTSORTTracker")),
+    "roboflow C-BIoU": ("trackers", _roboflow("CBIoUTracker")),
+    "boxmot ByteTrack": ("boxmot", _boxmot("ByteTrack")),
+    "boxmot OC-SORT": ("boxmot", _boxmot("OcSort")),
+    "boxmot BoT-SORT": ("boxmot", _boxmot("BotSort")),
+    "boxmot SFSORT": ("boxmot", _boxmot("SFSORT")),
     "norfair (IoU)": ("norfair", _norfair),
 }
 """Name: the package it comes from, and what makes one for a frame rate."""

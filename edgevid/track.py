@@ -21,10 +21,10 @@ from edgevid.types import Array, Detections, Tracks, as_detections
 from edgevid.types.clock import FrameClock
 from edgevid.types.peers import Hinted
 
-FLAGS = ("re_update", "recover", "height_overlap", "observed_boxes")
+FLAGS = ("observation_centric", "common_shift", "height_overlap", "observed_boxes")
 COSTS = ("match_thresh", "second_match_thresh", "new_match_thresh")
-TUNING = (*COSTS, "position_noise", "velocity_noise", "measure_noise", "momentum", *FLAGS)
-"""Settings of the method itself (kernels/reference/tracker.py); users seldom need them."""
+TUNING = (*COSTS, "position_noise", "reach", "score_weight", "momentum", *FLAGS)
+"""Settings of the method itself (docs/tracking.md); users seldom need them."""
 BLIND_S = 1.0
 """Objects are predicted for so long while frames are damaged."""
 AWAY, FIRST_STEP_S = 2.0, 0.5
@@ -34,6 +34,8 @@ BUFFER_RATE = 30.0
 
 _Translation = Callable[[float, float], dict[str, float]]
 _HITS: _Translation = lambda n, rate: {"confirm_after_s": max(n - 1.5, 0.0) / rate}  # noqa: E731
+LOST_AFTER_S = 1.0
+"""Seconds for which a lost object may be found again under its id."""
 _BUFFER: _Translation = lambda n, _: {"lost_after_s": n / BUFFER_RATE}  # noqa: E731
 _IOU: _Translation = lambda v, _: {"match_thresh": 1 - v}  # noqa: E731
 PEERS: Mapping[str, _Translation] = {
@@ -87,7 +89,7 @@ class ByteTracker(Hinted):
         track_high_thresh: float = 0.5,
         track_low_thresh: float = 0.1,
         new_track_thresh: float = 0.6,
-        lost_after_s: float = 1.0,
+        lost_after_s: float = LOST_AFTER_S,
         coast_s: float = 0.3,
         confirm_after_s: float = 0.0,
         class_aware: bool = False,
@@ -203,20 +205,23 @@ class ByteTracker(Hinted):
 class OCSortTracker(ByteTracker):
     """ByteTrack's stages with OC-SORT's use of observations: Cao 2023, arXiv 2203.14360."""
 
-    _method = {"momentum": 0.2, "re_update": True, "recover": True}  # noqa: RUF012
+    _method = {"momentum": 0.2, "observation_centric": True, "observed_boxes": True}  # noqa: RUF012
 
 
 class Tracker(ByteTracker):
-    """The default: ByteTrack's stages, OC-SORT's re-update after a gap, and boxes reported as detected.
+    """The default: ByteTrack's stages on the overlap of boxes and of heights, reported as detected.
 
-    A speed estimator behind it so filters raw measurements once, and the re-update keeps the velocity right
-    after an object was hidden. For crowds of people whose paths cross closely,
-    `height_overlap=True, match_thresh=0.9, new_match_thresh=0.8` weighs the overlap by how well the heights
-    agree (Hybrid-SORT, Yang 2024, arXiv 2308.00783): better on DanceTrack, worse on MOT17-11.
+    Overlap is weighed by how well the heights agree and by how close the scores are (Hybrid-SORT, Yang 2024,
+    arXiv 2308.00783). Boxes reach further the longer the time between two frames, and what most objects do at
+    once is taken for the camera's motion: docs/tracking.md. benchmarks/tracking_choice.py chose the values,
     benchmarks/tracking_quality.py compares trackers with their peers.
     """
 
-    _method = {"re_update": True, "observed_boxes": True}  # noqa: RUF012
+    _method = {  # noqa: RUF012
+        "match_thresh": 0.9, "second_match_thresh": 0.4, "new_match_thresh": 0.9, "position_noise": 0.04,
+        "reach": 1.2, "score_weight": 0.2, "height_overlap": True, "common_shift": True,
+        "observed_boxes": True,
+    }  # fmt: skip
 
 
 def with_instances(tracks: Tracks, detections: Detections) -> Tracks:

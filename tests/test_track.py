@@ -144,6 +144,21 @@ def test_neighbors_of_different_height_are_told_apart(twin: Any) -> None:
     assert tracks.match[tracks.ids == 1].tolist() == [1]
 
 
+@pytest.mark.parametrize("fps", [1.0, 2.0, 3.0])
+def test_a_walker_at_one_to_three_frames_a_second_is_in_every_record(twin: Any, fps: float) -> None:
+    # 1.4 m/s at 100 px per meter, a man 60 px wide and 175 px high, with another who stands 5 m aside.
+    tracker, random, ids = Tracker(), np.random.default_rng(4), []
+    for n in range(20):
+        at = np.array([[100 + 140 * n / fps, 400], [1500, 900]])
+        half = np.array([30, 87.5]) + random.normal(0, 1.5, (2, 2))
+        found = Detections.of(
+            boxes=np.concatenate([at - half, at + half], 1), scores=[0.8, 0.9], labels=[0, 0]
+        )
+        tracks = tracker.update(found, n / fps)
+        ids.append(tracks.ids[tracks.match >= 0].tolist())
+    assert ids == [[1, 2]] * 20
+
+
 def test_columns_need_not_lie_together_in_memory(make: Any) -> None:
     one, two = make(), make()
     boxes = np.array([[0, 0, 40, 80], [900, 0, 940, 80]], np.float32)
@@ -309,7 +324,7 @@ def test_only_oc_sort_recovers_an_object_where_it_was_last_observed(twin: Any) -
     assert ids(Tracker) == [2]
 
 
-def test_oc_sort_and_the_default_walk_the_gap_and_bytetrack_does_not(twin: Any) -> None:
+def test_oc_sort_walks_the_gap_and_bytetrack_does_not(twin: Any) -> None:
     # 3 px a frame, then hidden for 1.5 s in which it falls back by 20 px. Walked along the gap, the filter
     # knows the mean velocity of the gap; one plain update takes more of the error for braking.
     def drift(make: Any) -> float:
@@ -322,8 +337,7 @@ def test_oc_sort_and_the_default_walk_the_gap_and_bytetrack_does_not(twin: Any) 
         assert tracker.update(seen((place, 300)), 75 / 30).ids.tolist() == [1]
         return float(tracker.update(seen(), 85 / 30).boxes[0, [0, 2]].mean()) - place
 
-    assert drift(OCSortTracker) == pytest.approx(drift(Tracker), abs=1e-3)
-    assert drift(Tracker) - drift(ByteTracker) > 0.8
+    assert drift(OCSortTracker) - drift(ByteTracker) > 0.8
 
 
 def test_the_momentum_of_oc_sort_prefers_the_detection_ahead(twin: Any) -> None:
@@ -376,9 +390,9 @@ def test_the_defaults_of_a_tracker(make: Any) -> None:
     assert tracker.update(seen((100, 300), score=0.5), 0.25).match.tolist() == [0]
     assert tracker.update(seen((100, 300), score=0.1), 0.375).match.tolist() == [0]
     assert tracker.update(seen((100, 300), score=0.09), 0.5).match.tolist() == [-1]
-    assert tracker.update(seen((100, 300), score=0.1), 0.625).match.tolist() == [-1]
     assert tracker.update(seen(), 0.6875).ids.tolist() == []  # 0.3125 s after it was last detected
-    assert tracker.update(seen((100, 300)), 1.375).ids.tolist() == [1]  # 1 s
+    assert tracker.update(seen((100, 300), score=0.1), 0.75).match.tolist() == [0]  # missed, and continued
+    assert tracker.update(seen((100, 300)), 1.375).ids.tolist() == [1]
     tracker.update(seen(), 2.4375)  # more than a second
     late = [tracker.update(seen((100, 300)), t).ids.tolist() for t in (2.5, 2.625)]
     assert late == [[], [2]]
@@ -413,7 +427,7 @@ def test_scores_in_percent_or_labels_in_their_place_are_rejected() -> None:
             {"match_thresh": 0.3},
         ),  # theirs a cost, the kernel's a similarity
         ({"match_thresh": 0.7}, {"match_thresh": 0.3}),
-        ({"minimum_iou_threshold": 0.1}, {"match_thresh": 0.1}),
+        ({"minimum_iou_threshold": 0.15}, {"match_thresh": 0.15}),
         ({"minimum_consecutive_frames": 1}, {"confirm_after_s": 0.0}),
         ({"minimum_consecutive_frames": 3, "frame_rate": 10}, {"confirm_after_s": 0.15}),
         # ByteTrack, SORT, OC-SORT

@@ -9,18 +9,32 @@ is the minimum cost where an unmatched object costs half the limit.) Ties may be
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from edgevid.kernels.reference.box_motion import (
+    REFERENCE_RATE,
+    Motion,
+    alike,
+    height_overlap,
+    measured,
+    median,
+    overlap,
+)
 from edgevid.types import F32, F64, I32, I64
 
-REFERENCE_RATE = 30.0
-"""The noise shares are stated for one frame at this rate."""
 LABEL_MEMORY_S = 2.0
 """Seconds in which an observation's vote on the class falls to 1/e."""
+FARTHEST = 1.5
+"""No box is grown by more sizes than this."""
+CERTAIN = 5.6
+"""A common shift is this many median deviations / sqrt(n) from none: three standard errors of a median."""
+VOTERS = 32
+"""So many objects at most vote on a sudden shift."""
 
 
 def max_weight_matching(weights: F64) -> list[tuple[int, int]]:
@@ -55,66 +69,14 @@ class Settings:
     lost_after_s: float = 1.0
     confirm_after_s: float = 0.0
     position_noise: float = 0.05
-    velocity_noise: float = 0.00625
-    measure_noise: float = 0.05
+    reach: float = 0.0
+    score_weight: float = 0.0
     momentum: float = 0.0
-    re_update: bool = False
-    recover: bool = False
+    observation_centric: bool = False
+    common_shift: bool = False
     class_aware: bool = False
     height_overlap: bool = False
     observed_boxes: bool = False
-
-
-class Motion:
-    """Four independent filters (center x, center y, width, height), each a position and a velocity."""
-
-    def __init__(self, box: F32, s: Settings) -> None:
-        self.x, self.v = measured(box), np.zeros(4)
-        size = np.tile(self.x[2:], 2)
-        self.pxx = 4 * (s.position_noise * size) ** 2
-        self.pxv = np.zeros(4)
-        self.pvv = 100 * (s.velocity_noise * size * REFERENCE_RATE) ** 2
-
-    def copy(self) -> Motion:
-        """An independent copy."""
-        made = Motion.__new__(Motion)
-        for name, value in vars(self).items():
-            setattr(made, name, value.copy())
-        return made
-
-    def predict(self, dt: float, observed: bool, s: Settings) -> None:
-        """Predicts `dt` seconds ahead; a coasting box neither grows nor shrinks."""
-        if not observed:
-            self.v[2:] = 0
-        size = np.tile(np.maximum(self.x[2:], 1), 2)
-        frames = dt * REFERENCE_RATE
-        self.x = self.x + self.v * dt
-        self.pxx = self.pxx + dt * (2 * self.pxv + dt * self.pvv) + (s.position_noise * size) ** 2 * frames
-        self.pxv = self.pxv + dt * self.pvv
-        self.pvv = self.pvv + (s.velocity_noise * size * REFERENCE_RATE) ** 2 * frames
-        self.x[2:] = np.maximum(self.x[2:], 1)
-
-    def update(self, box: F32, s: Settings) -> None:
-        """Corrects with an observed box (4,)."""
-        size = np.tile(np.maximum(self.x[2:], 1), 2)
-        total = self.pxx + (s.measure_noise * size) ** 2
-        k, m, e = self.pxx / total, self.pxv / total, measured(box) - self.x
-        self.x, self.v = self.x + k * e, self.v + m * e
-        self.pvv = self.pvv - m * self.pxv
-        self.pxv = self.pxv - k * self.pxv
-        self.pxx = self.pxx - k * self.pxx
-        self.x[2:] = np.maximum(self.x[2:], 1)
-
-    def box(self) -> F32:
-        """x1, y1, x2, y2 as float32."""
-        half = self.x[2:] / 2
-        return np.concatenate([self.x[:2] - half, self.x[:2] + half]).astype(np.float32)
-
-
-def measured(box: F32) -> F64:
-    """Center and size of a box."""
-    b = box.astype(np.float64)
-    return np.array([(b[0] + b[2]) / 2, (b[1] + b[3]) / 2, b[2] - b[0], b[3] - b[1]])
 
 
 @dataclass
@@ -135,32 +97,27 @@ class TrackedObject:
     at_observation: Motion | None = None
     label_votes: float = 0.0
 
-
-def overlap(a: F32, b: F32) -> float:
-    """Intersection over union of two boxes."""
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    if w <= 0 or h <= 0:
-        return 0.0
-    whole = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - w * h
-    return float(w * h / whole) if whole > 0 else 0.0
-
-
-def height_overlap(a: F32, b: F32) -> float:
-    """Intersection over union of the vertical extents (Hybrid-SORT, Yang 2024, arXiv 2308.00783)."""
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    h = min(a[3], b[3]) - max(a[1], b[1])
-    return float(h / (max(a[3], b[3]) - min(a[1], b[1]))) if h > 0 else 0.0
+    def shift(self, x: float, y: float, vx: float, vy: float) -> None:
+        """Moves all that is known in pixels: the camera moved."""
+        for motion in (self.motion, self.at_observation):
+            if motion is not None:
+                motion.x, motion.v = motion.x + np.array([x, y, 0, 0]), motion.v + np.array([vx, vy, 0, 0])
+        self.box, step = self.motion.box(), np.array([x, y, x, y], np.float32)
+        self.last_box = self.last_box + step
+        self.recent = [(box + step, time) for box, time in self.recent]
 
 
 def direction_consistency(o: TrackedObject, box: F32) -> float:
-    """Cosine between the object's direction of travel and the step to the detection (OC-SORT's OCM)."""
+    """How far the step to the detection keeps to the object's direction of travel (OC-SORT's OCM).
+
+    1/2 along it, 0 across, -1/2 against it.
+    """
     if len(o.recent) < 2:
         return 0.0
     first, last, here = (measured(b)[:2] for b in (o.recent[0][0], o.recent[-1][0], box))
     a, b = last - first, here - last
     norm = math.sqrt(float(a @ a) * float(b @ b))
-    return float(a @ b) / norm if norm > 1e-9 else 0.0
+    return 0.5 - math.acos(min(max(float(a @ b) / norm, -1.0), 1.0)) / math.pi if norm > 1e-9 else 0.0
 
 
 Similarity = Callable[[TrackedObject, int], float]
@@ -193,11 +150,11 @@ class TrackerCore:
         """One step: predict, match high then low scores, remove stale objects, spawn new ones."""
         s, first = self.s, math.isnan(self._time)
         dt = 0.0 if first else time - self._time
-        tracked = set()
+        grown, tracked = min(s.reach * dt, FARTHEST), set()
         for o in self.objects:
-            o.motion.predict(dt, o.match >= 0, s)
+            o.motion.predict(dt, o.match >= 0, s.position_noise)
             o.box = o.motion.box()
-            if o.match >= 0:
+            if o.confirmed and o.match >= 0:
                 tracked.add(o.id)
             o.match = -1
         valid = np.isfinite(boxes).all(1) & np.isfinite(scores)
@@ -207,59 +164,124 @@ class TrackerCore:
         high = [d for d in candidates if scores[d] >= s.track_high_thresh]
         low = [d for d in candidates if s.track_low_thresh <= scores[d] < s.track_high_thresh]
 
+        def plain(o: TrackedObject, d: int) -> float:
+            gx, gy = grown * o.motion.x[2], grown * o.motion.x[3]
+            value = overlap(o.box, boxes[d], gx, gy)
+            return value * height_overlap(o.box, boxes[d], gy) if s.height_overlap else value
+
         def fused(o: TrackedObject, d: int) -> float:
-            value = overlap(o.box, boxes[d]) * float(scores[d])
-            if s.height_overlap:
-                value *= height_overlap(o.box, boxes[d])
+            value = plain(o, d) * float(scores[d])
+            if value == 0:
+                return 0.0  # boxes that do not touch never match
+            if s.score_weight:
+                value -= s.score_weight * abs(o.score - float(scores[d]))
             if s.momentum:
                 value += s.momentum * direction_consistency(o, boxes[d]) * float(scores[d])
             return value
 
+        def last(o: TrackedObject, d: int) -> float:
+            return overlap(o.last_box, boxes[d]) * float(scores[d])
+
         frame = (boxes, scores, labels, time)
         known = [o for o in self.objects if o.confirmed]
-        self._stage(known, high, fused, s.match_thresh, frame)
-        recent = [o for o in known if o.id in tracked]
-        self._stage(recent, low, lambda o, d: overlap(o.box, boxes[d]), s.second_match_thresh, frame)
-        if s.recover:
-            again: Similarity = lambda o, d: overlap(o.last_box, boxes[d]) * float(scores[d])  # noqa: E731
-            self._stage(known, high, again, s.match_thresh, frame, where="last_box")
-        self._stage([o for o in self.objects if not o.confirmed], high, fused, s.new_match_thresh, frame)
+        found = self._associate(known, high, fused, s.match_thresh, labels)
+        if (
+            s.common_shift
+            and self._lost_sight(tracked, found, boxes)
+            and self._shift_suddenly(tracked, high, boxes)
+        ):
+            found = self._associate(known, high, fused, s.match_thresh, labels)
+        before = [(o, o.motion.x[:2], o.motion.v[:2]) for o, _ in found if o.id in tracked]
+        self._apply(found, frame)
+        if s.common_shift:
+            self._shift_unseen([np.append(o.motion.x[:2] - x, o.motion.v[:2] - v) for o, x, v in before])
+        self._apply(self._associate(known, low, plain, s.second_match_thresh, labels), frame)
+        if s.observation_centric:
+            self._apply(self._associate(known, high, last, s.match_thresh, labels), frame)
+        new = [o for o in self.objects if not o.confirmed]
+        self._apply(self._associate(new, high, fused, s.new_match_thresh, labels), frame)
         self._remove_stale(time)
         self._spawn(high, frame, first)
         self._time = time
         return self._report(time, coast_s)
 
-    def _stage(
+    def _associate(
         self,
         objects: list[TrackedObject],
         pool: list[int],
         similarity: Similarity,
         min_similarity: float,
-        frame: tuple[F32, F32, I32, float],
-        where: str = "box",
-    ) -> None:
-        boxes, scores, labels, time = frame
+        labels: I32,
+    ) -> list[tuple[TrackedObject, int]]:
+        """Objects without a detection and their detections of `pool` that no object has yet."""
         taken = {o.match for o in self.objects}
         rows, free = [o for o in objects if o.match < 0], [d for d in pool if d not in taken]
         weights = np.zeros((len(rows), len(free)))
         for r, o in enumerate(rows):
             for c, d in enumerate(free):
-                if overlap(getattr(o, where), boxes[d]) > 0 and not (
-                    self.s.class_aware and labels[d] != o.label
-                ):
+                if not (self.s.class_aware and labels[d] != o.label):
                     weights[r, c] = similarity(o, d) - min_similarity
-        for r, c in max_weight_matching(weights):
-            self._update_object(
-                rows[r], boxes[free[c]], float(scores[free[c]]), int(labels[free[c]]), free[c], time
-            )
+        return [(rows[r], free[c]) for r, c in max_weight_matching(weights)]
+
+    def _apply(self, found: list[tuple[TrackedObject, int]], frame: tuple[F32, F32, I32, float]) -> None:
+        boxes, scores, labels, time = frame
+        for o, d in found:
+            self._update_object(o, boxes[d], float(scores[d]), int(labels[d]), d, time)
+
+    @staticmethod
+    def _lost_sight(tracked: set[int], found: list[tuple[TrackedObject, int]], boxes: F32) -> bool:
+        """Whether less than half of the tracked objects, three at least, are near their prediction."""
+        near = sum(o.id in tracked and overlap(o.box, boxes[d]) >= 0.3 for o, d in found)
+        return len(tracked) >= 3 and 2 * near < len(tracked)
+
+    def _shift_suddenly(self, tracked: set[int], high: list[int], boxes: F32) -> bool:
+        """Moves all objects by the step to detections of like size that most tracked ones have in common."""
+        voters = [o for o in self.objects if o.id in tracked][:VOTERS]
+        cell, steps = median([float(o.motion.x[3]) for o in voters]) / 4, []
+        for o in voters:
+            for z in (measured(boxes[d]) for d in high):
+                if alike(o.motion.x[2], z[2]) and alike(o.motion.x[3], z[3]):
+                    x, y = (z[:2] - o.motion.x[:2]).tolist()
+                    steps.append((x, y, math.floor(x / cell + 0.5), math.floor(y / cell + 0.5)))
+        counts = Counter((i, j) for _, _, i, j in steps)
+
+        def around(i: int, j: int) -> int:
+            return sum(counts[i + a, j + b] for a in (-1, 0, 1) for b in (-1, 0, 1))
+
+        best = max([(0, 0), *sorted(counts)], key=lambda at: around(*at))
+        if 2 * around(*best) < len(voters) or best == (0, 0):
+            return False
+        near = [(x, y) for x, y, i, j in steps if abs(i - best[0]) <= 1 and abs(j - best[1]) <= 1]
+        shift_x, shift_y = median([x for x, _ in near]), median([y for _, y in near])
+        for o in self.objects:
+            o.shift(shift_x, shift_y, 0, 0)
+        return True
+
+    def _shift_unseen(self, surprises: list[F64]) -> None:
+        """Objects without a detection follow what surprised most others, if three agree beyond chance.
+
+        `surprises`: what the update changed of x, y and their velocities, of tracked objects that matched.
+        """
+        if len(surprises) < 3:
+            return
+        columns = np.array(surprises).T.tolist()
+        middle = [median(column) for column in columns]
+        spread = [median([abs(v - m) for v in c]) for c, m in zip(columns[:2], middle, strict=False)]
+        sure = [
+            abs(m) >= CERTAIN * d / math.sqrt(len(surprises)) for m, d in zip(middle, spread, strict=False)
+        ]
+        x, y, vx, vy = (m if sure[n % 2] else 0.0 for n, m in enumerate(middle))
+        for o in self.objects:
+            if o.match < 0 and any(sure):
+                o.shift(x, y, vx, vy)
 
     def _update_object(
         self, o: TrackedObject, box: F32, score: float, label: int, d: int, time: float
     ) -> None:
         s = self.s
-        if s.re_update and time - o.last_time > 1.5 / REFERENCE_RATE and o.last_time < self._time:
+        if s.observation_centric and time - o.last_time > 1.5 / REFERENCE_RATE and o.last_time < self._time:
             self._re_update(o, box, time)
-        o.motion.update(box, s)
+        o.motion.update(box)
         o.box = box.copy() if s.observed_boxes else o.motion.box()
         o.last_box = box.copy()
         o.recent.append((box.copy(), time))
@@ -268,7 +290,7 @@ class TrackerCore:
         self._vote(o, label, score, time - o.last_time)
         o.score, o.match, o.last_time = score, d, time
         o.confirmed = o.confirmed or time - o.start_time >= s.confirm_after_s
-        if s.re_update:
+        if s.observation_centric:
             o.at_observation = o.motion.copy()
 
     @staticmethod
@@ -286,9 +308,9 @@ class TrackerCore:
         assert o.at_observation is not None
         o.motion = o.at_observation.copy()
         for k in range(1, steps):
-            o.motion.predict(dt, True, self.s)
-            o.motion.update(o.last_box + np.float32(k / steps) * (box - o.last_box), self.s)
-        o.motion.predict(dt, True, self.s)
+            o.motion.predict(dt, True, self.s.position_noise)
+            o.motion.update(o.last_box + np.float32(k / steps) * (box - o.last_box))
+        o.motion.predict(dt, True, self.s.position_noise)
 
     def _remove_stale(self, time: float) -> None:
         """Removes objects without a detection for too long, and new ones that were not detected again."""
@@ -304,7 +326,7 @@ class TrackerCore:
         for d in high:
             if d in taken or scores[d] < self.s.new_track_thresh:
                 continue
-            motion, box, score = Motion(boxes[d], self.s), boxes[d].copy(), float(scores[d])
+            motion, box, score = Motion(boxes[d], self.s.position_noise), boxes[d].copy(), float(scores[d])
             made = TrackedObject(self._next, motion, box, box, score, int(labels[d]), d, time, time, first)
             made.recent, made.at_observation, made.label_votes = [(box, time)], motion.copy(), score
             self.objects.append(made)
