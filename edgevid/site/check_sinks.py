@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from edgevid.errors import SourceError
 from edgevid.files.atomic import check_file, check_folder
-from edgevid.output.sqlite import read_database
+from edgevid.output.sqlite import database_errors, version_of
 from edgevid.site.findings import Finding, attempt
 from edgevid.types import Header
 
@@ -50,7 +52,9 @@ def _check_path(path: Path, kind: str) -> str:
     if not os.access(near, os.W_OK):
         raise SourceError(f"{near}: cannot be written by this user; give the service's user the right to")
     if kind == "sqlite" and path.exists():
-        read_database(path, "SELECT 1")
+        uri = f"{path.absolute().as_uri()}?immutable=1"  # makes no files next to it
+        with database_errors(path), closing(sqlite3.connect(uri, uri=True)) as base:
+            version_of(base, path)
     free = shutil.disk_usage(near).free
     if free < LEAST_FREE:
         raise SourceError(f"{path}: {free // 1_000_000} MB are free on its disk; free more space")

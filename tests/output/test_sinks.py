@@ -10,7 +10,8 @@ from result_samples import sample_result
 
 from edgevid.errors import SourceError
 from edgevid.output.interop import to_supervision
-from edgevid.output.sinks import CsvSink, JsonLines, MotText
+from edgevid.output.sinks import CsvSink, EventLines, JsonLines, MotText
+from edgevid.types import Header
 
 SUPERVISION = ["x_min", "y_min", "x_max", "y_max", "class_id", "confidence", "tracker_id"]
 """The first columns of supervision's CSVSink; the others follow sorted."""
@@ -66,3 +67,8 @@ def test_csv_begins_as_supervision_writes_it(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cannot be written"):
         JsonLines(tmp_path / "no" / "out.jsonl")
+
+
+def test_a_device_as_a_file_of_events_is_not_read() -> None:
+    with pytest.raises(OSError, match="No space left"), EventLines("/dev/full", append=True) as sink:
+        sink.open(Header("gate"))
