@@ -53,7 +53,8 @@ class Report:
         variables = {"camera": camera, "classes": list(classes), "vehicles": VEHICLES, "factor": UNITS[unit],
                      "unit": unit, "zone": zone, "every": every, "cell": CELL}  # fmt: skip
         for name, value in variables.items():
-            store.base.execute(f"SET VARIABLE {name} = $1", [value])
+            cast = "::VARCHAR[]" * isinstance(value, list)
+            store.base.execute(f"SET VARIABLE {name} = $1{cast}", [value])
         with store.errors("report"):
             store.base.execute(_sql("report.sql"))
         self.cameras = [row[0] for row in store.rows("SELECT DISTINCT camera FROM spans ORDER BY 1")]
