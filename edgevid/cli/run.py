@@ -78,6 +78,7 @@ def command(
     policy: Annotated[Path | None, Option(help="Abstain policy (`edgevid tune`).")] = None,
     save_abstained: Review = None,
     unit: shared.Unit = "km/h",
+    scores: Annotated[bool, Option("--scores", help="Draw the detector's score in each label.")] = False,
     out: Annotated[Path | None, shared.out_option("Annotated video to write (MP4).")] = None,
     codec: shared.Codec = "auto",
     jsonl: JsonLinesOut = None,
@@ -171,6 +172,7 @@ def start_run(
         given.segment_s,
         given.max_disk_gb,
         given.unit,
+        given.scores,
         given.codec,
         given.sync_s,
         given.metrics,
@@ -309,7 +311,7 @@ def _run(
             config.pipeline, state.source if state else video,
             outputs.sinks(config, video, summary, recorder), zones=state or config.monitor, size=video.size,
             max_frames=given.max_frames, on_result=note, on_event=state.add_event if state else None,
-            summary=summary, skip_damaged=given.damaged == "skip", speed_limit_kmh=site.speed_limit_kmh,
+            summary=summary, skip_damaged=given.damaged == "skip", speed_limit_kmh=config.speed_limit_kmh,
             header=build_header(loaded, config.pipeline, start=outputs.start),
         )  # fmt: skip
         ended = clock.perf_counter()

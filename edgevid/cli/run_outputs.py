@@ -55,6 +55,7 @@ class Outputs:
     segment_s: float | None
     max_disk_gb: float | None
     unit: str
+    scores: bool
     codec: str
     sync_s: float
     metrics: str | None
@@ -78,7 +79,7 @@ class Outputs:
         if show:
             from edgevid.cli.display import Window
 
-            self.more.append(Window(self.unit))
+            self.more.append(Window(self.unit, scores=self.scores))
         if save_abstained:
             from edgevid.output.review import ReviewSink
 
@@ -139,5 +140,5 @@ class Outputs:
         from edgevid.output.sinks import AnnotatedVideo
         from edgevid.viewer.config import make_overlay
 
-        overlay = make_overlay(config.scaled_to(video.size), self.unit)
+        overlay = make_overlay(config.scaled_to(video.size), self.unit, scores=self.scores)
         return AnnotatedVideo(path, fps=video.fps, overlay=overlay, codec=self.codec)

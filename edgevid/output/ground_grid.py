@@ -11,7 +11,7 @@ import numpy as np
 
 from edgevid._opencv import cv2
 from edgevid.errors import InputError
-from edgevid.output.labels import FONT, glyphs
+from edgevid.output.labels import FONT, Covered, glyphs
 from edgevid.output.overlay import MAX_PX, Overlay, Style
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.types import F64, U8, Array, Frame, Result, scale_between
@@ -155,7 +155,11 @@ def draw_ground_grid(
     outline = np.round(np.array(calibration.region.exterior.coords)).astype(np.int32)
     cv2.polylines(over, [outline], True, INK, style.line, cv2.LINE_AA)
     drawn = cv2.addWeighted(over, opacity, image, 1 - opacity, 0)
+    covered = Covered(image.shape[1], image.shape[0])
     for text, place in labels:
+        (wide, high), low = cv2.getTextSize(text, FONT, 0.75 * style.text, 3)
+        if not covered.take(place[0], place[1] - high, wide, high + low):
+            continue  # far lines lie too close to each other
         cv2.putText(drawn, text, place, FONT, 0.75 * style.text, (0, 0, 0), 3, cv2.LINE_AA)
         cv2.putText(drawn, text, place, FONT, 0.75 * style.text, INK, 1, cv2.LINE_AA)
     return np.asarray(drawn)

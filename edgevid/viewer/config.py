@@ -9,31 +9,50 @@ from typing import Any
 
 import numpy as np
 
+from edgevid.abstain.policy import Policy
+from edgevid.actions.clip_buffer import ClipBuffer
+from edgevid.actions.clip_spec import ClipSpec
+from edgevid.actions.recognizer import FunctionRecognizer
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError, masked
 from edgevid.output.ground_grid import GridOverlay
 from edgevid.output.ground_truth import TruthOverlay
 from edgevid.output.overlay import Overlay
-from edgevid.pipeline import Pipeline
+from edgevid.pipeline import Pipeline, RecognitionTask
 from edgevid.site.build import LoadedSite, build_calibration, build_pipeline, build_zones
 from edgevid.site.file import Site
 from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.speed.estimator import SpeedEstimator
+from edgevid.synthetic.motion import motion_actions
 from edgevid.synthetic.render import RenderedStreet
-from edgevid.synthetic.scene import Camera
-from edgevid.track import Tracker
+from edgevid.synthetic.scene import ACTIONS, CLASSES, Camera
+from edgevid.track import LOST_AFTER_S, Tracker
+from edgevid.types import Clips, Frame, Reason, Scores, Tracks, Verdicts
 from edgevid.zones import Line, Zone, ZoneMonitor, in_pixels
 
 SHIPPED = "street-nano"
 """The detector inside the package, which needs no network."""
 RENDERED_NOTE = (
     f"A rendered street, not a camera. {SHIPPED}, the small detector in the package, detects its people and "
-    "vehicles; it was trained on renderings of other streets like this one."
+    "vehicles; it was trained on renderings of other streets. How their pixels change tells what people do."
 )
 SHIPPED_NOTE = (
     f"{SHIPPED}, the small detector in the package, detects the objects, because the default model could not "
     "be downloaded. engines/street-nano/CARD.md states how much less accurate it is."
 )
+
+
+MOTION_CLIPS = ClipSpec(
+    steps=10, rate_hz=12.5, width=24, height=48, stride_s=0.4, min_steps=8, fit="stretch", min_side=12.0
+)
+"""The clips of the people of the rendered street."""
+PERSON, STREET_LIMIT_KMH = CLASSES.index("person"), 50.0
+"""The class whose actions are recognized, and the speed limit of the rendered street."""
+STREET_ZONES = (
+    Zone("crossing", [(-7.4, 25.0), (7.4, 25.0), (7.4, 30.5), (-7.4, 30.5)], ground=True, max_occupancy=2),
+    Zone("west sidewalk", [(-11.5, 13.0), (-7.6, 13.0), (-7.6, 45.0), (-11.5, 45.0)], ground=True, dwell_s=4),
+)
+STREET_LINES = (Line("counting line", (-7.3, 19.0), (7.3, 19.0), ground=True),)
 
 
 @dataclass(frozen=True)
@@ -53,6 +72,7 @@ class ViewerConfig:
     calibration: CameraCalibration | None = None
     monitor: ZoneMonitor | None = None
     site: Site | None = None
+    speed_limit_kmh: float | None = None
 
     def scaled_to(self, size: tuple[int, int]) -> ViewerConfig:
         """The same for frames of `size`; without the calibration where they show another view."""
@@ -74,31 +94,61 @@ def build_config(loaded: LoadedSite, video: Any, reopen: Callable[[], Any], **op
         title if video.live else Path(title).name, video, reopen, pipeline, model,
         (SHIPPED_NOTE,) if model == SHIPPED and site.model is None else (),
         calibration=build_calibration(loaded, video.size), monitor=build_zones(loaded, video.size), site=site,
+        speed_limit_kmh=site.speed_limit_kmh,
     )  # fmt: skip
 
 
+class PeopleClips(ClipBuffer):
+    """Clips of people alone."""
+
+    def update(self, frame: Frame, tracks: Tracks) -> Clips:
+        """As of any clip buffer."""
+        return super().update(frame, tracks[tracks.labels == PERSON])
+
+
+class PeoplePolicy(Policy):
+    """Verdicts on people; what vehicles do is not measured."""
+
+    def update(self, scores: Scores, tracks: Tracks, time: float) -> Verdicts:
+        """As of any policy."""
+        found = super().update(scores, tracks, time)
+        small = (tracks.boxes[:, 2:] - tracks.boxes[:, :2]).min(1) < MOTION_CLIPS.min_side
+        none_yet = np.where(small, Reason.TOO_SMALL, Reason.TOO_SHORT)  # of people without a clip
+        reason = np.where(found.reason == Reason.NOT_MEASURED, none_yet, found.reason)
+        reason = np.where(tracks.labels == PERSON, reason, Reason.NOT_MEASURED)
+        return replace(found, reason=reason.astype(np.uint8))
+
+
 def build_street(street: RenderedStreet) -> ViewerConfig:
-    """A rendered street with the calibration of its own geometry, and the detector in the package."""
+    """A rendered street: its own geometry as calibration, the detector in the package, zones and a line."""
     calibration = rendered_calibration(street.scene.camera)
-    pipeline = Pipeline(Detector.load(SHIPPED), Tracker(), speed_estimator=SpeedEstimator(calibration))
+    policy = PeoplePolicy(ACTIONS, threshold=0.6, min_observations=2, memory_s=2.0, task="action")
+    action = RecognitionTask(PeopleClips(MOTION_CLIPS), FunctionRecognizer(motion_actions, ACTIONS), policy)
+    speeds = SpeedEstimator(calibration, lost_after_s=LOST_AFTER_S)
+    pipeline = Pipeline(
+        Detector.load(SHIPPED), Tracker(), speed_estimator=speeds,
+        recognitions={"action": action},
+    )  # fmt: skip
+    monitor = ZoneMonitor(STREET_ZONES, STREET_LINES, to_ground=calibration.to_ground, size=street.size)
     return ViewerConfig(
-        "rendered street", street, lambda: street, pipeline, SHIPPED, (RENDERED_NOTE,), calibration
-    )
+        "rendered street", street, lambda: street, pipeline, SHIPPED, (RENDERED_NOTE,), calibration, monitor,
+        speed_limit_kmh=STREET_LIMIT_KMH,
+    )  # fmt: skip
 
 
 def rendered_calibration(camera: Camera) -> CameraCalibration:
-    """The calibration of a rendered camera, from its own geometry: the road from 12 to 60 m."""
-    meters = np.array([[x, y] for y in (12.0, 20.0, 35.0, 60.0) for x in (-7.0, 0.0, 7.0)])
+    """The calibration of a rendered camera, from its own geometry: road and sidewalks from 12 to 60 m."""
+    meters = np.array([[x, y] for y in (12.0, 20.0, 35.0, 60.0) for x in (-11.0, 0.0, 11.0)])
     pixels = camera.project(np.concatenate([meters, np.zeros((len(meters), 1))], 1))
     return make_calibration(pixels, meters, (camera.width, camera.height), k1=camera.k1, focal=camera.focal)
 
 
-def make_overlay(config: ViewerConfig, unit: str) -> Overlay:
+def make_overlay(config: ViewerConfig, unit: str, *, scores: bool = False) -> Overlay:
     """The overlay of a config: the truth where it is known, else the ground grid if calibrated, and zones."""
     if isinstance(config.source, RenderedStreet):
-        return TruthOverlay(config.source.scene)
+        return TruthOverlay(config.source.scene, config.calibration, (*STREET_ZONES, *STREET_LINES), scores)
     site, grid = config.site or Site(), config.calibration
     everything: list[Zone | Line] = [*site.zones, *site.lines]
     drawn_on = site.size or config.source.size
     shapes = [shape for shape in in_pixels(everything, drawn_on) if grid or not shape.ground]
-    return GridOverlay(grid, unit=unit, shapes=shapes, drawn_on=drawn_on)
+    return GridOverlay(grid, unit=unit, scores=scores, shapes=shapes, drawn_on=drawn_on)
