@@ -193,7 +193,7 @@ class Recorder(Closing):
         self._end_clip()
 
     def _take(self, coded: Coded) -> None:
-        if self._ring and self._ring[-1].layout is not coded.layout:
+        if self._ring and not continues(self._ring[-1], coded):
             self._end_clip()
             self._ring.clear()
         self._ring.append(coded)
@@ -296,9 +296,8 @@ class _File:
         return float((coded.dts - self._first.dts) * coded.time_base)
 
     def fits(self, coded: Coded) -> bool:
-        """Whether a packet continues this file: the same stream, without a jump."""
-        gap = float((coded.dts - self._last) * coded.time_base)
-        return coded.layout is self._first.layout and -1.0 < gap < GAP_S
+        """Whether a packet continues this file."""
+        return continues(self._first, coded, self._last)
 
     def write(self, coded: Coded) -> None:
         """Adds a packet."""
@@ -315,6 +314,12 @@ class _File:
             self._container.close()
         finally:
             self._output.close()
+
+
+def continues(before: Coded, coded: Coded, last: int | None = None) -> bool:
+    """Whether a packet is of the same stream as one before, without a jump of time since `last`."""
+    gap = float((coded.dts - (before.dts if last is None else last)) * coded.time_base)
+    return coded.layout is before.layout and -1.0 < gap < GAP_S
 
 
 def suffix_of(layout: Any) -> str:

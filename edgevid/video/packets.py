@@ -55,6 +55,7 @@ class PacketTap:
         if packet.stream is not self._stream:
             self._stream, self.layout, self._offset = packet.stream, layout_of(packet.stream), math.nan
             self._recent.clear()
+            self._last = -1
         stamps = [stamp for stamp in (packet.dts, packet.pts) if stamp is not None]
         dts, pts = (stamps[0], stamps[-1]) if stamps else (self._last + (packet.duration or 1),) * 2
         self._last = dts

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from edgevid.output import SqliteSink, read_database
 from edgevid.output.recordings import Recorder
 from edgevid.output.recordings_folder import Named, RecordingsFolder, read_name
 from edgevid.run import run
-from edgevid.types import Detections, Frame, Header, Result, SpeedReport, Tracks
+from edgevid.types import Detections, Event, Frame, Header, Result, SpeedReport, Tracks
 from edgevid.video.open import open_video
 from edgevid.zones import ZoneEvent
 
@@ -330,3 +331,26 @@ def test_a_source_without_packets_is_encoded(tmp_path: Path) -> None:
     assert 4.0 <= seconds[-1] <= 7.1  # from a key frame, which come each 3 s, at or before 13 s to 17 s
     parts = [packets(path) for path in sorted((tmp_path / "gate").glob("*Z.*"))]
     assert sum(map(len, parts)) == 200
+
+
+def test_a_jump_of_the_stamps_begins_new_files_and_later_clips_are_whole(tmp_path: Path, clip: Path) -> None:
+    from edgevid.video.packets import Coded, PacketTap
+
+    coded: list[Coded] = []
+    with open_video(clip, packets=PacketTap(coded.append)) as video:
+        assert sum(1 for _ in video) == 300
+    recorder = Recorder(tmp_path, camera="gate", pre_s=2, post_s=2)
+    recorder.open(Header("gate", start=START))
+    recorder.tap.layout = coded[0].layout
+    for one in coded:
+        if one.number >= 101:  # after a first packet of its own
+            one.dts, one.pts = one.dts + 10**9, one.pts + 10**9
+        recorder._queue_packet(one)
+        if one.number == 155:
+            while recorder._queue.qsize():
+                time.sleep(0.001)
+            event = recorder.annotate(Event("gate-1", "cross", "", 15.0, "gate", "gate"))
+    recorder.close()
+    assert [len(packets(path)) for path in sorted((tmp_path / "gate").glob("*Z.mp4"))] == [101, 190]
+    got = packets(tmp_path / event.clip)
+    assert [one[0] for one in got] == [one[0] for one in packets(clip)][130:171]
