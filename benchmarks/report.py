@@ -216,7 +216,9 @@ def measure_brno(data: Path) -> None:
     head = ["V85 against light gates, km/h", "intervals", "mean error", "mean absolute", "within 1 km/h",
             "95 % interval is +-", "holds the gates' V85"]  # fmt: skip
     print(table(head, rows))
-    where = conditions() | {"command": "python benchmarks/report.py --brno ../shared/data/speed/brnocompspeed"}
+    where = conditions() | {
+        "command": "python benchmarks/report.py --brno ../shared/data/speed/brnocompspeed"
+    }
     save("report_brno", {"head": head, "rows": rows, "intervals": found}, where)
 
 
