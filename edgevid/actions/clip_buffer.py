@@ -108,7 +108,12 @@ class ClipBuffer:
         self._now = frame.time
         rows, slots = self._admit(tracks)
         self._smooth_boxes(tracks, rows, slots, frame.time)
-        self._keep_points(tracks.keypoints, rows, slots)
+        points = tracks.keypoints
+        if points.shape[1] != self._newest_points.shape[1]:  # memory is made when the first ones come
+            for name in ("_points", "_newest_points", "_pending_points"):
+                shape = (*getattr(self, name).shape[:-2], points.shape[1], 3)
+                setattr(self, name, np.full(shape, np.nan, np.float32))
+        self._newest_points[slots] = points[rows]
         self._sample(frame, tracks, rows, slots)
         moment = self._closed = self._moment(frame.time)
         return self._emit(self._due(slots, moment), moment)
@@ -151,14 +156,6 @@ class ClipBuffer:
         blend = np.where(fresh[:, None], 0, old) * (1 - weight[:, None]) + given * weight[:, None]
         self._box[slots] = blend.astype(np.float32)
         self._box_time[slots] = time
-
-    def _keep_points(self, points: Array, rows: Array, slots: Array) -> None:
-        """Notes the key points of this frame; memory for them is made when the first ones come."""
-        if points.shape[1] != self._newest_points.shape[1]:
-            for name in ("_points", "_newest_points", "_pending_points"):
-                shape = (*getattr(self, name).shape[:-2], points.shape[1], 3)
-                setattr(self, name, np.full(shape, np.nan, np.float32))
-        self._newest_points[slots] = points[rows]
 
     def _sample(self, frame: Frame, tracks: Tracks, rows: Array, slots: Array) -> None:
         """Crops for the moments that close now: from this frame, or the one before where it is nearer."""
@@ -264,7 +261,10 @@ class ClipBuffer:
                 shown[held] = to_aspect(union[None], self.spec)
             for step in np.flatnonzero(held):
                 image, stored = self._pixels[slot, cells[step]], self._stored[slot, cells[step]]
-                out[step] = _crop_from_stored(image, stored, shown[step], self.spec)
+                scale = np.array((image.shape[1], image.shape[0])) / (stored[2:] - stored[:2])
+                inside = ((shown[step].reshape(2, 2) - stored[:2]) * scale).reshape(1, 4).astype(np.float32)
+                size = (self.spec.width, self.spec.height)
+                out[step] = crop(Frame(image, 0.0, 0), inside, size, fill=self.spec.pad)[0]
         else:
             # The ring in two runs of memory: faster than gathering cells one by one.
             start, ring = int(cells[0]), self._step.shape[1]
@@ -287,11 +287,3 @@ def _blank_outside(image: Array, rectangle: Array, box: Array, pad: int) -> None
     right, bottom = np.round((box[2:] - rectangle[:2]) * scale).astype(int)
     image[: max(top, 0)], image[max(bottom, 0) :] = pad, pad
     image[:, : max(left, 0)], image[:, max(right, 0) :] = pad, pad
-
-
-def _crop_from_stored(image: Array, stored: Array, shown: Array, spec: ClipSpec) -> Array:
-    """The part `shown` of an image of the rectangle `stored`, both in frame pixels."""
-    scale = np.array((image.shape[1], image.shape[0])) / (stored[2:] - stored[:2])
-    inside = ((shown.reshape(2, 2) - stored[:2]) * scale).reshape(1, 4).astype(np.float32)
-    out: Array = crop(Frame(image, 0.0, 0), inside, (spec.width, spec.height), fill=spec.pad)[0]
-    return out

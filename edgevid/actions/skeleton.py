@@ -26,8 +26,12 @@ COCO17 = (
 )  # fmt: skip
 JointSet = Literal["jhmdb15", "coco17"]
 JOINT_SETS: dict[str, tuple[str, ...]] = {"jhmdb15": JHMDB15, "coco17": COCO17}
+SHOULDERS, BELLY = 0.13, 0.80
+"""Position of the shoulders' midpoint and the belly between JHMDB's neck and hips (its medians)."""
 LAGS = (1, 2)
 """Steps over which movement is measured."""
+MIN_SCORE = 0.2
+"""Mean keypoint score below which a step has no person."""
 
 
 def mirror_order(joints: tuple[str, ...]) -> list[int]:
@@ -48,10 +52,6 @@ def coco_to_jhmdb(joints: Array) -> Array:
     neck = (shoulders - hips * SHOULDERS) / (1 - SHOULDERS)
     pick |= {"neck": neck, "belly": neck + (hips - neck) * BELLY, "face": joints[..., 0, :]}
     return np.stack([pick[name] for name in JHMDB15], axis=-2)
-
-
-SHOULDERS, BELLY = 0.13, 0.80
-"""Position of the shoulders' midpoint and the belly between JHMDB's neck and hips (its medians)."""
 
 
 def width_of(joint_count: int) -> int:
@@ -80,10 +80,6 @@ def encode(joints: Array, valid: Array) -> Array:
     growth = _change(np.log(unit), usable, 1)[..., 0]
     features = np.concatenate([*parts, growth], axis=-1)
     return np.where(usable[..., None], features, 0).astype(np.float32)
-
-
-MIN_SCORE = 0.2
-"""Mean keypoint score below which a step has no person."""
 
 
 def encode_rows(raw: Array, valid: Array) -> tuple[Array, Array]:

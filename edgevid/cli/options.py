@@ -50,6 +50,13 @@ Source = Annotated[
     str, Argument(help="Video file, folder or glob of images, camera number, URL, or - (stdin).")
 ]
 SourceOption = Annotated[str, Option("--source", help="The same as the argument.", hidden=True)]
+SpeedMethod = Annotated[str | None, Option("--method", help="Speeds by filter, displacement or window.")]
+Interval = Annotated[int | None, Option(help="Frames of a displacement (method displacement).", min=1)]
+Smoothing = Annotated[
+    int | None, Option(help="Displacements that are averaged (method displacement); default 3.", min=1)
+]
+WindowS = Annotated[float | None, Option(help="Seconds of the window (method window); default 1.", min=0.3)]
+GridM = Annotated[float | None, Option(help="Side of the drawn grid's cells in meters.", min=0.01)]
 Threads = Annotated[int | None, Option(help="CPU threads of a model.", min=1)]
 Unit = Annotated[str, Option(help="Unit of speeds: km/h, mph or m/s.")]
 
@@ -61,6 +68,27 @@ def one_source(argument: str, option: str, *, example: str = "") -> str:
     if example:
         check_source(argument or option, example)
     return argument or option
+
+
+def speed_options(given: Any) -> dict[str, Any]:
+    """The keys of a site that --method, --interval, --smoothing, --window-s and --grid-m set.
+
+    InputError for another method, and for one that does not use what is set.
+    """
+    from edgevid.speed.estimator import METHODS
+
+    names = {"displacement": ("interval", "smoothing"), "window": ("window_s",)}
+    found = {name: getattr(given, name, None) for some in names.values() for name in some}
+    used = [method for method, some in names.items() if any(found[name] for name in some)]
+    method = getattr(given, "method", None) or (used[0] if used else None)
+    if method is not None and method not in METHODS:
+        raise InputError(f"--method: expected {', '.join(METHODS)}, got {method!r}")
+    for other in used:
+        if other != method:
+            option = next(name for name in names[other] if found[name]).replace("_", "-")
+            raise InputError(f"--{option}: it is one of --method {other}, got --method {method}")
+    keys = {f"speed_{name}": value for name, value in found.items()}
+    return keys | {"speed_method": method, "grid_m": getattr(given, "grid_m", None)}
 
 
 def check_source(source: str, example: str) -> None:

@@ -13,6 +13,10 @@ from edgevid.detect.preprocess import LetterboxTransform
 from edgevid.runtime.letterbox import InputSpec
 from edgevid.types import F32, Array, Mask
 
+_CORNERS = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32) / 2
+_BLOCK = 256
+"""Boxes that are compared with all better ones at a time: bounds the memory."""
+
 
 def keypoints(values: Array, transform: LetterboxTransform, size: int) -> F32:
     """(N, K, 3) x, y and confidence of key points (N, K * size) of the model's input.
@@ -57,11 +61,6 @@ def _taps(start: int, stop: int, scale: float, shift: float, cells: int) -> tupl
 def _between(values: F32, taps: tuple[Array, Array, F32]) -> F32:
     low, high, weight = taps
     return np.asarray(values[low] * (1 - weight[:, None]) + values[high] * weight[:, None])
-
-
-_CORNERS = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32) / 2
-_BLOCK = 256
-"""Boxes that are compared with all better ones at a time: bounds the memory."""
 
 
 def corners(rotated: F32) -> F32:

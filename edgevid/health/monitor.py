@@ -115,6 +115,10 @@ class CameraHealth(Closing):
                     self._log(f"{now:%Y-%m-%d %H:%M}: {finding.message}; the image has not moved: traffic?")
                 else:
                     self._raise(finding.kind, finding.message, frame.time)
+        return self.hide(speeds)
+
+    def hide(self, speeds: SpeedReport) -> SpeedReport:
+        """`speeds`; all are CAMERA_MOVED while the camera is not as it was calibrated."""
         return speeds.map(invalidate) if self.invalidates else speeds
 
     def acknowledge(self) -> None:

@@ -27,6 +27,9 @@ try:
 except ImportError:  # no Unix: two programs that download one file at once may fail
     fcntl = None  # type: ignore[assignment]
 
+log = logging.getLogger("edgevid")
+MIRROR = "EDGEVID_MODELS_MIRROR"
+"""Environment variable that names the mirror."""
 CHUNK = 1 << 18
 TIMEOUT_S = 10.0
 """A server that sends nothing for this long counts as gone; the partial file is kept and resumed later."""
@@ -116,12 +119,6 @@ def _save(
                 progress(have, total)
     if total and have < total:
         raise http.client.IncompleteRead(b"", total - have)
-
-
-log = logging.getLogger("edgevid")
-
-MIRROR = "EDGEVID_MODELS_MIRROR"
-"""Environment variable that names the mirror."""
 
 
 def obtain(source: Source, file: str, target: Path, *, progress: Progress | None = None) -> Path:

@@ -27,6 +27,10 @@ from edgevid.types import Frame
 
 MAX_FRAMES = 32
 """Most frames that are held in memory and used in turn."""
+RUNTIMES: dict[str, Runtime] = {"cpu": "onnxruntime", "openvino": "openvino"}
+"""Devices that a choice is made of, and what runs them."""
+GAIN = 0.95
+"""OpenVINO is taken below this share of ONNX Runtime's time: less is noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +131,6 @@ def _described(frames: list[Frame], data: str | Path | None) -> str:
     kind = "planes (YUV 4:2:0)" if all(frame.planes is not None for frame in frames) else "RGB"
     what = f"{len(frames)} of {data}" if data is not None else "a synthetic image"
     return f"{what}, {shown}, {kind}, held in memory"
-
-
-RUNTIMES: dict[str, Runtime] = {"cpu": "onnxruntime", "openvino": "openvino"}
-"""Devices that a choice is made of, and what runs them."""
-GAIN = 0.95
-"""OpenVINO is taken below this share of ONNX Runtime's time: less is noise."""
 
 
 def choose_runtime(

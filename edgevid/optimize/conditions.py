@@ -16,6 +16,7 @@ from edgevid import kernels
 from edgevid._version import __version__
 from edgevid.runtime.processor import CPU, cpu_info, processor_name, text_of, usable
 
+T = TypeVar("T")
 PACKAGES = (
     "onnxruntime", "onnxruntime-gpu", "openvino", "numpy", "tensorrt", "tensorrt-rtx", "pycuda",
     "cuda-bindings",
@@ -91,9 +92,6 @@ def load_average() -> float:
 
 def _load() -> str:
     return f"{load_average():.2f} before the run" if hasattr(os, "getloadavg") else ""
-
-
-T = TypeVar("T")
 
 
 def take_turns(

@@ -76,10 +76,8 @@ def model_cost(path: str | Path, *, batch: int = 1) -> Cost:
 
 
 def _shaped(path: Path, batch: int) -> tuple[Any, _Shapes]:
-    """The graph, and the shape of every value: measured by one run on blank input.
-
-    ONNX's own shape inference gives up at the Reshape and Resize nodes of many detectors; a run does not.
-    """
+    """The graph, and the shape of every value: measured by one run on blank input. ONNX's own shape inference
+    gives up at the Reshape and Resize nodes of many detectors; a run does not."""
     onnx = require("onnx", extra="build", purpose="counting a model's operations")
     try:
         model = onnx.load(str(path))

@@ -90,10 +90,8 @@ def _finite(values: Array) -> bool:
 
 def _first(half: Any, graph: Graph, finite: Mapping[str, bool]) -> dict[str, str]:
     """Of each operator that gives other values for finite ones: itself where it is FP16, else its neighbors.
-
     An operator in FP32 does so where an FP16 value was rounded to 0 before it; a Cast, where its readers do
-    not take what it gives.
-    """
+    not take what it gives."""
     known = {n.name for n in graph.nodes}
     producer = {o: n for n in half.graph.node for o in n.output}
     readers: dict[str, list[Any]] = {}
@@ -121,10 +119,8 @@ def _first(half: Any, graph: Graph, finite: Mapping[str, bool]) -> dict[str, str
 
 
 class _Simulation:
-    """Rewrites graphs in place: float32 everywhere, with two Casts behind each FP16 result.
-
-    A tensor keeps its name as float16; "... exact" is its value before, "... float" after rounding.
-    """
+    """Rewrites graphs in place: float32 everywhere, with two Casts behind each FP16 result. A tensor keeps
+    its name as float16; "... exact" is its value before, "... float" after rounding."""
 
     def __init__(self, onnx: Any, opset: int) -> None:
         self.onnx, self.kinds, self.opset = onnx, onnx.TensorProto, opset

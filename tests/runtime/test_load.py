@@ -79,7 +79,7 @@ def test_engines_lie_in_build_next_to_the_model(tmp_path: Path) -> None:
 
 
 def test_a_recipe_without_its_file_names_who_gets_it(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"net: its file is not on this machine; resolve_model\('net'\)"):
+    with pytest.raises(ModelError, match=r"net: its file is not here; resolve_model\('net'\)"):
         load_engine(Recipe("net", "classify", "net.onnx", tmp_path), device="cpu")
 
 

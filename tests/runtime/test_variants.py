@@ -66,7 +66,7 @@ def test_a_changed_model_is_noticed(tmp_path: Path) -> None:
 def test_a_changed_variant_is_noticed(tmp_path: Path) -> None:
     source, path = made(tmp_path)
     path.write_bytes(b"damaged")
-    with pytest.raises(ModelError, match="is not the file that"):
+    with pytest.raises(ModelError, match="differs from"):
         find_variant(source, "int8-cpu")
 
 

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from edgevid.errors import InputError
 
 States = dict[str, Tensor]
+HIDDEN = -1e4
+"""Added to forbidden attention: finite, so that FP16 and fully padded rows stay numbers."""
 LAYERS = 2
 """Of a recurrent head."""
 
@@ -171,10 +173,6 @@ class StepLinearHead(LinearHead):
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         return self.outward(self.norm(x))
-
-
-HIDDEN = -1e4
-"""Added to forbidden attention: finite, so that FP16 and fully padded rows stay numbers."""
 
 
 class WindowAttention(nn.Module):

@@ -262,11 +262,9 @@ class Composer:
         return np.asarray(image)
 
     def _corrupt(self, image: Array) -> Array:
-        """Corruptions of cameras and encoders: blur, noise, grayscale, JPEG.
-
-        With OpenCV's codec: with kornia's differentiable one a CPU core trained 4 frames per second instead
-        of 80, and a detector's labels need no gradient through it.
-        """
+        """Corruptions of cameras and encoders: blur, noise, grayscale, JPEG. With OpenCV's codec: with
+        kornia's differentiable one a CPU core trained 4 frames per second instead of 80, and a detector's
+        labels need no gradient through it."""
         chance = self.random.random(4)
         if chance[0] < 0.25:
             image = cv2.GaussianBlur(image, (0, 0), self.random.uniform(0.4, 1.6))

@@ -46,10 +46,8 @@ def _is_distributed() -> bool:
 
 @contextmanager
 def _prefetch(batches: Iterator[tuple[Array, ...]]) -> Iterator[Callable[[], tuple[Array, ...]]]:
-    """Composes batches in a thread during training; yields a function for the next one.
-
-    The thread ends with the block; an error in it is raised by that function.
-    """
+    """Composes batches in a thread during training; yields a function for the next one. The thread ends with
+    the block; an error in it is raised by that function."""
     batches_ahead: queue.Queue[tuple[Array, ...] | BaseException] = queue.Queue(4)
     stop = threading.Event()
 

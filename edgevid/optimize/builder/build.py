@@ -147,9 +147,7 @@ def make_plan(model: LocalRecipe | str | Path, options: BuildOptions, *, out: Pa
 
 def _graph(model: LocalRecipe | Path, options: BuildOptions) -> tuple[Path, str, str]:
     """The graph of a precision, its variant, and the error with the command that makes it where it is absent.
-
-    The build makes FP16 graphs itself; INT8 graphs need frames of the user's.
-    """
+    The build makes FP16 graphs itself; INT8 graphs need frames of the user's."""
     if options.precision == "fp32":
         return model_file(model), "fp32", ""
     needed = "fp16" if options.precision == "fp16" else "int8-trt"
@@ -233,11 +231,9 @@ def _build(
 
 
 def _graph_parity(plan: Plan, how: Verification, verifier: Verifier, report: Report) -> str | dict[str, Any]:
-    """Makes the graph where it must, and compares it.
-
-    The INT8 graph with FP16 between its layers is always made; an FP16 graph where there is none, where it
-    was made without frames and there are some now, or where it does not pass on these.
-    """
+    """Makes the graph where it must, and compares it. The INT8 graph with FP16 between its layers is always
+    made; an FP16 graph where there is none, where it was made without frames and there are some now, or where
+    it does not pass on these."""
     on_frames = plan.variant == "fp16" and how.data is not None and plan.recipe is not None
     known = plan.variant == "fp16" and plan.graph.is_file()
     new = not known or (on_frames and not read_record(plan.graph).get("frames"))
@@ -276,10 +272,8 @@ def _sizes(recipe: LocalRecipe | None) -> dict[str, Shape]:
 
 
 def _check_precision(plan: Plan, built: build_engine.Built) -> None:
-    """ModelError where no convolution computes in the requested precision.
-
-    ParityError where all of them overflow in FP16, so that FP32 is the next to try.
-    """
+    """ModelError where no convolution computes in the requested precision. ParityError where all of them
+    overflow in FP16, so that FP32 is the next to try."""
     expected = build_layers.LOG_NAMES[plan.options.precision]
     counts = build_layers.tally(built.convolutions)
     known = sum(n for kind, n in counts.items() if kind != "?")

@@ -23,6 +23,8 @@ from edgevid.video.images import resize_area, to_jpeg
 
 PAGE = Path(__file__).with_name("report.html")
 """The template of the page, dark or light as the reader's system."""
+MIN_DRIFT = 0.1
+"""A score that changed by at least this much is written next to its box."""
 WIDTH = 960
 """Images in the page are at most this wide, in pixels."""
 POINTS = 1500
@@ -200,10 +202,6 @@ def _jpeg(image: Array) -> str:
     if image.shape[1] > WIDTH:
         image = resize_area(image, (WIDTH, max(1, round(image.shape[0] * WIDTH / image.shape[1]))))
     return "data:image/jpeg;base64," + base64.b64encode(to_jpeg(image, qscale=3)).decode()
-
-
-MIN_DRIFT = 0.1
-"""A score that changed by at least this much is written next to its box."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,10 @@ from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import DetectorRecipe, Engine, Recipe
 from edgevid.types import Array, Detections
 
+MIN_JOINT_SCORE = 0.3
+"""Score from which a joint counts as detected."""
+MAX_JOINT_DISTANCE = 0.05
+"""Joints of both models agree within this share of the frame's longer side."""
 EXACT_IOU = 0.9
 MARGIN = 0.1
 """An unmatched box whose partner's score is less than this below the threshold only crossed the threshold."""
@@ -113,12 +117,6 @@ class BoxTask(FrameTask):
             "detect", boxes.share, float(boxes.total), boxes.total, "boxes", " at IoU 0.5", DEFINITION,
             details, scores,
         )  # fmt: skip
-
-
-MIN_JOINT_SCORE = 0.3
-"""Score from which a joint counts as detected."""
-MAX_JOINT_DISTANCE = 0.05
-"""Joints of both models agree within this share of the frame's longer side."""
 
 
 def task_of(a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, threshold: float | None = None) -> Task:

@@ -111,11 +111,9 @@ EDGES = _edges()
 
 
 def _entropy_threshold(counts: Array, largest: float) -> float:
-    """The |x| at which to clip, so that 128 levels lose the least information.
-
-    S. Migacz, "8-bit Inference with TensorRT", GTC 2017: the least Kullback-Leibler divergence of the
-    clipped distribution from the rounded one.
-    """
+    """The |x| at which to clip, so that 128 levels lose the least information. S. Migacz, "8-bit Inference
+    with TensorRT", GTC 2017: the least Kullback-Leibler divergence of the clipped distribution from the
+    rounded one."""
     if not largest > 0:
         return largest
     edges = np.linspace(0.0, largest, LINEAR_BINS + 1)

@@ -169,7 +169,9 @@ def _check_device(requested: str, providers: list[Any], device: str, path: Path)
     if len(providers) == 1 or device != "cpu":
         return
     if parse_device(requested)[0] == "provider":
-        raise ModelError(f"{path}: device {requested!r} did not start; check its driver, or take 'cpu'")
+        raise ModelError(
+            f"{path}: device {requested!r} did not start; check its driver, or take device='cpu'"
+        )
     why = (
         "CUDA did not start (check the NVIDIA driver, and that CUDA and cuDNN have the versions that "
         f"onnxruntime {version()} needs)"

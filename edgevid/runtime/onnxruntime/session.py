@@ -25,6 +25,7 @@ Optimization = Literal["all", "basic", "none"]
 """How far ONNX Runtime rewrites a graph: "basic" keeps to standard operators, "none" changes nothing."""
 
 CPU = ("CPUExecutionProvider",)
+_registered: set[str] = set()
 _WORDS = {"float": np.float32, "float16": np.float16, "double": np.float64, "bool": np.bool_}
 _WORDS |= {kind.__name__: kind for kind in (np.int64, np.int32, np.int8, np.uint8)}
 NUMPY_TYPES: Mapping[str, Any] = MappingProxyType({f"tensor({word})": kind for word, kind in _WORDS.items()})
@@ -131,9 +132,6 @@ def error_text(error: Exception) -> str:
     return text.partition(" : ")[2].partition(" : ")[2] or text
 
 
-_registered: set[str] = set()
-
-
 def find_provider(device: str) -> tuple[str, dict[str, str]] | list[Any]:
     """What a session takes for "openvino" or "openvino:npu": a built-in provider, or a plug-in's devices.
 
@@ -197,5 +195,7 @@ def left_to_cpu(session: Any, device: str) -> str:
     total = theirs + sum(rest.values())
     kinds = ", ".join(f"{count} {kind}" for kind, count in rest.most_common())
     if total and not theirs:
-        raise ModelError(f"device {device!r}: {name} runs none of the {total} nodes ({kinds}); take 'cpu'")
+        raise ModelError(
+            f"device {device!r}: {name} runs none of the {total} nodes ({kinds}); take device='cpu'"
+        )
     return f"{name} runs {theirs} of {total} nodes" + (f"; on the CPU: {kinds}" if rest else "")
