@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from edgevid import Detector, Line, Pipeline, Tracker, ZoneMonitor, open_video
+from edgevid import Detector, Line, Pipeline, ZoneMonitor, open_video
 
 
 def main() -> None:
@@ -16,18 +16,19 @@ def main() -> None:
     parser.add_argument("--max-frames", type=int, default=10**9)
     options = parser.parse_args()
     with open_video(options.video) as video:
-        width, height = video.size
-        middle = Line("middle", (width / 2, 0), (width / 2, height))
-        monitor = ZoneMonitor(lines=[middle])
-        pipeline = Pipeline(Detector.load(classes=["person", "car", "bus", "truck"]), Tracker())
+        middle = Line("middle", (0.5, 0), (0.5, 1), relative=True)
+        monitor = ZoneMonitor(lines=[middle], size=video.size)
+        pipeline = Pipeline(Detector.load(classes=["person", "car", "bus", "truck"]))
         for frame, result in pipeline.run(video):
             for event in monitor.update(result.tracks, result.time):
-                name = result.names["class"][event.label]
+                name = result.class_name(event.label)
                 print(f"{event.time:7.2f} s  {name} {event.id} crosses {event.direction}")
             if frame.index + 1 >= options.max_frames:
                 break
-    for (_, direction, label), count in sorted(monitor.counts.items()):
-        print(f"{count} x {pipeline.names['class'][label]} {direction}")
+    monitor.finish()  # who was still on the line
+    for total in monitor.totals():
+        name = pipeline.names["class"][total.label]
+        print(f"{name}: {total.forward} forward, {total.backward} backward, net {total.net}")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ ZoneEventKind = Literal[
     "enter", "leave", "dwell", "stopped", "wrong-way", "cross", "occupancy-above", "occupancy-normal"
 ]
 KINDS: tuple[ZoneEventKind, ...] = get_args(ZoneEventKind)
+CROSS = KINDS.index("cross")
 Direction = Literal["", "forward", "backward"]
 
 STATIONARY_M, STATIONARY_HEIGHTS = 0.5, 0.2
@@ -241,7 +242,7 @@ class ZoneMonitor:
     def _events(self, rows: list[Any], time: float) -> list[ZoneEvent]:
         """The events of the core's rows, with the occupancy after them, and those of zones that are now too
         full or no longer."""
-        counts = self.occupancy()
+        counts = self.occupancy() if any(row[0] < 2 for row in rows) else {}  # enter and leave
         found = [self._event(row, counts) for row in rows]
         changed = {event.place: event for event in found if event.kind in ("enter", "leave")}
         for zone in self.zones:
@@ -257,8 +258,8 @@ class ZoneMonitor:
     def _event(self, row: Any, inside: dict[str, int]) -> ZoneEvent:
         """The event of a row of the core, counted."""
         number, index, i, label, time, seconds = row
-        if number >= KINDS.index("cross"):
-            way: Direction = "backward" if number > KINDS.index("cross") else "forward"
+        if number >= CROSS:
+            way: Direction = "backward" if number > CROSS else "forward"
             name = self.lines[index].name
             self.counts[name, way, label] += 1
             return ZoneEvent(time, "cross", name, i, label, way)
