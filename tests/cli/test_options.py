@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from edgevid.cli.options import check_unit, one_source, parse_size, split_names
+from edgevid.cli.options import check_unit, one_source, parse_lines, parse_size, split_names
 from edgevid.errors import InputError
+from edgevid.zones import Line
 
 
 def test_names_are_separated_by_commas() -> None:
@@ -44,3 +45,15 @@ def test_a_size_is_a_side_or_height_and_width() -> None:
     for text in ("0", "axb", "1x2x3", "", "-5"):
         with pytest.raises(InputError, match="--imgsz: expected pixels"):
             parse_size(text, "--imgsz")
+
+
+def test_lines_of_the_command_line() -> None:
+    found = parse_lines(["0,300,640,300", "gate=0,0.5,1,0.5"])
+    assert found == (Line("line 1", (0, 300), (640, 300)), Line("gate", (0, 0.5), (1, 0.5), relative=True))
+    assert parse_lines(None) == ()
+
+
+@pytest.mark.parametrize("text", ["", "1,2,3", "a,b,c,d", "1,2,3,nan", "gate=1 2 3 4"])
+def test_what_is_no_line_is_one_sentence(text: str) -> None:
+    with pytest.raises(InputError, match=r"--line: expected x1,y1,x2,y2, such as 0,300,640,300 in pixels"):
+        parse_lines([text])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import shapely
@@ -10,7 +12,7 @@ from edgevid.errors import InputError
 from edgevid.output.ground_grid import GridOverlay, GroundGrid, draw_ground_grid
 from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.synthetic.scene import Camera
-from edgevid.types import Detections, Frame, Result, Tracks
+from edgevid.types import Detections, Event, Frame, Result, Tracks
 from edgevid.zones import Line, Zone
 
 METERS = np.array([[-7, 15], [7, 15], [7, 60], [-7, 60]], float)
@@ -86,3 +88,42 @@ def test_zones_and_lines_are_drawn_where_they_lie(calibration: CameraCalibration
     near = calibration.scaled_to(size).to_image(np.array([[3.0, 20.0], [3.0, 40.0]]))
     middle = near.mean(0).round().astype(int)
     assert changed[middle[1] - 1 : middle[1] + 2, middle[0] - 1 : middle[0] + 2].any()
+
+
+def test_the_counts_of_lines_and_zones_are_those_of_the_events_so_far(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    yard, gate = Zone("yard", [(10, 10), (60, 10), (60, 60)]), Line("gate", (100, 5), (100, 90))
+    overlay, shown = GridOverlay(None, shapes=[yard, gate]), []
+    monkeypatch.setattr(
+        "edgevid.output.ground_grid.Overlay.draw", lambda *_, counts=(), **__: shown.append(list(counts))
+    )
+    frame = Frame(np.zeros((100, 200, 3), np.uint8), 0.0, 0)
+
+    def event(kind: Any, **values: Any) -> Event:
+        return Event("1", kind, "", 0.0, "camera", "run", **values)
+
+    steps = [
+        (),
+        (event("cross", place="gate", direction="forward"), event("enter", place="yard", count=2)),
+        (
+            event("cross", place="gate", direction="backward"),
+            event("cross", place="gate", direction="forward"),
+        ),
+        (event("leave", place="yard", count=1), event("track-ended")),
+    ]
+    for events in steps:
+        overlay.draw(frame, Result(0, 0.0, (200, 100), Detections.empty(), Tracks.empty(), events=events))
+    assert shown == [
+        ["yard: 0 inside", "gate: 0 forward, 0 backward"], ["yard: 2 inside", "gate: 1 forward, 0 backward"],
+        ["yard: 2 inside", "gate: 2 forward, 1 backward"], ["yard: 1 inside", "gate: 2 forward, 1 backward"],
+    ]  # fmt: skip
+
+
+def test_an_arrow_points_forward() -> None:
+    gate = Line("gate", (100, 20), (100, 180))  # downward: forward is to the left in the image
+    frame = Frame(np.zeros((200, 200, 3), np.uint8), 0.0, 0)
+    empty = Result(0, 0.0, (200, 200), Detections.empty(), Tracks.empty())
+    drawn = GridOverlay(None, shapes=[gate]).draw(frame, empty)
+    assert drawn[100, 80:95].any(1).all()
+    assert not drawn[100, 105:120].any()

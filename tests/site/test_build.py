@@ -16,6 +16,7 @@ from edgevid.site.build import (
     build_pipeline,
     build_speed_estimator,
     build_zones,
+    kept_classes,
     load_site,
 )
 from edgevid.site.file import Site
@@ -76,3 +77,21 @@ def test_damaged_frames_are_predicted_in_or_processed_as_sound_ones() -> None:
     assert (predicted.damaged, processed.damaged) == (True, False)
     assert set(predicted.timings) == {"track", "speed", "policy"}
     assert "detect" in processed.timings
+
+
+def test_a_site_without_classes_keeps_people_and_vehicles_of_a_model_of_everything() -> None:
+    everything = ("person", "bicycle", "car", "motorcycle", "airplane", "bus", "truck", "toilet")
+    six = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
+    assert kept_classes((), everything) == six
+    assert kept_classes(("all",), everything) is None
+    assert kept_classes(("toilet",), everything) == ("toilet",)
+    assert kept_classes((), six) is None  # all that the model has
+    assert kept_classes((), ("person", "helmet")) is None  # a model of one's own
+    assert kept_classes(("all",), ("all", "none")) == ("all",)
+
+
+def test_relative_zones_are_those_of_the_stream() -> None:
+    zone = Zone("bay", [(0.25, 0.25), (0.75, 0.25), (0.75, 0.75)], relative=True)
+    zones = build_zones(LoadedSite(Site(zones=(zone,))), (640, 480))
+    assert zones is not None
+    assert zones.zones[0].points[1] == (480.0, 120.0)
