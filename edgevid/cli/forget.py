@@ -12,13 +12,11 @@ from typer import Argument, Option
 from edgevid.cli.console import results
 from edgevid.errors import InputError
 
-ELSEWHERE = "Not reached: what brokers and servers got, videos, records as CSV or MOT, copies of these files."
+ELSEWHERE = "Not reached: what brokers and servers got, videos of --out, records as CSV or MOT, copies."
 
 
 def command(
-    files: Annotated[
-        list[Path], Argument(help="Databases, JSON lines, events as CSV, folders of Parquet or crops.")
-    ],
+    files: Annotated[list[Path], Argument(help="Databases, JSON lines, events as CSV, folders.")],
     before: Annotated[str | None, Option(help="Until then: 2026-01-31T12:00:00Z, or 30d ago.")] = None,
     after: Annotated[str | None, Option(help="From then on: 2026-01-31T12:00:00Z, or 12h ago.")] = None,
     camera: Annotated[str | None, Option(help="Of this camera.")] = None,

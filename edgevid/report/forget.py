@@ -20,6 +20,7 @@ from edgevid.errors import InputError, SourceError, require
 from edgevid.files.atomic import atomic_path, write_atomic
 from edgevid.files.folders import spool_folder
 from edgevid.output.lines import read_lines
+from edgevid.output.recordings_folder import read_name
 from edgevid.output.records import json_line
 from edgevid.output.spool import number_in
 from edgevid.output.sqlite import BUSY_S, database_errors, version_of
@@ -73,9 +74,7 @@ def forget(paths: Sequence[Path], selection: Selection, *, dry_run: bool = True)
 
     InputError, with nothing changed, where a run writes to one of them, as far as the system tells.
     """
-    works: dict[Path, Any] = {
-        path: _crops if path.is_dir() and any(path.glob(CROPS)) else WORKS[form(path)] for path in paths
-    }
+    works = {path: _worker(path) for path in paths}
     works |= dict.fromkeys(sorted(spool_folder().glob("*/")), _spool)
     for path in (path for path, work in works.items() if work is _sqlite):
         with _database(path) as base:
@@ -86,6 +85,14 @@ def forget(paths: Sequence[Path], selection: Selection, *, dry_run: bool = True)
         if counts[path] and not dry_run:
             work(path, selection, True)
     return {path: +count for path, count in counts.items() if count or path in paths}
+
+
+def _worker(path: Path) -> Any:
+    if path.is_dir() and any(path.glob(CROPS)):
+        return _crops
+    if path.is_dir() and any(read_name(file.name) for file in path.glob("*/*")):
+        return _recordings
+    return WORKS[form(path)]
 
 
 @contextmanager
@@ -247,6 +254,21 @@ def _crops(path: Path, selection: Selection, apply: bool) -> Counter[str]:
             counts["crops"] += 1
             for file in (about.with_name(one["crop"]), about) if apply else ():
                 file.unlink(missing_ok=True)
+    return counts
+
+
+def _recordings(path: Path, selection: Selection, apply: bool) -> Counter[str]:
+    """Videos by camera and the time of their first frame, and snapshots by their track, too."""
+    counts: Counter[str] = Counter()
+    for file in path.glob("*/*"):
+        if (named := read_name(file.name)) is None:
+            continue
+        track = named.kind if named.kind.isdecimal() else None
+        if selection.holds(file.parent.name, None, utc_text(named.utc), track):
+            _check_idle(file)
+            counts["videos" if track is None else "snapshots"] += 1
+            if apply:
+                file.unlink()
     return counts
 
 

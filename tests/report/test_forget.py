@@ -209,6 +209,25 @@ def test_crops_go_by_time_track_and_the_source_of_a_camera(tmp_path: Path) -> No
     assert len(list(folder.iterdir())) == 2
 
 
+def test_recordings_go_by_camera_and_time(tmp_path: Path) -> None:
+    names = ["gate/00000001-20260131T120000Z.mp4", "gate/00000002-20260131T121000Z-event.mp4",
+             "gate/00000003-20260131T121000Z-7.jpg", "yard/00000001-20260131T120000Z.mkv"]  # fmt: skip
+    for name in names:
+        (tmp_path / "recordings" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "recordings" / name).write_bytes(b"video")
+    folder = tmp_path / "recordings"
+    left = lambda: sorted(str(path.relative_to(folder)) for path in folder.glob("*/*"))  # noqa: E731
+    assert forget([folder], Selection(camera="gate"))[folder] == {"videos": 2, "snapshots": 1}
+    assert forget([folder], Selection(track=7), dry_run=False)[folder] == {"snapshots": 1}
+    assert left() == [names[0], names[1], names[3]]
+    assert forget([folder], Selection(camera="gate", before=NOON + 60), dry_run=False)[folder] == {
+        "videos": 1
+    }
+    assert left() == names[1::2]
+    with (folder / names[3]).open("ab"), pytest.raises(InputError, match="a run is writing to it"):
+        forget([folder], Selection(camera="yard"), dry_run=False)
+
+
 def test_other_files_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "records.csv").write_text("x_min,y_min\n1,2\n")
     with sqlite3.connect(tmp_path / "other.db") as base:
