@@ -58,6 +58,10 @@ Record = Annotated[Path | None, Option(help="Record to this folder: the stream, 
 RecordEvents = Annotated[bool, Option("--record-events", help="With --record: only clips and snapshots.")]
 RecordGb = Annotated[float | None, Option(help="With --record: disk for this camera, the oldest go.", min=0)]
 RecordDays = Annotated[float | None, Option(help="With --record: older files are deleted.", min=0)]
+BlurNames = Annotated[
+    str | None, Option("--blur", help="Pixelate in all outputs: person,face,plate or other classes.")
+]
+FaceModel = Annotated[Path | None, Option(help="With --blur face: a YuNet (ONNX) that finds the faces.")]
 ViewAt = Annotated[
     str | None, Option("--view", help="Show the run to browsers at this address: 127.0.0.1:8080.")
 ]
@@ -100,6 +104,8 @@ def command(
     record_events: RecordEvents = False,
     record_gb: RecordGb = None,
     record_days: RecordDays = None,
+    blur: BlurNames = None,
+    face_model: FaceModel = None,
     view: ViewAt = None,
     token: Token = None,
     viewer_token: ViewerToken = None,
@@ -148,7 +154,8 @@ def start_run(
     """
     options = {"source": shared.one_source(given.source, given.source_option), "model": given.model,
                "score": given.score_threshold, "device": given.device, "precision": given.precision,
-               "calibration": given.calibration, "health": given.health,
+               "calibration": given.calibration, "health": given.health, "face_model": given.face_model,
+               "blur": shared.split_names(given.blur, "--blur"),
                "classes": shared.split_names(given.classes, "--classes")}  # fmt: skip
     imgsz = shared.parse_size(given.imgsz, "--imgsz") if given.imgsz else None
     built = {"threads": given.threads, "imgsz": imgsz, "damaged": _damaged(given.damaged)}
@@ -265,7 +272,7 @@ def _run(
     from edgevid.cli.progress import advance, print_summary, progress_bar
     from edgevid.run.loop import Summary, run
     from edgevid.run.watchdog import Watchdog
-    from edgevid.site.build import build_drift_monitors, load_site
+    from edgevid.site.build import build_blur, build_drift_monitors, load_site
     from edgevid.site.header import build_header
     from edgevid.video.open import open_video, source_options
     from edgevid.viewer.config import build_config, build_street
@@ -274,7 +281,8 @@ def _run(
     ended = 0.0
     site = loaded.site
     source, recorder = site.source, outputs.recorder()
-    reading |= {"packets": recorder.tap if recorder else None}
+    if recorder and not site.blur:  # else the camera's own stream must not be kept
+        reading["packets"] = recorder.tap
 
     def opened() -> Any:
         return street or open_video(source, **source_options(source, **reading))
@@ -287,7 +295,7 @@ def _run(
         if video.live:
             video.wait()  # zones and calibrations need the image's size
         config = build_street(street) if street else build_config(loaded, video, opened, **built)
-        monitors = build_drift_monitors(loaded)
+        monitors, blur = build_drift_monitors(loaded), build_blur(site, config.pipeline)
         stack.enter_context(_interruption(summary))
         if view is not None:
             from edgevid.viewer.session import viewing
@@ -309,8 +317,9 @@ def _run(
 
         run(
             config.pipeline, state.source if state else video,
-            outputs.sinks(config, video, summary, recorder), zones=state or config.monitor, size=video.size,
-            max_frames=given.max_frames, on_result=note, on_event=state.add_event if state else None,
+            [*blur, *outputs.sinks(config, video, summary, recorder)],
+            zones=state or config.monitor, size=video.size, max_frames=given.max_frames, on_result=note,
+            on_event=state.add_event if state else None,
             summary=summary, skip_damaged=given.damaged == "skip", speed_limit_kmh=config.speed_limit_kmh,
             header=build_header(loaded, config.pipeline, start=outputs.start),
         )  # fmt: skip

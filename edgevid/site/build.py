@@ -15,6 +15,7 @@ from edgevid.detect.detector import Detector
 from edgevid.errors import InputError
 from edgevid.health.monitor import CameraHealth
 from edgevid.models.hub import resolve_model
+from edgevid.output.blur import Blur
 from edgevid.pipeline import Damaged, Pipeline, RecognitionTask
 from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.site.file import RecognizerChoice, Site, read_site
@@ -161,6 +162,16 @@ def build_zones(loaded: LoadedSite, size: tuple[int, int]) -> ZoneMonitor | None
     monitor = ZoneMonitor(site.zones, site.lines, to_ground=to_ground, size=drawn)
     monitor.resize(size)
     return monitor
+
+
+def build_blur(site: Site, pipeline: Pipeline) -> list[Blur]:
+    """The sink that comes first where a site blurs; InputError where its detector does not find the words."""
+    if not site.blur:
+        return []
+    if site.health is not None:
+        raise InputError("blur: camera health keeps images that are not blurred: leave one of both out")
+    names = site.classes or pipeline.detector.names
+    return [Blur(site.blur, pipeline.detector.names, found=names, face_model=site.face_model)]
 
 
 def build_drift_monitors(loaded: LoadedSite) -> dict[str, DriftMonitor]:

@@ -87,6 +87,10 @@ class Site:
     """(width, height) of the frames that zones and lines were drawn on; None: the stream's."""
     health: Folder | None = None
     """Folder of camera health; None: it is not used."""
+    blur: tuple[str, ...] = ()
+    """What is pixelated in all images that leave: classes, "face", "plate" (docs/recordings.md)."""
+    face_model: File | None = None
+    """A YuNet that finds the faces to blur; None: the upper part of each person is."""
     policy: File | None = None
     """Abstain policy of the detector's classes; its [speed] table limits speeds."""
     recognizers: tuple[RecognizerChoice, ...] = ()
@@ -114,7 +118,8 @@ Detect: Any = pick(Site, "Detect", ("model", "score", "classes", "device", "prec
 Camera: Any = pick(
     Site,
     "Camera",
-    ("name", "calibration", "speed_method", "contact", "road_deg", "size", "health", "speed_limit_kmh"),
+    ("name", "calibration", "speed_method", "contact", "road_deg", "size", "health", "blur", "face_model",
+     "speed_limit_kmh"),  # fmt: skip
 )
 Recognize: Any = pick(RecognizerChoice, "Recognize", ("task", "model", "policy"), task="action")
 Top: Any = pick(Site, "Top", ("source", "policy"))

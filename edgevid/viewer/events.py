@@ -49,10 +49,10 @@ class EventStore(SqliteSink):
         where, values = _where(filters)
         sql = f"SELECT * FROM events {where} ORDER BY utc DESC, id DESC LIMIT ?"
         rows = self._select(sql, [*values, min(limit, MOST_ANSWERED)])
-        return [
-            {k: json.loads(v) if k.endswith("box") else v for k, v in row.items() if v not in (None, "")}
-            for row in rows
-        ]
+        found = [{key: value for key, value in row.items() if value not in (None, "")} for row in rows]
+        for row in found:
+            row |= {key: json.loads(row[key]) for key in ("box", "first_box") if key in row}
+        return found
 
     def counts(self, filters: Mapping[str, str]) -> list[dict[str, Any]]:
         """How many events there are of each camera, kind, place, direction and class."""

@@ -6,6 +6,7 @@ import { play, showMoment } from "./player.js";
 import { state, unit } from "./state.js";
 
 const MAX_EVENTS = 300;
+const ASKED = 100; // of the server, with a filter
 const list = document.getElementById("events");
 const none = document.getElementById("events-none");
 const form = document.getElementById("events-filters");
@@ -77,7 +78,7 @@ async function ask() {
   const number = ++asked;
   document.getElementById("events-clear").hidden = !Object.keys(chosen).length;
   if (Object.keys(chosen).length) {
-    const answer = await fetch(`/api/events?${new URLSearchParams({ ...chosen, limit: MAX_EVENTS })}`).catch(() => null);
+    const answer = await fetch(`/api/events?${new URLSearchParams({ ...chosen, limit: ASKED })}`).catch(() => null);
     const rows = await answer?.json().catch(() => null);
     if (number !== asked) return; // a newer choice was made meanwhile
     if (!answer?.ok) toast(rows?.error ?? "The events cannot be read: is the server there?");
