@@ -135,7 +135,9 @@ class TrtEngine(LoadedEngine):
         the model's other inputs. The input is equal to the CPU's preprocessing, bit for bit.
         """
         if len(frames) != len(rectangles) or not frames:
-            raise InputError(f"frames: expected a rectangle each, got {len(frames)} and {len(rectangles)}")
+            raise InputError(
+                f"frames: expected one rectangle for each, got {len(frames)} and {len(rectangles)}"
+            )
         with self._lock:
             self._check_open()
             return self._session.run_frames(

@@ -127,7 +127,9 @@ class Session:
         try:
             dtype = np.dtype(trt.nptype(kind))
         except (TypeError, KeyError):
-            raise ModelError(f"{self._path}: tensor {name!r} has type {kind}, unknown to NumPy") from None
+            raise ModelError(
+                f"{self._path}: tensor {name!r} has type {kind}, which NumPy does not have"
+            ) from None
         return TensorSpec(name, shape_of(engine.get_tensor_shape(name)), dtype)
 
     def _allocate(self, trt: Any) -> None:
@@ -203,7 +205,9 @@ class Session:
         """The outputs, with the input `name` preprocessed on the device."""
         expected = next((i for i in self.inputs if i.name == name), None)
         if expected is None or {i.name for i in self.inputs} != {name, *extra_inputs}:
-            raise InputError(f"inputs: expected {[i.name for i in self.inputs]}, got {[name, *extra_inputs]}")
+            raise InputError(
+                f"engine inputs: expected {[i.name for i in self.inputs]}, got {[name, *extra_inputs]}"
+            )
         one = expected.shape[0] if expected.shape[0] > 0 else len(frames)
         if len(frames) > one:
             raise InputError(f"engine input {name!r}: expected at most {one} frames, got {len(frames)}")
