@@ -223,7 +223,7 @@ class Overlay:
         for i, (x1, _, x2, y2) in zip(tracks.ids[fine].tolist(), tracks.boxes[fine].tolist(), strict=True):
             trail = self._trails.setdefault(i, deque())
             point = (result.time, round((x1 + x2) / 2), round(y2))
-            if len(trail) > 1 and math.dist(point[1:], trail[-2][1:]) < 4 * style.line:
+            if len(trail) > 1 and math.dist(point[1:], trail[-2][1:]) < 8 * style.line:
                 trail.pop()  # what moves by less is drawn as one step
             trail.append(point)
             while trail and result.time - trail[0][0] > self.trail_s:

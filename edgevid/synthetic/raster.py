@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from edgevid.types import Array
@@ -12,7 +14,7 @@ LARGE = 1500
 """Samples of a polygon from which a mask fills it faster than an index for each sample."""
 TILE = 32
 """Side of the squares, in pixels, that are blended together: small enough for the processor's cache."""
-LANES, U8_BITS = np.uint32(0x00FF00FF), np.uint32(8)
+LANES, U8_BITS, ALPHA = np.uint32(0x00FF00FF), np.uint32(8), np.uint32(255)
 
 
 class Layer:
@@ -34,27 +36,27 @@ class Layer:
             colors[fine],
         )  # samples are whole numbers
         first, last, left, right = self._spans(points)
-        end = np.cumsum(last - first)
-        total = np.concatenate([[0], np.cumsum(right - left)])
-        size = total[end] - total[end - (last - first)]
-        large = size > LARGE
-        some = int(large.argmax()) if large.any() else len(size)  # from here on one by one, in their order
-        count = int(end[some - 1]) if some else 0
-        length = (right - left)[:count]
-        polygon = np.repeat(np.arange(some), (last - first)[:some])
-        row = np.arange(count) + (first - end + last - first)[:some][polygon]
-        start = row * self._samples.shape[1] + left[:count] - total[:count]
-        at = np.repeat(start.astype(np.int32), length)
-        at += np.arange(len(at), dtype=np.int32)
-        self._samples.reshape(-1)[at] = np.repeat(colors[polygon], length)
-        for n in range(some, len(size)):
-            if size[n]:
-                part = slice(int(end[n] - last[n] + first[n]), int(end[n]))
-                a, b = left[part], right[part]
-                low, high = int(a.min()), int(b.max())
-                columns = self._columns[low:high]
-                inside = (columns >= a[:, None]) & (columns < b[:, None])
-                np.copyto(self._samples[first[n] : last[n], low:high], colors[n], where=inside)
+        ends = np.concatenate([[0], np.cumsum(last - first)])
+        length = np.concatenate([[0], np.cumsum(right - left)])
+        large = np.diff(length[ends]) > LARGE
+        runs = [0, *(np.flatnonzero(np.diff(large)) + 1).tolist(), len(large)]
+        row = np.arange(ends[-1]) + np.repeat(first - ends[:-1], last - first)
+        start = row * self._samples.shape[1] + left - length[:-1]
+        shades = np.repeat(colors, last - first)
+        flat = self._samples.reshape(-1)
+        for a, b in pairwise(runs):
+            spans = slice(ends[a], ends[b])
+            if large[a : a + 1].any():
+                for n in range(a, b):
+                    part = slice(ends[n], ends[n + 1])
+                    low, high = int(left[part].min()), int(right[part].max())
+                    columns = self._columns[low:high]
+                    inside = (columns >= left[part, None]) & (columns < right[part, None])
+                    np.copyto(self._samples[first[n] : last[n], low:high], colors[n], where=inside)
+            else:
+                count = right[spans] - left[spans]
+                at = np.repeat(start[spans], count) + np.arange(length[ends[a]], length[ends[b]])
+                flat[at] = np.repeat(shades[spans], count)
 
     def _spans(self, points: Array) -> tuple[Array, Array, Array, Array]:
         """First row and end of each polygon; first sample and end of every row of each, in one line."""
@@ -94,18 +96,20 @@ class Layer:
         for (y1, x1), x2 in zip((TILE * np.argwhere(edges == 1)).tolist(), ends.tolist(), strict=True):
             y2 = min(y1 + TILE, self.height)
             samples, plain = self._samples[2 * y1 : 2 * y2, 2 * x1 : 2 * x2], under[y1:y2, x1:x2]
-            lanes = samples & LANES, (samples >> U8_BITS) & LANES  # two channels in each sum
-            rows = (lane[::2] + lane[1::2] for lane in lanes)
-            even, odd = (row[:, ::2] + row[:, 1::2] for row in rows)
-            rest = np.uint32(1020) - (odd >> np.uint32(16))
-            rest = (rest + (rest >> np.uint32(7))) >> np.uint32(2)  # of 256
-            even = ((even >> np.uint32(2)) & LANES) + ((((plain & LANES) * rest) >> U8_BITS) & LANES)
-            odd = ((odd >> np.uint32(2)) & LANES) + (
-                ((((plain >> U8_BITS) & LANES) * rest) >> U8_BITS) & LANES
-            )
-            mixed = even + (odd << U8_BITS)
+            rows = _mean(samples[::2], samples[1::2])
+            over = _mean(rows[:, ::2], rows[:, 1::2])
+            rest = ALPHA - (over >> np.uint32(24))
+            rest += rest >> np.uint32(7)  # of 256
+            even = (((plain & LANES) * rest) >> U8_BITS) & LANES  # two channels at a time
+            odd = (((plain >> U8_BITS) & LANES) * rest) & ~LANES
+            mixed = (even | odd) + over  # no channel overflows: what covers is premultiplied
             image[y1:y2, x1:x2] = mixed.view(np.uint8).reshape(*mixed.shape, 4)[..., :3]
             samples[:] = 0
+
+
+def _mean(a: Array, b: Array) -> Array:
+    """The mean of each channel, rounded down."""
+    return np.asarray((a & b) + (((a ^ b) >> np.uint32(1)) & np.uint32(0x7F7F7F7F)))
 
 
 def rgba(colors: Array, alpha: float = 1.0) -> Array:
