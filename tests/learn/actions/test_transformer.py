@@ -37,14 +37,17 @@ def test_logits_are_of_the_maximum_over_the_last_window() -> None:
 @torch.no_grad()
 def test_two_layers_reach_twice_the_window_back_and_no_further() -> None:
     """A window of 3: the maximum reaches 2 steps back, and each of two layers 2 more: 6 in all."""
-    torch.manual_seed(0)
-    head, x = TransformerHead(4, 3, width=8, window=3).eval(), torch.randn(1, 12, 4)
-    valid = torch.ones(1, 12, dtype=torch.bool)
-    before = head(x, valid)
-    for back, reached in ((0, True), (6, True), (7, False), (11, False)):
-        changed = x.clone()
-        changed[0, 11 - back] += 1
-        assert bool((head(changed, valid) != before).any()) == reached, back
+    changes = dict.fromkeys((0, 6, 7, 11), False)
+    for seed in range(10):  # a maximum may hide the farthest step of one network
+        torch.manual_seed(seed)
+        head, x = TransformerHead(4, 3, width=8, window=3).eval(), torch.randn(1, 12, 4)
+        valid = torch.ones(1, 12, dtype=torch.bool)
+        before = head(x, valid)
+        for back in changes:
+            changed = x.clone()
+            changed[0, 11 - back] += 1
+            changes[back] |= bool((head(changed, valid) != before).any())
+    assert changes == {0: True, 6: True, 7: False, 11: False}
 
 
 @torch.no_grad()
