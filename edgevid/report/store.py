@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from edgevid.errors import InputError, SourceError, require
+from edgevid.errors import EdgevidError, InputError, SourceError, require
 from edgevid.output.parquet import FIELDS
 from edgevid.output.records import SCHEMA
 from edgevid.output.sqlite import SCRIPTS, database_errors, version_of
@@ -56,7 +56,9 @@ class Store(Closing):
                 kind = form(path)
                 try:
                     getattr(self, f"_add_{kind}")(path)
-                except duckdb.Error as error:
+                except EdgevidError:
+                    raise
+                except (duckdb.Error, OSError) as error:
                     problem = f"cannot be read as {kind}: {first_line(error)}"
                     raise SourceError(f"{path}: {problem}; check the file and free disk space") from None
             self._finish(paths)
@@ -108,12 +110,10 @@ class Store(Closing):
             self._loaded = True
             return
         found = {row[0] for row in self.rows(f"DESCRIBE {select}")}
-        known = {
-            name: kind for name, kind in (EVENTS if table == "events" else RUNS).items() if name in found
-        }
-        names = (
-            f"nullif({name}, '') AS {name}" if kind == "VARCHAR" else name for name, kind in known.items()
-        )
+        kinds = {n: k for n, k in (EVENTS if table == "events" else RUNS).items() if n in found}
+        names = [
+            f"nullif({n}, '') AS {n}" if k == "VARCHAR" and n != "camera" else n for n, k in kinds.items()
+        ]
         self.base.execute(f"INSERT INTO {table} BY NAME SELECT {', '.join(names)} FROM ({select})")
 
     def _add_parquet(self, path: Path) -> None:

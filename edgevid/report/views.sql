@@ -10,7 +10,9 @@ SELECT value, what FROM (
     SELECT unnest([2, 3, 4]), unnest([printf('%.1f ± %.1f', v50, v50_se), printf('%.1f ± %.1f', v85, v85_se), percent(abstained)]),
         unnest(['V50, ' || getvariable('unit'), 'V85, ' || getvariable('unit'), 'of tracks without a speed'])
         FROM speeds WHERE camera = getvariable('one') AND start IS NULL AND part = 'all' UNION ALL
-    SELECT 5, printf('%.0f s', sum(epoch(b) - epoch(a))), 'observed by two runs at once: counted twice' FROM observed
+    SELECT 5, count(*)::VARCHAR, 'above the speed limit' FROM e
+        WHERE camera = getvariable('one') AND kind = 'speed-limit' HAVING count(*) > 0 UNION ALL
+    SELECT 6, printf('%.0f s', sum(epoch(b) - epoch(a))), 'observed by two runs at once: counted twice' FROM observed
         WHERE camera = getvariable('one') AND runs > 1 HAVING sum(epoch(b) - epoch(a)) > 1)
 WHERE value IS NOT NULL ORDER BY k
 

@@ -121,6 +121,12 @@ def test_too_few_speeds_have_no_v85_and_persons_are_in_no_v85_of_vehicles(tmp_pa
     assert rows["all"][1:3] == (40, 40)
 
 
+def test_the_summary_names_what_is_above_the_limit(tmp_path: Path) -> None:
+    day = a_drive([50.0, 90.0])
+    day.add("speed-limit", 3, 1, class_name="car", speed_mps=25.0)
+    assert ("1", "above the speed limit") in report_of(tmp_path, day).views("gate")[0].rows
+
+
 def test_a_camera_without_calibration_has_no_table_of_speeds(tmp_path: Path) -> None:
     day = Day()
     day.add("track-ended", 1, 1, class_name="car", seconds=1.0)

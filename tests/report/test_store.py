@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import resource
 import sqlite3
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from report_samples import FORMS, Day, write
 
 from edgevid.errors import InputError, SourceError
+from edgevid.output import SqliteSink
 from edgevid.report import Store
+from edgevid.types import Event
 
 pytest.importorskip("duckdb")
 COLUMNS = """id, kind, utc::VARCHAR, camera, run, place, track, class_name, direction, seconds, box,
@@ -83,8 +86,6 @@ def test_events_of_records_count_and_what_a_crash_left_is_reported(
 def test_objects_are_loaded_where_they_are_requested(tmp_path: Path) -> None:
     from result_samples import sample_result
 
-    from edgevid.output import SqliteSink
-
     with SqliteSink(tmp_path / "a.db", records=True) as sink:
         day = a_day()
         sink.open(day.header)
@@ -143,6 +144,21 @@ def test_the_temporary_database_is_deleted(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(InputError):
         Store([tmp_path / "temporary"])
     assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    """As a limit on the size of files has it."""
+    path = write(tmp_path / "a.db", a_day())
+    with SqliteSink(path) as sink:
+        sink.send([Event(f"x-{n}", "cross", a_day().events[0].utc, 0.0, "gate", "x") for n in range(2000)])
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limit[1]))
+    try:
+        with pytest.raises(SourceError, match="free disk space") as caught:
+            Store([path])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
