@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from edgevid.output.events import EventFinder
+from edgevid.output.recordings import DATABASE
+from edgevid.output.sqlite import SqliteSink
 from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.types import (
     Detections,
+    Event,
     Frame,
     Header,
     Reason,
@@ -24,6 +27,8 @@ from edgevid.types import (
     Tracks,
     Verdicts,
 )
+from edgevid.video.images import to_jpeg
+from edgevid.video.writer import VideoWriter
 from edgevid.viewer.state import ViewerState
 from edgevid.zones import Line, Zone, ZoneMonitor
 
@@ -119,3 +124,26 @@ def play_one(state: Any, frame: Frame) -> None:
     one = result(frame.index, frame)
     state.finder.update(frame, one, state.update(one.tracks, one.time))
     state.observe(frame, one)
+
+
+def make_recordings(folder: Path) -> list[Event]:
+    """A folder of recordings with a clip, a file of the stream and snapshots; the events that name them."""
+    names = {name: f"{number:08d}-20260131T12000{number}Z{name}" for number, name in
+             enumerate((".mp4", "-event.mp4", "-7.jpg"))}  # fmt: skip
+    (folder / "gate").mkdir(parents=True)
+    for name in (".mp4", "-event.mp4"):
+        with VideoWriter(folder / "gate" / names[name], fps=10) as writer:
+            for n in range(60):
+                writer.write(pixels(n), n / 10)
+    for name in (names["-7.jpg"], names["-7.jpg"].replace(".jpg", "-drawn.jpg")):
+        (folder / "gate" / name).write_bytes(to_jpeg(pixels(3)[:200, :260]))
+    about = {"clip": f"gate/{names['-event.mp4']}", "snapshot": f"gate/{names['-7.jpg']}"}
+    events = [
+        Event("old-1", "cross", "2026-01-31T12:00:03.000Z", 3.0, "gate", "old", class_name="car",
+              place="gate", direction="backward", speed_mps=20.0, speed_sigma_mps=0.5, track=7, **about),
+        Event("old-2", "enter", "2026-01-31T12:00:05.000Z", 5.0, "yard", "old", class_name="person",
+              place="crossing", track=8),
+    ]  # fmt: skip
+    with SqliteSink(folder / DATABASE) as sink:
+        sink.send(events)
+    return events

@@ -401,3 +401,94 @@ def test_no_serious_fault_of_accessibility(browser, url: str, scheme: str, phone
     assert blocking(page) == []
     assert page.complaints == []
     page.context.close()
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Iterator[Any]:
+    scene.make_recordings(tmp_path / "rec")
+    made = scene.make_state(recordings=tmp_path / "rec")
+    with scene.Player(made), Server(application(made), port=0) as server:
+        made.url = server.url
+        yield made
+
+
+def test_an_event_of_before_has_a_card_whose_clip_plays(browser, recorded) -> None:
+    page = opened(browser, recorded.url)
+    cards = page.locator("#events li")
+    api.expect(cards).to_have_count(2)
+    expect(page, "#events li.card", "car 7 crossed gate ◂ backward, 72\u202f±\u202f2\u202fkm/h")
+    wait_until(page, lambda: page.evaluate("document.querySelector('#events img').naturalWidth") == 260)
+    page.locator("#events .clip").click()
+    expect(page, "#player-title", "car 7 crossed gate")
+    wait_until(page, lambda: page.evaluate("document.querySelector('video').currentTime") > 1.0)
+    assert page.evaluate("document.querySelector('video').duration") == pytest.approx(6.0, abs=0.1)
+    api.expect(page.locator("#screen")).to_be_hidden()
+    with page.expect_download() as waiting:
+        page.locator("#player-save").click()
+    assert waiting.value.suggested_filename == "gate-00000001-20260131T120001Z-event.mp4"
+    page.locator("#player-close").click()
+    api.expect(page.locator("#screen")).to_be_visible()
+    assert page.complaints == []
+    page.context.close()
+
+
+def test_an_object_that_is_gone_shows_its_best_moment(browser, recorded) -> None:
+    page = opened(browser, recorded.url)
+    page.locator("#events .shot").click()
+    expect(page, "#moment-title", "car 7")
+    wait_until(page, lambda: page.evaluate("document.querySelector('#moment img').naturalWidth") == 260)
+    page.get_by_role("button", name="Without drawing").click()
+    assert "drawn" not in page.evaluate("document.querySelector('#moment img').src")
+    assert blocking(page) == []
+    page.keyboard.press("Escape")
+    api.expect(page.locator("#moment")).to_be_hidden()
+    page.context.close()
+
+
+def test_events_are_filtered_by_the_keyboard_alone(browser, recorded) -> None:
+    page = opened(browser, recorded.url)
+    page.locator(".filters summary").focus()
+    page.keyboard.press("Enter")
+    page.locator("[name=class]").focus()
+    page.keyboard.press("p")  # person
+    api.expect(page.locator("#events li")).to_have_count(1)
+    expect(page, "#events", "person 8 entered crossing")
+    page.locator("[name=min_kmh]").focus()
+    page.keyboard.type("50")
+    expect(page, "#events-none", "No event passes this filter.")
+    page.locator("#events-clear").focus()
+    page.keyboard.press("Enter")
+    api.expect(page.locator("#events li")).to_have_count(2)
+    page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("phone", [False, True], ids=["1440", "390"])
+def test_recordings_on_the_timeline_are_reached_and_accessible(
+    browser, recorded, scheme: str, phone: bool
+) -> None:
+    page = opened(browser, recorded.url, PHONE if phone else DESK, scheme=scheme, phone=phone)
+    slider = page.locator("#timeline-at")
+    api.expect(slider).to_be_visible()
+    page.locator(".filters summary").click()
+    assert blocking(page) == []
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide == 0
+    page.wait_for_timeout(300)  # the list of recordings is there
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page, "#player-title", "Recording · gate")
+    wait_until(page, lambda: page.evaluate("document.querySelector('video').readyState") >= 2)
+    assert blocking(page) == []
+    page.locator("#player-close").click()
+    assert page.complaints == []
+    page.context.close()
+
+
+def test_those_who_may_only_look_are_not_offered_more(browser, state) -> None:
+    tokens = {"token": "of-operators", "viewer_token": "of-viewers"}
+    with Server(application(state), port=0, **tokens) as server:
+        page = opened(browser, f"{server.address}?token=of-viewers")
+        api.expect(page.locator("#edit")).to_be_hidden()
+        api.expect(page.locator("#pause")).to_be_disabled()
+        page.context.close()
