@@ -68,6 +68,10 @@ ViewAt = Annotated[
 Token = Annotated[str | None, Option(help="Token that viewers must send; generated where one is needed.")]
 ViewerToken = Annotated[str | None, Option(help="Token of those who may look, and change nothing.")]
 AllowHost = Annotated[list[str], Option(help="Host name to answer to (behind a proxy); repeatable.")]
+TrackerKind = Annotated[str | None, Option("--tracker", help="default, bytetrack or oc-sort.")]
+TrackSettings = Annotated[
+    list[str], Option("--track", help="A setting KEY=VALUE of the tracker (docs/tracking.md); repeatable.")
+]
 Show = Annotated[bool, Option("--show", "--display", help="Show the overlay in a window; q closes it.")]
 
 
@@ -114,6 +118,8 @@ def command(
     classes: shared.Classes = None,
     line: shared.Lines = None,
     score_threshold: Score = None,
+    tracker: TrackerKind = None,
+    track: TrackSettings = [],  # noqa: B006 (typer needs a list)
     imgsz: Imgsz = None,
     device: Annotated[str | None, Option(help="auto, cpu or cuda:0.")] = None,
     precision: shared.Precision = None,
@@ -171,6 +177,7 @@ def start_run(
     if street is None:
         shared.check_source(chosen.source, "edgevid run gate.mp4 --jsonl gate.jsonl")
     chosen = _recorded(dataclasses.replace(chosen, model=exported(chosen.model, chosen.source)), given)
+    chosen = dataclasses.replace(chosen, track=chosen.track.replaced(given.tracker, given.track))
     _check_options(chosen, any(files[:4]), given.segment_s, given.max_disk_gb, given.save_abstained)
     files.check((chosen.source, chosen.calibration, chosen.model), segmented=segmented, force=force)
     outputs = Outputs(

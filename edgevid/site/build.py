@@ -23,7 +23,6 @@ from edgevid.speed.abstain import SpeedPolicy
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.speed.calibration_file import read_calibration
 from edgevid.speed.estimator import SpeedEstimator
-from edgevid.track import Tracker
 from edgevid.types import scale_between
 from edgevid.zones import ZoneMonitor
 
@@ -86,7 +85,7 @@ def build_pipeline(
         loaded.policy.must_fit(names=detector.names, model_sha256=None)
     return Pipeline(
         detector,
-        Tracker(track_high_thresh=site.score, new_track_thresh=min(1.0, site.score + 0.1)),
+        site.track.build(site.score),
         speed_estimator=build_speed_estimator(loaded, size),
         health=CameraHealth(site.health, calibration=calibration) if site.health else None,
         recognitions=recognitions,

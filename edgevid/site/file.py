@@ -19,6 +19,7 @@ from edgevid.files.toml_edit import edit_toml
 from edgevid.runtime.recipe import Precision
 from edgevid.site.record import RecordTable
 from edgevid.site.sinks import SinkTable
+from edgevid.site.track import TrackTable
 from edgevid.speed.contact import Contact
 from edgevid.speed.estimator import Method
 from edgevid.zones import Line, Zone
@@ -69,6 +70,8 @@ class Site:
     """Name or path of the detector; None takes the default."""
     score: Share = 0.4
     """track_high_thresh of the tracker; a new track needs 0.1 more."""
+    track: TrackTable = TrackTable()
+    """The tracker and its settings."""
     classes: tuple[str, ...] = ()
     """Only these classes; empty: people and vehicles where the model has others too; ["all"]: all."""
     device: str = "auto"
@@ -133,6 +136,8 @@ class SiteFile(Top):  # type: ignore[misc]
     """Which model detects which objects."""
     camera: Camera = Camera()
     """Where the camera stands, and how speeds are measured."""
+    track: TrackTable = TrackTable()
+    """The tracker and its settings."""
     recognize: tuple[Recognize, ...] = ()
     """One recognition task of each object."""
     zone: tuple[Zone, ...] = ()
@@ -173,7 +178,7 @@ def read_site(path: str | Path) -> Site:
     return Site(
         source=read.source, policy=read.policy, **vars_of(read.detect),
         **camera | {"name": camera["name"] or path.stem}, sinks=read.sink, record=read.record,
-        recognizers=tuple(RecognizerChoice(**vars_of(one)) for one in read.recognize),
+        track=read.track, recognizers=tuple(RecognizerChoice(**vars_of(one)) for one in read.recognize),
         zones=read.zone, lines=read.line,
     )  # fmt: skip
 
