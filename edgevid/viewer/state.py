@@ -96,6 +96,10 @@ class ViewerState:
                 self._edited = None
         return self.monitor.update(tracks, time)
 
+    def finish(self) -> list[ZoneEvent]:
+        """The events of zones and lines after the last frame."""
+        return self.monitor.finish()
+
     def add_event(self, event: Event) -> None:
         """After each event: stores it, and sends it to every client."""
         self.run = event.run
