@@ -78,8 +78,8 @@ sinks = [EventLines(folder / "events.jsonl", append=True), SqliteSink(folder / "
 if len(sys.argv) > 3:
     from edgevid.output.parquet import ParquetSink
     sinks.append(ParquetSink(folder / "parquet", segment_s=1))
-print("up", flush=True)
-run(Pipeline(RenderedDetector(street), Tracker()), street, sinks, zones=zones, header=Header("gate"))
+run(Pipeline(RenderedDetector(street), Tracker()), street, sinks, zones=zones, header=Header("gate"),
+    on_result=lambda frame, result: frame.index or print("up", flush=True))
 """
 
 

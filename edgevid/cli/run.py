@@ -194,6 +194,7 @@ def start_run(
         list(more),
     )
     outputs.add(given.save_abstained, given.sqlite, given.parquet, show=given.show)
+    outputs.add_frames({"coco": given.coco, "yolo": given.yolo}, given.frames_every_s)
     reading = {name: getattr(given, name) for name in ("give_up_s", "rtsp_transport", "decode", "images")}
     _run(outputs, reading, built, given, view, street)
 

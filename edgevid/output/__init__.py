@@ -30,9 +30,9 @@ from edgevid.output.sqlite import SqliteSink, read_database
 from edgevid.output.webhook import WebhookSink
 
 __all__ = [
-    "AnnotatedVideo", "CsvSink", "DatasetSink", "EventCsv", "EventLines", "EventSink", "FrigateSink", "GridOverlay",
-    "JsonLines", "KafkaSink", "Metrics", "MotText", "MqttSink", "Overlay", "ParquetSink", "RedisSink", "RejectedError",
-    "ReviewSink", "SegmentedSink", "Sink", "SqliteSink", "WebhookSink", "as_json", "contact_sheet",
-    "draw_ground_grid", "from_supervision", "read_database", "read_events", "read_header", "read_jsonl",
-    "to_supervision",
+    "AnnotatedVideo", "CsvSink", "DatasetSink", "EventCsv", "EventLines", "EventSink",
+    "FrigateSink", "GridOverlay", "JsonLines", "KafkaSink", "Metrics", "MotText", "MqttSink",
+    "Overlay", "ParquetSink", "RedisSink", "RejectedError", "ReviewSink", "SegmentedSink", "Sink",
+    "SqliteSink", "WebhookSink", "as_json", "contact_sheet", "draw_ground_grid", "from_supervision",
+    "read_database", "read_events", "read_header", "read_jsonl", "to_supervision",
 ]  # fmt: skip

@@ -364,3 +364,15 @@ def test_no_password_is_in_the_journal_and_giving_up_is_a_choice(capsys: pytest.
     said = refused(["run", address, "--give-up-s", "0.3", *MODEL], capsys)
     assert "rtsp://***:***@127.0.0.1:9/cam: no frame for 0.3 s" in said
     assert "S3cret" not in said
+
+
+@pytest.mark.parametrize("layout", ["coco", "yolo"])
+def test_frames_with_their_boxes(tmp_path: Path, layout: str) -> None:
+    with VideoWriter(tmp_path / "a.mp4") as writer:
+        for n in range(30):
+            writer.write(np.zeros((120, 160, 3), np.uint8), n / 10)
+    call = ["run", str(tmp_path / "a.mp4"), "--model", "street-nano", "--threads", "1"]
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([*call, f"--{layout}", str(tmp_path / "out"), "--frames-every-s", "2"])
+    assert len(list((tmp_path / "out" / "images").iterdir())) == 2
+    assert (tmp_path / "out" / {"coco": "annotations.json", "yolo": "data.yaml"}[layout]).exists()
