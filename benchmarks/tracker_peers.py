@@ -24,12 +24,14 @@ class Peer(NamedTuple):
     rows: Callable[[Any], np.ndarray]
 
 
-def _edgevid(name: str) -> Callable[[float], Peer]:
+def edgevid_tracker(name: str, **settings: Any) -> Callable[[float], Peer]:
+    """What makes one of our trackers."""
+
     def make(fps: float) -> Peer:
         from edgevid import track
         from edgevid.types import Detections
 
-        tracker = getattr(track, name)()
+        tracker = getattr(track, name)(**settings)
 
         def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> Any:
             return tracker.update(Detections(boxes, scores, labels), t)
@@ -165,9 +167,9 @@ def _ioutrack(fps: float) -> Peer:
 
 
 TRACKERS: dict[str, tuple[str, Callable[[float], Peer]]] = {
-    "edgevid Tracker (default)": ("edgevid", _edgevid("Tracker")),
-    "edgevid ByteTracker": ("edgevid", _edgevid("ByteTracker")),
-    "edgevid OCSortTracker": ("edgevid", _edgevid("OCSortTracker")),
+    "edgevid Tracker (default)": ("edgevid", edgevid_tracker("Tracker")),
+    "edgevid ByteTracker": ("edgevid", edgevid_tracker("ByteTracker")),
+    "edgevid OCSortTracker": ("edgevid", edgevid_tracker("OCSortTracker")),
     "edgefirst-tracker": ("edgefirst-tracker", _edgefirst),
     "ioutrack ByteTrack": ("ioutrack", _ioutrack),
     "ultralytics TrackTrack": ("ultralytics", _ultralytics("tracktrack", "TRACKTRACK")),
