@@ -39,8 +39,9 @@ import resource, sys
 from edgevid.cli import main
 try: main(sys.argv[1:])
 finally:
+    peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]
     used = resource.getrusage(resource.RUSAGE_SELF)
-    print(used.ru_maxrss, used.ru_utime + used.ru_stime, file=sys.stderr)
+    print(peak, used.ru_utime + used.ru_stime, file=sys.stderr)
 """
 V85 = """SELECT part, epoch(start), measured, v85, v85_low, v85_high, v50 FROM speeds
     WHERE v85 IS NOT NULL AND start IS NOT NULL ORDER BY ALL"""
@@ -147,12 +148,15 @@ def timed(arguments: list[str], folder: Path) -> tuple[float, float, float]:
     return wall, float(cpu), int(peak) / 1024
 
 
-def measure_week(days: int, vehicles: int, rounds: int) -> None:
-    """The table of the week, in docs/report.md."""
+def measure_week(days: int, vehicles: int, rounds: int, kept: Path | None) -> None:
+    """The table of the week, in docs/report.md; `kept` is a folder for it, taken where it holds one."""
     rows, found = [], {}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        total = write(folder, days, vehicles)
+        folder = kept or Path(name)
+        folder.mkdir(exist_ok=True)
+        if not (folder / "week.jsonl").exists():
+            write(folder, days, vehicles)
+        total = (folder / "week.jsonl").read_bytes().count(b"\n") - 1
         for form, file in (("JSON lines", "week.jsonl"), ("SQLite", "week.db"), ("Parquet", "week")):
             report = [
                 "report",
@@ -179,7 +183,8 @@ def measure_week(days: int, vehicles: int, rounds: int) -> None:
                          f"{query[0]:.1f}", f"{query[2]:.0f}"])  # fmt: skip
     head = [f"{total:,} events", "file, MB", "report, s", "CPU, s", "peak, MB", "query, s", "peak, MB"]
     print(table(head, rows))
-    save("report", {"head": head, "rows": rows, "runs": found, "events": total}, conditions())
+    where = conditions() | {"command": f"python benchmarks/report.py --rounds {rounds}"}
+    save("report", {"head": head, "rows": rows, "runs": found, "events": total}, where)
 
 
 EVERY = (3600, 1800, 900, 300)
@@ -286,12 +291,13 @@ def main() -> None:
     options.add_argument("--days", type=int, default=7)
     options.add_argument("--vehicles", type=int, default=15_000, help="per working day")
     options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--folder", type=Path, help="keep the week here, and take one that is here")
     options.add_argument("--brno", type=Path, help="folder of BrnoCompSpeed: V85 against light gates instead")
     chosen = options.parse_args()
     if chosen.brno:
         measure_brno(chosen.brno)
     else:
-        measure_week(chosen.days, chosen.vehicles, chosen.rounds)
+        measure_week(chosen.days, chosen.vehicles, chosen.rounds, chosen.folder)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class Store(Closing):
         self.error, self._objects, self._open = duckdb.Error, objects, ExitStack()
         self._loaded = False
         self._folder = Path(self._open.enter_context(TemporaryDirectory(prefix="edgevid-report-")))
-        settings = {"memory_limit": MEMORY, "threads": 2, "temp_directory": str(self._folder / "spill"),
+        settings = {"memory_limit": MEMORY, "threads": 1, "temp_directory": str(self._folder / "spill"),
                     "preserve_insertion_order": False}  # fmt: skip
         with ExitStack() as opened:
             opened.callback(self.close)
@@ -164,7 +164,7 @@ class Store(Closing):
         columns = _types(EVENTS | RUNS | {"schema": "VARCHAR", "events": f"STRUCT({nested})[]"})
         self.base.execute(
             f"CREATE TABLE lines AS FROM read_ndjson({_text(path)}, columns = {columns},"
-            f"ignore_errors = true, maximum_object_size = 8388608) "
+            f"ignore_errors = true, maximum_object_size = 4194304) "
             f"WHERE schema IS DISTINCT FROM '{SCHEMA}' OR len(events) > 0"
         )
         ((torn,),) = self.rows("SELECT count(*) FROM lines WHERE schema IS NULL")
