@@ -34,7 +34,7 @@ def spool_folder() -> Path:
 
 def camera_spool(camera: str) -> Path:
     """The folder of one camera's events."""
-    return spool_folder() / re.sub(r"[^\w.-]+", "-", camera)
+    return spool_folder() / (re.sub(r"[^\w.-]+", "-", camera).strip(".")[:60] or "-")
 
 
 def engines_folder() -> Path:

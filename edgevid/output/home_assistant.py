@@ -80,7 +80,7 @@ class Entities:
 
 def topic_part(name: str) -> str:
     """A name as one level of a topic."""
-    return re.sub(r"[+#/\0]+", "-", name)
+    return re.sub(r"[+#/\x00-\x1f\x7f-\x9f]+", "-", name)  # brokers end a connection for control characters
 
 
 def identifier(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgevid.errors import InputError, SourceError, require
 from edgevid.output.frigate_fields import FrigateObjects
-from edgevid.output.home_assistant import Entities
+from edgevid.output.home_assistant import Entities, identifier
 from edgevid.output.records import json_line
 from edgevid.output.server import WAIT_S, server_of, tls_context, unavailable
 from edgevid.types import Event, Frame, Header, Result
@@ -45,7 +45,7 @@ class MqttSink(Closing):
     def open(self, header: Header) -> None:
         """The camera's name is a level of the topics."""
         self._entities = Entities(self._base, header.camera)
-        self._status, self._id = f"{self._entities.topic}/status", f"{self._base}-{header.camera}"
+        self._status, self._id = f"{self._entities.topic}/status", identifier(f"{self._base}-{header.camera}")
 
     def write(self, frame: Frame, result: Result) -> None:
         """Sends nothing; with it, `send` is called each second, and the camera's status is true also then."""

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count, islice
 from pathlib import Path
+from zlib import crc32
 
 from edgevid.errors import SourceError
 from edgevid.files.atomic import flush_to_disk, make_folder
@@ -79,7 +80,8 @@ class Spool:
         return self.folder / f"{first:015d}.jsonl"
 
     def _position_path(self, name: str) -> Path:
-        return self.folder / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)[-100:]}.position"
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[-100:]
+        return self.folder / f"{plain}-{crc32(name.encode()):08x}.position"  # names differ in any letter
 
     def _locked(self, folder: Path) -> Path:
         for number in count(1):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgevid.errors import InputError
-from edgevid.files.folders import cache_folder, engines_folder
+from edgevid.files.folders import cache_folder, camera_spool, engines_folder
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,17 @@ def test_a_cache_that_is_a_file_is_rejected(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "file"))
     with pytest.raises(InputError, match=r"EDGEVID_CACHE: expected a folder, got the file \S+/file"):
         cache_folder()
+
+
+@pytest.mark.parametrize(
+    ("camera", "folder"),
+    [("gate", "gate"), ("gate/1", "gate-1"), ("..", "-"), ("", "-"), ("../up", "-up"), ("x" * 300, "x" * 60)],
+)
+def test_a_spool_is_a_folder_below_those_of_spools(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, camera: str, folder: str
+) -> None:
+    monkeypatch.setenv("EDGEVID_SPOOL", str(tmp_path))
+    assert camera_spool(camera) == tmp_path / folder
 
 
 def test_the_recipes_folder_holds_the_shipped_detector() -> None:

@@ -63,6 +63,20 @@ def test_two_sinks_of_one_name_have_positions_of_their_own_and_no_password_is_in
     assert not any("hunter2" in path.name for path in tmp_path.rglob("*"))
 
 
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("sqlite улица", "sqlite дорога"), ("redis a b", "redis a-b"), ("x" * 101, "y" + "x" * 100)],
+)
+def test_sinks_of_similar_names_do_not_share_a_position(tmp_path: Path, name: str, other: str) -> None:
+    for failures, expected in ((10**9, []), (0, ids(0, 3))):
+        there, away = SlowToAccept(), SlowToAccept(failures=failures)
+        there.name, away.name = name, other
+        with Delivery([there, away], tmp_path / "gate") as events:
+            for n in range(3 if failures else 0):
+                events.put(an_event(n))
+        assert away.ids == expected
+
+
 def test_what_the_other_side_never_takes_is_left_out_and_counted(tmp_path: Path) -> None:
     class Picky(SlowToAccept):
         def send(self, events: Sequence[Event]) -> None:

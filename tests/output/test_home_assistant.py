@@ -8,7 +8,7 @@ from typing import Any
 
 from event_samples import an_event
 
-from edgevid.output.home_assistant import Entities, identifier
+from edgevid.output.home_assistant import Entities, identifier, topic_part
 from edgevid.types import Event
 
 COMMON = {
@@ -23,6 +23,12 @@ WORDS = {
     "entity_category": {"diagnostic", "config"},
     "unit_of_measurement": {"km/h", "m/s"},  # of device class speed
 }
+
+
+def test_no_name_makes_a_topic_that_a_broker_refuses() -> None:
+    assert topic_part("a/b+c#d") == "a-b-c-d"
+    assert topic_part("gate\t1\n\x1b[31m\0\x9f") == "gate-1-[31m-"
+    assert topic_part("Hof Süd 日本") == "Hof Süd 日本"
 
 
 def of(kind: Any, number: int, **values: Any) -> Event:
