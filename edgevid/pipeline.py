@@ -21,7 +21,7 @@ from edgevid.detect.detector import Detector
 from edgevid.detect.predict import FunctionDetector
 from edgevid.errors import InputError, check_part, check_type, shown
 from edgevid.runtime.recipe import Recipe
-from edgevid.track import BLIND_S, Tracker
+from edgevid.track import BLIND_S, Tracker, in_frame
 from edgevid.types import (
     Clips,
     Detections,
@@ -197,6 +197,7 @@ class Pipeline(Hinted):
         with _timed(timings, "track"):
             tracks = self.tracker.update(detections, frame.time)
             _check_returned("tracker.update", self.tracker, tracks, Tracks)
+            tracks = in_frame(tracks, frame.size)
         with _timed(timings, "recognize"):
             scores = self._recognize(frame, tracks)
         with _timed(timings, "speed"):
@@ -221,6 +222,13 @@ class Pipeline(Hinted):
             return
         for frame in frames:
             yield frame, self.process(frame)
+
+    def flush(self) -> SpeedReport:
+        """The speeds that are left after the last frame: one of each track, which ends. `run` calls it."""
+        flush = getattr(self.speed_estimator, "flush", None)
+        speeds = flush() if flush is not None else SpeedReport()
+        hide = getattr(self.health, "hide", None)
+        return hide(speeds) if hide is not None else speeds
 
     def resize(self, size: tuple[int, int]) -> None:
         """The stream continues with frames of another (width, height): tracks end, new ids follow.

@@ -80,8 +80,9 @@ def command(
     source_option: shared.SourceOption = "",
     model: shared.Model = None,
     site: Annotated[Path | None, Option(help="Site file (TOML) of one camera.")] = None,
-    calibration: shared.Calibration = None,
-    health: Health = None,
+    calibration: shared.Calibration = None, method: shared.SpeedMethod = None,
+    interval: shared.Interval = None, smoothing: shared.Smoothing = None, window_s: shared.WindowS = None,
+    grid_m: shared.GridM = None, health: Health = None,
     actions: shared.Actions = None,
     policy: Annotated[Path | None, Option(help="Abstain policy (`edgevid tune`).")] = None,
     save_abstained: Review = None,
@@ -90,13 +91,8 @@ def command(
     out: Annotated[Path | None, shared.out_option("Annotated video to write (MP4).")] = None,
     codec: shared.Codec = "auto",
     jsonl: JsonLinesOut = None,
-    csv: CsvOut = None,
-    mot: MotOut = None,
-    events: EventsOut = None,
-    sqlite: Sqlite = None,
-    parquet: Parquet = None,
-    coco: Coco = None,
-    yolo: Yolo = None,
+    csv: CsvOut = None, mot: MotOut = None, events: EventsOut = None,
+    sqlite: Sqlite = None, parquet: Parquet = None, coco: Coco = None, yolo: Yolo = None,
     frames_every_s: FramesEvery = 1.0,
     metrics: MetricsAt = None,
     sync_s: SyncS = 1.0,
@@ -122,16 +118,14 @@ def command(
     track: TrackSettings = [],  # noqa: B006 (typer needs a list)
     imgsz: Imgsz = None,
     device: Annotated[str | None, Option(help="auto, cpu or cuda:0.")] = None,
-    precision: shared.Precision = None,
-    threads: shared.Threads = None,
-    max_frames: shared.MaxFrames = None,
+    precision: shared.Precision = None, threads: shared.Threads = None, max_frames: shared.MaxFrames = None,
     status_s: Annotated[float, Option(help="Live: seconds between status lines (0: none).", min=0)] = 60.0,
     give_up_s: shared.GiveUpS = None,
     rtsp_transport: shared.RtspTransport = "tcp",
     decode: shared.Decode = "cpu",
     damaged: OfDamaged = "coast",
     images: OfImages = None,
-) -> None:
+) -> None:  # fmt: skip
     """Detect, track and record the objects of a video or camera."""
     given, shown = SimpleNamespace(**locals()), None
     if view is not None:
@@ -163,6 +157,7 @@ def start_run(
                "calibration": given.calibration, "health": given.health, "face_model": given.face_model,
                "blur": shared.split_names(given.blur, "--blur"),
                "classes": shared.split_names(given.classes, "--classes")}  # fmt: skip
+    options |= shared.speed_options(given)
     imgsz = shared.parse_size(given.imgsz, "--imgsz") if given.imgsz else None
     built = {"threads": given.threads, "imgsz": imgsz, "damaged": _damaged(given.damaged)}
     files = Files(given.out, given.jsonl, given.csv, given.mot, given.events)

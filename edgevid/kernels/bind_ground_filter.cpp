@@ -1,12 +1,14 @@
 // Bindings of ground_filter.hpp: argument checks and pointers, no logic.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstring>
+#include <optional>
 #include <string>
 
 #include "ground_filter.hpp"
@@ -65,6 +67,9 @@ edgevid::PlaneSettings settings_of(const nb::dict& given) {
         EDGEVID_FIELD(gate)
         EDGEVID_FIELD(stationary_gate)
         EDGEVID_FIELD(smoothed_gate)
+        EDGEVID_FIELD(lost_after_s)
+        EDGEVID_FIELD(steady_noise)
+        EDGEVID_FIELD(steady_correlation_s)
         EDGEVID_FIELD(max_observations)
         return false;
     });
@@ -79,14 +84,15 @@ void bind_ground_filter(nb::module_& m) {
         }, "settings"_a, "to_ground"_a, "to_image"_a)
         .def("reset", &edgevid::PlaneCore::reset)
         .def("update", [](edgevid::PlaneCore& self, Ids ids, Points contacts, Doubles noise, Flags measured,
-                          double time) {
+                          double time, std::optional<Doubles> heights) {
             const std::size_t n = ids.shape(0);
-            if (contacts.shape(0) != n || noise.shape(0) != n || measured.shape(0) != n)
+            if (contacts.shape(0) != n || noise.shape(0) != n || measured.shape(0) != n ||
+                (heights && heights->shape(0) != n))
                 throw nb::value_error("update: expected as many contacts, noises and flags as ids");
             std::vector<edgevid::PlaneRow> live, smoothed;
             // With Python's lock held: two threads that share an estimator must not be inside at once.
-            self.update(static_cast<int>(n), ids.data(), contacts.data(), noise.data(), measured.data(), time, live,
-                        smoothed);
+            self.update(static_cast<int>(n), ids.data(), contacts.data(), noise.data(), measured.data(),
+                        heights ? heights->data() : nullptr, time, live, smoothed);
             return std::make_tuple(give(live), give(smoothed), give(self.ended));
-        }, "ids"_a, "contacts"_a, "noise"_a, "measured"_a, "time"_a);
+        }, "ids"_a, "contacts"_a, "noise"_a, "measured"_a, "time"_a, "heights"_a = nb::none());
 }

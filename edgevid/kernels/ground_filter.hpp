@@ -6,6 +6,11 @@
 // frame rate. The smoothed value is the fixed-interval smoother over the last `lag_s` seconds, in the form of
 // Bryson and Frazier (1963; Bierman 1973): it equals the Rauch-Tung-Striebel pass of the reference, and
 // needs no inverse and only the two columns of I - K H that differ from the identity.
+//
+// The live value is that of a second filter for speeds that hardly change, with the errors of the boxes as the
+// first-order Markov noise that they are: it measures the difference of a contact pixel and `rho` times the one
+// before, whose errors are independent (Bryson and Henrikson 1968). Its innovations tell when the speed does
+// change: it then follows more quickly, and what it differs by from the first filter widens its error.
 #pragma once
 
 #include <algorithm>
@@ -33,12 +38,20 @@ struct PlaneSettings {
     double gate = 9.21;            // chi-square of 2, 99 %
     double stationary_gate = 5.99;      // chi-square of 2, 95 %
     double smoothed_gate = 16.0;  // chi-square of 2, 99.97 %: a smoothed value contradicts the live verdict
+    double steady_noise = 0;  // m^2/s^3, process noise of the second filter; 0: there is none
+    double steady_correlation_s = 0.15;  // correlation time of the errors of boxes
+    double lost_after_s = 0;  // a track that is not named for longer has ended
     double max_observations = 2048;  // kept of one track for its track speed; beyond, every second one is dropped
 };
 
 constexpr double kUnmeasured = -1, kMoving = -1, kUndecided = -2;  // as plane_columns.py says
 constexpr double kOutlierGate = 25;  // chi-square of 2, 5 standard errors
 constexpr int kOutliersInARow = 5;   // a jump
+constexpr double kDriftS = 0.4, kDriftGate = 4;  // innovations of so long whose sum is beyond 2 standard errors drift
+constexpr double kMostNoise = 8;                 // m^2/s^3, process noise of the second filter at the most
+constexpr double kPriorScale = 20;               // sightings that the given noise counts for
+constexpr double kWiden = 1.5;
+constexpr double kSizeS = 1.0, kSizeGate = 4, kSizeNoise = 0.7;  // memory of a box's height; its jumps, and the foot's share
 
 struct PlaneState {
     double x[4] = {};
@@ -61,15 +74,30 @@ struct PlaneStep {
 };
 
 struct Observation {
-    double time, u, v, noise;
+    double time, u, v, noise;  // noise 0: it was detected, but could not be measured
+};
+
+// The second filter: its state, the sighting before, and what its innovations tell.
+struct SteadyState {
+    PlaneState now;
+    double time = 0, z[2] = {};
+    double drift[2] = {}, drift_weight = 0;  // sum of the last normalized innovations
+    double nis = 0;                          // sum over `count`
+    int count = 0;
+    double scale() const { return (kPriorScale + nis / 2) / (kPriorScale + count); }  // of the noise's variance
+    double drifting() const {
+        return drift_weight > 0 ? (drift[0] * drift[0] + drift[1] * drift[1]) / drift_weight / scale() : 0;
+    }
 };
 
 struct PlaneTrack {
     std::int64_t id = 0;
+    SteadyState steady;
+    double height = 0, growth = 0, spread = 0;  // of the box: meters, 0 before the first; m/s; variance in pixels
     std::vector<PlaneStep> steps;  // from `first` on: those not smoothed yet, and the newest
     std::size_t first = 0;
     std::vector<Observation> observations;
-    double first_time = 0, last_time = 0, stationary_since = 0;
+    double first_time = 0, last_time = 0, stationary_since = 0, last_named = 0;
     int count = 0, outliers = 0;  // observations; outliers in a row
     bool current = true;  // named in this update
 };
@@ -95,35 +123,41 @@ class PlaneCore {
 
     void reset() { tracks.clear(); }
 
-    // One moment: rows of ids, contact pixels, pixel noise and whether each was measured. Fills one live row
-    // for each, the smoothed rows that are due, and `ended`; removes the tracks that are not named.
+    // One moment: rows of ids, contact pixels, pixel noise and whether each was measured (1), or detected
+    // where it cannot be (2); `heights` of boxes in pixels, or none. Fills one live row for each, the smoothed rows that are due, and `ended`; removes
+    // the tracks that are not named.
     void update(int n, const std::int64_t* ids, const double* contacts, const double* noise,
-                const std::uint8_t* measured, double time, std::vector<PlaneRow>& live,
+                const std::uint8_t* measured, const double* heights, double time, std::vector<PlaneRow>& live,
                 std::vector<PlaneRow>& smoothed) {
         ended.clear();
         for (auto& one : tracks) one.second.current = false;
         for (int i = 0; i < n; ++i) {
             const double* contact = contacts + 2 * i;
-            const bool good = measured[i] && std::isfinite(contact[0]) && std::isfinite(contact[1]);
+            const bool detected = measured[i] && std::isfinite(contact[0]) && std::isfinite(contact[1]);
+            const bool good = detected && measured[i] == 1;
             auto found = tracks.find(ids[i]);
-            if (found == tracks.end()) {
-                if (!good) {
-                    live.push_back({ids[i], time, 0, 0, kUnmeasured, 0, 0, 0, 0, 0, 0});
-                    continue;
-                }
+            if (found == tracks.end() && detected) {
                 found = tracks.emplace(ids[i], PlaneTrack{}).first;
                 found->second.id = ids[i];
-                initialize(found->second, contact, noise[i], time);
-            } else {
-                step(found->second, contact, noise[i], good, time);
+            }
+            double sd = 0;
+            if (good) sd = heights ? sized_noise(found->second, contact, noise[i], heights[i], time) : noise[i];
+            if (detected) record(found->second, {time, contact[0], contact[1], sd});
+            if (found != tracks.end()) {
+                found->second.current = true;
+                found->second.last_named = time;
+            }
+            if (found == tracks.end() || (found->second.steps.empty() && !good)) {
+                live.push_back({ids[i], time, 0, 0, kUnmeasured, 0, 0, 0, 0, 0, 0});
+                continue;
             }
             PlaneTrack& t = found->second;
-            t.current = true;
-            if (good) record(t, {time, contact[0], contact[1], noise[i]});
-            live.push_back(row(t, t.steps.back().time, t.steps.back().now));
+            if (t.steps.empty()) initialize(t, contact, sd, time);
+            else step(t, contact, sd, good, time);
+            live.push_back(live_row(t));
             smooth(t, time - settings.lag_s, smoothed);
         }
-        remove_gone(smoothed);
+        remove_gone(time, smoothed);
     }
 
   private:
@@ -155,19 +189,18 @@ class PlaneCore {
             for (int b = 0; b < 2; ++b) s.now.p(a, b) = j[2 * a] * r[0] * j[2 * b] + j[2 * a + 1] * r[1] * j[2 * b + 1];
         s.now.p(2, 2) = s.now.p(3, 3) = settings.velocity_prior * settings.velocity_prior;
         t.steps.assign(1, s);
+        t.steady = SteadyState{};
+        t.steady.now = s.now;
+        const double f = std::max(1.0, 60 * settings.correlation_s);  // one sighting alone has no correlated ones
+        for (int a = 0; a < 2; ++a)
+            for (int b = 0; b < 2; ++b) t.steady.now.p(a, b) /= f;
+        t.steady.time = time;
+        t.steady.z[0] = contact[0];
+        t.steady.z[1] = contact[1];
         t.first = 0;
         t.first_time = t.last_time = t.stationary_since = time;
         t.count = 1;
         t.outliers = 0;
-    }
-
-    // The observations before a jump make a track speed of their own; the last ones belong to what follows.
-    void split(PlaneTrack& t) {
-        const std::size_t moved = std::min<std::size_t>(t.observations.size(), std::max(t.outliers - 1, 0));
-        std::vector<Observation> rest(t.observations.end() - static_cast<std::ptrdiff_t>(moved), t.observations.end());
-        t.observations.resize(t.observations.size() - moved);
-        ended.emplace_back(t.id, std::move(t.observations));
-        t.observations = std::move(rest);
     }
 
     void record(PlaneTrack& t, const Observation& s) const {
@@ -178,7 +211,31 @@ class PlaneCore {
         t.observations.resize(kept);
     }
 
+    // Standard error of a contact pixel: a box whose height leaves its trend has lost a part of the object, or has
+    // found a second one, and its bottom edge moves with it; a third of the variance of heights is surely that edge's.
+    double sized_noise(PlaneTrack& t, const double* contact, double noise, double height, double time) const {
+        double place[2], j[4];
+        project(ground_, contact[0], contact[1], place, j);
+        const double a = j[0] * j[0] + j[2] * j[2], b = j[0] * j[1] + j[2] * j[3], d = j[1] * j[1] + j[3] * j[3];
+        const double half = (a + d) / 2, root = std::sqrt(std::max(0.0, half * half - (a * d - b * b)));
+        const double across = std::sqrt(std::max(half - root, 1e-18));  // meters per pixel
+        const double meters = height * across, gap = t.steps.empty() ? 0 : time - t.last_time;
+        // A line through the first heights, then with the memory of kSizeS.
+        const double n = t.steps.empty() ? 1 : t.count + 1, share = 1 - std::exp(-gap / kSizeS);
+        const double level = std::max(share, 2 * (2 * n - 1) / (n * (n + 1)));
+        const double expected = t.height + t.growth * gap, off = n > 1 ? (meters - expected) / across : 0;
+        if (n > 2) t.spread += std::max(share, 1 / n) * (off * off - t.spread);
+        t.height = expected + level * (meters - expected);
+        if (n > 1 && gap > 0) t.growth += std::max(share * share / 2, 6 / (n * (n + 1))) * (meters - expected) / gap;
+        const double beyond = n > 2 ? std::max(0.0, std::abs(off) - kSizeGate * noise) * kSizeNoise : 0;
+        return std::sqrt(std::max(noise * noise, t.spread / 3) + beyond * beyond);
+    }
+
     void predict(const PlaneState& s, double dt, PlaneState& out) const {
+        predict(s, dt, settings.process_noise, out);
+    }
+
+    static void predict(const PlaneState& s, double dt, double q, PlaneState& out) {
         for (int i = 0; i < 4; ++i) out.x[i] = s.x[i];
         out.x[0] += dt * s.x[2];
         out.x[1] += dt * s.x[3];
@@ -188,7 +245,6 @@ class PlaneCore {
         out.p = half;
         for (int r = 0; r < 4; ++r)
             for (int c = 0; c < 2; ++c) out.p(r, c) += dt * half(r, c + 2);
-        const double q = settings.process_noise;
         for (int i = 0; i < 2; ++i) {
             out.p(i, i) += q * dt * dt * dt / 3;
             out.p(i, i + 2) += q * dt * dt / 2;
@@ -204,16 +260,87 @@ class PlaneCore {
         s.time = time;
         s.dt = time - before.time;
         predict(before.now, s.dt, s.now);
+        const bool steady = settings.steady_noise > 0;
+        if (steady) {
+            const double more = std::max(0.0, t.steady.drifting() - kDriftGate);
+            const PlaneState then = t.steady.now;
+            predict(then, s.dt, std::min(kMostNoise, settings.steady_noise + more), t.steady.now);
+        }
         if (measured) {
             if (!correct(t, s, contact, noise, time - t.last_time)) {
-                split(t);  // it stays elsewhere: another object, or a jump
-                initialize(t, contact, noise, time);
+                initialize(t, contact, noise, time);  // it stays elsewhere: another object, or a jump
                 return;
             }
+            if (steady) correct_steady(t.steady, contact, noise, time);
             t.last_time = time;
             ++t.count;
         }
-        if (moving(s.now, settings.stationary_gate)) t.stationary_since = time;
+        const bool agile = moving(s.now, settings.stationary_gate);
+        const double scale = t.steady.scale();
+        const bool both = agile && (!steady || moving(t.steady.now, settings.stationary_gate * scale));
+        if (both || (steady && moving(t.steady.now, settings.smoothed_gate * scale))) t.stationary_since = time;
+    }
+
+    // A measurement of the difference to `rho` times the sighting before, both as functions of the state now.
+    void correct_steady(SteadyState& t, const double* contact, double noise, double time) const {
+        PlaneState& s = t.now;
+        const double gap = time - t.time, rho = std::exp(-gap / settings.steady_correlation_s);
+        double now[2], before[2], j[4], i[4], h[8];
+        project(image_, s.x[0], s.x[1], now, j);
+        project(image_, s.x[0] - gap * s.x[2], s.x[1] - gap * s.x[3], before, i);
+        for (int a = 0; a < 2; ++a)
+            for (int b = 0; b < 2; ++b) {
+                h[4 * a + b] = j[2 * a + b] - rho * i[2 * a + b];
+                h[4 * a + b + 2] = rho * gap * i[2 * a + b];
+            }
+        const double white = 1 - rho * rho;
+        double r[2] = {white * noise * noise / 2, white * noise * noise};
+        double e[2], ph[8] = {}, hph[4] = {}, inv[3];
+        for (int a = 0; a < 2; ++a) e[a] = contact[a] - now[a] - rho * (t.z[a] - before[a]);
+        t.time = time;
+        t.z[0] = contact[0];
+        t.z[1] = contact[1];
+        for (int a = 0; a < 4; ++a)
+            for (int b = 0; b < 2; ++b)
+                for (int k = 0; k < 4; ++k) ph[2 * a + b] += s.p(a, k) * h[4 * b + k];
+        for (int a = 0; a < 2; ++a)
+            for (int b = 0; b < 2; ++b)
+                for (int k = 0; k < 4; ++k) hph[2 * a + b] += h[4 * a + k] * ph[2 * k + b];
+        invert(hph, r, inv);
+        const double nis = e[0] * (inv[0] * e[0] + inv[1] * e[1]) + e[1] * (inv[1] * e[0] + inv[2] * e[1]);
+        if (!std::isfinite(nis)) return;
+        // Innovations over the lower Cholesky factor of their covariance, at most 3 standard errors each.
+        const double l0 = std::sqrt(hph[0] + r[0]), l1 = hph[1] / l0, l2 = std::sqrt(hph[3] + r[1] - l1 * l1);
+        const double least = std::min(1.0, 3 / std::sqrt(std::max(nis, 1e-9))), memory = std::exp(-gap / kDriftS);
+        t.drift[0] = memory * t.drift[0] + least * e[0] / l0;
+        t.drift[1] = memory * t.drift[1] + least * (e[1] - l1 * e[0] / l0) / l2;
+        t.drift_weight = memory * memory * t.drift_weight + 1;
+        t.nis += std::min(nis, settings.gate);
+        ++t.count;
+        if (nis > settings.gate) {
+            r[0] *= nis / settings.gate;
+            r[1] *= nis / settings.gate;
+            invert(hph, r, inv);
+        }
+        double k[8];
+        for (int a = 0; a < 4; ++a) {
+            k[2 * a] = ph[2 * a] * inv[0] + ph[2 * a + 1] * inv[1];
+            k[2 * a + 1] = ph[2 * a] * inv[1] + ph[2 * a + 1] * inv[2];
+        }
+        Mat4 rest, half, p = s.p;
+        for (int a = 0; a < 4; ++a) {
+            s.x[a] += k[2 * a] * e[0] + k[2 * a + 1] * e[1];
+            for (int b = 0; b < 4; ++b) rest(a, b) = (a == b) - k[2 * a] * h[b] - k[2 * a + 1] * h[4 + b];
+        }
+        for (int a = 0; a < 4; ++a)
+            for (int b = 0; b < 4; ++b)
+                for (int c = 0; c < 4; ++c) half(a, b) += rest(a, c) * p(c, b);
+        for (int a = 0; a < 4; ++a)
+            for (int b = 0; b <= a; ++b) {
+                double v = k[2 * a] * r[0] * k[2 * b] + k[2 * a + 1] * r[1] * k[2 * b + 1];
+                for (int c = 0; c < 4; ++c) v += half(a, c) * rest(b, c);
+                s.p(a, b) = s.p(b, a) = v;
+            }
     }
 
     bool correct(PlaneTrack& t, PlaneStep& step, const double* contact, double noise, double gap) {
@@ -293,13 +420,31 @@ class PlaneCore {
         return chi >= gate;
     }
 
+    // Variance of the velocity along a direction of length v; the larger one at rest.
+    static double along(const PlaneState& s, double x, double y, double v) {
+        if (v <= 1e-9) return std::max(s.p(2, 2), s.p(3, 3));
+        return (x * x * s.p(2, 2) + 2 * x * y * s.p(2, 3) + y * y * s.p(3, 3)) / (v * v);
+    }
+
+    // The steady filter's; its error is as wide as its innovations are, and by how far the agile one is from it.
+    PlaneRow live_row(const PlaneTrack& t) const {
+        const PlaneState& agile = t.steps.back().now;
+        if (settings.steady_noise <= 0) return row(t, t.steps.back().time, agile);
+        const PlaneState& s = t.steady.now;
+        PlaneRow made = row(t, t.steps.back().time, s);
+        made.x = agile.x[0];
+        made.y = agile.x[1];
+        const double x = s.x[2], y = s.x[3], v = std::hypot(x, y), scale = t.steady.scale();
+        const double off = v > 1e-9 ? ((agile.x[2] - x) * x + (agile.x[3] - y) * y) / v : 0;
+        const double differ = std::max(0.0, along(agile, x, y, v) - made.variance) * scale;
+        if (made.stationary_for > 0 && moving(s, settings.stationary_gate * scale)) made.stationary_for = kUndecided;
+        const double drifts = std::min(1.0, std::max(0.0, t.steady.drifting() - 1) / 3);
+        made.variance = made.variance * scale + kWiden * (std::max(0.0, off * off - differ) + off * off * drifts);
+        return made;
+    }
+
     PlaneRow row(const PlaneTrack& t, double time, const PlaneState& s) const {
-        const double v = std::hypot(s.x[2], s.x[3]);
-        double variance = std::max(s.p(2, 2), s.p(3, 3));
-        if (v > 1e-9) {
-            const double ux = s.x[2] / v, uy = s.x[3] / v;
-            variance = ux * ux * s.p(2, 2) + 2 * ux * uy * s.p(2, 3) + uy * uy * s.p(3, 3);
-        }
+        const double variance = along(s, s.x[2], s.x[3], std::hypot(s.x[2], s.x[3]));
         return {t.id, time, s.x[2], s.x[3], variance, time - t.stationary_since, time - t.first_time,
                 time - t.last_time, t.count, s.x[0], s.x[1]};
     }
@@ -375,6 +520,11 @@ class PlaneCore {
             for (int c = 0; c < 2; ++c)
                 for (int k = 0; k < 4; ++k) state.p(r + 2, c + 2) -= pb[4 * r + k] * s.now.p(k, c + 2);
         PlaneRow made = row(t, s.time, state);
+        if (settings.steady_noise > 0) {  // what it differs by from a steady speed that fits is noise
+            const double off = std::hypot(state.x[2] - t.steady.now.x[2], state.x[3] - t.steady.now.x[3]);
+            const double fits = std::max(0.0, 1 - t.steady.drifting() / kDriftGate);
+            made.variance += fits * std::max(0.0, off * off - 2 * made.variance);
+        }
         // In hindsight it was stationary (from then until now), it moved, or neither can be decided.
         const bool stationary = s.time >= t.stationary_since;
         if (moving(state, settings.smoothed_gate)) made.stationary_for = kMoving;
@@ -383,9 +533,10 @@ class PlaneCore {
         return made;
     }
 
-    void remove_gone(std::vector<PlaneRow>& smoothed) {
+    void remove_gone(double time, std::vector<PlaneRow>& smoothed) {
         for (auto it = tracks.begin(); it != tracks.end();) {
             PlaneTrack& t = it->second;
+            if (!t.current) t.current = time - t.last_named < settings.lost_after_s;
             if (!t.current) {
                 smooth(t, std::numeric_limits<double>::infinity(), smoothed);
                 ended.emplace_back(it->first, std::move(t.observations));

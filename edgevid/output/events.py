@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.health.view_monitor import State
-from edgevid.types import KMH, Array, Event, Frame, Header, Reason, Result
+from edgevid.types import KMH, Array, Event, Frame, Header, Reason, Result, SpeedReport
 from edgevid.types.event import EventKind, utc_text
 from edgevid.zones import ZoneEvent
 
@@ -88,14 +88,15 @@ class EventFinder:
             self._observe(result)
             self._zones(result, zones)
             self._result = result
-            self._speeds(result)
+            self._speeds(result.speeds)
             self._verdicts(result)
             for number in [i for i, one in self._objects.items() if result.time - one.last > ENDED_S]:
                 self._end(number)
 
-    def finish(self, zones: Iterable[ZoneEvent]) -> None:
-        """Adds the events of zones after the last frame."""
+    def finish(self, zones: Iterable[ZoneEvent], speeds: SpeedReport) -> None:
+        """Adds the events of zones and speeds after the last frame."""
         with self._lock:
+            self._speeds(speeds)
             if self._result is not None:
                 self._zones(self._result, zones)
 
@@ -176,16 +177,16 @@ class EventFinder:
         return {"class_name": one.labels.most_common(1)[0][0], "confidence": round(one.score, 4),
                 "box": tuple(one.box)}  # fmt: skip
 
-    def _speeds(self, result: Result) -> None:
+    def _speeds(self, speeds: SpeedReport) -> None:
         """Track speeds, and objects that are too fast by more than the standard error allows."""
-        for row in result.speeds.track_speeds:
+        for row in speeds.track_speeds:
             one = self._objects.get(row.id)
             speed = _speed(row.mps, row.sigma, row.heading, row.reason)
             if one is not None:
                 one.speed = speed
             self._add("track-speed", row.time, row.id, **self._about(one) | speed)
         if self._limit_mps < np.inf:
-            for table in (result.speeds.smoothed, result.speeds.track_speeds):
+            for table in (speeds.smoothed, speeds.track_speeds):
                 sigma = np.nan_to_num(table.sigma, nan=np.inf)
                 for row in table[(table.reason == Reason.OK) & (table.mps - SURE * sigma > self._limit_mps)]:
                     one = self._objects.get(row.id)

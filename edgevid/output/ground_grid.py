@@ -31,11 +31,15 @@ class GridOverlay(Overlay):
         scores: bool = False,
         shapes: Sequence[Zone | Line] = (),
         drawn_on: tuple[int, int] | None = None,
+        cell_m: float | None = None,
     ) -> None:
-        """`shapes` are drawn over the image; their pixels are those of frames of the size `drawn_on` (width,
+        """Cells of the grid are those of `draw_ground_grid`.
+
+        `shapes` are drawn over the image; their pixels are those of frames of the size `drawn_on` (width,
         height; None: of any)."""
         super().__init__(unit=unit, scores=scores)
         self._calibration, self._shapes, self._drawn_on = calibration, shapes, drawn_on
+        self._cell_m = cell_m
         self._grid: GroundGrid | None = None
         self._counts: Counter[tuple[str, str]] = Counter()
 
@@ -90,7 +94,7 @@ class GridOverlay(Overlay):
         if self._calibration is None or scale_between(self._calibration.size, frame.size) is None:
             return image
         if self._grid is None or self._grid.size != frame.size:
-            self._grid = GroundGrid(self._calibration, frame.size, opacity=0.25)
+            self._grid = GroundGrid(self._calibration, frame.size, cell_m=self._cell_m, opacity=0.25)
         self._grid.paint(image)
         return image
 
@@ -110,14 +114,17 @@ class GroundGrid:
     """The grid of a calibration, drawn once for images of one size: `paint` blends the pixels it changes."""
 
     def __init__(
-        self, calibration: CameraCalibration, size: tuple[int, int], *, opacity: float = 0.45
-    ) -> None:
+        self, calibration: CameraCalibration, size: tuple[int, int], *, cell_m: float | None = None,
+        opacity: float = 0.45,
+    ) -> None:  # fmt: skip
         """`size` (width, height) of the images, in the aspect ratio of the calibration's."""
         self.size = size
         calibration = calibration.scaled_to(size)
         # Each drawn value is a linear function of the image's: two drawings determine it.
         dark, bright = (
-            draw_ground_grid(np.full((size[1], size[0], 3), value, np.uint8), calibration, opacity=opacity)
+            draw_ground_grid(
+                np.full((size[1], size[0], 3), value, np.uint8), calibration, cell_m=cell_m, opacity=opacity
+            )
             .ravel()
             .astype(np.uint32)
             for value in (0, 255)

@@ -13,9 +13,13 @@ reason string: Why there is no speed: a name of Reason, and the only key then.""
 _DISPLAYED = f"""{_SPEED}
 kind string: Which speed it is: live or smoothed.
 age_s number: How old it is, in seconds."""
-_TRACK_SPEED = f"""id integer: The track.
+_SMOOTHED = f"""id integer: The track.
 time_s number: The moment that the speed holds for, in seconds.
 {_SPEED}"""
+_TRACK_SPEED = f"""{_SMOOTHED}
+peak_mps number: Highest speed on the path in m/s.
+stopped_s number: Seconds without motion.
+turned_deg number: Degrees turned, left and right together."""
 _VERDICT = """label string: The class that is emitted.
 confidence number: Calibrated confidence, 0 to 1.
 reason string: Why no class is emitted: a name of Reason, instead of the label."""
@@ -44,11 +48,12 @@ timings_ms object: Milliseconds by stage."""
 
 def record_schema(event: dict[str, Any]) -> dict[str, Any]:
     """The schema's keys; `event` is the schema of an event."""
-    record, item, speeds = _table(_RECORD), _table(_OBJECT), _table(_TRACK_SPEED)
+    record, item = _table(_RECORD), _table(_OBJECT)
     item["properties"]["speed"] |= _table(_DISPLAYED)
     item["properties"]["verdicts"] |= {"additionalProperties": _table(_VERDICT)}
     record["properties"]["schema"] |= {"const": SCHEMA}
-    for key, rows in (("objects", item), ("events", event), ("smoothed", speeds), ("track_speeds", speeds)):
+    speeds = {"smoothed": _table(_SMOOTHED), "track_speeds": _table(_TRACK_SPEED)}
+    for key, rows in {"objects": item, "events": event, **speeds}.items():
         record["properties"][key] |= {"items": rows}
     return record | {"required": ["schema", "frame", "time_s", "size", "objects"]}
 

@@ -18,7 +18,7 @@ from edgevid.output.events import EventFinder
 from edgevid.output.sinks import AnySink, Sink, as_sink
 from edgevid.run.signals import uninterrupted
 from edgevid.site.header import header_of
-from edgevid.types import Event, Frame, Header, Reason, Result
+from edgevid.types import Event, Frame, Header, Reason, Result, SpeedReport
 from edgevid.types.closing import Closing
 from edgevid.zones import ZoneEvent, ZoneMonitorLike
 
@@ -180,7 +180,7 @@ def run(
                     break
         except KeyboardInterrupt:
             summary.interrupted = True
-        emitter.finish(zones)
+        emitter.finish(zones, pipeline)
     return summary
 
 
@@ -218,10 +218,12 @@ class Emitter(Closing):
         events = tuple(self._found.popleft() for _ in range(len(self._found)))
         return replace(result, utc=self._finder.utc(result.time), events=events)
 
-    def finish(self, zones: Any) -> None:
-        """Adds the events after the last frame: who is inside leaves, who was on a line crossed it or not."""
-        if hasattr(zones, "finish"):
-            self._finder.finish(zones.finish())
+    def finish(self, zones: Any, pipeline: Any) -> None:
+        """Adds the events after the last frame: who is inside leaves, who was on a line crossed it or not,
+        and tracks end with their speeds."""
+        speeds = pipeline.flush() if hasattr(pipeline, "flush") else SpeedReport()
+        self._finder.finish(zones.finish() if hasattr(zones, "finish") else (), speeds)
+        self._summary.track_speeds.update(Reason(r) for r in speeds.track_speeds.reason.tolist())
 
     def close(self) -> None:
         """Ends every track, and waits for the sinks, but not for those that are away."""

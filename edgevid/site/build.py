@@ -22,7 +22,9 @@ from edgevid.site.file import RecognizerChoice, Site, read_site
 from edgevid.speed.abstain import SpeedPolicy
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.speed.calibration_file import read_calibration
+from edgevid.speed.displacement import Displacement
 from edgevid.speed.estimator import SpeedEstimator
+from edgevid.track import LOST_AFTER_S
 from edgevid.types import scale_between
 from edgevid.zones import ZoneMonitor
 
@@ -133,6 +135,9 @@ def build_speed_estimator(loaded: LoadedSite, size: tuple[int, int]) -> SpeedEst
         loaded.calibration,
         size,
         method=loaded.site.speed_method,
+        displacement=Displacement(frames=loaded.site.speed_interval, average=loaded.site.speed_smoothing),
+        window_s=loaded.site.speed_window_s,
+        lost_after_s=LOST_AFTER_S,
         contact=loaded.site.contact,
         road_deg=loaded.site.road_deg,
         sigma_limit_mps=limits.max_sigma_mps,

@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
+from annotated_types import Ge
+
 from edgevid.errors import FieldError, FileFormatError, SourceError
 from edgevid.files.atomic import write_atomic
 from edgevid.files.environment import expanded
@@ -82,6 +84,14 @@ class Site:
     """Camera calibration of calibration/camera; None: no speeds."""
     speed_method: Method = "filter"
     """How speeds are measured: "filter", "displacement" or "window" (docs/speed.md)."""
+    speed_interval: Count | None = None
+    """Frames of a displacement: method "displacement"; None: a third of a second."""
+    speed_smoothing: Count = 3
+    """Displacements of which the moving average is taken: method "displacement"."""
+    speed_window_s: Annotated[float, Ge(0.3)] = 1.0
+    """Seconds of the window: method "window"."""
+    grid_m: Positive | None = None
+    """Side of the drawn grid's cells in meters; None: round meters that fit the region."""
     contact: Contact = "bottom"
     """Where an object touches the ground: "bottom" of its box, or "footprint", its center."""
     road_deg: float = 90.0
@@ -121,8 +131,22 @@ Detect: Any = pick(Site, "Detect", ("model", "score", "classes", "device", "prec
 Camera: Any = pick(
     Site,
     "Camera",
-    ("name", "calibration", "speed_method", "contact", "road_deg", "size", "health", "blur", "face_model",
-     "speed_limit_kmh"),  # fmt: skip
+    (
+        "name",
+        "calibration",
+        "speed_method",
+        "speed_interval",
+        "speed_smoothing",
+        "speed_window_s",
+        "grid_m",
+        "contact",
+        "road_deg",
+        "size",
+        "health",
+        "blur",
+        "face_model",
+        "speed_limit_kmh",
+    ),
 )
 Recognize: Any = pick(RecognizerChoice, "Recognize", ("task", "model", "policy"), task="action")
 Top: Any = pick(Site, "Top", ("source", "policy"))

@@ -18,8 +18,8 @@ from edgevid.speed.calibration_checks import check_lens, check_pairs, check_regi
 from edgevid.speed.homography import GroundCamera
 from edgevid.types import F64, Array, scale_between
 
-CLICK_PX = 2.0
-"""Standard error of a calibrated pixel, for the error of the scale."""
+CLICK_PX, CLICK_PRIOR = 2.0, 8
+"""Standard error of a calibrated pixel, and the residuals that it counts for next to those of the points."""
 MARGINS = (0.1, 0.05, 0.02, 0.0)
 """The default region is the convex hull of the points, grown by the first of these shares of its size that
 stays before the horizon."""
@@ -51,6 +51,14 @@ class CameraCalibration:
     name: str = ""
     sha256: str = ""
     """Of the file that it was read from."""
+    meters_error: float = 0.0
+    """Relative standard error of the meters, common to all of them: of the tape, or of the map."""
+
+    @property
+    def click_px(self) -> float:
+        """Standard error of a calibrated pixel: the points' own residuals, next to the usual 2 pixels."""
+        own, usual = float((self.error_px() ** 2).sum()), CLICK_PRIOR * CLICK_PX**2
+        return float(np.sqrt((own + usual) / (2 * len(self.image) - 8 + CLICK_PRIOR)))
 
     @property
     def inverse_homography(self) -> F64:
@@ -134,22 +142,30 @@ class CameraCalibration:
         region = shapely.transform(self.region, lambda p: p * scale)
         made = make_calibration(
             self.image * scale, self.meters, size, region=region, k1=self.k1, focal=self.focal * scale[0],
-            name=self.name,
+            name=self.name, meters_error=self.meters_error,
         )  # fmt: skip
         return dataclasses.replace(made, sha256=self.sha256)
 
 
 class ScaleErrorGrid:
-    """Relative standard errors of lengths, and so of speeds, anywhere in the region."""
+    """Relative standard errors of lengths, and so of speeds, in the region: all speeds share them."""
 
-    def __init__(self, calibration: CameraCalibration, click_px: float) -> None:
+    def __init__(
+        self, calibration: CameraCalibration, click_px: float | None, contact_m: float = 0.0
+    ) -> None:
+        """`click_px` None: the points' own, 0: an exact calibration. `contact_m` is the standard error of the
+        height of contact points above the ground, which a camera at h meters sees h / (h - z) too fast."""
         x1, y1, x2, y2 = calibration.region.bounds
         self._low, self._to_image = np.array([x1, y1]), calibration.inverse_homography
         self._step = np.maximum(np.array([x2 - x1, y2 - y1]) / (CELLS - 1), 1e-6)
         x, y = np.meshgrid(np.linspace(x1, x2, CELLS), np.linspace(y1, y2, CELLS))
         errors = calibration.scale_error(np.stack([x.ravel(), y.ravel()], 1))
+        click_px = calibration.click_px if click_px is None else click_px
         errors = np.nan_to_num(errors, nan=1.0, posinf=1.0) * (click_px / CLICK_PX)
-        self._grid = errors.reshape(CELLS, -1)
+        camera = calibration.camera()
+        height = contact_m / max(camera.height_m, 0.5) if camera is not None else 0.0
+        common = np.hypot(height, calibration.meters_error)
+        self._grid = np.hypot(errors, common).reshape(CELLS, -1)
 
     def at_meters(self, x: F64, y: F64) -> F64:
         """(N,) at meters x, y (N,)."""
@@ -177,11 +193,13 @@ def make_calibration(
     k1: float = 0.0,
     focal: float | None = None,
     name: str = "",
+    meters_error: float = 0.0,
 ) -> CameraCalibration:
     """The calibration of N >= 4 pairs of pixels (N, 2) and meters (N, 2); InputError says what is wrong.
 
     `size` is the image's (width, height); `region` a polygon in pixels (None: the convex hull of the points
     with a margin); `k1` the radial distortion at `focal` pixels (None: the longer side of the image).
+    `meters_error` is the relative standard error that all meters have in common.
     """
     image, meters = np.array(image, float), np.array(meters, float)
     check_pairs(image, meters, size)
@@ -191,7 +209,9 @@ def make_calibration(
     check_spread(straight, meters)
     fitted = homography.fit(straight, meters)
     for area in default_regions(image) if region is None else [check_region(region)]:
-        calibration = CameraCalibration(size, image, meters, fitted, area, k1, focal, name)
+        calibration = CameraCalibration(
+            size, image, meters, fitted, area, k1, focal, name, meters_error=meters_error
+        )
         if np.isfinite(calibration.to_ground(np.array(area.exterior.coords))).all():
             return calibration
     raise InputError("calibration: the region reaches beyond the horizon; make it smaller")

@@ -93,6 +93,8 @@ class CalibrationTable:
     """(width, height) of the image that was calibrated."""
     provenance: str = ""
     """For people: how it was made."""
+    meters_error: Annotated[float, Ge(0), Le(0.5)] = 0.0
+    """Relative standard error that all meters have in common: 0.01 for a tape or a map of 1 %."""
     lens: Lens = Lens()
     region: Region | None = None
     rectangle: Rectangle | None = None
@@ -125,7 +127,7 @@ def read_calibration(path: str | Path) -> CameraCalibration:
     try:
         made = make_calibration(
             *read.pairs(), (width, height), region=region, k1=read.lens.k1, focal=read.lens.focal_px or None,
-            name=Path(path).stem,
+            name=Path(path).stem, meters_error=read.meters_error,
         )  # fmt: skip
         return dataclasses.replace(made, sha256=sha256_of(Path(path)))
     except InputError as error:
@@ -144,7 +146,8 @@ def calibration_tables(calibration: CameraCalibration, provenance: str = "") -> 
         rectangle = {"pixels": pixels, "width_m": round(size[0], 3), "length_m": round(size[1], 3)}
     else:
         points = [{"pixel": p, "meter": m} for p, m in zip(pixels, meters, strict=True)]
-    top: Row = {"image_size": list(calibration.size), "provenance": provenance or None}
+    top: Row = {"image_size": list(calibration.size), "provenance": provenance or None,
+                "meters_error": calibration.meters_error or None}  # fmt: skip
     some: dict[str, Row] = {"lens": lens, "region": region, "rectangle": rectangle}
     return {"": [top], **{title: [row] * bool(row) for title, row in some.items()}, "[points]": points}
 

@@ -72,32 +72,34 @@ class DisplacementCore(WindowCore):
     Outliers are those of a window of half a second.
     """
 
-    def __init__(self, settings: Displacement, process_noise: float, to_ground: F64) -> None:
+    def __init__(
+        self, settings: Displacement, process_noise: float, to_ground: F64, lost_after_s: float = 0.0
+    ) -> None:
         self._settings = settings
-        super().__init__(0.5, process_noise, to_ground)
+        super().__init__(0.5, process_noise, to_ground, lost_after_s)
 
     def reset(self) -> None:
         """Forgets every track."""
         super().reset()
         self._anchors: dict[int, _Anchor] = {}
 
-    def _end(self, i: int, moved: int) -> None:
-        super()._end(i, moved)
-        self._anchors.pop(i, None)
+    def _clear(self, slot: int) -> None:
+        super()._clear(slot)
+        self._anchors.pop(slot, None)
 
     def _measure(self, ids: I64, slots: I64, good: Array, time: float) -> tuple[F64, Array]:
-        fresh = self._move(ids, slots, good, time)
-        values = [self._anchors[i].value if i in self._anchors else _NO_VALUE for i in ids.tolist()]
+        fresh = self._move(slots, good, time)
+        values = [self._anchors[i].value if i in self._anchors else _NO_VALUE for i in slots.tolist()]
         when, velocity, variance, place, mean = (np.array(column) for column in zip(*values, strict=True))
         return self.rows(slots, time, np.isfinite(when), when, velocity, variance, place, motion=mean), fresh
 
-    def _move(self, ids: I64, slots: I64, good: Array, time: float) -> Array:
+    def _move(self, slots: I64, good: Array, time: float) -> Array:
         """Takes the displacements that are due; (N,) whose value is new."""
-        state, fresh = self.state[slots], np.zeros(len(ids), bool)
+        state, fresh = self.state[slots], np.zeros(len(slots), bool)
         n, since = self._settings.frames, time - state["first_seen"]
         grid = np.floor(state["frames"] / n if n is not None else (since + 1e-6) / self._settings.seconds)
         for row in np.flatnonzero(good):
-            anchor = self._anchors.setdefault(int(ids[row]), _Anchor())
+            anchor = self._anchors.setdefault(int(slots[row]), _Anchor())
             if grid[row] > anchor.grid:
                 place = _Place(time, *self.newest(slots[row]))
                 fresh[row] = anchor.move(grid[row], place, self._settings, self._q)

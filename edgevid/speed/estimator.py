@@ -13,10 +13,10 @@ from edgevid import kernels
 from edgevid.errors import InputError, check_type
 from edgevid.kernels.plane_columns import PlaneColumn
 from edgevid.speed.abstain import LOOKAHEAD, SpeedAbstainer, SpeedPolicy, contact_reasons
-from edgevid.speed.calibration import CLICK_PX, CameraCalibration, ScaleErrorGrid
+from edgevid.speed.calibration import CameraCalibration, ScaleErrorGrid
 from edgevid.speed.contact import CONTACTS, Contact, contact_points, footprint_centers
 from edgevid.speed.displacement import Displacement, DisplacementCore
-from edgevid.speed.method import MIN_SECONDS, MIN_SIGHTINGS, Rows, SpeedCore
+from edgevid.speed.method import CORRELATION_S, MIN_SECONDS, MIN_SIGHTINGS, Rows, SpeedCore
 from edgevid.speed.track_speed import track_speed
 from edgevid.speed.window import WindowCore
 from edgevid.types import F64, KMH, U8, Reason, SpeedReport, Speeds, Tracks, with_speeds
@@ -28,6 +28,10 @@ Method = Literal["filter", "displacement", "window"]
 METHODS: tuple[Method, ...] = get_args(Method)
 STATIONARY_AFTER_S = 0.5
 """An object that has been stationary for this long has the speed 0."""
+STEADY_SHARE = 0.05
+"""Process noise of the filter for speeds that hardly change, in shares of `process_noise`."""
+NOISE_TRACKS, KEPT_TRACKS = 10, 200
+"""Tracks that the given noise counts for next to what ended tracks show, and how many of those count."""
 
 
 class SpeedEstimator(Hinted):
@@ -52,9 +56,11 @@ class SpeedEstimator(Hinted):
         lag_s: float = 0.5,
         first_after_s: float = 0.13,
         stale_s: float = 0.7,
+        lost_after_s: float = 0.0,
         sigma_limit_mps: float = 2.0 / KMH,
         sigma_limit_share: float = 0.05,
-        click_px: float = CLICK_PX,
+        click_px: float | None = None,
+        contact_m: float = 0.04,
         frame_rate: float | None = None,
     ) -> None:
         """`size` is the stream's (width, height); the calibration is rescaled to another resolution.
@@ -66,11 +72,12 @@ class SpeedEstimator(Hinted):
         `contact`: "bottom", the middle of the box's bottom edge, or "footprint", the center of the footprint
         of a vehicle that drives along `road_deg` (degrees on the plane, 90: along +y), for oblique roads.
 
-        `noise_px` is the standard error of a box edge (None: 2 pixels, or 1.5 % of the box's height where
-        that is more), `click_px` that of a calibrated pixel (0: an exact calibration). `process_noise` in
-        m2/s3 is how fast speeds change: 1 for vehicles, 0.3 for people. A value is UNCERTAIN while its
-        standard error is above both `sigma_limit_mps` and `sigma_limit_share` of the speed. `frame_rate`
-        gives updates without a time theirs: one frame after the last.
+        `noise_px` is the standard error of a box edge (None: 2 pixels or 1.5 % of the box's height, and what
+        this camera's tracks show), `click_px` that of a calibrated pixel (None: from the points' residuals, 0:
+        exact), `contact_m` that of the height of contact points in meters. `process_noise` in m2/s3 is how
+        fast speeds change: 1 for vehicles, 0.3 for people. A value is UNCERTAIN while its standard error is
+        above both `sigma_limit_mps` and `sigma_limit_share` of the speed. A track ends where it is not in
+        `tracks` for `lost_after_s`, a tracker's. `frame_rate` gives updates without a time theirs.
         """
         check_type(calibration, CameraCalibration, "SpeedEstimator", "a calibration: read_calibration(path)")
         _check(method, contact, window_s, lag_s, process_noise)
@@ -78,13 +85,17 @@ class SpeedEstimator(Hinted):
         lookahead_s = LOOKAHEAD * lag_s if method == "filter" else -math.inf
         limits = SpeedPolicy(sigma_limit_mps, sigma_limit_share)
         self._abstainer = SpeedAbstainer(limits, first_after_s, stale_s, lookahead_s)
-        self._footprint, self._road_deg, self._click_px = contact == "footprint", float(road_deg), click_px
-        settings = {"process_noise": float(process_noise), "lag_s": float(lag_s)}
+        self._footprint, self._road_deg = contact == "footprint", float(road_deg)
+        self._errors, self._lost_after_s = (click_px, contact_m), max(lost_after_s, 1e-6)
+        settings = {
+            "process_noise": float(process_noise), "steady_noise": STEADY_SHARE * process_noise,
+            "steady_correlation_s": CORRELATION_S, "lag_s": float(lag_s), "lost_after_s": float(lost_after_s),
+        }  # fmt: skip
         cores: dict[Method, Callable[[F64, F64], SpeedCore]] = {
             "filter": lambda to_ground, to_image: kernels.PlaneCore(settings, to_ground, to_image),
-            "window": lambda to_ground, _: WindowCore(window_s, process_noise, to_ground),
+            "window": lambda to_ground, _: WindowCore(window_s, process_noise, to_ground, lost_after_s),
             "displacement": lambda to_ground, _: DisplacementCore(
-                displacement or Displacement(), process_noise, to_ground
+                displacement or Displacement(), process_noise, to_ground, lost_after_s
             ),
         }
         self._new_core, self._calibrated = cores[method], calibration
@@ -99,7 +110,8 @@ class SpeedEstimator(Hinted):
         self._to_image = np.ascontiguousarray(calibration.inverse_homography, np.float64)
         self._camera = _camera_matrix(calibration) if self._footprint else None
         self._core = self._new_core(self._to_ground, self._to_image)
-        self._scale = ScaleErrorGrid(calibration, self._click_px)
+        self._variances, self._last = [1.0] * NOISE_TRACKS, 0.0
+        self._scale = ScaleErrorGrid(calibration, *self._errors)
 
     def resize(self, size: tuple[int, int]) -> None:
         """The stream continues with frames of another (width, height): every track ends.
@@ -135,21 +147,32 @@ class SpeedEstimator(Hinted):
             return with_speeds(tracks, known, self._update(known, time), time)
         return self._update(tracks, self._clock.next(timestamp))
 
+    def flush(self) -> SpeedReport:
+        """What is left after the last frame: every track ends now, with its last smoothed values and its one
+        track speed. `update` may go on, with tracks that begin."""
+        report = self._update(Tracks.empty(), self._last + self._lost_after_s)
+        self._core.reset()
+        return report
+
     def _update(self, tracks: Tracks, time: float) -> SpeedReport:
+        self._last = time
         boxes = tracks.boxes.astype(np.float64)
         noise = self._noise_of(boxes)
         rotated = tracks.rotated.shape[1] > 0
         contacts = contact_points(boxes, rotated=rotated)
         unusable = contact_reasons(self.calibration, boxes, contacts, noise)
-        measured = (unusable == Reason.OK) & (tracks.match >= 0)
+        measured = _MEASURED[unusable] * (tracks.match >= 0)
         pixels = self.calibration.undistort(contacts) if rotated else self._pixels(boxes, contacts)
-        live, smoothed, ended = self._core.update(tracks.ids, pixels, noise, measured.view(np.uint8), time)
+        live, smoothed, ended = self._core.update(
+            tracks.ids, pixels, noise, measured, time, None if rotated else boxes[:, 3] - boxes[:, 1]
+        )
         return SpeedReport(*self._speeds(live, smoothed, unusable), self._track_speeds(ended, time))
 
     def _noise_of(self, boxes: F64) -> F64:
         if self._noise is not None:
             return np.full(len(boxes), float(self._noise))
-        return np.maximum(2.0, 0.015 * (boxes[:, 3] - boxes[:, 1]))
+        found = np.maximum(2.0, 0.015 * (boxes[:, 3] - boxes[:, 1]))
+        return np.asarray(found * math.sqrt(sum(self._variances) / len(self._variances)))
 
     def _pixels(self, boxes: F64, contacts: F64) -> F64:
         """(N, 2) undistorted pixels of the contact points."""
@@ -187,19 +210,26 @@ class SpeedEstimator(Hinted):
         for i, sightings in ended:
             found = track_speed(sightings, self._to_ground, self._to_image)
             if found is None:
-                rows.append((i, math.nan, math.nan, math.nan, time, Reason.TOO_SHORT))
+                rows.append((i, math.nan, math.nan, math.nan, time, Reason.TOO_SHORT, _NO_PATH))
                 continue
+            self._variances = [*self._variances[-KEPT_TRACKS:], found.noise]
             sigma = math.hypot(found.sigma, found.mps * float(self._scale.at_pixels(*found.pixel)))
             emitted = sigma <= self._abstainer.policy.limit(found.mps)
             reason = Reason.OK if emitted else Reason.UNCERTAIN
             reason = Reason.CAMERA_MOVED if self.camera_moved else reason
-            value = (found.mps, found.heading) if reason is Reason.OK else (math.nan, math.nan)
-            rows.append((i, value[0], sigma, value[1], found.time, reason))
-        names = ("ids", "mps", "sigma", "heading", "time", "reason")
+            path = (found.peak, found.stopped_s, found.turned_deg)
+            value = (
+                (found.mps, found.heading, path) if reason is Reason.OK else (math.nan, math.nan, _NO_PATH)
+            )
+            rows.append((i, value[0], sigma, value[1], found.time, reason, value[2]))
+        names = ("ids", "mps", "sigma", "heading", "time", "reason", "path")
         return Speeds.of(**dict(zip(names, zip(*rows, strict=True), strict=True)))
 
 
-_NONE = Speeds.empty()
+_NONE, _NO_PATH = Speeds.empty(), (math.nan,) * 3
+_MEASURED = np.zeros(len(Reason), np.uint8)
+"""By the reason of a contact point: 1 where it is measured, 2 where it is hidden in the region."""
+_MEASURED[[Reason.OK, Reason.TRUNCATED, Reason.OCCLUDED]] = 1, 2, 2
 
 
 def _check(method: str, contact: str, window_s: float, lag_s: float, process_noise: float) -> None:

@@ -1,4 +1,4 @@
-"""One speed for a whole track: the straight constant motion of least reprojection error."""
+"""One speed for a whole track: the mean over its path, and what the path was like."""
 
 from __future__ import annotations
 
@@ -7,108 +7,193 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgevid.speed import homography
-from edgevid.speed.method import CORRELATION_S, MIN_SECONDS, MIN_SIGHTINGS
+from edgevid.speed import homography, path_fit
+from edgevid.speed.method import MIN_SECONDS, MIN_SIGHTINGS
+from edgevid.speed.path_fit import Motion, basis, knots, noise_of
+from edgevid.speed.same_object import STEP, local_velocity, same_object, steps
 from edgevid.types import F64
 
-PRIOR_SIGHTINGS = 20
-"""Sightings that the usual correlation counts for next to that of the residuals."""
+DENSE_SIGHTINGS, DENSE_SECONDS = 6, 0.1
+"""So many sightings over so long are enough, too: at 50 fps a car passes the near end of a road in it."""
 STATIONARY_M = 0.5
 """An object that went less far than this in all its time was stationary."""
 MOVING_GATE = 5.99
 """Chi-square of 2, 95 %: a velocity below it is noise."""
-CURVED_SIGHTINGS, CURVED_GATE = 10, 13.8
-"""From this many sightings on, an acceleration is fitted too; it counts above chi-square of 2, 99.9 %."""
-HUBER_SIGMAS = 3.0
-"""Residuals beyond it count for less (Huber 1964)."""
+TURNING_GATE, TURNING_SHARE = 50.0, 0.2
+"""A velocity has a direction above this chi-square, and this share of the highest one."""
+STEADY_ODDS = 50.0
+"""Before any sighting, a constant speed is so many times as likely as a changing one."""
+TURN_SHARE = 0.02
+"""Standard error per radian of a turn: the bottom of a box moves along a vehicle that turns."""
+STRAIGHT_RAD = 0.3
+"""A path that turned less is as long as the distance between its ends."""
 
 
 class TrackSpeed(NamedTuple):
     """The speed of a track over all its sightings."""
 
     mps: float
+    """Mean over the path in m/s: the length of the path over its time, stops included."""
     sigma: float
-    """Standard error in m/s, from the boxes alone."""
+    """Standard error in m/s, without the calibration's."""
     heading: float
-    """Degrees on the plane; NaN at rest."""
+    """Degrees on the plane from the first place to the last; NaN at rest."""
     time: float
     """The middle of the sightings in seconds."""
     pixel: F64
     """(2,) undistorted contact pixel in the middle."""
+    peak: float
+    """Highest speed on the path in m/s."""
+    stopped_s: float
+    """Seconds without motion."""
+    turned_deg: float
+    """Degrees turned, left and right together."""
+    noise: float
+    """Variance of the errors of boxes relative to the given one."""
+
+
+class _Speeds(NamedTuple):
+    """What one motion says of a track."""
+
+    mps: float
+    sigma: float
+    peak: float
+    least: float
+    stopped: float
+    """Share of the time."""
+    turned: float
+    """Radians."""
 
 
 def track_speed(sightings: F64, to_ground: F64, to_image: F64) -> TrackSpeed | None:
-    """The speed of the straight motion that fits `sightings` best; None for too few of them.
+    """The mean speed over the path of `sightings`; None for too few of them.
 
-    `sightings` (n, 4): time in s, undistorted contact pixel u, v, standard error of a box edge in pixels.
-    `to_ground` and `to_image` (3, 3) are the plane's homographies. Least squares of the reprojection error
-    over x0 + v t, plus a t^2 / 2 where the acceleration is significant: the speed is then that of the middle.
+    `sightings` (n, 4): time in s, undistorted contact pixel u, v, standard error of a box edge in pixels (0:
+    detected, but not measured). `to_ground` and `to_image` (3, 3) are the plane's homographies. A straight
+    constant motion and one of any acceleration are fitted to the sightings of one object, and count by their
+    evidence. What they differ by, what a median of steps and the distance from first to last differ by, what
+    was left out, and turns widen the standard error.
     """
-    times = sightings[:, 0]
-    if len(times) < MIN_SIGHTINGS or times[-1] - times[0] < MIN_SECONDS:
+    span = float(np.ptp(sightings[:, 0])) if len(sightings) else 0.0
+    rows = sightings[sightings[:, 3] > 0]
+    places = homography.apply(to_ground, rows[:, 1:3])
+    if not _long_enough(rows) or not np.isfinite(places).all():
         return None
-    pixels, noise = sightings[:, 1:3], sightings[:, 3]
-    middle = float(times[0] + times[-1]) / 2
-    t = times - middle
-    fitted = _fit(t, pixels, noise, to_ground, to_image, terms=2)
+    keep = same_object(rows[:, 0], rows[:, 1:3], rows[:, 3], places, to_image)
+    others, away, whole = rows[~keep], places[~keep], (rows[:, 0], places)
+    rows, places = rows[keep], places[keep]
+    if not _long_enough(rows):
+        return None
+    times, middle = rows[:, 0], float(rows[0, 0] + rows[-1, 0]) / 2
+    fitted = _fits(times - middle, rows, places, to_image)
     if fitted is None:
         return None
-    curved = _fit(t, pixels, noise, to_ground, to_image, terms=3) if len(t) >= CURVED_SIGHTINGS else None
-    if curved is not None and _chi_square(curved[0][4:], curved[1][4:, 4:]) > CURVED_GATE:
-        fitted = curved
-    v, cov = fitted[0][2:4], fitted[1][2:4, 2:4]
-    speed, pixel = float(np.hypot(*v)), pixels[len(t) // 2]
-    if speed * float(times[-1] - times[0]) < STATIONARY_M or _chi_square(v, cov) < MOVING_GATE:
-        return TrackSpeed(0.0, math.sqrt(max(cov[0, 0], cov[1, 1])), math.nan, middle, pixel)
-    u = v / speed
-    heading = math.degrees(math.atan2(v[1], v[0]))
-    return TrackSpeed(speed, math.sqrt(float(u @ cov @ u)), heading, middle, pixel)
+    straight, free, share, noise = fitted
+    mps = (1 - share) * straight.mps + share * free.mps
+    length = float(times[-1] - times[0])
+    mps *= mps * length >= STATIONARY_M
+    variance = (1 - share) * straight.sigma**2 + share * free.sigma**2
+    variance += share * (1 - share) * (straight.mps - free.mps) ** 2
+    turned = share * free.turned
+    # Where it was not measured, or another object was, the speed may have been any other one of this track.
+    change = share * (free.peak - free.least)
+    if len(others) > STEP + 1:
+        change += abs(float(np.median(np.hypot(*steps(others[:, 0], away).T))) - mps)
+    missing = (1 - length / max(span, length)) * change
+    disagreement = _contradiction(times, places, mps, math.sqrt(variance), turned)
+    if len(others) and turned < STRAIGHT_RAD:
+        disagreement = max(disagreement, abs(_ends(*whole) - mps) - 2 * math.sqrt(variance))
+    sigma = math.hypot(math.sqrt(variance), missing, disagreement, TURN_SHARE * turned * mps)
+    mps *= mps >= 2 * math.sqrt(variance)
+    moved = places[-3:].mean(0) - places[:3].mean(0)
+    return TrackSpeed(
+        mps, sigma, math.degrees(math.atan2(moved[1], moved[0])) if mps > 0 else math.nan, middle,
+        rows[len(rows) // 2, 1:3], (1 - share) * straight.peak + share * free.peak,
+        ((1 - share) * straight.stopped + share * free.stopped) * length, math.degrees(turned), noise,
+    )  # fmt: skip
 
 
-def _chi_square(value: F64, cov: F64) -> float:
-    return float(value @ np.linalg.solve(cov, value))
+def _long_enough(rows: F64) -> bool:
+    length = rows[-1, 0] - rows[0, 0] + 1e-6 if len(rows) else 0.0
+    dense = len(rows) >= DENSE_SIGHTINGS and length >= DENSE_SECONDS
+    return dense or (len(rows) >= MIN_SIGHTINGS and length >= MIN_SECONDS)
 
 
-def _fit(
-    t: F64, pixels: F64, noise: F64, to_ground: F64, to_image: F64, *, terms: int
-) -> tuple[F64, F64] | None:
-    """State (2 * terms,) and covariance by Gauss-Newton on the pixels, robust by Huber's weights."""
-    basis = np.stack([np.ones_like(t), t, 0.5 * t * t][:terms], 1)
-    places = homography.apply(to_ground, pixels)
-    if not np.isfinite(places).all():
+def _contradiction(times: F64, places: F64, mps: float, sigma: float, turned: float) -> float:
+    """By how much more than errors allow a mean of local medians of steps, and on a straight path its ends,
+    contradict the speed `mps`; steps tell their own error."""
+    local, share = np.hypot(*local_velocity(times, places).T), np.gradient(times)
+    step = np.hypot(*steps(times, places).T)
+    off = step - local[min(STEP, len(times) - 1) // 2 :][: len(step)]
+    usual, length = 1.4826 * float(np.median(np.abs(off))), float(times[-1] - times[0])
+    found = abs(float(share @ local / share.sum()) - mps)
+    excess = found - 2 * math.hypot(sigma, usual * math.sqrt(STEP / len(times)))
+    if turned < STRAIGHT_RAD:
+        step_s = STEP * length / (len(times) - 1)
+        excess = max(excess, abs(_ends(times, places) - mps) - 2 * math.hypot(sigma, usual * step_s / length))
+    return max(0.0, excess)
+
+
+def _ends(times: F64, places: F64) -> float:
+    """m/s from the first sightings to the last."""
+    moved = places[-3:].mean(0) - places[:3].mean(0)
+    return float(np.hypot(*moved)) / max(float(times[-3:].mean() - times[:3].mean()), 1e-6)
+
+
+def _fits(t: F64, rows: F64, places: F64, to_image: F64) -> tuple[_Speeds, _Speeds, float, float] | None:
+    """The speeds of the straight and of the free motion, the weight of the second, and the noise."""
+    velocity = np.median(steps(t, places), 0)
+    start = np.stack([np.median(places - velocity * t[:, None], 0), velocity])
+    at = knots(t)
+    place, _ = basis(t, at)
+    pixels, noise = rows[:, 1:3], rows[:, 3]
+    straight = path_fit.fit(pixels, noise, to_image, place[:, :2], start)
+    free = path_fit.fit(pixels, noise, to_image, place, start)
+    if straight is None or free is None:
         return None
-    state = np.linalg.lstsq(basis, places, rcond=None)[0]
-    scale = np.stack([noise / math.sqrt(2), noise], 1)
-    for _ in range(8):
-        at = basis @ state
-        j = homography.jacobian(to_image, at) / scale[:, :, None]
-        error = (pixels - homography.apply(to_image, at)) / scale
-        if not np.isfinite(error).all():
-            return None
-        weight = np.minimum(1.0, HUBER_SIGMAS / np.maximum(np.hypot(*error.T), 1e-9))
-        design = (basis[:, None, :, None] * j[:, :, None, :]).reshape(2 * len(t), -1)
-        weighted = (design * np.repeat(weight, 2)[:, None]).T
-        information = weighted @ design
-        change = np.linalg.solve(information, weighted @ error.ravel())
-        state = state + change.reshape(terms, 2)
-        if np.abs(change).max() < 1e-6:
-            break
-    return np.asarray(state.ravel()), np.linalg.inv(information) * _inflation(
-        error * weight[:, None], np.diff(t)
+    variance, inflation = noise_of(free.error, t, (place.shape[1] + 2) / 2)
+    found = variance * inflation
+    drawn = path_fit.prior(place.shape[1])
+    cov: F64 = np.asarray(np.linalg.inv(free.information / found + np.diag(drawn)), np.float64)
+    # Of two nested linear models the evidence is that of the accelerations (Savage and Dickey).
+    bends, own = free.state.ravel()[4:], cov[4:, 4:]
+    evidence = bends @ np.linalg.solve(own, bends) / 2 + np.linalg.slogdet(own * drawn[4])[1] / 2
+    share = 1 / (1 + STEADY_ODDS * math.exp(-min(max(float(evidence), -50.0), 50.0)))
+    return _constant(straight, found, float(t[-1] - t[0])), _path(free, cov, at), share, variance
+
+
+def _constant(motion: Motion, noise: float, length: float) -> _Speeds:
+    cov = (np.linalg.inv(motion.information) * noise)[2:4, 2:4]
+    v = motion.state[1]
+    mps = float(np.hypot(*v))
+    if mps * length < STATIONARY_M or float(v @ np.linalg.solve(cov, v)) < MOVING_GATE:
+        return _Speeds(0.0, math.sqrt(max(cov[0, 0], cov[1, 1])), 0.0, 0.0, 1.0, 0.0)
+    return _Speeds(mps, math.sqrt(float(v @ cov @ v)) / mps, mps, mps, 0.0, 0.0)
+
+
+def _path(motion: Motion, cov: F64, at: F64) -> _Speeds:
+    """The mean of the length of the velocity over the path, less what noise across it adds."""
+    grid = np.linspace(at[0], at[-1], max(8, int(8 * (at[-1] - at[0])) + 1))
+    rows = basis(grid, at)[1]
+    v, wide = rows @ motion.state, np.einsum("gi,xy->gxiy", rows, np.eye(2)).reshape(len(grid), 2, -1)
+    own = wide @ cov @ wide.transpose(0, 2, 1)
+    size = np.hypot(*v.T)
+    chi_square = (v * np.linalg.solve(own, v[:, :, None])[:, :, 0]).sum(1)
+    moves = chi_square > MOVING_GATE
+    u = v / np.maximum(size, 1e-9)[:, None]
+    side = np.stack([-u[:, 1], u[:, 0]], 1)
+    across = np.einsum("gx,gxy,gy->g", side, own, side)
+    share = np.full(len(grid), 1.0)
+    share[[0, -1]] = 0.5
+    share /= share.sum()
+    speed = np.sqrt(np.maximum(size**2 - across, 0)) * moves
+    slope = np.einsum("g,gx,gxi->i", share * moves, u, wide)
+    at_rest = float((share * ~moves) @ np.sqrt(across))
+    going = u[(chi_square > TURNING_GATE) & (size > TURNING_SHARE * size.max())]
+    turns = np.arctan2(
+        going[1:, 1] * going[:-1, 0] - going[1:, 0] * going[:-1, 1], (going[1:] * going[:-1]).sum(1)
     )
-
-
-def _inflation(error: F64, gaps: F64) -> float:
-    """The factor by which correlation in time widens the variance of a slow quantity: (1 + r) / (1 - r).
-
-    r is the correlation from one sighting to the next: estimated from the residuals (n, 2), and drawn towards
-    the prior while they are few, because a line takes part of a slow error for motion.
-    """
-    gap = max(float(np.median(gaps)), 1e-6)
-    close = gaps < 1.5 * gap
-    n = float(close.sum())
-    pairs = float((error[1:] * error[:-1])[close].sum()) / max(2 * n, 1.0)
-    found = pairs / max(float((error**2).mean()), 1e-12)
-    r = (n * found + PRIOR_SIGHTINGS * math.exp(-gap / CORRELATION_S)) / (n + PRIOR_SIGHTINGS)
-    r = min(max(r, 0.0), 0.95)
-    return (1 + r) / (1 - r)
+    return _Speeds(
+        float(share @ speed), math.hypot(math.sqrt(max(float(slope @ cov @ slope), 0.0)), at_rest),
+        float(speed.max()), float(speed.min()), float(share @ ~moves), float(np.abs(turns).sum()),
+    )  # fmt: skip

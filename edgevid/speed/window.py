@@ -61,13 +61,17 @@ class WindowCore:
     to another object, are outliers of the line. One column per frame; one row (slot) per track.
     """
 
-    def __init__(self, window_s: float, process_noise: float, to_ground: F64) -> None:
+    def __init__(
+        self, window_s: float, process_noise: float, to_ground: F64, lost_after_s: float = 0.0
+    ) -> None:
         self._window, self._q, self._to_ground = window_s, process_noise, to_ground
+        self._lost_after_s = lost_after_s
         self.reset()
 
     def reset(self) -> None:
         """Forgets every track."""
         self.slots: dict[int, int] = {}
+        self._named: dict[int, float] = {}
         self._free: list[int] = []
         self._head = -1
         self.times = np.full(16, -np.inf)
@@ -80,12 +84,16 @@ class WindowCore:
         self.sightings: dict[int, list[tuple[float, float, float, float]]] = {}
         self.ended: list[tuple[int, F64]] = []
 
-    def update(self, ids: I64, pixels: F64, noise: F64, measured: Array, time: float) -> PlaneUpdate:
+    def update(
+        self, ids: I64, pixels: F64, noise: F64, measured: Array, time: float, heights: F64 | None = None
+    ) -> PlaneUpdate:
         """One moment; see `SpeedCore.update`."""
         slots = self.begin(time, ids)
         if not len(ids):
             return no_rows(), no_rows(), self.ended
-        good = self.add(slots, ids, pixels, noise, measured.astype(bool), time)
+        good = self.add(slots, ids, pixels, noise, measured == 1, time)
+        for n in np.flatnonzero((measured == 2) & np.isfinite(pixels).all(1)):
+            self._remember(int(ids[n]), time, pixels[n], 0.0)
         rows, fresh = self._measure(ids, slots, good, time)
         return (ids, rows), (ids[fresh], rows[fresh]), self.ended
 
@@ -97,27 +105,19 @@ class WindowCore:
         return rows, known & good
 
     def begin(self, time: float, ids: I64) -> I64:
-        """Opens the column of this moment and ends the tracks that are not named; the slots (N,)."""
+        """Opens the column of this moment and ends the tracks that are not named any more; the slots (N,)."""
         self._advance(time)
-        present = set(ids.tolist())
+        self._named |= dict.fromkeys(ids.tolist(), time)
         self.ended = []
-        for gone in sorted(i for i in self.slots if i not in present):
+        for gone in sorted(i for i, t in self._named.items() if time - t >= self._lost_after_s and t < time):
+            del self._named[gone]
             self._free.append(self.slots.pop(gone))
-            self._end(gone, 0)
+            self.ended.append((gone, np.array(self.sightings.pop(gone, [])).reshape(-1, 4)))
         return np.array([self._slot(i) for i in ids.tolist()], np.int64)
 
     def newest(self, slot: int) -> tuple[F64, F64]:
         """Position (2,) and the root of its covariance (2, 2) at this moment."""
         return self.place[slot, self._head].copy(), self.root[slot, self._head].copy()
-
-    def _end(self, i: int, moved: int) -> None:
-        """The sightings of track `i` become a track speed; the last `moved` belong to what follows."""
-        rows = self.sightings.pop(i, [])
-        split = len(rows) - moved
-        if rows[:split]:
-            self.ended.append((i, np.array(rows[:split])))
-        if moved:
-            self.sightings[i] = rows[split:]
 
     def _advance(self, time: float) -> None:
         following = (self._head + 1) % len(self.times)
@@ -180,7 +180,6 @@ class WindowCore:
         outliers[slots[rows]] = np.where(far, outliers[slots[rows]] + 1, 0)
         for n in rows[far]:
             if outliers[slots[n]] >= MAX_OUTLIERS:
-                self._end(int(ids[n]), MAX_OUTLIERS - 1)
                 self._clear(slots[n])
             else:
                 good[n] = False

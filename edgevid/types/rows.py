@@ -90,10 +90,18 @@ def flat_names(result: Result) -> list[str]:
     return [*BOX_NAMES, *sorted(others)]
 
 
+PATH_NAMES = ("peak_mps", "stopped_s", "turned_deg")
+"""Of the columns of `Speeds.path` in records."""
+
+
 def speed_rows(speeds: Speeds) -> list[dict[str, Any]]:
     """A dict per row: id, time_s and its value with the standard error, or its reason."""
     heads = zip(speeds.ids.tolist(), _rounded(speeds.time, 4), _speeds(speeds), strict=True)
-    return [{"id": i, "time_s": time, **value} for i, time, value in heads]
+    rows = [{"id": i, "time_s": time, **value} for i, time, value in heads]
+    for row, path in zip(rows, speeds.path.tolist() if speeds.path.shape[1] else (), strict=False):
+        if "mps" in row:
+            row |= {name: round(v, 3) for name, v in zip(PATH_NAMES, path, strict=True)}
+    return rows
 
 
 def _displayed(result: Result) -> dict[int, dict[str, Any]]:

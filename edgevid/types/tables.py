@@ -254,6 +254,8 @@ class Speeds(Table):
     """(N,) the moment in seconds that the value holds for (smoothed values hold for the past)."""
     reason: U8 = column(np.uint8, row="reason", enum=Reason)
     """(N,) Reason."""
+    path: F64 = column(np.float64, None, row="path", optional=True)
+    """(N, 3) of track speeds: the peak in m/s, seconds stopped and degrees turned; (N, 0) of others."""
 
     @classmethod
     def abstained(cls, ids: I64, time: float, reason: Reason) -> Speeds:

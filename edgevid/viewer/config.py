@@ -26,7 +26,7 @@ from edgevid.speed.estimator import SpeedEstimator
 from edgevid.synthetic.motion import motion_actions
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.synthetic.scene import ACTIONS, CLASSES, Camera
-from edgevid.track import Tracker
+from edgevid.track import LOST_AFTER_S, Tracker
 from edgevid.types import Clips, Frame, Reason, Scores, Tracks, Verdicts
 from edgevid.zones import Line, Zone, ZoneMonitor, in_pixels
 
@@ -124,7 +124,7 @@ def build_street(street: RenderedStreet) -> ViewerConfig:
     calibration = rendered_calibration(street.scene.camera)
     policy = PeoplePolicy(ACTIONS, threshold=0.6, min_observations=2, memory_s=2.0, task="action")
     action = RecognitionTask(PeopleClips(MOTION_CLIPS), FunctionRecognizer(motion_actions, ACTIONS), policy)
-    speeds = SpeedEstimator(calibration)
+    speeds = SpeedEstimator(calibration, lost_after_s=LOST_AFTER_S)
     pipeline = Pipeline(
         Detector.load(SHIPPED), Tracker(), speed_estimator=speeds,
         recognitions={"action": action},
@@ -151,4 +151,4 @@ def make_overlay(config: ViewerConfig, unit: str, *, scores: bool = False) -> Ov
     everything: list[Zone | Line] = [*site.zones, *site.lines]
     drawn_on = site.size or config.source.size
     shapes = [shape for shape in in_pixels(everything, drawn_on) if grid or not shape.ground]
-    return GridOverlay(grid, unit=unit, scores=scores, shapes=shapes, drawn_on=drawn_on)
+    return GridOverlay(grid, unit=unit, scores=scores, shapes=shapes, drawn_on=drawn_on, cell_m=site.grid_m)

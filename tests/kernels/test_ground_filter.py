@@ -6,13 +6,14 @@ filter is two textbook Kalman filters, and the smoother is one weighted least-sq
 
 from __future__ import annotations
 
+import importlib
 import math
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edgevid.kernels import MOVING, UNDECIDED, UNMEASURED, PlaneColumn, reference
+from edgevid.kernels import BACKEND, MOVING, UNDECIDED, UNMEASURED, PlaneColumn, reference
 from edgevid.types import Array
 
 TO_GROUND, TO_IMAGE = np.diag([0.1, 0.1, 1.0]), np.diag([10.0, 10.0, 1.0])
@@ -207,16 +208,109 @@ def test_five_outliers_in_a_row_start_the_track_again(twin: Any) -> None:
         step(core, n / RATE, (1.0, 1.0))
     counts = []
     for n in range(20, 30):
-        live, _, gone = step(core, n / RATE, (1.0, 1.0) if n == 24 else (40.0, 1.0))
+        live, _, ended = step(core, n / RATE, (1.0, 1.0) if n == 24 else (40.0, 1.0))
         counts += column(live, PlaneColumn.SIGHTINGS)
-        ended += gone
+        assert ended == []
     # 4 outliers, one sighting where it was, 5 outliers: the fifth in a row is the first of what follows.
     assert counts == [21, 22, 23, 24, 25, 26, 27, 28, 29, 1]
-    assert [(i, len(table)) for i, table in ended] == [(1, 25)]
     assert column(live, PlaneColumn.X) == pytest.approx([40.0])
     assert column(live, PlaneColumn.AGE_S) == [0.0]
-    _, _, ended = step(core, 3.0)
-    np.testing.assert_allclose(ended[0][1][:, :2], [[n / RATE, 400.0] for n in range(25, 30)])
+    (i, table), *more = step(core, 3.0)[2]
+    assert (i, len(table), more) == (
+        1,
+        30,
+        [],
+    )  # one track: which sightings are one object's is found at its end
+
+
+STEADY = {"steady_noise": 0.05}
+
+
+def test_a_steady_speed_is_known_sooner_and_one_that_changes_is_followed(twin: Any) -> None:
+    random, error = np.random.default_rng(3), np.zeros(2)
+    core, plain, sds = core_of(twin, **STEADY), core_of(twin), []
+    for n in range(150):
+        t = n / 30
+        rho = math.exp(-1 / 30 / 0.15)
+        error = rho * error + random.normal(0, math.sqrt(1 - rho**2), 2)
+        place = (10 * t - 1.5 * max(t - 2, 0) ** 2 + error[0] / 10 / math.sqrt(2), error[1] / 10)
+        live, before = step(core, t, place)[0], step(plain, t, place)[0]
+        sds.append(
+            (column(live, PlaneColumn.VARIANCE)[0] ** 0.5, column(before, PlaneColumn.VARIANCE)[0] ** 0.5)
+        )
+        if t == 1.5:
+            assert column(live, PlaneColumn.VX) == pytest.approx([10], abs=0.5)
+    assert sds[45][0] < 0.65 * sds[45][1]
+    assert column(live, PlaneColumn.VX) == pytest.approx([10 - 3 * 2.97], abs=1.5)
+
+
+def test_a_track_that_may_be_found_again_has_not_ended(twin: Any) -> None:
+    core = core_of(twin, lost_after_s=1.0)
+    for n in range(10):
+        step(core, n / RATE, (1.0 * n, 1.0))
+    assert step(core, 1.5)[2] == []
+    live, _, ended = step(core, 1.8, (18.0, 1.0))
+    assert column(live, PlaneColumn.SIGHTINGS) == [11]
+    assert ended == []
+    assert step(core, 2.7)[2] == []
+    assert [len(table) for _, table in step(core, 2.9)[2]] == [11]
+
+
+def test_where_a_detected_object_cannot_be_measured_is_remembered_without_noise(twin: Any) -> None:
+    core = core_of(twin)
+    for n, flag in enumerate((2, 1, 1, 2, 0)):
+        flags = np.array([flag], np.uint8)
+        live, _, _ = core.update(np.array([1]), np.array([[10.0 * n, 5.0]]), np.array([1.5]), flags, n / RATE)
+        assert column(live, PlaneColumn.SIGHTINGS) == [(0, 1, 2, 2, 2)[n]]
+    (_, table), *_ = step(core, 1.0)[2]
+    assert table.tolist() == [
+        [0, 0, 5, 0],
+        [0.1, 10, 5, 1.5],
+        [0.2, 20, 5, 1.5],
+        [pytest.approx(0.3), 30, 5, 0],
+    ]
+
+
+def test_a_box_that_changes_its_height_is_less_certain(twin: Any) -> None:
+    core, noise = core_of(twin), []
+    heights = [50.0] * 10 + [80.0] + [50.0] * 5
+    for n, height in enumerate(heights):
+        given = np.array([[10.0, 10.0]]), np.array([1.0]), np.ones(1, np.uint8)
+        core.update(np.array([1]), *given, n / RATE, np.array([height]))
+    (_, table), *_ = step(core, 9.0)[2]
+    noise = table[:, 3].tolist()
+    assert noise[:10] == [1.0] * 10  # a constant height
+    assert noise[10] == pytest.approx(math.hypot(math.sqrt(max(1, 0.1 * 900 / 3)), 0.7 * 26), rel=0.1)
+    assert 1 < noise[-1] < noise[10] / 2
+
+
+@pytest.mark.skipif(BACKEND != "native", reason="the native kernels are not built")
+def test_both_twins_have_the_same_steady_speeds() -> None:
+    native = importlib.import_module("edgevid.kernels._native")
+    tilted = np.array([[0.05, 0.0, -20.0], [0.0, 0.2, -10.0], [0.0, 0.002, 0.1]])
+    settings, random = {**STEADY, "lost_after_s": 0.3}, np.random.default_rng(8)
+    cores = [
+        made.PlaneCore(settings, tilted, np.ascontiguousarray(np.linalg.inv(tilted)))
+        for made in (native, reference)
+    ]
+    at = np.array([[300.0, 200.0], [500.0, 240.0], [420.0, 300.0]])
+    for n in range(120):
+        move = [[2.0 * n, 0.5 * n], [0, 1.5 * max(n - 60, 0)], [-1.0 * n, 0]]
+        pixels = at + move + random.normal(0, 1.5, (3, 2)) + (60 if n > 100 else 0)
+        given = pixels, np.full(3, 2.0), random.integers(0, 3, 3).astype(np.uint8)
+        heights = 50 + random.normal(0, 3, 3) + 30 * (random.random(3) < 0.05)
+        here = random.random(3) > 0.1
+        ids = np.array([1, 2, 3])[here]
+        one, two = (
+            c.update(ids, *(np.ascontiguousarray(v[here]) for v in given), n / 30, heights[here])
+            for c in cores
+        )
+        for a, b in zip(one[:2], two[:2], strict=True):
+            assert a[0].tolist() == b[0].tolist()
+            np.testing.assert_allclose(a[1], b[1], rtol=1e-6, atol=1e-7)
+        assert [i for i, _ in one[2]] == [i for i, _ in two[2]]
+        for (_, a), (_, b) in zip(one[2], two[2], strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9)
 
 
 def test_of_many_sightings_every_second_one_is_kept(twin: Any) -> None:

@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from edgevid.errors import FileFormatError, InputError, SourceError
-from edgevid.output.records import SCHEMA, read_jsonl
-from edgevid.types import KMH, Array, Reason
+from edgevid.output.records import SCHEMA, read_events, read_jsonl
+from edgevid.types import KMH, Array, Event, Reason
 
 KINDS = ("live", "smoothed", "track speed")
 
@@ -113,7 +113,7 @@ def _is_record(path: Path) -> bool:
 
 
 def _of_record(path: Path) -> Iterator[Measured]:
-    number = 0
+    number, seen = 0, set()
     try:
         for number, frame in enumerate(read_jsonl(path), 1):  # noqa: B007 (the error names the line)
             for one in frame["objects"]:
@@ -121,11 +121,21 @@ def _of_record(path: Path) -> Iterator[Measured]:
                     yield _live(one["id"], frame["time_s"], one["speed"])
             for kind, key in (("smoothed", "smoothed"), ("track speed", "track_speeds")):
                 for row in frame.get(key, ()):
+                    seen.add((kind, row["id"], row["time_s"]))
                     yield _record_row(kind, row["id"], row["time_s"], row)
+        for one in read_events(path):  # of tracks that ended with the last frame
+            if one.kind == "track-speed" and ("track speed", one.track, one.time_s) not in seen:
+                yield _of_event(one)
     except (KeyError, TypeError) as error:
         raise FileFormatError(
             path, f"line {number}", expected=f"a record of {SCHEMA}", got=f"one without {error}"
         ) from None
+
+
+def _of_event(one: Event) -> Measured:
+    mps, sigma = (math.nan if v is None else v for v in (one.speed_mps, one.speed_sigma_mps))
+    reason = one.speed_reason or Reason.OK.name
+    return Measured("track speed", str(one.track), one.time_s, mps, sigma, reason)
 
 
 def _live(name: Any, time: float, speed: Mapping[str, Any]) -> Measured:
