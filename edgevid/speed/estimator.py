@@ -41,6 +41,9 @@ class SpeedEstimator(Hinted):
     occluded by a nearer box, and lies in the calibration's region. The method bridges the rest.
     """
 
+    camera_moved: bool
+    """While set, every speed is CAMERA_MOVED."""
+
     def __init__(
         self,
         calibration: CameraCalibration,
@@ -72,12 +75,12 @@ class SpeedEstimator(Hinted):
         `contact`: "bottom", the middle of the box's bottom edge, or "footprint", the center of the footprint
         of a vehicle that drives along `road_deg` (degrees on the plane, 90: along +y), for oblique roads.
 
-        `noise_px` is the standard error of a box edge (None: 2 pixels or 1.5 % of the box's height, and what
-        this camera's tracks show), `click_px` that of a calibrated pixel (None: from the points' residuals, 0:
-        exact), `contact_m` that of the height of contact points in meters. `process_noise` in m2/s3 is how
-        fast speeds change: 1 for vehicles, 0.3 for people. A value is UNCERTAIN while its standard error is
-        above both `sigma_limit_mps` and `sigma_limit_share` of the speed. A track ends where it is not in
-        `tracks` for `lost_after_s`, a tracker's. `frame_rate` gives updates without a time theirs.
+        `noise_px` is the standard error of a box edge (None: 2 pixels or 1.5 % of the box's height, then what
+        this camera's tracks show), `click_px` of a calibrated pixel (None: from the residuals, 0: exact),
+        `contact_m` of the height of contact points in meters. `process_noise` in m2/s3 is how fast speeds
+        change: 1 for vehicles, 0.3 for people. A value is UNCERTAIN while its standard error is above both
+        `sigma_limit_mps` and `sigma_limit_share` of the speed. A track ends where it is not in `tracks` for
+        `lost_after_s`, a tracker's. `frame_rate` gives updates without a time theirs.
         """
         check_type(calibration, CameraCalibration, "SpeedEstimator", "a calibration: read_calibration(path)")
         _check(method, contact, window_s, lag_s, process_noise)
@@ -98,10 +101,8 @@ class SpeedEstimator(Hinted):
                 displacement or Displacement(), process_noise, to_ground, lost_after_s
             ),
         }
-        self._new_core, self._calibrated = cores[method], calibration
+        self._new_core, self._calibrated, self.camera_moved = cores[method], calibration, False
         self._start(calibration.scaled_to(size) if size is not None else calibration)
-        self.camera_moved = False
-        """While set, every speed is CAMERA_MOVED."""
 
     def _start(self, calibration: CameraCalibration) -> None:
         """Starts without tracks on a calibration of the stream's size."""
