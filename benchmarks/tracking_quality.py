@@ -161,6 +161,20 @@ def summary(results: dict) -> dict:
     return merged
 
 
+def rows_of(groups: dict) -> list[list[str]]:
+    """A table's rows of one condition: values, spread over the drop patterns, and who is ahead or behind."""
+    rows = []
+    for name in groups[GROUPS[0]]:
+        cells = []
+        for one in (groups[group][name] for group in GROUPS):
+            spread = f" ±{one['spread']:.1f}" if one["patterns"] > 1 else ""
+            low, high = one["ahead"]
+            sign = " +" if low > 0 else " -" if high < 0 else ""
+            cells.append(f"{one['HOTA']:.1f}{spread} / {one['IDF1']:.1f} / {one['switches']:.0f}{sign}")
+        rows.append([name, *cells])
+    return rows
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("data", type=Path)
@@ -174,24 +188,17 @@ def main() -> None:
     if asked.cached:
         makers |= {name: None for name in TRACKERS if name not in mine}
     results = summary(evaluate(makers, everything(asked.data), asked.conditions, asked.cache))
-    rows = []
-    for kind, groups in results.items():
-        for name in groups[GROUPS[0]]:
-            cells = []
-            for group in GROUPS:
-                one = groups[group][name]
-                spread = f" ±{one['spread']:.1f}" if one["patterns"] > 1 else ""
-                sign = "" if one["ahead"][0] <= 0 <= one["ahead"][1] else "+" if one["ahead"][0] > 0 else "-"
-                cells.append(f"{one['HOTA']:.1f}{spread} / {one['IDF1']:.1f} / {one['switches']:.0f} {sign}")
-            rows.append([kind, name, *cells])
-    head = ["condition", "HOTA / IDF1 / switches", *GROUPS]
-    print(table(head, rows))
+    head = ["HOTA / IDF1 / switches", *GROUPS]
+    tables = {kind: rows_of(groups) for kind, groups in results.items()}
+    for kind, rows in tables.items():
+        print(kind, table(head, rows), sep="\n")
     versions = {package: version(package) for package, _ in TRACKERS.values()}
     if not asked.only:
         where = conditions(versions) | {
             "command": "python benchmarks/tracking_quality.py DATA --cache FOLDER"
         }
-        save("tracking_quality", {"head": head, "rows": rows, "percent": results, "not run": missing}, where)
+        done = {"head": head, "rows": tables.pop("full", []), "percent": results, "not run": missing}
+        save("tracking_quality", done | {kind: [head, *rows] for kind, rows in tables.items()}, where)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ FIXED: Mapping[str, tuple[Any, ...]] = {
 """Parameters of theirs that have one value here."""
 ABSENT: Mapping[str, str] = {
     **dict.fromkeys(("with_reid", "model", "appearance_thresh", "proximity_thresh"), "appearance"),
-    **dict.fromkeys(("gmc_method", "cmc_method", "enable_cmc", "cmc_downscale"), "camera motion"),
+    **dict.fromkeys(("gmc_method", "cmc_method", "enable_cmc", "cmc_downscale"), "camera motion from pixels"),
     **dict.fromkeys(("iou", "asso_func", "state_estimator_class"), "a choice of overlap or filter"),
     "delta_t": "a span of frames (the direction is that of the last observations)",
 }
@@ -222,6 +222,13 @@ class Tracker(ByteTracker):
         "reach": 1.2, "score_weight": 0.2, "height_overlap": True, "common_shift": True,
         "observed_boxes": True,
     }  # fmt: skip
+
+
+def in_frame(tracks: Tracks, size: tuple[int, int]) -> Tracks:
+    """The tracks without predicted boxes that have left the frame of `size` (width, height)."""
+    left, top, right, bottom = tracks.boxes.T
+    gone = (tracks.match < 0) & ((right <= 0) | (bottom <= 0) | (left >= size[0]) | (top >= size[1]))
+    return tracks[~gone] if gone.any() else tracks
 
 
 def with_instances(tracks: Tracks, detections: Detections) -> Tracks:

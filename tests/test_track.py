@@ -12,7 +12,7 @@ from supervision_samples import theirs
 from edgevid import kernels
 from edgevid.errors import InputError
 from edgevid.kernels import BACKEND, reference
-from edgevid.track import TUNING, ByteTracker, OCSortTracker, Tracker
+from edgevid.track import TUNING, ByteTracker, OCSortTracker, Tracker, in_frame
 from edgevid.types import Detections
 
 
@@ -157,6 +157,19 @@ def test_a_walker_at_one_to_three_frames_a_second_is_in_every_record(twin: Any, 
         tracks = tracker.update(found, n / fps)
         ids.append(tracks.ids[tracks.match >= 0].tolist())
     assert ids == [[1, 2]] * 20
+
+
+def test_a_predicted_box_that_left_the_frame_is_not_reported(twin: Any) -> None:
+    # 15 px a frame to the right, last detected at 625 of 640: 5 px remain in it, then none; another stands.
+    tracker, left = Tracker(coast_s=1.0), []
+    for n in range(15):
+        tracker.update(seen((415 + 15 * n, 100), (300, 300)), n / 25)
+    for n in range(15, 18):
+        tracks = tracker.update(seen((300, 300)), n / 25)
+        assert tracks.ids.tolist() == [1, 2]
+        left.append(in_frame(tracks, (640, 480)).ids.tolist())
+    assert left == [[1, 2], [1, 2], [2]]
+    assert in_frame(tracker.update(seen((700, 300)), 18 / 25), (640, 480)).ids.tolist() == [2]
 
 
 def test_columns_need_not_lie_together_in_memory(make: Any) -> None:
