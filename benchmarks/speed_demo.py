@@ -20,7 +20,7 @@ from edgevid.viewer.config import rendered_calibration
 
 KINDS = ("live", "smoothed", "track_speeds")
 MOST_KMH, EMITTED_BEFORE = 7.0, 345
-"""No walker is faster; and so many values were emitted before errors were learned, 32 of them above 9 km/h."""
+"""No walker is faster; so many values were emitted of an earlier street, 32 of them above 9 km/h."""
 
 
 def main() -> None:
@@ -50,7 +50,8 @@ def main() -> None:
     judged = [
         ["bar", "target", "measured", ""],
         ["emitted speeds above 7 km/h", "0", str(fast), "met" if fast == 0 else "missed"],
-        ["emitted speeds", f"at least {EMITTED_BEFORE}", str(every), "met" if every >= EMITTED_BEFORE else "missed"],
+        ["emitted speeds", f"at least {EMITTED_BEFORE}", str(every),
+         "met" if every >= EMITTED_BEFORE else "missed"],
     ]  # fmt: skip
     print(table(judged[0], judged[1:]))
     save("speed_demo", {"head": head, "rows": rows, "bars": judged}, conditions())

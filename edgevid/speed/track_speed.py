@@ -17,6 +17,8 @@ DENSE_SIGHTINGS, DENSE_SECONDS = 6, 0.1
 """So many sightings over so long are enough, too: at 50 fps a car passes the near end of a road in it."""
 STATIONARY_M = 0.5
 """An object that went less far than this in all its time was stationary."""
+STOPPED_MPS = 0.5
+"""A slower part of a path is a stop."""
 MOVING_GATE = 5.99
 """Chi-square of 2, 95 %: a velocity below it is noise."""
 TURNING_GATE, TURNING_SHARE = 50.0, 0.2
@@ -190,10 +192,11 @@ def _path(motion: Motion, cov: F64, at: F64) -> _Speeds:
     slope = np.einsum("g,gx,gxi->i", share * moves, u, wide)
     at_rest = float((share * ~moves) @ np.sqrt(across))
     going = u[(chi_square > TURNING_GATE) & (size > TURNING_SHARE * size.max())]
+    stopped = ~moves | (size < STOPPED_MPS)
     turns = np.arctan2(
         going[1:, 1] * going[:-1, 0] - going[1:, 0] * going[:-1, 1], (going[1:] * going[:-1]).sum(1)
     )
     return _Speeds(
         float(share @ speed), math.hypot(math.sqrt(max(float(slope @ cov @ slope), 0.0)), at_rest),
-        float(speed.max()), float(speed.min()), float(share @ ~moves), float(np.abs(turns).sum()),
+        float(speed.max()), float(speed.min()), float(share @ stopped), float(np.abs(turns).sum()),
     )  # fmt: skip
