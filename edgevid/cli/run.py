@@ -127,12 +127,10 @@ def command(
     images: OfImages = None,
 ) -> None:  # fmt: skip
     """Detect, track and record the objects of a video or camera."""
-    given, shown = SimpleNamespace(**locals()), None
-    if view is not None:
-        shown = view_of(view, token, viewer_token, allow_host)
-    elif token or viewer_token or allow_host:
+    given = SimpleNamespace(**locals())
+    if view is None and (token or viewer_token or allow_host):
         raise InputError("run: --token, --viewer-token and --allow-host are those of --view: give it, too")
-    start_run(given, shown)
+    start_run(given, view_of(view, token, viewer_token, allow_host) if view else None)
 
 
 def view_of(address: str, token: str | None, viewer_token: str | None, allow_host: list[str]) -> View:
@@ -271,8 +269,8 @@ def _run(
     street: Any,
 ) -> None:
     """The run itself, then its summary; `reading` are options of the source, `built` of the models."""
-    from edgevid.cli.console import log_shown, results
-    from edgevid.cli.progress import advance, print_summary, progress_bar
+    from edgevid.cli.console import log_shown
+    from edgevid.cli.progress import advance, progress_bar
     from edgevid.run.loop import Summary, run
     from edgevid.run.watchdog import Watchdog
     from edgevid.site.build import build_blur, build_drift_monitors, load_site
@@ -280,12 +278,9 @@ def _run(
     from edgevid.video.open import open_video, source_options
     from edgevid.viewer.config import build_config, build_street
 
-    loaded, summary, started, state = load_site(outputs.site), Summary(), clock.perf_counter(), None
-    ended = 0.0
-    site = loaded.site
-    source, recorder = site.source, outputs.recorder()
-    if recorder and not site.blur:  # else the camera's own stream must not be kept
-        reading["packets"] = recorder.tap
+    loaded, summary, started, ended = load_site(outputs.site), Summary(), clock.perf_counter(), 0.0
+    site, source, state, recorder = loaded.site, loaded.site.source, None, outputs.recorder()
+    reading["packets"] = recorder.tap if recorder and not site.blur else None  # of pixels that may be kept
 
     def opened() -> Any:
         return street or open_video(source, **source_options(source, **reading))
@@ -300,16 +295,8 @@ def _run(
         config = build_street(street) if street else build_config(loaded, video, opened, **built)
         monitors, blur = build_drift_monitors(loaded), build_blur(site, config.pipeline)
         stack.enter_context(_interruption(summary))
-        if view is not None:
-            from edgevid.viewer.session import viewing
-
-            def announce(url: str) -> None:
-                where = f"[bold]{escape(config.title)}[/] at [cyan]{url}[/]   (Ctrl-C stops it)"
-                (bar.console if outputs.files.to_stdout() else results()).print(where)
-
-            shown = viewing(config, view, announce=announce, site_file=given.site, recorder=recorder,
-                            unit=given.unit)  # fmt: skip
-            state = stack.enter_context(shown)
+        if view:
+            state = stack.enter_context(_shown(config, view, given, recorder, outputs, bar.console))
 
         def note(frame: Any, result: Any) -> None:
             advance(bar)
@@ -322,22 +309,45 @@ def _run(
             config.pipeline, state.source if state else video,
             [*blur, *outputs.sinks(config, video, summary, recorder)],
             zones=state or config.monitor, size=video.size, max_frames=given.max_frames, on_result=note,
-            on_event=state.add_event if state else None,
-            summary=summary, skip_damaged=given.damaged == "skip", speed_limit_kmh=config.speed_limit_kmh,
+            on_event=state.add_event if state else None, summary=summary,
+            skip_damaged=given.damaged == "skip", speed_limit_kmh=config.speed_limit_kmh,
             header=build_header(loaded, config.pipeline, start=outputs.start),
         )  # fmt: skip
         ended = clock.perf_counter()
-        if view is not None and given.max_frames is None and not summary.interrupted:
-            from edgevid.viewer.serve import wait_for_stop
-
-            wait_for_stop()
+        if view and given.max_frames is None and not summary.interrupted:
+            _stay()
     seconds = (ended or clock.perf_counter()) - started
-    notes = [*config.notes, *_notes(video, summary, config.pipeline.health), *summary.notes]
-    notes += recorder.notes() if recorder else []
+    notes = _notes(video, summary, config.pipeline.health) + (recorder.notes() if recorder else [])
     notes += [f"{task}: {monitor.report().description}" for task, monitor in monitors.items()]
+    _summarize(summary, config, outputs, seconds, notes)
+
+
+def _stay() -> None:
+    """The page stays, with the last frame, until Ctrl-C."""
+    from edgevid.viewer.serve import wait_for_stop
+
+    wait_for_stop()
+
+
+def _shown(config: Any, view: View, given: Any, recorder: Any, outputs: Outputs, console: Any) -> Any:
+    """The viewer of a run, whose address is printed where no records go."""
+    from edgevid.cli.console import results
+    from edgevid.viewer.session import viewing
+
+    def announce(url: str) -> None:
+        where = f"[bold]{escape(config.title)}[/] at [cyan]{url}[/]   (Ctrl-C stops it)"
+        (console if outputs.files.to_stdout() else results()).print(where)
+
+    return viewing(config, view, announce=announce, site_file=given.site, recorder=recorder, unit=given.unit)
+
+
+def _summarize(summary: Any, config: Any, outputs: Outputs, seconds: float, notes: list[str]) -> None:
+    from edgevid.cli.progress import print_summary
+
     print_summary(
-        summary, config.pipeline.names["class"], seconds=seconds, written=outputs.written(), notes=notes,
-        off=() if config.calibration else ("speed",), stderr=outputs.files.to_stdout(),
+        summary, config.pipeline.names["class"], seconds=seconds, written=outputs.written(),
+        notes=[*config.notes, *notes, *summary.notes], off=() if config.calibration else ("speed",),
+        stderr=outputs.files.to_stdout(),
     )  # fmt: skip
 
 

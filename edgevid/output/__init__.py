@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgevid.output.blur import Blur
 from edgevid.output.dataset import DatasetSink
 from edgevid.output.delivery import RejectedError
 from edgevid.output.frigate import FrigateSink
@@ -12,6 +13,7 @@ from edgevid.output.metrics import Metrics
 from edgevid.output.mqtt import MqttSink
 from edgevid.output.overlay import Overlay, contact_sheet
 from edgevid.output.parquet import ParquetSink
+from edgevid.output.recordings import Recorder
 from edgevid.output.records import as_json, read_events, read_header, read_jsonl
 from edgevid.output.redis import RedisSink
 from edgevid.output.review import ReviewSink
@@ -30,9 +32,9 @@ from edgevid.output.sqlite import SqliteSink, read_database
 from edgevid.output.webhook import WebhookSink
 
 __all__ = [
-    "AnnotatedVideo", "CsvSink", "DatasetSink", "EventCsv", "EventLines", "EventSink",
-    "FrigateSink", "GridOverlay", "JsonLines", "KafkaSink", "Metrics", "MotText", "MqttSink",
-    "Overlay", "ParquetSink", "RedisSink", "RejectedError", "ReviewSink", "SegmentedSink", "Sink",
+    "AnnotatedVideo", "Blur", "CsvSink", "DatasetSink", "EventCsv", "EventLines", "EventSink",
+    "FrigateSink", "GridOverlay", "JsonLines", "KafkaSink", "Metrics", "MotText", "MqttSink", "Overlay",
+    "ParquetSink", "Recorder", "RedisSink", "RejectedError", "ReviewSink", "SegmentedSink", "Sink",
     "SqliteSink", "WebhookSink", "as_json", "contact_sheet", "draw_ground_grid", "from_supervision",
     "read_database", "read_events", "read_header", "read_jsonl", "to_supervision",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ import { play, showMoment } from "./player.js";
 import { state, unit } from "./state.js";
 
 const MAX_EVENTS = 300;
-const ASKED = 100; // of the server, with a filter
+const ANSWERED = 100; // by the server, with a filter
 const list = document.getElementById("events");
 const none = document.getElementById("events-none");
 const form = document.getElementById("events-filters");
@@ -22,11 +22,11 @@ const VERBS = {
   "occupancy-above": "fills", "occupancy-normal": "no longer fills", "speed-limit": "is too fast",
 };
 const ALARMS = ["wrong-way", "stopped", "dwell", "speed-limit", "occupancy-above", "camera-moved", "stream-lost", "image-unusable"];
-const QUIET = ["track-ended", "verdict-abstained"]; // of every object: listed where they are asked for
+const QUIET = ["track-ended", "verdict-abstained"]; // of every object: listed where the filter names them
 let events = []; // oldest first
 let found = null; // the server's answer to a filter, newest first
 let select = () => {};
-let asked = 0;
+let requests = 0;
 
 export function prepareEvents(onSelect) {
   select = onSelect;
@@ -75,12 +75,12 @@ function filters() {
 
 async function ask() {
   const chosen = filters();
-  const number = ++asked;
+  const number = ++requests;
   document.getElementById("events-clear").hidden = !Object.keys(chosen).length;
   if (Object.keys(chosen).length) {
-    const answer = await fetch(`/api/events?${new URLSearchParams({ ...chosen, limit: ASKED })}`).catch(() => null);
+    const answer = await fetch(`/api/events?${new URLSearchParams({ ...chosen, limit: ANSWERED })}`).catch(() => null);
     const rows = await answer?.json().catch(() => null);
-    if (number !== asked) return; // a newer choice was made meanwhile
+    if (number !== requests) return; // a newer choice was made meanwhile
     if (!answer?.ok) toast(rows?.error ?? "The events cannot be read: is the server there?");
     found = answer?.ok ? rows : [];
   } else found = null;
