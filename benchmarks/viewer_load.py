@@ -21,9 +21,11 @@ from typing import Any
 
 from bench import conditions, save, table
 
+from edgevid.site.build import load_site
 from edgevid.site.file import Site
+from edgevid.video.open import open_video
 from edgevid.viewer.app import viewer_app
-from edgevid.viewer.config import open_site
+from edgevid.viewer.config import build_config
 from edgevid.viewer.serve import Server
 from edgevid.viewer.state import ViewerState
 
@@ -57,7 +59,8 @@ def start(url: str, kind: str) -> subprocess.Popen[bytes]:
 
 def play(video: Path, frames: int, kinds: list[str], found: dict[str, Any]) -> None:
     """One case, once; its figures are added to `found`."""
-    config = open_site(Site(source=str(video)), threads=1)
+    opened = open_video(video)
+    config = build_config(load_site(Site(source=str(video))), opened, lambda: open_video(video), threads=1)
     state = ViewerState(config.source, config.pipeline, title="load")
     with Server(viewer_app(state), port=0) as server:
         url = f"ws://127.0.0.1:{server.port}/ws"
