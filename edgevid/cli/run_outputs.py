@@ -99,7 +99,7 @@ class Outputs:
         site = self.site
         if site.record is None:
             return None
-        name = site.name or camera_name(site.source or "street")
+        name = site.name or camera_name(site.source)
         return site.record.recorder(name, live=is_live(site.source), unit=self.unit)
 
     def sinks(self, config: Any, video: Any, summary: Any, recorder: Any) -> list[Any]:

@@ -376,3 +376,16 @@ def test_frames_with_their_boxes(tmp_path: Path, layout: str) -> None:
         cli.main([*call, f"--{layout}", str(tmp_path / "out"), "--frames-every-s", "2"])
     assert len(list((tmp_path / "out" / "images").iterdir())) == 2
     assert (tmp_path / "out" / {"coco": "annotations.json", "yolo": "data.yaml"}[layout]).exists()
+
+
+def test_a_run_is_recorded_under_the_name_that_its_events_have(tmp_path: Path) -> None:
+    clip = tmp_path / "gate.mp4"
+    with VideoWriter(clip, fps=10) as writer:
+        for n in range(30):
+            writer.write(np.full((96, 128, 3), 8 * n, np.uint8), n / 10)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["run", str(clip), "--model", "street-nano", "--record", str(tmp_path / "rec"), "-q"])
+    assert stop.value.code == 0
+    assert [path.suffix for path in (tmp_path / "rec" / "gate").iterdir()] == [".mp4"]
+    runs = read_database(tmp_path / "rec" / "events.db", "SELECT * FROM runs")
+    assert [row["camera"] for row in runs] == ["gate"]
