@@ -6,10 +6,10 @@ python benchmarks/speed_errors.py [--tracks 1000]
 The camera of speed_scenes.py. Sites of 25 tracks; each has a calibration of its own, four points wrong by
 2 pixels and 0.5 % of tape: about 1 % of scale. A detector that is not the filter's model: each
 track has an own jitter (0.6 to 2.5 px at the edges, correlated over 0.05 to 0.3 s), 3 % of heavy tails
-(Student's t of 3, 4 px), jumps (the bottom edge is 8 to 25 % of the height off for 3 to 10 frames: a shadow, half
-a car), merges (the box is that of two objects), switches (the id goes to another object for the rest),
-occlusions of 0.3 to 1 s, and 10 % of misses. The truth is the speed of the object followed: at a value's moment, or
-its mean over the whole track.
+(Student's t of 3, 4 px), jumps (the bottom edge is 8 to 25 % of the height off for 3 to 10 frames: a
+shadow, half a car), merges (the box is that of two objects), switches (the id goes to another object),
+occlusions of 0.3 to 1 s, and 10 % of misses. The truth is the speed of the object followed: at a value's
+moment, or its mean over the whole track.
 """
 
 from __future__ import annotations
@@ -181,7 +181,10 @@ def wrong_calibration(random: np.random.Generator) -> CameraCalibration:
 def measure(
     site: list[Track], calibration: CameraCalibration, gap: int = 45, **how: Any
 ) -> dict[str, list[Any]]:
-    """By kind of value, (track, km/h, sigma, reason, truth) of every row of a site; tracks begin `gap` frames apart."""
+    """By kind of value, (track, km/h, sigma, reason, truth) of every row of a site.
+
+    Tracks begin `gap` frames apart.
+    """
     made = SpeedEstimator(calibration, **how)
     begins = [n * gap for n in range(len(site))]
     frames = max(b + len(t.boxes) for b, t in zip(begins, site, strict=True))
@@ -192,7 +195,8 @@ def measure(
         boxes = np.array([site[n].boxes[f - begins[n]] for n in here]).reshape(-1, 4)
         seen = np.array([site[n].seen[f - begins[n]] for n in here], bool)
         report = made.update(Tracks.of(ids=np.array(here) + 1, boxes=boxes, scores=zero + 1, labels=zero,
-                                       match=np.where(seen, np.arange(len(here)), -1), age=zero, unseen=zero), f / FPS)  # fmt: skip
+                                       match=np.where(seen, np.arange(len(here)), -1), age=zero,
+                                       unseen=zero), f / FPS)  # fmt: skip
         for kind, rows in zip(found, (report.live, report.smoothed, report.track_speeds), strict=True):
             for i, v, s, t, r in zip(rows.ids, rows.mps, rows.sigma, rows.time, rows.reason, strict=True):
                 one, n = site[i - 1], i - 1
@@ -236,7 +240,8 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--kind", action="append")
     chosen = options.parse_args()
-    head = ["kind", "value", "68 % hold", "95 % hold", "emitted", "mean error, km/h", "95th percentile", "worst",
+    head = ["kind", "value", "68 % hold", "95 % hold", "emitted", "mean error, km/h", "95th percentile",
+            "worst",
             "median sigma"]  # fmt: skip
     rows, kept = [], {}
     for kind in chosen.kind or KINDS:
