@@ -11,7 +11,7 @@ REFERENCE_RATE = 30.0
 MEASURE_NOISE = 0.05
 """Of an observation, as a share of the size."""
 VELOCITY_SHARE = 0.125
-"""The velocity's noise beside the position's, in one frame at the reference rate (ByteTrack's)."""
+"""The velocity's noise next to the position's, in one frame at the reference rate (ByteTrack's)."""
 
 
 class Motion:
