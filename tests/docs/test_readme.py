@@ -48,15 +48,8 @@ def commands() -> list[str]:
     """Every command line in a fenced block of README and docs, continued lines joined."""
     found = []
     for page in PAGES:
-        for language, block in re.findall(
-            r"^```(\w*)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE
-        ):
-            if language not in ("", "sh"):
-                continue
-            joined = re.sub(
-                r'"[^"\n]*\n[^"]*"', lambda m: m[0].replace("\n", " "), block.replace("\\\n", " ")
-            )
-            lines = joined.splitlines()
+        for block in re.findall(r"^```(?:sh)?\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE):
+            lines = block.replace("\\\n", " ").splitlines()
             found += [
                 m[1] for line in lines if (m := re.match(r"(?:\$ )?(edgevid(?:-demo|-build)? .*)", line))
             ]
