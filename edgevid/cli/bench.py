@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from edgevid.optimize.bench import Benchmark
     from edgevid.optimize.bench_subject import Timing
 
-Devices = Annotated[
-    list[str] | None, Option("--device", help="auto, cpu, openvino, cuda:0, ...; repeat it to compare them.")
-]
+Devices = Annotated[list[str] | None, Option("--device", help="auto, cpu, openvino, cuda:0...; repeatable.")]
 Choose = Annotated[bool, Option("--choose", help="Time ONNX Runtime and OpenVINO; the faster is auto.")]
 
 

@@ -26,13 +26,8 @@ if TYPE_CHECKING:
 Data = Annotated[str | None, Option(help="Frames to verify it on: a video, a folder of images or a list.")]
 TryNext = Annotated[bool, Option("--try-next", help="Below the minimum, try the next precision.")]
 Skip = Annotated[bool, Option("--skip-verification", help="Do not compare; the manifest records it.")]
-Shapes = Annotated[
-    list[str] | None,
-    Option(help="NAME=1x3x64x64 or NAME=MIN,OPT,MAX of an input with dynamic axes; repeatable."),
-]
-VersionCompatible = Annotated[
-    bool, Option("--version-compatible", help="Let newer TensorRT versions load it (can be slower).")
-]
+Shapes = Annotated[list[str] | None, Option(help="Dynamic axes: NAME=1x3x64x64, NAME=MIN,OPT,MAX; repeat.")]
+VersionCompatible = Annotated[bool, Option("--version-compatible", help="Loads in newer TensorRT (slower).")]
 HardwareCompatibility = Annotated[str, Option(help="none, same-capability or ampere+: devices that run it.")]
 ComputeCapability = Annotated[str | None, Option(help="Compute capabilities (TensorRT-RTX): 8.6,8.9.")]
 FallbackPrecision = Annotated[str, Option(help="Precision of layers that are not INT8: fp16 or fp32.")]
@@ -52,22 +47,16 @@ def command(
     batch: Annotated[str, Option(help="Images per run: a number, or MIN,OPT,MAX.")] = "1",
     shape: Shapes = None,
     workspace: Annotated[int | None, Option(help="Device memory for tactics, MB.", min=1)] = None,
-    optimization_level: Annotated[
-        int | None, Option(help="0 (fast build) to 5 (long search).", min=0, max=5)
-    ] = None,
+    optimization_level: Annotated[int | None, Option(help="0 (fast) to 5 (thorough).", min=0, max=5)] = None,
     version_compatible: VersionCompatible = False,
     hardware_compatibility: HardwareCompatibility = "none",
     compute_capability: ComputeCapability = None,
     fallback_precision: FallbackPrecision = "fp16",
     tf32: Annotated[bool, Option("--tf32", help="Let FP32 be rounded to TF32.")] = False,
-    timing_cache: Annotated[
-        Path | None, Option(help="File of measured tactics; default: next to the engine.")
-    ] = None,
+    timing_cache: Annotated[Path | None, Option(help="Measured tactics; default: next to engine.")] = None,
     out: Annotated[Path | None, shared.out_option("Engine file; default: build/ next to the model.")] = None,
     force: shared.Force = False,
-    dry_run: Annotated[
-        bool, Option("--dry-run", help="Print what would be done and stop; needs no TensorRT.")
-    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only print the plan; needs no TensorRT.")] = False,
 ) -> None:
     """Build a TensorRT engine of a model, verify it against the model, and write its manifest."""
     from edgevid.optimize.builder.build import make_plan

@@ -24,9 +24,7 @@ Rectangle = Annotated[
                      "far right, far left).")
 ]  # fmt: skip
 Calibration = Annotated[Path | None, Option(help="Start from this calibration, to check or change it.")]
-Region = Annotated[
-    str, Option(help='Where the calibration is valid: "x,y x,y x,y ..." (default: the convex hull).')
-]
+Region = Annotated[str, Option(help='Where it is valid: "x,y x,y x,y ..." (default: the convex hull).')]
 Point = Annotated[list[str], Option(help='A pixel and its meters, "u,v=X,Y"; repeat for each point.')]
 Drop = Annotated[bool, Option("--drop-outliers", help="Leave out points that the others contradict.")]
 Host = Annotated[str, Option(help="Address to serve the page on; 0.0.0.0 serves other machines too.")]
@@ -49,9 +47,7 @@ def command(
     focal_px: Annotated[float | None, Option(help="Focal length in pixels that k1 refers to.")] = None,
     region: Region = "",
     time: Annotated[float, Option(help="Time of the frame in the video, in seconds.", min=0)] = 0.0,
-    out: Annotated[
-        Path | None, shared.out_option("Calibration to write: calibration/camera/<name>.toml")
-    ] = None,
+    out: Annotated[Path | None, shared.out_option("To write: calibration/camera/<name>.toml")] = None,
     image: Annotated[Path | None, Option(help="Image of the grid to write (PNG or JPEG).")] = None,
     drop_outliers: Drop = False,
     force: shared.Force = False,
@@ -164,7 +160,8 @@ def _serve_page(
 def print_report(calibration: CameraCalibration, report: CalibrationReport) -> None:
     """Errors, scale, camera and warnings as text."""
     from rich.markup import escape
-    from rich.table import Table
+
+    from edgevid.cli.tables import print_rows
 
     console = results()
     px, meters = report.error_px, report.error_m
@@ -175,18 +172,10 @@ def print_report(calibration: CameraCalibration, report: CalibrationReport) -> N
             f"[bold]{len(px)} points[/]: reprojection error mean {px.mean():.2f} px, worst {px.max():.2f} px "
             f"(point {int(px.argmax()) + 1}); mean {meters.mean():.3f} m, worst {meters.max():.3f} m"
         )
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("region", "pixel", "meters x, y", "m/pixel along", "across", "speeds ±"):
-        table.add_column(title, justify="left" if title == "region" else "right")
-    for s in report.scales:
-        table.add_row(
-            s.place, f"{s.pixel[0]:.0f}, {s.pixel[1]:.0f}", f"{s.meter[0]:.1f}, {s.meter[1]:.1f}",
-            f"{s.along:.3f}", f"{s.across:.3f}", f"{100 * s.error:.1f} %",
-        )  # fmt: skip
-    console.print(table)
-    console.print(
-        "speeds ±: one standard error from 2 pixels at every click; errors of the meters add to it"
-    )
+    rows = [(s.place, "{:.0f}, {:.0f}".format(*s.pixel), "{:.1f}, {:.1f}".format(*s.meter), f"{s.along:.3f}",
+             f"{s.across:.3f}", f"{100 * s.error:.1f} %") for s in report.scales]  # fmt: skip
+    print_rows(console, ("region", "pixel", "meters x, y", "m/pixel along", "across", "speeds ±"), rows)
+    console.print("speeds ±: one standard error from 2 pixels at every click; errors of the meters add to it")
     if report.camera:
         c = report.camera
         console.print(

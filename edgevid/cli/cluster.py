@@ -9,6 +9,7 @@ from typer import Argument, Option
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import results
+from edgevid.cli.report import csv_text
 
 if TYPE_CHECKING:
     from edgevid.insight import Clustering
@@ -58,43 +59,25 @@ def command(
 
 
 def _csv(rows: list[tuple[str, int, float]], names: tuple[str, ...]) -> str:
-    import csv
-    import io
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("id", "cluster", "name", "distance"))
-    for one, label, distance in rows:
-        safe = "'" + one if one[:1] in "=+-@\t\r" and not _number(one) else one
-        writer.writerow(
-            (safe, label if label >= 0 else "", names[label] if label >= 0 else "", f"{distance:.4f}")
-        )
-    return text.getvalue()
-
-
-def _number(text: str) -> bool:
-    try:
-        return bool(float(text) + 1)
-    except ValueError:
-        return False
+    cells = [
+        (one, *((label, names[label]) if label >= 0 else ("", "")), f"{distance:.4f}")
+        for one, label, distance in rows
+    ]
+    return csv_text([("id", "cluster", "name", "distance"), *cells])
 
 
 def _show(found: Clustering) -> None:
     from rich.markup import escape
 
-    from edgevid.cli.tables import number_table, print_table
+    from edgevid.cli.tables import print_rows
 
-    console, table = (
-        results(),
-        number_table("cluster", "series", "share", "found again", "differs in", text=("differs in",)),
-    )
-    for number in found.order.tolist():
-        share = found.sizes[number] / found.sizes.sum()
-        differs = ", ".join(f"{name} {value:+.1f}" for name, value in found.profile(number, 3))
-        table.add_row(
-            str(number), f"{found.sizes[number]:,}", f"{share:.1%}", f"{found.stability[number]:.0%}", differs
-        )
-    print_table(console, table)
+    console, rows = results(), []
+    for k in found.order.tolist():
+        differs = ", ".join(f"{name} {value:+.1f}" for name, value in found.profile(k, 3))
+        share = found.sizes[k] / found.sizes.sum()
+        rows.append((str(k), f"{found.sizes[k]:,}", f"{share:.1%}", f"{found.stability[k]:.0%}", differs))
+    heads = ("cluster", "series", "share", "found again", "differs in")
+    print_rows(console, heads, rows, text=heads[-1:])
     console.print()
     for why, count in found.left_out.items():
         console.print(f"left out: {count:,} ({escape(why)})")

@@ -20,28 +20,10 @@ from edgevid.cli.console import BROKEN_PIPE, end_output, errors, log_shown, mask
 from edgevid.errors import EdgevidError, did_you_mean
 
 COMMANDS = (
-    "run",
-    "calibrate",
-    "health",
-    "models",
-    "inspect",
-    "export",
-    "quantize",
-    "build",
-    "compare",
-    "bench",
-    "estimate",
-    "train",
-    "tune",
-    "evaluate",
-    "doctor",
-    "schema",
-    "migrate",
-    "cluster",
-    "report",
-    "query",
+    "run", "calibrate", "health", "models", "inspect", "export", "quantize", "build", "compare", "bench",
+    "estimate", "train", "tune", "evaluate", "doctor", "schema", "migrate", "cluster", "report", "query",
     "forget",
-)
+)  # fmt: skip
 """Subcommands in the order of the work: a camera, its model, its own training, the machine.
 
 Each is the module edgevid.cli.<name>, light to import: tools load inside."""
@@ -139,13 +121,9 @@ class FullHelpGroup(_Named, typer.core.TyperGroup):
 def make_app() -> typer.Typer:
     """`edgevid` with all its commands."""
     made = typer.Typer(
-        name="edgevid",
-        cls=FullHelpGroup,
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-        context_settings=SETTINGS,
-    )
+        name="edgevid", cls=FullHelpGroup, no_args_is_help=True, pretty_exceptions_enable=False,
+        rich_markup_mode=None, context_settings=SETTINGS,
+    )  # fmt: skip
 
     @made.callback()
     def _root(version: Version = False, verbose: Verbose = False, quiet: Quiet = False) -> None:

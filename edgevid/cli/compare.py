@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
@@ -19,10 +18,7 @@ if TYPE_CHECKING:
 REJECTED = 1
 """Exit status of a rejected engine; an error in the command is 2."""
 
-Score = Annotated[
-    float | None,
-    Option("--score-threshold", "--conf", help="Only boxes above this score count.", min=0, max=1),
-]
+Score = Annotated[float | None, Option("--score-threshold", "--conf", help="Least box score.", min=0, max=1)]
 
 
 def command(
@@ -64,43 +60,29 @@ def command(
 
 
 def _show(report: ParityReport, found: dict[str, Any]) -> None:
-    from edgevid.cli.tables import number_table, print_table
+    from edgevid.cli.tables import print_rows
+    from edgevid.optimize.compare.gate import percent
 
     console = results()
     a, b = report.names
-    console.print(f"[bold]{escape(b)}[/] against [bold]{escape(a)}[/], {escape(found['frames'])}")
-    console.print()
-    print_table(console, _figures(report))
+    console.print(f"[bold]{escape(b)}[/] against [bold]{escape(a)}[/], {escape(found['frames'])}\n")
+    task, floor = report.task, f"floor {percent(report.floor.value)} ({report.floor.source})"
+    figures = [("identical frames", f"{report.identical_frames} of {report.frames}", "")]
+    for key, value in task.details.items():
+        figures.append((key, f"{value:.4f}" if isinstance(value, float) else str(value), ""))
+    agreement = (f"agreement{task.condition}", percent(report.agreement), f"[dim]{floor}[/]")
+    print_rows(console, agreement, figures, text=agreement[2:])
     if report.outputs:
-        table = number_table("output", "max |a-b|", "mean |a-b|", "rms of a", "mean cosine", "min cosine")
-        for o in report.outputs:
-            errors = (f"{o.max_abs:.4g}", f"{o.mean_abs:.4g}", f"{o.scale:.4g}")
-            table.add_row(escape(o.name), *errors, f"{o.cosine:.6f}", f"{o.min_cosine:.6f}")
+        heads = ("output", "max |a-b|", "mean |a-b|", "rms of a", "mean cosine", "min cosine")
+        rows = [(escape(o.name), f"{o.max_abs:.4g}", f"{o.mean_abs:.4g}", f"{o.scale:.4g}", f"{o.cosine:.6f}",
+                 f"{o.min_cosine:.6f}") for o in report.outputs]  # fmt: skip
         console.print()
-        print_table(console, table)
+        print_rows(console, heads, rows)
     if differing := [pair for pair in report.worst if pair.severity > (0.0, 0.0)]:
-        table = number_table("worst frames", "", text=[""])
-        for pair in differing:
-            table.add_row(escape(pair.name), escape(pair.difference))
         console.print()
-        print_table(console, table)
+        pairs = [(escape(pair.name), escape(pair.difference)) for pair in differing]
+        print_rows(console, ("worst frames", ""), pairs, text=[""])
     for note in report.notes:
         console.print(f"[yellow]Note:[/] {escape(note)}")
     color, word = ("green", "passed") if report.passed else ("red", "rejected")
     console.print(f"\n[bold {color}]{word}:[/] {escape(report.summary())}")
-
-
-def _figures(report: ParityReport) -> Table:
-    from edgevid.optimize.compare.gate import percent
-
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_column(style="dim")
-    floor = f"floor {percent(report.floor.value)} ({report.floor.source})"
-    task = report.task
-    table.add_row(f"[bold]agreement{task.condition}[/]", f"[bold]{percent(report.agreement)}[/]", floor)
-    table.add_row("identical frames", f"{report.identical_frames} of {report.frames}", "")
-    for key, value in task.details.items():
-        table.add_row(key, f"{value:.4f}" if isinstance(value, float) else str(value), "")
-    return table

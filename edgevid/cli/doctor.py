@@ -11,10 +11,10 @@ from typing import Annotated
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from typer import Option
 
 from edgevid.cli.console import results
+from edgevid.cli.tables import print_rows
 from edgevid.errors import module_version
 from edgevid.site.findings import Finding
 
@@ -93,12 +93,12 @@ def command(
         return
     if site is None and not source:
         report = findings()
-        table = Table(box=None, pad_edge=False)
-        for heading in ("", "subject", "state", "to change it"):
-            table.add_column(heading)
-        for subject, state, ok, remedy in report:
-            table.add_row(MARKS[ok], subject, escape(state), f"[cyan]{escape(remedy)}[/]")
-        console.print(table)
+        rows = [
+            (MARKS[ok], name, escape(state), f"[cyan]{escape(remedy)}[/]")
+            for name, state, ok, remedy in report
+        ]
+        heads = ("", "subject", "state", "to change it")
+        print_rows(console, heads, rows, text=heads)
     else:
         from edgevid.site.check import check_site
         from edgevid.site.check_camera import check_camera
@@ -116,13 +116,12 @@ def _print_licenses(console: Console) -> None:
     from edgevid.cli.licenses import gpl_parts, installed
 
     packages = installed()
-    table = Table(box=None, pad_edge=False)
-    for heading in ("package", "version", "license", "bundled in its wheel"):
-        table.add_column(heading, overflow="fold")
+    rows = []
     for one in packages:
-        bundled = (f"{', '.join(names)}: {kind}" for kind, names in one.bundled.items())
-        table.add_row(one.name, one.version, escape(one.license), escape("\n".join(bundled)))
-    console.print(table)
+        bundled = "\n".join(f"{', '.join(names)}: {kind}" for kind, names in one.bundled.items())
+        rows.append((one.name, one.version, escape(one.license), escape(bundled)))
+    heads = ("package", "version", "license", "bundled in its wheel")
+    print_rows(console, heads, rows, text=heads)
     console.print("\nedgevid itself: Apache-2.0; `edgevid models list` shows the licenses of the models.")
     gpl = [
         name if parts == [name] else f"{', '.join(parts)} (in {name})"
@@ -137,10 +136,8 @@ MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}
 
 def _print_steps(console: Console, report: list[Finding]) -> None:
     """The findings, then what to do, in order."""
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for subject, state, ok, _ in report:
-        table.add_row(MARKS[ok], subject, escape(state))
-    console.print(table)
+    rows = [(MARKS[ok], subject, escape(state)) for subject, state, ok, _ in report]
+    print_rows(console, ("", "subject", "state"), rows, text=("subject", "state"))
     must = [f for f in report if f.ok is False and f.remedy]
     may = [f for f in report if f.ok is None and f.remedy]
     for title, chosen in (("to fix", must), ("to consider", may)):

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 def command(
     model: Annotated[str, Argument(help="A model's name, recipe or ONNX file.")],
-    device: Annotated[
-        list[str] | None, Option(help="Device; repeatable; this-cpu is measured. Default: all known.")
-    ] = None,
+    device: Annotated[list[str] | None, Option(help="Repeatable; this-cpu: measured; default: all.")] = None,
     precision: shared.Precisions = None,
     batch: Annotated[int, Option(help="Images per run.")] = 1,
     out: shared.Json = None,
@@ -47,7 +45,7 @@ def command(
 
 
 def _show(model: str, cost: Cost, rows: list[Estimate]) -> None:
-    from edgevid.cli.tables import number_table, print_table
+    from edgevid.cli.tables import print_rows
 
     console = results()
     console.print(
@@ -56,15 +54,12 @@ def _show(model: str, cost: Cost, rows: list[Estimate]) -> None:
         f"{cost.peak / 1e6:.2f} M activations at the peak\n"
     )
     heads = ("device", "precision", "bound ms", "layers ms", "max runs/s", "MB", "bound by")
-    table = number_table(*heads, text=("precision", "bound by"))
-    previous = ""
+    cells = []
     for row in rows:
-        name = row.device.name if row.device.name != previous else ""
-        previous = row.device.name
         memory = f"{row.memory_mb:.1f}" if row.fits else f"[red]{row.memory_mb:.1f} too large[/]"
         times = (f"{row.bound_ms:.3f}", f"{row.layers_ms:.3f}", f"{1000 / row.bound_ms:,.0f}")
-        table.add_row(name, row.precision, *times, memory, row.limit)
-    print_table(console, table)
+        cells.append((row.device.name, row.precision, *times, memory, row.limit))
+    print_rows(console, heads, cells, text=("precision", "bound by"))
     console.print(
         "\nbound ms: no run can be faster (roofline). layers ms: sum of the layers' own bounds,\n"
         "without a cache. Small models stay above both: launching a layer takes microseconds.\n"

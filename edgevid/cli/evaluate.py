@@ -13,18 +13,15 @@ from typer import Argument, Option
 from edgevid.cli import options as shared
 from edgevid.cli.console import results
 from edgevid.cli.output_files import check_outputs
+from edgevid.cli.tables import print_rows
 from edgevid.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from edgevid.evaluate.speed.score import Evaluation, Score
 
 command = typer.Typer(no_args_is_help=True, help="Measure quality on labeled data.")
 
-Data = Annotated[
-    Path, Argument(help="Labeled videos (class folders or CSV) or skeleton files (*_test_1.npz).")
-]
+Data = Annotated[Path, Argument(help="Labeled videos (class folders, CSV) or skeleton files (*_test_1.npz).")]
 Model = Annotated[str, Option(help="Recipe of the deployed model: runs/actions/recipe.toml")]
 Plot = Annotated[Path | None, Option(help="PNG to write.")]
 Results = Annotated[
@@ -42,25 +39,18 @@ def actions(
     model: Model,
     plot: Plot = None,
     force: shared.Force = False,
-    clips_per_sequence: Annotated[
-        int, Option(help="Clips concatenated into one sequence, to evaluate segmentation.", min=0)
-    ] = 0,
+    clips_per_sequence: Annotated[int, Option(help="Clips per sequence, for segmentation.", min=0)] = 0,
 ) -> None:
     """Accuracy, precision, recall and F1 of each class; segmentation measures where steps are labeled."""
-    from rich.table import Table
-
     from edgevid.evaluate.actions.metrics import report_lines
     from edgevid.evaluate.actions.score import evaluate
 
     check_outputs({"--plot": (plot, "PNG")}, force=force)
     console = results(soft_wrap=False)
     found = evaluate(model, data, clips_per_sequence=clips_per_sequence)
-    table = Table()
-    for column in ("class", "precision", "recall", "F1", "clips" if found.segments is None else "steps"):
-        table.add_column(column, justify="left" if column == "class" else "right")
-    for name, precision, recall, f1, support in report_lines(found.report):
-        table.add_row(name, f"{precision:.3f}", f"{recall:.3f}", f"{f1:.3f}", str(support))
-    console.print(table)
+    heads = ("class", "precision", "recall", "F1", "clips" if found.segments is None else "steps")
+    rows = [(n, f"{p:.3f}", f"{r:.3f}", f"{f1:.3f}", str(k)) for n, p, r, f1, k in report_lines(found.report)]
+    print_rows(console, heads, rows)
     console.print(
         f"accuracy {100 * found.report.accuracy:.1f} % of the emitted verdicts, "
         f"coverage {100 * found.coverage:.1f} %, "
@@ -81,20 +71,15 @@ def actions(
 @command.command("robustness")
 def robustness(data: Data, model: Model, plot: Plot = None, force: shared.Force = False) -> None:
     """Accuracy under JPEG, blur, noise and scale (videos), or noise and losses (poses)."""
-    from rich.table import Table
-
     from edgevid.evaluate.actions.robustness import measure
 
     check_outputs({"--plot": (plot, "PNG")}, force=force)
     console = results(soft_wrap=False)
     with console.status("measuring") as status:
         found = measure(model, data, report=status.update)
-    table = Table(title="Accuracy, %", title_justify="left")
-    table.add_column("corruption")
-    table.add_column("strength: accuracy")
-    for kind, points in found.items():
-        table.add_row(kind, "   ".join(f"{s:g}: {100 * a:.1f}" for s, a in points))
-    console.print(table)
+    rows = [(kind, "   ".join(f"{s:g}: {100 * a:.1f}" for s, a in pairs)) for kind, pairs in found.items()]
+    heads = ("corruption", "strength: accuracy")
+    print_rows(console, heads, rows, text=heads, title="Accuracy, %")
     if plot is not None:
         from edgevid.evaluate.actions.plots import plot_robustness
 
@@ -137,18 +122,19 @@ def speed(
 
 
 def _print_speeds(found: Evaluation, tracks: bool) -> None:
-    from rich.table import Table
-
     console = results(soft_wrap=False)
-    table = Table(title="Speed errors", title_justify="left")
-    table.add_column("absolute error, km/h")
-    for kind in found.overall:
-        table.add_column(kind, justify="right")
-    for name, cells in zip(MEASURES, zip(*map(_cells, found.overall.values()), strict=True), strict=True):
-        table.add_row(name, *cells)
-    console.print(table)
+    rows = zip(MEASURES, *map(_cells, found.overall.values()), strict=True)
+    print_rows(console, ("absolute error, km/h", *found.overall), rows, title="Speed errors")
     if tracks:
-        _print_tracks(found, console)
+        chosen = [MEASURES.index(name) for name in ("mean", "median", "p95", "bias", "abstained", "values")]
+        heads = ("track", "value", *(MEASURES[k] for k in chosen))
+        scores = [
+            (name, kind, _cells(score))
+            for kind, some in found.tracks.items()
+            for name, score in sorted(some.items())
+        ]
+        by_track = [(name, kind, *(cells[k] for k in chosen)) for name, kind, cells in scores]
+        print_rows(console, heads, by_track, text=heads[1:2], title="By track")
     for kind, score in found.overall.items():
         why = ", ".join(f"{name} {100 * share:.1f} %" for name, share in score.reasons.items())
         if why:
@@ -159,20 +145,6 @@ def _print_speeds(found: Evaluation, tracks: bool) -> None:
         console.print(f"{len(found.missed)} true objects have no result: {', '.join(found.missed[:8])}")
     if found.unmatched:
         console.print(f"{len(found.unmatched)} ids of the results have no truth: not scored")
-
-
-def _print_tracks(found: Evaluation, console: Console) -> None:
-    from rich.table import Table
-
-    chosen = [MEASURES.index(name) for name in ("mean", "median", "p95", "bias", "abstained", "values")]
-    table = Table(title="By track", title_justify="left")
-    for column in ("track", "value", *(MEASURES[k] for k in chosen)):
-        table.add_column(column, justify="left" if column in ("track", "value") else "right")
-    for kind, scores in found.tracks.items():
-        for name, score in sorted(scores.items()):
-            cells = _cells(score)
-            table.add_row(name, kind, *(cells[k] for k in chosen))
-    console.print(table)
 
 
 MEASURES = (

@@ -11,12 +11,8 @@ from typer import Argument, Option
 
 def command(
     folder: Annotated[Path, Argument(help="Folder of the camera's health ([camera] health of its site).")],
-    acknowledge: Annotated[
-        bool, Option("--acknowledge", help="The camera stands as it was calibrated: end the alarm.")
-    ] = False,
-    relearn: Annotated[
-        bool, Option("--relearn", help="The camera was calibrated again: learn view and speeds again.")
-    ] = False,
+    acknowledge: Annotated[bool, Option("--acknowledge", help="Still as calibrated: end the alarm.")] = False,
+    relearn: Annotated[bool, Option("--relearn", help="Calibrated again: learn view and speeds.")] = False,
 ) -> None:
     """Show a camera's health, and acknowledge its alarm (exit status 1 while one is open)."""
     from edgevid.errors import InputError

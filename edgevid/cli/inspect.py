@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import results
 from edgevid.cli.output_files import check_outputs, write_image
+from edgevid.cli.tables import print_rows
 
 if TYPE_CHECKING:
     from edgevid.models.draft import ModelReport
@@ -20,17 +20,11 @@ if TYPE_CHECKING:
 
 def command(
     model: Annotated[Path, Argument(help="An ONNX file.")],
-    write: Annotated[
-        bool, Option("--write", help="Write a draft recipe, <model>.toml, next to the model.")
-    ] = False,
+    write: Annotated[bool, Option("--write", help="Write a draft, <model>.toml, next to the model.")] = False,
     out: Annotated[Path | None, shared.out_option("Write the draft recipe to this file.")] = None,
     force: shared.Force = False,
-    data: Annotated[
-        str | None, Option(help="Frames to try it on: a video, a folder of images or a list.")
-    ] = None,
-    image: Annotated[
-        Path | None, Option(help="With --data: image of the boxes; default: <model>.frames.jpg here.")
-    ] = None,
+    data: Annotated[str | None, Option(help="Frames to try it on: a video, a folder or a list.")] = None,
+    image: Annotated[Path | None, Option(help="Of the boxes; default: <model>.frames.jpg here.")] = None,
     max_frames: Annotated[int, Option(help="With --data: frames to try it on.", min=1)] = 6,
 ) -> None:
     """Print a model's inputs, outputs and the decoder that fits; --write drafts a recipe, --data tries it."""
@@ -43,7 +37,10 @@ def command(
         raise InputError("--image: the image of --data, which is not given")
     report = inspect(model)
     console = results()
-    console.print(_tensors(report))
+    sides = [("input", spec) for spec in report.inputs] + [("output", spec) for spec in report.outputs]
+    shapes = (" x ".join("dynamic" if n < 0 else str(n) for n in s.shape) or "scalar" for _, s in sides)
+    rows = [(side, escape(s.name), str(s.dtype), n) for (side, s), n in zip(sides, shapes, strict=True)]
+    print_rows(console, ("", "name", "dtype", "shape"), rows, text=("name", "dtype", "shape"))
     for key, value in report.metadata.items():
         shown = value if len(value) < 100 else value[:97] + "..."
         console.print(f"[dim]{escape(key)}:[/] {escape(shown)}")
@@ -79,17 +76,6 @@ def _try_out(console: Console, report: ModelReport, data: str, image: Path, max_
         console.print(f"[green]Drawn:[/] [bold]{escape(str(image))}[/]")
     for finding in made.findings:
         console.print(f"[yellow]Check:[/] {escape(finding)}")
-
-
-def _tensors(report: ModelReport) -> Table:
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("", "name", "dtype", "shape"):
-        table.add_column(column)
-    for side, specs in (("input", report.inputs), ("output", report.outputs)):
-        for spec in specs:
-            shape = " x ".join("dynamic" if n < 0 else str(n) for n in spec.shape) or "scalar"
-            table.add_row(side, escape(spec.name), str(spec.dtype), shape)
-    return table
 
 
 def _print_decoder(console: Console, report: ModelReport) -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 from typer import Argument
 
 from edgevid.cli.console import is_quiet, notes, results
+from edgevid.cli.tables import print_rows
 from edgevid.errors import EdgevidError
 
 if TYPE_CHECKING:
@@ -32,11 +32,7 @@ def list_() -> None:
 
     console = results(soft_wrap=False)
     wide = console.width >= 130  # else the summaries would be broken into many lines
-    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    for column in ("name", "task", "size", "license", "checksum", "local"):
-        table.add_column(column, justify="right" if column == "size" else "left", no_wrap=True)
-    if wide:
-        table.add_column("summary")
+    rows = []
     for one in entries().values():
         mark = "[green]*[/]" if one.name == DEFAULT_MODEL else ""
         size = one.source.bytes or (one.local.stat().st_size if one.local else 0)
@@ -48,8 +44,9 @@ def list_() -> None:
             checksum = "[green]verified[/]" if one.source.verified else checksum
             local = "[green]yes[/]" if one.local else "-" if one.source.url else "[dim]mirror only[/]"
         cells = [one.name + mark, one.kind, megabytes, one.source.license, checksum, local]
-        table.add_row(*cells, *([escape(one.summary)] if wide else []))
-    console.print(table)
+        rows.append(cells + [escape(one.summary)] * wide)
+    heads = ("name", "task", "size", "license", "checksum", "local", "summary")[: 6 + wide]
+    print_rows(console, heads, rows, text={*heads} - {"size"})
     hint = "" if wide else " A terminal of 130 columns shows a summary of each."
     console.print(f"\n[green]*[/] the default model.{hint}", style="dim")
     console.print(
@@ -83,9 +80,7 @@ def _bar(name: str) -> Iterator[Progress]:
 
 @command.command("verify")
 def verify_(
-    names: Annotated[
-        list[str] | None, Argument(help="Names; all that are on this machine if left out.")
-    ] = None,
+    names: Annotated[list[str] | None, Argument(help="Names; default: all on this machine.")] = None,
 ) -> None:
     """Compare files with their checksums; exit status 1 if one differs."""
     from edgevid.models.catalog import entries

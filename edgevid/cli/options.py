@@ -22,15 +22,13 @@ def out_option(text: str) -> Any:
 Actions = Annotated[str | None, Option(help="Action recognizer (recipe): adds what each object does.")]
 Browser = Annotated[bool, Option("--browser/--no-browser", help="Open the page in the browser.")]
 Calibration = Annotated[Path | None, Option(help="Camera calibration (TOML): adds speeds.")]
-Classes = Annotated[
-    str | None, Option(help="Only these, such as person,car; default: people and vehicles; all: every class.")
-]
+Classes = Annotated[str | None, Option(help="Such as person,car; default: people and vehicles; or all.")]
 Codec = Annotated[str, Option(help="Of --out: auto, h264, vp9, av1, or an encoder such as libx264.")]
 Decode = Annotated[str, Option(help="Video decoder: auto, cpu, cuda, vaapi, videotoolbox, qsv or d3d11va.")]
 Device = Annotated[str, Option(help="auto, cpu, cuda:0 or a provider such as openvino.")]
 Force = Annotated[bool, Option("--force", "--overwrite", help="Overwrite outputs that exist.")]
 GiveUpS = Annotated[
-    float | None, Option(help="Live: end after this many seconds without a frame; default: never.", min=0)
+    float | None, Option(help="Live: end when no frame comes so long; default: never.", min=0)
 ]
 Json = Annotated[Path | None, Option("--json", help="JSON file to write; - prints it.")]
 Lines = Annotated[
@@ -38,23 +36,17 @@ Lines = Annotated[
     Option("--line", help="Count crossings of [NAME=]x1,y1,x2,y2: pixels, or shares up to 1; repeatable."),
 ]
 MaxFrames = Annotated[int | None, Option(help="Stop after this many frames.", min=1)]
-MinAgreement = Annotated[
-    float | None, Option(help="Minimum agreement that passes, 0 to 1; default: the recipe's.")
-]
+MinAgreement = Annotated[float | None, Option(help="Least that passes, 0 to 1; default: the recipe's.")]
 Model = Annotated[str | None, Option(help="Model name (`edgevid models list`), ONNX file or recipe.")]
 Port = Annotated[int | None, Option(help="Port; default: the first free one from 8470.", min=0, max=65535)]
 Precision = Annotated[str | None, Option(help="fp32, fp16 or int8.")]
 Precisions = Annotated[list[str] | None, Option(help="fp32, fp16 or int8; repeatable.")]
 RtspTransport = Annotated[str, Option(help="RTSP over tcp or udp; a camera that rejects tcp gets udp.")]
-Source = Annotated[
-    str, Argument(help="Video file, folder or glob of images, camera number, URL, or - (stdin).")
-]
+Source = Annotated[str, Argument(help="Video, folder or glob of images, camera number, URL, or - (stdin).")]
 SourceOption = Annotated[str, Option("--source", help="The same as the argument.", hidden=True)]
 SpeedMethod = Annotated[str | None, Option("--method", help="Speeds by filter, displacement or window.")]
 Interval = Annotated[int | None, Option(help="Frames of a displacement (method displacement).", min=1)]
-Smoothing = Annotated[
-    int | None, Option(help="Displacements that are averaged (method displacement); default 3.", min=1)
-]
+Smoothing = Annotated[int | None, Option(help="Displacements averaged (displacement); default 3.", min=1)]
 WindowS = Annotated[float | None, Option(help="Seconds of the window (method window); default 1.", min=0.3)]
 GridM = Annotated[float | None, Option(help="Side of the drawn grid's cells in meters.", min=0.01)]
 Threads = Annotated[int | None, Option(help="CPU threads of a model.", min=1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,37 +26,24 @@ MAX_NODES = 12
 
 Out = Annotated[Path | None, shared.out_option("Folder of the files; default: build/ next to the model.")]
 
-MaxFrames = Annotated[
-    int | None,
-    Option(help="Frames to use, spread evenly; int8: 200, of which one in five is held out, fp16: 32."),
-]
+Fallback = Annotated[bool, Option("--fp16-fallback", help="Also int8-trt-fp16: FP16 in layers not INT8.")]
+MaxFrames = Annotated[int | None, Option(help="Frames; int8: 200, one in five held out; fp16: 32.")]
 
 
 def command(
     model: Annotated[str, Argument(help="A model's name, an ONNX file, or a recipe.")],
-    data: Annotated[
-        list[str] | None,
-        Option(help="Video, folder or glob of images, or a text file that lists them; repeatable."),
-    ] = None,
+    data: Annotated[list[str] | None, Option(help="Video, images or a list; repeatable.")] = None,
     precision: Annotated[str, Option(help="int8, or fp16 for an FP16 graph (data optional).")] = "int8",
     calibrator: Annotated[str, Option(help="min-max, percentile or entropy.")] = "percentile",
     max_frames: MaxFrames = None,
     min_agreement: shared.MinAgreement = None,
-    ranges: Annotated[
-        Path | None, Option(help="Ranges of an earlier calibration: the same files again, without frames.")
-    ] = None,
+    ranges: Annotated[Path | None, Option(help="Ranges of an earlier run, in place of frames.")] = None,
     variant: Annotated[str | None, Option(help="Make only this file: int8-cpu or int8-trt.")] = None,
     out: Out = None,
     force: shared.Force = False,
-    save_ranges: Annotated[
-        Path | None, Option(help="File of the ranges; default: calibration/int8/<model>.toml.")
-    ] = None,
-    fp16_fallback: Annotated[
-        bool, Option("--fp16-fallback", help="Also write int8-trt-fp16: FP16 in the layers not INT8.")
-    ] = False,
-    reduce_range: Annotated[
-        bool, Option("--reduce-range", help="7-bit weights in the CPU file, for x86 without VNNI.")
-    ] = False,
+    save_ranges: Annotated[Path | None, Option(help="Default: calibration/int8/<model>.toml.")] = None,
+    fp16_fallback: Fallback = False,
+    reduce_range: Annotated[bool, Option("--reduce-range", help="7-bit weights: x86 without VNNI.")] = False,
 ) -> None:
     """Make the INT8 files of a model (one for CPUs, one for TensorRT), or its FP16 graph."""
     if precision not in ("int8", "fp16"):
@@ -119,14 +107,15 @@ def _check_files(
 
 
 def _show(console: Console, report: Report) -> None:
-    from edgevid.cli.tables import print_table
+    from edgevid.cli.tables import print_rows
 
     found = report.calibration
     sources, more = ", ".join(found.sources[:4]), len(found.sources) - 4
     sources += f" and {more} more" if more > 0 else ""
     how = f"{found.calibrator}, {found.frames} frames of {sources}"
     console.print(f"[bold]{escape(report.recipe.name)}[/]  {escape(how)}")
-    print_table(console, _table(report))
+    agreement = f"agreement (min {report.floor.value:.1%})" if report.held_out else "agreement"
+    print_rows(console, ("file", "int8 / float", agreement, "speedup", "size"), _rows(report))
     for file in report.files:
         if names := file.excluded_nodes:
             title = f"\n[bold]{file.variant}[/]: {len(names)} nodes excluded, the most sensitive first:"
@@ -137,11 +126,7 @@ def _show(console: Console, report: Report) -> None:
     _show_written(console, report.warnings, [*(file.path for file in report.files), report.ranges])
 
 
-def _table(report: Report) -> Any:
-    from edgevid.cli.tables import number_table
-
-    agreement = f"agreement (min {report.floor.value:.1%})" if report.held_out else "agreement"
-    table = number_table("file", "int8 / float", agreement, "speedup", "size")
+def _rows(report: Report) -> Iterator[tuple[str, ...]]:
     for file in report.files:
         found, text = file.agreement, "not measured"  # made from stored ranges
         if found is not None and not found.total:
@@ -152,8 +137,7 @@ def _table(report: Report) -> Any:
         size = f"{file.path.stat().st_size / 1e6:.2f} MB"
         speed = f"{file.speedup:.2f}x" if file.speedup is not None else ""
         layers = f"{len(file.plan.layers)} / {len(file.plan.float_layers)}"
-        table.add_row(file.variant, layers, text, speed, size)
-    return table
+        yield file.variant, layers, text, speed, size
 
 
 def _show_nodes(console: Console, path: Path, lines: list[str]) -> None:

@@ -15,7 +15,7 @@ from edgevid.cli import options as shared
 from edgevid.cli.console import notes, results
 from edgevid.cli.output_files import check_outputs, write_lines
 from edgevid.cli.report import csv_text
-from edgevid.cli.tables import number_table, print_table
+from edgevid.cli.tables import print_rows
 from edgevid.errors import InputError
 
 SHOWN = 1000
@@ -40,16 +40,12 @@ def command(
         if csv:
             write_lines(csv, (csv_text([row]) for row in chain([names], rows)))
         if json_out:
-            dicts = (
-                json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False, default=str)
-                for row in rows
-            )
+            named = (dict(zip(names, row, strict=True)) for row in rows)
+            dicts = (json.dumps(one, ensure_ascii=False, default=str) for one in named)
             first = "[\n" + next(dicts, "")
             write_lines(json_out, chain([first], (f",\n{one}" for one in dicts), ["\n]\n"]))
         if not csv and not json_out:
-            table = number_table(*map(escape, names))
-            for row in islice(rows, SHOWN):
-                table.add_row(*("" if value is None else escape(str(value)) for value in row))
-            print_table(results(), table)
+            texts = (["" if v is None else escape(str(v)) for v in row] for row in islice(rows, SHOWN))
+            print_rows(results(), map(escape, names), texts)
             if next(rows, None) is not None:
                 notes().print(f"the first {SHOWN} rows; --csv and --json have all")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable
 from csv import writer as writer_of
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from rich.markup import escape
 from typer import Argument, Option
@@ -14,16 +15,11 @@ from typer import Argument, Option
 from edgevid.cli import options as shared
 from edgevid.cli.console import results
 from edgevid.cli.output_files import check_outputs, write_text
-from edgevid.cli.tables import number_table, print_table
-
-if TYPE_CHECKING:
-    from edgevid.report.report import View
-
-Files = Annotated[list[Path], Argument(help="SQLite databases, JSON lines, folders of Parquet.")]
+from edgevid.cli.tables import print_rows
 
 
 def command(
-    files: Files,
+    files: Annotated[list[Path], Argument(help="SQLite databases, JSON lines, folders of Parquet.")],
     every: Annotated[str | None, Option(help="Also by intervals: 15m, 1h, 1d.")] = None,
     out: Annotated[Path | None, shared.out_option("HTML to write, with plots and heat maps.")] = None,
     csv: Annotated[Path | None, Option(help="Folder to write a CSV file per table to.")] = None,
@@ -56,19 +52,13 @@ def command(
         for name in report.cameras:
             results().print(f"\n{escape(name)}", style="bold")
             for view in report.views(name):
-                if every or view.title != "By interval":
-                    _print(view)
-
-
-def _print(view: View) -> None:
-    console = results()
-    table = number_table(*map(escape, view.head), text=("what", "place"))
-    table.title, table.title_justify = f"\n{escape(view.title)}", "left"
-    for row in view.rows:
-        table.add_row(*map(escape, row))
-    print_table(console, table)
-    if view.note:
-        console.print(escape(view.note), style="dim")
+                if not every and view.title == "By interval":
+                    continue
+                head, rows = map(escape, view.head), (map(escape, row) for row in view.rows)
+                title = f"\n{escape(view.title)}"
+                print_rows(results(), head, rows, text=("what", "place"), title=title)
+                if view.note:
+                    results().print(escape(view.note), style="dim")
 
 
 def csv_text(rows: Iterable[Iterable[Any]]) -> str:
@@ -80,5 +70,6 @@ def csv_text(rows: Iterable[Iterable[Any]]) -> str:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, str):
-        return "'" * value.startswith(tuple("=+-@\t\r")) + value
+        formula = value.startswith(tuple("=+-@\t\r")) and not re.fullmatch(r"[+-][\d.]+(e[+-]?\d+)?", value)
+        return "'" * formula + value
     return round(value, 9) if isinstance(value, float) else value

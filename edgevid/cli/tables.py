@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from rich.console import Console
 from rich.measure import Measurement
@@ -18,6 +18,18 @@ def number_table(first: str, *rest: str, text: Collection[str] = ()) -> Table:
     for name in rest:
         table.add_column(name, justify="left" if name in text else "right", no_wrap=name not in text)
     return table
+
+
+def print_rows(
+    console: Console, heads: Iterable[str], rows: Iterable[Iterable[str]], *, text: Collection[str] = (),
+    title: str = "",
+) -> None:  # fmt: skip
+    """Prints a `number_table` of rows."""
+    table = number_table(*heads, text=text)
+    table.title, table.title_justify = title or None, "left"
+    for row in rows:
+        table.add_row(*row)
+    print_table(console, table)
 
 
 def print_table(console: Console, table: Table) -> None:

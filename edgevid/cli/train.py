@@ -11,6 +11,7 @@ from typer import Argument, Option
 from edgevid.cli import options as shared
 from edgevid.cli.console import is_quiet, notes, results
 from edgevid.cli.output_files import check_outputs
+from edgevid.cli.tables import print_rows
 from edgevid.errors import InputError, require
 from edgevid.files.atomic import check_folder, make_folder
 
@@ -27,6 +28,7 @@ Model = Annotated[str, Option("--extractor", help="Feature or pose model before 
 Share = Annotated[float, Option(help="Share of the videos held out for testing.", min=0.05, max=0.9)]
 Data = Annotated[Path, Option(help="Data folder to write (images/ and labels/).")]
 DetectorOut = Annotated[Path, shared.out_option("Folder for the ONNX, recipe and checkpoint.")]
+Models = Annotated[str, Option(help="Detectors to fuse (default: three small ones).", show_default=False)]
 Seed = Annotated[int, Option(help="Random seed.")]
 
 
@@ -38,16 +40,10 @@ def detector(
     batch: Annotated[int, Option(help="Images per batch.", min=1)] = 32,
     seed: Seed = 1,
     device: Annotated[str, Option(help="cpu or cuda:0")] = "cpu",
-    processes: Annotated[
-        int | None, Option(help="Distributed processes on the CPU (default: its cores, 4 at most).", min=1)
-    ] = None,
+    processes: Annotated[int | None, Option(help="CPU processes; default: cores, up to 4.", min=1)] = None,
     name: Annotated[str, Option(help="Name of the model.")] = "my-detector",
-    start: Annotated[
-        Path | None, Option(help="Checkpoint to start from: its weights are loaded where they fit.")
-    ] = None,
-    pseudo_labels: Annotated[
-        str | None, Option(help="Detector that labels every composed image too: slower, more accurate.")
-    ] = None,
+    start: Annotated[Path | None, Option(help="Checkpoint whose weights are loaded where they fit.")] = None,
+    pseudo_labels: Annotated[str | None, Option(help="Detector that labels composed images.")] = None,
 ) -> None:
     """Train a compact detector on labeled images; resumes an interrupted training."""
     from rich.progress import Progress
@@ -81,13 +77,7 @@ def detector(
 def label(
     sources: Annotated[list[str], Argument(help="Videos and folders of images; each is one clip.")],
     data: Data = Path("data/street"),
-    models: Annotated[
-        str,
-        Option(
-            help="Detectors whose results are fused, separated by commas (default: three small ones).",
-            show_default=False,
-        ),
-    ] = "picodet-s-416,nanodet-m-416,yolox-nano-416",
+    models: Models = "picodet-s-416,nanodet-m-416,yolox-nano-416",
     every: Annotated[float, Option(help="Seconds between labeled frames of a video.", min=0.0)] = 0.2,
 ) -> None:
     """Label videos with an ensemble of detectors; labels are text files, to be corrected by hand."""
@@ -129,10 +119,7 @@ def rendered(
 
 @command.command("actions")
 def actions(
-    data: Annotated[
-        Path,
-        Argument(help="Folder with one folder per class, a CSV (path,label[,group]), or skeleton files."),
-    ],
+    data: Annotated[Path, Argument(help="Class folders, a CSV (path,label[,group]), or skeleton files.")],
     head: Annotated[str, Option(help="gru, lstm, transformer or asformer.")] = "transformer",
     out: Out = Path("runs/actions"),
     force: shared.Force = False,
@@ -141,17 +128,11 @@ def actions(
     rate: Annotated[float, Option(help="Time steps per second of the head's input.")] = 15.0,
     window: Annotated[int, Option(help="Time steps in one window.", min=2)] = 20,
     extractor: Model = "movenet-lightning-192",
-    bidirectional: Annotated[
-        bool, Option("--bidirectional", help="Use future steps too: for recordings, cannot be streamed.")
-    ] = False,
+    bidirectional: Annotated[bool, Option("--bidirectional", help="Future steps too: no streaming.")] = False,
     augmentations: Annotated[int, Option(help="Augmented copies of every video to extract.", min=0)] = 0,
     test: Share = 0.25,
-    patience: Annotated[
-        int, Option(help="Epochs without progress on validation videos before stopping.", min=0)
-    ] = 30,
-    clips_per_sequence: Annotated[
-        int, Option(help="Clips concatenated into a training sequence of asformer.", min=2)
-    ] = 6,
+    patience: Annotated[int, Option(help="Epochs without progress before the end.", min=0)] = 30,
+    clips_per_sequence: Annotated[int, Option(help="asformer: clips of a training sequence.", min=2)] = 6,
     threads: Annotated[int, Option(help="CPU threads.", min=1)] = 2,
 ) -> None:
     """Train a temporal head on labeled clips or skeletons of people."""
@@ -181,15 +162,13 @@ def actions(
 
 
 def _print_outcome(console: Console, outcome: Outcome, head: str) -> None:
-    from rich.table import Table
-
-    table = Table(title="Held-out accuracy, mean over splits (95 % interval of seeds)", title_justify="left")
-    for column in ("head", "accuracy"):
-        table.add_column(column)
-    table.add_row(f"[bold]{head}", _percent(outcome.interval_of("accuracy")))
-    table.add_row("linear baseline (mean of features)", _percent(outcome.interval_of("baseline")))
-    table.add_row("chance", f"{100 / len(outcome.report.names):.1f} %")
-    console.print(table)
+    rows = [
+        (f"[bold]{head}", _percent(outcome.interval_of("accuracy"))),
+        ("linear baseline (mean of features)", _percent(outcome.interval_of("baseline"))),
+        ("chance", f"{100 / len(outcome.report.names):.1f} %"),
+    ]
+    title = "Held-out accuracy, mean over splits (95 % interval of seeds)"
+    print_rows(console, ("head", "accuracy"), rows, title=title)
     if segments := [t.segments for t in outcome.trials if t.segments is not None]:
         means = [sum(column) / len(segments) for column in zip(*(s[:5] for s in segments), strict=True)]
         console.print("accuracy {:.1f}  edit {:.1f}  F1@10/25/50 {:.1f}/{:.1f}/{:.1f}".format(*means))

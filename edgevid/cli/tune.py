@@ -38,20 +38,14 @@ def command(
         "calibration/confidence/policy.toml"
     ),
     force: shared.Force = False,
-    max_risk: Annotated[
-        float | None, Option(help="At most this share of errors among emitted verdicts, guaranteed.")
-    ] = None,
+    max_risk: Annotated[float | None, Option(help="Guaranteed share of errors among emitted.")] = None,
     confidence: Annotated[float, Option(help="Probability with which --max-risk holds.")] = 0.95,
     method: Method_ = "fixed-sequence",
     max_joint_risk: JointRisk = None,
-    max_residual_errors: Annotated[
-        float | None, Option(help="At most this share of the original errors remains.")
-    ] = None,
+    max_residual_errors: Annotated[float | None, Option(help="Share of errors that may remain.")] = None,
     abstain_rate: Annotated[float | None, Option(help="Abstain on this share; needs no labels.")] = None,
     cost_ratio: CostRatio = None,
-    production: Annotated[
-        Path | None, Option(help="Scores from the deployment, to compare with the table.")
-    ] = None,
+    production: Annotated[Path | None, Option(help="Scores of the deployment, to compare with.")] = None,
     base: Annotated[Path | None, Option(help="Policy file whose other rules are kept.")] = None,
     per_class: PerClass = False,
     values: Values = "auto",
