@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from edgevid.errors import InputError, SourceError, require
+from edgevid.errors import EdgevidError, InputError, SourceError, require
 from edgevid.files.atomic import atomic_path, write_atomic
 from edgevid.files.folders import spool_folder
 from edgevid.output.lines import read_lines
@@ -80,11 +80,20 @@ def forget(paths: Sequence[Path], selection: Selection, *, dry_run: bool = True)
         with _database(path) as base:
             found = base.execute("SELECT source FROM runs WHERE camera = ?", [selection.camera]).fetchall()
             selection = replace(selection, sources=selection.sources | {row[0] for row in found})
-    counts = {path: work(path, selection, False) for path, work in works.items()}
+    counts = {path: _counted(path, work, selection) for path, work in works.items()}
     for path, work in works.items():
         if counts[path] and not dry_run:
             work(path, selection, True)
     return {path: +count for path, count in counts.items() if count or path in paths}
+
+
+def _counted(path: Path, work: Any, selection: Selection) -> Counter[str]:
+    try:
+        return Counter(work(path, selection, False))
+    except EdgevidError:
+        raise
+    except (ValueError, LookupError, TypeError, OSError) as error:  # pyarrow's are of these
+        raise SourceError(f"{path}: cannot be read, so nothing was deleted: {error}; leave it out") from None
 
 
 def _worker(path: Path) -> Any:

@@ -17,6 +17,7 @@ VEHICLES = ["car", "truck", "bus", "van", "motorcycle", "motorbike", "vehicle", 
 CELL = 4.0
 """Side of the finest cells of heat maps, in pixels."""
 DAY, MOST = 86400, 20_000
+LONGEST = 3653 * DAY
 
 
 class View(NamedTuple):
@@ -38,7 +39,13 @@ class Report:
         """By intervals of `every` seconds (0: about a hundred of a usual length), of one camera and some
         classes (empty: all). InputError for a camera, class or time zone that is not there."""
         self.store, self.zone, self.unit = store, zone, unit
-        ((length,),) = store.rows("SELECT epoch(max(utc) - min(utc)) FROM events")
+        store.base.execute("UPDATE events SET camera = '' WHERE camera IS NULL")
+        ((length, first, last),) = store.rows(
+            "SELECT epoch(max(utc) - min(utc)), min(utc), max(utc) FROM events"
+        )
+        if length > LONGEST:
+            raise InputError(f"expected events of up to ten years, got {first} to {last}: a clock was "
+                             "not set; edgevid forget --before and --after delete what is wrong")  # fmt: skip
         if every and length / every > MOST:
             raise InputError(
                 f"--every: expected up to {MOST} intervals, got {length / every:.0f}; make it longer"

@@ -5,8 +5,9 @@
 CREATE OR REPLACE MACRO local_time(t) AS timezone(getvariable('zone'), t AT TIME ZONE 'UTC');
 CREATE OR REPLACE MACRO utc_time(t) AS timezone('UTC', timezone(getvariable('zone'), t));
 
-CREATE OR REPLACE TABLE spans AS  -- each run: from its start to its last event
-SELECT e.camera, e.run, least(any_value(try_cast(r.start_utc AS TIMESTAMP)), min(e.utc)) AS a, max(e.utc) AS b
+CREATE OR REPLACE TABLE spans AS  -- each run: from its start (of a clock that was set) to its last event
+SELECT e.camera, e.run, least(any_value(try_cast(r.start_utc AS TIMESTAMP)) FILTER (e.utc - try_cast(r.start_utc AS TIMESTAMP)
+    < INTERVAL 100 DAY), min(e.utc)) AS a, max(e.utc) AS b
 FROM events e LEFT JOIN runs r USING (run) WHERE getvariable('camera') IN ('', e.camera) GROUP BY e.camera, e.run;
 
 CREATE OR REPLACE TABLE slots AS  -- intervals from local midnight on; a day on which the clocks change has more or fewer

@@ -18,6 +18,24 @@ from edgevid.output.spool import Spool
 from edgevid.report import Selection, Store, forget
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.jsonl", b'{"schema": "edgevid.event/1", "utc": "soon", "track": "x"}\n'),
+     ("b.jsonl", b'{"schema": "edgevid.header/1"}\n'), ("events-c.parquet", b"PAR1junk")],
+)  # fmt: skip
+def test_a_damaged_file_is_one_sentence_and_nothing_is_deleted(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    whole = write(tmp_path / "whole.jsonl", *two_cameras())
+    before = whole.read_bytes()
+    with pytest.raises(
+        SourceError, match=rf"{name}: cannot be read, so nothing was deleted: .*; leave it out"
+    ):
+        forget([whole, tmp_path / name], Selection(camera="gate", after=0.0), dry_run=False)
+    assert whole.read_bytes() == before
+
+
 @pytest.fixture(autouse=True)
 def _spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEVID_SPOOL", str(tmp_path / "spool"))

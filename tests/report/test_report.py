@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,24 @@ def test_counts_are_by_line_direction_class_and_interval(tmp_path: Path) -> None
         ("2026-01-31T12:00:00.000+00:00", "2026-01-31T12:01:00.000+00:00")
     ] * 2 + [("2026-01-31T12:01:00.000+00:00", "2026-01-31T12:02:00.000+00:00")]
     assert [row[7] for row in gate] == [1, 2, 1]
+
+
+def test_a_clock_that_was_not_set_is_named_and_a_start_by_it_does_not_count(tmp_path: Path) -> None:
+    day = a_drive([50.0])
+    day.header = replace(day.header, start=10.0)  # 1970
+    ((start, end),) = [row[1:3] for row in report_of(tmp_path, day).table("counts", by_interval=False)[1:2]]
+    assert start[:10] == end[:10] == "2026-01-31"
+    day.events[0] = replace(day.events[0], utc="1970-01-01T00:00:10.000Z")
+    with pytest.raises(
+        InputError, match=r"up to ten years, got 1970-01-01 .*a clock was not set; edgevid forget"
+    ):
+        report_of(tmp_path, day)
+
+
+def test_events_of_a_camera_without_a_name_have_a_report(tmp_path: Path) -> None:
+    day = a_drive([50.0])
+    day.events[:] = [replace(event, camera="") for event in day.events]
+    assert report_of(tmp_path, day).cameras == [""]
 
 
 def covers(n: int, p: float, low: int, high: int) -> float:
