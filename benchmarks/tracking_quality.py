@@ -29,6 +29,8 @@ from edgevid import kernels
 OURS = "edgevid Tracker (default)"
 OUR_OTHERS = ("edgevid ByteTracker", "edgevid OCSortTracker")
 SEGMENT_S = 10.0
+ENOUGH = 5
+"""Fewer segments make no interval: those of MOT17-11 and TUD-Campus, which last 15 and 3 seconds."""
 NONE = np.zeros((0, 7))
 
 
@@ -153,7 +155,7 @@ def summary(results: dict) -> dict:
             for name, one in by.items():
                 patterns = min(len(one["parts"]), len(by[OURS]["parts"]))
                 ours, theirs = ([p for part in by[n]["parts"][:patterns] for p in part] for n in (OURS, name))
-                one["ahead"] = interval(ours, theirs)
+                one["ahead"] = interval(ours, theirs) if len(ours) >= ENOUGH else None
             for one in by.values():
                 del one["parts"]
                 one["patterns"], one["spread"] = len(one["HOTA"]), float(np.std(one["HOTA"]))
@@ -168,7 +170,7 @@ def rows_of(groups: dict) -> list[list[str]]:
         cells = []
         for one in (groups[group][name] for group in GROUPS):
             spread = f" ±{one['spread']:.1f}" if one["patterns"] > 1 else ""
-            low, high = one["ahead"]
+            low, high = one["ahead"] or (0.0, 0.0)
             sign = " +" if low > 0 else " -" if high < 0 else ""
             cells.append(f"{one['HOTA']:.1f}{spread} / {one['IDF1']:.1f} / {one['switches']:.0f}{sign}")
         rows.append([name, *cells])
