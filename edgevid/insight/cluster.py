@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,11 +102,11 @@ class Clustering:
         best = max(score for _, _, score in self.tried)
         good = [k for k, _, score in self.tried if score >= best - 0.05]
         rare = int((self.sizes < RARE * self.sizes.sum()).sum())
-        found = (
+        return (
             f"{rare} of {count} clusters hold less than {RARE:.0%} of the series each: look at these first. "
+            f"The silhouette is best, or within 0.05 of it, with {', '.join(map(str, good))} clusters. "
+            f"More clusters show groups that hide in a large one: try --clusters {2 * count}, too."
         )
-        found += f"The silhouette is best, or within 0.05 of it, with {', '.join(map(str, good))} clusters. "
-        return found + f"More clusters show groups that hide in a large one: try --clusters {2 * count}, too."
 
 
 def cluster(chunks: Iterable[SeriesChunk], count: int | None = None, *, seed: int = 0) -> Clustering:
@@ -117,17 +118,15 @@ def cluster(chunks: Iterable[SeriesChunk], count: int | None = None, *, seed: in
     """
     learn = require("sklearn.cluster", extra="cluster", purpose="clusters")
     ids: list[str] = []
-    parts, curves, left_out = list[Array](), list[Array](), dict[str, int]()
+    parts, curves, left_out = list[Array](), list[Array](), Counter[str]()
     names: tuple[str, ...] = ()
     for chunk in chunks:
         ids += chunk.ids
         parts.append(chunk.features)
-        curves.append(
-            chunk.values.astype(np.float16 if np.abs(chunk.values).max(initial=0) < 6e4 else np.float32)
-        )
+        small = np.float16 if np.abs(chunk.values).max(initial=0) < 6e4 else np.float32
+        curves.extend(chunk.values.astype(small))
         names = chunk.names
-        for why, number in chunk.left_out.items():
-            left_out[why] = left_out.get(why, 0) + number
+        left_out.update(chunk.left_out)
     if len(ids) < 10 * (count or 4):
         raise InputError(
             f"expected at least {10 * (count or 4)} series for {count or 4} clusters, got {len(ids)}"
@@ -149,14 +148,15 @@ def cluster(chunks: Iterable[SeriesChunk], count: int | None = None, *, seed: in
     sizes = np.bincount(labels, minlength=k)
     limits = np.array([np.quantile(distances[labels == i], LIMIT) if sizes[i] else 0.0 for i in range(k)])
     fitted = Clusters(names, clusters.center, clusters.scale, model.cluster_centers_, limits, ("",) * k)
-    medoids = {i: _medoids(labels, distances, i) for i in range(k) if sizes[i]}
-    starts = np.cumsum([0, *(len(part) for part in curves)])
-    shown = {row: _row(curves, starts, row) for rows in medoids.values() for row in rows}
+    nearest = np.lexsort((distances, labels))
+    first = np.cumsum(sizes) - sizes
+    medoids = {i: nearest[first[i] :][: min(MEDOIDS, sizes[i])].tolist() for i in range(k) if sizes[i]}
+    shown = {row: np.asarray(curves[row], float) for rows in medoids.values() for row in rows}
     far = np.linalg.norm(model.cluster_centers_ - model.cluster_centers_[sizes.argmax()], axis=1)
     order = np.lexsort((-far, sizes >= RARE * len(ids)))
     return Clustering(
         fitted, ids, labels, distances, sizes, order[sizes[order] > 0], medoids, shown, tried,
-        _stability(learn, scaled, labels, k, rng), _density(learn, scaled[few]), left_out,
+        _stability(learn, scaled, labels, k, rng), _density(learn, scaled[few]), dict(left_out),
     )  # fmt: skip
 
 
@@ -173,9 +173,8 @@ def read_clusters(path: str | Path) -> Clusters:
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path}: expected clusters as `edgevid cluster` writes them, got a file "
-            f"in which {error!r} is missing or "
-            "wrong; write it anew"
+            f"{path}: expected clusters as `edgevid cluster` writes them, got a file in which {error!r} is "
+            "missing or wrong; write it anew"
         ) from None
 
 
@@ -200,9 +199,8 @@ def _nearest(scaled: Array, centroids: Array) -> tuple[Array, Array]:
         block = scaled[at : at + FIT]
         squares = norms - 2 * block @ centroids.T
         labels[at : at + FIT] = nearest = squares.argmin(1)
-        distances[at : at + FIT] = np.sqrt(
-            np.maximum(squares[np.arange(len(block)), nearest] + (block.astype(float) ** 2).sum(1), 0)
-        )
+        square = squares[np.arange(len(block)), nearest] + (block.astype(float) ** 2).sum(1)
+        distances[at : at + FIT] = np.sqrt(np.maximum(square, 0))
     return labels, distances
 
 
@@ -233,13 +231,3 @@ def _stability(learn: Any, scaled: Array, labels: Array, k: int, rng: np.random.
 def _density(learn: Any, sample: Array) -> tuple[int, float]:
     found = learn.HDBSCAN(min_cluster_size=max(10, len(sample) // 200), copy=True).fit(sample).labels_
     return int(found.max() + 1), float((found < 0).mean())
-
-
-def _medoids(labels: Array, distances: Array, number: int) -> list[int]:
-    rows = np.flatnonzero(labels == number)
-    return list(rows[np.argsort(distances[rows], kind="stable")[:MEDOIDS]].tolist())
-
-
-def _row(curves: list[Array], starts: Array, row: int) -> Array:
-    part = int(np.searchsorted(starts, row, side="right")) - 1
-    return np.asarray(curves[part][row - starts[part]], float)

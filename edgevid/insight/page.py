@@ -50,14 +50,13 @@ def _card(found: Clustering, number: int) -> str:
 def _curves(found: Clustering, number: int) -> str:
     curves = [found.curves[row] for row in found.medoids[number]]
     low, high = min(c.min() for c in curves), max(c.max() for c in curves)
-    span = max(float(high - low), 1e-9)
     lines = ""
     for curve in curves:
-        x, y = np.linspace(0, WIDTH, len(curve)), HEIGHT - 4 - (curve - low) / span * (HEIGHT - 8)
+        x = np.linspace(0, WIDTH, len(curve))
+        y = HEIGHT - 4 - (curve - low) / max(float(high - low), 1e-9) * (HEIGHT - 8)
         lines += f'<polyline points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))}"/>'
-    label = f"Curves from {low:.3g} to {high:.3g}"
+    told = f"{low:.3g} to {high:.3g}"
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{label}">{lines}</svg>'
-        f"<div class=axis><span>{low:.3g} to {high:.3g}</span></div>"
+        f'aria-label="Curves from {told}">{lines}</svg><div class=axis><span>{told}</span></div>'
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -41,15 +42,9 @@ class SeriesChunk:
 
 
 def read_series(
-    source: str | Path,
-    *,
-    id_column: str = "",
-    time_column: str = "",
-    value_column: str = "",
-    table: str = "",
-    least: float = -np.inf,
-    most: float = np.inf,
-) -> Iterator[SeriesChunk]:
+    source: str | Path, *, id_column: str = "", time_column: str = "", value_column: str = "",
+    table: str = "", least: float = -np.inf, most: float = np.inf,
+) -> Iterator[SeriesChunk]:  # fmt: skip
     """Yields chunks of series.
 
     A database of edgevid with a table `objects`: speeds and paths of its tracks. Parquet and CSV: a row per
@@ -72,9 +67,8 @@ def read_series(
     if id_column:
         if not value_column:
             raise InputError(f"{text}: with an id column, name the column of the values, too (--value)")
-        yield from _long(
-            batches, text, [id_column, *([time_column] if time_column else []), value_column], (least, most)
-        )
+        columns = [one for one in (id_column, time_column, value_column) if one]
+        yield from _long(batches, text, columns, (least, most))
     else:
         yield from _wide(batches, text, value_column, (least, most))
 
@@ -99,26 +93,18 @@ def _postgres(address: str, table: str) -> Iterator[Any]:
     if not table:
         raise InputError("a PostgreSQL server: name the table, or give a query (--table)")
     parts = urlsplit(address)
-    user, password, host = (
-        unquote(parts.username or "postgres"),
-        unquote(parts.password or ""),
-        parts.hostname,
-    )
-    base = parts.path.lstrip("/") or user
+    user, password = unquote(parts.username or "postgres"), unquote(parts.password or "")
+    host, base = parts.hostname or "localhost", parts.path.lstrip("/") or user
     names = ".".join('"' + name.replace('"', '""') + '"' for name in table.split("."))
     query = table if " " in table.strip() else f"SELECT * FROM {names}"
     try:
-        with closing(
-            driver.connect(user, host or "localhost", base, parts.port or 5432, password or None)
-        ) as server:
+        with closing(driver.connect(user, host, base, parts.port or 5432, password or None)) as server:
             cursor = server.cursor()
             cursor.execute("SET TRANSACTION READ ONLY")
             cursor.execute(f"DECLARE series NO SCROLL CURSOR FOR {query}")
             while rows := _fetched(cursor):
-                columns = zip(*rows, strict=True)
-                yield arrow.record_batch(
-                    [arrow.array(c) for c in columns], [c[0] for c in cursor.description]
-                )
+                columns = [arrow.array(column) for column in zip(*rows, strict=True)]
+                yield arrow.record_batch(columns, [column[0] for column in cursor.description])
     except (driver.Error, OSError) as error:
         said = error.args[0] if error.args else error
         why = said.get("M", said) if isinstance(said, dict) else said
@@ -184,10 +170,10 @@ def _long(batches: Iterable[Any], name: str, columns: list[str], limits: _Limits
 
 def _even(rows: Array) -> Array:
     """(T, 1) values, or (T, 2) times and values -> (T,) values evenly spaced in time."""
-    rows = rows[np.argsort(rows[:, 0], kind="stable")] if rows.shape[1] > 1 else rows
-    times = rows[:, 0] if rows.shape[1] > 1 else np.arange(len(rows))
-    values = rows[:, -1]
-    return np.interp(np.linspace(times[0], times[-1], len(times)), times, values)
+    if rows.shape[1] == 1:
+        return np.asarray(rows[:, 0])
+    times, values = rows[np.argsort(rows[:, 0], kind="stable")].T
+    return np.asarray(np.interp(np.linspace(times[0], times[-1], len(times)), times, values))
 
 
 def _chunk(ids: list[str], rows: Sequence[Array] | Array, limits: _Limits) -> SeriesChunk:
@@ -197,7 +183,7 @@ def _chunk(ids: list[str], rows: Sequence[Array] | Array, limits: _Limits) -> Se
     if isinstance(rows, np.ndarray) and np.isfinite(rows).all() and rows.shape[1] <= POINTS:
         values, keep, length = rows, np.ones(len(rows), bool), np.full(len(rows), float(rows.shape[1]))
     else:
-        found, keep, length = [], np.ones(len(rows), bool), np.zeros(len(rows))
+        found, keep, length = list[Array](), np.ones(len(rows), bool), np.zeros(len(rows))
         for number, row in enumerate(rows):
             finite = np.isfinite(row)
             row = row[: len(row) - int(np.argmax(finite[::-1]))] if finite.any() else row[:0]
@@ -207,7 +193,7 @@ def _chunk(ids: list[str], rows: Sequence[Array] | Array, limits: _Limits) -> Se
             if keep[number]:
                 at = np.arange(len(row))
                 found.append(resampled(np.interp(at, at[known], row[known])))
-        values = np.array(found).reshape(-1, POINTS) if found else np.empty((0, POINTS))
+        values = np.array(found).reshape(-1, POINTS)
     inside = np.all((values >= limits[0]) & (values <= limits[1]), axis=1)
     short = int((length < LEAST).sum())
     left_out = {
@@ -215,11 +201,11 @@ def _chunk(ids: list[str], rows: Sequence[Array] | Array, limits: _Limits) -> Se
         "a quarter of the values or more is not finite": int((~keep).sum()) - short,
         f"values outside {limits[0]:g} to {limits[1]:g}": int((~inside).sum()),
     }
-    ids = [ids[row] for row in np.flatnonzero(keep)[inside]]
-    shape = shape_features(values[inside]) if len(ids) else np.empty((0, len(SHAPE)), np.float32)
-    features = np.column_stack([shape, length[keep][inside]])
-    return SeriesChunk(ids, (*SHAPE, "length"), features.astype(np.float32), values[inside],
-                       {why: count for why, count in left_out.items() if count})  # fmt: skip
+    left_out = {why: count for why, count in left_out.items() if count}
+    ids, values = [ids[row] for row in np.flatnonzero(keep)[inside]], values[inside]
+    shape = shape_features(values) if ids else np.empty((0, len(SHAPE)))
+    features = np.column_stack([shape, length[keep][inside]]).astype(np.float32)
+    return SeriesChunk(ids, (*SHAPE, "length"), features, values, left_out)
 
 
 def _tracks(path: Path) -> Iterator[SeriesChunk]:
@@ -227,18 +213,16 @@ def _tracks(path: Path) -> Iterator[SeriesChunk]:
     query = """
         SELECT run, track, time_s, (x_min + x_max) / 2, y_max, y_max - y_min, speed_mps, class_name
         FROM objects WHERE track IS NOT NULL ORDER BY run, track, time_s"""
-    left_out: dict[str, int] = {}
+    left_out = Counter[str]()
     ids, features, values = list[str](), list[Array](), list[Array]()
-    with (
-        database_errors(path),
-        closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base,
-    ):
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    with database_errors(path), closing(sqlite3.connect(address, uri=True)) as base:
         version_of(base, path)
         for (run, track), rows in groupby(base.execute(query), key=lambda row: row[:2]):
             times, x, y, height, speed = np.array([row[2:7] for row in rows], float).T
             one = track_series(times, np.column_stack([x, y]), height, speed)
             if isinstance(one, str):
-                left_out[one] = left_out.get(one, 0) + 1
+                left_out[one] += 1
                 continue
             ids.append(f"{run}/{track}")
             features.append(one[0])
