@@ -78,22 +78,17 @@ def build_pipeline(
     """
     site = loaded.site
     detector = build_detector(site, threads=threads, imgsz=imgsz)
-    calibration = build_calibration(loaded, size)
-    recognitions = {
-        choice.task: build_recognition(choice, loaded.recognizer_policies.get(choice.task), threads=threads)
-        for choice in site.recognizers
-    }
     if loaded.policy is not None:
         loaded.policy.must_fit(names=detector.names, model_sha256=None)
+    calibration, policies = build_calibration(loaded, size), loaded.recognizer_policies
     return Pipeline(
-        detector,
-        site.track.build(site.score),
-        speed_estimator=build_speed_estimator(loaded, size),
+        detector, site.track.build(site.score), speed_estimator=build_speed_estimator(loaded, size),
         health=CameraHealth(site.health, calibration=calibration) if site.health else None,
-        recognitions=recognitions,
+        recognitions={one.task: build_recognition(one, policies.get(one.task), threads=threads)
+                      for one in site.recognizers},
         class_policy=loaded.policy.policy() if loaded.policy and loaded.policy.names else None,
         damaged=damaged,
-    )
+    )  # fmt: skip
 
 
 def build_detector(
@@ -130,19 +125,13 @@ def build_speed_estimator(loaded: LoadedSite, size: tuple[int, int]) -> SpeedEst
     """The speed estimator of a site, with the [speed] limits of its policy; None without a calibration."""
     if loaded.calibration is None:
         return None
-    limits = (loaded.policy.speed if loaded.policy else None) or SpeedPolicy()
+    site, limits = loaded.site, (loaded.policy.speed if loaded.policy else None) or SpeedPolicy()
     return SpeedEstimator(
-        loaded.calibration,
-        size,
-        method=loaded.site.speed_method,
-        displacement=Displacement(frames=loaded.site.speed_interval, average=loaded.site.speed_smoothing),
-        window_s=loaded.site.speed_window_s,
-        lost_after_s=LOST_AFTER_S,
-        contact=loaded.site.contact,
-        road_deg=loaded.site.road_deg,
-        sigma_limit_mps=limits.max_sigma_mps,
-        sigma_limit_share=limits.max_share,
-    )
+        loaded.calibration, size, method=site.speed_method,
+        displacement=Displacement(frames=site.speed_interval, average=site.speed_smoothing),
+        window_s=site.speed_window_s, lost_after_s=LOST_AFTER_S, contact=site.contact, road_deg=site.road_deg,
+        sigma_limit_mps=limits.max_sigma_mps, sigma_limit_share=limits.max_share,
+    )  # fmt: skip
 
 
 def build_calibration(loaded: LoadedSite, size: tuple[int, int]) -> CameraCalibration | None:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import time as clock
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -103,20 +104,13 @@ def _check_detector(found: list[Finding], site: Site) -> Detector | None:
     remedy = "`edgevid models list` shows the names; `edgevid models get NAME` downloads one"
     detector = attempt(found, "model", lambda: build_detector(site), remedy, describe)
     if detector is None and site.model and site.classes:
-        names = _class_names(site.model)
-        unknown = [name for name in site.classes if names and name not in names]
-        if unknown:
-            known = f"its classes are {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
-            state = f"{site.model} has no class {', '.join(map(repr, unknown))}"
-            found[-1] = Finding("classes", state, False, known)
+        with suppress(EdgevidError):
+            names = find_recipe(site.model).names
+            if unknown := [name for name in site.classes if names and name not in names]:
+                known = f"its classes are {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+                state = f"{site.model} has no class {', '.join(map(repr, unknown))}"
+                found[-1] = Finding("classes", state, False, known)
     return detector
-
-
-def _class_names(model: str) -> tuple[str, ...]:
-    try:
-        return find_recipe(model).names
-    except EdgevidError:
-        return ()
 
 
 def _check_model_speed(detector: Detector, frame: Frame, fps: float | None) -> Finding:

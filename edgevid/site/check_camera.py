@@ -48,7 +48,6 @@ def check_camera(uri: str, *, watch_s: float = 5.0, timeout_s: float = 10.0) -> 
     if found and found[-1].ok is False:
         return CameraCheck(found)
     begun = clock.monotonic()
-    frames: list[Frame] = []
     at: list[float] = []
     with LiveSource(uri, min_backoff_s=0.2, max_backoff_s=1.0) as source:
         while not (came := _wait(source)) and clock.monotonic() - begun < timeout_s:
@@ -60,31 +59,30 @@ def check_camera(uri: str, *, watch_s: float = 5.0, timeout_s: float = 10.0) -> 
         stop = threading.Timer(watch_s + source.stall_s, source.close)  # an image that stays the same
         stop.start()
         for frame in source:
-            frames, at = [*frames[-1:], frame], [*at, clock.monotonic()]
+            at.append(clock.monotonic())
             if len(at) == 1:
                 first = frame
             if at[-1] - at[0] > watch_s:
                 break
         stop.cancel()
-        decoded = frames[-1].index - first.index
-        found.append(Finding("frame", _describe(source, frames[-1]), True))
+        decoded = frame.index - first.index
+        kind = "" if frame.planes is not None else ", converted to RGB (not YUV 4:2:0)"
+        state = f"{frame.width}x{frame.height}, {source.codec or 'unknown codec'}{kind}"
+        found.append(Finding("frame", state, True))
         if not source.live:
             found.append(Finding("recording", "no camera: it is played once, every frame, to its end", True))
-            return CameraCheck(found, frames[-1])
+            return CameraCheck(found, frame)
         found.append(_check_first_frame(first_s))
         found.append(_check_frame_rate(source, at, decoded))
-        found.append(_check_timestamps(frames[-1].time - first.time, at[-1] - at[0]))
-        for event in source.events:
-            if event.kind == "retimed":
-                remedy = (
-                    "arrivals have the network's jitter: RTSP has time stamps, where the camera offers it"
-                )
-                found.append(Finding("time stamps", event.detail, None, remedy))
+        found.append(_check_timestamps(frame.time - first.time, at[-1] - at[0]))
+        remedy = "arrivals have the network's jitter: RTSP has time stamps, where the camera offers it"
+        found += [Finding("time stamps", event.detail, None, remedy)
+                  for event in source.events if event.kind == "retimed"]  # fmt: skip
         if source.corrupted:
             remedy = "packets are lost on the network: use a cable, or a lower bit rate"
             found.append(Finding("damage", f"{source.corrupted} damaged frames or packets", False, remedy))
     fps = decoded / (at[-1] - at[0]) if decoded else None
-    return CameraCheck([*found, check_machine_clock()], frames[-1], fps)
+    return CameraCheck([*found, check_machine_clock()], frame, fps)
 
 
 def _check_network(uri: str) -> list[Finding]:
@@ -129,16 +127,10 @@ def _wait(source: LiveSource) -> bool:
         return False
 
 
-def _describe(source: LiveSource, frame: Frame) -> str:
-    kind = "" if frame.planes is not None else ", converted to RGB (not YUV 4:2:0)"
-    return f"{frame.width}x{frame.height}, {source.codec or 'unknown codec'}{kind}"
-
-
 def _check_first_frame(seconds: float) -> Finding:
-    if seconds < 5:
-        return Finding("first frame", f"after {seconds:.1f} s", True)
     remedy = "key frames are rare: set the camera's key-frame (I-frame) interval to 1 or 2 seconds"
-    return Finding("first frame", f"after {seconds:.1f} s", None, remedy)
+    state = f"after {seconds:.1f} s"
+    return Finding("first frame", state, True) if seconds < 5 else Finding("first frame", state, None, remedy)
 
 
 def _check_frame_rate(source: LiveSource, at: Sequence[float], decoded: int) -> Finding:

@@ -20,7 +20,7 @@ from edgevid.files.toml import read_toml, toml_text
 from edgevid.files.toml_edit import edit_toml
 from edgevid.runtime.recipe import Precision
 from edgevid.site.record import RecordTable
-from edgevid.site.sinks import SinkTable
+from edgevid.site.sinks import File, Folder, SinkTable
 from edgevid.site.track import TrackTable
 from edgevid.speed.contact import Contact
 from edgevid.speed.estimator import Method
@@ -38,14 +38,6 @@ def _local_model(text: str, folder: Path) -> str:
     return str(local) if text and (local.exists() or Path(text).suffix or "/" in text) else text
 
 
-def _local_file(path: Path, folder: Path) -> Path:
-    if not (folder / path).is_file():
-        raise ValueError
-    return folder / path
-
-
-File = Annotated[Path, Checked("an existing file, relative to the site file", _local_file)]
-Folder = Annotated[Path, Checked("a folder, relative to the site file", lambda path, folder: folder / path)]
 Model = Annotated[str, Checked("a model's name, or a path relative to the site file", _local_model)]
 Source = Annotated[str, Checked("a stream, camera number, or path relative to the file", _local_source)]
 
@@ -118,36 +110,20 @@ class Site:
     """What is recorded; None: nothing."""
 
     def __post_init__(self) -> None:
-        _check_ground(self.zones, self.lines, self.calibration)
+        _check_ground([*self.zones, *self.lines], self.calibration)
 
 
-def _check_ground(zones: tuple[Zone, ...], lines: tuple[Line, ...], calibration: Path | None) -> None:
-    shapes: list[Zone | Line] = [*zones, *lines]
+def _check_ground(shapes: list[Zone | Line], calibration: Path | None) -> None:
     if calibration is None and any(shape.ground for shape in shapes):
         raise FieldError("site", "camera.calibration", "a calibration, which zones and lines in meters need")
 
 
 Detect: Any = pick(Site, "Detect", ("model", "score", "classes", "device", "precision"))
 Camera: Any = pick(
-    Site,
-    "Camera",
-    (
-        "name",
-        "calibration",
-        "speed_method",
-        "speed_interval",
-        "speed_smoothing",
-        "speed_window_s",
-        "grid_m",
-        "contact",
-        "road_deg",
-        "size",
-        "health",
-        "blur",
-        "face_model",
-        "speed_limit_kmh",
-    ),
-)
+    Site, "Camera",
+    ("name", "calibration", "speed_method", "speed_interval", "speed_smoothing", "speed_window_s", "grid_m",
+     "contact", "road_deg", "size", "health", "blur", "face_model", "speed_limit_kmh"),
+)  # fmt: skip
 Recognize: Any = pick(RecognizerChoice, "Recognize", ("task", "model", "policy"), task="action")
 Top: Any = pick(Site, "Top", ("source", "policy"))
 
@@ -174,18 +150,16 @@ class SiteFile(Top):  # type: ignore[misc]
     """What is recorded of the camera's own stream."""
 
     def __post_init__(self) -> None:
-        _check_ground(self.zone, self.line, self.camera.calibration)
+        _check_ground([*self.zone, *self.line], self.camera.calibration)
         places = [str(getattr(one, "path", "") or vars_of(one)["url"]) for one in self.sink]
-        if twice := sorted({place for place in places if places.count(place) > 1}):
-            raise FieldError("site", "sink", "another path or url in each", twice)
         tasks = [one.task for one in self.recognize]
-        if twice := sorted({task for task in tasks if tasks.count(task) > 1}):
-            raise FieldError("site", "recognize", "another task in each", twice)
         names = [one.name for one in self.zone] + [one.name for one in self.line]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise FieldError(
-                "site", "zone" if self.zone else "line", "zones and lines with different names", twice
-            )
+        for key, words, expected in (
+            ("sink", places, "another path or url in each"), ("recognize", tasks, "another task in each"),
+            ("zone" if self.zone else "line", names, "zones and lines with different names"),
+        ):  # fmt: skip
+            if twice := sorted({word for word in words if words.count(word) > 1}):
+                raise FieldError("site", key, expected, twice)
 
 
 def read_site(path: str | Path) -> Site:

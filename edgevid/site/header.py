@@ -24,9 +24,8 @@ def build_header(loaded: LoadedSite, pipeline: Any, *, start: float | None = Non
     """The header of a site's run; `start` is the UTC time of its first frame in seconds (None: now)."""
     site = loaded.site
     header = header_of(pipeline, site.source, camera=site.name, start=start)
-    return (
-        replace(header, sha256={**header.sha256, "policy": sha256_of(site.policy)}) if site.policy else header
-    )
+    policy = {"policy": sha256_of(site.policy)} if site.policy else {}
+    return replace(header, sha256={**header.sha256, **policy})
 
 
 def header_of(pipeline: Any, source: str, *, camera: str = "", start: float | None = None) -> Header:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
 
 from edgevid.files.fields import Positive
-from edgevid.files.schema import Checked
+from edgevid.files.schema import vars_of
 from edgevid.output.recordings import CLIPPED, Recorder
+from edgevid.site.sinks import Folder
 from edgevid.types.event import EventKind
-
-Recordings = Annotated[Path, Checked("a folder, relative to the site file", lambda path, base: base / path)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordTable:
     """Recordings of the camera's own stream (docs/recordings.md)."""
 
-    folder: Recordings
+    folder: Folder
     """The folder of all cameras; each has one of its own in it."""
     continuous: bool = True
     """Whether all of the stream is recorded; else clips of events alone."""
@@ -37,8 +34,7 @@ class RecordTable:
 
     def recorder(self, camera: str, *, live: bool, unit: str = "km/h") -> Recorder:
         """The recorder of the table; SourceError where the folder cannot be made."""
-        return Recorder(
-            self.folder, camera=camera, continuous=self.continuous, events=self.events, pre_s=self.pre_s,
-            post_s=self.post_s, segment_s=self.segment_s, keep_days=self.keep_days,
-            max_bytes=round(1e9 * self.max_gb) if self.max_gb else None, live=live, unit=unit,
-        )  # fmt: skip
+        options = vars_of(self)
+        max_gb = options.pop("max_gb")
+        size = round(1e9 * max_gb) if max_gb else None
+        return Recorder(**options, camera=camera, max_bytes=size, live=live, unit=unit)

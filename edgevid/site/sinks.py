@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,8 +25,6 @@ from edgevid.output.sqlite import SqliteSink
 from edgevid.output.webhook import WebhookSink
 from edgevid.types.event import EventKind
 
-Output = Annotated[Path, Checked("a path, relative to the site file", lambda path, folder: folder / path)]
-
 
 def _existing(path: Path, folder: Path) -> Path:
     if not (folder / path).is_file():
@@ -44,7 +43,12 @@ def _address(kind: str) -> Checked:
     return Checked(f"an address such as {EXAMPLES[kind]}", check)
 
 
-Issuer = Annotated[Path, Checked("an existing file, relative to the site file", _existing)]
+File = Annotated[Path, Checked("an existing file, relative to the site file", _existing)]
+Folder = Annotated[Path, Checked("a folder, relative to the site file", lambda path, folder: folder / path)]
+Output = Annotated[Path, Checked("a path, relative to the site file", lambda path, folder: folder / path)]
+SERVERS: dict[str, Any] = {
+    "mqtt": MqttSink, "webhook": WebhookSink, "redis": RedisSink, "kafka": KafkaSink, "frigate": FrigateSink,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +67,7 @@ class TextTable:
     def sink(self, sync_s: float) -> Any:
         """The sink of the table."""
         kind: Any = {"jsonl": JsonLines, "csv": CsvSink, "mot": MotText}[self.type]
-
-        def make(path: Path) -> Any:
-            return kind(path, append=True, sync_s=sync_s)
-
+        make = partial(kind, append=True, sync_s=sync_s)
         if self.segment_s is None:
             return make(self.path)
         limit = round(self.max_disk_gb * 1e9) if self.max_disk_gb else None
@@ -121,16 +122,13 @@ class DatasetTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ServerTable:
-    ca: Issuer | None = None
+    ca: File | None = None
     """PEM file with the issuer's certificate, where this machine does not trust it already."""
 
     def sink(self, sync_s: float) -> Any:
         """The sink of the table."""
-        kinds = {"mqtt": MqttSink, "webhook": WebhookSink, "redis": RedisSink, "kafka": KafkaSink,
-                 "frigate": FrigateSink}  # fmt: skip
         options = vars_of(self)
-        kind: Any = kinds[options.pop("type")]
-        return kind(**options)
+        return SERVERS[options.pop("type")](**options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,17 +200,10 @@ class FrigateTable(_ServerTable):
 
 
 SinkTable = Annotated[
-    TextTable
-    | EventsTable
-    | StoreTable
-    | DatasetTable
-    | MqttTable
-    | WebhookTable
-    | RedisTable
-    | KafkaTable
-    | FrigateTable,
+    TextTable | EventsTable | StoreTable | DatasetTable
+    | MqttTable | WebhookTable | RedisTable | KafkaTable | FrigateTable,
     Tagged("type"),
-]
+]  # fmt: skip
 
 
 def build_sinks(tables: Iterable[Any], *, sync_s: float = SYNC_S) -> list[Any]:
