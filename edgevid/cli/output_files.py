@@ -109,8 +109,13 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     if is_stdout(path):
         sys.stdout.writelines(lines)
         return
-    with atomic_path(path) as new, new.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(lines)
+    try:
+        with atomic_path(path) as new, new.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(lines)
+    except OSError as error:
+        raise SourceError(
+            f"{path}: cannot be written: {error.strerror or error}; choose another path"
+        ) from None
     show_written(path)
 
 

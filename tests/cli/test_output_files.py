@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edgevid import cli
-from edgevid.cli.output_files import check_outputs, write_json
+from edgevid.cli.output_files import check_outputs, write_json, write_lines
 from edgevid.errors import InputError, SourceError
 
 
@@ -23,6 +24,18 @@ def test_json_goes_to_a_file_or_alone_to_standard_output(
     assert "found.json" in capsys.readouterr().err.replace("\n", "")
     assert not write_json({"a": "ä"}, Path("-"))
     assert json.loads(capsys.readouterr().out) == {"a": "ä"}
+
+
+def test_a_disk_that_fills_while_lines_are_written_is_one_sentence_and_leaves_no_file(tmp_path: Path) -> None:
+    def lines() -> Iterator[str]:
+        yield "a\n"
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(
+        SourceError, match=r"a\.csv: cannot be written: No space left on device; choose another"
+    ):
+        write_lines(tmp_path / "a.csv", lines())
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
