@@ -24,15 +24,10 @@ class GridOverlay(Overlay):
     """The overlay with the calibration's grid under it, where there is one, and with zones and lines."""
 
     def __init__(
-        self,
-        calibration: CameraCalibration | None,
-        *,
-        unit: str = "km/h",
-        scores: bool = False,
-        shapes: Sequence[Zone | Line] = (),
-        drawn_on: tuple[int, int] | None = None,
+        self, calibration: CameraCalibration | None, *, unit: str = "km/h", scores: bool = False,
+        shapes: Sequence[Zone | Line] = (), drawn_on: tuple[int, int] | None = None,
         cell_m: float | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Cells of the grid are those of `draw_ground_grid`.
 
         `shapes` are drawn over the image; their pixels are those of frames of the size `drawn_on` (width,
@@ -46,7 +41,7 @@ class GridOverlay(Overlay):
     def draw(
         self, frame: Any, result: Result, *, notes: Sequence[str] = (), counts: Sequence[str] = ()
     ) -> Array:
-        """As `Overlay.draw`; `counts` are by default the crossings of each line by direction and the objects in
+        """As `Overlay.draw`; `counts` are by default crossings of each line by direction and the objects in
         each zone, from the events of the results so far."""
         if isinstance(frame, Frame):
             for event in result.events:
@@ -63,8 +58,11 @@ class GridOverlay(Overlay):
 
     def background(self, frame: Frame) -> U8:
         """A copy of the frame with shapes and, where the aspect ratio is the calibration's, the grid."""
-        image = self._with_grid(frame)
-        style = Style.of(frame.width, frame.height)
+        image, style = super().background(frame), Style.of(frame.width, frame.height)
+        if self._calibration is not None and scale_between(self._calibration.size, frame.size) is not None:
+            if self._grid is None or self._grid.size != frame.size:
+                self._grid = GroundGrid(self._calibration, frame.size, cell_m=self._cell_m, opacity=0.25)
+            self._grid.paint(image)
         for shape in self._shapes:
             if isinstance(shape, Zone):
                 rings = [self._pixels(ring, shape, frame.size) for ring in (shape.points, *shape.holes)]
@@ -74,10 +72,10 @@ class GridOverlay(Overlay):
                 points = self._pixels((shape.start, shape.end), shape, frame.size)
                 _draw_line(image, points, style)
             plate = glyphs(style.text, style.pad).plate([(shape.name, INK)], INK)
-            x, y = points[0].tolist()
-            self._put(
-                image, plate, min(x, frame.width - plate.shape[1]), min(y, frame.height - plate.shape[0])
-            )
+            x, y = np.minimum(
+                points[0], (frame.width - plate.shape[1], frame.height - plate.shape[0])
+            ).tolist()
+            self._put(image, plate, x, y)
         return image
 
     def _pixels(self, corners: Any, shape: Zone | Line, size: tuple[int, int]) -> Array:
@@ -88,15 +86,6 @@ class GridOverlay(Overlay):
         elif self._drawn_on is not None:
             points = points * size / self._drawn_on
         return np.clip(np.round(np.nan_to_num(points)), -MAX_PX, MAX_PX).astype(np.int32)
-
-    def _with_grid(self, frame: Frame) -> U8:
-        image = super().background(frame)
-        if self._calibration is None or scale_between(self._calibration.size, frame.size) is None:
-            return image
-        if self._grid is None or self._grid.size != frame.size:
-            self._grid = GroundGrid(self._calibration, frame.size, cell_m=self._cell_m, opacity=0.25)
-        self._grid.paint(image)
-        return image
 
 
 def _draw_line(image: U8, points: Array, style: Style) -> None:
@@ -121,14 +110,9 @@ class GroundGrid:
         self.size = size
         calibration = calibration.scaled_to(size)
         # Each drawn value is a linear function of the image's: two drawings determine it.
-        dark, bright = (
-            draw_ground_grid(
-                np.full((size[1], size[0], 3), value, np.uint8), calibration, cell_m=cell_m, opacity=opacity
-            )
-            .ravel()
-            .astype(np.uint32)
-            for value in (0, 255)
-        )
+        plain = (np.full((size[1], size[0], 3), value, np.uint8) for value in (0, 255))
+        drawn = (draw_ground_grid(one, calibration, cell_m=cell_m, opacity=opacity) for one in plain)
+        dark, bright = (one.ravel().astype(np.uint32) for one in drawn)
         self._at = np.flatnonzero((dark != 0) | (bright != 255))
         dark, bright = dark[self._at], bright[self._at]
         self._factor = ((bright - dark) * 256 // 255).astype(np.uint16)
@@ -154,21 +138,20 @@ def draw_ground_grid(
     """
     over = image.copy()
     style = Style.of(image.shape[1], image.shape[0])
-    labels: list[tuple[str, tuple[int, int]]] = []
-    for line in grid_lines(calibration, cell_m=cell_m):
+    lines = grid_lines(calibration, cell_m=cell_m)
+    for line in lines:
         cv2.polylines(over, [np.round(line.points).astype(np.int32)], False, INK, 1, cv2.LINE_AA)
-        if line.label:
-            labels.append((line.label, (round(line.at[0]) + 3, round(line.at[1]) - 3)))
     outline = np.round(np.array(calibration.region.exterior.coords)).astype(np.int32)
     cv2.polylines(over, [outline], True, INK, style.line, cv2.LINE_AA)
     drawn = cv2.addWeighted(over, opacity, image, 1 - opacity, 0)
     covered = Covered(image.shape[1], image.shape[0])
-    for text, place in labels:
+    for text, (x, y) in [(line.label, line.at) for line in lines if line.label]:
+        place = round(x) + 3, round(y) - 3
         (wide, high), low = cv2.getTextSize(text, FONT, 0.75 * style.text, 3)
         if not covered.take(place[0], place[1] - high, wide, high + low):
             continue  # far lines lie too close to each other
-        cv2.putText(drawn, text, place, FONT, 0.75 * style.text, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(drawn, text, place, FONT, 0.75 * style.text, INK, 1, cv2.LINE_AA)
+        for color, thick in (((0, 0, 0), 3), (INK, 1)):
+            cv2.putText(drawn, text, place, FONT, 0.75 * style.text, color, thick, cv2.LINE_AA)
     return np.asarray(drawn)
 
 
@@ -184,11 +167,8 @@ class GridLine(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """The line in JSON, rounded to a tenth of a pixel."""
-        return {
-            "points": np.round(self.points, 1).tolist(),
-            "label": self.label,
-            "at": np.round(self.at, 1).tolist(),
-        }
+        points, at = np.round(self.points, 1).tolist(), np.round(self.at, 1).tolist()
+        return {"points": points, "label": self.label, "at": at}
 
 
 def grid_lines(calibration: CameraCalibration, *, cell_m: float | None = None) -> list[GridLine]:
@@ -202,14 +182,19 @@ def grid_lines(calibration: CameraCalibration, *, cell_m: float | None = None) -
     for axis in (0, 1):
         first = math.ceil(low[axis] / step) * step
         for value in np.arange(first, high[axis] + 1e-9, step):
-            path = _line(calibration, axis, float(value), low, high)
+            meters = np.full((200, 2), value)  # along x = value (axis 0) or y = value (axis 1)
+            meters[:, 1 - axis] = np.linspace(low[1 - axis], high[1 - axis], 200)
+            path = calibration.to_image(meters)
             inside = calibration.contains(path) & np.isfinite(path).all(1)
             visible = path[inside]
             if len(visible):
                 spot = visible[np.argmax(visible[:, 1])] if axis == 0 else visible[0]
                 at = (float(spot[0]), float(spot[1]))
                 label = f"{value:g} m"
-                for a, b in _runs(inside):
+                edges = np.flatnonzero(np.diff(np.pad(inside, 1).astype(int)))
+                for a, b in edges.reshape(-1, 2).tolist():
+                    if b - a < 2:
+                        continue
                     found.append(GridLine(path[a:b], label, at))
                     label = ""
     return found
@@ -223,16 +208,3 @@ def round_cell(meters: float) -> float:
     """
     unit = 10.0 ** math.floor(math.log10(max(meters, 1e-6)))
     return float(unit * min((1, 2, 5, 10), key=lambda k: abs(k * unit - meters)))
-
-
-def _line(calibration: CameraCalibration, axis: int, value: float, low: F64, high: F64) -> F64:
-    """(K, 2) pixels along x = value (axis 0) or y = value (axis 1)."""
-    along = np.linspace(low[1 - axis], high[1 - axis], 200)
-    meters = np.stack([np.full(200, value), along] if axis == 0 else [along, np.full(200, value)], 1)
-    return calibration.to_image(meters)
-
-
-def _runs(inside: Array) -> list[tuple[int, int]]:
-    """Start and end of each run of True that is at least 2 long."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
-    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a >= 2]

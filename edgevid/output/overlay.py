@@ -26,28 +26,19 @@ MAX_PX = 30_000
 """Coordinates are clipped here: OpenCV's own end soon after."""
 
 
+# From OKLab to linear RGB (Ottosson 2020): equal steps in OKLab look equal.
+LMS = np.array([[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728],
+                [1, -0.0894841775, -1.2914855480]])  # fmt: skip
+RGB = np.array([[4.0767416621, -3.3077115913, 0.2309699292], [-1.2684380046, 2.6097574011, -0.3413193965],
+                [-0.0041960863, -0.7034186147, 1.7076147010]])  # fmt: skip
+
+
 @lru_cache(maxsize=4096)
 def color_of(number: int) -> Color:
-    """A color for an id: equally light for all, and far in hue from its neighbors (golden angle).
-
-    In OKLab (Ottosson 2020), where equal steps look equal.
-    """
+    """A color for an id: equally light for all, and far in hue from its neighbors (golden angle)."""
     hue = number * 2.399963  # the golden angle, in radians
-    light, a, b = 0.76, 0.14 * math.cos(hue), 0.14 * math.sin(hue)
-    cube = np.array(
-        [
-            light + 0.3963377774 * a + 0.2158037573 * b,
-            light - 0.1055613458 * a - 0.0638541728 * b,
-            light - 0.0894841775 * a - 1.2914855480 * b,
-        ]
-    ) ** 3  # fmt: skip
-    matrix = [
-        [4.0767416621, -3.3077115913, 0.2309699292],
-        [-1.2684380046, 2.6097574011, -0.3413193965],
-        [-0.0041960863, -0.7034186147, 1.7076147010],
-    ]
-    linear = np.clip(matrix @ cube, 0, 1)
-    red, green, blue = (int(v) for v in np.round(255 * linear ** (1 / 2.2)))
+    linear = np.clip(RGB @ (LMS @ (0.76, 0.14 * math.cos(hue), 0.14 * math.sin(hue))) ** 3, 0, 1)
+    red, green, blue = np.round(255 * linear ** (1 / 2.2)).astype(int).tolist()
     return red, green, blue
 
 
@@ -145,15 +136,15 @@ class Overlay:
         # Far objects first, so that near ones lie on top.
         order = np.argsort(tracks.boxes[:, 3], kind="stable").tolist()
         ids, coasting = tracks.ids.tolist(), (tracks.match < 0).tolist()
-        for row in order if self.trail_s > 0 else ():
-            self._trail(image, ids[row], style)
+        for number in [ids[row] for row in order if self.trail_s > 0 and ids[row] in self._trails]:
+            points = np.array(self._trails[number])[:, 1:].astype(np.int32)
+            cv2.polylines(image, [points], False, color_of(number), style.line, cv2.LINE_AA)
         edges = np.clip(np.nan_to_num(tracks.boxes), -MAX_PX, MAX_PX).astype(int).tolist()
         for row in order if result.has_instances else ():
             draw_instance(image, result, row, color_of(ids[row]), style.line)
         for row in order:
-            if tracks.rotated.shape[1] and not coasting[row]:
-                continue
-            self._box(image, edges[row], ids[row], coasting[row], style)
+            if coasting[row] or not tracks.rotated.shape[1]:
+                _draw_box(image, edges[row], color_of(ids[row]), coasting[row], style.line)
         status = self._status(result, notes, style) if self.show_status else None
         if status is not None:
             self._put(image, status, style.pad, frame.height - status.shape[0] - style.pad)
@@ -214,11 +205,9 @@ class Overlay:
 
     def _update_trails(self, result: Result, style: Style) -> None:
         tracks = result.tracks
-        present = {int(i) for i in tracks.ids}
-        for gone in self._trails.keys() - present:
-            del self._trails[gone]
-        for gone in self._plates.keys() - present:
-            del self._plates[gone]
+        present = set(tracks.ids.tolist())
+        self._trails = {i: trail for i, trail in self._trails.items() if i in present}
+        self._plates = {i: plate for i, plate in self._plates.items() if i in present}
         fine = np.isfinite(tracks.boxes).all(1)
         for i, (x1, _, x2, y2) in zip(tracks.ids[fine].tolist(), tracks.boxes[fine].tolist(), strict=True):
             trail = self._trails.setdefault(i, deque())
@@ -229,27 +218,21 @@ class Overlay:
             while trail and result.time - trail[0][0] > self.trail_s:
                 trail.popleft()
 
-    def _trail(self, image: Array, number: int, style: Style) -> None:
-        points = np.array([(x, y) for _, x, y in self._trails.get(number, ())], np.int32)
-        if len(points) > 1:
-            cv2.polylines(image, [points], False, color_of(number), style.line, cv2.LINE_AA)
-
-    def _box(self, image: Array, box: Sequence[int], number: int, coasting: bool, style: Style) -> None:
-        x1, y1, x2, y2 = box
-        color = color_of(number)
-        if not coasting:
-            cv2.rectangle(image, (x1, y1), (x2, y2), color, style.line)  # upright: nothing to smooth
-            return
-        # A predicted box, not a detected one: corners only.
-        arm = max(3, min(x2 - x1, y2 - y1) // 4)
-        for x, y, dx, dy in ((x1, y1, 1, 1), (x2, y1, -1, 1), (x1, y2, 1, -1), (x2, y2, -1, -1)):
-            cv2.line(image, (x, y), (x + dx * arm, y), color, style.line)
-            cv2.line(image, (x, y), (x, y + dy * arm), color, style.line)
-
     def _status(self, result: Result, notes: Sequence[str], style: Style) -> Array:
         seconds = sum(result.timings.values())
         status = f"{result.time:7.2f} s   {len(result.tracks)} objects   {1000 * seconds:.1f} ms"
         return glyphs(style.text, style.pad).plate([(status, INK), *((note, GRAY) for note in notes)], GRAY)
+
+
+def _draw_box(image: Array, box: Sequence[int], color: Color, coasting: bool, line: int) -> None:
+    x1, y1, x2, y2 = box
+    if not coasting:
+        cv2.rectangle(image, (x1, y1), (x2, y2), color, line)  # upright: nothing to smooth
+        return
+    arm = max(3, min(x2 - x1, y2 - y1) // 4)  # a predicted box, not a detected one: corners only
+    for x, dx in ((x1, arm), (x2, -arm)):
+        for y, dy in ((y1, arm), (y2, -arm)):
+            cv2.polylines(image, [np.array([(x + dx, y), (x, y), (x, y + dy)])], False, color, line)
 
 
 def _texts(result: Result, unit: str, scores: bool) -> list[list[Lines]]:
@@ -258,9 +241,8 @@ def _texts(result: Result, unit: str, scores: bool) -> list[list[Lines]]:
     by_task = {task: {row.id: row for row in verdicts} for task, verdicts in result.verdicts.items()}
     classes = by_task.pop("class", {})
     texts: list[list[Lines]] = []
-    for i, label, score in zip(
-        tracks.ids.tolist(), tracks.labels.tolist(), tracks.scores.tolist(), strict=True
-    ):
+    columns = (column.tolist() for column in (tracks.ids, tracks.labels, tracks.scores))
+    for i, label, score in zip(*columns, strict=True):
         emitted = classes[i].label if i in classes else label
         name = f"{result.class_name(emitted) if emitted >= 0 else 'unknown'} {i}"
         head = f"{name} {score:.2f}" if scores else name
@@ -294,15 +276,10 @@ def speed_text(speed: DisplaySpeed, unit: str) -> tuple[str, Color]:
 
 def contact_sheet(images: Sequence[Array], *, columns: int = 3, width: int = 480) -> Array:
     """One image of several (H, W, 3) uint8, each `width` pixels wide, row by row."""
-    cells = []
-    for image in images:
-        high = round(image.shape[0] * width / image.shape[1])
-        cells.append(cv2.resize(image, (width, high), interpolation=cv2.INTER_AREA))
-    tall = max(cell.shape[0] for cell in cells)
-    rows = []
-    for start in range(0, len(cells), columns):
-        row = np.full((tall, width * columns, 3), PAPER, np.uint8)
-        for n, cell in enumerate(cells[start : start + columns]):
-            row[: cell.shape[0], n * width : (n + 1) * width] = cell
-        rows.append(row)
-    return np.concatenate(rows)
+    sizes = [(width, round(image.shape[0] * width / image.shape[1])) for image in images]
+    tall = max(high for _, high in sizes)
+    sheet = np.full((-(-len(images) // columns) * tall, width * columns, 3), PAPER, np.uint8)
+    for n, (image, size) in enumerate(zip(images, sizes, strict=True)):
+        cell = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        blit(sheet, cell, n % columns * width, n // columns * tall)
+    return sheet

@@ -54,9 +54,9 @@ def test_the_overlay_draws_the_grid_once_for_each_size(
     sizes: list[tuple[int, int]] = []
 
     class Counted(GroundGrid):
-        def __init__(self, calibration: CameraCalibration, size: tuple[int, int], *, opacity: float) -> None:
+        def __init__(self, calibration: CameraCalibration, size: tuple[int, int], **options: Any) -> None:
             sizes.append(size)
-            super().__init__(calibration, size, opacity=opacity)
+            super().__init__(calibration, size, **options)
 
     monkeypatch.setattr("edgevid.output.ground_grid.GroundGrid", Counted)
     overlay = GridOverlay(calibration)
