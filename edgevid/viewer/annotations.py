@@ -37,15 +37,8 @@ def to_json(
     `calibration` is that of the current frames; `scale` multiplies frame pixels to those of the image that
     the annotations were drawn on (ZoneMonitor.scale).
     """
-    items: list[dict[str, Any]] = []
-    for zone in zones:
-        item = _item("zone", zone.name, zone.points, zone.ground, calibration, scale)
-        item |= {key: getattr(zone, key) for key in OPTIONS if getattr(zone, key) is not None}
-        items.append(item | {"debounce_s": zone.debounce_s, "arrow": _arrow(zone, calibration, scale)})
-    items += [
-        _item("line", line.name, (line.start, line.end), line.ground, calibration, scale) for line in lines
-    ]
-    return items
+    shapes: list[Zone | Line] = [*zones, *lines]
+    return [_item(shape, calibration, scale) for shape in shapes]
 
 
 def from_json(
@@ -62,10 +55,8 @@ def from_json(
     """
     if not isinstance(items, list) or len(items) > MAX_ANNOTATIONS:
         raise InputError(f"annotations: expected a list of at most {MAX_ANNOTATIONS}")
-    sent = {item["name"]: item for item in to_json(*before, calibration, scale)}
-    known: dict[str, Zone | Line] = {zone.name: zone for zone in before[0]}
-    known |= {line.name: line for line in before[1]}
-    parsed = [_parsed(item, size, calibration, sent, known, scale) for item in items]
+    known = {shape.name: shape for shapes in before for shape in shapes}
+    parsed = [_parsed(item, size, calibration, known, scale) for item in items]
     names = [one.name for one in parsed]
     for name in names:
         if names.count(name) > 1:
@@ -83,17 +74,18 @@ def grid_json(calibration: CameraCalibration | None) -> list[dict[str, Any]]:
     return [*lines, {"points": region, "label": "", "at": None}]
 
 
-def _item(
-    kind: str,
-    name: str,
-    points: Sequence[tuple[float, float]],
-    on_ground: bool,
-    calibration: CameraCalibration | None,
-    scale: Scale,
-) -> dict[str, Any]:
-    pixels = np.asarray(points, float)
-    pixels = calibration.to_image(pixels) if on_ground and calibration is not None else pixels / scale
-    return {"kind": kind, "name": name, "ground": on_ground, "points": _rounded(pixels)}
+def _item(shape: Zone | Line, calibration: CameraCalibration | None, scale: Scale) -> dict[str, Any]:
+    pixels = np.asarray(_corners(shape), float)
+    pixels = calibration.to_image(pixels) if shape.ground and calibration is not None else pixels / scale
+    found = {"kind": "line", "name": shape.name, "ground": shape.ground, "points": _rounded(pixels)}
+    if isinstance(shape, Zone):
+        found |= {key: getattr(shape, key) for key in OPTIONS if getattr(shape, key) is not None}
+        found |= {"kind": "zone", "debounce_s": shape.debounce_s, "arrow": _arrow(shape, calibration, scale)}
+    return found
+
+
+def _corners(shape: Zone | Line) -> Sequence[tuple[float, float]]:
+    return shape.points if isinstance(shape, Zone) else (shape.start, shape.end)
 
 
 def _arrow(zone: Zone, calibration: CameraCalibration | None, scale: Scale) -> list[list[float]] | None:
@@ -111,7 +103,6 @@ def _parsed(
     item: Any,
     size: tuple[int, int],
     calibration: CameraCalibration | None,
-    sent: Mapping[str, Mapping[str, Any]],
     known: Mapping[str, Zone | Line],
     scale: Scale,
 ) -> Zone | Line:
@@ -123,14 +114,14 @@ def _parsed(
     if on_ground and calibration is None:
         raise InputError(f"{name!r} is in meters, which needs a calibrated camera: start with --calibration")
     points: Sequence[tuple[float, float]]
-    before = sent.get(str(item.get("previous_name", name)))
-    if before is not None and _is_unmoved(before, item["kind"], on_ground, pixels):
-        one = known[str(before["name"])]
-        points = one.points if isinstance(one, Zone) else (one.start, one.end)
-    else:
-        placed = _meters(name, pixels, calibration) if on_ground and calibration else pixels * scale
-        points = [(round(float(x), 2), round(float(y), 2)) for x, y in placed]  # as the file will have them
     was = known.get(str(item.get("previous_name", name)))
+    if was and _is_unmoved(_item(was, calibration, scale), item["kind"], on_ground, pixels):
+        points = _corners(was)
+    else:
+        placed = calibration.to_ground(pixels) if on_ground and calibration else pixels * scale
+        if not np.isfinite(placed).all():
+            raise InputError(f"{name!r}: a point lies above the horizon, where there is no ground")
+        points = [(round(float(x), 2), round(float(y), 2)) for x, y in placed]  # as the file will have them
     hidden: dict[str, Any] = {key: getattr(was, key) for key in HIDDEN if hasattr(was, key)}
     if item["kind"] == "line":
         if len(points) != 2:
@@ -146,13 +137,6 @@ def _is_unmoved(before: Mapping[str, Any], kind: str, on_ground: bool, pixels: A
     if (before["kind"], before["ground"]) != (kind, on_ground) or len(before["points"]) != len(pixels):
         return False
     return bool(np.abs(np.asarray(before["points"]) - pixels).max() < MOVED_PX)
-
-
-def _meters(name: str, pixels: Array, calibration: CameraCalibration) -> Array:
-    meters = calibration.to_ground(pixels)
-    if not np.isfinite(meters).all():
-        raise InputError(f"{name!r}: a point lies above the horizon, where there is no ground")
-    return meters
 
 
 def _name(value: Any) -> str:

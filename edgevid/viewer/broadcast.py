@@ -143,7 +143,8 @@ class Broadcast:
         `max_side` pixels, and come at `max_fps` at most."""
         self._describe, self._quality, self._max_side, self._gap = describe, quality, max_side, 1 / max_fps
         self._changed = threading.Condition()
-        self._clients: list[Client] = []
+        self.clients: tuple[Client, ...] = ()
+        """The connected clients."""
         self._slot: Published | None = None
         self._closed = False
         self.latest: Published | None = None
@@ -160,12 +161,7 @@ class Broadcast:
     @property
     def watched(self) -> bool:
         """Whether any client is visible."""
-        return any(client.visible for client in self._clients)
-
-    @property
-    def clients(self) -> tuple[Client, ...]:
-        """The connected clients."""
-        return tuple(self._clients)
+        return any(client.visible for client in self.clients)
 
     def publish(self, frame: Frame, result: Result, **extra: Any) -> None:
         """From the frame loop: leaves the newest result and returns at once."""
@@ -173,7 +169,7 @@ class Broadcast:
         newest = Published(self.published, frame, result, extra, clock.monotonic())
         with self._changed:
             self.latest = self._slot = newest
-            if self._clients:
+            if self.clients:
                 self._changed.notify()
 
     def send(self, **message: Any) -> None:
@@ -185,7 +181,7 @@ class Broadcast:
         """A new client, which gets the newest image at once. Call it in the server's event loop."""
         client = Client(asyncio.get_running_loop(), self._wake)
         with self._changed:
-            self._clients.append(client)
+            self.clients = (*self.clients, client)
             self._slot = self.latest  # also while the frame loop is paused
             self._changed.notify()
         return client
@@ -193,7 +189,7 @@ class Broadcast:
     def leave(self, client: Client) -> None:
         """The client is gone."""
         with self._changed:
-            self._clients.remove(client)
+            self.clients = tuple(one for one in self.clients if one is not client)
 
     def close(self) -> None:
         """Ends the encoding."""
@@ -208,7 +204,7 @@ class Broadcast:
             self._changed.notify()
 
     def _due(self) -> bool:
-        return self._closed or (self._slot is not None and any(one.has_room for one in self._clients))
+        return self._closed or (self._slot is not None and any(one.has_room for one in self.clients))
 
     def _work(self) -> None:
         """Encodes the newest result whenever a client has room for it."""
@@ -218,7 +214,7 @@ class Broadcast:
                 if self._closed:
                     return
                 newest, self._slot = self._slot, None
-                takers = [client for client in self._clients if client.visible]
+                takers = [client for client in self.clients if client.visible]
             assert newest is not None
             start = clock.monotonic()
             try:
@@ -230,12 +226,8 @@ class Broadcast:
                 continue
             for client in takers:
                 client.offer(packet)
-            self._rest(self._gap - (clock.monotonic() - start))
-
-    def _rest(self, seconds: float) -> None:
-        if seconds > 0:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed, timeout=seconds)
+                self._changed.wait_for(lambda: self._closed, timeout=self._gap + start - clock.monotonic())
 
     def _encode(self, newest: Published) -> bytes:
         start = clock.thread_time()

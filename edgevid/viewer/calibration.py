@@ -67,15 +67,11 @@ class CalibrationSession:
         """What the page needs when it opens."""
         uri = self.frames.uri
         return {
-            "source": masked(uri) if "://" in uri else Path(uri).name,
-            "size": list(self.size),
-            "duration": self.frames.duration,
-            "live": self.frames.live,
-            "time": self._frame.time,
-            "folder": str(self.folder),
-            "name": self.name,
+            "source": masked(uri) if "://" in uri else Path(uri).name, "size": list(self.size),
+            "duration": self.frames.duration, "live": self.frames.live, "time": self._frame.time,
+            "folder": str(self.folder), "name": self.name,
             "calibration": to_page(self.existing) if self.existing is not None else None,
-        }
+        }  # fmt: skip
 
     def save(self, body: Any) -> tuple[int, dict[str, Any]]:
         """Writes the file: (HTTP status, answer). 409 where it exists and `replace` is not true."""
@@ -122,8 +118,7 @@ def calibration_app(session: CalibrationSession) -> Any:
         return Response(data, media_type="image/jpeg", headers={**headers, "cache-control": "no-store"})
 
     async def solve_points(request: Request) -> Response:
-        answer = await run_in_threadpool(solve, await _json_of(request), session.size)
-        return JSONResponse(answer)
+        return JSONResponse(await run_in_threadpool(solve, await _json_of(request), session.size))
 
     async def save(request: Request) -> Response:
         status, answer = await run_in_threadpool(session.save, await _json_of(request))
@@ -132,17 +127,12 @@ def calibration_app(session: CalibrationSession) -> Any:
     async def not_json(_: Request, error: Exception) -> Response:
         return JSONResponse({"ok": False, "error": str(error)}, status_code=400)
 
-    return Starlette(
-        routes=[
-            Route("/", page),
-            Route("/api/start", start),
-            Route("/api/frame", image),
-            Route("/api/solve", solve_points, methods=["POST"]),
-            Route("/api/save", save, methods=["POST"]),
-            static_files(),
-        ],
-        exception_handlers={NotJsonError: not_json},
-    )
+    routes = [
+        Route("/", page), Route("/api/start", start), Route("/api/frame", image),
+        Route("/api/solve", solve_points, methods=["POST"]), Route("/api/save", save, methods=["POST"]),
+        static_files(),
+    ]  # fmt: skip
+    return Starlette(routes=routes, exception_handlers={NotJsonError: not_json})
 
 
 class NotJsonError(InputError):

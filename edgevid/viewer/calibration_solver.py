@@ -32,10 +32,9 @@ def from_page(body: Any, size: tuple[int, int], name: str = "") -> CameraCalibra
     lens = body.get("lens") or {}
     if not isinstance(lens, dict):
         raise InputError("calibration: expected an object as lens")
-    k1 = _number(lens.get("k1", 0), "k1") if lens.get("k1") is not None else 0.0
-    focal = _number(lens["focal"], "focal length") if lens.get("focal") is not None else None
-    corners = body.get("region")
-    region = shapely.Polygon(_points(corners, "region", least=3)) if corners else None
+    k1 = 0.0 if lens.get("k1") is None else _number(lens["k1"], "k1")
+    focal = None if lens.get("focal") is None else _number(lens["focal"], "focal length")
+    region = shapely.Polygon(_points(body["region"], "region", least=3)) if body.get("region") else None
     pixels, meters = _pairs(body)
     return make_calibration(pixels, meters, size, region=region, k1=k1, focal=focal, name=name)
 
@@ -52,30 +51,26 @@ def solve(body: Any, size: tuple[int, int]) -> dict[str, Any]:
     except InputError as error:
         incomplete = isinstance(error, IncompleteError)
         return {"ok": False, "incomplete": incomplete, "error": _plain(str(error))}
-    corners = np.array(calibration.region.exterior.coords)[:-1]
-    return {
-        "ok": True,
-        "grid": [line.as_json() for line in lines],
-        "region": np.round(corners, 1).tolist(),
-        **report_json(calibration, report),
-    }
+    grid, region = [line.as_json() for line in lines], np.round(_corners(calibration), 1).tolist()
+    return {"ok": True, "grid": grid, "region": region, **_report_json(calibration, report)}
+
+
+def _corners(calibration: CameraCalibration) -> F64:
+    return np.array(calibration.region.exterior.coords)[:-1]
 
 
 def _cell(calibration: CameraCalibration) -> float:
     """Meters per cell: a few across the road, not too many along it."""
-    corners = calibration.to_ground(np.array(calibration.region.exterior.coords))
-    short, long = sorted(np.ptp(corners, axis=0).tolist())
+    short, long = sorted(np.ptp(calibration.to_ground(_corners(calibration)), axis=0).tolist())
     return round_cell(min(long / 8, max(short / 3, long / 24)))
 
 
-def report_json(calibration: CameraCalibration, report: CalibrationReport) -> dict[str, Any]:
+def _report_json(calibration: CameraCalibration, report: CalibrationReport) -> dict[str, Any]:
     """The report as JSON; what is not finite is null."""
     camera = report.camera
     return {
-        "errors": [
-            {"px": _finite(px), "m": _finite(m)}
-            for px, m in zip(report.error_px, report.error_m, strict=True)
-        ],
+        "errors": [{"px": _finite(px), "m": _finite(m)}
+                   for px, m in zip(report.error_px, report.error_m, strict=True)],
         "exact": len(calibration.image) == 4,
         "outliers": list(report.outliers),
         "scales": [
@@ -102,9 +97,7 @@ def to_page(calibration: CameraCalibration) -> dict[str, Any]:
             {"u": float(u), "v": float(v), "x": float(x), "y": float(y)}
             for (u, v), (x, y) in zip(calibration.image, calibration.meters, strict=True)
         ],
-        "region": np.array(calibration.region.exterior.coords)[:-1].tolist()
-        if not has_default_region(calibration)
-        else None,
+        "region": None if has_default_region(calibration) else _corners(calibration).tolist(),
         "lens": {"k1": calibration.k1 or None, "focal": calibration.focal if calibration.k1 else None},
     }
     size = rectangle_size(calibration)

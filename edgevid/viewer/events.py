@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,9 +65,8 @@ class EventStore(SqliteSink):
 
     def _select(self, sql: str, values: list[Any]) -> list[dict[str, Any]]:
         with self._reading:
-            found = self._base.execute(sql, values)
-            names = [one[0] for one in found.description]
-            return [dict(zip(names, row, strict=True)) for row in found]
+            self._base.row_factory = sqlite3.Row
+            return [dict(row) for row in self._base.execute(sql, values)]
 
 
 def _where(filters: Mapping[str, str]) -> tuple[str, list[Any]]:

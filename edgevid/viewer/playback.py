@@ -21,7 +21,8 @@ class Playback:
         self._paced = paced
         self._changed = threading.Condition()
         self._steps = 0
-        self._closed = False
+        self.closed = False
+        """Whether it hands on no further frame."""
         self._offset: float | None = None
         self.paused = False
         self.target: float | None = None
@@ -46,15 +47,10 @@ class Playback:
             self.paused, self._steps = True, self._steps + 1
             self._changed.notify_all()
 
-    @property
-    def closed(self) -> bool:
-        """Whether it hands on no further frame."""
-        return self._closed
-
     def close(self) -> None:
         """Hands on no further frame."""
         with self._changed:
-            self._closed = True
+            self.closed = True
             self._changed.notify_all()
 
     def play(self, frames: Iterable[Frame]) -> Iterator[Frame]:
@@ -66,7 +62,7 @@ class Playback:
 
     def _wait_for(self, time: float) -> bool:
         """Waits until the frame of that time is due; False once closed."""
-        while not self._closed and self.target is None:
+        while not self.closed and self.target is None:
             with self._changed:
                 if self.paused:
                     if self._steps:
@@ -105,8 +101,7 @@ class Rounds:
         return getattr(self._source, name)
 
     def __iter__(self) -> Iterator[Frame]:
-        later, index, last = 0.0, 0, -1.0
-        start = 0.0
+        start, later, index, last = 0.0, 0.0, 0, -1.0
         while True:
             with self._source:
                 while True:

@@ -25,6 +25,7 @@ from typing import Any
 from edgevid._opencv import require_opencv
 from edgevid.errors import InputError, SourceError, require
 from edgevid.run.signals import ended_by_sigterm
+from edgevid.types.closing import Closing
 from edgevid.viewer.security import SecurityMiddleware
 
 STATIC = Path(__file__).parent / "static"
@@ -35,7 +36,7 @@ TRIES = 20
 MIN_TOKEN_LENGTH = 8
 
 
-class Server:
+class Server(Closing):
     """An ASGI application served from a thread of its own, inside `with`."""
 
     def __init__(
@@ -59,17 +60,13 @@ class Server:
         SourceError (an address that is in use or of another machine).
         """
         self._uvicorn = require("uvicorn", extra="viewer", purpose=purpose)
-        require("websockets", extra="viewer", purpose=purpose)
-        require("starlette", extra="viewer", purpose=purpose)
+        for module in ("websockets", "starlette"):
+            require(module, extra="viewer", purpose=purpose)
         require_opencv(purpose)
         public = not is_loopback(host)
-        self.token = (
-            _checked(token)
-            if token is not None
-            else secrets.token_urlsafe(18)
-            if public or viewer_token
-            else None
-        )
+        if token is None and (public or viewer_token):
+            token = secrets.token_urlsafe(18)
+        self.token = None if token is None else _checked(token)
         self._socket = _bind(host, port)
         self.host, self.port = host, int(self._socket.getsockname()[1])
         hosts = [*allowed_hosts, host, socket.gethostname()] if public else list(allowed_hosts)
@@ -91,44 +88,33 @@ class Server:
         host = socket.gethostname() if self.host in ("", "0.0.0.0", "::") else self.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
-    def start(self) -> None:
+    def __enter__(self) -> Server:
         """Serves from a thread; returns when the page can be opened."""
         config = self._uvicorn.Config(
-            self._app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
+            self._app, log_config=None, access_log=False, server_header=False, proxy_headers=False,
             ws_per_message_deflate=False,  # JPEG does not shrink further
-            ws_max_size=1 << 20,
-            timeout_graceful_shutdown=2,
-        )
+            ws_max_size=1 << 20, timeout_graceful_shutdown=2,
+        )  # fmt: skip
         self._server = self._uvicorn.Server(config)
         self._thread = threading.Thread(
             target=self._server.run, args=([self._socket],), name="edgevid-viewer", daemon=True
         )
         self._thread.start()
-        atexit.register(self.stop)  # responses that native code still makes end before Python does
+        atexit.register(self.close)  # responses that native code still makes end before Python does
         while self._thread.is_alive() and not self._server.started:
             self._thread.join(0.01)
         if not self._server.started:
             self._socket.close()
             raise SourceError(f"{self.address}: the server did not start; see the log above")
+        return self
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Ends every connection and releases the address."""
-        atexit.unregister(self.stop)
+        atexit.unregister(self.close)
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
             self._thread.join(timeout=5)
         self._socket.close()
-
-    def __enter__(self) -> Server:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
 
 def serve(

@@ -63,14 +63,12 @@ def site_header(config: ViewerConfig, site_file: Path | None) -> str:
     """The beginning of a new site file: source, calibration and the size that annotations refer to."""
     if config.site is None or site_file is None:
         return ""
-    source, size = config.site.source, config.source.size
+    source, size, calibration = config.site.source, config.source.size, None
     if Path(source).exists():
         source = str(Path(source).resolve())
-    calibration = None
     if config.site.calibration is not None:
         calibration = os.path.relpath(config.site.calibration.resolve(), site_file.resolve().parent)
-    source = source.replace("${", "$${")  # no variable of the file
-    lines = toml_table("", {"source": source})
+    lines = toml_table("", {"source": source.replace("${", "$${")})  # no variable of the file
     return "\n".join(lines + toml_table("camera", {"size": size, "calibration": calibration}))
 
 

@@ -217,14 +217,10 @@ class ViewerState:
     def _counts(self) -> dict[str, Any]:
         names = self.pipeline.names["class"]
         counts = [
-            {
-                "place": place,
-                "direction": direction,
-                "count": count,
-                "class": names[label] if 0 <= label < len(names) else str(label),
-            }
+            {"place": place, "direction": direction, "count": count,
+             "class": names[label] if 0 <= label < len(names) else str(label)}
             for (place, direction, label), count in self.monitor.counts.items()
-        ]
+        ]  # fmt: skip
         return {
             "occupancy": self.monitor.occupancy(),
             "counts": counts,
