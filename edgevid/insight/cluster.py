@@ -112,7 +112,7 @@ class Clustering:
 def cluster(chunks: Iterable[SeriesChunk], count: int | None = None, *, seed: int = 0) -> Clustering:
     """Clusters series that are read in chunks; `count` clusters, 24 by default.
 
-    k-means++ (Arthur, Vassilvitskii 2007) on robustly scaled features; the choice of `count` is judged by
+    k-means++ (Arthur, Vassilvitskii 2007) on robustly scaled features; the choice of `count` is evaluated by
     inertia, silhouettes and HDBSCAN on a seeded sample of 5,000. InputError below 10 series a cluster,
     MissingExtraError without scikit-learn.
     """
@@ -174,7 +174,7 @@ def read_clusters(path: str | Path) -> Clusters:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: expected clusters as `edgevid cluster` writes them, got a file in which {error!r} is "
-            "missing or wrong; write it anew"
+            "missing or wrong; write it again"
         ) from None
 
 

@@ -182,7 +182,7 @@ def _facade(
     front = length != DEPTH  # a gable is as wide as the house is deep
     period = length / max(2, round(length / 2.9))
     bays, across = at / period, slant / period
-    floors = (1.0 if front else 0.35) * _covered(z, (3.6, high - 0.9), foot)
+    floors = (1.0 if front else 0.35) * _covered(z, (3.5, high - 0.9), foot)
     over(wall * 1.16, floors * _covered(bays, (0.26, 0.5, 1), across) * _covered(z, (4.35, 1.9, 3.1), foot))
     lit = 16 * canvas.noise(np.floor(bays) * 1.7 + look, np.floor(z / 3.1) * 2.3 + 3) + 14 * (z % 3.1 - 2)
     pane = _covered(bays, (0.3, 0.42, 1), across) * _covered(z, (4.5, 1.6, 3.1), foot)
@@ -191,7 +191,7 @@ def _facade(
         share = _covered(bays, along, across) * _covered(z, up, foot)
         over(awning if paint == "awning" else paint, share)
     color = 0.9 * wall + 0.42 * (color - 0.9 * wall)  # seen through the air, and quiet behind what moves
-    over(wall * 1.1, _covered(z, (3.35, 3.6), foot) + _covered(z, (high - 0.55, high - 0.2), foot))
+    over(wall * 1.1, _covered(z, (3.35, 3.5), foot) + _covered(z, (high - 0.55, high - 0.2), foot))
     over(wall * 0.62, _covered(z, (high - 0.2, high + 1), foot))
     return color
 

@@ -29,7 +29,7 @@ def vehicle(kind: str, variant: int, paint: int) -> tuple[Array, Array, Array, A
     """The faces of a kind of vehicle, as arrays with a row for each.
 
     (F, CORNERS, 3) meters forward, left and up from the center of the base; (F, 3) RGB; (F,) whether it is a
-    lamp, which the sun does not shade; (F,) whether it is glass, in which the sky is seen; (F,) number of the
+    lamp, which the sun does not shade; (F,) whether it is glass, that reflects the sky; (F,) number of the
     part: those nearer to the front have higher ones.
     """
     variants, colors = LOOKS["vehicles"][kind], LOOKS["colors"]
