@@ -53,7 +53,9 @@ class MqttSink(Closing):
     def send(self, events: Sequence[Event]) -> None:
         """Publishes events and waits for the broker's acknowledgments; SourceError where there are none."""
         if self._client is None or not self._client.is_connected():
-            self._connect()
+            self._login()
+            self._publish([(self._status, "online", True)])
+            self._publish_states(self._entities.states)
         self._made = {
             one.id: self._made.get(one.id) or json_line(self._objects.message(one)) for one in events
         }
@@ -87,11 +89,6 @@ class MqttSink(Closing):
         changed = {topic: text for topic, text in texts.items() if self._published.get(topic) != text}
         self._publish([(topic, text, True) for topic, text in changed.items()])
         self._published |= changed
-
-    def _connect(self) -> None:
-        self._login()
-        self._publish([(self._status, "online", True)])
-        self._publish_states(self._entities.states)
 
     def _login(self) -> None:
         self._drop()
@@ -134,7 +131,11 @@ class MqttSink(Closing):
                 self._drop()
                 what = {LOST: "the broker ended the connection", CONNECTED: "the broker rejects the login"}
                 reason = what.get(number, f"the broker rejects messages below {self._base}")
-                other = "is another camera of this name connected? else " if number == LOST else ""
+                other = (
+                    "does it want TLS, or is another camera of this name connected? else "
+                    if number == LOST
+                    else ""
+                )
                 raise SourceError(f"{reason}: {code}; {other}check user, password and permissions")
             numbers.discard(number)
 

@@ -30,6 +30,7 @@ REASONS = {
     "certificate": 'its certificate is not trusted: name its issuer\'s certificate with ca = "ca.pem"',
     "ssl": "it does not answer with TLS: check the port and the scheme",
     "not known|resol|no address": "the host is unknown: check its name",
+    "reset by peer|closed the connection": "it ended the connection: check the port and the scheme (TLS)",
     "refused": "nothing answers on this port: check host and port, and that the server runs",
     "timed out|timeout": "the server does not answer in time",
     "password|user name|authenti": "the server rejects the user or the password: check both",
