@@ -131,11 +131,7 @@ class MqttSink(Closing):
                 self._drop()
                 what = {LOST: "the broker ended the connection", CONNECTED: "the broker rejects the login"}
                 reason = what.get(number, f"the broker rejects messages below {self._base}")
-                other = (
-                    "does it want TLS, or is another camera of this name connected? else "
-                    if number == LOST
-                    else ""
-                )
+                other = "mqtts for TLS? another camera of this name? else " if number == LOST else ""
                 raise SourceError(f"{reason}: {code}; {other}check user, password and permissions")
             numbers.discard(number)
 
