@@ -35,7 +35,7 @@ def test_another_address_is_one_sentence(url: str) -> None:
     [
         (OSError(-2, "Name or service not known"), "the host is unknown"),
         (OSError(111, "Connection refused"), "nothing answers on this port"),
-        (ConnectionResetError(104, "Connection reset by peer"), "it ended the connection: check the port and"),
+        (ConnectionResetError(104, "Connection reset by peer"), "it ended the connection: check the port"),
         (TimeoutError("timed out"), "the server does not answer in time"),
         ("certificate verify failed: Hostname mismatch", "its certificate is for another name"),
         ("certificate verify failed: self-signed certificate", "its certificate is not trusted"),
