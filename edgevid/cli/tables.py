@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import Literal
 
 from rich.console import Console
 from rich.measure import Measurement
@@ -16,7 +17,8 @@ def number_table(first: str, *rest: str, text: Collection[str] = ()) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column(first, no_wrap=True)
     for name in rest:
-        table.add_column(name, justify="left" if name in text else "right", no_wrap=name not in text)
+        side: Literal["left", "right"] = "left" if name in text else "right"
+        table.add_column(name, justify=side, no_wrap=name not in text, overflow="fold")
     return table
 
 

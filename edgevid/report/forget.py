@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 import fcntl
-import io
 import json
 import os
 import sqlite3
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from edgevid.errors import EdgevidError, InputError, SourceError, require
@@ -29,6 +29,7 @@ from edgevid.types.event import EVENT_SCHEMA, HEADER_SCHEMA, utc_seconds, utc_te
 
 CROPS = "????????T?????????-*.json"
 """Descriptions that `--save-abstained` writes; their names begin with the time at which the run began."""
+ABOUT = ("camera", "run", "utc", "track")
 BY_OBJECT = {"objects": "id", "events": "track", "smoothed": "id", "track_speeds": "id"}
 """Lists of a record, and the key that names the track."""
 
@@ -60,11 +61,8 @@ class Selection:
         """The same in SQL; `utc` is the column of the time."""
         times = (None if t is None else utc_text(t) for t in (self.after, self.before))
         names = ("camera = ?", "run = ?", "track = ?", f"{utc} >= ?", f"{utc} < ?")
-        found = {
-            n: v
-            for n, v in zip(names, (self.camera, self.run, self.track, *times), strict=True)
-            if v is not None
-        }
+        values = (self.camera, self.run, self.track, *times)
+        found = {n: v for n, v in zip(names, values, strict=True) if v is not None}
         return " AND ".join(found) or "true", list(found.values())
 
 
@@ -74,7 +72,7 @@ def forget(paths: Sequence[Path], selection: Selection, *, dry_run: bool = True)
 
     InputError, with nothing changed, where a run writes to one of them, as far as the system tells.
     """
-    works = {path: _worker(path) for path in paths}
+    works: dict[Path, Any] = {path: _files if _has_files(path) else WORKS[form(path)] for path in paths}
     works |= dict.fromkeys(sorted(spool_folder().glob("*/")), _spool)
     for path in (path for path, work in works.items() if work is _sqlite):
         with _database(path) as base:
@@ -96,14 +94,6 @@ def _counted(path: Path, work: Any, selection: Selection) -> Counter[str]:
         raise SourceError(f"{path}: cannot be read, so nothing was deleted: {error}; leave it out") from None
 
 
-def _worker(path: Path) -> Any:
-    if path.is_dir() and any(path.glob(CROPS)):
-        return _crops
-    if path.is_dir() and any(read_name(file.name) for file in path.glob("*/*")):
-        return _recordings
-    return WORKS[form(path)]
-
-
 @contextmanager
 def _database(path: Path) -> Iterator[sqlite3.Connection]:
     with database_errors(path), closing(sqlite3.connect(path, timeout=BUSY_S)) as base:
@@ -122,19 +112,17 @@ def _sqlite(path: Path, selection: Selection, apply: bool) -> Counter[str]:
         rows = {"runs": (f"{whole} AND run NOT IN ({left})", of_run + 2 * values), **rows}
     with _database(path) as base:
         if not apply:
-            counted = (
-                base.execute(f"SELECT count(*) FROM {t} WHERE {w}", v).fetchone()[0]
-                for t, (w, v) in rows.items()
-            )
-            return Counter(dict(zip(rows, counted, strict=True)))
+            counted = (base.execute(f"SELECT count(*) FROM {t} WHERE {w}", v) for t, (w, v) in rows.items())
+            return Counter({table: one.fetchone()[0] for table, one in zip(rows, counted, strict=True)})
         base.execute("PRAGMA secure_delete = ON")
         with base:
             for table, (condition, given) in rows.items():
                 base.execute(f"DELETE FROM {table} WHERE {condition}", given)
         base.execute("VACUUM")
         if base.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-            raise SourceError(f"{path}: deleted, but a program that reads it keeps the bytes in its -wal "
-                              "file; end it, then forget again")  # fmt: skip
+            raise SourceError(
+                f"{path}: deleted, but a reader keeps bytes in its -wal; end it, then forget again"
+            )
     return Counter()
 
 
@@ -166,25 +154,22 @@ def _text(path: Path, selection: Selection, apply: bool) -> Counter[str]:
 
 
 def _kept_csv(path: Path, selection: Selection, counts: Counter[str]) -> Iterator[str]:
+    as_text: Any = SimpleNamespace(write=str)
+    line = csv.writer(as_text).writerow
     with path.open(encoding="utf-8", newline="") as file:
-        rows, text = csv.reader(file), io.StringIO()
+        rows = csv.reader(file)
         columns = next(rows)
-        for row in [columns], rows:
-            for cells in row:
-                one = dict(zip(columns, cells, strict=False))
-                if cells is not columns and selection.holds(
-                    one["camera"], one["run"], one["utc"], one["track"]
-                ):
-                    counts["events"] += 1
-                    continue
-                csv.writer(text).writerow(cells)
-                yield text.getvalue()
-                text.seek(text.truncate(0))
+        yield line(columns)
+        for cells in rows:
+            if selection.holds(*map(dict(zip(columns, cells, strict=False)).get, ABOUT)):
+                counts["events"] += 1
+            else:
+                yield line(cells)
 
 
 def _kept_lines(path: Path, selection: Selection, counts: Counter[str]) -> Iterator[str]:
     """What stays of headers, events and records; a header that is selected goes with the last of its run."""
-    header: Mapping[str, Any] = {}
+    header: Any = {}
     waits = False
     for _, one in read_lines(path):
         if one.get("schema") == HEADER_SCHEMA:
@@ -200,9 +185,7 @@ def _kept_lines(path: Path, selection: Selection, counts: Counter[str]) -> Itera
     counts["runs"] += waits
 
 
-def _kept(
-    one: Mapping[str, Any], header: Mapping[str, Any], selection: Selection, counts: Counter[str]
-) -> Mapping[str, Any]:
+def _kept(one: Any, header: Any, selection: Selection, counts: Counter[str]) -> Any:
     """What stays of an event or a record, {} where nothing does."""
     of_event = one.get("schema") == EVENT_SCHEMA
     source = one if of_event else header
@@ -220,27 +203,19 @@ def _kept(
 
 def _parquet(path: Path, selection: Selection, apply: bool) -> Counter[str]:
     """Each file is written again without the rows, or deleted where none is left."""
-    arrow, parquet = (
-        require(f"pyarrow{one}", extra="parquet", purpose="Parquet files") for one in ("", ".parquet")
-    )
+    arrow = require("pyarrow", extra="parquet", purpose="Parquet files")
+    parquet = require("pyarrow.parquet", extra="parquet", purpose="Parquet files")
     counts: Counter[str] = Counter()
     for file in sorted(path.glob("*.parquet")) if path.is_dir() else [path]:
         if file.name.startswith("."):  # not complete: of a run that writes now, or was killed
             _check_idle(file)
             continue
         with parquet.ParquetFile(file) as source:
-            names = [
-                "camera",
-                "run",
-                "utc",
-                "tracker_id" if "tracker_id" in source.schema_arrow.names else "track",
-            ]
-            groups = range(source.num_row_groups)
-            columns = (source.read_row_group(n, columns=names).to_pydict() for n in groups)
-            kept = [
-                [not selection.holds(*row) for row in zip(*map(one.get, names), strict=True)]
-                for one in columns
-            ]
+            track = "tracker_id" if "tracker_id" in source.schema_arrow.names else "track"
+            names, groups = [*ABOUT[:3], track], range(source.num_row_groups)
+            columns = (source.read_row_group(n, columns=names).select(names) for n in groups)
+            rows = (zip(*(column.to_pylist() for column in one.columns), strict=True) for one in columns)
+            kept = [[not selection.holds(*row) for row in some] for some in rows]
             gone = sum(len(one) - sum(one) for one in kept)
             counts[file.name.partition("-")[0]] += gone
             if apply and gone:
@@ -252,45 +227,41 @@ def _parquet(path: Path, selection: Selection, apply: bool) -> Counter[str]:
     return counts
 
 
-def _crops(path: Path, selection: Selection, apply: bool) -> Counter[str]:
-    """Crops of `--save-abstained`: by time, track, and the source that the camera has in a database."""
-    counts: Counter[str] = Counter()
+def _has_files(path: Path) -> bool:
+    return any(path.glob(CROPS)) or any(read_name(file.name) for file in path.glob("*/*"))
+
+
+def _found(path: Path, selection: Selection) -> Iterator[tuple[str, tuple[Any, ...], list[Path]]]:
+    """Kind, what `holds` takes, and files: of crops (their source is one that the camera has in a database),
+    and of recorded videos (by the time of their first frame) and snapshots."""
     for about in path.glob(CROPS):
         one = json.loads(about.read_text(encoding="utf-8"))
         start = datetime.strptime(about.name[:18], "%Y%m%dT%H%M%S%f").replace(tzinfo=timezone.utc).timestamp()
         camera = selection.camera if one["source"] in selection.sources else None
-        if selection.holds(camera, None, utc_text(start + one["time_s"]), one["track"]):
-            counts["crops"] += 1
-            for file in (about.with_name(one["crop"]), about) if apply else ():
-                file.unlink(missing_ok=True)
-    return counts
-
-
-def _recordings(path: Path, selection: Selection, apply: bool) -> Counter[str]:
-    """Videos by camera and the time of their first frame, and snapshots by their track, too."""
-    counts: Counter[str] = Counter()
+        known = (camera, None, utc_text(start + one["time_s"]), one["track"])
+        yield "crops", known, [about.with_name(one["crop"]), about]
     for file in path.glob("*/*"):
-        if (named := read_name(file.name)) is None:
-            continue
-        track = named.kind if named.kind.isdecimal() else None
-        if selection.holds(file.parent.name, None, utc_text(named.utc), track):
-            _check_idle(file)
-            counts["videos" if track is None else "snapshots"] += 1
-            if apply:
-                file.unlink()
-    return counts
+        if named := read_name(file.name):
+            track = named.kind if named.kind.isdecimal() else None
+            known = (file.parent.name, None, utc_text(named.utc), track)
+            yield "videos" if track is None else "snapshots", known, [file]
+
+
+def _files(path: Path, selection: Selection, apply: bool) -> Counter[str]:
+    gone = [(kind, files) for kind, known, files in _found(path, selection) if selection.holds(*known)]
+    for file in (file for _, files in gone for file in files if file.exists()):
+        _check_idle(file)
+        if apply:
+            file.unlink()
+    return Counter(kind for kind, _ in gone)
 
 
 def _spool(folder: Path, selection: Selection, apply: bool) -> Counter[str]:
     """Events that wait for sinks; what stays becomes one segment, and sinks' positions count only that."""
     files = sorted(folder.glob("*.jsonl"))
-    lines = [
-        line
-        for file in files
-        for line in file.read_bytes().splitlines(keepends=True)
-        if line.endswith(b"}\n")
-    ]
-    gone = [selection.holds(*map(json.loads(line).get, ("camera", "run", "utc", "track"))) for line in lines]
+    read = (line for file in files for line in file.read_bytes().splitlines(keepends=True))
+    lines = [line for line in read if line.endswith(b"}\n")]
+    gone = [selection.holds(*map(json.loads(line).get, ABOUT)) for line in lines]
     lock = os.open(folder, os.O_RDONLY)
     try:
         if any(gone):
@@ -303,9 +274,7 @@ def _spool(folder: Path, selection: Selection, apply: bool) -> Counter[str]:
         for file in files[1:] if apply else ():
             file.unlink()
     except BlockingIOError:
-        raise InputError(
-            f"{folder}: a run of this camera is writing; end it first, then forget again"
-        ) from None
+        raise InputError(f"{folder}: a run of this camera is writing; end it, then forget again") from None
     finally:
         os.close(lock)
     return Counter({"events that wait for sinks": sum(gone)} if any(gone) else {})

@@ -32,14 +32,11 @@ def heat_maps(
     An object goes in a straight line, at constant speed, from one box of its events to the next: from its
     first box over those where it crossed a line or entered a zone to its last. `size` is that of the image.
     """
-    rows = report.store.rows(
-        "SELECT x, y, seconds FROM steps WHERE camera = ? UNION ALL SELECT 0, 0, 0", camera
-    )
-    x, y, seconds = np.array(rows, float).T
+    query = "SELECT x, y, seconds FROM steps WHERE camera = ? UNION ALL SELECT 0, 0, 0"
+    x, y, seconds = np.array(report.store.rows(query, camera), float).T
     parts = np.stack(np.meshgrid(*[(np.arange(4) + 0.5) / 4] * 2), -1).reshape(-1, 2)
-    points = (CELL * (np.stack([x, y], 1)[:, None] + parts)).reshape(
-        -1, 2
-    )  # a cell may cover more than one on the ground
+    cells = np.stack([x, y], 1)[:, None] + parts  # a cell may cover more than one on the ground
+    points = CELL * cells.reshape(-1, 2)
     weights = np.repeat(seconds / len(parts), len(parts))
     width, height = size or (calibration.size if calibration else np.ceil(points.max(0)).astype(int).tolist())
     found = [_binned("image", points, weights, np.zeros(2), np.array([width, height]), width / CELLS)]

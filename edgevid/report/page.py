@@ -36,14 +36,14 @@ def page(report: Report, calibration: Path | None = None, image: Path | None = N
     plane = read_calibration(calibration) if calibration else None
     size = None if pixels is None else (pixels.shape[1], pixels.shape[0])
     photo = "" if pixels is None else base64.b64encode(to_jpeg(pixels, qscale=4)).decode()
-    sections = []
+    sections, rows_of = [], report.store.rows
     for camera in report.cameras:
         cards, *rest = report.views(camera)
-        plots = report.store.rows(
+        plots = rows_of(
             "SELECT title, kind, series, number, v, low, high FROM plots WHERE camera = ?", camera
         )
-        starts = report.store.rows("SELECT local_text(start), observed FROM coverage WHERE camera = ? "
-                                   "AND start IS NOT NULL ORDER BY start", camera)  # fmt: skip
+        starts = rows_of("SELECT local_text(start), observed FROM coverage WHERE camera = ? "
+                         "AND start IS NOT NULL ORDER BY start", camera)  # fmt: skip
         parts = {
             "cards": "".join(f"<div><b>{escape(value)}</b><span>{escape(what)}</span></div>"
                              for value, what in cards.rows),
@@ -55,7 +55,7 @@ def page(report: Report, calibration: Path | None = None, image: Path | None = N
         sections.append(f"<section><h2>{escape(camera)}</h2>{drawn}{''.join(map(_table, rest))}</section>")
     return Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8")).substitute(
         title=escape(", ".join(report.cameras)), zone=report.zone, sections="".join(sections),
-        every=report.store.rows("SELECT (until - utc)::VARCHAR FROM slots ORDER BY utc")[0][0],
+        every=rows_of("SELECT (until - utc)::VARCHAR FROM slots ORDER BY utc")[0][0],
     )  # fmt: skip
 
 
@@ -78,30 +78,20 @@ def _plot(title: str, rows: list[tuple[Any, ...]], starts: list[tuple[str, float
     shapes = [_path("away", "", (f"M{i} 0h1v1h-1z" for i, (_, share) in enumerate(starts) if share < 0.995))]
     for k in range(len(names)):
         areas = [i for i in range(n) if scaled[2, k, i] > scaled[1, k, i]]
-        shapes.append(
-            _path(
-                kind,
-                f"c{k % 4}",
-                (f"M{i + left:g} {scaled[1, k, i]:.4f}h{wide}V{scaled[2, k, i]:.4f}h-{wide}z" for i in areas),
-            )
-        )
+        lows, highs, color = scaled[1, k], scaled[2, k], f"c{k % 4}"
+        parts = (f"M{i + left:g} {lows[i]:.4f}h{wide}V{highs[i]:.4f}h-{wide}z" for i in areas)
+        shapes.append(_path(kind, color, parts))
         if kind != "bars":
-            shapes.append(
-                _path("step", f"c{k % 4}", (f"M{i} {v:.4f}h1" for i, v in enumerate(scaled[0, k]) if v == v))
-            )
+            steps = (f"M{i} {v:.4f}h1" for i, v in enumerate(scaled[0, k]) if v == v)
+            shapes.append(_path("step", color, steps))
     for i, (start, share) in enumerate(starts):
-        shown = ", ".join(
-            f"{escape(name)} {values[0, k, i]:.4g}"
-            for k, name in enumerate(names)
-            if values[0, k, i] == values[0, k, i]
-        )
-        shapes.append(
-            f"<rect x={i} width=1 height=1><title>{start}: {shown}; observed {share:.0%}</title></rect>"
-        )
+        known = [(name, v) for name, v in zip(names, values[0, :, i], strict=True) if v == v]
+        shown = ", ".join(f"{escape(name)} {v:.4g}" for name, v in known)
+        title_of = f"<title>{start}: {shown}; observed {share:.0%}</title>"
+        shapes.append(f"<rect x={i} width=1 height=1>{title_of}</rect>")
     first = {start[:10]: i for i, (start, _) in reversed(list(enumerate(starts)))}  # of each day
-    label = (
-        slice(5, 10) if len(first) > 2 else slice(11, 16 if all(s[17:19] == "00" for s, _ in starts) else 19)
-    )
+    whole = all(start[17:19] == "00" for start, _ in starts)
+    label = slice(5, 10) if len(first) > 2 else slice(11, 16 if whole else 19)
     marks = sorted(first.values()) if len(first) > 2 else range(n)
     ticks = "".join(f'<u style="bottom:{100 * k * step / top:.2f}%">{base + k * step:.4g}</u>'
                     for k in range(round(top / step) + 1))  # fmt: skip

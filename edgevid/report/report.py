@@ -48,13 +48,11 @@ class Report:
                              "not set; edgevid forget --before and --after delete what is wrong")  # fmt: skip
         if every and length / every > MOST:
             raise InputError(
-                f"--every: expected up to {MOST} intervals, got {length / every:.0f}; make it longer"
+                f"--every: expected up to {MOST} intervals, got {length / every:.0f}; longer ones"
             )
         _check("--timezone", [row[0] for row in store.rows("SELECT name FROM pg_timezone_names()")], [zone])
-        for option, column, names in (
-            ("camera", "camera", [camera] * bool(camera)),
-            ("classes", "class_name", classes),
-        ):
+        given = ("camera", "camera", [camera] * bool(camera)), ("classes", "class_name", classes)
+        for option, column, names in given:
             known = store.rows(f"SELECT DISTINCT {column} FROM events WHERE {column} IS NOT NULL ORDER BY 1")
             _check(f"--{option}", [row[0] for row in known], names)
         variables = {"camera": camera, "classes": list(classes), "vehicles": VEHICLES, "factor": UNITS[unit],

@@ -46,9 +46,8 @@ class Store(Closing):
                     "preserve_insertion_order": False}  # fmt: skip
         with ExitStack() as opened:
             opened.callback(self.close)
-            self.base = self._open.enter_context(
-                closing(duckdb.connect(str(self._folder / "events.duckdb"), config=settings))
-            )
+            base = duckdb.connect(str(self._folder / "events.duckdb"), config=settings)
+            self.base = self._open.enter_context(closing(base))
             self.base.execute("SET TimeZone = 'UTC'")
             for table, names in (("events", EVENTS), ("runs", RUNS)):
                 self.base.execute(f"CREATE TABLE {table} ({', '.join(f'{n} {k}' for n, k in names.items())})")
@@ -82,9 +81,8 @@ class Store(Closing):
             statements = self.base.extract_statements(sql)
             kinds = [str(one.type).rpartition(".")[2] for one in statements]
             if kinds not in (["SELECT"], ["EXPLAIN"]):
-                raise InputError(
-                    f"query: expected one SELECT, got {' and '.join(kinds) or 'nothing'}; it only reads"
-                )
+                found = " and ".join(kinds) or "nothing"
+                raise InputError(f"query: expected one SELECT, got {found}; it only reads")
             self.base.execute("SET enable_external_access = false; SET lock_configuration = true")
             return [column[0] for column in self.base.execute(statements[0]).description], self._fetched()
 
@@ -111,20 +109,15 @@ class Store(Closing):
             return
         found = {row[0] for row in self.rows(f"DESCRIBE {select}")}
         kinds = {n: k for n, k in (EVENTS if table == "events" else RUNS).items() if n in found}
-        names = [
-            f"nullif({n}, '') AS {n}" if k == "VARCHAR" and n != "camera" else n for n, k in kinds.items()
-        ]
+        texts = {n for n, kind in kinds.items() if kind == "VARCHAR"} - {"camera"}
+        names = (f"nullif({n}, '') AS {n}" if n in texts else n for n in kinds)
         self.base.execute(f"INSERT INTO {table} BY NAME SELECT {', '.join(names)} FROM ({select})")
 
     def _add_parquet(self, path: Path) -> None:
         files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-        events, objects = (
-            _list(f for f in files if f.name.startswith(kind)) for kind in ("events", "objects")
-        )
+        events, objects = (_list(f for f in files if f.name.startswith(k)) for k in ("events", "objects"))
         if events == "[]":
-            raise InputError(
-                f"{path}: expected files events-*.parquet, got none; give the folder of --parquet"
-            )
+            raise InputError(f"{path}: expected files events-*.parquet, got none; give --parquet's folder")
         self._into("events", f"FROM read_parquet({events}, union_by_name = true)")
         header = f"SELECT decode(value)::JSON AS h FROM parquet_kv_metadata({events})"
         fields = ", ".join(f"h->>{name!r} AS {name}" for name in RUNS)
@@ -144,19 +137,16 @@ class Store(Closing):
                 names = {r[1]: _OF_SQLITE[r[2]] for r in base.execute(f"PRAGMA table_info({table})")}
                 with copied.open("w", newline="", encoding="utf-8") as file:
                     csv.writer(file).writerows(base.execute(f"SELECT {', '.join(names)} FROM {table}"))
-                self._into(
-                    table,
-                    f"FROM read_csv({_text(copied)}, columns = {_types(names)}, header = false, {_CSV})",
-                )
+                columns = f"columns = {_types(names)}, header = false"
+                self._into(table, f"FROM read_csv({_text(copied)}, {columns}, {_CSV})")
                 copied.unlink()
 
     def _add_csv(self, path: Path) -> None:
         names = {name: "VARCHAR" if "box" in name else kind for name, kind in EVENTS.items()}
         boxes = ", ".join(f"'[' || replace({one}, ' ', ',') || ']' AS {one}" for one in ("box", "first_box"))
         options = f"columns = {_types(names)}, header = true, ignore_errors = true, {_CSV}"
-        self._into(
-            "events", f"SELECT * REPLACE ({boxes}) FROM read_csv({_text(path)}, {options}) WHERE id <> ''"
-        )
+        rows = f"read_csv({_text(path)}, {options}) WHERE id <> ''"
+        self._into("events", f"SELECT * REPLACE ({boxes}) FROM {rows}")
 
     def _add_lines(self, path: Path) -> None:
         """Lines of events, of records with events, and headers; torn ones are left out and reported."""
