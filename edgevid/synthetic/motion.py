@@ -26,14 +26,11 @@ def features(clips: Clips) -> Array:
     scale = gray.std((2, 3)).mean(1)[:, None, None, None] + 4.0
     change = np.where(pairs[..., None], np.abs(np.diff(gray, axis=1)) / scale, 0.0)
     count, half = pairs.sum((1, 2)).clip(1), gray.shape[2] // 2
-    below, above = (
-        change[:, :, part].mean((2, 3)).sum(1) / count for part in (slice(half, None), slice(0, half))
-    )
+    below, above = (part.mean((2, 3)).sum(1) / count for part in (change[:, :, half:], change[:, :, :half]))
     boxes = np.where(known[..., None], clips.boxes, np.nan)
     seconds = np.nanmax(clips.times, 1) - np.nanmin(clips.times, 1)
-    first, last = (
-        boxes[np.arange(len(boxes)), at] for at in (known.argmax(1), -1 - known[:, ::-1].argmax(1))
-    )
+    ends = known.argmax(1), -1 - known[:, ::-1].argmax(1)
+    first, last = (boxes[np.arange(len(boxes)), at] for at in ends)
     tall = np.maximum((first[:, 3] - first[:, 1] + last[:, 3] - last[:, 1]) / 2, 1.0)
     way = np.hypot(last[:, 0] + last[:, 2] - first[:, 0] - first[:, 2], 2 * (last[:, 3] - first[:, 3])) / 2
     peak = np.percentile(change[:, :, :half].sum(1) / count[:, None, None], 96, axis=(1, 2))  # a hand

@@ -63,9 +63,7 @@ class Layer:
         high, wide = self._samples.shape
         x, y = points[..., 0], points[..., 1]
         x2, y2 = np.roll(x, -1, 1), np.roll(y, -1, 1)
-        top, bottom = (
-            np.ceil(v.clip(0, high)).astype(np.int64) for v in (np.minimum(y, y2), np.maximum(y, y2))
-        )
+        top, bottom = np.ceil(np.sort([y, y2], 0).clip(0, high)).astype(np.int64)
         first, last = top.min(1), bottom.max(1)
         offset = np.cumsum(last - first) - last
         with np.errstate(divide="ignore", invalid="ignore"):

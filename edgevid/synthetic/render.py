@@ -49,10 +49,8 @@ class RenderedStreet(SourceBase):
         points, colors, owners = (np.concatenate([one[k] for one in drawn]) for k in range(3))
         on_ground, casts = shadows(truth)
         dark = camera.project(on_ground)
-        self._layer.paint(dark, np.full(len(dark), rgba(np.zeros((1, 3)), SHADE)[0]))
-        far_first = np.empty(len(truth.ids), int)
-        far_first[np.argsort(-truth.positions[:, 1], kind="stable")] = np.arange(len(truth.ids))
-        order = np.argsort(far_first[owners], kind="stable")
+        self._layer.paint(dark, rgba(np.zeros((len(dark), 3)), SHADE))
+        order = np.lexsort((owners, -truth.positions[owners, 1]))  # far ones first
         points, samples, owners = points[order], rgba(colors[order]), owners[order]
         self._layer.paint(np.concatenate([points, mark[0]]), np.concatenate([samples, mark[1]]))
         around = [(dark, casts), (points, owners), (mark[0], np.full(len(mark[0]), len(truth.ids)))]

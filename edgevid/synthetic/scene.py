@@ -43,13 +43,12 @@ class Camera:
 
     def project(self, points: Array) -> Array:
         """Pixels (..., 2) of ground points (..., 3) in meters; NaN behind the camera."""
-        x, y, z = (np.asarray(points, float)[..., n] for n in range(3))
+        x, y, z = np.moveaxis(np.asarray(points, float), -1, 0)
         s, c = math.sin(math.radians(self.pitch)), math.cos(math.radians(self.pitch))
         down = self.height_m - z
         depth = y * c + down * s
-        with np.errstate(divide="ignore", invalid="ignore"):
-            u = np.where(depth > 0.1, x / depth, np.nan)
-            v = np.where(depth > 0.1, (down * c - y * s) / depth, np.nan)
+        depth = np.where(depth > 0.1, depth, np.nan)
+        u, v = x / depth, (down * c - y * s) / depth
         stretch = 1 + self.k1 * (u * u + v * v)
         center = np.array([self.width / 2, self.height / 2])
         return np.asarray(np.stack([u * stretch, v * stretch], -1) * self.focal + center)
@@ -152,38 +151,27 @@ class Scene:
         sizes = np.array([SIZES[m.kind] for m in present]).reshape(-1, 3)
         corners = box_corners(states[:, :2], states[:, 2], sizes)
         pixels = self.camera.project(corners)
-        boxes = np.concatenate([pixels.min(1), pixels.max(1)], 1) if len(present) else np.zeros((0, 4))
-        limit = np.array([self.camera.width, self.camera.height] * 2, float)
-        clipped = np.clip(boxes, 0, limit)
+        boxes = np.concatenate([pixels.min(1), pixels.max(1)], 1)
+        clipped = np.clip(boxes, 0, [self.camera.width, self.camera.height] * 2)
         visible = np.isfinite(boxes).all(1) & ((clipped[:, 2:] - clipped[:, :2]) >= 4).all(1)
-        rows = np.flatnonzero(visible)
-        return Truth(
-            time=time,
-            ids=np.array([m.id for m in present], np.int64)[rows],
-            labels=np.array([CLASSES.index(m.kind) for m in present], np.int32)[rows],
-            positions=states[rows, :2],
-            headings=np.where(states[rows, 3] < 0, states[rows, 2] + math.pi, states[rows, 2]),
-            speeds=np.abs(states[rows, 3]),
-            actions=np.array([m.action(v) for m, v in zip(present, np.abs(states[:, 3]), strict=True)], int)[
-                rows
-            ],
-            corners=corners[rows],
-            boxes=clipped[rows],
-        )
+        speeds = np.abs(states[:, 3])
+        columns = (
+            np.array([m.id for m in present], np.int64),
+            np.array([CLASSES.index(m.kind) for m in present], np.int32),
+            states[:, :2], states[:, 2] + math.pi * (states[:, 3] < 0), speeds,
+            np.array([m.action(v) for m, v in zip(present, speeds, strict=True)], int), corners, clipped,
+        )  # fmt: skip
+        return Truth(time, *(column[visible] for column in columns))
 
     def simulate(self, times: Sequence[float]) -> list[tuple[Truth, Detections, Array]]:
         """Truth, detections and the true id of each detection (-1: false positive) at each time."""
-        random = np.random.default_rng(self.seed)
-        noise = self.noise
-        error: dict[int, Array] = {}
-        burst: dict[int, int] = {}
+        random, noise = np.random.default_rng(self.seed), self.noise
+        error, burst = dict[int, Array](), dict[int, int]()
         simulated: list[tuple[Truth, Detections, Array]] = []
-        before = None
+        before = -math.inf
         for time in times:
             truth = self.at(time)
-            keep = 0.0
-            if noise.correlation_s > 0 and before is not None:
-                keep = math.exp(-(time - before) / noise.correlation_s)
+            keep = math.exp(-(time - before) / noise.correlation_s) if noise.correlation_s > 0 else 0.0
             before = time
             boxes, labels, ids = [], [], []
             for n, i in enumerate(truth.ids.tolist()):
@@ -220,6 +208,5 @@ def box_corners(positions: Array, headings: Array, sizes: Array) -> Array:
     across = np.stack([-along[:, 1], along[:, 0]], -1)
     base = positions[:, None] + signs[:, :1] * (sizes[:, None, :1] * along[:, None])
     base = base + signs[:, 1:] * (sizes[:, None, 1:2] * across[:, None])
-    floor = np.concatenate([base, np.zeros((len(positions), 4, 1))], -1)
-    roof = np.concatenate([base, np.broadcast_to(sizes[:, None, 2:], (len(positions), 4, 1))], -1)
-    return np.concatenate([floor, roof], 1)
+    z = np.repeat(sizes[:, None, 2:] * np.array([[0], [1]]), 4, 1)
+    return np.concatenate([np.concatenate([base, base], 1), z], -1)

@@ -49,10 +49,8 @@ def street(
             begin = float(random.uniform(-15, seconds * 0.8))
             place = (side + float(random.uniform(-0.8, 0.8)), 12.0 if away else 45.0)
             heading = math.pi / 2 if away else -math.pi / 2
-            pace = float(random.uniform(1.0, 1.7))
-            movers.append(
-                Mover(len(movers) + 1, "person", place, heading, pace, (), begin, begin + 33 / pace)
-            )
+            pace, number = float(random.uniform(1.0, 1.7)), len(movers) + 1
+            movers.append(Mover(number, "person", place, heading, pace, (), begin, begin + 33 / pace))
     movers.append(Mover(len(movers) + 1, "car", (8.1, 30.0), math.pi / 2, 0.0))  # parked at the curb
     return Scene(movers, camera or Camera(), noise or Noise(), seed)
 
