@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -142,30 +142,27 @@ def _wide(batches: Iterable[Any], name: str, value: str, limits: _Limits) -> Ite
 def _long(batches: Iterable[Any], name: str, columns: list[str], limits: _Limits) -> Iterator[SeriesChunk]:
     """A row is one value; the rows of a series stand together."""
     series, seen = dict[Any, Array](), set[Any]()
-    last, rows = None, list[Array]()
+    for key, runs in groupby(_runs(batches, name, columns), key=lambda run: run[0]):
+        if key in seen:
+            raise InputError(
+                f"{name}: the rows of series {key} do not stand together; sort them by {columns[0]}"
+            )
+        seen.add(key)
+        series[key] = _even(np.concatenate([rows for _, rows in runs]))
+        if len(series) >= CHUNK:
+            yield _chunk(list(map(str, series)), list(series.values()), limits)
+            series = {}
+    yield _chunk(list(map(str, series)), list(series.values()), limits)
+
+
+def _runs(batches: Iterable[Any], name: str, columns: list[str]) -> Iterator[tuple[Any, Array]]:
+    """Runs of rows of one series within a batch: its key and (T, 1 or 2) its time and values."""
     for batch in batches:
         _check_columns(columns, batch, name)
         keys = np.asarray(batch[columns[0]].to_pylist())
         values = np.stack([_floats(batch[one]) for one in columns[1:]], 1)
-        edges = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
-        for start, end in zip(edges, [*edges[1:], len(keys)], strict=True):
-            key = keys[start].item()
-            if rows and key != last:
-                series[last] = _even(np.concatenate(rows))
-                rows = []
-            if not rows and key in seen:
-                raise InputError(
-                    f"{name}: the rows of series {key} do not stand together; sort them by {columns[0]}"
-                )
-            seen.add(key)
-            last = key
-            rows.append(values[start:end])
-        if len(series) >= CHUNK:
-            yield _chunk(list(map(str, series)), list(series.values()), limits)
-            series = {}
-    if rows:
-        series[last] = _even(np.concatenate(rows))
-    yield _chunk(list(map(str, series)), list(series.values()), limits)
+        edges = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])).tolist()
+        yield from ((keys[a].item(), values[a:b]) for a, b in pairwise([*edges, len(keys)]))
 
 
 def _even(rows: Array) -> Array:
@@ -213,8 +210,7 @@ def _tracks(path: Path) -> Iterator[SeriesChunk]:
     query = """
         SELECT run, track, time_s, (x_min + x_max) / 2, y_max, y_max - y_min, speed_mps, class_name
         FROM objects WHERE track IS NOT NULL ORDER BY run, track, time_s"""
-    left_out = Counter[str]()
-    ids, features, values = list[str](), list[Array](), list[Array]()
+    left_out, series = Counter[str](), dict[str, tuple[Array, Array]]()
     address = f"{path.absolute().as_uri()}?mode=ro"
     with database_errors(path), closing(sqlite3.connect(address, uri=True)) as base:
         version_of(base, path)
@@ -223,16 +219,15 @@ def _tracks(path: Path) -> Iterator[SeriesChunk]:
             one = track_series(times, np.column_stack([x, y]), height, speed)
             if isinstance(one, str):
                 left_out[one] += 1
-                continue
-            ids.append(f"{run}/{track}")
-            features.append(one[0])
-            values.append(one[1])
-    if not ids:
+            else:
+                series[f"{run}/{track}"] = one
+    if not series:
         why = "".join(f"; {count} left out: {reason}" for reason, count in left_out.items())
         raise InputError(
             f"{path}: expected tracks in the table objects (`records = true` of the sink), got none{why}"
         )
-    yield SeriesChunk(ids, TRACK_FEATURES, np.array(features), np.array(values), left_out)
+    features, values = map(np.array, zip(*series.values(), strict=True))
+    yield SeriesChunk([*series], TRACK_FEATURES, features, values, dict(left_out))
 
 
 TRACK_FEATURES = (*SHAPE, *PATH, "duration_s")
