@@ -7,7 +7,6 @@ from edgevid.output.dataset import DatasetSink
 from edgevid.output.delivery import RejectedError
 from edgevid.output.frigate import FrigateSink
 from edgevid.output.ground_grid import GridOverlay, draw_ground_grid
-from edgevid.output.interop import from_supervision, to_supervision
 from edgevid.output.kafka import KafkaSink
 from edgevid.output.metrics import Metrics
 from edgevid.output.mqtt import MqttSink
@@ -30,6 +29,9 @@ from edgevid.output.sinks import (
 )
 from edgevid.output.sqlite import SqliteSink, read_database
 from edgevid.output.webhook import WebhookSink
+from edgevid.types import Detections, Result
+
+from_supervision, to_supervision = Detections.from_supervision, Result.to_supervision
 
 __all__ = [
     "AnnotatedVideo", "Blur", "CsvSink", "DatasetSink", "EventCsv", "EventLines", "EventSink",

@@ -33,12 +33,8 @@ class DatasetSink(Closing):
             raise InputError(
                 f"DatasetSink: expected coco or yolo and every_s >= 0, got {layout!r}, {every_s}"
             )
-        self.path, self.name, self._layout, self._every_s = (
-            Path(folder),
-            f"{layout} {folder}",
-            layout,
-            every_s,
-        )
+        self.path, self.name = Path(folder), f"{layout} {folder}"
+        self._layout, self._every_s = layout, every_s
         make_folder(self.path / "images")
         self._run, self._last, self._names = Header().run, -np.inf, tuple[str, ...]()
         self.saved = 0
@@ -50,9 +46,8 @@ class DatasetSink(Closing):
             try:
                 self._index |= json.loads(path.read_bytes())
             except (ValueError, TypeError) as error:
-                raise FileFormatError(
-                    path, "the whole file", expected="COCO's JSON", got=str(error)
-                ) from None
+                expected, got = "COCO's JSON", str(error)
+                raise FileFormatError(path, "the whole file", expected=expected, got=got) from None
 
     def open(self, header: Header) -> None:
         """The run's name begins the names of its images."""

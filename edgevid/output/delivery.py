@@ -82,11 +82,10 @@ class Worker:
             first = self._position.taken - len(lines)
             if not lines and ending:
                 break
-            if not (lines or hasattr(self.sink, "write")):
+            events = [self._recent.get(n) or Event.of(json.loads(one)) for n, one in enumerate(lines, first)]
+            if not (events or hasattr(self.sink, "write")):
                 self._more.wait()
-            elif self._attempt(
-                self.sink.send, [self._event(first + n, line) for n, line in enumerate(lines)]
-            ):
+            elif self._attempt(self.sink.send, events):
                 wait_s = 0.5
                 self.delivered += len(lines)
                 self._position.acknowledge(getattr(self.sink, "held", 0))
@@ -101,10 +100,6 @@ class Worker:
                 wait_s = min(2 * wait_s, MAX_BACKOFF_S)
         if self._attempt(self.sink.close):
             self._position.acknowledge(0)
-
-    def _event(self, number: int, line: bytes) -> Event:
-        """An event of the spool, from memory where it is there still."""
-        return self._recent.get(number) or Event.of(json.loads(line))
 
     def _attempt(self, call: Any, *events: Sequence[Event]) -> bool:
         """Whether a call of the sink succeeded; the first failure and the recovery are logged."""

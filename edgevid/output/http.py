@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time as clock
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,8 @@ class HttpClient(Closing):
 
 def _wait_s(retry_after: Any) -> float:
     """The seconds of a header Retry-After: a number, or a date; 0 for none."""
-    try:
+    with suppress(ValueError):
         return min(float(retry_after), MOST_WAIT_S)
-    except ValueError:
-        pass
-    try:
+    with suppress(ValueError):
         return min(parsedate_to_datetime(retry_after).timestamp() - clock.time(), MOST_WAIT_S)
-    except ValueError:
-        return 0.0
+    return 0.0

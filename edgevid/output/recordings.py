@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, get_args
@@ -79,9 +80,9 @@ class Recorder(Closing):
         `events` gets a clip from the last key frame before `pre_s` to `post_s` after it, and a snapshot of
         its object. `live`: where the disk is slow packets are left out, and the camera is not delayed.
         """
+        known = get_args(EventKind)
         for kind in events:
-            if kind not in get_args(EventKind):
-                known = get_args(EventKind)
+            if kind not in known:
                 raise InputError(f"recorded events: expected {', '.join(known)}, got {kind!r}"
                                  f"{did_you_mean(kind, known)}")  # fmt: skip
         if min(pre_s, post_s) < 0 or segment_s <= 0:
@@ -186,10 +187,12 @@ class Recorder(Closing):
                 if not self._failed:
                     log.warning("%s: not recorded: %s", self.folder.path, error)
                 self._failed = True
-                self._end(self._segment)
-                self._end_clip()
-                self._segment = None
-        self._end(self._segment)
+                self._end_all()
+        self._end_all()
+
+    def _end_all(self) -> None:
+        segment, self._segment = self._segment, None
+        self._end(segment)
         self._end_clip()
 
     def _take(self, coded: Coded) -> None:
@@ -241,11 +244,8 @@ class Recorder(Closing):
                 return
             first = [coded for coded in keys if coded.time <= clip.begin][-1:] or keys[:1]
             clip.file, clip.last = _File(self.folder, clip.name, first[0]), first[0].number - 1
-        more = []
-        for coded in reversed(self._ring):
-            if coded.number <= clip.last:
-                break
-            more.append(coded)
+        last = clip.last
+        more = [*takewhile(lambda coded: coded.number > last, reversed(self._ring))]
         for coded in reversed(more):
             if coded.time > clip.end:
                 return

@@ -88,9 +88,8 @@ class RecordingsFolder:
         self._keep_s = None if keep_days is None else 86400 * keep_days
         make_folder(path)
         self._lock, self._open = threading.RLock(), set[str]()
-        self._sizes = {
-            name: (path / name).stat().st_size for name in sorted(os.listdir(path)) if read_name(name)
-        }
+        names = filter(read_name, sorted(os.listdir(path)))
+        self._sizes = {name: (path / name).stat().st_size for name in names}
         self._number = max((int(name[:8]) for name in self._sizes), default=0)
         self.bytes = sum(self._sizes.values())
         """Of all files."""
@@ -108,9 +107,8 @@ class RecordingsFolder:
         """A new file, or an existing one from its start; OSError where none can be made."""
         with self._lock:
             self.remove_expired()
-            handle = self._with_room(
-                lambda: os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
-            )
+            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
+            handle = self._with_room(lambda: os.open(self.path / name, flags, 0o644))
             self.bytes -= self._sizes.get(name, 0)
             last = next(reversed(self._sizes), "")
             self._sizes[name] = 0
@@ -159,8 +157,7 @@ class RecordingsFolder:
             try:
                 return call()
             except OSError as error:  # noqa: PERF203
-                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-                if not full or not self._remove_oldest():
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._remove_oldest():
                     raise
 
     def _remove_oldest(self) -> bool:

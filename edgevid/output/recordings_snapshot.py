@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -101,11 +101,8 @@ class BestMoments:
         if self._overlay is not None:
             images[drawn_name(name)] = self._overlay.draw(frame, result)
         for path, image in images.items():
-            file = self._folder.create(path)
-            try:
+            with closing(self._folder.create(path)) as file:
                 file.write(to_jpeg(image))
-            finally:
-                file.close()
 
 
 def drawn_name(name: str) -> str:

@@ -104,36 +104,29 @@ class ReviewSink(Closing):
         before = self._candidates.get(key)
         if before is not None and area <= LARGER * before.area:
             return
-        crop = self._crop(frame, box)
-        if crop is not None:
-            about: dict[str, Any] = {"time_s": frame.time, "frame": frame.index}
-            about["box_xyxy"] = [round(float(v), 1) for v in box]
+        if (crop := self._crop(frame, box)) is not None:
+            xyxy = [round(float(v), 1) for v in box]
+            about = {"time_s": frame.time, "frame": frame.index, "box_xyxy": xyxy}
             self._candidates[key] = _Candidate(area, crop, about)
 
     def _describe(self, task: str, verdict: Any, result: Result) -> dict[str, Any]:
         about: dict[str, Any] = {
-            "task": task,
-            "track": verdict.id,
-            "reason": verdict.reason.name,
-            "label": verdict.label,
-            "confidence": round(verdict.confidence, 6),
-            "names": list(result.names.get(task, ())),
-            "model_sha256": self._hashes.get(task, ""),
-            "source": self._source,
-        }
+            "task": task, "track": verdict.id, "reason": verdict.reason.name, "label": verdict.label,
+            "confidence": round(verdict.confidence, 6), "names": list(result.names.get(task, ())),
+            "model_sha256": self._hashes.get(task, ""), "source": self._source,
+        }  # fmt: skip
         scores = result.scores.get(task)
         if scores is not None and (scores.ids == verdict.id).any():
             about["scores"] = [round(float(v), 6) for v in scores.values[scores.ids == verdict.id][-1]]
         return about
 
     def _crop(self, frame: Frame, box: Array) -> Array | None:
-        x1, y1 = (int(np.clip(np.floor(v), 0, limit)) for v, limit in zip(box[:2], frame.size, strict=True))
-        x2, y2 = (int(np.clip(np.ceil(v), 0, limit)) for v, limit in zip(box[2:], frame.size, strict=True))
+        edges = np.clip([*np.floor(box[:2]), *np.ceil(box[2:])], 0, [*frame.size, *frame.size])
+        x1, y1, x2, y2 = edges.astype(int).tolist()
         if x2 - x1 < 2 or y2 - y1 < 2:
             return None
         crop = frame.image[y1:y2, x1:x2]
-        shrink = self._side / max(crop.shape[:2])
-        if shrink < 1:
+        if (shrink := self._side / max(crop.shape[:2])) < 1:
             size = max(1, round((x2 - x1) * shrink)), max(1, round((y2 - y1) * shrink))
             return resize_area(crop, size)
         return crop.copy()  # the frame's pixels may be overwritten
@@ -145,13 +138,13 @@ class ReviewSink(Closing):
         stem = f"{self._run}-{key[0]}-{key[1]:06d}"
         jpeg = to_jpeg(candidate.crop)
         text = json.dumps({**candidate.about, "crop": f"{stem}.jpg"}, ensure_ascii=False, indent=1).encode()
-        if len(jpeg) + len(text) > self._limit:
-            return
-        self._remove_oldest(len(jpeg) + len(text))
-        (self._folder / f"{stem}.jpg").write_bytes(jpeg)
-        (self._folder / f"{stem}.json").write_bytes(text)
-        self._sizes[stem] = len(jpeg) + len(text)
-        self.saved += 1
+        size = len(jpeg) + len(text)
+        if size <= self._limit:
+            self._remove_oldest(size)
+            (self._folder / f"{stem}.jpg").write_bytes(jpeg)
+            (self._folder / f"{stem}.json").write_bytes(text)
+            self._sizes[stem] = size
+            self.saved += 1
 
     def _remove_oldest(self, needed: int) -> None:
         while self._sizes and sum(self._sizes.values()) + needed > self._limit:

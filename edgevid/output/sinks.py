@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 from edgevid.errors import check_part
@@ -47,23 +48,13 @@ class EventSink(Protocol):
         """Finishes the output; called once, in the same thread."""
 
 
-class _FunctionSink:
-    """A function of frame and result as a sink."""
-
-    def __init__(self, function: Callable[[Frame, Result], Any]) -> None:
-        self.write = function
-
-    def close(self) -> None:
-        """Nothing to finish."""
-
-
 AnySink = Sink | EventSink | Callable[[Frame, Result], Any]
 
 
 def as_sink(sink: AnySink) -> Any:
     """The sink itself; a function of frame and result as one. InputError for what is neither."""
     if callable(sink) and not isinstance(sink, type) and not hasattr(sink, "close"):
-        return _FunctionSink(sink)
+        return SimpleNamespace(write=sink, close=lambda: None)
     check_part(sink, EventSink if hasattr(sink, "send") and not hasattr(sink, "write") else Sink, "a sink")
     return sink
 

@@ -10,7 +10,7 @@ import pytest
 from supervision_samples import TheirDetections
 
 from edgevid.errors import InputError
-from edgevid.output.interop import from_supervision, to_supervision
+from edgevid.output import from_supervision, to_supervision
 from edgevid.types import Detections, Result, Tracks
 
 BOXES = [[0.0, 0.0, 4.0, 8.0], [10.0, 10.0, 20.0, 30.0]]

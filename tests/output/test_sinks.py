@@ -9,7 +9,7 @@ import pytest
 from result_samples import sample_result
 
 from edgevid.errors import SourceError
-from edgevid.output.interop import to_supervision
+from edgevid.output import to_supervision
 from edgevid.output.sinks import CsvSink, EventLines, JsonLines, MotText
 from edgevid.types import Header
 
