@@ -177,7 +177,8 @@ NEXT_STEP: dict[str, tuple[Callable[[Tries], Any], str]] = {
         lambda t: edgevid.Tracker(tracker_type="botsort"), r"expected 'bytetrack', the only one"
     ),
     "Tracker(gmc_method=...)": (
-        lambda t: edgevid.Tracker(gmc_method="sparseOptFlow"), r"no setting of camera motion from pixels; leave it out"
+        lambda t: edgevid.Tracker(gmc_method="sparseOptFlow"),
+        r"no setting of camera motion from pixels; leave it out",
     ),
     "speeds of detections without ids": (
         lambda t: t.estimator(frame_rate=30).update(t.detections), r"= tracker\.update\(detections\)"

@@ -87,7 +87,7 @@ class SegmentedSink(Closing):
             return self._free(self.started + 1) if self.started else self.path
         now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         path, number = self._with_suffix(f"-{now}"), 1
-        while path.exists():
+        while path.exists() or path in self.segments:  # a name whose segment was deleted is not taken again
             number += 1
             path = self._with_suffix(f"-{now}_{number}")  # sorts after the first one
         return path

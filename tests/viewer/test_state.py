@@ -139,9 +139,9 @@ def test_a_frame_of_another_size_is_noticed(state, monkeypatch) -> None:
 def test_a_restart_forgets_ids_counts_and_the_tracks_of_the_pipeline(state, monkeypatch) -> None:
     calls: list[str] = []
     monkeypatch.setattr(state.pipeline, "reset", lambda: calls.append("reset"))
-    for x, index in ((380, 0), (420, 1)):  # over the line at 400
+    for x, index in ((380, 0), (420, 1), (460, 2)):  # over the line at 400, and away from it
         result = moment(index)[1]
-        result.tracks.boxes[2] = [x - 20, 150, x + 20, 240]
+        result.tracks.boxes[2], result.tracks.match[2] = [x - 20, 150, x + 20, 240], 2  # detected
         state.update(result.tracks, result.time)
     assert sum(state.monitor.counts.values()) == 1
     state.source.restart()
@@ -178,9 +178,10 @@ def test_a_camera_is_not_paused(monkeypatch) -> None:
 
 
 def test_counts_occupancy_and_rate_are_named(state) -> None:
-    for index, time_s in ((0, 0.0), (1, 0.04)):
+    for index, time_s in ((0, 0.0), (1, 0.04), (2, 0.08)):  # over the line at 400, and away from it
         frame, result = moment(index, time_s)
-        result.tracks.boxes[2] = [[360, 150, 400, 240], [400, 150, 440, 240]][index]
+        result.tracks.boxes[2] = [360 + 40 * index, 150, 400 + 40 * index, 240]
+        result.tracks.match[2] = 2  # detected: a prediction does not count
         state.update(result.tracks, result.time)
         state.observe(frame, result)
     found = state._counts()
