@@ -82,11 +82,11 @@ def draw_instance(image: Array, result: Result, row: int, color: Color, line: in
         cv2.polylines(image, [points], True, color, line, cv2.LINE_AA)
     points = tracks.keypoints[row]
     visible = np.isfinite(points).all(1) & (points[:, 2] >= MIN_POINT)
-    places = np.clip(np.nan_to_num(points[:, :2]), -MAX_PX, MAX_PX).round().astype(int).tolist()
+    places = np.clip(np.nan_to_num(points[:, :2]), -MAX_PX, MAX_PX).round().astype(int)
     for a, b in LIMBS if len(points) == 17 else ():
         if visible[a] and visible[b]:
-            cv2.line(image, places[a], places[b], color, line, cv2.LINE_AA)
-    for place in (p for p, v in zip(places, visible.tolist(), strict=True) if v):
+            cv2.line(image, places[a].tolist(), places[b].tolist(), color, line, cv2.LINE_AA)
+    for place in places[visible].tolist():
         cv2.circle(image, place, line + 1, INK, -1, cv2.LINE_AA)
         cv2.circle(image, place, line + 1, color, 1, cv2.LINE_AA)
 
@@ -145,14 +145,12 @@ class Overlay:
         for row in order:
             if coasting[row] or not tracks.rotated.shape[1]:
                 _draw_box(image, edges[row], color_of(ids[row]), coasting[row], style.line)
-        status = self._status(result, notes, style) if self.show_status else None
-        if status is not None:
-            self._put(image, status, style.pad, frame.height - status.shape[0] - style.pad)
+        if self.show_status:
+            self._status(image, result, notes, style)
         left_out = self._labels(image, result, order, edges, style)
-        if status is not None:  # again, over the lines; with the labels that have no place
+        if self.show_status:  # again, over the lines; with the labels that have no place
             left = (f"{left_out} labels without room (white squares)",) if left_out else ()
-            status = self._status(result, (*left, *notes), style)
-            blit(image, status, style.pad, frame.height - status.shape[0] - style.pad)
+            self._status(image, result, (*left, *notes), style)
         return image
 
     def _find_place(
@@ -218,10 +216,11 @@ class Overlay:
             while trail and result.time - trail[0][0] > self.trail_s:
                 trail.popleft()
 
-    def _status(self, result: Result, notes: Sequence[str], style: Style) -> Array:
-        seconds = sum(result.timings.values())
-        status = f"{result.time:7.2f} s   {len(result.tracks)} objects   {1000 * seconds:.1f} ms"
-        return glyphs(style.text, style.pad).plate([(status, INK), *((note, GRAY) for note in notes)], GRAY)
+    def _status(self, image: Array, result: Result, notes: Sequence[str], style: Style) -> None:
+        ms = 1000 * sum(result.timings.values())
+        status = f"{result.time:7.2f} s   {len(result.tracks)} objects   {ms:.1f} ms"
+        plate = glyphs(style.text, style.pad).plate([(status, INK), *((note, GRAY) for note in notes)], GRAY)
+        self._put(image, plate, style.pad, image.shape[0] - plate.shape[0] - style.pad)
 
 
 def _draw_box(image: Array, box: Sequence[int], color: Color, coasting: bool, line: int) -> None:
