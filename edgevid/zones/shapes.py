@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import shapely
@@ -63,11 +62,10 @@ class Zone:
         if shape is None or not shape.is_valid or shape.area == 0:
             expected = "at least 3 corners of a polygon that does not cross itself"
             raise FieldError(name, "points", expected, list(self.points))
-        if self.holes:
-            sound = all(len(hole) >= 3 for hole in self.holes)
-            if not (sound and shapely.Polygon(self.points, self.holes).is_valid):
-                expected = "polygons inside the zone that cross neither themselves nor each other"
-                raise FieldError(name, "holes", expected, [list(hole) for hole in self.holes])
+        whole = all(len(hole) >= 3 for hole in self.holes)
+        if not (whole and shapely.Polygon(self.points, self.holes).is_valid):
+            expected = "polygons inside the zone that cross neither themselves nor each other"
+            raise FieldError(name, "holes", expected, [list(hole) for hole in self.holes])
         _check_unit(name, "points", [point for ring in rings for point in ring], self)
 
 
@@ -128,6 +126,6 @@ def _in_pixels(shape: Any, size: tuple[int, int] | None) -> Any:
 
     if isinstance(shape, Line):
         start, end = scaled((shape.start, shape.end))
-        return dataclasses.replace(shape, start=start, end=end, relative=False)
+        return replace(shape, start=start, end=end, relative=False)
     holes = tuple(scaled(hole) for hole in shape.holes)
-    return dataclasses.replace(shape, points=scaled(shape.points), holes=holes, relative=False)
+    return replace(shape, points=scaled(shape.points), holes=holes, relative=False)

@@ -122,7 +122,8 @@ class _Stay:
 
 
 class _Object:
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.id = number
         self.reported = self.observed = 0.0
         self.votes: dict[int, int] = {}
         self.passings: list[_Passing | None] = []
@@ -159,7 +160,7 @@ class ZonesCore:
     def reset(self) -> None:
         """Removes every object."""
         self.objects: dict[int, _Object] = {}
-        self.time, self.step = -math.inf, FIRST_STEP_S
+        self.time, self.step, self._rows = -math.inf, FIRST_STEP_S, list[Row]()
 
     def update(
         self,
@@ -180,53 +181,51 @@ class ZonesCore:
         shorter side there; (0, 0, 3) without meters. Of `rotated` boxes the bottom is the center.
         """
         step = time - self.time
-        rows = self.finish() if step > max(self.lost_after_s, AWAY * self.step) else []
+        self._rows = self.finish() if step > max(self.lost_after_s, AWAY * self.step) else []
         reported = set(ids.tolist())
         for i in sorted(self.objects.keys() - reported):
             if time - self.objects[i].reported > self.lost_after_s:
-                self._end(i, rows)
+                self._end(i)
         for n, i in enumerate(ids.tolist()):
             one = self.objects.get(i)
             if match[n] >= 0:
-                one = self.objects.setdefault(i, _Object()) if one is None else one
+                one = self.objects.setdefault(i, _Object(i)) if one is None else one
                 x1, y1, x2, y2 = (float(v) for v in boxes[n])
                 box = (x1 * scale_x, y1 * scale_y, x2 * scale_x, y2 * scale_y)
                 meters = [tuple(map(float, row)) for row in ground[:, n]] if len(ground) else []
-                self._observe(i, one, box, int(labels[n]), meters, rotated, time, rows)
+                self._observe(one, box, int(labels[n]), meters, rotated, time)
             if one is not None:
                 one.reported = time
         self.time, self.step = time, step if math.isfinite(step) else self.step
-        return rows
+        return self._rows
 
     def finish(self) -> list[Row]:
         """Ends every object."""
-        rows: list[Row] = []
+        self._rows = []
         for i in sorted(self.objects):
-            self._end(i, rows)
-        return rows
+            self._end(i)
+        return self._rows
 
     def inside(self) -> list[tuple[int, int]]:
         """Zone and label of each object in a zone."""
-        return [
-            (z, one.label())
-            for _, one in sorted(self.objects.items())
-            for z, stay in enumerate(one.stays)
-            if stay.inside
-        ]
+        known = [one for _, one in sorted(self.objects.items())]
+        return [(z, one.label()) for one in known for z, stay in enumerate(one.stays) if stay.inside]
 
     def adopt(self, other: ZonesCore, lines: Sequence[int], zones: Sequence[int]) -> None:
         """Takes the objects of `other`; `lines` and `zones` are the indices there of those here, -1: new."""
         self.time, self.step = other.time, other.step
         for i, was in other.objects.items():
-            one = self.objects[i] = _Object()
+            one = self.objects[i] = _Object(i)
             one.reported, one.observed, one.votes = was.reported, was.observed, was.votes
             one.passings = [was.passings[k] if k >= 0 else None for k in lines]
             one.stays = [was.stays[k] if k >= 0 else _Stay() for k in zones]
 
+    def _add(self, kind: int, k: int, one: _Object, time: float, seconds: float = 0.0) -> None:
+        self._rows.append((kind, k, one.id, one.label(), time, seconds))
+
     def _observe(
-        self, i: int, one: _Object, box: tuple[float, ...], label: int, meters: list[Any], rotated: bool,
-        time: float, rows: list[Row],
-    ) -> None:  # fmt: skip
+        self, one: _Object, box: tuple[float, ...], label: int, meters: list[Any], rotated: bool, time: float
+    ) -> None:
         """One observed box; `meters` of each anchor: x, y and the reach."""
         x1, y1, x2, y2 = box
         wide, high = x2 - x1, y2 - y1
@@ -239,12 +238,12 @@ class ZonesCore:
         for k, line in enumerate(self.lines):
             a, on_ground = int(line[4]), line[5] != 0
             p = meters[a][:2] if on_ground else pixels[a]
-            self._at_line(k, i, one, p, meters[a][2] if on_ground else reach, time, rows)
+            self._at_line(k, one, p, meters[a][2] if on_ground else reach, time)
         for k, zone in enumerate(self.zones):
             a, on_ground = int(zone[0]), zone[1] != 0
             p = meters[a][:2] if on_ground else self._in_frame(pixels[a])
             near, unit = (meters[a][2], 1.0) if on_ground else (reach, high)
-            self._at_zone(k, i, one, p, near, unit, time, rows)
+            self._at_zone(k, one, p, near, unit, time)
         one.observed = time
 
     def _in_frame(self, p: Point) -> Point:
@@ -253,9 +252,7 @@ class ZonesCore:
             return p
         return min(max(p[0], 1.0), self.width - 2), min(max(p[1], 1.0), self.height - 2)
 
-    def _at_line(
-        self, k: int, i: int, one: _Object, p: Point, reach: float, time: float, rows: list[Row]
-    ) -> None:
+    def _at_line(self, k: int, one: _Object, p: Point, reach: float, time: float) -> None:
         line, at = self.lines[k], one.passings[k]
         off = side(line, p) / math.hypot(line[2] - line[0], line[3] - line[1])
         if at is None:
@@ -263,16 +260,14 @@ class ZonesCore:
             return
         at.update(p, off, time)
         if distance(line[0], line[1], line[2], line[3], p) >= at.needed(reach * (1 - 1e-6)):
-            self._leave_line(k, i, one, at, rows)
+            self._leave_line(k, one, at)
 
-    def _leave_line(self, k: int, i: int, one: _Object, at: _Passing, rows: list[Row]) -> None:
+    def _leave_line(self, k: int, one: _Object, at: _Passing) -> None:
         way, at.anchor = crossing(self.lines[k], at.anchor, at.last), at.last
         if way:
-            rows.append((FORWARD if way > 0 else BACKWARD, k, i, one.label(), at.since, 0.0))
+            self._add(FORWARD if way > 0 else BACKWARD, k, one, at.since)
 
-    def _at_zone(
-        self, k: int, i: int, one: _Object, p: Point, reach: float, unit: float, time: float, rows: list[Row]
-    ) -> None:
+    def _at_zone(self, k: int, one: _Object, p: Point, reach: float, unit: float, time: float) -> None:
         stay, debounce_s = one.stays[k], self.zones[k, 5]
         inside = within(self.rings[k], p)
         if inside == stay.inside:
@@ -284,36 +279,34 @@ class ZonesCore:
             if held >= debounce_s * ON_THE_EDGE or (
                 held >= debounce_s and clear(self.rings[k], p, reach * (1 - 1e-6))
             ):
-                self._pass_edge(k, i, one, stay, rows)
+                self._pass_edge(k, one, stay)
         if stay.inside:
-            self._stay(k, i, one, stay, p, unit, time, rows)
+            self._stay(k, one, stay, p, unit, time)
 
-    def _pass_edge(self, k: int, i: int, one: _Object, stay: _Stay, rows: list[Row]) -> None:
+    def _pass_edge(self, k: int, one: _Object, stay: _Stay) -> None:
         """Entering, or leaving, at the time at which the object was first on the other side."""
         since, entered = stay.other_side_since, stay.entered
         if stay.inside:
             one.stays[k] = _Stay()
             stay.inside = False
-            rows.append((LEAVE, k, i, one.label(), since, since - entered))
+            self._add(LEAVE, k, one, since, since - entered)
         else:
             stay.inside, stay.entered, stay.other_side_since = True, since, math.nan
-            rows.append((ENTER, k, i, one.label(), since, 0.0))
+            self._add(ENTER, k, one, since)
 
-    def _stay(
-        self, k: int, i: int, one: _Object, stay: _Stay, p: Point, unit: float, time: float, rows: list[Row]
-    ) -> None:
+    def _stay(self, k: int, one: _Object, stay: _Stay, p: Point, unit: float, time: float) -> None:
         """Dwelling, stopping and the wrong way, each once per stay (stopping: once per stop)."""
         _, _, dwell_s, stopped_s, direction, _, still, travel = self.zones[k].tolist()
         stayed = time - stay.entered
         if stayed >= dwell_s and not stay.dwelt:
             stay.dwelt = True
-            rows.append((DWELL, k, i, one.label(), time, stayed))
+            self._add(DWELL, k, one, time, stayed)
         if stay.stop_point is None or math.dist(p, stay.stop_point) > still * unit:
             stay.stop_point, stay.stationary_since, stay.stopped = p, time, False
         stood = time - stay.stationary_since
         if stood >= stopped_s and not stay.stopped:
             stay.stopped = True
-            rows.append((STOPPED, k, i, one.label(), time, stood))
+            self._add(STOPPED, k, one, time, stood)
         if math.isnan(direction) or stay.wrong:
             return
         if stay.travel_start is None:
@@ -325,15 +318,15 @@ class ZonesCore:
         stay.travel_start = p
         if (dx * math.cos(direction) + dy * math.sin(direction)) / gone <= WRONG_WAY:
             stay.wrong = True
-            rows.append((WRONG, k, i, one.label(), time, 0.0))
+            self._add(WRONG, k, one, time)
 
-    def _end(self, i: int, rows: list[Row]) -> None:
+    def _end(self, i: int) -> None:
         """What was not decided yet is decided by the last observed point."""
         one = self.objects.pop(i)
         for k, at in enumerate(one.passings):
             if at is not None:
-                self._leave_line(k, i, one, at, rows)
+                self._leave_line(k, one, at)
         for k, stay in enumerate(one.stays):
             if stay.inside:
                 left = one.observed if math.isnan(stay.other_side_since) else stay.other_side_since
-                rows.append((LEAVE, k, i, one.label(), left, left - stay.entered))
+                self._add(LEAVE, k, one, left, left - stay.entered)
