@@ -42,16 +42,9 @@ TRY_AGAIN_LATER = 1013
 
 def viewer_app(state: ViewerState) -> Starlette:
     """The application that serves `state`."""
-
-    async def page(request: Request) -> Response:
-        return FileResponse(STATIC / "viewer.html")
-
-    async def described(request: Request) -> Response:
-        return FileResponse(STATIC / "openapi.json")
-
     routes = [
-        Route("/", page),
-        Route("/api/openapi.json", described),
+        Route("/", partial(_file, "viewer.html")),
+        Route("/api/openapi.json", partial(_file, "openapi.json")),
         Route("/api/annotations", partial(_annotations, state), methods=["GET", "PUT"]),
         Route("/api/events", partial(_events, state)),
         Route("/api/counts", partial(_events, state)),
@@ -63,6 +56,10 @@ def viewer_app(state: ViewerState) -> Starlette:
         static_files(),
     ]
     return Starlette(routes=routes)
+
+
+async def _file(name: str, request: Request) -> Response:
+    return FileResponse(STATIC / name)
 
 
 async def _events(state: ViewerState, request: Request) -> Response:
@@ -184,15 +181,11 @@ async def _serve_client(state: ViewerState, socket: WebSocket) -> None:
 
 async def _send(state: ViewerState, client: Client, socket: WebSocket) -> None:
     with suppress(WebSocketDisconnect, RuntimeError):  # it may go at any time
-        await socket.send_text(
-            json.dumps(state.hello() | {"operator": is_operator(socket.scope)}, allow_nan=False)
-        )
+        hello = state.hello() | {"operator": is_operator(socket.scope)}
+        await socket.send_text(json.dumps(hello, allow_nan=False))
         while True:
             message = await client.next()
-            if isinstance(message, str):
-                await socket.send_text(message)
-            else:
-                await socket.send_bytes(message)
+            await (socket.send_text(message) if isinstance(message, str) else socket.send_bytes(message))
 
 
 async def _receive(state: ViewerState, client: Client, socket: WebSocket) -> None:
@@ -219,8 +212,6 @@ async def _report(state: ViewerState, client: Client) -> None:
     while True:
         await asyncio.sleep(1)
         latency = client.latency_s
-        latency_ms = None if latency is None else round(1000 * latency, 1)
-        viewers, sent, dropped = len(state.broadcast.clients), client.sent, client.dropped
-        client.send(
-            {"type": "stats", "viewers": viewers, "sent": sent, "dropped": dropped, "latency_ms": latency_ms}
-        )
+        client.send({"type": "stats", "viewers": len(state.broadcast.clients), "sent": client.sent,
+                     "dropped": client.dropped,
+                     "latency_ms": None if latency is None else round(1000 * latency, 1)})  # fmt: skip

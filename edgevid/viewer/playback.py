@@ -70,20 +70,14 @@ class Playback:
                         return True
                     self._changed.wait(0.5)
                     continue
-                early = self._early(time)
-                if early <= 0:
+                now = clock.monotonic()
+                if self._offset is None or time + self._offset < now - MAX_DELAY_S:
+                    self._offset = now - time
+                early = time + self._offset - now
+                if early <= 0 or not self._paced:
                     return True
                 self._changed.wait(min(early, 0.5))
         return False
-
-    def _early(self, time: float) -> float:
-        """Seconds until the frame of that time is due."""
-        if not self._paced:
-            return 0.0
-        now = clock.monotonic()
-        if self._offset is None or time + self._offset < now - MAX_DELAY_S:
-            self._offset = now - time
-        return time + self._offset - now
 
 
 class Rounds:
