@@ -50,7 +50,8 @@ class Worker:
         """Events that the sink took, and that its other side rejected."""
         self.failure = ""
         """Why the sink takes nothing now."""
-        self._more, self._ending, self._end_at = threading.Event(), threading.Event(), 0.0
+        self.more, self._ending, self._end_at = threading.Event(), threading.Event(), 0.0
+        """Set where there are more events."""
         self.thread = threading.Thread(target=self._work, name=f"edgevid-{self.name}"[:15], daemon=True)
 
     @property
@@ -63,34 +64,30 @@ class Worker:
         """Events that the limit on the spool's size deleted."""
         return self._position.dropped
 
-    def wake(self) -> None:
-        """There are more events."""
-        self._more.set()
-
     def end(self, within_s: float) -> None:
         """Nothing more comes; what waits may be sent for a while."""
         self._end_at = clock.monotonic() + within_s
         self._ending.set()
-        self._more.set()
+        self.more.set()
 
     def _work(self) -> None:
         wait_s = 0.5
         while True:
             ending = self._ending.is_set()
-            self._more.clear()
+            self.more.clear()
             lines = self._position.take(BATCH)
             first = self._position.taken - len(lines)
             if not lines and ending:
                 break
             events = [self._recent.get(n) or Event.of(json.loads(one)) for n, one in enumerate(lines, first)]
             if not (events or hasattr(self.sink, "write")):
-                self._more.wait()
+                self.more.wait()
             elif self._attempt(self.sink.send, events):
                 wait_s = 0.5
                 self.delivered += len(lines)
                 self._position.acknowledge(getattr(self.sink, "held", 0))
                 if not lines:
-                    self._more.wait(TICK_S)
+                    self.more.wait(TICK_S)
             else:
                 self._position.rewind()
                 if ending and clock.monotonic() > self._end_at:
@@ -201,4 +198,4 @@ class Delivery(Closing):
                     self.dropped += len(batch)
                     return
         for worker in self.workers:
-            worker.wake()
+            worker.more.set()

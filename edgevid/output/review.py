@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.errors import InputError, SourceError
+from edgevid.errors import InputError
+from edgevid.files.atomic import make_folder
 from edgevid.types import Array, Frame, Reason, Result
 from edgevid.types.closing import Closing
 from edgevid.video.images import resize_area, to_jpeg
@@ -156,12 +157,7 @@ class ReviewSink(Closing):
 
     def _open_folder(self) -> None:
         """Creates the folder and counts the files of earlier runs: the limit holds for them too."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SourceError(
-                f"{self._folder}: expected a folder to save crops in, got a file ({error.strerror})"
-            ) from error
+        make_folder(self._folder)
         self._sizes: dict[str, int] = {}
         for about in sorted(self._folder.glob("????????T?????????-*.json")):
             crop = about.with_suffix(".jpg")

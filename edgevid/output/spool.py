@@ -58,7 +58,8 @@ class Spool:
 
     def position(self, name: str) -> Position:
         """The position of a sink: where its last run left it, else the end."""
-        made = Position(self, self._position_path(name))
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[-100:]  # names may differ in any letter
+        made = Position(self, self.folder / f"{plain}-{crc32(name.encode()):08x}.position")
         self._waiting.pop(made.path, None)
         self._positions.append(made)
         return made
@@ -78,10 +79,6 @@ class Spool:
     def path(self, first: int) -> Path:
         """The segment that begins with an event."""
         return self.folder / f"{first:015d}.jsonl"
-
-    def _position_path(self, name: str) -> Path:
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[-100:]
-        return self.folder / f"{plain}-{crc32(name.encode()):08x}.position"  # names differ in any letter
 
     def _locked(self, folder: Path) -> Path:
         for number in count(1):

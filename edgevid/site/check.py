@@ -161,14 +161,11 @@ def _check_calibration(
 
 
 def _check_recognizer(found: list[Finding], choice: RecognizerChoice) -> None:
-    subject = f"recognizer {choice.task}"
-    remedy = "docs/actions.md: how a recognizer is made, and what its policy is tuned on"
-
-    def build() -> object:
-        return build_recognition(choice, read_policy(choice.policy) if choice.policy else None)
-
-    state = f"{choice.model} with {'its policy' if choice.policy else 'the default policy'}"
-    attempt(found, subject, build, remedy, lambda _: state)
+    path, remedy = choice.policy, "docs/actions.md: how a recognizer is made, and what its policy is tuned on"
+    state = f"{choice.model} with {'its policy' if path else 'the default policy'}"
+    attempt(found, f"recognizer {choice.task}",
+            lambda: build_recognition(choice, read_policy(path) if path else None),
+            remedy, lambda _: state)  # fmt: skip
 
 
 def _check_zones(loaded: LoadedSite, size: tuple[int, int] | None) -> list[Finding]:

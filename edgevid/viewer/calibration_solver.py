@@ -49,8 +49,9 @@ def solve(body: Any, size: tuple[int, int]) -> dict[str, Any]:
         report = examine(calibration)
         lines = grid_lines(calibration, cell_m=_cell(calibration))
     except InputError as error:
+        text = str(error).removeprefix("calibration: ")  # which a terminal needs
         incomplete = isinstance(error, IncompleteError)
-        return {"ok": False, "incomplete": incomplete, "error": _plain(str(error))}
+        return {"ok": False, "incomplete": incomplete, "error": text[:1].upper() + text[1:]}
     grid, region = [line.as_json() for line in lines], np.round(_corners(calibration), 1).tolist()
     return {"ok": True, "grid": grid, "region": region, **_report_json(calibration, report)}
 
@@ -151,9 +152,3 @@ def _number(given: Any, what: str) -> float:
 
 def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def _plain(message: str) -> str:
-    """Without the prefix that a terminal needs."""
-    message = message.removeprefix("calibration: ")
-    return message[:1].upper() + message[1:]

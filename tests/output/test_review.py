@@ -108,5 +108,5 @@ def test_invalid_arguments_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="max_disk_bytes"):
         ReviewSink(tmp_path, 0)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(SourceError, match="expected a folder"):
+    with pytest.raises(SourceError, match="it is a file; choose a folder"):
         ReviewSink(tmp_path / "file")
