@@ -55,8 +55,7 @@ class FrigateSink(Closing):
         """
         server = server_of(url, "frigate")
         self._client, self.name = HttpClient(ca, "Frigate"), f"frigate {server}"
-        scheme, path = server.scheme, f"/{server.path}".rstrip("/")
-        self._api = f"{scheme}://{server.host}:{server.port}{path}/api"
+        self._api = f"{server.scheme}://{server}/api"
         self._login = {"user": server.user, "password": server.password} if server.user else {}
         self._kinds, self._duration_s, self._recording = kinds, duration_s, include_recording
         self._given, self._camera, self._size = camera, camera, (0, 0)

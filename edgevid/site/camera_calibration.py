@@ -98,9 +98,8 @@ def read_pairs(path: str | Path) -> tuple[F64, F64]:
                 continue  # a header
             values = []
         if len(values) != 4 or not all(map(math.isfinite, values)):
-            raise FileFormatError(
-                path, f"line {number}", expected="four numbers u, v, X, Y", got=line.strip()
-            )
+            expected, got = "four numbers u, v, X, Y", line.strip()
+            raise FileFormatError(path, f"line {number}", expected=expected, got=got)
         rows.append(values)
     if not rows:
         raise FileFormatError(path, "the file", expected="lines of u, v, X, Y", got="none")

@@ -58,9 +58,8 @@ def from_json(
     known = {shape.name: shape for shapes in before for shape in shapes}
     parsed = [_parsed(item, size, calibration, known, scale) for item in items]
     names = [one.name for one in parsed]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"two zones or lines are named {name!r}: expected different names")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"two zones or lines are named {twice[0]!r}: expected different names")
     zones = tuple(one for one in parsed if isinstance(one, Zone))
     return zones, tuple(one for one in parsed if isinstance(one, Line))
 
