@@ -86,7 +86,6 @@ class Blur(Closing):
 
 
 def _outside(boxes: Array, others: Array) -> Array:
-    """The boxes whose center no other one holds."""
     center = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
     covered = ((center > others[:, :2]) & (center < others[:, 2:])).all(axis=2)
     return np.asarray(boxes[~np.any(covered, axis=1)])
@@ -110,7 +109,6 @@ def pixelate(frame: Frame, boxes: Iterable[Array]) -> None:
 
 
 def _blocks(plane: U8, box: Array) -> None:
-    """Averages a part of one plane, or of an image, in blocks."""
     grow = LARGER * np.array([box[2] - box[0], box[3] - box[1]])
     low, high = np.floor(box[:2] - grow), np.ceil(box[2:] + grow)
     x1, y1 = (max(0, int(v)) for v in low)

@@ -135,7 +135,6 @@ class FrigateSink(Closing):
         self._note(key, asked | {"id": found})
 
     def _find(self, label: str, asked: dict[str, Any]) -> str:
-        """The event that an earlier request made, if it did."""
         begin = asked["at"] - MOST_LATE_S - 2 * PRE_CAPTURE_S
         query = {"cameras": self._camera, "labels": label, "after": begin, "limit": 100,
                  "include_thumbnails": 0}  # fmt: skip

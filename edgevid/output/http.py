@@ -54,7 +54,6 @@ class HttpClient(Closing):
 
 
 def _wait_s(retry_after: Any) -> float:
-    """The seconds of a header Retry-After: a number, or a date; 0 for none."""
     with suppress(ValueError):
         return min(float(retry_after), MOST_WAIT_S)
     with suppress(ValueError):

@@ -81,7 +81,6 @@ class MqttSink(Closing):
         self._drop()
 
     def _publish_states(self, states: dict[str, dict[str, Any]]) -> None:
-        """Publishes what Home Assistant does not have yet."""
         texts = {topic: json_line(state).rstrip() for topic, state in states.items()}
         if self._discovery:
             configs = self._entities.configs.items()

@@ -216,7 +216,6 @@ class Recorder(Closing):
             size -= len(self._ring.popleft().data)
 
     def _continue(self, coded: Coded) -> None:
-        """Adds a packet to the continuous recording."""
         segment = self._segment
         if segment is not None and (
             not segment.fits(coded) or (coded.key and segment.seconds(coded) >= self._segment_s)

@@ -78,7 +78,6 @@ def _check_secrets(path: Path) -> list[Finding]:
 
 
 def _check_source(address: str, watch_s: float) -> CameraCheck:
-    """Findings about the source, with one frame of it."""
     if not address:
         remedy = 'write source = "..." at the top, or give it to `edgevid run`'
         return CameraCheck([Finding("source", "none is given", None, remedy)])
@@ -114,7 +113,6 @@ def _check_detector(found: list[Finding], site: Site) -> Detector | None:
 
 
 def _check_model_speed(detector: Detector, frame: Frame, fps: float | None) -> Finding:
-    """The model's time for this frame, against the camera's frame rate."""
     detector.detect([frame])
     start = clock.perf_counter()
     for _ in range(TIMED_FRAMES):
@@ -188,7 +186,6 @@ def _check_zones(loaded: LoadedSite, size: tuple[int, int] | None) -> list[Findi
 
 
 def _check_shape(shape: Zone | Line, loaded: LoadedSite, size: tuple[int, int]) -> Finding | None:
-    """What is wrong with the position of one zone or line; None where nothing is."""
     kind = "zone" if isinstance(shape, Zone) else "line"
     subject = f"{kind} {shape.name!r}"
     points = np.array(shape.points if isinstance(shape, Zone) else [shape.start, shape.end], float)

@@ -28,12 +28,10 @@ from edgevid.zones import Line, Zone
 
 
 def _local_source(text: str, folder: Path) -> str:
-    """A camera number or an address as it is, and a path relative to the file."""
     return text if not text or text.isdecimal() or "://" in text else str(folder / text)
 
 
 def _local_model(text: str, folder: Path) -> str:
-    """A model's name as it is, and a path relative to the file."""
     local = folder / text
     return str(local) if text and (local.exists() or Path(text).suffix or "/" in text) else text
 
@@ -194,6 +192,5 @@ def write_zones(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...], *,
 
 
 def _row(shape: Zone | Line) -> dict[str, Any]:
-    """The keys of a zone or line that are not at their default."""
     plain = {one.name: one.default for one in fields(shape)}
     return {key: value for key, value in vars_of(shape).items() if value != plain[key]}

@@ -63,7 +63,6 @@ async def _file(name: str, request: Request) -> Response:
 
 
 async def _events(state: ViewerState, request: Request) -> Response:
-    """Events by filters, newest first; or how many there are."""
     filters = {key: text for key, text in request.query_params.items() if text and key != "token"}
     limit = filters.pop("limit", "100")
     try:
@@ -96,7 +95,6 @@ async def _media(state: ViewerState, request: Request) -> Response:
 
 
 async def _latest(state: ViewerState, request: Request) -> Response:
-    """The newest result, as in JSON lines."""
     latest = state.broadcast.latest
     return JSONResponse(as_json(latest.result) if latest else None)
 
@@ -155,7 +153,6 @@ async def _annotations(state: ViewerState, request: Request) -> Response:
 
 
 async def _serve_client(state: ViewerState, socket: WebSocket) -> None:
-    """One client, from its arrival to its end."""
     await socket.accept()
     if len(state.broadcast.clients) >= MAX_CLIENTS:
         await socket.close(TRY_AGAIN_LATER, f"{MAX_CLIENTS} viewers are connected already")

@@ -207,7 +207,6 @@ class Broadcast:
         return self._closed or (self._slot is not None and any(one.has_room for one in self.clients))
 
     def _work(self) -> None:
-        """Encodes the newest result whenever a client has room for it."""
         while True:
             with self._changed:
                 self._changed.wait_for(self._due)

@@ -67,7 +67,6 @@ def _cell(calibration: CameraCalibration) -> float:
 
 
 def _report_json(calibration: CameraCalibration, report: CalibrationReport) -> dict[str, Any]:
-    """The report as JSON; what is not finite is null."""
     camera = report.camera
     return {
         "errors": [{"px": _finite(px), "m": _finite(m)}
@@ -109,7 +108,6 @@ def to_page(calibration: CameraCalibration) -> dict[str, Any]:
 
 
 def _pairs(body: dict[str, Any]) -> tuple[F64, F64]:
-    """Pixels and meters of the rectangle or of the points."""
     if body.get("mode") == "rectangle":
         pixels = _points(body.get("rectangle"), "rectangle", least=4)
         if len(pixels) != 4:

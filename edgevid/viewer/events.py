@@ -70,7 +70,6 @@ class EventStore(SqliteSink):
 
 
 def _where(filters: Mapping[str, str]) -> tuple[str, list[Any]]:
-    """The condition of filters, and its values."""
     parts, values = [], list[Any]()
     for name, text in filters.items():
         if name in EQUAL:

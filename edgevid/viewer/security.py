@@ -96,7 +96,6 @@ class SecurityMiddleware:
             await _reject(scope, send, 401, SIGN_IN.format(why="That token is wrong." if wrong else ""))
 
     def _is_allowed_host(self, host: str) -> bool:
-        """Whether the Host header names this machine."""
         try:
             name = (urlsplit(f"//{host}").hostname or "") if host and "/" not in host else ""
             if name in self._hosts:

@@ -256,7 +256,6 @@ class ZoneMonitor:
         return found
 
     def _event(self, row: Any, inside: dict[str, int]) -> ZoneEvent:
-        """The event of a row of the core, counted."""
         number, index, i, label, time, seconds = row
         if number >= CROSS:
             way: Direction = "backward" if number > CROSS else "forward"
