@@ -77,10 +77,8 @@ def command(
         _print_pairs("[bold]Nothing is built. This would be done:[/]", lines)
         return
     if data is None and not skip_verification:
-        raise InputError(
-            "--data: expected real frames to verify the engine on, got none; give --data VIDEO|FOLDER|LIST, "
-            "or --skip-verification to build an engine whose manifest records that it was not compared"
-        )
+        raise InputError("--data: expected real frames to verify the engine on, got none; give --data "
+                         "VIDEO|FOLDER|LIST, or --skip-verification, which the manifest records")  # fmt: skip
     check_outputs({"--out": (out, "")}, (model, data), force=force)
     _build(model, options, verification, out)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
@@ -62,7 +62,7 @@ def command(
     """
     from edgevid.site import camera_calibration as calibrate
     from edgevid.speed import examine, make_calibration, read_calibration
-    from edgevid.speed.calibration_file import provenance_text
+    from edgevid.speed.calibration_file import provenance_text, write_calibration
     from edgevid.video.seek import FrameSeeker
 
     source = shared.one_source(source, source_option, example="edgevid calibrate gate.mp4")
@@ -74,7 +74,7 @@ def command(
     existing = read_calibration(calibration) if calibration else None
     with FrameSeeker(source) as frames:
         if not parts and not (existing is not None and (out or image)):
-            _serve_page(frames, existing, out, time, host, port, browser)
+            _serve_page(frames, existing, out, time, host=host, port=port, open_browser=browser)
             return
         frame = _frame_at(frames, time)
     if existing is not None:
@@ -82,14 +82,16 @@ def command(
         parts = [(existing.image, existing.meters), *parts]
         k1, focal_px = k1 or existing.k1, focal_px or existing.focal
         area = area if area is not None or len(parts) > 1 else existing.region
-    made = make_calibration(
-        *calibrate.joined(parts), frame.size, region=area, k1=k1, focal=focal_px, name=out.stem if out else ""
-    )
-    if drop_outliers:
-        made = _without_outliers(made)
+    name, joined = out.stem if out else "", calibrate.joined(parts)
+    made = make_calibration(*joined, frame.size, region=area, k1=k1, focal=focal_px, name=name)
+    made = _without_outliers(made) if drop_outliers else made
     report = examine(made)
     print_report(made, report)
-    _write_toml(made, out, force, provenance or provenance_text(source, frame.time, made))
+    if out:
+        text = provenance or provenance_text(source, frame.time, made)
+        typer.echo(f"written: {write_calibration(out, made, text, replace=force)}")
+    else:
+        typer.echo("not written: give --out calibration/camera/<name>.toml to keep it")
     if image:
         _write_image(made, report, frame, image)
 
@@ -111,15 +113,6 @@ def _frame_at(frames: FrameSeeker, time: float) -> Frame:
     return frame
 
 
-def _write_toml(made: CameraCalibration, out: Path | None, force: bool, provenance: str) -> None:
-    from edgevid.speed.calibration_file import write_calibration
-
-    if out:
-        typer.echo(f"written: {write_calibration(out, made, provenance, replace=force)}")
-    else:
-        typer.echo("not written: give --out calibration/camera/<name>.toml to keep it")
-
-
 def _write_image(made: CameraCalibration, report: CalibrationReport, frame: Frame, path: Path) -> None:
     from edgevid._opencv import require_opencv
     from edgevid.site.camera_calibration import draw_calibration
@@ -130,13 +123,7 @@ def _write_image(made: CameraCalibration, report: CalibrationReport, frame: Fram
 
 
 def _serve_page(
-    frames: FrameSeeker,
-    existing: CameraCalibration | None,
-    out: Path | None,
-    time: float,
-    host: str,
-    port: int | None,
-    browser: bool,
+    frames: FrameSeeker, existing: CameraCalibration | None, out: Path | None, time: float, **served: Any
 ) -> None:
     """The page, until Ctrl-C."""
     import re
@@ -150,10 +137,11 @@ def _serve_page(
     if existing is None and path.is_file():
         existing = read_calibration(path)
     session = CalibrationSession(frames, folder=path.parent, name=path.stem, existing=existing, time=time)
-    serve(
-        calibration_app(session), host=host, port=port, open_browser=browser, purpose="The calibration page",
-        announce=lambda url: typer.echo(f"calibration page: {url}   (Ctrl-C ends it)"),
-    )  # fmt: skip
+
+    def announce(url: str) -> None:
+        typer.echo(f"calibration page: {url}   (Ctrl-C ends it)")
+
+    serve(calibration_app(session), purpose="The calibration page", announce=announce, **served)
     typer.echo(f"written: {session.saved}" if session.saved else "nothing was written")
 
 

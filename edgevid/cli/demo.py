@@ -21,10 +21,7 @@ SHEET_IMAGES = 6
 """Images on the contact sheet."""
 
 Source = Annotated[str, Argument(help="Video file, camera number or URL; the sample video by default.")]
-Out = Annotated[
-    Path | None,
-    shared.out_option("Annotated video (MP4); of a folder: no viewer, MP4, contact sheet, JSON lines."),
-]
+Out = Annotated[Path | None, shared.out_option("Video (MP4), or a folder: MP4, contact sheet, JSON lines.")]
 Rendered = Annotated[bool, Option("--rendered", help="Show a rendered street; needs no download.")]
 SiteFile = Annotated[Path | None, Option(help="Site file (TOML); the viewer saves zones and lines to it.")]
 Host = Annotated[str, Option(help="Address to listen on; others than 127.0.0.1 need a token.")]

@@ -123,10 +123,8 @@ def _print_licenses(console: Console) -> None:
     heads = ("package", "version", "license", "bundled in its wheel")
     print_rows(console, heads, rows, text=heads)
     console.print("\nedgevid itself: Apache-2.0; `edgevid models list` shows the licenses of the models.")
-    gpl = [
-        name if parts == [name] else f"{', '.join(parts)} (in {name})"
-        for name, parts in gpl_parts(packages).items()
-    ]
+    parts_of = gpl_parts(packages).items()
+    gpl = [name if parts == [name] else f"{', '.join(parts)} (in {name})" for name, parts in parts_of]
     remedy = " LICENSES.md tells how to do without." if gpl else ""
     console.print(f"GPL or AGPL code installed: {'; '.join(gpl) or 'none'}.{remedy}")
 

@@ -24,12 +24,8 @@ command = typer.Typer(no_args_is_help=True, help="Measure quality on labeled dat
 Data = Annotated[Path, Argument(help="Labeled videos (class folders, CSV) or skeleton files (*_test_1.npz).")]
 Model = Annotated[str, Option(help="Recipe of the deployed model: runs/actions/recipe.toml")]
 Plot = Annotated[Path | None, Option(help="PNG to write.")]
-Results = Annotated[
-    Path,
-    Option(
-        "--results", help="Record of `edgevid run --jsonl`, or CSV with id, time_s, mps, sigma_mps, reason."
-    ),
-]
+Results = Annotated[Path, Option("--results", help=(
+    "Record of `edgevid run --jsonl`, or CSV with id, time_s, mps, sigma_mps, reason."))]  # fmt: skip
 Csv = Annotated[Path | None, Option("--csv", help="CSV file to write, one row per track and kind.")]
 
 

@@ -37,10 +37,8 @@ def command(
             size=sides, out=out, opset=opset, dynamic_batch=dynamic_batch,
         )  # fmt: skip
     spec = made.recipe.input
-    console.print(
-        f"[green]Model:[/]    {escape(str(made.model))}, {spec.width}x{spec.height}, "
-        f"{len(made.recipe.names)} classes"
-    )
+    size_text = f"{spec.width}x{spec.height}, {len(made.recipe.names)} classes"
+    console.print(f"[green]Model:[/]    {escape(str(made.model))}, {size_text}")
     console.print(f"[green]Recipe:[/]   {escape(str(made.recipe_file))}")
     console.print(
         f"[green]Verified:[/] against PyTorch on {made.frames} frames, scores and boxes within "

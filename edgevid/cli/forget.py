@@ -42,11 +42,10 @@ def _moment(option: str, text: str | None) -> float | None:
     from edgevid.report.report import seconds_of
     from edgevid.types.event import utc_seconds
 
+    if text is None:
+        return None
     try:
-        return (
-            None if text is None else clock.time() - ago if (ago := seconds_of(text)) else utc_seconds(text)
-        )
+        return clock.time() - ago if (ago := seconds_of(text)) else utc_seconds(text)
     except ValueError:
-        raise InputError(
-            f"{option}: expected a time such as 2026-01-31T12:00:00Z or 30d, got {text!r}"
-        ) from None
+        problem = f"expected a time such as 2026-01-31T12:00:00Z or 30d, got {text!r}"
+        raise InputError(f"{option}: {problem}") from None

@@ -22,8 +22,7 @@ def command(
         raise InputError("health: expected one of --acknowledge and --relearn, got both")
     if not (folder / STATE).is_file():
         raise InputError(
-            f"{folder}: expected the folder of a monitored camera, got one without {STATE}; "
-            "run the camera with --health, or name its folder"
+            f"{folder}: expected the folder of a monitored camera (--health), got one without {STATE}"
         )
     store = HealthFolder(folder)
     references, statistics, alarm = store.read()
@@ -40,8 +39,5 @@ def command(
         typer.echo(f"{name}: {len(slots)} {unit}, {sum(map(len, slots.values()))} vehicles kept")
     typer.echo(f"alarm: {f'since {alarm.time}: {alarm.message}' if alarm else 'none'}")
     if alarm:
-        typer.echo(
-            "check the camera, then: --acknowledge if it stands as it was calibrated, "
-            "--relearn after calibrating it again"
-        )
+        typer.echo("check the camera, then: --acknowledge, or --relearn after calibrating it again")
         raise typer.Exit(1)

@@ -89,9 +89,7 @@ def _print_decoder(console: Console, report: ModelReport) -> None:
         console.print(f"[green]Task:[/] [bold]{recipe.task}[/], {classes}")
     else:
         console.print(f"[green]Decoder:[/] [bold]{guess.decode.kind}[/] - {escape(guess.family)}, {classes}")
-    console.print(
-        f"[green]Image:[/] {spec.width}x{spec.height} {spec.color}, {spec.resize}, "
-        f"mean {spec.mean}, std {spec.std}"
-    )
+    how = f"{spec.color}, {spec.resize}, mean {spec.mean}, std {spec.std}"
+    console.print(f"[green]Image:[/] {spec.width}x{spec.height} {how}")
     for note in report.notes:
         console.print(f"[yellow]Check:[/] {escape(note)}")

@@ -17,19 +17,12 @@ def command(files: Annotated[list[Path], Argument(help="SQLite databases and JSO
     for path in files:
         if not path.is_file():
             raise InputError(f"{path}: there is no such file; check the path")
-        if _is_database(path):
-            changed = _migrate_database(path)
-        else:
-            changed = _migrate_lines(path)
-        if changed:
+        with path.open("rb") as file:
+            migrate = _migrate_database if file.read(16) == b"SQLite format 3\0" else _migrate_lines
+        if migrate(path):
             show_written(path)
         else:
             notes().print(f"{path}: is of today's version")
-
-
-def _is_database(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(16) == b"SQLite format 3\0"
 
 
 def _migrate_database(path: Path) -> bool:

@@ -49,10 +49,8 @@ def list_() -> None:
     print_rows(console, heads, rows, text={*heads} - {"size"})
     hint = "" if wide else " A terminal of 130 columns shows a summary of each."
     console.print(f"\n[green]*[/] the default model.{hint}", style="dim")
-    console.print(
-        f"Downloads are in {cache_folder()}. On a closed network set {MIRROR} to a folder or an address.",
-        style="dim",
-    )
+    where = f"Downloads are in {cache_folder()}."
+    console.print(f"{where} On a closed network set {MIRROR} to a folder or an address.", style="dim")
 
 
 @command.command("get")

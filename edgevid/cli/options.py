@@ -27,14 +27,10 @@ Codec = Annotated[str, Option(help="Of --out: auto, h264, vp9, av1, or an encode
 Decode = Annotated[str, Option(help="Video decoder: auto, cpu, cuda, vaapi, videotoolbox, qsv or d3d11va.")]
 Device = Annotated[str, Option(help="auto, cpu, cuda:0 or a provider such as openvino.")]
 Force = Annotated[bool, Option("--force", "--overwrite", help="Overwrite outputs that exist.")]
-GiveUpS = Annotated[
-    float | None, Option(help="Live: end when no frame comes so long; default: never.", min=0)
-]
+GiveUpS = Annotated[float | None, Option(help="Live: seconds without a frame to the end; or never.", min=0)]
 Json = Annotated[Path | None, Option("--json", help="JSON file to write; - prints it.")]
-Lines = Annotated[
-    list[str] | None,
-    Option("--line", help="Count crossings of [NAME=]x1,y1,x2,y2: pixels, or shares up to 1; repeatable."),
-]
+Lines = Annotated[list[str] | None, Option("--line", help=(
+    "Count crossings of [NAME=]x1,y1,x2,y2: pixels, or shares up to 1; repeatable."))]  # fmt: skip
 MaxFrames = Annotated[int | None, Option(help="Stop after this many frames.", min=1)]
 MinAgreement = Annotated[float | None, Option(help="Least that passes, 0 to 1; default: the recipe's.")]
 Model = Annotated[str | None, Option(help="Model name (`edgevid models list`), ONNX file or recipe.")]
@@ -86,10 +82,8 @@ def speed_options(given: Any) -> dict[str, Any]:
 def check_source(source: str, example: str) -> None:
     """InputError where there is no source: what one is, with an example."""
     if not source:
-        raise InputError(
-            "expected a source, got none: a file, a folder of images, a camera's number or an address, "
-            f"such as `{example}`"
-        )
+        kinds = "a file, a folder of images, a camera's number or an address"
+        raise InputError(f"expected a source, got none: {kinds}, such as `{example}`")
 
 
 def split_names(text: str | None, option: str = "") -> tuple[str, ...]:
@@ -112,10 +106,8 @@ def parse_lines(texts: list[str] | None) -> tuple[Line, ...]:
             if not all(map(math.isfinite, found)):
                 raise ValueError
         except ValueError:
-            raise InputError(
-                f"--line: expected x1,y1,x2,y2, such as 0,300,640,300 in pixels or 0,0.5,1,0.5 in shares of "
-                f"the frame, got {text!r}"
-            ) from None
+            form = "x1,y1,x2,y2, such as 0,300,640,300 in pixels or 0,0.5,1,0.5 in shares of the frame"
+            raise InputError(f"--line: expected {form}, got {text!r}") from None
         relative = all(0 <= number <= 1 for number in found)
         lines.append(Line(name or f"line {n}", (x1, y1), (x2, y2), relative=relative))
     return tuple(lines)

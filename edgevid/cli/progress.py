@@ -22,13 +22,8 @@ OWN_LINES = ("track-", "verdict", "cross", "enter", "leave")
 @contextmanager
 def progress_bar(title: str, total: int | None) -> Iterator[Progress]:
     """A bar with frames, frames per second and the time left; `task 0` is the run."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[fps]:.0f} fps"),
-        TimeRemainingColumn(),
-    )
+    text, rate = TextColumn("{task.description}"), TextColumn("{task.fields[fps]:.0f} fps")
+    columns = (text, BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     console = console_of_notes(soft_wrap=False)
     hidden = is_quiet() or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
@@ -43,15 +38,9 @@ def advance(bar: Progress) -> None:
 
 
 def print_summary(
-    summary: Summary,
-    names: Sequence[str],
-    *,
-    seconds: float,
-    written: Sequence[str],
-    notes: Sequence[str] = (),
-    off: Sequence[str] = (),
-    stderr: bool = False,
-) -> None:
+    summary: Summary, names: Sequence[str], *, seconds: float, written: Sequence[str],
+    notes: Sequence[str] = (), off: Sequence[str] = (), stderr: bool = False,
+) -> None:  # fmt: skip
     """Objects by class, abstentions by reason, time by stage (but those that are `off`), files written.
 
     On standard output, or on standard error; nothing with -q.

@@ -78,15 +78,9 @@ def command(
 
 
 def _check_files(
-    model: str,
-    precision: str,
-    variant: str | None,
-    ranges: Path | None,
-    out: Path | None,
-    save_ranges: Path | None,
-    *,
-    force: bool,
-) -> None:
+    model: str, precision: str, variant: str | None, ranges: Path | None, out: Path | None,
+    save_ranges: Path | None, *, force: bool,
+) -> None:  # fmt: skip
     """InputError for an output that exists; those in the build/ of a model are made again without --force."""
     from edgevid.cli.output_files import check_outputs
     from edgevid.optimize.fp16 import find_recipe
@@ -118,8 +112,9 @@ def _show(console: Console, report: Report) -> None:
     print_rows(console, ("file", "int8 / float", agreement, "speedup", "size"), _rows(report))
     for file in report.files:
         if names := file.excluded_nodes:
-            title = f"\n[bold]{file.variant}[/]: {len(names)} nodes excluded, the most sensitive first:"
-            console.print(title)
+            console.print(
+                f"\n[bold]{file.variant}[/]: {len(names)} nodes excluded, the most sensitive first:"
+            )
             known = file.sensitivities
             lines = [f"{known[n]:8.4f}  {n}" if n in known else f"  {n}" for n in names]
             _show_nodes(console, file.path, lines)
@@ -148,10 +143,8 @@ def _show_nodes(console: Console, path: Path, lines: list[str]) -> None:
 
 
 def _show_written(console: Console, warnings: list[str], paths: list[Path]) -> None:
-    for warning in warnings:
-        console.print(f"[yellow]note:[/] {escape(warning)}")
-    for path in paths:
-        console.print(f"wrote {path}", markup=False)
+    console.print("".join(f"[yellow]note:[/] {escape(warning)}\n" for warning in warnings), end="")
+    console.print("".join(f"wrote {path}\n" for path in paths), markup=False, end="")
 
 
 def _show_fp16(console: Console, report: Fp16Report) -> None:

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
 Health = Annotated[Path | None, Option(help="Folder for camera health: detects a moved camera.")]
 Review = Annotated[Path | None, Option(help="Folder for crops and scores of abstained verdicts.")]
-JsonLinesOut = Annotated[
-    Path | None, Option(help="JSON lines to write, one object per frame; - prints them.")
-]
+JsonLinesOut = Annotated[Path | None, Option(help="JSON lines to write, one per frame; - prints them.")]
 CsvOut = Annotated[Path | None, Option(help="CSV to write, a row per object and frame; - prints it.")]
 MotOut = Annotated[Path | None, Option(help="MOTChallenge text to write; - prints it.")]
 EventsOut = Annotated[Path | None, Option(help="Events to write, JSON lines or CSV; - prints them.")]
@@ -40,38 +38,24 @@ MetricsAt = Annotated[str | None, Option(help="Serve metrics to Prometheus at th
 SyncS = Annotated[float, Option(help="Records are on the disk after this many seconds; 0: at once.", min=0)]
 Start = Annotated[str | None, Option(help="UTC time of a recording's first frame; default: now.")]
 SegmentS = Annotated[float | None, Option(help="Start new output files after this many seconds.", min=1)]
-DiskGb = Annotated[
-    float | None, Option(help="With --segment-s: disk per output, the oldest are deleted.", min=0)
-]
-Score = Annotated[
-    float | None,
-    Option(
-        "--score-threshold", "--conf", help="track_high_thresh; a new track needs 0.1 more.", min=0, max=1
-    ),
-]
+DiskGb = Annotated[float | None, Option(help="With --segment-s: disk per output, the oldest go.", min=0)]
+Score = Annotated[float | None, Option("--score-threshold", "--conf", min=0, max=1,
+                                       help="track_high_thresh; a new track needs 0.1 more.")]  # fmt: skip
 Imgsz = Annotated[str | None, Option(help="Input size to check: a side, or HEIGHTxWIDTH, in pixels.")]
 OfDamaged = Annotated[str, Option(help="Damaged frames: coast (predict objects), skip, or show (as sound).")]
-OfImages = Annotated[
-    str | None, Option(help="Images: independent photos, or the frames of a sequence; default: looked at.")
-]
+OfImages = Annotated[str | None, Option(help="Images: independent or a sequence; default: looked at.")]
 Record = Annotated[Path | None, Option(help="Record to this folder: the stream, event clips, snapshots.")]
 RecordEvents = Annotated[bool, Option("--record-events", help="With --record: only clips and snapshots.")]
 RecordGb = Annotated[float | None, Option(help="With --record: disk for this camera, the oldest go.", min=0)]
 RecordDays = Annotated[float | None, Option(help="With --record: older files are deleted.", min=0)]
-BlurNames = Annotated[
-    str | None, Option("--blur", help="Pixelate in all outputs: person,face,plate or other classes.")
-]
+BlurNames = Annotated[str | None, Option("--blur", help="Pixelate in all outputs: person,face,plate, ...")]
 FaceModel = Annotated[Path | None, Option(help="With --blur face: a YuNet (ONNX) that finds the faces.")]
-ViewAt = Annotated[
-    str | None, Option("--view", help="Show the run to browsers at this address: 127.0.0.1:8080.")
-]
+ViewAt = Annotated[str | None, Option("--view", help="Show it to browsers at this address: 127.0.0.1:8080.")]
 Token = Annotated[str | None, Option(help="Token that viewers must send; generated where one is needed.")]
 ViewerToken = Annotated[str | None, Option(help="Token of those who may look, and change nothing.")]
 AllowHost = Annotated[list[str], Option(help="Host name to answer to (behind a proxy); repeatable.")]
 TrackerKind = Annotated[str | None, Option("--tracker", help="default, bytetrack or oc-sort.")]
-TrackSettings = Annotated[
-    list[str], Option("--track", help="A setting KEY=VALUE of the tracker (docs/tracking.md); repeatable.")
-]
+TrackSettings = Annotated[list[str], Option("--track", help="The tracker's KEY=VALUE (docs/tracking.md).")]
 Show = Annotated[bool, Option("--show", "--display", help="Show the overlay in a window; q closes it.")]
 
 
@@ -174,18 +158,9 @@ def start_run(
     _check_options(chosen, any(files[:4]), given.segment_s, given.max_disk_gb, given.save_abstained)
     files.check((chosen.source, chosen.calibration, chosen.model), segmented=segmented, force=force)
     outputs = Outputs(
-        chosen,
-        files,
-        given.segment_s,
-        given.max_disk_gb,
-        given.unit,
-        given.scores,
-        given.codec,
-        given.sync_s,
-        given.metrics,
-        _utc(given.start),
-        list(more),
-    )
+        chosen, files, given.segment_s, given.max_disk_gb, given.unit, given.scores, given.codec,
+        given.sync_s, given.metrics, _utc(given.start), list(more),
+    )  # fmt: skip
     outputs.add(given.save_abstained, given.sqlite, given.parquet, show=given.show)
     outputs.add_frames({"coco": given.coco, "yolo": given.yolo}, given.frames_every_s)
     reading = {name: getattr(given, name) for name in ("give_up_s", "rtsp_transport", "decode", "images")}
@@ -251,22 +226,14 @@ def _site(
     if actions:
         options["recognizers"] = (RecognizerChoice("action", actions, policy),)
     elif policy:
-        raise InputError(
-            "run: --policy decides on the verdicts of --actions: give --actions too, or name the policy in "
-            "the site file"
-        )
+        raise InputError("run: --policy: give --actions too, or name the policy in the site file")
     site = read_site(path) if path else defaults or Site()
     options["lines"] = site.lines + options["lines"]
     return dataclasses.replace(site, **{key: value for key, value in options.items() if value})
 
 
 def _run(
-    outputs: Outputs,
-    reading: dict[str, Any],
-    built: dict[str, Any],
-    given: Any,
-    view: View | None,
-    street: Any,
+    outputs: Outputs, reading: dict[str, Any], built: Any, given: Any, view: View | None, street: Any
 ) -> None:
     """The run itself, then its summary; `reading` are options of the source, `built` of the models."""
     from edgevid.cli.console import log_shown
@@ -363,11 +330,10 @@ def _interruption(summary: Any) -> Iterator[None]:
 def _notes(video: Any, summary: Any, health: Any) -> list[str]:
     """What happened to the frames and to the camera."""
     counts = {
-        "damaged frames": summary.damaged,
-        "packets or images that could not be decoded": video.corrupted,
-    }
-    counts |= {"frames dropped": video.dropped}
-    counts |= {"reconnections": getattr(video, "reconnections", 0), "changes of size": summary.size_changes}
+        "damaged frames": summary.damaged, "packets or images that could not be decoded": video.corrupted,
+        "frames dropped": video.dropped, "reconnections": getattr(video, "reconnections", 0),
+        "changes of size": summary.size_changes,
+    }  # fmt: skip
     found = [f"{count} {what}" for what, count in counts.items() if count]
     found += getattr(video, "notes", list)()
     return found + [f"camera health: {event}" for event in getattr(health, "events", ())]

@@ -22,13 +22,10 @@ def file_schema(file: str) -> dict[str, Any]:
     from edgevid.files.schema import json_schema
 
     if file not in FILES:
-        raise InputError(
-            f"schema: expected one of {', '.join(FILES)}, got {file!r}{did_you_mean(file, FILES)}"
-        )
-    head = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"edgevid {file} file" if file in FILES[:4] else f"edgevid {file}",
-    }
+        hint = did_you_mean(file, FILES)
+        raise InputError(f"schema: expected one of {', '.join(FILES)}, got {file!r}{hint}")
+    title = f"edgevid {file} file" if file in FILES[:4] else f"edgevid {file}"
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
     if file == "record":
         from edgevid.output.record_schema import record_schema
 

@@ -110,9 +110,8 @@ def rendered(
 
     check_folder(data)
     if seed <= 1 < seed + scenes:
-        raise InputError(
-            f"--seed: expected seeds without 1, the street of edgevid-demo, got {seed} to {seed + scenes - 1}"
-        )
+        seeds = f"{seed} to {seed + scenes - 1}"
+        raise InputError(f"--seed: expected seeds without 1, the street of edgevid-demo, got {seeds}")
     count = write_rendered(data, scenes=scenes, frames=frames, seed=seed)
     results().print(f"written {count} images to [cyan]{data}[/]")
 
@@ -173,17 +172,14 @@ def _print_outcome(console: Console, outcome: Outcome, head: str) -> None:
         means = [sum(column) / len(segments) for column in zip(*(s[:5] for s in segments), strict=True)]
         console.print("accuracy {:.1f}  edit {:.1f}  F1@10/25/50 {:.1f}/{:.1f}/{:.1f}".format(*means))
     p = outcome.parity
-    console.print(
-        f"Parity: ONNX Runtime {p.window:.1e}, streaming {p.stream:.1e}, live pipeline {p.pipeline:.1e} "
-        "(largest difference)"
-    )
+    parity = f"ONNX Runtime {p.window:.1e}, streaming {p.stream:.1e}, live pipeline {p.pipeline:.1e}"
+    console.print(f"Parity: {parity} (largest difference)")
     console.print(f"Training took {outcome.cpu_s:.0f} CPU s. Deploy: {outcome.recipe}")
 
 
 def _percent(value: Interval) -> str:
-    if value.low == value.high:
-        return f"{100 * value.mean:.1f} %"
-    return f"{100 * value.mean:.1f} % ({100 * value.low:.1f} to {100 * value.high:.1f})"
+    band = "" if value.low == value.high else f" ({100 * value.low:.1f} to {100 * value.high:.1f})"
+    return f"{100 * value.mean:.1f} %{band}"
 
 
 @command.command("backbone")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgevid.evaluate.tune.risk import RiskCoverage
     from edgevid.evaluate.tune.search import Kind, Method, Report, Target
 
+Out = Annotated[Path, shared.out_option("Policy file to write.")]
 Method_ = Annotated[str, Option(help="Method of --max-risk: fixed-sequence, sgr or naive (no guarantee).")]
 JointRisk = Annotated[float | None, Option(help="At most this share of all tracks emitted and wrong.")]
 CostRatio = Annotated[float | None, Option(help="One error costs as much as this many abstentions.")]
@@ -34,9 +35,7 @@ Model = Annotated[Path | None, Option(help="Model file of the scores: binds the 
 
 def command(
     scores: Annotated[Path, Argument(help="Scores: CSV or NPZ (docs/abstain.md).")],
-    out: Annotated[Path, shared.out_option("Policy file to write.")] = Path(
-        "calibration/confidence/policy.toml"
-    ),
+    out: Out = Path("calibration/confidence/policy.toml"),
     force: shared.Force = False,
     max_risk: Annotated[float | None, Option(help="Guaranteed share of errors among emitted.")] = None,
     confidence: Annotated[float, Option(help="Probability with which --max-risk holds.")] = 0.95,
@@ -62,12 +61,9 @@ def command(
     from edgevid.evaluate.tune.search import tune
 
     targets: dict[Kind, float | None] = {
-        "max-risk": max_risk,
-        "max-joint-risk": max_joint_risk,
-        "max-residual-errors": max_residual_errors,
-        "abstain-rate": abstain_rate,
-        "cost-ratio": cost_ratio,
-    }
+        "max-risk": max_risk, "max-joint-risk": max_joint_risk, "max-residual-errors": max_residual_errors,
+        "abstain-rate": abstain_rate, "cost-ratio": cost_ratio,
+    }  # fmt: skip
     check_outputs({"--out": (out, "TOML")}, (scores, production, base, model), force=force)
     check_folder(plots or out.parent)
     kind: Any = "logits" if logits and values == "auto" else values
@@ -75,14 +71,10 @@ def command(
         raise InputError(f"tune: expected one kind of scores, got --logits and --values {values}")
     table = read_scores(scores, values=kind, labels=cast("Any", labels))
     started = _started(base, table.names, aggregate)
-    report = tune(
-        table,
-        _target(targets, confidence, method),
-        settings=started.settings,
-        production=read_scores(production, values=kind, labels=cast("Any", labels)) if production else None,
-        per_class=per_class,
-        fit=not no_temperature,
-    )
+    target = _target(targets, confidence, method)
+    deployed = read_scores(production, values=kind, labels=cast("Any", labels)) if production else None
+    report = tune(table, target, settings=started.settings, production=deployed, per_class=per_class,
+                  fit=not no_temperature)  # fmt: skip
     _write(out, report, started, task, model)
     drawn = _draw(report, plots or out.parent, out.stem, required=plots is not None)
     _print_report(report, [out, *drawn])
@@ -91,13 +83,11 @@ def command(
 def _started(base: Path | None, names: tuple[str, ...], aggregate: str | None) -> PolicyFile:
     """The rules to start from: those of `base`, else the defaults."""
     from edgevid.abstain.file import PolicyFile, read_policy
-    from edgevid.abstain.policy import Aggregate, Settings
+    from edgevid.abstain.policy import Settings
 
     started = read_policy(base, names=names) if base else PolicyFile(names, Settings())
-    if aggregate is None:
-        return started
-    settings = dataclasses.replace(started.settings, aggregate=cast("Aggregate", aggregate))
-    return dataclasses.replace(started, settings=settings)
+    chosen: Any = aggregate or started.settings.aggregate
+    return dataclasses.replace(started, settings=dataclasses.replace(started.settings, aggregate=chosen))
 
 
 def _write(out: Path, report: Report, started: PolicyFile, task: str, model: Path | None) -> None:
@@ -158,8 +148,7 @@ def _print_report(report: Report, written: list[Path]) -> None:
     for warning in report.warnings:
         console.print(f"[yellow]note:[/] {escape(warning)}")
     console.print()
-    for path in written:
-        console.print(f"wrote {path}", markup=False)
+    console.print("".join(f"wrote {path}\n" for path in written), markup=False, end="")
 
 
 def _risk_lines(report: Report) -> Iterator[str]:

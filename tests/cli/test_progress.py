@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from edgevid.cli.console import set_verbosity
 from edgevid.cli.progress import advance, print_summary, progress_bar
 from edgevid.run.loop import Summary
 from edgevid.types import Reason
@@ -14,6 +15,7 @@ from edgevid.types import Reason
 @pytest.fixture(autouse=True)
 def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
+    set_verbosity()
 
 
 def printed(capsys: pytest.CaptureFixture[str], summary: Summary, **more: object) -> dict[str, str]:
@@ -29,7 +31,7 @@ def test_objects_abstentions_times_and_files_are_counted(capsys: pytest.CaptureF
     summary = Summary(
         frames=50, ids={1: 0, 2: 0, 3: 7}, ended=Counter({1: 5}), seconds={"detect": 0.5, "track": 0.0001},
         reasons=Counter({("action", reason): n for reason, n in reasons.items()}),
-        track_speeds=Counter({Reason.OK: 2, Reason.STALE: 1}), event_counts=Counter({("entered", "gate"): 4}),
+        track_speeds=Counter({Reason.OK: 2, Reason.STALE: 1}), event_counts=Counter({("stopped", "gate"): 4}),
     )  # fmt: skip
     lines = printed(capsys, summary, seconds=0.5, written=["seen.mp4", "a[1].jsonl"], notes=["no speeds"])
     assert "done: 50 frames in 0.5 s (100 fps)" in lines
@@ -38,7 +40,7 @@ def test_objects_abstentions_times_and_files_are_counted(capsys: pytest.CaptureF
     assert lines["action"] == f"emitted 6, abstained 4 ({too_short} 3, {stale} 1)"
     assert lines["track speeds"] == "2 of 3 ended tracks"
     assert lines["ms/frame"] == "detect 10.00"  # less than a hundredth is left out
-    assert lines["events"] == "4 x entered gate"
+    assert lines["events"] == "4 x stopped gate"
     assert lines["note"] == "no speeds"
     assert lines["written"] == "a[1].jsonl"  # the last of two
 
