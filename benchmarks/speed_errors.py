@@ -129,7 +129,7 @@ def observed(kind: str, random: np.random.Generator) -> Track | None:
         place - away * ahead + side if size is PERSON else place[0] - away * ahead + pace * (place - place[0])
     )
     beside = boxes_of(near, angle, other)
-    if random.random() < 0.08 and kind != "groups" or random.random() < 0.2 and kind == "groups":
+    if (random.random() < 0.08 and kind != "groups") or (random.random() < 0.2 and kind == "groups"):
         begin = int(random.integers(frames // 4, 3 * frames // 4))
         boxes[begin:] = beside[begin:]
         v = np.where(np.arange(frames) >= begin, v * (pace if size is CAR else 1), v)

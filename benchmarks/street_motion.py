@@ -3,8 +3,8 @@
     python benchmarks/street_motion.py
 
 People who stand, walk, run and wave, at random places of streets from random cameras; their boxes have the
-jitter of a detector (2 px, correlated over 0.15 s). Softmax regression by Newton's method, ridge 1e-3; accuracy
-on the third of the streets that is left out.
+jitter of a detector (2 px, correlated over 0.15 s). Softmax regression by Newton's method, ridge 1e-3;
+accuracy on the third of the streets that is left out.
 """
 
 from __future__ import annotations

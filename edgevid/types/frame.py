@@ -46,7 +46,8 @@ class Frame(Hinted):
         self.planes: Planes | None = None
         self.height, self.width = int(image.shape[0]), int(image.shape[1])
         self.time, self.index = _moment(time, index)
-        self.full_range, self.matrix = False, "bt601"
+        self.full_range = False
+        self.matrix: Matrix = "bt601"
         self.damaged = False
         """Whether its pixels are wrong: it, or a frame that it is predicted from, was decoded with errors."""
 
