@@ -45,6 +45,18 @@ def test_objects_abstentions_times_and_files_are_counted(capsys: pytest.CaptureF
     assert lines["written"] == "a[1].jsonl"  # the last of two
 
 
+def test_lines_and_zones_are_counted_by_class(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = Summary(
+        crossings={"gate": {"forward": Counter(car=11, bus=1), "backward": Counter()}},
+        stays={"yard": {"car": (1, 2.0), "person": (3, 8.0)}},
+        event_counts=Counter({("cross", "gate"): 12, ("enter", "yard"): 4, ("leave", "yard"): 4}),
+    )  # fmt: skip
+    lines = printed(capsys, summary)
+    assert lines["line"] == "gate: 12 forward (11 car, 1 bus), 0 backward, net 12"
+    assert lines["zone"] == "yard: 4 stays (3 person, 1 car), 2.5 s on average"
+    assert "events" not in lines  # each has a line of its own
+
+
 def test_a_run_without_frames_has_no_figures(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(capsys, Summary(interrupted=True), seconds=0.0)
     assert "interrupted after 0 frames in 0.0 s (0 fps)" in lines
@@ -52,9 +64,7 @@ def test_a_run_without_frames_has_no_figures(capsys: pytest.CaptureFixture[str])
     assert not {"track speeds", "events", "written"} & set(lines)
 
 
-def test_the_bar_counts_frames_and_prints_nothing_to_standard_output(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_bar_counts_frames_and_prints_nothing_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_bar("[timing]", 3) as bar:
         for _ in range(2):
             advance(bar)
