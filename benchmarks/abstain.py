@@ -136,9 +136,7 @@ def promise(name: str, ours: Any, judged: Any, names: tuple[str, ...], limit: fl
         return {"max risk": limit, "unreachable": str(error)}
     emitted = passes(judged, made.settings, names)
     measured = float(judged.wrong[emitted].mean()) if emitted.any() else 0.0
-    print(
-        f"  {name}, max-risk {limit:g}: coverage {emitted.mean():.1%} of the test part, risk {measured:.2%}"
-    )
+    print(f"  {name}, max-risk {limit:g}: coverage {emitted.mean():.1%} of the test part, risk {measured:.2%}")
     return {
         "max risk": limit,
         "answered": float(emitted.mean()),

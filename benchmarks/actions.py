@@ -102,9 +102,7 @@ def feed(engine: Any, count: int) -> Callable[[], Any]:
     inputs = {}
     for spec in engine.inputs:
         shape = (count, *spec.shape[1:])
-        inputs[spec.name] = (
-            np.ones(shape, bool) if spec.dtype == bool else rng.normal(size=shape).astype(spec.dtype)
-        )
+        inputs[spec.name] = np.ones(shape, bool) if spec.dtype == bool else rng.normal(size=shape).astype(spec.dtype)
     return lambda: engine.run(inputs)
 
 
@@ -122,9 +120,7 @@ def main() -> None:
     parser.add_argument("--head", type=Path, action="append", default=[], help="recipe of a trained head")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    where = conditions(
-        {"numpy": np.__version__, "opencv": cv2.__version__, "onnxruntime": onnxruntime.__version__}
-    )
+    where = conditions({"numpy": np.__version__, "opencv": cv2.__version__, "onnxruntime": onnxruntime.__version__})
     images, tables = scene()
     ways: dict[str, Callable[[], list[float]]] = {
         "edgevid bookkeeping": lambda: run_buffer(images, tables, crops=False),
@@ -136,11 +132,7 @@ def main() -> None:
         for name, way in ways.items():
             spent[name] += way()
     figures = {
-        name: {
-            "mean_ms": float(np.mean(v)),
-            "median_ms": float(np.median(v)),
-            "p95_ms": float(np.percentile(v, 95)),
-        }
+        name: {"mean_ms": float(np.mean(v)), "median_ms": float(np.median(v)), "p95_ms": float(np.percentile(v, 95))}
         for name, v in spent.items()
     }
     rows = [[n, *(f"{r[k]:.3f}" for k in ("mean_ms", "median_ms", "p95_ms"))] for n, r in figures.items()]

@@ -31,9 +31,7 @@ KINDS = ("plateau", "hump", "wave", "sine", "level")
 GROUPS = ((0, 1, 2, 3), (4, 5, 6, 1), (0, 6, 3, 2), (3, 4, 1, 6))
 
 
-def planted(
-    rng: np.random.Generator, kind: str, groups: tuple[int, ...], count: int
-) -> tuple[np.ndarray, np.ndarray]:
+def planted(rng: np.random.Generator, kind: str, groups: tuple[int, ...], count: int) -> tuple[np.ndarray, np.ndarray]:
     """(count, 50) series and (count,) groups, 0 for the usual ones."""
     t, shift = np.arange(LENGTH), rng.integers(-5, 6, count)[:, None]
     x = {

@@ -37,15 +37,7 @@ def run(package: str, work: Path) -> dict[str, object]:
         "EDGEVID_LEAK_RUNS": str(RUNS),
         "PYTHONPATH": f"{TESTS}:{TESTS.parent}:{os.environ.get('PYTHONPATH', '')}",
     }
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "no:cacheprovider",
-        "-o",
-        "addopts=--import-mode=importlib",
-    ]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
     start = time.monotonic()
     done = subprocess.run(
         [*command, "--timeout", "0", "-m", "device", *CHECKS],
@@ -72,9 +64,7 @@ def main() -> None:
             found[package] = run(package, Path(folder))
     rows = [[p, str(f["passed"]), str(f["failed"])] for p, f in found.items()]
     print(table(["CUDA package", "checks passed", "failed"], rows))
-    driver = (
-        "a stand-in for libcuda that works on the host (tests/support/cuda_host_driver.cpp); no NVIDIA device"
-    )
+    driver = "a stand-in for libcuda that works on the host (tests/support/cuda_host_driver.cpp); no NVIDIA device"
     print(save("cuda_host", {"driver": driver, "runs": RUNS, "packages": found}, conditions(versions)))
 
 

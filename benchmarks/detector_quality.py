@@ -34,10 +34,7 @@ from edgevid.video.open import open_video
 SHIPPED = "street-nano"
 MODELS = (SHIPPED, "yolox-nano-416", "nanodet-m-416", "picodet-s-416", "fastestdet-352")
 LABELERS = ("picodet-s-416", "nanodet-m-416", "yolox-nano-416")
-CLIPS = (
-    ("vehicle_counting_tf_input.mp4", "car", 0.4),
-    ("intel_one-by-one-person-detection.mp4", "person", 1.0),
-)
+CLIPS = (("vehicle_counting_tf_input.mp4", "car", 0.4), ("intel_one-by-one-person-detection.mp4", "person", 1.0))
 RULER = "yolox-nano-416"
 """Whose time the ratios are of."""
 

@@ -88,12 +88,7 @@ def main() -> None:
             found.append(measure(images, fps, Path(folder)))
     own, large = found
     lines = f"{images[0].shape[0]}p"
-    head = [
-        "encoder",
-        "writes",
-        "license",
-        *(f"{unit}, clip's size" for unit in ("ms/frame", "kbit/s", "dB")),
-    ]
+    head = ["encoder", "writes", "license", *(f"{unit}, clip's size" for unit in ("ms/frame", "kbit/s", "dB"))]
     head += [f"{unit}, {lines}" for unit in ("ms/frame", "kbit/s", "dB")]
     rows = []
     for name, encoder in ENCODERS.items():

@@ -74,11 +74,7 @@ class Difference:
         """Within 1e-3 px and 1e-5 of score, and nothing missing."""
         off = (self.box_px, self.keypoint_px, self.angle)
         return (
-            self.boxes > 0
-            and not self.unmatched
-            and max(off) <= 1e-3
-            and self.score <= 1e-5
-            and not self.mask_pixels
+            self.boxes > 0 and not self.unmatched and max(off) <= 1e-3 and self.score <= 1e-5 and not self.mask_pixels
         )
 
 
@@ -128,11 +124,7 @@ def _randomize(model: Any, size: tuple[int, int]) -> None:
         model.model[-1].eval()
         for layer in model.model[-1].modules():
             layer.train(isinstance(layer, torch.nn.BatchNorm2d))
-        model(
-            torch.from_numpy(
-                np.stack([scene(size, n).transpose(2, 0, 1) for n in range(4)]) / np.float32(255)
-            )
-        )
+        model(torch.from_numpy(np.stack([scene(size, n).transpose(2, 0, 1) for n in range(4)]) / np.float32(255)))
         model.eval()
         for name, layer in model.model[-1].named_modules():
             classes = name.startswith(("cv3", "one2one_cv3", "enc_score", "dec_score"))
@@ -234,9 +226,7 @@ def _ultralytics(path: Path, tensor: np.ndarray, iou: float) -> Any:
     from ultralytics import RTDETR, YOLO
 
     _with_nms()
-    task = {"seg": "segment", "pose": "pose", "obb": "obb", "cls": "classify"}.get(
-        path.stem.rpartition("-")[2]
-    )
+    task = {"seg": "segment", "pose": "pose", "obb": "obb", "cls": "classify"}.get(path.stem.rpartition("-")[2])
     model = (RTDETR if "rtdetr" in path.stem else YOLO)(
         str(path), **({} if "rtdetr" in path.stem else {"task": task or "detect"})
     )
@@ -298,9 +288,7 @@ def _difference(found: Detections, result: Any, candidates: Any, *, half: bool) 
     both = [(np.array(one), theirs_all) for one in missing]
     both += [(one, ours_all) for one in theirs[inside & ~used]]
     lost = [one for one in both if not _is_borderline(*one)]
-    first = np.array([one for one, _ in both if not any(one is other for other, _ in lost)]).reshape(
-        -1, ours.shape[1]
-    )
+    first = np.array([one for one, _ in both if not any(one is other for other, _ in lost)]).reshape(-1, ours.shape[1])
     made.unmatched = sum(not _is_borderline(one, first, follows=True) for one, _ in lost)
     made.borderline = len(both) - made.unmatched
     return made
@@ -327,9 +315,7 @@ def _compare_classes(path: Path, original: Path, pixels: np.ndarray) -> Differen
 
     recognizer: Any = load_recognizer(path, device="cpu", threads=1)
     crops = preprocess_crops(pixels[None], recognizer.recipe.input)
-    ours = recognizer._probabilities(
-        next(iter(recognizer.engine.run({recognizer._input.name: crops}).values()))
-    )
+    ours = recognizer._probabilities(next(iter(recognizer.engine.run({recognizer._input.name: crops}).values())))
     import torch
     from ultralytics.nn.autobackend import AutoBackend
 
@@ -357,21 +343,14 @@ def grid() -> list[Case]:
     for family in ("yolov8n", "yolo11n", "yolo26n"):
         for task in TASKS:
             cases += [Case(family + task, classes=n) for n in (1, 2, 80)]
-            cases += [
-                Case(family + task, classes=2, dynamic=True),
-                Case(family + task, classes=2, size=(96, 192)),
-            ]
+            cases += [Case(family + task, classes=2, dynamic=True), Case(family + task, classes=2, size=(96, 192))]
             cases += [Case(family + task, classes=2, opset=n) for n in (12, 13, 15, 18, 20, 22)]
             more = [{"input": "uint8"}, {"input": "float16"}, {"external": True}, {"half": True}]
             cases += [Case(family + task, classes=2, **one) for one in more]
     for task in TASKS[:4]:
         cases += [Case("yolo26n" + task, classes=n, end2end=True) for n in (1, 2, 80)]
     cases += [Case("yolov10n", classes=n, end2end=e) for n in (1, 2, 80) for e in (False, True)]
-    cases += [
-        Case("yolov8n-p2", classes=2),
-        Case("yolov8n-p6", classes=2, size=(192, 192)),
-        Case("yolov9t", classes=2),
-    ]
+    cases += [Case("yolov8n-p2", classes=2), Case("yolov8n-p6", classes=2, size=(192, 192)), Case("yolov9t", classes=2)]
     cases += [Case("rtdetr-l", classes=n) for n in (1, 2, 80)] + [
         Case("rtdetr-resnet50", classes=2, opset=n) for n in (16, 22)
     ]

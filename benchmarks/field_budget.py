@@ -37,17 +37,7 @@ def clip(size: tuple[int, int], path: Path) -> str:
 
 def cost(path: Path, outputs: tuple[str, ...], frames: int) -> tuple[float, float]:
     """CPU seconds and peak MB of one run."""
-    call = [
-        *EDGEVID,
-        "run",
-        str(path),
-        "--model",
-        "street-nano",
-        "--threads",
-        "1",
-        "--max-frames",
-        str(frames),
-    ]
+    call = [*EDGEVID, "run", str(path), "--model", "street-nano", "--threads", "1", "--max-frames", str(frames)]
     for option in outputs:
         call += [option, str(path.parent / NAMES[option])]
     process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())

@@ -49,8 +49,4 @@ def camera_images(folder: Path, count: int, size: tuple[int, int] | None = None)
 
 def environment() -> dict[str, str]:
     """For programs started from here: threads that do not spin; the package of this process."""
-    return {
-        **os.environ,
-        "OMP_WAIT_POLICY": "passive",
-        "PYTHONUNBUFFERED": "1",
-    }
+    return {**os.environ, "OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1"}

@@ -37,15 +37,7 @@ LIMIT_S = 20
 """Seconds for one file, on a busy machine."""
 FRAMES = 40
 """Frames read of each damaged video."""
-SHARES = {
-    "container": 40,
-    "image": 15,
-    "recipe": 12,
-    "site": 13,
-    "calibration": 10,
-    "policy": 5,
-    "records": 5,
-}
+SHARES = {"container": 40, "image": 15, "recipe": 12, "site": 13, "calibration": 10, "policy": 5, "records": 5}
 """Files of each kind in a hundred."""
 WORTH = (
     "0", "-1", "9", "1e308", "1e-308", "nan", "inf", "-inf", '""', "[]", "{}", "true", "9" * 40, "9" * 400,
@@ -71,9 +63,7 @@ def read_image(path: Path) -> str:
     from edgevid.video.images import ImageSource
 
     with ImageSource(str(path)) as images:
-        return (
-            "read" if all(frame.image.size for frame in images) and not images.corrupted else "read in part"
-        )
+        return "read" if all(frame.image.size for frame in images) and not images.corrupted else "read in part"
 
 
 def read_recipe(path: Path) -> str:
@@ -207,11 +197,7 @@ def examine(kind: str, path: Path) -> str:
         text = str(error)
         leaks = "secret" in text
         return (
-            "FINDING: the password shows"
-            if leaks
-            else "rejected"
-            if len(text) > 15
-            else f"FINDING: message {text!r}"
+            "FINDING: the password shows" if leaks else "rejected" if len(text) > 15 else f"FINDING: message {text!r}"
         )
     except TooLong:
         return f"FINDING: took over {LIMIT_S} s"

@@ -135,12 +135,7 @@ def main() -> None:
             old = now
             assert rows[-1]["lines read back"] >= rows[-1]["lines on disk before"], rows[-1]
     total: dict[str, Any] = {key: sum(row[key] for row in rows) for key in rows[0]}
-    result = {
-        "clip": Path(clip).name or "rendered street",
-        "kills": len(rows),
-        **total,
-        "old files changed": 0,
-    }
+    result = {"clip": Path(clip).name or "rendered street", "kills": len(rows), **total, "old files changed": 0}
     print(table(["what", "figure"], [[k, str(v)] for k, v in result.items()]))
     if arguments.json:
         arguments.json.write_text(json.dumps(result))

@@ -101,10 +101,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         title = camera_images(Path(scratch), COUNT, SIZE)
         parts = {}
-        for name, seconds, slow_s in (
-            ("sustainable", arguments.fast, 0.0),
-            ("too slow", arguments.slow, 0.15),
-        ):
+        for name, seconds, slow_s in (("sustainable", arguments.fast, 0.0), ("too slow", arguments.slow, 0.15)):
             if not seconds:
                 continue
             shutter = Path(scratch) / f"{name}.txt"

@@ -61,14 +61,7 @@ class Program:
         (folder / "site.toml").write_text(SITE.format(uri=uri, calibration=CALIBRATION))
         (folder / "site.toml").rename(folder.parent / "site.toml")  # contains the password, as it must
         call = [*EDGEVID, "run", "--site", str(folder.parent / "site.toml"), "--threads", "1"]
-        call += [
-            "--jsonl",
-            str(self.lines),
-            "--mot",
-            str(folder / "seen.txt"),
-            "--out",
-            str(folder / "seen.mp4"),
-        ]
+        call += ["--jsonl", str(self.lines), "--mot", str(folder / "seen.txt"), "--out", str(folder / "seen.mp4")]
         call += ["--status-s", "5"]
         self._out, self._err = (open(folder / f"{n}.log", "wb") for n in ("stdout", "stderr"))  # noqa: SIM115
         self._process = subprocess.Popen(call, stdout=self._out, stderr=self._err, env=environment())
@@ -83,19 +76,14 @@ class Program:
             return {"frame": -1, "size": [0, 0], "time_s": 0.0}
         with open(self.lines, "rb") as file:
             file.seek(max(0, self.lines.stat().st_size - 60_000))
-            whole = [
-                line
-                for line in file.read().split(b"\n")[:-1]
-                if line.startswith(b'{"schema":"edgevid.result/')
-            ]
+            whole = [line for line in file.read().split(b"\n")[:-1] if line.startswith(b'{"schema":"edgevid.result/')]
         return dict(json.loads(whole[-1])) if whole else {"frame": -1, "size": [0, 0], "time_s": 0.0}
 
     def recovers(self, size: tuple[int, int] | None = None, seconds: float = 60.0) -> bool:
         """Whether ten images more come, of the requested size."""
         had = self.newest()["frame"]
         return until(
-            lambda: self.newest()["frame"] > had + 10 and size in (None, tuple(self.newest()["size"])),
-            seconds,
+            lambda: self.newest()["frame"] > had + 10 and size in (None, tuple(self.newest()["size"])), seconds
         )
 
     def running(self) -> bool:
@@ -175,9 +163,7 @@ def check(folder: Path) -> dict[str, Any]:
             assert ids_of[one["id"]] == tuple(line["size"])  # no track continues in another frame size
         objects += len(ids)
     speeds = sum("mps" in one.get("speed", {}) for line in lines for one in line["objects"])
-    moved = sum(
-        one.get("speed", {}).get("reason") == "CAMERA_MOVED" for line in lines for one in line["objects"]
-    )
+    moved = sum(one.get("speed", {}).get("reason") == "CAMERA_MOVED" for line in lines for one in line["objects"])
     mot = (folder / "seen.txt").read_text().splitlines()
     assert all(len([float(v) for v in row.split(",")]) == 10 for row in mot)
     assert len(mot) == sum(one["detected"] for line in lines for one in line["objects"])

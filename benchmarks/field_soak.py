@@ -67,9 +67,7 @@ def site(folder: Path) -> Site:
         model="street-nano",
         calibration=CALIBRATION,
         policy=policy,
-        zones=(
-            Zone("road", [(60, 60), (600, 60), (600, 340), (60, 340)], dwell_s=2, stopped_s=2, direction=90),
-        ),
+        zones=(Zone("road", [(60, 60), (600, 60), (600, 340), (60, 340)], dwell_s=2, stopped_s=2, direction=90),),
         lines=(Line("gate", (40, 200), (620, 200)),),
     )
 
@@ -162,10 +160,7 @@ class Viewed:
         self._viewers = []
         for _ in range(2):
             viewer = subprocess.Popen(
-                [sys.executable, "-c", OUTSIDE + VIEWER, address],
-                stdout=subprocess.PIPE,
-                env=environment(),
-                text=True,
+                [sys.executable, "-c", OUTSIDE + VIEWER, address], stdout=subprocess.PIPE, env=environment(), text=True
             )
             stack.callback(viewer.wait)
             stack.callback(viewer.kill)

@@ -105,9 +105,7 @@ def built(model: LocalRecipe, precision: str, backend: str, frames: Path) -> Res
         from edgevid.optimize.quantize.quantizer import quantize
 
         quantize(model, frames, variants=("int8-trt",), save_ranges=model.local.parent / "ranges.toml")
-    result = build(
-        model, BuildOptions(precision=precision, backend=backend), verification=Verification(frames, COUNT)
-    )
+    result = build(model, BuildOptions(precision=precision, backend=backend), verification=Verification(frames, COUNT))
     manifest = result.manifest
     return {
         "engine bytes": manifest.engine_bytes,

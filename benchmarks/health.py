@@ -125,9 +125,7 @@ def watched(
     }  # fmt: skip
 
 
-def images_part(
-    scenes: dict[str, list[Array]], quick: bool
-) -> tuple[list[list[str]], list[list[str]], dict[str, Any]]:
+def images_part(scenes: dict[str, list[Array]], quick: bool) -> tuple[list[list[str]], list[list[str]], dict[str, Any]]:
     """Rows of false alarms and of detections, and all that was measured."""
     still, found, raw = [], [], {}
     for name, images in scenes.items():
@@ -194,9 +192,7 @@ def true_speeds(folder: Path) -> dict[str, list[tuple[float, float]]]:
     return found
 
 
-def first_alarm(
-    rows: Sequence[float], factor: float, learn: int, tolerance: float = 0.03
-) -> tuple[int, str] | None:
+def first_alarm(rows: Sequence[float], factor: float, learn: int, tolerance: float = 0.03) -> tuple[int, str] | None:
     """Vehicles after the fault until the alarm, and its way; the first `learn` make the baseline."""
     watch, now = SpeedDriftDetector(tolerance=tolerance), datetime(2026, 3, 2, 8)
     watch.update(Tracks.empty(), Speeds.empty(), Speeds.empty(), now)
@@ -335,18 +331,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument(
-        "--parts", default="images,speeds,tilt", help="only these; the others stay as they were"
-    )
+    parser.add_argument("--parts", default="images,speeds,tilt", help="only these; the others stay as they were")
     asked = parser.parse_args()
     cv2.setNumThreads(1)
     where, expected = conditions({"opencv": cv2.__version__, "numpy": np.__version__}), asked.parts.split(",")
     raw: dict[str, Any] = {}
     made: dict[str, list[list[str]]] = {}
     if "images" in expected:
-        scenes = {
-            n: images_of(asked.data / "videos" / n) for n in FIXED if (asked.data / "videos" / n).exists()
-        }
+        scenes = {n: images_of(asked.data / "videos" / n) for n in FIXED if (asked.data / "videos" / n).exists()}
         scenes[DRAWN] = rendered(60 if asked.quick else 120)
         made["untouched"], made["moved"], raw = images_part(scenes, asked.quick)
         held = asked.data / "videos" / HELD

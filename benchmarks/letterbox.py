@@ -264,9 +264,7 @@ def main() -> None:
         rows, missing = measure(Scene(width, height, side))
         show(f"{width}x{height} -> {side}x{side} float32 NCHW, kernels: {kernels.BACKEND}", rows, missing)
         case: dict[str, Any] = {"source": [width, height], "input": [side, side], "missing": missing}
-        case["ms"] = {
-            name: {k: None if v != v else round(v, 4) for k, v in row.items()} for name, row in rows.items()
-        }
+        case["ms"] = {name: {k: None if v != v else round(v, 4) for k, v in row.items()} for name, row in rows.items()}
         results.append(case)
     conditions = {
         "cpu": processor_name(),

@@ -79,17 +79,13 @@ def tracks_of(clip: str, data: Path) -> Path:
     if not path.exists():
         classes, frames = CLIPS[clip]
         with tempfile.TemporaryDirectory() as folder:
-            archive = subprocess.run(
-                ["git", "archive", OLD], cwd=HERE.parent, check=True, capture_output=True
-            )
+            archive = subprocess.run(["git", "archive", OLD], cwd=HERE.parent, check=True, capture_output=True)
             subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
             environment = os.environ | {
                 "PYTHONPATH": folder, "EDGEVID_KERNELS": "numpy", "EDGEVID_MODELS_MIRROR": f"{data}/models",
             }  # fmt: skip
             words = [str(data / "videos" / clip), MODEL, str(frames), classes, str(path)]
-            subprocess.run(
-                [sys.executable, "-c", MAKE_TRACKS, *words], cwd=folder, env=environment, check=True
-            )
+            subprocess.run([sys.executable, "-c", MAKE_TRACKS, *words], cwd=folder, env=environment, check=True)
     return path
 
 
@@ -240,9 +236,7 @@ def hand_clip(path: Path, ends: str, frames: int) -> dict[str, Counter[str]]:
     tracker = Tracker(track_high_thresh=site.score, new_track_thresh=site.score + 0.1)
     with open_video(path) as video:
         size = video.size
-        summary = run(
-            Pipeline(Kept(), tracker), video, zones=ZoneMonitor(lines=[line], size=size), max_frames=frames
-        )
+        summary = run(Pipeline(Kept(), tracker), video, zones=ZoneMonitor(lines=[line], size=size), max_frames=frames)
         fps = video.fps
     ours = Counter({way: sum(n[c] for c in VEHICLES) for way, n in summary.crossings["line"].items()})
     # As a user of each peer would: its defaults, from the scores on that edgevid's first stage starts at.
@@ -292,9 +286,7 @@ def _line_zone(rows: Any, line: Line, fps: float) -> Counter[str]:
     from trackers import ByteTrackTracker
 
     tracker = ByteTrackTracker(frame_rate=fps)
-    zone = sv.LineZone(
-        sv.Point(*line.start), sv.Point(*line.end), triggering_anchors=[sv.Position.BOTTOM_CENTER]
-    )
+    zone = sv.LineZone(sv.Point(*line.start), sv.Point(*line.end), triggering_anchors=[sv.Position.BOTTOM_CENTER])
     for _, found in rows:
         tracked = tracker.update(found.to_supervision())
         zone.trigger(tracked[tracked.tracker_id >= 0])
@@ -303,9 +295,7 @@ def _line_zone(rows: Any, line: Line, fps: float) -> Counter[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help="judge, cost, hand; all without one")
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
     options = parser.parse_args()

@@ -96,12 +96,7 @@ EQUIVALENT = (
     ("kernels/", "3 * most)", "4 * most)", "any cost above the limit of most is the same"),
     ("speed/contact.py", "unknown[~good] = (", "*", "what is computed for these boxes is not used"),
     ("abstain/file.py", "low=1)", "low=2)", "1 is the default, and a default is not checked"),
-    (
-        "kernels/",
-        "if len(o.recent) < 2",
-        "if False",
-        "one observation has a travel of 0, and so a cosine of 0",
-    ),
+    ("kernels/", "if len(o.recent) < 2", "if False", "one observation has a travel of 0, and so a cosine of 0"),
     ("kernels/", "w <= 0 or h <= 0", "h < 0", "the overlap is 0 either way"),
     ("kernels/", "max(p[2, 2], p[3, 3]) if u", "*", "at speed 0, the first row, both are the prior"),
     ("kernels/reference/tracker.py", "if s.observation_centric:", "if True", "only the re-update reads it"),

@@ -51,10 +51,7 @@ def binding(path: Path) -> dict[str, float]:
     engine = OrtEngine(path, device="cpu", threads=1)
     given, session = picture(engine), engine._session
     names = [s.name for s in engine.outputs]
-    work = {
-        "run, bound, CPU ms": lambda: engine.run(given),
-        "run, unbound, CPU ms": lambda: session.run(names, given),
-    }
+    work = {"run, bound, CPU ms": lambda: engine.run(given), "run, unbound, CPU ms": lambda: session.run(names, given)}
     return medians(work, RUNS)
 
 

@@ -79,9 +79,7 @@ def supervision() -> Draw:
     boxes, labels = sv.BoxAnnotator(), sv.LabelAnnotator()
 
     def draw(image: np.ndarray, tracks: Tracks, n: int) -> np.ndarray:
-        found = sv.Detections(
-            tracks.boxes, confidence=tracks.scores, class_id=tracks.labels, tracker_id=tracks.ids
-        )
+        found = sv.Detections(tracks.boxes, confidence=tracks.scores, class_id=tracks.labels, tracker_id=tracks.ids)
         rows = zip(tracks.ids, tracks.labels, tracks.scores, strict=True)
         texts = [f"#{i} {NAMES[k]} {s:.2f}" for i, k, s in rows]
         return labels.annotate(boxes.annotate(image.copy(), found), found, texts)

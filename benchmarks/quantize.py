@@ -55,10 +55,7 @@ Case = tuple[Frame, np.ndarray]
 
 def photos(data: Path) -> tuple[list[Case], list[Path]]:
     """(Labeled photos with their person boxes, photos without labels)."""
-    folder, labels = (
-        data / "images" / "coco_val2017_100",
-        data / "images" / "coco_val2017_100_person_kpt_labels",
-    )
+    folder, labels = (data / "images" / "coco_val2017_100", data / "images" / "coco_val2017_100_person_kpt_labels")
     cases, free = [], []
     for path in sorted(folder.glob("*.jpg")):
         label = labels / f"{path.stem}.txt"
@@ -157,11 +154,7 @@ def one_model(name: str, data: Path, options: argparse.Namespace) -> dict[str, A
         "frames": report.calibration.frames,
         "held-out frames": report.held_out,
         "processor seconds to quantize": spent,
-        "settings": {
-            "calibrator": options.calibrator,
-            "count": options.max_frames,
-            "floor": options.min_agreement,
-        },
+        "settings": {"calibrator": options.calibrator, "count": options.max_frames, "floor": options.min_agreement},
         **rows,
     }
 
@@ -206,11 +199,7 @@ def store(new: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     order = sorted(found, key=lambda k: (MODELS.index(k.split(" ")[0]), found[k]["settings"]["floor"]))
     found = {k: found[k] for k in order}
     head, rows = summary(found)
-    save(
-        "quantize",
-        {"head": head, "rows": rows, "models": found},
-        where() if new else before["conditions"],
-    )
+    save("quantize", {"head": head, "rows": rows, "models": found}, where() if new else before["conditions"])
     return head, rows
 
 

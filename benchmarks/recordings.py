@@ -88,11 +88,7 @@ def filters() -> list[dict[str, Any]]:
             for query in QUERIES:
                 url = f"{server.address}api/events?limit=100&{query}"
                 rows.append(
-                    {
-                        "filter": query or "none",
-                        "one ms": _asked(url, 1),
-                        "16 at once ms": _asked(url, CLIENTS),
-                    }
+                    {"filter": query or "none", "one ms": _asked(url, 1), "16 at once ms": _asked(url, CLIENTS)}
                 )
         state.close()
     return rows

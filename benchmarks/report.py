@@ -138,9 +138,7 @@ def size_of(path: Path) -> float:
 def timed(arguments: list[str], folder: Path) -> tuple[float, float, float]:
     """Seconds, CPU seconds and peak megabytes of a command in a process of its own."""
     began = clock.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, *arguments], capture_output=True, text=True, cwd=folder
-    )
+    done = subprocess.run([sys.executable, "-c", MEASURE, *arguments], capture_output=True, text=True, cwd=folder)
     wall = clock.perf_counter() - began
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -158,27 +156,11 @@ def measure_week(days: int, vehicles: int, rounds: int, kept: Path | None) -> No
             write(folder, days, vehicles)
         total = (folder / "week.jsonl").read_bytes().count(b"\n") - 1
         for form, file in (("JSON lines", "week.jsonl"), ("SQLite", "week.db"), ("Parquet", "week")):
-            report = [
-                "report",
-                file,
-                "--every",
-                "15m",
-                "--timezone",
-                "Europe/Berlin",
-                "--out",
-                "w.html",
-                "--force",
-            ]
+            report = ["report", file, "--every", "15m", "--timezone", "Europe/Berlin", "--out", "w.html", "--force"]
             runs = [timed(report, folder) for _ in range(rounds)]
             query = timed(["query", file, "SELECT kind, count(*) FROM events GROUP BY kind"], folder)
             wall, cpu, peak = np.median(runs, 0).tolist()
-            found[form] = {
-                "seconds": wall,
-                "cpu": cpu,
-                "peak mb": max(r[2] for r in runs),
-                "all": runs,
-                "query": query,
-            }
+            found[form] = {"seconds": wall, "cpu": cpu, "peak mb": max(r[2] for r in runs), "all": runs, "query": query}
             rows.append([form, f"{size_of(folder / file):.0f}", f"{wall:.1f}", f"{cpu:.1f}", f"{peak:.0f}",
                          f"{query[0]:.1f}", f"{query[2]:.0f}"])  # fmt: skip
     head = [f"{total:,} events", "file, MB", "report, s", "CPU, s", "peak, MB", "query, s", "peak, MB"]
@@ -200,9 +182,7 @@ def measure_brno(data: Path) -> None:
     """
     rows, found = [], []
     for folder in sorted(p.parent for p in data.glob("*/system_dubska_bmvc14.json.gz")):
-        truth, given = (
-            brno.load(folder / name) for name in ("gt_data.json.gz", "system_dubska_bmvc14.json.gz")
-        )
+        truth, given = (brno.load(folder / name) for name in ("gt_data.json.gz", "system_dubska_bmvc14.json.gz"))
         if len(truth["cars"]) > 500:  # else minutes
             found += intervals_of(folder.name, truth, given["cars"])
     for part, what in PARTS.items():
@@ -221,9 +201,7 @@ def measure_brno(data: Path) -> None:
     head = ["V85 against light gates, km/h", "intervals", "mean error", "mean absolute", "within 1 km/h",
             "95 % interval is +-", "holds the gates' V85"]  # fmt: skip
     print(table(head, rows))
-    where = conditions() | {
-        "command": "python benchmarks/report.py --brno ../shared/data/speed/brnocompspeed"
-    }
+    where = conditions() | {"command": "python benchmarks/report.py --brno ../shared/data/speed/brnocompspeed"}
     save("report_brno", {"head": head, "rows": rows, "intervals": found}, where)
 
 
@@ -237,13 +215,9 @@ def intervals_of(camera: str, truth: dict[str, Any], cars: list[dict[str, Any]])
     passed, kmh = np.array(gates).T
     header, events = Header(camera, start=0.0, run=f"{camera}-1"), []
     for car in cars:
-        crossed = (
-            brno.crossing(car, truth["measurementLines"][0], truth["fps"]) if len(car["frames"]) > 5 else None
-        )
+        crossed = brno.crossing(car, truth["measurementLines"][0], truth["fps"]) if len(car["frames"]) > 5 else None
         if crossed:
-            events += events_of(
-                header, car["id"], float(crossed[0]), speeds, len(events), car["id"] in matched
-            )
+            events += events_of(header, car["id"], float(crossed[0]), speeds, len(events), car["id"] in matched)
     found = []
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "events.jsonl"
@@ -263,12 +237,7 @@ def intervals_of(camera: str, truth: dict[str, Any], cars: list[dict[str, Any]])
 
 
 def events_of(
-    header: Header,
-    track: int,
-    time: float,
-    speeds: dict[int, tuple[float, float]],
-    number: int,
-    matched: bool,
+    header: Header, track: int, time: float, speeds: dict[int, tuple[float, float]], number: int, matched: bool
 ) -> list[Event]:
     """A track's crossing and its end with the speed that was measured, both at the time of the crossing."""
     about: dict[str, Any] = {"speed_reason": "UNCERTAIN"}
@@ -276,9 +245,7 @@ def events_of(
         mps, sigma = (v / KMH for v in speeds[track])
         about = {"speed_mps": mps, "speed_sigma_mps": sigma}
     kinds: list[tuple[Any, dict[str, Any]]] = [("track-ended", about)]
-    kinds += [
-        ("cross", {"place": place, "direction": "forward"}) for place in ["crossing", *["matched"] * matched]
-    ]
+    kinds += [("cross", {"place": place, "direction": "forward"}) for place in ["crossing", *["matched"] * matched]]
     return [
         Event(f"{header.run}-{number + n:06d}", kind, utc_text(time), time, header.camera, header.run,
               track=track, class_name="car", **values)

@@ -36,9 +36,7 @@ def main(data: str, *models: str) -> None:
         print(json.dumps(rows[-1]))
     conditions = dict(bench([models[0]], data=data, runs=1, warm_up=0, device="cpu").conditions)
     result = {"frames": Path(data).name, "runs": RUNS, "conditions": conditions, "models": rows}
-    Path(__file__).with_name("results").joinpath("runtimes.json").write_text(
-        json.dumps(result, indent=1) + "\n"
-    )
+    Path(__file__).with_name("results").joinpath("runtimes.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

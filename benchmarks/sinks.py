@@ -100,9 +100,7 @@ def write(folder: Path, seconds: float, kill_after: float | None = None) -> None
 def in_sinks(folder: Path) -> dict[str, list[str]]:
     """The ids in each sink, in its order."""
     found = {
-        "SQLite": [
-            row["id"] for row in read_database(folder / "events.db", "SELECT id FROM events ORDER BY rowid")
-        ]
+        "SQLite": [row["id"] for row in read_database(folder / "events.db", "SELECT id FROM events ORDER BY rowid")]
     }
     if (folder / "events.jsonl").exists():
         found["JSON lines"] = [event.id for event in read_events(folder / "events.jsonl")]
@@ -264,9 +262,7 @@ class Servers:
         where = os.environ["PATH"] + ":/usr/sbin"
         quiet = subprocess.DEVNULL
         self._programs = [
-            subprocess.Popen(
-                [shutil.which(call[0], path=where) or call[0], *call[1:]], stdout=quiet, stderr=quiet
-            )
+            subprocess.Popen([shutil.which(call[0], path=where) or call[0], *call[1:]], stdout=quiet, stderr=quiet)
             for call in calls
         ]
         for port in (self.mqtt, self.redis):
@@ -334,10 +330,7 @@ def away(away_s: float) -> dict[str, Any]:
             back["at"], back["waited"] = time.perf_counter(), len(found)
 
         threading.Thread(target=plug, daemon=True).start()
-        sinks = [
-            MqttSink(f"mqtt://127.0.0.1:{servers.mqtt}"),
-            RedisSink(f"redis://127.0.0.1:{servers.redis}"),
-        ]
+        sinks = [MqttSink(f"mqtt://127.0.0.1:{servers.mqtt}"), RedisSink(f"redis://127.0.0.1:{servers.redis}")]
         summary = run(
             FixedPipeline(), paced(15 + away_s + 60, [], 25), sinks, zones=EveryFewFrames(),
             on_event=lambda event: found.append(event.id),
@@ -391,12 +384,8 @@ def latency(clip: str, seconds: float) -> dict[str, Any]:
         servers.start()
         inbox, source = Inbox(servers.mqtt), OnTime(video, seconds)
         width, height = video.size
-        lines = [
-            Line(f"at {share:g}", (0, share * height), (width, share * height)) for share in (0.4, 0.5, 0.6)
-        ]
-        lines += [
-            Line(f"x {share:g}", (share * width, 0), (share * width, height)) for share in (0.3, 0.5, 0.7)
-        ]
+        lines = [Line(f"at {share:g}", (0, share * height), (width, share * height)) for share in (0.4, 0.5, 0.6)]
+        lines += [Line(f"x {share:g}", (share * width, 0), (share * width, height)) for share in (0.3, 0.5, 0.7)]
         frames = dict[int, float]()
 
         def note(frame: Frame, result: Result) -> None:

@@ -70,9 +70,7 @@ def measure(method: Method, given: list[Run]) -> list[dict[str, np.ndarray]]:
     All runs of a seed go through one estimator at once, as independent tracks: the occlusion check, which
     would find them in front of one another, is off.
     """
-    found: list[dict[str, list[tuple[float, ...]]]] = [
-        {"live": [], "smoothed": [], "track_speeds": []} for _ in given
-    ]
+    found: list[dict[str, list[tuple[float, ...]]]] = [{"live": [], "smoothed": [], "track_speeds": []} for _ in given]
     for seed in sorted({run.seed for run in given}):
         rows: dict[float, list[tuple[int, int]]] = {}
         for n, run in enumerate(given):
@@ -136,9 +134,7 @@ def floor(run: Run, rho: float) -> float:
 
 def track_speeds(given: list[Run], values: list[np.ndarray], rho: float) -> dict[str, float]:
     """Errors of the track speeds, also relative to the Cramer-Rao bound."""
-    rows = [
-        (v[0, 1] - r.kmh[0], v[0, 2], floor(r, rho)) for r, v in zip(given, values, strict=True) if len(v)
-    ]
+    rows = [(v[0, 1] - r.kmh[0], v[0, 2], floor(r, rho)) for r, v in zip(given, values, strict=True) if len(v)]
     e, s, least = np.array(rows).T
     return {
         "mean": float(np.abs(e).mean()), "median": float(np.median(np.abs(e))),
@@ -246,17 +242,8 @@ def bars(ours: dict[str, Any], micro: dict[str, float]) -> list[list[str]]:
         name = "independent" if "white" in part else "correlated"
         bar(f"track speeds against Cramer-Rao, {name} jitter", f[part]["track_speeds"]["of the floor"], 1.15)
     bar("smoothed, frame to frame, km/h", f["constant"]["smoothed"]["jitter"], 0.3)
-    bar(
-        "uneven fps against even",
-        f["uneven fps"]["smoothed"]["mean"] / f["constant"]["smoothed"]["mean"],
-        1.2,
-    )
-    bar(
-        "parked tracks reported as moving, of 100 x 10 s",
-        f["parked"]["live"]["reported as moving"],
-        0,
-        form="{:.0f}",
-    )
+    bar("uneven fps against even", f["uneven fps"]["smoothed"]["mean"] / f["constant"]["smoothed"]["mean"], 1.2)
+    bar("parked tracks reported as moving, of 100 x 10 s", f["parked"]["live"]["reported as moving"], 0, form="{:.0f}")
     bar("the same, smoothed", f["parked"]["smoothed"]["reported as moving"], 0, form="{:.0f}")
     bar("update at 50 tracks, microseconds", micro["filter"], 100, form="{:.0f}")
     return rows
@@ -319,9 +306,7 @@ def main() -> None:
     print(table(head, rows), "\n")
     print(table(["bar", "target", "measured", ""], judged))
     where = conditions({name: part["version"] for name, part in theirs.items()})
-    where["command"] = "python benchmarks/speed.py" + (
-        f" --seeds {chosen.seeds}" if chosen.seeds != 5 else ""
-    )
+    where["command"] = "python benchmarks/speed.py" + (f" --seeds {chosen.seeds}" if chosen.seeds != 5 else "")
     result = {
         "head": head, "rows": rows, "bars": [["bar", "target", "measured", ""], *judged], "ours": ours,
         "peers": theirs, "not run": absent, "microseconds at 50 tracks": micro, "seeds": chosen.seeds,

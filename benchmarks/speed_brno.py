@@ -54,9 +54,7 @@ def along(line: list[float]) -> np.ndarray:
     a, b, c = line
     u = np.linspace(0, SIZE[0], 400)
     v = np.linspace(0, SIZE[1], 400)
-    points = (
-        np.column_stack([u, -(a * u + c) / b]) if abs(b) > abs(a) else np.column_stack([-(b * v + c) / a, v])
-    )
+    points = np.column_stack([u, -(a * u + c) / b]) if abs(b) > abs(a) else np.column_stack([-(b * v + c) / a, v])
     inside = ((points >= 0) & (points <= SIZE)).all(1)
     return points[inside][:: max(1, inside.sum() // 5)]
 
@@ -215,14 +213,10 @@ def crossing(car: dict[str, Any], line: list[float], fps: float) -> tuple[float,
     k = int(turn[0])
     share = side[k] / (side[k] - side[k + 1])
     frames = car["frames"]
-    return (frames[k] + share * (frames[k + 1] - frames[k])) / fps, points[k] + share * (
-        points[k + 1] - points[k]
-    )
+    return (frames[k] + share * (frames[k + 1] - frames[k])) / fps, points[k] + share * (points[k + 1] - points[k])
 
 
-def match(
-    truth: dict[str, Any], calibration: CameraCalibration, tracks: list[dict[str, Any]]
-) -> list[tuple[int, int]]:
+def match(truth: dict[str, Any], calibration: CameraCalibration, tracks: list[dict[str, Any]]) -> list[tuple[int, int]]:
     """(track id, row of the true cars) by lane and within 0.2 s at the last line.
 
     Lanes of tracks are numbered across the road; the mapping to the numbers of the truth is learned from
@@ -247,9 +241,7 @@ def match(
         near = np.flatnonzero(np.abs(times - when) < 0.2)
         if len(near) == 1:
             votes[lane, seen[near[0]][1]] += 1
-    same = {
-        lane: max((v, k[1]) for k, v in votes.items() if k[0] == lane)[1] for lane in {k[0] for k in votes}
-    }
+    same = {lane: max((v, k[1]) for k, v in votes.items() if k[0] == lane)[1] for lane in {k[0] for k in votes}}
     pairs, used = [], set()
     for when, lane, row in true:
         near = [n for n in np.flatnonzero(np.abs(times - when) < 0.2)
@@ -298,8 +290,7 @@ def judge(folder: Path) -> dict[str, Any]:
 def summary(judged: list[dict[str, Any]]) -> dict[str, float]:
     """All cameras together; the median of steps on the same cars."""
     e, sigma, steps, same = (
-        np.abs(np.concatenate([j[k] for j in judged]))
-        for k in ("errors", "sigmas", "median of steps", "compared")
+        np.abs(np.concatenate([j[k] for j in judged])) for k in ("errors", "sigmas", "median of steps", "compared")
     )
     steps = steps[np.isfinite(steps)]
     return {
@@ -366,10 +357,7 @@ def main() -> None:
     print(table(judgement[0], judgement[1:]), "\n")
     wrong = [w for j in judged for w in j["wrong"]]
     print(
-        table(
-            ["camera", "track", "ours", "sigma", "truth", "median of steps", "first to last", "peers agree"],
-            wrong,
-        )
+        table(["camera", "track", "ours", "sigma", "truth", "median of steps", "first to last", "peers agree"], wrong)
     )
     where = conditions()
     where["command"] = "python benchmarks/speed_brno.py ../shared/data/speed/brnocompspeed"

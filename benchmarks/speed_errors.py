@@ -76,15 +76,10 @@ def path(kind: str, random: np.random.Generator, frames: int) -> tuple[np.ndarra
     v, turn = speeds(kind, random, frames)
     towards = random.random() < 0.5
     if kind in ("turning", "groups"):
-        start, heading = (
-            np.array([random.uniform(-6, 6), random.uniform(20, 45)]),
-            random.choice([-1, 1]) * np.pi / 2,
-        )
+        start, heading = (np.array([random.uniform(-6, 6), random.uniform(20, 45)]), random.choice([-1, 1]) * np.pi / 2)
     else:
         near = NEAR + random.uniform(0, 15)
-        start = np.array(
-            [random.choice([-5.25, -1.75, 1.75, 5.25]), FAR - random.uniform(0, 20) if towards else near]
-        )
+        start = np.array([random.choice([-5.25, -1.75, 1.75, 5.25]), FAR - random.uniform(0, 20) if towards else near])
         heading = -np.pi / 2 if towards else np.pi / 2
     angle = heading + np.cumsum(turn) / FPS
     step = np.column_stack([np.cos(angle), np.sin(angle)]) * v[:, None] / FPS
@@ -125,9 +120,7 @@ def observed(kind: str, random: np.random.Generator) -> Track | None:
     away = random.uniform(5, 8) if size is CAR else random.uniform(-0.6, 0.6)
     aside = 0.0 if size is CAR else random.choice([-1, 1]) * random.uniform(0.5, 0.9)
     side = aside * np.column_stack([-np.sin(angle), np.cos(angle)])
-    near = (
-        place - away * ahead + side if size is PERSON else place[0] - away * ahead + pace * (place - place[0])
-    )
+    near = place - away * ahead + side if size is PERSON else place[0] - away * ahead + pace * (place - place[0])
     beside = boxes_of(near, angle, other)
     if (random.random() < 0.08 and kind != "groups") or (random.random() < 0.2 and kind == "groups"):
         begin = int(random.integers(frames // 4, 3 * frames // 4))
@@ -149,14 +142,9 @@ def observed(kind: str, random: np.random.Generator) -> Track | None:
     seen = random.random(frames) > 0.1
     if random.random() < 0.25:
         seen[stretch(random, frames, 9, 30)] = False
-    boxes = np.concatenate(
-        [np.maximum(boxes[:, :2], 0), np.minimum(boxes[:, 2:], [CAMERA.width, CAMERA.height])], 1
-    )
+    boxes = np.concatenate([np.maximum(boxes[:, :2], 0), np.minimum(boxes[:, 2:], [CAMERA.width, CAMERA.height])], 1)
     on = (
-        (boxes[:, 2] - boxes[:, 0] > 3)
-        & (boxes[:, 3] - boxes[:, 1] > 3)
-        & (place[:, 1] > 10)
-        & (place[:, 1] < FAR + 2)
+        (boxes[:, 2] - boxes[:, 0] > 3) & (boxes[:, 3] - boxes[:, 1] > 3) & (place[:, 1] > 10) & (place[:, 1] < FAR + 2)
     )
     last = np.flatnonzero(~on)
     end = last[0] if len(last) else frames
@@ -178,9 +166,7 @@ def wrong_calibration(random: np.random.Generator) -> CameraCalibration:
                             region=shapely.box(0, 150, 1920, 1080))  # fmt: skip
 
 
-def measure(
-    site: list[Track], calibration: CameraCalibration, gap: int = 45, **how: Any
-) -> dict[str, list[Any]]:
+def measure(site: list[Track], calibration: CameraCalibration, gap: int = 45, **how: Any) -> dict[str, list[Any]]:
     """By kind of value, (track, km/h, sigma, reason, truth) of every row of a site.
 
     Tracks begin `gap` frames apart.
@@ -201,9 +187,7 @@ def measure(
             for i, v, s, t, r in zip(rows.ids, rows.mps, rows.sigma, rows.time, rows.reason, strict=True):
                 one, n = site[i - 1], i - 1
                 whole = kind == "track speed"
-                truth = (
-                    one.kmh.mean() if whole else np.interp(t * FPS - begins[n], range(len(one.kmh)), one.kmh)
-                )
+                truth = one.kmh.mean() if whole else np.interp(t * FPS - begins[n], range(len(one.kmh)), one.kmh)
                 found[kind].append((n, 3.6 * v, 3.6 * s, r, truth))
     return found
 
@@ -251,11 +235,7 @@ def main() -> None:
                          *(f"{s[k]:.2f}" for k in ("mean", "p95", "worst", "median sigma"))])  # fmt: skip
     print(table(head, rows))
     if chosen.kind is None and chosen.seed == 0:
-        save(
-            "speed_errors",
-            {"head": head, "rows": rows, "scores": kept, "tracks": chosen.tracks},
-            conditions(),
-        )
+        save("speed_errors", {"head": head, "rows": rows, "scores": kept, "tracks": chosen.tracks}, conditions())
 
 
 if __name__ == "__main__":

@@ -157,9 +157,7 @@ def main() -> None:
             given = rows_of(chosen.data / "permatrack_det_train" / path.name)
             driving = {i: track for i, track in truth.items() if track.mean() > MOVING_MPS}
             for (label, boxes), limit in product((("detections", given), ("labeled boxes", None)), LIMITS):
-                measured = run(
-                    calibration, labels, boxes, first, last, click_px=0.0, sigma_limit_mps=limit / 3.6
-                )
+                measured = run(calibration, labels, boxes, first, last, click_px=0.0, sigma_limit_mps=limit / 3.6)
                 found, moving = evaluate(truth, measured), evaluate(driving, measured)
                 for which, scores in (("all", found.overall), ("moving", moving.overall)):
                     for kind, score in scores.items():

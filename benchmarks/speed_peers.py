@@ -71,11 +71,7 @@ def roboflow(scale: float, fps: float) -> Shown:
         for name in [n for n in sys.modules if n.startswith("torchvision")]:
             del sys.modules[name]
     from roboflow_workflows.core_steps.analytics.velocity.v1 import VelocityBlockV1
-    from roboflow_workflows.execution_engine.entities.base import (
-        ImageParentMetadata,
-        VideoMetadata,
-        WorkflowImageData,
-    )
+    from roboflow_workflows.execution_engine.entities.base import ImageParentMetadata, VideoMetadata, WorkflowImageData
 
     block, begin = VelocityBlockV1(), datetime.datetime(2024, 1, 1)
     pixels = np.zeros((4, 4, 3), np.uint8)
@@ -141,9 +137,7 @@ def play(shown: Shown, data: dict[str, np.ndarray], part: str) -> np.ndarray:
     runs, frames = data[f"{part}_run"], data[f"{part}_frame"]
     for n in range(len(out)):
         if data[f"{part}_seen"][n]:
-            out[n] = shown(
-                int(runs[n]), int(frames[n]), float(data[f"{part}_times"][n]), data[f"{part}_boxes"][n]
-            )
+            out[n] = shown(int(runs[n]), int(frames[n]), float(data[f"{part}_times"][n]), data[f"{part}_boxes"][n])
         elif n and runs[n] == runs[n - 1]:
             out[n] = out[n - 1]
     return out

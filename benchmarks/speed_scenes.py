@@ -50,9 +50,7 @@ def calibration() -> CameraCalibration:
     """The exact calibration: the rectangle of the road's corners, valid on the whole image below row 150."""
     meters = np.array([[-7, NEAR], [7, NEAR], [7, FAR], [-7, FAR]], float)
     pixels = CAMERA.project(np.column_stack([meters, np.zeros(4)]))
-    return make_calibration(
-        pixels, meters, (CAMERA.width, CAMERA.height), region=shapely.box(0, 150, 1920, 1080)
-    )
+    return make_calibration(pixels, meters, (CAMERA.width, CAMERA.height), region=shapely.box(0, 150, 1920, 1080))
 
 
 def clock(seconds: float, fps: float = FPS, uneven: np.random.Generator | None = None) -> list[float]:

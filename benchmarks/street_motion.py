@@ -33,9 +33,7 @@ def scene(seed: int) -> Scene:
         kind = ACTIONS[n % 4]
         place = (float(random.uniform(7.8, 11)) * random.choice([-1, 1]), float(random.uniform(12, 42)))
         heading = float(random.choice([math.pi / 2, -math.pi / 2, random.uniform(0, 2 * math.pi)]))
-        movers.append(
-            Mover(n + 1, "person", place, heading, float(random.uniform(*PACE[kind])), waves=kind == "wave")
-        )
+        movers.append(Mover(n + 1, "person", place, heading, float(random.uniform(*PACE[kind])), waves=kind == "wave"))
     return Scene(movers, random_camera(random), Noise(2.0, 0.15), seed)
 
 
@@ -94,9 +92,7 @@ def main() -> None:
     for least in (0.0, 0.6, 0.8):
         sure = share.max(1) >= least
         right = share.argmax(1)[sure] == truths[sure]
-        print(
-            f"confidence from {least}: {sure.mean():.0%} of {len(truths)} emitted, {right.mean():.0%} right"
-        )
+        print(f"confidence from {least}: {sure.mean():.0%} of {len(truths)} emitted, {right.mean():.0%} right")
 
 
 if __name__ == "__main__":

@@ -168,9 +168,7 @@ def main() -> None:
     logit_bias = fit_logit_bias(Deployed(network).eval(), load(out / "validation", CLASSES))
     print(f"bias of the class logits: {logit_bias}")
     file = export_onnx(network, out / "street_nano.onnx", logit_bias=logit_bias)
-    write_recipe(
-        out, file.name, network, name="street-nano", summary=SUMMARY, nms_iou=0.5, score=SCORE_THRESHOLD
-    )
+    write_recipe(out, file.name, network, name="street-nano", summary=SUMMARY, nms_iou=0.5, score=SCORE_THRESHOLD)
     report = {"schedule": asdict(schedule), **options, "logit_bias": logit_bias}
     (out / "street_nano.json").write_text(json.dumps(report, indent=1) + "\n")
     print(f"written {file}")

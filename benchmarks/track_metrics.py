@@ -85,9 +85,7 @@ def count_tracks(truth: Iterable[Frame], found: Iterable[Frame]) -> TrackCounts:
         counts = np.bincount(pair[value >= alpha - ROUNDING].astype(int), minlength=len(both))
         tp[n], association[n] = counts.sum(), (counts**2 / np.maximum(both - counts, 1)).sum()
     id_tp = sum(near[r, c] for r, c in kernels.max_weight_matching(near))
-    return TrackCounts(
-        tp, association, per_true.sum(), per_found.sum(), float(id_tp), *_clear(frames, shape[0])
-    )
+    return TrackCounts(tp, association, per_true.sum(), per_found.sum(), float(id_tp), *_clear(frames, shape[0]))
 
 
 def _clear(frames: list[tuple[Array, Array, F64]], objects: int) -> tuple[float, float]:

@@ -77,9 +77,7 @@ def _boxmot(name: str) -> Callable[[float], Peer]:
         image = np.zeros((1080, 1920, 3), np.uint8)  # it asks for the frame's size
 
         def update(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, t: float) -> Any:
-            return tracker.update(
-                np.column_stack([boxes, scores, labels]).astype(np.float32), image, timestamp_s=t
-            )
+            return tracker.update(np.column_stack([boxes, scores, labels]).astype(np.float32), image, timestamp_s=t)
 
         return Peer(update, lambda found: np.asarray(found)[:, :5] if len(found) else np.zeros((0, 5)))
 
@@ -198,9 +196,7 @@ def version(package: str) -> str:
         return "in this clone"
 
 
-def available(
-    only: list[str] | None = None,
-) -> tuple[dict[str, Callable[[float], Peer]], dict[str, str]]:
+def available(only: list[str] | None = None) -> tuple[dict[str, Callable[[float], Peer]], dict[str, str]]:
     """Makers of the trackers that work here, and why the others do not."""
     works: dict[str, Any] = {}
     fails: dict[str, str] = {}

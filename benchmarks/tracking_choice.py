@@ -65,22 +65,14 @@ def main() -> None:
         values[name] = {group: float(np.mean(parts[group])) for group in GROUPS}
         print(name, {group: round(value, 2) for group, value in values[name].items()}, flush=True)
     rows = [
-        [name, *(f"{by[g]:.2f}" for g in GROUPS), f"{np.mean(list(by.values())):.2f}"]
-        for name, by in values.items()
+        [name, *(f"{by[g]:.2f}" for g in GROUPS), f"{np.mean(list(by.values())):.2f}"] for name, by in values.items()
     ]
-    best = {
-        left: max(values, key=lambda name: sum(values[name][g] for g in GROUPS if g != left))
-        for left in GROUPS
-    }
+    best = {left: max(values, key=lambda name: sum(values[name][g] for g in GROUPS if g != left)) for left in GROUPS}
     rows.append(["chosen without it", *(best[g] for g in GROUPS), ""])
     head = ["mean HOTA over conditions", *GROUPS, "mean"]
     print(table(head, rows))
     if not asked.first:
-        save(
-            "tracking_choice",
-            {"head": head, "rows": rows, "conditions of frames": asked.conditions},
-            conditions(),
-        )
+        save("tracking_choice", {"head": head, "rows": rows, "conditions of frames": asked.conditions}, conditions())
 
 
 if __name__ == "__main__":

@@ -58,9 +58,7 @@ def kitti(path: Path) -> dict[str, Rows]:
     for line in lines(path):
         w = line.split()
         score = float(w[17]) if len(w) > 17 else 1.0
-        rows.setdefault(w[2], {}).setdefault(int(w[0]), []).append(
-            [float(w[1]), *map(float, w[6:10]), score, 1]
-        )
+        rows.setdefault(w[2], {}).setdefault(int(w[0]), []).append([float(w[1]), *map(float, w[6:10]), score, 1])
     return {kind: {f: np.array(r) for f, r in by.items()} for kind, by in rows.items()}
 
 
@@ -84,14 +82,8 @@ def sequences(data: Path) -> Iterator[Sequence]:
     found = mot(data / "mot17/yolox_x_ablation_val_half_det/MOT17-11-SDP.txt.gz")
     half = (max(truth) + 1) // 2
     first = min(found)
-    moved = (
-        {f - first + half + 1: r for f, r in found.items()}
-        if first <= 1 and max(found) <= half + 1
-        else found
-    )
-    yield Sequence(
-        "MOT17-11", "MOT17-11 second half", 30.0, range(half + 1, max(truth) + 1), moved, people, others
-    )
+    moved = {f - first + half + 1: r for f, r in found.items()} if first <= 1 and max(found) <= half + 1 else found
+    yield Sequence("MOT17-11", "MOT17-11 second half", 30.0, range(half + 1, max(truth) + 1), moved, people, others)
     found, truth = mot(data / "mot15/TUD-Campus/det.txt"), mot(data / "mot15/TUD-Campus/gt.txt")
     yield Sequence("TUD-Campus", "TUD-Campus", 25.0, range(1, max(truth) + 1), found, truth, {})
 
@@ -115,14 +107,10 @@ def crowd(seed: int, people: int, seconds: int, turning: float = 0.0, fps: int =
         heading += random.normal(0, 0.5, people) / np.sqrt(fps) * 0.8
         step = np.where(np.sin(t / fps * 0.5 + phase) > 0.8, 0, pace) / fps
         x, z = x + step * np.cos(heading), z + step * np.sin(heading)
-        heading = np.where(
-            np.abs(x) > 15, np.arctan2(np.sin(heading), -np.sign(x) * np.abs(np.cos(heading))), heading
-        )
+        heading = np.where(np.abs(x) > 15, np.arctan2(np.sin(heading), -np.sign(x) * np.abs(np.cos(heading))), heading)
         x = np.clip(x, -15, 15)
         beyond = (z < 4.5) | (z > 31)
-        heading = np.where(
-            beyond, np.arctan2(-np.sign(z - 18) * np.abs(np.sin(heading)), np.cos(heading)), heading
-        )
+        heading = np.where(beyond, np.arctan2(-np.sign(z - 18) * np.abs(np.sin(heading)), np.cos(heading)), heading)
         z = np.clip(z, 4.5, 31)
         if turning:
             turn, nod = 0.97 * turn + random.normal(0, turning), 0.95 * nod + random.normal(0, turning / 2)
@@ -134,9 +122,9 @@ def crowd(seed: int, people: int, seconds: int, turning: float = 0.0, fps: int =
         boxes = np.stack([middle - wide / 2, head, middle + wide / 2, foot], 1)
         inside = (boxes[:, 2] > 20) & (boxes[:, 0] < 1900) & (boxes[:, 3] > 20) & (boxes[:, 1] < 1060)
         visible = np.array([_visible(i, boxes, z, inside) if inside[i] else 1.0 for i in range(people)])
-        truth[t] = np.array(
-            [[i, *boxes[i], 1, 1] for i in range(people) if inside[i] and visible[i] > 0.1]
-        ).reshape(-1, 7)
+        truth[t] = np.array([[i, *boxes[i], 1, 1] for i in range(people) if inside[i] and visible[i] > 0.1]).reshape(
+            -1, 7
+        )
         bias = 0.9 * bias + random.normal(0, 0.44, (people, 4))
         found[t] = _detected(random, boxes, wide, foot - head, visible, inside, bias)
     name = f"crowd of {people}" + (", turning camera" if turning else "")

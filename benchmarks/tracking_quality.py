@@ -135,9 +135,7 @@ def summary(results: dict) -> dict:
         for group, by in groups.items():
             for name, (whole, held, parts) in by.items():
                 every, apart = sum(whole[1:], whole[0]), sum(held[1:], held[0])
-                place = merged.setdefault("drop" if kind.startswith("drop") else kind, {}).setdefault(
-                    group, {}
-                )
+                place = merged.setdefault("drop" if kind.startswith("drop") else kind, {}).setdefault(group, {})
                 one = place.setdefault(
                     name, {"HOTA": [], "IDF1": [], "MOTA": [], "switches": [], "held out": [], "parts": []}
                 )
@@ -196,9 +194,7 @@ def main() -> None:
         print(kind, table(head, rows), sep="\n")
     versions = {package: version(package) for package, _ in TRACKERS.values()}
     if not asked.only:
-        where = conditions(versions) | {
-            "command": "python benchmarks/tracking_quality.py DATA --cache FOLDER"
-        }
+        where = conditions(versions) | {"command": "python benchmarks/tracking_quality.py DATA --cache FOLDER"}
         done = {"head": head, "rows": tables.pop("full", []), "percent": results, "not run": missing}
         save("tracking_quality", done | {kind: [head, *rows] for kind, rows in tables.items()}, where)
 

@@ -107,14 +107,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=100)
     arguments = parser.parse_args()
     where = conditions()
-    empty: dict[str, Any] = {
-        "pipeline": [],
-        "cpu": [],
-        "observe": [],
-        "encoded": 0,
-        "encode_s": 0.0,
-        "sent": [],
-    }
+    empty: dict[str, Any] = {"pipeline": [], "cpu": [], "observe": [], "encoded": 0, "encode_s": 0.0, "sent": []}
     found: dict[str, dict[str, Any]] = {name: copy.deepcopy(empty) for name in CASES}
     for _ in range(arguments.rounds):
         for name, kinds in CASES.items():
@@ -124,11 +117,7 @@ def main() -> None:
     base = statistics.median(found["no viewer"]["cpu"])
     rows = [row(name, case, base) for name, case in found.items()]
     print(table(head, rows))
-    save(
-        "viewer_load",
-        {"head": head, "rows": rows, "frames": arguments.frames, "rounds": arguments.rounds},
-        where,
-    )
+    save("viewer_load", {"head": head, "rows": rows, "frames": arguments.frames, "rounds": arguments.rounds}, where)
 
 
 if __name__ == "__main__":

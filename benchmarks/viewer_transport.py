@@ -107,18 +107,14 @@ def cost(path: Path) -> list[list[str]]:
     def timed(name: str, work: Any) -> None:
         started = time.thread_time()
         data = work()
-        measured.setdefault(name, []).append(
-            (time.thread_time() - started, len(data) if data is not None else 0)
-        )
+        measured.setdefault(name, []).append((time.thread_time() - started, len(data) if data is not None else 0))
 
     for index, image in enumerate(images):
         result = example(index, size)
         frame = Frame(image, index / FPS, index)
         timed("JPEG, quality 80, of the plain image", lambda image=image: encode_jpeg(image, 80))
         timed("+ its record as JSON", lambda result=result: pack(as_json(result), b""))
-        timed(
-            "drawing boxes and labels on the server", lambda frame=frame, result=result: draw(frame, result)
-        )
+        timed("drawing boxes and labels on the server", lambda frame=frame, result=result: draw(frame, result))
         marked = overlay.draw(frame, result)
         timed("JPEG, quality 80, of the drawn image", lambda marked=marked: encode_jpeg(marked, 80))
         timed("H.264 (ultrafast, zerolatency, crf 26), fragmented MP4", lambda image=image: h264(image))
@@ -166,9 +162,7 @@ def application(images: list[np.ndarray], sent: dict[int, float]) -> Starlette:
         async def parts():
             async for data in frames(lambda image: encode_jpeg(image, 80)):
                 yield (
-                    b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data)
-                    + data
-                    + b"\r\n"
+                    b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data) + data + b"\r\n"
                 )
 
         return StreamingResponse(parts(), media_type="multipart/x-mixed-replace; boundary=frame")
@@ -214,13 +208,7 @@ def latency(path: Path, seconds: float, rounds: int) -> list[list[str]]:
         browser.close()
     name = f"{path.name}, {size[0]}x{size[1]}"
     return [
-        [
-            name,
-            TRANSPORTS[way],
-            f"{statistics.median(late):.0f}",
-            f"{np.percentile(late, 95):.0f}",
-            str(len(late)),
-        ]
+        [name, TRANSPORTS[way], f"{statistics.median(late):.0f}", f"{np.percentile(late, 95):.0f}", str(len(late))]
         for way, late in found.items()
     ]
 

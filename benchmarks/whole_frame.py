@@ -59,10 +59,7 @@ def frames() -> list[Frame]:
     random = np.random.default_rng(0)
     y = random.integers(16, 235, (1080, 1920), np.uint8)
     u, v = (random.integers(90, 160, (540, 960), np.uint8) for _ in range(2))
-    return [
-        Frame.from_yuv420((np.roll(y, n, 1), u, v), n / 30, n, to_rgb=lambda f: f.image)
-        for n in range(FRAMES)
-    ]
+    return [Frame.from_yuv420((np.roll(y, n, 1), u, v), n / 30, n, to_rgb=lambda f: f.image) for n in range(FRAMES)]
 
 
 def ours(inputs: list[Frame], tensors: list[np.ndarray], stages: dict[str, list[float]]) -> list[float]:

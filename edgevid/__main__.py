@@ -1,7 +1,5 @@
 """`python -m edgevid`: the same as the command `edgevid`."""
 
-from __future__ import annotations
-
 from edgevid.cli import main
 
 if __name__ == "__main__":

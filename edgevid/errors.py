@@ -170,13 +170,7 @@ class MissingExtraError(EdgevidError, ImportError):
     """An optional package is missing; the message names the pip command that installs it."""
 
     def __init__(
-        self,
-        package: str,
-        extra: str,
-        purpose: str,
-        *,
-        problem: str = "is not installed",
-        remedy: str = "",
+        self, package: str, extra: str, purpose: str, *, problem: str = "is not installed", remedy: str = ""
     ) -> None:
         """`problem` and `remedy` say what is wrong with a package that is there, and what mends it."""
         self.package, self.extra = package, extra

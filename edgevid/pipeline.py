@@ -4,8 +4,6 @@
 a new value, not a new branch in the loop.
 """
 
-from __future__ import annotations
-
 import time as clock
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -6,8 +6,6 @@ a filter run along the straight path over a gap, and a second try against the la
 Both run in native code over real elapsed seconds, so that uneven and dropped frames do no harm.
 """
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -25,17 +23,14 @@ FLAGS = ("observation_centric", "common_shift", "height_overlap", "observed_boxe
 COSTS = ("match_thresh", "second_match_thresh", "new_match_thresh")
 TUNING = (*COSTS, "position_noise", "reach", "score_weight", "momentum", *FLAGS)
 """Settings of the method itself (docs/tracking.md); users seldom need them."""
-BLIND_S = 1.0
-"""Objects are predicted for so long while frames are damaged."""
+BLIND_S = 1.0  # Objects are predicted for so long while frames are damaged
 AWAY, FIRST_STEP_S = 2.0, 0.5
 """A step is an outage above `lost_after_s` and so many times the one before, at first taken for 0.5 s."""
-BUFFER_RATE = 30.0
-"""ByteTrack and the libraries after it count the frames of their buffers at this rate."""
+BUFFER_RATE = 30.0  # ByteTrack and the libraries after it count the frames of their buffers at this rate
 
 _Translation = Callable[[float, float], dict[str, float]]
 _HITS: _Translation = lambda n, rate: {"confirm_after_s": max(n - 1.5, 0.0) / rate}  # noqa: E731
-LOST_AFTER_S = 1.0
-"""Seconds for which a lost object may be found again under its id."""
+LOST_AFTER_S = 1.0  # Seconds for which a lost object may be found again under its id
 _BUFFER: _Translation = lambda n, _: {"lost_after_s": n / BUFFER_RATE}  # noqa: E731
 _IOU: _Translation = lambda v, _: {"match_thresh": 1 - v}  # noqa: E731
 PEERS: Mapping[str, _Translation] = {
@@ -147,11 +142,7 @@ class ByteTracker(Hinted):
         columns = self._core.update(found.boxes, found.scores, found.labels, time, self._coast_s)
         self._observed_at, self._held = time, None
         tracks = with_instances(Tracks.trusted(*columns), found)
-        return (
-            tracks
-            if found is detections or not hasattr(detections, "xyxy")
-            else _with_ids(detections, tracks)
-        )
+        return tracks if found is detections or not hasattr(detections, "xyxy") else _with_ids(detections, tracks)
 
     def update_with_detections(self, detections: Any, timestamp: float | None = None) -> Any:
         """`update` as in supervision.ByteTrack: supervision.Detections keep only rows that have an object."""
@@ -264,9 +255,7 @@ def _translated(own: dict[str, float], tuning: Mapping[str, Any], rate: float) -
     for name, value in tuning.items():
         if name in FIXED:
             if value not in FIXED[name]:
-                raise InputError(
-                    f"{name}: expected {FIXED[name][0]!r}, the only one here, got {shown(value)}"
-                )
+                raise InputError(f"{name}: expected {FIXED[name][0]!r}, the only one here, got {shown(value)}")
             continue
         ours = PEERS[name](_number(name, value), rate) if name in PEERS else {_known(name): value}
         for key, number in ours.items():

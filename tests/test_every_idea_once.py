@@ -27,10 +27,7 @@ HOMES = {
     "models taking turns": (r"\brange\(-?warm\w*", "optimize/conditions.py"),
     "aspect check": (r"SAME_ASPECT = |abs\(\w+ / \w+ - 1(?:\.0)?\)", "types/frame.py"),
     "km/h of 1 m/s": (r"\b3\.6\b", "types/tables.py"),
-    "camera from a homography": (
-        r"def \w*_from_homography\(|\w*focal\w* = [^#\n]*sqrt\(",
-        "speed/homography.py",
-    ),
+    "camera from a homography": (r"def \w*_from_homography\(|\w*focal\w* = [^#\n]*sqrt\(", "speed/homography.py"),
     "inverse of a homography": (r"linalg\.inv\((?:\w+\.)*(?:h|homography)\)", "speed/homography.py"),
     "suggestion for a misspelling": (r"\bget_close_matches\(", "errors.py"),
     "masked passwords": (r":\*\*\*@", "errors.py"),

@@ -96,13 +96,11 @@ WORK: dict[str, Callable[[Tries], Any]] = {
         edgevid.Detections.of(xyxy=[[0, 0, 4, 4]], confidence=[0.5], class_id=[0])
     ),
     "tracker.update_with_detections(detections)": lambda t: (
-        edgevid.Tracker(frame_rate=30).update_with_detections(detections=t.detections).tracker_id.tolist()
-        == [1]
+        edgevid.Tracker(frame_rate=30).update_with_detections(detections=t.detections).tracker_id.tolist() == [1]
     ),
     "result.tracks.tracker_id": lambda t: t.result.tracks.tracker_id.tolist() == [1, 2],
     "process_video(source, target, callback)": lambda t: (
-        edgevid.process(t.clip, t.folder / "out.mp4", lambda image, result: image, pipeline=t.model).frames
-        == 4
+        edgevid.process(t.clip, t.folder / "out.mp4", lambda image, result: image, pipeline=t.model).frames == 4
     ),
     "BoxAnnotator().annotate(image, result)": lambda t: t.sv.BoxAnnotator().annotate(
         t.frame.bgr, t.result.to_supervision()
@@ -110,9 +108,9 @@ WORK: dict[str, Callable[[Tries], Any]] = {
     "LabelAnnotator().annotate(image, detections)": lambda t: t.sv.LabelAnnotator().annotate(
         t.frame.bgr, t.model(t.image).to_supervision(t.model.names)
     ),
-    "LineZone.trigger(result.to_supervision())": lambda t: t.sv.LineZone(
-        t.sv.Point(0, 0), t.sv.Point(9, 9)
-    ).trigger(t.result.to_supervision()),
+    "LineZone.trigger(result.to_supervision())": lambda t: t.sv.LineZone(t.sv.Point(0, 0), t.sv.Point(9, 9)).trigger(
+        t.result.to_supervision()
+    ),
     # trackers
     "tracker.update(detections)": lambda t: t.tracked().tracker_id.tolist() == [1, -1],
     "tracker.update(detections, frame=image, timestamp=0.5)": lambda t: len(

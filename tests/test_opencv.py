@@ -90,11 +90,7 @@ NO_GL = ImportError("libGL.so.1: cannot open shared object file")
         (GONE, (), f"is not installed. Add it with: {ADD}"),
         (GONE, ("opencv-python",), "pip install --force-reinstall --no-deps opencv-python"),
         (None, ("opencv-python-headless",), "pip install --force-reinstall --no-deps opencv-python-headless"),
-        (
-            NO_GL,
-            ("opencv-python",),
-            f"fails to load ({NO_GL}). Add it with: pip uninstall -y opencv-python && {ADD}",
-        ),
+        (NO_GL, ("opencv-python",), f"fails to load ({NO_GL}). Add it with: pip uninstall -y opencv-python && {ADD}"),
     ],
 )
 def test_an_opencv_that_another_one_broke_is_reported_with_the_remedy(

@@ -46,9 +46,7 @@ def build(source: Path, out: Path, **environment: str) -> subprocess.CompletedPr
     )
 
 
-def test_without_a_compiler_the_wheel_has_the_numpy_kernels_and_prints_the_remedy(
-    source: Path, tmp_path: Path
-) -> None:
+def test_without_a_compiler_the_wheel_has_the_numpy_kernels_and_prints_the_remedy(source: Path, tmp_path: Path) -> None:
     done = build(source, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Install a C++17 compiler" in done.stdout
@@ -64,9 +62,7 @@ def test_without_a_compiler_the_wheel_has_the_numpy_kernels_and_prints_the_remed
     assert not [name for name in names if name.endswith((".so", ".cpp", ".hpp"))]
 
 
-def test_native_kernels_that_are_required_and_do_not_compile_fail_the_build(
-    source: Path, tmp_path: Path
-) -> None:
+def test_native_kernels_that_are_required_and_do_not_compile_fail_the_build(source: Path, tmp_path: Path) -> None:
     assert build(source, tmp_path, EDGEVID_KERNELS="native").returncode != 0
     assert not list(tmp_path.glob("*.whl"))
 
@@ -93,9 +89,5 @@ def test_every_dependency_has_a_lower_and_an_upper_bound() -> None:
 
 def test_one_extra_brings_opencv_and_nothing_else_does() -> None:
     """Every OpenCV package installs the folder cv2: with two of them, removing one breaks the other."""
-    opencv = {
-        name: [r.name for r in found if r.name.startswith("opencv")] for name, found in requirements().items()
-    }
-    assert {extra: names for extra, names in opencv.items() if names} == {
-        "opencv": ["opencv-python-headless"]
-    }
+    opencv = {name: [r.name for r in found if r.name.startswith("opencv")] for name, found in requirements().items()}
+    assert {extra: names for extra, names in opencv.items() if names} == {"opencv": ["opencv-python-headless"]}

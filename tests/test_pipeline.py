@@ -101,11 +101,7 @@ def test_one_frame_through_every_stage() -> None:
 
 def test_without_a_calibration_and_recognizers_the_tables_are_empty() -> None:
     result = Pipeline(OneBox(), Follow()).process(frame(0))
-    assert (len(result.speeds.live), len(result.speeds.smoothed), len(result.speeds.track_speeds)) == (
-        0,
-        0,
-        0,
-    )
+    assert (len(result.speeds.live), len(result.speeds.smoothed), len(result.speeds.track_speeds)) == (0, 0, 0)
     assert result.verdicts == {}
 
 
@@ -135,9 +131,7 @@ class Unsure(Judge):
 
     def update(self, scores: Scores, tracks: Tracks, time: float) -> Verdicts:  # type: ignore[override]
         self.scores, n = scores, len(tracks)
-        return Verdicts.of(
-            ids=tracks.ids, labels=[-1] * n, confidence=[0.4] * n, reason=[Reason.LOW_CONFIDENCE] * n
-        )
+        return Verdicts.of(ids=tracks.ids, labels=[-1] * n, confidence=[0.4] * n, reason=[Reason.LOW_CONFIDENCE] * n)
 
 
 def test_the_detector_s_classes_have_a_policy_too() -> None:
@@ -184,18 +178,14 @@ class Resizable(Follow):
 def test_another_frame_size_reaches_every_part_and_leaves_health_alone() -> None:
     tracker, meter, cut, health = Resizable(), Meter(), Cut(), Moved()
     task = RecognitionTask(cut, Recognize(), Judge())
-    pipeline = Pipeline(
-        OneBox(), tracker, speed_estimator=meter, health=health, recognitions={"action": task}
-    )
+    pipeline = Pipeline(OneBox(), tracker, speed_estimator=meter, health=health, recognitions={"action": task})
     pipeline.resize((32, 24))
     assert (tracker.size, tracker.resets) == ((32, 24), 0)
     assert (meter.resets, cut.resets, health.resets) == (1, 1, 0)
 
 
 def test_a_part_without_a_method_is_refused_at_the_door() -> None:
-    with pytest.raises(
-        InputError, match=r"a detector: .*detect\(frames.* got Follow without 'names' and 'detect'"
-    ):
+    with pytest.raises(InputError, match=r"a detector: .*detect\(frames.* got Follow without 'names' and 'detect'"):
         Pipeline(Follow(), Follow())  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"a tracker: expected .*update\(detections.* got OneBox"):
         Pipeline(OneBox(), OneBox())  # type: ignore[arg-type]
@@ -212,18 +202,13 @@ def test_a_part_without_a_method_is_refused_at_the_door() -> None:
 
 
 def test_a_class_in_the_place_of_an_object_is_rejected() -> None:
-    with pytest.raises(
-        InputError, match=r"a tracker: expected an object, got the class Follow; write Follow\(\)"
-    ):
+    with pytest.raises(InputError, match=r"a tracker: expected an object, got the class Follow; write Follow\(\)"):
         Pipeline(OneBox(), Follow)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("tasks", "got"),
-    [
-        ({"action": Recognize()}, r"recognitions\['action'\].*got Recognize"),
-        ([Recognize()], "got .Recognize"),
-    ],
+    [({"action": Recognize()}, r"recognitions\['action'\].*got Recognize"), ([Recognize()], "got .Recognize")],
 )
 def test_recognitions_are_a_mapping_of_tasks(tasks: Any, got: str) -> None:
     with pytest.raises(InputError, match=f"(?s){got}") as raised:
@@ -258,11 +243,7 @@ def test_every_other_part_that_returns_something_else_is_named() -> None:
     rejects("class_policy.update", "Verdicts", class_policy=returning(Judge(), "update", 5))
     for method, kind, task in (
         ("clips.update", "Clips", RecognitionTask(returning(Cut(), "update", 5), Recognize(), Judge())),
-        (
-            "recognizer.recognize",
-            "Scores",
-            RecognitionTask(Cut(), returning(Recognize(), "recognize", 5), Judge()),
-        ),
+        ("recognizer.recognize", "Scores", RecognitionTask(Cut(), returning(Recognize(), "recognize", 5), Judge())),
         ("policy.update", "Verdicts", RecognitionTask(Cut(), Recognize(), returning(Judge(), "update", 5))),
     ):
         rejects(method, kind, recognitions={"action": task})
@@ -326,11 +307,7 @@ def test_a_function_is_a_recognizer() -> None:
     clips = Clips.of(ids=[7], pixels=np.zeros((1, 2, 4, 4, 3)), times=[[0.0, 0.5]], boxes=np.zeros((1, 2, 4)))
     task = RecognitionTask(Cut(), lambda clips: [[0.25, 0.75]], Judge(), names=("walk", "run"))
     scores = task.recognizer.recognize(clips)
-    assert (scores.ids.tolist(), scores.values.tolist(), scores.times.tolist()) == (
-        [7],
-        [[0.25, 0.75]],
-        [0.5],
-    )
+    assert (scores.ids.tolist(), scores.values.tolist(), scores.times.tolist()) == ([7], [[0.25, 0.75]], [0.5])
     assert len(task.recognizer.recognize(Clips.empty())) == 0
     with pytest.raises(InputError, match=r"expected the classes of the function: .*names="):
         RecognitionTask(Cut(), lambda clips: [[0.25, 0.75]], Judge())

@@ -36,9 +36,7 @@ PROMISED = (
 def typed() -> dict[str, str]:
     """The names that the TYPE_CHECKING block imports, and their rooms."""
     tree = ast.parse(Path(edgevid.__file__).read_text())
-    block = next(
-        n for n in tree.body if isinstance(n, ast.If) and getattr(n.test, "id", "") == "TYPE_CHECKING"
-    )
+    block = next(n for n in tree.body if isinstance(n, ast.If) and getattr(n.test, "id", "") == "TYPE_CHECKING")
     lines = [n for n in block.body if isinstance(n, ast.ImportFrom)]
     return {alias.name: str(n.module).removeprefix("edgevid.") for n in lines for alias in n.names}
 
@@ -103,9 +101,7 @@ def test_a_room_lists_its_names_sorted(name: str) -> None:
 
 def modules() -> list[str]:
     found = pkgutil.walk_packages(edgevid.__path__, "edgevid.", onerror=lambda _: None)
-    return sorted(
-        m.name for m in found if not m.name.startswith(("edgevid.learn", "edgevid.kernels._native"))
-    )
+    return sorted(m.name for m in found if not m.name.startswith(("edgevid.learn", "edgevid.kernels._native")))
 
 
 @pytest.mark.parametrize("name", modules())

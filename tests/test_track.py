@@ -151,9 +151,7 @@ def test_a_walker_at_one_to_three_frames_a_second_is_in_every_record(twin: Any, 
     for n in range(20):
         at = np.array([[100 + 140 * n / fps, 400], [1500, 900]])
         half = np.array([30, 87.5]) + random.normal(0, 1.5, (2, 2))
-        found = Detections.of(
-            boxes=np.concatenate([at - half, at + half], 1), scores=[0.8, 0.9], labels=[0, 0]
-        )
+        found = Detections.of(boxes=np.concatenate([at - half, at + half], 1), scores=[0.8, 0.9], labels=[0, 0])
         tracks = tracker.update(found, n / fps)
         ids.append(tracks.ids[tracks.match >= 0].tolist())
     assert ids == [[1, 2]] * 20
@@ -175,9 +173,7 @@ def test_a_predicted_box_that_left_the_frame_is_not_reported(twin: Any) -> None:
 def test_columns_need_not_lie_together_in_memory(make: Any) -> None:
     one, two = make(), make()
     boxes = np.array([[0, 0, 40, 80], [900, 0, 940, 80]], np.float32)
-    strided = Detections(
-        np.asfortranarray(boxes), np.full(4, 0.9, np.float32)[::2], np.zeros(4, np.int32)[::2]
-    )
+    strided = Detections(np.asfortranarray(boxes), np.full(4, 0.9, np.float32)[::2], np.zeros(4, np.int32)[::2])
     plain = Detections.of(boxes=boxes, scores=[0.9, 0.9], labels=[0, 0])
     assert one.update(strided, 0.0).boxes.tolist() == two.update(plain, 0.0).boxes.tolist()
 
@@ -237,9 +233,7 @@ def test_empty_frames_and_odd_boxes(make: Any) -> None:
     tracker = make()
     assert len(tracker.update(Detections.empty(), 0.0)) == 0
     odd = Detections.of(
-        boxes=[[0, 0, 10, 10], [np.nan, 0, 1, 1], [5, 5, 5, 9], [0, 0, 4, np.inf]],
-        scores=[0.9] * 4,
-        labels=[0] * 4,
+        boxes=[[0, 0, 10, 10], [np.nan, 0, 1, 1], [5, 5, 5, 9], [0, 0, 4, np.inf]], scores=[0.9] * 4, labels=[0] * 4
     )
     tracks = [tracker.update(odd, n / 10) for n in (1, 2)][-1]
     assert tracks.match.tolist() == [0]
@@ -370,9 +364,7 @@ def test_a_coasting_box_keeps_its_size(twin: Any) -> None:
     tracker = ByteTracker(coast_s=1.0)
     for n in range(20):
         half = 20 + 2 * n
-        found = Detections.of(
-            boxes=[[300 - half, 300 - half, 300 + half, 300 + half]], scores=[0.9], labels=[0]
-        )
+        found = Detections.of(boxes=[[300 - half, 300 - half, 300 + half, 300 + half]], scores=[0.9], labels=[0])
         tracker.update(found, n / 30)
     sizes = [np.ptp(tracker.update(seen(), (20 + n) / 30).boxes[0, [0, 2]]) for n in range(10)]
     assert sizes[1:] == pytest.approx([sizes[0]] * 9, abs=1e-3)
@@ -435,10 +427,7 @@ def test_scores_in_percent_or_labels_in_their_place_are_rejected() -> None:
         ),
         ({"lost_track_buffer": 45}, {"lost_after_s": 1.5}),  # frames at 30 fps, whatever the rate
         ({"track_buffer": 15, "frame_rate": 10}, {"lost_after_s": 0.5}),
-        (
-            {"minimum_matching_threshold": 0.7},
-            {"match_thresh": 0.3},
-        ),  # theirs a cost, the kernel's a similarity
+        ({"minimum_matching_threshold": 0.7}, {"match_thresh": 0.3}),  # theirs a cost, the kernel's a similarity
         ({"match_thresh": 0.7}, {"match_thresh": 0.3}),
         ({"minimum_iou_threshold": 0.15}, {"match_thresh": 0.15}),
         ({"minimum_consecutive_frames": 1}, {"confirm_after_s": 0.0}),

@@ -1,7 +1,5 @@
 """The abstain policy: which verdicts are emitted, and why the others are not."""
 
-from __future__ import annotations
-
 from edgevid.abstain.drift import DriftMonitor
 from edgevid.abstain.file import PolicyFile, read_policy, write_policy
 from edgevid.abstain.policy import Policy, Settings

@@ -1,7 +1,5 @@
 """Has production drifted from what a policy was tuned on? Two-sample tests, and a monitor at run time."""
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from dataclasses import dataclass
@@ -12,12 +10,9 @@ from edgevid.abstain.file import Tuned
 from edgevid.errors import InputError
 from edgevid.types import Array, Reason, Verdicts
 
-PSI_ALARM = 0.2
-"""Population stability index above which a shift is large (the custom of credit scoring)."""
-P_ALARM = 0.001
-"""Probability of the Kolmogorov-Smirnov distance below which chance does not explain it."""
-RATE_ALARM = 2.0
-"""Factor by which the abstain rate may leave the tuned one."""
+PSI_ALARM = 0.2  # Population stability index above which a shift is large (the custom of credit scoring)
+P_ALARM = 0.001  # Probability of the Kolmogorov-Smirnov distance below which chance does not explain it
+RATE_ALARM = 2.0  # Factor by which the abstain rate may leave the tuned one
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,6 @@
 docs/abstain.md describes the file.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
@@ -139,9 +137,7 @@ class PolicyTable:
                 raise FieldError("policy", f"decide.per_class.{name}", expected, value)
 
 
-def read_policy(
-    path: str | Path, *, names: Iterable[str] | None = None, model_sha256: str | None = None
-) -> PolicyFile:
+def read_policy(path: str | Path, *, names: Iterable[str] | None = None, model_sha256: str | None = None) -> PolicyFile:
     """The policy file at `path`; FileFormatError names file, key, expected and got.
 
     It also rejects a file that was tuned for other class `names` or for another `model_sha256` than those

@@ -5,8 +5,6 @@ confidence of the best class reaches a threshold, chosen on labeled tracks by `e
 track gets a row too, with label -1 and its Reason.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,8 +20,7 @@ from edgevid.types import Array, Scores, Tracks, Verdicts
 
 Aggregate = Literal["mean-log-prob", "vote", "sequential"]
 """How the observations of a track become one: see `Settings.aggregate`."""
-NEVER = 2.0
-"""A threshold that no confidence reaches: the class is never emitted."""
+NEVER = 2.0  # A threshold that no confidence reaches: the class is never emitted
 Threshold = Annotated[float, Ge(0), Le(NEVER)]
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 
@@ -75,8 +72,7 @@ class Settings:
                 raise InputError(f"policy per_class[{label!r}]: expected 0 to {NEVER:g}, got {value!r}")
 
 
-LIMITS = field_limits(Settings)
-"""The values that each number of Settings may take."""
+LIMITS = field_limits(Settings)  # The values that each number of Settings may take
 
 
 class Policy:

@@ -1,7 +1,5 @@
 """Action recognition of each object: recognizers of clips, streams, features, images and skeletons."""
 
-from __future__ import annotations
-
 from edgevid.actions.clip import ClipRecognizer, ImageRecognizer
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.actions.clip_spec import ClipSpec

@@ -1,7 +1,5 @@
 """Models without states, their scores averaged over the track: of whole windows of crops, of single crops."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from edgevid.actions.recognizer import CropModel, newest_crops, no_scores, preprocess_crops, run_batch, scores

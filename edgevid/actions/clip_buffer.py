@@ -6,8 +6,6 @@ later frame is farther; until then the last frame before it is kept, and only th
 clips do not depend on the frame rate, and all objects come due together, in one batch.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from edgevid.actions.clip_spec import ClipSpec, crop_rectangles, scaled, to_aspect, union_box, with_context
@@ -16,25 +14,17 @@ from edgevid.detect.preprocess import crop
 from edgevid.errors import InputError
 from edgevid.types import Array, Clips, Frame, Scores, Tracks
 
-WIDE = 2.0
-"""Under the union policy each step keeps this many times the rectangle, to crop the union later."""
-THUMB = 8
-"""Side of the thumbnail from which novelty is computed."""
+WIDE = 2.0  # Under the union policy each step keeps this many times the rectangle, to crop the union later
+THUMB = 8  # Side of the thumbnail from which novelty is computed
 NEVER = np.iinfo(np.int64).min
-EPS = 1e-6
-"""Tolerance of comparisons of moments, seconds."""
+EPS = 1e-6  # Tolerance of comparisons of moments, seconds
 
 
 class ClipBuffer:
     """Crops of every track, in memory that is allocated once, and the clips that are due."""
 
     def __init__(
-        self,
-        spec: ClipSpec | None = None,
-        *,
-        capacity: int = 64,
-        budget: float | None = None,
-        burst: int = 16,
+        self, spec: ClipSpec | None = None, *, capacity: int = 64, budget: float | None = None, burst: int = 16
     ) -> None:
         """`capacity` objects are held at a time (more are counted in `rejected` and wait); `budget` is
         the number of recognitions per second (None: no limit), `burst` the most clips of one frame.
@@ -81,8 +71,7 @@ class ClipBuffer:
         self._now, self._closed = -np.inf, NEVER
         self._waiting: Frame | None = None
         self._pending[:] = False
-        self.rejected = 0
-        """Objects of the last frame beyond the capacity."""
+        self.rejected = 0  # Objects of the last frame beyond the capacity
 
     def __len__(self) -> int:
         """Number of objects held."""
@@ -102,8 +91,7 @@ class ClipBuffer:
         """
         if not frame.time >= self._now:  # also a NaN
             raise InputError(
-                f"frame.time: expected {self._now} s or later, got {frame.time}; "
-                "call reset() when the source changes"
+                f"frame.time: expected {self._now} s or later, got {frame.time}; call reset() when the source changes"
             )
         self._now = frame.time
         rows, slots = self._admit(tracks)

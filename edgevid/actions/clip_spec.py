@@ -105,8 +105,7 @@ class ClipSection(ClipSpec):
         return toml_table("clip", dataclasses.asdict(self))
 
 
-UNION_LIMIT = 3.0
-"""Beyond this ratio of union to median box area the object moves too far for one rectangle."""
+UNION_LIMIT = 3.0  # Beyond this ratio of union to median box area the object moves too far for one rectangle
 
 
 def crop_rectangles(boxes: Array, spec: ClipSpec) -> Array:

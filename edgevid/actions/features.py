@@ -1,7 +1,5 @@
 """Inputs of temporal heads: frozen CNN features or the joints of a pose, one row per crop."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -87,8 +85,7 @@ class DetectedPose:
     def __init__(self, *, joints: skeleton.JointSet = "jhmdb15") -> None:
         if joints not in skeleton.JOINT_SETS:
             raise InputError(f"joints: expected one of {sorted(skeleton.JOINT_SETS)}, got {joints!r}")
-        self.model: Recipe | None = None
-        """The pose model that finds the joints; None: the detector does."""
+        self.model: Recipe | None = None  # The pose model that finds the joints; None: the detector does
         self.joints, self.count = joints, len(skeleton.JOINT_SETS[joints])
         self.raw_width, self.width = 2 * self.count + 1, skeleton.width_of(self.count)
 

@@ -1,7 +1,5 @@
 """Recognizers and extractors from recipes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,16 +13,11 @@ from edgevid.errors import InputError
 from edgevid.models.hub import resolve_model
 from edgevid.runtime import Engine, Recipe, load_engine
 
-DETECTOR = "detector"
-"""Stands for the detector's key points in the place of a pose model."""
+DETECTOR = "detector"  # Stands for the detector's key points in the place of a pose model
 
 
 def load_recognizer(
-    model: str | Path,
-    *,
-    extractor: str | Path | None = None,
-    device: str = "auto",
-    threads: int | None = None,
+    model: str | Path, *, extractor: str | Path | None = None, device: str = "auto", threads: int | None = None
 ) -> Recognizer:
     """The recognizer of a model's name, a recipe or its folder.
 

@@ -1,7 +1,5 @@
 """Parts of all recognizers: crops to model inputs, batches of any size, outputs to probabilities."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -92,9 +90,7 @@ def first_output(engine: Engine, recipe: Recipe) -> str:
     return name
 
 
-def run_batch(
-    engine: Engine, inputs: Mapping[str, Array], axes: Mapping[str, int] | None = None
-) -> dict[str, Array]:
+def run_batch(engine: Engine, inputs: Mapping[str, Array], axes: Mapping[str, int] | None = None) -> dict[str, Array]:
     """Outputs for a batch of any size; an engine with a fixed batch runs in parts, the last one padded.
 
     `axes` gives the batch axis of each input and output that is not 0. The arrays are the caller's.

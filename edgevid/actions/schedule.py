@@ -1,7 +1,5 @@
 """Which objects are recognized now: by priority, within a number of recognitions per second."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from edgevid.errors import InputError
@@ -9,8 +7,7 @@ from edgevid.types import Array
 
 NEVER, UNCERTAINTY, AGE, NOVELTY = 2.0, 1.0, 0.5, 2.0
 """Weights of an object's urgency; each multiplies a value between 0 and about 1."""
-AGE_S = 5.0
-"""Seconds since the last recognition that count as an age of 1."""
+AGE_S = 5.0  # Seconds since the last recognition that count as an age of 1
 
 
 def urgency(never: Array, uncertainty: Array, age_s: Array, novelty: Array) -> Array:

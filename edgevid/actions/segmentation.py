@@ -4,8 +4,6 @@ After OnlineTAS (Zhong et al., NeurIPS 2024): a new label begins only where its 
 the current segment has lasted long enough; otherwise the old label continues.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,9 +37,7 @@ class OnlineSegments:
         have lasted to be ended by less; an object without scores for `forget_after_s` is ended.
         """
         if not 0 <= confident <= 1 or not min_s >= 0:
-            raise InputError(
-                f"OnlineSegments: expected confident 0 to 1 and min_s >= 0, got {confident}, {min_s}"
-            )
+            raise InputError(f"OnlineSegments: expected confident 0 to 1 and min_s >= 0, got {confident}, {min_s}")
         self.confident, self.min_s, self.forget_after_s = confident, min_s, forget_after_s
         self._open: dict[int, _Open] = {}
 

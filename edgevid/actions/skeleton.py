@@ -6,8 +6,6 @@ speeds; here also the centered joints themselves. A step uses only earlier steps
 recorded clip give the same values.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np
@@ -28,10 +26,8 @@ JointSet = Literal["jhmdb15", "coco17"]
 JOINT_SETS: dict[str, tuple[str, ...]] = {"jhmdb15": JHMDB15, "coco17": COCO17}
 SHOULDERS, BELLY = 0.13, 0.80
 """Position of the shoulders' midpoint and the belly between JHMDB's neck and hips (its medians)."""
-LAGS = (1, 2)
-"""Steps over which movement is measured."""
-MIN_SCORE = 0.2
-"""Mean keypoint score below which a step has no person."""
+LAGS = (1, 2)  # Steps over which movement is measured
+MIN_SCORE = 0.2  # Mean keypoint score below which a step has no person
 
 
 def mirror_order(joints: tuple[str, ...]) -> list[int]:

@@ -1,7 +1,5 @@
 """Streaming models: state tensors are inputs and outputs, stored per track."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated

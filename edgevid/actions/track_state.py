@@ -4,8 +4,6 @@ A track's state is forgotten after a gap that is too long, or when other tracks 
 used again, so a stale row is harmless, and memory stays constant.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Mapping
 
@@ -14,12 +12,9 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.types import Array
 
-CAPACITY = 256
-"""Tracks whose state is stored."""
-RESET_AFTER_S = 1.0
-"""Gap after which the state of a model is reset, seconds."""
-WINDOWS = 4
-"""Windows of a track that are averaged."""
+CAPACITY = 256  # Tracks whose state is stored
+RESET_AFTER_S = 1.0  # Gap after which the state of a model is reset, seconds
+WINDOWS = 4  # Windows of a track that are averaged
 
 
 class StateStore:
@@ -44,8 +39,7 @@ class StateStore:
         self._time = np.full(capacity, np.nan)
         self._row_of: OrderedDict[int, int] = OrderedDict()  # the least recently used first
         self._free = list(range(capacity))[::-1]
-        self.evicted = 0
-        """Tracks whose state was replaced because the store was full."""
+        self.evicted = 0  # Tracks whose state was replaced because the store was full
 
     def __len__(self) -> int:
         return len(self._row_of)

@@ -3,8 +3,6 @@
 This module imports nothing heavy: Ctrl-C and SIGTERM are handled before the rest is loaded.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 import threading

@@ -31,8 +31,7 @@ VersionCompatible = Annotated[bool, Option("--version-compatible", help="Loads i
 HardwareCompatibility = Annotated[str, Option(help="none, same-capability or ampere+: devices that run it.")]
 ComputeCapability = Annotated[str | None, Option(help="Compute capabilities (TensorRT-RTX): 8.6,8.9.")]
 FallbackPrecision = Annotated[str, Option(help="Precision of layers that are not INT8: fp16 or fp32.")]
-MAX_WARNINGS = 3
-"""Of the builder's own warnings; the log holds all of them."""
+MAX_WARNINGS = 3  # Of the builder's own warnings; the log holds all of them
 
 
 def command(

@@ -30,8 +30,7 @@ Drop = Annotated[bool, Option("--drop-outliers", help="Leave out points that the
 Host = Annotated[str, Option(help="Address to serve the page on; 0.0.0.0 serves other machines too.")]
 
 
-LAST_FRAME_S = 1.0
-"""A time up to this much behind the last frame takes the last frame."""
+LAST_FRAME_S = 1.0  # A time up to this much behind the last frame takes the last frame
 
 
 def command(

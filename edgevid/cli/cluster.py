@@ -60,8 +60,7 @@ def command(
 
 def _csv(rows: list[tuple[str, int, float]], names: tuple[str, ...]) -> str:
     cells = [
-        (one, *((label, names[label]) if label >= 0 else ("", "")), f"{distance:.4f}")
-        for one, label, distance in rows
+        (one, *((label, names[label]) if label >= 0 else ("", "")), f"{distance:.4f}") for one, label, distance in rows
     ]
     return csv_text([("id", "cluster", "name", "distance"), *cells])
 
@@ -82,6 +81,4 @@ def _show(found: Clustering) -> None:
     for why, count in found.left_out.items():
         console.print(f"left out: {count:,} ({escape(why)})")
     console.print(found.advice(), markup=False)
-    console.print(
-        f"HDBSCAN on a sample finds {found.hdbscan[0]} clusters and {found.hdbscan[1]:.0%} outliers."
-    )
+    console.print(f"HDBSCAN on a sample finds {found.hdbscan[0]} clusters and {found.hdbscan[1]:.0%} outliers.")

@@ -3,8 +3,6 @@
 -h, -v and -q in every command; errors name the value that was given; the reader of the output may end early.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable

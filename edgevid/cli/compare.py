@@ -15,8 +15,7 @@ from edgevid.cli.console import results
 if TYPE_CHECKING:
     from edgevid.optimize.compare.gate import ParityReport
 
-REJECTED = 1
-"""Exit status of a rejected engine; an error in the command is 2."""
+REJECTED = 1  # Exit status of a rejected engine; an error in the command is 2
 
 Score = Annotated[float | None, Option("--score-threshold", "--conf", help="Least box score.", min=0, max=1)]
 

@@ -1,7 +1,5 @@
 """What a command prints: results on standard output, notes and progress on standard error, by -v and -q."""
 
-from __future__ import annotations
-
 import ctypes
 import logging
 import os
@@ -16,13 +14,11 @@ from rich.console import Console
 from edgevid.errors import masked
 
 log = logging.getLogger("edgevid")
-BROKEN_PIPE = 141
-"""Exit status where the reader of standard output has ended, as of other programs: 128 + SIGPIPE."""
+BROKEN_PIPE = 141  # Exit status where the reader of standard output has ended, as of other programs: 128 + SIGPIPE
 
 
 class _Verbosity:
-    level: int = 0
-    """-1 with -q, 1 with -v."""
+    level: int = 0  # -1 with -q, 1 with -v
 
 
 def set_verbosity(*, verbose: bool = False, quiet: bool = False) -> None:
@@ -84,8 +80,7 @@ def log_shown(console: Console | None = None, *, default: int = logging.WARNING)
         log.setLevel(level)
 
 
-ARG_START = 45
-"""Place of the address of the first argument in /proc/self/stat, counted behind the program's name."""
+ARG_START = 45  # Place of the address of the first argument in /proc/self/stat, counted behind the program's name
 
 
 def mask_process_title() -> None:

@@ -1,7 +1,5 @@
 """`edgevid-demo`: a run with all its options, shown live in a browser or written to a folder."""
 
-from __future__ import annotations
-
 import inspect
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,8 +15,7 @@ from edgevid.files.atomic import make_folder
 from edgevid.types.closing import Closing
 
 SAMPLE = "vtest"
-SHEET_IMAGES = 6
-"""Images on the contact sheet."""
+SHEET_IMAGES = 6  # Images on the contact sheet
 
 Source = Annotated[str, Argument(help="Video file, camera number or URL; the sample video by default.")]
 Out = Annotated[Path | None, shared.out_option("Video (MP4), or a folder: MP4, contact sheet, JSON lines.")]

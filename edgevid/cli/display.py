@@ -1,7 +1,5 @@
 """`edgevid run --show`: the overlay in a window, where OpenCV has one."""
 
-from __future__ import annotations
-
 import os
 import sys
 from typing import Any
@@ -11,8 +9,7 @@ from edgevid.types import Frame, Result
 from edgevid.types.closing import Closing
 
 TITLE = "edgevid"
-END_KEYS = (27, ord("q"))
-"""Escape and q."""
+END_KEYS = (27, ord("q"))  # Escape and q
 
 
 class Window(Closing):

@@ -1,7 +1,5 @@
 """`edgevid doctor`: what is installed and in use, and whether a site file and a camera are ready to run."""
 
-from __future__ import annotations
-
 import os
 import platform
 import sys
@@ -93,10 +91,7 @@ def command(
         return
     if site is None and not source:
         report = findings()
-        rows = [
-            (MARKS[ok], name, escape(state), f"[cyan]{escape(remedy)}[/]")
-            for name, state, ok, remedy in report
-        ]
+        rows = [(MARKS[ok], name, escape(state), f"[cyan]{escape(remedy)}[/]") for name, state, ok, remedy in report]
         heads = ("", "subject", "state", "to change it")
         print_rows(console, heads, rows, text=heads)
     else:

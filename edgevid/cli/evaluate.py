@@ -125,9 +125,7 @@ def _print_speeds(found: Evaluation, tracks: bool) -> None:
         chosen = [MEASURES.index(name) for name in ("mean", "median", "p95", "bias", "abstained", "values")]
         heads = ("track", "value", *(MEASURES[k] for k in chosen))
         scores = [
-            (name, kind, _cells(score))
-            for kind, some in found.tracks.items()
-            for name, score in sorted(some.items())
+            (name, kind, _cells(score)) for kind, some in found.tracks.items() for name, score in sorted(some.items())
         ]
         by_track = [(name, kind, *(cells[k] for k in chosen)) for name, kind, cells in scores]
         print_rows(console, heads, by_track, text=heads[1:2], title="By track")

@@ -1,7 +1,5 @@
 """`edgevid export`: Ultralytics weights to an ONNX file with its recipe, verified on real frames."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`edgevid forget`: deletes what is known of a time, camera or track."""
 
-from __future__ import annotations
-
 import time as clock
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,5 @@
 """`edgevid health`: what a camera's health monitor has learned, and the answer to its alarm."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
@@ -21,9 +19,7 @@ def command(
     if acknowledge and relearn:
         raise InputError("health: expected one of --acknowledge and --relearn, got both")
     if not (folder / STATE).is_file():
-        raise InputError(
-            f"{folder}: expected the folder of a monitored camera (--health), got one without {STATE}"
-        )
+        raise InputError(f"{folder}: expected the folder of a monitored camera (--health), got one without {STATE}")
     store = HealthFolder(folder)
     references, statistics, alarm = store.read()
     for note in store.notes:

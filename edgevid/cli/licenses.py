@@ -1,7 +1,5 @@
 """The licenses of the installed packages that edgevid uses, and of what their wheels bundle."""
 
-from __future__ import annotations
-
 import ctypes
 import re
 from importlib import metadata

@@ -1,7 +1,5 @@
 """`edgevid migrate`: brings databases and records of older versions to today's."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

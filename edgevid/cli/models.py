@@ -77,9 +77,7 @@ def _bar(name: str) -> Iterator[Progress]:
 
 
 @command.command("verify")
-def verify_(
-    names: Annotated[list[str] | None, Argument(help="Names; default: all on this machine.")] = None,
-) -> None:
+def verify_(names: Annotated[list[str] | None, Argument(help="Names; default: all on this machine.")] = None) -> None:
     """Compare files with their checksums; exit status 1 if one differs."""
     from edgevid.models.catalog import entries
     from edgevid.models.hub import verify

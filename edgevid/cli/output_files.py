@@ -1,7 +1,5 @@
 """The files that a command writes: checked before the work, and each named on standard error."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -31,8 +29,7 @@ KINDS = {
     "engine": (".engine", ".plan"),
 }
 """What outputs hold, and the suffixes that their names may have."""
-TEXTS = ("JSON lines", "JSON", "CSV", "MOT", "events")
-"""What may go to standard output, as "-"."""
+TEXTS = ("JSON lines", "JSON", "CSV", "MOT", "events")  # What may go to standard output, as "-"
 
 Outputs = Mapping[str, tuple[str | Path | None, str]]
 """By option: the path, None where it was not given, and its key in KINDS ("" where any suffix will do)."""
@@ -113,9 +110,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
         with atomic_path(path) as new, new.open("w", encoding="utf-8", newline="") as file:
             file.writelines(lines)
     except OSError as error:
-        raise SourceError(
-            f"{path}: cannot be written: {error.strerror or error}; choose another path"
-        ) from None
+        raise SourceError(f"{path}: cannot be written: {error.strerror or error}; choose another path") from None
     show_written(path)
 
 

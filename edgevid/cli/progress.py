@@ -1,7 +1,5 @@
 """The output of a run in a terminal: a progress bar, then a summary."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,8 +13,7 @@ from edgevid.cli.console import notes as console_of_notes
 from edgevid.run.loop import Summary
 from edgevid.types import Reason
 
-OWN_LINES = ("track-", "verdict", "cross", "enter", "leave")
-"""Kinds of events that other lines of the summary count."""
+OWN_LINES = ("track-", "verdict", "cross", "enter", "leave")  # Kinds of events that other lines of the summary count
 
 
 @contextmanager

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from edgevid.optimize.fp16 import Fp16Report
     from edgevid.optimize.quantize.quantizer import Report
 
-MAX_NODES = 12
-"""Excluded nodes listed in the terminal; the JSON names all."""
+MAX_NODES = 12  # Excluded nodes listed in the terminal; the JSON names all
 
 Out = Annotated[Path | None, shared.out_option("Folder of the files; default: build/ next to the model.")]
 
@@ -65,9 +64,7 @@ def command(
         chosen |= {"ranges": ranges, "save_ranges": save_ranges, "out": out, "reduce_range": reduce_range}
         count = MAX_FRAMES if max_frames is None else max_frames
         chosen |= {"min_agreement": min_agreement, "max_frames": count}
-        report = quantize(
-            model, data, progress=lambda step, done, of: status.update(f"{step} {done}/{of}"), **chosen
-        )
+        report = quantize(model, data, progress=lambda step, done, of: status.update(f"{step} {done}/{of}"), **chosen)
     _show(console, report)
     if fp16_fallback and any(file.variant == "int8-trt" for file in report.files):
         from edgevid.optimize.fp16 import make_int8_fp16
@@ -112,9 +109,7 @@ def _show(console: Console, report: Report) -> None:
     print_rows(console, ("file", "int8 / float", agreement, "speedup", "size"), _rows(report))
     for file in report.files:
         if names := file.excluded_nodes:
-            console.print(
-                f"\n[bold]{file.variant}[/]: {len(names)} nodes excluded, the most sensitive first:"
-            )
+            console.print(f"\n[bold]{file.variant}[/]: {len(names)} nodes excluded, the most sensitive first:")
             known = file.sensitivities
             lines = [f"{known[n]:8.4f}  {n}" if n in known else f"  {n}" for n in names]
             _show_nodes(console, file.path, lines)
@@ -149,9 +144,7 @@ def _show_written(console: Console, warnings: list[str], paths: list[Path]) -> N
 
 def _show_fp16(console: Console, report: Fp16Report) -> None:
     names = report.fp32_nodes
-    console.print(
-        f"[bold]{escape(report.model)}[/]  fp16: {report.fp16_nodes} operators in FP16, {len(names)} in FP32"
-    )
+    console.print(f"[bold]{escape(report.model)}[/]  fp16: {report.fp16_nodes} operators in FP16, {len(names)} in FP32")
     if report.agreement and report.agreement.total and report.floor:
         found, color = report.agreement, "red" if report.failed else "green"
         console.print(

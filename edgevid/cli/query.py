@@ -1,7 +1,5 @@
 """`edgevid query`: SQL over databases, records and event files."""
 
-from __future__ import annotations
-
 import json
 import re
 from itertools import chain, islice
@@ -18,8 +16,7 @@ from edgevid.cli.report import csv_text
 from edgevid.cli.tables import print_rows
 from edgevid.errors import InputError
 
-SHOWN = 1000
-"""Rows in the terminal; files have all."""
+SHOWN = 1000  # Rows in the terminal; files have all
 
 
 def command(

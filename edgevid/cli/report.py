@@ -1,7 +1,5 @@
 """`edgevid report`: what databases, records and event files tell, in the terminal, as HTML or as CSV."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Iterable

@@ -214,11 +214,7 @@ def _check_options(
 
 
 def _site(
-    path: Path | None,
-    defaults: Site | None,
-    options: dict[str, Any],
-    actions: str | None,
-    policy: Path | None,
+    path: Path | None, defaults: Site | None, options: dict[str, Any], actions: str | None, policy: Path | None
 ) -> Site:
     """The site of a file, or of defaults, with the command line's options instead of its own."""
     from edgevid.site.file import RecognizerChoice, Site, read_site
@@ -232,9 +228,7 @@ def _site(
     return dataclasses.replace(site, **{key: value for key, value in options.items() if value})
 
 
-def _run(
-    outputs: Outputs, reading: dict[str, Any], built: Any, given: Any, view: View | None, street: Any
-) -> None:
+def _run(outputs: Outputs, reading: dict[str, Any], built: Any, given: Any, view: View | None, street: Any) -> None:
     """The run itself, then its summary; `reading` are options of the source, `built` of the models."""
     from edgevid.cli.console import log_shown
     from edgevid.cli.progress import advance, progress_bar

@@ -63,9 +63,7 @@ class Outputs:
     more: list[Any] = dataclasses.field(default_factory=list)
     made: list[Any] = dataclasses.field(default_factory=list)
 
-    def add(
-        self, save_abstained: Path | None, sqlite: Path | None, parquet: Path | None, *, show: bool
-    ) -> None:
+    def add(self, save_abstained: Path | None, sqlite: Path | None, parquet: Path | None, *, show: bool) -> None:
         """Adds the sinks that need no frame to begin: of the site, stores, a window, abstained crops."""
         from edgevid.site.sinks import StoreTable, build_sinks, event_file
 

@@ -1,7 +1,5 @@
 """`edgevid schema`: the JSON Schema of a configuration file, for editors, and of events and records."""
 
-from __future__ import annotations
-
 import json
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """Tables in the terminal whose names are never broken."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from typing import Literal
 

@@ -134,9 +134,7 @@ def _print_report(report: Report, written: list[Path]) -> None:
     if report.curve is not None:
         _print_bars(console, report, report.curve)
     tracks, settings = len(report.chosen_on.confidence), report.settings
-    console.print(
-        f"\n[bold]Threshold {settings.threshold:.4f}[/]  ({report.target.kind}, chosen on {tracks} tracks)"
-    )
+    console.print(f"\n[bold]Threshold {settings.threshold:.4f}[/]  ({report.target.kind}, chosen on {tracks} tracks)")
     for name, value in settings.per_class.items():
         console.print(f"  {name}: " + ("never emitted" if value > 1 else f"{value:.4f}"), markup=False)
     console.print(f"abstained      {1 - report.coverage:7.1%}")

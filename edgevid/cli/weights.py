@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edgevid.types import Frame
 
-FRAMES = 4
-"""Frames that an export is verified on."""
+FRAMES = 4  # Frames that an export is verified on
 
 
 def exported(model: str | None, source: str) -> str | None:

@@ -1,7 +1,5 @@
 """Objects in frames: preprocessing, the model, decoding, non-maximum suppression."""
 
-from __future__ import annotations
-
 from edgevid.detect.detector import Detector
 from edgevid.detect.predict import FunctionDetector
 from edgevid.detect.preprocess import LetterboxTransform, Preprocessor

@@ -1,7 +1,5 @@
 """From a detector's named outputs to candidate boxes, by the decoder of its recipe."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -13,8 +11,7 @@ from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.recipe import DecoderKind, DetectorRecipe
 from edgevid.types import Array
 
-Shape = tuple["int | str", ...]
-"""Sizes of a tensor; a text names one that may be any."""
+Shape = tuple["int | str", ...]  # Sizes of a tensor; a text names one that may be any
 Candidates = tuple[Array, Array, Array]
 """(N, 4) boxes x1, y1, x2, y2 in pixels of the model's input, (N,) scores, (N,) labels."""
 
@@ -103,9 +100,7 @@ class Decoder:
                 scores, distances = part[:, : self._classes], part[:, self._classes :]
             else:
                 scores, distances = arrays[k], arrays[levels + k]
-            found.append(
-                kernels.decode_dfl(scores, distances, columns, stride, how.offset, threshold, how.logits)
-            )
+            found.append(kernels.decode_dfl(scores, distances, columns, stride, how.offset, threshold, how.logits))
         boxes, values, labels = zip(*found, strict=True)
         return np.concatenate(boxes), np.concatenate(values), np.concatenate(labels)
 
@@ -182,12 +177,8 @@ _DECODERS: Mapping[DecoderKind, Callable[[Decoder, list[Array], float], Candidat
     "fastestdet": Decoder._fastestdet,
     "end-to-end": Decoder._end_to_end,
     "batch-rows": lambda d, a, t: kernels.decode_end_to_end(a[0][:, [1, 2, 3, 4, 6, 5]], t),
-    "boxes-scores": lambda d, a, t: d._scaled(
-        kernels.decode_rows(a[0], a[1], t, None, d.how.xyxy, d.how.logits)
-    ),
-    "boxes-scores-labels": lambda d, a, t: d._scaled(
-        kernels.decode_end_to_end(np.column_stack((a[0], a[1], a[2])), t)
-    ),
+    "boxes-scores": lambda d, a, t: d._scaled(kernels.decode_rows(a[0], a[1], t, None, d.how.xyxy, d.how.logits)),
+    "boxes-scores-labels": lambda d, a, t: d._scaled(kernels.decode_end_to_end(np.column_stack((a[0], a[1], a[2])), t)),
 }
 """How each kind reads its outputs. A new decoder is a row here, in `_shapes` and in DECODE_KEYS of
 runtime/recipe.py; models/identify.py recognizes its outputs."""

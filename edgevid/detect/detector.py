@@ -30,12 +30,9 @@ from edgevid.runtime.recipe import DetectorRecipe, LocalRecipe, Precision, Recip
 from edgevid.types import Array, Detections, Frame, as_frame
 from edgevid.types.peers import Boxes, Hinted
 
-SAME_OBJECT_IOU = 0.8
-"""IoU above which boxes of different classes are taken for one object."""
-MAX_DETECTIONS = 300
-"""Boxes kept of one frame, best first."""
-PREDICT_BATCH = 8
-"""Images that `predict` hands on together."""
+SAME_OBJECT_IOU = 0.8  # IoU above which boxes of different classes are taken for one object
+MAX_DETECTIONS = 300  # Boxes kept of one frame, best first
+PREDICT_BATCH = 8  # Images that `predict` hands on together
 
 
 class Detector(Hinted):
@@ -89,8 +86,7 @@ class Detector(Hinted):
         self._decode = Decoder(self.recipe, self.engine.outputs)
         self._preprocessor = Preprocessor(self.recipe.input, max(self._image_input.shape[0], 1))
         self._lock = threading.Lock()
-        self._sound = False
-        """Whether some frame had outputs without NaN."""
+        self._sound = False  # Whether some frame had outputs without NaN
 
     @classmethod
     def load(cls, model: LocalRecipe | str | Path | None = None, **settings: Any) -> Detector:

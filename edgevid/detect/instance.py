@@ -3,8 +3,6 @@
 A rotated box is center x and y, width, height and the angle of its width from +x towards +y, in radians.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -14,8 +12,7 @@ from edgevid.runtime.letterbox import InputSpec
 from edgevid.types import F32, Array, Mask
 
 _CORNERS = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32) / 2
-_BLOCK = 256
-"""Boxes that are compared with all better ones at a time: bounds the memory."""
+_BLOCK = 256  # Boxes that are compared with all better ones at a time: bounds the memory
 
 
 def keypoints(values: Array, transform: LetterboxTransform, size: int) -> F32:
@@ -30,9 +27,7 @@ def keypoints(values: Array, transform: LetterboxTransform, size: int) -> F32:
     return points
 
 
-def masks(
-    coefficients: F32, prototypes: F32, boxes: F32, transform: LetterboxTransform, spec: InputSpec
-) -> Array:
+def masks(coefficients: F32, prototypes: F32, boxes: F32, transform: LetterboxTransform, spec: InputSpec) -> Array:
     """(N,) Mask of each box (N, 4) in frame pixels, from coefficients (N, M) of prototypes (M, h, w).
 
     The weighted sum of the prototypes, which cover the whole input, is interpolated at each pixel inside the

@@ -1,7 +1,5 @@
 """What stands in for a detector or goes into one: a function; sources of images, settings of other names."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,8 +24,7 @@ ABSENT: Mapping[str, str] = {
 """Arguments of Ultralytics' predict without a counterpart here, and what to write."""
 
 
-GIVE_UP_S = 10.0
-"""How long an address may take for its first frame, where there is no `stream`."""
+GIVE_UP_S = 10.0  # How long an address may take for its first frame, where there is no `stream`
 
 
 def frames_of(source: Any, *, stream: bool = True) -> Iterator[Frame]:

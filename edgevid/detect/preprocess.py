@@ -122,9 +122,7 @@ class Preprocessor:
         return self.buffer[: len(frames)], transforms
 
 
-def crop(
-    frame: Frame, boxes: Array, size: tuple[int, int], *, fill: int = 0, out: Array | None = None
-) -> Array:
+def crop(frame: Frame, boxes: Array, size: tuple[int, int], *, fill: int = 0, out: Array | None = None) -> Array:
     """(N, height, width, 3) uint8 RGB crops at `boxes` (N, 4) xyxy frame pixels, `size` (width, height).
 
     Bilinear, and averaged over each pixel's footprint when shrinking by more than 2. Pixels outside the
@@ -134,6 +132,4 @@ def crop(
     rows = np.ascontiguousarray(boxes, np.float32).reshape(-1, 4)
     if frame.planes is None:
         return kernels.crop_resize(frame.image, rows, height, width, fill, out)
-    return kernels.crop_resize_yuv420(
-        *frame.planes, frame.full_range, frame.matrix, rows, height, width, fill, out
-    )
+    return kernels.crop_resize_yuv420(*frame.planes, frame.full_range, frame.matrix, rows, height, width, fill, out)

@@ -1,7 +1,5 @@
 """NPZ files of plain arrays."""
 
-from __future__ import annotations
-
 import zipfile
 from pathlib import Path
 
@@ -17,6 +15,4 @@ def read_arrays(path: Path) -> dict[str, Array]:
         with np.load(path, allow_pickle=False) as read:
             return {key: read[key] for key in read.files}
     except (ValueError, OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise FileFormatError(
-            path, "the whole file", expected="an NPZ of plain arrays", got=str(error)
-        ) from None
+        raise FileFormatError(path, "the whole file", expected="an NPZ of plain arrays", got=str(error)) from None

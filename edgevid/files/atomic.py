@@ -1,7 +1,5 @@
 """Files that are complete or absent: written under another name, flushed to the disk, moved into place."""
 
-from __future__ import annotations
-
 import errno
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """SHA-256, as manifests, recipes and caches state it: lower-case hexadecimal."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`${NAME}` and `${NAME:-default}` in the texts of a file: the value of an environment variable."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The values that fields of a dataclass may have, as `Annotated[float, Ge(0), Le(1)]` or `Literal` says."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from functools import lru_cache

@@ -1,17 +1,13 @@
 """The folders of downloads, of recipes and of events that wait."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path
 
 from edgevid.errors import InputError
 
-CACHE = "EDGEVID_CACHE"
-"""Environment variable that names the cache folder."""
-SPOOL = "EDGEVID_SPOOL"
-"""Environment variable that names the folder of spools."""
+CACHE = "EDGEVID_CACHE"  # Environment variable that names the cache folder
+SPOOL = "EDGEVID_SPOOL"  # Environment variable that names the folder of spools
 
 
 def cache_folder() -> Path:

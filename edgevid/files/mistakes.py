@@ -10,14 +10,10 @@ from typing import Any
 from edgevid.errors import FieldError, FileFormatError, did_you_mean
 from edgevid.files.fields import number_text, one_of
 
-UNKNOWN = "unexpected_keyword_argument"
-"""pydantic's type of error for a key that a dataclass does not have."""
-TABLE = {"properties", "additionalProperties", "oneOf"}
-"""Words of the schema of a table."""
-ROWS = {"$ref", "oneOf"}
-"""Keys of the schema of a table in an array of tables."""
-ABSENT: Any = object()
-"""What stands at a key that a file does not have."""
+UNKNOWN = "unexpected_keyword_argument"  # pydantic's type of error for a key that a dataclass does not have
+TABLE = {"properties", "additionalProperties", "oneOf"}  # Words of the schema of a table
+ROWS = {"$ref", "oneOf"}  # Keys of the schema of a table in an array of tables
+ABSENT: Any = object()  # What stands at a key that a file does not have
 
 
 def mistakes_of(

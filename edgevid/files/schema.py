@@ -46,9 +46,7 @@ class Checked:
         inner, convert = handler(source), self.convert
         if convert is None:
             return inner
-        return core_schema.with_info_after_validator_function(
-            lambda value, info: convert(value, info.context), inner
-        )
+        return core_schema.with_info_after_validator_function(lambda value, info: convert(value, info.context), inner)
 
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> Any:
         """pydantic's hook: the type's own schema, and what is expected in words."""

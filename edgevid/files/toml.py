@@ -1,7 +1,5 @@
 """TOML files: read as values, which `files.schema` checks, and written as text."""
 
-from __future__ import annotations
-
 import json
 import re
 import sys
@@ -18,8 +16,7 @@ else:
 
 
 Row = Mapping[str, Any]
-parse_toml = tomllib.loads
-"""The values of a text; ValueError where it is not TOML."""
+parse_toml = tomllib.loads  # The values of a text; ValueError where it is not TOML
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Edits of a TOML file that keep what a person wrote in it: comments, order, spacing and other tables."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path

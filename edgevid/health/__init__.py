@@ -1,7 +1,5 @@
 """Camera health: has the camera moved, do its speeds drift."""
 
-from __future__ import annotations
-
 from edgevid.health.monitor import CameraHealth
 from edgevid.health.speed_drift import SpeedDriftDetector
 from edgevid.health.store import Alarm

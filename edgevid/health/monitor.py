@@ -4,8 +4,6 @@ Two detectors: the image against learned references (seconds; view_monitor.py), 
 their own history (dozens of vehicles; speed_drift.py). docs/health.md lists what each can and cannot detect.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 from collections.abc import Callable, Sequence
@@ -62,8 +60,7 @@ class CameraHealth(Closing):
         self.view, self.speed_drift = view or ViewMonitor(), speed_drift or SpeedDriftDetector()
         self.calibration = calibration
         self.alarm: Alarm | None = None
-        self.events: list[str] = []
-        """Messages: alarms, acknowledgements, slow traffic, damaged files; the newest 100."""
+        self.events: list[str] = []  # Messages: alarms, acknowledgements, slow traffic, damaged files; the newest 100
         self._alarms, self._start, self._first = alarms, start, 0.0
         self._save_s, self._save_at, self._on_alarm = save_s, -np.inf, on_alarm
         self._folder = HealthFolder(folder) if folder is not None else None

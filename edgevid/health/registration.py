@@ -16,22 +16,15 @@ from edgevid._opencv import cv2
 from edgevid.errors import InputError
 from edgevid.types import F32, F64, U8, Frame
 
-WIDTH = 512
-"""Columns of the thumbnails; images are never enlarged."""
+WIDTH = 512  # Columns of the thumbnails; images are never enlarged
 TILE, STEP, SEARCH_RADIUS = 48, 32, 20
 """Side and spacing of the tiles and how far around they are searched, in thumbnail pixels."""
-MIN_TILES = 8
-"""With fewer usable tiles the motion is unknown."""
-MAX_TILES = 64
-"""More are thinned out evenly: they cost time and add nothing."""
-MIN_CORRELATION = 0.32
-"""Normalized correlation below which a tile is not found."""
-MIN_INLIER_RATIO = 0.3
-"""Share of the tiles that must agree on a motion."""
-NOISE_LEVEL = 4.0
-"""Gradients, in gray levels per pixel, below which they count for less and less."""
-MIN_STRUCTURE = 0.006
-"""Least smaller eigenvalue of a tile's structure tensor, per pixel."""
+MIN_TILES = 8  # With fewer usable tiles the motion is unknown
+MAX_TILES = 64  # More are thinned out evenly: they cost time and add nothing
+MIN_CORRELATION = 0.32  # Normalized correlation below which a tile is not found
+MIN_INLIER_RATIO = 0.3  # Share of the tiles that must agree on a motion
+NOISE_LEVEL = 4.0  # Gradients, in gray levels per pixel, below which they count for less and less
+MIN_STRUCTURE = 0.006  # Least smaller eigenvalue of a tile's structure tensor, per pixel
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +56,7 @@ class Motion:
         """The composition: `first`, then this motion."""
         middle = np.array([self.size], float) / 2
         dx, dy = (self.apply(first.apply(middle)) - middle)[0]
-        return Motion(
-            float(dx), float(dy), self.rotation_deg + first.rotation_deg, self.scale * first.scale, self.size
-        )
+        return Motion(float(dx), float(dy), self.rotation_deg + first.rotation_deg, self.scale * first.scale, self.size)
 
     def max_displacement(self) -> float:
         """The largest displacement in pixels within the middle 80 % of the image."""
@@ -129,10 +120,7 @@ class GradientImage:
         smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 0.8)
         dx, dy = (cv2.Sobel(smooth, cv2.CV_32F, *order, ksize=3, scale=0.125) for order in ((1, 0), (0, 1)))
         length = np.sqrt(dx * dx + dy * dy + NOISE_LEVEL * NOISE_LEVEL)
-        self.gray, self.gradients = (
-            gray,
-            np.stack([dx / length, dy / length], -1).astype(np.float32, copy=False),
-        )
+        self.gray, self.gradients = (gray, np.stack([dx / length, dy / length], -1).astype(np.float32, copy=False))
         """(h, w, 2) float32 gradients: nearly of length 1 where strong, near 0 where there is only noise."""
         rows, columns = np.mgrid[0 : gray.shape[0] - TILE + 1 : STEP, 0 : gray.shape[1] - TILE + 1 : STEP]
         corners = np.stack([columns.ravel(), rows.ravel()], 1)
@@ -140,8 +128,7 @@ class GradientImage:
         for n, (x, y) in enumerate(corners.tolist()):
             tile = self.gradients[y : y + TILE, x : x + TILE].reshape(-1, 2)
             good[n] = float(np.linalg.eigvalsh(tile.T @ tile)[0]) > MIN_STRUCTURE * TILE * TILE
-        self.corners = corners[good]
-        """(N, 2) x, y of the tiles that have edges in more than one direction."""
+        self.corners = corners[good]  # (N, 2) x, y of the tiles that have edges in more than one direction
 
 
 class Reference:
@@ -198,9 +185,7 @@ class Reference:
         return Registration(motion if sure else None, inliers, self.tiles, len(image.corners))
 
 
-def _find(
-    reference: F32, image: F32, corner: tuple[int, int], start: tuple[int, int]
-) -> tuple[float, float] | None:
+def _find(reference: F32, image: F32, corner: tuple[int, int], start: tuple[int, int]) -> tuple[float, float] | None:
     """(dx, dy) of one tile in thumbnail pixels, None where it is not found."""
     x, y = corner
     left, top = x + start[0] - SEARCH_RADIUS, y + start[1] - SEARCH_RADIUS

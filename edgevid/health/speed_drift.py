@@ -19,16 +19,11 @@ from edgevid.errors import InputError
 from edgevid.types import Reason, Speeds, Tracks
 
 Direction = Literal["up", "down"]
-MIN_VEHICLES = 30
-"""Vehicles that make a baseline."""
-MAX_VEHICLES = 200
-"""Vehicles that a baseline keeps; the oldest go first."""
-MIN_MPS = 2.0
-"""Slower vehicles are in a queue and tell nothing about the camera."""
-MAX_Z = 3.0
-"""Standard deviations at which a vehicle is clipped: one speeder is no evidence."""
-BASELINE_ERROR = 1.2533
-"""Standard error of a median, in standard deviations over the square root of the count."""
+MIN_VEHICLES = 30  # Vehicles that make a baseline
+MAX_VEHICLES = 200  # Vehicles that a baseline keeps; the oldest go first
+MIN_MPS = 2.0  # Slower vehicles are in a queue and tell nothing about the camera
+MAX_Z = 3.0  # Standard deviations at which a vehicle is clipped: one speeder is no evidence
+BASELINE_ERROR = 1.2533  # Standard error of a median, in standard deviations over the square root of the count
 
 
 @dataclass(slots=True)
@@ -146,8 +141,7 @@ class SpeedDriftDetector:
         self.speeds = Cusum(change, tolerance, vehicles_between_false_alarms)
         self.ratio = Cusum(ratio_change, ratio_change / 4, vehicles_between_false_alarms)
         self.speed_table, self.ratio_table = BaselineTable(0.03), BaselineTable(0.01)
-        self.split_row: float | None = None
-        """Image row between near and far; learned from the first vehicles."""
+        self.split_row: float | None = None  # Image row between near and far; learned from the first vehicles
         self.vehicles = 0
         self._hour_s, self._commit_at = hour_s, -math.inf
         self._middle_rows: list[float] = []
@@ -254,9 +248,7 @@ class SpeedDriftDetector:
             table.drop()
 
 
-def _compare(
-    cusum: Cusum, table: BaselineTable, value: float, groups: list[list[str]]
-) -> tuple[Direction, str] | None:
+def _compare(cusum: Cusum, table: BaselineTable, value: float, groups: list[list[str]]) -> tuple[Direction, str] | None:
     """Compares a log value with its baseline, then keeps it; direction and text of a certain change."""
     table.add(groups[0][0], value)
     baseline = table.of(groups)

@@ -3,8 +3,6 @@
 Every file is replaced in one step. A damaged one is quarantined with a message and learned again.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,8 +44,7 @@ class HealthFolder:
     def __init__(self, path: str | Path) -> None:
         """Makes the folder; InputError where that fails."""
         self.path = Path(path)
-        self.notes: list[str] = []
-        """What was damaged."""
+        self.notes: list[str] = []  # What was damaged
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -90,9 +87,7 @@ class HealthFolder:
             "make sure that the camera stands as it was calibrated"
         )
 
-    def write(
-        self, references: list[LearnedReference], statistics: dict[str, Any], alarm: Alarm | None
-    ) -> None:
+    def write(self, references: list[LearnedReference], statistics: dict[str, Any], alarm: Alarm | None) -> None:
         """Writes everything; OSError where the disk cannot be written."""
         rows = []
         for one in references:

@@ -3,8 +3,6 @@
 References for several lights are learned automatically, each with its motion relative to the first one.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -12,26 +10,14 @@ from enum import Enum
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.health.registration import (
-    MIN_TILES,
-    TILE,
-    GradientImage,
-    Motion,
-    Reference,
-    Registration,
-    thumbnail,
-)
+from edgevid.health.registration import MIN_TILES, TILE, GradientImage, Motion, Reference, Registration, thumbnail
 from edgevid.types import U8, Frame
 
-LIMIT_SHARE = 0.0016
-"""Displacement that counts as moved, as a share of the image's width: 3 pixels of 1920."""
-LEARN = 5
-"""Thumbnails whose median is a reference: traffic is gone from it."""
-CONFIRM = 3
-"""Checks in a row beyond the limit before motion is suspected, and within it before it is dismissed."""
+LIMIT_SHARE = 0.0016  # Displacement that counts as moved, as a share of the image's width: 3 pixels of 1920
+LEARN = 5  # Thumbnails whose median is a reference: traffic is gone from it
+CONFIRM = 3  # Checks in a row beyond the limit before motion is suspected, and within it before it is dismissed
 MAX_REFERENCES = 12
-FRESH_RATIO = 0.5
-"""Below this inlier ratio the light has changed enough to learn another reference."""
+FRESH_RATIO = 0.5  # Below this inlier ratio the light has changed enough to learn another reference
 NO_REFERENCE = "no reference yet"
 
 

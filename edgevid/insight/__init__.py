@@ -1,7 +1,5 @@
 """What many tracks or series have in common: clusters, and the rare groups among them."""
 
-from __future__ import annotations
-
 from edgevid.insight.cluster import Clustering, Clusters, cluster, read_clusters
 from edgevid.insight.sources import SeriesChunk, read_series
 

@@ -1,7 +1,5 @@
 """k-means++ over the features of series; rare groups first, with advice on the number of clusters."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,19 +16,14 @@ from edgevid.types import Array
 
 SCHEMA = "edgevid.clusters/1"
 HEAD = "# Give a cluster a name: `edgevid cluster --apply` labels series with it."
-CLIP = 8.0
-"""Interquartile ranges beyond which a feature of a series is as strange as it gets."""
+CLIP = 8.0  # Interquartile ranges beyond which a feature of a series is as strange as it gets
 CANDIDATES = (4, 8, 12, 16, 24, 32)
-DEFAULT = 24
-"""More clusters than look best, so that rare groups get their own (benchmarks/cluster.py)."""
-SAMPLE = 5_000
-"""Series for silhouettes and HDBSCAN, whose cost is the square of the number."""
-FIT = 50_000
-"""Series on which k-means starts."""
+DEFAULT = 24  # More clusters than look best, so that rare groups get their own (benchmarks/cluster.py)
+SAMPLE = 5_000  # Series for silhouettes and HDBSCAN, whose cost is the square of the number
+FIT = 50_000  # Series on which k-means starts
 RARE = 0.03
 MEDOIDS = 5
-LIMIT = 0.99
-"""Share of a cluster within its limit: a series beyond it belongs to no cluster."""
+LIMIT = 0.99  # Share of a cluster within its limit: a series beyond it belongs to no cluster
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,5 @@
 """The page of clusters that is handed to experts: one file, without scripts."""
 
-from __future__ import annotations
-
 from html import escape
 from pathlib import Path
 from string import Template

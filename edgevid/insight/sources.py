@@ -1,7 +1,5 @@
 """Time series from a database of edgevid, Parquet, CSV or PostgreSQL, read in chunks and cleaned."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,8 +18,7 @@ from edgevid.speed.series import PATH, POINTS, SHAPE, path_features, resampled, 
 from edgevid.types import KMH, Array
 
 CHUNK = 50_000
-LEAST = 8
-"""Values of the shortest series that has a shape."""
+LEAST = 8  # Values of the shortest series that has a shape
 MOST_MPS, MOST_MPS2 = 250 / KMH, 12.0
 """No road vehicle is faster, or changes its speed faster: what is, was measured wrong."""
 _Limits = tuple[float, float]
@@ -108,9 +105,7 @@ def _postgres(address: str, table: str) -> Iterator[Any]:
     except (driver.Error, OSError) as error:
         said = error.args[0] if error.args else error
         why = said.get("M", said) if isinstance(said, dict) else said
-        raise SourceError(
-            f"{host}: PostgreSQL cannot be read: {why}; check address, password and table"
-        ) from None
+        raise SourceError(f"{host}: PostgreSQL cannot be read: {why}; check address, password and table") from None
 
 
 def _fetched(cursor: Any) -> Any:
@@ -144,9 +139,7 @@ def _long(batches: Iterable[Any], name: str, columns: list[str], limits: _Limits
     series, seen = dict[Any, Array](), set[Any]()
     for key, runs in groupby(_runs(batches, name, columns), key=lambda run: run[0]):
         if key in seen:
-            raise InputError(
-                f"{name}: the rows of series {key} do not stand together; sort them by {columns[0]}"
-            )
+            raise InputError(f"{name}: the rows of series {key} do not stand together; sort them by {columns[0]}")
         seen.add(key)
         series[key] = _even(np.concatenate([rows for _, rows in runs]))
         if len(series) >= CHUNK:
@@ -223,9 +216,7 @@ def _tracks(path: Path) -> Iterator[SeriesChunk]:
                 series[f"{run}/{track}"] = one
     if not series:
         why = "".join(f"; {count} left out: {reason}" for reason, count in left_out.items())
-        raise InputError(
-            f"{path}: expected tracks in the table objects (`records = true` of the sink), got none{why}"
-        )
+        raise InputError(f"{path}: expected tracks in the table objects (`records = true` of the sink), got none{why}")
     features, values = map(np.array, zip(*series.values(), strict=True))
     yield SeriesChunk([*series], TRACK_FEATURES, features, values, dict(left_out))
 

@@ -31,8 +31,7 @@ def _load() -> ModuleType:
         if choice == "auto":
             return reference
         raise NativeKernelsError(
-            f"EDGEVID_KERNELS=native, but the compiled kernels do not load ({error}). "
-            f"Build them with: {BUILD_COMMAND}"
+            f"EDGEVID_KERNELS=native, but the compiled kernels do not load ({error}). Build them with: {BUILD_COMMAND}"
         ) from error
     missing = [name for name in reference.__all__ if not hasattr(native, name)]
     if not missing:
@@ -48,8 +47,7 @@ def _load() -> ModuleType:
 
 
 _chosen = _load()
-BACKEND: Literal["numpy", "native"] = "numpy" if _chosen is reference else "native"
-"""Which twin is in use."""
+BACKEND: Literal["numpy", "native"] = "numpy" if _chosen is reference else "native"  # Which twin is in use
 
 if TYPE_CHECKING:  # both twins have the types of the specification (tests/kernels/test_stub.py)
     from edgevid.kernels.reference import *  # noqa: F403

@@ -1,7 +1,5 @@
 """The columns of a plane row: what PlaneCore and the other displacement methods give for one track."""
 
-from __future__ import annotations
-
 from enum import IntEnum
 
 
@@ -30,9 +28,6 @@ class PlaneColumn(IntEnum):
     """Meters along y of the ground."""
 
 
-UNMEASURED = -1.0
-"""VARIANCE of a track that was never measured."""
-MOVING = -1.0
-"""STATIONARY_S of a smoothed row: it moved."""
-UNDECIDED = -2.0
-"""STATIONARY_S where the velocity may be noise or motion: they cannot be distinguished."""
+UNMEASURED = -1.0  # VARIANCE of a track that was never measured
+MOVING = -1.0  # STATIONARY_S of a smoothed row: it moved
+UNDECIDED = -2.0  # STATIONARY_S where the velocity may be noise or motion: they cannot be distinguished

@@ -1,7 +1,5 @@
 """Model files: the catalog, downloads, identification."""
 
-from __future__ import annotations
-
 from edgevid.models.catalog import find_recipe, recipes
 from edgevid.models.hub import get_file, get_model, resolve_model
 

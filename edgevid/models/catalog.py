@@ -1,7 +1,5 @@
 """The models and sample videos of edgevid, and where their files are on this machine."""
 
-from __future__ import annotations
-
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +11,7 @@ from edgevid.files.toml import read_toml
 from edgevid.runtime.recipe import Recipe, Source
 from edgevid.runtime.recipe_file import read_recipe
 
-DEFAULT_MODEL = "yolox-nano-416"
-"""The detector that is taken where none is named."""
+DEFAULT_MODEL = "yolox-nano-416"  # The detector that is taken where none is named
 OTHER_FORMATS = (
     ".pth", ".ckpt", ".safetensors", ".torchscript", ".tflite", ".h5", ".keras", ".pb", ".mlpackage", ".xml",
 )  # fmt: skip
@@ -81,9 +78,7 @@ class Sample(Source):
 
 def entries() -> dict[str, Entry]:
     """Models, then sample videos, by name."""
-    found = [
-        Entry(r.name, r.task, r.summary, r.source, local_file(r), cached_file(r)) for r in recipes().values()
-    ]
+    found = [Entry(r.name, r.task, r.summary, r.source, local_file(r), cached_file(r)) for r in recipes().values()]
     path = engines_folder() / "samples.toml"
     for name, values in read_toml(path).items():
         sample = checked(Sample, values, path, name=name)

@@ -3,8 +3,6 @@
 The mirror that EDGEVID_MODELS_MIRROR names is a folder, searched by file name and SHA-256, or an address.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import http.client
 import logging
@@ -28,13 +26,10 @@ except ImportError:  # no Unix: two programs that download one file at once may 
     fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger("edgevid")
-MIRROR = "EDGEVID_MODELS_MIRROR"
-"""Environment variable that names the mirror."""
+MIRROR = "EDGEVID_MODELS_MIRROR"  # Environment variable that names the mirror
 CHUNK = 1 << 18
-TIMEOUT_S = 10.0
-"""A server that sends nothing for this long counts as gone; the partial file is kept and resumed later."""
-Progress = Callable[[int, int], None]
-"""Called with the bytes received and the bytes expected (0 where unknown)."""
+TIMEOUT_S = 10.0  # A server that sends nothing for this long counts as gone; the partial file is kept and resumed later
+Progress = Callable[[int, int], None]  # Called with the bytes received and the bytes expected (0 where unknown)
 
 
 @contextmanager
@@ -53,9 +48,7 @@ def alone_in(folder: Path) -> Iterator[None]:
         os.close(handle)  # releases the lock, as the end of the program does
 
 
-def download(
-    url: str, target: Path, *, sha256: str = "", size: int = 0, progress: Progress | None = None
-) -> Path:
+def download(url: str, target: Path, *, sha256: str = "", size: int = 0, progress: Progress | None = None) -> Path:
     """The file at `url`, saved as `target` once its SHA-256 and size are right.
 
     An interrupted download stays as `<target>.part` and is resumed by the next call. Raises DownloadError
@@ -108,9 +101,7 @@ def _transfer(url: str, part: Path, size: int, progress: Progress | None) -> boo
         raise DownloadError(f"{url}: the connection was lost ({error}); run it again to resume") from error
 
 
-def _save(
-    answer: http.client.HTTPResponse, part: Path, have: int, total: int, progress: Progress | None
-) -> None:
+def _save(answer: http.client.HTTPResponse, part: Path, have: int, total: int, progress: Progress | None) -> None:
     with part.open("ab" if have else "wb") as file:
         while chunk := answer.read(CHUNK):
             file.write(chunk)

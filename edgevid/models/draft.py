@@ -1,7 +1,5 @@
 """Draft recipes: what an ONNX file states of itself, what was guessed, and what is to be filled in."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +20,8 @@ from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import COCO, LocalRecipe, Task
 from edgevid.runtime.recipe_file import write_recipe
 
-Drafted = tuple[LocalRecipe, tuple[str, ...]]
-"""A recipe, and what is to be checked or filled in."""
-UNKNOWN_CLASSES = 80
-"""Classes that a draft numbers where the model does not tell how many it has."""
+Drafted = tuple[LocalRecipe, tuple[str, ...]]  # A recipe, and what is to be checked or filled in
+UNKNOWN_CLASSES = 80  # Classes that a draft numbers where the model does not tell how many it has
 _COCO_GAPS = (0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 FEATURES = (128, 192, 256, 320, 384, 512, 576, 640, 768, 960, 1024, 1280, 1536, 1664, 2048)
 """Lengths that are features and not classes where a model has one vector and no class names."""
@@ -92,9 +88,7 @@ def _input_notes(model: ModelSignature) -> tuple[str, ...]:
     return notes
 
 
-def _recipe(
-    model: ModelSignature, path: Path, task: Task, preprocessing: Any, family: str, **more: Any
-) -> LocalRecipe:
+def _recipe(model: ModelSignature, path: Path, task: Task, preprocessing: Any, family: str, **more: Any) -> LocalRecipe:
     stem = "".join(c if c.isalnum() or c in ".-" else "-" for c in path.stem.lower()).strip(".-")
     return LocalRecipe(
         name=stem or "model", task=task, file=path.name, path=path.parent, local=path,

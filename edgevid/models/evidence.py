@@ -1,7 +1,5 @@
 """What a trial run shows of a decoder: boxes as fractions or pixels, corners or centers, scores or not."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +10,8 @@ from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.recipe import Decode
 from edgevid.types import Array
 
-_ENOUGH = 20
-"""Boxes from which on their order of corners is no chance."""
-_FRACTION = 1.5
-"""Boxes up to this value are fractions of the input: they may pass its edges."""
+_ENOUGH = 20  # Boxes from which on their order of corners is no chance
+_FRACTION = 1.5  # Boxes up to this value are fractions of the input: they may pass its edges
 _WAY_OUT = "Export it with its metadata, or write a recipe (keypoints, rotated, logits): docs/models.md"
 _SOFTMAX = ", and the values need a softmax, as in the first DETR"
 
@@ -37,9 +33,7 @@ def either(output: TensorSpec, owner: str) -> str:
     )
 
 
-def corrected(
-    model: ModelSignature, decode: Decode, outputs: tuple[str, ...], *, stated: bool
-) -> tuple[Decode, str]:
+def corrected(model: ModelSignature, decode: Decode, outputs: tuple[str, ...], *, stated: bool) -> tuple[Decode, str]:
     """The decoder with what the trial shows of boxes and scores, and a note where that is something else.
 
     `stated`: by metadata, so that only the unit of boxes is open. ModelError, without the file's name, where
@@ -119,6 +113,5 @@ def _check_scores(decode: Decode, values: Array, outputs: tuple[str, ...], *, st
     if mean[where] > 0.3 and others.max() < 0.05:
         raise ModelError(
             f"output {outputs[0]}: its value {where} after the box is {mean[where]:.2g} in the mean of all "
-            "boxes on noise, and the others are near 0, so it is an angle or an objectness and no class. "
-            + _WAY_OUT
+            "boxes on noise, and the others are near 0, so it is an angle or an objectness and no class. " + _WAY_OUT
         )

@@ -1,7 +1,5 @@
 """The one place that chooses a model and gets its file: next to its recipe, cache, mirror, download."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from typing import Literal
@@ -99,8 +97,7 @@ def verify(name: str) -> Literal["verified", "unpublished"]:
     got = sha256_of(one.local)
     if got != source.sha256:
         raise DownloadError(
-            f"{one.local}: expected SHA-256 {source.sha256}, got {got}; "
-            f"`edgevid models remove {name}` and get it again"
+            f"{one.local}: expected SHA-256 {source.sha256}, got {got}; `edgevid models remove {name}` and get it again"
         )
     return "verified"
 

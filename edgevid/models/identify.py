@@ -5,8 +5,6 @@ assumed, and the draft recipe holds it as a comment, to be checked on frames (`e
 would give wrong boxes without a word is a ModelError instead.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """The decoder of a model whose metadata states it: Ultralytics writes task, head and names into exports."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,13 +15,10 @@ ASSUMED = "color order, mean and resize are those usual for this family: check t
 ULTRALYTICS = "Ultralytics export: RGB divided by 255, letterboxed as by its own predictor"
 STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32))
 """Strides of the heads of YOLO models: the usual one, with P6, with P2."""
-FEW_ROWS = 1000
-"""More rows than this are anchors; a model that suppresses duplicates itself gives fewer."""
-TASKS = ("detect", "segment", "pose", "obb")
-"""Ultralytics' tasks that give boxes."""
+FEW_ROWS = 1000  # More rows than this are anchors; a model that suppresses duplicates itself gives fewer
+TASKS = ("detect", "segment", "pose", "obb")  # Ultralytics' tasks that give boxes
 LETTERBOX: Mapping[str, Any] = {"color": "RGB", "resize": "letterbox"}
-STRETCH: Mapping[str, Any] = {"color": "RGB", "resize": "stretch"}
-"""What transformers are trained with."""
+STRETCH: Mapping[str, Any] = {"color": "RGB", "resize": "stretch"}  # What transformers are trained with
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +46,7 @@ def by_metadata(model: ModelSignature) -> DecoderGuess | None:
     boxes = [o for o in model.outputs if len(o.shape) == 3]
     maps = [o for o in model.outputs if len(o.shape) == 4]  # prototypes of masks
     if len(boxes) != 1 or len(maps) != (model.task == "segment"):
-        raise _contradiction(
-            model, f"one output of boxes{' and one of prototypes' * (model.task == 'segment')}"
-        )
+        raise _contradiction(model, f"one output of boxes{' and one of prototypes' * (model.task == 'segment')}")
     extra: dict[str, Any] = {"rotated": True} if model.task == "obb" else {}  # what follows the classes
     if maps:
         extra = {"masks": maps[0].shape[1]}

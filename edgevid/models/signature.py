@@ -1,7 +1,5 @@
 """What a model file states of itself: inputs, outputs, the exporter's metadata, and values of a trial run."""
 
-from __future__ import annotations
-
 import ast
 import dataclasses
 import json

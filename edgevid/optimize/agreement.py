@@ -7,8 +7,6 @@ A box counts where its score is greater than the score threshold, as in `Detecto
 The other tasks have their own definitions in compare/tasks.py and compare/clips.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType

@@ -4,8 +4,6 @@ The stages are the pipeline's own: the Detector runs unchanged, and only the mom
 engine are recorded.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -25,12 +23,10 @@ from edgevid.runtime.processor import usable
 from edgevid.runtime.recipe import Precision
 from edgevid.types import Frame
 
-MAX_FRAMES = 32
-"""Most frames that are held in memory and used in turn."""
+MAX_FRAMES = 32  # Most frames that are held in memory and used in turn
 RUNTIMES: dict[str, Runtime] = {"cpu": "onnxruntime", "openvino": "openvino"}
 """Devices that a choice is made of, and what runs them."""
-GAIN = 0.95
-"""OpenVINO is taken below this share of ONNX Runtime's time: less is noise."""
+GAIN = 0.95  # OpenVINO is taken below this share of ONNX Runtime's time: less is noise
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,7 @@ from edgevid.runtime import Engine, Recipe
 from edgevid.runtime.recipe import Precision
 from edgevid.types import Array, Frame
 
-STAGES = ("pre", "inference", "post", "frame")
-"""Preprocessing; the engine; decoding and suppression; all of it."""
+STAGES = ("pre", "inference", "post", "frame")  # Preprocessing; the engine; decoding and suppression; all of it
 
 
 class StageTimes(NamedTuple):

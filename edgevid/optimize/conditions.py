@@ -1,7 +1,5 @@
 """How speed is measured: processor, clocks, device, load, versions; and models that take turns."""
 
-from __future__ import annotations
-
 import datetime
 import importlib.metadata
 import os
@@ -95,10 +93,7 @@ def _load() -> str:
 
 
 def take_turns(
-    work: Sequence[Callable[[int], T]],
-    runs: int,
-    warm_up: int = 0,
-    on_turn: Callable[[int], None] | None = None,
+    work: Sequence[Callable[[int], T]], runs: int, warm_up: int = 0, on_turn: Callable[[int], None] | None = None
 ) -> list[list[T]]:
     """Calls each of `work` in turn, run by run, so that what disturbs one disturbs all.
 

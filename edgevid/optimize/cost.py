@@ -1,7 +1,5 @@
 """The cost of one run of an ONNX model, counted from its graph: operations, bytes, memory."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ bandwidth. `layers_ms` adds up the layers' own bounds, each with its values read
 what a runtime reaches that keeps nothing in a cache.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,10 +20,8 @@ from edgevid.files.toml import read_toml
 from edgevid.optimize.cost import Cost
 from edgevid.runtime.onnxruntime.session import open_session
 
-BYTES: Mapping[str, int] = {"fp32": 4, "fp16": 2, "int8": 1}
-"""Bytes of a weight or value in each precision."""
-THIS_CPU = "this-cpu"
-"""The name of one core of this machine, whose peak is measured."""
+BYTES: Mapping[str, int] = {"fp32": 4, "fp16": 2, "int8": 1}  # Bytes of a weight or value in each precision
+THIS_CPU = "this-cpu"  # The name of one core of this machine, whose peak is measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +62,7 @@ class Estimate:
 def devices() -> dict[str, Device]:
     """The devices that edgevid knows, by name."""
     path = Path(__file__).with_name("devices.toml")
-    return {
-        name: checked(Device, {"name": name, **table}, path, name=name)
-        for name, table in read_toml(path).items()
-    }
+    return {name: checked(Device, {"name": name, **table}, path, name=name) for name, table in read_toml(path).items()}
 
 
 def device(name: str) -> Device:

@@ -4,8 +4,6 @@ Ultralytics' own exporter makes the file; this writes the recipe from its metada
 Loading `.pt` weights runs code that they contain: export only weights that you trust.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 import os
@@ -37,8 +35,7 @@ log = logging.getLogger("edgevid")
 TOLERANCE = 1e-3
 """Largest accepted difference of a score, and of a box relative to the image's side: float32 with another
 order of additions stays a hundred times below it, a wrong graph is far above."""
-IMAGE_TOLERANCE = 1.0
-"""Largest accepted mean difference of the preprocessed images, in gray levels of 255."""
+IMAGE_TOLERANCE = 1.0  # Largest accepted mean difference of the preprocessed images, in gray levels of 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +191,7 @@ def _recipe(made: Path) -> DetectorRecipe:
     return DetectorRecipe.of(dataclasses.replace(drafted, source=source, summary=summary))
 
 
-def _compare(
-    model: Any, made: Path, recipe: DetectorRecipe, frames: Sequence[Frame]
-) -> tuple[float, float, float]:
+def _compare(model: Any, made: Path, recipe: DetectorRecipe, frames: Sequence[Frame]) -> tuple[float, float, float]:
     """Worst relative difference, minimum cosine, worst image difference; ParityError above tolerance."""
     prepare = Preprocessor(recipe.input, 1)
     worst, similarity, levels = 0.0, 1.0, 0.0

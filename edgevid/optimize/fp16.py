@@ -8,8 +8,6 @@ ONNX Runtime's own converter (onnxruntime.transformers.float16) makes the same g
 between two FP32 operators through FP16, where it overflows: what the measured list of operators prevents.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,15 +27,7 @@ from edgevid.optimize.compare.pair import TaskMetrics
 from edgevid.optimize.half import not_finite, simulate_fp16
 from edgevid.optimize.quantize.evaluator import Evaluator
 from edgevid.optimize.quantize.frames import FEW_FRAMES, FrameRunner, FrameSources, select_frames
-from edgevid.optimize.quantize.graph import (
-    Graph,
-    attribute,
-    branches,
-    load_onnx,
-    normalize,
-    opset_of,
-    save_model,
-)
+from edgevid.optimize.quantize.graph import Graph, attribute, branches, load_onnx, normalize, opset_of, save_model
 from edgevid.optimize.quantize.plan import Range
 from edgevid.optimize.quantize.ranges import measure_ranges
 from edgevid.runtime import LocalRecipe
@@ -47,10 +37,8 @@ from edgevid.runtime.variants import find_variant, record_path, variant_path
 from edgevid.types import Array, Frame
 
 log = logging.getLogger("edgevid")
-LARGEST = 65504.0
-"""The largest FP16 value."""
-HEADROOM = 2.0
-"""Measured values must stay this factor below the largest: other frames will go a little higher."""
+LARGEST = 65504.0  # The largest FP16 value
+HEADROOM = 2.0  # Measured values must stay this factor below the largest: other frames will go a little higher
 MAX_POSITION = 256.0
 """Above this FP16 values are 1/4 apart and more: positions in pixels behind the last layer stay FP32."""
 FP32_OPS: Mapping[str, str] = {
@@ -61,8 +49,7 @@ FP32_OPS: Mapping[str, str] = {
 """Operators that always stay in FP32, and why."""
 FIXED_INPUTS: Mapping[str, tuple[int, ...]] = {"Resize": (1, 2), "Upsample": (1,)}
 """Inputs (regions, scales) that are float32 for an FP16 operator too."""
-MAX_FRAMES = 32
-"""Frames on which activations are measured."""
+MAX_FRAMES = 32  # Frames on which activations are measured
 
 
 @dataclass(slots=True)
@@ -248,8 +235,7 @@ class _Fp16Graph:
         self.model.producer_name = "edgevid fp16"
         self.count = 0
         self.weights: dict[str, Any] = {}
-        self.halves: set[str] = set()
-        """Tensors that their producers write in FP16."""
+        self.halves: set[str] = set()  # Tensors that their producers write in FP16
         pairs = ("QuantizeLinear", "DequantizeLinear")
         self.scales = {node.input[1] for node in self.model.graph.node if node.op_type in pairs}
         nodes: list[Any] = []

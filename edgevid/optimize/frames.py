@@ -3,8 +3,6 @@
 The same source and count always give the same frames, so that what was measured can be measured again.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -16,8 +14,7 @@ from edgevid.video.images import IMAGES, ImageSource, read_image
 from edgevid.video.open import open_video
 
 log = logging.getLogger("edgevid")
-LISTS = frozenset((".txt", ".lst", ".list"))
-"""Suffixes of text files that name images, one per line."""
+LISTS = frozenset((".txt", ".lst", ".list"))  # Suffixes of text files that name images, one per line
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,6 @@ TensorRT accumulates convolutions and products of FP16 in float32, too; a kernel
 may overflow earlier, which the comparison of the engine itself shows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any

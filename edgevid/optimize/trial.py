@@ -1,7 +1,5 @@
 """A detector tried on frames: its boxes drawn, and what no good detector shows named."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -14,10 +12,8 @@ from edgevid.runtime.recipe import LocalRecipe
 from edgevid.track import with_instances
 from edgevid.types import Array, Detections, Frame, Result, Tracks
 
-WHOLE = 0.9
-"""A box over this share of the frame covers the whole of it."""
-ENOUGH = 10
-"""Boxes from which on one class, or boxes of the whole frame, are no chance."""
+WHOLE = 0.9  # A box over this share of the frame covers the whole of it
+ENOUGH = 10  # Boxes from which on one class, or boxes of the whole frame, are no chance
 
 
 @dataclass(frozen=True, slots=True)

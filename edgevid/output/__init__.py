@@ -1,7 +1,5 @@
 """What leaves the pipeline: overlay, records, events and their sinks, segments, review crops."""
 
-from __future__ import annotations
-
 from edgevid.output.blur import Blur
 from edgevid.output.dataset import DatasetSink
 from edgevid.output.delivery import RejectedError
@@ -17,16 +15,7 @@ from edgevid.output.records import as_json, read_events, read_header, read_jsonl
 from edgevid.output.redis import RedisSink
 from edgevid.output.review import ReviewSink
 from edgevid.output.segments import SegmentedSink
-from edgevid.output.sinks import (
-    AnnotatedVideo,
-    CsvSink,
-    EventCsv,
-    EventLines,
-    EventSink,
-    JsonLines,
-    MotText,
-    Sink,
-)
+from edgevid.output.sinks import AnnotatedVideo, CsvSink, EventCsv, EventLines, EventSink, JsonLines, MotText, Sink
 from edgevid.output.sqlite import SqliteSink, read_database
 from edgevid.output.webhook import WebhookSink
 from edgevid.types import Detections, Result

@@ -3,8 +3,6 @@
 Few large blocks stay of each object, whatever its size, so that nothing can be restored from them.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,12 +16,9 @@ from edgevid.types import U8, Array, Frame, Result
 from edgevid.types.closing import Closing
 from edgevid.video.images import resize_area
 
-BLOCKS = 3
-"""Blocks along the longer side of an object."""
-LARGER = 0.15
-"""A box is enlarged by this share of its size on each side."""
-HOLD_S = 0.5
-"""Places stay pixelated for this long after the last detection there."""
+BLOCKS = 3  # Blocks along the longer side of an object
+LARGER = 0.15  # A box is enlarged by this share of its size on each side
+HOLD_S = 0.5  # Places stay pixelated for this long after the last detection there
 FACE_SCORE = 0.3
 STRIDES = (8, 16, 32)
 VEHICLES = ("car", "truck", "bus", "motorcycle", "van", "vehicle")

@@ -1,7 +1,5 @@
 """DatasetSink: frames as images with the boxes of their objects, as COCO's or as YOLO's tools read them."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path
@@ -30,15 +28,12 @@ class DatasetSink(Closing):
         SourceError where the folder cannot be written, FileFormatError for other annotations in it.
         """
         if layout not in get_args(Layout) or every_s < 0:
-            raise InputError(
-                f"DatasetSink: expected coco or yolo and every_s >= 0, got {layout!r}, {every_s}"
-            )
+            raise InputError(f"DatasetSink: expected coco or yolo and every_s >= 0, got {layout!r}, {every_s}")
         self.path, self.name = Path(folder), f"{layout} {folder}"
         self._layout, self._every_s = layout, every_s
         make_folder(self.path / "images")
         self._run, self._last, self._names = Header().run, -np.inf, tuple[str, ...]()
-        self.saved = 0
-        """Images that this run wrote."""
+        self.saved = 0  # Images that this run wrote
         self._index: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
         if layout == "yolo":
             make_folder(self.path / "labels")

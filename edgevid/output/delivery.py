@@ -4,8 +4,6 @@ The loop only puts events into a queue. One thread writes them to the spool and 
 sink sends what is on the disk, and sends it again after a failure, with exponential backoff and jitter.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import random
@@ -29,11 +27,9 @@ BATCH = 256
 POLL_S = 0.02
 """How often the queue is looked at. The loop wakes no thread: the system would let that one run in its place,
 for milliseconds on a machine that is busy."""
-TICK_S = 1.0
-"""A sink with `write` gets at least one call of `send` per tick."""
+TICK_S = 1.0  # A sink with `write` gets at least one call of `send` per tick
 MAX_BACKOFF_S = 30.0
-DRAIN_S = 5.0
-"""How long the end of a run waits for sinks; what they did not take then waits for the next run."""
+DRAIN_S = 5.0  # How long the end of a run waits for sinks; what they did not take then waits for the next run
 
 
 class RejectedError(EdgevidError):
@@ -46,10 +42,8 @@ class Worker:
     def __init__(self, sink: Any, name: str, spool: Spool, recent: Mapping[int, Event]) -> None:
         self.sink, self.name = sink, name
         self._position, self._recent = spool.position(self.name), recent
-        self.delivered = self.rejected = 0
-        """Events that the sink took, and that its other side rejected."""
-        self.failure = ""
-        """Why the sink takes nothing now."""
+        self.delivered = self.rejected = 0  # Events that the sink took, and that its other side rejected
+        self.failure = ""  # Why the sink takes nothing now
         self.more, self._ending, self._end_at = threading.Event(), threading.Event(), 0.0
         """Set where there are more events."""
         self.thread = threading.Thread(target=self._work, name=f"edgevid-{self.name}"[:15], daemon=True)
@@ -138,8 +132,7 @@ class Delivery(Closing):
             self.workers.append(Worker(sink, name, self._spool, self._recent))
         self._queue = deque[Event]()
         self._over = threading.Event()
-        self.dropped = 0
-        """Events that neither the spool's disk nor the memory could take."""
+        self.dropped = 0  # Events that neither the spool's disk nor the memory could take
         self._thread = threading.Thread(target=self._write, name="edgevid-spool", daemon=True)
         for thread in (self._thread, *(worker.thread for worker in self.workers)):
             thread.start()

@@ -1,7 +1,5 @@
 """EventFinder: the events of a run, from its results, zones, camera health and stream."""
 
-from __future__ import annotations
-
 import threading
 import time as clock
 from collections import Counter
@@ -16,10 +14,8 @@ from edgevid.types import KMH, Array, Event, Frame, Header, Reason, Result, Spee
 from edgevid.types.event import EventKind, utc_text
 from edgevid.zones import ZoneEvent
 
-ENDED_S = 5.0
-"""A track that no frame had for this long has ended."""
-SURE = 1.645
-"""Standard errors by which a speed must be above the limit: 95 of 100 such speeds are."""
+ENDED_S = 5.0  # A track that no frame had for this long has ended
+SURE = 1.645  # Standard errors by which a speed must be above the limit: 95 of 100 such speeds are
 ALARMS = (State.MOVED, State.LOST)
 
 Box = tuple[float, float, float, float]
@@ -37,25 +33,18 @@ class _Object:
     scores: float = 0.0
     frames: int = 0
     labels: Counter[str] = field(default_factory=Counter)
-    speed: dict[str, Any] = field(default_factory=dict)
-    """Of the latest track speed."""
+    speed: dict[str, Any] = field(default_factory=dict)  # Of the latest track speed
     too_fast: bool = False
     verdicts: dict[str, tuple[str, str]] = field(default_factory=dict)
     """By task: the label that is emitted now, and the last one."""
-    reasons: dict[str, int] = field(default_factory=dict)
-    """By task: why there is no label now."""
+    reasons: dict[str, int] = field(default_factory=dict)  # By task: why there is no label now
 
 
 class EventFinder:
     """Finds events and hands each one to `emit`, numbered, in order, from any thread."""
 
     def __init__(
-        self,
-        header: Header,
-        emit: Callable[[Event], None],
-        source: Any = None,
-        *,
-        speed_limit_kmh: float | None = None,
+        self, header: Header, emit: Callable[[Event], None], source: Any = None, *, speed_limit_kmh: float | None = None
     ) -> None:
         """`source` is the run's; `speed_limit_kmh` adds "speed-limit" events on a calibrated camera."""
         self.header, self._emit, self._source = header, emit, source
@@ -75,9 +64,7 @@ class EventFinder:
             return clock.time() - (float(source.now()) - time)
         return self.header.start + time
 
-    def update(
-        self, frame: Frame, result: Result, zones: Iterable[ZoneEvent] = (), health: Any = None
-    ) -> None:
+    def update(self, frame: Frame, result: Result, zones: Iterable[ZoneEvent] = (), health: Any = None) -> None:
         """Finds the events of one frame."""
         with self._lock:
             if result.time < self._time:  # the source starts again, and so do the ids
@@ -153,9 +140,7 @@ class EventFinder:
         unknown = getattr(health, "state", None) is State.UNKNOWN and len(health.view.references) > 0
         reason = "damaged" if frame.damaged else health.view.detail if unknown else ""
         if bool(reason) != bool(self._unusable):
-            self._add(
-                "image-unusable" if reason else "image-usable", frame.time, reason=reason or self._unusable
-            )
+            self._add("image-unusable" if reason else "image-usable", frame.time, reason=reason or self._unusable)
             self._unusable = reason
 
     def _observe(self, result: Result) -> None:
@@ -209,9 +194,7 @@ class EventFinder:
                 if name == now:
                     continue
                 one.verdicts[task] = name, name or before
-                kind: EventKind = (
-                    "verdict-abstained" if not name else "verdict-changed" if before else "verdict"
-                )
+                kind: EventKind = "verdict-abstained" if not name else "verdict-changed" if before else "verdict"
                 if name and name == before:  # emitted again
                     kind = "verdict"
                 why = {} if name else {"reason": Reason(reason).name}

@@ -1,7 +1,5 @@
 """FrigateSink: what happened, as events of Frigate: with a clip, the object's box, and its speed."""
 
-from __future__ import annotations
-
 import json
 import math
 import re
@@ -29,8 +27,7 @@ KINDS: tuple[EventKind, ...] = (
 """The kinds that become events of Frigate, if no others are chosen."""
 PRE_CAPTURE_S, MOST_LATE_S = 5.0, 60.0
 """Frigate's events begin this much before the request; an event that comes later than the most is too old."""
-MOST_KNOWN, MOST_TEXT = 300, 100
-"""Events of Frigate that are remembered; characters of a sub-label."""
+MOST_KNOWN, MOST_TEXT = 300, 100  # Events of Frigate that are remembered; characters of a sub-label
 
 
 class FrigateSink(Closing):

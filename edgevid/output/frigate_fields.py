@@ -1,14 +1,11 @@
 """Objects of events with the field names of Frigate's MQTT messages, and the standard errors of speeds."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from edgevid.types import KMH, Event
 from edgevid.types.event import utc_seconds
 
-MOST_OBJECTS = 1000
-"""Objects that are remembered; more are none of the present."""
+MOST_OBJECTS = 1000  # Objects that are remembered; more are none of the present
 
 
 class FrigateObjects:
@@ -41,9 +38,7 @@ def _after(event: Event, before: dict[str, Any], ended: bool) -> dict[str, Any]:
     if event.kind == "enter":
         current = sorted({*current, *place})
     entered = before.get("entered_zones", [])
-    stationary = event.kind == "stopped" or (
-        before.get("stationary", False) and event.kind not in ("cross", "leave")
-    )
+    stationary = event.kind == "stopped" or (before.get("stationary", False) and event.kind not in ("cross", "leave"))
     found = {
         "id": before["id"], "camera": event.camera, "frame_time": time,
         "start_time": before.get("start_time", time - (event.seconds or 0.0 if ended else 0.0)),

@@ -1,7 +1,5 @@
 """The ground grid: a calibration drawn over the image, to check it by eye."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -38,9 +36,7 @@ class GridOverlay(Overlay):
         self._grid: GroundGrid | None = None
         self._counts: Counter[tuple[str, str]] = Counter()
 
-    def draw(
-        self, frame: Any, result: Result, *, notes: Sequence[str] = (), counts: Sequence[str] = ()
-    ) -> Array:
+    def draw(self, frame: Any, result: Result, *, notes: Sequence[str] = (), counts: Sequence[str] = ()) -> Array:
         """As `Overlay.draw`; `counts` are by default crossings of each line by direction and the objects in
         each zone, from the events of the results so far."""
         if isinstance(frame, Frame):
@@ -72,9 +68,7 @@ class GridOverlay(Overlay):
                 points = self._pixels((shape.start, shape.end), shape, frame.size)
                 _draw_line(image, points, style)
             plate = glyphs(style.text, style.pad).plate([(shape.name, INK)], INK)
-            x, y = np.minimum(
-                points[0], (frame.width - plate.shape[1], frame.height - plate.shape[0])
-            ).tolist()
+            x, y = np.minimum(points[0], (frame.width - plate.shape[1], frame.height - plate.shape[0])).tolist()
             self._put(image, plate, x, y)
         return image
 

@@ -1,7 +1,5 @@
 """The overlay of a rendered street: true speeds drawn next to the measured ones."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from edgevid._opencv import cv2
@@ -27,9 +25,7 @@ class TruthOverlay(GridOverlay):
         super().__init__(calibration, shapes=shapes, scores=scores)
         self._scene = scene
 
-    def draw(
-        self, frame: Frame, result: Result, *, notes: Sequence[str] = (), counts: Sequence[str] = ()
-    ) -> Array:
+    def draw(self, frame: Frame, result: Result, *, notes: Sequence[str] = (), counts: Sequence[str] = ()) -> Array:
         """A copy of the frame with the results and the ground truth."""
         image = super().draw(frame, result, notes=(*notes, "white: ground truth"), counts=counts)
         truth, style = self._scene.at(frame.time), Style.of(frame.width, frame.height)

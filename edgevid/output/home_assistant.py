@@ -1,7 +1,5 @@
 """Counts, occupancy, speeds and camera health as retained MQTT states, and Home Assistant's discovery."""
 
-from __future__ import annotations
-
 import re
 import zlib
 from collections import Counter
@@ -21,10 +19,8 @@ class Entities:
         """`base` is the topic in front of the camera's."""
         self._camera, self.topic = camera, f"{base}/{topic_part(camera)}"
         self._device = identifier(f"{base}_{camera}")
-        self.states: dict[str, dict[str, Any]] = {}
-        """By topic: an object for JSON."""
-        self.configs: dict[str, dict[str, Any]] = {}
-        """By discovery topic without its prefix."""
+        self.states: dict[str, dict[str, Any]] = {}  # By topic: an object for JSON
+        self.configs: dict[str, dict[str, Any]] = {}  # By discovery topic without its prefix
         self._health = dict.fromkeys(PROBLEMS.values(), "")
         self._set_health()
 

@@ -1,7 +1,5 @@
 """Requests of sinks to a web server: each answer that is no success is one sentence."""
 
-from __future__ import annotations
-
 import time as clock
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
@@ -13,8 +11,7 @@ from edgevid.output.delivery import RejectedError
 from edgevid.output.server import WAIT_S, tls_context, unavailable
 from edgevid.types.closing import Closing
 
-REJECTED = {400, 409, 410, 413, 414, 415, 422}
-"""Answers that another try does not change."""
+REJECTED = {400, 409, 410, 413, 414, 415, 422}  # Answers that another try does not change
 MOST_WAIT_S = 3600.0
 LOGIN = "check the login in the address, and the secret"
 REMEDY = {401: LOGIN, 403: LOGIN, 404: "check the path of the address"}

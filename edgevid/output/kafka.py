@@ -1,7 +1,5 @@
 """KafkaSink: events as messages of a Kafka topic."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Labels: text put together from an atlas of glyphs, in places where none covers another."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -13,10 +11,8 @@ from edgevid.types import Array
 Color = tuple[int, int, int]
 INK, PAPER, GRAY = (255, 255, 255), (20, 22, 26), (190, 190, 190)
 FONT = 2  # cv2.FONT_HERSHEY_DUPLEX
-Lines = Sequence[tuple[str, Color]]
-"""Text and its color."""
-CELL = 4
-"""Pixels of a side of the squares in which it is noted what is covered."""
+Lines = Sequence[tuple[str, Color]]  # Text and its color
+CELL = 4  # Pixels of a side of the squares in which it is noted what is covered
 
 
 class Glyphs:

@@ -1,7 +1,5 @@
 """JSON lines: written so that they survive, read with torn or zero-filled ends left out and reported."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

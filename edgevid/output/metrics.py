@@ -1,7 +1,5 @@
 """Metrics: the counters of a run for Prometheus, at http://ADDRESS/metrics."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,9 +33,7 @@ class Metrics(Closing):
         try:
             self._server, _ = self._client.start_http_server(int(port), host or "127.0.0.1", registry)
         except OSError as error:
-            raise SourceError(
-                f"metrics: {address} cannot be served: {error.strerror}; choose another port"
-            ) from None
+            raise SourceError(f"metrics: {address} cannot be served: {error.strerror}; choose another port") from None
         self.port: int = self._server.server_port
 
     def open(self, header: Header) -> None:
@@ -70,9 +66,7 @@ class Metrics(Closing):
         events = dict(summary.class_events)
         yield self._counter("events", "Events.", events, "kind", "class")
         reasons = dict(summary.reasons)
-        abstained = {
-            (task, reason.name): n for (task, reason), n in reasons.items() if reason is not Reason.OK
-        }
+        abstained = {(task, reason.name): n for (task, reason), n in reasons.items() if reason is not Reason.OK}
         emitted = {(task,): n for (task, reason), n in reasons.items() if reason is Reason.OK}
         yield self._counter("abstentions", "Values that were not emitted.", abstained, "task", "reason")
         yield self._counter("emitted", "Values that were emitted.", emitted, "task")
@@ -82,9 +76,7 @@ class Metrics(Closing):
         for name, what in counts.items():
             found = {key: getattr(worker, name) for key, worker in workers.items()}
             yield self._counter(f"sink_{name}", what, found, "sink")
-        gauge = self._core.GaugeMetricFamily(
-            "edgevid_sink_backlog", "Events that wait.", labels=["camera", "sink"]
-        )
+        gauge = self._core.GaugeMetricFamily("edgevid_sink_backlog", "Events that wait.", labels=["camera", "sink"])
         for key, worker in workers.items():
             gauge.add_metric([self._camera, *key], worker.backlog)
         yield gauge

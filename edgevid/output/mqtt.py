@@ -1,7 +1,5 @@
 """MqttSink: events to an MQTT broker, and the camera's state for Home Assistant."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,8 +14,7 @@ from edgevid.output.server import WAIT_S, server_of, tls_context, unavailable
 from edgevid.types import Event, Frame, Header, Result
 from edgevid.types.closing import Closing
 
-KEEP_ALIVE_S = 20
-"""The broker says "offline" 1.5 times this after a camera's plug was pulled."""
+KEEP_ALIVE_S = 20  # The broker says "offline" 1.5 times this after a camera's plug was pulled
 CONNECTED, LOST = 0, -1
 
 
@@ -56,9 +53,7 @@ class MqttSink(Closing):
             self._login()
             self._publish([(self._status, "online", True)])
             self._publish_states(self._entities.states)
-        self._made = {
-            one.id: self._made.get(one.id) or json_line(self._objects.message(one)) for one in events
-        }
+        self._made = {one.id: self._made.get(one.id) or json_line(self._objects.message(one)) for one in events}
         self._publish([(f"{self._base}/events", text.rstrip(), False) for text in self._made.values()])
         self._made = {}
         for event in events:

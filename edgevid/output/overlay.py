@@ -22,8 +22,7 @@ from edgevid.output.labels import GRAY, INK, PAPER, Color, Covered, Lines, blit,
 from edgevid.types import KMH, Array, DisplaySpeed, Frame, Reason, Result, as_frame
 
 UNITS = {"km/h": KMH, "mph": 2.2369363, "m/s": 1.0}
-MAX_PX = 30_000
-"""Coordinates are clipped here: OpenCV's own end soon after."""
+MAX_PX = 30_000  # Coordinates are clipped here: OpenCV's own end soon after
 
 
 # From OKLab to linear RGB (Ottosson 2020): equal steps in OKLab look equal.
@@ -62,8 +61,7 @@ LIMBS = (
     (11, 12), (11, 13), (13, 15), (12, 14), (14, 16),
 )  # fmt: skip
 """Pairs of COCO's 17 key points that are joined (cocodataset.org, person_keypoints)."""
-MIN_POINT = 0.5
-"""Confidence of a key point that is drawn."""
+MIN_POINT = 0.5  # Confidence of a key point that is drawn
 
 
 def draw_instance(image: Array, result: Result, row: int, color: Color, line: int) -> None:
@@ -109,9 +107,7 @@ class Overlay:
         self._plates: dict[int, tuple[Lines, Array]] = {}  # the latest of each current track
         self._trails: dict[int, deque[tuple[float, int, int]]] = {}
 
-    def draw(
-        self, frame: Any, result: Result, *, notes: Sequence[str] = (), counts: Sequence[str] = ()
-    ) -> Array:
+    def draw(self, frame: Any, result: Result, *, notes: Sequence[str] = (), counts: Sequence[str] = ()) -> Array:
         """A copy of the frame (H, W, 3) uint8 RGB with boxes, ids, verdicts, speeds and trails.
 
         A bare BGR array in the place of the Frame gives a BGR array back. `notes` are further lines for the

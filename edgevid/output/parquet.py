@@ -1,7 +1,5 @@
 """ParquetSink: events, tracks and, if requested, objects of frames as Parquet files that are whole."""
 
-from __future__ import annotations
-
 import json
 import math
 import re
@@ -22,9 +20,7 @@ ROW_GROUP = 50_000
 OBJECT_TYPES = {"frame": int, "class_id": int, "tracker_id": int, "detected": bool}
 """Columns of objects that are no text and no floating point."""
 FIELDS = {
-    name: next(
-        (kind for kind in (float, int) if hint in (kind, kind | None)), tuple if "box" in name else str
-    )
+    name: next((kind for kind in (float, int) if hint in (kind, kind | None)), tuple if "box" in name else str)
     for name, hint in get_type_hints(Event).items()
 }
 """The Python type of each field of an event."""
@@ -46,8 +42,7 @@ class ParquetSink(ObjectRows):
         make_folder(self.path)
         check_file(self.path / "events.parquet")
         super().__init__(records=records)
-        self.held = 0
-        """Events whose file is not complete."""
+        self.held = 0  # Events whose file is not complete
         self._camera = "camera"
         self._begin()
 
@@ -96,9 +91,7 @@ class ParquetSink(ObjectRows):
             return
         if kind not in self._writers:
             self._stamp = self._stamp or utc_text(clock.time()).translate({ord(c): None for c in "-:."})
-            path = self._files.enter_context(
-                atomic_path(self.path / f"{kind}-{self._camera}-{self._stamp}.parquet")
-            )
+            path = self._files.enter_context(atomic_path(self.path / f"{kind}-{self._camera}-{self._stamp}.parquet"))
             self._writers[kind] = self._files.enter_context(
                 self._parquet.ParquetWriter(path, self._schema(kind, rows[0]))
             )

@@ -1,7 +1,5 @@
 """The JSON Schema of a record: one line of JSON lines, as `as_json` makes it (docs/records.md)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from edgevid.output.records import SCHEMA

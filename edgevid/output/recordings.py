@@ -36,21 +36,14 @@ CLIPPED: tuple[EventKind, ...] = (
     "cross", "enter", "dwell", "stopped", "wrong-way", "occupancy-above", "speed-limit", "camera-moved",
 )  # fmt: skip
 """Kinds of events that get a clip by default: not what every object causes."""
-DATABASE = "events.db"
-"""Name of the database of events in a folder of recordings."""
-LATE_S = 5.0
-"""An event may be found this long after its packets came."""
+DATABASE = "events.db"  # Name of the database of events in a folder of recordings
+LATE_S = 5.0  # An event may be found this long after its packets came
 MOST_RING = 256_000_000
-MOST_QUEUED = 2000
-"""Packets that wait for the disk; a file waits for it too, of a camera more are left out."""
-MOST_CLIP_S = 300.0
-"""A clip that overlapping events made this long ends, and the next event begins another one."""
-GAP_S = 10.0
-"""Time stamps that jump by more begin a new file."""
-ENCODED_FPS = 15.0
-"""Nominal: a key frame after each 30 frames."""
-MP4 = ("h264", "hevc", "av1", "vp9", "mpeg4")
-"""Codecs that go into MP4; others go into Matroska."""
+MOST_QUEUED = 2000  # Packets that wait for the disk; a file waits for it too, of a camera more are left out
+MOST_CLIP_S = 300.0  # A clip that overlapping events made this long ends, and the next event begins another one
+GAP_S = 10.0  # Time stamps that jump by more begin a new file
+ENCODED_FPS = 15.0  # Nominal: a key frame after each 30 frames
+MP4 = ("h264", "hevc", "av1", "vp9", "mpeg4")  # Codecs that go into MP4; others go into Matroska
 FLAGS = {"movflags": "hybrid_fragmented+delay_moov+frag_keyframe+default_base_moof",
          "frag_duration": "2000000"}  # fmt: skip
 """A killed program leaves a fragmented file that plays up to there; a finished one has an index."""
@@ -97,8 +90,7 @@ class Recorder(Closing):
         self._queue: SimpleQueue[Callable[[], None] | Coded | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._header, self._skipping, self._failed = Header(), False, False
-        self.dropped = 0
-        """Packets that were left out, because the disk was slow."""
+        self.dropped = 0  # Packets that were left out, because the disk was slow
         self._ring: deque[Coded] = deque()
         self._encoder: FrameEncoder | None = None
         self._holder: Any = None
@@ -273,8 +265,7 @@ class _Clip:
     begin: float
     end: float
     file: _File | None = None
-    last: int = -1
-    """Number of the last packet in it."""
+    last: int = -1  # Number of the last packet in it
 
 
 class _File:

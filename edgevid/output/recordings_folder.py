@@ -24,10 +24,8 @@ log = logging.getLogger("edgevid")
 NAME = re.compile(r"(\d{8})-(\d{8}T\d{6}Z)(-[\w-]+)?\.(mp4|mkv|jpg)")
 KNOWN_S = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc).timestamp()
 """A clock before this one was not set when a file was named: the file is as old as the next one."""
-MIN_FREE = 256_000_000
-"""Bytes of the disk that stay free for the other outputs."""
-EVERY = 8_000_000
-"""Bytes between two looks at the disk."""
+MIN_FREE = 256_000_000  # Bytes of the disk that stay free for the other outputs
+EVERY = 8_000_000  # Bytes between two looks at the disk
 
 
 class Named(NamedTuple):
@@ -91,10 +89,8 @@ class RecordingsFolder:
         names = filter(read_name, sorted(os.listdir(path)))
         self._sizes = {name: (path / name).stat().st_size for name in names}
         self._number = max((int(name[:8]) for name in self._sizes), default=0)
-        self.bytes = sum(self._sizes.values())
-        """Of all files."""
-        self.removed = 0
-        """Files that were deleted for the limits."""
+        self.bytes = sum(self._sizes.values())  # Of all files
+        self.removed = 0  # Files that were deleted for the limits
 
     def name(self, utc: float, kind: str, suffix: str) -> str:
         """A new name, which sorts after all before, also where the clock was set back."""

@@ -1,7 +1,5 @@
 """Snapshots: each object at its best moment, as it is and with its box and values drawn."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -15,17 +13,12 @@ from edgevid.output.recordings_folder import RecordingsFolder
 from edgevid.types import Array, Detections, Event, Frame, Result, Tracks
 from edgevid.video.images import to_jpeg
 
-MARGIN = 0.5
-"""Shown around an object, as a share of its box's longer side."""
-BETTER = 1.15
-"""A moment must be better by this factor: a copy of its pixels is made then."""
-SMALLEST = 160
-"""Pixels that a snapshot has at least, where the frame has as many."""
+MARGIN = 0.5  # Shown around an object, as a share of its box's longer side
+BETTER = 1.15  # A moment must be better by this factor: a copy of its pixels is made then
+SMALLEST = 160  # Pixels that a snapshot has at least, where the frame has as many
 EVERY_S = 0.2
-CUT_OFF = 0.25
-"""Weight of an object at the frame's border, which may be cut off."""
-SIDE = 48
-"""Sharpness is measured on about this many pixels a side."""
+CUT_OFF = 0.25  # Weight of an object at the frame's border, which may be cut off
+SIDE = 48  # Sharpness is measured on about this many pixels a side
 Put = Callable[[Callable[[], None]], None]
 
 
@@ -37,8 +30,7 @@ class _Best:
     due: float = -np.inf
     moment: tuple[Frame, Result] | None = None
     name: str = ""
-    written: Any = None
-    """The moment that is on the disk."""
+    written: Any = None  # The moment that is on the disk
 
 
 class BestMoments:
@@ -65,9 +57,7 @@ class BestMoments:
     def update(self, frame: Frame, result: Result, put: Put) -> None:
         """Notes what is better now; writes what was named and is not there yet."""
         tracks = result.tracks
-        rows = zip(
-            tracks.ids.tolist(), tracks.boxes, tracks.scores.tolist(), tracks.match.tolist(), strict=True
-        )
+        rows = zip(tracks.ids.tolist(), tracks.boxes, tracks.scores.tolist(), tracks.match.tolist(), strict=True)
         for row, (number, box, score, match) in enumerate(rows):
             best = self._tracks.setdefault(number, _Best())
             if match >= 0 and not frame.damaged and frame.time >= best.due:

@@ -1,7 +1,5 @@
 """Records: a result as plain JSON values, and the reader of recorded JSON lines. docs/records.md."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping

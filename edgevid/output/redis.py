@@ -1,7 +1,5 @@
 """RedisSink: events as entries of a Redis stream, each exactly once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,12 +14,7 @@ class RedisSink(Closing):
     """Entries of `id`, `kind`, `camera`, `event` (JSON); the hash STREAM:last has each camera's last id."""
 
     def __init__(
-        self,
-        url: str,
-        *,
-        stream: str = "edgevid",
-        max_entries: int = 1_000_000,
-        ca: str | Path | None = None,
+        self, url: str, *, stream: str = "edgevid", max_entries: int = 1_000_000, ca: str | Path | None = None
     ) -> None:
         """About `max_entries` are kept, the oldest are deleted; `ca` is a PEM file of certificates to trust.
 

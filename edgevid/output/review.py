@@ -1,7 +1,5 @@
 """Saves abstained objects for review: a crop and a description of each, within a limit on disk use."""
 
-from __future__ import annotations
-
 import datetime
 import json
 from collections.abc import Iterable, Mapping
@@ -19,8 +17,7 @@ from edgevid.video.images import resize_area, to_jpeg
 
 REVIEWED = frozenset({Reason.LOW_CONFIDENCE, Reason.LOW_MARGIN, Reason.DISAGREEMENT})
 """Reasons that a person can resolve by looking; an object too small to recognize is not among them."""
-LARGER = 1.1
-"""A new crop costs a copy: only a box that grew by this factor in area gets one."""
+LARGER = 1.1  # A new crop costs a copy: only a box that grew by this factor in area gets one
 
 
 @dataclass(slots=True)
@@ -67,8 +64,7 @@ class ReviewSink(Closing):
         self._pending: dict[tuple[str, int], bool] = {}
         """Whether the last verdict of a track and task still is to be reviewed."""
         self._run = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%S%f")[:-3]
-        self.saved = self.removed = 0
-        """Pairs of files that were saved, and old pairs that were deleted."""
+        self.saved = self.removed = 0  # Pairs of files that were saved, and old pairs that were deleted
         self._open_folder()
 
     def write(self, frame: Frame, result: Result) -> None:

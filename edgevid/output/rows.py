@@ -1,7 +1,5 @@
 """Tables that a sink writes in its own thread: the loop leaves the rows of objects and frames for it."""
 
-from __future__ import annotations
-
 import threading
 from typing import Any
 
@@ -10,8 +8,7 @@ from edgevid.types.closing import Closing
 from edgevid.types.event import utc_text
 from edgevid.types.rows import flat_rows
 
-MOST_ROWS = 200_000
-"""Rows that wait in memory while a sink is slow; more are dropped and counted."""
+MOST_ROWS = 200_000  # Rows that wait in memory while a sink is slow; more are dropped and counted
 
 
 class ObjectRows(Closing):

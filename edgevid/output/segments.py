@@ -1,7 +1,5 @@
 """Segmented outputs: a new file after a set time and for each frame size; the oldest are deleted."""
 
-from __future__ import annotations
-
 import datetime
 import re
 from collections.abc import Callable, Iterable
@@ -48,10 +46,8 @@ class SegmentedSink(Closing):
         self._sink: Any = None
         self._header: Header | None = None
         self._start, self._size = 0.0, (0, 0)
-        self.segments: list[Path] = []
-        """The latest segments of this run, up to 100."""
-        self.started = self.removed = 0
-        """Segments that were started, and old segments that were deleted."""
+        self.segments: list[Path] = []  # The latest segments of this run, up to 100
+        self.started = self.removed = 0  # Segments that were started, and old segments that were deleted
 
     def open(self, header: Header) -> None:
         """Each segment begins with the header."""

@@ -1,7 +1,5 @@
 """The address of a server that takes events, and one sentence for why it does not take them."""
 
-from __future__ import annotations
-
 import re
 import socket
 import ssl
@@ -22,8 +20,7 @@ EXAMPLES = {
     "mqtt": "mqtts://HOST/TOPIC", "webhook": "https://HOST/PATH", "redis": "rediss://HOST",
     "kafka": "kafkas://HOST/TOPIC", "frigate": "https://HOST:8971",
 }  # fmt: skip
-WAIT_S = 5.0
-"""How long an answer of a server may take."""
+WAIT_S = 5.0  # How long an answer of a server may take
 REASONS = {
     "ssl routines::certificate": "its certificate is for another name, or not trusted: check host and ca",
     "mismatch|not valid for": "its certificate is for another name: use the name in the certificate",
@@ -76,9 +73,7 @@ def tls_context(ca: str | Path | None) -> ssl.SSLContext:
         if ca is not None:
             context.load_verify_locations(ca)
     except OSError as error:
-        raise InputError(
-            f"{ca}: expected certificates in PEM format, got {error.strerror or error}"
-        ) from None
+        raise InputError(f"{ca}: expected certificates in PEM format, got {error.strerror or error}") from None
     return context
 
 

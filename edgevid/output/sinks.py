@@ -1,7 +1,5 @@
 """Sinks: results as JSON lines, CSV, MOTChallenge text or annotated video, events as JSON lines or CSV."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
@@ -167,18 +165,12 @@ class AnnotatedVideo(Closing):
     """
 
     def __init__(
-        self,
-        path: str | Path,
-        *,
-        fps: float | None = None,
-        overlay: Overlay | None = None,
-        codec: str = "auto",
+        self, path: str | Path, *, fps: float | None = None, overlay: Overlay | None = None, codec: str = "auto"
     ) -> None:
         """`fps` is the nominal rate; the frames keep their own times. `codec` as of `VideoWriter`."""
         self._writer = VideoWriter(path, fps=fps or 25.0, codec=codec)
         self._overlay = overlay or Overlay()
-        self.last: U8 | None = None
-        """The latest drawn image."""
+        self.last: U8 | None = None  # The latest drawn image
 
     def write(self, frame: Frame, result: Result) -> None:
         """Draws and appends one frame."""

@@ -23,8 +23,7 @@ from edgevid.files.folders import SPOOL
 from edgevid.output.lines import whole_lines, write_all
 
 MAX_BYTES = 256_000_000
-SEGMENTS = 16
-"""A full spool has this many segments; the oldest is deleted as a whole."""
+SEGMENTS = 16  # A full spool has this many segments; the oldest is deleted as a whole
 
 
 class Spool:
@@ -129,8 +128,7 @@ class Position:
         self.acknowledged = self.taken = number_in(path, spool.end)
         """Numbers of the first events that are not acknowledged, and not taken."""
         self._at = (-1, 0)
-        self.dropped = 0
-        """Events that the limit on the spool's size deleted before the sink had them."""
+        self.dropped = 0  # Events that the limit on the spool's size deleted before the sink had them
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         self.acknowledge(0)
 

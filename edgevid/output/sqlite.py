@@ -1,7 +1,5 @@
 """SqliteSink: events, tracks and, if requested, objects of each frame, of many cameras in one database."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -46,8 +44,7 @@ SCRIPTS = (
     """,
 )
 """Each script brings a database to the next version, which is its number from 1 on."""
-APPLICATION_ID = 0x65647669
-"""Of SQLite's file header: "edvi"."""
+APPLICATION_ID = 0x65647669  # Of SQLite's file header: "edvi"
 BUSY_S = 10.0
 _OBJECT = "run camera utc frame time_s track class_name confidence detected x_min y_min x_max y_max".split()  # noqa: SIM905
 _OBJECT += "speed_mps speed_sigma_mps speed_heading_deg speed_kind speed_age_s speed_reason verdicts".split()  # noqa: SIM905
@@ -83,9 +80,7 @@ class SqliteSink(ObjectRows):
             with self._base:
                 self._base.executemany(f"INSERT OR IGNORE INTO events VALUES ({_marks(EVENT_FIELDS)})",
                                        [_event_row(event) for event in events])  # fmt: skip
-                self._base.executemany(
-                    f"INSERT INTO objects VALUES ({_marks(_OBJECT)})", map(_object_row, rows)
-                )
+                self._base.executemany(f"INSERT INTO objects VALUES ({_marks(_OBJECT)})", map(_object_row, rows))
         except sqlite3.Error:
             self._add(rows, again=True)
             raise
@@ -124,18 +119,13 @@ def database_errors(path: Path) -> Iterator[None]:
 
 def version_of(base: sqlite3.Connection, path: Path) -> int:
     """The version of a database, 0 of an empty one; InputError where it is not edgevid's, or a newer one."""
-    version, owner = (
-        base.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id")
-    )
+    version, owner = (base.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id"))
     if owner != APPLICATION_ID and base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise InputError(
-            f"{path}: expected a database of edgevid or a new file, got one of another program; "
-            "choose another path"
+            f"{path}: expected a database of edgevid or a new file, got one of another program; choose another path"
         )
     if version > len(SCRIPTS):
-        raise InputError(
-            f"{path}: a database of version {version}, this edgevid knows {len(SCRIPTS)}: update edgevid"
-        )
+        raise InputError(f"{path}: a database of version {version}, this edgevid knows {len(SCRIPTS)}: update edgevid")
     return int(version)
 
 
@@ -168,9 +158,7 @@ def _marks(names: Sequence[str]) -> str:
 
 def _event_row(event: Event) -> list[Any]:
     values = (getattr(event, name) for name in EVENT_FIELDS)
-    return [
-        json.dumps(value) if isinstance(value, tuple) else None if value == "" else value for value in values
-    ]
+    return [json.dumps(value) if isinstance(value, tuple) else None if value == "" else value for value in values]
 
 
 def _object_row(row: dict[str, Any]) -> list[Any]:

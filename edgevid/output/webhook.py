@@ -1,7 +1,5 @@
 """WebhookSink: each event as one signed HTTP request."""
 
-from __future__ import annotations
-
 import base64
 import hmac
 import time as clock

@@ -1,7 +1,5 @@
 """What databases, records and event files tell: reports, queries, and deletion."""
 
-from __future__ import annotations
-
 from edgevid.report.forget import Selection, forget
 from edgevid.report.page import page
 from edgevid.report.report import Report, View, interval_of

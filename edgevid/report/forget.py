@@ -1,7 +1,5 @@
 """Deletion of what is known of a time, camera or track: in databases, records, events, crops and spools."""
 
-from __future__ import annotations
-
 import csv
 import fcntl
 import json
@@ -120,9 +118,7 @@ def _sqlite(path: Path, selection: Selection, apply: bool) -> Counter[str]:
                 base.execute(f"DELETE FROM {table} WHERE {condition}", given)
         base.execute("VACUUM")
         if base.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-            raise SourceError(
-                f"{path}: deleted, but a reader keeps bytes in its -wal; end it, then forget again"
-            )
+            raise SourceError(f"{path}: deleted, but a reader keeps bytes in its -wal; end it, then forget again")
     return Counter()
 
 

@@ -1,7 +1,5 @@
 """Heat maps: where objects were, and for how long, on the image and on the ground."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple
 
@@ -12,8 +10,7 @@ from edgevid.report.report import CELL, Report
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.types import Array
 
-CELLS = 64
-"""Along the image's width, and about that along the ground's longer side."""
+CELLS = 64  # Along the image's width, and about that along the ground's longer side
 
 
 class HeatMap(NamedTuple):

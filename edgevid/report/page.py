@@ -1,7 +1,5 @@
 """A report as one HTML page that loads nothing from elsewhere; its plots are SVG."""
 
-from __future__ import annotations
-
 import base64
 import math
 from html import escape
@@ -18,8 +16,7 @@ from edgevid.report.report import Report, View
 from edgevid.speed.calibration_file import read_calibration
 from edgevid.video.images import read_image, to_jpeg
 
-LEVELS = 8
-"""Of a heat map; the square root of the time shows rare ways too."""
+LEVELS = 8  # Of a heat map; the square root of the time shows rare ways too
 WORDS = ("what", "place", "details", "to")
 
 
@@ -39,9 +36,7 @@ def page(report: Report, calibration: Path | None = None, image: Path | None = N
     sections, rows_of = [], report.store.rows
     for camera in report.cameras:
         cards, *rest = report.views(camera)
-        plots = rows_of(
-            "SELECT title, kind, series, number, v, low, high FROM plots WHERE camera = ?", camera
-        )
+        plots = rows_of("SELECT title, kind, series, number, v, low, high FROM plots WHERE camera = ?", camera)
         starts = rows_of("SELECT local_text(start), observed FROM coverage WHERE camera = ? "
                          "AND start IS NOT NULL ORDER BY start", camera)  # fmt: skip
         parts = {

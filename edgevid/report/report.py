@@ -1,7 +1,5 @@
 """The tables of a report, by the SQL of report.sql, and what is shown of them, by that of views.sql."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +12,7 @@ from edgevid.report.store import Store
 TABLES = ("counts", "speeds", "no_speed", "zones", "ways", "incidents", "gaps")
 VEHICLES = ["car", "truck", "bus", "van", "motorcycle", "motorbike", "vehicle", "tram", "train"]
 """Motor vehicles: where there are any, speeds are theirs."""
-CELL = 4.0
-"""Side of the finest cells of heat maps, in pixels."""
+CELL = 4.0  # Side of the finest cells of heat maps, in pixels
 DAY, MOST = 86400, 20_000
 LONGEST = 3653 * DAY
 
@@ -40,16 +37,12 @@ class Report:
         classes (empty: all). InputError for a camera, class or time zone that is not there."""
         self.store, self.zone, self.unit = store, zone, unit
         store.base.execute("UPDATE events SET camera = '' WHERE camera IS NULL")
-        ((length, first, last),) = store.rows(
-            "SELECT epoch(max(utc) - min(utc)), min(utc), max(utc) FROM events"
-        )
+        ((length, first, last),) = store.rows("SELECT epoch(max(utc) - min(utc)), min(utc), max(utc) FROM events")
         if length > LONGEST:
             raise InputError(f"expected events of up to ten years, got {first} to {last}: a clock was "
                              "not set; edgevid forget --before and --after delete what is wrong")  # fmt: skip
         if every and length / every > MOST:
-            raise InputError(
-                f"--every: expected up to {MOST} intervals, got {length / every:.0f}; longer ones"
-            )
+            raise InputError(f"--every: expected up to {MOST} intervals, got {length / every:.0f}; longer ones")
         _check("--timezone", [row[0] for row in store.rows("SELECT name FROM pg_timezone_names()")], [zone])
         given = ("camera", "camera", [camera] * bool(camera)), ("classes", "class_name", classes)
         for option, column, names in given:

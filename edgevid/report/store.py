@@ -1,7 +1,5 @@
 """Store: events of databases and files of any form, each once, in a temporary DuckDB database on disk."""
 
-from __future__ import annotations
-
 import csv
 import logging
 import sqlite3
@@ -20,8 +18,7 @@ from edgevid.types.event import EVENT_FIELDS, EVENT_SCHEMA, HEADER_SCHEMA
 
 log = logging.getLogger("edgevid")
 BATCH = 5_000
-MEMORY = "100MB"
-"""DuckDB's own limit; what does not fit is on disk."""
+MEMORY = "100MB"  # DuckDB's own limit; what does not fit is on disk
 _TYPES = {float: "DOUBLE", int: "BIGINT", tuple: "FLOAT[]", str: "VARCHAR"}
 EVENTS = {name: "TIMESTAMP" if name == "utc" else _TYPES[kind] for name, kind in FIELDS.items()}
 RUNS = dict.fromkeys(("run", "camera", "source", "start_utc"), "VARCHAR")

@@ -1,7 +1,5 @@
 """The loop around the pipeline: summary, watchdog, signals."""
 
-from __future__ import annotations
-
 from edgevid.run.loop import Summary, run
 from edgevid.run.signals import ended_by_sigterm, uninterrupted
 from edgevid.run.video import process

@@ -1,7 +1,5 @@
 """A whole run: frames through a pipeline into sinks, with counts, and every output finished at the end."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections import Counter, deque
@@ -25,8 +23,7 @@ from edgevid.zones import ZoneEvent, ZoneMonitorLike
 log = logging.getLogger("edgevid")
 FORGET_AFTER_S = 60.0
 """Objects that were not tracked for this long are counted and forgotten: runs of months must not grow."""
-MAX_EVENTS = 1000
-"""The latest events that a summary keeps."""
+MAX_EVENTS = 1000  # The latest events that a summary keeps
 
 
 class PipelineLike(Protocol):
@@ -254,11 +251,7 @@ class Emitter(Closing):
 
 
 def _checked(
-    pipeline: object,
-    frames: object,
-    sinks: Iterable[AnySink],
-    zones: ZoneMonitorLike | None,
-    summary: Summary,
+    pipeline: object, frames: object, sinks: Iterable[AnySink], zones: ZoneMonitorLike | None, summary: Summary
 ) -> list[Any]:
     """The sinks, once everything that `run` takes was checked; the summary has every line from now on."""
     check_part(pipeline, PipelineLike, "a pipeline")
@@ -283,12 +276,7 @@ def _taken(frames: Iterable[Frame], summary: Summary, skip_damaged: bool) -> Ite
 
 
 def _resize(
-    pipeline: PipelineLike,
-    zones: ZoneMonitorLike | None,
-    frame: Frame,
-    summary: Summary,
-    *,
-    independent: bool,
+    pipeline: PipelineLike, zones: ZoneMonitorLike | None, frame: Frame, summary: Summary, *, independent: bool
 ) -> None:
     """Tells pipeline and zones about a new size, or another photo, before they get the frame."""
     before, summary.size = summary.size, frame.size
@@ -296,9 +284,7 @@ def _resize(
         return
     if not independent:
         summary.size_changes += 1
-        log.warning(
-            "the frames changed from %dx%d to %dx%d: tracks end, new ids follow", *before, *frame.size
-        )
+        log.warning("the frames changed from %dx%d to %dx%d: tracks end, new ids follow", *before, *frame.size)
     pipeline.resize(frame.size)
     if zones is not None:
         zones.resize(frame.size)

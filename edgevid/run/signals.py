@@ -1,7 +1,5 @@
 """Signals: a run that is stopped finishes its outputs."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Iterator

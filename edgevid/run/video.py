@@ -1,7 +1,5 @@
 """A video in, a drawn video out: supervision's process_video with detection, tracking and speed."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -30,9 +28,7 @@ class _Callback:
         try:
             return as_frame(image if drawn is None else drawn).image
         except InputError as error:
-            raise InputError(
-                f"process: callback(image, result) returns the drawn BGR image: {error}"
-            ) from None
+            raise InputError(f"process: callback(image, result) returns the drawn BGR image: {error}") from None
 
 
 def process(

@@ -1,7 +1,5 @@
 """Models and the engines that run them: one protocol over ONNX Runtime and TensorRT."""
 
-from __future__ import annotations
-
 from edgevid.runtime.engine import Engine, FakeEngine, LoadedEngine, TensorSpec
 from edgevid.runtime.letterbox import InputSpec
 from edgevid.runtime.load import load_engine

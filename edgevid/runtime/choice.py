@@ -4,8 +4,6 @@ One entry for each model file, processor and pair of versions; any other is meas
 is the same at every start.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Device choices: "auto", "cpu", "cuda:N", "openvino" and other providers, or an address on a server."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 

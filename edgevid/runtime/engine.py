@@ -1,7 +1,5 @@
 """The protocol of every inference backend: four members, named arrays in, named arrays out."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """InputSpec, the image that a model expects (size, color order, padding), and a frame written into it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -13,8 +11,7 @@ from edgevid.errors import FieldError, InputError
 from edgevid.files.fields import Count, check_fields
 from edgevid.types import Array, Frame
 
-PAD = 114.0
-"""Gray value of padding, 0 to 255, unless a recipe states another: that of YOLO."""
+PAD = 114.0  # Gray value of padding, 0 to 255, unless a recipe states another: that of YOLO
 
 Color = Literal["RGB", "BGR", "GRAY"]
 Resize = Literal["letterbox", "stretch"]
@@ -73,8 +70,7 @@ class InputSpec:
             )
 
 
-Rectangle = tuple[int, int, int, int]
-"""Left, top, width, height in pixels of the model's input."""
+Rectangle = tuple[int, int, int, int]  # Left, top, width, height in pixels of the model's input
 
 
 def input_shape(spec: InputSpec) -> tuple[int, int, int]:
@@ -85,9 +81,7 @@ def input_shape(spec: InputSpec) -> tuple[int, int, int]:
     return spec.height, spec.width, channels
 
 
-def write_letterbox(
-    frame: Frame, rectangle: Rectangle, spec: InputSpec, out: Array, *, write_pad: bool = True
-) -> None:
+def write_letterbox(frame: Frame, rectangle: Rectangle, spec: InputSpec, out: Array, *, write_pad: bool = True) -> None:
     """Resizes, normalizes and lays out a frame into `rectangle` of `out`, one image of a model's input.
 
     The rest becomes `spec.pad`, unless `write_pad` is false: then it stays as it is.

@@ -1,7 +1,5 @@
 """The engine that runs a model here: TensorRT where one matches, else ONNX Runtime, and the log says why."""
 
-from __future__ import annotations
-
 import shlex
 import subprocess
 import sys
@@ -57,9 +55,7 @@ def load_engine(
     if isinstance(model, Recipe) and not isinstance(model, LocalRecipe):
         raise ModelError(f"{model.name}: its file is not here; resolve_model({model.name!r}) gets it")
     if kind == "server":
-        return open_server(
-            device, lambda: load_engine(model, precision=precision, threads=threads, rebuild=rebuild)
-        )
+        return open_server(device, lambda: load_engine(model, precision=precision, threads=threads, rebuild=rebuild))
     found = None if kind in ("cpu", "provider") else _by_tensorrt(model, device, precision, rebuild)
     return found or _by_onnx_runtime(model, device, precision, threads)
 
@@ -100,9 +96,7 @@ def engine_paths(model: Recipe | str | Path, precision: str) -> list[Path]:
     return [folder / engine_name(stem, precision, backend) for backend in BACKENDS]
 
 
-def _by_tensorrt(
-    model: Recipe | str | Path, device: str, precision: str, rebuild: bool
-) -> LoadedEngine | None:
+def _by_tensorrt(model: Recipe | str | Path, device: str, precision: str, rebuild: bool) -> LoadedEngine | None:
     """The model's TensorRT engine; None, with the reason logged, where there is none to take."""
     name = model.name if isinstance(model, Recipe) else str(model)
     if not gpus():
@@ -147,9 +141,7 @@ def _build(arguments: list[str]) -> None:
         raise ModelError(f"the engine could not be built: {cause}")
 
 
-def _by_onnx_runtime(
-    model: Recipe | str | Path, device: str, precision: str, threads: int | None
-) -> LoadedEngine:
+def _by_onnx_runtime(model: Recipe | str | Path, device: str, precision: str, threads: int | None) -> LoadedEngine:
     from edgevid.runtime.onnxruntime.session import has_cuda  # takes 0.1 s to import
 
     path = model_file(model)
@@ -172,9 +164,7 @@ def open_server(address: str, local: Callable[[], LoadedEngine] | None = None) -
     return KServeEngine(address, local=local)
 
 
-def open_onnx(
-    path: Path, *, device: str, threads: int | None, disable_optimizations: bool = False
-) -> LoadedEngine:
+def open_onnx(path: Path, *, device: str, threads: int | None, disable_optimizations: bool = False) -> LoadedEngine:
     """Exactly this ONNX file by OpenVINO or by ONNX Runtime, as `device` says; the log says why."""
     from edgevid.runtime.onnxruntime.engine import OrtEngine
     from edgevid.runtime.onnxruntime.session import has_cuda, has_openvino

@@ -1,7 +1,5 @@
 """Sentences that are logged once, however often their cause comes back."""
 
-from __future__ import annotations
-
 import logging
 from functools import lru_cache
 

@@ -5,8 +5,6 @@ version, of a model that has changed since, or damaged on its way is rejected in
 with the rebuild command. docs/engines.md describes the file.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import shlex

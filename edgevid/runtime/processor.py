@@ -1,7 +1,5 @@
 """The processors of this machine: how many threads a model gets of them, their name and features."""
 
-from __future__ import annotations
-
 import math
 import os
 import platform

@@ -120,8 +120,7 @@ class Decode:
         return ({"boxes-scores": 2, "boxes-scores-labels": 3}.get(self.kind, 1),)
 
 
-EXTRA_KEYS = ("masks", "keypoints", "keypoint_values", "rotated")
-"""The keys of what may follow the classes of each box."""
+EXTRA_KEYS = ("masks", "keypoints", "keypoint_values", "rotated")  # The keys of what may follow the classes of each box
 DECODE_KEYS: Mapping[DecoderKind, tuple[str, ...]] = MappingProxyType(
     {
         "yolo": ("layout", "objectness", "box", "normalized", "logits", "nms_iou", *EXTRA_KEYS),

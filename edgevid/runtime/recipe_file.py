@@ -1,7 +1,5 @@
 """Recipe files: read with every mistake named, and written back. docs/recipes.md describes them."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -73,9 +71,7 @@ def _classes(value: Any, _: Path) -> tuple[str, ...]:
 class NamesTable:
     """The model's classes."""
 
-    classes: Annotated[
-        str | tuple[str, ...], Checked(f"a list of texts or one of {', '.join(CLASS_LISTS)}", _classes)
-    ]
+    classes: Annotated[str | tuple[str, ...], Checked(f"a list of texts or one of {', '.join(CLASS_LISTS)}", _classes)]
     """Names by label, or the name of a list."""
 
 

@@ -4,8 +4,6 @@
 was made, first of all from which file (SHA-256): a variant of another file is never taken.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shlex

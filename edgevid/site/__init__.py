@@ -1,7 +1,5 @@
 """One camera's configuration: read once, built once, checked."""
 
-from __future__ import annotations
-
 from edgevid.site.build import LoadedSite, build_pipeline, build_zones, load_site
 from edgevid.site.check import check_site
 from edgevid.site.file import RecognizerChoice, Site, read_site

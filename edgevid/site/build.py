@@ -1,7 +1,5 @@
 """From a site, with its files read once, to the pipeline, zones and monitors that serve it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,8 +26,7 @@ from edgevid.track import LOST_AFTER_S
 from edgevid.types import scale_between
 from edgevid.zones import ZoneMonitor
 
-RECOGNITIONS_PER_S = 50
-"""The budget of each recognizer: new and uncertain objects come first."""
+RECOGNITIONS_PER_S = 50  # The budget of each recognizer: new and uncertain objects come first
 PEOPLE_AND_VEHICLES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
 """The classes of a site that names none, where the model has these and others; else all that it has."""
 TRACK_LOW_SCORE = 0.1
@@ -91,9 +88,7 @@ def build_pipeline(
     )  # fmt: skip
 
 
-def build_detector(
-    site: Site, *, threads: int | None = None, imgsz: int | tuple[int, int] | None = None
-) -> Detector:
+def build_detector(site: Site, *, threads: int | None = None, imgsz: int | tuple[int, int] | None = None) -> Detector:
     """The detector of a site, with the low scores that continue tracks."""
     score, recipe = min(TRACK_LOW_SCORE, site.score), resolve_model(site.model)
     return Detector.load(

@@ -1,7 +1,5 @@
 """Making a camera calibration: pairs of pixels and meters from text, an image of the grid, a file."""
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Whether a site file is ready to run: each part of it, against the others and against the stream."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -29,8 +27,7 @@ from edgevid.types import F64, Frame, scale_between
 from edgevid.video.open import open_video
 from edgevid.zones import Line, Zone, in_pixels
 
-TIMED_FRAMES = 10
-"""Frames that the model is timed on."""
+TIMED_FRAMES = 10  # Frames that the model is timed on
 CALIBRATE_AGAIN = "calibrate the camera again: docs/calibrate.md"
 DRAW_AGAIN = "draw {} again: edgevid-demo --site FILE"
 MIN_HELD, MIN_OUTLINE = 0.5, 0.1
@@ -136,9 +133,7 @@ def _check_policy(found: list[Finding], site: Site, detector: Detector) -> Polic
     return attempt(found, "policy", lambda: read_policy(path, names=detector.names), remedy, describe)
 
 
-def _check_calibration(
-    found: list[Finding], site: Site, size: tuple[int, int] | None
-) -> CameraCalibration | None:
+def _check_calibration(found: list[Finding], site: Site, size: tuple[int, int] | None) -> CameraCalibration | None:
     """The calibration, where it fits frames of `size`."""
     if site.calibration is None:
         return None

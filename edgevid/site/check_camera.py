@@ -1,7 +1,5 @@
 """Whether a camera is ready to run: host name, network, login, codec, size, frame rate and clock."""
 
-from __future__ import annotations
-
 import ctypes
 import socket
 import threading
@@ -22,8 +20,7 @@ from edgevid.video.open import is_live
 from edgevid.video.remedies import remedy_for
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935}
-FINAL = ("401", "403", "404", "no such device", "web page")
-"""Answers that waiting does not change."""
+FINAL = ("401", "403", "404", "no such device", "web page")  # Answers that waiting does not change
 
 
 class CameraCheck(NamedTuple):

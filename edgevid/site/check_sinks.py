@@ -1,7 +1,5 @@
 """Whether a sink of a site can be written: its folder, its database, its server with the login."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sqlite3
@@ -15,8 +13,7 @@ from edgevid.output.sqlite import database_errors, version_of
 from edgevid.site.findings import Finding, attempt
 from edgevid.types import Header
 
-LEAST_FREE = 100_000_000
-"""Bytes of free disk below which a sink's disk counts as full."""
+LEAST_FREE = 100_000_000  # Bytes of free disk below which a sink's disk counts as full
 
 
 def check_sink(found: list[Finding], table: Any, camera: str) -> None:

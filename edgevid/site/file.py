@@ -3,8 +3,6 @@
 docs/site.md describes the file. Paths in it are relative to the file.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any

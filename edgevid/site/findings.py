@@ -1,7 +1,5 @@
 """Findings: what a check examined, its state, and what to do about it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -22,11 +20,7 @@ class Finding(NamedTuple):
 
 
 def attempt(
-    found: list[Finding],
-    subject: str,
-    call: Callable[[], T],
-    remedy: str,
-    good: Callable[[T], str] | None = None,
+    found: list[Finding], subject: str, call: Callable[[], T], remedy: str, good: Callable[[T], str] | None = None
 ) -> T | None:
     """The value of `call`, with the finding that `good` words; None where it raised, with the reason.
 

@@ -1,7 +1,5 @@
 """The table [record] of a site file, and the recorder that it describes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from edgevid.files.fields import Positive

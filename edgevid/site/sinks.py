@@ -1,7 +1,5 @@
 """The tables [[sink]] of a site file, and the sinks that they describe."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -122,8 +120,7 @@ class DatasetTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ServerTable:
-    ca: File | None = None
-    """PEM file with the issuer's certificate, where this machine does not trust it already."""
+    ca: File | None = None  # PEM file with the issuer's certificate, where this machine does not trust it already
 
     def sink(self, sync_s: float) -> Any:
         """The sink of the table."""

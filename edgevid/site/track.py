@@ -85,8 +85,7 @@ def parse_settings(given: Iterable[str]) -> dict[str, Any]:
         name, _, value = text.partition("=")
         if name not in known:
             raise InputError(
-                f"--track: expected KEY=VALUE with a key of {', '.join(known)}, got {text!r}"
-                f"{did_you_mean(name, known)}"
+                f"--track: expected KEY=VALUE with a key of {', '.join(known)}, got {text!r}{did_you_mean(name, known)}"
             )
         words = {"true": True, "false": False} if "bool" in str(TrackTable.__annotations__[name]) else {}
         try:

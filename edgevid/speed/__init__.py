@@ -1,7 +1,5 @@
 """Speed over the ground: camera calibration, contact points, estimators."""
 
-from __future__ import annotations
-
 from edgevid.speed.abstain import SpeedPolicy
 from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.speed.calibration_file import read_calibration, write_calibration

@@ -4,8 +4,6 @@ The one speed of a track that ended has its reason from `SpeedEstimator._track_s
 CAMERA_MOVED comes from camera health.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +14,7 @@ from edgevid.speed.contact import is_occluded, is_truncated
 from edgevid.speed.method import MIN_SIGHTINGS
 from edgevid.types import F64, KMH, U8, Array, Reason
 
-LOOKAHEAD = 0.6
-"""A smoothed value needs sightings up to this share of `lag_s` after its moment."""
+LOOKAHEAD = 0.6  # A smoothed value needs sightings up to this share of `lag_s` after its moment
 # Plain numbers: looking a member up in an enumeration costs a microsecond, and each frame does it often.
 OK, TOO_SHORT, STALE = int(Reason.OK), int(Reason.TOO_SHORT), int(Reason.STALE)
 OFF_PLANE, TRUNCATED, OCCLUDED = int(Reason.OFF_PLANE), int(Reason.TRUNCATED), int(Reason.OCCLUDED)

@@ -23,8 +23,7 @@ CLICK_PX, CLICK_PRIOR = 2.0, 8
 MARGINS = (0.1, 0.05, 0.02, 0.0)
 """The default region is the convex hull of the points, grown by the first of these shares of its size that
 stays before the horizon."""
-CELLS = 16
-"""Of the grid of scale errors, along each side of the region."""
+CELLS = 16  # Of the grid of scale errors, along each side of the region
 _ONE_THREAD = threading.Lock()
 """GEOS indexes a polygon at the first query, and frees memory in use where two threads query it at once:
 the frame loop's and a viewer's."""
@@ -150,9 +149,7 @@ class CameraCalibration:
 class ScaleErrorGrid:
     """Relative standard errors of lengths, and so of speeds, in the region: all speeds share them."""
 
-    def __init__(
-        self, calibration: CameraCalibration, click_px: float | None, contact_m: float = 0.0
-    ) -> None:
+    def __init__(self, calibration: CameraCalibration, click_px: float | None, contact_m: float = 0.0) -> None:
         """`click_px` None: the points' own, 0: an exact calibration. `contact_m` is the standard error of the
         height of contact points above the ground, which a camera at h meters sees h / (h - z) too fast."""
         x1, y1, x2, y2 = calibration.region.bounds
@@ -172,9 +169,7 @@ class ScaleErrorGrid:
         h = self._to_image
         w = h[2, 0] * x + h[2, 1] * y + h[2, 2]
         w = np.where(np.abs(w) > 1e-9, w, 1e-9)
-        return self.at_pixels(
-            (h[0, 0] * x + h[0, 1] * y + h[0, 2]) / w, (h[1, 0] * x + h[1, 1] * y + h[1, 2]) / w
-        )
+        return self.at_pixels((h[0, 0] * x + h[0, 1] * y + h[0, 2]) / w, (h[1, 0] * x + h[1, 1] * y + h[1, 2]) / w)
 
     def at_pixels(self, u: F64, v: F64) -> F64:
         """(N,) at pixels u, v (N,)."""
@@ -209,9 +204,7 @@ def make_calibration(
     check_spread(straight, meters)
     fitted = homography.fit(straight, meters)
     for area in default_regions(image) if region is None else [check_region(region)]:
-        calibration = CameraCalibration(
-            size, image, meters, fitted, area, k1, focal, name, meters_error=meters_error
-        )
+        calibration = CameraCalibration(size, image, meters, fitted, area, k1, focal, name, meters_error=meters_error)
         if np.isfinite(calibration.to_ground(np.array(area.exterior.coords))).all():
             return calibration
     raise InputError("calibration: the region reaches beyond the horizon; make it smaller")
@@ -226,7 +219,5 @@ def default_regions(image: F64) -> list[shapely.Polygon]:
 def rectangle(width_m: float, length_m: float) -> F64:
     """(4, 2) meters of the corners of a rectangle on the road: (0, 0), (w, 0), (w, l), (0, l)."""
     if not (width_m > 0 and length_m > 0):
-        raise InputError(
-            f"calibration: expected a rectangle of positive size, got {width_m} m x {length_m} m"
-        )
+        raise InputError(f"calibration: expected a rectangle of positive size, got {width_m} m x {length_m} m")
     return np.array([[0, 0], [width_m, 0], [width_m, length_m], [0, length_m]], float)

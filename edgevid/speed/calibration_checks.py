@@ -1,15 +1,12 @@
 """Checks of a calibration: each mistake of the points, the lens and the region in one sentence."""
 
-from __future__ import annotations
-
 import numpy as np
 import shapely
 
 from edgevid.errors import InputError
 from edgevid.types import F64
 
-MAX_COORDINATE = 1e6
-"""No pixel and no meter of a calibration is farther from the origin."""
+MAX_COORDINATE = 1e6  # No pixel and no meter of a calibration is farther from the origin
 
 
 def check_pairs(image: F64, meters: F64, size: tuple[int, int]) -> None:
@@ -37,9 +34,7 @@ def check_region(region: shapely.Polygon) -> shapely.Polygon:
 def check_lens(image: F64, size: tuple[int, int], k1: float, focal: float) -> None:
     """InputError for a distortion that folds the image over itself before the calibrated points."""
     if not (np.isfinite(k1) and np.isfinite(focal) and focal > 0 and -1 <= k1 <= 1):
-        raise InputError(
-            f"calibration: expected k1 from -1 to 1 and a focal length above 0, got {k1}, {focal}"
-        )
+        raise InputError(f"calibration: expected k1 from -1 to 1 and a focal length above 0, got {k1}, {focal}")
     if k1 >= 0:
         return
     radius = float(np.hypot(*((image - np.array(size) / 2) / focal).T).max())

@@ -1,7 +1,5 @@
 """Camera calibration files: calibration/camera/*.toml, read and written. docs/speed.md lists the keys."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from contextlib import suppress

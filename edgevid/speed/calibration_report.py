@@ -1,7 +1,5 @@
 """The report on a calibration: reprojection errors, outliers, scale, camera and warnings."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,10 +13,8 @@ from edgevid.speed.calibration import CLICK_PX, CameraCalibration, make_calibrat
 from edgevid.speed.homography import GroundCamera
 from edgevid.types import F64
 
-PLACES = {"near": 0.97, "middle": 0.5, "far": 0.03}
-"""Shares of the region's height in the image, from its far edge."""
-OUTLIER_PX = 3 * CLICK_PX
-"""The least reprojection error of an outlier, under the fit to the other points."""
+PLACES = {"near": 0.97, "middle": 0.5, "far": 0.03}  # Shares of the region's height in the image, from its far edge
+OUTLIER_PX = 3 * CLICK_PX  # The least reprojection error of an outlier, under the fit to the other points
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +58,7 @@ def examine(calibration: CameraCalibration) -> CalibrationReport:
         *_scale_warnings(scales),
         *_camera_warnings(calibration, camera),
     )
-    return CalibrationReport(
-        calibration.error_px(), calibration.error_m(), outliers, scales, camera, warnings
-    )
+    return CalibrationReport(calibration.error_px(), calibration.error_m(), outliers, scales, camera, warnings)
 
 
 def _scales(calibration: CameraCalibration) -> tuple[Scale, ...]:

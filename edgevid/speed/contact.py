@@ -4,8 +4,6 @@ A point z meters above the plane appears to move h / (h - z) too fast from a cam
 must lie on the ground: the bottom edge of the box, never its middle.
 """
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import numpy as np
@@ -13,13 +11,10 @@ import numpy as np
 from edgevid.speed import homography
 from edgevid.types import F64, Array
 
-Contact = Literal["bottom", "footprint"]
-"""The middle of the box's bottom edge, or the center of the footprint."""
+Contact = Literal["bottom", "footprint"]  # The middle of the box's bottom edge, or the center of the footprint
 CONTACTS: tuple[Contact, ...] = get_args(Contact)
-LENGTH_PER_WIDTH = 2.5
-"""Length of a vehicle's footprint in widths: 4.5 m x 1.8 m, and 9 m x 2.55 m is not far off."""
-MAX_RESIDUAL_PX = 1.0
-"""A 3-D box whose projection misses an edge of the detected box by more is rejected."""
+LENGTH_PER_WIDTH = 2.5  # Length of a vehicle's footprint in widths: 4.5 m x 1.8 m, and 9 m x 2.55 m is not far off
+MAX_RESIDUAL_PX = 1.0  # A 3-D box whose projection misses an edge of the detected box by more is rejected
 
 
 def contact_points(boxes: F64, *, rotated: bool = False) -> F64:

@@ -1,7 +1,5 @@
 """The displacement method: how far a track went from one counted frame to the next, over the time between."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -43,23 +41,18 @@ class _Place(NamedTuple):
     """The position of a track at a counted frame."""
 
     time: float
-    meters: F64
-    """(2,)"""
-    root: F64
-    """(2, 2) square root of its covariance."""
+    meters: F64  # (2,)
+    root: F64  # (2, 2) square root of its covariance
 
 
 class _Value(NamedTuple):
     """The last velocity of a track."""
 
     time: float
-    velocity: F64
-    """(2,) m/s; its length may be a mean of lengths."""
+    velocity: F64  # (2,) m/s; its length may be a mean of lengths
     variance: float
-    place: F64
-    """(2,) meters."""
-    mean: F64
-    """(2,) m/s, the mean vector."""
+    place: F64  # (2,) meters
+    mean: F64  # (2,) m/s, the mean vector
 
 
 _NO_VALUE = _Value(math.nan, np.full(2, np.nan), math.nan, np.full(2, np.nan), np.full(2, np.nan))
@@ -72,9 +65,7 @@ class DisplacementCore(WindowCore):
     Outliers are those of a window of half a second.
     """
 
-    def __init__(
-        self, settings: Displacement, process_noise: float, to_ground: F64, lost_after_s: float = 0.0
-    ) -> None:
+    def __init__(self, settings: Displacement, process_noise: float, to_ground: F64, lost_after_s: float = 0.0) -> None:
         self._settings = settings
         super().__init__(0.5, process_noise, to_ground, lost_after_s)
 

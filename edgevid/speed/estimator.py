@@ -1,7 +1,5 @@
 """SpeedEstimator: m/s over the ground for every track, with a standard error, or a reason."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Callable
@@ -26,10 +24,8 @@ from edgevid.types.peers import Hinted
 log = logging.getLogger("edgevid")
 Method = Literal["filter", "displacement", "window"]
 METHODS: tuple[Method, ...] = get_args(Method)
-STATIONARY_AFTER_S = 0.5
-"""An object that has been stationary for this long has the speed 0."""
-STEADY_SHARE = 0.05
-"""Process noise of the filter for speeds that hardly change, in shares of `process_noise`."""
+STATIONARY_AFTER_S = 0.5  # An object that has been stationary for this long has the speed 0
+STEADY_SHARE = 0.05  # Process noise of the filter for speeds that hardly change, in shares of `process_noise`
 NOISE_TRACKS, KEPT_TRACKS = 10, 200
 """Tracks that the given noise counts for next to what ended tracks show, and how many of those count."""
 
@@ -219,9 +215,7 @@ class SpeedEstimator(Hinted):
             reason = Reason.OK if emitted else Reason.UNCERTAIN
             reason = Reason.CAMERA_MOVED if self.camera_moved else reason
             path = (found.peak, found.stopped_s, found.turned_deg)
-            value = (
-                (found.mps, found.heading, path) if reason is Reason.OK else (math.nan, math.nan, _NO_PATH)
-            )
+            value = (found.mps, found.heading, path) if reason is Reason.OK else (math.nan, math.nan, _NO_PATH)
             rows.append((i, value[0], sigma, value[1], found.time, reason, value[2]))
         names = ("ids", "mps", "sigma", "heading", "time", "reason", "path")
         return Speeds.of(**dict(zip(names, zip(*rows, strict=True), strict=True)))
@@ -235,9 +229,7 @@ _MEASURED[[Reason.OK, Reason.TRUNCATED, Reason.OCCLUDED]] = 1, 2, 2
 
 def _check(method: str, contact: str, window_s: float, lag_s: float, process_noise: float) -> None:
     if lag_s < 0 or not process_noise > 0:
-        raise InputError(
-            f"SpeedEstimator: expected lag_s >= 0 and process_noise > 0, got {lag_s}, {process_noise}"
-        )
+        raise InputError(f"SpeedEstimator: expected lag_s >= 0 and process_noise > 0, got {lag_s}, {process_noise}")
     if method not in METHODS or contact not in CONTACTS:
         raise InputError(
             f"SpeedEstimator: expected method one of {METHODS} and contact one of {CONTACTS}, "

@@ -1,7 +1,5 @@
 """The ground plane: homographies between pixels and meters, their fit to points, and the camera behind."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -10,8 +8,7 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.types import F64
 
-MAX_FOCAL_WIDTHS = 100.0
-"""A focal length of more image widths than this is no perspective that can be measured."""
+MAX_FOCAL_WIDTHS = 100.0  # A focal length of more image widths than this is no perspective that can be measured
 
 
 def apply(h: F64, points: F64) -> F64:
@@ -174,6 +171,4 @@ def camera_from_homography(to_image: F64, size: tuple[int, int], visible: F64) -
     rotation = left @ right
     position = -rotation.T @ rays[:, 2] / scale
     pitch = math.degrees(math.asin(min(1.0, abs(float(rotation[2, 2])))))
-    return GroundCamera(
-        matrix, focal, abs(float(position[2])), pitch, math.degrees(2 * math.atan(size[0] / 2 / focal))
-    )
+    return GroundCamera(matrix, focal, abs(float(position[2])), pitch, math.degrees(2 * math.atan(size[0] / 2 / focal)))

@@ -1,7 +1,5 @@
 """`SpeedCore`: the protocol of every method of speed estimation, and the limits that the methods share."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 from edgevid.types import F64, I64, Array
@@ -9,10 +7,8 @@ from edgevid.types import F64, I64, Array
 MIN_SIGHTINGS, MIN_SECONDS = 5, 0.3
 """A track with fewer sightings, or over a shorter time, has no window fit and no track speed (but see
 `track_speed.DENSE_SECONDS`); with fewer sightings it has no live value either."""
-CORRELATION_S = 0.15
-"""Correlation time of box errors in seconds: typical of detectors (0.8 per frame at 30 fps)."""
-Rows = tuple[I64, F64]
-"""Track ids (N,) and their values (N, len(PlaneColumn))."""
+CORRELATION_S = 0.15  # Correlation time of box errors in seconds: typical of detectors (0.8 per frame at 30 fps)
+Rows = tuple[I64, F64]  # Track ids (N,) and their values (N, len(PlaneColumn))
 PlaneUpdate = tuple[Rows, Rows, list[tuple[int, F64]]]
 """Live rows, smoothed rows, and (id, sightings (n, 4): time, u, v, noise) of each track that ended."""
 

@@ -1,7 +1,5 @@
 """Motions fitted to the sightings of a track by reprojection error: constant, or of any acceleration."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 
@@ -11,12 +9,9 @@ from edgevid.speed import homography
 from edgevid.speed.method import CORRELATION_S
 from edgevid.types import F64
 
-AGILE_MPS2 = 2.0
-"""Accelerations are drawn towards 0 as if of this standard deviation."""
-KNOT_S, MOST_KNOTS = 0.6, 24
-"""Accelerations are constant for so long, or longer in long tracks."""
-DEGREES = 10.0
-"""Degrees of freedom of Student's t, of the residuals: outliers count for less (Lange et al. 1989)."""
+AGILE_MPS2 = 2.0  # Accelerations are drawn towards 0 as if of this standard deviation
+KNOT_S, MOST_KNOTS = 0.6, 24  # Accelerations are constant for so long, or longer in long tracks
+DEGREES = 10.0  # Degrees of freedom of Student's t, of the residuals: outliers count for less (Lange et al. 1989).
 PRIOR_SIGHTINGS = 20
 """Sightings that the usual correlation, and half of the given noise, count for next to the residuals."""
 
@@ -75,9 +70,7 @@ def fit(pixels: F64, noise: F64, to_image: F64, rows: F64, start: F64) -> Motion
         design = (rows[:, None, :, None] * j[:, :, None, :]).reshape(2 * len(rows), -1)
         weighted = (design * np.repeat(weight, 2)[:, None]).T
         information, drawn = weighted @ design, prior(terms) * variance
-        change = np.linalg.solve(
-            information + np.diag(drawn), weighted @ error.ravel() - drawn * state.ravel()
-        )
+        change = np.linalg.solve(information + np.diag(drawn), weighted @ error.ravel() - drawn * state.ravel())
         state = state + change.reshape(terms, 2)
         if step > 3 and np.abs(change).max() < 1e-4:
             break

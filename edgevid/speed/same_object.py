@@ -1,17 +1,13 @@
 """The sightings of a track that belong to one object: identity switches, merged boxes and jumps left out."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from edgevid.speed import homography
 from edgevid.types import F64, I64, Array
 
-STEP = 5
-"""Frames of a step: of the steps' median a jump is a small share."""
-AROUND = 13
-"""Steps whose median is the velocity at one moment."""
+STEP = 5  # Frames of a step: of the steps' median a jump is a small share
+AROUND = 13  # Steps whose median is the velocity at one moment
 BREAK_SIGMAS, BREAK_PX = 7.0, 1.0
 """A step from one sighting to the next breaks the track where it is so many of its usual errors, and so many
 standard errors of a box edge, from what the steps around it say."""
@@ -61,9 +57,7 @@ def same_object(times: F64, pixels: F64, noise: F64, places: F64, to_image: F64)
     def meet(early: I64, late: I64) -> bool:
         a, b = early[-3:], late[:3]
         gap = float(times[b[0]] - times[a[-1]])
-        moved = (
-            (np.median(velocity[a], 0) + np.median(velocity[b], 0)) / 2 * (times[b].mean() - times[a].mean())
-        )
+        moved = (np.median(velocity[a], 0) + np.median(velocity[b], 0)) / 2 * (times[b].mean() - times[a].mean())
         j = homography.jacobian(to_image, places[b[:1]])[0]
         off = float(np.hypot(*(j @ (places[b].mean(0) - places[a].mean(0) - moved))))
         allowed = JOIN_SIGMAS * noise[b[0]] + np.linalg.norm(j, 2) * 0.5 * AGILE_MPS2 * gap * gap

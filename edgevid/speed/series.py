@@ -1,13 +1,10 @@
 """Features of time series: what tells one shape of a series from another, whatever its moment and length."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from edgevid.types import Array
 
-POINTS = 64
-"""A longer series is averaged to this many values; duration is a feature of its own."""
+POINTS = 64  # A longer series is averaged to this many values; duration is a feature of its own
 SHAPE = (
     "peak", "peak_at", "p05", "p25", "p50", "p75", "p95", "low", "std", "plateau", "peak_over_plateau",
     "rise", "fall", "width", "peak_width", "dip_width", "slope", "end_minus_start", "mean_change",
@@ -18,8 +15,7 @@ PATH = ("travel", "straightness", "turn", "heading_x", "heading_y")
 """Columns of `path_features`: way and distance between its ends over the mean height of the box, their ratio,
 radians turned, and the direction from the first point to the last one."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-STEP = 3
-"""Values over which the largest rise and drop are taken: noise of single values is averaged out."""
+STEP = 3  # Values over which the largest rise and drop are taken: noise of single values is averaged out
 
 
 def shape_features(values: Array) -> Array:

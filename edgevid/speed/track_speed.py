@@ -1,7 +1,5 @@
 """One speed for a whole track: the mean over its path, and what the path was like."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 
@@ -15,20 +13,14 @@ from edgevid.types import F64
 
 DENSE_SIGHTINGS, DENSE_SECONDS = 6, 0.1
 """So many sightings over so long are enough, too: at 50 fps a car passes the near end of a road in it."""
-STATIONARY_M = 0.5
-"""An object that went less far than this in all its time was stationary."""
-STOPPED_MPS = 0.5
-"""A slower part of a path is a stop."""
-MOVING_GATE = 5.99
-"""Chi-square of 2, 95 %: a velocity below it is noise."""
+STATIONARY_M = 0.5  # An object that went less far than this in all its time was stationary
+STOPPED_MPS = 0.5  # A slower part of a path is a stop
+MOVING_GATE = 5.99  # Chi-square of 2, 95 %: a velocity below it is noise
 TURNING_GATE, TURNING_SHARE = 50.0, 0.2
 """A velocity has a direction above this chi-square, and this share of the highest one."""
-STEADY_ODDS = 50.0
-"""Before any sighting, a constant speed is so many times as likely as a changing one."""
-TURN_SHARE = 0.02
-"""Standard error per radian of a turn: the bottom of a box moves along a vehicle that turns."""
-STRAIGHT_RAD = 0.3
-"""A path that turned less is as long as the distance between its ends."""
+STEADY_ODDS = 50.0  # Before any sighting, a constant speed is so many times as likely as a changing one
+TURN_SHARE = 0.02  # Standard error per radian of a turn: the bottom of a box moves along a vehicle that turns
+STRAIGHT_RAD = 0.3  # A path that turned less is as long as the distance between its ends
 
 
 class TrackSpeed(NamedTuple):
@@ -61,10 +53,8 @@ class _Speeds(NamedTuple):
     sigma: float
     peak: float
     least: float
-    stopped: float
-    """Share of the time."""
-    turned: float
-    """Radians."""
+    stopped: float  # Share of the time
+    turned: float  # Radians
 
 
 def track_speed(sightings: F64, to_ground: F64, to_image: F64) -> TrackSpeed | None:
@@ -193,9 +183,7 @@ def _path(motion: Motion, cov: F64, at: F64) -> _Speeds:
     at_rest = float((share * ~moves) @ np.sqrt(across))
     going = u[(chi_square > TURNING_GATE) & (size > TURNING_SHARE * size.max())]
     stopped = ~moves | (size < STOPPED_MPS)
-    turns = np.arctan2(
-        going[1:, 1] * going[:-1, 0] - going[1:, 0] * going[:-1, 1], (going[1:] * going[:-1]).sum(1)
-    )
+    turns = np.arctan2(going[1:, 1] * going[:-1, 0] - going[1:, 0] * going[:-1, 1], (going[1:] * going[:-1]).sum(1))
     return _Speeds(
         float(share @ speed), math.hypot(math.sqrt(max(float(slope @ cov @ slope), 0.0)), at_rest),
         float(speed.max()), float(speed.min()), float(share @ stopped), float(np.abs(turns).sum()),

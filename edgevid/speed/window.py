@@ -1,7 +1,5 @@
 """The window method: recent positions of all tracks in one table (slot x frame), and lines through them."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -15,14 +13,10 @@ from edgevid.types import F64, I64, Array
 STATIONARY_GATE, MOVING_GATE = 5.99, 16.0
 """Chi-square of 2, 95 % and 99.97 %: below the first a velocity is noise, above the second it is motion (a
 parked car is tested often); between them it is undecided."""
-OUTLIER_GATE = 25.0
-"""A sighting farther off than 5 standard errors is an outlier."""
-MAX_OUTLIERS = 5
-"""So many outliers in a row start the track again at its new position."""
-AGILE_MPS2 = 8.0
-"""Acceleration that a jump must exceed: hard braking is not a jump."""
-MAX_SIGHTINGS = 2048
-"""Sightings kept of one track for its track speed; beyond, every second one is dropped."""
+OUTLIER_GATE = 25.0  # A sighting farther off than 5 standard errors is an outlier
+MAX_OUTLIERS = 5  # So many outliers in a row start the track again at its new position
+AGILE_MPS2 = 8.0  # Acceleration that a jump must exceed: hard braking is not a jump
+MAX_SIGHTINGS = 2048  # Sightings kept of one track for its track speed; beyond, every second one is dropped
 STATE = np.dtype(
     [
         ("first_seen", float),
@@ -61,9 +55,7 @@ class WindowCore:
     to another object, are outliers of the line. One column per frame; one row (slot) per track.
     """
 
-    def __init__(
-        self, window_s: float, process_noise: float, to_ground: F64, lost_after_s: float = 0.0
-    ) -> None:
+    def __init__(self, window_s: float, process_noise: float, to_ground: F64, lost_after_s: float = 0.0) -> None:
         self._window, self._q, self._to_ground = window_s, process_noise, to_ground
         self._lost_after_s = lost_after_s
         self.reset()
@@ -76,10 +68,8 @@ class WindowCore:
         self._head = -1
         self.times = np.full(16, -np.inf)
         self.valid = np.zeros((0, 16), bool)
-        self.place = np.zeros((0, 16, 2))
-        """Meters."""
-        self.root = np.zeros((0, 16, 2, 2))
-        """Square root of each position's covariance."""
+        self.place = np.zeros((0, 16, 2))  # Meters
+        self.root = np.zeros((0, 16, 2, 2))  # Square root of each position's covariance
         self.state = np.zeros(0, STATE)
         self.sightings: dict[int, list[tuple[float, float, float, float]]] = {}
         self.ended: list[tuple[int, F64]] = []
@@ -168,9 +158,7 @@ class WindowCore:
             self._remember(int(ids[n]), time, pixels[n], noise[n])
         return np.asarray(good)
 
-    def _reject(
-        self, slots: I64, ids: I64, pixels: F64, noise: F64, place: F64, good: Array, time: float
-    ) -> None:
+    def _reject(self, slots: I64, ids: I64, pixels: F64, noise: F64, place: F64, good: Array, time: float) -> None:
         """Takes outliers out of `good`; a track with MAX_OUTLIERS of them in a row starts again."""
         rows = np.flatnonzero(good & (self.state["sightings"][slots] >= MIN_SIGHTINGS))
         if not len(rows):
@@ -248,9 +236,7 @@ class WindowCore:
         rows[undecided, PlaneColumn.STATIONARY_S] = UNDECIDED
         rows[:, PlaneColumn.AGE_S] = time - state["first_seen"]
         rows[:, PlaneColumn.UNSEEN_S] = time - state["last_seen"]
-        rows[:, PlaneColumn.SIGHTINGS] = np.where(
-            known, state["sightings"], np.minimum(state["sightings"], 1)
-        )
+        rows[:, PlaneColumn.SIGHTINGS] = np.where(known, state["sightings"], np.minimum(state["sightings"], 1))
         rows[known, PlaneColumn.X], rows[known, PlaneColumn.Y] = place[known].T
         return np.nan_to_num(rows)
 

@@ -1,7 +1,5 @@
 """A rendered street and its ground truth."""
 
-from __future__ import annotations
-
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
 from edgevid.synthetic.scene import CLASSES, Camera, Mover, Noise, Scene, Truth
 from edgevid.synthetic.street import drive, street

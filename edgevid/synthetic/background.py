@@ -1,7 +1,5 @@
 """The street without its traffic, painted once for each camera by casting the rays of its pixels."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import lru_cache
@@ -14,10 +12,8 @@ from edgevid.synthetic.shapes import LOOKS, SHADOW, SUN, capsules
 from edgevid.types import Array
 
 HAZE = np.array([206, 216, 226])
-FACADE, DEPTH = 14.5, 12.0
-"""x of the houses' fronts, and how deep the houses are, in meters."""
-LAMPS, TREES = range(16, 150, 36), range(9, 160, 18)
-"""y of the lamps and trees on each side."""
+FACADE, DEPTH = 14.5, 12.0  # x of the houses' fronts, and how deep the houses are, in meters
+LAMPS, TREES = range(16, 150, 36), range(9, 160, 18)  # y of the lamps and trees on each side
 ALL = np.s_[:, :]
 
 
@@ -110,8 +106,7 @@ def _ground(canvas: _Canvas) -> None:
     for edge in (-7.5, 9.3):
         canvas.mix(ALL, (190, 187, 178), _covered(x, (edge, edge + 0.16), wide))
     paint = sum(
-        part * _covered(x, across, wide) * _covered(y, along, deep)
-        for part, across, along in LOOKS["markings"]
+        part * _covered(x, across, wide) * _covered(y, along, deep) for part, across, along in LOOKS["markings"]
     )
     faded = np.clip(0.86 + 0.1 * canvas.noise(x * 4, y * 4) * fine, 0, 1)
     canvas.mix(ALL, (226, 226, 218), np.clip(paint, 0, 1) * faded)

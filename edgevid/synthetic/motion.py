@@ -5,8 +5,6 @@ and the way of the box go into a softmax regression that `benchmarks/street_moti
 streets. It is for the demo alone: it has not been tried on a camera.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from edgevid.types import Array, Clips

@@ -1,19 +1,14 @@
 """Convex polygons over an image, painted in their order at twice its resolution, all rows at once."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import numpy as np
 
 from edgevid.types import Array
 
-CORNERS = 8
-"""Most corners of a polygon."""
-LARGE = 1500
-"""Samples of a polygon from which a mask fills it faster than an index for each sample."""
-TILE = 32
-"""Side of the squares, in pixels, that are blended together: small enough for the processor's cache."""
+CORNERS = 8  # Most corners of a polygon
+LARGE = 1500  # Samples of a polygon from which a mask fills it faster than an index for each sample
+TILE = 32  # Side of the squares, in pixels, that are blended together: small enough for the processor's cache
 LANES, U8_BITS, ALPHA = np.uint32(0x00FF00FF), np.uint32(8), np.uint32(255)
 
 
@@ -31,10 +26,7 @@ class Layer:
         Later ones cover earlier ones. A polygon with NaN is left out.
         """
         fine = np.isfinite(points).all((1, 2))
-        points, colors = (
-            2 * np.clip(points[fine], -30000, 30000) - 0.5,
-            colors[fine],
-        )  # samples are whole numbers
+        points, colors = (2 * np.clip(points[fine], -30000, 30000) - 0.5, colors[fine])  # samples are whole numbers
         first, last, left, right = self._spans(points)
         ends = np.concatenate([[0], np.cumsum(last - first)])
         length = np.concatenate([[0], np.cumsum(right - left)])

@@ -3,8 +3,6 @@
 Every image states that it is rendered. NumPy alone draws it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Sequence
 
@@ -18,8 +16,7 @@ from edgevid.synthetic.street import demo_street
 from edgevid.types import Array, Detections, Frame
 from edgevid.video.base import SourceBase
 
-SHADE = 0.42
-"""How dark a shadow is."""
+SHADE = 0.42  # How dark a shadow is
 
 
 class RenderedStreet(SourceBase):

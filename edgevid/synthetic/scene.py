@@ -4,8 +4,6 @@ Ground coordinates are meters: x to the right, y away from the camera, z up. Eve
 the seed and of time, so any moment can be evaluated, in any order.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,14 +13,8 @@ import numpy as np
 from edgevid.types import Array, Detections
 
 CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
-ACTIONS = ("stand", "walk", "run", "wave")
-"""What people do."""
-SIZES = {
-    "person": (0.5, 0.5, 1.75),
-    "car": (4.5, 1.8, 1.5),
-    "truck": (9.0, 2.5, 3.4),
-    "bus": (12.0, 2.55, 3.1),
-}
+ACTIONS = ("stand", "walk", "run", "wave")  # What people do
+SIZES = {"person": (0.5, 0.5, 1.75), "car": (4.5, 1.8, 1.5), "truck": (9.0, 2.5, 3.4), "bus": (12.0, 2.55, 3.1)}
 """Length, width, height in meters."""
 
 

@@ -1,7 +1,5 @@
 """What vehicles and people of the rendered street look like: polygons in meters, shaded by one sun."""
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 from pathlib import Path
@@ -13,12 +11,9 @@ from edgevid.synthetic.raster import CORNERS
 from edgevid.synthetic.scene import ACTIONS, CLASSES, SIZES, Camera, Truth
 from edgevid.types import Array
 
-LOOKS = read_toml(Path(__file__).with_name("street.toml"))
-"""Colors and shapes, as described in the file."""
-SUN = np.array([-0.36, -0.44, 0.82])
-"""Towards the sun: behind the camera, to the left."""
-SHADOW = -SUN[:2] / SUN[2]
-"""Meters that a shadow reaches over the ground for each meter of height."""
+LOOKS = read_toml(Path(__file__).with_name("street.toml"))  # Colors and shapes, as described in the file
+SUN = np.array([-0.36, -0.44, 0.82])  # Towards the sun: behind the camera, to the left
+SHADOW = -SUN[:2] / SUN[2]  # Meters that a shadow reaches over the ground for each meter of height
 LIMBS = np.array(LOOKS["limbs"])
 MIRROR = [2, 1, 0, *range(CORNERS - 1, 2, -1)]
 """Order of the corners of a face that is mirrored: the other way around, with the same first three."""

@@ -1,7 +1,5 @@
 """A two-way street: vehicles in their lanes, people on the sidewalks."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 
@@ -11,8 +9,7 @@ from edgevid.errors import InputError
 from edgevid.synthetic.scene import Camera, Mover, Noise, Scene
 from edgevid.types import KMH
 
-LANES = (-5.25, -1.75, 1.75, 5.25)
-"""x of the lanes' centers in meters: two towards the camera, two away."""
+LANES = (-5.25, -1.75, 1.75, 5.25)  # x of the lanes' centers in meters: two towards the camera, two away
 
 
 def drive(
@@ -26,9 +23,7 @@ def drive(
     return Mover(number, kind, start, heading, speed, tuple(legs), begin, begin + stay)
 
 
-def street(
-    seed: int = 1, *, seconds: float = 30.0, camera: Camera | None = None, noise: Noise | None = None
-) -> Scene:
+def street(seed: int = 1, *, seconds: float = 30.0, camera: Camera | None = None, noise: Noise | None = None) -> Scene:
     """A two-way street with cars, a bus, trucks, and people on both sidewalks."""
     if not seconds > 0:
         raise InputError(f"street: expected more than 0 seconds, got {seconds}")
@@ -39,9 +34,7 @@ def street(
         kmh = float(random.uniform(38, 62))  # of the whole lane, so that no vehicle drives through another
         while time < seconds:
             kind, number = str(random.choice(["car", "car", "car", "truck", "bus"])), len(movers) + 1
-            movers.append(
-                drive(number, kmh, towards=lane < 0, lane=lane, kind=kind, begin=time, near=8, far=90)
-            )
+            movers.append(drive(number, kmh, towards=lane < 0, lane=lane, kind=kind, begin=time, near=8, far=90))
             time += float(random.uniform(2.2, 5.0))
     for side in (-9.0, 9.6):
         for _ in range(5):

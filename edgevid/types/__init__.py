@@ -6,24 +6,12 @@ yields small named rows of Python scalars. Ranks, dtypes and equal lengths are c
 construction.
 """
 
-from __future__ import annotations
-
 from edgevid.types.event import Event, Header
 from edgevid.types.frame import Frame, as_frame, scale_between
 from edgevid.types.mask import Mask
 from edgevid.types.result import DisplaySpeed, Result, SpeedReport, with_speeds
 from edgevid.types.table import F32, F64, I32, I64, U8, Array, Table
-from edgevid.types.tables import (
-    KMH,
-    Clips,
-    Detections,
-    Reason,
-    Scores,
-    Speeds,
-    Tracks,
-    Verdicts,
-    as_detections,
-)
+from edgevid.types.tables import KMH, Clips, Detections, Reason, Scores, Speeds, Tracks, Verdicts, as_detections
 
 __all__ = [
     "F32", "F64", "I32", "I64", "KMH", "U8", "Array", "Clips", "Detections", "DisplaySpeed", "Event", "Frame",

@@ -1,7 +1,5 @@
 """The moments of frames that come without one: at a stated rate."""
 
-from __future__ import annotations
-
 import math
 from numbers import Real
 
@@ -18,8 +16,7 @@ class FrameClock:
         if frame_rate is not None and not (isinstance(frame_rate, Real) and 0 < frame_rate < math.inf):
             raise InputError(f"{owner}: frame_rate: expected frames per second, got {shown(frame_rate)}")
         self._owner, self._gap = owner, 1.0 / frame_rate if frame_rate else 0.0
-        self.last = -math.inf
-        """Seconds of the last update."""
+        self.last = -math.inf  # Seconds of the last update
 
     def next(self, timestamp: float | None) -> float:
         """The time in seconds of an update; InputError for one that is not later than the last."""

@@ -146,9 +146,7 @@ def as_frame(image: Any, time: float = 0.0, index: int = 0) -> Frame:
     if type(image).__module__.startswith("PIL."):
         return Frame(np.asarray(image.convert("RGB")), time, index)
     hint = "; convert a tensor to (H, W, 3) uint8 BGR" if hasattr(image, "numpy") else ""
-    raise InputError(
-        f"image: expected a Frame, a (H, W, 3) uint8 BGR array or a PIL image, got {shown(image)}{hint}"
-    )
+    raise InputError(f"image: expected a Frame, a (H, W, 3) uint8 BGR array or a PIL image, got {shown(image)}{hint}")
 
 
 def _rgb_of(image: Array) -> U8:

@@ -1,7 +1,5 @@
 """Mask: the pixels of one object, as the part of the frame that its box covers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """How values show themselves: short in a terminal, as a table or an image in a notebook (Jupyter)."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
@@ -12,10 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-MOST_ROWS = 8
-"""Rows of a table in a terminal; a notebook shows three times as many."""
-MOST_WIDE = 1280
-"""Pixels of an image in a notebook; a wider one is shown at every second, third, ... pixel."""
+MOST_ROWS = 8  # Rows of a table in a terminal; a notebook shows three times as many
+MOST_WIDE = 1280  # Pixels of an image in a notebook; a wider one is shown at every second, third, ... pixel.
 
 
 def text_table(title: str, rows: Iterable[Mapping[str, Any]], count: int) -> str:

@@ -74,9 +74,7 @@ HABITS: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("start", "join"), "use edgevid.run.run(pipeline, open_video(source), sinks)"),
     },
     "SourceBase": {
-        **dict.fromkeys(
-            ("read", "grab", "retrieve"), "write `for frame in open_video(source)`, and frame.bgr"
-        ),
+        **dict.fromkeys(("read", "grab", "retrieve"), "write `for frame in open_video(source)`, and frame.bgr"),
         "isOpened": "open_video raises SourceError where nothing can be read",
         "release": "use close(), or `with open_video(source) as video`",
         **dict.fromkeys(("get", "set", "width", "height", "resolution_wh"), "use size, fps and frame_count"),

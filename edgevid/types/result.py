@@ -51,8 +51,7 @@ class SpeedReport:
 
     def _repr_html_(self) -> str:
         return "".join(
-            f"<h4>{name}</h4>{getattr(self, name)._repr_html_()}"
-            for name in ("live", "smoothed", "track_speeds")
+            f"<h4>{name}</h4>{getattr(self, name)._repr_html_()}" for name in ("live", "smoothed", "track_speeds")
         )
 
     def map(self, change: Callable[[Speeds], Speeds]) -> SpeedReport:

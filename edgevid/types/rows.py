@@ -3,8 +3,6 @@
 `object_rows` is nested, as in a record (docs/records.md); `flat_rows` is one cell per value, for tables.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -12,8 +10,7 @@ import numpy as np
 from edgevid.types.table import Array
 from edgevid.types.tables import Reason, Speeds, Verdicts
 
-Result = Any
-"""Result of types/result.py, whose `to_dicts` gives these rows."""
+Result = Any  # Result of types/result.py, whose `to_dicts` gives these rows
 BOX_NAMES = ("x_min", "y_min", "x_max", "y_max", "class_id", "confidence", "tracker_id")
 """The columns of a supervision.Detections in its CSVSink."""
 _REASONS = {reason.value: reason.name for reason in Reason}
@@ -90,8 +87,7 @@ def flat_names(result: Result) -> list[str]:
     return [*BOX_NAMES, *sorted(others)]
 
 
-PATH_NAMES = ("peak_mps", "stopped_s", "turned_deg")
-"""Of the columns of `Speeds.path` in records."""
+PATH_NAMES = ("peak_mps", "stopped_s", "turned_deg")  # Of the columns of `Speeds.path` in records
 
 
 def speed_rows(speeds: Speeds) -> list[dict[str, Any]]:

@@ -26,9 +26,7 @@ U8 = npt.NDArray[np.uint8]
 T = TypeVar("T", bound="Table")
 
 
-def column(
-    dtype: Any, *tail: int | None, row: str, enum: type[IntEnum] | None = None, optional: bool = False
-) -> Any:
+def column(dtype: Any, *tail: int | None, row: str, enum: type[IntEnum] | None = None, optional: bool = False) -> Any:
     """A field whose array must have `dtype` and shape (N, *tail), None being any length.
 
     `row` is the field's name in the rows that iterating yields; its value is a member of `enum` there. An
@@ -85,8 +83,7 @@ def _columns(cls: type) -> tuple[_Column, ...]:
     if cls not in _COLUMNS:
         found = {f.name: f.metadata for f in dataclasses.fields(cls) if "dtype" in f.metadata}
         _COLUMNS[cls] = tuple(
-            _Column(name, m["dtype"], m["tail"], {e.value: e for e in m["enum"] or ()})
-            for name, m in found.items()
+            _Column(name, m["dtype"], m["tail"], {e.value: e for e in m["enum"] or ()}) for name, m in found.items()
         )
         _ROWS[cls] = namedtuple(cls.__name__ + "Row", [m["row"] for m in found.values()])
     return _COLUMNS[cls]
@@ -99,8 +96,7 @@ def _check_names(cls: type, columns: Iterable[str]) -> None:
         if name not in known:
             hint = f"; {cls.__name__}.of(...) takes it" if name in getattr(cls, "ALIASES", ()) else ""
             raise InputError(
-                f"{cls.__name__}: expected columns {', '.join(known)}, "
-                f"got {name!r}{hint or did_you_mean(name, known)}"
+                f"{cls.__name__}: expected columns {', '.join(known)}, got {name!r}{hint or did_you_mean(name, known)}"
             )
 
 
@@ -155,9 +151,7 @@ class Table(Hinted):
         made: dict[str, Any] = {cls.ALIASES.get(name, name): value for name, value in columns.items()}
         _check_names(cls, made)
         if len(made) < len(columns):
-            raise InputError(
-                f"{cls.__name__}: a column is given by two names; leave one out: {', '.join(columns)}"
-            )
+            raise InputError(f"{cls.__name__}: a column is given by two names; leave one out: {', '.join(columns)}")
         fields = dataclasses.fields(cls)  # type: ignore[arg-type]
         if missing := [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in made]:
             got = ", ".join(columns) or "none"
@@ -216,9 +210,7 @@ class Table(Hinted):
         """Title, rows and their number; columns without elements are left out."""
         columns = {one.name: getattr(self, one.name) for one in _columns(type(self))}
         used = [
-            name
-            for name, c in columns.items()
-            if c[:1].size and (c.dtype != object or not all(v is None for v in c))
+            name for name, c in columns.items() if c[:1].size and (c.dtype != object or not all(v is None for v in c))
         ]
         names = [f.metadata["row"] for f in dataclasses.fields(type(self)) if f.name in used]  # type: ignore[arg-type]
         rows = ({name: getattr(row, name) for name in names} for row in self)

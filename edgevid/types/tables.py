@@ -14,8 +14,7 @@ from edgevid.errors import InputError, require, shown
 from edgevid.types.mask import full_masks
 from edgevid.types.table import F32, F64, I32, I64, U8, Array, Table, column
 
-KMH = 3.6
-"""km/h of 1 m/s."""
+KMH = 3.6  # km/h of 1 m/s
 
 
 class Reason(IntEnum):
@@ -133,8 +132,7 @@ class Detections(_Boxed):
         boxes = getattr(detections, "xyxy", None)
         if boxes is None:
             raise InputError(
-                "from_supervision: expected supervision.Detections with xyxy, "
-                f"got {type(detections).__name__}"
+                f"from_supervision: expected supervision.Detections with xyxy, got {type(detections).__name__}"
             )
         scores, labels = (getattr(detections, name, None) for name in ("confidence", "class_id"))
         return cls.of(
@@ -293,9 +291,7 @@ def as_detections(found: Any, owner: str) -> Detections:
                     f"{owner}: expected rows of x1, y1, x2, y2, score, label with scores from 0 to 1, got "
                     f"scores from {scores.min():g} to {scores.max():g}"
                 )
-            return Detections.of(
-                boxes=array[:, :4], scores=scores, labels=array[:, 5] if columns > 5 else np.zeros(n)
-            )
+            return Detections.of(boxes=array[:, :4], scores=scores, labels=array[:, 5] if columns > 5 else np.zeros(n))
     got = f"an array {array.shape}" if isinstance(array, np.ndarray) else shown(array)
     raise InputError(
         f"{owner}: expected Detections, such as Detections.of(boxes=..., scores=..., labels=...), "

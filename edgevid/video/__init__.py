@@ -1,7 +1,5 @@
 """Frames from files, folders of images, cameras, streams and arrays, each with the stream's own times."""
 
-from __future__ import annotations
-
 from edgevid.video.files import FileSource
 from edgevid.video.images import ArraySource, ImageSource
 from edgevid.video.live import LiveSource

@@ -1,14 +1,11 @@
 """The address of a stream as FFmpeg and HTTP need it: what a person typed, with odd characters encoded."""
 
-from __future__ import annotations
-
 import re
 from urllib.parse import quote
 
 from edgevid.errors import login_length
 
-NETWORK = re.compile(r"(?i)[a-z][a-z0-9+.-]*://")
-"""How the address of a stream in a network begins."""
+NETWORK = re.compile(r"(?i)[a-z][a-z0-9+.-]*://")  # How the address of a stream in a network begins
 
 
 def network_address(typed: str) -> str:
@@ -31,6 +28,5 @@ def network_address(typed: str) -> str:
 def _encoded(text: str) -> str:
     """Percent-encoded, except for what is so already."""
     return "".join(
-        part if number % 2 else quote(part, safe="")
-        for number, part in enumerate(re.split(r"(%[0-9a-fA-F]{2})", text))
+        part if number % 2 else quote(part, safe="") for number, part in enumerate(re.split(r"(%[0-9a-fA-F]{2})", text))
     )

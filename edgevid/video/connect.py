@@ -1,7 +1,5 @@
 """Opens the address of a camera or stream, by what it turns out to be: the connection of a live source."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,10 +18,8 @@ NOMINAL = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v", "jpeg_pipe", "image2pipe")
 QUICKLY = {"analyzeduration": "1000000", "fpsprobesize": "0"}
 """FFmpeg reads this much to learn a live stream's format; what it reads comes no faster than it is filmed."""
 PLAYLIST = b"#EXTM3U"
-PAGES = (b"<!doctype html", b"<html")
-"""How they begin: servers state wrong content types."""
-SEGMENTS_STALL = 5
-"""FFmpeg's own HLS reader may wait this many times longer for a frame: for the next segment."""
+PAGES = (b"<!doctype html", b"<html")  # How they begin: servers state wrong content types
+SEGMENTS_STALL = 5  # FFmpeg's own HLS reader may wait this many times longer for a frame: for the next segment
 
 
 @dataclass
@@ -64,21 +60,17 @@ class Hooks:
 class Connector:
     """Opens one address again and again, and remembers what must not be read twice."""
 
-    def __init__(
-        self, uri: str, hooks: Hooks, *, stall_s: float, transport: str, hwaccel: Any = None
-    ) -> None:
+    def __init__(self, uri: str, hooks: Hooks, *, stall_s: float, transport: str, hwaccel: Any = None) -> None:
         """`transport` of RTSP, tcp or udp; a server that rejects tcp gets udp."""
         if transport not in get_args(Transport):
             raise InputError(f"rtsp_transport: expected tcp or udp, got {transport!r}")
         self._hooks, self._stall_s, self._transport = hooks, stall_s, transport
         self.hwaccel = hwaccel
         self.address = network_address(uri)
-        self._after: int | None = None
-        """The last HLS segment that was read."""
+        self._after: int | None = None  # The last HLS segment that was read
         self._client: HttpClient | None = None
         self._stream: Any = None
-        self.finite = False
-        """Whether an HTTP address of unknown length has turned out to be a recording."""
+        self.finite = False  # Whether an HTTP address of unknown length has turned out to be a recording
         self._before = b""
 
     def connect(self) -> Connection:

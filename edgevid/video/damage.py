@@ -4,8 +4,6 @@ A decoder conceals what it cannot decode: blocks from older frames, gray, smears
 the error is in; the frames after it copy the smear unmarked, until a key frame or recovery point ends it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections import deque
@@ -17,17 +15,14 @@ import av
 from edgevid.video.packets import PacketTap
 
 LENGTHS, STOP = "bitstream+buffer", "explode"
-CHECKS = {"hevc": STOP, "mjpeg": STOP} | dict.fromkeys(
-    ("msmpeg4v1", "msmpeg4v2", "msmpeg4", "wmv1", "wmv2"), LENGTHS
-)
+CHECKS = {"hevc": STOP, "mjpeg": STOP} | dict.fromkeys(("msmpeg4v1", "msmpeg4v2", "msmpeg4", "wmv1", "wmv2"), LENGTHS)
 """FFmpeg's err_detect by codec, where the decoder marks no error by itself. HEVC and JPEG name an error only
 where they stop at it; the frame comes nevertheless. Of MS MPEG-4 each coded frame must end with its data."""
 ODD_FRAMES = 100
 """Where these checks find an error in each of the first so many frames, the encoder is odd, not the data."""
 B, B_ALONE = 3, ("mpeg4", "mpeg2video", "mpeg1video")
 """FFmpeg's number of a B-frame (AV_PICTURE_TYPE_B), and codecs that predict nothing from one."""
-MOST_REORDERED = 16
-"""Frames that wait for one that was decoded before them; then it is taken for lost."""
+MOST_REORDERED = 16  # Frames that wait for one that was decoded before them; then it is taken for lost
 KEPT, KEPT_LIVE = 300, 64
 """Packets that are kept: of a file, up to a group between key frames; more than any decoder holds back."""
 
@@ -51,8 +46,7 @@ class DamageDetector:
         `tap` gets each packet before it is decoded.
         """
         self._tap = tap
-        self.failed = 0
-        """Packets that gave no frame at all."""
+        self.failed = 0  # Packets that gave no frame at all
         self._codec = stream.codec_context
         checks = CHECKS.get(self._codec.name)
         if checks is not None:
@@ -63,12 +57,10 @@ class DamageDetector:
         self._packets: dict[int, tuple[Any, int | None, int | None]] = {}
         """The last packets and their stamps, by number."""
         self._number = self._newest = -1
-        self._shown: set[int] = set()
-        """Numbers of the packets whose frames the decoder gave."""
+        self._shown: set[int] = set()  # Numbers of the packets whose frames the decoder gave
         self._waiting: deque[_Shown] = deque()
         """Frames, in order, until those are there that they may be predicted from: B-frames wait."""
-        self._due = 0
-        """The first packet whose frame is not there yet."""
+        self._due = 0  # The first packet whose frame is not there yet
         self._errors: deque[int] = deque(maxlen=KEPT)
         """Numbers of the packets with errors that a later frame may be predicted from."""
         self._refresh: int | None = None
@@ -207,9 +199,7 @@ class DamageDetector:
 
 def _reference(data: bytes, header: bytes) -> int | None:
     """nal_ref_idc of an H.264 frame's first slice, 0 where nothing is predicted from it (H.264, 7.4.1)."""
-    size = (
-        (header[4] & 3) + 1 if header[:1] == b"\1" and len(header) > 4 else 0
-    )  # avcC: lengths, no start codes
+    size = (header[4] & 3) + 1 if header[:1] == b"\1" and len(header) > 4 else 0  # avcC: lengths, no start codes
     at = 0
     while True:
         if size:

@@ -1,7 +1,5 @@
 """The video encoders of this FFmpeg: hardware first, then BSD libraries, then x264, which is GPL."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping
 from fractions import Fraction
@@ -12,8 +10,7 @@ import av
 
 from edgevid.errors import InputError, did_you_mean
 
-TICKS = 60_000
-"""Time steps per second of a file; MPEG-4 Part 2 takes no more than 65,535."""
+TICKS = 60_000  # Time steps per second of a file; MPEG-4 Part 2 takes no more than 65,535
 
 
 class Encoder(NamedTuple):
@@ -66,9 +63,7 @@ def check_codec(codec: str) -> None:
     codecs = (encoder.codec for encoder in ENCODERS.values())
     known = list(dict.fromkeys(("auto", *codecs, *ENCODERS)))
     if codec not in known and f"lib{codec}" not in known:
-        raise InputError(
-            f"codec: expected one of {', '.join(known)}, got {codec!r}{did_you_mean(codec, known)}"
-        )
+        raise InputError(f"codec: expected one of {', '.join(known)}, got {codec!r}{did_you_mean(codec, known)}")
 
 
 def choose_encoder(codec: str, width: int, height: int) -> str:

@@ -1,7 +1,5 @@
 """Video files: every frame once, in order, with the times of the container's stamps, repaired if needed."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Iterator
@@ -29,14 +27,10 @@ log = logging.getLogger("edgevid")
 # PyAV's log level stays at its default, None: any other installs a callback that wants the GIL from decoder
 # threads, and closing a damaged file then deadlocks now and then. FFmpeg prints nothing either way.
 
-DAMAGE_LIMIT = 100
-"""Reads in a row that may fail before the rest of a file is given up."""
-DEFAULT_FPS = 25.0
-"""The rate of a file that states none."""
-JUMPING = {"mpegts", "mpeg"}
-"""FFmpeg's formats whose time stamps may jump."""
-MOST_SCANNED = 500_000_000
-"""Bytes of a file that is searched for such jumps before a seek."""
+DAMAGE_LIMIT = 100  # Reads in a row that may fail before the rest of a file is given up
+DEFAULT_FPS = 25.0  # The rate of a file that states none
+JUMPING = {"mpegts", "mpeg"}  # FFmpeg's formats whose time stamps may jump
+MOST_SCANNED = 500_000_000  # Bytes of a file that is searched for such jumps before a seek
 
 
 class FileSource(SourceBase):
@@ -60,8 +54,7 @@ class FileSource(SourceBase):
         super().__init__()
         self.path, self._loop, self._threads = local_path(str(path)), loop, threads
         self._given, self._hwaccel, self._tap = opened, hardware(decode), packets
-        self.repaired: Counter[str] = Counter()
-        """Time stamps that were replaced, by what was wrong with them."""
+        self.repaired: Counter[str] = Counter()  # Time stamps that were replaced, by what was wrong with them
         self._next, self._earlier = 0.0, 0
         """The time of the first frame when the file is read again, and what was corrupted before."""
         self._open()
@@ -69,9 +62,7 @@ class FileSource(SourceBase):
         self.missing = _missing(self.path, self._stream) if opened is None else 0
         """Frames that the file announces and does not contain: it was cut off."""
         self.frame_count = self._stream.frames - self.missing or self._estimated_count()
-        self.duration = (
-            float(self._stream.duration * self._stream.time_base) if self._stream.duration else None
-        )
+        self.duration = float(self._stream.duration * self._stream.time_base) if self._stream.duration else None
         """Seconds, None where unknown."""
         self._first = self._read()
         if self._first is None:
@@ -91,9 +82,7 @@ class FileSource(SourceBase):
         if first is None or origin is None or self._jumps:
             return False  # without stamps there is nothing to seek by
         try:
-            self._container.seek(
-                first + int(seconds / self._stream.time_base), stream=self._stream, backward=True
-            )
+            self._container.seek(first + int(seconds / self._stream.time_base), stream=self._stream, backward=True)
         except (av.FFmpegError, OverflowError):
             return False
         self._first = None
@@ -287,10 +276,7 @@ def _decode(container: Any, stream: Any, damage: DamageDetector) -> Iterator[tup
             pts, dts = frame.pts, frame.dts
             yield (
                 (frame, damaged),
-                (
-                    None if pts is None else pts * base[0] / base[1],
-                    None if dts is None else dts * base[0] / base[1],
-                ),
+                (None if pts is None else pts * base[0] / base[1], None if dts is None else dts * base[0] / base[1]),
             )
 
 

@@ -1,7 +1,5 @@
 """Images into the packets of a stream, with the times that they are shown at."""
 
-from __future__ import annotations
-
 import logging
 from fractions import Fraction
 from typing import Any
@@ -13,8 +11,7 @@ from edgevid.runtime.log import log_once
 from edgevid.types import Array
 from edgevid.video.encoders import ENCODERS, TICKS, choose_encoder, set_up
 
-BT709, LIMITED = 1, 1
-"""FFmpeg's numbers of the color matrix and of the range 16..235."""
+BT709, LIMITED = 1, 1  # FFmpeg's numbers of the color matrix and of the range 16..235
 
 
 class FrameEncoder:

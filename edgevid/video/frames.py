@@ -3,8 +3,6 @@
 RGB is made only when `Frame.image` is read.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any, NamedTuple
 
@@ -18,12 +16,9 @@ from edgevid.video.packets import PacketTap
 
 PLANAR = {"yuv420p": False, "yuvj420p": True}
 """Pixel formats whose planes are handed on, and whether they use the full range."""
-BT709, UNSPECIFIED = 1, 2
-"""FFmpeg's numbers of a color matrix (AVCOL_SPC)."""
-FULL_RANGE = 2
-"""FFmpeg's number of the range 0..255 (AVCOL_RANGE_JPEG)."""
-HD_HEIGHT = 720
-"""From this height on a stream without a stated color matrix is taken for BT.709."""
+BT709, UNSPECIFIED = 1, 2  # FFmpeg's numbers of a color matrix (AVCOL_SPC)
+FULL_RANGE = 2  # FFmpeg's number of the range 0..255 (AVCOL_RANGE_JPEG)
+HD_HEIGHT = 720  # From this height on a stream without a stated color matrix is taken for BT.709
 
 
 class Decoded(NamedTuple):

@@ -4,8 +4,6 @@ Segments are MPEG-TS, or fragmented MP4 behind an initialization section: joined
 FFmpeg. Encrypted ones are left to FFmpeg's own reader.
 """
 
-from __future__ import annotations
-
 import http.client
 import re
 import time as clock
@@ -16,10 +14,8 @@ from urllib.parse import urljoin
 from edgevid.errors import SourceError
 from edgevid.video.http import HttpClient, HttpError, HttpStream, raising_once
 
-START = 3
-"""A live stream begins so many segments before its end, as RFC 8216 asks for."""
-ATTEMPTS = 3
-"""A server may name a segment a moment before it has it."""
+START = 3  # A live stream begins so many segments before its end, as RFC 8216 asks for
+ATTEMPTS = 3  # A server may name a segment a moment before it has it
 Span = tuple[int, int]
 
 
@@ -118,8 +114,7 @@ class HlsStream:
         self._client, self._check, self._wait, self._report = client, check, wait, report
         self._retry, self._stall_s, self.after = retry, stall_s, after
         self._url = playlist.url
-        self.stalled = ""
-        """Why reading stopped before the end; the decoder still hands out what it holds."""
+        self.stalled = ""  # Why reading stopped before the end; the decoder still hands out what it holds
         self.failed, self._attempts = False, 0
         self._part: HttpStream | None = None
         self._init: tuple[str, Span | None] | None = None
@@ -144,11 +139,7 @@ class HlsStream:
     def over(self) -> bool:
         """Whether all of a complete playlist was read before."""
         segments = self.playlist.segments
-        return (
-            self.ended
-            and self.after is not None
-            and self.after >= max((s.sequence for s in segments), default=0)
-        )
+        return self.ended and self.after is not None and self.after >= max((s.sequence for s in segments), default=0)
 
     @raising_once
     def read(self, size: int = -1) -> bytes:

@@ -3,8 +3,6 @@
 FFmpeg's own HTTP takes a broken connection for the end of a file, and cannot be interrupted.
 """
 
-from __future__ import annotations
-
 import hashlib
 import http.client
 import os
@@ -22,10 +20,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from edgevid.errors import SourceError
 
-SKIPPED = 1 << 18
-"""A seek forward by up to this many bytes reads on, instead of asking again."""
-BEGIN = 1 << 16
-"""So many bytes of a stream are kept, to know it again."""
+SKIPPED = 1 << 18  # A seek forward by up to this many bytes reads on, instead of asking again
+BEGIN = 1 << 16  # So many bytes of a stream are kept, to know it again
 Read = Callable[[Any, int], bytes]
 
 
@@ -116,13 +112,10 @@ class HttpClient:
         if login:
             user, _, password = login.partition(":")
             known.add_password(None, f"{parts.scheme}://{host}", unquote(user), unquote(password))
-        self.ended = False
-        """Whether `abort` was called."""
+        self.ended = False  # Whether `abort` was called
         self._socket: socket.socket | None = None
         self._opener = urllib.request.build_opener(
-            _Connections(self._note),
-            _Digest(known),
-            urllib.request.HTTPBasicAuthHandler(known),
+            _Connections(self._note), _Digest(known), urllib.request.HTTPBasicAuthHandler(known)
         )
 
     def abort(self) -> None:
@@ -141,9 +134,7 @@ class HttpClient:
 
     def get(self, url: str = "", headers: dict[str, str] | None = None) -> Any:
         """The open response; HttpError where the server rejects it, SourceError where there is none."""
-        request = urllib.request.Request(
-            url or self.url, headers={"User-Agent": "edgevid", **(headers or {})}
-        )
+        request = urllib.request.Request(url or self.url, headers={"User-Agent": "edgevid", **(headers or {})})
         try:
             return self._opener.open(request, timeout=self.timeout_s)
         except urllib.error.HTTPError as error:
@@ -174,8 +165,7 @@ class HttpStream:
         """
         self._client, self._url, self._check, self._retry = client, url, check, retry
         self._first = span[0] if span else 0
-        self.length = span[1] if span else None
-        """Bytes in all; None where the server does not tell."""
+        self.length = span[1] if span else None  # Bytes in all; None where the server does not tell
         self._whole: int | None = None
         self._pos, self.begin, self.failed = 0, b"", False
         self._response: Any = None

@@ -1,7 +1,5 @@
 """Decoding on a GPU, by PyAV's hwaccel; the CPU where that cannot be."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any, Literal, get_args
 
@@ -11,8 +9,7 @@ log = logging.getLogger("edgevid")
 
 Decode = Literal["auto", "cpu", "cuda", "vaapi", "videotoolbox", "qsv", "d3d11va"]
 """Where videos are decoded; auto: on the first device that is there."""
-TRIED = ("cuda", "videotoolbox", "vaapi", "d3d11va", "qsv")
-"""What auto tries, in this order."""
+TRIED = ("cuda", "videotoolbox", "vaapi", "d3d11va", "qsv")  # What auto tries, in this order
 
 
 def hardware(decode: str) -> Any:

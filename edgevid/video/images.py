@@ -1,7 +1,5 @@
 """Still images: a folder or a glob of them, and arrays from memory."""
 
-from __future__ import annotations
-
 import glob
 import io
 import logging
@@ -24,14 +22,12 @@ log = logging.getLogger("edgevid")
 
 IMAGES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
 """Suffixes of the image files that are read."""
-PATTERN = re.compile(r"%0?(\d*)d")
-"""A number in the names of a sequence: img_%04d.jpg."""
+PATTERN = re.compile(r"%0?(\d*)d")  # A number in the names of a sequence: img_%04d.jpg
 PAIRS, SMALL, SAME_SCENE = 8, 16, 0.6
 """The first so many images, at so many pixels, are compared each with the next; correlation of one scene."""
 
 
-Images = Literal["independent", "sequence"]
-"""Whether images are unrelated photos, or the frames of one scene."""
+Images = Literal["independent", "sequence"]  # Whether images are unrelated photos, or the frames of one scene
 
 
 class ImageSource(SourceBase):

@@ -6,8 +6,6 @@ own pace, and a finite file in order, to its end. Times go forward across reconn
 stamps are laid onto the clock of this machine at its first frame.
 """
 
-from __future__ import annotations
-
 import logging
 import random
 import threading
@@ -37,12 +35,10 @@ from edgevid.video.stream_event import Kind, StreamEvent
 log = logging.getLogger("edgevid")
 
 MOST_EVENTS = 1000
-BEHIND_S = 2.0
-"""A slow consumer of a paced stream falls behind by up to this much; then frames are left out."""
+BEHIND_S = 2.0  # A slow consumer of a paced stream falls behind by up to this much; then frames are left out
 RECORDING_S = 20.0
 """Stamps that run ahead of the clock by this much, before any frame came at its pace, are a recording's."""
-REFUSALS = (401, 403, 404, 410)
-"""HTTP's answers at the first connection that end it."""
+REFUSALS = (401, 403, 404, 410)  # HTTP's answers at the first connection that end it
 
 
 class _RecordingError(Exception):
@@ -79,29 +75,21 @@ class LiveSource(SourceBase):
         self.uri = masked(uri)
         self.stall_s, self.give_up_s, self._snapshot_s = stall_s, give_up_s, snapshot_s
         self._backoff, self._decode_on, self._tap = (min_backoff_s, max_backoff_s), decode, packets
-        self.events: list[StreamEvent] = []
-        """What happened to the connection, the last 1000 events."""
-        self.codec = ""
-        """Name of the video's codec, once connected."""
+        self.events: list[StreamEvent] = []  # What happened to the connection, the last 1000 events
+        self.codec = ""  # Name of the video's codec, once connected
         self.reconnections = 0
-        self.newest_at = 0.0
-        """When the newest frame came, in seconds on the source's clock."""
-        self.lag_s = 0.0
-        """Age of the newest frame when it was taken."""
-        self.waiting = False
-        """Whether the program waits for the camera now, and not the camera for the program."""
+        self.newest_at = 0.0  # When the newest frame came, in seconds on the source's clock
+        self.lag_s = 0.0  # Age of the newest frame when it was taken
+        self.waiting = False  # Whether the program waits for the camera now, and not the camera for the program
         self._begin = self._arrived = self._alive_at = clock.monotonic()
         self._slot: Frame | None = None
         self._changed = threading.Condition()
         self._closed = self._ended = False
         self._failure: SourceError | None = None
         self._last, self._retries = -1.0, 0
-        self._played_s = -1.0
-        """How far a file was played, in its own seconds."""
+        self._played_s = -1.0  # How far a file was played, in its own seconds
         hooks = Hooks(self._check, self._check_alive, self._sleep, self._report, self._retry)
-        self._connector = Connector(
-            uri, hooks, stall_s=stall_s, transport=rtsp_transport, hwaccel=hardware(decode)
-        )
+        self._connector = Connector(uri, hooks, stall_s=stall_s, transport=rtsp_transport, hwaccel=hardware(decode))
         self._thread = threading.Thread(target=self._work, name="edgevid-live", daemon=True)
         self._thread.start()
 
@@ -276,9 +264,7 @@ class LiveSource(SourceBase):
 
     def _poll(self, connection: Connection) -> None:
         """Hands on the image of an address whenever it has changed."""
-        images = Snapshots(
-            self._connector.address, connection.stream, timeout_s=self.stall_s, every_s=self._snapshot_s
-        )
+        images = Snapshots(self._connector.address, connection.stream, timeout_s=self.stall_s, every_s=self._snapshot_s)
         connected = False
         while True:
             image = images.next()
@@ -327,10 +313,7 @@ class LiveSource(SourceBase):
                     self._arrive(current, times)
                 if backlog.ahead_s > RECORDING_S and self._last < 0:
                     raise _RecordingError
-                self.decoded, self.dropped = (
-                    self.decoded + backlog.held_back,
-                    self.dropped + backlog.held_back,
-                )
+                self.decoded, self.dropped = (self.decoded + backlog.held_back, self.dropped + backlog.held_back)
             self.corrupted = corrupted + damage.failed
         if isinstance(connection.stream, HlsStream):
             if connection.stream.stalled:

@@ -1,7 +1,5 @@
 """Upright images: the display matrix of a video and the EXIF orientation of a photo, rotated and mirrored."""
 
-from __future__ import annotations
-
 import struct
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The encoded packets of a source as they come, for a recording without re-encoding."""
 
-from __future__ import annotations
-
 import io
 import math
 from collections import deque
@@ -12,8 +10,7 @@ from typing import Any
 
 import av
 
-MOST_DELAYED = 100
-"""Packets whose frames a decoder may hold back; the frame of an older one does not correct its time."""
+MOST_DELAYED = 100  # Packets whose frames a decoder may hold back; the frame of an older one does not correct its time
 
 
 @dataclass(slots=True)
@@ -41,10 +38,8 @@ class PacketTap:
         """`take` is called in the thread that reads the source; where it waits, the source does."""
         self._take, self._count, self._last = take, 0, -1
         self._stream: Any = None
-        self.layout: Any = None
-        """Of the stream, None before its first packet."""
-        self.later_s = 0.0
-        """Added to the times of frames: where a file is played again, and its times go on."""
+        self.layout: Any = None  # Of the stream, None before its first packet
+        self.later_s = 0.0  # Added to the times of frames: where a file is played again, and its times go on
         self._offset = math.nan
         self._recent: deque[Coded] = deque(maxlen=MOST_DELAYED)
 

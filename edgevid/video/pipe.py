@@ -1,7 +1,5 @@
 """Standard input and named pipes: what another program writes, in order, to its end."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys
@@ -25,9 +23,7 @@ class Pipe:
         """Opens the pipe, which waits for a program that writes into it."""
         self.name, self.received = "standard input" if text == STANDARD_INPUT else text, 0
         if text == STANDARD_INPUT and sys.stdin.isatty():
-            raise SourceError(
-                "-: expected a video on standard input, got a terminal: PROGRAM | edgevid run -"
-            )
+            raise SourceError("-: expected a video on standard input, got a terminal: PROGRAM | edgevid run -")
         if text != STANDARD_INPUT:
             log.info("%s: waiting for a program that writes into the pipe", text)
         self._file = os.dup(sys.stdin.fileno()) if text == STANDARD_INPUT else os.open(text, os.O_RDONLY)

@@ -1,7 +1,5 @@
 """What to do about what a camera or a server answers, by a part of its text."""
 
-from __future__ import annotations
-
 LOGIN = "check the user and the password: USER:PASSWORD@ stands before the host"
 REMEDIES = {
     "401": LOGIN,

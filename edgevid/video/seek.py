@@ -1,7 +1,5 @@
 """Single images of a source, at any time: for a calibration, a reference, a thumbnail."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,8 +12,7 @@ from edgevid.video.files import DEFAULT_FPS, FileSource
 from edgevid.video.images import IMAGES, read_image
 from edgevid.video.open import Source, open_video
 
-BACK_S = 5.0
-"""How far before a moment the key frame is looked for that the container's index does not name."""
+BACK_S = 5.0  # How far before a moment the key frame is looked for that the container's index does not name
 
 
 class FrameSeeker(Closing):
@@ -23,8 +20,7 @@ class FrameSeeker(Closing):
 
     def __init__(self, uri: str | Path) -> None:
         """A video, an image, a folder of them, a camera or a stream; SourceError where none can be read."""
-        self.uri, self.duration = str(uri), 0.0
-        """Seconds, 0 for one image and for live sources."""
+        self.uri, self.duration = str(uri), 0.0  # Seconds, 0 for one image and for live sources
         self._image: Frame | None = None
         self._source: Source | None = None
         if Path(self.uri).suffix.lower() in IMAGES and Path(self.uri).is_file():

@@ -1,7 +1,5 @@
 """The address of a JPEG image, polled: each image that differs from the one before is a frame."""
 
-from __future__ import annotations
-
 import io
 from typing import Any
 
@@ -10,24 +8,19 @@ from edgevid.types import Array
 from edgevid.video.http import HttpClient, HttpError, HttpStream
 from edgevid.video.images import read_image
 
-FASTEST_S, SLOWEST_S = 0.2, 1.0
-"""Between these, an image is requested as often as it changes."""
-LARGEST = 1 << 26
-"""No image has more bytes."""
+FASTEST_S, SLOWEST_S = 0.2, 1.0  # Between these, an image is requested as often as it changes
+LARGEST = 1 << 26  # No image has more bytes
 
 
 class Snapshots:
     """The images of an address; unchanged ones have the same ETag, or the same bytes."""
 
-    def __init__(
-        self, address: str, first: HttpStream, *, timeout_s: float, every_s: float | None = None
-    ) -> None:
+    def __init__(self, address: str, first: HttpStream, *, timeout_s: float, every_s: float | None = None) -> None:
         """`first` is the open response; `every_s` the seconds between two requests, None: as it changes."""
         self._client = HttpClient(address, timeout_s=timeout_s)
         self._first: Any = first
         self._every_s, self._etag, self._bytes = every_s, "", b""
-        self.pause_s = SLOWEST_S if every_s is None else every_s
-        """Seconds to wait before the next request."""
+        self.pause_s = SLOWEST_S if every_s is None else every_s  # Seconds to wait before the next request
 
     def next(self) -> Array | None:
         """(H, W, 3) RGB of a new image, None where it has not changed; SourceError where it is none."""

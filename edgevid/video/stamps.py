@@ -6,8 +6,6 @@ sounder (FFmpeg's rule, guess_correct_pts), else evenly between the sound ones a
 container's rate. Where the stamps jump, as in recordings that were joined end to end, time goes on.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -16,25 +14,20 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 PTS, DTS = 0, 1
-LEAST_S = 1e-7
-"""Frames that are less apart have the same stamp."""
-NEAR_S = 1.0
-"""A step of at most this is sound at once; a longer one is if the next stamp goes on from there."""
+LEAST_S = 1e-7  # Frames that are less apart have the same stamp
+NEAR_S = 1.0  # A step of at most this is sound at once; a longer one is if the next stamp goes on from there
 FAR_S, FAR_DISCONTINUOUS_S = 108_000.0, 10.0
 """A longer step is a jump: FFmpeg's dts_error_threshold, and dts_delta_threshold of formats that may jump."""
-MOST_HELD = 8
-"""Frames that wait for a sound stamp after theirs."""
+MOST_HELD = 8  # Frames that wait for a sound stamp after theirs
 
-Stamps = tuple[float | None, float | None]
-"""Presentation and decoding stamp of a frame in seconds."""
+Stamps = tuple[float | None, float | None]  # Presentation and decoding stamp of a frame in seconds
 
 
 @dataclass(slots=True)
 class _Waiting(Generic[T]):
     item: T
     stamps: Stamps
-    clock: int
-    """Which of its stamps counts."""
+    clock: int  # Which of its stamps counts
 
     @property
     def stamp(self) -> float | None:
@@ -61,11 +54,9 @@ class StampRepair:
         """
         self.faults: Counter[str] = Counter() if faults is None else faults
         """Stamps that were replaced, by what was wrong with them."""
-        self.origin = origin
-        """The first frame's stamps; None where it has none."""
+        self.origin = origin  # The first frame's stamps; None where it has none
         self._step, self._far, self._time = step_s, FAR_DISCONTINUOUS_S if may_jump else FAR_S, begin
-        self._before: Stamps | None = None
-        """Stamps of the last frame that has its time."""
+        self._before: Stamps | None = None  # Stamps of the last frame that has its time
         self._offset, self._clock = 0.0, PTS
         self._latest: list[float | None] = [None, None]
         self._wrong = [int(decoding_only), 0]

@@ -1,7 +1,5 @@
 """The times of a live stream: its own stamps, laid onto this machine's clock; and its stale backlog."""
 
-from __future__ import annotations
-
 import math
 import time as clock
 from collections import deque
@@ -10,32 +8,21 @@ from typing import Any
 
 import numpy as np
 
-SLEW = 0.002
-"""Seconds per second by which times are corrected: too little to bias a speed, enough against drift."""
-SLACK_S = 0.5
-"""How far times may be from this machine's clock before they are corrected."""
-JUMP_S = 10.0
-"""From this difference on, stamps are aligned again, however it came about."""
-STEP_S = 1.0
-"""A stamp that goes forward by this much more than the frame's arrival has jumped."""
-MISORDERED_S = 0.25
-"""A single stamp may lie this much before the last one without being a jump."""
+SLEW = 0.002  # Seconds per second by which times are corrected: too little to bias a speed, enough against drift
+SLACK_S = 0.5  # How far times may be from this machine's clock before they are corrected
+JUMP_S = 10.0  # From this difference on, stamps are aligned again, however it came about
+STEP_S = 1.0  # A stamp that goes forward by this much more than the frame's arrival has jumped
+MISORDERED_S = 0.25  # A single stamp may lie this much before the last one without being a jump
 BACKLOG_S, PACED_S = 3.0, 0.2
 """How long after connecting a backlog is looked for; it is over when frames are paced for so long."""
-BIN_S, BINS = 2.0, 4
-"""The rate of stamps is compared with that of arrivals over so many spans of so many seconds."""
-MAX_RATE_ERROR = 0.05
-"""From this share on, stamps and arrivals disagree."""
-WINDOW_S, WINDOW_FRAMES = 3.0, 8
-"""Arrivals are smoothed over this many seconds, and at least this many frames."""
+BIN_S, BINS = 2.0, 4  # The rate of stamps is compared with that of arrivals over so many spans of so many seconds
+MAX_RATE_ERROR = 0.05  # From this share on, stamps and arrivals disagree
+WINDOW_S, WINDOW_FRAMES = 3.0, 8  # Arrivals are smoothed over this many seconds, and at least this many frames
 
 
-BURST = 0.25
-"""A frame that comes in less than this share of the usual time after the last one had been held up."""
-LATE_S = 0.1
-"""A frame of a segment that comes this much after it was due delays what follows."""
-FAR_S = 0.25
-"""From this far from the line through the arrivals on, times are drawn to it quickly."""
+BURST = 0.25  # A frame that comes in less than this share of the usual time after the last one had been held up
+LATE_S = 0.1  # A frame of a segment that comes this much after it was due delays what follows
+FAR_S = 0.25  # From this far from the line through the arrivals on, times are drawn to it quickly
 
 
 class StreamClock:
@@ -49,8 +36,7 @@ class StreamClock:
         """`nominal` stamps are counted frames and mean nothing; `report` gets what happened, in words."""
         self._nominal, self._report = nominal, report or (lambda kind, detail: None)
         self._offset: float | None = None
-        self._before: tuple[float, float] | None = None
-        """Stamp and arrival of the frame before."""
+        self._before: tuple[float, float] | None = None  # Stamp and arrival of the frame before
         self._behind = False
         self._rates = _RateCheck()
         self._arrivals = _ArrivalClock() if nominal else None
@@ -171,9 +157,7 @@ class _RateCheck:
             return None
         steps = np.diff(stamps) / np.diff(arrivals) - 1
         rate = (stamps[-1] - stamps[0]) / (arrivals[-1] - arrivals[0])
-        steady = bool((np.sign(steps) == np.sign(rate - 1)).all()) and np.abs(steps).min() > 0.4 * abs(
-            rate - 1
-        )
+        steady = bool((np.sign(steps) == np.sign(rate - 1)).all()) and np.abs(steps).min() > 0.4 * abs(rate - 1)
         return float(rate) if steady or abs(rate - 1) < MAX_RATE_ERROR / 3 else None
 
 
@@ -232,12 +216,9 @@ class Backlog:
         self._first = self._before = (math.nan, 0.0)
         """Stamp and arrival of the first frame that has a stamp, and of the frame before."""
         self._paced_since = 0.0
-        self.over = False
-        """Whether frames come at the camera's pace, and are handed on."""
-        self.ahead_s = 0.0
-        """By how much the stamps have run ahead of the arrivals since the first frame."""
-        self.held_back = 0
-        """How many frames the last call found to be stale."""
+        self.over = False  # Whether frames come at the camera's pace, and are handed on
+        self.ahead_s = 0.0  # By how much the stamps have run ahead of the arrivals since the first frame
+        self.held_back = 0  # How many frames the last call found to be stale
 
     def passed(self, item: Any, stamp: float | None, arrived: float) -> list[Any]:
         """What is to be handed on now that `item` with `stamp` came at `arrived` (monotonic seconds)."""

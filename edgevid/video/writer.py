@@ -1,7 +1,5 @@
 """Writing video: MP4 that browsers play, with the stream's own times."""
 
-from __future__ import annotations
-
 import math
 from contextlib import suppress
 from pathlib import Path
@@ -26,9 +24,7 @@ class VideoWriter(Closing):
     killed leaves a file that plays up to there.
     """
 
-    def __init__(
-        self, path: str | Path, *, fps: float = 25.0, quality: int = 23, codec: str = "auto"
-    ) -> None:
+    def __init__(self, path: str | Path, *, fps: float = 25.0, quality: int = 23, codec: str = "auto") -> None:
         """`fps` is the nominal rate; `quality` is 0 best to 51 worst, on the scale of H.264.
 
         `codec` is "h264", "vp9", "av1", an encoder of FFmpeg such as "libx264", or "auto": H.264 by hardware
@@ -57,9 +53,7 @@ class VideoWriter(Closing):
             raise InputError(f"time: expected seconds, got {time}")
         height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
         if min(height, width) < 2:
-            raise InputError(
-                f"video image: expected at least 2x2 pixels, got {image.shape[1]}x{image.shape[0]}"
-            )
+            raise InputError(f"video image: expected at least 2x2 pixels, got {image.shape[1]}x{image.shape[0]}")
         if self._failed:
             raise SourceError(f"{self.path}: disk full or not writable: free space and start a new file")
         if self._container is None:
@@ -86,9 +80,7 @@ class VideoWriter(Closing):
             with open(self.path, "wb"):  # FFmpeg opens it later, within the first image
                 pass
         except OSError as error:
-            raise SourceError(
-                f"{self.path}: cannot be written: {error.strerror}; choose another path"
-            ) from None
+            raise SourceError(f"{self.path}: cannot be written: {error.strerror}; choose another path") from None
         address = f"file:{self.path}"  # a name with a colon is no protocol
         self._container = av.open(address, "w", format="mp4", container_options=flags)
         self._encoder = FrameEncoder(

@@ -4,8 +4,6 @@ The browser draws and edits in frame pixels. An annotation (a zone or a line) in
 the calibration and back; one whose points were not moved keeps its meters to the last digit.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,10 +21,8 @@ Scale = tuple[float, float]
 SAME: Scale = (1.0, 1.0)
 MAX_ANNOTATIONS, MAX_POINTS, MAX_NAME = 64, 64, 60
 OPTIONS = ("dwell_s", "stopped_s", "direction")
-HIDDEN = ("max_occupancy", "holes", "anchor")
-"""What the page does not show, and keeps."""
-MOVED_PX = 0.02
-"""Points closer than this to where they were shown were not moved."""
+HIDDEN = ("max_occupancy", "holes", "anchor")  # What the page does not show, and keeps
+MOVED_PX = 0.02  # Points closer than this to where they were shown were not moved
 
 
 def to_json(
@@ -42,11 +38,7 @@ def to_json(
 
 
 def from_json(
-    items: Any,
-    size: tuple[int, int],
-    calibration: CameraCalibration | None,
-    before: Annotations,
-    scale: Scale = SAME,
+    items: Any, size: tuple[int, int], calibration: CameraCalibration | None, before: Annotations, scale: Scale = SAME
 ) -> Annotations:
     """The zones and lines that a browser sent; InputError tells what is invalid.
 

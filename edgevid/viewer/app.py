@@ -5,8 +5,6 @@ from edgevid.viewer.serve import Server
 with Server(viewer_app(state)) as server: ...
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging
@@ -32,12 +30,9 @@ from edgevid.viewer.state import EditConflict, ViewerState
 log = logging.getLogger("edgevid")
 
 MAX_CLIENTS = 16
-MAX_BYTES = 256 * 1024
-"""Of an edit of the annotations."""
-RESULT_S = 0.5
-"""Between two results of the stream of events."""
-TRY_AGAIN_LATER = 1013
-"""The close code of RFC 6455."""
+MAX_BYTES = 256 * 1024  # Of an edit of the annotations
+RESULT_S = 0.5  # Between two results of the stream of events
+TRY_AGAIN_LATER = 1013  # The close code of RFC 6455
 
 
 def viewer_app(state: ViewerState) -> Starlette:
@@ -89,9 +84,7 @@ async def _media(state: ViewerState, request: Request) -> Response:
     if not path.is_file():
         return JSONResponse({"error": "this recording was deleted for newer ones, or is not there yet"}, 404)
     save = "download" in request.query_params
-    return FileResponse(
-        path, filename=f"{camera}-{name}", content_disposition_type="attachment" if save else "inline"
-    )
+    return FileResponse(path, filename=f"{camera}-{name}", content_disposition_type="attachment" if save else "inline")
 
 
 async def _latest(state: ViewerState, request: Request) -> Response:

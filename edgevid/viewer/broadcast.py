@@ -5,8 +5,6 @@ for all clients, and only while one of them is visible and has room. Each client
 and at most two images on their way: a slow one gets fewer images, but never old ones.
 """
 
-from __future__ import annotations
-
 import asyncio
 import atexit
 import json
@@ -23,10 +21,8 @@ from edgevid.viewer.encode import encode_jpeg, limit_size, pack
 
 log = logging.getLogger("edgevid")
 
-MAX_IN_FLIGHT = 2
-"""Images that may be on their way to one client before it acknowledges them."""
-MAX_MESSAGES = 400
-"""Text messages that wait for one client; older ones are dropped, and counted."""
+MAX_IN_FLIGHT = 2  # Images that may be on their way to one client before it acknowledges them
+MAX_MESSAGES = 400  # Text messages that wait for one client; older ones are dropped, and counted
 
 
 class Published(NamedTuple):
@@ -60,11 +56,9 @@ class Client:
         self._in_flight: deque[Packet] = deque()
         self._wake = asyncio.Event()
         self._last = 0
-        self.visible = True
-        """False while its tab is hidden."""
+        self.visible = True  # False while its tab is hidden
         self.sent = self.dropped = self.messages_dropped = 0
-        self.latency_s: float | None = None
-        """From the end of the frame's processing to the client's acknowledgement."""
+        self.latency_s: float | None = None  # From the end of the frame's processing to the client's acknowledgement
 
     @property
     def has_room(self) -> bool:
@@ -143,17 +137,13 @@ class Broadcast:
         `max_side` pixels, and come at `max_fps` at most."""
         self._describe, self._quality, self._max_side, self._gap = describe, quality, max_side, 1 / max_fps
         self._changed = threading.Condition()
-        self.clients: tuple[Client, ...] = ()
-        """The connected clients."""
+        self.clients: tuple[Client, ...] = ()  # The connected clients
         self._slot: Published | None = None
         self._closed = False
-        self.latest: Published | None = None
-        """The newest result, also while no client is connected."""
+        self.latest: Published | None = None  # The newest result, also while no client is connected
         self.published = self.encoded = 0
-        self.encode_s = 0.0
-        """CPU seconds spent on encoding so far."""
-        self.failed = 0
-        """Frames that could not be encoded; the first one is logged."""
+        self.encode_s = 0.0  # CPU seconds spent on encoding so far
+        self.failed = 0  # Frames that could not be encoded; the first one is logged
         self._thread = threading.Thread(target=self._work, name="edgevid-encode", daemon=True)
         self._thread.start()
         atexit.register(self.close)  # Python aborts where it ends a thread that is inside OpenCV

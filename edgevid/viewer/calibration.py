@@ -6,8 +6,6 @@
 The page is static/calibration.html with its scripts; its requests are answered here.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re
@@ -24,10 +22,8 @@ from edgevid.viewer.calibration_solver import from_page, solve, to_page
 from edgevid.viewer.encode import encode_jpeg
 from edgevid.viewer.serve import STATIC, static_files
 
-QUALITY = 93
-"""Of the JPEG: a mark on the road must stay sharp."""
-MAX_BYTES = 1 << 20
-"""Of a request."""
+QUALITY = 93  # Of the JPEG: a mark on the road must stay sharp
+MAX_BYTES = 1 << 20  # Of a request
 NAME = re.compile(r"[\w][\w. -]{0,80}", re.ASCII)
 
 
@@ -48,8 +44,7 @@ class CalibrationSession:
         self._lock = threading.Lock()
         self._frame = frames.at(time)
         self.existing = existing.scaled_to(self._frame.size) if existing is not None else None
-        self.saved: Path | None = None
-        """The file that was written last."""
+        self.saved: Path | None = None  # The file that was written last
 
     @property
     def size(self) -> tuple[int, int]:

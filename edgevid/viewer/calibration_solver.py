@@ -3,8 +3,6 @@
 `make_calibration` and `examine` solve it as everywhere else; the page itself has no geometry.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

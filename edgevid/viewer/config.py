@@ -30,8 +30,7 @@ from edgevid.track import LOST_AFTER_S, Tracker
 from edgevid.types import Clips, Frame, Reason, Scores, Tracks, Verdicts
 from edgevid.zones import Line, Zone, ZoneMonitor, in_pixels
 
-SHIPPED = "street-nano"
-"""The detector inside the package, which needs no network."""
+SHIPPED = "street-nano"  # The detector inside the package, which needs no network
 RENDERED_NOTE = (
     f"A rendered street, not a camera. {SHIPPED}, the small detector in the package, detects its people and "
     "vehicles; it was trained on renderings of other streets. How their pixels change tells what people do."

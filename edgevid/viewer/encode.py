@@ -4,8 +4,6 @@ The browser draws the boxes: they stay sharp at any size, can be clicked and swi
 without them is smaller. docs/viewer.md has the measurements that chose JPEG.
 """
 
-from __future__ import annotations
-
 import json
 import struct
 from collections.abc import Mapping
@@ -28,9 +26,7 @@ def limit_size(image: Array, max_side: int) -> Array:
 
 def encode_jpeg(image: Array, quality: int) -> bytes:
     """The JPEG of an (H, W, 3) uint8 RGB image."""
-    _, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     return bytes(data)
 
 

@@ -1,7 +1,5 @@
 """The events that a viewer lists and filters: of a recording's database, or of this run alone."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import threading
@@ -14,8 +12,7 @@ from edgevid.output.sqlite import SqliteSink
 from edgevid.types import KMH, Event
 
 MEMORY = ":memory:"
-MOST_KEPT = 100_000
-"""Events of a run without a database; the oldest beyond are forgotten."""
+MOST_KEPT = 100_000  # Events of a run without a database; the oldest beyond are forgotten
 MOST_ANSWERED = 1000
 EQUAL = {"camera": "camera", "kind": "kind", "class": "class_name", "place": "place", "track": "track",
          "run": "run"}  # fmt: skip
@@ -59,9 +56,7 @@ class EventStore(SqliteSink):
         """How many events there are of each camera, kind, place, direction and class."""
         where, values = _where(filters)
         names = "camera, kind, place, direction, class_name"
-        return self._select(
-            f"SELECT {names}, count(*) AS events FROM events {where} GROUP BY {names}", values
-        )
+        return self._select(f"SELECT {names}, count(*) AS events FROM events {where} GROUP BY {names}", values)
 
     def _select(self, sql: str, values: list[Any]) -> list[dict[str, Any]]:
         with self._reading:

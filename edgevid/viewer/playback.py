@@ -1,7 +1,5 @@
 """Pause, step, pacing and seeking: which frame of a file enters the pipeline next, and when."""
 
-from __future__ import annotations
-
 import threading
 import time as clock
 from collections.abc import Callable, Iterable, Iterator
@@ -9,8 +7,7 @@ from typing import Any
 
 from edgevid.types import Frame
 
-MAX_DELAY_S = 0.3
-"""A pipeline slower than the file does not catch up: beyond this delay its clock is aligned again."""
+MAX_DELAY_S = 0.3  # A pipeline slower than the file does not catch up: beyond this delay its clock is aligned again
 
 
 class Playback:
@@ -21,12 +18,10 @@ class Playback:
         self._paced = paced
         self._changed = threading.Condition()
         self._steps = 0
-        self.closed = False
-        """Whether it hands on no further frame."""
+        self.closed = False  # Whether it hands on no further frame
         self._offset: float | None = None
         self.paused = False
-        self.target: float | None = None
-        """Where in the file to go on, in seconds; None: with the next frame."""
+        self.target: float | None = None  # Where in the file to go on, in seconds; None: with the next frame
 
     def seek(self, seconds: float) -> None:
         """Goes on from another moment of the file."""
@@ -88,8 +83,7 @@ class Rounds:
         self._source, self._playback, self._reopen, self._tap = source, playback, reopen, tap
         self.list: list[tuple[float, float]] = [(0.0, 0.0)]
         """Of each round: its first time, and where in the file that is."""
-        self.restart: Callable[[], None] = lambda: None
-        """Called between two rounds."""
+        self.restart: Callable[[], None] = lambda: None  # Called between two rounds
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)

@@ -9,8 +9,6 @@ Three checks, as ASGI middleware, for HTTP and WebSocket:
 - the token, where there is one, in a cookie, a query or an Authorization header.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -37,8 +35,7 @@ HEADERS = (
     (b"cache-control", b"no-cache"),
 )
 SAFE = frozenset(("GET", "HEAD"))
-OPERATOR = "edgevid.operator"
-"""Key of a scope: whether its client may change something."""
+OPERATOR = "edgevid.operator"  # Key of a scope: whether its client may change something
 SIGN_IN = """<!doctype html><html lang="en"><meta charset="utf-8"><title>edgevid: token needed</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="stylesheet" href="/static/base.css"><main class="signin panel"><h1>Token needed</h1>
@@ -75,9 +72,7 @@ class SecurityMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
-        }
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if not self._is_allowed_host(headers.get("host", "")):
             text = "This page is not served under that host name. Use the printed address, or --allow-host."
             await _reject(scope, send, 421, text)

@@ -28,10 +28,8 @@ from edgevid.run.signals import ended_by_sigterm
 from edgevid.types.closing import Closing
 from edgevid.viewer.security import SecurityMiddleware
 
-STATIC = Path(__file__).parent / "static"
-"""Stylesheets and scripts of the pages; they are in the wheel."""
-PORT = 8470
-"""The first port that is tried by default."""
+STATIC = Path(__file__).parent / "static"  # Stylesheets and scripts of the pages; they are in the wheel
+PORT = 8470  # The first port that is tried by default
 TRIES = 20
 MIN_TOKEN_LENGTH = 8
 

@@ -1,7 +1,5 @@
 """A run's viewer: the server in a thread of its own while the frame loop runs."""
 
-from __future__ import annotations
-
 import os
 import webbrowser
 from collections.abc import Callable, Iterator, Mapping

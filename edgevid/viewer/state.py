@@ -4,8 +4,6 @@
 client needs (records, images, grids) is made in other threads.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 import time as clock
@@ -28,10 +26,8 @@ from edgevid.viewer.events import MEMORY, EventStore
 from edgevid.viewer.playback import Playback, Rounds
 from edgevid.zones import ZoneEvent, ZoneMonitor
 
-LISTED = 300
-"""Events that a client gets when it connects; it asks for others."""
-SMOOTHING = 0.1
-"""Weight of the newest frame in the displayed frame rate."""
+LISTED = 300  # Events that a client gets when it connects; it asks for others
+SMOOTHING = 0.1  # Weight of the newest frame in the displayed frame rate
 
 
 class EditConflict(InputError):
@@ -72,8 +68,7 @@ class ViewerState:
         self._original_calibration, self._site_header = calibration, site_header
         self._about = {"title": title, "model": model, "notes": list(notes), "unit": unit}
         self.playback = Playback(paced=not source.live)
-        self.source = Rounds(source, self.playback, reopen, tap)
-        """What the run takes frames from."""
+        self.source = Rounds(source, self.playback, reopen, tap)  # What the run takes frames from
         self.source.restart = self._restart
         self.monitor = monitor or self._monitor((), ())
         self._edited: ZoneMonitor | None = None
@@ -82,8 +77,7 @@ class ViewerState:
         self._interval_s = 0.0
         self._before = math.nan
         self.broadcast = Broadcast(self._describe, quality=quality, max_side=max_side)
-        self.run: str | None = None
-        """Name of the run, once there was an event."""
+        self.run: str | None = None  # Name of the run, once there was an event
         self.events = EventStore(recordings / DATABASE if recordings else MEMORY)
 
     # What the frame loop calls.

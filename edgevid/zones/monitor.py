@@ -17,8 +17,7 @@ from edgevid.zones.shapes import Anchor, Line, Zone, in_pixels
 
 log = logging.getLogger("edgevid")
 
-ToGround = Callable[[Array], Array]
-"""Image points (N, 2) in pixels to ground points (N, 2) in meters."""
+ToGround = Callable[[Array], Array]  # Image points (N, 2) in pixels to ground points (N, 2) in meters
 ZoneEventKind = Literal[
     "enter", "leave", "dwell", "stopped", "wrong-way", "cross", "occupancy-above", "occupancy-normal"
 ]
@@ -145,9 +144,7 @@ class ZoneMonitor:
     def changed(self, zones: Iterable[Zone], lines: Iterable[Line]) -> ZoneMonitor:
         """A monitor of other zones and lines that continues from here: those that did not change keep
         their counts and the objects inside."""
-        other = ZoneMonitor(
-            zones, lines, to_ground=self._to_ground, size=self._size, lost_after_s=self._lost_after_s
-        )
+        other = ZoneMonitor(zones, lines, to_ground=self._to_ground, size=self._size, lost_after_s=self._lost_after_s)
         other.scale = self.scale
         lines_were = {line.name: n for n, line in enumerate(self.lines) if line in other.lines}
         zones_were = {zone.name: n for n, zone in enumerate(self.zones) if zone in other.zones}
@@ -202,9 +199,7 @@ class ZoneMonitor:
 
     def _new_core(self) -> kernels.ZonesCore:
         nan, inf = float("nan"), float("inf")
-        lines = [
-            (*line.start, *line.end, self._anchors.index(line.anchor), line.ground) for line in self.lines
-        ]
+        lines = [(*line.start, *line.end, self._anchors.index(line.anchor), line.ground) for line in self.lines]
         zones = [
             (
                 self._anchors.index(zone.anchor), zone.ground,

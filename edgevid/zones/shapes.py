@@ -1,7 +1,5 @@
 """Zone and Line: what is drawn on a camera's image, checked once."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -13,8 +11,7 @@ from edgevid.errors import FieldError, InputError
 from edgevid.files.fields import Count, Positive, one_of
 from edgevid.files.schema import Checked
 
-FARTHEST = 1e6
-"""No corner of a zone is farther from the origin, in pixels or meters."""
+FARTHEST = 1e6  # No corner of a zone is farther from the origin, in pixels or meters
 Anchor = Literal[
     "bottom_center", "bottom_left", "bottom_right", "center", "center_left", "center_right", "top_center",
     "top_left", "top_right",
@@ -23,9 +20,7 @@ Anchor = Literal[
 ANCHORS: tuple[Anchor, ...] = get_args(Anchor)
 Coordinate = Annotated[float, Ge(-FARTHEST), Le(FARTHEST)]
 Point = Annotated[tuple[Coordinate, Coordinate], Checked(f"a point [x, y], each at most {FARTHEST:g} from 0")]
-Corners = Annotated[
-    Sequence[Point], Len(3), Checked("at least 3 points [[x, y], ...], each at most 1e+06 from 0")
-]
+Corners = Annotated[Sequence[Point], Len(3), Checked("at least 3 points [[x, y], ...], each at most 1e+06 from 0")]
 Shape = TypeVar("Shape", bound="Zone | Line")
 
 
@@ -117,8 +112,7 @@ def in_pixels(shapes: Iterable[Shape], size: tuple[int, int] | None) -> tuple[Sh
 def _in_pixels(shape: Any, size: tuple[int, int] | None) -> Any:
     if size is None:
         raise InputError(
-            f"{shape.name!r} is in shares of the frame: give the frame's size: "
-            "ZoneMonitor(..., size=(width, height))"
+            f"{shape.name!r} is in shares of the frame: give the frame's size: ZoneMonitor(..., size=(width, height))"
         )
 
     def scaled(points: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:

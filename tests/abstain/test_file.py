@@ -57,9 +57,7 @@ def test_what_is_written_reads_back_the_same(tmp_path: Path) -> None:
         temperature=1.3, memory_s=5.0, aggregate="sequential",
     )  # fmt: skip
     made = {"by": "ünï\\code", "n": 3, "risk": 0.02}
-    whole = PolicyFile(
-        ('a "b"', "é"), settings, "t", HASH, SpeedPolicy(0.5, 0.1), Tuned((0, 0.5, 1), 0.3, 9), made
-    )
+    whole = PolicyFile(('a "b"', "é"), settings, "t", HASH, SpeedPolicy(0.5, 0.1), Tuned((0, 0.5, 1), 0.3, 9), made)
     write_policy(tmp_path / "new" / "p.toml", whole)
     read = read_policy(tmp_path / "new" / "p.toml")
     assert read.settings == settings

@@ -12,13 +12,7 @@ import pytest
 from edgevid.abstain import drift
 from edgevid.abstain.drift import DriftMonitor, Shift, kolmogorov_p, ks_distance, psi, shift, sketch
 from edgevid.abstain.file import PolicyFile, Tuned, read_policy, write_policy
-from edgevid.abstain.policy import (
-    LIMITS,
-    Policy,
-    Settings,
-    class_scores,
-    class_thresholds,
-)
+from edgevid.abstain.policy import LIMITS, Policy, Settings, class_scores, class_thresholds
 from edgevid.errors import FileFormatError, InputError
 from edgevid.speed.abstain import SpeedPolicy
 from edgevid.types import Reason, Scores, Tracks, Verdicts
@@ -137,9 +131,7 @@ def test_without_a_tuned_rate_only_confidences_count() -> None:
     expected = shift(even, np.repeat([0.4, 0.9], [150, 50]))
     assert report.shift == expected
     sketched = DriftMonitor(Tuned(tuple(np.linspace(0, 1, 11)), 0.75))
-    assert monitored(sketched, 150, 50).shift == shift(
-        (np.arange(11) + 0.5) / 11, np.repeat([0.4, 0.9], [150, 50])
-    )
+    assert monitored(sketched, 150, 50).shift == shift((np.arange(11) + 0.5) / 11, np.repeat([0.4, 0.9], [150, 50]))
 
 
 def test_a_track_counts_with_its_last_verdict_when_it_ends() -> None:
@@ -277,9 +269,7 @@ def test_scores_of_a_detector_are_shared_among_the_other_classes() -> None:
     tracks = tracks_of((7, 1, 0.7, 0), (8, 0, 0.4, -1), (9, 2, 1.5, 1), (10, 0, -0.5, 2))
     found = class_scores(tracks, 4, 3.5)
     assert found.ids.tolist() == [7, 9, 10]
-    np.testing.assert_allclose(
-        found.values, [[0.1, 0.7, 0.1, 0.1], [0, 0, 1, 0], [0, 1 / 3, 1 / 3, 1 / 3]], atol=1e-6
-    )
+    np.testing.assert_allclose(found.values, [[0.1, 0.7, 0.1, 0.1], [0, 0, 1, 0], [0, 1 / 3, 1 / 3, 1 / 3]], atol=1e-6)
     assert found.times.tolist() == [3.5] * 3
     assert class_scores(tracks_of((1, 0, 0.3, 0)), 1, 0.0).values.tolist() == [[1.0]]
     class_scores(tracks_of((1, 2, 0.3, 0)), 3, 0.0)

@@ -6,17 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recognizer_models import (
-    clip_model,
-    clips_of,
-    sure,
-)
+from recognizer_models import clip_model, clips_of, sure
 
-from edgevid.actions import (
-    ClipRecognizer,
-    ImageRecognizer,
-    load_recognizer,
-)
+from edgevid.actions import ClipRecognizer, ImageRecognizer, load_recognizer
 from edgevid.actions.clip import fill_steps
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.errors import InputError, ModelError
@@ -93,9 +85,7 @@ classes = ["bright", "dark"]
 """
 
 
-def brightness_model(
-    folder: Path, batch: str | int = "n", activation: str = "softmax"
-) -> tuple[object, object]:
+def brightness_model(folder: Path, batch: str | int = "n", activation: str = "softmax") -> tuple[object, object]:
     """Logits (10 m, 10 (1 - m)) of the mean m of the image, and its recipe."""
     nodes = [
         h.make_node("ReduceMean", ["x"], ["m"], axes=[1, 2, 3], keepdims=0),
@@ -115,9 +105,7 @@ def brightness_model(
         [h.make_tensor_value_info("logits", T.FLOAT, [batch, 2])],
         constants,
     )  # fmt: skip
-    onnx.save(
-        h.make_model(graph, opset_imports=[h.make_opsetid("", 13)], ir_version=8), folder / "model.onnx"
-    )
+    onnx.save(h.make_model(graph, opset_imports=[h.make_opsetid("", 13)], ir_version=8), folder / "model.onnx")
     (folder / "recipe.toml").write_text(RECIPE.format(activation=activation))
     recipe = read_recipe(folder).with_local(folder / "model.onnx")
     return load_engine(recipe, device="cpu", threads=1), recipe

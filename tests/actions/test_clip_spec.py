@@ -26,14 +26,7 @@ def test_the_rectangle_by_hand() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [
-        {"steps": 0},
-        {"rate_hz": 0},
-        {"policy": "boxes"},
-        {"min_steps": 9},
-        {"region": (1, 0, 0, 1)},
-        {"context": 0},
-    ],
+    [{"steps": 0}, {"rate_hz": 0}, {"policy": "boxes"}, {"min_steps": 9}, {"region": (1, 0, 0, 1)}, {"context": 0}],
 )
 def test_a_spec_that_cannot_be_cut_is_rejected(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):

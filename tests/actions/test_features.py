@@ -7,17 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recognizer_models import (
-    clips_of,
-    pose_model,
-    window_head,
-)
+from recognizer_models import clips_of, pose_model, window_head
 
-from edgevid.actions import (
-    PoseExtractor,
-    load_extractor,
-    load_recognizer,
-)
+from edgevid.actions import PoseExtractor, load_extractor, load_recognizer
 from edgevid.actions.features import DetectedPose
 from edgevid.actions.skeleton import width_of
 from edgevid.errors import InputError
@@ -27,9 +19,7 @@ def test_keypoints_return_to_frame_pixels(tmp_path: Path) -> None:
     folder, points = pose_model(tmp_path)
     extractor = load_extractor(folder)
     assert isinstance(extractor, PoseExtractor)
-    found = extractor.keypoints(
-        np.zeros((2, 8, 8, 3), np.uint8), np.float32([[0, 0, 8, 8], [100, 50, 180, 130]])
-    )
+    found = extractor.keypoints(np.zeros((2, 8, 8, 3), np.uint8), np.float32([[0, 0, 8, 8], [100, 50, 180, 130]]))
     np.testing.assert_allclose(found[0, :, 0], points[:, 1] * 8, atol=1e-5)  # the model answers y, x, score
     np.testing.assert_allclose(found[1, :, 0], 100 + points[:, 1] * 80, atol=1e-4)
     np.testing.assert_allclose(found[1, :, 1], 50 + points[:, 0] * 80, atol=1e-4)
@@ -58,9 +48,7 @@ def test_a_head_takes_the_key_points_of_the_detector(tmp_path: Path) -> None:
     width = width_of(17)
     folder = window_head(tmp_path / "head", features=width)
     text = (folder / "recipe.toml").read_text()
-    text = text.replace("features = 3", f'features = {width}\njoints = "coco17"').replace(
-        "../features", "detector"
-    )
+    text = text.replace("features = 3", f'features = {width}\njoints = "coco17"').replace("../features", "detector")
     (folder / "recipe.toml").write_text(text)
     recognizer = load_recognizer(folder)
     points = np.random.default_rng(0).random((1, 1, 17, 3)) + np.array([5, 5, 0])

@@ -6,19 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recognizer_models import (
-    clip_model,
-    feature_model,
-    step_head,
-    stream_model,
-    window_head,
-)
+from recognizer_models import clip_model, feature_model, step_head, stream_model, window_head
 
-from edgevid.actions import (
-    Recognizer,
-    load_extractor,
-    load_recognizer,
-)
+from edgevid.actions import Recognizer, load_extractor, load_recognizer
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.errors import InputError
 from edgevid.pipeline import Pipeline, RecognitionTask
@@ -31,30 +21,19 @@ class StaticScene:
     names = ("thing",)
 
     def detect(self, frames: list[Frame]) -> list[Detections]:
-        return [
-            Detections.of(boxes=[[0, 0, 8, 8], [8, 0, 16, 8]], scores=[1, 1], labels=[0, 0]) for _ in frames
-        ]
+        return [Detections.of(boxes=[[0, 0, 8, 8], [8, 0, 16, 8]], scores=[1, 1], labels=[0, 0]) for _ in frames]
 
     def update(self, *given: object) -> Tracks | Verdicts:
         if isinstance(given[0], Scores):
             scores = given[0]
             n = len(scores)
             return Verdicts.of(
-                ids=scores.ids,
-                labels=scores.values.argmax(1),
-                confidence=scores.values.max(1),
-                reason=[0] * n,
+                ids=scores.ids, labels=scores.values.argmax(1), confidence=scores.values.max(1), reason=[0] * n
             )
         d = given[0]
         assert isinstance(d, Detections)
         return Tracks.of(
-            ids=[1, 2],
-            boxes=d.boxes,
-            scores=d.scores,
-            labels=d.labels,
-            match=[0, 1],
-            age=[0, 0],
-            unseen=[0, 0],
+            ids=[1, 2], boxes=d.boxes, scores=d.scores, labels=d.labels, match=[0, 1], age=[0, 0], unseen=[0, 0]
         )
 
     def reset(self) -> None: ...

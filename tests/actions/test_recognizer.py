@@ -44,8 +44,7 @@ def doubling(batch: int, sizes: list[int], *, axis: int = 0) -> FakeEngine:
 
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize(
-    ("batch", "count", "runs"),
-    [(-1, 5, [5]), (5, 5, [5]), (2, 5, [2, 2, 2]), (8, 3, [8]), (1, 2, [1, 1])],
+    ("batch", "count", "runs"), [(-1, 5, [5]), (5, 5, [5]), (2, 5, [2, 2, 2]), (8, 3, [8]), (1, 2, [1, 1])]
 )
 def test_any_number_runs_on_any_batch(batch: int, count: int, runs: list[int], axis: int) -> None:
     """A fixed batch of 2 runs five rows as 2 + 2 + 1; the padding of the last run is not returned."""

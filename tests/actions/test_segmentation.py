@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from edgevid.actions import (
-    OnlineSegments,
-)
+from edgevid.actions import OnlineSegments
 from edgevid.types import Scores
 
 

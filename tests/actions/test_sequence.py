@@ -6,26 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recognizer_models import (
-    clips_of,
-    feature_model,
-    step_head,
-    sure,
-    window_head,
-)
+from recognizer_models import clips_of, feature_model, step_head, sure, window_head
 
-from edgevid.actions import (
-    load_recognizer,
-)
+from edgevid.actions import load_recognizer
 from edgevid.errors import ModelError
 
 
 def test_windows_are_scored_every_stride(tmp_path: Path) -> None:
     feature_model(tmp_path / "features")
     recognizer = load_recognizer(window_head(tmp_path / "head"))
-    answers = [
-        recognizer.recognize(clips_of([[v]], [1], start=i / 8)) for i, v in enumerate([255, 255, 0, 0, 0])
-    ]
+    answers = [recognizer.recognize(clips_of([[v]], [1], start=i / 8)) for i, v in enumerate([255, 255, 0, 0, 0])]
     assert [len(a) for a in answers] == [1, 0, 1, 0, 1]
     # The window at moment 2 holds 255, 255, 0; half of the answer at moment 0 (255) is averaged in.
     share = np.array([0.5, 1.0]) / 1.5
@@ -55,15 +45,10 @@ def test_a_batch_is_as_many_singles_in_any_order(tmp_path: Path) -> None:
     window_head(tmp_path / "head")
     rng = np.random.default_rng(0)
     values = rng.integers(0, 255, (6, 5)).astype(float)
-    together, apart = (
-        load_recognizer(tmp_path / "head"),
-        [load_recognizer(tmp_path / "head") for _ in range(5)],
-    )
+    together, apart = (load_recognizer(tmp_path / "head"), [load_recognizer(tmp_path / "head") for _ in range(5)])
     for moment, row in enumerate(values):
         order = rng.permutation(5)
-        found = together.recognize(
-            clips_of(row[order, None].tolist(), (order + 1).tolist(), start=moment / 8)
-        )
+        found = together.recognize(clips_of(row[order, None].tolist(), (order + 1).tolist(), start=moment / 8))
         single = [
             r.recognize(clips_of([[v]], [i + 1], start=moment / 8))
             for i, (r, v) in enumerate(zip(apart, row, strict=True))

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevid.actions import (
-    StateStore,
-)
+from edgevid.actions import StateStore
 from edgevid.actions.track_state import OverlapMean
 from edgevid.errors import InputError
 

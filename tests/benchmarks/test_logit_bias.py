@@ -12,11 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 pytest.importorskip("onnx", reason="export needs onnx")
 from detector_samples import blank_sample  # noqa: E402
 
-from edgevid.learn.detector.network import (  # noqa: E402
-    Deployed,
-    Shape,
-    StreetDetector,
-)
+from edgevid.learn.detector.network import Deployed, Shape, StreetDetector  # noqa: E402
 from edgevid.types import Detections  # noqa: E402
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"

@@ -30,9 +30,7 @@ def bench() -> Any:
     return speed, speed_brno, speed_scenes
 
 
-@pytest.mark.parametrize(
-    ("kmh", "white", "correlated"), [(15, 0.015, 0.042), (50, 0.09, 0.24), (130, 0.40, 0.89)]
-)
+@pytest.mark.parametrize(("kmh", "white", "correlated"), [(15, 0.015, 0.042), (50, 0.09, 0.24), (130, 0.40, 0.89)])
 def test_the_cramer_rao_floor_of_a_whole_pass(bench: Any, kmh: int, white: float, correlated: float) -> None:
     speed, _, scenes = bench
     mover = drive(1, kmh, towards=True, lane=LANES[1], near=15, far=60)

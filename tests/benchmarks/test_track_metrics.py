@@ -73,9 +73,7 @@ def test_a_switch_across_a_gap_is_counted_and_a_kept_id_is_not(metrics: Any) -> 
 
 
 def test_the_sum_of_two_sequences_is_that_of_both(metrics: Any) -> None:
-    one, two = (
-        metrics.count_tracks(frames([1] * 4), frames(ids)) for ids in ([5, 5, 6, 6], [5, None, None, None])
-    )
+    one, two = (metrics.count_tracks(frames([1] * 4), frames(ids)) for ids in ([5, 5, 6, 6], [5, None, None, None]))
     both = one + two
     assert isinstance(both, metrics.TrackCounts)
     assert (both.truth, both.found, both.switches) == (8, 5, 1)

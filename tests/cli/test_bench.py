@@ -61,9 +61,7 @@ def test_three_digits_are_shown() -> None:
     ]  # fmt: skip
 
 
-def test_mistakes_are_one_sentence_and_exit_status_2(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_mistakes_are_one_sentence_and_exit_status_2(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cases = (([], "absent.mp4", "no such file"), (["--precision", "int4"], "photos", "expected"))
     for more, data, words in cases:
         with pytest.raises(SystemExit) as stopped:

@@ -54,9 +54,7 @@ def test_the_command_builds_and_reports(small: Path, capsys: pytest.CaptureFixtu
     out = small.parent / "elsewhere" / "mine.engine"
     arguments = [str(small), "--precision", "fp32", "--backend", "tensorrt-rtx", "--skip-verification"]
     with pytest.raises(SystemExit) as stop:
-        cli.build_main(
-            [*arguments, "--shape", "x=1x3x16x16", "--compute-capability", "8.6,8.9", "--out", str(out)]
-        )
+        cli.build_main([*arguments, "--shape", "x=1x3x16x16", "--compute-capability", "8.6,8.9", "--out", str(out)])
     assert stop.value.code == 0
     printed = capsys.readouterr().out
     assert "1 in Float (from the builder's log)" in printed
@@ -64,9 +62,7 @@ def test_the_command_builds_and_reports(small: Path, capsys: pytest.CaptureFixtu
     assert json.loads(manifest_path(out).read_text())["compute_capabilities"] == ["8.6", "8.9"]
 
 
-def test_the_command_takes_every_option_of_a_rebuild_command(
-    small: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_takes_every_option_of_a_rebuild_command(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = {
         "batch": (1, 4, 8),
         "shapes": dict([read_shapes("x=1x3x16x16")]),
@@ -104,15 +100,7 @@ def test_the_command_is_red_and_exits_1_below_the_floor(
     local = recipe.with_local(tmp_path / recipe.file)
     (tmp_path / "build").mkdir()
     monkeypatch.setattr(module, "make_fp16", lambda *_, **__: blinded(local, tmp_path / "build"))
-    arguments = [
-        str(local.local),
-        "--backend",
-        "tensorrt-rtx",
-        "--data",
-        str(frames),
-        "--min-agreement",
-        "0.9",
-    ]
+    arguments = [str(local.local), "--backend", "tensorrt-rtx", "--data", str(frames), "--min-agreement", "0.9"]
     with pytest.raises(SystemExit) as stop:
         cli.build_main(arguments)
     assert stop.value.code == 1

@@ -66,10 +66,7 @@ def test_pairs_of_options_and_files_are_joined_and_outliers_dropped(
     for (u, v), (x, y) in zip(image[13:], LATTICE[13:], strict=True):
         points += ["--point", f"{u},{v}={x},{y}"]
     out = tmp_path / "gate.toml"
-    assert (
-        run(photo, "--pairs", table, *points, "--out", out, "--drop-outliers", "--provenance", 'a "wheel"')
-        == 0
-    )
+    assert run(photo, "--pairs", table, *points, "--out", out, "--drop-outliers", "--provenance", 'a "wheel"') == 0
     reported = capsys.readouterr().out
     assert "dropped: point 7" in reported  # the two points of the flags come first
     assert "14 points: reprojection error mean 0.0" in reported
@@ -82,9 +79,7 @@ def test_an_existing_calibration_is_checked_and_rescaled(
 ) -> None:
     old = tmp_path / "old.toml"
     area = shapely.box(300, 500, 1500, 1000)
-    old.write_text(
-        calibration_text(make_calibration(pixels_of(LATTICE), LATTICE, SIZE, region=area), "by hand")
-    )
+    old.write_text(calibration_text(make_calibration(pixels_of(LATTICE), LATTICE, SIZE, region=area), "by hand"))
     out = tmp_path / "new.toml"
     assert run(photo, "--calibration", old, "--out", out) == 0
     made = read_calibration(out)

@@ -23,9 +23,7 @@ def run(*words: Any) -> int:
     return int(stopped.value.code or 0)
 
 
-def test_the_command_passes_and_rejects_by_its_exit_status(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_passes_and_rejects_by_its_exit_status(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("--data", folder / "photos", "--device", "cpu")
     assert run(folder / "tiny.onnx", folder / "same.int8.onnx", *asked) == 0
     printed = capsys.readouterr().out
@@ -51,9 +49,7 @@ def test_reports_and_json_are_written(folder: Path, capsys: pytest.CaptureFixtur
     assert json.loads(capsys.readouterr().out)["candidate"] == "worse.onnx"
 
 
-def test_mistakes_are_one_sentence_and_exit_status_2(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_mistakes_are_one_sentence_and_exit_status_2(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photos = folder / "photos"
     cases = (
         (("tiny.onnx", "absent.onnx"), photos, "there is no file"),

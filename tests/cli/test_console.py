@@ -9,14 +9,7 @@ import pytest
 from edgevid.cli.console import errors, log_shown, notes, results, set_verbosity
 
 
-@pytest.mark.parametrize(
-    ("flags", "shown"),
-    [
-        ({}, "INFO"),
-        ({"verbose": True}, "DEBUG"),
-        ({"quiet": True}, "ERROR"),
-    ],
-)
+@pytest.mark.parametrize(("flags", "shown"), [({}, "INFO"), ({"verbose": True}, "DEBUG"), ({"quiet": True}, "ERROR")])
 def test_the_log_is_shown_from_a_level_on(
     flags: dict[str, bool], shown: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,9 +50,7 @@ def test_the_command_with_pairs_and_one_kind(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "+7.20" in done.output
     assert isinstance(run("--truth", truth, "--results", results, "--kind", "soon").exception, InputError)
-    nothing = write(
-        tmp_path / "n.jsonl", json.dumps({"schema": "edgevid.result/2", "objects": [], "time_s": 0}) + "\n"
-    )
+    nothing = write(tmp_path / "n.jsonl", json.dumps({"schema": "edgevid.result/2", "objects": [], "time_s": 0}) + "\n")
     done = run("--truth", truth, "--results", nothing)
     assert isinstance(done.exception, InputError)
     assert "--calibration" in str(done.exception)

@@ -30,11 +30,11 @@ def test_the_command_writes_model_and_recipe(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_sizes_are_a_side_or_height_and_width() -> None:
-    assert (
-        parse_size("640", "--size"),
-        parse_size("384x640", "--size"),
-        parse_size("384X640", "--size"),
-    ) == (640, (384, 640), (384, 640))
+    assert (parse_size("640", "--size"), parse_size("384x640", "--size"), parse_size("384X640", "--size")) == (
+        640,
+        (384, 640),
+        (384, 640),
+    )
 
 
 @pytest.mark.parametrize("size", ["big", "0", "1x2x3", "-5", "12.5"])

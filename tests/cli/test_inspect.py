@@ -31,9 +31,7 @@ def test_an_image_needs_frames(yolo: Path, capsys: pytest.CaptureFixture[str]) -
     assert "--image: the image of --data" in capsys.readouterr().err
 
 
-def test_the_command_prints_the_decoder_and_writes_the_draft(
-    yolo: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_prints_the_decoder_and_writes_the_draft(yolo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     draft = yolo.with_name("draft.toml")
     assert run(yolo, "--out", draft) == 0
     printed = " ".join(capsys.readouterr().out.split())

@@ -30,9 +30,7 @@ def test_older_records_become_todays_and_are_read_without_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_text(
-        json.dumps(OLDEST) + "\n" + json.dumps(OLDEST | {"schema": "edgevid.result/2"}) + '\n{"torn'
-    )
+    path.write_text(json.dumps(OLDEST) + "\n" + json.dumps(OLDEST | {"schema": "edgevid.result/2"}) + '\n{"torn')
     before = list(read_jsonl(path))
     assert migrate(path) == 0
     assert list(read_jsonl(path)) == before

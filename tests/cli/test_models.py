@@ -43,9 +43,7 @@ def test_a_narrow_list_keeps_whole_names(monkeypatch: pytest.MonkeyPatch) -> Non
     assert max(len(line) for line in output.splitlines() if "Downloads" not in line) <= 80
 
 
-def test_a_model_is_downloaded_verified_damaged_and_removed(
-    shared_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_is_downloaded_verified_damaged_and_removed(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(MIRROR, str(shared_data))
     name = "fastestdet-352"
     assert run("get", name)[0] == 0

@@ -37,11 +37,7 @@ def test_a_source_is_given_once() -> None:
 
 
 def test_a_size_is_a_side_or_height_and_width() -> None:
-    assert [parse_size(text, "--imgsz") for text in ("640", "384x640", "384,640")] == [
-        640,
-        (384, 640),
-        (384, 640),
-    ]
+    assert [parse_size(text, "--imgsz") for text in ("640", "384x640", "384,640")] == [640, (384, 640), (384, 640)]
     for text in ("0", "axb", "1x2x3", "", "-5"):
         with pytest.raises(InputError, match="--imgsz: expected pixels"):
             parse_size(text, "--imgsz")

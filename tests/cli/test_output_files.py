@@ -14,9 +14,7 @@ from edgevid.cli.output_files import check_outputs, write_json, write_lines
 from edgevid.errors import InputError, SourceError
 
 
-def test_json_goes_to_a_file_or_alone_to_standard_output(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_goes_to_a_file_or_alone_to_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert write_json({"a": 1}, None)
     assert capsys.readouterr().out == ""
     assert write_json({"a": 1}, tmp_path / "found.json")
@@ -31,9 +29,7 @@ def test_a_disk_that_fills_while_lines_are_written_is_one_sentence_and_leaves_no
         yield "a\n"
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(
-        SourceError, match=r"a\.csv: cannot be written: No space left on device; choose another"
-    ):
+    with pytest.raises(SourceError, match=r"a\.csv: cannot be written: No space left on device; choose another"):
         write_lines(tmp_path / "a.csv", lines())
     assert list(tmp_path.iterdir()) == []
 

@@ -74,9 +74,7 @@ def test_weights_in_another_file_are_read(
     }  # fmt: skip
 
 
-def test_a_missing_file_of_weights_is_named(
-    frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_file_of_weights_is_named(frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = conv_detector(tmp_path / "m.onnx", external=True)
     (tmp_path / "m.onnx.data").unlink()
     assert quantized(path, frames, tmp_path) == 2

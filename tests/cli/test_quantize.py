@@ -40,9 +40,7 @@ def test_the_command_lists_its_files(model: Path, capsys: pytest.CaptureFixture[
         assert (model.parent / "q" / f"small.{variant}.onnx").is_file()
 
 
-def test_one_variant_from_stored_ranges_needs_no_frames(
-    model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_variant_from_stored_ranges_needs_no_frames(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(model, "--data", model.with_name("noise.mp4"), "--min-agreement", 0) == 0
     made = model.parent / "q" / "small.int8-trt.onnx"
     before = made.read_bytes()

@@ -32,10 +32,7 @@ def edgevid(*arguments: str) -> int:
 
 
 def test_a_report_in_the_terminal_as_html_and_as_csv(capsys: pytest.CaptureFixture[str]) -> None:
-    assert (
-        edgevid("report", "street.db", "--out", "a.html", "--csv", "tables", "--timezone", "Europe/Berlin")
-        == 0
-    )
+    assert edgevid("report", "street.db", "--out", "a.html", "--csv", "tables", "--timezone", "Europe/Berlin") == 0
     out, err = capsys.readouterr()
     assert "gate forward" in out
     assert "By interval" not in out
@@ -69,9 +66,7 @@ def test_a_report_in_the_terminal_as_html_and_as_csv(capsys: pytest.CaptureFixtu
     ],
     ids=["zero", "seven", "zone", "unit", "pdf", "camera", "no file", "other database", "no calibration"],
 )
-def test_bad_input_is_one_sentence(
-    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str
-) -> None:
+def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str) -> None:
     sqlite3.connect("other.db").close()
     with sqlite3.connect("other.db") as base:
         base.execute("CREATE TABLE notes (text TEXT)")
@@ -88,17 +83,10 @@ def test_a_query_prints_writes_and_only_reads(capsys: pytest.CaptureFixture[str]
     assert lines[0].split() == ["kind", "n", "first"]
     assert lines[1].split() == ["cross", "40", "2026-01-31", "12:00:00"]
     assert edgevid("query", "street.db", count, "--json", "-") == 0
-    assert json.loads(capsys.readouterr().out)[0] == {
-        "kind": "cross",
-        "n": 40,
-        "first": "2026-01-31 12:00:00",
-    }
+    assert json.loads(capsys.readouterr().out)[0] == {"kind": "cross", "n": 40, "first": "2026-01-31 12:00:00"}
     assert edgevid("query", "street.db", "SELECT 1 WHERE false", "--json", "none.json") == 0
     assert json.loads(Path("none.json").read_text()) == []
-    assert (
-        edgevid("query", "street.db", "SELECT class_name FROM events ORDER BY 1 LIMIT 1", "--csv", "a.csv")
-        == 0
-    )
+    assert edgevid("query", "street.db", "SELECT class_name FROM events ORDER BY 1 LIMIT 1", "--csv", "a.csv") == 0
     assert Path("a.csv").read_text() == "class_name\n'=car\n"
     assert edgevid("query", "street.db", "SELECT range FROM range(1001)") == 0
     assert "the first 1000 rows" in capsys.readouterr().err
@@ -134,10 +122,7 @@ def test_forget_counts_first_and_deletes_with_yes(capsys: pytest.CaptureFixture[
     ("arguments", "words"),
     [
         ((), "expected what to forget"),
-        (
-            ("--before", "yesterday"),
-            "--before: expected a time such as 2026-01-31T12:00:00Z or 30d, got 'yesterday'",
-        ),
+        (("--before", "yesterday"), "--before: expected a time such as 2026-01-31T12:00:00Z or 30d, got 'yesterday'"),
         (("--track", "one"), "one"),
     ],
     ids=["nothing", "no time", "no track"],

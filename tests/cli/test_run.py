@@ -47,9 +47,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize("option", ["--out", "--jsonl", "--csv", "--mot"])
-def test_the_recording_is_never_written_over(
-    clip: Path, option: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_recording_is_never_written_over(clip: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = clip.read_bytes()
     link = clip.with_name("link.mp4")
     link.symlink_to(clip)
@@ -85,10 +83,7 @@ def test_the_demo_does_not_write_over_what_it_shows(clip: Path) -> None:
         (["--unit", "furlong"], "expected one of km/h, mph, m/s"),
         (["--codec", "h246"], "codec: expected one of auto, h264, vp9"),
         (["--policy", "p.toml"], "give --actions too"),
-        (
-            ["--policy", "p.toml", "--site", "s.toml"],
-            "give --actions too, or name the policy in the site file",
-        ),
+        (["--policy", "p.toml", "--site", "s.toml"], "give --actions too, or name the policy in the site file"),
         (["--save-abstained", "kept"], "--save-abstained saves abstained verdicts: give --actions too"),
         (["--segment-s", "60"], "--segment-s splits outputs: give --out, --jsonl, --csv or --mot too"),
         (["--out", "seen.avi"], "ends in .mp4"),
@@ -111,9 +106,7 @@ def test_each_mistake_is_one_sentence(
     assert said in " ".join(refused(["run", clip.name, *model, *arguments], capsys).split())
 
 
-def test_a_video_without_objects_is_a_run_like_any_other(
-    clip: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_video_without_objects_is_a_run_like_any_other(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = clip.with_suffix(".jsonl")
     with pytest.raises(SystemExit) as stop:
         cli.main(["run", str(clip), "--jsonl", str(lines), "--precision", "fp16", *MODEL])
@@ -186,11 +179,7 @@ def test_verdicts_of_people_are_said_or_silent_and_the_silent_are_kept(
 ) -> None:
     monkeypatch.setenv("EDGEVID_MODELS_MIRROR", str(shared_data))
     monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
-    clip, out, kept = (
-        shared_data / "videos" / "felix_exercise.avi",
-        tmp_path / "seen.jsonl",
-        tmp_path / "kept",
-    )
+    clip, out, kept = (shared_data / "videos" / "felix_exercise.avi", tmp_path / "seen.jsonl", tmp_path / "kept")
     words = ["run", str(clip), "--classes", "person", "--actions", "emotion-mini-xception-64"]
     with pytest.raises(SystemExit):
         cli.main([*words, "--jsonl", str(out), "--save-abstained", str(kept), "--max-frames", "60"])
@@ -212,9 +201,7 @@ def test_a_site_s_policy_decides_what_is_said_of_classes(
         "[decide]\nthreshold = 0.9\nmin_observations = 3\n[speed]\nmax_sigma_kmh = 1.0\nmax_share = 0.02\n"
     )
     clip = shared_data / "videos" / "pets09_s2l1_vtest.avi"
-    (tmp_path / "site.toml").write_text(
-        f'source = "{clip}"\npolicy = "policy.toml"\n[detect]\nmodel = "street-nano"\n'
-    )
+    (tmp_path / "site.toml").write_text(f'source = "{clip}"\npolicy = "policy.toml"\n[detect]\nmodel = "street-nano"\n')
     out = tmp_path / "seen.jsonl"
     with pytest.raises(SystemExit) as stop:
         cli.main(["run", "--site", str(tmp_path / "site.toml"), "--jsonl", str(out), "--max-frames", "40"])
@@ -247,9 +234,7 @@ def test_events_reach_every_output_of_the_command_line_and_of_the_site(
     assert {event.camera for event in found} == {"gate"}
     assert all("2026-01-31T12:00:00" <= event.utc < "2026-01-31T12:00:07" for event in found)
     assert list(read_events(files["jsonl"])) == found
-    assert [row["id"] for row in read_database(files["sqlite"])] == [
-        event.id for event in sorted_by_utc(found)
-    ]
+    assert [row["id"] for row in read_database(files["sqlite"])] == [event.id for event in sorted_by_utc(found)]
     assert len((tmp_path / "site.csv").read_text().splitlines()) == len(found) + 1
     printed = " ".join(capsys.readouterr().out.split())
     forward = sum(event.direction == "forward" for event in crossings)
@@ -293,12 +278,7 @@ def sorted_by_utc(events: list[Event]) -> list[Event]:
 
 @pytest.mark.parametrize(
     "mistyped",
-    [
-        "rtsp:/admin:hunter2@gate/1",
-        "RTSP://admin:hunter2@gate/1",
-        "rtsp:admin:hunter2@gate",
-        "https:/u:hunter2@x",
-    ],
+    ["rtsp:/admin:hunter2@gate/1", "RTSP://admin:hunter2@gate/1", "rtsp:admin:hunter2@gate", "https:/u:hunter2@x"],
 )
 def test_a_mistyped_address_shows_no_password_either(
     mistyped: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

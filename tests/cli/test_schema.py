@@ -51,9 +51,7 @@ def known(schema: dict[str, Any], node: dict[str, Any], value: Any) -> bool:
     if options:
         return any(known(schema, option, value) for option in options)
     if isinstance(value, dict) and "properties" in node:
-        return all(
-            k in node["properties"] and known(schema, node["properties"][k], v) for k, v in value.items()
-        )
+        return all(k in node["properties"] and known(schema, node["properties"][k], v) for k, v in value.items())
     if isinstance(value, list) and "$ref" in node.get("items", {}):
         return all(known(schema, node["items"], one) for one in value)
     return True

@@ -34,8 +34,7 @@ def _brightness(folder: Path) -> None:
     """An extractor of four features: mean brightness a, 1 - a, their difference, and a again."""
     folder.mkdir()
     (folder / "recipe.toml").write_text(
-        '[model]\nname = "brightness"\ntask = "features"\nfile = "model.onnx"\n'
-        "[input]\nwidth = 16\nheight = 16\n"
+        '[model]\nname = "brightness"\ntask = "features"\nfile = "model.onnx"\n[input]\nwidth = 16\nheight = 16\n'
     )
     nodes = [
         node("ReduceMean", "x", "m", axes=[1, 2, 3], keepdims=0), node("Unsqueeze", "m at", "a"),
@@ -96,9 +95,7 @@ def test_a_backbone_is_cut_out_of_an_image_model(tmp_path: Path, capsys: pytest.
     with pytest.raises(SystemExit) as stop:
         main(["train", "backbone", str(tmp_path), "--out", str(tmp_path / "cut"), "--tensor", "map"])
     assert stop.value.code == 0
-    assert f"3 features per crop. Use it: --extractor {tmp_path / 'cut'}" in capsys.readouterr().out.replace(
-        "\n", ""
-    )
+    assert f"3 features per crop. Use it: --extractor {tmp_path / 'cut'}" in capsys.readouterr().out.replace("\n", "")
     crops = np.full((1, 8, 8, 3), 51, np.uint8)  # 0.2, doubled
     found = load_extractor(tmp_path / "cut").extract(crops, np.float32([[0, 0, 8, 8]]))
     np.testing.assert_allclose(found, [[0.4] * 3], atol=1e-5)
@@ -108,10 +105,7 @@ def test_a_backbone_is_cut_out_of_an_image_model(tmp_path: Path, capsys: pytest.
     ("arguments", "words"),
     [
         (["actions", "nowhere"], "expected a folder"),
-        (
-            ["actions", "nowhere", "--head", "rnn"],
-            "expected one of gru, lstm, transformer, asformer, got 'rnn'",
-        ),
+        (["actions", "nowhere", "--head", "rnn"], "expected one of gru, lstm, transformer, asformer, got 'rnn'"),
         (["actions", "nowhere", "--test", "0.95"], "--test"),
         (["backbone", "nowhere", "--out", "cut"], "nowhere"),
     ],

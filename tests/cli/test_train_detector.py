@@ -27,9 +27,7 @@ def train(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]
     return int(stop.value.code or 0), " ".join((shown.out + shown.err).split())
 
 
-def test_a_video_is_labeled_by_detectors(
-    street_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_video_is_labeled_by_detectors(street_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Twelve seconds, a frame every four: three images and their labels, all of one clip."""
     data = tmp_path / "data"
     status, printed = train(
@@ -71,9 +69,7 @@ def test_a_detector_is_trained_written_and_runs(tmp_path: Path, capsys: pytest.C
     assert len(Detector.load(out / "recipe.toml", device="cpu").detect([Frame(image, 0.0, 0)])) == 1
 
 
-def test_a_folder_without_labeled_images_is_a_mistake(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_without_labeled_images_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, printed = train(capsys, "detector", tmp_path / "nowhere", "--out", tmp_path / "out")
     assert status == 2
     assert "nowhere" in printed

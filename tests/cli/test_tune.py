@@ -65,9 +65,7 @@ def test_the_command_takes_one_target(tmp_path: Path) -> None:
         ask(scores, "--model", tmp_path / "absent.onnx", "--out", tmp_path / "p.toml")
 
 
-def test_without_matplotlib_the_policy_is_still_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_matplotlib_the_policy_is_still_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     scores = csv_of(tmp_path / "s.csv", drawn(60))
     assert r"edgevid[plot]" in ask(scores, "--out", tmp_path / "p.toml")

@@ -181,9 +181,7 @@ def test_its_steps_make_an_environment_that_runs_and_is_healthy(tmp_path: Path) 
 
     def here(text: str) -> str:
         owner = "" if os.getuid() else " -o 10001 -g 10001"
-        text = text.replace(" -o 10001 -g 10001", owner).replace(
-            "python -m venv", f"{sys.executable} -m venv"
-        )
+        text = text.replace(" -o 10001 -g 10001", owner).replace("python -m venv", f"{sys.executable} -m venv")
         places = {"/opt/edgevid": prefix, '"/src[': f'"{source}[', "/var/lib/edgevid": tmp_path / "lib"}
         for old, new in (places | {"/etc/edgevid": tmp_path, "9109": port}).items():
             text = text.replace(old, str(new))
@@ -193,9 +191,7 @@ def test_its_steps_make_an_environment_that_runs_and_is_healthy(tmp_path: Path) 
     bare = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(tmp_path / "lib")}
     bare |= {key: value for key, value in os.environ.items() if key.startswith(("PIP_", "SSL_", "CC", "CXX"))}
     for step in steps("RUN"):
-        done = subprocess.run(
-            ["sh", "-ec", here(step)], capture_output=True, text=True, env=bare, cwd=tmp_path
-        )
+        done = subprocess.run(["sh", "-ec", here(step)], capture_output=True, text=True, env=bare, cwd=tmp_path)
         assert done.returncode == 0, done.stderr[-3000:]
     with VideoWriter(tmp_path / "clip.mp4") as writer:
         frame, _ = sample_result()

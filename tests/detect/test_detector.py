@@ -177,14 +177,7 @@ def average_precision(found: Sequence[Detections], truth: Sequence[np.ndarray]) 
     return float(best_after[np.searchsorted(recall, np.linspace(0, 1, 101))].mean())
 
 
-REAL = (
-    "yolox-nano-416",
-    "nanodet-m-320",
-    "nanodet-m-416",
-    "picodet-s-320",
-    "picodet-s-416",
-    "fastestdet-352",
-)
+REAL = ("yolox-nano-416", "nanodet-m-320", "nanodet-m-416", "picodet-s-320", "picodet-s-416", "fastestdet-352")
 
 
 @pytest.fixture
@@ -195,9 +188,7 @@ def _models(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.usefixtures("_models")
 @pytest.mark.parametrize("name", REAL)
-def test_real_models_reach_the_floor_of_their_recipe(
-    photos: list[tuple[str, Frame, np.ndarray]], name: str
-) -> None:
+def test_real_models_reach_the_floor_of_their_recipe(photos: list[tuple[str, Frame, np.ndarray]], name: str) -> None:
     detector = Detector.load(name, device="cpu", threads=2, score_threshold=0.01)
     found = [detector.detect([image])[0] for _, image, _ in photos]
     reached = average_precision(found, [boxes for _, _, boxes in photos])

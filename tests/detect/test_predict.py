@@ -95,9 +95,7 @@ def test_settings_of_other_types_are_answered_in_words() -> None:
         detector(BLUE, imgsz=(32, 64))
 
 
-def test_the_address_of_an_image_is_one_image_and_a_camera_needs_stream(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_address_of_an_image_is_one_image_and_a_camera_needs_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     class Camera(ArraySource):
         live, codec = True, "images"
 

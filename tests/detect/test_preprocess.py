@@ -92,9 +92,7 @@ def test_planes_are_not_turned_into_rgb() -> None:
         raise AssertionError("RGB was made")
 
     half = np.full((4, 4), 128, np.uint8)
-    frame = Frame.from_yuv420(
-        (np.full((8, 8), 90, np.uint8), half, half), 0.0, 0, to_rgb=never, full_range=True
-    )
+    frame = Frame.from_yuv420((np.full((8, 8), 90, np.uint8), half, half), 0.0, 0, to_rgb=never, full_range=True)
     out, _ = letterbox(frame, InputSpec(8, 8, **RAW))
     assert np.all(out == 90)
     assert np.all(crop(frame, np.array([[0, 0, 8, 8]], np.float32), (4, 4)) == 90)
@@ -105,9 +103,7 @@ sides = st.integers(1, 3000)
 
 @given(sides, sides, st.integers(1, 1300), st.integers(1, 1300), st.booleans(), st.booleans())
 def test_fit_comes_back(w: int, h: int, iw: int, ih: int, stretch: bool, corner: bool) -> None:
-    spec = InputSpec(
-        iw, ih, resize="stretch" if stretch else "letterbox", anchor="top-left" if corner else "center"
-    )
+    spec = InputSpec(iw, ih, resize="stretch" if stretch else "letterbox", anchor="top-left" if corner else "center")
     transform = LetterboxTransform.of((w, h), spec)
     boxes = np.array([[0, 0, w, h], [w * 0.25, h * 0.25, w * 0.75, h * 0.5]], np.float32)
     there = transform.forward(boxes)

@@ -47,14 +47,10 @@ def test_similarity_is_symmetric_and_one_for_equal_boxes() -> None:
 
 @pytest.mark.parametrize("block", [1, 3, 256])
 @pytest.mark.parametrize("class_aware", [True, False])
-def test_suppression_equals_its_definition(
-    monkeypatch: pytest.MonkeyPatch, block: int, class_aware: bool
-) -> None:
+def test_suppression_equals_its_definition(monkeypatch: pytest.MonkeyPatch, block: int, class_aware: bool) -> None:
     monkeypatch.setattr(rotated, "_BLOCK", block)
     random = np.random.default_rng(1)
-    some = np.column_stack(
-        [random.random((40, 2)) * 20, 4 + random.random((40, 2)) * 9, random.random(40) * 3]
-    )
+    some = np.column_stack([random.random((40, 2)) * 20, 4 + random.random((40, 2)) * 9, random.random(40) * 3])
     some = some.astype(np.float32)
     scores, labels = random.permutation(40).astype(np.float32), random.integers(0, 2, 40)
     similar = prob_iou(some, some)

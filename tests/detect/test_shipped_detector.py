@@ -61,9 +61,7 @@ def test_it_sees_people_and_cars_in_scenes_it_never_learned(shared_data: Path) -
         label = detector.names.index(expected)
         with open_video(shared_data / "videos" / file) as video:
             counts = [
-                int((detector.detect([frame])[0].labels == label).sum())
-                for frame in video
-                if frame.index % 20 == 0
+                int((detector.detect([frame])[0].labels == label).sum()) for frame in video if frame.index % 20 == 0
             ]
         seen[expected] = float(np.mean(np.array(counts) > 0))
     assert seen["person"] > 0.4  # a person is there in about two thirds of the images

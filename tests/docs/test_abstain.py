@@ -16,9 +16,7 @@ from edgevid.cli import app
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "abstain.md"
 
 
-def test_the_walk_through(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_walk_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("sklearn")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}

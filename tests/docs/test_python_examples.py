@@ -58,7 +58,6 @@ def test_the_columns_of_a_model_without_masks_are_empty() -> None:
 
 def test_a_site_is_loaded_built_and_run(road: Path) -> None:
     (road.parent / "gate.toml").write_text(
-        f'source = "{road}"\n[detect]\nmodel = "street-nano"\n'
-        '[[line]]\nname = "gate"\nstart = [0, 9]\nend = [9, 9]\n'
+        f'source = "{road}"\n[detect]\nmodel = "street-nano"\n[[line]]\nname = "gate"\nstart = [0, 9]\nend = [9, 9]\n'
     )
     assert execute("site.md")["summary"].frames == 5

@@ -50,9 +50,7 @@ def commands() -> list[str]:
     for page in PAGES:
         for block in re.findall(r"^```(?:sh)?\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE):
             lines = block.replace("\\\n", " ").splitlines()
-            found += [
-                m[1] for line in lines if (m := re.match(r"(?:\$ )?(edgevid(?:-demo|-build)? .*)", line))
-            ]
+            found += [m[1] for line in lines if (m := re.match(r"(?:\$ )?(edgevid(?:-demo|-build)? .*)", line))]
     return found
 
 

@@ -44,8 +44,7 @@ def test_each_missing_variable_is_a_mistake_at_its_key(monkeypatch: pytest.Monke
     expanded({"a": {"b": "${ABSENT}"}, "row": [{"c": "${ABSENT}"}], "l": ["${ABSENT}"]}, PATH, mistakes)
     assert [one.key for one in mistakes] == ["a.b", "row 1.c", "l"]
     assert str(mistakes[0]) == (
-        "a.toml: a.b: expected the environment variable 'ABSENT' to be set (or write ${ABSENT:-default}), "
-        "it is not"
+        "a.toml: a.b: expected the environment variable 'ABSENT' to be set (or write ${ABSENT:-default}), it is not"
     )
 
 

@@ -108,16 +108,12 @@ def test_windows_lines_stay(tmp_path: Path) -> None:
 def test_single_tables_and_keys_of_the_top(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text("size = [1, 2]  # px\nnote = 'x'\nother = 1\n\n[lens]  # wide\nk1 = 0.1\nfocal = 3\n")
-    new = edit_toml(
-        path, {"": [{"size": (1, 2), "note": None}], "lens": [{"k1": 0.2}], "[points]": [{"x": 1}]}
-    )
+    new = edit_toml(path, {"": [{"size": (1, 2), "note": None}], "lens": [{"k1": 0.2}], "[points]": [{"x": 1}]})
     assert new == "size = [1, 2]  # px\nother = 1\n\n[lens]  # wide\nk1 = 0.2\n\n[[points]]\nx = 1\n"
     assert edit_toml(path, {"": [{}], "lens": []}) == "size = [1, 2]  # px\nnote = 'x'\nother = 1\n\n"
 
 
 def test_what_cannot_be_edited_is_left_to_the_user(tmp_path: Path) -> None:
     text = 'note = """\n[[zone]]\nname = 1\n"""\n'
-    with pytest.raises(
-        InputError, match=r"a\.toml: its tables cannot be edited in place; edit the file by hand"
-    ):
+    with pytest.raises(InputError, match=r"a\.toml: its tables cannot be edited in place; edit the file by hand"):
         edited(tmp_path, [RACK], [], text)

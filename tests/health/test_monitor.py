@@ -99,9 +99,7 @@ def test_kinds_without_an_alarm_are_only_reported() -> None:
 
 
 def test_slow_traffic_before_an_aligned_camera_is_reported_and_fast_traffic_is_an_alarm() -> None:
-    health = CameraHealth(
-        view=ViewMonitor(every_s=400), speed_drift=SpeedDriftDetector(hour_s=600), start=MONDAY
-    )
+    health = CameraHealth(view=ViewMonitor(every_s=400), speed_drift=SpeedDriftDetector(hour_s=600), start=MONDAY)
     random = np.random.default_rng(0)
 
     def hour(start: int, seconds: int, factor: float) -> None:
@@ -173,9 +171,7 @@ def test_a_site_names_its_health_folder(tmp_path: Path) -> None:
 def test_the_speed_error_of_a_tilt_is_reported() -> None:
     """A quarter of a degree moves the image by focal x tan; speeds then read about 4 % wrong."""
     camera, meters = Camera(), np.array([[-7, 15], [7, 15], [7, 60], [-7, 60]], float)
-    calibration = make_calibration(
-        camera.project(np.column_stack([meters, np.zeros(4)])), meters, (1920, 1080)
-    )
+    calibration = make_calibration(camera.project(np.column_stack([meters, np.zeros(4)])), meters, (1920, 1080))
     up = -1400 * np.tan(np.radians(0.25))  # pitched further down, the road rises in the image
     assert speed_error(calibration, Motion(0.0, 0.0, 0.0, 1.0, (1920, 1080))) == pytest.approx(0, abs=1e-9)
     assert 0.02 < speed_error(calibration, Motion(0.0, up, 0.0, 1.0, (1920, 1080))) < 0.08

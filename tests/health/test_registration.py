@@ -13,15 +13,7 @@ from edgevid.types import Frame
 
 @pytest.mark.parametrize(
     ("dx", "dy", "turn", "zoom"),
-    [
-        (0, 0, 0, 1),
-        (0.6, 0, 0, 1),
-        (-3, 2, 0, 1),
-        (7, 11, 0.5, 1),
-        (-40, 25, 0, 1),
-        (0, 0, -1, 1.02),
-        (90, 0, 0, 1),
-    ],
+    [(0, 0, 0, 1), (0.6, 0, 0, 1), (-3, 2, 0, 1), (7, 11, 0.5, 1), (-40, 25, 0, 1), (0, 0, -1, 1.02), (90, 0, 0, 1)],
 )
 def test_a_motion_is_measured(dx: float, dy: float, turn: float, zoom: float) -> None:
     reference = Reference(thumbnail(Frame(VIEW, 0, 0)), SIZE)
@@ -37,9 +29,7 @@ def test_light_and_noise_are_no_motion() -> None:
     noise = np.random.default_rng(1).normal(0, 8, VIEW.shape)
     ramp = np.linspace(0.4, 1.2, 640)[None, :, None]  # a low sun from one side
     for lit in (VIEW * 0.35 + noise, VIEW * ramp + noise, 255 * (VIEW / 255.0) ** 0.5 + noise):
-        found = reference.register(
-            GradientImage(thumbnail(Frame(np.clip(lit, 0, 255).astype(np.uint8), 0, 0)))
-        )
+        found = reference.register(GradientImage(thumbnail(Frame(np.clip(lit, 0, 255).astype(np.uint8), 0, 0))))
         assert found.motion is not None
         assert found.motion.max_displacement() < 0.3
 

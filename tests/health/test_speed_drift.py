@@ -99,13 +99,7 @@ def test_nothing_is_learned_from_an_hour_with_evidence_of_a_change() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [
-        {"change": 0},
-        {"ratio_change": -1},
-        {"hour_s": 0},
-        {"tolerance": -0.1},
-        {"vehicles_between_false_alarms": 1},
-    ],
+    [{"change": 0}, {"ratio_change": -1}, {"hour_s": 0}, {"tolerance": -0.1}, {"vehicles_between_false_alarms": 1}],
 )
 def test_wrong_settings_are_rejected(options: dict) -> None:
     with pytest.raises(InputError, match="camera health: expected"):

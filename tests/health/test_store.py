@@ -74,15 +74,7 @@ def test_images_are_written_once_and_removed_with_their_reference(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "damage",
-    [
-        "",
-        "{",
-        "[]",
-        "null",
-        '{"format": 1}',
-        '{"format": 2, "alarm": null, "size": null, "references": [{}]}',
-    ],
+    "damage", ["", "{", "[]", "null", '{"format": 1}', '{"format": 2, "alarm": null, "size": null, "references": [{}]}']
 )
 def test_a_damaged_state_is_quarantined(tmp_path: Path, damage: str) -> None:
     (tmp_path / STATE).write_text(damage)
@@ -102,10 +94,7 @@ def test_a_damaged_state_is_quarantined(tmp_path: Path, damage: str) -> None:
         ({"alarm": {"kind": "fire", "message": "", "time": ""}}, "got 'fire'"),
         ({"size": [0, 360]}, "the offset of a reference"),
         ({"references": [{"file": "a", "dx": 0, "dy": 0, "rotation_deg": 0, "scale": 0}]}, "the offset of"),
-        (
-            {"references": [{"file": "a", "dx": 1e999, "dy": 0, "rotation_deg": 0, "scale": 1}]},
-            "the offset of",
-        ),
+        ({"references": [{"file": "a", "dx": 1e999, "dy": 0, "rotation_deg": 0, "scale": 1}]}, "the offset of"),
         ({"statistics": None}, "TypeError"),
     ],
 )

@@ -14,9 +14,7 @@ from edgevid.health.view_monitor import State, ViewMonitor
 from edgevid.types import Frame
 
 
-def run_monitor(
-    show: Callable[[float], np.ndarray], seconds: float, monitor: ViewMonitor, start: float = 0.0
-) -> None:
+def run_monitor(show: Callable[[float], np.ndarray], seconds: float, monitor: ViewMonitor, start: float = 0.0) -> None:
     """One frame per second."""
     for n in range(int(seconds)):
         monitor.update(Frame(show(start + n), start + n, n))

@@ -16,9 +16,7 @@ from edgevid.insight import read_series
 driver = pytest.importorskip("pg8000.dbapi", reason="pg8000 is not installed")
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 AS_OTHER = ["runuser", "-u", "nobody", "--"] if os.getuid() == 0 else []
-pytestmark = pytest.mark.skipif(
-    not BINARIES, reason="PostgreSQL is not installed (apt-get install postgresql)"
-)
+pytestmark = pytest.mark.skipif(not BINARIES, reason="PostgreSQL is not installed (apt-get install postgresql)")
 
 
 @pytest.fixture(scope="module")
@@ -43,21 +41,15 @@ def server(tmp_path_factory):
 
 
 def test_rows_of_a_table_and_of_a_query_are_series(server):
-    base = driver.connect(
-        user="reader", password="hidden", host="127.0.0.1", port=server, database="postgres"
-    )
+    base = driver.connect(user="reader", password="hidden", host="127.0.0.1", port=server, database="postgres")
     cursor = base.cursor()
     cursor.execute("CREATE TABLE readings (sensor int, t float8, v float8)")
-    cursor.execute(
-        "INSERT INTO readings SELECT s, t, s + t FROM generate_series(1, 30) s, generate_series(0, 39) t"
-    )
+    cursor.execute("INSERT INTO readings SELECT s, t, s + t FROM generate_series(1, 30) s, generate_series(0, 39) t")
     base.commit()
     address = f"postgresql://reader:hidden@127.0.0.1:{server}/postgres"
     columns = {"id_column": "sensor", "time_column": "t", "value_column": "v"}
     (whole,) = read_series(address, table="readings", **columns)
-    (some,) = read_series(
-        address, table="SELECT * FROM readings WHERE sensor <= 10 ORDER BY sensor", **columns
-    )
+    (some,) = read_series(address, table="SELECT * FROM readings WHERE sensor <= 10 ORDER BY sensor", **columns)
     assert whole.ids == [str(i) for i in range(1, 31)]
     assert len(some.ids) == 10
     assert whole.features[4, whole.names.index("p50")] == pytest.approx(5 + 19.5)

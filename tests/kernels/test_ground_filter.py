@@ -216,11 +216,7 @@ def test_five_outliers_in_a_row_start_the_track_again(twin: Any) -> None:
     assert column(live, PlaneColumn.X) == pytest.approx([40.0])
     assert column(live, PlaneColumn.AGE_S) == [0.0]
     (i, table), *more = step(core, 3.0)[2]
-    assert (i, len(table), more) == (
-        1,
-        30,
-        [],
-    )  # one track: which sightings are one object's is found at its end
+    assert (i, len(table), more) == (1, 30, [])  # one track: which sightings are one object's is found at its end
 
 
 STEADY = {"steady_noise": 0.05}
@@ -235,9 +231,7 @@ def test_a_steady_speed_is_known_sooner_and_one_that_changes_is_followed(twin: A
         error = rho * error + random.normal(0, math.sqrt(1 - rho**2), 2)
         place = (10 * t - 1.5 * max(t - 2, 0) ** 2 + error[0] / 10 / math.sqrt(2), error[1] / 10)
         live, before = step(core, t, place)[0], step(plain, t, place)[0]
-        sds.append(
-            (column(live, PlaneColumn.VARIANCE)[0] ** 0.5, column(before, PlaneColumn.VARIANCE)[0] ** 0.5)
-        )
+        sds.append((column(live, PlaneColumn.VARIANCE)[0] ** 0.5, column(before, PlaneColumn.VARIANCE)[0] ** 0.5))
         if t == 1.5:
             assert column(live, PlaneColumn.VX) == pytest.approx([10], abs=0.5)
     assert sds[45][0] < 0.65 * sds[45][1]
@@ -263,12 +257,7 @@ def test_where_a_detected_object_cannot_be_measured_is_remembered_without_noise(
         live, _, _ = core.update(np.array([1]), np.array([[10.0 * n, 5.0]]), np.array([1.5]), flags, n / RATE)
         assert column(live, PlaneColumn.SIGHTINGS) == [(0, 1, 2, 2, 2)[n]]
     (_, table), *_ = step(core, 1.0)[2]
-    assert table.tolist() == [
-        [0, 0, 5, 0],
-        [0.1, 10, 5, 1.5],
-        [0.2, 20, 5, 1.5],
-        [pytest.approx(0.3), 30, 5, 0],
-    ]
+    assert table.tolist() == [[0, 0, 5, 0], [0.1, 10, 5, 1.5], [0.2, 20, 5, 1.5], [pytest.approx(0.3), 30, 5, 0]]
 
 
 def test_a_box_that_changes_its_height_is_less_certain(twin: Any) -> None:
@@ -290,8 +279,7 @@ def test_both_twins_have_the_same_steady_speeds() -> None:
     tilted = np.array([[0.05, 0.0, -20.0], [0.0, 0.2, -10.0], [0.0, 0.002, 0.1]])
     settings, random = {**STEADY, "lost_after_s": 0.3}, np.random.default_rng(8)
     cores = [
-        made.PlaneCore(settings, tilted, np.ascontiguousarray(np.linalg.inv(tilted)))
-        for made in (native, reference)
+        made.PlaneCore(settings, tilted, np.ascontiguousarray(np.linalg.inv(tilted))) for made in (native, reference)
     ]
     at = np.array([[300.0, 200.0], [500.0, 240.0], [420.0, 300.0]])
     for n in range(120):
@@ -302,8 +290,7 @@ def test_both_twins_have_the_same_steady_speeds() -> None:
         here = random.random(3) > 0.1
         ids = np.array([1, 2, 3])[here]
         one, two = (
-            c.update(ids, *(np.ascontiguousarray(v[here]) for v in given), n / 30, heights[here])
-            for c in cores
+            c.update(ids, *(np.ascontiguousarray(v[here]) for v in given), n / 30, heights[here]) for c in cores
         )
         for a, b in zip(one[:2], two[:2], strict=True):
             assert a[0].tolist() == b[0].tolist()

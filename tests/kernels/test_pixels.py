@@ -134,9 +134,7 @@ def test_letterbox_is_the_same_on_every_instruction_set(every_isa: Any) -> None:
     every_isa.letterbox_yuv420(*planes, False, "bt709", got, (4, 9, 290, 180), **RAW)
     assert np.array_equal(expected, got)
     boxes = np.array([[-20.5, 10, 400, 300], [100, 100, 130.25, 160]], np.float32)
-    assert np.array_equal(
-        every_isa.crop_resize(image, boxes, 40, 30), reference.crop_resize(image, boxes, 40, 30)
-    )
+    assert np.array_equal(every_isa.crop_resize(image, boxes, 40, 30), reference.crop_resize(image, boxes, 40, 30))
 
 
 @pytest.mark.parametrize("view", ["rows", "columns", "flipped", "swapped", "upside down", "last row short"])
@@ -183,13 +181,7 @@ def test_one_pixel_fills_a_large_input(twin: Any) -> None:
 @pytest.mark.parametrize("matrix", ["bt601", "bt709"])
 def test_black_white_and_gray(twin: Any, matrix: str) -> None:
     gray = np.full((1, 1), 128, np.uint8)
-    for luma, full_range, level in (
-        (16, False, 0),
-        (235, False, 255),
-        (0, True, 0),
-        (255, True, 255),
-        (77, True, 77),
-    ):
+    for luma, full_range, level in ((16, False, 0), (235, False, 255), (0, True, 0), (255, True, 255), (77, True, 77)):
         rgb = twin.yuv420_to_rgb(np.full((2, 2), luma, np.uint8), gray, gray, full_range, matrix)
         assert np.all(rgb == level)
 
@@ -226,9 +218,7 @@ def test_agrees_with_libswscale(twin: Any) -> None:
     y, u, v = np.clip(noise(64, 96), 16, 235), *noise_planes(64, 96, seed=5)[1:]
     stacked = np.concatenate([y.ravel(), u.ravel(), v.ravel()]).reshape(96, 96)
     frame = av.VideoFrame.from_ndarray(stacked, format="yuv420p")
-    difference = np.abs(
-        twin.yuv420_to_rgb(y, u, v, False, "bt601") - frame.to_ndarray(format="rgb24").astype(int)
-    )
+    difference = np.abs(twin.yuv420_to_rgb(y, u, v, False, "bt601") - frame.to_ndarray(format="rgb24").astype(int))
     assert difference.max() <= 3  # its tables round more coarsely than cv2 does
     assert difference.mean() < 1
 
@@ -238,8 +228,7 @@ def test_agrees_with_libswscale(twin: Any) -> None:
 def test_rgb_twins_are_equal(native: Any, h: int, w: int, full_range: bool, matrix: str) -> None:
     planes = noise_planes(h, w, seed=h)
     assert np.array_equal(
-        native.yuv420_to_rgb(*planes, full_range, matrix),
-        reference.yuv420_to_rgb(*planes, full_range, matrix),
+        native.yuv420_to_rgb(*planes, full_range, matrix), reference.yuv420_to_rgb(*planes, full_range, matrix)
     )
 
 
@@ -302,9 +291,7 @@ coordinate = st.floats(-40, 110, width=32)
 box = st.tuples(coordinate, coordinate, coordinate, coordinate)
 
 
-@given(
-    sides, sides, st.lists(box, min_size=1, max_size=5), st.integers(1, 20), st.integers(1, 20), st.booleans()
-)
+@given(sides, sides, st.lists(box, min_size=1, max_size=5), st.integers(1, 20), st.integers(1, 20), st.booleans())
 @settings(max_examples=120, deadline=None)
 def test_crop_twins_are_equal(
     native: Any, h: int, w: int, boxes: list[tuple[float, ...]], ch: int, cw: int, yuv: bool
@@ -312,9 +299,7 @@ def test_crop_twins_are_equal(
     array = np.array(boxes, np.float32)
     if yuv:
         given_planes = (*noise_planes(h, w), False, "bt709")
-        got, expected = (
-            one.crop_resize_yuv420(*given_planes, array, ch, cw, 5) for one in (native, reference)
-        )
+        got, expected = (one.crop_resize_yuv420(*given_planes, array, ch, cw, 5) for one in (native, reference))
     else:
         got, expected = (one.crop_resize(noise(h, w, 3), array, ch, cw, 5) for one in (native, reference))
     assert np.array_equal(got, expected)

@@ -26,9 +26,7 @@ def update(
     boxes = np.array([[10, 20, 10 + side, 20 + 2 * side]] * n, np.float32)
     values = np.array(rows, np.float32).reshape(len(rows), -1 if rows else 3)
     moments = np.full(len(rows), time) if times is None else np.array(times, float)
-    labels, confidence, reasons = core.update(
-        np.array(ids), boxes, np.ones(len(rows), np.int64), values, moments, time
-    )
+    labels, confidence, reasons = core.update(np.array(ids), boxes, np.ones(len(rows), np.int64), values, moments, time)
     return int(labels[0]), float(confidence[0]), Reason(int(reasons[0]))
 
 

@@ -30,9 +30,7 @@ def stub_definitions() -> dict[str, ast.FunctionDef]:
 def of_stub(node: ast.FunctionDef) -> Signature:
     """(name, whether only by keyword, default) of each argument."""
     named, missing = node.args.args, inspect.Parameter.empty
-    defaults = [missing] * (len(named) - len(node.args.defaults)) + [
-        ast.literal_eval(d) for d in node.args.defaults
-    ]
+    defaults = [missing] * (len(named) - len(node.args.defaults)) + [ast.literal_eval(d) for d in node.args.defaults]
     only = [
         (a.arg, True, missing if d is None else ast.literal_eval(d))
         for a, d in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)

@@ -20,12 +20,7 @@ def box(x: float, y: float = 300, w: float = 40, h: float = 80) -> list[float]:
 
 
 def step(
-    core: Any,
-    time: float,
-    *boxes: list[float],
-    scores: Any = 0.9,
-    labels: Any = 0,
-    coast_s: float = 1.0,
+    core: Any, time: float, *boxes: list[float], scores: Any = 0.9, labels: Any = 0, coast_s: float = 1.0
 ) -> tuple[Array, ...]:
     """One update; a single score or label holds for all boxes."""
     n = len(boxes)

@@ -47,9 +47,7 @@ def test_a_classifier_of_ultralytics_names_its_classes(tmp_path: Path) -> None:
     ("channels", "kind", "said"),
     [(3, 1, "RGB divided by 255"), (1, 1, "GRAY divided by 255"), (3, 6, "RGB from 0 to 255")],
 )
-def test_the_note_on_the_input_is_what_the_draft_holds(
-    tmp_path: Path, channels: int, kind: int, said: str
-) -> None:
+def test_the_note_on_the_input_is_what_the_draft_holds(tmp_path: Path, channels: int, kind: int, said: str) -> None:
     values, shape = {"o": np.float32([[0.2, 0.3, 0.5]])}, (1, channels, 8, 8)
     report = inspect(constant_model(tmp_path / "m.onnx", values, image=shape, image_type=kind))
     assert f"[input]: color, mean and std are unknown; {said} is assumed" in report.notes

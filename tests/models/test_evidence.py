@@ -87,9 +87,7 @@ def test_four_classes_are_no_boxes(tmp_path: Path) -> None:
     assert found(model(tmp_path, outputs)) == [(0.9, CORNERS)]
 
 
-@pytest.mark.parametrize(
-    "names", ["bboxes scores class_ids", "box conf cls", "det_boxes det_scores det_classes"]
-)
+@pytest.mark.parametrize("names", ["bboxes scores class_ids", "box conf cls", "det_boxes det_scores det_classes"])
 def test_boxes_scores_and_labels_by_their_names(tmp_path: Path, names: str) -> None:
     rows = boxes(300, corners=True), ordered(300)[:, :, 0], np.zeros((1, 300), np.int32)
     outputs = dict(zip(names.split(), rows, strict=True))

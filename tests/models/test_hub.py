@@ -104,9 +104,7 @@ def test_models_come_through_the_mirror_whatever_their_file_is_called(
     assert recipe.local.stat().st_size == recipe.source.bytes
 
 
-def test_a_sample_is_downloaded_verified_and_removed(
-    shared_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sample_is_downloaded_verified_and_removed(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(MIRROR, str(shared_data))
     path = get_file("one-by-one-person")
     assert path.name == "one-by-one-person-detection.mp4"

@@ -91,23 +91,14 @@ def test_each_family_is_recognized_and_its_draft_runs(
 
 def test_the_metadata_of_ultralytics_gives_names_and_size(tmp_path: Path) -> None:
     path = constant_model(
-        tmp_path / "m.onnx",
-        {"output0": zeros(1, 7, 84)},
-        image=(1, 3, "height", "width"),
-        metadata=ULTRALYTICS,
+        tmp_path / "m.onnx", {"output0": zeros(1, 7, 84)}, image=(1, 3, "height", "width"), metadata=ULTRALYTICS
     )
     recipe = inspect(path).recipe
     assert recipe is not None
     assert recipe.names == ("person", "van", "bus")
     assert recipe.input is not None
     spec = recipe.input
-    assert (spec.width, spec.height, spec.color, spec.resize, spec.std) == (
-        64,
-        64,
-        "RGB",
-        "letterbox",
-        (255.0,) * 3,
-    )
+    assert (spec.width, spec.height, spec.color, spec.resize, spec.std) == (64, 64, "RGB", "letterbox", (255.0,) * 3)
 
 
 @pytest.mark.parametrize(
@@ -119,9 +110,7 @@ def test_the_metadata_of_ultralytics_gives_names_and_size(tmp_path: Path) -> Non
         ("fastestdet_352", "FastestDet", "BGR"),
     ],
 )
-def test_real_models_are_recognized(
-    shared_data: Path, tmp_path: Path, file: str, family: str, color: str
-) -> None:
+def test_real_models_are_recognized(shared_data: Path, tmp_path: Path, file: str, family: str, color: str) -> None:
     report = inspect(shared_data / "models" / f"{file}.onnx")
     assert report.guess is not None
     assert family in report.guess.family

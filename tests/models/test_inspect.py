@@ -26,9 +26,7 @@ def test_unknown_outputs_are_reported_and_nothing_is_written(tmp_path: Path) -> 
 
 
 def test_a_model_without_an_image_input_is_reported(tmp_path: Path) -> None:
-    path = constant_model(
-        tmp_path / "m.onnx", {"o": np.zeros((1, 5), np.float32)}, image=(1, 16), name="features"
-    )
+    path = constant_model(tmp_path / "m.onnx", {"o": np.zeros((1, 5), np.float32)}, image=(1, 16), name="features")
     report = inspect(path)
     assert ([spec.name for spec in report.inputs], report.guess) == (["features"], None)
     assert "expected an input for images" in report.problem
@@ -68,10 +66,7 @@ def test_other_formats_get_no_command_that_does_not_take_them(tmp_path: Path, en
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (
-            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
-            "Git LFS pointer; run `git lfs pull`",
-        ),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer; run `git lfs pull`"),
         (b"\n<!DOCTYPE html><html></html>", "a web page, so its download failed"),
         (b"PK\x03\x04" + bytes(40), "a zip archive, as PyTorch's weights are"),
         (b"", "an empty file"),

@@ -41,9 +41,7 @@ def detect(path: Path, frame: Frame | None = None) -> Detections:
 def found(path: Path, frame: Frame | None = None) -> list[tuple[str, float, list[int]]]:
     """Class name, score and box of everything that the file's draft recipe finds."""
     names = Detector.load(path, device="cpu", threads=1).names
-    return [
-        (names[one.label], round(one.score, 2), [round(v) for v in one.box]) for one in detect(path, frame)
-    ]
+    return [(names[one.label], round(one.score, 2), [round(v) for v in one.box]) for one in detect(path, frame)]
 
 
 def report(folder: Path, outputs: dict[str, np.ndarray], **more: Any) -> ModelReport:
@@ -82,11 +80,7 @@ def test_two_classes_that_nothing_tells_apart_are_an_error(tmp_path: Path) -> No
 def test_whole_number_inputs_get_gray_levels(tmp_path: Path, kind: int) -> None:
     metadata = ultralytics_metadata(["person", "car"])
     path = constant_model(
-        tmp_path / "m.onnx",
-        {"o": columns(0.9, 0.1)},
-        image=(1, 64, 64, 3),
-        metadata=metadata,
-        image_type=kind,
+        tmp_path / "m.onnx", {"o": columns(0.9, 0.1)}, image=(1, 64, 64, 3), metadata=metadata, image_type=kind
     )
     detector = Detector.load(path, device="cpu", threads=1)
     inputs, _ = detector.preprocess([gray(value=200)])
@@ -113,9 +107,7 @@ def test_float16_inputs(tmp_path: Path) -> None:
 def test_a_pose_model_is_not_a_detector_of_52_classes(tmp_path: Path) -> None:
     points = np.tile([25, 30, 0.9], 17)
     metadata = ultralytics_metadata(["person"], "pose", kpt_shape=[17, 3])
-    path = constant_model(
-        tmp_path / "m.onnx", {"output0": columns(0.9, *points)}, image=IMAGE, metadata=metadata
-    )
+    path = constant_model(tmp_path / "m.onnx", {"output0": columns(0.9, *points)}, image=IMAGE, metadata=metadata)
     guess = inspect(path).guess
     assert guess is not None
     assert (guess.classes, guess.decode.keypoints) == (1, 17)
@@ -125,9 +117,7 @@ def test_a_pose_model_is_not_a_detector_of_52_classes(tmp_path: Path) -> None:
 
 
 def test_a_pose_model_without_metadata_is_recognized_or_an_error(tmp_path: Path) -> None:
-    person = constant_model(
-        tmp_path / "m.onnx", {"o": columns(0.9, *np.tile([25, 30, 0.9], 17))}, image=IMAGE
-    )
+    person = constant_model(tmp_path / "m.onnx", {"o": columns(0.9, *np.tile([25, 30, 0.9], 17))}, image=IMAGE)
     assert found(person) == [("class 0", 0.9, [10, 10, 40, 50])]
     assert "key points of a person and not for 52 classes" in " ".join(inspect(person).notes)
     hand = constant_model(tmp_path / "h.onnx", {"o": columns(0.9, *np.tile([25, 30], 21))}, image=IMAGE)
@@ -138,15 +128,7 @@ def test_a_pose_model_without_metadata_is_recognized_or_an_error(tmp_path: Path)
 def test_a_score_above_one_is_an_error(tmp_path: Path) -> None:
     """A recipe that reads key points as classes, which the trial run of a draft would have named."""
     path = constant_model(tmp_path / "m.onnx", {"o": columns(0.9, 25, 0.9)}, image=IMAGE)
-    lines = [
-        "[model]",
-        'name = "m"',
-        'task = "detect"',
-        'file = "m.onnx"',
-        "[input]",
-        "width = 64",
-        "height = 64",
-    ]
+    lines = ["[model]", 'name = "m"', 'task = "detect"', 'file = "m.onnx"', "[input]", "width = 64", "height = 64"]
     lines += ["[decode]", 'kind = "yolo"', "nms_iou = 0.7", "[names]", 'classes = ["a", "b", "c"]', ""]
     path.with_suffix(".toml").write_text("\n".join(lines))
     with pytest.raises(ModelError, match=r"score of 25; .*edgevid inspect \S+m.onnx --data VIDEO"):
@@ -215,9 +197,7 @@ def test_classes_that_the_file_does_not_name_are_numbered(tmp_path: Path, names:
 def test_labels_beyond_the_names_are_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = zeros(1, 300, 6)
     rows[0, :2] = [[10, 10, 40, 50, 0.9, 1], [0, 0, 9, 9, 0.8, 5]]
-    path = constant_model(
-        tmp_path / "beyond.onnx", {"o": rows}, image=IMAGE, metadata={"names": "['a', 'b', 'c']"}
-    )
+    path = constant_model(tmp_path / "beyond.onnx", {"o": rows}, image=IMAGE, metadata={"names": "['a', 'b', 'c']"})
     for _ in range(2):
         assert found(path) == [("b", 0.9, [10, 10, 40, 50])]
     messages = [one.message for one in caplog.records if "labels beyond the 3 classes" in one.message]
@@ -244,15 +224,11 @@ def test_a_model_of_one_channel_gets_gray_images(tmp_path: Path) -> None:
 
 def test_yolov7_with_its_suppression_in_the_graph(tmp_path: Path) -> None:
     rows = np.array([[0, 10, 10, 40, 50, 1, 0.9], [1, 0, 0, 9, 9, 0, 0.8]], np.float32)
-    path = constant_model(
-        tmp_path / "m.onnx", {"output": rows}, image=IMAGE, metadata={"names": "['a', 'b']"}
-    )
+    path = constant_model(tmp_path / "m.onnx", {"output": rows}, image=IMAGE, metadata={"names": "['a', 'b']"})
     assert found(path) == [("b", 0.9, [10, 10, 40, 50])]
 
 
-@pytest.mark.parametrize(
-    ("strides", "total"), [((8, 16, 32), 252), ((4, 8, 16, 32), 1020), ((8, 16, 32, 64), 255)]
-)
+@pytest.mark.parametrize(("strides", "total"), [((8, 16, 32), 252), ((4, 8, 16, 32), 1020), ((8, 16, 32, 64), 255)])
 def test_yolov5_with_heads_of_all_sizes(tmp_path: Path, strides: tuple[int, ...], total: int) -> None:
     rows = zeros(1, total, 7)
     rows[0, 10], rows[0, 11] = [*HERE, 0.0, 0.9, 0.1], [*HERE, 0.9, 0.1, 0.9]
@@ -301,12 +277,8 @@ def test_the_first_detr_needs_a_softmax_and_is_an_error(tmp_path: Path) -> None:
 
 
 def test_nan_is_named_and_not_taken_for_an_empty_frame(tmp_path: Path) -> None:
-    path = constant_model(
-        tmp_path / "my model.onnx", {"o": np.full((1, 7, 84), np.nan, np.float32)}, image=IMAGE
-    )
-    with pytest.raises(
-        ModelError, match=r"gives NaN instead of boxes.*--precision fp32.*inspect '\S+my model.onnx'"
-    ):
+    path = constant_model(tmp_path / "my model.onnx", {"o": np.full((1, 7, 84), np.nan, np.float32)}, image=IMAGE)
+    with pytest.raises(ModelError, match=r"gives NaN instead of boxes.*--precision fp32.*inspect '\S+my model.onnx'"):
         detect(path)
 
 
@@ -328,9 +300,7 @@ def test_an_input_that_is_not_square(tmp_path: Path) -> None:
 
 def test_a_batch_of_eight(tmp_path: Path) -> None:
     eight = np.repeat(columns(0.9), 8, axis=0)
-    path = constant_model(
-        tmp_path / "m.onnx", {"o": eight}, image=(8, 3, 64, 64), metadata=ultralytics_metadata(["a"])
-    )
+    path = constant_model(tmp_path / "m.onnx", {"o": eight}, image=(8, 3, 64, 64), metadata=ultralytics_metadata(["a"]))
     detector = Detector.load(path, device="cpu", threads=1)
     assert [len(one) for one in detector.detect([gray()] * 11)] == [1] * 11
 

@@ -27,21 +27,13 @@ def _no_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(MIRROR, raising=False)
 
 
-def test_nothing_to_be_had_names_mirror_address_and_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_to_be_had_names_mirror_address_and_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(MIRROR, str(tmp_path / "mirror"))
     source = Source(url="https://example.org/x/a.onnx", sha256=SHA, bytes=len(CONTENT))
     with pytest.raises(DownloadError) as caught:
         obtain(source, "a.onnx", tmp_path / "a.onnx")
     output = str(caught.value)
-    for part in (
-        MIRROR,
-        "https://example.org/x/a.onnx",
-        "a.onnx",
-        "neither a folder",
-        str(tmp_path / "a.onnx"),
-    ):
+    for part in (MIRROR, "https://example.org/x/a.onnx", "a.onnx", "neither a folder", str(tmp_path / "a.onnx")):
         assert part in output
 
 
@@ -58,9 +50,7 @@ def test_a_mirror_folder_is_searched_by_name_and_by_checksum(
     assert obtain(source, "a.onnx", tmp_path / "out" / "a.onnx").read_bytes() == CONTENT
 
 
-def test_a_mirror_folder_with_another_file_of_that_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mirror_folder_with_another_file_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.onnx").write_bytes(b"something else")
     monkeypatch.setenv(MIRROR, str(tmp_path))
     with pytest.raises(DownloadError, match=r"holds no a\.onnx of SHA-256"):
@@ -90,10 +80,7 @@ def test_an_unpublished_checksum_is_pinned_by_the_first_download(server: Server,
 
 def test_programs_that_need_one_file_at_once_download_it_once(server: Server, tmp_path: Path) -> None:
     server.mode = "slow"
-    source, target = (
-        Source(url=f"{server.url}/a.onnx", sha256=SHA, bytes=len(CONTENT)),
-        tmp_path / "m" / "a.onnx",
-    )
+    source, target = (Source(url=f"{server.url}/a.onnx", sha256=SHA, bytes=len(CONTENT)), tmp_path / "m" / "a.onnx")
 
     def get(number: int) -> bytes:
         time.sleep(0.1 * number)

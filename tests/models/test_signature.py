@@ -15,12 +15,7 @@ from edgevid.runtime.onnxruntime.engine import OrtEngine
 
 INT64 = 7
 BOXES = np.zeros((1, 7, 84), np.float32)
-ULTRALYTICS = {
-    "author": "Ultralytics",
-    "imgsz": "[48, 64]",
-    "names": "{0: 'person', 1: 'van'}",
-    "head": "Detect",
-}
+ULTRALYTICS = {"author": "Ultralytics", "imgsz": "[48, 64]", "names": "{0: 'person', 1: 'van'}", "head": "Detect"}
 
 
 def signature(path: Path) -> ModelSignature:
@@ -63,11 +58,7 @@ def test_a_model_without_metadata_has_no_names(tmp_path: Path) -> None:
     ],
 )
 def test_size_and_layout(
-    tmp_path: Path,
-    image: tuple[int | str, ...],
-    metadata: dict[str, str],
-    layout: str,
-    size: tuple[int, int],
+    tmp_path: Path, image: tuple[int | str, ...], metadata: dict[str, str], layout: str, size: tuple[int, int]
 ) -> None:
     found = of(tmp_path, image=image, metadata=metadata)
     assert (found.layout, (found.width, found.height)) == (layout, size)

@@ -124,9 +124,7 @@ def test_who_sets_the_floor(tmp_path: Path) -> None:
         floor_of(how, "int4")
 
 
-def test_the_recipes_floor_holds_in_quantize_build_and_compare(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_recipes_floor_holds_in_quantize_build_and_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """0.6 is far below every default, and 2/3 of the boxes agree: each passes by the recipe's floor alone."""
     monkeypatch.chdir(tmp_path)
     floor = AccuracyFloor(0.6, "agreement")

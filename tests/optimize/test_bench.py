@@ -28,13 +28,7 @@ def test_engines_take_turns_frame_by_frame(folder: Path, monkeypatch: pytest.Mon
         return true(self, frame)
 
     monkeypatch.setattr(Subject, "run", run)
-    bench(
-        [folder / "tiny.onnx", folder / "other.onnx"],
-        data=folder / "photos",
-        runs=2,
-        warm_up=1,
-        device="cpu",
-    )
+    bench([folder / "tiny.onnx", folder / "other.onnx"], data=folder / "photos", runs=2, warm_up=1, device="cpu")
     assert [name for name, _ in seen] == ["tiny", "other"] * 3
     assert [value for _, value in seen] == [50, 50, 0, 0, 50, 50]
 

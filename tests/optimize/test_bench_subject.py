@@ -55,9 +55,7 @@ def test_a_model_without_any_recipe_is_timed_by_its_engine_alone(tmp_path: Path)
     path = constant_model(tmp_path / "m.onnx", {"a": np.ones((1, 7), np.float32)}, image=("n", 5, 9, 9))
     (made,) = bench([path], runs=2, warm_up=0, device="cpu").timings
     assert set(made.ms) == {"inference", "frame"}
-    open_sizes = constant_model(
-        tmp_path / "o.onnx", {"a": np.ones((1, 7), np.float32)}, image=(1, 5, "h", "w")
-    )
+    open_sizes = constant_model(tmp_path / "o.onnx", {"a": np.ones((1, 7), np.float32)}, image=(1, 5, "h", "w"))
     with pytest.raises(InputError, match="has dynamic sizes"):
         bench([open_sizes], runs=1, device="cpu")
 

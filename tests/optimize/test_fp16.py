@@ -43,9 +43,7 @@ def net(folder: Path, factor: float = 2.0) -> LocalRecipe:
         two=np.float32(2),
     )
     spec = InputSpec(4, 4, resize="stretch", std=(1.0, 1.0, 1.0))
-    return LocalRecipe(
-        "net", "classify", path.name, folder, input=spec, names=tuple("abcdefghijklmnop"), local=path
-    )
+    return LocalRecipe("net", "classify", path.name, folder, input=spec, names=tuple("abcdefghijklmnop"), local=path)
 
 
 def types(model: object) -> dict[str, int]:

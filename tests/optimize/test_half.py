@@ -62,9 +62,7 @@ def test_a_mean_whose_sum_overflows_is_infinite(opset: int) -> None:
     axes = {"axes": [0]} if opset < 18 else {}
     mean = node("ReduceMean", "x" if axes else "x first", "m", keepdims=1, **axes)
     more = {} if axes else {"first": np.array([0])}
-    model = half_model(
-        [mean, node("Add", "m zeros", "y")], opset=opset, zeros=np.zeros(2, np.float16), **more
-    )
+    model = half_model([mean, node("Add", "m zeros", "y")], opset=opset, zeros=np.zeros(2, np.float16), **more)
     assert run(model, 60000, 60000) == [np.inf] * 2
     assert run(model, 30000, 31984) == [30992] * 2
 
@@ -106,9 +104,7 @@ def test_it_equals_the_reference_evaluator_on_random_graphs(tmp_path: Path) -> N
         overflowing += not finite.all()
         np.testing.assert_array_equal(found[~finite], expected[~finite], f"seed {seed}")
         limit = 0.01 * (0.1 + np.abs(expected[finite]).max(initial=0))
-        np.testing.assert_allclose(
-            found[finite], expected[finite], rtol=0, atol=limit, err_msg=f"seed {seed}"
-        )
+        np.testing.assert_allclose(found[finite], expected[finite], rtol=0, atol=limit, err_msg=f"seed {seed}")
     assert overflowing >= 20
 
 

@@ -37,15 +37,9 @@ def test_boxes_are_counted_and_drawn(tmp_path: Path) -> None:
     [
         ([], "nothing was found on 4 frames above a score of 0.25"),
         ([[0, 0, 64, 64, 0.9, 1]], "4 of 4 boxes cover the whole frame"),
-        (
-            [[k, k, 20 + k, 30, 0.5 + k / 50, 2] for k in range(3)],
-            "all 12 boxes are of the class 'bus', of 3",
-        ),
+        ([[k, k, 20 + k, 30, 0.5 + k / 50, 2] for k in range(3)], "all 12 boxes are of the class 'bus', of 3"),
         ([[k, k, 20 + k, 30, 0.5, k % 3] for k in range(3)], "all 12 scores are 0.5"),
-        (
-            [[k % 40, 0, 20 + k % 40, 30, 0.5 + k / 999, k % 3] for k in range(300)],
-            "each frame has 300 boxes",
-        ),
+        ([[k % 40, 0, 20 + k % 40, 30, 0.5 + k / 999, k % 3] for k in range(300)], "each frame has 300 boxes"),
     ],
 )
 def test_what_no_good_detector_shows_is_named(tmp_path: Path, rows: list[list[float]], finding: str) -> None:

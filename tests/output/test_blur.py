@@ -98,11 +98,7 @@ def test_plates_and_faces_without_models_of_their_own() -> None:
 
 def test_what_the_detector_does_not_find_cannot_be_blurred() -> None:
     for words, found, message in (
-        (
-            ("persons",),
-            (),
-            "expected names among person, car, face, plate, got 'persons'.*did you mean 'person'",
-        ),
+        (("persons",), (), "expected names among person, car, face, plate, got 'persons'.*did you mean 'person'"),
         (("person",), ("car",), "got 'person', which the detector does not find"),
         (("plate",), ("person",), "expected a detector of vehicles"),
         (("face",), ("car",), "got 'person'"),

@@ -57,9 +57,7 @@ def test_coco(tmp_path: Path) -> None:
 
 def test_yolo(tmp_path: Path) -> None:
     written(tmp_path, "yolo", [0.0, 1.0])
-    assert (tmp_path / "labels" / "gate-1-2026-00000010.txt").read_text() == (
-        "1 0.039453 0.138889 0.078906 0.166667\n"
-    )
+    assert (tmp_path / "labels" / "gate-1-2026-00000010.txt").read_text() == ("1 0.039453 0.138889 0.078906 0.166667\n")
     assert (tmp_path / "data.yaml").read_text().endswith('names:\n  0: "person"\n  1: "a \\"car\\": #1"\n')
 
 

@@ -64,8 +64,7 @@ def test_two_sinks_of_one_name_have_positions_of_their_own_and_no_password_is_in
 
 
 @pytest.mark.parametrize(
-    ("name", "other"),
-    [("sqlite улица", "sqlite дорога"), ("redis a b", "redis a-b"), ("x" * 101, "y" + "x" * 100)],
+    ("name", "other"), [("sqlite улица", "sqlite дорога"), ("redis a b", "redis a-b"), ("x" * 101, "y" + "x" * 100)]
 )
 def test_sinks_of_similar_names_do_not_share_a_position(tmp_path: Path, name: str, other: str) -> None:
     for failures, expected in ((10**9, []), (0, ids(0, 3))):
@@ -136,9 +135,7 @@ def test_a_full_disk_keeps_events_in_memory_until_there_is_space(
     assert caplog.text.count("cannot be written: No space left on device") == 1
 
 
-def test_events_beyond_the_memory_are_dropped_and_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_events_beyond_the_memory_are_dropped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "MOST_QUEUED", 0)
     with Delivery([SlowToAccept()], tmp_path / "gate") as events:
         events.put(an_event(0))

@@ -90,9 +90,7 @@ class StandIn:
             def handle_request(self) -> None:
                 size = int(self.headers.get("content-length", 0))
                 body = json.loads(self.rfile.read(size)) if size else None
-                status, found, token = api.answer(
-                    self.command, self.path, body, self.headers.get("cookie", "")
-                )
+                status, found, token = api.answer(self.command, self.path, body, self.headers.get("cookie", ""))
                 if api.lose_answers and self.command == "POST":
                     api.lose_answers -= 1
                     self.close_connection = True

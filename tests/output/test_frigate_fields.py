@@ -26,9 +26,7 @@ def of(kind: Any, number: int, **values: Any) -> Event:
 
 def test_an_object_from_its_first_event_to_its_end() -> None:
     objects = FrigateObjects()
-    first = objects.message(
-        of("enter", 0, place="yard", confidence=0.8, box=(10.2, 20.0, 30.0, 30.0), count=1)
-    )
+    first = objects.message(of("enter", 0, place="yard", confidence=0.8, box=(10.2, 20.0, 30.0, 30.0), count=1))
     assert first["schema"] == "edgevid.event/1"  # and Frigate's fields beside the event's own
     assert first["type"] == "new"
     assert first["before"] == first["after"]

@@ -90,9 +90,7 @@ def test_zones_and_lines_are_drawn_where_they_lie(calibration: CameraCalibration
     assert changed[middle[1] - 1 : middle[1] + 2, middle[0] - 1 : middle[0] + 2].any()
 
 
-def test_the_counts_of_lines_and_zones_are_those_of_the_events_so_far(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_counts_of_lines_and_zones_are_those_of_the_events_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     yard, gate = Zone("yard", [(10, 10), (60, 10), (60, 60)]), Line("gate", (100, 5), (100, 90))
     overlay, shown = GridOverlay(None, shapes=[yard, gate]), []
     monkeypatch.setattr(
@@ -106,10 +104,7 @@ def test_the_counts_of_lines_and_zones_are_those_of_the_events_so_far(
     steps = [
         (),
         (event("cross", place="gate", direction="forward"), event("enter", place="yard", count=2)),
-        (
-            event("cross", place="gate", direction="backward"),
-            event("cross", place="gate", direction="forward"),
-        ),
+        (event("cross", place="gate", direction="backward"), event("cross", place="gate", direction="forward")),
         (event("leave", place="yard", count=1), event("track-ended")),
     ]
     for events in steps:

@@ -43,10 +43,7 @@ def test_a_broker_that_goes_away_and_comes_back_has_every_event_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kafka, "WAIT_S", 1.0)
-    with (
-        mock_cluster() as cluster,
-        Delivery([KafkaSink(f"kafka://{cluster.address}/street")], tmp_path) as events,
-    ):
+    with mock_cluster() as cluster, Delivery([KafkaSink(f"kafka://{cluster.address}/street")], tmp_path) as events:
         worker = events.workers[0]
         cluster.down()
         for n in range(600):
@@ -98,10 +95,7 @@ def test_tls_with_another_name_or_an_unknown_issuer_is_one_sentence(
 
 @pytest.mark.parametrize(
     ("host", "message"),
-    [
-        ("nowhere.invalid", "the host is unknown"),
-        ("127.0.0.1:{port}", "nothing answers on this port"),
-    ],
+    [("nowhere.invalid", "the host is unknown"), ("127.0.0.1:{port}", "nothing answers on this port")],
 )
 def test_no_broker_is_one_sentence(host: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka, "WAIT_S", 2.0)

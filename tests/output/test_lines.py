@@ -34,9 +34,7 @@ def test_a_line_that_is_whole_and_no_object_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sync_s", [0, 0.01])
-def test_lines_are_flushed_to_the_disk(
-    tmp_path: Path, sync_s: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lines_are_flushed_to_the_disk(tmp_path: Path, sync_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda handle: flushed.append(os.fstat(handle).st_size))
     with TextFile(tmp_path / "a.txt", sync_s=sync_s) as file:
@@ -66,9 +64,7 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: p
 
 
 def test_a_read_only_folder_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(
-        SourceError, match="cannot be written: No such file or directory; choose another place"
-    ):
+    with pytest.raises(SourceError, match="cannot be written: No such file or directory; choose another place"):
         TextFile(tmp_path / "none" / "a.txt")
     (tmp_path / "a.txt").write_text("x" * 50)
     assert last_lines(tmp_path / "a.txt", 10) == "x" * 10

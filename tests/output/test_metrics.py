@@ -45,8 +45,5 @@ def test_the_counts_of_a_run_are_served() -> None:
 def test_a_wrong_address_and_a_port_that_is_taken_are_one_sentence() -> None:
     with pytest.raises(InputError, match=r"expected an address such as .*, got 'localhost'"):
         Metrics("localhost", None, Summary())
-    with (
-        Metrics("127.0.0.1:0", None, Summary()) as metrics,
-        pytest.raises(SourceError, match="choose another"),
-    ):
+    with Metrics("127.0.0.1:0", None, Summary()) as metrics, pytest.raises(SourceError, match="choose another"):
         Metrics(f"127.0.0.1:{metrics.port}", None, Summary())

@@ -107,9 +107,7 @@ def sensor_topic(listener: Listener, part: str) -> str:
     """The discovery topic of one sensor."""
 
     def found() -> list[str]:
-        return [
-            name for name, *_ in listener.messages if name.startswith("homeassistant/sensor") and part in name
-        ]
+        return [name for name, *_ in listener.messages if name.startswith("homeassistant/sensor") and part in name]
 
     assert until(found)
     return found()[0]
@@ -142,8 +140,7 @@ def test_the_last_will_of_a_killed_program_says_offline(tmp_path: Path) -> None:
 def test_a_login_and_a_permission_are_needed(tmp_path: Path) -> None:
     port = free_port()
     subprocess.run(
-        [program("mosquitto_passwd", "mosquitto"), "-b", "-c", tmp_path / "users", "gate", "p@ss/1"],
-        check=True,
+        [program("mosquitto_passwd", "mosquitto"), "-b", "-c", tmp_path / "users", "gate", "p@ss/1"], check=True
     )
     (tmp_path / "rights").write_text("user gate\ntopic write street/#\n")
     lines = f"password_file {tmp_path}/users", f"acl_file {tmp_path}/rights", "allow_anonymous false"

@@ -61,15 +61,11 @@ def crowd(seed: int, count: int = 50) -> tuple[Frame, Result]:
     size = random.uniform(12, 40, (count, 1)) * np.array([[1.0, 2.2]])
     result.tracks.boxes[:] = np.concatenate([corner, corner + size], 1)
     names = {"class": ("person", "car", "bus", "truck"), "action": ("walk", "run")}
-    return Frame(np.full((360, 640, 3), 90, np.uint8), result.time, 0), dataclasses.replace(
-        result, names=names
-    )
+    return Frame(np.full((360, 640, 3), 90, np.uint8), result.time, 0), dataclasses.replace(result, names=names)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_labels_of_a_crowd_cover_neither_each_other_nor_the_border(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_labels_of_a_crowd_cover_neither_each_other_nor_the_border(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     placed: list[tuple[int, int, int, int]] = []
 
     def note(image: np.ndarray, plate: np.ndarray, x: int, y: int) -> None:
@@ -92,9 +88,7 @@ def test_a_label_without_room_leaves_a_mark_and_is_counted(monkeypatch: pytest.M
     notes: list[str] = []
     plate = Glyphs.plate
     monkeypatch.setattr(
-        Glyphs,
-        "plate",
-        lambda self, lines, edge: notes.extend(t for t, _ in lines) or plate(self, lines, edge),
+        Glyphs, "plate", lambda self, lines, edge: notes.extend(t for t, _ in lines) or plate(self, lines, edge)
     )
     drawn = Overlay().draw(frame, result)
     assert "50 labels without room (white squares)" in notes
@@ -160,9 +154,7 @@ NAN = float("nan")
         (DisplaySpeed("live", NAN, NAN, NAN, 0.0, Reason.OCCLUDED), "no speed: occluded"),
     ],
 )
-def test_a_speed_shows_its_standard_error_and_age_or_the_reason_for_none(
-    speed: DisplaySpeed, text: str
-) -> None:
+def test_a_speed_shows_its_standard_error_and_age_or_the_reason_for_none(speed: DisplaySpeed, text: str) -> None:
     assert speed_text(speed, "km/h")[0] == text
 
 

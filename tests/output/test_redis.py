@@ -122,10 +122,7 @@ def test_tls_trusts_the_named_certificate_for_its_name_only(tmp_path: Path) -> N
 
 
 def test_an_unknown_host_and_an_address_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    with (
-        RedisSink("redis://nowhere.invalid") as sink,
-        pytest.raises(SourceError, match="the host is unknown"),
-    ):
+    with RedisSink("redis://nowhere.invalid") as sink, pytest.raises(SourceError, match="the host is unknown"):
         sink.send([an_event(0)])
     with pytest.raises(InputError, match="an address such as rediss://HOST, got 'host'"):
         RedisSink("host")

@@ -14,9 +14,7 @@ class Rows(ObjectRows):
         raise AssertionError
 
 
-def test_rows_that_could_not_be_written_come_first_and_too_many_are_counted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_rows_that_could_not_be_written_come_first_and_too_many_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, result = Rows(records=True), sample_result()[1]
     rows.open(Header("gate"))
     rows._write(None, result)  # type: ignore[arg-type]

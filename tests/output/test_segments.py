@@ -39,9 +39,7 @@ def test_segments_are_named_by_their_start_and_the_oldest_are_deleted(tmp_path: 
     assert sum(len(list(read_jsonl(path))) for path in kept) >= 15
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"segment_s": 0.0}, {"segment_s": 1.0, "max_disk_bytes": 0}, {"max_disk_bytes": 9}]
-)
+@pytest.mark.parametrize("wrong", [{"segment_s": 0.0}, {"segment_s": 1.0, "max_disk_bytes": 0}, {"max_disk_bytes": 9}])
 def test_segments_of_nothing_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="segments"):
         SegmentedSink(tmp_path / "x.jsonl", JsonLines, **wrong)

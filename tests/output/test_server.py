@@ -12,12 +12,7 @@ from edgevid.output.server import server_of, tls_context, unavailable
 
 def test_an_address_has_its_parts_and_any_password() -> None:
     found = server_of("mqtts://gate:h@rd/2 gu#ess@broker.local/street/north/", "mqtt")
-    assert (found.scheme, found.host, found.port, found.path) == (
-        "mqtts",
-        "broker.local",
-        8883,
-        "street/north",
-    )
+    assert (found.scheme, found.host, found.port, found.path) == ("mqtts", "broker.local", 8883, "street/north")
     assert (found.user, found.password) == ("gate", "h@rd/2 gu#ess")
     assert str(found) == "broker.local:8883/street/north"
     assert masked("the password h@rd/2 gu#ess") == "the password ***"

@@ -58,9 +58,7 @@ def test_csv_begins_as_supervision_writes_it(tmp_path: Path) -> None:
     one, two = (list(csv.DictReader((tmp_path / f"{n}.csv").open(newline=""))) for n in ("theirs", "ours"))
     assert list(one[0])[:7] == list(two[0])[:7] == SUPERVISION
     for mine, other in zip(one, two, strict=True):
-        assert {key: mine[key] for key in ("class_id", "tracker_id", "class_name", "frame")}.items() <= (
-            other.items()
-        )
+        assert {key: mine[key] for key in ("class_id", "tracker_id", "class_name", "frame")}.items() <= (other.items())
         assert all(float(mine[k]) == pytest.approx(float(other[k]), abs=0.01) for k in SUPERVISION)
 
 

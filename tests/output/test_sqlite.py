@@ -84,9 +84,7 @@ def test_an_older_database_is_named_with_the_command_that_migrates_it(
 
 
 def test_what_is_no_database_of_edgevid_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "text.db").write_text(
-        "no database at all, but text that is long enough to be read as one\n" * 9
-    )
+    (tmp_path / "text.db").write_text("no database at all, but text that is long enough to be read as one\n" * 9)
     with pytest.raises(SourceError, match="cannot be used as a database: file is not a database; check"):
         SqliteSink(tmp_path / "text.db")
     with sqlite3.connect(tmp_path / "other.db") as base:

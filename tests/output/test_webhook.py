@@ -82,10 +82,7 @@ class Receiver:
 @pytest.mark.parametrize("secret", ["any text", "whsec_" + base64.b64encode(b"any text").decode()])
 def test_a_request_is_an_event_with_its_id_and_signature(secret: str) -> None:
     receiver = Receiver()
-    with (
-        receiver.serving() as host,
-        WebhookSink(f"http://gate:p%40ss@{host}/hook?a=1", secret=secret) as sink,
-    ):
+    with receiver.serving() as host, WebhookSink(f"http://gate:p%40ss@{host}/hook?a=1", secret=secret) as sink:
         sink.send([an_event(0, class_name="car"), an_event(1)])
     assert receiver.taken == [an_event(0).id, an_event(1).id]
     headers, body = receiver.requests[0]
@@ -106,9 +103,7 @@ def test_without_a_secret_nothing_is_signed() -> None:
 
 def test_a_server_that_is_away_then_fails_then_works_has_every_event_once_in_order(tmp_path: Path) -> None:
     port = free_port()
-    receiver = Receiver(
-        *[(204, {})] * 5, (500, {}), (204, {}), (503, {"retry-after": "0"}), (204, {}), (429, {})
-    )
+    receiver = Receiver(*[(204, {})] * 5, (500, {}), (204, {}), (503, {"retry-after": "0"}), (204, {}), (429, {}))
     with Delivery([WebhookSink(f"http://127.0.0.1:{port}/hook")], tmp_path / "spool") as events:
         worker = events.workers[0]
         for n in range(100):
@@ -188,10 +183,7 @@ def test_tls_trusts_the_named_certificate_for_its_name_only(tmp_path: Path) -> N
 
 
 def test_an_unknown_host_an_address_and_a_secret_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    with (
-        WebhookSink("http://nowhere.invalid/") as sink,
-        pytest.raises(SourceError, match="the host is unknown"),
-    ):
+    with WebhookSink("http://nowhere.invalid/") as sink, pytest.raises(SourceError, match="the host is unknown"):
         sink.send([an_event(0)])
     with pytest.raises(InputError, match="an address such as https://HOST/PATH, got 'hook'"):
         WebhookSink("hook")

@@ -23,15 +23,11 @@ from edgevid.report import Selection, Store, forget
     [("a.jsonl", b'{"schema": "edgevid.event/1", "utc": "soon", "track": "x"}\n'),
      ("b.jsonl", b'{"schema": "edgevid.header/1"}\n'), ("events-c.parquet", b"PAR1junk")],
 )  # fmt: skip
-def test_a_damaged_file_is_one_sentence_and_nothing_is_deleted(
-    tmp_path: Path, name: str, content: bytes
-) -> None:
+def test_a_damaged_file_is_one_sentence_and_nothing_is_deleted(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     whole = write(tmp_path / "whole.jsonl", *two_cameras())
     before = whole.read_bytes()
-    with pytest.raises(
-        SourceError, match=rf"{name}: cannot be read, so nothing was deleted: .*; leave it out"
-    ):
+    with pytest.raises(SourceError, match=rf"{name}: cannot be read, so nothing was deleted: .*; leave it out"):
         forget([whole, tmp_path / name], Selection(camera="gate", after=0.0), dry_run=False)
     assert whole.read_bytes() == before
 
@@ -68,10 +64,7 @@ SELECTIONS = {
     "camera": (Selection(camera="gate"), {b"Zebra1-yard", b"Zebra2-yard"}),
     "run": (Selection(run=f"yard-{NOON:.0f}"), {b"Zebra1-gate", b"Zebra2-gate"}),
     "track": (Selection(track=2), {b"Zebra1-gate", b"Zebra1-yard"}),
-    "track of a camera": (
-        Selection(camera="gate", track=2),
-        {b"Zebra1-gate", b"Zebra1-yard", b"Zebra2-yard"},
-    ),
+    "track of a camera": (Selection(camera="gate", track=2), {b"Zebra1-gate", b"Zebra1-yard", b"Zebra2-yard"}),
     "before": (Selection(before=NOON + 15), {b"Zebra2-gate", b"Zebra2-yard"}),
     "after": (Selection(after=NOON + 15), {b"Zebra1-gate", b"Zebra1-yard"}),
     "all": (Selection(after=0.0), set()),
@@ -85,9 +78,7 @@ def test_no_byte_is_left_and_all_else_stays(tmp_path: Path, form: str, name: str
     if not Path(form).suffix:
         pytest.importorskip("pyarrow")
     selection, kept = SELECTIONS[name]
-    path = (
-        write(tmp_path / "data" / form, *two_cameras()) if (tmp_path / "data").mkdir() is None else tmp_path
-    )
+    path = write(tmp_path / "data" / form, *two_cameras()) if (tmp_path / "data").mkdir() is None else tmp_path
     before = bytes_of(path)
     assert all(word in before for word in NAMES)
     dry = forget([path], selection)
@@ -125,11 +116,7 @@ def test_of_records_frames_go_by_time_and_objects_by_track(tmp_path: Path) -> No
     path = tmp_path / "records.jsonl"
     text = "".join(json.dumps(one) + "\n" for one in [day.header.to_dict(), *frames])
     path.write_text(text)
-    assert dict(forget([path], Selection(track=2), dry_run=False)[path]) == {
-        "objects": 3,
-        "events": 6,
-        "smoothed": 3,
-    }
+    assert dict(forget([path], Selection(track=2), dry_run=False)[path]) == {"objects": 3, "events": 6, "smoothed": 3}
     assert b"Zebra2" not in path.read_bytes()
     read = [json.loads(line) for line in path.read_text().splitlines()]
     assert [len(one["objects"]) for one in read[1:]] == [1, 1, 1]
@@ -204,17 +191,9 @@ def test_events_that_wait_in_the_spool_go_and_the_others_arrive_in_order(tmp_pat
 def test_crops_go_by_time_track_and_the_source_of_a_camera(tmp_path: Path) -> None:
     folder = tmp_path / "crops"
     folder.mkdir()
-    for number, (source, track) in enumerate(
-        [("rtsp://gate/1", 1), ("rtsp://gate/1", 2), ("rtsp://yard/1", 2)]
-    ):
+    for number, (source, track) in enumerate([("rtsp://gate/1", 1), ("rtsp://gate/1", 2), ("rtsp://yard/1", 2)]):
         name = f"20260131T120000000-action-{number:06d}"
-        about = {
-            "task": "action",
-            "track": track,
-            "source": source,
-            "time_s": 10.0 * track,
-            "crop": f"{name}.jpg",
-        }
+        about = {"task": "action", "track": track, "source": source, "time_s": 10.0 * track, "crop": f"{name}.jpg"}
         (folder / f"{name}.json").write_text(json.dumps(about))
         (folder / f"{name}.jpg").write_bytes(b"crop")
     base = write(tmp_path / "a.db", *two_cameras())
@@ -238,9 +217,7 @@ def test_recordings_go_by_camera_and_time(tmp_path: Path) -> None:
     assert forget([folder], Selection(camera="gate"))[folder] == {"videos": 2, "snapshots": 1}
     assert forget([folder], Selection(track=7), dry_run=False)[folder] == {"snapshots": 1}
     assert left() == [names[0], names[1], names[3]]
-    assert forget([folder], Selection(camera="gate", before=NOON + 60), dry_run=False)[folder] == {
-        "videos": 1
-    }
+    assert forget([folder], Selection(camera="gate", before=NOON + 60), dry_run=False)[folder] == {"videos": 1}
     assert left() == names[1::2]
     with (folder / names[3]).open("ab"), pytest.raises(InputError, match="a run is writing to it"):
         forget([folder], Selection(camera="yard"), dry_run=False)

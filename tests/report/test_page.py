@@ -49,9 +49,7 @@ def test_a_page_loads_nothing_and_escapes_what_comes_from_data(tmp_path: Path) -
     html = page(report_of(tmp_path, a_day("a&b<i>"), a_day()))
     tags = Tags(html).found
     assert not {tag for tag, _ in tags} & {"script", "link", "iframe", "img", "i>"}
-    assert not [
-        value for _, attributes in tags for name, value in attributes.items() if name in ("src", "href")
-    ]
+    assert not [value for _, attributes in tags for name, value in attributes.items() if name in ("src", "href")]
     assert "url(" not in html
     assert EVIL not in html
     assert "&lt;script&gt;alert" in html
@@ -73,9 +71,7 @@ def test_bars_stand_on_each_other_and_reach_their_counts(tmp_path: Path) -> None
 def test_an_object_is_where_its_boxes_are_and_between_them(tmp_path: Path) -> None:
     """From (10, 20) to (630, 20) in 62 s: one second in each cell of ten pixels."""
     day = Day()
-    day.add(
-        "track-ended", 70, 1, seconds=62.0, first_box=(0, 0, 20, 25), box=(620, 0, 640, 25), class_name="car"
-    )
+    day.add("track-ended", 70, 1, seconds=62.0, first_box=(0, 0, 20, 25), box=(620, 0, 640, 25), class_name="car")
     (found,) = heat_maps(report_of(tmp_path, day), "gate", (640, 360), None)
     assert (found.plane, found.cell, found.seconds.shape) == ("image", 10.0, (36, 64))
     assert found.seconds.sum() == pytest.approx(62.0)

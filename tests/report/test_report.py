@@ -44,9 +44,9 @@ def test_counts_are_by_line_direction_class_and_interval(tmp_path: Path) -> None
     first, *rows = report.table("counts", by_interval=True)
     assert first == ("camera", "start", "end", "observed", "line", "direction", "class", "count")
     gate = [row for row in rows if row[4] == "gate"]
-    assert [row[1:3] for row in gate] == [
-        ("2026-01-31T12:00:00.000+00:00", "2026-01-31T12:01:00.000+00:00")
-    ] * 2 + [("2026-01-31T12:01:00.000+00:00", "2026-01-31T12:02:00.000+00:00")]
+    assert [row[1:3] for row in gate] == [("2026-01-31T12:00:00.000+00:00", "2026-01-31T12:01:00.000+00:00")] * 2 + [
+        ("2026-01-31T12:01:00.000+00:00", "2026-01-31T12:02:00.000+00:00")
+    ]
     assert [row[7] for row in gate] == [1, 2, 1]
 
 
@@ -56,9 +56,7 @@ def test_a_clock_that_was_not_set_is_named_and_a_start_by_it_does_not_count(tmp_
     ((start, end),) = [row[1:3] for row in report_of(tmp_path, day).table("counts", by_interval=False)[1:2]]
     assert start[:10] == end[:10] == "2026-01-31"
     day.events[0] = replace(day.events[0], utc="1970-01-01T00:00:10.000Z")
-    with pytest.raises(
-        InputError, match=r"up to ten years, got 1970-01-01 .*a clock was not set; edgevid forget"
-    ):
+    with pytest.raises(InputError, match=r"up to ten years, got 1970-01-01 .*a clock was not set; edgevid forget"):
         report_of(tmp_path, day)
 
 
@@ -228,10 +226,7 @@ def test_from_and_to_are_the_first_and_last_place_of_a_track(tmp_path: Path) -> 
 
 def incidents(report: Report) -> list[tuple[str, str, float, str | None, str]]:
     """Kind, minutes and seconds of the start, seconds, place and what of each incident."""
-    return [
-        (row[4], row[1][14:19], row[3], row[5], row[6])
-        for row in report.table("incidents", by_interval=False)[1:]
-    ]
+    return [(row[4], row[1][14:19], row[3], row[5], row[6]) for row in report.table("incidents", by_interval=False)[1:]]
 
 
 def test_standstills_queues_crowds_and_wrong_ways(tmp_path: Path) -> None:
@@ -240,14 +235,7 @@ def test_standstills_queues_crowds_and_wrong_ways(tmp_path: Path) -> None:
         day.add("enter", 10 * track, track, place="lane", class_name="car")
         day.add("stopped", 10 * track + 10, track, place="lane", seconds=5.0, class_name="car")
     day.add("wrong-way", 45, 9, place="lane", class_name="bus")
-    for at, kind in (
-        (50, "above"),
-        (52, "normal"),
-        (60, "above"),
-        (70, "normal"),
-        (200, "above"),
-        (201, "normal"),
-    ):
+    for at, kind in ((50, "above"), (52, "normal"), (60, "above"), (70, "normal"), (200, "above"), (201, "normal")):
         day.add(f"occupancy-{kind}", at, 1, place="yard", count=6)
     day.add("leave", 90, 2, place="lane", seconds=70.0)
     day.add("leave", 100, 1, place="lane", seconds=90.0)
@@ -275,11 +263,7 @@ def hourly(counts: list[int], kmh: list[float]) -> Day:
 
 def test_an_hour_is_unusual_where_it_is_far_from_three_other_days(tmp_path: Path) -> None:
     counts, speeds = [100, 110, 95, 30, 105], [50.0, 51.0, 49.0, 50.0, 30.0]
-    found = [
-        one[3:]
-        for one in incidents(report_of(tmp_path, hourly(counts, speeds), every=3600))
-        if one[1] == "00:00"
-    ]
+    found = [one[3:] for one in incidents(report_of(tmp_path, hourly(counts, speeds), every=3600)) if one[1] == "00:00"]
     assert (None, "30 tracks, usually 103") in found or (None, "30 tracks, usually 102") in found
     assert (None, "median 30, usually 50") in found
     assert len([what for _, what in found if "tracks" in what and not what.startswith("0 ")]) == 1

@@ -39,15 +39,7 @@ def test_each_form_holds_the_same_events(tmp_path: Path, form: str) -> None:
         runs = store.rows("SELECT run, camera, start_utc FROM runs")
         tracks = store.rows("SELECT track, last_s, first_s, speed_mps FROM tracks ORDER BY track")
     assert [row[:7] for row in rows] == [
-        (
-            e.id,
-            e.kind,
-            e.utc[:-1].replace("T", " ").removesuffix(".000"),
-            "gate",
-            e.run,
-            e.place or None,
-            e.track,
-        )
+        (e.id, e.kind, e.utc[:-1].replace("T", " ").removesuffix(".000"), "gate", e.run, e.place or None, e.track)
         for e in day.events
     ]
     assert rows[2][7:] == ('truck, "long"\n', "forward", None, [30, 40, 50, 60], None, None)
@@ -75,9 +67,7 @@ def test_events_of_records_count_and_what_a_crash_left_is_reported(
               "size": [64, 48], "objects": [{"id": 1, "box": [0, 0, 9, 9], "class": "car"}]}  # fmt: skip
     lines = [day.header.to_dict(), record, record | {"events": events[:2]}, *events[2:]]
     path = tmp_path / "it's [1].jsonl"  # no pattern, and no end of a text in SQL
-    path.write_bytes(
-        "".join(json.dumps(one) + "\n" for one in lines).encode() + b"\0\0\0\n" + b'{"schema": "edgev'
-    )
+    path.write_bytes("".join(json.dumps(one) + "\n" for one in lines).encode() + b"\0\0\0\n" + b'{"schema": "edgev')
     with caplog.at_level(logging.WARNING, "edgevid"), Store([path]) as store:
         assert store.rows("SELECT count(*), count(box) FROM events") == [(5, 4)]
     assert "2 lines are torn" in caplog.text
@@ -108,16 +98,7 @@ def test_objects_are_loaded_where_they_are_requested(tmp_path: Path) -> None:
         ("events-1.parquet", b"PAR1" + bytes(99), SourceError, "cannot be read as parquet"),
         ("cut.db", b"SQLite format 3\0" + bytes(3000), SourceError, "cut.db"),
     ],
-    ids=[
-        "missing",
-        "empty",
-        "video",
-        "text",
-        "no events",
-        "other parquet",
-        "damaged parquet",
-        "damaged database",
-    ],
+    ids=["missing", "empty", "video", "text", "no events", "other parquet", "damaged parquet", "damaged database"],
 )
 def test_what_holds_no_events_is_one_sentence(
     tmp_path: Path, name: str, data: bytes | None, error: type[Exception], words: str

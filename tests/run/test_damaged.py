@@ -67,9 +67,7 @@ def results(
 ) -> tuple[list[Result], Summary]:
     pipeline = Pipeline(Walker(), Tracker(), speed_estimator=Estimator(), class_policy=Policy(), damaged=how)
     found: list[Result] = []
-    summary = run(
-        pipeline, frames(damaged), on_result=lambda frame, result: found.append(result), skip_damaged=skip
-    )
+    summary = run(pipeline, frames(damaged), on_result=lambda frame, result: found.append(result), skip_damaged=skip)
     return found, summary
 
 
@@ -141,9 +139,7 @@ def test_nothing_of_a_photo_is_written_into_the_next(kind: type[list[Frame]]) ->
     found: list[Result] = []
     given = frames(range(0), 4)
     given[2] = Frame(given[2].image, given[2].time, 90)  # the object is elsewhere
-    summary = run(
-        Pipeline(Walker(), Tracker()), kind(given), on_result=lambda frame, result: found.append(result)
-    )
+    summary = run(Pipeline(Walker(), Tracker()), kind(given), on_result=lambda frame, result: found.append(result))
     ids = [result.tracks.ids.tolist() for result in found]
     if kind is Photos:
         assert ids == [[1], [2], [3], [4]]

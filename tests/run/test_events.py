@@ -84,15 +84,11 @@ def test_every_sink_has_the_events_that_happened(tmp_path: Path) -> None:
     assert {"enter", "leave", "dwell", "occupancy-above", "track-ended"} <= {event.kind for event in found}
     assert list(read_events(tmp_path / "r.jsonl")) == list(read_events(tmp_path / "e.jsonl")) == found
     assert [line.split(",")[0] for line in (tmp_path / "e.csv").read_text().splitlines()[1:]] == ids
-    assert [
-        row["id"] for row in read_database(tmp_path / "e.db", "SELECT id FROM events ORDER BY rowid")
-    ] == ids
+    assert [row["id"] for row in read_database(tmp_path / "e.db", "SELECT id FROM events ORDER BY rowid")] == ids
     assert sinks[-1].ids == ids  # type: ignore[attr-defined]
     assert summary.event_counts.total() == len(ids)
     assert summary.notes == []
-    assert (
-        read_header(tmp_path / "e.jsonl")["camera"] == read_header(tmp_path / "r.jsonl")["camera"] == "gate"
-    )
+    assert read_header(tmp_path / "e.jsonl")["camera"] == read_header(tmp_path / "r.jsonl")["camera"] == "gate"
     assert {"utc", "events"} <= set().union(*read_jsonl(tmp_path / "r.jsonl"))
 
 
@@ -129,19 +125,8 @@ def test_a_sink_that_hangs_does_not_stop_the_loop(monkeypatch: pytest.MonkeyPatc
 
 def test_ten_kills_lose_no_event_and_double_none(tmp_path: Path) -> None:
     script = str(REPOSITORY / "benchmarks" / "sinks.py")
-    call = [
-        sys.executable,
-        script,
-        "--only",
-        "kills",
-        "--kills",
-        "10",
-        "--json",
-        str(tmp_path / "found.json"),
-    ]
-    done = subprocess.run(
-        call, capture_output=True, text=True, env={**os.environ, "OMP_WAIT_POLICY": "passive"}
-    )
+    call = [sys.executable, script, "--only", "kills", "--kills", "10", "--json", str(tmp_path / "found.json")]
+    done = subprocess.run(call, capture_output=True, text=True, env={**os.environ, "OMP_WAIT_POLICY": "passive"})
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "found.json").read_text())["kills"]
     assert found["events"] > 10

@@ -101,13 +101,9 @@ def test_a_summary_of_months_stays_small_and_forgets_no_count() -> None:
     summary = Summary()
     for n in range(2000):
         ids, zero = [n], [0.0]
-        tracks = Tracks.of(
-            ids=ids, boxes=[[0, 0, 9, 9]], scores=zero, labels=[n % 2], match=ids, age=zero, unseen=zero
-        )
+        tracks = Tracks.of(ids=ids, boxes=[[0, 0, 9, 9]], scores=zero, labels=[n % 2], match=ids, age=zero, unseen=zero)
         ended = Speeds.of(ids=ids, mps=zero, sigma=zero, heading=zero, time=zero, reason=[Reason.OK])
-        summary.add(
-            Result(n, float(n), (64, 48), Detections.empty(), tracks, SpeedReport(track_speeds=ended))
-        )
+        summary.add(Result(n, float(n), (64, 48), Detections.empty(), tracks, SpeedReport(track_speeds=ended)))
         summary.add_event(Event(str(n), "cross", "", float(n), "camera", "run", place="gate"))
     assert len(summary.ids) < 130
     assert summary.objects() == {0: 1000, 1: 1000}

@@ -38,9 +38,7 @@ def test_ctrl_c_finishes_every_output(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_between_two_outputs_leaves_the_frame_in_both(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+def test_a_signal_between_two_outputs_leaves_the_frame_in_both(tmp_path: Path, number: signal.Signals) -> None:
     class Signals(JsonLines):
         def write(self, frame: Frame, result: Result) -> None:
             super().write(frame, result)

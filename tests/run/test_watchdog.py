@@ -12,9 +12,7 @@ from edgevid.run.loop import Summary
 from edgevid.run.watchdog import Watchdog, notify
 
 
-def test_systemd_hears_that_the_run_is_ready_lives_and_stops(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_systemd_hears_that_the_run_is_ready_lives_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert notify("READY=1") is False  # nobody asked
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "n"))

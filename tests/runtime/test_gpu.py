@@ -91,9 +91,7 @@ def test_a_wrong_version_or_a_damaged_file_is_rejected(built: dict[str, BuildRes
         load_engine(path)
 
 
-def test_a_hundred_loads_free_all_memory(
-    built: dict[str, BuildResult], model: LocalRecipe, frame: Frame
-) -> None:
+def test_a_hundred_loads_free_all_memory(built: dict[str, BuildResult], model: LocalRecipe, frame: Frame) -> None:
     x = images(model, frame)
 
     def use() -> None:
@@ -144,17 +142,7 @@ def test_requiring_tensorrt_turns_the_skips_into_failures() -> None:
 
     if gpus():
         pytest.skip("there is a device here")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        __file__,
-        "-k",
-        "hundred_loads",
-    ]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "hundred_loads"]
     environment = {**os.environ, "EDGEVID_REQUIRE": "trt"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=Path(__file__).parent)
     assert done.returncode == 1

@@ -17,10 +17,7 @@ NAN, INF = float("nan"), float("inf")
         ({"std": (INF, 1.0, 1.0)}, "finite"),
         ({"mean": (0.0, NAN, 0.0)}, "finite"),
         ({"pad": NAN}, "from 0 to 255"),
-        (
-            {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
-            r"mean = \[123.675, 116.28, 103.53\]",
-        ),
+        ({"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}, r"mean = \[123.675, 116.28, 103.53\]"),
         ({"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}, r"std = \[127.5, 127.5, 127.5\]"),
         ({"dtype": "uint8"}, r"black; expected std = \[1.0, 1.0, 1.0\]"),
         ({"dtype": "int32", "std": (255.0, 255.0, 255.0)}, "black"),
@@ -39,8 +36,7 @@ def test_usual_inputs_are_accepted(right: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"color": "rgb"}, {"resize": "fit"}, {"layout": "CHW"}, {"width": 0}, {"std": (1.0, 0.0, 1.0)}],
+    "wrong", [{"color": "rgb"}, {"resize": "fit"}, {"layout": "CHW"}, {"width": 0}, {"std": (1.0, 0.0, 1.0)}]
 )
 def test_input_spec_refuses_what_it_cannot_mean(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=r"InputSpec"):

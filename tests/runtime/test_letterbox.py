@@ -84,6 +84,4 @@ def test_planes_give_what_their_rgb_gives(full_range: bool, matrix: str) -> None
     image = kernels.yuv420_to_rgb(*frame.planes, full_range, matrix)
     spec = InputSpec(16, 16)
     rectangle = (0, 3, 16, 9)
-    np.testing.assert_array_equal(
-        written(frame, rectangle, spec), written(Frame(image, 0.0, 0), rectangle, spec)
-    )
+    np.testing.assert_array_equal(written(frame, rectangle, spec), written(Frame(image, 0.0, 0), rectangle, spec))

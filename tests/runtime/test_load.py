@@ -35,9 +35,7 @@ def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_device")
-def test_without_a_driver_nothing_of_tensorrt_is_touched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_driver_nothing_of_tensorrt_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some runtimes of TensorRT end the process there."""
     for package in ("tensorrt", "tensorrt_rtx"):
         monkeypatch.setitem(sys.modules, package, None)  # importing it would be another error
@@ -96,9 +94,7 @@ def test_on_the_cpu_int8_takes_the_variant_of_the_cpu(tmp_path: Path) -> None:
     variant = variant_path(path, "int8-cpu")
     variant.parent.mkdir()
     constant_model(variant, {"a": OUT + 100})
-    record_path(variant).write_text(
-        json.dumps({"source_sha256": sha256_of(path), "sha256": sha256_of(variant)})
-    )
+    record_path(variant).write_text(json.dumps({"source_sha256": sha256_of(path), "sha256": sha256_of(variant)}))
     images = {"images": np.zeros((1, 3, 32, 32), np.float32)}
     for precision, added in (("int8", 100), ("fp32", 0)):
         with load_engine(local(path), device="cpu", precision=precision, threads=1) as engine:
@@ -107,9 +103,7 @@ def test_on_the_cpu_int8_takes_the_variant_of_the_cpu(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_device")
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_with_cuda_the_fp16_variant_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
-) -> None:
+def test_with_cuda_the_fp16_variant_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
     monkeypatch.setattr("edgevid.runtime.onnxruntime.session.has_cuda", lambda: True)
     path = constant_model(tmp_path / "net.onnx", {"a": OUT})
     variant_path(path, "fp16").parent.mkdir()
@@ -119,17 +113,12 @@ def test_with_cuda_the_fp16_variant_is_taken(
 
 
 @pytest.mark.usefixtures("_has_cuda")
-def test_on_the_cpu_fp16_runs_in_fp32_and_the_log_says_why(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_on_the_cpu_fp16_runs_in_fp32_and_the_log_says_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = constant_model(tmp_path / f"half-{tmp_path.name}.onnx", {"a": OUT})  # a line is logged once
     variant = variant_path(path, "fp16")  # of a GPU: not taken
     variant.parent.mkdir()
     variant.write_bytes(b"no model")
-    with (
-        caplog.at_level(logging.INFO, "edgevid"),
-        load_engine(path, device="cpu", precision="fp16") as engine,
-    ):
+    with caplog.at_level(logging.INFO, "edgevid"), load_engine(path, device="cpu", precision="fp16") as engine:
         assert engine.run({"images": np.zeros((1, 3, 32, 32), np.float32)})["a"].shape == OUT.shape
     assert f"{path.name}: fp16 was requested, it runs in FP32: FP32 is as exact and faster" in caplog.text
 
@@ -202,9 +191,7 @@ def test_an_engine_that_does_not_match_is_replaced_and_the_cause_logged(
 
 
 @pytest.mark.device
-def test_without_an_engine_the_log_names_the_command(
-    trt: Any, model: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_an_engine_the_log_names_the_command(trt: Any, model: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="edgevid"):
         assert kind(load_engine(model, precision="fp16")) == "OrtEngine"
     assert f"edgevid build {model} --precision fp16 --data VIDEO" in caplog.text

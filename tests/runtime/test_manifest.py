@@ -14,14 +14,7 @@ from onnx_models import constant_model, onnx
 from edgevid.errors import FileFormatError, ModelError
 from edgevid.runtime.cuda.driver import Gpu
 from edgevid.runtime.letterbox import InputSpec
-from edgevid.runtime.manifest import (
-    Manifest,
-    check,
-    manifest_path,
-    read_manifest,
-    recipe_hash,
-    write_manifest,
-)
+from edgevid.runtime.manifest import Manifest, check, manifest_path, read_manifest, recipe_hash, write_manifest
 from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.recipe import Recipe
 
@@ -128,9 +121,7 @@ def test_version_compatible_engines_run_with_newer_versions_only(
         ("ampere+", Gpu(0, "Thor", "11.0"), True),  # 11 is more than 8, as a number
     ],
 )
-def test_hardware_compatibility_is_checked(
-    engine: tuple[Path, Manifest], hardware: str, gpu: Gpu, taken: bool
-) -> None:
+def test_hardware_compatibility_is_checked(engine: tuple[Path, Manifest], hardware: str, gpu: Gpu, taken: bool) -> None:
     path, manifest = engine
     assert accepts(path, with_options(manifest, hardware_compatibility=hardware), gpu, "10.3.0") is taken
 

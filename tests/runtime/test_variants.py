@@ -80,9 +80,7 @@ def test_a_broken_record_is_noticed(tmp_path: Path, text: str) -> None:
 
 def test_the_command_that_makes_a_variant_works_as_printed(tmp_path: Path) -> None:
     """A model that is given by its path has a draft recipe, whose name no command knows."""
-    path = constant_model(
-        tmp_path / "my model.onnx", {"o": np.zeros((1, 6, 84), np.float32)}, image=(1, 3, 64, 64)
-    )
+    path = constant_model(tmp_path / "my model.onnx", {"o": np.zeros((1, 6, 84), np.float32)}, image=(1, 3, 64, 64))
     recipe = draft_recipe(path)
     with pytest.raises(ModelError) as caught:
         find_variant(recipe, "int8-cpu")

@@ -67,21 +67,9 @@ def test_a_good_site_is_ready(site: Path, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("old", "new", "what", "state", "remedy"),
     [
-        (
-            '"car"]',
-            '"cart"]',
-            "classes",
-            "street-nano has no class 'cart'",
-            "its classes are person, bicycle",
-        ),
+        ('"car"]', '"cart"]', "classes", "street-nano has no class 'cart'", "its classes are person, bicycle"),
         ("street-nano", "street-nono", "model", "street-nono", "edgevid models list"),
-        (
-            "[600, 340]",
-            "[900, 340]",
-            "zone 'road'",
-            "reaches to (900, 340), the image is 640x360",
-            "draw it",
-        ),
+        ("[600, 340]", "[900, 340]", "zone 'road'", "reaches to (900, 340), the image is 640x360", "draw it"),
         ("[620, 200]", "[20, 2000]", "line 'gate'", "reaches to (20, 2000)", "[camera] size"),
         ("[3.5, 0], [3.5, 20], [0, 20]", "[0, -600], [9, -600]", "zone 'lane'", "", "meters"),
         (
@@ -109,9 +97,7 @@ def test_each_mistake_is_named_with_its_remedy(
 
 def test_a_zone_drawn_on_another_size_lies_where_it_lay(site: Path) -> None:
     text = site.read_text().replace("[600, 340]", "[1200, 700]").replace("[640, 360]", "[1280, 720]")
-    site.write_text(
-        text.replace('calibration = "gate.toml"', 'calibration = "gate.toml"\nsize = [1280, 720]')
-    )
+    site.write_text(text.replace('calibration = "gate.toml"', 'calibration = "gate.toml"\nsize = [1280, 720]'))
     assert by_subject(check_site(site))["zones and lines"].state == "3 of 3 lie in the image"
 
 
@@ -144,9 +130,7 @@ def test_a_password_that_others_may_read_is_told_and_never_shown(
     assert by_subject(check_site(site))["permissions"].ok is True
 
 
-def test_every_mistake_of_the_file_is_a_line_with_one_remedy(
-    site: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_mistake_of_the_file_is_a_line_with_one_remedy(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     site.write_text(site.read_text().replace("[detect]", "[detect]\nscore = 3\ndevcie = 'cpu'"))
     states = [finding.state for finding in check_site(site)]
     assert states[0] == "site.toml: detect.score: expected a number from 0 to 1, got 3"
@@ -161,10 +145,7 @@ def test_every_mistake_of_the_file_is_a_line_with_one_remedy(
 
 def test_a_password_in_a_variable_is_none_in_the_file(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATE_PASSWORD", "hunter22")
-    for source in (
-        "rtsp://user:${GATE_PASSWORD}@127.0.0.1:1/a",
-        "http://127.0.0.1:1/a?token=${GATE_PASSWORD}",
-    ):
+    for source in ("rtsp://user:${GATE_PASSWORD}@127.0.0.1:1/a", "http://127.0.0.1:1/a?token=${GATE_PASSWORD}"):
         site.write_text(f'source = "{source}"\n')
         site.chmod(0o644)
         found = check_site(site, watch_s=0.1)

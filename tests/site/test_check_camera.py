@@ -91,11 +91,7 @@ def test_a_closed_port_is_reported_and_nothing_is_opened(monkeypatch: pytest.Mon
     port = free_port()
     host, network = check_camera(f"rtsp://admin:hunter2@127.0.0.1:{port}/1").findings
     assert (host.subject, host.state, host.ok) == ("host", "127.0.0.1", True)
-    assert (network.subject, network.state, network.ok) == (
-        "network",
-        f"port {port}: connection refused",
-        False,
-    )
+    assert (network.subject, network.state, network.ok) == ("network", f"port {port}: connection refused", False)
     assert "RTSP enabled" in network.remedy
 
 
@@ -118,9 +114,7 @@ def no_frame(detail: str, monkeypatch: pytest.MonkeyPatch) -> Finding:
         ("something new", "another player"),
     ],
 )
-def test_each_answer_of_a_camera_has_its_remedy(
-    monkeypatch: pytest.MonkeyPatch, detail: str, remedy: str
-) -> None:
+def test_each_answer_of_a_camera_has_its_remedy(monkeypatch: pytest.MonkeyPatch, detail: str, remedy: str) -> None:
     finding = no_frame(detail, monkeypatch)
     assert (finding.ok, finding.state) == (False, f"none came: {detail}")
     assert remedy in finding.remedy
@@ -147,9 +141,7 @@ def test_the_frame_rate_is_that_of_decoded_frames(monkeypatch: pytest.MonkeyPatc
     ("stream_s", "machine_s", "ok"),
     [(10.49, 10.0, True), (10.51, 10.0, None), (20.9, 20.0, True), (18.9, 20.0, None), (0.0, 1.99, None)],
 )
-def test_a_clock_may_be_half_a_second_or_5_percent_off(
-    stream_s: float, machine_s: float, ok: bool | None
-) -> None:
+def test_a_clock_may_be_half_a_second_or_5_percent_off(stream_s: float, machine_s: float, ok: bool | None) -> None:
     finding = _check_timestamps(stream_s, machine_s)
     assert finding.ok is ok
     assert ("arrival" in finding.remedy) is (ok is None and machine_s > 2)

@@ -74,9 +74,7 @@ def test_two_sinks_of_one_place_are_a_mistake_of_the_file(tmp_path: Path) -> Non
 
 def test_a_broker_with_the_right_and_a_wrong_password_and_a_run_that_goes_on(tmp_path: Path) -> None:
     passwords, port = tmp_path / "passwords", free_port()
-    subprocess.run(
-        [program("mosquitto_passwd", "mosquitto"), "-c", "-b", passwords, "me", "right"], check=True
-    )
+    subprocess.run([program("mosquitto_passwd", "mosquitto"), "-c", "-b", passwords, "me", "right"], check=True)
     passwords.chmod(0o644)
     with broker(port, tmp_path, "allow_anonymous false", f"password_file {passwords}"):
         service = MqttSink(f"mqtt://me:right@127.0.0.1:{port}")
@@ -133,8 +131,7 @@ def test_kafka_answers_or_does_not(tmp_path: Path) -> None:
     mock = pytest.importorskip("kafka_mock", reason='needs confluent-kafka: pip install "edgevid[kafka]"')
     cluster = mock.Cluster()
     good, bad = findings(
-        tmp_path,
-        table("kafka", url=f"kafka://{cluster.address}/street") + table("kafka", url="kafka://127.0.0.1:1/a"),
+        tmp_path, table("kafka", url=f"kafka://{cluster.address}/street") + table("kafka", url="kafka://127.0.0.1:1/a")
     )
     cluster.close()
     assert good.ok

@@ -88,14 +88,9 @@ def test_each_mistake_names_its_key(tmp_path: Path, old: str, new: str, key: str
         (
             "[10, 0], [10, 10]]",
             "[10, 0]]",
-            "zone 1.points: expected at least 3 points [[x, y], ...], each at most 1e+06 from 0, "
-            "got [[0, 0], [10, 0]]",
+            "zone 1.points: expected at least 3 points [[x, y], ...], each at most 1e+06 from 0, got [[0, 0], [10, 0]]",
         ),
-        (
-            "end = [10, 5]",
-            "end = [0, 5]",
-            "line 1.end: expected a point other than the start, got (0.0, 5.0)",
-        ),
+        ("end = [10, 5]", "end = [0, 5]", "line 1.end: expected a point other than the start, got (0.0, 5.0)"),
         (
             "dwell_s = 30",
             "dwel_s = 30",
@@ -209,9 +204,7 @@ def test_shares_of_the_frame_are_not_taken_for_pixels(tmp_path: Path, shape: str
     zone = "points = [[0.1, 0.2], [0.9, 0.2], [0.9, 0.9]]"
     keys = zone if shape == "zone" else "start = [0.1, 0.5]\nend = [1, 0.5]"
     path = site_file(tmp_path, f'[[{shape}]]\nname = "yard"\n{keys}\n')
-    with pytest.raises(
-        FileFormatError, match="expected frame pixels; relative = true for shares of the frame"
-    ):
+    with pytest.raises(FileFormatError, match="expected frame pixels; relative = true for shares of the frame"):
         read_site(path)
     (tmp_path / "gate.toml").touch()
     path.write_text(f'camera.calibration = "gate.toml"\n{path.read_text()}ground = true\n')
@@ -239,9 +232,7 @@ def test_every_path_is_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.
     site = read_site(path)
     assert site.source == str(folder / "base.mp4")
     assert site.model == str(folder / "m.onnx")
-    assert (site.policy, site.calibration, site.health) == tuple(
-        folder / n for n in ("p.toml", "c.toml", "health")
-    )
+    assert (site.policy, site.calibration, site.health) == tuple(folder / n for n in ("p.toml", "c.toml", "health"))
     assert site.recognizers[0].model == str(folder / "gone" / "recipe.toml")
     assert site.recognizers[0].policy == folder / "p.toml"
     for source in ("rtsp://gate/1", "0", "/dev/video0", "file:///a.mp4"):
@@ -268,9 +259,7 @@ def test_secrets_come_from_the_environment_and_are_never_written_back(
 
 
 def test_an_edit_keeps_comments_mode_and_the_symbolic_link(tmp_path: Path) -> None:
-    text = GOOD.replace("dwell_s = 30", "dwell_s = 30  # half a minute").replace(
-        "[detect]", "# one\n[detect]  # two"
-    )
+    text = GOOD.replace("dwell_s = 30", "dwell_s = 30  # half a minute").replace("[detect]", "# one\n[detect]  # two")
     (tmp_path / "real.toml").write_text(text)
     (tmp_path / "real.toml").chmod(0o640)
     path = tmp_path / "site.toml"
@@ -292,9 +281,7 @@ def test_a_task_that_two_recognizers_have_is_a_mistake(tmp_path: Path) -> None:
 
 def test_zones_in_meters_name_the_calibration_that_is_missing(tmp_path: Path) -> None:
     path = site_file(tmp_path, '[[zone]]\nname = "a"\nground = true\npoints = [[0, 0], [9, 0], [9, 9]]\n')
-    expected = (
-        "camera.calibration: expected a calibration, which zones and lines in meters need, it is missing"
-    )
+    expected = "camera.calibration: expected a calibration, which zones and lines in meters need, it is missing"
     with pytest.raises(FileFormatError) as caught:
         read_site(path)
     assert str(caught.value) == f"{path}: {expected}"

@@ -29,13 +29,7 @@ def table(kind: str, path: str, more: str = "") -> str:
 
 
 def test_any_number_of_sinks_next_to_the_file(tmp_path: Path) -> None:
-    kinds = [
-        ("jsonl", "a.jsonl"),
-        ("csv", "a.csv"),
-        ("mot", "a.txt"),
-        ("events", "e.jsonl"),
-        ("events", "e.csv"),
-    ]
+    kinds = [("jsonl", "a.jsonl"), ("csv", "a.csv"), ("mot", "a.txt"), ("events", "e.jsonl"), ("events", "e.csv")]
     text = "".join(table(*kind) for kind in kinds) + table("sqlite", "a.db", "records = true")
     text += table("jsonl", "b.jsonl", "segment_s = 60\nmax_disk_gb = 1")
     read = read_site(site(tmp_path, text))
@@ -52,12 +46,7 @@ def test_any_number_of_sinks_next_to_the_file(tmp_path: Path) -> None:
 
 
 def test_a_restarted_service_continues_its_files(tmp_path: Path) -> None:
-    text = (
-        table("jsonl", "a.jsonl")
-        + table("csv", "a.csv")
-        + table("events", "e.jsonl")
-        + table("events", "e.csv")
-    )
+    text = table("jsonl", "a.jsonl") + table("csv", "a.csv") + table("events", "e.jsonl") + table("events", "e.csv")
     tables = read_site(site(tmp_path, text)).sinks
     for number in range(2):
         records, rows, *events = sinks = build_sinks(tables)
@@ -82,10 +71,7 @@ def test_a_restarted_service_continues_its_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (
-            table("sqlit", "a"),
-            r"sink 1\.type: expected one of 'coco', .*, got 'sqlit'; did you mean 'sqlite'",
-        ),
+        (table("sqlit", "a"), r"sink 1\.type: expected one of 'coco', .*, got 'sqlit'; did you mean 'sqlite'"),
         ('[[sink]]\ntype = "sqlite"\npat = "a.db"\n', r"sink 1\.path: .*missing; found 'pat'; did you mean"),
         (table("events", "a", "records = true"), r"sink 1\.records: expected only path, type"),
         (
@@ -96,10 +82,7 @@ def test_a_restarted_service_continues_its_files(tmp_path: Path) -> None:
             '[[sink]]\ntype = "redis"\nurl = "redis://broker"\nca = "none.pem"\n',
             r"sink 1\.ca: expected an existing file, relative to the site file, got 'none\.pem'$",
         ),
-        (
-            table("jsonl", "a", "segment_s = -1"),
-            r"sink 1\.segment_s: expected a number of at least 0, got -1",
-        ),
+        (table("jsonl", "a", "segment_s = -1"), r"sink 1\.segment_s: expected a number of at least 0, got -1"),
     ],
 )
 def test_each_mistake_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
@@ -109,9 +92,7 @@ def test_each_mistake_is_one_sentence(tmp_path: Path, text: str, message: str) -
 
 def test_a_read_only_folder_is_one_sentence(tmp_path: Path) -> None:
     tables = read_site(site(tmp_path, table("events", "none/e.jsonl"))).sinks
-    with pytest.raises(
-        SourceError, match="cannot be written: No such file or directory; choose another place"
-    ):
+    with pytest.raises(SourceError, match="cannot be written: No such file or directory; choose another place"):
         build_sinks(tables)
 
 

@@ -36,11 +36,7 @@ def test_settings_reach_the_core_and_the_score_is_the_high_threshold(monkeypatch
     assert type(TrackTable().build(0.4)) is Tracker
     TrackTable(track_high_thresh=0.3, common_shift=False, match_thresh=0.75).build(0.4)
     assert (given[0]["track_high_thresh"], given[0]["new_track_thresh"]) == (0.4, 0.5)
-    assert (given[1]["track_high_thresh"], given[1]["common_shift"], given[1]["match_thresh"]) == (
-        0.3,
-        False,
-        0.25,
-    )
+    assert (given[1]["track_high_thresh"], given[1]["common_shift"], given[1]["match_thresh"]) == (0.3, False, 0.25)
 
 
 def test_options_replace_the_keys_of_the_table() -> None:

@@ -64,8 +64,7 @@ def test_a_track_without_sightings_is_stale_after_stale_s(method: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("box", "expected"),
-    [((960, 500), Reason.OFF_PLANE), ((985, 500), Reason.TRUNCATED), ((500, 500), Reason.OCCLUDED)],
+    ("box", "expected"), [((960, 500), Reason.OFF_PLANE), ((985, 500), Reason.TRUNCATED), ((500, 500), Reason.OCCLUDED)]
 )
 def test_a_stale_track_says_what_its_box_shows(box: tuple[float, float], expected: Reason) -> None:
     # The box is there, but off the plane, cut, or hidden by a nearer one, for a second: once the speed is

@@ -9,13 +9,7 @@ from road_camera import SIZE
 
 from edgevid.errors import InputError
 from edgevid.speed.calibration import make_calibration, rectangle
-from edgevid.speed.calibration_checks import (
-    MAX_COORDINATE,
-    check_lens,
-    check_pairs,
-    check_region,
-    check_spread,
-)
+from edgevid.speed.calibration_checks import MAX_COORDINATE, check_lens, check_pairs, check_region, check_spread
 
 QUAD = np.array([[400, 900], [1500, 900], [1100, 400], [800, 400]], float)
 
@@ -41,12 +35,7 @@ QUAD = np.array([[400, 900], [1500, 900], [1100, 400], [800, 400]], float)
         (QUAD, rectangle(7, 30), {"focal": -5}, "focal length above 0"),
         (QUAD, rectangle(7, 30), {"size": (0, 1080)}, "width and height"),
         (QUAD, rectangle(7, 30), {"region": shapely.box(0, 10, 1900, 900)}, "beyond the horizon"),
-        (
-            QUAD,
-            rectangle(7, 30),
-            {"region": shapely.Polygon([(0, 0), (9, 9), (9, 0), (0, 9)])},
-            "cross itself",
-        ),
+        (QUAD, rectangle(7, 30), {"region": shapely.Polygon([(0, 0), (9, 9), (9, 0), (0, 9)])}, "cross itself"),
         (QUAD, rectangle(7, 30), {"region": shapely.Polygon()}, "at least 3 corners"),
     ],
 )

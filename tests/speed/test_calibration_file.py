@@ -28,9 +28,7 @@ def test_a_calibration_file_is_read_and_written_back(tmp_path: Path) -> None:
     read = read_calibration(path)
     np.testing.assert_allclose(read.to_ground(read.image), rectangle(7, 30), atol=1e-6)
     (tmp_path / "again.toml").write_text(calibration_text(read, "by hand"))
-    np.testing.assert_allclose(
-        read_calibration(tmp_path / "again.toml").homography, read.homography, rtol=1e-3
-    )
+    np.testing.assert_allclose(read_calibration(tmp_path / "again.toml").homography, read.homography, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -70,9 +68,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
 
 def test_comments_of_a_calibration_survive_the_next_save(tmp_path: Path) -> None:
     path = tmp_path / "gate.toml"
-    path.write_text(
-        GOOD.replace("width_m = 7", "width_m = 7  # between the kerbs").replace("[rect", "# paint\n[rect")
-    )
+    path.write_text(GOOD.replace("width_m = 7", "width_m = 7  # between the kerbs").replace("[rect", "# paint\n[rect"))
     read = read_calibration(path)
     write_calibration(path, read, "again", replace=True)
     text = path.read_text()

@@ -67,9 +67,9 @@ def test_points_that_span_half_of_the_region() -> None:
 
 def test_a_small_patch() -> None:
     for size, expected in ((6600, False), (6700, True)):  # 400 of 6667 pixels are 6 %
-        assert any(
-            "a small patch: the points span 400 x 400" in w for w in warnings(above(size=(size, 1000)))
-        ) is (expected)
+        assert any("a small patch: the points span 400 x 400" in w for w in warnings(above(size=(size, 1000)))) is (
+            expected
+        )
         assert any("a small patch" in w for w in warnings(above(size=(1000, size)))) is expected
 
 
@@ -111,9 +111,7 @@ def test_scales_near_middle_and_far() -> None:
     # What lies outside the image does not count.
     wide = above(region=shapely.box(-300, -900, 600, 900))
     assert examine(wide).scales[2].pixel == pytest.approx((300, 27))
-    outside = above(
-        region=shapely.box(1100, 100, 1500, 900)
-    )  # nothing of it is in the image: the whole region
+    outside = above(region=shapely.box(1100, 100, 1500, 900))  # nothing of it is in the image: the whole region
     assert examine(outside).scales[1].pixel == pytest.approx((1300, 500))
     wide = above(region=shapely.box(200, 300, 1600, 1900))
     assert examine(wide).scales[0].pixel == pytest.approx((600, 300 + 0.97 * 700))

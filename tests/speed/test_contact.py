@@ -49,9 +49,7 @@ def test_a_box_is_truncated_within_three_standard_errors_of_the_border(noise: fl
         assert is_truncated(inside, size, np.array([noise])).tolist() == [True]
         outside = inside + 0.01 * (np.array(box) == margin) - 0.01 * (np.array(box) > 700)
         assert is_truncated(outside, size, np.array([noise])).tolist() == [False]
-    assert is_truncated(np.array([[100.0, 0, 200, 300]]), size, np.array([noise])).tolist() == [
-        False
-    ]  # the top
+    assert is_truncated(np.array([[100.0, 0, 200, 300]]), size, np.array([noise])).tolist() == [False]  # the top
 
 
 def box_of(x: float, y: float, width: float, height: float, deg: float, ratio: float = 2.5) -> np.ndarray:
@@ -84,9 +82,7 @@ def test_another_ratio_of_length_to_width() -> None:
 
 
 def test_a_box_that_no_vehicle_makes_keeps_its_bottom_edge() -> None:
-    flat = np.array(
-        [[400.0, 560.0, 600.0, 561.0], [400.0, 100.0, 600.0, 200.0]]
-    )  # too flat; above the horizon
+    flat = np.array([[400.0, 560.0, 600.0, 561.0], [400.0, 100.0, 600.0, 200.0]])  # too flat; above the horizon
     found = footprint_centers(flat, TO_GROUND, CAMERA, road_deg=90)
     np.testing.assert_array_equal(found, contact_points(flat))
     assert footprint_centers(flat[:0], TO_GROUND, CAMERA, road_deg=90).shape == (0, 2)

@@ -54,9 +54,7 @@ def test_lengths_or_vectors() -> None:
     vectors = rows(DisplacementCore(Displacement(frames=5, vector=True), 1.0, TO_GROUND), path, 10)[10]
     assert math.hypot(lengths[PlaneColumn.VX], lengths[PlaneColumn.VY]) == pytest.approx(1)
     assert math.hypot(vectors[PlaneColumn.VX], vectors[PlaneColumn.VY]) == pytest.approx(0)
-    assert (
-        lengths[PlaneColumn.STATIONARY_S] == vectors[PlaneColumn.STATIONARY_S]
-    )  # it is the vector that moves
+    assert lengths[PlaneColumn.STATIONARY_S] == vectors[PlaneColumn.STATIONARY_S]  # it is the vector that moves
 
 
 @pytest.mark.parametrize(("average_s", "speed"), [(0.0, 4.0), (0.5, 3.5), (1.0, 3.0)])
@@ -95,9 +93,7 @@ def test_a_track_that_is_gone_begins_again() -> None:
     none = np.zeros(0, np.int64)
     _, _, ended = core.update(none, np.zeros((0, 2)), np.zeros(0), np.zeros(0, np.uint8), 0.6)
     assert [(i, len(table)) for i, table in ended] == [(1, 6)]
-    (_, values), fresh, _ = core.update(
-        np.array([1]), np.zeros((1, 2)), np.ones(1), np.ones(1, np.uint8), 0.7
-    )
+    (_, values), fresh, _ = core.update(np.array([1]), np.zeros((1, 2)), np.ones(1), np.ones(1, np.uint8), 0.7)
     assert values[0, PlaneColumn.VARIANCE] == -1
     assert len(fresh[0]) == 0
     core.reset()

@@ -42,12 +42,7 @@ def tracks_of(boxes: np.ndarray, ids: list[int], seen: list[bool] | None = None)
 
 
 def measure(
-    mover: Mover,
-    speed_estimator: SpeedEstimator,
-    seconds: float,
-    noise: Noise,
-    seed: int = 0,
-    fps: float = FPS,
+    mover: Mover, speed_estimator: SpeedEstimator, seconds: float, noise: Noise, seed: int = 0, fps: float = FPS
 ) -> list[SpeedReport]:
     """The reports of one object watched by a detector that errs as `noise` says, and of its end."""
     scene, reports, last = Scene([mover], CAMERA, noise, seed), [], None
@@ -56,9 +51,7 @@ def measure(
         if len(boxes):
             last = boxes
         if last is not None:
-            reports.append(
-                speed_estimator.update(tracks_of(last, [mover.id], [bool(len(boxes))]), truth.time)
-            )
+            reports.append(speed_estimator.update(tracks_of(last, [mover.id], [bool(len(boxes))]), truth.time))
     return [*reports, speed_estimator.update(Tracks.empty(), seconds + 1)]
 
 
@@ -80,9 +73,7 @@ def test_without_noise_the_speed_is_the_true_one(twin: Any, towards: bool, speed
 def test_scaling_and_turning_the_meters_scales_and_keeps_the_speed(twin: Any) -> None:
     mover = drive(1, 60, towards=True, lane=1.75, near=15, far=60)
     plain = kmh(measure(mover, SpeedEstimator(calibration(), noise_px=1), 2.5, Noise()), "track_speeds")
-    turned = kmh(
-        measure(mover, SpeedEstimator(calibration(turn=0.7), noise_px=1), 2.5, Noise()), "track_speeds"
-    )
+    turned = kmh(measure(mover, SpeedEstimator(calibration(turn=0.7), noise_px=1), 2.5, Noise()), "track_speeds")
     double = kmh(measure(mover, SpeedEstimator(calibration(2.0), noise_px=1), 2.5, Noise()), "track_speeds")
     assert turned == pytest.approx(plain, rel=1e-3)
     assert double == pytest.approx(2 * plain, rel=1e-3)
@@ -104,11 +95,7 @@ def test_jittery_boxes_give_small_errors_and_correct_intervals() -> None:
         for seed in range(3):
             mover = drive(1, speed, towards=seed % 2 == 0, lane=-1.75, near=15, far=60)
             reports = measure(
-                mover,
-                SpeedEstimator(calibration(), noise_px=2),
-                min(mover.end, 8.0),
-                Noise(2, 0.15, 0.1),
-                seed,
+                mover, SpeedEstimator(calibration(), noise_px=2), min(mover.end, 8.0), Noise(2, 0.15, 0.1), seed
             )
             for report in reports:
                 reported = report.smoothed[report.smoothed.reason == Reason.OK]

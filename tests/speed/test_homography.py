@@ -36,9 +36,7 @@ def view(focal: float, pitch_deg: float, height: float, turn_deg: float = 0.0) -
     ("focal", "pitch", "height", "turn"),
     [(1000.0, 20.0, 6.0, 0.0), (700.0, 35.0, 12.0, 25.0), (1500.0, 8.0, 4.0, -40.0)],
 )
-def test_the_camera_of_a_homography(
-    focal: float, pitch: float, height: float, turn: float, mirror: int
-) -> None:
+def test_the_camera_of_a_homography(focal: float, pitch: float, height: float, turn: float, mirror: int) -> None:
     matrix = view(focal, pitch, height, turn) @ np.diag([mirror, 1, 1, 1])
     plane = matrix[:, [0, 1, 3]]
     foot = np.linalg.inv(plane) @ [SIZE[0] / 2, SIZE[1] * 0.8, 1]
@@ -160,12 +158,7 @@ def test_limits_of_the_lens(k1: float) -> None:
 
 def test_limits_of_the_pairs() -> None:
     check_pairs(QUAD, rectangle(7, 30), (1, 1))
-    for image, meters in (
-        (QUAD[:3], QUAD[:3]),
-        (QUAD, QUAD[:3]),
-        (QUAD[:, :1], QUAD[:, :1]),
-        (QUAD[0], QUAD[0]),
-    ):
+    for image, meters in ((QUAD[:3], QUAD[:3]), (QUAD, QUAD[:3]), (QUAD[:, :1], QUAD[:, :1]), (QUAD[0], QUAD[0])):
         with pytest.raises(InputError, match="expected at least 4 pixels"):
             check_pairs(image, meters, SIZE)
     for far in (1e6, -2e6, math.nan):
@@ -237,13 +230,7 @@ def test_a_rectangle_is_written_as_one_and_other_points_as_points() -> None:
 def test_an_image_has_one_pixel_or_more(tmp_path: Path) -> None:
     path = tmp_path / "gate.toml"
     corners = "[[300, 700], [900, 700], [700, 400], [500, 400]]"
-    for size, good in (
-        ([1, 1], True),
-        ([0.9, 1], False),
-        ([1, 0.9], False),
-        ([1.1e6, 1], False),
-        ([1, 1.1e6], False),
-    ):
+    for size, good in (([1, 1], True), ([0.9, 1], False), ([1, 0.9], False), ([1.1e6, 1], False), ([1, 1.1e6], False)):
         path.write_text(f"image_size = {size}\n[rectangle]\npixels = {corners}\nwidth_m = 7\nlength_m = 30\n")
         if good:
             assert read_calibration(str(path)).size == (1, 1)

@@ -21,9 +21,7 @@ METERS = np.array([[-7, 15], [7, 15], [7, 60], [-7, 60]], float)
 def distorted() -> CameraCalibration:
     """The exact calibration of a camera with barrel distortion."""
     pixels = Camera(k1=K1).project(np.column_stack([METERS, np.zeros(4)]))
-    return make_calibration(
-        pixels, METERS, SIZE, region=shapely.box(200, 300, 1700, 1000), k1=K1, focal=FOCAL
-    )
+    return make_calibration(pixels, METERS, SIZE, region=shapely.box(200, 300, 1700, 1000), k1=K1, focal=FOCAL)
 
 
 @pytest.mark.parametrize("share", [0.5, 1 / 3, 2.0])

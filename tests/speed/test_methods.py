@@ -20,9 +20,7 @@ QUIET = {"noise_px": 1.0, "click_px": 0.0, "sigma_limit_mps": 3.0}
 
 
 def tracks_of(box: np.ndarray, number: int = 1, seen: bool = True) -> Tracks:
-    return Tracks.of(
-        ids=[number], boxes=[box], scores=[1], labels=[2], match=[0 if seen else -1], age=[0], unseen=[0]
-    )
+    return Tracks.of(ids=[number], boxes=[box], scores=[1], labels=[2], match=[0 if seen else -1], age=[0], unseen=[0])
 
 
 def simulate(
@@ -40,9 +38,7 @@ def simulate(
 def emitted(reports: list[SpeedReport], part: str) -> np.ndarray:
     """(n, 3): time, km/h, sigma in km/h of every emitted value."""
     tables = [getattr(r, part) for r in reports]
-    rows = [
-        (t.time[k], 3.6 * t.mps[k], 3.6 * t.sigma[k]) for t in tables for k in np.flatnonzero(t.reason == 0)
-    ]
+    rows = [(t.time[k], 3.6 * t.mps[k], 3.6 * t.sigma[k]) for t in tables for k in np.flatnonzero(t.reason == 0)]
     return np.array(rows).reshape(-1, 3)
 
 
@@ -82,8 +78,7 @@ def test_reversing_and_changing_lanes(method: str) -> None:
     assert late.heading[0] == pytest.approx(-90, abs=2)  # towards the camera although it points away
     change = Mover(1, "car", (-1.75, 20.0), np.pi / 2, 15.0, ((0.7, 0, 0), (0.6, 0, -0.25), (0.6, 0, 0.25)))
     rows = emitted(
-        simulate(change, SpeedEstimator(calibration(), method=method, **QUIET), np.arange(0, 2.4, 1 / 30)),
-        "smoothed",
+        simulate(change, SpeedEstimator(calibration(), method=method, **QUIET), np.arange(0, 2.4, 1 / 30)), "smoothed"
     )
     assert np.abs(rows[:, 1] - 54).max() < 2.0
 
@@ -143,9 +138,7 @@ def test_coasting_abstains_and_recovers(method: str) -> None:
     for n in range(110):
         hidden = 30 <= n < 60
         reasons.append(
-            speed_estimator.update(tracks_of(scene.at(n / 30).boxes[0], seen=not hidden), n / 30).live.reason[
-                0
-            ]
+            speed_estimator.update(tracks_of(scene.at(n / 30).boxes[0], seen=not hidden), n / 30).live.reason[0]
         )
     assert Reason(reasons[29]) is Reason.OK
     assert Reason(reasons[59]) in (Reason.STALE, Reason.TOO_SHORT)
@@ -161,11 +154,7 @@ def test_a_car_that_leaves_the_image_is_not_slowed_by_the_border() -> None:
         reports = simulate(mover, speed_estimator, times, Noise(2, 0.15, 0.1), seed)
         rows = emitted(reports, "smoothed")
         assert np.abs(rows[:, 1] - 50.4).max() < 6
-        assert {Reason(r.live.reason[0]) for r in reports[-8:-1]} <= {
-            Reason.TRUNCATED,
-            Reason.OK,
-            Reason.UNCERTAIN,
-        }
+        assert {Reason(r.live.reason[0]) for r in reports[-8:-1]} <= {Reason.TRUNCATED, Reason.OK, Reason.UNCERTAIN}
 
 
 def test_the_last_moments_of_a_track_have_no_smoothed_value() -> None:
@@ -225,8 +214,7 @@ def test_a_view_from_above_has_no_footprint() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"method": "guess"}, {"contact": "roof"}, {"window_s": 0.1}, {"lag_s": -1.0}, {"process_noise": 0.0}],
+    "wrong", [{"method": "guess"}, {"contact": "roof"}, {"window_s": 0.1}, {"lag_s": -1.0}, {"process_noise": 0.0}]
 )
 def test_wrong_settings_are_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):

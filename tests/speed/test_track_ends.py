@@ -31,9 +31,7 @@ def test_a_car_that_stops_before_the_camera_has_its_true_mean(stop_s: int) -> No
     estimator = SpeedEstimator(made, (1920, 1080))
     for k, place in enumerate(y):
         estimator.update(tracks_at(made, (3.5, place), random.normal(0, 1, 4)), k / 25)
-    found = [
-        row for k in range(60) for row in estimator.update(Tracks.empty(), (len(y) + k) / 25).track_speeds
-    ]
+    found = [row for k in range(60) for row in estimator.update(Tracks.empty(), (len(y) + k) / 25).track_speeds]
     assert len(found) == 1
     assert found[0].reason is Reason.OK
     assert abs(found[0].mps - (y[-1] - y[0]) / ((len(y) - 1) / 25)) < 3 * found[0].sigma
@@ -42,10 +40,7 @@ def test_a_car_that_stops_before_the_camera_has_its_true_mean(stop_s: int) -> No
 
 
 def driven(estimator: SpeedEstimator, frames: range, made: CameraCalibration) -> list[Speeds]:
-    return [
-        estimator.update(tracks_at(made, (3.5, 2 + 0.3 * k), np.zeros(4)), k / 25).track_speeds
-        for k in frames
-    ]
+    return [estimator.update(tracks_at(made, (3.5, 2 + 0.3 * k), np.zeros(4)), k / 25).track_speeds for k in frames]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -63,9 +58,7 @@ def test_flush_ends_every_track_once_and_new_ones_may_begin(method: str) -> None
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("lost_after_s", "values"), [(0.0, 2), (1.0, 1)])
-def test_an_id_that_is_away_for_less_than_lost_after_s_goes_on(
-    method: str, lost_after_s: float, values: int
-) -> None:
+def test_an_id_that_is_away_for_less_than_lost_after_s_goes_on(method: str, lost_after_s: float, values: int) -> None:
     made = calibration()
     estimator, found = SpeedEstimator(made, method=method, lost_after_s=lost_after_s), []
     found += driven(estimator, range(25), made)

@@ -34,9 +34,7 @@ def filled(sightings: int = 11, speed: float = 4.0) -> WindowCore:
 
 def limit(noise: float = 1.0) -> float:
     """Distance in meters at which the sighting after eleven of `filled` is an outlier."""
-    times = (
-        np.arange(12)[1:-1] / 10
-    )  # within 1 s of the new one, which is not yet in the window: 0.1 to 1.0 s
+    times = np.arange(12)[1:-1] / 10  # within 1 s of the new one, which is not yet in the window: 0.1 to 1.0 s
     middle, ahead = times.mean(), 1.1 - times.mean()
     off = times - middle
     share = off / (off**2).sum() * 0.1 / math.sqrt(2)  # along x: the mean of two edges, 0.1 m a pixel

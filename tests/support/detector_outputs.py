@@ -19,13 +19,9 @@ def frame(width: int = 64, height: int = 64) -> Frame:
     return Frame(np.zeros((height, width, 3), np.uint8), 0.0, 0)
 
 
-def recipe(
-    decode: Decode, *, size: int = 32, names: Sequence[str] = ("person", "car"), **more: Any
-) -> Recipe:
+def recipe(decode: Decode, *, size: int = 32, names: Sequence[str] = ("person", "car"), **more: Any) -> Recipe:
     spec = InputSpec(size, size, std=(1.0, 1.0, 1.0))
-    return Recipe(
-        "test", "detect", "test.onnx", Path("test"), input=spec, decode=decode, names=tuple(names), **more
-    )
+    return Recipe("test", "detect", "test.onnx", Path("test"), input=spec, decode=decode, names=tuple(names), **more)
 
 
 def engine(

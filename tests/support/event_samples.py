@@ -33,9 +33,7 @@ def a_result(
         unseen=[0] * n,
     )  # fmt: skip
     reasons = [Reason.OK if label >= 0 else Reason.LOW_MARGIN for label in verdicts]
-    table = Verdicts.of(
-        ids=ids[: len(verdicts)], labels=verdicts, confidence=[0.8] * len(verdicts), reason=reasons
-    )
+    table = Verdicts.of(ids=ids[: len(verdicts)], labels=verdicts, confidence=[0.8] * len(verdicts), reason=reasons)
     report = SpeedReport(smoothed=speeds(smoothed, time), track_speeds=speeds(track_speeds, time))
     return Result(
         round(time * 10), time, (64, 48), Detections.empty(), tracks, report, {},
@@ -47,9 +45,7 @@ def speeds(rows: Sequence[tuple[int, float, float]], time: float) -> Speeds:
     """A speed per row of id, m/s and standard error."""
     ids, mps, sigma = zip(*rows, strict=True) if rows else ((), (), ())
     ok = [Reason.OK] * len(rows)
-    return Speeds.of(
-        ids=ids, mps=mps, sigma=sigma, heading=[90] * len(rows), time=[time] * len(rows), reason=ok
-    )
+    return Speeds.of(ids=ids, mps=mps, sigma=sigma, heading=[90] * len(rows), time=[time] * len(rows), reason=ok)
 
 
 def a_frame(result: Result, *, damaged: bool = False) -> Frame:

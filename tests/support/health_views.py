@@ -14,9 +14,7 @@ def view_image(seed: int = 0) -> np.ndarray:
     image = np.full((360, 640, 3), 120, np.uint8)
     for _ in range(220):
         x, y, w, h = random.integers(0, [640, 360, 60, 40])
-        cv2.rectangle(
-            image, (int(x), int(y)), (int(x + w), int(y + h)), random.integers(20, 235, 3).tolist(), -1
-        )
+        cv2.rectangle(image, (int(x), int(y)), (int(x + w), int(y + h)), random.integers(20, 235, 3).tolist(), -1)
     return image
 
 

@@ -30,9 +30,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self._library = library()
-        self._client = ctypes.c_void_p(
-            self._library.rd_kafka_new(0, None, ctypes.create_string_buffer(512), 512)
-        )
+        self._client = ctypes.c_void_p(self._library.rd_kafka_new(0, None, ctypes.create_string_buffer(512), 512))
         self._cluster = ctypes.c_void_p(self._library.rd_kafka_mock_cluster_new(self._client, 1))
         self.address = self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
 

@@ -30,13 +30,7 @@ def number_in(image: np.ndarray) -> int:
 
 
 def clip(
-    count: int,
-    *,
-    format: str = "mp4",
-    codec: str = "mpeg4",
-    first: int = 0,
-    fps: int = 25,
-    **options: str,
+    count: int, *, format: str = "mp4", codec: str = "mpeg4", first: int = 0, fps: int = 25, **options: str
 ) -> bytes:
     """`count` frames with the numbers from `first` on, at the stamps that their numbers have at `fps`."""
     with tempfile.TemporaryDirectory() as folder:

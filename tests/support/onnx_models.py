@@ -12,22 +12,13 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="the test models are written with onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-TYPES = {
-    "float32": TensorProto.FLOAT,
-    "bool": TensorProto.BOOL,
-    "int32": TensorProto.INT32,
-    "int64": TensorProto.INT64,
-}
+TYPES = {"float32": TensorProto.FLOAT, "bool": TensorProto.BOOL, "int32": TensorProto.INT32, "int64": TensorProto.INT64}
 
 Shape = tuple["int | str", ...]
 
 
 def save(
-    path: Path,
-    nodes: list[Any],
-    inputs: dict[str, tuple[str, Shape]],
-    outputs: dict[str, Shape],
-    **constants: Any,
+    path: Path, nodes: list[Any], inputs: dict[str, tuple[str, Shape]], outputs: dict[str, Shape], **constants: Any
 ) -> None:
     """A model of `nodes` (made by `node`); constants become initializers."""
     graph = helper.make_graph(

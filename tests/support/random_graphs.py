@@ -245,9 +245,7 @@ class RandomGraph:
             [info("x", kind, [self.batch, 3, SIZE, SIZE])], [info("y", kind, [self.batch, 5])],
             [onnx.numpy_helper.from_array(v, n) for n, v in self.weights.items()],
         )  # fmt: skip
-        return onnx.helper.make_model(
-            graph, opset_imports=[onnx.helper.make_opsetid("", self.opset)], ir_version=10
-        )
+        return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", self.opset)], ir_version=10)
 
 
 BLOCKS = (

@@ -107,11 +107,7 @@ def stream_model(folder: Path, axis: int) -> Path:
     """State s' = 0.5 s + m: an average that forgets; logits of s'."""
     state: tuple[int | str, ...] = ("n", 1) if axis == 0 else (1, "n")
     recipe(folder, "stream", IMAGE, CLIP, NAMES, f'[stream]\nstates = ["s"]\nnext = ["t"]\naxes = [{axis}]\n')
-    turn = (
-        []
-        if axis == 0
-        else [node("Transpose", "s", "sr", perm=[1, 0]), node("Transpose", "u", "t", perm=[1, 0])]
-    )
+    turn = [] if axis == 0 else [node("Transpose", "s", "sr", perm=[1, 0]), node("Transpose", "u", "t", perm=[1, 0])]
     kept = "s" if axis == 0 else "sr"
     nodes = [
         node("ReduceMean", "x", "m0", axes=[1, 2, 3], keepdims=0), node("Unsqueeze", "m0 at", "m"),
@@ -128,9 +124,7 @@ def pose_model(folder: Path) -> tuple[Path, Array]:
     """Seventeen keypoints that lie at the same shares of every image."""
     rng = np.random.default_rng(1)
     points = rng.uniform(0.1, 0.9, (1, 1, 17, 3)).astype(np.float32)
-    recipe(
-        folder, "pose", '[input]\nwidth = 8\nheight = 8\nlayout = "NHWC"\ndtype = "int32"\nstd = [1, 1, 1]\n'
-    )
+    recipe(folder, "pose", '[input]\nwidth = 8\nheight = 8\nlayout = "NHWC"\ndtype = "int32"\nstd = [1, 1, 1]\n')
     nodes = [
         node("Cast", "x", "xf", to=1), node("ReduceMean", "xf", "m", axes=[1, 2, 3], keepdims=1),
         node("Mul", "m zero", "z"), node("Add", "z points", "out"),

@@ -33,9 +33,7 @@ class Day:
         """A car that crosses the gate and ends two seconds later."""
         about = {"class_name": "car", "box": BOXES["box"]} | values
         self.add("cross", at, track, place="gate", direction="forward", **about)
-        speed = (
-            {"speed_reason": "UNCERTAIN"} if kmh is None else {"speed_mps": kmh / 3.6, "speed_sigma_mps": 0.0}
-        )
+        speed = {"speed_reason": "UNCERTAIN"} if kmh is None else {"speed_mps": kmh / 3.6, "speed_sigma_mps": 0.0}
         self.add("track-ended", at + 2, track, seconds=4.0, first_box=BOXES["first_box"], **about | speed)
 
 

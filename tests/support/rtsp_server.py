@@ -21,9 +21,7 @@ from typing import Any
 BITS, SIDE = 12, 8
 """A number has this many squares, each of this many pixels."""
 USER, PASSWORD = "admin", "hunter2"
-PACKAGES = (
-    "apt install python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly"
-)
+PACKAGES = "apt install python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly"
 _PYTHON: list[str | None] = []
 
 
@@ -48,11 +46,7 @@ def serve(port: str, folder: str, width: str, height: str, fps: str, clock_file:
     )
     server = GstRtspServer.RTSPServer(service=port, address="127.0.0.1")
     media = GstRtspServer.RTSPMediaFactory(launch=launch, shared=True)
-    auth, token, allowed = (
-        GstRtspServer.RTSPAuth(),
-        GstRtspServer.RTSPToken(),
-        GstRtspServer.RTSPPermissions(),
-    )
+    auth, token, allowed = (GstRtspServer.RTSPAuth(), GstRtspServer.RTSPToken(), GstRtspServer.RTSPPermissions())
     token.set_string("media.factory.role", "user")
     auth.add_basic(GstRtspServer.RTSPAuth.make_basic(USER, PASSWORD), token)
     for right in ("access", "construct"):
@@ -100,9 +94,7 @@ def free_port() -> int:
 class Camera:
     """The server as a process that can be killed, frozen and started again with another size."""
 
-    def __init__(
-        self, folder: Path, size: tuple[int, int], *, fps: int = 25, clock: Path | None = None
-    ) -> None:
+    def __init__(self, folder: Path, size: tuple[int, int], *, fps: int = 25, clock: Path | None = None) -> None:
         self.port, self.folder, self.fps, self.clock = free_port(), folder, fps, clock
         self.uri = f"rtsp://{USER}:{PASSWORD}@127.0.0.1:{self.port}/cam"
         self._process: subprocess.Popen[bytes] | None = None
@@ -228,9 +220,7 @@ def _parts(server: socket.socket) -> Iterator[bytes]:
                 size = 4 + struct.unpack(">H", held[2:4])[0] if len(held) >= 4 else 65536
             else:
                 head, end, _ = held.partition(b"\r\n\r\n")
-                lengths = [
-                    line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
-                ]
+                lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
                 size = len(head) + 4 + (int(lengths[0].split(b":")[1]) if lengths else 0) if end else 65536
             if len(held) < size:
                 break

@@ -236,16 +236,8 @@ def module(package: str = "tensorrt") -> types.ModuleType:
 
 
 def plan(does: str = "copy", *, batch: int = -1, most: int = 4, **more: Any) -> bytes:
-    image = {
-        "name": "images",
-        "shape": [batch, 3, 8, 8],
-        "profile": [[1, 3, 8, 8], [2, 3, 8, 8], [most, 3, 8, 8]],
-    }
-    reported = {
-        "does": does,
-        "inputs": [image],
-        "outputs": [{"name": "y", "shape": [batch, 3, 8, 8], **more}],
-    }
+    image = {"name": "images", "shape": [batch, 3, 8, 8], "profile": [[1, 3, 8, 8], [2, 3, 8, 8], [most, 3, 8, 8]]}
+    reported = {"does": does, "inputs": [image], "outputs": [{"name": "y", "shape": [batch, 3, 8, 8], **more}]}
     if does == "add":
         reported["inputs"].append({"name": "offset", "shape": [1]})
     return b"ftrt" + json.dumps(reported).encode()

@@ -31,9 +31,7 @@ def test_a_time_goes_forward(timestamp: float) -> None:
 
 @pytest.mark.parametrize("timestamp", [np.zeros((4, 4, 3)), "now"])
 def test_a_frame_in_the_place_of_a_time_is_answered(timestamp: object) -> None:
-    with pytest.raises(
-        InputError, match=r"tracker time: expected seconds as a number, .*timestamp=frame\.time"
-    ):
+    with pytest.raises(InputError, match=r"tracker time: expected seconds as a number, .*timestamp=frame\.time"):
         FrameClock("tracker", None).next(timestamp)  # type: ignore[arg-type]
 
 

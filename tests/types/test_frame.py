@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 
 from edgevid.errors import InputError
-from edgevid.types import (
-    Frame,
-    as_frame,
-)
+from edgevid.types import Frame, as_frame
 
 
 def test_frame_checks_its_pixels() -> None:

@@ -62,9 +62,7 @@ def test_tables_show_the_columns_that_have_values() -> None:
     masks[0] = Mask(np.ones((2, 2), bool), 0, 0)
     masked = replace(table, masks=masks)
     assert repr(masked).splitlines()[1].split() == ["box", "score", "label", "mask"]
-    clips = Clips.of(
-        ids=[3], pixels=np.zeros((1, 16, 8, 8, 3)), times=np.zeros((1, 16)), boxes=np.zeros((1, 16, 4))
-    )
+    clips = Clips.of(ids=[3], pixels=np.zeros((1, 16, 8, 8, 3)), times=np.zeros((1, 16)), boxes=np.zeros((1, 16, 4)))
     assert "uint8 (16, 8, 8, 3)" in repr(clips)
     assert len(repr(SpeedReport()).splitlines()) == 3
 

@@ -12,16 +12,7 @@ from result_samples import sample_result
 from supervision_samples import TheirDetections, theirs
 
 from edgevid.errors import InputError, MissingExtraError
-from edgevid.types import (
-    Detections,
-    Mask,
-    Reason,
-    Result,
-    SpeedReport,
-    Speeds,
-    Tracks,
-    with_speeds,
-)
+from edgevid.types import Detections, Mask, Reason, Result, SpeedReport, Speeds, Tracks, with_speeds
 
 
 @pytest.fixture

@@ -66,12 +66,7 @@ def test_flat_rows_have_the_same_keys_and_none_where_there_is_no_value() -> None
     result = sample_result()[1]
     first, second = flat_rows(result)
     assert list(first) == list(second) == flat_names(result)
-    assert (first["tracker_id"], first["x_min"], first["class_name"], first["frame"]) == (
-        1,
-        64.0,
-        "person",
-        4,
-    )
+    assert (first["tracker_id"], first["x_min"], first["class_name"], first["frame"]) == (1, 64.0, "person", 4)
     assert (first["speed_mps"], first["speed_sigma_mps"], first["speed_reason"]) == (10.0, 0.5, None)
     assert (first["action"], first["action_confidence"], first["action_reason"]) == ("run", 0.8, None)
     assert (second["speed_mps"], second["speed_reason"]) == (None, "OFF_PLANE")

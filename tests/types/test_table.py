@@ -9,21 +9,11 @@ import numpy as np
 import pytest
 
 from edgevid.errors import InputError
-from edgevid.types import (
-    Clips,
-    Detections,
-    Reason,
-    Scores,
-    Speeds,
-    Tracks,
-    Verdicts,
-)
+from edgevid.types import Clips, Detections, Reason, Scores, Speeds, Tracks, Verdicts
 
 
 def three() -> Detections:
-    return Detections.of(
-        boxes=[[0, 0, 4, 4], [1, 1, 2, 2], [5, 5, 9, 9]], scores=[0.5, 0.6, 0.7], labels=[0, 1, 2]
-    )
+    return Detections.of(boxes=[[0, 0, 4, 4], [1, 1, 2, 2], [5, 5, 9, 9]], scores=[0.5, 0.6, 0.7], labels=[0, 1, 2])
 
 
 def test_mask_index_and_slice_give_the_same_type() -> None:
@@ -95,11 +85,7 @@ def test_columns_that_a_detector_does_not_give_exist_and_are_empty() -> None:
     assert (table.keypoints.shape, table.rotated.shape) == ((3, 0, 3), (3, 0))
     assert table.masks.tolist() == [None, None, None]
     assert table[1:].keypoints.shape == (2, 0, 3)
-    assert Tracks.trusted(*(getattr(Tracks.empty(), n) for n in Tracks.__slots__[:7])).keypoints.shape == (
-        0,
-        0,
-        3,
-    )
+    assert Tracks.trusted(*(getattr(Tracks.empty(), n) for n in Tracks.__slots__[:7])).keypoints.shape == (0, 0, 3)
 
 
 def test_optional_columns_are_checked_like_the_others() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from edgevid.types import (
-    Reason,
-)
+from edgevid.types import Reason
 
 
 def test_every_reason_has_a_description() -> None:

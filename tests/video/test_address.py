@@ -68,9 +68,7 @@ def test_a_password_in_an_encoded_address_inside_another_never_appears(
 
 @given(SCHEMES, NAMES, ODD, HOSTS, PATHS)
 @settings(max_examples=300, deadline=None)
-def test_the_camera_gets_the_password_as_it_is_meant(
-    scheme: str, user: str, odd: str, host: str, path: str
-) -> None:
+def test_the_camera_gets_the_password_as_it_is_meant(scheme: str, user: str, odd: str, host: str, path: str) -> None:
     password = odd.replace("%", "") + CORE  # "%41" in an address may be an "A" that is encoded
     sent = network_address(f"{scheme}://{user}:{password}@{host}{path}")
     login, _, rest = sent.removeprefix(f"{scheme}://").partition("@")

@@ -26,10 +26,7 @@ def successive(source: Any, count: int) -> list[int]:
 
 
 def test_a_camera_that_rejects_tcp_is_read_by_udp() -> None:
-    with (
-        udp_only_server() as (port, transports),
-        LiveSource(f"rtsp://127.0.0.1:{port}/cam", **QUICK) as source,
-    ):
+    with udp_only_server() as (port, transports), LiveSource(f"rtsp://127.0.0.1:{port}/cam", **QUICK) as source:
         assert len(successive(source, 5)) == 5
     assert [name.partition(";")[0] for name in transports] == ["RTP/AVP/TCP", "RTP/AVP/UDP"]
     assert source.events[0][1:] == ("lost", "the camera rejects RTSP over TCP: UDP is tried")
@@ -67,9 +64,7 @@ def test_an_unknown_transport_is_rejected() -> None:
         LiveSource("rtsp://gate/1", rtsp_transport="http")
 
 
-def test_ffmpeg_gets_the_password_encoded_and_each_scheme_its_options(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_ffmpeg_gets_the_password_encoded_and_each_scheme_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[tuple[Any, dict[str, Any]]] = []
     monkeypatch.setattr("av.open", lambda source, **options: opened.append((source, options)))
 
@@ -77,12 +72,7 @@ def test_ffmpeg_gets_the_password_encoded_and_each_scheme_its_options(
         """Nothing."""
 
     hooks = Hooks(quiet, quiet, quiet, quiet, quiet)
-    for uri in (
-        "rtsp://admin:12/S3 cret@10.0.0.5:554/cam",
-        "RTSPS://gate/1",
-        "srt://gate:9000",
-        "/dev/video3",
-    ):
+    for uri in ("rtsp://admin:12/S3 cret@10.0.0.5:554/cam", "RTSPS://gate/1", "srt://gate:9000", "/dev/video3"):
         Connector(uri, hooks, stall_s=4.0, transport="udp").connect()
     addresses = [source for source, _ in opened]
     assert addresses == [

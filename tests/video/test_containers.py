@@ -38,9 +38,7 @@ FORMATS = {
 }
 JOINABLE = ("mpegts", "h264", "hevc", "m4v", "mpeg2video", "flv")
 """Formats that stay readable when one file is appended to another."""
-CHOICES = [
-    (form, codec) for form, codecs in FORMATS.items() for codec in codecs if codec in av.codecs_available
-]
+CHOICES = [(form, codec) for form, codecs in FORMATS.items() for codec in codecs if codec in av.codecs_available]
 OPTIONS = {
     "libx264": {"preset": "ultrafast", "threads": "1"},
     "libx265": {"preset": "ultrafast", "x265-params": "log-level=none:pools=none:frame-threads=1"},

@@ -120,9 +120,7 @@ def test_what_follows_damage_is_marked_up_to_the_next_key_frame(
 
 
 @pytest.mark.parametrize(("form", "codec"), [("mpegts", "mpeg2video"), ("avi", "mpeg4")])
-def test_a_damaged_frame_that_nothing_is_predicted_from_is_alone(
-    tmp_path: Path, form: str, codec: str
-) -> None:
+def test_a_damaged_frame_that_nothing_is_predicted_from_is_alone(tmp_path: Path, form: str, codec: str) -> None:
     whole = clip(form, codec, bf="2")
     with av.open(io.BytesIO(whole)) as container:
         stamps = [p.pts for p in container.demux(container.streams.video[0]) if p.size]
@@ -132,9 +130,7 @@ def test_a_damaged_frame_that_nothing_is_predicted_from_is_alone(
 
 
 @pytest.mark.parametrize(("header", "expected"), [(0x41, 2), (0x01, 0), (0x65, 3), (0x61, 3)])
-def test_the_header_of_an_h264_slice_states_whether_frames_are_predicted_from_it(
-    header: int, expected: int
-) -> None:
+def test_the_header_of_an_h264_slice_states_whether_frames_are_predicted_from_it(header: int, expected: int) -> None:
     units = [b"\x09\x10", b"\x06\x05\x01\x00", bytes([header, 0x9A, 0x00])]  # delimiter, SEI, slice
     assert _reference(b"".join(b"\0\0\0\1" + unit for unit in units), b"\0\0\0\1\x67") == expected
     lengths = b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)

@@ -49,15 +49,9 @@ def test_looping_goes_on_in_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("matrix", "size", "edge"),
-    [
-        ((0, 1, -1, 0), (48, 64), "top"),
-        ((-1, 0, 0, -1), (64, 48), "right"),
-        ((0, -1, 1, 0), (48, 64), "bottom"),
-    ],
+    [((0, 1, -1, 0), (48, 64), "top"), ((-1, 0, 0, -1), (64, 48), "right"), ((0, -1, 1, 0), (48, 64), "bottom")],
 )
-def test_rotation_is_honored(
-    tmp_path: Path, matrix: tuple[int, ...], size: tuple[int, int], edge: str
-) -> None:
+def test_rotation_is_honored(tmp_path: Path, matrix: tuple[int, ...], size: tuple[int, int], edge: str) -> None:
     path = write_clip(tmp_path / "turned.mp4", [0.0, 0.04])
     set_rotation(path, matrix)
     with open_video(path) as source:
@@ -165,9 +159,7 @@ def test_awkward_secrets_are_hidden_too(uri: str, shown: str) -> None:
     assert masked(uri) == shown
 
 
-@pytest.mark.parametrize(
-    "name", ["2026-01-31T12:00:00.mp4", "50 %d %41.mp4", "Kamera Süd.mp4", "日本[1].mp4"]
-)
+@pytest.mark.parametrize("name", ["2026-01-31T12:00:00.mp4", "50 %d %41.mp4", "Kamera Süd.mp4", "日本[1].mp4"])
 def test_any_name_of_a_file_is_read(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     write_clip(tmp_path / "a.mp4", TIMES).rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
@@ -274,9 +266,7 @@ def test_a_cut_off_file_says_what_is_missing(tmp_path: Path, caplog: pytest.LogC
     cut = tmp_path / "cut.mp4"
     for share in (0.2, 0.8):  # in the frames, in the index
         cut.write_bytes(data[: int(len(data) * share)])
-        with pytest.raises(
-            SourceError, match=r"cut off at \d+ bytes: its index \(moov\), written last, is not"
-        ):
+        with pytest.raises(SourceError, match=r"cut off at \d+ bytes: its index \(moov\), written last, is not"):
             open_video(cut)
     with (
         av.open(str(tmp_path / "whole.mp4")) as given,

@@ -73,12 +73,7 @@ def test_odd_sizes_round_their_chroma_up_and_rows_may_be_padded() -> None:
 
 @pytest.mark.parametrize(
     ("height", "colorspace", "expected"),
-    [
-        (HD_HEIGHT - 2, None, "bt601"),
-        (HD_HEIGHT, None, "bt709"),
-        (HD_HEIGHT, SMPTE170M, "bt601"),
-        (48, BT709, "bt709"),
-    ],
+    [(HD_HEIGHT - 2, None, "bt601"), (HD_HEIGHT, None, "bt709"), (HD_HEIGHT, SMPTE170M, "bt601"), (48, BT709, "bt709")],
 )
 def test_the_matrix_is_the_stated_one_else_that_of_the_height(
     height: int, colorspace: int | None, expected: str
@@ -88,12 +83,9 @@ def test_the_matrix_is_the_stated_one_else_that_of_the_height(
 
 
 @pytest.mark.parametrize(
-    ("kind", "color_range", "full"),
-    [("yuv420p", None, False), ("yuv420p", FULL_RANGE, True), ("yuvj420p", None, True)],
+    ("kind", "color_range", "full"), [("yuv420p", None, False), ("yuv420p", FULL_RANGE, True), ("yuvj420p", None, True)]
 )
-def test_the_range_is_the_stated_one_or_that_of_the_format(
-    kind: str, color_range: int | None, full: bool
-) -> None:
+def test_the_range_is_the_stated_one_or_that_of_the_format(kind: str, color_range: int | None, full: bool) -> None:
     frame = to_frame(av_frame(90, kind=kind, color_range=color_range), 0.0, 0)
     assert frame.full_range is full
     gray = 90 if full else (90 - 16) * 255 / 219

@@ -29,19 +29,12 @@ def segments(count: int, frames: int) -> list[bytes]:
 
 
 def playlist(names: list[str], target_s: float, first: int, *, ended: bool = False) -> bytes:
-    lines = [
-        "#EXTM3U",
-        "#EXT-X-VERSION:3",
-        f"#EXT-X-TARGETDURATION:{target_s}",
-        f"#EXT-X-MEDIA-SEQUENCE:{first}",
-    ]
+    lines = ["#EXTM3U", "#EXT-X-VERSION:3", f"#EXT-X-TARGETDURATION:{target_s}", f"#EXT-X-MEDIA-SEQUENCE:{first}"]
     lines += [f"#EXTINF:{target_s},\n{name}" for name in names] + ["#EXT-X-ENDLIST"] * ended
     return "\n".join(lines).encode()
 
 
-def live_server(
-    parts: list[bytes], segment_s: float, *, window: int = 4, already: int = 3
-) -> Callable[[Any], None]:
+def live_server(parts: list[bytes], segment_s: float, *, window: int = 4, already: int = 3) -> Callable[[Any], None]:
     """A live stream that has `already` segments at its start; the last one ends it."""
     begun = list[float]()
 
@@ -87,10 +80,7 @@ def test_a_live_stream_is_handed_on_whole_in_order_and_at_its_pace(frames: int, 
 def test_a_slow_consumer_falls_behind_by_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgevid.video.live.BEHIND_S", 0.3)
     lags = list[float]()
-    with (
-        serving(live_server(segments(8, 10), 0.4)) as address,
-        LiveSource(f"{address}/a.m3u8", **QUICK) as source,
-    ):
+    with serving(live_server(segments(8, 10), 0.4)) as address, LiveSource(f"{address}/a.m3u8", **QUICK) as source:
         for frame in source:
             lags.append(source.now() - frame.time)
             time.sleep(0.1)
@@ -128,9 +118,7 @@ def test_a_server_that_fails_once_is_asked_again_and_a_gone_segment_is_an_event(
         n = min(3 + int((time.monotonic() - begun) / 0.4), 6)
         if handler.path.endswith("m3u8"):
             names = [f"s{k}.ts" for k in range(6)][:n]
-            send(
-                handler, playlist(names, 0.4, 0, ended=time.monotonic() - begun > 3), "application/x-mpegurl"
-            )
+            send(handler, playlist(names, 0.4, 0, ended=time.monotonic() - begun > 3), "application/x-mpegurl")
         elif handler.path == "/s1.ts" and requests.count("/s1.ts") == 1:
             handler.send_error(500)  # loses the connection
         elif handler.path == "/s3.ts":
@@ -182,10 +170,7 @@ def break_once(monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:
 
 def test_a_stream_that_ended_while_it_was_away_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     break_once(monkeypatch, after=5)
-    with (
-        serving(live_server(segments(6, 5), 0.2)) as address,
-        LiveSource(f"{address}/a.m3u8", **QUICK) as source,
-    ):
+    with serving(live_server(segments(6, 5), 0.2)) as address, LiveSource(f"{address}/a.m3u8", **QUICK) as source:
         assert numbers(list(source))[:20] == list(range(20))
     assert "lost" in [event.kind for event in source.events]
     assert source.events[-1].kind == "ended"
@@ -194,10 +179,7 @@ def test_a_stream_that_ended_while_it_was_away_ends(monkeypatch: pytest.MonkeyPa
 def test_a_connection_that_is_lost_goes_on_behind_the_last_segment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever breaks it: what was read is not read again."""
     break_once(monkeypatch, after=3)
-    with (
-        serving(live_server(segments(6, 10), 0.4)) as address,
-        LiveSource(f"{address}/a.m3u8", **QUICK) as source,
-    ):
+    with serving(live_server(segments(6, 10), 0.4)) as address, LiveSource(f"{address}/a.m3u8", **QUICK) as source:
         got = numbers(list(source))
     assert got[-20:] == list(range(40, 60))
     assert got == sorted(set(got))
@@ -241,9 +223,7 @@ def test_fragmented_mp4_behind_an_initialization_section() -> None:
     text = '#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MAP:URI="v.mp4",BYTERANGE="'
     text += f'{begins[0]}@0"\n'
     for begin, end in zip(begins, [*begins[1:], len(data)], strict=True):
-        text += (
-            f"#EXTINF:0.2,\n#EXT-X-BYTERANGE:{end - begin}" + f"@{begin}" * (begin == begins[0]) + "\nv.mp4\n"
-        )
+        text += f"#EXTINF:0.2,\n#EXT-X-BYTERANGE:{end - begin}" + f"@{begin}" * (begin == begins[0]) + "\nv.mp4\n"
 
     def answer(handler: Any) -> None:
         if handler.path.endswith("m3u8"):
@@ -304,8 +284,6 @@ a.mp4
         Segment(9, "http://h/b.ts?token=1", None, init),
     ]
     assert (found.target_s, found.ended, found.encrypted, found.variants) == (6.0, False, False, [])
-    assert parse_playlist(
-        '#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI="k"\n#EXT-X-ENDLIST', "http://h/x"
-    ).encrypted
+    assert parse_playlist('#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI="k"\n#EXT-X-ENDLIST', "http://h/x").encrypted
     with pytest.raises(SourceError, match="expected an HLS playlist that begins with #EXTM3U"):
         parse_playlist("<html>", "http://h/x")

@@ -34,9 +34,7 @@ def played(address: str, **options: Any) -> tuple[list[int], LiveSource]:
 
 @pytest.mark.parametrize("ranges", [True, False])
 @pytest.mark.parametrize("breaks", [0, 3])
-@pytest.mark.parametrize(
-    ("format", "codec"), [("mp4", "mpeg4"), ("mpegts", "mpeg2video"), ("matroska", "mpeg4")]
-)
+@pytest.mark.parametrize(("format", "codec"), [("mp4", "mpeg4"), ("mpegts", "mpeg2video"), ("matroska", "mpeg4")])
 def test_a_file_is_played_once_to_its_end_though_connections_break(
     format: str, codec: str, breaks: int, ranges: bool
 ) -> None:
@@ -94,9 +92,7 @@ def test_a_file_that_is_no_video_ends_with_a_sentence() -> None:
     with (
         serving(file_server(b"no video" * 9999)) as address,
         LiveSource(f"{address}/a.mp4", **QUICK) as source,
-        pytest.raises(
-            SourceError, match=r"a\.mp4: no frame: expected a video file, FFmpeg cannot read this one"
-        ),
+        pytest.raises(SourceError, match=r"a\.mp4: no frame: expected a video file, FFmpeg cannot read this one"),
     ):
         next(iter(source))
 
@@ -128,11 +124,7 @@ def test_a_consumer_slower_than_the_file_loses_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("status", "remedy"),
-    [
-        (404, "check the path"),
-        (401, "check the user and the password"),
-        (403, "no permission for the stream"),
-    ],
+    [(404, "check the path"), (401, "check the user and the password"), (403, "no permission for the stream")],
 )
 def test_a_refusal_at_the_first_connection_ends_with_a_sentence(status: int, remedy: str) -> None:
     with (

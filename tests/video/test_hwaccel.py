@@ -29,9 +29,7 @@ def test_without_a_device_the_cpu_decodes_and_a_note_says_so(
     path = write_clip(tmp_path / "a.mp4", [0.0, 0.04, 0.08])
     with caplog.at_level(logging.WARNING, "edgevid"), FileSource(path, decode=decode) as video:
         assert len(list(video)) == 3
-    assert (
-        f"decoding on the CPU: no device for --decode {decode} (this FFmpeg knows cuda, vaapi)" in caplog.text
-    )
+    assert f"decoding on the CPU: no device for --decode {decode} (this FFmpeg knows cuda, vaapi)" in caplog.text
 
 
 def test_the_first_device_that_opens_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

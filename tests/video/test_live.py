@@ -185,10 +185,7 @@ def test_a_lost_stream_is_reconnected_with_another_size_and_times_go_on() -> Non
 
 def test_a_slow_consumer_loses_frames_and_never_falls_behind() -> None:
     lags = []
-    with (
-        served(6, 64) as address,
-        LiveSource(address, stall_s=2, min_backoff_s=0.1, give_up_s=20) as source,
-    ):
+    with served(6, 64) as address, LiveSource(address, stall_s=2, min_backoff_s=0.1, give_up_s=20) as source:
         for frame, _ in zip(source, range(6), strict=False):
             lags.append(source.now() - frame.time)
             time.sleep(0.3)
@@ -250,11 +247,7 @@ def test_closing_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     silent = socket.create_server(("127.0.0.1", 0))  # accepts, and never answers
     with silent:
         port = silent.getsockname()[1]
-        for uri in (
-            f"rtsp://127.0.0.1:{port}/cam",
-            f"http://127.0.0.1:{port}/cam",
-            f"rtmp://127.0.0.1:{port}/cam",
-        ):
+        for uri in (f"rtsp://127.0.0.1:{port}/cam", f"http://127.0.0.1:{port}/cam", f"rtmp://127.0.0.1:{port}/cam"):
             with LiveSource(uri, stall_s=0.5):
                 time.sleep(0.1)
     assert not [thread for thread in threading.enumerate() if thread.ident not in before]

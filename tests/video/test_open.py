@@ -29,9 +29,7 @@ def test_a_file_is_a_file_whatever_its_name(tmp_path: Path) -> None:
         assert len(list(source)) == 2
 
 
-@pytest.mark.parametrize(
-    "uri", ["rtsp://gate/1", "HTTP://gate/live.ts", "srt://gate:9000", "/dev/video7", "3", 3]
-)
+@pytest.mark.parametrize("uri", ["rtsp://gate/1", "HTTP://gate/live.ts", "srt://gate:9000", "/dev/video7", "3", 3])
 def test_cameras_and_streams_are_live(monkeypatch: pytest.MonkeyPatch, uri: str | int) -> None:
     monkeypatch.setattr(LiveSource, "_work", lambda self: None)
     with open_video(uri) as source:

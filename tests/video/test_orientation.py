@@ -99,8 +99,7 @@ def test_a_video_is_shown_by_its_display_matrix(tmp_path: Path, orientation: int
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b"", b"Exif\0\0", exif(0), exif(9), exif(6)[:12], b"II*\0" + b"\xff" * 9, b"MM\0*\0\0\0\x08\xff\xff"],
+    "data", [b"", b"Exif\0\0", exif(0), exif(9), exif(6)[:12], b"II*\0" + b"\xff" * 9, b"MM\0*\0\0\0\x08\xff\xff"]
 )
 def test_damaged_exif_states_nothing(data: bytes) -> None:
     assert exif_matrix(data) is None

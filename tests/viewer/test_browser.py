@@ -24,9 +24,7 @@ from edgevid.viewer.serve import Server
 
 pytest.importorskip("starlette", reason="the extra viewer is not installed")
 api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-axe = pytest.importorskip(
-    "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
-)
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM = os.environ.get("EDGEVID_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
@@ -464,9 +462,7 @@ def test_events_are_filtered_by_the_keyboard_alone(browser, recorded) -> None:
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 @pytest.mark.parametrize("phone", [False, True], ids=["1440", "390"])
-def test_recordings_on_the_timeline_are_reached_and_accessible(
-    browser, recorded, scheme: str, phone: bool
-) -> None:
+def test_recordings_on_the_timeline_are_reached_and_accessible(browser, recorded, scheme: str, phone: bool) -> None:
     page = opened(browser, recorded.url, PHONE if phone else DESK, scheme=scheme, phone=phone)
     slider = page.locator("#timeline-at")
     api.expect(slider).to_be_visible()

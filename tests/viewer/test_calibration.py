@@ -111,9 +111,7 @@ def test_requests_that_are_not_json_are_rejected(client: TestClient, data: bytes
     for path in ("/api/solve", "/api/save"):
         assert client.post(path, content=data).status_code == 400
     assert not client.post("/api/solve", content=b"[1]").json()["ok"]
-    assert not client.post("/api/solve", content=b'{"mode": "rectangle", "rectangle": [[NaN, 1]]}').json()[
-        "ok"
-    ]
+    assert not client.post("/api/solve", content=b'{"mode": "rectangle", "rectangle": [[NaN, 1]]}').json()["ok"]
 
 
 def test_saving_asks_before_it_replaces(client: TestClient, tmp_path: Path) -> None:
@@ -126,10 +124,7 @@ def test_saving_asks_before_it_replaces(client: TestClient, tmp_path: Path) -> N
     again = client.post("/api/save", json={**BODY, "width": 8, "name": "gate 2.toml"})
     assert again.status_code == 409
     assert read_calibration(path).meters[1, 0] == 7
-    assert (
-        client.post("/api/save", json={**BODY, "width": 8, "name": "gate 2", "replace": True}).status_code
-        == 200
-    )
+    assert client.post("/api/save", json={**BODY, "width": 8, "name": "gate 2", "replace": True}).status_code == 200
     assert read_calibration(path).meters[1, 0] == 8
 
 
@@ -168,9 +163,7 @@ def test_the_command_serves_the_page(photo: Path, tmp_path: Path, monkeypatch: A
 
     monkeypatch.setattr(serve, "serve", pretend)
     with contextlib.suppress(SystemExit):
-        cli.main(
-            ["calibrate", str(photo), "--out", str(tmp_path / "gate.toml"), "--no-browser", "--port", "0"]
-        )
+        cli.main(["calibrate", str(photo), "--out", str(tmp_path / "gate.toml"), "--no-browser", "--port", "0"])
     assert served["start"]["calibration"]["width"] == 7  # it goes on from what is there
     assert served["open_browser"] is False
     assert "nothing was written" in capsys.readouterr().out

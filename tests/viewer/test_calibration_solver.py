@@ -44,9 +44,7 @@ def test_each_mistake_is_one_sentence(change: dict, words: str, incomplete: bool
 
 
 def test_points_need_all_their_meters() -> None:
-    rows = [
-        {"u": u, "v": v, "x": x, "y": y} for (u, v), (x, y) in zip(CORNERS, rectangle(7, 30), strict=True)
-    ]
+    rows = [{"u": u, "v": v, "x": x, "y": y} for (u, v), (x, y) in zip(CORNERS, rectangle(7, 30), strict=True)]
     assert solve({"mode": "points", "points": rows}, SIZE)["ok"]
     answer = solve({"mode": "points", "points": [*rows, {"u": 5, "v": 5, "x": 1, "y": None}]}, SIZE)
     assert answer["error"] == "Enter the meters of point 5, or remove it"

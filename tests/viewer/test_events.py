@@ -29,9 +29,7 @@ def test_the_newest_come_first_without_what_does_not_apply(store: EventStore) ->
     assert [one["id"][-1] for one in found] == ["3", "2", "1"]
     assert found[2]["box"] == [1.0, 2.0, 3.0, 4.0]
     assert "direction" not in found[0]
-    assert Event.of(found[0]) == an_event(
-        3, track=9, class_name="car", place="yard", speed_mps=20.0, clip="gate/a.mp4"
-    )
+    assert Event.of(found[0]) == an_event(3, track=9, class_name="car", place="yard", speed_mps=20.0, clip="gate/a.mp4")
     assert len(store.find({}, limit=2)) == 2
 
 

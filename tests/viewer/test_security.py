@@ -36,8 +36,7 @@ def test_this_machine_may_be_named_in_its_own_ways(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host",
-    ["evil.example", "127.0.0.1.evil.example", "", "192.168.1.5", "localhost.evil.example", "a/b", "[::1"],
+    "host", ["evil.example", "127.0.0.1.evil.example", "", "192.168.1.5", "localhost.evil.example", "a/b", "[::1"]
 )
 def test_a_foreign_host_name_is_rejected(host: str) -> None:
     """DNS rebinding: evil.example may resolve to 127.0.0.1."""
@@ -83,9 +82,7 @@ def test_the_token_moves_from_the_address_into_a_cookie() -> None:
     assert visitor.get("/").text == "hello"
 
 
-@pytest.mark.parametrize(
-    "path", ["//evil.example/", "/\\evil.example/", "/%5Cevil.example/", "/\\/evil.example/"]
-)
+@pytest.mark.parametrize("path", ["//evil.example/", "/\\evil.example/", "/%5Cevil.example/", "/\\/evil.example/"])
 def test_the_redirect_cannot_lead_elsewhere(path: str) -> None:
     visitor = client(TOKEN)
     answer = visitor.get(f"http://127.0.0.1:8470{path}", params={"token": TOKEN}, follow_redirects=False)
@@ -102,20 +99,14 @@ def test_another_site_can_neither_post_nor_open_a_socket() -> None:
     assert visitor.post("/", headers={"origin": "http://127.0.0.1:8470"}).text == "hello"
     assert visitor.post("/", headers={"origin": "https://evil.example"}).status_code == 403
     assert visitor.post("/", headers={"origin": "null"}).status_code == 403
-    with (
-        pytest.raises(WebSocketDisconnect),
-        visitor.websocket_connect("/ws", headers={"origin": "http://evil"}),
-    ):
+    with pytest.raises(WebSocketDisconnect), visitor.websocket_connect("/ws", headers={"origin": "http://evil"}):
         pass
     with visitor.websocket_connect("/ws", headers={"host": "127.0.0.1:8470"}) as ws:
         assert ws.receive_text() == "hello"
 
 
 def test_a_socket_needs_the_token_too() -> None:
-    with (
-        pytest.raises(WebSocketDisconnect),
-        client(TOKEN).websocket_connect("/ws", headers={"host": "127.0.0.1:8470"}),
-    ):
+    with pytest.raises(WebSocketDisconnect), client(TOKEN).websocket_connect("/ws", headers={"host": "127.0.0.1:8470"}):
         pass
 
 
@@ -131,9 +122,7 @@ def test_what_is_neither_a_page_nor_a_socket_is_passed_on() -> None:
 
 def test_headers_of_the_application_take_precedence() -> None:
     async def app(scope, receive, send) -> None:
-        await send(
-            {"type": "http.response.start", "status": 200, "headers": [(b"Cache-Control", b"no-store")]}
-        )
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"Cache-Control", b"no-store")]})
         await send({"type": "http.response.body", "body": b""})
 
     answer = TestClient(SecurityMiddleware(app, token=None), base_url="http://localhost").get("/")
@@ -144,9 +133,7 @@ def test_headers_of_the_application_take_precedence() -> None:
 def test_each_port_has_a_cookie_of_its_own() -> None:
     """Browsers share cookies between the ports of one host."""
     names = {
-        client(TOKEN, port=port)
-        .get("/", params={"token": TOKEN}, follow_redirects=False)
-        .headers["set-cookie"]
+        client(TOKEN, port=port).get("/", params={"token": TOKEN}, follow_redirects=False).headers["set-cookie"]
         for port in (8470, 8471)
     }
     assert {name.split("=")[0] for name in names} == {"edgevid-8470", "edgevid-8471"}

@@ -88,11 +88,7 @@ def test_a_file_is_sought_in(tmp_path: Path) -> None:
 def test_a_new_site_file_can_be_run_as_it_is(tmp_path: Path) -> None:
     from edgevid.viewer.session import site_header
 
-    clip, calibration, site = (
-        tmp_path / "a clip.mp4",
-        tmp_path / "cam" / "gate.toml",
-        tmp_path / "site" / "gate.toml",
-    )
+    clip, calibration, site = (tmp_path / "a clip.mp4", tmp_path / "cam" / "gate.toml", tmp_path / "site" / "gate.toml")
     with VideoWriter(clip, fps=10) as writer:
         writer.write(np.zeros((80, 120, 3), np.uint8), 0.0)
     calibration.parent.mkdir()

@@ -160,9 +160,7 @@ def test_a_restart_forgets_ids_counts_and_the_tracks_of_the_pipeline(state, monk
         (None, False, 0),
     ],
 )
-def test_a_file_is_paused_and_stepped(
-    state, monkeypatch, message: object, paused: bool, answers: int
-) -> None:
+def test_a_file_is_paused_and_stepped(state, monkeypatch, message: object, paused: bool, answers: int) -> None:
     sent = sent_by(state, monkeypatch)
     state.control(message)
     assert state.playback.paused is paused

@@ -34,11 +34,7 @@ def test_the_demo_has_events_of_every_kind(shown: tuple[list[Result], list[Event
     kinds = Counter(event.kind for event in shown[1])
     assert {"cross", "enter", "leave", "dwell", "speed-limit"} <= set(kinds)
     assert {event.direction for event in shown[1] if event.kind == "cross"} == {"forward", "backward"}
-    assert {event.place for event in shown[1] if event.place} == {
-        "counting line",
-        "crossing",
-        "west sidewalk",
-    }
+    assert {event.place for event in shown[1] if event.place} == {"counting line", "crossing", "west sidewalk"}
     street = RenderedStreet(seconds=9)
     fast = [event for event in shown[1] if event.kind == "speed-limit"]
     for event in fast:  # no lane is accused that keeps the limit
@@ -46,9 +42,7 @@ def test_the_demo_has_events_of_every_kind(shown: tuple[list[Result], list[Event
         assert (3.6 * truth.speeds > STREET_LIMIT_KMH).any()
 
 
-def test_the_demo_has_actions_and_speeds_with_errors_and_abstentions(
-    shown: tuple[list[Result], list[Event]],
-) -> None:
+def test_the_demo_has_actions_and_speeds_with_errors_and_abstentions(shown: tuple[list[Result], list[Event]]) -> None:
     results = shown[0]
     verdicts = [(row, result) for result in results for row in result.verdicts["action"]]
     emitted = Counter(ACTIONS[row.label] for row, _ in verdicts if row.reason is Reason.OK)

@@ -29,9 +29,7 @@ Step = tuple[float, float, bool]
 def rows_of(steps: list[Step], n: int, side: float = 40.0) -> Tracks:
     x, y, observed = steps[n]
     box = [[x - side / 2, y - 2 * side, x + side / 2, y]]
-    return Tracks.of(
-        ids=[1], boxes=box, scores=[1], labels=[2], match=[0 if observed else -1], age=[0], unseen=[0]
-    )
+    return Tracks.of(ids=[1], boxes=box, scores=[1], labels=[2], match=[0 if observed else -1], age=[0], unseen=[0])
 
 
 def events_of(monitor: ZoneMonitor, steps: list[Step | None], fps: float = 25.0) -> list[ZoneEvent]:

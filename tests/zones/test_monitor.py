@@ -18,13 +18,7 @@ def at(points: dict[int, tuple[float, float]], label: int = 2) -> Tracks:
     boxes = [[x - 10, y - 40, x + 10, y] for x, y in points.values()]
     zero = np.zeros(n)
     return Tracks.of(
-        ids=list(points),
-        boxes=boxes,
-        scores=zero + 1,
-        labels=np.full(n, label),
-        match=zero,
-        age=zero,
-        unseen=zero,
+        ids=list(points), boxes=boxes, scores=zero + 1, labels=np.full(n, label), match=zero, age=zero, unseen=zero
     )
 
 
@@ -196,9 +190,7 @@ def test_a_stop_is_emitted_once_until_it_moves_on() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("off", "wrong"), [(119, False), (121, True), (180, True), (239, True), (241, False)]
-)
+@pytest.mark.parametrize(("off", "wrong"), [(119, False), (121, True), (180, True), (239, True), (241, False)])
 def test_the_wrong_way_is_more_than_120_degrees_off(off: float, wrong: bool) -> None:
     # The object travels towards +x and +y (down): at 30 degrees; the zone allows what is `off` from it.
     monitor = ZoneMonitor([Zone("lane", SQUARE, direction=30.0 - off, debounce_s=0)])
@@ -235,10 +227,7 @@ def test_the_path_crosses_where_it_meets_the_line_not_at_its_ends() -> None:
 
 
 def test_lines_in_meters_and_in_pixels_side_by_side() -> None:
-    lines = [
-        Line("meters", (3.0, 0.0), (3.0, 4.0), ground=True),
-        Line("pixels", (300.0, 0.0), (300.0, 400.0)),
-    ]
+    lines = [Line("meters", (3.0, 0.0), (3.0, 4.0), ground=True), Line("pixels", (300.0, 0.0), (300.0, 400.0))]
     monitor = ZoneMonitor(lines=lines, to_ground=lambda p: p / 100 + [0, 0.5])
     events = walk(monitor, [(310, 340), (290, 340)])
     assert [(e.kind, e.place, e.direction) for e in events] == [

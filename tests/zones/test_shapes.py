@@ -16,12 +16,7 @@ HOLE = [(0.4, 0.4), (0.5, 0.4), (0.5, 0.5)]
 def test_relative_shapes_are_multiplied_by_the_size_of_the_frame() -> None:
     zone = Zone("bay", SQUARE, relative=True, holes=[HOLE], dwell_s=3.0)
     (made,) = in_pixels([zone], (640, 480))
-    assert (made.points[2], made.holes[0][0], made.relative, made.dwell_s) == (
-        (480, 360),
-        (256, 192),
-        False,
-        3,
-    )
+    assert (made.points[2], made.holes[0][0], made.relative, made.dwell_s) == ((480, 360), (256, 192), False, 3)
     line = Line("gate", (0, 0.5), (1, 0.5), relative=True, anchor="center")
     monitor = ZoneMonitor([zone], [line], size=(640, 480))
     assert monitor.lines == (Line("gate", (0, 240), (640, 240), anchor="center"),)
@@ -37,15 +32,9 @@ def test_relative_shapes_need_the_size_of_the_frame() -> None:
     ("keys", "message"),
     [
         ({}, "points: expected frame pixels; relative = true for shares"),
-        (
-            {"relative": True, "points": [(0, 0), (2, 0), (2, 2)]},
-            "points: expected shares of the frame from 0 to 1",
-        ),
+        ({"relative": True, "points": [(0, 0), (2, 0), (2, 2)]}, "points: expected shares of the frame from 0 to 1"),
         ({"relative": True, "ground": True}, "either relative or ground"),
-        (
-            {"relative": True, "holes": [[(0.4, 0.4), (0.9, 0.9), (0.5, 0.4)]]},
-            "holes: expected polygons inside",
-        ),
+        ({"relative": True, "holes": [[(0.4, 0.4), (0.9, 0.9), (0.5, 0.4)]]}, "holes: expected polygons inside"),
         ({"relative": True, "holes": [[(0.4, 0.4)]]}, "holes: expected polygons inside"),
         ({"relative": True, "anchor": "bottom"}, "anchor: expected one of 'bottom_center', 'bottom_left'"),
     ],

@@ -17,8 +17,7 @@ from edgevid.evaluate.arrays import read_arrays
 from edgevid.types import Array
 
 VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
-SKELETONS_HZ = 30.0
-"""Rows per second of skeleton files."""
+SKELETONS_HZ = 30.0  # Rows per second of skeleton files
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +147,7 @@ def _from_csv(path: Path) -> list[LabeledVideo]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FileFormatError(path, "the whole file", expected="CSV text", got=str(error)) from None
     if not rows or not {"path", "label"} <= set(rows[0]):
-        raise FileFormatError(
-            path, "header", expected="path,label[,group]", got=list(rows[0]) if rows else None
-        )
+        raise FileFormatError(path, "header", expected="path,label[,group]", got=list(rows[0]) if rows else None)
     found = []
     for line, row in enumerate(rows, 2):
         video = path.parent / (row["path"] or "")

@@ -30,9 +30,7 @@ class ClassReport:
         """From labels (N,); a label outside 0..classes-1 is an InputError."""
         truth, predicted = np.asarray(truth, np.int64), np.asarray(predicted, np.int64)
         if truth.shape != predicted.shape or truth.ndim != 1:
-            raise InputError(
-                f"report: expected as many predictions as truths, got {predicted.shape} for {truth.shape}"
-            )
+            raise InputError(f"report: expected as many predictions as truths, got {predicted.shape} for {truth.shape}")
         for name, labels in (("truth", truth), ("predictions", predicted)):
             if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
                 raise InputError(
@@ -213,9 +211,7 @@ class SegmentReport(NamedTuple):
     background: tuple[Any, ...]
 
     @classmethod
-    def of(
-        cls, truths: Sequence[Any], predicted: Sequence[Any], background: Collection[Any] = ()
-    ) -> SegmentReport:
+    def of(cls, truths: Sequence[Any], predicted: Sequence[Any], background: Collection[Any] = ()) -> SegmentReport:
         """Of labels by step, one sequence per video; `background` classes are left out of edit and F1."""
         f1 = [segment_matches(truths, predicted, k, background).f1 for k in (0.1, 0.25, 0.5)]
         edit = edit_score(truths, predicted, background)

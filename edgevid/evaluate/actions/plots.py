@@ -1,7 +1,5 @@
 """Confusion matrices and robustness as PNG (extra `plot`)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

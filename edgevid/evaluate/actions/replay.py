@@ -1,7 +1,5 @@
 """Recorded data as a live stream: videos cropped by the ClipBuffer, crops and rows replayed."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path

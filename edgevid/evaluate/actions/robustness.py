@@ -1,7 +1,5 @@
 """Accuracy under corruptions of images (JPEG, blur, noise, scale; kornia) and of poses (noise, losses)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -39,10 +37,7 @@ def corrupt_images(crops: Array, seed: int, kind: str, strength: float) -> Array
     if strength == IMAGE_CORRUPTIONS[kind][0]:
         return crops
     if kind == "JPEG quality":
-        coded = [
-            cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(strength)])[1]
-            for crop in crops
-        ]
+        coded = [cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(strength)])[1] for crop in crops]
         return np.stack([np.asarray(cv2.imdecode(one, cv2.IMREAD_COLOR))[..., ::-1] for one in coded])
     torch = require("torch", extra="train", purpose="robustness")
     kornia = require("kornia", extra="train", purpose="robustness")

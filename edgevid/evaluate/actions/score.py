@@ -1,7 +1,5 @@
 """Accuracy of a deployed recognizer on labeled data, which it receives like a live stream. Needs no torch."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +17,7 @@ from edgevid.evaluate.actions.replay import crop_video, load_for_rows, replay_cr
 from edgevid.models.hub import resolve_model
 from edgevid.types import Array
 
-Corruption = Callable[[Array, int], Array]
-"""Corrupts rows or crops of one example, given its number as a seed."""
+Corruption = Callable[[Array, int], Array]  # Corrupts rows or crops of one example, given its number as a seed
 
 
 @dataclass(frozen=True, slots=True)

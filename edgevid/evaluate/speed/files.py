@@ -3,8 +3,6 @@
 docs/speed.md describes them. Every error names its line.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """Accuracy of speeds: errors, bias, interval coverage, abstention, variation, and delay."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -64,8 +62,7 @@ class Evaluation:
             "unit": "km/h",
             "overall": {kind: _plain(score) for kind, score in self.overall.items()},
             "tracks": {
-                kind: {name: _plain(score) for name, score in scores.items()}
-                for kind, scores in self.tracks.items()
+                kind: {name: _plain(score) for name, score in scores.items()} for kind, scores in self.tracks.items()
             },
             "unmatched": self.unmatched,
             "missed": self.missed,
@@ -83,9 +80,7 @@ def evaluate(truth: Mapping[str, TrueTrack], results: list[Measured]) -> Evaluat
                 rows.setdefault(row.id, []).append(row)
         if not rows:
             continue
-        scored = {
-            name: _Track(truth[name], sorted(some, key=lambda r: r.time)) for name, some in rows.items()
-        }
+        scored = {name: _Track(truth[name], sorted(some, key=lambda r: r.time)) for name, some in rows.items()}
         tracks[kind] = {name: _score([one]) for name, one in scored.items()}
         overall[kind] = _score(list(scored.values()))
     known = {row.id for row in results}

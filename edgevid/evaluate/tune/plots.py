@@ -1,7 +1,5 @@
 """The plots of a tuning, as PNG files (extra: plot)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,7 @@ from edgevid.evaluate.tune.risk import RiskCoverage, upper_bound
 from edgevid.evaluate.tune.search import Report
 from edgevid.types import Array
 
-POINTS = 2000
-"""Most points of a drawn curve: more than its pixels."""
+POINTS = 2000  # Most points of a drawn curve: more than its pixels
 EMITTED, ERRORS, MARK, BEST = "#2a6f97", "#d1495b", "#222222", "#8aa399"
 
 
@@ -104,9 +101,7 @@ def _reliability(before: Reliability, after: Reliability) -> Any:
         there = found.counts > 0
         one.plot([0, 1], [0, 1], color=BEST, lw=1.2, label="calibrated")
         one.bar(centers[there], found.accuracy[there], 0.9 / bins, color=EMITTED, label="share correct")
-        one.plot(
-            found.confidence[there], found.accuracy[there], "o", color=MARK, ms=3, label="mean confidence"
-        )
+        one.plot(found.confidence[there], found.accuracy[there], "o", color=MARK, ms=3, label="mean confidence")
         share = found.counts / found.counts.sum()
         one.bar(centers, 0.18 * share / share.max(), 0.9 / bins, bottom=-0.2, color="#bbbbbb")
         one.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(-0.2, 1.02))

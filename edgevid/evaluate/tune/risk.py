@@ -5,8 +5,6 @@ share of errors among the emitted verdicts. The unit is the track: its frames de
 are reduced to one verdict first.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -92,9 +90,7 @@ def betainc(a: float, b: float, x: float) -> float:
         return float(x >= 1)
     if x > (a + 1) / (a + b + 2):
         return 1 - betainc(b, a, 1 - x)
-    front = math.exp(
-        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    )
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
     tiny, c, d = 1e-300, 1.0, 1 - (a + b) * x / (a + 1)
     d = 1 / (d if abs(d) > tiny else tiny)
     fraction = d

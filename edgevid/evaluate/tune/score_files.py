@@ -4,8 +4,6 @@ CSV: a header line; optional columns `track`, `time` and `label`, and one column
 NPZ: `values` (N, C), and optional arrays `labels`, `tracks`, `times`, `names`.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,13 +18,10 @@ from edgevid.evaluate.arrays import read_arrays
 from edgevid.types import Array
 
 SPECIAL = ("track", "time", "label")
-ROWS = 5_000
-"""Rows of a CSV that are held as text at a time."""
-LONGEST = 200
-"""Bytes of the longest track id or label."""
+ROWS = 5_000  # Rows of a CSV that are held as text at a time
+LONGEST = 200  # Bytes of the longest track id or label
 
-Row = tuple[int, list[str]]
-"""The number of a line, and its cells."""
+Row = tuple[int, list[str]]  # The number of a line, and its cells
 
 
 def read_csv(path: Path) -> dict[str, Array]:

@@ -24,12 +24,9 @@ from edgevid.types import Array, Reason, Scores, Tracks
 
 ValueKind = Literal["auto", "probabilities", "percent", "logits"]
 LabelKind = Literal["auto", "names", "indices"]
-SUM = 1e-2
-"""How far from 1 a row may sum, as of the policy."""
-COARSE = 3
-"""Values of so few decimals tie, and the policy will see them unrounded."""
-ENOUGH = 30
-"""Fewer rows show no habit of their writer."""
+SUM = 1e-2  # How far from 1 a row may sum, as of the policy
+COARSE = 3  # Values of so few decimals tie, and the policy will see them unrounded
+ENOUGH = 30  # Fewer rows show no habit of their writer
 
 
 def to_probabilities(path: Path, values: Array, kind: ValueKind) -> tuple[Array, int]:
@@ -91,9 +88,7 @@ def _decimals(values: Array) -> int:
     return 0
 
 
-def label_indices(
-    path: Path, given: Array | None, names: tuple[str, ...], rows: int, kind: LabelKind
-) -> Array | None:
+def label_indices(path: Path, given: Array | None, names: tuple[str, ...], rows: int, kind: LabelKind) -> Array | None:
     """(N,) class indices of labels that are all names, or all indices."""
     if kind not in get_args(LabelKind):
         raise InputError(f"labels: expected {', '.join(get_args(LabelKind))}, got {kind!r}")
@@ -151,8 +146,7 @@ def _remedy(values: Array, sums: Array) -> str:
     return " (for raw network outputs add --logits)" if raw else ""
 
 
-AT_ONCE = 20_000
-"""Tracks that a policy decides at a time: each takes memory in it."""
+AT_ONCE = 20_000  # Tracks that a policy decides at a time: each takes memory in it
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,5 @@
 """Tunes a policy: temperature and correlation on held-out tracks, the threshold on the others."""
 
-from __future__ import annotations
-
 import dataclasses
 import datetime
 from collections.abc import Callable
@@ -25,12 +23,9 @@ from edgevid.types import Array
 Kind = Literal["knee", "max-risk", "max-joint-risk", "max-residual-errors", "abstain-rate", "cost-ratio"]
 Method = Literal["fixed-sequence", "sgr", "naive"]
 KINDS, METHODS = get_args(Kind), get_args(Method)
-HOLDOUT = 0.3
-"""Share of the tracks that fit temperature and correlation."""
-MIN_TRACKS_TO_FIT = 50
-"""Fewer held-out tracks than this give no trustworthy temperature."""
-MIN_TRACKS_OF_CLASS = 100
-"""Fewer verdicts of a class than this give it no threshold of its own."""
+HOLDOUT = 0.3  # Share of the tracks that fit temperature and correlation
+MIN_TRACKS_TO_FIT = 50  # Fewer held-out tracks than this give no trustworthy temperature
+MIN_TRACKS_OF_CLASS = 100  # Fewer verdicts of a class than this give it no threshold of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +171,7 @@ def tune(
         warnings += _data_warnings(chosen_on, table.names)
     drift = shift(chosen_on.confidence, deployed.confidence) if deployed is not None else None
     if target.kind == "abstain-rate":
-        warnings.append(
-            "the abstention rate is fixed, the risk is not certified: audit some of the emitted verdicts"
-        )
+        warnings.append("the abstention rate is fixed, the risk is not certified: audit some of the emitted verdicts")
     if drift is not None and drift.alarm:
         words = f"production scores differ from the tuning set (KS {drift.ks:.2f}, PSI {drift.psi:.2f})"
         if target.kind != "abstain-rate":
@@ -217,9 +210,7 @@ def _split(table: ScoreTable, warnings: list[str]) -> tuple[ScoreTable | None, S
     if table.labels is None or count == 0:
         return None, table
     if count < MIN_TRACKS_TO_FIT:
-        warnings.append(
-            f"temperature not fitted: {count} held-out tracks are too few (expected {MIN_TRACKS_TO_FIT})"
-        )
+        warnings.append(f"temperature not fitted: {count} held-out tracks are too few (expected {MIN_TRACKS_TO_FIT})")
         return None, table
     mixed = np.random.default_rng(0).permutation(tracks)
     return table.of_tracks(mixed[:count]), table.of_tracks(mixed[count:])
@@ -283,9 +274,7 @@ def _groups(source: TrackVerdicts, names: tuple[str, ...], warnings: list[str]) 
     rest = counts[source.predicted] < MIN_TRACKS_OF_CLASS
     if rest.any():
         few = [name for c, name in enumerate(names) if counts[c] < MIN_TRACKS_OF_CLASS]
-        warnings.append(
-            f"one threshold together, too few verdicts (< {MIN_TRACKS_OF_CLASS}): {', '.join(few)}"
-        )
+        warnings.append(f"one threshold together, too few verdicts (< {MIN_TRACKS_OF_CLASS}): {', '.join(few)}")
         groups[""] = rest
     return groups
 

@@ -11,13 +11,7 @@ from edgevid.kernels.reference.boxes import (
     nms,
 )
 from edgevid.kernels.reference.ground_filter import PlaneCore
-from edgevid.kernels.reference.pixels import (
-    crop_resize,
-    crop_resize_yuv420,
-    letterbox,
-    letterbox_yuv420,
-    yuv420_to_rgb,
-)
+from edgevid.kernels.reference.pixels import crop_resize, crop_resize_yuv420, letterbox, letterbox_yuv420, yuv420_to_rgb
 from edgevid.kernels.reference.policy import PolicyCore
 from edgevid.kernels.reference.tracker import TrackerCore, max_weight_matching
 from edgevid.kernels.reference.zones import ZonesCore

@@ -6,12 +6,9 @@ import numpy as np
 
 from edgevid.types import F32, F64
 
-REFERENCE_RATE = 30.0
-"""The noise shares are stated for one frame at this rate."""
-MEASURE_NOISE = 0.05
-"""Of an observation, as a share of the size."""
-VELOCITY_SHARE = 0.125
-"""The velocity's noise next to the position's, in one frame at the reference rate (ByteTrack's)."""
+REFERENCE_RATE = 30.0  # The noise shares are stated for one frame at this rate
+MEASURE_NOISE = 0.05  # Of an observation, as a share of the size
+VELOCITY_SHARE = 0.125  # The velocity's noise next to the position's, in one frame at the reference rate (ByteTrack's)
 
 
 class Motion:

@@ -6,8 +6,6 @@ anchor order: the anchors whose best class is above `score_threshold`. Boxes tha
 inside out are dropped; a NaN class never wins.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,12 +28,7 @@ def iou(a: F32, b: F32) -> F32:
 
 
 def nms(
-    boxes: F32,
-    scores: F32,
-    labels: I32,
-    iou_threshold: float,
-    class_aware: bool = True,
-    max_detections: int = 300,
+    boxes: F32, scores: F32, labels: I32, iou_threshold: float, class_aware: bool = True, max_detections: int = 300
 ) -> I32:
     """(K,) int32 rows that stay, best score first (the earlier row on a tie), at most `max_detections`.
 
@@ -127,9 +120,7 @@ def decode_rows(
     return _valid(chosen if xyxy else _corners(chosen), value[keep], labels[keep])
 
 
-def decode_yolox(
-    output: F32, width: int, height: int, strides: Sequence[int], score_threshold: float
-) -> Candidates:
+def decode_yolox(output: F32, width: int, height: int, strides: Sequence[int], score_threshold: float) -> Candidates:
     """YOLOX: output (N, 5 + C) rows x, y, w, h, objectness, classes, one for each cell of each stride.
 
     x and y count cells from the anchor's cell, w and h are logarithms of cells (Z. Ge et al.,
@@ -180,9 +171,7 @@ def decode_dfl(
     return _valid(np.concatenate([center - side[:, :2], center + side[:, 2:]], axis=1), value, labels[keep])
 
 
-def decode_fastestdet(
-    output: F32, columns: int, width: int, height: int, score_threshold: float
-) -> Candidates:
+def decode_fastestdet(output: F32, columns: int, width: int, height: int, score_threshold: float) -> Candidates:
     """FastestDet: output (5 + C, cells) of objectness, x, y, w, h, classes over a grid of `columns`.
 
     Score is objectness^0.6 * class^0.4 (github.com/dog-qiuqiu/FastestDet, BSD-3-Clause: formulas only).

@@ -10,8 +10,6 @@ before, whose errors are independent (Bryson and Henrikson 1968). Its innovation
 change: it then follows more quickly, and what it differs by from the first filter widens its error.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,18 +34,13 @@ SETTINGS = {
     "max_observations": 2048.0,
 }
 
-OUTLIER_GATE = 25.0
-"""Chi-square of 2 (5 standard errors) beyond which an observation is an outlier."""
-OUTLIERS_IN_A_ROW = 5
-"""So many outliers in a row are a jump: the track starts again from there."""
+OUTLIER_GATE = 25.0  # Chi-square of 2 (5 standard errors) beyond which an observation is an outlier
+OUTLIERS_IN_A_ROW = 5  # So many outliers in a row are a jump: the track starts again from there
 DRIFT_S, DRIFT_GATE = 0.4, 4.0
 """Innovations of the last 0.4 s whose sum is beyond 2 standard errors drift: the speed changes."""
-MOST_NOISE = 8.0
-"""Process noise of the second filter at the most, m2/s3."""
-PRIOR_SCALE = 20
-"""Sightings that the given noise counts for."""
-WIDEN = 1.5
-"""By this share of the squared difference of both filters the live variance widens."""
+MOST_NOISE = 8.0  # Process noise of the second filter at the most, m2/s3
+PRIOR_SCALE = 20  # Sightings that the given noise counts for
+WIDEN = 1.5  # By this share of the squared difference of both filters the live variance widens
 SIZE_S, SIZE_GATE, SIZE_NOISE = 1.0, 4.0, 0.7
 """Memory of a box's height; the jumps of it that count, and the share of them that the bottom edge has."""
 
@@ -215,9 +208,7 @@ class PlaneCore:
             steady = None
         if steady is not None:
             more = max(0.0, steady.drifting - DRIFT_GATE)
-            steady.x, steady.p = _predict(
-                steady.x, steady.p, dt, min(MOST_NOISE, self.s["steady_noise"] + more)
-            )
+            steady.x, steady.p = _predict(steady.x, steady.p, dt, min(MOST_NOISE, self.s["steady_noise"] + more))
         if measured:
             corrected = self._correct(t, x, p, contact, self._pixel_noise(noise, time - t.last_time))
             if corrected is None:
@@ -331,9 +322,7 @@ class PlaneCore:
         for step, following in zip(t.steps[-2::-1], t.steps[:0:-1], strict=True):
             c = step.p @ motion(following.dt).T @ np.linalg.inv(following.predicted_p)
             x, p = smooth[-1]
-            smooth.append(
-                (step.x + c @ (x - following.predicted_x), step.p + c @ (p - following.predicted_p) @ c.T)
-            )
+            smooth.append((step.x + c @ (x - following.predicted_x), step.p + c @ (p - following.predicted_p) @ c.T))
         smooth.reverse()
         done = 0
         while done + 1 < len(t.steps) and t.steps[done].time <= limit:

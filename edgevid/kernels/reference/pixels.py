@@ -5,8 +5,6 @@ rounds. Each float32 operation here is one operation there, in the same order an
 the twins agree bit for bit on every instruction set.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,8 +14,7 @@ from edgevid.types import F32, U8, Array
 
 KR_KB = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
 """Weights of red and blue in luma (ITU-R BT.601 and BT.709)."""
-MAX_SAMPLES = 16
-"""Most samples a side that a crop averages for one pixel."""
+MAX_SAMPLES = 16  # Most samples a side that a crop averages for one pixel
 INT32_LIMIT = 1e9
 Taps = tuple[Array, Array, Array, Array]
 
@@ -242,12 +239,7 @@ def _check_planes(y: U8, u: U8, v: U8) -> None:
 
 
 def _check_boxes(boxes: F32, height: int, width: int, fill: int) -> None:
-    if (
-        not isinstance(boxes, np.ndarray)
-        or boxes.dtype != np.float32
-        or boxes.ndim != 2
-        or boxes.shape[1] != 4
-    ):
+    if not isinstance(boxes, np.ndarray) or boxes.dtype != np.float32 or boxes.ndim != 2 or boxes.shape[1] != 4:
         raise InputError(f"boxes: expected float32 of shape (N, 4), got {_described(boxes)}")
     if height < 1 or width < 1:
         raise InputError(f"crop size: expected at least 1x1, got {width}x{height}")
@@ -256,12 +248,7 @@ def _check_boxes(boxes: F32, height: int, width: int, fill: int) -> None:
 
 
 def _check_target(
-    out: Array,
-    place: tuple[int, int, int, int],
-    color: str,
-    layout: str,
-    scale: Sequence[float],
-    bias: Sequence[float],
+    out: Array, place: tuple[int, int, int, int], color: str, layout: str, scale: Sequence[float], bias: Sequence[float]
 ) -> Array:
     """`out` viewed as (C, h, w)."""
     if color not in ("RGB", "BGR", "GRAY"):
@@ -277,15 +264,9 @@ def _check_target(
     if not (out.flags.c_contiguous and out.flags.writeable):
         raise InputError("out: expected a writable C-contiguous array")
     left, top, width, height = place
-    if (
-        min(left, top) < 0
-        or min(width, height) < 1
-        or left + width > planes.shape[2]
-        or top + height > planes.shape[1]
-    ):
+    if min(left, top) < 0 or min(width, height) < 1 or left + width > planes.shape[2] or top + height > planes.shape[1]:
         raise InputError(
-            f"place: expected (left, top, width, height) inside {planes.shape[2]}x{planes.shape[1]}, "
-            f"got {place}"
+            f"place: expected (left, top, width, height) inside {planes.shape[2]}x{planes.shape[1]}, got {place}"
         )
     if len(scale) < count or len(bias) < count:
         raise InputError(f"scale and bias: expected {count} values, got {len(scale)} and {len(bias)}")

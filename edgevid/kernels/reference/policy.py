@@ -1,7 +1,5 @@
 """The abstain policy in NumPy: evidence of each track, and its verdict or the reason for abstaining."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -57,9 +55,7 @@ class PolicyCore:
         self._tracks.clear()
         self.rejected = 0
 
-    def update(
-        self, ids: I64, boxes: F32, score_ids: I64, values: F32, times: F64, time: float
-    ) -> tuple[I32, F32, U8]:
+    def update(self, ids: I64, boxes: F32, score_ids: I64, values: F32, times: F64, time: float) -> tuple[I32, F32, U8]:
         """Labels (N,) int32, confidences (N,) float32 and reasons (N,) uint8 of the tracks `ids`.
 
         `values` (M, C) float32 rows of probabilities of `score_ids` at `times`; rows that are
@@ -97,9 +93,7 @@ class PolicyCore:
 
     def _check(self, ids: int, boxes: int, score_ids: int, values: F32, times: F64) -> None:
         if boxes != ids or len(values) != score_ids or len(times) != score_ids:
-            raise ValueError(
-                "update: expected as many boxes as ids, and as many values and times as score ids"
-            )
+            raise ValueError("update: expected as many boxes as ids, and as many values and times as score ids")
         if score_ids and values.shape[1] != len(self._thresholds):
             raise ValueError("update: expected one value per class")
         rows = values[np.isfinite(values).all(1)]
@@ -159,12 +153,7 @@ class PolicyCore:
         p = self._posterior(t)
         best = t.decided if self._s["aggregate"] == SEQUENTIAL and t.decided >= 0 else int(p.argmax())
         second = np.delete(p, best).max(initial=0)
-        t.concluded = (
-            best,
-            np.float32(p[best]),
-            np.float32(second),
-            np.float32(t.votes[best] / t.weight),
-        )
+        t.concluded = (best, np.float32(p[best]), np.float32(second), np.float32(t.votes[best] / t.weight))
 
     def _verdict(self, t: Evidence, time: float) -> Reason:
         s = self._s

@@ -6,8 +6,6 @@ the sum of the weights is the largest possible. (With costs 1 - similarity and a
 is the minimum cost where an unmatched object costs half the limit.) Ties may be broken either way.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -27,14 +25,10 @@ from edgevid.kernels.reference.box_motion import (
 )
 from edgevid.types import F32, F64, I32, I64
 
-LABEL_MEMORY_S = 2.0
-"""Seconds in which an observation's vote on the class falls to 1/e."""
-FARTHEST = 1.5
-"""No box is grown by more sizes than this."""
-CERTAIN = 5.6
-"""A common shift is this many median deviations / sqrt(n) from none: three standard errors of a median."""
-VOTERS = 32
-"""So many objects at most vote on a sudden shift."""
+LABEL_MEMORY_S = 2.0  # Seconds in which an observation's vote on the class falls to 1/e
+FARTHEST = 1.5  # No box is grown by more sizes than this
+CERTAIN = 5.6  # A common shift is this many median deviations / sqrt(n) from none: three standard errors of a median
+VOTERS = 32  # So many objects at most vote on a sudden shift
 
 
 def max_weight_matching(weights: F64) -> list[tuple[int, int]]:
@@ -121,8 +115,7 @@ def direction_consistency(o: TrackedObject, box: F32) -> float:
 
 
 Similarity = Callable[[TrackedObject, int], float]
-TrackColumns = tuple[I64, F32, F32, I32, I32, F32, F32]
-"""In the order of types.Tracks."""
+TrackColumns = tuple[I64, F32, F32, I32, I32, F32, F32]  # In the order of types.Tracks
 
 
 class TrackerCore:
@@ -185,11 +178,7 @@ class TrackerCore:
         frame = (boxes, scores, labels, time)
         known = [o for o in self.objects if o.confirmed]
         found = self._associate(known, high, fused, s.match_thresh, labels)
-        if (
-            s.common_shift
-            and self._lost_sight(tracked, found, boxes)
-            and self._shift_suddenly(tracked, high, boxes)
-        ):
+        if s.common_shift and self._lost_sight(tracked, found, boxes) and self._shift_suddenly(tracked, high, boxes):
             found = self._associate(known, high, fused, s.match_thresh, labels)
         before = [(o, o.motion.x[:2], o.motion.v[:2]) for o, _ in found if o.id in tracked]
         self._apply(found, frame)
@@ -206,12 +195,7 @@ class TrackerCore:
         return self._report(time, coast_s)
 
     def _associate(
-        self,
-        objects: list[TrackedObject],
-        pool: list[int],
-        similarity: Similarity,
-        min_similarity: float,
-        labels: I32,
+        self, objects: list[TrackedObject], pool: list[int], similarity: Similarity, min_similarity: float, labels: I32
     ) -> list[tuple[TrackedObject, int]]:
         """Objects without a detection and their detections of `pool` that no object has yet."""
         taken = {o.match for o in self.objects}
@@ -267,17 +251,13 @@ class TrackerCore:
         columns = np.array(surprises).T.tolist()
         middle = [median(column) for column in columns]
         spread = [median([abs(v - m) for v in c]) for c, m in zip(columns[:2], middle, strict=False)]
-        sure = [
-            abs(m) >= CERTAIN * d / math.sqrt(len(surprises)) for m, d in zip(middle, spread, strict=False)
-        ]
+        sure = [abs(m) >= CERTAIN * d / math.sqrt(len(surprises)) for m, d in zip(middle, spread, strict=False)]
         x, y, vx, vy = (m if sure[n % 2] else 0.0 for n, m in enumerate(middle))
         for o in self.objects:
             if o.match < 0 and any(sure):
                 o.shift(x, y, vx, vy)
 
-    def _update_object(
-        self, o: TrackedObject, box: F32, score: float, label: int, d: int, time: float
-    ) -> None:
+    def _update_object(self, o: TrackedObject, box: F32, score: float, label: int, d: int, time: float) -> None:
         s = self.s
         if s.observation_centric and time - o.last_time > 1.5 / REFERENCE_RATE and o.last_time < self._time:
             self._re_update(o, box, time)
@@ -315,9 +295,7 @@ class TrackerCore:
     def _remove_stale(self, time: float) -> None:
         """Removes objects without a detection for too long, and new ones that were not detected again."""
         self.objects = [
-            o
-            for o in self.objects
-            if o.match >= 0 or (o.confirmed and time - o.last_time <= self.s.lost_after_s)
+            o for o in self.objects if o.match >= 0 or (o.confirmed and time - o.last_time <= self.s.lost_after_s)
         ]
 
     def _spawn(self, high: list[int], frame: tuple[F32, F32, I32, float], first: bool) -> None:

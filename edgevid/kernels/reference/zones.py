@@ -16,13 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-HALF = 0.5
-"""Of the shorter side of the box: the distance at which a line or an edge was left for good."""
+HALF = 0.5  # Of the shorter side of the box: the distance at which a line or an edge was left for good
 IN_A_ROW, JITTERS, LEAST = 3, 3.0, 0.2
 """A line was also left for good in so many observations in a row on one side, at so many times the mean
 second difference of the distance (six standard deviations of white noise), at least this share of HALF."""
-MEMORY = 0.1
-"""Weight of the newest second difference in their mean, once there are 10."""
+MEMORY = 0.1  # Weight of the newest second difference in their mean, once there are 10
 ON_THE_EDGE = 2.5
 """An object whose box is still on a zone's edge must be on the other side this many times `debounce_s`."""
 WRONG_WAY = math.cos(math.radians(120.0))
@@ -30,12 +28,10 @@ WRONG_WAY = math.cos(math.radians(120.0))
 AWAY, FIRST_STEP_S = 2.0, 0.5
 """A stream was away where a step is longer than `lost_after_s` and so many times the one before it, which is
 taken for so many seconds at first: a stream of a frame every two seconds is not."""
-ENTER, LEAVE, DWELL, STOPPED, WRONG, FORWARD, BACKWARD = range(7)
-"""Kinds of events."""
+ENTER, LEAVE, DWELL, STOPPED, WRONG, FORWARD, BACKWARD = range(7)  # Kinds of events
 
 Point = tuple[float, float]
-Row = tuple[int, int, int, int, float, float]
-"""Kind, index of the line or zone, id, label, time, seconds."""
+Row = tuple[int, int, int, int, float, float]  # Kind, index of the line or zone, id, label, time, seconds
 
 
 def side(line: Any, p: Point) -> float:
@@ -276,9 +272,7 @@ class ZonesCore:
             if math.isnan(stay.other_side_since):
                 stay.other_side_since = time
             held = time - stay.other_side_since
-            if held >= debounce_s * ON_THE_EDGE or (
-                held >= debounce_s and clear(self.rings[k], p, reach * (1 - 1e-6))
-            ):
+            if held >= debounce_s * ON_THE_EDGE or (held >= debounce_s and clear(self.rings[k], p, reach * (1 - 1e-6))):
                 self._pass_edge(k, one, stay)
         if stay.inside:
             self._stay(k, one, stay, p, unit, time)

@@ -5,8 +5,6 @@ dilated convolution and attention within a window of the same reach; an encoder 
 refine. Norms are per step, so that the causal form can be streamed.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -15,8 +13,7 @@ from torch import Tensor, nn
 from edgevid.learn.actions.heads import Head, States, WindowAttention, push
 
 DECODERS, HEADS, DROPOUT = 2, 2, 0.2
-SMOOTH, LARGEST = 0.15, 4.0
-"""Of the loss between steps: its weight, and the largest change that counts."""
+SMOOTH, LARGEST = 0.15, 4.0  # Of the loss between steps: its weight, and the largest change that counts
 
 
 class Block(nn.Module):
@@ -65,9 +62,7 @@ class ASFormerHead(Head):
 
     per_step = True
 
-    def __init__(
-        self, features: int, classes: int, *, width: int = 64, levels: int = 5, causal: bool = True
-    ) -> None:
+    def __init__(self, features: int, classes: int, *, width: int = 64, levels: int = 5, causal: bool = True) -> None:
         """`levels` blocks reach back 2, 4, 8 ... steps."""
         super().__init__(features, classes)
         self.causal, self.width = causal, width
@@ -125,9 +120,7 @@ def _share(stage: int) -> float:
     return 1.0 if stage == 0 else math.exp(-3.0 * (stage - 1))
 
 
-def segmentation_loss(
-    logits: Tensor, labels: Tensor, valid: Tensor, weights: Tensor, smoothing: float
-) -> Tensor:
+def segmentation_loss(logits: Tensor, labels: Tensor, valid: Tensor, weights: Tensor, smoothing: float) -> Tensor:
     """Cross-entropy of every step plus MS-TCN's smoothing between steps, over all stages."""
     stages = logits if logits.dim() == 4 else logits.unsqueeze(0)
     total, both = stages.new_zeros(()), valid[:, 1:] & valid[:, :-1]

@@ -1,7 +1,5 @@
 """Augmentations that preserve the action: of joints, of features, and of images."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

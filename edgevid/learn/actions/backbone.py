@@ -4,8 +4,6 @@ Needs the package onnx (extra `train`). The cut model ends in a global average p
 one row of features.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import tempfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Trains a head, compares it with a linear baseline on held-out data, exports and verifies it."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -19,16 +17,7 @@ from edgevid.evaluate.actions.plots import BLUE, GRID, INK, ORANGE, new_figure, 
 from edgevid.files.atomic import write_atomic
 from edgevid.learn.actions.asformer import ASFormerHead, segmentation_loss
 from edgevid.learn.actions.export import Deployment, Parity, check_parity, export_head
-from edgevid.learn.actions.fit import (
-    Epoch,
-    Fitted,
-    TrainOptions,
-    clip_loss,
-    fit,
-    predict,
-    step_of,
-    windows_of,
-)
+from edgevid.learn.actions.fit import Epoch, Fitted, TrainOptions, clip_loss, fit, predict, step_of, windows_of
 from edgevid.learn.actions.heads import Head, LinearHead, RecurrentHead, StepLinearHead
 from edgevid.learn.actions.transformer import TransformerHead
 
@@ -130,9 +119,7 @@ def run(
     return _deploy(*fits[0], trials, kind, out, deployment, sum(fitted.cpu_s for fitted, _ in fits))
 
 
-def _trial(
-    kind: HeadKind, name: str, split: Split, options: TrainOptions, *, causal: bool
-) -> tuple[Fitted, Trial]:
+def _trial(kind: HeadKind, name: str, split: Split, options: TrainOptions, *, causal: bool) -> tuple[Fitted, Trial]:
     train, test, held = split
     check(test, what="test")
     width, classes = train.width, len(train.names)

@@ -1,7 +1,5 @@
 """A trained head as ONNX with its recipe, verified against the trained one."""
 
-from __future__ import annotations
-
 import inspect
 import warnings
 from collections.abc import Mapping
@@ -28,8 +26,7 @@ from edgevid.runtime import load_engine, read_recipe
 from edgevid.types import Array
 
 OPSET = 17
-MAX_DIFFERENCE = 1e-4
-"""Between a trained and a deployed head."""
+MAX_DIFFERENCE = 1e-4  # Between a trained and a deployed head
 
 
 @dataclass(frozen=True, slots=True)

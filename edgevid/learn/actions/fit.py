@@ -1,7 +1,5 @@
 """Fits temporal heads: clipped gradients, early stopping, class weights, seeds."""
 
-from __future__ import annotations
-
 import copy
 import time
 from collections.abc import Callable
@@ -197,6 +195,4 @@ def predict(head: Head, corpus: Corpus, options: TrainOptions) -> Array:
     """(N, C) logits of a corpus, (N, T, C) of a head that scores each step."""
     head.eval()
     features, valid, _ = windows_of(corpus, options)
-    return np.concatenate(
-        [head(f, v).numpy() for f, v in zip(features.split(64), valid.split(64), strict=True)]
-    )
+    return np.concatenate([head(f, v).numpy() for f, v in zip(features.split(64), valid.split(64), strict=True)])

@@ -5,8 +5,6 @@ logits: (B, C) of a whole clip or (B, T, C) of each step. Causal heads also have
 and `step`, one moment of many tracks at a time, equal to the full pass.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch
@@ -15,10 +13,8 @@ from torch import Tensor, nn
 from edgevid.errors import InputError
 
 States = dict[str, Tensor]
-HIDDEN = -1e4
-"""Added to forbidden attention: finite, so that FP16 and fully padded rows stay numbers."""
-LAYERS = 2
-"""Of a recurrent head."""
+HIDDEN = -1e4  # Added to forbidden attention: finite, so that FP16 and fully padded rows stay numbers
+LAYERS = 2  # Of a recurrent head
 
 
 class Head(nn.Module):

@@ -1,7 +1,5 @@
 """What `edgevid train actions` does: reads the data, trains and evaluates, writes what is deployed."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable
@@ -31,8 +29,7 @@ from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.variants import model_file
 from edgevid.types import Array
 
-Progress = Callable[[int, int, str], None]
-"""Called with the videos done, their total, and the current one's name."""
+Progress = Callable[[int, int, str], None]  # Called with the videos done, their total, and the current one's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +54,7 @@ class TrainConfig:
 
 
 def train_actions(
-    config: TrainConfig,
-    *,
-    report: Report = lambda line: None,
-    progress: Progress = lambda done, total, name: None,
+    config: TrainConfig, *, report: Report = lambda line: None, progress: Progress = lambda done, total, name: None
 ) -> Outcome:
     """Trains and evaluates; `report` gets a line per trial, `progress` the videos whose features are done."""
     check_head(config.head)  # before hours of extraction

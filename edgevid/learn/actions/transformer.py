@@ -1,7 +1,5 @@
 """A Transformer encoder over a clip's features: whole clips, or causal and streamed."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
@@ -39,9 +37,7 @@ class TransformerHead(Head):
     Padding is masked; positions are distances between steps.
     """
 
-    def __init__(
-        self, features: int, classes: int, *, width: int = 128, window: int = 64, causal: bool = True
-    ) -> None:
+    def __init__(self, features: int, classes: int, *, width: int = 128, window: int = 64, causal: bool = True) -> None:
         """`window` is how many steps back (and ahead, unless causal) a step attends."""
         super().__init__(features, classes)
         if width % HEADS:

@@ -6,8 +6,6 @@ negative one marks a region that the loss ignores. The part of the name before t
 clip: splits are made by clip, never by frame.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +19,7 @@ from edgevid.learn.detector.pseudo_labels import PseudoLabeler, merge_labels
 from edgevid.runtime.letterbox import PAD
 from edgevid.types import Array
 
-PASTE_WEIGHT = 0.6
-"""Weight from which a label's object is pasted into other images."""
+PASTE_WEIGHT = 0.6  # Weight from which a label's object is pasted into other images
 
 
 @dataclass(slots=True)
@@ -58,8 +55,7 @@ def read_labels(path: Path, classes: Sequence[str]) -> tuple[Array, Array, Array
             x1, y1, x2, y2, weight = map(float, words[1:])
         except ValueError:
             raise InputError(
-                f"{path}, line {number}: expected 'class x1 y1 x2 y2 weight' with one of "
-                f"{list(classes)}, got {line!r}"
+                f"{path}, line {number}: expected 'class x1 y1 x2 y2 weight' with one of {list(classes)}, got {line!r}"
             ) from None
         if not (x2 > x1 and y2 > y1 and np.isfinite((x1, y1, x2, y2, weight)).all()):
             raise InputError(f"{path}, line {number}: expected x2 > x1 and y2 > y1, got {line!r}")
@@ -178,9 +174,7 @@ class Composer:
                 boxes[n, :k], labels[n, :k], weights[n, :k] = sample.boxes, sample.labels, sample.weights
             yield np.stack([sample.image for sample in composed]), boxes, labels, weights
 
-    def _view(
-        self, canvas: Array, sample: Sample, window: tuple[int, int, int, int]
-    ) -> tuple[Array, Array, Array]:
+    def _view(self, canvas: Array, sample: Sample, window: tuple[int, int, int, int]) -> tuple[Array, Array, Array]:
         """Draws a random flipped, scaled and shifted view of `image` into `window` of the canvas."""
         x1, y1, x2, y2 = window
         high, wide = sample.image.shape[:2]

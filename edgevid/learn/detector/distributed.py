@@ -4,8 +4,6 @@ On a CPU, processes with a core each train faster than one with as many threads:
 90, measured with two cores. Each composes its own images; their gradients are averaged in every step.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import tempfile
@@ -27,8 +25,7 @@ from edgevid.learn.detector.network import CLASSES, Shape, StreetDetector
 from edgevid.learn.detector.pseudo_labels import PseudoLabeler
 from edgevid.learn.detector.train import Progress, Schedule, Trainer
 
-SEED_STEP = 1000
-"""Between the seeds of two processes, so that they compose different images."""
+SEED_STEP = 1000  # Between the seeds of two processes, so that they compose different images
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +50,7 @@ class Task:
 
 
 def train_detector(
-    task: Task,
-    *,
-    device: str = "cpu",
-    processes: int = 1,
-    progress: Progress = lambda step, total, loss: None,
+    task: Task, *, device: str = "cpu", processes: int = 1, progress: Progress = lambda step, total, loss: None
 ) -> StreetDetector:
     """Trains to the end of the task's schedule and returns the averaged network, on the CPU.
 

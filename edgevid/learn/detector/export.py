@@ -1,7 +1,5 @@
 """The trained detector as it ships: ONNX with weights stored in half precision, and its recipe."""
 
-from __future__ import annotations
-
 import copy
 from pathlib import Path
 from typing import cast

@@ -5,8 +5,6 @@ set of boxes whose score is the share of views that agree. In a clip the boxes a
 in several frames keep their score, boxes that flicker become ignored regions.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,11 +18,9 @@ from edgevid.learn.detector.pseudo_labels import detect_classes
 from edgevid.track import Tracker
 from edgevid.types import Array, Detections, Frame
 
-LABEL_SCORE, IGNORE_SCORE = 0.40, 0.15
-"""Fused scores from which a box is a label, and an ignored region."""
+LABEL_SCORE, IGNORE_SCORE = 0.40, 0.15  # Fused scores from which a box is a label, and an ignored region
 COLUMNS = ("boxes", "scores", "labels")
-OVERLAP = 0.55
-"""IoU from which boxes of one class are one object."""
+OVERLAP = 0.55  # IoU from which boxes of one class are one object
 
 
 class Ensemble:

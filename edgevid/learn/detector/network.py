@@ -5,8 +5,6 @@ assignment) and generalized focal loss (Li 2020: quality as the soft target of c
 operations that TensorRT and INT8 like: convolution, ReLU, add, nearest upsampling.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -15,10 +13,8 @@ from torch import Tensor, nn
 
 CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
 STRIDES = (8, 16, 32)
-TOP, ALPHA, BETA = 10, 0.5, 6.0
-"""Of the assignment: anchors of an object, and the exponents of score and overlap."""
-BOX_GAIN = 2.5
-"""Weight of the box loss."""
+TOP, ALPHA, BETA = 10, 0.5, 6.0  # Of the assignment: anchors of an object, and the exponents of score and overlap
+BOX_GAIN = 2.5  # Weight of the box loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +46,7 @@ class _Block(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.squeeze = _convolution(channels, channels // 2, 1)
-        self.expand = nn.Sequential(
-            nn.Conv2d(channels // 2, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)
-        )
+        self.expand = nn.Sequential(nn.Conv2d(channels // 2, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.expand(self.squeeze(x)))
@@ -100,9 +94,7 @@ def anchor_points(shape: Shape) -> tuple[Tensor, Tensor]:
     """Cell centers (N, 2) in input pixels and the stride (N,) of each, in the order of the output."""
     points, strides = [], []
     for stride in STRIDES:
-        y, x = torch.meshgrid(
-            torch.arange(shape.height // stride), torch.arange(shape.width // stride), indexing="ij"
-        )
+        y, x = torch.meshgrid(torch.arange(shape.height // stride), torch.arange(shape.width // stride), indexing="ij")
         points.append((torch.stack([x, y], -1).reshape(-1, 2) + 0.5) * stride)
         strides.append(torch.full((x.numel(),), float(stride)))
     return torch.cat(points), torch.cat(strides)

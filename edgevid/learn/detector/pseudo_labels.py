@@ -4,8 +4,6 @@ After "Knowledge distillation: a good teacher is patient and consistent" (Beyer 
 same view, which makes far zooms and mixtures of few photos useful images.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,8 +12,7 @@ from edgevid.detect.detector import Detector
 from edgevid.kernels import iou
 from edgevid.types import Array, Detections, Frame
 
-MATCH_IOU = 0.5
-"""IoU from which a pseudo-label and a label are the same object."""
+MATCH_IOU = 0.5  # IoU from which a pseudo-label and a label are the same object
 
 
 def detect_classes(detector: Detector, classes: Sequence[str], image: Array) -> Detections:

@@ -4,8 +4,6 @@ Scenes of `edgevid.synthetic.render` from cameras of many heights, tilts and foc
 small objects are ignored regions.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +14,8 @@ from edgevid.synthetic.scene import CLASSES, Camera, Truth
 from edgevid.synthetic.street import street
 from edgevid.types import Array
 
-MAX_OCCLUDED = 0.6
-"""Share of a box behind nearer boxes above which it is an ignored region."""
-MIN_SIDE_PX = 12.0
-"""Longer side of a box, in pixels, from which it is a label."""
+MAX_OCCLUDED = 0.6  # Share of a box behind nearer boxes above which it is an ignored region
+MIN_SIDE_PX = 12.0  # Longer side of a box, in pixels, from which it is a label
 
 
 def random_camera(random: np.random.Generator) -> Camera:

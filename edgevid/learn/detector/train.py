@@ -1,7 +1,5 @@
 """The training loop of the detector: resumable, seeded, on the CPU or a GPU."""
 
-from __future__ import annotations
-
 import math
 import pickle
 import queue
@@ -91,9 +89,7 @@ class Trainer:
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
         groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(
-            groups, lr=schedule.learning_rate, weight_decay=schedule.weight_decay
-        )
+        self.optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
         self.points, self.strides = (t.to(self.device) for t in anchor_points(shape))
         self.step = 0
 
@@ -174,9 +170,7 @@ class Trainer:
     def _update_average(self) -> None:
         """Updates the moving average of the weights; its decay grows over the first steps."""
         keep = min(self.schedule.ema_decay, (1 + self.step) / (10 + self.step))
-        for old, new in zip(
-            self.average.state_dict().values(), self.network.state_dict().values(), strict=True
-        ):
+        for old, new in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
             if old.dtype.is_floating_point:
                 old.lerp_(new.to(old.dtype), 1 - keep)
             else:

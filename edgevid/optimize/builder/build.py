@@ -4,8 +4,6 @@ The graph of the precision is found (or made, for FP16), compared with the FP32 
 where a device can run the engine, and only then moved into place with its manifest.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import platform
@@ -28,15 +26,7 @@ from edgevid.optimize.builder.verify import Verification, Verifier
 from edgevid.optimize.fp16 import find_recipe, make_fp16, make_int8_fp16
 from edgevid.runtime.cuda.driver import Gpu, gpus
 from edgevid.runtime.letterbox import input_shape
-from edgevid.runtime.manifest import (
-    TITLES,
-    Backend,
-    Manifest,
-    engine_name,
-    manifest_path,
-    recipe_hash,
-    write_manifest,
-)
+from edgevid.runtime.manifest import TITLES, Backend, Manifest, engine_name, manifest_path, recipe_hash, write_manifest
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.recipe import LocalRecipe
@@ -52,8 +42,7 @@ from edgevid.runtime.variants import (
 
 log = logging.getLogger("edgevid")
 
-Report = Callable[[str], None]
-"""Receives one line of text for each step."""
+Report = Callable[[str], None]  # Receives one line of text for each step
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,6 @@ is what the graph states (casts for FP16, Q/DQ pairs for INT8). Only names that 
 are used unchecked (tests/optimize/builder/test_tensorrt_names.py checks each against the real bindings).
 """
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 import re
@@ -29,8 +27,7 @@ log = logging.getLogger("edgevid")
 
 Progress = Callable[[str, int, int], None]
 """Called with the phase, the steps done and all its steps; done == all when the phase ends."""
-OLDEST = (10, 3)
-"""The oldest supported TensorRT (JetPack 6)."""
+OLDEST = (10, 3)  # The oldest supported TensorRT (JetPack 6)
 _NEWEST_MAJOR = 11
 _RTX_OLDEST = (1, 1)
 
@@ -218,11 +215,7 @@ def _convolutions(trt: Any, network: Any) -> list[str]:
     """ONNX names of the network's convolutions."""
     kinds = (trt.LayerType.CONVOLUTION, trt.LayerType.DECONVOLUTION)
     layers = (network.get_layer(i) for i in range(network.num_layers))
-    return [
-        layer.metadata.removeprefix("[ONNX Layer: ").removesuffix("]")
-        for layer in layers
-        if layer.type in kinds
-    ]
+    return [layer.metadata.removeprefix("[ONNX Layer: ").removesuffix("]") for layer in layers if layer.type in kinds]
 
 
 def _configure(trt: Any, config: Any, options: BuildOptions, backend: Backend) -> None:
@@ -244,9 +237,7 @@ def _configure(trt: Any, config: Any, options: BuildOptions, backend: Backend) -
     if backend == "tensorrt-rtx" and options.compute_capabilities:
         config.num_compute_capabilities = len(options.compute_capabilities)
         for i, capability in enumerate(options.compute_capabilities):
-            config.set_compute_capability(
-                getattr(trt.ComputeCapability, "SM" + capability.replace(".", "")), i
-            )
+            config.set_compute_capability(getattr(trt.ComputeCapability, "SM" + capability.replace(".", "")), i)
 
 
 def _profile(builder: Any, network: Any, options: BuildOptions, sizes: dict[str, Shape]) -> Any:
@@ -272,9 +263,7 @@ def _profile(builder: Any, network: Any, options: BuildOptions, sizes: dict[str,
     return profile if dynamic else None
 
 
-def _shapes(
-    name: str, shape: Shape, options: BuildOptions, sizes: dict[str, Shape]
-) -> tuple[Shape, Shape, Shape]:
+def _shapes(name: str, shape: Shape, options: BuildOptions, sizes: dict[str, Shape]) -> tuple[Shape, Shape, Shape]:
     """MIN, OPT and MAX of an input: its dynamic first axis is the batch, the other sizes are the recipe's."""
     known = sizes.get(name, shape)
     filled = tuple(n if n > 0 else k for n, k in zip(shape, known, strict=False))

@@ -4,17 +4,13 @@ At verbose level and with detailed profiling the builder logs every kernel with 
 in and out, and the ONNX layers that it implements. That is what was built, whatever was requested.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-MARK = "LayerType: "
-"""In the builder's messages that describe kernels, and in no others."""
-LOG_NAMES = {"fp32": "Float", "fp16": "Half", "int8": "Int8"}
-"""The log's name of each precision."""
+MARK = "LayerType: "  # In the builder's messages that describe kernels, and in no others
+LOG_NAMES = {"fp32": "Float", "fp16": "Half", "int8": "Int8"}  # The log's name of each precision
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
 _TYPE = re.compile(r"Datatype: (\w+)")
 

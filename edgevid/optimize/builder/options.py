@@ -1,7 +1,5 @@
 """The options of a TensorRT build, checked before anything is loaded."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field

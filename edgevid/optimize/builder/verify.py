@@ -1,7 +1,5 @@
 """Verification of a build: the graph, and the engine where a device runs it, against the FP32 ONNX model."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import shlex
@@ -69,11 +67,7 @@ class Verifier:
         report(f"comparing {graph.name} with {self.model.name} in ONNX Runtime")
         try:
             half = stores_half(graph.read_bytes())  # computed as the device will
-            with (
-                open_fp16(graph)
-                if half
-                else OrtEngine(graph, device="cpu", disable_optimizations=True) as candidate
-            ):
+            with open_fp16(graph) if half else OrtEngine(graph, device="cpu", disable_optimizations=True) as candidate:
                 return self._compare(candidate, f"{graph.name} in ONNX Runtime", engine)
         except ParityError as error:
             if variant_of(graph) != "int8-trt-fp16":

@@ -1,7 +1,5 @@
 """Two engines on the same frames."""
 
-from __future__ import annotations
-
 from edgevid.optimize.compare.gate import ParityReport, compare_engines
 from edgevid.optimize.compare.report import write_report
 

@@ -1,7 +1,5 @@
 """Two models' classes of the same clips: windows of consecutive whole frames."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable
 
@@ -80,10 +78,7 @@ class ClipTask:
 def drift_details(what: str, drifts: list[float]) -> dict[str, float]:
     """The metrics of the largest drift of each frame."""
     drifts = drifts or [0.0]
-    return {
-        f"{what} drift, mean of the largest": float(np.mean(drifts)),
-        f"{what} drift, largest": max(drifts),
-    }
+    return {f"{what} drift, mean of the largest": float(np.mean(drifts)), f"{what} drift, largest": max(drifts)}
 
 
 def class_pair(frame: NamedFrame, a: Array, b: Array, names: tuple[str, ...]) -> FramePair:

@@ -1,7 +1,5 @@
 """The differences of the raw outputs of two engines."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Mapping
@@ -43,8 +41,7 @@ class RecordingEngine:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.inputs, self.outputs = engine.inputs, engine.outputs
-        self.last: dict[str, Array] = {}
-        """The arrays of the last run, valid until the next."""
+        self.last: dict[str, Array] = {}  # The arrays of the last run, valid until the next
         self.called = self.returned = 0.0
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -63,8 +60,7 @@ class OutputTally:
 
     def __init__(self, specs: tuple[TensorSpec, ...]) -> None:
         self._sums = {spec.name: _Sum() for spec in specs}
-        self.uncompared = 0
-        """Frames on which the shapes of an output differed."""
+        self.uncompared = 0  # Frames on which the shapes of an output differed
 
     def add(self, a: Mapping[str, Array], b: Mapping[str, Array]) -> None:
         """One more frame; where the batches differ, the first image's rows are compared."""

@@ -21,14 +21,10 @@ from edgevid.optimize.conditions import as_rows
 from edgevid.types import Array, Detections
 from edgevid.video.images import resize_area, to_jpeg
 
-PAGE = Path(__file__).with_name("report.html")
-"""The template of the page, dark or light as the reader's system."""
-MIN_DRIFT = 0.1
-"""A score that changed by at least this much is written next to its box."""
-WIDTH = 960
-"""Images in the page are at most this wide, in pixels."""
-POINTS = 1500
-"""Most points of the plot of scores."""
+PAGE = Path(__file__).with_name("report.html")  # The template of the page, dark or light as the reader's system
+MIN_DRIFT = 0.1  # A score that changed by at least this much is written next to its box
+WIDTH = 960  # Images in the page are at most this wide, in pixels
+POINTS = 1500  # Most points of the plot of scores
 
 
 def check_target(path: str | Path) -> Path:
@@ -95,8 +91,7 @@ def _cards(report: ParityReport) -> str:
             (f"{drift:.3f}", f"mean absolute score drift, largest {largest:.2f}", ""),
         ]
     return "".join(
-        f"<div class=card><b>{escape(big)}</b><span>{escape(small)}</span>{extra}</div>"
-        for big, small, extra in cards
+        f"<div class=card><b>{escape(big)}</b><span>{escape(small)}</span>{extra}</div>" for big, small, extra in cards
     )
 
 
@@ -165,8 +160,7 @@ def _scatter(report: ParityReport) -> str:
         return ""
     step = -(-len(scores) // POINTS)
     dots = "".join(
-        f'<circle cx="{20 + 200 * x:.1f}" cy="{210 - 200 * y:.1f}" r="1.8"/>'
-        for x, y in scores[::step].tolist()
+        f'<circle cx="{20 + 200 * x:.1f}" cy="{210 - 200 * y:.1f}" r="1.8"/>' for x, y in scores[::step].tolist()
     )
     return (
         '<figure class=scatter><svg viewBox="0 0 230 236" role="img">'

@@ -1,7 +1,5 @@
 """`edgevid compare`: finds and loads two models, reads frames, and runs the parity gate."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import shlex
@@ -27,8 +25,7 @@ from edgevid.runtime.onnxruntime.weight_inputs import model_digest, stores_half
 from edgevid.runtime.recipe import Precision
 from edgevid.runtime.variants import FOR_TENSORRT, variant_of
 
-FILES = (".onnx", ".engine", ".plan", ".trt")
-"""Suffixes of model files that are given by their path."""
+FILES = (".onnx", ".engine", ".plan", ".trt")  # Suffixes of model files that are given by their path
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +133,7 @@ def find_model(requested: str | Path, precision: Precision | None) -> ComparedMo
 
 
 def load_model(
-    model: ComparedModel,
-    device: str,
-    threads: int | None,
-    *,
-    recipe: Recipe | None = None,
-    as_on_device: bool = False,
+    model: ComparedModel, device: str, threads: int | None, *, recipe: Recipe | None = None, as_on_device: bool = False
 ) -> LoadedEngine:
     """The engine of a model: exactly the file that was given, or what `load_engine` selects for a name.
 

@@ -1,7 +1,5 @@
 """The comparison of two models by task: boxes, clips (clips.py), a class, joints or features."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -9,14 +7,7 @@ import numpy as np
 
 from edgevid.actions.clip_spec import ClipSection
 from edgevid.actions.features import FeatureExtractor, PoseExtractor
-from edgevid.actions.recognizer import (
-    first_output,
-    image_input,
-    input_named,
-    preprocess_crops,
-    run_batch,
-    softmax,
-)
+from edgevid.actions.recognizer import first_output, image_input, input_named, preprocess_crops, run_batch, softmax
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError, ModelError
 from edgevid.optimize.agreement import BoxAgreement, above_threshold, match_boxes
@@ -27,16 +18,11 @@ from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import DetectorRecipe, Engine, Recipe
 from edgevid.types import Array, Detections
 
-MIN_JOINT_SCORE = 0.3
-"""Score from which a joint counts as detected."""
-MAX_JOINT_DISTANCE = 0.05
-"""Joints of both models agree within this share of the frame's longer side."""
+MIN_JOINT_SCORE = 0.3  # Score from which a joint counts as detected
+MAX_JOINT_DISTANCE = 0.05  # Joints of both models agree within this share of the frame's longer side
 EXACT_IOU = 0.9
-MARGIN = 0.1
-"""An unmatched box whose partner's score is less than this below the threshold only crossed the threshold."""
-DEFINITION = (
-    "share of both models' boxes that match one to one, same class, at IoU 0.5 or more: 2 M / (A + B)"
-)
+MARGIN = 0.1  # An unmatched box whose partner's score is less than this below the threshold only crossed the threshold
+DEFINITION = "share of both models' boxes that match one to one, same class, at IoU 0.5 or more: 2 M / (A + B)"
 
 
 class BoxTask(FrameTask):
@@ -44,9 +30,7 @@ class BoxTask(FrameTask):
 
     notes: tuple[str, ...] = ()
 
-    def __init__(
-        self, a: Engine, b: Engine, recipe: Recipe, other: Recipe, threshold: float | None = None
-    ) -> None:
+    def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe, threshold: float | None = None) -> None:
         self._thresholds: list[float] = []
         self._detectors: list[Detector] = []
         for engine, how in ((a, recipe), (b, other)):
@@ -126,9 +110,7 @@ def task_of(a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, threshold: f
     return frame_task_of(a, b, recipe, other, threshold=threshold)
 
 
-def frame_task_of(
-    a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, threshold: float | None = None
-) -> FrameTask:
+def frame_task_of(a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, threshold: float | None = None) -> FrameTask:
     """The comparison for a task whose frames are independent; InputError for other tasks."""
     if recipe.task == "detect":
         return BoxTask(a, b, recipe, other, threshold)
@@ -163,14 +145,10 @@ class ImageTask(FrameTask):
         self.drifts.append(pair.drift)
         return pair
 
-    def metrics_of(
-        self, unit: str, condition: str, definition: str, details: dict[str, float]
-    ) -> TaskMetrics:
+    def metrics_of(self, unit: str, condition: str, definition: str, details: dict[str, float]) -> TaskMetrics:
         """The share of what agrees over all frames."""
         share = self.agreeing / self.total if self.total else 0.0
-        return TaskMetrics(
-            self.recipe.task, share, self.total, int(self.total), unit, condition, definition, details
-        )
+        return TaskMetrics(self.recipe.task, share, self.total, int(self.total), unit, condition, definition, details)
 
 
 class ClassTask(ImageTask):
@@ -247,9 +225,7 @@ class FeatureTask(ImageTask):
     def pair(self, frame: NamedFrame, a: Array, b: Array) -> FramePair:
         """The cosine similarity of both models' features."""
         similarity = cosine(a, b)
-        return self.count(
-            FramePair(frame, similarity, 1.0, 1 - similarity, f"cosine {similarity:.5f}", None, None)
-        )
+        return self.count(FramePair(frame, similarity, 1.0, 1 - similarity, f"cosine {similarity:.5f}", None, None))
 
     def metrics(self) -> TaskMetrics:
         """Mean cosine similarity."""

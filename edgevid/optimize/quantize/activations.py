@@ -5,8 +5,6 @@ exponent, 7 bits of the mantissa): 0.8 % wide at every magnitude, so that one hu
 nor resolution, and a constant is a bin like any other.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
@@ -19,8 +17,7 @@ from edgevid.types import Array
 Calibrator = Literal["min-max", "percentile", "entropy"]
 CALIBRATORS: tuple[Calibrator, ...] = get_args(Calibrator)
 BINS, NEGATIVE = 1 << 16, 1 << 15
-PERCENTILE = 99.999
-"""Share of an activation's values, in percent, that the percentile calibrator's range holds."""
+PERCENTILE = 99.999  # Share of an activation's values, in percent, that the percentile calibrator's range holds
 LINEAR_BINS, LEVELS, STEP = 1024, 128, 8
 """Entropy: bins of |x|, levels of INT8's half, and bins from one tried threshold to the next."""
 

@@ -4,8 +4,6 @@ B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Int
 Inference", 2018: int8 weights with one scale per channel, biases as int32 of scale input x weight.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any

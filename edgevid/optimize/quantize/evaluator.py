@@ -1,7 +1,5 @@
 """A quantized model against the float model: agreement, as in `compare`, drift, speed; what to exclude."""
 
-from __future__ import annotations
-
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
@@ -121,9 +119,7 @@ def _engine(model: Any, disable_optimizations: bool = False) -> OrtEngine:
     return OrtEngine(data, device="cpu", threads=1, disable_optimizations=disable_optimizations)
 
 
-def _run(
-    recipe: Recipe, frames: Sequence[Frame], model: Any, disable_optimizations: bool = False
-) -> list[Any]:
+def _run(recipe: Recipe, frames: Sequence[Frame], model: Any, disable_optimizations: bool = False) -> list[Any]:
     """Detections down to half the score threshold, or output arrays, of each frame."""
     threshold = recipe.decode.score_threshold / 2 if recipe.decode is not None else None
     with _engine(model, disable_optimizations) as engine:

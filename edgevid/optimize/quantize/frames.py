@@ -1,7 +1,5 @@
 """The frames of a calibration: spread evenly, the same every time, preprocessed as in the pipeline."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +16,11 @@ from edgevid.runtime import Recipe
 from edgevid.runtime.engine import Engine
 from edgevid.types import Array, Frame
 
-MAX_FRAMES = 200
-"""Frames selected by default."""
-FEW_FRAMES = 100
-"""With fewer frames a warning is given."""
-HOLD_OUT_EVERY = 5
-"""One in this many selected frames is held out of the calibration, to evaluate on."""
+MAX_FRAMES = 200  # Frames selected by default
+FEW_FRAMES = 100  # With fewer frames a warning is given
+HOLD_OUT_EVERY = 5  # One in this many selected frames is held out of the calibration, to evaluate on
 MAX_HELD_OUT = 48
-FrameSources = str | Path | Sequence[str | Path]
-"""One source of frames, or several."""
+FrameSources = str | Path | Sequence[str | Path]  # One source of frames, or several
 
 
 class FrameRunner:
@@ -40,9 +34,7 @@ class FrameRunner:
                 "task 'detect' or 'classify', or others whose recipe has an [input] table"
             )
         self.recipe, self.engine = recipe, engine
-        self.detector = (
-            Detector(engine, recipe, score_threshold=score_threshold) if recipe.task == "detect" else None
-        )
+        self.detector = Detector(engine, recipe, score_threshold=score_threshold) if recipe.task == "detect" else None
         self._preprocess = Preprocessor(recipe.input)
 
     def inputs(self, frame: Frame) -> dict[str, Array]:
@@ -69,9 +61,7 @@ class FrameSelection:
     """File names, without folders."""
 
 
-def select_frames(
-    data: FrameSources | None, *, max_frames: int = MAX_FRAMES, hold_out: bool = True
-) -> FrameSelection:
+def select_frames(data: FrameSources | None, *, max_frames: int = MAX_FRAMES, hold_out: bool = True) -> FrameSelection:
     """`max_frames` of a video, a folder or glob of images, a text file that lists images, or several of them.
 
     They are spread evenly over each source; where one is too short, the next ones give more. Every fifth is

@@ -5,8 +5,6 @@ folded, batch normalization inside its convolution (ONNX Runtime's basic optimiz
 of its own, hard-swish written as x * HardSigmoid(x) whatever the exporter spelled it as.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,12 +18,9 @@ from edgevid.files.digest import sha256
 from edgevid.runtime.onnxruntime.session import optimize_basic
 from edgevid.types import Array
 
-MIN_OPSET = 17
-"""Per-channel DequantizeLinear came with 13, 17 is what every TensorRT from 10.3 reads."""
-MAX_OPSET = 25
-"""ONNX Runtime 1.32 has no QuantizeLinear of opset 28 yet: later models are converted to this one."""
-WEIGHTED_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""Layers with constant weights, which INT8 makes faster."""
+MIN_OPSET = 17  # Per-channel DequantizeLinear came with 13, 17 is what every TensorRT from 10.3 reads
+MAX_OPSET = 25  # ONNX Runtime 1.32 has no QuantizeLinear of opset 28 yet: later models are converted to this one
+WEIGHTED_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")  # Layers with constant weights, which INT8 makes faster
 PURPOSE = "quantizing a model"
 
 

@@ -5,8 +5,6 @@ an integer kernel for, so that values stay bytes from the first layer to the las
 activations, symmetric about 0, at the inputs of layers with weights only; the builder fuses the others.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,23 +14,17 @@ import numpy as np
 
 from edgevid.optimize.quantize.graph import Graph, attribute
 
-Range = tuple[float, float]
-"""Lowest and highest value of an activation."""
+Range = tuple[float, float]  # Lowest and highest value of an activation
 
 PASS_THROUGH_OPS = (
     *("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Split", "Slice", "Gather"),
     *("MaxPool", "Resize"),
 )
 """Operators that only move values: their outputs keep the scale of their input."""
-INTEGER_OPS = (
-    *("Add", "Mul", "Concat", "Sigmoid", "HardSigmoid", "LeakyRelu"),
-    *("AveragePool", "GlobalAveragePool"),
-)
+INTEGER_OPS = (*("Add", "Mul", "Concat", "Sigmoid", "HardSigmoid", "LeakyRelu"), *("AveragePool", "GlobalAveragePool"))
 """Further operators that ONNX Runtime's CPU computes on bytes."""
-SILU_FLOOR = -7.0
-"""Below this x * sigmoid(x) is 0 within 0.007: no step of a byte is spent there."""
-SIGMOID_END = 8.0
-"""Beyond this sigmoid is 0 or 1 within 0.0004."""
+SILU_FLOOR = -7.0  # Below this x * sigmoid(x) is 0 within 0.007: no step of a byte is spent there
+SIGMOID_END = 8.0  # Beyond this sigmoid is 0 or 1 within 0.0004
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,20 +118,14 @@ def plan_cpu(graph: Graph, ranges: Mapping[str, Range], excluded: frozenset[str]
     inside = graph.feeding_layers()
     layers = [n for n in graph.layers() if n.op_type != "ConvTranspose"]
     integer = {
-        n.name: n
-        for n in layers
-        if n.name not in excluded and n.input[0] in free and _end(folded, n.output[0]) in free
+        n.name: n for n in layers if n.name not in excluded and n.input[0] in free and _end(folded, n.output[0]) in free
     }
     others = [n for n in graph.nodes if _eligible(graph, n, free, folded, inside)]
     grown = True
     while grown:
         touched = {_end(folded, o) for n in integer.values() for o in n.output}
         touched |= {i for n in integer.values() for i in n.input}
-        new = {
-            n.name: n
-            for n in others
-            if n.name not in integer and touched & {*n.input, _end(folded, n.output[0])}
-        }
+        new = {n.name: n for n in others if n.name not in integer and touched & {*n.input, _end(folded, n.output[0])}}
         grown = bool(new)
         integer |= new
     tensors = _scales(graph, ranges, integer, folded)

@@ -5,8 +5,6 @@ moves the model's answers. The most sensitive are excluded until the answers on 
 did not use agree with the float model's to the floor.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import tempfile
@@ -21,21 +19,8 @@ from edgevid.models.hub import resolve_model
 from edgevid.optimize.agreement import Floor, floor_of
 from edgevid.optimize.compare.pair import TaskMetrics
 from edgevid.optimize.quantize.activations import Calibrator
-from edgevid.optimize.quantize.evaluator import (
-    DriftMeter,
-    Evaluator,
-    ExclusionSearch,
-    build,
-    hardest_frames,
-    speedup,
-)
-from edgevid.optimize.quantize.frames import (
-    FEW_FRAMES,
-    MAX_FRAMES,
-    FrameSelection,
-    FrameSources,
-    select_frames,
-)
+from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator, ExclusionSearch, build, hardest_frames, speedup
+from edgevid.optimize.quantize.frames import FEW_FRAMES, MAX_FRAMES, FrameSelection, FrameSources, select_frames
 from edgevid.optimize.quantize.graph import Graph, normalize, save_model
 from edgevid.optimize.quantize.plan import Plan
 from edgevid.optimize.quantize.ranges import Calibration, Progress, calibration_text, measure, read_ranges
@@ -44,13 +29,11 @@ from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.processor import processor_features
 from edgevid.runtime.variants import record_path, variant_path
 
-RANKING_FRAMES = 4
-"""Calibration frames with the most boxes, on which sensitivities are measured."""
+RANKING_FRAMES = 4  # Calibration frames with the most boxes, on which sensitivities are measured
 Variant = Literal["int8-cpu", "int8-trt"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 FOLDER = Path("calibration/int8")
-MIN_SPEEDUP = 1.05
-"""Less than this is no noticeable gain."""
+MIN_SPEEDUP = 1.05  # Less than this is no noticeable gain
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +172,7 @@ def _frame_warnings(report: Report, selection: FrameSelection) -> list[str]:
     warnings, count = [], len(selection.calibration)
     if count < FEW_FRAMES:
         warnings.append(
-            f"{count} frames are few to calibrate on: ranges converge from about {FEW_FRAMES}; give more "
-            "with --data"
+            f"{count} frames are few to calibrate on: ranges converge from about {FEW_FRAMES}; give more with --data"
         )
     if not report.calibration.reduce_range and lacks_vnni():
         warnings.append(

@@ -4,8 +4,6 @@ The file under calibration/int8/ states the model, the frames and how they were 
 quantized files are made again, byte for byte, without a frame (`edgevid quantize --ranges FILE`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +28,7 @@ from edgevid.types import Array, Frame
 
 MEASURED_OPS = (*WEIGHTED_OPS, *INTEGER_OPS, "Relu", "Clip", "MaxPool")
 """Operators whose inputs and outputs are measured; pass-through operators have the range of their input."""
-Progress = Callable[[str, int, int], None]
-"""Called with the step, how much of it is done, and of how much."""
+Progress = Callable[[str, int, int], None]  # Called with the step, how much of it is done, and of how much
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +140,7 @@ def measure_means(
     return found
 
 
-def _with_means(
-    graph: Graph, scales: Mapping[str, Mapping[str, Scale]]
-) -> tuple[Any, list[tuple[str, str, str]]]:
+def _with_means(graph: Graph, scales: Mapping[str, Mapping[str, Scale]]) -> tuple[Any, list[tuple[str, str, str]]]:
     """The model with further outputs, and (output, variant, tensor) of each."""
     onnx = load_onnx()
     model = onnx.ModelProto()

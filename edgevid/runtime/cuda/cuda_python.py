@@ -1,7 +1,5 @@
 """CUDA by NVIDIA's own cuda-bindings, where pycuda is absent (nvidia.github.io/cuda-python)."""
 
-from __future__ import annotations
-
 import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,8 +13,7 @@ from edgevid.runtime.cuda.driver import Gpu
 from edgevid.runtime.cuda.interface import Cuda, Grid, Memory, Module, Pinned, Stream
 from edgevid.types import Array
 
-_NON_BLOCKING = 1
-"""CU_STREAM_NON_BLOCKING."""
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
 _CTYPES: dict[str, Any] = {"uint64": ctypes.c_uint64, "int32": ctypes.c_int32, "float32": ctypes.c_float}
 
 
@@ -78,9 +75,7 @@ class NvidiaCuda(Cuda):
     def _function(self, module: Any, name: str) -> Any:
         return self.call("cuModuleGetFunction", module, name.encode())
 
-    def _launch(
-        self, function: Any, grid: Grid, block: Grid, args: Sequence[np.number[Any]], stream: Any
-    ) -> None:
+    def _launch(self, function: Any, grid: Grid, block: Grid, args: Sequence[np.number[Any]], stream: Any) -> None:
         values = [_CTYPES[arg.dtype.name](arg.item()) for arg in args]
         pointers = (ctypes.c_void_p * len(values))(*[ctypes.addressof(v) for v in values])
         self.call("cuLaunchKernel", function, *grid, *block, 0, stream, ctypes.addressof(pointers), 0)

@@ -5,8 +5,6 @@ queried for devices first, through ctypes.
 Names: CUDA Driver API, docs.nvidia.com/cuda/cuda-driver-api.
 """
 
-from __future__ import annotations
-
 import ctypes
 from dataclasses import dataclass
 from functools import cache
@@ -15,8 +13,7 @@ from edgevid.errors import InputError, ModelError
 from edgevid.runtime.device import parse_device
 
 LIBRARY = "libcuda.so.1"
-_MAJOR, _MINOR = 75, 76
-"""CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR."""
+_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,6 @@
 Names and signatures: CUDA Driver API, "Stream Management" and "Graph Management".
 """
 
-from __future__ import annotations
-
 import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +12,7 @@ from edgevid.errors import ModelError
 from edgevid.runtime.cuda.driver import driver
 from edgevid.runtime.cuda.interface import Cuda, Resource, Stream
 
-_THREAD_LOCAL = 1
-"""CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may allocate meanwhile."""
+_THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may allocate meanwhile
 
 
 def _call(name: str, *arguments: object) -> None:

@@ -66,8 +66,7 @@ class Stream(Resource):
 
     def __init__(self, cuda: Cuda, made: Any, free: Callable[[Any], object], handle: int) -> None:
         super().__init__(cuda, made, free)
-        self.handle = handle
-        """CUstream, as TensorRT takes it."""
+        self.handle = handle  # CUstream, as TensorRT takes it
 
     def synchronize(self) -> None:
         """Waits until all its work is done; other threads go on running."""
@@ -144,9 +143,7 @@ class Cuda(Closing):
         with self.current():
             return self._module(image)
 
-    def launch(
-        self, function: Any, grid: Grid, block: Grid, args: Sequence[np.number[Any]], stream: Stream
-    ) -> None:
+    def launch(self, function: Any, grid: Grid, block: Grid, args: Sequence[np.number[Any]], stream: Stream) -> None:
         """Starts a kernel; addresses are numpy.uint64."""
         with self.current():
             self._launch(function, grid, block, args, stream.made)
@@ -172,9 +169,7 @@ class Cuda(Closing):
     @abstractmethod
     def _function(self, module: Any, name: str) -> Any: ...
     @abstractmethod
-    def _launch(
-        self, function: Any, grid: Grid, block: Grid, args: Sequence[np.number[Any]], stream: Any
-    ) -> None: ...
+    def _launch(self, function: Any, grid: Grid, block: Grid, args: Sequence[np.number[Any]], stream: Any) -> None: ...
 
 
 def _contiguous(array: Array) -> Array:

@@ -4,8 +4,6 @@ Frames go up as they were decoded (YUV planes where they are planes, half the by
 is letterbox.cuh; its arithmetic is that of the CPU kernels, operation by operation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -85,8 +83,7 @@ class _Slot:
     staged: Pinned
     source: Memory
     axes: Memory
-    shape: tuple[object, ...]
-    """What the record was made for: it is made again when this changes."""
+    shape: tuple[object, ...]  # What the record was made for: it is made again when this changes
 
 
 class DeviceLetterbox:
@@ -107,9 +104,7 @@ class DeviceLetterbox:
         self.row_bytes = int(np.prod(input_shape(spec))) * np.dtype(spec.dtype).itemsize
         """Bytes of one image of the model's input."""
 
-    def write(
-        self, frames: Sequence[Frame], rectangles: Sequence[Rectangle], target: int, stream: Stream
-    ) -> None:
+    def write(self, frames: Sequence[Frame], rectangles: Sequence[Rectangle], target: int, stream: Stream) -> None:
         """Puts the work into `stream`: row i of the input at device address `target` is made of frame i.
 
         The frames' pixels are copied before this returns; the stream's earlier work must be done.

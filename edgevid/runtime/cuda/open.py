@@ -1,7 +1,5 @@
 """Which CUDA package drives the device: pycuda where it is installed, else NVIDIA's cuda-bindings."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 
@@ -10,8 +8,7 @@ from edgevid.runtime.cuda.driver import gpu_of
 from edgevid.runtime.cuda.interface import Cuda
 
 BACKENDS = ("pycuda", "cuda-bindings")
-CHOICE = "EDGEVID_CUDA"
-"""Environment variable that forces one of BACKENDS."""
+CHOICE = "EDGEVID_CUDA"  # Environment variable that forces one of BACKENDS
 
 
 def open_cuda(device: str = "auto") -> Cuda:

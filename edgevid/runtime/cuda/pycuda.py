@@ -1,7 +1,5 @@
 """CUDA by pycuda: the first choice where it is installed (documen.tician.de/pycuda)."""
 
-from __future__ import annotations
-
 import ctypes
 import threading
 from collections.abc import Iterator, Sequence
@@ -68,9 +66,7 @@ class PyCuda(Cuda):
     def _function(self, module: Any, name: str) -> Any:
         return module.get_function(name)
 
-    def _launch(
-        self, function: Any, grid: Grid, block: Grid, args: Sequence[np.number[Any]], stream: Any
-    ) -> None:
+    def _launch(self, function: Any, grid: Grid, block: Grid, args: Sequence[np.number[Any]], stream: Any) -> None:
         function(*args, grid=grid, block=block, stream=stream)
 
     def close(self) -> None:

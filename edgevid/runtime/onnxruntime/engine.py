@@ -1,7 +1,5 @@
 """ONNX Runtime as an Engine: the backend that runs everywhere."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Mapping
@@ -71,9 +69,7 @@ class OrtEngine(LoadedEngine):
             source = self.path  # weights in other files are found only from the path
         level: Optimization = "none" if disable_optimizations else "all"
         try:
-            self._session = open_session(
-                source, providers=providers, threads=self.threads, optimization=level
-            )
+            self._session = open_session(source, providers=providers, threads=self.threads, optimization=level)
         except EdgevidError:
             raise
         except Exception as error:  # ONNX Runtime's errors share no base
@@ -169,9 +165,7 @@ def _check_device(requested: str, providers: list[Any], device: str, path: Path)
     if len(providers) == 1 or device != "cpu":
         return
     if parse_device(requested)[0] == "provider":
-        raise ModelError(
-            f"{path}: device {requested!r} did not start; check its driver, or take device='cpu'"
-        )
+        raise ModelError(f"{path}: device {requested!r} did not start; check its driver, or take device='cpu'")
     why = (
         "CUDA did not start (check the NVIDIA driver, and that CUDA and cuDNN have the versions that "
         f"onnxruntime {version()} needs)"

@@ -3,8 +3,6 @@
 Execution providers are built in or plug-ins; `left_to_cpu` names what one leaves to the CPU.
 """
 
-from __future__ import annotations
-
 import importlib
 import tempfile
 from collections import Counter
@@ -195,7 +193,5 @@ def left_to_cpu(session: Any, device: str) -> str:
     total = theirs + sum(rest.values())
     kinds = ", ".join(f"{count} {kind}" for kind, count in rest.most_common())
     if total and not theirs:
-        raise ModelError(
-            f"device {device!r}: {name} runs none of the {total} nodes ({kinds}); take device='cpu'"
-        )
+        raise ModelError(f"device {device!r}: {name} runs none of the {total} nodes ({kinds}); take device='cpu'")
     return f"{name} runs {theirs} of {total} nodes" + (f"; on the CPU: {kinds}" if rest else "")

@@ -8,16 +8,13 @@ TensorProto.name 8, .external_data 13, .data_location 14; StringStringEntryProto
 ValueInfoProto.name 1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 
 from edgevid.files.digest import sha256_of, sha256_of_all
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-HALF = b"\x0a"
-"""TensorProto.FLOAT16 as a data type."""
+HALF = b"\x0a"  # TensorProto.FLOAT16 as a data type
 
 
 def without_weight_inputs(model: bytes) -> bytes:

@@ -1,7 +1,5 @@
 """OpenVINO as an Engine: the `openvino` package itself, on the CPU, an Intel GPU or an NPU."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Mapping
 from pathlib import Path

@@ -4,8 +4,6 @@ The manifest of an engine is checked before TensorRT gets its bytes, and the dri
 TensorRT is imported: deserializing without a device ends the process in some of its builds.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import threading
@@ -20,23 +18,14 @@ from edgevid.runtime.cuda.interface import Cuda
 from edgevid.runtime.cuda.open import open_cuda
 from edgevid.runtime.engine import LoadedEngine, check_inputs
 from edgevid.runtime.letterbox import InputSpec, Rectangle
-from edgevid.runtime.manifest import (
-    TITLES,
-    Backend,
-    Manifest,
-    check,
-    import_backend,
-    manifest_path,
-    read_manifest,
-)
+from edgevid.runtime.manifest import TITLES, Backend, Manifest, check, import_backend, manifest_path, read_manifest
 from edgevid.runtime.recipe import Recipe
 from edgevid.runtime.tensorrt.session import Session
 from edgevid.types import Array, Frame
 
 log = logging.getLogger("edgevid")
 
-_MAGIC = b"ftrt"
-"""First bytes of a serialized engine."""
+_MAGIC = b"ftrt"  # First bytes of a serialized engine
 
 
 def split_header(data: bytes) -> tuple[dict[str, Any], bytes]:
@@ -135,9 +124,7 @@ class TrtEngine(LoadedEngine):
         the model's other inputs. The input is equal to the CPU's preprocessing, bit for bit.
         """
         if len(frames) != len(rectangles) or not frames:
-            raise InputError(
-                f"frames: expected one rectangle for each, got {len(frames)} and {len(rectangles)}"
-            )
+            raise InputError(f"frames: expected one rectangle for each, got {len(frames)} and {len(rectangles)}")
         with self._lock:
             self._check_open()
             return self._session.run_frames(
@@ -158,9 +145,7 @@ def _release(session: Session, cuda: Cuda) -> None:
     cuda.close()
 
 
-def _deserialize(
-    trt: Any, plan: bytes, path: Path, backend: Backend, manifest: Manifest | None
-) -> tuple[Any, Any]:
+def _deserialize(trt: Any, plan: bytes, path: Path, backend: Backend, manifest: Manifest | None) -> tuple[Any, Any]:
     errors: list[str] = []
 
     class Logger(trt.ILogger):  # type: ignore[misc]  # the package comes at run time

@@ -1,7 +1,5 @@
 """One execution context of a TensorRT engine with its buffers, stream and recorded graphs."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -60,8 +58,7 @@ class KernelCache:
 
 log = logging.getLogger("edgevid")
 
-KEPT_GRAPHS = 8
-"""Shapes whose runs are kept as CUDA graphs; further ones run without one."""
+KEPT_GRAPHS = 8  # Shapes whose runs are kept as CUDA graphs; further ones run without one
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -127,9 +124,7 @@ class Session:
         try:
             dtype = np.dtype(trt.nptype(kind))
         except (TypeError, KeyError):
-            raise ModelError(
-                f"{self._path}: tensor {name!r} has type {kind}, which NumPy does not have"
-            ) from None
+            raise ModelError(f"{self._path}: tensor {name!r} has type {kind}, which NumPy does not have") from None
         return TensorSpec(name, shape_of(engine.get_tensor_shape(name)), dtype)
 
     def _allocate(self, trt: Any) -> None:
@@ -205,9 +200,7 @@ class Session:
         """The outputs, with the input `name` preprocessed on the device."""
         expected = next((i for i in self.inputs if i.name == name), None)
         if expected is None or {i.name for i in self.inputs} != {name, *extra_inputs}:
-            raise InputError(
-                f"engine inputs: expected {[i.name for i in self.inputs]}, got {[name, *extra_inputs]}"
-            )
+            raise InputError(f"engine inputs: expected {[i.name for i in self.inputs]}, got {[name, *extra_inputs]}")
         one = expected.shape[0] if expected.shape[0] > 0 else len(frames)
         if len(frames) > one:
             raise InputError(f"engine input {name!r}: expected at most {one} frames, got {len(frames)}")

@@ -9,14 +9,7 @@ import pytest
 from action_corpus import corpus
 
 from edgevid.errors import FileFormatError, InputError
-from edgevid.evaluate.actions.data import (
-    check,
-    concatenate,
-    group_of,
-    list_videos,
-    read_skeletons,
-    resample,
-)
+from edgevid.evaluate.actions.data import check, concatenate, group_of, list_videos, read_skeletons, resample
 
 
 def test_the_group_in_a_name() -> None:

@@ -78,9 +78,7 @@ def test_agrees_with_scikit_learn() -> None:
     for average, mine in (("macro", report.macro()), ("weighted", report.weighted())):
         theirs = sklearn.precision_recall_fscore_support(truth, predicted, average=average, zero_division=0)
         np.testing.assert_allclose(mine, theirs[:3])
-    np.testing.assert_array_equal(
-        report.confusion, sklearn.confusion_matrix(truth, predicted, labels=range(6))
-    )
+    np.testing.assert_array_equal(report.confusion, sklearn.confusion_matrix(truth, predicted, labels=range(6)))
 
 
 def test_labels_of_another_head_are_rejected() -> None:

@@ -26,9 +26,7 @@ def _texts_stay_texts() -> None:
 
 def test_a_confusion_matrix_shows_shares_of_the_truth(tmp_path: Path) -> None:
     """Of four clips of walk three are right, of two of run one: 4 of 6 are right."""
-    report = ClassReport.of(
-        np.array([0, 0, 0, 0, 1, 1]), np.array([0, 0, 0, 1, 1, 2]), 3, ("walk", "run", "fall")
-    )
+    report = ClassReport.of(np.array([0, 0, 0, 0, 1, 1]), np.array([0, 0, 0, 1, 1, 2]), 3, ("walk", "run", "fall"))
     plot_confusion(report, "gru on street", tmp_path / "plots" / "c.svg")
     found = texts(tmp_path / "plots" / "c.svg")
     assert sorted(t for t in found if t.isdigit()) == ["25", "50", "50", "75"]  # empty cells stay blank

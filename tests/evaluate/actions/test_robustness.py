@@ -32,9 +32,7 @@ def test_corruption_grows_with_its_strength() -> None:
 
 
 def test_corrupted_poses() -> None:
-    rows = np.concatenate((np.random.default_rng(0).normal(size=(50, 30)), np.ones((50, 1))), axis=1).astype(
-        np.float32
-    )
+    rows = np.concatenate((np.random.default_rng(0).normal(size=(50, 30)), np.ones((50, 1))), axis=1).astype(np.float32)
     assert (corrupt_poses(rows, 0, "moments lost, %", 50)[:, -1] == 0).sum() == pytest.approx(25, abs=12)
     np.testing.assert_array_equal(corrupt_poses(rows, 0, "joint noise, % of body size", 0), rows)
     lost = corrupt_poses(rows, 0, "joints lost, %", 100)

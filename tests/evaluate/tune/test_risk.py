@@ -38,11 +38,11 @@ def test_published_bounds(wrong: int, n: int, bound: float) -> None:
 def test_bounds_at_their_ends() -> None:
     assert risk.upper_bound(7, 7, 0.05) == 1
     assert risk.upper_bound(0, 10, 0.05) == pytest.approx(1 - 0.05 ** (1 / 10))
-    assert (
-        risk.min_error_free(0.05, 0.05),
-        risk.min_error_free(0.01, 0.05),
-        risk.min_error_free(0.005, 0.05),
-    ) == (59, 299, 598)
+    assert (risk.min_error_free(0.05, 0.05), risk.min_error_free(0.01, 0.05), risk.min_error_free(0.005, 0.05)) == (
+        59,
+        299,
+        598,
+    )
 
 
 @given(st.integers(1, 300), st.data(), st.floats(0.001, 0.5))

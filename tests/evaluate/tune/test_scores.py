@@ -30,9 +30,7 @@ def test_csv_and_npz_hold_the_same(tmp_path: Path) -> None:
 
 def test_logits_go_through_a_softmax(tmp_path: Path) -> None:
     np.savez(tmp_path / "s.npz", values=np.log([[0.5, 0.25, 0.25]]) + 3)
-    assert read_scores(tmp_path / "s.npz", values="logits").values[0].tolist() == pytest.approx(
-        [0.5, 0.25, 0.25]
-    )
+    assert read_scores(tmp_path / "s.npz", values="logits").values[0].tolist() == pytest.approx([0.5, 0.25, 0.25])
     with pytest.raises(InputError, match="--logits"):
         read_scores(tmp_path / "s.npz")
 
@@ -114,9 +112,7 @@ NAMES = np.array(["walk", "run", "fall"])
         (CLEAN, "softmax", "expected auto, probabilities, percent, logits"),
     ],
 )
-def test_values_that_the_policy_will_not_see_are_asked_about(
-    given: np.ndarray, kind: ValueKind, message: str
-) -> None:
+def test_values_that_the_policy_will_not_see_are_asked_about(given: np.ndarray, kind: ValueKind, message: str) -> None:
     with pytest.raises(InputError, match=message) as raised:
         make_table({"values": given, "labels": TRUTH}, values=kind)
     assert ("--logits" in str(raised.value)) == (given is LOGITS or kind == "logits")

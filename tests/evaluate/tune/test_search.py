@@ -34,9 +34,7 @@ def test_what_is_tuned_is_what_runs() -> None:
     policy = Policy(scores.names, report.settings)
     ids = np.unique(scores.tracks)
     n, zero = len(ids), np.zeros(len(ids))
-    tracks = Tracks.of(
-        ids=ids, boxes=[[0, 0, 9, 9]] * n, scores=zero, labels=zero, match=zero, age=zero, unseen=zero
-    )
+    tracks = Tracks.of(ids=ids, boxes=[[0, 0, 9, 9]] * n, scores=zero, labels=zero, match=zero, age=zero, unseen=zero)
     for step in range(4):
         rows = np.arange(step, len(scores.values), 4)
         given = Scores.of(ids=scores.tracks[rows], values=scores.values[rows], times=scores.times[rows])
@@ -106,9 +104,7 @@ def test_a_class_that_is_always_wrong_is_never_emitted() -> None:
 
 
 def test_unreachable_targets_say_what_can_be_reached() -> None:
-    with pytest.raises(
-        InputError, match=r"0.001 cannot be certified.*2995 tracks.*Reachable: 0\.\d+ at coverage"
-    ):
+    with pytest.raises(InputError, match=r"0.001 cannot be certified.*2995 tracks.*Reachable: 0\.\d+ at coverage"):
         tune(table(900), Target("max-risk", 0.001))
     reached = tune(table(900), Target("max-risk", 0.2), fit=False)
     assert reached.guaranteed
@@ -174,9 +170,7 @@ def test_a_guarantee_is_not_given_on_rounded_scores() -> None:
     columns = drawn(700)
     rounded = make_table({**columns, "values": columns["values"].round(2)})
     for kind in ("max-risk", "max-joint-risk"):
-        with pytest.raises(
-            InputError, match=rf"rounded to 2 decimals.*{kind} cannot be guaranteed"
-        ) as raised:
+        with pytest.raises(InputError, match=rf"rounded to 2 decimals.*{kind} cannot be guaranteed") as raised:
             tune(rounded, Target(kind, 0.2))  # type: ignore[arg-type]
         assert "--logits" not in str(raised.value)
     for target in (Target(), Target("max-risk", 0.2, method="naive")):

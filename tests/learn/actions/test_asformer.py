@@ -17,8 +17,6 @@ def test_segmentation_loss_by_hand() -> None:
     logits, labels = torch.zeros(1, 2, 5, 2), torch.zeros(2, 5, dtype=torch.long)
     valid = torch.ones(2, 5, dtype=torch.bool)
     assert float(segmentation_loss(logits, labels, valid, torch.ones(2), 0.0)) == pytest.approx(np.log(2))
-    logits[..., 3:, 0] = (
-        50.0  # from step 2 to 3 the logarithm of class 0 rises by ln 2, of class 1 by far more than 4
-    )
+    logits[..., 3:, 0] = 50.0  # from step 2 to 3 the logarithm of class 0 rises by ln 2, of class 1 by far more than 4
     loss = float(segmentation_loss(logits, labels, valid, torch.ones(2), 0.0))
     assert loss == pytest.approx(3 / 5 * np.log(2) + 0.15 * (np.log(2) ** 2 + 16) / 8, rel=1e-4)

@@ -47,9 +47,7 @@ def test_a_tensor_that_is_not_there(tmp_path: Path) -> None:
         cut_backbone(resolve_model(model(tmp_path)), tmp_path / "cut", tensor="nope")
 
 
-def test_a_real_detector_gives_features(
-    tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_real_detector_gives_features(tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEVID_MODELS_MIRROR", str(shared_data / "models"))
     path, width = cut_backbone(resolve_model("nanodet-m-320"), tmp_path / "cut")
     assert width == 464

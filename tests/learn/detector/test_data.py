@@ -13,9 +13,7 @@ from detector_samples import blank_sample, squares  # noqa: E402
 
 from edgevid.errors import InputError  # noqa: E402
 from edgevid.learn.detector.data import Composer, Sample, clip_boxes, load, read_labels  # noqa: E402
-from edgevid.learn.detector.network import (  # noqa: E402
-    CLASSES,
-)
+from edgevid.learn.detector.network import CLASSES  # noqa: E402
 
 
 def test_labels_are_read_and_errors_name_file_and_line(tmp_path: Path) -> None:

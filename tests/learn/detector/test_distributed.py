@@ -15,9 +15,7 @@ from detector_samples import squares  # noqa: E402
 
 from edgevid.errors import InputError  # noqa: E402
 from edgevid.learn.detector.distributed import Task, train_detector  # noqa: E402
-from edgevid.learn.detector.network import (  # noqa: E402
-    Shape,
-)
+from edgevid.learn.detector.network import Shape  # noqa: E402
 from edgevid.learn.detector.train import Schedule  # noqa: E402
 
 SMALL = Shape(96, 64, (8, 8, 16, 16, 16), (1, 1, 1), 16)
@@ -78,9 +76,7 @@ def test_several_processes_train_one_network_and_resume(tmp_path: Path) -> None:
         ({"processes": 2, "device": "cuda:0"}, "expected 1 on cuda:0"),
     ],
 )
-def test_work_that_processes_cannot_share_is_rejected(
-    tmp_path: Path, settings: dict[str, Any], message: str
-) -> None:
+def test_work_that_processes_cannot_share_is_rejected(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         train_detector(Task(tmp_path, tmp_path / "c.pt"), **settings)
 
@@ -95,9 +91,7 @@ def test_weights_of_another_network_are_rejected(tmp_path: Path) -> None:
 
 def test_a_process_that_fails_ends_the_others(tmp_path: Path) -> None:
     data = squares(tmp_path)
-    task = Task(
-        data, tmp_path / "c.pt", Schedule(steps=10**6, batch=4), SMALL, augmentations={"zoom": Once((1, 2))}
-    )
+    task = Task(data, tmp_path / "c.pt", Schedule(steps=10**6, batch=4), SMALL, augmentations={"zoom": Once((1, 2))})
     with pytest.raises(torch.multiprocessing.ProcessRaisedException, match="ufunc"):
         train_detector(task, processes=2)
     assert not torch.distributed.is_initialized()

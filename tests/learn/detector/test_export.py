@@ -12,10 +12,7 @@ pytest.importorskip("onnx", reason="export needs onnx")
 
 from edgevid.detect.detector import Detector  # noqa: E402
 from edgevid.learn.detector.export import export_onnx, write_recipe  # noqa: E402
-from edgevid.learn.detector.network import (  # noqa: E402
-    Shape,
-    StreetDetector,
-)
+from edgevid.learn.detector.network import Shape, StreetDetector  # noqa: E402
 from edgevid.types import Frame  # noqa: E402
 
 SMALL = Shape(96, 64, (8, 8, 16, 16, 16), (1, 1, 1), 16)

@@ -8,9 +8,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 pytest.importorskip("onnx", reason="export needs onnx")
 
 from edgevid.learn.detector.label import label_lines, smooth_scores  # noqa: E402
-from edgevid.learn.detector.network import (  # noqa: E402
-    CLASSES,
-)
+from edgevid.learn.detector.network import CLASSES  # noqa: E402
 from edgevid.types import Detections  # noqa: E402
 
 

@@ -10,9 +10,7 @@ pytest.importorskip("onnx", reason="export needs onnx")
 from detector_samples import blank_sample  # noqa: E402
 
 from edgevid.learn.detector.data import Composer  # noqa: E402
-from edgevid.learn.detector.network import (  # noqa: E402
-    CLASSES,
-)
+from edgevid.learn.detector.network import CLASSES  # noqa: E402
 from edgevid.learn.detector.pseudo_labels import PseudoLabeler, merge_labels  # noqa: E402
 from edgevid.types import Detections, Frame  # noqa: E402
 

@@ -26,9 +26,7 @@ def test_occluded_boxes_are_ignored() -> None:
     assert share[1] == 0.0
     assert share[2] > 0.95  # at the height of its roof the near car hides the far one wholly
     assert label_text(truth).count("car") == 1
-    side_by_side = Scene(
-        [Mover(1, "car", (-4.0, 20.0), 1.57, 0.0), Mover(2, "car", (4.0, 20.0), 1.57, 0.0)], Camera()
-    )
+    side_by_side = Scene([Mover(1, "car", (-4.0, 20.0), 1.57, 0.0), Mover(2, "car", (4.0, 20.0), 1.57, 0.0)], Camera())
     assert label_text(side_by_side.at(0.0)).count(" 1.00") == 2
 
 

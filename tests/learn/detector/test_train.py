@@ -16,11 +16,7 @@ from edgevid.detect.detector import Detector  # noqa: E402
 from edgevid.errors import InputError  # noqa: E402
 from edgevid.learn.detector.data import Composer, Sample, load  # noqa: E402
 from edgevid.learn.detector.export import export_onnx, write_recipe  # noqa: E402
-from edgevid.learn.detector.network import (  # noqa: E402
-    CLASSES,
-    Deployed,
-    Shape,
-)
+from edgevid.learn.detector.network import CLASSES, Deployed, Shape  # noqa: E402
 from edgevid.learn.detector.train import Schedule, Trainer  # noqa: E402
 from edgevid.types import Frame  # noqa: E402
 

@@ -85,9 +85,7 @@ def test_an_absent_backend_is_the_pip_line(small: Path, monkeypatch: pytest.Monk
         module.load_backend("tensorrt")  # a machine without a device learns what builds there
 
 
-def test_a_backend_that_does_not_load_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_backend_that_does_not_load_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where the Python package is there and TensorRT's libraries are not."""
     (tmp_path / "tensorrt.py").write_text(
         "raise ImportError('libnvinfer.so.11: cannot open shared object file: No such file or directory')"

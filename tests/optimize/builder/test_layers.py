@@ -39,9 +39,7 @@ def test_the_log_is_read_the_same_for_a_kernel_that_is_named_twice() -> None:
 
 def test_kernels_that_do_no_products_count_only_alone() -> None:
     """A layer fused into one kernel is computed there; of two kernels none is known to do the products."""
-    line = (
-        "Name: myl{}, LayerType: kgen, Inputs: [ {{ Datatype: {} }} ], Outputs: [], Metadata: [ONNX Layer: c]"
-    )
+    line = "Name: myl{}, LayerType: kgen, Inputs: [ {{ Datatype: {} }} ], Outputs: [], Metadata: [ONNX Layer: c]"
     one, two = line.format(1, "Half"), line.format(2, "Half")
     assert convolution_types(kernels([one]), ["c"]) == {"c": "Half"}
     assert convolution_types(kernels([one, two]), ["c"]) == {"c": "?"}

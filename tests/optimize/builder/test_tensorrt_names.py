@@ -65,11 +65,7 @@ def used() -> set[tuple[str, str, str]]:
             root = node.value
             if isinstance(root, ast.Name) and root.id == "trt":
                 found.add((node.attr, "", place))
-            elif (
-                isinstance(root, ast.Attribute)
-                and isinstance(root.value, ast.Name)
-                and root.value.id == "trt"
-            ):
+            elif isinstance(root, ast.Attribute) and isinstance(root.value, ast.Name) and root.value.id == "trt":
                 found.add((root.attr, node.attr, place))
             else:
                 name = getattr(root, "id", getattr(root, "attr", "")).removeprefix("_")

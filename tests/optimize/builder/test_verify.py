@@ -59,9 +59,7 @@ def test_an_fp16_graph_that_was_not_measured_on_frames_is_made_again(
 
 
 @pytest.mark.usefixtures("rtx")
-def test_int8_with_fp16_around_it_is_rejected_with_the_way_out(
-    frames: Path, street: tuple[LocalRecipe, Path]
-) -> None:
+def test_int8_with_fp16_around_it_is_rejected_with_the_way_out(frames: Path, street: tuple[LocalRecipe, Path]) -> None:
     recipe, folder = street
     int8(recipe, frames, folder)
     with pytest.raises(ParityError, match=r"int8-trt-fp16.onnx.* below the floor.*--fallback-precision fp32"):
@@ -74,11 +72,7 @@ def test_the_next_precision_is_tried_and_the_manifest_records_it(
 ) -> None:
     recipe, folder = street
     monkeypatch.setattr(module, "make_fp16", lambda *_, **__: blinded(recipe, folder))
-    done = build(
-        recipe,
-        rtx_options("fp16"),
-        verification=Verification(frames, min_agreement=0.9, try_next=True),
-    )
+    done = build(recipe, rtx_options("fp16"), verification=Verification(frames, min_agreement=0.9, try_next=True))
     assert done.manifest.precision == "fp32"
     assert done.engine.name == "street_nano.fp32.rtx.engine"
     assert len(done.rejected) == 1

@@ -15,10 +15,7 @@ def test_a_missed_box_counts_in_both_directions() -> None:
     report = compare_engines(always(PERSON, CAR), always(PERSON), recipe(), frames())
     assert report.agreement == pytest.approx(2 / 3)  # one pair among two boxes and one
     details = report.task.details
-    assert (
-        details["recall of the reference's boxes"],
-        details["precision of the candidate's boxes"],
-    ) == (0.5, 1.0)
+    assert (details["recall of the reference's boxes"], details["precision of the candidate's boxes"]) == (0.5, 1.0)
     back = compare_engines(always(PERSON), always(PERSON, CAR), recipe(), frames())
     assert back.agreement == report.agreement
     assert back.task.details["precision of the candidate's boxes"] == 0.5

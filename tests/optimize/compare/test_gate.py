@@ -61,9 +61,7 @@ class TestDetectors:
 
 class TestRejections:
     def test_below_the_floor_is_rejected_with_what_to_do(self) -> None:
-        report = compare_engines(
-            always(PERSON, CAR), always(PERSON), recipe(), frames(), names=("fp32", "int8")
-        )
+        report = compare_engines(always(PERSON, CAR), always(PERSON), recipe(), frames(), names=("fp32", "int8"))
         assert not report.passed
         with pytest.raises(ParityError, match=r"agrees with fp32 on 66\.6 % of 3 boxes.*below the floor"):
             report.raise_if_failed()
@@ -110,9 +108,7 @@ class TestRejections:
         assert report.agreement == 1.0
         assert report.outputs == ()
 
-    @pytest.mark.parametrize(
-        "given", [{"min_agreement": 1.5}, {"min_agreement": -0.1}, {"precision": "int4"}]
-    )
+    @pytest.mark.parametrize("given", [{"min_agreement": 1.5}, {"min_agreement": -0.1}, {"precision": "int4"}])
     def test_values_out_of_range(self, given: Mapping[str, Any]) -> None:
         with pytest.raises(InputError, match="expected"):
             compare_engines(always(PERSON), always(PERSON), recipe(), frames(), **given)

@@ -22,16 +22,8 @@ def marks_of(a: FakeEngine, b: FakeEngine, task: str = "detect") -> tuple[list[M
 
 def test_the_marks_distinguish_missed_from_extra() -> None:
     left, right = marks_of(always(MISSED, MATCHED), always((*MATCHED[:5], 0.7), EXTRA))
-    assert [(m.kind, m.label) for m in left] == [
-        ("matched", "0.90"),
-        ("missed", "person 0.90"),
-        ("absent", ""),
-    ]
-    assert [(m.kind, m.label) for m in right] == [
-        ("matched", "0.70"),
-        ("absent", ""),
-        ("extra", "person 0.80"),
-    ]
+    assert [(m.kind, m.label) for m in left] == [("matched", "0.90"), ("missed", "person 0.90"), ("absent", "")]
+    assert [(m.kind, m.label) for m in right] == [("matched", "0.70"), ("absent", ""), ("extra", "person 0.80")]
     assert left[1].box == right[1].box == pytest.approx((6, 6, 26, 26))
     assert (left[1].tooltip, right[1].tooltip) == ("missed: person 0.90", "absent here: person 0.90")
 

@@ -15,9 +15,7 @@ from edgevid.types import Detections
 FRAME = NamedFrame("a.png", frames()[0])
 
 
-def pair(
-    reference: Any = None, candidate: Any = None, *, agreeing: float = 1.0, drift: float = 0.0
-) -> FramePair:
+def pair(reference: Any = None, candidate: Any = None, *, agreeing: float = 1.0, drift: float = 0.0) -> FramePair:
     return FramePair(FRAME, agreeing, 3.0, drift, "text", reference, candidate)
 
 
@@ -52,9 +50,7 @@ def test_boxes_and_classes_of_a_pair_are_json() -> None:
 
 
 def test_metrics_are_json_with_their_details() -> None:
-    made = TaskMetrics(
-        "detect", 2 / 3, 12.0, 12, "boxes", " at IoU 0.5", "2 M / (A + B)", {"n": 3, "x": 1 / 3}
-    )
+    made = TaskMetrics("detect", 2 / 3, 12.0, 12, "boxes", " at IoU 0.5", "2 M / (A + B)", {"n": 3, "x": 1 / 3})
     assert json.loads(json.dumps(made.as_dict())) == {
         "task": "detect", "agreement": 0.666667, "definition": "2 M / (A + B)", "compared": 12,
         "unit": "boxes", "n": 3, "x": 0.333333,

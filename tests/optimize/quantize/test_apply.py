@@ -36,9 +36,7 @@ def test_biases_correct_the_mean_error_of_rounding(graph: Graph, tmp_path: Path)
     plan = plan_tensorrt(graph, spans, frozenset(n.name for n in graph.layers()[1:]))
     mean = np.array([0.5, 1.0, 1.5])
     model = apply_plan(graph, plan, ({"x": mean}, {"x": mean}))
-    bias = next(
-        onnx.numpy_helper.to_array(t) for t in model.graph.initializer if t.name.startswith("bias of")
-    )
+    bias = next(onnx.numpy_helper.to_array(t) for t in model.graph.initializer if t.name.startswith("bias of"))
     weights = graph.array("w1")
     assert weights is not None
     scale = weight_scale(weights, 0)

@@ -12,13 +12,7 @@ from tiny_detector import CAR, PERSON, RECIPE, compare_folder, model
 
 from edgevid.errors import InputError, ModelError
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.quantize.evaluator import (
-    DriftMeter,
-    Evaluator,
-    hardest_frames,
-    median_cpu_ms,
-    speedup,
-)
+from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator, hardest_frames, median_cpu_ms, speedup
 from edgevid.runtime.recipe import LocalRecipe
 from edgevid.types import Frame
 

@@ -54,9 +54,7 @@ def test_hard_swish_is_found_in_every_spelling_unless_a_part_is_read(tmp_path: P
 
 
 def test_a_quantized_model_is_not_quantized_again(net: LocalRecipe, video: Path, tmp_path: Path) -> None:
-    report = quantize(
-        net, video, max_frames=5, min_agreement=0.0, out=tmp_path / "q", save_ranges=tmp_path / "r.toml"
-    )
+    report = quantize(net, video, max_frames=5, min_agreement=0.0, out=tmp_path / "q", save_ranges=tmp_path / "r.toml")
     with pytest.raises(ModelError, match="is quantized already"):
         normalize(report.files[0].path)
 
@@ -104,9 +102,7 @@ def test_branches_keep_the_weights_that_they_read(tmp_path: Path) -> None:
         convert_fp16(path, tmp_path / "half.onnx")
 
 
-def test_a_model_without_weights_has_nothing_to_quantize(
-    net: LocalRecipe, video: Path, tmp_path: Path
-) -> None:
+def test_a_model_without_weights_has_nothing_to_quantize(net: LocalRecipe, video: Path, tmp_path: Path) -> None:
     path = tmp_path / "plain.onnx"
     onnx_models.save(
         path, [node("ReduceMean", "x", "y", axes=[2, 3], keepdims=0)],

@@ -73,12 +73,7 @@ def test_a_file_with_few_int8_layers_is_a_warning(
 
 @pytest.mark.parametrize(("ratio", "text"), [(0.6, "slower than"), (1.0, "no faster than"), (1.4, None)])
 def test_a_cpu_file_without_a_gain_is_a_warning(
-    net: LocalRecipe,
-    video: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    ratio: float,
-    text: str | None,
+    net: LocalRecipe, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ratio: float, text: str | None
 ) -> None:
     from edgevid.optimize.quantize import quantizer as module
 
@@ -158,9 +153,7 @@ def test_a_model_without_an_image_input_cannot_be_calibrated(net: LocalRecipe, v
         quantize(dataclasses.replace(net, task="head", input=None), video, max_frames=5)
 
 
-def test_a_real_detector_agrees_with_itself(
-    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_real_detector_agrees_with_itself(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEVID_MODELS_MIRROR", str(shared_data))
     monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
     video = shared_data / "videos" / "pets09_s2l1_vtest.avi"

@@ -21,9 +21,7 @@ def calibration(sha256: str, **more: object) -> Calibration:
 def test_ranges_of_another_model_are_an_error(net: LocalRecipe, tmp_path: Path) -> None:
     ranges = tmp_path / "other.toml"
     ranges.write_text(calibration_text(calibration("0" * 64)))
-    with pytest.raises(
-        InputError, match=r"expected the ranges of .*small.onnx .* got those of other.onnx with 000"
-    ):
+    with pytest.raises(InputError, match=r"expected the ranges of .*small.onnx .* got those of other.onnx with 000"):
         quantize(net, ranges=ranges)
 
 

@@ -15,9 +15,7 @@ from edgevid.runtime.recipe import LocalRecipe
 onnx = onnx_models.onnx
 
 
-def test_the_most_sensitive_node_is_excluded_first(
-    net: LocalRecipe, graph: Graph, video: Path, tmp_path: Path
-) -> None:
+def test_the_most_sensitive_node_is_excluded_first(net: LocalRecipe, graph: Graph, video: Path, tmp_path: Path) -> None:
     """One activation's range is made absurd: it must be the first that is kept, and then the floor holds."""
     from edgevid.optimize.quantize.ranges import measure
 

@@ -43,10 +43,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     functions: dict[str, Any] = {
         **{name: answering(name) for name in ("cuInit", "cuDevicePrimaryCtxRelease", "cuCtxPushCurrent")},
-        **{
-            name: answering(name, 7)
-            for name in ("cuDeviceGet", "cuDevicePrimaryCtxRetain", "cuCtxPopCurrent")
-        },
+        **{name: answering(name, 7) for name in ("cuDeviceGet", "cuDevicePrimaryCtxRetain", "cuCtxPopCurrent")},
         "cuMemAlloc": lambda nbytes: (Code(2), None),
         "cuMemGetInfo": answering("cuMemGetInfo", 3, 4),
     }

@@ -41,8 +41,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     include = f"-I{TESTS.parent / 'edgevid' / 'runtime' / 'cuda'}"
     flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-shared", "-fPIC"]
     subprocess.run(
-        [compiler, *flags, include, str(TESTS / "support" / "letterbox_host.cpp"), "-o", str(made)],
-        check=True,
+        [compiler, *flags, include, str(TESTS / "support" / "letterbox_host.cpp"), "-o", str(made)], check=True
     )
     return ctypes.CDLL(str(made))
 
@@ -95,9 +94,7 @@ def test_rgb_is_the_cpu_kernel_bit_for_bit(host: ctypes.CDLL, spec: InputSpec, s
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{s.color}-{s.resize}-{s.layout}-{s.dtype}")
 @pytest.mark.parametrize(("full_range", "matrix"), [(False, "bt709"), (True, "bt601")])
-def test_yuv_is_the_cpu_kernel_bit_for_bit(
-    host: ctypes.CDLL, spec: InputSpec, full_range: bool, matrix: str
-) -> None:
+def test_yuv_is_the_cpu_kernel_bit_for_bit(host: ctypes.CDLL, spec: InputSpec, full_range: bool, matrix: str) -> None:
     frame = yuv(95, 61, full_range=full_range, matrix=matrix)
     expected, _ = letterbox(frame, spec)
     assert on_host(host, [frame], spec)[0].tobytes() == expected.tobytes()

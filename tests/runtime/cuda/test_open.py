@@ -19,9 +19,7 @@ def test_a_missing_package_is_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(cuda_driver, "gpus", lambda: (gpu,))
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     monkeypatch.delenv("EDGEVID_CUDA", raising=False)
-    with pytest.raises(
-        MissingExtraError, match=r'cuda-bindings \(or pycuda\).*pip install "edgevid\[tensorrt\]"'
-    ):
+    with pytest.raises(MissingExtraError, match=r'cuda-bindings \(or pycuda\).*pip install "edgevid\[tensorrt\]"'):
         open_cuda()
 
 

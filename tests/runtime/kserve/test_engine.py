@@ -57,9 +57,7 @@ def test_a_batch_runs_on_the_server(server: KServeServer) -> None:
         engine.run(GIVEN)
 
 
-def test_the_local_engine_runs_until_the_server_is_back(
-    server: KServeServer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_local_engine_runs_until_the_server_is_back(server: KServeServer, caplog: pytest.LogCaptureFixture) -> None:
     with KServeEngine(server.address, local=local, first_s=0.05) as engine:
         assert engine.run(GIVEN)["y"][0, 0] == 2
         server.stop()
@@ -129,13 +127,7 @@ def test_another_model_at_the_address_does_not_take_over(
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "http://gate",
-        "http://gate/v2/models/",
-        "grpc://gate",
-        "ftp://gate/v2/models/x",
-        "http://u:p@gate/v2/models/x",
-    ],
+    ["http://gate", "http://gate/v2/models/", "grpc://gate", "ftp://gate/v2/models/x", "http://u:p@gate/v2/models/x"],
 )
 def test_other_addresses_are_rejected(text: str) -> None:
     with pytest.raises(InputError, match="expected http://HOST:8000/v2/models/NAME or grpc://HOST:8001/NAME"):
@@ -227,10 +219,7 @@ def test_mlserver_runs_the_shipped_detector_by_json_and_by_grpc(tmp_path: Path) 
             shape = [max(n, 1) for n in spec.shape]
             given = {spec.name: np.random.default_rng(0).random(shape).astype(spec.dtype)}
             expected = reference.run(given)
-            for address in (
-                f"http://127.0.0.1:{ports[0]}/v2/models/street",
-                f"grpc://127.0.0.1:{ports[1]}/street",
-            ):
+            for address in (f"http://127.0.0.1:{ports[0]}/v2/models/street", f"grpc://127.0.0.1:{ports[1]}/street"):
                 with load_engine(recipe, device=address) as engine:
                     assert engine.inputs == reference.inputs
                     found = engine.run(given)

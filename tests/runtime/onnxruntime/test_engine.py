@@ -79,9 +79,7 @@ def test_a_graph_runs_as_it_is_written_on_request(tmp_path: Path) -> None:
     given = {"x": x.reshape(1, 1, 8, 8)}
     answers = {}
     for disable_optimizations in (True, False):
-        with OrtEngine(
-            tmp_path / "m.onnx", device="cpu", disable_optimizations=disable_optimizations
-        ) as engine:
+        with OrtEngine(tmp_path / "m.onnx", device="cpu", disable_optimizations=disable_optimizations) as engine:
             answers[disable_optimizations] = engine.run(given)["y"].ravel().copy()
     np.testing.assert_array_equal(answers[True], x * w * s)
     np.testing.assert_array_equal(answers[False], x * (w * s))
@@ -111,9 +109,7 @@ def test_files_that_are_no_models_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such file"):
         load_engine(tmp_path / "gone.onnx")
     (tmp_path / "text.onnx").write_text("this is no model")
-    with pytest.raises(
-        ModelError, match=r"text\.onnx: expected an ONNX model, this file is not one, or is damaged"
-    ):
+    with pytest.raises(ModelError, match=r"text\.onnx: expected an ONNX model, this file is not one, or is damaged"):
         load_engine(tmp_path / "text.onnx")
     whole = constant_model(tmp_path / "m.onnx", {"a": OUT}).read_bytes()
     (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])

@@ -51,9 +51,7 @@ def test_the_digest_covers_weights_in_other_files(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cut off or of another model; copy both files"):
         OrtEngine(apart)
     data.unlink()
-    with pytest.raises(
-        ModelError, match=r"e\.onnx: its weights lie in e\.onnx\.data, which is not next to it"
-    ):
+    with pytest.raises(ModelError, match=r"e\.onnx: its weights lie in e\.onnx\.data, which is not next to it"):
         OrtEngine(apart, device="cpu")
 
 

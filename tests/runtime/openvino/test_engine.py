@@ -52,10 +52,7 @@ def test_threads_and_sizes_do_not_meet(tmp_path: Path) -> None:
         given = np.full((n % 5 + 1, 2), n, np.float32)
         return bool((engine.run({"x": given})["y"] == given**2).all())
 
-    with (
-        load_engine(tmp_path / "m.onnx", device="openvino", threads=1) as engine,
-        ThreadPoolExecutor(4) as pool,
-    ):
+    with load_engine(tmp_path / "m.onnx", device="openvino", threads=1) as engine, ThreadPoolExecutor(4) as pool:
         assert engine.inputs[0].shape == (-1, 2)
         assert all(pool.map(square, range(60)))
 
@@ -65,9 +62,7 @@ def test_it_agrees_with_onnx_runtime_on_the_shipped_detector() -> None:
     recipe = resolve_model("street-nano")
     with load_engine(recipe, device="openvino") as ours, load_engine(recipe, device="cpu") as theirs:
         spec = ours.inputs[0]
-        given = {
-            spec.name: np.random.default_rng(0).random([max(n, 1) for n in spec.shape]).astype(spec.dtype)
-        }
+        given = {spec.name: np.random.default_rng(0).random([max(n, 1) for n in spec.shape]).astype(spec.dtype)}
         first, second = ours.run(given), theirs.run(given)
         assert first.keys() == second.keys()
         for name, values in first.items():
@@ -88,9 +83,7 @@ def test_what_cannot_be_run_is_a_model_error(tmp_path: Path) -> None:
         OvEngine(path, threads=0)
 
 
-def test_without_the_package_the_error_names_the_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_package_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = constant_model(tmp_path / "m.onnx", {"a": np.zeros((1, 3), np.float32)})
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingExtraError, match=r"edgevid\[openvino\]"):

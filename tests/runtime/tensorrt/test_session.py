@@ -33,9 +33,7 @@ def test_an_engine_of_dynamic_batch_runs_each_size(trt: Any, tmp_path: Path) -> 
             assert y.shape == x.shape
             assert np.array_equal(y, x)
         assert counts()["replays"] > 0
-        with pytest.raises(
-            InputError, match=r"expected \(1, 3, 8, 8\) to \(4, 3, 8, 8\), got \(5, 3, 8, 8\)"
-        ):
+        with pytest.raises(InputError, match=r"expected \(1, 3, 8, 8\) to \(4, 3, 8, 8\), got \(5, 3, 8, 8\)"):
             engine.run({"images": batch_of(5)})
         with pytest.raises(InputError, match="engine input images"):
             engine.run({"images": batch_of(1).astype(np.float64)})
@@ -103,18 +101,13 @@ def test_where_the_kernels_do_not_load_the_cpu_takes_their_place(
     ("data", "message"),
     [
         (b"something else", "cannot load it: Error Code 1: Serialization"),
-        (
-            plan("search", batch=1).replace(b'"y", "shape": [1', b'"y", "shape": [-1'),
-            "depends on the image",
-        ),
+        (plan("search", batch=1).replace(b'"y", "shape": [1', b'"y", "shape": [-1'), "depends on the image"),
         (plan("fail", batch=1), "could not start the run"),
         (plan(dtype="bfloat16"), "'y' has type DataType.BF16, which NumPy does not have"),
         (plan(location="HOST"), "is a shape tensor"),
     ],
 )
-def test_engines_that_cannot_be_run_name_the_cause(
-    trt: Any, tmp_path: Path, data: bytes, message: str
-) -> None:
+def test_engines_that_cannot_be_run_name_the_cause(trt: Any, tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "net.engine").write_bytes(data)
 
     def use() -> None:
