@@ -1,7 +1,7 @@
 // The labels: their text, and where there is room for them.
 
 import { colorOf } from "./colors.js";
-import { inUnit, className, number, speedText, verdictsOf, verdictText } from "./format.js";
+import { className, speedText, verdictsOf, verdictText } from "./format.js";
 
 const PLATE = "rgb(13 15 18 / 0.86)";
 const INK = "#ffffff";
@@ -15,7 +15,7 @@ export function lines(view, object, hello, unit, mode, chosen) {
   const speed = speedText(object, unit, hello.reasons);
   const verdicts = verdictsOf(object).map(([task, verdict]) => verdictText(task, verdict, hello.reasons));
   if ((mode === "short" || tall < 62 * view.unit) && !chosen) {
-    if (speed && !speed.abstained) name.text += `  ${number(inUnit(object.speed.mps, unit))} ${unit}`;
+    if (speed && !speed.abstained) name.text += `  ${speed.text}`;
     return [name, ...verdicts.filter((one) => !one.abstained && mode !== "short")];
   }
   if (speed?.abstained) speed.text = `no speed: ${speed.text}`;

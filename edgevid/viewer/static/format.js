@@ -65,9 +65,9 @@ export function speedText(object, unit, reasons) {
   return { text: formatSpeed(speed, unit), abstained: false };
 }
 
-/** The verdicts of an object, its class left out, as [task, verdict]. */
+/** The verdicts of an object, its class and what no recognizer covers left out, as [task, verdict]. */
 export function verdictsOf(object) {
-  return Object.entries(object.verdicts ?? {}).filter(([task]) => task !== "class");
+  return Object.entries(object.verdicts ?? {}).filter(([task, verdict]) => task !== "class" && verdict.reason !== "NOT_MEASURED");
 }
 
 const COMPASS = ["→", "↘", "↓", "↙", "←", "↖", "↑", "↗"];
