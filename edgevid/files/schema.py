@@ -140,7 +140,7 @@ def checked(
         text = json.dumps(known)
     if errors or found:
         missing = {one.key for one in found}
-        more = mistakes_of(errors, adapter.json_schema(), values, path, name)
+        more = mistakes_of(errors, _schema(kind), values, path, name)  # type: ignore[arg-type]
         found += [one for one in more if one.key not in missing]
         places = {key: place for place, key in enumerate(values)}
         found.sort(key=lambda one: places.get(re.split("[. ]", one.key)[0], -1))
@@ -189,6 +189,11 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     if "__pydantic_config__" not in vars(kind):  # tables inside inherit it
         kind.__pydantic_config__ = {"extra": "forbid", "strict": True}
     return TypeAdapter(kind)
+
+
+@lru_cache
+def _schema(kind: Any) -> dict[str, Any]:
+    return _adapter(kind).json_schema()
 
 
 def _field_docs(kind: type) -> dict[str, str]:

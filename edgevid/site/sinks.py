@@ -120,7 +120,8 @@ class DatasetTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ServerTable:
-    ca: File | None = None  # PEM file with the issuer's certificate, where this machine does not trust it already
+    ca: File | None = None
+    """PEM file with the issuer's certificate, where this machine does not trust it already."""
 
     def sink(self, sync_s: float) -> Any:
         """The sink of the table."""
