@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 KERNELS ?= native
+JOBS ?= 2
 SOURCES := pyproject.toml CMakeLists.txt $(shell find edgevid engines -type f \
 	-not -name '*.so' -not -path '*/__pycache__/*' -not -path '*/build/*')
 
@@ -25,8 +26,8 @@ $(VENV)/.dev: $(SOURCES)
 	EDGEVID_KERNELS=$(KERNELS) $(BIN)/python -m pip install '.[dev]'
 	touch $(VENV)/.installed $@
 
-test: dev  ## the installed package with its native kernels; KERNELS=numpy tests the NumPy ones
-	EDGEVID_KERNELS=$(KERNELS) $(BIN)/pytest -rs
+test: dev  ## the installed package with its native kernels; KERNELS=numpy tests the NumPy ones, JOBS=8 in eight processes
+	EDGEVID_KERNELS=$(KERNELS) $(BIN)/pytest -rs -n $(JOBS)
 
 neighbors: dev  ## the wheel in new environments: alone, and next to ultralytics, supervision and trackers
 	$(BIN)/pytest -rs -s --timeout 900 -m neighbors tests/test_neighbors.py

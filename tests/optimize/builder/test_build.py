@@ -62,7 +62,7 @@ def test_a_plan_needs_no_tensorrt(small: Path, monkeypatch: pytest.MonkeyPatch) 
     assert lines["backend"] == "TensorRT (not installed)"
     assert lines["workspace"] == "at most 512 MB"
     assert lines["compatibility"] == "this and newer versions, this device"
-    assert "100 frames of clip.mp4, minimum agreement 0.98" in lines["verification"]
+    assert "100 frames of clip.mp4, minimum 0.98" in lines["verification"]
     assert lines["engine"].endswith("build/small.fp32.engine")
     assert lines["timing cache"].endswith("timing.new.cache")
 

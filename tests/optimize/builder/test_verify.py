@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from builder_samples import blinded, int8, rtx_options
 from onnx_models import node, save
@@ -59,11 +61,15 @@ def test_an_fp16_graph_that_was_not_measured_on_frames_is_made_again(
 
 
 @pytest.mark.usefixtures("rtx")
-def test_int8_with_fp16_around_it_is_rejected_with_the_way_out(frames: Path, street: tuple[LocalRecipe, Path]) -> None:
+def test_int8_with_fp16_around_it_is_rejected_with_the_way_out(
+    frames: Path, street: tuple[LocalRecipe, Path], tmp_path: Path
+) -> None:
     recipe, folder = street
-    int8(recipe, frames, folder)
+    for number in range(2):  # ranges of a dark scene are too narrow for a street
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((270, 480, 3), 9, np.uint8))
+    int8(recipe, tmp_path, folder)
     with pytest.raises(ParityError, match=r"int8-trt-fp16.onnx.* below the floor.*--fallback-precision fp32"):
-        build(recipe, rtx_options("int8"), verification=Verification(frames, min_agreement=1.0))
+        build(recipe, rtx_options("int8"), verification=Verification(frames, min_agreement=0.9))
 
 
 @pytest.mark.usefixtures("rtx")
