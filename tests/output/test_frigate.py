@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -16,6 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 from brokers import until
 from event_samples import a_frame, a_result
+from web_server import send, serving
 
 from edgevid.errors import InputError, MissingExtraError, SourceError
 from edgevid.output import delivery
@@ -82,40 +81,18 @@ class StandIn:
 
     @contextlib.contextmanager
     def serving(self) -> Iterator[str]:
-        api = self
+        with serving(self.handle) as address:
+            yield address.removeprefix("http://")
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def handle_request(self) -> None:
-                size = int(self.headers.get("content-length", 0))
-                body = json.loads(self.rfile.read(size)) if size else None
-                status, found, token = api.answer(self.command, self.path, body, self.headers.get("cookie", ""))
-                if api.lose_answers and self.command == "POST":
-                    api.lose_answers -= 1
-                    self.close_connection = True
-                    return
-                text = json.dumps(found).encode()
-                self.send_response(status)
-                self.send_header("content-length", str(len(text)))
-                if token:
-                    self.send_header("set-cookie", f"{token}; HttpOnly; Path=/")
-                self.end_headers()
-                self.wfile.write(text)
-
-            do_GET = do_POST = do_PUT = handle_request
-
-            def log_message(self, *_: object) -> None:
-                """Quiet."""
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        try:
-            yield f"127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            server.server_close()
+    def handle(self, handler: Any) -> None:
+        size = int(handler.headers.get("content-length", 0))
+        body = json.loads(handler.rfile.read(size)) if size else None
+        status, found, token = self.answer(handler.command, handler.path, body, handler.headers.get("cookie", ""))
+        if self.lose_answers and handler.command == "POST":
+            self.lose_answers -= 1
+            return
+        cookie = {"set_cookie": f"{token}; HttpOnly; Path=/"} if token else {}
+        send(handler, json.dumps(found).encode(), "application/json", status, **cookie)
 
 
 @pytest.fixture(autouse=True)

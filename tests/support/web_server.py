@@ -14,12 +14,14 @@ Answer = Callable[[Any], None]
 
 @contextlib.contextmanager
 def serving(answer: Answer) -> Iterator[str]:
-    """The address of a server whose GET requests `answer(handler)` handles; it ends with the block."""
+    """The address of a server whose requests `answer(handler)` handles; it ends with the block."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+        def handle_request(self) -> None:
             with contextlib.suppress(OSError):
                 answer(self)
+
+        do_GET = do_POST = do_PUT = handle_request
 
         def log_message(self, *_: object) -> None:
             """Quiet."""
