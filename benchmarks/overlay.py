@@ -29,7 +29,7 @@ from bench import conditions, save, table
 from edgevid.output.ground_grid import GridOverlay
 from edgevid.output.overlay import Overlay
 from edgevid.speed import read_calibration
-from edgevid.types import Detections, Frame, Result, Tracks
+from edgevid.types import Detections, Frame, Reason, Result, SpeedReport, Speeds, Tracks, Verdicts
 
 OBJECTS, FRAMES, ROUNDS = 50, 40, 5
 CALIBRATION = Path(__file__).resolve().parents[1] / "calibration" / "camera" / "gantry_road.toml"
@@ -59,14 +59,24 @@ def scene() -> tuple[list[np.ndarray], list[Tracks]]:
     return images, tracks
 
 
-def ours(overlay: Overlay) -> Draw:
-    moments = count()
+def ours(overlay: Overlay, *, values: bool = False) -> Draw:
+    """With `values` each label also has an action and a speed with its error, new ones in each frame."""
+    moments, rng, none, walk = count(), np.random.default_rng(1), np.zeros(OBJECTS), np.arange(OBJECTS) % 3
+    cruise = rng.uniform(2, 25, OBJECTS)
 
     def draw(image: np.ndarray, tracks: Tracks, n: int) -> np.ndarray:
         n = next(moments)  # a stream's time never goes back: trails end by it
+        more: dict[str, Any] = {}
+        if values:
+            speeds = Speeds.of(ids=tracks.ids, mps=cruise + rng.normal(0, 0.3, OBJECTS), sigma=none + 0.5,
+                               heading=none, time=none + n / 25, reason=none)  # fmt: skip
+            reason = np.where(walk == 2, Reason.TOO_SMALL, Reason.OK)
+            verdicts = Verdicts.of(ids=tracks.ids, labels=np.where(walk == 2, -1, walk),
+                                   confidence=rng.uniform(0.6, 0.99, OBJECTS), reason=reason)  # fmt: skip
+            more = {"speeds": SpeedReport(speeds), "verdicts": {"action": verdicts}}
         result = Result(
             frame_index=n, time=n / 25, size=(1920, 1080), detections=Detections.empty(), tracks=tracks,
-            names={"class": NAMES},
+            names={"class": NAMES, "action": ("walk", "run")}, **more,
         )  # fmt: skip
         return overlay.draw(Frame(image, n / 25, n), result)
 
@@ -116,6 +126,7 @@ def ultralytics_plot() -> Draw:
 CONTENDERS: dict[str, Callable[[], Draw]] = {
     "edgevid Overlay: boxes and labels": lambda: ours(Overlay(trail_s=0.0, show_status=False)),
     "edgevid Overlay, with trails and status": lambda: ours(Overlay()),
+    "edgevid Overlay, with trails, status, actions and speeds": lambda: ours(Overlay(), values=True),
     "edgevid GridOverlay, with trails, status and ground grid": lambda: ours(
         GridOverlay(read_calibration(CALIBRATION).scaled_to((1920, 1080)))
     ),

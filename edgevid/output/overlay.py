@@ -134,19 +134,18 @@ class Overlay:
         ids, coasting = tracks.ids.tolist(), (tracks.match < 0).tolist()
         for number in [ids[row] for row in order if self.trail_s > 0 and ids[row] in self._trails]:
             points = np.array(self._trails[number])[:, 1:].astype(np.int32)
-            cv2.polylines(image, [points], False, color_of(number), style.line, cv2.LINE_AA)
+            cv2.polylines(image, [points], False, color_of(number), max(1, style.line // 2), cv2.LINE_AA)
         edges = np.clip(np.nan_to_num(tracks.boxes), -MAX_PX, MAX_PX).astype(int).tolist()
         for row in order if result.has_instances else ():
             draw_instance(image, result, row, color_of(ids[row]), style.line)
         for row in order:
             if coasting[row] or not tracks.rotated.shape[1]:
                 _draw_box(image, edges[row], color_of(ids[row]), coasting[row], style.line)
-        if self.show_status:
-            self._status(image, result, notes, style)
+        status = self._status(image, result, notes, style) if self.show_status else None
         left_out = self._labels(image, result, order, edges, style)
-        if self.show_status:  # again, over the lines; with the labels that have no place
-            left = (f"{left_out} labels without room (white squares)",) if left_out else ()
-            self._status(image, result, (*left, *notes), style)
+        if status is not None:  # again, over the lines; with the labels that have no place
+            left = (f"{left_out} labels without room (white squares)", *notes)
+            self._status(image, result, left, style) if left_out else self._put(image, *status)
         return image
 
     def _find_place(
@@ -212,17 +211,20 @@ class Overlay:
             while trail and result.time - trail[0][0] > self.trail_s:
                 trail.popleft()
 
-    def _status(self, image: Array, result: Result, notes: Sequence[str], style: Style) -> None:
+    def _status(self, image: Array, result: Result, notes: Sequence[str], style: Style) -> tuple[Array, int, int]:
         ms = 1000 * sum(result.timings.values())
         status = f"{result.time:7.2f} s   {len(result.tracks)} objects   {ms:.1f} ms"
         plate = glyphs(style.text, style.pad).plate([(status, INK), *((note, GRAY) for note in notes)], GRAY)
-        self._put(image, plate, style.pad, image.shape[0] - plate.shape[0] - style.pad)
+        placed = (plate, style.pad, image.shape[0] - plate.shape[0] - style.pad)
+        self._put(image, *placed)
+        return placed
 
 
 def _draw_box(image: Array, box: Sequence[int], color: Color, coasting: bool, line: int) -> None:
     x1, y1, x2, y2 = box
     if not coasting:
-        cv2.rectangle(image, (x1, y1), (x2, y2), color, line)  # upright: nothing to smooth
+        for grow in range(-(line // 2), (line + 1) // 2):  # upright: thin ones take less time than a thick one
+            cv2.rectangle(image, (x1 - grow, y1 - grow), (x2 + grow, y2 + grow), color, 1)
         return
     arm = max(3, min(x2 - x1, y2 - y1) // 4)  # a predicted box, not a detected one: corners only
     for x, dx in ((x1, arm), (x2, -arm)):
