@@ -20,8 +20,7 @@ import av
 import numpy as np
 from bench import conditions, save, table
 
-from edgevid.video.encoders import ENCODERS, encodes
-from edgevid.video.writer import VideoWriter
+from edgevid.video.writer import ENCODERS, VideoWriter, encodes
 
 FRAMES, TURN = 100, 20
 

@@ -21,8 +21,8 @@ from typing import Any
 import av
 import numpy as np
 
-from edgevid.video.damage import CHECKS
 from edgevid.video.files import FileSource
+from edgevid.video.packets import CHECKS
 
 VISIBLE_DB = 25.0
 

@@ -49,7 +49,7 @@ from edgevid.output.sinks import EventLines, JsonLines
 from edgevid.output.sqlite import SqliteSink, read_database
 from edgevid.run.loop import run
 from edgevid.types import Detections, Event, Frame, Result, Tracks
-from edgevid.video.base import SourceBase
+from edgevid.video.frames import SourceBase
 from edgevid.zones import ZoneEvent
 
 try:

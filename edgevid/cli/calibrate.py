@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgevid.speed.calibration import CameraCalibration
     from edgevid.speed.calibration_report import CalibrationReport
     from edgevid.types import Frame
-    from edgevid.video.seek import FrameSeeker
+    from edgevid.video.open import FrameSeeker
 
 Rectangle = Annotated[
     str, Option(help='Corners of a rectangle on the road: "x,y x,y x,y x,y" (near left, near right, '
@@ -62,7 +62,7 @@ def command(
     from edgevid.site import camera_calibration as calibrate
     from edgevid.speed import examine, make_calibration, read_calibration
     from edgevid.speed.calibration_file import provenance_text, write_calibration
-    from edgevid.video.seek import FrameSeeker
+    from edgevid.video.open import FrameSeeker
 
     source = shared.one_source(source, source_option, example="edgevid calibrate gate.mp4")
     if rectangle or point or pairs or calibration:  # else the page asks

@@ -98,7 +98,7 @@ def _is_gpl(license: str) -> bool:
 def _ffmpeg(dist: metadata.Distribution) -> tuple[str, set[str]]:
     """The license that the FFmpeg of a package states, and the GPL libraries that it was configured with."""
     if dist.metadata["Name"] == "av":
-        from edgevid.video.encoders import ffmpeg_meta
+        from edgevid.video.writer import ffmpeg_meta
 
         stated, configuration = ffmpeg_meta()
     else:

@@ -115,7 +115,7 @@ def parse_lines(texts: list[str] | None) -> tuple[Line, ...]:
 
 def check_codec(codec: str) -> None:
     """InputError for a codec that no video writer knows: before a model is loaded."""
-    from edgevid.video.encoders import check_codec as check
+    from edgevid.video.writer import check_codec as check
 
     check(codec)
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, get_args
 
 import av
@@ -27,8 +27,8 @@ from edgevid.output.recordings_snapshot import BestMoments
 from edgevid.types import Event, Frame, Header, Result
 from edgevid.types.closing import Closing
 from edgevid.types.event import EventKind
-from edgevid.video.frame_encoder import FrameEncoder
 from edgevid.video.packets import Coded, PacketTap
+from edgevid.video.writer import FrameEncoder
 
 log = logging.getLogger("edgevid")
 
@@ -171,8 +171,9 @@ class Recorder(Closing):
     # What the recording's own thread does.
 
     def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
+        while (item := self._next()) is not None:
             try:
+                self.folder.remove_expired()
                 self._take(item) if isinstance(item, Coded) else item()
                 self._failed = False
             except (OSError, av.FFmpegError) as error:  # noqa: PERF203
@@ -181,6 +182,11 @@ class Recorder(Closing):
                 self._failed = True
                 self._end_all()
         self._end_all()
+
+    def _next(self) -> Any:
+        with suppress(Empty):
+            return self._queue.get(timeout=60.0)
+        return self.folder.remove_expired  # also while the camera is away
 
     def _end_all(self) -> None:
         segment, self._segment = self._segment, None

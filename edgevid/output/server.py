@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from edgevid.errors import InputError, SourceError, hide
-from edgevid.video.address import network_address
+from edgevid.video.connect import network_address
 
 PORTS = {
     "mqtt": {"mqtt": 1883, "mqtts": 8883}, "webhook": {"http": 80, "https": 443},

@@ -14,7 +14,7 @@ from edgevid.output.records import json_line
 from edgevid.output.server import reach, server_of
 from edgevid.types import Event
 from edgevid.types.closing import Closing
-from edgevid.video.address import network_address
+from edgevid.video.connect import network_address
 
 
 class WebhookSink(Closing):

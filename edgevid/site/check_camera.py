@@ -14,10 +14,9 @@ import numpy as np
 from edgevid.errors import SourceError, masked
 from edgevid.site.findings import Finding
 from edgevid.types import Frame
-from edgevid.video.address import network_address
+from edgevid.video.connect import network_address, remedy_for
 from edgevid.video.live import LiveSource
 from edgevid.video.open import is_live
-from edgevid.video.remedies import remedy_for
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935}
 FINAL = ("401", "403", "404", "no such device", "web page")  # Answers that waiting does not change

@@ -14,7 +14,7 @@ from edgevid.synthetic.scene import CLASSES, Noise, Scene
 from edgevid.synthetic.shapes import person_faces, shadows, vehicle_faces
 from edgevid.synthetic.street import demo_street
 from edgevid.types import Array, Detections, Frame
-from edgevid.video.base import SourceBase
+from edgevid.video.frames import SourceBase
 
 SHADE = 0.42  # How dark a shadow is
 

@@ -1,11 +1,10 @@
 """Frames from files, folders of images, cameras, streams and arrays, each with the stream's own times."""
 
+from edgevid.video.connect import StreamEvent
 from edgevid.video.files import FileSource
 from edgevid.video.images import ArraySource, ImageSource
 from edgevid.video.live import LiveSource
-from edgevid.video.open import Source, open_video
-from edgevid.video.seek import FrameSeeker
-from edgevid.video.stream_event import StreamEvent
+from edgevid.video.open import FrameSeeker, Source, open_video
 from edgevid.video.writer import VideoWriter
 
 __all__ = [

@@ -1,16 +1,18 @@
 """Opens the address of a camera or stream, by what it turns out to be: the connection of a live source."""
 
+import io
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
+from urllib.parse import quote
 
 import av
 
-from edgevid.errors import InputError
-from edgevid.video.address import network_address
-from edgevid.video.hls import HlsStream
-from edgevid.video.http import HttpClient, HttpStream, PermanentError, trusted_certificates
+from edgevid.errors import InputError, SourceError, login_length
+from edgevid.types import Array
+from edgevid.video.hls import HlsStream, Hooks
+from edgevid.video.http import HttpClient, HttpError, HttpStream, PermanentError, trusted_certificates
+from edgevid.video.images import read_image
 
 Transport = Literal["tcp", "udp"]
 NOMINAL = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v", "jpeg_pipe", "image2pipe")
@@ -20,6 +22,64 @@ QUICKLY = {"analyzeduration": "1000000", "fpsprobesize": "0"}
 PLAYLIST = b"#EXTM3U"
 PAGES = (b"<!doctype html", b"<html")  # How they begin: servers state wrong content types
 SEGMENTS_STALL = 5  # FFmpeg's own HLS reader may wait this many times longer for a frame: for the next segment
+NETWORK = re.compile(r"(?i)[a-z][a-z0-9+.-]*://")  # How the address of a stream in a network begins
+Kind = Literal["connected", "lost", "stalled", "resized", "jumped", "retimed", "skipped", "ended"]
+LOGIN = "check the user and the password: USER:PASSWORD@ stands before the host"
+REMEDIES = {
+    "401": LOGIN,
+    "unauthorized": LOGIN,
+    "403": "this user has no permission for the stream: grant it in the camera's settings",
+    "404": "check the path after the host; the camera's manual or its ONVIF page names it",
+    "not found": "check the path after the host; the camera's manual or its ONVIF page names it",
+    "web page": "open it in a browser and copy the address of the video itself",
+    "refused": "no service answers on this port: is RTSP enabled, is the port right?",
+    "certificate": "the camera's certificate is not trusted: add its issuer to this machine's certificates",
+    "no such": "`ls /dev/video*` lists the cameras; is this user in the group `video`?",
+    "no frame for": "the camera answers but sends no frame: is another program using up its connections?",
+}
+FASTEST_S, SLOWEST_S = 0.2, 1.0  # Between these, an image is requested as often as it changes
+LARGEST = 1 << 26  # No image has more bytes
+
+
+def remedy_for(detail: str) -> str:
+    """What to do about `detail`, "" where nothing is known."""
+    return next((text for key, text in REMEDIES.items() if key in detail.lower()), "")
+
+
+class StreamEvent(NamedTuple):
+    """Something that happened to the stream."""
+
+    time: float
+    """Seconds on the source's clock."""
+    kind: Kind
+    """Lost: the stream ended or could not be opened; stalled: no frame came for too long; jumped: its time
+    stamps did; retimed: frames are timed by their arrival, or by their stamps again; skipped: segments were
+    gone before they were read; ended: a file or recording is at its end."""
+    detail: str
+
+
+def network_address(typed: str) -> str:
+    """`typed` with user name and password encoded: a password may hold "/", "#", "@" and blanks.
+
+    >>> network_address("rtsp://admin:12/S3 cret@10.0.0.5:554/cam")
+    'rtsp://admin:12%2FS3%20cret@10.0.0.5:554/cam'
+    """
+    scheme = NETWORK.match(typed)
+    if not scheme:
+        return typed
+    begin = scheme.end()
+    end = begin + login_length(typed[begin:])
+    user, colon, password = typed[begin:end].partition(":")
+    host, slash, path = typed[end:].partition("/")
+    path = re.sub(r"[^\x21-\x7e]+", lambda odd: quote(odd[0]), path)  # HTTP takes no blank and no umlaut
+    return typed[:begin] + _encoded(user) + colon + _encoded(password) + host + slash + path
+
+
+def _encoded(text: str) -> str:
+    """Percent-encoded, except for what is so already."""
+    return "".join(
+        part if number % 2 else quote(part, safe="") for number, part in enumerate(re.split(r"(%[0-9a-fA-F]{2})", text))
+    )
 
 
 @dataclass
@@ -40,21 +100,6 @@ class Connection:
         for part in (self.container, self.stream):
             if part is not None:
                 part.close()
-
-
-@dataclass
-class Hooks:
-    """What a connection calls while it reads: each may raise to end it."""
-
-    check: Callable[[], None]
-    """Before each read: raises when the source is closed."""
-    check_alive: Callable[[], None]
-    """The same for a live stream, and raises without frames for too long."""
-    wait: Callable[[float], None]
-    """Sleeps, and raises when the source is closed meanwhile."""
-    report: Callable[[Any, str], Any]
-    retry: Callable[[Exception], None]
-    """A file's connection broke: waits before the next attempt."""
 
 
 class Connector:
@@ -157,17 +202,13 @@ class Connector:
         return Connection("file" if finite else "live", container, response, container.format.name in NOMINAL)
 
     def _hls(self, client: HttpClient, response: HttpStream) -> Connection:
-        hooks, seen = self._hooks, self._after
-        stream = HlsStream(
-            client, response, after=seen, stall_s=self._stall_s, check=hooks.check, wait=hooks.wait,
-            report=hooks.report, retry=hooks.retry,
-        )  # fmt: skip
+        stream = HlsStream(client, response, self._hooks, after=self._after, stall_s=self._stall_s)
         self._stream = stream
         if stream.playlist.encrypted:
             limit_s = SEGMENTS_STALL * self._stall_s
             container = self._open(self.address, stall_s=limit_s, options=trusted_certificates())
             return Connection("file" if container.duration else "paced", container)
-        if stream.ended:
+        if stream.playlist.ended:
             return Connection("file", stream=stream)
         return Connection("paced", self._open(stream, options=QUICKLY), stream)
 
@@ -175,3 +216,54 @@ class Connector:
 def _transport_refused(error: av.FFmpegError) -> bool:
     """Whether an RTSP server answered 461, Unsupported Transport."""
     return "protocol not supported" in str(error).lower() or "461" in str(error)
+
+
+class Snapshots:
+    """The images of an address; unchanged ones have the same ETag, or the same bytes."""
+
+    def __init__(self, address: str, first: HttpStream, *, timeout_s: float, every_s: float | None = None) -> None:
+        """`first` is the open response; `every_s` the seconds between two requests, None: as it changes."""
+        self._client = HttpClient(address, timeout_s=timeout_s)
+        self._first: Any = first
+        self._every_s, self._etag, self._bytes = every_s, "", b""
+        self.pause_s = SLOWEST_S if every_s is None else every_s  # Seconds to wait before the next request
+
+    def next(self) -> Array | None:
+        """(H, W, 3) RGB of a new image, None where it has not changed; SourceError where it is none."""
+        data = self._fetch()
+        changed = data not in (b"", self._bytes)
+        if self._every_s is None:
+            self.pause_s = min(max(self.pause_s * (0.6 if changed else 1.5), FASTEST_S), SLOWEST_S)
+        if not changed:
+            return None
+        self._bytes = data
+        image = read_image(io.BytesIO(data))
+        if image is None:
+            raise SourceError(f"expected an image, its {len(data)} bytes do not decode")
+        return image
+
+    def _fetch(self) -> bytes:
+        """The image's bytes, b"" where the server says that it has not changed."""
+        response, self._first = self._first, None
+        try:
+            if response is None:
+                response = self._client.get(headers={"If-None-Match": self._etag} if self._etag else {})
+        except HttpError as error:
+            if error.status == 304:
+                return b""
+            raise
+        self._etag = response.headers.get("ETag", "")
+        try:
+            return bytes(response.read(LARGEST) if not isinstance(response, HttpStream) else _all(response))
+        finally:
+            response.close()
+
+
+def _all(stream: HttpStream) -> bytes:
+    """All bytes of a stream."""
+    parts = []
+    while part := stream.read(1 << 16):
+        parts.append(part)
+        if stream.tell() > LARGEST:
+            raise SourceError(f"expected an image, its more than {LARGEST >> 20} MB do not end")
+    return b"".join(parts)

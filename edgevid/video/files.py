@@ -14,12 +14,8 @@ from av.stream import Disposition
 
 from edgevid.errors import SourceError
 from edgevid.types import Frame
-from edgevid.video.base import SourceBase
-from edgevid.video.damage import DamageDetector
-from edgevid.video.frames import short_reason, to_frame
-from edgevid.video.hwaccel import hardware
-from edgevid.video.orientation import Orientation
-from edgevid.video.packets import PacketTap
+from edgevid.video.frames import Orientation, SourceBase, hardware, short_reason, to_frame
+from edgevid.video.packets import DamageDetector, PacketTap
 from edgevid.video.stamps import FAR_DISCONTINUOUS_S, StampRepair, Stamps
 
 log = logging.getLogger("edgevid")

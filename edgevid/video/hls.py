@@ -8,6 +8,7 @@ import http.client
 import re
 import time as clock
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urljoin
 
@@ -17,6 +18,21 @@ from edgevid.video.http import HttpClient, HttpError, HttpStream, raising_once
 START = 3  # A live stream begins so many segments before its end, as RFC 8216 asks for
 ATTEMPTS = 3  # A server may name a segment a moment before it has it
 Span = tuple[int, int]
+
+
+@dataclass
+class Hooks:
+    """What a connection calls while it reads: each may raise to end it."""
+
+    check: Callable[[], None]
+    """Before each read: raises when the source is closed."""
+    check_alive: Callable[[], None]
+    """The same for a live stream, and raises without frames for too long."""
+    wait: Callable[[float], None]
+    """Sleeps, and raises when the source is closed meanwhile."""
+    report: Callable[[Any, str], Any]
+    retry: Callable[[Exception], None]
+    """A file's connection broke: waits before the next attempt."""
 
 
 class Segment(NamedTuple):
@@ -95,24 +111,14 @@ class HlsStream:
     """The joined segments of a playlist as a binary file for FFmpeg."""
 
     def __init__(
-        self,
-        client: HttpClient,
-        playlist: HttpStream,
-        *,
-        after: int | None,
-        stall_s: float,
-        check: Callable[[], None],
-        wait: Callable[[float], None],
-        report: Callable[[Any, str], Any],
-        retry: Callable[[Exception], None],
+        self, client: HttpClient, playlist: HttpStream, hooks: Hooks, *, after: int | None, stall_s: float
     ) -> None:
         """`playlist` is the open response. `after` is the number of the last segment that was read before.
 
-        `wait` sleeps, and raises when the source is closed; `stall_s` is the least time without a new segment
-        that counts as a stall: three times the longest segment where that is more.
+        `stall_s` is the least time without a new segment that counts as a stall: three times the longest
+        segment where that is more.
         """
-        self._client, self._check, self._wait, self._report = client, check, wait, report
-        self._retry, self._stall_s, self.after = retry, stall_s, after
+        self._client, self._hooks, self._stall_s, self.after = client, hooks, stall_s, after
         self._url = playlist.url
         self.stalled = ""  # Why reading stopped before the end; the decoder still hands out what it holds
         self.failed, self._attempts = False, 0
@@ -131,21 +137,16 @@ class HlsStream:
                 self.after = max(segments[0].sequence, newest - START + 1) - 1
 
     @property
-    def ended(self) -> bool:
-        """Whether the playlist is complete: a recording."""
-        return self.playlist.ended
-
-    @property
     def over(self) -> bool:
         """Whether all of a complete playlist was read before."""
-        segments = self.playlist.segments
-        return self.ended and self.after is not None and self.after >= max((s.sequence for s in segments), default=0)
+        newest = max((one.sequence for one in self.playlist.segments), default=0)
+        return self.playlist.ended and self.after is not None and self.after >= newest
 
     @raising_once
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes, b"" at the end of a stream that has one."""
         while True:
-            self._check()
+            self._hooks.check()
             if self._part is None and not self._next():
                 return b""
             assert self._part is not None
@@ -153,10 +154,6 @@ class HlsStream:
                 return data
             self._part.close()
             self._part = None
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
 
     def close(self) -> None:
         """Hangs up."""
@@ -177,14 +174,14 @@ class HlsStream:
                 self._reload()
                 continue
             if (missed := segment.sequence - after - 1) and self.after is not None:
-                self._report("skipped", f"{missed} segments had left the playlist")
+                self._hooks.report("skipped", f"{missed} segments had left the playlist")
                 self.after = segment.sequence - 1
             new_init = segment.init if segment.init != self._init else None
             try:
                 self._part = self._open(*(new_init or (segment.url, segment.span)))
             except HttpError as error:
                 if error.status >= 500:
-                    self._retry(error)
+                    self._hooks.retry(error)
                 elif error.status not in (404, 410):
                     raise
                 else:
@@ -201,17 +198,17 @@ class HlsStream:
         """The server has not got a segment: it is requested a few times, then the next one is."""
         self._attempts += 1
         if self._attempts == ATTEMPTS:
-            self._report("skipped", f"segment {segment.sequence} is gone ({error.status})")
+            self._hooks.report("skipped", f"segment {segment.sequence} is gone ({error.status})")
             self.after, self._attempts = segment.sequence, 0
         self._reload()
 
     def _open(self, url: str, span: Span | None) -> HttpStream:
-        return HttpStream(self._client, url, span=span, check=self._check, retry=self._retry)
+        return HttpStream(self._client, url, span=span, check=self._hooks.check, retry=self._hooks.retry)
 
     def _reload(self) -> None:
         """The playlist again, half a segment or a second after the last time; without one, it stalls."""
         pause_s = min(max(self.playlist.target_s / 2, 0.1), 1.0)
-        self._wait(max(0.0, self._checked + pause_s - clock.monotonic()))
+        self._hooks.wait(max(0.0, self._checked + pause_s - clock.monotonic()))
         try:
             self._load()
         except (OSError, http.client.HTTPException):  # a server may miss one of many requests
@@ -219,5 +216,5 @@ class HlsStream:
 
     def _load(self) -> None:
         self._checked = clock.monotonic()
-        text = HttpStream(self._client, self._url, check=self._check).read(-1)
+        text = HttpStream(self._client, self._url, check=self._hooks.check).read(-1)
         self.playlist = parse_playlist(text.decode("utf-8", "replace"), self._url)

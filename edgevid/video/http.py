@@ -207,10 +207,6 @@ class HttpStream:
         """From now on a broken connection is resumed after `retry`, and `check` runs before each read."""
         self._retry, self._check = retry, check
 
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
     def seekable(self) -> bool:
         """Whether the length is known: a server without ranges sends it from the start again."""
         return self.length is not None

@@ -15,8 +15,7 @@ import numpy as np
 
 from edgevid.errors import InputError, SourceError
 from edgevid.types import Array, Frame, as_frame
-from edgevid.video.base import SourceBase
-from edgevid.video.orientation import exif_matrix, matrix_of, upright
+from edgevid.video.frames import SourceBase, exif_matrix, matrix_of, upright
 
 log = logging.getLogger("edgevid")
 

@@ -17,20 +17,13 @@ import av
 
 from edgevid.errors import SourceError, masked
 from edgevid.types import Frame
-from edgevid.video.base import SourceBase
-from edgevid.video.connect import SEGMENTS_STALL, Connection, Connector, Hooks
-from edgevid.video.damage import DamageDetector
+from edgevid.video.connect import SEGMENTS_STALL, Connection, Connector, Hooks, Kind, Snapshots, StreamEvent, remedy_for
 from edgevid.video.files import DEFAULT_FPS, FileSource
-from edgevid.video.frames import Decoded, seconds_of, short_reason
+from edgevid.video.frames import Decoded, Orientation, SourceBase, hardware, seconds_of, short_reason
 from edgevid.video.hls import HlsStream
 from edgevid.video.http import HttpError, PermanentError
-from edgevid.video.hwaccel import hardware
-from edgevid.video.orientation import Orientation
-from edgevid.video.packets import PacketTap
-from edgevid.video.remedies import remedy_for
-from edgevid.video.snapshot import Snapshots
+from edgevid.video.packets import DamageDetector, PacketTap
 from edgevid.video.stream_clock import Backlog, PacedClock, StreamClock
-from edgevid.video.stream_event import Kind, StreamEvent
 
 log = logging.getLogger("edgevid")
 

@@ -1,20 +1,123 @@
-"""Writing video: MP4 that browsers play, with the stream's own times."""
+"""Writing video: the encoders of this FFmpeg, and MP4 that browsers play, with the stream's own times."""
 
+import logging
 import math
+import os
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
 
-from edgevid.errors import InputError, SourceError
+from edgevid.errors import InputError, SourceError, did_you_mean
+from edgevid.runtime.log import log_once
 from edgevid.types import Array
 from edgevid.types.closing import Closing
-from edgevid.video.encoders import check_codec
-from edgevid.video.frame_encoder import FrameEncoder
 
 SUFFIXES = (".mp4", ".m4v", ".mov")
+TICKS = 60_000  # Time steps per second of a file; MPEG-4 Part 2 takes no more than 65,535
+BT709, LIMITED = 1, 1  # FFmpeg's numbers of the color matrix and of the range 16..235
+
+
+class Encoder(NamedTuple):
+    """An encoder of FFmpeg and its settings."""
+
+    codec: str
+    """What it writes: "h264", "vp9", "av1", "mpeg4"."""
+    kind: str
+    """Where it runs, or its license, for messages."""
+    options: Callable[[int], Mapping[str, str]] | None
+    """FFmpeg's options for a quality of 0 (best) to 51; None for an encoder that takes a bit rate only."""
+    automatic: bool = True
+    """Whether "auto" takes it."""
+
+
+def _crf(q: int) -> dict[str, str]:
+    return {"crf": str(min(63, round(1.5 * q)))}
+
+
+_VP9 = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "row-mt": "1"}
+_AV1 = {"preset": "11", "svtav1-params": "pred-struct=1"}
+ENCODERS: Mapping[str, Encoder] = {
+    "h264_nvenc": Encoder("h264", "NVIDIA", lambda q: {"preset": "p4", "rc": "vbr", "cq": str(q)}),
+    "h264_qsv": Encoder("h264", "Intel", lambda q: {"global_quality": str(q)}),
+    "h264_videotoolbox": Encoder("h264", "Apple", None),
+    "h264_amf": Encoder("h264", "AMD", lambda q: {"rc": "cqp", "qp_i": str(q), "qp_p": str(q + 2), "qp_b": str(q + 4)}),
+    "h264_v4l2m2m": Encoder("h264", "V4L2", None),
+    "libopenh264": Encoder("h264", "BSD", lambda q: {"rc_mode": "quality", "qmin": str(q + 1), "qmax": str(q + 1)}),
+    "libvpx-vp9": Encoder("vp9", "BSD", lambda q: _VP9 | _crf(q)),
+    "libx264": Encoder("h264", "GPL", lambda q: {"preset": "veryfast", "crf": str(q)}),
+    "libsvtav1": Encoder("av1", "BSD", lambda q: _AV1 | _crf(q), automatic=False),
+    "mpeg4": Encoder("mpeg4", "few browsers play it", None),
+}
+"""By FFmpeg's name, best first. VA-API is absent: PyAV cannot give an encoder the surfaces that it takes."""
+
+
+def check_codec(codec: str) -> None:
+    """InputError for a `codec` that `choose_encoder` does not know."""
+    codecs = (encoder.codec for encoder in ENCODERS.values())
+    known = list(dict.fromkeys(("auto", *codecs, *ENCODERS)))
+    if codec not in known and f"lib{codec}" not in known:
+        raise InputError(f"codec: expected one of {', '.join(known)}, got {codec!r}{did_you_mean(codec, known)}")
+
+
+def choose_encoder(codec: str, width: int, height: int) -> str:
+    """The name of the first encoder that works here for "auto", a codec, or an encoder's own name.
+
+    InputError for an unknown word, and where this FFmpeg has none that works.
+    """
+    check_codec(codec)
+    for name, encoder in ENCODERS.items():
+        words = {name, name.removeprefix("lib"), encoder.codec, "auto" if encoder.automatic else ""}
+        if codec in words and encodes(name, width, height):
+            return name
+    working = [name for name in ENCODERS if encodes(name, width, height)]
+    raise InputError(
+        f"codec {codec!r}: no such encoder works here for {width}x{height}; of this FFmpeg work "
+        f"{', '.join(working) or 'none'}: take one of these, or codec='auto'"
+    )
+
+
+@lru_cache(maxsize=256)
+def encodes(name: str, width: int, height: int) -> bool:
+    """Whether an encoder makes a packet of one gray frame: hardware may be absent, busy or too small."""
+    try:
+        context: Any = av.CodecContext.create(name, "w")
+        set_up(context, name, width, height, fps=25.0, quality=23)
+        frame = av.VideoFrame(width, height, context.pix_fmt)
+        for plane in frame.planes:
+            plane.update(bytes([128]) * plane.buffer_size)
+        frame.pts, frame.time_base = 0, Fraction(1, TICKS)
+        return bool([*context.encode(frame), *context.encode(None)])
+    except (av.FFmpegError, ValueError):
+        return False
+
+
+def ffmpeg_meta() -> tuple[str, str]:
+    """The license and the configuration that this FFmpeg states; empty where PyAV does not pass them on."""
+    meta = getattr(av._core, "library_meta", {}).get("libavcodec", {})
+    return meta.get("license", ""), meta.get("configuration", "")
+
+
+def set_up(context: Any, name: str, width: int, height: int, *, fps: float, quality: int) -> None:
+    """Sets size, rate, format and quality of an encoder's context that is not open yet."""
+    os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 reports its settings otherwise
+    encoder, codec = ENCODERS[name], context.codec
+    formats = [known.name for known in codec.video_formats or ()]
+    context.width, context.height = width, height
+    context.pix_fmt = "nv12" if formats and "yuv420p" not in formats else "yuv420p"
+    context.framerate = Fraction(fps).limit_denominator(1001)
+    context.time_base = Fraction(1, TICKS)
+    context.gop_size = max(1, round(2 * fps))
+    if encoder.options is None:
+        context.bit_rate = int(width * height * fps * 0.12)
+    else:
+        context.bit_rate = 0  # constant quality
+        context.options = dict(encoder.options(quality))
 
 
 class VideoWriter(Closing):
@@ -101,3 +204,42 @@ class VideoWriter(Closing):
                 container.mux(packet)
         finally:
             container.close()
+
+
+class FrameEncoder:
+    """Encodes RGB images of one size for a container that is open for writing."""
+
+    def __init__(
+        self, container: Any, size: tuple[int, int], *, fps: float, quality: int, codec: str, start: float
+    ) -> None:
+        """`size` is (width, height), `start` the time of the first image; the rest as of `VideoWriter`."""
+        name = choose_encoder(codec, *size)
+        level = logging.WARNING if name == "mpeg4" else logging.INFO
+        log_once(f"video is written as {ENCODERS[name].codec} by {name} ({ENCODERS[name].kind})", level)
+        self.size, self._start, self._last = size, start, -1
+        self.stream = container.add_stream(name)
+        set_up(self.stream.codec_context, name, *size, fps=fps, quality=quality)
+        self.stream.time_base = Fraction(1, TICKS)
+        # Stated, because players guess an unstated matrix by the height, and guess differently.
+        context = self.stream.codec_context
+        context.colorspace, context.color_range = BT709, LIMITED
+        self._reused: Any = None
+
+    def frame(self, image: Array, time: float) -> Any:
+        """The `av.VideoFrame` to encode for an image (H, W, 3) uint8 RGB."""
+        tick = max(round((time - self._start) * TICKS), self._last + 1)
+        av_frame = self._rgb(image).reformat(format=self.stream.pix_fmt, dst_colorspace="ITU709")
+        av_frame.pts, av_frame.time_base, self._last = tick, Fraction(1, TICKS), tick
+        return av_frame
+
+    def _rgb(self, image: Array) -> Any:
+        """The image in one reused `av.VideoFrame`.
+
+        A new one for each image fragments the heap: at 1080p a program grew by 6 MB per frame.
+        """
+        if self._reused is None:
+            self._reused = av.VideoFrame(*self.size, "rgb24")
+        plane = self._reused.planes[0]
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        rows[: image.shape[0], : 3 * image.shape[1]] = image.reshape(image.shape[0], -1)
+        return self._reused

@@ -17,7 +17,7 @@ from edgevid.errors import EdgevidError, InputError, masked, require
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.speed.calibration_file import provenance_text, write_calibration
 from edgevid.types import Frame
-from edgevid.video.seek import FrameSeeker
+from edgevid.video.open import FrameSeeker
 from edgevid.viewer.calibration_solver import from_page, solve, to_page
 from edgevid.viewer.encode import encode_jpeg
 from edgevid.viewer.serve import STATIC, static_files

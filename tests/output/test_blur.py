@@ -110,7 +110,7 @@ def test_what_the_detector_does_not_find_cannot_be_blurred() -> None:
 @pytest.mark.skipif(not FACES.exists(), reason="needs ../shared")
 def test_faces_of_a_clip_are_found_and_gone_after_the_blur() -> None:
     from edgevid.output.blur import _Faces
-    from edgevid.video.seek import FrameSeeker
+    from edgevid.video.open import FrameSeeker
 
     clip = FACES.parents[1] / "videos" / "felix_exercise.avi"
     with FrameSeeker(clip) as seeker:

@@ -12,7 +12,7 @@ from edgevid.health.view_monitor import State
 from edgevid.output.events import ENDED_S, EventFinder
 from edgevid.types import Event, Header, Reason
 from edgevid.types.event import utc_text
-from edgevid.video.stream_event import StreamEvent
+from edgevid.video.connect import StreamEvent
 from edgevid.zones import ZoneEvent
 
 

@@ -18,8 +18,8 @@ from edgevid.site.check_camera import (
     check_machine_clock,
 )
 from edgevid.site.findings import Finding
+from edgevid.video.connect import StreamEvent
 from edgevid.video.live import LiveSource
-from edgevid.video.stream_event import StreamEvent
 
 
 def by_subject(report: list[Finding]) -> dict[str, Finding]:

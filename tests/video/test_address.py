@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgevid.errors import EdgevidError, masked
-from edgevid.video.address import network_address
+from edgevid.video.connect import network_address
 
 CORE = "Zq7x"
 ODD = st.text("abcXYZ019/#@: ?&%=+!$'\"\\.-_~;,[]", max_size=8)

@@ -12,8 +12,8 @@ from video_clips import write_clip
 from edgevid.errors import EdgevidError
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.types import Frame
-from edgevid.video.base import SourceBase
 from edgevid.video.files import FileSource
+from edgevid.video.frames import SourceBase
 from edgevid.video.images import ArraySource
 from edgevid.video.live import LiveSource
 from edgevid.video.open import Source

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from edgevid.types import Array
-from edgevid.video.damage import ODD_FRAMES, DamageDetector, _reference
 from edgevid.video.files import FileSource
+from edgevid.video.packets import ODD_FRAMES, DamageDetector, _reference
 
 GROUP = 12
 VISIBLE = 255**2 / 10**2.5

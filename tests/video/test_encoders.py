@@ -12,10 +12,9 @@ from video_clips import gray
 
 from edgevid.errors import InputError
 from edgevid.runtime.log import log_once
-from edgevid.video import encoders
-from edgevid.video.encoders import ENCODERS, choose_encoder, encodes
+from edgevid.video import writer
 from edgevid.video.open import open_video
-from edgevid.video.writer import VideoWriter
+from edgevid.video.writer import ENCODERS, VideoWriter, choose_encoder, encodes
 
 SIZE = 64, 48
 
@@ -38,7 +37,7 @@ SIZE = 64, 48
 def test_hardware_comes_first_then_bsd_and_gpl_only_where_it_is_alone_or_asked_for(
     monkeypatch: pytest.MonkeyPatch, codec: str, working: str, chosen: str
 ) -> None:
-    monkeypatch.setattr(encoders, "encodes", lambda name, *_: name in working.split())
+    monkeypatch.setattr(writer, "encodes", lambda name, *_: name in working.split())
     assert choose_encoder(codec, *SIZE) == chosen
 
 
@@ -47,7 +46,7 @@ def test_an_encoder_that_is_unknown_or_does_not_work_is_refused_with_those_that_
 ) -> None:
     with pytest.raises(InputError, match=r"codec: expected one of auto, .*; did you mean 'libx264'"):
         VideoWriter(tmp_path / "a.mp4", codec="libx265")
-    monkeypatch.setattr(encoders, "encodes", lambda name, *_: name in ("libx264", "mpeg4"))
+    monkeypatch.setattr(writer, "encodes", lambda name, *_: name in ("libx264", "mpeg4"))
     with pytest.raises(InputError, match=r"codec 'vp9': .*of this FFmpeg work libx264, mpeg4"):
         choose_encoder("vp9", *SIZE)
 

@@ -16,8 +16,7 @@ from av.stream import Disposition
 from video_clips import set_rotation, transport_stream, write_clip
 
 from edgevid.errors import SourceError, masked
-from edgevid.video.open import open_video
-from edgevid.video.seek import FrameSeeker
+from edgevid.video.open import FrameSeeker, open_video
 
 TIMES = [0.0, 0.04, 0.08, 0.5, 0.54, 2.0]
 

@@ -13,8 +13,7 @@ import pytest
 
 from edgevid.types import Frame
 from edgevid.video import frames
-from edgevid.video.frames import BT709, FULL_RANGE, HD_HEIGHT, seconds_of, short_reason
-from edgevid.video.orientation import Orientation
+from edgevid.video.frames import BT709, FULL_RANGE, HD_HEIGHT, Orientation, seconds_of, short_reason
 
 SMPTE170M = 6
 

@@ -12,13 +12,13 @@ from video_clips import write_clip
 
 from edgevid.errors import InputError
 from edgevid.video.files import FileSource
-from edgevid.video.hwaccel import hardware
+from edgevid.video.frames import hardware
 
 
 @pytest.fixture
 def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine whose FFmpeg knows CUDA and VAAPI, and that has neither."""
-    monkeypatch.setattr("edgevid.video.hwaccel._device", lambda make, name: None)
+    monkeypatch.setattr("edgevid.video.frames._device", lambda make, name: None)
     monkeypatch.setattr("av.codec.hwaccel.hwdevices_available", lambda: ["vdpau", "cuda", "vaapi"])
 
 
@@ -39,7 +39,7 @@ def test_the_first_device_that_opens_is_taken(monkeypatch: pytest.MonkeyPatch) -
         tried.append(name)
         return name if name == "vaapi" else None
 
-    monkeypatch.setattr("edgevid.video.hwaccel._device", device)
+    monkeypatch.setattr("edgevid.video.frames._device", device)
     monkeypatch.setattr("av.codec.hwaccel.hwdevices_available", lambda: ["vaapi", "cuda", "qsv"])
     assert hardware("auto") == "vaapi"
     assert tried == ["cuda", "vaapi"]
@@ -47,7 +47,7 @@ def test_the_first_device_that_opens_is_taken(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_device_that_cannot_be_opened_is_none() -> None:
-    from edgevid.video.hwaccel import _device
+    from edgevid.video.frames import _device
 
     def broken(name: str, **_: Any) -> Any:
         raise av.FFmpegError(1, "no such device")

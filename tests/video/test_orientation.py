@@ -11,10 +11,9 @@ import pytest
 from video_clips import exif, set_rotation, with_exif
 
 from edgevid.types import Array
+from edgevid.video.frames import EXIF, exif_matrix, matrix_of
 from edgevid.video.images import read_image, to_jpeg
-from edgevid.video.open import open_video
-from edgevid.video.orientation import EXIF, exif_matrix, matrix_of
-from edgevid.video.seek import FrameSeeker
+from edgevid.video.open import FrameSeeker, open_video
 
 SHOWN = {
     1: ("TL", "BL"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgevid.video.remedies import remedy_for
+from edgevid.video.connect import remedy_for
 
 
 @pytest.mark.parametrize(

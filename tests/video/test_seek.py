@@ -12,7 +12,7 @@ import pytest
 
 from edgevid.errors import InputError, SourceError
 from edgevid.video.files import FileSource
-from edgevid.video.seek import FrameSeeker
+from edgevid.video.open import FrameSeeker
 from edgevid.video.writer import VideoWriter
 
 

@@ -10,9 +10,9 @@ from numbered_clips import clip, number_in
 from web_server import send, serving
 
 from edgevid.errors import SourceError
+from edgevid.video.connect import FASTEST_S, SLOWEST_S, Snapshots
 from edgevid.video.http import HttpClient, HttpStream
 from edgevid.video.live import LiveSource
-from edgevid.video.snapshot import FASTEST_S, SLOWEST_S, Snapshots
 
 
 def jpeg(number: int) -> bytes:

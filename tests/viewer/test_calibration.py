@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 from edgevid.errors import InputError, SourceError
 from edgevid.speed.calibration import make_calibration, rectangle
 from edgevid.speed.calibration_file import calibration_text, read_calibration
-from edgevid.video.seek import FrameSeeker
+from edgevid.video.open import FrameSeeker
 from edgevid.viewer.calibration import CalibrationSession, calibration_app
 
 SIZE = (960, 540)
