@@ -23,8 +23,8 @@ from bench import conditions, save, table
 
 from edgevid.optimize.conditions import take_turns
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
 from edgevid.runtime.processor import default_threads
+from edgevid.runtime.variants import without_weight_inputs
 
 RUNS = 30
 

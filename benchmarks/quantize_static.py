@@ -30,8 +30,8 @@ from edgevid.optimize.quantize.evaluator import median_cpu_ms
 from edgevid.optimize.quantize.frames import FrameRunner, select_frames
 from edgevid.optimize.quantize.quantizer import quantize
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
 from edgevid.runtime.recipe import LocalRecipe
+from edgevid.runtime.variants import without_weight_inputs
 
 MODELS = "street-nano,yolox-nano-416,picodet-s-320"
 SETTINGS = (("MinMax", None), ("MinMax", "Conv"), ("Percentile", "Conv"), ("Entropy", "Conv"))

@@ -14,7 +14,7 @@ from typer import Option
 from edgevid.cli.console import results
 from edgevid.cli.tables import print_rows
 from edgevid.errors import module_version
-from edgevid.site.findings import Finding
+from edgevid.site.check_camera import Finding
 
 EXTRAS = {
     "tensorrt": ("tensorrt", "TensorRT engines"),
@@ -34,7 +34,7 @@ EXTRAS = {
 
 
 def _runtime() -> Finding:
-    from edgevid.runtime.choice import count_choices
+    from edgevid.runtime.load import count_choices
 
     measured, faster = count_choices()
     if not module_version("openvino"):

@@ -95,7 +95,7 @@ def _write(out: Path, report: Report, started: PolicyFile, task: str, model: Pat
 
     sha256 = started.model_sha256
     if model:
-        from edgevid.runtime.onnxruntime.weight_inputs import model_digest
+        from edgevid.runtime.variants import model_digest
 
         try:
             sha256 = model_digest(model)
@@ -116,7 +116,7 @@ def _target(targets: Mapping[Kind, float | None], confidence: float, method: str
 
 
 def _draw(report: Report, folder: Path, stem: str, *, required: bool) -> list[Path]:
-    from edgevid.evaluate.tune.plots import draw_all
+    from edgevid.evaluate.plots import draw_all
 
     try:
         return draw_all(report, folder, stem)
@@ -165,7 +165,7 @@ def _risk_lines(report: Report) -> Iterator[str]:
 
 
 def _print_bars(console: Console, report: Report, found: RiskCoverage) -> None:
-    from edgevid.evaluate.tune.plots import bar_rows
+    from edgevid.evaluate.plots import bar_rows
 
     if not found.errors:
         return

@@ -18,7 +18,7 @@ from edgevid.optimize.bench_subject import Subject, Timing
 from edgevid.optimize.compare.run import compare, find_model
 from edgevid.optimize.conditions import clocks, conditions, gpu, load_average, take_turns
 from edgevid.optimize.frames import read_frames
-from edgevid.runtime.choice import Choice, Runtime, remember_choice
+from edgevid.runtime.load import Choice, Runtime, remember_choice
 from edgevid.runtime.processor import usable
 from edgevid.runtime.recipe import Precision
 from edgevid.types import Frame

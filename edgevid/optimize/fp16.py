@@ -32,8 +32,7 @@ from edgevid.optimize.quantize.plan import Range
 from edgevid.optimize.quantize.ranges import measure_ranges
 from edgevid.runtime import LocalRecipe
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.onnxruntime.weight_inputs import model_digest
-from edgevid.runtime.variants import find_variant, record_path, variant_path
+from edgevid.runtime.variants import find_variant, model_digest, record_path, variant_path
 from edgevid.types import Array, Frame
 
 log = logging.getLogger("edgevid")

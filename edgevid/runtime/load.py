@@ -1,21 +1,28 @@
-"""The engine that runs a model here: TensorRT where one matches, else ONNX Runtime, and the log says why."""
+"""The engine that runs a model here: TensorRT where one matches, else OpenVINO or ONNX Runtime; the log says why."""
 
+import dataclasses
+import json
 import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, Literal, get_args
 
 from edgevid.errors import EdgevidError, InputError, ModelError
-from edgevid.runtime.choice import read_choice
+from edgevid.files.atomic import make_folder, write_atomic
+from edgevid.files.folders import cache_folder
 from edgevid.runtime.cuda.driver import gpu_of, gpus
 from edgevid.runtime.device import parse_device
 from edgevid.runtime.engine import LoadedEngine
 from edgevid.runtime.log import log, log_once
 from edgevid.runtime.manifest import BACKENDS, engine_name, manifest_path, read_manifest
+from edgevid.runtime.openvino.engine import installed_version
+from edgevid.runtime.processor import processor_name
 from edgevid.runtime.recipe import LocalRecipe, Precision, Recipe
-from edgevid.runtime.variants import build_folder, find_variant, model_argument, model_file, variant_path
+from edgevid.runtime.variants import build_folder, find_variant, model_argument, model_digest, model_file, variant_path
 
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 
@@ -182,3 +189,70 @@ def open_onnx(path: Path, *, device: str, threads: int | None, disable_optimizat
             if choice.runtime == "openvino":
                 return OvEngine(path, threads=threads)
     return OrtEngine(path, device=device, threads=threads, disable_optimizations=disable_optimizations)
+
+
+Runtime = Literal["onnxruntime", "openvino"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The faster of two runtimes for one model file, processor and pair of versions; their boxes agree."""
+
+    runtime: Runtime
+    onnxruntime_ms: float
+    """Median of a run in ONNX Runtime."""
+    openvino_ms: float
+    agreement: float
+    """Of OpenVINO with ONNX Runtime on the frames of the measurement, 0 to 1."""
+
+    @property
+    def reason(self) -> str:
+        """Both figures, as a clause."""
+        times = f"{self.openvino_ms:.1f} ms by OpenVINO, {self.onnxruntime_ms:.1f} ms by ONNX Runtime"
+        return f"measured here: {times}, {self.agreement:.1%} agreement"
+
+
+def choices_file() -> Path:
+    """Where this machine's choices are kept."""
+    return cache_folder() / "runtimes.json"
+
+
+def read_choice(model: Path) -> Choice | None:
+    """The choice for a model file; None where it was not measured with this processor and these versions."""
+    found = _all()
+    try:
+        return Choice(**found[_key(model)]) if found else None
+    except (KeyError, TypeError, OSError):
+        return None
+
+
+def remember_choice(model: Path, choice: Choice) -> Path:
+    """Keeps a choice; the file that holds it."""
+    path = choices_file()
+    make_folder(path.parent)
+    kept = {**_all(), _key(model): dataclasses.asdict(choice)}
+    write_atomic(path, json.dumps(kept, indent=1))
+    return path
+
+
+def count_choices() -> tuple[int, int]:
+    """How many models were measured on this machine, and for how many of them OpenVINO is taken."""
+    found = [one for key, one in _all().items() if key.endswith(_conditions())]
+    return len(found), sum(one.get("runtime") == "openvino" for one in found)
+
+
+def _all() -> dict[str, dict[str, Any]]:
+    found = {}
+    with suppress(OSError, ValueError):
+        found = json.loads(choices_file().read_text(encoding="utf-8"))
+    return found if isinstance(found, dict) else {}
+
+
+def _key(model: Path) -> str:
+    return f"{model_digest(model)}, {_conditions()}"
+
+
+def _conditions() -> str:
+    from edgevid.runtime.onnxruntime.session import version  # takes 0.1 s to import
+
+    return f"{processor_name()}, onnxruntime {version()}, openvino {installed_version()}"

@@ -22,9 +22,8 @@ from edgevid.files.atomic import write_atomic
 from edgevid.files.digest import sha256, sha256_of
 from edgevid.files.schema import checked
 from edgevid.runtime.cuda.driver import Gpu
-from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.recipe import Precision, Recipe
-from edgevid.runtime.variants import model_argument
+from edgevid.runtime.variants import model_argument, model_digest
 
 FORMAT = 2
 SKIPPED = "not run: verification was skipped, no frames were given"

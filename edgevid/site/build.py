@@ -12,10 +12,11 @@ from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError
 from edgevid.health.monitor import CameraHealth
+from edgevid.health.quality import ImageQuality
 from edgevid.models.hub import resolve_model
 from edgevid.output.blur import Blur
 from edgevid.pipeline import Damaged, Pipeline, RecognitionTask
-from edgevid.runtime.onnxruntime.weight_inputs import model_digest
+from edgevid.runtime.variants import model_digest
 from edgevid.site.file import RecognizerChoice, Site, read_site
 from edgevid.speed.abstain import SpeedPolicy
 from edgevid.speed.calibration import CameraCalibration
@@ -83,6 +84,7 @@ def build_pipeline(
         health=CameraHealth(site.health, calibration=calibration) if site.health else None,
         recognitions={one.task: build_recognition(one, policies.get(one.task), threads=threads)
                       for one in site.recognizers},
+        quality=ImageQuality() if site.quality and (site.recognizers or site.policy or site.health) else None,
         class_policy=loaded.policy.policy() if loaded.policy and loaded.policy.names else None,
         damaged=damaged,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgevid.errors import masked, module_version
 from edgevid.files.digest import sha256_of
-from edgevid.runtime.onnxruntime.weight_inputs import model_digest
+from edgevid.runtime.variants import model_digest
 from edgevid.types import Header
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from edgevid import cli
 from edgevid.cli import doctor
-from edgevid.site.findings import Finding
+from edgevid.site.check_camera import Finding
 
 
 def test_doctor_names_kernels_providers_and_the_pip_line_of_each_gap(
@@ -104,7 +104,7 @@ def test_doctor_recommends_to_measure_the_runtimes(
     monkeypatch: pytest.MonkeyPatch, version: str, counts: tuple[int, int], text: str
 ) -> None:
     monkeypatch.setattr(doctor, "module_version", lambda module, **_: version)
-    monkeypatch.setattr("edgevid.runtime.choice.count_choices", lambda: counts)
+    monkeypatch.setattr("edgevid.runtime.load.count_choices", lambda: counts)
     found = next(f for f in doctor.findings() if f.subject == "on the CPU")
     assert found.state.startswith(text)
     assert ("--choose" in found.remedy) == bool(version)

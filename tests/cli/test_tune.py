@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from edgevid.abstain.file import read_policy
 from edgevid.cli import app
 from edgevid.errors import InputError, MissingExtraError, SourceError
-from edgevid.runtime.onnxruntime.weight_inputs import model_digest
+from edgevid.runtime.variants import model_digest
 
 
 def ask(*arguments: str | Path) -> str:

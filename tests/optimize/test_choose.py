@@ -13,7 +13,7 @@ from edgevid.errors import InputError
 from edgevid.optimize import bench as module
 from edgevid.optimize.bench import choose_runtime
 from edgevid.optimize.bench_subject import Timing
-from edgevid.runtime.choice import read_choice
+from edgevid.runtime.load import read_choice
 
 
 def timing(path: Path, device: str, ms: float) -> Timing:

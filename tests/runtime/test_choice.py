@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from onnx_models import constant_model
 
-from edgevid.runtime import choice as module
-from edgevid.runtime import load, load_engine
-from edgevid.runtime.choice import Choice, choices_file, count_choices, read_choice, remember_choice
+from edgevid.runtime import load as module
+from edgevid.runtime import load_engine
 from edgevid.runtime.engine import FakeEngine
+from edgevid.runtime.load import Choice, choices_file, count_choices, read_choice, remember_choice
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 
 FASTER = Choice("openvino", 13.6, 6.5, 1.0)
@@ -68,11 +68,11 @@ def test_auto_takes_what_was_measured_faster_and_says_why(
     model: Path, monkeypatch: pytest.MonkeyPatch, kept: Choice | None, device: str, expected: str
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(load, "log_once", said.append)
+    monkeypatch.setattr(module, "log_once", said.append)
     monkeypatch.setattr("edgevid.runtime.openvino.engine.installed_version", lambda: "2026.4")
     monkeypatch.setattr("edgevid.runtime.openvino.engine.OvEngine", lambda *_, **__: FakeEngine((), (), dict))
     monkeypatch.setattr("edgevid.runtime.onnxruntime.session.has_cuda", lambda: False)
-    monkeypatch.setattr(load, "gpus", list)
+    monkeypatch.setattr(module, "gpus", list)
     if kept:
         remember_choice(model, kept)
     engine = load_engine(model, device=device)

@@ -15,8 +15,8 @@ from edgevid.errors import FileFormatError, ModelError
 from edgevid.runtime.cuda.driver import Gpu
 from edgevid.runtime.letterbox import InputSpec
 from edgevid.runtime.manifest import Manifest, check, manifest_path, read_manifest, recipe_hash, write_manifest
-from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.recipe import Recipe
+from edgevid.runtime.variants import model_digest
 
 ORIN = Gpu(0, "Orin", "8.7")
 ADA = Gpu(0, "NVIDIA RTX 4090", "8.9")

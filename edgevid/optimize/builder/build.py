@@ -28,12 +28,12 @@ from edgevid.runtime.cuda.driver import Gpu, gpus
 from edgevid.runtime.letterbox import input_shape
 from edgevid.runtime.manifest import TITLES, Backend, Manifest, engine_name, manifest_path, recipe_hash, write_manifest
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.recipe import LocalRecipe
 from edgevid.runtime.variants import (
     build_folder,
     find_variant,
     model_argument,
+    model_digest,
     model_file,
     read_record,
     record_path,

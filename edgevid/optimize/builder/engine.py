@@ -21,7 +21,7 @@ from edgevid.optimize.builder import layers as build_layers
 from edgevid.optimize.builder.options import BackendChoice, BuildOptions, Shape
 from edgevid.runtime.cuda.driver import gpus
 from edgevid.runtime.manifest import BACKENDS, TITLES, Backend, import_backend
-from edgevid.runtime.onnxruntime.weight_inputs import without_weight_inputs
+from edgevid.runtime.variants import without_weight_inputs
 
 log = logging.getLogger("edgevid")
 

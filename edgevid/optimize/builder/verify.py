@@ -18,10 +18,9 @@ from edgevid.runtime.cuda.driver import gpus
 from edgevid.runtime.engine import Engine
 from edgevid.runtime.manifest import SKIPPED, Manifest
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.onnxruntime.weight_inputs import stores_half
 from edgevid.runtime.recipe import Precision, Recipe
 from edgevid.runtime.tensorrt.engine import TrtEngine
-from edgevid.runtime.variants import variant_of
+from edgevid.runtime.variants import stores_half, variant_of
 
 NO_DEVICE = "not run: no NVIDIA device here runs the engine; the graph was compared in ONNX Runtime"
 SAME_GRAPH = "not run: the graph is the ONNX model itself"

@@ -21,9 +21,8 @@ from edgevid.runtime.device import parse_device
 from edgevid.runtime.load import open_onnx, open_server
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.session import has_cuda
-from edgevid.runtime.onnxruntime.weight_inputs import model_digest, stores_half
 from edgevid.runtime.recipe import Precision
-from edgevid.runtime.variants import FOR_TENSORRT, variant_of
+from edgevid.runtime.variants import FOR_TENSORRT, model_digest, stores_half, variant_of
 
 FILES = (".onnx", ".engine", ".plan", ".trt")  # Suffixes of model files that are given by their path
 

@@ -25,9 +25,8 @@ from edgevid.optimize.quantize.graph import Graph, normalize, save_model
 from edgevid.optimize.quantize.plan import Plan
 from edgevid.optimize.quantize.ranges import Calibration, Progress, calibration_text, measure, read_ranges
 from edgevid.runtime import LocalRecipe
-from edgevid.runtime.onnxruntime.weight_inputs import model_digest
 from edgevid.runtime.processor import processor_features
-from edgevid.runtime.variants import record_path, variant_path
+from edgevid.runtime.variants import model_digest, record_path, variant_path
 
 RANKING_FRAMES = 4  # Calibration frames with the most boxes, on which sensitivities are measured
 Variant = Literal["int8-cpu", "int8-trt"]

@@ -23,7 +23,7 @@ from edgevid.optimize.quantize.plan import INTEGER_OPS, PASS_THROUGH_OPS, PLANNE
 from edgevid.runtime import LocalRecipe
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.onnxruntime.session import open_session, version
-from edgevid.runtime.onnxruntime.weight_inputs import model_digest
+from edgevid.runtime.variants import model_digest
 from edgevid.types import Array, Frame
 
 MEASURED_OPS = (*WEIGHTED_OPS, *INTEGER_OPS, "Relu", "Clip", "MaxPool")

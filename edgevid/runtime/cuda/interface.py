@@ -1,22 +1,25 @@
-"""CUDA behind one small interface: memory, copies, streams, kernels.
+"""CUDA behind one small interface: memory, copies, streams, kernels, graphs.
 
 Two implementations: pycuda, and NVIDIA's cuda-bindings where pycuda is absent. Both use the device's
 primary context, as torch and the CUDA runtime do, and push it only for the length of a call: any thread may
 call, and the current context of other code does not change. Objects are freed by `close`, never by the
-garbage collector, which may run in another thread.
+garbage collector, which may run in another thread. Graphs go through the driver itself (ctypes), as pycuda has no
+interface to them: CUDA Driver API, "Stream Management" and "Graph Management".
 """
 
 from __future__ import annotations
 
+import ctypes
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from edgevid.errors import InputError, ModelError
-from edgevid.runtime.cuda.driver import Gpu
+from edgevid.runtime.cuda.driver import Gpu, driver
 from edgevid.types import Array
 from edgevid.types.closing import Closing
 
@@ -176,3 +179,52 @@ def _contiguous(array: Array) -> Array:
     if not array.flags.c_contiguous:
         raise InputError(f"expected a C-contiguous array, got strides {array.strides} of {array.shape}")
     return array
+
+
+_THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may allocate meanwhile
+
+
+def _call(name: str, *arguments: object) -> None:
+    library = driver()
+    assert library is not None
+    if code := getattr(library, name)(*arguments):
+        text = ctypes.c_char_p()
+        library.cuGetErrorName(code, ctypes.byref(text))
+        raise ModelError(f"CUDA: {name} failed: {(text.value or b'?').decode()} ({code})")
+
+
+@contextmanager
+def _capturing(stream: ctypes.c_void_p, graph: ctypes.c_void_p) -> Iterator[None]:
+    """Ends the capture in any case: a stream in capture mode can do nothing else."""
+    _call("cuStreamBeginCapture_v2", stream, _THREAD_LOCAL)
+    try:
+        yield
+    except BaseException:
+        driver().cuStreamEndCapture(stream, ctypes.byref(graph))  # type: ignore[union-attr]
+        if graph.value:
+            driver().cuGraphDestroy(graph)  # type: ignore[union-attr]
+        raise
+    _call("cuStreamEndCapture", stream, ctypes.byref(graph))
+
+
+class Graph(Resource):
+    """A recorded sequence of copies and kernels, started by one call."""
+
+    def __init__(self, cuda: Cuda, stream: Stream, work: Callable[[], None]) -> None:
+        """Records the work that `work` puts into the stream, without running it."""
+        graph, made = ctypes.c_void_p(), ctypes.c_void_p()
+        with cuda.current():
+            with _capturing(ctypes.c_void_p(stream.handle), graph):
+                work()
+            try:
+                _call("cuGraphInstantiateWithFlags", ctypes.byref(made), graph, ctypes.c_ulonglong(0))
+            finally:
+                _call("cuGraphDestroy", graph)
+        super().__init__(cuda, made, partial(_call, "cuGraphExecDestroy"))
+
+    def launch(self, stream: Stream) -> None:
+        """Starts it in a stream."""
+        if self.made is None:
+            raise ModelError("CUDA graph: is closed; record it again")
+        with self._cuda.current():
+            _call("cuGraphLaunch", self.made, ctypes.c_void_p(stream.handle))

@@ -23,8 +23,8 @@ from edgevid.runtime.onnxruntime.session import (
     open_session,
     version,
 )
-from edgevid.runtime.onnxruntime.weight_inputs import external_files, without_weight_inputs
 from edgevid.runtime.processor import default_threads
+from edgevid.runtime.variants import external_files, without_weight_inputs
 from edgevid.types import Array
 
 

@@ -10,8 +10,7 @@ import numpy as np
 
 from edgevid.errors import InputError, ModelError
 from edgevid.files.atomic import write_atomic
-from edgevid.runtime.cuda.graph import Graph
-from edgevid.runtime.cuda.interface import Cuda, Memory, Pinned
+from edgevid.runtime.cuda.interface import Cuda, Graph, Memory, Pinned
 from edgevid.runtime.cuda.letterbox import DeviceLetterbox
 from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.letterbox import InputSpec, Rectangle, input_shape, write_letterbox

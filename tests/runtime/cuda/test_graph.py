@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from edgevid.errors import ModelError
-from edgevid.runtime.cuda.graph import Graph
-from edgevid.runtime.cuda.interface import Cuda
+from edgevid.runtime.cuda.interface import Cuda, Graph
 
 pytestmark = pytest.mark.device
 

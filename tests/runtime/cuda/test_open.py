@@ -47,8 +47,8 @@ def test_pycuda_is_taken_where_it_is_installed_unless_another_is_chosen(
     monkeypatch: pytest.MonkeyPatch, installed: set[str], choice: str, expected: str
 ) -> None:
     monkeypatch.setattr(module, "gpu_of", lambda device: device)
-    monkeypatch.setattr("edgevid.runtime.cuda.pycuda.PyCuda", lambda gpu: ("pycuda", gpu))
-    monkeypatch.setattr("edgevid.runtime.cuda.cuda_python.NvidiaCuda", lambda gpu: ("cuda-bindings", gpu))
+    monkeypatch.setattr("edgevid.runtime.cuda.open.PyCuda", lambda gpu: ("pycuda", gpu))
+    monkeypatch.setattr("edgevid.runtime.cuda.open.NvidiaCuda", lambda gpu: ("cuda-bindings", gpu))
     monkeypatch.setenv("EDGEVID_CUDA", choice)
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: name if name in installed else None)
     assert open_cuda("cuda:1") == (expected, "cuda:1")

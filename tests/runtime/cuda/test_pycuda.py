@@ -14,7 +14,7 @@ from host_driver import is_installed
 
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime.cuda.driver import Gpu
-from edgevid.runtime.cuda.pycuda import PyCuda
+from edgevid.runtime.cuda.open import PyCuda
 
 ORIN = Gpu(0, "Orin", "8.7")
 
@@ -81,7 +81,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
     package.driver = module  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pycuda", package)
     monkeypatch.setitem(sys.modules, "pycuda.driver", module)
-    monkeypatch.setattr("edgevid.runtime.cuda.pycuda.driver", lambda: None)
+    monkeypatch.setattr("edgevid.runtime.cuda.open.driver", lambda: None)
     return made
 
 
@@ -126,7 +126,7 @@ def test_the_driver_releases_what_pycuda_leaves(driver: Driver, monkeypatch: pyt
         cuCtxPopCurrent_v2=lambda context: released.append("pop"),
         cuDevicePrimaryCtxRelease_v2=lambda device: released.append(f"release {device}"),
     )
-    monkeypatch.setattr("edgevid.runtime.cuda.pycuda.driver", lambda: library)
+    monkeypatch.setattr("edgevid.runtime.cuda.open.driver", lambda: library)
     PyCuda(ORIN).close()
     other = PyCuda(ORIN)
     other._thread = -1

@@ -11,7 +11,7 @@ from onnx_models import constant_model, onnx
 
 from edgevid.errors import ModelError
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.onnxruntime.weight_inputs import external_files, model_digest, without_weight_inputs
+from edgevid.runtime.variants import external_files, model_digest, without_weight_inputs
 
 OUT = np.arange(12, dtype=np.float32).reshape(1, 3, 4)
 IMAGES = {"images": np.zeros((1, 3, 32, 32), np.float32)}
