@@ -25,8 +25,7 @@ from edgevid.learn.actions.export import Deployment
 from edgevid.learn.actions.fit import TrainOptions
 from edgevid.models.catalog import find_recipe
 from edgevid.runtime import read_recipe
-from edgevid.runtime.onnxruntime.weight_inputs import model_digest
-from edgevid.runtime.variants import model_file
+from edgevid.runtime.variants import model_digest, model_file
 from edgevid.types import Array
 
 Progress = Callable[[int, int, str], None]  # Called with the videos done, their total, and the current one's name
