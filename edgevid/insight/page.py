@@ -1,5 +1,6 @@
-"""The page of clusters that is handed to experts: one file, without scripts."""
+"""The pages of clusters and of label errors, which are handed to experts: one file, without scripts."""
 
+from base64 import b64encode
 from html import escape
 from pathlib import Path
 from string import Template
@@ -7,6 +8,8 @@ from string import Template
 import numpy as np
 
 from edgevid.insight.cluster import CLIP, RARE, Clustering
+from edgevid.insight.label_errors import LabelErrors
+from edgevid.insight.labeled import Labeled
 
 PAGE = Path(__file__).with_name("page.html")
 WIDTH, HEIGHT = 320, 120
@@ -24,6 +27,23 @@ def page(found: Clustering, title: str) -> str:
         tried="".join(f"<tr><td>{k}<td>{spread:.2f}<td>{s:.3f}</tr>" for k, spread, s in found.tried),
         density=f"HDBSCAN on the same sample: {found.hdbscan[0]} clusters, {found.hdbscan[1]:.0%} outliers.",
         cards="".join(_card(found, int(number)) for number in found.order),
+    )  # fmt: skip
+
+
+def errors_page(found: LabelErrors, data: Labeled, title: str, images: list[bytes | None]) -> str:
+    """The page of label errors as HTML; `images` are JPEGs of the first of them, which are shown."""
+    cards, many = "", len(found.rows)
+    for row, kind, new, jpeg in zip(found.rows.tolist(), found.kinds, found.suggested.tolist(), images, strict=False):
+        image = f'<img alt="" src="data:image/jpeg;base64,{b64encode(jpeg).decode()}">' if jpeg else ""
+        given, other = escape(data.names[data.labels[row]]), escape(data.names[new])
+        change = f"<span class=given>{given}</span> → <span class=new>{other}</span>" if given != other else given
+        cards += f"<li>{image}<b>{change}</b><div class=dim>{escape(kind)}</div>" \
+                 f"<div class='dim item'>{escape(data.items[row])}</div></li>"  # fmt: skip
+    shown = f" The first {len(images)} are shown." if len(images) < many else ""
+    return Template(PAGE.with_name("errors.html").read_text()).substitute(
+        title=escape(title), cards=cards, rendering="pixelated" if data.images is not None else "auto",
+        summary=f"{many:,} of {len(data.labels):,} items are listed; about {found.noise:.1%} of all labels are "
+        f"estimated to be wrong.{shown}",
     )  # fmt: skip
 
 

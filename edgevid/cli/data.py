@@ -1,0 +1,83 @@
+"""`edgevid data`: what a labeled data set holds, and which of its labels may be wrong."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+from edgevid.cli import options as shared
+from edgevid.cli.console import results
+from edgevid.errors import InputError
+
+command = typer.Typer(no_args_is_help=True, help="Look into labeled data before it is trained on.")
+SHOWN = 200  # Items on the page
+SIDE = 512  # Pixels of the longer side of an image for review
+
+
+@command.callback()
+def _group() -> None: ...
+
+
+@command.command("errors")
+def errors(
+    data: Annotated[Path, Argument(exists=True, help="Scores, features, skeletons, a folder per class, or a CSV.")],
+    extractor: Annotated[str, Option(help="Feature or pose model that describes images and videos.")] = "",
+    out: Annotated[Path, shared.out_option("Folder for the ranked CSV and the page.")] = Path("label-errors"),
+    to_review: Annotated[Path | None, Option(help="Folder for `edgevid review`: the images of all listed.")] = None,
+    seed: Annotated[int, Option(help="Random seed of the folds.")] = 0,
+    force: shared.Force = False,
+) -> None:
+    """List labels that may be wrong, the surest first; no label is changed."""
+    from edgevid.cli.output_files import check_outputs, write_text
+    from edgevid.cli.report import csv_text
+    from edgevid.insight.label_errors import find_label_errors, out_of_fold
+    from edgevid.insight.labeled import read_labeled
+    from edgevid.insight.page import errors_page
+
+    files = {f"--out {name}": (out / name, "") for name in ("label_errors.csv", "label_errors.html")}
+    check_outputs(files, (data,), force=force)
+    read = read_labeled(data, extractor)
+    shares = read.probabilities
+    if shares is None:
+        shares = out_of_fold(read.features, read.labels, read.groups, seed=seed)
+    found = find_label_errors(shares, read.labels, read.features)
+    columns: Any = zip(found.rows.tolist(), found.kinds, found.suggested.tolist(), found.margin.tolist(), strict=True)
+    rows = [(read.items[row], read.names[read.labels[row]], read.names[new], round(margin, 4), kind)
+            for row, kind, new, margin in columns]  # fmt: skip
+    write_text(out / "label_errors.csv", csv_text([("item", "label", "suggested", "margin", "kind"), *rows]))
+    images = [_jpeg(read.image(row), 160) for row in found.rows[:SHOWN].tolist()]
+    write_text(out / "label_errors.html", errors_page(found, read, data.name, images))
+    counts = ", ".join(f"{sum(one in kind for kind in found.kinds)} {one}" for one in ("label", "duplicate", "outlier"))
+    results().print(f"{len(rows)} of {len(read.labels)} items are suspicious ({counts}); estimated share of wrong "
+                    f"labels: {found.noise:.1%}. No label was changed.")  # fmt: skip
+    if to_review:
+        _to_review(to_review, read, found, shares)
+
+
+def _jpeg(image: Any, side: int) -> bytes | None:
+    from edgevid.video.images import resize_area, to_jpeg
+
+    if image is None:
+        return None
+    scale = min(1.0, side / max(image.shape[:2]))
+    size = [max(2, round(edge * scale)) for edge in image.shape[1::-1]]
+    return to_jpeg(resize_area(image, (size[0], size[1])), qscale=2)
+
+
+def _to_review(folder: Path, read: Any, found: Any, shares: Any) -> None:
+    """Writes each listed item as an object for review, as `edgevid run --save-abstained` does."""
+    from edgevid.files.atomic import make_folder, write_atomic
+
+    make_folder(folder)
+    for rank, (row, kind) in enumerate(zip(found.rows.tolist(), found.kinds, strict=True), 1):
+        stem, jpeg = f"00000000T000000000-label-{rank:06d}", _jpeg(read.image(row), SIDE)
+        about = {"task": "label", "track": rank, "reason": "DISAGREEMENT", "label": int(read.labels[row]),
+                 "confidence": round(float(shares[row, read.labels[row]]), 6), "names": list(read.names),
+                 "scores": shares[row].round(6).tolist(), "kind": kind, "camera": "label errors",
+                 "source": read.items[row], "crop": f"{stem}.jpg"}  # fmt: skip
+        if jpeg is None:
+            raise InputError(f"{read.items[row]}: expected an image to review, got none; correct its label by the CSV")
+        write_atomic(folder / f"{stem}.jpg", jpeg)
+        write_atomic(folder / f"{stem}.json", json.dumps(about, ensure_ascii=False, indent=1))

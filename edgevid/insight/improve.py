@@ -1,0 +1,133 @@
+"""Retrains an action head with reviewed labels on the same split; it is deployed only where it is better.
+
+Each step is a file in the folder `out`: relabeled.csv, data.csv, model/, before.csv, after.csv, improve.json.
+"""
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgevid.errors import EdgevidError, InputError
+from edgevid.evaluate.actions.data import Corpus, LabeledVideo, list_videos, resample
+from edgevid.evaluate.actions.score import load_for_rows, replay_rows
+from edgevid.evaluate.paired import compare, read_tracks
+from edgevid.files.atomic import atomic_path, make_folder, write_atomic
+from edgevid.insight.review import NONE, UNCLEAR, ReviewStore
+from edgevid.insight.review_items import read_items, review_database
+from edgevid.learn.actions.train import TRAINING, TrainConfig, clip_spec, read_videos, split_by_name, train_actions
+from edgevid.optimize.fp16 import make_fp16
+
+Videos = dict[str, LabeledVideo]  # By absolute path
+Report = Callable[[str], None]
+
+
+def improve(recipe: Path, source: Path, out: Path, *, deploy: bool = True, report: Report = print) -> dict[str, Any]:
+    """What improve.json holds: "better" decides. `source` is a folder or database that was reviewed.
+
+    InputError for a recipe that `edgevid train actions` did not write for videos or images by class, and where
+    nothing was reviewed.
+    """
+    home = recipe if recipe.is_dir() else recipe.parent
+    config = _training(home)
+    make_folder(out)
+    videos = {os.path.abspath(one.path): one._replace(path=one.path.absolute()) for one in list_videos(config.data)[1]}
+    reviewed = _reviewed(source, videos)
+    old = {path: videos[path].label for path, new in reviewed.items()
+           if path in videos and videos[path].label != new.label}  # fmt: skip
+    known = len(reviewed.keys() & videos.keys())
+    _write_csv(out / "relabeled.csv", ("path", "old", "new"), [(path, old[path], reviewed[path].label) for path in old])
+    _write_csv(out / "data.csv", ("path", "label", "group"), (videos | reviewed).values())
+    held = len(old.keys() & set(config.held))
+    log: dict[str, Any] = {"recipe": str(recipe), "reviewed": len(reviewed), "new": len(reviewed) - known,
+                           "relabeled": len(old), "relabeled in test": held}  # fmt: skip
+    if known:
+        log["agreement of old and new labels"] = 1 - len(old) / known
+    trained = replace(config, data=out / "data.csv", out=out / "model")
+    train_actions(trained, report=report)
+    _, corpus = split_by_name(read_videos(trained, clip_spec(trained)), config.held)
+    groups = np.array([e.group for e in sorted(corpus.examples, key=lambda e: e.name)])
+    for end, labels in (("", {}), *([(" by old labels", old)] if held else [])):
+        files = [out / f"{name}{end.replace(' ', '-')}.csv" for name in ("before", "after")]
+        for file, model in zip(files, (home, out / "model"), strict=True):
+            _write_scores(file, model / "recipe.toml", corpus, labels)
+        log[f"accuracy{end}"] = compare(*map(read_tracks, files), groups)["accuracy"]._asdict()
+    log["better"] = log["accuracy"]["low"] > 0
+    log["deployed"] = log["better"] and deploy
+    if log["better"] and (built := home / "build").is_dir():
+        log["built"] = {one.name: _built(one, out / "model") for one in sorted(built.iterdir())}
+    write_atomic(out / "improve.json", json.dumps(log, indent=1) + "\n")
+    if log["deployed"]:
+        _deploy(out / "model", home)
+    return log
+
+
+def _training(home: Path) -> TrainConfig:
+    """How the recipe of a folder was trained."""
+    if not (home / TRAINING).is_file():
+        raise InputError(f"{home}: expected {TRAINING}, which edgevid train actions writes next to a recipe, got none: "
+                         "other models are not retrained by this command; train an older head again")  # fmt: skip
+    found = json.loads((home / TRAINING).read_bytes())
+    if not all(map(os.path.isfile, found["held"])):
+        raise InputError(f"{home / TRAINING}: expected videos or images that were held out, got {found['held'][:1]}: "
+                         "they moved, or are skeletons of an official split, which takes no more data")  # fmt: skip
+    return TrainConfig(**found | {"data": Path(found["data"]), "out": home, "held": tuple(found["held"])})
+
+
+def _reviewed(source: Path, videos: Videos) -> Videos:
+    """The decided items: training data that `data errors` listed, and new crops."""
+    with ReviewStore(review_database(source)) as store:
+        answers = {item: label for item, label in store.answers().items() if label not in (NONE, UNCLEAR)}
+    found: Videos = {}
+    for item in (one for one in read_items(source) if one.id in answers):
+        about, label = source / f"{item.id}.json", answers[item.id]
+        origin = os.path.abspath(json.loads(about.read_bytes())["source"]) if about.is_file() else ""
+        if origin in videos:
+            found[origin] = videos[origin]._replace(label=label)
+        elif item.crop is not None and item.crop.is_file():
+            found[os.path.abspath(item.crop)] = LabeledVideo(item.crop.absolute(), label, f"{item.camera} {item.run}")
+    if not found:
+        raise InputError(f"{source}: expected reviewed items with images, got none; edgevid review {source}")
+    return found
+
+
+def _write_scores(path: Path, model: Path, corpus: Corpus, labels: dict[str, str]) -> None:
+    """The probabilities that a deployed head ends each example with; `labels` in the place of the corpus's."""
+    recognizer, rows = load_for_rows(model, corpus, threads=1), []
+    for number, example in enumerate(corpus.examples):
+        moments = resample(example.raw, corpus.rate_hz / recognizer.spec.rate_hz)
+        last = replay_rows(recognizer, number + 1, moments)[-1]
+        shares = np.full(len(recognizer.names), 1 / len(recognizer.names)) if last is None else last
+        label = labels.get(example.name, corpus.names[example.label])
+        rows.append((example.name, label, *(f"{share:.7f}" for share in shares)))
+    _write_csv(path, ("track", "label", *recognizer.names), rows)
+
+
+def _write_csv(path: Path, head: tuple[str, ...], rows: Iterable[Any]) -> None:
+    with atomic_path(path) as new, new.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([head, *rows])
+
+
+def _built(old: Path, model: Path) -> str:
+    """Makes the FP16 graph of the new head where the old one had it; else why the file is not made."""
+    if "fp16" not in old.name or old.suffix != ".onnx":
+        return "not made: edgevid quantize and edgevid build make it from frames"
+    try:
+        return str(make_fp16(str(model / "recipe.toml"), None).path)
+    except EdgevidError as error:
+        return f"not made: {error}"
+
+
+def _deploy(model: Path, home: Path) -> None:
+    """Puts the new files in the place of the old ones, which move to previous/; the recipe comes last."""
+    make_folder(home / "previous")
+    for one in [*home.iterdir(), *sorted(model.iterdir(), key=lambda one: one.name == "recipe.toml")]:
+        if one.is_file():
+            with atomic_path((home / "previous" if one.parent == home else home) / one.name) as new:
+                shutil.copyfile(one, new)

@@ -1,0 +1,105 @@
+"""Label errors by confident learning, near-duplicates with contradictory labels, and outliers of a class.
+
+Confident learning: Northcutt, Jiang and Chuang 2021 (arXiv 1911.00068), from the paper.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from edgevid.actions.recognizer import softmax
+from edgevid.errors import InputError, require
+from edgevid.types import Array
+
+FOLDS, NEIGHBORS = 5, 10
+NEAR = 0.2  # Near-duplicates are closer than this share of the median distance to the nearest neighbor
+FAR = 3.0  # An outlier is this many interquartile ranges farther from its class than three quarters of it
+MOST = 10_000  # Items up to which the support vector machine, whose cost is their square, takes part
+
+
+class LabelErrors(NamedTuple):
+    """M suspicious items, the surest first: (M,) rows, kinds, the likelier class, and by how much it is."""
+
+    rows: Array
+    kinds: tuple[str, ...]
+    """ "label", "duplicate" and "outlier", as many as apply, joined by "+"."""
+    suggested: Array
+    margin: Array
+    """Probability of the given label minus that of the suggested one."""
+    noise: float
+    """Estimated share of wrong labels among all items."""
+
+
+def find_label_errors(probabilities: Array, labels: Array, features: Array | None = None) -> LabelErrors:
+    """From out-of-fold probabilities (N, C), given labels (N,) and, for the other kinds, features (N, F).
+
+    "label": the class whose probability reaches its mean over the items of that label (the most probable one
+    of several) is another; "duplicate": a near-duplicate has another label; "outlier": far from its class.
+    Mere outliers come last.
+    """
+    rows, classes = np.arange(len(labels)), probabilities.shape[1]
+    counts, own = np.bincount(labels, minlength=classes), probabilities[rows, labels]
+    usual = np.bincount(labels, own, classes) / np.maximum(counts, 1)
+    confident = np.where((probabilities >= usual) & (counts > 0), probabilities, -1)
+    latent, sure = confident.argmax(1), confident.max(1) >= 0
+    joint = np.zeros((classes, classes))
+    np.add.at(joint, (labels[sure], latent[sure]), 1)
+    joint *= (counts / np.maximum(joint.sum(1), 1))[:, None]
+    found = {"label": sure & (latent != labels)}
+    if features is not None:
+        found |= _neighbors(features, labels)
+    masks = np.array(list(found.values()))
+    suggested = np.where(masks[0], latent, probabilities.argmax(1))
+    margin = own - probabilities[rows, suggested]
+    order = np.lexsort((margin, ~masks[:2].any(0)))
+    listed = order[masks.any(0)[order]]
+    kinds = tuple("+".join(kind for kind, mask in found.items() if mask[row]) for row in listed)
+    return LabelErrors(listed, kinds, suggested[listed], margin[listed], 1 - float(np.trace(joint) / joint.sum()))
+
+
+def out_of_fold(features: Array, labels: Array, groups: Array | None = None, *, seed: int = 0) -> Array:
+    """(N, C) probabilities of each item by models that did not see it, nor any other of its group.
+
+    The mean of 10 nearest neighbors, a logistic regression and a support vector machine, over five folds.
+    InputError where a class has fewer than five items or groups; MissingExtraError without scikit-learn.
+    """
+    require("sklearn", extra="cluster", purpose="label errors")
+    from sklearn import linear_model, model_selection, neighbors, pipeline, preprocessing, svm
+
+    scenes = np.arange(len(labels)) if groups is None else groups
+    many = [len(np.unique(scenes[labels == k])) for k in range(labels.max() + 1)]
+    if min(many) < FOLDS or len(many) < 2:
+        of = "items" if groups is None else "groups (scenes)"
+        raise InputError(f"label errors: expected 2 or more classes of {FOLDS} or more {of} each, got {many}")
+    linear = linear_model.LogisticRegression(C=0.05, max_iter=1000)
+    models = [neighbors.KNeighborsClassifier(NEIGHBORS, weights="distance"),
+              pipeline.make_pipeline(preprocessing.StandardScaler(), linear), svm.SVC()]  # fmt: skip
+    models = models[: 3 if len(labels) <= MOST else 2]
+    kind = model_selection.StratifiedKFold if groups is None else model_selection.StratifiedGroupKFold
+    found = np.zeros((len(labels), len(many)))
+    for train, test in kind(FOLDS, shuffle=True, random_state=seed).split(features, labels, groups):
+        for model in (one.fit(features[train], labels[train]) for one in models):
+            if hasattr(model, "predict_proba"):
+                shares = model.predict_proba(features[test])
+            else:
+                decided = model.decision_function(features[test])
+                shares = softmax(2 * (decided if decided.ndim == 2 else np.stack([-decided, decided], 1)))
+            found[np.ix_(test, model.classes_)] += shares / len(models)
+    return found
+
+
+def _neighbors(features: Array, labels: Array) -> dict[str, Array]:
+    from sklearn.neighbors import NearestNeighbors
+
+    def nearest(some: Array) -> tuple[Array, Array]:
+        count = min(NEIGHBORS, len(some) - 1)
+        return NearestNeighbors(n_neighbors=count).fit(some).kneighbors()  # type: ignore[no-any-return]
+
+    distance, index = nearest(features)
+    near, outlier = distance <= NEAR * np.median(distance[:, 0]), np.zeros(len(labels), bool)
+    for rows in (np.flatnonzero(labels == label) for label in np.unique(labels)):
+        if len(rows) > NEIGHBORS:
+            far = nearest(features[rows])[0][:, -1]
+            low, high = np.quantile(far, [0.25, 0.75])
+            outlier[rows] = far > high + FAR * (high - low)
+    return {"duplicate": (near & (labels[index] != labels[:, None])).any(1), "outlier": outlier}
