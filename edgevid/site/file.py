@@ -11,16 +11,13 @@ from annotated_types import Ge
 
 from edgevid.errors import FieldError, FileFormatError, SourceError
 from edgevid.files.atomic import write_atomic
-from edgevid.files.environment import expanded
 from edgevid.files.fields import Count, Positive, Share
+from edgevid.files.folders import expanded
 from edgevid.files.schema import Checked, checked, pick, vars_of
-from edgevid.files.toml import read_toml, toml_text
-from edgevid.files.toml_edit import edit_toml
+from edgevid.files.toml import edit_toml, read_toml, toml_text
 from edgevid.runtime.recipe import Precision
-from edgevid.site.record import RecordTable
-from edgevid.site.sinks import File, Folder, SinkTable
-from edgevid.site.track import TrackTable
-from edgevid.speed.contact import Contact
+from edgevid.site.tables import File, Folder, RecordTable, SinkTable, TrackTable
+from edgevid.speed.abstain import Contact
 from edgevid.speed.estimator import Method
 from edgevid.zones import Line, Zone
 
@@ -88,6 +85,8 @@ class Site:
     """(width, height) of the frames that zones and lines were drawn on; None: the stream's."""
     health: Folder | None = None
     """Folder of camera health; None: it is not used."""
+    quality: bool = True
+    """Whether verdicts abstain in images that are dark, blurred, overexposed or damaged."""
     blur: tuple[str, ...] = ()
     """What is pixelated in all images that leave: classes, "face", "plate" (docs/recordings.md)."""
     face_model: File | None = None
@@ -118,7 +117,7 @@ Detect: Any = pick(Site, "Detect", ("model", "score", "classes", "device", "prec
 Camera: Any = pick(
     Site, "Camera",
     ("name", "calibration", "speed_method", "speed_interval", "speed_smoothing", "speed_window_s", "grid_m",
-     "contact", "road_deg", "size", "health", "blur", "face_model", "speed_limit_kmh"),
+     "contact", "road_deg", "size", "health", "quality", "blur", "face_model", "speed_limit_kmh"),
 )  # fmt: skip
 Recognize: Any = pick(RecognizerChoice, "Recognize", ("task", "model", "policy"), task="action")
 Top: Any = pick(Site, "Top", ("source", "policy"))

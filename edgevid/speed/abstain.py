@@ -1,17 +1,19 @@
-"""Why a speed is not emitted: the reason of every row of live and smoothed speeds.
+"""The contact point of a box with the ground, when it cannot be used, and why a speed is not emitted.
 
-The one speed of a track that ended has its reason from `SpeedEstimator._track_speeds`, by the same limits;
-CAMERA_MOVED comes from camera health.
+A point z meters above the plane appears to move h / (h - z) too fast from a camera at height h, so the point
+must lie on the ground: the bottom edge of the box, never its middle. The one speed of a track that ended has
+its reason from `SpeedEstimator._track_speeds`, by the same limits; CAMERA_MOVED comes from camera health.
 """
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
 from edgevid.kernels.plane_columns import UNDECIDED, PlaneColumn
+from edgevid.speed import homography
 from edgevid.speed.calibration import CameraCalibration
-from edgevid.speed.contact import is_occluded, is_truncated
-from edgevid.speed.method import MIN_SIGHTINGS
+from edgevid.speed.window import MIN_SIGHTINGS
 from edgevid.types import F64, KMH, U8, Array, Reason
 
 LOOKAHEAD = 0.6  # A smoothed value needs sightings up to this share of `lag_s` after its moment
@@ -19,6 +21,111 @@ LOOKAHEAD = 0.6  # A smoothed value needs sightings up to this share of `lag_s` 
 OK, TOO_SHORT, STALE = int(Reason.OK), int(Reason.TOO_SHORT), int(Reason.STALE)
 OFF_PLANE, TRUNCATED, OCCLUDED = int(Reason.OFF_PLANE), int(Reason.TRUNCATED), int(Reason.OCCLUDED)
 UNCERTAIN = int(Reason.UNCERTAIN)
+Contact = Literal["bottom", "footprint"]  # The middle of the box's bottom edge, or the center of the footprint
+CONTACTS: tuple[Contact, ...] = get_args(Contact)
+LENGTH_PER_WIDTH = 2.5  # Length of a vehicle's footprint in widths: 4.5 m x 1.8 m, and 9 m x 2.55 m is not far off
+MAX_RESIDUAL_PX = 1.0  # A 3-D box whose projection misses an edge of the detected box by more is rejected
+
+
+def contact_points(boxes: F64, *, rotated: bool = False) -> F64:
+    """(N, 2) float64: the middle of each box's bottom edge, where the object stands on the ground.
+
+    Of boxes that enclose rotated ones, of views from above, it is the center.
+    """
+    below = (boxes[:, 1] + boxes[:, 3]) / 2 if rotated else boxes[:, 3]
+    return np.stack([(boxes[:, 0] + boxes[:, 2]) * 0.5, below], 1)
+
+
+def footprint_centers(
+    boxes: F64, to_ground: F64, camera: F64, *, road_deg: float, ratio: float = LENGTH_PER_WIDTH
+) -> F64:
+    """(N, 2) pixels of the centers of the footprints of vehicles that drive along `road_deg` on the plane.
+
+    For roads that run obliquely through the image: the bottom edge of the box touches one corner of the
+    vehicle there, and the middle of the edge is not on the vehicle's axis. Newton's method fits the upright
+    box in space, `ratio` times as long as wide and turned along the road, whose image has the four edges of
+    the detected box; where there is none, the result is the middle of the bottom edge. `boxes` are (N, 4)
+    undistorted pixels, `to_ground` (3, 3) and `camera` (3, 4) the calibration's (`CameraCalibration.camera`).
+    """
+    contacts = contact_points(boxes)
+    if not len(boxes):
+        return contacts
+    turn = np.radians(road_deg)
+    along, across = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
+    floor = np.stack([a * ratio * along + b * across for a, b in _CORNERS]) / 2
+    unknown = np.column_stack([homography.apply(to_ground, contacts), np.full((len(boxes), 2), (1.8, 1.5))])
+    good = np.isfinite(unknown).all(1)
+    unknown[~good] = (0.0, 0.0, 1.8, 1.5)
+    for _ in range(8):
+        found, slope = _edges(unknown, floor, camera)
+        unknown = unknown + _solve(slope, boxes - found)
+        unknown[:, 2:] = np.clip(unknown[:, 2:], 0.2, 6.0)
+    found, _ = _edges(unknown, floor, camera)
+    good &= (np.abs(found - boxes) < MAX_RESIDUAL_PX).all(1)
+    center = homography.apply(camera[:, [0, 1, 3]], np.where(good[:, None], unknown[:, :2], 0.0))
+    return np.where(good[:, None], center, contacts)
+
+
+_CORNERS = ((1, 1), (1, -1), (-1, -1), (-1, 1))
+
+
+def _edges(unknown: F64, floor: F64, camera: F64) -> tuple[F64, F64]:
+    """Left, top, right, bottom (N, 4) of boxes in space, and the derivative (N, 4, 4) by x, y, width, height.
+
+    `floor` (4, 2): the corners of a footprint of width 1.
+    """
+    n = len(unknown)
+    x, y, width, height = unknown.T
+    points = np.ones((n, 8, 4))
+    points[:, :, 0] = x[:, None] + width[:, None] * np.tile(floor[:, 0], 2)
+    points[:, :, 1] = y[:, None] + width[:, None] * np.tile(floor[:, 1], 2)
+    points[:, :4, 2], points[:, 4:, 2] = 0.0, height[:, None]
+    lifted = points @ camera.T
+    depth = np.where(np.abs(lifted[:, :, 2]) > 1e-9, lifted[:, :, 2], 1e-9)
+    pixels = lifted[:, :, :2] / depth[:, :, None]
+    rows = np.arange(n)
+    found, slope = np.zeros((n, 4)), np.zeros((n, 4, 4))
+    for k, pick in enumerate((np.argmin, np.argmin, np.argmax, np.argmax)):
+        axis = k % 2
+        corner = pick(pixels[:, :, axis], axis=1)
+        value = pixels[rows, corner, axis]
+        found[:, k] = value
+        j = (camera[axis, :3] - value[:, None] * camera[2, :3]) / depth[rows, corner][:, None]
+        slope[:, k, :2] = j[:, :2]
+        slope[:, k, 2] = (j[:, :2] * floor[corner % 4]).sum(1)
+        slope[:, k, 3] = np.where(corner >= 4, j[:, 2], 0.0)
+    return found, slope
+
+
+def _solve(slope: F64, error: F64) -> F64:
+    """(N, 4) Newton steps of bounded length; none where the derivative is singular or not finite."""
+    good = np.asarray(np.isfinite(slope).all((1, 2)) & np.isfinite(error).all(1))
+    safe = np.where(good[:, None, None], slope, np.eye(4))
+    good &= np.abs(np.linalg.det(safe)) > 1e-6
+    safe = np.where(good[:, None, None], slope, np.eye(4))
+    step = np.linalg.solve(safe, np.where(good[:, None], error, 0.0)[:, :, None])[:, :, 0]
+    return np.asarray(np.clip(step, -3.0, 3.0))
+
+
+def is_occluded(boxes: F64, share: float = 0.2) -> Array:
+    """(N,) whether a nearer box (its bottom is lower in the image) hides over `share` of the bottom edge."""
+    left, top, right, bottom = boxes.T
+    over = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
+    hidden = over > (share * np.maximum(right - left, 1e-6))[:, None]
+    hidden &= bottom > bottom[:, None] + 2
+    hidden &= top < bottom[:, None]
+    return np.asarray(hidden.any(1))
+
+
+def is_truncated(boxes: F64, size: tuple[int, int], noise: F64) -> Array:
+    """(N,) whether the left, right or bottom edge may be the image's own border instead of the object's.
+
+    `noise` (N,) is the standard error of an edge in pixels: a truncated box still jitters, so that its edge
+    is found up to three standard errors inside.
+    """
+    margin = np.maximum(2.0, 3.0 * noise)
+    near = np.minimum(boxes[:, 0], size[0] - boxes[:, 2])
+    return np.asarray(np.minimum(near, size[1] - boxes[:, 3]) <= margin)
 
 
 @dataclass(frozen=True, slots=True)

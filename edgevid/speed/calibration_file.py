@@ -16,10 +16,8 @@ from edgevid.files.atomic import atomic_path
 from edgevid.files.digest import sha256_of
 from edgevid.files.fields import Positive
 from edgevid.files.schema import Checked, checked
-from edgevid.files.toml import Row, read_toml, toml_text
-from edgevid.files.toml_edit import edit_toml
-from edgevid.speed.calibration import CameraCalibration, default_regions, make_calibration, rectangle
-from edgevid.speed.calibration_checks import MAX_COORDINATE
+from edgevid.files.toml import Row, edit_toml, read_toml, toml_text
+from edgevid.speed.calibration import MAX_COORDINATE, CameraCalibration, default_regions, make_calibration, rectangle
 from edgevid.types import F64
 
 Pixel = tuple[float, float]

@@ -10,13 +10,20 @@ import numpy as np
 from edgevid import kernels
 from edgevid.errors import InputError, check_type
 from edgevid.kernels.plane_columns import PlaneColumn
-from edgevid.speed.abstain import LOOKAHEAD, SpeedAbstainer, SpeedPolicy, contact_reasons
+from edgevid.speed.abstain import (
+    CONTACTS,
+    LOOKAHEAD,
+    Contact,
+    SpeedAbstainer,
+    SpeedPolicy,
+    contact_points,
+    contact_reasons,
+    footprint_centers,
+)
 from edgevid.speed.calibration import CameraCalibration, ScaleErrorGrid
-from edgevid.speed.contact import CONTACTS, Contact, contact_points, footprint_centers
 from edgevid.speed.displacement import Displacement, DisplacementCore
-from edgevid.speed.method import CORRELATION_S, MIN_SECONDS, MIN_SIGHTINGS, Rows, SpeedCore
 from edgevid.speed.track_speed import track_speed
-from edgevid.speed.window import WindowCore
+from edgevid.speed.window import CORRELATION_S, MIN_SECONDS, MIN_SIGHTINGS, Rows, SpeedCore, WindowCore
 from edgevid.types import F64, KMH, U8, Reason, SpeedReport, Speeds, Tracks, with_speeds
 from edgevid.types.clock import FrameClock
 from edgevid.types.peers import Hinted

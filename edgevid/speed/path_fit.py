@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edgevid.speed import homography
-from edgevid.speed.method import CORRELATION_S
+from edgevid.speed.window import CORRELATION_S
 from edgevid.types import F64
 
 AGILE_MPS2 = 2.0  # Accelerations are drawn towards 0 as if of this standard deviation

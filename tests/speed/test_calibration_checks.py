@@ -8,8 +8,15 @@ import shapely
 from road_camera import SIZE
 
 from edgevid.errors import InputError
-from edgevid.speed.calibration import make_calibration, rectangle
-from edgevid.speed.calibration_checks import MAX_COORDINATE, check_lens, check_pairs, check_region, check_spread
+from edgevid.speed.calibration import (
+    MAX_COORDINATE,
+    check_lens,
+    check_pairs,
+    check_region,
+    check_spread,
+    make_calibration,
+    rectangle,
+)
 
 QUAD = np.array([[400, 900], [1500, 900], [1100, 400], [800, 400]], float)
 

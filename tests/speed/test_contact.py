@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevid.speed.contact import contact_points, footprint_centers, is_occluded, is_truncated
+from edgevid.speed.abstain import contact_points, footprint_centers, is_occluded, is_truncated
 
 CAMERA = np.array([[1000.0, 500.0, 0.0, 0.0], [0.0, 300.0, -1000.0, 6000.0], [0.0, 1.0, 0.0, 0.0]])
 """At (0, 0, 6 m), level, along +y: focal length 1000, principal point (500, 300); v grows downwards."""

@@ -13,11 +13,10 @@ from supervision_samples import theirs
 from edgevid import kernels
 from edgevid.errors import InputError
 from edgevid.kernels import BACKEND, reference
+from edgevid.speed.abstain import contact_points
 from edgevid.speed.calibration import make_calibration
-from edgevid.speed.contact import contact_points
 from edgevid.speed.estimator import SpeedEstimator
-from edgevid.synthetic.scene import Mover, Noise, Scene
-from edgevid.synthetic.street import drive, street
+from edgevid.synthetic.scene import Mover, Noise, Scene, drive, street
 from edgevid.types import Reason, SpeedReport, Tracks
 
 FPS = 30

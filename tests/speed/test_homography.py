@@ -11,8 +11,15 @@ import pytest
 
 from edgevid.errors import FileFormatError, InputError
 from edgevid.speed import homography
-from edgevid.speed.calibration import CameraCalibration, make_calibration, rectangle
-from edgevid.speed.calibration_checks import check_lens, check_pairs, check_region, check_spread
+from edgevid.speed.calibration import (
+    CameraCalibration,
+    check_lens,
+    check_pairs,
+    check_region,
+    check_spread,
+    make_calibration,
+    rectangle,
+)
 from edgevid.speed.calibration_file import calibration_text, read_calibration, rectangle_size
 from edgevid.speed.homography import camera_from_homography
 from edgevid.types import Array
