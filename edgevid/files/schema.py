@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_type_hints
 
 from edgevid.errors import FileFormatError
-from edgevid.files.mistakes import ABSENT, UNKNOWN, mistakes_of
+from edgevid.files.fields import ABSENT, UNKNOWN, mistakes_of
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

@@ -1,4 +1,4 @@
-"""TOML files: read as values, which `files.schema` checks, and written as text."""
+"""TOML files: read as values, which `files.schema` checks, written as text, and edited in place."""
 
 import json
 import re
@@ -17,6 +17,8 @@ else:
 
 Row = Mapping[str, Any]
 parse_toml = tomllib.loads  # The values of a text; ValueError where it is not TOML
+_HEADER = re.compile(r"\s*\[(\[?)\s*([\w.\"'-]+(?:\s*\.\s*[\w\"'-]+)*)\s*\]\]?\s*(?:#.*)?$")
+"""A table's header; a row of points inside an array has a comma and is none."""
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
@@ -83,3 +85,112 @@ def toml_table(title: str, values: Mapping[str, Any], *, comment: str = "") -> l
     ]
     head = ["", f"[{title}]" + f"  # {comment}" * bool(comment)] if title else []
     return head + lines if lines else []
+
+
+def edit_toml(path: Path, tables: Mapping[str, Sequence[Row]]) -> str:
+    """The text of a file with other contents of `tables`, named as for `toml_table`.
+
+    "[zone]" has all rows of [[zone]], "lens" one or none, "" one: keys of the top, of which those that are
+    None go. A row with the first value (such as the name) or the second of one in the file takes its place:
+    only the keys that differ change. InputError where the file cannot be edited so.
+    """
+    from tomlkit.exceptions import TOMLKitError
+
+    text = path.read_bytes().decode("utf-8-sig")
+    rows = {title: [_known(row) for row in given] for title, given in tables.items() if title}
+    names = {title.strip("[]"): title for title in rows}
+    top = dict(next(iter(tables.get("", ())), {}))
+    right = True
+    try:
+        top |= {name: None for name in parse_toml(_chunks(text)[0][1]) if name in names}  # written inline
+        new = _edited(_chunks(text), {"": [top], **{title: list(some) for title, some in rows.items()}})
+        found, kept = parse_toml(new), parse_toml(text) | top | dict.fromkeys(names)
+        for name, title in names.items():
+            some = found.pop(name, []) if title[0] == "[" else [found.pop(name)] if name in found else []
+            right = right and len(some) == len(rows[title]) and all(row in some for row in rows[title])
+        right = right and found == _known(kept)
+    except (TOMLKitError, ValueError):
+        right = False
+    if not right:
+        raise InputError(f"{path}: its tables cannot be edited in place; edit the file by hand")
+    return "\r\n".join(re.split("\r?\n", new)) if "\r\n" in text else new
+
+
+def _known(values: Row) -> dict[str, Any]:
+    """The values that are not None; tuples are arrays."""
+    return {key: _plain(value) for key, value in values.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _chunks(text: str) -> list[tuple[str, str]]:
+    """Each table's title and text, the top's first; comments right above a header belong to its table."""
+    chunks: list[tuple[str, list[str]]] = [("", [])]
+    for line in text.splitlines(keepends=True):
+        if header := _HEADER.match(line):
+            before = chunks[-1][1]
+            start = len(before)
+            while start and before[start - 1].lstrip().startswith("#"):
+                start -= 1
+            title = re.sub(r"[\s\"']", "", header[2])
+            chunks.append((f"[{title}]" if header[1] else title, before[start:]))
+            del before[start:]
+        chunks[-1][1].append(line)
+    return [(title, "".join(lines)) for title, lines in chunks]
+
+
+def _edited(chunks: list[tuple[str, str]], left: dict[str, list[Row]]) -> str:
+    """The chunks with the rows that are `left` in them, new ones after the last of their kind."""
+    import tomlkit
+
+    places: dict[int, Row] = {}
+    for order in (0, 1):  # the first key of all rows, then the second
+        for number, (title, text) in enumerate(chunks):
+            if title in left and number not in places:
+                table = _table(tomlkit.parse(text), title)
+                same = (row for row in left[title] if title[:1] != "[" or _has(table, row, list(row)[order]))
+                row = next(same, None)
+                if row is not None:
+                    places[number] = row
+                    left[title].remove(row)
+    texts: list[str] = []
+    last: dict[str, int] = {}
+    for number, (title, text) in enumerate(chunks):
+        if title in left and number not in places:
+            continue
+        if number in places:
+            document = tomlkit.parse(text)
+            _change(_table(document, title), places[number], keep=not title)
+            text = tomlkit.dumps(document)
+        last[title] = len(texts)
+        texts.append(text)
+    for title, rows in left.items():
+        at = last.get(title, len(texts) - 1)
+        body = texts[at].rstrip("\r\n")
+        added = [line for row in rows for line in toml_table(title, row)]
+        if added:
+            texts[at] = "\n".join([body, *added]) + (texts[at][len(body) :] or "\n")
+    return "".join(texts).lstrip("\r\n")
+
+
+def _table(document: Any, title: str) -> Any:
+    """The one table of a chunk."""
+    for name in title.strip("[]").split(".") if title else ():
+        document = document[name]
+    return document[0] if title[:1] == "[" else document
+
+
+def _has(table: Any, row: Row, key: str) -> bool:
+    return key in table and bool(table[key] == row[key])
+
+
+def _change(table: Any, row: Row, *, keep: bool) -> None:
+    """Makes a table's keys those of a row; other keys go, unless they are kept."""
+    for key in [key for key in table if (row.get(key) if key in row else keep or None) is None]:
+        del table[key]
+    for key, value in row.items():
+        if value is not None and not _has(table, row, key):
+            table[key] = value

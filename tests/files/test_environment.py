@@ -8,7 +8,7 @@ import pytest
 
 from edgevid import errors
 from edgevid.errors import FileFormatError, InputError, masked
-from edgevid.files.environment import expanded
+from edgevid.files.folders import expanded
 
 PATH = Path("a.toml")
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from edgevid.errors import InputError
-from edgevid.files.toml import parse_toml
-from edgevid.files.toml_edit import edit_toml
+from edgevid.files.toml import edit_toml, parse_toml
 
 TEXT = """\
 # the gate of the yard
