@@ -169,7 +169,7 @@ def start_run(
 
 def _recorded(site: Site, given: Any) -> Site:
     """The site with --record in the place of its own [record]."""
-    from edgevid.site.record import RecordTable
+    from edgevid.site.tables import RecordTable
 
     if given.record is None:
         if given.record_events or given.record_gb or given.record_days:

@@ -65,7 +65,7 @@ class Outputs:
 
     def add(self, save_abstained: Path | None, sqlite: Path | None, parquet: Path | None, *, show: bool) -> None:
         """Adds the sinks that need no frame to begin: of the site, stores, a window, abstained crops."""
-        from edgevid.site.sinks import StoreTable, build_sinks, event_file
+        from edgevid.site.tables import StoreTable, build_sinks, event_file
 
         self.made += build_sinks(self.site.sinks, sync_s=self.sync_s)
         if sqlite:
@@ -85,7 +85,7 @@ class Outputs:
 
     def add_frames(self, folders: dict[Any, Path | None], every_s: float) -> None:
         """Adds the folders of frames with boxes."""
-        from edgevid.site.sinks import DatasetTable, build_sinks
+        from edgevid.site.tables import DatasetTable, build_sinks
 
         self.made += build_sinks(DatasetTable(kind, at, every_s) for kind, at in folders.items() if at)
 
@@ -105,7 +105,7 @@ class Outputs:
         from edgevid.output.metrics import Metrics
         from edgevid.output.recordings import DATABASE
         from edgevid.output.sinks import CsvSink, JsonLines, MotText
-        from edgevid.site.sinks import StoreTable, build_sinks
+        from edgevid.site.tables import StoreTable, build_sinks
 
         texts = (partial(kind, sync_s=self.sync_s) for kind in (JsonLines, CsvSink, MotText))
         makers = (lambda path: self._video(path, config, video)), *texts

@@ -3,27 +3,29 @@
 import os
 import re
 import shutil
+import sqlite3
 import time as clock
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
 
 from edgevid.abstain.file import PolicyFile, read_policy
 from edgevid.detect.detector import Detector
-from edgevid.errors import EdgevidError, masked
+from edgevid.errors import EdgevidError, SourceError, masked
+from edgevid.files.atomic import check_file, check_folder
 from edgevid.files.toml import read_toml
 from edgevid.models.catalog import find_recipe
+from edgevid.output.sqlite import database_errors, version_of
 from edgevid.site.build import LoadedSite, build_detector, build_recognition, build_zones, kept_classes
-from edgevid.site.check_camera import CameraCheck, check_camera
-from edgevid.site.check_sinks import check_sink
+from edgevid.site.check_camera import CameraCheck, Finding, attempt, check_camera
 from edgevid.site.file import RecognizerChoice, Site, read_site
-from edgevid.site.findings import Finding, attempt
-from edgevid.site.record import RecordTable
+from edgevid.site.tables import RecordTable
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.speed.calibration_file import read_calibration
-from edgevid.types import F64, Frame, scale_between
+from edgevid.types import F64, Frame, Header, scale_between
 from edgevid.video.open import open_video
 from edgevid.zones import Line, Zone, in_pixels
 
@@ -32,6 +34,7 @@ CALIBRATE_AGAIN = "calibrate the camera again: docs/calibrate.md"
 DRAW_AGAIN = "draw {} again: edgevid-demo --site FILE"
 MIN_HELD, MIN_OUTLINE = 0.5, 0.1
 """Shares of an outline in the calibrated region below which a zone is a note, and below which an error."""
+LEAST_FREE = 100_000_000  # Bytes of free disk below which a sink's disk counts as full
 
 
 def check_site(path: Path, *, source: str = "", watch_s: float = 5.0) -> list[Finding]:
@@ -240,3 +243,45 @@ def _check_folder(subject: str, path: Path) -> Finding:
     if not path.exists() and not path.parent.is_dir():
         return Finding(subject, f"{path.parent} does not exist", False, f"mkdir -p {path.parent}")
     return Finding(subject, f"{path} is used", True)
+
+
+def check_sink(found: list[Finding], table: Any, camera: str) -> None:
+    """Adds what a table [[sink]] is found to be; nothing is written, and no running service is disturbed."""
+    path, subject = getattr(table, "path", None), f"sink {table.type}"
+
+    def ask() -> str:
+        if path is not None:
+            return _check_path(path, table.type)
+        sink = table.sink(0)
+        if hasattr(sink, "open"):
+            sink.open(Header(camera))
+        try:
+            return f"{sink.name}: {sink.check()}"
+        except SourceError as error:
+            raise SourceError(f"{sink.name}: {error}") from None
+        finally:
+            sink.close()
+
+    server = "correct it, or start the server; until then events wait in the spool"
+    attempt(found, subject, ask, server if path is None else "correct its path", lambda state: state)
+
+
+def _check_path(path: Path, kind: str) -> str:
+    """What is at a path; SourceError or InputError where it cannot be written."""
+    near = next(one for one in (path, *path.absolute().parents) if one.exists())
+    if kind == "parquet":
+        check_folder(path)
+    elif not path.absolute().parent.is_dir():
+        raise SourceError(f"{path}: the folder {path.parent} does not exist; create it first")
+    else:
+        check_file(path)
+    if not os.access(near, os.W_OK):
+        raise SourceError(f"{near}: cannot be written by this user; give the service's user the right to")
+    if kind == "sqlite" and path.exists():
+        uri = f"{path.absolute().as_uri()}?immutable=1"  # makes no files next to it
+        with database_errors(path), closing(sqlite3.connect(uri, uri=True)) as base:
+            version_of(base, path)
+    free = shutil.disk_usage(near).free
+    if free < LEAST_FREE:
+        raise SourceError(f"{path}: {free // 1_000_000} MB are free on its disk; free more space")
+    return f"{path} can be written"

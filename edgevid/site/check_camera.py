@@ -1,18 +1,17 @@
-"""Whether a camera is ready to run: host name, network, login, codec, size, frame rate and clock."""
+"""Whether a camera is ready to run: host name, network, login, codec, size, frame rate and clock; findings."""
 
 import ctypes
 import socket
 import threading
 import time as clock
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from edgevid.errors import SourceError, masked
-from edgevid.site.findings import Finding
+from edgevid.errors import EdgevidError, FileFormatError, SourceError, masked
 from edgevid.types import Frame
 from edgevid.video.connect import network_address, remedy_for
 from edgevid.video.live import LiveSource
@@ -20,6 +19,39 @@ from edgevid.video.open import is_live
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935}
 FINAL = ("401", "403", "404", "no such device", "web page")  # Answers that waiting does not change
+T = TypeVar("T")
+
+
+class Finding(NamedTuple):
+    """One line of a report."""
+
+    subject: str
+    state: str
+    ok: bool | None
+    """None: neither good nor bad, something to know or to decide."""
+    remedy: str = ""
+
+
+def attempt(
+    found: list[Finding], subject: str, call: Callable[[], T], remedy: str, good: Callable[[T], str] | None = None
+) -> T | None:
+    """The value of `call`, with the finding that `good` words; None where it raised, with the reason.
+
+    Each mistake of a file is a finding, the first with the remedy.
+    """
+    try:
+        value = call()
+    except FileFormatError as error:
+        for number, one in enumerate(error.mistakes):
+            state = f"{Path(one.path).name}: {one.sentence}"
+            found.append(Finding(subject, masked(state), False, "" if number else remedy))
+        return None
+    except EdgevidError as error:
+        found.append(Finding(subject, str(error), False, remedy))
+        return None
+    if good is not None:
+        found.append(Finding(subject, good(value), True))
+    return value
 
 
 class CameraCheck(NamedTuple):

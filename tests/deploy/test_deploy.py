@@ -29,7 +29,7 @@ from result_samples import sample_result
 from edgevid.output.metrics import Metrics
 from edgevid.run.loop import Summary
 from edgevid.site.file import read_site
-from edgevid.site.sinks import build_sinks
+from edgevid.site.tables import build_sinks
 from edgevid.types import Header
 from edgevid.video.writer import VideoWriter
 

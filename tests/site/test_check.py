@@ -10,7 +10,7 @@ from rtsp_server import free_port
 
 from edgevid import cli
 from edgevid.site.check import check_site
-from edgevid.site.findings import Finding
+from edgevid.site.check_camera import Finding
 from edgevid.video.writer import VideoWriter
 
 CALIBRATION = Path(__file__).resolve().parents[2] / "calibration" / "camera" / "gantry_road.toml"

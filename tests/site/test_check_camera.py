@@ -10,6 +10,7 @@ from rtsp_server import PACKAGES, Camera, free_port, gstreamer_python, numbered
 
 from edgevid import cli
 from edgevid.site.check_camera import (
+    Finding,
     _check_first_frame,
     _check_frame_rate,
     _check_timestamps,
@@ -17,7 +18,6 @@ from edgevid.site.check_camera import (
     check_camera,
     check_machine_clock,
 )
-from edgevid.site.findings import Finding
 from edgevid.video.connect import StreamEvent
 from edgevid.video.live import LiveSource
 

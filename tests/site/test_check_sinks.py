@@ -16,10 +16,9 @@ from brokers import Listener, broker, certificate, free_port, program, running
 
 from edgevid.output.mqtt import MqttSink
 from edgevid.output.sqlite import SqliteSink
-from edgevid.site.check import check_site
-from edgevid.site.check_sinks import check_sink
+from edgevid.site.check import check_sink, check_site
+from edgevid.site.check_camera import Finding
 from edgevid.site.file import read_site
-from edgevid.site.findings import Finding
 from edgevid.types import Header
 
 

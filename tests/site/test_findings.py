@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgevid.errors import InputError
-from edgevid.site.findings import Finding, attempt
+from edgevid.site.check_camera import Finding, attempt
 
 
 def test_a_success_gives_its_value_and_the_finding_in_words() -> None:

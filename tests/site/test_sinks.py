@@ -8,13 +8,13 @@ import pytest
 from event_samples import an_event
 from result_samples import sample_result
 
-from edgevid.errors import FileFormatError, SourceError, masked
+from edgevid.errors import FileFormatError, InputError, SourceError, masked
 from edgevid.output.records import read_events, read_jsonl
 from edgevid.output.segments import SegmentedSink
 from edgevid.output.sinks import CsvSink, EventCsv, EventLines, JsonLines, MotText
 from edgevid.output.sqlite import SqliteSink
 from edgevid.site.file import read_site
-from edgevid.site.sinks import build_sinks
+from edgevid.site.tables import build_sinks
 from edgevid.types import Header
 
 
@@ -43,6 +43,12 @@ def test_any_number_of_sinks_next_to_the_file(tmp_path: Path) -> None:
     assert sinks[6].max_disk_bytes == 10**9
     for sink in sinks:
         sink.close()
+
+
+def test_a_limit_of_segments_needs_segments(tmp_path: Path) -> None:
+    expected = r"sink 1\.jsonl\.segment_s: expected seconds, such as 600, as max_disk_gb .*, it is missing"
+    with pytest.raises(InputError, match=expected):
+        read_site(site(tmp_path, table("jsonl", "b.jsonl", "max_disk_gb = 1")))
 
 
 def test_a_restarted_service_continues_its_files(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from edgevid import kernels
 from edgevid.errors import FileFormatError, InputError
 from edgevid.site.file import read_site
-from edgevid.site.track import TrackTable, parse_settings
+from edgevid.site.tables import TrackTable, parse_settings
 from edgevid.track import TUNING, ByteTracker, OCSortTracker, Tracker
 
 
