@@ -16,6 +16,5 @@ from edgevid.types.tables import KMH, Clips, Detections, Reason, Scores, Speeds,
 __all__ = [
     "F32", "F64", "I32", "I64", "KMH", "U8", "Array", "Clips", "Detections", "DisplaySpeed", "Event", "Frame",
     "Header", "Mask", "Reason", "Result", "Scores", "SpeedReport", "Speeds", "Table", "Tracks", "Verdicts",
-    "as_detections", "as_frame", "scale_between",
-    "with_speeds",
+    "as_detections", "as_frame", "scale_between", "with_speeds",
 ]  # fmt: skip

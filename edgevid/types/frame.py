@@ -14,9 +14,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from edgevid.errors import InputError, check_type, shown
-from edgevid.types.notebook import png
 from edgevid.types.peers import Hinted
-from edgevid.types.table import U8, Array
+from edgevid.types.table import U8, Array, png
 
 Matrix = Literal["bt601", "bt709"]
 Planes = tuple[U8, U8, U8]

@@ -13,10 +13,9 @@ import numpy as np
 from edgevid.errors import InputError, require
 from edgevid.types.event import Event
 from edgevid.types.mask import full_masks
-from edgevid.types.notebook import html_table, text_table
 from edgevid.types.peers import Hinted
 from edgevid.types.rows import BOX_NAMES, flat_names, flat_rows, object_rows
-from edgevid.types.table import Array
+from edgevid.types.table import Array, html_table, text_table
 from edgevid.types.tables import Detections, Reason, Scores, Speeds, Tracks, Verdicts
 
 
@@ -100,6 +99,8 @@ class Result(Hinted):
     """What happened since the frame before; found by a run (docs/events.md)."""
     damaged: bool = False
     """Whether the frame is damaged, so that objects were predicted and not detected."""
+    image: Reason = Reason.OK
+    """OK, or why nothing can be recognized in the image: DARK, BLURRED, OVEREXPOSED or DAMAGED."""
 
     @property
     def has_instances(self) -> bool:
