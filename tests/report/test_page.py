@@ -12,7 +12,7 @@ from report_samples import NOON, Day, write
 
 from edgevid.errors import InputError
 from edgevid.report import Report, Store, page
-from edgevid.report.heat import heat_maps
+from edgevid.report.page import heat_maps
 from edgevid.speed import make_calibration, write_calibration
 
 pytest.importorskip("duckdb")
