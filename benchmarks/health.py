@@ -31,8 +31,7 @@ from edgevid.health.view_monitor import State, ViewMonitor
 from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.speed.estimator import SpeedEstimator
 from edgevid.synthetic.render import RenderedStreet
-from edgevid.synthetic.scene import Camera, Noise, Scene
-from edgevid.synthetic.street import drive, street
+from edgevid.synthetic.scene import Camera, Noise, Scene, drive, street
 from edgevid.types import Array, Frame, Speeds, Tracks
 from edgevid.video.open import open_video
 

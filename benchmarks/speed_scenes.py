@@ -16,8 +16,7 @@ import numpy as np
 import shapely
 
 from edgevid.speed.calibration import CameraCalibration, make_calibration
-from edgevid.synthetic.scene import Camera, Mover, Noise, Scene
-from edgevid.synthetic.street import LANES, drive
+from edgevid.synthetic.scene import LANES, Camera, Mover, Noise, Scene, drive
 
 CAMERA = Camera()
 NEAR, FAR = 15.0, 60.0

@@ -6,9 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from edgevid.synthetic.raster import Layer, rgba
 from edgevid.synthetic.scene import Camera
-from edgevid.synthetic.shapes import LOOKS, SHADOW, SUN, capsules
+from edgevid.synthetic.shapes import LOOKS, SHADOW, SUN, Layer, capsules, rgba
 from edgevid.types import Array
 
 HAZE = np.array([206, 216, 226])

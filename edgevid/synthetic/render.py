@@ -9,10 +9,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from edgevid.synthetic.background import background
-from edgevid.synthetic.raster import Layer, rgba
-from edgevid.synthetic.scene import CLASSES, Noise, Scene
-from edgevid.synthetic.shapes import person_faces, shadows, vehicle_faces
-from edgevid.synthetic.street import demo_street
+from edgevid.synthetic.scene import CLASSES, Noise, Scene, demo_street
+from edgevid.synthetic.shapes import Layer, person_faces, rgba, shadows, vehicle_faces
 from edgevid.types import Array, Detections, Frame
 from edgevid.video.frames import SourceBase
 

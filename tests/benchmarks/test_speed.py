@@ -11,8 +11,7 @@ import pytest
 from road_camera import ground_homography
 
 from edgevid.speed import homography
-from edgevid.synthetic.scene import Camera, Noise
-from edgevid.synthetic.street import LANES, drive
+from edgevid.synthetic.scene import LANES, Camera, Noise, drive
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 

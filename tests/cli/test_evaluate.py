@@ -17,8 +17,7 @@ from edgevid.errors import InputError
 from edgevid.output.sinks import JsonLines
 from edgevid.speed.calibration import make_calibration
 from edgevid.speed.estimator import SpeedEstimator
-from edgevid.synthetic.scene import Camera, Scene
-from edgevid.synthetic.street import drive
+from edgevid.synthetic.scene import Camera, Scene, drive
 from edgevid.types import Detections, Frame, Result, Tracks
 
 

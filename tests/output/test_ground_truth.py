@@ -10,8 +10,7 @@ from result_samples import sample_result
 from edgevid.output.ground_truth import TruthOverlay
 from edgevid.output.labels import INK
 from edgevid.output.overlay import Overlay
-from edgevid.synthetic.scene import Camera, Scene
-from edgevid.synthetic.street import drive
+from edgevid.synthetic.scene import Camera, Scene, drive
 from edgevid.types import Frame
 
 CAMERA = Camera(640, 360, 465.0, 7.0, 16.0)

@@ -12,8 +12,7 @@ from road_camera import CAMERA, calibration
 from edgevid.errors import InputError
 from edgevid.speed.calibration import make_calibration
 from edgevid.speed.estimator import METHODS, SpeedEstimator
-from edgevid.synthetic.scene import Mover, Noise, Scene
-from edgevid.synthetic.street import drive
+from edgevid.synthetic.scene import Mover, Noise, Scene, drive
 from edgevid.types import KMH, Reason, SpeedReport, Tracks
 
 QUIET = {"noise_px": 1.0, "click_px": 0.0, "sigma_limit_mps": 3.0}

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from edgevid.pipeline import Pipeline
-from edgevid.synthetic.raster import Layer, rgba
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
-from edgevid.synthetic.scene import ACTIONS, CLASSES, Camera, Mover, Scene
-from edgevid.synthetic.street import demo_street, drive
+from edgevid.synthetic.scene import ACTIONS, CLASSES, Camera, Mover, Scene, demo_street, drive
+from edgevid.synthetic.shapes import Layer, rgba
 from edgevid.track import Tracker
 
 
@@ -113,7 +112,7 @@ def test_an_edge_is_blended_by_the_share_of_the_pixel_that_is_covered() -> None:
 def test_large_polygons_are_filled_as_small_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = demo_street(20.0)
     one = RenderedStreet(scene, seconds=1).render(5.0)
-    monkeypatch.setattr("edgevid.synthetic.raster.LARGE", 10**9)
+    monkeypatch.setattr("edgevid.synthetic.shapes.LARGE", 10**9)
     assert np.array_equal(one, RenderedStreet(scene, seconds=1).render(5.0))
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from road_camera import ground_homography
 
-from edgevid.synthetic.scene import Camera, Mover, Noise, Scene, box_corners
-from edgevid.synthetic.street import drive, street
+from edgevid.synthetic.scene import Camera, Mover, Noise, Scene, box_corners, drive, street
 
 
 def test_a_point_straight_ahead_on_the_horizon_line_of_sight() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgevid.errors import InputError
-from edgevid.synthetic.street import LANES, drive, street
+from edgevid.synthetic.scene import LANES, drive, street
 
 
 def test_a_street_of_no_duration_is_rejected() -> None:

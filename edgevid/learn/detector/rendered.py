@@ -10,8 +10,7 @@ import numpy as np
 
 from edgevid.learn.detector.data import write_image
 from edgevid.synthetic.render import RenderedStreet
-from edgevid.synthetic.scene import CLASSES, Camera, Truth
-from edgevid.synthetic.street import street
+from edgevid.synthetic.scene import CLASSES, Camera, Truth, street
 from edgevid.types import Array
 
 MAX_OCCLUDED = 0.6  # Share of a box behind nearer boxes above which it is an ignored region
@@ -59,7 +58,7 @@ def write_rendered(folder: Path, *, scenes: int = 60, frames: int = 6, seed: int
     for scene in range(scenes):
         rendered = RenderedStreet(street(seed + scene, seconds=30, camera=random_camera(random)), seconds=30)
         for time in random.uniform(0, 30, frames):
-            stem = f"rendered_{scene:03d}{int(time * 1000):05d}"
+            stem = f"rendered{scene:03d}_{int(time * 1000):05d}"  # a clip of its own
             labels = label_text(rendered.scene.at(float(time)))
             write_image(folder, stem, rendered.render(float(time)), labels)
     return scenes * frames
