@@ -14,7 +14,7 @@ def command(
 ) -> None:
     """Show a camera's health, and acknowledge its alarm (exit status 1 while one is open)."""
     from edgevid.errors import InputError
-    from edgevid.health.store import STATE, HealthFolder
+    from edgevid.health.monitor import STATE, HealthFolder
 
     if acknowledge and relearn:
         raise InputError("health: expected one of --acknowledge and --relearn, got both")

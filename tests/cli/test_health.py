@@ -9,8 +9,7 @@ import pytest
 from health_views import VIEW, moved
 
 from edgevid import cli
-from edgevid.health.monitor import CameraHealth
-from edgevid.health.store import ACKNOWLEDGEMENT
+from edgevid.health.monitor import ACKNOWLEDGEMENT, CameraHealth
 from edgevid.health.view_monitor import State
 from edgevid.types import Frame, SpeedReport, Tracks
 

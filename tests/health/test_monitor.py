@@ -11,10 +11,9 @@ import pytest
 from health_views import VIEW, moved
 
 from edgevid.errors import InputError
-from edgevid.health.monitor import CameraHealth, invalidate, speed_error
+from edgevid.health.monitor import ACKNOWLEDGEMENT, STATE, Alarm, CameraHealth, HealthFolder, invalidate, speed_error
 from edgevid.health.registration import Motion
 from edgevid.health.speed_drift import SpeedDriftDetector
-from edgevid.health.store import ACKNOWLEDGEMENT, STATE, Alarm, HealthFolder
 from edgevid.health.view_monitor import State, ViewMonitor
 from edgevid.pipeline import Pipeline
 from edgevid.speed.calibration import make_calibration

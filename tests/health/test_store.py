@@ -11,8 +11,8 @@ import pytest
 from health_views import VIEW, moved
 
 from edgevid.errors import InputError
+from edgevid.health.monitor import ACKNOWLEDGEMENT, FORMAT, STATE, Alarm, HealthFolder
 from edgevid.health.registration import Motion, Reference
-from edgevid.health.store import ACKNOWLEDGEMENT, FORMAT, STATE, Alarm, HealthFolder
 from edgevid.health.view_monitor import LearnedReference
 
 SIZE = (640, 360)
