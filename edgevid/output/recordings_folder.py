@@ -10,8 +10,10 @@ import re
 import shutil
 import threading
 import time as clock
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,10 +24,11 @@ from edgevid.types.event import utc_text
 log = logging.getLogger("edgevid")
 
 NAME = re.compile(r"(\d{8})-(\d{8}T\d{6}Z)(-[\w-]+)?\.(mp4|mkv|jpg)")
-KNOWN_S = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc).timestamp()
-"""A clock before this one was not set when a file was named: the file is as old as the next one."""
+KNOWN_S = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc).timestamp()
+"""edgevid is not older; a clock before this one was not set when a file was named: it is as old as the next one."""
 MIN_FREE = 256_000_000  # Bytes of the disk that stay free for the other outputs
 EVERY = 8_000_000  # Bytes between two looks at the disk
+DAY_S, MINUTE_S = 86400.0, 60.0
 
 
 class Named(NamedTuple):
@@ -39,6 +42,7 @@ class Named(NamedTuple):
     """"" of the continuous recording, "event" of a clip, else the track of a snapshot."""
 
 
+@lru_cache(maxsize=100_000)
 def read_name(name: str) -> Named | None:
     """What a name states, None where it is no recording's.
 
@@ -83,7 +87,8 @@ class RecordingsFolder:
         if not all(limit is None or limit > 0 for limit in (keep_days, max_bytes)):
             raise InputError(f"recordings: expected limits above 0, got {keep_days} days, {max_bytes} bytes")
         self.path, self._max_bytes, self._now = path, max_bytes, now
-        self._keep_s = None if keep_days is None else 86400 * keep_days
+        self._keep_s = None if keep_days is None else DAY_S * keep_days
+        self._looked = self._since = 0.0
         make_folder(path)
         self._lock, self._open = threading.RLock(), set[str]()
         names = filter(read_name, sorted(os.listdir(path)))
@@ -134,18 +139,30 @@ class RecordingsFolder:
             self._open.discard(name)
 
     def remove_expired(self) -> None:
-        """Deletes what is older than the days that are kept, up to the first file that is not."""
-        if self._keep_s is None:
-            return
-        ages, newer = [], self._now()
-        for name in reversed(self._sizes):
-            named = read_name(name)
-            assert named is not None
-            newer = named.utc if named.utc >= KNOWN_S else newer
-            ages.append(self._now() - newer)
-        for age in reversed(ages):
-            if age <= self._keep_s or not self._remove_oldest():
+        """Deletes what is older than the days that are kept, looking once per minute.
+
+        A file whose name is in the future, or before an older one's, is as old as the next one. A gap of more
+        than a day, or a clock that jumps by more, makes nothing older until a day after it has passed.
+        """
+        with self._lock:
+            now = self._now()
+            if self._keep_s is None or abs(now - self._looked) < MINUTE_S:
                 return
+            if not 0 <= now - self._looked < DAY_S:
+                self._since = now  # The clock runs evenly since then
+            self._looked, latest, moments = now, 0.0, list[float]()
+            for name in self._sizes:
+                utc = getattr(read_name(name), "utc", 0.0)
+                latest = utc if max(KNOWN_S, latest) <= utc <= now else latest
+                moments.append(utc if utc == latest else 0.0)
+            moments = [*accumulate(reversed(moments), lambda newer, own: own or newer, initial=now)][:0:-1]
+            before = [*moments[: bisect_left(moments, self._since)], self._since]
+            recent = bisect_right(before, now - DAY_S)
+            gap = before[recent] - before[recent - 1] if 0 < recent < len(before) else 0.0
+            for n, moment in enumerate(moments):
+                age = now - moment - (gap if n < recent and gap > DAY_S else 0.0)
+                if age <= self._keep_s or not self._remove_oldest():
+                    return
 
     def _with_room(self, call: Callable[[], int]) -> int:
         """`call` again and again while the disk is full and there is a file to delete."""

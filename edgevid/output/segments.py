@@ -11,7 +11,7 @@ from edgevid.output.sinks import Sink
 from edgevid.types import Event, Frame, Header, Result
 from edgevid.types.closing import Closing
 
-STAMP = r"\d{8}T\d{6}Z(_\d+)?"
+STAMP = r"(\d{8}T\d{6}Z)(?:_(\d+))?"
 LATEST = 100
 
 
@@ -82,11 +82,19 @@ class SegmentedSink(Closing):
         if self.segment_s is None:
             return self._free(self.started + 1) if self.started else self.path
         now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-        path, number = self._with_suffix(f"-{now}"), 1
-        while path.exists() or path in self.segments:  # a name whose segment was deleted is not taken again
-            number += 1
-            path = self._with_suffix(f"-{now}_{number}")  # sorts after the first one
-        return path
+        known = [*self._found(), *filter(None, map(self._place, self.segments[-1:]))]
+        last, number = max(known, default=("", 0))  # a name whose segment was deleted is not taken again
+        return self._with_suffix(f"-{now}" if now > last else f"-{last}_{number + 1}")  # each after those before
+
+    def _place(self, path: Path) -> tuple[str, int] | None:
+        """Time stamp and number of a segment's name, by which segments are ordered; None of another file."""
+        stem, suffix = re.escape(self.path.stem), re.escape(self.path.suffix)
+        found = re.fullmatch(rf"{stem}-{STAMP}{suffix}", path.name)
+        return found and (found[1], int(found[2] or 1))
+
+    def _found(self) -> dict[tuple[str, int], Path]:
+        """The segments of all runs, oldest first."""
+        return dict(sorted((place, p) for p in self.path.parent.iterdir() if (place := self._place(p))))
 
     def _free(self, number: int) -> Path:
         """The first name from this number on that no file has."""
@@ -101,10 +109,7 @@ class SegmentedSink(Closing):
         """Deletes the oldest segments until one more as large as the last one fits."""
         if self.max_disk_bytes is None:
             return
-        stem, suffix = re.escape(self.path.stem), re.escape(self.path.suffix)
-        pattern = re.compile(rf"{stem}-{STAMP}{suffix}")
-        found = [p for p in self.path.parent.iterdir() if pattern.fullmatch(p.name)]
-        found.sort(key=lambda p: (p.stat().st_mtime, p.name))
+        found = self._found().values()
         sizes = [p.stat().st_size for p in found]
         limit = self.max_disk_bytes - (sizes[-1] if sizes else 0)
         for path in found:

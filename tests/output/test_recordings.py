@@ -269,6 +269,40 @@ def test_days_are_counted_by_names_and_an_unset_clock_deletes_nothing_new(tmp_pa
     assert len([*camera.path.iterdir()]) == 2 * 144 + 2
 
 
+@pytest.mark.parametrize(
+    "wrong", [START + 14 * 365 * 86400, 50.0, START - 5 * 365 * 86400], ids=["2040", "1970", "2021"]
+)
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_clock_that_jumps_deletes_no_more_than_is_old(tmp_path: Path, wrong: float, restarted: bool) -> None:
+    clock = [START]
+    camera = Camera(tmp_path / "gate", clock, keep_days=3)
+    for step in range(10 * 48):  # half an hour each, for ten days
+        clock[0] = START + 1800 * step
+        if 288 <= step < 300:  # for six hours of the seventh day
+            clock[0] = wrong + 1800 * step
+        if restarted and step in (288, 300):
+            camera = Camera(tmp_path / "gate", clock, keep_days=3)
+        camera.file(100)
+        camera.check()
+        if step > 170:
+            assert len([*camera.path.iterdir()]) in range(144, 175)  # three days, and what had no time of its own
+    assert len([*camera.path.iterdir()]) == 145
+
+
+def test_what_is_old_goes_a_day_after_a_pause_and_while_nothing_new_comes(tmp_path: Path) -> None:
+    clock = [START]
+    camera = Camera(tmp_path / "gate", clock, keep_days=2)
+    for _ in range(10):
+        clock[0] += 3600
+        camera.file(100)
+    clock[0] += 30 * 86400  # switched off
+    camera = Camera(tmp_path / "gate", clock, keep_days=2)
+    for hour in range(80):  # no event, so no new file
+        clock[0] += 3600
+        camera.folder.remove_expired()
+        assert len([*camera.path.iterdir()]) == (10 if hour < 24 else 0)
+
+
 def test_a_full_disk_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     capacity, write = 5000, os.write
 

@@ -39,6 +39,16 @@ def test_segments_are_named_by_their_start_and_the_oldest_are_deleted(tmp_path: 
     assert sum(len(list(read_jsonl(path))) for path in kept) >= 15
 
 
+def test_a_clock_that_goes_back_deletes_nothing_newer_before_something_older(tmp_path: Path) -> None:
+    for name in ("seen-20990101T000000Z_9", "seen-20990101T000000Z_10"):
+        (tmp_path / f"{name}.jsonl").write_text("x" * 3000)
+    os.utime(tmp_path / "seen-20990101T000000Z_10.jsonl", (1, 1))  # as a copy may have it
+    parts = SegmentedSink(tmp_path / "seen.jsonl", JsonLines, segment_s=1.0, max_disk_bytes=9000)
+    run(Pipeline(SquareDetector(), Tracker()), frames_of((160, 120), each=15), [parts])
+    assert [path.name for path in parts.segments] == [f"seen-20990101T000000Z_{n}.jsonl" for n in (11, 12)]
+    assert not (tmp_path / "seen-20990101T000000Z_9.jsonl").exists()
+
+
 @pytest.mark.parametrize("wrong", [{"segment_s": 0.0}, {"segment_s": 1.0, "max_disk_bytes": 0}, {"max_disk_bytes": 9}])
 def test_segments_of_nothing_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="segments"):
