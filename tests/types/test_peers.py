@@ -12,7 +12,7 @@ from result_samples import sample_result
 import edgevid
 from edgevid.errors import EdgevidError, InputError
 from edgevid.types import Detections
-from edgevid.types.peers import HABITS, Boxes
+from edgevid.types.peers import Boxes, habits
 from edgevid.video.live import LiveSource
 
 
@@ -45,9 +45,9 @@ def test_the_habits_of_the_package_name_what_to_use() -> None:
 
 
 def test_no_habit_hides_an_attribute_that_is_there() -> None:
-    for owner, habits in HABITS.items():
+    for owner, lines in habits().items():
         kinds = {"edgevid": edgevid, "Boxes": Boxes, "_Boxed": Detections, "SourceBase": LiveSource}
-        assert not set(habits) & set(dir(kinds.get(owner) or getattr(edgevid, owner))), owner
+        assert not set(lines) & set(dir(kinds.get(owner) or getattr(edgevid, owner))), owner
 
 
 def test_values_are_still_copied_and_pickled() -> None:
