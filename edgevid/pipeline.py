@@ -95,6 +95,13 @@ class CameraMonitorLike(Protocol):
     def close(self) -> None: ...
 
 
+class ImageMonitorLike(Protocol):
+    """An image monitor: OK, or the reason why nothing can be recognized in the image."""
+
+    def update(self, frame: Frame) -> Reason: ...
+    def reset(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class RecognitionTask:
     """One recognition task: the clips to cut, their recognizer, and the policy of its verdicts.
@@ -135,6 +142,7 @@ class Pipeline(Hinted):
         *,
         speed_estimator: SpeedEstimatorLike | None = None,
         health: CameraMonitorLike | None = None,
+        quality: ImageMonitorLike | None = None,
         recognitions: Mapping[str, RecognitionTask] | None = None,
         class_policy: PolicyLike | None = None,
         frame_rate: float | None = None,
@@ -144,6 +152,7 @@ class Pipeline(Hinted):
         `FunctionDetector`); None: the default model. `tracker`: None takes Tracker().
 
         `speed_estimator` adds speeds over the ground; `health` abstains from them once the camera moved.
+        `quality` (ImageQuality) abstains from verdicts in images that are dark, blurred, overexposed or damaged.
 
         `recognitions` by task name, the key in `Result.verdicts` ("action", ...). `class_policy` decides on
         the detector's own classes, in `Result.verdicts["class"]`. `frame_rate` is that of bare arrays without
@@ -157,11 +166,13 @@ class Pipeline(Hinted):
             check_part(speed_estimator, SpeedEstimatorLike, "a speed estimator")
         if health is not None:
             check_part(health, CameraMonitorLike, "a camera monitor")
+        if quality is not None:
+            check_part(quality, ImageMonitorLike, "an image monitor")
         if class_policy is not None:
             check_part(class_policy, PolicyLike, "a policy")
         self.detector: DetectorLike = found
         self.tracker, self.speed_estimator = tracker, speed_estimator
-        self.health, self.class_policy = health, class_policy
+        self.health, self.quality, self.class_policy = health, quality, class_policy
         self.recognitions = _tasks({} if recognitions is None else recognitions)
         if "class" in self.recognitions:
             raise InputError("recognitions: 'class' names the detector's labels, choose another task name")
@@ -169,8 +180,8 @@ class Pipeline(Hinted):
             raise InputError(f"damaged: expected {' or '.join(get_args(Damaged))}, got {shown(damaged)}")
         self._damaged = damaged
         self._clock, self._count = FrameClock("pipeline", frame_rate), 0
-        self.names = {"class": tuple(found.names)} | {
-            task: tuple(part.recognizer.names) for task, part in self.recognitions.items()
+        self.names = {"class": (*found.names, *_parents(class_policy))} | {
+            task: (*part.recognizer.names, *_parents(part.policy)) for task, part in self.recognitions.items()
         }
 
     def __call__(self, frame: Any, timestamp: float | None = None) -> Result:
@@ -196,8 +207,9 @@ class Pipeline(Hinted):
             tracks = self.tracker.update(detections, frame.time)
             _check_returned("tracker.update", self.tracker, tracks, Tracks)
             tracks = in_frame(tracks, frame.size)
+        image = self.quality.update(frame) if self.quality is not None else Reason.OK
         with _timed(timings, "recognize"):
-            scores = self._recognize(frame, tracks)
+            scores = self._recognize(frame, tracks) if image is Reason.OK else self._no_scores()
         with _timed(timings, "speed"):
             estimator = self.speed_estimator
             speeds = estimator.update(tracks, frame.time) if estimator else SpeedReport()
@@ -207,9 +219,11 @@ class Pipeline(Hinted):
             _check_returned("health.update", self.health, speeds, SpeedReport)
         with _timed(timings, "policy"):
             verdicts = self._decide(scores, tracks, frame.time)
+            if image is not Reason.OK:
+                verdicts = {task: found.withheld(image) for task, found in verdicts.items()}
         return Result(
             frame_index=frame.index, time=frame.time, size=frame.size, detections=detections, tracks=tracks,
-            speeds=speeds, scores=scores, verdicts=verdicts, names=self.names, timings=timings,
+            speeds=speeds, scores=scores, verdicts=verdicts, names=self.names, timings=timings, image=image,
         )  # fmt: skip
 
     def run(self, frames: Iterable[Frame] | str | Path | int) -> Iterator[tuple[Frame, Result]]:
@@ -253,7 +267,7 @@ class Pipeline(Hinted):
 
     def _parts(self) -> list[Any]:
         """The parts that keep state of objects."""
-        parts: list[Any] = [self.tracker, self.speed_estimator, self.class_policy]
+        parts: list[Any] = [self.tracker, self.speed_estimator, self.quality, self.class_policy]
         for task in self.recognitions.values():
             parts += [task.clips, task.recognizer, task.policy]
         return [part for part in parts if part is not None]
@@ -285,9 +299,7 @@ class Pipeline(Hinted):
                 tasks = [*self.recognitions, *(["class"] if self.class_policy is not None else [])]
                 verdicts = {task: Verdicts.abstained(tracks.ids, Reason.DAMAGED) for task in tasks}
             else:
-                counts = {task: len(self.names[task]) for task in self.recognitions}
-                new = {task: Scores.empty(values=np.zeros((0, n), np.float32)) for task, n in counts.items()}
-                verdicts = self._decide(new, tracks, frame.time)
+                verdicts = self._decide(self._no_scores(), tracks, frame.time)
         return Result(
             frame_index=frame.index, time=frame.time, size=frame.size, detections=none, tracks=tracks,
             speeds=speeds, verdicts=verdicts, names=self.names, timings=timings, damaged=True,
@@ -303,13 +315,17 @@ class Pipeline(Hinted):
             part.clips.update_confidence(scores[task])  # what is uncertain is due again sooner
         return scores
 
+    def _no_scores(self) -> dict[str, Scores]:
+        counts = {task: len(part.recognizer.names) for task, part in self.recognitions.items()}
+        return {task: Scores.empty(values=np.zeros((0, n), np.float32)) for task, n in counts.items()}
+
     def _decide(self, scores: Mapping[str, Scores], tracks: Tracks, time: float) -> dict[str, Verdicts]:
         verdicts = {}
         for task, part in self.recognitions.items():
             verdicts[task] = part.policy.update(scores[task], tracks, time)
             _check_returned("policy.update", part.policy, verdicts[task], Verdicts)
         if self.class_policy is not None:
-            of_class = class_scores(tracks, len(self.names["class"]), time)
+            of_class = class_scores(tracks, len(self.detector.names), time)
             verdicts["class"] = self.class_policy.update(of_class, tracks, time)
             _check_returned("class_policy.update", self.class_policy, verdicts["class"], Verdicts)
         return verdicts
@@ -322,6 +338,11 @@ def _detector(part: Any) -> Any:
     if callable(part) and not isinstance(part, type) and not hasattr(part, "detect"):
         return FunctionDetector(part)
     return part
+
+
+def _parents(policy: object) -> tuple[str, ...]:
+    """The coarser labels that a policy may emit: their indices follow those of the classes."""
+    return tuple(getattr(policy, "parents", ()))
 
 
 def _tasks(recognitions: Mapping[str, RecognitionTask]) -> dict[str, RecognitionTask]:

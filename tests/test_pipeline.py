@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgevid.abstain import Policy
 from edgevid.errors import InputError
 from edgevid.pipeline import Pipeline, RecognitionTask
 from edgevid.types import Clips, Detections, Frame, Reason, Scores, SpeedReport, Speeds, Tracks, Verdicts
@@ -314,3 +315,27 @@ def test_a_function_is_a_recognizer() -> None:
     wrong = RecognitionTask(Cut(), lambda clips: [0.5], Judge(), names=("walk", "run"))
     with pytest.raises(InputError, match=r"expected probabilities of shape \(1, 2\).*got \(1,\)"):
         wrong.recognizer.recognize(clips)
+
+
+class Gloomy(Follow):
+    def update(self, frame: Frame) -> Reason:  # type: ignore[override]
+        return Reason.DARK if frame.index else Reason.OK
+
+
+def test_nothing_is_recognized_in_an_image_that_shows_nothing() -> None:
+    task = RecognitionTask(Cut(), Recognize(), Policy(Recognize.names))
+    pipeline = Pipeline(OneBox(), Follow(), quality=Gloomy(), recognitions={"action": task})
+    sound, dark = pipeline.process(frame(0)), pipeline.process(frame(1))
+    assert sound.image is Reason.OK
+    assert len(sound.scores["action"]) == 1
+    assert dark.image is Reason.DARK
+    assert len(dark.scores["action"]) == 0
+    assert len(dark.tracks) == len(dark.verdicts["action"]) == 1
+    assert dark.verdicts["action"].labels.tolist() == [-1]
+    assert Reason.OK not in dark.verdicts["action"].reason
+
+
+def test_only_what_was_emitted_is_withheld() -> None:
+    found = Verdicts.of(ids=[1, 2], labels=[0, -1], confidence=[0.9, 0.2], reason=[Reason.OK, Reason.TOO_SMALL])
+    rows = [(row.label, row.reason, round(row.confidence, 1)) for row in found.withheld(Reason.BLURRED)]
+    assert rows == [(-1, Reason.BLURRED, 0.9), (-1, Reason.TOO_SMALL, 0.2)]

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
-from edgevid.abstain.policy import Policy, Settings
+from edgevid.abstain.policy import Policy, Settings, members
 from edgevid.errors import FieldError, FileFormatError
 from edgevid.files.atomic import write_atomic
 from edgevid.files.digest import sha256_of
@@ -24,7 +24,7 @@ from edgevid.speed.abstain import SpeedPolicy
 from edgevid.types import KMH
 
 FORMAT = "edgevid-policy 1"
-_DECIDE = ("threshold", "margin", "min_seconds", "min_agreement", "stale_s", "min_side_px")
+_DECIDE = ("threshold", "parent_threshold", "unlike", "margin", "min_seconds", "min_agreement", "stale_s", "min_side_px")
 _EVIDENCE = ("temperature", "correlation", "memory_s", "odds", "step", "take", "drop", "ema_s")
 
 
@@ -117,6 +117,8 @@ class PolicyTable:
     """Of the recognizer's model file; left out: bound to no model."""
     decide: Decide | None = None
     """When a verdict is emitted."""
+    tree: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Parents, each with two or more classes: vehicle = ["car", "truck"]."""
     evidence: Evidence = Evidence()
     """How the observations of a track become one."""
     speed: SpeedTable | None = None
@@ -144,7 +146,10 @@ def read_policy(path: str | Path, *, names: Iterable[str] | None = None, model_s
     of the recognizer in use (None: not compared).
     """
     read = checked(PolicyTable, read_toml(path), Path(path))
-    settings = Settings(**vars_of(read.decide), **vars_of(read.evidence)) if read.decide else Settings()
+    settings = Settings()
+    if read.decide:
+        settings = Settings(tree=read.tree, **vars_of(read.decide), **vars_of(read.evidence))
+        members(read.names, settings)
     speed = SpeedPolicy(read.speed.max_sigma_kmh / KMH, read.speed.max_share) if read.speed else None
     found = PolicyFile(
         read.names,
@@ -172,6 +177,7 @@ def write_policy(path: str | Path, policy: PolicyFile) -> None:
         "": top | {"model_sha256": policy.model_sha256 or None},
         "decide": decide | _changed(settings, _DECIDE) if policy.names else None,
         "decide.per_class": settings.per_class,
+        "tree": settings.tree,
         "evidence": evidence | _changed(settings, _EVIDENCE) if policy.names else None,
         "speed": limits,
         "tuned": dataclasses.asdict(tuned) if tuned.quantiles else None,

@@ -3,6 +3,9 @@
 A verdict is emitted when its track has enough recent observations that agree with each other, and the
 confidence of the best class reaches a threshold, chosen on labeled tracks by `edgevid tune`. Every other
 track gets a row too, with label -1 and its Reason.
+
+Where no class reaches its threshold, a parent of several classes may (`Settings.tree`): "vehicle", where car
+and truck are both likely. Parents are labels after those of the classes: C for the first one.
 """
 
 import math
@@ -16,7 +19,7 @@ from annotated_types import Ge, Le
 from edgevid import kernels
 from edgevid.errors import InputError
 from edgevid.files.fields import Count, Positive, Share, check_fields, field_limits
-from edgevid.types import Array, Scores, Tracks, Verdicts
+from edgevid.types import Array, Reason, Scores, Tracks, Verdicts
 
 Aggregate = Literal["mean-log-prob", "vote", "sequential"]
 """How the observations of a track become one: see `Settings.aggregate`."""
@@ -43,6 +46,12 @@ class Settings:
     """Smallest share of a track's observations whose own best class is the verdict's."""
     stale_s: Positive = math.inf
     """A verdict whose last observation is older than this is no longer emitted, seconds."""
+    unlike: Share = 0.05
+    """UNLIKE_TRAINING below this mean likeness (conformal p-value) of a track's observations; 0: never."""
+    tree: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Parents by name, each with the classes below it: emitted where no class is sure, but they together."""
+    parent_threshold: Threshold = 0.5
+    """Lowest sum of the confidences of a parent's classes."""
     min_side_px: Positive = 0.0
     """Objects whose box has a shorter side, in pixels, get no verdict and add no observation."""
     aggregate: Aggregate = "mean-log-prob"
@@ -95,11 +104,14 @@ class Policy:
         self.names = tuple(names)
         self.settings = settings if settings is not None else _settings(rules)
         self.task, self.sha256 = task, ""
-        kept = set(LIMITS) - {"threshold", "odds"}  # the settings as the kernel takes them
+        kept = set(LIMITS) - {"threshold", "odds", "unlike", "parent_threshold"}  # the settings as the kernel takes them
         numbers = {name: float(getattr(self.settings, name)) for name in kept}
         numbers["aggregate"] = AGGREGATES.index(self.settings.aggregate)
         numbers["gap"] = math.log(self.settings.odds)
         self._core = kernels.PolicyCore(numbers, class_thresholds(self.names, self.settings))
+        self.parents = tuple(self.settings.tree)
+        self._members = members(self.names, self.settings)
+        self._likeness: dict[int, tuple[float, float, float]] = {}  # By track: weight, weighted sum, time
 
     @property
     def rejected(self) -> int:
@@ -122,7 +134,40 @@ class Policy:
             )
         except ValueError as error:
             raise InputError(f"Policy {self.task}: {error}. Logits go through a softmax first.") from error
+        if self._likeness or scores.likeness.shape[1]:
+            self._note_likeness(scores, tracks)
+        if len(self.parents):
+            self._try_parents(tracks.ids, labels, confidence, reasons)
+        if self._likeness and self.settings.unlike:
+            decided = (reasons == Reason.OK) | (reasons == Reason.LOW_CONFIDENCE) | (reasons == Reason.LOW_MARGIN)
+            unlike = decided & (self.likeness(tracks.ids) < self.settings.unlike)
+            labels[unlike], reasons[unlike] = -1, Reason.UNLIKE_TRAINING
         return Verdicts.trusted(tracks.ids, labels, confidence, reasons)
+
+    def _note_likeness(self, scores: Scores, tracks: Tracks) -> None:
+        known = set(tracks.ids.tolist())
+        self._likeness = {i: found for i, found in self._likeness.items() if i in known}
+        for number, p, time in zip(scores.ids.tolist(), scores.likeness.tolist(), scores.times.tolist(), strict=True):
+            if p and p[0] == p[0] and number in known:
+                weight, total, last = self._likeness.get(number, (0.0, 0.0, time))
+                keep = math.exp(-max(0.0, time - last) / self.settings.memory_s)
+                self._likeness[number] = keep * weight + 1, keep * total + p[0], max(time, last)
+
+    def _try_parents(self, ids: Array, labels: Array, confidence: Array, reasons: Array) -> None:
+        """Emits the likeliest parent of each row whose class is not sure enough."""
+        rows = np.flatnonzero((reasons == Reason.LOW_CONFIDENCE) | (reasons == Reason.LOW_MARGIN))
+        if len(rows):
+            sums = self.probabilities(ids[rows]).astype(np.float32) @ self._members
+            best = sums.argmax(1)
+            highest = sums[np.arange(len(rows)), best]
+            sure = highest >= np.float32(self.settings.parent_threshold)
+            labels[rows[sure]], confidence[rows[sure]] = len(self.names) + best[sure], highest[sure]
+            reasons[rows[sure]] = Reason.OK
+
+    def likeness(self, ids: Array) -> Array:
+        """(N,) mean likeness to the training of the observations of `ids`, NaN where unknown."""
+        known = (self._likeness.get(i) for i in ids.tolist())
+        return np.array([np.nan if one is None else one[1] / one[0] for one in known])
 
     def probabilities(self, ids: Array) -> Array:
         """(N, C) calibrated class probabilities behind the verdicts of `ids`, NaN without observations."""
@@ -132,6 +177,7 @@ class Policy:
     def reset(self) -> None:
         """Forgets every track."""
         self._core.reset()
+        self._likeness.clear()
 
 
 def class_scores(tracks: Tracks, classes: int, time: float) -> Scores:
@@ -154,6 +200,19 @@ def class_thresholds(names: tuple[str, ...], settings: Settings) -> Array:
     if unknown:
         raise InputError(f"policy per_class: expected names of {list(names)}, got {sorted(unknown)}")
     return np.array([settings.per_class.get(name, settings.threshold) for name in names], np.float32)
+
+
+def members(names: tuple[str, ...], settings: Settings) -> Array:
+    """(C, P) float32, 1 where a class is below a parent; InputError for a tree that is none of these classes."""
+    made = np.zeros((len(names), len(settings.tree)), np.float32)
+    for column, (parent, below) in enumerate(settings.tree.items()):
+        if parent in names or len(below) < 2 or len(set(below)) < len(below) or not set(below) <= set(names):
+            expected = f"another name than a class, with two or more of {list(names)}"
+            raise InputError(f"policy tree: expected {expected}, got {parent!r}: {list(below)}")
+        made[[names.index(name) for name in below], column] = 1
+    if (made.sum(1) > 1).any():
+        raise InputError(f"policy tree: expected each class below one parent, got {names[int(made.sum(1).argmax())]!r} twice")
+    return made
 
 
 def _settings(rules: Mapping[str, object]) -> Settings:

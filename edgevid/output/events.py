@@ -71,7 +71,7 @@ class EventFinder:
                 self.close()
             self._time, self._frame = result.time, result.frame_index
             self.poll_stream()
-            self._image(frame, health)
+            self._image(frame, result, health)
             self._observe(result)
             self._zones(result, zones)
             self._result = result
@@ -130,7 +130,7 @@ class EventFinder:
                   header.camera, header.run, self._frame, track=track, **values)
         )  # fmt: skip
 
-    def _image(self, frame: Frame, health: Any) -> None:
+    def _image(self, frame: Frame, result: Result, health: Any) -> None:
         """Whether the camera stands as it was calibrated, and whether its image can be used."""
         alarm = getattr(health, "alarm", None)
         if (alarm is not None) != self._moved:
@@ -138,7 +138,8 @@ class EventFinder:
             self._add("camera-moved" if alarm else "camera-aligned", frame.time,
                       reason=alarm.message if alarm else "acknowledged")  # fmt: skip
         unknown = getattr(health, "state", None) is State.UNKNOWN and len(health.view.references) > 0
-        reason = "damaged" if frame.damaged else health.view.detail if unknown else ""
+        found = result.image.description if result.image is not Reason.OK else health.view.detail if unknown else ""
+        reason = "damaged" if frame.damaged else found
         if bool(reason) != bool(self._unusable):
             self._add("image-unusable" if reason else "image-usable", frame.time, reason=reason or self._unusable)
             self._unusable = reason

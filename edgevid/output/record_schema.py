@@ -41,6 +41,7 @@ objects array: One per track.
 events array: What happened since the frame before; absent where nothing did.
 smoothed array: Smoothed speeds of about half a second ago; may be absent.
 track_speeds array: Speeds of tracks that ended in this frame; may be absent.
+image string: Why nothing can be recognized in the image: a name of Reason; absent where it is sound.
 timings_ms object: Milliseconds by stage."""
 
 

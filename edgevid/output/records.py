@@ -10,7 +10,7 @@ import numpy as np
 
 from edgevid.errors import FileFormatError, InputError
 from edgevid.output.lines import read_lines
-from edgevid.types import Event, Result
+from edgevid.types import Event, Reason, Result
 from edgevid.types.event import EVENT_SCHEMA, HEADER_SCHEMA, utc_text
 from edgevid.types.rows import object_rows, speed_rows
 
@@ -42,6 +42,8 @@ def as_json(result: Result) -> dict[str, Any]:
             line[key] = speed_rows(table)
     if result.damaged:
         line["damaged"] = True
+    if result.image is not Reason.OK:
+        line["image"] = result.image.name
     line["timings_ms"] = {stage: round(1000 * seconds, 3) for stage, seconds in result.timings.items()}
     return line
 

@@ -33,7 +33,11 @@ class Reason(IntEnum):
     UNCERTAIN = 10  #: the standard error is above the limit
     CAMERA_MOVED = 11  #: the calibration no longer fits the image
     NOT_MEASURED = 12  #: no recognizer or calibration covers this object
-    DAMAGED = 13  #: the frames have been damaged for too long to predict from before
+    DAMAGED = 13  #: the image is noise or blocks, or frames have been damaged for too long to predict from before
+    UNLIKE_TRAINING = 14  #: the clip is unlike those that the recognizer was trained on
+    DARK = 15  #: the image is too dark
+    BLURRED = 16  #: the image is out of focus, or shows nothing
+    OVEREXPOSED = 17  #: much of the image is white
 
     @property
     def description(self) -> str:
@@ -214,6 +218,8 @@ class Scores(Table):
     """(M, C) probabilities that sum to 1."""
     times: F64 = column(np.float64, row="time")
     """(M,) seconds of the newest frame of the clip."""
+    likeness: F32 = column(np.float32, None, row="likeness", optional=True)
+    """(M, 1) conformal p-value that the clip is like the training's (0: unlike); (M, 0) where unknown."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -228,6 +234,12 @@ class Verdicts(Table):
     """(N,) calibrated confidence of the best class, also when abstaining; 0 without any observation."""
     reason: U8 = column(np.uint8, row="reason", enum=Reason)
     """(N,) Reason."""
+
+    def withheld(self, reason: Reason) -> Verdicts:
+        """The same verdicts; those that were emitted are abstained from for `reason`."""
+        labels, ok = np.full(len(self), -1, np.int32), self.reason == Reason.OK
+        reasons = np.where(ok, np.uint8(reason), self.reason)
+        return Verdicts(self.ids, labels, self.confidence, reasons)
 
     @classmethod
     def abstained(cls, ids: I64, reason: Reason) -> Verdicts:

@@ -242,7 +242,7 @@ def test_the_limits_themselves() -> None:
         "threshold": (0, 2), "margin": (0, 1), "min_observations": (1, inf), "min_seconds": (0, inf),
         "min_agreement": (0, 1), "stale_s": (0, inf), "min_side_px": (0, inf), "temperature": (0.05, 20),
         "correlation": (0, 1), "memory_s": (1e-3, inf), "odds": (1, inf), "step": (1e-3, 1), "take": (0, 1),
-        "drop": (0, 1), "ema_s": (1e-3, inf),
+        "drop": (0, 1), "ema_s": (1e-3, inf), "unlike": (0, 1), "parent_threshold": (0, 2),
     } == LIMITS  # fmt: skip
 
 
