@@ -25,7 +25,7 @@ def command(
     """Delete events, objects, crops and waiting events by time, camera or track; all conditions must hold."""
     from edgevid.report.forget import Selection, forget
 
-    chosen = Selection(camera, run, track, _moment("--after", after), _moment("--before", before))
+    chosen = Selection(camera, run, track, moment("--after", after), moment("--before", before))
     if chosen == Selection():
         raise InputError("forget: expected what to forget: --before, --after, --camera, --run or --track")
     console = results()
@@ -35,7 +35,7 @@ def command(
     console.print(escape(ELSEWHERE if yes else "Nothing was deleted: add --yes."), style="dim")
 
 
-def _moment(option: str, text: str | None) -> float | None:
+def moment(option: str, text: str | None) -> float | None:
     """UTC seconds of a time, or of so long ago."""
     from edgevid.report.report import seconds_of
     from edgevid.types.event import utc_seconds

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Health = Annotated[Path | None, Option(help="Folder for camera health: detects a moved camera.")]
 Review = Annotated[Path | None, Option(help="Folder for crops and scores of abstained verdicts.")]
+Audit = Annotated[float, Option(help="Share of emitted verdicts that --save-abstained adds, to audit.", min=0, max=1)]
+SaveBelow = Annotated[float, Option(help="Confidence below which it adds emitted verdicts.", min=0, max=1)]
 JsonLinesOut = Annotated[Path | None, Option(help="JSON lines to write, one per frame; - prints them.")]
 CsvOut = Annotated[Path | None, Option(help="CSV to write, a row per object and frame; - prints it.")]
 MotOut = Annotated[Path | None, Option(help="MOTChallenge text to write; - prints it.")]
@@ -69,7 +71,7 @@ def command(
     grid_m: shared.GridM = None, health: Health = None,
     actions: shared.Actions = None,
     policy: Annotated[Path | None, Option(help="Abstain policy (`edgevid tune`).")] = None,
-    save_abstained: Review = None,
+    save_abstained: Review = None, audit: Audit = 0.0, save_below: SaveBelow = 0.0,
     unit: shared.Unit = "km/h",
     scores: Annotated[bool, Option("--scores", help="Draw the detector's score in each label.")] = False,
     out: Annotated[Path | None, shared.out_option("Annotated video to write (MP4).")] = None,
@@ -156,12 +158,15 @@ def start_run(
     chosen = _recorded(dataclasses.replace(chosen, model=exported(chosen.model, chosen.source)), given)
     chosen = dataclasses.replace(chosen, track=chosen.track.replaced(given.tracker, given.track))
     _check_options(chosen, any(files[:4]), given.segment_s, given.max_disk_gb, given.save_abstained)
+    if (given.audit or given.save_below) and not given.save_abstained:
+        raise InputError("run: --audit and --save-below are those of --save-abstained: give it, too")
     files.check((chosen.source, chosen.calibration, chosen.model), segmented=segmented, force=force)
     outputs = Outputs(
         chosen, files, given.segment_s, given.max_disk_gb, given.unit, given.scores, given.codec,
         given.sync_s, given.metrics, _utc(given.start), list(more),
     )  # fmt: skip
-    outputs.add(given.save_abstained, given.sqlite, given.parquet, show=given.show)
+    kept = {"folder": given.save_abstained, "audit": given.audit, "min_confidence": given.save_below}
+    outputs.add(kept, given.sqlite, given.parquet, show=given.show)
     outputs.add_frames({"coco": given.coco, "yolo": given.yolo}, given.frames_every_s)
     reading = {name: getattr(given, name) for name in ("give_up_s", "rtsp_transport", "decode", "images")}
     _run(outputs, reading, built, given, view, street)

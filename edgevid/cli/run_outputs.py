@@ -63,8 +63,8 @@ class Outputs:
     more: list[Any] = dataclasses.field(default_factory=list)
     made: list[Any] = dataclasses.field(default_factory=list)
 
-    def add(self, save_abstained: Path | None, sqlite: Path | None, parquet: Path | None, *, show: bool) -> None:
-        """Adds the sinks that need no frame to begin: of the site, stores, a window, abstained crops."""
+    def add(self, review: dict[str, Any], sqlite: Path | None, parquet: Path | None, *, show: bool) -> None:
+        """Adds the sinks that need no frame to begin: of the site, stores, a window, review."""
         from edgevid.site.tables import StoreTable, build_sinks, event_file
 
         self.made += build_sinks(self.site.sinks, sync_s=self.sync_s)
@@ -78,10 +78,10 @@ class Outputs:
             from edgevid.cli.display import Window
 
             self.more.append(Window(self.unit, scores=self.scores))
-        if save_abstained:
+        if review["folder"]:
             from edgevid.output.review import ReviewSink
 
-            self.more.append(ReviewSink(save_abstained, source=masked(self.site.source)))
+            self.more.append(ReviewSink(**review, source=masked(self.site.source)))
 
     def add_frames(self, folders: dict[Any, Path | None], every_s: float) -> None:
         """Adds the folders of frames with boxes."""

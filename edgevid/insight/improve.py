@@ -6,7 +6,6 @@ Each step is a file in the folder `out`: relabeled.csv, data.csv, model/, before
 import csv
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +17,9 @@ from edgevid.errors import EdgevidError, InputError
 from edgevid.evaluate.actions.data import Corpus, LabeledVideo, list_videos, resample
 from edgevid.evaluate.actions.score import load_for_rows, replay_rows
 from edgevid.evaluate.paired import compare, read_tracks
+from edgevid.evaluate.tune.score_files import LONGEST
 from edgevid.files.atomic import atomic_path, make_folder, write_atomic
-from edgevid.insight.review import NONE, UNCLEAR, ReviewStore
-from edgevid.insight.review_items import read_items, review_database
+from edgevid.insight.review import Review
 from edgevid.learn.actions.train import TRAINING, TrainConfig, clip_spec, read_videos, split_by_name, train_actions
 from edgevid.optimize.fp16 import make_fp16
 
@@ -52,19 +51,21 @@ def improve(recipe: Path, source: Path, out: Path, *, deploy: bool = True, repor
     trained = replace(config, data=out / "data.csv", out=out / "model")
     train_actions(trained, report=report)
     _, corpus = split_by_name(read_videos(trained, clip_spec(trained)), config.held)
-    groups = np.array([e.group for e in sorted(corpus.examples, key=lambda e: e.name)])
+    groups = np.array([e.group for e in sorted(corpus.examples, key=lambda e: e.name[-LONGEST:])])
     for end, labels in (("", {}), *([(" by old labels", old)] if held else [])):
         files = [out / f"{name}{end.replace(' ', '-')}.csv" for name in ("before", "after")]
         for file, model in zip(files, (home, out / "model"), strict=True):
             _write_scores(file, model / "recipe.toml", corpus, labels)
-        log[f"accuracy{end}"] = compare(*map(read_tracks, files), groups)["accuracy"]._asdict()
+        tracks = [read_tracks(file) for file in files]
+        shares = {name: float((~one.wrong).mean()) for name, one in zip("ab", tracks, strict=True)}
+        log[f"accuracy{end}"] = shares | compare(*tracks, groups).figures()["accuracy"]._asdict()
     log["better"] = log["accuracy"]["low"] > 0
     log["deployed"] = log["better"] and deploy
     if log["better"] and (built := home / "build").is_dir():
         log["built"] = {one.name: _built(one, out / "model") for one in sorted(built.iterdir())}
     write_atomic(out / "improve.json", json.dumps(log, indent=1) + "\n")
     if log["deployed"]:
-        _deploy(out / "model", home)
+        _deploy(out / "model", home, config.extractor)
     return log
 
 
@@ -82,16 +83,15 @@ def _training(home: Path) -> TrainConfig:
 
 def _reviewed(source: Path, videos: Videos) -> Videos:
     """The decided items: training data that `data errors` listed, and new crops."""
-    with ReviewStore(review_database(source)) as store:
-        answers = {item: label for item, label in store.answers().items() if label not in (NONE, UNCLEAR)}
+    with Review(source) as review:
+        rows, folder = review.rows("SELECT * FROM labeled WHERE path IS NOT NULL"), review.folder.absolute()
     found: Videos = {}
-    for item in (one for one in read_items(source) if one.id in answers):
-        about, label = source / f"{item.id}.json", answers[item.id]
-        origin = os.path.abspath(json.loads(about.read_bytes())["source"]) if about.is_file() else ""
+    for row in rows:
+        origin, crop = os.path.abspath(row["source"] or ""), folder / row["path"]
         if origin in videos:
-            found[origin] = videos[origin]._replace(label=label)
-        elif item.crop is not None and item.crop.is_file():
-            found[os.path.abspath(item.crop)] = LabeledVideo(item.crop.absolute(), label, f"{item.camera} {item.run}")
+            found[origin] = videos[origin]._replace(label=row["label"])
+        elif crop.is_file():
+            found[os.path.abspath(crop)] = LabeledVideo(crop, row["label"], row["group"])
     if not found:
         raise InputError(f"{source}: expected reviewed items with images, got none; edgevid review {source}")
     return found
@@ -105,7 +105,7 @@ def _write_scores(path: Path, model: Path, corpus: Corpus, labels: dict[str, str
         last = replay_rows(recognizer, number + 1, moments)[-1]
         shares = np.full(len(recognizer.names), 1 / len(recognizer.names)) if last is None else last
         label = labels.get(example.name, corpus.names[example.label])
-        rows.append((example.name, label, *(f"{share:.7f}" for share in shares)))
+        rows.append((example.name[-LONGEST:], label, *(f"{share:.7f}" for share in shares)))
     _write_csv(path, ("track", "label", *recognizer.names), rows)
 
 
@@ -124,10 +124,13 @@ def _built(old: Path, model: Path) -> str:
         return f"not made: {error}"
 
 
-def _deploy(model: Path, home: Path) -> None:
+def _deploy(model: Path, home: Path, extractor: str) -> None:
     """Puts the new files in the place of the old ones, which move to previous/; the recipe comes last."""
+    there, here = (f'"{os.path.relpath(extractor, folder.resolve())}"' for folder in (model, home))
     make_folder(home / "previous")
     for one in [*home.iterdir(), *sorted(model.iterdir(), key=lambda one: one.name == "recipe.toml")]:
         if one.is_file():
-            with atomic_path((home / "previous" if one.parent == home else home) / one.name) as new:
-                shutil.copyfile(one, new)
+            text = one.read_bytes()
+            if one.parent == model and one.suffix == ".toml":
+                text = text.replace(there.encode(), here.encode())
+            write_atomic((home / "previous" if one.parent == home else home) / one.name, text)

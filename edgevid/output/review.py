@@ -1,9 +1,9 @@
-"""Saves abstained objects for review: a crop and a description of each, within a limit on disk use."""
+"""Saves objects for review: abstained, of low confidence, or sampled; crops and a description of each."""
 
 import datetime
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +11,36 @@ import numpy as np
 
 from edgevid.errors import InputError
 from edgevid.files.atomic import make_folder
-from edgevid.types import Array, Frame, Reason, Result
+from edgevid.files.digest import sha256
+from edgevid.types import Array, Frame, Header, Reason, Result
 from edgevid.types.closing import Closing
+from edgevid.types.event import utc_text
 from edgevid.video.images import resize_area, to_jpeg
 
 REVIEWED = frozenset({Reason.LOW_CONFIDENCE, Reason.LOW_MARGIN, Reason.DISAGREEMENT})
 """Reasons that a person can resolve by looking; an object too small to recognize is not among them."""
 LARGER = 1.1  # A new crop costs a copy: only a box that grew by this factor in area gets one
+FILM, FILM_PX, FILM_S = 12, 128, 0.4  # Crops of a film, their side, and the seconds between them at first
+SUFFIXES = (".jpg", "-film.jpg", ".json")
 
 
 @dataclass(slots=True)
 class _Candidate:
-    """The largest view of one object so far among those to review."""
+    """The largest view of one object so far among those to review, and small ones over its time."""
 
     area: float
     crop: Array
     about: dict[str, Any]
+    film: list[tuple[float, Array]] = field(default_factory=list)
+    step_s: float = FILM_S
 
 
 class ReviewSink(Closing):
-    """One crop (JPEG) and one JSON file for each track and task that abstained or had low confidence.
+    """A crop, a film and a JSON file for each track and task that abstained, had low confidence or was sampled.
 
-    The crop shows the object where it was largest; it is written when the track ends, and only if its last
-    verdict still was abstained or of low confidence. When the folder's own files pass `max_disk_bytes`, the
-    oldest are deleted. Use it as a context manager, or call `close`.
+    The crop shows the object where it was largest, the film up to 12 times, side by side in one JPEG. They
+    are written when the track ends, by its last verdict. When the folder's own files pass `max_disk_bytes`,
+    the oldest are deleted. Use it as a context manager, or call `close`.
     """
 
     def __init__(
@@ -43,6 +49,8 @@ class ReviewSink(Closing):
         max_disk_bytes: int = 200_000_000,
         *,
         min_confidence: float = 0.0,
+        audit: float = 0.0,
+        seed: int = 0,
         tasks: Iterable[str] | None = None,
         model_sha256: Mapping[str, str] | None = None,
         source: str = "",
@@ -50,13 +58,15 @@ class ReviewSink(Closing):
     ) -> None:
         """Emitted verdicts with a confidence below `min_confidence` are saved too; `tasks` None: all.
 
+        So is a random sample of all emitted ones: each track with probability `audit`, whatever its verdict.
         `model_sha256` by task and `source` go into the descriptions; crops are downscaled to `max_side_px`.
         """
-        if max_disk_bytes <= 0 or max_side_px < 16 or not 0 <= min_confidence <= 1:
+        if max_disk_bytes <= 0 or max_side_px < 16 or not (0 <= min_confidence <= 1 and 0 <= audit <= 1):
             raise InputError(
-                "ReviewSink: expected max_disk_bytes > 0, max_side_px >= 16 and min_confidence 0 to 1, "
-                f"got {max_disk_bytes}, {max_side_px} and {min_confidence}"
+                "ReviewSink: expected max_disk_bytes > 0, max_side_px >= 16, min_confidence and audit 0 to 1, "
+                f"got {max_disk_bytes}, {max_side_px}, {min_confidence} and {audit}"
             )
+        self._audit, self._seed, self._header = audit, seed, Header(run="-")
         self._folder, self._limit, self._min_confidence = Path(folder), max_disk_bytes, min_confidence
         self._tasks = None if tasks is None else frozenset(tasks)
         self._hashes, self._source, self._side = dict(model_sha256 or {}), source, max_side_px
@@ -66,6 +76,10 @@ class ReviewSink(Closing):
         self._run = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%S%f")[:-3]
         self.saved = self.removed = 0  # Pairs of files that were saved, and old pairs that were deleted
         self._open_folder()
+
+    def open(self, header: Header) -> None:
+        """The camera and the run go into the descriptions."""
+        self._header = header
 
     def write(self, frame: Frame, result: Result) -> None:
         """Takes one frame and its result."""
@@ -87,30 +101,44 @@ class ReviewSink(Closing):
         for verdict in result.verdicts[task]:
             key = (task, verdict.id)
             low = verdict.reason is Reason.OK and verdict.confidence < self._min_confidence
-            review = verdict.reason in REVIEWED or low
+            number = draw(f"{self._seed} {self._run} {task} {verdict.id}")
+            sampled = verdict.reason is Reason.OK and number < self._audit
+            review = verdict.reason in REVIEWED or low or sampled
             if review or key in self._pending:
                 self._pending[key] = review
             if not review or verdict.id not in rows:
                 continue
             self._update_crop(key, frame, tracks.boxes[rows[verdict.id]])
-            if key in self._candidates:
-                self._candidates[key].about |= self._describe(task, verdict, result)
+            if (found := self._candidates.get(key)) is not None:
+                found.about |= self._describe(task, verdict, result)
+                found.about["audit"] = {"rate": self._audit, "draw": number}
 
     def _update_crop(self, key: tuple[str, int], frame: Frame, box: Array) -> None:
         area = float((box[2] - box[0]) * (box[3] - box[1]))
-        before = self._candidates.get(key)
-        if before is not None and area <= LARGER * before.area:
+        best = self._candidates.get(key)
+        larger = best is None or area > LARGER * best.area
+        due = best is None or not best.film or frame.time - best.film[-1][0] >= best.step_s
+        if not (larger or due) or (crop := self._crop(frame, box)) is None:
             return
-        if (crop := self._crop(frame, box)) is not None:
-            xyxy = [round(float(v), 1) for v in box]
-            about = {"time_s": frame.time, "frame": frame.index, "box_xyxy": xyxy}
-            self._candidates[key] = _Candidate(area, crop, about)
+        if best is None:
+            best = self._candidates[key] = _Candidate(area, crop, {})
+        if larger:
+            xyxy, utc = [round(float(v), 1) for v in box], utc_text(frame.time + self._header.start)
+            best.area, best.crop = area, crop
+            best.about |= {"time_s": frame.time, "frame": frame.index, "utc": utc, "box_xyxy": xyxy}
+        if due:
+            if len(best.film) == FILM:
+                best.film, best.step_s = best.film[::2], 2 * best.step_s
+            middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() / 2
+            square = self._crop(frame, np.concatenate([middle - half, middle + half]))
+            best.film.append((frame.time, resize_area(square, (FILM_PX, FILM_PX))))
 
     def _describe(self, task: str, verdict: Any, result: Result) -> dict[str, Any]:
         about: dict[str, Any] = {
             "task": task, "track": verdict.id, "reason": verdict.reason.name, "label": verdict.label,
             "confidence": round(verdict.confidence, 6), "names": list(result.names.get(task, ())),
             "model_sha256": self._hashes.get(task, ""), "source": self._source,
+            "camera": self._header.camera, "run": self._header.run,
         }  # fmt: skip
         scores = result.scores.get(task)
         if scores is not None and (scores.ids == verdict.id).any():
@@ -134,12 +162,17 @@ class ReviewSink(Closing):
             return
         stem = f"{self._run}-{key[0]}-{key[1]:06d}"
         jpeg = to_jpeg(candidate.crop)
-        text = json.dumps({**candidate.about, "crop": f"{stem}.jpg"}, ensure_ascii=False, indent=1).encode()
-        size = len(jpeg) + len(text)
+        times, cells = zip(*candidate.film, strict=True)
+        film = to_jpeg(np.concatenate(cells, 1), qscale=3) if len(cells) > 1 else b""
+        about = candidate.about | {"crop": f"{stem}.jpg"}
+        about |= {"film": f"{stem}-film.jpg", "film_times_s": times} if film else {}
+        text = json.dumps(about, ensure_ascii=False, indent=1).encode()
+        size = len(jpeg) + len(film) + len(text)
         if size <= self._limit:
             self._remove_oldest(size)
-            (self._folder / f"{stem}.jpg").write_bytes(jpeg)
-            (self._folder / f"{stem}.json").write_bytes(text)
+            for suffix, data in zip(SUFFIXES, (jpeg, film, text), strict=True):
+                if data:
+                    (self._folder / (stem + suffix)).write_bytes(data)
             self._sizes[stem] = size
             self.saved += 1
 
@@ -147,7 +180,7 @@ class ReviewSink(Closing):
         while self._sizes and sum(self._sizes.values()) + needed > self._limit:
             stem = next(iter(self._sizes))
             del self._sizes[stem]
-            for suffix in (".jpg", ".json"):
+            for suffix in SUFFIXES:
                 (self._folder / (stem + suffix)).unlink(missing_ok=True)
             self.removed += 1
 
@@ -156,6 +189,11 @@ class ReviewSink(Closing):
         make_folder(self._folder)
         self._sizes: dict[str, int] = {}
         for about in sorted(self._folder.glob("????????T?????????-*.json")):
-            crop = about.with_suffix(".jpg")
-            if crop.exists():
-                self._sizes[about.stem] = about.stat().st_size + crop.stat().st_size
+            sizes = [path.stat().st_size for end in SUFFIXES if (path := self._folder / (about.stem + end)).exists()]
+            if about.with_suffix(".jpg").exists():
+                self._sizes[about.stem] = sum(sizes)
+
+
+def draw(name: str) -> float:
+    """The random number, 0 to 1, that a name always gets: a verdict is in the audit sample if it is below the rate."""
+    return int(sha256(name)[:13], 16) / 16**13

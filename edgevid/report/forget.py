@@ -235,7 +235,7 @@ def _found(path: Path, selection: Selection) -> Iterator[tuple[str, tuple[Any, .
         start = datetime.strptime(about.name[:18], "%Y%m%dT%H%M%S%f").replace(tzinfo=timezone.utc).timestamp()
         camera = selection.camera if one["source"] in selection.sources else None
         known = (camera, None, utc_text(start + one["time_s"]), one["track"])
-        yield "crops", known, [about.with_name(one["crop"]), about]
+        yield "crops", known, [about.with_name(one[key]) for key in ("crop", "film") if key in one] + [about]
     for file in path.glob("*/*"):
         if named := read_name(file.name):
             track = named.kind if named.kind.isdecimal() else None

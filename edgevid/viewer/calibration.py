@@ -113,10 +113,10 @@ def calibration_app(session: CalibrationSession) -> Any:
         return Response(data, media_type="image/jpeg", headers={**headers, "cache-control": "no-store"})
 
     async def solve_points(request: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(solve, await _json_of(request), session.size))
+        return JSONResponse(await run_in_threadpool(solve, await json_of(request), session.size))
 
     async def save(request: Request) -> Response:
-        status, answer = await run_in_threadpool(session.save, await _json_of(request))
+        status, answer = await run_in_threadpool(session.save, await json_of(request))
         return JSONResponse(answer, status_code=status)
 
     async def not_json(_: Request, error: Exception) -> Response:
@@ -134,7 +134,7 @@ class NotJsonError(InputError):
     """A request whose body is not JSON, or too large."""
 
 
-async def _json_of(request: Any) -> Any:
+async def json_of(request: Any) -> Any:
     """The JSON of a request; NaN reads as the number."""
     data = b"" if int(request.headers.get("content-length") or 0) > MAX_BYTES else await request.body()
     try:

@@ -1,0 +1,140 @@
+"""Review: verdicts that people decide, their decisions in a database, and what an audit certifies.
+
+What is shown and counted is selected by review.sql.
+"""
+
+import json
+import math
+import sqlite3
+import threading
+import time as clock
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgevid.errors import InputError
+from edgevid.evaluate.tune.risk import upper_bound
+from edgevid.output.review import draw
+from edgevid.output.sqlite import BUSY_S, database_errors, read_database
+from edgevid.types import Array
+from edgevid.types.closing import Closing
+from edgevid.types.event import utc_text
+from edgevid.video.images import read_image, resize_area
+
+ALIKE, MOST_ALIKE = 0.9, 12
+"""Correlation of look-alikes (benchmarks/review_page.py), and the size of a group that fits on a screen."""
+
+
+class Review(Closing):
+    """A folder of `--save-abstained`, or a database of events, and the decisions on its verdicts.
+
+    Several reviewers and programs may decide at once; a decision is on the disk when `decide` returns.
+    """
+
+    def __init__(self, source: str | Path, *, rate: float = 0.05, camera: str = "", after: str = "") -> None:
+        """Of a `camera`, and from a time (ISO 8601) on, where given; of a database's emitted verdicts, those drawn
+        with the probability `rate` are the audit sample. SourceError where a file cannot be used, InputError
+        where there is nothing to review."""
+        self.source, self._lock = Path(source), threading.RLock()
+        if self.source.is_dir():
+            self.folder, self.path = self.source, self.source / "review.db"
+            files = sorted(self.source.glob("????????T?????????-*.json"))
+            found = [(file.stem, file.read_text(encoding="utf-8", errors="replace")) for file in files]
+        else:
+            self.folder, self.path = self.source.parent, self.source.with_name(f"{self.source.stem}-review.db")
+            found = [(row["id"], json.dumps(row)) for row in read_database(source, _sql("review_events.sql"))]
+        chosen = {"camera": camera, "after": after, "rate": 0.0 if self.source.is_dir() else rate}
+        with database_errors(self.path):
+            self._base = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)
+            self._base.row_factory = sqlite3.Row
+            self._base.create_function("draw", 1, draw)
+            self._base.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;" + _sql("review.sql"))
+            self._base.executemany("INSERT INTO found VALUES (?, ?)", found)
+            count = self._base.execute(_sql("review_items.sql"), chosen).rowcount
+            self._base.commit()
+        if not count:
+            raise InputError(f"{source}: expected verdicts as edgevid run --save-abstained keeps them, found none")
+
+    def close(self) -> None:
+        """Closes the database."""
+        self._base.close()
+
+    def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
+        """The rows of a query: of items, votes, answers, agreement, audit, labeled."""
+        with self._lock, database_errors(self.path):
+            return [dict(row) for row in self._base.execute(sql, values)]
+
+    def decide(
+        self, batch: str, reviewer: str, labels: Mapping[str, str], *, blind: bool = False, second: bool = False
+    ) -> None:
+        """Adds labels of items, as one step to undo; a `batch` that is there already changes nothing."""
+        if not (batch and reviewer.strip() and labels and all(labels.values())):
+            raise InputError(f"review: expected a reviewer's name and labels, got {reviewer!r} and {labels!r}")
+        utc, flags = utc_text(clock.time()), (bool(blind), 2 if second else 1)
+        rows = [(batch, item, reviewer.strip(), label, utc, *flags) for item, label in labels.items()]
+        self._write("INSERT OR IGNORE INTO decisions VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, '')", rows)
+
+    def undo(self, batch: str, reviewer: str) -> list[str]:
+        """Withdraws a reviewer's last batch; its items. What they answered before holds again."""
+        self._write("INSERT INTO undos VALUES (?, ?, ?)", [(batch, reviewer.strip(), utc_text(clock.time()))])
+        return [row["item"] for row in self.rows("SELECT item FROM decisions WHERE batch = ?", batch)]
+
+    def group(self) -> None:
+        """Finds look-alikes of each task: items whose crops correlate with that of the first one of their group.
+
+        An item of the audit sample is rated by itself, and has no group.
+        """
+        leaders, sizes, rows = dict[str, list[tuple[str, Array]]](), Counter[str](), list[tuple[str, str]]()
+        for item in self.rows("SELECT * FROM items WHERE NOT (reason = 'OK' AND draw < rate) ORDER BY utc, id"):
+            vector, first = _normalized(self.folder / (item["crop"] or "-")), leaders.setdefault(item["task"], [])
+            near = np.array([known @ vector for _, known in first] or [0.0])
+            if near.max() < ALIKE:
+                first.append((item["id"], vector))
+                continue
+            rows.append((group := first[int(near.argmax())][0], item["id"]))
+            sizes[group] += 1
+            if sizes[group] == MOST_ALIKE - 1:
+                del first[int(near.argmax())]
+        self._write('UPDATE items SET "group" = ? WHERE id = ?', rows)
+
+    def _write(self, sql: str, rows: Sequence[Any]) -> None:
+        with self._lock, database_errors(self.path), self._base:
+            self._base.executemany(sql, rows)
+
+
+def audit_text(review: Review, confidence: float = 0.95) -> str:
+    """The certified sentence on the emitted verdicts, and what it rests on. InputError without an audit sample.
+
+    The exact bound of Clopper and Pearson (1934). Undecided verdicts (not reviewed, disputed, or such that a
+    person cannot tell) count as wrong, so that it holds at every moment of the review.
+    """
+    if not 0 < confidence < 1:
+        raise InputError(f"--confidence: expected more than 0 and less than 1, got {confidence}")
+    (found,) = review.rows("SELECT * FROM audit")
+    n, wrong, undecided = found["sampled"], found["wrong"], found["undecided"]
+    if not n:
+        raise InputError("no audit sample: take one with edgevid run ... --save-abstained DIR --audit 0.05")
+
+    def most(errors: int) -> str:
+        bound = upper_bound(errors, n, 1 - confidence)
+        return f"at most {math.ceil(1000 * bound - 1e-9) / 10:.1f} %"  # never below the bound
+
+    told = (
+        f"{most(wrong + undecided).capitalize()} of the verdicts were wrong ({100 * confidence:.4g} %). {found['text']}"
+    )
+    return told + f" Undecided ones count as wrong; if all were right: {most(wrong)}." * bool(undecided)
+
+
+def _normalized(path: Path) -> Array:
+    """An image of 16x16 pixels without its mean, of length 1; zeros where it cannot be read."""
+    image = read_image(path)
+    small = np.zeros(768) if image is None else resize_area(image, (16, 16)).ravel()
+    small = small - small.mean()
+    return np.asarray(small / max(float(np.linalg.norm(small)), 1e-6))
+
+
+def _sql(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")

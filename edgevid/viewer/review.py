@@ -1,0 +1,57 @@
+"""The review page: verdicts are shown by track and decided by keyboard; its requests are answered here."""
+
+from typing import Any
+
+from edgevid.errors import EdgevidError, require
+from edgevid.insight.review import Review, audit_text
+from edgevid.viewer.calibration import json_of
+from edgevid.viewer.serve import STATIC, static_files
+
+TABLES = {"items": "SELECT * FROM items ORDER BY utc, id", "decisions": "SELECT * FROM decisions WHERE id > ?",
+          "agreement": "SELECT * FROM agreement", "second": "SELECT id FROM second_pass"}  # fmt: skip
+NOTHING = "SELECT 1 WHERE 0"
+HIDDEN = dict.fromkeys(("label", "scores", "confidence"))
+"""What a blind reviewer does not get, of items and of decisions."""
+
+
+def review_app(review: Review) -> Any:
+    """The ASGI application of the page; MissingExtraError without the extra `viewer`."""
+    require("starlette", extra="viewer", purpose="The review page")
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.requests import Request
+    from starlette.responses import FileResponse, JSONResponse, Response
+    from starlette.routing import Route
+
+    def answer(call: Any, *arguments: Any, **options: Any) -> Response:
+        try:
+            return JSONResponse(call(*arguments, **options))
+        except (KeyError, TypeError, AttributeError, EdgevidError) as error:
+            return JSONResponse({"error": str(error)}, 422)
+
+    def page(_: Request) -> Response:
+        return FileResponse(STATIC / "review.html", media_type="text/html")
+
+    def rows(request: Request) -> Response:
+        name, query = request.path_params["name"], request.query_params
+        if name == "audit":
+            return answer(audit_text, review)
+        found = review.rows(TABLES.get(name, NOTHING), *([query.get("after", "0")] if name == "decisions" else []))
+        return JSONResponse([row | HIDDEN for row in found] if "blind" in query else found)
+
+    async def decide(request: Request) -> Response:
+        sent = await json_of(request)
+        return await run_in_threadpool(answer, review.decide if "labels" in sent else review.undo, **sent)
+
+    def media(request: Request) -> Response:
+        found = review.rows("SELECT crop, film, clip FROM items WHERE id = ?", request.path_params["item"])
+        name = found[0].get(request.path_params["kind"]) if found else None
+        path = (review.folder / (name or "-")).resolve()
+        if not path.is_relative_to(review.folder.resolve()) or not path.is_file():
+            return JSONResponse({"error": "there is no such file"}, 404)
+        return FileResponse(path)
+
+    return Starlette(routes=[
+        Route("/", page), Route("/api/review", decide, methods=["POST"]), Route("/api/review/{name}", rows),
+        Route("/media/{kind}/{item:path}", media), static_files(),
+    ])  # fmt: skip
