@@ -106,7 +106,7 @@ class Recorder(Closing):
     def annotate(self, event: Event) -> Event:
         """The event with the names of its clip and its snapshot, which are written from now on."""
         utc = self._utc(event.time_s)
-        clip = self._clip_of(event, utc) if event.kind in self._kinds and self.tap.layout else ""
+        clip = self._clip_of(event, utc) if event.kind in self._kinds else ""
         snapshot = self._moments.name(event, utc, self._queue.put)
         clip, snapshot = (f"{self.camera}/{name}" if name else "" for name in (clip, snapshot))
         return replace(event, clip=clip, snapshot=snapshot)
@@ -319,5 +319,5 @@ def continues(before: Coded, coded: Coded, last: int | None = None) -> bool:
 
 
 def suffix_of(layout: Any) -> str:
-    """The suffix of the container that a stream goes into."""
-    return ".mp4" if layout.codec_context.codec.canonical_name in MP4 else ".mkv"
+    """The suffix of the container that a stream goes into; None: one that will be encoded."""
+    return ".mp4" if layout is None or layout.codec_context.codec.canonical_name in MP4 else ".mkv"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -126,6 +127,28 @@ def test_a_clip_starts_at_the_key_frame_before_and_holds_the_event(tmp_path: Pat
     assert first == (105 if codec == "mjpeg" else 100)  # each JPEG is a key frame
     assert got == all_of_them[first:156]
     assert not [*(tmp_path / "gate").glob("*Z.mp4")]
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".h264"])
+def test_units_of_a_stream_with_start_codes_are_the_same_in_mp4(tmp_path: Path, suffix: str) -> None:
+    """MPEG-TS and RTP have Annex B (ITU-T H.264), MP4 has lengths in the place of start codes."""
+    source = coded_clip(tmp_path / f"source{suffix}", 60, codec="libx264")
+    record(tmp_path, source, [])
+    (segment,) = (tmp_path / "gate").glob("*Z.mp4")
+    units: list[list[bytes]] = [[], []]
+    with av.open(str(source)) as container:
+        for packet in container.demux(video=0):
+            units[0] += filter(None, re.split(b"\0\0\0?\1", bytes(packet)))
+    with av.open(str(segment)) as container:
+        for packet in container.demux(video=0):
+            data = bytes(packet)
+            while data:
+                end = 4 + int.from_bytes(data[:4], "big")
+                units[1].append(data[4:end])
+                data = data[end:]
+    assert units[0] == units[1]
+    with av.open(str(segment)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 60
 
 
 def test_overlapping_events_share_a_clip_and_others_do_not(tmp_path: Path, clip: Path) -> None:
@@ -357,9 +380,10 @@ def test_a_source_without_packets_is_encoded(tmp_path: Path) -> None:
     random, events = np.random.default_rng(0), []
     images = [(n / FPS, random.integers(0, 255, (49, 64, 3)).astype(np.uint8)) for n in range(200)]
     with open_video(images) as video:
-        run(Mover(), video, [recorder], zones=Crossings([15.0]), on_event=events.append,
+        run(Mover(), video, [recorder], zones=Crossings([0.0, 15.0]), on_event=events.append,
             header=Header("gate", start=START))  # fmt: skip
-    clip = next(one.clip for one in events if one.clip)
+    first, clip = [one.clip for one in events if one.clip]
+    assert round(packets(tmp_path / first)[-1][1], 1) == 2.0  # of the first frame, too
     seconds = [one[1] for one in packets(tmp_path / clip)]
     assert seconds[0] == 0.0
     assert 4.0 <= seconds[-1] <= 7.1  # from a key frame, which come each 3 s, at or before 13 s to 17 s
