@@ -37,7 +37,7 @@ from edgevid import kernels
 from edgevid.abstain.policy import Policy
 from edgevid.errors import InputError
 from edgevid.evaluate.tune import risk
-from edgevid.evaluate.tune.confidence_calibration import reliability
+from edgevid.evaluate.tune.risk import reliability
 from edgevid.evaluate.tune.scores import gather, make_table
 from edgevid.evaluate.tune.search import Target, passes, tune
 from edgevid.kernels import reference

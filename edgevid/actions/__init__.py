@@ -1,30 +1,16 @@
 """Action recognition of each object: recognizers of clips, streams, features, images and skeletons."""
 
-from edgevid.actions.clip import ClipRecognizer, ImageRecognizer
+from edgevid.actions.clip import ClipRecognizer, ImageRecognizer, StreamRecognizer
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.actions.clip_spec import ClipSpec
 from edgevid.actions.features import FeatureExtractor, PoseExtractor
 from edgevid.actions.load import load_extractor, load_recognizer
 from edgevid.actions.recognizer import FunctionRecognizer, Recognizer
-from edgevid.actions.segmentation import OnlineSegments, Segment
-from edgevid.actions.sequence import SequenceRecognizer
-from edgevid.actions.streaming import StreamRecognizer
+from edgevid.actions.sequence import OnlineSegments, Segment, SequenceRecognizer
 from edgevid.actions.track_state import StateStore
 
 __all__ = [
-    "ClipBuffer",
-    "ClipRecognizer",
-    "ClipSpec",
-    "FeatureExtractor",
-    "FunctionRecognizer",
-    "ImageRecognizer",
-    "OnlineSegments",
-    "PoseExtractor",
-    "Recognizer",
-    "Segment",
-    "SequenceRecognizer",
-    "StateStore",
-    "StreamRecognizer",
-    "load_extractor",
-    "load_recognizer",
-]
+    "ClipBuffer", "ClipRecognizer", "ClipSpec", "FeatureExtractor", "FunctionRecognizer",
+    "ImageRecognizer", "OnlineSegments", "PoseExtractor", "Recognizer", "Segment", "SequenceRecognizer",
+    "StateStore", "StreamRecognizer", "load_extractor", "load_recognizer",
+]  # fmt: skip

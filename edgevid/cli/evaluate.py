@@ -59,7 +59,7 @@ def actions(
             f"background classes: {', '.join(map(str, s.background)) or 'none'}"
         )
     if plot is not None:
-        from edgevid.evaluate.actions.plots import plot_confusion
+        from edgevid.evaluate.plots import plot_confusion
 
         plot_confusion(found.report, f"{model} on {data.name}", plot)
 
@@ -67,7 +67,7 @@ def actions(
 @command.command("robustness")
 def robustness(data: Data, model: Model, plot: Plot = None, force: shared.Force = False) -> None:
     """Accuracy under JPEG, blur, noise and scale (videos), or noise and losses (poses)."""
-    from edgevid.evaluate.actions.robustness import measure
+    from edgevid.evaluate.actions.score import measure
 
     check_outputs({"--plot": (plot, "PNG")}, force=force)
     console = results(soft_wrap=False)
@@ -77,7 +77,7 @@ def robustness(data: Data, model: Model, plot: Plot = None, force: shared.Force 
     heads = ("corruption", "strength: accuracy")
     print_rows(console, heads, rows, text=heads, title="Accuracy, %")
     if plot is not None:
-        from edgevid.evaluate.actions.plots import plot_robustness
+        from edgevid.evaluate.plots import plot_robustness
 
         plot_robustness(found, f"{model} on {data.name}", plot)
 

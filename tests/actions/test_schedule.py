@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgevid.actions.schedule import TokenBucket, entropy_share
+from edgevid.actions.clip_buffer import TokenBucket, entropy_share
 
 
 def test_the_token_bucket_by_hand() -> None:

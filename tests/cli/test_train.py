@@ -11,7 +11,7 @@ from onnx_models import node, save
 from edgevid.actions import load_extractor, load_recognizer
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.cli import main
-from edgevid.evaluate.actions.replay import whole_frame
+from edgevid.evaluate.actions.score import whole_frame
 from edgevid.video.open import open_video
 from edgevid.video.writer import VideoWriter
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevid.evaluate.tune.confidence_calibration import apply_temperature
+from edgevid.evaluate.tune.risk import apply_temperature
 from edgevid.evaluate.tune.scores import ScoreTable, make_table
 from edgevid.types import Array
 

@@ -15,7 +15,7 @@ from edgevid.abstain.file import PolicyFile, Tuned
 from edgevid.abstain.policy import NEVER, Settings
 from edgevid.errors import InputError
 from edgevid.evaluate.tune import risk
-from edgevid.evaluate.tune.confidence_calibration import Reliability, fit_temperature, nll, reliability
+from edgevid.evaluate.tune.risk import Reliability, fit_temperature, nll, reliability
 from edgevid.evaluate.tune.score_files import named
 from edgevid.evaluate.tune.scores import ScoreTable, TrackVerdicts, gather
 from edgevid.types import Array

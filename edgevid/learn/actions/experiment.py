@@ -13,13 +13,12 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, check, concatenate
 from edgevid.evaluate.actions.metrics import ClassReport, Interval, SegmentReport, interval
-from edgevid.evaluate.actions.plots import BLUE, GRID, INK, ORANGE, new_figure, plot_confusion, save_figure
+from edgevid.evaluate.plots import BLUE, GRID, INK, ORANGE, new_figure, plot_confusion, save_figure
 from edgevid.files.atomic import write_atomic
 from edgevid.learn.actions.asformer import ASFormerHead, segmentation_loss
 from edgevid.learn.actions.export import Deployment, Parity, check_parity, export_head
 from edgevid.learn.actions.fit import Epoch, Fitted, TrainOptions, clip_loss, fit, predict, step_of, windows_of
-from edgevid.learn.actions.heads import Head, LinearHead, RecurrentHead, StepLinearHead
-from edgevid.learn.actions.transformer import TransformerHead
+from edgevid.learn.actions.heads import Head, LinearHead, RecurrentHead, StepLinearHead, TransformerHead
 
 HeadKind = Literal["gru", "lstm", "transformer", "asformer"]
 Report = Callable[[str], None]

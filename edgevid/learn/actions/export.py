@@ -16,7 +16,7 @@ from edgevid.actions.recognizer import softmax
 from edgevid.actions.sequence import SequenceRecognizer
 from edgevid.errors import ParityError
 from edgevid.evaluate.actions.data import Corpus, resample
-from edgevid.evaluate.actions.replay import RowsExtractor, replay_rows
+from edgevid.evaluate.actions.score import RowsExtractor, replay_rows
 from edgevid.files.atomic import make_folder, write_atomic
 from edgevid.files.schema import vars_of
 from edgevid.files.toml import toml_table

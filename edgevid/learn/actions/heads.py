@@ -15,6 +15,7 @@ from edgevid.errors import InputError
 States = dict[str, Tensor]
 HIDDEN = -1e4  # Added to forbidden attention: finite, so that FP16 and fully padded rows stay numbers
 LAYERS = 2  # Of a recurrent head
+HEADS, DEPTH, DROPOUT = 4, 2, 0.3
 
 
 class Head(nn.Module):
@@ -219,3 +220,68 @@ class WindowAttention(nn.Module):
         weights = weights + self.bias.flip(1)[:, None] + HIDDEN * (1.0 - there)[:, None, None]
         mixed = (weights.softmax(-1) @ self._split(v)).transpose(1, 2)
         return self.outward(mixed.reshape(x.shape[0], width)), past
+
+
+class Layer(nn.Module):
+    """Pre-norm attention and feed-forward."""
+
+    def __init__(self, width: int, window: int, *, causal: bool) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = WindowAttention(width, HEADS, window, causal=causal)
+        self.feed = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(2 * width, width)
+        )
+        self.dropout = nn.Dropout(DROPOUT)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        x = x + self.dropout(self.attention(self.norm1(x), valid))
+        return x + self.dropout(self.feed(self.norm2(x)))
+
+    def step(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        mixed, past = self.attention.step(self.norm1(x), past)
+        x = x + mixed
+        return x + self.feed(self.norm2(x)), past
+
+
+class TransformerHead(Head):
+    """Encoder layers, then the maximum over the last `window` steps, which a stream can keep.
+
+    Padding is masked; positions are distances between steps.
+    """
+
+    def __init__(self, features: int, classes: int, *, width: int = 128, window: int = 64, causal: bool = True) -> None:
+        """`window` is how many steps back (and ahead, unless causal) a step attends."""
+        super().__init__(features, classes)
+        if width % HEADS:
+            raise InputError(f"width: expected a multiple of heads={HEADS}, got {width}")
+        self.causal, self.width, self.window = causal, width, window
+        self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width), nn.LayerNorm(width))
+        self.dropout = nn.Dropout(DROPOUT)
+        self.stack = nn.ModuleList([Layer(width, window, causal=causal) for _ in range(DEPTH)])
+        self.norm, self.outward = nn.LayerNorm(width), nn.Linear(width, classes)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        x = self.dropout(self.inward(x))
+        for layer in self.stack:
+            x = layer(x, valid)
+        hide = (~valid).to(x.dtype).unsqueeze(-1) * HIDDEN
+        return self.outward(self.dropout((self.norm(x) + hide)[:, -self.window :].amax(1)))
+
+    def _states(self, batch: int) -> States:
+        states = {
+            f"past{i}": torch.zeros(batch, self.window, layer.attention.state_width())
+            for i, layer in enumerate(self.stack)
+        }
+        # Each stored step has a valid flag, so zeros mean "no step yet".
+        return {**states, "recent": torch.zeros(batch, self.window, self.width + 1)}
+
+    def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
+        x, after = self.inward(x), {}
+        for i, layer in enumerate(self.stack):
+            x, after[f"past{i}"] = layer.step(x, states[f"past{i}"])
+        x = self.norm(x)
+        recent = push(states["recent"], torch.cat((x, torch.ones_like(x[:, :1])), dim=1))
+        after["recent"] = recent
+        high = (recent[..., :-1] + HIDDEN * (1.0 - recent[..., -1:])).amax(1)
+        return self.outward(high), after

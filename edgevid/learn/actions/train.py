@@ -14,7 +14,7 @@ from edgevid.actions.features import FeatureExtractor, PoseExtractor
 from edgevid.actions.load import load_extractor
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, Example, check, list_videos, read_skeletons
-from edgevid.evaluate.actions.replay import crop_video
+from edgevid.evaluate.actions.score import crop_video
 from edgevid.evaluate.arrays import read_arrays
 from edgevid.files.atomic import atomic_path
 from edgevid.files.digest import sha256

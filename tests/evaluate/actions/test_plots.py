@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgevid.evaluate.actions.metrics import ClassReport
-from edgevid.evaluate.actions.plots import new_figure, plot_confusion, plot_robustness, save_figure
+from edgevid.evaluate.plots import new_figure, plot_confusion, plot_robustness, save_figure
 
 matplotlib = pytest.importorskip("matplotlib", reason="plots need matplotlib: pip install 'edgevid[plot]'")
 

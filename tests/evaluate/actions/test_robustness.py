@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgevid.errors import InputError
-from edgevid.evaluate.actions.robustness import corrupt_images, corrupt_poses
+from edgevid.evaluate.actions.score import corrupt_images, corrupt_poses
 from edgevid.types import Array
 
 

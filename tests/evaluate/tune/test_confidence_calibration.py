@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevid.evaluate.tune.confidence_calibration import apply_temperature, fit_temperature, nll, reliability
+from edgevid.evaluate.tune.risk import apply_temperature, fit_temperature, nll, reliability
 from edgevid.types import Array
 
 

@@ -8,7 +8,7 @@ from edgevid.errors import InputError
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
 
-from edgevid.learn.actions.transformer import Layer, TransformerHead  # noqa: E402
+from edgevid.learn.actions.heads import Layer, TransformerHead  # noqa: E402
 
 torch.set_num_threads(1)
 
