@@ -16,61 +16,15 @@ for each abstention.
 counts on it.
 `read_site` reads the configuration of one camera. Every error is an `EdgevidError`.
 
-The names are loaded when first used, so that `import edgevid` takes milliseconds.
+The names are loaded when first used, so that `import edgevid` takes milliseconds; __init__.pyi has their types.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgevid._version import __version__ as __version__
-
-if TYPE_CHECKING:
-    from edgevid.abstain import DriftMonitor, Policy, read_policy
-    from edgevid.actions import ClipBuffer, ClipSpec, load_recognizer
-    from edgevid.detect import Detector
-    from edgevid.errors import EdgevidError
-    from edgevid.health import CameraHealth
-    from edgevid.output import (
-        AnnotatedVideo,
-        CsvSink,
-        JsonLines,
-        MotText,
-        Overlay,
-        from_supervision,
-        read_jsonl,
-        to_supervision,
-    )
-    from edgevid.pipeline import Pipeline, RecognitionTask
-    from edgevid.run import process
-    from edgevid.runtime import InputSpec, load_engine
-    from edgevid.site import Site, read_site
-    from edgevid.speed import (
-        CameraCalibration,
-        Displacement,
-        SpeedEstimator,
-        SpeedPolicy,
-        make_calibration,
-        read_calibration,
-    )
-    from edgevid.track import ByteTracker, OCSortTracker, Tracker
-    from edgevid.types import (
-        Clips,
-        Detections,
-        Event,
-        Frame,
-        Header,
-        Reason,
-        Result,
-        Scores,
-        SpeedReport,
-        Speeds,
-        Tracks,
-        Verdicts,
-    )
-    from edgevid.video import VideoWriter, open_video
-    from edgevid.zones import Line, Zone, ZoneMonitor
 
 _ROOMS = {
     "abstain": "DriftMonitor Policy read_policy",
@@ -91,16 +45,7 @@ _ROOMS = {
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
-__all__ = [
-    "AnnotatedVideo", "ByteTracker", "CameraCalibration", "CameraHealth", "ClipBuffer", "ClipSpec",
-    "Clips", "CsvSink", "Detections", "Detector", "Displacement", "DriftMonitor", "EdgevidError", "Event",
-    "Frame", "Header", "InputSpec", "JsonLines", "Line", "MotText", "OCSortTracker", "Overlay",
-    "Pipeline", "Policy", "Reason", "RecognitionTask", "Result", "Scores", "Site", "SpeedEstimator",
-    "SpeedPolicy", "SpeedReport", "Speeds", "Tracker", "Tracks", "Verdicts", "VideoWriter", "Zone",
-    "ZoneMonitor", "__version__", "from_supervision", "load_engine", "load_recognizer",
-    "make_calibration", "open_video", "process", "read_calibration", "read_jsonl", "read_policy",
-    "read_site", "to_supervision",
-]  # fmt: skip
+__all__ = sorted([*_HOMES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
