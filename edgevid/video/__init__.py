@@ -8,13 +8,6 @@ from edgevid.video.open import FrameSeeker, Source, open_video
 from edgevid.video.writer import VideoWriter
 
 __all__ = [
-    "ArraySource",
-    "FileSource",
-    "FrameSeeker",
-    "ImageSource",
-    "LiveSource",
-    "Source",
-    "StreamEvent",
-    "VideoWriter",
-    "open_video",
-]
+    "ArraySource", "FileSource", "FrameSeeker", "ImageSource", "LiveSource", "Source", "StreamEvent",
+    "VideoWriter", "open_video",
+]  # fmt: skip

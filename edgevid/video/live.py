@@ -17,10 +17,10 @@ import av
 
 from edgevid.errors import SourceError, masked
 from edgevid.types import Frame
-from edgevid.video.connect import SEGMENTS_STALL, Connection, Connector, Hooks, Kind, Snapshots, StreamEvent, remedy_for
+from edgevid.video.connect import SEGMENTS_STALL, Connection, Connector, Kind, Snapshots, StreamEvent, remedy_for
 from edgevid.video.files import DEFAULT_FPS, FileSource
 from edgevid.video.frames import Decoded, Orientation, SourceBase, hardware, seconds_of, short_reason
-from edgevid.video.hls import HlsStream
+from edgevid.video.hls import HlsStream, Hooks
 from edgevid.video.http import HttpError, PermanentError
 from edgevid.video.packets import DamageDetector, PacketTap
 from edgevid.video.stream_clock import Backlog, PacedClock, StreamClock
