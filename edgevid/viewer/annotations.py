@@ -5,7 +5,8 @@ the calibration and back; one whose points were not moved keeps its meters to th
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,23 @@ def from_json(
         raise InputError(f"two zones or lines are named {twice[0]!r}: expected different names")
     zones = tuple(one for one in parsed if isinstance(one, Zone))
     return zones, tuple(one for one in parsed if isinstance(one, Line))
+
+
+def in_shares(shapes: Sequence[Any], names: Collection[str], size: tuple[float, float]) -> tuple[Any, ...]:
+    """Those of these names as shares of frames of `size`; points beyond the frame go to its edge."""
+
+    def share(points: Any) -> list[tuple[float, float]]:
+        shares = np.clip(np.asarray(points, float) / size, 0, 1).round(6)
+        return [(x, y) for x, y in shares.tolist()]
+
+    def found(shape: Any) -> Any:
+        if isinstance(shape, Zone):
+            holes = [share(hole) for hole in shape.holes]
+            return replace(shape, points=share(shape.points), holes=holes, relative=True)
+        start, end = share(_corners(shape))
+        return replace(shape, start=start, end=end, relative=True)
+
+    return tuple(found(one) if one.name in names and not one.ground else one for one in shapes)
 
 
 def grid_json(calibration: CameraCalibration | None) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from edgevid.pipeline import Pipeline
 from edgevid.site.file import write_zones
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.types import Event, Frame, Reason, Result, Tracks
-from edgevid.viewer.annotations import from_json, grid_json, to_json
+from edgevid.viewer.annotations import from_json, grid_json, in_shares, to_json
 from edgevid.viewer.broadcast import Broadcast, Published
 from edgevid.viewer.events import MEMORY, EventStore
 from edgevid.viewer.playback import Playback, Rounds
@@ -72,6 +72,7 @@ class ViewerState:
         self.source.restart = self._restart
         self.monitor = monitor or self._monitor((), ())
         self._edited: ZoneMonitor | None = None
+        self._relative = self.monitor.relative  # Names of those that stay shares of the frame in the file
         self._lock = threading.RLock()  # versions are sent in their order
         self._version = 0
         self._interval_s = 0.0
@@ -171,9 +172,13 @@ class ViewerState:
             before = (current.zones, current.lines)
             zones, lines = from_json(items, self.size, self.calibration, before, scale)
             edited = self._monitor(zones, lines)
+            shares = {item["name"].strip() for item in items
+                      if item.get("previous_name", item["name"]) in self._relative}  # fmt: skip
+            drawn = self.size[0] * scale[0], self.size[1] * scale[1]
             if self.site_file is not None:
-                write_zones(self.site_file, zones, lines, header=self._site_header)
-            self._edited = edited
+                saved = (in_shares(shapes, shares, drawn) for shapes in (zones, lines))
+                write_zones(self.site_file, *saved, header=self._site_header)
+            self._edited, self._relative = edited, shares
             self._version += 1
             answer = self.annotations()
             self.broadcast.send(type="annotations", **answer)

@@ -103,6 +103,8 @@ class ZoneMonitor:
         differs or changes (see `resize`); relative ones need it. An object that was not reported for longer
         than `lost_after_s` has ended, and so have all where there was no update for so long: the tracker's.
         """
+        zones, lines = tuple(zones), tuple(lines)
+        self.relative = {place.name for place in (*zones, *lines) if place.relative}  # Those given as shares
         self.zones, self.lines = in_pixels(zones, size), in_pixels(lines, size)
         places: list[Zone | Line] = [*self.zones, *self.lines]
         names = [place.name for place in places]

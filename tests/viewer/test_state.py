@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from edgevid.site.file import read_site
 from edgevid.types import Frame, Reason, Result
 from edgevid.viewer.broadcast import Published
 from edgevid.viewer.state import EditConflict, ViewerState
+from edgevid.zones import Line, Zone, ZoneMonitor
 
 
 @pytest.fixture
@@ -109,6 +111,33 @@ def test_edits_are_saved_to_a_new_site_file(tmp_path: Path) -> None:
     assert state.set_annotations(state.annotations()["annotations"], 0)["saved"] is True
     assert read_site(site).source.endswith("gate.mp4")
     assert [zone.name for zone in read_site(site).zones] == ["crossing"]
+    state.close()
+
+
+def test_zones_in_shares_of_the_frame_stay_so_in_the_file(tmp_path: Path) -> None:
+    site = tmp_path / "gate.toml"
+    state = scene.make_state(site_file=site)
+    half = Zone(
+        "half", [(0.1, 0.3), (0.5, 0.3), (0.5, 0.7)], holes=[[(0.4, 0.4), (0.45, 0.4), (0.45, 0.5)]], relative=True
+    )
+    across = Line("across", (0.3, 0), (0.3, 1), relative=True)
+    state.monitor = ZoneMonitor([half, scene.ZONE], [across], size=(1280, 720))  # drawn on larger frames
+    state.monitor.resize(scene.SIZE)
+    state._relative = state.monitor.relative
+    items = state.annotations()["annotations"]
+    items[0] |= {"name": "left", "previous_name": "half"}
+    items[2]["points"][1] = [64, 370]  # dragged beyond the frame
+    state.set_annotations([*items, {"kind": "line", "name": "new", "points": [[9, 9], [90, 9]]}], 0)
+    left, crossing = read_site(site).zones
+    assert left == dataclasses.replace(half, name="left")
+    assert crossing == scene.ZONE
+    across, new = read_site(site).lines
+    assert (across.start, across.end, across.relative) == ((0.3, 0), (0.1, 1), True)
+    assert (new.start, new.relative) == ((18, 18), False)
+    items = [{**one, "name": "again"} if one["name"] == "left" else one for one in state.annotations()["annotations"]]
+    items[0]["previous_name"] = "left"
+    state.set_annotations(items, 1)
+    assert read_site(site).zones[0] == dataclasses.replace(half, name="again")
     state.close()
 
 
