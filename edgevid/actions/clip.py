@@ -1,4 +1,4 @@
-"""Models without states, their scores averaged over the track: of whole windows of crops, of single crops."""
+"""Recognizers that take crops themselves: of streams with states, of whole windows, and of single crops."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge
 
-from edgevid.actions.recognizer import CropModel, newest_crops, no_scores, preprocess_crops, run_batch, scores
+from edgevid.actions.recognizer import CropModel, newest_crops, preprocess_crops, run_batch, scores
 from edgevid.actions.track_state import CAPACITY, RESET_AFTER_S, OverlapMean, StateStore
 from edgevid.errors import FieldError, InputError, ModelError
 from edgevid.runtime import Engine, Recipe
@@ -80,26 +80,15 @@ class StreamRecognizer(CropModel):
         super().__init__(engine, recipe, steps=1)
         states = recipe.section("stream", StateTable)
         self._stepper = Stepper(engine, states, recipe.name, capacity=64)  # such states are large
+        self._memories = [self._stepper.store]
 
-    @property
-    def store(self) -> StateStore:
-        """The states of the tracks."""
-        return self._stepper.store
-
-    def recognize(self, clips: Clips) -> Scores:
-        """Probabilities after one more step of every clip's object, one engine batch for all."""
-        if not len(clips):
-            return no_scores(self.names)
+    def _recognize(self, clips: Clips) -> Scores:
         crops, times, _ = newest_crops(clips)
         x = preprocess_crops(crops, self._image)
         if len(self._input.shape) == 5:  # (N, T=1, C, H, W) or (N, C, T=1, H, W)
             x = np.expand_dims(x, 1 if self._input.shape[1] == 1 else 2)
         answer = self._stepper.run(clips.ids, times, {self._input.name: x})[self._output]
         return scores(clips.ids, self._probabilities(answer), times)
-
-    def reset(self) -> None:
-        """Forgets every track."""
-        self._stepper.store.reset()
 
 
 class ClipRecognizer(CropModel):
@@ -118,11 +107,10 @@ class ClipRecognizer(CropModel):
             )
         span = t / self.spec.rate_hz
         self._mean = OverlapMean(len(self.names), span_s=span) if average else None
+        self._memories = [self._mean] if self._mean else []
 
-    def recognize(self, clips: Clips) -> Scores:
-        """Probabilities of every clip, one engine batch for all; missing steps repeat their neighbor."""
-        if not len(clips):
-            return no_scores(self.names)
+    def _recognize(self, clips: Clips) -> Scores:
+        """Missing steps repeat their neighbor."""
         if clips.pixels.shape[1] != self.spec.steps:
             raise InputError(
                 f"{self.recipe.name}: expected clips of {self.spec.steps} steps, "
@@ -145,11 +133,6 @@ class ClipRecognizer(CropModel):
         made = made.reshape(count, steps, *made.shape[1:]).transpose(ORDER[self._layout])
         return np.ascontiguousarray(made)
 
-    def reset(self) -> None:
-        """Forgets every track."""
-        if self._mean is not None:
-            self._mean.reset()
-
 
 def fill_steps(observed: Array) -> Array:
     """(M, T) the nearest observed step for each step: clip models take no mask.
@@ -171,11 +154,9 @@ class ImageRecognizer(CropModel):
         self.memory_s = memory_s
         shapes = {"sum": (len(self.names),), "weight": (), "time": ()}
         self._store = StateStore(shapes, reset_after_s=np.inf, dtypes={"time": np.dtype(np.float64)})
+        self._memories = [self._store]
 
-    def recognize(self, clips: Clips) -> Scores:
-        """Probabilities of every clip's object, one engine batch for all."""
-        if not len(clips):
-            return no_scores(self.names)
+    def _recognize(self, clips: Clips) -> Scores:
         crops, times, _ = newest_crops(clips)
         images = preprocess_crops(crops, self._image)
         values = self._probabilities(run_batch(self.engine, {self._input.name: images})[self._output])
@@ -188,7 +169,3 @@ class ImageRecognizer(CropModel):
         weight[rows] = weight[rows] * decay + 1.0
         last[rows] = times
         return scores(clips.ids, total[rows] / weight[rows][:, None], times)
-
-    def reset(self) -> None:
-        """Forgets every track."""
-        self._store.reset()

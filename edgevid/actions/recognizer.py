@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from edgevid.actions.clip_spec import ClipSection, ClipSpec
+from edgevid.actions.track_state import OverlapMean, StateStore
 from edgevid.detect.preprocess import letterbox
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime import Engine, Recipe, TensorSpec
@@ -33,6 +34,19 @@ class CropModel:
         self.spec, self._layout, self._activation = table.spec(steps), table.layout, table.activation
         self._image, self._input = image_input(recipe), input_named(engine, recipe.input_name, recipe)
         self._output = first_output(engine, recipe)
+        self._memories: list[StateStore | OverlapMean] = []  # What is kept of the tracks
+
+    def recognize(self, clips: Clips) -> Scores:
+        """Probabilities of every clip's object, one engine batch for all."""
+        return self._recognize(clips) if len(clips) else no_scores(self.names)
+
+    def reset(self) -> None:
+        """Forgets every track."""
+        for memory in self._memories:
+            memory.reset()
+
+    def _recognize(self, clips: Clips) -> Scores:
+        raise NotImplementedError
 
     def _probabilities(self, values: Array) -> Array:
         return probabilities(values, self._activation, self.names, self.recipe.name)
@@ -161,7 +175,7 @@ class FunctionRecognizer:
     def recognize(self, clips: Clips) -> Scores:
         """The function's answer, checked; it is not called without clips."""
         if not len(clips):
-            return Scores.empty(values=np.zeros((0, len(self.names)), np.float32))
+            return no_scores(self.names)
         found = self.function(clips)
         if isinstance(found, Scores):
             return found

@@ -174,16 +174,12 @@ class SpeedDriftDetector:
         days, slot = range(5) if now.weekday() < 5 else range(5, 7), f"{now.hour} {_travel(heading)}"
         groups = [[f"{now.weekday()} {slot}"], [f"{day} {slot}" for day in days]]
         found = _compare(self.speeds, self.speed_table, math.log(mps), groups)
-        if found is None:
-            return []
-        return [Finding("speeds", found[0], f"speeds are permanently {found[1]} than usual at this hour")]
+        return [Finding("speeds", way, f"speeds are permanently {by} than usual at this hour") for way, by in found]
 
     def add_ratio(self, far_mps: float, near_mps: float, heading: float) -> list[Finding]:
         """Compares one vehicle's speeds in the far and in the near half, then keeps their ratio."""
         found = _compare(self.ratio, self.ratio_table, math.log(far_mps / near_mps), [[_travel(heading)]])
-        if found is None:
-            return []
-        return [Finding("ratio", found[0], f"far : near speeds are permanently {found[1]} than usual")]
+        return [Finding("ratio", way, f"far : near speeds are permanently {by} than usual") for way, by in found]
 
     def clear(self) -> None:
         """Forgets the evidence; the baselines stay."""
@@ -248,16 +244,18 @@ class SpeedDriftDetector:
             table.drop()
 
 
-def _compare(cusum: Cusum, table: BaselineTable, value: float, groups: list[list[str]]) -> tuple[Direction, str] | None:
-    """Compares a log value with its baseline, then keeps it; direction and text of a certain change."""
+def _compare(
+    cusum: Cusum, table: BaselineTable, value: float, groups: list[list[str]]
+) -> list[tuple[Direction, str]]:
+    """Compares a log value with its baseline, then keeps it; direction and text of a certain change, or none."""
     table.add(groups[0][0], value)
     baseline = table.of(groups)
     direction = cusum.add(value, baseline) if baseline else None
     if direction is None:
-        return None
+        return []
     cusum.clear()
     table.drop()
-    return direction, f"{100 * cusum.change:.0f} % or more {'higher' if direction == 'up' else 'lower'}"
+    return [(direction, f"{100 * cusum.change:.0f} % or more {'higher' if direction == 'up' else 'lower'}")]
 
 
 def _travel(heading: float) -> str:

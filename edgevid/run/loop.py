@@ -170,7 +170,8 @@ def run(
                 summary.add(result)
                 with uninterrupted():  # a frame is in all records or in none
                     for sink in writing:
-                        _write(sink, frame, result)
+                        with _one_sentence(sink):
+                            sink.write(frame, result)
                 if on_result is not None:
                     on_result(frame, result)
                 if max_frames is not None and summary.frames >= max_frames:
@@ -293,11 +294,6 @@ def _resize(
 def _close(sink: Sink) -> None:
     with _one_sentence(sink):
         sink.close()
-
-
-def _write(sink: Sink, frame: Frame, result: Result) -> None:
-    with _one_sentence(sink):
-        sink.write(frame, result)
 
 
 @contextmanager

@@ -79,7 +79,6 @@ class TextTable:
             raise FieldError("sink", "segment_s", "seconds, such as 600, as max_disk_gb deletes old segments", None)
 
     def sink(self, sync_s: float) -> Any:
-        """The sink of the table."""
         kind: Any = {"jsonl": JsonLines, "csv": CsvSink, "mot": MotText}[self.type]
         make = partial(kind, append=True, sync_s=sync_s)
         if self.segment_s is None:
@@ -98,7 +97,6 @@ class EventsTable:
     """The file to write: .jsonl, or .csv."""
 
     def sink(self, sync_s: float) -> Any:
-        """The sink of the table."""
         return event_file(self.path, append=True)
 
 
@@ -114,7 +112,6 @@ class StoreTable:
     """Whether the objects of each frame are stored, too."""
 
     def sink(self, sync_s: float) -> Any:
-        """The sink of the table."""
         return (SqliteSink if self.type == "sqlite" else ParquetSink)(self.path, records=self.records)
 
 
@@ -130,7 +127,6 @@ class DatasetTable:
     """Seconds between images; 0: only frames with events."""
 
     def sink(self, sync_s: float) -> Any:
-        """The sink of the table."""
         return DatasetSink(self.path, self.type, every_s=self.every_s)
 
 
@@ -140,7 +136,6 @@ class _ServerTable:
     """PEM file with the issuer's certificate, where this machine does not trust it already."""
 
     def sink(self, sync_s: float) -> Any:
-        """The sink of the table."""
         options = vars_of(self)
         return SERVERS[options.pop("type")](**options)
 
