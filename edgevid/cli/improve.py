@@ -28,8 +28,8 @@ def command(
     log = improve(recipe, source, out, deploy=deploy, report=console.print)
     for name, value in log.items():
         if isinstance(value, dict) and "low" in value:
-            a, b, low, high = value.values()
-            value = f"{a:.1%} before, {b:.1%} after: {b - a:+.1%}, 95 % interval {low:+.1%} to {high:+.1%}"
+            a, b, gain, low, high = value.values()
+            value = f"{a:.1%} before, {b:.1%} after: {gain:+.1%}, 95 % interval {low:+.1%} to {high:+.1%}"
         console.print(f"{name}: {value:.1%}" if isinstance(value, float) else f"{name}: {value}", markup=False)
     if not log["better"]:
         console.print("Not shown to be better: nothing was deployed.")

@@ -1,6 +1,7 @@
 """Retrains an action head with reviewed labels on the same split; it is deployed only where it is better.
 
-Each step is a file in the folder `out`: relabeled.csv, data.csv, model/, before.csv, after.csv, improve.json.
+Each step is a file in the folder `out`: reviewed/, relabeled.csv, data.csv, model/, before.csv, after.csv,
+improve.json.
 """
 
 import csv
@@ -20,8 +21,10 @@ from edgevid.evaluate.paired import compare, read_tracks
 from edgevid.evaluate.tune.score_files import LONGEST
 from edgevid.files.atomic import atomic_path, make_folder, write_atomic
 from edgevid.insight.review import Review
+from edgevid.insight.review_export import images_of
 from edgevid.learn.actions.train import TRAINING, TrainConfig, clip_spec, read_videos, split_by_name, train_actions
 from edgevid.optimize.fp16 import make_fp16
+from edgevid.video.writer import VideoWriter
 
 Videos = dict[str, LabeledVideo]  # By absolute path
 Report = Callable[[str], None]
@@ -37,7 +40,7 @@ def improve(recipe: Path, source: Path, out: Path, *, deploy: bool = True, repor
     config = _training(home)
     make_folder(out)
     videos = {os.path.abspath(one.path): one._replace(path=one.path.absolute()) for one in list_videos(config.data)[1]}
-    reviewed = _reviewed(source, videos)
+    reviewed = _reviewed(source, videos, out / "reviewed")
     old = {path: videos[path].label for path, new in reviewed.items()
            if path in videos and videos[path].label != new.label}  # fmt: skip
     known = len(reviewed.keys() & videos.keys())
@@ -51,7 +54,7 @@ def improve(recipe: Path, source: Path, out: Path, *, deploy: bool = True, repor
     trained = replace(config, data=out / "data.csv", out=out / "model")
     train_actions(trained, report=report)
     _, corpus = split_by_name(read_videos(trained, clip_spec(trained)), config.held)
-    groups = np.array([e.group for e in sorted(corpus.examples, key=lambda e: e.name[-LONGEST:])])
+    groups = [e.group for e in sorted(corpus.examples, key=lambda e: e.name[-LONGEST:])]
     for end, labels in (("", {}), *([(" by old labels", old)] if held else [])):
         files = [out / f"{name}{end.replace(' ', '-')}.csv" for name in ("before", "after")]
         for file, model in zip(files, (home, out / "model"), strict=True):
@@ -81,19 +84,23 @@ def _training(home: Path) -> TrainConfig:
     return TrainConfig(**found | {"data": Path(found["data"]), "out": home, "held": tuple(found["held"])})
 
 
-def _reviewed(source: Path, videos: Videos) -> Videos:
-    """The decided items: training data that `data errors` listed, and new crops."""
-    with Review(source) as review:
-        rows, folder = review.rows("SELECT * FROM labeled WHERE path IS NOT NULL"), review.folder.absolute()
+def _reviewed(source: Path, videos: Videos, out: Path) -> Videos:
+    """The decided items: training data that `data errors` listed, and new objects, as films or crops."""
     found: Videos = {}
-    for row in rows:
-        origin, crop = os.path.abspath(row["source"] or ""), folder / row["path"]
-        if origin in videos:
-            found[origin] = videos[origin]._replace(label=row["label"])
-        elif crop.is_file():
-            found[os.path.abspath(crop)] = LabeledVideo(crop, row["label"], row["group"])
+    with Review(source) as review:
+        for number, row in enumerate(review.rows("SELECT * FROM labeled WHERE path IS NOT NULL ORDER BY utc, path")):
+            path, origin = (review.folder / row["path"]).absolute(), os.path.abspath(row["source"])
+            if origin in videos:
+                found[origin] = videos[origin]._replace(label=row["label"])
+                continue
+            if row["film"]:
+                make_folder(out)
+                with VideoWriter(path := out.absolute() / f"{number}.mp4", quality=18) as video:
+                    for time, image in images_of(row, review.folder):
+                        video.write(image, time)
+            found[str(path)] = LabeledVideo(path, row["label"], row["group"])
     if not found:
-        raise InputError(f"{source}: expected reviewed items with images, got none; edgevid review {source}")
+        raise InputError(f"{source}: expected labels with images, got none: label some with edgevid review {source}")
     return found
 
 

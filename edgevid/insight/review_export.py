@@ -35,7 +35,7 @@ def export(review: Review, path: Path) -> int:
         label, scene = (re.sub(r"[^\w .-]+", "-", row[name]).strip(" .") or "-" for name in ("label", "group"))
         make_folder(path / label)
         with VideoWriter(path / label / f"{scene}_{number}.mp4", quality=18) as video:
-            for time, image in _images(row, review.folder):
+            for time, image in images_of(row, review.folder):
                 video.write(image, time)
     return len(rows)
 
@@ -44,7 +44,7 @@ def _coco(rows: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
     """An image per crop, with its label as one box around all of it."""
     names, images, boxes = sorted({row["label"] for row in rows}), [], []
     for number, row in enumerate(rows, 1):
-        height, width = _images(row | {"film": None}, folder)[0][1].shape[:2]
+        height, width = images_of(row | {"film": None}, folder)[0][1].shape[:2]
         images.append({"id": number, "file_name": row["path"], "width": width, "height": height})
         boxes.append({"id": number, "image_id": number, "category_id": names.index(row["label"]) + 1, "iscrowd": 0,
                       "bbox": [0, 0, width, height], "area": width * height, "track_id": row["track"]})  # fmt: skip
@@ -55,7 +55,7 @@ def _coco(rows: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
     }
 
 
-def _images(row: dict[str, Any], folder: Path) -> list[tuple[float, Array]]:
+def images_of(row: dict[str, Any], folder: Path) -> list[tuple[float, Array]]:
     """The images of a film at their times in seconds, or the crop alone."""
     image, times = read_image(folder / (row["film"] or row["path"])), json.loads(row["times"] if row["film"] else "[0]")
     if image is None:
