@@ -26,8 +26,8 @@ from quantize import Case, agreement, photos, where
 
 from edgevid.detect.detector import Detector
 from edgevid.models.hub import resolve_model
+from edgevid.optimize.frames import FrameRunner, select_frames
 from edgevid.optimize.quantize.evaluator import median_cpu_ms
-from edgevid.optimize.quantize.frames import FrameRunner, select_frames
 from edgevid.optimize.quantize.quantizer import quantize
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import LocalRecipe

@@ -16,8 +16,7 @@ from edgevid.cli.console import results
 from edgevid.errors import InputError
 
 if TYPE_CHECKING:
-    from edgevid.optimize.bench import Benchmark
-    from edgevid.optimize.bench_subject import Timing
+    from edgevid.optimize.bench import Benchmark, Timing
 
 Devices = Annotated[list[str] | None, Option("--device", help="auto, cpu, openvino, cuda:0...; repeatable.")]
 Choose = Annotated[bool, Option("--choose", help="Time ONNX Runtime and OpenVINO; the faster is auto.")]
@@ -103,7 +102,7 @@ def _show_times(console: Console, timings: tuple[Timing, ...]) -> None:
 def _times(timings: tuple[Timing, ...], names: list[str]) -> Table:
     """Milliseconds as p50 / p99; the last column is the speed relative to the first engine."""
     from edgevid.cli.tables import number_table
-    from edgevid.optimize.bench_subject import STAGES
+    from edgevid.optimize.bench import STAGES
 
     table = number_table("ms, p50 / p99", *STAGES, "CPU", "fps", "")
     first = timings[0].at("frame", 50)

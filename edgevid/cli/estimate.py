@@ -12,8 +12,7 @@ from edgevid.cli import options as shared
 from edgevid.cli.console import results
 
 if TYPE_CHECKING:
-    from edgevid.optimize.cost import Cost
-    from edgevid.optimize.estimate import Estimate
+    from edgevid.optimize.estimate import Cost, Estimate
 
 
 def command(
@@ -28,7 +27,7 @@ def command(
     from edgevid.cli.output_files import check_outputs, write_json
     from edgevid.models.hub import resolve_model
     from edgevid.optimize import estimate as tool
-    from edgevid.optimize.cost import model_cost
+    from edgevid.optimize.estimate import model_cost
 
     check_outputs({"--json": (out, "JSON")}, [model], force=force)
     # Counting an ONNX file needs no recipe.

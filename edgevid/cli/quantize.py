@@ -56,7 +56,7 @@ def command(
         made = fp16.make_fp16(model, data, max_frames=frames, min_agreement=min_agreement, folder=out)
         _show_fp16(console, made)
         raise typer.Exit(1 if made.failed else 0)
-    from edgevid.optimize.quantize.frames import MAX_FRAMES
+    from edgevid.optimize.frames import MAX_FRAMES
     from edgevid.optimize.quantize.quantizer import VARIANTS, quantize
 
     with notes().status("loading the model") as status:

@@ -4,18 +4,24 @@ Agreement of detectors: in each frame and class, pairs of boxes (one of each mod
 decreasing IoU, each box at most once, down to IoU 0.5. With M matches, A boxes of the reference and B of the
 candidate, summed over all frames, the agreement is 2 M / (A + B), the F1 score of one against the other.
 A box counts where its score is greater than the score threshold, as in `Detector`.
-The other tasks have their own definitions in compare/tasks.py and compare/clips.py.
+The other tasks have their own definitions in compare/tasks.py.
 """
 
+from __future__ import annotations
+
+import math
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 
 from edgevid import kernels
 from edgevid.errors import InputError
-from edgevid.runtime import Recipe
+from edgevid.optimize.frames import NamedFrame
+from edgevid.runtime import Engine, Recipe, TensorSpec
 from edgevid.runtime.recipe import Precision
 from edgevid.types import Array, Detections
 
@@ -105,3 +111,228 @@ class BoxAgreement:
     def share(self) -> float:
         """2 M / (A + B); 0 where neither model found a box, which verifies nothing."""
         return 2 * self.matched / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TopClass:
+    """The most probable class of one frame."""
+
+    label: int
+    """Index of the class, -1 where the answer is not finite."""
+    name: str
+    probability: float
+
+    @classmethod
+    def of(cls, row: Array, names: tuple[str, ...]) -> TopClass:
+        """The argmax of (C,) probabilities.
+
+        >>> TopClass.of(np.array([0.2, 0.8]), ("walk", "run")).name
+        'run'
+        """
+        if not np.isfinite(row).all():
+            return cls(-1, "not finite", float("nan"))
+        best = int(row.argmax())
+        return cls(best, names[best], float(row[best]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FramePair:
+    """The answers of both models to one frame."""
+
+    frame: NamedFrame
+    agreeing: float
+    """How much of `total` agrees."""
+    total: float
+    """What can agree: boxes of both, joints, or 1 for a class."""
+    drift: float
+    """Largest difference of a score."""
+    difference: str
+    """The differences as text."""
+    reference: Any
+    """Detections, TopClass, or (K, 3) joints as x, y, score in frame pixels; None for features."""
+    candidate: Any
+    rows: Array | None = None
+    """(M, 2) rows of matches: boxes, or joints that agree."""
+
+    @property
+    def name(self) -> str:
+        """The frame's name."""
+        return self.frame.name
+
+    @property
+    def severity(self) -> tuple[float, float]:
+        """Sorts the worst frames: what disagrees, then the drift of scores."""
+        return self.total - self.agreeing, self.drift
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        values: dict[str, Any] = {
+            "frame": self.name, "differing": round(self.total - self.agreeing, 4), "of": round(self.total, 4),
+            "drift": round(self.drift, 4), "difference": self.difference,
+        }  # fmt: skip
+        if isinstance(self.reference, Detections):
+            values["reference"], values["candidate"] = map(_plain, (self.reference, self.candidate))
+        elif isinstance(self.reference, TopClass):
+            values["reference"], values["candidate"] = self.reference.name, self.candidate.name
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMetrics:
+    """The agreement of both models' answers over all frames."""
+
+    task: str
+    """The recipe's task."""
+    agreement: float
+    """0 to 1, defined by `definition`."""
+    total: float
+    """What could agree; 0 where neither model found anything, which verifies nothing."""
+    count: int
+    unit: str
+    """What was counted: "boxes", "frames", "joints"."""
+    condition: str
+    """The condition of a match, for the summary."""
+    definition: str
+    """The definition of the agreement."""
+    details: Mapping[str, Any]
+    """Further metrics by name."""
+    scores: Array | None = None
+    """(M, 2) scores that the reference and the candidate give to the same box."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        details = {k: round(v, 6) if isinstance(v, float) else v for k, v in self.details.items()}
+        head = {"task": self.task, "agreement": round(self.agreement, 6), "definition": self.definition}
+        return {**head, "compared": self.count, "unit": self.unit, **details}
+
+
+class Task(Protocol):
+    """Compares two models frame by frame."""
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+    def compare(self, frame: NamedFrame) -> FramePair: ...
+    def metrics(self) -> TaskMetrics: ...
+
+
+class FrameTask(Task, Protocol):
+    """A task whose frames are independent, so that one model's answers can be stored.
+
+    `answer` is that of the reference (0) or the candidate (1), `pair` compares both and counts them.
+    """
+
+    def answer(self, side: int, frame: NamedFrame) -> Any: ...
+    def pair(self, frame: NamedFrame, a: Any, b: Any) -> FramePair: ...
+
+    def compare(self, frame: NamedFrame) -> FramePair:
+        """Both models' answers to one frame."""
+        return self.pair(frame, self.answer(0, frame), self.answer(1, frame))
+
+
+def _plain(found: Detections) -> list[list[float]]:
+    columns = (found.boxes.round(1), found.scores[:, None].round(4), found.labels[:, None])
+    return np.concatenate(columns, axis=1).astype(float).round(4).tolist() if len(found) else []
+
+
+@dataclass(frozen=True, slots=True)
+class OutputParity:
+    """One output of two engines over all frames; values that are not finite in either are left out."""
+
+    name: str
+    max_abs: float
+    """Largest |a - b|, in the output's own unit."""
+    mean_abs: float
+    """Mean |a - b|."""
+    scale: float
+    """Root mean square of the reference, to compare the errors with."""
+    cosine: float
+    """Mean over the frames of cos(a, b) of the flattened output; 1 where both are zero."""
+    min_cosine: float
+    """That of the frame with the least."""
+    non_finite: int
+    """Values finite in the reference and NaN or infinite in the candidate."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, rounded to six significant digits."""
+        return {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in asdict(self).items()}
+
+
+class RecordingEngine:
+    """An engine that keeps its last outputs, and when it was called and returned them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.inputs, self.outputs = engine.inputs, engine.outputs
+        self.last: dict[str, Array] = {}  # The arrays of the last run, valid until the next
+        self.called = self.returned = 0.0
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The engine's outputs."""
+        self.called = time.perf_counter()
+        self.last = self._engine.run(inputs)
+        self.returned = time.perf_counter()
+        return self.last
+
+    def close(self) -> None:
+        """Does nothing: the engine belongs to the caller."""
+
+
+class OutputTally:
+    """Sums up differences frame by frame."""
+
+    def __init__(self, specs: tuple[TensorSpec, ...]) -> None:
+        self._sums = {spec.name: _Sum() for spec in specs}
+        self.uncompared = 0  # Frames on which the shapes of an output differed
+
+    def add(self, a: Mapping[str, Array], b: Mapping[str, Array]) -> None:
+        """One more frame; where the batches differ, the first image's rows are compared."""
+        compared = True
+        for name, tally in self._sums.items():
+            left, right = np.asarray(a[name]), np.asarray(b[name])
+            if left.shape != right.shape and left.ndim == right.ndim and left.ndim:
+                left, right = left[:1], right[:1]
+            compared &= left.shape == right.shape
+            if left.shape == right.shape:
+                tally.add(left, right)
+        self.uncompared += not compared
+
+    def metrics(self) -> tuple[OutputParity, ...]:
+        """One row per output that was compared at least once."""
+        return tuple(s.metrics(name) for name, s in self._sums.items() if s.cosines)
+
+
+class _Sum:
+    def __init__(self) -> None:
+        self.high = self.total = self.squares = 0.0
+        self.count = self.non_finite = 0
+        self.cosines: list[float] = []
+
+    def add(self, left: Array, right: Array) -> None:
+        a, b = (np.asarray(x, np.float64).ravel() for x in (left, right))
+        finite_a, finite_b = np.isfinite(a), np.isfinite(b)
+        non_finite = int((finite_a & ~finite_b).sum())
+        self.non_finite += non_finite
+        both = finite_a & finite_b
+        if not both.all():
+            a, b = a[both], b[both]
+        difference = np.abs(a - b)
+        self.high = max(self.high, float(difference.max(initial=0.0)))
+        self.total += float(difference.sum())
+        self.squares += float(a @ a)
+        self.count += len(a)
+        self.cosines.append(0.0 if non_finite and not len(a) else cosine(a, b))
+
+    def metrics(self, name: str) -> OutputParity:
+        count = max(self.count, 1)
+        return OutputParity(
+            name, self.high, self.total / count, math.sqrt(self.squares / count),
+            float(np.mean(self.cosines)), min(self.cosines), self.non_finite,
+        )  # fmt: skip
+
+
+def cosine(a: Array, b: Array) -> float:
+    """Cosine similarity of two vectors; 1 where both are zero, 0 where one is or a value is not finite."""
+    norm = math.sqrt(float(a @ a)) * math.sqrt(float(b @ b))
+    if norm == 0 or not math.isfinite(norm):
+        return float(not a.any() and not b.any())
+    return min(1.0, float(a @ b) / norm)

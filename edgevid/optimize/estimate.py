@@ -1,4 +1,4 @@
-"""Upper bounds on a model's speed on a device, and the memory it needs, before anything is built.
+"""The cost of one run of an ONNX model, and upper bounds on its speed on a device, before anything is built.
 
 The bound is a roofline (Williams, Waterman and Patterson, Communications of the ACM 52(4), 2009): no run
 can be faster than its operations at the device's peak, nor than its weights and images at its memory's
@@ -6,19 +6,186 @@ bandwidth. `layers_ms` adds up the layers' own bounds, each with its values read
 what a runtime reaches that keeps nothing in a cache.
 """
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from edgevid.errors import InputError, did_you_mean, require
+from edgevid.errors import InputError, ModelError, did_you_mean, require
 from edgevid.files.fields import Positive
 from edgevid.files.schema import checked
 from edgevid.files.toml import read_toml
-from edgevid.optimize.cost import Cost
 from edgevid.runtime.onnxruntime.session import open_session
+
+_Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One multiplying node of the graph: a convolution, a matrix product, a recurrent layer."""
+
+    name: str
+    kind: str
+    operations: int
+    """Two for each multiply-add."""
+    weights: int
+    """Elements of its constant inputs."""
+    values: int
+    """Elements read from and written to other nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The cost of one run at one batch size. Element counts: multiply by the bytes of a precision."""
+
+    batch: int
+    layers: tuple[Layer, ...]
+    operations: int
+    """Of the whole graph, two for each multiply-add, one for each element of other nodes' outputs."""
+    parameters: int
+    """Elements of the weights."""
+    inputs: int
+    outputs: int
+    """Elements of the inputs and outputs."""
+    peak: int
+    """Most elements of intermediate values alive at once, each freed after its last consumer."""
+
+
+def model_cost(path: str | Path, *, batch: int = 1) -> Cost:
+    """Counts an ONNX file. Dynamic axes: the first of an input is the batch, others must be fixed.
+
+    Raises ModelError for a file that cannot be read or run, MissingExtraError without `onnx`.
+    """
+    if batch < 1:
+        raise InputError(f"--batch: expected 1 or more, got {batch}")
+    graph, shapes = _shaped(Path(path), batch)
+    constants = {t.name: math.prod(t.dims) for t in graph.initializer}
+    stored = ((n, a) for n in graph.node if n.op_type == "Constant" for a in n.attribute if a.name == "value")
+    constants |= {n.output[0]: math.prod(a.t.dims) for n, a in stored}  # some exporters keep weights there
+    nodes = [node for node in graph.node if node.op_type != "Constant"]
+    layers, operations = [], 0
+    for node in nodes:
+        if (count := _OPERATIONS.get(node.op_type)) is None:
+            operations += 0 if node.op_type in _FREE else _elements(node.output, shapes)
+            continue
+        weights = sum(constants.get(name, 0) for name in node.input)
+        values = _elements([*(n for n in node.input if n not in constants), *node.output], shapes)
+        layers.append(Layer(node.name or node.output[0], node.op_type, count(node, shapes), weights, values))
+    operations += sum(layer.operations for layer in layers)
+    feeds = _elements([i.name for i in graph.input if i.name not in constants], shapes)
+    results = {o.name for o in graph.output}
+    peak = _peak(nodes, shapes, set(constants), results)
+    parameters, given = sum(constants.values()), _elements(results, shapes)
+    return Cost(batch, tuple(layers), operations, parameters, feeds, given, peak)
+
+
+def _shaped(path: Path, batch: int) -> tuple[Any, _Shapes]:
+    """The graph, and the shape of every value: measured by one run on blank input. ONNX's own shape inference
+    gives up at the Reshape and Resize nodes of many detectors; a run does not."""
+    onnx = require("onnx", extra="build", purpose="counting a model's operations")
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:  # the protocol buffer library raises several unrelated kinds
+        raise ModelError(f"{path}: expected an ONNX file, got: {error}") from None
+    graph, shown = model.graph, onnx.ModelProto()
+    feeds = _blank_inputs(graph, path, batch)
+    shown.CopyFrom(model)
+    known = {o.name for o in graph.output}
+    inner = [name for node in graph.node for name in node.output if name and name not in known]
+    shown.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
+    try:
+        session = open_session(shown.SerializeToString(), optimization="none")
+        names = [o.name for o in session.get_outputs()]
+        values = session.run(names, feeds)
+    except Exception as error:  # ONNX Runtime's errors share no base below Exception
+        raise ModelError(f"{path}: does not run on blank input, so it cannot be counted ({error})") from None
+    shapes = {name: tuple(np.shape(value)) for name, value in zip(names, values, strict=True)}
+    shapes |= {name: value.shape for name, value in feeds.items()}
+    shapes |= {t.name: tuple(t.dims) for t in graph.initializer}
+    return graph, shapes
+
+
+def _blank_inputs(graph: Any, path: Path, batch: int) -> dict[str, Any]:
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    weights = {t.name for t in graph.initializer}
+    feeds = {}
+    for tensor in graph.input:
+        if tensor.name in weights:
+            continue
+        kind = tensor.type.tensor_type
+        shape = [d.dim_value if d.HasField("dim_value") else -1 for d in kind.shape.dim]
+        if shape and (shape[0] < 1 or (shape[0] == 1 and batch > 1)):
+            if shape[0] == 1:
+                raise InputError(f"{path}: its batch is fixed at 1; export a dynamic batch to count {batch}")
+            shape[0] = batch
+        if any(n < 1 for n in shape):
+            raise ModelError(f"{path}: input {tensor.name!r} has a dynamic size {shape}; export a fixed one")
+        feeds[tensor.name] = np.zeros(shape, tensor_dtype_to_np_dtype(kind.elem_type))
+    return feeds
+
+
+def _elements(names: Iterable[str], shapes: _Shapes) -> int:
+    return sum(math.prod(shapes.get(name, (0,))) for name in names if name)
+
+
+def _conv(node: Any, shapes: _Shapes) -> int:
+    """One multiply-add per weight of the filter and output (transposed: input) element."""
+    counted = node.input if node.op_type == "ConvTranspose" else node.output
+    weights = node.input[3 if node.op_type == "QLinearConv" else 1]
+    return 2 * _elements(counted[:1], shapes) * math.prod(shapes[weights][1:])
+
+
+def _matmul(node: Any, shapes: _Shapes) -> int:
+    return 2 * _elements(node.output[:1], shapes) * shapes[node.input[0]][-1]
+
+
+def _gemm(node: Any, shapes: _Shapes) -> int:
+    transposed = any(a.name == "transA" and a.i for a in node.attribute)
+    inner = shapes[node.input[0]][0 if transposed else 1]
+    return 2 * _elements(node.output[:1], shapes) * inner
+
+
+def _recurrent(node: Any, shapes: _Shapes) -> int:
+    """Both weight matrices once per step and sequence."""
+    steps, batch = shapes[node.input[0]][:2]
+    return 2 * steps * batch * _elements(node.input[1:3], shapes)
+
+
+_OPERATIONS: Mapping[str, Callable[[Any, _Shapes], int]] = {
+    **dict.fromkeys(("Conv", "ConvTranspose", "QLinearConv"), _conv),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
+    "MatMul": _matmul,
+    "Gemm": _gemm,
+}
+_FREE = {
+    *("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Shape", "Cast", "Transpose", "Concat"),
+    *("Split", "Slice", "Gather", "Expand", "ConstantOfShape"),
+}
+"""Nodes that move or rename values and compute nothing."""
+
+
+def _peak(nodes: list[Any], shapes: _Shapes, constants: set[str], outputs: set[str]) -> int:
+    """Most elements alive at once in the file's own order; outputs live to the end."""
+    last = {name: k for k, node in enumerate(nodes) for name in node.input if name}
+    produced = {name for node in nodes for name in node.output}
+    fed = [name for name in last if name in shapes and name not in produced | constants]
+    alive = {name: math.prod(shapes[name]) for name in fed}
+    peak = now = sum(alive.values())
+    for k, node in enumerate(nodes):
+        for name in node.output:
+            alive[name] = math.prod(shapes.get(name, (0,)))
+            now += alive[name]
+        peak = max(peak, now)
+        for name in {*node.input, *node.output}:
+            if name in alive and last.get(name, -1) <= k and name not in outputs:
+                now -= alive.pop(name)
+    return peak
+
 
 BYTES: Mapping[str, int] = {"fp32": 4, "fp16": 2, "int8": 1}  # Bytes of a weight or value in each precision
 THIS_CPU = "this-cpu"  # The name of one core of this machine, whose peak is measured

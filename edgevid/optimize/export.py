@@ -24,7 +24,7 @@ from edgevid.files.digest import sha256_of
 from edgevid.files.folders import cache_folder
 from edgevid.models.draft import draft_recipe
 from edgevid.models.metadata import TASKS
-from edgevid.optimize.compare.outputs import cosine
+from edgevid.optimize.agreement import cosine
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import DetectorRecipe, Source
 from edgevid.runtime.recipe_file import write_recipe

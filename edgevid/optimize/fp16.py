@@ -21,12 +21,11 @@ from edgevid._version import __version__
 from edgevid.errors import ModelError
 from edgevid.files.atomic import check_file, write_atomic
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.agreement import Floor, floor_of
-from edgevid.optimize.compare.clips import KINDS
-from edgevid.optimize.compare.pair import TaskMetrics
+from edgevid.optimize.agreement import Floor, TaskMetrics, floor_of
+from edgevid.optimize.compare.tasks import KINDS
+from edgevid.optimize.frames import FEW_FRAMES, FrameRunner, FrameSources, select_frames
 from edgevid.optimize.half import not_finite, simulate_fp16
 from edgevid.optimize.quantize.evaluator import Evaluator
-from edgevid.optimize.quantize.frames import FEW_FRAMES, FrameRunner, FrameSources, select_frames
 from edgevid.optimize.quantize.graph import Graph, attribute, branches, load_onnx, normalize, opset_of, save_model
 from edgevid.optimize.quantize.plan import Range
 from edgevid.optimize.quantize.ranges import measure_ranges

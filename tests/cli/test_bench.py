@@ -13,7 +13,7 @@ from tiny_detector import bench_folder
 
 from edgevid.cli import main
 from edgevid.cli.bench import _short, _show_times
-from edgevid.optimize.bench_subject import STAGES, Timing
+from edgevid.optimize.bench import STAGES, Timing
 from edgevid.runtime.load import read_choice
 
 

@@ -10,8 +10,7 @@ from tiny_detector import bench_folder
 
 from edgevid.errors import EdgevidError, InputError, SourceError
 from edgevid.optimize import bench as module
-from edgevid.optimize.bench import bench
-from edgevid.optimize.bench_subject import Subject
+from edgevid.optimize.bench import Subject, bench
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from recognizer_models import feature_model
 from tiny_detector import bench_folder
 
 from edgevid.errors import InputError
-from edgevid.optimize.bench import bench
-from edgevid.optimize.bench_subject import StageTimes, Subject, Timing
+from edgevid.optimize.bench import StageTimes, Subject, Timing, bench
 from edgevid.types import Frame
 
 

@@ -11,8 +11,7 @@ from tiny_detector import bench_folder
 
 from edgevid.errors import InputError
 from edgevid.optimize import bench as module
-from edgevid.optimize.bench import choose_runtime
-from edgevid.optimize.bench_subject import Timing
+from edgevid.optimize.bench import Timing, choose_runtime
 from edgevid.runtime.load import read_choice
 
 

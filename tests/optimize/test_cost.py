@@ -10,7 +10,7 @@ from counted_models import conv, saved
 from onnx_models import onnx
 
 from edgevid.errors import InputError, ModelError
-from edgevid.optimize.cost import Layer, model_cost
+from edgevid.optimize.estimate import Layer, model_cost
 
 
 def test_a_convolution_is_counted_by_hand(tmp_path: Path) -> None:

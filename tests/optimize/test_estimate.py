@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgevid.errors import InputError
-from edgevid.optimize.cost import Cost, Layer
-from edgevid.optimize.estimate import Device, device, devices, estimate, measure_this_cpu
+from edgevid.optimize.estimate import Cost, Device, Layer, device, devices, estimate, measure_this_cpu
 
 COST = Cost(1, (Layer("c", "Conv", 4_000_000, 1000, 9000),), 5_000_000, 1000, 300, 700, 2000)
 BOX = Device("box", "", {"fp32": 1.0, "int8": 5000.0}, gb_per_s=1.0, memory_gb=0.001)

@@ -148,8 +148,8 @@ def test_a_real_detector_finds_the_same_in_half(
     monkeypatch.setenv("EDGEVID_MODELS_MIRROR", str(shared_data))
     monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
     from edgevid.models.hub import resolve_model
+    from edgevid.optimize.frames import select_frames
     from edgevid.optimize.quantize.evaluator import Evaluator
-    from edgevid.optimize.quantize.frames import select_frames
 
     recipe = resolve_model("street-nano")
     assert recipe.local is not None

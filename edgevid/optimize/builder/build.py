@@ -20,25 +20,15 @@ from edgevid.errors import ModelError, ParityError
 from edgevid.files.atomic import move_into_place, write_atomic
 from edgevid.files.digest import sha256
 from edgevid.optimize.builder import engine as build_engine
-from edgevid.optimize.builder import layers as build_layers
 from edgevid.optimize.builder.options import FALLBACK, BuildOptions, Shape
 from edgevid.optimize.builder.verify import Verification, Verifier
 from edgevid.optimize.fp16 import find_recipe, make_fp16, make_int8_fp16
+from edgevid.runtime import variants
 from edgevid.runtime.cuda.driver import Gpu, gpus
 from edgevid.runtime.letterbox import input_shape
 from edgevid.runtime.manifest import TITLES, Backend, Manifest, engine_name, manifest_path, recipe_hash, write_manifest
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import LocalRecipe
-from edgevid.runtime.variants import (
-    build_folder,
-    find_variant,
-    model_argument,
-    model_digest,
-    model_file,
-    read_record,
-    record_path,
-    variant_path,
-)
 
 log = logging.getLogger("edgevid")
 
@@ -119,11 +109,11 @@ def make_plan(model: LocalRecipe | str | Path, options: BuildOptions, *, out: Pa
     """What `build` would do. `out` names the engine file, by default in `build/` next to the model."""
     recipe = model if isinstance(model, LocalRecipe) else find_recipe(model)
     source: LocalRecipe | Path = recipe if recipe is not None else Path(str(model))
-    path = model_file(source)
+    path = variants.model_file(source)
     backend = build_engine.choose_backend(options.backend)
     options.check_backend(backend)
     graph, variant, missing = _graph(source, options)
-    place = build_folder(source)
+    place = variants.build_folder(source)
     engine = out or place / engine_name(path.stem, options.precision, backend)
     cache = options.timing_cache or place / f"timing.{build_engine.installed_version(backend) or 'new'}.cache"
     found = gpus()
@@ -138,14 +128,14 @@ def _graph(model: LocalRecipe | Path, options: BuildOptions) -> tuple[Path, str,
     """The graph of a precision, its variant, and the error with the command that makes it where it is absent.
     The build makes FP16 graphs itself; INT8 graphs need frames of the user's."""
     if options.precision == "fp32":
-        return model_file(model), "fp32", ""
+        return variants.model_file(model), "fp32", ""
     needed = "fp16" if options.precision == "fp16" else "int8-trt"
     mixed = needed == "int8-trt" and options.fallback_precision == "fp16"
     variant, missing = "int8-trt-fp16" if mixed else needed, ""
-    path = variant_path(model, variant)
+    path = variants.variant_path(model, variant)
     if options.precision == "int8" or path.is_file():
         try:
-            find_variant(model, needed)
+            variants.find_variant(model, needed)
         except ModelError as error:
             missing = str(error)
     return path, variant, missing
@@ -225,7 +215,7 @@ def _graph_parity(plan: Plan, how: Verification, verifier: Verifier, report: Rep
     it does not pass on these."""
     on_frames = plan.variant == "fp16" and how.data is not None and plan.recipe is not None
     known = plan.variant == "fp16" and plan.graph.is_file()
-    new = not known or (on_frames and not read_record(plan.graph).get("frames"))
+    new = not known or (on_frames and not variants.read_record(plan.graph).get("frames"))
     if new:
         _make_half_graph(plan, how, report)
     try:
@@ -263,20 +253,20 @@ def _sizes(recipe: LocalRecipe | None) -> dict[str, Shape]:
 def _check_precision(plan: Plan, built: build_engine.Built) -> None:
     """ModelError where no convolution computes in the requested precision. ParityError where all of them
     overflow in FP16, so that FP32 is the next to try."""
-    expected = build_layers.LOG_NAMES[plan.options.precision]
-    counts = build_layers.tally(built.convolutions)
+    expected = build_engine.LOG_NAMES[plan.options.precision]
+    counts = build_engine.tally(built.convolutions)
     known = sum(n for kind, n in counts.items() if kind != "?")
     if not known or counts.get(expected):
         return
     precision = plan.options.precision
-    stated = read_record(plan.graph) if record_path(plan.graph).is_file() else {}
+    stated = variants.read_record(plan.graph) if variants.record_path(plan.graph).is_file() else {}
     if plan.variant == "fp16" and (kept := stated.get("fp32_nodes")):
         name, why = next(iter(kept.items()))
         raise ParityError(
             f"{plan.graph.name}: all convolutions stay in FP32 ({name}: {why}), so FP16 gains nothing; use "
             "--precision fp32 (--try-next does)"
         )
-    model = model_argument(plan.recipe or plan.model)
+    model = variants.model_argument(plan.recipe or plan.model)
     command = shlex.join(["edgevid", "quantize", model, "--precision", precision, "--data"])
     remedy = "give a model in FP32" if precision == "fp32" else f"make the graph again with: {command} VIDEO"
     raise ModelError(
@@ -288,14 +278,14 @@ def _check_precision(plan: Plan, built: build_engine.Built) -> None:
 def _manifest(plan: Plan, built: build_engine.Built, seconds: float) -> Manifest:
     calibration = ""
     if plan.options.precision == "int8":  # how its ranges were measured, from the graph's record
-        record = read_record(variant_path(plan.recipe or plan.model, "int8-trt"))
+        record = variants.read_record(variants.variant_path(plan.recipe or plan.model, "int8-trt"))
         calibration = sha256(json.dumps(record.get("calibration", {}), sort_keys=True))
     return Manifest(
         model=plan.name,
         onnx=plan.model.name,
-        onnx_sha256=model_digest(plan.model),
+        onnx_sha256=variants.model_digest(plan.model),
         graph=plan.graph.name,
-        graph_sha256=model_digest(plan.graph),
+        graph_sha256=variants.model_digest(plan.graph),
         precision=plan.options.precision,
         backend=plan.backend,
         version=built.version,
@@ -308,7 +298,7 @@ def _manifest(plan: Plan, built: build_engine.Built, seconds: float) -> Manifest
         recipe_sha256=recipe_hash(plan.recipe) if plan.recipe else "",
         calibration_sha256=calibration,
         options=plan.options.as_dict(),
-        layers={"network": built.layers, "convolutions": build_layers.tally(built.convolutions)},
+        layers={"network": built.layers, "convolutions": build_engine.tally(built.convolutions)},
         made={
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "seconds": f"{seconds:.1f}",

@@ -3,6 +3,8 @@
 One path for TensorRT 10.3 to 11.x and for TensorRT-RTX: a strongly typed network, so that precision
 is what the graph states (casts for FP16, Q/DQ pairs for INT8). Only names that all of these versions have
 are used unchecked (tests/optimize/builder/test_tensorrt_names.py checks each against the real bindings).
+At verbose level and with detailed profiling the builder logs every kernel with the types of what goes
+in and out, and the ONNX layers that it implements: what was built, whatever was requested.
 """
 
 import importlib.util
@@ -10,18 +12,80 @@ import logging
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgevid.errors import InputError, ModelError, module_version
-from edgevid.optimize.builder import layers as build_layers
 from edgevid.optimize.builder.options import BackendChoice, BuildOptions, Shape
 from edgevid.runtime.cuda.driver import gpus
 from edgevid.runtime.manifest import BACKENDS, TITLES, Backend, import_backend
 from edgevid.runtime.variants import without_weight_inputs
+
+MARK = "LayerType: "  # In the builder's messages that describe kernels, and in no others
+LOG_NAMES = {"fp32": "Float", "fp16": "Half", "int8": "Int8"}  # The log's name of each precision
+_NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
+_TYPE = re.compile(r"Datatype: (\w+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One kernel of an engine."""
+
+    name: str
+    kind: str
+    input_types: tuple[str, ...]
+    """Types of its inputs, weights left out: "Float", "Half", "Int8"."""
+    nodes: frozenset[str]
+    """ONNX layers that it implements, in part or whole."""
+
+    @property
+    def is_convolution(self) -> bool:
+        """Whether it does the products, not only the rounding before or the bias after them."""
+        known = self.kind in ("correlation", "CaskConvolution", "CaskGemmConvolution")
+        return known or bool(re.search(r"Corr|^Conv", self.name))
+
+
+def kernels(messages: Iterable[str]) -> list[Kernel]:
+    """The kernels that these log messages describe, in the engine's order."""
+    found = []
+    for line in (line for message in messages for line in message.splitlines()):
+        if line.startswith("Name: ") and MARK in line:
+            name, _, rest = line.removeprefix("Name: ").partition(", LayerType: ")
+            kind, _, rest = rest.partition(", Inputs: ")
+            inputs = re.split(r", (?:Constants|Outputs): ", rest, maxsplit=1)[0]
+            nodes = _NODE.findall(rest.rpartition("Metadata: ")[2])
+            found.append(Kernel(name, kind, tuple(_TYPE.findall(inputs)), frozenset(nodes)))
+    return found
+
+
+def convolution_types(found: Iterable[Kernel], convolutions: Iterable[str]) -> dict[str, str]:
+    """The type that each named convolution computes in; "?" where the log does not show it.
+
+    A quantized convolution appears again in the kernels that round its input: the one that does the
+    products counts, and a kernel that alone implements the layer computes them.
+    """
+    by_node: dict[str, list[Kernel]] = {}
+    for kernel in found:
+        for node in kernel.nodes:
+            by_node.setdefault(node, []).append(kernel)
+    types: dict[str, str] = {}
+    for name in convolutions:
+        implementing = by_node.get(name, [])
+        alone = implementing if len(implementing) == 1 else []
+        computing = [k for k in implementing if k.is_convolution] or alone
+        kinds = {k.input_types[0] for k in computing if k.input_types}
+        types[name] = kinds.pop() if len(kinds) == 1 else "?"
+    return types
+
+
+def tally(types: dict[str, str]) -> dict[str, int]:
+    """How many convolutions compute in each type, the most first."""
+    return dict(Counter(types.values()).most_common())
+
 
 log = logging.getLogger("edgevid")
 
@@ -123,7 +187,7 @@ def build_engine(
         raise ModelError(f"{graph}: {TITLES[backend]} {trt.__version__} cannot build it: {logger.reason()}")
     cache = config.get_timing_cache() if backend == "tensorrt" else None
     kept = bytes(cache.serialize()) if cache else b""
-    types = build_layers.convolution_types(build_layers.kernels(logger.kernels), convolutions)
+    types = convolution_types(kernels(logger.kernels), convolutions)
     return Built(bytes(plan), trt.__version__, network.num_layers, types, logger.warnings, kept)
 
 
@@ -140,7 +204,7 @@ def _logger(trt: Any) -> Any:
             if severity in (kinds.INTERNAL_ERROR, kinds.ERROR, kinds.WARNING):
                 (self.warnings if severity == kinds.WARNING else self.errors).append(message)
                 log.debug("%s", message)
-            elif build_layers.MARK in message:
+            elif MARK in message:
                 self.kernels.append(message)
 
         def reason(self) -> str:

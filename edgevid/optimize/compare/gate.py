@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgevid.errors import InputError, ParityError
-from edgevid.optimize.agreement import Floor, floor_of
-from edgevid.optimize.compare.outputs import OutputParity, OutputTally, RecordingEngine
-from edgevid.optimize.compare.pair import FramePair, Task, TaskMetrics
+from edgevid.optimize import agreement
+from edgevid.optimize.agreement import Floor, FramePair, OutputParity, OutputTally, TaskMetrics
 from edgevid.optimize.compare.tasks import task_of
 from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import Engine, Recipe, TensorSpec
@@ -131,10 +130,10 @@ def compare_engines(
 
     Raises InputError where the two cannot be compared: no frames, different outputs, different classes.
     """
-    floor = floor_of(recipe, precision, min_agreement)
+    floor = agreement.floor_of(recipe, precision, min_agreement)
     other = candidate_recipe or recipe
     check_comparable(reference, candidate, recipe, other)
-    a, b = RecordingEngine(reference), RecordingEngine(candidate)
+    a, b = agreement.RecordingEngine(reference), agreement.RecordingEngine(candidate)
     task = task_of(a, b, recipe, other, threshold=score_threshold)
     tally = OutputTally(reference.outputs if same_outputs(reference, candidate) else ())
     worst: list[FramePair] = []
@@ -153,7 +152,7 @@ def compare_engines(
     if not count:
         raise InputError("compare: expected at least one real frame, got none; nothing is verified without")
     metrics = task.metrics()
-    notes = tuple(_notes(task, metrics, tally, count))
+    notes = tuple(_notes(task.notes, metrics, tally, count))
     return ParityReport(
         recipe.name, names, recipe.names, precision, count, identical, metrics,
         tally.metrics(), floor, tuple(worst), notes,
@@ -201,8 +200,8 @@ def _same_shapes(a: tuple[TensorSpec, ...], b: tuple[TensorSpec, ...]) -> bool:
     )
 
 
-def _notes(task: Task, metrics: TaskMetrics, tally: OutputTally, frames: int) -> list[str]:
-    notes = list(task.notes)
+def _notes(found: Iterable[str], metrics: TaskMetrics, tally: OutputTally, frames: int) -> list[str]:
+    notes = list(found)
     if frames < FEW_FRAMES or 0 < metrics.count < FEW_THINGS:
         found = f" with {metrics.count} {metrics.unit}" if metrics.unit != "frames" else ""
         notes.append(

@@ -14,8 +14,8 @@ import numpy as np
 
 from edgevid.errors import InputError
 from edgevid.files.atomic import check_file, write_atomic
+from edgevid.optimize.agreement import FramePair, TopClass
 from edgevid.optimize.compare.gate import ParityReport, percent
-from edgevid.optimize.compare.pair import FramePair, TopClass
 from edgevid.optimize.compare.tasks import MIN_JOINT_SCORE
 from edgevid.optimize.conditions import as_rows
 from edgevid.types import Array, Detections

@@ -1,22 +1,23 @@
-"""The comparison of two models by task: boxes, clips (clips.py), a class, joints or features."""
+"""The comparison of two models by task: boxes, a class, joints, features, the class of clips (whole frames)."""
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from edgevid.actions import recognizer as actions
+from edgevid.actions.clip import ClipRecognizer, StreamRecognizer
 from edgevid.actions.clip_spec import ClipSection
 from edgevid.actions.features import FeatureExtractor, PoseExtractor
-from edgevid.actions.recognizer import first_output, image_input, input_named, preprocess_crops, run_batch, softmax
 from edgevid.detect.detector import Detector
+from edgevid.detect.preprocess import crop
 from edgevid.errors import InputError, ModelError
-from edgevid.optimize.agreement import BoxAgreement, above_threshold, match_boxes
-from edgevid.optimize.compare.clips import KINDS, ClipTask, class_pair, drift_details
-from edgevid.optimize.compare.outputs import cosine
-from edgevid.optimize.compare.pair import FramePair, FrameTask, Task, TaskMetrics
+from edgevid.optimize import agreement
+from edgevid.optimize.agreement import FramePair, FrameTask, Task, TaskMetrics, TopClass
 from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import DetectorRecipe, Engine, Recipe
-from edgevid.types import Array, Detections
+from edgevid.types import Array, Clips, Detections
 
 MIN_JOINT_SCORE = 0.3  # Score from which a joint counts as detected
 MAX_JOINT_DISTANCE = 0.05  # Joints of both models agree within this share of the frame's longer side
@@ -40,7 +41,7 @@ class BoxTask(FrameTask):
             # suppression goes from the highest score down, so they change nothing above it.
             self._detectors.append(Detector(engine, how, score_threshold=max(limit - MARGIN, 0.0)))
             self._thresholds.append(limit)
-        self._boxes = BoxAgreement()
+        self._boxes = agreement.BoxAgreement()
         self._exact = self._threshold_crossings = self._class_changes = 0
         self._ious, self._scores = list[Array](), list[Array]()
 
@@ -58,8 +59,8 @@ class BoxTask(FrameTask):
 
     def pair(self, frame: NamedFrame, faint_a: Detections, faint_b: Detections) -> FramePair:
         """Matches both models' answers to one frame."""
-        a = above_threshold(faint_a, self._thresholds[0])
-        b = above_threshold(faint_b, self._thresholds[1])
+        a = agreement.above_threshold(faint_a, self._thresholds[0])
+        b = agreement.above_threshold(faint_b, self._thresholds[1])
         rows, ious = self._boxes.add(a, b)
         scores = np.stack((a.scores[rows[:, 0]], b.scores[rows[:, 1]]), axis=1)
         self._exact += int((ious >= EXACT_IOU).sum())
@@ -68,10 +69,10 @@ class BoxTask(FrameTask):
         missed, extra = (d[np.setdiff1d(np.arange(len(d)), rows[:, k])] for k, d in enumerate((a, b)))
         below_a = faint_a[faint_a.scores <= np.float32(self._thresholds[0])]
         below_b = faint_b[faint_b.scores <= np.float32(self._thresholds[1])]
-        self._threshold_crossings += len(match_boxes(missed, below_b)[0])
-        self._threshold_crossings += len(match_boxes(extra, below_a)[0])
+        self._threshold_crossings += len(agreement.match_boxes(missed, below_b)[0])
+        self._threshold_crossings += len(agreement.match_boxes(extra, below_a)[0])
         one, other = (Detections(d.boxes, d.scores, np.zeros_like(d.labels)) for d in (missed, extra))
-        self._class_changes += len(match_boxes(one, other)[0])
+        self._class_changes += len(agreement.match_boxes(one, other)[0])
         drift = float(np.abs(scores[:, 1] - scores[:, 0]).max(initial=0.0))
         text = f"{len(missed)} missed, {len(extra)} extra, {len(rows)} matched, score drift up to {drift:.2f}"
         return FramePair(frame, 2.0 * len(rows), float(len(a) + len(b)), drift, text, a, b, rows)
@@ -157,17 +158,17 @@ class ClassTask(ImageTask):
     @staticmethod
     def side(engine: Engine, recipe: Recipe) -> Any:
         """What `answer` needs."""
-        name, output = input_named(engine, recipe.input_name, recipe).name, first_output(engine, recipe)
-        return engine, recipe, image_input(recipe), name, output, ClipSection.read(recipe).activation
+        name, output = actions.input_named(engine, recipe.input_name, recipe).name, actions.first_output(engine, recipe)
+        return engine, recipe, actions.image_input(recipe), name, output, ClipSection.read(recipe).activation
 
     def answer(self, side: int, frame: NamedFrame) -> Array:
         """(C,) probabilities."""
         engine, recipe, spec, name, output, activation = self.sides[side]
-        answer = run_batch(engine, {name: preprocess_crops(frame.image[None], spec)})[output]
+        answer = actions.run_batch(engine, {name: actions.preprocess_crops(frame.image[None], spec)})[output]
         row = np.asarray(answer, np.float64).reshape(-1)
         if len(row) != len(recipe.names):
             raise InputError(f"{recipe.name}: expected {len(recipe.names)} classes, the model has {len(row)}")
-        return softmax(row) if activation == "softmax" and np.isfinite(row).all() else row
+        return actions.softmax(row) if activation == "softmax" and np.isfinite(row).all() else row
 
     def pair(self, frame: NamedFrame, a: Array, b: Array) -> FramePair:
         """Compares the most probable class of both models."""
@@ -224,7 +225,7 @@ class FeatureTask(ImageTask):
 
     def pair(self, frame: NamedFrame, a: Array, b: Array) -> FramePair:
         """The cosine similarity of both models' features."""
-        similarity = cosine(a, b)
+        similarity = agreement.cosine(a, b)
         return self.count(FramePair(frame, similarity, 1.0, 1 - similarity, f"cosine {similarity:.5f}", None, None))
 
     def metrics(self) -> TaskMetrics:
@@ -232,3 +233,79 @@ class FeatureTask(ImageTask):
         definition = "mean over the frames of the cosine similarity of both models' feature vectors"
         details = {"minimum cosine of a frame": 1 - max(self.drifts, default=0.0)}
         return self.metrics_of("frames", " by cosine", definition, details)
+
+
+KINDS: dict[str, Callable[[Engine, Recipe], actions.Recognizer]] = {
+    "clip": lambda engine, recipe: ClipRecognizer(engine, recipe, average=False),
+    "stream": StreamRecognizer,
+}
+
+
+class ClipTask:
+    """Clip models (one full window per frame) and streaming models (one step per frame, with state)."""
+
+    notes: tuple[str, ...] = ("whole frames are used, in their order, as the steps of one object's clip",)
+
+    def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe) -> None:
+        self.recipe = recipe
+        self._recognizers = [KINDS[r.task](e, r) for e, r in ((a, recipe), (b, other))]
+        self._spec = self._recognizers[0].spec
+        self._steps: deque[tuple[Array, float]] = deque(maxlen=self._spec.steps)
+        self._time, self._agreeing, self._drifts = 0.0, 0.0, list[float]()
+
+    def compare(self, frame: NamedFrame) -> FramePair:
+        """Both models' most probable class of the clip that ends with this frame, once it is full."""
+        size = (self._spec.width, self._spec.height)
+        whole = np.array([[0, 0, *frame.frame.size]], np.float32)
+        self._steps.append((crop(frame.frame, whole, size)[0].copy(), self._time))
+        self._time += 1.0 / self._spec.rate_hz  # each frame is one step, however far apart they were
+        if len(self._steps) < self._spec.steps:
+            return FramePair(frame, 0.0, 0.0, 0.0, "the first clip is not full yet", None, None)
+        a, b = (self._probabilities(recognizer) for recognizer in self._recognizers)
+        pair = class_pair(frame, a, b, self.recipe.names)
+        self._agreeing += pair.agreeing
+        self._drifts.append(pair.drift)
+        return pair
+
+    def metrics(self) -> TaskMetrics:
+        """Top-1 agreement over the clips."""
+        count = len(self._drifts)
+        if not count:
+            raise InputError(
+                f"compare: expected at least the {self._spec.steps} frames of one clip of "
+                f"{self.recipe.name}, got {len(self._steps)}"
+            )
+        definition = "share of clips on which both models' most probable class is the same (top-1)"
+        return TaskMetrics(
+            self.recipe.task, self._agreeing / count, float(count), count, "clips", " by top-1 class",
+            definition, drift_details("probability", self._drifts),
+        )  # fmt: skip
+
+    def _probabilities(self, recognizer: actions.Recognizer) -> Array:
+        """(C,) probabilities; NaN where the model's answer is not finite."""
+        pixels = np.stack([pixels for pixels, _ in self._steps])[None]
+        times = np.array([[time for _, time in self._steps]])
+        boxes = np.tile(np.array([0, 0, 1, 1], np.float32), (1, len(self._steps), 1))
+        try:
+            found = recognizer.recognize(Clips(np.ones(1, np.int64), pixels, times, boxes))
+        except ModelError as error:
+            if "NaN" not in str(error):
+                raise
+            return np.full(len(self.recipe.names), np.nan)
+        return np.asarray(found.values[0], np.float64)
+
+
+def drift_details(what: str, drifts: list[float]) -> dict[str, float]:
+    """The metrics of the largest drift of each frame."""
+    drifts = drifts or [0.0]
+    return {f"{what} drift, mean of the largest": float(np.mean(drifts)), f"{what} drift, largest": max(drifts)}
+
+
+def class_pair(frame: NamedFrame, a: Array, b: Array, names: tuple[str, ...]) -> FramePair:
+    """Two rows of (C,) probabilities, compared by their most probable class."""
+    first, second = TopClass.of(a, names), TopClass.of(b, names)
+    agreeing = first.label == second.label and first.label >= 0
+    with np.errstate(invalid="ignore"):  # both infinite
+        drift = float(np.nanmax(np.abs(b - a), initial=0.0))
+    text = f"{first.name} {first.probability:.2f}, {second.name} {second.probability:.2f}"
+    return FramePair(frame, float(agreeing), 1.0, drift, text, first, second)

@@ -10,13 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.optimize.agreement import match_boxes
-from edgevid.optimize.compare.pair import TaskMetrics
+from edgevid.optimize.agreement import TaskMetrics, match_boxes
 from edgevid.optimize.compare.tasks import frame_task_of
 from edgevid.optimize.conditions import take_turns
-from edgevid.optimize.frames import NamedFrame
+from edgevid.optimize.frames import FrameRunner, NamedFrame
 from edgevid.optimize.quantize.apply import apply_plan
-from edgevid.optimize.quantize.frames import FrameRunner
 from edgevid.optimize.quantize.graph import Graph
 from edgevid.optimize.quantize.plan import PASS_THROUGH_OPS, PLANNERS, Plan
 from edgevid.optimize.quantize.ranges import Calibration, Progress

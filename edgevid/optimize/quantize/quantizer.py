@@ -16,14 +16,12 @@ from typing import Any, Literal, get_args
 from edgevid.errors import InputError, ModelError
 from edgevid.files.atomic import check_file, check_folder, write_atomic
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.agreement import Floor, floor_of
-from edgevid.optimize.compare.pair import TaskMetrics
-from edgevid.optimize.quantize.activations import Calibrator
+from edgevid.optimize.agreement import Floor, TaskMetrics, floor_of
+from edgevid.optimize.frames import FEW_FRAMES, MAX_FRAMES, FrameSelection, FrameSources, select_frames
 from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator, ExclusionSearch, build, hardest_frames, speedup
-from edgevid.optimize.quantize.frames import FEW_FRAMES, MAX_FRAMES, FrameSelection, FrameSources, select_frames
 from edgevid.optimize.quantize.graph import Graph, normalize, save_model
 from edgevid.optimize.quantize.plan import Plan
-from edgevid.optimize.quantize.ranges import Calibration, Progress, calibration_text, measure, read_ranges
+from edgevid.optimize.quantize.ranges import Calibration, Calibrator, Progress, calibration_text, measure, read_ranges
 from edgevid.runtime import LocalRecipe
 from edgevid.runtime.processor import processor_features
 from edgevid.runtime.variants import model_digest, record_path, variant_path

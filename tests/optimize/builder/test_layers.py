@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgevid.optimize.builder.layers import convolution_types, kernels, tally
+from edgevid.optimize.builder.engine import convolution_types, kernels, tally
 
 
 def test_the_account_of_kernels_is_read() -> None:

@@ -12,8 +12,8 @@ from recognizer_models import stream_model
 
 from edgevid.errors import InputError, ModelError
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.compare.clips import ClipTask, class_pair, drift_details
 from edgevid.optimize.compare.gate import compare_engines
+from edgevid.optimize.compare.tasks import ClipTask, class_pair, drift_details
 from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import FakeEngine, TensorSpec, load_engine
 from edgevid.types import Array

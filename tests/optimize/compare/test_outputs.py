@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from compare_samples import PERSON, always, frames, recipe
 
+from edgevid.optimize.agreement import OutputTally, RecordingEngine, cosine
 from edgevid.optimize.compare.gate import compare_engines
-from edgevid.optimize.compare.outputs import OutputTally, RecordingEngine, cosine
 from edgevid.runtime import FakeEngine, TensorSpec
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from compare_samples import frames
 
-from edgevid.optimize.compare.pair import FramePair, TaskMetrics, TopClass
+from edgevid.optimize.agreement import FramePair, TaskMetrics, TopClass
 from edgevid.optimize.frames import NamedFrame
 from edgevid.types import Detections
 

@@ -7,9 +7,8 @@ import pytest
 from compare_samples import PERSON, always, engine, frames, recipe
 
 from edgevid.errors import InputError
-from edgevid.optimize.compare.clips import ClipTask
 from edgevid.optimize.compare.gate import compare_engines
-from edgevid.optimize.compare.tasks import BoxTask, ClassTask, FeatureTask, JointTask, frame_task_of, task_of
+from edgevid.optimize.compare.tasks import BoxTask, ClassTask, ClipTask, FeatureTask, JointTask, frame_task_of, task_of
 from edgevid.runtime import FakeEngine, TensorSpec
 from edgevid.types import Array
 

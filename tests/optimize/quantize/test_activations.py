@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from onnx_models import node, save
 
-from edgevid.optimize.quantize.activations import BINS, CALIBRATORS, Calibrator, activation_ranges
 from edgevid.optimize.quantize.graph import Graph, normalize
+from edgevid.optimize.quantize.ranges import BINS, CALIBRATORS, Calibrator, activation_ranges
 
 HISTOGRAMS: tuple[Calibrator, ...] = ("percentile", "entropy")
 

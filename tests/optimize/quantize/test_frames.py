@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgevid.optimize.quantize.frames import select_frames
+from edgevid.optimize.frames import select_frames
 
 
 def test_frames_are_spread_evenly_and_held_out(video: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from edgevid.errors import InputError, SourceError
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.compare.pair import TaskMetrics
+from edgevid.optimize.agreement import TaskMetrics
 from edgevid.optimize.quantize.evaluator import Evaluator
 from edgevid.optimize.quantize.graph import Graph, normalize
 from edgevid.optimize.quantize.quantizer import lacks_vnni, output_layers, quantize

@@ -12,8 +12,8 @@ from small_classifier import noise_video
 
 from edgevid.optimize.fp16 import make_fp16, make_int8_fp16
 from edgevid.optimize.half import open_fp16
-from edgevid.optimize.quantize.activations import CALIBRATORS
 from edgevid.optimize.quantize.quantizer import quantize
+from edgevid.optimize.quantize.ranges import CALIBRATORS
 from edgevid.runtime.letterbox import InputSpec
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import LocalRecipe

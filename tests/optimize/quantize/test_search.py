@@ -7,8 +7,8 @@ from pathlib import Path
 
 import onnx_models
 
+from edgevid.optimize.frames import select_frames
 from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator, ExclusionSearch, build
-from edgevid.optimize.quantize.frames import select_frames
 from edgevid.optimize.quantize.graph import Graph
 from edgevid.runtime.recipe import LocalRecipe
 
