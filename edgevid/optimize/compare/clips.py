@@ -10,7 +10,7 @@ from edgevid.actions.recognizer import Recognizer
 from edgevid.actions.streaming import StreamRecognizer
 from edgevid.detect.preprocess import crop
 from edgevid.errors import InputError, ModelError
-from edgevid.optimize.compare.pair import FramePair, TaskMetrics, TopClass
+from edgevid.optimize.agreement import FramePair, TaskMetrics, TopClass
 from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array, Clips
