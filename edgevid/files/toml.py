@@ -177,7 +177,6 @@ def _edited(chunks: list[tuple[str, str]], left: dict[str, list[Row]]) -> str:
 
 
 def _table(document: Any, title: str) -> Any:
-    """The one table of a chunk."""
     for name in title.strip("[]").split(".") if title else ():
         document = document[name]
     return document[0] if title[:1] == "[" else document

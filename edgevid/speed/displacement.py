@@ -70,7 +70,6 @@ class DisplacementCore(WindowCore):
         super().__init__(0.5, process_noise, to_ground, lost_after_s)
 
     def reset(self) -> None:
-        """Forgets every track."""
         super().reset()
         self._anchors: dict[int, _Anchor] = {}
 

@@ -86,7 +86,6 @@ class WindowCore:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets every track."""
         self.slots: dict[int, int] = {}
         self._named: dict[int, float] = {}
         self._free: list[int] = []
@@ -102,7 +101,6 @@ class WindowCore:
     def update(
         self, ids: I64, pixels: F64, noise: F64, measured: Array, time: float, heights: F64 | None = None
     ) -> PlaneUpdate:
-        """One moment; see `SpeedCore.update`."""
         slots = self.begin(time, ids)
         if not len(ids):
             return no_rows(), no_rows(), self.ended
@@ -273,5 +271,4 @@ def unit(v: F64) -> F64:
 
 
 def no_rows() -> Rows:
-    """The rows of no tracks."""
     return np.zeros(0, np.int64), np.zeros((0, len(PlaneColumn)))

@@ -72,7 +72,6 @@ def _row(tag: str, cells: Iterable[str]) -> str:
 
 
 def _cell(value: Any) -> str:
-    """A value in a few characters."""
     if value is None:
         return ""
     if isinstance(value, np.ndarray):

@@ -260,7 +260,6 @@ class Snapshots:
 
 
 def _all(stream: HttpStream) -> bytes:
-    """All bytes of a stream."""
     parts = []
     while part := stream.read(1 << 16):
         parts.append(part)

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -123,7 +123,6 @@ class FileSource(SourceBase):
             self._open()
 
     def close(self) -> None:
-        """Closes the file."""
         self._container.close()
         if self._given is not None:
             self._given.close()
@@ -244,14 +243,9 @@ def _mp4_without_index(path: Path) -> str:
 
 def _missing(path: Path, stream: Any) -> int:
     """How many frames of the container's index lie beyond the end of the file."""
-    entries, size, count = getattr(stream, "index_entries", ()), path.stat().st_size, 0
-    if not stream.frames:
-        return 0
-    for number in range(len(entries) - 1, -1, -1):
-        if entries[number].pos + entries[number].size <= size:
-            break
-        count += 1
-    return count
+    entries, size = getattr(stream, "index_entries", ()) if stream.frames else (), path.stat().st_size
+    beyond = takewhile(lambda n: entries[n].pos + entries[n].size > size, reversed(range(len(entries))))
+    return sum(1 for _ in beyond)
 
 
 def _rate(stream: Any) -> float | None:

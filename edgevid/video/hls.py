@@ -156,7 +156,6 @@ class HlsStream:
             self._part = None
 
     def close(self) -> None:
-        """Hangs up."""
         if self._part is not None:
             self._part.close()
 

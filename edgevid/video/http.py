@@ -79,11 +79,9 @@ class _Connections(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
         return context
 
     def http_open(self, request: urllib.request.Request) -> Any:
-        """A request by HTTP."""
         return self.do_open(self._plain, request)
 
     def https_open(self, request: urllib.request.Request) -> Any:
-        """A request by HTTPS."""
         return self.do_open(self._encrypted, request, context=self._trusted)
 
 
@@ -212,7 +210,6 @@ class HttpStream:
         return self.length is not None
 
     def tell(self) -> int:
-        """Bytes from the start."""
         return self._pos
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -228,7 +225,6 @@ class HttpStream:
         return self._pos
 
     def close(self) -> None:
-        """Hangs up."""
         response, self._response = self._response, None
         if response is not None:
             with suppress(OSError, http.client.HTTPException):

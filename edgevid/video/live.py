@@ -137,7 +137,6 @@ class LiveSource(SourceBase):
         log.info("%s: %s%s", self.uri, kind, f": {detail}" if detail else "")
 
     def _check(self) -> None:
-        """Raises when the source is closed."""
         if self._closed:
             raise SourceError("closed")
 
@@ -148,7 +147,6 @@ class LiveSource(SourceBase):
             raise TimeoutError(f"no frame for {times * self.stall_s:g} s")
 
     def _sleep(self, seconds: float) -> None:
-        """Waits, and raises when the source is closed meanwhile."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed, timeout=seconds)
         self._check()
@@ -354,6 +352,5 @@ class LiveSource(SourceBase):
         self._report("connected", f"{size[0]}x{size[1]}")
 
     def _end(self) -> None:
-        """A file or recording is at its end."""
         self._ended = True
         self._report("ended")

@@ -191,7 +191,6 @@ class FrameSeeker(Closing):
             return self._read(images, seconds)
 
     def close(self) -> None:
-        """Closes the source."""
         if self._source is not None:
             self._source.close()
 
