@@ -70,10 +70,8 @@ ABSENT: Mapping[str, str] = {
 
 
 class ByteTracker(Hinted):
-    """Two-stage association on overlap and score, with a Kalman filter over center and size.
-
-    ByteTrack: Zhang 2022, arXiv 2110.06864.
-    """
+    """Two-stage association on overlap and score, with a Kalman filter over center and size. ByteTrack: Zhang
+    2022, arXiv 2110.06864."""
 
     _method: Mapping[str, float] = {}
     """Settings of TUNING that make the subclass."""
@@ -150,11 +148,9 @@ class ByteTracker(Hinted):
         return found if isinstance(found, Tracks) else found[found.tracker_id >= 0]
 
     def coast(self, timestamp: float | None = None) -> Tracks:
-        """The objects at `timestamp`, in a frame that is damaged: nothing can be detected in it.
-
-        They are predicted for up to a second (`BLIND_S`; no longer than `lost_after_s`), then stay where they
-        were, so that their ids may continue when the frames are sound again.
-        """
+        """The objects at `timestamp`, in a frame that is damaged: nothing can be detected in it. They are
+        predicted for up to a second (`BLIND_S`; no longer than `lost_after_s`), then stay where they were, so
+        that their ids may continue when the frames are sound again."""
         time = self._next(timestamp)
         blind = time - self._observed_at > self._blind_s
         if self._held is None or not blind:

@@ -63,10 +63,8 @@ def kolmogorov_p(distance: float, size: float) -> float:
 
 
 def psi(first: Array, second: Array, bins: int = 10) -> float:
-    """Population stability index: sum of (q - p) ln(q / p) over bins with equal shares of `first`.
-
-    Half an observation is added to each bin, so that an empty one gives no infinity.
-    """
+    """Population stability index: sum of (q - p) ln(q / p) over bins with equal shares of `first`. Half an
+    observation is added to each bin, so that an empty one gives no infinity."""
     edges = np.unique(np.quantile(first, np.linspace(0, 1, bins + 1)[1:-1]))
     p, q = (
         (np.bincount(np.searchsorted(edges, x, "right"), minlength=len(edges) + 1) + 0.5)
@@ -96,11 +94,9 @@ class DriftReport:
 
 
 class DriftMonitor:
-    """Compares the last tracks' confidences and abstain rate with those of the tuning set.
-
-    The unit is the track: its last verdict counts once, when the track ends. Tracks that never reached the
-    threshold test (too small, not measured, too short, stale) do not count.
-    """
+    """Compares the last tracks' confidences and abstain rate with those of the tuning set. The unit is the
+    track: its last verdict counts once, when the track ends. Tracks that never reached the threshold test (too
+    small, not measured, too short, stale) do not count."""
 
     DECIDED = (Reason.OK, Reason.LOW_CONFIDENCE, Reason.LOW_MARGIN, Reason.DISAGREEMENT)
 

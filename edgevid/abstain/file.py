@@ -1,7 +1,5 @@
 """Policy files (calibration/confidence/*.toml): read with every error named, written with provenance.
-
-docs/abstain.md describes the file.
-"""
+docs/abstain.md describes the file."""
 
 import dataclasses
 import math
@@ -140,11 +138,9 @@ class PolicyTable:
 
 
 def read_policy(path: str | Path, *, names: Iterable[str] | None = None, model_sha256: str | None = None) -> PolicyFile:
-    """The policy file at `path`; FileFormatError names file, key, expected and got.
-
-    It also rejects a file that was tuned for other class `names` or for another `model_sha256` than those
-    of the recognizer in use (None: not compared).
-    """
+    """The policy file at `path`; FileFormatError names file, key, expected and got. It also rejects a file that
+    was tuned for other class `names` or for another `model_sha256` than those of the recognizer in use (None:
+    not compared)."""
     read = checked(PolicyTable, read_toml(path), Path(path))
     settings = Settings()
     if read.decide:

@@ -120,9 +120,7 @@ class Policy:
 
     def update(self, scores: Scores, tracks: Tracks, time: float) -> Verdicts:
         """Adds `scores` and gives every track's verdict at `time` seconds; tracks that ended are forgotten.
-
-        InputError where scores are not probabilities, or not of this policy's classes.
-        """
+        InputError where scores are not probabilities, or not of this policy's classes."""
         if len(scores) and scores.values.shape[1] != len(self.names):
             raise InputError(
                 f"Policy {self.task}: expected scores of {len(self.names)} classes, "

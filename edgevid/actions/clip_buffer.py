@@ -23,11 +23,9 @@ AGE_S = 5.0  # Seconds since the last recognition that count as an age of 1
 
 
 def urgency(never: Array, uncertainty: Array, age_s: Array, novelty: Array) -> Array:
-    """(N,) urgency of objects from (N,) columns.
-
-    Whether an object was `never` recognized so far; the entropy of its last scores over that of a uniform
-    answer (1 before any); seconds since its last recognition; mean change of its image since then, 0 to 1.
-    """
+    """(N,) urgency of objects from (N,) columns. Whether an object was `never` recognized so far; the entropy
+    of its last scores over that of a uniform answer (1 before any); seconds since its last recognition; mean
+    change of its image since then, 0 to 1."""
     age = np.minimum(age_s / AGE_S, 4.0)
     return np.asarray(NEW * never + UNCERTAINTY * uncertainty + AGE * age + NOVELTY * novelty)
 
@@ -136,12 +134,9 @@ class ClipBuffer:
         return self._pixels.nbytes + self._work.nbytes + self._out.nbytes
 
     def update(self, frame: Frame, tracks: Tracks) -> Clips:
-        """Crops the objects of `frame` and returns the clips that are due.
-
-        `pixels` of the clips is the buffer's own memory, valid until the next update. Objects absent
-        from `tracks` are forgotten. InputError where time runs backwards: call `reset` when the
-        source changes.
-        """
+        """Crops the objects of `frame` and returns the clips that are due. `pixels` of the clips is the
+        buffer's own memory, valid until the next update. Objects absent from `tracks` are forgotten. InputError
+        where time runs backwards: call `reset` when the source changes."""
         if not frame.time >= self._now:  # also a NaN
             raise InputError(
                 f"frame.time: expected {self._now} s or later, got {frame.time}; call reset() when the source changes"

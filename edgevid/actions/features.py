@@ -90,10 +90,8 @@ class DetectedPose:
         self.raw_width, self.width = 2 * self.count + 1, skeleton.width_of(self.count)
 
     def rows(self, points: Array) -> Array:
-        """(M, 2 J + 1) joints and the pose's mean score, of COCO key points (M, 17, 3) in frame pixels.
-
-        NaN, as of an object that is not detected now, gives a score of 0. InputError for other key points.
-        """
+        """(M, 2 J + 1) joints and the pose's mean score, of COCO key points (M, 17, 3) in frame pixels. NaN, as
+        of an object that is not detected now, gives a score of 0. InputError for other key points."""
         if points.shape[1:] != (17, 3):
             raise InputError(f"a pose: expected COCO's 17 key points (M, 17, 3), got {points.shape}")
         points = np.where(np.isfinite(points).all(axis=(1, 2), keepdims=True), points, 0)

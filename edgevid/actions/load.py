@@ -18,12 +18,9 @@ DETECTOR = "detector"  # Stands for the detector's key points in the place of a 
 def load_recognizer(
     model: str | Path, *, extractor: str | Path | None = None, device: str = "auto", threads: int | None = None
 ) -> Recognizer:
-    """The recognizer of a model's name, a recipe or its folder.
-
-    A temporal head also loads the extractor that its recipe names, or `extractor` where given; "detector"
-    takes the key points of the detector instead of a pose model.
-    InputError where the model is not a recognizer.
-    """
+    """The recognizer of a model's name, a recipe or its folder. A temporal head also loads the extractor that
+    its recipe names, or `extractor` where given; "detector" takes the key points of the detector instead of a
+    pose model. InputError where the model is not a recognizer."""
     recipe = resolve_model(model)
     if recipe.task == "head":
         table = HeadSection.read(recipe)

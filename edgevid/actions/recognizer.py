@@ -105,10 +105,8 @@ def first_output(engine: Engine, recipe: Recipe) -> str:
 
 
 def run_batch(engine: Engine, inputs: Mapping[str, Array], axes: Mapping[str, int] | None = None) -> dict[str, Array]:
-    """Outputs for a batch of any size; an engine with a fixed batch runs in parts, the last one padded.
-
-    `axes` gives the batch axis of each input and output that is not 0. The arrays are the caller's.
-    """
+    """Outputs for a batch of any size; an engine with a fixed batch runs in parts, the last one padded. `axes`
+    gives the batch axis of each input and output that is not 0. The arrays are the caller's."""
     axes = axes or {}
     count = next(a.shape[axes.get(n, 0)] for n, a in inputs.items())
     size = max((s.shape[axes.get(s.name, 0)] for s in engine.inputs), default=-1)
@@ -164,9 +162,7 @@ def no_scores(names: tuple[str, ...]) -> Scores:
 
 class FunctionRecognizer:
     """A function of Clips as a recognizer; it returns Scores or an (M, C) array of probabilities.
-
-    `clips.pixels` are (M, T, h, w, 3) uint8 RGB crops, oldest first.
-    """
+    `clips.pixels` are (M, T, h, w, 3) uint8 RGB crops, oldest first."""
 
     def __init__(self, function: Callable[[Clips], Any], names: Sequence[str]) -> None:
         """`names` of the C classes."""

@@ -1,8 +1,6 @@
-"""State of every track in arrays that are allocated once: gathered, run through a model, scattered back.
-
-A track's state is forgotten after a gap that is too long, or when other tracks need its row. Ids are not
-used again, so a stale row is harmless, and memory stays constant.
-"""
+"""State of every track in arrays that are allocated once: gathered, run through a model, scattered back. A
+track's state is forgotten after a gap that is too long, or when other tracks need its row. Ids are not used
+again, so a stale row is harmless, and memory stays constant."""
 
 from collections import OrderedDict
 from collections.abc import Mapping

@@ -23,9 +23,7 @@ ABSENT: Any = object()  # What stands at a key that a file does not have
 
 def check_fields(value: Any, name: str) -> None:
     """FieldError for the first field of the dataclass `value` with a number or word that its type excludes.
-
-    `name` is what the message calls the value.
-    """
+    `name` is what the message calls the value."""
     for key, choices in _choices(type(value)).items():  # type: ignore[arg-type]
         if (given := getattr(value, key)) not in choices:
             raise FieldError(name, key, one_of(choices), given)
@@ -73,10 +71,8 @@ def number_text(low: float = -math.inf, high: float = math.inf, *, kind: str = "
 def mistakes_of(
     errors: list[Any], schema: dict[str, Any], values: Mapping[str, Any], path: Path, name: str
 ) -> list[FileFormatError]:
-    """pydantic's errors about a file's `values` in edgevid's sentences: one for each key.
-
-    `schema` is the JSON Schema of the file, `name` that of the table that it is about, "" for the whole.
-    """
+    """pydantic's errors about a file's `values` in edgevid's sentences: one for each key. `schema` is the JSON
+    Schema of the file, `name` that of the table that it is about, "" for the whole."""
     found: dict[str, FileFormatError] = {}
     named: set[str] = set()  # misspelled keys that the sentence of the missing one names already
     for error in sorted(errors, key=lambda error: error["type"] == UNKNOWN):

@@ -46,11 +46,9 @@ def engines_folder() -> Path:
 
 
 def expanded(values: Any, path: Path, mistakes: list[FileFormatError], key: str = "") -> Any:
-    """`values` with the variables in all texts replaced; `$${NAME}` stays `${NAME}`.
-
-    Without a default, a variable that is not set becomes one of the `mistakes` at its dotted key, and its
-    text stays. As in a shell, a default also stands for an empty variable.
-    """
+    """`values` with the variables in all texts replaced; `$${NAME}` stays `${NAME}`. Without a default, a
+    variable that is not set becomes one of the `mistakes` at its dotted key, and its text stays. As in a shell,
+    a default also stands for an empty variable."""
     if isinstance(values, Mapping):
         return {k: expanded(v, path, mistakes, f"{key}.{k}" if key else k) for k, v in values.items()}
     if isinstance(values, list):

@@ -1,8 +1,6 @@
-"""Files as dataclasses: read by pydantic with every mistake named, and described by a JSON Schema.
-
-A type's limits stand in its annotations (`Ge`, `Le`, `Literal`, `Checked`); messages and schema follow from
-them. pydantic is imported when a file is read, not before.
-"""
+"""Files as dataclasses: read by pydantic with every mistake named, and described by a JSON Schema. A type's
+limits stand in its annotations (`Ge`, `Le`, `Literal`, `Checked`); messages and schema follow from them.
+pydantic is imported when a file is read, not before."""
 
 from __future__ import annotations
 
@@ -31,10 +29,8 @@ REQUIRED: Any = dataclasses.MISSING
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """In `Annotated`: what is expected beyond the type, and the conversion that checks it.
-
-    `convert` gets the value and the file's folder, and raises ValueError for a value that is not expected.
-    """
+    """In `Annotated`: what is expected beyond the type, and the conversion that checks it. `convert` gets the
+    value and the file's folder, and raises ValueError for a value that is not expected."""
 
     expected: str
     convert: Callable[[Any, Path], Any] | None = None
@@ -92,10 +88,8 @@ def vars_of(value: Any, kind: Any = None) -> dict[str, Any]:
 
 def pick(kind: type, name: str, keys: tuple[str, ...], /, **defaults: Any) -> Any:
     """A dataclass `name` of some fields of dataclass `kind`: a table of a file that holds a part of it.
-
     `defaults` replace those of `kind`; REQUIRED takes one away. A key that is not among `keys` is a required
-    field, of that type.
-    """
+    field, of that type."""
     hints, found = get_type_hints(kind, include_extras=True), {f.name: f for f in dataclasses.fields(kind)}
     fields: list[Any] = [(key, hint) for key, hint in defaults.items() if key not in keys]
     for key in keys:
@@ -114,11 +108,9 @@ def checked(
     name: str = "",
     expand: Callable[[Any, Path, list[FileFormatError]], Any] | None = None,
 ) -> T:
-    """The dataclass `kind` of a file's values; FileFormatError names every mistake.
-
-    `name` is the table's, where the values are not the whole file. `expand` replaces variables before the
-    checks, and adds its own mistakes; messages show the values as they stand in the file.
-    """
+    """The dataclass `kind` of a file's values; FileFormatError names every mistake. `name` is the table's,
+    where the values are not the whole file. `expand` replaces variables before the checks, and adds its own
+    mistakes; messages show the values as they stand in the file."""
     from pydantic import ValidationError
 
     adapter = _adapter(kind)  # type: ignore[arg-type]

@@ -1,8 +1,6 @@
-"""CameraHealth: speeds abstain with CAMERA_MOVED once the camera no longer stands as it was calibrated.
-
-Two detectors: the image against learned references (seconds; view_monitor.py), and the site's speeds against
-their own history (dozens of vehicles; speed_drift.py). docs/health.md lists what each can and cannot detect.
-"""
+"""CameraHealth: speeds abstain with CAMERA_MOVED once the camera no longer stands as it was calibrated. Two
+detectors: the image against learned references (seconds; view_monitor.py), and the site's speeds against their
+own history (dozens of vehicles; speed_drift.py). docs/health.md lists what each can and cannot detect."""
 
 import dataclasses
 import json
@@ -152,11 +150,9 @@ class HealthFolder:
 
 
 class CameraHealth(Closing):
-    """Monitors a pipeline's camera: pass it as `Pipeline(..., health=...)`.
-
-    `update` passes a frame's speeds on, or invalidates them with CAMERA_MOVED: while the camera is suspected
-    to have moved, and from an alarm on until `acknowledge` or `relearn`.
-    """
+    """Monitors a pipeline's camera: pass it as `Pipeline(..., health=...)`. `update` passes a frame's speeds
+    on, or invalidates them with CAMERA_MOVED: while the camera is suspected to have moved, and from an alarm on
+    until `acknowledge` or `relearn`."""
 
     def __init__(
         self,
@@ -312,10 +308,8 @@ class CameraHealth(Closing):
 
 
 def speed_error(calibration: CameraCalibration, motion: Motion) -> float:
-    """By what share speeds in the region are wrong when the image moved and the calibration did not.
-
-    Of the two directions on the plane the one with the larger error; NaN where the moved points lie off it.
-    """
+    """By what share speeds in the region are wrong when the image moved and the calibration did not. Of the two
+    directions on the plane the one with the larger error; NaN where the moved points lie off it."""
     calibration = calibration.scaled_to(motion.size)
     x1, y1, x2, y2 = calibration.region.bounds
     share = np.array([0.3, 0.5, 0.7])

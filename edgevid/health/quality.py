@@ -1,8 +1,6 @@
-"""ImageQuality: whether an image shows enough to recognize anything in it, measured once a second.
-
-Sharpness, blockiness and noise come from 24 tiles in full resolution, exposure and contrast from every n-th
-pixel of the luma; no image is converted or resized.
-"""
+"""ImageQuality: whether an image shows enough to recognize anything in it, measured once a second. Sharpness,
+blockiness and noise come from 24 tiles in full resolution, exposure and contrast from every n-th pixel of the
+luma; no image is converted or resized."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -93,11 +91,9 @@ def _blockiness(changes: Array) -> float:
 
 @dataclass(slots=True)
 class ImageQuality:
-    """Checks a frame every second; `state` is OK, or why the image cannot be used.
-
-    Once `LEARN` images were sound, half of the camera's usual sharpness, or one and a half times its usual
-    blockiness, is too little, or too much, as well. What is learned is kept until the program ends.
-    """
+    """Checks a frame every second; `state` is OK, or why the image cannot be used. Once `LEARN` images were
+    sound, half of the camera's usual sharpness, or one and a half times its usual blockiness, is too little, or
+    too much, as well. What is learned is kept until the program ends."""
 
     limits: QualityLimits = field(default_factory=QualityLimits)
     every_s: float = 1.0

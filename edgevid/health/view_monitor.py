@@ -1,7 +1,5 @@
-"""ViewMonitor: whether the image still lies where it lay when the camera was calibrated.
-
-References for several lights are learned automatically, each with its motion relative to the first one.
-"""
+"""ViewMonitor: whether the image still lies where it lay when the camera was calibrated. References for several
+lights are learned automatically, each with its motion relative to the first one."""
 
 from collections import deque
 from dataclasses import dataclass, field, replace

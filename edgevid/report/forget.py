@@ -65,11 +65,9 @@ class Selection:
 
 
 def forget(paths: Sequence[Path], selection: Selection, *, dry_run: bool = True) -> dict[Path, Counter[str]]:
-    """Deletes from files, folders of Parquet files or crops, and this user's spools; how many of each kind,
-    by file. With `dry_run` it only counts.
-
-    InputError, with nothing changed, where a run writes to one of them, as far as the system tells.
-    """
+    """Deletes from files, folders of Parquet files or crops, and this user's spools; how many of each kind, by
+    file. With `dry_run` it only counts. InputError, with nothing changed, where a run writes to one of them, as
+    far as the system tells."""
     works: dict[Path, Any] = {path: _files if _has_files(path) else WORKS[form(path)] for path in paths}
     works |= dict.fromkeys(sorted(spool_folder().glob("*/")), _spool)
     for path in (path for path, work in works.items() if work is _sqlite):

@@ -34,11 +34,9 @@ class HeatMap(NamedTuple):
 def heat_maps(
     report: Report, camera: str, size: tuple[int, int] | None, calibration: CameraCalibration | None
 ) -> list[HeatMap]:
-    """The heat map on the image and, with a calibration, on the ground.
-
-    An object goes in a straight line, at constant speed, from one box of its events to the next: from its
-    first box over those where it crossed a line or entered a zone to its last. `size` is that of the image.
-    """
+    """The heat map on the image and, with a calibration, on the ground. An object goes in a straight line, at
+    constant speed, from one box of its events to the next: from its first box over those where it crossed a
+    line or entered a zone to its last. `size` is that of the image."""
     query = "SELECT x, y, seconds FROM steps WHERE camera = ? UNION ALL SELECT 0, 0, 0"
     x, y, seconds = np.array(report.store.rows(query, camera), float).T
     parts = np.stack(np.meshgrid(*[(np.arange(4) + 0.5) / 4] * 2), -1).reshape(-1, 2)
@@ -64,10 +62,8 @@ def _binned(plane: str, points: Array, weights: Array, origin: Array, extent: Ar
 
 
 def page(report: Report, calibration: Path | None = None, image: Path | None = None) -> str:
-    """The HTML of a report; calibration and image are those of its one camera.
-
-    InputError for these where there are more cameras, and where they cannot be read.
-    """
+    """The HTML of a report; calibration and image are those of its one camera. InputError for these where there
+    are more cameras, and where they cannot be read."""
     if len(report.cameras) > 1 and (calibration or image):
         raise InputError("--calibration, --image: of one camera; choose it with --camera")
     pixels = read_image(image) if image else None

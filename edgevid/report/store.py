@@ -27,10 +27,8 @@ _CSV = """auto_detect = false, delim = ',', quote = '"', escape = '"', nullstr =
 
 
 class Store(Closing):
-    """`base` is a DuckDB connection with the tables `events`, `runs`, `objects` and the view `tracks`.
-
-    Columns are those of docs/events.md, `utc` as TIMESTAMP. An event that several files hold is there once.
-    """
+    """`base` is a DuckDB connection with the tables `events`, `runs`, `objects` and the view `tracks`. Columns
+    are those of docs/events.md, `utc` as TIMESTAMP. An event that several files hold is there once."""
 
     def __init__(self, paths: Sequence[Path], *, objects: bool = False) -> None:
         """`objects` loads the objects of frames, too. SourceError or InputError for a file that cannot be
@@ -70,10 +68,8 @@ class Store(Closing):
         return found
 
     def query(self, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-        """Names of columns, and rows, of one SELECT; this store then reads no other file any more.
-
-        InputError for anything that is no SELECT, that touches a file, or that fails.
-        """
+        """Names of columns, and rows, of one SELECT; this store then reads no other file any more. InputError
+        for anything that is no SELECT, that touches a file, or that fails."""
         with self.errors("query"):
             statements = self.base.extract_statements(sql)
             kinds = [str(one.type).rpartition(".")[2] for one in statements]

@@ -9,10 +9,8 @@ from contextlib import contextmanager
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
     """Turns SIGTERM (a service or container is stopped) into KeyboardInterrupt, so that outputs are finished.
-
-    In the main thread, where Python handles signals, and where the program has no handler of its own;
-    elsewhere nothing changes.
-    """
+    In the main thread, where Python handles signals, and where the program has no handler of its own; elsewhere
+    nothing changes."""
     in_main = threading.current_thread() is threading.main_thread()
     if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
@@ -27,10 +25,7 @@ def ended_by_sigterm() -> Iterator[None]:
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Delays Ctrl-C and SIGTERM until the block has ended, so that its writes are whole; a second one is not
-    delayed.
-
-    In the main thread, where Python handles signals; elsewhere nothing changes.
-    """
+    delayed. In the main thread, where Python handles signals; elsewhere nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

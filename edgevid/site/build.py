@@ -36,10 +36,8 @@ TRACK_LOW_SCORE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class LoadedSite:
-    """A site and what its calibration and policy files hold: each is read once, here.
-
-    Building from it opens no other file than the models.
-    """
+    """A site and what its calibration and policy files hold: each is read once, here. Building from it opens no
+    other file than the models."""
 
     site: Site
     calibration: CameraCalibration | None = None
@@ -71,9 +69,7 @@ def build_pipeline(
     damaged: Damaged = "coast",
 ) -> Pipeline:
     """The pipeline of a site for frames of `size` (width, height); fetches models that are not there.
-
-    InputError where the detector's input cannot have the size `imgsz`.
-    """
+    InputError where the detector's input cannot have the size `imgsz`."""
     site = loaded.site
     detector = build_detector(site, threads=threads, imgsz=imgsz)
     if loaded.policy is not None:

@@ -35,10 +35,8 @@ class Finding(NamedTuple):
 def attempt(
     found: list[Finding], subject: str, call: Callable[[], T], remedy: str, good: Callable[[T], str] | None = None
 ) -> T | None:
-    """The value of `call`, with the finding that `good` words; None where it raised, with the reason.
-
-    Each mistake of a file is a finding, the first with the remedy.
-    """
+    """The value of `call`, with the finding that `good` words; None where it raised, with the reason. Each
+    mistake of a file is a finding, the first with the remedy."""
     try:
         value = call()
     except FileFormatError as error:
@@ -65,10 +63,8 @@ class CameraCheck(NamedTuple):
 
 
 def check_camera(uri: str, *, watch_s: float = 5.0, timeout_s: float = 10.0) -> CameraCheck:
-    """The findings about a camera, read for `watch_s` seconds after its first frame.
-
-    `timeout_s` limits the wait for the first frame.
-    """
+    """The findings about a camera, read for `watch_s` seconds after its first frame. `timeout_s` limits the
+    wait for the first frame."""
     if Path(uri).exists() and not is_live(uri):
         remedy = "give a camera: rtsp://..., http://..., a number; `edgevid run FILE` needs no check"
         return CameraCheck([Finding("camera", f"{uri} is a file or folder, no camera", False, remedy)])

@@ -28,10 +28,8 @@ MAX_RESIDUAL_PX = 1.0  # A 3-D box whose projection misses an edge of the detect
 
 
 def contact_points(boxes: F64, *, rotated: bool = False) -> F64:
-    """(N, 2) float64: the middle of each box's bottom edge, where the object stands on the ground.
-
-    Of boxes that enclose rotated ones, of views from above, it is the center.
-    """
+    """(N, 2) float64: the middle of each box's bottom edge, where the object stands on the ground. Of boxes
+    that enclose rotated ones, of views from above, it is the center."""
     below = (boxes[:, 1] + boxes[:, 3]) / 2 if rotated else boxes[:, 3]
     return np.stack([(boxes[:, 0] + boxes[:, 2]) * 0.5, below], 1)
 
@@ -71,9 +69,7 @@ _CORNERS = ((1, 1), (1, -1), (-1, -1), (-1, 1))
 
 def _edges(unknown: F64, floor: F64, camera: F64) -> tuple[F64, F64]:
     """Left, top, right, bottom (N, 4) of boxes in space, and the derivative (N, 4, 4) by x, y, width, height.
-
-    `floor` (4, 2): the corners of a footprint of width 1.
-    """
+    `floor` (4, 2): the corners of a footprint of width 1."""
     n = len(unknown)
     x, y, width, height = unknown.T
     points = np.ones((n, 8, 4))
@@ -119,10 +115,8 @@ def is_occluded(boxes: F64, share: float = 0.2) -> Array:
 
 def is_truncated(boxes: F64, size: tuple[int, int], noise: F64) -> Array:
     """(N,) whether the left, right or bottom edge may be the image's own border instead of the object's.
-
-    `noise` (N,) is the standard error of an edge in pixels: a truncated box still jitters, so that its edge
-    is found up to three standard errors inside.
-    """
+    `noise` (N,) is the standard error of an edge in pixels: a truncated box still jitters, so that its edge is
+    found up to three standard errors inside."""
     margin = np.maximum(2.0, 3.0 * noise)
     near = np.minimum(boxes[:, 0], size[0] - boxes[:, 2])
     return np.asarray(np.minimum(near, size[1] - boxes[:, 3]) <= margin)

@@ -1,7 +1,5 @@
 """A camera calibration: pixels paired with points on the ground, and the homography fitted to them.
-
-docs/speed.md describes the file and how to make one.
-"""
+docs/speed.md describes the file and how to make one."""
 
 from __future__ import annotations
 
@@ -211,10 +209,8 @@ class CameraCalibration:
 
     def scale_error(self, pixels: F64, *, samples: int = 48) -> F64:
         """(N,) relative standard error of lengths at each pixel, from CLICK_PX at every calibrated point.
-
-        Lengths along the direction of strongest foreshortening: the least certain one, and on a road that
-        is viewed along its axis the one that speeds depend on.
-        """
+        Lengths along the direction of strongest foreshortening: the least certain one, and on a road that is
+        viewed along its axis the one that speeds depend on."""
         random = np.random.default_rng(0)
         at = self.undistort(pixels)
         _, meters, steps = np.linalg.svd(homography.jacobian(self.homography, at))

@@ -113,10 +113,8 @@ class CalibrationTable:
 
 
 def read_calibration(path: str | Path) -> CameraCalibration:
-    """The calibration of a TOML file (docs/speed.md).
-
-    FileFormatError names each mistake by file, key, expected and got; InputError where there is no such file.
-    """
+    """The calibration of a TOML file (docs/speed.md). FileFormatError names each mistake by file, key, expected
+    and got; InputError where there is no such file."""
     read = checked(CalibrationTable, read_toml(path), Path(path))
     width, height = map(int, read.image_size)
     region = read.region.polygon if read.region else None
@@ -177,10 +175,8 @@ def provenance_text(source: str, time: float, calibration: CameraCalibration) ->
 def write_calibration(
     path: str | Path, calibration: CameraCalibration, provenance: str = "", *, replace: bool = False
 ) -> Path:
-    """Writes the calibration in one step and reads it back; an existing file only with `replace`.
-
-    Comments in an existing file stay, with what they stand next to.
-    """
+    """Writes the calibration in one step and reads it back; an existing file only with `replace`. Comments in
+    an existing file stay, with what they stand next to."""
     path = Path(path)
     if path.suffix != ".toml":
         raise InputError(f"calibration: expected a file that ends in .toml, got {path.name!r}")

@@ -152,11 +152,9 @@ def _camera_warnings(calibration: CameraCalibration, camera: GroundCamera | None
 
 
 def find_outliers(calibration: CameraCalibration) -> tuple[int, ...]:
-    """Rows of the points that the others contradict, worst first.
-
-    Greedy: the point without which the fit is best is removed while that more than halves the error, and
-    while the fit to the others misses it by over OUTLIER_PX. Needs 6 points: of 5, any 4 fit exactly.
-    """
+    """Rows of the points that the others contradict, worst first. Greedy: the point without which the fit is
+    best is removed while that more than halves the error, and while the fit to the others misses it by over
+    OUTLIER_PX. Needs 6 points: of 5, any 4 fit exactly."""
     inliers, outliers = list(range(len(calibration.image))), []
     image, meters = calibration.undistort(calibration.image), calibration.meters
     while len(inliers) > 5:

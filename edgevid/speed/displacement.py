@@ -60,10 +60,8 @@ _NO_VALUE = _Value(math.nan, np.full(2, np.nan), math.nan, np.full(2, np.nan), n
 
 class DisplacementCore(WindowCore):
     """Displacements of all tracks, averaged over the last k and stamped at the middle of what was averaged.
-
     Where a track is missed at its frame, the next sighting takes its place, over the time that really passed.
-    Outliers are those of a window of half a second.
-    """
+    Outliers are those of a window of half a second."""
 
     def __init__(self, settings: Displacement, process_noise: float, to_ground: F64, lost_after_s: float = 0.0) -> None:
         self._settings = settings

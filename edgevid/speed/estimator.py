@@ -38,11 +38,9 @@ NOISE_TRACKS, KEPT_TRACKS = 10, 200
 
 
 class SpeedEstimator(Hinted):
-    """Live, smoothed and track speeds of tracks over a calibrated plane.
-
-    A track's contact point counts when its box was detected, is not truncated by the image border, is not
-    occluded by a nearer box, and lies in the calibration's region. The method bridges the rest.
-    """
+    """Live, smoothed and track speeds of tracks over a calibrated plane. A track's contact point counts when
+    its box was detected, is not truncated by the image border, is not occluded by a nearer box, and lies in the
+    calibration's region. The method bridges the rest."""
 
     camera_moved: bool
     """While set, every speed is CAMERA_MOVED."""
@@ -118,10 +116,8 @@ class SpeedEstimator(Hinted):
         self._scale = ScaleErrorGrid(calibration, *self._errors)
 
     def resize(self, size: tuple[int, int]) -> None:
-        """The stream continues with frames of another (width, height): every track ends.
-
-        Another aspect ratio is another view: every speed is CAMERA_MOVED until the calibrated one is back.
-        """
+        """The stream continues with frames of another (width, height): every track ends. Another aspect ratio
+        is another view: every speed is CAMERA_MOVED until the calibrated one is back."""
         self.reset()
         try:
             self._start(self._calibrated.scaled_to(size))

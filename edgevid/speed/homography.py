@@ -40,11 +40,9 @@ def inverse(h: F64, points: F64) -> F64:
 
 
 def fit(image: F64, meters: F64) -> F64:
-    """(3, 3) homography from pixels to meters of least reprojection error over N >= 4 pairs.
-
-    Direct linear transform on normalized points, then Levenberg-Marquardt on the error in pixels
-    (Hartley & Zisserman, 4.1 and 4.5). Raises InputError for points that fix no homography.
-    """
+    """(3, 3) homography from pixels to meters of least reprojection error over N >= 4 pairs. Direct linear
+    transform on normalized points, then Levenberg-Marquardt on the error in pixels (Hartley & Zisserman, 4.1
+    and 4.5). Raises InputError for points that fix no homography."""
     if len(image) < 4 or image.shape != meters.shape:
         raise InputError(f"calibration: expected at least 4 pairs, got {len(image)} and {len(meters)} points")
     to_image = _linear(meters, image)

@@ -19,11 +19,8 @@ STEP = 3  # Values over which the largest rise and drop are taken: noise of sing
 
 
 def shape_features(values: Array) -> Array:
-    """(N, T) finite values, T at least 8 -> (N, 24) float32, the columns of `SHAPE`.
-
-    A shift in time changes only `peak_at` and, at the edges, quantiles. Every column is in the values' unit,
-    a share or a count.
-    """
+    """(N, T) finite values, T at least 8 -> (N, 24) float32, the columns of `SHAPE`. A shift in time changes
+    only `peak_at` and, at the edges, quantiles. Every column is in the values' unit, a share or a count."""
     x = np.asarray(values, np.float32)
     n, t = x.shape
     row, columns = np.arange(n), np.arange(t, dtype=np.float32)

@@ -68,10 +68,8 @@ def prior(terms: int) -> F64:
 
 
 def fit(pixels: F64, noise: F64, to_image: F64, rows: F64, start: F64) -> Motion | None:
-    """The motion of most likelihood by Gauss-Newton on the pixels; None where it leaves the image.
-
-    `rows` (n, m) is the basis at the sightings, `start` (2, 2) a position and a velocity.
-    """
+    """The motion of most likelihood by Gauss-Newton on the pixels; None where it leaves the image. `rows` (n,
+    m) is the basis at the sightings, `start` (2, 2) a position and a velocity."""
     terms = rows.shape[1]
     state = np.concatenate([start, np.zeros((terms - 2, 2))])
     scale, variance = np.stack([noise / math.sqrt(2), noise], 1), 1.0
@@ -133,11 +131,9 @@ def local_velocity(times: F64, places: F64) -> F64:
 
 
 def same_object(times: F64, pixels: F64, noise: F64, places: F64, to_image: F64) -> Array:
-    """(n,) which sightings are of the object that has the longest part of the track.
-
-    The track is cut where a step is an outlier among its neighbors (a switch, a merged box, a jump, one bad
-    box), and the parts that continue the longest one are joined to it again.
-    """
+    """(n,) which sightings are of the object that has the longest part of the track. The track is cut where a
+    step is an outlier among its neighbors (a switch, a merged box, a jump, one bad box), and the parts that
+    continue the longest one are joined to it again."""
     velocity, gaps = local_velocity(times, places), np.diff(times)
     ahead = homography.apply(to_image, places[:-1] + velocity[:-1] * gaps[:, None])
     error = (pixels[1:] - ahead) / noise[1:, None]

@@ -43,10 +43,8 @@ class SpeedCore(Protocol):
         self, ids: I64, pixels: F64, noise: F64, measured: Array, time: float, heights: F64 | None = None
     ) -> PlaneUpdate:
         """One moment of tracks `ids` (N,) at undistorted `pixels` (N, 2); tracks that are not named end.
-
         `measured` (N,) is 1, 2 where a track was detected and cannot be measured, or 0; `heights` (N,) are
-        those of the boxes in pixels.
-        """
+        those of the boxes in pixels."""
         ...
 
     def reset(self) -> None:
@@ -241,9 +239,7 @@ class WindowCore:
         place: F64, motion: F64 | None = None,
     ) -> F64:  # fmt: skip
         """(N, len(PlaneColumn)) of tracks in `slots`; without a value they count as having too few sightings.
-
-        `motion` (N, 2) is the velocity that is tested for being noise (None: `velocity`).
-        """
+        `motion` (N, 2) is the velocity that is tested for being noise (None: `velocity`)."""
         motion = velocity if motion is None else motion
         with np.errstate(invalid="ignore"):
             squared = (motion**2).sum(1)

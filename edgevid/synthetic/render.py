@@ -1,7 +1,5 @@
-"""A rendered street: images of a synthetic scene, for trying edgevid without a camera.
-
-Every image states that it is rendered. NumPy alone draws it.
-"""
+"""A rendered street: images of a synthetic scene, for trying edgevid without a camera. Every image states that
+it is rendered. NumPy alone draws it."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence

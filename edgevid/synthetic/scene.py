@@ -1,8 +1,6 @@
 """A scene with ground truth: vehicles as 3-D boxes and people in front of a camera, and simulated detections.
-
-Ground coordinates are meters: x to the right, y away from the camera, z up. Everything is a function of
-the seed and of time, so any moment can be evaluated, in any order.
-"""
+Ground coordinates are meters: x to the right, y away from the camera, z up. Everything is a function of the
+seed and of time, so any moment can be evaluated, in any order."""
 
 import math
 from collections.abc import Sequence

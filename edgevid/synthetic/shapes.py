@@ -32,10 +32,8 @@ class Layer:
         self._columns = np.arange(2 * width, dtype=np.int16)
 
     def paint(self, points: Array, colors: Array) -> None:
-        """Paints (P, CORNERS, 2) float pixels, the last corner repeated, in (P,) samples of `rgba`.
-
-        Later ones cover earlier ones. A polygon with NaN is left out.
-        """
+        """Paints (P, CORNERS, 2) float pixels, the last corner repeated, in (P,) samples of `rgba`. Later ones
+        cover earlier ones. A polygon with NaN is left out."""
         fine = np.isfinite(points).all((1, 2))
         points, colors = (2 * np.clip(points[fine], -30000, 30000) - 0.5, colors[fine])  # samples are whole numbers
         first, last, left, right = self._spans(points)
@@ -85,9 +83,7 @@ class Layer:
 
     def blend(self, image: Array, under: Array, boxes: Array) -> None:
         """Writes what was painted inside (N, 4) boxes into `image` (H, W, 3) uint8, and forgets it there.
-
-        `under` (H, W) is the image without it, as `rgba` samples.
-        """
+        `under` (H, W) is the image without it, as `rgba` samples."""
         tiles = np.zeros((-(-self.height // TILE), -(-self.width // TILE)), bool)
         limit = np.array([self.width, self.height] * 2)
         for x1, y1, x2, y2 in boxes.clip(0, limit).astype(int).tolist():
@@ -235,9 +231,7 @@ def person_faces(camera: Camera, truth: Truth, rows: Array) -> tuple[Array, Arra
 
 def capsules(camera: Camera | None, ends: Array, radii: Array) -> Array:
     """(N, CORNERS, 2) pixels of round-ended lines between `ends` (N, 2, 3) with `radii` (N, 2), in meters.
-
-    Without a camera all are in pixels.
-    """
+    Without a camera all are in pixels."""
     if camera is not None:
         beside, ends = camera.project(ends + np.array([1e-2, 0, 0])), camera.project(ends)
         radii = radii * np.linalg.norm(beside - ends, axis=2) * 100

@@ -1,8 +1,6 @@
-"""Frame: one image of a stream; bare arrays made into one; whether two sizes can show the same view.
-
-Colors: `Frame(image)` and `Frame.image` are RGB. A bare array is BGR wherever edgevid takes one, as OpenCV
-reads it and as supervision and Ultralytics take it; `as_frame` is the one place that decides so.
-"""
+"""Frame: one image of a stream; bare arrays made into one; whether two sizes can show the same view. Colors:
+`Frame(image)` and `Frame.image` are RGB. A bare array is BGR wherever edgevid takes one, as OpenCV reads it and
+as supervision and Ultralytics take it; `as_frame` is the one place that decides so."""
 
 from __future__ import annotations
 
@@ -24,10 +22,8 @@ SAME_ASPECT = 0.01
 
 
 class Frame(Hinted):
-    """One image of a stream: RGB pixels, the stream's own time, and its index.
-
-    Decoders hand over YUV 4:2:0 planes; the first access to `image` converts them to RGB.
-    """
+    """One image of a stream: RGB pixels, the stream's own time, and its index. Decoders hand over YUV 4:2:0
+    planes; the first access to `image` converts them to RGB."""
 
     __slots__ = (
         "_image", "_to_rgb", "damaged", "full_range", "height", "index", "matrix", "planes", "time", "width"
@@ -53,9 +49,7 @@ class Frame(Hinted):
     @classmethod
     def from_bgr(cls, image: Array, time: float = 0.0, index: int = 0) -> Frame:
         """The frame of an array as OpenCV reads it: (H, W, 3) BGR, (H, W, 4) BGRA or (H, W) gray, uint8.
-
-        InputError for any other shape or dtype.
-        """
+        InputError for any other shape or dtype."""
         return cls(_rgb_of(image), time, index)
 
     @classmethod
@@ -69,11 +63,9 @@ class Frame(Hinted):
         full_range: bool = False,
         matrix: Matrix = "bt601",
     ) -> Frame:
-        """A frame of planes y (H, W), u and v ((H+1)//2, (W+1)//2), uint8; rows may be strided.
-
-        `to_rgb` converts the frame on the first access to `image`. The planes must stay valid as long as
-        the frame lives.
-        """
+        """A frame of planes y (H, W), u and v ((H+1)//2, (W+1)//2), uint8; rows may be strided. `to_rgb`
+        converts the frame on the first access to `image`. The planes must stay valid as long as the frame
+        lives."""
         y, u, v = planes
         half = ((y.shape[0] + 1) // 2, (y.shape[1] + 1) // 2)
         for name, plane, expected in (("y", y, y.shape), ("u", u, half), ("v", v, half)):
@@ -110,9 +102,7 @@ class Frame(Hinted):
 
     def crop(self, box: Any) -> Frame:
         """A copy of what lies in a box x1, y1, x2, y2 in pixels, grown to even ones; its image from 0, 0.
-
-        InputError where the box lies outside.
-        """
+        InputError where the box lies outside."""
         x1, y1 = (max(0, int(v) // 2 * 2) for v in box[:2])
         x2, y2 = (min(-(-math.ceil(v) // 2) * 2, n) for v, n in zip(box[2:], self.size, strict=True))
         if x2 <= x1 or y2 <= y1:
@@ -134,10 +124,8 @@ class Frame(Hinted):
 
 
 def as_frame(image: Any, time: float = 0.0, index: int = 0) -> Frame:
-    """The frame of a Frame (itself), a bare array (BGR, as OpenCV reads it) or a PIL image (RGB).
-
-    InputError for anything else, with what to write.
-    """
+    """The frame of a Frame (itself), a bare array (BGR, as OpenCV reads it) or a PIL image (RGB). InputError
+    for anything else, with what to write."""
     if isinstance(image, Frame):
         return image
     if isinstance(image, np.ndarray):

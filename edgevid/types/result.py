@@ -58,10 +58,8 @@ class SpeedReport:
         return SpeedReport(change(self.live), change(self.smoothed), change(self.track_speeds))
 
     def display(self, now: float) -> dict[int, DisplaySpeed]:
-        """The speed to display at `now` by track id: live, or smoothed where the live one is UNCERTAIN.
-
-        A smoothed value has the smaller standard error and holds for the past: `age_s` tells how far back.
-        """
+        """The speed to display at `now` by track id: live, or smoothed where the live one is UNCERTAIN. A
+        smoothed value has the smaller standard error and holds for the past: `age_s` tells how far back."""
         smoothed = {row.id: row for row in self.smoothed if row.reason is Reason.OK}
 
         def choose(row: Any) -> DisplaySpeed:

@@ -1,7 +1,5 @@
-"""Rows: the objects of a result as plain Python values, each column converted at once.
-
-`object_rows` is nested, as in a record (docs/records.md); `flat_rows` is one cell per value, for tables.
-"""
+"""Rows: the objects of a result as plain Python values, each column converted at once. `object_rows` is nested,
+as in a record (docs/records.md); `flat_rows` is one cell per value, for tables."""
 
 from typing import Any
 
@@ -76,11 +74,9 @@ def flat_rows(result: Result) -> list[dict[str, Any]]:
 
 
 def flat_names(result: Result) -> list[str]:
-    """The keys of `flat_rows`: those of supervision's CSVSink, then the others sorted, as there.
-
-    `speed_mps`, `speed_sigma_mps` (standard error), `speed_heading_deg`, `speed_age_s`, `speed_kind` and
-    `speed_reason` are of the displayed speed; each task has `action`, `action_confidence`, `action_reason`.
-    """
+    """The keys of `flat_rows`: those of supervision's CSVSink, then the others sorted, as there. `speed_mps`,
+    `speed_sigma_mps` (standard error), `speed_heading_deg`, `speed_age_s`, `speed_kind` and `speed_reason` are
+    of the displayed speed; each task has `action`, `action_confidence`, `action_reason`."""
     speed = (f"speed_{key}" for key in ("kind", "mps", "sigma_mps", "heading_deg", "age_s", "reason"))
     tasks = (f"{task}{suffix}" for task in result.verdicts for suffix in ("", "_confidence", "_reason"))
     others = ["frame", "time_s", "class_name", "detected", "track_age_s", *speed, *tasks]

@@ -84,11 +84,9 @@ def _cell(value: Any) -> str:
 
 
 def column(dtype: Any, *tail: int | None, row: str, enum: type[IntEnum] | None = None, optional: bool = False) -> Any:
-    """A field whose array must have `dtype` and shape (N, *tail), None being any length.
-
-    `row` is the field's name in the rows that iterating yields; its value is a member of `enum` there. An
-    `optional` column that is not passed is made: zeros, with size 0 for None in `tail` (None for objects).
-    """
+    """A field whose array must have `dtype` and shape (N, *tail), None being any length. `row` is the field's
+    name in the rows that iterating yields; its value is a member of `enum` there. An `optional` column that is
+    not passed is made: zeros, with size 0 for None in `tail` (None for objects)."""
     metadata = {"dtype": np.dtype(dtype), "tail": tail, "row": row, "enum": enum}
     return field(metadata=metadata, default=None) if optional else field(metadata=metadata)
 
@@ -227,10 +225,8 @@ class Table(Hinted):
 
     @classmethod
     def trusted(cls: type[T], *columns: Array) -> T:
-        """The table of columns that a kernel made, in order, unchecked: for the loop's own stages.
-
-        Optional columns at the end may be left out.
-        """
+        """The table of columns that a kernel made, in order, unchecked: for the loop's own stages. Optional
+        columns at the end may be left out."""
         made, known = object.__new__(cls), _COLUMNS.get(cls) or _columns(cls)
         for column, array in zip(known, columns, strict=False):
             _set(made, column[0], array)

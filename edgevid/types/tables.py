@@ -84,11 +84,9 @@ class _Boxed(Table):
         return self.labels
 
     def to_supervision(self, names: Sequence[str] = (), size: tuple[int, int] | None = None) -> Any:
-        """The rows as supervision.Detections; `names` of the labels give `data["class_name"]`.
-
-        `size`, the frame's (width, height), gives `mask`; key points are `data["keypoints"]` (N, K, 3).
-        MissingExtraError without supervision.
-        """
+        """The rows as supervision.Detections; `names` of the labels give `data["class_name"]`. `size`, the
+        frame's (width, height), gives `mask`; key points are `data["keypoints"]` (N, K, 3). MissingExtraError
+        without supervision."""
         sv = require("supervision", extra="supervision", purpose="Conversion to supervision.Detections")
         ids = getattr(self, "ids", None)
         labels = self.labels.tolist()
@@ -130,9 +128,7 @@ class Detections(_Boxed):
     @classmethod
     def from_supervision(cls, detections: Any) -> Detections:
         """The Detections of a supervision.Detections, or of any object with xyxy, confidence and class_id.
-
-        Without a confidence each score is 1, without a class each label is 0. InputError without xyxy.
-        """
+        Without a confidence each score is 1, without a class each label is 0. InputError without xyxy."""
         boxes = getattr(detections, "xyxy", None)
         if boxes is None:
             raise InputError(
@@ -177,9 +173,7 @@ class Tracks(_Boxed):
     @classmethod
     def from_supervision(cls, detections: Any) -> Tracks:
         """The rows of a supervision.Detections that have a tracker_id, each detected now; ages are 0.
-
-        InputError without tracker_id; rows with a negative one are no tracks and are left out.
-        """
+        InputError without tracker_id; rows with a negative one are no tracks and are left out."""
         ids = getattr(detections, "tracker_id", None)
         found = Detections.from_supervision(detections)
         if ids is None and len(found):
@@ -276,11 +270,9 @@ class Speeds(Table):
 
 
 def as_detections(found: Any, owner: str) -> Detections:
-    """What a detector of another library gives, as Detections.
-
-    Takes Detections (itself), supervision.Detections, Ultralytics' Results, an (N, 4 to 6) array or list of
-    x1, y1, x2, y2, score and label, and a list of one of these. InputError names `owner` for anything else.
-    """
+    """What a detector of another library gives, as Detections. Takes Detections (itself),
+    supervision.Detections, Ultralytics' Results, an (N, 4 to 6) array or list of x1, y1, x2, y2, score and
+    label, and a list of one of these. InputError names `owner` for anything else."""
     if isinstance(found, (list, tuple)):
         if all(isinstance(row, (list, tuple)) or getattr(row, "ndim", 0) == 1 for row in found):
             with suppress(TypeError, ValueError):  # rows that differ, or hold other things than numbers

@@ -42,11 +42,9 @@ class FileSource(SourceBase):
         decode: str = "cpu",
         packets: PacketTap | None = None,
     ) -> None:
-        """`loop` starts again at the end, times going on; `threads` 0 lets the decoder choose.
-
-        `opened` is what to read instead of the file: a binary file object, or an open container of PyAV.
-        `decode` names the decoder's device. `packets` gets every encoded packet.
-        """
+        """`loop` starts again at the end, times going on; `threads` 0 lets the decoder choose. `opened` is what
+        to read instead of the file: a binary file object, or an open container of PyAV. `decode` names the
+        decoder's device. `packets` gets every encoded packet."""
         super().__init__()
         self.path, self._loop, self._threads = local_path(str(path)), loop, threads
         self._given, self._hwaccel, self._tap = opened, hardware(decode), packets
@@ -70,10 +68,8 @@ class FileSource(SourceBase):
         self.size = self._first.size
 
     def seek(self, seconds: float) -> bool:
-        """Continues from the key frame at or before `seconds`; False where the container cannot seek.
-
-        Iterate again afterwards: times then go on from there, and may lie before those already read.
-        """
+        """Continues from the key frame at or before `seconds`; False where the container cannot seek. Iterate
+        again afterwards: times then go on from there, and may lie before those already read."""
         first, origin = self._stream.start_time, self._repair.origin
         if first is None or origin is None or self._jumps:
             return False  # without stamps there is nothing to seek by
@@ -179,10 +175,8 @@ def local_path(text: str) -> Path:
 
 
 def _opened(path: Path, given: Any = None, hwaccel: Any = None) -> tuple[Any, Any]:
-    """The open container of a file and its video stream, which FFmpeg can decode; else SourceError.
-
-    `given` is read instead of the file where it is not None: a file object or a container.
-    """
+    """The open container of a file and its video stream, which FFmpeg can decode; else SourceError. `given` is
+    read instead of the file where it is not None: a file object or a container."""
     if given is None and not path.exists():
         raise SourceError(f"{path}: there is no such file; check the path")
     if given is None and path.stat().st_size == 0:
@@ -256,10 +250,8 @@ def _rate(stream: Any) -> float | None:
 
 
 def _decode(container: Any, stream: Any, damage: DamageDetector) -> Iterator[tuple[Any, Stamps]]:
-    """Decoded frames, each with whether it is damaged, and their stamps; a truncated file just ends.
-
-    It holds no reference to the source: the buffers of a source that is dropped are freed at once.
-    """
+    """Decoded frames, each with whether it is damaged, and their stamps; a truncated file just ends. It holds
+    no reference to the source: the buffers of a source that is dropped are freed at once."""
     base = stream.time_base.numerator, stream.time_base.denominator  # a Fraction for each frame takes longer
     for packet in _packets(container, stream, damage):
         for frame, damaged in damage.flush() if packet is None else damage.decode(packet):

@@ -114,11 +114,8 @@ def matrix_of(av_frame: Any) -> Matrix:
 
 
 class Orientation:
-    """How the frames of one stream are to be shown.
-
-    A display matrix is read only where the rotation changes: reading side data ties a frame to itself, and
-    its memory waits for the cycle collector then.
-    """
+    """How the frames of one stream are to be shown. A display matrix is read only where the rotation changes:
+    reading side data ties a frame to itself, and its memory waits for the cycle collector then."""
 
     def __init__(self) -> None:
         self._rotation, self._matrix = -1, UPRIGHT
@@ -177,9 +174,7 @@ class Decoded(NamedTuple):
 
 def to_frame(av_frame: Any, time: float, index: int, orientation: Orientation) -> Frame:
     """The upright Frame of a decoded `av.VideoFrame`: its planes where it is YUV 4:2:0, else its RGB.
-
-    `orientation` is that of its stream.
-    """
+    `orientation` is that of its stream."""
     matrix = orientation.of(av_frame)
     if av_frame.format.name in PLANAR and matrix == UPRIGHT:
         planes = _plane(av_frame, 0), _plane(av_frame, 1), _plane(av_frame, 2)

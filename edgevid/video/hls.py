@@ -1,8 +1,6 @@
-"""HTTP live streaming (RFC 8216) as one stream of bytes: every segment once, in order.
-
-Segments are MPEG-TS, or fragmented MP4 behind an initialization section: joined, both are one stream for
-FFmpeg. Encrypted ones are left to FFmpeg's own reader.
-"""
+"""HTTP live streaming (RFC 8216) as one stream of bytes: every segment once, in order. Segments are MPEG-TS, or
+fragmented MP4 behind an initialization section: joined, both are one stream for FFmpeg. Encrypted ones are left
+to FFmpeg's own reader."""
 
 import http.client
 import re
@@ -114,10 +112,8 @@ class HlsStream:
         self, client: HttpClient, playlist: HttpStream, hooks: Hooks, *, after: int | None, stall_s: float
     ) -> None:
         """`playlist` is the open response. `after` is the number of the last segment that was read before.
-
         `stall_s` is the least time without a new segment that counts as a stall: three times the longest
-        segment where that is more.
-        """
+        segment where that is more."""
         self._client, self._hooks, self._stall_s, self.after = client, hooks, stall_s, after
         self._url = playlist.url
         self.stalled = ""  # Why reading stopped before the end; the decoder still hands out what it holds

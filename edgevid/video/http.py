@@ -1,7 +1,5 @@
 """Bytes of a video by HTTP(S), as a file object: resumed where the connection breaks, ended from outside.
-
-FFmpeg's own HTTP takes a broken connection for the end of a file, and cannot be interrupted.
-"""
+FFmpeg's own HTTP takes a broken connection for the end of a file, and cannot be interrupted."""
 
 import hashlib
 import http.client
@@ -157,10 +155,8 @@ class HttpStream:
         check: Callable[[], None] = lambda: None,
         retry: Callable[[Exception], None] | None = None,
     ) -> None:
-        """Opens it. `check` runs before each read and may raise; `span` is a first byte and a length.
-
-        `retry` is called with what broke the connection and waits; None: a broken connection raises.
-        """
+        """Opens it. `check` runs before each read and may raise; `span` is a first byte and a length. `retry`
+        is called with what broke the connection and waits; None: a broken connection raises."""
         self._client, self._url, self._check, self._retry = client, url, check, retry
         self._first = span[0] if span else 0
         self.length = span[1] if span else None  # Bytes in all; None where the server does not tell

@@ -33,11 +33,9 @@ class ImageSource(SourceBase):
     """The images of a folder, a glob or a pattern (img_%04d.jpg) in natural order, at `fps`; or one image."""
 
     def __init__(self, where: str | Path, *, fps: float = 10.0, images: str | None = None) -> None:
-        """`fps` gives the images their times; sizes may differ from image to image.
-
-        `images` "independent": nothing is tracked from one to the next; "sequence": they are the frames of
-        one scene; None: whether successive ones show the same is looked at, and noted on the log.
-        """
+        """`fps` gives the images their times; sizes may differ from image to image. `images` "independent":
+        nothing is tracked from one to the next; "sequence": they are the frames of one scene; None: whether
+        successive ones show the same is looked at, and noted on the log."""
         super().__init__()
         if not fps > 0:
             raise InputError(f"fps: expected more than 0, got {fps}")
@@ -134,10 +132,8 @@ def resize_area(image: Array, size: tuple[int, int]) -> Array:
 
 
 def to_jpeg(image: Array, *, qscale: int = 1) -> bytes:
-    """The JPEG of `image` (H, W, 3) uint8 RGB.
-
-    `qscale` is FFmpeg's: 1 is as good as libjpeg's quality of 95, 3 as 87, 31 the smallest.
-    """
+    """The JPEG of `image` (H, W, 3) uint8 RGB. `qscale` is FFmpeg's: 1 is as good as libjpeg's quality of 95, 3
+    as 87, 31 the smallest."""
     av_frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
     av_frame = av_frame.reformat(format="yuvj420p", dst_colorspace="ITU601")
     av_frame.pts = 0

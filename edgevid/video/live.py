@@ -87,10 +87,8 @@ class LiveSource(SourceBase):
         self._thread.start()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Whether a first frame has come, waited for up to `seconds` (None: as long as it takes).
-
-        From then on `size`, `fps` and `live` are known. SourceError where reconnecting was given up.
-        """
+        """Whether a first frame has come, waited for up to `seconds` (None: as long as it takes). From then on
+        `size`, `fps` and `live` are known. SourceError where reconnecting was given up."""
         with self._changed:
             self._wait_for(lambda: self._last >= 0, seconds)
             return self._last >= 0
@@ -111,10 +109,8 @@ class LiveSource(SourceBase):
             yield frame
 
     def close(self) -> None:
-        """Ends the reading and reconnecting; returns when its thread has ended.
-
-        A read that FFmpeg waits in ends after `stall_s` at most, an attempt to connect after twice as long.
-        """
+        """Ends the reading and reconnecting; returns when its thread has ended. A read that FFmpeg waits in
+        ends after `stall_s` at most, an attempt to connect after twice as long."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

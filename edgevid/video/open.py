@@ -1,8 +1,5 @@
-"""The source behind an address: file, folder of images, camera, stream or arrays.
-
-Files never drop a frame; live sources keep only the newest one. Times come from the stream's own stamps,
-never from index / fps.
-"""
+"""The source behind an address: file, folder of images, camera, stream or arrays. Files never drop a frame;
+live sources keep only the newest one. Times come from the stream's own stamps, never from index / fps."""
 
 from __future__ import annotations
 
@@ -213,10 +210,8 @@ class FrameSeeker(Closing):
 
 
 def _first_at(frames: Iterable[Frame], seconds: float) -> tuple[Frame | None, bool]:
-    """The first frame at or after `seconds`, else the last one, None where there is none.
-
-    And whether an earlier frame came before it: without one, the frame at that time may lie before.
-    """
+    """The first frame at or after `seconds`, else the last one, None where there is none. And whether an
+    earlier frame came before it: without one, the frame at that time may lie before."""
     last: Frame | None = None
     for number, last in enumerate(frames):
         if last.time >= seconds:

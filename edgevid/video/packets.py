@@ -101,16 +101,12 @@ class _Shown:
 
 
 class DamageDetector:
-    """Decodes the packets of one stream, and tells damaged frames from sound ones.
-
-    VP8, VP9, AV1 and FFV1 contain little that shows a flipped bit, and HEVC shows a part of them.
-    """
+    """Decodes the packets of one stream, and tells damaged frames from sound ones. VP8, VP9, AV1 and FFV1
+    contain little that shows a flipped bit, and HEVC shows a part of them."""
 
     def __init__(self, stream: Any, *, live: bool = False, tap: PacketTap | None = None) -> None:
-        """Before the first packet of `stream` is decoded; `live` streams are decoded without delay.
-
-        `tap` gets each packet before it is decoded.
-        """
+        """Before the first packet of `stream` is decoded; `live` streams are decoded without delay. `tap` gets
+        each packet before it is decoded."""
         self._tap = tap
         self.failed = 0  # Packets that gave no frame at all
         self._codec = stream.codec_context
@@ -134,11 +130,9 @@ class DamageDetector:
         """Frames from the first on that had an error of their own; -inf once one had none."""
 
     def decode(self, packet: Any) -> list[tuple[Any, bool]]:
-        """The frames that `packet` completes, in presentation order, and whether each is damaged.
-
-        The decoder gets numbers instead of time stamps, which tell the packet of each frame, even where the
-        stream has no stamps; the frames have the stream's stamps again.
-        """
+        """The frames that `packet` completes, in presentation order, and whether each is damaged. The decoder
+        gets numbers instead of time stamps, which tell the packet of each frame, even where the stream has no
+        stamps; the frames have the stream's stamps again."""
         if self._tap is not None:
             self._tap.packet(packet)
         self._number += 1

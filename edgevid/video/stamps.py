@@ -48,10 +48,8 @@ class StampRepair:
         faults: Counter[str] | None = None,
     ) -> None:
         """`step_s` is the time between two frames by the container's rate, `begin` the first frame's time.
-
         `decoding_only`: the container states decoding stamps alone; `may_jump`: its stamps may jump. After a
-        seek, `origin` are the stamps of the file's first frame. `faults` goes on being counted.
-        """
+        seek, `origin` are the stamps of the file's first frame. `faults` goes on being counted."""
         self.faults: Counter[str] = Counter() if faults is None else faults
         """Stamps that were replaced, by what was wrong with them."""
         self.origin = origin  # The first frame's stamps; None where it has none

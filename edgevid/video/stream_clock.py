@@ -26,11 +26,9 @@ FAR_S = 0.25  # From this far from the line through the arrivals on, times are d
 
 
 class StreamClock:
-    """One connection's stamps on this machine's clock, aligned at its first frame.
-
-    Where the stamps run at another rate than the frames arrive (a format or a camera that counts frames at a
-    nominal rate), times are the smoothed arrivals, until both rates agree again.
-    """
+    """One connection's stamps on this machine's clock, aligned at its first frame. Where the stamps run at
+    another rate than the frames arrive (a format or a camera that counts frames at a nominal rate), times are
+    the smoothed arrivals, until both rates agree again."""
 
     def __init__(self, *, nominal: bool = False, report: Callable[[Any, str], Any] | None = None) -> None:
         """`nominal` stamps are counted frames and mean nothing; `report` gets what happened, in words."""
@@ -44,10 +42,8 @@ class StreamClock:
             self._report("retimed", "the format has no time stamps: frames are timed by their arrival")
 
     def time(self, stamp: float | None, *, now: float, last: float) -> float:
-        """Seconds on the source's clock of the frame with `stamp` that arrived at `now`.
-
-        `last` is the time of the frame before. A frame without a stamp has the time of its arrival.
-        """
+        """Seconds on the source's clock of the frame with `stamp` that arrived at `now`. `last` is the time of
+        the frame before. A frame without a stamp has the time of its arrival."""
         if stamp is None:
             return now
         if not self._nominal:
@@ -94,11 +90,9 @@ class StreamClock:
 
 
 class PacedClock:
-    """The times of a stream that comes in segments, and when each frame is due.
-
-    Times are the stamps, laid onto the source's clock at the first frame. Frames are due at the same pace; a
-    segment that comes late delays all that follow it.
-    """
+    """The times of a stream that comes in segments, and when each frame is due. Times are the stamps, laid onto
+    the source's clock at the first frame. Frames are due at the same pace; a segment that comes late delays all
+    that follow it."""
 
     def __init__(self, report: Callable[[Any, str], Any]) -> None:
         """`report` gets what happened, in words."""
@@ -107,11 +101,9 @@ class PacedClock:
     def time(
         self, stamp: float | None, *, now: float, last: float, step: float, free_at: float = 0.0
     ) -> tuple[float, float]:
-        """Seconds on the source's clock of the frame with `stamp`, and of the moment when it is due.
-
-        `step` is the usual time between two frames: that after a jump of the stamps. `free_at` is when the
-        frame before was handed on: what is late by a slow consumer delays nothing.
-        """
+        """Seconds on the source's clock of the frame with `stamp`, and of the moment when it is due. `step` is
+        the usual time between two frames: that after a jump of the stamps. `free_at` is when the frame before
+        was handed on: what is late by a slow consumer delays nothing."""
         if stamp is None or self._stamp - MISORDERED_S < stamp <= self._stamp:
             stamp = self._stamp + step if math.isfinite(self._stamp) else 0.0
         if math.isnan(self._offset):
@@ -129,11 +121,9 @@ class PacedClock:
 
 
 class _RateCheck:
-    """The rate of stamps against that of arrivals, by the least delayed frame of each span of time.
-
-    A network only ever delays: stalls and bursts leave the least delays as they are, and a new route changes
-    them once. Only a wrong rate changes them from each span to the next.
-    """
+    """The rate of stamps against that of arrivals, by the least delayed frame of each span of time. A network
+    only ever delays: stalls and bursts leave the least delays as they are, and a new route changes them once.
+    Only a wrong rate changes them from each span to the next."""
 
     def __init__(self) -> None:
         self._bins: deque[tuple[float, float, float]] = deque(maxlen=BINS)
@@ -162,11 +152,9 @@ class _RateCheck:
 
 
 class _ArrivalClock:
-    """Times of frames by their arrival, without the network's jitter.
-
-    The time of a frame follows a robust line through the last arrivals (medians, after Theil, 1950, and Sen,
-    1968), and is drawn towards it by small steps, so that a speed keeps the rate of the frames.
-    """
+    """Times of frames by their arrival, without the network's jitter. The time of a frame follows a robust line
+    through the last arrivals (medians, after Theil, 1950, and Sen, 1968), and is drawn towards it by small
+    steps, so that a speed keeps the rate of the frames."""
 
     def __init__(self) -> None:
         self._arrived: deque[tuple[float, float]] = deque()
@@ -205,10 +193,8 @@ class _ArrivalClock:
 
 class Backlog:
     """Holds back what a server had buffered, or what was read to learn the format, when a connection begins.
-
-    Such frames come faster than they were captured. Handed on, they would be shown as current, and what
-    moves in them would seem to race. Frames wait until they have come at the camera's pace for a while.
-    """
+    Such frames come faster than they were captured. Handed on, they would be shown as current, and what moves
+    in them would seem to race. Frames wait until they have come at the camera's pace for a while."""
 
     def __init__(self) -> None:
         self._waiting: list[Any] = []

@@ -66,10 +66,8 @@ def check_codec(codec: str) -> None:
 
 
 def choose_encoder(codec: str, width: int, height: int) -> str:
-    """The name of the first encoder that works here for "auto", a codec, or an encoder's own name.
-
-    InputError for an unknown word, and where this FFmpeg has none that works.
-    """
+    """The name of the first encoder that works here for "auto", a codec, or an encoder's own name. InputError
+    for an unknown word, and where this FFmpeg has none that works."""
     check_codec(codec)
     for name, encoder in ENCODERS.items():
         words = {name, name.removeprefix("lib"), encoder.codec, "auto" if encoder.automatic else ""}
@@ -121,18 +119,13 @@ def set_up(context: Any, name: str, width: int, height: int, *, fps: float, qual
 
 
 class VideoWriter(Closing):
-    """Writes RGB images to an MP4 file.
-
-    The file is fragmented: every two seconds of video are complete on disk, so that a program that is
-    killed leaves a file that plays up to there.
-    """
+    """Writes RGB images to an MP4 file. The file is fragmented: every two seconds of video are complete on
+    disk, so that a program that is killed leaves a file that plays up to there."""
 
     def __init__(self, path: str | Path, *, fps: float = 25.0, quality: int = 23, codec: str = "auto") -> None:
-        """`fps` is the nominal rate; `quality` is 0 best to 51 worst, on the scale of H.264.
-
-        `codec` is "h264", "vp9", "av1", an encoder of FFmpeg such as "libx264", or "auto": H.264 by hardware
-        or OpenH264, else VP9, and x264, which is GPL, where this FFmpeg has none of them.
-        """
+        """`fps` is the nominal rate; `quality` is 0 best to 51 worst, on the scale of H.264. `codec` is "h264",
+        "vp9", "av1", an encoder of FFmpeg such as "libx264", or "auto": H.264 by hardware or OpenH264, else
+        VP9, and x264, which is GPL, where this FFmpeg has none of them."""
         if not fps > 0:
             raise InputError(f"fps: expected more than 0, got {fps}")
         if not 0 <= quality <= 51:
@@ -233,10 +226,8 @@ class FrameEncoder:
         return av_frame
 
     def _rgb(self, image: Array) -> Any:
-        """The image in one reused `av.VideoFrame`.
-
-        A new one for each image fragments the heap: at 1080p a program grew by 6 MB per frame.
-        """
+        """The image in one reused `av.VideoFrame`. A new one for each image fragments the heap: at 1080p a
+        program grew by 6 MB per frame."""
         if self._reused is None:
             self._reused = av.VideoFrame(*self.size, "rgb24")
         plane = self._reused.planes[0]

@@ -133,10 +133,8 @@ class ZoneMonitor:
         self._ended: list[Any] = []
 
     def resize(self, size: tuple[int, int]) -> None:
-        """The stream continues with frames of another (width, height): objects end, counts stay.
-
-        Another aspect ratio is another view: there are no events until the old one is back.
-        """
+        """The stream continues with frames of another (width, height): objects end, counts stay. Another aspect
+        ratio is another view: there are no events until the old one is back."""
         self._ended += self._core.finish()
         if self._size is not None:
             self.scale = scale_between(size, self._size)

@@ -102,10 +102,8 @@ def _check_unit(name: str, key: str, points: Sequence[tuple[float, float]], shap
 
 
 def in_pixels(shapes: Iterable[Shape], size: tuple[int, int] | None) -> tuple[Shape, ...]:
-    """The shapes with relative points multiplied by the (width, height) of the frames.
-
-    InputError where there are some and no size.
-    """
+    """The shapes with relative points multiplied by the (width, height) of the frames. InputError where there
+    are some and no size."""
     return tuple(_in_pixels(shape, size) if shape.relative else shape for shape in shapes)
 
 

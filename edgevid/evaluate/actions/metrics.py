@@ -1,8 +1,6 @@
-"""Accuracy of action recognition: per class for clips, and the MS-TCN measures for segmentation.
-
-Segmentation measures follow the evaluation of Farha and Gall, "MS-TCN" (2019): segments are half
-open; the edit score is averaged over videos; F1@k pools true and false positives over all videos.
-"""
+"""Accuracy of action recognition: per class for clips, and the MS-TCN measures for segmentation. Segmentation
+measures follow the evaluation of Farha and Gall, "MS-TCN" (2019): segments are half open; the edit score is
+averaged over videos; F1@k pools true and false positives over all videos."""
 
 from __future__ import annotations
 
@@ -173,11 +171,9 @@ class Matches(NamedTuple):
 def segment_matches(
     truths: Sequence[Any], predicted: Sequence[Any], overlap: float, background: Collection[Any] = ()
 ) -> Matches:
-    """Matches at an overlap of 0 to 1, pooled over videos.
-
-    A predicted segment matches the true one of its label with the largest IoU, if that reaches `overlap` and
-    was not matched before (the second largest is not tried).
-    """
+    """Matches at an overlap of 0 to 1, pooled over videos. A predicted segment matches the true one of its
+    label with the largest IoU, if that reaches `overlap` and was not matched before (the second largest is not
+    tried)."""
     tp = fp = fn = 0
     for truth, prediction in _pairs(truths, predicted):
         expected, taken = runs(truth, background), set()

@@ -172,10 +172,8 @@ def check_classes(model: tuple[str, ...], data: tuple[str, ...]) -> None:
 
 
 def evaluate_rows(model: str | Path, corpus: Corpus, *, corrupt: Corruption | None = None) -> Scored:
-    """Of a temporal head on a corpus of rows (skeletons): the last scores of each clip count.
-
-    Where the steps of an example have different labels, every scored step counts.
-    """
+    """Of a temporal head on a corpus of rows (skeletons): the last scores of each clip count. Where the steps
+    of an example have different labels, every scored step counts."""
     check(corpus, what="test")
     recognizer = load_for_rows(model, corpus, threads=1)
     names = recognizer.names

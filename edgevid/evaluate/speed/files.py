@@ -1,7 +1,5 @@
 """Files of true and of measured speeds: CSV, JSON lines, and the records that `edgevid run --jsonl` writes.
-
-docs/speed.md describes them. Every error names its line.
-"""
+docs/speed.md describes them. Every error names its line."""
 
 import csv
 import io

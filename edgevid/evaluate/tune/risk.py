@@ -64,11 +64,9 @@ class RiskCoverage:
 
 
 def curve(confidence: Array, wrong: Array) -> RiskCoverage:
-    """The curve of verdicts with `confidence` (N,) of which `wrong` (N,) marks the errors.
-
-    Equal confidences are one block: they are emitted together, and the areas take the mean over the
-    orders within it, so the order of the rows does not matter.
-    """
+    """The curve of verdicts with `confidence` (N,) of which `wrong` (N,) marks the errors. Equal confidences
+    are one block: they are emitted together, and the areas take the mean over the orders within it, so the
+    order of the rows does not matter."""
     confidence, wrong = np.asarray(confidence, np.float64), np.asarray(wrong, bool)
     if confidence.ndim != 1 or confidence.shape != wrong.shape or not len(confidence):
         raise InputError(f"risk curve: expected equal shapes, got {confidence.shape} and {wrong.shape}")
@@ -170,10 +168,8 @@ def fixed_sequence(found: RiskCoverage, risk: float, delta: float) -> float | No
 
 
 def sgr(found: RiskCoverage, risk: float, delta: float) -> float | None:
-    """Selection with guaranteed risk: binary search, each test at delta / number of tests.
-
-    (Geifman and El-Yaniv 2017, arXiv 1705.08500.) More conservative than `fixed_sequence`.
-    """
+    """Selection with guaranteed risk: binary search, each test at delta / number of tests. (Geifman and
+    El-Yaniv 2017, arXiv 1705.08500.) More conservative than `fixed_sequence`."""
     tests = max(1, math.ceil(math.log2(len(found.thresholds) + 1)))
     low, high, best = 0, len(found.thresholds) - 1, None
     while low <= high:
@@ -186,10 +182,8 @@ def sgr(found: RiskCoverage, risk: float, delta: float) -> float | None:
 
 
 def conformal_risk(found: RiskCoverage, risk: float) -> float | None:
-    """Conformal risk control of the JOINT risk P(emitted and wrong), in expectation.
-
-    (Angelopoulos et al. 2022, arXiv 2208.02814.) Not the share of wrong verdicts among the emitted ones.
-    """
+    """Conformal risk control of the JOINT risk P(emitted and wrong), in expectation. (Angelopoulos et al. 2022,
+    arXiv 2208.02814.) Not the share of wrong verdicts among the emitted ones."""
     rows = np.flatnonzero((found.wrong + 1) / (found.n + 1) <= risk)
     return float(found.thresholds[rows[-1]]) if len(rows) else None
 
@@ -271,9 +265,7 @@ def nll(values: Array, labels: Array, temperature: float = 1.0) -> float:
 
 def fit_temperature(values: Array, labels: Array) -> float:
     """The temperature with the least negative log-likelihood, by golden section on 1/T (it is convex there).
-
-    Where all rows are correct, a lower temperature is always better, and the limit is returned.
-    """
+    Where all rows are correct, a lower temperature is always better, and the limit is returned."""
     low, high = 1 / LIMITS["temperature"][1], 1 / LIMITS["temperature"][0]
     ratio = (math.sqrt(5) - 1) / 2
     while high - low > 1e-5 * high:

@@ -1,8 +1,6 @@
-"""CSV and NPZ files of scores as columns, with every error named.
-
-CSV: a header line; optional columns `track`, `time` and `label`, and one column per class, named after it.
-NPZ: `values` (N, C), and optional arrays `labels`, `tracks`, `times`, `names`.
-"""
+"""CSV and NPZ files of scores as columns, with every error named. CSV: a header line; optional columns `track`,
+`time` and `label`, and one column per class, named after it. NPZ: `values` (N, C), and optional arrays
+`labels`, `tracks`, `times`, `names`."""
 
 import csv
 from collections.abc import Sequence

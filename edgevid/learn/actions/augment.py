@@ -67,10 +67,8 @@ def _augment_joints(rows: Array, joints: str, strength: Augmentation, rng: Rng) 
 
 def augment_crops(crops: Array, seed: int) -> Array:
     """(T, h, w, 3) uint8 crops of one clip, all augmented the same way: flip, rotation, scale, color, JPEG.
-
     With kornia (extra `train`); one draw for the whole clip avoids flicker. The JPEG codec is kornia's
-    differentiable one, quality 20 to 95 in half of the clips.
-    """
+    differentiable one, quality 20 to 95 in half of the clips."""
     torch = require("torch", extra="train", purpose="augmentation of images")
     kornia = require("kornia", extra="train", purpose="augmentation of images")
     k = kornia.augmentation

@@ -1,8 +1,6 @@
-"""A frozen feature extractor cut out of an ONNX image model, such as a detector's backbone.
-
-Needs the package onnx (extra `train`). The cut model ends in a global average pooling, so every crop gives
-one row of features.
-"""
+"""A frozen feature extractor cut out of an ONNX image model, such as a detector's backbone. Needs the package
+onnx (extra `train`). The cut model ends in a global average pooling, so every crop gives one row of
+features."""
 
 import dataclasses
 import tempfile
@@ -20,10 +18,8 @@ OUTPUT = "edgevid_features"
 
 def cut_backbone(recipe: Recipe, out: Path, *, tensor: str = "") -> tuple[Path, int]:
     """Writes `out`/recipe.toml and the model up to `tensor`; returns the recipe and its number of features.
-
-    Without `tensor` the deepest map is used: the smallest area of more than one pixel, then the most
-    channels. ModelError where the model has no such map.
-    """
+    Without `tensor` the deepest map is used: the smallest area of more than one pixel, then the most channels.
+    ModelError where the model has no such map."""
     onnx = require("onnx", extra="train", purpose="cutting a backbone")
     if not isinstance(recipe, LocalRecipe) or recipe.input is None:
         raise InputError(f"{recipe.name}: expected an image model whose file is on this machine")

@@ -48,19 +48,15 @@ class Head(nn.Module):
 
 
 class RecurrentHead(Head):
-    """Two layers of GRU or LSTM; scores from the last state and the mean of all states.
-
-    A padded step keeps the state (equal to packed sequences).
-    """
+    """Two layers of GRU or LSTM; scores from the last state and the mean of all states. A padded step keeps the
+    state (equal to packed sequences)."""
 
     def __init__(
         self, features: int, classes: int, *, cell: Literal["gru", "lstm"] = "gru", hidden: int = 128,
         bidirectional: bool = False, window: int = 64,
     ) -> None:  # fmt: skip
-        """`window` is how many steps back the mean reaches.
-
-        `bidirectional` is for recorded clips only: such a head cannot be streamed.
-        """
+        """`window` is how many steps back the mean reaches. `bidirectional` is for recorded clips only: such a
+        head cannot be streamed."""
         super().__init__(features, classes)
         if cell not in ("gru", "lstm"):
             raise InputError(f"cell: expected 'gru' or 'lstm', got {cell!r}")
@@ -173,11 +169,9 @@ class StepLinearHead(LinearHead):
 
 
 class WindowAttention(nn.Module):
-    """Multi-head attention among the last `window` steps, with a learned bias for each distance.
-
-    Distances instead of positions: left padding cannot shift them, and keys stay right while they age,
-    so a causal layer can keep them from step to step.
-    """
+    """Multi-head attention among the last `window` steps, with a learned bias for each distance. Distances
+    instead of positions: left padding cannot shift them, and keys stay right while they age, so a causal layer
+    can keep them from step to step."""
 
     def __init__(self, width: int, heads: int, window: int, *, causal: bool) -> None:
         super().__init__()
@@ -245,10 +239,8 @@ class Layer(nn.Module):
 
 
 class TransformerHead(Head):
-    """Encoder layers, then the maximum over the last `window` steps, which a stream can keep.
-
-    Padding is masked; positions are distances between steps.
-    """
+    """Encoder layers, then the maximum over the last `window` steps, which a stream can keep. Padding is
+    masked; positions are distances between steps."""
 
     def __init__(self, features: int, classes: int, *, width: int = 128, window: int = 64, causal: bool = True) -> None:
         """`window` is how many steps back (and ahead, unless causal) a step attends."""
