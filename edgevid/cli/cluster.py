@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,8 +52,10 @@ def command(
     found = cluster(chunks, clusters, seed=seed)
     _show(found)
     from edgevid.insight.page import page
+    from edgevid.insight.sources import clips_of
 
-    write_text(files["clusters.html"], page(found, Path(source).name if "://" not in source else table))
+    clips = {one: os.path.relpath(clip, out) for one, clip in clips_of(source).items()}
+    write_text(files["clusters.html"], page(found, Path(source).name if "://" not in source else table, clips))
     rows = list(zip(found.ids, found.labels.tolist(), found.distances.tolist(), strict=True))
     write_text(files["series.csv"], _csv(rows, found.clusters.names))
     found.clusters.save(files["clusters.toml"])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgevid.site.file import Site
     from edgevid.viewer.session import View
 
+ClustersOf = Annotated[Path | None, Option("--clusters", help="Named clusters that label tracks (docs/cluster.md).")]
 Health = Annotated[Path | None, Option(help="Folder for camera health: detects a moved camera.")]
 Review = Annotated[Path | None, Option(help="Folder for crops and scores of abstained verdicts.")]
 Audit = Annotated[float, Option(help="Share of emitted verdicts that --save-abstained adds, to audit.", min=0, max=1)]
@@ -68,7 +69,7 @@ def command(
     site: Annotated[Path | None, Option(help="Site file (TOML) of one camera.")] = None,
     calibration: shared.Calibration = None, method: shared.SpeedMethod = None,
     interval: shared.Interval = None, smoothing: shared.Smoothing = None, window_s: shared.WindowS = None,
-    grid_m: shared.GridM = None, health: Health = None,
+    grid_m: shared.GridM = None, health: Health = None, clusters: ClustersOf = None,
     actions: shared.Actions = None,
     policy: Annotated[Path | None, Option(help="Abstain policy (`edgevid tune`).")] = None,
     save_abstained: Review = None, audit: Audit = 0.0, save_below: SaveBelow = 0.0,
@@ -138,7 +139,8 @@ def start_run(
     """
     options = {"source": shared.one_source(given.source, given.source_option), "model": given.model,
                "score": given.score_threshold, "device": given.device, "precision": given.precision,
-               "calibration": given.calibration, "health": given.health, "face_model": given.face_model,
+               "calibration": given.calibration, "health": given.health,
+               "clusters": given.clusters, "face_model": given.face_model,
                "blur": shared.split_names(given.blur, "--blur"),
                "classes": shared.split_names(given.classes, "--classes")}  # fmt: skip
     options |= shared.speed_options(given)

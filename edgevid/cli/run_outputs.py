@@ -67,6 +67,10 @@ class Outputs:
         """Adds the sinks that need no frame to begin: of the site, stores, a window, review."""
         from edgevid.site.tables import StoreTable, build_sinks, event_file
 
+        if self.site.clusters:
+            from edgevid.insight.cluster_labels import ClusterLabels
+
+            self.more.append(ClusterLabels(self.site.clusters))
         self.made += build_sinks(self.site.sinks, sync_s=self.sync_s)
         if sqlite:
             self.made += build_sinks([StoreTable("sqlite", sqlite)])

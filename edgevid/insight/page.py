@@ -1,9 +1,11 @@
 """The pages of clusters and of label errors, which are handed to experts: one file, without scripts."""
 
 from base64 import b64encode
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from string import Template
+from urllib.parse import quote
 
 import numpy as np
 
@@ -15,8 +17,8 @@ PAGE = Path(__file__).with_name("page.html")
 WIDTH, HEIGHT = 320, 120
 
 
-def page(found: Clustering, title: str) -> str:
-    """The page as HTML; every text from data is escaped."""
+def page(found: Clustering, title: str, clips: Mapping[str, str] | None = None) -> str:
+    """The page as HTML; every text from data is escaped. `clips` are links by id."""
     names, total = found.clusters.features, int(found.sizes.sum())
     units = "speed over time" if "duration_s" in names else "values in order"
     left_out = "; ".join(f"{count:,}: {escape(why)}" for why, count in found.left_out.items())
@@ -26,7 +28,7 @@ def page(found: Clustering, title: str) -> str:
         left_out=f"<p class=dim>Left out by the cleaning rules: {left_out}.</p>" if left_out else "",
         tried="".join(f"<tr><td>{k}<td>{spread:.2f}<td>{s:.3f}</tr>" for k, spread, s in found.tried),
         density=f"HDBSCAN on the same sample: {found.hdbscan[0]} clusters, {found.hdbscan[1]:.0%} outliers.",
-        cards="".join(_card(found, int(number)) for number in found.order),
+        cards="".join(_card(found, int(number), clips or {}) for number in found.order),
     )  # fmt: skip
 
 
@@ -47,7 +49,7 @@ def errors_page(found: LabelErrors, data: Labeled, title: str, images: list[byte
     )  # fmt: skip
 
 
-def _card(found: Clustering, number: int) -> str:
+def _card(found: Clustering, number: int, clips: Mapping[str, str]) -> str:
     size, share = int(found.sizes[number]), found.sizes[number] / found.sizes.sum()
     name = escape(found.clusters.names[number] or f"Cluster {number}")
     rare = " <span class=rare>rare</span>" if share < RARE else ""
@@ -56,7 +58,10 @@ def _card(found: Clustering, number: int) -> str:
         f"<dd class=value>{value:+.1f}</dd>"
         for one, value in found.profile(number)
     )
-    ids = "".join(f"<li>{escape(found.ids[row])}</li>" for row in found.medoids[number])
+    ids = ""
+    for one in (found.ids[row] for row in found.medoids[number]):
+        text = escape(one)
+        ids += f'<li><a href="{quote(clips[one])}">{text}</a></li>' if one in clips else f"<li>{text}</li>"
     stable = f"found again in other samples: {found.stability[number]:.0%}"
     return (
         f"<article><header><h2>{name}{rare}</h2><span>{size:,} series, {share:.1%}</span></header>"

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from edgevid.errors import InputError, SourceError, require
-from edgevid.output.sqlite import database_errors, version_of
+from edgevid.output.sqlite import database_errors, read_database, version_of
 from edgevid.speed.series import PATH, POINTS, SHAPE, path_features, resampled, shape_features
 from edgevid.types import KMH, Array
 
@@ -219,6 +219,15 @@ def _tracks(path: Path) -> Iterator[SeriesChunk]:
         raise InputError(f"{path}: expected tracks in the table objects (`records = true` of the sink), got none{why}")
     features, values = map(np.array, zip(*series.values(), strict=True))
     yield SeriesChunk([*series], TRACK_FEATURES, features, values, dict(left_out))
+
+
+def clips_of(source: str) -> dict[str, Path]:
+    """The recorded clip of each track of a database that has one, by the id of its series."""
+    path = Path(source)
+    if "://" in source or path.suffix.lower() in (".parquet", ".csv"):
+        return {}
+    sql = "SELECT run || '/' || track AS id, max(clip) AS clip FROM events WHERE clip <> '' GROUP BY run, track"
+    return {row["id"]: path.parent / row["clip"] for row in read_database(path, sql)}
 
 
 TRACK_FEATURES = (*SHAPE, *PATH, "duration_s")

@@ -83,6 +83,8 @@ class Site:
     """Direction of the road on the calibrated plane, for contact "footprint"; 90 is along +y."""
     size: Annotated[tuple[Count, Count], Checked("[width, height] in pixels")] | None = None
     """(width, height) of the frames that zones and lines were drawn on; None: the stream's."""
+    clusters: File | None = None
+    """Clusters of tracks that were named: each track that ends is labeled by them (docs/cluster.md)."""
     health: Folder | None = None
     """Folder of camera health; None: it is not used."""
     quality: bool = True
@@ -117,7 +119,7 @@ Detect: Any = pick(Site, "Detect", ("model", "score", "classes", "device", "prec
 Camera: Any = pick(
     Site, "Camera",
     ("name", "calibration", "speed_method", "speed_interval", "speed_smoothing", "speed_window_s", "grid_m",
-     "contact", "road_deg", "size", "health", "quality", "blur", "face_model", "speed_limit_kmh"),
+     "contact", "road_deg", "size", "clusters", "health", "quality", "blur", "face_model", "speed_limit_kmh"),
 )  # fmt: skip
 Recognize: Any = pick(RecognizerChoice, "Recognize", ("task", "model", "policy"), task="action")
 Top: Any = pick(Site, "Top", ("source", "policy"))
