@@ -60,9 +60,8 @@ def _start(given: Any, view: Any, street: Any, options: dict[str, Any], *, expli
     from rich.markup import escape
 
     from edgevid.errors import DownloadError
-    from edgevid.models.catalog import DEFAULT_MODEL, find_entry
     from edgevid.models.download import MIRROR
-    from edgevid.models.hub import get_file
+    from edgevid.models.hub import DEFAULT_MODEL, find_entry, get_file
     from edgevid.synthetic.render import RenderedStreet
 
     try:

@@ -27,8 +27,8 @@ Names = Annotated[list[str], Argument(help="Names from `edgevid models list`.")]
 def list_() -> None:
     """Show models and sample videos with size, license and whether they are on this machine."""
     from edgevid.files.folders import cache_folder
-    from edgevid.models.catalog import DEFAULT_MODEL, entries
     from edgevid.models.download import MIRROR
+    from edgevid.models.hub import DEFAULT_MODEL, entries
 
     console = results(soft_wrap=False)
     wide = console.width >= 130  # else the summaries would be broken into many lines
@@ -79,8 +79,7 @@ def _bar(name: str) -> Iterator[Progress]:
 @command.command("verify")
 def verify_(names: Annotated[list[str] | None, Argument(help="Names; default: all on this machine.")] = None) -> None:
     """Compare files with their checksums; exit status 1 if one differs."""
-    from edgevid.models.catalog import entries
-    from edgevid.models.hub import verify
+    from edgevid.models.hub import entries, verify
 
     console, failed = results(), 0
     for name in names or [e.name for e in entries().values() if e.local]:

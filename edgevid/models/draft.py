@@ -9,9 +9,7 @@ import numpy as np
 
 from edgevid.errors import EdgevidError, InputError, ModelError
 from edgevid.files.atomic import check_file
-from edgevid.models.catalog import check_exported
-from edgevid.models.identify import identify
-from edgevid.models.metadata import LETTERBOX, STRETCH, DecoderGuess
+from edgevid.models.identify import LETTERBOX, STRETCH, DecoderGuess, identify
 from edgevid.models.signature import ModelSignature, read_signature
 from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.letterbox import InputDtype, InputSpec
@@ -19,6 +17,7 @@ from edgevid.runtime.log import log_once
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import COCO, LocalRecipe, Task
 from edgevid.runtime.recipe_file import write_recipe
+from edgevid.runtime.variants import check_exported
 
 Drafted = tuple[LocalRecipe, tuple[str, ...]]  # A recipe, and what is to be checked or filled in
 UNKNOWN_CLASSES = 80  # Classes that a draft numbers where the model does not tell how many it has

@@ -23,7 +23,7 @@ from edgevid.files.atomic import check_file, make_folder
 from edgevid.files.digest import sha256_of
 from edgevid.files.folders import cache_folder
 from edgevid.models.draft import draft_recipe
-from edgevid.models.metadata import TASKS
+from edgevid.models.identify import TASKS
 from edgevid.optimize.agreement import cosine
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import DetectorRecipe, Source

@@ -26,6 +26,11 @@ the CPU. int8-trt: S8S8 symmetric Q/DQ, for TensorRT. int8-trt-fp16: the same wi
 FOR_TENSORRT = ("int8-trt", "int8-trt-fp16")
 """Variants that ONNX Runtime runs as a reference only, without its optimizations."""
 
+OTHER_FORMATS = (
+    ".pth", ".ckpt", ".safetensors", ".torchscript", ".tflite", ".h5", ".keras", ".pb", ".mlpackage", ".xml",
+)  # fmt: skip
+"""Endings of weights and models that are to be exported by another project."""
+
 
 def variant_of(path: str | Path) -> str:
     """Which variant a file is, by its name; empty for any other file.
@@ -252,3 +257,19 @@ def _varint_bytes(value: int) -> bytes:
         value >>= 7
     made.append(value)
     return bytes(made)
+
+
+def check_exported(path: Path) -> None:
+    """InputError for a file of weights or of another format, with the way to ONNX."""
+    suffix = path.suffix.lower()
+    if suffix not in (".pt", *OTHER_FORMATS):
+        return
+    if suffix in OTHER_FORMATS:
+        way = "export it to ONNX with the project that trained it: docs/models.md has the commands"
+    else:
+        way = (
+            f"`{shlex.join(['edgevid', 'export', str(path), '--data'])} VIDEO` makes the ONNX and its recipe "
+            'once (pip install "edgevid[export]"), and `edgevid run` and `edgevid-demo` take a .pt as it is'
+        )
+    kind = "a file of weights" if path.is_file() else "which does not exist"
+    raise InputError(f"model: expected an ONNX file, a recipe or a name, got {path}, {kind}; {way}")

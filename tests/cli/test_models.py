@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from edgevid.cli.models import command
 from edgevid.errors import InputError, SourceError
 from edgevid.files.folders import CACHE
-from edgevid.models.catalog import entries, find_entry
 from edgevid.models.download import MIRROR
+from edgevid.models.hub import entries, find_entry
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ from detector_outputs import anchors, detect, engine, expect, frame, recipe
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError, ModelError
 from edgevid.kernels import iou
-from edgevid.models.catalog import recipes
 from edgevid.models.download import MIRROR
+from edgevid.models.hub import recipes
 from edgevid.runtime import FakeEngine, Recipe, TensorSpec
 from edgevid.runtime.recipe import Decode
 from edgevid.types import Detections, Frame

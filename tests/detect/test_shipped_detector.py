@@ -9,8 +9,7 @@ import pytest
 
 from edgevid.detect.detector import Detector
 from edgevid.kernels import iou
-from edgevid.models.catalog import recipes
-from edgevid.models.hub import resolve_model
+from edgevid.models.hub import recipes, resolve_model
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.types import Frame
 from edgevid.video.open import open_video

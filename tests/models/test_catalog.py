@@ -8,7 +8,7 @@ import pytest
 
 from edgevid.errors import InputError
 from edgevid.files.folders import CACHE
-from edgevid.models.catalog import DEFAULT_MODEL, entries, find_entry, find_recipe, recipes
+from edgevid.models.hub import DEFAULT_MODEL, entries, find_entry, find_recipe, recipes
 from edgevid.runtime.recipe import LocalRecipe
 
 

@@ -10,9 +10,8 @@ from download_server import CONTENT, SHA, Server
 
 from edgevid.errors import DownloadError, InputError
 from edgevid.files.folders import CACHE
-from edgevid.models.catalog import DEFAULT_MODEL, entries
 from edgevid.models.download import MIRROR
-from edgevid.models.hub import get_file, remove, resolve_model, verify
+from edgevid.models.hub import DEFAULT_MODEL, entries, get_file, remove, resolve_model, verify
 
 
 @pytest.fixture
@@ -40,8 +39,7 @@ def fake_engines(tmp_path: Path, url: str, name: str = "tiny", file: str = "tiny
 
 
 def use_engines(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    for module in ("catalog", "hub"):
-        monkeypatch.setattr(f"edgevid.models.{module}.engines_folder", lambda: folder)
+    monkeypatch.setattr("edgevid.models.hub.engines_folder", lambda: folder)
 
 
 def test_a_named_model_is_downloaded_once_and_then_used_offline(

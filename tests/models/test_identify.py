@@ -11,8 +11,8 @@ from onnx_models import constant_model, onnx
 
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError
-from edgevid.models.catalog import recipes
 from edgevid.models.draft import inspect, write_draft
+from edgevid.models.hub import recipes
 from edgevid.runtime.recipe import Recipe
 from edgevid.runtime.recipe_file import read_recipe
 from edgevid.types import Frame

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgevid.errors import FileFormatError, InputError
-from edgevid.models.catalog import recipes
+from edgevid.models.hub import recipes
 from edgevid.runtime.recipe import COCO, Decode, LocalRecipe
 from edgevid.runtime.recipe_file import read_recipe, write_recipe
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from edgevid.errors import InputError
-from edgevid.models.catalog import recipes
-from edgevid.models.hub import resolve_model
+from edgevid.models.hub import recipes, resolve_model
 from edgevid.optimize import half
 from edgevid.optimize.compare.gate import ParityReport, compare_engines
 from edgevid.optimize.conditions import conditions

@@ -12,8 +12,7 @@ from builder_samples import blinded, int8, rtx_options
 from onnx_models import onnx
 
 from edgevid.errors import ModelError
-from edgevid.models.catalog import find_recipe
-from edgevid.models.hub import resolve_model
+from edgevid.models.hub import find_recipe, resolve_model
 from edgevid.optimize.builder import engine as module
 from edgevid.optimize.builder.build import _check_precision, build, make_plan
 from edgevid.optimize.builder.options import BuildOptions, read_shapes
