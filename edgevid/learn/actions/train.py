@@ -23,7 +23,7 @@ from edgevid.learn.actions.augment import augment_crops
 from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, Split, check_head, run
 from edgevid.learn.actions.export import Deployment
 from edgevid.learn.actions.fit import TrainOptions
-from edgevid.models.catalog import find_recipe
+from edgevid.models.hub import find_recipe
 from edgevid.runtime import read_recipe
 from edgevid.runtime.variants import model_digest, model_file
 from edgevid.types import Array
